@@ -1,0 +1,80 @@
+"""Batches of sessions of similar length, so that little of a batch is padding."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.tokens import SessionTokens
+
+_SESSIONS_SORTED_TOGETHER = 40
+"""Batches whose sessions are sorted by length together; more means less padding, less chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionBatch:
+    """Sessions as a padded matrix; position t holds the input whose target is the next click.
+
+    Attributes:
+        inputs_BT: Clicked items; 0 on padding, which follows the real positions.
+        targets_BT: The next clicked item.
+        ordered_BT: Whether the next clicked item was ordered later in the session, 0 or 1.
+        real_BT: Whether the position is real.
+        sessions: Row b is session ``sessions[b]`` of the tokens.
+    """
+
+    inputs_BT: Tensor
+    targets_BT: Tensor
+    ordered_BT: Tensor
+    real_BT: Tensor
+    sessions: NDArray[np.int64]
+
+
+def make_batch(
+    tokens: SessionTokens, sessions: NDArray[np.int64], *, max_length: int
+) -> SessionBatch:
+    """Put sessions into one matrix; of each, the last ``max_length`` inputs and their targets."""
+    ends = tokens.offsets[sessions + 1]
+    starts = np.maximum(tokens.offsets[sessions], ends - max_length - 1)
+    inputs_per_session = ends - starts - 1
+    positions = np.arange(int(inputs_per_session.max(initial=0)))
+    real = positions < inputs_per_session[:, None]
+    places = np.where(real, starts[:, None] + positions, starts[:, None])
+    following = np.where(real, places + 1, places)
+    return SessionBatch(
+        inputs_BT=torch.from_numpy(np.where(real, tokens.items[places], 0).astype(np.int64)),
+        targets_BT=torch.from_numpy(np.where(real, tokens.items[following], 0).astype(np.int64)),
+        ordered_BT=torch.from_numpy((tokens.ordered[following] * real).astype(np.float32)),
+        real_BT=torch.from_numpy(real),
+        sessions=sessions,
+    )
+
+
+def shuffled_batches(
+    tokens: SessionTokens, *, batch_sessions: int, max_length: int, generator: torch.Generator
+) -> Iterator[SessionBatch]:
+    """Every session once, in random batches of similar length."""
+    order = torch.randperm(tokens.n_sessions, generator=generator).numpy()
+    lengths = np.minimum(tokens.lengths, max_length + 1)
+    step = batch_sessions * _SESSIONS_SORTED_TOGETHER
+    groups = [order[start : start + step] for start in range(0, len(order), step)]
+    by_length = [group[np.argsort(lengths[group], kind="stable")] for group in groups]
+    chunks = [
+        group[start : start + batch_sessions]
+        for group in by_length
+        for start in range(0, len(group), batch_sessions)
+    ]
+    for number in torch.randperm(len(chunks), generator=generator).tolist():
+        yield make_batch(tokens, chunks[number], max_length=max_length)
+
+
+def ordered_batches(
+    tokens: SessionTokens, *, batch_sessions: int, max_length: int
+) -> Iterator[SessionBatch]:
+    """Every session once, the short ones first; the same batches every time."""
+    order = np.argsort(tokens.lengths, kind="stable")
+    for start in range(0, len(order), batch_sessions):
+        yield make_batch(tokens, order[start : start + batch_sessions], max_length=max_length)

@@ -1,0 +1,83 @@
+"""Checkpoints: weights as safetensors, everything else as JSON; nothing is unpickled."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from models.configuration import ModelConfig, TrainingConfig
+from models.errors import CheckpointError
+from models.network import ConditionedSessionModel
+
+WEIGHTS = "weights.safetensors"
+DESCRIPTION = "model.json"
+_FORMAT = 1
+_CONFIG = TypeAdapter(ModelConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFacts:
+    """What a checkpoint says about itself besides its weights.
+
+    Attributes:
+        catalogue: Fingerprint of the items, in index order; see :func:`catalogue_fingerprint`.
+        best_epoch: The epoch the weights are from.
+        training: How it was trained.
+        seed: Of initialisation and training.
+    """
+
+    catalogue: str
+    best_epoch: int
+    training: TrainingConfig
+    seed: int
+
+
+def catalogue_fingerprint(items: list[str]) -> str:
+    """SHA-256 over the shop's item ids in index order."""
+    return hashlib.sha256("\n".join(items).encode()).hexdigest()
+
+
+def save_checkpoint(model: ConditionedSessionModel, facts: CheckpointFacts, folder: Path) -> None:
+    """Write a checkpoint into ``folder``, which exists."""
+    save_file({name: w.contiguous() for name, w in model.state_dict().items()}, folder / WEIGHTS)
+    description = {
+        "format": _FORMAT,
+        "n_items": model.n_items,
+        "n_objectives": model.n_objectives,
+        "model": asdict(model.config),
+        **asdict(facts),
+    }
+    text = json.dumps(description, indent=2) + "\n"
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def load_checkpoint(folder: Path, *, items: list[str]) -> ConditionedSessionModel:
+    """Load a model for the catalogue ``items``.
+
+    Raises:
+        CheckpointError: if a file is damaged, or the model knows another catalogue.
+    """
+    try:
+        description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        config = _CONFIG.validate_json(json.dumps(description["model"]))
+        found = description["catalogue"]
+        model = ConditionedSessionModel(
+            config, n_items=description["n_items"], n_objectives=description["n_objectives"]
+        )
+        weights = load_file(folder / WEIGHTS)
+        model.load_state_dict(weights)
+    except (OSError, ValueError, KeyError, RuntimeError, ValidationError, SafetensorError) as error:
+        msg = f"{folder} is not a readable checkpoint: {error}. Materialise 'conditioned_model' anew"
+        raise CheckpointError(msg) from error
+    if found != catalogue_fingerprint(items):
+        msg = (
+            f"the checkpoint in {folder} knows {model.n_items} items of another catalogue than the "
+            f"{len(items)} given; materialise 'conditioned_model' anew after 'sessions'"
+        )
+        raise CheckpointError(msg)
+    return model.eval()

@@ -1,0 +1,42 @@
+"""Sessions as flat arrays: the only form in which the network sees data."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTokens:
+    """Sessions of clicks, one after another.
+
+    Attributes:
+        items: Item index of every click, int32.
+        ordered: Whether the clicked item was ordered later in its session, uint8 (0 or 1).
+        offsets: Session s is the slice ``offsets[s]:offsets[s + 1]``, int64, one more than sessions.
+    """
+
+    items: NDArray[np.int32]
+    ordered: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+
+    @property
+    def n_sessions(self) -> int:
+        """Number of sessions."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of clicks of each session."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def of(cls, sessions: list[list[tuple[int, int]]]) -> Self:
+        """Tokens of sessions written out as (item, ordered) tuples, as in section 5 of the paper."""
+        flat = [token for session in sessions for token in session]
+        return cls(
+            items=np.array([item for item, _ in flat], dtype=np.int32),
+            ordered=np.array([ordered for _, ordered in flat], dtype=np.uint8),
+            offsets=np.cumsum([0, *(len(session) for session in sessions)], dtype=np.int64),
+        )

@@ -1,0 +1,183 @@
+"""From log files to the experiment's database: every row in ``exposures`` or ``rejected``.
+
+The database is what the files say under the traffic plan: a file that was taken in with the same
+bytes and plan is skipped, a changed one replaces its rows, one that is gone takes its rows with it.
+All of it happens on a copy beside the database, which then takes its place.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from pipeline.errors import LogError
+from pipeline.experiment.plan import TrafficPlan
+from pipeline.schemas import EXPOSURES
+from pipeline.storage import md5, publish_file
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS ingested_files (source VARCHAR PRIMARY KEY, md5 VARCHAR, plan VARCHAR);
+CREATE TABLE IF NOT EXISTS exposures (
+    experiment VARCHAR, exposure VARCHAR PRIMARY KEY, unit VARCHAR, "group" VARCHAR, ts BIGINT,
+    clicked BOOLEAN, ordered BOOLEAN, units INTEGER, source VARCHAR);
+CREATE TABLE IF NOT EXISTS rejected (source VARCHAR, reason VARCHAR, rows BIGINT);
+"""
+
+_TYPES = {
+    pl.String: "VARCHAR",
+    pl.Int64: "BIGINT",
+    pl.Int32: "INTEGER",
+    pl.Boolean: "BOOLEAN",
+}
+
+_JUDGE = """
+CREATE OR REPLACE TEMP TABLE judged AS
+SELECT incoming.*, CASE
+    WHEN experiment IS NULL OR exposure IS NULL OR unit IS NULL OR incoming."group" IS NULL
+        OR ts IS NULL OR clicked IS NULL OR ordered IS NULL OR units IS NULL THEN 'a field is empty'
+    WHEN experiment <> $experiment THEN 'another experiment'
+    WHEN NOT list_contains($groups, incoming."group") THEN 'unknown group'
+    WHEN incoming."group" <> assigned."group" THEN 'another group than the unit is assigned to'
+    WHEN ts < 946684800000 OR ts >= 4102444800000 THEN 'time outside 2000-01-01 to 2100-01-01'
+    WHEN units < 0 THEN 'units below 0'
+    WHEN ordered AND NOT clicked THEN 'ordered without a click'
+    WHEN ordered <> (units > 0) THEN 'order and units disagree'
+    WHEN row_number() OVER (PARTITION BY exposure ORDER BY ts, unit) > 1
+        OR exposure IN (SELECT exposure FROM exposures) THEN 'duplicate exposure'
+    END AS reason
+FROM incoming LEFT JOIN assigned USING (unit)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingestion:
+    """What the database holds after an ingestion, and how many files it had to read."""
+
+    exposures: int
+    rejected: dict[str, int]
+    files: int
+    files_read: int
+
+
+def ingest(
+    files: list[Path],
+    plan: TrafficPlan,
+    database: Path,
+    *,
+    check: Callable[[Path], None] = lambda _: None,
+) -> Ingestion:
+    """Bring ``database`` to what ``files`` say.
+
+    ``check`` sees the finished copy before it takes the database's place, and raises to refuse it.
+
+    Raises:
+        LogError: if a file is unreadable or breaks the contract, or no row is usable. The
+            database stays as it was.
+    """
+    with publish_file(database) as fresh:
+        if database.exists():
+            shutil.copyfile(database, fresh)
+        with duckdb.connect(str(fresh)) as connection:
+            connection.execute(_TABLES)
+            read = _synchronise(connection, files, plan)
+            result = _summary(connection, len(files), read)
+        if not result.exposures:
+            msg = f"no usable exposure in {len(files)} files; rejected: {result.rejected}"
+            raise LogError(msg)
+        check(fresh)
+    return result
+
+
+def _synchronise(
+    connection: duckdb.DuckDBPyConnection, files: list[Path], plan: TrafficPlan
+) -> int:
+    """Make every file's rows what the file says; returns the number of files read."""
+    fingerprint = _fingerprint(plan)
+    known = {
+        (source, digest, plan_digest)
+        for source, digest, plan_digest in connection.execute(
+            "SELECT source, md5, plan FROM ingested_files"
+        ).fetchall()
+    }
+    wanted = {file: (file.name, md5(file), fingerprint) for file in files}
+    connection.execute("BEGIN")
+    for source, *_ in sorted(known - set(wanted.values())):
+        for table in ("exposures", "rejected", "ingested_files"):
+            connection.execute(f"DELETE FROM {table} WHERE source = ?", [source])  # noqa: S608 - literals
+    missing = [file for file, entry in wanted.items() if entry not in known]
+    connection.execute("COMMIT")
+    for file in missing:
+        connection.execute("BEGIN")
+        _take_in(connection, file, plan)
+        connection.execute("INSERT INTO ingested_files VALUES (?, ?, ?)", list(wanted[file]))
+        connection.execute("COMMIT")
+    return len(missing)
+
+
+def _take_in(connection: duckdb.DuckDBPyConnection, file: Path, plan: TrafficPlan) -> None:
+    _read(connection, file)
+    rows = connection.execute("SELECT DISTINCT unit FROM incoming WHERE unit IS NOT NULL")
+    units = [unit for (unit,) in rows.fetchall()]
+    assigned = pl.DataFrame(
+        {"unit": units, "group": [plan.group_of(unit).name for unit in units]},
+        schema={"unit": pl.String, "group": pl.String},
+    )
+    connection.register("assigned", assigned.to_arrow())
+    connection.execute(
+        _JUDGE,
+        {"experiment": plan.experiment, "groups": [group.name for group in plan.groups]},
+    )
+    connection.unregister("assigned")
+    columns = ", ".join(f'"{name}"' for name in EXPOSURES.columns)
+    connection.execute(
+        f"INSERT INTO exposures SELECT {columns}, ? FROM judged WHERE reason IS NULL",  # noqa: S608
+        [file.name],
+    )
+    connection.execute(
+        "INSERT INTO rejected SELECT ?, reason, count(*) FROM judged "
+        "WHERE reason IS NOT NULL GROUP BY reason",
+        [file.name],
+    )
+
+
+def _read(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """Load one file as the table ``incoming``, if it fits the contract."""
+    try:
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE incoming AS SELECT * FROM read_parquet(?)", [str(file)]
+        )
+    except duckdb.Error as error:
+        msg = f"{file.name} is not a readable parquet file: {str(error).splitlines()[0]}"
+        raise LogError(msg) from error
+    described = connection.execute("DESCRIBE incoming").fetchall()
+    got = {row[0]: row[1] for row in described}
+    expected = {name: _TYPES[dtype] for name, dtype in EXPOSURES.columns.items()}  # pyright: ignore
+    problems = [f"{name} is missing" for name in expected if name not in got]
+    problems += [
+        f"{name} is {got[name]}, expected {dtype}"
+        for name, dtype in expected.items()
+        if name in got and got[name] != dtype
+    ]
+    if problems:
+        msg = f"{file.name}: {'; '.join(problems)}; the contract is in docs/experiment-log.md"
+        raise LogError(msg)
+
+
+def _summary(connection: duckdb.DuckDBPyConnection, files: int, read: int) -> Ingestion:
+    (exposures,) = connection.execute("SELECT count(*) FROM exposures").fetchone() or (0,)
+    rejected = connection.execute(
+        "SELECT reason, sum(rows)::BIGINT FROM rejected GROUP BY reason ORDER BY 2 DESC, 1"
+    ).fetchall()
+    return Ingestion(
+        exposures=exposures, rejected=dict(rejected), files=files, files_read=read
+    )
+
+
+def _fingerprint(plan: TrafficPlan) -> str:
+    text = json.dumps(plan.as_dict(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

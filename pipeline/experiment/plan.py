@@ -1,0 +1,116 @@
+"""The traffic plan: g groups, each with a preference of its own and a range of buckets."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+
+from pipeline.errors import LogError
+from pipeline.experiment.assignment import N_BUCKETS, bucket_of
+from pipeline.study import ExperimentSection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Users whose bucket lies in ``first_bucket … last_bucket`` get lists under ``preference``."""
+
+    name: str
+    preference_id: str
+    preference: tuple[float, ...]
+    first_bucket: int
+    last_bucket: int
+
+    @property
+    def share(self) -> float:
+        """Share of the users; in (0, 1]."""
+        return (self.last_bucket - self.first_bucket + 1) / N_BUCKETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficPlan:
+    """Who gets what: the experiment's name, the salt of its assignment, and its groups."""
+
+    experiment: str
+    salt: str
+    list_length: int
+    groups: tuple[Group, ...]
+
+    def group_of(self, unit: str) -> Group:
+        """The group a unit is assigned to."""
+        bucket = bucket_of(unit, self.salt)
+        for group in self.groups:
+            if group.first_bucket <= bucket <= group.last_bucket:
+                return group
+        msg = f"unit {unit!r} falls into bucket {bucket}, which no group covers; mend the plan"
+        raise LogError(msg)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as JSON holds it; shares are added for the reader."""
+        plan = asdict(self)
+        for values, group in zip(plan["groups"], self.groups, strict=True):
+            values["share"] = group.share
+        return plan
+
+    @classmethod
+    def from_dict(cls, plan: dict[str, Any]) -> Self:
+        """Read back what :meth:`as_dict` wrote."""
+        groups = [
+            Group(
+                name=group["name"],
+                preference_id=group["preference_id"],
+                preference=tuple(group["preference"]),
+                first_bucket=group["first_bucket"],
+                last_bucket=group["last_bucket"],
+            )
+            for group in plan["groups"]
+        ]
+        return cls(
+            experiment=plan["experiment"],
+            salt=plan["salt"],
+            list_length=plan["list_length"],
+            groups=tuple(groups),
+        )
+
+
+def make_plan(front: pl.DataFrame, section: ExperimentSection) -> TrafficPlan:
+    """Choose groups that spread evenly over the measured recall, and split the buckets evenly.
+
+    Even spacing in π would crowd the groups where recall hardly moves, so groups are chosen by
+    the recall they have. Dominated preferences are used only if the others are too few.
+    """
+    undominated = front.filter(~pl.col("dominated"))
+    candidates = undominated if undominated.height >= section.groups else front
+    chosen = spread(candidates["recall"].to_numpy(), section.groups)
+    rows = candidates[chosen].sort("recall").to_dicts()
+    edges = [round(N_BUCKETS * n / section.groups) for n in range(section.groups + 1)]
+    groups = [
+        Group(
+            name=f"g{n + 1}",
+            preference_id=row["preference_id"],
+            preference=tuple(row["preference"]),
+            first_bucket=edges[n],
+            last_bucket=edges[n + 1] - 1,
+        )
+        for n, row in enumerate(rows)
+    ]
+    return TrafficPlan(
+        experiment=section.name,
+        salt=section.salt,
+        list_length=section.list_length,
+        groups=tuple(groups),
+    )
+
+
+def spread(values: np.ndarray, n: int) -> list[int]:
+    """Indices of ``n`` values close to even steps from the smallest to the largest.
+
+    The two ends first, then the inner steps from the smallest up, each the nearest value left.
+    """
+    targets = np.linspace(values.min(), values.max(), n)
+    chosen: list[int] = []
+    for target in (targets[0], targets[-1], *targets[1:-1]):
+        distance = np.abs(values - target)
+        distance[chosen] = np.inf
+        chosen.append(int(distance.argmin()))
+    return sorted(chosen)

@@ -1,0 +1,197 @@
+"""Column names and frame contracts, each written once.
+
+A contract lists the columns of a frame with their polars types, in order, and what one row is.
+:meth:`Contract.check` raises when a frame does not fit; it never converts or drops anything.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+from pipeline.errors import DataError
+
+
+class EventKind(StrEnum):
+    """What a user did with an item."""
+
+    CLICK = "click"
+    CART = "cart"
+    ORDER = "order"
+
+
+class Split(StrEnum):
+    """The part of the data a session belongs to, by time."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class Metric(StrEnum):
+    """An offline metric at the study's cutoff; the metric's formula is in evaluation.metrics."""
+
+    RECALL = "recall"
+    ORDER_DENSITY = "order_density"
+    RECALL_ORDER_DENSITY = "recall_order_density"
+    MRR = "mrr"
+    CLICK_LOSS = "click_loss"
+    ORDER_LOSS = "order_loss"
+
+
+class Kpi(StrEnum):
+    """An online key performance indicator."""
+
+    CTR = "ctr"
+    CVR = "cvr"
+    SALE_RATE = "sale_rate"
+    UNITS_PER_EXPOSURE = "units_per_exposure"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The columns of a frame, in order, and what one of its rows is."""
+
+    name: str
+    row: str
+    columns: dict[str, pl.DataType | type[pl.DataType]]
+
+    def check(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return ``frame`` unchanged if its columns and types are exactly this contract's.
+
+        Raises:
+            DataError: naming every column that is missing, unexpected or of another type.
+        """
+        got = dict(frame.schema)
+        problems = [f"missing {name}" for name in self.columns if name not in got]
+        problems += [f"unexpected {name}" for name in got if name not in self.columns]
+        problems += [
+            f"{name} is {got[name]}, expected {dtype}"
+            for name, dtype in self.columns.items()
+            if name in got and got[name] != dtype
+        ]
+        if problems:
+            msg = f"{self.name}: {'; '.join(problems)}. Expected columns: {list(self.columns)}"
+            raise DataError(msg)
+        return frame.select(list(self.columns))
+
+    def empty(self) -> pl.DataFrame:
+        """A frame of this contract without rows."""
+        return pl.DataFrame(schema=self.columns)
+
+
+EVENTS = Contract(
+    name="events",
+    row="one event: what a session did with an item, and when",
+    columns={"session": pl.String, "ts": pl.Int64, "item": pl.String, "kind": pl.String},
+)
+"""``ts`` is milliseconds since 1970-01-01 UTC; ``kind`` is an :class:`EventKind`."""
+
+REJECTED = Contract(
+    name="rejected",
+    row="one line or row of the input that was set aside, and why",
+    columns={
+        "source": pl.String,
+        "position": pl.Int64,
+        "reason": pl.String,
+        "content": pl.String,
+    },
+)
+"""``position`` counts lines (or events inside a line) from 1; ``content`` is cut at 200 characters."""
+
+SESSIONS = Contract(
+    name="sessions",
+    row="one session that survived the filters, and the split its last event puts it in",
+    columns={
+        "session": pl.String,
+        "split": pl.String,
+        "first_ts": pl.Int64,
+        "last_ts": pl.Int64,
+        "clicks": pl.Int32,
+        "ordered_clicks": pl.Int32,
+    },
+)
+
+ITEMS = Contract(
+    name="items",
+    row="one item of the catalogue, as training knows it",
+    columns={"index": pl.Int32, "item": pl.String, "train_clicks": pl.Int64},
+)
+
+LEARNING_CURVES = Contract(
+    name="learning_curves",
+    row="one loss of one objective on one split after one epoch",
+    columns={
+        "epoch": pl.Int32,
+        "split": pl.String,
+        "objective": pl.String,
+        "loss": pl.Float64,
+    },
+)
+
+OFFLINE_METRICS = Contract(
+    name="offline_metrics",
+    row="one metric of the model under one preference, on the whole test set",
+    columns={
+        "preference_id": pl.String,
+        "preference": pl.List(pl.Float64),
+        "metric": pl.String,
+        "cutoff": pl.Int32,
+        "value": pl.Float64,
+        "standard_error": pl.Float64,
+        "n_targets": pl.Int64,
+        "n_sessions": pl.Int64,
+        "higher_is_better": pl.Boolean,
+    },
+)
+"""``preference`` holds one weight an objective, in the study's order, and sums to 1; ``value`` is
+null where its denominator is 0; ``cutoff`` is null for the losses."""
+
+PARETO_FRONT = Contract(
+    name="pareto_front",
+    row="one preference as a point in metric space",
+    columns={
+        "preference_id": pl.String,
+        "preference": pl.List(pl.Float64),
+        "recall": pl.Float64,
+        "order_density": pl.Float64,
+        "recall_order_density": pl.Float64,
+        "dominated": pl.Boolean,
+    },
+)
+
+EXPOSURES = Contract(
+    name="exposures",
+    row="one recommended list shown to one user, and what came of it",
+    columns={
+        "experiment": pl.String,
+        "exposure": pl.String,
+        "unit": pl.String,
+        "group": pl.String,
+        "ts": pl.Int64,
+        "clicked": pl.Boolean,
+        "ordered": pl.Boolean,
+        "units": pl.Int32,
+    },
+)
+"""``unit`` is the unit of randomisation (the user); ``units`` counts the pieces sold."""
+
+GROUP_KPIS = Contract(
+    name="group_kpis",
+    row="one KPI of one group, with the user-level sums its covariance needs",
+    columns={
+        "group": pl.String,
+        "preference_id": pl.String,
+        "kpi": pl.String,
+        "trials": pl.Int64,
+        "successes": pl.Int64,
+        "rate": pl.Float64,
+        "standard_error": pl.Float64,
+        "users": pl.Int64,
+        "sum_mm": pl.Int64,
+        "sum_my": pl.Int64,
+        "sum_yy": pl.Int64,
+    },
+)
+"""Per user u: m trials and y successes; ``sum_mm`` is the sum of m squared over users, and so on.
+``rate`` is successes / trials (null without trials), with a user-clustered standard error."""

@@ -1,0 +1,281 @@
+"""A study is ``params.yaml``: these frozen dataclasses are all it can say.
+
+This is the only place that reads configuration. A wrong key, type or range raises
+:class:`StudyError` before any work, naming the key, the value and what is accepted.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from annotated_types import Ge, Gt, Interval, Len
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from models.configuration import STRICT, ModelConfig, TrainingConfig
+from models.errors import ModelError
+from pipeline.errors import StudyError
+from pipeline.schemas import Kpi, Metric
+
+PARAMS_FILE = "params.yaml"
+
+
+class DatasetFormat(StrEnum):
+    """The layout of the raw data; one adapter in ``pipeline.sessions`` each."""
+
+    OTTO = "otto"
+    JDATA = "jdata"
+
+
+class LogSource(StrEnum):
+    """Where the experiment's log comes from."""
+
+    SIMULATED_SHOP = "simulated-shop"
+    REPLAY = "replay"
+    FILES = "files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class StudySection:
+    """The study's name (its folder under ``data/studies``) and the seed of all its randomness."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    seed: Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class WorldSection:
+    """The synthetic shop.
+
+    Attributes:
+        seed: Of the world alone, so that a study can change its own seed and keep the shop.
+        items: Size of the catalogue.
+        categories: Number of categories the items fall into.
+        neighbours: Related items a product page links to.
+        users: People who visit the shop.
+        sessions: Visits in the log.
+        days: Days the log covers, from 2025-09-01 UTC.
+    """
+
+    seed: Annotated[int, Ge(0)] = 7
+    items: Annotated[int, Ge(50)] = 3000
+    categories: Annotated[int, Ge(2)] = 40
+    neighbours: Annotated[int, Ge(5)] = 20
+    users: Annotated[int, Ge(10)] = 20000
+    sessions: Annotated[int, Ge(10)] = 40000
+    days: Annotated[int, Ge(3)] = 28
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class DatasetSection:
+    """The raw data: its format and the file or folder it lies in."""
+
+    format: DatasetFormat
+    path: Annotated[str, Len(1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class SessionsSection:
+    """Cleaning and splitting.
+
+    Attributes:
+        min_item_support: Clicks an item needs in the training period to be in the catalogue.
+        min_session_length: Clicks a session needs after the item filter.
+        test_days: Length of the last part of the data, in days; its sessions are the test set.
+        validation_days: Length of the part before it; its sessions choose the epoch.
+        max_rejected_share: Share of rejected rows above which the data is refused.
+    """
+
+    min_item_support: Annotated[int, Ge(1)] = 5
+    min_session_length: Annotated[int, Ge(2)] = 2
+    test_days: Annotated[float, Gt(0)] = 4.0
+    validation_days: Annotated[float, Gt(0)] = 2.0
+    max_rejected_share: Annotated[float, Interval(ge=0, le=1)] = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class EvaluationSection:
+    """How offline metrics are computed.
+
+    Attributes:
+        cutoff: k of Recall@k, OD@k and MRR@k.
+        preferences: Points of the preference grid, evenly spaced from all-order to all-click.
+    """
+
+    cutoff: Annotated[int, Ge(1)] = 20
+    preferences: Annotated[int, Ge(3)] = 11
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ExperimentSection:
+    """The online experiment.
+
+    Attributes:
+        name: Goes into the log and, with ``salt``, into the assignment of users to groups.
+        source: ``simulated-shop`` (users of the synthetic shop), ``replay`` (held-out sessions
+            play the users) or ``files`` (a log you bring, in ``log_path``).
+        log_path: Folder of the log's files when ``source`` is ``files``.
+        salt: Seed of the assignment hash; change it for every new experiment.
+        groups: Number of groups, each with its own preference.
+        list_length: Items in a recommended list.
+        days: Days the simulated shop is open.
+        users: Users of the simulated experiment.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "pareto-1"
+    source: LogSource = LogSource.SIMULATED_SHOP
+    log_path: str | None = None
+    salt: Annotated[str, Len(1)] = "pareto-1"
+    groups: Annotated[int, Ge(3)] = 5
+    list_length: Annotated[int, Ge(1)] = 20
+    days: Annotated[int, Ge(1)] = 14
+    users: Annotated[int, Ge(10)] = 40000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Hypothesis:
+    """A declared relation: this offline metric predicts that KPI in this direction."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    metric: Metric
+    kpi: Kpi
+    direction: Literal["positive", "negative"]
+
+
+PAPER_HYPOTHESES = (
+    Hypothesis(id="H1", metric=Metric.RECALL, kpi=Kpi.CTR, direction="positive"),
+    Hypothesis(id="H2", metric=Metric.ORDER_DENSITY, kpi=Kpi.CVR, direction="positive"),
+    Hypothesis(
+        id="H3",
+        metric=Metric.RECALL_ORDER_DENSITY,
+        kpi=Kpi.UNITS_PER_EXPOSURE,
+        direction="positive",
+    ),
+    Hypothesis(id="H4", metric=Metric.RECALL, kpi=Kpi.CVR, direction="negative"),
+)
+"""Section 5 of the paper."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RegressionSection:
+    """The hypotheses to test, and the level of the intervals."""
+
+    level: Annotated[float, Interval(gt=0.5, lt=1)] = 0.95
+    hypotheses: Annotated[tuple[Hypothesis, ...], Len(1)] = PAPER_HYPOTHESES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Study:
+    """Everything that determines a study's result, besides data and code."""
+
+    study: StudySection
+    dataset: DatasetSection
+    world: WorldSection
+    sessions: SessionsSection
+    model: ModelConfig
+    training: TrainingConfig
+    evaluation: EvaluationSection
+    experiment: ExperimentSection
+    regression: RegressionSection
+
+    def __post_init__(self) -> None:
+        if self.experiment.groups > self.evaluation.preferences:
+            msg = (
+                f"experiment.groups = {self.experiment.groups} exceeds evaluation.preferences = "
+                f"{self.evaluation.preferences}; every group needs a preference of its own"
+            )
+            raise StudyError(msg)
+        if (self.experiment.source is LogSource.FILES) != (self.experiment.log_path is not None):
+            msg = (
+                f"experiment.source = {self.experiment.source} and experiment.log_path = "
+                f"{self.experiment.log_path} do not fit: give log_path if and only if the source "
+                "is 'files'"
+            )
+            raise StudyError(msg)
+        ids = [hypothesis.id for hypothesis in self.regression.hypotheses]
+        if len(set(ids)) != len(ids):
+            msg = f"regression.hypotheses: ids {ids} are not distinct"
+            raise StudyError(msg)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The study as plain values, as they would stand in ``params.yaml``."""
+        return json.loads(json.dumps(asdict(self)))
+
+
+_STUDY = TypeAdapter(Study)
+
+
+def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
+    """Read a study from a YAML file, with ``overrides`` such as ``{"training.epochs": 1}``.
+
+    Raises:
+        StudyError: naming the key, the value and what is accepted.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        msg = f"no {path.name} in {path.parent.resolve()}; run from the project's folder"
+        raise StudyError(msg) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"{path} is not YAML: {error}"
+        raise StudyError(msg) from error
+    if not isinstance(values, dict):
+        msg = f"{path} holds {type(values).__name__}, expected sections such as 'study:'"
+        raise StudyError(msg)
+    for key, value in (overrides or {}).items():
+        _override(values, key, value)
+    return parse_study(values)
+
+
+def parse_study(values: Mapping[str, Any]) -> Study:
+    """Turn plain values into a :class:`Study`; raises :class:`StudyError` as `load_study` does."""
+    try:
+        return _STUDY.validate_json(json.dumps(values, allow_nan=False))
+    except ValidationError as error:
+        problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
+        msg = f"the study's parameters are wrong:\n{problems}"
+        raise StudyError(msg) from error
+    except ModelError as error:
+        raise StudyError(str(error)) from error
+    except (TypeError, ValueError) as error:
+        msg = f"the study holds a value that is neither number, text, list nor mapping: {error}"
+        raise StudyError(msg) from error
+
+
+def _override(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, name = key.split(".")
+    target: Any = values
+    for section in sections:
+        target = target.get(section) if isinstance(target, dict) else None
+    if not isinstance(target, dict):
+        msg = f"override {key!r}: no section {'.'.join(sections)!r} in the study ({list(values)})"
+        raise StudyError(msg)
+    target[name] = value
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    """One readable line for one pydantic error: key, value, what is accepted."""
+    key = ".".join(str(part) for part in problem["loc"])
+    match problem["type"]:
+        case "unexpected_keyword_argument":
+            parent = problem["loc"][:-1]
+            return f"{key} = {problem['input']!r}: unknown key; accepted are {_accepted(parent)}"
+        case "missing" | "missing_argument":
+            return f"{key}: required, but absent"
+        case _:
+            return f"{key} = {problem['input']!r}: {problem['msg']}"
+
+
+def _accepted(location: tuple[str | int, ...]) -> list[str]:
+    """The keys of the section at ``location``."""
+    schema: dict[str, Any] = _STUDY.json_schema()
+    definitions, node = schema["$defs"], schema
+    for part in location:
+        node = node["items"] if isinstance(part, int) else node["properties"][part]
+        if "$ref" in node:
+            node = definitions[node["$ref"].rsplit("/", 1)[-1]]
+    return sorted(node["properties"])

@@ -1,0 +1,85 @@
+"""The synthetic shop's items: categories, popularity, appeal, quality and related items.
+
+Everything is integer arithmetic on bounded numbers, so that the same seed gives the same bytes on
+any processor. *Appeal* makes people click an item; *quality* makes them order it. The two are
+drawn against each other, which is why clicks and orders pull apart in this shop.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.study import WorldSection
+
+Ints = NDArray[np.int64]
+
+APPEAL_LEVELS = 100
+QUALITY_LEVELS = 100
+_TASTE_DIMENSIONS = 6
+_POPULARITY_SCALE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The items, as arrays over item numbers 0 … I-1.
+
+    Attributes:
+        category: Category of each item.
+        appeal: How much a look at the item invites a click, 0 … 99.
+        quality: How much a visit to the item invites an order, 0 … 99.
+        popularity: Zipf weight of each item in category pages and on the start page.
+        neighbours: Related items of each item, I × K, none of them the item itself.
+        neighbour_weight: Weight of each related item, I × K.
+    """
+
+    category: Ints
+    appeal: Ints
+    quality: Ints
+    popularity: Ints
+    neighbours: Ints
+    neighbour_weight: Ints
+
+    @property
+    def size(self) -> int:
+        """Number of items."""
+        return len(self.category)
+
+
+def make_catalogue(world: WorldSection, rng: np.random.Generator) -> Catalogue:
+    """Draw the shop's items."""
+    category = rng.integers(0, world.categories, world.items)
+    appeal = rng.integers(0, APPEAL_LEVELS, world.items)
+    independent = rng.integers(0, QUALITY_LEVELS, world.items)
+    quality = (2 * (QUALITY_LEVELS - 1 - appeal) + 3 * independent) // 5
+    popularity = _popularity(appeal, rng)
+    features = rng.integers(-50, 51, (world.items, _TASTE_DIMENSIONS))
+    features += rng.integers(-120, 121, (world.categories, _TASTE_DIMENSIONS))[category]
+    neighbours = _nearest(features, min(world.neighbours, world.items - 1))
+    return Catalogue(
+        category=category,
+        appeal=appeal,
+        quality=quality,
+        popularity=popularity,
+        neighbours=neighbours,
+        neighbour_weight=(10 + appeal)[neighbours] ** 2,
+    )
+
+
+def _popularity(appeal: Ints, rng: np.random.Generator) -> Ints:
+    """Zipf weights (exponent 1) over a random order of the items, tilted by appeal."""
+    rank = rng.permutation(len(appeal)) + 1
+    return _POPULARITY_SCALE * (50 + appeal) // (rank + 10)
+
+
+def _nearest(features: Ints, k: int) -> Ints:
+    """The k nearest other items of each item by squared distance; ties go to the lower number."""
+    norms = (features**2).sum(axis=1)
+    nearest = np.empty((len(features), k), dtype=np.int64)
+    numbers = np.arange(len(features))
+    for item in numbers:
+        distance = norms - 2 * (features @ features[item])
+        key = distance * len(features) + numbers
+        key[item] = np.iinfo(np.int64).max
+        nearest[item] = np.sort(key)[:k] % len(features)
+    return nearest

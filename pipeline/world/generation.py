@@ -1,0 +1,120 @@
+"""The synthetic shop's log: JSON lines in OTTO's format, the same bytes from the same seed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.storage import publish_file
+from pipeline.study import WorldSection
+from pipeline.world.catalogue import Ints, make_catalogue
+from pipeline.world.shoppers import Shoppers, make_shoppers
+from pipeline.world.shopping import (
+    BROWSE,
+    BUY,
+    BUY_VISITS_PER_CENT,
+    CONTINUE_PER_CENT,
+    ORDER_SCALE,
+    Flags,
+    Shop,
+)
+
+OPENING_TS = 1_756_684_800_000
+"""2025-09-01 00:00:00 UTC, in milliseconds."""
+
+DAY_MS = 86_400_000
+MAX_CLICKS = 60
+_NOTHING = -1
+_FIRST_ITEM_ID = 1000
+_HOUR_WEIGHTS = np.array(
+    [4, 2, 1, 1, 1, 2, 4, 7, 9, 10, 11, 11, 12, 11, 10, 10, 11, 13, 15, 18, 20, 18, 13, 8]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """Visits to the shop, as arrays over visit numbers; clicks are V × T, filled to ``length``."""
+
+    start: Ints
+    intent: Ints
+    clicks: Ints
+    length: Ints
+    ordered: Flags
+
+
+def open_shop(world: WorldSection) -> Shop:
+    """The shop of ``world.seed``: the same for the log and for every simulated experiment."""
+    return Shop.open(make_catalogue(world, np.random.default_rng([world.seed, 0])))
+
+
+def item_id(item: Ints) -> Ints:
+    """The shop's own number for item 0 … I-1, as it stands in the log."""
+    return item + _FIRST_ITEM_ID
+
+
+def generate_log(world: WorldSection, target: Path) -> int:
+    """Write the shop's log to ``target``; returns the number of sessions."""
+    rng = np.random.default_rng([world.seed, 1])
+    shoppers = make_shoppers(world, world.users, rng)
+    visits = visit_shop(open_shop(world), shoppers, world, rng=rng)
+    with publish_file(target) as fresh, fresh.open("w", encoding="ascii", newline="\n") as out:
+        order = np.argsort(visits.start, kind="stable")
+        for session, visit in enumerate(order):
+            out.write(_line(session, visits, int(visit), rng))
+    return len(visits.start)
+
+
+def visit_shop(
+    shop: Shop, shoppers: Shoppers, world: WorldSection, *, rng: np.random.Generator
+) -> Visits:
+    """Let ``world.sessions`` visits happen, each by a random user, without a recommender."""
+    n = world.sessions
+    user = rng.integers(0, shoppers.size, n)
+    intent = np.where(rng.integers(0, 100, n) < BUY_VISITS_PER_CENT, BUY, BROWSE)
+    clicks = np.full((n, MAX_CLICKS), _NOTHING, dtype=np.int64)
+    ordered = np.zeros((n, MAX_CLICKS), dtype=np.bool_)
+    length = np.ones(n, dtype=np.int64)
+    clicks[:, 0] = shop.pages.draw_in(shoppers.start_category(user, rng), rng)
+    active = np.arange(n)
+    while len(active):
+        last = length[active] - 1
+        item = clicks[active, last]
+        again = (clicks[active] == item[:, None]).sum(axis=1) > 1
+        chance = shop.order_chance(item, intent[active], again, shoppers.thrift[user[active]])
+        ordered[active, last] = rng.integers(0, ORDER_SCALE, len(active)) < chance
+        stays = rng.integers(0, 100, len(active)) < CONTINUE_PER_CENT[intent[active]]
+        active = active[stays & (length[active] < MAX_CLICKS)]
+        clicks[active, length[active]] = shop.next_click(
+            clicks[active], length[active], intent[active], rng=rng
+        )
+        length[active] += 1
+    return Visits(
+        start=arrival_times(n, world.days, rng),
+        intent=intent,
+        clicks=clicks,
+        length=length,
+        ordered=ordered,
+    )
+
+
+def arrival_times(n: int, days: int, rng: np.random.Generator) -> Ints:
+    """Start times of ``n`` visits over ``days`` days, by hour of day, in milliseconds UTC."""
+    hours = np.repeat(np.arange(24), _HOUR_WEIGHTS)
+    hour = hours[rng.integers(0, len(hours), n)]
+    inside = rng.integers(0, 3_600_000, n)
+    return OPENING_TS + rng.integers(0, days, n) * DAY_MS + hour * 3_600_000 + inside
+
+
+def _line(session: int, visits: Visits, visit: int, rng: np.random.Generator) -> str:
+    """One session as OTTO writes it: clicks, and after the last click what was ordered."""
+    n = int(visits.length[visit])
+    items = item_id(visits.clicks[visit, :n])
+    ts = visits.start[visit] + np.cumsum(rng.integers(4_000, 180_000, n + 1))
+    events = [
+        f'{{"aid":{item},"ts":{at},"type":"clicks"}}'
+        for item, at in zip(items, ts[:n], strict=True)
+    ]
+    bought = dict.fromkeys(items[visits.ordered[visit, :n]].tolist())
+    for kind in ("carts", "orders"):
+        events += [f'{{"aid":{item},"ts":{ts[n]},"type":"{kind}"}}' for item in bought]
+    return f'{{"session":{session},"events":[{",".join(events)}]}}\n'
