@@ -72,7 +72,9 @@ def load_checkpoint(folder: Path, *, items: list[str]) -> ConditionedSessionMode
         weights = load_file(folder / WEIGHTS)
         model.load_state_dict(weights)
     except (OSError, ValueError, KeyError, RuntimeError, ValidationError, SafetensorError) as error:
-        msg = f"{folder} is not a readable checkpoint: {error}. Materialise 'conditioned_model' anew"
+        msg = (
+            f"{folder} is not a readable checkpoint: {error}. Materialise 'conditioned_model' anew"
+        )
         raise CheckpointError(msg) from error
     if found != catalogue_fingerprint(items):
         msg = (

@@ -9,8 +9,8 @@ from pydantic.dataclasses import dataclass
 
 from models.errors import ModelError
 
-STRICT = ConfigDict(extra="forbid", strict=True)
-"""Unknown keys and silently converted types are errors in every configuration."""
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+"""Unknown keys, silently converted types and endless numbers are errors in every configuration."""
 
 
 class Objective(StrEnum):

@@ -30,9 +30,12 @@ def preference_grid(points: int) -> Tensor:
 def check_preference(preference: Tensor, n_objectives: int) -> None:
     """Raise :class:`ModelError` unless every row is a point of the simplex."""
     if preference.shape[-1] != n_objectives:
-        msg = f"a preference has {preference.shape[-1]} weights, the model {n_objectives} objectives"
+        msg = (
+            f"a preference has {preference.shape[-1]} weights, the model {n_objectives} objectives"
+        )
         raise ModelError(msg)
     sums = preference.sum(dim=-1)
-    if bool((preference < 0).any()) or bool(((sums - 1).abs() > _TOLERANCE * 10).any()):
+    on_simplex = (preference >= 0).all() & ((sums - 1).abs() <= _TOLERANCE * 10).all()
+    if not bool(on_simplex):
         msg = f"preference {preference.tolist()} is not a point of the simplex (weights ≥ 0, sum 1)"
         raise ModelError(msg)

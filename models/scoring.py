@@ -144,6 +144,10 @@ def top_items(
 def _best(scores_BI: Tensor, k: int) -> Tensor:
     """Indices of the k highest scores a row, highest first, ties by index."""
     values_BK, items_BK = torch.topk(scores_BI, k, dim=1)
+    crowded_B = (scores_BI >= values_BK[:, -1:]).sum(dim=1) > k
+    if bool(crowded_B.any()):  # topk picks any of the items that tie for the last place
+        sorted_BI = torch.argsort(scores_BI[crowded_B], dim=1, descending=True, stable=True)
+        items_BK[crowded_B] = sorted_BI[:, :k]
     by_item = torch.argsort(items_BK, dim=1)
     values_BK, items_BK = values_BK.gather(1, by_item), items_BK.gather(1, by_item)
     by_score = torch.argsort(values_BK, dim=1, descending=True, stable=True)

@@ -74,7 +74,9 @@ def train(
 class _Trainer:
     """The state of one training run."""
 
-    def __init__(self, model: ConditionedSessionModel, config: TrainingConfig, *, seed: int) -> None:
+    def __init__(
+        self, model: ConditionedSessionModel, config: TrainingConfig, *, seed: int
+    ) -> None:
         self.model = model
         self.config = config
         self.seed = seed

@@ -44,7 +44,7 @@ class StudySection:
     """The study's name (its folder under ``data/studies``) and the seed of all its randomness."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Interval(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -68,6 +68,14 @@ class WorldSection:
     users: Annotated[int, Ge(10)] = 20000
     sessions: Annotated[int, Ge(10)] = 40000
     days: Annotated[int, Ge(3)] = 28
+
+    def __post_init__(self) -> None:
+        if self.categories > self.items:
+            msg = (
+                f"world.categories = {self.categories} exceeds world.items = {self.items}; "
+                "every category needs an item of its own"
+            )
+            raise StudyError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -220,7 +228,10 @@ def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
     except FileNotFoundError as error:
         msg = f"no {path.name} in {path.parent.resolve()}; run from the project's folder"
         raise StudyError(msg) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise StudyError(msg) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         msg = f"{path} is not YAML: {error}"
         raise StudyError(msg) from error
     if not isinstance(values, dict):
@@ -234,7 +245,7 @@ def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
 def parse_study(values: Mapping[str, Any]) -> Study:
     """Turn plain values into a :class:`Study`; raises :class:`StudyError` as `load_study` does."""
     try:
-        return _STUDY.validate_json(json.dumps(values, allow_nan=False))
+        return _STUDY.validate_json(json.dumps(values, default=_foreign))
     except ValidationError as error:
         problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
         msg = f"the study's parameters are wrong:\n{problems}"
@@ -242,8 +253,13 @@ def parse_study(values: Mapping[str, Any]) -> Study:
     except ModelError as error:
         raise StudyError(str(error)) from error
     except (TypeError, ValueError) as error:
-        msg = f"the study holds a value that is neither number, text, list nor mapping: {error}"
+        msg = f"the study holds a key or value that JSON cannot say: {error}"
         raise StudyError(msg) from error
+
+
+def _foreign(value: Any) -> dict[str, str]:
+    """YAML's dates, sets and bytes as a mapping, which no parameter accepts."""
+    return {type(value).__name__: str(value)}
 
 
 def _override(values: dict[str, Any], key: str, value: Any) -> None:

@@ -37,7 +37,7 @@ _TYPES = {
 
 _JUDGE = """
 CREATE OR REPLACE TEMP TABLE judged AS
-SELECT incoming.*, CASE
+SELECT experiment, exposure, unit, incoming."group", ts, clicked, ordered, units, CASE
     WHEN experiment IS NULL OR exposure IS NULL OR unit IS NULL OR incoming."group" IS NULL
         OR ts IS NULL OR clicked IS NULL OR ordered IS NULL OR units IS NULL THEN 'a field is empty'
     WHEN experiment <> $experiment THEN 'another experiment'
@@ -47,7 +47,8 @@ SELECT incoming.*, CASE
     WHEN units < 0 THEN 'units below 0'
     WHEN ordered AND NOT clicked THEN 'ordered without a click'
     WHEN ordered <> (units > 0) THEN 'order and units disagree'
-    WHEN row_number() OVER (PARTITION BY exposure ORDER BY ts, unit) > 1
+    WHEN row_number() OVER (PARTITION BY exposure
+        ORDER BY ts, unit, clicked, ordered, units, experiment, incoming."group") > 1
         OR exposure IN (SELECT exposure FROM exposures) THEN 'duplicate exposure'
     END AS reason
 FROM incoming LEFT JOIN assigned USING (unit)
@@ -80,6 +81,8 @@ def ingest(
             database stays as it was.
     """
     with publish_file(database) as fresh:
+        for left_by_a_killed_run in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+            left_by_a_killed_run.unlink(missing_ok=True)
         if database.exists():
             shutil.copyfile(database, fresh)
         with duckdb.connect(str(fresh)) as connection:
@@ -149,7 +152,9 @@ def _read(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     """Load one file as the table ``incoming``, if it fits the contract."""
     try:
         connection.execute(
-            "CREATE OR REPLACE TEMP TABLE incoming AS SELECT * FROM read_parquet(?)", [str(file)]
+            "CREATE OR REPLACE TEMP TABLE incoming AS "
+            "SELECT * FROM read_parquet(?, hive_partitioning = false)",
+            [str(file)],
         )
     except duckdb.Error as error:
         msg = f"{file.name} is not a readable parquet file: {str(error).splitlines()[0]}"
@@ -173,9 +178,7 @@ def _summary(connection: duckdb.DuckDBPyConnection, files: int, read: int) -> In
     rejected = connection.execute(
         "SELECT reason, sum(rows)::BIGINT FROM rejected GROUP BY reason ORDER BY 2 DESC, 1"
     ).fetchall()
-    return Ingestion(
-        exposures=exposures, rejected=dict(rejected), files=files, files_read=read
-    )
+    return Ingestion(exposures=exposures, rejected=dict(rejected), files=files, files_read=read)
 
 
 def _fingerprint(plan: TrafficPlan) -> str:

@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 
 from pipeline.experiment.plan import TrafficPlan
-from pipeline.schemas import GROUP_KPIS
+from pipeline.schemas import GROUP_KPIS, Kpi
 
 _SUMS = """
 WITH per_user AS (
@@ -43,14 +43,19 @@ def group_kpis(database: Path, plan: TrafficPlan) -> pl.DataFrame:
         cursor = connection.execute(_SUMS)
         columns = [column[0] for column in cursor.description or []]
         sums = pl.DataFrame(cursor.fetchall(), schema=columns, orient="row")
-    preferences = pl.DataFrame(
+    groups = pl.DataFrame(
         [{"group": group.name, "preference_id": group.preference_id} for group in plan.groups]
     )
-    rates = sums.with_columns(
+    cells = groups.join(pl.DataFrame({"kpi": [kpi.value for kpi in Kpi]}), how="cross")
+    # a group nobody was exposed to keeps its rows, with 0 trials
+    table = cells.join(sums, on=["group", "kpi"], how="left").with_columns(
+        pl.col(sums.columns[2:]).fill_null(0)
+    )
+    rates = table.with_columns(
         rate=pl.when(pl.col("trials") > 0).then(pl.col("successes") / pl.col("trials"))
     )
-    table = rates.with_columns(standard_error=clustered_error()).join(preferences, on="group")
-    return GROUP_KPIS.check(table.select(list(GROUP_KPIS.columns)).sort("kpi", "group"))
+    kpis = rates.with_columns(standard_error=clustered_error())
+    return GROUP_KPIS.check(kpis.select(list(GROUP_KPIS.columns)).sort("kpi", "group"))
 
 
 def clustered_error() -> pl.Expr:

@@ -4,14 +4,19 @@ One Bernoulli trial a row with g distinct x collapses exactly into g binomial ce
 same covariance (the likelihoods differ by a constant). Row-level data is never needed.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
 Floats = NDArray[np.float64]
+
+_NO_VARIATION = 1e-6
+"""Clustered errors below this share of the model's are round-off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +90,19 @@ def fit_logistic(x: Floats, sums: GroupSums, *, level: float) -> LogisticFit | s
         return reason
     design = np.column_stack([np.ones_like(x), x])
     counts = np.column_stack([sums.successes, sums.trials - sums.successes])
-    fit = sm.GLM(counts, design, family=sm.families.Binomial()).fit(tol=1e-14, maxiter=100)
+    with warnings.catch_warnings():  # an exact fit is no separation: that was just ruled out
+        warnings.simplefilter("ignore", PerfectSeparationWarning)
+        fit = sm.GLM(counts, design, family=sm.families.Binomial()).fit(tol=1e-14, maxiter=100)
     intercept, slope = (float(value) for value in fit.params)
+    clustered = clustered_error(design, fit.mu, sums)
+    if not clustered > _NO_VARIATION * fit.bse[1]:
+        return "the users of a group do not differ, so the slope has no user-clustered error"
     df = len(x) - 2
     return LogisticFit(
         intercept=intercept,
         slope=slope,
         model=wald_test(slope, float(fit.bse[1]), covariance="model", level=level),
-        clustered=wald_test(
-            slope,
-            clustered_error(design, fit.mu, sums),
-            covariance="user-clustered",
-            level=level,
-        ),
+        clustered=wald_test(slope, clustered, covariance="user-clustered", level=level),
         pearson_chi2=float(fit.pearson_chi2),
         lack_of_fit_df=df,
         lack_of_fit_p=float(stats.chi2.sf(fit.pearson_chi2, df)) if df > 0 else None,
@@ -114,10 +119,11 @@ def undefined_because(x: Floats, sums: GroupSums) -> str | None:
         return "the metric is the same in all groups"
     if sums.successes.sum() in {0, sums.trials.sum()}:
         return "no trial succeeded" if sums.successes.sum() == 0 else "every trial succeeded"
+    succeeded, failed = x[sums.successes > 0], x[sums.successes < sums.trials]
+    if succeeded.min() >= failed.max() or failed.min() >= succeeded.max():
+        return "the metric separates successes from failures, so the slope has no finite value"
     mixed = (sums.successes > 0) & (sums.successes < sums.trials)
-    if not mixed.any():
-        return "in every group all trials succeeded or none did"
-    return None
+    return None if mixed.any() else "in every group all trials succeeded or none did"
 
 
 def clustered_error(design: Floats, rate: Floats, sums: GroupSums) -> float:
@@ -127,7 +133,7 @@ def clustered_error(design: Floats, rate: Floats, sums: GroupSums) -> float:
     ``U/(U-1) · (n-1)/(n-2)``: statsmodels' row-level ``cov_type="cluster"``, digit for digit.
     """
     information = (design.T * (sums.trials * rate * (1 - rate))) @ design
-    squares = sums.sum_yy - 2 * rate * sums.sum_my + rate**2 * sums.sum_mm
+    squares = np.maximum(sums.sum_yy - 2 * rate * sums.sum_my + rate**2 * sums.sum_mm, 0)
     bread = np.linalg.inv(information)
     users, trials = sums.users.sum(), sums.trials.sum()
     factor = users / (users - 1) * (trials - 1) / (trials - design.shape[1])

@@ -45,11 +45,11 @@ def _read_session(source: str, number: int, text: str, rows: RawRows) -> None:
 
 def _read_event(source: str, number: int, session: str, event: Any, rows: RawRows) -> None:
     if not isinstance(event, dict) or any(event.get(name) is None for name in _EVENT_FIELDS):
-        rows.reject(source, number, reason=Reason.MISSING_FIELD, content=str(event))
+        rows.reject(source, number, reason=Reason.MISSING_FIELD, content=repr(event))
     elif not _is_id(event["aid"]) or type(event["ts"]) is not int:
-        rows.reject(source, number, reason=Reason.WRONG_TYPE, content=str(event))
+        rows.reject(source, number, reason=Reason.WRONG_TYPE, content=repr(event))
     elif not isinstance(event["type"], str) or event["type"] not in KINDS:
-        rows.reject(source, number, reason=Reason.UNKNOWN_KIND, content=str(event))
+        rows.reject(source, number, reason=Reason.UNKNOWN_KIND, content=repr(event))
     else:
         rows.add(
             source,
@@ -63,4 +63,6 @@ def _read_event(source: str, number: int, session: str, event: Any, rows: RawRow
 
 def _is_id(value: Any) -> bool:
     """Whether a value can name a session or an item: an integer or a non-empty text."""
-    return type(value) is int or (isinstance(value, str) and bool(value))
+    if isinstance(value, str):  # JSON may escape half a surrogate pair, which no text file can hold
+        return bool(value) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return type(value) is int

@@ -74,7 +74,7 @@ def prepare_sessions(events: pl.DataFrame, section: SessionsSection) -> Prepared
     counts = {
         "sessions_in": splits.height,
         "sessions_without_click": splits.height - _n(labelled),
-        "sessions_straddling_a_cut": splits.filter(pl.col("split") == STRADDLES).height,
+        "sessions_straddling_a_cut": _n(labelled) - _n(clicks),
         "sessions_too_short": _n(clicks) - _n(long_enough),
         "clicks_on_unknown_items": long_enough.height - known.height,
         "sessions_too_short_without_unknown_items": _n(long_enough) - sessions.height,
@@ -148,7 +148,9 @@ def _session_table(clicks: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _check(counts: dict[str, int]) -> None:
-    empty = [name for name in ("items", *(f"{split}_sessions" for split in Split)) if not counts[name]]
+    empty = [
+        name for name in ("items", *(f"{split}_sessions" for split in Split)) if not counts[name]
+    ]
     if empty:
         msg = (
             f"nothing is left in {', '.join(empty)} after filtering; counts: {counts}. "

@@ -57,8 +57,17 @@ def _open(path: Path, split: Split, names: tuple[str, ...]) -> list[NDArray[Any]
             size = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(size))
         return [_map(path, 8 + size, header[f"{split}.{name}"]) for name in names]
-    except (ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
-        msg = f"{path} is not a token store with split {split}: {error}. Materialise 'sessions' anew"
+    except (
+        ArithmeticError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        msg = (
+            f"{path} is not a token store with split {split}: {error}. Materialise 'sessions' anew"
+        )
         raise DataError(msg) from error
 
 

@@ -82,7 +82,9 @@ def simulate_shop(
     user = np.sort(rng.integers(0, section.users, section.users * _VISITS_PER_USER))
     parts = [
         _simulate_visits(
-            _arrive(user[first : first + _VISITS_AT_ONCE], shop, shoppers, preferences, section, rng),
+            _arrive(
+                user[first : first + _VISITS_AT_ONCE], shop, shoppers, preferences, section, rng
+            ),
             shop=shop,
             shoppers=shoppers,
             recommender=recommender,

@@ -48,7 +48,7 @@ class Catalogue:
 
 def make_catalogue(world: WorldSection, rng: np.random.Generator) -> Catalogue:
     """Draw the shop's items."""
-    category = rng.integers(0, world.categories, world.items)
+    category = _categories(world, rng)
     appeal = rng.integers(0, APPEAL_LEVELS, world.items)
     independent = rng.integers(0, QUALITY_LEVELS, world.items)
     quality = (2 * (QUALITY_LEVELS - 1 - appeal) + 3 * independent) // 5
@@ -64,6 +64,14 @@ def make_catalogue(world: WorldSection, rng: np.random.Generator) -> Catalogue:
         neighbours=neighbours,
         neighbour_weight=(10 + appeal)[neighbours] ** 2,
     )
+
+
+def _categories(world: WorldSection, rng: np.random.Generator) -> Ints:
+    """A random category for each item; one drawn by none takes an item of the largest."""
+    category = rng.integers(0, world.categories, world.items)
+    for absent in np.setdiff1d(np.arange(world.categories), category):
+        category[np.argmax(category == np.bincount(category).argmax())] = absent
+    return category
 
 
 def _popularity(appeal: Ints, rng: np.random.Generator) -> Ints:

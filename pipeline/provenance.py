@@ -1,0 +1,54 @@
+"""What a result was made from: code, packages, processor, parameters and inputs."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.storage import StudyPaths, md5, require_dataset
+from pipeline.study import Study
+
+PACKAGES = ("torch", "numpy", "polars", "duckdb", "statsmodels", "scipy", "moocore", "dagster")
+_GIT_SECONDS = 10
+
+
+def provenance(study: Study, root: Path) -> dict[str, Any]:
+    """Where the study's numbers come from, as the report prints it."""
+    return {
+        "code": code_version(root),
+        "packages": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "dataset": {"path": study.dataset.path, "md5": require_dataset(study, root)},
+    }
+
+
+def code_version(root: Path) -> str:
+    """The git commit, marked if files differ from it; the package's version outside of git."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return f"paretoscope {version('paretoscope')}"
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit} with local changes" if changed else commit
+
+
+def output_md5s(paths: StudyPaths) -> dict[str, str]:
+    """The md5 of every file of a study's folder, but for the manifest itself."""
+    files = sorted(file for file in paths.folder.rglob("*") if file.is_file())
+    names = {file.relative_to(paths.folder).as_posix(): file for file in files}
+    return {name: md5(file) for name, file in names.items() if name != "manifest.json"}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],  # noqa: S607 - git from the PATH, fixed arguments
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_GIT_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,173 @@
+"""The report's pictures, each drawn from values that stand in ``report.json``."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+METRIC_LABELS = {
+    "recall": "Recall@{k}",
+    "order_density": "OD@{k}",
+    "recall_order_density": "Recall@{k} · OD@{k}",
+    "mrr": "MRR@{k}",
+    "click_loss": "click loss",
+    "order_loss": "order loss",
+}
+KPI_LABELS = {
+    "ctr": "click-through rate",
+    "cvr": "conversion of clicks",
+    "sale_rate": "sales per exposure",
+    "units_per_exposure": "units per exposure",
+}
+
+_INK = "#010203"
+"""Stands for the page's text colour, which a dark page changes; see :func:`as_svg`."""
+
+_COLOURS = ("#3b7dd8", "#17a398", "#e0a100", "#e4572e", "#a24bc4", "#6b8e23", "#d6488e", "#7a6a53")
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "paretoscope",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+}
+
+
+def metric_label(metric: str, cutoff: int) -> str:
+    """An offline metric as the report writes it, such as ``Recall@20``."""
+    return METRIC_LABELS[metric].format(k=cutoff)
+
+
+def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figure:
+    """Figure 1 of the paper for this study: a panel a hypothesis.
+
+    Points are groups: change of the metric against the worst group, and of the KPI against the
+    lowest fitted rate at that point, with intervals of ±1.96 user-clustered standard errors; the
+    line is the fitted regression.
+    """
+    columns = min(2, len(hypotheses))
+    rows = math.ceil(len(hypotheses) / columns)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.4 * columns, 3.5 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for ax in axes.flat[len(hypotheses) :]:
+            ax.set_axis_off()
+        for ax, hypothesis in zip(axes.flat, hypotheses, strict=False):
+            _panel(ax, hypothesis, cutoff)
+        return figure
+
+
+def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
+    metric = metric_label(hypothesis["metric"], cutoff)
+    ax.set_title(f"{hypothesis['id']}: {metric} → {KPI_LABELS[hypothesis['response']]}")
+    ax.set_xlabel(f"change of {metric} [%]")
+    ax.set_ylabel("change of the KPI [%]")
+    if hypothesis["slope"] is None:
+        words = f"undefined:\n{hypothesis['undefined_because']}"
+        ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes)
+        return
+    points = hypothesis["points"]
+    base = min(point["rate"] for point in points)
+    if base == 0:
+        ax.text(0.5, 0.5, "a group's KPI is 0", ha="center", va="center", transform=ax.transAxes)
+        return
+    for number, point in enumerate(points):
+        ax.errorbar(
+            100 * point["x"],
+            100 * (point["rate"] / base - 1),
+            yerr=100 * 1.96 * (point["standard_error"] or 0.0) / base,
+            fmt="o",
+            color=_COLOURS[number % len(_COLOURS)],
+            capsize=3,
+            label=point["group"],
+        )
+    x = np.linspace(0, max(point["x"] for point in points), 50)
+    fitted = 1 / (1 + np.exp(-(hypothesis["intercept"] + hypothesis["slope"] * x)))
+    ax.plot(100 * x, 100 * (fitted / base - 1), color=_INK, linewidth=1.5)
+    ax.legend(fontsize=8, handletextpad=0.2, borderaxespad=0.1)
+
+
+def front_picture(
+    points: Sequence[dict[str, Any]], groups: Sequence[dict[str, Any]], cutoff: int
+) -> Figure:
+    """The front in metric space, with the traffic plan's groups on it."""
+    places = {group["preference_id"]: group["name"] for group in groups}
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        ax = figure.subplots()
+        ordered = sorted(points, key=lambda point: point["recall"])
+        kept = [point for point in ordered if not point["dominated"]]
+        ax.plot([p["recall"] for p in kept], [p["order_density"] for p in kept], color=_COLOURS[0])
+        for point in ordered:
+            name = places.get(point["preference_id"])
+            ax.plot(
+                point["recall"],
+                point["order_density"],
+                marker="o",
+                markersize=9 if name else 5,
+                color=_COLOURS[0] if not point["dominated"] else "none",
+                markeredgecolor=_COLOURS[0],
+            )
+            words = f"π = {point['preference'][0]:.1f}" + (f" ({name})" if name else "")
+            ax.annotate(
+                words, (point["recall"], point["order_density"]), (6, 6), textcoords="offset points",
+                fontsize=8,
+            )  # fmt: skip
+        ax.margins(x=0.12, y=0.12)
+        ax.set_xlabel(f"Recall@{cutoff}")
+        ax.set_ylabel(f"OD@{cutoff}")
+        return figure
+
+
+def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
+    """Loss of each objective after every epoch, on train and validation."""
+    objectives = list(dict.fromkeys(point["objective"] for point in curves))
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.0 * len(objectives), 2.8), layout="constrained")
+        axes = figure.subplots(1, len(objectives), squeeze=False)
+        for ax, objective in zip(axes.flat, objectives, strict=True):
+            for number, split in enumerate(("train", "validation")):
+                line = [p for p in curves if p["objective"] == objective and p["split"] == split]
+                ax.plot(
+                    [p["epoch"] for p in line],
+                    [p["loss"] for p in line],
+                    marker=".",
+                    color=_COLOURS[number],
+                    label=split,
+                )
+            ax.set_title(f"{objective} loss")
+            ax.set_xlabel("epoch")
+            ax.xaxis.get_major_locator().set_params(integer=True)
+            ax.legend(fontsize=8)
+        return figure
+
+
+def as_svg(figure: Figure) -> str:
+    """The figure as an SVG element that takes its ink from the page's text colour."""
+    stream = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    svg = stream.getvalue()
+    return svg[svg.index("<svg") :].replace(_INK, "currentColor")
+
+
+def as_markdown(figure: Figure, words: str) -> str:
+    """The figure as a Markdown image that carries its bytes, for the Dagster UI."""
+    stream = io.BytesIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(stream, format="png", dpi=110, facecolor="white", metadata={"Software": None})
+    return f"![{words}](data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()})"

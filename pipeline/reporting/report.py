@@ -1,0 +1,129 @@
+"""The regression report: one dictionary, and its three faces (JSON, Markdown, HTML).
+
+Every number on the pages is taken from the dictionary that ``report.json`` holds.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from pipeline.reporting.figures import (
+    KPI_LABELS,
+    as_svg,
+    front_picture,
+    hypothesis_panels,
+    learning_curves_picture,
+    metric_label,
+)
+from pipeline.storage import write_json
+from pipeline.study import Study
+
+SCHEMA_VERSION = 1
+_VERDICT_WORDS = {
+    "supported": "supported",
+    "contradicted": "contradicted: the slope points the other way",
+    "not shown": "not shown: the interval holds 0",
+    "undefined": "undefined",
+}
+
+
+def build_report(
+    study: Study,
+    *,
+    hypotheses: list[dict[str, Any]],
+    tables: Mapping[str, pl.DataFrame],
+    documents: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything the report says.
+
+    Args:
+        study: The study.
+        hypotheses: :meth:`RegressionEstimate.as_dict` of each.
+        tables: ``offline_metrics``, ``pareto_front``, ``group_kpis`` and ``learning_curves``.
+        documents: ``front`` (its summary), ``plan``, ``origin`` (of the log), ``events`` and
+            ``sessions`` (counts), ``ingestion``, ``training`` and ``provenance``.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "study": study.study.name,
+        "cutoff": study.evaluation.cutoff,
+        "summary": [sentence(h, study.evaluation.cutoff) for h in hypotheses],
+        "hypotheses": hypotheses,
+        "experiment": {"plan": documents["plan"], **documents["origin"]},
+        "ingestion": documents["ingestion"],
+        "front": {**documents["front"], "points": tables["pareto_front"].to_dicts()},
+        "offline_metrics": tables["offline_metrics"].to_dicts(),
+        "group_kpis": tables["group_kpis"].to_dicts(),
+        "training": documents["training"],
+        "learning_curves": tables["learning_curves"].to_dicts(),
+        "data": {"events": documents["events"], "sessions": documents["sessions"]},
+        "parameters": study.as_dict(),
+        "provenance": documents["provenance"],
+    }
+
+
+def sentence(hypothesis: dict[str, Any], cutoff: int) -> str:
+    """One hypothesis in one sentence that claims no more than its user-clustered interval."""
+    metric = metric_label(hypothesis["metric"], cutoff)
+    kpi = KPI_LABELS[hypothesis["kpi"]]
+    start = f"{hypothesis['id']}, “{metric} is a {hypothesis['direction']} predictor of {kpi}”, is "
+    if hypothesis["slope"] is None:
+        return f"{start}undefined: {hypothesis['undefined_because']}."
+    elasticity = hypothesis["rate_elasticity"]
+    share = elasticity / hypothesis["slope"] if hypothesis["slope"] else 1.0
+    low, high = (share * end for end in hypothesis["user_clustered"]["interval"])
+    change = (
+        f"1 % more {metric} goes with {abs(elasticity):.2f} % "
+        f"{'more' if elasticity > 0 else 'less'} {kpi} "
+        f"({hypothesis['level']:.0%} interval of the change {low:+.2f} % to {high:+.2f} %)"
+    )
+    if hypothesis["verdict"] == "not shown":
+        return f"{start}not shown: the estimate is that {change}, and 0 is within it."
+    return f"{start}{hypothesis['verdict']}: {change}."
+
+
+def write_report(report: dict[str, Any], folder: Path) -> None:
+    """Write ``report.json``, ``report.md`` and ``index.html`` into ``folder``, which exists."""
+    write_json(folder / "report.json", report)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline.reporting", "."),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    cutoff = report["cutoff"]
+    environment.filters["metric"] = lambda name: metric_label(name, cutoff)
+    environment.filters["kpi"] = KPI_LABELS.__getitem__
+    environment.filters["verdict"] = _VERDICT_WORDS.__getitem__
+    environment.filters["p_value"] = p_value
+    environment.filters["number"] = number
+    for template, name in (("report.html", "index.html"), ("report.md", "report.md")):
+        text = environment.get_template(template).render(report=report, pictures=_pictures(report))
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def p_value(value: float | None) -> str:
+    """A p-value as a table prints it; never 0."""
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with fixed digits; a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _pictures(report: dict[str, Any]) -> dict[str, str]:
+    """The pictures as SVG, by name."""
+    groups = report["experiment"]["plan"]["groups"]
+    figures = {
+        "hypotheses": hypothesis_panels(report["hypotheses"], report["cutoff"]),
+        "front": front_picture(report["front"]["points"], groups, report["cutoff"]),
+        "learning_curves": learning_curves_picture(report["learning_curves"]),
+    }
+    return {name: as_svg(figure) for name, figure in figures.items()}

@@ -1,0 +1,147 @@
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.batching import make_batch, ordered_batches, shuffled_batches
+from models.tokens import SessionTokens
+
+tuples = st.tuples(st.integers(0, 9), st.integers(0, 1))
+written_sessions = st.lists(st.lists(tuples, min_size=2, max_size=9), min_size=1, max_size=30)
+quick = settings(max_examples=50, deadline=None)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def sessions_of_lengths(lengths):
+    return SessionTokens.of([[(n % 7, 0)] * length for n, length in enumerate(lengths)])
+
+
+def real_rows(batch):
+    """(inputs, targets, ordered) of each session of a batch, without padding."""
+    rows = []
+    for row, real_T in enumerate(batch.real_BT):
+        parts = (batch.inputs_BT[row], batch.targets_BT[row], batch.ordered_BT[row])
+        rows.append(tuple(part[real_T].tolist() for part in parts))
+    return rows
+
+
+def slow_row(session, max_length):
+    """The same from one written session: the last L + 1 clicks, read pair by pair."""
+    window = session[-(max_length + 1) :]
+    return (
+        [item for item, _ in window[:-1]],
+        [item for item, _ in window[1:]],
+        [float(ordered) for _, ordered in window[1:]],
+    )
+
+
+def test_target_is_the_next_click_with_its_own_order_label():
+    tokens = SessionTokens.of([[(4, 1), (7, 0), (2, 1)]])
+
+    batch = make_batch(tokens, np.array([0]), max_length=10)
+
+    assert batch.inputs_BT.tolist() == [[4, 7]]
+    assert batch.targets_BT.tolist() == [[7, 2]]
+    assert batch.ordered_BT.tolist() == [[0.0, 1.0]]  # the first click's 1 is nobody's label
+    assert batch.real_BT.tolist() == [[True, True]]
+
+
+def test_shorter_sessions_are_padded_after_their_real_positions():
+    tokens = SessionTokens.of([[(4, 0), (7, 1)], [(1, 1), (2, 1), (3, 1), (5, 0)]])
+
+    batch = make_batch(tokens, np.array([1, 0]), max_length=10)
+
+    assert batch.sessions.tolist() == [1, 0]
+    assert batch.inputs_BT.tolist() == [[1, 2, 3], [4, 0, 0]]
+    assert batch.targets_BT.tolist() == [[2, 3, 5], [7, 0, 0]]
+    assert batch.ordered_BT.tolist() == [[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+    assert batch.real_BT.tolist() == [[True, True, True], [True, False, False]]
+
+
+def test_truncation_keeps_the_last_clicks_with_their_labels():
+    tokens = SessionTokens.of([[(9, 1), (8, 0), (1, 1), (2, 0), (3, 1)]])
+
+    batch = make_batch(tokens, np.array([0]), max_length=2)
+
+    assert batch.inputs_BT.tolist() == [[1, 2]]  # of clicks 1, 2, 3, the last is only a target
+    assert batch.targets_BT.tolist() == [[2, 3]]
+    assert batch.ordered_BT.tolist() == [[0.0, 1.0]]
+
+
+def test_a_session_of_one_click_has_no_position():
+    tokens = SessionTokens.of([[(4, 1)], [(5, 0), (6, 1)]])
+
+    batch = make_batch(tokens, np.array([0, 1]), max_length=3)
+
+    assert batch.real_BT.tolist() == [[False], [True]]
+    assert batch.ordered_BT.tolist() == [[0.0], [1.0]]
+
+
+@quick
+@given(written=written_sessions, max_length=st.integers(1, 10), batch_sessions=st.integers(1, 7))
+def test_every_session_comes_exactly_once_with_its_next_clicks(written, max_length, batch_sessions):
+    tokens = SessionTokens.of(written)
+    shuffled = shuffled_batches(
+        tokens, batch_sessions=batch_sessions, max_length=max_length, generator=generator()
+    )
+    ordered = ordered_batches(tokens, batch_sessions=batch_sessions, max_length=max_length)
+
+    for batches in (list(shuffled), list(ordered)):
+        numbers = [number for batch in batches for number in batch.sessions.tolist()]
+        rows = [row for batch in batches for row in real_rows(batch)]
+        assert sorted(numbers) == list(range(len(written)))
+        assert rows == [slow_row(written[number], max_length) for number in numbers]
+        assert len(batches) == -(-len(written) // batch_sessions)
+        assert all(len(batch.sessions) <= batch_sessions for batch in batches)
+
+
+def test_ordered_batches_are_short_first_and_the_same_every_time():
+    tokens = sessions_of_lengths([5, 2, 3, 2, 9])
+
+    first, second = (
+        [
+            batch.sessions.tolist()
+            for batch in ordered_batches(tokens, batch_sessions=2, max_length=4)
+        ]
+        for _ in range(2)
+    )
+
+    assert first == [[1, 3], [2, 0], [4]]  # lengths 2 2 | 3 5 | 9, equal ones in their order
+    assert second == first
+
+
+def test_shuffled_batches_hold_sessions_of_similar_length():
+    lengths = [2 + n % 5 for n in range(20)]  # 2 to 6, four of each
+    tokens = sessions_of_lengths(lengths)
+
+    batches = shuffled_batches(tokens, batch_sessions=4, max_length=9, generator=generator())
+    lengths_per_batch = [{lengths[row] for row in batch.sessions} for batch in batches]
+
+    assert sorted(map(tuple, lengths_per_batch)) == [(2,), (3,), (4,), (5,), (6,)]
+
+
+def test_lengths_beyond_the_window_count_as_the_window():
+    tokens = sessions_of_lengths([3, 50, 3, 9, 3, 20, 3, 30])
+
+    batches = shuffled_batches(tokens, batch_sessions=4, max_length=2, generator=generator())
+
+    assert all(batch.real_BT.all() for batch in batches)  # all have 2 inputs: no padding at all
+
+
+def test_shuffling_comes_from_the_generator_alone():
+    tokens = sessions_of_lengths([3] * 40)
+
+    def order(source):
+        batches = shuffled_batches(tokens, batch_sessions=8, max_length=9, generator=source)
+        return [number for batch in batches for number in batch.sessions.tolist()]
+
+    one, twin, other = generator(1), generator(1), generator(2)
+    first_epoch, second_epoch = order(one), order(one)
+
+    assert [order(twin), order(twin)] == [first_epoch, second_epoch]
+    assert first_epoch != second_epoch
+    assert order(other) != first_epoch
+    assert first_epoch != sorted(first_epoch)

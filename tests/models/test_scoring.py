@@ -1,0 +1,236 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import scoring
+from models.configuration import ModelConfig
+from models.errors import ModelError
+from models.network import build_model
+from models.scoring import rank_by_counting, score_targets, top_items
+from models.tokens import SessionTokens
+
+ITEMS = 12
+WINDOW = 4
+ADVERSARIAL = [-math.inf, -1.0, -1e-45, -0.0, 0.0, 1.0, math.nextafter(1.0, 2.0), math.inf]
+score_lists = st.lists(st.sampled_from(ADVERSARIAL), min_size=1, max_size=9)
+quick = settings(max_examples=100, deadline=None)
+
+
+def lively_model(dropout=0.0):
+    """A model whose weights are all far from 0, left in training mode as after a step."""
+    config = ModelConfig(width=8, layers=1, heads=2, dropout=dropout, max_length=WINDOW)
+    model = build_model(config, n_items=ITEMS, n_objectives=2, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(0.5 * torch.randn(weight.shape, generator=generator))
+    return model.train()
+
+
+def written_sessions(lengths, seed=0):
+    random = np.random.default_rng(seed)
+    return [
+        [(int(random.integers(ITEMS)), int(random.integers(2))) for _ in range(length)]
+        for length in lengths
+    ]
+
+
+def scores_after(model, clicks, preference):
+    """Scores of every item after the clicks, the session computed alone."""
+    with torch.no_grad():
+        states = model(torch.tensor([clicks[-WINDOW:]]), torch.tensor([preference]))
+        return model.score_all(states[0])[-1].tolist()
+
+
+def rank_by_sorting(scores, target):
+    """The middle place of the target's score in the sorted scores, rounded down the list."""
+    places = [
+        place
+        for place, score in enumerate(sorted(scores, reverse=True), start=1)
+        if score == scores[target]
+    ]
+    return math.ceil((places[0] + places[-1]) / 2)
+
+
+def best_by_sorting(scores, k):
+    return sorted(range(len(scores)), key=lambda item: (-scores[item], item))[:k]
+
+
+@pytest.mark.parametrize(
+    ("scores", "target", "rank"),
+    [
+        ([0.3, 0.9, 0.5], 2, 1 + 1),
+        ([0.3, 0.9, 0.5], 1, 1),
+        ([5.0, 5.0], 0, 1 + 1),  # half of 1 tie, rounded up
+        ([5.0, 5.0, 5.0], 0, 1 + 1),  # half of 2 ties
+        ([5.0, 5.0, 5.0, 5.0], 3, 1 + 2),  # half of 3 ties, rounded up
+        ([9.0, 5.0, 5.0, 7.0, 5.0, 1.0], 4, 1 + 2 + 1),
+        ([math.inf, math.inf, 0.0], 1, 1 + 1),
+        ([-math.inf, -math.inf, 0.0], 0, 1 + 1 + 1),
+        ([-math.inf], 0, 1),
+    ],
+    ids=["second", "best", "2-tie", "3-tie", "4-tie", "tie-below", "inf", "minus-inf", "one-item"],
+)
+def test_rank_counts_items_above_and_half_of_the_ties(scores, target, rank):
+    assert rank_by_counting(torch.tensor([scores]), torch.tensor([target])).tolist() == [rank]
+
+
+@quick
+@given(scores=score_lists)
+def test_rank_by_counting_equals_rank_by_sorting(scores):
+    scores_II = torch.tensor([scores] * len(scores), dtype=torch.float64)
+
+    ranks = rank_by_counting(scores_II, torch.arange(len(scores)))
+
+    expected = [rank_by_sorting(scores, target) for target in range(len(scores))]
+    assert ranks.tolist() == expected
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_score_that_is_not_a_number_is_refused(place):
+    scores_PI = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+    scores_PI[1, place] = math.nan
+
+    with pytest.raises(ModelError, match=r"not a number.*weights are damaged"):
+        rank_by_counting(scores_PI, torch.tensor([0, 0]))
+
+
+@pytest.mark.parametrize("scores_at_once", [1, 5 * ITEMS, 10**6], ids=["one", "five", "all"])
+def test_target_scores_equal_a_session_by_session_twin(scores_at_once, monkeypatch):
+    monkeypatch.setattr(scoring, "_SCORES_AT_ONCE", scores_at_once)
+    monkeypatch.setattr(scoring, "_BATCH_SESSIONS", 3)
+    model, preference = lively_model(dropout=0.5), (0.3, 0.7)
+    written = written_sessions([2, 7, 3, 2, 5, 9, 4, 2])
+
+    got = score_targets(model, SessionTokens.of(written), torch.tensor(preference))
+
+    expected = []
+    for number, session in enumerate(written):
+        window = session[-(WINDOW + 1) :]
+        for place in range(1, len(window)):
+            target, ordered = window[place]
+            scores = scores_after(model, [item for item, _ in window[:place]], preference)
+            likely = 1 / (1 + math.exp(-scores[target]))
+            click_loss = math.log(sum(map(math.exp, scores))) - scores[target]
+            order_loss = -math.log(likely if ordered else 1 - likely)
+            rank = rank_by_sorting(scores, target)
+            expected.append((number, bool(ordered), rank, click_loss, order_loss))
+    columns = (got.session, got.ordered, got.rank, got.click_loss, got.order_loss)
+    rows = sorted(zip(*(column.tolist() for column in columns), strict=True))
+    assert [row[:3] for row in rows] == [row[:3] for row in sorted(expected)]
+    np.testing.assert_allclose(
+        [row[3:] for row in rows], [row[3:] for row in sorted(expected)], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_targets_beyond_the_window_are_left_out():
+    tokens = SessionTokens.of(written_sessions([WINDOW + 1, WINDOW + 2, 50]))
+
+    scores = score_targets(lively_model(), tokens, torch.tensor([0.5, 0.5]))
+
+    assert np.bincount(scores.session).tolist() == [WINDOW, WINDOW, WINDOW]
+
+
+def test_preference_decides_the_target_scores():
+    model, tokens = lively_model(), SessionTokens.of(written_sessions([5] * 20))
+
+    one, other = (score_targets(model, tokens, torch.tensor(p)) for p in ([1.0, 0.0], [0.0, 1.0]))
+
+    assert (one.rank != other.rank).any()
+    assert (one.click_loss != other.click_loss).all()
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        lambda model, preference: score_targets(
+            model, SessionTokens.of([[(1, 0), (2, 0)]]), preference
+        ),
+        lambda model, preference: top_items(model, [np.array([1])], preference[None], 3),
+    ],
+    ids=["targets", "lists"],
+)
+def test_a_preference_off_the_simplex_is_refused(score):
+    with pytest.raises(ModelError, match="not a point of the simplex"):
+        score(lively_model(), torch.tensor([0.9, 0.9]))
+
+
+def test_top_items_equal_brute_force_for_each_session_alone():
+    model = lively_model(dropout=0.5)
+    random = np.random.default_rng(3)
+    sessions = [random.integers(ITEMS, size=length) for length in (1, 3, 9, WINDOW, 2, WINDOW + 1)]
+    weights = random.uniform(size=len(sessions))
+    preferences = np.stack([weights, 1 - weights], axis=1).astype(np.float32)
+
+    for k in (1, 5, ITEMS):
+        lists = top_items(model, sessions, torch.from_numpy(preferences), k)
+        expected = [
+            best_by_sorting(scores_after(model, clicks.tolist(), preference.tolist()), k)
+            for clicks, preference in zip(sessions, preferences, strict=True)
+        ]
+        assert lists.tolist() == expected
+
+
+def test_top_items_read_only_the_window():
+    model, preference_BO = lively_model(), torch.tensor([[0.5, 0.5]] * 3)
+    recent = [1, 2, 3, 4]
+
+    lists = top_items(
+        model,
+        [np.array(recent), np.array([9, 8, *recent]), np.array([9, 2, 3, 4])],
+        preference_BO,
+        ITEMS,
+    ).tolist()
+
+    assert lists[1] == lists[0]  # clicks before the window are not read
+    assert lists[2] != lists[0]  # its first click is
+
+
+def test_ties_go_to_the_lower_item():
+    model = lively_model()
+    with torch.no_grad():  # all items score exactly 0, except that 7 and 9 gain and 3 loses
+        model.item_embedding.weight.zero_()
+        model.item_lean.zero_()
+        model.item_lean[[7, 9]] = 1.0
+        model.item_lean[3] = -1.0
+
+    lists = [top_items(model, [np.array([5])], torch.tensor([[0.5, 0.5]]), k) for k in (1, 5, 12)]
+
+    assert lists[0].tolist() == [[7]]
+    assert lists[1].tolist() == [[7, 9, 0, 1, 2]]
+    assert lists[2].tolist() == [[7, 9, 0, 1, 2, 4, 5, 6, 8, 10, 11, 3]]
+
+
+@quick
+@given(
+    rows=st.integers(1, 9).flatmap(
+        lambda n: st.lists(
+            st.lists(st.sampled_from(ADVERSARIAL), min_size=n, max_size=n), min_size=1, max_size=4
+        )
+    ),
+    data=st.data(),
+)
+def test_best_equals_a_full_sort_on_adversarial_scores(rows, data):
+    k = data.draw(st.integers(1, len(rows[0])))
+
+    best = scoring._best(torch.tensor(rows, dtype=torch.float64), k)
+
+    assert best.tolist() == [best_by_sorting(scores, k) for scores in rows]
+
+
+@pytest.mark.parametrize("size", [40, 3000], ids=["small", "large"])
+def test_many_ties_at_the_end_of_the_list_go_to_the_lowest_items(size):
+    scores_BI = torch.zeros(2, size)
+    scores_BI[1, size - 1] = 1.0
+
+    assert scoring._best(scores_BI, 3).tolist() == [[0, 1, 2], [size - 1, 0, 1]]
+
+
+@pytest.mark.parametrize("k", [0, ITEMS + 1])
+def test_a_list_longer_than_the_catalogue_or_empty_is_refused(k):
+    with pytest.raises(ModelError, match=f"asked for {k} items, but the catalogue holds {ITEMS}"):
+        top_items(lively_model(), [np.array([1])], torch.tensor([[0.5, 0.5]]), k)

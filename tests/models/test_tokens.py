@@ -1,0 +1,48 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.tokens import SessionTokens
+
+tuples = st.tuples(st.integers(0, 9), st.integers(0, 1))
+written_sessions = st.lists(st.lists(tuples, min_size=1, max_size=6), max_size=8)
+
+
+def test_flat_arrays_hold_the_sessions_one_after_another():
+    tokens = SessionTokens.of([[(3, 0), (5, 1)], [(2, 1), (3, 0), (3, 0)]])
+
+    assert tokens.items.tolist() == [3, 5, 2, 3, 3]
+    assert tokens.ordered.tolist() == [0, 1, 1, 0, 0]
+    assert tokens.offsets.tolist() == [0, 2, 2 + 3]
+    assert tokens.n_sessions == 2
+    assert tokens.lengths.tolist() == [2, 3]
+
+
+def test_no_session_is_a_legal_set_of_tokens():
+    tokens = SessionTokens.of([])
+
+    assert tokens.n_sessions == 0
+    assert tokens.offsets.tolist() == [0]
+
+
+@given(written_sessions)
+def test_slicing_by_offsets_gives_back_the_written_sessions(written):
+    tokens = SessionTokens.of(written)
+
+    slices = [slice(*tokens.offsets[row : row + 2]) for row in range(tokens.n_sessions)]
+    read = [
+        list(zip(tokens.items[part].tolist(), tokens.ordered[part].tolist(), strict=True))
+        for part in slices
+    ]
+
+    assert read == written
+
+
+def test_arrays_have_the_types_the_token_store_writes():
+    tokens = SessionTokens.of([[(1, 1)]])
+
+    assert (tokens.items.dtype, tokens.ordered.dtype, tokens.offsets.dtype) == (
+        np.int32,
+        np.uint8,
+        np.int64,
+    )

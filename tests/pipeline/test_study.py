@@ -1,0 +1,261 @@
+"""params.yaml becomes a study, or one message that names key, value and what is accepted."""
+
+import dataclasses
+import math
+from datetime import date
+from typing import get_type_hints
+
+import pytest
+import yaml
+
+from pipeline.errors import StudyError
+from pipeline.study import PAPER_HYPOTHESES, Hypothesis, Study, load_study, parse_study
+
+SECTIONS = get_type_hints(Study)
+OPTIONAL = {"experiment.log_path"}
+KEYS = [
+    f"{section}.{field.name}"
+    for section, owner in SECTIONS.items()
+    for field in dataclasses.fields(owner)
+    if f"{section}.{field.name}" not in OPTIONAL
+]
+WRONG_OF_TYPE = {
+    int: ["3", 2.5, True, None, [1], math.nan],
+    float: ["0.1", True, None, [1.0], math.nan, math.inf, -math.inf],
+    str: [3, True, None, ["a"], date(2025, 9, 1)],
+    list: [3, "click", None, True],
+}
+
+
+@pytest.fixture
+def values(project_root):
+    """The repository's study as plain values, with three groups so that any grid suffices."""
+    plain = yaml.safe_load((project_root / "params.yaml").read_text(encoding="utf-8"))
+    plain["experiment"]["groups"] = 3
+    return plain
+
+
+def _set(values, key, value):
+    section, name = key.split(".")
+    values[section][name] = value
+    return values
+
+
+def _message(values):
+    with pytest.raises(StudyError) as caught:
+        parse_study(values)
+    return str(caught.value)
+
+
+def test_params_file_says_every_key_once_and_nothing_else(project_root):
+    plain = yaml.safe_load((project_root / "params.yaml").read_text(encoding="utf-8"))
+
+    said = {f"{section}.{name}" for section, content in plain.items() for name in content}
+
+    assert said == set(KEYS)
+    accepted = {field.name for field in dataclasses.fields(Hypothesis)}
+    assert all(set(one) == accepted for one in plain["regression"]["hypotheses"])
+
+
+def test_params_file_loads_to_the_values_it_says(project_root):
+    plain = yaml.safe_load((project_root / "params.yaml").read_text(encoding="utf-8"))
+
+    loaded = load_study(project_root / "params.yaml")
+
+    plain["experiment"]["log_path"] = None
+    assert loaded.as_dict() == plain
+    assert loaded.regression.hypotheses == PAPER_HYPOTHESES
+
+
+def test_a_study_survives_being_written_out_and_parsed_again(values):
+    study = parse_study(values)
+
+    assert parse_study(study.as_dict()) == study
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_is_required(values, section):
+    del values[section]
+
+    assert f"{section}: required, but absent" in _message(values)
+
+
+@pytest.mark.parametrize("key", ["study.name", "study.seed", "dataset.format", "dataset.path"])
+def test_a_field_without_default_is_required(values, key):
+    section, name = key.split(".")
+    del values[section][name]
+
+    assert f"{key}: required, but absent" in _message(values)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_an_unknown_key_is_named_with_the_accepted_ones(values, section):
+    message = _message(_set(values, f"{section}.colour", "red"))
+
+    accepted = sorted(field.name for field in dataclasses.fields(SECTIONS[section]))
+    assert f"{section}.colour = 'red': unknown key; accepted are {accepted}" in message
+
+
+def test_an_unknown_section_is_named_with_the_accepted_ones(values):
+    message = _message({**values, "trainings": {"epochs": 1}})
+
+    assert f"trainings = {{'epochs': 1}}: unknown key; accepted are {sorted(SECTIONS)}" in message
+
+
+def test_an_unknown_key_of_a_hypothesis_is_named_with_its_place(values):
+    values["regression"]["hypotheses"][2]["weight"] = 2
+
+    expected = "regression.hypotheses.2.weight = 2: unknown key; accepted are "
+    assert expected + "['direction', 'id', 'kpi', 'metric']" in _message(values)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_value_of_the_wrong_type_is_named_and_never_converted(values, key):
+    section, name = key.split(".")
+
+    for wrong in WRONG_OF_TYPE[type(values[section][name])]:
+        message = _message(_set(values, key, wrong))
+        shown = {"date": "2025-09-01"} if isinstance(wrong, date) else wrong
+        assert f"- {key} = {shown!r}: Input should be " in message
+
+
+@pytest.mark.parametrize(
+    ("key", "accepted", "refused", "words"),
+    [
+        ("study.name", "a-1", "A b", "match pattern"),
+        ("study.name", "7", "../elsewhere", "match pattern"),
+        ("study.name", "x", "x\n", "match pattern"),
+        ("study.seed", 0, -1, "greater than or equal to 0"),
+        ("study.seed", 2**63 - 1, 2**63, "less than 9223372036854775808"),
+        ("dataset.format", "jdata", "yoochoose", "'otto' or 'jdata'"),
+        ("dataset.path", "x", "", "at least 1 character"),
+        ("world.seed", 0, -1, "greater than or equal to 0"),
+        ("world.items", 50, 49, "greater than or equal to 50"),
+        ("world.categories", 2, 1, "greater than or equal to 2"),
+        ("world.neighbours", 5, 4, "greater than or equal to 5"),
+        ("world.users", 10, 9, "greater than or equal to 10"),
+        ("world.sessions", 10, 9, "greater than or equal to 10"),
+        ("world.days", 3, 2, "greater than or equal to 3"),
+        ("sessions.min_item_support", 1, 0, "greater than or equal to 1"),
+        ("sessions.min_session_length", 2, 1, "greater than or equal to 2"),
+        ("sessions.test_days", 0.001, 0.0, "greater than 0"),
+        ("sessions.validation_days", 0.001, 0.0, "greater than 0"),
+        ("sessions.max_rejected_share", 0.0, -0.01, "greater than or equal to 0"),
+        ("sessions.max_rejected_share", 1.0, 1.01, "less than or equal to 1"),
+        ("model.width", 2, 0, "greater than 0"),
+        ("model.layers", 1, 0, "greater than 0"),
+        ("model.heads", 1, 0, "greater than 0"),
+        ("model.dropout", 0.0, -0.1, "greater than or equal to 0"),
+        ("model.dropout", 0.99, 1.0, "less than 1"),
+        ("model.max_length", 2, 1, "greater than or equal to 2"),
+        ("training.objectives", ["order", "click"], ["click"], "at least 2 items"),
+        ("training.non_uniformity_weight", 0.0, -0.1, "greater than or equal to 0"),
+        ("training.epochs", 1, 0, "greater than 0"),
+        ("training.batch_sessions", 1, 0, "greater than 0"),
+        ("training.negatives", 1, 0, "greater than 0"),
+        ("training.learning_rate", 1e-9, 0.0, "greater than 0"),
+        ("training.weight_decay", 0.0, -0.1, "greater than or equal to 0"),
+        ("training.gradient_clip", 1e-9, 0.0, "greater than 0"),
+        ("training.threads", 1, 0, "greater than 0"),
+        ("evaluation.cutoff", 1, 0, "greater than or equal to 1"),
+        ("evaluation.preferences", 3, 2, "greater than or equal to 3"),
+        ("experiment.name", "e", "-e", "match pattern"),
+        ("experiment.source", "replay", "live", "'simulated-shop', 'replay' or 'files'"),
+        ("experiment.salt", "s", "", "at least 1 character"),
+        ("experiment.groups", 4, 2, "greater than or equal to 3"),
+        ("experiment.list_length", 1, 0, "greater than or equal to 1"),
+        ("experiment.days", 1, 0, "greater than or equal to 1"),
+        ("experiment.users", 10, 9, "greater than or equal to 10"),
+        ("regression.level", 0.51, 0.5, "greater than 0.5"),
+        ("regression.level", 0.999, 1.0, "less than 1"),
+    ],
+)
+def test_the_last_accepted_value_loads_and_the_next_is_refused(
+    values, key, accepted, refused, words
+):
+    section, name = key.split(".")
+
+    study = parse_study(_set(values, key, accepted))
+    message = _message(_set(values, key, refused))
+
+    assert study.as_dict()[section][name] == accepted
+    assert f"- {key} = {refused!r}: " in message
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("training.objectives", ["click", "view"], "training.objectives.1 = 'view'"),
+        ("training.loss_scales", [0.0, 1.0], "training.loss_scales.0 = 0.0"),
+        ("training.loss_scales", [1.0, math.nan], "training.loss_scales.1 = nan"),
+        ("training.preference_concentration", [1.0, -1.0], "training.preference_concentration.1"),
+        ("regression.hypotheses", [], "regression.hypotheses = []"),
+    ],
+    ids=str,
+)
+def test_a_wrong_element_of_a_list_is_named_by_its_place(values, key, value, place):
+    assert place in _message(_set(values, key, value))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("id", "H 1", "match pattern"),
+        ("metric", "precision", "'recall', 'order_density'"),
+        ("kpi", "revenue", "'ctr', 'cvr', 'sale_rate' or 'units_per_exposure'"),
+        ("direction", "up", "'positive' or 'negative'"),
+    ],
+)
+def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value, words):
+    values["regression"]["hypotheses"][1][field] = value
+
+    message = _message(values)
+
+    assert f"regression.hypotheses.1.{field} = {value!r}" in message
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"experiment.groups": 12}, ["experiment.groups = 12", "evaluation.preferences = 11"]),
+        ({"experiment.source": "files"}, ["experiment.source = files", "log_path = None"]),
+        ({"experiment.log_path": "logs"}, ["source = simulated-shop", "log_path = logs"]),
+        ({"model.heads": 3}, ["model.width = 64", "model.heads = 3"]),
+        ({"world.categories": 3001}, ["world.categories = 3001", "world.items = 3000"]),
+        ({"training.objectives": ["order", "order"]}, ["training.objectives", "order", "twice"]),
+        ({"training.loss_scales": [1.0]}, ["training.loss_scales has 1", "2 objectives"]),
+        ({"training.preference_concentration": [1.0] * 3}, ["concentration has 3", "2 objectives"]),
+    ],
+    ids=lambda value: "-".join(value),
+)
+def test_parameters_that_contradict_each_other_are_both_named(values, changes, named):
+    for key, value in changes.items():
+        _set(values, key, value)
+
+    message = _message(values)
+
+    assert all(words in message for words in named)
+
+
+def test_two_hypotheses_cannot_share_an_id(values):
+    values["regression"]["hypotheses"][3]["id"] = "H1"
+
+    assert "['H1', 'H2', 'H3', 'H1'] are not distinct" in _message(values)
+
+
+def test_a_log_of_files_needs_and_takes_a_path(values):
+    values["experiment"] |= {"source": "files", "log_path": "logs"}
+
+    assert parse_study(values).experiment.log_path == "logs"
+
+
+def test_every_wrong_value_is_reported_at_once(values):
+    _set(values, "training.epochs", 0)
+    _set(values, "world.users", "many")
+
+    message = _message(values)
+
+    assert "training.epochs = 0" in message
+    assert "world.users = 'many'" in message
