@@ -1,0 +1,1 @@
+"""Dagster: thin wrappers around the domain library, and the one ``Definitions``."""

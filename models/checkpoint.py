@@ -6,18 +6,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.configuration import ModelConfig, TrainingConfig
-from models.errors import CheckpointError
+from models.errors import CheckpointError, ModelError
 from models.network import ConditionedSessionModel
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "model.json"
 _FORMAT = 1
 _CONFIG = TypeAdapter(ModelConfig)
+_DAMAGES = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ModelError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,9 @@ def load_checkpoint(folder: Path, *, items: list[str]) -> ConditionedSessionMode
     """
     try:
         description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        if (got := description["format"]) != _FORMAT:
+            msg = f"its format is {got}, this version reads {_FORMAT}"
+            raise ValueError(msg)
         config = _CONFIG.validate_json(json.dumps(description["model"]))
         found = description["catalogue"]
         model = ConditionedSessionModel(
@@ -71,7 +75,7 @@ def load_checkpoint(folder: Path, *, items: list[str]) -> ConditionedSessionMode
         )
         weights = load_file(folder / WEIGHTS)
         model.load_state_dict(weights)
-    except (OSError, ValueError, KeyError, RuntimeError, ValidationError, SafetensorError) as error:
+    except _DAMAGES as error:
         msg = (
             f"{folder} is not a readable checkpoint: {error}. Materialise 'conditioned_model' anew"
         )

@@ -5,7 +5,7 @@ class ModelError(Exception):
     """A model that cannot be built, trained, saved or loaded as asked."""
 
 
-class TrainingDiverged(ModelError):
+class TrainingDiverged(ModelError):  # noqa: N818 - names what happened
     """The loss stopped being a number; the message names epoch, step and sessions."""
 
 

@@ -12,7 +12,7 @@ from models.network import ConditionedSessionModel
 _SMALLEST_SHARE = 1e-12
 
 
-def objective_losses(
+def objective_losses(  # noqa: PLR0913 - a batch's tensors
     model: ConditionedSessionModel,
     hidden_PD: Tensor,
     *,

@@ -13,7 +13,10 @@ def sample_preferences(
 ) -> Tensor:
     """Draw ``n`` preferences from Dir(β), one a row; n × O (Eq. 1 of the paper)."""
     beta_O = torch.tensor(concentration, dtype=torch.float64)
-    gamma_BO = torch._standard_gamma(beta_O.expand(n, -1), generator=generator)  # noqa: SLF001
+    # torch.distributions knows no generator; this is what it calls.
+    gamma_BO = torch._standard_gamma(  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        beta_O.expand(n, -1), generator=generator
+    )
     gamma_BO = gamma_BO.clamp_min(torch.finfo(torch.float64).tiny)
     return (gamma_BO / gamma_BO.sum(dim=1, keepdim=True)).float()
 

@@ -44,7 +44,7 @@ class TrainedModel:
     best_epoch: int
 
 
-def train(
+def train(  # noqa: PLR0913 - data and configuration
     tokens: SessionTokens,
     validation: SessionTokens,
     *,
@@ -60,10 +60,10 @@ def train(
     count give the same weights, bit for bit, on the same kind of processor.
 
     Raises:
-        ModelError: if there is nothing to train on, or more negatives than items.
+        ModelError: if there is nothing to train or validate on, or more negatives than items.
         TrainingDiverged: if the loss is not a number.
     """
-    _check(tokens, n_items, config)
+    _check(tokens, validation, n_items, config)
     model = build_model(
         model_config, n_items=n_items, n_objectives=len(config.objectives), seed=seed
     )
@@ -114,6 +114,12 @@ class _Trainer:
                 _words(validation_O),
                 len(tokens.items) / seconds,
             )
+            if not math.isfinite(validation_loss):
+                msg = (
+                    f"the validation loss is {validation_loss} after epoch {epoch}; "
+                    "lower training.learning_rate or training.gradient_clip"
+                )
+                raise TrainingDiverged(msg)
             if validation_loss < best[0]:
                 weights = {name: w.clone() for name, w in self.model.state_dict().items()}
                 best = (validation_loss, epoch, weights)
@@ -205,10 +211,13 @@ class _Trainer:
         return [CurvePoint(epoch, split, objective.value, loss) for objective, loss in pairs]
 
 
-def _check(tokens: SessionTokens, n_items: int, config: TrainingConfig) -> None:
-    if not tokens.n_sessions:
-        msg = "there is no training session"
-        raise ModelError(msg)
+def _check(
+    tokens: SessionTokens, validation: SessionTokens, n_items: int, config: TrainingConfig
+) -> None:
+    for part, name in ((tokens, "training"), (validation, "validation")):
+        if not part.n_sessions:
+            msg = f"there is no {name} session"
+            raise ModelError(msg)
     if config.negatives > n_items:
         msg = (
             f"training.negatives = {config.negatives} exceeds the catalogue of {n_items} items; "

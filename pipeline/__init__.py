@@ -1,0 +1,1 @@
+"""The domain library; works without Dagster."""

@@ -42,7 +42,7 @@ def output_md5s(paths: StudyPaths) -> dict[str, str]:
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - no input in it
             ["git", "-C", str(root), *arguments],  # noqa: S607 - git from the PATH, fixed arguments
             capture_output=True,
             text=True,

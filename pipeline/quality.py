@@ -8,10 +8,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from duckdb_engine import ConnectionWrapper
 
 from pipeline.errors import QualityError
 from pipeline.schemas import EventKind, Kpi, Metric, Split
@@ -52,12 +55,20 @@ class Outcome:
 
     def __str__(self) -> str:
         """The broken rule in one line."""
-        rows = f" {self.unexpected} rows, for example {', '.join(self.sample)}" if self.sample else ""
+        rows = (
+            f" {self.unexpected} rows, for example {', '.join(self.sample)}" if self.sample else ""
+        )
         return f"{self.rule.name}: not true that {self.rule.description}.{rows}"
 
 
 def never(  # noqa: PLR0913 - a rule's fields
-    name: str, description: str, table: str, where: str, *, source: str = "{batch}", blocking: bool = True
+    name: str,
+    description: str,
+    table: str,
+    where: str,
+    *,
+    source: str = "{batch}",
+    blocking: bool = True,
 ) -> Rule:
     """A rule that no row of ``source`` may satisfy ``where``; both are code, never input."""
     return Rule(
@@ -242,8 +253,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "successes_within_trials",
             "no yes-or-no KPI has more successes than trials",
             "group_kpis",
-            "trials < 0 OR successes < 0 "
-            "OR (kpi <> 'units_per_exposure' AND successes > trials)",
+            "trials < 0 OR successes < 0 OR (kpi <> 'units_per_exposure' AND successes > trials)",
         ),
         never(
             "every_group_has_every_kpi",
@@ -312,7 +322,7 @@ def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) ->
 
     outcomes: list[Outcome] = []
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
     with _data_source(context, connection) as source:
         for table in dict.fromkeys(rule.table for rule in rules):
             batch = (
@@ -327,6 +337,22 @@ def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) ->
     return sorted(outcomes, key=lambda outcome: rules.index(outcome.rule))
 
 
+class _NoTransactions(ConnectionWrapper):
+    """An open DuckDB connection that never begins or ends a transaction, and is not closed."""
+
+    def begin(self) -> None:
+        """Stay as it is."""
+
+    def commit(self) -> None:
+        """Stay as it is."""
+
+    def rollback(self) -> None:
+        """Stay as it is."""
+
+    def close(self) -> None:
+        """Leave closing to whoever opened the connection."""
+
+
 @contextmanager
 def _data_source(context: Any, connection: duckdb.DuckDBPyConnection) -> Iterator[Any]:
     """A Great Expectations source over an open DuckDB connection.
@@ -334,24 +360,18 @@ def _data_source(context: Any, connection: duckdb.DuckDBPyConnection) -> Iterato
     Great Expectations fetches results after SQLAlchemy has ended the transaction, and DuckDB drops
     them then; so the connection it gets never begins or ends one.
     """
-    from duckdb_engine import ConnectionWrapper  # noqa: PLC0415
-
-    class NoTransactions(ConnectionWrapper):
-        def begin(self) -> None: ...
-        def commit(self) -> None: ...
-        def rollback(self) -> None: ...
-        def close(self) -> None: ...
-
+    held = [_NoTransactions(connection)]
     source = context.data_sources.add_sql(
         "artifact",
         connection_string="duckdb:///:memory:",
-        kwargs={"creator": lambda: NoTransactions(connection)},
+        kwargs={"creator": partial(getitem, held, 0)},
     )
     try:
         yield source
     finally:
-        # SQLAlchemy keeps the dialect until the interpreter ends, and with it DuckDB's types, which
-        # would then be reported on the user's terminal as leaked.
+        # SQLAlchemy keeps engine, creator and dialect until the interpreter ends; what they hold of
+        # DuckDB would then be reported on the user's terminal as leaked.
+        held.clear()
         vars(source.get_execution_engine().engine.dialect).clear()
 
 

@@ -6,7 +6,6 @@ place and then renamed, so that a crash leaves either the old artifact or the ne
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,12 @@ from pipeline.errors import DataError, MissingArtifact
 from pipeline.study import PARAMS_FILE, Study
 
 _READ_CHUNK = 1 << 20
+
+REPORT = "report"
+DATABASE = "experiment.duckdb"
+
+_MADE_BY = {REPORT: "regression_report", DATABASE: "experiment_log"}
+"""Artifacts that are not named after the asset that makes them."""
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -38,7 +43,7 @@ def find_root(start: Path | None = None) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class StudyPaths:
-    """The places of one study's artifacts; each is named after the asset that writes it."""
+    """The places of one study's artifacts; most are named after the asset that writes them."""
 
     root: Path
     name: str
@@ -66,9 +71,10 @@ class StudyPaths:
         recover(self.folder / asset)
         path = self.artifact(asset, file)
         if not path.exists():
+            maker = _MADE_BY.get(asset, asset)
             msg = (
                 f"{path.relative_to(self.root)} is missing. Make it with: "
-                f"dagster asset materialize --select {asset} (or '*{asset}' for all before it too)"
+                f"dagster asset materialize --select {maker} (or '*{maker}' for all before it too)"
             )
             raise MissingArtifact(msg)
         return path
@@ -103,7 +109,7 @@ def publish_file(target: Path) -> Iterator[Path]:
     fresh = _beside(target, "new")
     try:
         yield fresh
-        os.replace(fresh, target)
+        fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)
 

@@ -1,0 +1,1 @@
+"""Offline metrics for every preference, and the front they span."""

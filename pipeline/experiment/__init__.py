@@ -1,0 +1,1 @@
+"""The online experiment: assignment, plan, log, database and KPIs."""

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -28,7 +29,7 @@ CREATE TABLE IF NOT EXISTS exposures (
 CREATE TABLE IF NOT EXISTS rejected (source VARCHAR, reason VARCHAR, rows BIGINT);
 """
 
-_TYPES = {
+_TYPES: dict[Any, str] = {
     pl.String: "VARCHAR",
     pl.Int64: "BIGINT",
     pl.Int32: "INTEGER",
@@ -161,7 +162,7 @@ def _read(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         raise LogError(msg) from error
     described = connection.execute("DESCRIBE incoming").fetchall()
     got = {row[0]: row[1] for row in described}
-    expected = {name: _TYPES[dtype] for name, dtype in EXPOSURES.columns.items()}  # pyright: ignore
+    expected = {name: _TYPES[dtype] for name, dtype in EXPOSURES.columns.items()}
     problems = [f"{name} is missing" for name in expected if name not in got]
     problems += [
         f"{name} is {got[name]}, expected {dtype}"
@@ -171,6 +172,14 @@ def _read(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     if problems:
         msg = f"{file.name}: {'; '.join(problems)}; the contract is in docs/experiment-log.md"
         raise LogError(msg)
+
+
+def summarise(database: Path) -> dict[str, Any]:
+    """What a database holds: exposures, and rejected rows by reason."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        (files,) = connection.execute("SELECT count(*) FROM ingested_files").fetchone() or (0,)
+        result = _summary(connection, files, 0)
+    return {"exposures": result.exposures, "rejected": result.rejected, "files": result.files}
 
 
 def _summary(connection: duckdb.DuckDBPyConnection, files: int, read: int) -> Ingestion:

@@ -1,0 +1,1 @@
+"""From metrics and KPIs to slopes, with the assumptions they rest on."""

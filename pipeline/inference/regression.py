@@ -90,9 +90,12 @@ def fit_logistic(x: Floats, sums: GroupSums, *, level: float) -> LogisticFit | s
         return reason
     design = np.column_stack([np.ones_like(x), x])
     counts = np.column_stack([sums.successes, sums.trials - sums.successes])
-    with warnings.catch_warnings():  # an exact fit is no separation: that was just ruled out
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        # an exact fit, as of two groups, is neither a separation (ruled out above) nor a fault
         warnings.simplefilter("ignore", PerfectSeparationWarning)
-        fit = sm.GLM(counts, design, family=sm.families.Binomial()).fit(tol=1e-14, maxiter=100)
+        fit = sm.GLM(counts, design, family=sm.families.Binomial()).fit(
+            tol=1e-10, tol_criterion="params", maxiter=100
+        )
     intercept, slope = (float(value) for value in fit.params)
     clustered = clustered_error(design, fit.mu, sums)
     if not clustered > _NO_VARIATION * fit.bse[1]:

@@ -30,7 +30,7 @@ _INK = "#010203"
 """Stands for the page's text colour, which a dark page changes; see :func:`as_svg`."""
 
 _COLOURS = ("#3b7dd8", "#17a398", "#e0a100", "#e4572e", "#a24bc4", "#6b8e23", "#d6488e", "#7a6a53")
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "paretoscope",
     "font.family": "sans-serif",
@@ -169,5 +169,7 @@ def as_markdown(figure: Figure, words: str) -> str:
     """The figure as a Markdown image that carries its bytes, for the Dagster UI."""
     stream = io.BytesIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(stream, format="png", dpi=110, facecolor="white", metadata={"Software": None})
+        figure.savefig(
+            stream, format="png", dpi=110, facecolor="white", metadata={"Software": None}
+        )
     return f"![{words}](data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()})"

@@ -4,6 +4,7 @@ Every number on the pages is taken from the dictionary that ``report.json`` hold
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,7 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    cutoff = report["cutoff"]
-    environment.filters["metric"] = lambda name: metric_label(name, cutoff)
+    environment.filters["metric"] = partial(metric_label, cutoff=report["cutoff"])
     environment.filters["kpi"] = KPI_LABELS.__getitem__
     environment.filters["verdict"] = _VERDICT_WORDS.__getitem__
     environment.filters["p_value"] = p_value

@@ -1,0 +1,1 @@
+"""From raw logs to sessions: adapters, cleaning, temporal split, labels, the token store."""

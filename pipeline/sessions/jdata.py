@@ -51,7 +51,8 @@ def _header(file: Path, fields: list[str]) -> dict[str, int]:
     """Where each needed column stands."""
     missing = [name for name in COLUMNS if name not in fields]
     if missing:
-        msg = f"{file.name}: header lacks {missing}; got {fields[:10]}, expected {list(COLUMNS)}"
+        got = ",".join(fields)[:200]
+        msg = f"{file.name}: header lacks {missing}; got {got!r}, expected {list(COLUMNS)}"
         raise DataError(msg)
     return {name: fields.index(name) for name in COLUMNS}
 

@@ -42,7 +42,7 @@ class RawRows:
     events: list[tuple[str, int, str, int, str, str]] = field(default_factory=list)
     rejected: list[tuple[str, int, str, str]] = field(default_factory=list)
 
-    def add(  # one argument a column, named by the caller
+    def add(  # noqa: PLR0913 - one argument a column, named by the caller
         self, source: str, position: int, *, session: str, ts: int, item: str, kind: str
     ) -> None:
         """Keep a row that is complete and well typed."""

@@ -1,0 +1,1 @@
+"""Users who answer, for those who have no live traffic yet."""

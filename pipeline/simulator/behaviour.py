@@ -13,7 +13,7 @@ _FURTHER_UNITS = 0.15
 
 def examination(positions: int) -> Floats:
     """Probability that position k (from 0) is looked at: ``(1 + k)^-0.6``, the same for all."""
-    return (1.0 + np.arange(positions)) ** -_POSITION_DECAY
+    return (1.0 + np.arange(positions, dtype=np.float64)) ** -_POSITION_DECAY
 
 
 def first_click(attraction: Floats, rng: np.random.Generator) -> Ints:

@@ -83,7 +83,12 @@ def simulate_shop(
     parts = [
         _simulate_visits(
             _arrive(
-                user[first : first + _VISITS_AT_ONCE], shop, shoppers, preferences, section, rng
+                user[first : first + _VISITS_AT_ONCE],
+                shop=shop,
+                shoppers=shoppers,
+                preferences=preferences,
+                section=section,
+                rng=rng,
             ),
             shop=shop,
             shoppers=shoppers,
@@ -105,6 +110,7 @@ def simulate_shop(
 
 def _arrive(  # noqa: PLR0913 - one visit's whole origin
     user: Ints,
+    *,
     shop: Shop,
     shoppers: Shoppers,
     preferences: np.ndarray,

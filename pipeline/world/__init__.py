@@ -1,0 +1,1 @@
+"""The synthetic shop: its items, its users, and how they move through it."""

@@ -147,7 +147,7 @@ class Shop:
         filled = np.arange(seen.shape[1]) < length[:, None]
         times = ((seen[:, None, :] == items[:, :, None]) & filled[:, None, :]).sum(axis=2)
         ways = [related, page, times / length[:, None], popularity / self.pages.cumulative[-1]]
-        return sum(share[:, way, None] * chance for way, chance in enumerate(ways))
+        return np.einsum("vw,wvk->vk", share, np.stack(ways))
 
     def order_chance(self, item: Ints, intent: Ints, again: Flags, thrift: Ints) -> Ints:
         """Chance that a click on ``item`` leads to an order, in parts per million.

@@ -121,14 +121,17 @@ def test_shuffled_batches_hold_sessions_of_similar_length():
     lengths_per_batch = [{lengths[row] for row in batch.sessions} for batch in batches]
 
     assert sorted(map(tuple, lengths_per_batch)) == [(2,), (3,), (4,), (5,), (6,)]
+    assert lengths_per_batch != [{2}, {3}, {4}, {5}, {6}]  # the batches come in random order
 
 
 def test_lengths_beyond_the_window_count_as_the_window():
     tokens = sessions_of_lengths([3, 50, 3, 9, 3, 20, 3, 30])
 
-    batches = shuffled_batches(tokens, batch_sessions=4, max_length=2, generator=generator())
+    batches = list(shuffled_batches(tokens, batch_sessions=4, max_length=2, generator=generator()))
 
     assert all(batch.real_BT.all() for batch in batches)  # all have 2 inputs: no padding at all
+    together = {frozenset(batch.sessions.tolist()) for batch in batches}
+    assert frozenset([0, 2, 4, 6]) not in together  # the short ones do not stay among themselves
 
 
 def test_shuffling_comes_from_the_generator_alone():

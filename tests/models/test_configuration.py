@@ -60,21 +60,18 @@ def test_every_field_of_the_training_changes_the_model(name, base):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_are_those_training_runs_on(threads):
-    class Watch(logging.Handler):
-        def emit(self, record):
-            assert record.name == "models.training"
-            seen.append(torch.get_num_threads())
+def test_threads_are_those_training_runs_on(threads, caplog):
+    def look(record):
+        seen.append(torch.get_num_threads())
+        return record
 
     seen, before, logger = [], torch.get_num_threads(), logging.getLogger("models.training")
-    watch, level = Watch(), logger.level
-    logger.addHandler(watch)
-    logger.setLevel(logging.INFO)
+    caplog.set_level(logging.INFO, logger=logger.name)
+    logger.addFilter(look)  # training logs once an epoch
     try:
         trained(MODEL, replace(TRAINING, threads=threads))
     finally:
-        logger.removeHandler(watch)
-        logger.setLevel(level)
+        logger.removeFilter(look)
 
     assert seen == [threads] * TRAINING.epochs
     assert torch.get_num_threads() == before

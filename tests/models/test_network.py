@@ -99,6 +99,13 @@ def test_every_earlier_click_and_their_order_reach_the_last_state():
         assert not torch.allclose(hidden(other)[-1], last, atol=1e-3)
 
 
+def test_the_place_of_a_click_reaches_its_state():
+    first, second, third = hidden([3, 3, 3])  # without places all three would be the same
+
+    assert not torch.allclose(first, second, atol=1e-3)
+    assert not torch.allclose(second, third, atol=1e-3)
+
+
 def test_state_ends_with_the_sessions_own_preference():
     preference_BO = torch.tensor([[0.25, 0.75], [1.0, 0.0]])
 

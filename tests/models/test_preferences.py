@@ -87,6 +87,7 @@ def test_grid_runs_from_all_second_to_all_first(points, expected):
     assert preference_grid(points).tolist() == expected
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(2, 200))
 def test_every_grid_point_is_a_preference(points):
     check_preference(preference_grid(points), 2)

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.tokens import SessionTokens
@@ -25,6 +25,7 @@ def test_no_session_is_a_legal_set_of_tokens():
     assert tokens.offsets.tolist() == [0]
 
 
+@settings(max_examples=50, deadline=None)
 @given(written_sessions)
 def test_slicing_by_offsets_gives_back_the_written_sessions(written):
     tokens = SessionTokens.of(written)

@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+from copy import deepcopy
 from datetime import date
+from functools import cache
 from typing import get_type_hints
 
 import pytest
@@ -27,10 +29,15 @@ WRONG_OF_TYPE = {
 }
 
 
+@cache
+def _params(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
 @pytest.fixture
 def values(project_root):
     """The repository's study as plain values, with three groups so that any grid suffices."""
-    plain = yaml.safe_load((project_root / "params.yaml").read_text(encoding="utf-8"))
+    plain = deepcopy(_params(project_root / "params.yaml"))
     plain["experiment"]["groups"] = 3
     return plain
 
@@ -48,7 +55,7 @@ def _message(values):
 
 
 def test_params_file_says_every_key_once_and_nothing_else(project_root):
-    plain = yaml.safe_load((project_root / "params.yaml").read_text(encoding="utf-8"))
+    plain = _params(project_root / "params.yaml")
 
     said = {f"{section}.{name}" for section, content in plain.items() for name in content}
 
@@ -58,7 +65,7 @@ def test_params_file_says_every_key_once_and_nothing_else(project_root):
 
 
 def test_params_file_loads_to_the_values_it_says(project_root):
-    plain = yaml.safe_load((project_root / "params.yaml").read_text(encoding="utf-8"))
+    plain = deepcopy(_params(project_root / "params.yaml"))
 
     loaded = load_study(project_root / "params.yaml")
 
@@ -228,7 +235,7 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
         ({"training.loss_scales": [1.0]}, ["training.loss_scales has 1", "2 objectives"]),
         ({"training.preference_concentration": [1.0] * 3}, ["concentration has 3", "2 objectives"]),
     ],
-    ids=lambda value: "-".join(value),
+    ids="-".join,
 )
 def test_parameters_that_contradict_each_other_are_both_named(values, changes, named):
     for key, value in changes.items():

@@ -43,6 +43,12 @@ def shuffled(scores, seed):
     )
 
 
+def defined(result):
+    """The value, where it must be defined."""
+    assert result.value is not None
+    return result.value
+
+
 def numbers(result):
     """Value and standard error, nan for None."""
     return [np.nan if number is None else number for number in astuple(result)]
@@ -82,8 +88,7 @@ def test_metric_by_hand(metric, expected):
     assert estimate(metric, scores, cutoff=3).value == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_paper_s_example_of_order_density():
-    # every click is hit: the density is the share of clicked items that were ordered
+def test_order_density_where_every_click_is_hit_is_the_share_of_ordered_clicks():
     scores = target_scores([(0, 1, 1), (0, 1, 0), (0, 1, 0), (0, 1, 1)])
 
     assert estimate(Metric.ORDER_DENSITY, scores, cutoff=1).value == 2 / 4
@@ -94,7 +99,7 @@ def test_recall_times_order_density_is_the_product():
 
     for cutoff in range(1, 10):
         recall, density, product = (
-            estimate(metric, scores, cutoff).value
+            defined(estimate(metric, scores, cutoff))
             for metric in (Metric.RECALL, Metric.ORDER_DENSITY, Metric.RECALL_ORDER_DENSITY)
         )
         assert product == pytest.approx(recall * density, rel=1e-12)

@@ -1,0 +1,107 @@
+"""The command line: ``paretoscope generate | report | verify | release``.
+
+Running a study is Dagster's business: ``dagster asset materialize --select regression_report``.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from pipeline.errors import USER_ERRORS, StudyError
+from pipeline.release import METRIC_TOLERANCE, Verification, release, verify
+from pipeline.storage import REPORT, StudyPaths, dataset_path, find_root
+from pipeline.study import PARAMS_FILE, DatasetFormat, load_study
+from pipeline.world.generation import generate_log
+
+_OUT = Console(soft_wrap=True, highlight=False)
+_ERR = Console(stderr=True, soft_wrap=True, highlight=False)
+
+_HELP = {
+    "generate": "write the synthetic shop's log to dataset.path (the DVC stage raw_events)",
+    "report": "say where the finished study's report lies",
+    "verify": "compare the finished study with the pinned md5s and the released tables",
+    "release": "make the finished study's tables the released ones",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns 0, 1 if it failed, 2 if it was called wrongly."""
+    parser = argparse.ArgumentParser(prog="paretoscope", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, words in _HELP.items():
+        commands.add_parser(name, help=words, description=words)
+    command = parser.parse_args(arguments).command
+    try:
+        return _COMMANDS[command]()
+    except USER_ERRORS as error:
+        _ERR.print(f"[bold red]paretoscope {command}:[/] ", end="")
+        _ERR.print(str(error), markup=False)
+        return 1
+
+
+def _generate() -> int:
+    root = find_root()
+    study = load_study(root / PARAMS_FILE)
+    if study.dataset.format is not DatasetFormat.OTTO:
+        msg = (
+            f"dataset.format = {study.dataset.format}: the synthetic shop is written in OTTO's "
+            "format; set dataset.format to otto, or leave your own data as it is"
+        )
+        raise StudyError(msg)
+    sessions = generate_log(study.world, dataset_path(study, root))
+    _OUT.print(f"{sessions:,} sessions in {study.dataset.path}")
+    return 0
+
+
+def _report() -> int:
+    root = find_root()
+    paths = StudyPaths.of(load_study(root / PARAMS_FILE), root)
+    page = paths.require(REPORT, "index.html")
+    _OUT.print(f"the report: {page.relative_to(root)}", markup=False)
+    return 0
+
+
+def _verify() -> int:
+    root = find_root()
+    study = load_study(root / PARAMS_FILE)
+    result = verify(StudyPaths.of(study, root), study.dataset.path)
+    for words, names in (
+        ("identical to the pin", result.identical),
+        ("DIFFERENT from the pin", result.different),
+        (f"close to the release (within {METRIC_TOLERANCE:.0%})", result.close),
+        ("FAR from the release", result.apart),
+    ):
+        for name in names:
+            _OUT.print(f"{words}: {name}", markup=False)
+    _OUT.print(_verdict(result), markup=False)
+    return 0 if result.passed else 1
+
+
+def _verdict(result: Verification) -> str:
+    if not result.passed:
+        return "not verified: see the lines above"
+    if result.close:
+        return "verified: data bit for bit, network within tolerance (another kind of processor)"
+    return "verified: everything bit for bit"
+
+
+def _release() -> int:
+    root = find_root()
+    study = load_study(root / PARAMS_FILE)
+    folder = release(StudyPaths.of(study, root))
+    _OUT.print(f"released to {folder.relative_to(root)}; commit it with dvc.lock", markup=False)
+    return 0
+
+
+_COMMANDS = {
+    "generate": _generate,
+    "report": _report,
+    "verify": _verify,
+    "release": _release,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+import hashlib
+import json
+import pickle
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from models.checkpoint import (
+    DESCRIPTION,
+    WEIGHTS,
+    CheckpointFacts,
+    catalogue_fingerprint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from models.configuration import ModelConfig, TrainingConfig
+from models.errors import CheckpointError
+from models.network import build_model
+
+ITEMS = ["shoe", "hat", "Mütze", "sock", "coat"]
+CONFIG = ModelConfig(width=8, layers=1, heads=2, dropout=0.2, max_length=3)
+REFUSAL = r"(?s)not a readable checkpoint: .+\. Materialise 'conditioned_model' anew"
+FACTS = CheckpointFacts(
+    catalogue=catalogue_fingerprint(ITEMS), best_epoch=3, training=TrainingConfig(), seed=11
+)
+
+
+def fresh_model():
+    return build_model(CONFIG, n_items=len(ITEMS), n_objectives=2, seed=1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a good checkpoint."""
+    save_checkpoint(fresh_model(), FACTS, tmp_path)
+    return tmp_path
+
+
+def described(folder, **changes):
+    """Write the description anew with some keys changed, or left out where None."""
+    description = json.loads((folder / DESCRIPTION).read_text("utf-8")) | changes
+    kept = {key: value for key, value in description.items() if value is not None}
+    (folder / DESCRIPTION).write_text(json.dumps(kept), encoding="utf-8")
+
+
+def test_a_loaded_model_scores_exactly_as_the_saved_one(folder):
+    inputs_BT, preference_BO = torch.tensor([[0, 4, 2]]), torch.tensor([[0.3, 0.7]])
+    saved = fresh_model().eval()
+
+    loaded = load_checkpoint(folder, items=ITEMS)
+
+    assert not loaded.training
+    assert loaded.config == CONFIG
+    with torch.no_grad():
+        scores = [m.score_all(m(inputs_BT, preference_BO)[0]) for m in (saved, loaded)]
+    assert torch.equal(scores[0], scores[1])
+
+
+def test_the_description_says_what_the_model_is_and_how_it_was_trained(folder):
+    description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+
+    assert description == {
+        "format": 1,
+        "n_items": 5,
+        "n_objectives": 2,
+        "model": asdict(CONFIG),
+        "catalogue": hashlib.sha256("shoe\nhat\nMütze\nsock\ncoat".encode()).hexdigest(),
+        "best_epoch": 3,
+        "training": json.loads(json.dumps(asdict(TrainingConfig()))),
+        "seed": 11,
+    }
+
+
+def test_weights_are_safetensors_and_nothing_else_is_written(folder):
+    content = (folder / WEIGHTS).read_bytes()
+    header_bytes = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + header_bytes])
+    weights = fresh_model().state_dict()
+
+    assert sorted(path.name for path in folder.iterdir()) == sorted([WEIGHTS, DESCRIPTION])
+    assert set(header) - {"__metadata__"} == set(weights)
+    assert len(content) == 8 + header_bytes + 4 * sum(w.numel() for w in weights.values())
+
+
+def test_the_same_model_writes_the_same_bytes(folder, tmp_path_factory):
+    again = tmp_path_factory.mktemp("again")
+
+    save_checkpoint(fresh_model(), FACTS, again)
+
+    for name in (WEIGHTS, DESCRIPTION):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "items",
+    [[*ITEMS, "belt"], ITEMS[:-1], ITEMS[::-1], [*ITEMS[:-1], "belt"], []],
+    ids=["one-more", "one-less", "other-order", "one-replaced", "empty"],
+)
+def test_another_catalogue_is_refused_with_the_remedy(folder, items):
+    words = f"knows 5 items of another catalogue than the {len(items)} given; materialise"
+
+    with pytest.raises(CheckpointError, match=words):
+        load_checkpoint(folder, items=items)
+
+
+def cut_in_half(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def unpickled(path):
+    path.write_bytes(pickle.dumps({"item_lean": [[0.0]]}))
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut_in_half,
+        unpickled,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"[1, 2]"),
+        lambda path: path.unlink(),
+    ],
+    ids=["cut", "pickle", "empty", "list", "missing"],
+)
+def test_a_damaged_file_is_refused_with_the_remedy(folder, name, damage):
+    damage(folder / name)
+
+    with pytest.raises(CheckpointError, match=REFUSAL) as refusal:
+        load_checkpoint(folder, items=ITEMS)
+    assert str(folder) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 2},
+        {"format": None},
+        {"model": None},
+        {"catalogue": None},
+        {"n_items": None},
+        {"n_items": 6},
+        {"n_items": 0},
+        {"n_items": "5"},
+        {"n_objectives": 3},
+        {"model": asdict(CONFIG) | {"depth": 3}},
+        {"model": asdict(CONFIG) | {"width": "8"}},
+        {"model": asdict(CONFIG) | {"heads": 3}},
+        {"model": asdict(CONFIG) | {"layers": 2}},
+        {"model": [8, 1]},
+    ],
+    ids=[
+        "newer-format",
+        "no-format",
+        "no-model",
+        "no-catalogue",
+        "no-n-items",
+        "item-too-many",
+        "no-items",
+        "items-as-text",
+        "objective-too-many",
+        "unknown-key",
+        "text-width",
+        "heads-do-not-divide",
+        "layer-too-many",
+        "model-as-list",
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(folder, changes):
+    described(folder, **changes)
+
+    with pytest.raises(CheckpointError, match=REFUSAL):
+        load_checkpoint(folder, items=ITEMS)
+
+
+def test_a_missing_weight_is_named(folder):
+    described(folder, model=asdict(CONFIG) | {"layers": 2})
+
+    with pytest.raises(CheckpointError, match=r"blocks\.1\.query_key_value\.weight"):
+        load_checkpoint(folder, items=ITEMS)
+
+
+def test_fingerprint_knows_items_and_their_order():
+    fingerprints = [catalogue_fingerprint(items) for items in (["a", "b"], ["b", "a"], ["a"])]
+
+    assert len(set(fingerprints)) == 3
+    assert fingerprints[2] == hashlib.sha256(b"a").hexdigest()

@@ -1,0 +1,65 @@
+"""The assignment hash against GrowthBook's published vectors, and as a source of randomness."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from pipeline.experiment.assignment import N_BUCKETS, bucket_of
+
+
+def bucket_counts(salt, n_units, bins):
+    buckets = np.array([bucket_of(f"u{number:07d}", salt) for number in range(n_units)])
+    return np.bincount(buckets * bins // N_BUCKETS, minlength=bins)
+
+
+@pytest.mark.parametrize(
+    ("salt", "unit", "fraction"),
+    [
+        ("seed", "a", 0.0505),
+        ("seed", "b", 0.2696),
+        ("foo", "ab", 0.2575),
+        ("foo", "def", 0.2019),
+        ("89123klj", "8952klfjas09ujkasdf", 0.124),
+        ("90850943850283058242805", "123", 0.7516),
+        ("()**(%$##$%#$#", '___)((*":&', 0.0128),
+    ],
+)
+def test_published_vectors_of_growthbook_hash_version_2(salt, unit, fraction):
+    assert bucket_of(unit, salt) / N_BUCKETS == fraction
+
+
+@settings(max_examples=50, deadline=None)
+@given(unit=st.text(max_size=20), salt=st.text(max_size=20))
+def test_any_unit_under_any_salt_has_one_bucket_and_keeps_it(unit, salt):
+    bucket = bucket_of(unit, salt)
+
+    assert 0 <= bucket < N_BUCKETS
+    assert bucket_of(unit, salt) == bucket
+
+
+@pytest.mark.parametrize("bins", [5, N_BUCKETS], ids=["five-groups", "every-bucket"])
+def test_units_spread_evenly_over_buckets(bins):
+    counts = bucket_counts("pareto-1", n_units=100_000, bins=bins)
+
+    # two-sided: neither uneven, nor more even than chance would have it
+    assert 0.001 < stats.chisquare(counts).pvalue < 0.999
+
+
+def test_groups_under_two_salts_are_independent():
+    units = [f"u{number:07d}" for number in range(20_000)]
+    table = np.zeros((5, 5))
+    for unit in units:
+        first, second = (bucket_of(unit, salt) * 5 // N_BUCKETS for salt in ("spring", "autumn"))
+        table[first, second] += 1
+
+    _, p_value, _, _ = stats.chi2_contingency(table)
+    assert p_value > 0.001
+
+
+def test_units_of_a_group_under_one_salt_spread_evenly_under_another():
+    inside = [u for u in map(str, range(20_000)) if bucket_of(u, "spring") < N_BUCKETS // 5]
+    counts = np.bincount([bucket_of(u, "autumn") * 5 // N_BUCKETS for u in inside], minlength=5)
+
+    assert stats.chisquare(counts).pvalue > 0.001

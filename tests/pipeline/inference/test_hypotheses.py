@@ -1,0 +1,273 @@
+"""Hypotheses: the paper's Table 1 from group counts, and what is said where nothing can be."""
+
+import json
+from dataclasses import replace
+from math import exp, log
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.inference.hypotheses import estimate_hypotheses, relative_change, verdict
+from pipeline.inference.regression import LogisticFit, SlopeTest
+from pipeline.schemas import GROUP_KPIS, OFFLINE_METRICS, Kpi, Metric
+from pipeline.study import PAPER_HYPOTHESES, RegressionSection
+
+# hits and ordered hits of 10,000,000 test clicks; clicks and orders of 5,300,000 impressions
+TEST_CLICKS, IMPRESSIONS = 10_000_000, 5_300_000
+GOLDEN_COUNTS = [
+    (4_499_877, 183_654, 525_089, 14_290),
+    (4_571_347, 186_088, 532_113, 14_903),
+    (4_776_092, 193_543, 552_233, 15_167),
+    (4_932_626, 198_120, 567_671, 15_662),
+    (4_995_393, 199_839, 573_752, 15_260),
+]
+
+
+def offline_metrics(values):
+    """The table of offline metrics from (preference, metric, value) rows."""
+    rows = [
+        {
+            "preference_id": preference,
+            "preference": [0.5, 0.5],
+            "metric": metric.value,
+            "cutoff": 20,
+            "value": value,
+            "standard_error": None,
+            "n_targets": 100,
+            "n_sessions": 10,
+            "higher_is_better": True,
+        }
+        for preference, metric, value in values
+    ]
+    return pl.DataFrame(rows, schema=OFFLINE_METRICS.columns)
+
+
+def group_kpis(counts):
+    """The table of KPIs from (group, KPI, trials, successes); every trial a user of its own.
+
+    Group gN has preference pN.
+    """
+    rows = [
+        {
+            "group": group,
+            "preference_id": f"p{group[1:]}",
+            "kpi": kpi.value,
+            "trials": n,
+            "successes": y,
+            "rate": y / n if n else None,
+            "standard_error": None,
+            "users": n,
+            "sum_mm": n,
+            "sum_my": y,
+            "sum_yy": y,
+        }
+        for group, kpi, n, y in counts
+    ]
+    return pl.DataFrame(rows, schema=GROUP_KPIS.columns)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    """The four estimates of the paper's hypotheses on counts that reproduce its Table 1."""
+    metrics, kpis = [], []
+    for number, (hits, ordered_hits, clicks, orders) in enumerate(GOLDEN_COUNTS, start=1):
+        preference, group = f"p{number}", f"g{number}"
+        metrics += [
+            (preference, Metric.RECALL, hits / TEST_CLICKS),
+            (preference, Metric.ORDER_DENSITY, ordered_hits / hits),
+            (preference, Metric.RECALL_ORDER_DENSITY, ordered_hits / TEST_CLICKS),
+        ]
+        kpis += [
+            (group, Kpi.CTR, IMPRESSIONS, clicks),
+            (group, Kpi.CVR, clicks, orders),
+            (group, Kpi.SALE_RATE, IMPRESSIONS, orders),
+        ]
+    section = RegressionSection(level=0.95, hypotheses=PAPER_HYPOTHESES)
+    estimates = estimate_hypotheses(offline_metrics(metrics), group_kpis(kpis), section)
+    return {estimate.hypothesis.id: estimate for estimate in estimates}
+
+
+@pytest.mark.parametrize(
+    ("name", "slope", "interval", "slope_tolerance"),
+    [
+        ("H1", 0.8985, (0.870, 0.927), 5e-5),
+        ("H2", 1.2608, (0.329, 2.193), 5e-5),
+        ("H3", 0.7621, (0.557, 0.967), 5e-5),
+        ("H4", -0.204, (-0.372, -0.036), 5e-4),
+    ],
+)
+def test_slopes_and_intervals_of_the_paper(golden, name, slope, interval, slope_tolerance):
+    fit = golden[name].fit
+
+    assert fit.slope == pytest.approx(slope, abs=slope_tolerance)
+    assert fit.model.interval == pytest.approx(interval, abs=5.1e-4)
+
+
+@pytest.mark.parametrize(("name", "p_value"), [("H2", 0.0080), ("H4", 0.0174)])
+def test_p_values_of_the_paper(golden, name, p_value):
+    assert golden[name].fit.model.p_value == pytest.approx(p_value, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "standard_error", "pearson_chi2"),
+    [
+        ("H1", 0.014784, 0.35),
+        ("H2", 0.475459, 15.71),
+        ("H3", 0.104805, 16.06),
+        ("H4", 0.085761, 17.08),
+    ],
+)
+def test_errors_and_lack_of_fit_of_the_golden_counts(golden, name, standard_error, pearson_chi2):
+    fit = golden[name].fit
+
+    assert fit.model.standard_error == pytest.approx(standard_error, abs=5e-7)
+    assert fit.pearson_chi2 == pytest.approx(pearson_chi2, abs=5e-3)
+    assert fit.lack_of_fit_df == 5 - 2
+
+
+def test_golden_points_are_relative_to_the_worst_group(golden):
+    per_cent = {
+        "H1": [0, 1.588, 6.138, 9.617, 11.012],
+        "H2": [2.021, 1.757, 1.296, 0.401, 0],
+        "H3": [0, 1.325, 5.385, 7.877, 8.813],
+    }
+    for name, expected in per_cent.items():
+        found = [100 * point.x for point in golden[name].points]
+        assert found == pytest.approx(expected, abs=5e-4)
+
+
+def test_units_per_exposure_is_fitted_as_the_share_of_exposures_that_sold(golden):
+    h3 = golden["H3"]
+
+    assert (h3.hypothesis.kpi, h3.response) == (Kpi.UNITS_PER_EXPOSURE, Kpi.SALE_RATE)
+    assert [point.successes for point in h3.points] == [orders for *_, orders in GOLDEN_COUNTS]
+    assert h3.n == 5 * IMPRESSIONS
+
+
+def test_all_four_hypotheses_of_the_paper_are_supported(golden):
+    assert [golden[f"H{n}"].verdict for n in (1, 2, 3, 4)] == ["supported"] * 4
+
+
+def test_rate_elasticity_is_the_slope_times_the_share_of_failures(golden):
+    clicks = sum(clicks for _, _, clicks, _ in GOLDEN_COUNTS)
+
+    ctr = clicks / (5 * IMPRESSIONS)
+
+    assert golden["H1"].rate_elasticity == pytest.approx(golden["H1"].fit.slope * (1 - ctr))
+
+
+def test_report_row_is_json_and_says_what_the_estimate_holds(golden):
+    row = json.loads(json.dumps(golden["H4"].as_dict(), allow_nan=False))
+    fit = golden["H4"].fit
+
+    assert (row["id"], row["metric"], row["kpi"]) == ("H4", "recall", "cvr")
+    assert row["slope"] == fit.slope
+    assert row["interval"] == list(fit.model.interval)
+    assert row["user_clustered"]["p_value"] == fit.clustered.p_value
+    assert row["lack_of_fit"]["df"] == 3
+    assert (row["n"], row["groups"], row["level"]) == (2_750_858, 5, 0.95)
+    assert [point["group"] for point in row["points"]] == ["g1", "g2", "g3", "g4", "g5"]
+
+
+def estimate_one(metric_values, counts):
+    """H1 on three groups of the given recalls and (trials, successes)."""
+    metrics = [(f"p{n}", Metric.RECALL, value) for n, value in enumerate(metric_values, start=1)]
+    kpis = [(f"g{n}", Kpi.CTR, trials, y) for n, (trials, y) in enumerate(counts, start=1)]
+    section = RegressionSection(hypotheses=PAPER_HYPOTHESES[:1])
+    (estimate,) = estimate_hypotheses(offline_metrics(metrics), group_kpis(kpis), section)
+    return estimate
+
+
+def test_planted_line_is_recovered():
+    # odds 1 : 9 at x = 0 and e times that for each unit of x: at x = 1, p = e / (e + 9)
+    successes = [round(1_000_000 * exp(x) / (exp(x) + 9)) for x in (0, 0.5, 1)]
+
+    found = estimate_one([0.2, 0.3, 0.4], [(1_000_000, y) for y in successes])
+
+    assert [point.x for point in found.points] == pytest.approx([0, 0.5, 1])
+    assert found.fit is not None
+    assert found.fit.slope == pytest.approx(1, abs=1e-4)
+    assert found.fit.intercept == pytest.approx(log(1 / 9), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("metric_values", "counts", "reason"),
+    [
+        ([0.2, None, 0.4], [(9, 1), (9, 2), (9, 3)], "the metric is undefined or 0 in a group"),
+        ([0.2, 0.0, 0.4], [(9, 1), (9, 2), (9, 3)], "the metric is undefined or 0 in a group"),
+        ([0.2, 0.3], [(9, 1), (9, 2), (9, 3)], "the metric is undefined or 0 in a group"),
+        ([0.2, 0.2, 0.2], [(9, 1), (9, 2), (9, 3)], "the metric is the same in all groups"),
+        ([0.2, 0.3, 0.4], [(9, 1), (0, 0), (9, 3)], "a group has no trials"),
+        ([0.2, 0.3, 0.4], [(9, 0), (9, 0), (9, 0)], "no trial succeeded"),
+    ],
+    ids=["undefined", "zero", "no-metric", "constant", "no-trials", "no-success"],
+)
+def test_an_undefined_estimate_is_none_with_a_reason(metric_values, counts, reason):
+    found = estimate_one(metric_values, counts)
+
+    assert (found.fit, found.rate_elasticity, found.verdict) == (None, None, "undefined")
+    assert found.undefined_because == reason
+    assert [(point.trials, point.successes) for point in found.points] == counts
+    row = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert (row["slope"], row["undefined_because"]) == (None, reason)
+
+
+def fit_with_interval(low, high):
+    """A fit of which only the clustered interval matters; the model's says the opposite."""
+    test = SlopeTest(
+        covariance="user-clustered", standard_error=1, level=0.95, interval=(low, high), p_value=0.5
+    )
+    return LogisticFit(
+        intercept=0.0,
+        slope=(low + high) / 2,
+        model=replace(test, covariance="model", interval=(-high, -low)),
+        clustered=test,
+        pearson_chi2=1.0,
+        lack_of_fit_df=1,
+        lack_of_fit_p=0.3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("interval", "positive", "negative"),
+    [
+        ((0.1, 0.5), "supported", "contradicted"),
+        ((-0.5, -0.1), "contradicted", "supported"),
+        ((-0.1, 0.5), "not shown", "not shown"),
+        ((0.0, 0.5), "not shown", "not shown"),
+        ((-0.5, 0.0), "not shown", "not shown"),
+    ],
+    ids=["above-0", "below-0", "around-0", "from-0", "up-to-0"],
+)
+def test_verdict_is_what_the_clustered_interval_says(interval, positive, negative):
+    fit = fit_with_interval(*interval)
+
+    h1, _, _, h4 = PAPER_HYPOTHESES  # H1 expects a positive slope, H4 a negative one
+    assert (verdict(h1, fit), verdict(h4, fit)) == (positive, negative)
+    assert (verdict(h1, None), verdict(h4, None)) == ("undefined", "undefined")
+
+
+def test_relative_change_by_hand():
+    found = relative_change(np.array([0.44, 0.40, 0.42]))
+
+    assert found.tolist() == pytest.approx([0.44 / 0.40 - 1, 0, 0.42 / 0.40 - 1])
+
+
+@pytest.mark.parametrize("values", [[0.4, np.nan], [0.4, 0.0], [-0.1, 0.4]], ids=str)
+def test_relative_change_without_a_positive_smallest_value_is_undefined(values):
+    assert np.isnan(relative_change(np.array(values))).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    values=st.lists(st.floats(0.01, 1), min_size=1, max_size=8), scale=st.sampled_from([0.01, 7.0])
+)
+def test_relative_change_is_0_for_the_worst_and_does_not_depend_on_the_scale(values, scale):
+    change = relative_change(np.array(values))
+
+    assert change.min() == 0
+    assert relative_change(scale * np.array(values)) == pytest.approx(change, abs=1e-12)
+    assert (np.diff(change[np.argsort(values)]) >= 0).all()

@@ -1,0 +1,102 @@
+"""Planted truths over 400 seeds: intervals cover as often as they say, and p-values are uniform.
+
+Users answer ``trials`` times with a chance of their own, Beta-distributed around their group's
+rate, so that the group's rate is exactly ``logit⁻¹(intercept + slope · x)`` and the slope the truth.
+"""
+
+from functools import cache
+from math import sqrt
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pipeline.inference.regression import GroupSums, LogisticFit, fit_logistic
+
+SEEDS, USERS_A_GROUP = 400, 500
+X = np.array([0.0, 0.02, 0.06, 0.09, 0.11])
+BINOMIAL_ERROR = sqrt(0.95 * 0.05 / SEEDS)  # of a coverage of 95 %: 1.1 points
+ALIKE, DIFFERENT = None, 9.0
+
+
+@cache
+def fits(slope, concentration):
+    """One fit a seed. A user's chances have design effect 1 + (m - 1) / (concentration + 1)."""
+    return [fitted(slope, concentration, np.random.default_rng(seed)) for seed in range(SEEDS)]
+
+
+def fitted(slope, concentration, rng):
+    rate = 1 / (1 + np.exp(-(-1.5 + slope * X)))
+    shape = (USERS_A_GROUP, len(X))
+    m = rng.integers(5, 16, shape)
+    chance = rate
+    if concentration is not None:
+        chance = rng.beta(concentration * rate, concentration * (1 - rate), shape)
+    y = rng.binomial(m, chance)
+    columns = (m, y, np.ones(shape), m * m, m * y, y * y)
+    names = ("trials", "successes", "users", "sum_mm", "sum_my", "sum_yy")
+    sums = {name: c.sum(axis=0).astype(float) for name, c in zip(names, columns, strict=True)}
+    fit = fit_logistic(X, GroupSums(**sums), level=0.95)
+    assert isinstance(fit, LogisticFit)
+    return fit
+
+
+def coverage(tests, slope):
+    return np.mean([test.interval[0] <= slope <= test.interval[1] for test in tests])
+
+
+def test_where_users_are_alike_both_intervals_cover_the_planted_slope():
+    found = fits(slope=1.2, concentration=ALIKE)
+
+    for tests in ([fit.model for fit in found], [fit.clustered for fit in found]):
+        assert coverage(tests, 1.2) == pytest.approx(0.95, abs=3 * BINOMIAL_ERROR)
+    slopes = [fit.slope for fit in found]
+    assert np.mean(slopes) == pytest.approx(1.2, abs=3 * float(np.std(slopes)) / sqrt(SEEDS))
+
+
+def test_where_users_differ_the_clustered_interval_covers_and_the_paper_s_does_not():
+    found = fits(slope=1.2, concentration=DIFFERENT)
+
+    clustered = coverage([fit.clustered for fit in found], 1.2)
+    naive = coverage([fit.model for fit in found], 1.2)
+
+    assert clustered == pytest.approx(0.95, abs=3 * BINOMIAL_ERROR)
+    # design effect about 1 + (10.9 - 1) / (9 + 1) = 2: the interval is too short by sqrt(2)
+    assert naive == pytest.approx(2 * stats.norm.cdf(1.96 / sqrt(2)) - 1, abs=0.05)
+    assert naive < 0.92
+    slopes = [fit.slope for fit in found]
+    assert np.mean(slopes) == pytest.approx(1.2, abs=3 * float(np.std(slopes)) / sqrt(SEEDS))
+
+
+def test_standard_errors_are_the_spread_of_the_slopes():
+    found = fits(slope=1.2, concentration=DIFFERENT)
+
+    spread = np.std([fit.slope for fit in found])
+
+    clustered = np.mean([fit.clustered.standard_error for fit in found])
+    naive = np.mean([fit.model.standard_error for fit in found])
+    assert clustered == pytest.approx(spread, rel=3 / sqrt(2 * SEEDS))
+    assert naive < 0.8 * spread
+
+
+def test_without_an_effect_clustered_p_values_are_uniform_and_the_paper_s_are_not():
+    found = fits(slope=0.0, concentration=DIFFERENT)
+
+    assert stats.kstest([fit.clustered.p_value for fit in found], "uniform").pvalue > 0.01
+    assert stats.kstest([fit.model.p_value for fit in found], "uniform").pvalue < 1e-4
+    false_alarms = np.mean([fit.clustered.p_value < 0.05 for fit in found])
+    assert false_alarms == pytest.approx(0.05, abs=3 * BINOMIAL_ERROR)
+
+
+def test_without_an_effect_and_with_users_alike_all_p_values_are_uniform():
+    found = fits(slope=0.0, concentration=ALIKE)
+
+    for tests in ([fit.model for fit in found], [fit.clustered for fit in found]):
+        assert stats.kstest([test.p_value for test in tests], "uniform").pvalue > 0.01
+
+
+def test_lack_of_fit_is_rejected_as_often_as_it_says_where_the_line_is_true():
+    found = fits(slope=1.2, concentration=ALIKE)
+
+    assert stats.kstest([fit.lack_of_fit_p for fit in found], "uniform").pvalue > 0.01
+    assert {fit.lack_of_fit_df for fit in found} == {len(X) - 2}

@@ -1,0 +1,146 @@
+"""Replayed sessions, written by hand, before a recommender whose lists are written by hand."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from models.tokens import SessionTokens
+from pipeline.experiment.plan import Group, TrafficPlan
+from pipeline.schemas import EXPOSURES
+from pipeline.simulator.replay import describe, replay_sessions
+
+PLAN = TrafficPlan(
+    experiment="spring",
+    salt="salt",
+    list_length=2,
+    groups=tuple(
+        Group(
+            name=name,
+            preference_id=name,
+            preference=preference,
+            first_bucket=first,
+            last_bucket=first + 4999,
+        )
+        for name, preference, first in (("g1", (0.0, 1.0), 0), ("g2", (1.0, 0.0), 5000))
+    ),
+)
+
+
+@dataclass(frozen=True)
+class AfterLastClick:
+    """Lists two items that depend on the last click alone, and whose group it is on request."""
+
+    lists: dict[int, tuple[int, int]]
+    only_for: tuple[float, float] | None = None
+
+    def recommend(self, sessions, preferences, *, k):
+        assert k == 2
+        for_nobody = (98, 99)
+        return np.array(
+            [
+                self.lists[int(session[-1])]
+                if self.only_for in (None, tuple(preference))
+                else for_nobody
+                for session, preference in zip(sessions, preferences, strict=True)
+            ]
+        )
+
+
+def replay(recommender, sessions, names=None, seed=0):
+    tokens = SessionTokens.of(sessions)
+    return replay_sessions(
+        recommender,
+        PLAN,
+        tokens=tokens,
+        names=names or [f"s{number}" for number in range(len(sessions))],
+        times=1_760_000_000_000 + 1000 * np.arange(len(tokens.items)),
+        seed=seed,
+    )
+
+
+def test_two_sessions_by_hand():
+    # the first session orders item 1, clicks 2 and 3; the second clicks 3 and then 1, unordered
+    sessions = [[(0, 0), (1, 1), (2, 0), (3, 0)], [(3, 0), (1, 0)]]
+    lists = {
+        0: (1, 9),  # wanted next, and ordered
+        1: (3, 9),  # wanted, though not next
+        2: (2, 0),  # both were clicked already and are not clicked again
+        3: (1, 9),  # wanted by the second session, which does not order it
+    }
+
+    log = replay(AfterLastClick(lists), sessions, names=["ann", "bob"])
+
+    EXPOSURES.check(log)
+    outcomes = log.select("unit", "exposure", "ts", "clicked", "ordered").rows()
+    assert outcomes == [
+        ("ann", "ann-0", 1_760_000_000_000, True, True),
+        ("ann", "ann-1", 1_760_000_001_000, True, False),
+        ("ann", "ann-2", 1_760_000_002_000, False, False),
+        ("bob", "bob-0", 1_760_000_004_000, True, False),
+    ]
+    assert (log["units"] > 0).to_list() == [True, False, False, False]
+    assert log["group"].to_list() == [PLAN.group_of(unit).name for unit in log["unit"]]
+    assert set(log["experiment"]) == {"spring"}
+
+
+@pytest.mark.parametrize("lengths", [[2], [2, 5, 3], [1, 4, 1, 2]], ids=str)
+def test_a_list_is_shown_after_every_click_but_the_last(lengths):
+    sessions = [[(0, 0)] * length for length in lengths]
+
+    log = replay(AfterLastClick({0: (0, 1)}), sessions)
+
+    assert log.height == sum(length - 1 for length in lengths)
+    assert log["exposure"].n_unique() == log.height
+
+
+def test_a_wanted_item_at_the_top_is_always_clicked_and_an_unwanted_one_never():
+    wanting, unwanting = [(0, 0), (1, 0)], [(2, 0), (1, 0)]
+
+    log = replay(AfterLastClick({0: (1, 9), 2: (8, 9)}), [wanting, unwanting] * 500)
+
+    assert log["clicked"].to_list() == [True, False] * 500
+
+
+def test_a_wanted_item_in_second_place_is_clicked_as_often_as_it_is_seen():
+    n = 5000
+
+    log = replay(AfterLastClick({0: (9, 1)}), [[(0, 0), (1, 0)]] * n)
+
+    seen = 2**-0.6
+    assert log["clicked"].mean() == pytest.approx(seen, abs=4 * sqrt(seen * (1 - seen) / n))
+
+
+def test_an_order_follows_a_click_on_what_the_session_ordered():
+    ordering, looking = [(0, 0), (1, 1)], [(0, 0), (1, 0)]
+
+    log = replay(AfterLastClick({0: (9, 1)}), [ordering, looking] * 500)
+
+    clicked, ordered = log["clicked"].to_list(), log["ordered"].to_list()
+    assert ordered[0::2] == clicked[0::2]
+    assert ordered[1::2] == [False] * 500
+    assert 0 < sum(ordered) < 500  # an unseen item is not ordered
+    assert [units > 0 for units in log["units"]] == ordered
+
+
+def test_each_session_is_served_under_the_preference_of_its_group():
+    recommender = AfterLastClick({0: (1, 9)}, only_for=(1.0, 0.0))  # of group g2
+
+    log = replay(recommender, [[(0, 0), (1, 0)]] * 200)
+
+    assert {name for (name,) in log.select("group").unique().rows()} == {"g1", "g2"}
+    assert log["clicked"].to_list() == [group == "g2" for group in log["group"]]
+
+
+def test_the_same_seed_gives_the_same_log_and_another_seed_another():
+    sessions = [[(0, 0), (1, 0)]] * 200
+    recommender = AfterLastClick({0: (9, 1)})
+
+    assert replay(recommender, sessions, seed=7).equals(replay(recommender, sessions, seed=7))
+    assert not replay(recommender, sessions, seed=7).equals(replay(recommender, sessions, seed=8))
+
+
+def test_a_reader_is_told_that_no_person_saw_a_list():
+    assert describe()["origin"] == "replayed"
+    assert "No real person saw a list" in describe()["how"]
