@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 
 ## study: install, generate the synthetic shop, and materialise everything up to the report
 study: install
-	$(ACTIVATE) && dvc repro --quiet raw_events && dvc repro study
+	$(ACTIVATE) && dvc repro study
 	@$(ACTIVATE) && paretoscope report
 
 ## test: all checks (format, lint, types, dependency rule) and all tests; PYTEST_ARGS=--runslow for the slow ones

@@ -1,5 +1,6 @@
 """What every asset shares: its checks, and how the domain's errors become Dagster's."""
 
+import errno
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -7,19 +8,22 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline.errors import USER_ERRORS, Busy
+from pipeline.errors import USER_ERRORS
 from pipeline.quality import RULES, Outcome
 
-_BUSY_RETRIES = 3
-_BUSY_SECONDS = 20
+_TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EINTR, errno.ETIMEDOUT, errno.ESTALE}
+"""Errors of the operating system that pass, as of a network disk; no other error is retried."""
+
+_RETRIES = 3
+_SECONDS_BETWEEN = 20
 
 
 @contextmanager
 def user_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
     """Turn an error the user can mend into one readable failure.
 
-    Only a busy file is retried: bad data is just as bad the second time. The domain's log lines
-    go to the run's log while the asset works.
+    Only what passes by itself is retried: bad data is just as bad the second time. The domain's
+    log lines go to the run's log while the asset works.
     """
     loggers = [logging.getLogger(name) for name in ("models", "pipeline")]
     handler = _RunLog(context)
@@ -28,10 +32,12 @@ def user_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
         logger.addHandler(handler)
     try:
         yield
-    except Busy as error:
-        raise dg.RetryRequested(max_retries=_BUSY_RETRIES, seconds_to_wait=_BUSY_SECONDS) from error
     except USER_ERRORS as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+    except OSError as error:
+        if error.errno not in _TRANSIENT:
+            raise
+        raise dg.RetryRequested(max_retries=_RETRIES, seconds_to_wait=_SECONDS_BETWEEN) from error
     finally:
         for logger in loggers:
             logger.removeHandler(handler)

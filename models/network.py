@@ -17,7 +17,7 @@ from torch.nn import functional
 from models.configuration import ModelConfig
 from models.errors import ModelError
 
-_INITIAL_SCALE = 0.02
+_INITIAL_SCALE = 0.1
 _EXPANSION = 2
 
 

@@ -9,17 +9,19 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from pipeline.errors import USER_ERRORS, StudyError
+from pipeline.errors import USER_ERRORS
 from pipeline.release import METRIC_TOLERANCE, Verification, release, verify
-from pipeline.storage import REPORT, StudyPaths, dataset_path, find_root
-from pipeline.study import PARAMS_FILE, DatasetFormat, load_study
+from pipeline.storage import REPORT, StudyPaths, find_root
+from pipeline.study import PARAMS_FILE, load_study
 from pipeline.world.generation import generate_log
+
+SHOP_LOG = "data/raw/synthetic-shop.jsonl"
 
 _OUT = Console(soft_wrap=True, highlight=False)
 _ERR = Console(stderr=True, soft_wrap=True, highlight=False)
 
 _HELP = {
-    "generate": "write the synthetic shop's log to dataset.path (the DVC stage raw_events)",
+    "generate": "write the synthetic shop's log (the DVC stage raw_events)",
     "report": "say where the finished study's report lies",
     "verify": "compare the finished study with the pinned md5s and the released tables",
     "release": "make the finished study's tables the released ones",
@@ -43,15 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _generate() -> int:
     root = find_root()
-    study = load_study(root / PARAMS_FILE)
-    if study.dataset.format is not DatasetFormat.OTTO:
-        msg = (
-            f"dataset.format = {study.dataset.format}: the synthetic shop is written in OTTO's "
-            "format; set dataset.format to otto, or leave your own data as it is"
-        )
-        raise StudyError(msg)
-    sessions = generate_log(study.world, dataset_path(study, root))
-    _OUT.print(f"{sessions:,} sessions in {study.dataset.path}")
+    sessions = generate_log(load_study(root / PARAMS_FILE).world, root / SHOP_LOG)
+    _OUT.print(f"{sessions:,} sessions in {SHOP_LOG}", markup=False)
     return 0
 
 

@@ -5,8 +5,7 @@ ParetoscopeError
 ├── DataError        the input data cannot be used at all, or too much of it was rejected
 ├── LogError         the experiment's log does not fit the experiment's plan
 ├── QualityError     an artifact broke an expectation and was therefore not written
-├── MissingArtifact  an earlier step of the chain has not been run
-└── Busy             another process holds a file; the same call later succeeds
+└── MissingArtifact  an earlier step of the chain has not been run
 
 Every message says what was found, what was expected and what to do. ``models`` has its own
 small tree (:class:`models.errors.ModelError`); :data:`USER_ERRORS` is both, for the edges
@@ -38,10 +37,6 @@ class QualityError(ParetoscopeError):
 
 class MissingArtifact(ParetoscopeError):  # noqa: N818 - names what happened
     """An upstream artifact is absent; the message names it and the command that makes it."""
-
-
-class Busy(ParetoscopeError):  # noqa: N818
-    """Another process holds what this one needs; trying again later helps."""
 
 
 USER_ERRORS = (ParetoscopeError, ModelError)

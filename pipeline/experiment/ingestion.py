@@ -1,8 +1,8 @@
 """From log files to the experiment's database: every row in ``exposures`` or ``rejected``.
 
-The database is what the files say under the traffic plan: a file that was taken in with the same
-bytes and plan is skipped, a changed one replaces its rows, one that is gone takes its rows with it.
-All of it happens on a copy beside the database, which then takes its place.
+The database is what the files say under the traffic plan, however it came about: new files that
+sort after all known ones are added; if any other file is new, changed or gone, or the plan changed,
+the database is made anew. It happens on a copy beside the database, which then takes its place.
 """
 
 import hashlib
@@ -38,21 +38,28 @@ _TYPES: dict[Any, str] = {
 
 _JUDGE = """
 CREATE OR REPLACE TEMP TABLE judged AS
-SELECT experiment, exposure, unit, incoming."group", ts, clicked, ordered, units, CASE
-    WHEN experiment IS NULL OR exposure IS NULL OR unit IS NULL OR incoming."group" IS NULL
-        OR ts IS NULL OR clicked IS NULL OR ordered IS NULL OR units IS NULL THEN 'a field is empty'
-    WHEN experiment <> $experiment THEN 'another experiment'
-    WHEN NOT list_contains($groups, incoming."group") THEN 'unknown group'
-    WHEN incoming."group" <> assigned."group" THEN 'another group than the unit is assigned to'
-    WHEN ts < 946684800000 OR ts >= 4102444800000 THEN 'time outside 2000-01-01 to 2100-01-01'
-    WHEN units < 0 THEN 'units below 0'
-    WHEN ordered AND NOT clicked THEN 'ordered without a click'
-    WHEN ordered <> (units > 0) THEN 'order and units disagree'
-    WHEN row_number() OVER (PARTITION BY exposure
-        ORDER BY ts, unit, clicked, ordered, units, experiment, incoming."group") > 1
+WITH examined AS (
+    SELECT experiment, exposure, unit, incoming."group", ts, clicked, ordered, units, CASE
+        WHEN experiment IS NULL OR exposure IS NULL OR unit IS NULL OR incoming."group" IS NULL
+            OR ts IS NULL OR clicked IS NULL OR ordered IS NULL OR units IS NULL
+            THEN 'a field is empty'
+        WHEN experiment <> $experiment THEN 'another experiment'
+        WHEN NOT list_contains($groups, incoming."group") THEN 'unknown group'
+        WHEN incoming."group" <> assigned."group" THEN 'another group than the unit is assigned to'
+        WHEN ts < 946684800000 OR ts >= 4102444800000 THEN 'time outside 2000-01-01 to 2100-01-01'
+        WHEN units < 0 THEN 'units below 0'
+        WHEN ordered AND NOT clicked THEN 'ordered without a click'
+        WHEN ordered <> (units > 0) THEN 'order and units disagree'
+        END AS fault
+    FROM incoming LEFT JOIN assigned USING (unit)
+)
+SELECT * EXCLUDE (fault), CASE
+    WHEN fault IS NOT NULL THEN fault
+    WHEN row_number() OVER (PARTITION BY exposure, fault IS NULL
+        ORDER BY ts, unit, clicked, ordered, units) > 1
         OR exposure IN (SELECT exposure FROM exposures) THEN 'duplicate exposure'
     END AS reason
-FROM incoming LEFT JOIN assigned USING (unit)
+FROM examined
 """
 
 
@@ -81,15 +88,24 @@ def ingest(
         LogError: if a file is unreadable or breaks the contract, or no row is usable. The
             database stays as it was.
     """
+    wanted = {file.name: md5(file) for file in files}
+    fingerprint = _fingerprint(plan)
     with publish_file(database) as fresh:
         for left_by_a_killed_run in (fresh, fresh.with_name(f"{fresh.name}.wal")):
             left_by_a_killed_run.unlink(missing_ok=True)
-        if database.exists():
+        known = _known(database, wanted, fingerprint)
+        if known:
             shutil.copyfile(database, fresh)
+        new = [file for file in sorted(files, key=lambda file: file.name) if file.name not in known]
         with duckdb.connect(str(fresh)) as connection:
             connection.execute(_TABLES)
-            read = _synchronise(connection, files, plan)
-            result = _summary(connection, len(files), read)
+            for file in new:
+                connection.execute("BEGIN")
+                _take_in(connection, file, plan)
+                entry = [file.name, wanted[file.name], fingerprint]
+                connection.execute("INSERT INTO ingested_files VALUES (?, ?, ?)", entry)
+                connection.execute("COMMIT")
+            result = _summary(connection, len(files), len(new))
         if not result.exposures:
             msg = f"no usable exposure in {len(files)} files; rejected: {result.rejected}"
             raise LogError(msg)
@@ -97,30 +113,23 @@ def ingest(
     return result
 
 
-def _synchronise(
-    connection: duckdb.DuckDBPyConnection, files: list[Path], plan: TrafficPlan
-) -> int:
-    """Make every file's rows what the file says; returns the number of files read."""
-    fingerprint = _fingerprint(plan)
-    known = {
-        (source, digest, plan_digest)
-        for source, digest, plan_digest in connection.execute(
-            "SELECT source, md5, plan FROM ingested_files"
-        ).fetchall()
-    }
-    wanted = {file: (file.name, md5(file), fingerprint) for file in files}
-    connection.execute("BEGIN")
-    for source, *_ in sorted(known - set(wanted.values())):
-        for table in ("exposures", "rejected", "ingested_files"):
-            connection.execute(f"DELETE FROM {table} WHERE source = ?", [source])  # noqa: S608 - literals
-    missing = [file for file, entry in wanted.items() if entry not in known]
-    connection.execute("COMMIT")
-    for file in missing:
-        connection.execute("BEGIN")
-        _take_in(connection, file, plan)
-        connection.execute("INSERT INTO ingested_files VALUES (?, ?, ?)", list(wanted[file]))
-        connection.execute("COMMIT")
-    return len(missing)
+def _known(database: Path, wanted: dict[str, str], fingerprint: str) -> set[str]:
+    """Files whose rows in ``database`` can stay; none if the database must be made anew.
+
+    They can stay if all of them are still there with the same bytes and plan, and every new file
+    sorts after them: which of two duplicates is kept depends on the files' order.
+    """
+    if not database.exists():
+        return set()
+    try:
+        with duckdb.connect(str(database), read_only=True) as connection:
+            rows = connection.execute("SELECT source, md5, plan FROM ingested_files").fetchall()
+    except duckdb.Error:
+        return set()
+    same = all(wanted.get(source) == digest for source, digest, _ in rows)
+    known = {source for source, _, plan in rows if plan == fingerprint}
+    in_order = all(name in known or name > max(known, default="") for name in wanted)
+    return known if same and in_order and len(known) == len(rows) else set()
 
 
 def _take_in(connection: duckdb.DuckDBPyConnection, file: Path, plan: TrafficPlan) -> None:

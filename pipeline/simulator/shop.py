@@ -32,7 +32,7 @@ EXPERIMENT_TS = OPENING_TS + 30 * DAY_MS
 """The simulated experiment opens on 2025-10-01 UTC."""
 
 MAX_EXPOSURES = 30
-HALF_ATTRACTION = 0.15
+HALF_ATTRACTION = 1.0
 """Next-click probability at which an average user who looks at an item clicks it half the time."""
 _PAUSE_MS = 60_000
 _NOTHING = -1

@@ -138,7 +138,7 @@ def test_a_changed_file_replaces_its_rows(files, database, tmp_path):
 
     result = ingest(files, PLAN, database)
 
-    assert result == Ingestion(exposures=3, rejected={"unknown group": 1}, files=2, files_read=1)
+    assert result == Ingestion(exposures=3, rejected={"unknown group": 1}, files=2, files_read=2)
     assert exposures(database) == ["x1", "x4", "x6"]
     assert contents(database) == rebuilt(files, PLAN, tmp_path)
 
@@ -148,8 +148,37 @@ def test_a_vanished_file_takes_its_rows_with_it(files, database, tmp_path):
 
     result = ingest(files[1:], PLAN, database)
 
-    assert result == Ingestion(exposures=1, rejected={"unknown group": 1}, files=1, files_read=0)
+    assert result == Ingestion(exposures=1, rejected={"unknown group": 1}, files=1, files_read=1)
     assert contents(database) == rebuilt(files[1:], PLAN, tmp_path)
+
+
+def test_a_new_day_costs_a_day(files, database, tmp_path):
+    ingest(files[:1], PLAN, database)
+
+    result = ingest(files, PLAN, database)
+
+    assert result.files_read == 1
+    assert contents(database) == rebuilt(files, PLAN, tmp_path)
+
+
+def test_which_of_two_duplicates_is_kept_does_not_depend_on_history(tmp_path, database):
+    early = log_file(tmp_path / "a.parquet", [row("x1", clicked=False)])
+    late = log_file(tmp_path / "b.parquet", [row("x1"), row("x2")])
+    steps = ([late], [early, late], [late], [early, late])
+
+    for files in steps:
+        ingest(files, PLAN, database)
+
+        assert contents(database) == rebuilt(files, PLAN, tmp_path)
+
+
+def test_an_unusable_row_does_not_make_a_usable_one_a_duplicate(tmp_path, database):
+    rows = [row("x1", experiment="old", ts=TS - 1), row("x1")]
+
+    result = ingest([log_file(tmp_path / "a.parquet", rows)], PLAN, database)
+
+    assert result.exposures == 1
+    assert result.rejected == {"another experiment": 1}
 
 
 def test_a_file_written_anew_with_the_same_bytes_is_not_read(files, database):

@@ -1,0 +1,39 @@
+"""The dependency rule holds, and the check that says so can fail."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+LINTER = Path(sys.executable).with_name("lint-imports")
+
+
+def lint(folder: Path, config: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [LINTER, "--config", config, "--no-cache"],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_no_room_imports_what_is_above_it(project_root):
+    done = lint(project_root, project_root / "pyproject.toml")
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_model_that_imports_frames_is_caught(project_root, tmp_path):
+    for package in ("models", "pipeline", "assets"):
+        for source in (project_root / package).rglob("*.py"):
+            copy = tmp_path / source.relative_to(project_root)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(source.read_bytes())
+    with (tmp_path / "models/tokens.py").open("a", encoding="utf-8") as module:
+        module.write("\nimport polars\n")
+
+    done = lint(tmp_path, project_root / "pyproject.toml")
+
+    assert done.returncode == 1
+    assert "models knows tensors only BROKEN" in done.stdout

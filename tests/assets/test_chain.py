@@ -1,0 +1,144 @@
+"""The chain as Dagster runs it, on a small shop: artifacts, checks, errors and repetition."""
+
+import errno
+import json
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from assets.adapting import user_errors
+from assets.definitions import defs
+from assets.resources import StudyResource
+from pipeline.errors import DataError
+from pipeline.schemas import GROUP_KPIS, OFFLINE_METRICS
+from pipeline.storage import md5
+
+STUDY = "data/studies/synthetic-shop"
+UPSTREAM = ["raw_events", "events", "sessions", "conditioned_model"]
+
+
+def materialize(selection, *, instance=None, overrides=None, raise_on_error=True):
+    assets = list(defs.assets or [])
+    return dg.materialize(
+        assets,
+        selection=selection,
+        instance=instance or dg.DagsterInstance.ephemeral(),
+        resources={"study": StudyResource(overrides=overrides or {})},
+        raise_on_error=raise_on_error,
+    )
+
+
+def failure_of(result) -> dg.Failure:
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    return event.step_failure_data
+
+
+def test_whole_chain_ends_in_a_report_with_all_checks_green(project):
+    result = materialize("*regression_report")
+
+    report = json.loads((project / STUDY / "report/report.json").read_text("utf-8"))
+    assert result.success
+    evaluations = result.get_asset_check_evaluations()
+    blocked = [e.check_name for e in evaluations if not e.passed and e.severity.value == "ERROR"]
+    assert blocked == []
+    assert [hypothesis["id"] for hypothesis in report["hypotheses"]] == ["H1", "H2", "H3", "H4"]
+    OFFLINE_METRICS.check(
+        pl.read_parquet(project / STUDY / "offline_metrics/offline_metrics.parquet")
+    )
+    GROUP_KPIS.check(pl.read_parquet(project / STUDY / "group_kpis/group_kpis.parquet"))
+    manifest = json.loads((project / STUDY / "manifest.json").read_text("utf-8"))
+    page = project / STUDY / "report/index.html"
+    assert manifest["outputs"]["report/index.html"] == md5(page)
+
+
+def test_same_study_gives_the_same_bytes(project):
+    names = ["sessions/tokens.safetensors", "conditioned_model/weights.safetensors"]
+
+    def run() -> list[str]:
+        materialize(UPSTREAM)
+        return [md5(project / STUDY / name) for name in names]
+
+    assert run() == run()
+
+
+@pytest.mark.usefixtures("project")
+def test_missing_upstream_names_the_artifact_and_the_command():
+    result = materialize(["regression_report"], raise_on_error=False)
+
+    words = failure_of(result).error_display_string
+    assert "offline_metrics.parquet is missing" in words
+    assert "dagster asset materialize --select offline_metrics" in words
+
+
+def test_bad_data_is_refused_once_and_leaves_the_previous_artifacts(project):
+    materialize(["raw_events", "events"])
+    before = md5(project / STUDY / "events")
+    raw = project / "data/raw/synthetic-shop.jsonl"
+    raw.write_bytes(raw.read_bytes()[: raw.stat().st_size // 2] + b'{"session": 1, "ev\n' * 2000)
+
+    result = materialize(["raw_events", "events"], raise_on_error=False)
+
+    assert not result.success
+    assert "not a row of this format: 200" in failure_of(result).error_display_string
+    assert "max_rejected_share" in failure_of(result).error_display_string
+    assert md5(project / STUDY / "events") == before
+    retries = [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
+    assert retries == []
+
+
+def test_broken_rule_stops_before_the_artifact_is_written(project):
+    raw = project / "data/raw/synthetic-shop.jsonl"
+    order = {"aid": 1, "ts": 1756684900052, "type": "orders"}
+    raw.write_text(json.dumps({"session": 1, "events": [order]}) + "\n", encoding="utf-8")
+
+    result = materialize(["raw_events", "events"], raise_on_error=False)
+
+    assert "clicks_present" in failure_of(result).error_display_string
+    assert not (project / STUDY / "events").exists()
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"training.epochz": 1}, "training.epochz = 1: unknown key"),
+        ({"model.width": "wide"}, "model.width = 'wide'"),
+        ({"training.negatives": 100_000}, "training.negatives = 100000 exceeds the catalogue"),
+    ],
+    ids=["unknown key", "wrong type", "more negatives than items"],
+)
+def test_wrong_override_fails_naming_the_key(overrides, words):
+    result = materialize(UPSTREAM, overrides=overrides, raise_on_error=False)
+
+    assert words in failure_of(result).error_display_string
+
+
+def test_run_config_overrides_the_study(project):
+    materialize(UPSTREAM, overrides={"training.epochs": 1})
+
+    description = project / STUDY / "conditioned_model/model.json"
+    assert json.loads(description.read_text("utf-8"))["training"]["epochs"] == 1
+
+
+def test_raw_data_version_is_its_md5(project):
+    instance = dg.DagsterInstance.ephemeral()
+
+    materialize(["raw_events"], instance=instance)
+
+    event = instance.get_latest_materialization_event(dg.AssetKey("raw_events"))
+    version = event.asset_materialization.tags["dagster/data_version"]
+    assert version == md5(project / "data/raw/synthetic-shop.jsonl")
+
+
+def test_only_what_passes_by_itself_is_retried():
+    context = dg.build_asset_context()
+
+    with pytest.raises(dg.RetryRequested), user_errors(context):
+        raise OSError(errno.ESTALE, "the network disk was away")
+    with pytest.raises(dg.Failure) as failure, user_errors(context):
+        raise DataError("bad")
+    with pytest.raises(PermissionError), user_errors(context):
+        raise PermissionError(errno.EACCES, "not yours")
+
+    assert failure.value.allow_retries is False
