@@ -23,6 +23,8 @@ from pipeline.schemas import EventKind, Kpi, Metric, Split
 
 _EARLIEST_TS, _LATEST_TS = 946_684_800_000, 4_102_444_800_000
 _SAMPLE = 5
+_FORMAT = "COMPLETE"
+"""Of Great Expectations' results; the shorter ones do not hold the rows that broke a rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +74,16 @@ def never(  # noqa: PLR0913 - a rule's fields
     source: str = "{batch}",
     blocking: bool = True,
 ) -> Rule:
-    """A rule that no row of ``source`` may satisfy ``where``; both are code, never input."""
+    """A rule that no row of ``source`` may satisfy ``where``; both are code, never input.
+
+    A row of which a null leaves that unknown breaks the rule, too.
+    """
     return Rule(
         name=name,
         description=description,
         table=table,
         expectation="UnexpectedRowsExpectation",
-        arguments={"unexpected_rows_query": f"SELECT * FROM {source} WHERE {where}"},  # noqa: S608
+        arguments={"unexpected_rows_query": f"SELECT * FROM {source} WHERE ({where}) IS NOT FALSE"},  # noqa: S608
         blocking=blocking,
     )
 
@@ -94,24 +99,21 @@ def _not_empty(table: str) -> Rule:
 
 
 def _one_of(name: str, table: str, column: str, values: list[str]) -> Rule:
-    return Rule(
-        name=name,
-        description=f"{column} is one of {', '.join(values)}",
-        table=table,
-        expectation="ExpectColumnValuesToBeInSet",
-        arguments={"column": column, "value_set": values},
+    listed = ", ".join(f"'{value}'" for value in values)
+    return never(
+        name, f"{column} is one of {', '.join(values)}", table, f"{column} NOT IN ({listed})"
     )
 
 
 def _unique(name: str, table: str, columns: list[str]) -> Rule:
-    return Rule(
-        name=name,
-        description=f"no two rows share {', '.join(columns)}",
-        table=table,
-        expectation="ExpectCompoundColumnsToBeUnique"
-        if len(columns) > 1
-        else "ExpectColumnValuesToBeUnique",
-        arguments={"column_list": columns} if len(columns) > 1 else {"column": columns[0]},
+    key = ", ".join(f'"{column}"' for column in columns)
+    lacking = " OR ".join(f'"{column}" IS NULL' for column in columns)
+    return never(
+        name,
+        f"every row has its own {', '.join(columns)}",
+        table,
+        f"copies > 1 OR {lacking}",
+        source=f"(SELECT {key}, count(*) AS copies FROM {{batch}} GROUP BY {key})",  # noqa: S608
     )
 
 
@@ -169,11 +171,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "splits_do_not_overlap_in_time",
             "train ends before validation begins, and validation before test",
             "sessions",
-            "train_end >= validation_start OR validation_end >= test_start",
+            "train_end >= validation_start OR validation_end >= test_start OR untimed > 0",
             source="(SELECT max(last_ts) FILTER (split = 'train') AS train_end, "
             "min(first_ts) FILTER (split = 'validation') AS validation_start, "
             "max(last_ts) FILTER (split = 'validation') AS validation_end, "
-            "min(first_ts) FILTER (split = 'test') AS test_start FROM {batch})",
+            "min(first_ts) FILTER (split = 'test') AS test_start, "
+            "count(*) - count(first_ts + last_ts) AS untimed FROM {batch})",
         ),
         _unique("items_unique", "items", ["item"]),
         never(
@@ -188,8 +191,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "orders_in_every_split",
             "every split has ordered clicks",
             "sessions",
-            "ordered = 0",
-            source="(SELECT split, sum(ordered_clicks) AS ordered FROM {batch} GROUP BY split)",
+            f"splits_with_orders < {len(Split)}",
+            source="(SELECT count(DISTINCT split) FILTER (ordered_clicks > 0) "
+            "AS splits_with_orders FROM {batch})",
             blocking=False,
         ),
     ),
@@ -201,7 +205,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "shares_between_0_and_1",
             "metrics with a cutoff lie between 0 and 1",
             "offline_metrics",
-            "cutoff IS NOT NULL AND (value < 0 OR value > 1)",
+            "cutoff IS NOT NULL AND value IS NOT NULL AND (value < 0 OR value > 1)",
         ),
         never(
             "losses_not_negative",
@@ -213,14 +217,16 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "preferences_on_the_simplex",
             "weights are not negative and sum to 1",
             "offline_metrics",
-            "list_min(preference) < 0 OR abs(list_sum(preference) - 1) > 1e-5",
+            "list_count(preference) < len(preference) OR list_min(preference) < 0 "
+            "OR abs(list_sum(preference) - 1) > 1e-5",
         ),
         never(
             "every_preference_saw_the_same_test_set",
             "all preferences were scored on the same targets",
             "offline_metrics",
-            "sizes > 1",
-            source="(SELECT count(DISTINCT n_targets) AS sizes FROM {batch})",
+            "sizes > 1 OR unknown > 0",
+            source="(SELECT count(DISTINCT n_targets) AS sizes, "
+            "count(*) - count(n_targets) AS unknown FROM {batch})",
         ),
     ),
     "experiment_log": (
@@ -236,8 +242,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "users_in_one_group",
             "every user saw one group only",
             "exposures",
-            "groups > 1",
-            source='(SELECT unit, count(DISTINCT "group") AS groups FROM {batch} GROUP BY unit)',
+            "unit IS NULL OR groups > 1 OR unknown > 0",
+            source='(SELECT unit, count(DISTINCT "group") AS groups, '
+            'count(*) - count("group") AS unknown FROM {batch} GROUP BY unit)',
         ),
         never(
             "few_exposures_rejected",
@@ -262,7 +269,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "every group has all KPIs",
             "group_kpis",
             f"kpis <> {len(Kpi)}",
-            source='(SELECT "group", count(*) AS kpis FROM {batch} GROUP BY "group")',
+            source='(SELECT "group", count(DISTINCT kpi) AS kpis FROM {batch} GROUP BY "group")',
         ),
         never(
             "every_group_has_sales",
@@ -337,7 +344,8 @@ def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) ->
             for rule in rules:
                 if rule.table == table:
                     expectation = getattr(gxe, rule.expectation)(**rule.arguments)
-                    outcomes.append(_outcome(rule, batch.validate(expectation)))
+                    result = batch.validate(expectation, result_format=_FORMAT)
+                    outcomes.append(_outcome(rule, result))
     return sorted(outcomes, key=lambda outcome: rules.index(outcome.rule))
 
 

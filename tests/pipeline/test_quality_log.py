@@ -1,0 +1,172 @@
+"""Checks on the experiment's database, and what becomes of what a check found."""
+
+import subprocess
+import sys
+
+import duckdb
+import polars as pl
+import pytest
+
+from pipeline.errors import QualityError
+from pipeline.experiment.ingestion import ingest
+from pipeline.experiment.plan import Group, TrafficPlan
+from pipeline.quality import RULES, Outcome, check_experiment_log, check_tables, enforce, never
+from pipeline.schemas import EXPOSURES
+
+PLAN = TrafficPlan(
+    experiment="spring",
+    salt="salt",
+    list_length=5,
+    groups=(
+        Group(
+            name="g1", preference_id="p0", preference=(0.0, 1.0), first_bucket=0, last_bucket=9999
+        ),
+    ),
+)
+BAD = {
+    "exposures_not_empty": "DELETE FROM exposures; DELETE FROM rejected",
+    "exposures_unique": "CREATE OR REPLACE TABLE exposures AS "
+    "(SELECT * FROM exposures UNION ALL SELECT * FROM exposures WHERE exposure = 'x1')",
+    "orders_follow_clicks": "UPDATE exposures SET clicked = false WHERE exposure = 'x1'",
+    "users_in_one_group": """UPDATE exposures SET "group" = 'g2' WHERE exposure = 'x1'""",
+    # 2 of 198 exposures in the file are just over 1 %
+    "few_exposures_rejected": "DELETE FROM exposures WHERE exposure IN ('x197', 'x198', 'x199')",
+}
+WITHOUT = {
+    "exposure": {"exposures_unique"},
+    "unit": {"users_in_one_group"},
+    '"group"': {"users_in_one_group"},
+    "clicked": {"orders_follow_clicks"},
+    "ordered": {"orders_follow_clicks"},
+    "units": {"orders_follow_clicks"},
+}
+BLOCKING = never("no_ghosts", "no row is a ghost", "rows", "ghost")
+REPORTING = never("few_echoes", "no row is an echo", "rows", "echo", blocking=False)
+
+
+@pytest.fixture
+def database(tmp_path):
+    """The database of a file with 198 exposures of two users, all ordered, and 2 rejected."""
+    rows = [
+        {
+            "experiment": "spring",
+            "exposure": f"x{n}",
+            "unit": f"u{n % 2}",
+            "group": "g1",
+            "ts": 1_757_000_000_000,
+            "clicked": True,
+            "ordered": True,
+            "units": 1 if n < 198 else -1,
+        }
+        for n in range(200)
+    ]
+    file = tmp_path / "a.parquet"
+    pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(file)
+    ingest([file], PLAN, tmp_path / "experiment.duckdb")
+    return tmp_path / "experiment.duckdb"
+
+
+def after(statement, database):
+    """The rules that are broken once a statement has gone behind the ingestion's back."""
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(statement)
+    return {o.rule.name for o in check_experiment_log(database) if not o.passed}
+
+
+def found(rule, *sample):
+    return Outcome(rule=rule, passed=not sample, unexpected=len(sample), sample=sample)
+
+
+def test_a_log_that_was_taken_in_breaks_no_rule(database):
+    outcomes = check_experiment_log(database)
+
+    assert [outcome.rule for outcome in outcomes] == list(RULES["experiment_log"])
+    assert all(outcome.passed for outcome in outcomes)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_log_breaks_its_rule_and_no_other(database, name):
+    assert after(BAD[name], database) == {name}
+
+
+def test_every_rule_on_the_log_is_broken_by_one_of_the_bad_logs():
+    assert list(BAD) == [rule.name for rule in RULES["experiment_log"]]
+
+
+@pytest.mark.parametrize("column", WITHOUT)
+def test_a_null_in_the_log_breaks_the_rule_that_speaks_of_it(database, column):
+    statement = (
+        "CREATE OR REPLACE TABLE exposures AS SELECT * REPLACE "
+        f"(CASE WHEN exposure <> 'x1' THEN {column} END AS {column}) FROM exposures"
+    )
+
+    assert after(statement, database) == WITHOUT[column]
+
+
+def test_checking_a_log_leaves_it_as_it_is(database):
+    before = database.read_bytes()
+
+    check_experiment_log(database)
+
+    assert database.read_bytes() == before
+
+
+def test_rule_names_are_unique_within_an_artifact():
+    for rules in RULES.values():
+        names = [rule.name for rule in rules]
+        assert len(set(names)) == len(names)
+
+
+def test_a_broken_blocking_rule_is_refused_with_its_rows():
+    outcomes = [found(BLOCKING, "{'name': 'Casper'}", "{'name': 'Slimer'}")]
+
+    with pytest.raises(QualityError) as error:
+        enforce(outcomes)
+
+    assert str(error.value) == (
+        "refused, and nothing was written: no_ghosts: not true that no row is a ghost. "
+        "2 rows, for example {'name': 'Casper'}, {'name': 'Slimer'}"
+    )
+
+
+def test_a_broken_rule_that_only_reports_is_not_refused():
+    outcomes = [found(BLOCKING), found(REPORTING, "{'name': 'Narcissus'}")]
+
+    assert enforce(outcomes) == outcomes
+
+
+def test_a_refusal_names_every_blocking_rule_and_no_other():
+    another = never("no_gaps", "no row is a gap", "rows", "gap")
+
+    with pytest.raises(QualityError, match=r"no_ghosts.*; no_gaps") as error:
+        enforce([found(BLOCKING, "r1"), found(REPORTING, "r2"), found(another, "r3")])
+
+    assert "few_echoes" not in str(error.value)
+
+
+def test_rows_that_broke_a_rule_reach_the_user(tmp_path):
+    file = tmp_path / "events.parquet"
+    pl.DataFrame(
+        {"session": ["s1"], "ts": [1_757_000_000_000], "item": ["a"], "kind": ["view"]}
+    ).write_parquet(file)
+
+    with pytest.raises(QualityError, match=r"event_kinds_known: .*'session': 's1'.*'kind': 'view'"):
+        enforce(check_tables("events", {"events": file}))
+
+
+def test_a_rule_that_cannot_run_is_an_error_and_not_a_pass(tmp_path):
+    file = tmp_path / "events.parquet"
+    pl.DataFrame({"session": ["s1"], "ts": [1_757_000_000_000]}).write_parquet(file)
+
+    with pytest.raises(QualityError, match=r"check event_fields_present could not run: .*item"):
+        check_tables("events", {"events": file})
+
+
+def test_naming_the_rules_does_not_import_great_expectations():
+    code = (
+        "import sys; from pipeline.quality import RULES; print('great_expectations' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
