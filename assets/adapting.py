@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,8 +31,10 @@ def user_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
+    started = time.perf_counter()
     try:
         yield
+        context.log.info("done in %.1f s", time.perf_counter() - started)
     except USER_ERRORS as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     except OSError as error:

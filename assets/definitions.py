@@ -40,5 +40,4 @@ defs = dg.Definitions(
     schedules=[retrain_weekly],
     resources={"study": StudyResource()},
     executor=dg.in_process_executor,
-    loggers={"console": dg.colored_console_logger.configured({"log_level": "INFO"})},
 )

@@ -1,10 +1,7 @@
 """R(x, π): a session transformer conditioned on a preference (section 4.1 of the paper).
 
 Items are embedded, the preference is joined to every position, causal transformer blocks read the
-session, and the hidden state scores items by its product with their embeddings. Besides, every item
-has one *lean* an objective: what it gains for each unit of that objective's weight. The lean lets an
-item's rate of orders move its score without passing through the transformer; it is carried by
-joining π to the hidden state, so that scoring stays one matrix product.
+session, and the hidden state scores items by its product with their embeddings.
 """
 
 from collections.abc import Iterator
@@ -69,7 +66,6 @@ class ConditionedSessionModel(nn.Module):
         self.n_items = n_items
         self.n_objectives = n_objectives
         self.item_embedding = nn.Embedding(n_items, config.width)
-        self.item_lean = nn.Parameter(torch.zeros(n_items, n_objectives))
         self.position_embedding = nn.Embedding(config.max_length, config.width)
         self.conditioning = nn.Linear(config.width + n_objectives, config.width)
         self.input_dropout = nn.Dropout(config.dropout)
@@ -79,7 +75,7 @@ class ConditionedSessionModel(nn.Module):
         nn.init.normal_(self.position_embedding.weight, std=_INITIAL_SCALE)
 
     def forward(self, inputs_BT: Tensor, preference_BO: Tensor) -> Tensor:
-        """Hidden states for sessions and preferences, one preference a session; B × T × (D + O).
+        """Hidden states for sessions and preferences, one preference a session; B × T × D.
 
         Positions count from the first click of the window. Padding must follow the real
         positions; causality then keeps it from reaching them.
@@ -93,26 +89,19 @@ class ConditionedSessionModel(nn.Module):
         x_BTD = self.input_dropout(x_BTD + self.position_embedding(positions_T))
         for block in self.blocks:
             x_BTD = block(x_BTD)
-        return torch.cat([self.norm(x_BTD), preference_BTO], dim=-1)
-
-    def item_table(self) -> Tensor:
-        """What hidden states are multiplied with: embeddings and leans; I × (D + O)."""
-        return torch.cat([self.item_embedding.weight, self.item_lean], dim=1)
+        return self.norm(x_BTD)
 
     def score_all(self, hidden_PD: Tensor) -> Tensor:
         """Scores of every item; P × I."""
-        return hidden_PD @ self.item_table().T
+        return hidden_PD @ self.item_embedding.weight.T
 
     def score_shared(self, hidden_PD: Tensor, items_N: Tensor) -> Tensor:
         """Scores of the same ``items_N`` for every hidden state; P × N."""
-        return hidden_PD @ self._rows(items_N).T
+        return hidden_PD @ self.item_embedding(items_N).T
 
     def score_each(self, hidden_PD: Tensor, items_P: Tensor) -> Tensor:
         """Score of one item for each hidden state; P."""
-        return (hidden_PD * self._rows(items_P)).sum(dim=-1)
-
-    def _rows(self, items_N: Tensor) -> Tensor:
-        return torch.cat([self.item_embedding(items_N), self.item_lean[items_N]], dim=1)
+        return (hidden_PD * self.item_embedding(items_P)).sum(dim=-1)
 
 
 def build_model(

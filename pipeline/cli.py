@@ -6,6 +6,7 @@ Running a study is Dagster's business: ``dagster asset materialize --select regr
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -17,8 +18,9 @@ from pipeline.world.generation import generate_log
 
 SHOP_LOG = "data/raw/synthetic-shop.jsonl"
 
-_OUT = Console(soft_wrap=True, highlight=False)
-_ERR = Console(stderr=True, soft_wrap=True, highlight=False)
+_PLAIN: Any = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False}
+_OUT = Console(**_PLAIN)
+_ERR = Console(stderr=True, **_PLAIN)
 
 _HELP = {
     "generate": "write the synthetic shop's log (the DVC stage raw_events)",
@@ -38,15 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _COMMANDS[command]()
     except USER_ERRORS as error:
-        _ERR.print(f"[bold red]paretoscope {command}:[/] ", end="")
-        _ERR.print(str(error), markup=False)
+        _ERR.print(f"paretoscope {command}: ", style="bold red", end="")
+        _ERR.print(str(error))
         return 1
 
 
 def _generate() -> int:
     root = find_root()
     sessions = generate_log(load_study(root / PARAMS_FILE).world, root / SHOP_LOG)
-    _OUT.print(f"{sessions:,} sessions in {SHOP_LOG}", markup=False)
+    _OUT.print(f"{sessions:,} sessions in {SHOP_LOG}")
     return 0
 
 
@@ -54,7 +56,7 @@ def _report() -> int:
     root = find_root()
     paths = StudyPaths.of(load_study(root / PARAMS_FILE), root)
     page = paths.require(REPORT, "index.html")
-    _OUT.print(f"the report: {page.relative_to(root)}", markup=False)
+    _OUT.print(f"the report: {page.relative_to(root)}")
     return 0
 
 
@@ -69,8 +71,8 @@ def _verify() -> int:
         ("FAR from the release", result.apart),
     ):
         for name in names:
-            _OUT.print(f"{words}: {name}", markup=False)
-    _OUT.print(_verdict(result), markup=False)
+            _OUT.print(f"{words}: {name}")
+    _OUT.print(_verdict(result))
     return 0 if result.passed else 1
 
 
@@ -86,7 +88,7 @@ def _release() -> int:
     root = find_root()
     study = load_study(root / PARAMS_FILE)
     folder = release(StudyPaths.of(study, root))
-    _OUT.print(f"released to {folder.relative_to(root)}; commit it with dvc.lock", markup=False)
+    _OUT.print(f"released to {folder.relative_to(root)}; commit it with dvc.lock")
     return 0
 
 

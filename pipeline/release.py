@@ -162,7 +162,14 @@ def _far(ours: Path, released: Path, keys: list[str], value: str, keep: pl.Expr)
     both = (
         pl.read_parquet(ours)
         .filter(keep)
-        .join(pl.read_parquet(released).filter(keep), on=keys, how="full", suffix="_released")
+        .join(
+            pl.read_parquet(released).filter(keep),
+            on=keys,
+            how="full",
+            suffix="_released",
+            coalesce=True,
+        )
+        .filter(pl.col(value).ne_missing(pl.col(f"{value}_released")))
     )
     change = (pl.col(value) - pl.col(f"{value}_released")).abs() / pl.col(f"{value}_released")
     far = both.filter(change.is_null() | (change > METRIC_TOLERANCE))
@@ -175,18 +182,16 @@ def _far(ours: Path, released: Path, keys: list[str], value: str, keep: pl.Expr)
 
 def _disjoint(ours: list[dict[str, Any]], released: list[dict[str, Any]]) -> list[str]:
     """Hypotheses whose user-clustered intervals do not overlap."""
-    before = {estimate["id"]: estimate for estimate in released}
+    now, before = ({estimate["id"]: estimate for estimate in found} for found in (ours, released))
     apart: list[str] = []
-    for estimate in ours:
-        other = before.get(estimate["id"])
-        if other is None or (estimate["slope"] is None) != (other["slope"] is None):
-            apart.append(f"{estimate['id']}: not answered in both")
-        elif estimate["slope"] is not None:
-            (low, high), (low_2, high_2) = (
-                e["user_clustered"]["interval"] for e in (estimate, other)
-            )
-            if high < low_2 or high_2 < low:
-                apart.append(
-                    f"{estimate['id']}: {low:.3f} to {high:.3f}, released {low_2:.3f} to {high_2:.3f}"
-                )
+    for name in dict.fromkeys((*now, *before)):
+        tests: list[Any] = [found.get(name, {}).get("user_clustered") for found in (now, before)]
+        if tests == [None, None]:
+            continue
+        if None in tests:
+            apart.append(f"{name}: not answered in both")
+            continue
+        (low, high), (low_2, high_2) = (test["interval"] for test in tests)
+        if high < low_2 or high_2 < low:
+            apart.append(f"{name}: {low:.3f} to {high:.3f}, released {low_2:.3f} to {high_2:.3f}")
     return apart

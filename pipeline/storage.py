@@ -136,11 +136,12 @@ def read_json(path: Path) -> Any:
 
 
 def md5(path: Path) -> str:
-    """The md5 of a file's bytes; of a folder, that of its sorted relative names and file md5s."""
+    """The md5 of a file's bytes; of a folder, DVC's: that of its list of files, and ``.dir``."""
     if path.is_dir():
-        names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*"))
-        lines = [f"{name} {md5(path / name)}" for name in names if (path / name).is_file()]
-        return hashlib.md5("\n".join(lines).encode(), usedforsecurity=False).hexdigest()
+        files = sorted(file.relative_to(path) for file in path.rglob("*") if file.is_file())
+        entries = [{"md5": md5(path / file), "relpath": file.as_posix()} for file in files]
+        listing = json.dumps(entries, sort_keys=True).encode()
+        return hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as stream:
         while chunk := stream.read(_READ_CHUNK):
@@ -179,7 +180,7 @@ def require_dataset(study: Study, root: Path) -> str:
         msg = f"raw data {study.dataset.path} is missing. Make it with: {remedy}"
         raise MissingArtifact(msg)
     found = md5(path)
-    if pinned and path.is_file() and found != pinned:
+    if pinned and found != pinned:
         msg = (
             f"raw data {study.dataset.path} has md5 {found}, but {pinned} is pinned; "
             "restore it with 'dvc checkout' or pin the change with 'dvc commit'"

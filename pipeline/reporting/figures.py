@@ -29,6 +29,7 @@ KPI_LABELS = {
 _INK = "#010203"
 """Stands for the page's text colour, which a dark page changes; see :func:`as_svg`."""
 
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 _COLOURS = ("#3b7dd8", "#17a398", "#e0a100", "#e4572e", "#a24bc4", "#6b8e23", "#d6488e", "#7a6a53")
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -56,8 +57,8 @@ def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figu
     """Figure 1 of the paper for this study: a panel a hypothesis.
 
     Points are groups: change of the metric against the worst group, and of the KPI against the
-    lowest fitted rate at that point, with intervals of ±1.96 user-clustered standard errors; the
-    line is the fitted regression.
+    lowest group, with intervals of ±1.96 user-clustered standard errors; the line is the fitted
+    regression.
     """
     columns = min(2, len(hypotheses))
     rows = math.ceil(len(hypotheses) / columns)
@@ -122,12 +123,11 @@ def front_picture(
                 color=_COLOURS[0] if not point["dominated"] else "none",
                 markeredgecolor=_COLOURS[0],
             )
-            words = f"π = {point['preference'][0]:.1f}" + (f" ({name})" if name else "")
-            ax.annotate(
-                words, (point["recall"], point["order_density"]), (6, 6), textcoords="offset points",
-                fontsize=8,
-            )  # fmt: skip
-        ax.margins(x=0.12, y=0.12)
+            if name:
+                place = (point["recall"], point["order_density"])
+                words = f"{name} (π = {point['preference'][0]:.1f})"
+                ax.annotate(words, place, (8, 6), textcoords="offset points", fontsize=9)
+        ax.margins(x=0.15, y=0.12)
         ax.set_xlabel(f"Recall@{cutoff}")
         ax.set_ylabel(f"OD@{cutoff}")
         return figure
@@ -160,7 +160,7 @@ def as_svg(figure: Figure) -> str:
     """The figure as an SVG element that takes its ink from the page's text colour."""
     stream = io.StringIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(stream, format="svg", transparent=True, metadata=_NO_METADATA)
     svg = stream.getvalue()
     return svg[svg.index("<svg") :].replace(_INK, "currentColor")
 

@@ -69,7 +69,7 @@ def build_report(
 def sentence(hypothesis: dict[str, Any], cutoff: int) -> str:
     """One hypothesis in one sentence that claims no more than its user-clustered interval."""
     metric = metric_label(hypothesis["metric"], cutoff)
-    kpi = KPI_LABELS[hypothesis["kpi"]]
+    kpi, response = KPI_LABELS[hypothesis["kpi"]], KPI_LABELS[hypothesis["response"]]
     start = f"{hypothesis['id']}, “{metric} is a {hypothesis['direction']} predictor of {kpi}”, is "
     if hypothesis["slope"] is None:
         return f"{start}undefined: {hypothesis['undefined_because']}."
@@ -77,9 +77,9 @@ def sentence(hypothesis: dict[str, Any], cutoff: int) -> str:
     share = elasticity / hypothesis["slope"] if hypothesis["slope"] else 1.0
     low, high = (share * end for end in hypothesis["user_clustered"]["interval"])
     change = (
-        f"1 % more {metric} goes with {abs(elasticity):.2f} % "
-        f"{'more' if elasticity > 0 else 'less'} {kpi} "
-        f"({hypothesis['level']:.0%} interval of the change {low:+.2f} % to {high:+.2f} %)"
+        f"1 % more {metric} goes with a {abs(elasticity):.2f} % "
+        f"{'higher' if elasticity > 0 else 'lower'} {response} "
+        f"({100 * hypothesis['level']:g} % interval of the change: {low:+.2f} % to {high:+.2f} %)"
     )
     if hypothesis["verdict"] == "not shown":
         return f"{start}not shown: the estimate is that {change}, and 0 is within it."
@@ -101,8 +101,10 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
     environment.filters["verdict"] = _VERDICT_WORDS.__getitem__
     environment.filters["p_value"] = p_value
     environment.filters["number"] = number
+    environment.filters["per_cent"] = per_cent
+    pictures = _pictures(report)
     for template, name in (("report.html", "index.html"), ("report.md", "report.md")):
-        text = environment.get_template(template).render(report=report, pictures=_pictures(report))
+        text = environment.get_template(template).render(report=report, pictures=pictures)
         (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -116,6 +118,11 @@ def p_value(value: float | None) -> str:
 def number(value: float | None, digits: int = 4) -> str:
     """A number with fixed digits; a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def per_cent(share: float | None) -> str:
+    """A share as a percentage; a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.1f} %"
 
 
 def _pictures(report: dict[str, Any]) -> dict[str, str]:

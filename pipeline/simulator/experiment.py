@@ -4,6 +4,7 @@ from typing import Any, assert_never
 
 import polars as pl
 
+from pipeline.errors import StudyError
 from pipeline.experiment.plan import TrafficPlan
 from pipeline.recommend import Recommender
 from pipeline.schemas import Split
@@ -35,14 +36,27 @@ def simulate_experiment(
     study: Study, paths: StudyPaths, plan: TrafficPlan, recommender: Recommender
 ) -> pl.DataFrame:
     """The exposures of a simulated or replayed experiment, in the log's contract."""
-    if study.experiment.source is LogSource.SIMULATED_SHOP:
-        return shop.simulate_shop(
-            recommender,
-            plan,
-            world=study.world,
-            section=study.experiment,
-            seed=study.study.seed,
-        )
+    match study.experiment.source:
+        case LogSource.SIMULATED_SHOP:
+            return shop.simulate_shop(
+                recommender,
+                plan,
+                world=study.world,
+                section=study.experiment,
+                seed=study.study.seed,
+            )
+        case LogSource.REPLAY:
+            return _replay(study, paths, plan, recommender)
+        case LogSource.FILES:
+            msg = "experiment.source = files: the log is brought, there is nothing to simulate"
+            raise StudyError(msg)
+        case _:
+            assert_never(study.experiment.source)
+
+
+def _replay(
+    study: Study, paths: StudyPaths, plan: TrafficPlan, recommender: Recommender
+) -> pl.DataFrame:
     store = paths.require("sessions", "tokens.safetensors")
     sessions = pl.read_parquet(paths.require("sessions", "sessions.parquet"))
     return replay.replay_sessions(

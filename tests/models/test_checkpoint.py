@@ -110,7 +110,7 @@ def cut_in_half(path):
 
 
 def unpickled(path):
-    path.write_bytes(pickle.dumps({"item_lean": [[0.0]]}))
+    path.write_bytes(pickle.dumps({"item_embedding.weight": [[0.0]]}))
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION])

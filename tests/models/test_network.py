@@ -40,12 +40,11 @@ def equal_weights(one, other):
 
 def test_three_ways_to_score_agree_with_explicit_loops():
     generator = torch.Generator().manual_seed(2)
-    hidden_PD = torch.randn(4, 8 + 2, generator=generator)
+    hidden_PD = torch.randn(4, 8, generator=generator)
     shared, each = [3, 3, 0, 10], [7, 0, 10, 7]
     loops = [
         [
-            sum(float(h * e) for h, e in zip(row[:8], MODEL.item_embedding.weight[n], strict=True))
-            + sum(float(h * e) for h, e in zip(row[8:], MODEL.item_lean[n], strict=True))
+            sum(float(h * e) for h, e in zip(row, MODEL.item_embedding.weight[n], strict=True))
             for n in range(ITEMS)
         ]
         for row in hidden_PD
@@ -106,21 +105,12 @@ def test_the_place_of_a_click_reaches_its_state():
     assert not torch.allclose(second, third, atol=1e-3)
 
 
-def test_state_ends_with_the_sessions_own_preference():
-    preference_BO = torch.tensor([[0.25, 0.75], [1.0, 0.0]])
-
-    states = MODEL(torch.tensor([[1, 2, 3], [4, 5, 6]]), preference_BO)
-
-    assert states[0, :, 8:].tolist() == [[0.25, 0.75]] * 3
-    assert states[1, :, 8:].tolist() == [[1.0, 0.0]] * 3
-
-
 def test_preference_changes_the_session_state_and_the_scores():
     session = [1, 2, 3]
     states = [hidden(session, preference) for preference in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0))]
 
     for one, other in ((0, 1), (1, 2), (0, 2)):
-        assert not torch.allclose(states[one][:, :8], states[other][:, :8], atol=1e-3)
+        assert not torch.allclose(states[one], states[other], atol=1e-3)
         scores = MODEL.score_all(states[one]), MODEL.score_all(states[other])
         assert not torch.allclose(*scores, atol=1e-3)
 
@@ -132,23 +122,6 @@ def test_sessions_of_a_batch_do_not_see_each_others_preference():
 
     torch.testing.assert_close(together[0], hidden([1, 2, 3], (0.9, 0.1)))
     torch.testing.assert_close(together[1], hidden([1, 2, 3], (0.2, 0.8)))
-
-
-def test_lean_adds_its_products_with_the_preference():
-    model = lively_model()
-    before = model.score_all(hidden([1, 2], (0.25, 0.75), model))
-    model.item_lean[4] += torch.tensor([2.0, -4.0])
-
-    gain = model.score_all(hidden([1, 2], (0.25, 0.75), model)) - before
-
-    assert gain[:, 4].tolist() == pytest.approx([0.25 * 2 + 0.75 * -4] * 2, abs=1e-5)
-    assert torch.count_nonzero(gain) == 2  # of no other item, at neither position
-
-
-def test_leans_start_at_zero():
-    config = ModelConfig(width=4, layers=1, heads=1)
-
-    assert not build_model(config, n_items=3, n_objectives=2, seed=0).item_lean.any()
 
 
 def test_heads_change_the_result_of_the_same_weights():

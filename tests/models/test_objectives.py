@@ -151,7 +151,7 @@ def test_long_and_short_sessions_weigh_the_same():
 def test_objective_losses_equal_explicit_loops(objectives):
     config = ModelConfig(width=4, layers=1, heads=1)
     model = build_model(config, n_items=6, n_objectives=2, seed=3)
-    hidden_PD = 10 * torch.randn(5, 4 + 2, generator=torch.Generator().manual_seed(1))
+    hidden_PD = 10 * torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
     targets, ordered, negatives = [0, 5, 2, 2, 1], [1, 0, 0, 1, 1], [2, 4, 2, 0]
 
     with torch.no_grad():
@@ -163,7 +163,7 @@ def test_objective_losses_equal_explicit_loops(objectives):
             negatives_N=torch.tensor(negatives),
             objectives=objectives,
         )
-        scores_PI = (hidden_PD @ model.item_table().T).tolist()
+        scores_PI = (hidden_PD @ model.item_embedding.weight.T).tolist()
 
     for row, scores in enumerate(scores_PI):
         target = scores[targets[row]]

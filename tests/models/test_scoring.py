@@ -193,10 +193,11 @@ def test_top_items_read_only_the_window():
 def test_ties_go_to_the_lower_item():
     model = lively_model()
     with torch.no_grad():  # all items score exactly 0, except that 7 and 9 gain and 3 loses
+        model.norm.weight.zero_()
+        model.norm.bias.copy_(torch.eye(model.config.width)[0])  # every hidden state is (1, 0, …)
         model.item_embedding.weight.zero_()
-        model.item_lean.zero_()
-        model.item_lean[[7, 9]] = 1.0
-        model.item_lean[3] = -1.0
+        model.item_embedding.weight[[7, 9], 0] = 1.0
+        model.item_embedding.weight[3, 0] = -1.0
 
     lists = [top_items(model, [np.array([5])], torch.tensor([[0.5, 0.5]]), k) for k in (1, 5, 12)]
 

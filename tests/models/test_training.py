@@ -144,7 +144,7 @@ def test_the_best_epoch_on_validation_is_kept():
     # validation runs the other way round, so that learning soon harms; with this seed the best
     # epoch, the best one by unscaled losses, and the last are three different ones
     written = [[((s - t) % ITEMS, s % 2) for t in range(5)] for s in range(6)]
-    config = replace(CONFIG, epochs=6, loss_scales=(1.0, 8.0))
+    config = replace(CONFIG, epochs=6, loss_scales=(1.0, 3.0))
     snapshots = []
 
     def look(model, *_):
@@ -152,24 +152,24 @@ def test_the_best_epoch_on_validation_is_kept():
             snapshots.append({name: w.clone() for name, w in model.state_dict().items()})
 
     with watching(look):
-        result = run(chains(n=40), SessionTokens.of(written), config=config, seed=7)
+        result = run(chains(n=40), SessionTokens.of(written), config=config, seed=1)
     epochs = snapshots[::3]  # one pass for each of three preferences an epoch
     kept = {name: w.clone() for name, w in result.model.state_dict().items()}
     best = {}
     rows = []
     for weights in epochs:
         result.model.load_state_dict(weights)
-        rows.append(slow_validation(result.model, written, seed=7))
-    for scale in (1, 8):  # π is (0, 1), (1/2, 1/2), (1, 0)
+        rows.append(slow_validation(result.model, written, seed=1))
+    for scale in (1, 3):  # π is (0, 1), (1/2, 1/2), (1, 0)
         losses = [scale * o[1] + (c_o[0] + scale * c_o[1]) / 2 + c[0] for o, c_o, c in rows]
         best[scale] = losses.index(min(losses)) + 1
 
     for number, objective in enumerate(Objective):
         means = [sum(row[number] for row in grid) / 3 for grid in rows]
         assert curve(result, "validation", objective) == pytest.approx(means, rel=1e-4)
-    assert result.best_epoch == best[8]
-    assert len({best[8], best[1], 6}) == 3
-    assert same_weights(kept, epochs[best[8] - 1])
+    assert result.best_epoch == best[3]
+    assert len({best[3], best[1], 6}) == 3
+    assert same_weights(kept, epochs[best[3] - 1])
     assert not same_weights(kept, epochs[-1])
 
 

@@ -20,7 +20,7 @@ def lively_model():
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in model.parameters():
-            weight.copy_(0.5 * torch.randn(weight.shape, generator=generator))
+            weight.copy_(2 * torch.randn(weight.shape, generator=generator))
     return model.eval()
 
 

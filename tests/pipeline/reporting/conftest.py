@@ -1,0 +1,127 @@
+"""A report on three groups whose slopes are planted."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.reporting.report import build_report
+from pipeline.schemas import GROUP_KPIS, LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
+from pipeline.study import PAPER_HYPOTHESES, RegressionSection, load_study
+
+RECALL = (0.40, 0.44, 0.48)
+"""Of three groups: x = 0, 0.1 and 0.2."""
+
+
+def offline_metrics(recall=RECALL):
+    values = {
+        "recall": recall,
+        "order_density": (0.08, 0.07, 0.06),
+        "recall_order_density": (0.032, 0.0308, 0.0288),
+    }
+    rows = [
+        {
+            "preference_id": f"p{n}",
+            "preference": [0.5 * n, 1 - 0.5 * n],
+            "metric": metric,
+            "cutoff": 20,
+            "value": value,
+            "standard_error": None,
+            "n_targets": 1000,
+            "n_sessions": 400,
+            "higher_is_better": True,
+        }
+        for metric, column in values.items()
+        for n, value in enumerate(column)
+    ]
+    return pl.DataFrame(rows, schema=OFFLINE_METRICS.columns)
+
+
+def group_kpis(slope, n):
+    """Three groups of n users with one trial each; log odds of success are -2 + slope · x."""
+    rows = []
+    for group, x in enumerate((0.0, 0.1, 0.2)):
+        y = round(n / (1 + np.exp(2 - slope * x)))
+        sums = {"trials": n, "successes": y, "users": n, "sum_mm": n, "sum_my": y, "sum_yy": y}
+        rate = {"rate": y / n, "standard_error": (y / n * (1 - y / n) / n) ** 0.5}
+        names = {"group": f"g{group + 1}", "preference_id": f"p{group}"}
+        rows += [{**names, "kpi": kpi.value, **sums, **rate} for kpi in Kpi]
+    return pl.DataFrame(rows, schema=GROUP_KPIS.columns)
+
+
+def answers(slope, n, *, recall=RECALL, hypotheses=PAPER_HYPOTHESES, level=0.95):
+    """The paper's hypotheses, answered on a planted slope of log odds."""
+    section = RegressionSection(level=level, hypotheses=hypotheses)
+    found = estimate_hypotheses(offline_metrics(recall), group_kpis(slope, n), section)
+    return [answer.as_dict() for answer in found]
+
+
+@pytest.fixture(scope="session")
+def estimate() -> Callable[..., list[dict]]:
+    """Answers the paper's hypotheses, or others, on a planted slope and n users a group."""
+    return answers
+
+
+@pytest.fixture(scope="session")
+def whole_report() -> dict:
+    """A report on 300,000 exposures of three groups, on which H1 is true; not to be changed."""
+    groups = [
+        {"name": f"g{n + 1}", "preference_id": f"p{n}", "preference": [0.5 * n, 1 - 0.5 * n]}
+        for n in range(3)
+    ]
+    points = [
+        {
+            "preference_id": f"p{n}",
+            "preference": [0.5 * n, 1 - 0.5 * n],
+            "recall": RECALL[n],
+            "order_density": 0.08 - 0.01 * n,
+            "recall_order_density": 0.03,
+            "dominated": False,
+        }
+        for n in range(3)
+    ]
+    curves = [("train", "click", 5.0), ("validation", "click", 6.0)]
+    return build_report(
+        load_study(Path(__file__).parents[3] / "params.yaml"),
+        hypotheses=answers(1.0, 100_000),
+        tables={
+            "offline_metrics": offline_metrics(),
+            "pareto_front": pl.DataFrame(points, schema=PARETO_FRONT.columns),
+            "group_kpis": group_kpis(1.0, 100_000),
+            "learning_curves": pl.DataFrame(
+                [(1, *row) for row in curves], schema=LEARNING_CURVES.columns, orient="row"
+            ),
+        },
+        documents={
+            "front": {
+                "hypervolume": 0.03,
+                "reference_point": [0.0, 0.0],
+                "recall_span": 0.2,
+                "order_density_span": 1 / 3,
+                "rank_correlation": -1.0,
+            },
+            "plan": {"experiment": "spring", "salt": "s", "list_length": 20, "groups": groups},
+            "origin": {"origin": "simulated", "how": "No real person saw a list."},
+            "events": {"events": 9, "sessions": 3, "rejected": 1, "rejected_by_reason": {"odd": 1}},
+            "sessions": {"sessions_in": 3, "items": 2},
+            "ingestion": {"exposures": 300_000, "rejected": {"units below 0": 7}, "files": 1},
+            "training": {"best_epoch": 1},
+            "provenance": {
+                "code": "abc123",
+                "packages": {"torch": "2.0"},
+                "python": "3.11.7",
+                "machine": "x86_64",
+                "dataset": {"path": "data/raw/log.jsonl", "md5": "0" * 32},
+            },
+        },
+    )
+
+
+@pytest.fixture
+def report(whole_report) -> dict:
+    """A copy of the whole report, to be changed."""
+    return deepcopy(whole_report)

@@ -1,0 +1,218 @@
+"""The report's faces say the same, open without a network, and show hostile names as text."""
+
+import re
+from copy import deepcopy
+from html.parser import HTMLParser
+
+import pytest
+
+from pipeline.reporting.report import sentence, write_report
+from pipeline.storage import md5, read_json
+from pipeline.study import PAPER_HYPOTHESES
+
+HOSTILE = """<img src=x onerror="alert('1')"><script>alert(2)</script>&amp;"""
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Reads a page: its tags with attributes, its text, and the cells of its tables."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.html, self.tags, self.tables, self.text, self.open = html, [], [], "", []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.open += [] if tag in VOID else [tag]
+        match tag:
+            case "table":
+                self.tables.append([])
+            case "tr":
+                self.tables[-1].append([])
+            case "th" | "td":
+                self.tables[-1][-1].append("")
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        self.text += data
+        if {"th", "td"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+
+
+def written(report, folder):
+    """The three faces of a report: JSON, page, Markdown."""
+    write_report(report, folder)
+    page = Page((folder / "index.html").read_text("utf-8"))
+    return read_json(folder / "report.json"), page, (folder / "report.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def faces(whole_report, tmp_path_factory):
+    """The three faces of one report."""
+    return written(whole_report, tmp_path_factory.mktemp("report"))
+
+
+def numbers(words):
+    return [float(text.replace(",", "")) for text in re.findall(r"-?\d[\d,]*\.?\d*", words)]
+
+
+def table_1_of(markdown):
+    lines = markdown.split("## Table 1")[1].split("\n\n")[1].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_json_holds_the_whole_report(whole_report, faces):
+    document, _, _ = faces
+
+    assert document == whole_report
+    keys = ["id", "metric", "kpi", "slope", "standard_error", "interval", "p_value", "n", "groups"]
+    for entry, hypothesis in zip(document["hypotheses"], PAPER_HYPOTHESES, strict=True):
+        assert [key for key in keys if key not in entry] == []
+        assert (entry["id"], entry["metric"], entry["kpi"]) == (
+            hypothesis.id,
+            hypothesis.metric.value,
+            hypothesis.kpi.value,
+        )
+        assert entry["groups"] == 3
+
+
+@pytest.mark.parametrize("face", ["page", "markdown"])
+def test_every_number_of_table_1_is_the_json_s(faces, face):
+    document, page, markdown = faces
+
+    rows = page.tables[0][1:] if face == "page" else table_1_of(markdown)
+
+    for row, entry in zip(rows, document["hypotheses"], strict=True):
+        clustered = entry["user_clustered"]
+        found = numbers(" | ".join(row[3:11]))
+        assert row[0] == entry["id"]
+        assert found[:2] == pytest.approx([entry["slope"], entry["standard_error"]], abs=5e-5)
+        assert found[2:4] == pytest.approx(entry["interval"], abs=5e-4)
+        assert found[5:7] == pytest.approx(clustered["interval"], abs=5e-4)
+        for printed, cell, p in ((4, 6, entry["p_value"]), (7, 8, clustered["p_value"])):
+            if row[cell].startswith("<"):
+                assert p < found[printed] == 1e-4
+            else:
+                assert found[printed] == pytest.approx(p, abs=5e-5)
+        assert found[8:] == [entry["n"], entry["groups"]]
+        assert row[11].startswith(entry["verdict"])
+
+
+def test_counts_and_rates_of_the_groups_are_the_json_s(faces):
+    document, page, _ = faces
+    cells = {(row["group"], row["kpi"]): row for row in document["group_kpis"]}
+
+    _, *rows = page.tables[2]
+    assert [row[0] for row in rows] == ["g1", "g2", "g3"]
+    for row in rows:
+        ctr, cvr = cells[row[0], "ctr"], cells[row[0], "cvr"]
+        counts = [ctr["users"], ctr["trials"], ctr["successes"], cvr["successes"]]
+        assert numbers(" | ".join(row[2:6])) == counts
+        assert numbers(row[7]) == pytest.approx([ctr["rate"], ctr["standard_error"]], abs=5e-5)
+
+
+def test_every_sentence_of_the_summary_is_on_the_pages(faces):
+    document, page, markdown = faces
+
+    assert [line.split(",")[0] for line in document["summary"]] == ["H1", "H2", "H3", "H4"]
+    for line in document["summary"]:
+        assert line in page.text
+        assert f"- {line}\n" in markdown
+
+
+def test_page_opens_without_network_and_runs_no_script(faces):
+    _, page, _ = faces
+
+    assert page.open == []  # every tag is closed
+    active = {"script", "iframe", "link", "object", "embed", "base", "form", "img"}
+    assert active & {tag for tag, _ in page.tags} == set()
+    attributes = [pair for _, values in page.tags for pair in values.items()]
+    assert [key for key, _ in attributes if key.startswith("on")] == []
+    assert [v for k, v in attributes if k in {"src", "href", "xlink:href"} and v[0] != "#"] == []
+    assert set(re.findall(r"https?://[^\"'\s<]+", page.html)) == {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert "@import" not in page.html
+    assert page.html.count("url(") == page.html.count("url(#")
+
+
+def test_hostile_names_stay_text(report, estimate, tmp_path):
+    report["study"] = report["experiment"]["plan"]["experiment"] = HOSTILE
+    report["experiment"]["how"] = report["provenance"]["code"] = HOSTILE
+    report["ingestion"]["rejected"] = report["data"]["events"]["rejected_by_reason"] = {HOSTILE: 1}
+    report["experiment"]["plan"]["groups"][0]["name"] = HOSTILE
+    for row in (*report["group_kpis"], *(p for h in report["hypotheses"] for p in h["points"])):
+        row["group"] = row["group"].replace("g1", HOSTILE)
+    report["parameters"]["study"]["name"] = HOSTILE
+    (undefined,) = estimate(1, 1000, recall=(0.4, 0.4, 0.4), hypotheses=PAPER_HYPOTHESES[3:])
+    report["hypotheses"][3] = undefined | {"undefined_because": HOSTILE}
+    report["summary"][3] = sentence(report["hypotheses"][3], 20)
+
+    _, page, _ = written(report, tmp_path)
+
+    assert {"img", "script"} & {tag for tag, _ in page.tags} == set()
+    shown = [cell for table in page.tables for row in table for cell in row if HOSTILE in cell]
+    assert shown == [f"undefined: {HOSTILE}", HOSTILE]  # the hypothesis and the group
+    assert page.text.count(HOSTILE) >= 10
+
+
+def test_an_undefined_hypothesis_says_why_and_claims_nothing(report, estimate, tmp_path):
+    report["hypotheses"] = estimate(
+        1.0, 1000, recall=(0.4, 0.4, 0.4), hypotheses=PAPER_HYPOTHESES[:1]
+    )
+    report["summary"] = [sentence(report["hypotheses"][0], 20)]
+
+    _, page, markdown = written(report, tmp_path)
+
+    why = "undefined: the metric is the same in all groups"
+    assert report["summary"][0].endswith(f"is {why}.")
+    assert page.tables[0][1] == [
+        "H1",
+        "Recall@20",
+        "click-through rate",
+        why,
+        "3,000",
+        "3",
+        "undefined",
+    ]
+    assert table_1_of(markdown)[0][3:] == ["–"] * 6 + ["3000", "3", why]
+
+
+def test_what_is_unknown_is_a_dash(report, tmp_path):
+    names = ("recall_span", "order_density_span", "rank_correlation")
+    report["front"] |= dict.fromkeys(names)
+    for row in report["offline_metrics"]:
+        row["value"] = None
+    for row in report["group_kpis"]:
+        row |= {"rate": None, "standard_error": None}
+    report["hypotheses"][0]["lack_of_fit"]["p_value"] = None
+
+    _, page, markdown = written(report, tmp_path)
+
+    assert "None" not in page.text
+    assert "None" not in markdown
+    assert "recall spans –, order density –; their rank correlation is –" in page.text
+    assert "order density –; rank correlation –" in markdown
+    assert page.tables[1][1][3:] == ["–", "two groups cannot show it"]
+    assert {(row[3], row[4]) for row in page.tables[3][1:]} == {("–", "–")}
+
+
+def test_the_same_report_gives_the_same_bytes(report, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        write_report(deepcopy(report), tmp_path / name)
+
+    first, second = (
+        {file.name: md5(file) for file in (tmp_path / name).iterdir()}
+        for name in ("first", "second")
+    )
+    assert first == second
+    assert set(first) == {"report.json", "report.md", "index.html"}
