@@ -1,6 +1,6 @@
-# Two commands: `make study` and `make test`. Nothing but Python 3.11, make and git is needed before.
+# Two commands: `make study` and `make test`. Nothing but Python 3.11+, make and git is needed before.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 ACTIVATE := . $(VENV)/bin/activate
 PYTEST_ARGS ?=
@@ -34,8 +34,8 @@ release: install
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt scripts/activation.sh
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "Python 3.11 is needed; name it with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	cat scripts/activation.sh >> $(VENV)/bin/activate

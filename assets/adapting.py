@@ -36,7 +36,7 @@ def user_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
         yield
         context.log.info("done in %.1f s", time.perf_counter() - started)
     except USER_ERRORS as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+        raise dg.Failure(description=str(error), allow_retries=False) from None
     except OSError as error:
         if error.errno not in _TRANSIENT:
             raise

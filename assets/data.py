@@ -1,7 +1,6 @@
 """From the pinned raw data to sessions."""
 
 import dagster as dg
-import polars as pl
 
 from assets.adapting import check_results, check_specs, counts, user_errors
 from assets.resources import StudyResource
@@ -16,6 +15,7 @@ from pipeline.storage import (
     find_root,
     pinned_md5,
     publish_folder,
+    read_table,
     require_dataset,
     write_json,
 )
@@ -73,7 +73,7 @@ def sessions(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Mate
     """One row a session with its split; beside it the catalogue and the clicks as flat arrays."""
     with user_errors(context):
         parameters, paths = study.load()
-        frame = pl.read_parquet(paths.require("events", "events.parquet"))
+        frame = read_table(paths.require("events", "events.parquet"))
         prepared = prepare_sessions(frame, parameters.sessions)
         with publish_folder(paths.artifact("sessions")) as folder:
             tables = {"sessions": prepared.sessions, "items": prepared.items}

@@ -12,12 +12,12 @@ from assets.resources import StudyResource
 from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.kpis import group_kpis as compute_group_kpis
 from pipeline.experiment.log import log_files, write_log
-from pipeline.experiment.plan import TrafficPlan, make_plan
+from pipeline.experiment.plan import TrafficPlan, check_not_under_way, make_plan
 from pipeline.quality import Outcome, check_experiment_log, check_tables, enforce
 from pipeline.recommend import Recommender
 from pipeline.reporting.figures import as_markdown, front_picture
 from pipeline.simulator.experiment import describe_log, simulate_experiment
-from pipeline.storage import DATABASE, StudyPaths, publish_folder, read_json, write_json
+from pipeline.storage import DATABASE, StudyPaths, publish_folder, read_json, read_table, write_json
 from pipeline.study import LogSource, Study
 
 PLAN = "traffic_plan.json"
@@ -33,8 +33,13 @@ def traffic_plan(context: dg.AssetExecutionContext, study: StudyResource) -> dg.
     """G groups, each with a preference, a share of the users and a range of buckets."""
     with user_errors(context):
         parameters, paths = study.load()
-        front = pl.read_parquet(paths.require("pareto_front", "pareto_front.parquet"))
+        front = read_table(paths.require("pareto_front", "pareto_front.parquet"))
         plan = make_plan(front, parameters.experiment)
+        if (
+            parameters.experiment.source is LogSource.FILES
+            and paths.artifact("traffic_plan").exists()
+        ):
+            check_not_under_way(read_plan(paths), plan)
         with publish_folder(paths.artifact("traffic_plan")) as folder:
             write_json(folder / PLAN, plan.as_dict())
     groups = plan.as_dict()["groups"]

@@ -1,13 +1,13 @@
 """The answer: a slope for every hypothesis, and the report that explains it."""
 
 import dagster as dg
-import polars as pl
 
 from assets.adapting import user_errors
 from assets.experiment import group_kpis, read_plan
 from assets.model import conditioned_model, offline_metrics, pareto_front
 from assets.resources import StudyResource
 from pipeline.experiment.ingestion import summarise
+from pipeline.experiment.plan import check_same_preferences
 from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.provenance import output_md5s, provenance
 from pipeline.reporting.figures import as_markdown, hypothesis_panels
@@ -20,6 +20,7 @@ from pipeline.storage import (
     publish_file,
     publish_folder,
     read_json,
+    read_table,
     write_json,
 )
 from pipeline.study import Study
@@ -34,8 +35,9 @@ def regression_estimates(
     """One entry a hypothesis: slope, standard error, interval, p-value, n, and how far to trust it."""
     with user_errors(context):
         parameters, paths = study.load()
-        metrics = pl.read_parquet(paths.require("offline_metrics", "offline_metrics.parquet"))
-        kpis = pl.read_parquet(paths.require("group_kpis", "group_kpis.parquet"))
+        metrics = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
+        kpis = read_table(paths.require("group_kpis", "group_kpis.parquet"))
+        check_same_preferences(read_plan(paths), metrics)
         estimates = estimate_hypotheses(metrics, kpis, parameters.regression)
         with publish_folder(paths.artifact("regression_estimates")) as folder:
             write_json(folder / ESTIMATES, [estimate.as_dict() for estimate in estimates])
@@ -82,7 +84,7 @@ def regression_report(
 def _gather(parameters: Study, paths: StudyPaths) -> dict:
     """Read what the report tells."""
     tables = {
-        name: pl.read_parquet(paths.require(name, f"{name}.parquet"))
+        name: read_table(paths.require(name, f"{name}.parquet"))
         for name in ("offline_metrics", "pareto_front", "group_kpis")
     }
     curves = paths.require("conditioned_model", "learning_curves.parquet")
@@ -100,6 +102,6 @@ def _gather(parameters: Study, paths: StudyPaths) -> dict:
     return build_report(
         parameters,
         hypotheses=read_json(paths.require("regression_estimates", ESTIMATES)),
-        tables={**tables, "learning_curves": pl.read_parquet(curves)},
+        tables={**tables, "learning_curves": read_table(curves)},
         documents=documents,
     )

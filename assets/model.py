@@ -18,7 +18,7 @@ from pipeline.recommend import Recommender
 from pipeline.reporting.figures import as_markdown, front_picture, learning_curves_picture
 from pipeline.schemas import LEARNING_CURVES, Split
 from pipeline.sessions.store import open_tokens
-from pipeline.storage import publish_folder, write_json
+from pipeline.storage import publish_folder, read_table, write_json
 
 
 @dg.asset(deps=[sessions], group_name="model", kinds={"pytorch"})
@@ -29,7 +29,7 @@ def conditioned_model(
     with user_errors(context):
         parameters, paths = study.load()
         store = paths.require("sessions", "tokens.safetensors")
-        items = pl.read_parquet(paths.require("sessions", "items.parquet")).sort("index")["item"]
+        items = read_table(paths.require("sessions", "items.parquet")).sort("index")["item"]
         trained = train(
             open_tokens(store, Split.TRAIN),
             open_tokens(store, Split.VALIDATION),
@@ -89,7 +89,7 @@ def pareto_front(context: dg.AssetExecutionContext, study: StudyResource) -> dg.
     """One row a preference in metric space, dominated or not; hypervolume and span beside it."""
     with user_errors(context):
         parameters, paths = study.load()
-        table = pl.read_parquet(paths.require("offline_metrics", "offline_metrics.parquet"))
+        table = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
         front = place_in_metric_space(table)
         summary = {
             "hypervolume": front.hypervolume,

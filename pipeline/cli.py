@@ -80,7 +80,7 @@ def _verdict(result: Verification) -> str:
     if not result.passed:
         return "not verified: see the lines above"
     if result.close:
-        return "verified: data bit for bit, network within tolerance (another kind of processor)"
+        return "verified: data bit for bit, what comes out of the network within tolerance"
     return "verified: everything bit for bit"
 
 

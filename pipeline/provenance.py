@@ -1,6 +1,7 @@
 """What a result was made from: code, packages, processor, parameters and inputs."""
 
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +38,8 @@ def output_md5s(paths: StudyPaths) -> dict[str, str]:
     """The md5 of every file of a study's folder, but for the manifest itself."""
     files = sorted(file for file in paths.folder.rglob("*") if file.is_file())
     names = {file.relative_to(paths.folder).as_posix(): file for file in files}
-    return {name: md5(file) for name, file in names.items() if name != "manifest.json"}
+    kept = {name: file for name, file in names.items() if not re.match(r"\.|manifest", name)}
+    return {name: md5(file) for name, file in kept.items()}
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -248,10 +248,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         never(
             "few_exposures_rejected",
-            "at most 1 % of a file's exposures were set aside",
+            "at most 5 % of a file's exposures were set aside (else check experiment.salt)",
             "log_files",
-            "rejected > 0.01 * (accepted + rejected)",
-            blocking=False,
+            "rejected > 0.05 * (accepted + rejected)",
         ),
     ),
     "group_kpis": (

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 
 from models.checkpoint import load_checkpoint
 from models.network import ConditionedSessionModel
 from models.scoring import top_items
+from pipeline.storage import read_table
 
 _SESSIONS_AT_ONCE = 512
 
@@ -31,7 +31,7 @@ class Recommender:
         Raises:
             CheckpointError: if they do not belong together.
         """
-        catalogue = pl.read_parquet(items).sort("index")["item"].to_list()
+        catalogue = read_table(items).sort("index")["item"].to_list()
         return cls.of(load_checkpoint(checkpoint, items=catalogue), catalogue)
 
     @classmethod

@@ -3,7 +3,7 @@
 Raw data and sessions must have the pinned md5s on any machine. What comes out of the network has
 them on the same kind of processor; elsewhere floating-point sums differ in the last digit and
 training amplifies that, so the tables are compared within :data:`METRIC_TOLERANCE` and the slopes
-by whether their user-clustered intervals overlap.
+by whether their user-clustered intervals overlap; the front must span half of the released one.
 """
 
 import shutil
@@ -18,7 +18,7 @@ import yaml
 from pipeline.errors import MissingArtifact
 from pipeline.storage import StudyPaths, md5, read_json
 
-METRIC_TOLERANCE = 0.15
+METRIC_TOLERANCE = 0.1
 """Largest relative difference of a Recall@k, OD@k or KPI rate from the released one."""
 
 FROM_DATA = ("sessions/sessions.parquet", "sessions/items.parquet", "sessions/tokens.safetensors")
@@ -151,9 +151,8 @@ def _differences(paths: StudyPaths, file: str) -> list[str]:
         case "pareto_front":
             keys = ["preference_id"]
             keep = pl.lit(value=True)
-            return _far(ours, released, keys, "recall", keep) + _far(
-                ours, released, keys, "order_density", keep
-            )
+            far = [_far(ours, released, keys, axis, keep) for axis in ("recall", "order_density")]
+            return [*far[0], *far[1], *_narrower(ours, released)]
         case _:
             return _disjoint(read_json(ours), read_json(released))
 
@@ -178,6 +177,19 @@ def _far(ours: Path, released: Path, keys: list[str], value: str, keep: pl.Expr)
         f"{row[f'{value}_released']}"
         for row in far.iter_rows(named=True)
     ]
+
+
+def _narrower(ours: Path, released: Path) -> list[str]:
+    """Axes on which the front spans less than half of the released one."""
+    words: list[str] = []
+    for axis in ("recall", "order_density"):
+        span, before = (
+            float(values.max() / values.min() - 1)  # pyright: ignore[reportOperatorIssue]
+            for values in (pl.read_parquet(file)[axis] for file in (ours, released))
+        )
+        if span < before / 2:
+            words.append(f"the front spans {span:.1%} in {axis}, released {before:.1%}")
+    return words
 
 
 def _disjoint(ours: list[dict[str, Any]], released: list[dict[str, Any]]) -> list[str]:

@@ -97,11 +97,11 @@ REJECTED = Contract(
         "content": pl.String,
     },
 )
-"""``position`` counts lines (or events inside a line) from 1; ``content`` is cut at 200 characters."""
+"""``position`` counts lines from 1; ``content`` is cut at 200 characters."""
 
 SESSIONS = Contract(
     name="sessions",
-    row="one session that survived the filters, and the split its last event puts it in",
+    row="one session that survived the filters, and the split it lies in whole",
     columns={
         "session": pl.String,
         "split": pl.String,

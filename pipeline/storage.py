@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import polars as pl
 import yaml
 
 from pipeline.errors import DataError, MissingArtifact
@@ -116,12 +117,26 @@ def publish_file(target: Path) -> Iterator[Path]:
 
 def recover(target: Path) -> None:
     """Put a folder back that a crash left under its ``old`` name; drop what is half-written."""
+    shutil.rmtree(_beside(target, "new"), ignore_errors=True)
     old = _beside(target, "old")
     if old.exists():
         if target.exists():
             shutil.rmtree(old)
         else:
             old.rename(target)
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Read a parquet file this project wrote.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        msg = f"{path} is damaged: {error}. Materialise {path.parent.name!r} anew"
+        raise DataError(msg) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -131,8 +146,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file this project wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file this project wrote; raises :class:`DataError` if it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"{path} is damaged: {error}. Materialise {path.parent.name!r} anew"
+        raise DataError(msg) from error
 
 
 def md5(path: Path) -> str:
@@ -158,13 +177,17 @@ def pinned_md5(study: Study, root: Path) -> str | None:
     """The md5 DVC pins for the raw data, from ``dvc.lock`` or a ``.dvc`` file; None if unpinned."""
     lock, pin = root / "dvc.lock", Path(f"{dataset_path(study, root)}.dvc")
     outs: list[dict[str, Any]] = []
-    if lock.is_file():
-        stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
-        outs += [out for stage in stages.values() for out in stage.get("outs", [])]
-    if pin.is_file():
-        content = yaml.safe_load(pin.read_text(encoding="utf-8"))
-        outs += [{**out, "path": study.dataset.path} for out in content["outs"]]
-    return next((out["md5"] for out in outs if out["path"] == study.dataset.path), None)
+    try:
+        if lock.is_file():
+            stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
+            outs += [out for stage in stages.values() for out in stage.get("outs", [])]
+        if pin.is_file():
+            content = yaml.safe_load(pin.read_text(encoding="utf-8"))
+            outs += [{**out, "path": study.dataset.path} for out in content["outs"]]
+        return next((out["md5"] for out in outs if out["path"] == study.dataset.path), None)
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        msg = f"{lock.name} or {pin.name} is damaged: {error}. Restore it from git"
+        raise DataError(msg) from error
 
 
 def require_dataset(study: Study, root: Path) -> str:
@@ -176,7 +199,7 @@ def require_dataset(study: Study, root: Path) -> str:
     """
     path, pinned = dataset_path(study, root), pinned_md5(study, root)
     if not path.exists():
-        remedy = "dvc repro raw_events" if pinned else "correct dataset.path in params.yaml"
+        remedy = "dvc repro raw_events" if pinned else "dvc repro, or correct dataset.path"
         msg = f"raw data {study.dataset.path} is missing. Make it with: {remedy}"
         raise MissingArtifact(msg)
     found = md5(path)

@@ -123,7 +123,7 @@ class ExperimentSection:
     """The online experiment.
 
     Attributes:
-        name: Goes into the log and, with ``salt``, into the assignment of users to groups.
+        name: Of the experiment, in its log.
         source: ``simulated-shop`` (users of the synthetic shop), ``replay`` (held-out sessions
             play the users) or ``files`` (a log you bring, in ``log_path``).
         log_path: Folder of the log's files when ``source`` is ``files``.
@@ -146,12 +146,23 @@ class ExperimentSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Hypothesis:
-    """A declared relation: this offline metric predicts that KPI in this direction."""
+    """A declared relation: this offline metric predicts that KPI in this direction.
+
+    The metric is one of which more is better, since x is its change against the worst group.
+    """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
     metric: Metric
     kpi: Kpi
     direction: Literal["positive", "negative"]
+
+    def __post_init__(self) -> None:
+        if self.metric in {Metric.CLICK_LOSS, Metric.ORDER_LOSS}:
+            msg = (
+                f"hypothesis {self.id}: {self.metric} is a loss; name a metric of which more is "
+                "better (recall, order_density, recall_order_density, mrr)"
+            )
+            raise StudyError(msg)
 
 
 PAPER_HYPOTHESES = (
@@ -202,6 +213,13 @@ class Study:
                 f"experiment.source = {self.experiment.source} and experiment.log_path = "
                 f"{self.experiment.log_path} do not fit: give log_path if and only if the source "
                 "is 'files'"
+            )
+            raise StudyError(msg)
+        simulated = self.experiment.source is LogSource.SIMULATED_SHOP
+        if simulated and self.dataset.format is not DatasetFormat.OTTO:
+            msg = (
+                f"experiment.source = simulated-shop needs the synthetic shop's own sessions, but "
+                f"dataset.format = {self.dataset.format}; use source: replay, or files"
             )
             raise StudyError(msg)
         ids = [hypothesis.id for hypothesis in self.regression.hypotheses]

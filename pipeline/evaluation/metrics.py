@@ -1,6 +1,7 @@
 """Offline metrics as ratios of global counts, never means of batch means (Eq. 3 of the paper).
 
-Every metric here is Σ numerator / Σ denominator over all targets of all test sessions. A session's
+Every metric here is Σ numerator / Σ denominator over the targets of all test sessions (of a session
+longer than the model's window, those of the window). A session's
 targets are not independent, so standard errors treat the session as the unit.
 """
 

@@ -73,6 +73,39 @@ class TrafficPlan:
         )
 
 
+def check_same_preferences(plan: TrafficPlan, offline_metrics: pl.DataFrame) -> None:
+    """Check that every group was served under the preference its metrics were computed for.
+
+    Raises:
+        LogError: if the grid of preferences changed after the plan was made.
+    """
+    measured = dict(offline_metrics.select("preference_id", "preference").unique().iter_rows())
+    for group in plan.groups:
+        found = measured.get(group.preference_id)
+        if found is None or not np.allclose(found, group.preference):
+            msg = (
+                f"group {group.name} was served under {list(group.preference)}, but preference "
+                f"{group.preference_id} of the offline metrics is {found}; materialise "
+                "'traffic_plan' and what follows anew, or restore the study's preferences"
+            )
+            raise LogError(msg)
+
+
+def check_not_under_way(running: TrafficPlan, new: TrafficPlan) -> None:
+    """Check that a plan users are being served under is not replaced under the same name.
+
+    Raises:
+        LogError: if the two differ and belong to the same experiment.
+    """
+    if running.experiment == new.experiment and running != new:
+        msg = (
+            f"experiment {new.experiment!r} is under way with other groups than the model of today "
+            "would get, and its log would be read as theirs. Give the new model's experiment "
+            "another experiment.name and experiment.salt"
+        )
+        raise LogError(msg)
+
+
 def make_plan(front: pl.DataFrame, section: ExperimentSection) -> TrafficPlan:
     """Choose groups that spread evenly over the measured recall, and split the buckets evenly.
 

@@ -192,6 +192,7 @@ def _clustered(fit: LogisticFit) -> dict[str, Any]:
 def _lack_of_fit(fit: LogisticFit) -> dict[str, Any]:
     return {
         "pearson_chi2": fit.pearson_chi2,
+        "clustered_chi2": fit.clustered_chi2,
         "df": fit.lack_of_fit_df,
         "p_value": fit.lack_of_fit_p,
     }

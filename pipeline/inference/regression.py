@@ -15,6 +15,9 @@ from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
 Floats = NDArray[np.float64]
 
+_SMALLEST_RANGE = 1e-9
+"""A metric that varies less than this, relative to its smallest value, is the same in all groups."""
+
 _NO_VARIATION = 1e-6
 """Clustered errors below this share of the model's are round-off."""
 
@@ -69,10 +72,12 @@ class LogisticFit:
         slope: Change of the log odds for a unit of x.
         model: The test with independent trials.
         clustered: The test with correlated trials of a user.
-        pearson_chi2: Lack of fit: Σ (y - n p)² / (n p (1-p)).
+        pearson_chi2: Lack of fit with independent trials: Σ (y - n p)² / (n p (1-p)).
+        clustered_chi2: Lack of fit with correlated trials of a user: Σ (y - n p)² / Q, where
+            Q = Σ_u (y_u - m_u p)² over the users of the group.
         lack_of_fit_df: Groups less 2.
-        lack_of_fit_p: P-value of ``pearson_chi2``; small means that groups differ for reasons
-            beyond x, and that both intervals are too short.
+        lack_of_fit_p: P-value of ``clustered_chi2``; small means that groups differ for reasons
+            beyond x and the habits of their users, and that both intervals are too short.
     """
 
     intercept: float
@@ -80,6 +85,7 @@ class LogisticFit:
     model: SlopeTest
     clustered: SlopeTest
     pearson_chi2: float
+    clustered_chi2: float
     lack_of_fit_df: int
     lack_of_fit_p: float | None
 
@@ -101,6 +107,8 @@ def fit_logistic(x: Floats, sums: GroupSums, *, level: float) -> LogisticFit | s
     if not clustered > _NO_VARIATION * fit.bse[1]:
         return "the users of a group do not differ, so the slope has no user-clustered error"
     df = len(x) - 2
+    residuals = sums.successes - sums.trials * fit.mu
+    chi2 = float((residuals**2 / user_squares(fit.mu, sums)).sum())
     return LogisticFit(
         intercept=intercept,
         slope=slope,
@@ -108,7 +116,8 @@ def fit_logistic(x: Floats, sums: GroupSums, *, level: float) -> LogisticFit | s
         clustered=wald_test(slope, clustered, covariance="user-clustered", level=level),
         pearson_chi2=float(fit.pearson_chi2),
         lack_of_fit_df=df,
-        lack_of_fit_p=float(stats.chi2.sf(fit.pearson_chi2, df)) if df > 0 else None,
+        clustered_chi2=chi2,
+        lack_of_fit_p=float(stats.chi2.sf(chi2, df)) if df > 0 else None,
     )
 
 
@@ -118,7 +127,7 @@ def undefined_because(x: Floats, sums: GroupSums) -> str | None:
         return "the metric is undefined or 0 in a group"
     if (sums.trials <= 0).any():
         return "a group has no trials"
-    if np.unique(x).size < 2:
+    if np.ptp(x) < _SMALLEST_RANGE:
         return "the metric is the same in all groups"
     if sums.successes.sum() in {0, sums.trials.sum()}:
         return "no trial succeeded" if sums.successes.sum() == 0 else "every trial succeeded"
@@ -136,12 +145,17 @@ def clustered_error(design: Floats, rate: Floats, sums: GroupSums) -> float:
     ``U/(U-1) · (n-1)/(n-2)``: statsmodels' row-level ``cov_type="cluster"``, digit for digit.
     """
     information = (design.T * (sums.trials * rate * (1 - rate))) @ design
-    squares = np.maximum(sums.sum_yy - 2 * rate * sums.sum_my + rate**2 * sums.sum_mm, 0)
+    squares = user_squares(rate, sums)
     bread = np.linalg.inv(information)
     users, trials = sums.users.sum(), sums.trials.sum()
     factor = users / (users - 1) * (trials - 1) / (trials - design.shape[1])
     covariance = factor * bread @ ((design.T * squares) @ design) @ bread
     return float(np.sqrt(covariance[1, 1]))
+
+
+def user_squares(rate: Floats, sums: GroupSums) -> Floats:
+    """``Q_i = Σ_u (y_u - m_u p_i)²`` of each group, from its sums."""
+    return np.maximum(sums.sum_yy - 2 * rate * sums.sum_my + rate**2 * sums.sum_mm, 0)
 
 
 def wald_test(slope: float, standard_error: float, *, covariance: str, level: float) -> SlopeTest:

@@ -47,11 +47,12 @@ def build_report(
         documents: ``front`` (its summary), ``plan``, ``origin`` (of the log), ``events`` and
             ``sessions`` (counts), ``ingestion``, ``training`` and ``provenance``.
     """
+    cutoff = int(tables["offline_metrics"]["cutoff"].drop_nulls()[0])
     return {
         "schema_version": SCHEMA_VERSION,
         "study": study.study.name,
-        "cutoff": study.evaluation.cutoff,
-        "summary": [sentence(h, study.evaluation.cutoff) for h in hypotheses],
+        "cutoff": cutoff,
+        "summary": [sentence(h, cutoff) for h in hypotheses],
         "hypotheses": hypotheses,
         "experiment": {"plan": documents["plan"], **documents["origin"]},
         "ingestion": documents["ingestion"],

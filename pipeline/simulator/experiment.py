@@ -10,7 +10,7 @@ from pipeline.recommend import Recommender
 from pipeline.schemas import Split
 from pipeline.sessions.store import open_times, open_tokens
 from pipeline.simulator import replay, shop
-from pipeline.storage import StudyPaths
+from pipeline.storage import StudyPaths, read_table
 from pipeline.study import LogSource, Study
 
 BROUGHT = {
@@ -58,7 +58,7 @@ def _replay(
     study: Study, paths: StudyPaths, plan: TrafficPlan, recommender: Recommender
 ) -> pl.DataFrame:
     store = paths.require("sessions", "tokens.safetensors")
-    sessions = pl.read_parquet(paths.require("sessions", "sessions.parquet"))
+    sessions = read_table(paths.require("sessions", "sessions.parquet"))
     return replay.replay_sessions(
         recommender,
         plan,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pipeline.errors import DataError
 from pipeline.experiment.plan import TrafficPlan
 from pipeline.recommend import Recommender
 from pipeline.schemas import EXPOSURES
@@ -189,4 +190,12 @@ def _index_maps(shop: Shop, recommender: Recommender) -> tuple[Ints, Ints]:
     ids = item_id(np.arange(shop.catalogue.size))
     to_model = np.array([recommender.index.get(str(name), _NOTHING) for name in ids] + [_NOTHING])
     number = {str(name): item for item, name in enumerate(ids)}
+    strangers = [item for item in recommender.items if item not in number]
+    if strangers:
+        msg = (
+            f"the model knows {len(strangers)} items that the synthetic shop of params.yaml does "
+            f"not sell, for example {strangers[:3]}; for other sessions than the shop's own use "
+            "experiment.source: replay"
+        )
+        raise DataError(msg)
     return to_model, np.array([number[item] for item in recommender.items])

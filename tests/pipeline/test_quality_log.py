@@ -29,8 +29,8 @@ BAD = {
     "(SELECT * FROM exposures UNION ALL SELECT * FROM exposures WHERE exposure = 'x1')",
     "orders_follow_clicks": "UPDATE exposures SET clicked = false WHERE exposure = 'x1'",
     "users_in_one_group": """UPDATE exposures SET "group" = 'g2' WHERE exposure = 'x1'""",
-    # 2 of 198 exposures in the file are just over 1 %
-    "few_exposures_rejected": "DELETE FROM exposures WHERE exposure IN ('x197', 'x198', 'x199')",
+    # 11 of 209 exposures in the file are just over 5 %
+    "few_exposures_rejected": "UPDATE rejected SET rows = 11",
 }
 WITHOUT = {
     "exposure": {"exposures_unique"},

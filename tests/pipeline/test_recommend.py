@@ -20,7 +20,7 @@ def lively_model():
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in model.parameters():
-            weight.copy_(2 * torch.randn(weight.shape, generator=generator))
+            weight.copy_(0.5 * torch.randn(weight.shape, generator=generator))
     return model.eval()
 
 
@@ -81,7 +81,11 @@ def test_no_session_gives_no_list():
 
 def test_the_preference_decides_the_list():
     sessions = [np.array([session]) for session in range(len(CATALOGUE))]
-    recommender = Recommender.of(lively_model(), CATALOGUE)
+    model = lively_model()
+    with torch.no_grad():
+        model.conditioning.weight[:, -2:] *= 8  # the preference outweighs the clicked item
+        model.norm.bias.zero_()
+    recommender = Recommender.of(model, CATALOGUE)
 
     click = recommender.recommend(sessions, np.array([[1.0, 0.0]] * 7), k=7)
     order = recommender.recommend(sessions, np.array([[0.0, 1.0]] * 7), k=7)

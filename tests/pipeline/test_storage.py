@@ -151,14 +151,24 @@ def test_md5_of_a_file_is_that_of_its_bytes_however_large(tmp_path):
     assert md5(tmp_path / "file") == _digest(content)
 
 
+def test_md5_of_a_folder_is_dvc_s(tmp_path):
+    # what `dvc add` wrote for a folder of these three files
+    (tmp_path / "sub").mkdir()
+    for name, content in (("b.csv", "a"), ("sub/x.csv", "c"), ("a.csv", "z")):
+        (tmp_path / name).write_text(f"{content}\n", encoding="utf-8")
+
+    assert md5(tmp_path) == "cf877a87fa438a11b2a62cc1dfa74da0.dir"
+
+
 def test_md5_of_a_folder_is_that_of_its_names_and_contents_in_order_of_name(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in "qwertyuiop":  # neither the order of making nor that of the disk counts
         (tmp_path / "sub" / name).write_bytes(name.encode())
     (tmp_path / "a").write_bytes(b"1")
 
-    lines = [f"sub/{name} {_digest(name.encode())}" for name in "eiopqrtuwy"]
-    assert md5(tmp_path) == _digest("\n".join([f"a {_digest(b'1')}", *lines]).encode())
+    files = [("a", b"1"), *((f"sub/{name}", name.encode()) for name in "eiopqrtuwy")]
+    entries = [f'{{"md5": "{_digest(content)}", "relpath": "{name}"}}' for name, content in files]
+    assert md5(tmp_path) == _digest(f"[{', '.join(entries)}]".encode()) + ".dir"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +227,7 @@ def test_data_that_is_there_as_pinned_gives_its_md5(study, tmp_path, pin):
 
 @pytest.mark.parametrize(
     ("pin", "remedy"),
-    [(None, "correct dataset.path in params.yaml"), ("1" * 32, "dvc repro raw_events")],
+    [(None, "dvc repro, or correct dataset.path"), ("1" * 32, "dvc repro raw_events")],
     ids=["unpinned", "pinned"],
 )
 def test_absent_data_is_named_with_the_remedy(study, tmp_path, pin, remedy):
@@ -250,4 +260,5 @@ def test_a_folder_of_data_gives_the_md5_of_its_contents(project_root, tmp_path):
     (tmp_path / "raw" / "a.csv").write_bytes(b"1")
     study = load_study(project_root / "params.yaml", {"dataset.path": "raw"})
 
-    assert require_dataset(study, tmp_path) == _digest(f"a.csv {_digest(b'1')}".encode())
+    listing = f'[{{"md5": "{_digest(b"1")}", "relpath": "a.csv"}}]'
+    assert require_dataset(study, tmp_path) == _digest(listing.encode()) + ".dir"

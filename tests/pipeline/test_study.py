@@ -134,7 +134,7 @@ def test_a_value_of_the_wrong_type_is_named_and_never_converted(values, key):
         ("study.name", "x", "x\n", "match pattern"),
         ("study.seed", 0, -1, "greater than or equal to 0"),
         ("study.seed", 2**63 - 1, 2**63, "less than 9223372036854775808"),
-        ("dataset.format", "jdata", "yoochoose", "'otto' or 'jdata'"),
+        ("dataset.format", "otto", "yoochoose", "'otto' or 'jdata'"),
         ("dataset.path", "x", "", "at least 1 character"),
         ("world.seed", 0, -1, "greater than or equal to 0"),
         ("world.items", 50, 49, "greater than or equal to 50"),
@@ -266,3 +266,19 @@ def test_every_wrong_value_is_reported_at_once(values):
 
     assert "training.epochs = 0" in message
     assert "world.users = 'many'" in message
+
+
+def test_the_simulated_shop_needs_its_own_sessions(values):
+    message = _message(_set(values, "dataset.format", "jdata"))
+
+    assert "simulated-shop needs the synthetic shop's own sessions" in message
+    assert "use source: replay" in message
+
+
+@pytest.mark.parametrize("metric", ["click_loss", "order_loss"])
+def test_a_loss_is_no_predictor(values, metric):
+    hypothesis = {"id": "H1", "metric": metric, "kpi": "ctr", "direction": "positive"}
+
+    assert "name a metric of which more is better" in _message(
+        _set(values, "regression.hypotheses", [hypothesis])
+    )

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from pipeline.errors import LogError
 from pipeline.experiment.assignment import N_BUCKETS, bucket_of
-from pipeline.experiment.plan import Group, TrafficPlan, make_plan, spread
+from pipeline.experiment.plan import (
+    Group,
+    TrafficPlan,
+    check_not_under_way,
+    check_same_preferences,
+    make_plan,
+    spread,
+)
 from pipeline.schemas import PARETO_FRONT
 from pipeline.study import ExperimentSection
 
@@ -146,3 +153,29 @@ def test_a_unit_no_group_covers_is_an_error_that_names_its_bucket():
 
     with pytest.raises(LogError, match="unit 'a' falls into bucket 505, which no group covers"):
         plan.group_of("a")
+
+
+def test_metrics_of_another_grid_are_refused():
+    points = front([(0.1, False), (0.2, False), (0.3, False)])
+    plan = make_plan(points, ExperimentSection(groups=3))
+    other = points.with_columns(preference=pl.Series([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]))
+
+    check_same_preferences(plan, points)
+    with pytest.raises(LogError, match="materialise 'traffic_plan'"):
+        check_same_preferences(plan, other)
+    with pytest.raises(LogError, match="p02 of the offline metrics is None"):
+        check_same_preferences(plan, points.head(2))
+
+
+def test_a_running_experiment_keeps_its_plan():
+    running = make_plan(
+        front([(0.1, False), (0.2, False), (0.3, False)]), ExperimentSection(groups=3)
+    )
+    retrained = make_plan(
+        front([(0.3, False), (0.2, False), (0.1, False)]), ExperimentSection(groups=3)
+    )
+
+    check_not_under_way(running, running)
+    check_not_under_way(running, replace(retrained, experiment="next"))
+    with pytest.raises(LogError, match="is under way with other groups"):
+        check_not_under_way(running, retrained)

@@ -226,6 +226,7 @@ def fit_with_interval(low, high):
         model=replace(test, covariance="model", interval=(-high, -low)),
         clustered=test,
         pearson_chi2=1.0,
+        clustered_chi2=1.0,
         lack_of_fit_df=1,
         lack_of_fit_p=0.3,
     )

@@ -85,8 +85,11 @@ def test_lack_of_fit_by_hand():
     chi2 = ((20 - 30) ** 2 + (50 - 30) ** 2 + (20 - 30) ** 2) / (100 * 0.3 * 0.7)
     assert fit.pearson_chi2 == pytest.approx(chi2)
     assert fit.lack_of_fit_df == 1
+    # a user with one trial adds (1 - 0.3)² or 0.3², so 20 of 100 add 20 · 0.49 + 80 · 0.09 = 17
+    clustered = 10**2 / 17 + 20**2 / (50 * 0.49 + 50 * 0.09) + 10**2 / 17
+    assert fit.clustered_chi2 == pytest.approx(clustered)
     # with one degree of freedom, χ is normal: P(|z| > √χ²)
-    assert fit.lack_of_fit_p == pytest.approx(erfc(sqrt(chi2) / sqrt(2)), rel=1e-6)
+    assert fit.lack_of_fit_p == pytest.approx(erfc(sqrt(clustered) / sqrt(2)), rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
