@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.errors import USER_ERRORS
-from pipeline.release import METRIC_TOLERANCE, Verification, release, verify
+from pipeline.release import Verification, release, verify
 from pipeline.storage import REPORT, StudyPaths, find_root
 from pipeline.study import PARAMS_FILE, load_study
 from pipeline.world.generation import generate_log
@@ -67,7 +67,7 @@ def _verify() -> int:
     for words, names in (
         ("identical to the pin", result.identical),
         ("DIFFERENT from the pin", result.different),
-        (f"close to the release (within {METRIC_TOLERANCE:.0%})", result.close),
+        ("close to the release", result.close),
         ("FAR from the release", result.apart),
     ):
         for name in names:

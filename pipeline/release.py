@@ -19,7 +19,10 @@ from pipeline.errors import MissingArtifact
 from pipeline.storage import StudyPaths, md5, read_json
 
 METRIC_TOLERANCE = 0.1
-"""Largest relative difference of a Recall@k, OD@k or KPI rate from the released one."""
+"""Largest relative difference of a Recall@k, OD@k or MRR@k from the released one."""
+
+KPI_TOLERANCE = 4.0
+"""Largest difference of a KPI rate from the released one, in standard errors of the difference."""
 
 FROM_DATA = ("sessions/sessions.parquet", "sessions/items.parquet", "sessions/tokens.safetensors")
 """Outputs that are the same on any machine, besides the raw data."""
@@ -147,7 +150,7 @@ def _differences(paths: StudyPaths, file: str) -> list[str]:
             keep = pl.col("metric").is_in(_COMPARED_METRICS)
             return _far(ours, released, ["preference_id", "metric"], "value", keep)
         case "group_kpis":
-            return _far(ours, released, ["group", "kpi"], "rate", pl.lit(value=True))
+            return _beyond_chance(ours, released)
         case "pareto_front":
             keys = ["preference_id"]
             keep = pl.lit(value=True)
@@ -176,6 +179,24 @@ def _far(ours: Path, released: Path, keys: list[str], value: str, keep: pl.Expr)
         f"{'/'.join(str(row[key]) for key in keys)}: {value} {row[value]}, released "
         f"{row[f'{value}_released']}"
         for row in far.iter_rows(named=True)
+    ]
+
+
+def _beyond_chance(ours: Path, released: Path) -> list[str]:
+    """KPI rates that differ by more than chance explains between two experiments."""
+    both = pl.read_parquet(ours).join(
+        pl.read_parquet(released),
+        on=["group", "kpi"],
+        how="full",
+        suffix="_released",
+        coalesce=True,
+    )
+    error = (pl.col("standard_error") ** 2 + pl.col("standard_error_released") ** 2).sqrt()
+    close = (pl.col("rate") - pl.col("rate_released")).abs() <= KPI_TOLERANCE * error
+    same = pl.col("rate").eq_missing(pl.col("rate_released"))
+    return [
+        f"{row['group']}/{row['kpi']}: rate {row['rate']}, released {row['rate_released']}"
+        for row in both.filter(~(same | close.fill_null(value=False))).iter_rows(named=True)
     ]
 
 
