@@ -56,7 +56,7 @@ class RegressionEstimate:
         undefined_because: The reason where it is.
         rate_elasticity: Slope · (1 - mean rate): per cent the KPI changes for 1 % of the metric
             (the slope itself is the elasticity of the odds).
-        verdict: ``supported`` if the user-clustered interval lies on the declared side of 0,
+        verdict: ``supported`` if the wider of the two intervals lies on the declared side of 0,
             ``contradicted`` if on the other, ``not shown`` if it holds 0, ``undefined``.
         points: The groups.
     """
@@ -96,6 +96,7 @@ class RegressionEstimate:
             "level": fit.model.level if fit else None,
             "covariance": fit.model.covariance if fit else None,
             "user_clustered": _clustered(fit) if fit else None,
+            "verdict_interval": list(fit.cautious.interval) if fit else None,
             "lack_of_fit": _lack_of_fit(fit) if fit else None,
             "points": [asdict(point) for point in self.points],
         }
@@ -152,10 +153,10 @@ def relative_change(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def verdict(hypothesis: Hypothesis, fit: LogisticFit | None) -> str:
-    """What the user-clustered interval says of the declared direction."""
+    """What the wider of the two intervals says of the declared direction."""
     if fit is None:
         return "undefined"
-    low, high = fit.clustered.interval
+    low, high = fit.cautious.interval
     if low <= 0 <= high:
         return "not shown"
     return "supported" if (low > 0) == (hypothesis.direction == "positive") else "contradicted"

@@ -89,6 +89,15 @@ class LogisticFit:
     lack_of_fit_df: int
     lack_of_fit_p: float | None
 
+    @property
+    def cautious(self) -> SlopeTest:
+        """The test with the larger standard error.
+
+        With many users that is the clustered one; with few successes the clustered error is too
+        small, and the model's is the wider.
+        """
+        return max(self.clustered, self.model, key=lambda test: test.standard_error)
+
 
 def fit_logistic(x: Floats, sums: GroupSums, *, level: float) -> LogisticFit | str:
     """Fit the regression; where it is undefined, return the reason instead."""

@@ -68,7 +68,7 @@ def build_report(
 
 
 def sentence(hypothesis: dict[str, Any], cutoff: int) -> str:
-    """One hypothesis in one sentence that claims no more than its user-clustered interval."""
+    """One hypothesis in one sentence that claims no more than the wider of its intervals."""
     metric = metric_label(hypothesis["metric"], cutoff)
     kpi, response = KPI_LABELS[hypothesis["kpi"]], KPI_LABELS[hypothesis["response"]]
     start = f"{hypothesis['id']}, “{metric} is a {hypothesis['direction']} predictor of {kpi}”, is "
@@ -76,7 +76,7 @@ def sentence(hypothesis: dict[str, Any], cutoff: int) -> str:
         return f"{start}undefined: {hypothesis['undefined_because']}."
     elasticity = hypothesis["rate_elasticity"]
     share = elasticity / hypothesis["slope"] if hypothesis["slope"] else 1.0
-    low, high = (share * end for end in hypothesis["user_clustered"]["interval"])
+    low, high = (share * end for end in hypothesis["verdict_interval"])
     change = (
         f"1 % more {metric} goes with a {abs(elasticity):.2f} % "
         f"{'higher' if elasticity > 0 else 'lower'} {response} "

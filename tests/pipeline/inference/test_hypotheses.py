@@ -216,14 +216,14 @@ def test_an_undefined_estimate_is_none_with_a_reason(metric_values, counts, reas
 
 
 def fit_with_interval(low, high):
-    """A fit of which only the clustered interval matters; the model's says the opposite."""
+    """A fit whose wider test has this interval; the narrower one says the opposite."""
     test = SlopeTest(
         covariance="user-clustered", standard_error=1, level=0.95, interval=(low, high), p_value=0.5
     )
     return LogisticFit(
         intercept=0.0,
         slope=(low + high) / 2,
-        model=replace(test, covariance="model", interval=(-high, -low)),
+        model=replace(test, covariance="model", standard_error=0.5, interval=(-high, -low)),
         clustered=test,
         pearson_chi2=1.0,
         clustered_chi2=1.0,
@@ -243,7 +243,7 @@ def fit_with_interval(low, high):
     ],
     ids=["above-0", "below-0", "around-0", "from-0", "up-to-0"],
 )
-def test_verdict_is_what_the_clustered_interval_says(interval, positive, negative):
+def test_verdict_is_what_the_wider_interval_says(interval, positive, negative):
     fit = fit_with_interval(*interval)
 
     h1, _, _, h4 = PAPER_HYPOTHESES  # H1 expects a positive slope, H4 a negative one

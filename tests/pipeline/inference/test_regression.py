@@ -1,5 +1,6 @@
 """The grouped regression against hand arithmetic and against statsmodels on single rows."""
 
+from dataclasses import replace
 from math import erfc, exp, log, sqrt
 
 import numpy as np
@@ -237,3 +238,12 @@ def test_wald_test_against_the_normal_table(slope, error, level, p_value, width)
 
 def test_an_effect_of_one_hundred_sigma_keeps_a_positive_p_value_below_any_threshold():
     assert 0 <= wald_test(30.0, 1.0, covariance="model", level=0.95).p_value < exp(-400)
+
+
+def test_the_cautious_test_is_the_wider_one():
+    fit = fitted(np.array([0.0, 0.1, 0.2]), independent([100] * 3, [20, 30, 45]))
+    half = replace(fit.clustered, standard_error=fit.model.standard_error / 2)
+    double = replace(fit.clustered, standard_error=fit.model.standard_error * 2)
+
+    assert replace(fit, clustered=half).cautious == fit.model
+    assert replace(fit, clustered=double).cautious == double

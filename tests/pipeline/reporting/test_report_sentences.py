@@ -1,4 +1,4 @@
-"""A sentence claims what its user-clustered interval allows, and a p-value is never 0."""
+"""A sentence claims what the wider of its intervals allows, and a p-value is never 0."""
 
 import re
 
@@ -39,7 +39,7 @@ def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothes
 
     found = sentence(answer, 20)
 
-    low, high = answer["user_clustered"]["interval"]
+    low, high = answer["verdict_interval"]
     sign = 1 if hypothesis is H1 else -1
     claims = {
         "is supported": min(sign * low, sign * high) > 0,
