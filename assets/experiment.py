@@ -1,7 +1,6 @@
 """The online experiment: its plan, its log, its database and its KPIs."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -11,26 +10,19 @@ from assets.model import conditioned_model, pareto_front
 from assets.resources import StudyResource
 from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.kpis import group_kpis as compute_group_kpis
-from pipeline.experiment.log import log_files, write_log
-from pipeline.experiment.plan import TrafficPlan, check_not_under_way, make_plan
+from pipeline.experiment.log import log_files, log_folder, write_log
+from pipeline.experiment.plan import PLAN, check_not_under_way, make_plan, read_plan
 from pipeline.quality import Outcome, check_experiment_log, check_tables, enforce
 from pipeline.recommend import Recommender
 from pipeline.reporting.figures import as_markdown, front_picture
 from pipeline.simulator.experiment import describe_log, simulate_experiment
-from pipeline.storage import DATABASE, StudyPaths, publish_folder, read_json, read_table, write_json
-from pipeline.study import LogSource, Study
-
-PLAN = "traffic_plan.json"
-
-
-def read_plan(paths: StudyPaths) -> TrafficPlan:
-    """The traffic plan an earlier asset wrote."""
-    return TrafficPlan.from_dict(read_json(paths.require("traffic_plan", PLAN)))
+from pipeline.storage import DATABASE, publish_folder, read_table, write_json
+from pipeline.study import LogSource
 
 
 @dg.asset(deps=[pareto_front], group_name="experiment", kinds={"python"})
 def traffic_plan(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
-    """G groups, each with a preference, a share of the users and a range of buckets."""
+    """The groups, each with a preference, a share of the users and a range of buckets."""
     with user_errors(context):
         parameters, paths = study.load()
         front = read_table(paths.require("pareto_front", "pareto_front.parquet"))
@@ -66,18 +58,11 @@ def experiment_log_files(
             exposures = simulate_experiment(parameters, paths, plan, recommender)
             with publish_folder(paths.artifact("experiment_log_files")) as folder:
                 write_log(exposures, folder)
-        files = log_files(log_folder(parameters, paths))
+        files = log_files(log_folder(parameters.experiment, paths))
     origin = describe_log(parameters.experiment.source)
     return dg.MaterializeResult(
         metadata={"files": len(files), "origin": origin["origin"], "how": origin["how"]}
     )
-
-
-def log_folder(parameters: Study, paths: StudyPaths) -> Path:
-    """Where the log's files lie: the brought folder, or the simulator's."""
-    if parameters.experiment.log_path is not None:
-        return paths.root / parameters.experiment.log_path
-    return paths.require("experiment_log_files")
 
 
 @dg.asset(
@@ -92,7 +77,7 @@ def experiment_log(context: dg.AssetExecutionContext, study: StudyResource) -> d
     with user_errors(context):
         parameters, paths = study.load()
         result = ingest(
-            log_files(log_folder(parameters, paths)),
+            log_files(log_folder(parameters.experiment, paths)),
             read_plan(paths),
             paths.artifact(DATABASE),
             check=lambda database: outcomes.extend(enforce(check_experiment_log(database))),

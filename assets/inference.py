@@ -3,11 +3,11 @@
 import dagster as dg
 
 from assets.adapting import user_errors
-from assets.experiment import group_kpis, read_plan
+from assets.experiment import group_kpis
 from assets.model import conditioned_model, offline_metrics, pareto_front
 from assets.resources import StudyResource
 from pipeline.experiment.ingestion import summarise
-from pipeline.experiment.plan import check_same_preferences
+from pipeline.experiment.plan import check_same_preferences, read_plan
 from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.provenance import output_md5s, provenance
 from pipeline.reporting.figures import as_markdown, hypothesis_panels

@@ -1,7 +1,6 @@
 """What a result was made from: code, packages, processor, parameters and inputs."""
 
 import platform
-import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -27,22 +26,26 @@ def provenance(study: Study, root: Path) -> dict[str, Any]:
 
 def code_version(root: Path) -> str:
     """The git commit, marked if files differ from it; the package's version outside of git."""
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = git(root, "rev-parse", "HEAD")
     if commit is None:
         return f"paretoscope {version('paretoscope')}"
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    changed = git(root, "status", "--porcelain", "--untracked-files=no")
     return f"{commit} with local changes" if changed else commit
 
 
 def output_md5s(paths: StudyPaths) -> dict[str, str]:
-    """The md5 of every file of a study's folder, but for the manifest itself."""
+    """The md5 of every file of a study's folder, but for the manifest and half-written artifacts."""
     files = sorted(file for file in paths.folder.rglob("*") if file.is_file())
     names = {file.relative_to(paths.folder).as_posix(): file for file in files}
-    kept = {name: file for name, file in names.items() if not re.match(r"\.|manifest", name)}
-    return {name: md5(file) for name, file in kept.items()}
+    return {
+        name: md5(file)
+        for name, file in names.items()
+        if name != "manifest.json" and not name.startswith(".")
+    }
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def git(root: Path, *arguments: str) -> str | None:
+    """What git prints for ``arguments`` in the project at ``root``; None where it cannot."""
     try:
         done = subprocess.run(  # noqa: S603 - no input in it
             ["git", "-C", str(root), *arguments],  # noqa: S607 - git from the PATH, fixed arguments

@@ -6,11 +6,8 @@ Blocking rules are checked on the artifact before it takes its place; the others
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +16,8 @@ from duckdb_engine import ConnectionWrapper
 from sqlalchemy.exc import SAWarning
 
 from pipeline.errors import QualityError
-from pipeline.schemas import EventKind, Kpi, Metric, Split
+from pipeline.schemas import EARLIEST_TS, LATEST_TS, EventKind, Kpi, Metric, Split
 
-_EARLIEST_TS, _LATEST_TS = 946_684_800_000, 4_102_444_800_000
 _SAMPLE = 5
 _FORMAT = "COMPLETE"
 """Of Great Expectations' results; the shorter ones do not hold the rows that broke a rule."""
@@ -133,7 +129,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             description="times lie between 2000 and 2100",
             table="events",
             expectation="ExpectColumnValuesToBeBetween",
-            arguments={"column": "ts", "min_value": _EARLIEST_TS, "max_value": _LATEST_TS - 1},
+            arguments={"column": "ts", "min_value": EARLIEST_TS, "max_value": LATEST_TS - 1},
         ),
         _unique("events_unique", "events", ["session", "ts", "item", "kind"]),
         never(
@@ -331,7 +327,8 @@ def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) ->
     outcomes: list[Outcome] = []
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
-    with _data_source(context, connection) as source, warnings.catch_warnings():
+    source = _data_source(context, connection)
+    with warnings.catch_warnings():
         # SQLAlchemy does not know DuckDB's list type; no rule needs it to.
         warnings.filterwarnings("ignore", "Did not recognize type", category=SAWarning)
         for table in dict.fromkeys(rule.table for rule in rules):
@@ -364,26 +361,17 @@ class _NoTransactions(ConnectionWrapper):
         """Leave closing to whoever opened the connection."""
 
 
-@contextmanager
-def _data_source(context: Any, connection: duckdb.DuckDBPyConnection) -> Iterator[Any]:
+def _data_source(context: Any, connection: duckdb.DuckDBPyConnection) -> Any:
     """A Great Expectations source over an open DuckDB connection.
 
     Great Expectations fetches results after SQLAlchemy has ended the transaction, and DuckDB drops
     them then; so the connection it gets never begins or ends one.
     """
-    held = [_NoTransactions(connection)]
-    source = context.data_sources.add_sql(
+    return context.data_sources.add_sql(
         "artifact",
         connection_string="duckdb:///:memory:",
-        kwargs={"creator": partial(getitem, held, 0)},
+        kwargs={"creator": lambda: _NoTransactions(connection)},
     )
-    try:
-        yield source
-    finally:
-        # SQLAlchemy keeps engine, creator and dialect until the interpreter ends; what they hold of
-        # DuckDB would then be reported on the user's terminal as leaked.
-        held.clear()
-        vars(source.get_execution_engine().engine.dialect).clear()
 
 
 def _outcome(rule: Rule, result: Any) -> Outcome:

@@ -7,7 +7,6 @@ by whether their user-clustered intervals overlap; the front must span half of t
 """
 
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import polars as pl
 import yaml
 
 from pipeline.errors import MissingArtifact
+from pipeline.provenance import git
 from pipeline.storage import StudyPaths, md5, read_json
 
 METRIC_TOLERANCE = 0.1
@@ -36,7 +36,6 @@ FROM_NETWORK = (
 """Outputs that depend on the network's weights."""
 
 _COMPARED_METRICS = ("recall", "order_density", "recall_order_density", "mrr")
-_GIT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,18 +118,11 @@ def _same(root: Path, name: str, pins: dict[str, str]) -> bool:
 
 def _pinned(root: Path) -> dict[str, str]:
     """Path to md5, from ``dvc.lock`` as committed: a run on this machine may have rewritten it."""
-    try:
-        done = subprocess.run(  # noqa: S603 - no input in it
-            ["git", "-C", str(root), "show", "HEAD:dvc.lock"],  # noqa: S607 - fixed arguments
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=_GIT_SECONDS,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
+    lock = git(root, "show", "HEAD:dvc.lock")
+    if lock is None:
         msg = "git has no committed dvc.lock to compare with; run this in a clone"
-        raise MissingArtifact(msg) from error
-    stages: dict[str, Any] = yaml.safe_load(done.stdout)["stages"]
+        raise MissingArtifact(msg)
+    stages: dict[str, Any] = yaml.safe_load(lock)["stages"]
     return {
         out["path"]: out["md5"]
         for stage in stages.values()

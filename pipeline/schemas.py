@@ -11,6 +11,14 @@ import polars as pl
 
 from pipeline.errors import DataError
 
+DAY_MS = 86_400_000
+
+EARLIEST_TS = 946_684_800_000
+"""2000-01-01 UTC in milliseconds; earlier times are taken for errors of unit or of clock."""
+
+LATEST_TS = 4_102_444_800_000
+"""2100-01-01 UTC in milliseconds."""
+
 
 class EventKind(StrEnum):
     """What a user did with an item."""
@@ -74,10 +82,6 @@ class Contract:
             msg = f"{self.name}: {'; '.join(problems)}. Expected columns: {list(self.columns)}"
             raise DataError(msg)
         return frame.select(list(self.columns))
-
-    def empty(self) -> pl.DataFrame:
-        """A frame of this contract without rows."""
-        return pl.DataFrame(schema=self.columns)
 
 
 EVENTS = Contract(

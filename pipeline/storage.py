@@ -116,8 +116,11 @@ def publish_file(target: Path) -> Iterator[Path]:
 
 
 def recover(target: Path) -> None:
-    """Put a folder back that a crash left under its ``old`` name; drop what is half-written."""
-    shutil.rmtree(_beside(target, "new"), ignore_errors=True)
+    """Put a folder back that a crash left under its ``old`` name.
+
+    What is half-written stays under its ``new`` name, which may belong to a writer at work; the
+    next :func:`publish_folder` starts it afresh.
+    """
     old = _beside(target, "old")
     if old.exists():
         if target.exists():

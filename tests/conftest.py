@@ -4,9 +4,20 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 _REAL_DATA = "PARETOSCOPE_REAL_DATA"
 _ROOT = Path(__file__).parents[1]
+
+SMALL = {
+    "world": {"items": 200, "categories": 8, "users": 300, "sessions": 3000, "days": 12},
+    "sessions": {"test_days": 3.0, "validation_days": 2.0},
+    "model": {"width": 16, "layers": 1, "heads": 2, "max_length": 20},
+    "training": {"epochs": 2, "negatives": 64},
+    "evaluation": {"preferences": 5},
+    "experiment": {"groups": 3, "users": 600, "days": 7},
+}
+"""What makes the default study one of seconds."""
 
 
 def pytest_addoption(parser):
@@ -34,3 +45,12 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}; set {_REAL_DATA} to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_params() -> dict:
+    """The repository's params.yaml, made small."""
+    values = yaml.safe_load((_ROOT / "params.yaml").read_text("utf-8"))
+    for section, changes in SMALL.items():
+        values[section].update(changes)
+    return values

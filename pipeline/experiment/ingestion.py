@@ -18,7 +18,7 @@ import polars as pl
 
 from pipeline.errors import LogError
 from pipeline.experiment.plan import TrafficPlan
-from pipeline.schemas import EXPOSURES
+from pipeline.schemas import EARLIEST_TS, EXPOSURES, LATEST_TS
 from pipeline.storage import md5, publish_file
 
 _TABLES = """
@@ -46,7 +46,7 @@ WITH examined AS (
         WHEN experiment <> $experiment THEN 'another experiment'
         WHEN NOT list_contains($groups, incoming."group") THEN 'unknown group'
         WHEN incoming."group" <> assigned."group" THEN 'another group than the unit is assigned to'
-        WHEN ts < 946684800000 OR ts >= 4102444800000 THEN 'time outside 2000-01-01 to 2100-01-01'
+        WHEN ts < $earliest OR ts >= $latest THEN 'time outside 2000-01-01 to 2100-01-01'
         WHEN units < 0 THEN 'units below 0'
         WHEN ordered AND NOT clicked THEN 'ordered without a click'
         WHEN ordered <> (units > 0) THEN 'order and units disagree'
@@ -143,7 +143,12 @@ def _take_in(connection: duckdb.DuckDBPyConnection, file: Path, plan: TrafficPla
     connection.register("assigned", assigned.to_arrow())
     connection.execute(
         _JUDGE,
-        {"experiment": plan.experiment, "groups": [group.name for group in plan.groups]},
+        {
+            "experiment": plan.experiment,
+            "groups": [group.name for group in plan.groups],
+            "earliest": EARLIEST_TS,
+            "latest": LATEST_TS,
+        },
     )
     connection.unregister("assigned")
     columns = ", ".join(f'"{name}"' for name in EXPOSURES.columns)

@@ -10,8 +10,8 @@ import polars as pl
 
 from pipeline.errors import LogError
 from pipeline.schemas import EXPOSURES
-
-_DAY_MS = 86_400_000
+from pipeline.storage import StudyPaths
+from pipeline.study import ExperimentSection
 
 
 def write_log(exposures: pl.DataFrame, folder: Path) -> list[Path]:
@@ -24,6 +24,13 @@ def write_log(exposures: pl.DataFrame, folder: Path) -> list[Path]:
         rows.drop("day").write_parquet(file)
         files.append(file)
     return files
+
+
+def log_folder(section: ExperimentSection, paths: StudyPaths) -> Path:
+    """Where the log's files lie: the brought folder, or the simulator's."""
+    if section.log_path is not None:
+        return paths.root / section.log_path
+    return paths.require("experiment_log_files")
 
 
 def log_files(folder: Path) -> list[Path]:

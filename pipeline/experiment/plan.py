@@ -8,7 +8,10 @@ import polars as pl
 
 from pipeline.errors import LogError
 from pipeline.experiment.assignment import N_BUCKETS, bucket_of
+from pipeline.storage import StudyPaths, read_json
 from pipeline.study import ExperimentSection
+
+PLAN = "traffic_plan.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,11 @@ class TrafficPlan:
             list_length=plan["list_length"],
             groups=tuple(groups),
         )
+
+
+def read_plan(paths: StudyPaths) -> TrafficPlan:
+    """The traffic plan of a study; raises :class:`MissingArtifact` if it has none yet."""
+    return TrafficPlan.from_dict(read_json(paths.require("traffic_plan", PLAN)))
 
 
 def check_same_preferences(plan: TrafficPlan, offline_metrics: pl.DataFrame) -> None:

@@ -8,17 +8,11 @@ from typing import Any, assert_never
 import polars as pl
 
 from pipeline.errors import DataError
-from pipeline.schemas import EVENTS, REJECTED
+from pipeline.schemas import EARLIEST_TS, EVENTS, LATEST_TS, REJECTED
 from pipeline.sessions.jdata import read_jdata
 from pipeline.sessions.otto import read_otto
 from pipeline.sessions.raw import DELIBERATE, RawRows, Reason
 from pipeline.study import DatasetFormat
-
-EARLIEST_TS = 946_684_800_000
-"""2000-01-01 UTC in milliseconds; earlier times are taken for errors of unit or of clock."""
-
-LATEST_TS = 4_102_444_800_000
-"""2100-01-01 UTC in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)

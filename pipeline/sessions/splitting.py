@@ -7,10 +7,9 @@ dropped and counted: nothing in train happened after the cut, and no test sessio
 import polars as pl
 
 from pipeline.errors import DataError
-from pipeline.schemas import Split
+from pipeline.schemas import DAY_MS, Split
 
 STRADDLES = "straddles"
-_DAY_MS = 86_400_000
 
 
 def assign_splits(
@@ -25,11 +24,11 @@ def assign_splits(
         DataError: if the data does not reach back beyond the two parts.
     """
     end = _time(events, "max") + 1
-    test_from = end - round(test_days * _DAY_MS)
-    validation_from = test_from - round(validation_days * _DAY_MS)
+    test_from = end - round(test_days * DAY_MS)
+    validation_from = test_from - round(validation_days * DAY_MS)
     if validation_from <= (start := _time(events, "min")):
         msg = (
-            f"the data covers {(end - start) / _DAY_MS:.2f} days, not more than "
+            f"the data covers {(end - start) / DAY_MS:.2f} days, not more than "
             f"sessions.test_days + sessions.validation_days = {test_days + validation_days}; "
             "shorten them so that training data remains"
         )

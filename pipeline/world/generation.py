@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.schemas import DAY_MS
 from pipeline.storage import publish_file
 from pipeline.study import WorldSection
 from pipeline.world.catalogue import Ints, make_catalogue
@@ -22,7 +23,6 @@ from pipeline.world.shopping import (
 OPENING_TS = 1_756_684_800_000
 """2025-09-01 00:00:00 UTC, in milliseconds."""
 
-DAY_MS = 86_400_000
 MAX_CLICKS = 60
 _NOTHING = -1
 _FIRST_ITEM_ID = 1000

@@ -8,24 +8,6 @@ import yaml
 from pipeline.study import PARAMS_FILE, load_study
 from pipeline.world.generation import generate_log
 
-SMALL = {
-    "world": {"items": 200, "categories": 8, "users": 300, "sessions": 3000, "days": 12},
-    "sessions": {"test_days": 3.0, "validation_days": 2.0},
-    "model": {"width": 16, "layers": 1, "heads": 2, "max_length": 20},
-    "training": {"epochs": 2, "negatives": 64},
-    "evaluation": {"preferences": 5},
-    "experiment": {"groups": 3, "users": 600, "days": 7},
-}
-
-
-@pytest.fixture(scope="session")
-def small_params() -> dict:
-    """The repository's params.yaml, made small."""
-    values = yaml.safe_load((Path(__file__).parents[2] / PARAMS_FILE).read_text("utf-8"))
-    for section, changes in SMALL.items():
-        values[section].update(changes)
-    return values
-
 
 @pytest.fixture
 def project(tmp_path, monkeypatch, small_params) -> Path:

@@ -10,19 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-SMALL = {
-    "world": {"items": 200, "categories": 8, "users": 300, "sessions": 3000, "days": 12},
-    "sessions": {"test_days": 3.0, "validation_days": 2.0},
-    "model": {"width": 16, "layers": 1, "heads": 2, "max_length": 20},
-    "training": {"epochs": 2, "negatives": 64},
-    "evaluation": {"preferences": 5},
-    "experiment": {"groups": 3, "users": 600, "days": 7},
-}
 COPIED = ("assets", "models", "pipeline", "constraints.txt", "dvc.yaml", ".dvcignore", ".gitignore")
 
 
 @pytest.fixture
-def small_project(tmp_path, project_root) -> Path:
+def small_project(tmp_path, project_root, small_params) -> Path:
     """A copy of the project whose study is small, as a fresh git and DVC repository."""
     for name in COPIED:
         source = project_root / name
@@ -30,10 +22,7 @@ def small_project(tmp_path, project_root) -> Path:
             shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, tmp_path / name)
-    values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
-    for section, changes in SMALL.items():
-        values[section].update(changes)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params), encoding="utf-8")
     (tmp_path / ".dagster").mkdir()
     return tmp_path
 
