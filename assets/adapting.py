@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 
 from pipeline.errors import USER_ERRORS
-from pipeline.quality import RULES, Outcome
+from pipeline.quality.rules import RULES
+from pipeline.quality.runner import Outcome
 
 _TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EINTR, errno.ETIMEDOUT, errno.ESTALE}
 """Errors of the operating system that pass, as of a network disk; no other error is retried."""
@@ -88,4 +89,5 @@ def counts(values: dict[str, Any]) -> dict[str, dg.MetadataValue]:
         if isinstance(value, dict)
         else dg.MetadataValue.int(value)
         for name, value in values.items()
+        if value is not None
     }

@@ -5,17 +5,20 @@ import dagster as dg
 from assets.adapting import check_results, check_specs, counts, user_errors
 from assets.resources import StudyResource
 from pipeline.errors import ParetoscopeError
-from pipeline.quality import check_tables, enforce
+from pipeline.quality.runner import check_tables, enforce
+from pipeline.reporting.data_card import data_card_markdown, data_card_picture
+from pipeline.reporting.figures import as_markdown
 from pipeline.schemas import Split
-from pipeline.sessions.events import read_events
-from pipeline.sessions.preparation import prepare_sessions
-from pipeline.sessions.store import write_tokens
+from pipeline.sessions.events import write_events
+from pipeline.sessions.preparation import write_sessions
+from pipeline.sessions.profile import profile_sessions
+from pipeline.sessions.rules import rules_of
 from pipeline.storage import (
     dataset_path,
     find_root,
     pinned_md5,
     publish_folder,
-    read_table,
+    read_json,
     require_dataset,
     write_json,
 )
@@ -52,18 +55,18 @@ def events(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Materi
     """One row an event: session, time (UTC ms), item, kind; rejected rows lie beside, with reasons."""
     with user_errors(context):
         parameters, paths = study.load()
-        prepared = read_events(
-            dataset_path(parameters, study.root),
-            parameters.dataset.format,
-            max_rejected_share=parameters.sessions.max_rejected_share,
-        )
+        limit = parameters.sessions.max_rejected_share
         with publish_folder(paths.artifact("events")) as folder:
-            prepared.events.write_parquet(folder / "events.parquet")
-            prepared.rejected.write_parquet(folder / "rejected.parquet")
-            write_json(folder / "summary.json", prepared.summary())
-            outcomes = enforce(check_tables("events", {"events": folder / "events.parquet"}))
+            summary = write_events(
+                parameters.dataset,
+                dataset_path(parameters, study.root),
+                folder,
+                max_rejected_share=limit,
+            )
+            tables = {name: folder / f"{name}.parquet" for name in ("events", "rejected")}
+            outcomes = enforce(check_tables("events", tables, {"max_rejected_share": limit}))
     return dg.MaterializeResult(
-        metadata={"dagster/row_count": prepared.events.height, **counts(prepared.summary())},
+        metadata={"dagster/row_count": summary["events"], **counts(summary)},
         check_results=check_results(outcomes),
     )
 
@@ -73,19 +76,26 @@ def sessions(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Mate
     """One row a session with its split; beside it the catalogue and the clicks as flat arrays."""
     with user_errors(context):
         parameters, paths = study.load()
-        frame = read_table(paths.require("events", "events.parquet"))
-        prepared = prepare_sessions(frame, parameters.sessions)
+        source = paths.require("events", "events.parquet").parent
+        rules = rules_of(parameters.sessions, parameters.dataset)
         with publish_folder(paths.artifact("sessions")) as folder:
-            tables = {"sessions": prepared.sessions, "items": prepared.items}
-            for name, table in tables.items():
-                table.write_parquet(folder / f"{name}.parquet")
-            tokens = {split: prepared.tokens(split) for split in Split}
-            times = {split: prepared.times(split) for split in Split}
-            write_tokens(tokens, times, folder / "tokens.safetensors")
-            write_json(folder / "summary.json", prepared.counts)
-            files = {name: folder / f"{name}.parquet" for name in tables}
-            outcomes = enforce(check_tables("sessions", files))
+            summary = write_sessions(source, folder, rules)
+            tables = {name: folder / f"{name}.parquet" for name in ("sessions", "items")}
+            waived = () if rules.keeps_apart else {"splits_do_not_overlap_in_time"}
+            outcomes = enforce(check_tables("sessions", tables), waived=waived)
+            profile = profile_sessions(source, folder)
+            write_json(folder / "profile.json", profile)
+            card = data_card_markdown(profile, read_json(source / "summary.json"), summary)
+            (folder / "data_card.md").write_text(
+                f"# Data card: {parameters.study.name}\n\n{card}", "utf-8"
+            )
+    rows = sum(summary[f"{split}_sessions"] for split in Split)
     return dg.MaterializeResult(
-        metadata={"dagster/row_count": prepared.sessions.height, **counts(prepared.counts)},
+        metadata={
+            "data card": dg.MetadataValue.md(card),
+            "picture": dg.MetadataValue.md(as_markdown(data_card_picture(profile), "the data")),
+            "dagster/row_count": rows,
+            **counts(summary),
+        },
         check_results=check_results(outcomes),
     )

@@ -12,7 +12,7 @@ from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.kpis import group_kpis as compute_group_kpis
 from pipeline.experiment.log import log_files, log_folder, write_log
 from pipeline.experiment.plan import PLAN, check_not_under_way, make_plan, read_plan
-from pipeline.quality import Outcome, check_experiment_log, check_tables, enforce
+from pipeline.quality.runner import Outcome, check_experiment_log, check_tables, enforce
 from pipeline.recommend import Recommender
 from pipeline.reporting.figures import as_markdown, front_picture
 from pipeline.simulator.experiment import describe_log, simulate_experiment

@@ -95,6 +95,7 @@ def _gather(parameters: Study, paths: StudyPaths) -> dict:
         "origin": describe_log(parameters.experiment.source),
         "events": read_json(paths.require("events", "summary.json")),
         "sessions": read_json(paths.require("sessions", "summary.json")),
+        "profile": read_json(paths.require("sessions", "profile.json")),
         "ingestion": summarise(paths.require(DATABASE)),
         "training": read_json(paths.require("conditioned_model", "model.json")),
         "provenance": provenance(parameters, paths.root),

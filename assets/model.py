@@ -13,8 +13,8 @@ from models.training import train
 from pipeline.evaluation.front import REFERENCE_POINT
 from pipeline.evaluation.front import pareto_front as place_in_metric_space
 from pipeline.evaluation.tables import evaluate_preferences
-from pipeline.quality import check_tables, enforce
-from pipeline.recommend import Recommender
+from pipeline.quality.runner import check_tables, enforce
+from pipeline.recommend import Recommender, read_catalogue
 from pipeline.reporting.figures import as_markdown, front_picture, learning_curves_picture
 from pipeline.schemas import LEARNING_CURVES, Split
 from pipeline.sessions.store import open_tokens
@@ -29,7 +29,7 @@ def conditioned_model(
     with user_errors(context):
         parameters, paths = study.load()
         store = paths.require("sessions", "tokens.safetensors")
-        items = read_table(paths.require("sessions", "items.parquet")).sort("index")["item"]
+        items = read_catalogue(paths.require("sessions", "items.parquet"))
         trained = train(
             open_tokens(store, Split.TRAIN),
             open_tokens(store, Split.VALIDATION),
@@ -39,12 +39,12 @@ def conditioned_model(
             seed=parameters.study.seed,
         )
         facts = CheckpointFacts(
-            catalogue=catalogue_fingerprint(items.to_list()),
+            catalogue=catalogue_fingerprint(items),
             best_epoch=trained.best_epoch,
             training=parameters.training,
             seed=parameters.study.seed,
         )
-        curves = pl.DataFrame(map(asdict, trained.curves), schema=LEARNING_CURVES.columns)
+        curves = pl.DataFrame(map(asdict, trained.curves), schema=LEARNING_CURVES.schema)
         with publish_folder(paths.artifact("conditioned_model")) as folder:
             save_checkpoint(trained.model, facts, folder)
             curves.write_parquet(folder / "learning_curves.parquet")

@@ -22,6 +22,7 @@ class SessionBatch:
         inputs_BT: Clicked items; 0 on padding, which follows the real positions.
         targets_BT: The next clicked item.
         ordered_BT: Whether the next clicked item was ordered later in the session, 0 or 1.
+        carted_BT: Whether it was put into the cart later in the session, 0 or 1.
         real_BT: Whether the position is real.
         sessions: Row b is session ``sessions[b]`` of the tokens.
     """
@@ -29,6 +30,7 @@ class SessionBatch:
     inputs_BT: Tensor
     targets_BT: Tensor
     ordered_BT: Tensor
+    carted_BT: Tensor
     real_BT: Tensor
     sessions: NDArray[np.int64]
 
@@ -48,6 +50,7 @@ def make_batch(
         inputs_BT=torch.from_numpy(np.where(real, tokens.items[places], 0).astype(np.int64)),
         targets_BT=torch.from_numpy(np.where(real, tokens.items[following], 0).astype(np.int64)),
         ordered_BT=torch.from_numpy((tokens.ordered[following] * real).astype(np.float32)),
+        carted_BT=torch.from_numpy((tokens.carted[following] * real).astype(np.float32)),
         real_BT=torch.from_numpy(real),
         sessions=sessions,
     )

@@ -18,6 +18,7 @@ class Objective(StrEnum):
 
     CLICK = "click"
     ORDER = "order"
+    CART = "cart"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -49,7 +50,7 @@ class TrainingConfig:
     """How R(x, π) is fitted.
 
     Attributes:
-        objectives: The losses, in the order of the preference's weights; at least two.
+        objectives: The two losses, in the order of the preference's weights.
         loss_scales: What each objective's loss is multiplied with, so that the preference weighs
             losses of comparable pull; the click loss of a large catalogue is far steeper than the
             order loss. L_k of Eq. 1 is the scaled loss.
@@ -65,7 +66,7 @@ class TrainingConfig:
         threads: CPU threads; part of the study because the order of additions depends on it.
     """
 
-    objectives: Annotated[tuple[Objective, ...], Len(2)] = (Objective.CLICK, Objective.ORDER)
+    objectives: Annotated[tuple[Objective, ...], Len(2, 2)] = (Objective.CLICK, Objective.ORDER)
     loss_scales: tuple[Annotated[float, Gt(0)], ...] = (1.0, 4.0)
     preference_concentration: tuple[Annotated[float, Gt(0)], ...] = (0.5, 0.5)
     non_uniformity_weight: Annotated[float, Ge(0)] = 0.2

@@ -18,6 +18,7 @@ def objective_losses(  # noqa: PLR0913 - a batch's tensors
     *,
     targets_P: Tensor,
     ordered_P: Tensor,
+    carted_P: Tensor,
     negatives_N: Tensor,
     objectives: tuple[Objective, ...],
 ) -> Tensor:
@@ -34,7 +35,9 @@ def objective_losses(  # noqa: PLR0913 - a batch's tensors
                     )
                 )
             case Objective.ORDER:
-                losses.append(order_loss(positive_P, ordered_P))
+                losses.append(label_loss(positive_P, ordered_P))
+            case Objective.CART:
+                losses.append(label_loss(positive_P, carted_P))
             case _:
                 assert_never(objective)
     return torch.stack(losses, dim=-1)
@@ -50,12 +53,12 @@ def sampled_softmax_loss(positive_P: Tensor, negative_PN: Tensor, is_target_PN: 
     return torch.logsumexp(torch.cat([positive_P[:, None], negative_PN], dim=1), dim=1) - positive_P
 
 
-def order_loss(positive_P: Tensor, ordered_P: Tensor) -> Tensor:
-    """Order loss: binary cross-entropy of the clicked item's score and its order label.
+def label_loss(positive_P: Tensor, label_P: Tensor) -> Tensor:
+    """Order (or cart) loss: binary cross-entropy of the clicked item's score and its label o.
 
     ``-o log σ(s⁺) - (1-o) log(1-σ(s⁺))``, in [0, ∞), lower is better.
     """
-    return functional.binary_cross_entropy_with_logits(positive_P, ordered_P, reduction="none")
+    return functional.binary_cross_entropy_with_logits(positive_P, label_P, reduction="none")
 
 
 def session_means(values_PO: Tensor, session_P: Tensor, n_sessions: int) -> Tensor:

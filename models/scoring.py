@@ -15,7 +15,7 @@ from torch import Tensor
 from models.batching import SessionBatch, ordered_batches
 from models.errors import ModelError
 from models.network import ConditionedSessionModel
-from models.objectives import order_loss
+from models.objectives import label_loss
 from models.preferences import check_preference
 from models.tokens import SessionTokens
 
@@ -113,7 +113,7 @@ def _score_block(
         ordered=ordered_P.bool().numpy(),
         rank=rank_by_counting(scores_PI, targets_P).numpy(),
         click_loss=click_P.numpy(),
-        order_loss=order_loss(target_P, ordered_P).double().numpy(),
+        order_loss=label_loss(target_P, ordered_P).double().numpy(),
     )
 
 

@@ -1,5 +1,6 @@
 """Sessions as flat arrays: the only form in which the network sees data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,11 +15,13 @@ class SessionTokens:
     Attributes:
         items: Item index of every click, int32.
         ordered: Whether the clicked item was ordered later in its session, uint8 (0 or 1).
+        carted: Whether it was put into the cart later in its session, uint8 (0 or 1).
         offsets: Session s is the slice ``offsets[s]:offsets[s + 1]``, int64, one more than sessions.
     """
 
     items: NDArray[np.int32]
     ordered: NDArray[np.uint8]
+    carted: NDArray[np.uint8]
     offsets: NDArray[np.int64]
 
     @property
@@ -32,11 +35,15 @@ class SessionTokens:
         return np.diff(self.offsets)
 
     @classmethod
-    def of(cls, sessions: list[list[tuple[int, int]]]) -> Self:
-        """Tokens of sessions written out as (item, ordered) tuples, as in section 5 of the paper."""
-        flat = [token for session in sessions for token in session]
+    def of(cls, sessions: Sequence[Sequence[tuple[int, ...]]]) -> Self:
+        """Tokens of sessions written out as (item, ordered) tuples, as in section 5 of the paper.
+
+        A third number says whether the item was put into the cart; without it, it was not.
+        """
+        flat = [(*token, 0)[:3] for session in sessions for token in session]
         return cls(
-            items=np.array([item for item, _ in flat], dtype=np.int32),
-            ordered=np.array([ordered for _, ordered in flat], dtype=np.uint8),
+            items=np.array([item for item, _, _ in flat], dtype=np.int32),
+            ordered=np.array([ordered for _, ordered, _ in flat], dtype=np.uint8),
+            carted=np.array([carted for _, _, carted in flat], dtype=np.uint8),
             offsets=np.cumsum([0, *(len(session) for session in sessions)], dtype=np.int64),
         )

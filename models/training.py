@@ -163,6 +163,7 @@ class _Trainer:
             self.model(batch.inputs_BT, preference_BO)[batch.real_BT],
             targets_P=batch.targets_BT[batch.real_BT],
             ordered_P=batch.ordered_BT[batch.real_BT],
+            carted_P=batch.carted_BT[batch.real_BT],
             negatives_N=negatives_N,
             objectives=self.config.objectives,
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 
@@ -14,6 +15,11 @@ from models.scoring import top_items
 from pipeline.storage import read_table
 
 _SESSIONS_AT_ONCE = 512
+
+
+def read_catalogue(items: Path) -> list[str]:
+    """The shop's items as texts; item i has index i in the model."""
+    return read_table(items).sort("index")["item"].cast(pl.String).to_list()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,7 @@ class Recommender:
         Raises:
             CheckpointError: if they do not belong together.
         """
-        catalogue = read_table(items).sort("index")["item"].to_list()
+        catalogue = read_catalogue(items)
         return cls.of(load_checkpoint(checkpoint, items=catalogue), catalogue)
 
     @classmethod

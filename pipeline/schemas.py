@@ -4,6 +4,7 @@ A contract lists the columns of a frame with their polars types, in order, and w
 :meth:`Contract.check` raises when a frame does not fit; it never converts or drops anything.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,6 +27,10 @@ class EventKind(StrEnum):
     CLICK = "click"
     CART = "cart"
     ORDER = "order"
+
+
+KIND = pl.Enum([kind.value for kind in EventKind])
+"""An :class:`EventKind` in a frame."""
 
 
 class Split(StrEnum):
@@ -56,13 +61,30 @@ class Kpi(StrEnum):
     UNITS_PER_EXPOSURE = "units_per_exposure"
 
 
+class AnyId:
+    """The type of a shop's ids: whole numbers or texts, as the raw data has them."""
+
+    def __repr__(self) -> str:
+        return "Int64 or String"
+
+
+ID = AnyId()
+
+_Type = pl.DataType | type[pl.DataType] | AnyId
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """The columns of a frame, in order, and what one of its rows is."""
 
     name: str
     row: str
-    columns: dict[str, pl.DataType | type[pl.DataType]]
+    columns: Mapping[str, _Type]
+
+    @property
+    def schema(self) -> dict[str, pl.DataType | type[pl.DataType]]:
+        """A schema that fits; ids are whole numbers."""
+        return {name: _example(dtype) for name, dtype in self.columns.items()}
 
     def check(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return ``frame`` unchanged if its columns and types are exactly this contract's.
@@ -76,7 +98,7 @@ class Contract:
         problems += [
             f"{name} is {got[name]}, expected {dtype}"
             for name, dtype in self.columns.items()
-            if name in got and got[name] != dtype
+            if name in got and not _is(got[name], dtype)
         ]
         if problems:
             msg = f"{self.name}: {'; '.join(problems)}. Expected columns: {list(self.columns)}"
@@ -84,12 +106,22 @@ class Contract:
         return frame.select(list(self.columns))
 
 
+def _is(got: pl.DataType, expected: _Type) -> bool:
+    if isinstance(expected, AnyId):
+        return got == pl.Int64 or isinstance(got, pl.String)
+    return got == expected
+
+
+def _example(expected: _Type) -> pl.DataType | type[pl.DataType]:
+    return pl.Int64 if isinstance(expected, AnyId) else expected
+
+
 EVENTS = Contract(
     name="events",
     row="one event: what a session did with an item, and when",
-    columns={"session": pl.String, "ts": pl.Int64, "item": pl.String, "kind": pl.String},
+    columns={"session": ID, "ts": pl.Int64, "item": ID, "kind": KIND, "file": pl.UInt16},
 )
-"""``ts`` is milliseconds since 1970-01-01 UTC; ``kind`` is an :class:`EventKind`."""
+"""``ts`` is milliseconds since 1970-01-01 UTC; ``file`` numbers the files in the order they are read."""
 
 REJECTED = Contract(
     name="rejected",
@@ -101,17 +133,18 @@ REJECTED = Contract(
         "content": pl.String,
     },
 )
-"""``position`` counts lines from 1; ``content`` is cut at 200 characters."""
+"""``position`` counts lines from 1 and is null for a duplicate; ``content`` is cut at 200 characters."""
 
 SESSIONS = Contract(
     name="sessions",
     row="one session that survived the filters, and the split it lies in whole",
     columns={
-        "session": pl.String,
+        "session": ID,
         "split": pl.String,
         "first_ts": pl.Int64,
         "last_ts": pl.Int64,
         "clicks": pl.Int32,
+        "carted_clicks": pl.Int32,
         "ordered_clicks": pl.Int32,
     },
 )
@@ -119,7 +152,7 @@ SESSIONS = Contract(
 ITEMS = Contract(
     name="items",
     row="one item of the catalogue, as training knows it",
-    columns={"index": pl.Int32, "item": pl.String, "train_clicks": pl.Int64},
+    columns={"index": pl.Int32, "item": ID, "train_clicks": pl.Int64},
 )
 
 LEARNING_CURVES = Contract(

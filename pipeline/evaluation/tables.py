@@ -54,4 +54,4 @@ def metric_rows(
                 "higher_is_better": HIGHER_IS_BETTER[metric],
             }
         )
-    return pl.DataFrame(rows, schema=OFFLINE_METRICS.columns)
+    return pl.DataFrame(rows, schema=OFFLINE_METRICS.schema)

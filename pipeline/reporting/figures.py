@@ -26,24 +26,24 @@ KPI_LABELS = {
     "units_per_exposure": "units per exposure",
 }
 
-_INK = "#010203"
+INK = "#010203"
 """Stands for the page's text colour, which a dark page changes; see :func:`as_svg`."""
 
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-_COLOURS = ("#3b7dd8", "#17a398", "#e0a100", "#e4572e", "#a24bc4", "#6b8e23", "#d6488e", "#7a6a53")
-_STYLE: Any = {
+COLOURS = ("#3b7dd8", "#17a398", "#e0a100", "#e4572e", "#a24bc4", "#6b8e23", "#d6488e", "#7a6a53")
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "paretoscope",
     "font.family": "sans-serif",
     "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.titlesize": 10.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "legend.frameon": False,
 }
 
@@ -62,7 +62,7 @@ def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figu
     """
     columns = min(2, len(hypotheses))
     rows = math.ceil(len(hypotheses) / columns)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.4 * columns, 3.5 * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
         for ax in axes.flat[len(hypotheses) :]:
@@ -92,13 +92,13 @@ def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
             100 * (point["rate"] / base - 1),
             yerr=100 * 1.96 * (point["standard_error"] or 0.0) / base,
             fmt="o",
-            color=_COLOURS[number % len(_COLOURS)],
+            color=COLOURS[number % len(COLOURS)],
             capsize=3,
             label=point["group"],
         )
     x = np.linspace(0, max(point["x"] for point in points), 50)
     fitted = 1 / (1 + np.exp(-(hypothesis["intercept"] + hypothesis["slope"] * x)))
-    ax.plot(100 * x, 100 * (fitted / base - 1), color=_INK, linewidth=1.5)
+    ax.plot(100 * x, 100 * (fitted / base - 1), color=INK, linewidth=1.5)
     ax.legend(fontsize=8, handletextpad=0.2, borderaxespad=0.1)
 
 
@@ -107,12 +107,12 @@ def front_picture(
 ) -> Figure:
     """The front in metric space, with the traffic plan's groups on it."""
     places = {group["preference_id"]: group["name"] for group in groups}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         ax = figure.subplots()
         ordered = sorted(points, key=lambda point: point["recall"])
         kept = [point for point in ordered if not point["dominated"]]
-        ax.plot([p["recall"] for p in kept], [p["order_density"] for p in kept], color=_COLOURS[0])
+        ax.plot([p["recall"] for p in kept], [p["order_density"] for p in kept], color=COLOURS[0])
         for point in ordered:
             name = places.get(point["preference_id"])
             ax.plot(
@@ -120,8 +120,8 @@ def front_picture(
                 point["order_density"],
                 marker="o",
                 markersize=9 if name else 5,
-                color=_COLOURS[0] if not point["dominated"] else "none",
-                markeredgecolor=_COLOURS[0],
+                color=COLOURS[0] if not point["dominated"] else "none",
+                markeredgecolor=COLOURS[0],
             )
             if name:
                 place = (point["recall"], point["order_density"])
@@ -136,7 +136,7 @@ def front_picture(
 def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
     """Loss of each objective after every epoch, on train and validation."""
     objectives = list(dict.fromkeys(point["objective"] for point in curves))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.0 * len(objectives), 2.8), layout="constrained")
         axes = figure.subplots(1, len(objectives), squeeze=False)
         for ax, objective in zip(axes.flat, objectives, strict=True):
@@ -146,7 +146,7 @@ def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
                     [p["epoch"] for p in line],
                     [p["loss"] for p in line],
                     marker=".",
-                    color=_COLOURS[number],
+                    color=COLOURS[number],
                     label=split,
                 )
             ax.set_title(f"{objective} loss")
@@ -159,16 +159,16 @@ def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
 def as_svg(figure: Figure) -> str:
     """The figure as an SVG element that takes its ink from the page's text colour."""
     stream = io.StringIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(stream, format="svg", transparent=True, metadata=_NO_METADATA)
     svg = stream.getvalue()
-    return svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    return svg[svg.index("<svg") :].replace(INK, "currentColor")
 
 
 def as_markdown(figure: Figure, words: str) -> str:
     """The figure as a Markdown image that carries its bytes, for the Dagster UI."""
     stream = io.BytesIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(
             stream, format="png", dpi=110, facecolor="white", metadata={"Software": None}
         )

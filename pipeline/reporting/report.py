@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import polars as pl
 
+from pipeline.reporting.data_card import data_card_markdown, data_card_picture
 from pipeline.reporting.figures import (
     KPI_LABELS,
     as_svg,
@@ -45,7 +46,8 @@ def build_report(
         hypotheses: :meth:`RegressionEstimate.as_dict` of each.
         tables: ``offline_metrics``, ``pareto_front``, ``group_kpis`` and ``learning_curves``.
         documents: ``front`` (its summary), ``plan``, ``origin`` (of the log), ``events`` and
-            ``sessions`` (counts), ``ingestion``, ``training`` and ``provenance``.
+            ``sessions`` (counts), ``profile`` (of both), ``ingestion``, ``training`` and
+            ``provenance``.
     """
     cutoff = int(tables["offline_metrics"]["cutoff"].drop_nulls()[0])
     return {
@@ -61,7 +63,7 @@ def build_report(
         "group_kpis": tables["group_kpis"].to_dicts(),
         "training": documents["training"],
         "learning_curves": tables["learning_curves"].to_dicts(),
-        "data": {"events": documents["events"], "sessions": documents["sessions"]},
+        "data": {name: documents[name] for name in ("events", "sessions", "profile")},
         "parameters": study.as_dict(),
         "provenance": documents["provenance"],
     }
@@ -103,9 +105,12 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
     environment.filters["p_value"] = p_value
     environment.filters["number"] = number
     environment.filters["per_cent"] = per_cent
-    pictures = _pictures(report)
+    pictures, data = _pictures(report), report["data"]
+    card = data_card_markdown(data["profile"], data["events"], data["sessions"])
     for template, name in (("report.html", "index.html"), ("report.md", "report.md")):
-        text = environment.get_template(template).render(report=report, pictures=pictures)
+        text = environment.get_template(template).render(
+            report=report, pictures=pictures, data_card=card
+        )
         (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -133,5 +138,6 @@ def _pictures(report: dict[str, Any]) -> dict[str, str]:
         "hypotheses": hypothesis_panels(report["hypotheses"], report["cutoff"]),
         "front": front_picture(report["front"]["points"], groups, report["cutoff"]),
         "learning_curves": learning_curves_picture(report["learning_curves"]),
+        "data": data_card_picture(report["data"]["profile"]),
     }
     return {name: as_svg(figure) for name, figure in figures.items()}

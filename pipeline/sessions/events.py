@@ -1,114 +1,171 @@
-"""From raw rows to canonical events; what is set aside is counted under a reason."""
+"""From raw files to canonical events; what is set aside is counted under a reason.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+The files are read by pieces on all cores, the pieces are sorted into partitions by their sessions,
+and each partition is put in order, freed of repeated rows and written. Memory holds a few pieces,
+events up to a limit (beyond it they wait on disk) and one partition a core.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from pipeline.errors import DataError
-from pipeline.schemas import EARLIEST_TS, EVENTS, LATEST_TS, REJECTED
-from pipeline.sessions.jdata import read_jdata
-from pipeline.sessions.otto import read_otto
-from pipeline.sessions.raw import DELIBERATE, RawRows, Reason
-from pipeline.study import DatasetFormat
+from pipeline.schemas import EVENTS, REJECTED
+from pipeline.sessions.adapters.formats import files_of
+from pipeline.sessions.ordering import Partitions, by_time, repeated
+from pipeline.sessions.parallel import in_order
+from pipeline.sessions.progress import shown
+from pipeline.sessions.raw import CONTENT_LIMIT, InputFile, Reason, Task, judge
+from pipeline.sessions.reading import BLOCK_BYTES
+from pipeline.sessions.tables import TableWriter
+from pipeline.sessions.tally import Tally
+from pipeline.sessions.visits import cut_by_inactivity
+from pipeline.storage import write_json
+from pipeline.study import DatasetSection, Duplicates
+
+_EVENTS_BYTES_IN_MEMORY = 512 << 20
+_RAW_BYTES_A_PARTITION = 128 << 20
+_FEWEST_PARTITIONS = 4
+"""So that a small file, too, keeps several cores busy."""
+
+_UNPACKED_BYTES = 8
+"""What a byte of a packed file is taken to become."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedEvents:
-    """Canonical events, sorted by session and time, and the rows that were set aside."""
+class _Piece(NamedTuple):
+    """A piece of a file, judged."""
+
+    source: str
+    events: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+class _Finished(NamedTuple):
+    """A partition as it is written, and its repeated rows."""
 
     events: pl.DataFrame
     rejected: pl.DataFrame
 
-    def summary(self) -> dict[str, Any]:
-        """Counts of events by kind and of rejected rows by reason."""
-        kinds = self.events.group_by("kind").len().sort("kind")
-        reasons = self.rejected.group_by("reason").len().sort("len", "reason", descending=True)
-        return {
-            "events": self.events.height,
-            "sessions": self.events["session"].n_unique(),
-            "items": self.events["item"].n_unique(),
-            "kinds": dict(kinds.iter_rows()),
-            "rejected": self.rejected.height,
-            "rejected_by_reason": dict(reasons.iter_rows()),
-        }
 
+def write_events(
+    dataset: DatasetSection,
+    path: Path,
+    folder: Path,
+    *,
+    max_rejected_share: float,
+    partitions: int | None = None,
+) -> dict[str, Any]:
+    """Read raw data into ``folder``, which exists and is empty.
 
-def read_events(
-    path: Path, dataset_format: DatasetFormat, *, max_rejected_share: float
-) -> PreparedEvents:
-    """Read raw data of a named format into canonical events.
+    Writes ``events.parquet`` (sessions in the order of their hash, each in order of time),
+    ``rejected.parquet`` and ``summary.json``.
+
+    Args:
+        dataset: What the raw data is.
+        path: The file or folder it lies in.
+        folder: Where the events go.
+        max_rejected_share: Share of unusable rows above which the data is refused.
+        partitions: How many there are in memory one after another; chosen by the size if None.
+            The result is the same for any number.
+
+    Returns:
+        The summary: counts of sessions, of events by kind, and of rejected rows by reason.
 
     Raises:
-        DataError: if nothing is usable or the rejected share exceeds ``max_rejected_share``.
+        DataError: if a file cannot be read, nothing is usable, too much is rejected, or the counts
+            are not the expected ones.
     """
-    prepared = accept(_adapter(dataset_format)(path))
-    _check_share(prepared, path, max_rejected_share)
-    return prepared
-
-
-def accept(rows: RawRows) -> PreparedEvents:
-    """Sort an adapter's rows into events and rejections; every row ends in exactly one."""
-    raw = rows.event_frame()
-    in_range = pl.col("ts").is_between(EARLIEST_TS, LATEST_TS, closed="left")
-    duplicate = ~pl.struct(list(EVENTS.columns)).is_first_distinct()
-    reason = (
-        pl.when(~in_range)
-        .then(pl.lit(Reason.TIME_OUT_OF_RANGE.value))
-        .when(duplicate)
-        .then(pl.lit(Reason.DUPLICATE.value))
+    files = files_of(dataset, path)
+    raw_bytes = _raw_bytes(files)
+    spill = folder / "spill"
+    parts = Partitions(
+        partitions or _number_of_partitions(raw_bytes), spill, memory_bytes=_EVENTS_BYTES_IN_MEMORY
     )
-    judged = raw.with_columns(reason=reason)
-    refused = judged.filter(pl.col("reason").is_not_null()).select(
-        "source", "position", "reason", content=pl.concat_str(list(EVENTS.columns), separator=",")
+    sources = [file.path.name for file in files]
+    tally = Tally(
+        dataset=str(path),
+        max_rejected_share=max_rejected_share,
+        files=dict.fromkeys(sources, 0),
     )
-    events = (
-        judged.filter(pl.col("reason").is_null())
-        .select(list(EVENTS.columns))
-        .sort("session", "ts", maintain_order=True)
-    )
-    return PreparedEvents(
-        events=EVENTS.check(events),
-        rejected=REJECTED.check(pl.concat([rows.rejected_frame(), refused])),
-    )
+    with TableWriter(folder / "rejected.parquet", REJECTED) as rejected:
+        # A refusal of the data ends the threads, too, before it leaves this function.
+        with closing(in_order(_pieces(files))) as pieces:
+            for piece in shown(pieces, raw_bytes // BLOCK_BYTES + len(files), "reading"):
+                tally.count_read(piece.source, piece.events, piece.rejected)
+                rejected.write(piece.rejected)
+                parts.add(piece.events)
+        finish = partial(_finish, dataset=dataset, sources=sources)
+        with TableWriter(folder / "events.parquet", EVENTS) as events:
+            finished = in_order(partial(finish, part) for part in parts.close())
+            for done in shown(finished, parts.number, "ordering"):
+                tally.count_rejected(done.rejected)
+                tally.count_written(done.events)
+                rejected.write(done.rejected)
+                events.write(done.events)
+    shutil.rmtree(spill, ignore_errors=True)
+    tally.check()
+    if dataset.expected is not None:
+        tally.check_expected(dataset.expected)
+    summary = tally.summary()
+    write_json(folder / "summary.json", summary)
+    return summary
 
 
-def _adapter(dataset_format: DatasetFormat) -> Callable[[Path], RawRows]:
-    match dataset_format:
-        case DatasetFormat.OTTO:
-            return read_otto
-        case DatasetFormat.JDATA:
-            return read_jdata
-        case _:
-            assert_never(dataset_format)
-
-
-def _check_share(prepared: PreparedEvents, path: Path, limit: float) -> None:
-    deliberate = [reason.value for reason in DELIBERATE]
-    faulty = prepared.rejected.filter(~pl.col("reason").is_in(deliberate))
-    total = prepared.events.height + faulty.height
-    if not prepared.events.height:
-        msg = f"{path} holds no usable event ({_reasons(faulty)}); is dataset.format right?"
-        raise DataError(msg)
-    if faulty.height > limit * total:
-        msg = (
-            f"{path}: {faulty.height} of {total} rows are unusable ({_reasons(faulty)}); at most "
-            f"{limit:.1%} are accepted. Repair the data, or raise sessions.max_rejected_share"
+def _raw_bytes(files: list[InputFile]) -> int:
+    try:
+        return sum(
+            file.path.stat().st_size
+            * (_UNPACKED_BYTES if file.path.suffix in {".gz", ".zst", ".parquet"} else 1)
+            for file in files
         )
-        raise DataError(msg)
+    except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
+        msg = f"cannot read the raw data: {error}; is dataset.path right?"
+        raise DataError(msg) from error
 
 
-def _reasons(faulty: pl.DataFrame) -> str:
-    """The reasons with their counts and the first place of each."""
-    firsts = (
-        faulty.group_by("reason")
-        .agg(pl.len(), pl.col("source").first(), pl.col("position").first())
-        .sort("len", "reason", descending=True)
+def _number_of_partitions(raw_bytes: int) -> int:
+    return max(_FEWEST_PARTITIONS, -(-raw_bytes // _RAW_BYTES_A_PARTITION))
+
+
+def _pieces(files: list[InputFile]) -> Iterator[Callable[[], _Piece]]:
+    for number, file in enumerate(files):
+        for task in file.tasks():
+            yield partial(_read, task, file, number)
+
+
+def _read(task: Task, file: InputFile, number: int) -> _Piece:
+    events, rejected = judge(task(), file.kinds)
+    events = events.with_columns(file=pl.lit(number, dtype=pl.UInt16))
+    return _Piece(file.path.name, events, rejected)
+
+
+def _finish(
+    part: Callable[[], pl.DataFrame], *, dataset: DatasetSection, sources: list[str]
+) -> _Finished:
+    """One partition in its final order."""
+    events = by_time(part())
+    rejected = pl.DataFrame(schema=REJECTED.schema)
+    if dataset.duplicates is Duplicates.REJECT:
+        again = repeated(events)
+        if again.any():
+            rejected = _duplicates(events.filter(again), sources)
+            events = events.filter(~again)
+    if dataset.knows_users_only:
+        events = cut_by_inactivity(events, dataset.inactivity_minutes)
+    return _Finished(events.select(list(EVENTS.columns)), rejected)
+
+
+def _duplicates(rows: pl.DataFrame, sources: list[str]) -> pl.DataFrame:
+    names = pl.Series(sources, dtype=pl.String)
+    content = pl.concat_str(pl.col("session", "ts", "item", "kind").cast(pl.String), separator=",")
+    return rows.select(
+        source=pl.lit(names).gather(pl.col("file")),
+        position=pl.lit(None, dtype=pl.Int64),
+        reason=pl.lit(Reason.DUPLICATE.value),
+        content=content.str.head(CONTENT_LIMIT),
     )
-    texts = [
-        f"{reason}: {count}, first in {source} line {position}"
-        for reason, count, source, position in firsts.iter_rows()
-    ]
-    return "; ".join(texts) or "no rows at all"

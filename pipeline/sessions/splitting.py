@@ -1,58 +1,85 @@
 """Which sessions are for training, validation and test: a split by time that does not leak.
 
-A session belongs to the part of the data it lies in whole. A session that straddles a cut is
-dropped and counted: nothing in train happened after the cut, and no test session began before it.
+A session lies in one part whole. What becomes of one that begins before a cut and ends after it is
+a named rule; by default it is dropped and counted, so that nothing in train happened after the cut
+and no test session began before it.
 """
 
-import polars as pl
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.schemas import DAY_MS, Split
+from pipeline.study import Straddling
 
-STRADDLES = "straddles"
+Ints = NDArray[np.int64]
+
+PARTS = tuple(Split)
+"""A session's part is a place in this tuple, or :data:`STRADDLES`."""
+
+STRADDLES = len(PARTS)
 
 
-def assign_splits(
-    events: pl.DataFrame, *, test_days: float, validation_days: float
-) -> pl.DataFrame:
-    """One row a session: first and last time of any of its events, and its split.
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """The first moments of the validation and of the test part, milliseconds UTC."""
 
-    The test part is the last ``test_days`` of the data, the validation part the
-    ``validation_days`` before it. ``split`` is a :class:`Split` or ``"straddles"``.
+    validation_from: int
+    test_from: int
+
+
+def cuts_before(end: int, *, test_days: float, validation_days: float) -> Cuts:
+    """The test part is the ``test_days`` before ``end``, the validation part those before it."""
+    test_from = end - round(test_days * DAY_MS)
+    return Cuts(test_from - round(validation_days * DAY_MS), test_from)
+
+
+def check_reach(cuts: Cuts, *, start: int, end: int) -> None:
+    """Whether the data, which lasts from ``start`` to ``end``, reaches back beyond both parts.
 
     Raises:
-        DataError: if the data does not reach back beyond the two parts.
+        DataError: if it does not.
     """
-    end = _time(events, "max") + 1
-    test_from = end - round(test_days * DAY_MS)
-    validation_from = test_from - round(validation_days * DAY_MS)
-    if validation_from <= (start := _time(events, "min")):
+    if cuts.validation_from <= start:
         msg = (
-            f"the data covers {(end - start) / DAY_MS:.2f} days, not more than "
-            f"sessions.test_days + sessions.validation_days = {test_days + validation_days}; "
-            "shorten them so that training data remains"
+            f"the data covers {(end - start) / DAY_MS:.2f} days, and the test and validation parts "
+            f"take {(end - cuts.validation_from) / DAY_MS:.2f}; shorten sessions.test_days or "
+            "sessions.validation_days so that training data remains"
         )
         raise DataError(msg)
-    first, last = pl.col("first_ts"), pl.col("last_ts")
-    split = (
-        pl.when(first >= test_from)
-        .then(pl.lit(Split.TEST.value))
-        .when((first >= validation_from) & (last < test_from))
-        .then(pl.lit(Split.VALIDATION.value))
-        .when(last < validation_from)
-        .then(pl.lit(Split.TRAIN.value))
-        .otherwise(pl.lit(STRADDLES))
-    )
-    return (
-        events.group_by("session", maintain_order=True)
-        .agg(first_ts=pl.col("ts").min(), last_ts=pl.col("ts").max())
-        .with_columns(split=split)
-    )
 
 
-def _time(events: pl.DataFrame, which: str) -> int:
-    value = events.select(getattr(pl.col("ts"), which)()).item()
-    if value is None:
-        msg = "there are no events to split"
-        raise DataError(msg)
-    return int(value)
+def parts_of(begin: Ints, end: Ints, cuts: Cuts, straddling: Straddling) -> NDArray[np.int8]:
+    """The part of each session, a place in :data:`PARTS` or :data:`STRADDLES`.
+
+    Args:
+        begin: When each session begins, milliseconds UTC.
+        end: When it ends, inclusive.
+        cuts: Where the parts begin.
+        straddling: What becomes of a session whose beginning and end lie in two parts.
+    """
+    bounds = np.array([cuts.validation_from, cuts.test_from])
+    first = np.searchsorted(bounds, begin, side="right")
+    last = np.searchsorted(bounds, end, side="right")
+    match straddling:
+        case Straddling.LATER:
+            part = last
+        case Straddling.EARLIER | Straddling.TRIM:
+            part = first
+        case Straddling.DROP:
+            part = np.where(first == last, first, STRADDLES)
+    return part.astype(np.int8)
+
+
+def within_first_part(ts: Ints, begin: Ints, cuts: Cuts) -> NDArray[np.bool_]:
+    """Which events lie in the part their session begins in; the others are trimmed off.
+
+    Args:
+        ts: Time of each event.
+        begin: When its session begins.
+        cuts: Where the parts begin.
+    """
+    bounds = np.array([cuts.validation_from, cuts.test_from])
+    return np.searchsorted(bounds, ts, side="right") == np.searchsorted(bounds, begin, side="right")

@@ -1,7 +1,7 @@
 """The token store: one safetensors file a study, memory-mapped.
 
-Layout: for each split, ``<split>.items`` (int32), ``<split>.ordered`` (uint8) and
-``<split>.offsets`` (int64), as :class:`models.tokens.SessionTokens` describes them, and
+Layout: for each split, ``<split>.items`` (int32), ``<split>.ordered`` and ``<split>.carted`` (uint8)
+and ``<split>.offsets`` (int64), as :class:`models.tokens.SessionTokens` describes them, and
 ``<split>.ts`` (int64, milliseconds UTC), the time of every click. The format is 8 bytes of header
 length (little endian), a JSON header, and the arrays one after another; any safetensors reader
 opens it.
@@ -13,36 +13,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from models.tokens import SessionTokens
 from pipeline.errors import DataError
 from pipeline.schemas import Split
 
-_DTYPES = {"I32": np.int32, "U8": np.uint8, "I64": np.int64}
-
-
-def write_tokens(
-    tokens: dict[Split, SessionTokens], times: dict[Split, NDArray[np.int64]], path: Path
-) -> None:
-    """Write the tokens of all splits, and the times of their clicks, to one file."""
-    arrays: dict[str, NDArray[Any]] = {}
-    for split, part in tokens.items():
-        arrays[f"{split}.items"] = np.ascontiguousarray(part.items)
-        arrays[f"{split}.ordered"] = np.ascontiguousarray(part.ordered)
-        arrays[f"{split}.offsets"] = np.ascontiguousarray(part.offsets)
-        arrays[f"{split}.ts"] = np.ascontiguousarray(times[split])
-    save_file(arrays, path)
+DTYPES = {"I32": np.int32, "U8": np.uint8, "I64": np.int64}
 
 
 def open_tokens(path: Path, split: Split) -> SessionTokens:
     """Map one split's tokens into memory; nothing is read until it is used.
 
     Raises:
-        DataError: if the file is not a token store or lacks the split.
+        DataError: if the file is not a token store, lacks the split, or contradicts itself.
     """
-    items, ordered, offsets = _open(path, split, ("items", "ordered", "offsets"))
-    return SessionTokens(items=items, ordered=ordered, offsets=offsets)
+    names = ("items", "ordered", "carted", "offsets")
+    items, ordered, carted, offsets = _open(path, split, names)
+    sound = len(offsets) and offsets[0] == 0 and offsets[-1] == len(items)
+    if not (sound and len(items) == len(ordered) == len(carted)):
+        msg = f"{path}: the arrays of split {split} do not fit. Materialise 'sessions' anew"
+        raise DataError(msg)
+    return SessionTokens(items=items, ordered=ordered, carted=carted, offsets=offsets)
 
 
 def open_times(path: Path, split: Split) -> NDArray[np.int64]:
@@ -72,7 +63,7 @@ def _open(path: Path, split: Split, names: tuple[str, ...]) -> list[NDArray[Any]
 
 
 def _map(path: Path, base: int, entry: dict[str, Any]) -> NDArray[Any]:
-    dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
+    dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
     if 0 in shape:
         return np.empty(shape, dtype=dtype)
     return np.memmap(

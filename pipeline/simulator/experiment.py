@@ -63,7 +63,9 @@ def _replay(
         recommender,
         plan,
         tokens=open_tokens(store, Split.TEST),
-        names=sessions.filter(pl.col("split") == Split.TEST.value)["session"].to_list(),
+        names=sessions.filter(pl.col("split") == Split.TEST.value)["session"]
+        .cast(pl.String)
+        .to_list(),
         times=open_times(store, Split.TEST),
         seed=study.study.seed,
     )

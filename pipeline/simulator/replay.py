@@ -77,7 +77,7 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
             "ordered": ordered,
             "units": units_bought(ordered, rng).astype(np.int32),
         },
-        schema=EXPOSURES.columns,
+        schema=EXPOSURES.schema,
     )
     return EXPOSURES.check(exposures)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from assets.definitions import defs, retrain_weekly
-from pipeline.quality import RULES
+from pipeline.quality.rules import RULES
 
 CHAIN = {
     "raw_events": set(),

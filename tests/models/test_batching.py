@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from models.batching import make_batch, ordered_batches, shuffled_batches
 from models.tokens import SessionTokens
 
-tuples = st.tuples(st.integers(0, 9), st.integers(0, 1))
+tuples = st.tuples(st.integers(0, 9), st.integers(0, 1), st.integers(0, 1))
 written_sessions = st.lists(st.lists(tuples, min_size=2, max_size=9), min_size=1, max_size=30)
 quick = settings(max_examples=50, deadline=None)
 
@@ -20,37 +20,39 @@ def sessions_of_lengths(lengths):
 
 
 def real_rows(batch):
-    """(inputs, targets, ordered) of each session of a batch, without padding."""
-    rows = []
-    for row, real_T in enumerate(batch.real_BT):
-        parts = (batch.inputs_BT[row], batch.targets_BT[row], batch.ordered_BT[row])
-        rows.append(tuple(part[real_T].tolist() for part in parts))
-    return rows
+    """(inputs, targets, ordered, carted) of each session of a batch, without padding."""
+    parts = (batch.inputs_BT, batch.targets_BT, batch.ordered_BT, batch.carted_BT)
+    return [
+        tuple(part[row][real_T].tolist() for part in parts)
+        for row, real_T in enumerate(batch.real_BT)
+    ]
 
 
 def slow_row(session, max_length):
     """The same from one written session: the last L + 1 clicks, read pair by pair."""
     window = session[-(max_length + 1) :]
     return (
-        [item for item, _ in window[:-1]],
-        [item for item, _ in window[1:]],
-        [float(ordered) for _, ordered in window[1:]],
+        [item for item, _, _ in window[:-1]],
+        [item for item, _, _ in window[1:]],
+        [float(ordered) for _, ordered, _ in window[1:]],
+        [float(carted) for _, _, carted in window[1:]],
     )
 
 
-def test_target_is_the_next_click_with_its_own_order_label():
-    tokens = SessionTokens.of([[(4, 1), (7, 0), (2, 1)]])
+def test_target_is_the_next_click_with_its_own_labels():
+    tokens = SessionTokens.of([[(4, 1, 1), (7, 0, 1), (2, 1, 0)]])
 
     batch = make_batch(tokens, np.array([0]), max_length=10)
 
     assert batch.inputs_BT.tolist() == [[4, 7]]
     assert batch.targets_BT.tolist() == [[7, 2]]
     assert batch.ordered_BT.tolist() == [[0.0, 1.0]]  # the first click's 1 is nobody's label
+    assert batch.carted_BT.tolist() == [[1.0, 0.0]]
     assert batch.real_BT.tolist() == [[True, True]]
 
 
 def test_shorter_sessions_are_padded_after_their_real_positions():
-    tokens = SessionTokens.of([[(4, 0), (7, 1)], [(1, 1), (2, 1), (3, 1), (5, 0)]])
+    tokens = SessionTokens.of([[(4, 0), (7, 1, 1)], [(1, 1), (2, 1), (3, 1), (5, 0, 1)]])
 
     batch = make_batch(tokens, np.array([1, 0]), max_length=10)
 
@@ -58,6 +60,7 @@ def test_shorter_sessions_are_padded_after_their_real_positions():
     assert batch.inputs_BT.tolist() == [[1, 2, 3], [4, 0, 0]]
     assert batch.targets_BT.tolist() == [[2, 3, 5], [7, 0, 0]]
     assert batch.ordered_BT.tolist() == [[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+    assert batch.carted_BT.tolist() == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     assert batch.real_BT.tolist() == [[True, True, True], [True, False, False]]
 
 
@@ -72,12 +75,13 @@ def test_truncation_keeps_the_last_clicks_with_their_labels():
 
 
 def test_a_session_of_one_click_has_no_position():
-    tokens = SessionTokens.of([[(4, 1)], [(5, 0), (6, 1)]])
+    tokens = SessionTokens.of([[(4, 1, 1)], [(5, 0), (6, 1, 1)]])
 
     batch = make_batch(tokens, np.array([0, 1]), max_length=3)
 
     assert batch.real_BT.tolist() == [[False], [True]]
     assert batch.ordered_BT.tolist() == [[0.0], [1.0]]
+    assert batch.carted_BT.tolist() == [[0.0], [1.0]]
 
 
 @quick

@@ -94,6 +94,7 @@ def test_no_field_is_left_out_above():
         (ModelConfig, "width", "64"),
         (ModelConfig, "width", 64.0),
         (TrainingConfig, "objectives", (Objective.CLICK,)),
+        (TrainingConfig, "objectives", tuple(Objective)),
         (TrainingConfig, "objectives", ("click", "distortion")),
         (TrainingConfig, "loss_scales", (1.0, 0.0)),
         (TrainingConfig, "preference_concentration", (0.0, 0.5)),

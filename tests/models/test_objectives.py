@@ -1,4 +1,5 @@
 import math
+from itertools import permutations
 
 import pytest
 import torch
@@ -8,9 +9,9 @@ from hypothesis import strategies as st
 from models.configuration import ModelConfig, Objective
 from models.network import build_model
 from models.objectives import (
+    label_loss,
     non_uniformity,
     objective_losses,
-    order_loss,
     sampled_softmax_loss,
     scalarised_loss,
     session_means,
@@ -44,7 +45,7 @@ def test_sampled_softmax_by_hand(target, negatives, is_target, expected):
 
 
 @pytest.mark.parametrize(
-    ("score", "ordered", "expected"),
+    ("score", "label", "expected"),
     [
         (0.0, 1.0, log(2)),
         (0.0, 0.0, log(2)),
@@ -53,10 +54,10 @@ def test_sampled_softmax_by_hand(target, negatives, is_target, expected):
         (-200.0, 1.0, 200.0),
         (-200.0, 0.0, 0.0),
     ],
-    ids=["even-ordered", "even-not", "likely-ordered", "likely-not", "miss", "sure"],
+    ids=["even-yes", "even-no", "likely-yes", "likely-no", "miss", "sure"],
 )
-def test_order_loss_by_hand(score, ordered, expected):
-    loss_P = order_loss(torch.tensor([score]), torch.tensor([ordered]))
+def test_label_loss_by_hand(score, label, expected):
+    loss_P = label_loss(torch.tensor([score]), torch.tensor([label]))
 
     assert loss_P.tolist() == pytest.approx([expected], rel=1e-6, abs=1e-6)
 
@@ -143,16 +144,13 @@ def test_long_and_short_sessions_weigh_the_same():
     assert losses_PO.grad[:, 0].tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
 
 
-@pytest.mark.parametrize(
-    "objectives",
-    [(Objective.CLICK, Objective.ORDER), (Objective.ORDER, Objective.CLICK)],
-    ids=["click-order", "order-click"],
-)
+@pytest.mark.parametrize("objectives", permutations(Objective, 2), ids="-".join)
 def test_objective_losses_equal_explicit_loops(objectives):
     config = ModelConfig(width=4, layers=1, heads=1)
     model = build_model(config, n_items=6, n_objectives=2, seed=3)
     hidden_PD = 10 * torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
-    targets, ordered, negatives = [0, 5, 2, 2, 1], [1, 0, 0, 1, 1], [2, 4, 2, 0]
+    targets, negatives = [0, 5, 2, 2, 1], [2, 4, 2, 0]
+    ordered, carted = [1, 0, 0, 1, 1], [1, 1, 0, 0, 1]
 
     with torch.no_grad():
         losses_PO = objective_losses(
@@ -160,6 +158,7 @@ def test_objective_losses_equal_explicit_loops(objectives):
             hidden_PD,
             targets_P=torch.tensor(targets),
             ordered_P=torch.tensor(ordered).float(),
+            carted_P=torch.tensor(carted).float(),
             negatives_N=torch.tensor(negatives),
             objectives=objectives,
         )
@@ -172,6 +171,7 @@ def test_objective_losses_equal_explicit_loops(objectives):
         by_hand = {
             Objective.CLICK: log(math.exp(target) + sum(map(math.exp, rivals))) - target,
             Objective.ORDER: -log(likely if ordered[row] else 1 - likely),
+            Objective.CART: -log(likely if carted[row] else 1 - likely),
         }
         expected = [by_hand[objective] for objective in objectives]
         assert losses_PO[row].tolist() == pytest.approx(expected, abs=1e-5)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from models.tokens import SessionTokens
 
-tuples = st.tuples(st.integers(0, 9), st.integers(0, 1))
+tuples = st.tuples(st.integers(0, 9), st.integers(0, 1), st.integers(0, 1))
 written_sessions = st.lists(st.lists(tuples, min_size=1, max_size=6), max_size=8)
 
 
@@ -16,6 +16,13 @@ def test_flat_arrays_hold_the_sessions_one_after_another():
     assert tokens.offsets.tolist() == [0, 2, 2 + 3]
     assert tokens.n_sessions == 2
     assert tokens.lengths.tolist() == [2, 3]
+
+
+def test_a_third_number_says_whether_the_item_was_put_into_the_cart():
+    tokens = SessionTokens.of([[(3, 0, 1), (5, 1)], [(2, 1, 0), (3, 0, 1)]])
+
+    assert tokens.ordered.tolist() == [0, 1, 1, 0]
+    assert tokens.carted.tolist() == [1, 0, 0, 1]
 
 
 def test_no_session_is_a_legal_set_of_tokens():
@@ -31,10 +38,8 @@ def test_slicing_by_offsets_gives_back_the_written_sessions(written):
     tokens = SessionTokens.of(written)
 
     slices = [slice(*tokens.offsets[row : row + 2]) for row in range(tokens.n_sessions)]
-    read = [
-        list(zip(tokens.items[part].tolist(), tokens.ordered[part].tolist(), strict=True))
-        for part in slices
-    ]
+    arrays = (tokens.items, tokens.ordered, tokens.carted)
+    read = [list(zip(*(array[part].tolist() for array in arrays), strict=True)) for part in slices]
 
     assert read == written
 
@@ -42,8 +47,6 @@ def test_slicing_by_offsets_gives_back_the_written_sessions(written):
 def test_arrays_have_the_types_the_token_store_writes():
     tokens = SessionTokens.of([[(1, 1)]])
 
-    assert (tokens.items.dtype, tokens.ordered.dtype, tokens.offsets.dtype) == (
-        np.int32,
-        np.uint8,
-        np.int64,
-    )
+    assert tokens.items.dtype == np.int32
+    assert tokens.ordered.dtype == tokens.carted.dtype == np.uint8
+    assert tokens.offsets.dtype == np.int64

@@ -91,16 +91,24 @@ def test_it_learns_that_each_item_is_followed_by_the_next():
     assert (scores.rank == 1).all()
     assert scores.click_loss.mean() < math.log(ITEMS) / 10  # log 10 is knowing nothing
     for split in ("train", "validation"):
-        for objective in Objective:
+        for objective in CONFIG.objectives:
             losses = curve(result, split, objective)
             assert losses[-1] < losses[0] / 4
 
 
-def test_more_order_weight_lifts_the_item_that_is_ordered():
+@pytest.mark.parametrize("objective", [Objective.ORDER, Objective.CART])
+def test_more_weight_on_a_label_lifts_the_item_that_has_it(objective):
     # after item 0, item 1 follows nine times of ten and is never ordered; item 2 always is
-    sessions = [[(0, 0), (2, 1) if n % 10 == 0 else (1, 0)] for n in range(200)]
+    followed = (2, 1, 0) if objective is Objective.ORDER else (2, 0, 1)  # … or put into the cart
+    sessions = [[(0, 0), followed if n % 10 == 0 else (1, 0)] for n in range(200)]
     tokens = SessionTokens.of(sessions)
-    config = replace(CONFIG, epochs=25, batch_sessions=20, learning_rate=0.03)
+    config = replace(
+        CONFIG,
+        objectives=(Objective.CLICK, objective),
+        epochs=25,
+        batch_sessions=20,
+        learning_rate=0.03,
+    )
 
     model = run(tokens, tokens, config=config).model
     grid = preference_grid(5)
@@ -164,7 +172,7 @@ def test_the_best_epoch_on_validation_is_kept():
         losses = [scale * o[1] + (c_o[0] + scale * c_o[1]) / 2 + c[0] for o, c_o, c in rows]
         best[scale] = losses.index(min(losses)) + 1
 
-    for number, objective in enumerate(Objective):
+    for number, objective in enumerate(CONFIG.objectives):
         means = [sum(row[number] for row in grid) / 3 for grid in rows]
         assert curve(result, "validation", objective) == pytest.approx(means, rel=1e-4)
     assert result.best_epoch == best[3]
@@ -202,7 +210,7 @@ def test_curves_are_unscaled():
 def test_validation_does_not_touch_the_training():
     one, other = run(validation=chains(n=5)), run(validation=chains(step=3, n=9))
 
-    for objective in Objective:
+    for objective in CONFIG.objectives:
         assert curve(one, "train", objective) == curve(other, "train", objective)
 
 

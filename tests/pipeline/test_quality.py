@@ -3,22 +3,21 @@
 import polars as pl
 import pytest
 
-from pipeline.quality import RULES, check_tables
-from pipeline.schemas import EVENTS, GROUP_KPIS, ITEMS, OFFLINE_METRICS, SESSIONS
+from pipeline.quality.rules import RULES
+from pipeline.quality.runner import check_tables
+from pipeline.schemas import GROUP_KPIS, ITEMS, OFFLINE_METRICS, SESSIONS
 
-CONTRACTS = {c.name: c for c in (EVENTS, SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS)}
+CONTRACTS = {c.name: c for c in (SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS)}
+TEXT_IDS = {"sessions": {"session": pl.String}, "items": {"item": pl.String}}
+SCHEMAS = {name: c.schema | TEXT_IDS.get(name, {}) for name, c in CONTRACTS.items()}
 TS = 1_757_000_000_000
 NAN = float("nan")
-YEAR_2000, YEAR_2100 = 946_684_800_000, 4_102_444_800_000
-
-
-def event(kind="click", **changes):
-    return {"session": "s1", "ts": TS, "item": "a", "kind": kind} | changes
 
 
 def session(name, split, day, **changes):
     times = {"first_ts": TS + 86_400_000 * day, "last_ts": TS + 86_400_000 * day + 60_000}
-    return {"session": name, "split": split, **times, "clicks": 2, "ordered_clicks": 1} | changes
+    clicks = {"clicks": 2, "carted_clicks": 0, "ordered_clicks": 1}
+    return {"session": name, "split": split, **times, **clicks} | changes
 
 
 def metric(name="recall", preference_id="p00", **changes):
@@ -41,7 +40,6 @@ def kpi(name, **changes):
     return {"group": "g1", "preference_id": "p00", "kpi": name, **sums, **pairs} | changes
 
 
-CLICK = event()
 TRAIN, VALIDATION, TEST = SPLITS = [
     session("s1", "train", 0),
     session("s2", "validation", 1),
@@ -62,28 +60,12 @@ CTR, CVR, SALE_RATE, UNITS = KPIS = [
     kpi("units_per_exposure", successes=12),  # of 10 exposures: units may exceed exposures
 ]
 GOOD = {
-    "events": {"events": [CLICK, event("order"), event(ts=YEAR_2000), event(ts=YEAR_2100 - 1)]},
     "sessions": {"sessions": SPLITS, "items": [ITEM_B, ITEM_A]},
     "offline_metrics": {"offline_metrics": METRICS},
     "group_kpis": {"group_kpis": KPIS},
 }
 
 BAD = [
-    ("events", [], {"events_not_empty": 0, "clicks_present": 1, "orders_present": 1}),
-    (
-        "events",
-        [CLICK, event("order"), event(session=""), event(item="")],
-        {"event_fields_present": 2},
-    ),
-    ("events", [CLICK, event("order"), event("view")], {"event_kinds_known": 1}),
-    (
-        "events",
-        [CLICK, event("order"), event(ts=YEAR_2000 - 1), event(ts=YEAR_2100)],
-        {"event_times_in_range": 2},
-    ),
-    ("events", [CLICK, CLICK, event("order")], {"events_unique": 1}),
-    ("events", [event("order"), event("cart")], {"clicks_present": 1}),
-    ("events", [CLICK, event("cart")], {"orders_present": 1}),
     ("sessions", [*SPLITS, session("s1", "test", 3)], {"sessions_unique_to_a_split": 1}),
     ("sessions", [*SPLITS, session("s4", "holdout", 3)], {"splits_known": 1}),
     ("sessions", [*SPLITS, session("s4", "test", 3, clicks=1)], {"sessions_have_two_clicks": 1}),
@@ -93,8 +75,10 @@ BAD = [
             *SPLITS,
             session("s4", "test", 3, ordered_clicks=3),
             session("s5", "test", 3, ordered_clicks=-1),
+            session("s6", "test", 3, carted_clicks=3),
+            session("s7", "test", 3, carted_clicks=-1),
         ],
-        {"ordered_clicks_within_clicks": 2},
+        {"ordered_clicks_within_clicks": 4},
     ),
     ("sessions", [*SPLITS, session("s4", "validation", 0)], {"splits_do_not_overlap_in_time": 1}),
     ("sessions", [*SPLITS, session("s4", "test", 1)], {"splits_do_not_overlap_in_time": 1}),
@@ -149,7 +133,6 @@ BAD = [
 ARTIFACT_OF = {table: artifact for artifact, tables in GOOD.items() for table in tables}
 
 NO_FIELD = {
-    "events": ["event_fields_present", "event_kinds_known", "events_unique"],
     "sessions": [
         "sessions_unique_to_a_split",
         "splits_known",
@@ -181,7 +164,7 @@ def check(folder, artifact, **changed):
     files = {}
     for table, rows in (GOOD[artifact] | changed).items():
         files[table] = folder / f"{table}.parquet"
-        pl.DataFrame(rows, schema=CONTRACTS[table].columns).write_parquet(files[table])
+        pl.DataFrame(rows, schema=SCHEMAS[table]).write_parquet(files[table])
     return check_tables(artifact, files)
 
 
@@ -217,8 +200,22 @@ def test_every_rule_on_tables_is_broken_by_one_of_the_bad_tables():
 @pytest.mark.parametrize("table", NO_FIELD)
 def test_a_row_without_any_field_breaks_every_rule_that_speaks_of_one(tmp_path, table):
     artifact = ARTIFACT_OF[table]
-    nothing = dict.fromkeys(CONTRACTS[table].columns)
+    nothing = dict.fromkeys(SCHEMAS[table])
 
     outcomes = check(tmp_path, artifact, **{table: [*GOOD[artifact][table], nothing]})
 
     assert broken(outcomes) == set(NO_FIELD[table])
+
+
+@pytest.mark.parametrize(
+    ("column", "rule"),
+    [
+        ("carted_clicks", "ordered_clicks_within_clicks"),
+        ("ordered_clicks", "ordered_clicks_within_clicks"),
+        ("last_ts", "splits_do_not_overlap_in_time"),
+    ],
+)
+def test_a_session_without_one_field_breaks_the_rule_that_speaks_of_it(tmp_path, column, rule):
+    rows = [*SPLITS, session("s4", "test", 3) | {column: None}]
+
+    assert broken(check(tmp_path, "sessions", sessions=rows)) == {rule}

@@ -10,8 +10,9 @@ import pytest
 from pipeline.errors import QualityError
 from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.quality import RULES, Outcome, check_experiment_log, check_tables, enforce, never
-from pipeline.schemas import EXPOSURES
+from pipeline.quality.rules import RULES, never
+from pipeline.quality.runner import Outcome, check_experiment_log, check_tables, enforce
+from pipeline.schemas import EXPOSURES, REJECTED
 
 PLAN = TrafficPlan(
     experiment="spring",
@@ -144,14 +145,27 @@ def test_a_refusal_names_every_blocking_rule_and_no_other():
     assert "few_echoes" not in str(error.value)
 
 
+def test_a_waived_rule_is_not_refused_and_every_other_one_is():
+    another = never("no_gaps", "no row is a gap", "rows", "gap")
+    outcomes = [found(BLOCKING, "r1"), found(another, "r2")]
+
+    with pytest.raises(QualityError) as error:
+        enforce(outcomes, waived={"no_ghosts"})
+
+    assert "no_gaps" in str(error.value)
+    assert "no_ghosts" not in str(error.value)
+    assert enforce(outcomes, waived={"no_ghosts", "no_gaps"}) == outcomes
+
+
 def test_rows_that_broke_a_rule_reach_the_user(tmp_path):
-    file = tmp_path / "events.parquet"
+    files = {name: tmp_path / f"{name}.parquet" for name in ("events", "rejected")}
     pl.DataFrame(
         {"session": ["s1"], "ts": [1_757_000_000_000], "item": ["a"], "kind": ["view"]}
-    ).write_parquet(file)
+    ).write_parquet(files["events"])
+    pl.DataFrame(schema=REJECTED.schema).write_parquet(files["rejected"])
 
     with pytest.raises(QualityError, match=r"event_kinds_known: .*'session': 's1'.*'kind': 'view'"):
-        enforce(check_tables("events", {"events": file}))
+        enforce(check_tables("events", files, {"max_rejected_share": 0.05}))
 
 
 def test_a_rule_that_cannot_run_is_an_error_and_not_a_pass(tmp_path):
@@ -163,9 +177,7 @@ def test_a_rule_that_cannot_run_is_an_error_and_not_a_pass(tmp_path):
 
 
 def test_naming_the_rules_does_not_import_great_expectations():
-    code = (
-        "import sys; from pipeline.quality import RULES; print('great_expectations' in sys.modules)"
-    )
+    code = "import sys; from pipeline.quality.rules import RULES; print('great_expectations' in sys.modules)"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -7,18 +7,42 @@ from hypothesis import strategies as st
 
 from pipeline import schemas
 from pipeline.errors import DataError
-from pipeline.schemas import EVENTS, Contract
+from pipeline.schemas import EVENTS, ID, KIND, Contract
 
 CONTRACTS = [value for value in vars(schemas).values() if isinstance(value, Contract)]
+TAGS = Contract(name="tags", row="one tag", columns={"id": ID})
 PETS = Contract(name="pets", row="one pet", columns={"name": pl.String, "legs": pl.Int32})
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
 def test_an_empty_frame_of_a_contract_fits_it(contract):
-    empty = pl.DataFrame(schema=contract.columns)
+    empty = pl.DataFrame(schema=contract.schema)
 
-    assert empty.height == 0
-    assert contract.check(empty).schema == pl.Schema(contract.columns)
+    assert contract.check(empty).schema == pl.Schema(contract.schema)
+    assert list(contract.schema) == list(contract.columns)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.String], ids=str)
+def test_ids_are_whole_numbers_or_texts_and_stay_what_they_are(dtype):
+    frame = pl.DataFrame({"id": [1, 2]}).cast({"id": dtype})
+
+    assert TAGS.check(frame).equals(frame)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int32, pl.UInt64, pl.Float64, pl.Categorical], ids=str)
+def test_ids_of_any_other_type_are_refused(dtype):
+    frame = pl.DataFrame({"id": ["1"]}).cast(dtype)
+
+    with pytest.raises(DataError, match=rf"tags: id is {dtype}.*, expected Int64 or String"):
+        TAGS.check(frame)
+
+
+@pytest.mark.parametrize("kinds", [pl.String, pl.Enum(["click", "order"])], ids=str)
+def test_kinds_of_events_are_the_one_enumeration(kinds):
+    frame = pl.DataFrame(schema=EVENTS.schema | {"kind": kinds})
+
+    with pytest.raises(DataError, match=r"events: kind is .*, expected Enum"):
+        EVENTS.check(frame)
 
 
 def test_every_contract_has_a_name_of_its_own_and_says_what_a_row_is():
@@ -28,7 +52,7 @@ def test_every_contract_has_a_name_of_its_own_and_says_what_a_row_is():
 
 def test_a_fitting_frame_passes_unchanged():
     frame = pl.DataFrame(
-        [("s", 5, "i", "click"), ("s", 5, "i", "click")], schema=EVENTS.columns, orient="row"
+        [(1, 5, 2, "click", 0), (1, 5, 2, "click", 0)], schema=EVENTS.schema, orient="row"
     )
 
     assert EVENTS.check(frame).equals(frame)
@@ -63,20 +87,25 @@ def test_every_misfit_is_named_and_nothing_is_converted(columns, words):
 @given(
     columns=st.dictionaries(
         st.sampled_from([*EVENTS.columns, "extra", "Session"]),
-        st.sampled_from([pl.String, pl.Int64, pl.Int32, pl.Boolean]),
+        st.sampled_from([pl.String, pl.Int64, pl.Int32, pl.Boolean, KIND, pl.UInt16]),
+    )
+    | st.permutations(list(EVENTS.columns)).map(
+        lambda names: {name: EVENTS.schema[name] for name in names}
     )
 )
 @settings(deadline=None, max_examples=100)
 def test_a_frame_is_accepted_if_and_only_if_columns_and_types_are_the_contracts(columns):
     frame = pl.DataFrame(schema=columns)
+    allowed = {name: {dtype} for name, dtype in EVENTS.schema.items()}
+    allowed |= {name: {pl.Int64, pl.String} for name in ("session", "item")}
+    names = {*columns, *EVENTS.columns}
+    wrong = {name for name in names if columns.get(name) not in allowed.get(name, set())}
 
-    if columns == EVENTS.columns:
+    if not wrong:
         assert EVENTS.check(frame).columns == list(EVENTS.columns)
         return
     with pytest.raises(DataError) as caught:
         EVENTS.check(frame)
-    names = {*columns, *EVENTS.columns}
-    wrong = {name for name in names if columns.get(name) != EVENTS.columns.get(name)}
     problems = str(caught.value).split(". Expected columns")[0].removeprefix("events: ").split("; ")
     named = {text.split(" is ")[0].split(" ")[-1] for text in problems}
     assert named == wrong

@@ -26,6 +26,7 @@ WRONG_OF_TYPE = {
     float: ["0.1", True, None, [1.0], math.nan, math.inf, -math.inf],
     str: [3, True, None, ["a"], date(2025, 9, 1)],
     list: [3, "click", None, True],
+    type(None): [True, ["a"]],  # an optional value, left out
 }
 
 
@@ -134,7 +135,7 @@ def test_a_value_of_the_wrong_type_is_named_and_never_converted(values, key):
         ("study.name", "x", "x\n", "match pattern"),
         ("study.seed", 0, -1, "greater than or equal to 0"),
         ("study.seed", 2**63 - 1, 2**63, "less than 9223372036854775808"),
-        ("dataset.format", "otto", "yoochoose", "'otto' or 'jdata'"),
+        ("dataset.format", "otto", "ottoman", "'jdata' or 'generic'"),
         ("dataset.path", "x", "", "at least 1 character"),
         ("world.seed", 0, -1, "greater than or equal to 0"),
         ("world.items", 50, 49, "greater than or equal to 50"),

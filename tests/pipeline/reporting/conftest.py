@@ -1,5 +1,6 @@
-"""A report on three groups whose slopes are planted."""
+"""A report on three groups whose slopes are planted, and a data set small enough to redo by hand."""
 
+import json
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -11,10 +12,58 @@ import pytest
 from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.reporting.report import build_report
 from pipeline.schemas import GROUP_KPIS, LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
-from pipeline.study import PAPER_HYPOTHESES, RegressionSection, load_study
+from pipeline.sessions.events import write_events
+from pipeline.sessions.preparation import write_sessions
+from pipeline.sessions.profile import profile_sessions
+from pipeline.sessions.rules import rules_of
+from pipeline.storage import read_json
+from pipeline.study import (
+    PAPER_HYPOTHESES,
+    DatasetFormat,
+    DatasetSection,
+    RegressionSection,
+    SessionsSection,
+    load_study,
+)
 
 RECALL = (0.40, 0.44, 0.48)
 """Of three groups: x = 0, 0.1 and 0.2."""
+
+
+START, DAY, MINUTE = 1_659_333_600_000, 86_400_000, 60_000
+SESSIONS = [
+    (0, [10, 10, 20], [10]),
+    (0, [20, 30], []),
+    (2, [10, 20], [10]),
+    (3, [10, 10], []),
+    (3, [30, 20, 10, 10], [30]),
+    (3, [40, 10], []),
+]
+"""Day, clicks and orders; 2022-08-01, 3 and 4 are train, validation and test. 40 is no item of train."""
+
+
+@pytest.fixture(scope="session")
+def card(tmp_path_factory):
+    """Arguments of the card: profile and the summaries of events and of sessions."""
+    folder = tmp_path_factory.mktemp("card")
+    raw, events, sessions = (folder / name for name in ("raw.jsonl", "events", "sessions"))
+    lines = ["not a session"]
+    for number, (day, clicked, ordered) in enumerate(SESSIONS):
+        happened = [(item, "clicks") for item in clicked] + [(item, "orders") for item in ordered]
+        rows = [
+            {"aid": item, "ts": START + day * DAY + n * MINUTE, "type": kind}
+            for n, (item, kind) in enumerate(happened)
+        ]
+        lines.append(json.dumps({"session": number, "events": rows}))
+    raw.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for made in (events, sessions):
+        made.mkdir()
+    dataset = DatasetSection(format=DatasetFormat.OTTO, path=str(raw))
+    section = SessionsSection(min_item_support=1, test_days=1.0, validation_days=1.0)
+    write_events(dataset, raw, events, max_rejected_share=0.5)
+    write_sessions(events, sessions, rules_of(section, dataset))
+    summaries = [read_json(made / "summary.json") for made in (events, sessions)]
+    return profile_sessions(events, sessions), *summaries
 
 
 def offline_metrics(recall=RECALL):
@@ -67,7 +116,7 @@ def estimate() -> Callable[..., list[dict]]:
 
 
 @pytest.fixture(scope="session")
-def whole_report() -> dict:
+def whole_report(card) -> dict:
     """A report on 300,000 exposures of three groups, on which H1 is true; not to be changed."""
     groups = [
         {"name": f"g{n + 1}", "preference_id": f"p{n}", "preference": [0.5 * n, 1 - 0.5 * n]}
@@ -106,8 +155,7 @@ def whole_report() -> dict:
             },
             "plan": {"experiment": "spring", "salt": "s", "list_length": 20, "groups": groups},
             "origin": {"origin": "simulated", "how": "No real person saw a list."},
-            "events": {"events": 9, "sessions": 3, "rejected": 1, "rejected_by_reason": {"odd": 1}},
-            "sessions": {"sessions_in": 3, "items": 2},
+            **dict(zip(("profile", "events", "sessions"), card, strict=True)),
             "ingestion": {"exposures": 300_000, "rejected": {"units below 0": 7}, "files": 1},
             "training": {"best_epoch": 1},
             "provenance": {

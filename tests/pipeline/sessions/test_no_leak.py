@@ -1,165 +1,224 @@
-"""What happens after the validation cut cannot reach training, and no session is lost uncounted."""
+"""What happens at or after a cut cannot reach training; where a rule lets it, that is shown.
+
+Under ``drop`` and ``later`` one bit of what follows a cut does decide about a session before it:
+that it goes on at all, for then it is no session of train. Nothing else does.
+"""
+
+import json
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.tokens import SessionTokens
-from pipeline.errors import DataError
-from pipeline.schemas import EVENTS, EventKind, Split
-from pipeline.sessions.events import read_events
-from pipeline.sessions.preparation import prepare_sessions
-from pipeline.study import DatasetFormat, SessionsSection, WorldSection
+from pipeline.schemas import DAY_MS, KIND, Split
+from pipeline.sessions.events import write_events
+from pipeline.sessions.preparation import write_sessions
+from pipeline.sessions.rules import rules_of
+from pipeline.sessions.store import open_times, open_tokens
+from pipeline.storage import write_json
+from pipeline.study import (
+    DatasetFormat,
+    DatasetSection,
+    Preset,
+    SessionsSection,
+    Straddling,
+    SupportFilter,
+    WorldSection,
+)
 from pipeline.world.generation import generate_log
 
-DAY = 86_400_000
-SECTION = SessionsSection(
-    min_item_support=3, min_session_length=2, test_days=2.0, validation_days=1.0
-)
-WORLD = WorldSection(items=60, categories=5, users=50, sessions=500, days=10)
+OTTO = DatasetSection(format=DatasetFormat.OTTO, path="log")
+YOOCHOOSE = DatasetSection(format=DatasetFormat.YOOCHOOSE, path="clicks")
+START = 1_659_304_800_000
+VALIDATION, TEST, END = (START + day * DAY_MS for day in (8, 9, 10))
+"""The data lasts ten days: the validation part is day 8, the test part day 9."""
+
+C, A, O = "click", "cart", "order"  # noqa: E741
 
 
-@pytest.fixture(scope="module")
-def events(tmp_path_factory):
-    path = tmp_path_factory.mktemp("world") / "log.jsonl"
-    generate_log(WORLD, path)
-    return read_events(path, DatasetFormat.OTTO, max_rejected_share=0.0).events
+def rules(dataset=OTTO, **keys):
+    section = {"min_item_support": 2, "test_days": 1.0, "validation_days": 1.0, **keys}
+    return rules_of(SessionsSection(**section), dataset)
 
 
-def _validation_from(events):
-    return int(events["ts"].max()) + 1 - round(3.0 * DAY)
-
-
-def _poison(events, after, *, share, rng):
-    """Give a share of the events from ``after`` on other items, known or new, and other kinds."""
-    hit = (events["ts"].to_numpy() >= after) & (rng.random(events.height) < share)
-    items = rng.choice([*events["item"].unique().sort(), "new-1", "new-2"], events.height)
-    kinds = rng.choice([kind.value for kind in EventKind], events.height)
-    return events.with_columns(
-        item=pl.when(pl.Series(hit)).then(pl.Series(items)).otherwise("item"),
-        kind=pl.when(pl.Series(hit)).then(pl.Series(kinds)).otherwise("kind"),
-    )
-
-
-def _what_training_sees(prepared):
-    """Everything a model is trained on, as bytes."""
-    tokens = prepared.tokens(Split.TRAIN)
+def training_of(folder):
+    """Everything a model is trained on, as bytes, out of a folder that was written."""
+    store = folder / "tokens.safetensors"
+    tokens, times = open_tokens(store, Split.TRAIN), open_times(store, Split.TRAIN)
+    arrays = {name: getattr(tokens, name) for name in ("items", "ordered", "carted", "offsets")}
+    table = pl.read_parquet(folder / "sessions.parquet").filter(split="train")
     return {
-        "catalogue": prepared.items.write_ndjson(),
-        "sessions": prepared.sessions.filter(pl.col("split") == "train").write_ndjson(),
-        "items": tokens.items.tobytes(),
-        "ordered": tokens.ordered.tobytes(),
-        "offsets": tokens.offsets.tobytes(),
-        "times": prepared.times(Split.TRAIN).tobytes(),
+        **{name: array.tobytes() for name, array in arrays.items()},
+        "ts": times.tobytes(),
+        "catalogue with train_clicks": (folder / "items.parquet").read_bytes(),
+        "sessions": table.write_ndjson(),
     }
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_poison_after_the_validation_cut_leaves_training_byte_identical(events, share):
-    after = _validation_from(events)
-    clean = prepare_sessions(events, SECTION)
-
-    poisoned = _poison(events, after, share=share, rng=np.random.default_rng(5))
-    found = prepare_sessions(poisoned, SECTION)
-
-    assert _what_training_sees(found) == _what_training_sees(clean)
-    assert found.tokens(Split.TEST).items.tobytes() != clean.tokens(Split.TEST).items.tobytes()
-
-
-def test_poison_before_the_cut_does_change_training(events):
-    """So that the test above cannot pass by looking away."""
-    clean = _what_training_sees(prepare_sessions(events, SECTION))
-
-    poisoned = _poison(events, 0, share=0.5, rng=np.random.default_rng(5))
-    found = _what_training_sees(prepare_sessions(poisoned, SECTION))
-
-    assert all(found[name] != content for name, content in clean.items() if name != "times")
+def trained_on(sessions, folder, asked):
+    """What training sees of {session: [(ts, item, kind), …]}."""
+    rows = [(name, *event) for name, events in sessions.items() for event in events]
+    frame = pl.DataFrame(rows, schema=["session", "ts", "item", "kind"], orient="row")
+    frame = frame.with_columns(pl.col("kind").cast(KIND), file=pl.lit(0, dtype=pl.UInt16))
+    (folder / "out").mkdir()
+    pq.write_table(frame.to_arrow(), folder / "events.parquet")
+    ends = {"first_ts": frame["ts"].min(), "last_ts": frame["ts"].max()}
+    write_json(folder / "summary.json", {"files": {"log": len(rows)}, **ends})
+    write_sessions(folder, folder / "out", asked)
+    return training_of(folder / "out")
 
 
-@pytest.mark.parametrize("split", Split)
-def test_tokens_of_many_sessions_equal_those_of_the_slow_way(events, split):
-    prepared = prepare_sessions(events, SECTION)
-    index = dict(prepared.items.select("item", "index").iter_rows())
-    rows = {}
-    for session, ts, item, kind in events.iter_rows():
-        rows.setdefault(session, []).append((ts, item, kind))
-
-    names = prepared.sessions.filter(pl.col("split") == split.value)["session"].to_list()
-    slow = [
-        [
-            (
-                index[item],
-                int(any(k == "order" and i == item and t >= ts for t, i, k in rows[name])),
-            )
-            for ts, item, kind in rows[name]
-            if kind == "click" and item in index
-        ]
-        for name in names
-    ]
-
-    found, expected = prepared.tokens(split), SessionTokens.of(slow)
-    assert found.items.tolist() == expected.items.tolist()
-    assert found.ordered.tolist() == expected.ordered.tolist()
-    assert found.offsets.tolist() == expected.offsets.tolist()
+def clicks(ts, items):
+    return [(ts + place, item, C) for place, item in enumerate(items)]
 
 
-def test_sessions_and_items_of_training_are_from_before_the_cut(events):
-    after = _validation_from(events)
-    whole = prepare_sessions(events, SECTION)
-    train = whole.sessions.filter(pl.col("split") == "train")["session"]
+FIXED = {
+    "train": clicks(START, [0, 0, 1, 1]),
+    "validation": clicks(VALIDATION, [0, 1]),
+    "test": clicks(TEST, [0, 1]),
+    "end": [(END - 1, 0, A)],
+}
+"""They keep the parts from being empty, and the end where it is."""
 
-    assert train.len() > 200
-    assert events.filter(pl.col("session").is_in(train.implode()))["ts"].max() < after
-    catalogue = set(whole.items["item"])
-    clicks = events.filter((pl.col("ts") < after) & (pl.col("kind") == "click"))
-    assert catalogue <= set(clicks["item"])
-
-
-SESSION = st.lists(
-    st.tuples(
-        st.integers(0, 10 * DAY - 1),
-        st.sampled_from("abcd"),
-        st.sampled_from([kind.value for kind in EventKind]),
-    ),
-    min_size=1,
-    max_size=6,
+WHAT = (st.integers(0, 6), st.sampled_from([C, C, C, A, O]))
+EARLY = st.tuples(st.integers(START, START + 3) | st.just(VALIDATION - 1), *WHAT)
+LATE = st.tuples(
+    st.integers(VALIDATION, VALIDATION + 3) | st.integers(TEST - 1, TEST + 2) | st.just(END - 1),
+    *WHAT,
 )
+EARLY_EVENTS = st.lists(EARLY, max_size=6).map(sorted)
+LATE_EVENTS = st.lists(LATE, max_size=4).map(sorted)
 
 
-@given(sessions=st.lists(SESSION, max_size=25), spread=st.sampled_from([1, 5, 1000]))
-@settings(deadline=None, max_examples=100)
-def test_counts_add_up_to_the_sessions_that_came_in(sessions, spread):
-    # three sessions that keep every part from being empty
-    kept = [[(start * DAY, "a", "click")] * 2 for start in (0, 7, 9)]
-    rows = [
-        (str(number), session[0][0] + (ts - session[0][0]) // spread, item, kind)
-        for number, session in enumerate([*kept, *sessions])
-        for ts, item, kind in session
-    ]
-    rows.append(("last", 10 * DAY - 1, "a", "cart"))
-    frame = pl.DataFrame(rows, schema=EVENTS.columns, orient="row")
-    section = SessionsSection(
-        min_item_support=2, min_session_length=2, test_days=2.0, validation_days=1.0
-    )
-
-    counts = prepare_sessions(frame.sort("session", "ts", maintain_order=True), section).counts
-
-    assert counts["sessions_in"] == len(kept) + len(sessions) + 1
-    assert counts["sessions_in"] == (
-        counts["sessions_without_click"]
-        + counts["sessions_straddling_a_cut"]
-        + counts["sessions_too_short"]
-        + counts["sessions_too_short_without_unknown_items"]
-        + sum(counts[f"{split}_sessions"] for split in Split)
-    )
+def joined(early, late):
+    sessions = {
+        f"s-{n}": [*events, *late[n]] for n, events in enumerate(early) if events or late[n]
+    }
+    return FIXED | sessions
 
 
-def test_too_short_a_log_is_refused_before_anything_is_split(events):
-    section = SessionsSection(
-        min_item_support=3, min_session_length=2, test_days=9.0, validation_days=3.0
-    )
+@st.composite
+def poisoned_logs(draw, same_straddlers):
+    """Two logs that are the same before the validation cut, and anything after it.
 
-    with pytest.raises(DataError, match="shorten them so that training data remains"):
-        prepare_sessions(events, section)
+    Args:
+        same_straddlers: Whether sessions before the cut that go on behind it must be the same.
+    """
+    early = draw(st.lists(EARLY_EVENTS, max_size=10))
+    late, other = ([draw(LATE_EVENTS) for _ in early] for _ in range(2))
+    if same_straddlers:
+        other = [
+            (events or [(END - 1, 6, O)]) if before and one else [] if before else events
+            for before, one, events in zip(early, late, other, strict=True)
+        ]
+    new = {f"new-{n}": events for n, events in enumerate(draw(st.lists(LATE_EVENTS, max_size=3)))}
+    return joined(early, late), joined(early, other) | {n: e for n, e in new.items() if e}
+
+
+@pytest.mark.parametrize("filtering", SupportFilter)
+@pytest.mark.parametrize("straddling", [Straddling.DROP, Straddling.TRIM, Straddling.LATER])
+@given(data=st.data())
+@settings(deadline=None, max_examples=12)
+def test_poison_after_the_validation_cut_leaves_training_the_same_to_the_bit(
+    filtering, straddling, data, tmp_path_factory
+):
+    logs = data.draw(poisoned_logs(same_straddlers=straddling is not Straddling.TRIM))
+    asked = rules(straddling=straddling, support_filter=filtering)
+
+    clean, poisoned = (trained_on(log, tmp_path_factory.mktemp("log"), asked) for log in logs)
+
+    assert poisoned == clean
+
+
+STRADDLER = {"s": [*clicks(START + DAY_MS, [2, 2, 0]), (VALIDATION, 3, C)]}
+GOES_ON = {"s": [*STRADDLER["s"], *clicks(TEST, [3, 3]), (TEST + 2, 2, O)]}
+
+
+@pytest.mark.parametrize(
+    ("straddling", "leaks"),
+    [
+        (Straddling.DROP, False),
+        (Straddling.TRIM, False),
+        (Straddling.LATER, False),
+        (Straddling.EARLIER, True),
+    ],
+)
+def test_counting_straddlers_to_the_earlier_part_shows_training_what_comes_after_its_cut(
+    tmp_path, straddling, leaks
+):
+    found = []
+    for name, log in {"clean": FIXED | STRADDLER, "goes-on": FIXED | GOES_ON}.items():
+        (tmp_path / name).mkdir()
+        found.append(trained_on(log, tmp_path / name, rules(straddling=straddling)))
+
+    different = {name for name in found[0] if found[0][name] != found[1][name]}
+    assert different == (set(found[0]) if leaks else set())
+
+
+def test_the_reference_preset_lets_the_test_period_decide_what_is_trained_on(tmp_path):
+    asked = rules(YOOCHOOSE, preset=Preset.REFERENCE)
+    # the test part is the day before the last session's first click; five clicks an item needs
+    log = {
+        "train-1": clicks(START, [1, 1, 1, 1, 1, 2, 2, 2]),
+        "validation": clicks(END - DAY_MS - 10, [1, 1]),
+        "test-1": clicks(END - 10, [1, 1]),
+        "test-2": clicks(END, [1, 1]),
+    }
+    found = []
+    for name, more in {"clean": [1], "two clicks on item 2 in test": [2, 2]}.items():
+        (tmp_path / name).mkdir()
+        poisoned = log | {"test-1": [*log["test-1"], *clicks(END - 8, more)]}
+        found.append(trained_on(poisoned, tmp_path / name, asked))
+
+    assert np.frombuffer(found[0]["items"], dtype=np.int32).tolist() == [0] * 5
+    assert np.frombuffer(found[1]["items"], dtype=np.int32).tolist() == [0] * 5 + [1] * 3
+
+
+def test_poison_before_the_cut_does_change_training(tmp_path):
+    """So that the tests above cannot pass by looking away."""
+    found = []
+    for name, item in {"clean": 0, "poisoned": 1}.items():
+        (tmp_path / name).mkdir()
+        more = {"s": [*clicks(START, [item, 0, 0]), (START + 9, 0, O), (START + 9, 0, A)]}
+        found.append(trained_on(FIXED | more, tmp_path / name, rules()))
+
+    same = {name for name in found[0] if found[0][name] == found[1][name]}
+    assert same == {"offsets", "ts"}
+
+
+def _poisoned_line(line, cut, last, rng):
+    """The line, its events from the cut on made anew, but for the log's last."""
+    session = json.loads(line)
+    for event in session["events"]:
+        if cut <= event["ts"] < last:
+            event["aid"] = int(rng.integers(1000, 1080))  # 1060 and above are new
+            event["type"] = str(rng.choice(["clicks", "carts", "orders"]))
+            event["ts"] = int(np.clip(event["ts"] + rng.integers(-60_000, 60_000), cut, last - 1))
+    return json.dumps(session) + "\n"
+
+
+@pytest.mark.parametrize("straddling", [Straddling.DROP, Straddling.TRIM])
+def test_from_the_raw_file_on_poison_after_the_cut_does_not_reach_training(tmp_path, straddling):
+    log, rng = tmp_path / "log.jsonl", np.random.default_rng(5)
+    generate_log(WorldSection(items=60, users=50, sessions=500, days=10), log)
+    lines = log.read_text(encoding="utf-8").splitlines()
+    last = max(event["ts"] for line in lines for event in json.loads(line)["events"])
+    poisoned = [_poisoned_line(line, last + 1 - 3 * DAY_MS, last, rng) for line in lines]
+    asked = rules(test_days=2.0, straddling=straddling)
+    found, tests = [], []
+    for name, text in {"clean": "\n".join(lines), "poisoned": "".join(poisoned)}.items():
+        log.write_text(text, encoding="utf-8")
+        events, sessions = tmp_path / f"{name}-events", tmp_path / f"{name}-sessions"
+        events.mkdir()
+        sessions.mkdir()
+        write_events(OTTO, log, events, max_rejected_share=0.0)
+        write_sessions(events, sessions, asked)
+        found.append(training_of(sessions))
+        tests.append(open_tokens(sessions / "tokens.safetensors", Split.TEST).items.tolist())
+
+    assert len(np.frombuffer(found[0]["items"], dtype=np.int32)) > 1000
+    assert found[1] == found[0]
+    assert tests[1] != tests[0]

@@ -1,168 +1,203 @@
-"""Files as a whole, in every format: harmless differences, and data that cannot be used."""
+"""The verdict on a row: an event, or a rejection under the first reason that holds."""
 
-import json
-
+import numpy as np
+import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pipeline.errors import DataError
-from pipeline.sessions.events import read_events
-from pipeline.sessions.raw import RawRows, Reason, text_lines
-from pipeline.study import DatasetFormat
+from pipeline.schemas import EVENTS, KIND, EventKind
+from pipeline.sessions.raw import RawRows, Reason, Refusal, judge
 
-OTTO, JDATA = DatasetFormat.OTTO, DatasetFormat.JDATA
-FORMATS = pytest.mark.parametrize("dataset_format", [OTTO, JDATA], ids=["otto", "jdata"])
-SUFFIX = {OTTO: ".jsonl", JDATA: ".csv"}
-LINES = {
-    OTTO: [
-        json.dumps({"session": number, "events": [{"aid": 5, "ts": time, "type": "clicks"}]})
-        for number, time in ((1, 1_519_862_400_000), (2, 1_519_862_401_000))
-    ],
-    JDATA: [
-        "action_time,user_id,sku_id,type,sessionId,index",
-        "2018-03-01 00:00:00,0,5,1,1,0",
-        "2018-03-01 00:00:01,0,5,1,2,0",
-    ],
+T = 1_519_862_400_000
+FIRST, BEHIND_LAST = 946_684_800_000, 4_102_444_800_000
+"""2000-01-01 and 2100-01-01 UTC."""
+
+KINDS = {
+    "view": EventKind.CLICK,
+    "look": EventKind.CLICK,
+    "buy": EventKind.ORDER,
+    "follow": None,
+    "remove": None,
 }
-EVENTS = [("1", 1_519_862_400_000, "5", "click"), ("2", 1_519_862_401_000, "5", "click")]
+WORDS = pl.Enum(["view", "look", "buy", "follow", "remove"])
+INTEGERS, TEXTS = pl.Int64, pl.String
 
 
-@FORMATS
-@pytest.mark.parametrize(
-    "spelling",
-    [
-        lambda lines: "\n".join(lines) + "\n",
-        "\n".join,
-        "\r\n".join,
-        lambda lines: "\ufeff" + "\n".join(lines),
-        lambda lines: "\n\n  \n".join(lines) + "\n\n\r\n\t\n",
-    ],
-    ids=["plain", "no-final-newline", "crlf", "byte-order-mark", "blank-lines"],
-)
-def test_how_lines_end_and_begin_makes_no_difference(tmp_path, dataset_format, spelling):
-    path = tmp_path / f"log{SUFFIX[dataset_format]}"
-    path.write_bytes(spelling(LINES[dataset_format]).encode())
-
-    prepared = read_events(path, dataset_format, max_rejected_share=0.0)
-
-    assert prepared.events.rows() == EVENTS
-    assert prepared.rejected.is_empty()
-
-
-@FORMATS
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"\n", b"\n \r\n\t\n\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n\n"],
-    ids=["empty", "one-newline", "blank-lines", "byte-order-mark", "mark-and-blank-lines"],
-)
-def test_a_file_without_rows_says_so(tmp_path, dataset_format, content):
-    path = tmp_path / "log"
-    path.write_bytes(content)
-
-    with pytest.raises(DataError) as caught:
-        read_events(path, dataset_format, max_rejected_share=1.0)
-
-    assert str(caught.value) == (
-        f"{path} holds no usable event (no rows at all); is dataset.format right?"
+def _rows(data, *, ids=INTEGERS, kind=pl.String, refusals=()):
+    """Rows on lines 11, 12, …"""
+    schema = {"session": ids, "ts": pl.Int64, "item": ids, "kind": kind}
+    return RawRows(
+        source="log",
+        positions=np.arange(11, 11 + len(data)),
+        frame=pl.DataFrame(data, schema=schema, orient="row"),
+        refusals=list(refusals),
     )
 
 
-@FORMATS
+@pytest.mark.parametrize("kind", [pl.String, WORDS], ids=["text-kinds", "enumerated-kinds"])
 @pytest.mark.parametrize(
-    "content",
-    [
-        b"\x89PNG\r\x1a\x00\x00\x00\rIHDR\xff\xfe\n",
-        b"\x1f\x8b\x08\x00\x00\xff\xfe\x80\x81\n",
-        "Größe;Preis\n".encode("latin-1"),
-        "clicks".encode("utf-16"),
-    ],
-    ids=["picture", "gzip", "latin-1", "utf-16"],
+    ("ids", "a", "b"),
+    [(INTEGERS, 0, -(2**63)), (TEXTS, " ", "Ü0\n")],
+    ids=["integer-ids", "text-ids"],
 )
-def test_a_file_that_is_no_text_names_the_reason_and_the_first_place(
-    tmp_path, dataset_format, content
+def test_a_good_row_passes_unchanged_but_for_our_word_for_its_kind(ids, a, b, kind):
+    good = [(a, T, b, "view"), (b, T, a, "buy"), (a, T - 1, a, "look"), (a, T, b, "view")]
+
+    events, rejected = judge(_rows(good, ids=ids, kind=kind), KINDS)
+
+    assert events.rows() == [
+        (a, T, b, "click"),
+        (b, T, a, "order"),
+        (a, T - 1, a, "click"),
+        (a, T, b, "click"),
+    ]
+    assert events.schema == {"session": ids, "ts": pl.Int64, "item": ids, "kind": KIND}
+    assert rejected.is_empty()
+
+
+BAD = {
+    "no-session": ((None, T, 2, "view"), Reason.MISSING_FIELD, f",{T},2,view"),
+    "no-time": ((1, None, 2, "view"), Reason.MISSING_FIELD, "1,,2,view"),
+    "no-item": ((1, T, None, "view"), Reason.MISSING_FIELD, f"1,{T},,view"),
+    "no-kind": ((1, T, 2, None), Reason.MISSING_FIELD, f"1,{T},2,"),
+    "empty-kind": ((1, T, 2, ""), Reason.MISSING_FIELD, f"1,{T},2,"),
+    "nothing": ((None, None, None, None), Reason.MISSING_FIELD, ",,,"),
+    "unknown-kind": ((1, T, 2, "hover"), Reason.UNKNOWN_KIND, f"1,{T},2,hover"),
+    "our-own-word": ((1, T, 2, "click"), Reason.UNKNOWN_KIND, f"1,{T},2,click"),
+    "kind-in-capitals": ((1, T, 2, "VIEW"), Reason.UNKNOWN_KIND, f"1,{T},2,VIEW"),
+    "other-kind": ((1, T, 2, "follow"), Reason.OTHER_KIND, f"1,{T},2,follow"),
+    "too-early": ((1, FIRST - 1, 2, "view"), Reason.TIME_OUT_OF_RANGE, f"1,{FIRST - 1},2,view"),
+    "too-late": (
+        (1, BEHIND_LAST, 2, "buy"),
+        Reason.TIME_OUT_OF_RANGE,
+        f"1,{BEHIND_LAST},2,buy",
+    ),
+    "far-too-late": (
+        (1, 2**63 - 1, 2, "buy"),
+        Reason.TIME_OUT_OF_RANGE,
+        "1,9223372036854775807,2,buy",
+    ),
+    # Where several reasons hold, the first of this order: missing, other kind, time, unknown kind.
+    "missing-before-other-kind": ((1, 5, None, "follow"), Reason.MISSING_FIELD, "1,5,,follow"),
+    "missing-before-time": ((None, 5, 2, "view"), Reason.MISSING_FIELD, ",5,2,view"),
+    "missing-before-unknown": ((1, None, 2, "hover"), Reason.MISSING_FIELD, "1,,2,hover"),
+    "other-kind-before-time": ((1, 5, 2, "remove"), Reason.OTHER_KIND, "1,5,2,remove"),
+    "time-before-unknown": ((1, 5, 2, "hover"), Reason.TIME_OUT_OF_RANGE, "1,5,2,hover"),
+}
+
+
+@pytest.mark.parametrize(("row", "reason", "content"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize("ids", [INTEGERS, TEXTS], ids=["integer-ids", "text-ids"])
+def test_a_bad_row_is_set_aside_under_the_first_reason_and_spoils_no_other(
+    row, reason, content, ids
 ):
-    path = tmp_path / "log"
-    path.write_bytes(content)
+    good = (3, T, 4, "buy")
+    data = pl.DataFrame([good, row, good], schema=["session", "ts", "item", "kind"], orient="row")
+    typed = data.with_columns(pl.col("session", "item").cast(ids)).rows()
 
-    with pytest.raises(DataError) as caught:
-        read_events(path, dataset_format, max_rejected_share=1.0)
+    events, rejected = judge(_rows(typed, ids=ids), KINDS)
 
-    message = str(caught.value)
-    assert "not UTF-8 text: 1, first in log line 1" in message
-    assert message.endswith("is dataset.format right?")
-
-
-@FORMATS
-def test_an_absent_file_is_named(tmp_path, dataset_format):
-    with pytest.raises(DataError) as caught:
-        read_events(tmp_path / "no.log", dataset_format, max_rejected_share=1.0)
-
-    assert str(caught.value) == f"cannot read {tmp_path / 'no.log'}: No such file or directory"
-
-
-@FORMATS
-def test_a_folder_without_files_of_the_format_says_so(tmp_path, dataset_format):
-    (tmp_path / "readme.txt").write_text("nothing here")
-
-    with pytest.raises(DataError, match=r"holds no usable event \(no rows at all\)"):
-        read_events(tmp_path, dataset_format, max_rejected_share=1.0)
-
-
-@FORMATS
-def test_a_folder_named_like_a_file_is_named(tmp_path, dataset_format):
-    (tmp_path / f"log{SUFFIX[dataset_format]}").mkdir()
-
-    with pytest.raises(DataError, match=r"cannot read .*/log\.\w+: Is a directory"):
-        read_events(tmp_path, dataset_format, max_rejected_share=1.0)
+    assert events.rows() == [(*typed[0][:3], "order"), (*typed[2][:3], "order")]
+    assert rejected.rows() == [("log", 12, reason.value, content)]
 
 
 @pytest.mark.parametrize(
-    ("written", "named"),
-    [(OTTO, JDATA), (JDATA, OTTO)],
-    ids=["otto-read-as-jdata", "jdata-read-as-otto"],
+    ("row", "content"),
+    [(("", T, "2", "view"), f",{T},2,view"), (("1", T, "", "view"), f"1,{T},,view")],
+    ids=["session", "item"],
 )
-def test_data_of_the_other_format_is_refused(tmp_path, written, named):
-    path = tmp_path / "log"
-    path.write_text("\n".join(LINES[written]))
+def test_an_empty_text_names_nothing(row, content):
+    events, rejected = judge(_rows([row], ids=TEXTS), KINDS)
 
-    with pytest.raises(DataError, match=r"header lacks|is dataset\.format right"):
-        read_events(path, named, max_rejected_share=1.0)
-
-
-@FORMATS
-def test_a_line_that_is_no_text_does_not_cost_the_others(tmp_path, dataset_format):
-    path = tmp_path / f"log{SUFFIX[dataset_format]}"
-    first, *others = [line.encode() for line in LINES[dataset_format]]
-    path.write_bytes(b"\n".join([first, b"\xc3\x28", *others]))
-
-    prepared = read_events(path, dataset_format, max_rejected_share=0.5)
-
-    assert prepared.events.rows() == EVENTS
-    assert prepared.rejected.rows() == [(path.name, 2, Reason.NOT_TEXT.value, "b'\\xc3(\\n'")]
+    assert events.is_empty()
+    assert rejected.rows() == [("log", 11, Reason.MISSING_FIELD.value, content)]
 
 
-def test_lines_keep_their_numbers_over_blank_and_unreadable_ones(tmp_path):
-    path = tmp_path / "log"
-    path.write_bytes(b"one\n\n\xff\n  \nfive\r\n")
-    rows = RawRows()
+def test_the_range_of_times_holds_its_first_millisecond_and_not_its_last():
+    times = [FIRST - 1, FIRST, BEHIND_LAST - 1, BEHIND_LAST]
 
-    lines = list(text_lines(path, rows))
+    events, rejected = judge(_rows([(1, ts, 2, "view") for ts in times]), KINDS)
 
-    assert lines == [(1, "one"), (5, "five")]
-    assert [(position, reason) for _, position, reason, _ in rows.rejected] == [
-        (3, Reason.NOT_TEXT.value)
+    assert events["ts"].to_list() == [FIRST, BEHIND_LAST - 1]
+    assert rejected["position"].to_list() == [11, 14]
+
+
+@pytest.mark.parametrize("kind", [pl.String, WORDS], ids=["text-kinds", "enumerated-kinds"])
+def test_rows_of_other_kinds_alone_give_no_event(kind):
+    events, rejected = judge(_rows([(1, T, 2, "follow"), (1, T, 2, "remove")], kind=kind), KINDS)
+
+    assert events.is_empty()
+    assert rejected["reason"].to_list() == [Reason.OTHER_KIND.value] * 2
+
+
+@pytest.mark.parametrize("ids", [INTEGERS, TEXTS], ids=["integer-ids", "text-ids"])
+def test_no_rows_give_no_events_of_the_right_types(ids):
+    events, rejected = judge(_rows([], ids=ids), KINDS)
+
+    assert events.schema == {"session": ids, "ts": pl.Int64, "item": ids, "kind": KIND}
+    assert (events.height, rejected.height) == (0, 0)
+    assert EVENTS.check(events.with_columns(file=pl.lit(0, dtype=pl.UInt16))).is_empty()
+
+
+def test_lines_that_are_no_rows_are_handed_on_with_the_bad_rows():
+    refusals = [Refusal(4, Reason.NOT_TEXT, "b'\\xff'"), Refusal(9, Reason.UNREADABLE, "{")]
+
+    _, good = judge(_rows([(1, T, 2, "view")], refusals=refusals), KINDS)
+    _, mixed = judge(_rows([(1, T, None, "view")], refusals=refusals), KINDS)
+
+    lines = [
+        ("log", 4, "not UTF-8 text", "b'\\xff'"),
+        ("log", 9, "not a row of this format", "{"),
+    ]
+    assert good.rows() == lines
+    assert mixed.rows() == [*lines, ("log", 11, "a field is missing", f"1,{T},,view")]
+
+
+def test_content_of_a_rejection_is_cut_at_200_characters():
+    refusal = Refusal(1, Reason.UNREADABLE, "ü" * 200 + "y")
+    item = "é" * 300
+
+    _, rejected = judge(
+        _rows([("s", T, item, "hover")], ids=TEXTS, refusals=[refusal]),
+        KINDS,
+    )
+
+    beginning = f"s,{T},"
+    assert rejected["content"].to_list() == [
+        "ü" * 200,
+        beginning + "é" * (200 - len(beginning)),
     ]
 
 
-def test_a_byte_order_mark_counts_at_the_beginning_alone(tmp_path):
-    path = tmp_path / "log"
-    path.write_text("\ufeffone\n\ufefftwo\n", encoding="utf-8")
+ROW = st.tuples(
+    st.sampled_from([1, 2, None]),
+    st.sampled_from([T, T + 1, FIRST - 1, FIRST, BEHIND_LAST, None]),
+    st.sampled_from([5, 6, None]),
+    st.sampled_from(["view", "look", "buy", "follow", "hover", "", None]),
+)
 
-    assert list(text_lines(path, RawRows())) == [(1, "one"), (2, "\ufefftwo")]
+
+def _reason(session, ts, item, kind):
+    """The verdict as it is defined, for one row."""
+    if None in (session, ts, item, kind) or kind == "":
+        return Reason.MISSING_FIELD
+    if kind in ("follow", "remove"):
+        return Reason.OTHER_KIND
+    if not FIRST <= ts < BEHIND_LAST:
+        return Reason.TIME_OUT_OF_RANGE
+    return None if kind in KINDS else Reason.UNKNOWN_KIND
 
 
-def test_content_of_a_rejected_row_is_cut_at_200_characters():
-    rows = RawRows()
+@given(data=st.lists(ROW, max_size=8))
+@settings(deadline=None, max_examples=150)
+def test_every_row_ends_in_exactly_one_of_the_two_in_order(data):
+    events, rejected = judge(_rows(data), KINDS)
 
-    rows.reject("log", 1, reason=Reason.UNREADABLE, content="x" * 200 + "y")
-
-    assert rows.rejected_frame()["content"].to_list() == ["x" * 200]
+    verdicts = [(number, row, _reason(*row)) for number, row in enumerate(data, start=11)]
+    assert events.rows() == [
+        (*row[:3], KINDS[row[3]].value) for _, row, reason in verdicts if reason is None
+    ]
+    assert rejected.select("position", "reason").rows() == [
+        (number, reason.value) for number, _, reason in verdicts if reason is not None
+    ]

@@ -1,119 +1,162 @@
-"""The split by time, by hand: whole sessions before, between and after the two cuts."""
+"""The split by time, to the millisecond: three parts, two cuts, and four rules for straddlers."""
 
-import polars as pl
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DataError
-from pipeline.schemas import EVENTS
-from pipeline.sessions.splitting import STRADDLES, assign_splits
+from pipeline.schemas import DAY_MS
+from pipeline.sessions.splitting import (
+    PARTS,
+    STRADDLES,
+    Cuts,
+    check_reach,
+    cuts_before,
+    parts_of,
+    within_first_part,
+)
+from pipeline.study import Straddling
 
-DAY = 86_400_000
 START = 1_659_304_800_000
-END = START + 10 * DAY
+END = START + 10 * DAY_MS
 """The data covers ten days: the test part is days 8 and 9, the validation part day 7."""
 
-VALIDATION_FROM = START + 7 * DAY
-TEST_FROM = START + 8 * DAY
+VALIDATION = START + 7 * DAY_MS
+TEST = START + 8 * DAY_MS
+CUTS = Cuts(validation_from=VALIDATION, test_from=TEST)
+NAMES = [*(split.value for split in PARTS), "straddles"]
+
+DROP, TRIM, LATER, EARLIER = (
+    Straddling.DROP,
+    Straddling.TRIM,
+    Straddling.LATER,
+    Straddling.EARLIER,
+)
+
+MOMENTS = {
+    START: "start",
+    VALIDATION - 1: "validation-1ms",
+    VALIDATION: "validation",
+    TEST - 1: "test-1ms",
+    TEST: "test",
+    END - 1: "end-1ms",
+}
 
 
-def _events(*rows):
-    table = [(session, ts, "item", "click") for session, ts in rows]
-    return pl.DataFrame(table, schema=EVENTS.columns, orient="row")
+def named(value):
+    return MOMENTS.get(value, str(value))
 
 
-def _split_of(first, last):
-    """The split of a session from ``first`` to ``last`` in ten days of data."""
-    events = _events(("oldest", START), ("s", first), ("s", last), ("newest", END - 1))
-    splits = assign_splits(events, test_days=2.0, validation_days=1.0)
-    return splits.filter(pl.col("session") == "s")["split"].item()
+def part(begin, end, straddling):
+    places = parts_of(np.array([begin]), np.array([end]), CUTS, straddling)
+    return NAMES[places.item()]
+
+
+def test_the_parts_are_counted_back_from_the_end():
+    assert cuts_before(END, test_days=2.0, validation_days=1.0) == CUTS
+
+
+def test_parts_may_be_fractions_of_a_day():
+    hour = DAY_MS // 24
+
+    cuts = cuts_before(END, test_days=0.25, validation_days=1 / 24)
+
+    assert cuts == Cuts(validation_from=END - 7 * hour, test_from=END - 6 * hour)
+
+
+@pytest.mark.parametrize("straddling", Straddling)
+@pytest.mark.parametrize(
+    ("begin", "end", "expected"),
+    [
+        (START, VALIDATION - 1, "train"),
+        (VALIDATION - 1, VALIDATION - 1, "train"),
+        (VALIDATION, VALIDATION, "validation"),
+        (VALIDATION, TEST - 1, "validation"),
+        (TEST - 1, TEST - 1, "validation"),
+        (TEST, TEST, "test"),
+        (TEST, END - 1, "test"),
+    ],
+    ids=named,
+)
+def test_a_session_within_a_part_belongs_to_it_under_every_rule(begin, end, expected, straddling):
+    assert part(begin, end, straddling) == expected
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "split"),
+    ("begin", "end", "straddling", "expected"),
     [
-        (START, VALIDATION_FROM - 1, "train"),
-        (VALIDATION_FROM - 1, VALIDATION_FROM - 1, "train"),
-        (VALIDATION_FROM - 1, VALIDATION_FROM, STRADDLES),
-        (START, TEST_FROM - 1, STRADDLES),
-        (START, END - 1, STRADDLES),
-        (VALIDATION_FROM, VALIDATION_FROM, "validation"),
-        (VALIDATION_FROM, TEST_FROM - 1, "validation"),
-        (VALIDATION_FROM, TEST_FROM, STRADDLES),
-        (TEST_FROM - 1, TEST_FROM, STRADDLES),
-        (TEST_FROM, TEST_FROM, "test"),
-        (TEST_FROM, END - 1, "test"),
+        (VALIDATION - 1, VALIDATION, DROP, "straddles"),
+        (VALIDATION - 1, VALIDATION, TRIM, "train"),
+        (VALIDATION - 1, VALIDATION, LATER, "validation"),
+        (VALIDATION - 1, VALIDATION, EARLIER, "train"),
+        (TEST - 1, TEST, DROP, "straddles"),
+        (TEST - 1, TEST, TRIM, "validation"),
+        (TEST - 1, TEST, LATER, "test"),
+        (TEST - 1, TEST, EARLIER, "validation"),
+        (START, END - 1, DROP, "straddles"),
+        (START, END - 1, TRIM, "train"),
+        (START, END - 1, LATER, "test"),
+        (START, END - 1, EARLIER, "train"),
     ],
+    ids=named,
 )
-def test_a_session_belongs_to_the_part_it_lies_in_whole(first, last, split):
-    assert _split_of(first, last) == split
+def test_a_session_across_a_cut_goes_where_the_rule_says(begin, end, straddling, expected):
+    assert part(begin, end, straddling) == expected
 
 
-def test_events_of_every_kind_stretch_a_session():
-    events = pl.concat(
-        [
-            _events(("old", START), ("s", VALIDATION_FROM - 5), ("new", END - 1)),
-            pl.DataFrame([("s", TEST_FROM, "i", "order")], schema=EVENTS.columns, orient="row"),
-        ]
-    )
-
-    splits = assign_splits(events, test_days=2.0, validation_days=1.0)
-
-    row = splits.row(by_predicate=pl.col("session") == "s", named=True)
-    assert row == {
-        "session": "s",
-        "first_ts": VALIDATION_FROM - 5,
-        "last_ts": TEST_FROM,
-        "split": STRADDLES,
-    }
+@pytest.mark.parametrize(
+    ("begin", "ts", "stays"),
+    [
+        (START, VALIDATION - 1, True),
+        (START, VALIDATION, False),
+        (START, END - 1, False),
+        (VALIDATION - 1, TEST, False),
+        (VALIDATION, TEST - 1, True),
+        (VALIDATION, TEST, False),
+        (TEST, END - 1, True),
+    ],
+    ids=named,
+)
+def test_trimming_takes_what_lies_beyond_the_part_a_session_begins_in(begin, ts, stays):
+    assert within_first_part(np.array([ts]), np.array([begin]), CUTS).tolist() == [stays]
 
 
-def test_parts_may_be_shorter_than_a_day():
-    hour = DAY // 24
-    events = _events(("a", START), ("b", START + 8 * hour), ("c", START + 10 * hour - 1))
-
-    splits = assign_splits(events, test_days=1 / 24, validation_days=1 / 24)
-
-    assert splits["split"].to_list() == ["train", "validation", "test"]
+TIMES = st.one_of(
+    st.integers(START, END - 1),
+    st.sampled_from([VALIDATION, TEST]).flatmap(lambda cut: st.integers(cut - 2, cut + 2)),
+)
 
 
-@pytest.mark.parametrize(("spare", "enough"), [(0, False), (1, True)])
-def test_data_must_reach_back_beyond_the_two_parts(spare, enough):
-    last = START + 3 * DAY + spare - 1  # three days, and `spare` milliseconds of training
-    events = _events(("a", START), ("b", last))
+@pytest.mark.parametrize("straddling", [DROP, TRIM])
+@given(sessions=st.lists(st.lists(TIMES, min_size=1, max_size=5).map(sorted), max_size=12))
+@settings(deadline=None, max_examples=60)
+def test_where_sessions_are_dropped_or_trimmed_nothing_lies_outside_its_part(straddling, sessions):
+    bounds = {"train": (START, VALIDATION), "validation": (VALIDATION, TEST), "test": (TEST, END)}
+    begin = np.array([session[0] for session in sessions], dtype=np.int64)
+    end = np.array([session[-1] for session in sessions], dtype=np.int64)
 
-    if enough:
-        splits = assign_splits(events, test_days=2.0, validation_days=1.0)
-        assert splits["split"].to_list() == ["train", "test"]
-        return
+    places = parts_of(begin, end, CUTS, straddling)
+
+    for session, place in zip(sessions, places.tolist(), strict=True):
+        ts = np.array(session)
+        if straddling is TRIM:
+            ts = ts[within_first_part(ts, np.full(len(ts), session[0]), CUTS)]
+            assert len(ts)
+        if place == STRADDLES:
+            assert not any(low <= session[0] <= session[-1] < up for low, up in bounds.values())
+            continue
+        low, up = bounds[NAMES[place]]
+        assert low <= ts.min() <= ts.max() < up
+
+
+def test_data_must_reach_back_beyond_the_two_parts():
+    cuts = cuts_before(START + 3 * DAY_MS, test_days=2.0, validation_days=1.0)
+
+    check_reach(cuts, start=START - 1, end=START + 3 * DAY_MS)  # a millisecond of training
     with pytest.raises(DataError) as caught:
-        assign_splits(events, test_days=2.0, validation_days=1.0)
+        check_reach(cuts, start=START, end=START + 3 * DAY_MS)
     assert str(caught.value) == (
-        "the data covers 3.00 days, not more than sessions.test_days + sessions.validation_days "
-        "= 3.0; shorten them so that training data remains"
+        "the data covers 3.00 days, and the test and validation parts take 3.00; shorten "
+        "sessions.test_days or sessions.validation_days so that training data remains"
     )
-
-
-def test_no_events_cannot_be_split():
-    with pytest.raises(DataError, match="no events to split"):
-        assign_splits(_events(), test_days=2.0, validation_days=1.0)
-
-
-@given(
-    rows=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(START, END - 1)), max_size=40)
-)
-@settings(deadline=None, max_examples=100)
-def test_nothing_in_train_happens_after_a_cut_and_nothing_in_test_before(rows):
-    rows = [("oldest", START), *rows, ("newest", END - 1)]
-
-    splits = assign_splits(_events(*rows), test_days=2.0, validation_days=1.0)
-
-    split_of = dict(splits.select("session", "split").iter_rows())
-    times = {part: [] for part in ("train", "validation", "test", STRADDLES)}
-    for session, ts in rows:
-        times[split_of[session]].append(ts)
-    assert splits.height == len({session for session, _ in rows})
-    assert all(ts < VALIDATION_FROM for ts in times["train"])
-    assert all(VALIDATION_FROM <= ts < TEST_FROM for ts in times["validation"])
-    assert all(ts >= TEST_FROM for ts in times["test"])

@@ -8,14 +8,21 @@ from models.configuration import ModelConfig
 from models.network import build_model
 from pipeline.errors import MissingArtifact
 from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.recommend import Recommender
-from pipeline.schemas import EVENTS, EXPOSURES, Split
-from pipeline.sessions.preparation import prepare_sessions
-from pipeline.sessions.store import write_tokens
+from pipeline.recommend import Recommender, read_catalogue
+from pipeline.schemas import EXPOSURES, EventKind
+from pipeline.sessions.events import write_events
+from pipeline.sessions.preparation import write_sessions
+from pipeline.sessions.rules import rules_of
 from pipeline.simulator.experiment import describe_log, simulate_experiment
 from pipeline.simulator.shop import simulate_shop
 from pipeline.storage import StudyPaths
-from pipeline.study import LogSource, load_study
+from pipeline.study import (
+    DatasetFormat,
+    DatasetSection,
+    GenericLayout,
+    LogSource,
+    load_study,
+)
 from pipeline.world.generation import item_id
 
 SMALL = {
@@ -74,7 +81,7 @@ def events():
         for n in range(12)
         for click in range(2 + n % 3)
     ]
-    return pl.DataFrame(rows, schema=EVENTS.columns, orient="row")
+    return pl.DataFrame(rows, schema=["session", "ts", "item", "kind"], orient="row")
 
 
 @pytest.fixture
@@ -82,14 +89,17 @@ def prepared(project_root, tmp_path, events):
     """The study's folder with sessions in it, and the catalogue."""
     study = small_study(project_root, LogSource.REPLAY)
     paths = StudyPaths.of(study, tmp_path)
-    sessions = prepare_sessions(events, study.sessions)
-    folder = paths.artifact("sessions")
-    folder.mkdir(parents=True)
-    sessions.sessions.write_parquet(folder / "sessions.parquet")
-    tokens = {split: sessions.tokens(split) for split in Split}
-    times = {split: sessions.times(split) for split in Split}
-    write_tokens(tokens, times, folder / "tokens.safetensors")
-    return paths, sessions.items["item"].to_list()
+    raw, read, sessions = tmp_path / "log.csv", tmp_path / "events", paths.artifact("sessions")
+    events.write_csv(raw)
+    layout = GenericLayout(
+        session="session", item="item", time="ts", kind="kind", kinds={"click": EventKind.CLICK}
+    )
+    dataset = DatasetSection(format=DatasetFormat.GENERIC, path=str(raw), generic=layout)
+    for folder in (read, sessions):
+        folder.mkdir(parents=True)
+    write_events(dataset, raw, read, max_rejected_share=0.0)
+    write_sessions(read, sessions, rules_of(study.sessions, dataset))
+    return paths, read_catalogue(sessions / "items.parquet")
 
 
 @pytest.mark.parametrize(

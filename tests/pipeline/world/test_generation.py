@@ -9,13 +9,17 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy.stats import chisquare
 
-from pipeline.sessions.events import read_events
-from pipeline.sessions.preparation import label_orders
+from pipeline.schemas import Split
+from pipeline.sessions.events import write_events
+from pipeline.sessions.preparation import write_sessions
+from pipeline.sessions.rules import rules_of
+from pipeline.sessions.store import open_tokens
 from pipeline.storage import md5
-from pipeline.study import DatasetFormat, WorldSection
+from pipeline.study import DatasetFormat, DatasetSection, SessionsSection, Straddling, WorldSection
 from pipeline.world.generation import (
     _HOUR_WEIGHTS,
     DAY_MS,
@@ -44,6 +48,17 @@ def log(tmp_path_factory):
     path = tmp_path_factory.mktemp("world") / "log.jsonl"
     assert generate_log(WorldSection(**SMALL), path) == SMALL["sessions"]
     return path
+
+
+def _dataset(log):
+    return DatasetSection(format=DatasetFormat.OTTO, path=str(log))
+
+
+@pytest.fixture(scope="module")
+def read(log, tmp_path_factory):
+    """The folder of the log's events, and their summary."""
+    folder = tmp_path_factory.mktemp("events")
+    return folder, write_events(_dataset(log), log, folder, max_rejected_share=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +103,13 @@ def test_the_smallest_world_has_a_log(tmp_path, categories):
     assert generate_log(world, tmp_path / "log.jsonl") == 10
 
 
-def test_the_adapter_reads_the_log_without_a_rejected_row(log):
-    prepared = read_events(log, DatasetFormat.OTTO, max_rejected_share=0.0)
+def test_the_adapter_reads_the_log_without_a_rejected_row(read):
+    events, summary = read
 
-    summary = prepared.summary()
     assert (summary["sessions"], summary["rejected"]) == (SMALL["sessions"], 0)
     assert summary["kinds"]["cart"] == summary["kinds"]["order"] > 0
-    known = {str(number) for number in item_id(np.arange(SMALL["items"]))}
-    assert set(prepared.events["item"]) <= known
+    items = pl.read_parquet(events / "events.parquet", columns=["item"])["item"]
+    assert set(items) <= set(item_id(np.arange(SMALL["items"])).tolist())
 
 
 def test_sessions_are_numbered_by_their_beginning_inside_the_days_of_the_log(log):
@@ -123,17 +137,24 @@ def test_clicks_come_in_order_of_time_and_orders_after_the_last_of_them(log):
         assert set(ordered) <= {click["aid"] for click in clicks}
 
 
-def test_every_order_of_the_log_labels_the_clicks_on_its_item(log):
-    events = read_events(log, DatasetFormat.OTTO, max_rejected_share=0.0).events
-
-    labelled = label_orders(events)
-
-    ordered = sum(
-        sum(1 for click in session["events"] if click["type"] == "clicks" and click["aid"] in aids)
-        for session in _sessions(log)
-        for aids in [{e["aid"] for e in session["events"] if e["type"] == "orders"}]
+def test_every_order_of_the_log_labels_the_clicks_on_its_item(log, read, tmp_path):
+    keep_all = SessionsSection(
+        min_item_support=1, straddling=Straddling.EARLIER, test_days=1.0, validation_days=1.0
     )
-    assert labelled["ordered"].sum() == ordered > 0
+
+    write_sessions(read[0], tmp_path, rules_of(keep_all, _dataset(log)))
+
+    labelled = {split: open_tokens(tmp_path / "tokens.safetensors", split) for split in Split}
+    kept = set(pl.read_parquet(tmp_path / "sessions.parquet")["session"])
+    known = set(pl.read_parquet(tmp_path / "items.parquet")["item"])
+    ordered = sum(
+        click["type"] == "clicks" and click["aid"] in bought & known
+        for session in _sessions(log)
+        if session["session"] in kept
+        for bought in [{e["aid"] for e in session["events"] if e["type"] == "orders"}]
+        for click in session["events"]
+    )
+    assert sum(int(tokens.ordered.sum()) for tokens in labelled.values()) == ordered > 0
 
 
 def test_arrivals_follow_the_hours_of_the_day_over_all_days_alike():

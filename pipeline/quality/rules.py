@@ -1,26 +1,11 @@
-"""What must hold for an artifact, as Great Expectations over DuckDB.
+"""What must hold for an artifact, as plain data; naming a rule does not import Great Expectations."""
 
-A rule is plain data, so that naming and listing rules does not import Great Expectations (2.5 s).
-Blocking rules are checked on the artifact before it takes its place; the others report.
-"""
-
-import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import duckdb
-from duckdb_engine import ConnectionWrapper
-from sqlalchemy.exc import SAWarning
-
-from pipeline.errors import QualityError
 from pipeline.schemas import EARLIEST_TS, LATEST_TS, EventKind, Kpi, Metric, Split
-
-_SAMPLE = 5
-_FORMAT = "COMPLETE"
-"""Of Great Expectations' results; the shorter ones do not hold the rows that broke a rule."""
+from pipeline.sessions.raw import DELIBERATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,23 +27,6 @@ class Rule:
     expectation: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     blocking: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a rule found: whether it holds, how many rows broke it, and some of them."""
-
-    rule: Rule
-    passed: bool
-    unexpected: int
-    sample: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """The broken rule in one line."""
-        rows = (
-            f" {self.unexpected} rows, for example {', '.join(self.sample)}" if self.sample else ""
-        )
-        return f"{self.rule.name}: not true that {self.rule.description}.{rows}"
 
 
 def never(  # noqa: PLR0913 - a rule's fields
@@ -113,6 +81,14 @@ def _unique(name: str, table: str, columns: list[str]) -> Rule:
     )
 
 
+_WITH_NEIGHBOURS = (
+    "(SELECT *, lag(session) OVER () AS before, lag(ts) OVER () AS ts_before, "
+    "lead(session) OVER () AS behind, lead(ts) OVER () AS ts_behind FROM {batch})"
+)
+"""The rows in the order of the file, each with the one before it and the one behind it."""
+
+_DELIBERATE = ", ".join(f"'{reason.value}'" for reason in sorted(DELIBERATE))
+
 RULES: dict[str, tuple[Rule, ...]] = {
     "events": (
         _not_empty("events"),
@@ -120,8 +96,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "event_fields_present",
             "every event has session, time, item and kind",
             "events",
-            "session IS NULL OR session = '' OR ts IS NULL OR item IS NULL OR item = '' "
-            "OR kind IS NULL",
+            "session IS NULL OR session::VARCHAR = '' OR ts IS NULL OR item IS NULL "
+            "OR item::VARCHAR = '' OR kind IS NULL",
         ),
         _one_of("event_kinds_known", "events", "kind", [kind.value for kind in EventKind]),
         Rule(
@@ -131,7 +107,53 @@ RULES: dict[str, tuple[Rule, ...]] = {
             expectation="ExpectColumnValuesToBeBetween",
             arguments={"column": "ts", "min_value": EARLIEST_TS, "max_value": LATEST_TS - 1},
         ),
-        _unique("events_unique", "events", ["session", "ts", "item", "kind"]),
+        never(
+            "events_of_a_session_together",
+            "the events of a session stand together",
+            "events",
+            "runs <> sessions",
+            source="(SELECT count(*) FILTER (session IS DISTINCT FROM before) AS runs, "  # noqa: S608
+            "count(DISTINCT session) AS sessions "
+            f"FROM {_WITH_NEIGHBOURS})",
+        ),
+        never(
+            "event_times_in_order",
+            "no event is earlier than the one before it in its session",
+            "events",
+            "session IS NOT DISTINCT FROM before AND ts < ts_before",
+            source=_WITH_NEIGHBOURS,
+        ),
+        never(
+            "events_unique",
+            "no event repeats another (dataset.duplicates: reject takes care of it)",
+            "events",
+            "copies > 1",
+            source="(SELECT session, ts, item, kind, count(*) AS copies "  # noqa: S608
+            f"FROM {_WITH_NEIGHBOURS} "
+            "WHERE (session = before AND ts = ts_before) OR (session = behind AND ts = ts_behind) "
+            "GROUP BY session, ts, item, kind)",
+            blocking=False,
+        ),
+        never(
+            "orders_follow_a_click",
+            "an item is clicked before it is ordered",
+            "events",
+            "TRUE",
+            source="(SELECT session, ts, item FROM (SELECT * FROM {batch} WHERE kind = 'order') AS o "
+            "WHERE NOT EXISTS (SELECT 1 FROM events AS c WHERE c.session = o.session "
+            "AND c.item = o.item AND c.kind = 'click' AND c.ts <= o.ts))",
+            blocking=False,
+        ),
+        never(
+            "rejected_share_within_limit",
+            "the share of faulty rows is at most sessions.max_rejected_share",
+            "rejected",
+            "faulty > max_rejected_share * (faulty + accepted)",
+            source="(SELECT max_rejected_share, (SELECT count(*) FROM events) AS accepted, "  # noqa: S608
+            f"(SELECT count(*) FILTER ((reason IN ({_DELIBERATE})) IS NOT TRUE) FROM {{batch}}) "
+            "AS faulty "
+            "FROM limits)",
+        ),
         never(
             "clicks_present",
             "at least one event is a click",
@@ -159,9 +181,10 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         never(
             "ordered_clicks_within_clicks",
-            "no session has more ordered clicks than clicks",
+            "no session has more ordered or carted clicks than clicks",
             "sessions",
-            "ordered_clicks < 0 OR ordered_clicks > clicks",
+            "ordered_clicks < 0 OR carted_clicks < 0 "
+            "OR ordered_clicks > clicks OR carted_clicks > clicks",
         ),
         never(
             "splits_do_not_overlap_in_time",
@@ -275,123 +298,3 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
 }
-
-
-def check_tables(artifact: str, tables: Mapping[str, Path]) -> list[Outcome]:
-    """Check an artifact's rules on parquet files, one a table."""
-    connection = duckdb.connect()
-    try:
-        for name, path in tables.items():
-            relation = connection.read_parquet(str(path))
-            relation.create_view(name)
-        return _validate(RULES[artifact], connection)
-    finally:
-        connection.close()
-
-
-def check_experiment_log(database: Path) -> list[Outcome]:
-    """Check the rules of ``experiment_log`` on the experiment's database."""
-    connection = duckdb.connect()
-    try:
-        connection.execute("ATTACH $path AS log (READ_ONLY)", {"path": str(database)})
-        connection.execute("CREATE VIEW exposures AS SELECT * FROM log.exposures")
-        connection.execute(
-            "CREATE VIEW log_files AS SELECT source, "
-            "(SELECT count(*) FROM log.exposures WHERE source = f.source) AS accepted, "
-            "(SELECT coalesce(sum(rows), 0) FROM log.rejected WHERE source = f.source) AS rejected "
-            "FROM log.ingested_files AS f"
-        )
-        return _validate(RULES["experiment_log"], connection)
-    finally:
-        connection.close()
-
-
-def enforce(outcomes: list[Outcome]) -> list[Outcome]:
-    """Return the outcomes if no blocking rule is broken.
-
-    Raises:
-        QualityError: naming every broken blocking rule, with rows that break it.
-    """
-    broken = [str(outcome) for outcome in outcomes if outcome.rule.blocking and not outcome.passed]
-    if broken:
-        msg = "refused, and nothing was written: " + "; ".join(broken)
-        raise QualityError(msg)
-    return outcomes
-
-
-def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) -> list[Outcome]:
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx  # noqa: PLC0415 - 2.5 s, only where checks run
-    import great_expectations.expectations as gxe  # noqa: PLC0415
-
-    outcomes: list[Outcome] = []
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
-    source = _data_source(context, connection)
-    with warnings.catch_warnings():
-        # SQLAlchemy does not know DuckDB's list type; no rule needs it to.
-        warnings.filterwarnings("ignore", "Did not recognize type", category=SAWarning)
-        for table in dict.fromkeys(rule.table for rule in rules):
-            batch = (
-                source.add_table_asset(table, table_name=table)
-                .add_batch_definition_whole_table("whole")
-                .get_batch()
-            )
-            for rule in rules:
-                if rule.table == table:
-                    expectation = getattr(gxe, rule.expectation)(**rule.arguments)
-                    result = batch.validate(expectation, result_format=_FORMAT)
-                    outcomes.append(_outcome(rule, result))
-    return sorted(outcomes, key=lambda outcome: rules.index(outcome.rule))
-
-
-class _NoTransactions(ConnectionWrapper):
-    """An open DuckDB connection that never begins or ends a transaction, and is not closed."""
-
-    def begin(self) -> None:
-        """Stay as it is."""
-
-    def commit(self) -> None:
-        """Stay as it is."""
-
-    def rollback(self) -> None:
-        """Stay as it is."""
-
-    def close(self) -> None:
-        """Leave closing to whoever opened the connection."""
-
-
-def _data_source(context: Any, connection: duckdb.DuckDBPyConnection) -> Any:
-    """A Great Expectations source over an open DuckDB connection.
-
-    Great Expectations fetches results after SQLAlchemy has ended the transaction, and DuckDB drops
-    them then; so the connection it gets never begins or ends one.
-    """
-    return context.data_sources.add_sql(
-        "artifact",
-        connection_string="duckdb:///:memory:",
-        kwargs={"creator": lambda: _NoTransactions(connection)},
-    )
-
-
-def _outcome(rule: Rule, result: Any) -> Outcome:
-    if raised := _exception(result.exception_info):
-        msg = f"check {rule.name} could not run: {raised}"
-        raise QualityError(msg)
-    found = result.result
-    rows = found.get("details", {}).get("unexpected_rows") or found.get("partial_unexpected_list")
-    count = found.get("unexpected_count", found.get("observed_value", 0))
-    return Outcome(
-        rule=rule,
-        passed=bool(result.success),
-        unexpected=0 if result.success else int(count or 0),
-        sample=tuple(str(row) for row in (rows or [])[:_SAMPLE]),
-    )
-
-
-def _exception(info: Mapping[str, Any]) -> str | None:
-    """What a check raised, if it could not run; Great Expectations nests it by metric."""
-    if "raised_exception" in info:
-        return str(info["exception_message"]) if info["raised_exception"] else None
-    nested = (_exception(value) for value in info.values())
-    return next((words for words in nested if words is not None), None)

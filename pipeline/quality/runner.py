@@ -1,0 +1,184 @@
+"""Checks an artifact's rules with Great Expectations over DuckDB.
+
+Blocking rules are checked on the artifact before it takes its place; the others report.
+"""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+from duckdb_engine import ConnectionWrapper
+from sqlalchemy.exc import SAWarning
+
+from pipeline.errors import QualityError
+from pipeline.quality.rules import RULES, Rule
+
+_MEMORY = "3GB"
+"""Beyond it DuckDB works on disk."""
+
+_SAMPLE = 5
+_FORMAT = "COMPLETE"
+"""Of Great Expectations' results; the shorter ones do not hold the rows that broke a rule."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a rule found: whether it holds, how many rows broke it, and some of them."""
+
+    rule: Rule
+    passed: bool
+    unexpected: int
+    sample: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The broken rule in one line."""
+        rows = (
+            f" {self.unexpected} rows, for example {', '.join(self.sample)}" if self.sample else ""
+        )
+        return f"{self.rule.name}: not true that {self.rule.description}.{rows}"
+
+
+def check_tables(
+    artifact: str, tables: Mapping[str, Path], limits: Mapping[str, float] | None = None
+) -> list[Outcome]:
+    """Check an artifact's rules on parquet files, one a table.
+
+    Args:
+        artifact: Whose rules.
+        tables: The files.
+        limits: The study's own limits, which rules find in the one row of the table ``limits``.
+    """
+    with _database() as connection:
+        if limits:
+            connection.register("limits", pl.DataFrame([dict(limits)]).to_arrow())
+        for name, path in tables.items():
+            relation = connection.read_parquet(str(path))
+            relation.create_view(name)
+        return _validate(RULES[artifact], connection)
+
+
+def check_experiment_log(database: Path) -> list[Outcome]:
+    """Check the rules of ``experiment_log`` on the experiment's database."""
+    with _database() as connection:
+        connection.execute("ATTACH $path AS log (READ_ONLY)", {"path": str(database)})
+        connection.execute("CREATE VIEW exposures AS SELECT * FROM log.exposures")
+        connection.execute(
+            "CREATE VIEW log_files AS SELECT source, "
+            "(SELECT count(*) FROM log.exposures WHERE source = f.source) AS accepted, "
+            "(SELECT coalesce(sum(rows), 0) FROM log.rejected WHERE source = f.source) AS rejected "
+            "FROM log.ingested_files AS f"
+        )
+        return _validate(RULES["experiment_log"], connection)
+
+
+@contextmanager
+def _database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty database in memory; what memory cannot hold lies in a folder that goes with it."""
+    with tempfile.TemporaryDirectory(prefix="paretoscope-") as folder:
+        connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder})
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def enforce(outcomes: list[Outcome], *, waived: Container[str] = ()) -> list[Outcome]:
+    """Return the outcomes if no blocking rule is broken, but for those the study waives by name.
+
+    Raises:
+        QualityError: naming every broken blocking rule, with rows that break it.
+    """
+    broken = [
+        str(outcome)
+        for outcome in outcomes
+        if outcome.rule.blocking and not outcome.passed and outcome.rule.name not in waived
+    ]
+    if broken:
+        msg = "refused, and nothing was written: " + "; ".join(broken)
+        raise QualityError(msg)
+    return outcomes
+
+
+def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) -> list[Outcome]:
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx  # noqa: PLC0415 - 2.5 s, only where checks run
+    import great_expectations.expectations as gxe  # noqa: PLC0415
+
+    outcomes: list[Outcome] = []
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
+    source = _data_source(context, connection)
+    with warnings.catch_warnings():
+        # SQLAlchemy does not know DuckDB's list type; no rule needs it to.
+        warnings.filterwarnings("ignore", "Did not recognize type", category=SAWarning)
+        for table in dict.fromkeys(rule.table for rule in rules):
+            batch = (
+                source.add_table_asset(table, table_name=table)
+                .add_batch_definition_whole_table("whole")
+                .get_batch()
+            )
+            for rule in rules:
+                if rule.table == table:
+                    expectation = getattr(gxe, rule.expectation)(**rule.arguments)
+                    result = batch.validate(expectation, result_format=_FORMAT)
+                    outcomes.append(_outcome(rule, result))
+    return sorted(outcomes, key=lambda outcome: rules.index(outcome.rule))
+
+
+class _NoTransactions(ConnectionWrapper):
+    """An open DuckDB connection that never begins or ends a transaction, and is not closed."""
+
+    def begin(self) -> None:
+        """Stay as it is."""
+
+    def commit(self) -> None:
+        """Stay as it is."""
+
+    def rollback(self) -> None:
+        """Stay as it is."""
+
+    def close(self) -> None:
+        """Leave closing to whoever opened the connection."""
+
+
+def _data_source(context: Any, connection: duckdb.DuckDBPyConnection) -> Any:
+    """A Great Expectations source over an open DuckDB connection.
+
+    Great Expectations fetches results after SQLAlchemy has ended the transaction, and DuckDB drops
+    them then; so the connection it gets never begins or ends one.
+    """
+    return context.data_sources.add_sql(
+        "artifact",
+        connection_string="duckdb:///:memory:",
+        kwargs={"creator": lambda: _NoTransactions(connection)},
+    )
+
+
+def _outcome(rule: Rule, result: Any) -> Outcome:
+    if raised := _exception(result.exception_info):
+        msg = f"check {rule.name} could not run: {raised}"
+        raise QualityError(msg)
+    found = result.result
+    rows = found.get("details", {}).get("unexpected_rows") or found.get("partial_unexpected_list")
+    count = found.get("unexpected_count", found.get("observed_value", 0))
+    return Outcome(
+        rule=rule,
+        passed=bool(result.success),
+        unexpected=0 if result.success else int(count or 0),
+        sample=tuple(str(row) for row in (rows or [])[:_SAMPLE]),
+    )
+
+
+def _exception(info: Mapping[str, Any]) -> str | None:
+    """What a check raised, if it could not run; Great Expectations nests it by metric."""
+    if "raised_exception" in info:
+        return str(info["exception_message"]) if info["raised_exception"] else None
+    nested = (_exception(value) for value in info.values())
+    return next((words for words in nested if words is not None), None)

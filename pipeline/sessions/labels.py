@@ -1,0 +1,43 @@
+"""Whether a click was followed by an order (or a cart) of its item."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+def followed_by(
+    wanted: NDArray[np.bool_],
+    *,
+    item: NDArray[np.int32],
+    session: Ints,
+    ts: Ints,
+    within_ms: int | None = None,
+) -> NDArray[np.bool_]:
+    """For each event, whether its item has a wanted event later in its session.
+
+    With orders wanted and no window this is o_t of section 5 of Wilm & Normann (2025). Later means
+    further down: sessions are in order of time, and events of one time in that of the files.
+
+    Args:
+        wanted: Which events are of the kind that must follow.
+        item: Code of each event's item, not negative.
+        session: Number of each event's session; the events of a session stand together.
+        ts: Time of each event, milliseconds; not falling within a session.
+        within_ms: Longest time from the event to what follows, inclusive; None for any.
+    """
+    found = np.zeros(len(wanted), dtype=np.bool_)
+    has_wanted = np.zeros(int(session.max(initial=-1)) + 1, dtype=np.bool_)
+    has_wanted[session[wanted]] = True
+    rows = np.flatnonzero(has_wanted[session])
+    # Item and place in one number: the next larger one among the wanted is the item's next.
+    place = (item[rows].astype(np.int64) << 32) | rows
+    following = np.sort(place[wanted[rows]])
+    nearest = np.searchsorted(following, place, side="right")
+    rows, place, nearest = (array[nearest < len(following)] for array in (rows, place, nearest))
+    next_row = following[nearest] & 0xFFFFFFFF
+    same = (following[nearest] >> 32 == place >> 32) & (session[next_row] == session[rows])
+    if within_ms is not None:
+        same &= ts[next_row] - ts[rows] <= within_ms
+    found[rows] = same
+    return found

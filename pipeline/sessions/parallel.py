@@ -1,0 +1,39 @@
+"""Independent pieces of work on all cores, with the results in order."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_MOST_WORKERS = 8
+"""Beyond it, pieces wait for each other's turn to be written."""
+
+
+def in_order(
+    tasks: Iterable[Callable[[], T]], workers: int | None = None
+) -> Generator[T, None, None]:
+    """Run tasks in threads and give their results in the order of ``tasks``.
+
+    Only a few tasks are ahead of the consumer, so that memory does not grow with their number. An
+    exception of a task is raised in its place, and what has not begun is not begun. What still runs
+    is waited for, unless the generator is closed or dropped.
+    """
+    workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    waiting: deque[Future[T]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    dropped = False
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(task))
+            if len(waiting) > workers + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except GeneratorExit:  # perhaps by the garbage collector in a thread of the pool itself
+        dropped = True
+        raise
+    finally:
+        pool.shutdown(wait=not dropped, cancel_futures=True)

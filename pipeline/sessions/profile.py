@@ -1,0 +1,294 @@
+"""What the prepared data is like: events a day, each split, how popular items are, what drifts.
+
+Memory grows with the catalogue and, by a byte each, with the sessions; clicks are gone through by
+slices of the memory-mapped tokens, events by the streaming engine. What is undefined is None.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.tokens import SessionTokens
+from pipeline.schemas import EventKind, Split
+from pipeline.sessions.store import open_tokens
+from pipeline.storage import read_json
+
+Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+LONGEST_BIN = 20
+"""Sessions with more clicks share the histogram's last bin."""
+
+LENGTH_BINS = (*(str(length) for length in range(2, LONGEST_BIN + 1)), f">{LONGEST_BIN}")
+
+RANDOM_DIVISIONS = 10
+"""Of the sessions of train and test; more tell little more where sessions are many."""
+
+_TOP_ITEMS = 1000
+_TOP_PER_CENT = (1, 10, 50)
+_CURVE_POINTS = 40
+_CLICKS_A_SLICE = 1 << 23
+
+
+def profile_sessions(events: Path, sessions: Path, *, seed: int = 0) -> dict[str, Any]:
+    """Describe prepared data.
+
+    Args:
+        events: Folder that :func:`pipeline.sessions.events.write_events` has filled.
+        sessions: Folder that :func:`pipeline.sessions.preparation.write_sessions` made of it.
+        seed: Of the random divisions drift is compared with.
+
+    Returns:
+        JSON-able values: ``events_by_day`` (days without events are absent), ``by_split``,
+        ``popularity``, ``drift`` (train against test), ``rejected_by_reason`` and ``dropped``.
+        Shares lie in [0, 1].
+    """
+    read, kept = (read_json(folder / "summary.json") for folder in (events, sessions))
+    happens = {kind: read["kinds"][kind.value] > 0 for kind in EventKind}
+    totals = _totals_by_length(sessions / "sessions.parquet")
+    by_split = {
+        split.value: _describe(totals.filter(pl.col("split") == split.value), happens)
+        for split in Split
+    }
+    train, test = (
+        open_tokens(sessions / "tokens.safetensors", split) for split in (Split.TRAIN, Split.TEST)
+    )
+    in_train, in_test = (_count(tokens, kept["items"]) for tokens in (train, test))
+    divisions = _divisions(train, test, in_train + in_test, seed)
+    return {
+        "events_by_day": _events_by_day(events / "events.parquet"),
+        "by_split": by_split,
+        "popularity": _popularity(in_train.items, in_test.items),
+        "drift": {
+            **_drift(in_train, in_test, divisions),
+            "conversion": _change(by_split[Split.TRAIN], by_split[Split.TEST]),
+        },
+        "rejected_by_reason": read["rejected_by_reason"],
+        "dropped": {name: n for name, n in kept.items() if _is_loss(name)},
+    }
+
+
+def _is_loss(name: str) -> bool:
+    """Whether a count of the sessions' summary says what was dropped, not what came or is left."""
+    return name not in {"sessions_in", "items"} and not name.startswith(tuple(Split))
+
+
+def _events_by_day(path: Path) -> list[dict[str, Any]]:
+    counts = (
+        pl.scan_parquet(path)
+        .group_by(day=pl.from_epoch("ts", time_unit="ms").dt.date())
+        .agg((pl.col("kind") == kind.value).sum().alias(kind.value) for kind in EventKind)
+        .collect(engine="streaming")
+    )
+    return counts.sort("day").with_columns(pl.col("day").dt.to_string("iso")).to_dicts()
+
+
+def _totals_by_length(path: Path) -> pl.DataFrame:
+    """One row a split and number of clicks: the sums that everything about sessions follows from."""
+    carted, ordered = (pl.col(f"{what}_clicks").cast(pl.Int64) for what in ("carted", "ordered"))
+    return (
+        pl.scan_parquet(path)
+        .group_by("split", length=pl.col("clicks").cast(pl.Int64))
+        .agg(
+            sessions=pl.len().cast(pl.Int64),
+            carted=carted.sum(),
+            ordered=ordered.sum(),
+            ordered_squared=(ordered**2).sum(),
+            with_order=(ordered > 0).sum().cast(pl.Int64),
+            first_ts=pl.col("first_ts").min(),
+            last_ts=pl.col("last_ts").max(),
+        )
+        .collect(engine="streaming")
+        .sort("split", "length")
+    )
+
+
+def _describe(part: pl.DataFrame, happens: dict[EventKind, bool]) -> dict[str, Any]:
+    """One split; what its shop never records (carts, say) has no share."""
+    lengths, n = part["length"].to_numpy(), part["sessions"].to_numpy()
+    sessions, clicks = int(n.sum()), int((lengths * n).sum())
+    bins = np.bincount(np.minimum(lengths, LONGEST_BIN + 1) - 2, n, len(LENGTH_BINS)) / sessions
+    days = part.select(
+        pl.from_epoch(end, time_unit="ms").dt.date().dt.to_string("iso")
+        for end in (pl.col("first_ts").min(), pl.col("last_ts").max())
+    )
+    carts, orders = happens[EventKind.CART], happens[EventKind.ORDER]
+    return {
+        "sessions": sessions,
+        "clicks": clicks,
+        "first_day": days["first_ts"][0],
+        "last_day": days["last_ts"][0],
+        "median_length": _quantile(lengths, n, 0.5),
+        "mean_length": clicks / sessions,
+        "p90_length": _quantile(lengths, n, 0.9),
+        "carted_share": int(part["carted"].sum()) / clicks if carts else None,
+        "ordered_clicks": int(part["ordered"].sum()) if orders else None,
+        "ordered_share": int(part["ordered"].sum()) / clicks if orders else None,
+        "ordered_share_se": _ordered_share_error(part) if orders else None,
+        "sessions_with_order_share": int(part["with_order"].sum()) / sessions if orders else None,
+        "length_shares": dict(zip(LENGTH_BINS, bins.tolist(), strict=True)),
+    }
+
+
+def _quantile(values: Ints, counts: Ints, share: float) -> float:
+    """As ``numpy.quantile`` of the values, each repeated as often as it was counted."""
+    place = share * (int(counts.sum()) - 1)
+    ends = np.searchsorted(np.cumsum(counts), [math.floor(place), math.ceil(place)], side="right")
+    below, above = values[ends]
+    return float(below + (place - math.floor(place)) * (above - below))
+
+
+def _ordered_share_error(part: pl.DataFrame) -> float | None:
+    """Standard error of ordered / clicks with sessions as clusters (delta method).
+
+    ``sqrt(S/(S-1) · Σ_s (y_s - p m_s)²) / Σ m`` with m clicks and y ordered clicks of session s;
+    the sum is taken in whole numbers, so that 0 is 0. None with fewer than two sessions.
+    """
+    sums = part.select(
+        s=pl.col("sessions").sum(),
+        m=(pl.col("length") * pl.col("sessions")).sum(),
+        y=pl.col("ordered").sum(),
+        mm=(pl.col("length") ** 2 * pl.col("sessions")).sum(),
+        my=(pl.col("length") * pl.col("ordered")).sum(),
+        yy=pl.col("ordered_squared").sum(),
+    )
+    s, m, y, mm, my, yy = (int(value) for value in sums.row(0))
+    if s < 2:
+        return None
+    squares = m * m * yy - 2 * m * y * my + y * y * mm
+    return math.sqrt(squares * s / (s - 1)) / m**2
+
+
+def _change(train: dict[str, Any], test: dict[str, Any]) -> dict[str, float | None]:
+    """Conversion of clicks in test less that in train; z takes sessions for independent."""
+    shares = [split["ordered_share"] for split in (train, test)]
+    errors = [split["ordered_share_se"] for split in (train, test)]
+    difference = None if None in shares else shares[1] - shares[0]
+    error = None if None in errors else math.hypot(*errors)
+    z = difference / error if difference is not None and error else None
+    return {"difference": difference, "standard_error": error, "z": z}
+
+
+def _popularity(train: Ints, test: Ints) -> dict[str, Any]:
+    """How clicks spread over the catalogue, its items in the order of their clicks in train."""
+    items, order = len(train), np.argsort(-train, kind="stable")
+    of_train, of_test = (np.cumsum(clicks[order]) / clicks.sum() for clicks in (train, test))
+    tops = [(share, -(-items * share // 100)) for share in _TOP_PER_CENT]
+    points = np.unique(np.geomspace(1, items, _CURVE_POINTS).round().astype(np.int64))
+    return {
+        "items": items,
+        "gini": _gini(train),
+        "top": [
+            {"per_cent": share, "items": n, "train": float(of_train[n - 1])} for share, n in tops
+        ],
+        "curve": [
+            {"items": int(n), "train": float(of_train[n - 1]), "test": float(of_test[n - 1])}
+            for n in points
+        ],
+    }
+
+
+def _gini(clicks: Ints) -> float:
+    """0 if all items have as many clicks, (n - 1) / n if one of n items has them all."""
+    n, ranks = len(clicks), np.arange(1, len(clicks) + 1)
+    return 2 * int((ranks * np.sort(clicks)).sum()) / (n * int(clicks.sum())) - (n + 1) / n
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Of some sessions: the clicks on every item, and the sessions of every length (binned)."""
+
+    items: Ints
+    lengths: Ints
+
+    def __add__(self, other: "_Counts") -> "_Counts":
+        return _Counts(self.items + other.items, self.lengths + other.lengths)
+
+    def __sub__(self, other: "_Counts") -> "_Counts":
+        return _Counts(self.items - other.items, self.lengths - other.lengths)
+
+
+def _count(tokens: SessionTokens, items: int, chosen: Flags | None = None) -> _Counts:
+    """Count the chosen sessions, or all."""
+    total = _Counts(np.zeros(items, np.int64), np.zeros(LONGEST_BIN + 2, np.int64))
+    for piece in _slices(tokens.offsets):
+        offsets = tokens.offsets[piece.start : piece.stop + 1]
+        clicked, lengths = tokens.items[offsets[0] : offsets[-1]], np.diff(offsets)
+        if chosen is not None:
+            clicked = clicked[np.repeat(chosen[piece], lengths)]
+            lengths = lengths[chosen[piece]]
+        binned = np.minimum(lengths, LONGEST_BIN + 1)
+        total.items[:] += np.bincount(clicked, minlength=items)
+        total.lengths[:] += np.bincount(binned, minlength=LONGEST_BIN + 2)
+    return total
+
+
+def _slices(offsets: Ints) -> Iterator[slice]:
+    """Sessions, one after another, of about as many clicks as a slice may have."""
+    starts = np.arange(0, int(offsets[-1]), _CLICKS_A_SLICE)
+    bounds = np.unique([*np.searchsorted(offsets[:-1], starts), len(offsets) - 1])
+    for first, last in pairwise(bounds.tolist()):
+        yield slice(first, last)
+
+
+def _divisions(
+    train: SessionTokens, test: SessionTokens, whole: _Counts, seed: int
+) -> Iterator[tuple[_Counts, _Counts]]:
+    """Train's and test's sessions divided at random into parts of the same two sizes."""
+    items, generator = len(whole.items), np.random.default_rng(seed)
+    for _ in range(RANDOM_DIVISIONS):
+        chosen = np.arange(train.n_sessions + test.n_sessions) < test.n_sessions
+        generator.shuffle(chosen)
+        part = _count(train, items, chosen[: train.n_sessions])
+        part += _count(test, items, chosen[train.n_sessions :])
+        yield whole - part, part
+
+
+def _drift(
+    train: _Counts, test: _Counts, divisions: Iterator[tuple[_Counts, _Counts]]
+) -> dict[str, Any]:
+    """How far test is from train, and how far parts are that differ by chance alone.
+
+    Distances are total variation: 0 if two distributions are equal, 1 if they share nothing. What
+    exceeds chance need not be change over time: the catalogue is made without test, so that test
+    alone has lost its clicks on other items, and the sessions that became too short.
+    """
+    found = _differences(train, test)
+    by_chance = [_differences(*division) for division in divisions]
+    drift: dict[str, Any] = {
+        name: {"value": value, "by_chance": _range([chance[name] for chance in by_chance])}
+        for name, value in found.items()
+    }
+    top = _share_on_top(train.items, train.items)
+    items = min(_TOP_ITEMS, len(train.items))
+    drift["test_clicks_on_top_items"] |= {"items": items, "train": top}
+    return drift | {"random_divisions": RANDOM_DIVISIONS}
+
+
+def _differences(train: _Counts, test: _Counts) -> dict[str, float]:
+    return {
+        "length_distance": _distance(train.lengths, test.lengths),
+        "item_distance": _distance(train.items, test.items),
+        "test_clicks_on_top_items": _share_on_top(train.items, test.items),
+    }
+
+
+def _distance(left: Ints, right: Ints) -> float:
+    return float(np.abs(left / left.sum() - right / right.sum()).sum() / 2)
+
+
+def _share_on_top(ranking: Ints, clicks: Ints) -> float:
+    """Share of clicks on the items that another count ranks first; of equals the earlier item."""
+    top = np.argsort(-ranking, kind="stable")[:_TOP_ITEMS]
+    return float(clicks[top].sum() / clicks.sum())
+
+
+def _range(values: list[float]) -> dict[str, float]:
+    return {"mean": sum(values) / len(values), "smallest": min(values), "largest": max(values)}
