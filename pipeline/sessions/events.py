@@ -123,7 +123,10 @@ def _raw_bytes(files: list[InputFile]) -> int:
             * (_UNPACKED_BYTES if file.path.suffix in {".gz", ".zst", ".parquet"} else 1)
             for file in files
         )
-    except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
+    except OSError as error:
+        msg = f"cannot read {error.filename}: {error.strerror}; is dataset.path right?"
+        raise DataError(msg) from error
+    except ValueError as error:  # a NUL in a path
         msg = f"cannot read the raw data: {error}; is dataset.path right?"
         raise DataError(msg) from error
 

@@ -28,7 +28,7 @@ from pipeline.schemas import DAY_MS, ITEMS, SESSIONS, Split
 from pipeline.sessions.items import ItemCodes
 from pipeline.sessions.parallel import in_order
 from pipeline.sessions.progress import shown
-from pipeline.sessions.rules import Rules, CutAnchor
+from pipeline.sessions.rules import CutAnchor, Rules
 from pipeline.sessions.splitting import PARTS, STRADDLES, Cuts, check_reach, cuts_before, parts_of
 from pipeline.sessions.staging import Stage, StagedSessions, stage_task, whole_sessions
 from pipeline.sessions.store_writer import TokenWriter
