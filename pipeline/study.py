@@ -246,7 +246,8 @@ class SessionsSection:
 
     Attributes:
         preset: ``reference`` makes the sessions MultiTRON's preprocessing makes of OTTO,
-            Yoochoose and Diginetica files; it then decides instead of the keys up to ``test_days``.
+            Yoochoose and Diginetica files; it then decides instead of the keys up to
+            ``test_days`` and of ``order_window_minutes``.
         min_item_support: Clicks an item needs in the training period to be in the catalogue.
         min_session_length: Clicks a session needs, before the item filter and after it.
         support_filter: ``one-pass`` (length, support, length), or ``iterated`` until both hold.

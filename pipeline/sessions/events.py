@@ -21,7 +21,7 @@ from pipeline.sessions.ordering import Partitions, by_time, repeated
 from pipeline.sessions.parallel import in_order
 from pipeline.sessions.progress import shown
 from pipeline.sessions.raw import CONTENT_LIMIT, InputFile, Reason, Task, judge
-from pipeline.sessions.reading import BLOCK_BYTES
+from pipeline.sessions.reading import BLOCK_BYTES, is_packed
 from pipeline.sessions.tables import TableWriter
 from pipeline.sessions.tally import Tally
 from pipeline.sessions.visits import cut_by_inactivity
@@ -119,9 +119,9 @@ def write_events(
 def _raw_bytes(files: list[InputFile]) -> int:
     try:
         return sum(
-            file.path.stat().st_size
-            * (_UNPACKED_BYTES if file.path.suffix in {".gz", ".zst", ".parquet"} else 1)
-            for file in files
+            file.stat().st_size
+            * (_UNPACKED_BYTES if is_packed(file) or file.suffix == ".parquet" else 1)
+            for file in (entry.path for entry in files)
         )
     except OSError as error:
         msg = f"cannot read {error.filename}: {error.strerror}; is dataset.path right?"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pandas.util import hash_array
 
 from pipeline.schemas import EVENTS
+from pipeline.sessions.runs import begins
 
 Ints = NDArray[np.int64]
 
@@ -33,7 +34,7 @@ def order_by_hash(sessions: pl.Series) -> tuple[Ints, NDArray[np.uint64], Ints]:
     Returns:
         The rows in their new order; and of each run of one session, its hash and where it ends.
     """
-    starts = sessions.ne_missing(sessions.shift()).arg_true().to_numpy().astype(np.int64)
+    starts = begins(sessions).arg_true().to_numpy().astype(np.int64)
     names = sessions.gather(starts)
     hashes = hash_of(names)
     order = np.argsort(hashes, kind="stable")
@@ -49,8 +50,7 @@ def order_by_hash(sessions: pl.Series) -> tuple[Ints, NDArray[np.uint64], Ints]:
 
 def by_time(events: pl.DataFrame) -> pl.DataFrame:
     """Events whose sessions stand together, each put in order of time; ties keep their order."""
-    session, ts = events["session"], events["ts"].to_numpy()
-    new = session.ne_missing(session.shift()).to_numpy()
+    ts, new = events["ts"].to_numpy(), begins(events["session"]).to_numpy()
     number = np.cumsum(new)
     falls = np.flatnonzero((ts[1:] < ts[:-1]) & ~new[1:])
     if not len(falls):
@@ -63,8 +63,7 @@ def by_time(events: pl.DataFrame) -> pl.DataFrame:
 
 def repeated(events: pl.DataFrame) -> NDArray[np.bool_]:
     """Which rows say the same as an earlier one: session, time, item and kind; in order of time."""
-    ts, session = events["ts"].to_numpy(), events["session"]
-    new = session.ne_missing(session.shift()).to_numpy()
+    ts, new = events["ts"].to_numpy(), begins(events["session"]).to_numpy()
     tie = np.zeros(len(events), dtype=np.bool_)
     tie[1:] = (ts[1:] == ts[:-1]) & ~new[1:]
     tied = np.flatnonzero(tie | np.append(tie[1:], False))

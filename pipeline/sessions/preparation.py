@@ -30,7 +30,7 @@ from pipeline.sessions.parallel import in_order
 from pipeline.sessions.progress import shown
 from pipeline.sessions.rules import CutAnchor, Rules
 from pipeline.sessions.splitting import PARTS, STRADDLES, Cuts, check_reach, cuts_before, parts_of
-from pipeline.sessions.staging import Stage, StagedSessions, stage_task, whole_sessions
+from pipeline.sessions.staging import Stage, StagedSessions, stage_sessions, whole_sessions
 from pipeline.sessions.store_writer import TokenWriter
 from pipeline.sessions.tables import TableWriter
 from pipeline.storage import read_json, write_json
@@ -83,7 +83,6 @@ class _Preparation:
     codes: ItemCodes
     stage: Stage
     cuts: Cuts | None
-    first_ts: int
 
     @classmethod
     def of(
@@ -96,11 +95,12 @@ class _Preparation:
         test_files = [n for n, name in enumerate(summary["files"]) if rules.is_test_file(name)]
         codes, stage = ItemCodes.of(file), Stage(folder)
         tasks = (
-            stage_task(piece, codes, rules, cuts, test_files) for piece in whole_sessions(file)
+            partial(stage_sessions, piece, codes, rules, cuts, test_files)
+            for piece in whole_sessions(file)
         )
         for staged in shown(in_order(tasks), file.num_row_groups, "labelling"):
             stage.add(staged)
-        return cls(rules, codes, stage, cuts, summary["first_ts"])
+        return cls(rules, codes, stage, cuts)
 
     def well_supported(self) -> Flags:
         """Which items have enough clicks in sessions that are long enough."""

@@ -109,9 +109,14 @@ def read_blocks(file: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block
         raise DataError(msg) from error
 
 
+def is_packed(file: Path) -> bool:
+    """Whether the file is unpacked while it is read."""
+    return file.suffix in _COMPRESSIONS
+
+
 def unpacked_suffix(file: Path) -> str:
     """The suffix of the file as it is after unpacking: ``.csv`` of ``events.csv.gz``."""
-    return file.with_suffix("").suffix if file.suffix in _COMPRESSIONS else file.suffix
+    return file.with_suffix("").suffix if is_packed(file) else file.suffix
 
 
 def _read_blocks(file: Path, block_bytes: int) -> Iterator[Block]:

@@ -60,9 +60,7 @@ def parts_of(begin: Ints, end: Ints, cuts: Cuts, straddling: Straddling) -> NDAr
         cuts: Where the parts begin.
         straddling: What becomes of a session whose beginning and end lie in two parts.
     """
-    bounds = np.array([cuts.validation_from, cuts.test_from])
-    first = np.searchsorted(bounds, begin, side="right")
-    last = np.searchsorted(bounds, end, side="right")
+    first, last = _part_at(begin, cuts), _part_at(end, cuts)
     match straddling:
         case Straddling.LATER:
             part = last
@@ -81,5 +79,9 @@ def within_first_part(ts: Ints, begin: Ints, cuts: Cuts) -> NDArray[np.bool_]:
         begin: When its session begins.
         cuts: Where the parts begin.
     """
-    bounds = np.array([cuts.validation_from, cuts.test_from])
-    return np.searchsorted(bounds, ts, side="right") == np.searchsorted(bounds, begin, side="right")
+    return _part_at(ts, cuts) == _part_at(begin, cuts)
+
+
+def _part_at(ts: Ints, cuts: Cuts) -> Ints:
+    """The part each moment lies in, a place in :data:`PARTS`."""
+    return np.searchsorted([cuts.validation_from, cuts.test_from], ts, side="right")

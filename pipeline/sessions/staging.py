@@ -14,6 +14,7 @@ from pipeline.schemas import KIND, EventKind
 from pipeline.sessions.items import ItemCodes
 from pipeline.sessions.labels import followed_by
 from pipeline.sessions.rules import Rules
+from pipeline.sessions.runs import begins, sums
 from pipeline.sessions.splitting import Cuts, within_first_part
 from pipeline.study import Straddling
 
@@ -41,9 +42,7 @@ class StagedSessions:
 
     def count(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """How many of its clicks are chosen, by session."""
-        total = np.concatenate([[0], np.cumsum(chosen)])
-        behind = np.cumsum(self.sessions["clicks"].to_numpy())
-        return total[behind] - total[behind - self.sessions["clicks"].to_numpy()]
+        return sums(chosen, self.sessions["clicks"].to_numpy())
 
     def span(self, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """When the first and the last of its chosen clicks were, by session; 0 without one."""
@@ -80,10 +79,10 @@ class Stage:
         return iter(self._pieces)
 
 
-def stage_task(
+def stage_sessions(
     events: pl.DataFrame, codes: ItemCodes, rules: Rules, cuts: Cuts | None, test_files: list[int]
-) -> Callable[[], StagedSessions]:
-    """Labels the clicks of whole sessions when called.
+) -> StagedSessions:
+    """Label the clicks of whole sessions.
 
     Args:
         events: In the order of ``events.parquet``; at least one.
@@ -92,20 +91,14 @@ def stage_task(
         cuts: Where to trim sessions; needed if the rules trim.
         test_files: Numbers of the files whose sessions are the test part.
     """
-    return partial(_stage, events, codes, rules, cuts, test_files)
-
-
-def _stage(
-    events: pl.DataFrame, codes: ItemCodes, rules: Rules, cuts: Cuts | None, test_files: list[int]
-) -> StagedSessions:
     session = events["session"]
-    new = session.ne_missing(session.shift()).to_numpy()
+    new = begins(session).to_numpy()
     starts, number = np.flatnonzero(new), np.cumsum(new) - 1
     if rules.straddling is Straddling.TRIM and cuts is not None:
         begin = events["ts"].to_numpy()[starts][number]
         within = within_first_part(events["ts"].to_numpy(), begin, cuts)
         if not within.all():
-            return _stage(events.filter(within), codes, rules, None, test_files)
+            return stage_sessions(events.filter(within), codes, rules, None, test_files)
     ts = events["ts"].to_numpy()
     click, cart, order = (
         (events["kind"] == kind.value).to_numpy()
@@ -143,8 +136,7 @@ def whole_sessions(events: pq.ParquetFile) -> Iterator[pl.DataFrame]:
     for group in range(events.num_row_groups):
         table = pl.DataFrame(events.read_row_group(group)).with_columns(pl.col("kind").cast(KIND))
         frame = table if rest is None else pl.concat([rest, table])
-        session = frame["session"]
-        behind = session.ne_missing(session.shift()).arg_true()
+        behind = begins(frame["session"]).arg_true()
         cut = int(behind[-1]) if len(behind) else 0
         if cut:
             yield frame[:cut]

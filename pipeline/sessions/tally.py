@@ -9,6 +9,7 @@ import polars as pl
 from pipeline.errors import DataError
 from pipeline.schemas import EventKind
 from pipeline.sessions.raw import DELIBERATE, Reason
+from pipeline.sessions.runs import begins
 from pipeline.study import Expected
 
 _FEW_ROWS = 10_000
@@ -65,9 +66,9 @@ class Tally:
         """Count events of whole sessions."""
         if not events.height:
             return
-        session, ts = events["session"], events["ts"]
+        ts = events["ts"]
         self.events += events.height
-        self.sessions += int(session.ne_missing(session.shift()).sum())
+        self.sessions += int(begins(events["session"]).sum())
         ends = [ts.min(), ts.max(), self.first_ts, self.last_ts]
         times = [int(time) for time in ends if isinstance(time, int)]
         self.first_ts, self.last_ts = min(times), max(times)
@@ -118,7 +119,6 @@ class Tally:
 
     def summary(self) -> dict[str, Any]:
         """Counts of events by kind, and of rejected rows by reason."""
-        by_size = sorted(self.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
         return {
             "events": self.events,
             "sessions": self.sessions,
@@ -127,8 +127,12 @@ class Tally:
             "last_ts": self.last_ts,
             "files": self.files,
             "rejected": self.reasons.total(),
-            "rejected_by_reason": dict(by_size),
+            "rejected_by_reason": dict(self._by_size()),
         }
+
+    def _by_size(self) -> list[tuple[str, int]]:
+        """The reasons with their counts, the most frequent first, of equals by name."""
+        return sorted(self.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
 
     def _faulty(self) -> int:
         return sum(n for reason, n in self.reasons.items() if Reason(reason) not in DELIBERATE)
@@ -145,7 +149,7 @@ class Tally:
         """The faults with their counts and the first place of each."""
         texts = [
             f"{reason}: {n}, first in {self.first[reason]}"
-            for reason, n in sorted(self.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
+            for reason, n in self._by_size()
             if Reason(reason) not in DELIBERATE
         ]
         return "; ".join(texts) or "no rows at all"

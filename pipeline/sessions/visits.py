@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from pipeline.sessions.runs import begins
+
 _MINUTE_MS = 60_000
 
 
@@ -15,10 +17,9 @@ def cut_by_inactivity(events: pl.DataFrame, minutes: float) -> pl.DataFrame:
         events: Column ``session`` holds the user; a user's rows stand together, in order of time.
         minutes: Longest rest within a session.
     """
-    user = pl.col("session")
+    user, new_user = pl.col("session"), pl.lit(begins(events["session"]))
     rest = pl.col("ts") - pl.col("ts").shift()
-    new_user = user.ne_missing(user.shift())
-    begins = (new_user | (rest > round(minutes * _MINUTE_MS))).cum_sum()
-    first = pl.when(new_user).then(begins).forward_fill()
-    number = begins - first + 1
+    visit = (new_user | (rest > round(minutes * _MINUTE_MS))).cum_sum()
+    first = pl.when(new_user).then(visit).forward_fill()
+    number = visit - first + 1
     return events.with_columns(session=pl.format("{}-{}", user, number))

@@ -71,8 +71,13 @@ def read_iso(text: str, *, zoned: bool) -> int:
     return _int64((moment - _EPOCH) // timedelta(microseconds=1) * 1000)
 
 
+def is_int64(value: Any) -> bool:
+    """Whether a value is a whole number (and no truth value) that 64 bits hold."""
+    return type(value) is int and -INT64_LIMIT <= value < INT64_LIMIT
+
+
 def _int64(value: int) -> int:
-    if not -INT64_LIMIT <= value < INT64_LIMIT:
+    if not is_int64(value):
         msg = f"{value} takes more than 64 bits"
         raise ValueError(msg)
     return value

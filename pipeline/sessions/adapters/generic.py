@@ -8,7 +8,7 @@ from pipeline.sessions.adapters.columns import delimited_log
 from pipeline.sessions.adapters.json_lines import json_lines_log
 from pipeline.sessions.adapters.parquet import parquet_log
 from pipeline.sessions.raw import InputFile
-from pipeline.sessions.reading import input_files, unpacked_suffix
+from pipeline.sessions.reading import input_files, is_packed, unpacked_suffix
 from pipeline.study import GenericLayout
 
 _READERS: dict[str, Callable[[Path, GenericLayout], InputFile]] = {
@@ -29,8 +29,7 @@ def generic(path: Path, layout: GenericLayout) -> list[InputFile]:
     files = input_files(path, *_READERS)
     for file in files:
         # Parquet packs its columns itself.
-        packed = unpacked_suffix(file) != file.suffix
-        suffixes = _READERS.keys() - {".parquet"} if packed else _READERS.keys()
+        suffixes = _READERS.keys() - {".parquet"} if is_packed(file) else _READERS.keys()
         if unpacked_suffix(file) not in suffixes:
             msg = (
                 f"{file}: the suffix does not say how to read it; accepted are "

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.schemas import LATEST_TS, EventKind
-from pipeline.sessions.adapters.fields import INT64_LIMIT, read_clock, read_iso
+from pipeline.sessions.adapters.fields import is_int64, read_clock, read_iso
 from pipeline.sessions.adapters.mapping import UNIT_MS, columns_of, is_integer, kinds_of
 from pipeline.sessions.raw import InputFile, RawRows, Reason, Refusal, Task
 from pipeline.sessions.reading import Block, read_blocks
@@ -75,7 +75,7 @@ def _read_line(line: bytes, layout: GenericLayout) -> tuple[Any, ...] | Reason:
 def _id(value: Any, layout: GenericLayout) -> int | str | None:
     if not is_integer(layout):
         return _text(value)
-    return value if type(value) is int and -INT64_LIMIT <= value < INT64_LIMIT else None
+    return value if is_int64(value) else None
 
 
 def _text(value: Any) -> str | None:

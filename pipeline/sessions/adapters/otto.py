@@ -27,11 +27,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.schemas import EventKind
+from pipeline.sessions.adapters.fields import INT64_LIMIT, is_int64
 from pipeline.sessions.raw import InputFile, RawRows, Reason, Refusal, Task
 from pipeline.sessions.reading import Block, input_files, line_ends, read_blocks
+from pipeline.sessions.runs import sums
 
 KINDS = {"clicks": EventKind.CLICK, "carts": EventKind.CART, "orders": EventKind.ORDER}
-_INT64_LIMIT = 2**63
 _EVENT_FIELDS = ("aid", "ts", "type")
 
 _SHAPE = '{"session":"BIGINT","events":[{"aid":"BIGINT","ts":"BIGINT","type":"VARCHAR"}]}'
@@ -107,9 +108,9 @@ def _read_plain(data: bytes, ends: Ints) -> tuple[pl.DataFrame, Ints, Mask]:
     plain = _is_valid(sessions) & _is_valid(events)
     plain[line[~(_is_valid(aid) & _is_valid(ts) & words.is_not_null().to_numpy())]] = False
     width = len(_PLAIN_EVENT + ",") + pc.binary_length(kind).fill_null(0).to_numpy()
-    width = _sum_by_line(width + _digits(item) + _digits(time), n_events) - (n_events > 0)
+    width = sums(width + _digits(item) + _digits(time), n_events) - (n_events > 0)
     plain &= np.diff(ends, prepend=0) == len(_PLAIN_SESSION + "\n") + _digits(session) + width
-    orders = _sum_by_line(words.eq_missing("orders").to_numpy(), n_events)
+    orders = sums(words.eq_missing("orders").to_numpy(), n_events)
     letters = _PLAIN_SESSION.count("e") + n_events * _PLAIN_EVENT.count("e") + orders
     _exclude_shorthand(plain, text, ends, letters)
 
@@ -198,12 +199,6 @@ def _digits(values: Ints) -> Ints:
     return np.searchsorted(_POWERS_OF_TEN, size, side="right") + 1 + (values < 0)
 
 
-def _sum_by_line(values: NDArray, n_events: Ints) -> Ints:
-    total = np.concatenate([[0], np.cumsum(values)])
-    behind = np.cumsum(n_events)
-    return total[behind] - total[behind - n_events]
-
-
 def _read_line(line: int, position: int, data: bytes, into: _Lines) -> None:
     """Read one line as the format is defined, refusing what does not fit it."""
     text = _decoded(data.strip(b"\r\n"))
@@ -219,7 +214,7 @@ def _read_line(line: int, position: int, data: bytes, into: _Lines) -> None:
         return
     if not isinstance(value, dict) or not {"session", "events"} <= value.keys():
         into.refusals.append(Refusal(position, Reason.MISSING_FIELD, text))
-    elif not _is_id(value["session"]) or not isinstance(value["events"], list):
+    elif not is_int64(value["session"]) or not isinstance(value["events"], list):
         into.refusals.append(Refusal(position, Reason.WRONG_TYPE, text))
     else:
         for event in value["events"]:
@@ -227,7 +222,7 @@ def _read_line(line: int, position: int, data: bytes, into: _Lines) -> None:
             if reason:
                 into.refusals.append(Refusal(position, reason, repr(event)))
             else:
-                ts = max(-_INT64_LIMIT, min(event["ts"], _INT64_LIMIT - 1))
+                ts = max(-INT64_LIMIT, min(event["ts"], INT64_LIMIT - 1))
                 into.line.append(line)
                 into.rows.append((value["session"], ts, event["aid"], event["type"]))
 
@@ -235,12 +230,8 @@ def _read_line(line: int, position: int, data: bytes, into: _Lines) -> None:
 def _fault(event: Any) -> Reason | None:
     if not isinstance(event, dict) or any(event.get(name) is None for name in _EVENT_FIELDS):
         return Reason.MISSING_FIELD
-    if not _is_id(event["aid"]) or type(event["ts"]) is not int:
+    if not is_int64(event["aid"]) or type(event["ts"]) is not int:
         return Reason.WRONG_TYPE
     if not isinstance(event["type"], str) or event["type"] not in KINDS:
         return Reason.UNKNOWN_KIND
     return None
-
-
-def _is_id(value: Any) -> bool:
-    return type(value) is int and -_INT64_LIMIT <= value < _INT64_LIMIT

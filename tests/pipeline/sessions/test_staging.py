@@ -14,7 +14,7 @@ from pipeline.sessions.items import ItemCodes
 from pipeline.sessions.preparation import write_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.sessions.splitting import Cuts
-from pipeline.sessions.staging import Stage, StagedSessions, stage_task, whole_sessions
+from pipeline.sessions.staging import Stage, StagedSessions, stage_sessions, whole_sessions
 from pipeline.study import (
     DatasetFormat,
     DatasetSection,
@@ -44,7 +44,7 @@ def stage(rows, folder, *, cuts=None, test_files=(), **keys):
     frame = events_of(rows)
     codes = ItemCodes.of(opened(frame, folder / "events.parquet"))
     rules = rules_of(SessionsSection(**keys), OTTO)
-    staged = stage_task(frame, codes, rules, cuts, list(test_files))()
+    staged = stage_sessions(frame, codes, rules, cuts, list(test_files))
     return staged.sessions.rows(), staged.clicks.rows()
 
 
