@@ -5,6 +5,12 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
+_PAIRS = 1 << 20
+"""Room for pairs of session and item; those that meet there by chance are only searched in vain."""
+
+_SPREAD = 0x9E3779B1
+"""A multiplier that sends neighbouring sessions far apart."""
+
 
 def followed_by(
     wanted: NDArray[np.bool_],
@@ -27,9 +33,11 @@ def followed_by(
         within_ms: Longest time from the event to what follows, inclusive; None for any.
     """
     found = np.zeros(len(wanted), dtype=np.bool_)
-    has_wanted = np.zeros(int(session.max(initial=-1)) + 1, dtype=np.bool_)
-    has_wanted[session[wanted]] = True
-    rows = np.flatnonzero(has_wanted[session])
+    # Most events have a session and an item that together are never wanted: few are searched.
+    pair = (session * _SPREAD + item) & (_PAIRS - 1)
+    maybe = np.zeros(_PAIRS, dtype=np.bool_)
+    maybe[pair[wanted]] = True
+    rows = np.flatnonzero(maybe[pair])
     # Item and place in one number: the next larger one among the wanted is the item's next.
     place = (item[rows].astype(np.int64) << 32) | rows
     following = np.sort(place[wanted[rows]])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -26,26 +27,45 @@ def hash_of(sessions: pl.Series) -> NDArray[np.uint64]:
     return hash_array(sessions.to_numpy(), categorize=False)  # pyright: ignore[reportCallIssue]
 
 
-def order_by_hash(sessions: pl.Series) -> tuple[Ints, NDArray[np.uint64], Ints]:
-    """How rows must be taken so that sessions stand together, by hash, then by name.
+class Runs(NamedTuple):
+    """Rows that stand together, each run those of one session.
 
-    Rows of a session keep their order. A hash may be shared, but only by names that are texts.
-
-    Returns:
-        The rows in their new order; and of each run of one session, its hash and where it ends.
+    Attributes:
+        start: First row of each run.
+        length: Rows of each run.
+        hash: Of its session.
     """
-    starts = begins(sessions).arg_true().to_numpy().astype(np.int64)
-    names = sessions.gather(starts)
-    hashes = hash_of(names)
-    order = np.argsort(hashes, kind="stable")
-    if names.dtype == pl.String and len(np.unique(hashes)) < names.n_unique():
-        runs = pl.DataFrame({"hash": hashes, "name": names})
-        by_both = pl.arg_sort_by("hash", "name", maintain_order=True)
-        order = runs.select(by_both).to_series().to_numpy()
-    lengths = np.diff(np.append(starts, len(sessions)))[order]
-    ends = np.cumsum(lengths)
-    rows = np.arange(len(sessions)) + np.repeat(starts[order] - (ends - lengths), lengths)
-    return rows, hashes[order], ends
+
+    start: Ints
+    length: Ints
+    hash: NDArray[np.uint64]
+
+    @classmethod
+    def by_hash(cls, sessions: pl.Series) -> Self:
+        """The runs in the order of their hash, then of their name; of a session, of their rows.
+
+        A hash may be shared, but only by names that are texts.
+        """
+        starts = begins(sessions).arg_true().to_numpy().astype(np.int64)
+        names = sessions.gather(starts)
+        hashes = hash_of(names)
+        order = np.argsort(hashes, kind="stable")
+        if names.dtype == pl.String and len(np.unique(hashes)) < names.n_unique():
+            runs = pl.DataFrame({"hash": hashes, "name": names})
+            by_both = pl.arg_sort_by("hash", "name", maintain_order=True)
+            order = runs.select(by_both).to_series().to_numpy()
+        lengths = np.diff(np.append(starts, len(sessions)))
+        return cls(starts[order], lengths[order], hashes[order])
+
+    def between(self, first: int, last: int) -> "Runs":
+        """The runs from ``first`` up to ``last``."""
+        return Runs(self.start[first:last], self.length[first:last], self.hash[first:last])
+
+    def take(self, events: pl.DataFrame) -> pl.DataFrame:
+        """The rows of the runs, one run after another."""
+        behind = np.cumsum(self.length)
+        shift = np.repeat(self.start - (behind - self.length), self.length)
+        return events[np.arange(len(shift)) + shift]
 
 
 def by_time(events: pl.DataFrame) -> pl.DataFrame:
@@ -111,12 +131,12 @@ class Partitions:
         """What gives the held events of each partition; they are no longer held."""
         events = pl.concat([self._empty, *self._pieces], rechunk=True)
         self._pieces, self._held_bytes = [], 0
-        rows, hashes, ends = order_by_hash(events["session"])
+        runs = Runs.by_hash(events["session"])
         # A float64 cannot hold 2^64, hence integers of Python.
         bounds = [(n << 64) // self.number for n in range(1, self.number)]
-        runs = np.searchsorted(hashes, np.array(bounds, dtype=np.uint64))
-        cuts = [0, *np.append(0, ends)[runs].tolist(), len(rows)]
-        return [partial(events.__getitem__, rows[a:b]) for a, b in pairwise(cuts)]
+        places = np.searchsorted(runs.hash, np.array(bounds, dtype=np.uint64)).tolist()
+        cuts = pairwise([0, *places, len(runs.hash)])
+        return [partial(runs.between(first, last).take, events) for first, last in cuts]
 
     def _take(self, number: int, rest: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         if not self._spills:
@@ -125,7 +145,7 @@ class Partitions:
         events = pl.concat([*(pl.read_ipc(file) for file in files), rest()])
         for file in files:
             file.unlink()
-        return events[order_by_hash(events["session"])[0]]
+        return Runs.by_hash(events["session"]).take(events)
 
     def _file(self, spill: int, number: int) -> Path:
         return self._folder / f"{spill}-{number}.arrow"

@@ -239,9 +239,10 @@ class _Preparation:
             "clicks_on_unknown_items": int((clicks - known)[long_enough].sum()),
             "sessions_too_short_without_unknown_items": int((long_enough & ~stays).sum()),
         }
-        chosen = stays[staged.number] & (index >= 0)
-        number = staged.number[chosen]
-        kept = staged.clicks[np.flatnonzero(chosen)].select(
+        number = staged.number
+        chosen = np.flatnonzero(stays[number] & (index >= 0))
+        number = number[chosen]
+        kept = staged.clicks[chosen].select(
             pl.Series("item", index[chosen]), "ts", "ordered", "carted"
         )
         sessions = staged.sessions.select(

@@ -4,10 +4,11 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from pipeline.errors import DataError
-from pipeline.schemas import EventKind
+from pipeline.schemas import KIND, EventKind
 from pipeline.sessions.raw import DELIBERATE, Reason
 from pipeline.sessions.runs import begins
 from pipeline.study import Expected
@@ -156,4 +157,5 @@ class Tally:
 
 
 def _kinds(events: pl.DataFrame) -> dict[str, int]:
-    return dict(events.group_by("kind").len().iter_rows())
+    counts = np.bincount(events["kind"].to_physical().to_numpy(), minlength=len(EventKind))
+    return dict(zip(KIND.categories.to_list(), counts.tolist(), strict=True))

@@ -103,11 +103,11 @@ def _read_plain(data: bytes, ends: Ints) -> tuple[pl.DataFrame, Ints, Mask]:
     words = _words(kind)
     n_events = pc.list_value_length(events).fill_null(0).to_numpy().astype(np.int64)
     line = np.repeat(np.arange(len(ends)), n_events)
-    session, item, time = (ids.fill_null(0).to_numpy() for ids in (sessions, aid, ts))
+    session, item, time = (_numbers(ids) for ids in (sessions, aid, ts))
 
     plain = _is_valid(sessions) & _is_valid(events)
     plain[line[~(_is_valid(aid) & _is_valid(ts) & words.is_not_null().to_numpy())]] = False
-    width = len(_PLAIN_EVENT + ",") + pc.binary_length(kind).fill_null(0).to_numpy()
+    width = len(_PLAIN_EVENT + ",") + _numbers(pc.binary_length(kind))
     width = sums(width + _digits(item) + _digits(time), n_events) - (n_events > 0)
     plain &= np.diff(ends, prepend=0) == len(_PLAIN_SESSION + "\n") + _digits(session) + width
     orders = sums(words.eq_missing("orders").to_numpy(), n_events)
@@ -124,6 +124,11 @@ def _words(kind: pa.StringArray) -> pl.Series:
     """The kinds as an enumeration; unknown words, whose lines are not plain, as null."""
     codes = pc.index_in(kind, value_set=pa.array(KINDS))
     return pl.Series(codes.cast(pa.uint8())).cat.to(pl.Enum(list(KINDS)))
+
+
+def _numbers(values: pa.Array) -> NDArray[np.signedinteger]:
+    """The values; 0 for null."""
+    return (values.fill_null(0) if values.null_count else values).to_numpy()
 
 
 def _is_valid(values: pa.Array) -> Mask:
@@ -195,6 +200,8 @@ def _decoded(line: bytes) -> str | None:
 
 def _digits(values: Ints) -> Ints:
     """How many characters each integer takes."""
+    if len(values) and len(str(lowest := values.min())) == len(str(values.max())) and lowest >= 0:
+        return np.full(len(values), len(str(lowest)))  # as times are
     size = np.abs(values).view(np.uint64)  # int64 has no room for -(-2**63)
     return np.searchsorted(_POWERS_OF_TEN, size, side="right") + 1 + (values < 0)
 

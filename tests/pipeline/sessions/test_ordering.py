@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.schemas import EVENTS, KIND
 from pipeline.sessions import ordering
-from pipeline.sessions.ordering import Partitions, by_time, hash_of, order_by_hash, repeated
+from pipeline.sessions.ordering import Partitions, Runs, by_time, hash_of, repeated
 
 INTEGERS = st.lists(st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1), max_size=30)
 TEXTS = st.lists(st.sampled_from(["a", "b", "aa", "bb", "ä", "😀", "Z", "a-1"]), max_size=30)
@@ -73,22 +73,26 @@ def test_the_hash_of_a_text_does_not_depend_on_its_company(names):
 @given(names=INTEGERS | TEXTS)
 @settings(deadline=None, max_examples=100)
 def test_rows_are_ordered_by_hash_and_rows_of_a_session_keep_theirs(names):
-    rows, hashes, ends = order_by_hash(pl.Series(names, dtype=ids_of(names)))
+    runs = Runs.by_hash(pl.Series(names, dtype=ids_of(names)))
 
-    assert rows.tolist() == sorted_rows(names, hash_one)
-    starts = [0, *ends.tolist()[:-1]] if len(ends) else []
-    runs = [{names[row] for row in rows[a:b]} for a, b in zip(starts, ends, strict=True)]
-    assert [{hash_one(name) for name in run} for run in runs] == [{h} for h in hashes.tolist()]
-    assert ends.tolist()[-1:] == [len(names)][: len(ends)]
+    assert rows_of(runs, len(names)) == sorted_rows(names, hash_one)
+    each = zip(runs.start.tolist(), runs.length.tolist(), strict=True)
+    found = [{names[row] for row in range(start, start + length)} for start, length in each]
+    assert [{hash_one(name) for name in run} for run in found] == [{h} for h in runs.hash.tolist()]
 
 
 @given(names=TEXTS)
 @settings(deadline=None, max_examples=50)
 def test_texts_that_share_a_hash_are_ordered_by_name(names):
     with colliding(len):
-        rows, _, _ = order_by_hash(pl.Series(names, dtype=pl.String))
+        runs = Runs.by_hash(pl.Series(names, dtype=pl.String))
 
-    assert rows.tolist() == sorted_rows(names, len)
+    assert rows_of(runs, len(names)) == sorted_rows(names, len)
+
+
+def rows_of(runs, number):
+    """The order in which the runs take rows."""
+    return runs.take(pl.DataFrame({"row": range(number)}))["row"].to_list()
 
 
 def through_partitions(folder, pieces, number, memory_bytes):
