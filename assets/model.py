@@ -1,22 +1,18 @@
 """The conditioned model, its offline metrics for every preference, and the front they span."""
 
-from dataclasses import asdict
-
 import dagster as dg
-import polars as pl
 
 from assets.adapting import check_results, check_specs, user_errors
 from assets.data import sessions
 from assets.resources import StudyResource
-from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
-from models.training import train
 from pipeline.evaluation.front import REFERENCE_POINT
 from pipeline.evaluation.front import pareto_front as place_in_metric_space
 from pipeline.evaluation.tables import evaluate_preferences
+from pipeline.fitting import fit_study, learning_curves
 from pipeline.quality.runner import check_tables, enforce
-from pipeline.recommend import Recommender, read_catalogue
+from pipeline.recommend import Recommender
 from pipeline.reporting.figures import as_markdown, front_picture, learning_curves_picture
-from pipeline.schemas import LEARNING_CURVES, Split
+from pipeline.schemas import Split
 from pipeline.sessions.store import open_tokens
 from pipeline.storage import publish_folder, read_table, write_json
 
@@ -27,33 +23,15 @@ def conditioned_model(
 ) -> dg.MaterializeResult:
     """R(x, π): weights (safetensors), configuration, and learning curves on train and validation."""
     with user_errors(context):
-        parameters, paths = study.load()
-        store = paths.require("sessions", "tokens.safetensors")
-        items = read_catalogue(paths.require("sessions", "items.parquet"))
-        trained = train(
-            open_tokens(store, Split.TRAIN),
-            open_tokens(store, Split.VALIDATION),
-            n_items=len(items),
-            model_config=parameters.model,
-            config=parameters.training,
-            seed=parameters.study.seed,
-        )
-        facts = CheckpointFacts(
-            catalogue=catalogue_fingerprint(items),
-            best_epoch=trained.best_epoch,
-            training=parameters.training,
-            seed=parameters.study.seed,
-        )
-        curves = pl.DataFrame(map(asdict, trained.curves), schema=LEARNING_CURVES.schema)
-        with publish_folder(paths.artifact("conditioned_model")) as folder:
-            save_checkpoint(trained.model, facts, folder)
-            curves.write_parquet(folder / "learning_curves.parquet")
-    picture = as_markdown(learning_curves_picture(curves.to_dicts()), "learning curves")
+        trained = fit_study(*study.load())
+    curves = learning_curves(trained).to_dicts()
+    picture = as_markdown(learning_curves_picture(curves), "learning curves")
     return dg.MaterializeResult(
         metadata={
             "learning curves": dg.MetadataValue.md(picture),
             "best epoch": trained.best_epoch,
-            "items": len(items),
+            "hypervolume on validation": trained.front.hypervolume,
+            "items": trained.model.n_items,
         }
     )
 

@@ -5,14 +5,13 @@
 generates OTTO, Yoochoose and Diginetica files, runs both programs and the fastest plain reads on
 them (every run in a process of its own, on two cores, medians of several), then ours alone on OTTO
 files of 2 and 4 million sessions. Ours runs with ``sessions.preset: reference``, so that both make
-the same sessions; the counts are compared. ``--write`` writes the table to ``preprocessing.md``
-beside this file. The reference's checkout is an argument; none of it is here.
+the same sessions; the counts are compared. ``--write`` writes the table to
+``results/preprocessing.md``. The reference's checkout is an argument; none of it is here.
 """
 
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -21,15 +20,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from machine import CORES, described, use_two_cores
 
 HERE = Path(__file__).parent
-CORES = 2
 OTTO_SESSIONS = 12_899_779
 """Of OTTO's training file, for the projection."""
 
@@ -66,14 +64,14 @@ def main() -> None:
         "--child", nargs=3, metavar=("PROGRAM", "FORMAT", "FOLDER"), help=argparse.SUPPRESS
     )
     arguments = parser.parse_args()
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    use_two_cores()
     if arguments.child:
         child(*arguments.child, reference=arguments.reference)
         return
     text = report(arguments)
     print(text)
     if arguments.write:
-        (HERE / "preprocessing.md").write_text(text, encoding="utf-8")
+        (HERE / "results" / "preprocessing.md").write_text(text, encoding="utf-8")
 
 
 def report(arguments: argparse.Namespace) -> str:
@@ -98,22 +96,12 @@ def report(arguments: argparse.Namespace) -> str:
 
 def heading(arguments: argparse.Namespace) -> list[str]:
     """What was run on which machine."""
-    cpu = next(
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    )
-    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    versions = ", ".join(
-        f"{name} {version(name)}" for name in ("polars", "duckdb", "pyarrow", "numpy")
-    )
     return [
         "# Preprocessing: from the file to the token store",
         "",
         f"`python benchmarks/preprocessing.py --reference … --sessions {arguments.sessions} --write`",
         (
-            f"on {CORES} cores of: {cpu}, {gib:.0f} GiB, {platform.system()}, Python "
-            f"{platform.python_version()}, {versions}; {time.strftime('%Y-%m-%d', time.gmtime())}. "
+            f"on {described('polars', 'duckdb', 'pyarrow', 'numpy')}. "
             f"Medians of {arguments.repeats} runs, each in a process of its own; generated files."
         ),
         "",

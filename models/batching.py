@@ -34,6 +34,23 @@ class SessionBatch:
     real_BT: Tensor
     sessions: NDArray[np.int64]
 
+    @property
+    def lengths_B(self) -> Tensor:
+        """Real positions of each session."""
+        return self.real_BT.sum(dim=1)
+
+    def to(self, device: torch.device) -> "SessionBatch":
+        """The same on another device."""
+        tensors = (self.inputs_BT, self.targets_BT, self.ordered_BT, self.carted_BT, self.real_BT)
+        return SessionBatch(*(tensor.to(device) for tensor in tensors), sessions=self.sessions)
+
+    def part(self, number: int, of: int) -> "SessionBatch":
+        """Every ``of``-th session, from the one at ``number``."""
+        tensors = (self.inputs_BT, self.targets_BT, self.ordered_BT, self.carted_BT, self.real_BT)
+        return SessionBatch(
+            *(one[number::of] for one in tensors), sessions=self.sessions[number::of]
+        )
+
 
 def make_batch(
     tokens: SessionTokens, sessions: NDArray[np.int64], *, max_length: int
@@ -57,9 +74,14 @@ def make_batch(
 
 
 def shuffled_batches(
-    tokens: SessionTokens, *, batch_sessions: int, max_length: int, generator: torch.Generator
+    tokens: SessionTokens,
+    *,
+    batch_sessions: int,
+    max_length: int,
+    generator: torch.Generator,
+    first: int = 0,
 ) -> Iterator[SessionBatch]:
-    """Every session once, in random batches of similar length."""
+    """Every session once, in random batches of similar length; those from number ``first`` on."""
     order = torch.randperm(tokens.n_sessions, generator=generator).numpy()
     lengths = np.minimum(tokens.lengths, max_length + 1)
     step = batch_sessions * _SESSIONS_SORTED_TOGETHER
@@ -70,7 +92,7 @@ def shuffled_batches(
         for group in by_length
         for start in range(0, len(group), batch_sessions)
     ]
-    for number in torch.randperm(len(chunks), generator=generator).tolist():
+    for number in torch.randperm(len(chunks), generator=generator).tolist()[first:]:
         yield make_batch(tokens, chunks[number], max_length=max_length)
 
 

@@ -10,13 +10,14 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from models.conditioning import Folded
 from models.configuration import ModelConfig, TrainingConfig
 from models.errors import CheckpointError, ModelError
 from models.network import ConditionedSessionModel
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "model.json"
-_FORMAT = 1
+_FORMAT = 2
 _CONFIG = TypeAdapter(ModelConfig)
 _DAMAGES = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ModelError)
 
@@ -29,12 +30,16 @@ class CheckpointFacts:
         catalogue: Fingerprint of the items, in index order; see :func:`catalogue_fingerprint`.
         best_epoch: The epoch the weights are from.
         training: How it was trained.
+        reference: The point its hypervolume in loss space is measured from, a loss an objective.
+        hypervolume: Of its front on validation, in the space ``training.hypervolume_of`` names.
         seed: Of initialisation and training.
     """
 
     catalogue: str
     best_epoch: int
     training: TrainingConfig
+    reference: tuple[float, ...]
+    hypervolume: float
     seed: int
 
 
@@ -44,7 +49,14 @@ def catalogue_fingerprint(items: list[str]) -> str:
 
 
 def save_checkpoint(model: ConditionedSessionModel, facts: CheckpointFacts, folder: Path) -> None:
-    """Write a checkpoint into ``folder``, which exists."""
+    """Write a checkpoint into ``folder``, which exists.
+
+    Raises:
+        CheckpointError: if the model is folded: it has forgotten all preferences but one.
+    """
+    if isinstance(model.conditioning, Folded):
+        msg = "a folded model knows one preference only; save the model it was made from"
+        raise CheckpointError(msg)
     save_file({name: w.contiguous() for name, w in model.state_dict().items()}, folder / WEIGHTS)
     description = {
         "format": _FORMAT,

@@ -1,56 +1,122 @@
-"""The losses of Eq. 1: one value a position and objective, their scalarisation, the regulariser."""
+"""The losses a preference weighs: one value a position and objective.
 
-from typing import assert_never
+An objective of one's own is a function of a batch's :class:`Predictions` that gives one loss a
+position (P, not negative, lower is better), named in the study by its import path.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.configuration import Objective
+from models.batching import SessionBatch
+from models.candidate_sums import CandidateSums, candidate_sums
+from models.configuration import ClickLoss, Loss, Objective, TrainingConfig
+from models.errors import ModelError
+from models.extensions import load_extension
+from models.negatives import Candidates
 from models.network import ConditionedSessionModel
 
-_SMALLEST_SHARE = 1e-12
+_CPU = torch.device("cpu")
+_LABEL_REFERENCE = 3.0
+"""Nats: a label's loss where one in twenty is 1 and the score says it is certain."""
 
 
-def objective_losses(  # noqa: PLR0913 - a batch's tensors
-    model: ConditionedSessionModel,
-    hidden_PD: Tensor,
-    *,
-    targets_P: Tensor,
-    ordered_P: Tensor,
-    carted_P: Tensor,
-    negatives_N: Tensor,
-    objectives: tuple[Objective, ...],
-) -> Tensor:
-    """Loss of every real position under every objective; P × O."""
-    positive_P = model.score_each(hidden_PD, targets_P)
-    losses: list[Tensor] = []
-    for objective in objectives:
-        match objective:
-            case Objective.CLICK:
-                negative_PN = model.score_shared(hidden_PD, negatives_N)
-                losses.append(
-                    sampled_softmax_loss(
-                        positive_P, negative_PN, is_target_PN=negatives_N == targets_P[:, None]
-                    )
-                )
-            case Objective.ORDER:
-                losses.append(label_loss(positive_P, ordered_P))
-            case Objective.CART:
-                losses.append(label_loss(positive_P, carted_P))
-            case _:
-                assert_never(objective)
-    return torch.stack(losses, dim=-1)
+@dataclass(frozen=True)
+class Predictions:
+    """What a loss may look at, one entry a real position.
 
-
-def sampled_softmax_loss(positive_P: Tensor, negative_PN: Tensor, is_target_PN: Tensor) -> Tensor:
-    """Click loss: cross-entropy of the target among itself and sampled negatives, per position.
-
-    ``-s⁺ + log(exp s⁺ + Σ_n exp s_n)``, in [0, ∞), lower is better. A sampled negative that is
-    the position's own target is left out of the sum.
+    Attributes:
+        model: The network.
+        config: How it is trained.
+        hidden_PD: Hidden states.
+        targets_P: The item clicked next.
+        ordered_P: Whether it was ordered later in the session, 0 or 1.
+        carted_P: Whether it was put into the cart later in the session, 0 or 1.
+        value_P: Its value, such as its price over the mean price.
+        candidates: The items it is compared with.
     """
-    negative_PN = negative_PN.masked_fill(is_target_PN, -torch.inf)
-    return torch.logsumexp(torch.cat([positive_P[:, None], negative_PN], dim=1), dim=1) - positive_P
+
+    model: ConditionedSessionModel
+    config: TrainingConfig
+    hidden_PD: Tensor
+    targets_P: Tensor
+    ordered_P: Tensor
+    carted_P: Tensor
+    value_P: Tensor
+    candidates: Candidates
+
+    @cached_property
+    def positive_P(self) -> Tensor:
+        """Score of the clicked item."""
+        return self.model.score_each(self.hidden_PD, self.targets_P).float()
+
+    @cached_property
+    def sums(self) -> CandidateSums:
+        """Sums over the candidates; computed once for all losses that share them."""
+        negatives = self.config.negatives
+        table = self.model.item_embedding
+        return candidate_sums(
+            self.hidden_PD,
+            table.weight if negatives.all else table(self.candidates.items_N),
+            self.candidates,
+            self.targets_P,
+            top=negatives.top,
+            softplus=self.config.click_loss is ClickLoss.GBCE,
+        )
+
+    @cached_property
+    def click_P(self) -> Tensor:
+        """The click loss, of which the revenue loss is made, too."""
+        if self.config.click_loss is ClickLoss.GBCE:
+            return gbce_loss(
+                self.positive_P,
+                self.sums,
+                n_items=self.model.n_items,
+                calibration=self.config.gbce_calibration,
+            )
+        return softmax_loss(self.positive_P, self.sums)
+
+
+def softmax_loss(positive_P: Tensor, sums: CandidateSums) -> Tensor:
+    """Click loss: cross-entropy of the target among itself and its candidates.
+
+    ``-s⁺ + log(exp s⁺ + Σ_n w_n exp s_n)``, in [0, ∞), lower is better; the paper's sampled
+    softmax, and with the whole catalogue as candidates the full one.
+    """
+    return functional.softplus(sums.log_sum_exp_P - positive_P)
+
+
+def gbce_loss(
+    positive_P: Tensor, sums: CandidateSums, *, n_items: int, calibration: float
+) -> Tensor:
+    """Click loss: generalised binary cross-entropy, in [0, ∞), lower is better.
+
+    ``-β log σ(s⁺) - Σ_n log(1 - σ(s_n))`` over the mean number of terms, with
+    ``β = α (t (1 - 1/α) + 1/α)`` and ``α`` the sampled share of the other items. Source: Petrov &
+    Macdonald, "gSASRec", RecSys 2023, Eq. 9 and 10 (here over 1 + N, so that its pull does not grow
+    with the number of negatives).
+    """
+    share_P = (sums.number_P / max(1, n_items - 1)).clamp(max=1)
+    power_P = calibration * (share_P - 1) + 1
+    total_P = power_P * functional.softplus(-positive_P) + sums.softplus_P
+    return total_P / (1 + sums.number_P)
+
+
+def distortion_loss(positive_P: Tensor, sums: CandidateSums) -> Tensor:
+    """Cross-entropy of an even distribution against the model's, over target and candidates.
+
+    ``log(exp s⁺ + Σ_n w_n exp s_n) - mean(s⁺, s_1 … s_N)``, Eq. 2 of the paper: at least the
+    logarithm of their number, reached where all scores are equal; lower is more even. It shares
+    the log-sum-exp with the click loss, which is this less the difference of s⁺ to the mean.
+    """
+    mean_P = (positive_P + sums.sum_P) / (1 + sums.number_P)
+    return torch.logaddexp(sums.log_sum_exp_P, positive_P) - mean_P
 
 
 def label_loss(positive_P: Tensor, label_P: Tensor) -> Tensor:
@@ -61,30 +127,117 @@ def label_loss(positive_P: Tensor, label_P: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(positive_P, label_P, reduction="none")
 
 
-def session_means(values_PO: Tensor, session_P: Tensor, n_sessions: int) -> Tensor:
-    """Mean over the positions of each session; B × O. A session without positions gives 0."""
-    sums_BO = values_PO.new_zeros(n_sessions, values_PO.shape[1]).index_add(0, session_P, values_PO)
-    counts_B = torch.bincount(session_P, minlength=n_sessions).clamp_min(1)
-    return sums_BO / counts_B[:, None]
+def _known_loss(loss: Loss, predictions: Predictions) -> Tensor:
+    match loss:
+        case Loss.CLICK:
+            return predictions.click_P
+        case Loss.ORDER:
+            return label_loss(predictions.positive_P, predictions.ordered_P)
+        case Loss.CART:
+            return label_loss(predictions.positive_P, predictions.carted_P)
+        case Loss.REVENUE:
+            return predictions.value_P * predictions.click_P
+        case Loss.DISTORTION:
+            return distortion_loss(predictions.positive_P, predictions.sums)
+        case _:
+            assert_never(loss)
 
 
-def non_uniformity(losses_BO: Tensor, preference_BO: Tensor) -> Tensor:
-    """How far the weighted losses are from being equal; per session, in [0, log O], 0 is equal.
+class Objectives:
+    """The study's losses, in the order of the preference's weights."""
 
-    ``KL(l̂ ‖ 1/O) = log O + Σ_k l̂_k log l̂_k`` with ``l̂ = π∘L / Σ π∘L`` (Mahapatra & Rajan,
-    ICML 2020, the non-uniformity of exact Pareto optimal search; ``L_reg`` of Eq. 1).
+    def __init__(
+        self,
+        config: TrainingConfig,
+        *,
+        n_items: int,
+        value_I: Tensor | None = None,
+        device: torch.device = _CPU,
+    ) -> None:
+        """Find the losses of one's own.
+
+        Args:
+            config: Which losses.
+            n_items: Size of the catalogue.
+            value_I: Value of each item; only the revenue loss needs it.
+            device: Where batches lie.
+
+        Raises:
+            ModelError: if a loss is not there, or lacks the values it needs.
+        """
+        self.names = [objective.loss for objective in config.objectives]
+        if value_I is None and Loss.REVENUE in self.names:
+            msg = "training.objectives: revenue needs the value of every item; give dataset.item_values"
+            raise ModelError(msg)
+        self._config = config
+        self._value_I = (torch.ones(n_items) if value_I is None else value_I).to(device)
+        self._own: dict[str, Callable[[Predictions], Any]] = {
+            objective.loss: load_extension(objective.loss, "training.objectives")
+            for objective in config.objectives
+            if ":" in objective.loss
+        }
+        scales = [objective.scale for objective in config.objectives]
+        references = [_reference(objective, config, n_items) for objective in config.objectives]
+        self.scale_O = torch.tensor(scales, device=device)
+        self.reference_O = torch.tensor(references, device=device)
+
+    def losses(
+        self,
+        model: ConditionedSessionModel,
+        batch: SessionBatch,
+        hidden_PD: Tensor,
+        candidates: Candidates,
+    ) -> Tensor:
+        """Unscaled loss of every real position of a batch under every objective; P × O."""
+        predictions = Predictions(
+            model=model,
+            config=self._config,
+            hidden_PD=hidden_PD,
+            targets_P=batch.targets_BT[batch.real_BT],
+            ordered_P=batch.ordered_BT[batch.real_BT],
+            carted_P=batch.carted_BT[batch.real_BT],
+            value_P=self._value_I[batch.targets_BT[batch.real_BT]],
+            candidates=candidates,
+        )
+        return torch.stack([self._loss(name, predictions) for name in self.names], dim=-1)
+
+    def _loss(self, name: str, predictions: Predictions) -> Tensor:
+        if name not in self._own:
+            return _known_loss(Loss(name), predictions)
+        loss_P: Any = self._own[name](predictions)
+        expected = tuple(predictions.targets_P.shape)
+        got = tuple(loss_P.shape) if isinstance(loss_P, Tensor) else type(loss_P).__name__
+        if got != expected:
+            msg = (
+                f"training.objectives: {name} gives {got}, expected one loss for each of "
+                f"{expected[0]} positions"
+            )
+            raise ModelError(msg)
+        return loss_P
+
+
+def _reference(objective: Objective, config: TrainingConfig, n_items: int) -> float:
+    """The worst loss worth having.
+
+    Of the softmax losses it is that of a model that knows nothing; the distortion loss begins
+    there, so twice it; gBCE's is that of scores of 0.
     """
-    weighted_BO = preference_BO * losses_BO
-    share_BO = weighted_BO / weighted_BO.sum(dim=1, keepdim=True).clamp_min(_SMALLEST_SHARE)
-    entropy_B = -torch.xlogy(share_BO, share_BO.clamp_min(_SMALLEST_SHARE)).sum(dim=1)
-    return torch.log(torch.tensor(float(losses_BO.shape[1]))) - entropy_B
+    if objective.reference is not None:
+        return objective.reference
+    knows_nothing = math.log(1 + _candidates_worth(config, n_items))
+    match Loss(objective.loss):
+        case Loss.ORDER | Loss.CART:
+            return _LABEL_REFERENCE
+        case Loss.DISTORTION:
+            return 2 * knows_nothing
+        case Loss.CLICK | Loss.REVENUE:
+            return math.log(2) if config.click_loss is ClickLoss.GBCE else knows_nothing
 
 
-def scalarised_loss(
-    losses_BO: Tensor, preference_BO: Tensor, *, non_uniformity_weight: float
-) -> Tensor:
-    """Eq. 1 of the paper for a batch: mean over sessions of ``Σ_k π_k L_k + λ L_reg(π)``."""
-    loss_B = (preference_BO * losses_BO).sum(dim=1)
-    if non_uniformity_weight > 0:
-        loss_B = loss_B + non_uniformity_weight * non_uniformity(losses_BO, preference_BO)
-    return loss_B.mean()
+def _candidates_worth(config: TrainingConfig, n_items: int) -> float:
+    """For about how many items a position's candidates stand; with logQ, all for the catalogue."""
+    negatives = config.negatives
+    drawn = n_items if negatives.all else negatives.uniform
+    if negatives.in_batch:
+        drawn += config.batch_sessions
+    return (negatives.top or drawn) * (n_items / drawn if negatives.log_q else 1)

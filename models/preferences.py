@@ -1,8 +1,11 @@
 """Preference vectors π: points of the simplex that weigh the objectives."""
 
+from itertools import product
+
 import torch
 from torch import Tensor
 
+from models.configuration import PreferenceSampling, TrainingConfig
 from models.errors import ModelError
 
 _TOLERANCE = 1e-6
@@ -21,13 +24,29 @@ def sample_preferences(
     return (gamma_BO / gamma_BO.sum(dim=1, keepdim=True)).float()
 
 
-def preference_grid(points: int) -> Tensor:
-    """``points`` preferences over two objectives, from all weight on the second to all on the first.
+def draw_preferences(
+    n_sessions: int, config: TrainingConfig, *, generator: torch.Generator
+) -> Tensor:
+    """A preference for each session of a batch, its own or the batch's; B × O."""
+    concentration = tuple(objective.concentration for objective in config.objectives)
+    if config.preference_sampling is PreferenceSampling.SESSION:
+        return sample_preferences(n_sessions, concentration, generator=generator)
+    return sample_preferences(1, concentration, generator=generator).repeat(n_sessions, 1)
 
-    Row i is (i / (points - 1), 1 - i / (points - 1)).
+
+def preference_grid(points: int, n_objectives: int = 2) -> Tensor:
+    """Evenly spaced preferences, ``points`` along each edge of the simplex; G × O.
+
+    All weights are multiples of 1 / (points - 1) (Das & Dennis 1998). The first objective's weight
+    rises from row to row; of two objectives, row i is (i / (points - 1), 1 - i / (points - 1)).
     """
-    first = torch.arange(points, dtype=torch.float64) / (points - 1)
-    return torch.stack([first, 1 - first], dim=1).float()
+    steps = points - 1
+    rows = [
+        (*weights, steps - sum(weights))
+        for weights in product(range(points), repeat=n_objectives - 1)
+        if sum(weights) <= steps
+    ]
+    return (torch.tensor(rows, dtype=torch.float64) / steps).float()
 
 
 def check_preference(preference: Tensor, n_objectives: int) -> None:

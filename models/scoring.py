@@ -87,11 +87,12 @@ def _blocks(
     model: ConditionedSessionModel, batch: SessionBatch, preference_O: Tensor
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, NDArray[np.int64]]]:
     """Hidden states, targets, labels and session rows, few enough that their scores fit."""
-    preference_BO = preference_O.expand(len(batch.sessions), -1)
-    hidden_PD = model(batch.inputs_BT, preference_BO)[batch.real_BT]
+    batch = batch.to(model.device)
+    preference_BO = preference_O.to(model.device).expand(len(batch.sessions), -1)
+    hidden_PD = model(batch.inputs_BT, batch.lengths_B, preference_BO)[batch.real_BT]
     targets_P = batch.targets_BT[batch.real_BT]
     ordered_P = batch.ordered_BT[batch.real_BT]
-    session_P = batch.sessions[batch.real_BT.nonzero()[:, 0].numpy()]
+    session_P = batch.sessions[batch.real_BT.nonzero()[:, 0].cpu().numpy()]
     size = max(1, _SCORES_AT_ONCE // model.n_items)
     for start in range(0, len(targets_P), size):
         block = slice(start, start + size)
@@ -105,15 +106,15 @@ def _score_block(
     ordered_P: Tensor,
     session_P: NDArray[np.int64],
 ) -> TargetScores:
-    scores_PI = model.score_all(hidden_PD)
+    scores_PI = model.score_all(hidden_PD).float()
     target_P = scores_PI.gather(1, targets_P[:, None])[:, 0]
     click_P = torch.logsumexp(scores_PI, dim=1).double() - target_P.double()
     return TargetScores(
         session=session_P,
-        ordered=ordered_P.bool().numpy(),
-        rank=rank_by_counting(scores_PI, targets_P).numpy(),
-        click_loss=click_P.numpy(),
-        order_loss=label_loss(target_P, ordered_P).double().numpy(),
+        ordered=ordered_P.bool().cpu().numpy(),
+        rank=rank_by_counting(scores_PI, targets_P).cpu().numpy(),
+        click_loss=click_P.cpu().numpy(),
+        order_loss=label_loss(target_P, ordered_P).double().cpu().numpy(),
     )
 
 
@@ -133,11 +134,12 @@ def top_items(
     model.eval()
     window = model.config.max_length
     recent = [session[-window:] for session in sessions]
-    last_B = torch.tensor([len(session) - 1 for session in recent])
-    inputs_BT = torch.zeros(len(recent), int(last_B.max()) + 1, dtype=torch.int64)
+    lengths_B = torch.tensor([len(session) for session in recent])
+    inputs_BT = torch.zeros(len(recent), int(lengths_B.max()), dtype=torch.int64)
     for row, session in enumerate(recent):
         inputs_BT[row, : len(session)] = torch.from_numpy(session.astype(np.int64))
-    hidden_BD = model(inputs_BT, preference_BO)[torch.arange(len(recent)), last_B]
+    hidden_BTD = model(inputs_BT, lengths_B, preference_BO)
+    hidden_BD = hidden_BTD[torch.arange(len(recent)), lengths_B - 1]
     return _best(model.score_all(hidden_BD), k).numpy()
 
 

@@ -1,9 +1,10 @@
-"""The command line: ``paretoscope generate | report | verify | release``.
+"""The command line: ``paretoscope generate | train | report | verify | release``.
 
 Running a study is Dagster's business: ``dagster asset materialize --select regression_report``.
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.errors import USER_ERRORS
+from pipeline.fitting import fit_study
 from pipeline.release import Verification, release, verify
 from pipeline.storage import REPORT, StudyPaths, find_root
 from pipeline.study import PARAMS_FILE, load_study
@@ -24,6 +26,7 @@ _ERR = Console(stderr=True, **_PLAIN)
 
 _HELP = {
     "generate": "write the synthetic shop's log (the DVC stage raw_events)",
+    "train": "fit the network to the finished sessions, under torchrun on several processes",
     "report": "say where the finished study's report lies",
     "verify": "compare the finished study with the pinned md5s and the released tables",
     "release": "make the finished study's tables the released ones",
@@ -49,6 +52,18 @@ def _generate() -> int:
     root = find_root()
     sessions = generate_log(load_study(root / PARAMS_FILE).world, root / SHOP_LOG)
     _OUT.print(f"{sessions:,} sessions in {SHOP_LOG}")
+    return 0
+
+
+def _train() -> int:
+    root = find_root()
+    study = load_study(root / PARAMS_FILE)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    trained = fit_study(study, StudyPaths.of(study, root))
+    _OUT.print(
+        f"the best epoch is {trained.best_epoch}, its front's hypervolume on validation "
+        f"{trained.front.hypervolume:.4f}; now: dagster asset materialize --select 'offline_metrics*'"
+    )
     return 0
 
 
@@ -94,6 +109,7 @@ def _release() -> int:
 
 _COMMANDS = {
     "generate": _generate,
+    "train": _train,
     "report": _report,
     "verify": _verify,
     "release": _release,

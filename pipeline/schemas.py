@@ -157,7 +157,7 @@ ITEMS = Contract(
 
 LEARNING_CURVES = Contract(
     name="learning_curves",
-    row="one loss of one objective on one split after one epoch",
+    row="one loss (or the hypervolume) on one split after one epoch",
     columns={
         "epoch": pl.Int32,
         "split": pl.String,

@@ -193,6 +193,8 @@ class DatasetSection:
         inactivity_minutes: Where the data knows users only, a session ends after such a rest.
         duplicates: ``reject`` (and count) an event that repeats another, or ``keep`` it.
         expected: Counts the data must have.
+        item_values: A CSV or parquet file with the columns item and value; for an objective that
+            weighs clicks by revenue.
     """
 
     format: DatasetFormat
@@ -201,6 +203,7 @@ class DatasetSection:
     inactivity_minutes: Annotated[float, Gt(0)] = 30.0
     duplicates: Duplicates = Duplicates.REJECT
     expected: Expected | None = None
+    item_values: Annotated[str, Len(1)] | None = None
 
     def __post_init__(self) -> None:
         if (self.format is DatasetFormat.GENERIC) != (self.generic is not None):

@@ -22,10 +22,11 @@ def evaluate_preferences(
 ) -> pl.DataFrame:
     """Offline metrics of a model for every preference of the study's grid."""
     tables: list[pl.DataFrame] = []
-    for number, preference in enumerate(preference_grid(section.preferences)):
+    grid = preference_grid(section.preferences, model.n_objectives)
+    for number, preference in enumerate(grid):
         scores = score_targets(model, tokens, preference)
         tables.append(metric_rows(preference_id(number), preference, scores, section.cutoff))
-        _LOG.info("preference %d of %d scored", number + 1, section.preferences)
+        _LOG.info("preference %d of %d scored", number + 1, len(grid))
     return OFFLINE_METRICS.check(pl.concat(tables))
 
 

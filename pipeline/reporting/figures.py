@@ -134,14 +134,15 @@ def front_picture(
 
 
 def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
-    """Loss of each objective after every epoch, on train and validation."""
+    """Loss of each objective after every epoch, on train and validation; and the hypervolume."""
     objectives = list(dict.fromkeys(point["objective"] for point in curves))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.0 * len(objectives), 2.8), layout="constrained")
         axes = figure.subplots(1, len(objectives), squeeze=False)
         for ax, objective in zip(axes.flat, objectives, strict=True):
-            for number, split in enumerate(("train", "validation")):
-                line = [p for p in curves if p["objective"] == objective and p["split"] == split]
+            points = [point for point in curves if point["objective"] == objective]
+            for number, split in enumerate(dict.fromkeys(point["split"] for point in points)):
+                line = [point for point in points if point["split"] == split]
                 ax.plot(
                     [p["epoch"] for p in line],
                     [p["loss"] for p in line],
@@ -149,7 +150,8 @@ def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
                     color=COLOURS[number],
                     label=split,
                 )
-            ax.set_title(f"{objective} loss")
+            is_loss = objective != "hypervolume"
+            ax.set_title(f"{objective} loss" if is_loss else "hypervolume of the front")
             ax.set_xlabel("epoch")
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.legend(fontsize=8)

@@ -104,7 +104,10 @@ def test_broken_rule_stops_before_the_artifact_is_written(project):
     [
         ({"training.epochz": 1}, "training.epochz = 1: unknown key"),
         ({"model.width": "wide"}, "model.width = 'wide'"),
-        ({"training.negatives": 100_000}, "training.negatives = 100000 exceeds the catalogue"),
+        (
+            {"training.negatives.uniform": 100_000},
+            "negatives.uniform = 100000 exceeds the catalogue",
+        ),
     ],
     ids=["unknown key", "wrong type", "more negatives than items"],
 )

@@ -1,4 +1,7 @@
+"""Batches: the next click with its labels, padding behind, every session once, parts of a batch."""
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -152,3 +155,74 @@ def test_shuffling_comes_from_the_generator_alone():
     assert first_epoch != second_epoch
     assert order(other) != first_epoch
     assert first_epoch != sorted(first_epoch)
+
+
+@quick
+@given(written=written_sessions, batch_sessions=st.integers(1, 7), first=st.integers(0, 31))
+def test_the_batches_from_a_number_on_are_the_tail_of_all_of_them(written, batch_sessions, first):
+    def batches(source, first):
+        found = shuffled_batches(
+            SessionTokens.of(written),
+            batch_sessions=batch_sessions,
+            max_length=5,
+            generator=source,
+            first=first,
+        )
+        return [(batch.sessions.tolist(), real_rows(batch)) for batch in found]
+
+    whole, resumed = generator(1), generator(1)
+
+    assert batches(resumed, first) == batches(whole, 0)[first:]
+    assert torch.equal(resumed.get_state(), whole.get_state())  # so the next epoch is the same
+
+
+def some_batch():
+    tokens = SessionTokens.of(
+        [[(1, 0), (2, 1, 1)], [(3, 0), (4, 0, 1), (5, 1)], [(6, 1), (7, 1, 1)], [(8, 0), (9, 1)]]
+    )
+    return make_batch(tokens, np.array([3, 1, 0, 2]), max_length=4)
+
+
+def test_lengths_count_real_positions():
+    assert some_batch().lengths_B.tolist() == [1, 2, 1, 1]
+
+
+def test_a_part_is_every_so_manyth_session_with_all_that_belongs_to_it():
+    part = some_batch().part(1, 2)
+
+    assert part.sessions.tolist() == [1, 2]
+    assert part.inputs_BT.tolist() == [[3, 4], [6, 0]]
+    assert part.targets_BT.tolist() == [[4, 5], [7, 0]]
+    assert part.ordered_BT.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    assert part.carted_BT.tolist() == [[1.0, 0.0], [1.0, 0.0]]
+    assert part.real_BT.tolist() == [[True, True], [True, False]]
+    assert part.lengths_B.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 4, 6])
+def test_the_parts_of_a_batch_hold_every_session_once(of):
+    batch = some_batch()
+
+    parts = [batch.part(number, of) for number in range(of)]
+
+    rows = {
+        number: row
+        for part in parts
+        for number, row in zip(part.sessions.tolist(), real_rows(part), strict=True)
+    }
+    assert sum(len(part.sessions) for part in parts) == 4
+    assert rows == dict(zip(batch.sessions.tolist(), real_rows(batch), strict=True))
+    assert [len(part.sessions) for part in parts] == [len(range(n, 4, of)) for n in range(of)]
+
+
+def test_a_batch_moves_with_all_its_tensors():
+    batch = some_batch()
+
+    moved = batch.to(torch.device("meta"))
+
+    names = ["inputs_BT", "targets_BT", "ordered_BT", "carted_BT", "real_BT"]
+    for name in names:
+        there, here = getattr(moved, name), getattr(batch, name)
+        assert (there.device.type, there.shape, there.dtype) == ("meta", here.shape, here.dtype)
+        assert torch.equal(getattr(batch.to(torch.device("cpu")), name), here)
+    assert moved.sessions is batch.sessions

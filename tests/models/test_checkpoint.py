@@ -1,11 +1,16 @@
+"""Checkpoints: what is saved is what is loaded, and what does not fit is refused."""
+
 import hashlib
 import json
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import product
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
+from models.backbones import BACKBONES
 from models.checkpoint import (
     DESCRIPTION,
     WEIGHTS,
@@ -14,20 +19,53 @@ from models.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from models.configuration import ModelConfig, TrainingConfig
+from models.configuration import (
+    Conditioning,
+    ModelConfig,
+    Negatives,
+    Objective,
+    Positions,
+    TrainingConfig,
+)
 from models.errors import CheckpointError
 from models.network import build_model
 
 ITEMS = ["shoe", "hat", "Mütze", "sock", "coat"]
 CONFIG = ModelConfig(width=8, layers=1, heads=2, dropout=0.2, max_length=3)
 REFUSAL = r"(?s)not a readable checkpoint: .+\. Materialise 'conditioned_model' anew"
+OTHERS = [
+    *(
+        replace(CONFIG, backbone=backbone, conditioning=conditioning)
+        for backbone, conditioning in product(sorted(BACKBONES), Conditioning)
+    ),
+    replace(CONFIG, conditioning=Conditioning.LOW_RANK_MIXTURE, rank=1, layers=3),
+    replace(CONFIG, backbone="ligr", positions=Positions.END, expansion=3, heads=4),
+]
+TRAINING = TrainingConfig(
+    objectives=(
+        Objective(loss="click", scale=2.0),
+        Objective(loss="our.losses:margin", reference=1.5),
+    ),
+    negatives=Negatives(uniform=3, top=2),
+)
 FACTS = CheckpointFacts(
-    catalogue=catalogue_fingerprint(ITEMS), best_epoch=3, training=TrainingConfig(), seed=11
+    catalogue=catalogue_fingerprint(ITEMS),
+    best_epoch=3,
+    training=TRAINING,
+    reference=(1.25, 1.5),
+    hypervolume=0.375,
+    seed=11,
 )
 
 
-def fresh_model():
-    return build_model(CONFIG, n_items=len(ITEMS), n_objectives=2, seed=1)
+def fresh_model(config=CONFIG, **changes):
+    return build_model(config, **{"n_items": len(ITEMS), "n_objectives": 2, "seed": 1} | changes)
+
+
+def states(model):
+    inputs_BT, lengths_B = torch.tensor([[0, 4, 2], [3, 1, 0]]), torch.tensor([3, 2])
+    with torch.no_grad():
+        return model.eval()(inputs_BT, lengths_B, torch.tensor([[0.3, 0.7], [1.0, 0.0]]))
 
 
 @pytest.fixture
@@ -44,32 +82,66 @@ def described(folder, **changes):
     (folder / DESCRIPTION).write_text(json.dumps(kept), encoding="utf-8")
 
 
-def test_a_loaded_model_scores_exactly_as_the_saved_one(folder):
-    inputs_BT, preference_BO = torch.tensor([[0, 4, 2]]), torch.tensor([[0.3, 0.7]])
-    saved = fresh_model().eval()
+@pytest.mark.parametrize(
+    "config", OTHERS, ids=lambda c: f"{c.backbone}-{c.conditioning}-{c.layers}"
+)
+def test_a_loaded_model_is_the_saved_one(config, tmp_path):
+    saved = fresh_model(config)
+    save_checkpoint(saved, FACTS, tmp_path)
 
-    loaded = load_checkpoint(folder, items=ITEMS)
+    loaded = load_checkpoint(tmp_path, items=ITEMS)
 
     assert not loaded.training
-    assert loaded.config == CONFIG
-    with torch.no_grad():
-        scores = [m.score_all(m(inputs_BT, preference_BO)[0]) for m in (saved, loaded)]
-    assert torch.equal(scores[0], scores[1])
+    assert (loaded.config, loaded.n_items, loaded.n_objectives) == (config, 5, 2)
+    assert torch.equal(states(loaded), states(saved))
+    hidden_PD = states(saved)[0]
+    assert torch.equal(loaded.score_all(hidden_PD), saved.score_all(hidden_PD))
+
+
+def test_a_model_of_three_objectives_is_loaded(tmp_path):
+    save_checkpoint(fresh_model(n_objectives=3), FACTS, tmp_path)
+
+    assert load_checkpoint(tmp_path, items=ITEMS).n_objectives == 3
+
+
+def test_a_model_trained_with_sparse_items_is_loaded(tmp_path):
+    saved = fresh_model(sparse_items=True)
+    save_checkpoint(saved, FACTS, tmp_path)
+
+    assert torch.equal(states(load_checkpoint(tmp_path, items=ITEMS)), states(saved))
+
+
+def test_a_loaded_model_can_be_folded(folder):
+    preference_O = torch.tensor([0.3, 0.7])
+
+    folded = load_checkpoint(folder, items=ITEMS).folded(preference_O)
+
+    torch.testing.assert_close(states(folded)[0], states(fresh_model())[0])
 
 
 def test_the_description_says_what_the_model_is_and_how_it_was_trained(folder):
     description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
 
     assert description == {
-        "format": 1,
+        "format": 2,
         "n_items": 5,
         "n_objectives": 2,
         "model": asdict(CONFIG),
         "catalogue": hashlib.sha256("shoe\nhat\nMütze\nsock\ncoat".encode()).hexdigest(),
         "best_epoch": 3,
-        "training": json.loads(json.dumps(asdict(TrainingConfig()))),
+        "training": json.loads(json.dumps(asdict(TRAINING))),
+        "reference": [1.25, 1.5],
+        "hypervolume": 0.375,
         "seed": 11,
     }
+
+
+def test_how_it_was_trained_can_be_read_back(folder):
+    description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+
+    read = TypeAdapter(TrainingConfig).validate_json(json.dumps(description["training"]))
+
+    assert read == TRAINING
 
 
 def test_weights_are_safetensors_and_nothing_else_is_written(folder):
@@ -136,7 +208,8 @@ def test_a_damaged_file_is_refused_with_the_remedy(folder, name, damage):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 2},
+        {"format": 1},
+        {"format": 3},
         {"format": None},
         {"model": None},
         {"catalogue": None},
@@ -149,9 +222,15 @@ def test_a_damaged_file_is_refused_with_the_remedy(folder, name, damage):
         {"model": asdict(CONFIG) | {"width": "8"}},
         {"model": asdict(CONFIG) | {"heads": 3}},
         {"model": asdict(CONFIG) | {"layers": 2}},
+        {"model": asdict(CONFIG) | {"backbone": "gru4rec"}},
+        {"model": asdict(CONFIG) | {"backbone": "bert"}},
+        {"model": asdict(CONFIG) | {"backbone": "nowhere:Mine"}},
+        {"model": asdict(CONFIG) | {"conditioning": "film"}},
+        {"model": asdict(CONFIG) | {"conditioning": "none"}},
         {"model": [8, 1]},
     ],
     ids=[
+        "older-format",
         "newer-format",
         "no-format",
         "no-model",
@@ -165,6 +244,11 @@ def test_a_damaged_file_is_refused_with_the_remedy(folder, name, damage):
         "text-width",
         "heads-do-not-divide",
         "layer-too-many",
+        "other-backbone",
+        "unknown-backbone",
+        "lost-backbone",
+        "other-conditioning",
+        "unknown-conditioning",
         "model-as-list",
     ],
 )
@@ -175,10 +259,19 @@ def test_a_description_that_does_not_fit_is_refused(folder, changes):
         load_checkpoint(folder, items=ITEMS)
 
 
+def test_another_format_is_named_with_the_one_that_is_read(folder):
+    described(folder, format=1)
+
+    with pytest.raises(CheckpointError, match="its format is 1, this version reads 2"):
+        load_checkpoint(folder, items=ITEMS)
+
+
 def test_a_missing_weight_is_named(folder):
     described(folder, model=asdict(CONFIG) | {"layers": 2})
 
-    with pytest.raises(CheckpointError, match=r"blocks\.1\.query_key_value\.weight"):
+    with pytest.raises(
+        CheckpointError, match=r"backbone\.blocks\.1\.attention\.query_key_value\.weight"
+    ):
         load_checkpoint(folder, items=ITEMS)
 
 
@@ -187,3 +280,13 @@ def test_fingerprint_knows_items_and_their_order():
 
     assert len(set(fingerprints)) == 3
     assert fingerprints[2] == hashlib.sha256(b"a").hexdigest()
+
+
+def test_a_folded_model_is_not_saved(tmp_path):
+    config = ModelConfig(width=4, layers=1, heads=1)
+    model = build_model(config, n_items=3, n_objectives=2, seed=0)
+
+    with pytest.raises(CheckpointError, match="save the model it was made from"):
+        save_checkpoint(model.folded(torch.tensor([0.5, 0.5])), FACTS, tmp_path)
+
+    assert not list(tmp_path.iterdir())

@@ -1,3 +1,5 @@
+"""Preferences: draws from the Dirichlet, an even grid, and what is no preference at all."""
+
 import math
 
 import pytest
@@ -5,10 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.configuration import Objective, PreferenceSampling, TrainingConfig
 from models.errors import ModelError
-from models.preferences import check_preference, preference_grid, sample_preferences
+from models.preferences import (
+    check_preference,
+    draw_preferences,
+    preference_grid,
+    sample_preferences,
+)
 
 DRAWS = 100_000
+quick = settings(max_examples=50, deadline=None)
 concentrations = st.lists(st.floats(0.01, 50), min_size=2, max_size=4).map(tuple)
 
 
@@ -16,7 +25,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@settings(max_examples=50, deadline=None)
+@quick
 @given(concentration=concentrations, seed=st.integers(0, 1000))
 def test_draws_lie_on_the_simplex(concentration, seed):
     preference_BO = sample_preferences(20, concentration, generator=generator(seed))
@@ -74,6 +83,31 @@ def test_draws_come_from_the_generator_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def drawn(sampling, n_sessions):
+    betas = {"click": 8.0, "cart": 1.0, "order": 1.0}
+    config = TrainingConfig(
+        objectives=tuple(Objective(loss=loss, concentration=beta) for loss, beta in betas.items()),
+        preference_sampling=sampling,
+    )
+    return draw_preferences(n_sessions, config, generator=generator())
+
+
+def test_sessions_are_trained_under_draws_of_their_own_with_each_objectives_concentration():
+    preference_BO = drawn(PreferenceSampling.SESSION, 1000)
+
+    expected = sample_preferences(1000, (8.0, 1.0, 1.0), generator=generator())
+    assert torch.equal(preference_BO, expected)
+    assert preference_BO.mean(dim=0).tolist() == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
+    assert len(preference_BO.unique(dim=0)) == 1000
+
+
+def test_a_batch_is_trained_under_one_draw():
+    preference_BO = drawn(PreferenceSampling.BATCH, 7)
+
+    expected = sample_preferences(1, (8.0, 1.0, 1.0), generator=generator())
+    assert torch.equal(preference_BO, expected.expand(7, -1))
+
+
 @pytest.mark.parametrize(
     ("points", "expected"),
     [
@@ -87,10 +121,47 @@ def test_grid_runs_from_all_second_to_all_first(points, expected):
     assert preference_grid(points).tolist() == expected
 
 
-@settings(max_examples=50, deadline=None)
+def test_grid_of_three_objectives_of_small_numbers():
+    assert preference_grid(3, 3).tolist() == [
+        [0, 0, 1],
+        [0, 1 / 2, 1 / 2],
+        [0, 1, 0],
+        [1 / 2, 0, 1 / 2],
+        [1 / 2, 1 / 2, 0],
+        [1, 0, 0],
+    ]
+
+
+@quick
+@given(points=st.integers(2, 12), n_objectives=st.integers(2, 4))
+def test_grid_holds_every_even_share_of_the_simplex_once(points, n_objectives):
+    grid_GO = preference_grid(points, n_objectives)
+    steps_GO = (grid_GO.double() * (points - 1)).round()
+
+    check_preference(grid_GO, n_objectives)
+    torch.testing.assert_close(steps_GO / (points - 1), grid_GO.double(), atol=1e-7, rtol=0)
+    assert (steps_GO.sum(dim=1) == points - 1).all()
+    assert len(steps_GO.unique(dim=0)) == len(grid_GO)
+    assert len(grid_GO) == math.comb(points - 1 + n_objectives - 1, n_objectives - 1)
+
+
+@quick
+@given(points=st.integers(2, 12), n_objectives=st.integers(2, 4))
+def test_grid_rows_rise_in_the_first_weight_and_end_at_all_of_it(points, n_objectives):
+    grid_GO = preference_grid(points, n_objectives)
+
+    assert (grid_GO[:, 0].diff() >= 0).all()
+    assert grid_GO.tolist() == sorted(grid_GO.tolist())
+    assert grid_GO[0].tolist() == [*[0.0] * (n_objectives - 1), 1.0]
+    assert grid_GO[-1].tolist() == [1.0, *[0.0] * (n_objectives - 1)]
+
+
+@quick
 @given(st.integers(2, 200))
-def test_every_grid_point_is_a_preference(points):
-    check_preference(preference_grid(points), 2)
+def test_two_objectives_rise_and_fall_in_even_steps(points):
+    expected = [[i / (points - 1), 1 - i / (points - 1)] for i in range(points)]
+
+    torch.testing.assert_close(preference_grid(points), torch.tensor(expected))
 
 
 @pytest.mark.parametrize(

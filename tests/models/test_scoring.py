@@ -1,3 +1,5 @@
+"""Ranks, losses and lists over the whole catalogue equal a session-by-session twin."""
+
 import math
 
 import numpy as np
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import scoring
-from models.configuration import ModelConfig
+from models.configuration import Conditioning, ModelConfig, Positions
 from models.errors import ModelError
 from models.network import build_model
 from models.scoring import rank_by_counting, score_targets, top_items
@@ -16,13 +18,18 @@ from models.tokens import SessionTokens
 ITEMS = 12
 WINDOW = 4
 ADVERSARIAL = [-math.inf, -1.0, -1e-45, -0.0, 0.0, 1.0, math.nextafter(1.0, 2.0), math.inf]
+KINDS = [
+    {"backbone": "tron", "conditioning": Conditioning.CONCATENATION, "dropout": 0.5},
+    {"backbone": "ligr", "conditioning": Conditioning.LOW_RANK_MIXTURE, "dropout": 0.5},
+    {"backbone": "gru4rec", "conditioning": Conditioning.FILM, "dropout": 0.5},
+]
 score_lists = st.lists(st.sampled_from(ADVERSARIAL), min_size=1, max_size=9)
 quick = settings(max_examples=100, deadline=None)
 
 
-def lively_model(dropout=0.0):
+def lively_model(**changes):
     """A model whose weights are all far from 0, left in training mode as after a step."""
-    config = ModelConfig(width=8, layers=1, heads=2, dropout=dropout, max_length=WINDOW)
+    config = ModelConfig(**{"width": 8, "layers": 1, "heads": 2, "max_length": WINDOW} | changes)
     model = build_model(config, n_items=ITEMS, n_objectives=2, seed=0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -41,8 +48,11 @@ def written_sessions(lengths, seed=0):
 
 def scores_after(model, clicks, preference):
     """Scores of every item after the clicks, the session computed alone."""
+    recent = clicks[-WINDOW:]
     with torch.no_grad():
-        states = model(torch.tensor([clicks[-WINDOW:]]), torch.tensor([preference]))
+        states = model(
+            torch.tensor([recent]), torch.tensor([len(recent)]), torch.tensor([preference])
+        )
         return model.score_all(states[0])[-1].tolist()
 
 
@@ -100,10 +110,11 @@ def test_a_score_that_is_not_a_number_is_refused(place):
 
 
 @pytest.mark.parametrize("scores_at_once", [1, 5 * ITEMS, 10**6], ids=["one", "five", "all"])
-def test_target_scores_equal_a_session_by_session_twin(scores_at_once, monkeypatch):
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: config["backbone"])
+def test_target_scores_equal_a_session_by_session_twin(config, scores_at_once, monkeypatch):
     monkeypatch.setattr(scoring, "_SCORES_AT_ONCE", scores_at_once)
     monkeypatch.setattr(scoring, "_BATCH_SESSIONS", 3)
-    model, preference = lively_model(dropout=0.5), (0.3, 0.7)
+    model, preference = lively_model(**config), (0.3, 0.7)
     written = written_sessions([2, 7, 3, 2, 5, 9, 4, 2])
 
     got = score_targets(model, SessionTokens.of(written), torch.tensor(preference))
@@ -125,6 +136,22 @@ def test_target_scores_equal_a_session_by_session_twin(scores_at_once, monkeypat
     np.testing.assert_allclose(
         [row[3:] for row in rows], [row[3:] for row in sorted(expected)], rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_folded_model_scores_targets_as_the_model_under_its_preference():
+    model, tokens = (
+        lively_model(conditioning=Conditioning.FILM),
+        SessionTokens.of(written_sessions([5] * 10)),
+    )
+    preference, another = torch.tensor([0.3, 0.7]), torch.tensor([1.0, 0.0])
+
+    one, twin = (
+        score_targets(model, tokens, preference),
+        score_targets(model.folded(preference), tokens, another),
+    )
+
+    assert (one.rank == twin.rank).all()
+    np.testing.assert_allclose(one.click_loss, twin.click_loss, rtol=1e-4)
 
 
 def test_targets_beyond_the_window_are_left_out():
@@ -159,8 +186,10 @@ def test_a_preference_off_the_simplex_is_refused(score):
         score(lively_model(), torch.tensor([0.9, 0.9]))
 
 
-def test_top_items_equal_brute_force_for_each_session_alone():
-    model = lively_model(dropout=0.5)
+@pytest.mark.parametrize("positions", list(Positions))
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: config["backbone"])
+def test_top_items_equal_brute_force_for_each_session_alone(config, positions):
+    model = lively_model(**config, positions=positions)
     random = np.random.default_rng(3)
     sessions = [random.integers(ITEMS, size=length) for length in (1, 3, 9, WINDOW, 2, WINDOW + 1)]
     weights = random.uniform(size=len(sessions))
@@ -176,18 +205,15 @@ def test_top_items_equal_brute_force_for_each_session_alone():
 
 
 def test_top_items_read_only_the_window():
-    model, preference_BO = lively_model(), torch.tensor([[0.5, 0.5]] * 3)
-    recent = [1, 2, 3, 4]
+    model, recent = lively_model(), [1, 2, 3, 4]
+    others = [[first, 2, 3, 4] for first in range(2, ITEMS)]
+    sessions = [np.array(session) for session in (recent, [9, 8, *recent], *others)]
+    preference_BO = torch.tensor([[0.5, 0.5]] * len(sessions))
 
-    lists = top_items(
-        model,
-        [np.array(recent), np.array([9, 8, *recent]), np.array([9, 2, 3, 4])],
-        preference_BO,
-        ITEMS,
-    ).tolist()
+    expected, longer, *changed = top_items(model, sessions, preference_BO, ITEMS).tolist()
 
-    assert lists[1] == lists[0]  # clicks before the window are not read
-    assert lists[2] != lists[0]  # its first click is
+    assert longer == expected  # clicks before the window are not read
+    assert any(one != expected for one in changed)  # its first click is
 
 
 def test_ties_go_to_the_lower_item():

@@ -34,7 +34,12 @@ def write_items(path, names):
 def study(tmp_path):
     """A folder with a checkpoint and the items it was trained on."""
     facts = CheckpointFacts(
-        catalogue=catalogue_fingerprint(CATALOGUE), best_epoch=1, training=TrainingConfig(), seed=0
+        catalogue=catalogue_fingerprint(CATALOGUE),
+        best_epoch=1,
+        training=TrainingConfig(),
+        reference=(6.0, 3.0),
+        hypervolume=0.5,
+        seed=0,
     )
     save_checkpoint(lively_model(), facts, tmp_path)
     write_items(tmp_path / "items.parquet", CATALOGUE)
@@ -44,7 +49,9 @@ def study(tmp_path):
 def slow_list(model, session, preference, k):
     """The k best items of one session computed alone, by a full sort."""
     with torch.no_grad():
-        states = model(torch.tensor([session[-WINDOW:]]), torch.tensor([preference]).float())
+        inputs = torch.tensor([session[-WINDOW:]])
+        lengths = torch.tensor([inputs.shape[1]])
+        states = model(inputs, lengths, torch.tensor([preference]).float())
         scores = model.score_all(states[0])[-1].tolist()
     return sorted(range(len(scores)), key=lambda item: (-scores[item], item))[:k]
 
@@ -83,7 +90,7 @@ def test_the_preference_decides_the_list():
     sessions = [np.array([session]) for session in range(len(CATALOGUE))]
     model = lively_model()
     with torch.no_grad():
-        model.conditioning.weight[:, -2:] *= 8  # the preference outweighs the clicked item
+        model.conditioning.from_preference.weight *= 8  # the preference outweighs the clicked item
         model.norm.bias.zero_()
     recommender = Recommender.of(model, CATALOGUE)
 

@@ -26,6 +26,8 @@ WRONG_OF_TYPE = {
     float: ["0.1", True, None, [1.0], math.nan, math.inf, -math.inf],
     str: [3, True, None, ["a"], date(2025, 9, 1)],
     list: [3, "click", None, True],
+    bool: [1, "true", None],
+    dict: [True, ["a"]],
     type(None): [True, ["a"]],  # an optional value, left out
 }
 
@@ -71,6 +73,8 @@ def test_params_file_loads_to_the_values_it_says(project_root):
     loaded = load_study(project_root / "params.yaml")
 
     plain["experiment"]["log_path"] = None
+    for objective in plain["training"]["objectives"]:
+        objective["reference"] = None
     assert loaded.as_dict() == plain
     assert loaded.regression.hypotheses == PAPER_HYPOTHESES
 
@@ -127,6 +131,9 @@ def test_a_value_of_the_wrong_type_is_named_and_never_converted(values, key):
         assert f"- {key} = {shown!r}: Input should be " in message
 
 
+CLICK, ORDER = {"loss": "click"}, {"loss": "order"}
+
+
 @pytest.mark.parametrize(
     ("key", "accepted", "refused", "words"),
     [
@@ -156,11 +163,25 @@ def test_a_value_of_the_wrong_type_is_named_and_never_converted(values, key):
         ("model.dropout", 0.0, -0.1, "greater than or equal to 0"),
         ("model.dropout", 0.99, 1.0, "less than 1"),
         ("model.max_length", 2, 1, "greater than or equal to 2"),
-        ("training.objectives", ["order", "click"], ["click"], "at least 2 items"),
-        ("training.non_uniformity_weight", 0.0, -0.1, "greater than or equal to 0"),
+        ("model.rank", 1, 0, "greater than 0"),
+        ("model.expansion", 1, 0, "greater than 0"),
+        ("model.conditioning", "film", "FiLM", "'film' or 'low-rank-mixture'"),
+        ("model.positions", "end", "middle", "'start' or 'end'"),
+        ("training.regulariser", "angle", "cosine", "'non-uniformity' or 'angle'"),
+        ("training.regulariser_weight", 0.0, -0.1, "greater than or equal to 0"),
+        ("training.scalarisation", "linear", "chebyshev", "'linear' or 'smooth-tchebycheff'"),
+        ("training.smoothness", 1e-9, 0.0, "greater than 0"),
+        ("training.click_loss", "gbce", "bpr", "'softmax' or 'gbce'"),
+        ("training.gbce_calibration", 1.0, 1.1, "less than or equal to 1"),
+        ("training.preference_sampling", "batch", "step", "'session' or 'batch'"),
+        ("training.patience", 1, 0, "greater than 0"),
+        ("training.hypervolume_of", "metrics", "recall", "'losses' or 'metrics'"),
+        ("training.validation_preferences", 2, 1, "greater than or equal to 2"),
+        ("training.warm_up_share", 0.0, 1.0, "less than 1"),
+        ("training.precision", "bfloat16", "bf16", "'float32', 'bfloat16' or 'float16'"),
+        ("training.save_every", 1, 0, "greater than 0"),
         ("training.epochs", 1, 0, "greater than 0"),
         ("training.batch_sessions", 1, 0, "greater than 0"),
-        ("training.negatives", 1, 0, "greater than 0"),
         ("training.learning_rate", 1e-9, 0.0, "greater than 0"),
         ("training.weight_decay", 0.0, -0.1, "greater than or equal to 0"),
         ("training.gradient_clip", 1e-9, 0.0, "greater than 0"),
@@ -194,10 +215,12 @@ def test_the_last_accepted_value_loads_and_the_next_is_refused(
 @pytest.mark.parametrize(
     ("key", "value", "place"),
     [
-        ("training.objectives", ["click", "view"], "training.objectives.1 = 'view'"),
-        ("training.loss_scales", [0.0, 1.0], "training.loss_scales.0 = 0.0"),
-        ("training.loss_scales", [1.0, math.nan], "training.loss_scales.1 = nan"),
-        ("training.preference_concentration", [1.0, -1.0], "training.preference_concentration.1"),
+        ("training.objectives", [CLICK], "training.objectives = "),
+        ("training.objectives", [CLICK, {"los": "order"}], "objectives.1.los = 'order': unknown"),
+        ("training.objectives", [CLICK | {"scale": 0.0}, ORDER], "training.objectives.0.scale = 0"),
+        ("training.objectives", [CLICK, ORDER | {"concentration": -1.0}], "1.concentration = -1.0"),
+        ("training.objectives", [CLICK, ORDER | {"reference": math.nan}], "1.reference = nan"),
+        ("training.negatives", {"uniform": -1}, "training.negatives.uniform = -1"),
         ("regression.hypotheses", [], "regression.hypotheses = []"),
     ],
     ids=str,
@@ -232,9 +255,10 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
         ({"experiment.log_path": "logs"}, ["source = simulated-shop", "log_path = logs"]),
         ({"model.heads": 3}, ["model.width = 64", "model.heads = 3"]),
         ({"world.categories": 3001}, ["world.categories = 3001", "world.items = 3000"]),
-        ({"training.objectives": ["order", "order"]}, ["training.objectives", "order", "twice"]),
-        ({"training.loss_scales": [1.0]}, ["training.loss_scales has 1", "2 objectives"]),
-        ({"training.preference_concentration": [1.0] * 3}, ["concentration has 3", "2 objectives"]),
+        ({"training.objectives": [ORDER, ORDER]}, ["training.objectives", "order", "twice"]),
+        ({"training.objectives": [CLICK, {"loss": "view"}]}, ["unknown loss 'view'", "'click'"]),
+        ({"training.negatives": {"uniform": 9, "top": 10}}, ["top = 10", "uniform = 9"]),
+        ({"training.negatives": {"all": True}}, ["negatives.all", "uniform: 0"]),
     ],
     ids="-".join,
 )

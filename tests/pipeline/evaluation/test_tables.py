@@ -28,9 +28,10 @@ class Leaning(torch.nn.Module):
     config = ModelConfig(width=2, layers=1, heads=1, max_length=10)
     n_items = 3
     n_objectives = 2
+    device = torch.device("cpu")
     lean = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
 
-    def forward(self, inputs_BT, preference_BO):
+    def forward(self, inputs_BT, lengths_B, preference_BO):
         return preference_BO[:, None, :].expand(-1, inputs_BT.shape[1], -1)
 
     def score_all(self, hidden_PD):

@@ -44,6 +44,9 @@ CURVES = [
     for objective in ("click", "order")
     for split in ("train", "validation")
     for epoch in (1, 2, 3)
+] + [
+    {"epoch": epoch, "split": "validation", "objective": "hypervolume", "loss": epoch / 9}
+    for epoch in (1, 2, 3)
 ]
 PICTURES = {
     "hypotheses": lambda: hypothesis_panels([hypothesis(), UNDEFINED], 20),
@@ -199,7 +202,8 @@ def test_learning_curves_have_a_panel_an_objective():
         "click loss",
         "order loss",
     ]
-    assert words.count("train") == words.count("validation") == 2
+    assert "hypervolume of the front" in words
+    assert (words.count("train"), words.count("validation")) == (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Which items a batch's targets are compared with, and how often each was drawn."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.configuration import Negatives
+from models.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Distinct items all targets of a batch are compared with, in ascending order.
+
+    Attributes:
+        items_N: Their indices.
+        log_weight_N: What is added to the score of each before it is exponentiated: the logarithm
+            of how often it was drawn (so that an item drawn twice counts twice), less, with the
+            logQ correction, that of how often it is drawn on average. 0 where all items count once.
+    """
+
+    items_N: Tensor
+    log_weight_N: Tensor
+
+    def to(self, device: torch.device) -> "Candidates":
+        """The same on another device."""
+        return Candidates(self.items_N.to(device), self.log_weight_N.to(device))
+
+
+class CandidateSampler:
+    """Draws the candidates of a batch.
+
+    Uniform negatives are drawn with replacement and shared by the batch; in-batch negatives are
+    the batch's own targets, which come as often as they are popular (Hidasi et al., GRU4Rec). Of
+    an item the draws are merged: one product with its embedding instead of several, the same sum.
+
+    With the logQ correction (Bengio & Senécal 2008; Yi et al., RecSys 2019) each draw of item i
+    counts 1 / E[draws of i]: the sampled softmax then estimates the softmax over the catalogue.
+    """
+
+    def __init__(self, config: Negatives, *, n_items: int, popularity_I: Tensor) -> None:
+        """``popularity_I`` holds each item's clicks in train."""
+        if config.uniform > n_items or (config.top or 0) > n_items:
+            name = "top" if config.uniform <= n_items else "uniform"
+            msg = (
+                f"training.negatives.{name} = {getattr(config, name)} exceeds the catalogue of "
+                f"{n_items} items; lower it"
+            )
+            raise ModelError(msg)
+        self.config = config
+        self.n_items = n_items
+        share_I = popularity_I.double().clamp_min(1)
+        self.log_share_I = (share_I / share_I.sum()).log()
+
+    def draw(self, targets_P: Tensor, generator: torch.Generator) -> Candidates:
+        """Candidates for a batch with these targets."""
+        if self.config.all:
+            return Candidates(torch.arange(self.n_items), torch.zeros(self.n_items))
+        drawn = torch.randint(self.n_items, (self.config.uniform,), generator=generator)
+        if self.config.in_batch:
+            drawn = torch.cat([drawn, targets_P])
+        items_N, times_N = torch.unique(drawn, return_counts=True)
+        log_weight_N = times_N.double().log()
+        if self.config.log_q:
+            log_weight_N -= self._log_expected(items_N, len(targets_P))
+        return Candidates(items_N, log_weight_N.float())
+
+    def _log_expected(self, items_N: Tensor, n_targets: int) -> Tensor:
+        """Logarithm of how often each item is drawn on average."""
+        uniform = math.log(self.config.uniform / self.n_items) if self.config.uniform else -math.inf
+        expected_N = torch.full(items_N.shape, uniform, dtype=torch.float64)
+        if self.config.in_batch:
+            expected_N = torch.logaddexp(
+                expected_N, math.log(n_targets) + self.log_share_I[items_N]
+            )
+        return expected_N

@@ -1,0 +1,281 @@
+"""The training loop: one preference a session, validation after every epoch, the best one kept."""
+
+import logging
+import math
+import time
+from pathlib import Path
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.batching import SessionBatch, shuffled_batches
+from models.configuration import ModelConfig, TrainingConfig
+from models.errors import ModelError, TrainingDiverged
+from models.negatives import CandidateSampler
+from models.network import build_model, forked_rng
+from models.objectives import Objectives
+from models.preferences import draw_preferences
+from models.tokens import SessionTokens
+from models.training.determinism import deterministic
+from models.training.optimizers import (
+    build_optimizers,
+    learning_rate_share,
+    optimizer_tensors,
+    restore_optimizers,
+    set_learning_rate,
+)
+from models.training.outcome import CurvePoint, TrainedModel
+from models.training.processes import Processes, joined_processes
+from models.training.progress import shown
+from models.training.seeds import Purpose, derived_seed, generator_for
+from models.training.state import (
+    Progress,
+    SavedState,
+    load_state,
+    run_fingerprint,
+    save_state,
+)
+from models.training.step import BatchLoss, Stepper
+from models.training.validation import Validation, Validator
+
+_LOG = logging.getLogger(__name__)
+
+
+def train(  # noqa: PLR0913 - data and configuration
+    tokens: SessionTokens,
+    validation: SessionTokens,
+    *,
+    n_items: int,
+    model_config: ModelConfig,
+    config: TrainingConfig,
+    seed: int,
+    item_values: NDArray | None = None,
+    state_file: Path | None = None,
+) -> TrainedModel:
+    """Train on ``tokens`` and keep the epoch whose validation front has the largest hypervolume.
+
+    The test set is never seen here. On CPUs the same seed and thread count give the same weights,
+    bit for bit, on the same kind of processor, and so does a run that was ended and resumed.
+    Started by ``torchrun``, the processes share every batch.
+
+    Args:
+        tokens: Sessions to train on.
+        validation: Sessions that choose the epoch.
+        n_items: Size of the catalogue.
+        model_config: The network.
+        config: How it is trained.
+        seed: Of weights, order, preferences, negatives and dropout.
+        item_values: Value of each item, such as its price over the mean price; for ``revenue``.
+        state_file: Where the run's state is kept until it is done; a run that finds its own goes
+            on from there.
+
+    Raises:
+        ModelError: if there is nothing to train or validate on, or configuration, device and data
+            do not fit; before any step.
+        TrainingDiverged: if the loss is not a number.
+    """
+    _check(tokens, validation)
+    with (
+        joined_processes(config.device) as processes,
+        deterministic(config.threads, processes.device),
+    ):
+        run = _Run(
+            tokens, validation, model_config, config, processes,
+            n_items=n_items, seed=seed, item_values=item_values, state_file=state_file,
+        )  # fmt: skip
+        return run.fit()
+
+
+class _Run:
+    """One training run."""
+
+    def __init__(  # noqa: PLR0913 - as train
+        self,
+        tokens: SessionTokens,
+        validation: SessionTokens,
+        model_config: ModelConfig,
+        config: TrainingConfig,
+        processes: Processes,
+        *,
+        n_items: int,
+        seed: int,
+        item_values: NDArray | None,
+        state_file: Path | None,
+    ) -> None:
+        self.tokens = tokens
+        self.config = config
+        self.processes = processes
+        self.seed = seed
+        self.state_file = state_file
+        popularity_I = torch.bincount(
+            torch.from_numpy(tokens.items.astype("int64")), minlength=n_items
+        )
+        self.sampler = CandidateSampler(
+            config.negatives, n_items=n_items, popularity_I=popularity_I
+        )
+        self.objectives = Objectives(
+            config,
+            n_items=n_items,
+            value_I=None if item_values is None else torch.from_numpy(item_values).float(),
+            device=processes.device,
+        )
+        self.model = build_model(
+            model_config,
+            n_items=n_items,
+            n_objectives=len(config.objectives),
+            seed=derived_seed(seed, Purpose.WEIGHTS),
+            sparse_items=config.sparse_items,
+        ).to(processes.device)
+        self.optimizers = build_optimizers(self.model, config)
+        loss = BatchLoss(self.model, self.objectives, config)
+        self.stepper = Stepper(loss, config, self.optimizers, processes)
+        self.validator = Validator(validation, config, self.objectives, self.sampler, seed=seed)
+        self.batches_an_epoch = math.ceil(tokens.n_sessions / config.batch_sessions)
+        self.fingerprint = run_fingerprint(
+            model_config,
+            config,
+            n_items=n_items,
+            seed=seed,
+            data=(tokens, validation),
+            item_values=item_values,
+        )
+        self.progress = Progress(
+            loss_sums_O=torch.zeros(len(config.objectives), dtype=torch.float64)
+        )
+        if state_file is not None and (saved := load_state(state_file, self.fingerprint)):
+            self._resume(saved)
+
+    def fit(self) -> TrainedModel:
+        progress = self.progress
+        while progress.epoch <= self.config.epochs and not self._is_stale():
+            started, before = time.perf_counter(), progress.positions
+            train_O = self._train_epoch()
+            rate = (progress.positions - before) / (time.perf_counter() - started)
+            validation = self._validate()
+            self._log(train_O, validation, rate)
+            self._close_epoch(train_O, validation)
+        self.model.load_state_dict(progress.best_weights)
+        front = self._validate().front
+        return TrainedModel(
+            model=self.model.cpu().eval(),
+            curves=progress.curves,
+            best_epoch=progress.best_epoch,
+            front=front,
+            reference=tuple(self.objectives.reference_O.tolist()),
+        )
+
+    def _is_stale(self) -> bool:
+        """Whether the front has not become better for as long as one has patience."""
+        patience = self.config.patience
+        return (
+            patience is not None and self.progress.epoch - 1 - self.progress.best_epoch >= patience
+        )
+
+    def _train_epoch(self) -> Tensor:
+        """The rest of the epoch; returns the mean unscaled losses of all of it."""
+        progress, epoch = self.progress, self.progress.epoch
+        self.model.train()
+        batches = shuffled_batches(
+            self.tokens,
+            batch_sessions=self.config.batch_sessions,
+            max_length=self.model.config.max_length,
+            generator=generator_for(self.seed, Purpose.ORDER, epoch),
+            first=progress.step,
+        )
+        for batch in shown(batches, self.batches_an_epoch, progress.step, f"epoch {epoch}"):
+            self._step(batch)
+            if progress.step % self.config.save_every == 0:
+                self._save()
+        return progress.loss_sums_O / progress.positions
+
+    def _step(self, batch: SessionBatch) -> None:
+        progress, config = self.progress, self.config
+        epoch, step = progress.epoch, progress.step
+        done = (epoch - 1) * self.batches_an_epoch + step
+        steps = config.epochs * self.batches_an_epoch
+        share = learning_rate_share(done, steps, config.warm_up_share)
+        set_learning_rate(self.optimizers, config.learning_rate * share)
+        generator = generator_for(self.seed, Purpose.STEP, epoch, step)
+        preference_BO = draw_preferences(len(batch.sessions), config, generator=generator)
+        candidates = self.sampler.draw(batch.targets_BT[batch.real_BT], generator)
+        with forked_rng(derived_seed(self.seed, Purpose.DROPOUT, epoch, step, self.processes.rank)):
+            loss, sums_O = self.stepper.step(batch, preference_BO, candidates)
+        if not math.isfinite(loss):
+            self._stop(f"the loss is {loss} at epoch {epoch}, step {step}", batch)
+        progress.step += 1
+        progress.loss_sums_O += sums_O
+        progress.positions += int(batch.real_BT.sum())
+
+    def _validate(self) -> Validation:
+        with self.stepper.autocast():
+            validation = self.validator.measure(self.model)
+        if not math.isfinite(validation.scalarised):
+            self._stop(
+                f"the validation loss is {validation.scalarised} after epoch {self.progress.epoch}"
+            )
+        return validation
+
+    def _stop(self, words: str, batch: SessionBatch | None = None) -> None:
+        ids = "" if batch is None else f" (sessions {batch.sessions.tolist()})"
+        saved = self.state_file is not None and load_state(self.state_file, self.fingerprint)
+        last = f"The last good state is {self.state_file}" if saved else "No state was saved before"
+        msg = (
+            f"{words}{ids}; lower training.learning_rate or training.gradient_clip, and look at "
+            f"these sessions. {last}"
+        )
+        raise TrainingDiverged(msg)
+
+    def _close_epoch(self, train_O: Tensor, validation: Validation) -> None:
+        """Keep the epoch if it is the best, and begin the next one."""
+        progress = self.progress
+        for split, losses_O in (("train", train_O), ("validation", validation.losses_O)):
+            pairs = zip(self.objectives.names, losses_O.tolist(), strict=True)
+            progress.curves += [CurvePoint(progress.epoch, split, name, x) for name, x in pairs]
+        hypervolume = validation.front.hypervolume
+        progress.curves.append(CurvePoint(progress.epoch, "validation", "hypervolume", hypervolume))
+        found = (hypervolume, -validation.scalarised)
+        if not progress.best_epoch or found > progress.best:
+            progress.best, progress.best_epoch = found, progress.epoch
+            weights = self.model.state_dict()
+            progress.best_weights = {name: w.detach().clone() for name, w in weights.items()}
+        progress.epoch, progress.step, progress.positions = progress.epoch + 1, 0, 0
+        progress.loss_sums_O = torch.zeros_like(progress.loss_sums_O)
+        self._save()
+
+    def _save(self) -> None:
+        if self.state_file is None or self.processes.rank:
+            return
+        save_state(
+            self.state_file,
+            self.fingerprint,
+            self.progress,
+            weights=dict(self.model.state_dict()),
+            optimizers=optimizer_tensors(self.optimizers),
+            scaler=self.stepper.scaler_state(),
+        )
+
+    def _resume(self, saved: SavedState) -> None:
+        self.progress = saved.progress
+        self.model.load_state_dict(saved.weights)
+        restore_optimizers(self.optimizers, saved.optimizers)
+        self.stepper.restore_scaler(saved.scaler)
+        _LOG.info("resumed in epoch %d, step %d", saved.progress.epoch, saved.progress.step)
+
+    def _log(self, train_O: Tensor, validation: Validation, clicks_a_second: float) -> None:
+        _LOG.info(
+            "epoch %d of %d: train %s, validation %s, hypervolume %.4f, %.0f clicks a second",
+            self.progress.epoch,
+            self.config.epochs,
+            " / ".join(f"{loss:.4f}" for loss in train_O.tolist()),
+            " / ".join(f"{loss:.4f}" for loss in validation.losses_O.tolist()),
+            validation.front.hypervolume,
+            clicks_a_second,
+        )
+
+
+def _check(tokens: SessionTokens, validation: SessionTokens) -> None:
+    for part, name in ((tokens, "training"), (validation, "validation")):
+        if not part.n_sessions:
+            msg = f"there is no {name} session"
+            raise ModelError(msg)

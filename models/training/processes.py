@@ -1,0 +1,72 @@
+"""Training on several processes that ``torchrun`` has started: each takes a part of every batch."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from models.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The processes that train together.
+
+    Attributes:
+        rank: This one's number; 0 writes.
+        number: How many there are.
+        device: Where this one computes.
+    """
+
+    rank: int
+    number: int
+    device: torch.device
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module, averaging its gradients over the processes."""
+        return DistributedDataParallel(module) if self.number > 1 else module
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum of ``values`` over the processes."""
+        if self.number > 1:
+            dist.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self.number > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined_processes(device: str) -> Iterator[Processes]:
+    """Join the other processes, if ``torchrun`` started any; gloo on CPU, NCCL on GPUs.
+
+    Args:
+        device: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+
+    Raises:
+        ModelError: if a GPU is asked for and none is there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        msg = "training.device = cuda, but torch sees no GPU; set it to auto or cpu"
+        raise ModelError(msg)
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    number, local = (int(os.environ.get(name, default)) for name, default in _VARIABLES.items())
+    place = torch.device("cuda", local) if on_gpu else torch.device("cpu")
+    if number == 1:
+        yield Processes(rank=0, number=1, device=place)
+        return
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        yield Processes(rank=dist.get_rank(), number=number, device=place)
+    finally:
+        dist.destroy_process_group()
+
+
+_VARIABLES = {"WORLD_SIZE": "1", "LOCAL_RANK": "0"}

@@ -1,0 +1,148 @@
+"""What a run needs to go on where it was: one safetensors file, replaced whole."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.configuration import ModelConfig, TrainingConfig
+from models.tokens import SessionTokens
+from models.training.outcome import CurvePoint
+
+_KEY = "state"
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: The epoch it is in, from 1.
+        step: Steps of it that are done.
+        loss_sums_O: Sums of the unscaled losses over the positions of those steps, float64.
+        positions: How many positions that were.
+        curves: All epochs before it.
+        best_epoch: The one with the best validation front; 0 before the first.
+        best: Its hypervolume, and the mean scalarised loss, lower is better, that decides ties.
+        best_weights: Its weights.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    loss_sums_O: Tensor = field(default_factory=lambda: torch.zeros(0))
+    positions: int = 0
+    curves: list[CurvePoint] = field(default_factory=list)
+    best_epoch: int = 0
+    best: tuple[float, float] = (-1.0, 0.0)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+def run_fingerprint(  # noqa: PLR0913 - all that makes a run
+    model: ModelConfig,
+    training: TrainingConfig,
+    *,
+    n_items: int,
+    seed: int,
+    data: tuple[SessionTokens, ...],
+    item_values: NDArray | None = None,
+) -> str:
+    """What must be the same for a run to be resumed: configuration, seed and data."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps([asdict(model), asdict(training), n_items, seed]).encode())
+    for tokens in data:
+        for array in (tokens.items, tokens.ordered, tokens.carted, tokens.offsets):
+            digest.update(np.ascontiguousarray(array).data)
+    if item_values is not None:
+        digest.update(np.ascontiguousarray(item_values).data)
+    return digest.hexdigest()
+
+
+def save_state(  # noqa: PLR0913 - all that is needed to go on
+    file: Path,
+    fingerprint: str,
+    progress: Progress,
+    *,
+    weights: dict[str, Tensor],
+    optimizers: dict[str, Tensor],
+    scaler: dict[str, Any],
+) -> None:
+    """Write the run's state; the file is the old one or the new one, whenever it is looked at."""
+    tensors = {
+        "loss_sums": progress.loss_sums_O,
+        **{f"weights/{name}": value for name, value in weights.items()},
+        **{f"optimizers/{name}": value for name, value in optimizers.items()},
+        **{f"best/{name}": value for name, value in progress.best_weights.items()},
+    }
+    words = {
+        "fingerprint": fingerprint,
+        "scaler": scaler,
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "positions": progress.positions,
+        "curves": [asdict(point) for point in progress.curves],
+        "best_epoch": progress.best_epoch,
+        "best": progress.best,
+    }
+    beside = file.with_name(f"{file.name}.{os.getpid()}")
+    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    words["digest"] = _digest(words, contiguous)
+    save_file(contiguous, beside, metadata={_KEY: json.dumps(words)})
+    beside.replace(file)
+
+
+def _digest(words: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """What tells a damaged file: safetensors checks lengths only."""
+    digest = hashlib.blake2b(json.dumps(words).encode(), digest_size=16)
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """A state as it was saved."""
+
+    progress: Progress
+    weights: dict[str, Tensor]
+    optimizers: dict[str, Tensor]
+    scaler: dict[str, Any]
+
+
+def load_state(file: Path, fingerprint: str) -> SavedState | None:
+    """The state in a file; None if there is none, or it belongs to another run or is damaged."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            words = json.loads(opened.metadata()[_KEY])
+            if words["fingerprint"] != fingerprint:
+                return None
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        if words.pop("digest") != _digest(words, tensors):
+            return None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizers": {}, "best": {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition("/")
+        if part in parts:
+            parts[part][rest] = value
+    progress = Progress(
+        epoch=words["epoch"],
+        step=words["step"],
+        loss_sums_O=tensors["loss_sums"],
+        positions=words["positions"],
+        curves=[CurvePoint(**point) for point in words["curves"]],
+        best_epoch=words["best_epoch"],
+        best=tuple(words["best"]),
+        best_weights=parts["best"],
+    )
+    return SavedState(progress, parts["weights"], parts["optimizers"], words["scaler"])

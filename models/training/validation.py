@@ -1,0 +1,113 @@
+"""The front on validation, which chooses the epoch; the test set is never seen here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.batching import ordered_batches
+from models.configuration import HypervolumeOf, TrainingConfig
+from models.fronts import FrontQuality, loss_front, metric_front
+from models.negatives import CandidateSampler
+from models.network import ConditionedSessionModel
+from models.objectives import Objectives
+from models.preferences import preference_grid
+from models.scoring import score_targets
+from models.tokens import SessionTokens
+from models.training.seeds import Purpose, generator_for
+
+_CUTOFF = 20
+"""Of the metric space, Recall@20 × OD@20; the paper's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What validation says of an epoch.
+
+    Attributes:
+        losses_O: Mean unscaled loss of each objective over positions and preferences.
+        scalarised: Mean over preferences of the weighted sum of scaled losses; lower is better.
+        front: The front whose hypervolume chooses the epoch.
+    """
+
+    losses_O: Tensor
+    scalarised: float
+    front: FrontQuality
+
+
+class Validator:
+    """Measures a model on the validation sessions, with the same negatives every time."""
+
+    def __init__(
+        self,
+        tokens: SessionTokens,
+        config: TrainingConfig,
+        objectives: Objectives,
+        sampler: CandidateSampler,
+        *,
+        seed: int,
+    ) -> None:
+        self._tokens = tokens
+        self._config = config
+        self._objectives = objectives
+        self._sampler = sampler
+        self._seed = seed
+        self._grid_GO = preference_grid(config.validation_preferences, len(config.objectives))
+
+    @torch.no_grad()
+    def measure(self, model: ConditionedSessionModel) -> Validation:
+        """Losses under every preference of the grid, and the front they or the metrics span."""
+        model.eval()
+        losses_GO = self._losses(model)
+        grid_GO = self._grid_GO.double()
+        scale_O = self._objectives.scale_O.double().cpu()
+        if self._config.hypervolume_of is HypervolumeOf.METRICS:
+            weights = [self._objectives.names.index(name) for name in self._axes()]
+            front = metric_front(self._metrics(model), grid_GO[:, weights].numpy())
+        else:
+            reference = self._objectives.reference_O.double().cpu().numpy()
+            front = loss_front(losses_GO.numpy(), grid_GO.numpy(), reference=reference)
+        return Validation(
+            losses_O=losses_GO.mean(dim=0),
+            scalarised=float((losses_GO * scale_O * grid_GO).sum(dim=1).mean()),
+            front=front,
+        )
+
+    def _axes(self) -> list[str]:
+        """The objectives whose weights should raise recall and order density."""
+        first, *others = self._objectives.names
+        return [first, "order" if "order" in others else others[0]]
+
+    def _losses(self, model: ConditionedSessionModel) -> Tensor:
+        sums_GO = torch.zeros(self._grid_GO.shape, dtype=torch.float64)
+        positions = 0
+        batches = ordered_batches(
+            self._tokens,
+            batch_sessions=self._config.batch_sessions,
+            max_length=model.config.max_length,
+        )
+        for number, batch in enumerate(batches):
+            generator = generator_for(self._seed, Purpose.VALIDATION, number)
+            candidates = self._sampler.draw(batch.targets_BT[batch.real_BT], generator).to(
+                model.device
+            )
+            positions += int(batch.real_BT.sum())
+            batch = batch.to(model.device)  # noqa: PLW2901
+            for row, preference_O in enumerate(self._grid_GO.to(model.device)):
+                preference_BO = preference_O.expand(len(batch.sessions), -1)
+                hidden_BTD = model(batch.inputs_BT, batch.lengths_B, preference_BO)
+                losses_PO = self._objectives.losses(
+                    model, batch, hidden_BTD[batch.real_BT], candidates
+                )
+                sums_GO[row] += losses_PO.double().sum(dim=0).cpu()
+        return sums_GO / positions
+
+    def _metrics(self, model: ConditionedSessionModel) -> np.ndarray:
+        rows: list[tuple[float, float]] = []
+        for preference_O in self._grid_GO:
+            scores = score_targets(model, self._tokens, preference_O)
+            hit = scores.rank <= _CUTOFF
+            density = float(scores.ordered[hit].mean()) if hit.any() else 0.0
+            rows.append((float(hit.mean()), density))
+        return np.array(rows)

@@ -1,0 +1,70 @@
+"""Fits the study's network to its sessions, and publishes it with what is known about it."""
+
+import os
+from dataclasses import asdict
+
+import polars as pl
+
+from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
+from models.training.loop import train
+from models.training.outcome import TrainedModel
+from pipeline.recommend import read_catalogue
+from pipeline.schemas import LEARNING_CURVES, Split
+from pipeline.sessions.item_values import read_item_values
+from pipeline.sessions.store import open_tokens
+from pipeline.storage import StudyPaths, publish_folder, read_table
+from pipeline.study import Study
+
+MODEL = "conditioned_model"
+
+
+def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
+    """Train the study's network and publish checkpoint and learning curves.
+
+    A run that was ended goes on from the state it left in the study's folder. Of several processes
+    that ``torchrun`` started, the first publishes.
+
+    Raises:
+        ParetoscopeError, ModelError: if an artifact is missing, or parameters and data do not fit.
+    """
+    store = paths.require("sessions", "tokens.safetensors")
+    table = paths.require("sessions", "items.parquet")
+    items = read_catalogue(table)
+    values = study.dataset.item_values
+    state = paths.artifact("conditioned_model.state.safetensors")
+    trained = train(
+        open_tokens(store, Split.TRAIN),
+        open_tokens(store, Split.VALIDATION),
+        n_items=len(items),
+        model_config=study.model,
+        config=study.training,
+        seed=study.study.seed,
+        item_values=None
+        if values is None
+        else read_item_values(paths.root / values, read_table(table)),
+        state_file=state,
+    )
+    if os.environ.get("RANK", "0") == "0":
+        _publish(trained, items, study, paths)
+        state.unlink(missing_ok=True)
+    return trained
+
+
+def learning_curves(trained: TrainedModel) -> pl.DataFrame:
+    """The curves as a table."""
+    rows = [asdict(point) for point in trained.curves]
+    return LEARNING_CURVES.check(pl.DataFrame(rows, schema=LEARNING_CURVES.schema))
+
+
+def _publish(trained: TrainedModel, items: list[str], study: Study, paths: StudyPaths) -> None:
+    facts = CheckpointFacts(
+        catalogue=catalogue_fingerprint(items),
+        best_epoch=trained.best_epoch,
+        training=study.training,
+        reference=trained.reference,
+        hypervolume=trained.front.hypervolume,
+        seed=study.study.seed,
+    )
+    with publish_folder(paths.artifact(MODEL)) as folder:
+        save_checkpoint(trained.model, facts, folder)
+        learning_curves(trained).write_parquet(folder / "learning_curves.parquet")

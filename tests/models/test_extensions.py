@@ -1,0 +1,287 @@
+"""What a user brings: found by its import path, a backbone among them tried out before use."""
+
+import math
+import sys
+from textwrap import dedent
+
+import pytest
+import torch
+
+from models.backbones import build_backbone
+from models.checkpoint import (
+    CheckpointFacts,
+    catalogue_fingerprint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from models.configuration import Conditioning, ModelConfig, Negatives, TrainingConfig
+from models.errors import ModelError
+from models.extensions import load_extension
+from models.network import build_model
+from models.tokens import SessionTokens
+from models.training.loop import train
+from models.training.seeds import Purpose, derived_seed
+
+CONFIG = {"width": 4, "layers": 1, "heads": 2, "dropout": 0.0, "max_length": 6}
+
+
+@pytest.fixture
+def brought(tmp_path, monkeypatch):
+    """Writes a user's module ``mine`` where Python looks."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def bring(source):
+        (tmp_path / "mine.py").write_text(dedent(source), encoding="utf-8")
+
+    yield bring
+    sys.modules.pop("mine", None)
+
+
+def test_classes_and_functions_are_found_by_their_import_path(brought):
+    brought("class Mine: ...\ndef loss(predictions): return 2 * predictions")
+
+    assert load_extension("mine:Mine", "model.backbone").__name__ == "Mine"
+    assert load_extension("mine:loss", "training.objectives")(21) == 42
+    assert load_extension("math:hypot", "training.objectives") is math.hypot
+
+
+def test_a_module_inside_a_package_is_found(tmp_path, monkeypatch):
+    (tmp_path / "our_models").mkdir()
+    (tmp_path / "our_models" / "losses.py").write_text("def margin(): return 7")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert load_extension("our_models.losses:margin", "training.objectives")() == 7
+
+
+def test_the_folder_the_program_was_started_in_is_looked_in_last_and_named_once(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "started_here.py").write_text("def loss(): return 'here'")
+    (tmp_path / "json.py").write_text("def loads(): return 'here'")
+
+    assert load_extension("started_here:loss", "training.objectives")() == "here"
+    assert load_extension("json:loads", "training.objectives")("[1]") == [1]
+    assert sys.path.count(str(tmp_path)) == 1
+    assert sys.path[-1] == str(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["", "mine", "mine:", ":Mine", ":"])
+def test_what_is_not_an_import_path_is_refused_with_how_to_write_one(path):
+    words = f"model.backbone = {path!r} is not an import path; write 'package.module:name'"
+
+    with pytest.raises(ModelError, match=words):
+        load_extension(path, "model.backbone")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("import math\nmath.nothing", "AttributeError: module 'math' has no attribute 'nothing'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def loss(:", "SyntaxError: invalid syntax"),
+    ],
+    ids=["import", "attribute", "arithmetic", "syntax"],
+)
+def test_a_module_that_fails_is_refused_with_its_own_reason(brought, source, reason):
+    brought(source)
+
+    with pytest.raises(ModelError, match=f"training.objectives = 'mine:loss'.*{reason}") as refusal:
+        load_extension("mine:loss", "training.objectives")
+    assert "cannot import mine" in str(refusal.value)
+    assert refusal.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("path", ["nowhere:loss", "math.nowhere:loss", ".relative:loss"])
+def test_a_module_that_is_not_there_is_refused(path):
+    with pytest.raises(ModelError, match=f"training.objectives = '{path}': cannot import"):
+        load_extension(path, "training.objectives")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("mine:Loss", "'mine:Loss': module mine has no 'Loss'"),  # capitals count
+        ("mine:loss:x", "'mine:loss:x': module mine has no 'loss:x'"),
+        ("mine:scale", "'mine:scale' is float, expected a class or function"),
+    ],
+)
+def test_a_name_that_is_not_there_or_cannot_be_called_is_refused(brought, path, words):
+    brought("scale = 0.5\ndef loss(): ...")
+
+    with pytest.raises(ModelError, match=f"training.objectives = {words}"):
+        load_extension(path, "training.objectives")
+
+
+# A backbone of a user's own, as the documentation asks for it.
+OWN = """
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+
+    class Convolutions(nn.Module):
+        '''Each layer mixes a position with the two before it, then adds what it makes of them.'''
+
+        def __init__(self, config):
+            super().__init__()
+            self.mixers = nn.ModuleList(
+                nn.Conv1d(config.width, config.width, kernel_size=3, groups=config.width)
+                for _ in range(config.layers)
+            )
+            self.maps = nn.ModuleList(
+                nn.Linear(config.width, config.width) for _ in range(config.layers)
+            )
+            self.dropout = nn.Dropout(config.dropout)
+
+        def forward(self, x, condition):
+            for layer, (mixer, linear) in enumerate(zip(self.mixers, self.maps)):
+                past = functional.pad(x.transpose(1, 2), (2, 0))
+                mixed = torch.tanh(mixer(past)).transpose(1, 2)
+                x = condition(layer, x + self.dropout(linear(mixed)))
+            return x
+"""
+
+# Backbones that break the contract, each with the words that say what to change.
+WRONG_WIDTH = (
+    "return torch.cat([condition(0, x), x], dim=2)",
+    r"gives \(2, 4, 8\) for sessions of shape \(2, 4, 4\); it must give .* model.width = 4 for every",
+)
+LAST_STATE_ONLY = ("return condition(0, x)[:, -1]", r"gives \(2, 4\) for sessions of shape")
+SQUEEZED = ("return condition(0, x).squeeze(1)", r"gives \(2, 4\) for sessions of shape \(2, 1, 4")
+NO_TENSOR = ("return condition(0, x), None", r"gives tuple for sessions of shape")
+READS_AHEAD = (
+    "return condition(0, x + x.flip(1).cumsum(1).flip(1))",
+    "reads ahead: the first state changes with the clicks behind it.*; mask them",
+)
+MEAN_OF_ALL = ("return condition(0, x - x.mean(dim=1, keepdim=True))", "reads ahead")
+NOT_A_NUMBER = (
+    "return condition(0, x / torch.arange(x.shape[1])[:, None])",
+    "gives states that are not finite numbers, as a mask does that leaves a position nothing to read",
+)
+RAISES = ("return condition(0, x) @ self.weight", "fails on a session: AttributeError: .*'weight'")
+FORGETS = (
+    "return x",
+    r"calls condition for layers \[\], but .*film acts behind each of .*; call x = condition\(layer",
+)
+COUNTS_FROM_ONE = ("return condition(1, x)", r"calls condition for layers \[1\], but")
+BROKEN = [
+    WRONG_WIDTH, LAST_STATE_ONLY, SQUEEZED, NO_TENSOR, READS_AHEAD, MEAN_OF_ALL, NOT_A_NUMBER,
+    RAISES, FORGETS, COUNTS_FROM_ONE,
+]  # fmt: skip
+
+
+@pytest.fixture
+def brought_forward(brought):
+    """Writes a backbone ``mine:Mine`` whose forward is one line."""
+
+    def bring(line):
+        brought(f"""
+            import torch
+
+            class Mine(torch.nn.Module):
+                def __init__(self, config):
+                    super().__init__()
+                    self.dropout = torch.nn.Dropout(0.9)
+
+                def forward(self, x, condition):
+                    {line}
+        """)
+
+    return bring
+
+
+def own_config(name="Mine", conditioning=Conditioning.FILM, **changes):
+    return ModelConfig(**CONFIG | changes, backbone=f"mine:{name}", conditioning=conditioning)
+
+
+@pytest.mark.parametrize("conditioning", list(Conditioning))
+def test_a_backbone_of_ones_own_is_trained_saved_and_loaded(brought, tmp_path, conditioning):
+    brought(OWN)
+    config = own_config("Convolutions", conditioning, layers=2, dropout=0.1)
+    training = TrainingConfig(
+        epochs=1, batch_sessions=8, negatives=Negatives(uniform=5), threads=1,
+        validation_preferences=2,
+    )  # fmt: skip
+    tokens = SessionTokens.of([[((s + t) % 9, s % 2) for t in range(5)] for s in range(24)])
+    first_seed = derived_seed(1, Purpose.WEIGHTS)
+    before = build_model(config, n_items=9, n_objectives=2, seed=first_seed)
+
+    done = train(tokens, tokens, n_items=9, model_config=config, config=training, seed=1)
+
+    items = [str(number) for number in range(9)]
+    facts = CheckpointFacts(
+        catalogue=catalogue_fingerprint(items), best_epoch=1, training=training,
+        reference=done.reference, hypervolume=done.front.hypervolume, seed=1,
+    )  # fmt: skip
+    save_checkpoint(done.model, facts, tmp_path)
+    loaded = load_checkpoint(tmp_path, items=items)
+    assert done.best_epoch == 1
+    for initial, trained, again in zip(
+        before.backbone.parameters(),
+        done.model.backbone.parameters(),
+        loaded.backbone.parameters(),
+        strict=True,
+    ):
+        assert not torch.allclose(initial, trained, atol=1e-4)
+        assert torch.equal(trained, again)
+
+
+@pytest.mark.parametrize(("line", "words"), BROKEN, ids=[line[:40] for line, _ in BROKEN])
+def test_a_backbone_that_breaks_the_contract_is_refused_with_the_remedy(
+    brought_forward, line, words
+):
+    brought_forward(line)
+
+    with pytest.raises(ModelError, match=f"model.backbone = 'mine:Mine' {words}"):
+        build_backbone(own_config())
+
+
+def test_a_broken_backbone_is_refused_before_anything_is_trained(brought_forward, tmp_path):
+    brought_forward(READS_AHEAD[0])
+    tokens = SessionTokens.of([[(1, 0), (2, 0)]])
+    state_file = tmp_path / "state"
+
+    with pytest.raises(ModelError, match="reads ahead"):
+        train(
+            tokens, tokens, n_items=3, model_config=own_config(), seed=1, state_file=state_file,
+            config=TrainingConfig(negatives=Negatives(uniform=2), threads=1),
+        )  # fmt: skip
+    assert not state_file.exists()
+
+
+def test_condition_may_be_left_out_where_the_preference_enters_at_the_entrance(brought_forward):
+    brought_forward("return x")
+
+    build_backbone(own_config(conditioning=Conditioning.CONCATENATION))
+
+
+def test_trying_out_leaves_dropout_out_of_it_and_training_on(brought_forward):
+    brought_forward("return self.dropout(condition(0, x))")  # else it would seem to read ahead
+
+    assert build_backbone(own_config()).training
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("def Mine(config): return print", "is no torch.nn.Module; derive it from one"),
+        ("def Mine(): ...", "cannot be made: TypeError: .*takes 0 positional arguments but 1"),
+        ("def Mine(config): raise OSError('no file')", "cannot be made: OSError: no file"),
+        ("def Other(config): ...", "module mine has no 'Mine'"),
+        ("import nowhere", r"cannot import mine \(ModuleNotFoundError: No module named 'nowhere'"),
+    ],
+    ids=["no-module", "other-arguments", "raises", "other-name", "import-fails"],
+)
+def test_a_backbone_that_cannot_be_made_is_refused_with_the_reason(brought, source, words):
+    brought(source)
+
+    with pytest.raises(ModelError, match=f"model.backbone = 'mine:Mine'.*{words}"):
+        build_backbone(own_config())
+
+
+def test_a_backbone_whose_module_is_not_there_is_refused():
+    with pytest.raises(ModelError, match=r"cannot import mine .*No module named 'mine'"):
+        build_backbone(own_config())
