@@ -31,7 +31,7 @@ class Leaning(torch.nn.Module):
     device = torch.device("cpu")
     lean = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
 
-    def forward(self, inputs_BT, lengths_B, preference_BO):
+    def forward(self, inputs_BT, _lengths_B, preference_BO):
         return preference_BO[:, None, :].expand(-1, inputs_BT.shape[1], -1)
 
     def score_all(self, hidden_PD):
