@@ -114,6 +114,9 @@ def speed(arguments: argparse.Namespace) -> list[str]:
         f"| reference | {base:,.0f} | 1 | {reference[0]['peak_gib']:.1f} GiB |",
     ]
     for name, extra in OURS.items():
+        if "precision" in extra and not computes_in_bfloat16(arguments.device):
+            lines.append(f"| {name} | not run: the processor has no bfloat16 | | |")
+            continue
         ours = [
             run({**shared, "program": "ours", "epochs": 1, "sessions": 8_000, **extra}, arguments)
             for _ in range(3)
@@ -130,6 +133,12 @@ OURS = {
     "ours, bfloat16": {"precision": "bfloat16"},
     "ours, all negatives count": {"top": None},
 }
+
+
+def computes_in_bfloat16(device: str) -> bool:
+    """Whether the device does so in hardware; elsewhere it is several times slower than float32."""
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return device == "cuda" or "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def fronts(log: str, epochs: int, arguments: argparse.Namespace) -> list[str]:

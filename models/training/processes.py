@@ -37,11 +37,6 @@ class Processes:
             dist.all_reduce(values)
         return values
 
-    def wait(self) -> None:
-        """Return when all processes have come here."""
-        if self.number > 1:
-            dist.barrier()
-
 
 @contextmanager
 def joined_processes(device: str) -> Iterator[Processes]:

@@ -141,8 +141,10 @@ def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
         axes = figure.subplots(1, len(objectives), squeeze=False)
         for ax, objective in zip(axes.flat, objectives, strict=True):
             points = [point for point in curves if point["objective"] == objective]
-            for number, split in enumerate(dict.fromkeys(point["split"] for point in points)):
+            for number, split in enumerate(("train", "validation")):
                 line = [point for point in points if point["split"] == split]
+                if not line:  # a front is measured on validation alone
+                    continue
                 ax.plot(
                     [p["epoch"] for p in line],
                     [p["loss"] for p in line],

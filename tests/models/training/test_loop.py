@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils import deterministic as fillings
 
 from models.configuration import (
     ClickLoss,
@@ -569,9 +570,14 @@ def test_same_seed_same_weights_bit_for_bit_whatever_the_global_generator(sparse
 
 def test_training_leaves_torchs_global_state_alone():
     def state():
-        return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+        return (
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            fillings.fill_uninitialized_memory,
+        )
 
     before, generator = state(), torch.get_rng_state()
+    assert before[1:] == (False, True)  # torch's own, which no other test has changed
     config = replace(CONFIG, epochs=1, threads=2 if before[0] == 1 else 1)
 
     run(config=config)
