@@ -84,7 +84,8 @@ def report(arguments: argparse.Namespace) -> str:
         "# Training: the conditioned model against MultiTRON",
         "",
         (
-            "`python benchmarks/training.py --reference … --retailrocket … --write` on "
+            "`python benchmarks/training.py --reference … --retailrocket … --parts "
+            f"{' '.join(arguments.parts)} --write` on "
             f"{described('torch', 'numpy')}{gpu}"
         ),
         "",

@@ -11,6 +11,7 @@ STUDY = "data/studies/synthetic-shop"
 MATERIALIZE = ("dagster", "asset", "materialize", "--select")
 
 
+@pytest.mark.slow
 def test_dagster_words_alone_make_the_report_and_name_what_is_missing(run, small_project):
     alone = run(*MATERIALIZE, "regression_report")
     unpinned = run(*MATERIALIZE, "*regression_report")

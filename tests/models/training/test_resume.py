@@ -308,6 +308,7 @@ def not_killed():
     return {name: run(config=config) for name, config in KILLED.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KILLED)
 def test_a_process_that_is_killed_leaves_a_whole_state_that_goes_on_to_the_same_end(
     killed, name, not_killed
@@ -325,6 +326,7 @@ def test_a_process_that_is_killed_leaves_a_whole_state_that_goes_on_to_the_same_
     assert_same(resumed, not_killed[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KILLED)
 def test_a_process_that_is_killed_while_it_writes_leaves_the_state_before(killed, name, not_killed):
     folder, found = killed
