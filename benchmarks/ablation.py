@@ -2,14 +2,17 @@
 
     python benchmarks/ablation.py --write
 
-trains every combination on one generated log, with the same steps and the same seeds, and then the
-default against networks that were trained on one objective alone. Everything is measured on test
-sessions that chose nothing. ``--write`` writes ``results/ablation.md``.
+trains every combination on one generated log, with the same steps and the same seeds, then the
+default with other draws of π, and against networks that were trained on one objective alone.
+Everything is measured on test sessions that chose nothing. ``--write`` writes
+``results/ablation.md``.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -30,7 +33,7 @@ from models.configuration import (
 )
 from models.fronts import FrontQuality, loss_front, metric_front
 from models.preferences import preference_grid
-from models.scoring import TargetScores, score_targets
+from models.scoring import score_targets
 from models.training.loop import train
 
 RESULTS = Path(__file__).parent / "results" / "ablation.md"
@@ -41,7 +44,7 @@ ALONE = 1e4
 
 MODEL = ModelConfig()
 TRAINING = TrainingConfig(
-    negatives=Negatives(uniform=512), batch_sessions=128, learning_rate=5e-3, threads=CORES
+    negatives=Negatives(uniform=512), batch_sessions=128, learning_rate=5e-3, threads=1
 )
 SPREADS = {
     "none": {"regulariser": Regulariser.NONE},
@@ -65,9 +68,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     use_two_cores()
-    torch.set_num_threads(CORES)
     log = otto_like(sessions=arguments.sessions, items=2_000, validation=500, test=1_000)
-    text = "\n".join([*heading(arguments), *combinations(log, arguments), *corners(log, arguments)])
+    parts = (heading(arguments), *(part(log, arguments) for part in PARTS))
+    text = "\n".join(line for part in parts for line in part)
     print(text)
     if arguments.write:
         RESULTS.write_text(text + "\n", encoding="utf-8")
@@ -83,7 +86,8 @@ def heading(arguments: argparse.Namespace) -> list[str]:
             f"{arguments.epochs} --seeds {arguments.seeds} --write` on {described('torch', 'numpy')}. "
             "Generated log, 2,000 items; `tron`, width 64, 2 layers, 512 uniform negatives, "
             f"click + order; mean ± standard deviation over {arguments.seeds} seeds; "
-            f"{PREFERENCES} preferences, 1,000 test sessions, exact ranks."
+            f"{PREFERENCES} preferences, 1,000 test sessions, exact ranks; {CORES} runs at a time, "
+            "one core each."
         ),
         "",
     ]
@@ -91,35 +95,61 @@ def heading(arguments: argparse.Namespace) -> list[str]:
 
 def combinations(log: Log, arguments: argparse.Namespace) -> list[str]:
     """The table of all combinations, the best hypervolume in metric space first."""
-    rows: list[tuple[float, str]] = []
-    for conditioning, sampling, (name, spread) in product(
-        Conditioning, PreferenceSampling, SPREADS.items()
-    ):
-        runs = [
-            measure(
-                log,
+    choices = list(product(Conditioning, PreferenceSampling, SPREADS))
+    found = measure_all(
+        log,
+        [
+            (
                 replace(MODEL, conditioning=conditioning),
-                replace(TRAINING, preference_sampling=sampling, epochs=arguments.epochs, **spread),
-                seed,
+                replace(TRAINING, preference_sampling=sampling, **SPREADS[spread]),
             )
-            for seed in range(arguments.seeds)
-        ]
-        cells = " | ".join(spread_of([run[key] for run in runs], digits) for key, digits in COLUMNS)
+            for conditioning, sampling, spread in choices
+        ],
+        arguments,
+    )
+    rows: list[tuple[float, str]] = []
+    for choice, runs in zip(choices, found, strict=True):
         best = statistics.mean(run["metrics"] for run in runs)
-        rows.append((best, f"| {conditioning} | {sampling} | {name} | {cells} |"))
-        print(rows[-1][1], flush=True)
+        rows.append((best, f"| {' | '.join(choice)} | {cells(runs)} |"))
     return [
-        (
-            "| conditioning | π drawn per | spreads the front | hypervolume, Recall@20 × OD@20 "
-            "| hypervolume, losses | click corner's Recall@20 | Recall@20 span | OD@20 span "
-            "| cross-angle | non-dominated | seconds |"
-        ),
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        f"| conditioning | π drawn per | spreads the front {HEADER}",
+        "|---|---|---" + RULE,
         *(line for _, line in sorted(rows, reverse=True)),
         "",
     ]
 
 
+def concentrations(log: Log, arguments: argparse.Namespace) -> list[str]:
+    """The default with preferences drawn nearer the corners, and nearer the middle."""
+    lines = [
+        "## The Dirichlet preferences are drawn from: the default, another concentration",
+        "",
+        "| concentration " + HEADER,
+        "|---" + RULE,
+    ]
+    choices = (0.1, 0.25, 0.5, 1.0)
+    configs = [
+        replace(
+            TRAINING,
+            objectives=tuple(replace(one, concentration=choice) for one in TRAINING.objectives),
+        )
+        for choice in choices
+    ]
+    found = measure_all(log, [(MODEL, config) for config in configs], arguments)
+    rows = zip(choices, found, strict=True)
+    return [*lines, *(f"| {choice} | {cells(runs)} |" for choice, runs in rows), ""]
+
+
+def cells(runs: list[dict[str, float]]) -> str:
+    """Mean and standard deviation of every column over the seeds."""
+    return " | ".join(spread_of([run[key] for run in runs], digits) for key, digits in COLUMNS)
+
+
+HEADER = (
+    "| hypervolume, Recall@20 × OD@20 | hypervolume, losses | click corner's Recall@20 "
+    "| Recall@20 span | OD@20 span | cross-angle | non-dominated | seconds |"
+)
+RULE = "|---|---|---|---|---|---|---|---|"
 COLUMNS = [
     ("metrics", 4),
     ("losses", 3),
@@ -135,31 +165,48 @@ COLUMNS = [
 def corners(log: Log, arguments: argparse.Namespace) -> list[str]:
     """The default's corners against networks that know one objective only, at the same steps."""
     click, order = TRAINING.objectives
-    alone = {
-        "clicks": (replace(click, concentration=ALONE), replace(order, concentration=1 / ALONE)),
-        "orders": (replace(click, concentration=1 / ALONE), replace(order, concentration=ALONE)),
-    }
-    config = replace(TRAINING, epochs=arguments.epochs)
+    alone = [
+        (replace(click, concentration=ALONE), replace(order, concentration=1 / ALONE)),
+        (replace(click, concentration=1 / ALONE), replace(order, concentration=ALONE)),
+    ]
+    single = replace(TRAINING, regulariser=Regulariser.NONE)
+    configs = [TRAINING, *(replace(single, objectives=objectives) for objectives in alone)]
+    both, *only = measure_all(log, [(MODEL, config) for config in configs], arguments)
     lines = [
         "## Corners against networks trained on one objective alone",
         "",
         "| corner | measure | conditioned | alone | ratio of means |",
         "|---|---|---|---|---|",
     ]
-    seeds = range(arguments.seeds)
-    both = [measure(log, MODEL, config, seed) for seed in seeds]
-    for name, key, label in (
+    measures = [
         ("clicks", "click_recall", "Recall@20"),
         ("orders", "order_recall", "Recall@20 of ordered clicks"),
-    ):
-        single = replace(config, objectives=alone[name], regulariser=Regulariser.NONE)
-        only = [measure(log, MODEL, single, seed) for seed in seeds]
-        ours, theirs = ([run[key] for run in runs] for runs in (both, only))
+    ]
+    for (name, key, label), runs in zip(measures, only, strict=True):
+        ours, theirs = ([run[key] for run in some] for some in (both, runs))
         ratio = statistics.mean(ours) / statistics.mean(theirs)
         lines.append(
             f"| {name} | {label} | {spread_of(ours, 3)} | {spread_of(theirs, 3)} | {ratio:.2f} |"
         )
     return lines
+
+
+Choice = tuple[ModelConfig, TrainingConfig]
+
+
+def measure_all(
+    log: Log, choices: list[Choice], arguments: argparse.Namespace
+) -> list[list[dict[str, float]]]:
+    """The runs of each choice, one a seed."""
+    jobs = [
+        (log, model, replace(config, epochs=arguments.epochs), seed)
+        for model, config in choices
+        for seed in range(arguments.seeds)
+    ]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(CORES, context, torch.set_num_threads, (1,)) as pool:
+        runs = list(pool.map(measure, *zip(*jobs, strict=True)))
+    return [runs[start : start + arguments.seeds] for start in range(0, len(runs), arguments.seeds)]
 
 
 def measure(log: Log, model: ModelConfig, config: TrainingConfig, seed: int) -> dict[str, float]:
@@ -171,7 +218,7 @@ def measure(log: Log, model: ModelConfig, config: TrainingConfig, seed: int) -> 
     seconds = time.perf_counter() - started
     grid = preference_grid(PREFERENCES)
     scores = [score_targets(trained.model, log.test, preference) for preference in grid]
-    points = np.array([recall_and_density(one) for one in scores])
+    points = np.array([one.recall_and_order_density(CUTOFF) for one in scores])
     losses = np.array([(one.click_loss.mean(), one.order_loss.mean()) for one in scores])
     weights = grid.double().numpy()
     reference = np.array([np.log(log.n_items), config.objectives[1].reference or 3.0])
@@ -191,16 +238,13 @@ def measure(log: Log, model: ModelConfig, config: TrainingConfig, seed: int) -> 
     }
 
 
-def recall_and_density(scores: TargetScores) -> tuple[float, float]:
-    """Recall@20 and OD@20; 0 where nothing is hit."""
-    hit = scores.rank <= CUTOFF
-    return float(hit.mean()), float(scores.ordered[hit].mean()) if hit.any() else 0.0
-
-
 def spread_of(values: list[float], digits: int) -> str:
     """Mean and standard deviation."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
+
+
+PARTS = (combinations, concentrations, corners)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ the same sessions; the counts are compared. ``--write`` writes the table to
 
 import argparse
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from machine import CORES, described, use_two_cores
+from machine import CORES, described, run_alone, use_two_cores
 
 HERE = Path(__file__).parent
 OTTO_SESSIONS = 12_899_779
@@ -192,16 +190,7 @@ def run(program: str, format_: str, folder: Path, arguments: argparse.Namespace)
     command = [sys.executable, __file__, "--child", program, format_, str(folder)]
     if arguments.reference:
         command += ["--reference", str(arguments.reference.resolve())]
-    environment = {**os.environ, "POLARS_MAX_THREADS": str(CORES), "TZ": "UTC"}
-    process = subprocess.Popen(  # noqa: S603 - this file
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-    )
-    output, _ = process.stdout.read(), process.stdout.close()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        msg = f"{program} on {format_} ended with status {status}"
-        raise RuntimeError(msg)
-    seconds, found = json.loads(output.splitlines()[-1])
+    (seconds, found), usage = run_alone(command, POLARS_MAX_THREADS=str(CORES), TZ="UTC")
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20, found)
 
 

@@ -41,15 +41,17 @@ class SessionBatch:
 
     def to(self, device: torch.device) -> "SessionBatch":
         """The same on another device."""
-        tensors = (self.inputs_BT, self.targets_BT, self.ordered_BT, self.carted_BT, self.real_BT)
-        return SessionBatch(*(tensor.to(device) for tensor in tensors), sessions=self.sessions)
+        return SessionBatch(*(one.to(device) for one in self._tensors), sessions=self.sessions)
 
     def part(self, number: int, of: int) -> "SessionBatch":
         """Every ``of``-th session, from the one at ``number``."""
-        tensors = (self.inputs_BT, self.targets_BT, self.ordered_BT, self.carted_BT, self.real_BT)
         return SessionBatch(
-            *(one[number::of] for one in tensors), sessions=self.sessions[number::of]
+            *(one[number::of] for one in self._tensors), sessions=self.sessions[number::of]
         )
+
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.inputs_BT, self.targets_BT, self.ordered_BT, self.carted_BT, self.real_BT
 
 
 def make_batch(

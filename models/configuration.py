@@ -138,15 +138,19 @@ class Objective:
     concentration: Annotated[float, Gt(0)] = 0.5
     reference: Annotated[float, Gt(0)] | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the loss is a function of one's own."""
+        return ":" in self.loss
+
     def __post_init__(self) -> None:
-        own = ":" in self.loss
-        if not own and self.loss not in set(Loss):
+        if not self.is_own and self.loss not in set(Loss):
             msg = (
                 f"training.objectives: unknown loss {self.loss!r}; accepted are "
                 f"{[loss.value for loss in Loss]}, or your own as 'package.module:function'"
             )
             raise ModelError(msg)
-        if own and self.reference is None:
+        if self.is_own and self.reference is None:
             msg = (
                 f"training.objectives: {self.loss} needs a 'reference', the worst loss worth having"
             )

@@ -47,6 +47,15 @@ def hypervolume(points_GO: Points, *, reference: Points, ideal: Points) -> float
     return float(volume / np.prod(np.abs(reference - ideal)))
 
 
+def non_dominated(points_GO: Points, *, reference: Points, ideal: Points) -> NDArray[np.bool_]:
+    """Which points no other one dominates; the axes as in :func:`hypervolume`.
+
+    A point dominates another if it is at least as good on every axis and better on one, so of
+    equal points all are kept.
+    """
+    return moocore.is_nondominated(points_GO * np.sign(reference - ideal), keep_weakly=True)
+
+
 def loss_front(losses_GO: Points, preference_GO: Points, *, reference: Points) -> FrontQuality:
     """A front in loss space, between 0 and ``reference``; row g under preference g."""
     return _measure(
@@ -75,11 +84,10 @@ def _measure(
     ideal: Points,
     cross_angle: float | None,
 ) -> FrontQuality:
-    sign_O = np.sign(reference - ideal)
-    best = moocore.is_nondominated(points_GO * sign_O, keep_weakly=True)
+    best = non_dominated(points_GO, reference=reference, ideal=ideal)
     return FrontQuality(
         hypervolume=hypervolume(points_GO, reference=reference, ideal=ideal),
-        spans=tuple(_span(values) for values in points_GO.T),
+        spans=tuple(span(values) for values in points_GO.T),
         spacing=_spacing(points_GO[best]),
         non_dominated_share=float(np.mean(best)),
         cross_angle=cross_angle,
@@ -90,7 +98,8 @@ def _measure(
     )
 
 
-def _span(values: Points) -> float | None:
+def span(values: Points) -> float | None:
+    """Largest over smallest, less 1; None where the smallest is not positive."""
     return float(values.max() / values.min() - 1) if values.min() > 0 else None
 
 

@@ -53,11 +53,12 @@ class CandidateSampler:
         self.n_items = n_items
         share_I = popularity_I.double().clamp_min(1)
         self.log_share_I = (share_I / share_I.sum()).log()
+        self._catalogue = Candidates(torch.arange(n_items), torch.zeros(n_items))
 
     def draw(self, targets_P: Tensor, generator: torch.Generator) -> Candidates:
         """Candidates for a batch with these targets."""
         if self.config.all:
-            return Candidates(torch.arange(self.n_items), torch.zeros(self.n_items))
+            return self._catalogue
         drawn = torch.randint(self.n_items, (self.config.uniform,), generator=generator)
         if self.config.in_batch:
             drawn = torch.cat([drawn, targets_P])

@@ -174,7 +174,7 @@ class Objectives:
         self._own: dict[str, Callable[[Predictions], Any]] = {
             objective.loss: load_extension(objective.loss, "training.objectives")
             for objective in config.objectives
-            if ":" in objective.loss
+            if objective.is_own
         }
         scales = [objective.scale for objective in config.objectives]
         references = [_reference(objective, config, n_items) for objective in config.objectives]
@@ -189,14 +189,15 @@ class Objectives:
         candidates: Candidates,
     ) -> Tensor:
         """Unscaled loss of every real position of a batch under every objective; P × O."""
+        targets_P = batch.targets_BT[batch.real_BT]
         predictions = Predictions(
             model=model,
             config=self._config,
             hidden_PD=hidden_PD,
-            targets_P=batch.targets_BT[batch.real_BT],
+            targets_P=targets_P,
             ordered_P=batch.ordered_BT[batch.real_BT],
             carted_P=batch.carted_BT[batch.real_BT],
-            value_P=self._value_I[batch.targets_BT[batch.real_BT]],
+            value_P=self._value_I[targets_P],
             candidates=candidates,
         )
         return torch.stack([self._loss(name, predictions) for name in self.names], dim=-1)

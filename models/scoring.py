@@ -41,6 +41,11 @@ class TargetScores:
     click_loss: NDArray[np.float64]
     order_loss: NDArray[np.float64]
 
+    def recall_and_order_density(self, k: int) -> tuple[float, float]:
+        """Recall@k, and OD@k over all sessions (Eq. 3); both in [0, 1], OD@k 0 where none is hit."""
+        hit = self.rank <= k
+        return float(hit.mean()), float(self.ordered[hit].mean()) if hit.any() else 0.0
+
 
 def rank_by_counting(scores_PI: Tensor, targets_P: Tensor) -> Tensor:
     """Rank of each row's target among all items: 1 + items above it + half of its ties, rounded up.

@@ -1,6 +1,5 @@
 """Fits the study's network to its sessions, and publishes it with what is known about it."""
 
-import os
 from dataclasses import asdict
 
 import polars as pl
@@ -8,6 +7,7 @@ import polars as pl
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
 from models.training.loop import train
 from models.training.outcome import TrainedModel
+from models.training.processes import is_first_process
 from pipeline.recommend import read_catalogue
 from pipeline.schemas import LEARNING_CURVES, Split
 from pipeline.sessions.item_values import read_item_values
@@ -31,7 +31,7 @@ def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
     table = paths.require("sessions", "items.parquet")
     items = read_catalogue(table)
     values = study.dataset.item_values
-    state = paths.artifact("conditioned_model.state.safetensors")
+    state = paths.artifact(f"{MODEL}.state.safetensors")
     trained = train(
         open_tokens(store, Split.TRAIN),
         open_tokens(store, Split.VALIDATION),
@@ -44,7 +44,7 @@ def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
         else read_item_values(paths.root / values, read_table(table)),
         state_file=state,
     )
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_process():
         _publish(trained, items, study, paths)
         state.unlink(missing_ok=True)
     return trained

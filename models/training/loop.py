@@ -30,6 +30,7 @@ from models.training.processes import Processes, joined_processes
 from models.training.progress import shown
 from models.training.seeds import Purpose, derived_seed, generator_for
 from models.training.state import (
+    BestEpoch,
     Progress,
     SavedState,
     load_state,
@@ -155,21 +156,24 @@ class _Run:
             validation = self._validate()
             self._log(train_O, validation, rate)
             self._close_epoch(train_O, validation)
-        self.model.load_state_dict(progress.best_weights)
-        front = self._validate().front
+        best = progress.best
+        assert best is not None, "a run has at least one epoch"
+        self.model.load_state_dict(best.weights)
         return TrainedModel(
             model=self.model.cpu().eval(),
             curves=progress.curves,
-            best_epoch=progress.best_epoch,
-            front=front,
+            best_epoch=best.epoch,
+            front=best.front,
             reference=tuple(self.objectives.reference_O.tolist()),
         )
 
     def _is_stale(self) -> bool:
         """Whether the front has not become better for as long as one has patience."""
-        patience = self.config.patience
+        patience, best = self.config.patience, self.progress.best
         return (
-            patience is not None and self.progress.epoch - 1 - self.progress.best_epoch >= patience
+            patience is not None
+            and best is not None
+            and self.progress.epoch - 1 - best.epoch >= patience
         )
 
     def _train_epoch(self) -> Tensor:
@@ -234,11 +238,14 @@ class _Run:
             progress.curves += [CurvePoint(progress.epoch, split, name, x) for name, x in pairs]
         hypervolume = validation.front.hypervolume
         progress.curves.append(CurvePoint(progress.epoch, "validation", "hypervolume", hypervolume))
-        found = (hypervolume, -validation.scalarised)
-        if not progress.best_epoch or found > progress.best:
-            progress.best, progress.best_epoch = found, progress.epoch
-            weights = self.model.state_dict()
-            progress.best_weights = {name: w.detach().clone() for name, w in weights.items()}
+        found = BestEpoch(
+            epoch=progress.epoch,
+            front=validation.front,
+            scalarised=validation.scalarised,
+            weights={name: one.detach().clone() for name, one in self.model.state_dict().items()},
+        )
+        if found.is_better_than(progress.best):
+            progress.best = found
         progress.epoch, progress.step, progress.positions = progress.epoch + 1, 0, 0
         progress.loss_sums_O = torch.zeros_like(progress.loss_sums_O)
         self._save()

@@ -52,7 +52,7 @@ def joined_processes(device: str) -> Iterator[Processes]:
         msg = "training.device = cuda, but torch sees no GPU; set it to auto or cpu"
         raise ModelError(msg)
     on_gpu = device != "cpu" and torch.cuda.is_available()
-    number, local = (int(os.environ.get(name, default)) for name, default in _VARIABLES.items())
+    number, local = _started("WORLD_SIZE", 1), _started("LOCAL_RANK", 0)
     place = torch.device("cuda", local) if on_gpu else torch.device("cpu")
     if number == 1:
         yield Processes(rank=0, number=1, device=place)
@@ -64,4 +64,11 @@ def joined_processes(device: str) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-_VARIABLES = {"WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+def is_first_process() -> bool:
+    """Whether this process is the one that writes; a process alone is."""
+    return _started("RANK", 0) == 0
+
+
+def _started(variable: str, alone: int) -> int:
+    """What ``torchrun`` told this process; ``alone`` if nothing did."""
+    return int(os.environ.get(variable, alone))

@@ -15,10 +15,33 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.configuration import ModelConfig, TrainingConfig
+from models.fronts import FrontQuality
 from models.tokens import SessionTokens
 from models.training.outcome import CurvePoint
 
 _KEY = "state"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestEpoch:
+    """The epoch that is kept.
+
+    Attributes:
+        epoch: Its number, from 1.
+        front: Its front on validation; the largest hypervolume is the best.
+        scalarised: Its mean scalarised loss on validation, which decides ties; lower is better.
+        weights: The network's.
+    """
+
+    epoch: int
+    front: FrontQuality
+    scalarised: float
+    weights: dict[str, Tensor]
+
+    def is_better_than(self, other: "BestEpoch | None") -> bool:
+        """Whether this one is to be kept; of equal ones the earlier is."""
+        mine = (self.front.hypervolume, -self.scalarised)
+        return other is None or mine > (other.front.hypervolume, -other.scalarised)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,9 +54,7 @@ class Progress:
         loss_sums_O: Sums of the unscaled losses over the positions of those steps, float64.
         positions: How many positions that were.
         curves: All epochs before it.
-        best_epoch: The one with the best validation front; 0 before the first.
-        best: Its hypervolume, and the mean scalarised loss, lower is better, that decides ties.
-        best_weights: Its weights.
+        best: The epoch with the best validation front; None before the first has ended.
     """
 
     epoch: int = 1
@@ -41,9 +62,7 @@ class Progress:
     loss_sums_O: Tensor = field(default_factory=lambda: torch.zeros(0))
     positions: int = 0
     curves: list[CurvePoint] = field(default_factory=list)
-    best_epoch: int = 0
-    best: tuple[float, float] = (-1.0, 0.0)
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best: BestEpoch | None = None
 
 
 def run_fingerprint(  # noqa: PLR0913 - all that makes a run
@@ -76,11 +95,12 @@ def save_state(  # noqa: PLR0913 - all that is needed to go on
     scaler: dict[str, Any],
 ) -> None:
     """Write the run's state; the file is the old one or the new one, whenever it is looked at."""
+    best = progress.best
     tensors = {
         "loss_sums": progress.loss_sums_O,
         **{f"weights/{name}": value for name, value in weights.items()},
         **{f"optimizers/{name}": value for name, value in optimizers.items()},
-        **{f"best/{name}": value for name, value in progress.best_weights.items()},
+        **{f"best/{name}": value for name, value in (best.weights if best else {}).items()},
     }
     words = {
         "fingerprint": fingerprint,
@@ -89,8 +109,8 @@ def save_state(  # noqa: PLR0913 - all that is needed to go on
         "step": progress.step,
         "positions": progress.positions,
         "curves": [asdict(point) for point in progress.curves],
-        "best_epoch": progress.best_epoch,
-        "best": progress.best,
+        "best": best
+        and {"epoch": best.epoch, "front": asdict(best.front), "scalarised": best.scalarised},
     }
     beside = file.with_name(f"{file.name}.{os.getpid()}")
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -141,8 +161,20 @@ def load_state(file: Path, fingerprint: str) -> SavedState | None:
         loss_sums_O=tensors["loss_sums"],
         positions=words["positions"],
         curves=[CurvePoint(**point) for point in words["curves"]],
-        best_epoch=words["best_epoch"],
-        best=tuple(words["best"]),
-        best_weights=parts["best"],
+        best=words["best"] and _best(words["best"], parts["best"]),
     )
     return SavedState(progress, parts["weights"], parts["optimizers"], words["scaler"])
+
+
+def _best(words: dict[str, Any], weights: dict[str, Tensor]) -> BestEpoch:
+    """From JSON, which knows no tuples."""
+    front: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in words["front"].items()
+    }
+    return BestEpoch(
+        epoch=words["epoch"],
+        front=FrontQuality(**front),
+        scalarised=words["scalarised"],
+        weights=weights,
+    )

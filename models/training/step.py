@@ -1,5 +1,6 @@
 """One step: a batch's loss on this process, its gradient, the optimisers."""
 
+import math
 from typing import Any
 
 import torch
@@ -92,7 +93,7 @@ class Stepper:
             )
         value = float(self._processes.total(loss.detach().clone() / number))
         sums_O = self._processes.total(losses_PO.double().sum(dim=0)).cpu()
-        if torch.isfinite(torch.tensor(value)):
+        if math.isfinite(value):
             self._update(loss)
         return value, sums_O
 

@@ -104,10 +104,7 @@ class Validator:
         return sums_GO / positions
 
     def _metrics(self, model: ConditionedSessionModel) -> np.ndarray:
-        rows: list[tuple[float, float]] = []
-        for preference_O in self._grid_GO:
-            scores = score_targets(model, self._tokens, preference_O)
-            hit = scores.rank <= _CUTOFF
-            density = float(scores.ordered[hit].mean()) if hit.any() else 0.0
-            rows.append((float(hit.mean()), density))
-        return np.array(rows)
+        scores = [
+            score_targets(model, self._tokens, preference_O) for preference_O in self._grid_GO
+        ]
+        return np.array([one.recall_and_order_density(_CUTOFF) for one in scores])

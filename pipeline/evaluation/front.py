@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 
-import moocore
 import numpy as np
 import polars as pl
 
+from models.fronts import hypervolume, non_dominated, span
 from pipeline.errors import DataError
 from pipeline.schemas import PARETO_FRONT, Metric
 
 REFERENCE_POINT = (0.0, 0.0)
 """The worst point of metric space: Recall@k = 0 and OD@k = 0. Hypervolume is measured from here."""
+_IDEAL_POINT = (1.0, 1.0)
 
 _AXES = [Metric.RECALL.value, Metric.ORDER_DENSITY.value]
 
@@ -54,20 +55,15 @@ def pareto_front(offline_metrics: pl.DataFrame) -> Front:
         )
         raise DataError(msg)
     points = wide.select(_AXES).to_numpy()
-    kept = moocore.is_nondominated(points, maximise=True, keep_weakly=True)
-    hypervolume = moocore.hypervolume(points, ref=np.array(REFERENCE_POINT), maximise=True)
+    box = {"reference": np.array(REFERENCE_POINT), "ideal": np.array(_IDEAL_POINT)}
+    kept = non_dominated(points, **box)
     return Front(
         points=PARETO_FRONT.check(wide.with_columns(dominated=~pl.Series(kept))),
-        hypervolume=float(hypervolume),
-        recall_span=_span(points[:, 0]),
-        order_density_span=_span(points[:, 1]),
+        hypervolume=hypervolume(points, **box),
+        recall_span=span(points[:, 0]),
+        order_density_span=span(points[:, 1]),
         rank_correlation=_spearman(wide),
     )
-
-
-def _span(values: np.ndarray) -> float | None:
-    """Largest over smallest, less 1; None where the smallest is 0."""
-    return float(values.max() / values.min() - 1) if values.min() > 0 else None
 
 
 def _spearman(wide: pl.DataFrame) -> float | None:

@@ -1,6 +1,7 @@
 """What a user brings: found by its import path, a backbone among them tried out before use."""
 
 import math
+import re
 import sys
 from textwrap import dedent
 
@@ -14,7 +15,13 @@ from models.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from models.configuration import Conditioning, ModelConfig, Negatives, TrainingConfig
+from models.configuration import (
+    Conditioning,
+    ModelConfig,
+    Negatives,
+    Objective,
+    TrainingConfig,
+)
 from models.errors import ModelError
 from models.extensions import load_extension
 from models.network import build_model
@@ -115,35 +122,6 @@ def test_a_name_that_is_not_there_or_cannot_be_called_is_refused(brought, path, 
         load_extension(path, "training.objectives")
 
 
-# A backbone of a user's own, as the documentation asks for it.
-OWN = """
-    import torch
-    from torch import nn
-    from torch.nn import functional
-
-
-    class Convolutions(nn.Module):
-        '''Each layer mixes a position with the two before it, then adds what it makes of them.'''
-
-        def __init__(self, config):
-            super().__init__()
-            self.mixers = nn.ModuleList(
-                nn.Conv1d(config.width, config.width, kernel_size=3, groups=config.width)
-                for _ in range(config.layers)
-            )
-            self.maps = nn.ModuleList(
-                nn.Linear(config.width, config.width) for _ in range(config.layers)
-            )
-            self.dropout = nn.Dropout(config.dropout)
-
-        def forward(self, x, condition):
-            for layer, (mixer, linear) in enumerate(zip(self.mixers, self.maps)):
-                past = functional.pad(x.transpose(1, 2), (2, 0))
-                mixed = torch.tanh(mixer(past)).transpose(1, 2)
-                x = condition(layer, x + self.dropout(linear(mixed)))
-            return x
-"""
-
 # Backbones that break the contract, each with the words that say what to change.
 WRONG_WIDTH = (
     "return torch.cat([condition(0, x), x], dim=2)",
@@ -198,10 +176,15 @@ def own_config(name="Mine", conditioning=Conditioning.FILM, **changes):
 
 
 @pytest.mark.parametrize("conditioning", list(Conditioning))
-def test_a_backbone_of_ones_own_is_trained_saved_and_loaded(brought, tmp_path, conditioning):
-    brought(OWN)
-    config = own_config("Convolutions", conditioning, layers=2, dropout=0.1)
+def test_the_documented_backbone_and_loss_are_trained_saved_and_loaded(
+    brought, tmp_path, project_root, conditioning
+):
+    page = (project_root / "docs" / "models.md").read_text(encoding="utf-8")
+    backbone, loss = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    brought(backbone + loss)
+    config = own_config("ConvolutionalBackbone", conditioning, layers=2, dropout=0.1)
     training = TrainingConfig(
+        objectives=(Objective(loss="click"), Objective(loss="mine:margin", reference=3.0)),
         epochs=1, batch_sessions=8, negatives=Negatives(uniform=5), threads=1,
         validation_preferences=2,
     )  # fmt: skip
@@ -219,6 +202,7 @@ def test_a_backbone_of_ones_own_is_trained_saved_and_loaded(brought, tmp_path, c
     save_checkpoint(done.model, facts, tmp_path)
     loaded = load_checkpoint(tmp_path, items=items)
     assert done.best_epoch == 1
+    assert all(point.loss > 0 for point in done.curves if point.objective == "mine:margin")
     for initial, trained, again in zip(
         before.backbone.parameters(),
         done.model.backbone.parameters(),

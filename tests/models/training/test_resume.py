@@ -34,10 +34,12 @@ from models.configuration import (
     Scalarisation,
     TrainingConfig,
 )
+from models.fronts import FrontQuality
 from models.network import ConditionedSessionModel
 from models.tokens import SessionTokens
 from models.training.loop import train
 from models.training.state import (
+    BestEpoch,
     CurvePoint,
     Progress,
     SavedState,
@@ -537,13 +539,15 @@ def test_a_state_with_any_byte_changed_is_the_same_state_or_none(states, tmp_pat
 
 def equal_states(one, other):
     def tensors(state):
+        best = state.progress.best
         return {**state.weights, **state.optimizers, "sums": state.progress.loss_sums_O}, {
-            **state.progress.best_weights
+            **(best.weights if best else {})
         }
 
     def words(state):
-        progress = state.progress
-        return progress.epoch, progress.step, progress.positions, progress.curves, progress.best
+        progress, best = state.progress, state.progress.best
+        kept = best and (best.epoch, best.front, best.scalarised)
+        return progress.epoch, progress.step, progress.positions, progress.curves, kept
 
     return words(one) == words(other) and all(
         mine.keys() == yours.keys() and all(torch.equal(mine[key], yours[key]) for key in mine)
@@ -572,9 +576,19 @@ def test_every_number_comes_back_as_it_was(file, numbers, epoch):
         loss_sums_O=torch.tensor(numbers, dtype=torch.float64),
         positions=epoch + 2,
         curves=[CurvePoint(1, "train", "click", numbers[0])],
-        best_epoch=epoch - 1,
-        best=(numbers[0], numbers[1]),
-        best_weights={"one.weight": torch.tensor([numbers]).float()},
+        best=BestEpoch(
+            epoch=epoch - 1,
+            front=FrontQuality(
+                hypervolume=numbers[0],
+                spans=(numbers[1], None),
+                spacing=numbers[1],
+                non_dominated_share=numbers[0],
+                cross_angle=None,
+                monotonicity=(None, numbers[1]),
+            ),
+            scalarised=numbers[1],
+            weights={"one.weight": torch.tensor([numbers]).float()},
+        ),
     )
     weights = {"one.weight": torch.tensor([numbers[::-1]]).float(), "a/b": torch.tensor(3)}
     optimizers = {"0.1.step": torch.tensor(7.0)}
@@ -584,7 +598,6 @@ def test_every_number_comes_back_as_it_was(file, numbers, epoch):
 
     assert found is not None
     assert equal_states(found, SavedState(progress, weights, optimizers, {}))
-    assert found.progress.best_epoch == epoch - 1
     assert found.progress.loss_sums_O.dtype == torch.float64
     assert found.scaler == {"scale": numbers[0]}
 
