@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import subprocess
 import time
 from importlib.metadata import version
@@ -17,7 +18,7 @@ def use_two_cores() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
 
 
-def run_alone(command: list[str], **environment: str) -> tuple[Any, os.struct_rusage]:
+def run_alone(command: list[str], **environment: str) -> tuple[Any, resource.struct_rusage]:
     """What a process prints as its last line, as JSON, and the resources it took."""
     process = subprocess.Popen(  # noqa: S603 - a benchmark's own file
         command, stdout=subprocess.PIPE, env={**os.environ, **environment}
