@@ -65,11 +65,12 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=8_000)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     use_two_cores()
     log = otto_like(sessions=arguments.sessions, items=2_000, validation=500, test=1_000)
-    parts = (heading(arguments), *(part(log, arguments) for part in PARTS))
+    parts = (heading(arguments), *(PARTS[name](log, arguments) for name in arguments.parts))
     text = "\n".join(line for part in parts for line in part)
     print(text)
     if arguments.write:
@@ -83,7 +84,8 @@ def heading(arguments: argparse.Namespace) -> list[str]:
         "",
         (
             f"`python benchmarks/ablation.py --sessions {arguments.sessions} --epochs "
-            f"{arguments.epochs} --seeds {arguments.seeds} --write` on {described('torch', 'numpy')}. "
+            f"{arguments.epochs} --seeds {arguments.seeds} --parts {' '.join(arguments.parts)} "
+            f"--write` on {described('torch', 'numpy')}. "
             "Generated log, 2,000 items; `tron`, width 64, 2 layers, 512 uniform negatives, "
             f"click + order; mean ± standard deviation over {arguments.seeds} seeds; "
             f"{PREFERENCES} preferences, 1,000 test sessions, exact ranks; {CORES} runs at a time, "
@@ -217,7 +219,7 @@ def measure(log: Log, model: ModelConfig, config: TrainingConfig, seed: int) -> 
     )
     seconds = time.perf_counter() - started
     grid = preference_grid(PREFERENCES)
-    scores = [score_targets(trained.model, log.test, preference) for preference in grid]
+    scores = score_targets(trained.model, log.test, grid)
     points = np.array([one.recall_and_order_density(CUTOFF) for one in scores])
     losses = np.array([(one.click_loss.mean(), one.order_loss.mean()) for one in scores])
     weights = grid.double().numpy()
@@ -244,7 +246,7 @@ def spread_of(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 
 
-PARTS = (combinations, concentrations, corners)
+PARTS = {"combinations": combinations, "concentrations": concentrations, "corners": corners}
 
 
 if __name__ == "__main__":

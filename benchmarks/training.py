@@ -32,7 +32,7 @@ from models.configuration import ModelConfig, Negatives, Objective, Precision, T
 from models.fronts import hypervolume
 from models.objectives import label_loss
 from models.preferences import preference_grid
-from models.scoring import rank_by_counting
+from models.ranking import TieRule, count_above
 from models.tokens import SessionTokens
 from models.training.loop import train
 
@@ -41,7 +41,7 @@ PREFERENCES = 11
 CUTOFF = 20
 TOP = 100
 LEARNING_RATE = {"reference": 1e-3, "ours": 5e-3}
-CONCENTRATION = 0.2
+CONCENTRATION = 0.1
 """Of ours; the reference draws with its own, 0.5."""
 SIZES = {
     "small": {"width": 64, "layers": 2, "negatives": 2048},
@@ -345,11 +345,12 @@ def score(
         hidden_BTD = states(batch.inputs_BT, batch.lengths_B, preference_BO)
         targets_P = batch.targets_BT[batch.real_BT]
         ordered_P = batch.ordered_BT[batch.real_BT]
-        scores_PI = hidden_BTD[batch.real_BT] @ table_ID.T
-        positive_P = scores_PI.gather(1, targets_P[:, None])[:, 0]
-        lse_P = torch.logsumexp(scores_PI, dim=1)
-        second_P = label_loss(positive_P, ordered_P) if orders else lse_P - scores_PI.mean(dim=1)
-        hit_P = rank_by_counting(scores_PI, targets_P) <= CUTOFF
+        hidden_PD = hidden_BTD[batch.real_BT]
+        counts = count_above(hidden_PD[None], table_ID, targets_P, with_lse=True)
+        positive_P, lse_P = counts.positive_GP[0], counts.lse_GP[0]
+        mean_P = hidden_PD @ table_ID.mean(dim=0)
+        second_P = label_loss(positive_P, ordered_P) if orders else lse_P - mean_P
+        hit_P = counts.ranks(TieRule.HALF)[0] <= CUTOFF
         targets += len(targets_P)
         hits += int(hit_P.sum())
         ordered_hits += int((ordered_P[hit_P] > 0).sum())

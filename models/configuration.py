@@ -47,7 +47,7 @@ class ModelConfig:
     """
 
     backbone: str = "tron"
-    conditioning: Conditioning = Conditioning.CONCATENATION
+    conditioning: Conditioning = Conditioning.LOW_RANK_MIXTURE
     rank: Annotated[int, Gt(0)] = 4
     width: Annotated[int, Gt(0)] = 64
     layers: Annotated[int, Gt(0)] = 2
@@ -135,7 +135,7 @@ class Objective:
 
     loss: str
     scale: Annotated[float, Gt(0)] = 1.0
-    concentration: Annotated[float, Gt(0)] = 0.5
+    concentration: Annotated[float, Gt(0)] = 0.1
     reference: Annotated[float, Gt(0)] | None = None
 
     @property

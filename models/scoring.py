@@ -1,11 +1,8 @@
-"""From a trained model to ranks, losses and lists over the whole catalogue.
+"""From a trained model to ranks, losses and lists over the whole catalogue."""
 
-Scores are computed for a block of positions at a time and reduced at once; the score matrix of all
-positions is never held.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +14,11 @@ from models.errors import ModelError
 from models.network import ConditionedSessionModel
 from models.objectives import label_loss
 from models.preferences import check_preference
+from models.ranking import TieRule, count_above
 from models.tokens import SessionTokens
 
 _BATCH_SESSIONS = 256
-_SCORES_AT_ONCE = 8_000_000
+_SCORES_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +27,30 @@ class TargetScores:
 
     Attributes:
         session: Row of the target's session in the tokens.
+        history: Clicks of its session before it, at least 1.
+        item: The target.
         ordered: Whether the target was ordered later in its session.
-        rank: 1 is best; see :func:`rank_by_counting`.
-        click_loss: Cross-entropy of the target under the softmax over all items.
+        rank: 1 is best; see :class:`models.ranking.Counts`.
+        click_loss: Cross-entropy of the target under the softmax over all items; None if it was
+            not asked for.
         order_loss: Binary cross-entropy of the target's score and its order label.
     """
 
     session: NDArray[np.int64]
+    history: NDArray[np.int64]
+    item: NDArray[np.int64]
     ordered: NDArray[np.bool_]
     rank: NDArray[np.int64]
-    click_loss: NDArray[np.float64]
+    click_loss: NDArray[np.float64] | None
     order_loss: NDArray[np.float64]
+
+    def where(self, part_P: NDArray[np.bool_]) -> "TargetScores":
+        """The same of a part of the targets."""
+        kept: dict[str, Any] = {
+            name: None if (value := getattr(self, name)) is None else value[part_P]
+            for name in self.__slots__
+        }
+        return TargetScores(**kept)
 
     def recall_and_order_density(self, k: int) -> tuple[float, float]:
         """Recall@k, and OD@k over all sessions (Eq. 3); both in [0, 1], OD@k 0 where none is hit."""
@@ -47,80 +58,120 @@ class TargetScores:
         return float(hit.mean()), float(self.ordered[hit].mean()) if hit.any() else 0.0
 
 
-def rank_by_counting(scores_PI: Tensor, targets_P: Tensor) -> Tensor:
-    """Rank of each row's target among all items: 1 + items above it + half of its ties, rounded up.
-
-    Raises:
-        ModelError: if a score is not a number.
-    """
-    if bool(torch.isnan(scores_PI).any()):
-        msg = "a score is not a number; the model's weights are damaged"
-        raise ModelError(msg)
-    target_P1 = scores_PI.gather(1, targets_P[:, None])
-    above_P = (scores_PI > target_P1).sum(dim=1)
-    ties_P = (scores_PI == target_P1).sum(dim=1) - 1
-    return 1 + above_P + (ties_P + 1) // 2
-
-
 @torch.no_grad()
 def score_targets(
-    model: ConditionedSessionModel, tokens: SessionTokens, preference_O: Tensor
-) -> TargetScores:
-    """Rank and losses of every target of every session under one preference.
+    model: ConditionedSessionModel,
+    tokens: SessionTokens,
+    preference_GO: Tensor,
+    *,
+    ties: TieRule = TieRule.HALF,
+    with_click_loss: bool = True,
+) -> list[TargetScores]:
+    """Rank and losses of every target of every session under each preference.
 
     Of a session longer than the model's window, the targets of the window are scored.
+
+    Args:
+        model: The network.
+        tokens: The sessions.
+        preference_GO: The preferences, one a row.
+        ties: Where a target stands among items of the same score.
+        with_click_loss: Whether that loss is wanted; it costs about as much as the ranks.
+
+    Raises:
+        ModelError: if a preference or a score is not what it should be.
     """
-    check_preference(preference_O, model.n_objectives)
+    check_preference(preference_GO, model.n_objectives)
     model.eval()
+    batches = ordered_batches(
+        tokens, batch_sessions=_BATCH_SESSIONS, max_length=model.config.max_length
+    )
     parts = [
-        _score_block(model, hidden, targets, ordered, session)
-        for batch in ordered_batches(
-            tokens, batch_sessions=_BATCH_SESSIONS, max_length=model.config.max_length
-        )
-        for hidden, targets, ordered, session in _blocks(model, batch, preference_O)
+        _score_batch(model, tokens, batch, preference_GO, ties, with_click_loss=with_click_loss)
+        for batch in batches
     ]
-    return TargetScores(
-        session=np.concatenate([part.session for part in parts]),
-        ordered=np.concatenate([part.ordered for part in parts]),
-        rank=np.concatenate([part.rank for part in parts]),
-        click_loss=np.concatenate([part.click_loss for part in parts]),
-        order_loss=np.concatenate([part.order_loss for part in parts]),
-    )
+    return [_joined(column) for column in zip(*parts, strict=True)]
 
 
-def _blocks(
-    model: ConditionedSessionModel, batch: SessionBatch, preference_O: Tensor
-) -> Iterator[tuple[Tensor, Tensor, Tensor, NDArray[np.int64]]]:
-    """Hidden states, targets, labels and session rows, few enough that their scores fit."""
-    batch = batch.to(model.device)
-    preference_BO = preference_O.to(model.device).expand(len(batch.sessions), -1)
-    hidden_PD = model(batch.inputs_BT, batch.lengths_B, preference_BO)[batch.real_BT]
-    targets_P = batch.targets_BT[batch.real_BT]
-    ordered_P = batch.ordered_BT[batch.real_BT]
-    session_P = batch.sessions[batch.real_BT.nonzero()[:, 0].cpu().numpy()]
-    size = max(1, _SCORES_AT_ONCE // model.n_items)
-    for start in range(0, len(targets_P), size):
-        block = slice(start, start + size)
-        yield hidden_PD[block], targets_P[block], ordered_P[block], session_P[block]
-
-
-def _score_block(
+def _score_batch(  # noqa: PLR0913 - what score_targets was asked for
     model: ConditionedSessionModel,
-    hidden_PD: Tensor,
-    targets_P: Tensor,
-    ordered_P: Tensor,
-    session_P: NDArray[np.int64],
-) -> TargetScores:
-    scores_PI = model.score_all(hidden_PD).float()
-    target_P = scores_PI.gather(1, targets_P[:, None])[:, 0]
-    click_P = torch.logsumexp(scores_PI, dim=1).double() - target_P.double()
-    return TargetScores(
-        session=session_P,
-        ordered=ordered_P.bool().cpu().numpy(),
-        rank=rank_by_counting(scores_PI, targets_P).cpu().numpy(),
-        click_loss=click_P.cpu().numpy(),
-        order_loss=label_loss(target_P, ordered_P).double().cpu().numpy(),
+    tokens: SessionTokens,
+    batch: SessionBatch,
+    preference_GO: Tensor,
+    rule: TieRule,
+    *,
+    with_click_loss: bool,
+) -> list[TargetScores]:
+    row_P, place_P = batch.real_BT.numpy().nonzero()
+    left_out_B = tokens.lengths[batch.sessions] - 1 - batch.lengths_B.numpy()
+    history_P = left_out_B[row_P] + place_P + 1
+    batch = batch.to(model.device)
+    targets_P, ordered_P = batch.targets_BT[batch.real_BT], batch.ordered_BT[batch.real_BT]
+    hidden_GPD = torch.stack(
+        [
+            model(batch.inputs_BT, batch.lengths_B, one_O.expand(len(batch.sessions), -1))[
+                batch.real_BT
+            ].float()
+            for one_O in preference_GO.to(model.device)
+        ]
     )
+    counts = count_above(
+        hidden_GPD, model.item_embedding.weight, targets_P, with_lse=with_click_loss
+    )
+    ranks_GP = counts.ranks(rule).cpu().numpy()
+    click_GP = None
+    if counts.lse_GP is not None:
+        click_GP = (counts.lse_GP.double() - counts.positive_GP.double()).cpu().numpy()
+    order_GP = label_loss(counts.positive_GP, ordered_P.expand_as(counts.positive_GP))
+    return [
+        TargetScores(
+            session=batch.sessions[row_P],
+            history=history_P,
+            item=targets_P.cpu().numpy(),
+            ordered=ordered_P.bool().cpu().numpy(),
+            rank=rank_P,
+            click_loss=None if click_GP is None else click_GP[row],
+            order_loss=order_GP[row].double().cpu().numpy(),
+        )
+        for row, rank_P in enumerate(ranks_GP)
+    ]
+
+
+def _joined(parts: Sequence[TargetScores]) -> TargetScores:
+    """The batches' targets, one after another."""
+
+    def column(name: str) -> NDArray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return TargetScores(
+        session=column("session"),
+        history=column("history"),
+        item=column("item"),
+        ordered=column("ordered"),
+        rank=column("rank"),
+        click_loss=None if parts[0].click_loss is None else column("click_loss"),
+        order_loss=column("order_loss"),
+    )
+
+
+def session_lists(
+    model: ConditionedSessionModel, tokens: SessionTokens, preference_O: Tensor, k: int
+) -> NDArray[np.int64]:
+    """The list of each session before its last click, under one preference; S × k.
+
+    Every session must have two clicks or more.
+    """
+    clicks = [
+        tokens.items[start : end - 1].astype(np.int64)
+        for start, end in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)
+    ]
+    size = max(1, _SCORES_AT_ONCE // model.n_items)
+    parts = [
+        top_items(model, some, preference_O.expand(len(some), -1), k)
+        for start in range(0, len(clicks), size)
+        if (some := clicks[start : start + size])
+    ]
+    return np.concatenate(parts)
 
 
 @torch.no_grad()

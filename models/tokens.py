@@ -34,6 +34,10 @@ class SessionTokens:
         """Number of clicks of each session."""
         return np.diff(self.offsets)
 
+    def clicks(self, n_items: int) -> NDArray[np.int64]:
+        """Number of clicks of each item."""
+        return np.bincount(self.items, minlength=n_items)
+
     @classmethod
     def of(cls, sessions: Sequence[Sequence[tuple[int, ...]]]) -> Self:
         """Tokens of sessions written out as (item, ordered) tuples, as in section 5 of the paper.

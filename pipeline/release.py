@@ -16,6 +16,7 @@ import yaml
 
 from pipeline.errors import MissingArtifact
 from pipeline.provenance import git
+from pipeline.schemas import ALL_TARGETS
 from pipeline.storage import StudyPaths, md5, read_json
 
 METRIC_TOLERANCE = 0.1
@@ -140,6 +141,7 @@ def _differences(paths: StudyPaths, file: str) -> list[str]:
     match file.split("/", maxsplit=1)[0]:
         case "offline_metrics":
             keep = pl.col("metric").is_in(_COMPARED_METRICS)
+            keep &= pl.col("segment") == ALL_TARGETS
             return _far(ours, released, ["preference_id", "metric"], "value", keep)
         case "group_kpis":
             return _beyond_chance(ours, released)

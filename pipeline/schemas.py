@@ -42,14 +42,54 @@ class Split(StrEnum):
 
 
 class Metric(StrEnum):
-    """An offline metric at the study's cutoff; the metric's formula is in evaluation.metrics."""
+    """An offline metric at the study's cutoff.
+
+    The formulas are in :mod:`pipeline.evaluation.metrics` (of targets) and, from the coverage on,
+    in :mod:`pipeline.evaluation.lists` (of recommended lists).
+    """
 
     RECALL = "recall"
     ORDER_DENSITY = "order_density"
     RECALL_ORDER_DENSITY = "recall_order_density"
+    ORDER_RECALL = "order_recall"
     MRR = "mrr"
+    NDCG = "ndcg"
+    COLD_ITEM_RECALL = "cold_item_recall"
+    SHORT_SESSION_RECALL = "short_session_recall"
     CLICK_LOSS = "click_loss"
     ORDER_LOSS = "order_loss"
+    CATALOGUE_COVERAGE = "catalogue_coverage"
+    EXPOSURE_GINI = "exposure_gini"
+    POPULARITY_PERCENTILE = "popularity_percentile"
+    NOVELTY = "novelty"
+    INTRA_LIST_DIVERSITY = "intra_list_diversity"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Its direction; of popularity and Gini, less is a wider use of the catalogue."""
+        return self not in {
+            Metric.CLICK_LOSS,
+            Metric.ORDER_LOSS,
+            Metric.EXPOSURE_GINI,
+            Metric.POPULARITY_PERCENTILE,
+        }
+
+    @property
+    def has_cutoff(self) -> bool:
+        """Whether it is a metric at k."""
+        return self not in {Metric.CLICK_LOSS, Metric.ORDER_LOSS}
+
+
+class Segmentation(StrEnum):
+    """What test targets are told apart by; see :mod:`pipeline.evaluation.segments`."""
+
+    SESSION_LENGTH = "session_length"
+    ITEM_POPULARITY = "item_popularity"
+    DAY = "day"
+
+
+ALL_TARGETS = "all"
+"""The segment that is the whole test set."""
 
 
 class Kpi(StrEnum):
@@ -168,12 +208,13 @@ LEARNING_CURVES = Contract(
 
 OFFLINE_METRICS = Contract(
     name="offline_metrics",
-    row="one metric of the model under one preference, on the whole test set",
+    row="one metric of the model under one preference, on one segment of the test targets",
     columns={
         "preference_id": pl.String,
         "preference": pl.List(pl.Float64),
         "metric": pl.String,
         "cutoff": pl.Int32,
+        "segment": pl.String,
         "value": pl.Float64,
         "standard_error": pl.Float64,
         "n_targets": pl.Int64,
@@ -182,7 +223,23 @@ OFFLINE_METRICS = Contract(
     },
 )
 """``preference`` holds one weight an objective, in the study's order, and sums to 1; ``value`` is
-null where its denominator is 0; ``cutoff`` is null for the losses."""
+null where its denominator is 0; ``cutoff`` is null for the losses; ``segment`` is ``all`` or, for
+metrics of targets, such as ``session_length=1``."""
+
+OFFLINE_METRIC_COVARIANCE = Contract(
+    name="offline_metric_covariance",
+    row="one metric under two preferences: how their errors go together",
+    columns={
+        "metric": pl.String,
+        "preference_id": pl.String,
+        "other_preference_id": pl.String,
+        "covariance": pl.Float64,
+        "method": pl.String,
+    },
+)
+"""All preferences are measured on the same sessions. ``method`` is ``bootstrap`` (of sessions) for
+ratios, ``jackknife`` for the rest; ``covariance`` is null where the metric is undefined under one
+of the two, or in a redrawn test set."""
 
 PARETO_FRONT = Contract(
     name="pareto_front",

@@ -20,8 +20,9 @@ from pydantic.dataclasses import dataclass
 
 from models.configuration import STRICT, ModelConfig, TrainingConfig
 from models.errors import ModelError
+from models.ranking import TieRule
 from pipeline.errors import StudyError
-from pipeline.schemas import EventKind, Kpi, Metric
+from pipeline.schemas import EventKind, Kpi, Metric, Segmentation
 
 PARAMS_FILE = "params.yaml"
 
@@ -280,12 +281,20 @@ class EvaluationSection:
     """How offline metrics are computed.
 
     Attributes:
-        cutoff: k of Recall@k, OD@k and MRR@k.
+        cutoff: k of all metrics at k, such as Recall@k.
         preferences: Points of the preference grid, evenly spaced from all-order to all-click.
+        ties: Where a target stands among items of the same score.
+        cold_item_clicks: An item with at most so many clicks in train is a cold one.
+        bootstrap: Redrawn test sets the covariance of a metric's errors is from.
+        segments: What the metrics of targets are also computed by.
     """
 
     cutoff: Annotated[int, Ge(1)] = 20
     preferences: Annotated[int, Ge(3)] = 11
+    ties: TieRule = TieRule.HALF
+    cold_item_clicks: Annotated[int, Ge(0)] = 10
+    bootstrap: Annotated[int, Ge(50)] = 500
+    segments: tuple[Segmentation, ...] = tuple(Segmentation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -327,10 +336,11 @@ class Hypothesis:
     direction: Literal["positive", "negative"]
 
     def __post_init__(self) -> None:
-        if self.metric in {Metric.CLICK_LOSS, Metric.ORDER_LOSS}:
+        if not self.metric.higher_is_better:
+            better = ", ".join(metric for metric in Metric if metric.higher_is_better)
             msg = (
-                f"hypothesis {self.id}: {self.metric} is a loss; name a metric of which more is "
-                "better (recall, order_density, recall_order_density, mrr)"
+                f"hypothesis {self.id}: of {self.metric} less is better; name a metric of which "
+                f"more is better ({better})"
             )
             raise StudyError(msg)
 

@@ -109,11 +109,10 @@ class _Run:
         self.processes = processes
         self.seed = seed
         self.state_file = state_file
-        popularity_I = torch.bincount(
-            torch.from_numpy(tokens.items.astype("int64")), minlength=n_items
-        )
         self.sampler = CandidateSampler(
-            config.negatives, n_items=n_items, popularity_I=popularity_I
+            config.negatives,
+            n_items=n_items,
+            popularity_I=torch.from_numpy(tokens.clicks(n_items)),
         )
         self.objectives = Objectives(
             config,

@@ -104,7 +104,5 @@ class Validator:
         return sums_GO / positions
 
     def _metrics(self, model: ConditionedSessionModel) -> np.ndarray:
-        scores = [
-            score_targets(model, self._tokens, preference_O) for preference_O in self._grid_GO
-        ]
+        scores = score_targets(model, self._tokens, self._grid_GO, with_click_loss=False)
         return np.array([one.recall_and_order_density(_CUTOFF) for one in scores])

@@ -7,11 +7,13 @@ import polars as pl
 
 from models.fronts import hypervolume, non_dominated, span
 from pipeline.errors import DataError
-from pipeline.schemas import PARETO_FRONT, Metric
+from pipeline.schemas import ALL_TARGETS, PARETO_FRONT, Metric
 
 REFERENCE_POINT = (0.0, 0.0)
 """The worst point of metric space: Recall@k = 0 and OD@k = 0. Hypervolume is measured from here."""
 _IDEAL_POINT = (1.0, 1.0)
+
+_ON_THE_LINE = 1e-9
 
 _AXES = [Metric.RECALL.value, Metric.ORDER_DENSITY.value]
 
@@ -29,6 +31,11 @@ class Front:
         order_density_span: The same of order density.
         rank_correlation: Spearman's ρ of recall and order density over the preferences; -1 where
             each is only to be had for the other, None where one of them does not vary.
+        knee: The preference whose point is farthest above the line between the ends of the front,
+            each axis scaled to the front's width: from there on, a little more of one costs much of
+            the other (Das 1999). None where no point is above the line.
+        spans: Of every metric, its largest value over its smallest, less 1; None where the smallest
+            is not positive, or one is undefined.
     """
 
     points: pl.DataFrame
@@ -36,6 +43,8 @@ class Front:
     recall_span: float | None
     order_density_span: float | None
     rank_correlation: float | None
+    knee: str | None
+    spans: dict[str, float | None]
 
 
 def pareto_front(offline_metrics: pl.DataFrame) -> Front:
@@ -44,6 +53,7 @@ def pareto_front(offline_metrics: pl.DataFrame) -> Front:
     Raises:
         DataError: if a preference has no recall or no order density (no target within the cutoff).
     """
+    offline_metrics = offline_metrics.filter(segment=ALL_TARGETS)
     wide = offline_metrics.pivot(
         on="metric", index=["preference_id", "preference"], values="value"
     ).select("preference_id", "preference", *_AXES, Metric.RECALL_ORDER_DENSITY.value)
@@ -63,7 +73,34 @@ def pareto_front(offline_metrics: pl.DataFrame) -> Front:
         recall_span=span(points[:, 0]),
         order_density_span=span(points[:, 1]),
         rank_correlation=_spearman(wide),
+        knee=_knee(wide.filter(pl.Series(kept))),
+        spans={
+            metric: None if values.has_nulls() else span(values.to_numpy())
+            for (metric,), rows in offline_metrics.group_by("metric", maintain_order=True)
+            for values in (rows["value"],)
+        },
     )
+
+
+def moved(front: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
+    """Recall and order density of each preference, before and now; only those both fronts have."""
+    names = {axis: f"{axis}_before" for axis in _AXES}
+    return front.select("preference_id", "preference", *_AXES).join(
+        previous.select("preference_id", "preference", *_AXES).rename(names),
+        on=["preference_id", "preference"],
+        maintain_order="left",
+    )
+
+
+def _knee(best: pl.DataFrame) -> str | None:
+    """The point of a front with the largest distance above the line between its ends."""
+    points = best.select(_AXES).to_numpy()
+    width = np.ptp(points, axis=0)
+    if not (width > 0).all():
+        return None
+    # Scaled, the ends are (0, 1) and (1, 0), and the line between them is where the axes sum to 1.
+    above = ((points - points.min(axis=0)) / width).sum(axis=1) - 1
+    return best["preference_id"][int(above.argmax())] if above.max() > _ON_THE_LINE else None
 
 
 def _spearman(wide: pl.DataFrame) -> float | None:

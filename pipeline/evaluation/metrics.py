@@ -1,10 +1,11 @@
 """Offline metrics as ratios of global counts, never means of batch means (Eq. 3 of the paper).
 
 Every metric here is Σ numerator / Σ denominator over the targets of all test sessions (of a session
-longer than the model's window, those of the window). A session's
-targets are not independent, so standard errors treat the session as the unit.
+longer than the model's window, those of the window); a function gives both, one entry a target. A
+target has one right answer, so recall is the hit rate and the ideal DCG is 1.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,79 +14,107 @@ from numpy.typing import NDArray
 from models.scoring import TargetScores
 from pipeline.schemas import Metric
 
-HIGHER_IS_BETTER = {
-    Metric.RECALL: True,
-    Metric.ORDER_DENSITY: True,
-    Metric.RECALL_ORDER_DENSITY: True,
-    Metric.MRR: True,
-    Metric.CLICK_LOSS: False,
-    Metric.ORDER_LOSS: False,
-}
+SHORT_HISTORY = 2
+"""Clicks before a target that are a short session."""
 
-HAS_CUTOFF = {Metric.RECALL, Metric.ORDER_DENSITY, Metric.RECALL_ORDER_DENSITY, Metric.MRR}
+Floats = NDArray[np.float64]
+Terms = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """A metric's value with its standard error; both None where the denominator is 0."""
+class Targets:
+    """What a metric looks at.
 
-    value: float | None
-    standard_error: float | None
-
-
-def terms(
-    metric: Metric, scores: TargetScores, cutoff: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Numerator and denominator of a metric, one entry a target.
-
-    - ``recall``: share of targets ranked within the cutoff; in [0, 1], higher is better.
-    - ``order_density``: share of ordered targets among those within the cutoff (Eq. 3); in
-      [0, 1], higher is better.
-    - ``recall_order_density``: their product, which is the share of targets that are both within
-      the cutoff and ordered; in [0, 1], higher is better.
-    - ``mrr``: mean of 1/rank, 0 beyond the cutoff; in [0, 1], higher is better.
-    - ``click_loss``: mean cross-entropy over the full softmax; in [0, ∞), lower is better.
-    - ``order_loss``: mean binary cross-entropy of the order label; in [0, ∞), lower is better.
+    Attributes:
+        scores: What the model says of the targets under one preference.
+        k: The cutoff.
+        cold_I: Whether each item of the catalogue is a cold one.
     """
-    hit = (scores.rank <= cutoff).astype(np.float64)
-    each = np.ones_like(hit)
-    match metric:
-        case Metric.RECALL:
-            return hit, each
-        case Metric.ORDER_DENSITY:
-            return hit * scores.ordered, hit
-        case Metric.RECALL_ORDER_DENSITY:
-            return hit * scores.ordered, each
-        case Metric.MRR:
-            return hit / scores.rank, each
-        case Metric.CLICK_LOSS:
-            return scores.click_loss, each
-        case Metric.ORDER_LOSS:
-            return scores.order_loss, each
+
+    scores: TargetScores
+    k: int
+    cold_I: NDArray[np.bool_]
+
+    @property
+    def hit(self) -> Floats:
+        """1 where the target ranks within the cutoff, else 0."""
+        return (self.scores.rank <= self.k).astype(np.float64)
+
+    @property
+    def each(self) -> Floats:
+        """1 for every target."""
+        return np.ones(len(self.scores.rank))
 
 
-def estimate(metric: Metric, scores: TargetScores, cutoff: int) -> Estimate:
-    """A metric with its session-clustered standard error."""
-    numerator, denominator = terms(metric, scores, cutoff)
-    return ratio_of_sums(numerator, denominator, scores.session)
+def recall(targets: Targets) -> Terms:
+    """Share of targets ranked within k; in [0, 1], higher is better."""
+    return targets.hit, targets.each
 
 
-def ratio_of_sums(
-    numerator: NDArray[np.float64], denominator: NDArray[np.float64], unit: NDArray[np.int64]
-) -> Estimate:
-    """Σ numerator / Σ denominator, with the delta-method error over units (sessions).
+def order_density(targets: Targets) -> Terms:
+    """OD@k, the share of ordered targets among those within k; in [0, 1], higher is better (Eq. 3)."""
+    return targets.hit * targets.scores.ordered, targets.hit
 
-    With y_s and m_s the sums of session s and R the ratio, the variance is
-    ``S/(S-1) · Σ_s (y_s - R m_s)² / (Σ m_s)²``; it is None with fewer than two sessions.
+
+def recall_order_density(targets: Targets) -> Terms:
+    """Recall@k · OD@k, the share of targets within k and ordered; in [0, 1], higher is better."""
+    return targets.hit * targets.scores.ordered, targets.each
+
+
+def order_recall(targets: Targets) -> Terms:
+    """Recall@k over the ordered targets; in [0, 1], higher is better."""
+    return _recall_within(targets, targets.scores.ordered)
+
+
+def mrr(targets: Targets) -> Terms:
+    """Mean of 1/rank, 0 beyond k; in [0, 1], higher is better."""
+    return targets.hit / targets.scores.rank, targets.each
+
+
+def ndcg(targets: Targets) -> Terms:
+    """Mean of 1/log2(1 + rank), 0 beyond k; in [0, 1], higher is better.
+
+    Source: Järvelin & Kekäläinen, "Cumulated gain-based evaluation", TOIS 2002.
     """
-    total = denominator.sum()
-    if total == 0:
-        return Estimate(value=None, standard_error=None)
-    ratio = numerator.sum() / total
-    _, row = np.unique(unit, return_inverse=True)
-    residual = np.bincount(row, weights=numerator - ratio * denominator)
-    n = len(residual)
-    if n < 2:
-        return Estimate(value=float(ratio), standard_error=None)
-    variance = n / (n - 1) * (residual**2).sum() / total**2
-    return Estimate(value=float(ratio), standard_error=float(np.sqrt(variance)))
+    return targets.hit / np.log2(1 + targets.scores.rank), targets.each
+
+
+def cold_item_recall(targets: Targets) -> Terms:
+    """Recall@k over the targets with few clicks in train; in [0, 1], higher is better."""
+    return _recall_within(targets, targets.cold_I[targets.scores.item])
+
+
+def short_session_recall(targets: Targets) -> Terms:
+    """Recall@k over the targets after one or two clicks; in [0, 1], higher is better."""
+    return _recall_within(targets, targets.scores.history <= SHORT_HISTORY)
+
+
+def click_loss(targets: Targets) -> Terms:
+    """Mean cross-entropy of the target, full softmax; nats, in [0, ∞), lower is better."""
+    if targets.scores.click_loss is None:
+        msg = "the targets were scored without their click loss"
+        raise ValueError(msg)
+    return targets.scores.click_loss, targets.each
+
+
+def order_loss(targets: Targets) -> Terms:
+    """Mean binary cross-entropy of the order label; nats, in [0, ∞), lower is better."""
+    return targets.scores.order_loss, targets.each
+
+
+TARGET_METRICS: Mapping[Metric, Callable[[Targets], Terms]] = {
+    Metric.RECALL: recall,
+    Metric.ORDER_DENSITY: order_density,
+    Metric.RECALL_ORDER_DENSITY: recall_order_density,
+    Metric.ORDER_RECALL: order_recall,
+    Metric.MRR: mrr,
+    Metric.NDCG: ndcg,
+    Metric.COLD_ITEM_RECALL: cold_item_recall,
+    Metric.SHORT_SESSION_RECALL: short_session_recall,
+    Metric.CLICK_LOSS: click_loss,
+    Metric.ORDER_LOSS: order_loss,
+}
+
+
+def _recall_within(targets: Targets, part: NDArray[np.bool_]) -> Terms:
+    return targets.hit * part, part.astype(np.float64)

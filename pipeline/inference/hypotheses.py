@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.inference.regression import GroupSums, LogisticFit, fit_logistic
-from pipeline.schemas import Kpi
+from pipeline.schemas import ALL_TARGETS, Kpi
 from pipeline.study import Hypothesis, RegressionSection
 
 RESPONSE = {
@@ -116,7 +116,7 @@ def _estimate(
     hypothesis: Hypothesis, offline_metrics: pl.DataFrame, group_kpis: pl.DataFrame, level: float
 ) -> RegressionEstimate:
     response = RESPONSE[hypothesis.kpi]
-    metric = offline_metrics.filter(pl.col("metric") == hypothesis.metric.value)
+    metric = offline_metrics.filter(metric=hypothesis.metric.value, segment=ALL_TARGETS)
     cells = (
         group_kpis.filter(pl.col("kpi") == response.value)
         .join(metric.select("preference_id", "value"), on="preference_id", how="left")

@@ -202,9 +202,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "item_index_complete",
             "items are numbered 0, 1, 2, … without a gap",
             "items",
-            "position <> index",
-            source='(SELECT row_number() OVER (ORDER BY "index") - 1 AS position, "index" '
-            "FROM {batch})",
+            "n <> index + 1",
+            source='(SELECT row_number() OVER (ORDER BY "index") AS n, "index" FROM {batch})',
         ),
         never(
             "orders_in_every_split",
@@ -218,13 +217,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "offline_metrics": (
         _not_empty("offline_metrics"),
-        _unique("one_row_a_metric", "offline_metrics", ["preference_id", "metric"]),
+        _unique("one_row_a_metric", "offline_metrics", ["preference_id", "metric", "segment"]),
         _one_of("metrics_known", "offline_metrics", "metric", [metric.value for metric in Metric]),
         never(
             "shares_between_0_and_1",
-            "metrics with a cutoff lie between 0 and 1",
+            "metrics that are shares lie between 0 and 1",
             "offline_metrics",
-            "cutoff IS NOT NULL AND value IS NOT NULL AND (value < 0 OR value > 1)",
+            "cutoff IS NOT NULL AND metric NOT IN ('novelty', 'intra_list_diversity') "
+            "AND value IS NOT NULL AND (value < 0 OR value > 1)",
         ),
         never(
             "losses_not_negative",
@@ -244,8 +244,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "all preferences were scored on the same targets",
             "offline_metrics",
             "sizes > 1 OR unknown > 0",
-            source="(SELECT count(DISTINCT n_targets) AS sizes, "
-            "count(*) - count(n_targets) AS unknown FROM {batch})",
+            source="(SELECT segment, count(DISTINCT n_targets) AS sizes, "
+            "count(*) - count(n_targets) AS unknown FROM {batch} GROUP BY segment)",
         ),
     ),
     "experiment_log": (

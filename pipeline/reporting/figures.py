@@ -15,9 +15,18 @@ METRIC_LABELS = {
     "recall": "Recall@{k}",
     "order_density": "OD@{k}",
     "recall_order_density": "Recall@{k} · OD@{k}",
+    "order_recall": "order recall@{k}",
     "mrr": "MRR@{k}",
+    "ndcg": "NDCG@{k}",
+    "cold_item_recall": "cold-item recall@{k}",
+    "short_session_recall": "short-session recall@{k}",
     "click_loss": "click loss",
     "order_loss": "order loss",
+    "catalogue_coverage": "catalogue coverage@{k}",
+    "exposure_gini": "Gini of exposure@{k}",
+    "popularity_percentile": "popularity percentile@{k}",
+    "novelty": "novelty@{k}",
+    "intra_list_diversity": "intra-list diversity@{k}",
 }
 KPI_LABELS = {
     "ctr": "click-through rate",

@@ -20,6 +20,7 @@ from pipeline.reporting.figures import (
     learning_curves_picture,
     metric_label,
 )
+from pipeline.schemas import ALL_TARGETS
 from pipeline.storage import write_json
 from pipeline.study import Study
 
@@ -59,7 +60,7 @@ def build_report(
         "experiment": {"plan": documents["plan"], **documents["origin"]},
         "ingestion": documents["ingestion"],
         "front": {**documents["front"], "points": tables["pareto_front"].to_dicts()},
-        "offline_metrics": tables["offline_metrics"].to_dicts(),
+        "offline_metrics": tables["offline_metrics"].filter(segment=ALL_TARGETS).to_dicts(),
         "group_kpis": tables["group_kpis"].to_dicts(),
         "training": documents["training"],
         "learning_curves": tables["learning_curves"].to_dicts(),

@@ -46,6 +46,7 @@ def offline_metrics() -> pl.DataFrame:
             "preference": [n / 4, 1 - n / 4],
             "metric": metric,
             "cutoff": 20,
+            "segment": "all",
             "value": series[n],
             "standard_error": 0.001,
             "n_targets": 10_000,

@@ -27,13 +27,21 @@ from models.errors import ModelError
 from models.tokens import SessionTokens
 from models.training.loop import train
 
-CLICK, ORDER = Objective(loss="click"), Objective(loss="order", scale=4.0)
+CLICK = Objective(loss="click", concentration=0.5)
+ORDER = Objective(loss="order", scale=4.0, concentration=0.5)
 TWICE = (CLICK, ORDER, replace(CLICK, scale=2.0))
 ALL = Negatives(uniform=0, all=True)
 MIXTURE = Conditioning.LOW_RANK_MIXTURE
-MODEL = ModelConfig(width=8, layers=1, heads=1, dropout=0.1, max_length=5)
+MODEL = ModelConfig(
+    width=8, layers=1, heads=1, dropout=0.1, max_length=5, conditioning=Conditioning.CONCATENATION
+)
 TRAINING = TrainingConfig(
-    epochs=1, batch_sessions=4, negatives=Negatives(uniform=5), validation_preferences=2, threads=1
+    objectives=(CLICK, ORDER),
+    epochs=1,
+    batch_sessions=4,
+    negatives=Negatives(uniform=5),
+    validation_preferences=2,
+    threads=1,
 )
 STALE = {"epochs": 3, "learning_rate": 0.3, "regulariser": Regulariser.NONE}
 """A rate so high that the first epoch stays the best."""

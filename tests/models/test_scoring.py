@@ -1,6 +1,7 @@
 """Ranks, losses and lists over the whole catalogue equal a session-by-session twin."""
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from models import scoring
 from models.configuration import Conditioning, ModelConfig, Positions
 from models.errors import ModelError
 from models.network import build_model
-from models.scoring import rank_by_counting, score_targets, top_items
+from models.preferences import preference_grid
+from models.ranking import TieRule
+from models.scoring import score_targets, top_items
 from models.tokens import SessionTokens
 
+EVEN = torch.tensor([[0.5, 0.5]])
 ITEMS = 12
 WINDOW = 4
 ADVERSARIAL = [-math.inf, -1.0, -1e-45, -0.0, 0.0, 1.0, math.nextafter(1.0, 2.0), math.inf]
@@ -23,7 +27,6 @@ KINDS = [
     {"backbone": "ligr", "conditioning": Conditioning.LOW_RANK_MIXTURE, "dropout": 0.5},
     {"backbone": "gru4rec", "conditioning": Conditioning.FILM, "dropout": 0.5},
 ]
-score_lists = st.lists(st.sampled_from(ADVERSARIAL), min_size=1, max_size=9)
 quick = settings(max_examples=100, deadline=None)
 
 
@@ -70,54 +73,14 @@ def best_by_sorting(scores, k):
     return sorted(range(len(scores)), key=lambda item: (-scores[item], item))[:k]
 
 
-@pytest.mark.parametrize(
-    ("scores", "target", "rank"),
-    [
-        ([0.3, 0.9, 0.5], 2, 1 + 1),
-        ([0.3, 0.9, 0.5], 1, 1),
-        ([5.0, 5.0], 0, 1 + 1),  # half of 1 tie, rounded up
-        ([5.0, 5.0, 5.0], 0, 1 + 1),  # half of 2 ties
-        ([5.0, 5.0, 5.0, 5.0], 3, 1 + 2),  # half of 3 ties, rounded up
-        ([9.0, 5.0, 5.0, 7.0, 5.0, 1.0], 4, 1 + 2 + 1),
-        ([math.inf, math.inf, 0.0], 1, 1 + 1),
-        ([-math.inf, -math.inf, 0.0], 0, 1 + 1 + 1),
-        ([-math.inf], 0, 1),
-    ],
-    ids=["second", "best", "2-tie", "3-tie", "4-tie", "tie-below", "inf", "minus-inf", "one-item"],
-)
-def test_rank_counts_items_above_and_half_of_the_ties(scores, target, rank):
-    assert rank_by_counting(torch.tensor([scores]), torch.tensor([target])).tolist() == [rank]
-
-
-@quick
-@given(scores=score_lists)
-def test_rank_by_counting_equals_rank_by_sorting(scores):
-    scores_II = torch.tensor([scores] * len(scores), dtype=torch.float64)
-
-    ranks = rank_by_counting(scores_II, torch.arange(len(scores)))
-
-    expected = [rank_by_sorting(scores, target) for target in range(len(scores))]
-    assert ranks.tolist() == expected
-
-
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_score_that_is_not_a_number_is_refused(place):
-    scores_PI = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
-    scores_PI[1, place] = math.nan
-
-    with pytest.raises(ModelError, match=r"not a number.*weights are damaged"):
-        rank_by_counting(scores_PI, torch.tensor([0, 0]))
-
-
-@pytest.mark.parametrize("scores_at_once", [1, 5 * ITEMS, 10**6], ids=["one", "five", "all"])
+@pytest.mark.parametrize("preference", [(0.3, 0.7), (1.0, 0.0)])
 @pytest.mark.parametrize("config", KINDS, ids=lambda config: config["backbone"])
-def test_target_scores_equal_a_session_by_session_twin(config, scores_at_once, monkeypatch):
-    monkeypatch.setattr(scoring, "_SCORES_AT_ONCE", scores_at_once)
+def test_target_scores_equal_a_session_by_session_twin(config, preference, monkeypatch):
     monkeypatch.setattr(scoring, "_BATCH_SESSIONS", 3)
-    model, preference = lively_model(**config), (0.3, 0.7)
+    model = lively_model(**config)
     written = written_sessions([2, 7, 3, 2, 5, 9, 4, 2])
 
-    got = score_targets(model, SessionTokens.of(written), torch.tensor(preference))
+    _, got = score_targets(model, SessionTokens.of(written), torch.tensor([(0.5, 0.5), preference]))
 
     expected = []
     for number, session in enumerate(written):
@@ -129,13 +92,54 @@ def test_target_scores_equal_a_session_by_session_twin(config, scores_at_once, m
             click_loss = math.log(sum(map(math.exp, scores))) - scores[target]
             order_loss = -math.log(likely if ordered else 1 - likely)
             rank = rank_by_sorting(scores, target)
-            expected.append((number, bool(ordered), rank, click_loss, order_loss))
-    columns = (got.session, got.ordered, got.rank, got.click_loss, got.order_loss)
+            expected.append((number, target, bool(ordered), rank, click_loss, order_loss))
+    columns = (got.session, got.item, got.ordered, got.rank, got.click_loss, got.order_loss)
     rows = sorted(zip(*(column.tolist() for column in columns), strict=True))
-    assert [row[:3] for row in rows] == [row[:3] for row in sorted(expected)]
+    assert [row[:4] for row in rows] == [row[:4] for row in sorted(expected)]
     np.testing.assert_allclose(
-        [row[3:] for row in rows], [row[3:] for row in sorted(expected)], rtol=1e-4, atol=1e-5
+        [row[4:] for row in rows], [row[4:] for row in sorted(expected)], rtol=1e-4, atol=1e-5
     )
+
+
+def test_the_rule_of_ties_decides_the_ranks():
+    model, tokens = lively_model(), SessionTokens.of([[(1, 0), (2, 0), (3, 1)]])
+    with torch.no_grad():
+        model.item_embedding.weight[:] = model.item_embedding.weight[0]  # all items tie
+
+    ranks = {
+        rule: score_targets(model, tokens, EVEN, ties=rule)[0].rank.tolist() for rule in TieRule
+    }
+
+    assert ranks == {
+        TieRule.OPTIMISTIC: [1, 1],
+        TieRule.HALF: [1 + 6, 1 + 6],  # half of 11 others, rounded up
+        TieRule.PESSIMISTIC: [ITEMS, ITEMS],
+    }
+
+
+def test_the_click_loss_is_left_out_where_nobody_wants_it():
+    model, tokens = lively_model(), SessionTokens.of(written_sessions([3, 5]))
+
+    (with_loss,), (without,) = (
+        score_targets(model, tokens, EVEN, with_click_loss=wanted) for wanted in (True, False)
+    )
+
+    assert with_loss.click_loss is not None
+    assert without.click_loss is None
+    assert without.rank.tolist() == with_loss.rank.tolist()
+
+
+def test_what_a_preference_gets_does_not_depend_on_the_others():
+    model = lively_model(conditioning=Conditioning.FILM)
+    tokens = SessionTokens.of(written_sessions([2, 7, 3, 5] * 5))
+    grid = preference_grid(4)
+
+    together = score_targets(model, tokens, grid)
+
+    for row, one in enumerate(together):
+        (alone,) = score_targets(model, tokens, grid[row : row + 1])
+        for mine, yours in zip(astuple(one), astuple(alone), strict=True):
+            np.testing.assert_array_equal(mine, yours)
 
 
 def test_a_folded_model_scores_targets_as_the_model_under_its_preference():
@@ -145,9 +149,9 @@ def test_a_folded_model_scores_targets_as_the_model_under_its_preference():
     )
     preference, another = torch.tensor([0.3, 0.7]), torch.tensor([1.0, 0.0])
 
-    one, twin = (
-        score_targets(model, tokens, preference),
-        score_targets(model.folded(preference), tokens, another),
+    (one,), (twin,) = (
+        score_targets(model, tokens, preference[None]),
+        score_targets(model.folded(preference), tokens, another[None]),
     )
 
     assert (one.rank == twin.rank).all()
@@ -157,15 +161,31 @@ def test_a_folded_model_scores_targets_as_the_model_under_its_preference():
 def test_targets_beyond_the_window_are_left_out():
     tokens = SessionTokens.of(written_sessions([WINDOW + 1, WINDOW + 2, 50]))
 
-    scores = score_targets(lively_model(), tokens, torch.tensor([0.5, 0.5]))
+    (scores,) = score_targets(lively_model(), tokens, EVEN)
 
     assert np.bincount(scores.session).tolist() == [WINDOW, WINDOW, WINDOW]
+
+
+def test_a_session_of_one_click_has_no_target():
+    tokens = SessionTokens.of([[(1, 0)], [(2, 0), (3, 1)]])
+
+    (scores,) = score_targets(lively_model(), tokens, EVEN)
+
+    assert (scores.session.tolist(), scores.item.tolist()) == ([1], [3])
+
+
+def test_batches_without_any_target_are_passed_over(monkeypatch):
+    monkeypatch.setattr(scoring, "_BATCH_SESSIONS", 1)
+
+    (scores,) = score_targets(lively_model(), SessionTokens.of([[(1, 0)], [(2, 0), (3, 1)]]), EVEN)
+
+    assert scores.item.tolist() == [3]
 
 
 def test_preference_decides_the_target_scores():
     model, tokens = lively_model(), SessionTokens.of(written_sessions([5] * 20))
 
-    one, other = (score_targets(model, tokens, torch.tensor(p)) for p in ([1.0, 0.0], [0.0, 1.0]))
+    one, other = score_targets(model, tokens, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
 
     assert (one.rank != other.rank).any()
     assert (one.click_loss != other.click_loss).all()
@@ -175,7 +195,7 @@ def test_preference_decides_the_target_scores():
     "score",
     [
         lambda model, preference: score_targets(
-            model, SessionTokens.of([[(1, 0), (2, 0)]]), preference
+            model, SessionTokens.of([[(1, 0), (2, 0)]]), preference[None]
         ),
         lambda model, preference: top_items(model, [np.array([1])], preference[None], 3),
     ],

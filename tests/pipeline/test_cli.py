@@ -41,7 +41,12 @@ def project(tmp_path, monkeypatch, project_root):
 def finished(project):
     """A project with a finished, released and pinned study."""
     tables = {
-        "offline_metrics": {"preference_id": ["p00"], "metric": ["recall"], "value": [0.4]},
+        "offline_metrics": {
+            "preference_id": ["p00"],
+            "metric": ["recall"],
+            "segment": ["all"],
+            "value": [0.4],
+        },
         "pareto_front": {"preference_id": ["p00"], "recall": [0.4], "order_density": [0.06]},
         "group_kpis": {"group": ["g1"], "kpi": ["ctr"], "rate": [0.1]},
     }

@@ -26,6 +26,7 @@ def metric(name="recall", preference_id="p00", **changes):
         "preference": [0.25, 0.75],
         "metric": name,
         "cutoff": None if name.endswith("loss") else 20,
+        "segment": "all",
         "value": 0.4,
         "standard_error": None,
         "n_targets": 100,
@@ -51,6 +52,8 @@ METRICS = [
     metric("order_density", value=0.0),
     metric("mrr", value=None),  # undefined: no target within the cutoff
     metric("click_loss", value=7.5),
+    metric("novelty", value=9.5),
+    metric("recall", segment="session_length=1", n_targets=40),
     metric("recall", "p01", preference=[1.0, 0.0]),
 ]
 CTR, CVR, SALE_RATE, UNITS = KPIS = [
@@ -93,7 +96,12 @@ BAD = [
     ("items", [ITEM_A, ITEM_B | {"index": 0}], {"item_index_complete": 1}),
     ("offline_metrics", [], {"offline_metrics_not_empty": 0}),
     ("offline_metrics", [metric(), metric()], {"one_row_a_metric": 1}),
-    ("offline_metrics", [metric("ndcg")], {"metrics_known": 1}),
+    (
+        "offline_metrics",
+        [metric(segment="day=2025-01-01"), metric("mrr", segment="day=2025-01-01", n_targets=3)],
+        {"every_preference_saw_the_same_test_set": 1},
+    ),
+    ("offline_metrics", [metric("hit_rate")], {"metrics_known": 1}),
     (
         "offline_metrics",
         [metric("recall", f"p{n}", value=value) for n, value in enumerate([1.01, -0.01, NAN])],

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
-from models.configuration import ModelConfig, TrainingConfig
+from models.configuration import Conditioning, ModelConfig, TrainingConfig
 from models.errors import CheckpointError, ModelError
 from models.network import build_model
 from pipeline.recommend import Recommender
@@ -15,7 +15,9 @@ WINDOW = 3
 
 def lively_model():
     """A model whose weights are all far from 0."""
-    config = ModelConfig(width=4, layers=1, heads=1, max_length=WINDOW)
+    config = ModelConfig(
+        width=4, layers=1, heads=1, max_length=WINDOW, conditioning=Conditioning.CONCATENATION
+    )
     model = build_model(config, n_items=len(CATALOGUE), n_objectives=2, seed=0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -27,6 +27,7 @@ def write_study(paths):
         METRICS: {
             "preference_id": ["p00", "p01", "p00", "p01", "p00"],
             "metric": ["recall", "recall", "mrr", "order_density", "click_loss"],
+            "segment": ["all"] * 5,
             "value": [0.40, 0.50, None, 0.0, 6.0],
         },
         FRONT: {

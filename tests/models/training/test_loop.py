@@ -37,8 +37,11 @@ from models.training.seeds import Purpose, derived_seed
 from models.training.validation import Validator
 
 ITEMS = 10
-MODEL = ModelConfig(width=8, layers=1, heads=1, dropout=0.1, max_length=6)
-CLICK, ORDER = Objective(loss="click"), Objective(loss="order", scale=4.0)
+MODEL = ModelConfig(
+    width=8, layers=1, heads=1, dropout=0.1, max_length=6, conditioning=Conditioning.CONCATENATION
+)
+CLICK = Objective(loss="click", concentration=0.5)
+ORDER = Objective(loss="order", scale=4.0, concentration=0.5)
 CONFIG = TrainingConfig(
     objectives=(CLICK, ORDER),
     epochs=3,
@@ -143,7 +146,7 @@ def test_it_learns_that_each_item_is_followed_by_the_next():
     )
 
     result = run(tokens, chains(n=5), model=replace(MODEL, width=16, dropout=0.0), config=config)
-    scores = score_targets(result.model, tokens, torch.tensor([1.0, 0.0]))
+    (scores,) = score_targets(result.model, tokens, torch.tensor([[1.0, 0.0]]))
 
     assert (scores.rank == 1).all()
     assert scores.click_loss.mean() < math.log(ITEMS) / 10  # log 10 is knowing nothing
@@ -207,7 +210,7 @@ def trained_by_default():
         {"click_loss": ClickLoss.GBCE, "gbce_calibration": 0.0},
         {"objectives": (CLICK, Objective(loss="distortion"))},
         {"objectives": (CLICK, Objective(loss="revenue"))},
-        {"objectives": (CLICK, ORDER, Objective(loss="cart", scale=4.0))},
+        {"objectives": (CLICK, ORDER, replace(ORDER, loss="cart"))},
         {"regulariser": Regulariser.NONE},
         {"regulariser": Regulariser.NON_UNIFORMITY, "regulariser_weight": 0.5},
         {"regulariser": Regulariser.ANGLE},
@@ -247,7 +250,7 @@ def test_every_network_trains(changes):
 
 
 def test_three_objectives_have_three_weights_curves_and_references():
-    objectives = (CLICK, ORDER, Objective(loss="cart", scale=4.0))
+    objectives = (CLICK, ORDER, replace(ORDER, loss="cart"))
 
     result = run(ROUND, ROUND, config=replace(CONFIG, objectives=objectives))
 
@@ -430,7 +433,7 @@ def test_metrics_choose_the_epoch_by_recall_and_order_density_at_20():
 
     def points(model):
         for preference_O in preference_grid(3):
-            scores = score_targets(model, validation, preference_O)
+            (scores,) = score_targets(model, validation, preference_O[None])
             hit = scores.rank <= 20
             yield hit.mean(), scores.ordered[hit].mean()
 

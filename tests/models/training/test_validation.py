@@ -7,7 +7,14 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from models.configuration import HypervolumeOf, ModelConfig, Negatives, Objective, TrainingConfig
+from models.configuration import (
+    Conditioning,
+    HypervolumeOf,
+    ModelConfig,
+    Negatives,
+    Objective,
+    TrainingConfig,
+)
 from models.negatives import CandidateSampler
 from models.network import build_model
 from models.objectives import Objectives
@@ -17,7 +24,9 @@ from models.training.validation import Validator
 
 ITEMS = 30
 SEED = 3
-MODEL = ModelConfig(width=8, layers=1, heads=1, dropout=0.5, max_length=6)
+MODEL = ModelConfig(
+    width=8, layers=1, heads=1, dropout=0.5, max_length=6, conditioning=Conditioning.CONCATENATION
+)
 CLICK = Objective(loss="click", reference=4.0)
 ORDER = Objective(loss="order", scale=3.0, reference=2.0)
 CART = Objective(loss="cart", scale=0.5, reference=1.0)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DataError
-from pipeline.evaluation.front import pareto_front
+from pipeline.evaluation.front import moved, pareto_front
 from pipeline.schemas import OFFLINE_METRICS, Metric
 
 coordinate = st.integers(1, 10).map(lambda tenths: tenths / 10)
@@ -29,6 +29,7 @@ def offline_metrics(points):
                 "preference": [number / 10, 1 - number / 10],
                 "metric": metric.value,
                 "cutoff": 20,
+                "segment": "all",
                 "value": value,
                 "standard_error": None,
                 "n_targets": 100,
@@ -145,3 +146,43 @@ def test_a_preference_without_order_density_is_named():
 
     with pytest.raises(DataError, match=r"\['p01', 'p02'\] have no target within the cutoff"):
         pareto_front(metrics)
+
+
+def test_the_knee_is_where_the_front_bends_most():
+    # scaled by widths of 0.4 and 0.2: (0, 1), (0.5, 0.9), (0.75, 0.5), (1, 0)
+    points = [(0.1, 0.30), (0.3, 0.28), (0.4, 0.20), (0.5, 0.10), (0.2, 0.15)]
+
+    assert pareto_front(offline_metrics(points)).knee == "p01"
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [(0.1, 0.3), (0.2, 0.2), (0.3, 0.1)],  # a straight line
+        [(0.1, 0.3), (0.15, 0.15), (0.3, 0.1)],  # a front that bends inwards
+        [(0.1, 0.3), (0.3, 0.1)],
+        [(0.3, 0.3), (0.1, 0.1)],  # one point dominates all
+    ],
+    ids=["line", "inwards", "two", "one"],
+)
+def test_a_front_that_bends_nowhere_has_no_knee(points):
+    assert pareto_front(offline_metrics(points)).knee is None
+
+
+def test_every_metric_has_its_span():
+    spans = pareto_front(offline_metrics([(0.2, 0.4), (0.3, 0.4), (0.5, 0.1)])).spans
+
+    assert spans["recall"] == pytest.approx(0.5 / 0.2 - 1)
+    assert spans["order_density"] == pytest.approx(0.4 / 0.1 - 1)
+    assert spans["click_loss"] == 0
+
+
+def test_what_moved_is_told_of_the_preferences_both_fronts_have():
+    before = pareto_front(offline_metrics([(0.2, 0.4), (0.3, 0.3)])).points
+    now = pareto_front(offline_metrics([(0.2, 0.4), (0.4, 0.2), (0.5, 0.1)])).points
+
+    table = moved(now, before)
+
+    assert table["preference_id"].to_list() == ["p00", "p01"]
+    assert table.select("recall", "recall_before").rows() == [(0.2, 0.2), (0.4, 0.3)]
+    assert table.select("order_density", "order_density_before").rows() == [(0.4, 0.4), (0.2, 0.3)]

@@ -34,6 +34,7 @@ def offline_metrics(values):
             "preference": [0.5, 0.5],
             "metric": metric.value,
             "cutoff": 20,
+            "segment": "all",
             "value": value,
             "standard_error": None,
             "n_targets": 100,

@@ -78,6 +78,7 @@ def offline_metrics(recall=RECALL):
             "preference": [0.5 * n, 1 - 0.5 * n],
             "metric": metric,
             "cutoff": 20,
+            "segment": "all",
             "value": value,
             "standard_error": None,
             "n_targets": 1000,

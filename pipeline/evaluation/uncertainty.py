@@ -1,0 +1,103 @@
+"""How far a metric may be off: sessions are the unit, and all preferences see the same ones.
+
+A metric is a ratio of sums over sessions, so its standard error follows from each session's two
+sums (delta method), and its distribution from weighing the sessions anew (Poisson bootstrap). What
+is no ratio, such as the coverage of the catalogue, is computed again without each of some groups of
+sessions (delete-a-group jackknife; Kott 2001).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SESSIONS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSums:
+    """A metric's numerator and denominator by session and preference; S × G.
+
+    Sums of shards of the sessions, put one under the other, are the sums of all.
+    """
+
+    numerator_SG: NDArray[np.float64]
+    denominator_SG: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        numerators: Sequence[NDArray[np.float64]],
+        denominators: Sequence[NDArray[np.float64]],
+        session: NDArray[np.int64],
+    ) -> Self:
+        """Add up terms, one entry a target, one array a preference; rows in order of session."""
+        _, row = np.unique(session, return_inverse=True)
+
+        def sums(terms: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+            added = [np.bincount(row, weights=one) for one in terms]
+            return np.stack(added, axis=1).astype(np.float64)
+
+        return cls(sums(numerators), sums(denominators))
+
+    def ratio_G(self) -> NDArray[np.float64]:
+        """Σ numerator / Σ denominator of each preference; nan where the denominator is 0."""
+        return _ratio(self.numerator_SG.sum(axis=0), self.denominator_SG.sum(axis=0))
+
+    def delta_covariance_GG(self) -> NDArray[np.float64]:
+        """Covariance of the ratios by the delta method; its diagonal is the squared errors.
+
+        With y_sg and m_sg the sums of session s and R_g the ratio, the entry of g and h is
+        ``S/(S-1) · Σ_s (y_sg - R_g m_sg)(y_sh - R_h m_sh) / (Σ m_g · Σ m_h)``; nan with fewer than
+        two sessions, or where a ratio is undefined.
+        """
+        n = len(self.numerator_SG)
+        residual_SG = self.numerator_SG - self.ratio_G() * self.denominator_SG
+        total_G = self.denominator_SG.sum(axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            product_GG = residual_SG.T @ residual_SG / np.outer(total_G, total_G)
+        return product_GG * n / (n - 1) if n > 1 else np.full_like(product_GG, np.nan)
+
+
+def bootstrap_ratios(sums: list[SessionSums], replicates: int, *, seed: int) -> NDArray[np.float64]:
+    """Ratios of redrawn test sets; replicate × metric × preference.
+
+    Each session counts Poisson(1) times, the same number for every metric and preference, so that
+    what they have in common is kept (Chamandy et al. 2012). The weights of a session depend on its
+    place and the seed alone. nan where a replicate's denominator is 0.
+    """
+    numerator_SK = np.concatenate([one.numerator_SG for one in sums], axis=1)
+    denominator_SK = np.concatenate([one.denominator_SG for one in sums], axis=1)
+    shape = (replicates, numerator_SK.shape[1])
+    numerator_RK, denominator_RK = np.zeros(shape), np.zeros(shape)
+    for start in range(0, len(numerator_SK), _SESSIONS_AT_ONCE):
+        rows = slice(start, start + _SESSIONS_AT_ONCE)
+        rng = np.random.default_rng([seed, start])
+        size = (len(numerator_SK[rows]), replicates)
+        weight_RS = rng.poisson(1.0, size).T.astype(np.float64)
+        numerator_RK += weight_RS @ numerator_SK[rows]
+        denominator_RK += weight_RS @ denominator_SK[rows]
+    return _ratio(numerator_RK, denominator_RK).reshape(replicates, len(sums), -1)
+
+
+def covariance_of(replicates_RG: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance over the replicates of one metric; nan for a preference it is undefined for."""
+    centred_RG = replicates_RG - replicates_RG.mean(axis=0)
+    return centred_RG.T @ centred_RG / (len(replicates_RG) - 1)
+
+
+def jackknife_covariance(without_KG: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance of a statistic from its values without each of K groups of sessions.
+
+    ``(K-1)/K · Σ_k (T_-k - mean)(T_-k - mean)'``.
+    """
+    groups = len(without_KG)
+    centred_KG = without_KG - without_KG.mean(axis=0)
+    return centred_KG.T @ centred_KG * (groups - 1) / groups
+
+
+def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    defined = denominator != 0
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=defined)
