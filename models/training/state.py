@@ -20,6 +20,8 @@ from models.tokens import SessionTokens
 from models.training.outcome import CurvePoint
 
 _KEY = "state"
+_FORMAT = 2
+"""Of the file; a run does not go on from a state that was written in another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ def run_fingerprint(  # noqa: PLR0913 - all that makes a run
 ) -> str:
     """What must be the same for a run to be resumed: configuration, seed and data."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([asdict(model), asdict(training), n_items, seed]).encode())
+    digest.update(json.dumps([_FORMAT, asdict(model), asdict(training), n_items, seed]).encode())
     for tokens in data:
         for array in (tokens.items, tokens.ordered, tokens.carted, tokens.offsets):
             digest.update(np.ascontiguousarray(array).data)
