@@ -37,6 +37,8 @@ from models.tokens import SessionTokens
 from models.training.loop import train
 
 RESULTS = Path(__file__).parent / "results" / "training.md"
+PARTS = ["speed", "otto-like", "retailrocket"]
+"""What can be measured: clicks a second, and the fronts on either log."""
 PREFERENCES = 11
 CUTOFF = 20
 TOP = 100
@@ -59,10 +61,10 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, required=True, help="a checkout of MultiTRON")
     parser.add_argument("--retailrocket", type=Path, help="click_sequences.parquet")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, nargs=2, default=[16, 3], help="of ours, by log")
+    parser.add_argument("--epochs", type=int, nargs=2, default=[16, 18], help="of ours, by log")
     parser.add_argument("--steps", type=int, default=5, help="of the reference's speed runs")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--parts", nargs="*", default=["speed", "fronts"])
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -71,6 +73,10 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(child(json.loads(arguments.child), arguments)))
         return
+    if "retailrocket" in arguments.parts and not arguments.retailrocket:
+        parser.error(
+            "--parts retailrocket needs --retailrocket, the path of click_sequences.parquet"
+        )
     text = report(arguments)
     print(text)
     if arguments.write:
@@ -92,10 +98,10 @@ def report(arguments: argparse.Namespace) -> str:
     ]
     if "speed" in arguments.parts:
         lines += speed(arguments)
-    if "fronts" in arguments.parts:
+    if "otto-like" in arguments.parts:
         lines += fronts("otto-like", arguments.epochs[0], arguments)
-        if arguments.retailrocket:
-            lines += fronts("retailrocket", arguments.epochs[1], arguments)
+    if "retailrocket" in arguments.parts:
+        lines += fronts("retailrocket", arguments.epochs[1], arguments)
     return "\n".join(lines) + "\n"
 
 
