@@ -5,7 +5,7 @@ import os
 
 import dagster as dg
 
-from assets import data, experiment, inference, model
+from assets import data, evaluation, experiment, inference, model
 from assets.resources import StudyResource
 
 
@@ -35,7 +35,7 @@ retrain_weekly = dg.ScheduleDefinition(
 )
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([data, model, experiment, inference]),
+    assets=dg.load_assets_from_modules([data, model, evaluation, experiment, inference]),
     jobs=[study_job],
     schedules=[retrain_weekly],
     resources={"study": StudyResource()},

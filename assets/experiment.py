@@ -6,7 +6,8 @@ import dagster as dg
 import polars as pl
 
 from assets.adapting import check_results, check_specs, counts, user_errors
-from assets.model import conditioned_model, pareto_front
+from assets.evaluation import pareto_front
+from assets.model import conditioned_model
 from assets.resources import StudyResource
 from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.kpis import group_kpis as compute_group_kpis

@@ -28,6 +28,13 @@ class Positions(StrEnum):
     END = "end"
 
 
+class Activation(StrEnum):
+    """What bends the feed-forward network of the session transformer."""
+
+    GELU = "gelu"
+    RELU = "relu"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ModelConfig:
     """The network R(x, π).
@@ -41,6 +48,7 @@ class ModelConfig:
         layers: Number of blocks.
         heads: Attention heads a block; divides ``width``.
         expansion: Width of a block's feed-forward network, as a multiple of ``width``.
+        activation: Between the two layers of that network, where the backbone is ``tron``.
         dropout: Share of activations dropped in training.
         max_length: Longest session the network reads, in clicks; of longer ones the last are kept.
         positions: Which end of the window positions are counted from.
@@ -53,6 +61,7 @@ class ModelConfig:
     layers: Annotated[int, Gt(0)] = 2
     heads: Annotated[int, Gt(0)] = 2
     expansion: Annotated[int, Gt(0)] = 2
+    activation: Activation = Activation.GELU
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
     max_length: Annotated[int, Ge(2)] = 50
     positions: Positions = Positions.START

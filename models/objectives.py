@@ -167,7 +167,7 @@ class Objectives:
         """
         self.names = [objective.loss for objective in config.objectives]
         if value_I is None and Loss.REVENUE in self.names:
-            msg = "training.objectives: revenue needs the value of every item; give dataset.item_values"
+            msg = "training.objectives: revenue needs the value of every item; give dataset.item_attributes"
             raise ModelError(msg)
         self._config = config
         self._value_I = (torch.ones(n_items) if value_I is None else value_I).to(device)

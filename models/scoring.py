@@ -1,8 +1,9 @@
 """From a trained model to ranks, losses and lists over the whole catalogue."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,11 +20,30 @@ from models.tokens import SessionTokens
 
 _BATCH_SESSIONS = 256
 _SCORES_AT_ONCE = 4_000_000
+_PLACE = ("history", "session")
+"""What targets are in the order of; the last counts first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Every ``of``-th batch of the sessions, from the one at ``number``, which counts from 0.
+
+    The batches are the same for any number of shards, so that what shards say of their sessions is,
+    bit for bit, what the whole says.
+    """
+
+    number: int = 0
+    of: int = 1
+
+
+WHOLE = Shard()
 
 
 @dataclass(frozen=True, slots=True)
 class TargetScores:
     """What the model says of every target, one entry a target (a click that is predicted).
+
+    Targets are in the order of their sessions, those of a session in the order of its clicks.
 
     Attributes:
         session: Row of the target's session in the tokens.
@@ -44,11 +64,24 @@ class TargetScores:
     click_loss: NDArray[np.float64] | None
     order_loss: NDArray[np.float64]
 
+    @classmethod
+    def joined(cls, parts: Sequence["TargetScores"]) -> Self:
+        """The targets of parts of the sessions, in their order."""
+        keys = [np.concatenate([getattr(part, key) for part in parts]) for key in _PLACE]
+        order = np.lexsort(keys)
+        columns: dict[str, Any] = {
+            field.name: None
+            if getattr(parts[0], field.name) is None
+            else np.concatenate([getattr(part, field.name) for part in parts])[order]
+            for field in fields(cls)
+        }
+        return cls(**columns)
+
     def where(self, part_P: NDArray[np.bool_]) -> "TargetScores":
         """The same of a part of the targets."""
         kept: dict[str, Any] = {
-            name: None if (value := getattr(self, name)) is None else value[part_P]
-            for name in self.__slots__
+            field.name: None if (value := getattr(self, field.name)) is None else value[part_P]
+            for field in fields(self)
         }
         return TargetScores(**kept)
 
@@ -59,13 +92,14 @@ class TargetScores:
 
 
 @torch.no_grad()
-def score_targets(
+def score_targets(  # noqa: PLR0913 - what, how, and which part
     model: ConditionedSessionModel,
     tokens: SessionTokens,
     preference_GO: Tensor,
     *,
     ties: TieRule = TieRule.HALF,
     with_click_loss: bool = True,
+    shard: Shard = WHOLE,
 ) -> list[TargetScores]:
     """Rank and losses of every target of every session under each preference.
 
@@ -77,20 +111,37 @@ def score_targets(
         preference_GO: The preferences, one a row.
         ties: Where a target stands among items of the same score.
         with_click_loss: Whether that loss is wanted; it costs about as much as the ranks.
+        shard: The part of the sessions that is scored.
 
     Raises:
         ModelError: if a preference or a score is not what it should be.
     """
     check_preference(preference_GO, model.n_objectives)
     model.eval()
+    parts = [
+        _score_batch(model, tokens, batch, preference_GO, ties, with_click_loss=with_click_loss)
+        for batch in _batches(model, tokens, shard)
+    ]
+    # a shard beyond the last batch has no targets, of which there are as many for each preference
+    parts = parts or [[_no_targets(with_click_loss=with_click_loss)] * len(preference_GO)]
+    return [TargetScores.joined(column) for column in zip(*parts, strict=True)]
+
+
+def _batches(
+    model: ConditionedSessionModel, tokens: SessionTokens, shard: Shard
+) -> Iterator[SessionBatch]:
     batches = ordered_batches(
         tokens, batch_sessions=_BATCH_SESSIONS, max_length=model.config.max_length
     )
-    parts = [
-        _score_batch(model, tokens, batch, preference_GO, ties, with_click_loss=with_click_loss)
-        for batch in batches
-    ]
-    return [_joined(column) for column in zip(*parts, strict=True)]
+    return islice(batches, shard.number, None, shard.of)
+
+
+def _no_targets(*, with_click_loss: bool) -> TargetScores:
+    none = np.empty(0, dtype=np.int64)
+    losses = np.empty(0)
+    return TargetScores(
+        none, none, none, none.astype(np.bool_), none, losses if with_click_loss else None, losses
+    )
 
 
 def _score_batch(  # noqa: PLR0913 - what score_targets was asked for
@@ -137,46 +188,42 @@ def _score_batch(  # noqa: PLR0913 - what score_targets was asked for
     ]
 
 
-def _joined(parts: Sequence[TargetScores]) -> TargetScores:
-    """The batches' targets, one after another."""
-
-    def column(name: str) -> NDArray:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    return TargetScores(
-        session=column("session"),
-        history=column("history"),
-        item=column("item"),
-        ordered=column("ordered"),
-        rank=column("rank"),
-        click_loss=None if parts[0].click_loss is None else column("click_loss"),
-        order_loss=column("order_loss"),
-    )
-
-
 def session_lists(
-    model: ConditionedSessionModel, tokens: SessionTokens, preference_O: Tensor, k: int
-) -> NDArray[np.int64]:
-    """The list of each session before its last click, under one preference; S × k.
+    model: ConditionedSessionModel,
+    tokens: SessionTokens,
+    preference_O: Tensor,
+    k: int,
+    *,
+    shard: Shard = WHOLE,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The list of each session before its last click, under one preference.
 
     Every session must have two clicks or more.
+
+    Returns:
+        Rows of the sessions in the tokens, ascending, and their lists, best item first; S and S × k.
     """
-    clicks = [
-        tokens.items[start : end - 1].astype(np.int64)
-        for start, end in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)
-    ]
     size = max(1, _SCORES_AT_ONCE // model.n_items)
-    parts = [
-        top_items(model, some, preference_O.expand(len(some), -1), k)
-        for start in range(0, len(clicks), size)
-        if (some := clicks[start : start + size])
-    ]
-    return np.concatenate(parts)
+    sessions = [np.empty(0, dtype=np.int64)]
+    lists = [np.empty((0, k), dtype=np.int64)]
+    for batch in _batches(model, tokens, shard):
+        for start in range(0, len(batch.sessions), size):
+            some = batch.sessions[start : start + size]
+            clicks = [
+                tokens.items[tokens.offsets[row] : tokens.offsets[row + 1] - 1] for row in some
+            ]
+            sessions.append(some)
+            lists.append(top_items(model, clicks, preference_O.expand(len(some), -1), k))
+    order = np.argsort(np.concatenate(sessions))
+    return np.concatenate(sessions)[order], np.concatenate(lists)[order]
 
 
 @torch.no_grad()
 def top_items(
-    model: ConditionedSessionModel, sessions: list[NDArray[np.int64]], preference_BO: Tensor, k: int
+    model: ConditionedSessionModel,
+    sessions: Sequence[NDArray[np.integer]],
+    preference_BO: Tensor,
+    k: int,
 ) -> NDArray[np.int64]:
     """The k best items for each session's next click, best first; B × k.
 

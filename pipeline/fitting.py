@@ -2,15 +2,18 @@
 
 from dataclasses import asdict
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
+from models.configuration import Loss
 from models.training.loop import train
 from models.training.outcome import TrainedModel
 from models.training.processes import is_first_process
 from pipeline.recommend import read_catalogue
 from pipeline.schemas import LEARNING_CURVES, Split
-from pipeline.sessions.item_values import read_item_values
+from pipeline.sessions.item_attributes import read_item_attributes, relative_values
 from pipeline.sessions.store import open_tokens
 from pipeline.storage import StudyPaths, publish_folder, read_table
 from pipeline.study import Study
@@ -30,7 +33,6 @@ def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
     store = paths.require("sessions", "tokens.safetensors")
     table = paths.require("sessions", "items.parquet")
     items = read_catalogue(table)
-    values = study.dataset.item_values
     state = paths.artifact(f"{MODEL}.state.safetensors")
     trained = train(
         open_tokens(store, Split.TRAIN),
@@ -39,15 +41,25 @@ def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
         model_config=study.model,
         config=study.training,
         seed=study.study.seed,
-        item_values=None
-        if values is None
-        else read_item_values(paths.root / values, read_table(table)),
+        item_values=_item_values(study, paths, read_table(table)),
         state_file=state,
     )
     if is_first_process():
         _publish(trained, items, study, paths)
         state.unlink(missing_ok=True)
     return trained
+
+
+def _item_values(
+    study: Study, paths: StudyPaths, items: pl.DataFrame
+) -> NDArray[np.float64] | None:
+    """What items are worth, if an objective asks for it and the shop says so."""
+    wanted = any(objective.loss == Loss.REVENUE for objective in study.training.objectives)
+    if not wanted or study.dataset.item_attributes is None:
+        return None
+    file = paths.root / study.dataset.item_attributes
+    clicks_I = items.sort("index")["train_clicks"].to_numpy()
+    return relative_values(file, read_item_attributes(file, items), clicks_I)
 
 
 def learning_curves(trained: TrainedModel) -> pl.DataFrame:

@@ -1,16 +1,10 @@
-"""Column names and frame contracts, each written once.
+"""Names of columns and values, and the contracts of all frames, each written once."""
 
-A contract lists the columns of a frame with their polars types, in order, and what one row is.
-:meth:`Contract.check` raises when a frame does not fit; it never converts or drops anything.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 import polars as pl
 
-from pipeline.errors import DataError
+from pipeline.contract import ID, Contract
 
 DAY_MS = 86_400_000
 
@@ -63,6 +57,8 @@ class Metric(StrEnum):
     POPULARITY_PERCENTILE = "popularity_percentile"
     NOVELTY = "novelty"
     INTRA_LIST_DIVERSITY = "intra_list_diversity"
+    CATEGORY_DIVERSITY = "category_diversity"
+    FRESHNESS = "freshness"
 
     @property
     def higher_is_better(self) -> bool:
@@ -79,6 +75,32 @@ class Metric(StrEnum):
         """Whether it is a metric at k."""
         return self not in {Metric.CLICK_LOSS, Metric.ORDER_LOSS}
 
+    @property
+    def is_of_lists(self) -> bool:
+        """Whether it looks at recommended lists instead of targets."""
+        return self in {
+            Metric.CATALOGUE_COVERAGE,
+            Metric.EXPOSURE_GINI,
+            Metric.POPULARITY_PERCENTILE,
+            Metric.NOVELTY,
+            Metric.INTRA_LIST_DIVERSITY,
+            Metric.CATEGORY_DIVERSITY,
+            Metric.FRESHNESS,
+        }
+
+    @property
+    def needs_attributes(self) -> bool:
+        """Whether it is measured only where ``dataset.item_attributes`` says something."""
+        return self in {Metric.CATEGORY_DIVERSITY, Metric.FRESHNESS}
+
+
+SHARES = tuple(
+    metric
+    for metric in Metric
+    if metric.has_cutoff and metric not in {Metric.NOVELTY, Metric.INTRA_LIST_DIVERSITY}
+)
+"""The metrics that lie in [0, 1]."""
+
 
 class Segmentation(StrEnum):
     """What test targets are told apart by; see :mod:`pipeline.evaluation.segments`."""
@@ -86,6 +108,7 @@ class Segmentation(StrEnum):
     SESSION_LENGTH = "session_length"
     ITEM_POPULARITY = "item_popularity"
     DAY = "day"
+    CATEGORY = "category"
 
 
 ALL_TARGETS = "all"
@@ -99,61 +122,6 @@ class Kpi(StrEnum):
     CVR = "cvr"
     SALE_RATE = "sale_rate"
     UNITS_PER_EXPOSURE = "units_per_exposure"
-
-
-class AnyId:
-    """The type of a shop's ids: whole numbers or texts, as the raw data has them."""
-
-    def __repr__(self) -> str:
-        return "Int64 or String"
-
-
-ID = AnyId()
-
-_Type = pl.DataType | type[pl.DataType] | AnyId
-
-
-@dataclass(frozen=True, slots=True)
-class Contract:
-    """The columns of a frame, in order, and what one of its rows is."""
-
-    name: str
-    row: str
-    columns: Mapping[str, _Type]
-
-    @property
-    def schema(self) -> dict[str, pl.DataType | type[pl.DataType]]:
-        """A schema that fits; ids are whole numbers."""
-        return {name: _example(dtype) for name, dtype in self.columns.items()}
-
-    def check(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return ``frame`` unchanged if its columns and types are exactly this contract's.
-
-        Raises:
-            DataError: naming every column that is missing, unexpected or of another type.
-        """
-        got = dict(frame.schema)
-        problems = [f"missing {name}" for name in self.columns if name not in got]
-        problems += [f"unexpected {name}" for name in got if name not in self.columns]
-        problems += [
-            f"{name} is {got[name]}, expected {dtype}"
-            for name, dtype in self.columns.items()
-            if name in got and not _is(got[name], dtype)
-        ]
-        if problems:
-            msg = f"{self.name}: {'; '.join(problems)}. Expected columns: {list(self.columns)}"
-            raise DataError(msg)
-        return frame.select(list(self.columns))
-
-
-def _is(got: pl.DataType, expected: _Type) -> bool:
-    if isinstance(expected, AnyId):
-        return got == pl.Int64 or isinstance(got, pl.String)
-    return got == expected
-
-
-def _example(expected: _Type) -> pl.DataType | type[pl.DataType]:
-    return pl.Int64 if isinstance(expected, AnyId) else expected
 
 
 EVENTS = Contract(
@@ -195,6 +163,19 @@ ITEMS = Contract(
     columns={"index": pl.Int32, "item": ID, "train_clicks": pl.Int64},
 )
 
+ITEM_ATTRIBUTES = Contract(
+    name="item_attributes",
+    row="one item of the catalogue, and what the shop says of it",
+    columns={
+        "index": pl.Int32,
+        "item": pl.String,
+        "value": pl.Float64,
+        "category": pl.String,
+        "available_since": pl.Int64,
+    },
+)
+"""``available_since`` is milliseconds since 1970-01-01 UTC; null is what the shop does not say."""
+
 LEARNING_CURVES = Contract(
     name="learning_curves",
     row="one loss (or the hypervolume) on one split after one epoch",
@@ -204,6 +185,27 @@ LEARNING_CURVES = Contract(
         "objective": pl.String,
         "loss": pl.Float64,
     },
+)
+
+TARGET_SCORES = Contract(
+    name="target_scores",
+    row="one target of a test session, and what the model says of it under one preference",
+    columns={
+        "session": pl.Int64,
+        "history": pl.Int64,
+        "item": pl.Int64,
+        "ordered": pl.Boolean,
+        "rank": pl.Int64,
+        "click_loss": pl.Float64,
+        "order_loss": pl.Float64,
+    },
+)
+"""Sessions are rows of the test split, items are indices; see :class:`models.scoring.TargetScores`."""
+
+SESSION_LISTS = Contract(
+    name="session_lists",
+    row="one test session, and the list the model shows it before its last click",
+    columns={"session": pl.Int64, "items": pl.List(pl.Int64)},
 )
 
 OFFLINE_METRICS = Contract(

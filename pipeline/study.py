@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from annotated_types import Ge, Gt, Interval, Len
@@ -194,8 +194,8 @@ class DatasetSection:
         inactivity_minutes: Where the data knows users only, a session ends after such a rest.
         duplicates: ``reject`` (and count) an event that repeats another, or ``keep`` it.
         expected: Counts the data must have.
-        item_values: A CSV or parquet file with the columns item and value; for an objective that
-            weighs clicks by revenue.
+        item_attributes: A CSV or parquet file with the column item and one or more of value (for
+            an objective that weighs clicks by revenue), category and available_since.
     """
 
     format: DatasetFormat
@@ -204,7 +204,7 @@ class DatasetSection:
     inactivity_minutes: Annotated[float, Gt(0)] = 30.0
     duplicates: Duplicates = Duplicates.REJECT
     expected: Expected | None = None
-    item_values: Annotated[str, Len(1)] | None = None
+    item_attributes: Annotated[str, Len(1)] | None = None
 
     def __post_init__(self) -> None:
         if (self.format is DatasetFormat.GENERIC) != (self.generic is not None):
@@ -277,24 +277,91 @@ class SessionsSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class OwnMetric:
+    """A metric of targets that is a function of one's own; see :mod:`pipeline.evaluation.metrics`.
+
+    Attributes:
+        name: What the tables and hypotheses call it.
+        function: Its import path, ``package.module:function``.
+        higher_is_better: Its direction.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    function: Annotated[str, Len(1)]
+    higher_is_better: bool = True
+
+
+class MetricFacts(NamedTuple):
+    """The cutoff a metric is measured at, None for a loss; and its direction."""
+
+    cutoff: int | None
+    higher_is_better: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class EvaluationSection:
     """How offline metrics are computed.
 
     Attributes:
-        cutoff: k of all metrics at k, such as Recall@k.
+        cutoff: k of all metrics at k, such as Recall@k, and the length of the lists.
+        further_cutoffs: Other k the metrics of targets are also computed at, as ``recall@5``.
         preferences: Points of the preference grid, evenly spaced from all-order to all-click.
+        sessions: Test sessions that are scored, drawn at random by the study's seed; None for all.
+            Items are never sampled.
+        shards: Parts the sessions are scored in, one after another or by several processes; what
+            comes out is the same for any number.
         ties: Where a target stands among items of the same score.
         cold_item_clicks: An item with at most so many clicks in train is a cold one.
+        fresh_days: An item is fresh for so many days after it became available.
         bootstrap: Redrawn test sets the covariance of a metric's errors is from.
         segments: What the metrics of targets are also computed by.
+        own_metrics: Metrics of one's own.
     """
 
     cutoff: Annotated[int, Ge(1)] = 20
+    further_cutoffs: tuple[Annotated[int, Ge(1)], ...] = ()
     preferences: Annotated[int, Ge(3)] = 11
+    sessions: Annotated[int, Ge(2)] | None = None
+    shards: Annotated[int, Ge(1)] = 1
     ties: TieRule = TieRule.HALF
     cold_item_clicks: Annotated[int, Ge(0)] = 10
+    fresh_days: Annotated[float, Gt(0)] = 30.0
     bootstrap: Annotated[int, Ge(50)] = 500
-    segments: tuple[Segmentation, ...] = tuple(Segmentation)
+    segments: tuple[Segmentation, ...] = (
+        Segmentation.SESSION_LENGTH,
+        Segmentation.ITEM_POPULARITY,
+        Segmentation.DAY,
+    )
+    own_metrics: tuple[OwnMetric, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len({self.cutoff, *self.further_cutoffs}) < 1 + len(self.further_cutoffs):
+            msg = (
+                f"evaluation.further_cutoffs = {list(self.further_cutoffs)} and evaluation.cutoff "
+                f"= {self.cutoff} name a cutoff twice"
+            )
+            raise StudyError(msg)
+        own = [metric.name for metric in self.own_metrics]
+        if taken := sorted({name for name in own if own.count(name) > 1 or name in set(Metric)}):
+            msg = f"evaluation.own_metrics: the names {taken} are taken; choose others"
+            raise StudyError(msg)
+
+    def metrics(self) -> dict[str, MetricFacts]:
+        """Everything that is measured, by the name it has in ``offline_metrics``, in its order."""
+        found = {
+            metric.value: MetricFacts(
+                self.cutoff if metric.has_cutoff else None, metric.higher_is_better
+            )
+            for metric in Metric
+        }
+        at_others = {
+            f"{metric}@{k}": MetricFacts(k, metric.higher_is_better)
+            for k in self.further_cutoffs
+            for metric in Metric
+            if metric.has_cutoff and not metric.is_of_lists
+        }
+        own = {one.name: MetricFacts(self.cutoff, one.higher_is_better) for one in self.own_metrics}
+        return found | at_others | own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -327,22 +394,14 @@ class ExperimentSection:
 class Hypothesis:
     """A declared relation: this offline metric predicts that KPI in this direction.
 
-    The metric is one of which more is better, since x is its change against the worst group.
+    The metric is one that ``evaluation`` measures and of which more is better, since x is its
+    change against the worst group.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
-    metric: Metric
+    metric: str
     kpi: Kpi
     direction: Literal["positive", "negative"]
-
-    def __post_init__(self) -> None:
-        if not self.metric.higher_is_better:
-            better = ", ".join(metric for metric in Metric if metric.higher_is_better)
-            msg = (
-                f"hypothesis {self.id}: of {self.metric} less is better; name a metric of which "
-                f"more is better ({better})"
-            )
-            raise StudyError(msg)
 
 
 PAPER_HYPOTHESES = (
@@ -409,6 +468,32 @@ class Study:
                 f"dataset.format = {self.dataset.format}; use source: replay, or files"
             )
             raise StudyError(msg)
+        self._check_what_is_measured()
+
+    def _check_what_is_measured(self) -> None:
+        """Raise if a hypothesis or segment is on what the study does not measure."""
+        if self.dataset.item_attributes is None:
+            needing = [h.metric for h in self.regression.hypotheses]
+            needing = [m for m in needing if m in set(Metric) and Metric(m).needs_attributes]
+            if Segmentation.CATEGORY in self.evaluation.segments:
+                needing.append("the segment category")
+            if needing:
+                msg = (
+                    f"{', '.join(needing)}: what the shop knows of its items is needed; name its "
+                    "file in dataset.item_attributes"
+                )
+                raise StudyError(msg)
+        measured = self.evaluation.metrics()
+        better = ", ".join(name for name, facts in measured.items() if facts.higher_is_better)
+        for hypothesis in self.regression.hypotheses:
+            facts = measured.get(hypothesis.metric)
+            if facts is None or not facts.higher_is_better:
+                wrong = "is not measured" if facts is None else "is better when it is less"
+                msg = (
+                    f"hypothesis {hypothesis.id}: {hypothesis.metric!r} {wrong}; name a metric of "
+                    f"which more is better ({better})"
+                )
+                raise StudyError(msg)
         ids = [hypothesis.id for hypothesis in self.regression.hypotheses]
         if len(set(ids)) != len(ids):
             msg = f"regression.hypotheses: ids {ids} are not distinct"

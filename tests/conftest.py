@@ -14,7 +14,6 @@ SMALL = {
     "sessions": {"test_days": 3.0, "validation_days": 2.0},
     "model": {"width": 16, "layers": 1, "heads": 2, "max_length": 20},
     "training": {"epochs": 2, "negatives": {"uniform": 64}},
-    "evaluation": {"preferences": 5},
     "experiment": {"groups": 3, "users": 600, "days": 7},
 }
 """What makes the default study one of seconds."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.backbones.attention import CausalSelfAttention
 from models.conditioning import Condition
-from models.configuration import ModelConfig
+from models.configuration import Activation, ModelConfig
 
 
 class Block(nn.Module):
@@ -21,7 +21,7 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(config.width)
         self.feed_forward = nn.Sequential(
             nn.Linear(config.width, config.expansion * config.width),
-            nn.GELU(),
+            nn.GELU() if config.activation is Activation.GELU else nn.ReLU(),
             nn.Linear(config.expansion * config.width, config.width),
             nn.Dropout(config.dropout),
         )

@@ -8,10 +8,11 @@ error comes from leaving out groups of sessions.
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from pipeline.schemas import Metric
+from pipeline.schemas import DAY_MS, Metric
 
 _GROUPS = 20
 """Of sessions, that the jackknife leaves out one after another."""
@@ -26,16 +27,24 @@ class Catalogue:
     Attributes:
         clicks_I: Clicks of each item in train.
         cold_I: Whether that is at most ``cold_item_clicks``.
+        category_I: Number of each item's category; None if the shop names none.
+        available_I: When each item became available, milliseconds UTC, nan where unknown; None if
+            the shop says of none.
     """
 
     def __init__(
         self,
         clicks_I: NDArray[np.int64],
         embedding_ID: NDArray[np.float32],
+        attributes: pl.DataFrame,
         *,
         cold_item_clicks: int,
     ) -> None:
         self.clicks_I = clicks_I
+        self.category_I = _category_numbers(attributes["category"])
+        available = attributes["available_since"]
+        everywhere_unknown = available.null_count() == len(available)
+        self.available_I = None if everywhere_unknown else available.cast(pl.Float64).to_numpy()
         self.cold_I = clicks_I <= cold_item_clicks
         known_I = np.maximum(clicks_I, 1)
         self._information_I = -np.log2(known_I / known_I.sum())
@@ -72,6 +81,49 @@ class Catalogue:
         all_pairs_S = (found_SKD.sum(axis=1) ** 2).sum(axis=1)
         cosines_S = all_pairs_S - (found_SKD**2).sum(axis=(1, 2))
         return 1 - cosines_S / (k * (k - 1))
+
+
+def category_diversity_S(category_I: NDArray[np.int64], lists_SK: Lists) -> NDArray[np.float64]:
+    """Share of the pairs of a list's items that are of two categories.
+
+    ``category_diversity``; in [0, 1], higher is more diverse; 0 for a list of one.
+    """
+    k = lists_SK.shape[1]
+    if k < 2:
+        return np.zeros(len(lists_SK))
+    # In a sorted row, an item is alike to as many before it as it is places behind its run's first.
+    sorted_SK = np.sort(category_I[lists_SK], axis=1)
+    starts_SK = np.ones_like(sorted_SK, dtype=np.bool_)
+    starts_SK[:, 1:] = sorted_SK[:, 1:] != sorted_SK[:, :-1]
+    place_K = np.arange(k)
+    first_SK = np.maximum.accumulate(np.where(starts_SK, place_K, 0), axis=1)
+    return 1 - (place_K - first_SK).sum(axis=1) / (k * (k - 1) / 2)
+
+
+def freshness_terms(
+    available_I: NDArray[np.float64], lists_SK: Lists, asked_S: NDArray[np.int64], days: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Items of each list that were available for at most so many days, and items of known age.
+
+    ``freshness`` is the ratio of their sums; in [0, 1], higher is fresher.
+
+    Args:
+        available_I: When items became available, milliseconds UTC, nan where unknown.
+        lists_SK: The items shown.
+        asked_S: When each list was asked for, milliseconds UTC.
+        days: For which an item is fresh.
+    """
+    age_SK = asked_S[:, None] - available_I[lists_SK]
+    fresh_S = (age_SK <= days * DAY_MS).sum(axis=1)
+    return fresh_S.astype(np.float64), np.isfinite(age_SK).sum(axis=1).astype(np.float64)
+
+
+def _category_numbers(category: pl.Series) -> NDArray[np.int64] | None:
+    """A number a category; an item without one has a number of its own."""
+    if category.null_count() == len(category):
+        return None
+    number = category.rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
+    return np.where(number > 0, number, -np.arange(len(number)) - 1)
 
 
 def coverage(shown_I: NDArray[np.int64]) -> float:

@@ -29,11 +29,13 @@ class Targets:
         scores: What the model says of the targets under one preference.
         k: The cutoff.
         cold_I: Whether each item of the catalogue is a cold one.
+        shop_items: The shop's own id of each item, as text.
     """
 
     scores: TargetScores
     k: int
     cold_I: NDArray[np.bool_]
+    shop_items: NDArray[np.str_]
 
     @property
     def hit(self) -> Floats:
@@ -102,7 +104,9 @@ def order_loss(targets: Targets) -> Terms:
     return targets.scores.order_loss, targets.each
 
 
-TARGET_METRICS: Mapping[Metric, Callable[[Targets], Terms]] = {
+TargetMetric = Callable[[Targets], Terms]
+
+TARGET_METRICS: Mapping[Metric, TargetMetric] = {
     Metric.RECALL: recall,
     Metric.ORDER_DENSITY: order_density,
     Metric.RECALL_ORDER_DENSITY: recall_order_density,

@@ -13,6 +13,7 @@ Mask = NDArray[np.bool_]
 
 _HISTORY_BINS = {"1": (1, 1), "2": (2, 2), "3 to 5": (3, 5), "6 or more": (6, np.inf)}
 _POPULARITY_BINS = ("tail", "middle", "head")
+_CATEGORIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,13 @@ class HeldOutTargets:
         scores: The targets; what the model says of them is not looked at.
         train_clicks_I: Clicks of each item in train.
         ts_P: When each target was clicked, milliseconds since 1970-01-01 UTC.
+        category_I: Category of each item; None where the shop says none.
     """
 
     scores: TargetScores
     train_clicks_I: NDArray[np.int64]
     ts_P: NDArray[np.int64]
+    category_I: NDArray[np.object_]
 
 
 def segments(test: HeldOutTargets, kinds: Iterable[Segmentation]) -> Iterator[tuple[str, Mask]]:
@@ -67,8 +70,21 @@ def _by_day(test: HeldOutTargets) -> Iterator[tuple[str, Mask]]:
         yield str(day), day_P == day
 
 
+def _by_category(test: HeldOutTargets) -> Iterator[tuple[str, Mask]]:
+    """By the target's category; the largest by train clicks, and all others together."""
+    written_I = np.array(["unknown" if name is None else name for name in test.category_I])
+    names, number_I = np.unique(written_I, return_inverse=True)
+    clicks = np.bincount(number_I, weights=test.train_clicks_I)
+    largest = np.argsort(-clicks, kind="stable")[:_CATEGORIES]
+    number_P = number_I[test.scores.item]
+    for number in sorted(largest):
+        yield str(names[number]), number_P == number
+    yield "other", ~np.isin(number_P, largest)
+
+
 _SEGMENTATIONS: Mapping[Segmentation, Callable[[HeldOutTargets], Iterator[tuple[str, Mask]]]] = {
     Segmentation.SESSION_LENGTH: _by_history,
     Segmentation.ITEM_POPULARITY: _by_popularity,
     Segmentation.DAY: _by_day,
+    Segmentation.CATEGORY: _by_category,
 }

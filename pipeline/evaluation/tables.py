@@ -1,25 +1,26 @@
 """The tables of offline metrics: values with their errors, and how the errors go together."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from torch import Tensor
 
-from models.network import ConditionedSessionModel
-from models.preferences import preference_grid
-from models.scoring import TargetScores, score_targets, session_lists
-from models.tokens import SessionTokens
+from models.scoring import TargetScores
+from pipeline.evaluation.declared import declared_target_metrics
+from pipeline.evaluation.held_out import HeldOutSessions
 from pipeline.evaluation.lists import (
     MEANS,
     OF_ALL_LISTS,
     Catalogue,
     Lists,
+    category_diversity_S,
+    freshness_terms,
     leaving_groups_out,
 )
-from pipeline.evaluation.metrics import TARGET_METRICS, Targets
+from pipeline.evaluation.metrics import TargetMetric, Targets
+from pipeline.evaluation.scores import PreferenceScores
 from pipeline.evaluation.segments import HeldOutTargets, segments
 from pipeline.evaluation.uncertainty import (
     SessionSums,
@@ -53,81 +54,85 @@ class _Measured:
     method: str
 
 
-@dataclass(frozen=True, slots=True)
-class HeldOutSessions:
-    """What a model is evaluated on.
-
-    Attributes:
-        tokens: The test sessions.
-        times: When each of their clicks was, milliseconds since 1970-01-01 UTC.
-        train_clicks_I: Clicks of each item in train.
-    """
-
-    tokens: SessionTokens
-    times: NDArray[np.int64]
-    train_clicks_I: NDArray[np.int64]
-
-
-def evaluate_preferences(
-    model: ConditionedSessionModel, test: HeldOutSessions, section: EvaluationSection, *, seed: int
+def tabulate(
+    scores: Sequence[PreferenceScores],
+    test: HeldOutSessions,
+    embedding_ID: NDArray[np.float32],
+    section: EvaluationSection,
+    *,
+    seed: int,
 ) -> OfflineEvaluation:
-    """Offline metrics of a model for every preference of the study's grid; ``seed`` redraws."""
-    grid_GO = preference_grid(section.preferences, model.n_objectives)
-    k = min(section.cutoff, model.n_items)
-    lists = [session_lists(model, test.tokens, preference_O, k) for preference_O in grid_GO]
+    """Offline metrics of a model from what it says under every preference.
+
+    Args:
+        scores: Of all preferences.
+        test: The sessions that were scored.
+        embedding_ID: The model's item embeddings, by which lists are diverse.
+        section: What is measured.
+        seed: Of the redrawn test sets.
+    """
     catalogue = Catalogue(
-        test.train_clicks_I,
-        model.item_embedding.weight.detach().cpu().numpy(),
-        cold_item_clicks=section.cold_item_clicks,
+        test.train_clicks_I, embedding_ID, test.items, cold_item_clicks=section.cold_item_clicks
     )
-    targets = [
-        Targets(scores, section.cutoff, catalogue.cold_I)
-        for scores in score_targets(model, test.tokens, grid_GO, ties=section.ties)
-    ]
-    ratios = _target_sums(targets) | _list_sums(lists, catalogue)
+    shop_items = test.items["item"].to_numpy().astype(np.str_)
+    targets = [Targets(one.targets, section.cutoff, catalogue.cold_I, shop_items) for one in scores]
+    declared = declared_target_metrics(section)
+    lists = [one.lists_SK for one in scores]
+    asked_S = test.times[test.tokens.offsets[scores[0].sessions + 1] - 2]
+    ratios = _target_sums(targets, declared)
+    ratios |= _list_sums(lists, catalogue, asked_S, fresh_days=section.fresh_days)
     redrawn = bootstrap_ratios(list(ratios.values()), section.bootstrap, seed=seed)
-    measured = _measured_ratios(ratios, redrawn) | _measured_exposure(lists, model.n_items)
-    tables = [_rows(ALL_TARGETS, measured, targets[0], grid_GO)]
-    for segment, part_P in segments(_held_out_targets(test, targets[0].scores), section.segments):
-        parts = [replace(one, scores=one.scores.where(part_P)) for one in targets]
-        tables.append(_rows(segment, _measured_ratios(_target_sums(parts)), parts[0], grid_GO))
+    measured = _measured_ratios(ratios, redrawn) | _measured_exposure(lists, len(embedding_ID))
+    tables = [_rows(ALL_TARGETS, measured, scores, section)]
+    for segment, part_P in segments(_held_out_targets(test, scores[0].targets), section.segments):
+        parts = [replace(one, targets=one.targets.where(part_P)) for one in scores]
+        some = [replace(one, scores=part.targets) for one, part in zip(targets, parts, strict=True)]
+        found = _measured_ratios(_target_sums(some, declared))
+        tables.append(_rows(segment, found, parts, section))
     return OfflineEvaluation(
         metrics=OFFLINE_METRICS.check(pl.concat(tables)),
-        covariance=OFFLINE_METRIC_COVARIANCE.check(_covariance_table(measured)),
+        covariance=OFFLINE_METRIC_COVARIANCE.check(_covariance_table(measured, scores, section)),
     )
 
 
 def _held_out_targets(test: HeldOutSessions, scores: TargetScores) -> HeldOutTargets:
     clicked = test.times[test.tokens.offsets[scores.session] + scores.history]
-    return HeldOutTargets(scores, test.train_clicks_I, clicked)
+    category_I = test.items["category"].to_numpy()
+    return HeldOutTargets(scores, test.train_clicks_I, clicked, category_I)
 
 
-def preference_id(number: int) -> str:
-    """The name of the grid's preference ``number``, such as ``p03``."""
-    return f"p{number:02d}"
-
-
-def _target_sums(targets: list[Targets]) -> dict[Metric, SessionSums]:
+def _target_sums(
+    targets: list[Targets], declared: Mapping[str, TargetMetric]
+) -> dict[str, SessionSums]:
     """The sums by session of the metrics of targets."""
-    sums: dict[Metric, SessionSums] = {}
-    for metric, terms in TARGET_METRICS.items():
+    sums: dict[str, SessionSums] = {}
+    for metric, terms in declared.items():
         numerators, denominators = zip(*(terms(one) for one in targets), strict=True)
         sums[metric] = SessionSums.of(numerators, denominators, targets[0].scores.session)
     return sums
 
 
-def _list_sums(lists: list[Lists], catalogue: Catalogue) -> dict[Metric, SessionSums]:
+def _list_sums(
+    lists: list[Lists], catalogue: Catalogue, asked_S: NDArray[np.int64], *, fresh_days: float
+) -> dict[str, SessionSums]:
     """The sums by session of the metrics that are means over lists."""
-    sums: dict[Metric, SessionSums] = {}
+    sums: dict[str, SessionSums] = {}
     for metric, value_S in MEANS.items():
         values_SG = np.stack([value_S(catalogue, one) for one in lists], axis=1)
-        sums[metric] = SessionSums(values_SG, np.ones_like(values_SG))
+        sums[metric.value] = SessionSums(values_SG, np.ones_like(values_SG))
+    if (category_I := catalogue.category_I) is not None:
+        values_SG = np.stack([category_diversity_S(category_I, one) for one in lists], axis=1)
+        sums[Metric.CATEGORY_DIVERSITY.value] = SessionSums(values_SG, np.ones_like(values_SG))
+    if (available_I := catalogue.available_I) is not None:
+        terms = [freshness_terms(available_I, one, asked_S, fresh_days) for one in lists]
+        fresh, known = (np.stack(column, axis=1) for column in zip(*terms, strict=True))
+        sums[Metric.FRESHNESS.value] = SessionSums(fresh, known)
     return sums
 
 
 def _measured_ratios(
-    sums: dict[Metric, SessionSums], redrawn: NDArray[np.float64] | None = None
-) -> dict[Metric, _Measured]:
+    sums: dict[str, SessionSums], redrawn: NDArray[np.float64] | None = None
+) -> dict[str, _Measured]:
     """Values and errors; with replicates of the metrics, their covariance is the bootstrap's."""
     delta = {metric: one.delta_covariance_GG() for metric, one in sums.items()}
     return {
@@ -141,13 +146,13 @@ def _measured_ratios(
     }
 
 
-def _measured_exposure(lists: list[Lists], n_items: int) -> dict[Metric, _Measured]:
+def _measured_exposure(lists: list[Lists], n_items: int) -> dict[str, _Measured]:
     """The metrics of how often each item is shown."""
-    measured: dict[Metric, _Measured] = {}
+    measured: dict[str, _Measured] = {}
     for metric, statistic in OF_ALL_LISTS.items():
         found = [leaving_groups_out(statistic, one, n_items) for one in lists]
         covariance_GG = jackknife_covariance(np.stack([without for _, without in found], axis=1))
-        measured[metric] = _Measured(
+        measured[metric.value] = _Measured(
             value_G=np.array([value for value, _ in found]),
             standard_error_G=np.sqrt(np.diag(covariance_GG)),
             covariance_GG=covariance_GG,
@@ -157,45 +162,46 @@ def _measured_exposure(lists: list[Lists], n_items: int) -> dict[Metric, _Measur
 
 
 def _rows(
-    segment: str, measured: dict[Metric, _Measured], targets: Targets, grid_GO: Tensor
+    segment: str,
+    measured: Mapping[str, _Measured],
+    scores: Sequence[PreferenceScores],
+    section: EvaluationSection,
 ) -> pl.DataFrame:
-    """One row a preference and metric, in the order of the grid and of :class:`Metric`."""
-    n_targets, n_sessions = len(targets.scores.rank), len(np.unique(targets.scores.session))
+    """One row a preference and metric, in the order of the grid and of the study's metrics."""
+    session = scores[0].targets.session
+    sizes = {"n_targets": len(session), "n_sessions": len(np.unique(session))}
     rows = [
         {
-            "preference_id": preference_id(number),
-            "preference": [round(weight, 6) for weight in preference],
-            "metric": metric.value,
-            "cutoff": targets.k if metric.has_cutoff else None,
+            "preference_id": one.preference_id,
+            "preference": one.preference,
+            "metric": metric,
+            "cutoff": facts.cutoff,
             "segment": segment,
             "value": measured[metric].value_G[number],
             "standard_error": measured[metric].standard_error_G[number],
-            "n_targets": n_targets,
-            "n_sessions": n_sessions,
-            "higher_is_better": metric.higher_is_better,
+            **sizes,
+            "higher_is_better": facts.higher_is_better,
         }
-        for number, preference in enumerate(grid_GO.tolist())
-        for metric in Metric
+        for number, one in enumerate(scores)
+        for metric, facts in section.metrics().items()
         if metric in measured
     ]
     table = pl.DataFrame(rows, schema=OFFLINE_METRICS.schema)
     return table.with_columns(pl.col("value", "standard_error").fill_nan(None))
 
 
-def _covariance_table(measured: dict[Metric, _Measured]) -> pl.DataFrame:
+def _covariance_table(
+    measured: Mapping[str, _Measured],
+    scores: Sequence[PreferenceScores],
+    section: EvaluationSection,
+) -> pl.DataFrame:
     """One row a metric and pair of preferences, both orders."""
-
-    def rows() -> Iterator[tuple[str, str, str, float, str]]:
-        for metric in Metric:
-            one = measured[metric]
-            for (row, column), covariance in np.ndenumerate(one.covariance_GG):
-                yield (
-                    metric.value,
-                    preference_id(row),
-                    preference_id(column),
-                    covariance,
-                    one.method,
-                )
-
-    table = pl.DataFrame(list(rows()), schema=OFFLINE_METRIC_COVARIANCE.schema, orient="row")
+    names = [one.preference_id for one in scores]
+    rows = [
+        (metric, names[row], names[column], covariance, measured[metric].method)
+        for metric in section.metrics()
+        if metric in measured
+        for (row, column), covariance in np.ndenumerate(measured[metric].covariance_GG)
+    ]
+    table = pl.DataFrame(rows, schema=OFFLINE_METRIC_COVARIANCE.schema, orient="row")
     return table.with_columns(pl.col("covariance").fill_nan(None))

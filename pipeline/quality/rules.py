@@ -1,85 +1,8 @@
-"""What must hold for an artifact, as plain data; naming a rule does not import Great Expectations."""
+"""What must hold for an artifact; naming a rule does not import Great Expectations."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
-from pipeline.schemas import EARLIEST_TS, LATEST_TS, EventKind, Kpi, Metric, Split
+from pipeline.quality.rule import Rule, never, not_empty, one_of, unique
+from pipeline.schemas import EARLIEST_TS, LATEST_TS, SHARES, EventKind, Kpi, Split
 from pipeline.sessions.raw import DELIBERATE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One expectation.
-
-    Attributes:
-        name: Of the check, as the UI shows it.
-        description: What holds, in words.
-        table: The table it is about.
-        expectation: Class of ``great_expectations.expectations``.
-        arguments: Of that class.
-        blocking: Whether an artifact that breaks the rule is refused.
-    """
-
-    name: str
-    description: str
-    table: str
-    expectation: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    blocking: bool = True
-
-
-def never(  # noqa: PLR0913 - a rule's fields
-    name: str,
-    description: str,
-    table: str,
-    where: str,
-    *,
-    source: str = "{batch}",
-    blocking: bool = True,
-) -> Rule:
-    """A rule that no row of ``source`` may satisfy ``where``; both are code, never input.
-
-    A row of which a null leaves that unknown breaks the rule, too.
-    """
-    return Rule(
-        name=name,
-        description=description,
-        table=table,
-        expectation="UnexpectedRowsExpectation",
-        arguments={"unexpected_rows_query": f"SELECT * FROM {source} WHERE ({where}) IS NOT FALSE"},  # noqa: S608
-        blocking=blocking,
-    )
-
-
-def _not_empty(table: str) -> Rule:
-    return Rule(
-        name=f"{table}_not_empty",
-        description=f"{table} holds rows",
-        table=table,
-        expectation="ExpectTableRowCountToBeBetween",
-        arguments={"min_value": 1},
-    )
-
-
-def _one_of(name: str, table: str, column: str, values: list[str]) -> Rule:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return never(
-        name, f"{column} is one of {', '.join(values)}", table, f"{column} NOT IN ({listed})"
-    )
-
-
-def _unique(name: str, table: str, columns: list[str]) -> Rule:
-    key = ", ".join(f'"{column}"' for column in columns)
-    lacking = " OR ".join(f'"{column}" IS NULL' for column in columns)
-    return never(
-        name,
-        f"every row has its own {', '.join(columns)}",
-        table,
-        f"copies > 1 OR {lacking}",
-        source=f"(SELECT {key}, count(*) AS copies FROM {{batch}} GROUP BY {key})",  # noqa: S608
-    )
-
 
 _WITH_NEIGHBOURS = (
     "(SELECT *, lag(session) OVER () AS before, lag(ts) OVER () AS ts_before, "
@@ -87,11 +10,12 @@ _WITH_NEIGHBOURS = (
 )
 """The rows in the order of the file, each with the one before it and the one behind it."""
 
+_SHARES = ", ".join(f"'{metric.value}'" for metric in SHARES)
 _DELIBERATE = ", ".join(f"'{reason.value}'" for reason in sorted(DELIBERATE))
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "events": (
-        _not_empty("events"),
+        not_empty("events"),
         never(
             "event_fields_present",
             "every event has session, time, item and kind",
@@ -99,7 +23,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "session IS NULL OR session::VARCHAR = '' OR ts IS NULL OR item IS NULL "
             "OR item::VARCHAR = '' OR kind IS NULL",
         ),
-        _one_of("event_kinds_known", "events", "kind", [kind.value for kind in EventKind]),
+        one_of("event_kinds_known", "events", "kind", [kind.value for kind in EventKind]),
         Rule(
             name="event_times_in_range",
             description="times lie between 2000 and 2100",
@@ -171,8 +95,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "sessions": (
-        _unique("sessions_unique_to_a_split", "sessions", ["session"]),
-        _one_of("splits_known", "sessions", "split", [split.value for split in Split]),
+        unique("sessions_unique_to_a_split", "sessions", ["session"]),
+        one_of("splits_known", "sessions", "split", [split.value for split in Split]),
         never(
             "sessions_have_two_clicks",
             "every session has at least two clicks",
@@ -197,7 +121,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "min(first_ts) FILTER (split = 'test') AS test_start, "
             "count(*) - count(first_ts + last_ts) AS untimed FROM {batch})",
         ),
-        _unique("items_unique", "items", ["item"]),
+        unique("items_unique", "items", ["item"]),
         never(
             "item_index_complete",
             "items are numbered 0, 1, 2, … without a gap",
@@ -216,14 +140,22 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "offline_metrics": (
-        _not_empty("offline_metrics"),
-        _unique("one_row_a_metric", "offline_metrics", ["preference_id", "metric", "segment"]),
-        _one_of("metrics_known", "offline_metrics", "metric", [metric.value for metric in Metric]),
+        not_empty("offline_metrics"),
+        unique("one_row_a_metric", "offline_metrics", ["preference_id", "metric", "segment"]),
+        never(
+            "every_preference_has_every_metric",
+            "all preferences have the same metrics on every segment",
+            "offline_metrics",
+            "fewest < most",
+            source="(SELECT segment, min(n) AS fewest, max(n) AS most FROM (SELECT segment, "
+            "preference_id, count(DISTINCT metric) AS n FROM {batch} "
+            "GROUP BY segment, preference_id) GROUP BY segment)",
+        ),
         never(
             "shares_between_0_and_1",
             "metrics that are shares lie between 0 and 1",
             "offline_metrics",
-            "cutoff IS NOT NULL AND metric NOT IN ('novelty', 'intra_list_diversity') "
+            f"split_part(metric, '@', 1) IN ({_SHARES}) "
             "AND value IS NOT NULL AND (value < 0 OR value > 1)",
         ),
         never(
@@ -249,8 +181,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "experiment_log": (
-        _not_empty("exposures"),
-        _unique("exposures_unique", "exposures", ["exposure"]),
+        not_empty("exposures"),
+        unique("exposures_unique", "exposures", ["exposure"]),
         never(
             "orders_follow_clicks",
             "an ordered exposure was clicked and sold units, any other sold none",
@@ -273,9 +205,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "group_kpis": (
-        _not_empty("group_kpis"),
-        _unique("one_row_a_kpi", "group_kpis", ["group", "kpi"]),
-        _one_of("kpis_known", "group_kpis", "kpi", [kpi.value for kpi in Kpi]),
+        not_empty("group_kpis"),
+        unique("one_row_a_kpi", "group_kpis", ["group", "kpi"]),
+        one_of("kpis_known", "group_kpis", "kpi", [kpi.value for kpi in Kpi]),
         never(
             "successes_within_trials",
             "no yes-or-no KPI has more successes than trials",

@@ -18,7 +18,8 @@ from duckdb_engine import ConnectionWrapper
 from sqlalchemy.exc import SAWarning
 
 from pipeline.errors import QualityError
-from pipeline.quality.rules import RULES, Rule
+from pipeline.quality.rule import Rule
+from pipeline.quality.rules import RULES
 
 _MEMORY = "3GB"
 """Beyond it DuckDB works on disk."""

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.schemas import Contract
+from pipeline.contract import Contract
 
 ROWS_A_GROUP = 1 << 18
 

@@ -117,6 +117,27 @@ def test_wrong_override_fails_naming_the_key(overrides, words):
     assert words in failure_of(result).error_display_string
 
 
+def test_one_preference_can_be_scored_alone(project):
+    materialize([*UPSTREAM, "preference_scores/p03"])
+
+    scores = project / STUDY / "preference_scores"
+    assert [folder.name for folder in scores.iterdir()] == ["p03"]
+    result = materialize(["offline_metrics"], raise_on_error=False)
+    assert "preference_scores/p00 is missing" in failure_of(result).error_display_string
+
+
+@pytest.mark.usefixtures("project")
+def test_a_grid_that_is_not_the_graphs_is_refused():
+    result = materialize(
+        ["preference_scores/p03"],
+        overrides={"evaluation.preferences": 5},
+        raise_on_error=False,
+    )
+
+    words = failure_of(result).error_display_string
+    assert "evaluation.preferences makes 5 preferences, but the graph was loaded with 11" in words
+
+
 def test_run_config_overrides_the_study(project):
     materialize(UPSTREAM, overrides={"training.epochs": 1})
 

@@ -7,12 +7,14 @@ import dagster as dg
 from assets.definitions import defs, retrain_weekly
 from pipeline.quality.rules import RULES
 
+SCORES = {f"preference_scores/p{number:02d}" for number in range(11)}
 CHAIN = {
     "raw_events": set(),
     "events": {"raw_events"},
     "sessions": {"events"},
     "conditioned_model": {"sessions"},
-    "offline_metrics": {"conditioned_model", "sessions"},
+    **{score: {"conditioned_model", "sessions"} for score in SCORES},
+    "offline_metrics": SCORES,
     "pareto_front": {"offline_metrics"},
     "traffic_plan": {"pareto_front"},
     "experiment_log_files": {"traffic_plan", "conditioned_model"},
@@ -44,12 +46,13 @@ def test_every_asset_says_what_it_holds():
     assert undescribed == []
 
 
-def test_every_rule_is_an_asset_check():
+def test_every_rule_is_an_asset_check_and_so_is_the_sample_ratio():
     graph = defs.resolve_asset_graph()
 
     found = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
 
-    assert found == {(asset, rule.name) for asset, rules in RULES.items() for rule in rules}
+    rules = {(asset, rule.name) for asset, rules in RULES.items() for rule in rules}
+    assert found == rules | {("regression_estimates", "sample_ratio")}
 
 
 def test_no_asset_is_partitioned():

@@ -10,6 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from models.configuration import (
+    Activation,
     ClickLoss,
     Conditioning,
     HypervolumeOf,
@@ -55,6 +56,7 @@ OTHER_MODEL = {
     "layers": (2, {}),
     "heads": (2, {}),
     "expansion": (3, {}),
+    "activation": (Activation.RELU, {}),
     "dropout": (0.3, {}),
     "max_length": (4, {}),
     "positions": (Positions.END, {}),

@@ -364,7 +364,7 @@ def test_a_module_that_fails_is_refused_with_its_reason(own_module):
 
 
 def test_revenue_without_values_is_refused():
-    with pytest.raises(ModelError, match=r"revenue needs .* dataset\.item_values"):
+    with pytest.raises(ModelError, match=r"revenue needs .* dataset\.item_attributes"):
         objectives("click", "revenue", values=None)
 
 

@@ -90,10 +90,10 @@ def test_revenue_takes_the_values_of_the_file_the_study_names(study, paths):
     rows = "".join(f"{item},{item % 3}\n" for item in range(100, 100 + N_ITEMS))
     (paths.root / "values.csv").write_text(f"item,value\n{rows}")
 
-    with pytest.raises(ModelError, match=r"dataset\.item_values"):
+    with pytest.raises(ModelError, match=r"dataset\.item_attributes"):
         fit_study(study, paths)
     trained = fit_study(
-        replace(study, dataset=replace(study.dataset, item_values="values.csv")), paths
+        replace(study, dataset=replace(study.dataset, item_attributes="values.csv")), paths
     )
 
     losses = [point.loss for point in trained.curves if point.objective == "revenue"]

@@ -54,7 +54,11 @@ METRICS = [
     metric("click_loss", value=7.5),
     metric("novelty", value=9.5),
     metric("recall", segment="session_length=1", n_targets=40),
-    metric("recall", "p01", preference=[1.0, 0.0]),
+    *(
+        metric(name, "p01", preference=[1.0, 0.0])
+        for name in ("recall", "order_density", "mrr", "click_loss", "novelty")
+    ),
+    metric("recall", "p01", preference=[1.0, 0.0], segment="session_length=1", n_targets=40),
 ]
 CTR, CVR, SALE_RATE, UNITS = KPIS = [
     kpi("ctr"),
@@ -101,7 +105,11 @@ BAD = [
         [metric(segment="day=2025-01-01"), metric("mrr", segment="day=2025-01-01", n_targets=3)],
         {"every_preference_saw_the_same_test_set": 1},
     ),
-    ("offline_metrics", [metric("hit_rate")], {"metrics_known": 1}),
+    (
+        "offline_metrics",
+        [metric(), metric("mine"), metric(preference_id="p01")],
+        {"every_preference_has_every_metric": 1},
+    ),
     (
         "offline_metrics",
         [metric("recall", f"p{n}", value=value) for n, value in enumerate([1.01, -0.01, NAN])],
@@ -151,7 +159,6 @@ NO_FIELD = {
     "items": ["items_unique", "item_index_complete"],
     "offline_metrics": [
         "one_row_a_metric",
-        "metrics_known",
         "losses_not_negative",
         "preferences_on_the_simplex",
         "every_preference_saw_the_same_test_set",

@@ -10,7 +10,8 @@ import pytest
 from pipeline.errors import QualityError
 from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.quality.rules import RULES, never
+from pipeline.quality.rule import never
+from pipeline.quality.rules import RULES
 from pipeline.quality.runner import Outcome, check_experiment_log, check_tables, enforce
 from pipeline.schemas import EXPOSURES, REJECTED
 

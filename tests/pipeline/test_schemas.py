@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import schemas
+from pipeline.contract import ID, Contract
 from pipeline.errors import DataError
-from pipeline.schemas import EVENTS, ID, KIND, Contract
+from pipeline.schemas import EVENTS, KIND
 
 CONTRACTS = [value for value in vars(schemas).values() if isinstance(value, Contract)]
 TAGS = Contract(name="tags", row="one tag", columns={"id": ID})

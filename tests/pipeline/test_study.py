@@ -233,7 +233,6 @@ def test_a_wrong_element_of_a_list_is_named_by_its_place(values, key, value, pla
     ("field", "value", "words"),
     [
         ("id", "H 1", "match pattern"),
-        ("metric", "precision", "'recall', 'order_density'"),
         ("kpi", "revenue", "'ctr', 'cvr', 'sale_rate' or 'units_per_exposure'"),
         ("direction", "up", "'positive' or 'negative'"),
     ],
@@ -300,10 +299,66 @@ def test_the_simulated_shop_needs_its_own_sessions(values):
     assert "use source: replay" in message
 
 
-@pytest.mark.parametrize("metric", ["click_loss", "order_loss"])
-def test_a_loss_is_no_predictor(values, metric):
+def on_metric(values, metric):
     hypothesis = {"id": "H1", "metric": metric, "kpi": "ctr", "direction": "positive"}
+    return _set(values, "regression.hypotheses", [hypothesis])
 
-    assert "name a metric of which more is better" in _message(
-        _set(values, "regression.hypotheses", [hypothesis])
-    )
+
+@pytest.mark.parametrize("metric", ["click_loss", "exposure_gini", "worse"])
+def test_a_metric_of_which_less_is_better_is_no_predictor(values, metric):
+    own = {"name": "worse", "function": "mine:worse", "higher_is_better": False}
+    _set(values, "evaluation.own_metrics", [own])
+
+    message = _message(on_metric(values, metric))
+
+    assert f"hypothesis H1: {metric!r} is better when it is less" in message
+    assert "name a metric of which more is better (recall, order_density," in message
+
+
+@pytest.mark.parametrize("metric", ["precision", "recall@7", "novelty@5", "click_loss@5", "mine"])
+def test_a_metric_that_is_not_measured_is_no_predictor(values, metric):
+    _set(values, "evaluation.further_cutoffs", [5])
+
+    assert f"{metric!r} is not measured; name a metric" in _message(on_metric(values, metric))
+
+
+@pytest.mark.parametrize("metric", ["recall@5", "novelty", "mine"])
+def test_further_cutoffs_and_metrics_of_ones_own_are_predictors(values, metric):
+    _set(values, "evaluation.further_cutoffs", [5])
+    _set(values, "evaluation.own_metrics", [{"name": "mine", "function": "mine:metric"}])
+
+    study = parse_study(on_metric(values, metric))
+
+    assert study.regression.hypotheses[0].metric == metric
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("further_cutoffs", [5, 5], "name a cutoff twice"),
+        ("further_cutoffs", [20], "name a cutoff twice"),
+        ("own_metrics", [{"name": "recall", "function": "a:b"}], "['recall'] are taken"),
+        ("own_metrics", [{"name": "x", "function": "a:b"}] * 2, "['x'] are taken"),
+    ],
+)
+def test_what_is_measured_has_one_name(values, key, value, words):
+    assert words in _message(_set(values, f"evaluation.{key}", value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("evaluation.segments", ["category"], "the segment category: "),
+        (
+            "regression.hypotheses",
+            [{"id": "H1", "metric": "freshness", "kpi": "ctr", "direction": "positive"}],
+            "freshness: ",
+        ),
+    ],
+)
+def test_what_needs_attributes_of_items_needs_their_file(values, key, value, words):
+    message = _message(_set(values, key, value))
+
+    assert words in message
+    assert "dataset.item_attributes" in message
+    assert parse_study(_set(values, "dataset.item_attributes", "items.csv"))

@@ -3,14 +3,32 @@
 from math import log2, sqrt
 
 import numpy as np
+import polars as pl
 import pytest
 
-from pipeline.evaluation.lists import Catalogue, coverage, gini, leaving_groups_out
+from pipeline.evaluation.lists import (
+    Catalogue,
+    category_diversity_S,
+    coverage,
+    freshness_terms,
+    gini,
+    leaving_groups_out,
+)
 
 # four items with 8, 4, 4 and 0 clicks in train; the embeddings of 0 and 1 point the same way
 CLICKS = np.array([8, 4, 4, 0])
 EMBEDDING = np.array([[1, 0], [3, 0], [0, 2], [0, 0]], dtype=np.float32)
-CATALOGUE = Catalogue(CLICKS, EMBEDDING, cold_item_clicks=4)
+HOUR = 3_600_000
+
+
+def attributes(n, category=None, available=None):
+    known = {"category": category or [None] * n, "available_since": available or [None] * n}
+    return pl.DataFrame(
+        known, schema={"category": pl.String, "available_since": pl.Int64}, strict=False
+    )
+
+
+CATALOGUE = Catalogue(CLICKS, EMBEDDING, attributes(4), cold_item_clicks=4)
 
 
 def test_cold_items_have_few_clicks():
@@ -51,9 +69,48 @@ def test_diversity_is_the_mean_distance_of_the_pairs(shown, diversity):
 
 
 def test_opposite_embeddings_are_as_far_apart_as_can_be():
-    catalogue = Catalogue(np.ones(2), np.array([[1.0, 1], [-2, -2]]), cold_item_clicks=0)
+    embedding = np.array([[1.0, 1], [-2, -2]])
+    catalogue = Catalogue(np.ones(2), embedding, attributes(2), cold_item_clicks=0)
 
     assert catalogue.diversity_S(np.array([[0, 1]])) == pytest.approx([2])
+
+
+@pytest.mark.parametrize(
+    ("shown", "diversity"),
+    [
+        ([0, 1, 2], 1 / 3 + 1 / 3),  # a, a, b: two of three pairs differ
+        ([0, 2, 1], 1 / 3 + 1 / 3),
+        ([0, 1], 0),
+        ([0, 3], 1),
+        ([3, 4], 1),  # items without a category are alike to none
+        ([0, 1, 2, 5], 4 / 6),  # two a and two b
+        ([2], 0),
+    ],
+)
+def test_category_diversity_is_the_share_of_pairs_that_differ(shown, diversity):
+    known = attributes(6, category=["a", "a", "b", None, None, "b"])
+    catalogue = Catalogue(np.ones(6), np.ones((6, 1)), known, cold_item_clicks=0)
+
+    assert category_diversity_S(catalogue.category_I, np.array([shown])) == pytest.approx(
+        [diversity]
+    )
+
+
+def test_freshness_counts_items_of_known_age_alone():
+    available = attributes(4, available=[0, 20 * HOUR, None, 50 * HOUR])
+    catalogue = Catalogue(np.ones(4), np.ones((4, 1)), available, cold_item_clicks=0)
+    lists, asked = np.array([[0, 1, 2], [0, 1, 3]]), np.array([24, 48]) * HOUR
+
+    fresh, known = freshness_terms(catalogue.available_I, lists, asked, days=1)
+
+    # after a day item 0 is fresh still; what will become available is fresh, too
+    assert fresh.tolist() == [2, 1]
+    assert known.tolist() == [2, 3]
+
+
+def test_what_the_shop_does_not_say_is_none():
+    assert CATALOGUE.category_I is None
+    assert CATALOGUE.available_I is None
 
 
 def test_coverage_is_the_share_of_items_shown_at_all():

@@ -13,6 +13,7 @@ from pipeline.evaluation.metrics import TARGET_METRICS, Targets, click_loss
 from pipeline.schemas import Metric
 
 NOT_COLD = np.zeros(10, dtype=np.bool_)
+SHOP_ITEMS = np.arange(10).astype(str)
 
 
 def target_scores(targets, click_loss=None, order_loss=None, history=None, item=None):
@@ -39,7 +40,7 @@ FIELDS = ("session", "history", "item", "ordered", "rank", "click_loss", "order_
 
 def value(metric, scores, cutoff, cold=NOT_COLD):
     """Σ numerator / Σ denominator; nan where the denominator is 0."""
-    numerator, denominator = TARGET_METRICS[metric](Targets(scores, cutoff, cold))
+    numerator, denominator = TARGET_METRICS[metric](Targets(scores, cutoff, cold, SHOP_ITEMS))
     return numerator.sum() / denominator.sum() if denominator.sum() else np.nan
 
 
@@ -154,4 +155,4 @@ def test_the_click_loss_of_targets_scored_without_it_is_refused():
     scores = replace(target_scores(EIGHT_TARGETS), click_loss=None)
 
     with pytest.raises(ValueError, match="scored without their click loss"):
-        click_loss(Targets(scores, 3, NOT_COLD))
+        click_loss(Targets(scores, 3, NOT_COLD, SHOP_ITEMS))

@@ -10,7 +10,7 @@ from pipeline.schemas import Segmentation
 DAY = 86_400_000
 
 
-def held_out(history=None, item=None, ts=None, train_clicks=(1, 1, 1)):
+def held_out(history=None, item=None, ts=None, train_clicks=(1, 1, 1), category=None):
     n = max(len(one) for one in (history or [], item or [], ts or []))
     zeros = np.zeros(n, dtype=np.int64)
     scores = TargetScores(
@@ -22,7 +22,9 @@ def held_out(history=None, item=None, ts=None, train_clicks=(1, 1, 1)):
         click_loss=None,
         order_loss=zeros / 1,
     )
-    return HeldOutTargets(scores, np.array(train_clicks), zeros if ts is None else np.array(ts))
+    category_I = np.array(category or [None] * len(train_clicks), dtype=np.object_)
+    ts_P = zeros if ts is None else np.array(ts)
+    return HeldOutTargets(scores, np.array(train_clicks), ts_P, category_I)
 
 
 def names_and_targets(test, kind):
@@ -77,3 +79,22 @@ def test_empty_segments_are_left_out_and_kinds_may_be_several():
 
     assert found == ["day=1970-01-01", "session_length=2"]
     assert list(segments(test, [])) == []
+
+
+def test_the_largest_categories_are_segments_and_the_rest_is_one():
+    # category k has one item with k clicks, c00 two with none
+    names = [f"c{number:02d}" for number in range(12)]
+    test = held_out(item=[0, 1, 2, 11, 12], train_clicks=[*range(12), 0], category=[*names, "c00"])
+
+    found = names_and_targets(test, Segmentation.CATEGORY)
+
+    assert found == {"category=c02": [2], "category=c11": [3], "category=other": [0, 1, 4]}
+
+
+def test_items_without_a_category_are_together():
+    test = held_out(item=[0, 1, 2], train_clicks=[1, 1, 1], category=["a", None, None])
+
+    assert names_and_targets(test, Segmentation.CATEGORY) == {
+        "category=a": [0],
+        "category=unknown": [1, 2],
+    }

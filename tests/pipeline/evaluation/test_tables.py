@@ -16,8 +16,10 @@ from models.configuration import ModelConfig
 from models.network import build_model
 from models.ranking import TieRule
 from models.tokens import SessionTokens
-from pipeline.evaluation.tables import HeldOutSessions, evaluate_preferences, preference_id
-from pipeline.schemas import Metric, Segmentation
+from pipeline.evaluation.held_out import HeldOutSessions
+from pipeline.evaluation.scores import score_preferences
+from pipeline.evaluation.tables import tabulate
+from pipeline.schemas import ITEM_ATTRIBUTES, Metric, Segmentation
 from pipeline.study import EvaluationSection
 
 # targets: 0, 0 and 1 (ordered) of the first session, 1 of the second
@@ -51,11 +53,19 @@ def planted_model():
 DAY = 86_400_000
 
 
-def evaluate(model, tokens=TOKENS, section=SECTION, seed=0):
+def items_of(n, **attributes):
+    nothing = dict.fromkeys(ITEM_ATTRIBUTES.columns, [None] * n)
+    names = {"index": range(n), "item": [f"item-{number}" for number in range(n)]}
+    return pl.DataFrame(nothing | names | attributes, schema=ITEM_ATTRIBUTES.schema)
+
+
+def evaluate(model, tokens=TOKENS, section=SECTION, seed=0, **attributes):
     """Items have 1, 2, 3 … clicks in train; every session begins at midnight, a click an hour."""
     place = np.concatenate([np.arange(length) for length in tokens.lengths])
-    test = HeldOutSessions(tokens, place * DAY // 24, np.arange(model.n_items) + 1)
-    return evaluate_preferences(model, test, section, seed=seed)
+    items = items_of(model.n_items, **attributes)
+    test = HeldOutSessions(tokens, place * DAY // 24, np.arange(model.n_items) + 1, items)
+    scores = score_preferences(model, test, section)
+    return tabulate(scores, test, model.item_embedding.weight.detach().numpy(), section, seed=seed)
 
 
 def values_of(table, metric, segment="all"):
@@ -67,7 +77,8 @@ def values_of(table, metric, segment="all"):
 def test_every_preference_of_the_grid_has_every_metric(planted_model):
     table = evaluate(planted_model).metrics
 
-    keys = [(number, metric.value) for number in ("p00", "p01", "p02") for metric in Metric]
+    known = [metric.value for metric in Metric if not metric.needs_attributes]
+    keys = [(number, metric) for number in ("p00", "p01", "p02") for metric in known]
     assert table.select("preference_id", "metric").rows() == keys
     preferences = table.filter(pl.col("metric") == "mrr")["preference"].to_list()
     assert preferences == [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]
@@ -107,6 +118,36 @@ def test_metrics_of_planted_lists(planted_model):
         [1.5 / 3, 0.5 / 3, 0.5 / 3]
     )
     assert values_of(table, Metric.NOVELTY) == pytest.approx([log2(6 / 2), log2(6), log2(6)])
+
+
+def test_what_the_shop_says_of_its_items_is_measured(planted_model):
+    # the lists are asked for at 2 o'clock (two clicks before the last) and at midnight of day 0
+    hours = DAY // 24
+    section = replace(
+        SECTION,
+        cutoff=2,
+        fresh_days=1 / 24,
+        segments=(Segmentation.CATEGORY,),
+        further_cutoffs=(1,),
+    )
+    found = evaluate(
+        planted_model,
+        section=section,
+        category=["shoes", "hats", "shoes"],
+        available_since=[2 * hours, 0, None],
+    )
+
+    # the lists are 1 and 0 under p00, 0 and 1 under p01 (which tie), 0 and 1 under p02
+    assert values_of(found.metrics, Metric.CATEGORY_DIVERSITY) == [1, 1, 1]
+    # item 0 is new to both sessions, item 1 was new two hours before the first one's list
+    assert values_of(found.metrics, Metric.FRESHNESS) == pytest.approx([3 / 4] * 3)
+    names = found.metrics["segment"].unique(maintain_order=True).to_list()
+    assert names == ["all", "category=hats", "category=shoes"]
+    # item 1 comes second under p01, and under p02 it ties with item 2 for the second place
+    assert values_of(found.metrics, Metric.RECALL, "category=hats") == [1, 1, 0]
+    at_one = found.metrics.filter(metric="recall@1", segment="category=hats")
+    assert at_one["value"].to_list() == [1, 0, 0]
+    assert at_one["cutoff"].to_list() == [1, 1, 1]
 
 
 def test_a_cutoff_above_the_catalogue_shows_all_of_it(planted_model):
@@ -155,7 +196,8 @@ def test_covariances_are_symmetric_and_agree_with_the_errors():
         ),
         on=["metric", "preference_id", "other_preference_id"],
     )  # fmt: skip
-    assert table.height == len(Metric) * 3 * 3
+    known = [metric for metric in Metric if not metric.needs_attributes]
+    assert table.height == len(known) * 3 * 3
     assert (pairs["covariance"] == pairs["covariance_right"]).all()
     own = table.filter(pl.col("preference_id") == pl.col("other_preference_id")).join(
         errors, on=["metric", "preference_id"]
@@ -193,8 +235,8 @@ def tokens_rest(tokens):
 
 
 def test_segments_are_parts_of_the_targets(planted_model):
-    section = replace(SECTION, segments=tuple(Segmentation))
-    table = evaluate(planted_model, section=section).metrics
+    kinds = (Segmentation.SESSION_LENGTH, Segmentation.ITEM_POPULARITY, Segmentation.DAY)
+    table = evaluate(planted_model, section=replace(SECTION, segments=kinds)).metrics
 
     # 1 + 2 + 3 clicks in train: items 0 and 1 end in the first half, item 2 has the second
     names = ["session_length=1", "session_length=2", "session_length=3 to 5"]
@@ -244,10 +286,3 @@ def test_order_of_the_sessions_does_not_matter():
     there = evaluate(model, SessionTokens.of(sessions[::-1]))
 
     assert_frame_equal(here.metrics, there.metrics, rel_tol=1e-6)
-
-
-def test_preference_ids_sort_like_their_numbers():
-    names = [preference_id(number) for number in range(100)]
-
-    assert names[:2] == ["p00", "p01"]
-    assert sorted(names) == names

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.contract import Contract
 from pipeline.errors import DataError
-from pipeline.schemas import EVENTS, REJECTED, Contract
+from pipeline.schemas import EVENTS, REJECTED
 from pipeline.sessions import tables
 from pipeline.sessions.tables import ROWS_A_GROUP, TableWriter
 

@@ -1,0 +1,150 @@
+"""Scores and offline metrics for every preference, and the front they span."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from assets.adapting import check_results, check_specs, user_errors
+from assets.data import sessions
+from assets.model import conditioned_model
+from assets.resources import StudyResource
+from pipeline.errors import ParetoscopeError, StudyError
+from pipeline.evaluation.front import REFERENCE_POINT, moved
+from pipeline.evaluation.front import pareto_front as place_in_metric_space
+from pipeline.evaluation.held_out import HeldOutSessions
+from pipeline.evaluation.scores import SCORES, preference_ids, read_scores, score_study
+from pipeline.evaluation.tables import tabulate
+from pipeline.quality.runner import check_tables, enforce
+from pipeline.recommend import Recommender
+from pipeline.reporting.figures import as_markdown, front_picture
+from pipeline.storage import find_root, publish_folder, read_table, write_json
+from pipeline.study import PARAMS_FILE, Study, load_study
+
+
+def _ids_at_load() -> list[str]:
+    """The preferences of ``params.yaml`` when the definitions are loaded: an asset each."""
+    try:
+        study = load_study(find_root() / PARAMS_FILE)
+    except ParetoscopeError:
+        return ["p00"]  # a code location without its study shows what is wrong when it runs
+    return preference_ids(study)
+
+
+_IDS = _ids_at_load()
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            [SCORES, name],
+            deps=[conditioned_model, sessions],
+            group_name=SCORES,
+            kinds={"pytorch"},
+            description="What the model says of every test session under this preference.",
+        )
+        for name in _IDS
+    ],
+    can_subset=True,
+)
+def preference_scores(
+    context: dg.AssetExecutionContext, study: StudyResource
+) -> Iterator[dg.MaterializeResult]:
+    """Ranks, losses and lists under the selected preferences, in one pass over the items."""
+    with user_errors(context):
+        parameters, paths = study.load()
+        _refuse_another_grid(parameters)
+        selected = sorted(key.path[-1] for key in context.selected_asset_keys)
+        targets = score_study(parameters, paths, selected)
+    for name in selected:
+        yield dg.MaterializeResult(asset_key=[SCORES, name], metadata={"test targets": targets})
+
+
+def _refuse_another_grid(study: Study) -> None:
+    """Raise if the run's study has other preferences than the assets were made for."""
+    if (wanted := preference_ids(study)) != _IDS:
+        msg = (
+            f"evaluation.preferences makes {len(wanted)} preferences, but the graph was loaded with "
+            f"{len(_IDS)}; set it in {PARAMS_FILE} and reload the definitions instead of overriding "
+            "it for one run"
+        )
+        raise StudyError(msg)
+
+
+@dg.asset(
+    deps=[dg.AssetKey([SCORES, name]) for name in _IDS],
+    group_name="evaluation",
+    kinds={"polars"},
+    check_specs=check_specs("offline_metrics"),
+)
+def offline_metrics(
+    context: dg.AssetExecutionContext, study: StudyResource
+) -> dg.MaterializeResult:
+    """One row a preference and metric: value, standard error over sessions, and n."""
+    with user_errors(context):
+        parameters, paths = study.load()
+        checkpoint = paths.require("conditioned_model")
+        recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
+        evaluation = tabulate(
+            read_scores(parameters, paths),
+            HeldOutSessions.open(parameters, paths),
+            recommender.model.item_embedding.weight.detach().numpy(),
+            parameters.evaluation,
+            seed=parameters.study.seed,
+        )
+        table = evaluation.metrics
+        with publish_folder(paths.artifact("offline_metrics")) as folder:
+            file = folder / "offline_metrics.parquet"
+            table.write_parquet(file)
+            evaluation.covariance.write_parquet(folder / "offline_metric_covariance.parquet")
+            outcomes = enforce(check_tables("offline_metrics", {"offline_metrics": file}))
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": table.height, "test targets": table["n_targets"].item(0)},
+        check_results=check_results(outcomes),
+    )
+
+
+@dg.asset(deps=[offline_metrics], group_name="evaluation", kinds={"polars"})
+def pareto_front(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
+    """One row a preference in metric space, dominated or not; hypervolume and span beside it."""
+    with user_errors(context):
+        parameters, paths = study.load()
+        table = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
+        front = place_in_metric_space(table)
+        summary = {
+            "hypervolume": front.hypervolume,
+            "reference_point": list(REFERENCE_POINT),
+            "recall_span": front.recall_span,
+            "order_density_span": front.order_density_span,
+            "rank_correlation": front.rank_correlation,
+            "knee": front.knee,
+            "spans": front.spans,
+        }
+        last = paths.artifact("pareto_front") / "pareto_front.parquet"
+        before = read_table(last) if last.exists() else None
+        with publish_folder(paths.artifact("pareto_front")) as folder:
+            front.points.write_parquet(folder / "pareto_front.parquet")
+            front.points.drop("preference").write_csv(folder / "pareto_front.csv")
+            write_json(folder / "summary.json", summary)
+    picture = front_picture(front.points.to_dicts(), [], parameters.evaluation.cutoff)
+    return dg.MaterializeResult(
+        metadata={
+            "front": dg.MetadataValue.md(as_markdown(picture, "the front")),
+            "dagster/row_count": front.points.height,
+            "moved since the last front": dg.MetadataValue.md(_changes(front.points, before)),
+            **{name: value for name, value in summary.items() if isinstance(value, float)},
+        }
+    )
+
+
+def _changes(front: pl.DataFrame, before: pl.DataFrame | None) -> str:
+    """What the front of the run before looked like beside this one's, as Markdown."""
+    if before is None:
+        return "there is no front before this one"
+    lines = ["| preference | Recall@k before | now | OD@k before | now |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {row['preference_id']} | {row['recall_before']:.4f} | {row['recall']:.4f} "
+        f"| {row['order_density_before']:.4f} | {row['order_density']:.4f} |"
+        for row in moved(front, before).iter_rows(named=True)
+    ]
+    return "\n".join(lines)

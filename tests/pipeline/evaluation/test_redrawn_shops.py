@@ -1,0 +1,124 @@
+"""Errors of offline metrics against the spread over test sets the synthetic shop draws anew."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.configuration import ModelConfig, Negatives, Objective, TrainingConfig
+from models.tokens import SessionTokens
+from models.training.loop import train
+from pipeline.evaluation.held_out import HeldOutSessions, known_by_name_alone
+from pipeline.evaluation.scores import score_preferences
+from pipeline.evaluation.tables import tabulate
+from pipeline.study import EvaluationSection, WorldSection
+from pipeline.world.generation import open_shop, visit_shop
+from pipeline.world.shoppers import make_shoppers
+
+# hardly any user comes twice, as the errors take for granted
+WORLD = WorldSection(items=300, categories=10, users=100_000)
+SESSIONS, TEST_SETS = 5000, 200
+SECTION = EvaluationSection(
+    cutoff=10, preferences=3, bootstrap=2000, segments=(), cold_item_clicks=100
+)
+
+
+@pytest.fixture(scope="module")
+def shop():
+    return open_shop(WORLD)
+
+
+def sessions_of(shop, n, seed):
+    """Sessions of two clicks or more, of users drawn anew."""
+    rng = np.random.default_rng([seed, 77])
+    world = replace(WORLD, sessions=13 * n // 10)
+    visits = visit_shop(shop, make_shoppers(world, world.users, rng), world, rng=rng)
+    long = np.flatnonzero(visits.length >= 2)[:n]
+    assert len(long) == n
+    filled = np.arange(visits.clicks.shape[1]) < visits.length[long][:, None]
+    ordered = visits.ordered[long][filled]
+    return SessionTokens(
+        items=visits.clicks[long][filled].astype(np.int32),
+        ordered=ordered.astype(np.uint8),
+        carted=np.zeros(len(ordered), dtype=np.uint8),
+        offsets=np.append(0, np.cumsum(visits.length[long])),
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluate(shop):
+    """Metrics of a model that was trained a little, on a test set that is drawn by a seed."""
+    tokens = sessions_of(shop, 8000, seed=-1 % 2**32)
+    model = train(
+        tokens,
+        sessions_of(shop, 500, seed=2**31),
+        n_items=WORLD.items,
+        model_config=ModelConfig(width=16, layers=1, max_length=20),
+        config=TrainingConfig(
+            objectives=(Objective(loss="click"), Objective(loss="order", scale=4.0)),
+            epochs=6,
+            learning_rate=0.01,
+            negatives=Negatives(uniform=128),
+            validation_preferences=2,
+            threads=2,
+        ),
+        seed=3,
+    ).model
+    embedding = model.item_embedding.weight.detach().numpy()
+    catalogue = pl.DataFrame({"index": range(WORLD.items), "item": range(WORLD.items)})
+    items = known_by_name_alone(catalogue.cast({"index": pl.Int32}))
+
+    def of(seed, section):
+        drawn = sessions_of(shop, SESSIONS, seed)
+        times = np.zeros(len(drawn.items), dtype=np.int64)
+        test = HeldOutSessions(drawn, times, tokens.clicks(WORLD.items), items)
+        scores = score_preferences(model, test, section)
+        return tabulate(scores, test, embedding, section, seed=seed)
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def estimated(evaluate):
+    """The errors one test set gives itself: by the delta method or the jackknife, and redrawn."""
+    found = evaluate(0, SECTION)
+    own = found.covariance.filter(pl.col("preference_id") == pl.col("other_preference_id"))
+    return found.metrics.join(
+        own.select("metric", "preference_id", "method", redrawn=pl.col("covariance").sqrt()),
+        on=["metric", "preference_id"],
+    )
+
+
+@pytest.mark.slow
+def test_the_bootstraps_errors_are_the_delta_methods(estimated):
+    ratios = estimated.filter(method="bootstrap").with_columns(
+        ratio=pl.col("redrawn") / pl.col("standard_error")
+    )
+
+    assert ratios.height == 13 * 3
+    assert ratios["ratio"].to_list() == pytest.approx([1] * ratios.height, rel=0.05)
+
+
+@pytest.mark.slow
+def test_errors_are_the_spread_over_test_sets_that_are_drawn_anew(evaluate, estimated):
+    quickly = replace(SECTION, bootstrap=50)
+    values = pl.concat([evaluate(seed, quickly).metrics for seed in range(1, TEST_SETS + 1)])
+    spread = values.group_by("metric", "preference_id").agg(
+        spread=pl.col("value").std(), usual=pl.col("standard_error").mean()
+    )
+
+    both = estimated.join(spread, on=["metric", "preference_id"])
+    of_ratios = both.filter(method="bootstrap")
+    of_all_lists = both.filter(pl.col("method") == "jackknife", pl.col("spread") > 0)
+    assert (of_ratios.height, of_all_lists["metric"].n_unique()) == (13 * 3, 2)
+    # 200 test sets know their spread to 5 %
+    for error in ("standard_error", "redrawn"):
+        ratios = (of_ratios[error] / of_ratios["spread"]).to_list()
+        assert ratios == pytest.approx([1] * len(ratios), rel=0.15)
+    # one jackknife of 20 groups knows its error to 16 %, so this is about what it says on average;
+    # coverage counts whole items, which a jackknife is a coarse measure of
+    for metric, tolerance in (("exposure_gini", 0.15), ("catalogue_coverage", 0.25)):
+        rows = of_all_lists.filter(metric=metric)
+        ratios = (rows["usual"] / rows["spread"]).to_list()
+        assert ratios == pytest.approx([1] * len(ratios), rel=tolerance)
