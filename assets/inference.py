@@ -1,14 +1,18 @@
 """The answer: a slope for every hypothesis, and the report that explains it."""
 
+from dataclasses import asdict
+
 import dagster as dg
 
 from assets.adapting import user_errors
+from assets.evaluation import offline_metrics, pareto_front
 from assets.experiment import group_kpis
-from assets.model import conditioned_model, offline_metrics, pareto_front
+from assets.model import conditioned_model
 from assets.resources import StudyResource
 from pipeline.experiment.ingestion import summarise
 from pipeline.experiment.plan import check_same_preferences, read_plan
-from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.inference.health import sample_ratio_of
+from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
 from pipeline.provenance import output_md5s, provenance
 from pipeline.reporting.figures import as_markdown, hypothesis_panels
 from pipeline.reporting.report import build_report, write_report
@@ -26,9 +30,21 @@ from pipeline.storage import (
 from pipeline.study import Study
 
 ESTIMATES = "regression_estimates.json"
+HEALTH = "health.json"
 
 
-@dg.asset(deps=[group_kpis, offline_metrics], group_name="inference", kinds={"python"})
+@dg.asset(
+    deps=[group_kpis, offline_metrics],
+    group_name="inference",
+    kinds={"python"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            "sample_ratio",
+            asset="regression_estimates",
+            description="as many users came to each group as the plan says (else no verdict)",
+        )
+    ],
+)
 def regression_estimates(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
@@ -37,17 +53,34 @@ def regression_estimates(
         parameters, paths = study.load()
         metrics = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
         kpis = read_table(paths.require("group_kpis", "group_kpis.parquet"))
-        check_same_preferences(read_plan(paths), metrics)
-        estimates = estimate_hypotheses(metrics, kpis, parameters.regression)
+        plan = read_plan(paths)
+        check_same_preferences(plan, metrics)
+        ratio = sample_ratio_of(kpis, {group.name: group.share for group in plan.groups})
+        errors = paths.require("offline_metrics", "offline_metric_covariance.parquet")
+        estimates = estimate_hypotheses(
+            Evidence(metrics, read_table(errors), kpis, healthy=ratio.healthy),
+            parameters.regression,
+            seed=parameters.study.seed,
+        )
         with publish_folder(paths.artifact("regression_estimates")) as folder:
             write_json(folder / ESTIMATES, [estimate.as_dict() for estimate in estimates])
+            write_json(folder / HEALTH, {"sample_ratio": asdict(ratio)})
     slopes = {
         f"slope of {estimate.hypothesis.id}": estimate.fit.slope
         for estimate in estimates
         if estimate.fit
     }
-    verdicts = {f"{e.hypothesis.id}": e.verdict for e in estimates}
-    return dg.MaterializeResult(metadata={**slopes, **verdicts})
+    verdicts = {e.hypothesis.id: e.verdict.value for e in estimates}
+    return dg.MaterializeResult(
+        metadata={**slopes, **verdicts},
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="sample_ratio",
+                passed=ratio.healthy,
+                metadata={"p-value": ratio.p_value, "users": list(ratio.users)},
+            )
+        ],
+    )
 
 
 @dg.asset(
@@ -91,6 +124,7 @@ def _gather(parameters: Study, paths: StudyPaths) -> dict:
     plan = read_plan(paths)
     documents = {
         "front": read_json(paths.require("pareto_front", "summary.json")),
+        "health": read_json(paths.require("regression_estimates", HEALTH)),
         "plan": plan.as_dict(),
         "origin": describe_log(parameters.experiment.source),
         "events": read_json(paths.require("events", "summary.json")),

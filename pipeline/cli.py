@@ -1,4 +1,4 @@
-"""The command line: ``paretoscope generate | train | report | verify | release``.
+"""The command line: ``paretoscope generate | train | score | fit | report | verify | release``.
 
 Running a study is Dagster's business: ``dagster asset materialize --select regression_report``.
 """
@@ -7,13 +7,18 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from json import dumps
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from pipeline.errors import USER_ERRORS
+from pipeline.evaluation.scores import score_shard
 from pipeline.fitting import fit_study
+from pipeline.inference.counts import fit_counts, parse_hypothesis
 from pipeline.release import Verification, release, verify
+from pipeline.reporting.report import sentence
 from pipeline.storage import REPORT, StudyPaths, find_root
 from pipeline.study import PARAMS_FILE, load_study
 from pipeline.world.generation import generate_log
@@ -27,6 +32,8 @@ _ERR = Console(stderr=True, **_PLAIN)
 _HELP = {
     "generate": "write the synthetic shop's log (the DVC stage raw_events)",
     "train": "fit the network to the finished sessions, under torchrun on several processes",
+    "score": "score one of evaluation.shards, numbered from 1, for preference_scores to find",
+    "fit": "fit hypotheses to a CSV or parquet file of group counts; see docs/inference.md",
     "report": "say where the finished study's report lies",
     "verify": "compare the finished study with the pinned md5s and the released tables",
     "release": "make the finished study's tables the released ones",
@@ -38,10 +45,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="paretoscope", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, words in _HELP.items():
-        commands.add_parser(name, help=words, description=words)
-    command = parser.parse_args(arguments).command
+        added = commands.add_parser(name, help=words, description=words)
+        if name == "score":
+            added.add_argument("shard", type=int)
+        if name == "fit":
+            added.add_argument("counts", type=Path)
+            added.add_argument("--json", action="store_true", help="print the keys of report.json")
+            added.add_argument("--level", type=float, default=0.95, help="of the intervals")
+            added.add_argument(
+                "--hypothesis",
+                action="append",
+                default=[],
+                metavar="METRIC:KPI:SIGN",
+                help="such as recall@20:ctr:+; without any, the paper's",
+            )
+    values = vars(parser.parse_args(arguments))
+    command = values.pop("command")
     try:
-        return _COMMANDS[command]()
+        return _COMMANDS[command](**values)
     except USER_ERRORS as error:
         _ERR.print(f"paretoscope {command}: ", style="bold red", end="")
         _ERR.print(str(error))
@@ -62,8 +83,30 @@ def _train() -> int:
     trained = fit_study(study, StudyPaths.of(study, root))
     _OUT.print(
         f"the best epoch is {trained.best_epoch}, its front's hypervolume on validation "
-        f"{trained.front.hypervolume:.4f}; now: dagster asset materialize --select 'offline_metrics*'"
+        f"{trained.front.hypervolume:.4f}; now: dagster asset materialize --select "
+        "'group:preference_scores+'"
     )
+    return 0
+
+
+def _score(shard: int) -> int:
+    root = find_root()
+    study = load_study(root / PARAMS_FILE)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    score_shard(study, StudyPaths.of(study, root), shard)
+    return 0
+
+
+def _fit(*, counts: Path, json: bool, level: float, hypothesis: list[str]) -> int:
+    asked = [parse_hypothesis(text, number) for number, text in enumerate(hypothesis, start=1)]
+    found = fit_counts(counts, asked, level=level, seed=0)
+    if json:
+        _OUT.print(dumps(found, indent=2, allow_nan=False))
+        return 0
+    for row in found["hypotheses"]:
+        _OUT.print(sentence(row, None))
+    for words in found["not_known"]:
+        _OUT.print(words)
     return 0
 
 
@@ -110,6 +153,8 @@ def _release() -> int:
 _COMMANDS = {
     "generate": _generate,
     "train": _train,
+    "score": _score,
+    "fit": _fit,
     "report": _report,
     "verify": _verify,
     "release": _release,

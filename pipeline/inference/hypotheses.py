@@ -1,13 +1,19 @@
 """The study's hypotheses: each an offline metric, a KPI, and the slope between them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.inference.regression import GroupSums, LogisticFit, fit_logistic
+from pipeline.inference.error_in_x import ErrorInX, error_in_x
+from pipeline.inference.few_groups import FewGroups, few_groups
+from pipeline.inference.multiplicity import adjusted
+from pipeline.inference.regression import GroupSums, LogisticFit, fit_log_rate, fit_logistic
+from pipeline.inference.robustness import Permutation, curvature, leave_one_out, permutation_test
+from pipeline.inference.slope_test import SlopeTest
+from pipeline.inference.verdict import Verdict, trials_to_settle, verdict
 from pipeline.schemas import ALL_TARGETS, Kpi
 from pipeline.study import Hypothesis, RegressionSection
 
@@ -52,22 +58,38 @@ class RegressionEstimate:
     Attributes:
         hypothesis: What was asked.
         response: The yes-or-no KPI that was fitted.
+        points: The groups.
         fit: The regression, or None where it is undefined.
         undefined_because: The reason where it is.
         rate_elasticity: Slope · (1 - mean rate): per cent the KPI changes for 1 % of the metric
             (the slope itself is the elasticity of the odds).
-        verdict: ``supported`` if the wider of the two intervals lies on the declared side of 0,
-            ``contradicted`` if on the other, ``not shown`` if it holds 0, ``undefined``.
-        points: The groups.
+        log_rate: Slope of the logarithm of the hypothesis's own KPI (Poisson regression, users
+            clustered): the elasticity of the rate itself; None where it is undefined.
+        few_groups: The slope as g groups know it.
+        permutation: Whether another order of the metric would do as well.
+        curvature: The coefficient of x².
+        leave_one_out: The slope without each group.
+        error_in_x: What measuring the metric adds.
+        holm_p_value: The p-value of the wider test, for the family of declared hypotheses.
+        verdict: See :class:`pipeline.inference.verdict.Verdict`.
+        trials_to_settle: Trials after which 0 would be excluded with a chance of 80 %.
     """
 
     hypothesis: Hypothesis
     response: Kpi
-    fit: LogisticFit | None
-    undefined_because: str | None
-    rate_elasticity: float | None
-    verdict: str
     points: tuple[GroupPoint, ...]
+    fit: LogisticFit | None = None
+    undefined_because: str | None = None
+    rate_elasticity: float | None = None
+    log_rate: SlopeTest | None = None
+    few_groups: FewGroups | None = None
+    permutation: Permutation | None = None
+    curvature: SlopeTest | None = None
+    leave_one_out: tuple[float | None, ...] = ()
+    error_in_x: ErrorInX | None = None
+    holm_p_value: float | None = None
+    verdict: Verdict = Verdict.UNDEFINED
+    trials_to_settle: int | None = None
 
     @property
     def n(self) -> int:
@@ -77,9 +99,13 @@ class RegressionEstimate:
     def as_dict(self) -> dict[str, Any]:
         """The answer as ``report.json`` holds it; the paper's line first, then what it omits."""
         fit = self.fit
+        without = {
+            point.group: slope
+            for point, slope in zip(self.points, self.leave_one_out, strict=False)
+        }
         return {
             "id": self.hypothesis.id,
-            "metric": self.hypothesis.metric.value,
+            "metric": str(self.hypothesis.metric),
             "kpi": self.hypothesis.kpi.value,
             "direction": self.hypothesis.direction,
             "response": self.response.value,
@@ -89,41 +115,103 @@ class RegressionEstimate:
             "p_value": fit.model.p_value if fit else None,
             "n": self.n,
             "groups": len(self.points),
-            "verdict": self.verdict,
+            "verdict": self.verdict.value,
             "undefined_because": self.undefined_because,
             "rate_elasticity": self.rate_elasticity,
             "intercept": fit.intercept if fit else None,
             "level": fit.model.level if fit else None,
             "covariance": fit.model.covariance if fit else None,
-            "user_clustered": _clustered(fit) if fit else None,
+            "user_clustered": _plain(fit.clustered) if fit else None,
             "verdict_interval": list(fit.cautious.interval) if fit else None,
+            "holm_p_value": self.holm_p_value,
+            "few_groups": _plain(self.few_groups) if self.few_groups else None,
+            "permutation": _plain(self.permutation) if self.permutation else None,
             "lack_of_fit": _lack_of_fit(fit) if fit else None,
+            "curvature": _plain(self.curvature) if self.curvature else None,
+            "leave_one_out": without,
+            "error_in_x": _plain(self.error_in_x) if self.error_in_x else None,
+            "log_rate": _plain(self.log_rate) if self.log_rate else None,
+            "trials_to_settle": self.trials_to_settle,
             "points": [asdict(point) for point in self.points],
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What hypotheses are judged by.
+
+    Attributes:
+        offline_metrics: The table of that name.
+        covariance: ``offline_metric_covariance``; None if the metrics' errors are not known.
+        group_kpis: The table of that name.
+        healthy: Whether the experiment may be read.
+    """
+
+    offline_metrics: pl.DataFrame
+    covariance: pl.DataFrame | None
+    group_kpis: pl.DataFrame
+    healthy: bool = True
+
+
 def estimate_hypotheses(
-    offline_metrics: pl.DataFrame, group_kpis: pl.DataFrame, section: RegressionSection
+    evidence: Evidence, section: RegressionSection, *, seed: int
 ) -> list[RegressionEstimate]:
-    """Fit every declared hypothesis on the groups' metrics and KPIs."""
+    """Fit every declared hypothesis on the groups' metrics and KPIs; ``seed`` draws metrics anew."""
+    estimates = [
+        _estimate(hypothesis, evidence, section.level, seed) for hypothesis in section.hypotheses
+    ]
+    family = [one.fit.cautious.p_value if one.fit else None for one in estimates]
     return [
-        _estimate(hypothesis, offline_metrics, group_kpis, section.level)
-        for hypothesis in section.hypotheses
+        replace(one, holm_p_value=p_value)
+        for one, p_value in zip(estimates, adjusted(family, "holm"), strict=True)
     ]
 
 
 def _estimate(
-    hypothesis: Hypothesis, offline_metrics: pl.DataFrame, group_kpis: pl.DataFrame, level: float
+    hypothesis: Hypothesis, evidence: Evidence, level: float, seed: int
 ) -> RegressionEstimate:
     response = RESPONSE[hypothesis.kpi]
-    metric = offline_metrics.filter(metric=hypothesis.metric.value, segment=ALL_TARGETS)
-    cells = (
-        group_kpis.filter(pl.col("kpi") == response.value)
-        .join(metric.select("preference_id", "value"), on="preference_id", how="left")
+    cells = _cells(evidence, hypothesis.metric, response)
+    values = cells["value"].cast(pl.Float64).to_numpy()
+    x, sums = relative_change(values), _sums(cells)
+    fit = fit_logistic(x, sums, level=level)
+    unanswered = RegressionEstimate(
+        hypothesis=hypothesis, response=response, points=tuple(_points(cells, x))
+    )
+    if isinstance(fit, str):
+        return replace(unanswered, undefined_because=fit)
+    few = few_groups(x, sums, fit)
+    own = _sums(_cells(evidence, hypothesis.metric, hypothesis.kpi))
+    covariance_GG = _covariance(evidence.covariance, hypothesis.metric, cells)
+    return replace(
+        unanswered,
+        fit=fit,
+        rate_elasticity=float(fit.slope * (1 - sums.rate)),
+        log_rate=fit_log_rate(x, own, level=level),
+        few_groups=few,
+        permutation=permutation_test(x, sums, seed=seed),
+        curvature=curvature(x, sums, level=level),
+        leave_one_out=tuple(leave_one_out(x, sums, level=level)),
+        error_in_x=None
+        if covariance_GG is None
+        else error_in_x(values, covariance_GG, sums, fit, seed=seed),
+        verdict=verdict(hypothesis, fit, few, healthy=evidence.healthy),
+        trials_to_settle=trials_to_settle(fit, sums.trials.sum()),
+    )
+
+
+def _cells(evidence: Evidence, metric: str, kpi: Kpi) -> pl.DataFrame:
+    """The groups' sums for a KPI beside their metric."""
+    measured = evidence.offline_metrics.filter(metric=str(metric), segment=ALL_TARGETS)
+    return (
+        evidence.group_kpis.filter(pl.col("kpi") == kpi.value)
+        .join(measured.select("preference_id", "value"), on="preference_id", how="left")
         .sort("group")
     )
-    x = relative_change(cells["value"].cast(pl.Float64).to_numpy())
-    sums = GroupSums(
+
+
+def _sums(cells: pl.DataFrame) -> GroupSums:
+    return GroupSums(
         trials=_floats(cells, "trials"),
         successes=_floats(cells, "successes"),
         users=_floats(cells, "users"),
@@ -131,18 +219,21 @@ def _estimate(
         sum_my=_floats(cells, "sum_my"),
         sum_yy=_floats(cells, "sum_yy"),
     )
-    result = fit_logistic(x, sums, level=level)
-    fit = result if isinstance(result, LogisticFit) else None
-    rate = sums.successes.sum() / sums.trials.sum() if sums.trials.sum() else np.nan
-    return RegressionEstimate(
-        hypothesis=hypothesis,
-        response=response,
-        fit=fit,
-        undefined_because=result if isinstance(result, str) else None,
-        rate_elasticity=float(fit.slope * (1 - rate)) if fit else None,
-        verdict=verdict(hypothesis, fit),
-        points=tuple(_points(cells, x)),
-    )
+
+
+def _covariance(
+    table: pl.DataFrame | None, metric: str, cells: pl.DataFrame
+) -> NDArray[np.float64] | None:
+    """Covariance of the groups' metrics; None where it is not known."""
+    if table is None:
+        return None
+    pairs = {
+        (row["preference_id"], row["other_preference_id"]): row["covariance"]
+        for row in table.filter(metric=str(metric)).iter_rows(named=True)
+    }
+    ids = cells["preference_id"].to_list()
+    found = [[pairs.get((one, other)) for other in ids] for one in ids]
+    return None if any(None in row for row in found) else np.array(found, dtype=np.float64)
 
 
 def relative_change(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -150,16 +241,6 @@ def relative_change(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if not len(values) or np.isnan(values).any() or values.min() <= 0:
         return np.full(len(values), np.nan)
     return values / values.min() - 1
-
-
-def verdict(hypothesis: Hypothesis, fit: LogisticFit | None) -> str:
-    """What the wider of the two intervals says of the declared direction."""
-    if fit is None:
-        return "undefined"
-    low, high = fit.cautious.interval
-    if low <= 0 <= high:
-        return "not shown"
-    return "supported" if (low > 0) == (hypothesis.direction == "positive") else "contradicted"
 
 
 def _floats(cells: pl.DataFrame, column: str) -> NDArray[np.float64]:
@@ -181,13 +262,11 @@ def _points(cells: pl.DataFrame, x: NDArray[np.float64]) -> list[GroupPoint]:
     ]
 
 
-def _clustered(fit: LogisticFit) -> dict[str, Any]:
-    test = fit.clustered
-    return {
-        "standard_error": test.standard_error,
-        "interval": list(test.interval),
-        "p_value": test.p_value,
-    }
+def _plain(value: Any) -> Any:
+    """A dataclass, and what it holds, as JSON has it."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _lack_of_fit(fit: LogisticFit) -> dict[str, Any]:

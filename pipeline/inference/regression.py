@@ -5,13 +5,16 @@ same covariance (the likelihoods differ by a constant). Row-level data is never 
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
+
+from pipeline.inference.slope_test import SlopeTest, wald_test
 
 Floats = NDArray[np.float64]
 
@@ -42,25 +45,16 @@ class GroupSums:
     sum_my: Floats
     sum_yy: Floats
 
+    @property
+    def rate(self) -> float:
+        """Successes over trials in all groups; nan without trials."""
+        return float(self.successes.sum() / self.trials.sum()) if self.trials.sum() else np.nan
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlopeTest:
-    """A slope's error under one covariance, with its Wald test against 0 (normal distribution).
-
-    Attributes:
-        covariance: ``model`` takes trials for independent (the paper's line); ``user-clustered``
-            lets a user's trials be correlated.
-        standard_error: Of the slope.
-        level: Coverage the interval aims at.
-        interval: Lower and upper end.
-        p_value: Two-sided.
-    """
-
-    covariance: str
-    standard_error: float
-    level: float
-    interval: tuple[float, float]
-    p_value: float
+    def of(self, groups: NDArray[np.bool_]) -> "GroupSums":
+        """The sums of some of the groups."""
+        return GroupSums(
+            **{field.name: getattr(self, field.name)[groups] for field in fields(self)}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +64,7 @@ class LogisticFit:
     Attributes:
         intercept: Log odds at x = 0.
         slope: Change of the log odds for a unit of x.
-        model: The test with independent trials.
+        model: The test with independent trials (the paper's line).
         clustered: The test with correlated trials of a user.
         pearson_chi2: Lack of fit with independent trials: Σ (y - n p)² / (n p (1-p)).
         clustered_chi2: Lack of fit with correlated trials of a user: Σ (y - n p)² / Q, where
@@ -105,14 +99,9 @@ def fit_logistic(x: Floats, sums: GroupSums, *, level: float) -> LogisticFit | s
         return reason
     design = np.column_stack([np.ones_like(x), x])
     counts = np.column_stack([sums.successes, sums.trials - sums.successes])
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        # an exact fit, as of two groups, is neither a separation (ruled out above) nor a fault
-        warnings.simplefilter("ignore", PerfectSeparationWarning)
-        fit = sm.GLM(counts, design, family=sm.families.Binomial()).fit(
-            tol=1e-10, tol_criterion="params", maxiter=100
-        )
+    fit = maximise(sm.GLM(counts, design, sm.families.Binomial()))
     intercept, slope = (float(value) for value in fit.params)
-    clustered = clustered_error(design, fit.mu, sums)
+    clustered = float(np.sqrt(clustered_covariance(design, fit.mu, sums)[1, 1]))
     if not clustered > _NO_VARIATION * fit.bse[1]:
         return "the users of a group do not differ, so the slope has no user-clustered error"
     df = len(x) - 2
@@ -128,6 +117,39 @@ def fit_logistic(x: Floats, sums: GroupSums, *, level: float) -> LogisticFit | s
         clustered_chi2=chi2,
         lack_of_fit_p=float(stats.chi2.sf(chi2, df)) if df > 0 else None,
     )
+
+
+def fit_log_rate(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
+    """The slope of ``log rate = intercept + slope · x``, by Poisson regression on the groups' counts.
+
+    The slope is the elasticity of the rate: per cent it changes for 1 % of the metric, at the worst
+    group. Successes may be counts, such as units sold. Poisson's own error is not used: users are
+    the clusters. None where a group has no trial, or none succeeded.
+    """
+    if np.isnan(x).any() or np.ptp(x) < _SMALLEST_RANGE or (sums.trials <= 0).any():
+        return None
+    if not sums.successes.sum():
+        return None
+    design = np.column_stack([np.ones_like(x), x])
+    model = sm.GLM(sums.successes, design, sm.families.Poisson(), offset=np.log(sums.trials))
+    fit = maximise(model)
+    rate = fit.mu / sums.trials
+    covariance = _sandwich(design, fit.mu, user_squares(rate, sums), sums)
+    error = float(np.sqrt(covariance[1, 1]))
+    if not error > 0:
+        return None
+    return wald_test(float(fit.params[1]), error, covariance="user-clustered", level=level)
+
+
+def maximise(model: sm.GLM) -> Any:
+    """Fit a generalised linear model by maximum likelihood, until its coefficients stand still.
+
+    That a fit is exact, as of as many groups as coefficients, is neither a separation (which is
+    ruled out before) nor a fault.
+    """
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", PerfectSeparationWarning)
+        return model.fit(tol=1e-10, tol_criterion="params", maxiter=100)
 
 
 def undefined_because(x: Floats, sums: GroupSums) -> str | None:
@@ -147,33 +169,22 @@ def undefined_because(x: Floats, sums: GroupSums) -> str | None:
     return None if mixed.any() else "in every group all trials succeeded or none did"
 
 
-def clustered_error(design: Floats, rate: Floats, sums: GroupSums) -> float:
-    """Standard error of the slope with users as clusters (CR1), from the six sums.
+def clustered_covariance(design: Floats, rate: Floats, sums: GroupSums) -> Floats:
+    """Covariance of the coefficients with users as clusters (CR1), from the six sums.
 
     ``V = I⁻¹ [Σ_i Q_i x_i x_iᵀ] I⁻¹`` with ``Q_i = Σ_u (y_u - m_u p_i)²``, times
     ``U/(U-1) · (n-1)/(n-2)``: statsmodels' row-level ``cov_type="cluster"``, digit for digit.
     """
-    information = (design.T * (sums.trials * rate * (1 - rate))) @ design
-    squares = user_squares(rate, sums)
-    bread = np.linalg.inv(information)
+    return _sandwich(design, sums.trials * rate * (1 - rate), user_squares(rate, sums), sums)
+
+
+def _sandwich(design: Floats, weights: Floats, squares: Floats, sums: GroupSums) -> Floats:
+    bread = np.linalg.inv((design.T * weights) @ design)
     users, trials = sums.users.sum(), sums.trials.sum()
     factor = users / (users - 1) * (trials - 1) / (trials - design.shape[1])
-    covariance = factor * bread @ ((design.T * squares) @ design) @ bread
-    return float(np.sqrt(covariance[1, 1]))
+    return factor * bread @ ((design.T * squares) @ design) @ bread
 
 
 def user_squares(rate: Floats, sums: GroupSums) -> Floats:
     """``Q_i = Σ_u (y_u - m_u p_i)²`` of each group, from its sums."""
     return np.maximum(sums.sum_yy - 2 * rate * sums.sum_my + rate**2 * sums.sum_mm, 0)
-
-
-def wald_test(slope: float, standard_error: float, *, covariance: str, level: float) -> SlopeTest:
-    """Test a slope against 0 with the normal distribution."""
-    width = float(stats.norm.ppf((1 + level) / 2)) * standard_error
-    return SlopeTest(
-        covariance=covariance,
-        standard_error=standard_error,
-        level=level,
-        interval=(slope - width, slope + width),
-        p_value=float(2 * stats.norm.sf(abs(slope) / standard_error)),
-    )

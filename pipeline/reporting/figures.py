@@ -27,6 +27,8 @@ METRIC_LABELS = {
     "popularity_percentile": "popularity percentile@{k}",
     "novelty": "novelty@{k}",
     "intra_list_diversity": "intra-list diversity@{k}",
+    "category_diversity": "category diversity@{k}",
+    "freshness": "freshness@{k}",
 }
 KPI_LABELS = {
     "ctr": "click-through rate",
@@ -34,6 +36,8 @@ KPI_LABELS = {
     "sale_rate": "sales per exposure",
     "units_per_exposure": "units per exposure",
 }
+TRIALS = {"ctr": "exposures", "cvr": "clicks", "sale_rate": "exposures"}
+"""What a trial of each yes-or-no KPI is."""
 
 INK = "#010203"
 """Stands for the page's text colour, which a dark page changes; see :func:`as_svg`."""
@@ -57,9 +61,10 @@ STYLE: Any = {
 }
 
 
-def metric_label(metric: str, cutoff: int) -> str:
-    """An offline metric as the report writes it, such as ``Recall@20``."""
-    return METRIC_LABELS[metric].format(k=cutoff)
+def metric_label(metric: str, cutoff: int | None) -> str:
+    """An offline metric as the report writes it, such as ``Recall@20``; one's own by its name."""
+    name, _, further = metric.partition("@")
+    return METRIC_LABELS.get(name, name).format(k=further or cutoff or "k")
 
 
 def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figure:

@@ -14,6 +14,7 @@ import polars as pl
 from pipeline.reporting.data_card import data_card_markdown, data_card_picture
 from pipeline.reporting.figures import (
     KPI_LABELS,
+    TRIALS,
     as_svg,
     front_picture,
     hypothesis_panels,
@@ -26,9 +27,11 @@ from pipeline.study import Study
 
 SCHEMA_VERSION = 1
 _VERDICT_WORDS = {
-    "supported": "supported",
+    "confirmed": "confirmed",
+    "fragile": "fragile: so few groups could do this by chance",
     "contradicted": "contradicted: the slope points the other way",
     "not shown": "not shown: the interval holds 0",
+    "blocked": "blocked: the users are not divided as planned",
     "undefined": "undefined",
 }
 
@@ -46,7 +49,7 @@ def build_report(
         study: The study.
         hypotheses: :meth:`RegressionEstimate.as_dict` of each.
         tables: ``offline_metrics``, ``pareto_front``, ``group_kpis`` and ``learning_curves``.
-        documents: ``front`` (its summary), ``plan``, ``origin`` (of the log), ``events`` and
+        documents: ``front`` (its summary), ``health`` (of the experiment), ``plan``, ``origin`` (of the log), ``events`` and
             ``sessions`` (counts), ``profile`` (of both), ``ingestion``, ``training`` and
             ``provenance``.
     """
@@ -57,6 +60,7 @@ def build_report(
         "cutoff": cutoff,
         "summary": [sentence(h, cutoff) for h in hypotheses],
         "hypotheses": hypotheses,
+        "health": documents["health"],
         "experiment": {"plan": documents["plan"], **documents["origin"]},
         "ingestion": documents["ingestion"],
         "front": {**documents["front"], "points": tables["pareto_front"].to_dicts()},
@@ -70,7 +74,7 @@ def build_report(
     }
 
 
-def sentence(hypothesis: dict[str, Any], cutoff: int) -> str:
+def sentence(hypothesis: dict[str, Any], cutoff: int | None) -> str:
     """One hypothesis in one sentence that claims no more than the wider of its intervals."""
     metric = metric_label(hypothesis["metric"], cutoff)
     kpi, response = KPI_LABELS[hypothesis["kpi"]], KPI_LABELS[hypothesis["response"]]
@@ -85,9 +89,22 @@ def sentence(hypothesis: dict[str, Any], cutoff: int) -> str:
         f"{'higher' if elasticity > 0 else 'lower'} {response} "
         f"({100 * hypothesis['level']:g} % interval of the change: {low:+.2f} % to {high:+.2f} %)"
     )
-    if hypothesis["verdict"] == "not shown":
-        return f"{start}not shown: the estimate is that {change}, and 0 is within it."
-    return f"{start}{hypothesis['verdict']}: {change}."
+    match hypothesis["verdict"]:
+        case "not shown":
+            return (
+                f"{start}not shown: the estimate is that {change}, and 0 is within it. About "
+                f"{hypothesis['trials_to_settle']:,} {TRIALS[hypothesis['response']]} would settle an "
+                f"effect of that size; there were {hypothesis['n']:,}."
+            )
+        case "fragile":
+            return (
+                f"{start}fragile: {change}, but {hypothesis['groups']} groups could lie so by "
+                "chance. More groups would settle it, more users would not."
+            )
+        case "blocked":
+            return f"{start}blocked: the users are not divided as planned, so nothing is concluded."
+        case verdict:
+            return f"{start}{verdict}: {change}."
 
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
@@ -105,6 +122,7 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
     environment.filters["verdict"] = _VERDICT_WORDS.__getitem__
     environment.filters["p_value"] = p_value
     environment.filters["number"] = number
+    environment.filters["thousands"] = "{:,}".format
     environment.filters["per_cent"] = per_cent
     pictures, data = _pictures(report), report["data"]
     card = data_card_markdown(data["profile"], data["events"], data["sessions"])

@@ -8,7 +8,7 @@ from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.kpis import group_kpis
 from pipeline.experiment.log import write_log
 from pipeline.experiment.plan import make_plan
-from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
 from pipeline.schemas import EXPOSURES, OFFLINE_METRICS, PARETO_FRONT
 from pipeline.study import ExperimentSection, RegressionSection
 
@@ -93,7 +93,8 @@ def test_planted_slopes_come_back_through_files_and_database(plan, tmp_path):
     ingest(files, plan, tmp_path / "experiment.duckdb")
     kpis = group_kpis(tmp_path / "experiment.duckdb", plan)
 
-    estimates = estimate_hypotheses(offline_metrics(), kpis, RegressionSection())
+    evidence = Evidence(offline_metrics(), None, kpis)
+    estimates = estimate_hypotheses(evidence, RegressionSection(), seed=0)
 
     found = {estimate.hypothesis.id: estimate for estimate in estimates}
     assert found["H1"].n == exposures.height
@@ -102,7 +103,7 @@ def test_planted_slopes_come_back_through_files_and_database(plan, tmp_path):
         fit = found[name].fit
         assert fit is not None
         assert abs(fit.slope - truth) < 3 * fit.clustered.standard_error
-        assert found[name].verdict == "supported"
+        assert found[name].verdict in {"confirmed", "fragile"}
     h1 = found["H1"].fit
     assert h1 is not None
     assert h1.clustered.standard_error > 1.1 * h1.model.standard_error

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from pipeline.inference.regression import (
     GroupSums,
     LogisticFit,
+    fit_log_rate,
     fit_logistic,
     undefined_because,
-    wald_test,
 )
+from pipeline.inference.slope_test import wald_test
 
 
 def independent(trials, successes):
@@ -151,6 +152,39 @@ def test_a_tenfold_metric_change_has_a_tenth_of_the_slope_and_the_same_evidence(
 
     assert small.slope == pytest.approx(10 * large.slope)
     assert small.clustered.p_value == pytest.approx(large.clustered.p_value)
+
+
+def test_log_rate_of_two_groups_by_hand():
+    # rates 0.2 and 0.5: log(0.5 / 0.2) over 0.5; users of one trial have y² = y
+    x, sums = np.array([0.0, 0.5]), independent([100, 100], [20, 50])
+
+    test = fit_log_rate(x, sums, level=0.95)
+
+    assert test.slope == pytest.approx(log(0.5 / 0.2) / 0.5)
+    variance = 20 * 0.8**2 + 80 * 0.2**2, 50 * 0.5**2 + 50 * 0.5**2
+    factor = 200 / 199 * 199 / 198
+    error = sqrt(factor * (variance[0] / 20**2 + variance[1] / 50**2)) / 0.5
+    assert test.standard_error == pytest.approx(error)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_log_rate_from_six_sums_equals_poisson_regression_on_single_rows(seed):
+    x, group, user, outcome = row_level_world(seed)
+    units = outcome * (1 + user % 3)  # counts, not only yes or no
+
+    test = fit_log_rate(x, sums_of(group, user, units), level=0.95)
+
+    rows = sm.GLM(units, sm.add_constant(x[group]), family=sm.families.Poisson()).fit(
+        tol=1e-14, cov_type="cluster", cov_kwds={"groups": user}
+    )
+    assert test.slope == pytest.approx(rows.params[1], rel=1e-8)
+    assert test.standard_error == pytest.approx(rows.bse[1], rel=1e-8)
+
+
+def test_a_rate_of_0_in_all_groups_has_no_log():
+    sums = independent([9, 9, 9], [0, 0, 0])
+
+    assert fit_log_rate(np.array([0.0, 0.1, 0.2]), sums, level=0.95) is None
 
 
 def test_users_in_twins_double_the_variance():

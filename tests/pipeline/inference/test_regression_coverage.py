@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.inference.few_groups import few_groups
 from pipeline.inference.regression import GroupSums, LogisticFit, fit_logistic
 
 SEEDS, USERS_A_GROUP = 400, 500
@@ -20,14 +21,28 @@ ALIKE, DIFFERENT = None, 9.0
 
 
 @cache
-def fits(slope, concentration):
-    """One fit a seed. A user's chances have design effect 1 + (m - 1) / (concentration + 1)."""
-    return [fitted(slope, concentration, np.random.default_rng(seed)) for seed in range(SEEDS)]
+def worlds(slope, concentration, tau, groups):
+    """One fit a seed, and what the groups know.
+
+    A user's chances have design effect 1 + (m - 1) / (concentration + 1); groups lie off the line by
+    a standard deviation of tau.
+    """
+    seeds = (np.random.default_rng([seed, groups]) for seed in range(SEEDS))
+    return [fitted(slope, concentration, rng, tau, groups) for rng in seeds]
 
 
-def fitted(slope, concentration, rng):
-    rate = 1 / (1 + np.exp(-(-1.5 + slope * X)))
-    shape = (USERS_A_GROUP, len(X))
+def fits(slope, concentration, tau=0.0, groups=5):
+    return [fit for fit, _ in worlds(slope, concentration, tau, groups)]
+
+
+def few(slope, concentration, tau=0.0, groups=5):
+    return [known.hartung_knapp for _, known in worlds(slope, concentration, tau, groups)]
+
+
+def fitted(slope, concentration, rng, tau, groups):
+    x = X if groups == len(X) else np.linspace(0, X[-1], groups)
+    rate = 1 / (1 + np.exp(-(-1.5 + slope * x + tau * rng.standard_normal(groups))))
+    shape = (USERS_A_GROUP, groups)
     m = rng.integers(5, 16, shape)
     chance = rate
     if concentration is not None:
@@ -36,9 +51,11 @@ def fitted(slope, concentration, rng):
     columns = (m, y, np.ones(shape), m * m, m * y, y * y)
     names = ("trials", "successes", "users", "sum_mm", "sum_my", "sum_yy")
     sums = {name: c.sum(axis=0).astype(float) for name, c in zip(names, columns, strict=True)}
-    fit = fit_logistic(X, GroupSums(**sums), level=0.95)
+    fit = fit_logistic(x, GroupSums(**sums), level=0.95)
     assert isinstance(fit, LogisticFit)
-    return fit
+    known = few_groups(x, GroupSums(**sums), fit)
+    assert known is not None
+    return fit, known
 
 
 def coverage(tests, slope):
@@ -100,3 +117,31 @@ def test_lack_of_fit_is_rejected_as_often_as_it_says_where_the_line_is_true():
 
     assert stats.kstest([fit.lack_of_fit_p for fit in found], "uniform").pvalue > 0.01
     assert {fit.lack_of_fit_df for fit in found} == {len(X) - 2}
+
+
+@pytest.mark.parametrize("groups", [5, 10])
+@pytest.mark.parametrize("concentration", [ALIKE, DIFFERENT], ids=["alike", "different"])
+def test_the_few_groups_interval_covers_with_and_without_habits_of_users(concentration, groups):
+    found = few(1.2, concentration, groups=groups)
+
+    assert 0.925 <= coverage(found, 1.2) <= 0.975
+
+
+@pytest.mark.parametrize("groups", [5, 10])
+def test_where_groups_differ_the_few_groups_interval_alone_covers(groups):
+    # the deviations are as large as the errors of the groups' log odds (about 0.05)
+    known = few(1.2, DIFFERENT, tau=0.05, groups=groups)
+    clustered = [fit.clustered for fit in fits(1.2, DIFFERENT, tau=0.05, groups=groups)]
+
+    assert 0.925 <= coverage(known, 1.2) <= 0.975
+    assert coverage(clustered, 1.2) < 0.9
+
+
+@pytest.mark.parametrize("groups", [5, 10])
+@pytest.mark.parametrize("tau", [0.0, 0.05], ids=["groups alike", "groups differ"])
+def test_without_an_effect_few_groups_p_values_are_uniform(tau, groups):
+    p_values = [test.p_value for test in few(0.0, DIFFERENT, tau=tau, groups=groups)]
+
+    assert stats.kstest(p_values, "uniform").pvalue > 0.01
+    false_alarms = np.mean(np.array(p_values) < 0.05)
+    assert false_alarms == pytest.approx(0.05, abs=3 * BINOMIAL_ERROR)

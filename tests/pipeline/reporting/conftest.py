@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
 from pipeline.reporting.report import build_report
 from pipeline.schemas import GROUP_KPIS, LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
 from pipeline.sessions.events import write_events
@@ -106,7 +106,8 @@ def group_kpis(slope, n):
 def answers(slope, n, *, recall=RECALL, hypotheses=PAPER_HYPOTHESES, level=0.95):
     """The paper's hypotheses, answered on a planted slope of log odds."""
     section = RegressionSection(level=level, hypotheses=hypotheses)
-    found = estimate_hypotheses(offline_metrics(recall), group_kpis(slope, n), section)
+    evidence = Evidence(offline_metrics(recall), None, group_kpis(slope, n))
+    found = estimate_hypotheses(evidence, section, seed=0)
     return [answer.as_dict() for answer in found]
 
 
@@ -153,6 +154,13 @@ def whole_report(card) -> dict:
                 "recall_span": 0.2,
                 "order_density_span": 1 / 3,
                 "rank_correlation": -1.0,
+            },
+            "health": {
+                "sample_ratio": {
+                    "users": [100_000] * 3,
+                    "expected": [100_000.0] * 3,
+                    "p_value": 1.0,
+                }
             },
             "plan": {"experiment": "spring", "salt": "s", "list_length": 20, "groups": groups},
             "origin": {"origin": "simulated", "how": "No real person saw a list."},

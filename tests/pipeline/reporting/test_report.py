@@ -77,7 +77,7 @@ def test_json_holds_the_whole_report(whole_report, faces):
         assert [key for key in keys if key not in entry] == []
         assert (entry["id"], entry["metric"], entry["kpi"]) == (
             hypothesis.id,
-            hypothesis.metric.value,
+            hypothesis.metric,
             hypothesis.kpi.value,
         )
         assert entry["groups"] == 3
@@ -91,18 +91,25 @@ def test_every_number_of_table_1_is_the_json_s(faces, face):
 
     for row, entry in zip(rows, document["hypotheses"], strict=True):
         clustered = entry["user_clustered"]
-        found = numbers(" | ".join(row[3:11]))
+        found = numbers(" | ".join(row[3:13]))
+        few = entry["few_groups"]["hartung_knapp"]
         assert row[0] == entry["id"]
         assert found[:2] == pytest.approx([entry["slope"], entry["standard_error"]], abs=5e-5)
         assert found[2:4] == pytest.approx(entry["interval"], abs=5e-4)
         assert found[5:7] == pytest.approx(clustered["interval"], abs=5e-4)
-        for printed, cell, p in ((4, 6, entry["p_value"]), (7, 8, clustered["p_value"])):
+        assert found[9:11] == pytest.approx(few["interval"], abs=5e-4)
+        p_values = (
+            (4, 6, entry["p_value"]),
+            (7, 8, clustered["p_value"]),
+            (8, 9, entry["holm_p_value"]),
+        )
+        for printed, cell, p in p_values:
             if row[cell].startswith("<"):
                 assert p < found[printed] == 1e-4
             else:
                 assert found[printed] == pytest.approx(p, abs=5e-5)
-        assert found[8:] == [entry["n"], entry["groups"]]
-        assert row[11].startswith(entry["verdict"])
+        assert found[11:] == [entry["n"], entry["groups"]]
+        assert row[13].startswith(entry["verdict"])
 
 
 def test_counts_and_rates_of_the_groups_are_the_json_s(faces):
@@ -183,7 +190,7 @@ def test_an_undefined_hypothesis_says_why_and_claims_nothing(report, estimate, t
         "3",
         "undefined",
     ]
-    assert table_1_of(markdown)[0][3:] == ["–"] * 6 + ["3000", "3", why]
+    assert table_1_of(markdown)[0][3:] == ["–"] * 8 + ["3000", "3", why]
 
 
 def test_what_is_unknown_is_a_dash(report, tmp_path):
@@ -194,6 +201,9 @@ def test_what_is_unknown_is_a_dash(report, tmp_path):
     for row in report["group_kpis"]:
         row |= {"rate": None, "standard_error": None}
     report["hypotheses"][0]["lack_of_fit"]["p_value"] = None
+    unknown = ("curvature", "few_groups", "permutation", "error_in_x", "log_rate")
+    report["hypotheses"][0] |= dict.fromkeys(unknown)
+    report["hypotheses"][0]["leave_one_out"] = dict.fromkeys(("g1", "g2", "g3"))
 
     _, page, markdown = written(report, tmp_path)
 
@@ -201,7 +211,7 @@ def test_what_is_unknown_is_a_dash(report, tmp_path):
     assert "None" not in markdown
     assert "recall spans –, order density –; their rank correlation is –" in page.text
     assert "order density –; rank correlation –" in markdown
-    assert page.tables[1][1][3:] == ["–", "two groups cannot show it"]
+    assert page.tables[1][1][3:] == [*["–"] * 9, "two groups cannot show it"]
     assert {(row[3], row[4]) for row in page.tables[3][1:]} == {("–", "–")}
 
 

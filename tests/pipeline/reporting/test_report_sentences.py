@@ -15,14 +15,14 @@ H1, _, H3, H4 = PAPER_HYPOTHESES
 @pytest.mark.parametrize(
     ("slope", "n", "hypothesis", "words"),
     [
-        (1.0, 100_000, H1, ["is a positive predictor", "is supported: ", "higher click-through"]),
+        (1.0, 100_000, H1, ["is a positive predictor", "is confirmed: ", "higher click-through"]),
         (-1.0, 100_000, H1, ["is a positive predictor", "is contradicted: ", "lower click"]),
-        (-1.0, 100_000, H4, ["is a negative predictor", "is supported: ", "lower conversion"]),
+        (-1.0, 100_000, H4, ["is a negative predictor", "is confirmed: ", "lower conversion"]),
         (1.0, 100_000, H4, ["is a negative predictor", "is contradicted: ", "higher conversion"]),
         (1.0, 100, H1, ["is not shown: ", "higher click-through", "0 is within it"]),
         (-1.0, 100, H1, ["is not shown: ", "lower click-through", "0 is within it"]),
     ],
-    ids=["supported", "contradicted", "negative", "contradicted-negative", "few", "few-lower"],
+    ids=["confirmed", "contradicted", "negative", "contradicted-negative", "few", "few-lower"],
 )
 def test_a_sentence_says_what_was_found(estimate, slope, n, hypothesis, words):
     (answer,) = estimate(slope, n, hypotheses=(hypothesis,))
@@ -41,8 +41,11 @@ def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothes
 
     low, high = answer["verdict_interval"]
     sign = 1 if hypothesis is H1 else -1
+    known = answer["few_groups"]
+    few = known and [sign * end for end in known["hartung_knapp"]["interval"]]
     claims = {
-        "is supported": min(sign * low, sign * high) > 0,
+        "is confirmed": few is not None and min(sign * low, sign * high, *few) > 0,
+        "is fragile": min(sign * low, sign * high) > 0 and (few is None or min(few) <= 0),
         "is contradicted": max(sign * low, sign * high) < 0,
         "is not shown": low <= 0 <= high,
     }
@@ -57,6 +60,27 @@ def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothes
     assert float(change) == pytest.approx(abs(answer["slope"]) * failed, abs=5.1e-3)
     assert way == ("higher" if answer["slope"] > 0 else "lower")
     assert ends == pytest.approx([low * failed, high * failed], abs=5.1e-3)
+
+
+def test_a_fragile_finding_asks_for_groups_and_one_not_shown_for_trials(estimate):
+    (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
+    wide = answer | {"verdict": "fragile"}
+    (few,) = estimate(1.0, 100, hypotheses=(H1,))
+
+    assert "but 3 groups could lie so by chance. More groups would settle it" in sentence(wide, 20)
+    assert f"About {few['trials_to_settle']:,} exposures would settle" in sentence(few, 20)
+    assert "there were 300." in sentence(few, 20)
+
+
+def test_a_blocked_finding_says_nothing_of_the_slope(estimate):
+    (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
+
+    found = sentence(answer | {"verdict": "blocked"}, 20)
+
+    assert found.endswith(
+        "is blocked: the users are not divided as planned, so nothing is concluded."
+    )
+    assert "%" not in found
 
 
 def test_a_sentence_on_units_speaks_of_what_was_fitted(estimate):

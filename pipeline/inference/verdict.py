@@ -1,0 +1,61 @@
+"""What may be said of a hypothesis, by rules that are stated before the data is looked at."""
+
+from enum import StrEnum
+
+from scipy import stats
+
+from pipeline.inference.few_groups import FewGroups
+from pipeline.inference.regression import LogisticFit
+from pipeline.study import Hypothesis
+
+POWER = 0.8
+"""Of the experiment that would settle a hypothesis."""
+
+
+class Verdict(StrEnum):
+    """What the intervals say of the declared direction.
+
+    The clustered interval is that of the users, or of independent trials where that is the wider.
+    """
+
+    CONFIRMED = "confirmed"
+    """The clustered and the few-groups interval both lie on the declared side of 0."""
+    FRAGILE = "fragile"
+    """The clustered interval does, the few-groups interval does not."""
+    NOT_SHOWN = "not shown"
+    """The clustered interval holds 0."""
+    CONTRADICTED = "contradicted"
+    """The clustered interval lies on the other side of 0."""
+    BLOCKED = "blocked"
+    """The experiment's health forbids any reading."""
+    UNDEFINED = "undefined"
+    """There is no finite, unique slope."""
+
+
+def verdict(
+    hypothesis: Hypothesis, fit: LogisticFit, few: FewGroups | None, *, healthy: bool = True
+) -> Verdict:
+    """Judge a hypothesis that has a slope; ``few`` is None where the groups say nothing more."""
+    if not healthy:
+        return Verdict.BLOCKED
+    if not fit.cautious.excludes_0:
+        return Verdict.NOT_SHOWN
+    if (fit.slope > 0) != (hypothesis.direction == "positive"):
+        return Verdict.CONTRADICTED
+    if few is None or not few.hartung_knapp.excludes_0:
+        return Verdict.FRAGILE
+    same_side = (few.hartung_knapp.slope > 0) == (fit.slope > 0)
+    return Verdict.CONFIRMED if same_side else Verdict.FRAGILE
+
+
+def trials_to_settle(fit: LogisticFit, trials: float) -> int | None:
+    """Trials after which the clustered interval would exclude 0 with a chance of 80 %.
+
+    If the slope is what it was found to be, and users and groups are as they were:
+    ``n ((z_{1-α/2} + z_{0.8}) · error / slope)²``. None for a slope of 0.
+    """
+    if fit.slope == 0:
+        return None
+    test = fit.cautious
+    wanted = float(stats.norm.ppf((1 + test.level) / 2) + stats.norm.ppf(POWER))
+    return int(trials * (wanted * test.standard_error / fit.slope) ** 2) + 1

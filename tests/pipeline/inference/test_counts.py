@@ -1,0 +1,192 @@
+"""Hypotheses from group counts: the paper's Table 1, and what is said of tables that are none."""
+
+import json
+
+import polars as pl
+import pytest
+
+from pipeline.cli import main
+from pipeline.errors import DataError, StudyError
+from pipeline.inference.counts import fit_counts, metric_name, parse_hypothesis
+from pipeline.schemas import Kpi
+
+# hits and ordered hits of 10,000,000 test clicks; clicks and orders of 5,300,000 exposures
+GOLDEN = [
+    (4_499_877, 183_654, 525_089, 14_290),
+    (4_571_347, 186_088, 532_113, 14_903),
+    (4_776_092, 193_543, 552_233, 15_167),
+    (4_932_626, 198_120, 567_671, 15_662),
+    (4_995_393, 199_839, 573_752, 15_260),
+]
+
+
+def golden_table(**changes):
+    hits, ordered, clicks, orders = (list(column) for column in zip(*GOLDEN, strict=True))
+    columns = {
+        "group": ["g1", "g2", "g3", "g4", "g5"],
+        "recall@20": [hit / 10_000_000 for hit in hits],
+        "od@20": [one / hit for one, hit in zip(ordered, hits, strict=True)],
+        "exposures": [5_300_000] * 5,
+        "clicks": clicks,
+        "orders": orders,
+    }
+    return pl.DataFrame({name: value for name, value in (columns | changes).items() if value})
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to(table, name="counts.csv"):
+        path = tmp_path / name
+        table.write_parquet(path) if name.endswith("parquet") else table.write_csv(path)
+        return path
+
+    return to
+
+
+def fit(path, *texts, level=0.95):
+    asked = [parse_hypothesis(text, number) for number, text in enumerate(texts, start=1)]
+    return fit_counts(path, asked, level=level, seed=0)
+
+
+@pytest.mark.parametrize("name", ["counts.csv", "counts.parquet"])
+def test_the_papers_table_from_counts(write, name):
+    rows = {row["id"]: row for row in fit(write(golden_table(), name))["hypotheses"]}
+
+    assert list(rows) == ["H1", "H2", "H3", "H4"]
+    slopes = [rows[name]["slope"] for name in ("H1", "H2", "H3")]
+    assert slopes == pytest.approx([0.8985, 1.2608, 0.7621], abs=5e-5)
+    assert rows["H4"]["slope"] == pytest.approx(-0.204, abs=5e-4)
+    intervals = [(0.870, 0.927), (0.329, 2.193), (0.557, 0.967), (-0.372, -0.036)]
+    for row, interval in zip(rows.values(), intervals, strict=True):
+        assert row["interval"] == pytest.approx(interval, abs=5.1e-4)
+    assert rows["H2"]["p_value"] == pytest.approx(0.0080, abs=5e-5)
+    assert rows["H4"]["p_value"] == pytest.approx(0.0174, abs=5e-5)
+    assert rows["H3"]["metric"] == "recall_order_density"
+
+
+def test_what_counts_cannot_say_is_said(write):
+    found = fit(write(golden_table()))
+
+    assert [row["user_clustered"] for row in found["hypotheses"]] == [None] * 4
+    assert [row["error_in_x"] for row in found["hypotheses"]] == [None] * 4
+    assert len(found["not_known"]) == 3
+    assert "sums over users" in found["not_known"][0]
+
+
+def with_user_sums():
+    """Users of four exposures each, whose clicks are all or nothing in half of the cases."""
+    table = golden_table()
+    sums = {}
+    for kpi, m, y in (("ctr", "exposures", "clicks"), ("cvr", "clicks", "orders")):
+        sums |= {
+            f"{kpi}_users": [n // 4 for n in table[m]],
+            f"{kpi}_sum_mm": [4 * n for n in table[m]],
+            f"{kpi}_sum_my": [4 * n for n in table[y]],
+            f"{kpi}_sum_yy": [2 * n for n in table[y]],
+        }
+    sums |= {
+        name.replace("ctr", "sale_rate"): sums[name] for name in list(sums) if name[:3] == "ctr"
+    }
+    sums["sale_rate_sum_my"] = [4 * n for n in table["orders"]]
+    sums["sale_rate_sum_yy"] = [2 * n for n in table["orders"]]
+    return golden_table(**sums)
+
+
+def test_with_sums_over_users_the_clustered_interval_is_there(write):
+    alone, users = fit(write(golden_table())), fit(write(with_user_sums(), "users.csv"))
+
+    h1, with_users = alone["hypotheses"][0], users["hypotheses"][0]
+    assert with_users["slope"] == pytest.approx(h1["slope"])
+    # twice the squares, and -2 p (4 y) + p² (4 m) instead of a quarter of each
+    assert with_users["user_clustered"]["standard_error"] > 1.2 * h1["standard_error"]
+    assert len(users["not_known"]) == 2
+
+
+def test_hypotheses_of_ones_own(write):
+    path = write(golden_table(**{"ndcg@10": [0.1, 0.11, 0.12, 0.13, 0.14]}))
+
+    found = fit(path, "ndcg@10:ctr:+", "recall@20:cvr:-")["hypotheses"]
+
+    assert [(row["id"], row["metric"], row["kpi"]) for row in found] == [
+        ("H1", "ndcg", "ctr"),
+        ("H2", "recall", "cvr"),
+    ]
+    assert [row["direction"] for row in found] == ["positive", "negative"]
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        ("recall@20", "recall"),
+        ("recall", "recall"),
+        ("od@20", "order_density"),
+        ("order_density@5", "order_density"),
+        ("my_metric", "my_metric"),
+        ("my_metric@7", "my_metric@7"),
+    ],
+)
+def test_columns_are_metrics(column, name):
+    assert metric_name(column) == name
+
+
+@pytest.mark.parametrize("text", ["recall", "recall:ctr", "recall:revenue:+", "recall:ctr:up"])
+def test_a_hypothesis_that_is_none_is_refused(text):
+    with pytest.raises(StudyError, match=r"write METRIC:KPI:SIGN, such as recall@20:ctr:\+"):
+        parse_hypothesis(text, 1)
+
+
+def test_a_written_hypothesis_is_read():
+    found = parse_hypothesis("od@20:cvr:-", 3)
+
+    assert (found.id, found.metric, found.kpi, found.direction) == (
+        "H3", "order_density", Kpi.CVR, "negative",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"clicks": None}, "lacks clicks; expected the columns group"),
+        ({"group": None}, "lacks group"),
+        ({"group": ["g1"] * 5}, "expected two or more, each named once"),
+        ({"clicks": [1.5] * 5}, "clicks is .1.5, .*; expected a whole number from 0 up"),
+        ({"orders": [-1] * 5}, "orders is .-1, .*; expected a whole number from 0 up"),
+        ({"orders": [9_000_000] * 5}, "group g1 has 5300000 exposures, 525089 clicks and 9000000"),
+        ({"ctr_users": ["many"] * 5}, "ctr_users is .*; expected a whole number"),
+    ],
+    ids=str,
+)
+def test_a_table_that_is_none_is_refused(write, changes, words):
+    with pytest.raises(DataError, match=words):
+        fit(write(golden_table(**changes)))
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read .*none\.csv"):
+        fit(tmp_path / "none.csv")
+
+
+def test_a_metric_that_is_not_there_is_named(write):
+    with pytest.raises(StudyError, match=r"is the metric novelty; there are .*'recall'"):
+        fit(write(golden_table()), "novelty:ctr:+")
+
+
+def test_without_the_papers_metrics_hypotheses_must_be_named(write):
+    table = golden_table().select("group", "exposures", "clicks", "orders", mine="recall@20")
+
+    with pytest.raises(StudyError, match="Name others with --hypothesis"):
+        fit(write(table))
+
+
+def test_the_command_prints_json_or_sentences(write, capsys):
+    path = str(write(golden_table()))
+
+    assert main(["fit", path, "--json", "--level", "0.9"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["level"] for row in found["hypotheses"]] == [0.9] * 4
+    assert main(["fit", path, "--hypothesis", "recall@20:ctr:+"]) == 0
+    words = capsys.readouterr().out
+    assert "H1, “Recall@k is a positive predictor of click-through rate”, is confirmed" in words
+    assert "exposures are taken for independent" in words
+    assert main(["fit", path, "--hypothesis", "recall"]) == 1
+    assert "METRIC:KPI:SIGN" in capsys.readouterr().err
