@@ -4,7 +4,7 @@ Scores are computed for a block of positions and a tile of items, small enough t
 processor's cache, and counted at once; a matrix of all scores is never held.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
@@ -16,8 +16,8 @@ from torch.nn import functional
 from models.errors import ModelError
 
 _TILE = 768
-"""Positions and items of a tile. A multiple of 8, and an eighth of it below 256, because of how
-flags are counted, and of the widths in which processors multiply, so that all columns are alike."""
+"""Positions and items of a tile: few enough to stay in the cache, enough to multiply at full rate,
+and a multiple of the widths in which processors multiply, so that all columns are alike."""
 
 
 class TieRule(StrEnum):
@@ -83,42 +83,60 @@ def count_above(
         ModelError: if a score is not a number.
     """
     n_preferences, n_positions, _ = hidden_GPD.shape
-    blocks = [
-        (preference, rows)
-        for preference in range(n_preferences)
-        for rows in _slices(n_positions, _TILE)
-    ]
+    blocks = list(_slices(n_positions, _TILE))
+    own = [_own_places(targets_P[rows], len(table_ID)) for rows in blocks]
     work = _Workspace(hidden_GPD, table_ID)
     positive_GP = hidden_GPD.new_empty(n_preferences, n_positions)
-    for preference, rows in blocks:
+    for rows in blocks:
         own_TD = work.padded(table_ID[targets_P[rows]])
-        positive_GP[preference, rows] = work.scores(hidden_GPD[preference, rows], own_TD).diagonal()
-    above_GP = torch.zeros_like(positive_GP, dtype=torch.int64)
-    ties_GP = torch.zeros_like(above_GP)
-    lse_GP = positive_GP.clone() if with_lse else None
-    for tile in _slices(len(table_ID), _TILE):
+        for preference in range(n_preferences):
+            scores = work.scores(hidden_GPD[preference, rows], own_TD)
+            positive_GP[preference, rows] = scores.diagonal()
+    # Sums of whole numbers are exact in float64.
+    balance_GP = torch.zeros_like(positive_GP, dtype=torch.float64)
+    unequal_GP, exponentials_GP = torch.zeros_like(balance_GP), torch.zeros_like(balance_GP)
+    for number, tile in enumerate(_slices(len(table_ID), _TILE)):
         tile_TD = work.padded(table_ID[tile])
-        for place in blocks:
-            scores = work.scores(hidden_GPD[place], tile_TD)[:, : tile.stop - tile.start]
-            work.refuse_nan(scores)
-            own = _own_places(targets_P[place[1]], tile)
-            scores[own] = torch.nan  # neither above nor equal
-            target_R1 = positive_GP[place][:, None]
-            above_GP[place] += work.row_counts(torch.gt, scores, target_R1)
-            ties_GP[place] += work.row_counts(torch.eq, scores, target_R1)
-            if lse_GP is not None:
-                scores[own] = -torch.inf
-                lse_GP[place] = torch.logaddexp(lse_GP[place], torch.logsumexp(scores, dim=1))
-    return Counts(positive_GP, above_GP, ties_GP, lse_GP)
+        for rows, places in zip(blocks, own, strict=True):
+            for place in ((preference, rows) for preference in range(n_preferences)):
+                scores = work.scores(hidden_GPD[place], tile_TD)[:, : tile.stop - tile.start]
+                work.refuse_nan(scores)
+                if number in places:
+                    scores[places[number]] = positive_GP[place][places[number][0]]
+                difference = work.difference(scores, positive_GP[place])
+                if with_lse:
+                    exponentials_GP[place] += torch.exp(difference, out=scores).sum(dim=1)
+                sign = torch.sign(difference, out=difference)
+                balance_GP[place] += sign.sum(dim=1)  # items above less items below
+                unequal_GP[place] += sign.square_().sum(dim=1)
+    return Counts(
+        positive_GP,
+        above_GP=((unequal_GP + balance_GP) / 2).long(),
+        ties_GP=(len(table_ID) - 1 - unequal_GP).long(),
+        lse_GP=_log_sums(positive_GP, exponentials_GP, hidden_GPD, table_ID) if with_lse else None,
+    )
+
+
+def _log_sums(
+    positive_GP: Tensor, exponentials_GP: Tensor, hidden_GPD: Tensor, table_ID: Tensor
+) -> Tensor:
+    """Log-sum-exps from the sums of ``exp(score - target's score)``.
+
+    Where that overflowed, because the target is e^88 times less likely than the best item, or lost
+    what it is made of, all scores of the position are looked at again.
+    """
+    lse_GP = positive_GP + exponentials_GP.log().to(positive_GP.dtype)
+    for place in (~torch.isfinite(lse_GP)).nonzero().tolist():
+        lse_GP[tuple(place)] = torch.logsumexp(table_ID @ hidden_GPD[tuple(place)], dim=0)
+    return lse_GP
 
 
 class _Workspace:
     """The memory every tile uses, and what is done in it."""
 
     def __init__(self, hidden_GPD: Tensor, table_ID: Tensor) -> None:
-        shape = (_TILE, _TILE)
-        self._scores_RT = torch.empty(shape, device=hidden_GPD.device)
-        self._flags_RT = torch.empty(shape, dtype=torch.bool, device=hidden_GPD.device)
+        self._scores_RT = torch.empty((_TILE, _TILE), device=hidden_GPD.device)
+        self._differences_RT = torch.empty_like(self._scores_RT)
         # No score can be infinite, let alone not a number, if the largest product is small enough.
         largest = _largest(hidden_GPD) * _largest(table_ID) * hidden_GPD.shape[-1]
         self._is_finite = largest < torch.finfo(hidden_GPD.dtype).max
@@ -138,20 +156,14 @@ class _Workspace:
             msg = "a score is not a number; the model's weights are damaged"
             raise ModelError(msg)
 
-    def row_counts(
-        self, compare: Callable[..., Tensor], scores_RT: Tensor, target_R1: Tensor
-    ) -> Tensor:
-        """How many scores of each row compare so.
+    def difference(self, scores_RT: Tensor, target_R: Tensor) -> Tensor:
+        """Scores less the target's: positive above it, 0 or (of infinities) not a number in a tie.
 
-        Eight flags, a byte each, are read as one integer, and the integers of a row are added:
-        that counts in eight lanes at once. A lane of a tile's row stays below 256.
+        Differences and their signs are computed in the processor's widest steps; comparisons are
+        not, and take ten times as long.
         """
         rows, columns = scores_RT.shape
-        flags_RT = self._flags_RT[:rows]
-        flags_RT[:, columns:] = False
-        compare(scores_RT, target_R1, out=flags_RT[:, :columns])
-        lanes_R = flags_RT.view(torch.int64).sum(dim=1)
-        return lanes_R.view(torch.uint8).view(rows, 8).sum(dim=1)
+        return torch.sub(scores_RT, target_R[:, None], out=self._differences_RT[:rows, :columns])
 
 
 def _largest(values: Tensor) -> float:
@@ -167,7 +179,12 @@ def _slices(length: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, length))
 
 
-def _own_places(targets_R: Tensor, tile: slice) -> tuple[Tensor, Tensor]:
-    """Rows whose target lies in the tile, and the columns it lies in."""
-    rows = ((targets_R >= tile.start) & (targets_R < tile.stop)).nonzero()[:, 0]
-    return rows, targets_R[rows] - tile.start
+def _own_places(targets_R: Tensor, n_items: int) -> dict[int, tuple[Tensor, Tensor]]:
+    """By tile: the rows whose target lies in it, and the columns it lies in."""
+    tile_R, order = (targets_R // _TILE).sort(stable=True)
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    sizes = tile_R.bincount(minlength=-(-n_items // _TILE)).tolist()
+    for number, rows in enumerate(order.split(sizes)):
+        if len(rows):
+            found[number] = rows, targets_R[rows] - number * _TILE
+    return found
