@@ -94,7 +94,9 @@ def jackknife_covariance(without_KG: NDArray[np.float64]) -> NDArray[np.float64]
     ``(K-1)/K · Σ_k (T_-k - mean)(T_-k - mean)'``.
     """
     groups = len(without_KG)
-    centred_KG = without_KG - without_KG.mean(axis=0)
+    # from the first value, so that what never changes has an error of exactly 0
+    centred_KG = without_KG - without_KG[0]
+    centred_KG -= centred_KG.mean(axis=0)
     return centred_KG.T @ centred_KG * (groups - 1) / groups
 
 

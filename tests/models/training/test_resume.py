@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from models.configuration import (
+    Activation,
     ClickLoss,
     Conditioning,
     HypervolumeOf,
@@ -416,6 +417,7 @@ OTHER = {
         "layers": 2,
         "heads": 2,
         "expansion": 3,
+        "activation": Activation.RELU,
         "dropout": 0.3,
         "max_length": 7,
         "positions": Positions.END,
