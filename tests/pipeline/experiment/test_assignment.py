@@ -1,12 +1,13 @@
 """The assignment hash against GrowthBook's published vectors, and as a source of randomness."""
 
 import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.experiment.assignment import N_BUCKETS, bucket_of
+from pipeline.experiment.assignment import N_BUCKETS, bucket_of, buckets_of
 
 
 def bucket_counts(salt, n_units, bins):
@@ -63,3 +64,22 @@ def test_units_of_a_group_under_one_salt_spread_evenly_under_another():
     counts = np.bincount([bucket_of(u, "autumn") * 5 // N_BUCKETS for u in inside], minlength=5)
 
     assert stats.chisquare(counts).pvalue > 0.001
+
+
+@given(units=st.lists(st.text(max_size=12), min_size=1, max_size=20), salt=st.text(max_size=5))
+@example(units=["u\0", "u", "", "\0"], salt="")
+@example(units=["é", "買い物", "🛒", "a" * 40], salt="spring")
+def test_many_units_at_a_time_fall_where_each_does_alone(units, salt):
+    assert buckets_of(pl.Series(units, dtype=pl.String), salt).tolist() == [
+        bucket_of(unit, salt) for unit in units
+    ]
+
+
+def test_more_units_than_are_hashed_at_once_keep_their_order():
+    units = pl.Series([f"u{number}" for number in range(140_000)])
+
+    found = buckets_of(units, "spring")
+
+    assert [found[n] for n in (0, 131_071, 131_072, 139_999)] == [
+        bucket_of(units[n], "spring") for n in (0, 131_071, 131_072, 139_999)
+    ]

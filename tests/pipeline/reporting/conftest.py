@@ -154,6 +154,7 @@ def whole_report(card) -> dict:
                 "recall_span": 0.2,
                 "order_density_span": 1 / 3,
                 "rank_correlation": -1.0,
+                "knee": "p1",
             },
             "health": {
                 "sample_ratio": {

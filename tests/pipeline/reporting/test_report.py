@@ -193,8 +193,15 @@ def test_an_undefined_hypothesis_says_why_and_claims_nothing(report, estimate, t
     assert table_1_of(markdown)[0][3:] == ["–"] * 8 + ["3000", "3", why]
 
 
+def test_the_report_names_the_knee_of_the_front(report, tmp_path):
+    _, page, markdown = written(report, tmp_path)
+
+    assert "The knee is p1" in page.text
+    assert "The knee is p1" in markdown
+
+
 def test_what_is_unknown_is_a_dash(report, tmp_path):
-    names = ("recall_span", "order_density_span", "rank_correlation")
+    names = ("recall_span", "order_density_span", "rank_correlation", "knee")
     report["front"] |= dict.fromkeys(names)
     for row in report["offline_metrics"]:
         row["value"] = None
@@ -209,6 +216,7 @@ def test_what_is_unknown_is_a_dash(report, tmp_path):
 
     assert "None" not in page.text
     assert "None" not in markdown
+    assert "knee" not in page.text + markdown
     assert "recall spans –, order density –; their rank correlation is –" in page.text
     assert "order density –; rank correlation –" in markdown
     assert page.tables[1][1][3:] == [*["–"] * 9, "two groups cannot show it"]
