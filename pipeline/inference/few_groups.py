@@ -34,8 +34,16 @@ class FewGroups:
     quasi_binomial: SlopeTest
 
 
+_ON_THE_LINE = 1e-12
+"""Deviations, in squared standard errors, that are round-off: the groups lie on the line."""
+
+
 def few_groups(x: Floats, sums: GroupSums, fit: LogisticFit) -> FewGroups | None:
-    """The slope as g groups know it; None for two groups, or where one has an infinite log odds."""
+    """The slope as g groups know it.
+
+    None where they say nothing of its error: for two groups, where one has infinite log odds, or
+    where all lie on the line to the last digit, as if by arrangement.
+    """
     df = len(x) - 2
     rate = sums.successes / sums.trials
     if df < 1 or not ((rate > 0) & (rate < 1)).all():
@@ -45,11 +53,13 @@ def few_groups(x: Floats, sums: GroupSums, fit: LogisticFit) -> FewGroups | None
     fixed = weighted_line(x, log_odds, 1 / variance)
     tau2 = _between_groups(x, log_odds, variance)
     mixed = weighted_line(x, log_odds, 1 / (variance + tau2))
+    if mixed.deviations <= _ON_THE_LINE:
+        return None
     knapp = float(np.sqrt(mixed.deviations / df * mixed.slope_variance))
     dispersion = max(1.0, fit.pearson_chi2 / df)
     return FewGroups(
         tau=float(np.sqrt(tau2)),
-        heterogeneity=max(0.0, 1 - df / fixed.deviations) if fixed.deviations else 0.0,
+        heterogeneity=max(0.0, 1 - df / fixed.deviations),
         hartung_knapp=wald_test(mixed.slope, knapp, covariance="hartung-knapp", level=level, df=df),
         quasi_binomial=wald_test(
             fit.slope,

@@ -113,3 +113,13 @@ def test_quasi_binomial_widens_by_the_dispersion_and_never_narrows():
 )
 def test_where_groups_say_nothing_of_their_deviations_it_is_none(x, successes):
     assert estimate(np.array(x), independent([100] * len(x), successes)) is None
+
+
+@pytest.mark.parametrize(
+    ("x", "successes"),
+    # odds of 1/4, 1/2 and 1 rise by equal factors
+    [([0.0, 0.1, 0.2], [300, 300, 300]), ([0.0, 0.1, 0.2], [180, 300, 450])],
+    ids=["level", "rising"],
+)
+def test_groups_that_lie_on_the_line_say_nothing_of_its_error(x, successes):
+    assert estimate(np.array(x), independent([900] * 3, successes)) is None
