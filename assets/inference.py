@@ -11,6 +11,7 @@ from assets.model import conditioned_model
 from assets.resources import StudyResource
 from pipeline.experiment.ingestion import summarise
 from pipeline.experiment.plan import check_same_preferences, read_plan
+from pipeline.inference.exploration import as_rows, explore
 from pipeline.inference.health import sample_ratio_of
 from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
 from pipeline.provenance import output_md5s, provenance
@@ -31,6 +32,7 @@ from pipeline.study import Study
 
 ESTIMATES = "regression_estimates.json"
 HEALTH = "health.json"
+EXPLORATION = "exploration.json"
 
 
 @dg.asset(
@@ -57,14 +59,13 @@ def regression_estimates(
         check_same_preferences(plan, metrics)
         ratio = sample_ratio_of(kpis, {group.name: group.share for group in plan.groups})
         errors = paths.require("offline_metrics", "offline_metric_covariance.parquet")
-        estimates = estimate_hypotheses(
-            Evidence(metrics, read_table(errors), kpis, healthy=ratio.healthy),
-            parameters.regression,
-            seed=parameters.study.seed,
-        )
+        evidence = Evidence(metrics, read_table(errors), kpis, healthy=ratio.healthy)
+        estimates = estimate_hypotheses(evidence, parameters.regression, seed=parameters.study.seed)
+        explored = explore(evidence, level=parameters.regression.level)
         with publish_folder(paths.artifact("regression_estimates")) as folder:
             write_json(folder / ESTIMATES, [estimate.as_dict() for estimate in estimates])
             write_json(folder / HEALTH, {"sample_ratio": asdict(ratio)})
+            write_json(folder / EXPLORATION, as_rows(explored))
     slopes = {
         f"slope of {estimate.hypothesis.id}": estimate.fit.slope
         for estimate in estimates
@@ -125,6 +126,7 @@ def _gather(parameters: Study, paths: StudyPaths) -> dict:
     documents = {
         "front": read_json(paths.require("pareto_front", "summary.json")),
         "health": read_json(paths.require("regression_estimates", HEALTH)),
+        "exploration": read_json(paths.require("regression_estimates", EXPLORATION)),
         "plan": plan.as_dict(),
         "origin": describe_log(parameters.experiment.source),
         "events": read_json(paths.require("events", "summary.json")),

@@ -171,9 +171,9 @@ def _estimate(
     hypothesis: Hypothesis, evidence: Evidence, level: float, seed: int
 ) -> RegressionEstimate:
     response = RESPONSE[hypothesis.kpi]
-    cells = _cells(evidence, hypothesis.metric, response)
+    cells = cells_of(evidence, hypothesis.metric, response)
     values = cells["value"].cast(pl.Float64).to_numpy()
-    x, sums = relative_change(values), _sums(cells)
+    x, sums = relative_change(values), sums_of(cells)
     fit = fit_logistic(x, sums, level=level)
     unanswered = RegressionEstimate(
         hypothesis=hypothesis, response=response, points=tuple(_points(cells, x))
@@ -181,7 +181,7 @@ def _estimate(
     if isinstance(fit, str):
         return replace(unanswered, undefined_because=fit)
     few = few_groups(x, sums, fit)
-    own = _sums(_cells(evidence, hypothesis.metric, hypothesis.kpi))
+    own = sums_of(cells_of(evidence, hypothesis.metric, hypothesis.kpi))
     covariance_GG = _covariance(evidence.covariance, hypothesis.metric, cells)
     return replace(
         unanswered,
@@ -200,7 +200,7 @@ def _estimate(
     )
 
 
-def _cells(evidence: Evidence, metric: str, kpi: Kpi) -> pl.DataFrame:
+def cells_of(evidence: Evidence, metric: str, kpi: Kpi) -> pl.DataFrame:
     """The groups' sums for a KPI beside their metric."""
     measured = evidence.offline_metrics.filter(metric=str(metric), segment=ALL_TARGETS)
     return (
@@ -210,7 +210,8 @@ def _cells(evidence: Evidence, metric: str, kpi: Kpi) -> pl.DataFrame:
     )
 
 
-def _sums(cells: pl.DataFrame) -> GroupSums:
+def sums_of(cells: pl.DataFrame) -> GroupSums:
+    """The sums of the cells, as the estimators take them."""
     return GroupSums(
         trials=_floats(cells, "trials"),
         successes=_floats(cells, "successes"),

@@ -49,9 +49,9 @@ def build_report(
         study: The study.
         hypotheses: :meth:`RegressionEstimate.as_dict` of each.
         tables: ``offline_metrics``, ``pareto_front``, ``group_kpis`` and ``learning_curves``.
-        documents: ``front`` (its summary), ``health`` (of the experiment), ``plan``, ``origin`` (of the log), ``events`` and
-            ``sessions`` (counts), ``profile`` (of both), ``ingestion``, ``training`` and
-            ``provenance``.
+        documents: ``front`` (its summary), ``health`` (of the experiment), ``exploration``, ``plan``,
+            ``origin`` (of the log), ``events`` and ``sessions`` (counts), ``profile`` (of both),
+            ``ingestion``, ``training`` and ``provenance``.
     """
     cutoff = int(tables["offline_metrics"]["cutoff"].drop_nulls()[0])
     return {
@@ -61,6 +61,7 @@ def build_report(
         "summary": [sentence(h, cutoff) for h in hypotheses],
         "hypotheses": hypotheses,
         "health": documents["health"],
+        "exploration": documents["exploration"],
         "experiment": {"plan": documents["plan"], **documents["origin"]},
         "ingestion": documents["ingestion"],
         "front": {**documents["front"], "points": tables["pareto_front"].to_dicts()},
@@ -145,9 +146,9 @@ def number(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def per_cent(share: float | None) -> str:
+def per_cent(share: float | None, digits: int = 1) -> str:
     """A share as a percentage; a dash where there is none."""
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
 def _pictures(report: dict[str, Any]) -> dict[str, str]:

@@ -156,6 +156,21 @@ def whole_report(card) -> dict:
                 "rank_correlation": -1.0,
                 "knee": "p1",
             },
+            "exploration": [
+                {
+                    "metric": metric,
+                    "kpi": "ctr",
+                    "slope": 0.9,
+                    "p_value": None,
+                    "bh_p_value": None,
+                    "lack_of_fit": 0.5 + behind,
+                    "behind": behind,
+                    "weight": weight,
+                    "tied": behind < 2,
+                    "leave_one_out_error": 0.0006,
+                }
+                for metric, behind, weight in (("recall", 0.0, 0.9), ("mrr@5", 4.4, 0.1))
+            ],
             "health": {
                 "sample_ratio": {
                     "users": [100_000] * 3,

@@ -116,7 +116,7 @@ def test_counts_and_rates_of_the_groups_are_the_json_s(faces):
     document, page, _ = faces
     cells = {(row["group"], row["kpi"]): row for row in document["group_kpis"]}
 
-    _, *rows = page.tables[2]
+    _, *rows = page.tables[3]
     assert [row[0] for row in rows] == ["g1", "g2", "g3"]
     for row in rows:
         ctr, cvr = cells[row[0], "ctr"], cells[row[0], "cvr"]
@@ -200,6 +200,18 @@ def test_the_report_names_the_knee_of_the_front(report, tmp_path):
     assert "The knee is p1" in markdown
 
 
+def test_the_report_ranks_metrics_and_calls_ties_ties(report, tmp_path):
+    _, page, markdown = written(report, tmp_path)
+
+    (table,) = [t for t in page.tables if "behind the best (QAIC)" in t[0]]
+    rows = [[row[1], *row[4:7], row[-1]] for row in table[1:]]
+    assert rows == [
+        ["Recall@20", "0.00", "0.90", "0.06 %", "as good as the best"],
+        ["MRR@5", "4.40", "0.10", "0.06 %", "worse"],
+    ]
+    assert "| click-through rate | MRR@5 | 0.9000 | 4.40 |" in markdown
+
+
 def test_what_is_unknown_is_a_dash(report, tmp_path):
     names = ("recall_span", "order_density_span", "rank_correlation", "knee")
     report["front"] |= dict.fromkeys(names)
@@ -220,7 +232,7 @@ def test_what_is_unknown_is_a_dash(report, tmp_path):
     assert "recall spans –, order density –; their rank correlation is –" in page.text
     assert "order density –; rank correlation –" in markdown
     assert page.tables[1][1][3:] == [*["–"] * 9, "two groups cannot show it"]
-    assert {(row[3], row[4]) for row in page.tables[3][1:]} == {("–", "–")}
+    assert {(row[3], row[4]) for row in page.tables[4][1:]} == {("–", "–")}
 
 
 def test_the_same_report_gives_the_same_bytes(report, tmp_path):

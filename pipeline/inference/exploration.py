@@ -1,0 +1,115 @@
+"""Every offline metric against every KPI: which of them does the KPI follow best?
+
+Nothing here was declared beforehand, so it proves nothing; it tells what to declare for the next
+experiment. All metrics move along one front, so several may do equally well: those are ties.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipeline.inference.few_groups import few_groups
+from pipeline.inference.hypotheses import RESPONSE, Evidence, cells_of, relative_change, sums_of
+from pipeline.inference.multiplicity import adjusted
+from pipeline.inference.regression import Floats, GroupSums, LogisticFit, fit_logistic
+from pipeline.schemas import ALL_TARGETS, Kpi
+
+TIED_WITHIN = 2.0
+"""Of QAIC: a metric so close to the best has substantial support (Burnham & Anderson 2002, 2.6)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """How well one KPI follows one metric.
+
+    Attributes:
+        metric: The metric.
+        kpi: The KPI.
+        slope: Change of the log odds for a relative change of the metric.
+        p_value: That the slope is 0, as the groups know it (Hartung–Knapp, t with g - 2); None for
+            two groups.
+        bh_p_value: The same for all that was looked through (Benjamini–Hochberg).
+        lack_of_fit: Σ (y - n p)² / Q over groups, users clustered; less is closer to the line.
+        behind: QAIC less that of the KPI's best metric, 0 or more.
+        weight: Akaike weight among the KPI's metrics, in [0, 1]; they sum to 1.
+        tied: Whether it is as good as the best, as far as these groups can tell.
+        leave_one_out_error: Root mean square of the relative error with which the line through the
+            other groups foretells each group's rate; None where one of those lines is undefined.
+    """
+
+    metric: str
+    kpi: str
+    slope: float
+    p_value: float | None
+    bh_p_value: float | None
+    lack_of_fit: float
+    behind: float
+    weight: float
+    tied: bool
+    leave_one_out_error: float | None
+
+
+def explore(evidence: Evidence, *, level: float) -> list[Candidate]:
+    """Every measured metric against every yes-or-no KPI; of each KPI the best metric first.
+
+    All candidates of a KPI have two coefficients, so QAIC orders them by lack of fit over the
+    dispersion, which is that of the best of them where it is above 1.
+    """
+    kpis = [kpi for kpi in Kpi if RESPONSE[kpi] is kpi]
+    measured = evidence.offline_metrics.filter(segment=ALL_TARGETS)["metric"]
+    metrics = measured.unique(maintain_order=True).to_list()
+    found = [one for kpi in kpis for one in _of_kpi(evidence, kpi, metrics, level)]
+    bh = adjusted([row["p_value"] for row in found], "fdr_bh")
+    return [Candidate(**row, bh_p_value=p) for row, p in zip(found, bh, strict=True)]
+
+
+def as_rows(candidates: list[Candidate]) -> list[dict[str, Any]]:
+    """The candidates as JSON has them."""
+    return [asdict(one) for one in candidates]
+
+
+def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for metric in metrics:
+        cells = cells_of(evidence, metric, kpi)
+        x = relative_change(cells["value"].cast(pl.Float64).to_numpy())
+        sums = sums_of(cells)
+        fit = fit_logistic(x, sums, level=level)
+        if isinstance(fit, str):
+            continue
+        few = few_groups(x, sums, fit)
+        rows.append(
+            {
+                "metric": metric,
+                "kpi": kpi.value,
+                "slope": fit.slope,
+                "p_value": few.hartung_knapp.p_value if few else None,
+                "lack_of_fit": fit.clustered_chi2,
+                "leave_one_out_error": leave_one_out_error(x, sums, level=level),
+            }
+        )
+    if not rows:
+        return []
+    misfit = np.array([row["lack_of_fit"] for row in rows])
+    df = max(evidence.group_kpis["group"].n_unique() - 2, 1)
+    behind = (misfit - misfit.min()) / max(1.0, misfit.min() / df)
+    likelihood = np.exp(-behind / 2)
+    for row, gap, share in zip(rows, behind, likelihood / likelihood.sum(), strict=True):
+        row |= {"behind": float(gap), "weight": float(share), "tied": bool(gap <= TIED_WITHIN)}
+    return sorted(rows, key=lambda row: row["behind"])
+
+
+def leave_one_out_error(x: Floats, sums: GroupSums, *, level: float) -> float | None:
+    """Root mean square of ``found / foretold - 1`` over the groups, each left out in turn."""
+    errors: list[float] = []
+    for left_out in range(len(x)):
+        kept = np.arange(len(x)) != left_out
+        fit = fit_logistic(x[kept], sums.of(kept), level=level)
+        if not isinstance(fit, LogisticFit) or not sums.successes[left_out]:
+            return None
+        foretold = 1 / (1 + np.exp(-fit.intercept - fit.slope * x[left_out]))
+        found = sums.successes[left_out] / sums.trials[left_out]
+        errors.append(found / foretold - 1)
+    return float(np.sqrt(np.mean(np.square(errors))))
