@@ -10,6 +10,7 @@ from assets.evaluation import pareto_front
 from assets.model import conditioned_model
 from assets.resources import StudyResource
 from pipeline.experiment.ingestion import ingest
+from pipeline.experiment.judgement import LogRules
 from pipeline.experiment.kpis import group_kpis as compute_group_kpis
 from pipeline.experiment.log import log_files, log_folder, write_log
 from pipeline.experiment.plan import PLAN, check_not_under_way, make_plan, read_plan
@@ -81,6 +82,7 @@ def experiment_log(context: dg.AssetExecutionContext, study: StudyResource) -> d
             log_files(log_folder(parameters.experiment, paths)),
             read_plan(paths),
             paths.artifact(DATABASE),
+            rules=LogRules.of(parameters.experiment),
             check=lambda database: outcomes.extend(enforce(check_experiment_log(database))),
         )
     return dg.MaterializeResult(

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -378,6 +378,12 @@ class ExperimentSection:
         list_length: Items in a recommended list.
         days: Days the simulated shop is open.
         users: Users of the simulated experiment.
+        first_day: Exposures before this day (UTC) are none of the experiment's; None for any.
+        last_day: Exposures after this day (UTC) are none of the experiment's; None for any.
+        attribution_hours: Where clicks and orders have files of their own, a click counts for so
+            long after its exposure, and an order for so long after its click.
+        max_exposures_per_hour: A user who is shown more lists within an hour of the clock is a
+            bot, and set aside.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "pareto-1"
@@ -388,6 +394,18 @@ class ExperimentSection:
     list_length: Annotated[int, Ge(1)] = 20
     days: Annotated[int, Ge(1)] = 14
     users: Annotated[int, Ge(10)] = 40000
+    first_day: date | None = None
+    last_day: date | None = None
+    attribution_hours: Annotated[float, Gt(0)] = 24.0
+    max_exposures_per_hour: Annotated[int, Ge(1)] = 500
+
+    def __post_init__(self) -> None:
+        if self.first_day and self.last_day and self.first_day > self.last_day:
+            msg = (
+                f"experiment.first_day = {self.first_day} is after experiment.last_day = "
+                f"{self.last_day}; the first comes first"
+            )
+            raise StudyError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -501,7 +519,7 @@ class Study:
 
     def as_dict(self) -> dict[str, Any]:
         """The study as plain values, as they would stand in ``params.yaml``."""
-        return json.loads(json.dumps(asdict(self)))
+        return json.loads(json.dumps(asdict(self), default=str))
 
 
 _STUDY = TypeAdapter(Study)

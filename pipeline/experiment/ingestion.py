@@ -1,8 +1,11 @@
-"""From log files to the experiment's database: every row in ``exposures`` or ``rejected``.
+"""From log files to the experiment's database: every row is in it, or counted under a reason.
 
-The database is what the files say under the traffic plan, however it came about: new files that
-sort after all known ones are added; if any other file is new, changed or gone, or the plan changed,
-the database is made anew. It happens on a copy beside the database, which then takes its place.
+The database is what the files say under the traffic plan and the study's rules, however it came
+about: files of a table that sort after all known ones of it are added; if any other file is new,
+changed or gone, or the plan or a rule changed, the database is made anew. It happens on a copy
+beside the database, which then takes its place (ADR 2).
+
+Readers use the view ``exposures``, one row an exposure of a unit that belongs to the experiment.
 """
 
 import hashlib
@@ -14,53 +17,55 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import polars as pl
 
 from pipeline.errors import LogError
+from pipeline.experiment.context import attribute, drop_repeated, set_units_aside
+from pipeline.experiment.judgement import LogRules, fault_of
+from pipeline.experiment.log import OUTCOMES, LogTable, table_of
 from pipeline.experiment.plan import TrafficPlan
-from pipeline.schemas import EARLIEST_TS, EXPOSURES, LATEST_TS
+from pipeline.experiment.reading import read_incoming, refusing
 from pipeline.storage import md5, publish_file
 
+_LAYOUT = 2
+"""Of the database; an older one is made anew."""
+
 _TABLES = """
-CREATE TABLE IF NOT EXISTS ingested_files (source VARCHAR PRIMARY KEY, md5 VARCHAR, plan VARCHAR);
-CREATE TABLE IF NOT EXISTS exposures (
-    experiment VARCHAR, exposure VARCHAR PRIMARY KEY, unit VARCHAR, "group" VARCHAR, ts BIGINT,
-    clicked BOOLEAN, ordered BOOLEAN, units INTEGER, source VARCHAR);
-CREATE TABLE IF NOT EXISTS rejected (source VARCHAR, reason VARCHAR, rows BIGINT);
+CREATE TABLE IF NOT EXISTS ingested_files (source VARCHAR PRIMARY KEY, "table" VARCHAR, md5 VARCHAR,
+    judged_by VARCHAR, rows BIGINT, columns VARCHAR);
+CREATE TABLE IF NOT EXISTS shown (exposure VARCHAR, unit VARCHAR, "group" VARCHAR, ts BIGINT,
+    clicked BOOLEAN, ordered BOOLEAN, units INTEGER, revenue BIGINT, source VARCHAR);
+CREATE TABLE IF NOT EXISTS clicks (exposure VARCHAR, ts BIGINT, source VARCHAR);
+CREATE TABLE IF NOT EXISTS orders (exposure VARCHAR, ts BIGINT, units INTEGER, revenue BIGINT,
+    source VARCHAR);
+CREATE TABLE IF NOT EXISTS unusable (source VARCHAR, reason VARCHAR, rows BIGINT);
+CREATE TABLE IF NOT EXISTS set_aside (source VARCHAR, reason VARCHAR, rows BIGINT);
+CREATE TABLE IF NOT EXISTS units_set_aside (unit VARCHAR, reason VARCHAR);
+CREATE TABLE IF NOT EXISTS outcomes (exposure VARCHAR, clicked BOOLEAN, ordered BOOLEAN,
+    units INTEGER, revenue BIGINT);
+CREATE OR REPLACE VIEW rejected AS SELECT source, reason, sum(rows)::BIGINT AS rows
+    FROM (FROM unusable UNION ALL FROM set_aside) GROUP BY source, reason;
 """
 
-_TYPES: dict[Any, str] = {
-    pl.String: "VARCHAR",
-    pl.Int64: "BIGINT",
-    pl.Int32: "INTEGER",
-    pl.Boolean: "BOOLEAN",
+_TOLD_BY_THE_ROWS = """
+CREATE OR REPLACE VIEW exposures AS
+SELECT exposure, unit, "group", ts, clicked, ordered, units, revenue, source
+FROM shown ANTI JOIN units_set_aside USING (unit)
+"""
+
+_TOLD_BY_EVENTS = """
+CREATE OR REPLACE VIEW exposures AS
+SELECT exposure, unit, "group", ts, coalesce(outcomes.clicked, false) AS clicked,
+    coalesce(outcomes.ordered, false) AS ordered, coalesce(outcomes.units, 0) AS units,
+    outcomes.revenue, source
+FROM shown ANTI JOIN units_set_aside USING (unit) LEFT JOIN outcomes USING (exposure)
+"""
+
+_INSERT = {
+    LogTable.EXPOSURES: 'INSERT INTO shown SELECT exposure, unit, "group", ts, clicked, ordered, '
+    "units, revenue, $source",
+    LogTable.CLICKS: "INSERT INTO clicks SELECT exposure, ts, $source",
+    LogTable.ORDERS: "INSERT INTO orders SELECT exposure, ts, units, revenue, $source",
 }
-
-_JUDGE = """
-CREATE OR REPLACE TEMP TABLE judged AS
-WITH examined AS (
-    SELECT experiment, exposure, unit, incoming."group", ts, clicked, ordered, units, CASE
-        WHEN experiment IS NULL OR exposure IS NULL OR unit IS NULL OR incoming."group" IS NULL
-            OR ts IS NULL OR clicked IS NULL OR ordered IS NULL OR units IS NULL
-            THEN 'a field is empty'
-        WHEN experiment <> $experiment THEN 'another experiment'
-        WHEN NOT list_contains($groups, incoming."group") THEN 'unknown group'
-        WHEN incoming."group" <> assigned."group" THEN 'another group than the unit is assigned to'
-        WHEN ts < $earliest OR ts >= $latest THEN 'time outside 2000-01-01 to 2100-01-01'
-        WHEN units < 0 THEN 'units below 0'
-        WHEN ordered AND NOT clicked THEN 'ordered without a click'
-        WHEN ordered <> (units > 0) THEN 'order and units disagree'
-        END AS fault
-    FROM incoming LEFT JOIN assigned USING (unit)
-)
-SELECT * EXCLUDE (fault), CASE
-    WHEN fault IS NOT NULL THEN fault
-    WHEN row_number() OVER (PARTITION BY exposure, fault IS NULL
-        ORDER BY ts, unit, clicked, ordered, units) > 1
-        OR exposure IN (SELECT exposure FROM exposures) THEN 'duplicate exposure'
-    END AS reason
-FROM examined
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ def ingest(
     plan: TrafficPlan,
     database: Path,
     *,
+    rules: LogRules | None = None,
     check: Callable[[Path], None] = lambda _: None,
 ) -> Ingestion:
     """Bring ``database`` to what ``files`` say.
@@ -85,27 +91,34 @@ def ingest(
     ``check`` sees the finished copy before it takes the database's place, and raises to refuse it.
 
     Raises:
-        LogError: if a file is unreadable or breaks the contract, or no row is usable. The
-            database stays as it was.
+        LogError: if a file is unreadable or breaks the contract, files do not fit each other, or no
+            row is usable. The database stays as it was.
     """
+    rules = rules or LogRules()
     wanted = {file.name: md5(file) for file in files}
-    fingerprint = _fingerprint(plan)
+    judged_by = _fingerprint(plan, rules)
+    known = _known(database, files, wanted, judged_by)
+    if len(known) == len(files):
+        check(database)
+        return _read_only(database)
     with publish_file(database) as fresh:
         for left_by_a_killed_run in (fresh, fresh.with_name(f"{fresh.name}.wal")):
             left_by_a_killed_run.unlink(missing_ok=True)
-        known = _known(database, wanted, fingerprint)
         if known:
             shutil.copyfile(database, fresh)
-        new = [file for file in sorted(files, key=lambda file: file.name) if file.name not in known]
-        with duckdb.connect(str(fresh)) as connection:
+        new = [file for file in sorted(files, key=_place) if file.name not in known]
+        with duckdb.connect(str(fresh), config={"preserve_insertion_order": False}) as connection:
             connection.execute(_TABLES)
             for file in new:
-                connection.execute("BEGIN")
-                _take_in(connection, file, plan)
-                entry = [file.name, wanted[file.name], fingerprint]
-                connection.execute("INSERT INTO ingested_files VALUES (?, ?, ?)", entry)
-                connection.execute("COMMIT")
-            result = _summary(connection, len(files), len(new))
+                _take_in(connection, file, plan, rules, entry=(wanted[file.name], judged_by))
+            told_by_events = _check_fit(connection)
+            connection.execute("DELETE FROM set_aside")
+            drop_repeated(connection)
+            set_units_aside(connection, plan, rules)
+            if told_by_events:
+                attribute(connection, rules)
+            connection.execute(_TOLD_BY_EVENTS if told_by_events else _TOLD_BY_THE_ROWS)
+            result = _summary(connection, len(new))
         if not result.exposures:
             msg = f"no usable exposure in {len(files)} files; rejected: {result.rejected}"
             raise LogError(msg)
@@ -113,97 +126,126 @@ def ingest(
     return result
 
 
-def _known(database: Path, wanted: dict[str, str], fingerprint: str) -> set[str]:
+def _place(file: Path) -> tuple[str, str]:
+    """Files in the order they are taken in."""
+    return table_of(file).contract.name, file.name
+
+
+def _known(database: Path, files: list[Path], wanted: dict[str, str], judged_by: str) -> set[str]:
     """Files whose rows in ``database`` can stay; none if the database must be made anew.
 
-    They can stay if all of them are still there with the same bytes and plan, and every new file
-    sorts after them: which of two duplicates is kept depends on the files' order.
+    They can stay if all of them are still there with the same bytes, plan and rules, and every new
+    file sorts after those of its table: which of two duplicates is kept depends on their order.
     """
     if not database.exists():
         return set()
     try:
         with duckdb.connect(str(database), read_only=True) as connection:
-            rows = connection.execute("SELECT source, md5, plan FROM ingested_files").fetchall()
+            rows = connection.execute(
+                "SELECT source, md5, judged_by FROM ingested_files"
+            ).fetchall()
     except duckdb.Error:
         return set()
-    same = all(wanted.get(source) == digest for source, digest, _ in rows)
-    known = {source for source, _, plan in rows if plan == fingerprint}
-    in_order = all(name in known or name > max(known, default="") for name in wanted)
-    return known if same and in_order and len(known) == len(rows) else set()
+    known = {
+        source for source, digest, by in rows if wanted.get(source) == digest and by == judged_by
+    }
+    places = sorted((_place(file) for file in files), key=lambda place: (place[0], place[1]))
+    last = {table: name for table, name in places if name in known}
+    in_order = all(name in known or name > last.get(table, "") for table, name in places)
+    return known if in_order and len(known) == len(rows) else set()
 
 
-def _take_in(connection: duckdb.DuckDBPyConnection, file: Path, plan: TrafficPlan) -> None:
-    _read(connection, file)
-    rows = connection.execute("SELECT DISTINCT unit FROM incoming WHERE unit IS NOT NULL")
-    units = [unit for (unit,) in rows.fetchall()]
-    assigned = pl.DataFrame(
-        {"unit": units, "group": [plan.group_of(unit).name for unit in units]},
-        schema={"unit": pl.String, "group": pl.String},
-    )
-    connection.register("assigned", assigned.to_arrow())
-    connection.execute(
-        _JUDGE,
-        {
-            "experiment": plan.experiment,
-            "groups": [group.name for group in plan.groups],
-            "earliest": EARLIEST_TS,
-            "latest": LATEST_TS,
-        },
-    )
-    connection.unregister("assigned")
-    columns = ", ".join(f'"{name}"' for name in EXPOSURES.columns)
-    connection.execute(
-        f"INSERT INTO exposures SELECT {columns}, ? FROM judged WHERE reason IS NULL",  # noqa: S608
-        [file.name],
-    )
-    connection.execute(
-        "INSERT INTO rejected SELECT ?, reason, count(*) FROM judged "
-        "WHERE reason IS NOT NULL GROUP BY reason",
-        [file.name],
-    )
-
-
-def _read(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Load one file as the table ``incoming``, if it fits the contract."""
-    try:
+def _take_in(
+    connection: duckdb.DuckDBPyConnection,
+    file: Path,
+    plan: TrafficPlan,
+    rules: LogRules,
+    *,
+    entry: tuple[str, str],
+) -> None:
+    """Add the usable rows of one file to its table, and count the others."""
+    table = table_of(file)
+    rows, columns = read_incoming(connection, file)
+    fault, values = fault_of(table, plan, rules, outcomes=OUTCOMES[0] in columns)
+    examined = f"FROM (SELECT *, {fault} AS fault FROM incoming)"  # noqa: S608 - the rules' own SQL
+    with refusing(file):
+        connection.execute("BEGIN")
+        (taken,) = connection.execute(
+            f"{_INSERT[table]} {examined} WHERE fault IS NULL", values | {"source": file.name}
+        ).fetchone() or (0,)
+        if taken < rows:
+            connection.execute(
+                f"INSERT INTO unusable SELECT $source, fault, count(*) {examined} "
+                "WHERE fault IS NOT NULL GROUP BY fault",
+                values | {"source": file.name},
+            )
         connection.execute(
-            "CREATE OR REPLACE TEMP TABLE incoming AS "
-            "SELECT * FROM read_parquet(?, hive_partitioning = false)",
-            [str(file)],
+            "INSERT INTO ingested_files VALUES (?, ?, ?, ?, ?, ?)",
+            [file.name, table.contract.name, *entry, rows, ", ".join(columns)],
         )
-    except duckdb.Error as error:
-        msg = f"{file.name} is not a readable parquet file: {str(error).splitlines()[0]}"
-        raise LogError(msg) from error
-    described = connection.execute("DESCRIBE incoming").fetchall()
-    got = {row[0]: row[1] for row in described}
-    expected = {name: _TYPES[dtype] for name, dtype in EXPOSURES.columns.items()}
-    problems = [f"{name} is missing" for name in expected if name not in got]
-    problems += [
-        f"{name} is {got[name]}, expected {dtype}"
-        for name, dtype in expected.items()
-        if name in got and got[name] != dtype
-    ]
-    if problems:
-        msg = f"{file.name}: {'; '.join(problems)}; the contract is in docs/experiment-log.md"
+        connection.execute("COMMIT")
+
+
+def _check_fit(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether clicks and orders have files of their own.
+
+    Raises:
+        LogError: if files of a table differ in their columns, or both ways of telling are mixed.
+    """
+    found = connection.execute(
+        'SELECT "table", source, columns FROM ingested_files WHERE rows > 0 ORDER BY "table", source'
+    ).fetchall()
+    first: dict[str, tuple[str, set[str]]] = {}
+    for table, source, columns in found:
+        names = set(filter(None, columns.split(", ")))
+        one, expected = first.setdefault(table, (source, names))
+        if names != expected:
+            msg = (
+                f"{source} and {one} differ in {', '.join(sorted(names ^ expected))}; files of one "
+                "table have the same columns. Add it to all of them, or take it out of all"
+            )
+            raise LogError(msg)
+    one, names = first.get(LogTable.EXPOSURES.contract.name, ("", set()))
+    events = [source for table, source, _ in found if table != LogTable.EXPOSURES.contract.name]
+    if one and OUTCOMES[0] in names and events:
+        msg = (
+            f"{one} says what was clicked and ordered, and so does {events[0]}; take "
+            f"{', '.join(OUTCOMES)} out of the exposures, or the files of events away"
+        )
         raise LogError(msg)
+    if one and OUTCOMES[0] not in names and LogTable.CLICKS.contract.name not in first:
+        msg = (
+            f"{one} has no {', '.join(OUTCOMES)}, and no file named clicks… has a row; give one or "
+            "the other (docs/experiment-log.md)"
+        )
+        raise LogError(msg)
+    return OUTCOMES[0] not in names
 
 
 def summarise(database: Path) -> dict[str, Any]:
     """What a database holds: exposures, and rejected rows by reason."""
-    with duckdb.connect(str(database), read_only=True) as connection:
-        (files,) = connection.execute("SELECT count(*) FROM ingested_files").fetchone() or (0,)
-        result = _summary(connection, files, 0)
+    result = _read_only(database)
     return {"exposures": result.exposures, "rejected": result.rejected, "files": result.files}
 
 
-def _summary(connection: duckdb.DuckDBPyConnection, files: int, read: int) -> Ingestion:
-    (exposures,) = connection.execute("SELECT count(*) FROM exposures").fetchone() or (0,)
+def _read_only(database: Path) -> Ingestion:
+    with duckdb.connect(str(database), read_only=True) as connection:
+        return _summary(connection, 0)
+
+
+def _summary(connection: duckdb.DuckDBPyConnection, read: int) -> Ingestion:
+    (exposures,) = connection.execute(
+        "SELECT coalesce(sum(f.rows - coalesce(r.rows, 0)), 0)::BIGINT FROM ingested_files AS f "
+        "LEFT JOIN (SELECT source, sum(rows) AS rows FROM rejected GROUP BY source) AS r "
+        "USING (source) WHERE f.\"table\" = 'exposures'"
+    ).fetchone() or (0,)
     rejected = connection.execute(
         "SELECT reason, sum(rows)::BIGINT FROM rejected GROUP BY reason ORDER BY 2 DESC, 1"
     ).fetchall()
+    (files,) = connection.execute("SELECT count(*) FROM ingested_files").fetchone() or (0,)
     return Ingestion(exposures=exposures, rejected=dict(rejected), files=files, files_read=read)
 
 
-def _fingerprint(plan: TrafficPlan) -> str:
-    text = json.dumps(plan.as_dict(), sort_keys=True)
+def _fingerprint(plan: TrafficPlan, rules: LogRules) -> str:
+    text = json.dumps([_LAYOUT, plan.as_dict(), rules.as_dict()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

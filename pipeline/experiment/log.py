@@ -1,17 +1,58 @@
-"""The experiment's log as files: parquet in the contract of :data:`pipeline.schemas.EXPOSURES`.
+"""The experiment's log as files: which there are, and what each of them holds.
 
-A company's serving layer writes these files; so does the simulator. One file a day, complete when
-it has its name.
+A company's serving layer writes these files; so does the simulator. A file is complete when it has
+its name, and its name says what it holds: ``clicks…`` and ``orders…`` are events, any other is of
+exposures. docs/experiment-log.md is the contract.
 """
 
+from enum import Enum
 from pathlib import Path
 
 import polars as pl
 
+from pipeline.contract import Contract
 from pipeline.errors import LogError
 from pipeline.schemas import EXPOSURES
 from pipeline.storage import StudyPaths
 from pipeline.study import ExperimentSection
+
+PACKED = (".gz", ".zst")
+PARQUET, CSV, JSON_LINES = (".parquet",), (".csv",), (".jsonl", ".ndjson")
+_SUFFIXES = PARQUET + tuple(
+    suffix + packed for suffix in CSV + JSON_LINES for packed in ("", *PACKED)
+)
+
+OUTCOMES = ("clicked", "ordered", "units")
+"""What an exposure's row says of what came of it, unless clicks and orders have files of their own."""
+
+REVENUE = "revenue"
+"""A column that exposures or orders may have: what the pieces brought, a whole number of the
+currency's smallest unit (cents), so that sums are exact."""
+
+LOGGED_CLICKS = Contract(
+    name="clicks",
+    row="one click on an exposed list",
+    columns={"exposure": pl.String, "ts": pl.Int64},
+)
+
+LOGGED_ORDERS = Contract(
+    name="orders",
+    row="one order that came of an exposed list",
+    columns={"exposure": pl.String, "ts": pl.Int64, "units": pl.Int32},
+)
+
+
+class LogTable(Enum):
+    """What a file of the log holds; the value is its contract."""
+
+    EXPOSURES = EXPOSURES
+    CLICKS = LOGGED_CLICKS
+    ORDERS = LOGGED_ORDERS
+
+    @property
+    def contract(self) -> Contract:
+        """Its columns."""
+        return self.value
 
 
 def write_log(exposures: pl.DataFrame, folder: Path) -> list[Path]:
@@ -39,8 +80,19 @@ def log_files(folder: Path) -> list[Path]:
     Raises:
         LogError: if there is none.
     """
-    files = sorted(folder.glob("*.parquet"))
+    files = sorted(file for file in folder.glob("*") if file.name.endswith(_SUFFIXES))
     if not files:
-        msg = f"no *.parquet file in {folder}; experiment.log_path must name the log's folder"
+        msg = (
+            f"no file in {folder} ends in {', '.join(_SUFFIXES)}; experiment.log_path must name "
+            "the log's folder"
+        )
         raise LogError(msg)
     return files
+
+
+def table_of(file: Path) -> LogTable:
+    """What a file holds, by its name."""
+    for table in (LogTable.CLICKS, LogTable.ORDERS):
+        if file.name.startswith(table.contract.name):
+            return table
+    return LogTable.EXPOSURES

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.errors import LogError
-from pipeline.experiment.assignment import N_BUCKETS, bucket_of
+from pipeline.experiment.assignment import N_BUCKETS, bucket_of, buckets_of
 from pipeline.storage import StudyPaths, read_json
 from pipeline.study import ExperimentSection
 
@@ -47,6 +47,15 @@ class TrafficPlan:
                 return group
         msg = f"unit {unit!r} falls into bucket {bucket}, which no group covers; mend the plan"
         raise LogError(msg)
+
+    def groups_of(self, units: pl.Series) -> pl.Series:
+        """The names of the groups of many units; null where no group covers a unit's bucket."""
+        buckets = buckets_of(units, self.salt)
+        names = np.full(N_BUCKETS, None, dtype=object)
+        for group in self.groups:
+            names[group.first_bucket : group.last_bucket + 1] = group.name
+        found = pl.Series(names, dtype=pl.String)
+        return found.gather(buckets)
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON holds it; shares are added for the reader."""

@@ -182,7 +182,16 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "experiment_log": (
         not_empty("exposures"),
-        unique("exposures_unique", "exposures", ["exposure"]),
+        never(
+            "exposures_unique",
+            "every exposure has an id of its own",
+            "exposures",
+            "rows > 1 OR exposure IS NULL",
+            # only ids whose hash repeats are compared: a third of the time, and of the memory
+            source="(SELECT exposure, count(*) AS rows FROM {batch} WHERE exposure IS NULL OR "
+            "hash(exposure) IN (SELECT hash(exposure) FROM {batch} GROUP BY ALL HAVING count(*) > 1)"
+            " GROUP BY exposure)",
+        ),
         never(
             "orders_follow_clicks",
             "an ordered exposure was clicked and sold units, any other sold none",
@@ -193,15 +202,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "users_in_one_group",
             "every user saw one group only",
             "exposures",
-            "unit IS NULL OR groups > 1 OR unknown > 0",
-            source='(SELECT unit, count(DISTINCT "group") AS groups, '
-            'count(*) - count("group") AS unknown FROM {batch} GROUP BY unit)',
+            "unit IS NULL OR one <> other OR known < rows",
+            source='(SELECT unit, min("group") AS one, max("group") AS other, '
+            'count(*) AS rows, count("group") AS known FROM {batch} GROUP BY unit)',
         ),
         never(
             "few_exposures_rejected",
             "at most 5 % of a file's exposures were set aside (else check experiment.salt)",
             "log_files",
-            "rejected > 0.05 * (accepted + rejected)",
+            "rejected > 0.05 * rows",
         ),
     ),
     "group_kpis": (

@@ -71,10 +71,10 @@ def check_experiment_log(database: Path) -> list[Outcome]:
         connection.execute("ATTACH $path AS log (READ_ONLY)", {"path": str(database)})
         connection.execute("CREATE VIEW exposures AS SELECT * FROM log.exposures")
         connection.execute(
-            "CREATE VIEW log_files AS SELECT source, "
-            "(SELECT count(*) FROM log.exposures WHERE source = f.source) AS accepted, "
-            "(SELECT coalesce(sum(rows), 0) FROM log.rejected WHERE source = f.source) AS rejected "
-            "FROM log.ingested_files AS f"
+            "CREATE VIEW log_files AS SELECT source, f.rows, coalesce(r.rows, 0) AS rejected "
+            "FROM log.ingested_files AS f LEFT JOIN "
+            "(SELECT source, sum(rows) AS rows FROM log.rejected GROUP BY source) AS r USING (source) "
+            "WHERE f.\"table\" = 'exposures'"
         )
         return _validate(RULES["experiment_log"], connection)
 

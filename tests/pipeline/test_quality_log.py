@@ -26,13 +26,12 @@ PLAN = TrafficPlan(
     ),
 )
 BAD = {
-    "exposures_not_empty": "DELETE FROM exposures; DELETE FROM rejected",
-    "exposures_unique": "CREATE OR REPLACE TABLE exposures AS "
-    "(SELECT * FROM exposures UNION ALL SELECT * FROM exposures WHERE exposure = 'x1')",
-    "orders_follow_clicks": "UPDATE exposures SET clicked = false WHERE exposure = 'x1'",
-    "users_in_one_group": """UPDATE exposures SET "group" = 'g2' WHERE exposure = 'x1'""",
-    # 11 of 209 exposures in the file are just over 5 %
-    "few_exposures_rejected": "UPDATE rejected SET rows = 11",
+    "exposures_not_empty": "DELETE FROM shown; DELETE FROM unusable",
+    "exposures_unique": "INSERT INTO shown FROM shown WHERE exposure = 'x1'",
+    "orders_follow_clicks": "UPDATE shown SET clicked = false WHERE exposure = 'x1'",
+    "users_in_one_group": """UPDATE shown SET "group" = 'g2' WHERE exposure = 'x1'""",
+    # 11 of 200 exposures in the file are just over 5 %
+    "few_exposures_rejected": "UPDATE unusable SET rows = 11",
 }
 WITHOUT = {
     "exposure": {"exposures_unique"},
@@ -98,8 +97,8 @@ def test_every_rule_on_the_log_is_broken_by_one_of_the_bad_logs():
 @pytest.mark.parametrize("column", WITHOUT)
 def test_a_null_in_the_log_breaks_the_rule_that_speaks_of_it(database, column):
     statement = (
-        "CREATE OR REPLACE TABLE exposures AS SELECT * REPLACE "
-        f"(CASE WHEN exposure <> 'x1' THEN {column} END AS {column}) FROM exposures"
+        "CREATE OR REPLACE TABLE shown AS SELECT * REPLACE "
+        f"(CASE WHEN exposure <> 'x1' THEN {column} END AS {column}) FROM shown"
     )
 
     assert after(statement, database) == WITHOUT[column]

@@ -35,6 +35,8 @@ UNIT = {
     for group in ("g1", "g2")
 }
 
+OTHER_UNIT = next(f"v{n}" for n in count() if PLAN.group_of(f"v{n}").name == "g2")
+
 
 def row(exposure, group="g1", /, **changes):
     """A usable row, with some fields changed."""
@@ -64,7 +66,7 @@ def contents(database):
 
 
 def exposures(database):
-    return [exposure for _, exposure, *_ in contents(database)["exposures"]]
+    return [exposure for exposure, *_ in contents(database)["exposures"]]
 
 
 def rebuilt(files, plan, folder):
@@ -93,9 +95,9 @@ def test_rows_land_in_the_database_as_they_are_in_the_files(files, database):
     )
     tables = contents(database)
     assert tables["exposures"] == [
-        ("spring", "x1", UNIT["g1"], "g1", TS, True, False, 0, "a.parquet"),
-        ("spring", "x2", UNIT["g2"], "g2", TS, True, False, 0, "a.parquet"),
-        ("spring", "x4", UNIT["g1"], "g1", TS, True, False, 0, "b.parquet"),
+        ("x1", UNIT["g1"], "g1", TS, True, False, 0, None, "a.parquet"),
+        ("x2", UNIT["g2"], "g2", TS, True, False, 0, None, "a.parquet"),
+        ("x4", UNIT["g1"], "g1", TS, True, False, 0, None, "b.parquet"),
     ]
     assert tables["rejected"] == [
         ("a.parquet", "units below 0", 1),
@@ -192,7 +194,7 @@ def test_a_changed_plan_reads_every_file_again(files, database, tmp_path):
     ingest(files, PLAN, database)
     first, second = PLAN.groups
     swapped = replace(PLAN, groups=(replace(first, name="g2"), replace(second, name="g1")))
-    log_file(files[0], [row("x1"), row("x2", "g2"), row("x7", unit=UNIT["g2"])])
+    log_file(files[0], [row("x1"), row("x2", "g2"), row("x7", unit=OTHER_UNIT)])
 
     result = ingest(files, swapped, database)
 
@@ -216,7 +218,7 @@ def test_a_corrupt_file_leaves_the_database_byte_identical(files, database, tmp_
     log_file(files[0], [row("x8")])
     files[1].write_bytes(files[1].read_bytes()[:-20])
 
-    with pytest.raises(LogError, match=r"b\.parquet is not a readable parquet file"):
+    with pytest.raises(LogError, match=r"b\.parquet cannot be read to its end as parquet"):
         ingest(files, PLAN, database)
 
     assert database.read_bytes() == before

@@ -6,6 +6,7 @@ import sys
 import time
 
 import duckdb
+import numpy as np
 import polars as pl
 import pytest
 
@@ -13,7 +14,7 @@ from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.plan import Group, TrafficPlan
 from pipeline.schemas import EXPOSURES
 
-ROWS_A_FILE, FILES = 3_000, 12
+ROWS_A_FILE, FILES, KILLS = 3_000, 12, 20
 PLAN = TrafficPlan(
     experiment="spring",
     salt="salt",
@@ -91,16 +92,22 @@ def test_killed_ingestions_then_one_that_ends_equal_an_undisturbed_one(
     old = database.read_bytes() if database.exists() else None
     code, seconds = run(undisturbed, project_root)
     assert code == 0
+    moments = np.random.default_rng(5).uniform(0, seconds, 3 * KILLS)
     kills = 0
 
-    for share in (0.05, 0.2, 0.4, 0.6, 0.8, 0.95):
-        if run(killed, project_root, kill_after_s=share * seconds)[0] == 0:
+    for moment in moments:
+        if run(killed, project_root, kill_after_s=moment)[0]:
+            kills += 1
+            now = database.read_bytes() if database.exists() else None
+            assert now == old or contents(database) == contents(undisturbed / "log.duckdb")
+        elif old is None:
+            database.unlink()
+        else:
+            database.write_bytes(old)
+        if kills == KILLS:
             break
-        kills += 1
-        now = database.read_bytes() if database.exists() else None
-        assert now == old or contents(database) == contents(undisturbed / "log.duckdb")
 
-    assert kills >= 3
+    assert kills == KILLS
     assert run(killed, project_root)[0] == 0
     assert contents(database) == contents(undisturbed / "log.duckdb")
     assert [f.name for f in killed.iterdir() if ".new" in f.name] == []

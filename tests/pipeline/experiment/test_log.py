@@ -62,7 +62,9 @@ def test_exposures_that_break_the_contract_are_not_written(tmp_path):
 
 
 def test_a_folder_without_log_is_an_error_that_names_the_parameter(tmp_path):
-    (tmp_path / "exposures.csv").write_text("experiment,exposure\n")
+    (tmp_path / "exposures.txt").write_text("experiment,exposure\n")
 
-    with pytest.raises(LogError, match=r"no \*\.parquet file .* experiment\.log_path"):
+    with pytest.raises(
+        LogError, match=r"no file in .* ends in \.parquet, \.csv.* experiment\.log_path"
+    ):
         log_files(tmp_path)

@@ -1,0 +1,142 @@
+"""What makes a usable row of the log none of the experiment's, seen beside all the others.
+
+Each of these looks at the whole log, so it does not matter in which order its files came.
+"""
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from pipeline.experiment.judgement import LogRules
+from pipeline.experiment.plan import TrafficPlan
+
+_REPEATED = """
+CREATE OR REPLACE TEMP TABLE repeated AS
+SELECT "row", source FROM (
+    SELECT rowid AS "row", source, row_number() OVER (
+        PARTITION BY exposure ORDER BY source, ts, unit, clicked, ordered, units, revenue) AS place
+    FROM shown WHERE hash(exposure) IN (SELECT "hash" FROM suspects))
+WHERE place > 1
+"""
+
+_SEEN = """
+CREATE OR REPLACE TEMP TABLE seen AS
+SELECT unit, min("group") AS "group", max("group") AS other, count(*) AS exposures
+FROM shown GROUP BY unit
+"""
+
+_BUSY = """
+SELECT DISTINCT unit FROM shown
+WHERE unit IN (SELECT unit FROM seen WHERE exposures > $most)
+GROUP BY unit, ts // 3600000 HAVING count(*) > $most
+"""
+
+_JUDGE_CLICKS = """
+CREATE OR REPLACE TEMP TABLE judged_clicks AS
+WITH examined AS (
+    SELECT clicks.*, CASE
+        WHEN shown.exposure IS NULL THEN 'a click without its exposure'
+        WHEN clicks.ts < shown.ts THEN 'a click before its exposure'
+        WHEN clicks.ts - shown.ts > $window THEN 'a click after the attribution window'
+        END AS fault
+    FROM clicks LEFT JOIN shown USING (exposure))
+SELECT * EXCLUDE (fault), CASE
+    WHEN fault IS NOT NULL THEN fault
+    WHEN row_number() OVER (PARTITION BY exposure, fault IS NULL ORDER BY ts, source) > 1
+        THEN 'a further click on an exposure'
+    END AS reason
+FROM examined
+"""
+
+_JUDGE_ORDERS = """
+CREATE OR REPLACE TEMP TABLE judged_orders AS
+WITH examined AS (
+    SELECT orders.*, CASE
+        WHEN clicked.exposure IS NULL THEN 'an order without a click'
+        WHEN orders.ts < clicked.ts THEN 'an order before its click'
+        WHEN orders.ts - clicked.ts > $window THEN 'an order after the attribution window'
+        END AS fault
+    FROM orders LEFT JOIN (SELECT exposure, ts FROM judged_clicks WHERE reason IS NULL) AS clicked
+        USING (exposure))
+SELECT * EXCLUDE (fault), CASE
+    WHEN fault IS NOT NULL THEN fault
+    WHEN row_number() OVER (
+        PARTITION BY exposure, ts, units, revenue, fault IS NULL ORDER BY source) > 1
+        THEN 'duplicate order'
+    END AS reason
+FROM examined
+"""
+
+_OUTCOMES = """
+INSERT INTO outcomes
+SELECT c.exposure, true, o.exposure IS NOT NULL, coalesce(o.units, 0), o.revenue
+FROM (SELECT exposure FROM judged_clicks WHERE reason IS NULL) AS c LEFT JOIN (
+    SELECT exposure, sum(units)::INTEGER AS units, sum(revenue)::BIGINT AS revenue
+    FROM judged_orders WHERE reason IS NULL GROUP BY exposure) AS o USING (exposure)
+"""
+
+
+def drop_repeated(connection: duckdb.DuckDBPyConnection) -> None:
+    """Keep the first row of every exposure: by the order of files, then of time.
+
+    Repeated ids are looked for among their 64-bit hashes, which takes a fraction of the memory and
+    time; only the rows whose hash occurs twice are compared by their ids.
+    """
+    found = connection.execute('SELECT hash(exposure) AS "hash" FROM shown').fetchnumpy()["hash"]
+    hashes = np.sort(np.asarray(found, dtype=np.uint64))
+    twice = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+    if not len(twice):
+        return
+    connection.register("suspects", pl.DataFrame({"hash": twice}).to_arrow())
+    connection.execute(_REPEATED)
+    connection.unregister("suspects")
+    connection.execute('DELETE FROM shown WHERE rowid IN (SELECT "row" FROM repeated)')
+    connection.execute(
+        "INSERT INTO unusable SELECT source, 'duplicate exposure', count(*) FROM repeated "
+        "GROUP BY source"
+    )
+
+
+def set_units_aside(
+    connection: duckdb.DuckDBPyConnection, plan: TrafficPlan, rules: LogRules
+) -> None:
+    """Find the units that are none of the experiment's: in two groups, in the wrong one, or bots."""
+    connection.execute(_SEEN)
+    seen = pl.DataFrame(
+        connection.sql(
+            'SELECT unit, "group", "group" <> other AS in_two FROM seen'
+        ).to_arrow_table()
+    )
+    found = [
+        seen.filter("in_two").select("unit", reason=pl.lit("unit seen in two groups")),
+        seen.filter(seen["group"].ne_missing(plan.groups_of(seen["unit"]))).select(
+            "unit", reason=pl.lit("another group than the unit is assigned to")
+        ),
+    ]
+    most = rules.exposures_per_hour
+    busy = connection.execute(_BUSY, {"most": most}).fetchall()
+    bots = pl.DataFrame({"unit": [unit for (unit,) in busy]}, schema={"unit": pl.String})
+    found.append(bots.select("unit", reason=pl.lit(f"more than {most} exposures in an hour")))
+    aside = pl.concat(found).unique("unit", keep="first", maintain_order=True)
+    connection.execute("DELETE FROM units_set_aside")
+    if aside.height:
+        connection.register("aside", aside.to_arrow())
+        connection.execute("INSERT INTO units_set_aside SELECT unit, reason FROM aside")
+        connection.unregister("aside")
+        connection.execute(
+            "INSERT INTO set_aside SELECT source, reason, count(*) FROM shown "
+            "JOIN units_set_aside USING (unit) GROUP BY source, reason"
+        )
+
+
+def attribute(connection: duckdb.DuckDBPyConnection, rules: LogRules) -> None:
+    """Say what came of each exposure, by the clicks and orders that have files of their own."""
+    connection.execute("DELETE FROM outcomes")
+    connection.execute(_JUDGE_CLICKS, {"window": rules.attribution_ms})
+    connection.execute(_JUDGE_ORDERS, {"window": rules.attribution_ms})
+    connection.execute(_OUTCOMES)
+    connection.execute(
+        "INSERT INTO set_aside SELECT source, reason, count(*) FROM ("
+        "SELECT source, reason FROM judged_clicks UNION ALL SELECT source, reason FROM judged_orders"
+        ") WHERE reason IS NOT NULL GROUP BY source, reason"
+    )

@@ -1,0 +1,112 @@
+"""What makes a row of the log unusable by itself, each as a reason with its SQL condition."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Self
+
+from pipeline.experiment.log import LogTable
+from pipeline.experiment.plan import TrafficPlan
+from pipeline.schemas import DAY_MS, EARLIEST_TS, LATEST_TS
+from pipeline.study import ExperimentSection
+
+_HOUR_MS = 3_600_000
+
+_OUTSIDE = ("time outside 2000-01-01 to 2100-01-01", "ts < $earliest OR ts >= $latest")
+_UNREADABLE = ("a field is not of its type", "unreadable")
+
+_OUTCOMES = (
+    ("units below 0", "units < 0"),
+    ("ordered without a click", "ordered AND NOT clicked"),
+    ("order and units disagree", "ordered <> (units > 0)"),
+    ("revenue below 0", "revenue < 0"),
+    ("revenue without an order", "revenue > 0 AND NOT ordered"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRules:
+    """What an experiment asks of its log, beside the plan.
+
+    Attributes:
+        first_ts: Earlier exposures are none of the experiment, in milliseconds since 1970 UTC.
+        end_ts: Exposures from here on are none of it.
+        attribution_ms: A click counts for so long after its exposure, an order after its click.
+        exposures_per_hour: A unit that is shown more within an hour of the clock is a bot.
+    """
+
+    first_ts: int = EARLIEST_TS
+    end_ts: int = LATEST_TS
+    attribution_ms: int = 24 * _HOUR_MS
+    exposures_per_hour: int = 500
+
+    @classmethod
+    def of(cls, section: ExperimentSection) -> Self:
+        """The rules of a study."""
+        last = section.last_day
+        return cls(
+            first_ts=_midnight(section.first_day) if section.first_day else EARLIEST_TS,
+            end_ts=_midnight(last) + DAY_MS if last else LATEST_TS,
+            attribution_ms=round(section.attribution_hours * _HOUR_MS),
+            exposures_per_hour=section.max_exposures_per_hour,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The rules as plain values."""
+        return asdict(self)
+
+
+def _midnight(day: date) -> int:
+    since = datetime(day.year, day.month, day.day, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return since // timedelta(milliseconds=1)
+
+
+def fault_of(
+    table: LogTable, plan: TrafficPlan, rules: LogRules, *, outcomes: bool
+) -> tuple[str, dict[str, Any]]:
+    """SQL for the first thing that is wrong with a row of ``incoming``, null if nothing is.
+
+    Args:
+        table: What the rows are.
+        plan: The experiment they belong to.
+        rules: What it asks for.
+        outcomes: Whether the rows of exposures say what came of them.
+
+    Returns:
+        The expression, and the values it is to be executed with.
+    """
+    everywhere = {"earliest": EARLIEST_TS, "latest": LATEST_TS}
+    if table is LogTable.CLICKS:
+        return _case(_UNREADABLE, _empty("exposure", "ts"), _OUTSIDE), everywhere
+    if table is LogTable.ORDERS:
+        units, revenue = ("units below 1", "units < 1"), ("revenue below 0", "revenue < 0")
+        empty = _empty("exposure", "ts", "units")
+        return _case(_UNREADABLE, empty, _OUTSIDE, units, revenue), everywhere
+    columns = ("experiment", "exposure", "unit", "group", "ts")
+    names = (*columns, "clicked", "ordered", "units") if outcomes else columns
+    judged = _case(
+        _UNREADABLE,
+        _empty(*names),
+        ("another experiment", "experiment <> $experiment"),
+        ("unknown group", 'NOT list_contains($groups, "group")'),
+        _OUTSIDE,
+        ("time outside the experiment", "ts < $first_ts OR ts >= $end_ts"),
+        *(_OUTCOMES if outcomes else ()),
+    )
+    return judged, everywhere | {
+        "experiment": plan.experiment,
+        "groups": [group.name for group in plan.groups],
+        "first_ts": rules.first_ts,
+        "end_ts": rules.end_ts,
+    }
+
+
+def _empty(*columns: str) -> tuple[str, str]:
+    texts = {"experiment", "exposure", "unit", "group"}
+    missing = [f'"{name}" IS NULL' for name in columns]
+    missing += [f"\"{name}\" = ''" for name in columns if name in texts]
+    return "a field is empty", " OR ".join(missing)
+
+
+def _case(*faults: tuple[str, str]) -> str:
+    branches = " ".join(f"WHEN {condition} THEN '{reason}'" for reason, condition in faults)
+    return f"CASE {branches} END"
