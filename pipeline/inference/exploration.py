@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy import stats
 
 from pipeline.inference.few_groups import few_groups
 from pipeline.inference.hypotheses import RESPONSE, Evidence, cells_of, relative_change, sums_of
@@ -35,6 +36,9 @@ class Candidate:
         behind: QAIC less that of the KPI's best metric, 0 or more.
         weight: Akaike weight among the KPI's metrics, in [0, 1]; they sum to 1.
         tied: Whether it is as good as the best, as far as these groups can tell.
+        vuong_p_value: That the users' outcomes are as likely under this metric's line as under the
+            best's, two-sided (Vuong 1989, users as observations); 1 for the best itself. Users know
+            more than groups do, so a tie by QAIC may still be told apart by this.
         leave_one_out_error: Root mean square of the relative error with which the line through the
             other groups foretells each group's rate; None where one of those lines is undefined.
     """
@@ -48,6 +52,7 @@ class Candidate:
     behind: float
     weight: float
     tied: bool
+    vuong_p_value: float
     leave_one_out_error: float | None
 
 
@@ -72,6 +77,7 @@ def as_rows(candidates: list[Candidate]) -> list[dict[str, Any]]:
 
 def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    log_odds: list[Floats] = []
     for metric in metrics:
         cells = cells_of(evidence, metric, kpi)
         x = relative_change(cells["value"].cast(pl.Float64).to_numpy())
@@ -80,6 +86,7 @@ def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> l
         if isinstance(fit, str):
             continue
         few = few_groups(x, sums, fit)
+        log_odds.append(fit.intercept + fit.slope * x)
         rows.append(
             {
                 "metric": metric,
@@ -96,9 +103,34 @@ def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> l
     df = max(evidence.group_kpis["group"].n_unique() - 2, 1)
     behind = (misfit - misfit.min()) / max(1.0, misfit.min() / df)
     likelihood = np.exp(-behind / 2)
-    for row, gap, share in zip(rows, behind, likelihood / likelihood.sum(), strict=True):
-        row |= {"behind": float(gap), "weight": float(share), "tied": bool(gap <= TIED_WITHIN)}
+    best = log_odds[int(misfit.argmin())]
+    sums = sums_of(cells_of(evidence, rows[0]["metric"], kpi))
+    for row, gap, share, line in zip(
+        rows, behind, likelihood / likelihood.sum(), log_odds, strict=True
+    ):
+        row |= {
+            "behind": float(gap),
+            "weight": float(share),
+            "tied": bool(gap <= TIED_WITHIN),
+            "vuong_p_value": vuong(best, line, sums),
+        }
     return sorted(rows, key=lambda row: row["behind"])
+
+
+def vuong(one: Floats, other: Floats, sums: GroupSums) -> float:
+    """P-value that users' outcomes are as likely under the log odds ``one`` as under ``other``.
+
+    A user with y successes in m trials contributes ``d = y (η - η') - m (log(1+e^η) - log(1+e^η'))``,
+    which is linear in both, so that Σ d and Σ d² over users follow from the groups' sums:
+    ``z = Σ d / sqrt(U · Var d)``.
+    """
+    a = one - other
+    b = np.logaddexp(0, one) - np.logaddexp(0, other)
+    total = float((a * sums.successes - b * sums.trials).sum())
+    squares = float((a**2 * sums.sum_yy - 2 * a * b * sums.sum_my + b**2 * sums.sum_mm).sum())
+    users = float(sums.users.sum())
+    variance = (squares - total**2 / users) * users / (users - 1)
+    return float(2 * stats.norm.sf(abs(total) / variance**0.5)) if variance > 0 else 1.0
 
 
 def leave_one_out_error(x: Floats, sums: GroupSums, *, level: float) -> float | None:

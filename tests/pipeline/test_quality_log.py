@@ -94,6 +94,12 @@ def test_every_rule_on_the_log_is_broken_by_one_of_the_bad_logs():
     assert list(BAD) == [rule.name for rule in RULES["experiment_log"]]
 
 
+def test_many_bots_are_no_fault_of_the_log(database):
+    many = "INSERT INTO set_aside VALUES ('a.parquet', 'more than 500 exposures in an hour', 150)"
+
+    assert after(many, database) == set()
+
+
 @pytest.mark.parametrize("column", WITHOUT)
 def test_a_null_in_the_log_breaks_the_rule_that_speaks_of_it(database, column):
     statement = (

@@ -3,10 +3,12 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from pipeline.inference.counts import group_kpis, offline_metrics
-from pipeline.inference.exploration import TIED_WITHIN, explore
+from pipeline.inference.exploration import TIED_WITHIN, explore, vuong
 from pipeline.inference.hypotheses import Evidence
+from pipeline.inference.regression import GroupSums
 
 # hits and ordered hits of 10,000,000 test clicks; clicks and orders of 5,300,000 exposures
 GOLDEN = [
@@ -83,6 +85,40 @@ def test_weights_of_a_kpi_sum_to_1_and_the_best_comes_first(golden):
         assert [one.behind for one in own] == sorted(one.behind for one in own)
         assert own[0].behind == 0
         assert [one.tied for one in own] == [one.behind <= TIED_WITHIN for one in own]
+
+
+def test_vuongs_test_equals_its_computation_user_by_user():
+    rng = np.random.default_rng(6)
+    group = rng.integers(0, 3, 500)
+    m = rng.integers(1, 9, 500)
+    y = rng.binomial(m, 0.3)
+    one, other = np.array([-1.0, -0.9, -0.7]), np.array([-0.8, -0.9, -0.8])
+    sums = GroupSums(
+        **{
+            name: np.array([values[group == g].sum() for g in range(3)], dtype=float)
+            for name, values in {
+                "trials": m,
+                "successes": y,
+                "users": np.ones(500),
+                "sum_mm": m * m,
+                "sum_my": m * y,
+                "sum_yy": y * y,
+            }.items()
+        }
+    )
+    likelihoods = [
+        stats.binom.logpmf(y, m, 1 / (1 + np.exp(-line[group]))) for line in (one, other)
+    ]
+    d = likelihoods[0] - likelihoods[1]
+    z = d.sum() / (np.sqrt(500) * d.std(ddof=1))
+
+    assert vuong(one, other, sums) == pytest.approx(2 * stats.norm.sf(abs(z)))
+    assert vuong(one, one, sums) == 1
+
+
+def test_the_best_is_as_likely_as_itself_and_a_bad_line_is_not(golden):
+    assert golden["ctr", "recall"].vuong_p_value == 1
+    assert golden["ctr", "order_density"].vuong_p_value < 1e-9
 
 
 def test_p_values_are_corrected_for_all_that_was_looked_through(golden):

@@ -167,6 +167,7 @@ def whole_report(card) -> dict:
                     "behind": behind,
                     "weight": weight,
                     "tied": behind < 2,
+                    "vuong_p_value": 0.5**behind,
                     "leave_one_out_error": 0.0006,
                 }
                 for metric, behind, weight in (("recall", 0.0, 0.9), ("mrr@5", 4.4, 0.1))
