@@ -20,6 +20,9 @@ from pipeline.schemas import ALL_TARGETS, Kpi
 TIED_WITHIN = 2.0
 """Of QAIC: a metric so close to the best has substantial support (Burnham & Anderson 2002, 2.6)."""
 
+_SAME_LINE = 1e-9
+"""Log odds this close are those of one line: metrics may be multiples of each other."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -124,6 +127,8 @@ def vuong(one: Floats, other: Floats, sums: GroupSums) -> float:
     which is linear in both, so that Σ d and Σ d² over users follow from the groups' sums:
     ``z = Σ d / sqrt(U · Var d)``.
     """
+    if np.allclose(one, other, rtol=0, atol=_SAME_LINE):
+        return 1.0
     a = one - other
     b = np.logaddexp(0, one) - np.logaddexp(0, other)
     total = float((a * sums.successes - b * sums.trials).sum())

@@ -116,6 +116,17 @@ def test_vuongs_test_equals_its_computation_user_by_user():
     assert vuong(one, one, sums) == 1
 
 
+def test_metrics_that_are_multiples_of_each_other_are_one_line():
+    recall = np.array([0.40, 0.41, 0.43, 0.44, 0.47])
+    clicks = np.array([5000, 5120, 5300, 5500, 5790])
+
+    found = explore(
+        evidence_of(50_000, clicks, clicks // 30, mrr=recall / 3, ndcg=recall / 7), level=0.95
+    )
+
+    assert {one.vuong_p_value for one in found} == {1.0}
+
+
 def test_the_best_is_as_likely_as_itself_and_a_bad_line_is_not(golden):
     assert golden["ctr", "recall"].vuong_p_value == 1
     assert golden["ctr", "order_density"].vuong_p_value < 1e-9
