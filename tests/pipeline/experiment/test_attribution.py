@@ -192,7 +192,7 @@ hours = st.sampled_from([-1.0, 0.0, 0.5, 1.0, 24.0, 24.5, 48.0])
 names = st.sampled_from(["x0", "x1", "x2", "nobody's"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     clicks=st.lists(st.builds(click, names, hours), min_size=1, max_size=8),
     orders=st.lists(st.builds(order, names, hours, st.integers(1, 2)), max_size=8),
@@ -209,8 +209,7 @@ def test_in_whatever_steps_events_come_they_count_as_by_hand(clicks, orders, day
             write(folder, f"exposures-{day}", exposures[day::days])
             write(folder, f"clicks-{day}", clicks[day::days])
             write(folder, f"orders-{day}", orders[day::days])
-            if clicks[day::days] and exposures[day::days]:
-                result = ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "log.duckdb")
+            result = ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "log.duckdb")
         found = outcomes(folder / "log.duckdb")
         stepwise = contents(folder / "log.duckdb")
         ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "anew.duckdb")
