@@ -11,7 +11,7 @@ from assets.model import conditioned_model
 from assets.resources import StudyResource
 from pipeline.experiment.ingestion import summarise
 from pipeline.experiment.plan import check_same_preferences, read_plan
-from pipeline.inference.exploration import as_rows, explore
+from pipeline.inference.exploration import explore
 from pipeline.inference.health import sample_ratio_of
 from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
 from pipeline.provenance import output_md5s, provenance
@@ -65,7 +65,7 @@ def regression_estimates(
         with publish_folder(paths.artifact("regression_estimates")) as folder:
             write_json(folder / ESTIMATES, [estimate.as_dict() for estimate in estimates])
             write_json(folder / HEALTH, {"sample_ratio": asdict(ratio)})
-            write_json(folder / EXPLORATION, as_rows(explored))
+            write_json(folder / EXPLORATION, [asdict(one) for one in explored])
     slopes = {
         f"slope of {estimate.hypothesis.id}": estimate.fit.slope
         for estimate in estimates

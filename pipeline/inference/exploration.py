@@ -4,17 +4,19 @@ Nothing here was declared beforehand, so it proves nothing; it tells what to dec
 experiment. All metrics move along one front, so several may do equally well: those are ties.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy import stats
+from scipy.special import expit
 
 from pipeline.inference.few_groups import few_groups
 from pipeline.inference.hypotheses import RESPONSE, Evidence, cells_of, relative_change, sums_of
 from pipeline.inference.multiplicity import adjusted
-from pipeline.inference.regression import Floats, GroupSums, LogisticFit, fit_logistic
+from pipeline.inference.regression import Floats, GroupSums, fit_logistic
+from pipeline.inference.robustness import leave_one_out
 from pipeline.schemas import ALL_TARGETS, Kpi
 
 TIED_WITHIN = 2.0
@@ -73,18 +75,13 @@ def explore(evidence: Evidence, *, level: float) -> list[Candidate]:
     return [Candidate(**row, bh_p_value=p) for row, p in zip(found, bh, strict=True)]
 
 
-def as_rows(candidates: list[Candidate]) -> list[dict[str, Any]]:
-    """The candidates as JSON has them."""
-    return [asdict(one) for one in candidates]
-
-
 def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     log_odds: list[Floats] = []
+    sums = sums_of(cells_of(evidence, metrics[0], kpi))
     for metric in metrics:
-        cells = cells_of(evidence, metric, kpi)
-        x = relative_change(cells["value"].cast(pl.Float64).to_numpy())
-        sums = sums_of(cells)
+        values = cells_of(evidence, metric, kpi)["value"].cast(pl.Float64)
+        x = relative_change(values.to_numpy())
         fit = fit_logistic(x, sums, level=level)
         if isinstance(fit, str):
             continue
@@ -107,7 +104,6 @@ def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> l
     behind = (misfit - misfit.min()) / max(1.0, misfit.min() / df)
     likelihood = np.exp(-behind / 2)
     best = log_odds[int(misfit.argmin())]
-    sums = sums_of(cells_of(evidence, rows[0]["metric"], kpi))
     for row, gap, share, line in zip(
         rows, behind, likelihood / likelihood.sum(), log_odds, strict=True
     ):
@@ -140,13 +136,11 @@ def vuong(one: Floats, other: Floats, sums: GroupSums) -> float:
 
 def leave_one_out_error(x: Floats, sums: GroupSums, *, level: float) -> float | None:
     """Root mean square of ``found / foretold - 1`` over the groups, each left out in turn."""
-    errors: list[float] = []
-    for left_out in range(len(x)):
-        kept = np.arange(len(x)) != left_out
-        fit = fit_logistic(x[kept], sums.of(kept), level=level)
-        if not isinstance(fit, LogisticFit) or not sums.successes[left_out]:
-            return None
-        foretold = 1 / (1 + np.exp(-fit.intercept - fit.slope * x[left_out]))
-        found = sums.successes[left_out] / sums.trials[left_out]
-        errors.append(found / foretold - 1)
-    return float(np.sqrt(np.mean(np.square(errors))))
+    fits = [fit for fit in leave_one_out(x, sums, level=level) if fit]
+    if len(fits) < len(x) or not sums.successes.all():
+        return None
+    intercepts = np.array([fit.intercept for fit in fits])
+    slopes = np.array([fit.slope for fit in fits])
+    foretold = expit(intercepts + slopes * x)
+    found = sums.successes / sums.trials
+    return float(np.sqrt(np.mean((found / foretold - 1) ** 2)))

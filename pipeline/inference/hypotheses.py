@@ -191,7 +191,9 @@ def _estimate(
         few_groups=few,
         permutation=permutation_test(x, sums, seed=seed),
         curvature=curvature(x, sums, level=level),
-        leave_one_out=tuple(leave_one_out(x, sums, level=level)),
+        leave_one_out=tuple(
+            one.slope if one else None for one in leave_one_out(x, sums, level=level)
+        ),
         error_in_x=None
         if covariance_GG is None
         else error_in_x(values, covariance_GG, sums, fit, seed=seed),

@@ -75,11 +75,11 @@ def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
     )
 
 
-def leave_one_out(x: Floats, sums: GroupSums, *, level: float) -> list[float | None]:
-    """The slope without each group; None where the others do not define one."""
-    slopes: list[float | None] = []
+def leave_one_out(x: Floats, sums: GroupSums, *, level: float) -> list[LogisticFit | None]:
+    """The fit without each group; None where the others do not define one."""
+    fits: list[LogisticFit | None] = []
     for left_out in range(len(x)):
         kept = np.arange(len(x)) != left_out
         found = fit_logistic(x[kept], sums.of(kept), level=level)
-        slopes.append(found.slope if isinstance(found, LogisticFit) else None)
-    return slopes
+        fits.append(found if isinstance(found, LogisticFit) else None)
+    return fits
