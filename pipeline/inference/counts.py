@@ -3,7 +3,7 @@
 One row a group: ``group``, ``exposures``, ``clicks``, ``orders``, optionally ``units``, and a column an
 offline metric, such as ``recall@20`` or ``od@20``. For each KPI the sums over users may stand there,
 too: ``ctr_users``, ``ctr_sum_mm``, ``ctr_sum_my`` and ``ctr_sum_yy`` (see
-:data:`pipeline.schemas.GROUP_KPIS`), and so for ``cvr``, ``sale_rate`` and ``units_per_exposure``.
+:data:`pipeline.experiment.schemas.GROUP_KPIS`), and so for ``cvr``, ``sale_rate`` and ``units_per_exposure``.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,12 @@ from typing import Any
 import polars as pl
 
 from pipeline.errors import DataError, StudyError
+from pipeline.experiment.kpis import COUNTS, TERMS, USER_SUMS, group_kpis
 from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
-from pipeline.schemas import ALL_TARGETS, GROUP_KPIS, OFFLINE_METRICS, Kpi, Metric
+from pipeline.schemas import ALL_TARGETS, OFFLINE_METRICS, Kpi, Metric
 from pipeline.study import PAPER_HYPOTHESES, Hypothesis, RegressionSection
 
-_COUNTS = ("exposures", "clicks", "orders", "units")
-_TRIALS = {
-    Kpi.CTR: ("exposures", "clicks"),
-    Kpi.CVR: ("clicks", "orders"),
-    Kpi.SALE_RATE: ("exposures", "orders"),
-    Kpi.UNITS_PER_EXPOSURE: ("exposures", "units"),
-}
-_SUMS = ("users", "sum_mm", "sum_my", "sum_yy")
+_NEEDED = ("group", "exposures", "clicks", "orders")
 _SHORT = {"od": Metric.ORDER_DENSITY.value}
 
 USERS_UNKNOWN = (
@@ -64,7 +58,7 @@ def fit_counts(
     if absent := sorted({h.metric for h in asked} - there):
         msg = f"no column of {path} is the metric {', '.join(absent)}; there are {sorted(there)}"
         raise StudyError(msg)
-    kpis = group_kpis(counts, users_known=known)
+    kpis = kpis_of(counts)
     estimates = estimate_hypotheses(
         Evidence(metrics, None, kpis), RegressionSection(level=level, hypotheses=asked), seed=seed
     )
@@ -113,7 +107,7 @@ def read_counts(path: Path) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError) as error:
         msg = f"cannot read {path}: {error}; expected CSV or parquet with one row a group"
         raise DataError(msg) from error
-    missing = [name for name in ("group", *_COUNTS[:3]) if name not in table.columns]
+    missing = [name for name in _NEEDED if name not in table.columns]
     if missing:
         msg = (
             f"{path} lacks {', '.join(missing)}; expected the columns group, exposures, clicks and "
@@ -124,7 +118,7 @@ def read_counts(path: Path) -> pl.DataFrame:
     if table["group"].null_count() or table["group"].is_duplicated().any() or table.height < 2:
         msg = f"{path}: groups {table['group'].to_list()}; expected two or more, each named once"
         raise DataError(msg)
-    for name in (name for name in table.columns if name in _COUNTS or name.endswith(_SUMS)):
+    for name in (name for name in table.columns if _is_a_count(name)):
         counts = table[name]
         if not counts.dtype.is_integer() or counts.null_count() or (counts < 0).any():
             msg = f"{path}: {name} is {counts.to_list()}; expected a whole number from 0 up each"
@@ -147,10 +141,7 @@ def offline_metrics(counts: pl.DataFrame) -> pl.DataFrame:
     columns = [
         name
         for name in counts.columns
-        if name != "group"
-        and name not in _COUNTS
-        and not name.endswith(_SUMS)
-        and counts[name].dtype.is_numeric()
+        if name != "group" and not _is_a_count(name) and counts[name].dtype.is_numeric()
     ]
     wide = counts.select("group", *(pl.col(name).alias(metric_name(name)) for name in columns))
     recall, density, product = (
@@ -178,30 +169,21 @@ def offline_metrics(counts: pl.DataFrame) -> pl.DataFrame:
 
 def users_known(counts: pl.DataFrame) -> bool:
     """Whether the sums over users of the yes-or-no KPIs are all there."""
-    wanted = [f"{kpi.value}_{name}" for kpi in list(_TRIALS)[:3] for name in _SUMS]
-    return set(wanted) <= set(counts.columns)
+    wanted = {f"{kpi}_{name}" for kpi in Kpi if kpi.is_yes_or_no for name in USER_SUMS}
+    return wanted <= set(counts.columns)
 
 
-def group_kpis(counts: pl.DataFrame, *, users_known: bool) -> pl.DataFrame:
-    """The KPIs of every group as the table of that name; without users, each trial is one."""
-    rows: list[dict[str, Any]] = []
-    for row in counts.iter_rows(named=True):
-        for kpi, (trials, successes) in _TRIALS.items():
-            if successes not in row:
-                continue
-            m, y = row[trials], row[successes]
-            given = {name: row.get(f"{kpi.value}_{name}") for name in _SUMS}
-            alone = {"users": m, "sum_mm": m, "sum_my": y, "sum_yy": y}
-            sums = given if users_known and None not in given.values() else alone
-            rows.append(
-                {
-                    "group": row["group"],
-                    "preference_id": row["group"],
-                    "kpi": kpi.value,
-                    "trials": m,
-                    "successes": y,
-                    "rate": y / m if m else None,
-                    **sums,
-                }
-            )
-    return pl.DataFrame(rows, schema=GROUP_KPIS.schema)
+def kpis_of(counts: pl.DataFrame) -> pl.DataFrame:
+    """``group_kpis`` of the counts; where users are not known, each trial is a user of its own."""
+    alone = {
+        f"{kpi}_{name}": pl.col(trials if name in {"users", "sum_mm"} else successes)
+        for kpi, (trials, successes) in TERMS.items()
+        if trials != "users" and {trials, successes} <= set(counts.columns)
+        for name in USER_SUMS
+    }
+    known = counts if users_known(counts) else counts.with_columns(**alone)
+    return group_kpis(known, {group: group for group in counts["group"]})
+
+
+def _is_a_count(column: str) -> bool:
+    return column in COUNTS or column.endswith(USER_SUMS)

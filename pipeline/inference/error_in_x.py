@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.inference.family import Floats
 from pipeline.inference.many_fits import fit_many
-from pipeline.inference.regression import Floats, GroupSums, LogisticFit
+from pipeline.inference.regression import GroupSums, LogisticFit
 from pipeline.inference.slope_test import SlopeTest, wald_test
 
 _IMPUTATIONS = 500
@@ -78,7 +79,7 @@ def _slopes(values_KG: Floats, sums: GroupSums) -> Floats:
     """The slope for every row of metrics; nan where a metric is not positive."""
     smallest_K1 = values_KG.min(axis=1, keepdims=True)
     x_KG = np.where(smallest_K1 > 0, values_KG / smallest_K1 - 1, np.nan)
-    return fit_many(x_KG, sums.trials, sums.successes)[1]
+    return fit_many(x_KG, sums)[1]
 
 
 def _of_relative_change(values: Floats, covariance_GG: Floats) -> Floats:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 from scipy import stats
-from scipy.special import expit
 
+from pipeline.inference.family import Floats
 from pipeline.inference.few_groups import few_groups
 from pipeline.inference.hypotheses import RESPONSE, Evidence, cells_of, relative_change, sums_of
 from pipeline.inference.multiplicity import adjusted
-from pipeline.inference.regression import Floats, GroupSums, fit_logistic
+from pipeline.inference.regression import GroupSums, fit_logistic
 from pipeline.inference.robustness import leave_one_out
 from pipeline.schemas import ALL_TARGETS, Kpi
 
@@ -23,7 +23,7 @@ TIED_WITHIN = 2.0
 """Of QAIC: a metric so close to the best has substantial support (Burnham & Anderson 2002, 2.6)."""
 
 _SAME_LINE = 1e-9
-"""Log odds this close are those of one line: metrics may be multiples of each other."""
+"""Values this close are those of one line: metrics may be multiples of each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class Candidate:
     Attributes:
         metric: The metric.
         kpi: The KPI.
-        slope: Change of the log odds for a relative change of the metric.
+        slope: Change of the log odds (of an amount, of the logarithm of the rate) for a relative
+            change of the metric.
         p_value: That the slope is 0, as the groups know it (Hartung–Knapp, t with g - 2); None for
             two groups.
         bh_p_value: The same for all that was looked through (Benjamini–Hochberg).
@@ -62,12 +63,13 @@ class Candidate:
 
 
 def explore(evidence: Evidence, *, level: float) -> list[Candidate]:
-    """Every measured metric against every yes-or-no KPI; of each KPI the best metric first.
+    """Every measured metric against every KPI that is fitted; of each KPI the best metric first.
 
     All candidates of a KPI have two coefficients, so QAIC orders them by lack of fit over the
     dispersion, which is that of the best of them where it is above 1.
     """
-    kpis = [kpi for kpi in Kpi if RESPONSE[kpi] is kpi]
+    there = set(evidence.group_kpis["kpi"])
+    kpis = [kpi for kpi in Kpi if RESPONSE[kpi] is kpi and kpi.value in there]
     measured = evidence.offline_metrics.filter(segment=ALL_TARGETS)["metric"]
     metrics = measured.unique(maintain_order=True).to_list()
     found = [one for kpi in kpis for one in _of_kpi(evidence, kpi, metrics, level)]
@@ -77,8 +79,8 @@ def explore(evidence: Evidence, *, level: float) -> list[Candidate]:
 
 def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    log_odds: list[Floats] = []
-    sums = sums_of(cells_of(evidence, metrics[0], kpi))
+    lines: list[Floats] = []
+    sums = sums_of(cells_of(evidence, metrics[0], kpi), kpi)
     for metric in metrics:
         values = cells_of(evidence, metric, kpi)["value"].cast(pl.Float64)
         x = relative_change(values.to_numpy())
@@ -86,7 +88,7 @@ def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> l
         if isinstance(fit, str):
             continue
         few = few_groups(x, sums, fit)
-        log_odds.append(fit.intercept + fit.slope * x)
+        lines.append(fit.intercept + fit.slope * x)
         rows.append(
             {
                 "metric": metric,
@@ -103,9 +105,9 @@ def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> l
     df = max(evidence.group_kpis["group"].n_unique() - 2, 1)
     behind = (misfit - misfit.min()) / max(1.0, misfit.min() / df)
     likelihood = np.exp(-behind / 2)
-    best = log_odds[int(misfit.argmin())]
+    best = lines[int(misfit.argmin())]
     for row, gap, share, line in zip(
-        rows, behind, likelihood / likelihood.sum(), log_odds, strict=True
+        rows, behind, likelihood / likelihood.sum(), lines, strict=True
     ):
         row |= {
             "behind": float(gap),
@@ -117,16 +119,16 @@ def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> l
 
 
 def vuong(one: Floats, other: Floats, sums: GroupSums) -> float:
-    """P-value that users' outcomes are as likely under the log odds ``one`` as under ``other``.
+    """P-value that users' outcomes are as likely under the line ``one`` as under ``other``.
 
-    A user with y successes in m trials contributes ``d = y (η - η') - m (log(1+e^η) - log(1+e^η'))``,
-    which is linear in both, so that Σ d and Σ d² over users follow from the groups' sums:
+    A user with y successes in m trials contributes ``d = y (η - η') - m (A(η) - A(η'))``, A the
+    family's cumulant; that is linear in both, so that Σ d and Σ d² over users follow from the sums:
     ``z = Σ d / sqrt(U · Var d)``.
     """
     if np.allclose(one, other, rtol=0, atol=_SAME_LINE):
         return 1.0
     a = one - other
-    b = np.logaddexp(0, one) - np.logaddexp(0, other)
+    b = sums.family.cumulant(one) - sums.family.cumulant(other)
     total = float((a * sums.successes - b * sums.trials).sum())
     squares = float((a**2 * sums.sum_yy - 2 * a * b * sums.sum_my + b**2 * sums.sum_mm).sum())
     users = float(sums.users.sum())
@@ -141,6 +143,6 @@ def leave_one_out_error(x: Floats, sums: GroupSums, *, level: float) -> float | 
         return None
     intercepts = np.array([fit.intercept for fit in fits])
     slopes = np.array([fit.slope for fit in fits])
-    foretold = expit(intercepts + slopes * x)
+    foretold = sums.family.mean(intercepts + slopes * x)
     found = sums.successes / sums.trials
     return float(np.sqrt(np.mean((found / foretold - 1) ** 2)))

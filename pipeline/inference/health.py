@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from pipeline.inference.regression import Floats
+from pipeline.inference.family import Floats
 from pipeline.schemas import Kpi
 
 BLOCKED_BELOW = 5e-4

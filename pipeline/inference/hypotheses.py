@@ -8,9 +8,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.inference.error_in_x import ErrorInX, error_in_x
+from pipeline.inference.family import Family
 from pipeline.inference.few_groups import FewGroups, few_groups
 from pipeline.inference.multiplicity import adjusted
-from pipeline.inference.regression import GroupSums, LogisticFit, fit_log_rate, fit_logistic
+from pipeline.inference.regression import GroupSums, LogisticFit, fit_logistic
 from pipeline.inference.robustness import Permutation, curvature, leave_one_out, permutation_test
 from pipeline.inference.slope_test import SlopeTest
 from pipeline.inference.verdict import Verdict, trials_to_settle, verdict
@@ -18,14 +19,11 @@ from pipeline.schemas import ALL_TARGETS, Kpi
 from pipeline.study import Hypothesis, RegressionSection
 
 RESPONSE = {
-    Kpi.CTR: Kpi.CTR,
-    Kpi.CVR: Kpi.CVR,
-    Kpi.SALE_RATE: Kpi.SALE_RATE,
+    **{kpi: kpi for kpi in Kpi},
     Kpi.UNITS_PER_EXPOSURE: Kpi.SALE_RATE,
 }
-"""The yes-or-no KPI a hypothesis on each KPI is fitted to: a count of units cannot enter a logistic
-likelihood, so units per exposure are modelled by whether the exposure led to a sale, as in the
-paper."""
+"""The KPI a hypothesis on each KPI is fitted to: itself, but units per exposure are modelled by
+whether the exposure led to a sale, as in the paper; their own rate is ``log_rate``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +55,12 @@ class RegressionEstimate:
 
     Attributes:
         hypothesis: What was asked.
-        response: The yes-or-no KPI that was fitted.
+        response: The KPI that was fitted.
         points: The groups.
         fit: The regression, or None where it is undefined.
         undefined_because: The reason where it is.
-        rate_elasticity: Slope · (1 - mean rate): per cent the KPI changes for 1 % of the metric
-            (the slope itself is the elasticity of the odds).
+        rate_elasticity: Per cent the KPI changes for 1 % of the metric. Of a yes-or-no KPI, whose
+            slope is the elasticity of the odds, slope · (1 - mean rate); of an amount the slope.
         log_rate: Slope of the logarithm of the hypothesis's own KPI (Poisson regression, users
             clustered): the elasticity of the rate itself; None where it is undefined.
         few_groups: The slope as g groups know it.
@@ -109,6 +107,7 @@ class RegressionEstimate:
             "kpi": self.hypothesis.kpi.value,
             "direction": self.hypothesis.direction,
             "response": self.response.value,
+            "link": family_of(self.response).value,
             "slope": fit.slope if fit else None,
             "standard_error": fit.model.standard_error if fit else None,
             "interval": list(fit.model.interval) if fit else None,
@@ -173,7 +172,7 @@ def _estimate(
     response = RESPONSE[hypothesis.kpi]
     cells = cells_of(evidence, hypothesis.metric, response)
     values = cells["value"].cast(pl.Float64).to_numpy()
-    x, sums = relative_change(values), sums_of(cells)
+    x, sums = relative_change(values), sums_of(cells, response)
     fit = fit_logistic(x, sums, level=level)
     unanswered = RegressionEstimate(
         hypothesis=hypothesis, response=response, points=tuple(_points(cells, x))
@@ -181,13 +180,14 @@ def _estimate(
     if isinstance(fit, str):
         return replace(unanswered, undefined_because=fit)
     few = few_groups(x, sums, fit)
-    own = sums_of(cells_of(evidence, hypothesis.metric, hypothesis.kpi))
+    own = sums_of(cells_of(evidence, hypothesis.metric, hypothesis.kpi), hypothesis.kpi)
+    rate = fit_logistic(x, replace(own, family=Family.POISSON), level=level)
     covariance_GG = _covariance(evidence.covariance, hypothesis.metric, cells)
     return replace(
         unanswered,
         fit=fit,
-        rate_elasticity=float(fit.slope * (1 - sums.rate)),
-        log_rate=fit_log_rate(x, own, level=level),
+        rate_elasticity=fit.slope * (1 - sums.rate if response.is_yes_or_no else 1.0),
+        log_rate=None if isinstance(rate, str) else rate.clustered,
         few_groups=few,
         permutation=permutation_test(x, sums, seed=seed),
         curvature=curvature(x, sums, level=level),
@@ -212,9 +212,15 @@ def cells_of(evidence: Evidence, metric: str, kpi: Kpi) -> pl.DataFrame:
     )
 
 
-def sums_of(cells: pl.DataFrame) -> GroupSums:
-    """The sums of the cells, as the estimators take them."""
+def family_of(kpi: Kpi) -> Family:
+    """How a KPI depends on a metric."""
+    return Family.BINOMIAL if kpi.is_yes_or_no else Family.POISSON
+
+
+def sums_of(cells: pl.DataFrame, kpi: Kpi) -> GroupSums:
+    """The sums of a KPI's cells, as the estimators take them."""
     return GroupSums(
+        family=family_of(kpi),
         trials=_floats(cells, "trials"),
         successes=_floats(cells, "successes"),
         users=_floats(cells, "users"),

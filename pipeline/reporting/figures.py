@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.inference.family import Family
+
 METRIC_LABELS = {
     "recall": "Recall@{k}",
     "order_density": "OD@{k}",
@@ -35,9 +37,12 @@ KPI_LABELS = {
     "cvr": "conversion of clicks",
     "sale_rate": "sales per exposure",
     "units_per_exposure": "units per exposure",
+    "revenue_per_exposure": "revenue per exposure",
+    "clicks_per_user": "clicks per user",
+    "orders_per_user": "orders per user",
+    "units_per_user": "units per user",
+    "revenue_per_user": "revenue per user",
 }
-TRIALS = {"ctr": "exposures", "cvr": "clicks", "sale_rate": "exposures"}
-"""What a trial of each yes-or-no KPI is."""
 
 INK = "#010203"
 """Stands for the page's text colour, which a dark page changes; see :func:`as_svg`."""
@@ -111,7 +116,7 @@ def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
             label=point["group"],
         )
     x = np.linspace(0, max(point["x"] for point in points), 50)
-    fitted = 1 / (1 + np.exp(-(hypothesis["intercept"] + hypothesis["slope"] * x)))
+    fitted = Family(hypothesis["link"]).mean(hypothesis["intercept"] + hypothesis["slope"] * x)
     ax.plot(100 * x, 100 * (fitted / base - 1), color=INK, linewidth=1.5)
     ax.legend(fontsize=8, handletextpad=0.2, borderaxespad=0.1)
 

@@ -11,17 +11,17 @@ from typing import Any
 import jinja2
 import polars as pl
 
+from pipeline.experiment.kpis import TERMS
 from pipeline.reporting.data_card import data_card_markdown, data_card_picture
 from pipeline.reporting.figures import (
     KPI_LABELS,
-    TRIALS,
     as_svg,
     front_picture,
     hypothesis_panels,
     learning_curves_picture,
     metric_label,
 )
-from pipeline.schemas import ALL_TARGETS
+from pipeline.schemas import ALL_TARGETS, Kpi
 from pipeline.storage import write_json
 from pipeline.study import Study
 
@@ -94,7 +94,7 @@ def sentence(hypothesis: dict[str, Any], cutoff: int | None) -> str:
         case "not shown":
             return (
                 f"{start}not shown: the estimate is that {change}, and 0 is within it. About "
-                f"{hypothesis['trials_to_settle']:,} {TRIALS[hypothesis['response']]} would settle an "
+                f"{hypothesis['trials_to_settle']:,} {TERMS[Kpi(hypothesis['response'])][0]} would settle an "
                 f"effect of that size; there were {hypothesis['n']:,}."
             )
         case "fragile":

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.experiment.schemas import GROUP_KPIS
 from pipeline.inference.hypotheses import Evidence, estimate_hypotheses, relative_change
 from pipeline.schemas import (
-    GROUP_KPIS,
     OFFLINE_METRIC_COVARIANCE,
     OFFLINE_METRICS,
     Kpi,

@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pipeline.experiment.schemas import GROUP_KPIS
 from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
 from pipeline.reporting.report import build_report
-from pipeline.schemas import GROUP_KPIS, LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
+from pipeline.schemas import LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
 from pipeline.sessions.events import write_events
 from pipeline.sessions.preparation import write_sessions
 from pipeline.sessions.profile import profile_sessions

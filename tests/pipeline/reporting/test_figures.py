@@ -24,7 +24,7 @@ def hypothesis(name="H1", rates=(0.10, 0.11, 0.13), groups=("g1", "g2", "g3")):
         {"group": group, "x": 0.1 * n, "rate": rate, "standard_error": 0.001}
         for n, (group, rate) in enumerate(zip(groups, rates, strict=True))
     ]
-    answer = {"slope": 1.5, "intercept": -2.2, "undefined_because": None}
+    answer = {"slope": 1.5, "intercept": -2.2, "link": "logit", "undefined_because": None}
     return {"id": name, "metric": "recall", "response": "ctr", "points": points, **answer}
 
 
