@@ -1,4 +1,4 @@
-"""The command line: ``paretoscope generate | train | score | fit | report | verify | release``.
+"""The command line: ``paretoscope generate | train | score | fit | meta | report | verify | release``.
 
 Running a study is Dagster's business: ``dagster asset materialize --select regression_report``.
 """
@@ -17,7 +17,9 @@ from pipeline.errors import USER_ERRORS
 from pipeline.evaluation.scores import score_shard
 from pipeline.fitting import fit_study
 from pipeline.inference.counts import fit_counts, parse_hypothesis
+from pipeline.inference.many_experiments import pool_studies
 from pipeline.release import Verification, release, verify
+from pipeline.reporting.pooled import pooled_lines
 from pipeline.reporting.report import sentence
 from pipeline.storage import REPORT, StudyPaths, find_root
 from pipeline.study import PARAMS_FILE, load_study
@@ -34,6 +36,7 @@ _HELP = {
     "train": "fit the network to the finished sessions, under torchrun on several processes",
     "score": "score one of evaluation.shards, numbered from 1, for preference_scores to find",
     "fit": "fit hypotheses to a CSV or parquet file of group counts; see docs/inference.md",
+    "meta": "pool the hypotheses of several studies' report.json; see docs/inference.md",
     "report": "say where the finished study's report lies",
     "verify": "compare the finished study with the pinned md5s and the released tables",
     "release": "make the finished study's tables the released ones",
@@ -50,8 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             added.add_argument("shard", type=int)
         if name == "fit":
             added.add_argument("counts", type=Path)
-            added.add_argument("--json", action="store_true", help="print the keys of report.json")
-            added.add_argument("--level", type=float, default=0.95, help="of the intervals")
             added.add_argument(
                 "--hypothesis",
                 action="append",
@@ -59,6 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 metavar="METRIC:KPI:SIGN",
                 help="such as recall@20:ctr:+; without any, the paper's",
             )
+        if name == "meta":
+            added.add_argument("reports", type=Path, nargs="+", metavar="REPORT.json")
+            added.add_argument("--gain", type=float, help="of the metrics; 0.02 is 2 %% more")
+        if name in {"fit", "meta"}:
+            added.add_argument("--json", action="store_true", help="print all there is, as JSON")
+            added.add_argument("--level", type=float, default=0.95, help="of the intervals")
     values = vars(parser.parse_args(arguments))
     command = values.pop("command")
     try:
@@ -110,6 +117,17 @@ def _fit(*, counts: Path, json: bool, level: float, hypothesis: list[str]) -> in
     return 0
 
 
+def _meta(*, reports: list[Path], gain: float | None, json: bool, level: float) -> int:
+    found = pool_studies(reports, level=level, gain=gain)
+    if json:
+        rows = {"hypotheses": [one.as_dict() for one in found]}
+        _OUT.print(dumps(rows, indent=2, allow_nan=False))
+        return 0
+    for words in pooled_lines(found):
+        _OUT.print(words)
+    return 0
+
+
 def _report() -> int:
     root = find_root()
     paths = StudyPaths.of(load_study(root / PARAMS_FILE), root)
@@ -155,6 +173,7 @@ _COMMANDS = {
     "train": _train,
     "score": _score,
     "fit": _fit,
+    "meta": _meta,
     "report": _report,
     "verify": _verify,
     "release": _release,

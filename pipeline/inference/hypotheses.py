@@ -68,6 +68,8 @@ class RegressionEstimate:
         curvature: The coefficient of x².
         leave_one_out: The slope without each group.
         error_in_x: What measuring the metric adds.
+        metric_covariance: Of the errors of the groups' metrics, in the order of the points; None
+            where it is not known.
         holm_p_value: The p-value of the wider test, for the family of declared hypotheses.
         verdict: See :class:`pipeline.inference.verdict.Verdict`.
         trials_to_settle: Trials after which 0 would be excluded with a chance of 80 %.
@@ -85,6 +87,7 @@ class RegressionEstimate:
     curvature: SlopeTest | None = None
     leave_one_out: tuple[float | None, ...] = ()
     error_in_x: ErrorInX | None = None
+    metric_covariance: list[list[float]] | None = None
     holm_p_value: float | None = None
     verdict: Verdict = Verdict.UNDEFINED
     trials_to_settle: int | None = None
@@ -132,6 +135,7 @@ class RegressionEstimate:
             "log_rate": _plain(self.log_rate) if self.log_rate else None,
             "trials_to_settle": self.trials_to_settle,
             "points": [asdict(point) for point in self.points],
+            "metric_covariance": self.metric_covariance,
         }
 
 
@@ -197,6 +201,7 @@ def _estimate(
         error_in_x=None
         if covariance_GG is None
         else error_in_x(values, covariance_GG, sums, fit, seed=seed),
+        metric_covariance=None if covariance_GG is None else covariance_GG.tolist(),
         verdict=verdict(hypothesis, fit, few, healthy=evidence.healthy),
         trials_to_settle=trials_to_settle(fit, sums.trials.sum()),
     )

@@ -226,10 +226,12 @@ def test_the_metrics_errors_are_found_by_preference():
     )
     counts = [(1_000_000, y) for y in (100_000, 105_000, 110_000)]
 
-    found = estimate_one([0.2, 0.21, 0.22], counts, covariance).error_in_x
-    unknown = estimate_one([0.2, 0.21, 0.22], counts, covariance[1:]).error_in_x
+    estimate = estimate_one([0.2, 0.21, 0.22], counts, covariance)
+    unknown = estimate_one([0.2, 0.21, 0.22], counts, covariance[1:])
 
-    assert unknown is None
+    assert (unknown.error_in_x, unknown.as_dict()["metric_covariance"]) == (None, None)
+    assert estimate.as_dict()["metric_covariance"] == errors.tolist()
+    found = estimate.error_in_x
     # differences of neighbours have variances 4 + 5 - 2·2 and so on; centred, the errors' mean
     # square is Σ (e - mean)² / 2 = (Σ e² - 3 mean²) / 2
     centred = (4 + 5 + 6 - (4 + 5 + 6 + 2 * (2 + 1 + 2)) / 3) / 2 * 1e-8
