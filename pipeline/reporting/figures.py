@@ -62,9 +62,15 @@ STYLE: Any = {
 
 
 def metric_label(metric: str, cutoff: int | None) -> str:
-    """An offline metric as the report writes it, such as ``Recall@20``; one's own by its name."""
+    """An offline metric as the report writes it, such as ``Recall@20``; one's own by its name.
+
+    ``cutoff`` is that of metrics whose name has none; None leaves it out.
+    """
     name, _, further = metric.partition("@")
-    return METRIC_LABELS.get(name, name).format(k=further or cutoff or "k")
+    if name not in METRIC_LABELS:
+        return metric
+    k = further or cutoff
+    return METRIC_LABELS[name].replace("@{k}", f"@{k}" if k else "")
 
 
 def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figure:

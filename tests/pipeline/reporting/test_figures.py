@@ -218,3 +218,17 @@ def test_learning_curves_have_a_panel_an_objective():
 )
 def test_a_metric_is_called_as_in_the_paper(metric, label):
     assert metric_label(metric, 5) == label
+
+
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [
+        ("recall", "Recall"),
+        ("recall_order_density@10", "Recall@10 · OD@10"),
+        ("click_loss", "click loss"),
+        ("mine@7", "mine@7"),
+        ("{mine}", "{mine}"),
+    ],
+)
+def test_a_cutoff_nobody_knows_is_left_out_and_a_metric_of_ones_own_keeps_its_name(metric, label):
+    assert metric_label(metric, None) == label
