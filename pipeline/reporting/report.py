@@ -86,10 +86,12 @@ def sentence(hypothesis: dict[str, Any], cutoff: int | None) -> str:
     elasticity = hypothesis["rate_elasticity"]
     share = elasticity / hypothesis["slope"] if hypothesis["slope"] else 1.0
     low, high = (share * end for end in hypothesis["verdict_interval"])
+    digits = max(2, 1 - math.floor(math.log10((high - low) / 2)))
     change = (
-        f"1 % more {metric} goes with a {abs(elasticity):.2f} % "
+        f"1 % more {metric} goes with a {abs(elasticity):.{digits}f} % "
         f"{'higher' if elasticity > 0 else 'lower'} {response} "
-        f"({100 * hypothesis['level']:g} % interval of the change: {low:+.2f} % to {high:+.2f} %)"
+        f"({100 * hypothesis['level']:g} % interval of the change: {low:+.{digits}f} % to "
+        f"{high:+.{digits}f} %)"
     )
     match hypothesis["verdict"]:
         case "not shown":
@@ -97,7 +99,7 @@ def sentence(hypothesis: dict[str, Any], cutoff: int | None) -> str:
                 f"{start}not shown: the estimate is that {change}, and 0 is within it. About "
                 f"{hypothesis['trials_to_settle']:,} {TRIALS[hypothesis['response']]} would settle an "
                 f"effect of that size; there were {hypothesis['n']:,}, enough to find one of "
-                f"{share * hypothesis['detectable_slope']:.2f} % with a chance of 80 %."
+                f"{share * hypothesis['detectable_slope']:.{digits}f} % with a chance of 80 %."
             )
         case "fragile":
             return (
