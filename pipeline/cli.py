@@ -13,12 +13,13 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.errors import USER_ERRORS
+from pipeline.errors import USER_ERRORS, StudyError
 from pipeline.evaluation.scores import score_shard
 from pipeline.fitting import fit_study
-from pipeline.inference.counts import fit_counts, parse_hypothesis
+from pipeline.inference.counts import NOTHING_DECLARED, fit_counts, parse_hypothesis
 from pipeline.inference.many_experiments import pool_studies
 from pipeline.release import Verification, release, verify
+from pipeline.reporting.counts_report import build_counts_report, write_counts_report
 from pipeline.reporting.pooled import pooled_lines
 from pipeline.reporting.report import sentence
 from pipeline.storage import REPORT, StudyPaths, find_root
@@ -54,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == "fit":
             added.add_argument("counts", type=Path)
             added.add_argument(
+                "--report", type=Path, metavar="FOLDER", help="write report.json and a page there"
+            )
+            added.add_argument(
                 "--hypothesis",
                 action="append",
                 default=[],
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             added.add_argument("--gain", type=float, help="of the metrics; 0.02 is 2 %% more")
         if name in {"fit", "meta"}:
             added.add_argument("--json", action="store_true", help="print all there is, as JSON")
-            added.add_argument("--level", type=float, default=0.95, help="of the intervals")
+            added.add_argument("--level", type=_level, default=0.95, help="of the intervals")
     values = vars(parser.parse_args(arguments))
     command = values.pop("command")
     try:
@@ -74,6 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _ERR.print(f"paretoscope {command}: ", style="bold red", end="")
         _ERR.print(str(error))
         return 1
+
+
+def _level(text: str) -> float:
+    level = float(text)
+    if not 0.5 < level < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.5 and 1")
+    return level
 
 
 def _generate() -> int:
@@ -104,16 +115,23 @@ def _score(shard: int) -> int:
     return 0
 
 
-def _fit(*, counts: Path, json: bool, level: float, hypothesis: list[str]) -> int:
+def _fit(
+    *, counts: Path, json: bool, report: Path | None, level: float, hypothesis: list[str]
+) -> int:
     asked = [parse_hypothesis(text, number) for number, text in enumerate(hypothesis, start=1)]
     found = fit_counts(counts, asked, level=level, seed=0)
+    if not found["hypotheses"] and not report:
+        raise StudyError(NOTHING_DECLARED)
+    page = write_counts_report(build_counts_report(found, counts), report) if report else None
     if json:
         _OUT.print(dumps(found, indent=2, allow_nan=False))
         return 0
     for row in found["hypotheses"]:
-        _OUT.print(sentence(row, None))
+        _OUT.print(sentence(row, found["cutoff"]))
     for words in found["not_known"]:
         _OUT.print(words)
+    if page:
+        _OUT.print(f"the report: {page}")
     return 0
 
 

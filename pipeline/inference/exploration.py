@@ -37,6 +37,7 @@ class Candidate:
             change of the metric.
         p_value: That the slope is 0, as the groups know it (Hartung–Knapp, t with g - 2); None for
             two groups.
+        interval: Of the slope, of the same test.
         bh_p_value: The same for all that was looked through (Benjamini–Hochberg).
         lack_of_fit: Σ (y - n p)² / Q over groups, users clustered; less is closer to the line.
         behind: QAIC less that of the KPI's best metric, 0 or more.
@@ -53,6 +54,7 @@ class Candidate:
     kpi: str
     slope: float
     p_value: float | None
+    interval: tuple[float, float] | None
     bh_p_value: float | None
     lack_of_fit: float
     behind: float
@@ -68,13 +70,34 @@ def explore(evidence: Evidence, *, level: float) -> list[Candidate]:
     All candidates of a KPI have two coefficients, so QAIC orders them by lack of fit over the
     dispersion, which is that of the best of them where it is above 1.
     """
-    there = set(evidence.group_kpis["kpi"])
-    kpis = [kpi for kpi in Kpi if RESPONSE[kpi] is kpi and kpi.value in there]
-    measured = evidence.offline_metrics.filter(segment=ALL_TARGETS)["metric"]
-    metrics = measured.unique(maintain_order=True).to_list()
-    found = [one for kpi in kpis for one in _of_kpi(evidence, kpi, metrics, level)]
+    metrics = measured_metrics(evidence)
+    found = [one for kpi in _kpis(evidence) for one in _of_kpi(evidence, kpi, metrics, level)]
     bh = adjusted([row["p_value"] for row in found], "fdr_bh")
     return [Candidate(**row, bh_p_value=p) for row, p in zip(found, bh, strict=True)]
+
+
+def not_fitted(evidence: Evidence, *, level: float) -> list[dict[str, str]]:
+    """Every metric and KPI without a line, and why."""
+    found: list[dict[str, str]] = []
+    for kpi in _kpis(evidence):
+        for metric in measured_metrics(evidence):
+            cells = cells_of(evidence, metric, kpi)
+            x = relative_change(cells["value"].cast(pl.Float64).to_numpy())
+            fit = fit_logistic(x, sums_of(cells, kpi), level=level)
+            if isinstance(fit, str):
+                found.append({"metric": metric, "kpi": kpi.value, "because": fit})
+    return found
+
+
+def _kpis(evidence: Evidence) -> list[Kpi]:
+    there = set(evidence.group_kpis["kpi"])
+    return [kpi for kpi in Kpi if RESPONSE[kpi] is kpi and kpi in there]
+
+
+def measured_metrics(evidence: Evidence) -> list[str]:
+    """The offline metrics of all targets, each once."""
+    measured = evidence.offline_metrics.filter(segment=ALL_TARGETS)["metric"]
+    return measured.unique(maintain_order=True).to_list()
 
 
 def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> list[dict[str, Any]]:
@@ -95,6 +118,7 @@ def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> l
                 "kpi": kpi.value,
                 "slope": fit.slope,
                 "p_value": few.hartung_knapp.p_value if few else None,
+                "interval": few.hartung_knapp.interval if few else None,
                 "lack_of_fit": fit.clustered_chi2,
                 "leave_one_out_error": leave_one_out_error(x, sums, level=level),
             }

@@ -14,7 +14,7 @@ from pipeline.inference.multiplicity import adjusted
 from pipeline.inference.regression import GroupSums, LogisticFit, fit_logistic
 from pipeline.inference.robustness import Permutation, curvature, leave_one_out, permutation_test
 from pipeline.inference.slope_test import SlopeTest
-from pipeline.inference.verdict import Verdict, trials_to_settle, verdict
+from pipeline.inference.verdict import Verdict, detectable_slope, trials_to_settle, verdict
 from pipeline.schemas import ALL_TARGETS, Kpi
 from pipeline.study import Hypothesis, RegressionSection
 
@@ -72,6 +72,7 @@ class RegressionEstimate:
             where it is not known.
         holm_p_value: The p-value of the wider test, for the family of declared hypotheses.
         verdict: See :class:`pipeline.inference.verdict.Verdict`.
+        detectable_slope: Smallest slope that would have been found with a chance of 80 %.
         trials_to_settle: Trials after which 0 would be excluded with a chance of 80 %.
     """
 
@@ -90,6 +91,7 @@ class RegressionEstimate:
     metric_covariance: list[list[float]] | None = None
     holm_p_value: float | None = None
     verdict: Verdict = Verdict.UNDEFINED
+    detectable_slope: float | None = None
     trials_to_settle: int | None = None
 
     @property
@@ -133,6 +135,7 @@ class RegressionEstimate:
             "leave_one_out": without,
             "error_in_x": _plain(self.error_in_x) if self.error_in_x else None,
             "log_rate": _plain(self.log_rate) if self.log_rate else None,
+            "detectable_slope": self.detectable_slope,
             "trials_to_settle": self.trials_to_settle,
             "points": [asdict(point) for point in self.points],
             "metric_covariance": self.metric_covariance,
@@ -203,6 +206,7 @@ def _estimate(
         else error_in_x(values, covariance_GG, sums, fit, seed=seed),
         metric_covariance=None if covariance_GG is None else covariance_GG.tolist(),
         verdict=verdict(hypothesis, fit, few, healthy=evidence.healthy),
+        detectable_slope=detectable_slope(fit),
         trials_to_settle=trials_to_settle(fit, sums.trials.sum()),
     )
 

@@ -78,11 +78,8 @@ def pool_studies(
     Raises:
         DataError: if a file is no report, an experiment is there twice, or no two reports speak of
             the same metric and KPI in the same way.
-        StudyError: if ``level`` or ``gain`` is out of range.
+        StudyError: if ``gain`` is out of range.
     """
-    if not 0 < level < 1:
-        msg = f"--level {level:g}: expected a share between 0 and 1, such as 0.95"
-        raise StudyError(msg)
     if gain is not None and not -1 < gain <= 1:
         msg = f"--gain {gain:g}: expected a fraction above -1 and up to 1; 0.02 is 2 % more"
         raise StudyError(msg)

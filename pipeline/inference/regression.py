@@ -148,7 +148,7 @@ def maximise(model: sm.GLM) -> Any:
 def undefined_because(x: Floats, sums: GroupSums) -> str | None:
     """Why the regression has no finite, unique answer; None if it has."""
     if np.isnan(x).any():
-        return "the metric is undefined or 0 in a group"
+        return "the metric is undefined, 0 or negative in a group"
     if (sums.trials <= 0).any():
         return "a group has no trials"
     if np.ptp(x) < _SMALLEST_RANGE:

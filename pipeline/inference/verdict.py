@@ -48,14 +48,22 @@ def verdict(
     return Verdict.CONFIRMED if same_side else Verdict.FRAGILE
 
 
+def detectable_slope(fit: LogisticFit) -> float:
+    """Smallest slope, up or down, for which the clustered interval excludes 0 with a chance of 80 %.
+
+    ``(z_{1-α/2} + z_{0.8}) · error``: what this experiment had the power to show.
+    """
+    test = fit.cautious
+    wanted = float(stats.norm.ppf((1 + test.level) / 2) + stats.norm.ppf(POWER))
+    return wanted * test.standard_error
+
+
 def trials_to_settle(fit: LogisticFit, trials: float) -> int | None:
     """Trials after which the clustered interval would exclude 0 with a chance of 80 %.
 
     If the slope is what it was found to be, and users and groups are as they were:
-    ``n ((z_{1-α/2} + z_{0.8}) · error / slope)²``. None for a slope of 0.
+    ``n (detectable slope / slope)²``. None for a slope of 0.
     """
     if fit.slope == 0:
         return None
-    test = fit.cautious
-    wanted = float(stats.norm.ppf((1 + test.level) / 2) + stats.norm.ppf(POWER))
-    return int(trials * (wanted * test.standard_error / fit.slope) ** 2) + 1
+    return int(trials * (detectable_slope(fit) / fit.slope) ** 2) + 1

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from pipeline.cli import main
+from pipeline.experiment.schemas import GROUP_KPIS
 from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
 from pipeline.inference.meta_regression import foretell, pool_slopes
 from pipeline.schemas import (
     ALL_TARGETS,
-    GROUP_KPIS,
     OFFLINE_METRIC_COVARIANCE,
     OFFLINE_METRICS,
     Kpi,
@@ -258,8 +258,8 @@ def test_what_fit_writes_can_be_pooled(tmp_path, capsys):
     found = pooled(capsys, *map(str, paths))
 
     assert [(row["metric"], row["cutoff"], row["kpi"]) for row in found] == [
-        ("recall", None, "ctr"),
-        ("recall", None, "cvr"),
+        ("recall", 20, "ctr"),
+        ("recall", 20, "cvr"),
     ]
     assert found[0]["pooled"]["mean"]["slope"] == pytest.approx(1.0, abs=0.01)
 
@@ -358,5 +358,8 @@ def test_a_gain_is_a_fraction(four, capsys, option):
 
 
 @pytest.mark.parametrize("level", ["0", "1", "95", "nan"])
-def test_a_level_is_a_share(four, capsys, level):
-    assert "such as 0.95" in refused(capsys, *four, "--level", level)
+def test_a_level_is_a_share_above_a_half(four, capsys, level):
+    with pytest.raises(SystemExit):
+        main(["meta", *four, "--level", level])
+
+    assert "is not between 0.5 and 1" in capsys.readouterr().err

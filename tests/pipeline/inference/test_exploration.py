@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from pipeline.inference.counts import kpis_of, offline_metrics
+from pipeline.inference.counts_table import group_kpis, offline_metrics
 from pipeline.inference.exploration import TIED_WITHIN, explore, vuong
 from pipeline.inference.hypotheses import Evidence
 from pipeline.inference.regression import GroupSums
@@ -32,7 +32,7 @@ def evidence_of(exposures, clicks, orders, **metrics):
             **metrics,
         }
     )
-    return Evidence(offline_metrics(counts), None, kpis_of(counts))
+    return Evidence(offline_metrics(counts), None, group_kpis(counts))
 
 
 @pytest.fixture(scope="module")

@@ -291,14 +291,27 @@ def test_planted_line_is_recovered():
 @pytest.mark.parametrize(
     ("metric_values", "counts", "reason"),
     [
-        ([0.2, None, 0.4], [(9, 1), (9, 2), (9, 3)], "the metric is undefined or 0 in a group"),
-        ([0.2, 0.0, 0.4], [(9, 1), (9, 2), (9, 3)], "the metric is undefined or 0 in a group"),
-        ([0.2, 0.3], [(9, 1), (9, 2), (9, 3)], "the metric is undefined or 0 in a group"),
+        (
+            [0.2, None, 0.4],
+            [(9, 1), (9, 2), (9, 3)],
+            "the metric is undefined, 0 or negative in a group",
+        ),
+        (
+            [0.2, 0.0, 0.4],
+            [(9, 1), (9, 2), (9, 3)],
+            "the metric is undefined, 0 or negative in a group",
+        ),
+        (
+            [0.2, -0.3, 0.4],
+            [(9, 1), (9, 2), (9, 3)],
+            "the metric is undefined, 0 or negative in a group",
+        ),
+        ([0.2, 0.3], [(9, 1), (9, 2), (9, 3)], "the metric is undefined, 0 or negative in a group"),
         ([0.2, 0.2, 0.2], [(9, 1), (9, 2), (9, 3)], "the metric is the same in all groups"),
         ([0.2, 0.3, 0.4], [(9, 1), (0, 0), (9, 3)], "a group has no trials"),
         ([0.2, 0.3, 0.4], [(9, 0), (9, 0), (9, 0)], "no trial succeeded"),
     ],
-    ids=["undefined", "zero", "no-metric", "constant", "no-trials", "no-success"],
+    ids=["undefined", "zero", "negative", "no-metric", "constant", "no-trials", "no-success"],
 )
 def test_an_undefined_estimate_is_none_with_a_reason(metric_values, counts, reason):
     found = estimate_one(metric_values, counts)

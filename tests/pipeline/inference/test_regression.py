@@ -227,7 +227,12 @@ def test_users_in_twins_double_the_variance():
 @pytest.mark.parametrize(
     ("x", "trials", "successes", "reason"),
     [
-        ([0, np.nan, 0.2], [9, 9, 9], [1, 2, 3], "the metric is undefined or 0 in a group"),
+        (
+            [0, np.nan, 0.2],
+            [9, 9, 9],
+            [1, 2, 3],
+            "the metric is undefined, 0 or negative in a group",
+        ),
         ([0, 0.1, 0.2], [9, 0, 9], [1, 0, 3], "a group has no trials"),
         ([0.1, 0.1, 0.1], [9, 9, 9], [1, 2, 3], "the metric is the same in all groups"),
         ([0.1], [9], [1], "the metric is the same in all groups"),

@@ -163,6 +163,7 @@ def whole_report(card) -> dict:
                     "kpi": "ctr",
                     "slope": 0.9,
                     "p_value": None,
+                    "interval": None,
                     "bh_p_value": None,
                     "lack_of_fit": 0.5 + behind,
                     "behind": behind,
