@@ -27,7 +27,8 @@ from pipeline.experiment.assignment import N_BUCKETS
 from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.kpis import sum_up
 from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.quality.runner import check_experiment_log
 from pipeline.schemas import ALL_TARGETS, DAY_MS, EXPOSURES, OFFLINE_METRICS
 from pipeline.study import PAPER_HYPOTHESES, RegressionSection

@@ -18,9 +18,10 @@ from pipeline.inference.counts_table import (
     read_counts,
     users_of_groups,
 )
+from pipeline.inference.evidence import RESPONSE, Evidence
 from pipeline.inference.exploration import explore, measured_metrics, not_fitted
 from pipeline.inference.health import SampleRatio, sample_ratio
-from pipeline.inference.hypotheses import RESPONSE, Evidence, estimate_hypotheses
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.schemas import Kpi
 from pipeline.study import PAPER_HYPOTHESES, Hypothesis, RegressionSection
 

@@ -8,7 +8,7 @@ et al. (2024): with V the slope's variance on a day and τ² that of the mixture
     b ± sqrt(V (1 + V/τ²) log((1 + τ²/V) / α²)).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.inference.days import DailyOutcome
 from pipeline.inference.family import Floats
 from pipeline.inference.regression import LogisticFit, fit_logistic
+from pipeline.inference.slope_test import SlopeTest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,23 +25,13 @@ class Look:
 
     Attributes:
         day: The day (UTC).
-        slope: By all that had happened until then.
-        standard_error: Of the slope, users clustered in batches.
-        interval: Holds the slope on all days at once with at least the chance that is its level.
-        p_value: That the slope is 0, valid whenever one stops: the smallest of the days until then.
+        test: By all that had happened until then, users clustered in batches. Its interval holds
+            the slope on all days at once with at least the chance that is its level; its p-value
+            is the smallest of the days until then, and valid whenever one stops.
     """
 
     day: date
-    slope: float
-    standard_error: float
-    interval: tuple[float, float]
-    p_value: float
-
-    @property
-    def excludes_0(self) -> bool:
-        """Whether 0 lies outside the interval."""
-        low, high = self.interval
-        return low > 0 or high < 0
+    test: SlopeTest
 
 
 def early_looks(
@@ -74,10 +65,12 @@ def early_looks(
         looks.append(
             Look(
                 day=day,
-                slope=fit.slope,
-                standard_error=fit.clustered.standard_error,
-                interval=(fit.slope - width, fit.slope + width),
-                p_value=smallest,
+                test=replace(
+                    fit.clustered,
+                    covariance="batches of users, on all days at once",
+                    interval=(fit.slope - width, fit.slope + width),
+                    p_value=smallest,
+                ),
             )
         )
     return tuple(looks)

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from pipeline.inference.evidence import RESPONSE, Evidence, cells_of, relative_change, sums_of
 from pipeline.inference.family import Floats
 from pipeline.inference.few_groups import few_groups
-from pipeline.inference.hypotheses import RESPONSE, Evidence, cells_of, relative_change, sums_of
 from pipeline.inference.multiplicity import adjusted
 from pipeline.inference.regression import GroupSums, fit_logistic
 from pipeline.inference.robustness import leave_one_out

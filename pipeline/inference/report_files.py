@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import DataError
-from pipeline.inference.hypotheses import relative_change
+from pipeline.inference.evidence import relative_change
 from pipeline.inference.verdict import Verdict
 from pipeline.schemas import Metric
 from pipeline.storage import md5

@@ -158,7 +158,10 @@ def front_picture(
     points: Sequence[dict[str, Any]], groups: Sequence[dict[str, Any]], cutoff: int
 ) -> Figure:
     """The front in metric space, with the traffic plan's groups on it."""
-    places = {group["preference_id"]: group["name"] for group in groups}
+    places: dict[str, str] = {}
+    for group in groups:
+        known = places.get(group["preference_id"])
+        places[group["preference_id"]] = f"{known}, {group['name']}" if known else group["name"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         ax = figure.subplots()

@@ -6,7 +6,8 @@ import pytest
 from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.kpis import sum_up
 from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.schemas import ALL_TARGETS, EXPOSURES, OFFLINE_METRICS
 from pipeline.study import PAPER_HYPOTHESES, RegressionSection
 

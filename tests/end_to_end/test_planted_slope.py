@@ -8,7 +8,8 @@ from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.kpis import sum_up
 from pipeline.experiment.log import write_log
 from pipeline.experiment.plan import make_plan
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.schemas import EXPOSURES, OFFLINE_METRICS, PARETO_FRONT
 from pipeline.study import ExperimentSection, RegressionSection
 

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.experiment.schemas import GROUP_KPIS
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.inference.meta_regression import foretell, pool_slopes
 from pipeline.schemas import (
     ALL_TARGETS,

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from pipeline.inference.counts_table import group_kpis, offline_metrics
+from pipeline.inference.evidence import Evidence
 from pipeline.inference.exploration import TIED_WITHIN, explore, vuong
-from pipeline.inference.hypotheses import Evidence
 from pipeline.inference.regression import GroupSums
 
 # hits and ordered hits of 10,000,000 test clicks; clicks and orders of 5,300,000 exposures

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.experiment.schemas import GROUP_KPIS
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses, relative_change
+from pipeline.inference.evidence import Evidence, relative_change
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.schemas import (
     OFFLINE_METRIC_COVARIANCE,
     OFFLINE_METRICS,

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from pipeline.experiment.schemas import GROUP_KPIS
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.reporting.report import build_report
 from pipeline.schemas import LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
 from pipeline.sessions.events import write_events
