@@ -43,7 +43,7 @@ def read_counts(path: Path) -> pl.DataFrame:
         raise DataError(msg)
     _check_counts(table, path)
     _check_shares(table, path)
-    return table
+    return table.with_columns(pl.col(list(filter(_is_a_count, table.columns))).cast(pl.Int64))
 
 
 def _check_counts(table: pl.DataFrame, path: Path) -> None:

@@ -66,6 +66,14 @@ def test_the_papers_table_from_counts(write, name):
     assert rows["H3"]["metric"] == "recall_order_density"
 
 
+def test_counts_of_any_whole_numbers_are_read(write):
+    table = golden_table().with_columns(pl.col("clicks", "orders").cast(pl.Int32))
+
+    found = fit(write(table.with_columns(pl.col("exposures").cast(pl.UInt64)), "counts.parquet"))
+
+    assert found["hypotheses"][0]["slope"] == pytest.approx(0.8985, abs=5e-5)
+
+
 def test_what_counts_cannot_say_is_said(write):
     found = fit(write(golden_table()))
 

@@ -70,6 +70,12 @@ def test_the_page_has_the_numbers_of_the_json(fit):
     assert (groups["a"], groups["b"]) == (["100,000", "10,000"], ["100,000", "10,900"])
 
 
+def test_the_groups_stand_as_in_the_file(fit):
+    _, page = fit(GROUPS | {"group": ["9", "10", "control", "1"]})
+
+    assert [row[0] for row in table_with(page, "exposures")] == ["9", "10", "control", "1"]
+
+
 def test_the_page_says_what_is_not_known(fit):
     document, page = fit(GROUPS, "--hypothesis", "recall:ctr:+")
 
