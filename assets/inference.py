@@ -68,11 +68,7 @@ def regression_estimates(
             write_json(folder / ESTIMATES, [estimate.as_dict() for estimate in estimates])
             write_json(folder / HEALTH, health)
             write_json(folder / EXPLORATION, [asdict(one) for one in explored])
-    slopes = {
-        f"slope of {estimate.hypothesis.id}": estimate.fit.slope
-        for estimate in estimates
-        if estimate.fit
-    }
+    slopes = {f"slope of {e.hypothesis.id}": e.fit.slope for e in estimates if e.fit}
     verdicts = {e.hypothesis.id: e.verdict.value for e in estimates}
     return dg.MaterializeResult(
         metadata={**slopes, **verdicts},

@@ -39,7 +39,9 @@ class Rerandomisation:
         return bool(stats.binom.sf(alarms - 1, self.divisions, _NOMINAL) >= UNLIKELY)
 
 
-def rerandomised(x: Floats, outcome: DailyOutcome, *, seed: int) -> Rerandomisation | None:
+def rerandomised(
+    x: Floats, outcome: DailyOutcome, *, seed: int, divisions: int = _DIVISIONS
+) -> Rerandomisation | None:
     """Divide the experiment's batches of users into groups at random, and test the slope each time.
 
     Users stay in their batches, so that what is tried is the very test that day effects and daily
@@ -48,7 +50,7 @@ def rerandomised(x: Floats, outcome: DailyOutcome, *, seed: int) -> Rerandomisat
     m, y = outcome.trials_GDB.sum(axis=1), outcome.successes_GDB.sum(axis=1)
     groups, batches = m.shape
     rng = np.random.default_rng([seed, groups])
-    order = rng.permuted(np.tile(np.arange(m.size), (_DIVISIONS, 1)), axis=1)
+    order = rng.permuted(np.tile(np.arange(m.size), (divisions, 1)), axis=1)
     m_KGB = m.reshape(-1)[order].reshape(-1, groups, batches)
     y_KGB = y.reshape(-1)[order].reshape(-1, groups, batches)
     sums = GroupSums(
@@ -60,7 +62,7 @@ def rerandomised(x: Floats, outcome: DailyOutcome, *, seed: int) -> Rerandomisat
         sum_my=(m_KGB * y_KGB).sum(axis=2),
         sum_yy=(y_KGB * y_KGB).sum(axis=2),
     )
-    x_KG = np.tile(x, (_DIVISIONS, 1))
+    x_KG = np.tile(x, (divisions, 1))
     intercept_K, slope_K = fit_many(x_KG, sums)
     if not np.isfinite(slope_K).all():
         return None
@@ -73,7 +75,7 @@ def rerandomised(x: Floats, outcome: DailyOutcome, *, seed: int) -> Rerandomisat
     z_K = slope_K / np.sqrt(variance_K * clusters_K / (clusters_K - 1))
     p_values = 2 * stats.norm.sf(np.abs(z_K))
     return Rerandomisation(
-        divisions=_DIVISIONS,
+        divisions=divisions,
         false_alarms=float((p_values < _NOMINAL).mean()),
         p_value=float(stats.kstest(p_values, "uniform").pvalue),
     )

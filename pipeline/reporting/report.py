@@ -13,6 +13,7 @@ import jinja2
 import polars as pl
 
 from pipeline.experiment.kpis import TERMS
+from pipeline.inference.checks import HEALTH_CHECKS
 from pipeline.reporting.data_card import data_card_markdown, data_card_picture
 from pipeline.reporting.figures import (
     KPI_LABELS,
@@ -88,10 +89,11 @@ def sentence(hypothesis: dict[str, Any], cutoff: int | None) -> str:
     low, high = (share * end for end in hypothesis["verdict_interval"])
     trials = TERMS[Kpi(hypothesis["response"])][0]
     digits = max(2, 1 - math.floor(math.log10((high - low) / 2)))
+    on_all_days = ", on all days at once" if hypothesis["reading"] == "early look" else ""
     change = (
         f"1 % more {metric} goes with a {abs(elasticity):.{digits}f} % "
         f"{'higher' if elasticity > 0 else 'lower'} {response} "
-        f"({100 * hypothesis['level']:g} % interval of the change: {low:+.{digits}f} % to "
+        f"({100 * hypothesis['level']:g} % interval of the change{on_all_days}: {low:+.{digits}f} % to "
         f"{high:+.{digits}f} %)"
     )
     match hypothesis["verdict"]:
@@ -139,6 +141,7 @@ def templates(cutoff: int | None) -> jinja2.Environment:
         "metric": partial(metric_label, cutoff=cutoff),
         "kpi": KPI_LABELS.__getitem__,
         "verdict": _VERDICT_WORDS.__getitem__,
+        "health_check": HEALTH_CHECKS.__getitem__,
         "p_value": p_value,
         "number": number,
         "thousands": "{:,}".format,

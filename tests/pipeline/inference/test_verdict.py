@@ -58,13 +58,13 @@ def few_of(interval):
 def test_the_verdict_is_what_the_rules_say(clustered, few, positive, negative):
     groups = None if few is None else few_of(few)
 
-    found = [verdict(hypothesis, fit_of(clustered), groups) for hypothesis in (H1, H4)]
+    found = [verdict(hypothesis, of_interval(clustered), groups) for hypothesis in (H1, H4)]
 
     assert found == [positive, negative]
 
 
 def test_an_unhealthy_experiment_blocks_whatever_was_found():
-    assert verdict(H1, fit_of(ABOVE), few_of(ABOVE), healthy=False) is Verdict.BLOCKED
+    assert verdict(H1, of_interval(ABOVE), few_of(ABOVE), healthy=False) is Verdict.BLOCKED
 
 
 def test_the_slope_that_would_have_been_found_by_hand():

@@ -177,6 +177,7 @@ def whole_report(card) -> dict:
             ],
             "health": {
                 "sample_ratio": {
+                    "passed": True,
                     "users": [100_000] * 3,
                     "expected": [100_000.0] * 3,
                     "p_value": 1.0,
