@@ -1,6 +1,5 @@
 """Group KPIs of a handful of exposures by hand, and their errors against a row-level computation."""
 
-from itertools import count
 from math import sqrt
 
 import numpy as np
@@ -12,6 +11,7 @@ from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.kpis import group_kpis
 from pipeline.experiment.plan import Group, TrafficPlan
 from pipeline.schemas import EXPOSURES
+from tests.pipeline.experiment.logs import TS, units_of
 
 COUNTS = ["trials", "successes", "users", "sum_mm", "sum_my", "sum_yy"]
 EDGES = [(0, 3333), (3334, 6666), (6667, 9999)]
@@ -32,17 +32,10 @@ PLAN = TrafficPlan(
 )
 
 
-def units_in(group, n):
-    """The first ``n`` units that the plan puts into ``group``."""
-    names = (f"u{number}" for number in count())
-    inside = (name for name in names if PLAN.group_of(name).name == group)
-    return [next(inside) for _ in range(n)]
-
-
 def kpis_of(outcomes, folder):
     """KPIs of (unit, clicked, units) outcomes, by way of a log file and the database."""
     rows = [
-        ("spring", f"x{n}", unit, PLAN.group_of(unit).name, 1_760_000_000_000 + n, c, u > 0, u)
+        ("spring", f"x{n}", unit, PLAN.group_of(unit).name, TS + n, c, u > 0, u)
         for n, (unit, c, u) in enumerate(outcomes)
     ]
     frame = pl.DataFrame(rows, schema=EXPOSURES.columns, orient="row")
@@ -58,8 +51,8 @@ def cell(kpis, kpi, group):
 @pytest.fixture(scope="module")
 def kpis(tmp_path_factory):
     """The KPIs of six exposures: four in g1, two in g2, none in g3."""
-    ann, bob = units_in("g1", 2)
-    (cid,) = units_in("g2", 1)
+    ann, bob = units_of("g1", 2, plan=PLAN)
+    (cid,) = units_of("g2", 1, plan=PLAN)
     outcomes = [
         (ann, True, 0),
         (ann, True, 2),
@@ -132,7 +125,7 @@ def test_a_group_nobody_was_exposed_to_has_no_trials_and_no_rate(kpis):
 def test_rate_and_error_equal_a_row_level_regression_on_a_constant(tmp_path, kpi, trial, success):
     rng = np.random.default_rng(11)
     outcomes = []
-    for unit in (unit for group in ("g1", "g2", "g3") for unit in units_in(group, 40)):
+    for unit in (unit for group in ("g1", "g2", "g3") for unit in units_of(group, 40, plan=PLAN)):
         readiness = rng.beta(2, 2)  # of one user: the user's exposures are correlated
         for _ in range(rng.integers(1, 9)):
             clicked = bool(rng.random() < readiness)
