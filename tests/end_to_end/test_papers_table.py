@@ -10,17 +10,9 @@ from pipeline.inference.evidence import Evidence
 from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.schemas import ALL_TARGETS, EXPOSURES, OFFLINE_METRICS
 from pipeline.study import PAPER_HYPOTHESES, RegressionSection
+from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TABLE_1, TEST_CLICKS
 
-EXPOSURES_A_GROUP = 5_300_000
 USERS = 2_000_000
-# hits and ordered hits of 10,000,000 test clicks; clicks and orders
-GOLDEN = {
-    "g1": (4_499_877, 183_654, 525_089, 14_290),
-    "g2": (4_571_347, 186_088, 532_113, 14_903),
-    "g3": (4_776_092, 193_543, 552_233, 15_167),
-    "g4": (4_932_626, 198_120, 567_671, 15_662),
-    "g5": (4_995_393, 199_839, 573_752, 15_260),
-}
 PLAN = TrafficPlan(
     experiment="paper",
     salt="paper",
@@ -36,13 +28,6 @@ PLAN = TrafficPlan(
         for n, name in enumerate(GOLDEN)
     ),
 )
-# slope, interval and how closely the paper prints them
-TABLE_1 = {
-    "H1": (0.8985, 5e-5, (0.870, 0.927)),
-    "H2": (1.2608, 5e-5, (0.329, 2.193)),
-    "H3": (0.7621, 5e-5, (0.557, 0.967)),
-    "H4": (-0.204, 5e-4, (-0.372, -0.036)),
-}
 
 
 def write_group(name, users, folder):
@@ -66,7 +51,7 @@ def write_group(name, users, folder):
 def offline_metrics():
     rows = []
     for group, (hits, ordered, *_) in GOLDEN.items():
-        recall, density = hits / 10_000_000, ordered / hits
+        recall, density = hits / TEST_CLICKS, ordered / hits
         for metric, value in (
             ("recall", recall),
             ("order_density", density),

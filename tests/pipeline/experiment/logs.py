@@ -24,10 +24,10 @@ PLAN = TrafficPlan(
 )
 
 
-def units_of(group, n):
+def units_of(group, n, *, plan=PLAN):
     """The first ``n`` units that the plan puts into ``group``."""
     names = (f"u{number}" for number in count())
-    inside = (name for name in names if PLAN.group_of(name).name == group)
+    inside = (name for name in names if plan.group_of(name).name == group)
     return [next(inside) for _ in range(n)]
 
 

@@ -1,7 +1,6 @@
 """The database is what the files say under the plan, however often and in whatever steps."""
 
 from dataclasses import replace
-from itertools import count
 
 import duckdb
 import polars as pl
@@ -9,60 +8,22 @@ import pytest
 
 from pipeline.errors import LogError
 from pipeline.experiment.ingestion import Ingestion, ingest, summarise
-from pipeline.experiment.plan import Group, TrafficPlan
 from pipeline.schemas import EXPOSURES
+from tests.pipeline.experiment.logs import PLAN, TS, contents, exposure, units_of
 
-TS = 1_760_000_000_000
-PLAN = TrafficPlan(
-    experiment="spring",
-    salt="salt",
-    list_length=5,
-    groups=(
-        Group(
-            name="g1", preference_id="p0", preference=(0.0, 1.0), first_bucket=0, last_bucket=4999
-        ),
-        Group(
-            name="g2",
-            preference_id="p9",
-            preference=(1.0, 0.0),
-            first_bucket=5000,
-            last_bucket=9999,
-        ),
-    ),
-)
-UNIT = {
-    group: next(f"u{n}" for n in count() if PLAN.group_of(f"u{n}").name == group)
-    for group in ("g1", "g2")
-}
-
-OTHER_UNIT = next(f"v{n}" for n in count() if PLAN.group_of(f"v{n}").name == "g2")
+UNIT = {group: units_of(group, 1)[0] for group in ("g1", "g2")}
+OTHER_UNIT = units_of("g2", 2)[1]
 
 
-def row(exposure, group="g1", /, **changes):
-    """A usable row, with some fields changed."""
-    usable = {
-        "experiment": "spring",
-        "exposure": exposure,
-        "unit": UNIT[group],
-        "group": group,
-        "ts": TS,
-        "clicked": True,
-        "ordered": False,
-        "units": 0,
-    }
-    return usable | changes
+def row(name, group="g1", /, **changes):
+    """A click of the group's unit that ended in no order, with some fields changed."""
+    own = {"unit": UNIT[group], "group": group, "ordered": False, "units": 0}
+    return exposure(name, **(own | changes))
 
 
 def log_file(path, rows):
     pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(path)
     return path
-
-
-def contents(database):
-    """Every row of every table."""
-    with duckdb.connect(str(database), read_only=True) as connection:
-        tables = sorted(name for (name,) in connection.execute("SHOW TABLES").fetchall())
-        return {t: sorted(connection.table(t).fetchall(), key=str) for t in tables}
 
 
 def exposures(database):

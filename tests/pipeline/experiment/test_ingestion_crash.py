@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 
-import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.plan import Group, TrafficPlan
 from pipeline.schemas import EXPOSURES
+from tests.pipeline.experiment.logs import TS, contents
 
 ROWS_A_FILE, FILES, KILLS = 3_000, 12, 20
 PLAN = TrafficPlan(
@@ -47,19 +47,13 @@ def write_files(folder, *, later_ms=0):
                 "exposure": pl.select(pl.format("x{}-{}", day, number)).to_series(),
                 "unit": pl.select(pl.format("u{}", number % 400)).to_series(),
                 "group": ["g1"] * ROWS_A_FILE,
-                "ts": 1_760_000_000_000 + number + later_ms,
+                "ts": TS + number + later_ms,
                 "clicked": number % 3 == 0,
                 "ordered": number % 9 == 0,
                 "units": (number % 9 == 0).cast(pl.Int32) - (number % 50 == 7).cast(pl.Int32),
             }
         )
         EXPOSURES.check(frame).write_parquet(folder / f"day-{day:02d}.parquet")
-
-
-def contents(database):
-    with duckdb.connect(str(database), read_only=True) as connection:
-        tables = sorted(name for (name,) in connection.execute("SHOW TABLES").fetchall())
-        return {t: sorted(connection.table(t).fetchall(), key=str) for t in tables}
 
 
 def run(folder, project_root, *, kill_after_s=None):

@@ -13,44 +13,12 @@ from hypothesis import strategies as st
 
 from pipeline.errors import LogError
 from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.plan import Group, TrafficPlan
 from pipeline.schemas import EXPOSURES
+from tests.pipeline.experiment.logs import PLAN, TS, exposure, units_of
 
-TS = 1_760_000_000_000
 YEAR_2000, YEAR_2100 = 946_684_800_000, 4_102_444_800_000
-PLAN = TrafficPlan(
-    experiment="spring",
-    salt="salt",
-    list_length=5,
-    groups=tuple(
-        Group(
-            name=name,
-            preference_id=name,
-            preference=(0.5, 0.5),
-            first_bucket=first,
-            last_bucket=first + 4999,
-        )
-        for name, first in (("g1", 0), ("g2", 5000))
-    ),
-)
-UNIT_IN_G1 = next(f"u{n}" for n in count() if PLAN.group_of(f"u{n}").name == "g1")
-OTHER_UNIT_IN_G1 = next(f"v{n}" for n in count() if PLAN.group_of(f"v{n}").name == "g1")
-UNIT_IN_G2 = next(f"u{n}" for n in count() if PLAN.group_of(f"u{n}").name == "g2")
-
-
-def row(exposure, /, **changes):
-    """A usable row, with some fields changed."""
-    usable = {
-        "experiment": "spring",
-        "exposure": exposure,
-        "unit": UNIT_IN_G1,
-        "group": "g1",
-        "ts": TS,
-        "clicked": True,
-        "ordered": True,
-        "units": 2,
-    }
-    return usable | changes
+UNIT_IN_G1, OTHER_UNIT_IN_G1 = units_of("g1", 2)
+(UNIT_IN_G2,) = units_of("g2", 1)
 
 
 def log_file(path, rows):
@@ -111,7 +79,7 @@ def reasons_of(rows):
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_a_row_is_rejected_for_its_reason(tmp_path, reason, changes):
-    file = log_file(tmp_path / "a.parquet", [row("good"), row("bad", **changes)])
+    file = log_file(tmp_path / "a.parquet", [exposure("good"), exposure("bad", **changes)])
 
     result = ingest([file], PLAN, tmp_path / "log.duckdb")
 
@@ -132,7 +100,7 @@ def test_a_row_is_rejected_for_its_reason(tmp_path, reason, changes):
     ids=["ordered", "ignored", "clicked", "other-group", "first-moment", "last-moment"],
 )
 def test_a_usable_row_is_accepted(tmp_path, changes):
-    file = log_file(tmp_path / "a.parquet", [row("x1", **changes)])
+    file = log_file(tmp_path / "a.parquet", [exposure("x1", **changes)])
 
     result = ingest([file], PLAN, tmp_path / "log.duckdb")
 
@@ -157,7 +125,7 @@ usable_or_not = st.fixed_dictionaries(
 def test_every_row_is_judged_once_as_the_slow_reading_says(drawn):
     numbers = count()
     parts = [[{"exposure": f"x{next(numbers)}", **fields} for fields in part] for part in drawn]
-    parts[0].append(row("good", unit=OTHER_UNIT_IN_G1))
+    parts[0].append(exposure("good", unit=OTHER_UNIT_IN_G1))
 
     with tempfile.TemporaryDirectory() as folder:
         files = [
@@ -173,7 +141,7 @@ def test_every_row_is_judged_once_as_the_slow_reading_says(drawn):
 
 
 def test_of_a_duplicate_exposure_the_earliest_row_is_kept(tmp_path):
-    late, early = row("x1", ts=TS + 1), row("x1", clicked=False, ordered=False, units=0)
+    late, early = exposure("x1", ts=TS + 1), exposure("x1", clicked=False, ordered=False, units=0)
     file = log_file(tmp_path / "a.parquet", [late, early, late])
 
     result = ingest([file], PLAN, tmp_path / "log.duckdb")
@@ -183,7 +151,7 @@ def test_of_a_duplicate_exposure_the_earliest_row_is_kept(tmp_path):
 
 
 def test_which_of_two_simultaneous_duplicates_is_kept_does_not_depend_on_their_order(tmp_path):
-    clicked = row("x1", ordered=False, units=0)
+    clicked = exposure("x1", ordered=False, units=0)
     ignored = clicked | {"clicked": False}
     kept = []
     for name, rows in (("here", [clicked, ignored]), ("there", [ignored, clicked])):
@@ -195,8 +163,10 @@ def test_which_of_two_simultaneous_duplicates_is_kept_does_not_depend_on_their_o
 
 
 def test_a_duplicate_in_another_file_is_rejected_there(tmp_path):
-    first = log_file(tmp_path / "a.parquet", [row("x1")])
-    second = log_file(tmp_path / "b.parquet", [row("x1", clicked=False), row("x2"), row("x1")])
+    first = log_file(tmp_path / "a.parquet", [exposure("x1")])
+    second = log_file(
+        tmp_path / "b.parquet", [exposure("x1", clicked=False), exposure("x2"), exposure("x1")]
+    )
 
     result = ingest([first, second], PLAN, tmp_path / "log.duckdb")
 
@@ -206,7 +176,7 @@ def test_a_duplicate_in_another_file_is_rejected_there(tmp_path):
 
 @pytest.mark.parametrize("column", list(EXPOSURES.columns))
 def test_a_missing_column_is_named(tmp_path, column):
-    frame = pl.DataFrame([row("x1")], schema=EXPOSURES.columns).drop(column)
+    frame = pl.DataFrame([exposure("x1")], schema=EXPOSURES.columns).drop(column)
     frame.write_parquet(tmp_path / "a.parquet")
 
     with pytest.raises(LogError, match=rf"a\.parquet: {column} is missing; .*the contract is in"):
@@ -223,7 +193,7 @@ def test_a_missing_column_is_named(tmp_path, column):
     ],
 )
 def test_an_ill_typed_column_is_named(tmp_path, column, dtype, message):
-    frame = pl.DataFrame([row("x1", unit="7")], schema=EXPOSURES.columns)
+    frame = pl.DataFrame([exposure("x1", unit="7")], schema=EXPOSURES.columns)
     frame.with_columns(pl.col(column).cast(dtype)).write_parquet(tmp_path / "a.parquet")
 
     with pytest.raises(LogError, match=message):
@@ -232,7 +202,7 @@ def test_an_ill_typed_column_is_named(tmp_path, column, dtype, message):
 
 @pytest.mark.parametrize("name", ["reason", "source", "assigned", "rows"])
 def test_a_further_column_does_not_touch_the_judgement(tmp_path, name):
-    frame = pl.DataFrame([row("x1"), row("x2", group="g3")], schema=EXPOSURES.columns)
+    frame = pl.DataFrame([exposure("x1"), exposure("x2", group="g3")], schema=EXPOSURES.columns)
     further = frame.with_columns(pl.lit(None, dtype=pl.String).alias(name))
     further.write_parquet(tmp_path / "a.parquet")
 

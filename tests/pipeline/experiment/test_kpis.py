@@ -1,6 +1,5 @@
 """Group KPIs of a handful of exposures by hand, and their errors against a row-level computation."""
 
-from itertools import count
 from math import sqrt
 
 import ibis
@@ -21,7 +20,7 @@ from pipeline.experiment.kpis import (
 )
 from pipeline.experiment.plan import Group, TrafficPlan
 from pipeline.schemas import DAY_MS, EXPOSURES, Kpi
-from tests.pipeline.experiment.logs import TS, exposure
+from tests.pipeline.experiment.logs import TS, exposure, units_of
 
 COUNTS = ["trials", "successes", "users", "sum_mm", "sum_my", "sum_yy"]
 EDGES = [(0, 3333), (3334, 6666), (6667, 9999)]
@@ -42,17 +41,10 @@ PLAN = TrafficPlan(
 )
 
 
-def units_in(group, n):
-    """The first ``n`` units that the plan puts into ``group``."""
-    names = (f"u{number}" for number in count())
-    inside = (name for name in names if PLAN.group_of(name).name == group)
-    return [next(inside) for _ in range(n)]
-
-
 def kpis_of(outcomes, folder):
     """KPIs of (unit, clicked, units) outcomes, by way of a log file and the database."""
     rows = [
-        ("spring", f"x{n}", unit, PLAN.group_of(unit).name, 1_760_000_000_000 + n, c, u > 0, u)
+        ("spring", f"x{n}", unit, PLAN.group_of(unit).name, TS + n, c, u > 0, u)
         for n, (unit, c, u) in enumerate(outcomes)
     ]
     frame = pl.DataFrame(rows, schema=EXPOSURES.columns, orient="row")
@@ -68,8 +60,8 @@ def cell(kpis, kpi, group):
 @pytest.fixture(scope="module")
 def kpis(tmp_path_factory):
     """The KPIs of six exposures: four in g1, two in g2, none in g3."""
-    ann, bob = units_in("g1", 2)
-    (cid,) = units_in("g2", 1)
+    ann, bob = units_of("g1", 2, plan=PLAN)
+    (cid,) = units_of("g2", 1, plan=PLAN)
     outcomes = [
         (ann, True, 0),
         (ann, True, 2),
@@ -145,7 +137,7 @@ def test_a_group_nobody_was_exposed_to_has_no_trials_and_no_rate(kpis):
 def test_rate_and_error_equal_a_row_level_regression_on_a_constant(tmp_path, kpi, trial, success):
     rng = np.random.default_rng(11)
     outcomes = []
-    for unit in (unit for group in ("g1", "g2", "g3") for unit in units_in(group, 40)):
+    for unit in (unit for group in ("g1", "g2", "g3") for unit in units_of(group, 40, plan=PLAN)):
         readiness = rng.beta(2, 2)  # of one user: the user's exposures are correlated
         for _ in range(rng.integers(1, 9)):
             clicked = bool(rng.random() < readiness)
@@ -164,8 +156,8 @@ def test_rate_and_error_equal_a_row_level_regression_on_a_constant(tmp_path, kpi
 
 
 def test_revenue_is_a_kpi_where_the_log_has_it(tmp_path):
-    (ann,) = units_in("g1", 1)
-    (bob,) = units_in("g2", 1)
+    (ann,) = units_of("g1", 1, plan=PLAN)
+    (bob,) = units_of("g2", 1, plan=PLAN)
     bought = {"clicked": True, "ordered": True, "units": 1}
     rows = [
         exposure("x1", unit=ann, **bought) | {"revenue": 700},
@@ -191,7 +183,7 @@ def fortnight(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fortnight")
     rng = np.random.default_rng(3)
     rows = []
-    for unit in (unit for group in ("g1", "g2", "g3") for unit in units_in(group, 100)):
+    for unit in (unit for group in ("g1", "g2", "g3") for unit in units_of(group, 100, plan=PLAN)):
         for day in np.flatnonzero(rng.random(14) < 0.3):
             clicked = bool(rng.random() < 0.4)
             ts = TS // DAY_MS * DAY_MS + int(day) * DAY_MS + int(rng.integers(DAY_MS))

@@ -11,24 +11,16 @@ from pipeline.errors import DataError, StudyError
 from pipeline.inference.counts import fit_counts, parse_hypothesis
 from pipeline.inference.counts_table import metric_name
 from pipeline.schemas import Kpi
-
-# hits and ordered hits of 10,000,000 test clicks; clicks and orders of 5,300,000 exposures
-GOLDEN = [
-    (4_499_877, 183_654, 525_089, 14_290),
-    (4_571_347, 186_088, 532_113, 14_903),
-    (4_776_092, 193_543, 552_233, 15_167),
-    (4_932_626, 198_120, 567_671, 15_662),
-    (4_995_393, 199_839, 573_752, 15_260),
-]
+from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TABLE_1, TEST_CLICKS
 
 
 def golden_table(**changes):
-    hits, ordered, clicks, orders = (list(column) for column in zip(*GOLDEN, strict=True))
+    hits, ordered, clicks, orders = (list(column) for column in zip(*GOLDEN.values(), strict=True))
     columns = {
-        "group": ["g1", "g2", "g3", "g4", "g5"],
-        "recall@20": [hit / 10_000_000 for hit in hits],
+        "group": list(GOLDEN),
+        "recall@20": [hit / TEST_CLICKS for hit in hits],
         "od@20": [one / hit for one, hit in zip(ordered, hits, strict=True)],
-        "exposures": [5_300_000] * 5,
+        "exposures": [EXPOSURES_A_GROUP] * 5,
         "clicks": clicks,
         "orders": orders,
     }
@@ -54,12 +46,9 @@ def fit(path, *texts, level=0.95):
 def test_the_papers_table_from_counts(write, name):
     rows = {row["id"]: row for row in fit(write(golden_table(), name))["hypotheses"]}
 
-    assert list(rows) == ["H1", "H2", "H3", "H4"]
-    slopes = [rows[name]["slope"] for name in ("H1", "H2", "H3")]
-    assert slopes == pytest.approx([0.8985, 1.2608, 0.7621], abs=5e-5)
-    assert rows["H4"]["slope"] == pytest.approx(-0.204, abs=5e-4)
-    intervals = [(0.870, 0.927), (0.329, 2.193), (0.557, 0.967), (-0.372, -0.036)]
-    for row, interval in zip(rows.values(), intervals, strict=True):
+    assert list(rows) == list(TABLE_1)
+    for row, (slope, within, interval) in zip(rows.values(), TABLE_1.values(), strict=True):
+        assert row["slope"] == pytest.approx(slope, abs=within)
         assert row["interval"] == pytest.approx(interval, abs=5.1e-4)
     assert rows["H2"]["p_value"] == pytest.approx(0.0080, abs=5e-5)
     assert rows["H4"]["p_value"] == pytest.approx(0.0174, abs=5e-5)

@@ -9,15 +9,7 @@ from pipeline.inference.counts_table import group_kpis, offline_metrics
 from pipeline.inference.evidence import Evidence
 from pipeline.inference.exploration import TIED_WITHIN, explore, vuong
 from pipeline.inference.regression import GroupSums
-
-# hits and ordered hits of 10,000,000 test clicks; clicks and orders of 5,300,000 exposures
-GOLDEN = [
-    (4_499_877, 183_654, 525_089, 14_290),
-    (4_571_347, 186_088, 532_113, 14_903),
-    (4_776_092, 193_543, 552_233, 15_167),
-    (4_932_626, 198_120, 567_671, 15_662),
-    (4_995_393, 199_839, 573_752, 15_260),
-]
+from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TEST_CLICKS
 
 
 def evidence_of(exposures, clicks, orders, **metrics):
@@ -37,9 +29,9 @@ def evidence_of(exposures, clicks, orders, **metrics):
 
 @pytest.fixture(scope="module")
 def golden():
-    hits, ordered, clicks, orders = (np.array(column) for column in zip(*GOLDEN, strict=True))
-    recall, density = hits / 10_000_000, ordered / hits
-    evidence = evidence_of(5_300_000, clicks, orders, recall=recall, order_density=density)
+    hits, ordered, clicks, orders = np.array(list(GOLDEN.values())).T
+    recall, density = hits / TEST_CLICKS, ordered / hits
+    evidence = evidence_of(EXPOSURES_A_GROUP, clicks, orders, recall=recall, order_density=density)
     return {(one.kpi, one.metric): one for one in explore(evidence, level=0.95)}
 
 

@@ -19,16 +19,7 @@ from pipeline.schemas import (
     Metric,
 )
 from pipeline.study import PAPER_HYPOTHESES, RegressionSection
-
-# hits and ordered hits of 10,000,000 test clicks; clicks and orders of 5,300,000 impressions
-TEST_CLICKS, IMPRESSIONS = 10_000_000, 5_300_000
-GOLDEN_COUNTS = [
-    (4_499_877, 183_654, 525_089, 14_290),
-    (4_571_347, 186_088, 532_113, 14_903),
-    (4_776_092, 193_543, 552_233, 15_167),
-    (4_932_626, 198_120, 567_671, 15_662),
-    (4_995_393, 199_839, 573_752, 15_260),
-]
+from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TABLE_1, TEST_CLICKS
 
 
 def offline_metrics(values):
@@ -79,17 +70,17 @@ def group_kpis(counts):
 def golden():
     """The four estimates of the paper's hypotheses on counts that reproduce its Table 1."""
     metrics, kpis = [], []
-    for number, (hits, ordered_hits, clicks, orders) in enumerate(GOLDEN_COUNTS, start=1):
-        preference, group = f"p{number}", f"g{number}"
+    for group, (hits, ordered_hits, clicks, orders) in GOLDEN.items():
+        preference = f"p{group[1:]}"
         metrics += [
             (preference, Metric.RECALL, hits / TEST_CLICKS),
             (preference, Metric.ORDER_DENSITY, ordered_hits / hits),
             (preference, Metric.RECALL_ORDER_DENSITY, ordered_hits / TEST_CLICKS),
         ]
         kpis += [
-            (group, Kpi.CTR, IMPRESSIONS, clicks),
+            (group, Kpi.CTR, EXPOSURES_A_GROUP, clicks),
             (group, Kpi.CVR, clicks, orders),
-            (group, Kpi.SALE_RATE, IMPRESSIONS, orders),
+            (group, Kpi.SALE_RATE, EXPOSURES_A_GROUP, orders),
         ]
     section = RegressionSection(level=0.95, hypotheses=PAPER_HYPOTHESES)
     evidence = Evidence(offline_metrics(metrics), None, group_kpis(kpis))
@@ -97,19 +88,12 @@ def golden():
     return {estimate.hypothesis.id: estimate for estimate in estimates}
 
 
-@pytest.mark.parametrize(
-    ("name", "slope", "interval", "slope_tolerance"),
-    [
-        ("H1", 0.8985, (0.870, 0.927), 5e-5),
-        ("H2", 1.2608, (0.329, 2.193), 5e-5),
-        ("H3", 0.7621, (0.557, 0.967), 5e-5),
-        ("H4", -0.204, (-0.372, -0.036), 5e-4),
-    ],
-)
-def test_slopes_and_intervals_of_the_paper(golden, name, slope, interval, slope_tolerance):
+@pytest.mark.parametrize("name", TABLE_1)
+def test_slopes_and_intervals_of_the_paper(golden, name):
+    slope, within, interval = TABLE_1[name]
     fit = golden[name].fit
 
-    assert fit.slope == pytest.approx(slope, abs=slope_tolerance)
+    assert fit.slope == pytest.approx(slope, abs=within)
     assert fit.model.interval == pytest.approx(interval, abs=5.1e-4)
 
 
@@ -150,8 +134,8 @@ def test_units_per_exposure_is_fitted_as_the_share_of_exposures_that_sold(golden
     h3 = golden["H3"]
 
     assert (h3.hypothesis.kpi, h3.response) == (Kpi.UNITS_PER_EXPOSURE, Kpi.SALE_RATE)
-    assert [point.successes for point in h3.points] == [orders for *_, orders in GOLDEN_COUNTS]
-    assert h3.n == 5 * IMPRESSIONS
+    assert [point.successes for point in h3.points] == [orders for *_, orders in GOLDEN.values()]
+    assert h3.n == 5 * EXPOSURES_A_GROUP
 
 
 def test_of_the_papers_hypotheses_the_first_alone_is_confirmed(golden):
@@ -247,9 +231,9 @@ def found_error(counts):
 
 
 def test_rate_elasticity_is_the_slope_times_the_share_of_failures(golden):
-    clicks = sum(clicks for _, _, clicks, _ in GOLDEN_COUNTS)
+    clicks = sum(clicks for _, _, clicks, _ in GOLDEN.values())
 
-    ctr = clicks / (5 * IMPRESSIONS)
+    ctr = clicks / (5 * EXPOSURES_A_GROUP)
 
     assert golden["H1"].rate_elasticity == pytest.approx(golden["H1"].fit.slope * (1 - ctr))
 
