@@ -63,7 +63,7 @@ def regression_estimates(
         )
         evidence = replace(evidence, healthy=health[SAMPLE_RATIO]["passed"])
         estimates = estimate_hypotheses(evidence, parameters.regression, seed=seed)
-        explored = explore(evidence, level=parameters.regression.level)
+        explored = explore(evidence, level=parameters.regression.level, seed=seed)
         with publish_folder(paths.artifact("regression_estimates")) as folder:
             write_json(folder / ESTIMATES, [estimate.as_dict() for estimate in estimates])
             write_json(folder / HEALTH, health)

@@ -70,7 +70,7 @@ def fit_counts(
         "level": level,
         "cutoff": cutoff,
         "hypotheses": _estimates(evidence, asked, without_users, level=level, seed=seed),
-        "exploration": [asdict(one) for one in explore(evidence, level=level)],
+        "exploration": [asdict(one) for one in explore(evidence, level=level, seed=seed)],
         "not_fitted": not_fitted(evidence, level=level),
         "health": {"sample_ratio": asdict(ratio) if ratio else None},
         "offline_metrics": metrics.select("preference_id", "metric", "value").to_dicts(),

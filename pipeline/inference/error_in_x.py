@@ -52,7 +52,7 @@ def error_in_x(
         seed: Of the draws.
     """
     rng = np.random.default_rng([seed, len(values)])
-    root_GG = _root(covariance_GG)
+    root_GG = covariance_root(covariance_GG)
     noise_KG = rng.standard_normal((_IMPUTATIONS, len(values))) @ root_GG.T
     drawn = _slopes(values + noise_KG, sums)
     if not np.isfinite(drawn).all():
@@ -105,7 +105,7 @@ def _extrapolated(
     return float(np.polyval(np.polyfit(_ZETAS, curve, deg=2), -1.0))
 
 
-def _root(covariance_GG: Floats) -> Floats:
+def covariance_root(covariance_GG: Floats) -> Floats:
     """A matrix whose product with its transpose is the covariance, which may be singular."""
     values, vectors = np.linalg.eigh(covariance_GG)
     return vectors * np.sqrt(np.maximum(values, 0))

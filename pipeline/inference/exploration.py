@@ -11,7 +11,15 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from pipeline.inference.evidence import RESPONSE, Evidence, cells_of, relative_change, sums_of
+from pipeline.inference.chance_of_best import chances_of_best
+from pipeline.inference.evidence import (
+    RESPONSE,
+    Evidence,
+    cells_of,
+    metric_covariance,
+    relative_change,
+    sums_of,
+)
 from pipeline.inference.family import Floats
 from pipeline.inference.few_groups import few_groups
 from pipeline.inference.multiplicity import adjusted
@@ -43,6 +51,8 @@ class Candidate:
         behind: QAIC less that of the KPI's best metric, 0 or more.
         weight: Akaike weight among the KPI's metrics, in [0, 1]; they sum to 1.
         tied: Whether it is as good as the best, as far as these groups can tell.
+        chance_of_best: Share of the draws of metrics and KPI in which the groups lie closest to this
+            metric's line (see :mod:`pipeline.inference.chance_of_best`); None where unknown.
         vuong_p_value: That the users' outcomes are as likely under this metric's line as under the
             best's, two-sided (Vuong 1989, users as observations); 1 for the best itself. Users know
             more than groups do, so a tie by QAIC may still be told apart by this.
@@ -60,18 +70,19 @@ class Candidate:
     behind: float
     weight: float
     tied: bool
+    chance_of_best: float | None
     vuong_p_value: float
     leave_one_out_error: float | None
 
 
-def explore(evidence: Evidence, *, level: float) -> list[Candidate]:
+def explore(evidence: Evidence, *, level: float, seed: int) -> list[Candidate]:
     """Every measured metric against every KPI that is fitted; of each KPI the best metric first.
 
     All candidates of a KPI have two coefficients, so QAIC orders them by lack of fit over the
     dispersion, which is that of the best of them where it is above 1.
     """
     metrics = measured_metrics(evidence)
-    found = [one for kpi in _kpis(evidence) for one in _of_kpi(evidence, kpi, metrics, level)]
+    found = [one for kpi in _kpis(evidence) for one in _of_kpi(evidence, kpi, metrics, level, seed)]
     bh = adjusted([row["p_value"] for row in found], "fdr_bh")
     return [Candidate(**row, bh_p_value=p) for row, p in zip(found, bh, strict=True)]
 
@@ -100,18 +111,23 @@ def measured_metrics(evidence: Evidence) -> list[str]:
     return measured.unique(maintain_order=True).to_list()
 
 
-def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> list[dict[str, Any]]:
+def _of_kpi(
+    evidence: Evidence, kpi: Kpi, metrics: list[str], level: float, seed: int
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     lines: list[Floats] = []
+    measured: list[tuple[Floats, Floats | None]] = []
     sums = sums_of(cells_of(evidence, metrics[0], kpi), kpi)
     for metric in metrics:
-        values = cells_of(evidence, metric, kpi)["value"].cast(pl.Float64)
-        x = relative_change(values.to_numpy())
+        cells = cells_of(evidence, metric, kpi)
+        values = cells["value"].cast(pl.Float64).to_numpy()
+        x = relative_change(values)
         fit = fit_logistic(x, sums, level=level)
         if isinstance(fit, str):
             continue
         few = few_groups(x, sums, fit)
         lines.append(fit.intercept + fit.slope * x)
+        measured.append((values, metric_covariance(evidence, metric, cells)))
         rows.append(
             {
                 "metric": metric,
@@ -130,13 +146,15 @@ def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> l
     behind = (misfit - misfit.min()) / max(1.0, misfit.min() / df)
     likelihood = np.exp(-behind / 2)
     best = lines[int(misfit.argmin())]
-    for row, gap, share, line in zip(
-        rows, behind, likelihood / likelihood.sum(), lines, strict=True
+    chances = chances_of_best(measured, sums, seed=seed) or [None] * len(rows)
+    for row, gap, share, line, chance in zip(
+        rows, behind, likelihood / likelihood.sum(), lines, chances, strict=True
     ):
         row |= {
             "behind": float(gap),
             "weight": float(share),
             "tied": bool(gap <= TIED_WITHIN),
+            "chance_of_best": chance,
             "vuong_p_value": vuong(best, line, sums),
         }
     return sorted(rows, key=lambda row: row["behind"])

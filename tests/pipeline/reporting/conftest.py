@@ -170,6 +170,7 @@ def whole_report(card) -> dict:
                     "behind": behind,
                     "weight": weight,
                     "tied": behind < 2,
+                    "chance_of_best": weight,
                     "vuong_p_value": 0.5**behind,
                     "leave_one_out_error": 0.0006,
                 }

@@ -109,7 +109,7 @@ def test_without_a_hypothesis_the_report_holds_what_was_looked_through(fit):
         ["conversion of clicks", "mine"],
         ["sales per exposure", "mine"],
     ]
-    assert rows[0][8] == f"{low:.3f} to {high:.3f}"
+    assert rows[0][9] == f"{low:.3f} to {high:.3f}"
     assert "Table 1" not in page.text
     assert "Figure 1" not in page.text
 

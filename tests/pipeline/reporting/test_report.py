@@ -186,10 +186,10 @@ def test_the_report_ranks_metrics_and_calls_ties_ties(report, tmp_path):
     _, page, markdown = written(report, tmp_path)
 
     (table,) = [t for t in page.tables if "behind the best (QAIC)" in t[0]]
-    rows = [[row[1], *row[4:6], row[7], row[-1]] for row in table[1:]]
+    rows = [[row[1], *row[4:7], row[8], row[-1]] for row in table[1:]]
     assert rows == [
-        ["Recall@20", "0.00", "0.90", "0.06 %", "as good as the best"],
-        ["MRR@5", "4.40", "0.10", "0.06 %", "worse"],
+        ["Recall@20", "0.00", "0.90", "90 %", "0.06 %", "as good as the best"],
+        ["MRR@5", "4.40", "0.10", "10 %", "0.06 %", "worse"],
     ]
     assert "| click-through rate | MRR@5 | 0.9000 | 4.40 |" in markdown
 
