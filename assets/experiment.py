@@ -11,7 +11,7 @@ from assets.model import conditioned_model
 from assets.resources import StudyResource
 from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.judgement import LogRules
-from pipeline.experiment.kpis import group_kpis as compute_group_kpis
+from pipeline.experiment.kpis import sum_up
 from pipeline.experiment.log import log_files, log_folder, write_log
 from pipeline.experiment.plan import PLAN, check_not_under_way, make_plan, read_plan
 from pipeline.quality.runner import Outcome, check_experiment_log, check_tables, enforce
@@ -101,11 +101,14 @@ def group_kpis(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Ma
     """One row a group and KPI: trials, successes, rate, and the user-level sums behind its error."""
     with user_errors(context):
         _, paths = study.load()
-        table = compute_group_kpis(paths.require(DATABASE), read_plan(paths))
+        table, daily = sum_up(paths.require(DATABASE), read_plan(paths))
         with publish_folder(paths.artifact("group_kpis")) as folder:
             file = folder / "group_kpis.parquet"
             table.write_parquet(file)
-            outcomes = enforce(check_tables("group_kpis", {"group_kpis": file}))
+            daily_file = folder / "daily_sums.parquet"
+            daily.write_parquet(daily_file)
+            tables = {"group_kpis": file, "daily_sums": daily_file}
+            outcomes = enforce(check_tables("group_kpis", tables))
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": table.height,

@@ -1,6 +1,6 @@
 """The answer: a slope for every hypothesis, and the report that explains it."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import dagster as dg
 
@@ -11,9 +11,10 @@ from assets.model import conditioned_model
 from assets.resources import StudyResource
 from pipeline.experiment.ingestion import summarise
 from pipeline.experiment.plan import check_same_preferences, read_plan
-from pipeline.inference.exploration import as_rows, explore
-from pipeline.inference.health import sample_ratio_of
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
+from pipeline.inference.checks import HEALTH_CHECKS, SAMPLE_RATIO, health_of
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.exploration import explore
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.provenance import output_md5s, provenance
 from pipeline.reporting.figures import as_markdown, hypothesis_panels
 from pipeline.reporting.report import build_report, write_report
@@ -40,11 +41,8 @@ EXPLORATION = "exploration.json"
     group_name="inference",
     kinds={"python"},
     check_specs=[
-        dg.AssetCheckSpec(
-            "sample_ratio",
-            asset="regression_estimates",
-            description="as many users came to each group as the plan says (else no verdict)",
-        )
+        dg.AssetCheckSpec(name, asset="regression_estimates", description=description)
+        for name, description in HEALTH_CHECKS.items()
     ],
 )
 def regression_estimates(
@@ -53,34 +51,49 @@ def regression_estimates(
     """One entry a hypothesis: slope, standard error, interval, p-value, n, and how far to trust it."""
     with user_errors(context):
         parameters, paths = study.load()
-        metrics = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
-        kpis = read_table(paths.require("group_kpis", "group_kpis.parquet"))
-        plan = read_plan(paths)
-        check_same_preferences(plan, metrics)
-        ratio = sample_ratio_of(kpis, {group.name: group.share for group in plan.groups})
-        errors = paths.require("offline_metrics", "offline_metric_covariance.parquet")
-        evidence = Evidence(metrics, read_table(errors), kpis, healthy=ratio.healthy)
-        estimates = estimate_hypotheses(evidence, parameters.regression, seed=parameters.study.seed)
+        seed, plan = parameters.study.seed, read_plan(paths)
+        evidence = _evidence(parameters, paths)
+        check_same_preferences(plan, evidence.offline_metrics)
+        health = health_of(
+            evidence,
+            parameters.regression.hypotheses,
+            shares={group.name: group.share for group in plan.groups},
+            rejected=summarise(paths.require(DATABASE))["rejected"],
+            seed=seed,
+        )
+        evidence = replace(evidence, healthy=health[SAMPLE_RATIO]["passed"])
+        estimates = estimate_hypotheses(evidence, parameters.regression, seed=seed)
         explored = explore(evidence, level=parameters.regression.level)
         with publish_folder(paths.artifact("regression_estimates")) as folder:
             write_json(folder / ESTIMATES, [estimate.as_dict() for estimate in estimates])
-            write_json(folder / HEALTH, {"sample_ratio": asdict(ratio)})
-            write_json(folder / EXPLORATION, as_rows(explored))
-    slopes = {
-        f"slope of {estimate.hypothesis.id}": estimate.fit.slope
-        for estimate in estimates
-        if estimate.fit
-    }
+            write_json(folder / HEALTH, health)
+            write_json(folder / EXPLORATION, [asdict(one) for one in explored])
+    slopes = {f"slope of {e.hypothesis.id}": e.fit.slope for e in estimates if e.fit}
     verdicts = {e.hypothesis.id: e.verdict.value for e in estimates}
     return dg.MaterializeResult(
         metadata={**slopes, **verdicts},
         check_results=[
             dg.AssetCheckResult(
-                check_name="sample_ratio",
-                passed=ratio.healthy,
-                metadata={"p-value": ratio.p_value, "users": list(ratio.users)},
+                check_name=name,
+                passed=health[name]["passed"],
+                severity=dg.AssetCheckSeverity.ERROR
+                if name == SAMPLE_RATIO
+                else dg.AssetCheckSeverity.WARN,
+                metadata={"numbers": dg.MetadataValue.json(health[name])},
             )
+            for name in HEALTH_CHECKS
         ],
+    )
+
+
+def _evidence(parameters: Study, paths: StudyPaths) -> Evidence:
+    errors = paths.require("offline_metrics", "offline_metric_covariance.parquet")
+    return Evidence(
+        read_table(paths.require("offline_metrics", "offline_metrics.parquet")),
+        read_table(errors),
+        read_table(paths.require("group_kpis", "group_kpis.parquet")),
+        daily_sums=read_table(paths.require("group_kpis", "daily_sums.parquet")),
+        planned_days=parameters.experiment.planned_days,
     )
 
 

@@ -25,9 +25,10 @@ from machine import described, run_alone, use_two_cores
 
 from pipeline.experiment.assignment import N_BUCKETS
 from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.kpis import group_kpis
+from pipeline.experiment.kpis import sum_up
 from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.quality.runner import check_experiment_log
 from pipeline.schemas import ALL_TARGETS, DAY_MS, EXPOSURES, OFFLINE_METRICS
 from pipeline.study import PAPER_HYPOTHESES, RegressionSection
@@ -180,7 +181,7 @@ def child(case: dict[str, Any]) -> dict[str, Any]:
             ingest(files, PLAN, shorter)
             shorter.unlink()
         case "sums":
-            kpis = group_kpis(database, PLAN)
+            kpis, _ = sum_up(database, PLAN)
             seconds = time.perf_counter() - started
             return {"seconds": seconds, "hypotheses": estimates(kpis)}
         case other:

@@ -1,4 +1,4 @@
-"""The command line: ``paretoscope generate | train | score | fit | report | verify | release``.
+"""The command line: ``paretoscope generate | train | score | fit | meta | report | verify | release``.
 
 Running a study is Dagster's business: ``dagster asset materialize --select regression_report``.
 """
@@ -13,11 +13,14 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.errors import USER_ERRORS
+from pipeline.errors import USER_ERRORS, StudyError
 from pipeline.evaluation.scores import score_shard
 from pipeline.fitting import fit_study
-from pipeline.inference.counts import fit_counts, parse_hypothesis
+from pipeline.inference.counts import NOTHING_DECLARED, fit_counts, parse_hypothesis
+from pipeline.inference.many_experiments import pool_studies
 from pipeline.release import Verification, release, verify
+from pipeline.reporting.counts_report import build_counts_report, write_counts_report
+from pipeline.reporting.pooled import pooled_lines
 from pipeline.reporting.report import sentence
 from pipeline.storage import REPORT, StudyPaths, find_root
 from pipeline.study import PARAMS_FILE, load_study
@@ -34,6 +37,7 @@ _HELP = {
     "train": "fit the network to the finished sessions, under torchrun on several processes",
     "score": "score one of evaluation.shards, numbered from 1, for preference_scores to find",
     "fit": "fit hypotheses to a CSV or parquet file of group counts; see docs/inference.md",
+    "meta": "pool the hypotheses of several studies' report.json; see docs/inference.md",
     "report": "say where the finished study's report lies",
     "verify": "compare the finished study with the pinned md5s and the released tables",
     "release": "make the finished study's tables the released ones",
@@ -50,8 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             added.add_argument("shard", type=int)
         if name == "fit":
             added.add_argument("counts", type=Path)
-            added.add_argument("--json", action="store_true", help="print the keys of report.json")
-            added.add_argument("--level", type=float, default=0.95, help="of the intervals")
+            added.add_argument(
+                "--report", type=Path, metavar="FOLDER", help="write report.json and a page there"
+            )
             added.add_argument(
                 "--hypothesis",
                 action="append",
@@ -59,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 metavar="METRIC:KPI:SIGN",
                 help="such as recall@20:ctr:+; without any, the paper's",
             )
+        if name == "meta":
+            added.add_argument("reports", type=Path, nargs="+", metavar="REPORT.json")
+            added.add_argument("--gain", type=float, help="of the metrics; 0.02 is 2 %% more")
+        if name in {"fit", "meta"}:
+            added.add_argument("--json", action="store_true", help="print all there is, as JSON")
+            added.add_argument("--level", type=_level, default=0.95, help="of the intervals")
     values = vars(parser.parse_args(arguments))
     command = values.pop("command")
     try:
@@ -67,6 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _ERR.print(f"paretoscope {command}: ", style="bold red", end="")
         _ERR.print(str(error))
         return 1
+
+
+def _level(text: str) -> float:
+    level = float(text)
+    if not 0.5 < level < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.5 and 1")
+    return level
 
 
 def _generate() -> int:
@@ -97,15 +115,33 @@ def _score(shard: int) -> int:
     return 0
 
 
-def _fit(*, counts: Path, json: bool, level: float, hypothesis: list[str]) -> int:
+def _fit(
+    *, counts: Path, json: bool, report: Path | None, level: float, hypothesis: list[str]
+) -> int:
     asked = [parse_hypothesis(text, number) for number, text in enumerate(hypothesis, start=1)]
     found = fit_counts(counts, asked, level=level, seed=0)
+    if not found["hypotheses"] and not report:
+        raise StudyError(NOTHING_DECLARED)
+    page = write_counts_report(build_counts_report(found, counts), report) if report else None
     if json:
         _OUT.print(dumps(found, indent=2, allow_nan=False))
         return 0
     for row in found["hypotheses"]:
-        _OUT.print(sentence(row, None))
+        _OUT.print(sentence(row, found["cutoff"]))
     for words in found["not_known"]:
+        _OUT.print(words)
+    if page:
+        _OUT.print(f"the report: {page}")
+    return 0
+
+
+def _meta(*, reports: list[Path], gain: float | None, json: bool, level: float) -> int:
+    found = pool_studies(reports, level=level, gain=gain)
+    if json:
+        rows = {"hypotheses": [one.as_dict() for one in found]}
+        _OUT.print(dumps(rows, indent=2, allow_nan=False))
+        return 0
+    for words in pooled_lines(found):
         _OUT.print(words)
     return 0
 
@@ -155,6 +191,7 @@ _COMMANDS = {
     "train": _train,
     "score": _score,
     "fit": _fit,
+    "meta": _meta,
     "report": _report,
     "verify": _verify,
     "release": _release,

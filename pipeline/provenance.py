@@ -17,10 +17,17 @@ def provenance(study: Study, root: Path) -> dict[str, Any]:
     """Where the study's numbers come from, as the report prints it."""
     return {
         "code": code_version(root),
+        **software(),
+        "dataset": {"path": study.dataset.path, "md5": require_dataset(study, root)},
+    }
+
+
+def software() -> dict[str, Any]:
+    """The versions and the kind of processor that a number may depend on."""
+    return {
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "dataset": {"path": study.dataset.path, "md5": require_dataset(study, root)},
     }
 
 

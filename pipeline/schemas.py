@@ -122,6 +122,21 @@ class Kpi(StrEnum):
     CVR = "cvr"
     SALE_RATE = "sale_rate"
     UNITS_PER_EXPOSURE = "units_per_exposure"
+    REVENUE_PER_EXPOSURE = "revenue_per_exposure"
+    CLICKS_PER_USER = "clicks_per_user"
+    ORDERS_PER_USER = "orders_per_user"
+    UNITS_PER_USER = "units_per_user"
+    REVENUE_PER_USER = "revenue_per_user"
+
+    @property
+    def is_yes_or_no(self) -> bool:
+        """Whether a trial succeeds or fails; else it brings an amount, 0 or more."""
+        return self in {Kpi.CTR, Kpi.CVR, Kpi.SALE_RATE}
+
+    @property
+    def needs_revenue(self) -> bool:
+        """Whether the log must say what orders brought."""
+        return self in {Kpi.REVENUE_PER_EXPOSURE, Kpi.REVENUE_PER_USER}
 
 
 EVENTS = Contract(
@@ -271,23 +286,3 @@ EXPOSURES = Contract(
     },
 )
 """``unit`` is the unit of randomisation (the user); ``units`` counts the pieces sold."""
-
-GROUP_KPIS = Contract(
-    name="group_kpis",
-    row="one KPI of one group, with the user-level sums its covariance needs",
-    columns={
-        "group": pl.String,
-        "preference_id": pl.String,
-        "kpi": pl.String,
-        "trials": pl.Int64,
-        "successes": pl.Int64,
-        "rate": pl.Float64,
-        "standard_error": pl.Float64,
-        "users": pl.Int64,
-        "sum_mm": pl.Int64,
-        "sum_my": pl.Int64,
-        "sum_yy": pl.Int64,
-    },
-)
-"""Per user u: m trials and y successes; ``sum_mm`` is the sum of m squared over users, and so on.
-``rate`` is successes / trials (null without trials), with a user-clustered standard error."""

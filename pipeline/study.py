@@ -374,9 +374,12 @@ class ExperimentSection:
             play the users) or ``files`` (a log you bring, in ``log_path``).
         log_path: Folder of the log's files when ``source`` is ``files``.
         salt: Seed of the assignment hash; change it for every new experiment.
-        groups: Number of groups, each with its own preference.
+        groups: Number of groups.
+        replicates: Groups under each preference. From 2 on, groups of one preference are an A/A test
+            within the experiment, and tell what groups differ by for reasons beyond π.
         list_length: Items in a recommended list.
-        days: Days the simulated shop is open.
+        days: Days the experiment is planned to run; the simulated shop is open so long. With
+            ``first_day`` and ``last_day``, those say it.
         users: Users of the simulated experiment.
         first_day: Exposures before this day (UTC) are none of the experiment's; None for any.
         last_day: Exposures after this day (UTC) are none of the experiment's; None for any.
@@ -391,6 +394,7 @@ class ExperimentSection:
     log_path: str | None = None
     salt: Annotated[str, Len(1)] = "pareto-1"
     groups: Annotated[int, Ge(3)] = 5
+    replicates: Annotated[int, Ge(1)] = 1
     list_length: Annotated[int, Ge(1)] = 20
     days: Annotated[int, Ge(1)] = 14
     users: Annotated[int, Ge(10)] = 40000
@@ -400,12 +404,27 @@ class ExperimentSection:
     max_exposures_per_hour: Annotated[int, Ge(1)] = 500
 
     def __post_init__(self) -> None:
+        if self.groups % self.replicates or self.groups // self.replicates < 2:
+            msg = (
+                f"experiment.groups = {self.groups} and experiment.replicates = {self.replicates}; "
+                "the groups are so many of each of two or more preferences"
+            )
+            raise StudyError(msg)
         if self.first_day and self.last_day and self.first_day > self.last_day:
             msg = (
                 f"experiment.first_day = {self.first_day} is after experiment.last_day = "
                 f"{self.last_day}; the first comes first"
             )
             raise StudyError(msg)
+
+    @property
+    def planned_days(self) -> int | None:
+        """How long the experiment is to run; None for replayed sessions, of which all are there."""
+        if self.source is LogSource.REPLAY:
+            return None
+        if self.first_day and self.last_day:
+            return (self.last_day - self.first_day).days + 1
+        return self.days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -414,12 +433,21 @@ class Hypothesis:
 
     The metric is one that ``evaluation`` measures and of which more is better, since x is its
     change against the worst group.
+
+    Attributes:
+        id: What tables and sentences call it.
+        metric: The offline metric.
+        kpi: The online KPI.
+        direction: Of the slope.
+        margin: Slopes within ± this are of no consequence; then equivalence and non-inferiority
+            are tested, too.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
     metric: str
     kpi: Kpi
     direction: Literal["positive", "negative"]
+    margin: Annotated[float, Gt(0)] | None = None
 
 
 PAPER_HYPOTHESES = (
@@ -459,10 +487,11 @@ class Study:
     regression: RegressionSection
 
     def __post_init__(self) -> None:
-        if self.experiment.groups > self.evaluation.preferences:
+        if self.experiment.groups > self.evaluation.preferences * self.experiment.replicates:
             msg = (
                 f"experiment.groups = {self.experiment.groups} exceeds evaluation.preferences = "
-                f"{self.evaluation.preferences}; every group needs a preference of its own"
+                f"{self.evaluation.preferences} times experiment.replicates = "
+                f"{self.experiment.replicates}; the groups need as many preferences"
             )
             raise StudyError(msg)
         if (self.experiment.source is LogSource.FILES) != (self.experiment.log_path is not None):

@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,7 @@ def _known(database: Path, files: list[Path], wanted: dict[str, str], judged_by:
     known = {
         source for source, digest, by in rows if wanted.get(source) == digest and by == judged_by
     }
-    places = sorted((_place(file) for file in files), key=lambda place: (place[0], place[1]))
+    places = sorted(map(_place, files))
     last = {table: name for table, name in places if name in known}
     in_order = all(name in known or name > last.get(table, "") for table, name in places)
     return known if in_order and len(known) == len(rows) else set()
@@ -247,5 +247,5 @@ def _summary(connection: duckdb.DuckDBPyConnection, read: int) -> Ingestion:
 
 
 def _fingerprint(plan: TrafficPlan, rules: LogRules) -> str:
-    text = json.dumps([_LAYOUT, plan.as_dict(), rules.as_dict()], sort_keys=True)
+    text = json.dumps([_LAYOUT, plan.as_dict(), asdict(rules)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

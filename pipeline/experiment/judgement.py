@@ -1,7 +1,7 @@
 """What makes a row of the log unusable by itself, each as a reason with its SQL condition."""
 
-from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any, Self
 
 from pipeline.experiment.log import LogTable
@@ -50,14 +50,9 @@ class LogRules:
             exposures_per_hour=section.max_exposures_per_hour,
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """The rules as plain values."""
-        return asdict(self)
-
 
 def _midnight(day: date) -> int:
-    since = datetime(day.year, day.month, day.day, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return since // timedelta(milliseconds=1)
+    return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
 
 
 def fault_of(

@@ -1,61 +1,155 @@
-"""Group KPIs from the experiment's database, as sufficient statistics; no row leaves DuckDB.
+"""What an experiment's exposures come to: sums over users, which is all that inference needs.
 
 A KPI is Σ y / Σ m over users, where a user contributes y successes in m trials. Users are the unit
-of randomisation and their exposures are correlated, so beside the two sums the table carries
-Σ m², Σ m·y and Σ y² over users: all that a user-clustered covariance needs.
+of randomisation and their exposures are correlated, so beside the two sums the counts carry Σ m²,
+Σ m·y and Σ y² over users: all that a user-clustered covariance needs. No row leaves the engine.
+
+The sums are Ibis expressions, so they run where the log lies: in the study's DuckDB file, or in a
+warehouse (docs/experiment-log.md).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import duckdb
+import ibis
 import polars as pl
 
 from pipeline.experiment.plan import TrafficPlan
-from pipeline.schemas import GROUP_KPIS, Kpi
+from pipeline.experiment.schemas import DAILY_SUMS, GROUP_KPIS
+from pipeline.schemas import DAY_MS, Kpi
 
-_SUMS = """
-WITH per_user AS (
-    SELECT "group", unit, count(*) AS exposures, sum(clicked::BIGINT) AS clicks,
-           sum(ordered::BIGINT) AS orders, sum(units::BIGINT) AS units
-    FROM exposures GROUP BY "group", unit
-), contributions AS (
-    SELECT "group", 'ctr' AS kpi, exposures AS m, clicks AS y FROM per_user
-    UNION ALL SELECT "group", 'cvr', clicks, orders FROM per_user
-    UNION ALL SELECT "group", 'sale_rate', exposures, orders FROM per_user
-    UNION ALL SELECT "group", 'units_per_exposure', exposures, units FROM per_user
-)
-SELECT "group", kpi, sum(m)::BIGINT AS trials, sum(y)::BIGINT AS successes,
-       count(*) FILTER (m > 0) AS users, sum(m * m)::BIGINT AS sum_mm,
-       sum(m * y)::BIGINT AS sum_my, sum(y * y)::BIGINT AS sum_yy
-FROM contributions GROUP BY "group", kpi
-"""
+BATCHES = 100
+"""Parts of a group's users in the sums by day; their spread is known to a few per cent."""
+
+TERMS = {
+    Kpi.CTR: ("exposures", "clicks"),
+    Kpi.CVR: ("clicks", "orders"),
+    Kpi.SALE_RATE: ("exposures", "orders"),
+    Kpi.UNITS_PER_EXPOSURE: ("exposures", "units"),
+    Kpi.REVENUE_PER_EXPOSURE: ("exposures", "revenue"),
+    Kpi.CLICKS_PER_USER: ("users", "clicks"),
+    Kpi.ORDERS_PER_USER: ("users", "orders"),
+    Kpi.UNITS_PER_USER: ("users", "units"),
+    Kpi.REVENUE_PER_USER: ("users", "revenue"),
+}
+"""What the trials of a KPI are, and what its successes (or their amount)."""
+
+COUNTS = ("users", "exposures", "clicks", "orders", "units", "revenue")
+"""What is counted of a group, a user, a day; ``revenue`` in the currency's smallest unit."""
+
+USER_SUMS = ("users", "sum_mm", "sum_my", "sum_yy")
+"""Of a KPI, beside its trials and successes: users with a trial, Σ m², Σ m·y and Σ y²."""
 
 
-def group_kpis(database: Path, plan: TrafficPlan) -> pl.DataFrame:
+def sum_up(database: Path, plan: TrafficPlan) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The group KPIs and the daily sums of an experiment's database."""
+    connection = ibis.duckdb.connect(database, read_only=True)
+    try:
+        exposures = connection.table("exposures")
+        users = connection.create_table("users", users_of(exposures), temp=True)
+        counts = group_counts(users).to_polars()
+        preferences = {group.name: group.preference_id for group in plan.groups}
+        return group_kpis(counts, preferences), daily_sums(exposures, users)
+    finally:
+        connection.disconnect()
+
+
+def users_of(exposures: ibis.Table) -> ibis.Table:
+    """One row a user: what was shown to them, and what came of it.
+
+    Args:
+        exposures: One row an exposure: unit, group, ts (milliseconds since 1970 UTC), clicked,
+            ordered, units and revenue.
+    """
+    totals = {name: total.cast("int64") for name, total in _totals(exposures).items()}
+    return exposures.group_by("group", "unit").agg(
+        users=ibis.literal(1, "int64"), first_ts=exposures.ts.min(), **totals
+    )
+
+
+def group_counts(users: ibis.Table) -> ibis.Table:
+    """One row a group: its counts and, for each KPI, sums over its users as ``ctr_sum_mm``.
+
+    Args:
+        users: As :func:`users_of` makes it.
+    """
+    columns: dict[str, Any] = {name: users[name] for name in COUNTS}
+    found = {name: column.sum() for name, column in columns.items()}
+    for kpi, (trials, successes) in TERMS.items():
+        m, y = columns[trials], columns[successes]
+        found |= {
+            f"{kpi}_users": (m > 0).sum(),
+            f"{kpi}_sum_mm": (m * m).sum(),
+            f"{kpi}_sum_my": (m * y).sum(),
+            f"{kpi}_sum_yy": (y * y).sum(),
+        }
+    return users.group_by("group").agg(**{n: total.cast("int64") for n, total in found.items()})
+
+
+def daily_sums(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
+    """One row a group, day and batch of users, batches drawn by the engine's own hash.
+
+    Args:
+        exposures: As for :func:`users_of`.
+        users: What that makes of them.
+    """
+    totals = {name: total.cast("int64") for name, total in _totals(exposures).items()}
+    done = exposures.group_by("group", day=_day(exposures.ts), batch=_batch(exposures.unit)).agg(
+        **totals
+    )
+    came = users.group_by("group", day=_day(users.first_ts), batch=_batch(users.unit)).agg(
+        new_users=users.count().cast("int64")
+    )
+    keys = ["group", "day", "batch"]
+    table = done.to_polars().join(came.to_polars(), on=keys, how="left")
+    table = table.with_columns(
+        pl.from_epoch("day", time_unit="d"), pl.col("new_users").fill_null(0)
+    )
+    return DAILY_SUMS.check(table.select(list(DAILY_SUMS.columns)).sort(keys))
+
+
+def group_kpis(counts: pl.DataFrame, preferences: Mapping[str, str]) -> pl.DataFrame:
     """One row a group and KPI.
 
     - ``ctr``: exposures clicked / exposures, in [0, 1].
     - ``cvr``: clicks ordered / clicks, in [0, 1].
     - ``sale_rate``: exposures that led to a sale / exposures, in [0, 1].
-    - ``units_per_exposure``: units sold / exposures, at least 0.
+    - ``units_per_exposure``, ``revenue_per_exposure``: units sold, and what orders brought, over
+      exposures, at least 0.
+    - ``clicks_per_user``, ``orders_per_user``, ``units_per_user``, ``revenue_per_user``: the same
+      over users with an exposure, at least 0. Only these have a denominator that the groups' lists
+      cannot change.
+
+    KPIs of which a column is missing, or null in all groups, are left out. A group nobody was
+    exposed to keeps its rows, with 0 trials.
+
+    Args:
+        counts: As :func:`group_counts` makes them.
+        preferences: Of each of the experiment's groups, the preference's id.
     """
-    with duckdb.connect(str(database), read_only=True) as connection:
-        cursor = connection.execute(_SUMS)
-        columns = [column[0] for column in cursor.description or []]
-        sums = pl.DataFrame(cursor.fetchall(), schema=columns, orient="row")
-    groups = pl.DataFrame(
-        [{"group": group.name, "preference_id": group.preference_id} for group in plan.groups]
-    )
-    cells = groups.join(pl.DataFrame({"kpi": [kpi.value for kpi in Kpi]}), how="cross")
-    # a group nobody was exposed to keeps its rows, with 0 trials
-    table = cells.join(sums, on=["group", "kpi"], how="left").with_columns(
-        pl.col(sums.columns[2:]).fill_null(0)
-    )
-    rates = table.with_columns(
+    known = {name for name in counts.columns if counts[name].is_not_null().any()}
+    pairs = list(preferences.items())
+    groups = pl.DataFrame(pairs, schema=["group", "preference_id"], orient="row")
+    rows = groups.join(counts, on="group", how="left")
+    rows = rows.with_columns(pl.exclude("group", "preference_id").fill_null(0))
+    tables = [
+        rows.select(
+            "group",
+            "preference_id",
+            kpi=pl.lit(kpi.value),
+            trials=pl.col(trials),
+            successes=pl.col(successes),
+            **{name: pl.col(f"{kpi}_{name}") for name in USER_SUMS},
+        )
+        for kpi, (trials, successes) in TERMS.items()
+        if {trials, successes, *(f"{kpi}_{name}" for name in USER_SUMS)} <= known
+    ]
+    table = pl.concat(tables).with_columns(
         rate=pl.when(pl.col("trials") > 0).then(pl.col("successes") / pl.col("trials"))
     )
-    kpis = rates.with_columns(standard_error=clustered_error())
-    return GROUP_KPIS.check(kpis.select(list(GROUP_KPIS.columns)).sort("kpi", "group"))
+    table = table.with_columns(standard_error=clustered_error())
+    return GROUP_KPIS.check(table.select(list(GROUP_KPIS.columns)).sort("kpi", "group"))
 
 
 def clustered_error() -> pl.Expr:
@@ -68,3 +162,21 @@ def clustered_error() -> pl.Expr:
     users = pl.col("users")
     error = (squares.clip(lower_bound=0) * users / (users - 1)).sqrt() / pl.col("trials")
     return pl.when(users > 1).then(error)
+
+
+def _totals(exposures: Any) -> dict[str, Any]:
+    return {
+        "exposures": exposures.count(),
+        "clicks": exposures.clicked.cast("int64").sum(),
+        "orders": exposures.ordered.cast("int64").sum(),
+        "units": exposures.units.cast("int64").sum(),
+        "revenue": exposures.revenue.sum(),
+    }
+
+
+def _day(ts: Any) -> Any:
+    return (ts // DAY_MS).cast("int32")
+
+
+def _batch(unit: Any) -> Any:
+    return (unit.hash() % BATCHES + BATCHES) % BATCHES

@@ -13,14 +13,9 @@ import polars as pl
 from pipeline.contract import Contract
 from pipeline.errors import LogError
 from pipeline.schemas import EXPOSURES
+from pipeline.sessions.reading import is_packed, unpacked_suffix
 from pipeline.storage import StudyPaths
 from pipeline.study import ExperimentSection
-
-PACKED = (".gz", ".zst")
-PARQUET, CSV, JSON_LINES = (".parquet",), (".csv",), (".jsonl", ".ndjson")
-_SUFFIXES = PARQUET + tuple(
-    suffix + packed for suffix in CSV + JSON_LINES for packed in ("", *PACKED)
-)
 
 OUTCOMES = ("clicked", "ordered", "units")
 """What an exposure's row says of what came of it, unless clicks and orders have files of their own."""
@@ -40,6 +35,27 @@ LOGGED_ORDERS = Contract(
     row="one order that came of an exposed list",
     columns={"exposure": pl.String, "ts": pl.Int64, "units": pl.Int32},
 )
+
+
+class LogFormat(Enum):
+    """How a file of the log is written; the value says it to the user."""
+
+    PARQUET = "parquet"
+    CSV = "CSV (UTF-8, one header, comma, every row as many fields)"
+    JSON_LINES = "JSON lines (UTF-8, an object a line)"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether every field is a text that is still to be read."""
+        return self is not LogFormat.PARQUET
+
+
+_FORMATS = {
+    ".parquet": LogFormat.PARQUET,
+    ".csv": LogFormat.CSV,
+    ".jsonl": LogFormat.JSON_LINES,
+    ".ndjson": LogFormat.JSON_LINES,
+}
 
 
 class LogTable(Enum):
@@ -80,14 +96,24 @@ def log_files(folder: Path) -> list[Path]:
     Raises:
         LogError: if there is none.
     """
-    files = sorted(file for file in folder.glob("*") if file.name.endswith(_SUFFIXES))
+    files = sorted(file for file in folder.glob("*") if _is_of_the_log(file))
     if not files:
         msg = (
-            f"no file in {folder} ends in {', '.join(_SUFFIXES)}; experiment.log_path must name "
-            "the log's folder"
+            f"no file in {folder} ends in {', '.join(_FORMATS)} (text files also with .gz or .zst "
+            "behind); experiment.log_path must name the log's folder"
         )
         raise LogError(msg)
     return files
+
+
+def _is_of_the_log(file: Path) -> bool:
+    found = _FORMATS.get(unpacked_suffix(file))
+    return found is not None and (found.is_text or not is_packed(file))
+
+
+def format_of(file: Path) -> LogFormat:
+    """How one of the log's files is written, by its name."""
+    return _FORMATS[unpacked_suffix(file)]
 
 
 def table_of(file: Path) -> LogTable:

@@ -127,12 +127,14 @@ def make_plan(front: pl.DataFrame, section: ExperimentSection) -> TrafficPlan:
     """Choose groups that spread evenly over the measured recall, and split the buckets evenly.
 
     Even spacing in π would crowd the groups where recall hardly moves, so groups are chosen by
-    the recall they have. Dominated preferences are used only if the others are too few.
+    the recall they have. Dominated preferences are used only if the others are too few. With
+    replicates, every preference has so many groups: g1 and g4, say, that differ by chance alone.
     """
+    preferences = section.groups // section.replicates
     undominated = front.filter(~pl.col("dominated"))
-    candidates = undominated if undominated.height >= section.groups else front
-    chosen = spread(candidates["recall"].to_numpy(), section.groups)
-    rows = candidates[chosen].sort("recall").to_dicts()
+    candidates = undominated if undominated.height >= preferences else front
+    chosen = spread(candidates["recall"].to_numpy(), preferences)
+    rows = candidates[chosen].sort("recall").to_dicts() * section.replicates
     edges = [round(N_BUCKETS * n / section.groups) for n in range(section.groups + 1)]
     groups = [
         Group(

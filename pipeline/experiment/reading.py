@@ -15,7 +15,15 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.errors import LogError
-from pipeline.experiment.log import CSV, JSON_LINES, OUTCOMES, PACKED, REVENUE, LogTable, table_of
+from pipeline.experiment.log import (
+    OUTCOMES,
+    REVENUE,
+    LogFormat,
+    LogTable,
+    format_of,
+    table_of,
+)
+from pipeline.sessions.reading import is_packed
 
 _SQL_TYPE: dict[Any, str] = {
     pl.String: "VARCHAR",
@@ -29,7 +37,7 @@ _WHOLE = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL
 }
 
 _READ_CSV = """
-CREATE OR REPLACE TEMP TABLE raw AS SELECT * FROM read_csv(
+CREATE OR REPLACE TEMP TABLE texts AS SELECT * FROM read_csv(
     $path, all_varchar = true, header = true, delim = ',', quote = '"', escape = '"', comment = '',
     skip = 0, strict_mode = true, null_padding = false, ignore_errors = false,
     hive_partitioning = false)
@@ -50,25 +58,25 @@ def read_incoming(connection: duckdb.DuckDBPyConnection, file: Path) -> tuple[in
     Raises:
         LogError: if the file cannot be read to its end, or lacks a column, or one has another type.
     """
-    table = table_of(file)
+    table, written = table_of(file), format_of(file)
     with refusing(file):
-        if file.suffix == ".parquet":
-            connection.register("raw", connection.read_parquet(str(file), hive_partitioning=False))
-            is_text = False
-        else:
+        if written.is_text:
             _load_text(connection, file, table)
-            is_text = True
+            raw = connection.table("texts")
+        else:
+            raw = connection.read_parquet(str(file), hive_partitioning=False)
+        connection.register("raw", raw)
         described = connection.execute("DESCRIBE raw").fetchall()
         got = {name: dtype for name, dtype, *_ in described}
         (rows,) = connection.execute("SELECT count(*) FROM raw").fetchone() or (0,)
-        if is_json := _format_of(file).startswith("JSON"):
+        if written is LogFormat.JSON_LINES:
             got = _seen_in(connection, got)
     wanted = dict(table.contract.columns) | _may_have(table)
     there = {name: dtype for name, dtype in wanted.items() if name in got}
-    blank = is_text and not rows and (is_json or list(got) == [_NO_HEADER])
+    blank = written.is_text and not rows and list(got) in ([], [_NO_HEADER])
     if not blank:
-        _check(file, table, got, there, is_text=is_text)
-    typed = {name: _typed(name, dtype, is_text=is_text) for name, dtype in there.items()}
+        _check(file, table, got, there, is_text=written.is_text)
+    typed = {name: _typed(name, dtype, is_text=written.is_text) for name, dtype in there.items()}
     selected = [f'{sql} AS "{name}"' for name, sql in typed.items()]
     selected += [
         f'NULL::{_SQL_TYPE[dtype]} AS "{name}"'
@@ -96,17 +104,10 @@ def refusing(file: Path) -> Iterator[None]:
     except (duckdb.Error, OSError) as error:
         said = " ".join(str(error).split())[:300]
         msg = (
-            f"{file.name} cannot be read to its end as {_format_of(file)}; nothing of it is taken "
+            f"{file.name} cannot be read to its end as {format_of(file).value}; nothing of it is taken "
             f"in, restore or mend it. DuckDB says: {said}"
         )
         raise LogError(msg) from error
-
-
-def _format_of(file: Path) -> str:
-    name = file.name.removesuffix(".gz").removesuffix(".zst")
-    if name.endswith(CSV):
-        return "CSV (UTF-8, one header, comma, every row as many fields)"
-    return "JSON lines (UTF-8, an object a line)" if name.endswith(JSON_LINES) else "parquet"
 
 
 def _may_have(table: LogTable) -> dict[str, Any]:
@@ -114,19 +115,19 @@ def _may_have(table: LogTable) -> dict[str, Any]:
 
 
 def _load_text(connection: duckdb.DuckDBPyConnection, file: Path, table: LogTable) -> None:
-    """Load a text file as the table ``raw``, all of it texts."""
-    if file.suffix in PACKED:
+    """Load a text file as the table ``texts``."""
+    if is_packed(file):
         # DuckDB takes the end of a cut zst for its end, and does not look at a gz's checksum
         with pa.input_stream(str(file), compression="detect") as stream:
             while stream.read(_CHUNK):
                 pass
-    if _format_of(file).startswith("CSV"):
+    if format_of(file) is LogFormat.CSV:
         connection.execute(_READ_CSV, {"path": str(file)})
         return
     names = (*table.contract.columns, *_may_have(table))
     columns = ", ".join(f"\"{name}\": 'VARCHAR'" for name in names)
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE raw AS SELECT * FROM read_json($path, "  # noqa: S608
+        "CREATE OR REPLACE TEMP TABLE texts AS SELECT * FROM read_json($path, "  # noqa: S608
         f"format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = false, "
         "hive_partitioning = false)",
         {"path": str(file)},
@@ -150,7 +151,7 @@ def _check(
 ) -> None:
     """Raise if a column is missing, stands twice, or has another type."""
     needed = table.contract.columns
-    outcomes = [name for name in OUTCOMES if name in needed and table is LogTable.EXPOSURES]
+    outcomes = OUTCOMES if table is LogTable.EXPOSURES else ()
     if not any(name in got for name in outcomes):  # clicks and orders have files of their own
         needed = {name: dtype for name, dtype in needed.items() if name not in outcomes}
     problems = [f"{name} is missing" for name in needed if name not in got]

@@ -1,79 +1,88 @@
-"""Hypotheses from a table of group counts alone, for those who have no more than that.
-
-One row a group: ``group``, ``exposures``, ``clicks``, ``orders``, optionally ``units``, and a column an
-offline metric, such as ``recall@20`` or ``od@20``. For each KPI the sums over users may stand there,
-too: ``ctr_users``, ``ctr_sum_mm``, ``ctr_sum_my`` and ``ctr_sum_yy`` (see
-:data:`pipeline.schemas.GROUP_KPIS`), and so for ``cvr``, ``sale_rate`` and ``units_per_exposure``.
-"""
+"""What a table of group counts alone says of hypotheses, for those who have no more than that."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from pipeline.errors import DataError, StudyError
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
-from pipeline.schemas import ALL_TARGETS, GROUP_KPIS, OFFLINE_METRICS, Kpi, Metric
+from pipeline.errors import StudyError
+from pipeline.inference.counts_table import (
+    SHARE,
+    common_cutoff,
+    group_kpis,
+    kpis_without_users,
+    metric_name,
+    offline_metrics,
+    read_counts,
+    users_of_groups,
+)
+from pipeline.inference.evidence import RESPONSE, Evidence
+from pipeline.inference.exploration import explore, measured_metrics, not_fitted
+from pipeline.inference.health import SampleRatio, sample_ratio
+from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.schemas import Kpi
 from pipeline.study import PAPER_HYPOTHESES, Hypothesis, RegressionSection
 
-_COUNTS = ("exposures", "clicks", "orders", "units")
-_TRIALS = {
-    Kpi.CTR: ("exposures", "clicks"),
-    Kpi.CVR: ("clicks", "orders"),
-    Kpi.SALE_RATE: ("exposures", "orders"),
-    Kpi.UNITS_PER_EXPOSURE: ("exposures", "units"),
-}
-_SUMS = ("users", "sum_mm", "sum_my", "sum_yy")
-_SHORT = {"od": Metric.ORDER_DENSITY.value}
-
+NOTHING_DECLARED = (
+    "No hypothesis was declared, and the metrics are not those of the paper's (recall@k and od@k), so "
+    "nothing is confirmed or contradicted. Declare them before the experiment: "
+    "--hypothesis METRIC:KPI:SIGN."
+)
 USERS_UNKNOWN = (
-    "Without sums over users the exposures are taken for independent: intervals are too short if "
-    "users see several lists, and user_clustered is null."
+    "Without sums over users, the trials of {kpis} are taken for independent: intervals are too short "
+    "if users see several lists, and user_clustered is null."
 )
 ERRORS_UNKNOWN = (
     "Without the offline metrics' covariance, what measuring them adds is not known: error_in_x is "
     "null."
 )
-DIVISION_UNKNOWN = "Whether the users are divided as planned cannot be tested from counts."
+DIVISION_UNKNOWN = (
+    "Whether the users are divided as planned is not known without the columns share and users."
+)
+ORDERS_UNKNOWN = "Without orders, nothing is known of conversion and sales."
 
 
 def fit_counts(
     path: Path, hypotheses: Sequence[Hypothesis], *, level: float, seed: int
 ) -> dict[str, Any]:
-    """Fit hypotheses to a file of counts; without any, those of the paper whose metrics are there.
+    """Everything a file of counts says: of hypotheses, and of every metric against every KPI.
+
+    Without ``hypotheses``, those of the paper whose metrics and KPIs are there; maybe none.
 
     Returns:
-        ``hypotheses``, as in ``report.json``, and ``not_known``, what counts cannot say.
+        ``level``, ``cutoff``, ``hypotheses``, ``exploration``, ``not_fitted`` (why a metric and KPI have no
+        line), ``health``, ``offline_metrics`` and ``group_kpis``, all as in ``report.json``, and
+        ``not_known``, what counts cannot say.
 
     Raises:
         DataError: if the file cannot be read or is not such a table.
         StudyError: if a hypothesis names a metric or KPI that is not there.
     """
     counts = read_counts(path)
-    metrics = offline_metrics(counts)
-    there = set(metrics["metric"])
-    asked = tuple(hypotheses) or tuple(h for h in PAPER_HYPOTHESES if h.metric in there)
-    known = users_known(counts)
-    if not asked:
-        msg = (
-            f"{path} has the metrics {sorted(there)}; the paper's hypotheses need recall@k or od@k. "
-            "Name others with --hypothesis METRIC:KPI:SIGN"
-        )
-        raise StudyError(msg)
-    if absent := sorted({h.metric for h in asked} - there):
-        msg = f"no column of {path} is the metric {', '.join(absent)}; there are {sorted(there)}"
-        raise StudyError(msg)
-    kpis = group_kpis(counts, users_known=known)
-    estimates = estimate_hypotheses(
-        Evidence(metrics, None, kpis), RegressionSection(level=level, hypotheses=asked), seed=seed
-    )
-    rows = [estimate.as_dict() for estimate in estimates]
-    if not known:
-        for row in rows:
-            row["user_clustered"] = None
-    unknown = [ERRORS_UNKNOWN, DIVISION_UNKNOWN]
-    return {"hypotheses": rows, "not_known": unknown if known else [USERS_UNKNOWN, *unknown]}
+    metrics, kpis = offline_metrics(counts), group_kpis(counts)
+    ratio = _sample_ratio(counts)
+    evidence = Evidence(metrics, None, kpis, healthy=ratio is None or ratio.healthy)
+    cutoff, without_users = common_cutoff(counts), kpis_without_users(counts)
+    asked = _declared(hypotheses, evidence, cutoff) if hypotheses else _papers(evidence, cutoff)
+    return {
+        "level": level,
+        "cutoff": cutoff,
+        "hypotheses": _estimates(evidence, asked, without_users, level=level, seed=seed),
+        "exploration": [asdict(one) for one in explore(evidence, level=level)],
+        "not_fitted": not_fitted(evidence, level=level),
+        "health": {"sample_ratio": asdict(ratio) if ratio else None},
+        "offline_metrics": metrics.select("preference_id", "metric", "value").to_dicts(),
+        "group_kpis": kpis.to_dicts(),
+        "not_known": [
+            *([] if asked else [NOTHING_DECLARED]),
+            *([USERS_UNKNOWN.format(kpis=", ".join(without_users))] if without_users else []),
+            ERRORS_UNKNOWN,
+            *([] if ratio else [DIVISION_UNKNOWN]),
+            *([] if "orders" in counts.columns else [ORDERS_UNKNOWN]),
+        ],
+    }
 
 
 def parse_hypothesis(text: str, number: int) -> Hypothesis:
@@ -99,109 +108,68 @@ def parse_hypothesis(text: str, number: int) -> Hypothesis:
     )
 
 
-def metric_name(column: str) -> str:
-    """The metric a column holds: ``recall@20`` is ``recall``, ``od@20`` is ``order_density``."""
-    name, _, cutoff = column.partition("@")
-    name = _SHORT.get(name, name)
-    return name if not cutoff or name in set(Metric) else column
-
-
-def read_counts(path: Path) -> pl.DataFrame:
-    """The file's table, its counts whole numbers that fit each other; raises :class:`DataError`."""
-    try:
-        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        msg = f"cannot read {path}: {error}; expected CSV or parquet with one row a group"
-        raise DataError(msg) from error
-    missing = [name for name in ("group", *_COUNTS[:3]) if name not in table.columns]
-    if missing:
-        msg = (
-            f"{path} lacks {', '.join(missing)}; expected the columns group, exposures, clicks and "
-            f"orders, and one an offline metric; it has {table.columns}"
-        )
-        raise DataError(msg)
-    table = table.with_columns(pl.col("group").cast(pl.String))
-    if table["group"].null_count() or table["group"].is_duplicated().any() or table.height < 2:
-        msg = f"{path}: groups {table['group'].to_list()}; expected two or more, each named once"
-        raise DataError(msg)
-    for name in (name for name in table.columns if name in _COUNTS or name.endswith(_SUMS)):
-        counts = table[name]
-        if not counts.dtype.is_integer() or counts.null_count() or (counts < 0).any():
-            msg = f"{path}: {name} is {counts.to_list()}; expected a whole number from 0 up each"
-            raise DataError(msg)
-    wrong = table.filter(
-        (pl.col("clicks") > pl.col("exposures")) | (pl.col("orders") > pl.col("clicks"))
-    )
-    if wrong.height:
-        row = wrong.row(0, named=True)
-        msg = (
-            f"{path}: group {row['group']} has {row['exposures']} exposures, {row['clicks']} clicks "
-            f"and {row['orders']} orders; an exposure is clicked or not, a click ordered or not"
-        )
-        raise DataError(msg)
-    return table
-
-
-def offline_metrics(counts: pl.DataFrame) -> pl.DataFrame:
-    """The metrics of every group as the table of that name; Recall · OD is made from its factors."""
-    columns = [
-        name
-        for name in counts.columns
-        if name != "group"
-        and name not in _COUNTS
-        and not name.endswith(_SUMS)
-        and counts[name].dtype.is_numeric()
+def _papers(evidence: Evidence, cutoff: int | None) -> list[Hypothesis]:
+    """The paper's hypotheses whose metrics and KPIs are there."""
+    there = measured_metrics(evidence)
+    found = [(one, _find(one.metric, there, cutoff)) for one in PAPER_HYPOTHESES]
+    return [
+        replace(one, metric=metric)
+        for one, metric in found
+        if metric and RESPONSE[one.kpi].value in set(evidence.group_kpis["kpi"])
     ]
-    wide = counts.select("group", *(pl.col(name).alias(metric_name(name)) for name in columns))
-    recall, density, product = (
-        Metric.RECALL.value,
-        Metric.ORDER_DENSITY.value,
-        Metric.RECALL_ORDER_DENSITY.value,
+
+
+def _declared(
+    hypotheses: Sequence[Hypothesis], evidence: Evidence, cutoff: int | None
+) -> list[Hypothesis]:
+    """The hypotheses, their metrics called as in the table."""
+    there, kpis = measured_metrics(evidence), set(evidence.group_kpis["kpi"])
+    found = [(one, _find(one.metric, there, cutoff)) for one in hypotheses]
+    if absent := sorted({one.metric for one, metric in found if metric is None}):
+        msg = f"no column is the metric {', '.join(absent)}; there are {there}"
+        raise StudyError(msg)
+    if absent := sorted({one.kpi.value for one in hypotheses if RESPONSE[one.kpi] not in kpis}):
+        msg = f"there are no counts for {', '.join(absent)}, only for {sorted(kpis)}"
+        raise StudyError(msg)
+    return [replace(one, metric=metric) for one, metric in found if metric]
+
+
+def _find(metric: str, there: Sequence[str], cutoff: int | None) -> str | None:
+    """The table's metric that is meant, whether or not its cutoff is said."""
+    if metric in there:
+        return metric
+    name, _, k = metric.partition("@")
+    alike = [one for one in there if one.partition("@")[0] == name]
+    return alike[0] if len(alike) == 1 and k in {"", str(cutoff)} else None
+
+
+def _estimates(
+    evidence: Evidence,
+    asked: Sequence[Hypothesis],
+    without_users: Sequence[Kpi],
+    *,
+    level: float,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The answers; those on KPIs without sums over users do not claim to know the users."""
+    if not asked:
+        return []
+    section = RegressionSection(level=level, hypotheses=tuple(asked))
+    rows = [one.as_dict() for one in estimate_hypotheses(evidence, section, seed=seed)]
+    for row in rows:
+        if row["response"] in without_users:
+            row["user_clustered"] = None
+            for test in (row["curvature"], row["log_rate"]):
+                if test:
+                    test["covariance"] = "independent trials"
+    return rows
+
+
+def _sample_ratio(counts: pl.DataFrame) -> SampleRatio | None:
+    """Whether the users are divided by the shares; None if either is not known."""
+    users = users_of_groups(counts)
+    if users is None or SHARE not in counts.columns:
+        return None
+    return sample_ratio(
+        users.cast(pl.Float64).to_numpy(), counts[SHARE].cast(pl.Float64).to_numpy()
     )
-    if {recall, density} <= set(wide.columns) and product not in wide.columns:
-        wide = wide.with_columns((pl.col(recall) * pl.col(density)).alias(product))
-    rows = [
-        {
-            "preference_id": row["group"],
-            "preference": [],
-            "metric": metric,
-            "segment": ALL_TARGETS,
-            "value": value,
-            "higher_is_better": True,
-        }
-        for row in wide.iter_rows(named=True)
-        for metric, value in row.items()
-        if metric != "group"
-    ]
-    return pl.DataFrame(rows, schema=OFFLINE_METRICS.schema)
-
-
-def users_known(counts: pl.DataFrame) -> bool:
-    """Whether the sums over users of the yes-or-no KPIs are all there."""
-    wanted = [f"{kpi.value}_{name}" for kpi in list(_TRIALS)[:3] for name in _SUMS]
-    return set(wanted) <= set(counts.columns)
-
-
-def group_kpis(counts: pl.DataFrame, *, users_known: bool) -> pl.DataFrame:
-    """The KPIs of every group as the table of that name; without users, each trial is one."""
-    rows: list[dict[str, Any]] = []
-    for row in counts.iter_rows(named=True):
-        for kpi, (trials, successes) in _TRIALS.items():
-            if successes not in row:
-                continue
-            m, y = row[trials], row[successes]
-            given = {name: row.get(f"{kpi.value}_{name}") for name in _SUMS}
-            alone = {"users": m, "sum_mm": m, "sum_my": y, "sum_yy": y}
-            sums = given if users_known and None not in given.values() else alone
-            rows.append(
-                {
-                    "group": row["group"],
-                    "preference_id": row["group"],
-                    "kpi": kpi.value,
-                    "trials": m,
-                    "successes": y,
-                    "rate": y / m if m else None,
-                    **sums,
-                }
-            )
-    return pl.DataFrame(rows, schema=GROUP_KPIS.schema)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.inference.family import Floats
 from pipeline.inference.many_fits import fit_many
-from pipeline.inference.regression import Floats, GroupSums, LogisticFit
+from pipeline.inference.regression import GroupSums, LogisticFit
 from pipeline.inference.slope_test import SlopeTest, wald_test
 
 _IMPUTATIONS = 500
@@ -58,7 +59,7 @@ def error_in_x(
         return None
     between = (1 + 1 / _IMPUTATIONS) * drawn.var(ddof=1)
     error = float(np.sqrt(fit.clustered.standard_error**2 + between))
-    x_covariance_GG = _of_relative_change(values, covariance_GG)
+    x_covariance_GG = relative_change_covariance(values, covariance_GG)
     centring_GG = np.eye(len(values)) - 1 / len(values)
     error_variance = np.trace(centring_GG @ x_covariance_GG) / (len(values) - 1)
     x_variance = (values / values.min()).var(ddof=1)
@@ -74,19 +75,22 @@ def error_in_x(
     )
 
 
-def _slopes(values_KG: Floats, sums: GroupSums) -> Floats:
-    """The slope for every row of metrics; nan where a metric is not positive."""
-    smallest_K1 = values_KG.min(axis=1, keepdims=True)
-    x_KG = np.where(smallest_K1 > 0, values_KG / smallest_K1 - 1, np.nan)
-    return fit_many(x_KG, sums.trials, sums.successes)[1]
+def relative_change_covariance(values: Floats, covariance_GG: Floats) -> Floats:
+    """Covariance of the errors of x = M / min M - 1, from that of M (delta method).
 
-
-def _of_relative_change(values: Floats, covariance_GG: Floats) -> Floats:
-    """Covariance of x = M / min M - 1 by the delta method, with the worst group as it is."""
+    The worst group is taken for the worst, whatever its error: its x is 0 without error.
+    """
     worst = int(values.argmin())
     jacobian_GG = np.eye(len(values)) / values[worst]
     jacobian_GG[:, worst] -= values / values[worst] ** 2
     return jacobian_GG @ covariance_GG @ jacobian_GG.T
+
+
+def _slopes(values_KG: Floats, sums: GroupSums) -> Floats:
+    """The slope for every row of metrics; nan where a metric is not positive."""
+    smallest_K1 = values_KG.min(axis=1, keepdims=True)
+    x_KG = np.where(smallest_K1 > 0, values_KG / smallest_K1 - 1, np.nan)
+    return fit_many(x_KG, sums)[1]
 
 
 def _extrapolated(

@@ -4,24 +4,26 @@ Nothing here was declared beforehand, so it proves nothing; it tells what to dec
 experiment. All metrics move along one front, so several may do equally well: those are ties.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy import stats
 
+from pipeline.inference.evidence import RESPONSE, Evidence, cells_of, relative_change, sums_of
+from pipeline.inference.family import Floats
 from pipeline.inference.few_groups import few_groups
-from pipeline.inference.hypotheses import RESPONSE, Evidence, cells_of, relative_change, sums_of
 from pipeline.inference.multiplicity import adjusted
-from pipeline.inference.regression import Floats, GroupSums, LogisticFit, fit_logistic
+from pipeline.inference.regression import GroupSums, fit_logistic
+from pipeline.inference.robustness import leave_one_out
 from pipeline.schemas import ALL_TARGETS, Kpi
 
 TIED_WITHIN = 2.0
 """Of QAIC: a metric so close to the best has substantial support (Burnham & Anderson 2002, 2.6)."""
 
 _SAME_LINE = 1e-9
-"""Log odds this close are those of one line: metrics may be multiples of each other."""
+"""Values this close are those of one line: metrics may be multiples of each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +33,11 @@ class Candidate:
     Attributes:
         metric: The metric.
         kpi: The KPI.
-        slope: Change of the log odds for a relative change of the metric.
+        slope: Change of the log odds (of an amount, of the logarithm of the rate) for a relative
+            change of the metric.
         p_value: That the slope is 0, as the groups know it (Hartung–Knapp, t with g - 2); None for
             two groups.
+        interval: Of the slope, of the same test.
         bh_p_value: The same for all that was looked through (Benjamini–Hochberg).
         lack_of_fit: Σ (y - n p)² / Q over groups, users clustered; less is closer to the line.
         behind: QAIC less that of the KPI's best metric, 0 or more.
@@ -50,6 +54,7 @@ class Candidate:
     kpi: str
     slope: float
     p_value: float | None
+    interval: tuple[float, float] | None
     bh_p_value: float | None
     lack_of_fit: float
     behind: float
@@ -60,42 +65,60 @@ class Candidate:
 
 
 def explore(evidence: Evidence, *, level: float) -> list[Candidate]:
-    """Every measured metric against every yes-or-no KPI; of each KPI the best metric first.
+    """Every measured metric against every KPI that is fitted; of each KPI the best metric first.
 
     All candidates of a KPI have two coefficients, so QAIC orders them by lack of fit over the
     dispersion, which is that of the best of them where it is above 1.
     """
-    kpis = [kpi for kpi in Kpi if RESPONSE[kpi] is kpi]
-    measured = evidence.offline_metrics.filter(segment=ALL_TARGETS)["metric"]
-    metrics = measured.unique(maintain_order=True).to_list()
-    found = [one for kpi in kpis for one in _of_kpi(evidence, kpi, metrics, level)]
+    metrics = measured_metrics(evidence)
+    found = [one for kpi in _kpis(evidence) for one in _of_kpi(evidence, kpi, metrics, level)]
     bh = adjusted([row["p_value"] for row in found], "fdr_bh")
     return [Candidate(**row, bh_p_value=p) for row, p in zip(found, bh, strict=True)]
 
 
-def as_rows(candidates: list[Candidate]) -> list[dict[str, Any]]:
-    """The candidates as JSON has them."""
-    return [asdict(one) for one in candidates]
+def not_fitted(evidence: Evidence, *, level: float) -> list[dict[str, str]]:
+    """Every metric and KPI without a line, and why."""
+    found: list[dict[str, str]] = []
+    for kpi in _kpis(evidence):
+        for metric in measured_metrics(evidence):
+            cells = cells_of(evidence, metric, kpi)
+            x = relative_change(cells["value"].cast(pl.Float64).to_numpy())
+            fit = fit_logistic(x, sums_of(cells, kpi), level=level)
+            if isinstance(fit, str):
+                found.append({"metric": metric, "kpi": kpi.value, "because": fit})
+    return found
+
+
+def _kpis(evidence: Evidence) -> list[Kpi]:
+    there = set(evidence.group_kpis["kpi"])
+    return [kpi for kpi in Kpi if RESPONSE[kpi] is kpi and kpi in there]
+
+
+def measured_metrics(evidence: Evidence) -> list[str]:
+    """The offline metrics of all targets, each once."""
+    measured = evidence.offline_metrics.filter(segment=ALL_TARGETS)["metric"]
+    return measured.unique(maintain_order=True).to_list()
 
 
 def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    log_odds: list[Floats] = []
+    lines: list[Floats] = []
+    sums = sums_of(cells_of(evidence, metrics[0], kpi), kpi)
     for metric in metrics:
-        cells = cells_of(evidence, metric, kpi)
-        x = relative_change(cells["value"].cast(pl.Float64).to_numpy())
-        sums = sums_of(cells)
+        values = cells_of(evidence, metric, kpi)["value"].cast(pl.Float64)
+        x = relative_change(values.to_numpy())
         fit = fit_logistic(x, sums, level=level)
         if isinstance(fit, str):
             continue
         few = few_groups(x, sums, fit)
-        log_odds.append(fit.intercept + fit.slope * x)
+        lines.append(fit.intercept + fit.slope * x)
         rows.append(
             {
                 "metric": metric,
                 "kpi": kpi.value,
                 "slope": fit.slope,
                 "p_value": few.hartung_knapp.p_value if few else None,
+                "interval": few.hartung_knapp.interval if few else None,
                 "lack_of_fit": fit.clustered_chi2,
                 "leave_one_out_error": leave_one_out_error(x, sums, level=level),
             }
@@ -106,10 +129,9 @@ def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> l
     df = max(evidence.group_kpis["group"].n_unique() - 2, 1)
     behind = (misfit - misfit.min()) / max(1.0, misfit.min() / df)
     likelihood = np.exp(-behind / 2)
-    best = log_odds[int(misfit.argmin())]
-    sums = sums_of(cells_of(evidence, rows[0]["metric"], kpi))
+    best = lines[int(misfit.argmin())]
     for row, gap, share, line in zip(
-        rows, behind, likelihood / likelihood.sum(), log_odds, strict=True
+        rows, behind, likelihood / likelihood.sum(), lines, strict=True
     ):
         row |= {
             "behind": float(gap),
@@ -121,16 +143,16 @@ def _of_kpi(evidence: Evidence, kpi: Kpi, metrics: list[str], level: float) -> l
 
 
 def vuong(one: Floats, other: Floats, sums: GroupSums) -> float:
-    """P-value that users' outcomes are as likely under the log odds ``one`` as under ``other``.
+    """P-value that users' outcomes are as likely under the line ``one`` as under ``other``.
 
-    A user with y successes in m trials contributes ``d = y (η - η') - m (log(1+e^η) - log(1+e^η'))``,
-    which is linear in both, so that Σ d and Σ d² over users follow from the groups' sums:
+    A user with y successes in m trials contributes ``d = y (η - η') - m (A(η) - A(η'))``, A the
+    family's cumulant; that is linear in both, so that Σ d and Σ d² over users follow from the sums:
     ``z = Σ d / sqrt(U · Var d)``.
     """
     if np.allclose(one, other, rtol=0, atol=_SAME_LINE):
         return 1.0
     a = one - other
-    b = np.logaddexp(0, one) - np.logaddexp(0, other)
+    b = sums.family.cumulant(one) - sums.family.cumulant(other)
     total = float((a * sums.successes - b * sums.trials).sum())
     squares = float((a**2 * sums.sum_yy - 2 * a * b * sums.sum_my + b**2 * sums.sum_mm).sum())
     users = float(sums.users.sum())
@@ -140,13 +162,11 @@ def vuong(one: Floats, other: Floats, sums: GroupSums) -> float:
 
 def leave_one_out_error(x: Floats, sums: GroupSums, *, level: float) -> float | None:
     """Root mean square of ``found / foretold - 1`` over the groups, each left out in turn."""
-    errors: list[float] = []
-    for left_out in range(len(x)):
-        kept = np.arange(len(x)) != left_out
-        fit = fit_logistic(x[kept], sums.of(kept), level=level)
-        if not isinstance(fit, LogisticFit) or not sums.successes[left_out]:
-            return None
-        foretold = 1 / (1 + np.exp(-fit.intercept - fit.slope * x[left_out]))
-        found = sums.successes[left_out] / sums.trials[left_out]
-        errors.append(found / foretold - 1)
-    return float(np.sqrt(np.mean(np.square(errors))))
+    fits = [fit for fit in leave_one_out(x, sums, level=level) if fit]
+    if len(fits) < len(x) or not sums.successes.all():
+        return None
+    intercepts = np.array([fit.intercept for fit in fits])
+    slopes = np.array([fit.slope for fit in fits])
+    foretold = sums.family.mean(intercepts + slopes * x)
+    found = sums.successes / sums.trials
+    return float(np.sqrt(np.mean((found / foretold - 1) ** 2)))

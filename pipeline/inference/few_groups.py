@@ -1,6 +1,6 @@
 """What a handful of groups can tell: they may differ for reasons beyond x and chance.
 
-With ``logit p_i = a + b x_i + d_i + e_i``, d_i ~ (0, τ²) is what is peculiar to group i and e_i ~ (0,
+With ``link(p_i) = a + b x_i + d_i + e_i``, d_i ~ (0, τ²) is what is peculiar to group i and e_i ~ (0,
 v_i) is sampling, v_i from the users of the group. However many users there are, b is known no better
 than g groups allow, so its error is judged by t with g - 2 degrees of freedom.
 """
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from pipeline.inference.regression import Floats, GroupSums, LogisticFit, user_squares
+from pipeline.inference.family import Floats
+from pipeline.inference.regression import GroupSums, LogisticFit, user_squares
 from pipeline.inference.slope_test import SlopeTest, wald_test
 
 
@@ -19,13 +20,14 @@ class FewGroups:
     """The slope as g groups know it.
 
     Attributes:
-        tau: Standard deviation between groups of what x does not explain, log odds (Paule–Mandel).
+        tau: Standard deviation between groups of what x does not explain, in log odds or, of
+            amounts, in the logarithm of the rate (Paule–Mandel).
         heterogeneity: I², the share of the groups' deviations from the line that sampling does not
             explain, in [0, 1].
-        hartung_knapp: Random-effects regression of the groups' log odds on x, its error from how
+        hartung_knapp: Random-effects regression of the groups' link(rate) on x, its error from how
             far the groups lie off the line (Knapp & Hartung 2003); t with g - 2.
-        quasi_binomial: The logistic slope, its error widened by Pearson's dispersion where that is
-            above 1; t with g - 2.
+        quasi_binomial: The slope of the fit, its model's error widened by Pearson's dispersion
+            where that is above 1; t with g - 2.
     """
 
     tau: float
@@ -41,18 +43,20 @@ _ON_THE_LINE = 1e-12
 def few_groups(x: Floats, sums: GroupSums, fit: LogisticFit) -> FewGroups | None:
     """The slope as g groups know it.
 
-    None where they say nothing of its error: for two groups, where one has infinite log odds, or
+    None where they say nothing of its error: for two groups, where one's link is infinite, or
     where all lie on the line to the last digit, as if by arrangement.
     """
     df = len(x) - 2
     rate = sums.successes / sums.trials
-    if df < 1 or not ((rate > 0) & (rate < 1)).all():
+    with np.errstate(divide="ignore", invalid="ignore"):
+        linked = sums.family.link(rate)
+    if df < 1 or not np.isfinite(linked).all():
         return None
     level = fit.model.level
-    log_odds, variance = np.log(rate / (1 - rate)), log_odds_variance(sums)
-    fixed = weighted_line(x, log_odds, 1 / variance)
-    tau2 = _between_groups(x, log_odds, variance)
-    mixed = weighted_line(x, log_odds, 1 / (variance + tau2))
+    variance = link_variance(sums)
+    fixed = weighted_line(x, linked, 1 / variance)
+    tau2 = _between_groups(x, linked, variance)
+    mixed = weighted_line(x, linked, 1 / (variance + tau2))
     if mixed.deviations <= _ON_THE_LINE:
         return None
     knapp = float(np.sqrt(mixed.deviations / df * mixed.slope_variance))
@@ -95,11 +99,11 @@ def weighted_line(x: Floats, y: Floats, weights: Floats) -> Line:
     return Line(float(slope), float(1 / spread), float((weights * residuals**2).sum()))
 
 
-def log_odds_variance(sums: GroupSums) -> Floats:
-    """Variance of each group's log odds, users clustered: ``U/(U-1) · Q / (n p (1-p))²``."""
+def link_variance(sums: GroupSums) -> Floats:
+    """Variance of each group's link(rate), users clustered: ``U/(U-1) · Q / (n v(p))²``."""
     rate = sums.successes / sums.trials
     squares = user_squares(rate, sums) * sums.users / (sums.users - 1)
-    return squares / (sums.trials * rate * (1 - rate)) ** 2
+    return squares / (sums.trials * sums.family.variance(rate)) ** 2
 
 
 def _between_groups(x: Floats, y: Floats, variance: Floats) -> float:

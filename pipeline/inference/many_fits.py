@@ -1,4 +1,4 @@
-"""The logistic regression on group counts for many x at once, by Newton's method.
+"""The regression on group sums for many x at once, by Newton's method.
 
 :func:`pipeline.inference.regression.fit_logistic` is the same for one x; this is for what fits it
 thousands of times: permutations, and offline metrics drawn anew.
@@ -6,22 +6,23 @@ thousands of times: permutations, and offline metrics drawn anew.
 
 import numpy as np
 
-from pipeline.inference.regression import Floats
+from pipeline.inference.family import Floats
+from pipeline.inference.regression import GroupSums
 
 _STEPS = 60
 _CONVERGED = 1e-10
 
 
-def fit_many(x_KG: Floats, trials_G: Floats, successes_G: Floats) -> tuple[Floats, Floats]:
+def fit_many(x_KG: Floats, sums: GroupSums) -> tuple[Floats, Floats]:
     """Intercept and slope for every row of x; nan where there is no finite maximum."""
-    overall = successes_G.sum() / trials_G.sum()
-    intercept_K = np.full(len(x_KG), np.log(overall / (1 - overall)))
+    family = sums.family
+    intercept_K = np.full(len(x_KG), family.link(np.array(sums.rate)))
     slope_K, step_K = np.zeros(len(x_KG)), np.full(len(x_KG), np.inf)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for _ in range(_STEPS):
-            rate_KG = 1 / (1 + np.exp(-(intercept_K[:, None] + slope_K[:, None] * x_KG)))
-            weight_KG = trials_G * rate_KG * (1 - rate_KG)
-            residual_KG = successes_G - trials_G * rate_KG
+            rate_KG = family.mean(intercept_K[:, None] + slope_K[:, None] * x_KG)
+            weight_KG = sums.trials * family.variance(rate_KG)
+            residual_KG = sums.successes - sums.trials * rate_KG
             total_K = weight_KG.sum(axis=1)
             centre_K = (weight_KG * x_KG).sum(axis=1) / total_K
             centred_KG = x_KG - centre_K[:, None]
@@ -36,9 +37,7 @@ def fit_many(x_KG: Floats, trials_G: Floats, successes_G: Floats) -> tuple[Float
     return np.where(diverged_K, np.nan, intercept_K), np.where(diverged_K, np.nan, slope_K)
 
 
-def log_likelihood(
-    x_KG: Floats, trials_G: Floats, successes_G: Floats, intercept_K: Floats, slope_K: Floats
-) -> Floats:
-    """Of the counts, up to the binomial constant, for every row of x."""
+def log_likelihood(x_KG: Floats, sums: GroupSums, intercept_K: Floats, slope_K: Floats) -> Floats:
+    """Of the sums, up to the family's constant, for every row of x."""
     line_KG = intercept_K[:, None] + slope_K[:, None] * x_KG
-    return (successes_G * line_KG - trials_G * np.logaddexp(0, line_KG)).sum(axis=1)
+    return (sums.successes * line_KG - sums.trials * sums.family.cumulant(line_KG)).sum(axis=1)

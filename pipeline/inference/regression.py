@@ -1,11 +1,11 @@
-"""A binomial regression on group counts, with the assumptions it rests on.
+"""A regression of a KPI on group sums, with the assumptions it rests on.
 
 One Bernoulli trial a row with g distinct x collapses exactly into g binomial cells: same estimate,
 same covariance (the likelihoods differ by a constant). Row-level data is never needed.
 """
 
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
+from pipeline.inference.family import Family, Floats
 from pipeline.inference.slope_test import SlopeTest, wald_test
-
-Floats = NDArray[np.float64]
 
 _SMALLEST_RANGE = 1e-9
 """A metric that varies less than this, relative to its smallest value, is the same in all groups."""
@@ -30,14 +29,16 @@ class GroupSums:
     """Sums over the users of each group, one entry a group.
 
     Attributes:
+        family: How the KPI depends on x.
         trials: Σ m, e.g. exposures.
-        successes: Σ y, e.g. clicks.
+        successes: Σ y, e.g. clicks, or the amount they brought.
         users: Users with at least one trial.
         sum_mm: Σ m².
         sum_my: Σ m·y.
         sum_yy: Σ y².
     """
 
+    family: Family = Family.BINOMIAL
     trials: Floats
     successes: Floats
     users: Floats
@@ -52,21 +53,22 @@ class GroupSums:
 
     def of(self, groups: NDArray[np.bool_]) -> "GroupSums":
         """The sums of some of the groups."""
-        return GroupSums(
-            **{field.name: getattr(self, field.name)[groups] for field in fields(self)}
-        )
+        sums = (field.name for field in fields(self) if field.name != "family")
+        return replace(self, **{name: getattr(self, name)[groups] for name in sums})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogisticFit:
-    """``logit p = intercept + slope · x``, fitted to group counts.
+    """``link(rate) = intercept + slope · x``, fitted to group sums.
 
     Attributes:
-        intercept: Log odds at x = 0.
-        slope: Change of the log odds for a unit of x.
-        model: The test with independent trials (the paper's line).
+        intercept: Log odds (logarithm of the rate) at x = 0.
+        slope: Change of the log odds (the logarithm of the rate) for a unit of x.
+        model: The test with independent trials (the paper's line); of amounts, which have no such
+            model, the clustered one.
         clustered: The test with correlated trials of a user.
-        pearson_chi2: Lack of fit with independent trials: Σ (y - n p)² / (n p (1-p)).
+        pearson_chi2: Lack of fit with independent trials: Σ (y - n p)² / (n p (1-p)); of amounts,
+            the clustered one.
         clustered_chi2: Lack of fit with correlated trials of a user: Σ (y - n p)² / Q, where
             Q = Σ_u (y_u - m_u p)² over the users of the group.
         lack_of_fit_df: Groups less 2.
@@ -98,47 +100,38 @@ def fit_logistic(x: Floats, sums: GroupSums, *, level: float) -> LogisticFit | s
     if reason := undefined_because(x, sums):
         return reason
     design = np.column_stack([np.ones_like(x), x])
-    counts = np.column_stack([sums.successes, sums.trials - sums.successes])
-    fit = maximise(sm.GLM(counts, design, sm.families.Binomial()))
+    fit = maximise(model_of(design, sums))
+    rate = sums.family.mean(design @ fit.params)
     intercept, slope = (float(value) for value in fit.params)
-    clustered = float(np.sqrt(clustered_covariance(design, fit.mu, sums)[1, 1]))
-    if not clustered > _NO_VARIATION * fit.bse[1]:
+    error = float(np.sqrt(clustered_covariance(design, rate, sums)[1, 1]))
+    if not error > _NO_VARIATION * fit.bse[1]:
         return "the users of a group do not differ, so the slope has no user-clustered error"
     df = len(x) - 2
-    residuals = sums.successes - sums.trials * fit.mu
-    chi2 = float((residuals**2 / user_squares(fit.mu, sums)).sum())
+    residuals = sums.successes - sums.trials * rate
+    chi2 = float((residuals**2 / user_squares(rate, sums)).sum())
+    clustered = wald_test(slope, error, covariance="user-clustered", level=level)
+    binomial = sums.family is Family.BINOMIAL
     return LogisticFit(
         intercept=intercept,
         slope=slope,
-        model=wald_test(slope, float(fit.bse[1]), covariance="model", level=level),
-        clustered=wald_test(slope, clustered, covariance="user-clustered", level=level),
-        pearson_chi2=float(fit.pearson_chi2),
+        model=wald_test(slope, float(fit.bse[1]), covariance="model", level=level)
+        if binomial
+        else clustered,
+        clustered=clustered,
+        pearson_chi2=float(fit.pearson_chi2) if binomial else chi2,
         lack_of_fit_df=df,
         clustered_chi2=chi2,
         lack_of_fit_p=float(stats.chi2.sf(chi2, df)) if df > 0 else None,
     )
 
 
-def fit_log_rate(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
-    """The slope of ``log rate = intercept + slope · x``, by Poisson regression on the groups' counts.
-
-    The slope is the elasticity of the rate: per cent it changes for 1 % of the metric, at the worst
-    group. Successes may be counts, such as units sold. Poisson's own error is not used: users are
-    the clusters. None where a group has no trial, or none succeeded.
-    """
-    if np.isnan(x).any() or np.ptp(x) < _SMALLEST_RANGE or (sums.trials <= 0).any():
-        return None
-    if not sums.successes.sum():
-        return None
-    design = np.column_stack([np.ones_like(x), x])
-    model = sm.GLM(sums.successes, design, sm.families.Poisson(), offset=np.log(sums.trials))
-    fit = maximise(model)
-    rate = fit.mu / sums.trials
-    covariance = _sandwich(design, fit.mu, user_squares(rate, sums), sums)
-    error = float(np.sqrt(covariance[1, 1]))
-    if not error > 0:
-        return None
-    return wald_test(float(fit.params[1]), error, covariance="user-clustered", level=level)
+def model_of(design: Floats, sums: GroupSums) -> sm.GLM:
+    """The model of a family, for statsmodels to fit."""
+    if sums.family is Family.BINOMIAL:
+        counts = np.column_stack([sums.successes, sums.trials - sums.successes])
+        return sm.GLM(counts, design, sm.families.Binomial())
+    offset = np.log(sums.trials)
+    return sm.GLM(sums.successes, design, sm.families.Poisson(), offset=offset)
 
 
 def maximise(model: sm.GLM) -> Any:
@@ -155,18 +148,33 @@ def maximise(model: sm.GLM) -> Any:
 def undefined_because(x: Floats, sums: GroupSums) -> str | None:
     """Why the regression has no finite, unique answer; None if it has."""
     if np.isnan(x).any():
-        return "the metric is undefined or 0 in a group"
+        return "the metric is undefined, 0 or negative in a group"
     if (sums.trials <= 0).any():
         return "a group has no trials"
     if np.ptp(x) < _SMALLEST_RANGE:
         return "the metric is the same in all groups"
-    if sums.successes.sum() in {0, sums.trials.sum()}:
-        return "no trial succeeded" if sums.successes.sum() == 0 else "every trial succeeded"
+    if sums.successes.sum() == 0:
+        return "no trial succeeded"
+    if sums.family is Family.POISSON:
+        return _infinite_log_slope(x, sums.successes > 0)
+    return _infinite_logit_slope(x, sums)
+
+
+def _infinite_logit_slope(x: Floats, sums: GroupSums) -> str | None:
+    if sums.successes.sum() == sums.trials.sum():
+        return "every trial succeeded"
     succeeded, failed = x[sums.successes > 0], x[sums.successes < sums.trials]
     if succeeded.min() >= failed.max() or failed.min() >= succeeded.max():
         return "the metric separates successes from failures, so the slope has no finite value"
     mixed = (sums.successes > 0) & (sums.successes < sums.trials)
     return None if mixed.any() else "in every group all trials succeeded or none did"
+
+
+def _infinite_log_slope(x: Floats, succeeded: NDArray[np.bool_]) -> str | None:
+    somewhere, nowhere = x[succeeded], x[~succeeded]
+    if np.ptp(somewhere) or nowhere.min() < somewhere[0] < nowhere.max():
+        return None
+    return "only groups at one end of the metric have any success, so the slope has no finite value"
 
 
 def clustered_covariance(design: Floats, rate: Floats, sums: GroupSums) -> Floats:
@@ -175,10 +183,7 @@ def clustered_covariance(design: Floats, rate: Floats, sums: GroupSums) -> Float
     ``V = I⁻¹ [Σ_i Q_i x_i x_iᵀ] I⁻¹`` with ``Q_i = Σ_u (y_u - m_u p_i)²``, times
     ``U/(U-1) · (n-1)/(n-2)``: statsmodels' row-level ``cov_type="cluster"``, digit for digit.
     """
-    return _sandwich(design, sums.trials * rate * (1 - rate), user_squares(rate, sums), sums)
-
-
-def _sandwich(design: Floats, weights: Floats, squares: Floats, sums: GroupSums) -> Floats:
+    weights, squares = sums.trials * sums.family.variance(rate), user_squares(rate, sums)
     bread = np.linalg.inv((design.T * weights) @ design)
     users, trials = sums.users.sum(), sums.trials.sum()
     factor = users / (users - 1) * (trials - 1) / (trials - design.shape[1])

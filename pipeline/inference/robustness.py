@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-import statsmodels.api as sm
 
+from pipeline.inference.family import Floats
 from pipeline.inference.many_fits import fit_many, log_likelihood
 from pipeline.inference.regression import (
-    Floats,
     GroupSums,
     LogisticFit,
     clustered_covariance,
     fit_logistic,
     maximise,
+    model_of,
 )
 from pipeline.inference.slope_test import SlopeTest, wald_test
 
@@ -50,8 +50,7 @@ def permutation_test(x: Floats, sums: GroupSums, *, seed: int) -> Permutation:
         drawn = rng.permuted(np.tile(np.arange(len(x)), (_RANDOM_PERMUTATIONS, 1)), axis=1)
         orders = np.concatenate([np.arange(len(x))[None], drawn])
     x_KG = x[orders]
-    line = fit_many(x_KG, sums.trials, sums.successes)
-    likelihood = log_likelihood(x_KG, sums.trials, sums.successes, *line)
+    likelihood = log_likelihood(x_KG, sums, *fit_many(x_KG, sums))
     # What cannot be fitted separates successes from failures: it fits as well as can be.
     as_good = ~(likelihood < likelihood[0] - _SAME * abs(likelihood[0]))
     return Permutation(p_value=float(as_good.mean()), permutations=len(orders), exact=exact)
@@ -66,20 +65,20 @@ def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
         return None
     scaled = x / np.ptp(x)
     design = np.column_stack([np.ones_like(x), scaled, scaled**2])
-    counts = np.column_stack([sums.successes, sums.trials - sums.successes])
-    fit = maximise(sm.GLM(counts, design, sm.families.Binomial()))
-    error = float(np.sqrt(clustered_covariance(design, fit.mu, sums)[2, 2]))
+    fit = maximise(model_of(design, sums))
+    rate = sums.family.mean(design @ fit.params)
+    error = float(np.sqrt(clustered_covariance(design, rate, sums)[2, 2]))
     unit = np.ptp(x) ** 2
     return wald_test(
         float(fit.params[2]) / unit, error / unit, covariance="user-clustered", level=level
     )
 
 
-def leave_one_out(x: Floats, sums: GroupSums, *, level: float) -> list[float | None]:
-    """The slope without each group; None where the others do not define one."""
-    slopes: list[float | None] = []
+def leave_one_out(x: Floats, sums: GroupSums, *, level: float) -> list[LogisticFit | None]:
+    """The fit without each group; None where the others do not define one."""
+    fits: list[LogisticFit | None] = []
     for left_out in range(len(x)):
         kept = np.arange(len(x)) != left_out
         found = fit_logistic(x[kept], sums.of(kept), level=level)
-        slopes.append(found.slope if isinstance(found, LogisticFit) else None)
-    return slopes
+        fits.append(found if isinstance(found, LogisticFit) else None)
+    return fits

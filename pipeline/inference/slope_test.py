@@ -49,3 +49,38 @@ def wald_test(
         interval=(slope - width, slope + width),
         p_value=float(2 * distribution.sf(abs(slope) / standard_error)),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equivalence:
+    """Whether a slope is too small to matter, or at least not harmful.
+
+    Attributes:
+        margin: Slopes from -margin to margin are of no consequence; above 0.
+        p_value: That the slope lies outside of the margins (two one-sided tests; Schuirmann 1987).
+        equivalent: Whether that is excluded at 1 - level.
+        non_inferiority_p_value: That the slope is worse than the margin, against the declared
+            direction.
+        non_inferior: Whether that is excluded at 1 - level.
+    """
+
+    margin: float
+    p_value: float
+    equivalent: bool
+    non_inferiority_p_value: float
+    non_inferior: bool
+
+
+def equivalence(test: SlopeTest, margin: float, *, positive: bool) -> Equivalence:
+    """Test a slope against margins; ``positive`` is the direction in which more is better."""
+    distribution = stats.norm if test.df is None else stats.t(test.df)
+    low = float(distribution.sf((test.slope + margin) / test.standard_error))
+    high = float(distribution.cdf((test.slope - margin) / test.standard_error))
+    worse = low if positive else high
+    return Equivalence(
+        margin=margin,
+        p_value=max(low, high),
+        equivalent=max(low, high) < 1 - test.level,
+        non_inferiority_p_value=worse,
+        non_inferior=worse < 1 - test.level,
+    )

@@ -6,6 +6,7 @@ from scipy import stats
 
 from pipeline.inference.few_groups import FewGroups
 from pipeline.inference.regression import LogisticFit
+from pipeline.inference.slope_test import SlopeTest
 from pipeline.study import Hypothesis
 
 POWER = 0.8
@@ -15,7 +16,8 @@ POWER = 0.8
 class Verdict(StrEnum):
     """What the intervals say of the declared direction.
 
-    The clustered interval is that of the users, or of independent trials where that is the wider.
+    The clustered interval is that of the users, or of independent trials where that is the wider;
+    before the planned end it is the one that holds on all days at once.
     """
 
     CONFIRMED = "confirmed"
@@ -33,29 +35,44 @@ class Verdict(StrEnum):
 
 
 def verdict(
-    hypothesis: Hypothesis, fit: LogisticFit, few: FewGroups | None, *, healthy: bool = True
+    hypothesis: Hypothesis, test: SlopeTest, few: FewGroups | None, *, healthy: bool = True
 ) -> Verdict:
-    """Judge a hypothesis that has a slope; ``few`` is None where the groups say nothing more."""
+    """Judge a hypothesis that has a slope.
+
+    Args:
+        hypothesis: What was declared.
+        test: The clustered one; before the planned end, that which holds on all days at once.
+        few: What the groups say; None where they say nothing more.
+        healthy: Whether the experiment may be read.
+    """
     if not healthy:
         return Verdict.BLOCKED
-    if not fit.cautious.excludes_0:
+    if not test.excludes_0:
         return Verdict.NOT_SHOWN
-    if (fit.slope > 0) != (hypothesis.direction == "positive"):
+    if (test.slope > 0) != (hypothesis.direction == "positive"):
         return Verdict.CONTRADICTED
     if few is None or not few.hartung_knapp.excludes_0:
         return Verdict.FRAGILE
-    same_side = (few.hartung_knapp.slope > 0) == (fit.slope > 0)
+    same_side = (few.hartung_knapp.slope > 0) == (test.slope > 0)
     return Verdict.CONFIRMED if same_side else Verdict.FRAGILE
+
+
+def detectable_slope(fit: LogisticFit) -> float:
+    """Smallest slope, up or down, for which the clustered interval excludes 0 with a chance of 80 %.
+
+    ``(z_{1-α/2} + z_{0.8}) · error``: what this experiment had the power to show.
+    """
+    test = fit.cautious
+    wanted = float(stats.norm.ppf((1 + test.level) / 2) + stats.norm.ppf(POWER))
+    return wanted * test.standard_error
 
 
 def trials_to_settle(fit: LogisticFit, trials: float) -> int | None:
     """Trials after which the clustered interval would exclude 0 with a chance of 80 %.
 
     If the slope is what it was found to be, and users and groups are as they were:
-    ``n ((z_{1-α/2} + z_{0.8}) · error / slope)²``. None for a slope of 0.
+    ``n (detectable slope / slope)²``. None for a slope of 0.
     """
     if fit.slope == 0:
         return None
-    test = fit.cautious
-    wanted = float(stats.norm.ppf((1 + test.level) / 2) + stats.norm.ppf(POWER))
-    return int(trials * (wanted * test.standard_error / fit.slope) ** 2) + 1
+    return int(trials * (detectable_slope(fit) / fit.slope) ** 2) + 1

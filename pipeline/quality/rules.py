@@ -221,14 +221,24 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "successes_within_trials",
             "no yes-or-no KPI has more successes than trials",
             "group_kpis",
-            "trials < 0 OR successes < 0 OR (kpi <> 'units_per_exposure' AND successes > trials)",
+            "trials < 0 OR successes < 0 OR (successes > trials AND kpi IN "
+            f"({', '.join(repr(kpi.value) for kpi in Kpi if kpi.is_yes_or_no)}))",
         ),
         never(
             "every_group_has_every_kpi",
-            "every group has all KPIs",
+            "every group has all KPIs, those of revenue if the log has any",
             "group_kpis",
-            f"kpis <> {len(Kpi)}",
-            source='(SELECT "group", count(DISTINCT kpi) AS kpis FROM {batch} GROUP BY "group")',
+            f"kpis <> all_kpis OR kpis < {sum(not kpi.needs_revenue for kpi in Kpi)}",
+            source='(SELECT "group", count(DISTINCT kpi) AS kpis, '
+            "(SELECT count(DISTINCT kpi) FROM {batch}) AS all_kpis "
+            'FROM {batch} GROUP BY "group")',
+        ),
+        unique("one_row_a_day_and_batch", "daily_sums", ["group", "day", "batch"]),
+        never(
+            "days_are_possible",
+            "a day has exposures, and no more clicks than those, nor orders than clicks",
+            "daily_sums",
+            "exposures <= 0 OR clicks > exposures OR orders > clicks OR new_users > exposures",
         ),
         never(
             "every_group_has_sales",

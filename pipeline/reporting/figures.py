@@ -3,13 +3,16 @@
 import base64
 import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from pipeline.inference.family import Family
 
 METRIC_LABELS = {
     "recall": "Recall@{k}",
@@ -35,15 +38,22 @@ KPI_LABELS = {
     "cvr": "conversion of clicks",
     "sale_rate": "sales per exposure",
     "units_per_exposure": "units per exposure",
+    "revenue_per_exposure": "revenue per exposure",
+    "clicks_per_user": "clicks per user",
+    "orders_per_user": "orders per user",
+    "units_per_user": "units per user",
+    "revenue_per_user": "revenue per user",
 }
-TRIALS = {"ctr": "exposures", "cvr": "clicks", "sale_rate": "exposures"}
-"""What a trial of each yes-or-no KPI is."""
+
+_LETTERS_AN_INCH = 13
 
 INK = "#010203"
 """Stands for the page's text colour, which a dark page changes; see :func:`as_svg`."""
 
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 COLOURS = ("#3b7dd8", "#17a398", "#e0a100", "#e4572e", "#a24bc4", "#6b8e23", "#d6488e", "#7a6a53")
+MARKERS = ("o", "s", "^", "D")
+"""Groups beyond the number of colours have them again with another marker."""
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "paretoscope",
@@ -62,9 +72,15 @@ STYLE: Any = {
 
 
 def metric_label(metric: str, cutoff: int | None) -> str:
-    """An offline metric as the report writes it, such as ``Recall@20``; one's own by its name."""
+    """An offline metric as the report writes it, such as ``Recall@20``; one's own by its name.
+
+    ``cutoff`` is that of metrics whose name has none; None leaves it out.
+    """
     name, _, further = metric.partition("@")
-    return METRIC_LABELS.get(name, name).format(k=further or cutoff or "k")
+    if name not in METRIC_LABELS:
+        return metric
+    k = further or cutoff
+    return METRIC_LABELS[name].replace("@{k}", f"@{k}" if k else "")
 
 
 def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figure:
@@ -83,7 +99,30 @@ def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figu
             ax.set_axis_off()
         for ax, hypothesis in zip(axes.flat, hypotheses, strict=False):
             _panel(ax, hypothesis, cutoff)
+        _legend_of_groups(figure, axes.flat)
         return figure
+
+
+def _legend_of_groups(figure: Figure, panels: Iterable[Axes]) -> None:
+    """One legend for all panels, below them: in a panel it would hide points."""
+    groups = {
+        name: handle
+        for ax in panels
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    if groups:
+        names = sorted(groups, key=_by_number)
+        handles = [groups[name] for name in names]
+        letters = int(_LETTERS_AN_INCH * figure.get_figwidth())
+        rows = math.ceil(len(names) / max(1, letters // (max(map(len, names)) + 9)))
+        columns = math.ceil(len(names) / rows)
+        figure.legend(handles, names, loc="outside lower left", ncols=columns)
+
+
+def _by_number(name: str) -> list[str | int]:
+    """A key that sorts g2 before g10."""
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if part.isdecimal() else part for part in parts]
 
 
 def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
@@ -105,22 +144,24 @@ def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
             100 * point["x"],
             100 * (point["rate"] / base - 1),
             yerr=100 * 1.96 * (point["standard_error"] or 0.0) / base,
-            fmt="o",
+            fmt=MARKERS[number // len(COLOURS) % len(MARKERS)],
             color=COLOURS[number % len(COLOURS)],
             capsize=3,
             label=point["group"],
         )
     x = np.linspace(0, max(point["x"] for point in points), 50)
-    fitted = 1 / (1 + np.exp(-(hypothesis["intercept"] + hypothesis["slope"] * x)))
+    fitted = Family(hypothesis["link"]).mean(hypothesis["intercept"] + hypothesis["slope"] * x)
     ax.plot(100 * x, 100 * (fitted / base - 1), color=INK, linewidth=1.5)
-    ax.legend(fontsize=8, handletextpad=0.2, borderaxespad=0.1)
 
 
 def front_picture(
     points: Sequence[dict[str, Any]], groups: Sequence[dict[str, Any]], cutoff: int
 ) -> Figure:
     """The front in metric space, with the traffic plan's groups on it."""
-    places = {group["preference_id"]: group["name"] for group in groups}
+    places: dict[str, str] = {}
+    for group in groups:
+        known = places.get(group["preference_id"])
+        places[group["preference_id"]] = f"{known}, {group['name']}" if known else group["name"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         ax = figure.subplots()

@@ -3,6 +3,7 @@
 Every number on the pages is taken from the dictionary that ``report.json`` holds.
 """
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,17 +12,18 @@ from typing import Any
 import jinja2
 import polars as pl
 
+from pipeline.experiment.kpis import TERMS
+from pipeline.inference.checks import HEALTH_CHECKS
 from pipeline.reporting.data_card import data_card_markdown, data_card_picture
 from pipeline.reporting.figures import (
     KPI_LABELS,
-    TRIALS,
     as_svg,
     front_picture,
     hypothesis_panels,
     learning_curves_picture,
     metric_label,
 )
-from pipeline.schemas import ALL_TARGETS
+from pipeline.schemas import ALL_TARGETS, Kpi
 from pipeline.storage import write_json
 from pipeline.study import Study
 
@@ -85,17 +87,22 @@ def sentence(hypothesis: dict[str, Any], cutoff: int | None) -> str:
     elasticity = hypothesis["rate_elasticity"]
     share = elasticity / hypothesis["slope"] if hypothesis["slope"] else 1.0
     low, high = (share * end for end in hypothesis["verdict_interval"])
+    trials = TERMS[Kpi(hypothesis["response"])][0]
+    digits = max(2, 1 - math.floor(math.log10((high - low) / 2)))
+    on_all_days = ", on all days at once" if hypothesis["reading"] == "early look" else ""
     change = (
-        f"1 % more {metric} goes with a {abs(elasticity):.2f} % "
+        f"1 % more {metric} goes with a {abs(elasticity):.{digits}f} % "
         f"{'higher' if elasticity > 0 else 'lower'} {response} "
-        f"({100 * hypothesis['level']:g} % interval of the change: {low:+.2f} % to {high:+.2f} %)"
+        f"({100 * hypothesis['level']:g} % interval of the change{on_all_days}: {low:+.{digits}f} % to "
+        f"{high:+.{digits}f} %)"
     )
     match hypothesis["verdict"]:
         case "not shown":
             return (
                 f"{start}not shown: the estimate is that {change}, and 0 is within it. About "
-                f"{hypothesis['trials_to_settle']:,} {TRIALS[hypothesis['response']]} would settle an "
-                f"effect of that size; there were {hypothesis['n']:,}."
+                f"{hypothesis['trials_to_settle']:,} {trials} would settle an effect of that size; there "
+                f"were {hypothesis['n']:,}, enough to find one of "
+                f"{share * hypothesis['detectable_slope']:.{digits}f} % with a chance of 80 %."
             )
         case "fragile":
             return (
@@ -111,20 +118,7 @@ def sentence(hypothesis: dict[str, Any], cutoff: int | None) -> str:
 def write_report(report: dict[str, Any], folder: Path) -> None:
     """Write ``report.json``, ``report.md`` and ``index.html`` into ``folder``, which exists."""
     write_json(folder / "report.json", report)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline.reporting", "."),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["metric"] = partial(metric_label, cutoff=report["cutoff"])
-    environment.filters["kpi"] = KPI_LABELS.__getitem__
-    environment.filters["verdict"] = _VERDICT_WORDS.__getitem__
-    environment.filters["p_value"] = p_value
-    environment.filters["number"] = number
-    environment.filters["thousands"] = "{:,}".format
-    environment.filters["per_cent"] = per_cent
+    environment = templates(report["cutoff"])
     pictures, data = _pictures(report), report["data"]
     card = data_card_markdown(data["profile"], data["events"], data["sessions"])
     for template, name in (("report.html", "index.html"), ("report.md", "report.md")):
@@ -132,6 +126,29 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
             report=report, pictures=pictures, data_card=card
         )
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def templates(cutoff: int | None) -> jinja2.Environment:
+    """The reports' templates, with the filters that write numbers and names."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline.reporting", "."),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "metric": partial(metric_label, cutoff=cutoff),
+        "kpi": KPI_LABELS.__getitem__,
+        "verdict": _VERDICT_WORDS.__getitem__,
+        "health_check": HEALTH_CHECKS.__getitem__,
+        "p_value": p_value,
+        "number": number,
+        "thousands": "{:,}".format,
+        "per_cent": per_cent,
+        "odds_change": odds_change,
+    }
+    return environment
 
 
 def p_value(value: float | None) -> str:
@@ -149,6 +166,11 @@ def number(value: float | None, digits: int = 4) -> str:
 def per_cent(share: float | None, digits: int = 1) -> str:
     """A share as a percentage; a dash where there is none."""
     return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def odds_change(log_odds: float) -> str:
+    """A change of the log odds as the percentage by which the odds change."""
+    return per_cent(math.expm1(log_odds))
 
 
 def _pictures(report: dict[str, Any]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from assets.adapting import user_errors
 from assets.definitions import defs
 from assets.resources import StudyResource
 from pipeline.errors import DataError
-from pipeline.schemas import GROUP_KPIS, OFFLINE_METRICS
+from pipeline.experiment.schemas import GROUP_KPIS
+from pipeline.schemas import OFFLINE_METRICS
 from pipeline.storage import md5
 
 STUDY = "data/studies/synthetic-shop"

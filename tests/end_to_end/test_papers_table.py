@@ -4,9 +4,10 @@ import polars as pl
 import pytest
 
 from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.kpis import group_kpis
+from pipeline.experiment.kpis import sum_up
 from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.schemas import ALL_TARGETS, EXPOSURES, OFFLINE_METRICS
 from pipeline.study import PAPER_HYPOTHESES, RegressionSection
 from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TABLE_1, TEST_CLICKS
@@ -77,7 +78,7 @@ def test_the_papers_table_from_files_of_26_million_exposures(tmp_path):
         write_group(name, users.filter(groups == name), tmp_path)
 
     taken_in = ingest(sorted(tmp_path.glob("*.parquet")), PLAN, tmp_path / "log.duckdb")
-    evidence = Evidence(offline_metrics(), None, group_kpis(tmp_path / "log.duckdb", PLAN))
+    evidence = Evidence(offline_metrics(), None, sum_up(tmp_path / "log.duckdb", PLAN)[0])
     estimates = estimate_hypotheses(
         evidence, RegressionSection(hypotheses=PAPER_HYPOTHESES), seed=1
     )

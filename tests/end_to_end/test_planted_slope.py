@@ -5,10 +5,11 @@ import polars as pl
 import pytest
 
 from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.kpis import group_kpis
+from pipeline.experiment.kpis import sum_up
 from pipeline.experiment.log import write_log
 from pipeline.experiment.plan import make_plan
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.schemas import EXPOSURES, OFFLINE_METRICS, PARETO_FRONT
 from pipeline.study import ExperimentSection, RegressionSection
 
@@ -91,7 +92,7 @@ def test_planted_slopes_come_back_through_files_and_database(plan, tmp_path):
     exposures = planted_log(plan, users=40_000, seed=1)
     files = write_log(exposures, tmp_path)
     ingest(files, plan, tmp_path / "experiment.duckdb")
-    kpis = group_kpis(tmp_path / "experiment.duckdb", plan)
+    kpis, _ = sum_up(tmp_path / "experiment.duckdb", plan)
 
     evidence = Evidence(offline_metrics(), None, kpis)
     estimates = estimate_hypotheses(evidence, RegressionSection(), seed=0)

@@ -1,13 +1,16 @@
 """Every rule refuses a table that breaks it, a null included, and accepts one that does not."""
 
+from datetime import date
+
 import polars as pl
 import pytest
 
+from pipeline.experiment.schemas import DAILY_SUMS, GROUP_KPIS
 from pipeline.quality.rules import RULES
 from pipeline.quality.runner import check_tables
-from pipeline.schemas import GROUP_KPIS, ITEMS, OFFLINE_METRICS, SESSIONS
+from pipeline.schemas import ITEMS, OFFLINE_METRICS, SESSIONS
 
-CONTRACTS = {c.name: c for c in (SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS)}
+CONTRACTS = {c.name: c for c in (SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS, DAILY_SUMS)}
 TEXT_IDS = {"sessions": {"session": pl.String}, "items": {"item": pl.String}}
 SCHEMAS = {name: c.schema | TEXT_IDS.get(name, {}) for name, c in CONTRACTS.items()}
 TS = 1_757_000_000_000
@@ -41,6 +44,11 @@ def kpi(name, **changes):
     return {"group": "g1", "preference_id": "p00", "kpi": name, **sums, **pairs} | changes
 
 
+def day(batch, **changes):
+    sums = {"new_users": 2, "exposures": 4, "clicks": 3, "orders": 1, "units": 5, "revenue": None}
+    return {"group": "g1", "day": date(2025, 10, 1), "batch": batch, **sums} | changes
+
+
 TRAIN, VALIDATION, TEST = SPLITS = [
     session("s1", "train", 0),
     session("s2", "validation", 1),
@@ -60,16 +68,19 @@ METRICS = [
     ),
     metric("recall", "p01", preference=[1.0, 0.0], segment="session_length=1", n_targets=40),
 ]
-CTR, CVR, SALE_RATE, UNITS = KPIS = [
+CTR, CVR, SALE_RATE, *AMOUNTS = KPIS = [
     kpi("ctr"),
     kpi("cvr"),
     kpi("sale_rate"),
     kpi("units_per_exposure", successes=12),  # of 10 exposures: units may exceed exposures
+    kpi("clicks_per_user"),
+    kpi("orders_per_user"),
+    kpi("units_per_user", successes=12),
 ]
 GOOD = {
     "sessions": {"sessions": SPLITS, "items": [ITEM_B, ITEM_A]},
     "offline_metrics": {"offline_metrics": METRICS},
-    "group_kpis": {"group_kpis": KPIS},
+    "group_kpis": {"group_kpis": KPIS, "daily_sums": [day(0), day(1, new_users=0)]},
 }
 
 BAD = [
@@ -135,14 +146,29 @@ BAD = [
     ),
     ("group_kpis", [], {"group_kpis_not_empty": 0}),
     ("group_kpis", [*KPIS, CTR], {"one_row_a_kpi": 1}),
-    ("group_kpis", [*KPIS, kpi("revenue")], {"kpis_known": 1, "every_group_has_every_kpi": 1}),
+    ("group_kpis", [*KPIS, kpi("revenue")], {"kpis_known": 1}),
     (
         "group_kpis",
-        [kpi("ctr", successes=11), kpi("cvr", successes=-1), kpi("sale_rate", trials=-1), UNITS],
+        [kpi("ctr", successes=11), kpi("cvr", successes=-1), kpi("sale_rate", trials=-1), *AMOUNTS],
         {"successes_within_trials": 3},
     ),
     ("group_kpis", [CTR, CVR, SALE_RATE], {"every_group_has_every_kpi": 1}),
-    ("group_kpis", [CTR, CVR | {"successes": 0}, SALE_RATE, UNITS], {"every_group_has_sales": 1}),
+    (
+        "group_kpis",
+        [*KPIS, *(row | {"group": "g2"} for row in [*KPIS, kpi("revenue_per_user")])],
+        {"every_group_has_every_kpi": 1},
+    ),
+    (
+        "group_kpis",
+        [CTR, CVR | {"successes": 0}, SALE_RATE, *AMOUNTS],
+        {"every_group_has_sales": 1},
+    ),
+    ("daily_sums", [day(0), day(0)], {"one_row_a_day_and_batch": 1}),
+    (
+        "daily_sums",
+        [day(0, exposures=0), day(1, clicks=5), day(2, orders=4), day(3, new_users=5)],
+        {"days_are_possible": 4},
+    ),
 ]
 """A table, its bad rows, and how many rows break which rule."""
 
@@ -170,6 +196,7 @@ NO_FIELD = {
         "every_group_has_every_kpi",
         "every_group_has_sales",
     ],
+    "daily_sums": ["one_row_a_day_and_batch", "days_are_possible"],
 }
 """The rules that a row without any field breaks, by table."""
 

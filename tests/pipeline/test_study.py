@@ -118,7 +118,7 @@ def test_an_unknown_key_of_a_hypothesis_is_named_with_its_place(values):
     values["regression"]["hypotheses"][2]["weight"] = 2
 
     expected = "regression.hypotheses.2.weight = 2: unknown key; accepted are "
-    assert expected + "['direction', 'id', 'kpi', 'metric']" in _message(values)
+    assert expected + "['direction', 'id', 'kpi', 'margin', 'metric']" in _message(values)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -233,7 +233,7 @@ def test_a_wrong_element_of_a_list_is_named_by_its_place(values, key, value, pla
     ("field", "value", "words"),
     [
         ("id", "H 1", "match pattern"),
-        ("kpi", "revenue", "'ctr', 'cvr', 'sale_rate' or 'units_per_exposure'"),
+        ("kpi", "revenue", "'units_per_user' or 'revenue_per_user'"),
         ("direction", "up", "'positive' or 'negative'"),
     ],
 )

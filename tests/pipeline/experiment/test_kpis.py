@@ -2,16 +2,25 @@
 
 from math import sqrt
 
+import ibis
 import numpy as np
 import polars as pl
 import pytest
 import statsmodels.api as sm
+from polars.testing import assert_frame_equal
 
 from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.kpis import group_kpis
+from pipeline.experiment.kpis import (
+    BATCHES,
+    daily_sums,
+    group_counts,
+    group_kpis,
+    sum_up,
+    users_of,
+)
 from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.schemas import EXPOSURES
-from tests.pipeline.experiment.logs import TS, units_of
+from pipeline.schemas import DAY_MS, EXPOSURES, Kpi
+from tests.pipeline.experiment.logs import TS, exposure, units_of
 
 COUNTS = ["trials", "successes", "users", "sum_mm", "sum_my", "sum_yy"]
 EDGES = [(0, 3333), (3334, 6666), (6667, 9999)]
@@ -41,7 +50,7 @@ def kpis_of(outcomes, folder):
     frame = pl.DataFrame(rows, schema=EXPOSURES.columns, orient="row")
     frame.write_parquet(folder / "log.parquet")
     assert ingest([folder / "log.parquet"], PLAN, folder / "log.duckdb").rejected == {}
-    return group_kpis(folder / "log.duckdb", PLAN), frame
+    return sum_up(folder / "log.duckdb", PLAN)[0], frame
 
 
 def cell(kpis, kpi, group):
@@ -73,6 +82,9 @@ def kpis(tmp_path_factory):
         ("cvr", "g1", [2, 1, 1, 2**2, 2 * 1, 1**2]),  # only Ann has a click
         ("sale_rate", "g1", [3 + 1, 1 + 0, 2, 3**2 + 1**2, 3 * 1 + 1 * 0, 1**2 + 0**2]),
         ("units_per_exposure", "g1", [3 + 1, 2 + 0, 2, 3**2 + 1**2, 3 * 2 + 1 * 0, 2**2 + 0**2]),
+        ("clicks_per_user", "g1", [1 + 1, 2 + 0, 2, 1 + 1, 2 + 0, 2**2 + 0**2]),
+        ("orders_per_user", "g1", [1 + 1, 1 + 0, 2, 1 + 1, 1 + 0, 1**2 + 0**2]),
+        ("units_per_user", "g1", [1 + 1, 2 + 0, 2, 1 + 1, 2 + 0, 2**2 + 0**2]),
         # Cid has 2 exposures, 2 clicks, 1 order of 1 unit
         ("ctr", "g2", [2, 2, 1, 2**2, 2 * 2, 2**2]),
         ("cvr", "g2", [2, 1, 1, 2**2, 2 * 1, 1**2]),
@@ -107,10 +119,10 @@ def test_one_user_alone_has_a_rate_and_no_standard_error(kpis):
 def test_a_group_nobody_was_exposed_to_has_no_trials_and_no_rate(kpis):
     unseen = kpis.filter(pl.col("group") == "g3")
 
-    assert sorted(unseen["kpi"]) == ["ctr", "cvr", "sale_rate", "units_per_exposure"]
-    assert unseen.select(COUNTS).rows() == [(0,) * 6] * 4
-    assert unseen["rate"].to_list() == [None] * 4
-    assert unseen["standard_error"].to_list() == [None] * 4
+    assert sorted(unseen["kpi"]) == sorted(kpi for kpi in Kpi if not kpi.needs_revenue)
+    assert unseen.select(COUNTS).rows() == [(0,) * 6] * 7
+    assert unseen["rate"].to_list() == [None] * 7
+    assert unseen["standard_error"].to_list() == [None] * 7
 
 
 @pytest.mark.parametrize(
@@ -141,3 +153,87 @@ def test_rate_and_error_equal_a_row_level_regression_on_a_constant(tmp_path, kpi
         found = cell(kpis, kpi, group)
         assert found["rate"] == pytest.approx(fit.params[0], rel=1e-12)
         assert found["standard_error"] == pytest.approx(fit.bse[0], rel=1e-9)
+
+
+def test_revenue_is_a_kpi_where_the_log_has_it(tmp_path):
+    (ann,) = units_of("g1", 1, plan=PLAN)
+    (bob,) = units_of("g2", 1, plan=PLAN)
+    bought = {"clicked": True, "ordered": True, "units": 1}
+    rows = [
+        exposure("x1", unit=ann, **bought) | {"revenue": 700},
+        exposure("x2", unit=ann, **bought) | {"revenue": 50},
+        exposure("x3", unit=bob, group="g2", clicked=False, ordered=False, units=0)
+        | {"revenue": None},
+    ]
+    schema = EXPOSURES.columns | {"revenue": pl.Int64}
+    pl.DataFrame(rows, schema=schema).write_parquet(tmp_path / "log.parquet")
+    ingest([tmp_path / "log.parquet"], PLAN, tmp_path / "log.duckdb")
+    kpis, daily = sum_up(tmp_path / "log.duckdb", PLAN)
+
+    per_exposure, per_user = (cell(kpis, f"revenue_per_{of}", "g1") for of in ("exposure", "user"))
+    assert [per_exposure[name] for name in COUNTS] == [2, 750, 1, 4, 2 * 750, 750**2]
+    assert [per_user[name] for name in COUNTS] == [1, 750, 1, 1, 750, 750**2]
+    assert [cell(kpis, "revenue_per_user", "g2")[name] for name in COUNTS] == [1, 0, 1, 1, 0, 0]
+    assert daily["revenue"].sum() == 750
+
+
+@pytest.fixture(scope="module")
+def fortnight(tmp_path_factory):
+    """A database of 300 users who come back on some of 14 days."""
+    folder = tmp_path_factory.mktemp("fortnight")
+    rng = np.random.default_rng(3)
+    rows = []
+    for unit in (unit for group in ("g1", "g2", "g3") for unit in units_of(group, 100, plan=PLAN)):
+        for day in np.flatnonzero(rng.random(14) < 0.3):
+            clicked = bool(rng.random() < 0.4)
+            ts = TS // DAY_MS * DAY_MS + int(day) * DAY_MS + int(rng.integers(DAY_MS))
+            group = PLAN.group_of(unit).name
+            name = f"x{len(rows)}"
+            rows.append(("spring", name, unit, group, ts, clicked, clicked, 2 * clicked))
+    frame = pl.DataFrame(rows, schema=EXPOSURES.columns, orient="row")
+    frame.write_parquet(folder / "log.parquet")
+    ingest([folder / "log.parquet"], PLAN, folder / "log.duckdb")
+    return folder / "log.duckdb", frame
+
+
+def test_the_days_of_all_batches_add_up_to_the_rows(fortnight):
+    database, frame = fortnight
+    kpis, daily = sum_up(database, PLAN)
+    day = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.date()
+    first = frame.group_by("group", "unit").agg(day.min().alias("day"))
+
+    by_day = daily.group_by("group", "day").agg(pl.col("exposures", "clicks", "units").sum())
+    expected = frame.group_by("group", day.alias("day")).agg(
+        exposures=pl.len().cast(pl.Int64),
+        clicks=pl.col("clicked").cast(pl.Int64).sum(),
+        units=pl.col("units").cast(pl.Int64).sum(),
+    )
+    assert_frame_equal(by_day, expected, check_row_order=False)
+    came = daily.group_by("group", "day").agg(pl.col("new_users").sum())
+    arrivals = first.group_by("group", "day").agg(new_users=pl.len().cast(pl.Int64))
+    assert_frame_equal(came.filter(pl.col("new_users") > 0), arrivals, check_row_order=False)
+    assert daily["new_users"].sum() == kpis.filter(kpi="ctr")["users"].sum()
+
+
+def test_a_user_is_in_one_batch_on_all_days(fortnight):
+    _, daily = sum_up(fortnight[0], PLAN)
+
+    assert set(daily["batch"]) <= set(range(BATCHES))
+    # 100 users of a group fall into 63 of 100 batches; with a new batch a day it would be all
+    assert 150 < daily.select("group", "batch").n_unique() < 230
+
+
+@pytest.mark.parametrize("engine", ["polars", "sqlite"])
+def test_another_engine_gives_the_same_counts(fortnight, engine):
+    database, frame = fortnight
+    kpis, daily = sum_up(database, PLAN)
+    rows = frame.with_columns(revenue=pl.lit(None, pl.Int64)).to_arrow()
+    exposures = getattr(ibis, engine).connect().create_table("exposures", rows)
+    users = users_of(exposures)
+    preferences = {group.name: group.preference_id for group in PLAN.groups}
+
+    assert_frame_equal(group_kpis(group_counts(users).to_polars(), preferences), kpis)
+    if engine == "polars":  # SQLite has no hash to make batches of
+        own = daily_sums(exposures, users).drop("batch").group_by("group", "day").sum()
+        expected = daily.drop("batch").group_by("group", "day").sum()
+        assert_frame_equal(own, expected, check_row_order=False)

@@ -179,3 +179,14 @@ def test_a_running_experiment_keeps_its_plan():
     check_not_under_way(running, replace(retrained, experiment="next"))
     with pytest.raises(LogError, match="is under way with other groups"):
         check_not_under_way(running, retrained)
+
+
+def test_replicates_are_groups_of_the_same_preferences():
+    points = [(0.4 + 0.01 * number, False) for number in range(6)]
+
+    plan = make_plan(front(points), ExperimentSection(groups=6, replicates=2))
+
+    assert [group.name for group in plan.groups] == [f"g{n}" for n in range(1, 7)]
+    ids = preference_ids(plan)
+    assert ids[:3] == ids[3:]
+    assert len(set(ids)) == 3

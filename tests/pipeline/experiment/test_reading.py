@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.errors import LogError
 from pipeline.experiment.ingestion import ingest
+from pipeline.experiment.log import log_files
 from pipeline.schemas import EXPOSURES
 from tests.pipeline.experiment.logs import PLAN, TS, contents, exposure, outcomes, units_of
 
@@ -61,6 +62,21 @@ def test_every_format_gives_the_rows_that_parquet_gives(tmp_path, name):
 
     assert results[0] == results[1]
     assert results[1][0].exposures == 3
+
+
+def test_files_of_several_formats_make_one_log(tmp_path):
+    names = ["a.parquet", "b.csv", "c.parquet", "d.jsonl", "e.csv.gz", "f.parquet"]
+    for name in names:
+        if name.endswith("parquet"):
+            rows = pl.DataFrame([exposure(name)], schema=EXPOSURES.columns)
+            rows.write_parquet(tmp_path / name)
+        else:
+            (tmp_path / name).write_bytes(FORMATS[f"log.{name[2:]}"]([exposure(name)]))
+
+    result = ingest(log_files(tmp_path), PLAN, tmp_path / "log.duckdb")
+
+    assert (result.exposures, result.rejected) == (6, {})
+    assert list(outcomes(tmp_path / "log.duckdb")) == names
 
 
 def csv(*lines, head=HEAD, end="\n"):

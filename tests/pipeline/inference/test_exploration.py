@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from pipeline.inference.counts import group_kpis, offline_metrics
+from pipeline.inference.counts_table import group_kpis, offline_metrics
+from pipeline.inference.evidence import Evidence
 from pipeline.inference.exploration import TIED_WITHIN, explore, vuong
-from pipeline.inference.hypotheses import Evidence
 from pipeline.inference.regression import GroupSums
 from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TEST_CLICKS
 
@@ -24,7 +24,7 @@ def evidence_of(exposures, clicks, orders, **metrics):
             **metrics,
         }
     )
-    return Evidence(offline_metrics(counts), None, group_kpis(counts, users_known=False))
+    return Evidence(offline_metrics(counts), None, group_kpis(counts))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from pipeline.inference.few_groups import few_groups, log_odds_variance, weighted_line
+from pipeline.inference.few_groups import few_groups, link_variance, weighted_line
 from pipeline.inference.regression import GroupSums, LogisticFit, fit_logistic
 
 X = np.array([0.0, 0.02, 0.05, 0.09, 0.11])
@@ -31,7 +31,7 @@ def test_variance_of_the_log_odds_of_independent_trials_is_the_textbooks():
     sums = independent([100, 400], [20, 100])
 
     expected = np.array([1 / 20 + 1 / 80, 1 / 100 + 1 / 300])
-    assert log_odds_variance(sums) == pytest.approx(expected * np.array([100 / 99, 400 / 399]))
+    assert link_variance(sums) == pytest.approx(expected * np.array([100 / 99, 400 / 399]))
 
 
 def test_weighted_line_equals_statsmodels():
@@ -51,7 +51,7 @@ def test_without_deviations_hartung_knapp_is_the_weighted_regression(seed):
     sums = groups_about_a_line(np.random.default_rng(seed), tau=0)
     rate = sums.successes / sums.trials
     fixed = sm.WLS(
-        np.log(rate / (1 - rate)), sm.add_constant(X), weights=1 / log_odds_variance(sums)
+        np.log(rate / (1 - rate)), sm.add_constant(X), weights=1 / link_variance(sums)
     ).fit()
 
     found = estimate(X, sums)
@@ -74,7 +74,7 @@ def test_paule_mandels_tau_makes_the_deviations_as_large_as_chance_has_them(seed
 
     found = estimate(X, sums)
 
-    line = weighted_line(X, np.log(rate / (1 - rate)), 1 / (log_odds_variance(sums) + found.tau**2))
+    line = weighted_line(X, np.log(rate / (1 - rate)), 1 / (link_variance(sums) + found.tau**2))
     assert found.tau > 0
     assert line.deviations == pytest.approx(len(X) - 2)
     assert found.hartung_knapp.slope == pytest.approx(line.slope)

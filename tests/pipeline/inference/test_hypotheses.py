@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses, relative_change
+from pipeline.experiment.schemas import GROUP_KPIS
+from pipeline.inference.evidence import Evidence, relative_change
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.schemas import (
-    GROUP_KPIS,
     OFFLINE_METRIC_COVARIANCE,
     OFFLINE_METRICS,
     Kpi,
@@ -210,10 +211,12 @@ def test_the_metrics_errors_are_found_by_preference():
     )
     counts = [(1_000_000, y) for y in (100_000, 105_000, 110_000)]
 
-    found = estimate_one([0.2, 0.21, 0.22], counts, covariance).error_in_x
-    unknown = estimate_one([0.2, 0.21, 0.22], counts, covariance[1:]).error_in_x
+    estimate = estimate_one([0.2, 0.21, 0.22], counts, covariance)
+    unknown = estimate_one([0.2, 0.21, 0.22], counts, covariance[1:])
 
-    assert unknown is None
+    assert (unknown.error_in_x, unknown.as_dict()["metric_covariance"]) == (None, None)
+    assert estimate.as_dict()["metric_covariance"] == errors.tolist()
+    found = estimate.error_in_x
     # differences of neighbours have variances 4 + 5 - 2·2 and so on; centred, the errors' mean
     # square is Σ (e - mean)² / 2 = (Σ e² - 3 mean²) / 2
     centred = (4 + 5 + 6 - (4 + 5 + 6 + 2 * (2 + 1 + 2)) / 3) / 2 * 1e-8
@@ -273,14 +276,27 @@ def test_planted_line_is_recovered():
 @pytest.mark.parametrize(
     ("metric_values", "counts", "reason"),
     [
-        ([0.2, None, 0.4], [(9, 1), (9, 2), (9, 3)], "the metric is undefined or 0 in a group"),
-        ([0.2, 0.0, 0.4], [(9, 1), (9, 2), (9, 3)], "the metric is undefined or 0 in a group"),
-        ([0.2, 0.3], [(9, 1), (9, 2), (9, 3)], "the metric is undefined or 0 in a group"),
+        (
+            [0.2, None, 0.4],
+            [(9, 1), (9, 2), (9, 3)],
+            "the metric is undefined, 0 or negative in a group",
+        ),
+        (
+            [0.2, 0.0, 0.4],
+            [(9, 1), (9, 2), (9, 3)],
+            "the metric is undefined, 0 or negative in a group",
+        ),
+        (
+            [0.2, -0.3, 0.4],
+            [(9, 1), (9, 2), (9, 3)],
+            "the metric is undefined, 0 or negative in a group",
+        ),
+        ([0.2, 0.3], [(9, 1), (9, 2), (9, 3)], "the metric is undefined, 0 or negative in a group"),
         ([0.2, 0.2, 0.2], [(9, 1), (9, 2), (9, 3)], "the metric is the same in all groups"),
         ([0.2, 0.3, 0.4], [(9, 1), (0, 0), (9, 3)], "a group has no trials"),
         ([0.2, 0.3, 0.4], [(9, 0), (9, 0), (9, 0)], "no trial succeeded"),
     ],
-    ids=["undefined", "zero", "no-metric", "constant", "no-trials", "no-success"],
+    ids=["undefined", "zero", "negative", "no-metric", "constant", "no-trials", "no-success"],
 )
 def test_an_undefined_estimate_is_none_with_a_reason(metric_values, counts, reason):
     found = estimate_one(metric_values, counts)

@@ -9,10 +9,10 @@ import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.inference.family import Family
 from pipeline.inference.regression import (
     GroupSums,
     LogisticFit,
-    fit_log_rate,
     fit_logistic,
     undefined_because,
 )
@@ -158,7 +158,7 @@ def test_log_rate_of_two_groups_by_hand():
     # rates 0.2 and 0.5: log(0.5 / 0.2) over 0.5; users of one trial have y² = y
     x, sums = np.array([0.0, 0.5]), independent([100, 100], [20, 50])
 
-    test = fit_log_rate(x, sums, level=0.95)
+    test = fitted(x, replace(sums, family=Family.POISSON)).clustered
 
     assert test.slope == pytest.approx(log(0.5 / 0.2) / 0.5)
     variance = 20 * 0.8**2 + 80 * 0.2**2, 50 * 0.5**2 + 50 * 0.5**2
@@ -172,19 +172,34 @@ def test_log_rate_from_six_sums_equals_poisson_regression_on_single_rows(seed):
     x, group, user, outcome = row_level_world(seed)
     units = outcome * (1 + user % 3)  # counts, not only yes or no
 
-    test = fit_log_rate(x, sums_of(group, user, units), level=0.95)
+    fit = fitted(x, replace(sums_of(group, user, units), family=Family.POISSON))
 
     rows = sm.GLM(units, sm.add_constant(x[group]), family=sm.families.Poisson()).fit(
         tol=1e-14, cov_type="cluster", cov_kwds={"groups": user}
     )
-    assert test.slope == pytest.approx(rows.params[1], rel=1e-8)
-    assert test.standard_error == pytest.approx(rows.bse[1], rel=1e-8)
+    assert (fit.intercept, fit.slope) == pytest.approx(rows.params, rel=1e-8)
+    assert fit.model == fit.clustered  # an amount has no error but that of the users
+    assert fit.clustered.standard_error == pytest.approx(rows.bse[1], rel=1e-8)
 
 
-def test_a_rate_of_0_in_all_groups_has_no_log():
-    sums = independent([9, 9, 9], [0, 0, 0])
+@pytest.mark.parametrize(
+    ("successes", "reason"),
+    [([0, 0, 0], "no trial succeeded"), ([0, 0, 5], "one end"), ([5, 0, 0], "one end")],
+)
+def test_a_log_rate_that_goes_to_infinity_is_none(successes, reason):
+    sums = replace(independent([9, 9, 9], successes), family=Family.POISSON)
 
-    assert fit_log_rate(np.array([0.0, 0.1, 0.2]), sums, level=0.95) is None
+    assert reason in fit_logistic(np.array([0.0, 0.1, 0.2]), sums, level=0.95)
+
+
+@pytest.mark.parametrize("successes", [[0, 5, 0], [9, 0, 5], [9, 9, 9]])
+def test_a_log_rate_that_turns_back_is_finite(successes):
+    x, sums = np.array([0.0, 0.1, 0.3]), independent([9, 9, 9], successes)
+
+    fit = fit_logistic(x, replace(sums, family=Family.POISSON), level=0.95)
+
+    # every trial its own user, so the clustered error is that of the residuals' squares
+    assert np.isfinite(fit.slope) if not isinstance(fit, str) else "do not differ" in fit
 
 
 def test_users_in_twins_double_the_variance():
@@ -212,7 +227,12 @@ def test_users_in_twins_double_the_variance():
 @pytest.mark.parametrize(
     ("x", "trials", "successes", "reason"),
     [
-        ([0, np.nan, 0.2], [9, 9, 9], [1, 2, 3], "the metric is undefined or 0 in a group"),
+        (
+            [0, np.nan, 0.2],
+            [9, 9, 9],
+            [1, 2, 3],
+            "the metric is undefined, 0 or negative in a group",
+        ),
         ([0, 0.1, 0.2], [9, 0, 9], [1, 0, 3], "a group has no trials"),
         ([0.1, 0.1, 0.1], [9, 9, 9], [1, 2, 3], "the metric is the same in all groups"),
         ([0.1], [9], [1], "the metric is the same in all groups"),

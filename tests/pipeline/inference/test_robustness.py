@@ -1,5 +1,6 @@
 """Permutations, curvature and one group left out: against enumeration and single rows."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
+from pipeline.inference.family import Family
 from pipeline.inference.many_fits import fit_many
 from pipeline.inference.regression import GroupSums, fit_logistic
 from pipeline.inference.robustness import curvature, leave_one_out, permutation_test
@@ -22,22 +24,23 @@ def independent(trials, successes):
 SUMS = independent([1000, 1500, 900, 1100], [100, 180, 101, 170])
 
 
-def test_many_fits_are_those_of_the_regression():
+@pytest.mark.parametrize("sums", [SUMS, replace(SUMS, family=Family.POISSON)])
+def test_many_fits_are_those_of_the_regression(sums):
     rows = np.array([X, X[::-1], X**2, X - 1])
 
-    intercepts, slopes = fit_many(rows, SUMS.trials, SUMS.successes)
+    intercepts, slopes = fit_many(rows, sums)
 
     for x, intercept, slope in zip(rows, intercepts, slopes, strict=True):
-        fit = fit_logistic(x, SUMS, level=0.95)
+        fit = fit_logistic(x, sums, level=0.95)
         assert (intercept, slope) == pytest.approx((fit.intercept, fit.slope), rel=1e-8)
 
 
 def test_a_line_without_a_maximum_is_nan():
     separated = np.array([0.0, 1.0, 2.0, 3.0])
 
-    _, slopes = fit_many(
-        np.array([separated, [0.0, 1.0, 1.0, 0.0]]), np.full(4, 9.0), np.array([0.0, 0, 9, 9])
-    )
+    rows = np.array([separated, [0.0, 1.0, 1.0, 0.0]])
+
+    _, slopes = fit_many(rows, independent([9, 9, 9, 9], [0, 0, 9, 9]))
 
     assert np.isnan(slopes[0])
     assert np.isfinite(slopes[1])
@@ -121,17 +124,17 @@ def test_two_different_x_have_no_curvature():
 
 
 def test_the_slope_without_a_group_is_that_of_the_rest():
-    slopes = leave_one_out(X, SUMS, level=0.95)
+    fits = leave_one_out(X, SUMS, level=0.95)
 
-    for left_out, slope in enumerate(slopes):
+    for left_out, fit in enumerate(fits):
         kept = [n for n in range(4) if n != left_out]
         rest = independent(SUMS.trials[kept], SUMS.successes[kept])
-        assert slope == pytest.approx(fit_logistic(X[kept], rest, level=0.95).slope)
+        assert fit == fit_logistic(X[kept], rest, level=0.95)
 
 
 def test_without_the_only_other_x_there_is_no_slope():
     sums = independent([100] * 3, [10, 12, 30])
 
-    slopes = leave_one_out(np.array([0.0, 0.0, 0.1]), sums, level=0.95)
+    fits = leave_one_out(np.array([0.0, 0.0, 0.1]), sums, level=0.95)
 
-    assert [slope is None for slope in slopes] == [False, False, True]
+    assert [fit is None for fit in fits] == [False, False, True]

@@ -7,7 +7,7 @@ import pytest
 from pipeline.inference.few_groups import FewGroups
 from pipeline.inference.regression import LogisticFit
 from pipeline.inference.slope_test import SlopeTest
-from pipeline.inference.verdict import Verdict, trials_to_settle, verdict
+from pipeline.inference.verdict import Verdict, detectable_slope, trials_to_settle, verdict
 from pipeline.study import PAPER_HYPOTHESES
 
 H1, _, _, H4 = PAPER_HYPOTHESES  # H1 expects a positive slope, H4 a negative one
@@ -58,13 +58,18 @@ def few_of(interval):
 def test_the_verdict_is_what_the_rules_say(clustered, few, positive, negative):
     groups = None if few is None else few_of(few)
 
-    found = [verdict(hypothesis, fit_of(clustered), groups) for hypothesis in (H1, H4)]
+    found = [verdict(hypothesis, of_interval(clustered), groups) for hypothesis in (H1, H4)]
 
     assert found == [positive, negative]
 
 
 def test_an_unhealthy_experiment_blocks_whatever_was_found():
-    assert verdict(H1, fit_of(ABOVE), few_of(ABOVE), healthy=False) is Verdict.BLOCKED
+    assert verdict(H1, of_interval(ABOVE), few_of(ABOVE), healthy=False) is Verdict.BLOCKED
+
+
+def test_the_slope_that_would_have_been_found_by_hand():
+    # (1.959964 + 0.841621) times the wider error, whatever was found
+    assert detectable_slope(replace(fit_of(AROUND), slope=0.5)) == pytest.approx(2.801585, abs=1e-6)
 
 
 def test_trials_that_would_settle_it_by_hand():

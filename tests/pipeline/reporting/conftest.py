@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.inference.hypotheses import Evidence, estimate_hypotheses
+from pipeline.experiment.schemas import GROUP_KPIS
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.reporting.report import build_report
-from pipeline.schemas import GROUP_KPIS, LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
+from pipeline.schemas import LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
 from pipeline.sessions.events import write_events
 from pipeline.sessions.preparation import write_sessions
 from pipeline.sessions.profile import profile_sessions
@@ -162,6 +164,7 @@ def whole_report(card) -> dict:
                     "kpi": "ctr",
                     "slope": 0.9,
                     "p_value": None,
+                    "interval": None,
                     "bh_p_value": None,
                     "lack_of_fit": 0.5 + behind,
                     "behind": behind,
@@ -174,6 +177,7 @@ def whole_report(card) -> dict:
             ],
             "health": {
                 "sample_ratio": {
+                    "passed": True,
                     "users": [100_000] * 3,
                     "expected": [100_000.0] * 3,
                     "p_value": 1.0,

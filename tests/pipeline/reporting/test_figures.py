@@ -24,7 +24,7 @@ def hypothesis(name="H1", rates=(0.10, 0.11, 0.13), groups=("g1", "g2", "g3")):
         {"group": group, "x": 0.1 * n, "rate": rate, "standard_error": 0.001}
         for n, (group, rate) in enumerate(zip(groups, rates, strict=True))
     ]
-    answer = {"slope": 1.5, "intercept": -2.2, "undefined_because": None}
+    answer = {"slope": 1.5, "intercept": -2.2, "link": "logit", "undefined_because": None}
     return {"id": name, "metric": "recall", "response": "ctr", "points": points, **answer}
 
 
@@ -126,6 +126,17 @@ def test_every_group_has_marks_of_its_own_colour_and_its_name(n):
     assert [text for text in texts(figure) if text in groups] == groups
 
 
+def test_twelve_groups_have_marks_of_their_own_and_stand_in_the_order_of_their_numbers():
+    groups = sorted(f"g{number}" for number in range(12))  # g10 before g2
+
+    figure = hypothesis_panels([hypothesis(rates=[0.1] * 12, groups=groups)], 20)
+
+    assert [text for text in texts(figure) if text in groups] == [f"g{n}" for n in range(12)]
+    (handles, _) = figure.axes[0].get_legend_handles_labels()
+    marks = {(handle[0].get_color(), handle[0].get_marker()) for handle in handles}
+    assert len(marks) == 12
+
+
 def test_points_lie_where_their_values_say():
     figure = hypothesis_panels([hypothesis(rates=(0.10, 0.11, 0.13))], 20)
 
@@ -218,3 +229,17 @@ def test_learning_curves_have_a_panel_an_objective():
 )
 def test_a_metric_is_called_as_in_the_paper(metric, label):
     assert metric_label(metric, 5) == label
+
+
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [
+        ("recall", "Recall"),
+        ("recall_order_density@10", "Recall@10 · OD@10"),
+        ("click_loss", "click loss"),
+        ("mine@7", "mine@7"),
+        ("{mine}", "{mine}"),
+    ],
+)
+def test_a_cutoff_nobody_knows_is_left_out_and_a_metric_of_ones_own_keeps_its_name(metric, label):
+    assert metric_label(metric, None) == label

@@ -1,48 +1,16 @@
 """The report's faces say the same, open without a network, and show hostile names as text."""
 
 import re
-from html.parser import HTMLParser
+from math import exp
 
 import pytest
 
 from pipeline.reporting.report import sentence, write_report
 from pipeline.storage import md5, read_json
 from pipeline.study import PAPER_HYPOTHESES
+from tests.pipeline.reporting.page import Page
 
 HOSTILE = """<img src=x onerror="alert('1')"><script>alert(2)</script>&amp;"""
-VOID = {"meta", "link", "img", "br", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """Reads a page: its tags with attributes, its text, and the cells of its tables."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.html, self.tags, self.tables, self.text, self.open = html, [], [], "", []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        self.open += [] if tag in VOID else [tag]
-        match tag:
-            case "table":
-                self.tables.append([])
-            case "tr":
-                self.tables[-1].append([])
-            case "th" | "td":
-                self.tables[-1][-1].append("")
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, tag
-
-    def handle_data(self, data):
-        self.text += data
-        if {"th", "td"} & set(self.open):
-            self.tables[-1][-1][-1] += data
 
 
 def written(report, folder):
@@ -124,11 +92,25 @@ def test_every_number_of_table_1_is_the_json_s(faces, face):
         assert row[13].startswith(entry["verdict"])
 
 
+def test_the_power_of_the_experiment_stands_beside_each_hypothesis(faces):
+    document, page, markdown = faces
+    trust = markdown.split("| detectable slope |")[1].split("\n\n")[0].splitlines()[2:]
+
+    for row, line, entry in zip(page.tables[1][1:], trust, document["hypotheses"], strict=True):
+        power = entry["detectable_slope"]
+        assert (row[0], numbers(row[2])) == (entry["id"], [pytest.approx(power, abs=5e-5)])
+        assert numbers(line.split(" ± ")[1]) == [pytest.approx(power, abs=5e-5)]
+        # x is 0 in the group with the smallest metric
+        largest = max(point["x"] for point in entry["points"])
+        assert numbers(row[3]) == [pytest.approx(100 * (exp(power * largest) - 1), abs=0.051)]
+        assert numbers(row[4]) + numbers(row[5]) == [entry["n"], entry["trials_to_settle"]]
+
+
 def test_counts_and_rates_of_the_groups_are_the_json_s(faces):
     document, page, _ = faces
     cells = {(row["group"], row["kpi"]): row for row in document["group_kpis"]}
 
-    _, *rows = page.tables[3]
+    _, *rows = page.tables[4]
     assert [row[0] for row in rows] == ["g1", "g2", "g3"]
     for row in rows:
         ctr, cvr = cells[row[0], "ctr"], cells[row[0], "cvr"]
@@ -243,8 +225,8 @@ def test_what_is_unknown_is_a_dash(report, tmp_path):
     assert "knee" not in page.text + markdown
     assert "recall spans –, order density –; their rank correlation is –" in page.text
     assert "order density –; rank correlation –" in markdown
-    assert page.tables[1][1][3:] == [*["–"] * 9, "two groups cannot show it"]
-    assert {(row[3], row[4]) for row in page.tables[4][1:]} == {("–", "–")}
+    assert page.tables[2][1][3:] == [*["–"] * 9, "two groups cannot show it"]
+    assert {(row[3], row[4]) for row in page.tables[5][1:]} == {("–", "–")}
 
 
 def test_the_same_report_gives_the_same_bytes(report, folder, tmp_path):

@@ -69,7 +69,11 @@ def test_a_fragile_finding_asks_for_groups_and_one_not_shown_for_trials(estimate
 
     assert "but 3 groups could lie so by chance. More groups would settle it" in sentence(wide, 20)
     assert f"About {few['trials_to_settle']:,} exposures would settle" in sentence(few, 20)
-    assert "there were 300." in sentence(few, 20)
+    # per cent of the rate: times the share of failures
+    effect = few["detectable_slope"] * few["rate_elasticity"] / few["slope"]
+    assert f"were 300, enough to find one of {effect:.2f} % with a chance of 80 %." in sentence(
+        few, 20
+    )
 
 
 def test_a_blocked_finding_says_nothing_of_the_slope(estimate):

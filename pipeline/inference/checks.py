@@ -1,0 +1,92 @@
+"""The health of an experiment: every check by its name, with the numbers it rests on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+
+from pipeline.inference.evidence import (
+    RESPONSE,
+    Evidence,
+    cells_of,
+    days_of,
+    relative_change,
+    sums_of,
+)
+from pipeline.inference.health import calendar_of, sample_ratio_of
+from pipeline.inference.rerandomisation import UNLIKELY, replicates, rerandomised
+from pipeline.schemas import Kpi
+from pipeline.study import Hypothesis
+
+SAMPLE_RATIO = "sample_ratio"
+HEALTH_CHECKS = {
+    SAMPLE_RATIO: "as many users came to each group as the plan says (else no verdict)",
+    "no_day_missing": "every group was shown lists on every day",
+    "whole_weeks": "every weekday is there as often as any other",
+    "events_kept": "at most 1 % of clicks and orders lack the exposure or click they belong to",
+    "users_divided_anew": "users divided into groups anew show nothing but 5 % of false alarms",
+    "replicates_agree": "groups under the same preference differ by chance alone",
+}
+"""What is checked, by name; only the first forbids a verdict."""
+
+_MOST_LOST = 0.01
+_LOST = ("a click without its exposure", "an order without a click")
+
+
+def health_of(
+    evidence: Evidence,
+    hypotheses: Sequence[Hypothesis],
+    *,
+    shares: Mapping[str, float],
+    rejected: Mapping[str, int],
+    seed: int,
+) -> dict[str, dict[str, Any]]:
+    """The numbers of every check, and whether it ``passed``.
+
+    Args:
+        evidence: The experiment's tables.
+        hypotheses: Whose metrics and KPIs the A/A tests are made for.
+        shares: Of the users, by group, as planned.
+        rejected: Rows of the log that were set aside, by reason.
+        seed: Of the divisions at random.
+    """
+    ratio = sample_ratio_of(evidence.group_kpis, shares)
+    found = {SAMPLE_RATIO: {"passed": ratio.healthy, **asdict(ratio)}}
+    if evidence.daily_sums is not None:
+        calendar = calendar_of(evidence.daily_sums, list(shares))
+        missing = [day.isoformat() for day in calendar.missing]
+        found["no_day_missing"] = {"passed": not missing, "days": calendar.days, "missing": missing}
+        found["whole_weeks"] = {"passed": calendar.whole_weeks, "days": calendar.days}
+    events = evidence.group_kpis.filter(kpi=Kpi.CVR.value)
+    kept = sum(events["trials"].to_list()) + sum(events["successes"].to_list())
+    lost = sum(rejected.get(reason, 0) for reason in _LOST)
+    share = lost / (lost + kept) if lost + kept else 0.0
+    found["events_kept"] = {"passed": share <= _MOST_LOST, "lost": lost, "lost_share": share}
+    divided = {one.id: _divided_anew(evidence, one, seed) for one in hypotheses}
+    found["users_divided_anew"] = {
+        "passed": all(one["passed"] for one in divided.values() if one),
+        "hypotheses": divided,
+    }
+    alike = {kpi.value: _replicates(evidence, kpi) for kpi in {RESPONSE[h.kpi] for h in hypotheses}}
+    known = {kpi: one for kpi, one in sorted(alike.items()) if one}
+    found["replicates_agree"] = {
+        "passed": all(one["p_value"] >= UNLIKELY for one in known.values()),
+        "kpis": known,
+    }
+    return found
+
+
+def _divided_anew(evidence: Evidence, hypothesis: Hypothesis, seed: int) -> dict[str, Any] | None:
+    kpi = RESPONSE[hypothesis.kpi]
+    cells = cells_of(evidence, hypothesis.metric, kpi)
+    outcome = days_of(evidence, cells, kpi)
+    x = relative_change(cells["value"].cast(pl.Float64).to_numpy())
+    found = rerandomised(x, outcome, seed=seed) if outcome is not None else None
+    return {"passed": found.passed, **asdict(found)} if found else None
+
+
+def _replicates(evidence: Evidence, kpi: Kpi) -> dict[str, Any] | None:
+    cells = evidence.group_kpis.filter(kpi=kpi.value).sort("group")
+    found = replicates(cells["preference_id"], sums_of(cells, kpi))
+    return asdict(found) if found else None

@@ -1,0 +1,56 @@
+"""The report on a table of group counts: ``report.json`` and the page that shows it."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.provenance import software
+from pipeline.reporting.figures import as_svg, hypothesis_panels
+from pipeline.reporting.report import SCHEMA_VERSION, sentence, templates
+from pipeline.storage import md5, publish_folder, write_json
+
+FILES = ("report.json", "index.html")
+
+
+def build_counts_report(found: dict[str, Any], counts: Path) -> dict[str, Any]:
+    """Everything the report says.
+
+    Args:
+        found: What :func:`pipeline.inference.counts.fit_counts` found.
+        counts: The file it was found in.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "summary": [sentence(h, found["cutoff"]) for h in found["hypotheses"]],
+        **found,
+        "provenance": {**software(), "counts": {"path": counts.name, "md5": md5(counts)}},
+    }
+
+
+def write_counts_report(report: dict[str, Any], folder: Path) -> Path:
+    """Write the report into ``folder``, in the place of an older report there; returns its page.
+
+    Raises:
+        DataError: if the folder holds anything else, or cannot be written.
+    """
+    picture = (
+        hypothesis_panels(report["hypotheses"], report["cutoff"]) if report["summary"] else None
+    )
+    page = templates(report["cutoff"]).get_template("counts.html")
+    text = page.render(report=report, pictures={"hypotheses": as_svg(picture) if picture else None})
+    try:
+        _refuse_what_is_no_report(folder)
+        with publish_folder(folder.resolve()) as fresh:
+            write_json(fresh / "report.json", report)
+            (fresh / "index.html").write_text(text, encoding="utf-8")
+    except OSError as error:
+        msg = f"cannot write the report to {folder}: {error}; name another folder"
+        raise DataError(msg) from error
+    return folder / "index.html"
+
+
+def _refuse_what_is_no_report(folder: Path) -> None:
+    others = {file.name for file in folder.iterdir()} - set(FILES) if folder.exists() else set()
+    if others:
+        msg = f"{folder} holds {', '.join(sorted(others))}, which would be lost; name a new folder"
+        raise DataError(msg)

@@ -1,0 +1,167 @@
+"""The report on group counts says what they say, says what they cannot, and overwrites nothing."""
+
+import json
+import re
+
+import polars as pl
+import pytest
+
+from pipeline.cli import main
+from pipeline.storage import read_json
+from tests.pipeline.reporting.page import Page
+
+HOSTILE = """<img src=x onerror="alert('1')">"""
+GROUPS = {
+    "group": ["a", "b", "c", HOSTILE],
+    "exposures": [100_000] * 4,
+    "clicks": [10_000, 10_900, 12_100, 12_800],
+    "recall@20": [0.40, 0.44, 0.48, 0.52],
+    "r2": [0.1, -3.0, 0.2, 0.3],
+}
+ORDERS = {"orders": [500, 510, 560, 590]}
+USERS = {
+    "users": [25_000] * 4,
+    "share": [0.25] * 4,
+    "ctr_users": [25_000] * 4,
+    "ctr_sum_mm": [400_000] * 4,
+    "ctr_sum_my": [40_000, 43_600, 48_400, 51_200],
+    "ctr_sum_yy": [20_000, 21_800, 24_200, 25_600],
+}
+
+
+@pytest.fixture
+def fit(tmp_path):
+    """Fits a table with the command, into the folder ``report``; returns the JSON and the page."""
+
+    def run(columns, *words):
+        path = tmp_path / "counts.csv"
+        pl.DataFrame(columns).write_csv(path)
+        folder = tmp_path / "report"
+        assert main(["fit", str(path), "--report", str(folder), *words]) == 0
+        page = Page((folder / "index.html").read_text("utf-8"))
+        return read_json(folder / "report.json"), page
+
+    return run
+
+
+def table_with(page, header):
+    (table,) = [table for table in page.tables if header in table[0]]
+    return table[1:]
+
+
+def test_the_page_has_the_numbers_of_the_json(fit):
+    document, page = fit(GROUPS | USERS, "--hypothesis", "recall:ctr:+")
+
+    (h1,) = document["hypotheses"]
+    (row,) = table_with(page, "user-clustered interval")
+    low, high = h1["user_clustered"]["interval"]
+    assert row[:3] == ["H1", "Recall@20", "click-through rate"]
+    assert row[3] == f"{h1['slope']:.4f}"
+    assert row[7] == f"{low:.3f} to {high:.3f}"
+    assert row[-1] == h1["verdict"] == "confirmed"
+    (power,) = table_with(page, "detectable slope")
+    assert power[2] == f"± {h1['detectable_slope']:.4f}"
+    assert document["summary"][0] in page.text
+    assert "4 groups, 400,000 exposures" in page.text
+    assert "Users of the groups: 25,000, 25,000, 25,000, 25,000; p = 1.0000" in page.text
+    assert f"md5 {document['provenance']['counts']['md5']}" in page.text
+    assert "--hypothesis recall:ctr:+" in page.text
+    groups = {cells[0]: cells[1:3] for cells in table_with(page, "exposures")}
+    assert (groups["a"], groups["b"]) == (["100,000", "10,000"], ["100,000", "10,900"])
+
+
+def test_the_groups_stand_as_in_the_file(fit):
+    _, page = fit(GROUPS | {"group": ["9", "10", "control", "1"]})
+
+    assert [row[0] for row in table_with(page, "exposures")] == ["9", "10", "control", "1"]
+
+
+def test_the_page_says_what_is_not_known(fit):
+    document, page = fit(GROUPS, "--hypothesis", "recall:ctr:+")
+
+    (row,) = table_with(page, "user-clustered interval")
+    assert row[7:9] == ["–", "–"]
+    assert len(document["not_known"]) == 4
+    for words in document["not_known"]:
+        assert words in page.text
+    assert "Users of the groups" not in page.text
+
+
+def test_a_metric_that_is_negative_in_a_group_is_undefined_on_the_page(fit):
+    document, page = fit(GROUPS, "--hypothesis", "r2:ctr:+")
+
+    why = "undefined: the metric is undefined, 0 or negative in a group"
+    assert table_with(page, "user-clustered interval")[0][3] == why
+    assert document["summary"][0].endswith(f"is {why}.")
+    assert "r2 and click-through rate: undefined, because the metric is undefined, 0" in page.text
+
+
+def test_without_a_hypothesis_the_report_holds_what_was_looked_through(fit):
+    columns = {name: values for name, values in GROUPS.items() if name != "recall@20"}
+    document, page = fit(columns | {"mine": [0.40, 0.44, 0.48, 0.52]} | ORDERS)
+
+    assert (document["hypotheses"], document["summary"]) == ([], [])
+    assert "No hypothesis was declared" in page.text
+    rows = table_with(page, "behind the best (QAIC)")
+    low, high = document["exploration"][0]["interval"]
+    assert [row[:2] for row in rows] == [
+        ["click-through rate", "mine"],
+        ["conversion of clicks", "mine"],
+        ["sales per exposure", "mine"],
+    ]
+    assert rows[0][8] == f"{low:.3f} to {high:.3f}"
+    assert "Table 1" not in page.text
+    assert "Figure 1" not in page.text
+
+
+def test_every_metric_is_on_the_page_not_only_the_best(fit):
+    more = {f"m{n}": [1.0, 1.1 + n / 9, 1.2, 1.3] for n in range(7)}
+
+    _, page = fit(GROUPS | more)
+
+    # recall and the seven, but r2 is undefined
+    assert len(table_with(page, "behind the best (QAIC)")) == 8
+
+
+def test_the_page_opens_offline_and_hostile_names_stay_text(fit):
+    _, page = fit(GROUPS)
+
+    assert page.open == []
+    assert {"img", "script", "link"} & {tag for tag, _ in page.tags} == set()
+    assert HOSTILE in [row[0] for row in table_with(page, "exposures")]
+    assert set(re.findall(r"https?://[^\"'\s<]+", page.html)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+
+
+def test_the_same_counts_give_the_same_report_in_the_place_of_the_old_one(fit, tmp_path):
+    fit(GROUPS)
+    first = {file.name: file.read_bytes() for file in (tmp_path / "report").iterdir()}
+    fit(GROUPS)
+
+    assert {file.name: file.read_bytes() for file in (tmp_path / "report").iterdir()} == first
+    assert sorted(first) == ["index.html", "report.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.csv", "report"]
+
+
+def test_a_folder_with_anything_else_in_it_is_left_alone(fit, tmp_path, capsys):
+    fit(GROUPS)
+    (tmp_path / "report" / "notes.txt").write_text("mine", encoding="utf-8")
+    counts = str(tmp_path / "counts.csv")
+
+    assert main(["fit", counts, "--report", str(tmp_path / "report")]) == 1
+    assert "holds notes.txt, which would be lost; name a new folder" in capsys.readouterr().err
+    assert (tmp_path / "report" / "notes.txt").read_text("utf-8") == "mine"
+    assert main(["fit", counts, "--report", counts]) == 1
+    assert "cannot write the report to" in capsys.readouterr().err
+
+
+def test_the_command_says_where_the_report_lies_or_prints_it(fit, tmp_path, capsys):
+    fit(GROUPS)
+    assert f"the report: {tmp_path / 'report' / 'index.html'}" in capsys.readouterr().out
+
+    document, _ = fit(GROUPS, "--json")
+
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {name: document[name] for name in printed}
