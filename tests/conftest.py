@@ -1,5 +1,6 @@
 """What every test shares: the slow mark, and where real data lies."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import yaml
 _REAL_DATA = "PARETOSCOPE_REAL_DATA"
 _ROOT = Path(__file__).parents[1]
 
+# Threads cost more than they save in models this small, twenty times as much beside other work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SMALL = {
     "world": {"items": 200, "categories": 8, "users": 300, "sessions": 3000, "days": 12},
     "sessions": {"test_days": 3.0, "validation_days": 2.0},
     "model": {"width": 16, "layers": 1, "heads": 2, "max_length": 20},
-    "training": {"epochs": 2, "negatives": {"uniform": 64}},
+    "training": {"epochs": 2, "negatives": {"uniform": 64}, "threads": 1},
     "experiment": {"groups": 3, "users": 600, "days": 7},
 }
 """What makes the default study one of seconds."""
@@ -30,6 +34,20 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+def pytest_unconfigure():
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_to_be_no_garbage():
+    """Hide what there is by now from the collector, which statsmodels calls in every Holm correction.
+
+    It takes half a second to look through all that the modules before have imported.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import errno
 import json
+from shutil import copytree
 
 import dagster as dg
 import polars as pl
@@ -35,8 +36,25 @@ def failure_of(result) -> dg.Failure:
     return event.step_failure_data
 
 
-def test_whole_chain_ends_in_a_report_with_all_checks_green(project):
-    result = materialize("*regression_report")
+@pytest.fixture(scope="module")
+def finished(shop, tmp_path_factory):
+    """A project whose study is finished, not to be changed, and the run that finished it."""
+    folder = copytree(shop, tmp_path_factory.mktemp("finished"), dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return folder, materialize("*regression_report")
+
+
+@pytest.fixture
+def trained(project, finished):
+    """A project whose study has come as far as its model."""
+    for name in UPSTREAM[1:]:
+        copytree(finished[0] / STUDY / name, project / STUDY / name)
+    return project
+
+
+def test_whole_chain_ends_in_a_report_with_all_checks_green(finished):
+    project, result = finished
 
     report = json.loads((project / STUDY / "report/report.json").read_text("utf-8"))
     assert result.success
@@ -53,14 +71,11 @@ def test_whole_chain_ends_in_a_report_with_all_checks_green(project):
     assert manifest["outputs"]["report/index.html"] == md5(page)
 
 
-def test_same_study_gives_the_same_bytes(project):
-    names = ["sessions/tokens.safetensors", "conditioned_model/weights.safetensors"]
+def test_same_study_gives_the_same_bytes(project, finished):
+    materialize(UPSTREAM)
 
-    def run() -> list[str]:
-        materialize(UPSTREAM)
-        return [md5(project / STUDY / name) for name in names]
-
-    assert run() == run()
+    for name in ("sessions/tokens.safetensors", "conditioned_model/weights.safetensors"):
+        assert md5(project / STUDY / name) == md5(finished[0] / STUDY / name)
 
 
 @pytest.mark.usefixtures("project")
@@ -99,7 +114,7 @@ def test_broken_rule_stops_before_the_artifact_is_written(project):
     assert not (project / STUDY / "events").exists()
 
 
-@pytest.mark.usefixtures("project")
+@pytest.mark.usefixtures("trained")
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -113,15 +128,15 @@ def test_broken_rule_stops_before_the_artifact_is_written(project):
     ids=["unknown key", "wrong type", "more negatives than items"],
 )
 def test_wrong_override_fails_naming_the_key(overrides, words):
-    result = materialize(UPSTREAM, overrides=overrides, raise_on_error=False)
+    result = materialize(["conditioned_model"], overrides=overrides, raise_on_error=False)
 
     assert words in failure_of(result).error_display_string
 
 
-def test_one_preference_can_be_scored_alone(project):
-    materialize([*UPSTREAM, "preference_scores/p03"])
+def test_one_preference_can_be_scored_alone(trained):
+    materialize(["preference_scores/p03"])
 
-    scores = project / STUDY / "preference_scores"
+    scores = trained / STUDY / "preference_scores"
     assert [folder.name for folder in scores.iterdir()] == ["p03"]
     result = materialize(["offline_metrics"], raise_on_error=False)
     assert "preference_scores/p00 is missing" in failure_of(result).error_display_string
@@ -139,10 +154,10 @@ def test_a_grid_that_is_not_the_graphs_is_refused():
     assert "evaluation.preferences makes 5 preferences, but the graph was loaded with 11" in words
 
 
-def test_run_config_overrides_the_study(project):
-    materialize(UPSTREAM, overrides={"training.epochs": 1})
+def test_run_config_overrides_the_study(trained):
+    materialize(["conditioned_model"], overrides={"training.epochs": 1})
 
-    description = project / STUDY / "conditioned_model/model.json"
+    description = trained / STUDY / "conditioned_model/model.json"
     assert json.loads(description.read_text("utf-8"))["training"]["epochs"] == 1
 
 

@@ -36,6 +36,9 @@ MODELS = {both: lively_model(*both) for both in product(sorted(BACKBONES), Condi
 MODEL = MODELS["tron", Conditioning.CONCATENATION]
 FROM_END = lively_model(positions=Positions.END)
 every_model = pytest.mark.parametrize("both", MODELS, ids="-".join)
+each_and_from_end = pytest.mark.parametrize(
+    "model", [*MODELS.values(), FROM_END], ids=[*map("-".join, MODELS), "from-end"]
+)
 
 
 def states(model, sessions, preferences):
@@ -73,30 +76,28 @@ def test_two_ways_to_score_agree_with_explicit_loops():
 
 
 @quick
-@every_model
+@each_and_from_end
 @given(session=clicks, padding=st.lists(items, min_size=WINDOW, max_size=WINDOW))
-def test_padding_never_reaches_real_positions(both, session, padding):
+def test_padding_never_reaches_real_positions(model, session, padding):
     padded = (session + padding)[:WINDOW]
     inputs_BT = torch.tensor([padding, padded])  # the other session is as long as the window
     lengths_B = torch.tensor([WINDOW, len(session)])
     preference_BO = torch.tensor([[1.0, 0.0], [0.3, 0.7]])
 
-    for model in (MODELS[both], FROM_END):
-        together = model(inputs_BT, lengths_B, preference_BO)[1, : len(session)]
-        torch.testing.assert_close(together, hidden(session, model=model))
+    together = model(inputs_BT, lengths_B, preference_BO)[1, : len(session)]
+    torch.testing.assert_close(together, hidden(session, model=model))
 
 
 @quick
-@every_model
+@each_and_from_end
 @given(session=clicks, place=st.integers(0, WINDOW - 1), item=items)
-def test_a_later_click_does_not_change_an_earlier_state(both, session, place, item):
+def test_a_later_click_does_not_change_an_earlier_state(model, session, place, item):
     place = min(place, len(session) - 1)
     changed = [*session[:place], item, *session[place + 1 :]]
 
-    for model in (MODELS[both], FROM_END):
-        before, after = hidden(session, model=model), hidden(changed, model=model)
-        torch.testing.assert_close(after[:place], before[:place])
-        assert torch.allclose(after[place], before[place]) == (item == session[place])
+    before, after = hidden(session, model=model), hidden(changed, model=model)
+    torch.testing.assert_close(after[:place], before[:place])
+    assert torch.allclose(after[place], before[place]) == (item == session[place])
 
 
 @quick

@@ -216,22 +216,26 @@ def test_a_wrong_call_ends_with_2_and_the_commands(capsys, arguments):
     assert "usage: paretoscope" in err
 
 
-def test_real_process_explains_itself_and_fails_without_a_traceback(tmp_path, project_root):
-    def run(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "pipeline.cli", *words],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(project_root)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["--help"])
 
-    helped, failed = run("--help"), run("report")
-
-    assert (helped.returncode, helped.stderr) == (0, "")
+    out, err = capsys.readouterr()
+    assert (ending.value.code, err) == (0, "")
     for command in ("generate", "report", "verify", "release"):
-        assert f"\n    {command} " in helped.stdout
+        assert f"\n    {command} " in out
+
+
+def test_real_process_fails_without_a_traceback(tmp_path, project_root):
+    failed = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "report"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(project_root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.startswith("paretoscope report: no params.yaml")
     assert failed.stderr.count("\n") == 1

@@ -3,6 +3,7 @@
 import gzip
 import json
 from itertools import count
+from shutil import copytree
 
 import polars as pl
 import pyarrow as pa
@@ -139,13 +140,21 @@ SET_ASIDE = {
 }
 
 
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    """A folder with a database and the file it is of; not to be changed."""
+    folder = tmp_path_factory.mktemp("earlier")
+    file = folder / "before" / "a.parquet"
+    file.parent.mkdir()
+    pl.DataFrame([exposure("old")], schema=EXPOSURES.columns).write_parquet(file)
+    ingest([file], PLAN, folder / "log.duckdb")
+    return folder
+
+
 @pytest.fixture
-def database(tmp_path):
+def database(earlier, tmp_path):
     """A database as an earlier file left it."""
-    folder = tmp_path / "before"
-    folder.mkdir()
-    pl.DataFrame([exposure("old")], schema=EXPOSURES.columns).write_parquet(folder / "a.parquet")
-    ingest([folder / "a.parquet"], PLAN, tmp_path / "log.duckdb")
+    copytree(earlier, tmp_path, dirs_exist_ok=True)
     return tmp_path / "log.duckdb"
 
 

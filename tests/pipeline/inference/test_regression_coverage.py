@@ -16,6 +16,7 @@ from pipeline.inference.regression import GroupSums, LogisticFit, fit_logistic
 
 SEEDS, USERS_A_GROUP = 400, 500
 X = np.array([0.0, 0.02, 0.06, 0.09, 0.11])
+GROUPS = pytest.mark.parametrize("groups", [5, pytest.param(10, marks=pytest.mark.slow)])
 BINOMIAL_ERROR = sqrt(0.95 * 0.05 / SEEDS)  # of a coverage of 95 %: 1.1 points
 ALIKE, DIFFERENT = None, 9.0
 
@@ -119,7 +120,7 @@ def test_lack_of_fit_is_rejected_as_often_as_it_says_where_the_line_is_true():
     assert {fit.lack_of_fit_df for fit in found} == {len(X) - 2}
 
 
-@pytest.mark.parametrize("groups", [5, 10])
+@GROUPS
 @pytest.mark.parametrize("concentration", [ALIKE, DIFFERENT], ids=["alike", "different"])
 def test_the_few_groups_interval_covers_with_and_without_habits_of_users(concentration, groups):
     found = few(1.2, concentration, groups=groups)
@@ -127,7 +128,7 @@ def test_the_few_groups_interval_covers_with_and_without_habits_of_users(concent
     assert 0.925 <= coverage(found, 1.2) <= 0.975
 
 
-@pytest.mark.parametrize("groups", [5, 10])
+@GROUPS
 def test_where_groups_differ_the_few_groups_interval_alone_covers(groups):
     # the deviations are as large as the errors of the groups' log odds (about 0.05)
     known = few(1.2, DIFFERENT, tau=0.05, groups=groups)
@@ -137,7 +138,7 @@ def test_where_groups_differ_the_few_groups_interval_alone_covers(groups):
     assert coverage(clustered, 1.2) < 0.9
 
 
-@pytest.mark.parametrize("groups", [5, 10])
+@GROUPS
 @pytest.mark.parametrize("tau", [0.0, 0.05], ids=["groups alike", "groups differ"])
 def test_without_an_effect_few_groups_p_values_are_uniform(tau, groups):
     p_values = [test.p_value for test in few(0.0, DIFFERENT, tau=tau, groups=groups)]

@@ -1,7 +1,6 @@
 """The report's faces say the same, open without a network, and show hostile names as text."""
 
 import re
-from copy import deepcopy
 from math import exp
 
 import pytest
@@ -15,16 +14,29 @@ HOSTILE = """<img src=x onerror="alert('1')"><script>alert(2)</script>&amp;"""
 
 
 def written(report, folder):
-    """The three faces of a report: JSON, page, Markdown."""
+    """The three faces of a report that is written into a folder."""
     write_report(report, folder)
+    return faces_in(folder)
+
+
+def faces_in(folder):
+    """JSON, page, Markdown."""
     page = Page((folder / "index.html").read_text("utf-8"))
     return read_json(folder / "report.json"), page, (folder / "report.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
-def faces(whole_report, tmp_path_factory):
-    """The three faces of one report."""
-    return written(whole_report, tmp_path_factory.mktemp("report"))
+def folder(whole_report, tmp_path_factory):
+    """Of one report, not to be changed."""
+    folder = tmp_path_factory.mktemp("report")
+    write_report(whole_report, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def faces(folder):
+    """The three faces of that report."""
+    return faces_in(folder)
 
 
 def numbers(words):
@@ -175,15 +187,15 @@ def test_an_undefined_hypothesis_says_why_and_claims_nothing(report, estimate, t
     assert table_1_of(markdown)[0][3:] == ["–"] * 8 + ["3000", "3", why]
 
 
-def test_the_report_names_the_knee_of_the_front(report, tmp_path):
-    _, page, markdown = written(report, tmp_path)
+def test_the_report_names_the_knee_of_the_front(faces):
+    _, page, markdown = faces
 
     assert "The knee is p1" in page.text
     assert "The knee is p1" in markdown
 
 
-def test_the_report_ranks_metrics_and_calls_ties_ties(report, tmp_path):
-    _, page, markdown = written(report, tmp_path)
+def test_the_report_ranks_metrics_and_calls_ties_ties(faces):
+    _, page, markdown = faces
 
     (table,) = [t for t in page.tables if "behind the best (QAIC)" in t[0]]
     rows = [[row[1], *row[4:7], row[8], row[-1]] for row in table[1:]]
@@ -217,14 +229,9 @@ def test_what_is_unknown_is_a_dash(report, tmp_path):
     assert {(row[3], row[4]) for row in page.tables[5][1:]} == {("–", "–")}
 
 
-def test_the_same_report_gives_the_same_bytes(report, tmp_path):
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        write_report(deepcopy(report), tmp_path / name)
+def test_the_same_report_gives_the_same_bytes(report, folder, tmp_path):
+    write_report(report, tmp_path)
 
-    first, second = (
-        {file.name: md5(file) for file in (tmp_path / name).iterdir()}
-        for name in ("first", "second")
-    )
+    first, second = ({file.name: md5(file) for file in of.iterdir()} for of in (folder, tmp_path))
     assert first == second
     assert set(first) == {"report.json", "report.md", "index.html"}

@@ -2,7 +2,6 @@
 
 import polars as pl
 import pytest
-import torch
 
 from models.configuration import ModelConfig
 from models.network import build_model
@@ -63,14 +62,6 @@ def small_study(project_root, source, **changes):
 def untrained(items):
     config = ModelConfig(width=8, layers=1, heads=1, dropout=0.0, max_length=10)
     return Recommender.of(build_model(config, n_items=len(items), n_objectives=2, seed=1), items)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from math import sqrt
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
 from models.configuration import ModelConfig
 from models.network import build_model
@@ -88,15 +87,6 @@ class Remembers:
 
 def simulate(recommender, seed=5):
     return simulate_shop(recommender, PLAN, world=WORLD, section=SECTION, seed=seed)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads cost more than they save in a model this small, above all beside other tests."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
