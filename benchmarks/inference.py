@@ -191,7 +191,7 @@ def child(case: dict[str, Any]) -> dict[str, Any]:
 
 def estimates(kpis: pl.DataFrame, daily: pl.DataFrame) -> float:
     """Seconds for all estimates of the paper's four hypotheses, from the group and daily sums."""
-    values = {"recall": RECALL, "order_density": DENSITY}
+    values: dict[str, tuple[float, ...]] = {"recall": RECALL, "order_density": DENSITY}
     values["recall_order_density"] = tuple(r * d for r, d in zip(RECALL, DENSITY, strict=True))
     metrics = pl.DataFrame(
         [
