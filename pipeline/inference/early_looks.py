@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.inference.days import DailyOutcome
 from pipeline.inference.family import Floats
-from pipeline.inference.regression import LogisticFit, fit_logistic
+from pipeline.inference.regression import LineFit, fit_line
 from pipeline.inference.slope_test import SlopeTest
 
 
@@ -53,8 +53,8 @@ def early_looks(
     mixture, smallest = 0.0, 1.0
     looks: list[Look] = []
     for number, day in enumerate(outcome.days):
-        fit = fit_logistic(x, outcome.until(number), level=level)
-        if not isinstance(fit, LogisticFit):
+        fit = fit_line(x, outcome.until(number), level=level)
+        if not isinstance(fit, LineFit):
             continue
         variance = fit.clustered.standard_error**2
         mixture = mixture or best_ratio * variance * min(1.0, (number + 1) / planned_days)

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.inference.family import Floats
 from pipeline.inference.many_fits import fit_many
-from pipeline.inference.regression import GroupSums, LogisticFit
+from pipeline.inference.regression import GroupSums, LineFit
 from pipeline.inference.slope_test import SlopeTest, wald_test
 
 _IMPUTATIONS = 500
@@ -40,7 +40,7 @@ class ErrorInX:
 
 
 def error_in_x(
-    values: Floats, covariance_GG: Floats, sums: GroupSums, fit: LogisticFit, *, seed: int
+    values: Floats, covariance_GG: Floats, sums: GroupSums, fit: LineFit, *, seed: int
 ) -> ErrorInX | None:
     """Draw the groups' metrics anew and fit each time; None if a draw gives no slope.
 
@@ -94,7 +94,7 @@ def _slopes(values_KG: Floats, sums: GroupSums) -> Floats:
 
 
 def _extrapolated(
-    values: Floats, root_GG: Floats, sums: GroupSums, fit: LogisticFit, rng: np.random.Generator
+    values: Floats, root_GG: Floats, sums: GroupSums, fit: LineFit, rng: np.random.Generator
 ) -> float | None:
     """SIMEX: the mean slope under (1 + ζ) times the error, carried on to ζ = -1."""
     noise_KG = rng.standard_normal((_SIMULATIONS, len(values))) @ root_GG.T

@@ -8,7 +8,7 @@ from pipeline.inference.early_looks import Look
 from pipeline.inference.error_in_x import ErrorInX
 from pipeline.inference.evidence import family_of
 from pipeline.inference.few_groups import FewGroups
-from pipeline.inference.regression import LogisticFit
+from pipeline.inference.regression import LineFit
 from pipeline.inference.robustness import Permutation
 from pipeline.inference.slope_test import Equivalence, SlopeTest
 from pipeline.inference.verdict import Verdict
@@ -74,7 +74,7 @@ class RegressionEstimate:
     hypothesis: Hypothesis
     response: Kpi
     points: tuple[GroupPoint, ...]
-    fit: LogisticFit | None = None
+    fit: LineFit | None = None
     undefined_because: str | None = None
     rate_elasticity: float | None = None
     log_rate: SlopeTest | None = None
@@ -168,7 +168,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _lack_of_fit(fit: LogisticFit) -> dict[str, Any]:
+def _lack_of_fit(fit: LineFit) -> dict[str, Any]:
     return {
         "pearson_chi2": fit.pearson_chi2,
         "clustered_chi2": fit.clustered_chi2,

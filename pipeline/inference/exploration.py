@@ -23,7 +23,7 @@ from pipeline.inference.evidence import (
 from pipeline.inference.family import Floats
 from pipeline.inference.few_groups import few_groups
 from pipeline.inference.multiplicity import adjusted
-from pipeline.inference.regression import GroupSums, fit_logistic
+from pipeline.inference.regression import GroupSums, fit_line
 from pipeline.inference.robustness import leave_one_out
 from pipeline.schemas import ALL_TARGETS, Kpi
 
@@ -94,7 +94,7 @@ def not_fitted(evidence: Evidence, *, level: float) -> list[dict[str, str]]:
         for metric in measured_metrics(evidence):
             cells = cells_of(evidence, metric, kpi)
             x = relative_change(cells["value"].cast(pl.Float64).to_numpy())
-            fit = fit_logistic(x, sums_of(cells, kpi), level=level)
+            fit = fit_line(x, sums_of(cells, kpi), level=level)
             if isinstance(fit, str):
                 found.append({"metric": metric, "kpi": kpi.value, "because": fit})
     return found
@@ -122,7 +122,7 @@ def _of_kpi(
         cells = cells_of(evidence, metric, kpi)
         values = cells["value"].cast(pl.Float64).to_numpy()
         x = relative_change(values)
-        fit = fit_logistic(x, sums, level=level)
+        fit = fit_line(x, sums, level=level)
         if isinstance(fit, str):
             continue
         few = few_groups(x, sums, fit)

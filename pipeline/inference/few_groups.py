@@ -11,7 +11,7 @@ import numpy as np
 from scipy import optimize
 
 from pipeline.inference.family import Floats
-from pipeline.inference.regression import GroupSums, LogisticFit, user_squares
+from pipeline.inference.regression import GroupSums, LineFit, user_squares
 from pipeline.inference.slope_test import SlopeTest, wald_test
 
 
@@ -40,7 +40,7 @@ _ON_THE_LINE = 1e-12
 """Deviations, in squared standard errors, that are round-off: the groups lie on the line."""
 
 
-def few_groups(x: Floats, sums: GroupSums, fit: LogisticFit) -> FewGroups | None:
+def few_groups(x: Floats, sums: GroupSums, fit: LineFit) -> FewGroups | None:
     """The slope as g groups know it.
 
     None where they say nothing of its error: for two groups, where one's link is infinite, or

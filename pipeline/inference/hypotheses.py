@@ -21,7 +21,7 @@ from pipeline.inference.evidence import (
 from pipeline.inference.family import Family, Floats
 from pipeline.inference.few_groups import few_groups
 from pipeline.inference.multiplicity import adjusted
-from pipeline.inference.regression import fit_logistic
+from pipeline.inference.regression import fit_line
 from pipeline.inference.robustness import curvature, leave_one_out, permutation_test
 from pipeline.inference.slope_test import equivalence
 from pipeline.inference.verdict import detectable_slope, trials_to_settle, verdict
@@ -49,7 +49,7 @@ def _estimate(
     cells = cells_of(evidence, hypothesis.metric, response)
     values = cells["value"].cast(pl.Float64).to_numpy()
     x, sums = relative_change(values), sums_of(cells, response)
-    fit = fit_logistic(x, sums, level=level)
+    fit = fit_line(x, sums, level=level)
     unanswered = RegressionEstimate(
         hypothesis=hypothesis, response=response, points=tuple(_points(cells, x))
     )
@@ -57,7 +57,7 @@ def _estimate(
         return replace(unanswered, undefined_because=fit)
     few = few_groups(x, sums, fit)
     own = sums_of(cells_of(evidence, hypothesis.metric, hypothesis.kpi), hypothesis.kpi)
-    rate = fit_logistic(x, replace(own, family=Family.POISSON), level=level)
+    rate = fit_line(x, replace(own, family=Family.POISSON), level=level)
     covariance_GG = metric_covariance(evidence, hypothesis.metric, cells)
     answer = replace(
         _by_day(unanswered, x, days_of(evidence, cells, response), evidence.planned_days, level),

@@ -1,6 +1,6 @@
 """The regression on group sums for many x at once, by Newton's method.
 
-:func:`pipeline.inference.regression.fit_logistic` is the same for one x; this is for what fits it
+:func:`pipeline.inference.regression.fit_line` is the same for one x; this is for what fits it
 thousands of times: permutations, and offline metrics drawn anew.
 """
 

@@ -58,7 +58,7 @@ class GroupSums:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogisticFit:
+class LineFit:
     """``link(rate) = intercept + slope · x``, fitted to group sums.
 
     Attributes:
@@ -95,7 +95,7 @@ class LogisticFit:
         return max(self.clustered, self.model, key=lambda test: test.standard_error)
 
 
-def fit_logistic(x: Floats, sums: GroupSums, *, level: float) -> LogisticFit | str:
+def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | str:
     """Fit the regression; where it is undefined, return the reason instead."""
     if reason := undefined_because(x, sums):
         return reason
@@ -111,7 +111,7 @@ def fit_logistic(x: Floats, sums: GroupSums, *, level: float) -> LogisticFit | s
     chi2 = float((residuals**2 / user_squares(rate, sums)).sum())
     clustered = wald_test(slope, error, covariance="user-clustered", level=level)
     binomial = sums.family is Family.BINOMIAL
-    return LogisticFit(
+    return LineFit(
         intercept=intercept,
         slope=slope,
         model=wald_test(slope, float(fit.bse[1]), covariance="model", level=level)

@@ -9,9 +9,9 @@ from pipeline.inference.family import Floats
 from pipeline.inference.many_fits import fit_many, log_likelihood
 from pipeline.inference.regression import (
     GroupSums,
-    LogisticFit,
+    LineFit,
     clustered_covariance,
-    fit_logistic,
+    fit_line,
     maximise,
     model_of,
 )
@@ -74,11 +74,11 @@ def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
     )
 
 
-def leave_one_out(x: Floats, sums: GroupSums, *, level: float) -> list[LogisticFit | None]:
+def leave_one_out(x: Floats, sums: GroupSums, *, level: float) -> list[LineFit | None]:
     """The fit without each group; None where the others do not define one."""
-    fits: list[LogisticFit | None] = []
+    fits: list[LineFit | None] = []
     for left_out in range(len(x)):
         kept = np.arange(len(x)) != left_out
-        found = fit_logistic(x[kept], sums.of(kept), level=level)
-        fits.append(found if isinstance(found, LogisticFit) else None)
+        found = fit_line(x[kept], sums.of(kept), level=level)
+        fits.append(found if isinstance(found, LineFit) else None)
     return fits

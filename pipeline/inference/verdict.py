@@ -5,7 +5,7 @@ from enum import StrEnum
 from scipy import stats
 
 from pipeline.inference.few_groups import FewGroups
-from pipeline.inference.regression import LogisticFit
+from pipeline.inference.regression import LineFit
 from pipeline.inference.slope_test import SlopeTest
 from pipeline.study import Hypothesis
 
@@ -57,7 +57,7 @@ def verdict(
     return Verdict.CONFIRMED if same_side else Verdict.FRAGILE
 
 
-def detectable_slope(fit: LogisticFit) -> float:
+def detectable_slope(fit: LineFit) -> float:
     """Smallest slope, up or down, for which the clustered interval excludes 0 with a chance of 80 %.
 
     ``(z_{1-α/2} + z_{0.8}) · error``: what this experiment had the power to show.
@@ -67,7 +67,7 @@ def detectable_slope(fit: LogisticFit) -> float:
     return wanted * test.standard_error
 
 
-def trials_to_settle(fit: LogisticFit, trials: float) -> int | None:
+def trials_to_settle(fit: LineFit, trials: float) -> int | None:
     """Trials after which the clustered interval would exclude 0 with a chance of 80 %.
 
     If the slope is what it was found to be, and users and groups are as they were:

@@ -11,7 +11,7 @@ import statsmodels.api as sm
 from pipeline.experiment.schemas import DAILY_SUMS
 from pipeline.inference.days import daily_outcome, day_effects
 from pipeline.inference.family import Family
-from pipeline.inference.regression import fit_logistic
+from pipeline.inference.regression import fit_line
 from pipeline.schemas import Kpi
 from tests.pipeline.inference.shops import X, weeks
 
@@ -57,7 +57,7 @@ def test_traffic_that_shifts_between_days_does_not_carry_the_slope():
     y[-2:, 1] /= 10  # but not in the groups with the largest x
     shifted = replace(outcome, trials_GDB=m, successes_GDB=y)
 
-    pooled = fit_logistic(X, shifted.until(1), level=0.95)
+    pooled = fit_line(X, shifted.until(1), level=0.95)
     fixed = day_effects(X, shifted, level=0.95).fixed
 
     assert pooled.clustered.slope < -1

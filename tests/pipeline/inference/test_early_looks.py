@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from pipeline.inference.early_looks import early_looks
-from pipeline.inference.regression import fit_logistic
+from pipeline.inference.regression import fit_line
 from tests.pipeline.inference.shops import X, weeks
 
 
 def test_the_interval_of_the_first_day_by_hand():
     outcome = weeks(2, days=3)
-    fit = fit_logistic(X, outcome.until(0), level=0.95)
+    fit = fit_line(X, outcome.until(0), level=0.95)
     variance = fit.clustered.standard_error**2
 
     first = early_looks(X, outcome, level=0.95, planned_days=3)[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.inference.error_in_x import error_in_x
-from pipeline.inference.regression import GroupSums, fit_logistic
+from pipeline.inference.regression import GroupSums, fit_line
 
 TRUE = np.array([0.40, 0.41, 0.42, 0.43, 0.44])
 SLOPE = 3.0
@@ -18,7 +18,7 @@ def sums_of(metric, n=3_000_000):
 
 
 def study(values, covariance, sums, seed=0):
-    fit = fit_logistic(values / values.min() - 1, sums, level=0.95)
+    fit = fit_line(values / values.min() - 1, sums, level=0.95)
     return fit, error_in_x(values, covariance, sums, fit, seed=seed)
 
 

@@ -6,7 +6,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from pipeline.inference.few_groups import few_groups, link_variance, weighted_line
-from pipeline.inference.regression import GroupSums, LogisticFit, fit_logistic
+from pipeline.inference.regression import GroupSums, LineFit, fit_line
 
 X = np.array([0.0, 0.02, 0.05, 0.09, 0.11])
 
@@ -17,8 +17,8 @@ def independent(trials, successes):
 
 
 def estimate(x, sums, level=0.95):
-    fit = fit_logistic(x, sums, level=level)
-    assert isinstance(fit, LogisticFit)
+    fit = fit_line(x, sums, level=level)
+    assert isinstance(fit, LineFit)
     return few_groups(x, sums, fit)
 
 
@@ -97,7 +97,7 @@ def test_quasi_binomial_widens_by_the_dispersion_and_never_narrows():
     x = np.array([0.0, 0.1, 0.2, 0.3])
 
     for sums, scaled in ((wide, True), (narrow, False)):
-        fit = fit_logistic(x, sums, level=0.9)
+        fit = fit_line(x, sums, level=0.9)
         found = estimate(x, sums, level=0.9).quasi_binomial
         factor = (fit.pearson_chi2 / 2) ** 0.5 if scaled else 1
         assert (fit.pearson_chi2 / 2 > 1) is scaled

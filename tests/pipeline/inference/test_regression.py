@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pipeline.inference.family import Family
 from pipeline.inference.regression import (
     GroupSums,
-    LogisticFit,
-    fit_logistic,
+    LineFit,
+    fit_line,
     undefined_because,
 )
 from pipeline.inference.slope_test import wald_test
@@ -47,8 +47,8 @@ def sums_of(group, user, outcome):
 
 def fitted(x, sums, *, level=0.95):
     """The fit, where it must be defined."""
-    fit = fit_logistic(x, sums, level=level)
-    assert isinstance(fit, LogisticFit)
+    fit = fit_line(x, sums, level=level)
+    assert isinstance(fit, LineFit)
     return fit
 
 
@@ -189,14 +189,14 @@ def test_log_rate_from_six_sums_equals_poisson_regression_on_single_rows(seed):
 def test_a_log_rate_that_goes_to_infinity_is_none(successes, reason):
     sums = replace(independent([9, 9, 9], successes), family=Family.POISSON)
 
-    assert reason in fit_logistic(np.array([0.0, 0.1, 0.2]), sums, level=0.95)
+    assert reason in fit_line(np.array([0.0, 0.1, 0.2]), sums, level=0.95)
 
 
 @pytest.mark.parametrize("successes", [[0, 5, 0], [9, 0, 5], [9, 9, 9]])
 def test_a_log_rate_that_turns_back_is_finite(successes):
     x, sums = np.array([0.0, 0.1, 0.3]), independent([9, 9, 9], successes)
 
-    fit = fit_logistic(x, replace(sums, family=Family.POISSON), level=0.95)
+    fit = fit_line(x, replace(sums, family=Family.POISSON), level=0.95)
 
     # every trial its own user, so the clustered error is that of the residuals' squares
     assert np.isfinite(fit.slope) if not isinstance(fit, str) else "do not differ" in fit
@@ -247,7 +247,7 @@ def test_users_in_twins_double_the_variance():
     ],
 )
 def test_an_undefined_regression_says_why(x, trials, successes, reason):
-    result = fit_logistic(np.array(x, dtype=float), independent(trials, successes), level=0.95)
+    result = fit_line(np.array(x, dtype=float), independent(trials, successes), level=0.95)
 
     assert isinstance(result, str)
     assert result.startswith(reason)
@@ -258,7 +258,7 @@ def test_groups_of_successes_or_failures_alone_do_not_make_it_undefined(successe
     x, sums = np.array([0.0, 0.1, 0.2]), independent([9, 9, 9], successes)
 
     assert undefined_because(x, sums) is None
-    assert isinstance(fit_logistic(x, sums, level=0.95), LogisticFit)
+    assert isinstance(fit_line(x, sums, level=0.95), LineFit)
 
 
 def test_users_who_do_not_differ_leave_the_clustered_error_undefined():
@@ -268,7 +268,7 @@ def test_users_who_do_not_differ_leave_the_clustered_error_undefined():
         trials=2 * ones, successes=ones, users=ones, sum_mm=4 * ones, sum_my=2 * ones, sum_yy=ones
     )
 
-    result = fit_logistic(np.array([0.0, 0.1, 0.2]), sums, level=0.95)
+    result = fit_line(np.array([0.0, 0.1, 0.2]), sums, level=0.95)
 
     assert result == "the users of a group do not differ, so the slope has no user-clustered error"
 

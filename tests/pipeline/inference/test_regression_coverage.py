@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from pipeline.inference.few_groups import few_groups
-from pipeline.inference.regression import GroupSums, LogisticFit, fit_logistic
+from pipeline.inference.regression import GroupSums, LineFit, fit_line
 
 SEEDS, USERS_A_GROUP = 400, 500
 X = np.array([0.0, 0.02, 0.06, 0.09, 0.11])
@@ -52,8 +52,8 @@ def fitted(slope, concentration, rng, tau, groups):
     columns = (m, y, np.ones(shape), m * m, m * y, y * y)
     names = ("trials", "successes", "users", "sum_mm", "sum_my", "sum_yy")
     sums = {name: c.sum(axis=0).astype(float) for name, c in zip(names, columns, strict=True)}
-    fit = fit_logistic(x, GroupSums(**sums), level=0.95)
-    assert isinstance(fit, LogisticFit)
+    fit = fit_line(x, GroupSums(**sums), level=0.95)
+    assert isinstance(fit, LineFit)
     known = few_groups(x, GroupSums(**sums), fit)
     assert known is not None
     return fit, known

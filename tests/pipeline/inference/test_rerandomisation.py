@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from pipeline.inference.regression import GroupSums, fit_logistic
+from pipeline.inference.regression import GroupSums, fit_line
 from pipeline.inference.rerandomisation import Rerandomisation, replicates, rerandomised
 from tests.pipeline.inference.shops import X, weeks
 
@@ -32,7 +32,7 @@ def test_one_division_is_the_clustered_test_of_the_regression():
             for cube in (outcome.trials_GDB, outcome.successes_GDB)
         )
         divided = replace(outcome, days=outcome.days[:1], trials_GDB=m, successes_GDB=y)
-        test = fit_logistic(X, divided.until(0), level=0.95).clustered
+        test = fit_line(X, divided.until(0), level=0.95).clustered
         n = m.sum()
         z = test.slope / (test.standard_error / np.sqrt((n - 1) / (n - 2)))
         p_values.append(2 * stats.norm.sf(abs(z)))

@@ -10,7 +10,7 @@ from scipy import stats
 
 from pipeline.inference.family import Family
 from pipeline.inference.many_fits import fit_many
-from pipeline.inference.regression import GroupSums, fit_logistic
+from pipeline.inference.regression import GroupSums, fit_line
 from pipeline.inference.robustness import curvature, leave_one_out, permutation_test
 
 X = np.array([0.0, 0.03, 0.05, 0.12])
@@ -31,7 +31,7 @@ def test_many_fits_are_those_of_the_regression(sums):
     intercepts, slopes = fit_many(rows, sums)
 
     for x, intercept, slope in zip(rows, intercepts, slopes, strict=True):
-        fit = fit_logistic(x, sums, level=0.95)
+        fit = fit_line(x, sums, level=0.95)
         assert (intercept, slope) == pytest.approx((fit.intercept, fit.slope), rel=1e-8)
 
 
@@ -129,7 +129,7 @@ def test_the_slope_without_a_group_is_that_of_the_rest():
     for left_out, fit in enumerate(fits):
         kept = [n for n in range(4) if n != left_out]
         rest = independent(SUMS.trials[kept], SUMS.successes[kept])
-        assert fit == fit_logistic(X[kept], rest, level=0.95)
+        assert fit == fit_line(X[kept], rest, level=0.95)
 
 
 def test_without_the_only_other_x_there_is_no_slope():

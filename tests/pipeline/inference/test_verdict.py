@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.inference.few_groups import FewGroups
-from pipeline.inference.regression import LogisticFit
+from pipeline.inference.regression import LineFit
 from pipeline.inference.slope_test import SlopeTest
 from pipeline.inference.verdict import Verdict, detectable_slope, trials_to_settle, verdict
 from pipeline.study import PAPER_HYPOTHESES
@@ -25,7 +25,7 @@ def of_interval(interval, covariance="user-clustered", error=1.0):
 def fit_of(interval):
     """A fit whose wider test has this interval; the narrower one says the opposite."""
     low, high = interval
-    return LogisticFit(
+    return LineFit(
         intercept=0.0,
         slope=(low + high) / 2,
         model=of_interval((-high, -low), "model", error=0.5),
