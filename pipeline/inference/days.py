@@ -6,16 +6,15 @@ here comes from.
 """
 
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
-import statsmodels.api as sm
 from numpy.typing import NDArray
 
 from pipeline.experiment.kpis import BATCHES, TERMS
 from pipeline.inference.family import Family, Floats
-from pipeline.inference.regression import GroupSums, maximise
+from pipeline.inference.regression import GroupSums, ends, maximise, model_of
 from pipeline.inference.slope_test import SlopeTest, wald_test
 from pipeline.schemas import Kpi
 
@@ -40,8 +39,15 @@ class DailyOutcome:
 
     def until(self, day: int) -> GroupSums:
         """What had come of the groups by the end of the day with this number, batches as users."""
-        m = self.trials_GDB[:, : day + 1].sum(axis=1)
-        y = self.successes_GDB[:, : day + 1].sum(axis=1)
+        return self._sums(slice(day + 1))
+
+    def on(self, day: int) -> GroupSums:
+        """What came of the groups on the day with this number, batches as users."""
+        return self._sums(slice(day, day + 1))
+
+    def _sums(self, days: slice) -> GroupSums:
+        m = self.trials_GDB[:, days].sum(axis=1)
+        y = self.successes_GDB[:, days].sum(axis=1)
         return GroupSums(
             family=self.family,
             trials=m.sum(axis=1),
@@ -56,14 +62,14 @@ class DailyOutcome:
 def daily_outcome(daily: pl.DataFrame, groups: list[str], kpi: Kpi, family: Family) -> DailyOutcome:
     """One KPI of the table ``daily_sums``, for these groups in this order."""
     trials, successes = ("new_users" if name == "users" else name for name in TERMS[kpi])
-    days: list[date] = pl.date_range(
-        pl.lit(daily["day"]).min(), pl.lit(daily["day"]).max(), eager=True
-    ).to_list()
+    seen: list[date] = daily["day"].to_list()
+    first = min(seen)
+    days = [first + timedelta(days=n) for n in range((max(seen) - first).days + 1)]
     shape = (len(groups), len(days), BATCHES)
     known = daily.filter(pl.col("group").is_in(groups))
     place = (
         np.array([groups.index(name) for name in known["group"]]),
-        (known["day"] - days[0]).dt.total_days().to_numpy(),
+        (known["day"] - first).dt.total_days().to_numpy(),
         known["batch"].to_numpy(),
     )
     m, y = np.zeros(shape), np.zeros(shape)
@@ -90,7 +96,7 @@ class DayEffects:
 def day_effects(x: Floats, outcome: DailyOutcome, *, level: float) -> DayEffects | None:
     """Fit the line with an intercept a day; None with fewer than two days that allow it.
 
-    A day without a success, or in which all succeed, says nothing of the slope and is left out.
+    None, too, if on all days the successes lie at the same end of x. A day without a success, or in which all succeed, says nothing of the slope and is left out.
     """
     m, y = outcome.trials_GDB.sum(axis=2), outcome.successes_GDB.sum(axis=2)
     some = y.sum(axis=0) > 0
@@ -106,11 +112,19 @@ def day_effects(x: Floats, outcome: DailyOutcome, *, level: float) -> DayEffects
         trials_GDB=outcome.trials_GDB[:, kept],
         successes_GDB=outcome.successes_GDB[:, kept],
     )
+    if _separated(x, part):
+        return None
     fixed = _slope(part, [np.repeat(x[:, None], len(kept), axis=1)], level=level)
     if fixed is None:
         return None
     with_time = [np.repeat(x[:, None], len(kept), axis=1), x[:, None] * np.log1p(kept)]
     return DayEffects(fixed=fixed, novelty=_slope(part, with_time, level=level))
+
+
+def _separated(x: Floats, outcome: DailyOutcome) -> bool:
+    """Whether on every day no success lies below a failure, or on every day none above."""
+    found = [ends(x, outcome.on(day)) for day in range(len(outcome.days))]
+    return all(above for above, _ in found) or all(below for _, below in found)
 
 
 def _slope(outcome: DailyOutcome, columns_GD: list[Floats], *, level: float) -> SlopeTest | None:
@@ -120,24 +134,20 @@ def _slope(outcome: DailyOutcome, columns_GD: list[Floats], *, level: float) -> 
     design = np.column_stack([strata, *(column.reshape(-1) for column in columns_GD)])
     m = outcome.trials_GDB.reshape(groups * days, -1)
     y = outcome.successes_GDB.reshape(groups * days, -1)
-    family = outcome.family
-    if family is Family.BINOMIAL:
-        counts = np.column_stack([y.sum(axis=1), (m - y).sum(axis=1)])
-        model = sm.GLM(counts, design, sm.families.Binomial())
-    else:
-        offset = np.log(m.sum(axis=1))
-        model = sm.GLM(y.sum(axis=1), design, sm.families.Poisson(), offset=offset)
-    fit = maximise(model)
-    rate = family.mean(design @ fit.params)
-    weights = m.sum(axis=1) * family.variance(rate)
-    bread = np.linalg.inv((design.T * weights) @ design)
+    fit = maximise(model_of(outcome.family, design, m.sum(axis=1), y.sum(axis=1)))
+    rate = outcome.family.mean(design @ fit.params)
+    weights = m.sum(axis=1) * outcome.family.variance(rate)
+    try:
+        bread = np.linalg.inv((design.T * weights) @ design)
+    except np.linalg.LinAlgError:  # the coefficient has run off, and its weights with it
+        return None
     scores = _batch_scores(design, (y - m * rate[:, None]).reshape(groups, days, -1))
     n = len(scores)
-    covariance = n / (n - 1) * bread @ (scores.T @ scores) @ bread
-    error = float(np.sqrt(covariance[-1, -1]))
-    if not (np.isfinite(error) and error > 0):
+    variance = float((n / (n - 1) * bread @ (scores.T @ scores) @ bread)[-1, -1])
+    if not (np.isfinite(variance) and variance > 0):
         return None
-    return wald_test(float(fit.params[-1]), error, covariance="batches of users", level=level)
+    slope, error = float(fit.params[-1]), variance**0.5
+    return wald_test(slope, error, covariance="batches of users", level=level)
 
 
 def _batch_scores(design: Floats, residuals_GDB: Floats) -> NDArray[np.float64]:

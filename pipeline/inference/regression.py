@@ -20,6 +20,8 @@ from pipeline.inference.slope_test import SlopeTest, wald_test
 _SMALLEST_RANGE = 1e-9
 """A metric that varies less than this, relative to its smallest value, is the same in all groups."""
 
+_ONE_END = "only groups at one end of the metric have any success, so the slope has no finite value"
+
 _NO_VARIATION = 1e-6
 """Clustered errors below this share of the model's are round-off."""
 
@@ -100,7 +102,7 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | str:
     if reason := undefined_because(x, sums):
         return reason
     design = np.column_stack([np.ones_like(x), x])
-    fit = maximise(model_of(design, sums))
+    fit = maximise(model_of(sums.family, design, sums.trials, sums.successes))
     rate = sums.family.mean(design @ fit.params)
     intercept, slope = (float(value) for value in fit.params)
     error = float(np.sqrt(clustered_covariance(design, rate, sums)[1, 1]))
@@ -125,13 +127,12 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | str:
     )
 
 
-def model_of(design: Floats, sums: GroupSums) -> sm.GLM:
-    """The model of a family, for statsmodels to fit."""
-    if sums.family is Family.BINOMIAL:
-        counts = np.column_stack([sums.successes, sums.trials - sums.successes])
+def model_of(family: Family, design: Floats, trials: Floats, successes: Floats) -> sm.GLM:
+    """The model of a family, for statsmodels to fit; one row a cell of trials."""
+    if family is Family.BINOMIAL:
+        counts = np.column_stack([successes, trials - successes])
         return sm.GLM(counts, design, sm.families.Binomial())
-    offset = np.log(sums.trials)
-    return sm.GLM(sums.successes, design, sm.families.Poisson(), offset=offset)
+    return sm.GLM(successes, design, sm.families.Poisson(), offset=np.log(trials))
 
 
 def maximise(model: sm.GLM) -> Any:
@@ -155,26 +156,29 @@ def undefined_because(x: Floats, sums: GroupSums) -> str | None:
         return "the metric is the same in all groups"
     if sums.successes.sum() == 0:
         return "no trial succeeded"
+    return _infinite_because(x, sums)
+
+
+def _infinite_because(x: Floats, sums: GroupSums) -> str | None:
     if sums.family is Family.POISSON:
-        return _infinite_log_slope(x, sums.successes > 0)
-    return _infinite_logit_slope(x, sums)
-
-
-def _infinite_logit_slope(x: Floats, sums: GroupSums) -> str | None:
+        return _ONE_END if any(ends(x, sums)) else None
     if sums.successes.sum() == sums.trials.sum():
         return "every trial succeeded"
-    succeeded, failed = x[sums.successes > 0], x[sums.successes < sums.trials]
-    if succeeded.min() >= failed.max() or failed.min() >= succeeded.max():
+    if any(ends(x, sums)):
         return "the metric separates successes from failures, so the slope has no finite value"
     mixed = (sums.successes > 0) & (sums.successes < sums.trials)
     return None if mixed.any() else "in every group all trials succeeded or none did"
 
 
-def _infinite_log_slope(x: Floats, succeeded: NDArray[np.bool_]) -> str | None:
-    somewhere, nowhere = x[succeeded], x[~succeeded]
-    if np.ptp(somewhere) or nowhere.min() < somewhere[0] < nowhere.max():
-        return None
-    return "only groups at one end of the metric have any success, so the slope has no finite value"
+def ends(x: Floats, sums: GroupSums) -> tuple[bool, bool]:
+    """Whether no trial that succeeded lies below one that did not, and whether none lies above.
+
+    Where one of the two holds, the slope has no finite value. An amount has no ceiling, so that any
+    of its trials might have brought more.
+    """
+    succeeded = x[sums.successes > 0]
+    failed = x[sums.successes < sums.trials] if sums.family is Family.BINOMIAL else x
+    return bool(succeeded.min() >= failed.max()), bool(failed.min() >= succeeded.max())
 
 
 def clustered_covariance(design: Floats, rate: Floats, sums: GroupSums) -> Floats:

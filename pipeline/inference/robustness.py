@@ -65,7 +65,7 @@ def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
         return None
     scaled = x / np.ptp(x)
     design = np.column_stack([np.ones_like(x), scaled, scaled**2])
-    fit = maximise(model_of(design, sums))
+    fit = maximise(model_of(sums.family, design, sums.trials, sums.successes))
     rate = sums.family.mean(design @ fit.params)
     error = float(np.sqrt(clustered_covariance(design, rate, sums)[2, 2]))
     unit = np.ptp(x) ** 2

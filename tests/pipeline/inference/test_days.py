@@ -124,3 +124,22 @@ def test_the_table_becomes_arrays_with_the_days_between():
     assert orders.until(2).trials.tolist() == [1, 2]
     assert orders.until(2).successes.tolist() == [1, 1]
     assert orders.until(0).successes.tolist() == [0, 1]
+
+
+def test_successes_at_one_end_of_the_metric_on_all_days_have_no_slope():
+    outcome = weeks(12, days=3)
+    y = outcome.successes_GDB.copy()
+    y[:-1] = 0
+
+    assert day_effects(X, replace(outcome, successes_GDB=y), level=0.95) is None
+
+
+def test_one_day_with_successes_in_between_is_enough():
+    outcome = weeks(12, days=3)
+    y = outcome.successes_GDB.copy()
+    y[:-1, :2] = 0
+
+    fixed = day_effects(X, replace(outcome, successes_GDB=y), level=0.95).fixed
+
+    assert np.isfinite(fixed.slope)
+    assert fixed.slope > 0
