@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from assets.definitions import defs, retrain_weekly
+from pipeline.inference.checks import HEALTH_CHECKS
 from pipeline.quality.rules import RULES
 
 SCORES = {f"preference_scores/p{number:02d}" for number in range(11)}
@@ -46,13 +47,13 @@ def test_every_asset_says_what_it_holds():
     assert undescribed == []
 
 
-def test_every_rule_is_an_asset_check_and_so_is_the_sample_ratio():
+def test_every_rule_is_an_asset_check_and_so_is_the_health_of_the_experiment():
     graph = defs.resolve_asset_graph()
 
     found = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
 
     rules = {(asset, rule.name) for asset, rules in RULES.items() for rule in rules}
-    assert found == rules | {("regression_estimates", "sample_ratio")}
+    assert found == rules | {("regression_estimates", name) for name in HEALTH_CHECKS}
 
 
 def test_no_asset_is_partitioned():
