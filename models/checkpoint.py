@@ -48,6 +48,23 @@ def catalogue_fingerprint(items: list[str]) -> str:
     return hashlib.sha256("\n".join(items).encode()).hexdigest()
 
 
+def checkpoint_fingerprint(folder: Path) -> str:
+    """SHA-256 over a checkpoint's files: the version of the model.
+
+    Raises:
+        CheckpointError: if one is not there.
+    """
+    digest = hashlib.sha256()
+    for name in (DESCRIPTION, WEIGHTS):
+        try:
+            with (folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            msg = f"{folder} is no checkpoint: {error}. Materialise 'conditioned_model' anew"
+            raise CheckpointError(msg) from error
+    return digest.hexdigest()
+
+
 def save_checkpoint(model: ConditionedSessionModel, facts: CheckpointFacts, folder: Path) -> None:
     """Write a checkpoint into ``folder``, which exists.
 

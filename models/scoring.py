@@ -218,7 +218,6 @@ def session_lists(
     return np.concatenate(sessions)[order], np.concatenate(lists)[order]
 
 
-@torch.no_grad()
 def top_items(
     model: ConditionedSessionModel,
     sessions: Sequence[NDArray[np.integer]],
@@ -230,11 +229,26 @@ def top_items(
     Each session is its non-empty clicks so far and has its own preference. Ties go to the lower
     item index.
     """
-    check_preference(preference_BO, model.n_objectives)
     if not 1 <= k <= model.n_items:
         msg = f"asked for {k} items, but the catalogue holds {model.n_items}"
         raise ModelError(msg)
-    model.eval()
+    _, items_BK = best_items(next_scores(model, sessions, preference_BO), k)
+    return items_BK.numpy()
+
+
+@torch.no_grad()
+def next_scores(
+    model: ConditionedSessionModel,
+    sessions: Sequence[NDArray[np.integer]],
+    preference_BO: Tensor,
+) -> Tensor:
+    """The score of every item as each session's next click; B × I.
+
+    Each session is its non-empty clicks so far and has its own preference.
+    """
+    check_preference(preference_BO, model.n_objectives)
+    if model.training:  # it takes a while to ask every layer
+        model.eval()
     window = model.config.max_length
     recent = [session[-window:] for session in sessions]
     lengths_B = torch.tensor([len(session) for session in recent])
@@ -242,18 +256,19 @@ def top_items(
     for row, session in enumerate(recent):
         inputs_BT[row, : len(session)] = torch.from_numpy(session.astype(np.int64))
     hidden_BTD = model(inputs_BT, lengths_B, preference_BO)
-    hidden_BD = hidden_BTD[torch.arange(len(recent)), lengths_B - 1]
-    return _best(model.score_all(hidden_BD), k).numpy()
+    return model.score_all(hidden_BTD[torch.arange(len(recent)), lengths_B - 1])
 
 
-def _best(scores_BI: Tensor, k: int) -> Tensor:
-    """Indices of the k highest scores a row, highest first, ties by index."""
-    values_BK, items_BK = torch.topk(scores_BI, k, dim=1)
-    crowded_B = (scores_BI >= values_BK[:, -1:]).sum(dim=1) > k
+def best_items(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k highest scores a row and their items, highest first, ties by index; B × k each."""
+    values_BX, items_BX = torch.topk(scores_BI, min(k + 1, scores_BI.shape[1]), dim=1)
+    values_BK, items_BK = values_BX[:, :k], items_BX[:, :k].clone()
+    crowded_B = (values_BX[:, k:] == values_BK[:, -1:]).any(dim=1)
     if bool(crowded_B.any()):  # topk picks any of the items that tie for the last place
         sorted_BI = torch.argsort(scores_BI[crowded_B], dim=1, descending=True, stable=True)
         items_BK[crowded_B] = sorted_BI[:, :k]
+        values_BK = scores_BI.gather(1, items_BK)
     by_item = torch.argsort(items_BK, dim=1)
     values_BK, items_BK = values_BK.gather(1, by_item), items_BK.gather(1, by_item)
     by_score = torch.argsort(values_BK, dim=1, descending=True, stable=True)
-    return items_BK.gather(1, by_score)
+    return values_BK.gather(1, by_score), items_BK.gather(1, by_score)

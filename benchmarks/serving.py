@@ -1,0 +1,342 @@
+r"""What the endpoint answers in a second, beside its /health (no model, no log) and the scoring alone.
+
+    python benchmarks/serving.py --write
+
+The server is a process of its own; so is the load generator, which sends requests at the times a
+Poisson process gives, whether or not the ones before were answered, and counts a request's time from
+the moment it was due. Both share two cores. All answers are computed again from their rows
+of the log. ``--write`` writes ``results/serving.md``.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import polars as pl
+import torch
+from machine import CORES, described, run_alone, use_two_cores
+
+from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
+from models.configuration import ModelConfig, TrainingConfig
+from models.network import build_model
+from models.scoring import next_scores
+from pipeline.experiment.plan import PLAN, Group, TrafficPlan
+from pipeline.serving.ranking import Ask, rank
+from pipeline.serving.server import serve
+from pipeline.serving.snapshot import Snapshot, load_snapshot
+from pipeline.storage import StudyPaths, write_json
+from pipeline.study import PARAMS_FILE, Study, load_study
+
+RESULTS = Path(__file__).parent / "results" / "serving.md"
+ROOT = Path(__file__).parents[1]
+ITEMS = 50_000
+GROUPS = 5
+LIMIT_MS = 50.0
+RATES = (100, 200, 300, 350, 400, 450)
+EMPTY_RATES = (600, 1200, 1800)
+SECONDS = 10.0
+WARM_UP_SECONDS = 3.0
+CONNECTIONS = 256
+CHECKED_AT_ONCE = 64
+SMALLEST_GAP = 1e-4
+"""Scores closer than this may change places: sums in another order differ in their last digits."""
+
+
+def main() -> None:
+    """Parse the command line and run what it asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of each rate")
+    parser.add_argument("--rates", type=int, nargs="+", default=RATES)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    use_two_cores()
+    if arguments.serve:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        study, paths = opened(arguments.serve)
+        serve(study, paths, port=0)
+    elif arguments.child:
+        print(json.dumps(child(json.loads(arguments.child))))
+    else:
+        text = report(arguments)
+        print(text)
+        if arguments.write:
+            RESULTS.write_text(text, encoding="utf-8")
+
+
+def report(arguments: argparse.Namespace) -> str:
+    """Everything that was measured, as Markdown."""
+    before, *_ = os.getloadavg()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_study(root)
+        lists = measured(root, "/recommend", arguments.rates, arguments.seconds)
+        wrong = run({"do": "check", "root": folder})
+        empty = measured(root, "/health", EMPTY_RATES, arguments.seconds)
+        limit = run({"do": "limit", "root": folder})
+    best, best_empty = highest(lists), highest(empty)
+    return "\n".join(
+        [
+            "# Serving: lists a second",
+            "",
+            (
+                "`python benchmarks/serving.py --write` on "
+                f"{described('torch', 'fastapi', 'uvicorn', 'aiohttp')}. {ITEMS:,} items, width 64, "
+                f"two layers, {GROUPS} groups, sessions of 1 to 30 clicks, lists of 20; every list is "
+                "in the log (fsync) when it is answered. The load is open (Poisson arrivals, "
+                f"{arguments.seconds:.0f} s a rate, after a warm-up), its generator shares the "
+                f"{CORES} cores, and a time counts from the moment a request was due. Others' load on "
+                f"the machine in the minute before: {before:.1f}."
+            ),
+            "",
+            "| due a second | answered a second | p50 | p90 | p99 | errors | popular items instead |",
+            "|---|---|---|---|---|---|---|",
+            *(row(one) for one in lists),
+            "",
+            (
+                f"Highest rate with p90 ≤ {LIMIT_MS:.0f} ms: **{best} requests a second**. The same "
+                f"server answering /health, which needs neither model nor log: {best_empty} (of "
+                f"{', '.join(map(str, EMPTY_RATES))}; p90 {p90(empty, best_empty):.1f} ms). The model, "
+                f"without HTTP and log, on one core: {limit['alone']:.0f} lists a second one by one, "
+                + ", ".join(f"{rate:.0f} by {size}" for size, rate in limit["batches"].items())
+                + f"; its product with the item table alone {limit['product']:.0f} by 8."
+            ),
+            "",
+            (
+                f"{wrong['rows']:,} answers were computed again from their rows of the "
+                f"log, {wrong['fallbacks']} were popular items: {wrong['wrong']} wrong "
+                f"({wrong['moved']} had items whose scores differ by less than {SMALLEST_GAP} in "
+                "another order)."
+            ),
+            "",
+        ]
+    )
+
+
+def highest(measurements: list[dict[str, Any]]) -> int:
+    """The highest rate that was kept, with p90 in its limit and no error; 0 if there is none."""
+    kept = [
+        one["rate"]
+        for one in measurements
+        if one["p90"] <= LIMIT_MS and not one["errors"] and not one["fallbacks"]
+    ]
+    return max(kept, default=0)
+
+
+def p90(measurements: list[dict[str, Any]], rate: int) -> float:
+    """The p90 at a rate."""
+    return next((one["p90"] for one in measurements if one["rate"] == rate), float("nan"))
+
+
+def row(one: dict[str, Any]) -> str:
+    """A row of the table."""
+    times = " | ".join(f"{one[name]:.1f} ms" for name in ("p50", "p90", "p99"))
+    return f"| {one['rate']} | {one['answered']:.0f} | {times} | {one['errors']} | {one['fallbacks']} |"
+
+
+def measured(
+    root: Path, route: str, rates: tuple[int, ...], seconds: float
+) -> list[dict[str, Any]]:
+    """What clients saw at each rate, of one server process."""
+    server = subprocess.Popen(  # noqa: S603 - this file
+        [sys.executable, __file__, "--serve", str(root)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stderr is not None
+        said = next((line for line in server.stderr if "http://" in line), "")
+        url = said.split(" on ")[1].strip()
+        load = {"do": "load", "url": url, "route": route}
+        run({**load, "rate": rates[0], "seconds": WARM_UP_SECONDS})
+        return [run({**load, "rate": rate, "seconds": seconds}) for rate in rates]
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+
+
+def run(what: dict[str, Any]) -> dict[str, Any]:
+    """One run in a process of its own."""
+    found, _ = run_alone([sys.executable, __file__, "--child", json.dumps(what)])
+    print(json.dumps({**what, **found}), file=sys.stderr)
+    return {**what, **found}
+
+
+def child(what: dict[str, Any]) -> dict[str, Any]:
+    """One run."""
+    match what["do"]:
+        case "load":
+            return asyncio.run(load(what["url"], what["route"], what["rate"], what["seconds"]))
+        case "check":
+            return check(*opened(Path(what["root"])))
+        case _:
+            torch.set_num_threads(1)
+            return limits(load_snapshot(*opened(Path(what["root"]))))
+
+
+async def load(url: str, route: str, rate: int, seconds: float) -> dict[str, Any]:
+    """Send requests at the times of a Poisson process; the times they took from when they were due."""
+    rng = np.random.default_rng(rate)
+    due = np.cumsum(rng.exponential(1 / rate, size=round(rate * seconds)))
+    bodies = [json.dumps(request(rng)).encode() for _ in due]
+    times: list[float] = []
+    errors = fallbacks = 0
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+    headers = {"content-type": "application/json"}
+    async with aiohttp.ClientSession(url, connector=connector, headers=headers) as session:
+        started = time.perf_counter()
+
+        async def one(moment: float, body: bytes) -> None:
+            nonlocal errors, fallbacks
+            try:
+                method, sent = ("POST", body) if route == "/recommend" else ("GET", None)
+                async with session.request(method, route, data=sent) as answer:
+                    content = await answer.read()
+                    errors += answer.status != 200
+                    fallbacks += route == "/recommend" and b'"fallback":null' not in content
+            except aiohttp.ClientError:
+                errors += 1
+            times.append(time.perf_counter() - started - moment)
+
+        tasks: list[asyncio.Task[None]] = []
+        for moment, body in zip(due.tolist(), bodies, strict=True):
+            delay = started + moment - time.perf_counter()
+            if delay > 0:
+                await asyncio.sleep(delay)
+            tasks.append(asyncio.create_task(one(moment, body)))
+        await asyncio.gather(*tasks)
+        took = time.perf_counter() - started
+    percentiles = statistics.quantiles(times, n=100)
+    return {
+        "answered": (len(times) - errors) / took,
+        "p50": 1000 * percentiles[49],
+        "p90": 1000 * percentiles[89],
+        "p99": 1000 * percentiles[98],
+        "errors": errors,
+        "fallbacks": fallbacks,
+    }
+
+
+def request(rng: np.random.Generator) -> dict[str, Any]:
+    """A visitor with a session of 1 to 30 clicks, popular items more often."""
+    clicks = (ITEMS * rng.beta(0.5, 2.0, size=rng.integers(1, 31))).astype(int)
+    return {"unit": f"u{rng.integers(10**9)}", "session": [f"item-{n}" for n in clicks]}
+
+
+def check(study: Study, paths: StudyPaths) -> dict[str, Any]:
+    """Compute every logged answer again: all scores, and the best of them."""
+    snapshot = load_snapshot(study, paths)
+    index, model = snapshot.recommender.index, snapshot.recommender.model
+    counts = {"rows": 0, "fallbacks": 0, "moved": 0, "wrong": 0}
+    files = sorted((paths.root / study.serving.log_path).glob("exposures-*.jsonl"))
+    logged = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
+    answered = [one for one in logged if one["fallback"] is None]
+    counts["rows"], counts["fallbacks"] = len(logged), len(logged) - len(answered)
+    for start in range(0, len(answered), CHECKED_AT_ONCE):
+        some = answered[start : start + CHECKED_AT_ONCE]
+        sessions = [np.array([index[item] for item in one["session"]]) for one in some]
+        preference_BO = torch.tensor([one["preference"] for one in some])
+        scores_BI = next_scores(model, sessions, preference_BO)
+        values_BK, items_BK = torch.topk(scores_BI, some[0]["k"], dim=1)
+        for row, one in enumerate(some):
+            items = torch.tensor([index[item] for item in one["items"]])
+            found = scores_BI[row, items]
+            as_good = (found - values_BK[row]).abs().max() < SMALLEST_GAP
+            as_said = (found - torch.tensor(one["scores"])).abs().max() < SMALLEST_GAP
+            counts["wrong"] += not (as_good and as_said and len(items.unique()) == one["k"])
+            counts["moved"] += not torch.equal(items, items_BK[row])
+    return counts
+
+
+def limits(snapshot: Snapshot) -> dict[str, Any]:
+    """Lists a second of the model alone."""
+    rng = np.random.default_rng(0)
+    index = snapshot.recommender.index
+    asks = [
+        Ask(
+            session=np.array([index[item] for item in request(rng)["session"]]),
+            preference=snapshot.plan.groups[n % GROUPS].preference,
+            k=20,
+            excluded=np.array([], dtype=np.int64),
+            ts=1_760_000_000_000,
+        )
+        for n in range(256)
+    ]
+
+    def rate(size: int) -> float:
+        rank(snapshot, asks[:size])
+        started = time.perf_counter()
+        for start in range(0, len(asks), size):
+            rank(snapshot, asks[start : start + size])
+        return len(asks) / (time.perf_counter() - started)
+
+    table_ID = snapshot.recommender.model.item_embedding.weight.detach()
+    hidden_BD = torch.randn(8, table_ID.shape[1], generator=torch.Generator().manual_seed(0))
+    started = time.perf_counter()
+    for _ in range(100):
+        hidden_BD @ table_ID.T
+    product = 800 / (time.perf_counter() - started)
+    return {"alone": rate(1), "batches": {n: rate(n) for n in (4, 8, 16, 32)}, "product": product}
+
+
+def opened(root: Path) -> tuple[Study, StudyPaths]:
+    """The study of the benchmark."""
+    study = load_study(root / PARAMS_FILE, {"study.name": "bench"})
+    return study, StudyPaths.of(study, root)
+
+
+def write_study(root: Path) -> None:
+    """A finished study of the size in question, its weights as they are before training."""
+    (root / PARAMS_FILE).write_text((ROOT / PARAMS_FILE).read_text("utf-8"), encoding="utf-8")
+    study, paths = opened(root)
+    names = [f"item-{n}" for n in range(ITEMS)]
+    for asset in ("sessions", "conditioned_model", "traffic_plan"):
+        paths.artifact(asset).mkdir(parents=True)
+    pl.DataFrame(
+        {
+            "index": pl.Series(range(ITEMS), dtype=pl.Int32),
+            "item": names,
+            "train_clicks": range(ITEMS, 0, -1),
+        }
+    ).write_parquet(paths.artifact("sessions", "items.parquet"))
+    facts = CheckpointFacts(
+        catalogue=catalogue_fingerprint(names),
+        best_epoch=1,
+        training=TrainingConfig(),
+        reference=(6.0, 3.0),
+        hypervolume=0.5,
+        seed=0,
+    )
+    model = build_model(ModelConfig(), n_items=ITEMS, n_objectives=2, seed=0)
+    save_checkpoint(model, facts, paths.artifact("conditioned_model"))
+    groups = tuple(
+        Group(
+            name=f"g{n + 1}",
+            preference_id=f"p{n:02}",
+            preference=(n / (GROUPS - 1), 1 - n / (GROUPS - 1)),
+            first_bucket=10_000 // GROUPS * n,
+            last_bucket=10_000 // GROUPS * (n + 1) - 1,
+        )
+        for n in range(GROUPS)
+    )
+    plan = TrafficPlan(
+        experiment=study.experiment.name, salt="bench", list_length=20, groups=groups
+    )
+    write_json(paths.artifact("traffic_plan", PLAN), plan.as_dict())
+
+
+if __name__ == "__main__":
+    main()

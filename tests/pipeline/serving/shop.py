@@ -1,0 +1,219 @@
+"""A finished study of a small shop, made without training, and a real server of it."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+import yaml
+
+from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
+from models.configuration import ModelConfig, TrainingConfig
+from models.network import build_model
+from pipeline.experiment.assignment import N_BUCKETS
+from pipeline.experiment.plan import Group, TrafficPlan
+from pipeline.serving.ranking import Ask
+from pipeline.serving.snapshot import Snapshot, load_snapshot
+from pipeline.storage import StudyPaths, publish_folder, write_json
+from pipeline.study import parse_study
+
+DAY_MS = 86_400_000
+TS = 1_760_000_000_000
+ITEMS = 40
+CATEGORIES = ["shoes", "hats", "coats", None]
+
+_SERVE = """
+import logging, sys
+from pathlib import Path
+from pipeline.serving.server import serve
+from pipeline.storage import StudyPaths
+from pipeline.study import load_study
+
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+root = Path(sys.argv[1])
+study = load_study(root / "params.yaml")
+serve(study, StudyPaths.of(study, root), port=0)
+"""
+
+
+def name_of(item):
+    return f"item-{item}"
+
+
+def write_attributes(root):
+    """Item i is of category i modulo 4, and available since day 20,000 + i."""
+    pl.DataFrame(
+        {
+            "item": [name_of(n) for n in range(ITEMS)],
+            "category": [CATEGORIES[n % 4] for n in range(ITEMS)],
+            "available_since": [
+                str(np.datetime64("1970-01-01") + 20_000 + n) for n in range(ITEMS)
+            ],
+        }
+    ).write_csv(root / "items.csv")
+
+
+def write_params(root, params, **serving):
+    """The study's parameters, with some of the serving section changed; orders say their revenue."""
+    serving = {**params["serving"], "orders_have_revenue": True, **serving}
+    values = {**params, "serving": serving}
+    values["dataset"] = {**params["dataset"], "item_attributes": "items.csv"}
+    (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    return parse_study(values)
+
+
+def write_model(paths, *, seed, items=ITEMS, width=8):
+    """A checkpoint of random weights that are far from 0."""
+    config = ModelConfig(width=width, layers=1, heads=1, max_length=6)
+    model = build_model(config, n_items=items, n_objectives=2, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(0.5 * torch.randn(weight.shape, generator=generator))
+    facts = CheckpointFacts(
+        catalogue=catalogue_fingerprint([name_of(n) for n in range(items)]),
+        best_epoch=1,
+        training=TrainingConfig(),
+        reference=(6.0, 3.0),
+        hypervolume=0.5,
+        seed=seed,
+    )
+    with publish_folder(paths.artifact("conditioned_model")) as folder:
+        save_checkpoint(model, facts, folder)
+
+
+def write_plan(paths, *, name="spring", salt="salt", preferences=((0.0, 1.0), (1.0, 0.0))):
+    """Groups of equal shares, one a preference."""
+    edges = [round(N_BUCKETS * n / len(preferences)) for n in range(len(preferences) + 1)]
+    groups = tuple(
+        Group(
+            name=f"g{n + 1}",
+            preference_id=f"p{n}",
+            preference=preference,
+            first_bucket=edges[n],
+            last_bucket=edges[n + 1] - 1,
+        )
+        for n, preference in enumerate(preferences)
+    )
+    plan = TrafficPlan(experiment=name, salt=salt, list_length=5, groups=groups)
+    with publish_folder(paths.artifact("traffic_plan")) as folder:
+        write_json(folder / "traffic_plan.json", plan.as_dict())
+    return plan
+
+
+def write_study(root, params, *, seed=0, items=ITEMS, **serving):
+    """A finished study; its parameters and paths."""
+    write_attributes(root)
+    study = write_params(root, params, **serving)
+    paths = StudyPaths.of(study, root)
+    with publish_folder(paths.artifact("sessions")) as folder:
+        pl.DataFrame(
+            {
+                "index": pl.Series(range(items), dtype=pl.Int32),
+                "item": [name_of(n) for n in range(items)],
+                "train_clicks": [(7 * n) % items for n in range(items)],
+            }
+        ).write_parquet(folder / "items.parquet")
+    write_model(paths, seed=seed, items=items)
+    write_plan(paths)
+    return study, paths
+
+
+def snapshot_of(root, params, **serving) -> Snapshot:
+    """What a server of such a study begins with."""
+    return load_snapshot(*write_study(root, params, **serving))
+
+
+def ask(session, *, preference=(0.5, 0.5), k=5, excluded=(), ts=TS):
+    """A request to the model."""
+    return Ask(
+        session=np.array(session, dtype=np.int64),
+        preference=preference,
+        k=k,
+        excluded=np.array(excluded, dtype=np.int64),
+        ts=ts,
+    )
+
+
+def scores_of(snapshot, session, preference):
+    """The score of every item, computed alone."""
+    model = snapshot.recommender.model
+    window = list(session)[-model.config.max_length :]
+    with torch.no_grad():
+        states = model(
+            torch.tensor([window]), torch.tensor([len(window)]), torch.tensor([preference])
+        )
+        return model.score_all(states[:, -1])[0].tolist()
+
+
+def differences(snapshot, row):
+    """How a row of the log differs from the list computed alone from what the row says; no rules.
+
+    Items may change places only where their scores are equal but for rounding.
+    """
+    index = snapshot.recommender.index
+    session = [index[name] for name in row["session"] if name in index]
+    scores = scores_of(snapshot, session, row["preference"])
+    allowed = [n for n in range(len(scores)) if name_of(n) not in set(row["exclude"])]
+    expected = sorted(allowed, key=lambda n: (-scores[n], n))[: row["k"]]
+    found = [index[name] for name in row["items"]]
+    problems = [] if len(set(found)) == len(expected) else [f"{len(set(found))} items"]
+    for place, (item, best, logged) in enumerate(zip(found, expected, row["scores"], strict=True)):
+        if abs(scores[item] - scores[best]) > 1e-4 or abs(scores[item] - logged) > 1e-4:
+            problems.append(f"{place}: {item} instead of {best}")
+    return problems
+
+
+class Server:
+    """A server process; requests go to ``url``."""
+
+    def __init__(self, root, environment=None):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _SERVE, str(root)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        self.said = []
+        for line in self.process.stderr:
+            self.said.append(line.rstrip())
+            if "on http://" in line:
+                self.url = line.split(" on ")[1].strip()
+                return
+        raise AssertionError("\n".join(self.said))
+
+    def end(self, number):
+        """Send a signal and wait; the status and what else the process said."""
+        self.process.send_signal(number)
+        said = self.process.stderr.read()
+        self.process.stderr.close()
+        return self.process.wait(timeout=60), said
+
+
+@contextmanager
+def serving(root, environment=None):
+    """A server for a while."""
+    server = Server(root, environment)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
+        if not server.process.stderr.closed:
+            server.process.stderr.close()
+
+
+def rows_of(folder, table):
+    """All rows of a table's files, open ones too."""
+    files = sorted([*folder.glob(f"{table}-*.jsonl"), *folder.glob(f"{table}-*.jsonl.open")])
+    return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
+
+
+def log_of(paths: StudyPaths) -> Path:
+    return paths.root / "data/served"
