@@ -3,12 +3,19 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.study import PlantedFaults
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 NO_CLICK = -1
 _POSITION_DECAY = 0.6
 _FURTHER_UNITS = 0.15
+_NOVELTY_HALF_LIFE_DAYS = 3.0
+
+UNITS_AN_ORDER = 1 + _FURTHER_UNITS
+"""Expected units of an order."""
 
 
 def examination(positions: int) -> Floats:
@@ -26,6 +33,25 @@ def first_click(attraction: Floats, rng: np.random.Generator) -> Ints:
     chance = examination(attraction.shape[1]) * attraction
     clicked = rng.random(attraction.shape) < chance
     return np.where(clicked.any(axis=1), clicked.argmax(axis=1), NO_CLICK)
+
+
+def first_click_chances(attraction: Floats) -> Floats:
+    """The exact probability that :func:`first_click` finds each position; users × positions."""
+    chance = examination(attraction.shape[1]) * attraction
+    none_before = np.cumprod(1 - chance, axis=1)
+    return chance * np.concatenate([np.ones_like(chance[:, :1]), none_before[:, :-1]], axis=1)
+
+
+def pull(faults: PlantedFaults, *, day: Ints, shown: Ints) -> Floats:
+    """What carry-over and novelty add to the log odds of a click at the end of the groups.
+
+    Args:
+        faults: How strong they are.
+        day: Of the experiment, from 0.
+        shown: Lists the user was shown before.
+    """
+    fresh = faults.novelty * 0.5 ** (day / _NOVELTY_HALF_LIFE_DAYS)
+    return fresh + faults.carry_over * np.log2(1.0 + shown)
 
 
 def units_bought(ordered: NDArray[np.bool_], rng: np.random.Generator) -> Ints:

@@ -1,57 +1,115 @@
 """The simulated experiment of a study: which users there are depends on where its sessions come from."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, assert_never
 
+import numpy as np
 import polars as pl
 
 from pipeline.errors import StudyError
+from pipeline.experiment.log import BROUGHT, write_log
 from pipeline.experiment.plan import TrafficPlan
+from pipeline.experiment.plan_checks import check_same_preferences
+from pipeline.inference.evidence import relative_change
 from pipeline.recommend import Recommender
-from pipeline.schemas import Split
+from pipeline.schemas import ALL_TARGETS, Split
 from pipeline.sessions.store import open_times, open_tokens
-from pipeline.simulator import replay, shop
-from pipeline.storage import StudyPaths, read_table
+from pipeline.simulator import direct, replay, shop
+from pipeline.simulator.behaviour import Floats
+from pipeline.simulator.faults import write_simulated_log
+from pipeline.simulator.shop import Setting
+from pipeline.simulator.truth import TRUTH, shop_truth
+from pipeline.storage import StudyPaths, read_table, require_dataset, write_json
 from pipeline.study import LogSource, Study
-
-BROUGHT = {
-    "origin": "real",
-    "how": "The log was brought as files; what users saw and did was recorded by your own system.",
-}
+from pipeline.world.generation import check_shop_log
 
 
-def describe_log(source: LogSource) -> dict[str, Any]:
+def describe_log(study: Study) -> dict[str, Any]:
     """What a reader of the report must know about where the log comes from."""
-    match source:
+    match study.experiment.source:
         case LogSource.SIMULATED_SHOP:
-            return shop.describe()
+            return _with_faults(shop.describe(), study)
+        case LogSource.DIRECT:
+            return _with_faults(direct.describe(), study)
         case LogSource.REPLAY:
             return replay.describe()
         case LogSource.FILES:
             return BROUGHT
         case _:
-            assert_never(source)
+            assert_never(study.experiment.source)
+
+
+def _with_faults(described: dict[str, Any], study: Study) -> dict[str, Any]:
+    """Say what was planted, so that nobody takes it for a finding."""
+    planted = study.simulator.faults.planted()
+    if not planted:
+        return described
+    named = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in planted.items())
+    return described | {"how": f"{described['how']} Faults were planted on purpose: {named}."}
 
 
 def simulate_experiment(
-    study: Study, paths: StudyPaths, plan: TrafficPlan, recommender: Recommender
-) -> pl.DataFrame:
-    """The exposures of a simulated or replayed experiment, in the log's contract."""
+    study: Study, paths: StudyPaths, plan: TrafficPlan, recommender: Recommender, folder: Path
+) -> dict[str, Any] | None:
+    """Write the log's files of a simulated or replayed experiment, and the truth behind them.
+
+    Returns:
+        What ``truth.json`` beside the log says, or None where no truth is known.
+    """
+    truth = None
     match study.experiment.source:
         case LogSource.SIMULATED_SHOP:
-            return shop.simulate_shop(
-                recommender,
-                plan,
-                world=study.world,
-                section=study.experiment,
-                seed=study.study.seed,
-            )
+            check_shop_log(study, require_dataset(study, paths.root))
+            setting = Setting.of(study)
+            _write([shop.simulate_shop(recommender, plan, setting)], plan, study, folder)
+            if study.simulator.truth_users:
+                truth = shop_truth(recommender, plan, setting)
+        case LogSource.DIRECT:
+            world = _direct_world(study, paths, plan)
+            _write(world.days(), plan, study, folder)
+            truth = world.truth()
         case LogSource.REPLAY:
-            return _replay(study, paths, plan, recommender)
+            write_log(_replay(study, paths, plan, recommender), folder)
         case LogSource.FILES:
             msg = "experiment.source = files: the log is brought, there is nothing to simulate"
             raise StudyError(msg)
         case _:
             assert_never(study.experiment.source)
+    if truth is not None:
+        write_json(folder / TRUTH, truth)
+    return truth
+
+
+def _write(days: Iterable[pl.DataFrame], plan: TrafficPlan, study: Study, folder: Path) -> None:
+    rng = np.random.default_rng([study.study.seed, 5])
+    write_simulated_log(days, plan, study.simulator.faults, folder, rng=rng)
+
+
+def _direct_world(study: Study, paths: StudyPaths, plan: TrafficPlan) -> direct.DirectWorld:
+    """The world whose slopes are on the study's own metrics."""
+    table = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
+    check_same_preferences(plan, table)
+    chosen = study.simulator.direct
+    x_ctr, x_cvr = (
+        _relative(table, plan, slope.metric) for slope in (chosen.ctr_slope, chosen.cvr_slope)
+    )
+    return direct.DirectWorld.open(plan, Setting.of(study), x_ctr=x_ctr, x_cvr=x_cvr)
+
+
+def _relative(table: pl.DataFrame, plan: TrafficPlan, metric: str) -> Floats:
+    """How much better each group's metric is than the worst group's."""
+    values = table.filter(metric=metric, segment=ALL_TARGETS)
+    known: dict[str, float | None] = dict(values.select("preference_id", "value").iter_rows())
+    of_groups = [known.get(group.preference_id) for group in plan.groups]
+    x = relative_change(np.array(of_groups, dtype=np.float64))
+    if np.isnan(x).any():
+        msg = (
+            f"simulator.direct: {metric} of the groups is {of_groups}, and a slope on it needs "
+            "values above 0; choose another metric"
+        )
+        raise StudyError(msg)
+    return x
 
 
 def _replay(

@@ -12,6 +12,7 @@ import polars as pl
 
 from models.tokens import SessionTokens
 from pipeline.experiment.plan import TrafficPlan
+from pipeline.experiment.plan_checks import check_anybody
 from pipeline.recommend import Recommender
 from pipeline.schemas import EXPOSURES
 from pipeline.simulator.behaviour import NO_CLICK, Ints, first_click, units_bought
@@ -53,14 +54,18 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
     """
     rng = np.random.default_rng([seed, 3])
     groups = [plan.group_of(name) for name in names]
-    session = np.repeat(np.arange(tokens.n_sessions), np.maximum(tokens.lengths - 1, 0))
+    inside = np.array([group is not None for group in groups])
+    check_anybody(plan, int(inside.sum()))
+    shown = np.where(inside, np.maximum(tokens.lengths - 1, 0), 0)
+    session = np.repeat(np.arange(tokens.n_sessions), shown)
     first = tokens.offsets[session]
     step = np.arange(len(session)) - np.searchsorted(session, session)
     histories = [
         np.asarray(tokens.items[a : a + n + 1], dtype=np.int64)
         for a, n in zip(first, step, strict=True)
     ]
-    preferences = np.array([group.preference for group in groups])[session]
+    served = {number: group for number, group in enumerate(groups) if group}
+    preferences = np.array([served[int(s)].preference for s in session])
     lists = recommender.recommend(histories, preferences, k=plan.list_length)
     wanted, would_order = _wishes(tokens, session, step, lists)
     place = first_click(wanted.astype(np.float64), rng)
@@ -71,7 +76,7 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
             "experiment": [plan.experiment] * len(session),
             "exposure": [f"{names[s]}-{t}" for s, t in zip(session, step, strict=True)],
             "unit": [names[s] for s in session],
-            "group": [groups[s].name for s in session],
+            "group": [served[int(s)].name for s in session],
             "ts": np.asarray(times[first + step]),
             "clicked": clicked,
             "ordered": ordered,

@@ -1,43 +1,39 @@
 """The simulated experiment: users of the synthetic shop meet the model, each under its group's π.
 
 Users return, and differ in taste, curiosity and readiness to buy, so the exposures of one user are
-correlated. A visit starts in one of the user's favourite categories. After every click the visitor
-is shown a list; a click on it becomes the next click of the visit, otherwise the visitor goes on by
-the shop's own rules. Orders follow clicks by the same rule as in the shop's log.
+correlated. They come by hour and weekday; if the study says so, they learn what lists show them,
+change their tastes, and carry over what they have seen. :mod:`pipeline.simulator.visits` says what
+happens in a visit.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 
 from pipeline.errors import DataError
 from pipeline.experiment.plan import TrafficPlan
+from pipeline.experiment.plan_checks import check_anybody
 from pipeline.recommend import Recommender
-from pipeline.schemas import EXPOSURES
-from pipeline.simulator.behaviour import NO_CLICK, Ints, first_click, units_bought
-from pipeline.study import ExperimentSection, WorldSection
-from pipeline.world.generation import DAY_MS, OPENING_TS, arrival_times, item_id, open_shop
-from pipeline.world.shoppers import Shoppers, make_shoppers
-from pipeline.world.shopping import (
-    BROWSE,
-    BUY,
-    BUY_VISITS_PER_CENT,
-    CONTINUE_PER_CENT,
-    ORDER_SCALE,
-    Shop,
-)
+from pipeline.schemas import DAY_MS, EXPOSURES
+from pipeline.simulator.behaviour import Floats, Ints
+from pipeline.simulator.hosts import NOTHING, Host, InProcess
+from pipeline.simulator.people import People
+from pipeline.simulator.visits import MAX_EXPOSURES, Scene, Visits, play
+from pipeline.study import ExperimentSection, SimulatorSection, Study, WorldSection
+from pipeline.world.generation import OPENING_TS, arrival_times, open_shop
+from pipeline.world.shoppers import make_shoppers
+from pipeline.world.shopping import BROWSE, BUY, BUY_VISITS_PER_CENT, Shop
 
 EXPERIMENT_TS = OPENING_TS + 30 * DAY_MS
-"""The simulated experiment opens on 2025-10-01 UTC."""
+"""The simulated experiment opens on 2025-10-01 UTC, …"""
 
-MAX_EXPOSURES = 30
-HALF_ATTRACTION = 1.0
-"""Next-click probability at which an average user who looks at an item clicks it half the time."""
-_PAUSE_MS = 60_000
-_NOTHING = -1
-_VISITS_PER_USER = 2
+_FIRST_WEEKDAY = 2
+"""… a Wednesday."""
+
+VISITS_PER_USER = 2
 _VISITS_AT_ONCE = 20_000
 
 
@@ -53,149 +49,138 @@ def describe() -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Visits:
-    """Visits under way: arrays over visits, and the clicks of each so far (V × T)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a simulated experiment depends on, beside its plan and who answers."""
 
-    user: Ints
-    intent: Ints
-    start: Ints
-    preference: np.ndarray
-    seen: Ints
-    length: Ints
+    world: WorldSection
+    experiment: ExperimentSection
+    simulator: SimulatorSection
+    seed: int
+
+    @classmethod
+    def of(cls, study: Study) -> Self:
+        """The setting of a study."""
+        return cls(
+            world=study.world,
+            experiment=study.experiment,
+            simulator=study.simulator,
+            seed=study.study.seed,
+        )
 
 
-def simulate_shop(
-    recommender: Recommender,
-    plan: TrafficPlan,
-    *,
-    world: WorldSection,
-    section: ExperimentSection,
-    seed: int,
-) -> pl.DataFrame:
+def simulate_shop(recommender: Recommender, plan: TrafficPlan, setting: Setting) -> pl.DataFrame:
     """The exposures of a simulated experiment, in the log's contract."""
-    rng = np.random.default_rng([seed, 2])
-    shop = open_shop(world)
-    shoppers = make_shoppers(world, section.users, rng)
-    units = [f"u{number:07d}" for number in range(section.users)]
-    groups = [plan.group_of(unit) for unit in units]
-    preferences = np.array([group.preference for group in groups])
-    user = np.sort(rng.integers(0, section.users, section.users * _VISITS_PER_USER))
-    parts = [
-        _simulate_visits(
-            _arrive(
-                user[first : first + _VISITS_AT_ONCE],
-                shop=shop,
-                shoppers=shoppers,
-                preferences=preferences,
-                section=section,
-                rng=rng,
-            ),
-            shop=shop,
-            shoppers=shoppers,
-            recommender=recommender,
-            k=plan.list_length,
-            rng=rng,
-        ).with_columns(visit=pl.col("visit") + first)
-        for first in range(0, len(user), _VISITS_AT_ONCE)
-    ]
-    outcomes = pl.concat(parts)
+    shop = open_shop(setting.world)
+    units = units_of(setting)
+    preference = preferences_of(units, plan)
+    check_anybody(plan, int((~np.isnan(preference[:, 0])).sum()))
+    host = InProcess.of(recommender, preference, k=plan.list_length, shop_items=shop.catalogue.size)
+    names = plan.groups_of(units)
+    outcomes = visit_all(host, preference, setting, shop=shop)
     exposures = outcomes.with_columns(
         experiment=pl.lit(plan.experiment),
-        unit=pl.Series(units).gather(outcomes["user"]),
-        group=pl.Series([group.name for group in groups]).gather(outcomes["user"]),
+        unit=units.gather(outcomes["user"]),
+        group=names.gather(outcomes["user"]),
         exposure=pl.format("v{}-{}", "visit", "step"),
     )
     return EXPOSURES.check(exposures.select(list(EXPOSURES.columns)))
 
 
-def _arrive(  # noqa: PLR0913 - one visit's whole origin
+def units_of(setting: Setting) -> pl.Series:
+    """The names of the users."""
+    return pl.Series([f"u{number:07d}" for number in range(setting.experiment.users)])
+
+
+def preferences_of(units: pl.Series, plan: TrafficPlan) -> Floats:
+    """What each unit is served under, U × objectives; nan for those outside the experiment."""
+    of_group = {group.name: group.preference for group in plan.groups}
+    nobody = (np.nan,) * len(plan.groups[0].preference)
+    return np.array([of_group.get(name, nobody) for name in plan.groups_of(units)])
+
+
+def visit_all(host: Host, preference: Floats, setting: Setting, *, shop: Shop) -> pl.DataFrame:
+    """Let the users of a study's experiment come; one row a list, as :func:`play_all` says."""
+    rng = np.random.default_rng([setting.seed, 2])
+    shoppers = make_shoppers(setting.world, setting.experiment.users, rng)
+    people = People.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS)
+    scene = Scene(shop=shop, people=people, host=host, opening_ts=EXPERIMENT_TS)
+    return play_all(scene, setting, rng)
+
+
+def play_all(
+    scene: Scene, setting: Setting, rng: np.random.Generator, *, expected: bool = False
+) -> pl.DataFrame:
+    """Let all visits happen, one row a list, with the columns that :func:`visits.play` tells of.
+
+    Raises:
+        DataError: if nobody was shown a list.
+    """
+    frames = [
+        frame
+        for visits in arrivals(scene, setting, rng)
+        for frame in play(visits, scene, rng, expected=expected)
+    ]
+    if not frames:
+        msg = "no visit was shown a list: the model knows none of the items that visits begin with"
+        raise DataError(msg)
+    return pl.concat(frames)
+
+
+def arrivals(scene: Scene, setting: Setting, rng: np.random.Generator) -> Iterator[Visits]:
+    """Visits by random users of the experiment, so many at a time as may happen side by side.
+
+    Users who remember come once at a time, in order of time; the next visits are to be drawn when
+    those before have happened.
+    """
+    size = scene.people.shoppers.size
+    user = np.sort(rng.integers(0, size, size * VISITS_PER_USER))
+    user = user[~np.isnan(scene.people.preference[user, 0])]
+    number = np.arange(len(user))
+    if not scene.people.remember:
+        for first in range(0, len(user), _VISITS_AT_ONCE):
+            part = number[first : first + _VISITS_AT_ONCE]
+            yield _begin(part, user[part], scene, setting, rng)
+        return
+    start = _times(len(user), setting, rng)
+    in_order = np.lexsort((start, user))
+    turn = number - np.searchsorted(user, user)
+    for now in range(turn.max() + 1 if len(turn) else 0):
+        come = in_order[turn == now]
+        for first in range(0, len(come), _VISITS_AT_ONCE):
+            part = come[first : first + _VISITS_AT_ONCE]
+            yield _begin(part, user[part], scene, setting, rng, start=start[part])
+
+
+def _begin(  # noqa: PLR0913 - one visit's whole origin
+    number: Ints,
     user: Ints,
-    *,
-    shop: Shop,
-    shoppers: Shoppers,
-    preferences: np.ndarray,
-    section: ExperimentSection,
+    scene: Scene,
+    setting: Setting,
     rng: np.random.Generator,
-) -> _Visits:
+    *,
+    start: Ints | None = None,
+) -> Visits:
     n = len(user)
-    seen = np.full((n, MAX_EXPOSURES + 1), _NOTHING, dtype=np.int64)
-    seen[:, 0] = shop.pages.draw_in(shoppers.start_category(user, rng), rng)
-    opening = arrival_times(n, section.days, rng) - OPENING_TS
-    return _Visits(
+    if start is not None:
+        scene.people.arrive(user, start, rng)
+    seen = np.full((n, MAX_EXPOSURES + 1), NOTHING, dtype=np.int64)
+    seen[:, 0] = scene.shop.pages.draw_in(scene.people.shoppers.start_category(user, rng), rng)
+    return Visits(
+        number=number,
         user=user,
+        start=_times(n, setting, rng) if start is None else start,
         intent=np.where(rng.integers(0, 100, n) < BUY_VISITS_PER_CENT, BUY, BROWSE),
-        start=EXPERIMENT_TS + opening,
-        preference=preferences[user],
         seen=seen,
         length=np.ones(n, dtype=np.int64),
     )
 
 
-def _simulate_visits(  # noqa: PLR0913 - the whole scene
-    visits: _Visits,
-    *,
-    shop: Shop,
-    shoppers: Shoppers,
-    recommender: Recommender,
-    k: int,
-    rng: np.random.Generator,
-) -> pl.DataFrame:
-    to_model, to_shop = _index_maps(shop, recommender)
-    active = np.arange(len(visits.user))
-    frames: list[pl.DataFrame] = []
-    for step in range(MAX_EXPOSURES):
-        active = active[(to_model[visits.seen[active, : step + 1]] >= 0).any(axis=1)]
-        if not len(active):
-            break
-        sessions = [row[row >= 0] for row in to_model[visits.seen[active, : step + 1]]]
-        lists = to_shop[recommender.recommend(sessions, visits.preference[active], k=k)]
-        seen, length = visits.seen[active], visits.length[active]
-        intent, user = visits.intent[active], visits.user[active]
-        relevance = shop.next_click_probability(seen, length, intent, items=lists)
-        attraction = relevance / (relevance + HALF_ATTRACTION)
-        curiosity = shoppers.curiosity[user][:, None] / 100
-        place = first_click(np.minimum(attraction * curiosity, 1.0), rng)
-        clicked = place != NO_CLICK
-        item = np.where(
-            clicked,
-            lists[np.arange(len(active)), place],
-            shop.next_click(seen, length, intent, rng=rng),
-        )
-        again = (seen == item[:, None]).any(axis=1)
-        chance = shop.order_chance(item, intent, again, shoppers.thrift[user])
-        ordered = clicked & (rng.integers(0, ORDER_SCALE, len(active)) < chance)
-        frames.append(
-            pl.DataFrame(
-                {
-                    "visit": active,
-                    "step": np.full(len(active), step),
-                    "user": user,
-                    "ts": visits.start[active] + step * _PAUSE_MS,
-                    "clicked": clicked,
-                    "ordered": ordered,
-                    "units": units_bought(ordered, rng).astype(np.int32),
-                }
-            )
-        )
-        visits.seen[active, step + 1] = item
-        visits.length[active] += 1
-        stays = rng.integers(0, 100, len(active)) < CONTINUE_PER_CENT[intent]
-        active = active[stays]
-    return pl.concat(frames)
+def _times(n: int, setting: Setting, rng: np.random.Generator) -> Ints:
+    return EXPERIMENT_TS + arrival_times(n, day_weights(setting), rng)
 
 
-def _index_maps(shop: Shop, recommender: Recommender) -> tuple[Ints, Ints]:
-    """From the shop's item to the model's index (-1 if the model does not know it), and back."""
-    ids = item_id(np.arange(shop.catalogue.size))
-    to_model = np.array([recommender.index.get(str(name), _NOTHING) for name in ids] + [_NOTHING])
-    number = {str(name): item for item, name in enumerate(ids)}
-    strangers = [item for item in recommender.items if item not in number]
-    if strangers:
-        msg = (
-            f"the model knows {len(strangers)} items that the synthetic shop of params.yaml does "
-            f"not sell, for example {strangers[:3]}; for other sessions than the shop's own use "
-            "experiment.source: replay"
-        )
-        raise DataError(msg)
-    return to_model, np.array([number[item] for item in recommender.items])
+def day_weights(setting: Setting) -> list[int]:
+    """How many visits fall on each day of the experiment, relative to the others."""
+    weekdays = setting.simulator.weekdays
+    return [weekdays[(_FIRST_WEEKDAY + day) % 7] for day in range(setting.experiment.days)]

@@ -1,13 +1,16 @@
 """The synthetic shop's log: JSON lines in OTTO's format, the same bytes from the same seed."""
 
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.errors import DataError
 from pipeline.schemas import DAY_MS
 from pipeline.storage import publish_file
-from pipeline.study import WorldSection
+from pipeline.study import LogSource, Study, WorldSection
 from pipeline.world.catalogue import Ints, make_catalogue
 from pipeline.world.shoppers import Shoppers, make_shoppers
 from pipeline.world.shopping import (
@@ -54,14 +57,38 @@ def item_id(item: Ints) -> Ints:
 
 def generate_log(world: WorldSection, target: Path) -> int:
     """Write the shop's log to ``target``; returns the number of sessions."""
+    with publish_file(target) as fresh, fresh.open("w", encoding="ascii", newline="\n") as out:
+        out.writelines(_log_lines(world))
+    return world.sessions
+
+
+def check_shop_log(study: Study, found_md5: str) -> None:
+    """Check that the raw log is that of the shop whose users are to be simulated.
+
+    Raises:
+        DataError: if the study simulates the shop's users, and ``world`` would give another log.
+    """
+    if study.experiment.source is not LogSource.SIMULATED_SHOP:
+        return
+    digest = hashlib.md5(usedforsecurity=False)
+    for line in _log_lines(study.world):
+        digest.update(line.encode("ascii"))
+    if digest.hexdigest() != found_md5:
+        msg = (
+            f"raw data {study.dataset.path} has md5 {found_md5}, but the synthetic shop of 'world' "
+            f"gives {digest.hexdigest()}: a model would meet users of another shop than it learned "
+            "from. Change world in params.yaml (not for one run alone) and make the log anew with: "
+            "dvc repro raw_events"
+        )
+        raise DataError(msg)
+
+
+def _log_lines(world: WorldSection) -> Iterator[str]:
     rng = np.random.default_rng([world.seed, 1])
     shoppers = make_shoppers(world, world.users, rng)
     visits = visit_shop(open_shop(world), shoppers, world, rng=rng)
-    with publish_file(target) as fresh, fresh.open("w", encoding="ascii", newline="\n") as out:
-        order = np.argsort(visits.start, kind="stable")
-        for session, visit in enumerate(order):
-            out.write(_line(session, visits, int(visit), rng))
-    return len(visits.start)
+    for session, visit in enumerate(np.argsort(visits.start, kind="stable")):
+        yield _line(session, visits, int(visit), rng)
 
 
 def visit_shop(
@@ -89,7 +116,7 @@ def visit_shop(
         )
         length[active] += 1
     return Visits(
-        start=arrival_times(n, world.days, rng),
+        start=OPENING_TS + arrival_times(n, [1] * world.days, rng),
         intent=intent,
         clicks=clicks,
         length=length,
@@ -97,12 +124,19 @@ def visit_shop(
     )
 
 
-def arrival_times(n: int, days: int, rng: np.random.Generator) -> Ints:
-    """Start times of ``n`` visits over ``days`` days, by hour of day, in milliseconds UTC."""
+def arrival_times(n: int, day_weights: Sequence[int] | Ints, rng: np.random.Generator) -> Ints:
+    """Start times of ``n`` visits by day and hour of day, in milliseconds from the first day on.
+
+    Args:
+        n: Visits.
+        day_weights: How many fall on each day, relative to the others.
+        rng: The only source of chance.
+    """
     hours = np.repeat(np.arange(24), _HOUR_WEIGHTS)
     hour = hours[rng.integers(0, len(hours), n)]
     inside = rng.integers(0, 3_600_000, n)
-    return OPENING_TS + rng.integers(0, days, n) * DAY_MS + hour * 3_600_000 + inside
+    days = np.repeat(np.arange(len(day_weights)), day_weights)
+    return days[rng.integers(0, len(days), n)] * DAY_MS + hour * 3_600_000 + inside
 
 
 def _line(session: int, visits: Visits, visit: int, rng: np.random.Generator) -> str:

@@ -19,11 +19,13 @@ class Shoppers:
         favourites: Categories each user likes, U × 3, the first the most.
         curiosity: Per cent of an average user's readiness to click (100 is average).
         thrift: Per cent of an average user's readiness to order (100 is average).
+        categories: Of the shop.
     """
 
     favourites: Ints
     curiosity: Ints
     thrift: Ints
+    categories: int
 
     @property
     def size(self) -> int:
@@ -43,4 +45,5 @@ def make_shoppers(world: WorldSection, n_users: int, rng: np.random.Generator) -
         favourites=rng.integers(0, world.categories, (n_users, FAVOURITES)),
         curiosity=rng.integers(40, 161, n_users),
         thrift=rng.integers(30, 171, n_users),
+        categories=world.categories,
     )

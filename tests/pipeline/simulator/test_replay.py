@@ -1,6 +1,6 @@
 """Replayed sessions, written by hand, before a recommender whose lists are written by hand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -48,11 +48,11 @@ class AfterLastClick:
         )
 
 
-def replay(recommender, sessions, names=None, seed=0):
+def replay(recommender, sessions, names=None, seed=0, plan=PLAN):
     tokens = SessionTokens.of(sessions)
     return replay_sessions(
         recommender,
-        PLAN,
+        plan,
         tokens=tokens,
         names=names or [f"s{number}" for number in range(len(sessions))],
         times=1_760_000_000_000 + 1000 * np.arange(len(tokens.items)),
@@ -144,3 +144,18 @@ def test_the_same_seed_gives_the_same_log_and_another_seed_another():
 def test_a_reader_is_told_that_no_person_saw_a_list():
     assert describe()["origin"] == "replayed"
     assert "No real person saw a list" in describe()["how"]
+
+
+def test_sessions_outside_of_the_experiment_are_not_replayed():
+    names = [f"s{number}" for number in range(40)]
+    plan = replace(PLAN, coverage=0.5)
+    recommender = AfterLastClick({1: (2, 3), 2: (4, 5)})
+
+    found = replay(recommender, [[(1, 0), (2, 0), (4, 0)]] * 40, names, plan=plan)
+
+    inside = [name for name in names if plan.group_of(name)]
+    assert 5 < len(inside) < 35
+    assert found["unit"].to_list() == [name for name in inside for _ in range(2)]
+    assert found["group"].equals(plan.groups_of(found["unit"]), check_names=False)
+    whole = replay(recommender, [[(1, 0), (2, 0), (4, 0)]] * 40, names)
+    assert len(whole) == 80

@@ -1,21 +1,24 @@
 """The simulated experiment: a small shop, a small untrained model, and recommenders of known worth."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import sqrt
 
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import chisquare
 
 from models.configuration import ModelConfig
 from models.network import build_model
+from pipeline.errors import DataError, LogError
 from pipeline.experiment.plan import Group, TrafficPlan
 from pipeline.recommend import Recommender
 from pipeline.schemas import EXPOSURES
-from pipeline.simulator.shop import EXPERIMENT_TS, MAX_EXPOSURES, describe, simulate_shop
-from pipeline.study import ExperimentSection, WorldSection
+from pipeline.simulator.shop import EXPERIMENT_TS, Setting, describe, simulate_shop
+from pipeline.simulator.visits import MAX_EXPOSURES
+from pipeline.study import ExperimentSection, SimulatorSection, WorldSection
 from pipeline.world.generation import DAY_MS, item_id, open_shop
 from pipeline.world.shopping import BROWSE
 
@@ -85,8 +88,25 @@ class Remembers:
         return lists
 
 
-def simulate(recommender, seed=5):
-    return simulate_shop(recommender, PLAN, world=WORLD, section=SECTION, seed=seed)
+@dataclass(frozen=True)
+class ListsOf:
+    """Lists items of one category alone."""
+
+    category: int
+    items: list[str] = field(default_factory=lambda: list(ITEMS))
+    index: dict[str, int] = field(default_factory=lambda: {name: n for n, name in enumerate(ITEMS)})
+
+    def recommend(self, sessions, preferences, *, k):
+        assert len(sessions) == len(preferences)
+        members = np.flatnonzero(open_shop(WORLD).catalogue.category == self.category)
+        return np.tile(members[:k], (len(sessions), 1))
+
+
+def simulate(recommender, seed=5, section=SECTION, **simulator):
+    setting = Setting(
+        world=WORLD, experiment=section, simulator=SimulatorSection(**simulator), seed=seed
+    )
+    return simulate_shop(recommender, PLAN, setting)
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +218,77 @@ def test_visits_that_start_with_an_item_the_model_does_not_know_are_not_in_the_e
     assert 0.2 < len(first_steps) / (2 * SECTION.users) < 0.8  # half of the items are known
 
 
+def test_visits_come_by_weekday():
+    log = simulate(untrained(ITEMS), weekdays=(1, 1, 1, 1, 6, 1, 1))
+
+    # the shop opens on a Wednesday, for three days: the last is a Friday
+    starts = log.filter(pl.col("exposure").str.ends_with("-0"))["ts"].to_numpy()
+    days = np.bincount((starts - EXPERIMENT_TS) // DAY_MS, minlength=3)
+    assert chisquare(days, days.sum() * np.array([1, 1, 6]) / 8).pvalue > 1e-3
+
+
+def test_users_who_remember_are_served_one_visit_after_another_in_order_of_time():
+    recommender = Remembers(KnowsTheShop(only_for=TOP_GROUP.preference))
+
+    log = simulate(recommender, drift=0.01)
+
+    first_of_visit = log.with_row_index("place").filter(pl.col("exposure").str.ends_with("-0"))
+    for (unit,), visits in first_of_visit.group_by("unit"):
+        assert visits.sort("place")["ts"].is_sorted(), unit
+    assert log["exposure"].n_unique() == log.height
+    assert first_of_visit.height == 2 * SECTION.users
+
+
+def test_who_learns_begins_visits_where_the_lists_led():
+    shop = open_shop(WORLD)
+    share = {}
+    for learning in (0.0, 1.0):
+        recommender = Remembers(ListsOf(category=2))
+        log = simulate(recommender, learning=learning, drift=1e-9)
+        start = [shop.catalogue.category[history[0]] for history, _ in recommender.shown]
+        begun = log.with_columns(
+            start=pl.Series(start),
+            led=pl.col("clicked").cum_sum().over("unit", order_by="ts") - pl.col("clicked") > 0,
+        )
+        later = begun.filter("led", pl.col("exposure").str.ends_with("-0"))
+        share[learning] = (later["start"] == 2).mean()
+
+    # whoever clicked a list was led to category 2, and starts half of all visits in the favourite
+    assert share[0.0] < 0.4
+    assert share[1.0] > 0.5
+
+
+def test_a_model_that_knows_no_item_visits_begin_with_is_an_error():
+    @dataclass(frozen=True)
+    class KnowsNothing:
+        items: tuple = ()
+        index: dict = field(default_factory=dict)
+
+    with pytest.raises(DataError, match="no visit was shown a list"):
+        simulate(KnowsNothing())
+
+
 def test_a_reader_is_told_that_no_person_saw_a_list():
     assert describe()["origin"] == "simulated"
     assert "No real person saw a list" in describe()["how"]
+
+
+SETTING = Setting(world=WORLD, experiment=SECTION, simulator=SimulatorSection(), seed=5)
+
+
+def test_users_outside_of_the_experiment_see_no_list_and_testers_that_of_their_group():
+    plan = replace(PLAN, coverage=0.5, holdout=0.2, testers={"u0000007": "g2"})
+
+    exposures = simulate_shop(untrained(ITEMS), plan, SETTING)
+
+    units = exposures["unit"].unique()
+    assert 0.25 * SECTION.users < len(units) < 0.55 * SECTION.users
+    assert exposures["group"].equals(plan.groups_of(exposures["unit"]), check_names=False)
+    assert set(exposures.filter(unit="u0000007")["group"]) <= {"g2"}
+
+
+def test_without_users_there_is_nothing_to_simulate():
+    off = replace(PLAN, enabled=False)
+
+    with pytest.raises(LogError, match="experiment 'spring' has no users: enabled = False"):
+        simulate_shop(untrained(ITEMS), off, SETTING)

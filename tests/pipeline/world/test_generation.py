@@ -13,19 +13,28 @@ import polars as pl
 import pytest
 from scipy.stats import chisquare
 
+from pipeline.errors import DataError
 from pipeline.schemas import Split
 from pipeline.sessions.events import write_events
 from pipeline.sessions.preparation import write_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.sessions.store import open_tokens
 from pipeline.storage import md5
-from pipeline.study import DatasetFormat, DatasetSection, SessionsSection, Straddling, WorldSection
+from pipeline.study import (
+    DatasetFormat,
+    DatasetSection,
+    SessionsSection,
+    Straddling,
+    WorldSection,
+    parse_study,
+)
 from pipeline.world.generation import (
     _HOUR_WEIGHTS,
     DAY_MS,
     MAX_CLICKS,
     OPENING_TS,
     arrival_times,
+    check_shop_log,
     generate_log,
     item_id,
     open_shop,
@@ -160,13 +169,36 @@ def test_every_order_of_the_log_labels_the_clicks_on_its_item(log, read, tmp_pat
 def test_arrivals_follow_the_hours_of_the_day_over_all_days_alike():
     n, days = 50_000, 7
 
-    times = arrival_times(n, days, np.random.default_rng(6))
+    times = arrival_times(n, [1] * days, np.random.default_rng(6))
 
-    day, inside = np.divmod(times - OPENING_TS, DAY_MS)
+    day, inside = np.divmod(times, DAY_MS)
     weights = _HOUR_WEIGHTS / _HOUR_WEIGHTS.sum()
     by_hour = np.bincount(inside // 3_600_000, minlength=24)
     assert chisquare(by_hour, weights * n).pvalue > 1e-3
     assert chisquare(np.bincount(day, minlength=days)).pvalue > 1e-3
+
+
+def test_more_arrive_on_days_that_weigh_more():
+    n, weights = 50_000, np.array([3, 1, 2])
+
+    day = arrival_times(n, weights, np.random.default_rng(6)) // DAY_MS
+
+    assert chisquare(np.bincount(day), weights / weights.sum() * n).pvalue > 1e-3
+
+
+def test_a_log_of_another_world_is_not_taken_for_the_shops_own(log, small_params):
+    world = {"neighbours": 20, "seed": 7, **SMALL}
+    study = parse_study(small_params | {"world": world})
+    other = parse_study(small_params | {"world": world | {"sessions": 301}})
+    brought = {**small_params["experiment"], "source": "replay"}
+    replayed = parse_study(
+        small_params | {"world": other.as_dict()["world"], "experiment": brought}
+    )
+
+    check_shop_log(study, md5(log))
+    check_shop_log(replayed, md5(log))  # its users are those of the log, whatever shop it is from
+    with pytest.raises(DataError, match=rf"{md5(log)}, but the synthetic shop.*dvc repro raw_ev"):
+        check_shop_log(other, md5(log))
 
 
 @pytest.mark.parametrize(("intent", "stay"), [(0, 0.82), (1, 0.88)], ids=["browse", "buy"])

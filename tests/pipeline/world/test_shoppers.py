@@ -35,6 +35,7 @@ def test_visits_start_in_the_favourites_in_ratio_3_2_1():
         favourites=np.array([[4, 7, 1], [0, 2, 5]]),
         curiosity=np.array([100, 100]),
         thrift=np.array([100, 100]),
+        categories=8,
     )
     n = 12_000
 
