@@ -1,17 +1,28 @@
-"""The traffic plan: g groups, each with a preference of its own and a range of buckets."""
+"""The traffic plan: who is in the experiment, and which group, each with a preference, gets them."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import LogError
 from pipeline.experiment.assignment import N_BUCKETS, bucket_of, buckets_of
 from pipeline.storage import StudyPaths, read_json
-from pipeline.study import ExperimentSection
 
 PLAN = "traffic_plan.json"
+
+
+class Reason(StrEnum):
+    """Why a unit is not where its bucket would put it; the first that holds counts."""
+
+    OFF = "the experiment is switched off"
+    TESTER = "a tester, whose group is forced"
+    HELD_OUT = "a unit that is held out of experiments"
+    NOT_COVERED = "a unit outside of the coverage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,36 +37,120 @@ class Group:
 
     @property
     def share(self) -> float:
-        """Share of the users; in (0, 1]."""
+        """Share of the experiment's users; in (0, 1]."""
         return (self.last_bucket - self.first_bucket + 1) / N_BUCKETS
+
+
+class Placement(NamedTuple):
+    """Where a unit belongs: to a group, or (None) not to the experiment; and why, if not by bucket."""
+
+    group: Group | None
+    reason: Reason | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficPlan:
-    """Who gets what: the experiment's name, the salt of its assignment, and its groups."""
+    """Who gets what.
+
+    Every question has a bucket of its own, from a hash with a salt of its own, so that the answers
+    are independent: raising the coverage moves nobody between groups.
+
+    Attributes:
+        experiment: Its name in the log.
+        salt: Of the hash that chooses the group; a new one for every experiment.
+        list_length: Items in a recommended list.
+        groups: In order of their buckets, which they cover without gap or overlap.
+        model: Fingerprint of the checkpoint that serves all groups; None if it is not known.
+        enabled: The kill switch: nobody is in an experiment that is not.
+        coverage: Share of the units (that are not held out) that are in the experiment; raised, it
+            adds units and moves none.
+        coverage_salt: Of the hash that chooses them.
+        holdout: Share of the units that are kept out.
+        holdout_salt: Of the hash that chooses them; the same for all experiments, so that the same
+            units are kept out of all.
+        testers: Units whose group is forced, by name of the group. Their exposures do not count.
+    """
 
     experiment: str
     salt: str
     list_length: int
     groups: tuple[Group, ...]
+    model: str | None = None
+    enabled: bool = True
+    coverage: float = 1.0
+    coverage_salt: str = "coverage"
+    holdout: float = 0.0
+    holdout_salt: str = "holdout"
+    testers: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def group_of(self, unit: str) -> Group:
-        """The group a unit is assigned to."""
+    def __post_init__(self) -> None:
+        edges = [(group.first_bucket, group.last_bucket + 1) for group in self.groups]
+        starts, ends = [0, *(end for _, end in edges)], [*(s for s, _ in edges), N_BUCKETS]
+        if starts != ends or any(first >= end for first, end in edges):
+            msg = (
+                f"the groups of experiment {self.experiment!r} cover the buckets "
+                f"{[(first, end - 1) for first, end in edges]}; expected 0 to {N_BUCKETS - 1} in order, "
+                "without gap or overlap. Materialise 'traffic_plan' anew"
+            )
+            raise LogError(msg)
+        names = [group.name for group in self.groups]
+        if strange := {unit: name for unit, name in self.testers.items() if name not in names}:
+            msg = (
+                f"testers {strange} of experiment {self.experiment!r} are to get groups it does not "
+                f"have ({', '.join(names)}); correct experiment.testers"
+            )
+            raise LogError(msg)
+
+    def place(self, unit: str) -> Placement:
+        """Where a unit belongs, and why if not by its bucket."""
+        if not self.enabled:
+            return Placement(None, Reason.OFF)
+        if forced := self.testers.get(unit):
+            return Placement(self._named(forced), Reason.TESTER)
+        if bucket_of(unit, self.holdout_salt) < _buckets(self.holdout):
+            return Placement(None, Reason.HELD_OUT)
+        if bucket_of(unit, self.coverage_salt) >= _buckets(self.coverage):
+            return Placement(None, Reason.NOT_COVERED)
         bucket = bucket_of(unit, self.salt)
-        for group in self.groups:
-            if group.first_bucket <= bucket <= group.last_bucket:
-                return group
-        msg = f"unit {unit!r} falls into bucket {bucket}, which no group covers; mend the plan"
-        raise LogError(msg)
+        return Placement(next(one for one in self.groups if bucket <= one.last_bucket), None)
+
+    def group_of(self, unit: str) -> Group | None:
+        """The group a unit is served as; None if it is not in the experiment."""
+        return self.place(unit).group
+
+    def places_of(self, units: pl.Series) -> pl.DataFrame:
+        """:meth:`place` for many units: the columns ``group`` (a name, or null) and ``reason``."""
+        if not self.enabled:
+            nobody = pl.Series("group", [None] * len(units), dtype=pl.String)
+            return nobody.to_frame().with_columns(reason=pl.lit(Reason.OFF.value))
+        names = np.repeat(
+            [group.name for group in self.groups],
+            [group.last_bucket - group.first_bucket + 1 for group in self.groups],
+        )
+        by_bucket = pl.Series(names, dtype=pl.String).gather(buckets_of(units, self.salt))
+        reason = pl.lit(None, dtype=pl.String)
+        if self.coverage < 1:
+            out = pl.Series(buckets_of(units, self.coverage_salt) >= _buckets(self.coverage))
+            reason = pl.when(out).then(pl.lit(Reason.NOT_COVERED.value)).otherwise(reason)
+        if self.holdout > 0:
+            out = pl.Series(buckets_of(units, self.holdout_salt) < _buckets(self.holdout))
+            reason = pl.when(out).then(pl.lit(Reason.HELD_OUT.value)).otherwise(reason)
+        placed = pl.DataFrame({"group": by_bucket}).with_columns(reason=reason)
+        placed = placed.with_columns(group=pl.when(pl.col("reason").is_null()).then("group"))
+        if not self.testers:
+            return placed
+        forced = units.replace_strict(
+            list(self.testers), list(self.testers.values()), default=None, return_dtype=pl.String
+        )
+        is_forced = forced.is_not_null()
+        return placed.with_columns(
+            group=pl.when(is_forced).then(forced).otherwise("group"),
+            reason=pl.when(is_forced).then(pl.lit(Reason.TESTER.value)).otherwise("reason"),
+        )
 
     def groups_of(self, units: pl.Series) -> pl.Series:
-        """The names of the groups of many units; null where no group covers a unit's bucket."""
-        buckets = buckets_of(units, self.salt)
-        names = np.full(N_BUCKETS, None, dtype=object)
-        for group in self.groups:
-            names[group.first_bucket : group.last_bucket + 1] = group.name
-        found = pl.Series(names, dtype=pl.String)
-        return found.gather(buckets)
+        """The names of the groups many units are served as; null where a unit is in none."""
+        return self.places_of(units)["group"]
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON holds it; shares are added for the reader."""
@@ -65,104 +160,31 @@ class TrafficPlan:
         return plan
 
     @classmethod
-    def from_dict(cls, plan: dict[str, Any]) -> Self:
-        """Read back what :meth:`as_dict` wrote."""
-        groups = [
-            Group(
-                name=group["name"],
-                preference_id=group["preference_id"],
-                preference=tuple(group["preference"]),
-                first_bucket=group["first_bucket"],
-                last_bucket=group["last_bucket"],
+    def from_dict(cls, plan: Any) -> Self:
+        """Read back what :meth:`as_dict` wrote.
+
+        Raises:
+            LogError: if it is no traffic plan.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(plan)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "all of it"
+            msg = (
+                f"the traffic plan cannot be read, {place}: {first['msg']}; materialise "
+                "'traffic_plan' anew"
             )
-            for group in plan["groups"]
-        ]
-        return cls(
-            experiment=plan["experiment"],
-            salt=plan["salt"],
-            list_length=plan["list_length"],
-            groups=tuple(groups),
-        )
+            raise LogError(msg) from error
+
+    def _named(self, name: str) -> Group:
+        return next(group for group in self.groups if group.name == name)
+
+
+def _buckets(share: float) -> int:
+    return round(share * N_BUCKETS)
 
 
 def read_plan(paths: StudyPaths) -> TrafficPlan:
     """The traffic plan of a study; raises :class:`MissingArtifact` if it has none yet."""
     return TrafficPlan.from_dict(read_json(paths.require("traffic_plan", PLAN)))
-
-
-def check_same_preferences(plan: TrafficPlan, offline_metrics: pl.DataFrame) -> None:
-    """Check that every group was served under the preference its metrics were computed for.
-
-    Raises:
-        LogError: if the grid of preferences changed after the plan was made.
-    """
-    measured = dict(offline_metrics.select("preference_id", "preference").unique().iter_rows())
-    for group in plan.groups:
-        found = measured.get(group.preference_id)
-        if found is None or not np.allclose(found, group.preference):
-            msg = (
-                f"group {group.name} was served under {list(group.preference)}, but preference "
-                f"{group.preference_id} of the offline metrics is {found}; materialise "
-                "'traffic_plan' and what follows anew, or restore the study's preferences"
-            )
-            raise LogError(msg)
-
-
-def check_not_under_way(running: TrafficPlan, new: TrafficPlan) -> None:
-    """Check that a plan users are being served under is not replaced under the same name.
-
-    Raises:
-        LogError: if the two differ and belong to the same experiment.
-    """
-    if running.experiment == new.experiment and running != new:
-        msg = (
-            f"experiment {new.experiment!r} is under way with other groups than the model of today "
-            "would get, and its log would be read as theirs. Give the new model's experiment "
-            "another experiment.name and experiment.salt"
-        )
-        raise LogError(msg)
-
-
-def make_plan(front: pl.DataFrame, section: ExperimentSection) -> TrafficPlan:
-    """Choose groups that spread evenly over the measured recall, and split the buckets evenly.
-
-    Even spacing in π would crowd the groups where recall hardly moves, so groups are chosen by
-    the recall they have. Dominated preferences are used only if the others are too few. With
-    replicates, every preference has so many groups: g1 and g4, say, that differ by chance alone.
-    """
-    preferences = section.groups // section.replicates
-    undominated = front.filter(~pl.col("dominated"))
-    candidates = undominated if undominated.height >= preferences else front
-    chosen = spread(candidates["recall"].to_numpy(), preferences)
-    rows = candidates[chosen].sort("recall").to_dicts() * section.replicates
-    edges = [round(N_BUCKETS * n / section.groups) for n in range(section.groups + 1)]
-    groups = [
-        Group(
-            name=f"g{n + 1}",
-            preference_id=row["preference_id"],
-            preference=tuple(row["preference"]),
-            first_bucket=edges[n],
-            last_bucket=edges[n + 1] - 1,
-        )
-        for n, row in enumerate(rows)
-    ]
-    return TrafficPlan(
-        experiment=section.name,
-        salt=section.salt,
-        list_length=section.list_length,
-        groups=tuple(groups),
-    )
-
-
-def spread(values: np.ndarray, n: int) -> list[int]:
-    """Indices of ``n`` values close to even steps from the smallest to the largest.
-
-    The two ends first, then the inner steps from the smallest up, each the nearest value left.
-    """
-    targets = np.linspace(values.min(), values.max(), n)
-    chosen: list[int] = []
-    for target in (targets[0], targets[-1], *targets[1:-1]):
-        distance = np.abs(values - target)
-        distance[chosen] = np.inf
-        chosen.append(int(distance.argmin()))
-    return sorted(chosen)

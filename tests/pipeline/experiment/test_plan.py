@@ -1,192 +1,179 @@
-"""The traffic plan: which preferences get traffic, and which buckets are whose."""
+"""The traffic plan: who is in the experiment, and as which group."""
 
 import json
+from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from pipeline.errors import LogError
-from pipeline.experiment.assignment import N_BUCKETS, bucket_of
-from pipeline.experiment.plan import (
-    Group,
-    TrafficPlan,
-    check_not_under_way,
-    check_same_preferences,
-    make_plan,
-    spread,
-)
-from pipeline.schemas import PARETO_FRONT
-from pipeline.study import ExperimentSection
+from pipeline.experiment.assignment import bucket_of
+from pipeline.experiment.plan import Group, Reason, TrafficPlan
+
+UNITS = [f"u{number:05d}" for number in range(20_000)]
+EDGES = [0, 1000, 4000, 10_000]
 
 
-def front(points):
-    """A front of (recall, dominated) points, named p00, p01, …"""
-    rows = [
-        {
-            "preference_id": f"p{number:02d}",
-            "preference": [number / len(points), 1 - number / len(points)],
-            "recall": recall,
-            "order_density": 1 - recall,
-            "recall_order_density": recall * (1 - recall),
-            "dominated": dominated,
-        }
-        for number, (recall, dominated) in enumerate(points)
-    ]
-    return pl.DataFrame(rows, schema=PARETO_FRONT.columns)
+def plan_of(edges=EDGES, **changes):
+    """A plan of groups g1, g2, … between these buckets."""
+    groups = tuple(
+        Group(
+            name=f"g{n + 1}",
+            preference_id=f"p{n}",
+            preference=(0.5, 0.5),
+            first_bucket=first,
+            last_bucket=end - 1,
+        )
+        for n, (first, end) in enumerate(pairwise(edges))
+    )
+    return TrafficPlan(experiment="e", salt="seed", list_length=5, groups=groups, **changes)
 
 
-def preference_ids(plan):
-    return [group.preference_id for group in plan.groups]
+PLANS = {
+    "plain": plan_of(),
+    "ramp-up": plan_of(coverage=0.3),
+    "holdout": plan_of(holdout=0.2),
+    "testers": plan_of(testers={"u00001": "g3", "🛒": "g1"}),
+    "off": plan_of(enabled=False, testers={"u00001": "g3"}),
+    "all": plan_of(coverage=0.5, holdout=0.2, testers={"u00001": "g3", "u00002": "g1"}),
+}
 
 
-@pytest.mark.parametrize(
-    ("values", "n", "chosen"),
-    [
-        ([0.0, 0.1, 0.2, 0.9, 1.0], 3, [0, 2, 4]),  # to 0.5, 0.2 is nearer than 0.9
-        ([0.0, 0.1, 0.3, 0.9, 1.0], 3, [0, 2, 4]),
-        ([0.0, 0.1, 0.2, 0.7, 1.0], 3, [0, 3, 4]),  # now 0.7 is
-        ([1.0, 0.7, 0.2, 0.1, 0.0], 3, [0, 1, 4]),  # the order of the values does not matter
-        ([0.0, 0.9, 0.95, 1.0], 4, [0, 1, 2, 3]),  # steps 1/3 and 2/3 take what is left
-        ([0.0, 0.3, 0.4, 0.7, 1.0], 4, [0, 1, 3, 4]),  # steps 1/3 and 2/3
-        ([0.5, 0.5, 0.5], 3, [0, 1, 2]),
-    ],
-    ids=["low", "low-tie", "high", "reversed", "crowded", "four", "all-equal"],
-)
-def test_spread_takes_the_value_nearest_to_each_even_step(values, n, chosen):
-    assert spread(np.array(values), n) == chosen
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    values=st.lists(st.floats(0, 1), min_size=3, max_size=20),
-    share=st.floats(0, 1),
-)
-def test_spread_takes_distinct_values_and_both_ends(values, share):
-    n = 3 + int(share * (len(values) - 3))
-
-    chosen = spread(np.array(values), n)
-
-    assert len(set(chosen)) == n
-    taken = [values[index] for index in chosen]
-    assert min(taken) == min(values)
-    assert max(taken) == max(values)
-
-
-def test_groups_are_ordered_by_recall_and_keep_their_preference():
-    points = [(0.50, False), (0.40, False), (0.44, False), (0.45, False)]
-
-    plan = make_plan(front(points), ExperimentSection(groups=3))
-
-    assert preference_ids(plan) == ["p01", "p03", "p00"]  # 0.40, 0.45, 0.50
-    assert [group.name for group in plan.groups] == ["g1", "g2", "g3"]
-    assert plan.groups[1].preference == (3 / 4, 1 - 3 / 4)
-
-
-@pytest.mark.parametrize(
-    ("groups", "expected"),
-    [
-        (3, ["p00", "p01", "p04"]),  # to 0.45, p02 would be nearest, but is dominated
-        (4, ["p00", "p01", "p03", "p04"]),  # nearest to 0.433 and 0.467
-    ],
-    ids=["enough-undominated", "too-few-undominated"],
-)
-def test_dominated_points_are_used_only_when_needed(groups, expected):
-    points = [(0.40, False), (0.43, False), (0.45, True), (0.47, True), (0.50, False)]
-
-    assert preference_ids(make_plan(front(points), ExperimentSection(groups=groups))) == expected
-
-
-@settings(max_examples=30, deadline=None)
-@given(groups=st.integers(3, 40))
-def test_buckets_are_covered_without_gap_or_overlap(groups):
-    points = [(0.4 + 0.001 * number, False) for number in range(groups)]
-
-    plan = make_plan(front(points), ExperimentSection(groups=groups))
-
-    covered = [b for g in plan.groups for b in range(g.first_bucket, g.last_bucket + 1)]
-    assert covered == list(range(N_BUCKETS))
-    sizes = [group.last_bucket - group.first_bucket + 1 for group in plan.groups]
-    assert max(sizes) - min(sizes) <= 1
-    assert sum(group.share for group in plan.groups) == pytest.approx(1)
-
-
-def test_plan_carries_the_section_and_its_groups_share_by_hand():
-    section = ExperimentSection(name="spring", salt="pepper", groups=3, list_length=7)
-
-    plan = make_plan(front([(0.1, False), (0.2, False), (0.3, False)]), section)
-
-    assert (plan.experiment, plan.salt, plan.list_length) == ("spring", "pepper", 7)
-    edges = [(group.first_bucket, group.last_bucket) for group in plan.groups]
-    assert edges == [(0, 3332), (3333, 6666), (6667, 9999)]
-    assert [group.share for group in plan.groups] == [0.3333, 0.3334, 0.3333]
-
-
-def test_plan_survives_json():
-    plan = make_plan(front([(0.1, False), (0.2, False), (0.3, False)]), ExperimentSection(groups=3))
-
-    text = json.dumps(plan.as_dict())
-
-    assert TrafficPlan.from_dict(json.loads(text)) == plan
-    assert [group["share"] for group in json.loads(text)["groups"]] == [0.3333, 0.3334, 0.3333]
+def served(plan, units=UNITS):
+    """The units of the experiment, and the name of each one's group."""
+    groups = plan.groups_of(pl.Series(units))
+    return {unit: name for unit, name in zip(units, groups, strict=True) if name is not None}
 
 
 @settings(max_examples=30, deadline=None)
 @given(unit=st.text(min_size=1, max_size=10))
 def test_a_unit_belongs_to_the_group_that_holds_its_bucket(unit):
-    plan = make_plan(front([(0.1, False), (0.2, False), (0.3, False)]), ExperimentSection(groups=3))
+    group, reason = plan_of().place(unit)
 
-    group = plan.group_of(unit)
-
-    assert group.first_bucket <= bucket_of(unit, plan.salt) <= group.last_bucket
-    assert replace(plan, list_length=3).group_of(unit) == group
+    assert group.first_bucket <= bucket_of(unit, "seed") <= group.last_bucket
+    assert reason is None
 
 
-def test_a_unit_no_group_covers_is_an_error_that_names_its_bucket():
-    first = Group(
-        name="g1", preference_id="p0", preference=(1.0, 0.0), first_bucket=0, last_bucket=504
-    )
-    plan = TrafficPlan(experiment="e", salt="seed", list_length=5, groups=(first,))
+@pytest.mark.parametrize("name", PLANS)
+@settings(max_examples=20, deadline=None)
+@given(units=st.lists(st.text(min_size=1, max_size=8) | st.sampled_from(UNITS[:5]), max_size=20))
+def test_many_units_at_a_time_are_placed_as_each_is_alone(name, units):
+    plan = PLANS[name]
 
-    with pytest.raises(LogError, match="unit 'a' falls into bucket 505, which no group covers"):
-        plan.group_of("a")
+    found = plan.places_of(pl.Series(units, dtype=pl.String))
 
-
-def test_metrics_of_another_grid_are_refused():
-    points = front([(0.1, False), (0.2, False), (0.3, False)])
-    plan = make_plan(points, ExperimentSection(groups=3))
-    other = points.with_columns(preference=pl.Series([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]))
-
-    check_same_preferences(plan, points)
-    with pytest.raises(LogError, match="materialise 'traffic_plan'"):
-        check_same_preferences(plan, other)
-    with pytest.raises(LogError, match="p02 of the offline metrics is None"):
-        check_same_preferences(plan, points.head(2))
+    alone = [plan.place(unit) for unit in units]
+    assert found["group"].to_list() == [one.group and one.group.name for one in alone]
+    assert found["reason"].to_list() == [one.reason for one in alone]
+    assert plan.groups_of(pl.Series(units, dtype=pl.String)).equals(found["group"])
+    assert [plan.group_of(unit) for unit in units] == [one.group for one in alone]
 
 
-def test_a_running_experiment_keeps_its_plan():
-    running = make_plan(
-        front([(0.1, False), (0.2, False), (0.3, False)]), ExperimentSection(groups=3)
-    )
-    retrained = make_plan(
-        front([(0.3, False), (0.2, False), (0.1, False)]), ExperimentSection(groups=3)
-    )
+def test_the_shares_are_met():
+    counts = Counter(served(plan_of()).values())
 
-    check_not_under_way(running, running)
-    check_not_under_way(running, replace(retrained, experiment="next"))
-    with pytest.raises(LogError, match="is under way with other groups"):
-        check_not_under_way(running, retrained)
+    expected = [0.1 * len(UNITS), 0.3 * len(UNITS), 0.6 * len(UNITS)]
+    assert [group.share for group in plan_of().groups] == [0.1, 0.3, 0.6]
+    found = [counts[name] for name in ("g1", "g2", "g3")]
+    assert stats.chisquare(found, expected).pvalue > 0.001
 
 
-def test_replicates_are_groups_of_the_same_preferences():
-    points = [(0.4 + 0.01 * number, False) for number in range(6)]
+@settings(max_examples=15, deadline=None)
+@given(
+    low=st.floats(0.01, 1),
+    high=st.floats(0.01, 1),
+    salt=st.text(max_size=5),
+    holdout=st.floats(0, 0.9),
+)
+def test_ramp_up_only_adds_units_and_moves_none(low, high, salt, holdout):
+    low, high = sorted((low, high))
+    plan = plan_of(coverage_salt=f"c{salt}", holdout=holdout)
 
-    plan = make_plan(front(points), ExperimentSection(groups=6, replicates=2))
+    before = served(replace(plan, coverage=low), UNITS[:500])
+    after = served(replace(plan, coverage=high), UNITS[:500])
 
-    assert [group.name for group in plan.groups] == [f"g{n}" for n in range(1, 7)]
-    ids = preference_ids(plan)
-    assert ids[:3] == ids[3:]
-    assert len(set(ids)) == 3
+    assert before.items() <= after.items()
+
+
+def test_coverage_and_holdout_are_met_and_leave_the_shares_as_they_are():
+    plan = plan_of(coverage=0.25, holdout=0.2)
+
+    reasons = Counter(plan.places_of(pl.Series(UNITS))["reason"].to_list())
+
+    n = len(UNITS)
+    held, waiting, inside = 0.2 * n, 0.8 * 0.75 * n, 0.8 * 0.25 * n
+    found = [reasons[Reason.HELD_OUT], reasons[Reason.NOT_COVERED], reasons[None]]
+    assert stats.chisquare(found, [held, waiting, inside]).pvalue > 0.001
+    counts = Counter(served(plan).values())
+    groups = [counts[name] for name in ("g1", "g2", "g3")]
+    assert stats.chisquare(groups, np.array([0.1, 0.3, 0.6]) * sum(groups)).pvalue > 0.001
+
+
+def test_the_same_units_are_held_out_of_every_experiment():
+    spring = plan_of(holdout=0.1)
+    autumn = replace(spring, experiment="autumn", salt="pepper", coverage_salt="other")
+
+    out = [set(UNITS) - set(served(plan)) for plan in (spring, autumn)]
+
+    assert out[0] == out[1]
+    assert set(UNITS) - set(served(replace(autumn, holdout_salt="fresh"))) != out[0]
+
+
+def test_a_tester_is_served_as_the_forced_group_whatever_the_hash_says():
+    testers = {unit: f"g{n % 3 + 1}" for n, unit in enumerate(UNITS[:50])}
+    plan = plan_of(coverage=0.01, holdout=0.5, testers=testers)
+
+    placed = {unit: plan.place(unit) for unit in testers}
+
+    assert {unit: one.group.name for unit, one in placed.items()} == testers
+    assert {one.reason for one in placed.values()} == {Reason.TESTER}
+
+
+def test_nobody_is_in_an_experiment_that_is_switched_off():
+    plan = plan_of(enabled=False, testers={"ada": "g1"})
+
+    assert plan.place("ada") == (None, Reason.OFF)
+    assert served(plan) == {}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_plan_survives_json(name):
+    plan = PLANS[name]
+
+    text = json.dumps(plan.as_dict())
+
+    assert TrafficPlan.from_dict(json.loads(text)) == plan
+    assert [group["share"] for group in json.loads(text)["groups"]] == [0.1, 0.3, 0.6]
+
+
+@pytest.mark.parametrize("edges", [[0, 505], [5, 10_000], [0, 500, 500, 10_000]])
+def test_buckets_that_are_not_covered_once_are_refused(edges):
+    with pytest.raises(LogError, match=r"cover the buckets .* expected 0 to 9999 in order"):
+        plan_of(edges)
+
+
+def test_overlapping_groups_are_refused():
+    first, *rest = plan_of().groups
+
+    with pytest.raises(LogError, match="without gap or overlap"):
+        replace(plan_of(), groups=(replace(first, last_bucket=1001), *rest))
+
+
+def test_a_tester_of_a_group_there_is_not_is_refused():
+    with pytest.raises(LogError, match=r"testers {'ada': 'g9'} .*\(g1, g2, g3\)"):
+        plan_of(testers={"ada": "g9"})
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [({"salt": None}, "salt"), ({"groups": [{}]}, "groups.0"), ({"coverage": "much"}, "coverage")],
+)
+def test_a_damaged_plan_names_what_is_wrong(change, place):
+    with pytest.raises(LogError, match=f"cannot be read, {place}.*materialise 'traffic_plan'"):
+        TrafficPlan.from_dict(plan_of().as_dict() | change)
