@@ -1,0 +1,143 @@
+"""The report on variants says what was found, and what nobody told."""
+
+from dataclasses import asdict
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline.experiment.ingestion import ingest, summarise
+from pipeline.experiment.judgement import LogRules
+from pipeline.experiment.log import BROUGHT
+from pipeline.experiment.sums import sum_up
+from pipeline.experiment.variants import Variant, VariantPlan
+from pipeline.inference.checks import health_of
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.exploration import explore, not_fitted
+from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.inference.variants import cutoff_of, section_of, variant_metrics
+from pipeline.reporting.variants_report import build_variants_report, write_variants_report
+from pipeline.schemas import DAY_MS, Kpi
+from pipeline.storage import read_json
+from pipeline.study import Hypothesis, LogColumns, RegressionSection, parse_study
+
+MONDAY = 1_767_571_200_000
+NAMES = ("plain", "tuned", "deep", "wide")
+VARIANTS = pl.DataFrame(
+    {
+        "variant": NAMES,
+        "share": [1, 1, 1, 1],
+        "ndcg@10": [0.20, 0.22, 0.25, 0.27],
+        "ndcg@10_se": [0.001] * 4,
+        "r2": [-1.0, 0.1, 0.2, 0.3],
+    }
+)
+ASKED = RegressionSection(
+    hypotheses=(
+        Hypothesis(id="H1", metric="ndcg@10", kpi=Kpi.CTR, direction="positive"),
+        Hypothesis(id="H2", metric="r2", kpi=Kpi.CTR, direction="positive"),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory):
+    """A log of clicks alone: 150 users a variant, 6 exposures each over two days."""
+    folder = tmp_path_factory.mktemp("log")
+    rng = np.random.default_rng(5)
+    rows = [
+        {
+            "unit": f"{name}-{user}",
+            "group": name,
+            "ts": MONDAY + (n % 2) * DAY_MS + 1000 * n,
+            "clicked": bool(rng.random() < 0.2 + 0.1 * place),
+        }
+        for place, name in enumerate(NAMES)
+        for user in range(150)
+        for n in range(6)
+    ]
+    pl.DataFrame([*rows, rows[0]]).write_parquet(folder / "log.parquet")
+    plan = VariantPlan(
+        experiment="autumn", groups=tuple(Variant(name=name, share=0.25) for name in NAMES)
+    )
+    rules = LogRules(columns=LogColumns())
+    ingest([folder / "log.parquet"], plan, folder / "log.duckdb", rules=rules)
+    sums = sum_up(folder / "log.duckdb", plan)
+    kpis, daily = sums.group_kpis, sums.daily_sums
+    found = Evidence(*variant_metrics(VARIANTS), kpis, daily_sums=daily, planned_days=2)
+    return found, plan, summarise(folder / "log.duckdb")
+
+
+@pytest.fixture(scope="module")
+def written(evidence, small_params, tmp_path_factory):
+    """The report's JSON, its page and its Markdown."""
+    found, plan, ingestion = evidence
+    asked = section_of(ASKED, found, VARIANTS)
+    shares = {group.name: group.share for group in plan.groups}
+    health = health_of(
+        found, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
+    )
+    software = {"code": "c", "python": "3.11", "machine": "m", "packages": {"polars": "2"}}
+    report = build_variants_report(
+        parse_study(small_params),
+        cutoff=cutoff_of(VARIANTS),
+        hypotheses=[one.as_dict() for one in estimate_hypotheses(found, asked, seed=1)],
+        tables={"offline_metrics": found.offline_metrics, "group_kpis": found.group_kpis},
+        documents={
+            "health": health,
+            "exploration": [asdict(one) for one in explore(found, level=0.95, seed=1)],
+            "not_fitted": not_fitted(found, level=0.95),
+            "plan": plan.as_dict(),
+            "origin": BROUGHT,
+            "ingestion": ingestion,
+            "provenance": {
+                **software,
+                "variants": {"path": "v.csv", "md5": "0a1b"},
+                "log": {"log.parquet": "2c3d"},
+            },
+        },
+    )
+    folder = tmp_path_factory.mktemp("report")
+    write_variants_report(report, folder)
+    page, text = ((folder / name).read_text("utf-8") for name in ("index.html", "report.md"))
+    return read_json(folder / "report.json"), page, text
+
+
+def test_what_is_not_told_is_left_out_and_said(written):
+    report, page, _ = written
+
+    assert {row["kpi"] for row in report["group_kpis"]} == {"ctr", "clicks_per_user"}
+    (words,) = report["not_known"]
+    assert words.startswith(
+        "The log tells nothing of orders, units, revenue, so nothing is said of"
+    )
+    assert "conversion of clicks" in words
+    assert words in page
+
+
+def test_the_variants_confirm_what_was_planted_and_r2_is_undefined(written):
+    report, page, text = written
+    ndcg, r2 = report["hypotheses"]
+
+    # the odds of a click rise from 0.2 / 0.8 to 0.5 / 0.5 while NDCG rises by 35 %
+    low, high = ndcg["user_clustered"]["interval"]
+    assert low < np.log((0.5 / 0.5) / (0.2 / 0.8)) / 0.35 < high
+    assert (ndcg["metric"], ndcg["verdict"]) == ("ndcg", "confirmed")
+    assert report["cutoff"] == 10
+    # nothing is known of how the errors of the variants' metrics go together, so they add up
+    assert ndcg["metric_covariance"] == np.diag([0.001**2] * 4).tolist()
+    assert r2["undefined_because"] == "the metric is undefined, 0 or negative in a group"
+    assert "r2 and click-through rate: undefined" in page
+    assert all(words in text for words in report["summary"])
+
+
+def test_the_groups_the_log_and_what_was_set_aside_are_on_the_page(written):
+    report, page, text = written
+
+    assert report["ingestion"]["rejected"] == {"duplicate exposure": 1}
+    assert "4 variants of a recommender in experiment “autumn”, 3,600 exposures" in page
+    assert "3,600 exposures were taken in; 1 rows of the log" in page
+    assert "Users of the variants: 150, 150, 150, 150; p = 1.0000" in page
+    assert "<code>2c3d</code> (log.parquet)" in page
+    clicks = {r["group"]: r["successes"] for r in report["group_kpis"] if r["kpi"] == "ctr"}
+    assert all(f"| {name} | 25.0 % | 150 | 900 | {clicks[name]} |" in text for name in NAMES)
