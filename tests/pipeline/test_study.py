@@ -128,10 +128,16 @@ def test_a_value_of_the_wrong_type_is_named_and_never_converted(values, key):
     for wrong in WRONG_OF_TYPE[type(values[section][name])]:
         message = _message(_set(values, key, wrong))
         shown = {"date": "2025-09-01"} if isinstance(wrong, date) else wrong
-        assert f"- {key} = {shown!r}: Input should be " in message
+        place = key
+        if key == "experiment.shares" and isinstance(wrong, list):  # a list may stand there
+            place, shown = f"{key}.0", wrong[0]
+        assert f"- {place} = {shown!r}: Input should be " in message
 
 
 CLICK, ORDER = {"loss": "click"}, {"loss": "order"}
+OF_LOSS = {"metric": "click_loss", "slope": 1.0}
+CAP = {"rule": "cap", "most": 2}
+FRESH = {"rule": "freshness", "add": 1.0, "half_life_days": 7.0}
 
 
 @pytest.mark.parametrize(
@@ -189,12 +195,23 @@ CLICK, ORDER = {"loss": "click"}, {"loss": "order"}
         ("evaluation.cutoff", 1, 0, "greater than or equal to 1"),
         ("evaluation.preferences", 3, 2, "greater than or equal to 3"),
         ("experiment.name", "e", "-e", "match pattern"),
-        ("experiment.source", "replay", "live", "'simulated-shop', 'replay' or 'files'"),
+        ("experiment.source", "replay", "live", "'simulated-shop', 'direct', 'replay' or 'files'"),
         ("experiment.salt", "s", "", "at least 1 character"),
+        ("experiment.coverage", 0.01, 0.0, "greater than 0"),
+        ("experiment.coverage", 1.0, 1.01, "less than or equal to 1"),
+        ("experiment.holdout", 0.0, -0.01, "greater than or equal to 0"),
+        ("experiment.holdout", 0.99, 1.0, "less than 1"),
+        ("experiment.holdout_salt", "s", "", "at least 1 character"),
         ("experiment.groups", 4, 2, "greater than or equal to 3"),
         ("experiment.list_length", 1, 0, "greater than or equal to 1"),
         ("experiment.days", 1, 0, "greater than or equal to 1"),
         ("experiment.users", 10, 9, "greater than or equal to 10"),
+        ("simulator.learning", 1.0, 1.01, "less than or equal to 1"),
+        ("simulator.drift", 0.0, -0.1, "greater than or equal to 0"),
+        ("simulator.truth_users", 0, -1, "greater than or equal to 0"),
+        ("serving.durability", "os", "disk", "'fsync' or 'os'"),
+        ("serving.reload_seconds", 0.1, 0.0, "greater than 0"),
+        ("serving.batch_wait_ms", 0.0, -1.0, "greater than or equal to 0"),
         ("regression.level", 0.51, 0.5, "greater than 0.5"),
         ("regression.level", 0.999, 1.0, "less than 1"),
     ],
@@ -222,6 +239,15 @@ def test_the_last_accepted_value_loads_and_the_next_is_refused(
         ("training.objectives", [CLICK, ORDER | {"reference": math.nan}], "1.reference = nan"),
         ("training.negatives", {"uniform": -1}, "training.negatives.uniform = -1"),
         ("regression.hypotheses", [], "regression.hypotheses = []"),
+        ("serving.rules", [{"rule": "sort"}], "serving.rules.0 = {'rule': 'sort'}: "),
+        (
+            "serving.rules",
+            [{"rule": "cap", "most": 2}, {"rule": "pin", "item": "a", "place": 1}],
+            "pin.place = 1: unknown key; accepted are ['item', 'position', 'rule']",
+        ),
+        ("serving.rules", [{"rule": "cap", "most": 0}], "serving.rules.0.cap.most = 0"),
+        ("serving.filters", {"bought": True}, "filters.bought = True: unknown key; accepted are"),
+        ("serving.kafka", {"topic": "x"}, "serving.kafka.servers: required, but absent"),
     ],
     ids=str,
 )
@@ -252,12 +278,28 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
         ({"experiment.groups": 12}, ["experiment.groups = 12", "evaluation.preferences = 11"]),
         ({"experiment.source": "files"}, ["experiment.source = files", "log_path = None"]),
         ({"experiment.log_path": "logs"}, ["source = simulated-shop", "log_path = logs"]),
+        ({"experiment.columns": {}}, ["experiment.columns", "source = simulated-shop"]),
+        ({"experiment.variants": "v.csv"}, ["experiment.variants", "source = simulated-shop"]),
+        (
+            {"experiment.columns": {"clicks": {"unit": "who", "item": "who"}}},
+            ["experiment.columns.clicks", "who twice"],
+        ),
+        (
+            {"experiment.source": "replay", "simulator.faults": {"bots": 1}},
+            ["simulator.faults = {'bots': 1}", "experiment.source = replay"],
+        ),
+        (
+            {"experiment.source": "direct", "simulator.direct": {"ctr_slope": OF_LOSS}},
+            ["simulator.direct.ctr_slope: 'click_loss' is better when it is less"],
+        ),
         ({"model.heads": 3}, ["model.width = 64", "model.heads = 3"]),
         ({"world.categories": 3001}, ["world.categories = 3001", "world.items = 3000"]),
         ({"training.objectives": [ORDER, ORDER]}, ["training.objectives", "order", "twice"]),
         ({"training.objectives": [CLICK, {"loss": "view"}]}, ["unknown loss 'view'", "'click'"]),
         ({"training.negatives": {"uniform": 9, "top": 10}}, ["top = 10", "uniform = 9"]),
         ({"training.negatives": {"all": True}}, ["negatives.all", "uniform: 0"]),
+        ({"serving.rules": [CAP, FRESH]}, ["['cap', 'freshness']", "before the rules that act"]),
+        ({"serving.rules": [{"rule": "boost", "add": 1.0}]}, ["no item and no category"]),
     ],
     ids="-".join,
 )
@@ -280,6 +322,23 @@ def test_a_log_of_files_needs_and_takes_a_path(values):
     values["experiment"] |= {"source": "files", "log_path": "logs"}
 
     assert parse_study(values).experiment.log_path == "logs"
+
+
+def test_variants_have_metrics_and_numbers_of_their_own(values):
+    values["experiment"] |= {"source": "files", "log_path": "logs", "variants": "v.csv"}
+    values["experiment"] |= {"groups": 12}
+    values["regression"]["hypotheses"][0]["metric"] = "auc"
+
+    assert parse_study(values).regression.hypotheses[0].metric == "auc"
+
+
+def test_an_unknown_column_of_the_log_is_named_with_the_accepted_ones(values):
+    columns = {"orders": {"buyer": "who"}}
+    values["experiment"] |= {"source": "files", "log_path": "logs", "columns": columns}
+
+    expected = "experiment.columns.orders.buyer = 'who': unknown key; accepted are "
+    accepted = "['exposure', 'item', 'revenue', 'ts', 'unit', 'units']"
+    assert expected + accepted in _message(values)
 
 
 def test_every_wrong_value_is_reported_at_once(values):
@@ -354,6 +413,8 @@ def test_what_is_measured_has_one_name(values, key, value, words):
             [{"id": "H1", "metric": "freshness", "kpi": "ctr", "direction": "positive"}],
             "freshness: ",
         ),
+        ("serving.rules", [CAP], "serving.rules: "),
+        ("serving.rules", [FRESH], "serving.rules: "),
     ],
 )
 def test_what_needs_attributes_of_items_needs_their_file(values, key, value, words):
@@ -362,3 +423,35 @@ def test_what_needs_attributes_of_items_needs_their_file(values, key, value, wor
     assert words in message
     assert "dataset.item_attributes" in message
     assert parse_study(_set(values, "dataset.item_attributes", "items.csv"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("shares", [1.0, 2.0], "are 2, but experiment.groups = 3; give a share for each of g1, g2"),
+        ("shares", [1.0, 0.0001, 1.0], "at least 0.1 %"),
+        ("testers", {"ada": "g4"}, "experiment.testers = {'ada': 'g4'}: the groups are g1, g2, g3"),
+        ("planning", {"slopes": {"H9": 1.0}}, "['H9'] are no hypotheses; the ids are H1, H2"),
+        (
+            "planning",
+            {"returning_users": 0.0, "new_users_per_day": 0.0},
+            "an experiment needs users",
+        ),
+        ("planning", {"power": 1.0}, "experiment.planning.power = 1.0: "),
+        ("planning", {"curvature_floor": 1.0}, "experiment.planning.curvature_floor = 1.0: "),
+    ],
+)
+def test_groups_shares_testers_and_slopes_fit_each_other(values, key, value, words):
+    assert words in _message(_set(values, f"experiment.{key}", value))
+
+
+def test_a_group_each_may_have_a_share_a_tester_and_a_hypothesis_a_slope(values):
+    _set(values, "experiment.shares", [3, 1, 1])
+    _set(values, "experiment.testers", {"ada": "g3"})
+    _set(values, "experiment.planning", {"slopes": {"H1": 0.5}, "past_study": "spring"})
+
+    experiment = parse_study(values).experiment
+
+    assert experiment.shares == (3.0, 1.0, 1.0)
+    assert experiment.testers == {"ada": "g3"}
+    assert experiment.planning.slopes == {"H1": 0.5}
