@@ -23,6 +23,7 @@ from pipeline.storage import (
     write_json,
 )
 from pipeline.study import PARAMS_FILE, load_study
+from pipeline.world.generation import check_shop_log
 
 
 def _pin() -> str | None:
@@ -40,6 +41,7 @@ def raw_events(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Ma
     with user_errors(context):
         parameters, _ = study.load()
         md5 = require_dataset(parameters, study.root)
+        check_shop_log(parameters, md5)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(md5),
         metadata={

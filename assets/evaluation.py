@@ -97,6 +97,7 @@ def offline_metrics(
             file = folder / "offline_metrics.parquet"
             table.write_parquet(file)
             evaluation.covariance.write_parquet(folder / "offline_metric_covariance.parquet")
+            evaluation.replicates.write_parquet(folder / "offline_metric_replicates.parquet")
             outcomes = enforce(check_tables("offline_metrics", {"offline_metrics": file}))
     return dg.MaterializeResult(
         metadata={"dagster/row_count": table.height, "test targets": table["n_targets"].item(0)},

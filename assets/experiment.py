@@ -6,42 +6,57 @@ import dagster as dg
 import polars as pl
 
 from assets.adapting import check_results, check_specs, counts, user_errors
-from assets.evaluation import pareto_front
+from assets.evaluation import offline_metrics, pareto_front
 from assets.model import conditioned_model
 from assets.resources import StudyResource
+from models.checkpoint import checkpoint_fingerprint
 from pipeline.experiment.ingestion import ingest
 from pipeline.experiment.judgement import LogRules
-from pipeline.experiment.kpis import sum_up
-from pipeline.experiment.log import log_files, log_folder, write_log
-from pipeline.experiment.plan import PLAN, check_not_under_way, make_plan, read_plan
+from pipeline.experiment.log import log_files, log_folder
+from pipeline.experiment.plan import PLAN, read_plan
+from pipeline.experiment.plan_checks import check_same_model
+from pipeline.experiment.sums import sum_up
+from pipeline.experiment.variants import publish_variants, read_any_plan
+from pipeline.inference.planned_power import POWER, plan_experiment
 from pipeline.quality.runner import Outcome, check_experiment_log, check_tables, enforce
 from pipeline.recommend import Recommender
-from pipeline.reporting.figures import as_markdown, front_picture
+from pipeline.reporting.figures import as_markdown
+from pipeline.reporting.planned import design_picture, plan_lines, power_picture
 from pipeline.simulator.experiment import describe_log, simulate_experiment
+from pipeline.simulator.truth import truth_table
 from pipeline.storage import DATABASE, publish_folder, read_table, write_json
 from pipeline.study import LogSource
 
 
-@dg.asset(deps=[pareto_front], group_name="experiment", kinds={"python"})
+@dg.asset(
+    deps=[pareto_front, offline_metrics, conditioned_model],
+    group_name="experiment",
+    kinds={"python"},
+)
 def traffic_plan(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
-    """The groups, each with a preference, a share of the users and a range of buckets."""
+    """The groups, each with a preference, a share of the users and buckets; and their power."""
     with user_errors(context):
         parameters, paths = study.load()
-        front = read_table(paths.require("pareto_front", "pareto_front.parquet"))
-        plan = make_plan(front, parameters.experiment)
-        if (
-            parameters.experiment.source is LogSource.FILES
-            and paths.artifact("traffic_plan").exists()
-        ):
-            check_not_under_way(read_plan(paths), plan)
+        if parameters.experiment.variants is not None:
+            variants = publish_variants(parameters.experiment, paths).as_dict()["groups"]
+            return dg.MaterializeResult(metadata={"variants": dg.MetadataValue.json(variants)})
+        planned = plan_experiment(parameters, paths)
+        plan, power = planned.plan.as_dict(), planned.as_dict()
         with publish_folder(paths.artifact("traffic_plan")) as folder:
-            write_json(folder / PLAN, plan.as_dict())
-    groups = plan.as_dict()["groups"]
-    picture = front_picture(front.to_dicts(), groups, parameters.evaluation.cutoff)
+            write_json(folder / PLAN, plan)
+            write_json(folder / POWER, power)
+        front = read_table(paths.require("pareto_front", "pareto_front.parquet")).to_dicts()
+    cutoff, even = parameters.evaluation.cutoff, power["design"]["even"]
+    design = design_picture(front, plan["groups"], even, cutoff)
+    words = plan_lines(plan, power, cutoff)
     return dg.MaterializeResult(
         metadata={
-            "groups on the front": dg.MetadataValue.md(as_markdown(picture, "groups")),
-            "groups": dg.MetadataValue.json(groups),
+            "groups on the front": dg.MetadataValue.md(as_markdown(design, "groups")),
+            "power over days": dg.MetadataValue.md(
+                as_markdown(power_picture(power, cutoff), "power over days")
+            ),
+            "in words": dg.MetadataValue.md("\n".join(["```", *words, "```"])),
+            "groups": dg.MetadataValue.json(plan["groups"]),
         }
     )
 
@@ -53,17 +68,20 @@ def experiment_log_files(
     """The experiment's log as files, one row an exposure: brought, simulated or replayed."""
     with user_errors(context):
         parameters, paths = study.load()
-        plan = read_plan(paths)
+        known: dict[str, dg.MetadataValue] = {}
         if parameters.experiment.source is not LogSource.FILES:
+            plan = read_plan(paths)
             checkpoint = paths.require("conditioned_model")
+            check_same_model(plan, checkpoint_fingerprint(checkpoint))
             recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
-            exposures = simulate_experiment(parameters, paths, plan, recommender)
             with publish_folder(paths.artifact("experiment_log_files")) as folder:
-                write_log(exposures, folder)
+                truth = simulate_experiment(parameters, paths, plan, recommender, folder)
+            if truth:
+                known["truth"] = dg.MetadataValue.md(truth_table(truth, plan))
         files = log_files(log_folder(parameters.experiment, paths))
-    origin = describe_log(parameters.experiment.source)
+    origin = describe_log(parameters)
     return dg.MaterializeResult(
-        metadata={"files": len(files), "origin": origin["origin"], "how": origin["how"]}
+        metadata={"files": len(files), "origin": origin["origin"], "how": origin["how"], **known}
     )
 
 
@@ -80,7 +98,7 @@ def experiment_log(context: dg.AssetExecutionContext, study: StudyResource) -> d
         parameters, paths = study.load()
         result = ingest(
             log_files(log_folder(parameters.experiment, paths)),
-            read_plan(paths),
+            read_any_plan(paths),
             paths.artifact(DATABASE),
             rules=LogRules.of(parameters.experiment),
             check=lambda database: outcomes.extend(enforce(check_experiment_log(database))),
@@ -101,18 +119,16 @@ def group_kpis(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Ma
     """One row a group and KPI: trials, successes, rate, and the user-level sums behind its error."""
     with user_errors(context):
         _, paths = study.load()
-        table, daily = sum_up(paths.require(DATABASE), read_plan(paths))
+        sums = sum_up(paths.require(DATABASE), read_any_plan(paths))
         with publish_folder(paths.artifact("group_kpis")) as folder:
-            file = folder / "group_kpis.parquet"
-            table.write_parquet(file)
-            daily_file = folder / "daily_sums.parquet"
-            daily.write_parquet(daily_file)
-            tables = {"group_kpis": file, "daily_sums": daily_file}
-            outcomes = enforce(check_tables("group_kpis", tables))
+            files = {name: folder / f"{name}.parquet" for name in sums.as_dict()}
+            for name, table in sums.as_dict().items():
+                table.write_parquet(files[name])
+            outcomes = enforce(check_tables("group_kpis", files))
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": table.height,
-            "rates": dg.MetadataValue.md(_rates(table)),
+            "dagster/row_count": sums.group_kpis.height,
+            "rates": dg.MetadataValue.md(_rates(sums.group_kpis)),
         },
         check_results=check_results(outcomes),
     )

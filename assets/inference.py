@@ -3,21 +3,27 @@
 from dataclasses import asdict, replace
 
 import dagster as dg
+import polars as pl
 
 from assets.adapting import user_errors
 from assets.evaluation import offline_metrics, pareto_front
 from assets.experiment import group_kpis
 from assets.model import conditioned_model
 from assets.resources import StudyResource
-from pipeline.experiment.ingestion import summarise
-from pipeline.experiment.plan import check_same_preferences, read_plan
+from models.checkpoint import checkpoint_fingerprint
+from pipeline.experiment.ingestion import ingested_md5s, summarise
+from pipeline.experiment.plan_checks import check_same_model, check_same_preferences
+from pipeline.experiment.variants import Plan, VariantPlan, planned_variants, read_any_plan
 from pipeline.inference.checks import HEALTH_CHECKS, SAMPLE_RATIO, health_of
 from pipeline.inference.evidence import Evidence
-from pipeline.inference.exploration import explore
+from pipeline.inference.exploration import explore, not_fitted
 from pipeline.inference.hypotheses import estimate_hypotheses
-from pipeline.provenance import output_md5s, provenance
+from pipeline.inference.planned_power import POWER
+from pipeline.inference.variants import cutoff_of, section_of, variant_metrics
+from pipeline.provenance import output_md5s, provenance, provenance_of_variants
 from pipeline.reporting.figures import as_markdown, hypothesis_panels
 from pipeline.reporting.report import build_report, write_report
+from pipeline.reporting.variants_report import build_variants_report, write_variants_report
 from pipeline.simulator.experiment import describe_log
 from pipeline.storage import (
     DATABASE,
@@ -29,11 +35,12 @@ from pipeline.storage import (
     read_table,
     write_json,
 )
-from pipeline.study import Study
+from pipeline.study import RegressionSection, Study
 
 ESTIMATES = "regression_estimates.json"
 HEALTH = "health.json"
 EXPLORATION = "exploration.json"
+NOT_FITTED = "not_fitted.json"
 
 
 @dg.asset(
@@ -51,23 +58,23 @@ def regression_estimates(
     """One entry a hypothesis: slope, standard error, interval, p-value, n, and how far to trust it."""
     with user_errors(context):
         parameters, paths = study.load()
-        seed, plan = parameters.study.seed, read_plan(paths)
-        evidence = _evidence(parameters, paths)
-        check_same_preferences(plan, evidence.offline_metrics)
+        seed, plan = parameters.study.seed, read_any_plan(paths)
+        evidence, asked = _evidence(parameters, paths, plan)
         health = health_of(
             evidence,
-            parameters.regression.hypotheses,
+            asked.hypotheses,
             shares={group.name: group.share for group in plan.groups},
             rejected=summarise(paths.require(DATABASE))["rejected"],
             seed=seed,
         )
         evidence = replace(evidence, healthy=health[SAMPLE_RATIO]["passed"])
-        estimates = estimate_hypotheses(evidence, parameters.regression, seed=seed)
-        explored = explore(evidence, level=parameters.regression.level, seed=seed)
+        estimates = estimate_hypotheses(evidence, asked, seed=seed)
+        explored = explore(evidence, level=asked.level, seed=seed)
         with publish_folder(paths.artifact("regression_estimates")) as folder:
             write_json(folder / ESTIMATES, [estimate.as_dict() for estimate in estimates])
             write_json(folder / HEALTH, health)
             write_json(folder / EXPLORATION, [asdict(one) for one in explored])
+            write_json(folder / NOT_FITTED, not_fitted(evidence, level=asked.level))
     slopes = {f"slope of {e.hypothesis.id}": e.fit.slope for e in estimates if e.fit}
     verdicts = {e.hypothesis.id: e.verdict.value for e in estimates}
     return dg.MaterializeResult(
@@ -86,15 +93,41 @@ def regression_estimates(
     )
 
 
-def _evidence(parameters: Study, paths: StudyPaths) -> Evidence:
-    errors = paths.require("offline_metrics", "offline_metric_covariance.parquet")
-    return Evidence(
-        read_table(paths.require("offline_metrics", "offline_metrics.parquet")),
-        read_table(errors),
-        read_table(paths.require("group_kpis", "group_kpis.parquet")),
-        daily_sums=read_table(paths.require("group_kpis", "daily_sums.parquet")),
+def _evidence(
+    parameters: Study, paths: StudyPaths, plan: Plan
+) -> tuple[Evidence, RegressionSection]:
+    """What hypotheses are judged by, and those that are asked."""
+
+    def table(artifact: str, name: str) -> pl.DataFrame:
+        return read_table(paths.require(artifact, f"{name}.parquet"))
+
+    def known(name: str) -> pl.DataFrame | None:
+        file = paths.artifact("group_kpis", f"{name}.parquet")
+        return read_table(file) if file.exists() else None
+
+    variants, replicates = None, None
+    if isinstance(plan, VariantPlan):
+        variants = planned_variants(paths)
+        metrics, covariance = variant_metrics(variants)
+    else:
+        metrics = table("offline_metrics", "offline_metrics")
+        covariance = table("offline_metrics", "offline_metric_covariance")
+        replicates = table("offline_metrics", "offline_metric_replicates")
+        check_same_model(plan, checkpoint_fingerprint(paths.require("conditioned_model")))
+        check_same_preferences(plan, metrics)
+    evidence = Evidence(
+        metrics,
+        covariance,
+        table("group_kpis", "group_kpis"),
+        replicates=replicates,
+        daily_sums=table("group_kpis", "daily_sums"),
+        returning_sums=table("group_kpis", "returning_sums"),
+        before_sums=known("before_sums"),
+        segment_kpis=known("segment_kpis"),
         planned_days=parameters.experiment.planned_days,
     )
+    asked = parameters.regression
+    return evidence, asked if variants is None else section_of(asked, evidence, variants)
 
 
 @dg.asset(
@@ -108,9 +141,10 @@ def regression_report(
     """The report as HTML (opens offline), Markdown and JSON; and the study's manifest."""
     with user_errors(context):
         parameters, paths = study.load()
-        report = _gather(parameters, paths)
+        of_variants = parameters.experiment.variants is not None
+        report = (_gather_variants if of_variants else _gather)(parameters, paths)
         with publish_folder(paths.artifact(REPORT)) as folder:
-            write_report(report, folder)
+            (write_variants_report if of_variants else write_report)(report, folder)
         manifest = {
             "parameters": report["parameters"],
             "provenance": report["provenance"],
@@ -135,17 +169,13 @@ def _gather(parameters: Study, paths: StudyPaths) -> dict:
         for name in ("offline_metrics", "pareto_front", "group_kpis")
     }
     curves = paths.require("conditioned_model", "learning_curves.parquet")
-    plan = read_plan(paths)
     documents = {
+        **_documents(parameters, paths),
         "front": read_json(paths.require("pareto_front", "summary.json")),
-        "health": read_json(paths.require("regression_estimates", HEALTH)),
-        "exploration": read_json(paths.require("regression_estimates", EXPLORATION)),
-        "plan": plan.as_dict(),
-        "origin": describe_log(parameters.experiment.source),
+        "power": read_json(paths.require("traffic_plan", POWER)),
         "events": read_json(paths.require("events", "summary.json")),
         "sessions": read_json(paths.require("sessions", "summary.json")),
         "profile": read_json(paths.require("sessions", "profile.json")),
-        "ingestion": summarise(paths.require(DATABASE)),
         "training": read_json(paths.require("conditioned_model", "model.json")),
         "provenance": provenance(parameters, paths.root),
     }
@@ -154,4 +184,36 @@ def _gather(parameters: Study, paths: StudyPaths) -> dict:
         hypotheses=read_json(paths.require("regression_estimates", ESTIMATES)),
         tables={**tables, "learning_curves": read_table(curves)},
         documents=documents,
+    )
+
+
+def _documents(parameters: Study, paths: StudyPaths) -> dict:
+    """What every report tells of its experiment."""
+    return {
+        "health": read_json(paths.require("regression_estimates", HEALTH)),
+        "exploration": read_json(paths.require("regression_estimates", EXPLORATION)),
+        "plan": read_any_plan(paths).as_dict(),
+        "origin": describe_log(parameters),
+        "ingestion": summarise(paths.require(DATABASE)),
+    }
+
+
+def _gather_variants(parameters: Study, paths: StudyPaths) -> dict:
+    """Read what the report on variants tells."""
+    variants = planned_variants(paths)
+    return build_variants_report(
+        parameters,
+        cutoff=cutoff_of(variants),
+        hypotheses=read_json(paths.require("regression_estimates", ESTIMATES)),
+        tables={
+            "offline_metrics": variant_metrics(variants)[0],
+            "group_kpis": read_table(paths.require("group_kpis", "group_kpis.parquet")),
+        },
+        documents={
+            **_documents(parameters, paths),
+            "not_fitted": read_json(paths.require("regression_estimates", NOT_FITTED)),
+            "provenance": provenance_of_variants(
+                parameters, paths.root, ingested_md5s(paths.require(DATABASE))
+            ),
+        },
     )

@@ -5,6 +5,7 @@ ParetoscopeError
 ├── DataError        the input data cannot be used at all, or too much of it was rejected
 ├── LogError         the experiment's log does not fit the experiment's plan
 ├── QualityError     an artifact broke an expectation and was therefore not written
+├── EndpointError    a serving endpoint cannot be reached, or does not answer as it should
 └── MissingArtifact  an earlier step of the chain has not been run
 
 Every message says what was found, what was expected and what to do. ``models`` has its own
@@ -33,6 +34,10 @@ class LogError(ParetoscopeError):
 
 class QualityError(ParetoscopeError):
     """Rows that broke a blocking expectation; nothing was written."""
+
+
+class EndpointError(ParetoscopeError):
+    """A serving endpoint that cannot be reached, refuses, or serves something else."""
 
 
 class MissingArtifact(ParetoscopeError):  # noqa: N818 - names what happened

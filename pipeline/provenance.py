@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,17 @@ def provenance(study: Study, root: Path) -> dict[str, Any]:
         "code": code_version(root),
         **software(),
         "dataset": {"path": study.dataset.path, "md5": require_dataset(study, root)},
+    }
+
+
+def provenance_of_variants(study: Study, root: Path, log: Mapping[str, str]) -> dict[str, Any]:
+    """The same of a study of variants; it is made of their table and the log, by md5 of its files."""
+    variants = root / str(study.experiment.variants)
+    return {
+        "code": code_version(root),
+        **software(),
+        "variants": {"path": study.experiment.variants, "md5": md5(variants)},
+        "log": dict(log),
     }
 
 

@@ -258,6 +258,18 @@ OFFLINE_METRIC_COVARIANCE = Contract(
 ratios, ``jackknife`` for the rest; ``covariance`` is null where the metric is undefined under one
 of the two, or in a redrawn test set."""
 
+OFFLINE_METRIC_REPLICATES = Contract(
+    name="offline_metric_replicates",
+    row="one metric under one preference on every redrawn test set",
+    columns={
+        "metric": pl.String,
+        "preference_id": pl.String,
+        "replicates": pl.List(pl.Float64),
+    },
+)
+"""Replicate r of all rows is of the same redrawn sessions (``evaluation.bootstrap`` of them), so that
+errors of different metrics are known together. Metrics that are ratios only."""
+
 PARETO_FRONT = Contract(
     name="pareto_front",
     row="one preference as a point in metric space",

@@ -19,6 +19,7 @@ SMALL = {
     "model": {"width": 16, "layers": 1, "heads": 2, "max_length": 20},
     "training": {"epochs": 2, "negatives": {"uniform": 64}, "threads": 1},
     "experiment": {"groups": 3, "users": 600, "days": 7},
+    "simulator": {"truth_users": 100},
 }
 """What makes the default study one of seconds."""
 

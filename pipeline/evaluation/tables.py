@@ -1,6 +1,6 @@
 """The tables of offline metrics: values with their errors, and how the errors go together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,16 +28,23 @@ from pipeline.evaluation.uncertainty import (
     covariance_of,
     jackknife_covariance,
 )
-from pipeline.schemas import ALL_TARGETS, OFFLINE_METRIC_COVARIANCE, OFFLINE_METRICS, Metric
+from pipeline.schemas import (
+    ALL_TARGETS,
+    OFFLINE_METRIC_COVARIANCE,
+    OFFLINE_METRIC_REPLICATES,
+    OFFLINE_METRICS,
+    Metric,
+)
 from pipeline.study import EvaluationSection
 
 
 @dataclass(frozen=True, slots=True)
 class OfflineEvaluation:
-    """The two tables of ``offline_metrics``."""
+    """The three tables of ``offline_metrics``."""
 
     metrics: pl.DataFrame
     covariance: pl.DataFrame
+    replicates: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,7 @@ def tabulate(
     return OfflineEvaluation(
         metrics=OFFLINE_METRICS.check(pl.concat(tables)),
         covariance=OFFLINE_METRIC_COVARIANCE.check(_covariance_table(measured, scores, section)),
+        replicates=OFFLINE_METRIC_REPLICATES.check(_replicates_table(redrawn, ratios, scores)),
     )
 
 
@@ -205,3 +213,21 @@ def _covariance_table(
     ]
     table = pl.DataFrame(rows, schema=OFFLINE_METRIC_COVARIANCE.schema, orient="row")
     return table.with_columns(pl.col("covariance").fill_nan(None))
+
+
+def _replicates_table(
+    redrawn_RMG: NDArray[np.float64],
+    metrics: Iterable[str],
+    scores: Sequence[PreferenceScores],
+) -> pl.DataFrame:
+    """One row a metric that is a ratio and a preference."""
+    rows = [
+        (
+            metric,
+            one.preference_id,
+            [None if np.isnan(value) else value for value in redrawn_RMG[:, row, column].tolist()],
+        )
+        for row, metric in enumerate(metrics)
+        for column, one in enumerate(scores)
+    ]
+    return pl.DataFrame(rows, schema=OFFLINE_METRIC_REPLICATES.schema, orient="row")

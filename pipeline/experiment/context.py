@@ -3,12 +3,23 @@
 Each of these looks at the whole log, so it does not matter in which order its files came.
 """
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
 import duckdb
 import numpy as np
 import polars as pl
 
 from pipeline.experiment.judgement import LogRules
+from pipeline.experiment.linking import judge_linked_clicks, judge_linked_orders
+from pipeline.experiment.log import (
+    CLICK_WITHOUT_EXPOSURE,
+    FURTHER_CLICK,
+    ORDER_WITHOUT_CLICK,
+    LogTable,
+)
 from pipeline.experiment.plan import TrafficPlan
+from pipeline.experiment.variants import Plan
 
 _REPEATED = """
 CREATE OR REPLACE TEMP TABLE repeated AS
@@ -35,7 +46,7 @@ _JUDGE_CLICKS = """
 CREATE OR REPLACE TEMP TABLE judged_clicks AS
 WITH examined AS (
     SELECT clicks.*, CASE
-        WHEN shown.exposure IS NULL THEN 'a click without its exposure'
+        WHEN shown.exposure IS NULL THEN $lost
         WHEN clicks.ts < shown.ts THEN 'a click before its exposure'
         WHEN clicks.ts - shown.ts > $window THEN 'a click after the attribution window'
         END AS fault
@@ -43,7 +54,7 @@ WITH examined AS (
 SELECT * EXCLUDE (fault), CASE
     WHEN fault IS NOT NULL THEN fault
     WHEN row_number() OVER (PARTITION BY exposure, fault IS NULL ORDER BY ts, source) > 1
-        THEN 'a further click on an exposure'
+        THEN $further
     END AS reason
 FROM examined
 """
@@ -52,7 +63,7 @@ _JUDGE_ORDERS = """
 CREATE OR REPLACE TEMP TABLE judged_orders AS
 WITH examined AS (
     SELECT orders.*, CASE
-        WHEN clicked.exposure IS NULL THEN 'an order without a click'
+        WHEN clicked.exposure IS NULL THEN $lost
         WHEN orders.ts < clicked.ts THEN 'an order before its click'
         WHEN orders.ts - clicked.ts > $window THEN 'an order after the attribution window'
         END AS fault
@@ -69,7 +80,7 @@ FROM examined
 
 _OUTCOMES = """
 INSERT INTO outcomes
-SELECT c.exposure, true, o.exposure IS NOT NULL, coalesce(o.units, 0), o.revenue
+SELECT c.exposure, true, o.exposure IS NOT NULL, o.units, o.revenue
 FROM (SELECT exposure FROM judged_clicks WHERE reason IS NULL) AS c LEFT JOIN (
     SELECT exposure, sum(units)::INTEGER AS units, sum(revenue)::BIGINT AS revenue
     FROM judged_orders WHERE reason IS NULL GROUP BY exposure) AS o USING (exposure)
@@ -97,22 +108,25 @@ def drop_repeated(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def set_units_aside(
-    connection: duckdb.DuckDBPyConnection, plan: TrafficPlan, rules: LogRules
-) -> None:
-    """Find the units that are none of the experiment's: in two groups, in the wrong one, or bots."""
+def set_units_aside(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) -> None:
+    """Find the units that are none of the experiment's: outside of it, in two groups, or bots.
+
+    The kill switch ends an experiment, but what was shown before it stays the experiment's.
+    """
     connection.execute(_SEEN)
     seen = pl.DataFrame(
         connection.sql(
             'SELECT unit, "group", "group" <> other AS in_two FROM seen'
         ).to_arrow_table()
     )
-    found = [
-        seen.filter("in_two").select("unit", reason=pl.lit("unit seen in two groups")),
-        seen.filter(seen["group"].ne_missing(plan.groups_of(seen["unit"]))).select(
-            "unit", reason=pl.lit("another group than the unit is assigned to")
-        ),
-    ]
+    found = [seen.filter("in_two").select("unit", reason=pl.lit("unit seen in two groups"))]
+    if isinstance(plan, TrafficPlan):  # variants were assigned by whoever served them
+        placed = replace(plan, enabled=True).places_of(seen["unit"])
+        seen = seen.with_columns(placed.rename({"group": "assigned"}))
+        outside = seen.filter(pl.col("reason").is_not_null()).select("unit", "reason")
+        elsewhere = seen.filter(pl.col("group").ne_missing(pl.col("assigned")))
+        reason = pl.lit("another group than the unit is assigned to")
+        found = [outside, *found, elsewhere.select("unit", reason=reason)]
     most = rules.exposures_per_hour
     busy = connection.execute(_BUSY, {"most": most}).fetchall()
     bots = pl.DataFrame({"unit": [unit for (unit,) in busy]}, schema={"unit": pl.String})
@@ -129,11 +143,32 @@ def set_units_aside(
         )
 
 
-def attribute(connection: duckdb.DuckDBPyConnection, rules: LogRules) -> None:
-    """Say what came of each exposure, by the clicks and orders that have files of their own."""
+def attribute(
+    connection: duckdb.DuckDBPyConnection, rules: LogRules, told: Mapping[LogTable, Collection[str]]
+) -> None:
+    """Say what came of each exposure, by the clicks and orders that have files of their own.
+
+    Args:
+        connection: Where.
+        rules: What the experiment asks of its log.
+        told: The columns that each table has.
+    """
     connection.execute("DELETE FROM outcomes")
-    connection.execute(_JUDGE_CLICKS, {"window": rules.attribution_ms})
-    connection.execute(_JUDGE_ORDERS, {"window": rules.attribution_ms})
+    window = rules.attribution_ms
+    named = (LogTable.EXPOSURES, LogTable.CLICKS, LogTable.ORDERS)
+    shown, clicks, orders = (told.get(table, ()) for table in named)
+    if "exposure" in clicks or not clicks:
+        reasons = {"lost": CLICK_WITHOUT_EXPOSURE, "further": FURTHER_CLICK}
+        connection.execute(_JUDGE_CLICKS, {"window": window, **reasons})
+    else:
+        by_item = "item" in shown and "item" in clicks
+        judge_linked_clicks(connection, window=window, by_item=by_item)
+    if "exposure" in orders or not orders:
+        connection.execute(_JUDGE_ORDERS, {"window": window, "lost": ORDER_WITHOUT_CLICK})
+    else:
+        item_of = "c" if "item" in clicks else "shown" if "item" in shown else None
+        item_of = item_of if "item" in orders else None
+        judge_linked_orders(connection, window=window, item_of=item_of)
     connection.execute(_OUTCOMES)
     connection.execute(
         "INSERT INTO set_aside SELECT source, reason, count(*) FROM ("

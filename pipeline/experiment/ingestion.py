@@ -21,22 +21,27 @@ import duckdb
 from pipeline.errors import LogError
 from pipeline.experiment.context import attribute, drop_repeated, set_units_aside
 from pipeline.experiment.judgement import LogRules, fault_of
-from pipeline.experiment.log import OUTCOMES, LogTable, table_of
-from pipeline.experiment.plan import TrafficPlan
+from pipeline.experiment.known_users import keep_each_user_once
+from pipeline.experiment.log import LogTable, table_of
 from pipeline.experiment.reading import read_incoming, refusing
+from pipeline.experiment.telling import SILENT, what_is_told
+from pipeline.experiment.variants import Plan
 from pipeline.storage import md5, publish_file
 
-_LAYOUT = 2
+_LAYOUT = 4
 """Of the database; an older one is made anew."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS ingested_files (source VARCHAR PRIMARY KEY, "table" VARCHAR, md5 VARCHAR,
     judged_by VARCHAR, rows BIGINT, columns VARCHAR);
-CREATE TABLE IF NOT EXISTS shown (exposure VARCHAR, unit VARCHAR, "group" VARCHAR, ts BIGINT,
-    clicked BOOLEAN, ordered BOOLEAN, units INTEGER, revenue BIGINT, source VARCHAR);
-CREATE TABLE IF NOT EXISTS clicks (exposure VARCHAR, ts BIGINT, source VARCHAR);
-CREATE TABLE IF NOT EXISTS orders (exposure VARCHAR, ts BIGINT, units INTEGER, revenue BIGINT,
+CREATE TABLE IF NOT EXISTS shown (exposure VARCHAR, unit VARCHAR, "group" VARCHAR, item VARCHAR,
+    ts BIGINT, clicked BOOLEAN, ordered BOOLEAN, units INTEGER, revenue BIGINT, source VARCHAR);
+CREATE TABLE IF NOT EXISTS clicks (exposure VARCHAR, unit VARCHAR, item VARCHAR, ts BIGINT,
     source VARCHAR);
+CREATE TABLE IF NOT EXISTS orders (exposure VARCHAR, unit VARCHAR, item VARCHAR, ts BIGINT,
+    units INTEGER, revenue BIGINT, source VARCHAR);
+CREATE TABLE IF NOT EXISTS known_users (unit VARCHAR, segment VARCHAR, exposures BIGINT,
+    clicks BIGINT, orders BIGINT, units BIGINT, revenue BIGINT, source VARCHAR);
 CREATE TABLE IF NOT EXISTS unusable (source VARCHAR, reason VARCHAR, rows BIGINT);
 CREATE TABLE IF NOT EXISTS set_aside (source VARCHAR, reason VARCHAR, rows BIGINT);
 CREATE TABLE IF NOT EXISTS units_set_aside (unit VARCHAR, reason VARCHAR);
@@ -46,25 +51,13 @@ CREATE OR REPLACE VIEW rejected AS SELECT source, reason, sum(rows)::BIGINT AS r
     FROM (FROM unusable UNION ALL FROM set_aside) GROUP BY source, reason;
 """
 
-_TOLD_BY_THE_ROWS = """
-CREATE OR REPLACE VIEW exposures AS
-SELECT exposure, unit, "group", ts, clicked, ordered, units, revenue, source
-FROM shown ANTI JOIN units_set_aside USING (unit)
-"""
-
-_TOLD_BY_EVENTS = """
-CREATE OR REPLACE VIEW exposures AS
-SELECT exposure, unit, "group", ts, coalesce(outcomes.clicked, false) AS clicked,
-    coalesce(outcomes.ordered, false) AS ordered, coalesce(outcomes.units, 0) AS units,
-    outcomes.revenue, source
-FROM shown ANTI JOIN units_set_aside USING (unit) LEFT JOIN outcomes USING (exposure)
-"""
-
 _INSERT = {
-    LogTable.EXPOSURES: 'INSERT INTO shown SELECT exposure, unit, "group", ts, clicked, ordered, '
-    "units, revenue, $source",
-    LogTable.CLICKS: "INSERT INTO clicks SELECT exposure, ts, $source",
-    LogTable.ORDERS: "INSERT INTO orders SELECT exposure, ts, units, revenue, $source",
+    LogTable.EXPOSURES: 'INSERT INTO shown SELECT exposure, unit, "group", item, ts, '
+    "clicked, ordered, units, revenue, $source",
+    LogTable.CLICKS: "INSERT INTO clicks SELECT exposure, unit, item, ts, $source",
+    LogTable.ORDERS: "INSERT INTO orders SELECT exposure, unit, item, ts, units, revenue, $source",
+    LogTable.USERS: "INSERT INTO known_users SELECT unit, segment, exposures, clicks, orders, units, "
+    "revenue, $source",
 }
 
 
@@ -80,7 +73,7 @@ class Ingestion:
 
 def ingest(
     files: list[Path],
-    plan: TrafficPlan,
+    plan: Plan,
     database: Path,
     *,
     rules: LogRules | None = None,
@@ -111,13 +104,14 @@ def ingest(
             connection.execute(_TABLES)
             for file in new:
                 _take_in(connection, file, plan, rules, entry=(wanted[file.name], judged_by))
-            told_by_events = _check_fit(connection)
+            told = what_is_told(connection, plan)
             connection.execute("DELETE FROM set_aside")
             drop_repeated(connection)
+            keep_each_user_once(connection)
             set_units_aside(connection, plan, rules)
-            if told_by_events:
-                attribute(connection, rules)
-            connection.execute(_TOLD_BY_EVENTS if told_by_events else _TOLD_BY_THE_ROWS)
+            if told.by_events:
+                attribute(connection, rules, told.columns)
+            connection.execute(told.view)
             result = _summary(connection, len(new))
         if not result.exposures:
             msg = f"no usable exposure in {len(files)} files; rejected: {result.rejected}"
@@ -158,22 +152,23 @@ def _known(database: Path, files: list[Path], wanted: dict[str, str], judged_by:
 def _take_in(
     connection: duckdb.DuckDBPyConnection,
     file: Path,
-    plan: TrafficPlan,
+    plan: Plan,
     rules: LogRules,
     *,
     entry: tuple[str, str],
 ) -> None:
     """Add the usable rows of one file to its table, and count the others."""
     table = table_of(file)
-    rows, columns = read_incoming(connection, file)
-    fault, values = fault_of(table, plan, rules, outcomes=OUTCOMES[0] in columns)
+    incoming = read_incoming(connection, file, rules.columns)
+    fault, values = fault_of(table, plan, rules, told=incoming.told)
+    columns = [*incoming.told, *(f"{name}{SILENT}" for name in incoming.silent)]
     examined = f"FROM (SELECT *, {fault} AS fault FROM incoming)"  # noqa: S608 - the rules' own SQL
     with refusing(file):
         connection.execute("BEGIN")
         (taken,) = connection.execute(
             f"{_INSERT[table]} {examined} WHERE fault IS NULL", values | {"source": file.name}
         ).fetchone() or (0,)
-        if taken < rows:
+        if taken < incoming.rows:
             connection.execute(
                 f"INSERT INTO unusable SELECT $source, fault, count(*) {examined} "
                 "WHERE fault IS NOT NULL GROUP BY fault",
@@ -181,51 +176,24 @@ def _take_in(
             )
         connection.execute(
             "INSERT INTO ingested_files VALUES (?, ?, ?, ?, ?, ?)",
-            [file.name, table.contract.name, *entry, rows, ", ".join(columns)],
+            [file.name, table.contract.name, *entry, incoming.rows, ", ".join(columns)],
         )
         connection.execute("COMMIT")
-
-
-def _check_fit(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether clicks and orders have files of their own.
-
-    Raises:
-        LogError: if files of a table differ in their columns, or both ways of telling are mixed.
-    """
-    found = connection.execute(
-        'SELECT "table", source, columns FROM ingested_files WHERE rows > 0 ORDER BY "table", source'
-    ).fetchall()
-    first: dict[str, tuple[str, set[str]]] = {}
-    for table, source, columns in found:
-        names = set(filter(None, columns.split(", ")))
-        one, expected = first.setdefault(table, (source, names))
-        if names != expected:
-            msg = (
-                f"{source} and {one} differ in {', '.join(sorted(names ^ expected))}; files of one "
-                "table have the same columns. Add it to all of them, or take it out of all"
-            )
-            raise LogError(msg)
-    one, names = first.get(LogTable.EXPOSURES.contract.name, ("", set()))
-    events = [source for table, source, _ in found if table != LogTable.EXPOSURES.contract.name]
-    if one and OUTCOMES[0] in names and events:
-        msg = (
-            f"{one} says what was clicked and ordered, and so does {events[0]}; take "
-            f"{', '.join(OUTCOMES)} out of the exposures, or the files of events away"
-        )
-        raise LogError(msg)
-    if one and OUTCOMES[0] not in names and LogTable.CLICKS.contract.name not in first:
-        msg = (
-            f"{one} has no {', '.join(OUTCOMES)}, and no file named clicks… has a row; give one or "
-            "the other (docs/experiment-log.md)"
-        )
-        raise LogError(msg)
-    return OUTCOMES[0] not in names
 
 
 def summarise(database: Path) -> dict[str, Any]:
     """What a database holds: exposures, and rejected rows by reason."""
     result = _read_only(database)
     return {"exposures": result.exposures, "rejected": result.rejected, "files": result.files}
+
+
+def ingested_md5s(database: Path) -> dict[str, str]:
+    """The files a database was made of, and the md5 of each."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        rows = connection.execute(
+            "SELECT source, md5 FROM ingested_files ORDER BY source"
+        ).fetchall()
+    return dict(rows)
 
 
 def _read_only(database: Path) -> Ingestion:
@@ -246,6 +214,6 @@ def _summary(connection: duckdb.DuckDBPyConnection, read: int) -> Ingestion:
     return Ingestion(exposures=exposures, rejected=dict(rejected), files=files, files_read=read)
 
 
-def _fingerprint(plan: TrafficPlan, rules: LogRules) -> str:
+def _fingerprint(plan: Plan, rules: LogRules) -> str:
     text = json.dumps([_LAYOUT, plan.as_dict(), asdict(rules)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,13 +1,15 @@
 """What makes a row of the log unusable by itself, each as a reason with its SQL condition."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Self
 
-from pipeline.experiment.log import LogTable
-from pipeline.experiment.plan import TrafficPlan
+from pipeline.experiment import known_users
+from pipeline.experiment.log import COLUMNS, OUTCOMES, REVENUE, LogTable
+from pipeline.experiment.variants import Plan
 from pipeline.schemas import DAY_MS, EARLIEST_TS, LATEST_TS
-from pipeline.study import ExperimentSection
+from pipeline.study import ExperimentSection, LogColumns
 
 _HOUR_MS = 3_600_000
 
@@ -32,12 +34,14 @@ class LogRules:
         end_ts: Exposures from here on are none of it.
         attribution_ms: A click counts for so long after its exposure, an order after its click.
         exposures_per_hour: A unit that is shown more within an hour of the clock is a bot.
+        columns: How its files are to be read if they are not in the contract.
     """
 
     first_ts: int = EARLIEST_TS
     end_ts: int = LATEST_TS
     attribution_ms: int = 24 * _HOUR_MS
     exposures_per_hour: int = 500
+    columns: LogColumns | None = None
 
     @classmethod
     def of(cls, section: ExperimentSection) -> Self:
@@ -48,6 +52,7 @@ class LogRules:
             end_ts=_midnight(last) + DAY_MS if last else LATEST_TS,
             attribution_ms=round(section.attribution_hours * _HOUR_MS),
             exposures_per_hour=section.max_exposures_per_hour,
+            columns=section.columns,
         )
 
 
@@ -56,7 +61,7 @@ def _midnight(day: date) -> int:
 
 
 def fault_of(
-    table: LogTable, plan: TrafficPlan, rules: LogRules, *, outcomes: bool
+    table: LogTable, plan: Plan, rules: LogRules, *, told: Collection[str]
 ) -> tuple[str, dict[str, Any]]:
     """SQL for the first thing that is wrong with a row of ``incoming``, null if nothing is.
 
@@ -64,31 +69,35 @@ def fault_of(
         table: What the rows are.
         plan: The experiment they belong to.
         rules: What it asks for.
-        outcomes: Whether the rows of exposures say what came of them.
+        told: The columns that the file has. Nothing is said against what it does not tell.
 
     Returns:
         The expression, and the values it is to be executed with.
     """
+    if table is LogTable.USERS:
+        return _case(_UNREADABLE, *known_users.FAULTS), {}
     everywhere = {"earliest": EARLIEST_TS, "latest": LATEST_TS}
-    if table is LogTable.CLICKS:
-        return _case(_UNREADABLE, _empty("exposure", "ts"), _OUTSIDE), everywhere
-    if table is LogTable.ORDERS:
-        units, revenue = ("units below 1", "units < 1"), ("revenue below 0", "revenue < 0")
-        empty = _empty("exposure", "ts", "units")
-        return _case(_UNREADABLE, empty, _OUTSIDE, units, revenue), everywhere
-    columns = ("experiment", "exposure", "unit", "group", "ts")
-    names = (*columns, "clicked", "ordered", "units") if outcomes else columns
+    needed = [name for name in COLUMNS[table] if name in told and name != REVENUE]
+    if table is not LogTable.EXPOSURES:
+        # an event belongs to its exposure, or else to its unit
+        keys = {"unit", "item"} if "exposure" in told else set[str]()
+        empty = _empty(*(name for name in needed if name not in keys))
+        units = ("units below 1", "units < 1")
+        faults = (units, ("revenue below 0", "revenue < 0")) if table is LogTable.ORDERS else ()
+        return _case(_UNREADABLE, empty, _OUTSIDE, *faults), everywhere
+    other = (("another experiment", "experiment <> $experiment"),) if "experiment" in told else ()
+    named = rules.columns.experiment if rules.columns else None
     judged = _case(
         _UNREADABLE,
-        _empty(*names),
-        ("another experiment", "experiment <> $experiment"),
+        _empty(*needed),
+        *other,
         ("unknown group", 'NOT list_contains($groups, "group")'),
         _OUTSIDE,
         ("time outside the experiment", "ts < $first_ts OR ts >= $end_ts"),
-        *(_OUTCOMES if outcomes else ()),
+        *(_OUTCOMES if OUTCOMES[0] in told else ()),
     )
     return judged, everywhere | {
-        "experiment": plan.experiment,
+        **({"experiment": named or plan.experiment} if other else {}),
         "groups": [group.name for group in plan.groups],
         "first_ts": rules.first_ts,
         "end_ts": rules.end_ts,
@@ -96,7 +105,7 @@ def fault_of(
 
 
 def _empty(*columns: str) -> tuple[str, str]:
-    texts = {"experiment", "exposure", "unit", "group"}
+    texts = {"experiment", "exposure", "unit", "group", "item"}
     missing = [f'"{name}" IS NULL' for name in columns]
     missing += [f"\"{name}\" = ''" for name in columns if name in texts]
     return "a field is empty", " OR ".join(missing)

@@ -8,19 +8,14 @@ The sums are Ibis expressions, so they run where the log lies: in the study's Du
 warehouse (docs/experiment-log.md).
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ibis
 import polars as pl
 
-from pipeline.experiment.plan import TrafficPlan
-from pipeline.experiment.schemas import DAILY_SUMS, GROUP_KPIS
-from pipeline.schemas import DAY_MS, Kpi
-
-BATCHES = 100
-"""Parts of a group's users in the sums by day; their spread is known to a few per cent."""
+from pipeline.experiment.schemas import GROUP_KPIS
+from pipeline.schemas import Kpi
 
 TERMS = {
     Kpi.CTR: ("exposures", "clicks"),
@@ -42,19 +37,6 @@ USER_SUMS = ("users", "sum_mm", "sum_my", "sum_yy")
 """Of a KPI, beside its trials and successes: users with a trial, Σ m², Σ m·y and Σ y²."""
 
 
-def sum_up(database: Path, plan: TrafficPlan) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The group KPIs and the daily sums of an experiment's database."""
-    connection = ibis.duckdb.connect(database, read_only=True)
-    try:
-        exposures = connection.table("exposures")
-        users = connection.create_table("users", users_of(exposures), temp=True)
-        counts = group_counts(users).to_polars()
-        preferences = {group.name: group.preference_id for group in plan.groups}
-        return group_kpis(counts, preferences), daily_sums(exposures, users)
-    finally:
-        connection.disconnect()
-
-
 def users_of(exposures: ibis.Table) -> ibis.Table:
     """One row a user: what was shown to them, and what came of it.
 
@@ -62,17 +44,20 @@ def users_of(exposures: ibis.Table) -> ibis.Table:
         exposures: One row an exposure: unit, group, ts (milliseconds since 1970 UTC), clicked,
             ordered, units and revenue.
     """
-    totals = {name: total.cast("int64") for name, total in _totals(exposures).items()}
     return exposures.group_by("group", "unit").agg(
-        users=ibis.literal(1, "int64"), first_ts=exposures.ts.min(), **totals
+        users=ibis.literal(1, "int64"),
+        first_ts=exposures.ts.min(),
+        last_ts=exposures.ts.max(),
+        **totals_of(exposures),
     )
 
 
-def group_counts(users: ibis.Table) -> ibis.Table:
+def group_counts(users: ibis.Table, by: Sequence[str] = ("group",)) -> ibis.Table:
     """One row a group: its counts and, for each KPI, sums over its users as ``ctr_sum_mm``.
 
     Args:
         users: As :func:`users_of` makes it.
+        by: What makes a row; further columns of the users divide the groups.
     """
     columns: dict[str, Any] = {name: users[name] for name in COUNTS}
     found = {name: column.sum() for name, column in columns.items()}
@@ -84,29 +69,7 @@ def group_counts(users: ibis.Table) -> ibis.Table:
             f"{kpi}_sum_my": (m * y).sum(),
             f"{kpi}_sum_yy": (y * y).sum(),
         }
-    return users.group_by("group").agg(**{n: total.cast("int64") for n, total in found.items()})
-
-
-def daily_sums(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
-    """One row a group, day and batch of users, batches drawn by the engine's own hash.
-
-    Args:
-        exposures: As for :func:`users_of`.
-        users: What that makes of them.
-    """
-    totals = {name: total.cast("int64") for name, total in _totals(exposures).items()}
-    done = exposures.group_by("group", day=_day(exposures.ts), batch=_batch(exposures.unit)).agg(
-        **totals
-    )
-    came = users.group_by("group", day=_day(users.first_ts), batch=_batch(users.unit)).agg(
-        new_users=users.count().cast("int64")
-    )
-    keys = ["group", "day", "batch"]
-    table = done.to_polars().join(came.to_polars(), on=keys, how="left")
-    table = table.with_columns(
-        pl.from_epoch("day", time_unit="d"), pl.col("new_users").fill_null(0)
-    )
-    return DAILY_SUMS.check(table.select(list(DAILY_SUMS.columns)).sort(keys))
+    return users.group_by(*by).agg(**{n: total.cast("int64") for n, total in found.items()})
 
 
 def group_kpis(counts: pl.DataFrame, preferences: Mapping[str, str]) -> pl.DataFrame:
@@ -164,19 +127,13 @@ def clustered_error() -> pl.Expr:
     return pl.when(users > 1).then(error)
 
 
-def _totals(exposures: Any) -> dict[str, Any]:
-    return {
-        "exposures": exposures.count(),
-        "clicks": exposures.clicked.cast("int64").sum(),
-        "orders": exposures.ordered.cast("int64").sum(),
-        "units": exposures.units.cast("int64").sum(),
-        "revenue": exposures.revenue.sum(),
+def totals_of(exposures: Any, where: Any = None) -> dict[str, Any]:
+    """What exposures come to, by the names in :data:`COUNTS`; those alone for which ``where`` holds."""
+    totals = {
+        "exposures": exposures.count(where=where),
+        "clicks": exposures.clicked.cast("int64").sum(where=where),
+        "orders": exposures.ordered.cast("int64").sum(where=where),
+        "units": exposures.units.cast("int64").sum(where=where),
+        "revenue": exposures.revenue.sum(where=where),
     }
-
-
-def _day(ts: Any) -> Any:
-    return (ts // DAY_MS).cast("int32")
-
-
-def _batch(unit: Any) -> Any:
-    return (unit.hash() % BATCHES + BATCHES) % BATCHES
+    return {name: total.cast("int64") for name, total in totals.items()}

@@ -1,12 +1,13 @@
 """The experiment's log as files: which there are, and what each of them holds.
 
 A company's serving layer writes these files; so does the simulator. A file is complete when it has
-its name, and its name says what it holds: ``clicks…`` and ``orders…`` are events, any other is of
-exposures. docs/experiment-log.md is the contract.
+its name, and its name says what it holds: ``clicks…`` and ``orders…`` are events, ``users…`` what was
+known of users before, any other is of exposures. docs/experiment-log.md is the contract.
 """
 
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -24,6 +25,12 @@ REVENUE = "revenue"
 """A column that exposures or orders may have: what the pieces brought, a whole number of the
 currency's smallest unit (cents), so that sums are exact."""
 
+CLICK_WITHOUT_EXPOSURE = "a click without its exposure"
+ORDER_WITHOUT_CLICK = "an order without a click"
+"""Why an event is set aside that belongs to nothing that was logged: something was lost."""
+FURTHER_CLICK = "a further click on an exposure"
+"""Why a click is set aside that its exposure was clicked without."""
+
 LOGGED_CLICKS = Contract(
     name="clicks",
     row="one click on an exposed list",
@@ -35,6 +42,16 @@ LOGGED_ORDERS = Contract(
     row="one order that came of an exposed list",
     columns={"exposure": pl.String, "ts": pl.Int64, "units": pl.Int32},
 )
+
+
+LOGGED_USERS = Contract(
+    name="users",
+    row="what was known of one user before the experiment",
+    columns={"unit": pl.String},
+)
+
+BEFORE = ("exposures", "clicks", "orders", "units", REVENUE)
+"""What a user may have been shown, and have done, before the experiment."""
 
 
 class LogFormat(Enum):
@@ -64,11 +81,42 @@ class LogTable(Enum):
     EXPOSURES = EXPOSURES
     CLICKS = LOGGED_CLICKS
     ORDERS = LOGGED_ORDERS
+    USERS = LOGGED_USERS
+
+    @property
+    def is_of_events(self) -> bool:
+        """Whether its rows are what came of exposures."""
+        return self in {LogTable.CLICKS, LogTable.ORDERS}
 
     @property
     def contract(self) -> Contract:
         """Its columns."""
         return self.value
+
+
+COLUMNS: dict[LogTable, dict[str, Any]] = {
+    LogTable.EXPOSURES: {**EXPOSURES.columns, "item": pl.String, REVENUE: pl.Int64},
+    LogTable.CLICKS: {**LOGGED_CLICKS.columns, "unit": pl.String, "item": pl.String},
+    LogTable.ORDERS: {
+        **LOGGED_ORDERS.columns,
+        "unit": pl.String,
+        "item": pl.String,
+        REVENUE: pl.Int64,
+    },
+    LogTable.USERS: {
+        **LOGGED_USERS.columns,
+        "segment": pl.String,
+        **dict.fromkeys(BEFORE, pl.Int64),
+    },
+}
+"""All that a log may say. Only one that was not written for this project (``experiment.columns``) says
+what was shown or bought (``item``), and whose an event is instead of the exposure it came of."""
+
+BROUGHT = {
+    "origin": "real",
+    "how": "The log was brought as files; what users saw and did was recorded by your own system.",
+}
+"""What a reader of the report must know about where such a log comes from."""
 
 
 def write_log(exposures: pl.DataFrame, folder: Path) -> list[Path]:
@@ -118,7 +166,7 @@ def format_of(file: Path) -> LogFormat:
 
 def table_of(file: Path) -> LogTable:
     """What a file holds, by its name."""
-    for table in (LogTable.CLICKS, LogTable.ORDERS):
+    for table in (LogTable.CLICKS, LogTable.ORDERS, LogTable.USERS):
         if file.name.startswith(table.contract.name):
             return table
     return LogTable.EXPOSURES

@@ -43,3 +43,43 @@ DAILY_SUMS = Contract(
 """Users are divided into 100 batches at random, the same all days, so that sums over days know how
 a user's days go together. ``new_users`` had their first exposure on that day. ``revenue`` is null
 where the log has none."""
+
+RETURNING_SUMS = Contract(
+    name="returning_sums",
+    row="one KPI of one batch of a group's users who came on several days: on their first, and after",
+    columns={
+        "group": pl.String,
+        "batch": pl.Int64,
+        "kpi": pl.String,
+        "users": pl.Int64,
+        "trials": pl.Int64,
+        "first": pl.Int64,
+        "later": pl.Float64,
+    },
+)
+"""Of users with trials both on their first day (UTC) and after it; batches are those of
+``daily_sums``. ``trials`` and ``first`` are their trials and successes (or their amount) on the first
+day, ``later`` what the days after would bring in as many trials of each user: Σ m · y' / m'. So users
+weigh the same both times, however often they come back."""
+
+BEFORE_TERMS = ("m", "y", "a", "b", "mm", "my", "ma", "mb", "yy", "ya", "yb", "aa", "ab", "bb")
+
+BEFORE_SUMS = Contract(
+    name="before_sums",
+    row="one KPI of one group: its users in the experiment and before it",
+    columns={
+        "group": pl.String,
+        "kpi": pl.String,
+        "users": pl.Int64,
+        **{f"sum_{term}": pl.Int64 for term in BEFORE_TERMS},
+    },
+)
+"""A user had m trials and y successes (or their amount) in the experiment, a and b of them before;
+``sum_ya`` is the sum of y·a over users, and so on. ``users`` are all that had an exposure."""
+
+SEGMENT_KPIS = Contract(
+    name="segment_kpis",
+    row="one KPI of one group's users of one segment, with the sums its covariance needs",
+    columns={"segment": pl.String, **GROUP_KPIS.columns},
+)
+"""As ``group_kpis``. A user's segment is what was known of the user before the experiment."""

@@ -4,14 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from pipeline.experiment.log import CLICK_WITHOUT_EXPOSURE, ORDER_WITHOUT_CLICK
+from pipeline.inference.carry_over import carry_over
+from pipeline.inference.cuped import past_sums
 from pipeline.inference.evidence import (
     RESPONSE,
     Evidence,
+    before_of,
     cells_of,
     days_of,
+    family_of,
+    metric_values,
     relative_change,
+    returning_of,
     sums_of,
 )
 from pipeline.inference.health import calendar_of, sample_ratio_of
@@ -26,12 +34,15 @@ HEALTH_CHECKS = {
     "whole_weeks": "every weekday is there as often as any other",
     "events_kept": "at most 1 % of clicks and orders lack the exposure or click they belong to",
     "users_divided_anew": "users divided into groups anew show nothing but 5 % of false alarms",
+    "no_carry_over": "users who come back answer the lists as they did on their first day",
+    "alike_before": "what users did before the experiment does not tell the groups apart",
     "replicates_agree": "groups under the same preference differ by chance alone",
 }
 """What is checked, by name; only the first forbids a verdict."""
 
+_LEVEL = 0.95
 _MOST_LOST = 0.01
-_LOST = ("a click without its exposure", "an order without a click")
+_LOST = (CLICK_WITHOUT_EXPOSURE, ORDER_WITHOUT_CLICK)
 
 
 def health_of(
@@ -58,8 +69,8 @@ def health_of(
         missing = [day.isoformat() for day in calendar.missing]
         found["no_day_missing"] = {"passed": not missing, "days": calendar.days, "missing": missing}
         found["whole_weeks"] = {"passed": calendar.whole_weeks, "days": calendar.days}
-    events = evidence.group_kpis.filter(kpi=Kpi.CVR.value)
-    kept = sum(events["trials"].to_list()) + sum(events["successes"].to_list())
+    events = evidence.group_kpis.filter(pl.col("kpi").is_in([Kpi.CTR.value, Kpi.CVR.value]))
+    kept = sum(events["successes"].to_list())
     lost = sum(rejected.get(reason, 0) for reason in _LOST)
     share = lost / (lost + kept) if lost + kept else 0.0
     found["events_kept"] = {"passed": share <= _MOST_LOST, "lost": lost, "lost_share": share}
@@ -67,6 +78,17 @@ def health_of(
     found["users_divided_anew"] = {
         "passed": all(one["passed"] for one in divided.values() if one),
         "hypotheses": divided,
+    }
+    carried = {one.id: _carried_over(evidence, one) for one in hypotheses}
+    found["no_carry_over"] = {
+        "passed": all(one["p_value"] >= UNLIKELY for one in carried.values() if one),
+        "hypotheses": carried,
+    }
+    past = {kpi.value: _past(evidence, kpi) for kpi in {RESPONSE[h.kpi] for h in hypotheses}}
+    known = {kpi: one for kpi, one in sorted(past.items()) if one}
+    found["alike_before"] = {
+        "passed": all(one["p_value"] >= UNLIKELY for one in known.values()),
+        "kpis": known,
     }
     alike = {kpi.value: _replicates(evidence, kpi) for kpi in {RESPONSE[h.kpi] for h in hypotheses}}
     known = {kpi: one for kpi, one in sorted(alike.items()) if one}
@@ -81,9 +103,30 @@ def _divided_anew(evidence: Evidence, hypothesis: Hypothesis, seed: int) -> dict
     kpi = RESPONSE[hypothesis.kpi]
     cells = cells_of(evidence, hypothesis.metric, kpi)
     outcome = days_of(evidence, cells, kpi)
-    x = relative_change(cells["value"].cast(pl.Float64).to_numpy())
+    x = relative_change(metric_values(cells))
     found = rerandomised(x, outcome, seed=seed) if outcome is not None else None
     return {"passed": found.passed, **asdict(found)} if found else None
+
+
+def _carried_over(evidence: Evidence, hypothesis: Hypothesis) -> dict[str, Any] | None:
+    kpi = RESPONSE[hypothesis.kpi]
+    cells = cells_of(evidence, hypothesis.metric, kpi)
+    outcome, x = returning_of(evidence, cells, kpi), relative_change(metric_values(cells))
+    if outcome is None or np.isnan(x).any():
+        return None
+    found = carry_over(x, outcome, level=_LEVEL)
+    return asdict(found) if found else None
+
+
+def _past(evidence: Evidence, kpi: Kpi) -> dict[str, Any] | None:
+    """The groups' past compared as if all were served under one preference."""
+    cells = evidence.group_kpis.filter(kpi=kpi.value).sort("group")
+    before = before_of(evidence, cells, kpi)
+    if before is None:
+        return None
+    alike = pl.Series(["the past"]).new_from_index(0, before.height)
+    found = replicates(alike, past_sums(before, family_of(kpi)))
+    return asdict(found) if found else None
 
 
 def _replicates(evidence: Evidence, kpi: Kpi) -> dict[str, Any] | None:

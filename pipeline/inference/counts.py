@@ -65,7 +65,7 @@ def fit_counts(
     ratio = _sample_ratio(counts)
     evidence = Evidence(metrics, None, kpis, healthy=ratio is None or ratio.healthy)
     cutoff, without_users = common_cutoff(counts), kpis_without_users(counts)
-    asked = _declared(hypotheses, evidence, cutoff) if hypotheses else _papers(evidence, cutoff)
+    asked = as_measured(hypotheses, evidence, cutoff) if hypotheses else _papers(evidence, cutoff)
     return {
         "level": level,
         "cutoff": cutoff,
@@ -119,10 +119,14 @@ def _papers(evidence: Evidence, cutoff: int | None) -> list[Hypothesis]:
     ]
 
 
-def _declared(
+def as_measured(
     hypotheses: Sequence[Hypothesis], evidence: Evidence, cutoff: int | None
 ) -> list[Hypothesis]:
-    """The hypotheses, their metrics called as in the table."""
+    """The hypotheses, their metrics called as in the table.
+
+    Raises:
+        StudyError: if a metric or a KPI is not there.
+    """
     there, kpis = measured_metrics(evidence), set(evidence.group_kpis["kpi"])
     found = [(one, _find(one.metric, there, cutoff)) for one in hypotheses]
     if absent := sorted({one.metric for one, metric in found if metric is None}):

@@ -79,6 +79,12 @@ def metric_name(column: str) -> str:
     return _SHORT.get(name, name) + at + cutoff
 
 
+def in_table(column: str, cutoff: int | None) -> str:
+    """What the table of metrics calls a column's metric; without the cutoff that all have."""
+    name = metric_name(column)
+    return name.removesuffix(f"@{cutoff}") if _base(name) in set(Metric) else name
+
+
 def common_cutoff(counts: pl.DataFrame) -> int | None:
     """The k of all metrics at k; None where they differ, or one of them has none."""
     names = [metric_name(column).partition("@") for column in _metric_columns(counts)]
@@ -118,7 +124,7 @@ def offline_metrics(counts: pl.DataFrame) -> pl.DataFrame:
         {
             "preference_id": row["group"],
             "preference": [],
-            "metric": metric.removesuffix(f"@{cutoff}") if _is_ours(metric) else metric,
+            "metric": in_table(metric, cutoff),
             "segment": ALL_TARGETS,
             "value": value,
             "higher_is_better": True,
@@ -152,10 +158,6 @@ def _cutoffs_of_both(names: list[str]) -> list[str]:
 
 def _base(metric: str) -> str:
     return metric.partition("@")[0]
-
-
-def _is_ours(metric: str) -> bool:
-    return _base(metric) in set(Metric)
 
 
 def users_of_groups(counts: pl.DataFrame) -> pl.Series | None:

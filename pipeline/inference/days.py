@@ -1,21 +1,21 @@
 """The experiment day by day: whether days, or getting used to the lists, carry the slope.
 
-Users come back, so a group's days are not independent. Its users are divided into batches at random,
-the same all days (``daily_sums``); the batches are independent, and their spread is what every error
-here comes from.
+Users come back, so a group's days are not independent; errors come from batches of users
+(``daily_sums``), as :mod:`pipeline.inference.strata` says.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from pipeline.experiment.kpis import BATCHES, TERMS
+from pipeline.experiment.daily import BATCHES
+from pipeline.experiment.kpis import TERMS
 from pipeline.inference.family import Family, Floats
-from pipeline.inference.regression import GroupSums, ends, maximise, model_of
-from pipeline.inference.slope_test import SlopeTest, wald_test
+from pipeline.inference.regression import GroupSums
+from pipeline.inference.slope_test import SlopeTest
+from pipeline.inference.strata import separated, slope_beside_strata, telling_strata
 from pipeline.schemas import Kpi
 
 _FEWEST_DAYS = 2
@@ -48,15 +48,7 @@ class DailyOutcome:
     def _sums(self, days: slice) -> GroupSums:
         m = self.trials_GDB[:, days].sum(axis=1)
         y = self.successes_GDB[:, days].sum(axis=1)
-        return GroupSums(
-            family=self.family,
-            trials=m.sum(axis=1),
-            successes=y.sum(axis=1),
-            users=(m > 0).sum(axis=1).astype(np.float64),
-            sum_mm=(m * m).sum(axis=1),
-            sum_my=(m * y).sum(axis=1),
-            sum_yy=(y * y).sum(axis=1),
-        )
+        return GroupSums.over_users(self.family, m, y)
 
 
 def daily_outcome(daily: pl.DataFrame, groups: list[str], kpi: Kpi, family: Family) -> DailyOutcome:
@@ -96,62 +88,17 @@ class DayEffects:
 def day_effects(x: Floats, outcome: DailyOutcome, *, level: float) -> DayEffects | None:
     """Fit the line with an intercept a day; None with fewer than two days that allow it.
 
-    None, too, if on all days the successes lie at the same end of x. A day without a success, or in which all succeed, says nothing of the slope and is left out.
+    None, too, if on all days the successes lie at the same end of x. A day without a success, or in
+    which all succeed, says nothing of the slope and is left out.
     """
-    m, y = outcome.trials_GDB.sum(axis=2), outcome.successes_GDB.sum(axis=2)
-    some = y.sum(axis=0) > 0
-    if outcome.family is Family.BINOMIAL:
-        some &= (m - y).sum(axis=0) > 0
-    some &= (m > 0).all(axis=0)
-    kept = np.flatnonzero(some)
-    if len(kept) < _FEWEST_DAYS:
+    family, m, y = outcome.family, outcome.trials_GDB, outcome.successes_GDB
+    kept = telling_strata(family, m, y)
+    cells = (family, m[:, kept], y[:, kept])
+    if len(kept) < _FEWEST_DAYS or separated(x, *cells):
         return None
-    part = replace(
-        outcome,
-        days=tuple(outcome.days[day] for day in kept),
-        trials_GDB=outcome.trials_GDB[:, kept],
-        successes_GDB=outcome.successes_GDB[:, kept],
-    )
-    if _separated(x, part):
-        return None
-    fixed = _slope(part, [np.repeat(x[:, None], len(kept), axis=1)], level=level)
+    x_GD = np.repeat(x[:, None], len(kept), axis=1)
+    fixed = slope_beside_strata(*cells, [x_GD], level=level)
     if fixed is None:
         return None
-    with_time = [np.repeat(x[:, None], len(kept), axis=1), x[:, None] * np.log1p(kept)]
-    return DayEffects(fixed=fixed, novelty=_slope(part, with_time, level=level))
-
-
-def _separated(x: Floats, outcome: DailyOutcome) -> bool:
-    """Whether on every day no success lies below a failure, or on every day none above."""
-    found = [ends(x, outcome.on(day)) for day in range(len(outcome.days))]
-    return all(above for above, _ in found) or all(below for _, below in found)
-
-
-def _slope(outcome: DailyOutcome, columns_GD: list[Floats], *, level: float) -> SlopeTest | None:
-    """The last column's coefficient beside an intercept a day; None where it is not known."""
-    groups, days, _ = outcome.trials_GDB.shape
-    strata = np.tile(np.eye(days), (groups, 1))
-    design = np.column_stack([strata, *(column.reshape(-1) for column in columns_GD)])
-    m = outcome.trials_GDB.reshape(groups * days, -1)
-    y = outcome.successes_GDB.reshape(groups * days, -1)
-    fit = maximise(model_of(outcome.family, design, m.sum(axis=1), y.sum(axis=1)))
-    rate = outcome.family.mean(design @ fit.params)
-    weights = m.sum(axis=1) * outcome.family.variance(rate)
-    try:
-        bread = np.linalg.inv((design.T * weights) @ design)
-    except np.linalg.LinAlgError:  # the coefficient has run off, and its weights with it
-        return None
-    scores = _batch_scores(design, (y - m * rate[:, None]).reshape(groups, days, -1))
-    n = len(scores)
-    variance = float((n / (n - 1) * bread @ (scores.T @ scores) @ bread)[-1, -1])
-    if not (np.isfinite(variance) and variance > 0):
-        return None
-    slope, error = float(fit.params[-1]), variance**0.5
-    return wald_test(slope, error, covariance="batches of users", level=level)
-
-
-def _batch_scores(design: Floats, residuals_GDB: Floats) -> NDArray[np.float64]:
-    """``Σ_d z_gd · residual_gdb`` of every batch of every group; batch × coefficient."""
-    groups, days, batches = residuals_GDB.shape
-    design_GDC = design.reshape(groups, days, -1)
-    return np.einsum("gdc,gdb->gbc", design_GDC, residuals_GDB).reshape(groups * batches, -1)
+    novelty = slope_beside_strata(*cells, [x_GD, x[:, None] * np.log1p(kept)], level=level)
+    return DayEffects(fixed=fixed, novelty=novelty)

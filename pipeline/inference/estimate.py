@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
+from pipeline.inference.cuped import Cuped
 from pipeline.inference.days import DayEffects
 from pipeline.inference.early_looks import Look
 from pipeline.inference.error_in_x import ErrorInX
@@ -10,6 +11,7 @@ from pipeline.inference.evidence import family_of
 from pipeline.inference.few_groups import FewGroups
 from pipeline.inference.regression import LineFit
 from pipeline.inference.robustness import Permutation
+from pipeline.inference.segments import Segments
 from pipeline.inference.slope_test import Equivalence, SlopeTest
 from pipeline.inference.verdict import Verdict
 from pipeline.schemas import Kpi
@@ -64,6 +66,8 @@ class RegressionEstimate:
         looks: The slope at the end of every day, intervals that hold on all days at once.
         planned_days: How long the experiment was to run; None if days are not known.
         days: How many days there are, from the first to the last.
+        cuped: The slope, adjusted for what users did before the experiment; None if that is not known.
+        segments: The slope of every segment of users; None without two segments.
         equivalence: Whether the slope is too small to matter, if the hypothesis has a margin.
         holm_p_value: The p-value of the deciding test, for the family of declared hypotheses.
         verdict: See :class:`pipeline.inference.verdict.Verdict`.
@@ -88,6 +92,8 @@ class RegressionEstimate:
     looks: tuple[Look, ...] = ()
     planned_days: int | None = None
     days: int | None = None
+    cuped: Cuped | None = None
+    segments: Segments | None = None
     equivalence: Equivalence | None = None
     holm_p_value: float | None = None
     verdict: Verdict = Verdict.UNDEFINED
@@ -153,6 +159,8 @@ class RegressionEstimate:
             "day_effects": _plain(self.day_effects) if self.day_effects else None,
             "days": {"observed": self.days, "planned": self.planned_days},
             "looks": [{"day": one.day.isoformat()} | _plain(one.test) for one in self.looks],
+            "cuped": _plain(self.cuped) if self.cuped else None,
+            "segments": _plain(self.segments) if self.segments else None,
             "equivalence": _plain(self.equivalence) if self.equivalence else None,
             "detectable_slope": self.detectable_slope,
             "trials_to_settle": self.trials_to_settle,
@@ -165,7 +173,7 @@ def _plain(value: Any) -> Any:
     """A dataclass, and what it holds, as JSON has it."""
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _lack_of_fit(fit: LineFit) -> dict[str, Any]:

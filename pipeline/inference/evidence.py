@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from pipeline.inference.carry_over import ReturningOutcome, returning_outcome
 from pipeline.inference.days import DailyOutcome, daily_outcome
 from pipeline.inference.family import Family
 from pipeline.inference.regression import GroupSums
@@ -28,7 +29,11 @@ class Evidence:
         covariance: ``offline_metric_covariance``; None if the metrics' errors are not known.
         group_kpis: The table of that name.
         healthy: Whether the experiment may be read.
+        replicates: ``offline_metric_replicates``; None if the metrics were measured once.
         daily_sums: The table of that name; None if days are not known.
+        returning_sums: The table of that name, likewise.
+        before_sums: The table of that name; None if nothing is known of the users' past.
+        segment_kpis: The table of that name; None if no segments are known.
         planned_days: How long the experiment was to run; None for the days there are.
     """
 
@@ -36,7 +41,11 @@ class Evidence:
     covariance: pl.DataFrame | None
     group_kpis: pl.DataFrame
     healthy: bool = True
+    replicates: pl.DataFrame | None = None
     daily_sums: pl.DataFrame | None = None
+    returning_sums: pl.DataFrame | None = None
+    before_sums: pl.DataFrame | None = None
+    segment_kpis: pl.DataFrame | None = None
     planned_days: int | None = None
 
 
@@ -75,6 +84,40 @@ def days_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> DailyOutcome |
     return daily_outcome(evidence.daily_sums, cells["group"].to_list(), kpi, family_of(kpi))
 
 
+def returning_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> ReturningOutcome | None:
+    """A KPI of the cells' groups on users' first days and after; None if days are not known."""
+    if evidence.returning_sums is None:
+        return None
+    groups = cells["group"].to_list()
+    return returning_outcome(evidence.returning_sums, groups, kpi, family_of(kpi))
+
+
+def before_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> pl.DataFrame | None:
+    """The rows of ``before_sums`` for a KPI of the cells' groups; None where one lacks them."""
+    if evidence.before_sums is None:
+        return None
+    known = evidence.before_sums.filter(kpi=kpi.value)
+    found = cells.select("group").join(known, on="group", how="inner", maintain_order="left")
+    return found if found.height == cells.height else None
+
+
+def segments_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> dict[str, GroupSums]:
+    """A KPI's sums of every segment, groups as in the cells; none if no segments are known."""
+    if evidence.segment_kpis is None:
+        return {}
+    known = evidence.segment_kpis.filter(kpi=kpi.value)
+    groups = cells.select("group")
+    return {
+        str(name): sums_of(groups.join(rows, on="group", how="left", maintain_order="left"), kpi)
+        for (name,), rows in known.partition_by("segment", as_dict=True).items()
+    }
+
+
+def metric_values(cells: pl.DataFrame) -> NDArray[np.float64]:
+    """The metric of each of the cells; nan where it is undefined."""
+    return _floats(cells, "value")
+
+
 def metric_covariance(
     evidence: Evidence, metric: str, cells: pl.DataFrame
 ) -> NDArray[np.float64] | None:
@@ -89,6 +132,23 @@ def metric_covariance(
     ids = cells["preference_id"].to_list()
     found = [[pairs.get((one, other)) for other in ids] for one in ids]
     return None if any(None in row for row in found) else np.array(found, dtype=np.float64)
+
+
+def metric_replicates(
+    evidence: Evidence, metric: str, cells: pl.DataFrame
+) -> NDArray[np.float64] | None:
+    """The groups' metrics on every redrawn test set, R × G; None where one of them is not known."""
+    if evidence.replicates is None:
+        return None
+    drawn = dict(
+        evidence.replicates.filter(metric=str(metric))
+        .select("preference_id", "replicates")
+        .iter_rows()
+    )
+    found = [drawn.get(name) for name in cells["preference_id"]]
+    if not found or any(one is None or None in one for one in found):
+        return None
+    return np.array(found, dtype=np.float64).T
 
 
 def relative_change(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from scipy import stats
 
-from pipeline.inference.chance_of_best import chances_of_best
+from pipeline.inference.chance_of_best import Measured, chances_of_best
 from pipeline.inference.evidence import (
     RESPONSE,
     Evidence,
     cells_of,
     metric_covariance,
+    metric_replicates,
+    metric_values,
     relative_change,
     sums_of,
 )
@@ -93,7 +94,7 @@ def not_fitted(evidence: Evidence, *, level: float) -> list[dict[str, str]]:
     for kpi in _kpis(evidence):
         for metric in measured_metrics(evidence):
             cells = cells_of(evidence, metric, kpi)
-            x = relative_change(cells["value"].cast(pl.Float64).to_numpy())
+            x = relative_change(metric_values(cells))
             fit = fit_line(x, sums_of(cells, kpi), level=level)
             if isinstance(fit, str):
                 found.append({"metric": metric, "kpi": kpi.value, "because": fit})
@@ -116,18 +117,19 @@ def _of_kpi(
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     lines: list[Floats] = []
-    measured: list[tuple[Floats, Floats | None]] = []
+    measured: list[Measured] = []
     sums = sums_of(cells_of(evidence, metrics[0], kpi), kpi)
     for metric in metrics:
         cells = cells_of(evidence, metric, kpi)
-        values = cells["value"].cast(pl.Float64).to_numpy()
+        values = metric_values(cells)
         x = relative_change(values)
         fit = fit_line(x, sums, level=level)
         if isinstance(fit, str):
             continue
         few = few_groups(x, sums, fit)
         lines.append(fit.intercept + fit.slope * x)
-        measured.append((values, metric_covariance(evidence, metric, cells)))
+        covariance_GG = metric_covariance(evidence, metric, cells)
+        measured.append(Measured(values, metric_replicates(evidence, metric, cells), covariance_GG))
         rows.append(
             {
                 "metric": metric,

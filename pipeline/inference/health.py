@@ -1,4 +1,4 @@
-"""Whether an experiment may be read at all."""
+"""Whether as many users came as planned, and which days the log covers."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from pipeline.inference.cuped import cuped
 from pipeline.inference.days import DailyOutcome, day_effects
 from pipeline.inference.early_looks import early_looks
 from pipeline.inference.error_in_x import error_in_x
@@ -12,10 +13,13 @@ from pipeline.inference.estimate import GroupPoint, RegressionEstimate
 from pipeline.inference.evidence import (
     RESPONSE,
     Evidence,
+    before_of,
     cells_of,
     days_of,
     metric_covariance,
+    metric_values,
     relative_change,
+    segments_of,
     sums_of,
 )
 from pipeline.inference.family import Family, Floats
@@ -23,6 +27,7 @@ from pipeline.inference.few_groups import few_groups
 from pipeline.inference.multiplicity import adjusted
 from pipeline.inference.regression import fit_line
 from pipeline.inference.robustness import curvature, leave_one_out, permutation_test
+from pipeline.inference.segments import segments
 from pipeline.inference.slope_test import equivalence
 from pipeline.inference.verdict import detectable_slope, trials_to_settle, verdict
 from pipeline.study import Hypothesis, RegressionSection
@@ -47,7 +52,7 @@ def _estimate(
 ) -> RegressionEstimate:
     response = RESPONSE[hypothesis.kpi]
     cells = cells_of(evidence, hypothesis.metric, response)
-    values = cells["value"].cast(pl.Float64).to_numpy()
+    values = metric_values(cells)
     x, sums = relative_change(values), sums_of(cells, response)
     fit = fit_line(x, sums, level=level)
     unanswered = RegressionEstimate(
@@ -74,6 +79,10 @@ def _estimate(
         if covariance_GG is None
         else error_in_x(values, covariance_GG, sums, fit, seed=seed),
         metric_covariance=None if covariance_GG is None else covariance_GG.tolist(),
+        cuped=None
+        if (before := before_of(evidence, cells, response)) is None
+        else cuped(x, before, sums.family, fit.clustered, level=level),
+        segments=segments(x, segments_of(evidence, cells, response), fit.clustered, level=level),
         equivalence=equivalence(
             fit.cautious, hypothesis.margin, positive=hypothesis.direction == "positive"
         )

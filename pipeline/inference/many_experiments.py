@@ -36,10 +36,10 @@ class PooledHypothesis:
         metric: The offline metric.
         cutoff: The k it is measured at; None where the reports do not say or it has none.
         kpi: The KPI.
-        response: The yes-or-no KPI that was fitted.
+        response: The KPI that was fitted.
         studies: Paths of the reports that were pooled.
         left_out: The others.
-        pooled: The slope of the log odds; None where it is undefined.
+        pooled: The slope of the log odds, of amounts of the log rate; None where it is undefined.
         undefined_because: The reason where it is.
         largest_change: The largest x in the pooled studies, a fraction; beyond it nothing is known.
         foretold: What the gain that was asked for makes of the KPI.
@@ -124,7 +124,7 @@ def _pool(
         largest_change=max((p.x or 0.0 for a in usable.values() for p in a.points), default=None),
         foretold=None
         if gain is None or isinstance(pooled, str)
-        else foretell(pooled, gain=gain, rate=_rate(list(usable.values()))),
+        else _foretold(list(usable.values()), pooled, gain),
         total_covariance=None if isinstance(contrasts, str) else contrasts,
         total_covariance_undefined_because=contrasts if isinstance(contrasts, str) else None,
     )
@@ -137,6 +137,10 @@ def _pooled_slope(usable: Sequence[Answer], *, level: float) -> PooledSlope | st
     return pool_slopes(
         np.array([a.slope for a in usable], dtype=np.float64), np.array(errors), level=level
     )
+
+
+def _foretold(usable: Sequence[Answer], pooled: PooledSlope, gain: float) -> Foretold:
+    return foretell(pooled, gain=gain, rate=_rate(usable), family=usable[0].link)
 
 
 def _rate(usable: Sequence[Answer]) -> float:
@@ -156,7 +160,7 @@ def _total_covariance(usable: Mapping[str, Answer], *, level: float) -> TotalCov
 
 
 def measured_groups(answer: Answer) -> MeasuredGroups | str:
-    """The groups' relative changes and log odds with their noise, or why they are not known.
+    """The groups' relative changes and linked rates with their noise, or why they are not known.
 
     The errors of metrics (held-out sessions) and KPIs (users) have nothing in common.
     """
@@ -165,12 +169,13 @@ def measured_groups(answer: Answer) -> MeasuredGroups | str:
     values, x, rate, error = np.array(
         [(p.metric_value, p.x, p.rate, p.standard_error) for p in answer.points], dtype=np.float64
     ).T
-    if not ((rate > 0) & (rate < 1) & (error > 0)).all():
+    with np.errstate(divide="ignore", invalid="ignore"):
+        linked, noise = answer.link.link(rate), (error / answer.link.variance(rate)) ** 2
+    if not (np.isfinite(linked) & (error > 0)).all():
         return "a group's rate is 0 or 1, or its error is not known"
     noise_of_x = relative_change_covariance(values, np.array(answer.metric_covariance))
-    noise_of_log_odds = np.diag((error / (rate * (1 - rate))) ** 2)
     return MeasuredGroups(
         proxy=x,
-        kpi=np.log(rate / (1 - rate)),
-        noise=np.asarray(block_diag(noise_of_x, noise_of_log_odds), dtype=np.float64),
+        kpi=linked,
+        noise=np.asarray(block_diag(noise_of_x, np.diag(noise)), dtype=np.float64),
     )

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 from scipy.optimize import elementwise
-from scipy.special import expit, logit, ndtr
+from scipy.special import ndtr
 from statsmodels.stats.meta_analysis import combine_effects
 
-from pipeline.inference.regression import Floats
+from pipeline.inference.family import Family, Floats
 from pipeline.inference.slope_test import SlopeTest, wald_test
 
 Interval = tuple[float, float]
@@ -156,32 +156,35 @@ class Foretold:
 
     Attributes:
         gain: Relative change of the metric, a fraction: 0.02 is 2 % more.
-        odds_change: Relative change of the KPI's odds, exp(slope · gain) - 1.
+        odds_change: Relative change of the KPI's odds, exp(slope · gain) - 1; None of an amount.
         odds_interval: Its prediction interval; None where the slope has none.
-        rate: The rate the KPI has without the gain, in (0, 1).
+        rate: The rate the KPI has without the gain, above 0.
         rate_change: Relative change of that rate.
         rate_interval: Its prediction interval; None where the slope has none.
     """
 
     gain: float
-    odds_change: float
+    odds_change: float | None
     odds_interval: Interval | None
     rate: float
     rate_change: float
     rate_interval: Interval | None
 
 
-def foretell(pooled: PooledSlope, *, gain: float, rate: float) -> Foretold:
+def foretell(
+    pooled: PooledSlope, *, gain: float, rate: float, family: Family = Family.BINOMIAL
+) -> Foretold:
     """The KPI's change after a relative change of the metric by ``gain``, from ``rate`` on."""
     ends = pooled.prediction_interval
     slopes = np.array([pooled.mean.slope, *sorted(ends or (), reverse=gain < 0)])
-    log_odds = gain * slopes
-    odds = np.expm1(np.minimum(log_odds, _LARGEST_EXPONENT)).tolist()
-    rates = (expit(logit(rate) + log_odds) / rate - 1).tolist()
+    change = np.minimum(gain * slopes, _LARGEST_EXPONENT)
+    odds = np.expm1(change).tolist()
+    rates = (family.mean(family.link(np.array(rate)) + change) / rate - 1).tolist()
+    binomial = family is Family.BINOMIAL
     return Foretold(
         gain=gain,
-        odds_change=odds[0],
-        odds_interval=(odds[1], odds[2]) if ends else None,
+        odds_change=odds[0] if binomial else None,
+        odds_interval=(odds[1], odds[2]) if ends and binomial else None,
         rate=rate,
         rate_change=rates[0],
         rate_interval=(rates[1], rates[2]) if ends else None,

@@ -6,7 +6,7 @@ same covariance (the likelihoods differ by a constant). Row-level data is never 
 
 import warnings
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import statsmodels.api as sm
@@ -47,6 +47,20 @@ class GroupSums:
     sum_mm: Floats
     sum_my: Floats
     sum_yy: Floats
+
+    @classmethod
+    def over_users(cls, family: Family, trials: Floats, successes: Floats) -> Self:
+        """Sum m trials and y successes of each user, or batch of users, over the last axis."""
+        m, y = trials, successes
+        return cls(
+            family=family,
+            trials=m.sum(axis=-1),
+            successes=y.sum(axis=-1),
+            users=(m > 0).sum(axis=-1).astype(np.float64),
+            sum_mm=(m * m).sum(axis=-1),
+            sum_my=(m * y).sum(axis=-1),
+            sum_yy=(y * y).sum(axis=-1),
+        )
 
     @property
     def rate(self) -> float:

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.errors import DataError
 from pipeline.inference.evidence import relative_change
+from pipeline.inference.family import Family
 from pipeline.inference.verdict import Verdict
 from pipeline.schemas import Metric
 from pipeline.storage import md5
@@ -23,7 +24,7 @@ _SAME_X = 1e-6
 
 @dataclass(frozen=True)
 class Point:
-    """One group; see :class:`pipeline.inference.hypotheses.GroupPoint`."""
+    """One group; see :class:`pipeline.inference.estimate.GroupPoint`."""
 
     metric_value: Finite | None
     x: Finite | None
@@ -47,6 +48,7 @@ class Answer:
     metric: str
     kpi: str
     response: str
+    link: Family
     slope: Finite | None
     verdict: Verdict
     undefined_because: str | None

@@ -53,15 +53,7 @@ def rerandomised(
     order = rng.permuted(np.tile(np.arange(m.size), (divisions, 1)), axis=1)
     m_KGB = m.reshape(-1)[order].reshape(-1, groups, batches)
     y_KGB = y.reshape(-1)[order].reshape(-1, groups, batches)
-    sums = GroupSums(
-        family=outcome.family,
-        trials=m_KGB.sum(axis=2),
-        successes=y_KGB.sum(axis=2),
-        users=(m_KGB > 0).sum(axis=2).astype(np.float64),
-        sum_mm=(m_KGB * m_KGB).sum(axis=2),
-        sum_my=(m_KGB * y_KGB).sum(axis=2),
-        sum_yy=(y_KGB * y_KGB).sum(axis=2),
-    )
+    sums = GroupSums.over_users(outcome.family, m_KGB, y_KGB)
     x_KG = np.tile(x, (divisions, 1))
     intercept_K, slope_K = fit_many(x_KG, sums)
     if not np.isfinite(slope_K).all():

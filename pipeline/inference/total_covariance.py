@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.inference.regression import Floats
+from pipeline.inference.family import Floats
 from pipeline.inference.slope_test import SlopeTest, wald_test
 
 _SAME = 1e-12

@@ -57,14 +57,18 @@ def verdict(
     return Verdict.CONFIRMED if same_side else Verdict.FRAGILE
 
 
+def errors_to_detect(level: float, power: float = POWER) -> float:
+    """How many standard errors a slope must be from 0 to be found so often: ``z_{1-α/2} + z_power``."""
+    return float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power))
+
+
 def detectable_slope(fit: LineFit) -> float:
     """Smallest slope, up or down, for which the clustered interval excludes 0 with a chance of 80 %.
 
     ``(z_{1-α/2} + z_{0.8}) · error``: what this experiment had the power to show.
     """
     test = fit.cautious
-    wanted = float(stats.norm.ppf((1 + test.level) / 2) + stats.norm.ppf(POWER))
-    return wanted * test.standard_error
+    return errors_to_detect(test.level) * test.standard_error
 
 
 def trials_to_settle(fit: LineFit, trials: float) -> int | None:

@@ -73,7 +73,7 @@ def _change(found: Foretold, response: str) -> str:
     else:
         low, high = found.rate_interval
         interval = f"prediction interval {low:+.2%} to {high:+.2%}"
-    return (
-        f"{found.rate_change:+.2%} {response} ({interval}) from a rate of {found.rate:.2%}, and "
-        f"{found.odds_change:+.2%} of its odds"
-    )
+    words = f"{found.rate_change:+.2%} {response} ({interval}) from a rate of "
+    if found.odds_change is None:
+        return f"{words}{found.rate:.4g}"
+    return f"{words}{found.rate:.2%}, and {found.odds_change:+.2%} of its odds"

@@ -23,6 +23,7 @@ from pipeline.reporting.figures import (
     learning_curves_picture,
     metric_label,
 )
+from pipeline.reporting.planned import power_lines
 from pipeline.schemas import ALL_TARGETS, Kpi
 from pipeline.storage import write_json
 from pipeline.study import Study
@@ -52,7 +53,7 @@ def build_report(
         hypotheses: :meth:`RegressionEstimate.as_dict` of each.
         tables: ``offline_metrics``, ``pareto_front``, ``group_kpis`` and ``learning_curves``.
         documents: ``front`` (its summary), ``health`` (of the experiment), ``exploration``, ``plan``,
-            ``origin`` (of the log), ``events`` and ``sessions`` (counts), ``profile`` (of both),
+            ``power`` (it was planned to have), ``origin`` (of the log), ``events`` and ``sessions`` (counts), ``profile`` (of both),
             ``ingestion``, ``training`` and ``provenance``.
     """
     cutoff = int(tables["offline_metrics"]["cutoff"].drop_nulls()[0])
@@ -64,7 +65,11 @@ def build_report(
         "hypotheses": hypotheses,
         "health": documents["health"],
         "exploration": documents["exploration"],
-        "experiment": {"plan": documents["plan"], **documents["origin"]},
+        "experiment": {
+            "plan": documents["plan"],
+            "power": documents["power"],
+            **documents["origin"],
+        },
         "ingestion": documents["ingestion"],
         "front": {**documents["front"], "points": tables["pareto_front"].to_dicts()},
         "offline_metrics": tables["offline_metrics"].filter(segment=ALL_TARGETS).to_dicts(),
@@ -121,9 +126,10 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
     environment = templates(report["cutoff"])
     pictures, data = _pictures(report), report["data"]
     card = data_card_markdown(data["profile"], data["events"], data["sessions"])
+    promised = power_lines(report["experiment"]["power"], report["cutoff"])
     for template, name in (("report.html", "index.html"), ("report.md", "report.md")):
         text = environment.get_template(template).render(
-            report=report, pictures=pictures, data_card=card
+            report=report, pictures=pictures, data_card=card, promised=promised
         )
         (folder / name).write_text(text, encoding="utf-8")
 

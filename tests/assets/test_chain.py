@@ -12,6 +12,7 @@ from assets.adapting import user_errors
 from assets.definitions import defs
 from assets.resources import StudyResource
 from pipeline.errors import DataError
+from pipeline.experiment.ingestion import summarise
 from pipeline.experiment.schemas import GROUP_KPIS
 from pipeline.schemas import OFFLINE_METRICS
 from pipeline.storage import md5
@@ -93,7 +94,7 @@ def test_bad_data_is_refused_once_and_leaves_the_previous_artifacts(project):
     raw = project / "data/raw/synthetic-shop.jsonl"
     raw.write_bytes(raw.read_bytes()[: raw.stat().st_size // 2] + b'{"session": 1, "ev\n' * 2000)
 
-    result = materialize(["raw_events", "events"], raise_on_error=False)
+    result = materialize(["events"], raise_on_error=False)
 
     assert not result.success
     assert "not a row of this format: 200" in failure_of(result).error_display_string
@@ -108,7 +109,7 @@ def test_broken_rule_stops_before_the_artifact_is_written(project):
     order = {"aid": 1, "ts": 1756684900052, "type": "orders"}
     raw.write_text(json.dumps({"session": 1, "events": [order]}) + "\n", encoding="utf-8")
 
-    result = materialize(["raw_events", "events"], raise_on_error=False)
+    result = materialize(["events"], raise_on_error=False)
 
     assert "clicks_present" in failure_of(result).error_display_string
     assert not (project / STUDY / "events").exists()
@@ -154,11 +155,59 @@ def test_a_grid_that_is_not_the_graphs_is_refused():
     assert "evaluation.preferences makes 5 preferences, but the graph was loaded with 11" in words
 
 
+def test_another_model_than_the_plan_s_is_refused(project, finished):
+    copytree(finished[0] / STUDY, project / STUDY, dirs_exist_ok=True)
+    description = project / STUDY / "conditioned_model/model.json"
+    description.write_text(description.read_text("utf-8") + "\n", encoding="utf-8")
+    brought = {
+        "experiment.source": "files",
+        "experiment.log_path": f"{STUDY}/experiment_log_files",
+    }
+
+    for asset, words in {
+        "traffic_plan": "under way with another model than",
+        "regression_estimates": "is served by model",
+    }.items():
+        result = materialize([asset], overrides=brought, raise_on_error=False)
+        assert words in failure_of(result).error_display_string
+    result = materialize(["experiment_log_files"], raise_on_error=False)
+    assert "is served by model" in failure_of(result).error_display_string
+    assert materialize(["traffic_plan", "experiment_log_files"]).success
+
+
+def test_a_running_experiment_is_ramped_up_and_killed(project, finished):
+    copytree(finished[0] / STUDY, project / STUDY, dirs_exist_ok=True)
+    brought = {
+        "experiment.source": "files",
+        "experiment.log_path": f"{STUDY}/experiment_log_files",
+    }
+    database = project / STUDY / "experiment.duckdb"
+
+    killed = materialize(
+        ["traffic_plan", "experiment_log"], overrides=brought | {"experiment.enabled": False}
+    )
+    refused = materialize(
+        ["traffic_plan"], overrides=brought | {"experiment.coverage": 0.5}, raise_on_error=False
+    )
+
+    assert killed.success
+    assert summarise(database) == summarise(finished[0] / STUDY / "experiment.duckdb")
+    assert "coverage only rises" in failure_of(refused).error_display_string
+
+
 def test_run_config_overrides_the_study(trained):
     materialize(["conditioned_model"], overrides={"training.epochs": 1})
 
     description = trained / STUDY / "conditioned_model/model.json"
     assert json.loads(description.read_text("utf-8"))["training"]["epochs"] == 1
+
+
+@pytest.mark.usefixtures("project")
+def test_a_shop_that_is_not_the_logs_is_refused_before_anything_is_trained():
+    result = materialize(["raw_events"], overrides={"world.items": 190}, raise_on_error=False)
+
+    words = failure_of(result).error_display_string
+    assert "a model would meet users of another shop than it learned from" in words
 
 
 def test_raw_data_version_is_its_md5(project):

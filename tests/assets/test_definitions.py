@@ -17,7 +17,7 @@ CHAIN = {
     **{score: {"conditioned_model", "sessions"} for score in SCORES},
     "offline_metrics": SCORES,
     "pareto_front": {"offline_metrics"},
-    "traffic_plan": {"pareto_front"},
+    "traffic_plan": {"pareto_front", "offline_metrics", "conditioned_model"},
     "experiment_log_files": {"traffic_plan", "conditioned_model"},
     "experiment_log": {"experiment_log_files", "traffic_plan"},
     "group_kpis": {"experiment_log", "traffic_plan"},

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.kpis import sum_up
 from pipeline.experiment.plan import Group, TrafficPlan
+from pipeline.experiment.sums import sum_up
 from pipeline.inference.evidence import Evidence
 from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.schemas import ALL_TARGETS, EXPOSURES, OFFLINE_METRICS
@@ -78,7 +78,7 @@ def test_the_papers_table_from_files_of_26_million_exposures(tmp_path):
         write_group(name, users.filter(groups == name), tmp_path)
 
     taken_in = ingest(sorted(tmp_path.glob("*.parquet")), PLAN, tmp_path / "log.duckdb")
-    evidence = Evidence(offline_metrics(), None, sum_up(tmp_path / "log.duckdb", PLAN)[0])
+    evidence = Evidence(offline_metrics(), None, sum_up(tmp_path / "log.duckdb", PLAN).group_kpis)
     estimates = estimate_hypotheses(
         evidence, RegressionSection(hypotheses=PAPER_HYPOTHESES), seed=1
     )

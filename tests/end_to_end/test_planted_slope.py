@@ -5,13 +5,23 @@ import polars as pl
 import pytest
 
 from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.kpis import sum_up
 from pipeline.experiment.log import write_log
-from pipeline.experiment.plan import make_plan
-from pipeline.inference.evidence import Evidence
+from pipeline.experiment.planning import MeasuredFront, make_plan
+from pipeline.experiment.sums import sum_up
+from pipeline.inference.evidence import Evidence, relative_change
 from pipeline.inference.hypotheses import estimate_hypotheses
-from pipeline.schemas import EXPOSURES, OFFLINE_METRICS, PARETO_FRONT
-from pipeline.study import ExperimentSection, RegressionSection
+from pipeline.schemas import OFFLINE_METRICS, PARETO_FRONT
+from pipeline.simulator.direct import DirectWorld
+from pipeline.simulator.shop import Setting
+from pipeline.study import (
+    ChosenSlope,
+    DirectSection,
+    ExperimentSection,
+    RegressionSection,
+    SimulatorSection,
+    WorldSection,
+    load_study,
+)
 
 RECALL = [0.40, 0.42, 0.44, 0.46, 0.48]
 ORDER_DENSITY = [0.060, 0.058, 0.056, 0.054, 0.052]
@@ -20,7 +30,7 @@ SLOPES = {"H1": 0.9, "H2": 1.2}
 
 
 @pytest.fixture
-def plan():
+def plan(project_root):
     front = pl.DataFrame(
         {
             "preference_id": [f"p{n}" for n in range(5)],
@@ -32,7 +42,8 @@ def plan():
         },
         schema=PARETO_FRONT.columns,
     )
-    return make_plan(front, ExperimentSection(groups=5))
+    study = load_study(project_root / "params.yaml", {"experiment.groups": 5})
+    return make_plan(MeasuredFront(front, offline_metrics()), study)[0]
 
 
 def offline_metrics() -> pl.DataFrame:
@@ -60,44 +71,31 @@ def offline_metrics() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=OFFLINE_METRICS.columns)
 
 
-def planted_log(plan, *, users: int, seed: int) -> pl.DataFrame:
-    """Each user sees eight lists; log odds are planted, and differ between users."""
-    rng = np.random.default_rng(seed)
-    unit = np.repeat(np.arange(users), 8)
-    groups = [plan.group_of(f"u{n}") for n in range(users)]
-    number = np.array([int(group.name[1:]) - 1 for group in groups])[unit]
-    x_recall = np.array(RECALL) / min(RECALL) - 1
-    x_density = np.array(ORDER_DENSITY) / min(ORDER_DENSITY) - 1
-    habit = rng.normal(0, 0.5, users)[unit]
-    click_odds = -1.5 + SLOPES["H1"] * x_recall[number] + habit
-    order_odds = -1.8 + SLOPES["H2"] * x_density[number]
-    clicked = rng.random(len(unit)) < 1 / (1 + np.exp(-click_odds))
-    ordered = clicked & (rng.random(len(unit)) < 1 / (1 + np.exp(-order_odds)))
-    return pl.DataFrame(
-        {
-            "experiment": [plan.experiment] * len(unit),
-            "exposure": [f"e{n}" for n in range(len(unit))],
-            "unit": [f"u{n}" for n in unit],
-            "group": [groups[n].name for n in unit],
-            "ts": 1_760_000_000_000 + rng.integers(0, 5 * 86_400_000, len(unit)),
-            "clicked": clicked,
-            "ordered": ordered,
-            "units": ordered.astype(np.int32),
-        },
-        schema=EXPOSURES.columns,
-    )
-
-
 def test_planted_slopes_come_back_through_files_and_database(plan, tmp_path):
-    exposures = planted_log(plan, users=40_000, seed=1)
-    files = write_log(exposures, tmp_path)
+    chosen = DirectSection(
+        exposures_per_user=8.0,
+        ctr=0.18,
+        cvr=0.14,
+        ctr_slope=ChosenSlope(metric="recall", slope=SLOPES["H1"]),
+        cvr_slope=ChosenSlope(metric="order_density", slope=SLOPES["H2"]),
+    )
+    setting = Setting(
+        world=WorldSection(),
+        experiment=ExperimentSection(users=40_000, days=5),
+        simulator=SimulatorSection(direct=chosen),
+        seed=1,
+    )
+    x_recall, x_density = (relative_change(np.array(of)) for of in (RECALL, ORDER_DENSITY))
+    world = DirectWorld.open(plan, setting, x_ctr=x_recall, x_cvr=x_density)
+    files = [file for day in world.days() for file in write_log(day, tmp_path)]
     ingest(files, plan, tmp_path / "experiment.duckdb")
-    kpis, _ = sum_up(tmp_path / "experiment.duckdb", plan)
+    kpis = sum_up(tmp_path / "experiment.duckdb", plan).group_kpis
 
     evidence = Evidence(offline_metrics(), None, kpis)
     estimates = estimate_hypotheses(evidence, RegressionSection(), seed=0)
 
     found = {estimate.hypothesis.id: estimate for estimate in estimates}
+    exposures = pl.concat(map(pl.read_parquet, files))
     assert found["H1"].n == exposures.height
     assert found["H2"].n == int(exposures["clicked"].sum())
     for name, truth in SLOPES.items():

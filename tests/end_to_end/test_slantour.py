@@ -4,17 +4,28 @@ Peska & Vojtas showed 130,255 recommended tours to 4,252 of 4,267 users in 2018;
 the id modulo 12. Orders carry no position, so only clicks are known. The variants differ in model and
 not along one front, and the authors measured their offline metrics on all users at once, so that the
 metrics are the same in every segment of ``paired_offline_online_exp1.csv``.
+
+First from group counts, where an opening counts for the user; then from the log as it is, as a study
+of variants, where it counts for the tour that was shown.
 """
 
+import json
 from math import isfinite
 
+import dagster as dg
 import polars as pl
 import pytest
+import yaml
 
+from assets.definitions import defs
+from assets.resources import StudyResource
 from pipeline.cli import main
-from pipeline.storage import read_json
+from pipeline.experiment.inspection import inspect_log
+from pipeline.storage import StudyPaths, read_json
+from pipeline.study import load_study
 
 SHOWN, OPENED = "object_shown_in_list", "object_opened_from_list"
+ORDERED = "object_ordered"
 METRICS = {
     "r2": "r2Score",
     "auc": "aucScore",
@@ -130,3 +141,105 @@ def test_the_users_are_divided_as_planned_and_what_is_not_known_is_said(answered
         "Without orders",
     ]
     assert "Without orders, nothing is known of conversion and sales." in page
+
+
+UNPRECEDED = "a click that no exposure of its unit precedes"
+FURTHER = "a further click on an exposure"
+
+
+@pytest.fixture
+def project(project_root, real_data, tmp_path, monkeypatch):
+    """A project whose params.yaml differs from the default as docs/experiment-log.md says."""
+    guide = (project_root / "docs/experiment-log.md").read_text("utf-8")
+    block = guide.split("## A worked example")[1].split("```yaml\n")[1].split("```")[0]
+    values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
+    values |= yaml.safe_load(block)
+    undefined = {"id": "H4", "metric": "r2", "kpi": "ctr", "direction": "positive"}
+    values["regression"]["hypotheses"].append(undefined)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    authors = pl.read_csv(real_data / "slantour" / "paired_offline_online_exp1.csv")
+    whole = authors.filter(profile_segment="all")
+    whole.select("alg", variant="recVariant", share=pl.lit(1), **METRICS).write_csv(
+        tmp_path / "variants.csv"
+    )
+    (tmp_path / "slantour").mkdir()
+    log = pl.read_parquet(real_data / "slantour" / "exp1_impressions.parquet")
+    for name, kind in (("exposures", SHOWN), ("clicks", OPENED), ("orders", ORDERED)):
+        log.filter(eventType=kind).write_parquet(tmp_path / "slantour" / f"{name}.parquet")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def last_before(events, earlier):
+    """Each event with the last row of the same user and tour at or before it; a slow, obvious join."""
+    keys = ["userID", "objectID"]
+    earlier = earlier.select(*keys, at="ts", of=pl.col("id").cast(pl.String))
+    pairs = events.join(earlier, on=keys, how="inner").filter(pl.col("at") <= pl.col("ts"))
+    last = pairs.sort("at", "of").group_by("id", maintain_order=True).last()
+    return events.join(last.select("id", "at", "of"), on="id", how="left")
+
+
+def test_every_tour_shown_and_every_opening_is_accounted_for_by_variant(project, real_data):
+    study = load_study(project / "params.yaml")
+    looked = inspect_log(study.experiment, StudyPaths.of(study, project))
+
+    authors = pl.read_csv(real_data / "slantour" / "paired_offline_online_exp1.csv").filter(
+        profile_segment="all"
+    )
+    ctr = looked.kpis.filter(kpi="ctr").with_columns(recVariant=pl.col("group").cast(pl.Int64))
+    found = ctr.join(authors, on="recVariant", suffix="_by_authors").sort("recVariant")
+    assert found.height == 12
+    # what was shown, as in the authors' table; 15 of their 4,267 users were shown nothing
+    assert found["trials"].to_list() == found["shown"].to_list()
+    assert (found["trials"].sum(), found["users"].sum()) == (130_255, 4_252)
+
+    # what was opened: a tour that was shown before, one already counted, or one not shown before
+    log = pl.read_parquet(real_data / "slantour" / "exp1_impressions.parquet")
+    opens = last_before(log.filter(eventType=OPENED), log.filter(eventType=SHOWN))
+    clicked = opens.filter(pl.col("of").is_not_null()).unique("of")
+    per_variant = dict(clicked.group_by("recVariant").len().iter_rows())
+    assert found["successes"].to_list() == [per_variant[n] for n in range(12)]
+    rejected = looked.log.rejected
+    assert rejected[UNPRECEDED] == opens["of"].null_count()
+    assert (
+        clicked.height + rejected[UNPRECEDED] + rejected[FURTHER] == found["opened"].sum() == 1024
+    )
+
+    # of the orders two follow an opened tour; what is not told is not there
+    sales = dict(looked.kpis.group_by("kpi").agg(pl.col("successes").sum()).iter_rows())
+    assert sales["cvr"] + rejected["an order that no click of its unit precedes"] == 69
+    assert not {"units_per_exposure", "revenue_per_exposure", "units_per_user"} & set(sales)
+
+
+def test_a_look_at_the_log_says_what_would_become_of_its_rows_and_writes_nothing(capsys, project):
+    assert main(["inspect"]) == 0
+
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "130,255 exposures of 3 files are usable"
+    assert f"183 rows would be set aside: {UNPRECEDED}" in said
+    assert "11: 352 users, 12,588 exposures, 71 clicked" in said
+    assert not (project / "data").exists()
+
+
+@pytest.mark.slow
+def test_the_log_as_it_is_ends_in_a_report_on_its_variants(project):
+    result = dg.materialize(
+        list(defs.assets or []),
+        instance=dg.DagsterInstance.ephemeral(),
+        resources={"study": StudyResource()},
+        selection="traffic_plan*",
+    )
+
+    assert result.success
+    folder = project / "data/studies/slantour/report"
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    # nothing is shown, as from the counts, and what is undefined is so for the same reason
+    *others, r2 = report["hypotheses"]
+    assert [(h["verdict"], h["n"], h["groups"]) for h in others] == [("not shown", 130_255, 12)] * 3
+    assert r2["undefined_because"] == "the metric is undefined, 0 or negative in a group"
+    assert report["health"]["sample_ratio"]["passed"]
+    assert report["health"]["events_kept"]["lost"] == 0
+    page = (folder / "index.html").read_text("utf-8")
+    assert "12 variants of a recommender" in page
+    assert "130,255 exposures were taken in" in page
+    assert (folder / "report.md").read_text("utf-8").count("| not shown") == 3

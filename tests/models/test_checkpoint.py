@@ -16,6 +16,7 @@ from models.checkpoint import (
     WEIGHTS,
     CheckpointFacts,
     catalogue_fingerprint,
+    checkpoint_fingerprint,
     load_checkpoint,
     save_checkpoint,
 )
@@ -280,6 +281,27 @@ def test_fingerprint_knows_items_and_their_order():
 
     assert len(set(fingerprints)) == 3
     assert fingerprints[2] == hashlib.sha256(b"a").hexdigest()
+
+
+def test_a_checkpoint_s_fingerprint_is_that_of_its_description_and_weights(folder):
+    first = checkpoint_fingerprint(folder)
+    (folder / "learning_curves.parquet").write_bytes(b"beside it")
+    assert checkpoint_fingerprint(folder) == first
+
+    parts = [(folder / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)]
+    digests = b"".join(hashlib.sha256(part).digest() for part in parts)
+    assert first == hashlib.sha256(digests).hexdigest()
+    for name, part in zip((DESCRIPTION, WEIGHTS), parts, strict=True):
+        (folder / name).write_bytes(part + b" ")
+        assert checkpoint_fingerprint(folder) != first
+        (folder / name).write_bytes(part)
+
+
+def test_what_is_no_checkpoint_has_no_fingerprint(folder):
+    (folder / WEIGHTS).unlink()
+
+    with pytest.raises(CheckpointError, match=r"is no checkpoint.*'conditioned_model' anew"):
+        checkpoint_fingerprint(folder)
 
 
 def test_a_folded_model_is_not_saved(tmp_path):

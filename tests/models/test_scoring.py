@@ -264,8 +264,10 @@ def test_ties_go_to_the_lower_item():
 def test_best_equals_a_full_sort_on_adversarial_scores(rows, data):
     k = data.draw(st.integers(1, len(rows[0])))
 
-    best = scoring._best(torch.tensor(rows, dtype=torch.float64), k)
+    scores_BI = torch.tensor(rows, dtype=torch.float64)
+    values, best = scoring.best_items(scores_BI, k)
 
+    assert torch.equal(values, scores_BI.gather(1, best))
     assert best.tolist() == [best_by_sorting(scores, k) for scores in rows]
 
 
@@ -274,7 +276,7 @@ def test_many_ties_at_the_end_of_the_list_go_to_the_lowest_items(size):
     scores_BI = torch.zeros(2, size)
     scores_BI[1, size - 1] = 1.0
 
-    assert scoring._best(scores_BI, 3).tolist() == [[0, 1, 2], [size - 1, 0, 1]]
+    assert scoring.best_items(scores_BI, 3)[1].tolist() == [[0, 1, 2], [size - 1, 0, 1]]
 
 
 @pytest.mark.parametrize("k", [0, ITEMS + 1])

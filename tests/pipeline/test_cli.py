@@ -1,5 +1,6 @@
-"""The four commands: what they print, where they print it, and how they end."""
+"""The commands: what they print, where they print it, and how they end."""
 
+import json
 import subprocess
 import sys
 
@@ -8,8 +9,11 @@ import pytest
 import yaml
 
 from pipeline.cli import main
+from pipeline.experiment.plan import TrafficPlan
 from pipeline.release import FROM_DATA, FROM_NETWORK
+from pipeline.reporting.planned import plan_lines
 from pipeline.storage import md5, write_json
+from tests.pipeline.inference.planned import planned_power
 
 SMALL_WORLD = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}
 RAW = "data/raw/synthetic-shop.jsonl"
@@ -239,3 +243,40 @@ def test_real_process_fails_without_a_traceback(tmp_path, project_root):
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.startswith("paretoscope report: no params.yaml")
     assert failed.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def planned(project):
+    """A project whose experiment is planned."""
+    experiment = planned_power()
+    folder = project / STUDY / "traffic_plan"
+    folder.mkdir(parents=True)
+    write_json(folder / "traffic_plan.json", experiment.plan.as_dict())
+    write_json(folder / "power.json", experiment.as_dict())
+    return experiment
+
+
+def test_plan_prints_groups_days_and_slopes(planned, capsys):
+    status = main(["plan"])
+
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    lines = plan_lines(planned.plan.as_dict(), planned.as_dict(), 20)
+    assert out.splitlines() == lines
+
+
+def test_plan_prints_all_there_is_as_json(planned, capsys):
+    status = main(["plan", "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    assert status == 0
+    assert TrafficPlan.from_dict(found["plan"]) == planned.plan
+    assert found["power"] == planned.as_dict()
+
+
+@pytest.mark.usefixtures("project")
+def test_without_a_plan_the_command_that_makes_it_is_named(capsys):
+    status = main(["plan"])
+
+    assert status == 1
+    assert "dagster asset materialize --select traffic_plan" in capsys.readouterr().err

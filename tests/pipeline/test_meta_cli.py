@@ -28,6 +28,8 @@ ERRORS = 1e-6 * (np.eye(4) + 1)
 H1 = Hypothesis(id="H1", metric=Metric.RECALL, kpi=Kpi.CTR, direction="positive")
 H4 = Hypothesis(id="H4", metric=Metric.RECALL, kpi=Kpi.CVR, direction="negative")
 
+CLICKS = Hypothesis(id="H5", metric=Metric.RECALL, kpi=Kpi.CLICKS_PER_USER, direction="positive")
+
 
 def answers(slope, *, hypotheses=(H1,), recall=RECALL, healthy=True):
     """Hypotheses as a study with a planted slope of the log odds answers them."""
@@ -364,3 +366,33 @@ def test_a_level_is_a_share_above_a_half(four, capsys, level):
         main(["meta", *four, "--level", level])
 
     assert "is not between 0.5 and 1" in capsys.readouterr().err
+
+
+def per_user(slope):
+    """A hypothesis on clicks per user, who click more than once, with a planted slope of the log."""
+    (row,) = answers(slope, hypotheses=(CLICKS,))
+    return row
+
+
+def test_amounts_are_pooled_on_the_log_scale_and_have_no_odds(study, capsys):
+    """Two clicks a user are no rate that has odds."""
+    paths = []
+    for n, slope in enumerate((0.8, 1.1, 0.95)):
+        row = per_user(slope)
+        for point in row["points"]:
+            point["rate"] = 2.0 * (1 + point["x"]) ** slope
+            point["standard_error"] = 0.01
+            point["successes"] = round(point["rate"] * point["trials"])
+        row["slope"] = slope
+        paths.append(study(f"shop-{n}", [row]))
+
+    (found,) = pooled(capsys, *paths, "--gain", "0.05")
+
+    slope, change = found["pooled"]["mean"]["slope"], found["foretold"]
+    assert change["rate"] > 2
+    assert change["rate_change"] == pytest.approx(np.expm1(0.05 * slope))
+    assert (change["odds_change"], change["odds_interval"]) == (None, None)
+    # log(2 (1 + x)^b) is b log(1 + x), a little below b x
+    assert found["total_covariance"]["slope"]["slope"] == pytest.approx(0.95, abs=0.12)
+    assert main(["meta", *paths, "--gain", "0.05"]) == 0
+    assert "odds" not in capsys.readouterr().out

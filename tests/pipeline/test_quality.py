@@ -5,12 +5,14 @@ from datetime import date
 import polars as pl
 import pytest
 
-from pipeline.experiment.schemas import DAILY_SUMS, GROUP_KPIS
+from pipeline.experiment.schemas import DAILY_SUMS, GROUP_KPIS, RETURNING_SUMS
 from pipeline.quality.rules import RULES
 from pipeline.quality.runner import check_tables
 from pipeline.schemas import ITEMS, OFFLINE_METRICS, SESSIONS
 
-CONTRACTS = {c.name: c for c in (SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS, DAILY_SUMS)}
+CONTRACTS = {
+    c.name: c for c in (SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS, DAILY_SUMS, RETURNING_SUMS)
+}
 TEXT_IDS = {"sessions": {"session": pl.String}, "items": {"item": pl.String}}
 SCHEMAS = {name: c.schema | TEXT_IDS.get(name, {}) for name, c in CONTRACTS.items()}
 TS = 1_757_000_000_000
@@ -49,6 +51,11 @@ def day(batch, **changes):
     return {"group": "g1", "day": date(2025, 10, 1), "batch": batch, **sums} | changes
 
 
+def back(**changes):
+    sums = {"users": 2, "trials": 4, "first": 3, "later": 2.5}
+    return {"group": "g1", "batch": 0, "kpi": "ctr", **sums} | changes
+
+
 TRAIN, VALIDATION, TEST = SPLITS = [
     session("s1", "train", 0),
     session("s2", "validation", 1),
@@ -80,7 +87,11 @@ CTR, CVR, SALE_RATE, *AMOUNTS = KPIS = [
 GOOD = {
     "sessions": {"sessions": SPLITS, "items": [ITEM_B, ITEM_A]},
     "offline_metrics": {"offline_metrics": METRICS},
-    "group_kpis": {"group_kpis": KPIS, "daily_sums": [day(0), day(1, new_users=0)]},
+    "group_kpis": {
+        "group_kpis": KPIS,
+        "daily_sums": [day(0), day(1, new_users=0)],
+        "returning_sums": [back(), back(kpi="cvr")],
+    },
 }
 
 BAD = [
@@ -164,6 +175,7 @@ BAD = [
         {"every_group_has_sales": 1},
     ),
     ("daily_sums", [day(0), day(0)], {"one_row_a_day_and_batch": 1}),
+    ("returning_sums", [back(), back()], {"one_row_a_kpi_and_batch": 1}),
     (
         "daily_sums",
         [day(0, exposures=0), day(1, clicks=5), day(2, orders=4), day(3, new_users=5)],
@@ -197,6 +209,7 @@ NO_FIELD = {
         "every_group_has_sales",
     ],
     "daily_sums": ["one_row_a_day_and_batch", "days_are_possible"],
+    "returning_sums": ["one_row_a_kpi_and_batch"],
 }
 """The rules that a row without any field breaks, by table."""
 

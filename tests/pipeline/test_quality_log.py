@@ -29,6 +29,7 @@ BAD = {
     "exposures_not_empty": "DELETE FROM shown; DELETE FROM unusable",
     "exposures_unique": "INSERT INTO shown FROM shown WHERE exposure = 'x1'",
     "orders_follow_clicks": "UPDATE shown SET clicked = false WHERE exposure = 'x1'",
+    "orders_known_or_not": "UPDATE shown SET units = NULL WHERE exposure = 'x1'",
     "users_in_one_group": """UPDATE shown SET "group" = 'g2' WHERE exposure = 'x1'""",
     # 11 of 200 exposures in the file are just over 5 %
     "few_exposures_rejected": "UPDATE unusable SET rows = 11",
@@ -38,8 +39,8 @@ WITHOUT = {
     "unit": {"users_in_one_group"},
     '"group"': {"users_in_one_group"},
     "clicked": {"orders_follow_clicks"},
-    "ordered": {"orders_follow_clicks"},
-    "units": {"orders_follow_clicks"},
+    "ordered": {"orders_known_or_not"},
+    "units": {"orders_known_or_not"},
 }
 BLOCKING = never("no_ghosts", "no row is a ghost", "rows", "ghost")
 REPORTING = never("few_echoes", "no row is an echo", "rows", "echo", blocking=False)
@@ -108,6 +109,12 @@ def test_a_null_in_the_log_breaks_the_rule_that_speaks_of_it(database, column):
     )
 
     assert after(statement, database) == WITHOUT[column]
+
+
+def test_a_log_that_tells_nothing_of_orders_breaks_no_rule(database):
+    clicks_alone = "UPDATE shown SET ordered = NULL, units = NULL"
+
+    assert after(clicks_alone, database) == set()
 
 
 def test_checking_a_log_leaves_it_as_it_is(database):

@@ -211,6 +211,26 @@ def test_covariances_are_symmetric_and_agree_with_the_errors():
     assert jackknife == {"catalogue_coverage", "exposure_gini"}
 
 
+def test_replicates_of_all_metrics_are_of_the_same_redrawn_sessions():
+    """The product of Recall and OD is redrawn with its factors; the covariance is the replicates'."""
+    model = build_model(
+        ModelConfig(width=8, layers=1, heads=2, max_length=6), n_items=12, n_objectives=2, seed=3
+    )
+    found = evaluate(model, sessions_of_a_random_shop(300))
+    drawn = {
+        (metric, preference): np.array(values)
+        for metric, preference, values in found.replicates.iter_rows()
+    }
+
+    product = drawn["recall", "p01"] * drawn["order_density", "p01"]
+    recalls = np.stack([drawn["recall", "p00"], drawn["recall", "p01"]])
+    pair = found.covariance.filter(metric="recall", preference_id="p00", other_preference_id="p01")
+
+    assert drawn["recall_order_density", "p01"] == pytest.approx(product)
+    assert pair["covariance"].item() == pytest.approx(np.cov(recalls)[0, 1])
+    assert len(product) == SECTION.bootstrap
+
+
 def test_an_undefined_metric_has_no_covariance(planted_model):
     table = evaluate(planted_model).covariance
 

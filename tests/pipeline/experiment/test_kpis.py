@@ -9,16 +9,11 @@ import pytest
 import statsmodels.api as sm
 from polars.testing import assert_frame_equal
 
+from pipeline.experiment.daily import BATCHES, daily_sums, returning_sums
 from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.kpis import (
-    BATCHES,
-    daily_sums,
-    group_counts,
-    group_kpis,
-    sum_up,
-    users_of,
-)
+from pipeline.experiment.kpis import group_counts, group_kpis, users_of
 from pipeline.experiment.plan import Group, TrafficPlan
+from pipeline.experiment.sums import sum_up
 from pipeline.schemas import DAY_MS, EXPOSURES, Kpi
 from tests.pipeline.experiment.logs import TS, exposure, units_of
 
@@ -50,7 +45,7 @@ def kpis_of(outcomes, folder):
     frame = pl.DataFrame(rows, schema=EXPOSURES.columns, orient="row")
     frame.write_parquet(folder / "log.parquet")
     assert ingest([folder / "log.parquet"], PLAN, folder / "log.duckdb").rejected == {}
-    return sum_up(folder / "log.duckdb", PLAN)[0], frame
+    return sum_up(folder / "log.duckdb", PLAN).group_kpis, frame
 
 
 def cell(kpis, kpi, group):
@@ -168,7 +163,8 @@ def test_revenue_is_a_kpi_where_the_log_has_it(tmp_path):
     schema = EXPOSURES.columns | {"revenue": pl.Int64}
     pl.DataFrame(rows, schema=schema).write_parquet(tmp_path / "log.parquet")
     ingest([tmp_path / "log.parquet"], PLAN, tmp_path / "log.duckdb")
-    kpis, daily = sum_up(tmp_path / "log.duckdb", PLAN)
+    sums = sum_up(tmp_path / "log.duckdb", PLAN)
+    kpis, daily = sums.group_kpis, sums.daily_sums
 
     per_exposure, per_user = (cell(kpis, f"revenue_per_{of}", "g1") for of in ("exposure", "user"))
     assert [per_exposure[name] for name in COUNTS] == [2, 750, 1, 4, 2 * 750, 750**2]
@@ -198,7 +194,8 @@ def fortnight(tmp_path_factory):
 
 def test_the_days_of_all_batches_add_up_to_the_rows(fortnight):
     database, frame = fortnight
-    kpis, daily = sum_up(database, PLAN)
+    sums = sum_up(database, PLAN)
+    kpis, daily = sums.group_kpis, sums.daily_sums
     day = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.date()
     first = frame.group_by("group", "unit").agg(day.min().alias("day"))
 
@@ -216,24 +213,54 @@ def test_the_days_of_all_batches_add_up_to_the_rows(fortnight):
 
 
 def test_a_user_is_in_one_batch_on_all_days(fortnight):
-    _, daily = sum_up(fortnight[0], PLAN)
+    daily = sum_up(fortnight[0], PLAN).daily_sums
 
     assert set(daily["batch"]) <= set(range(BATCHES))
     # 100 users of a group fall into 63 of 100 batches; with a new batch a day it would be all
     assert 150 < daily.select("group", "batch").n_unique() < 230
 
 
+def test_users_who_come_back_weigh_the_same_on_their_first_day_and_after_it(fortnight):
+    database, frame = fortnight
+    found = sum_up(database, PLAN).returning_sums
+    expected = {}
+    for (unit,), rows in frame.with_columns(day=pl.col("ts") // DAY_MS).group_by("unit"):
+        first = rows.filter(pl.col("day") == rows["day"].min())
+        later = rows.filter(pl.col("day") > rows["day"].min())
+        for kpi, m, m_later, y in (
+            ("ctr", first.height, later.height, "clicked"),
+            ("cvr", first["clicked"].sum(), later["clicked"].sum(), "ordered"),
+            ("units_per_user", 1, min(later.height, 1), "units"),
+        ):
+            if m and m_later:
+                share = m / m_later * later[y].cast(pl.Int64).sum()
+                sums = np.array([1, m, first[y].cast(pl.Int64).sum(), share])
+                key = PLAN.group_of(unit).name, kpi
+                expected[key] = expected.get(key, 0) + sums
+
+    summed = found.group_by("group", "kpi").agg(pl.col("users", "trials", "first", "later").sum())
+
+    assert len(expected) == 9
+    for (group, kpi), sums in expected.items():
+        row = cell(summed, kpi, group)
+        assert [row[name] for name in ("users", "trials", "first")] == sums[:3].tolist()
+        assert row["later"] == pytest.approx(sums[3], abs=1e-6 * sums[0])  # millionths of a user
+
+
 @pytest.mark.parametrize("engine", ["polars", "sqlite"])
 def test_another_engine_gives_the_same_counts(fortnight, engine):
     database, frame = fortnight
-    kpis, daily = sum_up(database, PLAN)
+    sums = sum_up(database, PLAN)
     rows = frame.with_columns(revenue=pl.lit(None, pl.Int64)).to_arrow()
     exposures = getattr(ibis, engine).connect().create_table("exposures", rows)
     users = users_of(exposures)
     preferences = {group.name: group.preference_id for group in PLAN.groups}
 
-    assert_frame_equal(group_kpis(group_counts(users).to_polars(), preferences), kpis)
+    assert_frame_equal(group_kpis(group_counts(users).to_polars(), preferences), sums.group_kpis)
     if engine == "polars":  # SQLite has no hash to make batches of
         own = daily_sums(exposures, users).drop("batch").group_by("group", "day").sum()
-        expected = daily.drop("batch").group_by("group", "day").sum()
+        expected = sums.daily_sums.drop("batch").group_by("group", "day").sum()
+        assert_frame_equal(own, expected, check_row_order=False)
+        own = returning_sums(exposures, users).drop("batch").group_by("group", "kpi").sum()
+        expected = sums.returning_sums.drop("batch").group_by("group", "kpi").sum()
         assert_frame_equal(own, expected, check_row_order=False)

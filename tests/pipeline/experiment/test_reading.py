@@ -249,3 +249,29 @@ def test_an_empty_text_file_adds_nothing(tmp_path):
 
     assert (result.exposures, result.files) == (1, 4)
     assert [row[-2] for row in contents(tmp_path / "log.duckdb")["ingested_files"]] == [1, 0, 0, 0]
+
+
+NO_ORDER = {"ordered": False, "units": 0, "revenue": None}
+
+
+def test_a_file_of_json_in_which_nothing_was_ordered_may_be_silent_about_revenue(tmp_path):
+    quiet = [exposure("x1") | NO_ORDER, exposure("x2", clicked=False) | NO_ORDER]
+    told = [exposure("x3") | {"revenue": 1999}, exposure("x4") | NO_ORDER]
+    del quiet[0]["revenue"]
+    results = []
+    for first, second in ((quiet, told), (told, quiet), (quiet, quiet)):
+        (tmp_path / "a.jsonl").write_bytes(as_json_lines(first))
+        (tmp_path / "b.jsonl").write_bytes(as_json_lines(second))
+        result = ingest(log_files(tmp_path), PLAN, tmp_path / "log.duckdb")
+        results.append((result.rejected, outcomes(tmp_path / "log.duckdb").get("x3")))
+
+    found = (True, True, 2, 1999)
+    assert results == [({}, found), ({}, found), ({"duplicate exposure": 2}, None)]
+
+
+def test_a_file_of_json_with_orders_that_all_lack_revenue_is_refused(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(as_json_lines([exposure("x1") | {"revenue": 1999}]))
+    (tmp_path / "b.jsonl").write_bytes(as_json_lines([exposure("x2") | {"revenue": None}]))
+
+    with pytest.raises(LogError, match=r"b\.jsonl and a\.jsonl differ in revenue"):
+        ingest(log_files(tmp_path), PLAN, tmp_path / "log.duckdb")

@@ -3,7 +3,9 @@
 from datetime import date, timedelta
 
 import numpy as np
+import polars as pl
 
+from pipeline.experiment.schemas import BEFORE_SUMS, BEFORE_TERMS
 from pipeline.inference.days import DailyOutcome
 from pipeline.inference.family import Family
 
@@ -36,3 +38,13 @@ def weeks(seed, *, slope=0.0, x=X, users=1000, days=30, spread=1.0, fading=0.0, 
         trials_GDB=m,
         successes_GDB=y,
     )
+
+
+def before_sums_of(users, kpi="ctr"):
+    """``before_sums`` of groups g1, g2, … from m, y, a and b of their users; G × U each."""
+    rows = []
+    for group in range(len(users["m"])):
+        one = {name: values[group] for name, values in users.items()}
+        sums = [int(np.prod([one[name] for name in term], axis=0).sum()) for term in BEFORE_TERMS]
+        rows.append((f"g{group + 1}", kpi, len(one["m"]), *sums))
+    return pl.DataFrame(rows, schema=BEFORE_SUMS.columns, orient="row")

@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 
 from pipeline.experiment.kpis import group_kpis
-from pipeline.experiment.schemas import DAILY_SUMS
+from pipeline.experiment.schemas import DAILY_SUMS, RETURNING_SUMS
 from pipeline.inference.checks import HEALTH_CHECKS, health_of
 from pipeline.inference.evidence import Evidence
 from pipeline.inference.health import calendar_of
 from pipeline.schemas import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.study import Hypothesis
-from tests.pipeline.inference.shops import FIRST, weeks
+from tests.pipeline.inference.shops import FIRST, before_sums_of, weeks
 
 RECALL = {"g1": 0.40, "g2": 0.42, "g3": 0.45}
 PREFERENCES = {"g1": "p0", "g2": "p1", "g3": "p2"}
@@ -112,6 +112,37 @@ def test_events_that_lost_what_they_belong_to_are_found():
     assert failed(few) == []
     assert failed(many) == ["events_kept"]
     assert many["events_kept"]["lost_share"] == pytest.approx((most + 40) / (most + 40 + kept))
+
+
+@pytest.mark.parametrize(("more", "found"), [(0, []), (6, ["no_carry_over"])])
+def test_users_who_answer_otherwise_when_they_come_back_are_found(more, found):
+    """Of 50 exposures on the first day and as many after it 10 are clicked, but for the best group."""
+    rng = np.random.default_rng(1)
+    rows = [
+        (group, batch, "ctr", 9, 50, 10 + noise, 10.0 - noise + more * (group == "g3"))
+        for group in GROUPS
+        for batch, noise in enumerate(rng.integers(-3, 4, 100).tolist())
+    ]
+    returning = pl.DataFrame(rows, schema=RETURNING_SUMS.columns, orient="row")
+
+    checked = health(replace(HEALTHY, returning_sums=returning))
+
+    assert failed(checked) == found
+    assert (checked["no_carry_over"]["hypotheses"]["H1"]["slope"] > 2) == bool(more)
+
+
+@pytest.mark.parametrize(("reused", "found"), [(0.0, []), (0.1, ["alike_before"])])
+def test_groups_that_differed_before_the_experiment_are_found(reused, found):
+    """As when the last experiment's buckets are used again, and its lists have left habits."""
+    rng = np.random.default_rng(4)
+    exposures = rng.poisson(10, (3, 500))
+    clicks = rng.binomial(exposures, 0.2 + reused * np.array([[0], [0], [1]]))
+    before = before_sums_of({"m": exposures, "y": clicks, "a": exposures, "b": clicks})
+
+    checked = health(replace(HEALTHY, before_sums=before))
+
+    assert failed(checked) == found
+    assert checked["alike_before"]["kpis"]["ctr"]["df"] == 2
 
 
 def test_groups_of_one_preference_that_differ_are_found():

@@ -1,6 +1,7 @@
 """Hypotheses: the paper's Table 1 from group counts, and what is said where nothing can be."""
 
 import json
+from dataclasses import replace
 from math import exp, log
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.experiment.schemas import GROUP_KPIS
+from pipeline.experiment.schemas import BEFORE_TERMS, GROUP_KPIS
 from pipeline.inference.evidence import Evidence, relative_change
 from pipeline.inference.hypotheses import estimate_hypotheses
 from pipeline.schemas import (
@@ -67,8 +68,8 @@ def group_kpis(counts):
 
 
 @pytest.fixture(scope="module")
-def golden():
-    """The four estimates of the paper's hypotheses on counts that reproduce its Table 1."""
+def golden_evidence():
+    """Counts that reproduce the paper's Table 1."""
     metrics, kpis = [], []
     for group, (hits, ordered_hits, clicks, orders) in GOLDEN.items():
         preference = f"p{group[1:]}"
@@ -82,9 +83,14 @@ def golden():
             (group, Kpi.CVR, clicks, orders),
             (group, Kpi.SALE_RATE, EXPOSURES_A_GROUP, orders),
         ]
+    return Evidence(offline_metrics(metrics), None, group_kpis(kpis))
+
+
+@pytest.fixture(scope="module")
+def golden(golden_evidence):
+    """The four estimates of the paper's hypotheses on them."""
     section = RegressionSection(level=0.95, hypotheses=PAPER_HYPOTHESES)
-    evidence = Evidence(offline_metrics(metrics), None, group_kpis(kpis))
-    estimates = estimate_hypotheses(evidence, section, seed=0)
+    estimates = estimate_hypotheses(golden_evidence, section, seed=0)
     return {estimate.hypothesis.id: estimate for estimate in estimates}
 
 
@@ -329,3 +335,37 @@ def test_relative_change_is_0_for_the_worst_and_does_not_depend_on_the_scale(val
     assert change.min() == 0
     assert relative_change(scale * np.array(values)) == pytest.approx(change, abs=1e-12)
     assert (np.diff(change[np.argsort(values)]) >= 0).all()
+
+
+def test_a_known_past_and_known_segments_of_users_are_used(golden_evidence):
+    """The click-through rate of half the users each; a past that says nothing."""
+    ctr = golden_evidence.group_kpis.filter(kpi="ctr").sort("group")
+    sums = ["trials", "successes", "users", "sum_mm", "sum_my", "sum_yy"]
+    halves = [
+        ctr.with_columns(pl.lit(name).alias("segment"), pl.col(sums) // 2)
+        for name in ("new", "old")
+    ]
+    past = ctr.select(
+        "group",
+        "kpi",
+        "users",
+        **{f"sum_{term}": pl.lit(0) for term in BEFORE_TERMS},
+    ).with_columns(
+        sum_m=ctr["trials"],
+        sum_y=ctr["successes"],
+        sum_mm=ctr["sum_mm"],
+        sum_my=ctr["sum_my"],
+        sum_yy=ctr["sum_yy"],
+    )
+    evidence = replace(golden_evidence, before_sums=past, segment_kpis=pl.concat(halves))
+
+    h1, h2, *_ = estimate_hypotheses(
+        evidence, RegressionSection(hypotheses=PAPER_HYPOTHESES), seed=1
+    )
+    row = json.loads(json.dumps(h1.as_dict()))
+
+    assert row["cuped"]["variance_share"] == pytest.approx(1)
+    assert row["cuped"]["clustered"]["slope"] == pytest.approx(row["slope"])
+    assert [one["segment"] for one in row["segments"]["slopes"]] == ["new", "old"]
+    assert row["segments"]["p_value"] == pytest.approx(1, abs=1e-3)
+    assert (h2.cuped, h2.segments) == (None, None)  # nothing is known of its KPI

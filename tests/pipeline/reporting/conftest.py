@@ -27,6 +27,7 @@ from pipeline.study import (
     SessionsSection,
     load_study,
 )
+from tests.pipeline.inference.planned import planned_power
 
 RECALL = (0.40, 0.44, 0.48)
 """Of three groups: x = 0, 0.1 and 0.2."""
@@ -184,6 +185,7 @@ def whole_report(card) -> dict:
                     "p_value": 1.0,
                 }
             },
+            "power": planned_power().as_dict(),
             "plan": {"experiment": "spring", "salt": "s", "list_length": 20, "groups": groups},
             "origin": {"origin": "simulated", "how": "No real person saw a list."},
             **dict(zip(("profile", "events", "sessions"), card, strict=True)),

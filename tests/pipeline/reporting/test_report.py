@@ -5,6 +5,7 @@ from math import exp
 
 import pytest
 
+from pipeline.reporting.planned import power_lines
 from pipeline.reporting.report import sentence, write_report
 from pipeline.storage import md5, read_json
 from pipeline.study import PAPER_HYPOTHESES
@@ -46,6 +47,14 @@ def numbers(words):
 def table_1_of(markdown):
     lines = markdown.split("## Table 1")[1].split("\n\n")[1].splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_page_says_what_the_experiment_was_planned_to_show(whole_report, faces):
+    _, page, _ = faces
+
+    lines = power_lines(whole_report["experiment"]["power"], whole_report["cutoff"])
+    assert "\n".join(lines) in page.text
+    assert lines[0] == "H1, Recall@20 → click-through rate, if its slope is 1.5:"
 
 
 def test_json_holds_the_whole_report(whole_report, faces):
@@ -235,3 +244,29 @@ def test_the_same_report_gives_the_same_bytes(report, folder, tmp_path):
     first, second = ({file.name: md5(file) for file in of.iterdir()} for of in (folder, tmp_path))
     assert first == second
     assert set(first) == {"report.json", "report.md", "index.html"}
+
+
+def test_what_is_known_of_the_users_is_told(report, faces, tmp_path):
+    """CUPED and segments, hostile names as text; where nothing is known, nothing is said."""
+    h1 = report["hypotheses"][0]
+    test = h1["user_clustered"] | {"slope": 1.25, "interval": [0.75, 1.75]}
+    h1["cuped"] = {"clustered": test, "few_groups": None, "variance_share": 0.4}
+    new = {"segment": HOSTILE, "users": 70_000, "test": test, "undefined_because": None}
+    old = {"segment": "old", "users": 9, "test": None, "undefined_because": "no trial succeeded"}
+    slopes = [new | {"against_the_whole": True}, old | {"against_the_whole": False}]
+    h1["segments"] = {"slopes": slopes, "cochran_q": 4.0, "p_value": 0.0455}
+
+    _, page, words = written(report, tmp_path)
+
+    rows = [row for table in page.tables for row in table if row[0] == "H1"]
+    assert [row[2:] for row in rows if row[2:4] == ["1.2500", "0.750 to 1.750"]] == [
+        ["1.2500", "0.750 to 1.750", "–", "40.0 %"]
+    ]
+    assert [row[5] for row in rows if row[1] == HOSTILE] == ["goes against the whole"]
+    assert [row[5] for row in rows if row[1] == "old"] == ["no trial succeeded"]
+    assert "| H1 | 1.2500 | 0.750 to 1.750 | 40.0 % |" in words
+    assert "0.750 to 1.750, against the whole" in words
+    _, plain, markdown = faces
+    assert "Segments of users" in page.text
+    assert "Segments of users" not in plain.text
+    assert "adjusted" not in markdown
