@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 
+from models.progress import shown
 from pipeline.errors import LogError
 from pipeline.experiment.context import attribute, drop_repeated, set_units_aside
 from pipeline.experiment.judgement import LogRules, fault_of
@@ -102,7 +103,7 @@ def ingest(
         new = [file for file in sorted(files, key=_place) if file.name not in known]
         with duckdb.connect(str(fresh), config={"preserve_insertion_order": False}) as connection:
             connection.execute(_TABLES)
-            for file in new:
+            for file in shown(new, len(new), "taking in the log"):
                 _take_in(connection, file, plan, rules, entry=(wanted[file.name], judged_by))
             told = what_is_told(connection, plan)
             connection.execute("DELETE FROM set_aside")
