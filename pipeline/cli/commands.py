@@ -35,7 +35,7 @@ _ALL = (
         name="study",
         summary="run the whole chain, from the raw log to the report",
         description=(
-            "Makes everything from the raw log to the report, as \"dagster asset materialize "
+            'Makes everything from the raw log to the report, as "dagster asset materialize '
             "--select '*regression_report'\" does, and as part of the same history. A terminal shows "
             "each asset as it is done; elsewhere nothing is printed but the result. The exit code is "
             "Dagster's. Unlike 'dvc repro study' it does not ask whether anything has changed."

@@ -1,5 +1,6 @@
 """What was found, on the command line: reports, comparisons, and what is released."""
 
+import re
 import webbrowser
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +13,13 @@ from pipeline.inference.many_experiments import pool_studies
 from pipeline.release import Verification
 from pipeline.release import release as release_study
 from pipeline.release import verify as verify_study
+from pipeline.reporting.comparison.document import build_comparison
+from pipeline.reporting.comparison.files import write_comparison
+from pipeline.reporting.comparison.reading import read_studies
 from pipeline.reporting.counts_report import build_counts_report, write_counts_report
 from pipeline.reporting.pooled import pooled_lines
 from pipeline.reporting.report import sentence
-from pipeline.storage import REPORT, read_json
+from pipeline.storage import REPORT, find_root, read_json
 
 
 def fit(
@@ -105,3 +109,25 @@ def release(*, json: bool) -> int:
     else:
         say(f"released to {folder}; commit it with dvc.lock")
     return 0
+
+
+def compare(*, studies: list[str], out: Path | None, json: bool, level: float) -> int:
+    """Compare finished studies on one page."""
+    found = read_studies(studies)
+    comparison = build_comparison(found, level=level)
+    page = write_comparison(comparison, out or _default_folder([one.label for one in found]))
+    if json:
+        say_json({"page": str(page), **comparison})
+        return 0
+    for words in comparison["summary"]:
+        say(words)
+    for doubt in comparison["doubts"]:
+        pair = " and ".join(doubt["studies"])
+        say(f"{pair} may not be independent: {'; '.join(doubt['because'])}")
+    say(f"the comparison: {page}")
+    return 0
+
+
+def _default_folder(labels: list[str]) -> Path:
+    name = "-".join(re.sub(r"[^\w.]+", "-", label).strip("-.") for label in labels)
+    return find_root() / "data" / "comparisons" / name

@@ -119,7 +119,11 @@ def take_in(*, json: bool) -> int:
 
 
 def _counts(found: Ingestion) -> list[str]:
-    read = f"{found.files_read} of {found.files} files were new" if found.files_read else "no file was new"
+    read = (
+        f"{found.files_read} of {found.files} files were new"
+        if found.files_read
+        else "no file was new"
+    )
     return [
         f"{found.exposures:,} exposures are in the database; {read}",
         *(f"{rows:,} rows are set aside: {reason}" for reason, rows in found.rejected.items()),

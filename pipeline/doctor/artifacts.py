@@ -21,7 +21,7 @@ from pipeline.storage import (
     read_json,
     require_dataset,
 )
-from pipeline.study import LogSource, Study
+from pipeline.study import LogSource, Study, flat
 
 RAW = "raw_events"
 _PLACES = {"regression_report": REPORT, "experiment_log": DATABASE}
@@ -76,7 +76,9 @@ def examine_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     outdated = list(_outdated(study, paths, wanted, there))
     yield from outdated
     if not missing and not outdated:
-        yield well("artifacts", f"all {len(wanted)} are there, none older than what it is made from")
+        yield well(
+            "artifacts", f"all {len(wanted)} are there, none older than what it is made from"
+        )
     if "experiment_log" in there:
         held = summarise(paths.artifact(DATABASE))
         yield well("database", f"{held['exposures']:,} exposures of {held['files']} files")
@@ -191,16 +193,6 @@ def examine_manifest(
 def _is_unreported(asset: str, one: Artifact, study: Study) -> bool:
     brought = asset == "experiment_log_files" and study.experiment.source is LogSource.FILES
     return not one.is_of_the_report and not brought
-
-
-def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, by dotted key; lists stay whole."""
-    if not isinstance(values, dict) or not values:
-        return {prefix: values}
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return found
 
 
 def _some(names: list[str]) -> str:

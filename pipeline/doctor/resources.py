@@ -59,8 +59,7 @@ def disk_bytes(study: Study, paths: StudyPaths) -> int:
         place = dataset_path(study, paths.root)
         files = place.rglob("*") if place.is_dir() else [place]
         raw = sum(
-            file.stat().st_size
-            * (_UNPACKED if is_packed(file) or file.suffix == ".parquet" else 1)
+            file.stat().st_size * (_UNPACKED if is_packed(file) or file.suffix == ".parquet" else 1)
             for file in files
             if file.is_file()
         )
