@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.progress import shown
 from models.batching import SessionBatch, shuffled_batches
 from models.configuration import ModelConfig, TrainingConfig
 from models.errors import ModelError, TrainingDiverged
@@ -17,6 +16,7 @@ from models.negatives import CandidateSampler
 from models.network import build_model, forked_rng
 from models.objectives import Objectives
 from models.preferences import draw_preferences
+from models.progress import shown
 from models.tokens import SessionTokens
 from models.training.determinism import deterministic
 from models.training.optimizers import (

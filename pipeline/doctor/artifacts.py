@@ -168,16 +168,12 @@ def examine_manifest(
     if changed:
         words = f"the report was made with other parameters: {_some(changed)}"
         yield Finding("manifest", State.MEND, words, _STUDY)
-    made_of, now = manifest["provenance"], {"code": code_version(paths.root), **software()}
+    now = flat({"code": code_version(paths.root), **software()})
+    before = flat(manifest["provenance"])
     others = [
-        f"{name} {before} (now {now[name]})"
-        for name, before in made_of.items()
-        if name in {"code", "python", "machine"} and now[name] != before
-    ]
-    others += [
-        f"{name} {before} (now {now['packages'].get(name)})"
-        for name, before in made_of["packages"].items()
-        if now["packages"].get(name) != before
+        f"{key.removeprefix('packages.')} {before[key]} (now {value})"
+        for key, value in now.items()
+        if before.get(key, value) != value
     ]
     if others:
         words = f"the report was made by {_some(others)}; numbers may differ"

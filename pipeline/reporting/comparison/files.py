@@ -61,7 +61,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "kpi": lambda name: KPI_LABELS.get(name, name),
+        "kpi": kpi,
         "number": number,
         "ends": ends,
         "p_value": p_value,
@@ -69,6 +69,11 @@ def _environment() -> jinja2.Environment:
         "cell": lambda text: str(text).replace("|", "\\|"),
     }
     return environment
+
+
+def kpi(name: str) -> str:
+    """A KPI as reports write it."""
+    return KPI_LABELS.get(name, name)
 
 
 def number(found: float | None, digits: int = 3) -> str:

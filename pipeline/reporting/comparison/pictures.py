@@ -50,8 +50,8 @@ def fronts_picture(fronts: Mapping[str, Any]) -> str:
     """The fronts over each other: points with intervals, a line through the undominated ones."""
     studies = fronts["studies"]
     points = [point for one in studies for point in one["points"]]
-    x = Axis.over([point["recall"] for point in points], _LEFT, _WIDTH - _RIGHT)
-    y = Axis.over([point["order_density"] for point in points], _HIGH - _BOTTOM, _TOP)
+    x = Axis.over(_reach(points, "recall"), _LEFT, _WIDTH - _RIGHT)
+    y = Axis.over(_reach(points, "order_density"), _HIGH - _BOTTOM, _TOP)
     k = {one["cutoff"] for one in studies}
     at_k = f"@{k.pop()}" if len(k) == 1 else ""
     parts = [_grid(x, y, (f"Recall{at_k}", f"OD{at_k}"))]
@@ -64,6 +64,15 @@ def fronts_picture(fronts: Mapping[str, Any]) -> str:
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [_front_point(point, one["study"], number, x, y) for point in one["points"]]
     return _svg(parts, _HIGH, "Order density against recall: the fronts over each other")
+
+
+def _reach(points: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """The ends of the points' intervals."""
+    return [
+        point[name] + side * 1.96 * (point[f"{name}_standard_error"] or 0.0)
+        for point in points
+        for side in (-1, 1)
+    ]
 
 
 def _front_point(point: Mapping[str, Any], study: str, number: int, x: Axis, y: Axis) -> str:
