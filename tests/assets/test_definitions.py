@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from assets.definitions import defs, retrain_weekly
+from assets.definitions import defs
+from assets.jobs import retrain_weekly
 from pipeline.inference.checks import HEALTH_CHECKS
 from pipeline.quality.rules import RULES
 
