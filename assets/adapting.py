@@ -89,13 +89,13 @@ class _RunLog(logging.Handler):
 def _end_quietly() -> None:
     """Say once more what went wrong, and close the error stream.
 
-    Dagster ends with a long trace of its own. DuckDB's bindings report objects that Great
+    The `dagster` command ends with a long trace of its own. DuckDB's bindings report objects that Great
     Expectations keeps until the interpreter ends as leaked: forty harmless lines at the end of every
     run. Logs are flushed line by line before.
     """
-    for words in _failures:
-        sys.stderr.write(f"\nFailed: {words}\n")
-    sys.stderr.flush()
+    if Path(sys.argv[0]).name == "dagster":
+        sys.stderr.writelines(f"\nFailed: {words}\n" for words in _failures)
+        sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 

@@ -121,7 +121,8 @@ def test_new_files_wait_until_no_run_is_under_way(brought):
     assert len(watching.tick()) == 1
 
 
-def test_it_says_why_there_is_nothing_to_take_in(brought, project):
+@pytest.mark.usefixtures("brought")
+def test_it_says_why_there_is_nothing_to_take_in(project):
     empty = Watching().tick()
     (project / "data/studies/synthetic-shop/traffic_plan").rmdir()
     unplanned = Watching().tick()

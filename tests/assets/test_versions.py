@@ -24,7 +24,7 @@ NOT_IN_THE_VERSION = {
 
 
 def covered(key: str, declared: tuple[str, ...]) -> bool:
-    return key == "study.name" or key in declared or key.split(".")[0] in declared
+    return key == "study.name" or key in declared or key.split(".", maxsplit=1)[0] in declared
 
 
 def abridged(keys: set[str]) -> set[str]:
@@ -87,8 +87,8 @@ def test_the_raw_data_s_version_is_the_pinned_md5(project):
     assert code_version("raw_events", study) == "ab" * 16
 
 
-def made(project: Path, **overrides) -> dict[str, str]:
-    """The tags of ``events`` after it was made."""
+def made(**overrides) -> dict[str, str]:
+    """The tags of ``events`` after it was made in the working directory."""
     instance = dg.DagsterInstance.ephemeral()
     resources = {"study": StudyResource(overrides=overrides)}
     dg.materialize([raw_events, events], instance=instance, resources=resources)
@@ -99,8 +99,8 @@ def made(project: Path, **overrides) -> dict[str, str]:
 
 
 def test_what_was_made_with_other_parameters_is_not_passed_off_as_todays(project):
-    as_it_is = made(project)
-    overridden = made(project, **{"sessions.max_rejected_share": 0.04})
+    as_it_is = made()
+    overridden = made(**{"sessions.max_rejected_share": 0.04})
 
     today = load_study(project / PARAMS_FILE)
     assert as_it_is["dagster/code_version"] == code_version("events", today)
@@ -108,7 +108,7 @@ def test_what_was_made_with_other_parameters_is_not_passed_off_as_todays(project
 
 
 def test_the_same_content_is_the_same_version(project):
-    first, second = made(project), made(project, **{"sessions.max_rejected_share": 0.04})
+    first, second = made(), made(**{"sessions.max_rejected_share": 0.04})
 
     assert first["dagster/data_version"] == md5(project / STUDY / "events")
     assert second["dagster/data_version"] == first["dagster/data_version"]
