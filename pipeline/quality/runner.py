@@ -33,12 +33,21 @@ _FORMAT = "COMPLETE"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a rule found: whether it holds, how many rows broke it, and some of them."""
+    """What a rule found: whether it holds, how many rows broke it, and some of them.
+
+    Attributes:
+        rule: The rule.
+        passed: Whether it holds.
+        unexpected: How many rows broke it.
+        sample: Some of them in words.
+        rows: The same by column.
+    """
 
     rule: Rule
     passed: bool
     unexpected: int
     sample: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...] = ()
 
     def __str__(self) -> str:
         """The broken rule in one line."""
@@ -46,6 +55,14 @@ class Outcome:
             f" {self.unexpected} rows, for example {', '.join(self.sample)}" if self.sample else ""
         )
         return f"{self.rule.name}: not true that {self.rule.description}.{rows}"
+
+
+class BrokenRulesError(QualityError):
+    """Rows that broke a blocking expectation; nothing was written."""
+
+    def __init__(self, message: str, outcomes: list[Outcome]) -> None:
+        super().__init__(message)
+        self.outcomes = outcomes
 
 
 def check_tables(
@@ -98,7 +115,7 @@ def enforce(outcomes: list[Outcome], *, waived: Container[str] = ()) -> list[Out
     """Return the outcomes if no blocking rule is broken, but for those the study waives by name.
 
     Raises:
-        QualityError: naming every broken blocking rule, with rows that break it.
+        BrokenRulesError: naming every broken blocking rule, with rows that break it.
     """
     broken = [
         str(outcome)
@@ -107,7 +124,7 @@ def enforce(outcomes: list[Outcome], *, waived: Container[str] = ()) -> list[Out
     ]
     if broken:
         msg = "refused, and nothing was written: " + "; ".join(broken)
-        raise QualityError(msg)
+        raise BrokenRulesError(msg, outcomes)
     return outcomes
 
 
@@ -184,12 +201,14 @@ def _outcome(rule: Rule, result: Any) -> Outcome:
         raise QualityError(msg)
     found = result.result
     rows = found.get("details", {}).get("unexpected_rows") or found.get("partial_unexpected_list")
+    rows = (rows or [])[:_SAMPLE]
     count = found.get("unexpected_count", found.get("observed_value", 0))
     return Outcome(
         rule=rule,
         passed=bool(result.success),
         unexpected=0 if result.success else int(count or 0),
-        sample=tuple(str(row) for row in (rows or [])[:_SAMPLE]),
+        sample=tuple(str(row) for row in rows),
+        rows=tuple(row if isinstance(row, Mapping) else {"value": row} for row in rows),
     )
 
 
