@@ -55,7 +55,9 @@ class Mesh:
         share = (weight - first_G[left]) / (first_G[right] - first_G[left])
         return np.array([left, right]), np.array([1 - share, share]).clip(0, 1)
 
-    def _within(self, free_X: NDArray[np.float64]) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+    def _within(
+        self, free_X: NDArray[np.float64]
+    ) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
         simplices = self._simplices
         assert simplices is not None
         number = int(simplices.find_simplex(free_X, tol=_ON_A_POINT))

@@ -5,75 +5,20 @@
 off the line, as the groups do.
 """
 
-from pathlib import Path
-from typing import Annotated
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from pydantic import Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
 from scipy import stats
 
 from pipeline.errors import DataError
+from pipeline.inference.estimates_file import REMEDY, Answer
 from pipeline.inference.evidence import sums_of
 from pipeline.inference.family import Family, Floats
 from pipeline.inference.regression import GroupSums, clustered_covariance
-from pipeline.inference.report_files import Finite, Point
-from pipeline.inference.verdict import Verdict
-from pipeline.schemas import Kpi
-
-_REMEDY = "Make it anew with: dagster asset materialize --select regression_estimates"
 
 
-@dataclass(frozen=True)
-class GroupOf(Point):
-    """One group by its name; see :class:`pipeline.inference.estimate.GroupPoint`."""
-
-    group: str
-
-
-@dataclass(frozen=True)
-class LackOfFit:
-    """How far the groups lie off the line; see :class:`pipeline.inference.regression.LineFit`."""
-
-    pearson_chi2: Finite
-    df: int
-
-
-@dataclass(frozen=True)
-class Days:
-    """How many days there are, and how many were planned; None if days are not known."""
-
-    observed: int | None
-    planned: int | None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What ``regression_estimates.json`` says of a hypothesis, as far as its line goes."""
-
-    id: str
-    metric: str
-    kpi: Kpi
-    direction: str
-    response: Kpi
-    link: Family
-    slope: Finite | None
-    intercept: Finite | None
-    level: Finite | None
-    verdict: Verdict
-    undefined_because: str | None
-    verdict_interval: tuple[Finite, Finite] | None
-    reading: str
-    days: Days
-    lack_of_fit: LackOfFit | None
-    points: Annotated[tuple[GroupOf, ...], Field(min_length=1)]
-
-
-_ANSWERS = TypeAdapter(tuple[Answer, ...])
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
     """The KPI where the line passes a value of the metric.
 
@@ -93,7 +38,7 @@ class Expectation:
     is_beyond: bool
 
 
-@dataclass(frozen=True, kw_only=True, config={"arbitrary_types_allowed": True})
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FittedLine:
     """The line of a hypothesis, and the covariances of its two coefficients.
 
@@ -135,21 +80,6 @@ class FittedLine:
         )
 
 
-def read_answers(path: Path) -> tuple[Answer, ...]:
-    """The answers of a ``regression_estimates.json``.
-
-    Raises:
-        DataError: if it is damaged, or of another version.
-    """
-    try:
-        return _ANSWERS.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        said = error.errors()[0] if isinstance(error, ValidationError) else None
-        problem = f"{'.'.join(map(str, said['loc']))}: {said['msg']}" if said else str(error)
-        msg = f"{path.name} cannot be read: {problem}. {_REMEDY}"
-        raise DataError(msg) from error
-
-
 def fitted_line(answer: Answer, group_kpis: pl.DataFrame) -> FittedLine | None:
     """The line of an answer with its covariances, from the sums it was fitted to; None without one.
 
@@ -161,7 +91,7 @@ def fitted_line(answer: Answer, group_kpis: pl.DataFrame) -> FittedLine | None:
     cells = group_kpis.filter(kpi=answer.response.value).sort("group")
     groups = [(point.group, point.trials, point.successes) for point in answer.points]
     if cells.select("group", "trials", "successes").rows() != groups:
-        msg = f"{answer.id} was fitted to other group_kpis than there are now. {_REMEDY}"
+        msg = f"{answer.id} was fitted to other group_kpis than there are now. {REMEDY}"
         raise DataError(msg)
     values = np.array([point.metric_value for point in answer.points], dtype=np.float64)
     return FittedLine(
@@ -181,7 +111,8 @@ def _errors(answer: Answer, sums: GroupSums, level: float) -> dict[str, tuple[Fl
     rate = sums.family.mean(design @ np.array([answer.intercept, answer.slope]))
     clustered = clustered_covariance(design, rate, sums)
     information = (design.T * (sums.trials * sums.family.variance(rate))) @ design
-    model = np.linalg.inv(information) if sums.family is Family.BINOMIAL else clustered
+    independent = np.linalg.inv(information).astype(np.float64)
+    model = independent if sums.family is Family.BINOMIAL else clustered
     normal = float(stats.norm.ppf((1 + level) / 2))
     errors = {"user-clustered": (clustered, normal), "model": (model, normal)}
     if (lack := answer.lack_of_fit) is not None and lack.df > 0:

@@ -4,7 +4,7 @@
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const FRONT = { wide: 480, high: 320, left: 58, right: 16, top: 12, bottom: 46 };
-const STRIP = { wide: 440, high: 42, edge: 10 };
+const STRIP = { wide: 440, high: 50, edge: 10 };
 const WAIT_FOR_LISTS = 150; // ms after the last move
 const WAIT_TO_SAY = 900; // ms, so that the whole way of a slider is not read out
 const ASK_AGAIN = 400; // ms after "busy"
@@ -29,6 +29,7 @@ class Refused extends Error {
 async function ask(path, body) {
   const headers = key === null ? {} : { Authorization: `Bearer ${key}` };
   const sent = body ? { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body) } : { headers };
+  if (key !== null && !/^[\x20-\x7e]+$/.test(key)) throw new Refused(401, "");
   let answer;
   try {
     answer = await fetch(path, sent);
@@ -310,7 +311,8 @@ function strip(kpi) {
     const against = one.group === place.group ? " against" : "";
     const dot = draw("circle", { class: "group", cx: x.at(one.rate), cy: 30, r: against ? 5 : 3.5 });
     dot.append(draw("title", {}, `${one.group}: ${rate(kpi, one.rate, (one.high - one.low) / 2)}`));
-    return [draw("line", { class: `group${against}`, x1: x.at(one.low), x2: x.at(one.high), y1: 30, y2: 30 }), dot];
+    const name = against ? [draw("text", { x: x.at(one.rate), y: 47, "text-anchor": "middle" }, one.group)] : [];
+    return [...name, draw("line", { class: `group${against}`, x1: x.at(one.low), x2: x.at(one.high), y1: 30, y2: 30 }), dot];
   });
   const here = kpi.expected ? [draw("line", { class: "here", x1: within(kpi.expected.low), x2: within(kpi.expected.high), y1: 12, y2: 12 }), draw("circle", { class: "here-fill", cx: within(kpi.expected.rate), cy: 12, r: 6 })] : [];
   return draw("svg", { viewBox: `0 0 ${STRIP.wide} ${STRIP.high}`, role: "img", "aria-label": `${kpi.kpi} of the groups with intervals${kpi.expected ? ", and above them what is expected" : ""}` }, draw("line", { class: "axis", x1: 0, x2: STRIP.wide, y1: 30, y2: 30 }), ...groups, ...here);
@@ -326,7 +328,7 @@ function showMetrics() {
     const change = one.value !== null && one.group_value ? 100 * (one.value / one.group_value - 1) : null;
     const signed = change === null ? "" : `${change > 0 ? "+" : change < 0 ? "−" : ""}${Math.abs(change).toFixed(1)} %`;
     const name = one.name + (one.higher_is_better ? "" : " (less is better)");
-    return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, show(one.value)), make("td", {}, one.standard_error === null ? "interpolated" : show(one.standard_error)), make("td", {}, show(one.group_value)), make("td", {}, signed));
+    return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, show(one.value)), make("td", {}, one.standard_error === null ? "–" : show(one.standard_error)), make("td", {}, show(one.group_value)), make("td", {}, signed));
   });
   put($("metrics"), head, make("tbody", {}, ...rows));
 }
@@ -419,7 +421,7 @@ function difference() {
 /* ---------- the whole ---------- */
 
 function summary() {
-  const kpis = (place?.kpis || []).filter((kpi) => kpi.expected).map((kpi) => `${kpi.kpi} ${rate(kpi, kpi.expected.rate, (kpi.expected.high - kpi.expected.low) / 2)}`);
+  const kpis = (place?.kpis || []).filter((kpi) => kpi.expected).map((kpi) => `${kpi.hypothesis} ${kpi.kpi} ${rate(kpi, kpi.expected.rate, (kpi.expected.high - kpi.expected.low) / 2)}`);
   const main = (place?.metrics || []).slice(0, 2).filter((one) => one.value !== null).map((one) => `${one.name} ${one.value.toFixed(3)}`);
   return [`Preference ${weights()}`, main.join(", "), kpis.length ? `Expected ${kpis.join(", ")}` : "", lists && !lists.no_lists_because ? difference() : ""].filter(Boolean).join(". ");
 }

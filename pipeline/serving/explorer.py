@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.experiment.plan import Group
 from pipeline.schemas import Metric
+from pipeline.serving.explorer_kpis import kpi_views
 from pipeline.serving.explorer_messages import (
     ExploredGroup,
     ExploreState,
@@ -25,9 +26,8 @@ from pipeline.serving.explorer_messages import (
     PointView,
     VisitView,
 )
-from pipeline.serving.explorable import Measured, MetricOfAll
-from pipeline.serving.expected_kpis import kpi_views
-from pipeline.serving.names import metric_name
+from pipeline.serving.explorer_names import metric_name
+from pipeline.serving.explorer_tables import Measured, MetricOfAll
 from pipeline.serving.ranking import Ask
 from pipeline.serving.service import Service
 from pipeline.serving.snapshot import Snapshot
@@ -244,7 +244,7 @@ def _front(measured: Measured) -> FrontView | None:
 
 def _between(metric: MetricOfAll, shares_G: NDArray[np.float64]) -> float | None:
     near = shares_G > 0
-    return _number(shares_G[near] @ metric.value_G[near])
+    return _number(float(shares_G[near] @ metric.value_G[near]))
 
 
 def _number(value: float) -> float | None:

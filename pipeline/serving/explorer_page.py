@@ -1,5 +1,6 @@
 """The front explorer's page: three files that are sent as they are."""
 
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
 from fastapi import FastAPI, Response
@@ -27,7 +28,7 @@ _KEY_NEEDED = 'data-key="needed"'
 def add_page(app: FastAPI, *, needs_key: bool) -> None:
     """Serve the page; it asks for the key if there is one, and keeps it in memory only."""
     for path, (name, kind) in PAGE.items():
-        text = (files(__package__) / name).read_text(encoding="utf-8")
+        text = (files("pipeline.serving") / name).read_text(encoding="utf-8")
         if needs_key:
             text = text.replace(_NO_KEY_NEEDED, _KEY_NEEDED)
         app.get(
@@ -38,7 +39,7 @@ def add_page(app: FastAPI, *, needs_key: bool) -> None:
         )(_sender(text, kind))
 
 
-def _sender(text: str, kind: str):  # noqa: ANN202
+def _sender(text: str, kind: str) -> Callable[[], Awaitable[Response]]:
     async def send() -> Response:
         return Response(text, media_type=kind, headers=HEADERS)
 

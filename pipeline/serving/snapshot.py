@@ -12,8 +12,8 @@ from pipeline.evaluation.held_out import known_by_name_alone
 from pipeline.experiment.plan import PLAN, TrafficPlan, read_plan
 from pipeline.experiment.plan_checks import check_not_under_way, check_same_model
 from pipeline.recommend import Recommender
-from pipeline.serving.explorable import FILES as EXPLORED_FILES
-from pipeline.serving.explorable import Explorable
+from pipeline.serving.explorer_tables import FILES as EXPLORED_FILES
+from pipeline.serving.explorer_tables import Explorable
 from pipeline.serving.rulebook import RuleBook, filter_files
 from pipeline.sessions.item_attributes import read_item_attributes
 from pipeline.storage import StudyPaths, read_table

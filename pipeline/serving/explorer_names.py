@@ -15,3 +15,8 @@ def kpi_name(kpi: str) -> str:
     words = kpi.split("_")
     words = [word.upper() if word in _ABBREVIATIONS else word for word in words]
     return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
+
+
+def in_sentence(name: str) -> str:
+    """A name inside a sentence: ``sale rate``, but ``CTR``."""
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]

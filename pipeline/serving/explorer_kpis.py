@@ -5,11 +5,12 @@ from typing import assert_never
 
 from scipy import stats
 
-from pipeline.inference.expectation import Answer, Expectation, FittedLine
+from pipeline.inference.estimates_file import Answer
+from pipeline.inference.expectation import Expectation, FittedLine
 from pipeline.inference.verdict import Verdict
-from pipeline.serving.explorable import Explorable
 from pipeline.serving.explorer_messages import Expected, KpiView, Observed
-from pipeline.serving.names import kpi_name, metric_name
+from pipeline.serving.explorer_names import in_sentence, kpi_name, metric_name
+from pipeline.serving.explorer_tables import Explorable
 
 
 def kpi_views(known: Explorable, metrics: Mapping[str, float | None]) -> list[KpiView]:
@@ -48,13 +49,11 @@ def _may_say(verdict: Verdict) -> bool:
     return verdict in {Verdict.CONFIRMED, Verdict.FRAGILE, Verdict.CONTRADICTED}
 
 
-def _words(
-    answer: Answer, found: Expectation | None, metric: str, *, is_known: bool
-) -> list[str]:
-    kpi = kpi_name(answer.response.value)
+def _words(answer: Answer, found: Expectation | None, metric: str, *, is_known: bool) -> list[str]:
+    kpi, metric = in_sentence(kpi_name(answer.response.value)), in_sentence(metric)
     said = [_of_verdict(answer, metric, kpi)]
     if answer.response is not answer.kpi:
-        said.append(f"Stands for {kpi_name(answer.kpi.value).lower()}, as in the report.")
+        said.append(f"Stands for {in_sentence(kpi_name(answer.kpi.value))}, as in the report.")
     if found and answer.reading == "early look":
         said.append(
             f"An early look, day {answer.days.observed} of {answer.days.planned}: the interval does "
@@ -63,7 +62,7 @@ def _words(
     if found and found.is_beyond:
         said.append(f"No group had such {metric}: the line is carried on beyond what was tried.")
     if not is_known and _may_say(answer.verdict):
-        said.append(f"{metric} is not known at this preference.")
+        said.append(f"What {metric} is at this preference is not known.")
     return [one for one in said if one]
 
 
@@ -79,7 +78,7 @@ def _of_verdict(answer: Answer, metric: str, kpi: str) -> str:
             low, high = answer.verdict_interval or (0.0, 0.0)
             return (
                 f"The experiment does not show that {kpi} changes with {metric}: the slope's "
-                f"interval, {low:.2f} to {high:.2f}, holds 0. So no value is given."
+                f"interval, {_signed(low)} to {_signed(high)}, holds 0. So no value is given."
             )
         case Verdict.BLOCKED:
             return (
@@ -90,6 +89,10 @@ def _of_verdict(answer: Answer, metric: str, kpi: str) -> str:
             return f"There is no line: {answer.undefined_because}."
         case _:
             assert_never(answer.verdict)
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _observed(answer: Answer) -> list[Observed]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError, MissingArtifact
 from pipeline.evaluation.between import Mesh
 from pipeline.experiment.plan import TrafficPlan
-from pipeline.inference.expectation import Answer, FittedLine, fitted_line, read_answers
+from pipeline.inference.estimates_file import Answer, read_answers
+from pipeline.inference.expectation import FittedLine, fitted_line
 from pipeline.schemas import ALL_TARGETS, Split
 from pipeline.sessions.store import open_tokens
 from pipeline.storage import StudyPaths, read_table
@@ -62,7 +63,9 @@ class Measured:
     def of(cls, offline_metrics: pl.DataFrame) -> Self:
         """The whole test set's rows of ``offline_metrics``."""
         rows = offline_metrics.filter(segment=ALL_TARGETS)
-        places = rows.select("preference_id", "preference").unique("preference_id").sort("preference_id")
+        places = (
+            rows.select("preference_id", "preference").unique("preference_id").sort("preference_id")
+        )
         metrics = [
             MetricOfAll(
                 name=str(name),
@@ -154,9 +157,7 @@ def _measured(paths: StudyPaths, plan: TrafficPlan) -> Measured:
     return measured
 
 
-def _lines(
-    paths: StudyPaths, plan: TrafficPlan
-) -> tuple[tuple[Answer, FittedLine | None], ...]:
+def _lines(paths: StudyPaths, plan: TrafficPlan) -> tuple[tuple[Answer, FittedLine | None], ...]:
     answers = read_answers(paths.require(*ESTIMATES))
     kpis = read_table(paths.require(*GROUP_KPIS))
     planned = {(group.name, group.preference_id) for group in plan.groups}
