@@ -273,7 +273,7 @@ const askPlace = latest(async () => {
 
 function showPlace() {
   const same = state.groups.filter((one) => one.preference_id === place.measured_as).map((one) => one.name);
-  const measured = place.measured_as ? `Measured as ${place.measured_as}${same.length ? `, served as ${same.join(" and ")}` : ""}.` : "Between measured preferences: the metrics are interpolated.";
+  const measured = place.measured_as ? `Measured as ${place.measured_as}${same.length ? `, served as ${same.join(" and ")}` : ""}.` : "Not measured here: metrics are interpolated.";
   $("place").textContent = place.metrics.length ? measured : "";
   const here = $("here");
   if (!here) return;
@@ -321,14 +321,14 @@ function strip(kpi) {
 function showMetrics() {
   const { metrics } = place;
   $("metrics-note").textContent = metrics.length ? (place.measured_as ? "Measured on the test set, ± 1 standard error." : "Interpolated between the nearest measured preferences, so without an error of their own.") : "There are none.";
-  const head = make("thead", {}, make("tr", {}, ...["Metric", "This preference", "± s.e.", place.group, "Change"].map((words) => make("th", { scope: "col" }, words))));
+  const head = make("thead", {}, make("tr", {}, ...["Metric", "Here", place.group, "Change"].map((words) => make("th", { scope: "col" }, words))));
   const rows = metrics.map((one) => {
     const digit = digits(one.standard_error) + (one.standard_error === null ? 0 : 1);
     const show = (value) => (value === null ? "undefined" : value.toFixed(Math.max(3, Math.min(digit, 5))));
     const change = one.value !== null && one.group_value ? 100 * (one.value / one.group_value - 1) : null;
     const signed = change === null ? "" : `${change > 0 ? "+" : change < 0 ? "−" : ""}${Math.abs(change).toFixed(1)} %`;
     const name = one.name + (one.higher_is_better ? "" : " (less is better)");
-    return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, show(one.value)), make("td", {}, one.standard_error === null ? "–" : show(one.standard_error)), make("td", {}, show(one.group_value)), make("td", {}, signed));
+    return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, show(one.value) + (one.standard_error === null ? "" : ` ± ${show(one.standard_error)}`)), make("td", {}, show(one.group_value)), make("td", {}, signed));
   });
   put($("metrics"), head, make("tbody", {}, ...rows));
 }
