@@ -323,8 +323,7 @@ function showMetrics() {
   $("metrics-note").textContent = metrics.length ? (place.measured_as ? "Measured on the test set, ± 1 standard error." : "Interpolated between the nearest measured preferences, so without an error of their own.") : "There are none.";
   const head = make("thead", {}, make("tr", {}, ...["Metric", "Here", place.group, "Change"].map((words) => make("th", { scope: "col" }, words))));
   const rows = metrics.map((one) => {
-    const digit = digits(one.standard_error) + (one.standard_error === null ? 0 : 1);
-    const show = (value) => (value === null ? "undefined" : value.toFixed(Math.max(3, Math.min(digit, 5))));
+    const show = (value) => (value === null ? "undefined" : value.toFixed(digits(one.standard_error)));
     const change = one.value !== null && one.group_value ? 100 * (one.value / one.group_value - 1) : null;
     const signed = change === null ? "" : `${change > 0 ? "+" : change < 0 ? "−" : ""}${Math.abs(change).toFixed(1)} %`;
     const name = one.name + (one.higher_is_better ? "" : " (less is better)");

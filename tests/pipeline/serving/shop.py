@@ -75,10 +75,10 @@ def write_params(root, params, **serving):
     return parse_study(values)
 
 
-def write_model(paths, *, seed, items=ITEMS, width=8):
+def write_model(paths, *, seed, items=ITEMS, width=8, objectives=2):
     """A checkpoint of random weights that are far from 0."""
     config = ModelConfig(width=width, layers=1, heads=1, max_length=6)
-    model = build_model(config, n_items=items, n_objectives=2, seed=seed)
+    model = build_model(config, n_items=items, n_objectives=objectives, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
@@ -133,7 +133,7 @@ def write_study(root, params, *, seed=0, items=ITEMS, **serving):
 
 
 MEASURED = (0.0, 0.25, 0.5, 1.0)
-"""First weights of the preferences that :func:`finish_study` measures, beside the groups'."""
+"""First weights of the preferences that are measured beside the groups', of two objectives."""
 
 
 def recall_of(weight):
@@ -150,8 +150,9 @@ def finish_study(study, paths, *, ctr=lambda weight: 0.1 + 0.1 * weight):
     """The tables of an experiment on the plan's groups, in which ``ctr`` is true."""
     groups = read_plan(paths).groups
     ids = {group.preference: group.preference_id for group in groups}
-    for weight in MEASURED:
-        ids.setdefault((weight, 1 - weight), f"m{weight:g}")
+    if len(groups[0].preference) == 2:
+        for weight in MEASURED:
+            ids.setdefault((weight, 1 - weight), f"m{weight:g}")
     metrics = pl.DataFrame(
         [
             {
