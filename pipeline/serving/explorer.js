@@ -4,7 +4,7 @@
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const FRONT = { wide: 480, high: 320, left: 58, right: 16, top: 12, bottom: 46 };
-const STRIP = { wide: 440, high: 50, edge: 10 };
+const STRIP = { wide: 440, high: 56, edge: 10 };
 const WAIT_FOR_LISTS = 150; // ms after the last move
 const WAIT_TO_SAY = 900; // ms, so that the whole way of a slider is not read out
 const ASK_AGAIN = 400; // ms after "busy"
@@ -132,6 +132,11 @@ function digits(error) {
 
 function rate(kpi, value, error) {
   return kpi.is_share ? `${(100 * value).toFixed(digits(100 * error))} %` : value.toFixed(digits(error));
+}
+
+function withInterval(kpi, { rate: middle, low, high }) {
+  const [shown, from, to] = [middle, low, high].map((value) => rate(kpi, value, (high - low) / 2));
+  return `${shown} (${from} to ${to})`;
 }
 
 /* ---------- the preference ---------- */
@@ -297,7 +302,7 @@ function showKpis() {
     } else {
       value.append("no value");
     }
-    const observed = against ? `${place.group} had ${rate(kpi, against.rate, (against.high - against.low) / 2)}. ` : "";
+    const observed = against ? `${place.group} had ${withInterval(kpi, against)}. ` : "";
     return make("div", { class: "kpi" }, head, value, strip(kpi), make("p", { class: "words" }, observed + kpi.words.join(" ")));
   }));
 }
@@ -311,7 +316,7 @@ function strip(kpi) {
     const against = one.group === place.group ? " against" : "";
     const dot = draw("circle", { class: "group", cx: x.at(one.rate), cy: 30, r: against ? 5 : 3.5 });
     dot.append(draw("title", {}, `${one.group}: ${rate(kpi, one.rate, (one.high - one.low) / 2)}`));
-    const name = against ? [draw("text", { x: x.at(one.rate), y: 47, "text-anchor": "middle" }, one.group)] : [];
+    const name = against ? [draw("text", { x: x.at(one.rate), y: 48, "text-anchor": "middle" }, one.group)] : [];
     return [...name, draw("line", { class: `group${against}`, x1: x.at(one.low), x2: x.at(one.high), y1: 30, y2: 30 }), dot];
   });
   const here = kpi.expected ? [draw("line", { class: "here", x1: within(kpi.expected.low), x2: within(kpi.expected.high), y1: 12, y2: 12 }), draw("circle", { class: "here-fill", cx: within(kpi.expected.rate), cy: 12, r: 6 })] : [];

@@ -40,7 +40,7 @@ def _view(
             level=found.level,
             is_beyond=found.is_beyond,
         ),
-        groups=_observed(answer),
+        groups=[] if answer.verdict is Verdict.BLOCKED else _observed(answer, known.level),
     )
 
 
@@ -75,10 +75,10 @@ def _of_verdict(answer: Answer, metric: str, kpi: str) -> str:
         case Verdict.CONTRADICTED:
             return f"The line goes against what was declared, which is {answer.direction}."
         case Verdict.NOT_SHOWN:
-            low, high = answer.verdict_interval or (0.0, 0.0)
+            ends = " to ".join(map(_signed, answer.verdict_interval or ()))
             return (
                 f"The experiment does not show that {kpi} changes with {metric}: the slope's "
-                f"interval, {_signed(low)} to {_signed(high)}, holds 0. So no value is given."
+                f"interval, {ends}, holds 0. So no value is given."
             )
         case Verdict.BLOCKED:
             return (
@@ -95,9 +95,9 @@ def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def _observed(answer: Answer) -> list[Observed]:
-    """The groups' rates with intervals of the estimate's level."""
-    times = float(stats.norm.ppf((1 + (answer.level or 0.95)) / 2))
+def _observed(answer: Answer, level: float) -> list[Observed]:
+    """The groups' rates with intervals, user-clustered where the users are known."""
+    times = float(stats.norm.ppf((1 + level) / 2))
     return [
         Observed(
             group=point.group,

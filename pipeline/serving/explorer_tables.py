@@ -104,6 +104,7 @@ class Explorable:
         objectives: What the preference weighs, in its order.
         measured: The offline metrics; None where there are none.
         lines: The answers to the hypotheses, and the line of each that has one.
+        level: Coverage that the study's intervals aim at.
         visits: Some held-out sessions.
         category_I: Of every item; None where the shop does not say.
         has_rules: Whether rules or filters change lists.
@@ -113,6 +114,7 @@ class Explorable:
     objectives: tuple[str, ...]
     measured: Measured | None
     lines: tuple[tuple[Answer, FittedLine | None], ...]
+    level: float
     visits: tuple[Visit, ...]
     category_I: tuple[str | None, ...]
     has_rules: bool
@@ -138,6 +140,7 @@ class Explorable:
             ),
             measured=what_there_is(lambda: _measured(paths, plan), None),
             lines=what_there_is(lambda: _lines(paths, plan), ()),
+            level=study.regression.level,
             visits=what_there_is(lambda: _visits(study, paths, attributes.height), ()),
             category_I=tuple(attributes["category"]),
             has_rules=bool(study.serving.rules) or study.serving.filters != ServingFilters(),
