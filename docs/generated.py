@@ -50,7 +50,7 @@ def parameters() -> str:
     """Every key of ``params.yaml``: what it accepts, what it is if left out, what it means."""
     schema = TypeAdapter(Study).json_schema()
     lines = [
-        "# Study parameters",
+        "# Parameters: types, ranges, defaults",
         "",
         f"{_MADE} [The study](../study.md) tells what each key is for.",
         "",

@@ -63,6 +63,7 @@ def small_project(new_project, small_params) -> Path:
 def finished_project(small_project, materialised_study) -> Path:
     """The same with the small study finished."""
     shutil.copytree(materialised_study / "data", small_project / "data", dirs_exist_ok=True)
+    shutil.copy(materialised_study / "dvc.lock", small_project)
     return small_project
 
 
@@ -70,14 +71,14 @@ def finished_project(small_project, materialised_study) -> Path:
 def materialised_study(tmp_path_factory, small_params) -> Path:
     """A small study from the log to the report, made once."""
     project = copy_project(tmp_path_factory.mktemp("finished") / "project")
-    (project / "params.yaml").write_text(yaml.safe_dump(small_params), encoding="utf-8")
-    commands = "paretoscope generate\ndagster asset materialize --select '*regression_report'\n"
-    run_page(project, [Block("the finished study", 1, "sh", commands, None)])
+    text = yaml.safe_dump(small_params, sort_keys=False)
+    (project / "params.yaml").write_text(text, encoding="utf-8")
+    run_page(project, [Block("the finished study", 1, "sh", "dvc repro study\n", None)])
     return project
 
 
 @pytest.fixture
 def generated_log() -> Callable[[Path], None]:
-    """Write the synthetic shop's log in a project."""
-    generate = Block("the shop's log", 1, "sh", "paretoscope generate\n", None)
+    """Write the synthetic shop's log in a project, and pin it."""
+    generate = Block("the shop's log", 1, "sh", "dvc repro raw_events\n", None)
     return lambda project: run_page(project, [generate])
