@@ -3,13 +3,6 @@
 import pytest
 
 PAGES = ("index", "tutorial", "reference/parameters", "inference")
-    "index",
-    "tutorial",
-    "how-to/deploy",
-    "reference/parameters",
-    "explanation/strategy",
-    "inference",
-)
 pytestmark = pytest.mark.slow
 
 

@@ -25,14 +25,14 @@ RUN_WHOLE = {
 """Pages whose every block is run; tests/docs/test_runs.py does it."""
 
 NOT_RUN: dict[str, Counter[str]] = {
-    "docs/datasets.md": Counter(sh=9, python=1),  # downloads; a set that is not here
+    "docs/datasets.md": Counter(sh=9, python=1),  # downloads, and a set that is not here
     "docs/experiment-log.md": Counter(sh=1, python=1),  # test_slantour.py does it; a warehouse
-    "docs/experiment.md": Counter(python=1),
-    "docs/metrics.md": Counter(python=1),
-    "docs/serving.md": Counter(sh=2, sql=1),
+    "docs/experiment.md": Counter(python=1),  # a database of one's own; test_assignment_sql.py
+    "docs/metrics.md": Counter(python=1),  # test_declared.py does it
+    "docs/serving.md": Counter(sh=2, sql=1),  # docs/how-to/deploy.md is run
     "docs/simulation.md": Counter(sh=1),
 }
-"""Blocks of the other pages that are only read. A page that is not listed has none."""
+"""Blocks of the other pages that are not run as they stand. A page that is not listed has none."""
 
 
 def of(language: str) -> pytest.MarkDecorator:

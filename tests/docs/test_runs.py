@@ -6,14 +6,21 @@ import pytest
 import yaml
 
 from pipeline.storage import md5
-from tests.docs.pages import blocks, run_page
+from tests.docs.pages import Block, blocks, run_page
 
 STUDY = "data/studies/synthetic-shop"
+AGAIN = [
+    Block("again", 1, "sh", "make study\n", None),
+    Block("again", 2, "text", "Stage 'study' didn't change, skipping\n", None),
+]
 pytestmark = pytest.mark.slow
 
 
 def test_the_readme(small_project, project_root):
-    run_page(small_project, blocks(project_root, "README.md"))
+    two_commands, *others = blocks(project_root, "README.md")
+    run_page(small_project, [two_commands])
+    run_page(small_project, AGAIN)
+    run_page(small_project, others)
 
     lock = yaml.safe_load((small_project / "dvc.lock").read_text("utf-8"))
     pins = {out["path"]: out["md5"] for out in lock["stages"]["study"]["outs"]}
