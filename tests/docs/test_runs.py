@@ -40,7 +40,7 @@ def test_the_tutorial(new_project, project_root):
     report = new_project / "data/studies/tutorial/report"
     experiment = json.loads((report / "report.json").read_text("utf-8"))["experiment"]
     assert (report / "index.html").is_file()
-    assert experiment["source"] == "files"
+    assert experiment["origin"] == "real"  # as far as a log can tell
 
 
 def test_bring_your_log(small_project, project_root, generated_log):
