@@ -31,7 +31,8 @@ class StudySection:
     """What the study is called, and the seed of all its randomness.
 
     Attributes:
-        name: Of its folder under ``data/studies``: lower-case letters, digits and hyphens.
+        name: Its name, and that of its folder under ``data/studies``: lower-case letters, digits
+            and hyphens.
         seed: Of initialisation, training and the simulated users.
     """
 

@@ -60,7 +60,7 @@ def test_bring_your_model(finished_project, project_root):
     model = json.loads((studies / "convolution/conditioned_model/model.json").read_text("utf-8"))
     report = json.loads((studies / "variants/report/report.json").read_text("utf-8"))
     assert model["model"]["backbone"] == "shop_backbone:ConvolutionalBackbone"
-    assert [one["metric"] for one in report["hypotheses"]] == ["auc", "ndcg@10"]
+    assert [one["metric"] for one in report["hypotheses"]] == ["auc", "ndcg"]
     assert report["hypotheses"][0]["few_groups"]["hartung_knapp"]["df"] == 1
 
 
