@@ -5,7 +5,7 @@ VENV := .venv
 ACTIVATE := . $(VENV)/bin/activate
 PYTEST_ARGS ?=
 
-.PHONY: study test check ui verify release install clean
+.PHONY: study test check docs ui verify release install clean
 
 ## study: install, generate the synthetic shop, and materialise everything up to the report
 study: install
@@ -18,6 +18,10 @@ test: check
 
 check: install
 	$(ACTIVATE) && ruff format --check . && ruff check . && pyright && lint-imports
+
+## docs: the site, at docs/_build/html/index.html; a warning or a broken link is an error
+docs: install
+	$(ACTIVATE) && python docs/generated.py && sphinx-build --fail-on-warning --keep-going -q docs docs/_build/html
 
 ## ui: Dagster on the same graph, at http://127.0.0.1:3000
 ui: install
@@ -42,4 +46,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt scripts/activation.sh
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis docs/_build docs/reference docs/measured

@@ -2,6 +2,9 @@
 
 import gc
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,27 @@ def small_params() -> dict:
     for section, changes in SMALL.items():
         values[section].update(changes)
     return values
+
+
+@pytest.fixture(scope="session")
+def docs_site(tmp_path_factory) -> Path:
+    """The documentation, built as ``make docs`` does, in a folder of its own."""
+    root = tmp_path_factory.mktemp("site")
+    ignored = shutil.ignore_patterns("_build", "reference", "measured", "__pycache__")
+    shutil.copytree(_ROOT / "docs", root / "docs", ignore=ignored)
+    shutil.copytree(_ROOT / "benchmarks/results", root / "benchmarks/results")
+    (root / "pipeline").symlink_to(_ROOT / "pipeline")
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    recipe = (_ROOT / "Makefile").read_text("utf-8").split("\ndocs: install\n\t")[1].split("\n")[0]
+    words = recipe.removeprefix("$(ACTIVATE) && ")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    built = subprocess.run(
+        ["bash", "-c", words],
+        cwd=root,
+        env=environment | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return root / "docs/_build/html"

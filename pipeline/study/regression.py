@@ -49,7 +49,12 @@ PAPER_HYPOTHESES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RegressionSection:
-    """The hypotheses to test, and the level of the intervals."""
+    """The hypotheses to test, and the level of the intervals.
+
+    Attributes:
+        level: Of all intervals.
+        hypotheses: Those that are declared, and corrected for each other.
+    """
 
     level: Annotated[float, Interval(gt=0.5, lt=1)] = 0.95
     hypotheses: Annotated[tuple[Hypothesis, ...], Len(1)] = PAPER_HYPOTHESES

@@ -28,7 +28,13 @@ from pipeline.study.simulator import SimulatorSection
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class StudySection:
-    """The study's name (its folder under ``data/studies``) and the seed of all its randomness."""
+    """What the study is called, and the seed of all its randomness.
+
+    Attributes:
+        name: Its name, and that of its folder under ``data/studies``: lower-case letters, digits
+            and hyphens.
+        seed: Of initialisation, training and the simulated users.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     seed: Annotated[int, Interval(ge=0, lt=2**63)]

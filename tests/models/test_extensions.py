@@ -179,8 +179,11 @@ def own_config(name="Mine", conditioning=Conditioning.FILM, **changes):
 def test_the_documented_backbone_and_loss_are_trained_saved_and_loaded(
     brought, tmp_path, project_root, conditioning
 ):
-    page = (project_root / "docs" / "models.md").read_text(encoding="utf-8")
-    backbone, loss = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    guides = project_root / "docs" / "how-to"
+    pages = [
+        (guides / f"bring-your-{what}.md").read_text("utf-8") for what in ("model", "objective")
+    ]
+    backbone, loss = (re.findall("```python\n(.*?)```", page, re.DOTALL)[0] for page in pages)
     brought(backbone + loss)
     config = own_config("ConvolutionalBackbone", conditioning, layers=2, dropout=0.1)
     training = TrainingConfig(

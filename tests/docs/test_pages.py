@@ -1,0 +1,190 @@
+"""Every page: what its blocks are, that they can be read, and that its links lead somewhere."""
+
+import configparser
+import re
+import shlex
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.cli import _HELP
+from pipeline.schemas import Metric
+from pipeline.study import parse_study
+from tests.docs.merge import merged
+from tests.docs.pages import LANGUAGES, Block, blocks, pages, says
+
+ROOT = Path(__file__).parents[2]
+PAGES = pages(ROOT)
+BLOCKS = [block for page in PAGES for block in blocks(ROOT, page)]
+
+RUN_WHOLE = {
+    page for page in PAGES if page in {"README.md", "docs/tutorial.md"} or "/how-to/" in page
+}
+"""Pages whose every block is run; tests/docs/test_runs.py does it."""
+
+NOT_RUN: dict[str, Counter[str]] = {
+    "docs/datasets.md": Counter(sh=9, python=1),  # downloads, and a set that is not here
+    "docs/experiment-log.md": Counter(sh=1, python=1),  # test_slantour.py does it; a warehouse
+    "docs/experiment.md": Counter(python=1),  # a database of one's own; test_assignment_sql.py
+    "docs/metrics.md": Counter(python=1),  # test_declared.py does it
+    "docs/serving.md": Counter(sh=2, sql=1),  # docs/how-to/deploy.md is run
+    "docs/simulation.md": Counter(sh=1),
+}
+"""Blocks of the other pages that are not run as they stand. A page that is not listed has none."""
+
+
+def of(language: str) -> pytest.MarkDecorator:
+    chosen = [block for block in BLOCKS if block.language == language]
+    return pytest.mark.parametrize("block", chosen, ids=str)
+
+
+def test_every_block_of_the_readme_the_tutorial_and_the_how_tos_is_run():
+    theirs = [block for block in BLOCKS if block.page in RUN_WHOLE]
+
+    assert len(RUN_WHOLE) == 8
+    assert [str(block) for block in theirs if block.language not in LANGUAGES] == []
+    assert [str(block) for block in theirs if block.not_run] == []
+
+
+def test_no_other_block_than_those_listed_goes_without_being_run():
+    found: dict[str, Counter[str]] = {}
+    for block in BLOCKS:
+        if block.page not in RUN_WHOLE and block.language in {"sh", "python", "sql"}:
+            found.setdefault(block.page, Counter())[block.language] += 1
+
+    assert found == NOT_RUN
+
+
+@of("yaml")
+def test_yaml_is_a_study(block, project_root):
+    values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
+    changes = yaml.safe_load(block.text)
+    if block.page in {"docs/datasets.md", "docs/experiment-log.md"}:  # sections in place of others
+        changes.setdefault("experiment", {"name": "a", "source": "replay", "salt": "a"})
+        values |= changes
+    else:
+        values = merged(values, changes)
+
+    study = parse_study(values)
+
+    for section in changes:
+        assert getattr(study, section) is not None
+
+
+@of("python")
+def test_python_can_be_compiled(block):
+    compile(block.text, str(block), "exec")
+
+
+@of("ini")
+def test_a_unit_of_systemd_starts_a_command_there_is(block):
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str
+    unit.read_string(block.text)
+
+    program, command, *_ = shlex.split(unit["Service"]["ExecStart"])
+
+    assert set(unit.sections()) == {"Unit", "Service", "Install"}
+    assert Path(program).parent == Path(unit["Service"]["WorkingDirectory"]) / ".venv/bin"
+    assert (Path(program).name, command) in {("dagster", "dev")} | {
+        ("paretoscope", name) for name in _HELP
+    }
+
+
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+MADE = {"reference", "measured"}
+"""Folders of the site that are made when it is built, which checks links to them."""
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).strip().replace(" ", "-") for one in found}
+
+
+def dead_links(root: Path, page: str) -> list[str]:
+    """The links of a page to files or headings that the repository lacks."""
+    folder, dead = (root / page).parent, []
+    for link in (one or picture for one, picture in LINK.findall((root / page).read_text("utf-8"))):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (folder / path).resolve() if path else root / page
+        if target.parent.name in MADE and target.parent.parent == root / "docs":
+            continue
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            dead.append(link)
+    return dead
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
+def test_links_lead_to_files_and_headings(page, project_root):
+    assert dead_links(project_root, page) == []
+
+
+def test_only_the_sites_index_links_to_pages_that_are_made_when_it_is_built(project_root):
+    linking = [
+        page
+        for page in PAGES
+        if re.search(
+            r"\]\((\.\./)*(docs/)?(reference|measured)/", (project_root / page).read_text()
+        )
+    ]
+
+    assert linking == ["docs/index.md"]
+
+
+def test_a_dead_link_is_found(tmp_path):
+    (tmp_path / "there.md").write_text("# A heading, with words\n", encoding="utf-8")
+    (tmp_path / "page.md").write_text(
+        "[a](there.md) [b](there.md#a-heading-with-words) [c](gone.md) [d](there.md#gone)\n"
+        "![e](gone.png) [f](https://example.org/gone) [g](http://example.org)\n",
+        encoding="utf-8",
+    )
+
+    assert dead_links(tmp_path, "page.md") == [
+        "gone.md",
+        "there.md#gone",
+        "gone.png",
+        "http://example.org",
+    ]
+
+
+def test_a_block_tells_its_language_and_why_it_is_not_run(tmp_path):
+    (tmp_path / "page.md").write_text(
+        "1. Do\n\n   ```sh\n   true\n   ```\n\n<!-- not run: needs a broker -->\n\n```sh\nfalse\n```\n"
+        "\n```python\n1\n```\n\n```{toctree}\na\n```\n",
+        encoding="utf-8",
+    )
+
+    assert blocks(tmp_path, "page.md") == [
+        Block("page.md", 3, "sh", "true\n", None),
+        Block("page.md", 9, "sh", "false\n", "needs a broker"),
+        Block("page.md", 13, "python", "1\n", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expected", "fits"),
+    [
+        ("2 rows", True),
+        ("… rows", True),
+        ("first\n2 rows", True),
+        ("2 rows\nfirst", False),
+        ("3 rows", False),
+        ("rows", False),
+    ],
+)
+def test_what_is_printed_is_compared_line_by_line(expected, fits):
+    assert says("first\nsecond\n2 rows\n", expected) is fits
+
+
+def test_the_guide_to_metrics_says_the_direction_of_each(project_root):
+    guide = (project_root / "docs/metrics.md").read_text("utf-8")
+    said = dict(re.findall(r"^\| `(\w+)` \|.*\| (higher|lower)[^|]*\|$", guide, flags=re.MULTILINE))
+
+    expected = {m.value: "higher" if m.higher_is_better else "lower" for m in Metric}
+    assert said == expected

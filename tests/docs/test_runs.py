@@ -1,0 +1,104 @@
+"""The README, the tutorial and the how-tos, done as they say: real processes in a copy of the project."""
+
+import json
+
+import pytest
+import yaml
+
+from pipeline.storage import md5
+from tests.docs.pages import Block, blocks, run_page
+
+STUDY = "data/studies/synthetic-shop"
+AGAIN = [
+    Block("again", 1, "sh", "make study\n", None),
+    Block("again", 2, "text", "Stage 'study' didn't change, skipping\n", None),
+]
+pytestmark = pytest.mark.slow
+
+
+def test_the_readme(small_project, project_root):
+    two_commands, *others = blocks(project_root, "README.md")
+    run_page(small_project, [two_commands])
+    run_page(small_project, AGAIN)
+    run_page(small_project, others)
+
+    lock = yaml.safe_load((small_project / "dvc.lock").read_text("utf-8"))
+    pins = {out["path"]: out["md5"] for out in lock["stages"]["study"]["outs"]}
+    sessions = f"{STUDY}/sessions/tokens.safetensors"
+    assert pins[sessions] == md5(small_project / sessions)
+    # the last run of the page is the one with a changed value
+    model = json.loads((small_project / STUDY / "conditioned_model/model.json").read_text("utf-8"))
+    assert model["training"]["epochs"] == 3
+    # its last block is another shop's
+    study = yaml.safe_load((small_project / "params.yaml").read_text("utf-8"))
+    assert study["dataset"]["format"] == "jdata"
+
+
+def test_the_tutorial(new_project, project_root):
+    run_page(new_project, blocks(project_root, "docs/tutorial.md"))
+
+    report = new_project / "data/studies/tutorial/report"
+    experiment = json.loads((report / "report.json").read_text("utf-8"))["experiment"]
+    assert (report / "index.html").is_file()
+    assert experiment["origin"] == "real"  # as far as a log can tell
+
+
+def test_bring_your_log(small_project, project_root, generated_log):
+    generated_log(small_project)
+
+    run_page(small_project, blocks(project_root, "docs/how-to/bring-your-log.md"))
+
+    report = small_project / "data/studies/my-shop/report/report.json"
+    assert json.loads(report.read_text("utf-8"))["experiment"]["origin"] == "replayed"
+    assert (small_project / "data/raw/shop.dvc").is_file()
+
+
+def test_bring_your_model(finished_project, project_root):
+    run_page(finished_project, blocks(project_root, "docs/how-to/bring-your-model.md"))
+
+    studies = finished_project / "data/studies"
+    model = json.loads((studies / "convolution/conditioned_model/model.json").read_text("utf-8"))
+    report = json.loads((studies / "variants/report/report.json").read_text("utf-8"))
+    assert model["model"]["backbone"] == "shop_backbone:ConvolutionalBackbone"
+    assert [one["metric"] for one in report["hypotheses"]] == ["auc", "ndcg"]
+    assert report["hypotheses"][0]["few_groups"]["hartung_knapp"]["df"] == 1
+
+
+def test_bring_your_objective(small_project, project_root, generated_log):
+    generated_log(small_project)
+
+    run_page(small_project, blocks(project_root, "docs/how-to/bring-your-objective.md"))
+
+    front = small_project / "data/studies/margin/pareto_front/pareto_front.csv"
+    assert len(front.read_text("utf-8").splitlines()) == 1 + 15  # (5 points an edge: 5 · 6 / 2)
+
+
+def test_run_weekly(finished_project, project_root):
+    run_page(finished_project, blocks(project_root, "docs/how-to/run-weekly.md"))
+
+
+def test_deploy(finished_project, project_root):
+    run_page(finished_project, blocks(project_root, "docs/how-to/deploy.md"))
+
+    (clicks,) = (finished_project / "data/served").glob("clicks-*.jsonl")
+    asked = json.loads((finished_project / "answer.json").read_text("utf-8"))
+    logged = json.loads(clicks.read_text("utf-8"))
+    assert len(asked["items"]) == 5
+    assert logged["exposure"] == asked["exposure"]
+
+
+def test_read_the_report_has_nothing_to_run(project_root):
+    assert blocks(project_root, "docs/how-to/read-the-report.md") == []
+
+
+def test_a_page_that_is_wrong_is_found(small_project):
+    page = small_project / "page.md"
+    page.write_text("```sh\ntrue\n```\n\n```sh\nno-such-command\n```\n", encoding="utf-8")
+
+    with pytest.raises(AssertionError, match=r"page\.md:5 ended with 127"):
+        run_page(small_project, blocks(small_project, "page.md"))
+
+    page.write_text("```sh\necho 2 rows\n```\n\n```text\n3 rows\n```\n", encoding="utf-8")
+
+    with pytest.raises(AssertionError, match=r"page\.md:5 expects"):
+        run_page(small_project, blocks(small_project, "page.md"))
