@@ -169,6 +169,12 @@ class RegressionEstimate:
             return self.looks[-1].test
         return self.fit.cautious if self.fit else None
 
+    def _kpi_changes(self) -> list[float | None]:
+        """Of each point the change of the KPI against the group where it is lowest, a fraction."""
+        rates = [point.rate for point in self.points]
+        lowest = min((rate for rate in rates if rate is not None), default=None)
+        return [rate / lowest - 1 if rate is not None and lowest else None for rate in rates]
+
     def as_dict(self) -> dict[str, Any]:
         """The answer as ``report.json`` holds it; the paper's line first, then what it omits."""
         fit, deciding = self.fit, self.deciding
@@ -218,7 +224,10 @@ class RegressionEstimate:
             "equivalence": _plain(self.equivalence) if self.equivalence else None,
             "detectable_slope": self.detectable_slope,
             "trials_to_settle": self.trials_to_settle,
-            "points": [asdict(point) for point in self.points],
+            "points": [
+                asdict(point) | {"kpi_change": change}
+                for point, change in zip(self.points, self._kpi_changes(), strict=True)
+            ],
             "metric_covariance": self.metric_covariance,
         }
 

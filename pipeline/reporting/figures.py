@@ -8,11 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-from pipeline.inference.family import Family
 
 METRIC_LABELS = {
     "recall": "Recall@{k}",
@@ -48,9 +45,8 @@ KPI_LABELS = {
 _LETTERS_AN_INCH = 13
 
 INK = "#010203"
-"""Stands for the page's text colour, which a dark page changes; see :func:`as_svg`."""
+"""Stands for the page's text colour, which a dark page changes; see :mod:`pipeline.reporting.svg`."""
 
-_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 COLOURS = ("#3b7dd8", "#17a398", "#e0a100", "#e4572e", "#a24bc4", "#6b8e23", "#d6488e", "#7a6a53")
 MARKERS = ("o", "s", "^", "D")
 """Groups beyond the number of colours have them again with another marker."""
@@ -71,6 +67,15 @@ STYLE: Any = {
 }
 
 
+MARK = "mark:"
+"""Begins the gid of what a table explains."""
+
+
+def mark(table: str, row: int) -> str:
+    """The gid of a mark that the row of a table explains, counted from 0."""
+    return f"{MARK}{table}-{row}"
+
+
 def metric_label(metric: str, cutoff: int | None) -> str:
     """An offline metric as the report writes it, such as ``Recall@20``; one's own by its name.
 
@@ -87,8 +92,8 @@ def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figu
     """Figure 1 of the paper for this study: a panel a hypothesis.
 
     Points are groups: change of the metric against the worst group, and of the KPI against the
-    lowest group, with intervals of ±1.96 user-clustered standard errors; the line is the fitted
-    regression.
+    lowest group, with intervals of ±1.96 standard errors; the line is the fitted regression with
+    its band.
     """
     columns = min(2, len(hypotheses))
     rows = math.ceil(len(hypotheses) / columns)
@@ -140,18 +145,24 @@ def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
         ax.text(0.5, 0.5, "a group's KPI is 0", ha="center", va="center", transform=ax.transAxes)
         return
     for number, point in enumerate(points):
-        ax.errorbar(
+        dot, *_ = ax.errorbar(
             100 * point["x"],
             100 * (point["rate"] / base - 1),
+            xerr=100 * 1.96 * (point["x_standard_error"] or 0.0),
             yerr=100 * 1.96 * (point["standard_error"] or 0.0) / base,
             fmt=MARKERS[number // len(COLOURS) % len(MARKERS)],
             color=COLOURS[number % len(COLOURS)],
             capsize=3,
             label=point["group"],
         )
-    x = np.linspace(0, max(point["x"] for point in points), 50)
-    fitted = Family(hypothesis["link"]).mean(hypothesis["intercept"] + hypothesis["slope"] * x)
-    ax.plot(100 * x, 100 * (fitted / base - 1), color=INK, linewidth=1.5)
+        dot.set_gid(mark(f"points-{hypothesis['id']}", number))
+    x = [100 * place["x"] for place in hypothesis["band"]]
+    line, low, high = (
+        [100 * (place[end] / base - 1) for place in hypothesis["band"]]
+        for end in ("rate", "low", "high")
+    )
+    ax.fill_between(x, low, high, color=INK, alpha=0.12, linewidth=0)
+    ax.plot(x, line, color=INK, linewidth=1.5)
 
 
 def front_picture(
@@ -169,6 +180,7 @@ def front_picture(
         kept = [point for point in ordered if not point["dominated"]]
         ax.plot([p["recall"] for p in kept], [p["order_density"] for p in kept], color=COLOURS[0])
         for point in ordered:
+            row = points.index(point)
             name = places.get(point["preference_id"])
             ax.plot(
                 point["recall"],
@@ -177,6 +189,7 @@ def front_picture(
                 markersize=9 if name else 5,
                 color=COLOURS[0] if not point["dominated"] else "none",
                 markeredgecolor=COLOURS[0],
+                gid=mark("front-points", row),
             )
             if name:
                 place = (point["recall"], point["order_density"])
@@ -200,28 +213,17 @@ def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
                 line = [point for point in points if point["split"] == split]
                 if not line:  # a front is measured on validation alone
                     continue
-                ax.plot(
-                    [p["epoch"] for p in line],
-                    [p["loss"] for p in line],
-                    marker=".",
-                    color=COLOURS[number],
-                    label=split,
-                )
+                places = [(p["epoch"], p["loss"]) for p in line]
+                ax.plot(*zip(*places, strict=True), color=COLOURS[number], label=split)
+                for point, place in zip(line, places, strict=True):
+                    gid = mark("curves", curves.index(point))
+                    ax.plot(*place, marker="o", markersize=5, color=COLOURS[number], gid=gid)
             is_loss = objective != "hypervolume"
             ax.set_title(f"{objective} loss" if is_loss else "hypervolume of the front")
             ax.set_xlabel("epoch")
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.legend(fontsize=8)
         return figure
-
-
-def as_svg(figure: Figure) -> str:
-    """The figure as an SVG element that takes its ink from the page's text colour."""
-    stream = io.StringIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(stream, format="svg", transparent=True, metadata=_NO_METADATA)
-    svg = stream.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "currentColor")
 
 
 def as_markdown(figure: Figure, words: str) -> str:

@@ -55,6 +55,13 @@ def about(count: float) -> str:
     return f"{rounded:,.0f}"
 
 
+def show(value: Any, form: str = ",") -> str:
+    """A number by Python's rules; by "%" alone, a percentage with three significant digits."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.3g} %" if form == "%" else format(value, form).replace("%", " %")
+
+
 def digits_for(low: float, high: float) -> int:
     """Decimals that an interval is worth: one figure of its half-width, and ends that are not 0.
 
@@ -93,6 +100,7 @@ NUMBERS = {
     "per_cent": per_cent,
     "percentage": percentage,
     "about": about,
+    "show": show,
     "change": change,
     "change_interval": change_interval,
 }

@@ -38,11 +38,11 @@ def render(
     Args:
         environment: Of the face.
         face: :data:`PAGE` or :data:`MARKDOWN`.
-        kind: Of report; the template ``kind`` lists its sections.
+        kind: The template that lists the report's sections.
         values: ``report`` and ``pictures``.
     """
     ui = environment.get_template(f"ui.{face}").module
-    body = environment.get_template(f"{kind}.j2").render(values, ui=ui, face=face)
+    body = environment.get_template(kind).render(values, ui=ui, face=face)
     if face == MARKDOWN:
         return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", body)).strip() + "\n"
     loader = environment.loader
