@@ -62,7 +62,7 @@ class Trusted:
 
 
 _NO_ANSWER = {
-    Verdict.NOT_SHOWN: "no effect is within the interval, and so is one in either direction",
+    Verdict.NOT_SHOWN: "the interval holds effects either way, and none",
     Verdict.BLOCKED: "the users are not divided as planned",
     Verdict.UNDEFINED: "there is no line",
 }

@@ -46,7 +46,11 @@ def first_screen(report: Mapping[str, Any], *, level: float) -> Json:
         "summary": sentences,
         "trust": {one["id"]: trust for one, trust in zip(hypotheses, trusted, strict=True)},
         "recommendations": [one.as_dict() for one in found],
-        "cannot_say": [*([_NOT_REAL[origin]] if origin in _NOT_REAL else []), ALONG_THE_FRONT, _BEYOND],
+        "cannot_say": [
+            *([_NOT_REAL[origin]] if origin in _NOT_REAL else []),
+            ALONG_THE_FRONT,
+            _BEYOND,
+        ],
     }
 
 

@@ -27,7 +27,10 @@ def data_card_markdown(profile: Json, events_summary: Json, sessions_summary: Js
 def card_numbers(profile: Json, events_summary: Json, sessions_summary: Json) -> dict[str, Any]:
     """What the card says beside its profile: counts, shares, and the change of conversion in points."""
     rows = events_summary["events"] + events_summary["rejected"]
-    whole = {"sessions": sessions_summary["sessions_in"], "clicks": events_summary["kinds"]["click"]}
+    whole = {
+        "sessions": sessions_summary["sessions_in"],
+        "clicks": events_summary["kinds"]["click"],
+    }
     left = {what: sum(part[what] for part in profile["by_split"].values()) for what in whole}
     change = profile["drift"]["conversion"]
     return {

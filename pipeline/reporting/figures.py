@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 METRIC_LABELS = {
     "recall": "Recall@{k}",
@@ -43,6 +44,8 @@ KPI_LABELS = {
 }
 
 _LETTERS_AN_INCH = 13
+_NEAR = 0.1
+"""Groups closer than this share of the front's width have their names on different sides."""
 
 INK = "#010203"
 """Stands for the page's text colour, which a dark page changes; see :mod:`pipeline.reporting.svg`."""
@@ -179,6 +182,7 @@ def front_picture(
         ordered = sorted(points, key=lambda point: point["recall"])
         kept = [point for point in ordered if not point["dominated"]]
         ax.plot([p["recall"] for p in kept], [p["order_density"] for p in kept], color=COLOURS[0])
+        wide, last = ordered[-1]["recall"] - ordered[0]["recall"], None
         for point in ordered:
             row = points.index(point)
             name = places.get(point["preference_id"])
@@ -194,7 +198,11 @@ def front_picture(
             if name:
                 place = (point["recall"], point["order_density"])
                 words = f"{name} (π = {point['preference'][0]:.1f})"
-                ax.annotate(words, place, (8, 6), textcoords="offset points", fontsize=9)
+                near = last is not None and place[0] - last < _NEAR * wide
+                side, last = ((-8, -12), "right") if near else ((8, 6), "left"), place[0]
+                ax.annotate(
+                    words, place, side[0], textcoords="offset points", fontsize=9, ha=side[1]
+                )
         ax.margins(x=0.15, y=0.12)
         ax.set_xlabel(f"Recall@{cutoff}")
         ax.set_ylabel(f"OD@{cutoff}")
@@ -208,22 +216,40 @@ def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
         figure = Figure(figsize=(4.0 * len(objectives), 2.8), layout="constrained")
         axes = figure.subplots(1, len(objectives), squeeze=False)
         for ax, objective in zip(axes.flat, objectives, strict=True):
-            points = [point for point in curves if point["objective"] == objective]
-            for number, split in enumerate(("train", "validation")):
-                line = [point for point in points if point["split"] == split]
-                if not line:  # a front is measured on validation alone
-                    continue
-                places = [(p["epoch"], p["loss"]) for p in line]
-                ax.plot(*zip(*places, strict=True), color=COLOURS[number], label=split)
-                for point, place in zip(line, places, strict=True):
-                    gid = mark("curves", curves.index(point))
-                    ax.plot(*place, marker="o", markersize=5, color=COLOURS[number], gid=gid)
-            is_loss = objective != "hypervolume"
-            ax.set_title(f"{objective} loss" if is_loss else "hypervolume of the front")
-            ax.set_xlabel("epoch")
-            ax.xaxis.get_major_locator().set_params(integer=True)
-            ax.legend(fontsize=8)
+            _curves(ax, curves, objective)
         return figure
+
+
+def learning_curves(curves: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+    """The same as a figure an objective, named ``curves-`` and the objective."""
+    found: dict[str, Figure] = {}
+    for objective in dict.fromkeys(point["objective"] for point in curves):
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=(4.4, 2.8), layout="constrained")
+            _curves(figure.subplots(), curves, objective)
+        found[f"curves-{objective}"] = figure
+    return found
+
+
+def _curves(ax: Axes, curves: Sequence[dict[str, Any]], objective: str) -> None:
+    """An objective on every split; a front is measured on validation alone."""
+    for number, split in enumerate(("train", "validation")):
+        rows = [
+            (row, point)
+            for row, point in enumerate(curves)
+            if (point["objective"], point["split"]) == (objective, split)
+        ]
+        if not rows:
+            continue
+        colour = COLOURS[number]
+        places = [(point["epoch"], point["loss"]) for _, point in rows]
+        ax.plot(*zip(*places, strict=True), color=colour, label=split)
+        for (row, _), place in zip(rows, places, strict=True):
+            ax.plot(*place, marker="o", markersize=5, color=colour, gid=mark("curves", row))
+    ax.set_title("hypervolume of the front" if objective == "hypervolume" else f"{objective} loss")
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(fontsize=8)
 
 
 def as_markdown(figure: Figure, words: str) -> str:

@@ -6,10 +6,10 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from pipeline.reporting.analyses import RATE
-from pipeline.reporting.figures import COLOURS, INK, KPI_LABELS, STYLE, mark, metric_label
+from pipeline.reporting.figures import COLOURS, INK, STYLE, mark
 
 
-def forest_plot(hypothesis: dict[str, Any], cutoff: int | None) -> Figure:
+def forest_plot(hypothesis: dict[str, Any]) -> Figure:
     """A row an analysis, in the order of the table behind it; hollow where the scale is another."""
     rows = hypothesis["analyses"]
     with mpl.rc_context(STYLE):
@@ -33,7 +33,5 @@ def forest_plot(hypothesis: dict[str, Any], cutoff: int | None) -> Figure:
             )
         ax.set_yticks(range(len(rows)), [row["name"] for row in rows])
         ax.set_ylim(len(rows) - 0.5, -0.5)
-        metric = metric_label(hypothesis["metric"], cutoff)
-        ax.set_title(f"{hypothesis['id']}: {metric} → {KPI_LABELS[hypothesis['response']]}")
-        ax.set_xlabel("slope; right of 0 the KPI rises with the metric")
+        ax.set_xlabel("slope")
         return figure

@@ -30,9 +30,7 @@ def environment_of(face: str, cutoff: int | None) -> jinja2.Environment:
     return environment
 
 
-def render(
-    environment: jinja2.Environment, face: str, kind: str, values: Mapping[str, Any]
-) -> str:
+def render(environment: jinja2.Environment, face: str, kind: str, values: Mapping[str, Any]) -> str:
     """A report as text.
 
     Args:
@@ -49,6 +47,7 @@ def render(
     assert loader
     script = loader.get_source(environment, "page.js")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    body = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", body)
     sections = re.findall(r'<section id="([^"]+)".*?<h2[^>]*>(.*?)</h2>', body, flags=re.DOTALL)
     return environment.get_template("page.html").render(
         values, body=body, script=script, digest=digest, sections=sections

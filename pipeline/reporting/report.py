@@ -14,7 +14,11 @@ from pipeline.errors import DataError
 from pipeline.reporting.analyses import slopes_of
 from pipeline.reporting.answer import first_screen, sentence
 from pipeline.reporting.data_card import card_numbers, data_card_picture
-from pipeline.reporting.figures import front_picture, hypothesis_panels, learning_curves_picture
+from pipeline.reporting.figures import (
+    front_picture,
+    hypothesis_panels,
+    learning_curves,
+)
 from pipeline.reporting.forest import forest_plot
 from pipeline.reporting.planned import power_lines
 from pipeline.reporting.rendering import MARKDOWN, PAGE, environment_of, render
@@ -95,7 +99,9 @@ def completed(found: dict[str, Any]) -> dict[str, Any]:
     """The report with its first screen, its groups and its totals."""
     rows = [row for row in found["group_kpis"] if row["kpi"] == "ctr"]
     planned = found.get("experiment", {}).get("plan", {}).get("groups")
-    groups = planned or [{"name": row["group"], "preference_id": row["preference_id"]} for row in rows]
+    groups = planned or [
+        {"name": row["group"], "preference_id": row["preference_id"]} for row in rows
+    ]
     rejected = found.get("ingestion", {}).get("rejected", {})
     return {
         **found,
@@ -128,7 +134,7 @@ def page_values(report: dict[str, Any]) -> dict[str, Any]:
     pictures = {
         **pictures_of_hypotheses(report),
         "front-points": front_picture(report["front"]["points"], groups, report["cutoff"]),
-        "curves": learning_curves_picture(report["learning_curves"]),
+        **learning_curves(report["learning_curves"]),
         "data": data_card_picture(report["data"]["profile"]),
     }
     return {
@@ -145,7 +151,7 @@ def pictures_of_hypotheses(report: dict[str, Any]) -> dict[str, Figure]:
     for one in report["hypotheses"]:
         found[f"points-{one['id']}"] = hypothesis_panels([one], report["cutoff"])
         if one["analyses"]:
-            found[f"slopes-{one['id']}"] = forest_plot(one, report["cutoff"])
+            found[f"slopes-{one['id']}"] = forest_plot(one)
     return found
 
 

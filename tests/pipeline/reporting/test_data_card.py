@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.reporting.data_card import data_card_markdown, data_card_picture
-from pipeline.reporting.figures import as_svg
+from pipeline.reporting.svg import as_svg
 
 SVG = "{http://www.w3.org/2000/svg}text"
 

@@ -6,7 +6,8 @@ from math import exp
 import pytest
 
 from pipeline.reporting.planned import power_lines
-from pipeline.reporting.report import sentence, write_report
+from pipeline.reporting.answer import sentence
+from pipeline.reporting.report import write_report
 from pipeline.storage import md5, read_json
 from pipeline.study import PAPER_HYPOTHESES
 from tests.pipeline.reporting.page import Page

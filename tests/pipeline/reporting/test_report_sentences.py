@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.reporting.report import number, p_value, per_cent, sentence
+from pipeline.reporting.answer import sentence
+from pipeline.reporting.words import number, p_value, per_cent
 from pipeline.study import PAPER_HYPOTHESES
 
 H1, _, H3, H4 = PAPER_HYPOTHESES
