@@ -45,7 +45,6 @@ def write_counts_report(report: dict[str, Any], folder: Path) -> Path:
         "title": report["provenance"]["counts"]["path"],
         "report": report,
         "pictures": as_pictures(pictures_of_hypotheses(report)),
-        "promised": [],
     }
     text = render(environment_of(PAGE, report["cutoff"]), PAGE, "counts.j2", values)
     try:

@@ -148,10 +148,11 @@ def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
         ax.text(0.5, 0.5, "a group's KPI is 0", ha="center", va="center", transform=ax.transAxes)
         return
     for number, point in enumerate(points):
+        error = point["x_standard_error"]
         dot, *_ = ax.errorbar(
             100 * point["x"],
             100 * (point["rate"] / base - 1),
-            xerr=100 * 1.96 * (point["x_standard_error"] or 0.0),
+            xerr=100 * 1.96 * error if error else None,
             yerr=100 * 1.96 * (point["standard_error"] or 0.0) / base,
             fmt=MARKERS[number // len(COLOURS) % len(MARKERS)],
             color=COLOURS[number % len(COLOURS)],

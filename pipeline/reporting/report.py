@@ -54,10 +54,11 @@ def build_report(
     """
     data: dict[str, Any] = {name: documents[name] for name in ("events", "sessions", "profile")}
     numbers = card_numbers(data["profile"], data["events"], data["sessions"])
+    cutoff = int(tables["offline_metrics"]["cutoff"].drop_nulls()[0])
     found = {
         "schema_version": SCHEMA_VERSION,
         "study": study.study.name,
-        "cutoff": int(tables["offline_metrics"]["cutoff"].drop_nulls()[0]),
+        "cutoff": cutoff,
         "level": study.regression.level,
         "hypotheses": with_analyses(hypotheses),
         "health": documents["health"],
@@ -65,6 +66,7 @@ def build_report(
         "experiment": {
             "plan": documents["plan"],
             "power": documents["power"],
+            "promised": power_lines(documents["power"], cutoff),
             **documents["origin"],
         },
         "ingestion": documents["ingestion"],
@@ -141,7 +143,6 @@ def page_values(report: dict[str, Any]) -> dict[str, Any]:
         "title": report["study"],
         "report": report,
         "pictures": as_pictures(pictures),
-        "promised": power_lines(report["experiment"]["power"], report["cutoff"]),
     }
 
 

@@ -73,7 +73,6 @@ def write_variants_report(report: dict[str, Any], folder: Path) -> None:
         "title": report["study"],
         "report": report,
         "pictures": as_pictures(pictures_of_hypotheses(report)),
-        "promised": [],
     }
     for face, name in ((PAGE, "index.html"), (MARKDOWN, "report.md")):
         text = render(environment_of(face, report["cutoff"]), face, "variants.j2", values)

@@ -44,6 +44,11 @@ def percentage(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.6g} %"
 
 
+def points(value: float | None) -> str:
+    """A number of per cent."""
+    return "–" if value is None else f"{value:g} %"
+
+
 def about(count: float) -> str:
     """A large count in the two digits that are worth reading: 8.6 million, 520 thousand, 4,300."""
     if not count:
@@ -99,6 +104,7 @@ NUMBERS = {
     "thousands": thousands,
     "per_cent": per_cent,
     "percentage": percentage,
+    "points": points,
     "about": about,
     "show": show,
     "change": change,

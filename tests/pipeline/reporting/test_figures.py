@@ -77,7 +77,7 @@ def markers(figure):
     found = {}
     for mark in root.iter(f"{SVG}use"):
         style = dict(rule.split(": ") for rule in mark.get("style").split("; "))
-        if style["stroke"] != "currentColor":
+        if style.get("stroke", "currentColor") != "currentColor":
             place = (float(mark.get("x")), float(mark.get("y")))
             found.setdefault(style["stroke"], []).append(place)
     return {colour: sorted(places) for colour, places in found.items()}
