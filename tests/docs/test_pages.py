@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.cli import _HELP
+from pipeline.cli.commands import COMMANDS
 from pipeline.schemas import Metric
 from pipeline.study import parse_study
 from tests.docs.merge import merged
@@ -89,7 +89,7 @@ def test_a_unit_of_systemd_starts_a_command_there_is(block):
     assert set(unit.sections()) == {"Unit", "Service", "Install"}
     assert Path(program).parent == Path(unit["Service"]["WorkingDirectory"]) / ".venv/bin"
     assert (Path(program).name, command) in {("dagster", "dev")} | {
-        ("paretoscope", name) for name in _HELP
+        ("paretoscope", name) for name in COMMANDS
     }
 
 
