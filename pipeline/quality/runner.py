@@ -9,8 +9,8 @@ import tempfile
 import warnings
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 

@@ -166,7 +166,7 @@ def test_wrong_parameters_are_found_and_what_depends_on_them_is_left_out(project
     assert "modle" in last.words
 
 
-def test_raw_data_is_compared_with_its_pin(project, capsys):
+def test_raw_data_is_compared_with_its_pin(project):
     def raw():
         return next(one for one in examine(project) if one.subject == "raw data")
 
@@ -248,7 +248,7 @@ def test_a_log_that_changed_after_it_was_taken_in_is_found_whatever_its_age(fini
     assert found.words == "experiment_log is older than exposures.jsonl"
 
 
-def test_a_database_that_cannot_be_opened_is_found(finished, monkeypatch, capsys):
+def test_a_database_that_cannot_be_opened_is_found(finished, capsys):
     _, paths = finished
     (paths.folder / "experiment.duckdb").write_bytes(b"no database")
 
@@ -324,7 +324,8 @@ def test_scores_of_all_items_take_memory(project):
 # the command
 
 
-def test_the_command_prints_a_line_a_finding_and_its_remedy(project, capsys):
+@pytest.mark.usefixtures("project")
+def test_the_command_prints_a_line_a_finding_and_its_remedy(capsys):
     capsys.readouterr()
     status = main(["doctor"])
 
