@@ -15,6 +15,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_BETWEEN_DRAWINGS = 0.1
 _LIBRARY = ("models", "pipeline")
 """Loggers that have handlers of their own only where lines are collected, as in a Dagster run."""
 
@@ -84,17 +85,19 @@ def _drawn(  # noqa: PLR0913 - those of shown, and where
     clicks: Callable[[T], int] | None,
     console: Console,
 ) -> Iterator[T]:
-    passed = 0
+    number, clicked, rate, last = done, 0, "", 0.0
     with _bar(console) as bar:
         task = bar.add_task(words, total=max(total, done), completed=done, rate="")
-        for piece in pieces:
+        for number, piece in enumerate(pieces, start=done + 1):
             yield piece
             if clicks is not None:
-                passed += clicks(piece)
+                clicked += clicks(piece)
                 seconds = bar.tasks[task].elapsed or 0.0
-                bar.update(task, rate=f"{passed / seconds:,.0f} clicks/s" if seconds else "")
-            bar.advance(task)
-        bar.update(task, total=bar.tasks[task].completed)
+                rate = f"{clicked / seconds:,.0f} clicks/s" if seconds else ""
+            if time.monotonic() - last > _SECONDS_BETWEEN_DRAWINGS:
+                bar.update(task, completed=number, rate=rate)
+                last = time.monotonic()
+        bar.update(task, completed=number, total=number, rate=rate)
 
 
 def _bar(console: Console, *, disable: bool = False) -> Progress:

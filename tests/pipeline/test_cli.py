@@ -280,3 +280,77 @@ def test_without_a_plan_the_command_that_makes_it_is_named(capsys):
 
     assert status == 1
     assert "dagster asset materialize --select traffic_plan" in capsys.readouterr().err
+
+
+def as_json(capsys, *words, status=0):
+    """What a command prints with ``--json``."""
+    capsys.readouterr()
+    assert main([*words, "--json"]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("project")
+def test_generate_as_json(capsys):
+    assert as_json(capsys, "generate") == {"sessions": 50, "path": RAW}
+
+
+def test_verify_and_release_as_json(finished, capsys):
+    released = as_json(capsys, "release")
+    same = as_json(capsys, "verify")
+    (finished / RAW).write_bytes(b"other\n")
+    different = as_json(capsys, "verify", status=1)
+
+    assert released == {"folder": "data/released/synthetic-shop"}
+    assert (same["passed"], same["different"], RAW in same["identical"]) == (True, [], True)
+    assert (different["passed"], different["different"]) == (False, [RAW])
+
+
+@pytest.fixture
+def reported(project):
+    """A project with a report."""
+    folder = project / STUDY / "report"
+    folder.mkdir(parents=True)
+    for name in ("index.html", "report.md"):
+        (folder / name).write_text("page", encoding="utf-8")
+    write_json(folder / "report.json", {"summary": ["H1 is confirmed."]})
+    return folder
+
+
+@pytest.mark.usefixtures("reported")
+def test_report_as_json_names_its_faces_and_what_it_says_first(capsys):
+    assert as_json(capsys, "report") == {
+        "page": f"{STUDY}/report/index.html",
+        "markdown": f"{STUDY}/report/report.md",
+        "data": f"{STUDY}/report/report.json",
+        "summary": ["H1 is confirmed."],
+    }
+
+
+def test_report_is_opened_in_the_browser(reported, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("webbrowser.open", lambda url: not asked.append(url))
+
+    status = main(["report", "--open"])
+
+    assert (status, asked) == (0, [(reported / "index.html").as_uri()])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("reported")
+def test_without_a_browser_the_page_is_named(monkeypatch, capsys):
+    monkeypatch.setattr("webbrowser.open", lambda _: False)
+
+    status = main(["report", "--open"])
+
+    assert status == 1
+    assert "no browser can be started here; open " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("reported")
+def test_ctrl_c_ends_a_command_as_shells_count_it(monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("webbrowser.open", interrupted)
+
+    assert main(["report", "--open"]) == 130

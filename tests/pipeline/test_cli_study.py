@@ -74,7 +74,7 @@ def test_dagster_is_told_where_it_is_and_what_the_shell_says_counts(tmp_path, mo
 
 
 @pytest.fixture
-def project(tmp_path, project_root, small_params):
+def project(tmp_path, small_params):
     """A folder with a small study and no data; assets and library are the repository's."""
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params), encoding="utf-8")
     return tmp_path

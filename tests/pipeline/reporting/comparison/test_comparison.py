@@ -227,7 +227,9 @@ def test_an_unknown_study_is_refused_with_those_there_are(tmp_path, monkeypatch)
     write(tmp_path / "data/studies", report("spring", 0.5))
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(MissingArtifact, match="no report of 'winter'.*finished studies are spring"):
+    with pytest.raises(
+        MissingArtifact, match=r"no report of 'winter'.*finished studies are spring"
+    ):
         read_studies(["spring", "winter"])
 
 

@@ -1,0 +1,349 @@
+"""The doctor finds what is planted, says what to type, and calls a sound project sound."""
+
+import json
+import os
+import subprocess
+
+import pytest
+import yaml
+
+from pipeline.chain import CHAIN
+from pipeline.cli import main
+from pipeline.doctor.artifacts import examine_artifacts, examine_manifest
+from pipeline.doctor.environment import dvc_remote, pinned_packages, variables
+from pipeline.doctor.examination import examine
+from pipeline.doctor.finding import State
+from pipeline.doctor.resources import GIB, available_memory, enough, memory_bytes
+from pipeline.experiment.ingestion import ingest
+from pipeline.provenance import software
+from pipeline.storage import StudyPaths, md5, write_json
+from pipeline.study import load_study
+from tests.pipeline.experiment.logs import PLAN, TS, exposure
+
+RAW = "data/raw/synthetic-shop.jsonl"
+WORLD = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}
+
+
+@pytest.fixture
+def project(tmp_path, project_root, monkeypatch):
+    """A project whose study has not been run."""
+    values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
+    values["world"] |= WORLD
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    main(["generate"])
+    return tmp_path
+
+
+def opened(project):
+    study = load_study(project / "params.yaml")
+    return study, StudyPaths.of(study, project)
+
+
+def age(path, *, seconds):
+    """Let a file or a folder's files have been written so long ago."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        written = file.stat().st_mtime - seconds
+        os.utime(file, (written, written))
+
+
+@pytest.fixture
+def finished(project):
+    """A project with a file for every artifact, each made after those it is made from."""
+    study, paths = opened(project)
+    log = paths.folder / "experiment_log_files"
+    for asset in CHAIN:
+        if asset not in {"raw_events", "experiment_log", "experiment_log_files"}:
+            folder = paths.folder / ("report" if asset == "regression_report" else asset)
+            folder.mkdir(parents=True)
+            (folder / "file.txt").write_text(asset, encoding="utf-8")
+    write_json(paths.folder / "sessions/summary.json", {"items": 60})
+    log.mkdir()
+    rows = [json.dumps(exposure(f"x{n}")) for n in range(3)]
+    (log / "exposures.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    ingest([log / "exposures.jsonl"], PLAN, paths.folder / "experiment.duckdb")
+    for number, asset in enumerate(reversed(CHAIN)):
+        name = {"regression_report": "report", "experiment_log": "experiment.duckdb"}.get(
+            asset, asset
+        )
+        if asset != "raw_events":
+            age(paths.folder / name, seconds=10 * number)
+    age(project / RAW, seconds=1000)
+    return study, paths
+
+
+def manifest_of(study, paths):
+    files = [file for file in paths.folder.rglob("*") if file.is_file()]
+    return {
+        "parameters": study.as_dict(),
+        "provenance": {"code": "unchanged", **software()},
+        "outputs": {file.relative_to(paths.folder).as_posix(): md5(file) for file in files},
+    }
+
+
+def marks(found):
+    return [(one.subject, one.state) for one in found]
+
+
+# environment
+
+
+def test_packages_are_compared_with_their_pins(tmp_path):
+    pins = tmp_path / "constraints.txt"
+    pins.write_text("polars==2.1.0\nruamel.yaml==0.19.1\ntorch==2.13.0\nabsent==1\n", "utf-8")
+    there = {"polars": "2.1.0", "ruamel-yaml": "0.19.1", "torch": "2.13.0+cpu"}
+
+    same = list(pinned_packages(pins, there, {"polars"}))
+    other = list(pinned_packages(pins, there | {"polars": "1.9"}, {"polars"}))
+    missing = list(pinned_packages(pins, there, {"polars", "rich"}))
+
+    assert marks(same) == [("packages", State.WELL)]
+    assert same[0].words == "3 packages have the pinned versions"
+    assert marks(other) == [("packages", State.LOOK)]
+    assert "polars 1.9 (pinned 2.1.0)" in other[0].words
+    assert marks(missing) == [("packages", State.MEND)]
+    assert missing[0].words == "not installed: rich"
+    assert missing[0].remedy.startswith("pip install --constraint constraints.txt")
+
+
+def test_variables_that_dagster_needs(tmp_path):
+    (tmp_path / ".dagster").mkdir()
+    home, module = str(tmp_path / ".dagster"), "assets.definitions"
+
+    def states(**environment):
+        return [one.state for one in variables(tmp_path, environment)]
+
+    assert states(DAGSTER_HOME=home, DAGSTER_MODULE_NAME=module) == [State.WELL, State.WELL]
+    assert states() == [State.LOOK, State.LOOK]
+    assert states(DAGSTER_HOME="/none/such", DAGSTER_MODULE_NAME=module)[0] is State.MEND
+    assert states(DAGSTER_HOME=str(tmp_path), DAGSTER_MODULE_NAME="x") == [State.LOOK] * 2
+
+
+@pytest.mark.parametrize(
+    ("config", "state"),
+    [
+        (None, State.LOOK),
+        ("[core]\n    analytics = false\n", State.LOOK),
+        ("[core]\n    remote = s\n['remote \"s\"']\n    url = s3://bucket\n", State.WELL),
+        ("[core]\n    remote = s\n['remote \"s\"']\n    url = ../store\n", State.WELL),
+        ("[core]\n    remote = s\n['remote \"s\"']\n    url = ../lost\n", State.MEND),
+        ("no section", State.MEND),
+    ],
+)
+def test_where_dvc_keeps_pinned_data(tmp_path, config, state):
+    (tmp_path / "store").mkdir()
+    if config is not None:
+        (tmp_path / ".dvc").mkdir()
+        (tmp_path / ".dvc/config").write_text(config, encoding="utf-8")
+
+    assert dvc_remote(tmp_path).state is state
+
+
+def test_dvcs_own_remote_is_understood(tmp_path):
+    for words in (
+        ["git", "init", "-q"],
+        ["dvc", "init", "-q"],
+        ["dvc", "remote", "add", "-d", "s", "store"],
+    ):
+        subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    absent = dvc_remote(tmp_path)
+    (tmp_path / "store").mkdir()
+
+    assert absent.state is State.MEND
+    assert dvc_remote(tmp_path).state is State.WELL
+
+
+# study and data
+
+
+def test_wrong_parameters_are_found_and_what_depends_on_them_is_left_out(project):
+    with (project / "params.yaml").open("a", encoding="utf-8") as file:
+        file.write("\nmodle: {}\n")
+
+    *_, last = examine(project)
+
+    assert (last.subject, last.state) == ("params.yaml", State.MEND)
+    assert "modle" in last.words
+
+
+def test_raw_data_is_compared_with_its_pin(project):
+    def raw():
+        return next(one for one in examine(project) if one.subject == "raw data")
+
+    unpinned = raw()
+    pin = {"outs": [{"md5": md5(project / RAW), "path": "synthetic-shop.jsonl"}]}
+    (project / f"{RAW}.dvc").write_text(yaml.safe_dump(pin), encoding="utf-8")
+    pinned = raw()
+    (project / RAW).write_text("other\n", encoding="utf-8")
+    other = raw()
+    (project / RAW).unlink()
+    absent = raw()
+
+    assert (unpinned.state, unpinned.remedy) == (State.LOOK, f"dvc add {RAW}")
+    assert (pinned.state, pinned.remedy) == (State.WELL, None)
+    assert other.state is State.MEND
+    assert "dvc checkout" in other.words
+    assert absent.state is State.MEND
+    assert "is missing" in absent.words
+
+
+# artifacts
+
+
+def test_a_study_that_has_not_been_run_is_no_fault(project):
+    (found,) = examine_artifacts(*opened(project))
+
+    assert (found.state, found.remedy) == (State.LOOK, "paretoscope study")
+    assert found.words.startswith("12 of 12 not made yet: events, sessions")
+
+
+def test_artifacts_each_younger_than_its_sources_are_well(finished):
+    found = list(examine_artifacts(*finished))
+
+    assert marks(found) == [("artifacts", State.WELL), ("database", State.WELL)]
+    assert found[1].words == "3 exposures of 1 files"
+
+
+def test_what_is_older_than_its_source_is_named_with_the_command(finished):
+    study, paths = finished
+    age(paths.folder / "conditioned_model", seconds=500)
+
+    found = list(examine_artifacts(study, paths))
+
+    assert [one.words for one in found if one.state is State.MEND] == [
+        "conditioned_model is older than sessions"
+    ]
+    assert found[0].remedy == "dagster asset materialize --select 'conditioned_model*'"
+
+
+def test_raw_data_that_came_later_makes_events_old(finished):
+    study, paths = finished
+    (paths.root / RAW).write_text("new\n", encoding="utf-8")
+
+    (found, *_) = examine_artifacts(study, paths)
+
+    assert (found.state, found.words) == (State.MEND, "events is older than the raw data")
+
+
+def test_files_that_were_copied_in_any_order_are_those_of_their_report(finished):
+    study, paths = finished
+    write_json(paths.folder / "manifest.json", manifest_of(study, paths))
+    age(paths.folder / "regression_estimates", seconds=10_000)
+
+    found = list(examine_artifacts(study, paths))
+
+    assert [one.words for one in found if one.state is State.MEND] == []
+
+
+def test_a_log_that_changed_after_it_was_taken_in_is_found_whatever_its_age(finished):
+    study, paths = finished
+    file = paths.folder / "experiment_log_files/exposures.jsonl"
+    file.write_text(json.dumps(exposure("y", ts=TS + 1)), encoding="utf-8")
+    age(file, seconds=10_000)
+
+    (found, *_) = [
+        one for one in examine_artifacts(study, paths) if one.words.startswith("experiment_log ")
+    ]
+
+    assert found.words == "experiment_log is older than exposures.jsonl"
+
+
+def test_a_database_that_cannot_be_opened_is_found(finished, capsys):
+    _, paths = finished
+    (paths.folder / "experiment.duckdb").write_bytes(b"no database")
+
+    status = main(["doctor", "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    broken = [one["words"] for one in found["findings"] if one["subject"] == "artifacts"]
+    assert status == 1
+    assert any("experiment.duckdb cannot be read" in words for words in broken)
+
+
+def test_the_manifest_tells_of_other_parameters_versions_and_files(finished, monkeypatch):
+    study, paths = finished
+    monkeypatch.setattr("pipeline.doctor.artifacts.code_version", lambda _: "unchanged")
+    manifest = manifest_of(study, paths)
+
+    same = list(examine_manifest(manifest, study, paths, {}))
+    manifest["parameters"]["training"]["epochs"] = 3
+    manifest["parameters"]["serving"]["threads"] = 9  # no number depends on it
+    manifest["provenance"]["packages"] = software()["packages"] | {"polars": "1.9"}
+    other = list(examine_manifest(manifest, study, paths, {}))
+
+    assert marks(same) == [("manifest", State.WELL)]
+    assert marks(other) == [("manifest", State.MEND), ("manifest", State.LOOK)]
+    assert other[0].words == "the report was made with other parameters: training.epochs"
+    assert other[1].words.startswith("the report was made by polars 1.9 (now ")
+
+
+def test_artifacts_made_after_the_report_are_told(finished, monkeypatch):
+    study, paths = finished
+    monkeypatch.setattr("pipeline.doctor.artifacts.code_version", lambda _: "unchanged")
+    write_json(paths.folder / "manifest.json", manifest_of(study, paths))
+    (paths.folder / "pareto_front/file.txt").write_text("new", encoding="utf-8")
+
+    found = list(examine_artifacts(study, paths))
+
+    told = [one for one in found if one.words.startswith("not the files that the report tells of")]
+    assert [one.words for one in told] == ["not the files that the report tells of: pareto_front"]
+
+
+# resources
+
+
+@pytest.mark.parametrize(
+    ("free", "state"), [(20, State.WELL), (14, State.LOOK), (9, State.MEND)], ids=str
+)
+def test_what_is_free_is_held_against_what_is_needed(free, state):
+    assert enough("disk", free=free * GIB, need=10 * GIB).state is state
+
+
+def test_memory_that_linux_tells_and_others_do_not(tmp_path):
+    told = tmp_path / "meminfo"
+    told.write_text("MemTotal:  99 kB\nMemAvailable:    2048 kB\n", encoding="ascii")
+
+    assert available_memory(told) == 2048 * 1024
+    assert available_memory(tmp_path / "none") is None
+
+
+def test_scores_of_all_items_take_memory(project):
+    study, paths = opened(project)
+    all_items = {"all": True, "uniform": 0}
+    everything = load_study(project / "params.yaml", {"training.negatives": all_items})
+    (paths.folder / "sessions").mkdir(parents=True)
+    write_json(paths.folder / "sessions/summary.json", {"items": 1_000_000})
+
+    few, many = (memory_bytes(one, paths) for one in (study, everything))
+
+    # weights, gradients and two means of a million items of width 64; scores and their gradient
+    assert many == GIB + 4 * 4 * 1_000_000 * 64 + 2 * 4 * 128 * 50 * 1_000_000
+    assert few == 2 * GIB
+
+
+# the command
+
+
+@pytest.mark.usefixtures("project")
+def test_the_command_prints_a_line_a_finding_and_its_remedy(capsys):
+    capsys.readouterr()
+    status = main(["doctor"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert status == 0
+    assert "✓ params.yaml: study synthetic-shop, every key known" in lines
+    assert lines[lines.index("    → paretoscope study") - 1].startswith("! artifacts: 12 of 12")
+    assert lines[-1].startswith("nothing to mend, ")
+
+
+def test_the_command_fails_if_something_must_be_mended(project, capsys):
+    (project / RAW).unlink()
+    capsys.readouterr()
+
+    status = main(["doctor", "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    states = [one["state"] for one in found["findings"]]
+    assert (status, found["mend"]) == (1, states.count("mend"))
+    assert found["mend"] >= 1
+    assert all(one["remedy"] for one in found["findings"] if one["state"] != "well")
