@@ -1,6 +1,6 @@
 """The rules of artifacts and the health of the experiment as Dagster's asset checks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -15,18 +15,22 @@ Row = Mapping[str, Any]
 def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
     """The checks of an asset, one a rule."""
     return [
-        dg.AssetCheckSpec(name=rule.name, asset=asset, description=rule.description)
+        dg.AssetCheckSpec(
+            name=rule.name, asset=asset, description=rule.description, blocking=rule.blocking
+        )
         for rule in RULES[asset]
     ]
 
 
-def check_results(outcomes: Iterable[Outcome]) -> list[dg.AssetCheckResult]:
-    """What the rules found, as Dagster shows it; a rule that only reports warns."""
+def check_results(
+    outcomes: Iterable[Outcome], *, waived: Container[str] = ()
+) -> list[dg.AssetCheckResult]:
+    """What the rules found, as Dagster shows it; one that only reports, or is waived, warns."""
     return [
         dg.AssetCheckResult(
             check_name=outcome.rule.name,
             passed=outcome.passed,
-            severity=_severity(blocks=outcome.rule.blocking),
+            severity=_severity(blocks=outcome.rule.blocking and outcome.rule.name not in waived),
             description=str(outcome.rule.description if outcome.passed else outcome),
             metadata=_found(outcome),
         )
@@ -64,6 +68,9 @@ def health_results(health: Mapping[str, Row]) -> list[dg.AssetCheckResult]:
             check_name=name,
             passed=found["passed"],
             severity=_severity(blocks=name == SAMPLE_RATIO),
+            description=None
+            if _is_told(found)
+            else "not looked at: the log has nothing to see it by",
             metadata={
                 **_table("numbers", health_rows(found)),
                 "all numbers": dg.MetadataValue.json(dict(found)),
@@ -82,6 +89,12 @@ def health_rows(found: Row) -> list[Row]:
         pairs = zip(found["users"], found["expected"], strict=True)
         return [{"users": came, "expected": planned} for came, planned in pairs]
     return [{"missing": day} for day in found.get("missing", ())]
+
+
+def _is_told(found: Row) -> bool:
+    """Whether there was anything to look at."""
+    parts = [found[part] for part in ("hypotheses", "kpis") if part in found]
+    return all(any(numbers for numbers in part.values()) for part in parts)
 
 
 def _severity(*, blocks: bool) -> dg.AssetCheckSeverity:

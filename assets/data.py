@@ -97,5 +97,5 @@ def sessions(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Mate
             **counts(summary),
             "data card": dg.MetadataValue.md(card),
         },
-        checks=check_results(outcomes),
+        checks=check_results(outcomes, waived=waived),
     )

@@ -163,8 +163,15 @@ def group_kpis(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Ma
 
 
 def _rates(table: pl.DataFrame) -> str:
+    """Every rate with its standard error, as Markdown."""
     lines = [
-        f"| {row['group']} | {row['kpi']} | {row['rate']} | {row['trials']} |"
+        f"| {row['group']} | {row['kpi']} | {_digits(row['rate'])} | {_digits(row['standard_error'])} "
+        f"| {row['trials']:,} |"
         for row in table.iter_rows(named=True)
     ]
-    return "\n".join(["| group | KPI | rate | trials |", "|---|---|---|---|", *lines])
+    heads = ["| group | KPI | rate | standard error | trials |", "|---|---|---|---|---|"]
+    return "\n".join([*heads, *lines])
+
+
+def _digits(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"

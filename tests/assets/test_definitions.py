@@ -73,7 +73,7 @@ def test_every_asset_has_an_owner_kinds_and_a_version():
 
 def test_every_table_s_columns_are_typed_and_explained():
     schemas = {
-        name: node.metadata["dagster/column_schema"].schema
+        name: node.metadata["dagster/column_schema"]
         for name, node in nodes().items()
         if "dagster/column_schema" in node.metadata
     }

@@ -129,6 +129,19 @@ def test_health_is_told_by_hypothesis_group_or_day():
         {"users": 30, "expected": 20.0},
     ]
     assert health_rows({"passed": False, "missing": ["2025-10-03"]}) == [{"missing": "2025-10-03"}]
-    (shown,) = health_results({"sample_ratio": ratio})
+    unseen = {"passed": True, "kpis": {}}
+    shown, unlooked = health_results({"sample_ratio": ratio, "alike_before": unseen})
     assert shown.severity is dg.AssetCheckSeverity.ERROR
     assert not shown.passed
+    assert shown.description is None
+    assert unlooked.description == "not looked at: the log has nothing to see it by"
+
+
+def test_a_blocking_rule_warns_only_where_the_study_waives_it():
+    rule = never("apart", "splits lie apart", "t", "TRUE")
+    broken = Outcome(rule=rule, passed=False, unexpected=1, sample=("a",))
+
+    (enforced,), (waived,) = check_results([broken]), check_results([broken], waived={"apart"})
+
+    assert enforced.severity is dg.AssetCheckSeverity.ERROR
+    assert waived.severity is dg.AssetCheckSeverity.WARN

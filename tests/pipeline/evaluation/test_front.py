@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DataError
-from pipeline.evaluation.front import moved, pareto_front
+from pipeline.evaluation.front import corners, moved, pareto_front
 from pipeline.schemas import OFFLINE_METRICS, Metric
 
 coordinate = st.integers(1, 10).map(lambda tenths: tenths / 10)
@@ -186,3 +186,20 @@ def test_what_moved_is_told_of_the_preferences_both_fronts_have():
     assert table["preference_id"].to_list() == ["p00", "p01"]
     assert table.select("recall", "recall_before").rows() == [(0.2, 0.2), (0.4, 0.3)]
     assert table.select("order_density", "order_density_before").rows() == [(0.4, 0.4), (0.2, 0.3)]
+
+
+def test_corners_are_where_one_objective_has_all_the_weight():
+    front = pl.DataFrame(
+        {
+            "preference": [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]],
+            "recall": [0.1, 0.2, 0.3],
+            "order_density": [0.06, 0.05, 0.04],
+        }
+    )
+
+    assert corners(front, ["click", "order"]) == {
+        "recall, order corner": 0.1,
+        "order_density, order corner": 0.06,
+        "recall, click corner": 0.3,
+        "order_density, click corner": 0.04,
+    }
