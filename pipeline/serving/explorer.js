@@ -267,7 +267,7 @@ function groupNames(named, x, y) {
 /* ---------- what a preference means ---------- */
 
 const askPlace = latest(async () => {
-  const found = await ask("/explore/place", { preference, group: group() });
+  const found = await ask("explore/place", { preference, group: group() });
   if (found.model !== state.model) return open();
   place = found;
   showPlace();
@@ -368,7 +368,7 @@ const askLists = latest(async () => {
   if (!session.length) return;
   document.querySelector(".lists").classList.add("stale");
   const asked = nextItem;
-  const found = await ask("/explore/lists", { preference, group: group(), session });
+  const found = await ask("explore/lists", { preference, group: group(), session });
   if (found.model !== state.model || found.rules !== state.rules) return open();
   lists = { ...found, nextItem: asked };
   document.querySelector(".lists").classList.remove("stale");
@@ -433,7 +433,7 @@ function summary() {
 async function open() {
   const before = state;
   try {
-    state = await ask("/explore/state");
+    state = await ask("explore/state");
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     return refused(error);

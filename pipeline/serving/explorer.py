@@ -96,6 +96,7 @@ class Explorer:
             kpis=[],
         )
         if measured is None:
+            view.kpis = kpi_views(snapshot.explorable, {})
             return view
         shares_G = measured.mesh.shares_G(preference)
         at = int(shares_G.argmax())

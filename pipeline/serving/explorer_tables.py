@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError, MissingArtifact
 from pipeline.evaluation.between import Mesh
 from pipeline.experiment.plan import TrafficPlan
+from pipeline.experiment.schemas import GROUP_KPIS
 from pipeline.inference.estimates_file import Answer, read_answers
 from pipeline.inference.expectation import FittedLine, fitted_line
-from pipeline.schemas import ALL_TARGETS, Split
+from pipeline.schemas import ALL_TARGETS, OFFLINE_METRICS, Split
 from pipeline.sessions.store import open_tokens
 from pipeline.storage import StudyPaths, read_table
 from pipeline.study import ServingFilters, Study
@@ -22,11 +23,11 @@ _VISITS = 8
 _SHORTEST, _LONGEST = 4, 13
 """Clicks of the sessions that are offered, where there are enough such."""
 
-OFFLINE_METRICS = ("offline_metrics", "offline_metrics.parquet")
-GROUP_KPIS = ("group_kpis", "group_kpis.parquet")
-ESTIMATES = ("regression_estimates", "regression_estimates.json")
-TOKENS = ("sessions", "tokens.safetensors")
-FILES = (OFFLINE_METRICS, GROUP_KPIS, ESTIMATES, TOKENS)
+_METRICS = ("offline_metrics", "offline_metrics.parquet")
+_KPIS = ("group_kpis", "group_kpis.parquet")
+_ESTIMATES = ("regression_estimates", "regression_estimates.json")
+_TOKENS = ("sessions", "tokens.safetensors")
+FILES = (_METRICS, _KPIS, _ESTIMATES, _TOKENS)
 """What is read, by artifact and file."""
 
 T = TypeVar("T")
@@ -149,7 +150,7 @@ class Explorable:
 
 
 def _measured(paths: StudyPaths, plan: TrafficPlan) -> Measured:
-    measured = Measured.of(read_table(paths.require(*OFFLINE_METRICS)))
+    measured = Measured.of(OFFLINE_METRICS.check(read_table(paths.require(*_METRICS))))
     unknown = [g.name for g in plan.groups if g.preference_id not in measured.names]
     if unknown or measured.mesh.preference_GO.shape[1] != len(plan.groups[0].preference):
         msg = (
@@ -161,8 +162,8 @@ def _measured(paths: StudyPaths, plan: TrafficPlan) -> Measured:
 
 
 def _lines(paths: StudyPaths, plan: TrafficPlan) -> tuple[tuple[Answer, FittedLine | None], ...]:
-    answers = read_answers(paths.require(*ESTIMATES))
-    kpis = read_table(paths.require(*GROUP_KPIS))
+    answers = read_answers(paths.require(*_ESTIMATES))
+    kpis = GROUP_KPIS.check(read_table(paths.require(*_KPIS)))
     planned = {(group.name, group.preference_id) for group in plan.groups}
     if not set(kpis.select("group", "preference_id").iter_rows()) <= planned:
         msg = (
@@ -174,7 +175,7 @@ def _lines(paths: StudyPaths, plan: TrafficPlan) -> tuple[tuple[Answer, FittedLi
 
 
 def _visits(study: Study, paths: StudyPaths, n_items: int) -> tuple[Visit, ...]:
-    store = paths.require(*TOKENS)
+    store = paths.require(*_TOKENS)
     tokens = open_tokens(store, Split.TEST)
     lengths = tokens.lengths
     fit = np.flatnonzero((lengths >= _SHORTEST) & (lengths <= _LONGEST))

@@ -281,6 +281,30 @@ def test_without_an_experiment_the_page_says_what_makes_it(open_page, tmp_path, 
         assert page.locator("#chosen li").count() == 5
 
 
+def test_a_busy_server_is_asked_again(open_page, complaints, shop):
+    page = open_explorer(open_page(), shop[0])
+    refused = []
+
+    def refuse_once(route):
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route.request.post_data_json["preference"])
+            route.fulfill(status=429, json={"detail": "lists are being made already"})
+
+    page.route("**/explore/lists", refuse_once)
+    with after(page, "/explore/lists"):
+        page.get_by_role("group", name="Move to").get_by_text("g3").click()
+    with after(page, "/explore/lists"):
+        pass
+
+    assert refused == [[1, 0]]
+    assert items_of(page, "chosen") == best_of(shop, [0, 1, 2, 3], (1.0, 0.0))
+    assert not page.get_by_role("alert").is_visible()
+    assert ["429" in one for one in complaints] == [True]  # the browser's own word
+    complaints.clear()
+
+
 def test_a_server_that_has_ended_is_named(open_page, complaints, tmp_path, small_params):
     finished(tmp_path, small_params)
     with serving(tmp_path) as server:
