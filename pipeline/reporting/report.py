@@ -76,10 +76,23 @@ def build_report(
         "training": documents["training"],
         "learning_curves": tables["learning_curves"].to_dicts(),
         "data": {**data, "card": numbers},
-        "parameters": study.as_dict(),
+        **_parameters(study.as_dict(), documents["training"]),
         "provenance": documents["provenance"],
     }
     return completed(found)
+
+
+def _parameters(today: dict[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, those of the model as it was trained, and which of them are others today."""
+    ran = {name: training[name] for name in ("model", "training") if name in training}
+    changed = [
+        f"{name}.{key}"
+        for name, section in ran.items()
+        for key, value in section.items()
+        if today[name].get(key) != value
+    ]
+    merged = {name: {**today[name], **section} for name, section in ran.items()}
+    return {"parameters": {**today, **merged}, "changed_since_training": changed}
 
 
 def with_analyses(hypotheses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -201,6 +201,7 @@ class StudyReport(EveryReport):
     learning_curves: list[Json]
     data: Json
     parameters: Json
+    changed_since_training: list[str]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
