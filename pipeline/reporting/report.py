@@ -114,15 +114,17 @@ def completed(found: dict[str, Any]) -> dict[str, Any]:
     """The report with its first screen, its groups and its totals."""
     rows = [row for row in found["group_kpis"] if row["kpi"] == "ctr"]
     planned = found.get("experiment", {}).get("plan", {}).get("groups")
-    groups = planned or [
-        {"name": row["group"], "preference_id": row["preference_id"]} for row in rows
-    ]
+    order = list(dict.fromkeys(row["preference_id"] for row in found["offline_metrics"]))
+    served = [{"name": row["group"], "preference_id": row["preference_id"]} for row in rows]
+    groups = planned or sorted(
+        served, key=lambda one: (*order, one["preference_id"]).index(one["preference_id"])
+    )
     rejected = found.get("ingestion", {}).get("rejected", {})
     return {
         **found,
         **first_screen(found, level=found["level"]),
         "groups": [
-            {name: one.get(name) for name in ("name", "preference_id", "preference")}
+            {name: one.get(name) for name in ("name", "preference_id", "preference", "share")}
             for one in groups
         ],
         "totals": {

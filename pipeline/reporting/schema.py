@@ -157,6 +157,7 @@ class GroupOf:
     name: str
     preference_id: str | None
     preference: list[float] | None
+    share: float | None
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
