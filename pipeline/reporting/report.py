@@ -76,10 +76,23 @@ def build_report(
         "training": documents["training"],
         "learning_curves": tables["learning_curves"].to_dicts(),
         "data": {**data, "card": numbers},
-        "parameters": study.as_dict(),
+        **_parameters(study.as_dict(), documents["training"]),
         "provenance": documents["provenance"],
     }
     return completed(found)
+
+
+def _parameters(today: dict[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, those of the model as it was trained, and which of them are others today."""
+    ran = {name: training[name] for name in ("model", "training") if name in training}
+    changed = [
+        f"{name}.{key}"
+        for name, section in ran.items()
+        for key, value in section.items()
+        if today[name].get(key) != value
+    ]
+    merged = {name: {**today[name], **section} for name, section in ran.items()}
+    return {"parameters": {**today, **merged}, "changed_since_training": changed}
 
 
 def with_analyses(hypotheses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -101,15 +114,17 @@ def completed(found: dict[str, Any]) -> dict[str, Any]:
     """The report with its first screen, its groups and its totals."""
     rows = [row for row in found["group_kpis"] if row["kpi"] == "ctr"]
     planned = found.get("experiment", {}).get("plan", {}).get("groups")
-    groups = planned or [
-        {"name": row["group"], "preference_id": row["preference_id"]} for row in rows
-    ]
+    order = list(dict.fromkeys(row["preference_id"] for row in found["offline_metrics"]))
+    served = [{"name": row["group"], "preference_id": row["preference_id"]} for row in rows]
+    groups = planned or sorted(
+        served, key=lambda one: (*order, one["preference_id"]).index(one["preference_id"])
+    )
     rejected = found.get("ingestion", {}).get("rejected", {})
     return {
         **found,
         **first_screen(found, level=found["level"]),
         "groups": [
-            {name: one.get(name) for name in ("name", "preference_id", "preference")}
+            {name: one.get(name) for name in ("name", "preference_id", "preference", "share")}
             for one in groups
         ],
         "totals": {

@@ -23,7 +23,10 @@ for (const kind of ["focusin", "pointerover", "click"]) {
     if (mark) show(mark); else if (kind !== "pointerover" || !document.activeElement.matches(".mark")) hide();
   });
 }
-addEventListener("scroll", hide, { passive: true });
+addEventListener("scroll", () => {
+  const mark = document.activeElement.closest(".mark");
+  if (mark && !tip.hidden) show(mark); else hide();
+}, { passive: true });
 document.addEventListener("keydown", (event) => {
   const mark = markOf(event);
   if (event.key === "Escape") hide();

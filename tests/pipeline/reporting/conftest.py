@@ -83,15 +83,21 @@ def card(tmp_path_factory):
 
 
 def offline_metrics(recall=RECALL):
+    return front_of(recall, (0.08, 0.07, 0.06))
+
+
+def front_of(recall, order_density):
+    """The offline metrics of preferences p0, p1, … from the order end to the click end."""
+    last = len(recall) - 1
     values = {
         "recall": recall,
-        "order_density": (0.08, 0.07, 0.06),
-        "recall_order_density": (0.032, 0.0308, 0.0288),
+        "order_density": order_density,
+        "recall_order_density": [r * d for r, d in zip(recall, order_density, strict=True)],
     }
     rows = [
         {
             "preference_id": f"p{n}",
-            "preference": [0.5 * n, 1 - 0.5 * n],
+            "preference": [n / last, 1 - n / last],
             "metric": metric,
             "cutoff": 20,
             "segment": "all",

@@ -136,8 +136,8 @@ def test_the_groups_the_log_and_what_was_set_aside_are_on_the_page(written):
 
     assert report["ingestion"]["rejected"] == {"duplicate exposure": 1}
     assert "4 variants of a recommender in experiment “autumn”, 3,600 exposures" in page
-    assert "3,600 exposures were taken in; 1 rows of the log" in page
-    assert "Users of the variants: 150, 150, 150, 150; p = 1.0000" in page
+    assert "3,600 exposures were taken in from 1 files; 1 rows of the log" in page
+    assert "users: 150, 150, 150, 150; p = 1.0000" in page
     assert "<code>2c3d</code> (log.parquet)" in page
     clicks = {r["group"]: r["successes"] for r in report["group_kpis"] if r["kpi"] == "ctr"}
     assert all(f"| {name} | 25.0 % | 150 | 900 | {clicks[name]} |" in text for name in NAMES)
