@@ -14,7 +14,7 @@ study: install
 
 ## test: all checks (format, lint, types, dependency rule) and all tests; PYTEST_ARGS=--runslow for the slow ones
 test: check
-	$(ACTIVATE) && python -m pytest $(PYTEST_ARGS)
+	$(ACTIVATE) && python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 check: install
 	$(ACTIVATE) && ruff format --check . && ruff check . && pyright && lint-imports

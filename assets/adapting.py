@@ -1,23 +1,38 @@
-"""What every asset shares: its checks, and how the domain's errors become Dagster's."""
+"""What every asset shares: how the domain's errors become Dagster's, and how it says what it made."""
 
+import atexit
 import errno
+import hashlib
+import json
 import logging
+import os
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from pipeline.errors import USER_ERRORS
-from pipeline.quality.rules import RULES
-from pipeline.quality.runner import Outcome
+from assets.checks import record_broken_rules
+from assets.describing import code_version
+from pipeline.errors import USER_ERRORS, MissingArtifact
+from pipeline.quality.runner import BrokenRulesError
+from pipeline.storage import md5
+from pipeline.study import Study
 
 _TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EINTR, errno.ETIMEDOUT, errno.ESTALE}
 """Errors of the operating system that pass, as of a network disk; no other error is retried."""
 
 _RETRIES = 3
 _SECONDS_BETWEEN = 20
+
+_CODE_VERSION = "dagster/code_version"
+"""The tag by which Dagster knows what an asset was made of."""
+
+_failures: list[str] = []
+"""What went wrong in this process, to be said again when it ends."""
 
 
 @contextmanager
@@ -37,7 +52,10 @@ def user_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
         yield
         context.log.info("done in %.1f s", time.perf_counter() - started)
     except USER_ERRORS as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from None
+        if isinstance(error, BrokenRulesError):
+            record_broken_rules(context, error.outcomes)
+        _failures.append(str(error))
+        raise dg.Failure(str(error), metadata=_remedy(error), allow_retries=False) from None
     except OSError as error:
         if error.errno not in _TRANSIENT:
             raise
@@ -45,6 +63,15 @@ def user_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
+
+
+def _remedy(error: Exception) -> dict[str, Any]:
+    """What kind of fault it is, and the command that mends it where there is one."""
+    kind = (type(error).__doc__ or "").strip().splitlines()[0]
+    remedy: dict[str, Any] = {"kind of fault": kind}
+    if isinstance(error, MissingArtifact) and error.command:
+        remedy["run this"] = dg.MetadataValue.md(f"```sh\n{error.command}\n```")
+    return remedy
 
 
 class _RunLog(logging.Handler):
@@ -59,27 +86,58 @@ class _RunLog(logging.Handler):
         self.context.log.log(record.levelno, record.getMessage())
 
 
-def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """The checks of an asset, one a rule."""
-    return [
-        dg.AssetCheckSpec(name=rule.name, asset=asset, description=rule.description)
-        for rule in RULES[asset]
-    ]
+def _end_quietly() -> None:
+    """Say once more what went wrong, and close the error stream.
+
+    The `dagster` command ends with a long trace of its own. DuckDB's bindings report objects that Great
+    Expectations keeps until the interpreter ends as leaked: forty harmless lines at the end of every
+    run. Logs are flushed line by line before.
+    """
+    if Path(sys.argv[0]).name == "dagster":
+        sys.stderr.writelines(f"\nFailed: {words}\n" for words in _failures)
+        sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def check_results(outcomes: Iterable[Outcome]) -> list[dg.AssetCheckResult]:
-    """What the rules found, as Dagster shows it; a rule that only reports warns."""
-    return [
-        dg.AssetCheckResult(
-            check_name=outcome.rule.name,
-            passed=outcome.passed,
-            severity=dg.AssetCheckSeverity.ERROR
-            if outcome.rule.blocking
-            else dg.AssetCheckSeverity.WARN,
-            metadata={"unexpected rows": outcome.unexpected, "examples": list(outcome.sample)},
-        )
-        for outcome in outcomes
-    ]
+atexit.register(_end_quietly)
+
+
+def made(
+    name: str,
+    study: Study,
+    version: str | Path,
+    *,
+    metadata: Mapping[str, Any],
+    checks: Sequence[dg.AssetCheckResult] = (),
+) -> dg.MaterializeResult:
+    """What Dagster is to know of an asset that was made.
+
+    Args:
+        name: Of the asset; with a slash for one of several.
+        study: Whose parameters it was made with; after an override they are not those of
+            ``params.yaml``, and the asset then shows as stale.
+        version: Of its content: a text, or the file or folder whose md5 it is. What was made from
+            the same content before stays fresh.
+        metadata: In the order it is to be read.
+        checks: What was found of its rules.
+    """
+    key = name.split("/")
+    return dg.MaterializeResult(
+        asset_key=key,
+        data_version=dg.DataVersion(md5(version) if isinstance(version, Path) else version),
+        tags={_CODE_VERSION: code_version(key[0], study) or "unpinned"},
+        metadata={**metadata, **_place(version)},
+        check_results=checks,
+    )
+
+
+def version_of(content: Any) -> str:
+    """The version of what is no file of its own: of values that JSON can say."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _place(version: str | Path) -> dict[str, dg.MetadataValue]:
+    return {"lies in": dg.MetadataValue.path(str(version))} if isinstance(version, Path) else {}
 
 
 def counts(values: dict[str, Any]) -> dict[str, dg.MetadataValue]:

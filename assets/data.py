@@ -2,9 +2,10 @@
 
 import dagster as dg
 
-from assets.adapting import check_results, check_specs, counts, user_errors
+from assets.adapting import counts, made, user_errors
+from assets.checks import check_results, check_specs
+from assets.describing import described
 from assets.resources import StudyResource
-from pipeline.errors import ParetoscopeError
 from pipeline.quality.runner import check_tables, enforce
 from pipeline.reporting.data_card import data_card_markdown, data_card_picture
 from pipeline.reporting.figures import as_markdown
@@ -15,35 +16,26 @@ from pipeline.sessions.profile import profile_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.storage import (
     dataset_path,
-    find_root,
     pinned_md5,
     publish_folder,
     read_json,
     require_dataset,
     write_json,
 )
-from pipeline.study import PARAMS_FILE, load_study
 from pipeline.world.generation import check_shop_log
 
 
-def _pin() -> str | None:
-    """The raw data's pinned md5 when the definitions are loaded, so that a new pin shows as stale."""
-    try:
-        root = find_root()
-        return pinned_md5(load_study(root / PARAMS_FILE), root)
-    except ParetoscopeError:
-        return None
-
-
-@dg.asset(group_name="data", kinds={"dvc"}, code_version=_pin())
+@dg.asset(**described("raw_events"))
 def raw_events(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """The raw log, as DVC pins it: checked to be there, and to be the pinned bytes."""
     with user_errors(context):
         parameters, _ = study.load()
         md5 = require_dataset(parameters, study.root)
         check_shop_log(parameters, md5)
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(md5),
+    return made(
+        "raw_events",
+        parameters,
+        md5,
         metadata={
             "path": dg.MetadataValue.path(str(dataset_path(parameters, study.root))),
             "md5": md5,
@@ -52,7 +44,7 @@ def raw_events(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Ma
     )
 
 
-@dg.asset(deps=[raw_events], group_name="data", kinds={"polars"}, check_specs=check_specs("events"))
+@dg.asset(deps=[raw_events], check_specs=check_specs("events"), **described("events"))
 def events(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """One row an event: session, time (UTC ms), item, kind; rejected rows lie beside, with reasons."""
     with user_errors(context):
@@ -67,13 +59,16 @@ def events(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Materi
             )
             tables = {name: folder / f"{name}.parquet" for name in ("events", "rejected")}
             outcomes = enforce(check_tables("events", tables, {"max_rejected_share": limit}))
-    return dg.MaterializeResult(
+    return made(
+        "events",
+        parameters,
+        paths.artifact("events"),
         metadata={"dagster/row_count": summary["events"], **counts(summary)},
-        check_results=check_results(outcomes),
+        checks=check_results(outcomes),
     )
 
 
-@dg.asset(deps=[events], group_name="data", kinds={"polars"}, check_specs=check_specs("sessions"))
+@dg.asset(deps=[events], check_specs=check_specs("sessions"), **described("sessions"))
 def sessions(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """One row a session with its split; beside it the catalogue and the clicks as flat arrays."""
     with user_errors(context):
@@ -92,12 +87,15 @@ def sessions(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Mate
                 f"# Data card: {parameters.study.name}\n\n{card}", "utf-8"
             )
     rows = sum(summary[f"{split}_sessions"] for split in Split)
-    return dg.MaterializeResult(
+    return made(
+        "sessions",
+        parameters,
+        paths.artifact("sessions"),
         metadata={
-            "data card": dg.MetadataValue.md(card),
             "picture": dg.MetadataValue.md(as_markdown(data_card_picture(profile), "the data")),
             "dagster/row_count": rows,
             **counts(summary),
+            "data card": dg.MetadataValue.md(card),
         },
-        check_results=check_results(outcomes),
+        checks=check_results(outcomes),
     )

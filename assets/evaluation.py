@@ -1,16 +1,19 @@
 """Scores and offline metrics for every preference, and the front they span."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from assets.adapting import check_results, check_specs, user_errors
+from assets.adapting import made, user_errors
+from assets.checks import check_results, check_specs
 from assets.data import sessions
+from assets.describing import described, study_at_load
 from assets.model import conditioned_model
 from assets.resources import StudyResource
-from pipeline.errors import ParetoscopeError, StudyError
-from pipeline.evaluation.front import REFERENCE_POINT, moved
+from pipeline.errors import StudyError
+from pipeline.evaluation.front import REFERENCE_POINT, Front, corners, moved
 from pipeline.evaluation.front import pareto_front as place_in_metric_space
 from pipeline.evaluation.held_out import HeldOutSessions
 from pipeline.evaluation.scores import SCORES, preference_ids, read_scores, score_study
@@ -18,20 +21,12 @@ from pipeline.evaluation.tables import tabulate
 from pipeline.quality.runner import check_tables, enforce
 from pipeline.recommend import Recommender
 from pipeline.reporting.figures import as_markdown, front_picture
-from pipeline.storage import find_root, publish_folder, read_table, write_json
-from pipeline.study import PARAMS_FILE, Study, load_study
+from pipeline.storage import publish_folder, read_table, write_json
+from pipeline.study import PARAMS_FILE, Study
 
-
-def _ids_at_load() -> list[str]:
-    """The preferences of ``params.yaml`` when the definitions are loaded: an asset each."""
-    try:
-        study = load_study(find_root() / PARAMS_FILE)
-    except ParetoscopeError:
-        return ["p00"]  # a code location without its study shows what is wrong when it runs
-    return preference_ids(study)
-
-
-_IDS = _ids_at_load()
+_STUDY = study_at_load()
+_IDS: list[str] = preference_ids(_STUDY) if _STUDY else ["p00"]
+"""The preferences of ``params.yaml`` when the definitions are loaded: an asset each."""
 
 
 @dg.multi_asset(
@@ -39,9 +34,9 @@ _IDS = _ids_at_load()
         dg.AssetSpec(
             [SCORES, name],
             deps=[conditioned_model, sessions],
-            group_name=SCORES,
-            kinds={"pytorch"},
-            description="What the model says of every test session under this preference.",
+            description="One row a target of a test session: its rank and losses under this "
+            "preference. Beside it one row a session: the list the model shows it.",
+            **described(SCORES),
         )
         for name in _IDS
     ],
@@ -57,7 +52,12 @@ def preference_scores(
         selected = sorted(key.path[-1] for key in context.selected_asset_keys)
         targets = score_study(parameters, paths, selected)
     for name in selected:
-        yield dg.MaterializeResult(asset_key=[SCORES, name], metadata={"test targets": targets})
+        yield made(
+            f"{SCORES}/{name}",
+            parameters,
+            paths.artifact(SCORES, name),
+            metadata={"dagster/row_count": targets},
+        )
 
 
 def _refuse_another_grid(study: Study) -> None:
@@ -73,9 +73,8 @@ def _refuse_another_grid(study: Study) -> None:
 
 @dg.asset(
     deps=[dg.AssetKey([SCORES, name]) for name in _IDS],
-    group_name="evaluation",
-    kinds={"polars"},
     check_specs=check_specs("offline_metrics"),
+    **described("offline_metrics"),
 )
 def offline_metrics(
     context: dg.AssetExecutionContext, study: StudyResource
@@ -99,43 +98,64 @@ def offline_metrics(
             evaluation.covariance.write_parquet(folder / "offline_metric_covariance.parquet")
             evaluation.replicates.write_parquet(folder / "offline_metric_replicates.parquet")
             outcomes = enforce(check_tables("offline_metrics", {"offline_metrics": file}))
-    return dg.MaterializeResult(
-        metadata={"dagster/row_count": table.height, "test targets": table["n_targets"].item(0)},
-        check_results=check_results(outcomes),
+    return made(
+        "offline_metrics",
+        parameters,
+        paths.artifact("offline_metrics"),
+        metadata={
+            "dagster/row_count": table.height,
+            **_at_the_corners(parameters, place_in_metric_space(table)),
+            "test targets": table["n_targets"].item(0),
+        },
+        checks=check_results(outcomes),
     )
 
 
-@dg.asset(deps=[offline_metrics], group_name="evaluation", kinds={"polars"})
+@dg.asset(deps=[offline_metrics], **described("pareto_front"))
 def pareto_front(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """One row a preference in metric space, dominated or not; hypervolume and span beside it."""
     with user_errors(context):
         parameters, paths = study.load()
         table = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
         front = place_in_metric_space(table)
-        summary = {
-            "hypervolume": front.hypervolume,
-            "reference_point": list(REFERENCE_POINT),
-            "recall_span": front.recall_span,
-            "order_density_span": front.order_density_span,
-            "rank_correlation": front.rank_correlation,
-            "knee": front.knee,
-            "spans": front.spans,
-        }
         last = paths.artifact("pareto_front") / "pareto_front.parquet"
         before = read_table(last) if last.exists() else None
         with publish_folder(paths.artifact("pareto_front")) as folder:
             front.points.write_parquet(folder / "pareto_front.parquet")
             front.points.drop("preference").write_csv(folder / "pareto_front.csv")
-            write_json(folder / "summary.json", summary)
+            write_json(folder / "summary.json", _summary(front))
     picture = front_picture(front.points.to_dicts(), [], parameters.evaluation.cutoff)
-    return dg.MaterializeResult(
+    spans = {"recall span": front.recall_span, "order density span": front.order_density_span}
+    return made(
+        "pareto_front",
+        parameters,
+        paths.artifact("pareto_front"),
         metadata={
-            "front": dg.MetadataValue.md(as_markdown(picture, "the front")),
+            "picture": dg.MetadataValue.md(as_markdown(picture, "the front")),
             "dagster/row_count": front.points.height,
+            "hypervolume": front.hypervolume,
+            **{name: value for name, value in spans.items() if value is not None},
+            **_at_the_corners(parameters, front),
             "moved since the last front": dg.MetadataValue.md(_changes(front.points, before)),
-            **{name: value for name, value in summary.items() if isinstance(value, float)},
-        }
+        },
     )
+
+
+def _at_the_corners(study: Study, front: Front) -> dict[str, float]:
+    """What the front reaches where one objective has all the weight, to be followed over runs."""
+    return corners(front.points, [objective.loss for objective in study.training.objectives])
+
+
+def _summary(front: Front) -> dict[str, Any]:
+    return {
+        "hypervolume": front.hypervolume,
+        "reference_point": list(REFERENCE_POINT),
+        "recall_span": front.recall_span,
+        "order_density_span": front.order_density_span,
+        "rank_correlation": front.rank_correlation,
+        "knee": front.knee,
+        "spans": front.spans,
+    }
 
 
 def _changes(front: pl.DataFrame, before: pl.DataFrame | None) -> str:

@@ -1,16 +1,19 @@
 """The online experiment: its plan, its log, its database and its KPIs."""
 
 from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from assets.adapting import check_results, check_specs, counts, user_errors
+from assets.adapting import counts, made, user_errors, version_of
+from assets.checks import check_results, check_specs
+from assets.describing import code_version, described
 from assets.evaluation import offline_metrics, pareto_front
 from assets.model import conditioned_model
 from assets.resources import StudyResource
 from models.checkpoint import checkpoint_fingerprint
-from pipeline.experiment.ingestion import ingest
+from pipeline.experiment.ingestion import ingest, ingested_md5s
 from pipeline.experiment.judgement import LogRules
 from pipeline.experiment.log import log_files, log_folder
 from pipeline.experiment.plan import PLAN, read_plan
@@ -24,48 +27,53 @@ from pipeline.reporting.figures import as_markdown
 from pipeline.reporting.planned import design_picture, plan_lines, power_picture
 from pipeline.simulator.experiment import describe_log, simulate_experiment
 from pipeline.simulator.truth import truth_table
-from pipeline.storage import DATABASE, publish_folder, read_table, write_json
+from pipeline.storage import DATABASE, md5, publish_folder, read_table, write_json
 from pipeline.study import LogSource
 
 
 @dg.asset(
     deps=[pareto_front, offline_metrics, conditioned_model],
-    group_name="experiment",
-    kinds={"python"},
+    **described("traffic_plan"),
 )
 def traffic_plan(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
-    """The groups, each with a preference, a share of the users and buckets; and their power."""
+    """One entry a group: its preference, share of the users and buckets; beside it their power."""
     with user_errors(context):
         parameters, paths = study.load()
+        place = paths.artifact("traffic_plan")
         if parameters.experiment.variants is not None:
             variants = publish_variants(parameters.experiment, paths).as_dict()["groups"]
-            return dg.MaterializeResult(metadata={"variants": dg.MetadataValue.json(variants)})
+            known = {"variants": dg.MetadataValue.json(variants)}
+            return made("traffic_plan", parameters, place, metadata=known)
         planned = plan_experiment(parameters, paths)
         plan, power = planned.plan.as_dict(), planned.as_dict()
-        with publish_folder(paths.artifact("traffic_plan")) as folder:
+        with publish_folder(place) as folder:
             write_json(folder / PLAN, plan)
             write_json(folder / POWER, power)
         front = read_table(paths.require("pareto_front", "pareto_front.parquet")).to_dicts()
-    cutoff, even = parameters.evaluation.cutoff, power["design"]["even"]
-    design = design_picture(front, plan["groups"], even, cutoff)
-    words = plan_lines(plan, power, cutoff)
-    return dg.MaterializeResult(
-        metadata={
-            "groups on the front": dg.MetadataValue.md(as_markdown(design, "groups")),
-            "power over days": dg.MetadataValue.md(
-                as_markdown(power_picture(power, cutoff), "power over days")
-            ),
-            "in words": dg.MetadataValue.md("\n".join(["```", *words, "```"])),
-            "groups": dg.MetadataValue.json(plan["groups"]),
-        }
-    )
+    metadata = _plan_in_pictures(plan, power, front, parameters.evaluation.cutoff)
+    return made("traffic_plan", parameters, place, metadata=metadata)
 
 
-@dg.asset(deps=[traffic_plan, conditioned_model], group_name="experiment", kinds={"parquet"})
+def _plan_in_pictures(
+    plan: dict[str, Any], power: dict[str, Any], front: list[dict[str, Any]], cutoff: int
+) -> dict[str, dg.MetadataValue]:
+    """Where the groups lie, what they will be able to show, and both in words."""
+    design = design_picture(front, plan["groups"], power["design"]["even"], cutoff)
+    curves = power_picture(power, cutoff)
+    words = "\n".join(["```", *plan_lines(plan, power, cutoff), "```"])
+    return {
+        "picture": dg.MetadataValue.md(as_markdown(design, "groups on the front")),
+        "power over days": dg.MetadataValue.md(as_markdown(curves, "power over days")),
+        "in words": dg.MetadataValue.md(words),
+        "groups": dg.MetadataValue.json(plan["groups"]),
+    }
+
+
+@dg.asset(deps=[traffic_plan, conditioned_model], **described("experiment_log_files"))
 def experiment_log_files(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
-    """The experiment's log as files, one row an exposure: brought, simulated or replayed."""
+    """One row an exposure, in files as they were brought, simulated or replayed."""
     with user_errors(context):
         parameters, paths = study.load()
         known: dict[str, dg.MetadataValue] = {}
@@ -78,21 +86,30 @@ def experiment_log_files(
                 truth = simulate_experiment(parameters, paths, plan, recommender, folder)
             if truth:
                 known["truth"] = dg.MetadataValue.md(truth_table(truth, plan))
-        files = log_files(log_folder(parameters.experiment, paths))
+        place = log_folder(parameters.experiment, paths)
+        md5s = {file.name: md5(file) for file in log_files(place)}
     origin = describe_log(parameters)
-    return dg.MaterializeResult(
-        metadata={"files": len(files), "origin": origin["origin"], "how": origin["how"], **known}
+    return made(
+        "experiment_log_files",
+        parameters,
+        version_of(md5s),
+        metadata={
+            "files": len(md5s),
+            "origin": origin["origin"],
+            "how": origin["how"],
+            **known,
+            "lies in": dg.MetadataValue.path(str(place)),
+        },
     )
 
 
 @dg.asset(
     deps=[experiment_log_files, traffic_plan],
-    group_name="experiment",
-    kinds={"duckdb"},
     check_specs=check_specs("experiment_log"),
+    **described("experiment_log"),
 )
 def experiment_log(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
-    """The log in DuckDB, one row an exposure; taken in once however often it runs."""
+    """One row an exposure, in DuckDB; taken in once however often it runs."""
     outcomes: list[Outcome] = []
     with user_errors(context):
         parameters, paths = study.load()
@@ -103,34 +120,45 @@ def experiment_log(context: dg.AssetExecutionContext, study: StudyResource) -> d
             rules=LogRules.of(parameters.experiment),
             check=lambda database: outcomes.extend(enforce(check_experiment_log(database))),
         )
-    return dg.MaterializeResult(
-        metadata={"dagster/row_count": result.exposures, **counts(asdict(result))},
-        check_results=check_results(outcomes),
+        database = paths.require(DATABASE)
+        judged_by = code_version("experiment_log", parameters)
+    return made(
+        "experiment_log",
+        parameters,
+        version_of([ingested_md5s(database), read_any_plan(paths).as_dict(), judged_by]),
+        metadata={
+            "dagster/row_count": result.exposures,
+            **counts(asdict(result)),
+            "lies in": dg.MetadataValue.path(str(database)),
+        },
+        checks=check_results(outcomes),
     )
 
 
 @dg.asset(
     deps=[experiment_log, traffic_plan],
-    group_name="experiment",
-    kinds={"duckdb"},
     check_specs=check_specs("group_kpis"),
+    **described("group_kpis"),
 )
 def group_kpis(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """One row a group and KPI: trials, successes, rate, and the user-level sums behind its error."""
     with user_errors(context):
-        _, paths = study.load()
+        parameters, paths = study.load()
         sums = sum_up(paths.require(DATABASE), read_any_plan(paths))
         with publish_folder(paths.artifact("group_kpis")) as folder:
             files = {name: folder / f"{name}.parquet" for name in sums.as_dict()}
             for name, table in sums.as_dict().items():
                 table.write_parquet(files[name])
             outcomes = enforce(check_tables("group_kpis", files))
-    return dg.MaterializeResult(
+    return made(
+        "group_kpis",
+        parameters,
+        paths.artifact("group_kpis"),
         metadata={
-            "dagster/row_count": sums.group_kpis.height,
             "rates": dg.MetadataValue.md(_rates(sums.group_kpis)),
+            "dagster/row_count": sums.group_kpis.height,
         },
-        check_results=check_results(outcomes),
+        checks=check_results(outcomes),
     )
 
 

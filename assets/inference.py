@@ -1,11 +1,14 @@
 """The answer: a slope for every hypothesis, and the report that explains it."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from assets.adapting import user_errors
+from assets.adapting import made, user_errors
+from assets.checks import health_results, health_specs
+from assets.describing import described
 from assets.evaluation import offline_metrics, pareto_front
 from assets.experiment import group_kpis
 from assets.model import conditioned_model
@@ -14,7 +17,7 @@ from models.checkpoint import checkpoint_fingerprint
 from pipeline.experiment.ingestion import ingested_md5s, summarise
 from pipeline.experiment.plan_checks import check_same_model, check_same_preferences
 from pipeline.experiment.variants import Plan, VariantPlan, planned_variants, read_any_plan
-from pipeline.inference.checks import HEALTH_CHECKS, SAMPLE_RATIO, health_of
+from pipeline.inference.checks import SAMPLE_RATIO, health_of
 from pipeline.inference.evidence import Evidence
 from pipeline.inference.exploration import explore, not_fitted
 from pipeline.inference.hypotheses import estimate_hypotheses
@@ -45,12 +48,8 @@ NOT_FITTED = "not_fitted.json"
 
 @dg.asset(
     deps=[group_kpis, offline_metrics],
-    group_name="inference",
-    kinds={"python"},
-    check_specs=[
-        dg.AssetCheckSpec(name, asset="regression_estimates", description=description)
-        for name, description in HEALTH_CHECKS.items()
-    ],
+    check_specs=health_specs(),
+    **described("regression_estimates"),
 )
 def regression_estimates(
     context: dg.AssetExecutionContext, study: StudyResource
@@ -75,22 +74,47 @@ def regression_estimates(
             write_json(folder / HEALTH, health)
             write_json(folder / EXPLORATION, [asdict(one) for one in explored])
             write_json(folder / NOT_FITTED, not_fitted(evidence, level=asked.level))
-    slopes = {f"slope of {e.hypothesis.id}": e.fit.slope for e in estimates if e.fit}
-    verdicts = {e.hypothesis.id: e.verdict.value for e in estimates}
-    return dg.MaterializeResult(
-        metadata={**slopes, **verdicts},
-        check_results=[
-            dg.AssetCheckResult(
-                check_name=name,
-                passed=health[name]["passed"],
-                severity=dg.AssetCheckSeverity.ERROR
-                if name == SAMPLE_RATIO
-                else dg.AssetCheckSeverity.WARN,
-                metadata={"numbers": dg.MetadataValue.json(health[name])},
-            )
-            for name in HEALTH_CHECKS
-        ],
+    variants = planned_variants(paths) if isinstance(plan, VariantPlan) else None
+    found = {
+        "hypotheses": [estimate.as_dict() for estimate in estimates],
+        "cutoff": parameters.evaluation.cutoff if variants is None else cutoff_of(variants),
+        "sample_ratio_p": health[SAMPLE_RATIO]["p_value"],
+    }
+    return made(
+        "regression_estimates",
+        parameters,
+        paths.artifact("regression_estimates"),
+        metadata=_estimates_metadata(found),
+        checks=health_results(health),
     )
+
+
+def _estimates_metadata(found: dict[str, Any]) -> dict[str, Any]:
+    """Figure 1, the verdicts, and the numbers to be followed over runs."""
+    hypotheses = found["hypotheses"]
+    picture = hypothesis_panels(hypotheses, found["cutoff"])
+    numbers = {
+        f"slope of {one['id']}: {one['kpi']} on {one['metric']}": one["slope"] for one in hypotheses
+    }
+    numbers["sample ratio p"] = found["sample_ratio_p"]
+    return {
+        "picture": dg.MetadataValue.md(as_markdown(picture, "Figure 1")),
+        "verdicts": dg.MetadataValue.md(_verdicts(hypotheses)),
+        "dagster/row_count": len(hypotheses),
+        **{name: value for name, value in numbers.items() if value is not None},
+    }
+
+
+def _verdicts(hypotheses: list[dict[str, Any]]) -> str:
+    """Slope, interval and verdict of each, as Markdown."""
+    lines = ["| hypothesis | slope | interval of the verdict | verdict |", "|---|---|---|---|"]
+    for one in hypotheses:
+        ends = one["verdict_interval"]
+        interval = f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else "undefined"
+        slope = "undefined" if one["slope"] is None else f"{one['slope']:.3f}"
+        name = f"{one['id']}: {one['kpi']} on {one['metric']}"
+        lines.append(f"| {name} | {slope} | {interval} | {one['verdict']} |")
+    return "\n".join(lines)
 
 
 def _evidence(
@@ -132,8 +156,7 @@ def _evidence(
 
 @dg.asset(
     deps=[regression_estimates, pareto_front, conditioned_model],
-    group_name="inference",
-    kinds={"html"},
+    **described("regression_report"),
 )
 def regression_report(
     context: dg.AssetExecutionContext, study: StudyResource
@@ -153,12 +176,15 @@ def regression_report(
         with publish_file(paths.artifact("manifest.json")) as file:
             write_json(file, manifest)
     picture = as_markdown(hypothesis_panels(report["hypotheses"], report["cutoff"]), "Figure 1")
-    return dg.MaterializeResult(
+    return made(
+        "regression_report",
+        parameters,
+        paths.artifact(REPORT),
         metadata={
-            "figure 1": dg.MetadataValue.md(picture),
+            "picture": dg.MetadataValue.md(picture),
             "answer": dg.MetadataValue.md("\n".join(f"- {line}" for line in report["summary"])),
             "open": dg.MetadataValue.path(str(paths.artifact(REPORT, "index.html"))),
-        }
+        },
     )
 
 

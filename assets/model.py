@@ -2,19 +2,20 @@
 
 import dagster as dg
 
-from assets.adapting import user_errors
+from assets.adapting import made, user_errors
 from assets.data import sessions
+from assets.describing import described
 from assets.resources import StudyResource
 from pipeline.evaluation.declared import declared_target_metrics
 from pipeline.fitting import fit_study, learning_curves
 from pipeline.reporting.figures import as_markdown, learning_curves_picture
 
 
-@dg.asset(deps=[sessions], group_name="model", kinds={"pytorch"})
+@dg.asset(deps=[sessions], **described("conditioned_model"))
 def conditioned_model(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
-    """R(x, π): weights (safetensors), configuration, and learning curves on train and validation."""
+    """R(x, π), one network for the whole front: weights (safetensors), configuration, learning curves."""
     with user_errors(context):
         parameters, paths = study.load()
         declared_target_metrics(
@@ -23,11 +24,14 @@ def conditioned_model(
         trained = fit_study(parameters, paths)
     curves = learning_curves(trained).to_dicts()
     picture = as_markdown(learning_curves_picture(curves), "learning curves")
-    return dg.MaterializeResult(
+    return made(
+        "conditioned_model",
+        parameters,
+        paths.artifact("conditioned_model"),
         metadata={
-            "learning curves": dg.MetadataValue.md(picture),
+            "picture": dg.MetadataValue.md(picture),
+            "best validation hypervolume": trained.front.hypervolume,
             "best epoch": trained.best_epoch,
-            "hypervolume on validation": trained.front.hypervolume,
             "items": trained.model.n_items,
-        }
+        },
     )

@@ -4,20 +4,24 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from pipeline.storage import StudyPaths, find_root
 from pipeline.study import PARAMS_FILE, Study, load_study
 
 
 class StudyResource(dg.ConfigurableResource):
-    """The study to run.
+    """The study of params.yaml; what `overrides` says holds for this run alone.
 
     Attributes:
-        overrides: Values that replace those of ``params.yaml``, by dotted key, such as
-            ``{"training.epochs": 1}``.
+        overrides: Values that replace those of ``params.yaml``, by dotted key.
     """
 
-    overrides: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
+    overrides: dict[str, Any] = Field(
+        default={},
+        description="Values that replace those of params.yaml for this run, by dotted key: "
+        '{"training.epochs": 3, "evaluation.bootstrap": 100}. Empty: params.yaml as it is.',
+    )
 
     @property
     def root(self) -> Path:

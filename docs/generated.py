@@ -19,6 +19,7 @@ from docstring_parser import DocstringStyle, parse
 from pydantic import TypeAdapter
 
 from pipeline.cli import main
+from pipeline.cli.commands import COMMANDS
 from pipeline.contract import Contract
 from pipeline.evaluation import lists, metrics
 from pipeline.experiment.kpis import TERMS
@@ -285,13 +286,8 @@ def _direction(metric: Metric) -> str:
 
 def commands() -> str:
     """The help of the command line, as it is printed."""
-    overview = _help()
-    names = re.findall(r"^ {4}([a-z-]+)(?= {2}|$)", overview, flags=re.MULTILINE)
-    if not names:
-        msg = f"the help of paretoscope names no commands: {overview}"
-        raise ValueError(msg)
-    lines = ["# Commands", "", f"{_MADE}", "", *_fenced(overview)]
-    for name in names:
+    lines = ["# Commands", "", f"{_MADE}", "", *_fenced(_help())]
+    for name in COMMANDS:
         lines += ["", f"## `paretoscope {name}`", "", *_fenced(_help(name))]
     return "\n".join(lines) + "\n"
 

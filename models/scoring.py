@@ -15,6 +15,7 @@ from models.errors import ModelError
 from models.network import ConditionedSessionModel
 from models.objectives import label_loss
 from models.preferences import check_preference
+from models.progress import shown
 from models.ranking import TieRule, count_above
 from models.tokens import SessionTokens
 
@@ -120,7 +121,7 @@ def score_targets(  # noqa: PLR0913 - what, how, and which part
     model.eval()
     parts = [
         _score_batch(model, tokens, batch, preference_GO, ties, with_click_loss=with_click_loss)
-        for batch in _batches(model, tokens, shard)
+        for batch in shown(_batches(model, tokens, shard), _number(tokens, shard), "scoring")
     ]
     # a shard beyond the last batch has no targets, of which there are as many for each preference
     parts = parts or [[_no_targets(with_click_loss=with_click_loss)] * len(preference_GO)]
@@ -134,6 +135,12 @@ def _batches(
         tokens, batch_sessions=_BATCH_SESSIONS, max_length=model.config.max_length
     )
     return islice(batches, shard.number, None, shard.of)
+
+
+def _number(tokens: SessionTokens, shard: Shard) -> int:
+    """How many batches a shard has."""
+    batches = -(-tokens.n_sessions // _BATCH_SESSIONS)
+    return max(0, -(-(batches - shard.number) // shard.of))
 
 
 def _no_targets(*, with_click_loss: bool) -> TargetScores:

@@ -41,7 +41,15 @@ class EndpointError(ParetoscopeError):
 
 
 class MissingArtifact(ParetoscopeError):  # noqa: N818 - names what happened
-    """An upstream artifact is absent; the message names it and the command that makes it."""
+    """An upstream artifact is absent; the message names it and the command that makes it.
+
+    Attributes:
+        command: The command by itself, if one is enough.
+    """
+
+    def __init__(self, message: str, command: str | None = None) -> None:
+        super().__init__(message)
+        self.command = command
 
 
 USER_ERRORS = (ParetoscopeError, ModelError)

@@ -73,11 +73,12 @@ class StudyPaths:
         path = self.artifact(asset, file)
         if not path.exists():
             maker = _MADE_BY.get(asset, asset)
+            command = f"dagster asset materialize --select {maker}"
             msg = (
-                f"{path.relative_to(self.root)} is missing. Make it with: "
-                f"dagster asset materialize --select {maker} (or '*{maker}' for all before it too)"
+                f"{path.relative_to(self.root)} is missing. Make it with: {command} "
+                f"(or '*{maker}' for all before it too)"
             )
-            raise MissingArtifact(msg)
+            raise MissingArtifact(msg, command)
         return path
 
 
@@ -204,7 +205,7 @@ def require_dataset(study: Study, root: Path) -> str:
     if not path.exists():
         remedy = "dvc repro raw_events" if pinned else "dvc repro, or correct dataset.path"
         msg = f"raw data {study.dataset.path} is missing. Make it with: {remedy}"
-        raise MissingArtifact(msg)
+        raise MissingArtifact(msg, "dvc repro raw_events" if pinned else None)
     found = md5(path)
     if pinned and found != pinned:
         msg = (

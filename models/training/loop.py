@@ -16,6 +16,7 @@ from models.negatives import CandidateSampler
 from models.network import build_model, forked_rng
 from models.objectives import Objectives
 from models.preferences import draw_preferences
+from models.progress import shown
 from models.tokens import SessionTokens
 from models.training.determinism import deterministic
 from models.training.optimizers import (
@@ -27,7 +28,6 @@ from models.training.optimizers import (
 )
 from models.training.outcome import CurvePoint, TrainedModel
 from models.training.processes import Processes, joined_processes
-from models.training.progress import shown
 from models.training.seeds import Purpose, derived_seed, generator_for
 from models.training.state import (
     BestEpoch,
@@ -186,7 +186,13 @@ class _Run:
             generator=generator_for(self.seed, Purpose.ORDER, epoch),
             first=progress.step,
         )
-        for batch in shown(batches, self.batches_an_epoch, progress.step, f"epoch {epoch}"):
+        for batch in shown(
+            batches,
+            self.batches_an_epoch,
+            f"epoch {epoch}",
+            done=progress.step,
+            clicks=lambda batch: int(batch.real_BT.sum()),
+        ):
             self._step(batch)
             if progress.step % self.config.save_every == 0:
                 self._save()

@@ -1,5 +1,6 @@
 """The Pareto front in metric space: Recall@k against OD@k, both higher is better."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +81,22 @@ def pareto_front(offline_metrics: pl.DataFrame) -> Front:
             for values in (rows["value"],)
         },
     )
+
+
+def corners(front: pl.DataFrame, objectives: Sequence[str]) -> dict[str, float]:
+    """Recall and order density where one objective has all the weight, by name and corner.
+
+    Args:
+        front: The points of :class:`Front`.
+        objectives: Their names, in the order of the weights.
+    """
+    return {
+        f"{axis}, {objective} corner": row[axis]
+        for row in front.iter_rows(named=True)
+        for weight, objective in zip(row["preference"], objectives, strict=True)
+        if weight == 1.0
+        for axis in _AXES
+    }
 
 
 def moved(front: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:

@@ -13,6 +13,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from models.progress import shown
+
 _SESSIONS_AT_ONCE = 8192
 
 
@@ -72,7 +74,8 @@ def bootstrap_ratios(sums: list[SessionSums], replicates: int, *, seed: int) -> 
     denominator_SK = np.concatenate([one.denominator_SG for one in sums], axis=1)
     shape = (replicates, numerator_SK.shape[1])
     numerator_RK, denominator_RK = np.zeros(shape), np.zeros(shape)
-    for start in range(0, len(numerator_SK), _SESSIONS_AT_ONCE):
+    starts = range(0, len(numerator_SK), _SESSIONS_AT_ONCE)
+    for start in shown(starts, len(starts), "redrawn test sets"):
         rows = slice(start, start + _SESSIONS_AT_ONCE)
         rng = np.random.default_rng([seed, start])
         size = (len(numerator_SK[rows]), replicates)

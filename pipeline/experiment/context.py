@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import duckdb
-import numpy as np
 import polars as pl
 
 from pipeline.experiment.judgement import LogRules
@@ -32,8 +31,7 @@ WHERE place > 1
 
 _SEEN = """
 CREATE OR REPLACE TEMP TABLE seen AS
-SELECT unit, min("group") AS "group", max("group") AS other, count(*) AS exposures
-FROM shown GROUP BY unit
+SELECT unit, "group", count(*) AS exposures FROM shown GROUP BY unit, "group"
 """
 
 _BUSY = """
@@ -93,12 +91,12 @@ def drop_repeated(connection: duckdb.DuckDBPyConnection) -> None:
     Repeated ids are looked for among their 64-bit hashes, which takes a fraction of the memory and
     time; only the rows whose hash occurs twice are compared by their ids.
     """
-    found = connection.execute('SELECT hash(exposure) AS "hash" FROM shown').fetchnumpy()["hash"]
-    hashes = np.sort(np.asarray(found, dtype=np.uint64))
-    twice = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
-    if not len(twice):
+    found = connection.sql('SELECT hash(exposure) AS "hash" FROM shown').to_arrow_table()
+    hashes = pl.DataFrame(found)["hash"].sort()
+    twice = hashes.filter(hashes == hashes.shift()).unique()
+    if twice.is_empty():
         return
-    connection.register("suspects", pl.DataFrame({"hash": twice}).to_arrow())
+    connection.register("suspects", twice.to_frame().to_arrow())
     connection.execute(_REPEATED)
     connection.unregister("suspects")
     connection.execute('DELETE FROM shown WHERE rowid IN (SELECT "row" FROM repeated)')
@@ -114,12 +112,9 @@ def set_units_aside(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: Lo
     The kill switch ends an experiment, but what was shown before it stays the experiment's.
     """
     connection.execute(_SEEN)
-    seen = pl.DataFrame(
-        connection.sql(
-            'SELECT unit, "group", "group" <> other AS in_two FROM seen'
-        ).to_arrow_table()
-    )
-    found = [seen.filter("in_two").select("unit", reason=pl.lit("unit seen in two groups"))]
+    seen = pl.DataFrame(connection.sql('SELECT unit, "group" FROM seen').to_arrow_table())
+    in_two = seen.filter(pl.col("unit").is_duplicated())
+    found = [in_two.select("unit", reason=pl.lit("unit seen in two groups"))]
     if isinstance(plan, TrafficPlan):  # variants were assigned by whoever served them
         placed = replace(plan, enabled=True).places_of(seen["unit"])
         seen = seen.with_columns(placed.rename({"group": "assigned"}))

@@ -47,33 +47,38 @@ def returning_sums(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
         exposures: As for :func:`users_of`.
         users: What that makes of them.
     """
-    first_day = _day(users.first_ts)
-    back = users.filter(_day(users.last_ts) > first_day).select("unit", first_day=first_day)
-    shown = exposures.join(back, "unit")
-    is_later = _day(shown.ts) > shown.first_day
-    one = ibis.literal(1, "int64")
-    visits: Any = shown.group_by("group", "unit").agg(
-        users_first=one,
-        users_later=one,
-        **{f"{name}_first": total for name, total in totals_of(shown, where=~is_later).items()},
-        **{f"{name}_later": total for name, total in totals_of(shown, where=is_later).items()},
-    )
+    back = users.filter(_day(users.last_ts) > _day(users.first_ts))
+    days = back.select(first_unit="unit", first_day=_day(back.first_ts))
+    shown = exposures.mutate(day=_day(exposures.ts))
+    # what came later is the rest, so only a day of each user is summed up once more
+    shown = shown.join(days, [("unit", "first_unit"), ("day", "first_day")])
+    first = shown.group_by("unit").agg(**totals_of(shown))
+    visits = back.join(first, "unit", rname="{name}_first")
     found: dict[str, Any] = {}
     for kpi, (trials, successes) in TERMS.items():
-        m, further = visits[f"{trials}_first"], visits[f"{trials}_later"]
+        (m, further), (y, gained) = _divided(visits, trials), _divided(visits, successes)
         both = (m > 0) & (further > 0)
         # whole millionths: sums of them do not depend on the order of the users
-        later = _MILLION * m * visits[f"{successes}_later"] // further.nullif(0)
+        later = _MILLION * m * gained // further.nullif(0)
         found |= {
             f"{kpi}_users": both.cast("int64").sum(),
             f"{kpi}_trials": m.sum(where=both),
-            f"{kpi}_first": visits[f"{successes}_first"].sum(where=both),
+            f"{kpi}_first": y.sum(where=both),
             f"{kpi}_later": later.sum(where=both),
         }
     wide = visits.group_by("group", batch=_batch(visits.unit)).agg(
         **{name: total.cast("int64") for name, total in found.items()}
     )
     return RETURNING_SUMS.check(_by_kpi(wide.to_polars()))
+
+
+def _divided(visits: Any, name: str) -> tuple[Any, Any]:
+    """What is counted of returning users on their first day, and after; null where nothing is known."""
+    if name == "users":
+        return visits.users, visits.users
+    whole = visits[name]
+    first = visits[f"{name}_first"].coalesce(0 * whole)
+    return first, whole - first
 
 
 def _by_kpi(wide: pl.DataFrame) -> pl.DataFrame:

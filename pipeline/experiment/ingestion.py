@@ -11,13 +11,15 @@ Readers use the view ``exposures``, one row an exposure of a unit that belongs t
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from models.progress import shown
 from pipeline.errors import LogError
 from pipeline.experiment.context import attribute, drop_repeated, set_units_aside
 from pipeline.experiment.judgement import LogRules, fault_of
@@ -102,7 +104,7 @@ def ingest(
         new = [file for file in sorted(files, key=_place) if file.name not in known]
         with duckdb.connect(str(fresh), config={"preserve_insertion_order": False}) as connection:
             connection.execute(_TABLES)
-            for file in new:
+            for file in shown(new, len(new), "taking in the log"):
                 _take_in(connection, file, plan, rules, entry=(wanted[file.name], judged_by))
             told = what_is_told(connection, plan)
             connection.execute("DELETE FROM set_aside")
@@ -189,7 +191,7 @@ def summarise(database: Path) -> dict[str, Any]:
 
 def ingested_md5s(database: Path) -> dict[str, str]:
     """The files a database was made of, and the md5 of each."""
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with _opened(database) as connection:
         rows = connection.execute(
             "SELECT source, md5 FROM ingested_files ORDER BY source"
         ).fetchall()
@@ -197,8 +199,21 @@ def ingested_md5s(database: Path) -> dict[str, str]:
 
 
 def _read_only(database: Path) -> Ingestion:
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with _opened(database) as connection:
         return _summary(connection, 0)
+
+
+@contextmanager
+def _opened(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    try:
+        with duckdb.connect(str(database), read_only=True) as connection:
+            yield connection
+    except duckdb.Error as error:
+        msg = (
+            f"{database} cannot be read: {str(error).splitlines()[0]}. Wait if another process is "
+            "writing it; else make it anew with: paretoscope ingest"
+        )
+        raise LogError(msg) from error
 
 
 def _summary(connection: duckdb.DuckDBPyConnection, read: int) -> Ingestion:

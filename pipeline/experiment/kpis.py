@@ -127,13 +127,13 @@ def clustered_error() -> pl.Expr:
     return pl.when(users > 1).then(error)
 
 
-def totals_of(exposures: Any, where: Any = None) -> dict[str, Any]:
-    """What exposures come to, by the names in :data:`COUNTS`; those alone for which ``where`` holds."""
+def totals_of(exposures: Any) -> dict[str, Any]:
+    """What exposures come to, by the names in :data:`COUNTS`."""
     totals = {
-        "exposures": exposures.count(where=where),
-        "clicks": exposures.clicked.cast("int64").sum(where=where),
-        "orders": exposures.ordered.cast("int64").sum(where=where),
-        "units": exposures.units.cast("int64").sum(where=where),
-        "revenue": exposures.revenue.sum(where=where),
+        "exposures": exposures.count(),
+        "clicks": exposures.clicked.cast("int64").sum(),
+        "orders": exposures.ordered.cast("int64").sum(),
+        "units": exposures.units.cast("int64").sum(),
+        "revenue": exposures.revenue.sum(),
     }
     return {name: total.cast("int64") for name, total in totals.items()}

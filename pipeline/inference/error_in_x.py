@@ -39,6 +39,20 @@ class ErrorInX:
     extrapolated_slope: float | None
 
 
+def change_errors(values: Floats, covariance_GG: Floats | None) -> Floats:
+    """Standard error of each group's ``M / min M - 1``, a fraction; nan where it is not known.
+
+    By the delta method with the worst group w: ``Var(M) - 2 r Cov(M, M_w) + r² Var(M_w)`` over
+    ``M_w²``, r = M / M_w. The worst group itself has no error: its change is 0 by definition.
+    """
+    if covariance_GG is None or np.isnan(values).any() or values.min() <= 0:
+        return np.full(len(values), np.nan)
+    worst = int(values.argmin())
+    ratio, base = values / values[worst], covariance_GG[worst, worst]
+    variance = covariance_GG.diagonal() - 2 * ratio * covariance_GG[worst] + ratio**2 * base
+    return np.sqrt(np.maximum(variance, 0)) / values[worst]
+
+
 def error_in_x(
     values: Floats, covariance_GG: Floats, sums: GroupSums, fit: LineFit, *, seed: int
 ) -> ErrorInX | None:

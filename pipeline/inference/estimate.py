@@ -1,8 +1,10 @@
 """The answer to a hypothesis, and how ``report.json`` writes it."""
 
+import math
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
+from pipeline.inference.band import BandPoint, band_of, cautious_covariance
 from pipeline.inference.cuped import Cuped
 from pipeline.inference.days import DayEffects
 from pipeline.inference.early_looks import Look
@@ -26,6 +28,7 @@ class GroupPoint:
         group: Its name in the traffic plan.
         metric_value: The offline metric under the group's preference.
         x: Relative change of the metric against the worst group, a fraction: M / min M - 1.
+        x_standard_error: Of x; None where the errors of the metrics are not known.
         trials: E.g. exposures.
         successes: E.g. clicks.
         rate: successes / trials, None without trials.
@@ -35,10 +38,29 @@ class GroupPoint:
     group: str
     metric_value: float | None
     x: float | None
+    x_standard_error: float | None = None
     trials: int
     successes: int
     rate: float | None
     standard_error: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elasticity:
+    """A slope in words of the KPI.
+
+    Attributes:
+        estimate: Per cent the KPI changes for 1 % of the metric.
+        interval: Of it, from the interval that the verdict rests on.
+        detectable: Smallest one, up or down, that would have been found with a chance of 80 %.
+        detectable_change: By which the odds (of amounts, the rate) then differ between the groups
+            with the smallest and the largest metric, a fraction.
+    """
+
+    estimate: float
+    interval: tuple[float, float]
+    detectable: float
+    detectable_change: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +128,34 @@ class RegressionEstimate:
         return sum(point.trials for point in self.points)
 
     @property
+    def elasticity(self) -> Elasticity | None:
+        """Per cent of the KPI for 1 % of the metric, with the interval that the verdict rests on."""
+        deciding, fit = self.deciding, self.fit
+        if not (fit and deciding) or self.rate_elasticity is None or self.detectable_slope is None:
+            return None
+        share = self.rate_elasticity / fit.slope if fit.slope else 1.0
+        low, high = deciding.interval
+        furthest = max(point.x or 0.0 for point in self.points)
+        return Elasticity(
+            estimate=self.rate_elasticity,
+            interval=(share * low, share * high),
+            detectable=share * self.detectable_slope,
+            detectable_change=math.expm1(self.detectable_slope * furthest),
+        )
+
+    @property
+    def band(self) -> tuple[BandPoint, ...]:
+        """The fitted line with its interval; empty where there is none."""
+        furthest = max((point.x or 0.0 for point in self.points), default=0.0)
+        return band_of(self.fit, family_of(self.response), furthest) if self.fit else ()
+
+    @property
+    def leave_one_out_range(self) -> tuple[float, float] | None:
+        """The flattest and the steepest slope without one of the groups."""
+        known = [slope for slope in self.leave_one_out if slope is not None]
+        return (min(known), max(known)) if known else None
+
+    @property
     def is_early(self) -> bool:
         """Whether this is a look before the planned end."""
         if self.days is None or self.planned_days is None:
@@ -118,6 +168,12 @@ class RegressionEstimate:
         if self.fit and self.is_early and self.looks:
             return self.looks[-1].test
         return self.fit.cautious if self.fit else None
+
+    def _kpi_changes(self) -> list[float | None]:
+        """Of each point the change of the KPI against the group where it is lowest, a fraction."""
+        rates = [point.rate for point in self.points]
+        lowest = min((rate for rate in rates if rate is not None), default=None)
+        return [rate / lowest - 1 if rate is not None and lowest else None for rate in rates]
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as ``report.json`` holds it; the paper's line first, then what it omits."""
@@ -142,6 +198,7 @@ class RegressionEstimate:
             "verdict": self.verdict.value,
             "undefined_because": self.undefined_because,
             "rate_elasticity": self.rate_elasticity,
+            "elasticity": _plain(self.elasticity) if self.elasticity else None,
             "intercept": fit.intercept if fit else None,
             "level": fit.model.level if fit else None,
             "covariance": fit.model.covariance if fit else None,
@@ -154,6 +211,9 @@ class RegressionEstimate:
             "lack_of_fit": _lack_of_fit(fit) if fit else None,
             "curvature": _plain(self.curvature) if self.curvature else None,
             "leave_one_out": without,
+            "leave_one_out_range": _plain(self.leave_one_out_range),
+            "band": _plain(self.band),
+            "line_covariance": cautious_covariance(fit).tolist() if fit else None,
             "error_in_x": _plain(self.error_in_x) if self.error_in_x else None,
             "log_rate": _plain(self.log_rate) if self.log_rate else None,
             "day_effects": _plain(self.day_effects) if self.day_effects else None,
@@ -164,7 +224,10 @@ class RegressionEstimate:
             "equivalence": _plain(self.equivalence) if self.equivalence else None,
             "detectable_slope": self.detectable_slope,
             "trials_to_settle": self.trials_to_settle,
-            "points": [asdict(point) for point in self.points],
+            "points": [
+                asdict(point) | {"kpi_change": change}
+                for point, change in zip(self.points, self._kpi_changes(), strict=True)
+            ],
             "metric_covariance": self.metric_covariance,
         }
 

@@ -8,7 +8,7 @@ import polars as pl
 from pipeline.inference.cuped import cuped
 from pipeline.inference.days import DailyOutcome, day_effects
 from pipeline.inference.early_looks import early_looks
-from pipeline.inference.error_in_x import error_in_x
+from pipeline.inference.error_in_x import change_errors, error_in_x
 from pipeline.inference.estimate import GroupPoint, RegressionEstimate
 from pipeline.inference.evidence import (
     RESPONSE,
@@ -55,15 +55,16 @@ def _estimate(
     values = metric_values(cells)
     x, sums = relative_change(values), sums_of(cells, response)
     fit = fit_line(x, sums, level=level)
+    covariance_GG = metric_covariance(evidence, hypothesis.metric, cells)
+    errors = change_errors(values, covariance_GG)
     unanswered = RegressionEstimate(
-        hypothesis=hypothesis, response=response, points=tuple(_points(cells, x))
+        hypothesis=hypothesis, response=response, points=tuple(_points(cells, x, errors))
     )
     if isinstance(fit, str):
         return replace(unanswered, undefined_because=fit)
     few = few_groups(x, sums, fit)
     own = sums_of(cells_of(evidence, hypothesis.metric, hypothesis.kpi), hypothesis.kpi)
     rate = fit_line(x, replace(own, family=Family.POISSON), level=level)
-    covariance_GG = metric_covariance(evidence, hypothesis.metric, cells)
     answer = replace(
         _by_day(unanswered, x, days_of(evidence, cells, response), evidence.planned_days, level),
         fit=fit,
@@ -116,16 +117,17 @@ def _by_day(
     )
 
 
-def _points(cells: pl.DataFrame, x: Floats) -> list[GroupPoint]:
+def _points(cells: pl.DataFrame, x: Floats, errors: Floats) -> list[GroupPoint]:
     return [
         GroupPoint(
             group=row["group"],
             metric_value=row["value"],
             x=None if np.isnan(change) else float(change),
+            x_standard_error=None if np.isnan(error) else float(error),
             trials=row["trials"],
             successes=row["successes"],
             rate=row["rate"],
             standard_error=row["standard_error"],
         )
-        for row, change in zip(cells.iter_rows(named=True), x, strict=True)
+        for row, change, error in zip(cells.iter_rows(named=True), x, errors, strict=True)
     ]

@@ -80,6 +80,7 @@ class LineFit:
     Attributes:
         intercept: Log odds (logarithm of the rate) at x = 0.
         slope: Change of the log odds (the logarithm of the rate) for a unit of x.
+        covariance: Of intercept and slope, with correlated trials of a user.
         model: The test with independent trials (the paper's line); of amounts, which have no such
             model, the clustered one.
         clustered: The test with correlated trials of a user.
@@ -94,6 +95,7 @@ class LineFit:
 
     intercept: float
     slope: float
+    covariance: tuple[tuple[float, float], tuple[float, float]]
     model: SlopeTest
     clustered: SlopeTest
     pearson_chi2: float
@@ -119,7 +121,8 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | str:
     fit = maximise(model_of(sums.family, design, sums.trials, sums.successes))
     rate = sums.family.mean(design @ fit.params)
     intercept, slope = (float(value) for value in fit.params)
-    error = float(np.sqrt(clustered_covariance(design, rate, sums)[1, 1]))
+    (aa, ab), (_, bb) = clustered_covariance(design, rate, sums).tolist()
+    error = float(np.sqrt(bb))
     if not error > _NO_VARIATION * fit.bse[1]:
         return "the users of a group do not differ, so the slope has no user-clustered error"
     df = len(x) - 2
@@ -130,6 +133,7 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | str:
     return LineFit(
         intercept=intercept,
         slope=slope,
+        covariance=((aa, ab), (ab, bb)),
         model=wald_test(slope, float(fit.bse[1]), covariance="model", level=level)
         if binomial
         else clustered,

@@ -5,8 +5,14 @@ from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.provenance import software
-from pipeline.reporting.figures import as_svg, hypothesis_panels
-from pipeline.reporting.report import SCHEMA_VERSION, sentence, templates
+from pipeline.reporting.rendering import PAGE, environment_of, render
+from pipeline.reporting.report import (
+    SCHEMA_VERSION,
+    as_pictures,
+    completed,
+    pictures_of_hypotheses,
+    with_analyses,
+)
 from pipeline.storage import md5, publish_folder, write_json
 
 FILES = ("report.json", "index.html")
@@ -19,12 +25,14 @@ def build_counts_report(found: dict[str, Any], counts: Path) -> dict[str, Any]:
         found: What :func:`pipeline.inference.counts.fit_counts` found.
         counts: The file it was found in.
     """
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "summary": [sentence(h, found["cutoff"]) for h in found["hypotheses"]],
-        **found,
-        "provenance": {**software(), "counts": {"path": counts.name, "md5": md5(counts)}},
-    }
+    return completed(
+        {
+            "schema_version": SCHEMA_VERSION,
+            **found,
+            "hypotheses": with_analyses(found["hypotheses"]),
+            "provenance": {**software(), "counts": {"path": counts.name, "md5": md5(counts)}},
+        }
+    )
 
 
 def write_counts_report(report: dict[str, Any], folder: Path) -> Path:
@@ -33,11 +41,12 @@ def write_counts_report(report: dict[str, Any], folder: Path) -> Path:
     Raises:
         DataError: if the folder holds anything else, or cannot be written.
     """
-    picture = (
-        hypothesis_panels(report["hypotheses"], report["cutoff"]) if report["summary"] else None
-    )
-    page = templates(report["cutoff"]).get_template("counts.html")
-    text = page.render(report=report, pictures={"hypotheses": as_svg(picture) if picture else None})
+    values = {
+        "title": report["provenance"]["counts"]["path"],
+        "report": report,
+        "pictures": as_pictures(pictures_of_hypotheses(report)),
+    }
+    text = render(environment_of(PAGE, report["cutoff"]), PAGE, "counts.j2", values)
     try:
         _refuse_what_is_no_report(folder)
         with publish_folder(folder.resolve()) as fresh:

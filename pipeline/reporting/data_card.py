@@ -4,38 +4,62 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-import jinja2
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from pipeline.reporting.figures import COLOURS, INK, STYLE
+from pipeline.reporting.figures import COLOURS, INK, STYLE, mark
+from pipeline.reporting.rendering import MARKDOWN, environment_of, render
 
 Json = Mapping[str, Any]
 
 
 def data_card_markdown(profile: Json, events_summary: Json, sessions_summary: Json) -> str:
     """The card in Markdown, without a title."""
-    environment = jinja2.Environment(  # noqa: S701 - Markdown is not escaped
-        loader=jinja2.PackageLoader("pipeline.reporting", "."),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["show"] = _show
-    return environment.get_template("data_card.md").render(
-        profile=profile, events=events_summary, sessions=sessions_summary
-    )
+    environment = environment_of(MARKDOWN, None)
+    card = card_numbers(profile, events_summary, sessions_summary)
+    values = {"profile": profile, "events": events_summary, "card": card}
+    return render(environment, MARKDOWN, "data_card.md", values)
 
 
-def _show(value: Any, form: str = ",") -> str:
-    """A number by Python's rules; by "%" alone, a percentage with three significant digits."""
-    if value is None:
-        return "–"
-    return f"{100 * value:.3g} %" if form == "%" else format(value, form).replace("%", " %")
+def card_numbers(profile: Json, events_summary: Json, sessions_summary: Json) -> dict[str, Any]:
+    """What the card says beside its profile: counts, shares, and the change of conversion in points."""
+    rows = events_summary["events"] + events_summary["rejected"]
+    whole = {
+        "sessions": sessions_summary["sessions_in"],
+        "clicks": events_summary["kinds"]["click"],
+    }
+    left = {what: sum(part[what] for part in profile["by_split"].values()) for what in whole}
+    change = profile["drift"]["conversion"]
+    return {
+        "days": len(profile["events_by_day"]),
+        "files": len(events_summary["files"]),
+        "rejected_shares": {
+            why: _share(n, rows) for why, n in profile["rejected_by_reason"].items()
+        },
+        "dropped_shares": {
+            what: _share(n, whole.get(what.split("_")[0])) for what, n in profile["dropped"].items()
+        },
+        "left": {
+            what: {"left": left[what], "of": n, "share": _share(left[what], n)}
+            for what, n in whole.items()
+        },
+        "conversion": _in_points(change["difference"], change["standard_error"]),
+    }
+
+
+def _share(part: int, whole: int | None) -> float | None:
+    return part / whole if whole else None
+
+
+def _in_points(difference: float | None, error: float | None) -> dict[str, Any]:
+    """A difference of shares in percentage points, with its 95 % interval."""
+    if difference is None:
+        return {"difference": None, "interval": None}
+    ends = None if error is None else [100 * (difference + s * 1.96 * error) for s in (-1, 1)]
+    return {"difference": 100 * difference, "interval": ends}
 
 
 def data_card_picture(profile: Json) -> Figure:
@@ -62,7 +86,10 @@ def _draw_lengths(ax: Axes, by_split: Json) -> None:
     shares = {split: by_split[split]["length_shares"] for split in ("train", "test")}
     bins = list(shares["train"])
     places = np.arange(len(bins))
-    ax.bar(places, shares["train"].values(), 0.85, color=COLOURS[0], alpha=0.45, label="train")
+    heights = shares["train"].values()
+    bars = ax.bar(places, heights, 0.85, color=COLOURS[0], alpha=0.45, label="train")
+    for number, bar in enumerate(bars):
+        bar.set_gid(mark("lengths", number))
     ax.plot(places, shares["test"].values(), "o", color=COLOURS[3], markersize=4, label="test")
     ax.set_xticks([*places[:-1:4], places[-1]], [*bins[:-1:4], bins[-1]])
     ax.set(title="Session length", xlabel="clicks in a session", ylabel="share of sessions")
@@ -89,6 +116,9 @@ def _draw_days(ax: Axes, days: list[dict[str, Any]]) -> None:
         counts = [known.get(day, {}).get(kind) or np.nan for day in axis]
         if not np.isnan(counts).all():
             ax.plot(axis, counts, ".-", color=colour, label=f"{kind}s")
+    for number, (ordinal, day) in enumerate(known.items()):
+        if count := day.get("click"):
+            ax.plot(ordinal, count, "o", color=COLOURS[0], gid=mark("event-days", number))
     ticks = axis[:: -(-len(axis) // 4)]
     ax.set_xticks(ticks, [date.fromordinal(day).isoformat() for day in ticks], fontsize=9)
     ax.set(title="Events a day (UTC)", yscale="log")

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-from pipeline.inference.family import Family
+from matplotlib.ticker import MaxNLocator
 
 METRIC_LABELS = {
     "recall": "Recall@{k}",
@@ -46,11 +44,12 @@ KPI_LABELS = {
 }
 
 _LETTERS_AN_INCH = 13
+_NEAR = 0.1
+"""Groups closer than this share of the front's width have their names on different sides."""
 
 INK = "#010203"
-"""Stands for the page's text colour, which a dark page changes; see :func:`as_svg`."""
+"""Stands for the page's text colour, which a dark page changes; see :mod:`pipeline.reporting.svg`."""
 
-_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 COLOURS = ("#3b7dd8", "#17a398", "#e0a100", "#e4572e", "#a24bc4", "#6b8e23", "#d6488e", "#7a6a53")
 MARKERS = ("o", "s", "^", "D")
 """Groups beyond the number of colours have them again with another marker."""
@@ -71,6 +70,15 @@ STYLE: Any = {
 }
 
 
+MARK = "mark:"
+"""Begins the gid of what a table explains."""
+
+
+def mark(table: str, row: int) -> str:
+    """The gid of a mark that the row of a table explains, counted from 0."""
+    return f"{MARK}{table}-{row}"
+
+
 def metric_label(metric: str, cutoff: int | None) -> str:
     """An offline metric as the report writes it, such as ``Recall@20``; one's own by its name.
 
@@ -87,8 +95,8 @@ def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figu
     """Figure 1 of the paper for this study: a panel a hypothesis.
 
     Points are groups: change of the metric against the worst group, and of the KPI against the
-    lowest group, with intervals of ±1.96 user-clustered standard errors; the line is the fitted
-    regression.
+    lowest group, with intervals of ±1.96 standard errors; the line is the fitted regression with
+    its band.
     """
     columns = min(2, len(hypotheses))
     rows = math.ceil(len(hypotheses) / columns)
@@ -140,18 +148,25 @@ def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
         ax.text(0.5, 0.5, "a group's KPI is 0", ha="center", va="center", transform=ax.transAxes)
         return
     for number, point in enumerate(points):
-        ax.errorbar(
+        error = point["x_standard_error"]
+        dot, *_ = ax.errorbar(
             100 * point["x"],
             100 * (point["rate"] / base - 1),
+            xerr=100 * 1.96 * error if error else None,
             yerr=100 * 1.96 * (point["standard_error"] or 0.0) / base,
             fmt=MARKERS[number // len(COLOURS) % len(MARKERS)],
             color=COLOURS[number % len(COLOURS)],
             capsize=3,
             label=point["group"],
         )
-    x = np.linspace(0, max(point["x"] for point in points), 50)
-    fitted = Family(hypothesis["link"]).mean(hypothesis["intercept"] + hypothesis["slope"] * x)
-    ax.plot(100 * x, 100 * (fitted / base - 1), color=INK, linewidth=1.5)
+        dot.set_gid(mark(f"points-{hypothesis['id']}", number))
+    x = [100 * place["x"] for place in hypothesis["band"]]
+    line, low, high = (
+        [100 * (place[end] / base - 1) for place in hypothesis["band"]]
+        for end in ("rate", "low", "high")
+    )
+    ax.fill_between(x, low, high, color=INK, alpha=0.12, linewidth=0)
+    ax.plot(x, line, color=INK, linewidth=1.5)
 
 
 def front_picture(
@@ -168,7 +183,9 @@ def front_picture(
         ordered = sorted(points, key=lambda point: point["recall"])
         kept = [point for point in ordered if not point["dominated"]]
         ax.plot([p["recall"] for p in kept], [p["order_density"] for p in kept], color=COLOURS[0])
+        wide, last = ordered[-1]["recall"] - ordered[0]["recall"], None
         for point in ordered:
+            row = points.index(point)
             name = places.get(point["preference_id"])
             ax.plot(
                 point["recall"],
@@ -177,11 +194,16 @@ def front_picture(
                 markersize=9 if name else 5,
                 color=COLOURS[0] if not point["dominated"] else "none",
                 markeredgecolor=COLOURS[0],
+                gid=mark("front-points", row),
             )
             if name:
                 place = (point["recall"], point["order_density"])
                 words = f"{name} (π = {point['preference'][0]:.1f})"
-                ax.annotate(words, place, (8, 6), textcoords="offset points", fontsize=9)
+                near = last is not None and place[0] - last < _NEAR * wide
+                side, last = ((-8, -12), "right") if near else ((8, 6), "left"), place[0]
+                ax.annotate(
+                    words, place, side[0], textcoords="offset points", fontsize=9, ha=side[1]
+                )
         ax.margins(x=0.15, y=0.12)
         ax.set_xlabel(f"Recall@{cutoff}")
         ax.set_ylabel(f"OD@{cutoff}")
@@ -195,33 +217,40 @@ def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
         figure = Figure(figsize=(4.0 * len(objectives), 2.8), layout="constrained")
         axes = figure.subplots(1, len(objectives), squeeze=False)
         for ax, objective in zip(axes.flat, objectives, strict=True):
-            points = [point for point in curves if point["objective"] == objective]
-            for number, split in enumerate(("train", "validation")):
-                line = [point for point in points if point["split"] == split]
-                if not line:  # a front is measured on validation alone
-                    continue
-                ax.plot(
-                    [p["epoch"] for p in line],
-                    [p["loss"] for p in line],
-                    marker=".",
-                    color=COLOURS[number],
-                    label=split,
-                )
-            is_loss = objective != "hypervolume"
-            ax.set_title(f"{objective} loss" if is_loss else "hypervolume of the front")
-            ax.set_xlabel("epoch")
-            ax.xaxis.get_major_locator().set_params(integer=True)
-            ax.legend(fontsize=8)
+            _curves(ax, curves, objective)
         return figure
 
 
-def as_svg(figure: Figure) -> str:
-    """The figure as an SVG element that takes its ink from the page's text colour."""
-    stream = io.StringIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(stream, format="svg", transparent=True, metadata=_NO_METADATA)
-    svg = stream.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "currentColor")
+def learning_curves(curves: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+    """The same as a figure an objective, named ``curves-`` and the objective."""
+    found: dict[str, Figure] = {}
+    for objective in dict.fromkeys(point["objective"] for point in curves):
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=(4.4, 2.8), layout="constrained")
+            _curves(figure.subplots(), curves, objective)
+        found[f"curves-{objective}"] = figure
+    return found
+
+
+def _curves(ax: Axes, curves: Sequence[dict[str, Any]], objective: str) -> None:
+    """An objective on every split; a front is measured on validation alone."""
+    for number, split in enumerate(("train", "validation")):
+        rows = [
+            (row, point)
+            for row, point in enumerate(curves)
+            if (point["objective"], point["split"]) == (objective, split)
+        ]
+        if not rows:
+            continue
+        colour = COLOURS[number]
+        places = [(point["epoch"], point["loss"]) for _, point in rows]
+        ax.plot(*zip(*places, strict=True), color=colour, label=split)
+        for (row, _), place in zip(rows, places, strict=True):
+            ax.plot(*place, marker="o", markersize=5, color=colour, gid=mark("curves", row))
+    ax.set_title("hypervolume of the front" if objective == "hypervolume" else f"{objective} loss")
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(fontsize=8)
 
 
 def as_markdown(figure: Figure, words: str) -> str:

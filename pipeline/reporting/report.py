@@ -3,40 +3,36 @@
 Every number on the pages is taken from the dictionary that ``report.json`` holds.
 """
 
-import math
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import polars as pl
+from matplotlib.figure import Figure
 
-from pipeline.experiment.kpis import TERMS
-from pipeline.inference.checks import HEALTH_CHECKS
-from pipeline.reporting.data_card import data_card_markdown, data_card_picture
+from pipeline.errors import DataError
+from pipeline.reporting.analyses import slopes_of
+from pipeline.reporting.answer import first_screen, sentence
+from pipeline.reporting.data_card import card_numbers, data_card_picture
 from pipeline.reporting.figures import (
-    KPI_LABELS,
-    as_svg,
     front_picture,
     hypothesis_panels,
-    learning_curves_picture,
-    metric_label,
+    learning_curves,
 )
+from pipeline.reporting.forest import forest_plot
 from pipeline.reporting.planned import power_lines
-from pipeline.schemas import ALL_TARGETS, Kpi
+from pipeline.reporting.rendering import MARKDOWN, PAGE, environment_of, render
+from pipeline.reporting.svg import as_svg
+from pipeline.schemas import ALL_TARGETS
 from pipeline.storage import write_json
 from pipeline.study import Study
 
-SCHEMA_VERSION = 1
-_VERDICT_WORDS = {
-    "confirmed": "confirmed",
-    "fragile": "fragile: so few groups could do this by chance",
-    "contradicted": "contradicted: the slope points the other way",
-    "not shown": "not shown: the interval holds 0",
-    "blocked": "blocked: the users are not divided as planned",
-    "undefined": "undefined",
-}
+__all__ = ["SCHEMA_VERSION", "build_report", "sentence", "write_report"]
+
+SCHEMA_VERSION = 2
+"""Of ``report.json``; docs/report.schema.json says what it holds."""
+
+_FACES = {PAGE: "index.html", MARKDOWN: "report.md"}
 
 
 def build_report(
@@ -56,18 +52,21 @@ def build_report(
             ``power`` (it was planned to have), ``origin`` (of the log), ``events`` and ``sessions`` (counts), ``profile`` (of both),
             ``ingestion``, ``training`` and ``provenance``.
     """
+    data: dict[str, Any] = {name: documents[name] for name in ("events", "sessions", "profile")}
+    numbers = card_numbers(data["profile"], data["events"], data["sessions"])
     cutoff = int(tables["offline_metrics"]["cutoff"].drop_nulls()[0])
-    return {
+    found = {
         "schema_version": SCHEMA_VERSION,
         "study": study.study.name,
         "cutoff": cutoff,
-        "summary": [sentence(h, cutoff) for h in hypotheses],
-        "hypotheses": hypotheses,
+        "level": study.regression.level,
+        "hypotheses": with_analyses(hypotheses),
         "health": documents["health"],
         "exploration": documents["exploration"],
         "experiment": {
             "plan": documents["plan"],
             "power": documents["power"],
+            "promised": power_lines(documents["power"], cutoff),
             **documents["origin"],
         },
         "ingestion": documents["ingestion"],
@@ -76,116 +75,87 @@ def build_report(
         "group_kpis": tables["group_kpis"].to_dicts(),
         "training": documents["training"],
         "learning_curves": tables["learning_curves"].to_dicts(),
-        "data": {name: documents[name] for name in ("events", "sessions", "profile")},
+        "data": {**data, "card": numbers},
         "parameters": study.as_dict(),
         "provenance": documents["provenance"],
     }
+    return completed(found)
 
 
-def sentence(hypothesis: dict[str, Any], cutoff: int | None) -> str:
-    """One hypothesis in one sentence that claims no more than the wider of its intervals."""
-    metric = metric_label(hypothesis["metric"], cutoff)
-    kpi, response = KPI_LABELS[hypothesis["kpi"]], KPI_LABELS[hypothesis["response"]]
-    start = f"{hypothesis['id']}, “{metric} is a {hypothesis['direction']} predictor of {kpi}”, is "
-    if hypothesis["slope"] is None:
-        return f"{start}undefined: {hypothesis['undefined_because']}."
-    elasticity = hypothesis["rate_elasticity"]
-    share = elasticity / hypothesis["slope"] if hypothesis["slope"] else 1.0
-    low, high = (share * end for end in hypothesis["verdict_interval"])
-    trials = TERMS[Kpi(hypothesis["response"])][0]
-    digits = max(2, 1 - math.floor(math.log10((high - low) / 2)))
-    on_all_days = ", on all days at once" if hypothesis["reading"] == "early look" else ""
-    change = (
-        f"1 % more {metric} goes with a {abs(elasticity):.{digits}f} % "
-        f"{'higher' if elasticity > 0 else 'lower'} {response} "
-        f"({100 * hypothesis['level']:g} % interval of the change{on_all_days}: {low:+.{digits}f} % to "
-        f"{high:+.{digits}f} %)"
-    )
-    match hypothesis["verdict"]:
-        case "not shown":
-            return (
-                f"{start}not shown: the estimate is that {change}, and 0 is within it. About "
-                f"{hypothesis['trials_to_settle']:,} {trials} would settle an effect of that size; there "
-                f"were {hypothesis['n']:,}, enough to find one of "
-                f"{share * hypothesis['detectable_slope']:.{digits}f} % with a chance of 80 %."
-            )
-        case "fragile":
-            return (
-                f"{start}fragile: {change}, but {hypothesis['groups']} groups could lie so by "
-                "chance. More groups would settle it, more users would not."
-            )
-        case "blocked":
-            return f"{start}blocked: the users are not divided as planned, so nothing is concluded."
-        case verdict:
-            return f"{start}{verdict}: {change}."
+def with_analyses(hypotheses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The hypotheses, each with its slope under every analysis.
+
+    Raises:
+        DataError: if an older version answered them.
+    """
+    if any("band" not in one for one in hypotheses):
+        msg = (
+            "regression_estimates was written by an older version and lacks what the report shows; "
+            "make it anew: dagster asset materialize --select regression_estimates"
+        )
+        raise DataError(msg)
+    return [one | {"analyses": slopes_of(one)} for one in hypotheses]
+
+
+def completed(found: dict[str, Any]) -> dict[str, Any]:
+    """The report with its first screen, its groups and its totals."""
+    rows = [row for row in found["group_kpis"] if row["kpi"] == "ctr"]
+    planned = found.get("experiment", {}).get("plan", {}).get("groups")
+    groups = planned or [
+        {"name": row["group"], "preference_id": row["preference_id"]} for row in rows
+    ]
+    rejected = found.get("ingestion", {}).get("rejected", {})
+    return {
+        **found,
+        **first_screen(found, level=found["level"]),
+        "groups": [
+            {name: one.get(name) for name in ("name", "preference_id", "preference")}
+            for one in groups
+        ],
+        "totals": {
+            "groups": len(groups),
+            "exposures": sum(row["trials"] for row in rows),
+            "log_rows_set_aside": sum(rejected.values()),
+        },
+    }
 
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
     """Write ``report.json``, ``report.md`` and ``index.html`` into ``folder``, which exists."""
     write_json(folder / "report.json", report)
-    environment = templates(report["cutoff"])
-    pictures, data = _pictures(report), report["data"]
-    card = data_card_markdown(data["profile"], data["events"], data["sessions"])
-    promised = power_lines(report["experiment"]["power"], report["cutoff"])
-    for template, name in (("report.html", "index.html"), ("report.md", "report.md")):
-        text = environment.get_template(template).render(
-            report=report, pictures=pictures, data_card=card, promised=promised
-        )
+    values = page_values(report)
+    for face, name in _FACES.items():
+        environment = environment_of(face, report["cutoff"])
+        text = render(environment, face, "report.j2", values)
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def templates(cutoff: int | None) -> jinja2.Environment:
-    """The reports' templates, with the filters that write numbers and names."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline.reporting", "."),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "metric": partial(metric_label, cutoff=cutoff),
-        "kpi": KPI_LABELS.__getitem__,
-        "verdict": _VERDICT_WORDS.__getitem__,
-        "health_check": HEALTH_CHECKS.__getitem__,
-        "p_value": p_value,
-        "number": number,
-        "thousands": "{:,}".format,
-        "per_cent": per_cent,
-        "odds_change": odds_change,
-    }
-    return environment
-
-
-def p_value(value: float | None) -> str:
-    """A p-value as a table prints it; never 0."""
-    if value is None:
-        return "–"
-    return f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number with fixed digits; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def per_cent(share: float | None, digits: int = 1) -> str:
-    """A share as a percentage; a dash where there is none."""
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
-
-
-def odds_change(log_odds: float) -> str:
-    """A change of the log odds as the percentage by which the odds change."""
-    return per_cent(math.expm1(log_odds))
-
-
-def _pictures(report: dict[str, Any]) -> dict[str, str]:
-    """The pictures as SVG, by name."""
+def page_values(report: dict[str, Any]) -> dict[str, Any]:
+    """What the templates of the regression report are filled with."""
     groups = report["experiment"]["plan"]["groups"]
-    figures = {
-        "hypotheses": hypothesis_panels(report["hypotheses"], report["cutoff"]),
-        "front": front_picture(report["front"]["points"], groups, report["cutoff"]),
-        "learning_curves": learning_curves_picture(report["learning_curves"]),
+    pictures = {
+        **pictures_of_hypotheses(report),
+        "front-points": front_picture(report["front"]["points"], groups, report["cutoff"]),
+        **learning_curves(report["learning_curves"]),
         "data": data_card_picture(report["data"]["profile"]),
     }
-    return {name: as_svg(figure) for name, figure in figures.items()}
+    return {
+        "title": report["study"],
+        "report": report,
+        "pictures": as_pictures(pictures),
+    }
+
+
+def pictures_of_hypotheses(report: dict[str, Any]) -> dict[str, Figure]:
+    """A panel of Figure 1 and a forest plot for every hypothesis, by the table behind it."""
+    found: dict[str, Figure] = {}
+    for one in report["hypotheses"]:
+        found[f"points-{one['id']}"] = hypothesis_panels([one], report["cutoff"])
+        if one["analyses"]:
+            found[f"slopes-{one['id']}"] = forest_plot(one)
+    return found
+
+
+def as_pictures(figures: Mapping[str, Figure]) -> dict[str, str]:
+    """Figures as SVG elements, by name."""
+    return {name: as_svg(figure, name) for name, figure in figures.items()}

@@ -7,8 +7,15 @@ from typing import Any
 import polars as pl
 
 from pipeline.experiment.kpis import COUNTS, TERMS
-from pipeline.reporting.figures import KPI_LABELS, as_svg, hypothesis_panels
-from pipeline.reporting.report import SCHEMA_VERSION, sentence, templates
+from pipeline.reporting.figures import KPI_LABELS
+from pipeline.reporting.rendering import MARKDOWN, PAGE, environment_of, render
+from pipeline.reporting.report import (
+    SCHEMA_VERSION,
+    as_pictures,
+    completed,
+    pictures_of_hypotheses,
+    with_analyses,
+)
 from pipeline.schemas import ALL_TARGETS, Kpi
 from pipeline.storage import write_json
 from pipeline.study import Study
@@ -39,13 +46,12 @@ def build_variants_report(
             ``origin`` (of the log), ``ingestion`` and ``provenance``.
     """
     metrics, kpis = tables["offline_metrics"], tables["group_kpis"]
-    return {
+    found = {
         "schema_version": SCHEMA_VERSION,
         "study": study.study.name,
         "cutoff": cutoff,
         "level": study.regression.level,
-        "summary": [sentence(h, cutoff) for h in hypotheses],
-        "hypotheses": hypotheses,
+        "hypotheses": with_analyses(hypotheses),
         "health": documents["health"],
         "exploration": documents["exploration"],
         "not_fitted": documents["not_fitted"],
@@ -57,16 +63,19 @@ def build_variants_report(
         "parameters": study.as_dict(),
         "provenance": documents["provenance"],
     }
+    return completed(found)
 
 
 def write_variants_report(report: dict[str, Any], folder: Path) -> None:
     """Write ``report.json``, ``report.md`` and ``index.html`` into ``folder``, which exists."""
     write_json(folder / "report.json", report)
-    environment = templates(report["cutoff"])
-    picture = hypothesis_panels(report["hypotheses"], report["cutoff"])
-    pictures = {"hypotheses": as_svg(picture)}
-    for template, name in (("variants.html", "index.html"), ("variants.md", "report.md")):
-        text = environment.get_template(template).render(report=report, pictures=pictures)
+    values = {
+        "title": report["study"],
+        "report": report,
+        "pictures": as_pictures(pictures_of_hypotheses(report)),
+    }
+    for face, name in ((PAGE, "index.html"), (MARKDOWN, "report.md")):
+        text = render(environment_of(face, report["cutoff"]), face, "variants.j2", values)
         (folder / name).write_text(text, encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from pipeline.errors import LogError
+from pipeline.serving.explorer_routes import add_explorer
 from pipeline.serving.guard import Guard
 from pipeline.serving.messages import (
     LARGEST_BODY,
@@ -80,6 +81,7 @@ def build_app(service: Service, *, key: str | None, background: Lifespan | None 
     app.add_exception_handler(OSError, _say_no_log)
     app.add_exception_handler(LogError, _say_conflict)
     _add_routes(app, service)
+    add_explorer(app, service, _REFUSALS, needs_key=key is not None)
     routes = {path for route in app.routes if (path := getattr(route, "path", None))}
     app.add_middleware(Guard, key=key, routes=routes, metrics=service.metrics)
     return app

@@ -7,9 +7,12 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.serving.explorer_page import PAGE
 from pipeline.serving.metrics import Metrics
 
-_OPEN_TO_ALL = {"/health"}
+_OPEN_TO_ALL = {"/health", *PAGE}
+"""The explorer's page and its parts say nothing of the study; what they ask for does."""
+
 _NO_KEY = b'{"detail":"send the key as Authorization: Bearer ..."}'
 
 

@@ -55,7 +55,7 @@ class Service:
             observe=metrics.of_batch,
         )
         self._repeats = repeats
-        self._deadline = section.deadline_ms / 1000
+        self.deadline = section.deadline_ms / 1000
         self._orders_have_revenue = section.orders_have_revenue
         self.snapshot = snapshot
         self.serve(snapshot)
@@ -177,7 +177,7 @@ class Service:
         if not len(ask.session):
             return None, "no known item in the session"
         try:
-            return await asyncio.wait_for(self.batcher.ask(snapshot, ask), self._deadline), None
+            return await asyncio.wait_for(self.batcher.ask(snapshot, ask), self.deadline), None
         except TimeoutError:
             return None, "the model was late"
         except Exception as error:  # noqa: BLE001 - the batcher has logged it

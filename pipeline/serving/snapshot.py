@@ -12,6 +12,8 @@ from pipeline.evaluation.held_out import known_by_name_alone
 from pipeline.experiment.plan import PLAN, TrafficPlan, read_plan
 from pipeline.experiment.plan_checks import check_not_under_way, check_same_model
 from pipeline.recommend import Recommender
+from pipeline.serving.explorer_tables import FILES as EXPLORED_FILES
+from pipeline.serving.explorer_tables import Explorable
 from pipeline.serving.rulebook import RuleBook, filter_files
 from pipeline.sessions.item_attributes import read_item_attributes
 from pipeline.storage import StudyPaths, read_table
@@ -31,6 +33,7 @@ class Snapshot:
         rules: Filters and re-ranking.
         candidates: How many items rules that act on lists choose from.
         popular: Items that may be listed, the most clicked in train first.
+        explorable: What the explorer shows of the study.
     """
 
     recommender: Recommender
@@ -39,6 +42,7 @@ class Snapshot:
     rules: RuleBook
     candidates: int
     popular: tuple[int, ...]
+    explorable: Explorable
 
 
 def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
@@ -72,13 +76,11 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
     model.item_embedding.weight.data = table_ID.T.contiguous().T
     items = read_table(catalogue).sort("index")
     known = study.dataset.item_attributes
+    attributes = (
+        read_item_attributes(paths.root / known, items) if known else known_by_name_alone(items)
+    )
     rules = RuleBook.of(
-        study.serving,
-        paths.root,
-        attributes=read_item_attributes(paths.root / known, items)
-        if known
-        else known_by_name_alone(items),
-        embedding_ID=table_ID.numpy(),
+        study.serving, paths.root, attributes=attributes, embedding_ID=table_ID.numpy()
     )
     by_clicks = np.argsort(-items["train_clicks"].to_numpy(), kind="stable")
     return Snapshot(
@@ -88,6 +90,7 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
         rules=rules,
         candidates=study.serving.candidates,
         popular=tuple(by_clicks[rules.listable_I[by_clicks]].tolist()),
+        explorable=Explorable.load(study, paths, plan=plan, attributes=attributes),
     )
 
 
@@ -105,6 +108,7 @@ def state_of_files(study: Study, paths: StudyPaths) -> tuple[object, ...]:
         paths.artifact("sessions", "items.parquet"),
         paths.artifact("traffic_plan", PLAN),
         *filter_files(study.serving.filters, paths.root).values(),
+        *(paths.artifact(*file) for file in EXPLORED_FILES),
     ]
     if study.dataset.item_attributes:
         files.append(paths.root / study.dataset.item_attributes)

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from models.progress import shown
 from pipeline.errors import DataError
 from pipeline.schemas import EVENTS, REJECTED
 from pipeline.sessions.adapters.formats import files_of
 from pipeline.sessions.ordering import Partitions, by_time, repeated
 from pipeline.sessions.parallel import in_order
-from pipeline.sessions.progress import shown
 from pipeline.sessions.raw import CONTENT_LIMIT, InputFile, Reason, Task, judge
 from pipeline.sessions.reading import BLOCK_BYTES, is_packed
 from pipeline.sessions.tables import TableWriter

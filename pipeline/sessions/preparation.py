@@ -23,11 +23,11 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from models.progress import shown
 from pipeline.errors import DataError
 from pipeline.schemas import DAY_MS, ITEMS, SESSIONS, Split
 from pipeline.sessions.items import ItemCodes
 from pipeline.sessions.parallel import in_order
-from pipeline.sessions.progress import shown
 from pipeline.sessions.rules import CutAnchor, Rules
 from pipeline.sessions.splitting import PARTS, STRADDLES, Cuts, check_reach, cuts_before, parts_of
 from pipeline.sessions.staging import Stage, StagedSessions, stage_sessions, whole_sessions

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 import numpy as np
 import polars as pl
 
+from models.progress import shown
 from pipeline.errors import StudyError
 from pipeline.experiment.log import BROUGHT, write_log
 from pipeline.experiment.plan import TrafficPlan
@@ -67,7 +68,8 @@ def simulate_experiment(
                 truth = shop_truth(recommender, plan, setting)
         case LogSource.DIRECT:
             world = _direct_world(study, paths, plan)
-            _write(world.days(), plan, study, folder)
+            days = shown(world.days(), study.experiment.days, "drawing the log")
+            _write(days, plan, study, folder)
             truth = world.truth()
         case LogSource.REPLAY:
             write_log(_replay(study, paths, plan, recommender), folder)

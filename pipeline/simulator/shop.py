@@ -6,6 +6,7 @@ change their tastes, and carry over what they have seen. :mod:`pipeline.simulato
 happens in a visit.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
+from models.progress import shown
 from pipeline.errors import DataError
 from pipeline.experiment.plan import TrafficPlan
 from pipeline.experiment.plan_checks import check_anybody
@@ -116,11 +118,13 @@ def play_all(
     Raises:
         DataError: if nobody was shown a list.
     """
-    frames = [
+    steps = (
         frame
         for visits in arrivals(scene, setting, rng)
         for frame in play(visits, scene, rng, expected=expected)
-    ]
+    )
+    groups_of_visits = math.ceil(scene.people.shoppers.size * VISITS_PER_USER / _VISITS_AT_ONCE)
+    frames = list(shown(steps, groups_of_visits * MAX_EXPOSURES, "simulated visits"))
     if not frames:
         msg = "no visit was shown a list: the model knows none of the items that visits begin with"
         raise DataError(msg)

@@ -22,6 +22,7 @@ from pipeline.study.experiment import ExperimentSection as ExperimentSection
 from pipeline.study.experiment import LogSource as LogSource
 from pipeline.study.experiment import PlanningSection as PlanningSection
 from pipeline.study.loading import PARAMS_FILE as PARAMS_FILE
+from pipeline.study.loading import flat as flat
 from pipeline.study.loading import load_study as load_study
 from pipeline.study.loading import parse_study as parse_study
 from pipeline.study.log_columns import ClickColumns as ClickColumns

@@ -58,6 +58,16 @@ def parse_study(values: Mapping[str, Any]) -> Study:
         raise StudyError(msg) from error
 
 
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted key such as ``training.epochs``; lists stay whole."""
+    if not isinstance(values, dict) or not values:
+        return {prefix: values}
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
 def _foreign(value: Any) -> dict[str, str]:
     """YAML's dates, sets and bytes as a mapping, which no parameter accepts."""
     return {type(value).__name__: str(value)}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.progress import shown
 from pipeline.errors import DataError
 from pipeline.schemas import DAY_MS
 from pipeline.storage import publish_file
@@ -87,7 +88,8 @@ def _log_lines(world: WorldSection) -> Iterator[str]:
     rng = np.random.default_rng([world.seed, 1])
     shoppers = make_shoppers(world, world.users, rng)
     visits = visit_shop(open_shop(world), shoppers, world, rng=rng)
-    for session, visit in enumerate(np.argsort(visits.start, kind="stable")):
+    in_order = np.argsort(visits.start, kind="stable")
+    for session, visit in enumerate(shown(in_order, len(in_order), "the shop's visits")):
         yield _line(session, visits, int(visit), rng)
 
 

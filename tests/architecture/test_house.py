@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from assets.definitions import defs
-from pipeline.cli import _HELP
+from pipeline.cli.commands import COMMANDS
 
 PACKAGES = ("models", "pipeline", "assets")
 LONGEST_FILE = 300
@@ -89,4 +89,4 @@ def test_every_asset_and_command_is_in_the_readme(project_root):
     # of the preferences' scores, as many as the study has, the first stands for all
     assets = [name for name in assets if not re.fullmatch(r"preference_scores/p(?!00).*", name)]
     assert [name for name in assets if f"`{name}`" not in readme] == []
-    assert [name for name in _HELP if f"paretoscope {name}" not in readme] == []
+    assert [name for name in COMMANDS if f"paretoscope {name}" not in readme] == []

@@ -1,12 +1,17 @@
 """A small study in a folder of its own: the real chain, in seconds."""
 
+import sys
+from dataclasses import fields
 from pathlib import Path
 from shutil import copytree
 
+import dagster as dg
 import pytest
 import yaml
 
-from pipeline.study import PARAMS_FILE, load_study
+from assets.definitions import defs
+from assets.resources import StudyResource
+from pipeline.study import PARAMS_FILE, Study, load_study
 from pipeline.world.generation import generate_log
 
 
@@ -26,3 +31,57 @@ def project(shop, tmp_path, monkeypatch) -> Path:
     copytree(shop, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def parameters_read() -> dict[str, set[str]]:
+    """The parameters that each asset of the finished study read, by its function's name."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def finished(shop, tmp_path_factory, parameters_read) -> tuple[Path, dg.ExecuteInProcessResult]:
+    """A project whose study is finished, not to be changed, and the run that finished it."""
+    folder = copytree(shop, tmp_path_factory.mktemp("finished"), dirs_exist_ok=True)
+    loaded = StudyResource.load
+
+    def unread(*_):
+        """In place of the version, which looks at all parameters to choose from them."""
+        return "not looked at"
+
+    def load(resource):
+        study, paths = loaded(resource)
+        asset = sys._getframe(1).f_code.co_name
+        return watched(study, parameters_read.setdefault(asset, set())), paths
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(StudyResource, "load", load)
+        patch.setattr("assets.adapting.code_version", unread)
+        patch.setattr("assets.experiment.code_version", unread)
+        return folder, dg.materialize(
+            list(defs.assets or []),
+            selection="*regression_report",
+            instance=dg.DagsterInstance.ephemeral(),
+            resources={"study": StudyResource()},
+        )
+
+
+def watched(study: Study, read: set[str]) -> Study:
+    """The study, which from now on writes down what is read of it, such as ``training.epochs``."""
+    for section in fields(study):
+        _watch(getattr(study, section.name), section.name, read)
+    return study
+
+
+def _watch(section, name: str, read: set[str]) -> None:
+    kind = type(section)
+    keys = {key.name for key in fields(section)}
+
+    def get(self, key):
+        if key in keys:
+            read.add(f"{name}.{key}")
+        return kind.__getattribute__(self, key)
+
+    watching = type(kind.__name__, (kind,), {"__slots__": (), "__getattribute__": get})
+    object.__setattr__(section, "__class__", watching)

@@ -37,15 +37,6 @@ def failure_of(result) -> dg.Failure:
     return event.step_failure_data
 
 
-@pytest.fixture(scope="module")
-def finished(shop, tmp_path_factory):
-    """A project whose study is finished, not to be changed, and the run that finished it."""
-    folder = copytree(shop, tmp_path_factory.mktemp("finished"), dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        return folder, materialize("*regression_report")
-
-
 @pytest.fixture
 def trained(project, finished):
     """A project whose study has come as far as its model."""

@@ -1,12 +1,16 @@
 """What Dagster is told: assets, checks, job and schedule, written out."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import pytest
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNode
 
-from assets.definitions import defs, retrain_weekly
+from assets.definitions import defs
+from assets.jobs import retrain_weekly
 from pipeline.inference.checks import HEALTH_CHECKS
 from pipeline.quality.rules import RULES
+from pipeline.schemas import SESSIONS
 
 SCORES = {f"preference_scores/p{number:02d}" for number in range(11)}
 CHAIN = {
@@ -24,6 +28,82 @@ CHAIN = {
     "regression_estimates": {"group_kpis", "offline_metrics"},
     "regression_report": {"regression_estimates", "pareto_front", "conditioned_model"},
 }
+
+
+GROUPS = {
+    "1_data": {"raw_events", "events", "sessions"},
+    "2_model": {"conditioned_model"},
+    "3_scores": SCORES,
+    "4_evaluation": {"offline_metrics", "pareto_front"},
+    "5_experiment": {"traffic_plan", "experiment_log_files", "experiment_log", "group_kpis"},
+    "6_inference": {"regression_estimates", "regression_report"},
+}
+REPORTING = {"experiment_log", "group_kpis", "regression_estimates", "regression_report"}
+JOBS = {
+    "study": set(CHAIN),
+    "retrain": set.union(*(GROUPS[group] for group in list(GROUPS)[:4])),
+    "ingest_and_report": {"experiment_log_files", *REPORTING},
+}
+TABLES = {
+    *("events", "sessions", *SCORES, "offline_metrics", "pareto_front"),
+    *("experiment_log_files", "experiment_log", "group_kpis"),
+}
+
+
+def nodes() -> dict[str, BaseAssetNode]:
+    graph = defs.resolve_asset_graph()
+    return {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
+
+
+def test_groups_are_the_steps_of_the_strategy():
+    found = {name: node.group_name for name, node in nodes().items()}
+
+    assert found == {name: group for group, names in GROUPS.items() for name in names}
+
+
+def test_every_asset_has_an_owner_kinds_and_a_version():
+    lacking = [
+        name
+        for name, node in nodes().items()
+        if len(node.owners) != 1 or not node.kinds or not node.code_version
+    ]
+
+    assert lacking == []
+
+
+def test_every_table_s_columns_are_typed_and_explained():
+    schemas = {
+        name: node.metadata["dagster/column_schema"].schema
+        for name, node in nodes().items()
+        if "dagster/column_schema" in node.metadata
+    }
+
+    assert set(schemas) == TABLES
+    assert [c.name for c in schemas["sessions"].columns] == list(SESSIONS.columns)
+    assert [
+        f"{name}.{column.name}"
+        for name, schema in schemas.items()
+        for column in schema.columns
+        if not column.description or not column.type
+    ] == []
+
+
+def test_what_people_use_is_to_be_made_weekly():
+    windows = {
+        name: (policy.warn_window.to_timedelta(), policy.fail_window.to_timedelta())
+        for name, node in nodes().items()
+        if (policy := node.freshness_policy)
+    }
+
+    week = (timedelta(days=8), timedelta(days=15))
+    assert windows == {"conditioned_model": week, "regression_report": week}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_is_a_part_of_the_chain(job):
+    selected = defs.resolve_job_def(job).asset_layer.executable_asset_keys
+
+    assert {key.to_user_string() for key in selected} == JOBS[job]
 
 
 def test_asset_graph_is_the_designs():
@@ -71,5 +151,5 @@ def test_weekly_schedule_asks_for_the_whole_study_on_monday():
 
     assert len(tick.run_requests or []) == 1
     assert retrain_weekly.cron_schedule == "0 3 * * 1"
-    selected = defs.resolve_job_def("study").asset_layer.executable_asset_keys
-    assert {key.to_user_string() for key in selected} == set(CHAIN)
+    assert retrain_weekly.job_name == "study"
+    assert retrain_weekly.default_status is dg.DefaultScheduleStatus.STOPPED

@@ -1,14 +1,17 @@
 """The site: built without a warning, whole, and with nothing in it from another machine."""
 
+import pkgutil
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 
+import pipeline
 from pipeline.contract import Contract
 from pipeline.schemas import Kpi, Metric
 from tests.docs.pages import pages
@@ -111,10 +114,9 @@ def test_every_table_metric_and_kpi_is_in_the_reference(docs_site):
 
 
 def _contracts() -> list[Contract]:
-    """Every contract that is imported by now, which all those of the library are."""
-    import pipeline.cli  # noqa: F401, PLC0415 - it imports them
-
-    modules = [module for name, module in sys.modules.items() if name.startswith("pipeline")]
+    """Every contract of the library."""
+    names = [found.name for found in pkgutil.walk_packages(pipeline.__path__, "pipeline.")]
+    modules = [import_module(name) for name in names if not name.endswith("__main__")]
     named = [value for module in modules for value in vars(module).values()]
     return [value for value in named if isinstance(value, Contract)]
 

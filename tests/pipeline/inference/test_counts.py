@@ -282,7 +282,7 @@ def test_the_command_prints_json_or_sentences(write, capsys):
     assert [row["level"] for row in found["hypotheses"]] == [0.9] * 4
     assert main(["fit", path, "--hypothesis", "recall@20:ctr:+"]) == 0
     words = capsys.readouterr().out
-    assert "H1, “Recall@20 is a positive predictor of click-through rate”, is confirmed" in words
+    assert "Recall@20 predicts click-through rate (H1, confirmed)" in words
     assert "are taken for independent" in words
     assert main(["fit", path, "--hypothesis", "recall"]) == 1
     assert "METRIC:KPI:SIGN" in capsys.readouterr().err

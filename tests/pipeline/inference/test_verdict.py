@@ -28,6 +28,7 @@ def fit_of(interval):
     return LineFit(
         intercept=0.0,
         slope=(low + high) / 2,
+        covariance=((1.0, 0.0), (0.0, 1.0)),
         model=of_interval((-high, -low), "model", error=0.5),
         clustered=of_interval(interval),
         pearson_chi2=1.0,

@@ -33,6 +33,19 @@ RECALL = (0.40, 0.44, 0.48)
 """Of three groups: x = 0, 0.1 and 0.2."""
 
 
+TRAINING = {
+    "n_items": 4,
+    "best_epoch": 1,
+    "hypervolume": 0.47,
+    "model": {"backbone": "tron", "conditioning": "concat", "width": 64, "layers": 2},
+    "training": {
+        "objectives": [{"loss": "click", "scale": 1.0}, {"loss": "order", "scale": 4.0}],
+        "scalarisation": "linear",
+        "regulariser": "non-uniformity",
+        "epochs": 7,
+    },
+}
+
 START, DAY, MINUTE = 1_659_333_600_000, 86_400_000, 60_000
 SESSIONS = [
     (0, [10, 10, 20], [10]),
@@ -183,14 +196,28 @@ def whole_report(card) -> dict:
                     "users": [100_000] * 3,
                     "expected": [100_000.0] * 3,
                     "p_value": 1.0,
-                }
+                },
+                "whole_weeks": {"passed": False, "days": 9},
+                "users_divided_anew": {
+                    "passed": True,
+                    "hypotheses": {
+                        "H1": {
+                            "passed": True,
+                            "divisions": 1000,
+                            "false_alarms": 0.051,
+                            "p_value": 0.4,
+                        },
+                        "H2": None,
+                    },
+                },
+                "alike_before": {"passed": True, "kpis": {}},
             },
             "power": planned_power().as_dict(),
             "plan": {"experiment": "spring", "salt": "s", "list_length": 20, "groups": groups},
             "origin": {"origin": "simulated", "how": "No real person saw a list."},
             **dict(zip(("profile", "events", "sessions"), card, strict=True)),
             "ingestion": {"exposures": 300_000, "rejected": {"units below 0": 7}, "files": 1},
-            "training": {"best_epoch": 1},
+            "training": TRAINING,
             "provenance": {
                 "code": "abc123",
                 "packages": {"torch": "2.0"},

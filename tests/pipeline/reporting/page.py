@@ -6,11 +6,12 @@ VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """Reads a page: its tags with attributes, its text, and the cells of its tables."""
+    """Reads a page: its tags with attributes, its text, and the cells of its tables, also by id."""
 
     def __init__(self, html):
         super().__init__()
         self.html, self.tags, self.tables, self.text, self.open = html, [], [], "", []
+        self.by_id = {}
         self.feed(html)
         self.close()
 
@@ -20,6 +21,7 @@ class Page(HTMLParser):
         match tag:
             case "table":
                 self.tables.append([])
+                self.by_id[dict(attributes).get("id")] = self.tables[-1]
             case "tr":
                 self.tables[-1].append([])
             case "th" | "td":
@@ -32,6 +34,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, tag
 
     def handle_data(self, data):
+        data = data.replace("\N{NO-BREAK SPACE}", " ")
         self.text += data
         if {"th", "td"} & set(self.open):
             self.tables[-1][-1][-1] += data

@@ -7,12 +7,12 @@ import pytest
 
 from pipeline.reporting.figures import (
     as_markdown,
-    as_svg,
     front_picture,
     hypothesis_panels,
     learning_curves_picture,
     metric_label,
 )
+from pipeline.reporting.svg import as_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
@@ -21,10 +21,18 @@ XLINK = "{http://www.w3.org/1999/xlink}"
 def hypothesis(name="H1", rates=(0.10, 0.11, 0.13), groups=("g1", "g2", "g3")):
     """A fitted hypothesis on groups whose metric is 0, 10, 20, … % above the worst."""
     points = [
-        {"group": group, "x": 0.1 * n, "rate": rate, "standard_error": 0.001}
+        {
+            "group": group,
+            "x": 0.1 * n,
+            "x_standard_error": None,
+            "rate": rate,
+            "standard_error": 0.001,
+        }
         for n, (group, rate) in enumerate(zip(groups, rates, strict=True))
     ]
-    answer = {"slope": 1.5, "intercept": -2.2, "link": "logit", "undefined_because": None}
+    line = [(0.1 * n, 0.1 + 0.01 * n) for n in range(len(rates))]
+    band = [{"x": x, "rate": y, "low": y - 0.002, "high": y + 0.002} for x, y in line]
+    answer = {"slope": 1.5, "band": band, "undefined_because": None}
     return {"id": name, "metric": "recall", "response": "ctr", "points": points, **answer}
 
 
@@ -69,7 +77,7 @@ def markers(figure):
     found = {}
     for mark in root.iter(f"{SVG}use"):
         style = dict(rule.split(": ") for rule in mark.get("style").split("; "))
-        if style["stroke"] != "currentColor":
+        if style.get("stroke", "currentColor") != "currentColor":
             place = (float(mark.get("x")), float(mark.get("y")))
             found.setdefault(style["stroke"], []).append(place)
     return {colour: sorted(places) for colour, places in found.items()}

@@ -5,18 +5,26 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
 import yaml
+from safetensors.numpy import save_file
 
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
 from models.configuration import ModelConfig, TrainingConfig
 from models.network import build_model
+from models.tokens import SessionTokens
 from pipeline.experiment.assignment import N_BUCKETS
-from pipeline.experiment.plan import Group, TrafficPlan
+from pipeline.experiment.plan import Group, TrafficPlan, read_plan
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.family import Family
+from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.inference.regression import GroupSums
+from pipeline.schemas import OFFLINE_METRICS
 from pipeline.serving.ranking import Ask
 from pipeline.serving.snapshot import Snapshot, load_snapshot
 from pipeline.storage import StudyPaths, publish_folder, write_json
@@ -67,10 +75,10 @@ def write_params(root, params, **serving):
     return parse_study(values)
 
 
-def write_model(paths, *, seed, items=ITEMS, width=8):
+def write_model(paths, *, seed, items=ITEMS, width=8, objectives=2):
     """A checkpoint of random weights that are far from 0."""
     config = ModelConfig(width=width, layers=1, heads=1, max_length=6)
-    model = build_model(config, n_items=items, n_objectives=2, seed=seed)
+    model = build_model(config, n_items=items, n_objectives=objectives, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
@@ -122,6 +130,97 @@ def write_study(root, params, *, seed=0, items=ITEMS, **serving):
     write_model(paths, seed=seed, items=items)
     write_plan(paths)
     return study, paths
+
+
+MEASURED = (0.0, 0.25, 0.5, 1.0)
+"""First weights of the preferences that are measured beside the groups', of two objectives."""
+
+
+def recall_of(weight):
+    """Recall of a preference in the finished study; linear, but in two pieces."""
+    return 0.2 + 0.4 * weight if weight < 0.25 else 0.25 + 0.2 * weight
+
+
+def density_of(weight):
+    """Order density of a preference in the finished study."""
+    return 0.10 - 0.05 * weight
+
+
+def finish_study(study, paths, *, ctr=lambda weight: 0.1 + 0.1 * weight):
+    """The tables of an experiment on the plan's groups, in which ``ctr`` is true."""
+    groups = read_plan(paths).groups
+    ids = {group.preference: group.preference_id for group in groups}
+    if len(groups[0].preference) == 2:
+        for weight in MEASURED:
+            ids.setdefault((weight, 1 - weight), f"m{weight:g}")
+    metrics = pl.DataFrame(
+        [
+            {
+                "preference_id": name,
+                "preference": list(preference),
+                "metric": metric,
+                "cutoff": 20,
+                "segment": "all",
+                "value": value(preference[0]),
+                "standard_error": 0.004,
+                "n_targets": 900,
+                "n_sessions": 300,
+                "higher_is_better": True,
+            }
+            for preference, name in ids.items()
+            for metric, value in {
+                "recall": recall_of,
+                "order_density": density_of,
+                "recall_order_density": lambda w: recall_of(w) * density_of(w),
+            }.items()
+        ],
+        schema=OFFLINE_METRICS.schema,
+    )
+    with publish_folder(paths.artifact("offline_metrics")) as folder:
+        metrics.write_parquet(folder / "offline_metrics.parquet")
+    kpis = group_kpis_of(groups, ctr)
+    with publish_folder(paths.artifact("group_kpis")) as folder:
+        kpis.write_parquet(folder / "group_kpis.parquet")
+    estimates = estimate_hypotheses(Evidence(metrics, None, kpis), study.regression, seed=1)
+    with publish_folder(paths.artifact("regression_estimates")) as folder:
+        write_json(folder / "regression_estimates.json", [one.as_dict() for one in estimates])
+
+
+def group_kpis_of(groups, ctr):
+    """What 400 users of each group did, five lists each; a tenth of the clicks is ordered."""
+    rng = np.random.default_rng(3)
+    shape = (len(groups), 400)
+    shown = np.full(shape, 5)
+    rate = np.array([[ctr(group.preference[0])] for group in groups])
+    clicks = rng.binomial(shown, np.clip(rate + rng.normal(0, 0.02, shape), 0, 1))
+    orders = rng.binomial(clicks, 0.1)
+    trials = {"ctr": (shown, clicks), "cvr": (clicks, orders), "sale_rate": (shown, orders)}
+    trials["units_per_exposure"] = trials["sale_rate"]
+    rows = []
+    for kpi, (m, y) in trials.items():
+        sums = GroupSums.over_users(Family.BINOMIAL, m, y)
+        for n, group in enumerate(groups):
+            p = sums.successes[n] / sums.trials[n]
+            row = {
+                f.name: int(getattr(sums, f.name)[n]) for f in fields(sums) if f.name != "family"
+            }
+            of = {"group": group.name, "preference_id": group.preference_id, "kpi": kpi}
+            rows.append(
+                of | row | {"rate": p, "standard_error": (p * (1 - p) / sums.trials[n]) ** 0.5}
+            )
+    return pl.DataFrame(rows)
+
+
+def write_test_sessions(paths, sessions):
+    """The token store, its test split alone."""
+    tokens = SessionTokens.of([[(item, 0) for item in session] for session in sessions])
+    arrays = {
+        "test.items": tokens.items,
+        "test.ordered": tokens.ordered,
+        "test.carted": tokens.carted,
+        "test.offsets": tokens.offsets,
+    }
+    save_file(arrays, paths.artifact("sessions", "tokens.safetensors"))
 
 
 def snapshot_of(root, params, **serving) -> Snapshot:

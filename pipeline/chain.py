@@ -1,0 +1,31 @@
+"""The chain of assets as the library knows it: what each is made from.
+
+``assets`` declares the same graph to Dagster; a test compares the two.
+"""
+
+CHAIN: dict[str, tuple[str, ...]] = {
+    "raw_events": (),
+    "events": ("raw_events",),
+    "sessions": ("events",),
+    "conditioned_model": ("sessions",),
+    "preference_scores": ("conditioned_model", "sessions"),
+    "offline_metrics": ("preference_scores",),
+    "pareto_front": ("offline_metrics",),
+    "traffic_plan": ("pareto_front", "offline_metrics", "conditioned_model"),
+    "experiment_log_files": ("traffic_plan", "conditioned_model"),
+    "experiment_log": ("experiment_log_files", "traffic_plan"),
+    "group_kpis": ("experiment_log", "traffic_plan"),
+    "regression_estimates": ("group_kpis", "offline_metrics"),
+    "regression_report": ("regression_estimates", "pareto_front", "conditioned_model"),
+}
+"""Every asset with those it is made from, in an order in which they can be made; the scores of all
+preferences are one step."""
+
+EVERYTHING = "*regression_report"
+"""Dagster's words for the whole chain."""
+
+
+def from_here_on(asset: str) -> str:
+    """The command that makes an asset anew, and all that is made from it."""
+    name = f"group:{asset}" if asset == "preference_scores" else asset
+    return f"dagster asset materialize --select '{name}*'"

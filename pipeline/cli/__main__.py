@@ -1,0 +1,8 @@
+"""``python -m pipeline.cli``, as torchrun starts it."""
+
+import sys
+
+from pipeline.cli.entry import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""``paretoscope doctor``."""
+
+from collections import Counter
+
+from pipeline.cli.output import say, say_json
+from pipeline.doctor.examination import examine
+from pipeline.doctor.finding import State
+from pipeline.storage import find_root
+
+
+def doctor(*, json: bool) -> int:
+    """Print what was found; returns 1 if something must be mended."""
+    found = examine(find_root())
+    counts = Counter(one.state for one in found)
+    status = 1 if counts[State.MEND] else 0
+    if json:
+        numbers = {state.value: counts[state] for state in State}
+        say_json({**numbers, "findings": [one.as_dict() for one in found]})
+        return status
+    for one in found:
+        say(f"{one.state.mark} {one.subject}: {one.words}")
+        if one.remedy:
+            say(f"    → {one.remedy}")
+    say(_sum(counts))
+    return status
+
+
+def _sum(counts: Counter[State]) -> str:
+    if counts[State.MEND]:
+        return f"{counts[State.MEND]} to mend, {counts[State.LOOK]} to look at"
+    return f"nothing to mend, {counts[State.LOOK]} to look at"

@@ -1,0 +1,68 @@
+"""Preferences between those that were measured: which of them a point of the simplex lies among."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import Delaunay
+
+_ON_A_POINT = 1e-6
+"""Weights this close to 1 are 1: preferences are stored with seven digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """The measured preferences, joined: by a line of two objectives, by simplices of more.
+
+    Attributes:
+        preference_GO: The measured preferences, one a row, each a point of the simplex; among them
+            its corners.
+    """
+
+    preference_GO: NDArray[np.float64]
+    _simplices: Delaunay | None
+
+    @classmethod
+    def of(cls, preference_GO: NDArray[np.float64]) -> Self:
+        """Join the measured preferences to their neighbours."""
+        # The last weight follows from the others.
+        free_GX = preference_GO[:, :-1]
+        return cls(preference_GO, Delaunay(free_GX) if free_GX.shape[1] > 1 else None)
+
+    def shares_G(self, preference_O: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How a preference is made of the measured ones: at least 0, summing to 1.
+
+        One number a measured preference, all 0 but for the neighbours: ``Σ share · preference`` is
+        the preference, and ``Σ share · metric`` the metric there by linear interpolation. At a
+        measured preference its share is 1.
+        """
+        free_X = preference_O[:-1]
+        corners, shares = self._on_line(free_X[0]) if len(free_X) == 1 else self._within(free_X)
+        shares = np.maximum(shares, 0)
+        shares[shares > shares.sum() * (1 - _ON_A_POINT)] = 1
+        if (shares == 1).any():
+            shares = (shares == 1).astype(np.float64)
+        found_G = np.zeros(len(self.preference_GO))
+        found_G[corners] = shares / shares.sum()
+        return found_G
+
+    def _on_line(self, weight: float) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+        first_G = self.preference_GO[:, 0]
+        order = np.argsort(first_G)
+        right = int(np.clip(np.searchsorted(first_G[order], weight), 1, len(order) - 1))
+        left, right = order[right - 1], order[right]
+        share = (weight - first_G[left]) / (first_G[right] - first_G[left])
+        return np.array([left, right]), np.array([1 - share, share]).clip(0, 1)
+
+    def _within(
+        self, free_X: NDArray[np.float64]
+    ) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+        simplices = self._simplices
+        assert simplices is not None
+        number = int(simplices.find_simplex(free_X, tol=_ON_A_POINT))
+        assert number >= 0, f"{free_X} is outside the simplex"
+        size = len(free_X)
+        transform = simplices.transform[number]
+        first = transform[:size] @ (free_X - transform[size])
+        return simplices.simplices[number], np.append(first, 1 - first.sum())

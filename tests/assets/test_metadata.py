@@ -1,0 +1,134 @@
+"""What the UI shows of a finished study, and of an artifact that was refused."""
+
+import json
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from assets.checks import check_results, health_results, health_rows
+from assets.data import events
+from assets.resources import StudyResource
+from pipeline.quality.rule import never
+from pipeline.quality.runner import Outcome
+
+STUDY = "data/studies/synthetic-shop"
+CORNERS = {
+    f"{axis}, {corner} corner"
+    for axis in ("recall", "order_density")
+    for corner in ("click", "order")
+}
+FOLLOWED = {
+    "conditioned_model": {"best validation hypervolume"},
+    "offline_metrics": CORNERS,
+    "pareto_front": {"hypervolume", "recall span", "order density span", *CORNERS},
+    "regression_estimates": {
+        "slope of H1: ctr on recall",
+        "slope of H2: cvr on order_density",
+        "slope of H3: units_per_exposure on recall_order_density",
+        "slope of H4: cvr on recall",
+        "sample ratio p",
+    },
+}
+"""Numbers that the UI draws over runs, by names that stay."""
+
+
+@pytest.fixture(scope="module")
+def metadata(finished) -> dict[str, dict[str, dg.MetadataValue]]:
+    """Of every asset, in the order it is shown."""
+    _, result = finished
+    made = [event.materialization for event in result.get_asset_materialization_events()]
+    return {one.asset_key.to_user_string(): dict(one.metadata) for one in made}
+
+
+@pytest.mark.parametrize(
+    "asset",
+    [
+        *("sessions", "conditioned_model", "pareto_front", "traffic_plan"),
+        *("regression_estimates", "regression_report"),
+    ],
+)
+def test_the_picture_comes_first(metadata, asset):
+    name, picture = next(iter(metadata[asset].items()))
+
+    assert name == "picture"
+    assert isinstance(picture, dg.MarkdownMetadataValue)
+    assert "](data:image/png;base64,iVBOR" in (picture.md_str or "")
+
+
+def test_numbers_to_follow_are_floats_under_names_that_stay(metadata):
+    found = {
+        asset: {name for name, value in metadata[asset].items() if isinstance(value.value, float)}
+        for asset in FOLLOWED
+    }
+
+    assert found == FOLLOWED
+
+
+def test_numbers_and_row_counts_are_those_of_the_artifacts(finished, metadata):
+    folder = finished[0] / STUDY
+    front = pl.read_parquet(folder / "pareto_front/pareto_front.parquet")
+    summary = json.loads((folder / "pareto_front/summary.json").read_text("utf-8"))
+    clicks_only = front.filter(pl.col("preference").list.get(0) == 1.0)
+
+    assert metadata["pareto_front"]["hypervolume"].value == summary["hypervolume"]
+    assert metadata["pareto_front"]["recall, click corner"].value == clicks_only["recall"].item()
+    for table in ("events", "offline_metrics", "pareto_front", "group_kpis"):
+        rows = pl.read_parquet(folder / table / f"{table}.parquet").height
+        assert metadata[table]["dagster/row_count"].value == rows
+
+
+def test_a_refused_artifact_shows_the_rows_that_broke_a_rule(project):
+    raw = project / "data/raw/synthetic-shop.jsonl"
+    order = {"aid": 1, "ts": 1756684900052, "type": "orders"}
+    raw.write_text(json.dumps({"session": 1, "events": [order]}) + "\n", encoding="utf-8")
+    instance = dg.DagsterInstance.ephemeral()
+
+    dg.materialize(
+        [events],
+        instance=instance,
+        resources={"study": StudyResource()},
+        raise_on_error=False,
+    )
+
+    def evaluation(check):
+        key = dg.AssetCheckKey(events.key, check)
+        (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=5)
+        return record.evaluation
+
+    broken, kept = evaluation("clicks_present"), evaluation("events_unique")
+    assert not broken.passed
+    assert broken.severity is dg.AssetCheckSeverity.ERROR
+    assert broken.metadata["rows that break it"].records == [dg.TableRecord({"clicks": 0})]
+    assert broken.description.startswith("clicks_present: not true that at least one event")
+    assert kept.passed
+
+
+def test_rows_become_a_table_without_what_no_cell_can_hold():
+    rule = never("r", "nothing is odd", "t", "odd", blocking=False)
+    rows = ({"id": 1, "day": None, "list": [1]}, {"id": 2, "day": True, "list": []})
+    broken = Outcome(rule=rule, passed=False, unexpected=7, sample=("a", "b"), rows=rows)
+
+    (result,) = check_results([broken])
+
+    assert result.severity is dg.AssetCheckSeverity.WARN
+    assert result.metadata["unexpected rows"].value == 7
+    assert [record.data for record in result.metadata["rows that break it"].records] == [
+        {"id": 1, "day": ""},
+        {"id": 2, "day": True},
+    ]
+
+
+def test_health_is_told_by_hypothesis_group_or_day():
+    divided = {"passed": True, "hypotheses": {"H1": {"p_value": 0.2}, "H2": None}}
+    ratio = {"passed": False, "users": [10, 30], "expected": [20.0, 20.0], "p_value": 0.002}
+
+    assert health_rows(divided) == [{"hypotheses": "H1", "p_value": 0.2}, {"hypotheses": "H2"}]
+    assert health_rows(ratio) == [
+        {"users": 10, "expected": 20.0},
+        {"users": 30, "expected": 20.0},
+    ]
+    assert health_rows({"passed": False, "missing": ["2025-10-03"]}) == [{"missing": "2025-10-03"}]
+    (shown,) = health_results({"sample_ratio": ratio})
+    assert shown.severity is dg.AssetCheckSeverity.ERROR
+    assert not shown.passed

@@ -1,0 +1,114 @@
+"""When an asset is stale: its parameters, its pin and its content."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from assets.data import events, raw_events
+from assets.describing import ASSETS, code_version
+from assets.resources import StudyResource
+from pipeline.storage import md5
+from pipeline.study import PARAMS_FILE, Study, load_study
+
+STUDY = "data/studies/synthetic-shop"
+
+NOT_IN_THE_VERSION = {
+    # they refuse the log of another shop; what the asset holds is the pinned file
+    "raw_events": {"dataset.path", "experiment.source", "world.*"},
+    # looked at before training, so that what is wrong in them shows early
+    "conditioned_model": {"evaluation.further_cutoffs", "evaluation.own_metrics"},
+}
+
+
+def covered(key: str, declared: tuple[str, ...]) -> bool:
+    return key == "study.name" or key in declared or key.split(".", maxsplit=1)[0] in declared
+
+
+def abridged(keys: set[str]) -> set[str]:
+    """The keys, those of a section that is there whole as ``section.*``."""
+    of = {section.name: section.type for section in fields(Study)}
+    whole = {
+        section
+        for section, kind in of.items()
+        if {f"{section}.{key.name}" for key in fields(kind)} <= keys
+    }
+    return {key if (name := key.split(".")[0]) not in whole else f"{name}.*" for key in keys}
+
+
+@pytest.mark.usefixtures("finished")
+def test_an_asset_s_version_covers_every_parameter_it_read(parameters_read):
+    missed = {
+        asset: abridged({key for key in keys if not covered(key, ASSETS[asset].reads)})
+        for asset, keys in parameters_read.items()
+    }
+
+    assert set(parameters_read) == set(ASSETS)
+    assert {asset: keys for asset, keys in missed.items() if keys} == NOT_IN_THE_VERSION
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stale"),
+    [
+        ("sessions.min_item_support", 6, {"sessions"}),
+        ("sessions.max_rejected_share", 0.04, {"events", "sessions"}),
+        ("training.epochs", 3, {"conditioned_model"}),
+        ("evaluation.bootstrap", 50, {"preference_scores", "offline_metrics"}),
+        ("regression.level", 0.9, {"traffic_plan", "regression_estimates"}),
+        ("simulator.truth_users", 50, {"experiment_log_files"}),
+        ("serving.threads", 2, set()),
+        ("study.name", "another", set(ASSETS) - {"raw_events", "regression_report"}),
+    ],
+)
+def test_a_changed_parameter_makes_stale_what_is_made_of_it(project, key, value, stale):
+    before = load_study(project / PARAMS_FILE)
+    after = load_study(project / PARAMS_FILE, {key: value})
+
+    changed = {name for name in ASSETS if code_version(name, before) != code_version(name, after)}
+
+    # the report prints all parameters
+    assert changed == stale | {"regression_report"}
+
+
+def pin(project: Path, digest: str) -> None:
+    lock = {"stages": {"raw": {"outs": [{"path": "data/raw/synthetic-shop.jsonl", "md5": digest}]}}}
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
+
+
+def test_the_raw_data_s_version_is_the_pinned_md5(project):
+    study = load_study(project / PARAMS_FILE)
+
+    unpinned = code_version("raw_events", study)
+    pin(project, "ab" * 16)
+
+    assert unpinned is None
+    assert code_version("raw_events", study) == "ab" * 16
+
+
+def made(**overrides) -> dict[str, str]:
+    """The tags of ``events`` after it was made in the working directory."""
+    instance = dg.DagsterInstance.ephemeral()
+    resources = {"study": StudyResource(overrides=overrides)}
+    dg.materialize([raw_events, events], instance=instance, resources=resources)
+    event = instance.get_latest_materialization_event(events.key)
+    assert event is not None
+    assert event.asset_materialization is not None
+    return dict(event.asset_materialization.tags or {})
+
+
+def test_what_was_made_with_other_parameters_is_not_passed_off_as_todays(project):
+    as_it_is = made()
+    overridden = made(**{"sessions.max_rejected_share": 0.04})
+
+    today = load_study(project / PARAMS_FILE)
+    assert as_it_is["dagster/code_version"] == code_version("events", today)
+    assert overridden["dagster/code_version"] != code_version("events", today)
+
+
+def test_the_same_content_is_the_same_version(project):
+    first, second = made(), made(**{"sessions.max_rejected_share": 0.04})
+
+    assert first["dagster/data_version"] == md5(project / STUDY / "events")
+    assert second["dagster/data_version"] == first["dagster/data_version"]

@@ -1,0 +1,296 @@
+"""The front explorer in a real browser, on a real server with a real (small) model."""
+
+import os
+import signal
+from contextlib import contextmanager
+
+import pytest
+
+from pipeline.serving.snapshot import load_snapshot
+from tests.pipeline.serving.shop import (
+    finish_study,
+    name_of,
+    recall_of,
+    scores_of,
+    serving,
+    write_model,
+    write_plan,
+    write_study,
+    write_test_sessions,
+)
+
+GROUPS = ((0.0, 1.0), (0.5, 0.5), (1.0, 0.0))
+KEY = "a key of more than sixteen"
+
+
+def finished(root, params, **kept):
+    study, paths = write_study(root, params, **kept)
+    write_plan(paths, preferences=GROUPS)
+    finish_study(study, paths)
+    write_test_sessions(paths, [[n, n + 1, n + 2, n + 3, 2 * n] for n in range(10)])
+    return study, paths
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory, small_params):
+    root = tmp_path_factory.mktemp("explored")
+    study, paths = finished(root, small_params)
+    with serving(root) as server:
+        yield server, study, paths
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory, small_params):
+    root = tmp_path_factory.mktemp("keyed")
+    finished(root, small_params)
+    with serving(root, {"PARETOSCOPE_SERVING_KEY": KEY}) as server:
+        yield server
+
+
+def open_explorer(page, server):
+    page.goto(f"{server.url}/explore")
+    page.locator("#chosen li").first.wait_for()
+    page.locator("#metrics tbody tr").first.wait_for()
+    return page
+
+
+def shown(page, selector):
+    return page.locator(selector).all_inner_texts()
+
+
+def items_of(page, name):
+    return [row.split("\n")[1].split(" ")[0] for row in shown(page, f"#{name} li")]
+
+
+def best_of(shop, session, preference):
+    """The list of the model alone."""
+    _, study, paths = shop
+    scores = scores_of(load_snapshot(study, paths), session, preference)
+    return [name_of(n) for n in sorted(range(40), key=lambda n: (-scores[n], n))[:5]]
+
+
+@contextmanager
+def after(page, route):
+    """Wait until the page has been answered by a route, and has shown it."""
+    with page.expect_response(lambda answer: answer.url.endswith(route)):
+        yield
+    page.wait_for_timeout(50)
+
+
+def test_the_whole_page_is_in_order(page, axe, cut_off, shop):
+    open_explorer(page, shop[0])
+
+    assert axe(page) == []
+    assert cut_off(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("#front svg title").count() == 4
+    assert page.locator("#front .group-name").all_text_contents() == ["g1", "g2", "g3"]
+    assert page.locator("#front svg title").first.text_content() == (
+        "click 0.25, order 0.75; Recall@20 0.3000 ± 0.0040, Order density@20 0.0875 ± 0.0040"
+    )
+
+
+def test_the_slider_moves_by_keyboard_and_everything_follows(page, shop):
+    """From (0.5, 0.5), measured, by ten steps of 0.01 to (0.6, 0.4), which is not."""
+    open_explorer(page, shop[0])
+    recall = page.locator("#metrics tbody tr").first
+    heights = page.evaluate("document.body.scrollHeight")
+    ring = page.locator("#here").get_attribute("cx")
+    assert recall.locator("td").first.inner_text() == f"{recall_of(0.5):.4f} ± 0.0040"
+
+    page.locator("#weight-0").focus()
+    with after(page, "/explore/lists"):
+        for _ in range(10):
+            page.keyboard.press("ArrowRight")
+
+    assert page.locator("#weight-0").get_attribute("aria-valuetext") == "click 0.60, order 0.40"
+    assert shown(page, "#ends span") == ["order 0.40", "click 0.60"]
+    assert page.locator("#place").inner_text() == "Not measured here: metrics are interpolated."
+    assert recall.locator("td").first.inner_text() == f"{recall_of(0.6):.4f}"
+    assert float(page.locator("#here").get_attribute("cx")) > float(ring)
+    assert items_of(page, "chosen") == best_of(shop, [0, 1, 2, 3], (0.6, 0.4))
+    assert items_of(page, "of-group") == best_of(shop, [0, 1, 2, 3], GROUPS[0])
+    assert page.evaluate("document.body.scrollHeight") == heights
+
+
+def test_a_group_is_one_press_away_and_its_list_is_the_same(open_page, shop):
+    page = open_explorer(open_page(), shop[0])
+
+    with after(page, "/explore/lists"):
+        page.get_by_label("Compare with group").select_option("g3")
+    with after(page, "/explore/lists"):
+        page.get_by_role("group", name="Move to").get_by_text("g3").press("Enter")
+
+    assert page.locator("#place").inner_text() == "Measured as p2, served as g3."
+    assert items_of(page, "chosen") == items_of(page, "of-group")
+    assert set(shown(page, "#chosen .moved span[aria-hidden]")) == {"="}
+    assert "5 of 5 items are in g3's list, too." in page.locator("#difference").inner_text()
+
+
+def test_what_changed_is_said_once_the_slider_rests(open_page, shop):
+    page = open_explorer(open_page(), shop[0])
+    page.evaluate(
+        "() => { window.said = []; new MutationObserver(() => said.push($('said').textContent))"
+        ".observe($('said'), { childList: true }); }"
+    )
+
+    page.locator("#weight-0").focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_timeout(60)
+    page.wait_for_timeout(1500)
+
+    last = page.evaluate("said")
+    assert len(last) <= 2
+    assert last[-1].startswith("Preference click 0.42, order 0.58. Recall@20 0.334")
+    assert "Expected H1 CTR" in last[-1]
+
+
+def test_verdicts_decide_whether_there_is_a_number(open_page, shop):
+    page = open_explorer(open_page(), shop[0])
+
+    first, second = page.locator(".kpi").nth(0), page.locator(".kpi").nth(1)
+
+    assert "confirmed" in first.inner_text()
+    assert "% (95 % interval" in first.locator(".kpi-value").inner_text()
+    assert "not shown" in second.inner_text()
+    assert second.locator(".kpi-value").inner_text() == "no value"
+    assert "does not show that CVR changes" in second.inner_text()
+
+
+def test_a_typed_session_and_an_item_that_is_none(open_page, shop):
+    page = open_explorer(open_page(width="phone"), shop[0])
+
+    with after(page, "/explore/lists"):
+        page.get_by_label("or items clicked").fill("item-3, <b>no item</b>, item-17")
+        page.keyboard.press("Enter")
+
+    assert items_of(page, "chosen") == best_of(shop, [3, 17], (0.5, 0.5))
+    assert page.locator("#unknown").inner_text() == (
+        "Not in the catalogue, and left out: <b>no item</b>. The lists are for the other items."
+    )
+    assert shown(page, "#clicked .item") == ["item-3", "item-17 · hats"]
+    with after(page, "/explore/lists"):
+        page.get_by_label("or items clicked").fill("nothing")
+        page.get_by_role("button", name="Show").click()
+
+    assert shown(page, "#chosen li") == []
+    assert "There are no lists" in page.locator("#unknown").inner_text()
+
+
+def test_another_session_of_the_test_set(open_page, shop):
+    page = open_explorer(open_page(width="phone"), shop[0])
+
+    with after(page, "/explore/lists"):
+        page.get_by_label("Session of the test set").select_option("2")
+
+    clicked = shown(page, "#clicked .item")
+    first = int(clicked[0].split(" ")[0].removeprefix("item-"))
+    assert items_of(page, "chosen") == best_of(
+        shop, [first, first + 1, first + 2, first + 3], (0.5, 0.5)
+    )
+    assert clicked[-1].split(" ")[0] == name_of(2 * first)
+    assert "What was clicked next is" in page.locator("#difference").inner_text()
+
+
+def test_of_three_objectives_every_one_has_a_slider_and_they_sum_to_1(
+    open_page, tmp_path, small_params
+):
+    study, paths = write_study(tmp_path, small_params)
+    write_model(paths, seed=0, objectives=3)
+    corners = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    write_plan(paths, preferences=corners)
+    finish_study(study, paths)
+    write_test_sessions(paths, [[n, n + 1, n + 2, n + 3, 2 * n] for n in range(10)])
+    with serving(tmp_path) as server:
+        page = open_explorer(open_page(width="phone"), server)
+        with after(page, "/explore/lists"):
+            page.get_by_label("objective 2").fill("0.4")  # of (1, 0, 0), where the page begins
+        with after(page, "/explore/lists"):
+            page.get_by_label("objective 3").fill("0.5")
+
+        assert [page.locator(f"#value-{n}").inner_text() for n in range(3)] == [
+            "0.30",
+            "0.20",
+            "0.50",
+        ]
+        assert items_of(page, "chosen") == best_of(
+            (None, study, paths), [0, 1, 2, 3], (0.3, 0.2, 0.5)
+        )
+        recall = 0.3 * recall_of(1) + 0.7 * recall_of(0)
+        assert page.locator("#metrics td").first.inner_text() == f"{recall:.4f}"
+
+
+def test_a_key_is_asked_for_and_a_wrong_one_is_named(page, axe, keyed, complaints):
+    page.goto(f"{keyed.url}/explore")
+    field = page.get_by_label("This server wants its key")
+    assert not page.locator("#main").is_visible()
+    assert axe(page) == []
+    assert complaints == []
+    for wrong in ("not the key at all", "schlüssel"):
+        field.fill(wrong)
+        field.press("Enter")
+        page.get_by_text("This is not the server's key.").wait_for()
+        assert field.input_value() == ""
+    assert ["401" in one for one in complaints] == [True]  # the browser's own word on the first
+    complaints.clear()
+
+    with after(page, "/explore/lists"):
+        field.fill(KEY)
+        field.press("Enter")
+
+    kept = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
+    assert kept == '[{},{},""]'
+    assert page.url == f"{keyed.url}/explore"
+    assert page.locator("#chosen li").count() == 5
+    assert not page.get_by_role("alert").is_visible()
+
+
+def test_a_new_model_is_taken_over_by_the_open_page(open_page, tmp_path, small_params):
+    study, paths = finished(tmp_path, small_params, reload_seconds=3600.0)
+    with serving(tmp_path) as server:
+        page = open_explorer(open_page(), server)
+        old = page.locator("#served").inner_text()
+        write_model(paths, seed=5)
+        new = load_snapshot(study, paths).version
+        os.kill(server.process.pid, signal.SIGHUP)
+        while new not in page.request.get(f"{server.url}/explore/state").text():
+            page.wait_for_timeout(50)
+        page.locator("#weight-0").focus()
+        page.keyboard.press("ArrowRight")
+        page.get_by_text(f"model {new}").wait_for()
+        page.wait_for_load_state("networkidle")
+        found = items_of(page, "chosen")
+    assert new not in old
+    assert found == best_of((None, study, paths), [0, 1, 2, 3], (0.51, 0.49))
+
+
+def test_without_an_experiment_the_page_says_what_makes_it(open_page, tmp_path, small_params):
+    write_study(tmp_path, small_params)
+    with serving(tmp_path) as server:
+        page = open_page(width="phone")
+        page.goto(f"{server.url}/explore")
+        page.locator("#missing li").first.wait_for()
+        with after(page, "/explore/lists"):
+            page.get_by_label("or items clicked").fill("item-3")
+            page.keyboard.press("Enter")
+
+        missing = shown(page, "#missing li")
+        assert "dagster asset materialize --select regression_estimates" in missing[1]
+        assert page.locator("#kpis").inner_text() == "Nothing is known yet of what happens online."
+        assert page.locator("#chosen li").count() == 5
+
+
+def test_a_server_that_has_ended_is_named(open_page, complaints, tmp_path, small_params):
+    finished(tmp_path, small_params)
+    with serving(tmp_path) as server:
+        page = open_explorer(open_page(), server)
+        server.end(signal.SIGTERM)
+    page.locator("#weight-0").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("alert").wait_for()
+
+    assert (
+        page.get_by_role("alert").inner_text() == "The server does not answer. Is it still running?"
+    )
+    complaints.clear()  # the browser's own words on the refused connection

@@ -1,0 +1,110 @@
+"""Reports of studies whose slopes and fronts are planted, with what a comparison reads of them."""
+
+import json
+
+import numpy as np
+import polars as pl
+
+from pipeline.experiment.schemas import GROUP_KPIS
+from pipeline.inference.evidence import Evidence
+from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.reporting.report import SCHEMA_VERSION
+from pipeline.schemas import ALL_TARGETS, OFFLINE_METRICS, Kpi
+from pipeline.study import Hypothesis, RegressionSection
+
+RECALL = (0.40, 0.42, 0.45, 0.48)
+ORDER_DENSITY = (0.08, 0.075, 0.07, 0.06)
+H1 = Hypothesis(id="H1", metric="recall", kpi=Kpi.CTR, direction="positive")
+H4 = Hypothesis(id="H4", metric="recall", kpi=Kpi.CVR, direction="negative")
+
+
+def report(name, slope, *, hypotheses=(H1,), users=200_000, better=1.0, **facts):
+    """A report as ``report.json`` has it.
+
+    Args:
+        name: Of the study and its experiment.
+        slope: Planted on the log odds.
+        hypotheses: What is asked.
+        users: In each of four groups, one trial each.
+        better: By how much its front's recall exceeds that of other studies, as a factor.
+        facts: ``experiment``, ``salt``, ``md5``, ``seed``, ``epochs``, ``source``, ``healthy``.
+    """
+    metrics, kpis = _metrics(), _kpis(slope, users)
+    evidence = Evidence(metrics, None, kpis, healthy=facts.get("healthy", True))
+    found = estimate_hypotheses(evidence, RegressionSection(hypotheses=hypotheses), seed=0)
+    ids = [f"p{n}" for n in range(4)]
+    points = [
+        {
+            "preference_id": one,
+            "preference": [n / 3, 1 - n / 3],
+            "recall": better * RECALL[n],
+            "order_density": ORDER_DENSITY[n],
+            "recall_order_density": 0.03,
+            "dominated": False,
+        }
+        for n, one in enumerate(ids)
+    ]
+    experiment = facts.get("experiment", name)
+    groups = [{"name": f"g{n}", "preference_id": one} for n, one in enumerate(ids)]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "study": name,
+        "cutoff": 20,
+        "hypotheses": [one.as_dict() for one in found],
+        "experiment": {"plan": {"experiment": experiment, "groups": groups}, "origin": "real"},
+        "front": {
+            "hypervolume": 0.036 * better,
+            "reference_point": [0.0, 0.0],
+            "points": points,
+        },
+        "offline_metrics": metrics.to_dicts(),
+        "group_kpis": kpis.to_dicts(),
+        "data": {"events": {"events": 1000, "sessions": 100, "rejected": 3}},
+        "parameters": {
+            "study": {"name": name, "seed": facts.get("seed", 1)},
+            "world": {"seed": 7},
+            "training": {"epochs": facts.get("epochs", 10), "threads": 2},
+            "experiment": {"source": facts.get("source", "files")},
+        },
+        "provenance": {"code": "abc", "dataset": {"md5": facts.get("md5", "m" * 32)}},
+    }
+
+
+def write(folder, found):
+    """Put a report where a finished study has it; returns its path."""
+    file = folder / found["study"] / "report" / "report.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found), encoding="utf-8")
+    return file
+
+
+def _metrics():
+    rows = [
+        {
+            "preference_id": f"p{n}",
+            "preference": [n / 3, 1 - n / 3],
+            "metric": metric,
+            "cutoff": 20,
+            "segment": ALL_TARGETS,
+            "value": value,
+            "standard_error": 0.002,
+            "n_targets": 1000,
+            "n_sessions": 400,
+            "higher_is_better": True,
+        }
+        for metric, values in (("recall", RECALL), ("order_density", ORDER_DENSITY))
+        for n, value in enumerate(values)
+    ]
+    return pl.DataFrame(rows, schema=OFFLINE_METRICS.columns)
+
+
+def _kpis(slope, users):
+    rows = []
+    for n, value in enumerate(RECALL):
+        y = round(users / (1 + np.exp(2 - slope * (value / RECALL[0] - 1))))
+        sums = {"trials": users, "successes": y, "users": users}
+        squares = {"sum_mm": users, "sum_my": y, "sum_yy": y}
+        rate = {"rate": y / users, "standard_error": (y / users * (1 - y / users) / users) ** 0.5}
+        names = {"group": f"g{n}", "preference_id": f"p{n}"}
+        rows += [{**names, "kpi": kpi.value, **sums, **squares, **rate} for kpi in Kpi]
+    return pl.DataFrame(rows, schema=GROUP_KPIS.columns)
