@@ -88,8 +88,7 @@ def test_the_tables_say_what_the_json_says(open_page, folder):
     ]
 
 
-def test_every_mark_has_words_and_lies_inside_its_picture(open_page, folder):
-    page = open_page()
+def test_every_mark_has_words_and_lies_inside_its_picture(page, folder):
     found = opened(page, folder)
 
     pictures = page.locator("figure svg")

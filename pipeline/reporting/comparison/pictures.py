@@ -10,7 +10,7 @@ from pipeline.reporting.figures import COLOURS
 
 _WIDTH, _HIGH = 640, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 14, 14, 46
-_ROW = 34
+_ROW = 48
 _STEPS = (1, 2, 2.5, 5, 10)
 _TICKS = 5
 
@@ -103,12 +103,12 @@ def slopes_picture(one: Mapping[str, Any]) -> str:
         return ""
     ends = [end for row in rows for end in (*row["interval"], *(row["few_groups_interval"] or ()))]
     high = _TOP + _ROW * len(rows) + _BOTTOM
-    x = Axis.over([0.0, *ends], _LEFT + 60, _WIDTH - _RIGHT)
+    x = Axis.over([0.0, *ends], 2 * _RIGHT, _WIDTH - _RIGHT)
     parts = [_floor(x, high - _BOTTOM, "slope"), _zero(x, high)]
     for number, row in enumerate(one["studies"]):
         if not row["interval"]:
             continue
-        at = _TOP + _ROW * (rows.index(row) + 0.5)
+        at = _TOP + _ROW * (rows.index(row) + 0.7)
         parts.append(_slope_row(row, number, at, x))
     return _svg(parts, high, f"Slopes of {one['metric']} by study, with intervals")
 
@@ -121,9 +121,9 @@ def _slope_row(row: Mapping[str, Any], number: int, at: float, x: Axis) -> str:
     if few := row["few_groups_interval"]:
         words += f", as few groups know it {few[0]:.3f} to {few[1]:.3f}"
         parts.append(_line((x.place(few[0]), x.place(few[1])), across=at, colour=colour))
-    name = escape(row["study"] if len(row["study"]) <= 20 else f"…{row['study'][-19:]}")
+    name = escape(row["study"] if len(row["study"]) <= 48 else f"…{row['study'][-47:]}")
     parts.append(_mark(number, (x.place(row["slope"]), at), hollow=False))
-    parts.append(f'<text x="4" y="{at + 4}">{name}</text>')
+    parts.append(f'<text x="4" y="{at - 12}">{name}</text>')
     return f"<g><title>{escape(words)}</title>{''.join(parts)}</g>"
 
 
@@ -143,7 +143,7 @@ def _grid(x: Axis, y: Axis, names: tuple[str, str]) -> str:
         )
         lines.append(f'<text x="{_LEFT - 6}" y="{at + 4}" text-anchor="end">{text}</text>')
     middle = (_HIGH - _BOTTOM + _TOP) / 2
-    place = f'transform="translate(14 {middle}) rotate(-90)" text-anchor="middle"'
+    place = f'transform="translate(18 {middle}) rotate(-90)" text-anchor="middle"'
     return "".join([*lines, f"<text {place}>{names[1]}</text>"])
 
 
