@@ -60,6 +60,7 @@ def build_report(
         "study": study.study.name,
         "cutoff": cutoff,
         "level": study.regression.level,
+        "objectives": [str(one.loss) for one in study.training.objectives],
         "hypotheses": with_analyses(hypotheses),
         "health": documents["health"],
         "exploration": documents["exploration"],

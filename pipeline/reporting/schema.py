@@ -195,6 +195,7 @@ class StudyReport(EveryReport):
     """The report of a study whose groups one model serves."""
 
     study: str
+    objectives: list[str]
     experiment: Json
     ingestion: Json
     front: Json

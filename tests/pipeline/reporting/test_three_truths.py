@@ -113,9 +113,9 @@ def test_a_strong_truth_is_told_with_what_to_serve_and_what_it_costs(first_scree
     assert "This experiment was drawn." in words
     assert "Optimise raise Recall@20" in clicks
     assert "Recall@20 predicts click-through rate (H1, confirmed)" in clicks
-    assert "Serve g5, π = 1.00, 0.00" in clicks
+    assert "Serve g5 (π of click, order = 1.00, 0.00)" in clicks
     assert "Optimise raise OD@20" in conversion
-    assert "Serve g1, π = 0.00, 1.00" in conversion
+    assert "Serve g1 (π of click, order = 0.00, 1.00)" in conversion
     expected, cost = (r["expected"] for r in report["recommendations"][:2])
     # x of g5 is 0.5: the odds of a click rise from 0.18 / 0.82 by exp(0.9 · 0.5)
     odds = 0.18 / 0.82 * np.exp(0.45)
@@ -145,7 +145,9 @@ def test_an_opposite_truth_is_not_sold_as_the_declared_one(first_screen):
     assert report["hypotheses"][0]["verdict"] == "contradicted"
     assert "Optimise no declared metric. Recall@20 does not predict more click-through" in clicks
     assert "% less click-through rate" in clicks
-    assert "Serve g1, π = 0.00, 1.00" in clicks  # as measured, whatever was declared
+    assert (
+        "Serve g1 (π of click, order = 0.00, 1.00)" in clicks
+    )  # as measured, whatever was declared
     assert "raise Recall@20" not in clicks
     assert report["recommendations"][0]["refuted"] == ["H1"]
 
