@@ -62,7 +62,7 @@ class Trusted:
 
 
 _NO_ANSWER = {
-    Verdict.NOT_SHOWN: "the interval holds effects either way, and none",
+    Verdict.NOT_SHOWN: "the interval holds 0 and effects in both directions",
     Verdict.BLOCKED: "the users are not divided as planned",
     Verdict.UNDEFINED: "there is no line",
 }

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.experiment.kpis import TERMS
 from pipeline.inference.recommendation import recommend
 from pipeline.inference.trust import trust_in
-from pipeline.reporting.figures import KPI_LABELS, metric_label
+from pipeline.labels import KPI_LABELS, metric_label
 from pipeline.reporting.words import about, digits_for, signed
 from pipeline.schemas import Kpi
 

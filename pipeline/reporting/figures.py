@@ -12,36 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-METRIC_LABELS = {
-    "recall": "Recall@{k}",
-    "order_density": "OD@{k}",
-    "recall_order_density": "Recall@{k} · OD@{k}",
-    "order_recall": "order recall@{k}",
-    "mrr": "MRR@{k}",
-    "ndcg": "NDCG@{k}",
-    "cold_item_recall": "cold-item recall@{k}",
-    "short_session_recall": "short-session recall@{k}",
-    "click_loss": "click loss",
-    "order_loss": "order loss",
-    "catalogue_coverage": "catalogue coverage@{k}",
-    "exposure_gini": "Gini of exposure@{k}",
-    "popularity_percentile": "popularity percentile@{k}",
-    "novelty": "novelty@{k}",
-    "intra_list_diversity": "intra-list diversity@{k}",
-    "category_diversity": "category diversity@{k}",
-    "freshness": "freshness@{k}",
-}
-KPI_LABELS = {
-    "ctr": "click-through rate",
-    "cvr": "conversion of clicks",
-    "sale_rate": "sales per exposure",
-    "units_per_exposure": "units per exposure",
-    "revenue_per_exposure": "revenue per exposure",
-    "clicks_per_user": "clicks per user",
-    "orders_per_user": "orders per user",
-    "units_per_user": "units per user",
-    "revenue_per_user": "revenue per user",
-}
+from pipeline.labels import KPI_LABELS, metric_label
 
 _LETTERS_AN_INCH = 13
 _NEAR = 0.1
@@ -77,18 +48,6 @@ MARK = "mark:"
 def mark(table: str, row: int) -> str:
     """The gid of a mark that the row of a table explains, counted from 0."""
     return f"{MARK}{table}-{row}"
-
-
-def metric_label(metric: str, cutoff: int | None) -> str:
-    """An offline metric as the report writes it, such as ``Recall@20``; one's own by its name.
-
-    ``cutoff`` is that of metrics whose name has none; None leaves it out.
-    """
-    name, _, further = metric.partition("@")
-    if name not in METRIC_LABELS:
-        return metric
-    k = further or cutoff
-    return METRIC_LABELS[name].replace("@{k}", f"@{k}" if k else "")
 
 
 def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figure:

@@ -7,14 +7,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.reporting.figures import (
-    COLOURS,
-    INK,
-    KPI_LABELS,
-    STYLE,
-    front_picture,
-    metric_label,
-)
+from pipeline.labels import KPI_LABELS, metric_label
+from pipeline.reporting.figures import COLOURS, INK, STYLE, front_picture
 
 _CURVES = (("shown", COLOURS[0]), ("confirmed", COLOURS[3]))
 

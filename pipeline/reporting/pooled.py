@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pipeline.inference.many_experiments import PooledHypothesis
 from pipeline.inference.meta_regression import Foretold, Interval
-from pipeline.reporting.figures import KPI_LABELS, metric_label
+from pipeline.labels import KPI_LABELS, metric_label
 
 _HEADER = ("metric", "KPI", "studies", "slope", "interval", "tau", "I²", "next experiment's slope")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline.reporting.figures import metric_label
+from pipeline.labels import metric_label
 from pipeline.reporting.words import NAMES, NUMBERS
 
 PAGE, MARKDOWN = "html", "md"

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from pipeline.inference.checks import HEALTH_CHECKS
-from pipeline.reporting.figures import KPI_LABELS
+from pipeline.labels import KPI_LABELS
 
 VERDICT_WORDS = {
     "confirmed": "confirmed",

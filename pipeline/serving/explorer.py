@@ -10,6 +10,7 @@ from fastapi import HTTPException
 from numpy.typing import NDArray
 
 from pipeline.experiment.plan import Group
+from pipeline.labels import metric_label
 from pipeline.schemas import Metric
 from pipeline.serving.explorer_kpis import kpi_views
 from pipeline.serving.explorer_messages import (
@@ -26,7 +27,6 @@ from pipeline.serving.explorer_messages import (
     PointView,
     VisitView,
 )
-from pipeline.serving.explorer_names import metric_name
 from pipeline.serving.explorer_tables import Measured, MetricOfAll
 from pipeline.serving.ranking import Ask
 from pipeline.serving.service import Service
@@ -107,7 +107,7 @@ class Explorer:
         view.x, view.y = (values.get(axis) for axis in _AXES)
         view.metrics = [
             MetricView(
-                name=metric_name(one.name, one.cutoff),
+                name=metric_label(one.name, one.cutoff),
                 value=values[one.name],
                 standard_error=_number(one.standard_error_G[at]) if is_measured else None,
                 higher_is_better=one.higher_is_better,
@@ -227,8 +227,8 @@ def _front(measured: Measured) -> FrontView | None:
     if x is None or y is None or not np.isfinite([x.value_G, y.value_G]).all():
         return None
     return FrontView(
-        x_metric=metric_name(x.name, x.cutoff),
-        y_metric=metric_name(y.name, y.cutoff),
+        x_metric=metric_label(x.name, x.cutoff),
+        y_metric=metric_label(y.name, y.cutoff),
         points=[
             PointView(
                 preference_id=name,

@@ -8,8 +8,8 @@ from scipy import stats
 from pipeline.inference.estimates_file import Answer
 from pipeline.inference.expectation import Expectation, FittedLine
 from pipeline.inference.verdict import Verdict
+from pipeline.labels import KPI_LABELS, metric_label
 from pipeline.serving.explorer_messages import Expected, KpiView, Observed
-from pipeline.serving.explorer_names import in_sentence, kpi_name, metric_name
 from pipeline.serving.explorer_tables import Explorable
 
 
@@ -22,12 +22,12 @@ def _view(
     known: Explorable, answer: Answer, line: FittedLine | None, metric: float | None
 ) -> KpiView:
     measured = known.measured.metric(answer.metric) if known.measured else None
-    name = metric_name(answer.metric, measured.cutoff if measured else None)
+    name = metric_label(answer.metric, measured.cutoff if measured else None)
     found = line.at(metric) if line and metric is not None and _may_say(answer.verdict) else None
     return KpiView(
         hypothesis=answer.id,
         metric=name,
-        kpi=kpi_name(answer.response.value),
+        kpi=KPI_LABELS[answer.response.value],
         is_share=answer.response.is_yes_or_no,
         verdict=answer.verdict.value,
         words=_words(answer, found, name, is_known=metric is not None),
@@ -50,10 +50,10 @@ def _may_say(verdict: Verdict) -> bool:
 
 
 def _words(answer: Answer, found: Expectation | None, metric: str, *, is_known: bool) -> list[str]:
-    kpi, metric = in_sentence(kpi_name(answer.response.value)), in_sentence(metric)
+    kpi = KPI_LABELS[answer.response.value]
     said = [_of_verdict(answer, metric, kpi)]
     if answer.response is not answer.kpi:
-        said.append(f"Stands for {in_sentence(kpi_name(answer.kpi.value))}, as in the report.")
+        said.append(f"Stands for {KPI_LABELS[answer.kpi.value]}, as in the report.")
     if found and answer.reading == "early look":
         said.append(
             f"An early look, day {answer.days.observed} of {answer.days.planned}: the interval does "

@@ -86,7 +86,7 @@ def test_the_whole_page_is_in_order(page, axe, cut_off, shop):
     assert page.locator("#front svg title").count() == 4
     assert page.locator("#front .group-name").all_text_contents() == ["g1", "g2", "g3"]
     assert page.locator("#front svg title").first.text_content() == (
-        "click 0.25, order 0.75; Recall@20 0.3000 ± 0.0040, Order density@20 0.0875 ± 0.0040"
+        "click 0.25, order 0.75; Recall@20 0.3000 ± 0.0040, OD@20 0.0875 ± 0.0040"
     )
 
 
@@ -143,7 +143,7 @@ def test_what_changed_is_said_once_the_slider_rests(open_page, shop):
     last = page.evaluate("said")
     assert len(last) <= 2
     assert last[-1].startswith("Preference click 0.42, order 0.58. Recall@20 0.334")
-    assert "Expected H1 CTR" in last[-1]
+    assert "Expected H1 click-through rate" in last[-1]
 
 
 def test_verdicts_decide_whether_there_is_a_number(open_page, shop):
@@ -155,7 +155,7 @@ def test_verdicts_decide_whether_there_is_a_number(open_page, shop):
     assert "% (95 % interval" in first.locator(".kpi-value").inner_text()
     assert "not shown" in second.inner_text()
     assert second.locator(".kpi-value").inner_text() == "no value"
-    assert "does not show that CVR changes" in second.inner_text()
+    assert "does not show that conversion of clicks changes" in second.inner_text()
 
 
 def test_a_typed_session_and_an_item_that_is_none(open_page, shop):

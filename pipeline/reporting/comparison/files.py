@@ -7,8 +7,8 @@ from typing import Any
 import jinja2
 
 from pipeline.errors import DataError
+from pipeline.labels import KPI_LABELS
 from pipeline.reporting.comparison.pictures import fronts_picture, key_mark, slopes_picture
-from pipeline.reporting.figures import KPI_LABELS
 from pipeline.storage import publish_folder, write_json
 
 DATA = "comparison.json"

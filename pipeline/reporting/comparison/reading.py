@@ -12,7 +12,7 @@ from pipeline.inference.family import Family
 from pipeline.inference.slope_differences import MeasuredSlope
 from pipeline.inference.slope_test import SlopeTest
 from pipeline.inference.verdict import Verdict
-from pipeline.reporting.figures import metric_label
+from pipeline.labels import metric_label
 from pipeline.reporting.report import SCHEMA_VERSION
 from pipeline.storage import REPORT, find_root, md5
 

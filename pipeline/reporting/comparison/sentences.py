@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.inference.slope_differences import Contrast
-from pipeline.reporting.figures import KPI_LABELS
+from pipeline.labels import KPI_LABELS
 
 _SAID = {
     Contrast.DIFFERENT: "the slopes differ beyond chance",

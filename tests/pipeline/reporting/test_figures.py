@@ -10,7 +10,6 @@ from pipeline.reporting.figures import (
     front_picture,
     hypothesis_panels,
     learning_curves_picture,
-    metric_label,
 )
 from pipeline.reporting.svg import as_svg
 
@@ -223,31 +222,3 @@ def test_learning_curves_have_a_panel_an_objective():
     ]
     assert "hypervolume of the front" in words
     assert (words.count("train"), words.count("validation")) == (2, 3)
-
-
-@pytest.mark.parametrize(
-    ("metric", "label"),
-    [
-        ("recall", "Recall@5"),
-        ("order_density", "OD@5"),
-        ("recall_order_density", "Recall@5 · OD@5"),
-        ("mrr", "MRR@5"),
-        ("click_loss", "click loss"),
-    ],
-)
-def test_a_metric_is_called_as_in_the_paper(metric, label):
-    assert metric_label(metric, 5) == label
-
-
-@pytest.mark.parametrize(
-    ("metric", "label"),
-    [
-        ("recall", "Recall"),
-        ("recall_order_density@10", "Recall@10 · OD@10"),
-        ("click_loss", "click loss"),
-        ("mine@7", "mine@7"),
-        ("{mine}", "{mine}"),
-    ],
-)
-def test_a_cutoff_nobody_knows_is_left_out_and_a_metric_of_ones_own_keeps_its_name(metric, label):
-    assert metric_label(metric, None) == label

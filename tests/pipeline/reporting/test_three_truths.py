@@ -135,7 +135,9 @@ def test_without_an_effect_nothing_is_recommended_nor_called_predictive(first_sc
     assert words.count("Serve any group: no two of them can be told apart by this KPI.") == 3
     assert words.count("It is not shown that") == 4
     assert not re.search(r"predicts .{0,40} confirmed|Expect |raise |more than", words)
-    assert words.count("Trust none, because the interval holds effects either way, and none.") == 3
+    assert (
+        words.count("Trust none, because the interval holds 0 and effects in both directions.") == 3
+    )
 
 
 def test_an_opposite_truth_is_not_sold_as_the_declared_one(first_screen):

@@ -92,7 +92,7 @@ def test_the_state_holds_the_front_the_groups_and_some_sessions(shop):
     ]
     assert (state["front"]["x_metric"], state["front"]["y_metric"]) == (
         "Recall@20",
-        "Order density@20",
+        "OD@20",
     )
     points = {tuple(p["preference"]): (p["x"], p["y"]) for p in state["front"]["points"]}
     assert points == {(w, 1 - w): (recall_of(w), density_of(w)) for w in (0, 0.25, 0.5, 1)}
@@ -147,7 +147,11 @@ def test_the_expected_kpi_is_where_the_fitted_line_passes_the_metric(shop):
     first = place(server, 0.4)["kpis"][0]
 
     assert answers[0].verdict == "confirmed"
-    assert (first["hypothesis"], first["metric"], first["kpi"]) == ("H1", "Recall@20", "CTR")
+    assert (first["hypothesis"], first["metric"], first["kpi"]) == (
+        "H1",
+        "Recall@20",
+        "click-through rate",
+    )
     assert (first["expected"]["low"], first["expected"]["high"]) == pytest.approx(expected.interval)
     assert first["expected"]["rate"] == pytest.approx(expected.rate)
     observed = {one["group"]: one["rate"] for one in first["groups"]}
@@ -156,12 +160,13 @@ def test_the_expected_kpi_is_where_the_fitted_line_passes_the_metric(shop):
 
 
 def test_a_kpi_that_is_not_shown_to_move_gets_words_and_no_value(shop):
-    """Orders are a tenth of the clicks in every group, so order density says nothing of CVR."""
+    """Orders are a tenth of the clicks in every group, so order density says nothing of conversion."""
     second = place(shop[0], 0.4)["kpis"][1]
 
     assert (second["verdict"], second["expected"]) == ("not shown", None)
     assert (
-        "The experiment does not show that CVR changes with order density@20" in second["words"][0]
+        "The experiment does not show that conversion of clicks changes with OD@20"
+        in second["words"][0]
     )
     assert second["words"][0].endswith("holds 0. So no value is given.")
 

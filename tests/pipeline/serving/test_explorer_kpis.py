@@ -8,7 +8,6 @@ from pipeline.inference.estimates_file import Days
 from pipeline.inference.verdict import Verdict
 from pipeline.schemas import Kpi
 from pipeline.serving.explorer_kpis import kpi_views
-from pipeline.serving.explorer_names import in_sentence, kpi_name, metric_name
 from pipeline.serving.snapshot import load_snapshot
 from tests.pipeline.serving.shop import (
     finish_study,
@@ -66,7 +65,7 @@ def test_a_weaker_verdict_gives_the_number_with_its_reservation(known, verdict, 
     [
         (
             {"verdict": Verdict.NOT_SHOWN, "verdict_interval": (-0.126, 0.3)},
-            "The experiment does not show that CTR changes with recall@20: the slope's interval, −0.13 to 0.30, holds 0. So no value is given.",
+            "The experiment does not show that click-through rate changes with Recall@20: the slope's interval, −0.13 to 0.30, holds 0. So no value is given.",
         ),
         (
             {"verdict": Verdict.UNDEFINED, "undefined_because": "no trial succeeded"},
@@ -104,7 +103,7 @@ def test_beyond_the_groups_it_is_said_that_nothing_was_tried(known, recall):
 
     assert view.expected.is_beyond
     assert view.words == [
-        "No group had such recall@20: the line is carried on beyond what was tried."
+        "No group had such Recall@20: the line is carried on beyond what was tried."
     ]
 
 
@@ -112,20 +111,11 @@ def test_without_the_metric_there_is_no_number(known):
     view = view_of(known, recall=None)
 
     assert view.expected is None
-    assert view.words == ["What recall@20 is at this preference is not known."]
+    assert view.words == ["What Recall@20 is at this preference is not known."]
 
 
 def test_a_kpi_that_stands_for_another_says_so(known):
     view = view_of(known, kpi=Kpi.UNITS_PER_EXPOSURE, response=Kpi.SALE_RATE)
 
-    assert view.kpi == "Sale rate"
+    assert view.kpi == "sales per exposure"
     assert view.words == ["Stands for units per exposure, as in the report."]
-
-
-def test_names_are_readable():
-    assert metric_name("order_density", 20) == "Order density@20"
-    assert metric_name("recall@5", 20) == "Recall@5"
-    assert metric_name("click_loss", None) == "Click loss"
-    assert kpi_name("ctr") == "CTR"
-    assert in_sentence("CTR") == "CTR"
-    assert in_sentence("Sale rate") == "sale rate"
