@@ -114,8 +114,14 @@ def _words(block: Block, file: Path, project: Path) -> str:
 def _shell(project: Path, script: str) -> int:
     """Run a script in the project; whatever it leaves running is ended."""
     venv = project / ".venv" / "bin"
+    # a `make test PYTEST_ARGS=…` that runs these tests would have the page's `make test` do the same
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "MFLAGS", "PYTEST_"))
+    }
     environment = {
-        **os.environ,
+        **inherited,
         "PATH": f"{venv}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(project),
         "DAGSTER_HOME": str(project / ".dagster"),

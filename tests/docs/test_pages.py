@@ -13,7 +13,7 @@ from pipeline.cli import main
 from pipeline.schemas import Metric
 from pipeline.study import load_study, parse_study
 from tests.docs.merge import merged
-from tests.docs.pages import LANGUAGES, Block, blocks, pages, says
+from tests.docs.pages import LANGUAGES, Block, blocks, pages, run_page, says
 
 ROOT = Path(__file__).parents[2]
 PAGES = pages(ROOT)
@@ -197,3 +197,13 @@ def test_the_guide_to_metrics_says_the_direction_of_each(project_root):
 
     expected = {m.value: "higher" if m.higher_is_better else "lower" for m in Metric}
     assert said == expected
+
+
+def test_a_page_is_run_as_from_a_terminal_whoever_runs_the_tests(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAKEFLAGS", "w -- PYTEST_ARGS=--runslow")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--runslow")
+    asked = (
+        'test -z "${MAKEFLAGS-}${PYTEST_ADDOPTS-}" && test "$PYTEST_ARGS" = tests/architecture\n'
+    )
+
+    run_page(tmp_path, [Block("a page", 1, "sh", asked, None)])
