@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,17 @@ def answers(url: str) -> bool | None:
         return None
 
 
+def end_group(started: "subprocess.Popen[bytes]") -> None:
+    """End a process and its children; Dagster asks its own by SIGINT, which a job in the background
+    of a script has been told to ignore."""
+    os.killpg(started.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        started.wait(timeout=20)
+    with suppress(ProcessLookupError):
+        os.killpg(started.pid, signal.SIGKILL)
+    started.wait(timeout=20)
+
+
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory, small_params) -> Iterator[Ui]:
     """Dagster as `make ui` starts it, on a small study that `make study`'s command has finished."""
@@ -134,8 +146,7 @@ def ui(tmp_path_factory, small_params) -> Iterator[Ui]:
             wait_for(lambda: answers(f"{url}/server_info"))
             yield Ui(url, project)
         finally:
-            os.killpg(started.pid, signal.SIGTERM)
-            started.wait(timeout=60)
+            end_group(started)
 
 
 @pytest.fixture
