@@ -36,8 +36,8 @@ SESSIONS = 40
 
 @pytest.fixture
 def study(small_params):
-    small_params["evaluation"] |= {"preferences": 3, "cutoff": 4}
-    return parse_study(small_params)
+    evaluation = small_params["evaluation"] | {"preferences": 3, "cutoff": 4}
+    return parse_study(small_params | {"evaluation": evaluation})
 
 
 def publish_model(study, paths, seed):
