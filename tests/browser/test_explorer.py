@@ -72,9 +72,10 @@ def best_of(shop, session, preference):
 @contextmanager
 def after(page, route):
     """Wait until the page has been answered by a route, and has shown it."""
-    with page.expect_response(lambda answer: answer.url.endswith(route)):
+    with page.expect_response(lambda answer: answer.url.endswith(route)) as answer:
         yield
-    page.wait_for_timeout(50)
+    answer.value.finished()
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
 
 
 def test_the_whole_page_is_in_order(page, axe, cut_off, shop):
