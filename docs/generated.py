@@ -22,7 +22,7 @@ from pipeline.cli import main
 from pipeline.cli.commands import COMMANDS
 from pipeline.contract import Contract
 from pipeline.evaluation import lists, metrics
-from pipeline.experiment.kpis import TERMS
+from pipeline.experiment.schemas import TERMS
 from pipeline.schemas import Kpi, Metric
 from pipeline.study import Study
 

@@ -12,9 +12,9 @@ from typing import Any
 import ibis
 import polars as pl
 
-from pipeline.experiment.kpis import COUNTS, TERMS, group_counts, group_kpis
+from pipeline.experiment.kpis import group_counts, group_kpis
 from pipeline.experiment.log import BEFORE
-from pipeline.experiment.schemas import BEFORE_SUMS, BEFORE_TERMS, SEGMENT_KPIS
+from pipeline.experiment.schemas import BEFORE_SUMS, BEFORE_TERMS, COUNTS, SEGMENT_KPIS, TERMS
 from pipeline.schemas import Kpi
 
 OTHERS = "unknown"

@@ -9,12 +9,9 @@ from typing import Any
 import ibis
 import polars as pl
 
-from pipeline.experiment.kpis import TERMS, totals_of
-from pipeline.experiment.schemas import DAILY_SUMS, RETURNING_SUMS
+from pipeline.experiment.kpis import totals_of
+from pipeline.experiment.schemas import BATCHES, DAILY_SUMS, RETURNING_SUMS, TERMS
 from pipeline.schemas import DAY_MS
-
-BATCHES = 100
-"""Parts of a group's users in the sums by day; their spread is known to a few per cent."""
 
 _MILLION = 1_000_000
 

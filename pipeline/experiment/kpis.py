@@ -14,27 +14,7 @@ from typing import Any
 import ibis
 import polars as pl
 
-from pipeline.experiment.schemas import GROUP_KPIS
-from pipeline.schemas import Kpi
-
-TERMS = {
-    Kpi.CTR: ("exposures", "clicks"),
-    Kpi.CVR: ("clicks", "orders"),
-    Kpi.SALE_RATE: ("exposures", "orders"),
-    Kpi.UNITS_PER_EXPOSURE: ("exposures", "units"),
-    Kpi.REVENUE_PER_EXPOSURE: ("exposures", "revenue"),
-    Kpi.CLICKS_PER_USER: ("users", "clicks"),
-    Kpi.ORDERS_PER_USER: ("users", "orders"),
-    Kpi.UNITS_PER_USER: ("users", "units"),
-    Kpi.REVENUE_PER_USER: ("users", "revenue"),
-}
-"""What the trials of a KPI are, and what its successes (or their amount)."""
-
-COUNTS = ("users", "exposures", "clicks", "orders", "units", "revenue")
-"""What is counted of a group, a user, a day; ``revenue`` in the currency's smallest unit."""
-
-USER_SUMS = ("users", "sum_mm", "sum_my", "sum_yy")
-"""Of a KPI, beside its trials and successes: users with a trial, Σ m², Σ m·y and Σ y²."""
+from pipeline.experiment.schemas import COUNTS, GROUP_KPIS, TERMS, USER_SUMS
 
 
 def users_of(exposures: ibis.Table) -> ibis.Table:

@@ -3,6 +3,26 @@
 import polars as pl
 
 from pipeline.contract import Contract
+from pipeline.schemas import Kpi
+
+TERMS = {
+    Kpi.CTR: ("exposures", "clicks"),
+    Kpi.CVR: ("clicks", "orders"),
+    Kpi.SALE_RATE: ("exposures", "orders"),
+    Kpi.UNITS_PER_EXPOSURE: ("exposures", "units"),
+    Kpi.REVENUE_PER_EXPOSURE: ("exposures", "revenue"),
+    Kpi.CLICKS_PER_USER: ("users", "clicks"),
+    Kpi.ORDERS_PER_USER: ("users", "orders"),
+    Kpi.UNITS_PER_USER: ("users", "units"),
+    Kpi.REVENUE_PER_USER: ("users", "revenue"),
+}
+"""What the trials of a KPI are, and what its successes (or their amount)."""
+
+COUNTS = ("users", "exposures", "clicks", "orders", "units", "revenue")
+"""What is counted of a group, a user, a day; ``revenue`` in the currency's smallest unit."""
+
+USER_SUMS = ("users", "sum_mm", "sum_my", "sum_yy")
+"""Of a KPI, beside its trials and successes: users with a trial, Σ m², Σ m·y and Σ y²."""
 
 GROUP_KPIS = Contract(
     name="group_kpis",
@@ -24,6 +44,9 @@ GROUP_KPIS = Contract(
 """Per user u: m trials and y successes (or their amount); ``sum_mm`` is the sum of m squared over
 users, and so on. A log without revenue has no rows of the KPIs that need it.
 ``rate`` is successes / trials (null without trials), with a user-clustered standard error."""
+
+BATCHES = 100
+"""Parts of a group's users in the sums by day; their spread is known to a few per cent."""
 
 DAILY_SUMS = Contract(
     name="daily_sums",

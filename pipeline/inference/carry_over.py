@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from pipeline.experiment.daily import BATCHES
+from pipeline.experiment.schemas import BATCHES
 from pipeline.inference.family import Family, Floats
 from pipeline.inference.slope_test import SlopeTest
 from pipeline.inference.strata import separated, slope_beside_strata, telling_strata

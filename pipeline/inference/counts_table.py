@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.errors import DataError
-from pipeline.experiment.kpis import COUNTS, TERMS, USER_SUMS
 from pipeline.experiment.kpis import group_kpis as kpis_of_groups
+from pipeline.experiment.schemas import COUNTS, TERMS, USER_SUMS
 from pipeline.schemas import ALL_TARGETS, OFFLINE_METRICS, Kpi, Metric
 
 SHARE = "share"

@@ -10,8 +10,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from pipeline.experiment.daily import BATCHES
-from pipeline.experiment.kpis import TERMS
+from pipeline.experiment.schemas import BATCHES, TERMS
 from pipeline.inference.family import Family, Floats
 from pipeline.inference.regression import GroupSums
 from pipeline.inference.slope_test import SlopeTest

@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
-import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.genmod.families import Binomial, Poisson
+from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
 from pipeline.inference.family import Family, Floats
@@ -145,15 +146,15 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | str:
     )
 
 
-def model_of(family: Family, design: Floats, trials: Floats, successes: Floats) -> sm.GLM:
+def model_of(family: Family, design: Floats, trials: Floats, successes: Floats) -> GLM:
     """The model of a family, for statsmodels to fit; one row a cell of trials."""
     if family is Family.BINOMIAL:
         counts = np.column_stack([successes, trials - successes])
-        return sm.GLM(counts, design, sm.families.Binomial())
-    return sm.GLM(successes, design, sm.families.Poisson(), offset=np.log(trials))
+        return GLM(counts, design, Binomial())
+    return GLM(successes, design, Poisson(), offset=np.log(trials))
 
 
-def maximise(model: sm.GLM) -> Any:
+def maximise(model: GLM) -> Any:
     """Fit a generalised linear model by maximum likelihood, until its coefficients stand still.
 
     That a fit is exact, as of as many groups as coefficients, is neither a separation (which is

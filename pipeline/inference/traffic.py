@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from pipeline.errors import DataError
-from pipeline.experiment.kpis import TERMS
 from pipeline.experiment.plan import read_plan
+from pipeline.experiment.schemas import TERMS
 from pipeline.inference.evidence import family_of, sums_of
 from pipeline.inference.family import Floats
 from pipeline.inference.regression import GroupSums, user_squares

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.experiment.kpis import TERMS
+from pipeline.experiment.schemas import TERMS
 from pipeline.inference.recommendation import recommend
 from pipeline.inference.trust import trust_in
 from pipeline.labels import KPI_LABELS, metric_label

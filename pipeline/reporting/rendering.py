@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jinja2
@@ -15,8 +15,9 @@ from pipeline.reporting.words import NAMES, NUMBERS
 PAGE, MARKDOWN = "html", "md"
 
 
+@cache
 def environment_of(face: str, cutoff: int | None) -> jinja2.Environment:
-    """The templates of a face, :data:`PAGE` or :data:`MARKDOWN`, with their filters."""
+    """The templates of a face, :data:`PAGE` or :data:`MARKDOWN`, with their filters; compiled once."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.reporting", "templates"),
         autoescape=face == PAGE,  # noqa: S701 - Markdown is not escaped

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.experiment.kpis import COUNTS, TERMS
+from pipeline.experiment.schemas import COUNTS, TERMS
 from pipeline.labels import KPI_LABELS
 from pipeline.reporting.rendering import MARKDOWN, PAGE, environment_of, render
 from pipeline.reporting.report import (

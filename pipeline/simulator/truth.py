@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipeline.experiment.kpis import TERMS
 from pipeline.experiment.plan import TrafficPlan
+from pipeline.experiment.schemas import TERMS
 from pipeline.recommend import Recommender
 from pipeline.schemas import Kpi
 from pipeline.simulator.behaviour import Floats

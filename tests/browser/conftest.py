@@ -75,9 +75,17 @@ def _foreign(url: str) -> list[str]:
     return [] if (urlsplit(url).hostname or "") in LOCAL else [f"request off the machine: {url}"]
 
 
-@pytest.fixture(params=[(w, s) for w in WIDTHS for s in ("light", "dark")], ids="-".join)
+@pytest.fixture(
+    params=[
+        ("phone", "light"),
+        pytest.param(("phone", "dark"), marks=pytest.mark.slow),
+        pytest.param(("desktop", "light"), marks=pytest.mark.slow),
+        ("desktop", "dark"),
+    ],
+    ids="-".join,
+)
 def page(request, open_page) -> Page:
-    """A page at both widths, in light and in dark."""
+    """A page at both widths, in light and in dark; the other two pairs of them are slow tests."""
     width, scheme = request.param
     return open_page(width=width, scheme=scheme)
 

@@ -192,10 +192,9 @@ def test_jobs_schedule_and_sensor_are_there_and_off(desk, ui):
     desk.goto(f"{ui.url}/automation")
     expect(desk.get_by_text("retrain_weekly")).to_be_visible()
     expect(desk.get_by_text("new_log_files")).to_be_visible()
-    switches = desk.locator("input[type=checkbox][role=switch], label:has(input[type=checkbox])")
-    assert not any(
-        one.is_checked() for one in switches.locator("input[type=checkbox]").all() if one.count()
-    )
+    switches = desk.locator("label[class*=formatSwitch] input")
+    expect(switches).to_have_count(2)
+    assert not any(switch.is_checked() for switch in switches.all())
 
     desk.goto(f"{ui.url}/jobs")
     for job in ("study", "retrain", "ingest_and_report"):

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from pipeline.errors import DataError, MissingArtifact
-from pipeline.experiment.kpis import TERMS, group_kpis
+from pipeline.experiment.kpis import group_kpis
+from pipeline.experiment.schemas import TERMS
 from pipeline.inference.traffic import Traffic, past_traffic, traffic_of
 from pipeline.schemas import Kpi
 from pipeline.storage import StudyPaths, write_json

@@ -24,6 +24,7 @@ class Shopkeeper(ThreadingHTTPServer):
     """Serves what :class:`Tempter` lists, and keeps what it is told."""
 
     daemon_threads = True
+    request_queue_size = 128  # the clients connect all at once; those beyond it would wait seconds
 
     def handle_error(self, request, client_address):
         """A client that was refused has hung up."""
