@@ -5,6 +5,7 @@ Writes the first screen at desktop and phone width, in light and dark, into FOLD
 study and chromium (or PARETOSCOPE_CHROMIUM).
 """
 
+import argparse
 import os
 import shutil
 import sys
@@ -22,12 +23,14 @@ _FIGURE = "document.querySelector('#figure-1').scrollIntoView()"
 
 def main() -> int:
     """Take every picture; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "docs" / "screenshots")
+    folder = parser.parse_args().folder
     program = os.environ.get("PARETOSCOPE_CHROMIUM") or shutil.which("chromium")
     if not PAGE.exists() or not program:
         missing = "the finished study (make study)" if program else "chromium"
         sys.stderr.write(f"screenshots need {missing}\n")
         return 1
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
