@@ -60,9 +60,12 @@ class Mesh:
     ) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
         simplices = self._simplices
         assert simplices is not None
-        number = int(simplices.find_simplex(free_X, tol=_ON_A_POINT))
-        assert number >= 0, f"{free_X} is outside the simplex"
-        size = len(free_X)
-        transform = simplices.transform[number]
-        first = transform[:size] @ (free_X - transform[size])
-        return simplices.simplices[number], np.append(first, 1 - first.sum())
+        # Points of a grid lie in planes and on spheres, which leaves slivers among the simplices.
+        # scipy's own search ends in them, wide of the point: the one that holds it best is taken.
+        size, transform = len(free_X), simplices.transform
+        first_SX = np.einsum("sij,sj->si", transform[:, :size], free_X - transform[:, size])
+        shares_SC = np.column_stack([first_SX, 1 - first_SX.sum(axis=1)])
+        smallest_S = shares_SC.min(axis=1)
+        number = int(np.nanargmax(smallest_S))
+        assert smallest_S[number] >= -_ON_A_POINT, f"{free_X} is outside the simplex"
+        return simplices.simplices[number], shares_SC[number]
