@@ -1,6 +1,7 @@
 """One process: loads the study, listens, and follows the study's changes."""
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import os
@@ -72,6 +73,8 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
             snapshot.version,
             _address(listening),
         )
+        gc.collect()
+        gc.freeze()  # what is loaded stays: to look through it again and again holds requests up
         _Server(config).run(sockets=[listening])
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -379,6 +381,25 @@ def test_the_key_is_from_the_environment_and_never_said(tmp_path, small_params):
     assert refused[0] == 401
     assert status == 200
     assert key not in "".join([*server.said, said])
+
+
+@pytest.mark.slow
+def test_what_is_loaded_before_the_first_request_is_never_looked_through_for_garbage(
+    tmp_path, small_params
+):
+    write_study(tmp_path, small_params)
+    program = (
+        "import gc, uvicorn\n"
+        "uvicorn.Server.run = lambda *_, **__: print(gc.get_freeze_count(), len(gc.get_objects()))\n"
+        "from pipeline.cli import main\n"
+        "main(['serve', '--port', '0'])\n"
+    )
+
+    words = [sys.executable, "-c", program]
+    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    frozen, looked_through = map(int, said.split())
+    assert frozen > 100 * looked_through
 
 
 def test_two_servers_cannot_write_one_log(tmp_path, small_params):
