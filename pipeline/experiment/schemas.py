@@ -1,4 +1,4 @@
-"""The contracts of what an experiment's log is summed up to."""
+"""What an experiment's log is summed up to: what is counted, and the contracts of the sums."""
 
 import polars as pl
 
