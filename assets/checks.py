@@ -5,9 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline.inference.checks import HEALTH_CHECKS, SAMPLE_RATIO
-from pipeline.quality.rules import RULES
+from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS, SAMPLE_RATIO
 from pipeline.quality.runner import Outcome
+from pipeline.quality.suites import RULES
 
 Row = Mapping[str, Any]
 

@@ -2,19 +2,11 @@
 
 import dagster as dg
 
-from assets.adapting import counts, made, user_errors
+from assets.asset_metadata import described
 from assets.checks import check_results, check_specs
-from assets.describing import described
+from assets.materialization import counts, made, user_errors
 from assets.resources import StudyResource
-from pipeline.quality.runner import check_tables, enforce
-from pipeline.reporting.data_card import data_card_markdown, data_card_picture
-from pipeline.reporting.figures import as_markdown
-from pipeline.schemas import Split
-from pipeline.sessions.events import write_events
-from pipeline.sessions.preparation import write_sessions
-from pipeline.sessions.profile import profile_sessions
-from pipeline.sessions.rules import rules_of
-from pipeline.storage import (
+from pipeline.artifacts.storage import (
     dataset_path,
     pinned_md5,
     publish_folder,
@@ -22,7 +14,15 @@ from pipeline.storage import (
     require_dataset,
     write_json,
 )
-from pipeline.world.generation import check_shop_log
+from pipeline.core.contracts import Split
+from pipeline.datasets.ingest_events import write_events
+from pipeline.quality.runner import check_tables, enforce
+from pipeline.reporting.figures.charts import as_markdown
+from pipeline.reporting.text.data_card import data_card_markdown, data_card_picture
+from pipeline.sessions.prepare import write_sessions
+from pipeline.sessions.profile import profile_sessions
+from pipeline.sessions.rules import rules_of
+from pipeline.synthetic.generate_log import check_shop_log
 
 
 @dg.asset(**described("raw_events"))

@@ -6,22 +6,22 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.adapting import made, user_errors
+from assets.asset_metadata import described, study_at_load
 from assets.checks import check_results, check_specs
 from assets.data import sessions
-from assets.describing import described, study_at_load
+from assets.materialization import made, user_errors
 from assets.model import conditioned_model
 from assets.resources import StudyResource
-from pipeline.errors import StudyError
-from pipeline.evaluation.front import REFERENCE_POINT, Front, corners, moved
-from pipeline.evaluation.front import pareto_front as place_in_metric_space
-from pipeline.evaluation.held_out import HeldOutSessions
-from pipeline.evaluation.scores import SCORES, preference_ids, read_scores, score_study
-from pipeline.evaluation.tables import tabulate
+from pipeline.artifacts.storage import publish_folder, read_table, write_json
+from pipeline.core.errors import StudyError
+from pipeline.evaluation.metric_tables import tabulate
+from pipeline.evaluation.pareto_front import REFERENCE_POINT, Front, corners, moved
+from pipeline.evaluation.pareto_front import pareto_front as place_in_metric_space
+from pipeline.evaluation.scoring import SCORES, preference_ids, read_scores, score_study
+from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.quality.runner import check_tables, enforce
-from pipeline.recommend import Recommender
-from pipeline.reporting.figures import as_markdown, front_picture
-from pipeline.storage import publish_folder, read_table, write_json
+from pipeline.recommender.recommender import Recommender
+from pipeline.reporting.figures.charts import as_markdown, front_picture
 from pipeline.study import PARAMS_FILE, Study
 
 _STUDY = study_at_load()

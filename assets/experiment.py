@@ -6,28 +6,28 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.adapting import counts, made, user_errors, version_of
+from assets.asset_metadata import code_version, described
 from assets.checks import check_results, check_specs
-from assets.describing import code_version, described
 from assets.evaluation import offline_metrics, pareto_front
+from assets.materialization import counts, made, user_errors, version_of
 from assets.model import conditioned_model
 from assets.resources import StudyResource
 from models.checkpoint import checkpoint_fingerprint
-from pipeline.experiment.ingestion import ingest, ingested_md5s
-from pipeline.experiment.judgement import LogRules
-from pipeline.experiment.log import log_files, log_folder
-from pipeline.experiment.plan import PLAN, read_plan
-from pipeline.experiment.plan_checks import check_same_model
-from pipeline.experiment.sums import sum_up
-from pipeline.experiment.variants import publish_variants, read_any_plan
-from pipeline.inference.planned_power import POWER, plan_experiment
+from pipeline.artifacts.storage import DATABASE, md5, publish_folder, read_table, write_json
+from pipeline.experiment.design.external_variants import publish_variants, read_any_plan
+from pipeline.experiment.design.plan_checks import check_same_model
+from pipeline.experiment.design.traffic_plan import PLAN, read_plan
+from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.log.ingest import ingest, ingested_md5s
+from pipeline.experiment.log.log_files import log_files, log_folder
+from pipeline.experiment.log.row_validation import LogRules
+from pipeline.inference.power.plan_experiment import POWER, plan_experiment
 from pipeline.quality.runner import Outcome, check_experiment_log, check_tables, enforce
-from pipeline.recommend import Recommender
-from pipeline.reporting.figures import as_markdown
-from pipeline.reporting.planned import design_picture, plan_lines, power_picture
-from pipeline.simulator.experiment import describe_log, simulate_experiment
-from pipeline.simulator.truth import truth_table
-from pipeline.storage import DATABASE, md5, publish_folder, read_table, write_json
+from pipeline.recommender.recommender import Recommender
+from pipeline.reporting.figures.charts import as_markdown
+from pipeline.reporting.text.power_summary import design_picture, plan_lines, power_picture
+from pipeline.simulator.ground_truth import truth_table
+from pipeline.simulator.simulate import describe_log, simulate_experiment
 from pipeline.study import LogSource
 
 

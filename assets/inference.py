@@ -6,29 +6,16 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.adapting import made, user_errors
+from assets.asset_metadata import described
 from assets.checks import health_results, health_specs
-from assets.describing import described
 from assets.evaluation import offline_metrics, pareto_front
 from assets.experiment import group_kpis
+from assets.materialization import made, user_errors
 from assets.model import conditioned_model
 from assets.resources import StudyResource
 from models.checkpoint import checkpoint_fingerprint
-from pipeline.experiment.ingestion import ingested_md5s, summarise
-from pipeline.experiment.plan_checks import check_same_model, check_same_preferences
-from pipeline.experiment.variants import Plan, VariantPlan, planned_variants, read_any_plan
-from pipeline.inference.checks import SAMPLE_RATIO, health_of
-from pipeline.inference.evidence import Evidence
-from pipeline.inference.exploration import explore, not_fitted
-from pipeline.inference.hypotheses import estimate_hypotheses
-from pipeline.inference.planned_power import POWER
-from pipeline.inference.variants import cutoff_of, section_of, variant_metrics
-from pipeline.provenance import output_md5s, provenance, provenance_of_variants
-from pipeline.reporting.figures import as_markdown, hypothesis_panels
-from pipeline.reporting.report import build_report, write_report
-from pipeline.reporting.variants_report import build_variants_report, write_variants_report
-from pipeline.simulator.experiment import describe_log
-from pipeline.storage import (
+from pipeline.artifacts.provenance import output_md5s, provenance, provenance_of_variants
+from pipeline.artifacts.storage import (
     DATABASE,
     REPORT,
     StudyPaths,
@@ -38,6 +25,24 @@ from pipeline.storage import (
     read_table,
     write_json,
 )
+from pipeline.experiment.design.external_variants import (
+    Plan,
+    VariantPlan,
+    planned_variants,
+    read_any_plan,
+)
+from pipeline.experiment.design.plan_checks import check_same_model, check_same_preferences
+from pipeline.experiment.log.ingest import ingested_md5s, summarise
+from pipeline.inference.diagnostics.health_checks import SAMPLE_RATIO, health_of
+from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
+from pipeline.inference.hypotheses.inputs import Evidence
+from pipeline.inference.hypotheses.metric_ranking import explore, not_fitted
+from pipeline.inference.power.plan_experiment import POWER
+from pipeline.reporting.figures.charts import as_markdown, hypothesis_panels
+from pipeline.reporting.report import build_report, write_report
+from pipeline.reporting.variants_report import build_variants_report, write_variants_report
+from pipeline.simulator.simulate import describe_log
 from pipeline.study import RegressionSection, Study
 
 ESTIMATES = "regression_estimates.json"

@@ -2,13 +2,13 @@
 
 import dagster as dg
 
-from assets.adapting import made, user_errors
+from assets.asset_metadata import described
 from assets.data import sessions
-from assets.describing import described
+from assets.materialization import made, user_errors
 from assets.resources import StudyResource
-from pipeline.evaluation.declared import declared_target_metrics
-from pipeline.fitting import fit_study, learning_curves
-from pipeline.reporting.figures import as_markdown, learning_curves_picture
+from pipeline.evaluation.metric_registry import declared_target_metrics
+from pipeline.recommender.train import fit_study, learning_curves
+from pipeline.reporting.figures.charts import as_markdown, learning_curves_picture
 
 
 @dg.asset(deps=[sessions], **described("conditioned_model"))

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from pipeline.storage import StudyPaths, find_root
+from pipeline.artifacts.storage import StudyPaths, find_root
 from pipeline.study import PARAMS_FILE, Study, load_study
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import dagster as dg
 
 from assets.jobs import ingest_and_report_job
-from pipeline.errors import USER_ERRORS, MissingArtifact
-from pipeline.experiment.log import log_files, log_folder
-from pipeline.storage import StudyPaths, find_root
+from pipeline.artifacts.storage import StudyPaths, find_root
+from pipeline.core.errors import USER_ERRORS, MissingArtifact
+from pipeline.experiment.log.log_files import log_files, log_folder
 from pipeline.study import PARAMS_FILE, LogSource, load_study
 
 _UNDER_WAY = [

@@ -23,17 +23,17 @@ import numpy as np
 import polars as pl
 from machine import described, run_alone, use_two_cores
 
-from pipeline.experiment.assignment import N_BUCKETS
-from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.experiment.sums import ExperimentSums, sum_up
-from pipeline.inference.evidence import Evidence, relative_change
-from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS
+from pipeline.experiment.design.assignment import N_BUCKETS
+from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
+from pipeline.experiment.kpis.aggregate import ExperimentSums, sum_up
+from pipeline.experiment.log.ingest import ingest
+from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.inputs import Evidence, relative_change
 from pipeline.quality.runner import check_experiment_log
-from pipeline.schemas import ALL_TARGETS, OFFLINE_METRICS
-from pipeline.simulator.direct import DirectWorld
-from pipeline.simulator.faults import write_simulated_log
-from pipeline.simulator.shop import Setting
+from pipeline.simulator.fault_injection import write_simulated_log
+from pipeline.simulator.planted_slopes import DirectWorld
+from pipeline.simulator.shop_experiment import Setting
 from pipeline.study import (
     PAPER_HYPOTHESES,
     ExperimentSection,

@@ -217,8 +217,8 @@ def prepare(program: str, reference: Path | None) -> None:
         sys.path.insert(0, str(reference))
         __import__("src.preprocessing")
     elif program in {"ours", "default"}:
-        __import__("pipeline.sessions.preparation")
-        __import__("pipeline.sessions.events")
+        __import__("pipeline.sessions.prepare")
+        __import__("pipeline.datasets.ingest_events")
     else:
         __import__(program)
         __import__("pyarrow.csv")
@@ -226,8 +226,8 @@ def prepare(program: str, reference: Path | None) -> None:
 
 def ours(format_: str, folder: Path, *, preset: bool) -> dict[str, Any]:
     """Events, then sessions, as the assets write them."""
-    from pipeline.sessions.events import write_events  # noqa: PLC0415 - in the child only
-    from pipeline.sessions.preparation import write_sessions  # noqa: PLC0415
+    from pipeline.datasets.ingest_events import write_events  # noqa: PLC0415 - in the child only
+    from pipeline.sessions.prepare import write_sessions  # noqa: PLC0415
     from pipeline.sessions.rules import rules_of  # noqa: PLC0415
     from pipeline.study import (  # noqa: PLC0415
         DatasetFormat,

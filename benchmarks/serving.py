@@ -32,11 +32,11 @@ from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_check
 from models.configuration import ModelConfig, TrainingConfig
 from models.network import build_model
 from models.scoring import next_scores
-from pipeline.experiment.plan import PLAN, Group, TrafficPlan
-from pipeline.serving.ranking import Ask, rank
-from pipeline.serving.server import serve
-from pipeline.serving.snapshot import Snapshot, load_snapshot
-from pipeline.storage import StudyPaths, write_json
+from pipeline.artifacts.storage import StudyPaths, write_json
+from pipeline.experiment.design.traffic_plan import PLAN, Group, TrafficPlan
+from pipeline.serving.http.server import serve
+from pipeline.serving.ranking.rank import Ask, rank
+from pipeline.serving.ranking.snapshot import Snapshot, load_snapshot
 from pipeline.study import PARAMS_FILE, Study, load_study
 
 RESULTS = Path(__file__).parent / "results" / "serving.md"

@@ -20,10 +20,10 @@ from pydantic import TypeAdapter
 
 from pipeline.cli import main
 from pipeline.cli.commands import COMMANDS
-from pipeline.contract import Contract
-from pipeline.evaluation import lists, metrics
-from pipeline.experiment.schemas import TERMS
-from pipeline.schemas import Kpi, Metric
+from pipeline.core.contracts import Kpi, Metric
+from pipeline.core.frame_contract import Contract
+from pipeline.evaluation import list_metrics, ranking_metrics
+from pipeline.experiment.kpis.contracts import TERMS
 from pipeline.study import Study
 
 DOCS = Path(__file__).parent
@@ -197,8 +197,13 @@ def _polars(dtype: Any) -> str:
 
 
 def offline_metrics() -> str:
-    """The metrics of targets with their sums, those of lists, and the KPIs."""
-    lines = ["# Metrics and KPIs", "", f"{_MADE} [Offline metrics](../metrics.md) tells more.", ""]
+    """The metrics of targets with their sums, those of list_metrics, and the KPIs."""
+    lines = [
+        "# Metrics and KPIs",
+        "",
+        f"{_MADE} [Offline ranking_metrics](../ranking_metrics.md) tells more.",
+        "",
+    ]
     lines += ["## Metrics of targets", "", _OF_TARGETS, ""]
     of_targets = (
         (
@@ -207,11 +212,11 @@ def offline_metrics() -> str:
             _summary(function),
             _direction(metric),
         )
-        for metric, function in metrics.TARGET_METRICS.items()
+        for metric, function in ranking_metrics.TARGET_METRICS.items()
     )
     lines += _table(("metric", "sums over targets", "what", "better"), of_targets)
     lines += ["", "## Metrics of lists", "", "One list of k items a test session.", ""]
-    documented = _documented_in(lists)
+    documented = _documented_in(list_metrics)
     of_lists = (
         (f"`{metric}`", documented[metric], _direction(metric))
         for metric in Metric
@@ -254,7 +259,7 @@ def _is_return(node: ast.AST) -> bool:
 
 def _code(node: ast.expr) -> str:
     words = re.sub(r"\b(targets|scores|np)\.", "", ast.unparse(node))
-    words = words.replace("SHORT_HISTORY", str(metrics.SHORT_HISTORY)).replace(" * ", " · ")
+    words = words.replace("SHORT_HISTORY", str(ranking_metrics.SHORT_HISTORY)).replace(" * ", " · ")
     return f"`{words}`"
 
 

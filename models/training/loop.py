@@ -19,6 +19,7 @@ from models.preferences import draw_preferences
 from models.progress import shown
 from models.tokens import SessionTokens
 from models.training.determinism import deterministic
+from models.training.distributed import Processes, joined_processes
 from models.training.optimizers import (
     build_optimizers,
     learning_rate_share,
@@ -26,8 +27,7 @@ from models.training.optimizers import (
     restore_optimizers,
     set_learning_rate,
 )
-from models.training.outcome import CurvePoint, TrainedModel
-from models.training.processes import Processes, joined_processes
+from models.training.result import CurvePoint, TrainedModel
 from models.training.seeds import Purpose, derived_seed, generator_for
 from models.training.state import (
     BestEpoch,

@@ -17,7 +17,7 @@ from torch import Tensor
 from models.configuration import ModelConfig, TrainingConfig
 from models.fronts import FrontQuality
 from models.tokens import SessionTokens
-from models.training.outcome import CurvePoint
+from models.training.result import CurvePoint
 
 _KEY = "state"
 _FORMAT = 2

@@ -13,8 +13,8 @@ from models.negatives import Candidates
 from models.network import ConditionedSessionModel
 from models.objectives import Objectives
 from models.scalarisation import scalarised_losses, session_means
+from models.training.distributed import Processes
 from models.training.optimizers import Optimizers, clip_gradient
-from models.training.processes import Processes
 
 
 class BatchLoss(nn.Module):

@@ -3,4 +3,4 @@
 What a command needs is imported when it is called, so that help and a wrong call cost nothing.
 """
 
-from pipeline.cli.entry import main as main
+from pipeline.cli.main import main as main

@@ -56,7 +56,7 @@ _ALL = (
             "paths of its Markdown and JSON versions and the sentences it begins with."
         ),
         examples=("paretoscope report", "paretoscope report --open", "paretoscope report --json"),
-        run="pipeline.cli.findings:report",
+        run="pipeline.cli.results:report",
         arguments=arguments.report,
     ),
     Command(
@@ -73,7 +73,7 @@ _ALL = (
             "paretoscope compare before/report.json after/report.json --out changed",
             "paretoscope compare spring summer autumn --json",
         ),
-        run="pipeline.cli.findings:compare",
+        run="pipeline.cli.results:compare",
         arguments=arguments.compare,
     ),
     Command(
@@ -97,7 +97,7 @@ _ALL = (
             "calls it and pins the outcome."
         ),
         examples=("paretoscope generate", "paretoscope generate --json"),
-        run="pipeline.cli.log:generate",
+        run="pipeline.cli.experiment:generate",
     ),
     Command(
         name="train",
@@ -133,7 +133,7 @@ _ALL = (
             "days show; docs/experiment.md."
         ),
         examples=("paretoscope plan", "paretoscope plan --json"),
-        run="pipeline.cli.log:plan",
+        run="pipeline.cli.experiment:plan",
     ),
     Command(
         name="serve",
@@ -144,7 +144,7 @@ _ALL = (
             "must send, if you want one. A new model or plan is taken over while it runs."
         ),
         examples=("paretoscope serve", "paretoscope serve --host 0.0.0.0 --port 8080"),
-        run="pipeline.cli.log:serve",
+        run="pipeline.cli.experiment:serve",
         arguments=arguments.serve,
         has_json=False,
     ),
@@ -160,7 +160,7 @@ _ALL = (
             "paretoscope simulate --url http://127.0.0.1:8350",
             "paretoscope simulate --url http://127.0.0.1:8350 --json",
         ),
-        run="pipeline.cli.log:simulate",
+        run="pipeline.cli.experiment:simulate",
         arguments=arguments.simulate,
     ),
     Command(
@@ -172,7 +172,7 @@ _ALL = (
             "docs/experiment-log.md."
         ),
         examples=("paretoscope inspect", "paretoscope inspect --json"),
-        run="pipeline.cli.log:inspect",
+        run="pipeline.cli.experiment:inspect",
     ),
     Command(
         name="ingest",
@@ -184,7 +184,7 @@ _ALL = (
             "'experiment_log*' there when you want the report."
         ),
         examples=("paretoscope ingest", "paretoscope ingest --json"),
-        run="pipeline.cli.log:take_in",
+        run="pipeline.cli.experiment:take_in",
     ),
     Command(
         name="fit",
@@ -198,7 +198,7 @@ _ALL = (
             "paretoscope fit counts.csv --hypothesis recall@20:ctr:+ --level 0.9",
             "paretoscope fit counts.csv --report findings",
         ),
-        run="pipeline.cli.findings:fit",
+        run="pipeline.cli.results:fit",
         arguments=arguments.fit,
     ),
     Command(
@@ -212,7 +212,7 @@ _ALL = (
             "paretoscope meta a/report.json b/report.json --gain 0.02",
             "paretoscope meta a/report.json b/report.json --json",
         ),
-        run="pipeline.cli.findings:meta",
+        run="pipeline.cli.results:meta",
         arguments=arguments.meta,
     ),
     Command(
@@ -223,7 +223,7 @@ _ALL = (
             "network must have them or be close to the released tables. Ends with 1 if not."
         ),
         examples=("paretoscope verify", "paretoscope verify --json"),
-        run="pipeline.cli.findings:verify",
+        run="pipeline.cli.results:verify",
     ),
     Command(
         name="release",
@@ -233,7 +233,7 @@ _ALL = (
             "compares with. Commit them together with dvc.lock."
         ),
         examples=("paretoscope release", "paretoscope release --json"),
-        run="pipeline.cli.findings:release",
+        run="pipeline.cli.results:release",
     ),
 )
 

@@ -2,10 +2,10 @@
 
 from collections import Counter
 
+from pipeline.artifacts.storage import find_root
 from pipeline.cli.output import say, say_json
-from pipeline.doctor.examination import examine
 from pipeline.doctor.finding import State
-from pipeline.storage import find_root
+from pipeline.doctor.run import examine
 
 
 def doctor(*, json: bool) -> int:

@@ -2,11 +2,11 @@
 
 import logging
 
-from models.training.processes import is_first_process
+from models.training.distributed import is_first_process
+from pipeline.cli.context import opened
 from pipeline.cli.output import say, say_json
-from pipeline.cli.project import opened
-from pipeline.evaluation.scores import score_shard
-from pipeline.fitting import fit_study
+from pipeline.evaluation.scoring import score_shard
+from pipeline.recommender.train import fit_study
 
 
 def train(*, json: bool) -> int:

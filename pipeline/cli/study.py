@@ -16,10 +16,10 @@ import yaml
 from orjson import dumps
 
 from models.progress import drawn
-from pipeline.chain import CHAIN, EVERYTHING
+from pipeline.artifacts.storage import REPORT, StudyPaths, find_root, read_json
 from pipeline.cli.output import fail, say, say_json
-from pipeline.errors import StudyError
-from pipeline.storage import REPORT, StudyPaths, find_root, read_json
+from pipeline.core.asset_graph import CHAIN, EVERYTHING
+from pipeline.core.errors import StudyError
 from pipeline.study import PARAMS_FILE, load_study
 
 _LINE = re.compile(r" - (?P<level>[A-Z]+) - \S+ - [0-9a-f-]{36} - (?P<words>.*)$")

@@ -6,12 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from models.progress import shown
-from pipeline.chain import CHAIN, from_here_on
-from pipeline.doctor.finding import Finding, State, well
-from pipeline.experiment.ingestion import ingested_md5s, summarise
-from pipeline.experiment.log import log_files, log_folder
-from pipeline.provenance import code_version, software
-from pipeline.storage import (
+from pipeline.artifacts.provenance import code_version, software
+from pipeline.artifacts.storage import (
     DATABASE,
     REPORT,
     StudyPaths,
@@ -21,6 +17,10 @@ from pipeline.storage import (
     read_json,
     require_dataset,
 )
+from pipeline.core.asset_graph import CHAIN, from_here_on
+from pipeline.doctor.finding import Finding, State, well
+from pipeline.experiment.log.ingest import ingested_md5s, summarise
+from pipeline.experiment.log.log_files import log_files, log_folder
 from pipeline.study import LogSource, Study, flat
 
 RAW = "raw_events"

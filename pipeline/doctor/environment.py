@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distributions, requires
 from pathlib import Path
 
+from pipeline.artifacts.provenance import git
 from pipeline.doctor.finding import Finding, State, well
-from pipeline.provenance import git
 
 OLDEST_PYTHON = (3, 11)
 _TRIED_PYTHON = (3, 11)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from pipeline.errors import USER_ERRORS
+from pipeline.core.errors import USER_ERRORS
 
 
 class State(StrEnum):

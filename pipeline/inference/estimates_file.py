@@ -6,11 +6,11 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pipeline.errors import DataError
-from pipeline.inference.family import Family
+from pipeline.core.contracts import Kpi
+from pipeline.core.errors import DataError
+from pipeline.inference.hypotheses.verdict import Verdict
 from pipeline.inference.report_files import Finite, Point
-from pipeline.inference.verdict import Verdict
-from pipeline.schemas import Kpi
+from pipeline.results.family import Family
 
 REMEDY = "Make it anew with: dagster asset materialize --select regression_estimates"
 """Where it does not fit what is beside it."""
@@ -18,14 +18,14 @@ REMEDY = "Make it anew with: dagster asset materialize --select regression_estim
 
 @dataclass(frozen=True)
 class GroupOf(Point):
-    """One group by its name; see :class:`pipeline.inference.estimate.GroupPoint`."""
+    """One group by its name; see :class:`pipeline.inference.hypotheses.results.GroupPoint`."""
 
     group: str
 
 
 @dataclass(frozen=True)
 class LackOfFit:
-    """How far the groups lie off the line; see :class:`pipeline.inference.regression.LineFit`."""
+    """How far the groups lie off the line; see :class:`pipeline.inference.glm.group_regression.LineFit`."""
 
     pearson_chi2: Finite
     df: int

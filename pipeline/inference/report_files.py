@@ -8,12 +8,12 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pipeline.errors import DataError
-from pipeline.inference.evidence import relative_change
-from pipeline.inference.family import Family
-from pipeline.inference.verdict import Verdict
-from pipeline.schemas import Metric
-from pipeline.storage import md5
+from pipeline.artifacts.storage import md5
+from pipeline.core.contracts import Metric
+from pipeline.core.errors import DataError
+from pipeline.inference.hypotheses.inputs import relative_change
+from pipeline.inference.hypotheses.verdict import Verdict
+from pipeline.results.family import Family
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -24,7 +24,7 @@ _SAME_X = 1e-6
 
 @dataclass(frozen=True)
 class Point:
-    """One group; see :class:`pipeline.inference.estimate.GroupPoint`."""
+    """One group; see :class:`pipeline.inference.hypotheses.results.GroupPoint`."""
 
     metric_value: Finite | None
     x: Finite | None

@@ -19,9 +19,9 @@ import polars as pl
 from duckdb_engine import ConnectionWrapper
 from sqlalchemy.exc import SAWarning
 
-from pipeline.errors import QualityError
-from pipeline.quality.rule import Rule
-from pipeline.quality.rules import RULES
+from pipeline.core.errors import QualityError
+from pipeline.quality.expectation import Rule
+from pipeline.quality.suites import RULES
 
 _MEMORY = "3GB"
 """Beyond it DuckDB works on disk."""

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
-from pipeline.provenance import software
-from pipeline.reporting.rendering import PAGE, environment_of, render
+from pipeline.artifacts.provenance import software
+from pipeline.artifacts.storage import md5, publish_folder, write_json
+from pipeline.core.errors import DataError
+from pipeline.reporting.render import PAGE, environment_of, render
 from pipeline.reporting.report import (
     SCHEMA_VERSION,
     as_pictures,
@@ -13,7 +14,6 @@ from pipeline.reporting.report import (
     pictures_of_hypotheses,
     with_analyses,
 )
-from pipeline.storage import md5, publish_folder, write_json
 
 FILES = ("report.json", "index.html")
 
@@ -22,7 +22,7 @@ def build_counts_report(found: dict[str, Any], counts: Path) -> dict[str, Any]:
     """Everything the report says.
 
     Args:
-        found: What :func:`pipeline.inference.counts.fit_counts` found.
+        found: What :func:`pipeline.inference.hypotheses.from_counts.fit_counts` found.
         counts: The file it was found in.
     """
     return completed(

@@ -10,21 +10,21 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
-from pipeline.errors import DataError
-from pipeline.reporting.analyses import slopes_of
-from pipeline.reporting.answer import first_screen, sentence
-from pipeline.reporting.data_card import card_numbers, data_card_picture
-from pipeline.reporting.figures import (
+from pipeline.artifacts.storage import write_json
+from pipeline.core.contracts import ALL_TARGETS
+from pipeline.core.errors import DataError
+from pipeline.reporting.figures.charts import (
     front_picture,
     hypothesis_panels,
     learning_curves,
 )
-from pipeline.reporting.forest import forest_plot
-from pipeline.reporting.planned import power_lines
-from pipeline.reporting.rendering import MARKDOWN, PAGE, environment_of, render
-from pipeline.reporting.svg import as_svg
-from pipeline.schemas import ALL_TARGETS
-from pipeline.storage import write_json
+from pipeline.reporting.figures.forest import forest_plot
+from pipeline.reporting.figures.slope_rows import slopes_of
+from pipeline.reporting.figures.svg import as_svg
+from pipeline.reporting.render import MARKDOWN, PAGE, environment_of, render
+from pipeline.reporting.text.data_card import card_numbers, data_card_picture
+from pipeline.reporting.text.power_summary import power_lines
+from pipeline.reporting.text.summary import first_screen, sentence
 from pipeline.study import Study
 
 __all__ = ["SCHEMA_VERSION", "build_report", "sentence", "write_report"]

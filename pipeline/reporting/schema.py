@@ -5,20 +5,20 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from pipeline.inference.band import BandPoint, Change
-from pipeline.inference.cuped import Cuped
-from pipeline.inference.days import DayEffects
-from pipeline.inference.error_in_x import ErrorInX
-from pipeline.inference.estimate import Elasticity, GroupPoint
-from pipeline.inference.exploration import Candidate
-from pipeline.inference.few_groups import FewGroups
-from pipeline.inference.recommendation import Advice, KpiChange
-from pipeline.inference.robustness import Permutation
-from pipeline.inference.segments import Segments
-from pipeline.inference.slope_test import Equivalence, SlopeTest
-from pipeline.inference.trust import Trust
-from pipeline.inference.verdict import Verdict
-from pipeline.schemas import Kpi
+from pipeline.core.contracts import Kpi
+from pipeline.inference.glm.prediction_band import BandPoint, Change
+from pipeline.inference.glm.wald import Equivalence, SlopeTest
+from pipeline.inference.hypotheses.confidence_rating import Trust
+from pipeline.inference.hypotheses.metric_ranking import Candidate
+from pipeline.inference.hypotheses.recommendation import Advice, KpiChange
+from pipeline.inference.hypotheses.results import Elasticity, GroupPoint
+from pipeline.inference.hypotheses.verdict import Verdict
+from pipeline.inference.sensitivity.cuped import Cuped
+from pipeline.inference.sensitivity.day_effects import DayEffects
+from pipeline.inference.sensitivity.errors_in_variables import ErrorInX
+from pipeline.inference.sensitivity.random_effects import FewGroups
+from pipeline.inference.sensitivity.robustness import Permutation
+from pipeline.inference.sensitivity.user_segments import Segments
 
 _STRICT = ConfigDict(extra="forbid")
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -132,7 +132,7 @@ class TrustOf:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Recommended:
-    """What to do for one KPI; see pipeline.inference.recommendation."""
+    """What to do for one KPI; see pipeline.inference.hypotheses.recommendation."""
 
     kpi: Kpi
     advice: Advice

@@ -6,9 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.experiment.schemas import COUNTS, TERMS
-from pipeline.labels import KPI_LABELS
-from pipeline.reporting.rendering import MARKDOWN, PAGE, environment_of, render
+from pipeline.artifacts.storage import write_json
+from pipeline.core.contracts import ALL_TARGETS, Kpi
+from pipeline.core.labels import KPI_LABELS
+from pipeline.experiment.kpis.contracts import COUNTS, TERMS
+from pipeline.reporting.render import MARKDOWN, PAGE, environment_of, render
 from pipeline.reporting.report import (
     SCHEMA_VERSION,
     as_pictures,
@@ -16,8 +18,6 @@ from pipeline.reporting.report import (
     pictures_of_hypotheses,
     with_analyses,
 )
-from pipeline.schemas import ALL_TARGETS, Kpi
-from pipeline.storage import write_json
 from pipeline.study import Study
 
 NOT_TOLD = "The log tells nothing of {counts}, so nothing is said of {kpis}."

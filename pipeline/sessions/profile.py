@@ -16,9 +16,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.tokens import SessionTokens
-from pipeline.schemas import EventKind, Split
-from pipeline.sessions.store import open_tokens
-from pipeline.storage import read_json
+from pipeline.artifacts.storage import read_json
+from pipeline.core.contracts import EventKind, Split
+from pipeline.sessions.token_store import open_tokens
 
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -41,8 +41,8 @@ def profile_sessions(events: Path, sessions: Path, *, seed: int = 0) -> dict[str
     """Describe prepared data.
 
     Args:
-        events: Folder that :func:`pipeline.sessions.events.write_events` has filled.
-        sessions: Folder that :func:`pipeline.sessions.preparation.write_sessions` made of it.
+        events: Folder that :func:`pipeline.datasets.ingest_events.write_events` has filled.
+        sessions: Folder that :func:`pipeline.sessions.prepare.write_sessions` made of it.
         seed: Of the random divisions drift is compared with.
 
     Returns:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from pipeline.errors import StudyError
+from pipeline.core.errors import StudyError
 from pipeline.study import (
     DatasetFormat,
     DatasetSection,

@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 
 from models.tokens import SessionTokens
-from pipeline.experiment.plan import TrafficPlan
-from pipeline.experiment.plan_checks import check_anybody
-from pipeline.recommend import Recommender
-from pipeline.schemas import EXPOSURES
-from pipeline.simulator.behaviour import NO_CLICK, Ints, first_click, units_bought
+from pipeline.core.contracts import EXPOSURES
+from pipeline.experiment.design.plan_checks import check_anybody
+from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.recommender.recommender import Recommender
+from pipeline.simulator.click_model import NO_CLICK, Ints, first_click, units_bought
 
 
 def describe() -> dict[str, Any]:

@@ -10,12 +10,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.configuration import STRICT
-from pipeline.errors import StudyError
-from pipeline.schemas import EventKind
+from pipeline.core.contracts import EventKind
+from pipeline.core.errors import StudyError
 
 
 class DatasetFormat(StrEnum):
-    """The layout of the raw data; one adapter in ``pipeline.sessions.adapters`` each."""
+    """The layout of the raw data; one adapter in ``pipeline.datasets.formats`` each."""
 
     OTTO = "otto"
     YOOCHOOSE = "yoochoose"

@@ -8,13 +8,13 @@ from pydantic.dataclasses import dataclass
 
 from models.configuration import STRICT
 from models.ranking import TieRule
-from pipeline.errors import StudyError
-from pipeline.schemas import Metric, Segmentation
+from pipeline.core.contracts import Metric, Segmentation
+from pipeline.core.errors import StudyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class OwnMetric:
-    """A metric of targets that is a function of one's own; see :mod:`pipeline.evaluation.metrics`.
+    """A metric of targets that is a function of one's own; see :mod:`pipeline.evaluation.ranking_metrics`.
 
     Attributes:
         name: What the tables and hypotheses call it.

@@ -9,8 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.configuration import STRICT
-from pipeline.errors import StudyError
-from pipeline.study.log_columns import LogColumns
+from pipeline.core.errors import StudyError
+from pipeline.study.log_mapping import LogColumns
 
 
 class LogSource(StrEnum):

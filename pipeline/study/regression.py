@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.configuration import STRICT
-from pipeline.schemas import Kpi, Metric
+from pipeline.core.contracts import Kpi, Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.configuration import STRICT
-from pipeline.errors import StudyError
+from pipeline.core.errors import StudyError
 
 
 class Durability(StrEnum):

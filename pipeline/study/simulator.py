@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.configuration import STRICT
-from pipeline.schemas import Metric
+from pipeline.core.contracts import Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -9,8 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.configuration import STRICT, ModelConfig, TrainingConfig
-from pipeline.errors import StudyError
-from pipeline.schemas import Metric, Segmentation
+from pipeline.core.contracts import Metric, Segmentation
+from pipeline.core.errors import StudyError
 from pipeline.study.dataset import (
     DatasetFormat,
     DatasetSection,

@@ -12,7 +12,7 @@ import yaml
 from assets.definitions import defs
 from assets.resources import StudyResource
 from pipeline.study import PARAMS_FILE, Study, load_study
-from pipeline.world.generation import generate_log
+from pipeline.synthetic.generate_log import generate_log
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def finished(shop, tmp_path_factory, parameters_read) -> tuple[Path, dg.ExecuteI
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(StudyResource, "load", load)
-        patch.setattr("assets.adapting.code_version", unread)
+        patch.setattr("assets.materialization.code_version", unread)
         patch.setattr("assets.experiment.code_version", unread)
         return folder, dg.materialize(
             list(defs.assets or []),

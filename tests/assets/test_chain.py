@@ -8,14 +8,14 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.adapting import user_errors
 from assets.definitions import defs
+from assets.materialization import user_errors
 from assets.resources import StudyResource
-from pipeline.errors import DataError
-from pipeline.experiment.ingestion import summarise
-from pipeline.experiment.schemas import GROUP_KPIS
-from pipeline.schemas import OFFLINE_METRICS
-from pipeline.storage import md5
+from pipeline.artifacts.storage import md5
+from pipeline.core.contracts import OFFLINE_METRICS
+from pipeline.core.errors import DataError
+from pipeline.experiment.kpis.contracts import GROUP_KPIS
+from pipeline.experiment.log.ingest import summarise
 
 STUDY = "data/studies/synthetic-shop"
 UPSTREAM = ["raw_events", "events", "sessions", "conditioned_model"]

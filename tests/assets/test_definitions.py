@@ -8,9 +8,9 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNod
 
 from assets.definitions import defs
 from assets.jobs import retrain_weekly
-from pipeline.inference.checks import HEALTH_CHECKS
-from pipeline.quality.rules import RULES
-from pipeline.schemas import SESSIONS
+from pipeline.core.contracts import SESSIONS
+from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS
+from pipeline.quality.suites import RULES
 
 SCORES = {f"preference_scores/p{number:02d}" for number in range(11)}
 CHAIN = {

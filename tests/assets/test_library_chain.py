@@ -1,7 +1,7 @@
 """The library knows the same chain as Dagster."""
 
 from assets.definitions import defs
-from pipeline.chain import CHAIN, EVERYTHING
+from pipeline.core.asset_graph import CHAIN, EVERYTHING
 
 
 def test_the_librarys_chain_is_dagsters():

@@ -9,7 +9,7 @@ import pytest
 from assets.checks import check_results, health_results, health_rows
 from assets.data import events
 from assets.resources import StudyResource
-from pipeline.quality.rule import never
+from pipeline.quality.expectation import never
 from pipeline.quality.runner import Outcome
 
 STUDY = "data/studies/synthetic-shop"

@@ -7,10 +7,10 @@ import dagster as dg
 import pytest
 import yaml
 
+from assets.asset_metadata import ASSETS, code_version
 from assets.data import events, raw_events
-from assets.describing import ASSETS, code_version
 from assets.resources import StudyResource
-from pipeline.storage import md5
+from pipeline.artifacts.storage import md5
 from pipeline.study import PARAMS_FILE, Study, load_study
 
 STUDY = "data/studies/synthetic-shop"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipeline.serving.snapshot import load_snapshot
+from pipeline.serving.ranking.snapshot import load_snapshot
 from tests.pipeline.serving.shop import (
     finish_study,
     name_of,

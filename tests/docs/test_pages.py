@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pipeline.cli import main
-from pipeline.schemas import Metric
+from pipeline.core.contracts import Metric
 from pipeline.study import load_study, parse_study
 from tests.docs.merge import merged
 from tests.docs.pages import LANGUAGES, Block, blocks, pages, run_page, says

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from pipeline.storage import md5
+from pipeline.artifacts.storage import md5
 from tests.docs.pages import Block, blocks, run_page
 
 STUDY = "data/studies/synthetic-shop"

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 import pipeline
-from pipeline.contract import Contract
-from pipeline.schemas import Kpi, Metric
+from pipeline.core.contracts import Kpi, Metric
+from pipeline.core.frame_contract import Contract
 from tests.docs.pages import pages
 
 pytestmark = pytest.mark.slow

@@ -3,12 +3,12 @@
 import polars as pl
 import pytest
 
-from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.experiment.sums import sum_up
-from pipeline.inference.evidence import Evidence
-from pipeline.inference.hypotheses import estimate_hypotheses
-from pipeline.schemas import ALL_TARGETS, EXPOSURES, OFFLINE_METRICS
+from pipeline.core.contracts import ALL_TARGETS, EXPOSURES, OFFLINE_METRICS
+from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
+from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.log.ingest import ingest
+from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.inputs import Evidence
 from pipeline.study import PAPER_HYPOTHESES, RegressionSection
 from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TABLE_1, TEST_CLICKS
 

@@ -4,15 +4,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.log import write_log
-from pipeline.experiment.planning import MeasuredFront, make_plan
-from pipeline.experiment.sums import sum_up
-from pipeline.inference.evidence import Evidence, relative_change
-from pipeline.inference.hypotheses import estimate_hypotheses
-from pipeline.schemas import OFFLINE_METRICS, PARETO_FRONT
-from pipeline.simulator.direct import DirectWorld
-from pipeline.simulator.shop import Setting
+from pipeline.core.contracts import OFFLINE_METRICS, PARETO_FRONT
+from pipeline.experiment.design.make_plan import MeasuredFront, make_plan
+from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.log.ingest import ingest
+from pipeline.experiment.log.log_files import write_log
+from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.inputs import Evidence, relative_change
+from pipeline.simulator.planted_slopes import DirectWorld
+from pipeline.simulator.shop_experiment import Setting
 from pipeline.study import (
     ChosenSlope,
     DirectSection,

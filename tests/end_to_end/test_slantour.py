@@ -19,9 +19,9 @@ import yaml
 
 from assets.definitions import defs
 from assets.resources import StudyResource
+from pipeline.artifacts.storage import StudyPaths, read_json
 from pipeline.cli import main
-from pipeline.experiment.inspection import inspect_log
-from pipeline.storage import StudyPaths, read_json
+from pipeline.experiment.log.dry_run import inspect_log
 from pipeline.study import load_study
 
 SHOWN, OPENED = "object_shown_in_list", "object_opened_from_list"

@@ -6,10 +6,10 @@ from typing import Any
 
 import jinja2
 
-from pipeline.errors import DataError
-from pipeline.labels import KPI_LABELS
+from pipeline.artifacts.storage import publish_folder, write_json
+from pipeline.core.errors import DataError
+from pipeline.core.labels import KPI_LABELS
 from pipeline.reporting.comparison.pictures import fronts_picture, key_mark, slopes_picture
-from pipeline.storage import publish_folder, write_json
 
 DATA = "comparison.json"
 FACES = {"comparison.html": "index.html", "comparison.md": "comparison.md"}

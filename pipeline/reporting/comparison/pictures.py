@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from pipeline.reporting.figures import COLOURS
+from pipeline.reporting.figures.charts import COLOURS
 
 _WIDTH, _HIGH = 640, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 14, 14, 46

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pipeline.errors import DataError, MissingArtifact
-from pipeline.inference.family import Family
-from pipeline.inference.slope_differences import MeasuredSlope
-from pipeline.inference.slope_test import SlopeTest
-from pipeline.inference.verdict import Verdict
-from pipeline.labels import metric_label
+from pipeline.artifacts.storage import REPORT, find_root, md5
+from pipeline.core.errors import DataError, MissingArtifact
+from pipeline.core.labels import metric_label
+from pipeline.inference.glm.wald import SlopeTest
+from pipeline.inference.hypotheses.verdict import Verdict
+from pipeline.inference.meta.slope_contrasts import MeasuredSlope
 from pipeline.reporting.report import SCHEMA_VERSION
-from pipeline.storage import REPORT, find_root, md5
+from pipeline.results.family import Family
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -24,7 +24,7 @@ _FILE = "report.json"
 
 @dataclass(frozen=True)
 class Test:
-    """A slope and its error; see :class:`pipeline.inference.slope_test.SlopeTest`."""
+    """A slope and its error; see :class:`pipeline.inference.glm.wald.SlopeTest`."""
 
     slope: Finite
     standard_error: Positive

@@ -7,16 +7,16 @@ import subprocess
 import pytest
 import yaml
 
-from pipeline.chain import CHAIN
+from pipeline.artifacts.provenance import software
+from pipeline.artifacts.storage import StudyPaths, md5, write_json
 from pipeline.cli import main
+from pipeline.core.asset_graph import CHAIN
 from pipeline.doctor.artifacts import examine_artifacts, examine_manifest
+from pipeline.doctor.capacity import GIB, available_memory, enough, memory_bytes
 from pipeline.doctor.environment import dvc_remote, pinned_packages, variables
-from pipeline.doctor.examination import examine
 from pipeline.doctor.finding import State
-from pipeline.doctor.resources import GIB, available_memory, enough, memory_bytes
-from pipeline.experiment.ingestion import ingest
-from pipeline.provenance import software
-from pipeline.storage import StudyPaths, md5, write_json
+from pipeline.doctor.run import examine
+from pipeline.experiment.log.ingest import ingest
 from pipeline.study import load_study
 from tests.pipeline.experiment.logs import PLAN, TS, exposure
 

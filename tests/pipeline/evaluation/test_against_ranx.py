@@ -10,8 +10,8 @@ from models.configuration import ModelConfig
 from models.network import build_model
 from models.scoring import score_targets
 from models.tokens import SessionTokens
-from pipeline.evaluation.metrics import TARGET_METRICS, Targets
-from pipeline.schemas import Metric
+from pipeline.core.contracts import Metric
+from pipeline.evaluation.ranking_metrics import TARGET_METRICS, Targets
 
 pytestmark = [
     pytest.mark.slow,  # it compiles itself

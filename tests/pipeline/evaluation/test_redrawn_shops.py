@@ -9,12 +9,12 @@ import pytest
 from models.configuration import ModelConfig, Negatives, Objective, TrainingConfig
 from models.tokens import SessionTokens
 from models.training.loop import train
-from pipeline.evaluation.held_out import HeldOutSessions, known_by_name_alone
-from pipeline.evaluation.scores import score_preferences
-from pipeline.evaluation.tables import tabulate
+from pipeline.evaluation.metric_tables import tabulate
+from pipeline.evaluation.scoring import score_preferences
+from pipeline.evaluation.test_set import HeldOutSessions, known_by_name_alone
 from pipeline.study import EvaluationSection, WorldSection
-from pipeline.world.generation import open_shop, visit_shop
-from pipeline.world.shoppers import make_shoppers
+from pipeline.synthetic.generate_log import open_shop, visit_shop
+from pipeline.synthetic.users import make_shoppers
 
 # hardly any user comes twice, as the errors take for granted
 WORLD = WorldSection(items=300, categories=10, users=100_000)

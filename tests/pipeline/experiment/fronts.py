@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from pipeline.experiment.planning import MeasuredFront
-from pipeline.schemas import ALL_TARGETS, OFFLINE_METRICS, PARETO_FRONT, Kpi
+from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, PARETO_FRONT, Kpi
+from pipeline.experiment.design.make_plan import MeasuredFront
 from pipeline.study import ExperimentSection, Hypothesis, RegressionSection, parse_study
 
 _ROOT = Path(__file__).parents[3]

@@ -4,7 +4,7 @@ from itertools import count
 
 import duckdb
 
-from pipeline.experiment.plan import Group, TrafficPlan
+from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 
 TS = 1_760_000_000_000
 PLAN = TrafficPlan(

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from pipeline.inference.planned_power import plan_with_power
-from pipeline.inference.traffic import Traffic
-from pipeline.schemas import Kpi
+from pipeline.core.contracts import Kpi
+from pipeline.inference.power.plan_experiment import plan_with_power
+from pipeline.inference.power.traffic_model import Traffic
 from pipeline.study import ExperimentSection, PlanningSection
 from tests.pipeline.experiment.fronts import front_of, study_of
 

@@ -5,9 +5,9 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from pipeline.experiment.schemas import BEFORE_SUMS, BEFORE_TERMS
-from pipeline.inference.days import DailyOutcome
-from pipeline.inference.family import Family
+from pipeline.experiment.kpis.contracts import BEFORE_SUMS, BEFORE_TERMS
+from pipeline.inference.sensitivity.day_effects import DailyOutcome
+from pipeline.results.family import Family
 
 X = np.array([0.0, 0.02, 0.06, 0.09, 0.11])
 FIRST = date(2025, 9, 1)

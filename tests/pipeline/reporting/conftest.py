@@ -9,16 +9,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.experiment.schemas import GROUP_KPIS
-from pipeline.inference.evidence import Evidence
-from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.artifacts.storage import read_json
+from pipeline.core.contracts import LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
+from pipeline.datasets.ingest_events import write_events
+from pipeline.experiment.kpis.contracts import GROUP_KPIS
+from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.inputs import Evidence
 from pipeline.reporting.report import build_report
-from pipeline.schemas import LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
-from pipeline.sessions.events import write_events
-from pipeline.sessions.preparation import write_sessions
+from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import profile_sessions
 from pipeline.sessions.rules import rules_of
-from pipeline.storage import read_json
 from pipeline.study import (
     PAPER_HYPOTHESES,
     DatasetFormat,

@@ -6,8 +6,8 @@ import re
 import polars as pl
 import pytest
 
+from pipeline.artifacts.storage import read_json
 from pipeline.cli import main
-from pipeline.storage import read_json
 from tests.pipeline.reporting.page import Page
 
 HOSTILE = """<img src=x onerror="alert('1')">"""

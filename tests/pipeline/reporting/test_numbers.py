@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 import pipeline.reporting
-from pipeline.reporting.rendering import MARKDOWN, PAGE, environment_of, render
+from pipeline.artifacts.storage import read_json
+from pipeline.reporting.render import MARKDOWN, PAGE, environment_of, render
 from pipeline.reporting.report import page_values, write_report
-from pipeline.reporting.words import NUMBERS
-from pipeline.storage import read_json
+from pipeline.reporting.text.formatting import NUMBERS
 
 OPEN, CLOSE = "\ue000", "\ue001"
 DIGITS = re.compile(r"\d+(?:[.,]\d+)*")

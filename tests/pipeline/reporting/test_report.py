@@ -6,11 +6,11 @@ from math import expm1
 
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.reporting.answer import sentence
-from pipeline.reporting.planned import power_lines
+from pipeline.artifacts.storage import md5, read_json
+from pipeline.core.errors import DataError
 from pipeline.reporting.report import completed, with_analyses, write_report
-from pipeline.storage import md5, read_json
+from pipeline.reporting.text.power_summary import power_lines
+from pipeline.reporting.text.summary import sentence
 from pipeline.study import PAPER_HYPOTHESES
 from tests.pipeline.reporting.page import Page
 

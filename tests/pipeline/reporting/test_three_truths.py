@@ -10,16 +10,16 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from pipeline.experiment.ingestion import ingest, summarise
-from pipeline.experiment.log import write_log
-from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.experiment.sums import sum_up
-from pipeline.inference.checks import health_of
-from pipeline.inference.evidence import Evidence, relative_change
-from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
+from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.log.ingest import ingest, summarise
+from pipeline.experiment.log.log_files import write_log
+from pipeline.inference.diagnostics.health_checks import health_of
+from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.inputs import Evidence, relative_change
 from pipeline.reporting.report import completed, with_analyses, write_report
-from pipeline.simulator import direct
-from pipeline.simulator.shop import Setting
+from pipeline.simulator import planted_slopes
+from pipeline.simulator.shop_experiment import Setting
 from pipeline.study import (
     ChosenSlope,
     DirectSection,
@@ -70,7 +70,7 @@ def first_screen(whole_report, tmp_path_factory):
             seed=1,
         )
         x_ctr, x_cvr = (relative_change(np.array(of)) for of in (RECALL, DENSITY))
-        world = direct.DirectWorld.open(plan, setting, x_ctr=x_ctr, x_cvr=x_cvr)
+        world = planted_slopes.DirectWorld.open(plan, setting, x_ctr=x_ctr, x_cvr=x_cvr)
         files = [file for day in world.days() for file in write_log(day, folder)]
         ingest(files, plan, folder / "log.duckdb")
         sums, ingestion = sum_up(folder / "log.duckdb", plan), summarise(folder / "log.duckdb")
@@ -85,7 +85,7 @@ def first_screen(whole_report, tmp_path_factory):
         asked = RegressionSection()
         shares = {group.name: group.share for group in plan.groups}
         report = deepcopy(whole_report)
-        report["experiment"] |= {"plan": plan.as_dict(), **direct.describe()}
+        report["experiment"] |= {"plan": plan.as_dict(), **planted_slopes.describe()}
         report["group_kpis"] = sums.group_kpis.to_dicts()
         report["health"] = health_of(
             evidence, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1

@@ -6,19 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.experiment.ingestion import ingest, summarise
-from pipeline.experiment.judgement import LogRules
-from pipeline.experiment.log import BROUGHT
-from pipeline.experiment.sums import sum_up
-from pipeline.experiment.variants import Variant, VariantPlan
-from pipeline.inference.checks import health_of
-from pipeline.inference.evidence import Evidence
-from pipeline.inference.exploration import explore, not_fitted
-from pipeline.inference.hypotheses import estimate_hypotheses
-from pipeline.inference.variants import cutoff_of, section_of, variant_metrics
+from pipeline.artifacts.storage import read_json
+from pipeline.core.contracts import DAY_MS, Kpi
+from pipeline.experiment.design.external_variants import Variant, VariantPlan
+from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.log.ingest import ingest, summarise
+from pipeline.experiment.log.log_files import BROUGHT
+from pipeline.experiment.log.row_validation import LogRules
+from pipeline.inference.diagnostics.health_checks import health_of
+from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
+from pipeline.inference.hypotheses.inputs import Evidence
+from pipeline.inference.hypotheses.metric_ranking import explore, not_fitted
 from pipeline.reporting.variants_report import build_variants_report, write_variants_report
-from pipeline.schemas import DAY_MS, Kpi
-from pipeline.storage import read_json
 from pipeline.study import Hypothesis, LogColumns, RegressionSection, parse_study
 
 MONDAY = 1_767_571_200_000

@@ -18,16 +18,16 @@ from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_check
 from models.configuration import ModelConfig, TrainingConfig
 from models.network import build_model
 from models.tokens import SessionTokens
-from pipeline.experiment.assignment import N_BUCKETS
-from pipeline.experiment.plan import Group, TrafficPlan, read_plan
-from pipeline.inference.evidence import Evidence
-from pipeline.inference.family import Family
-from pipeline.inference.hypotheses import estimate_hypotheses
-from pipeline.inference.regression import GroupSums
-from pipeline.schemas import OFFLINE_METRICS
-from pipeline.serving.ranking import Ask
-from pipeline.serving.snapshot import Snapshot, load_snapshot
-from pipeline.storage import StudyPaths, publish_folder, write_json
+from pipeline.artifacts.storage import StudyPaths, publish_folder, write_json
+from pipeline.core.contracts import OFFLINE_METRICS
+from pipeline.experiment.design.assignment import N_BUCKETS
+from pipeline.experiment.design.traffic_plan import Group, TrafficPlan, read_plan
+from pipeline.inference.glm.group_regression import GroupSums
+from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.inputs import Evidence
+from pipeline.results.family import Family
+from pipeline.serving.ranking.rank import Ask
+from pipeline.serving.ranking.snapshot import Snapshot, load_snapshot
 from pipeline.study import parse_study
 
 DAY_MS = 86_400_000
@@ -38,8 +38,8 @@ CATEGORIES = ["shoes", "hats", "coats", None]
 _SERVE = """
 import logging, sys
 from pathlib import Path
-from pipeline.serving.server import serve
-from pipeline.storage import StudyPaths
+from pipeline.serving.http.server import serve
+from pipeline.artifacts.storage import StudyPaths
 from pipeline.study import load_study
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")

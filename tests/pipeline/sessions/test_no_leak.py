@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.schemas import DAY_MS, KIND, Split
-from pipeline.sessions.events import write_events
-from pipeline.sessions.preparation import write_sessions
+from pipeline.artifacts.storage import write_json
+from pipeline.core.contracts import DAY_MS, KIND, Split
+from pipeline.datasets.ingest_events import write_events
+from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
-from pipeline.sessions.store import open_times, open_tokens
-from pipeline.storage import write_json
+from pipeline.sessions.token_store import open_times, open_tokens
 from pipeline.study import (
     DatasetFormat,
     DatasetSection,
@@ -28,7 +28,7 @@ from pipeline.study import (
     SupportFilter,
     WorldSection,
 )
-from pipeline.world.generation import generate_log
+from pipeline.synthetic.generate_log import generate_log
 
 OTTO = DatasetSection(format=DatasetFormat.OTTO, path="log")
 YOOCHOOSE = DatasetSection(format=DatasetFormat.YOOCHOOSE, path="clicks")

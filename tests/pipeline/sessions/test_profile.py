@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.schemas import Split
+from pipeline.core.contracts import Split
+from pipeline.datasets.ingest_events import write_events
 from pipeline.sessions import profile as module
-from pipeline.sessions.events import write_events
-from pipeline.sessions.preparation import write_sessions
+from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import LENGTH_BINS, profile_sessions
 from pipeline.sessions.rules import rules_of
-from pipeline.sessions.store import open_tokens
+from pipeline.sessions.token_store import open_tokens
 from pipeline.study import DatasetFormat, DatasetSection, SessionsSection
 
 START = 1_659_333_600_000

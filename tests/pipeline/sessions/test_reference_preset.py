@@ -14,11 +14,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.schemas import DAY_MS, Split
-from pipeline.sessions.events import write_events
-from pipeline.sessions.preparation import write_sessions
+from pipeline.core.contracts import DAY_MS, Split
+from pipeline.datasets.ingest_events import write_events
+from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
-from pipeline.sessions.store import open_tokens
+from pipeline.sessions.token_store import open_tokens
 from pipeline.study import DatasetFormat, DatasetSection, Duplicates, Preset, SessionsSection
 
 YOOCHOOSE, DIGINETICA = DatasetFormat.YOOCHOOSE, DatasetFormat.DIGINETICA

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.errors import StudyError
+from pipeline.core.errors import StudyError
 from pipeline.sessions.rules import (
     CutAnchor,  # pytest takes Test… for a class of tests
     Rules,

@@ -6,16 +6,16 @@ from functools import cache
 import numpy as np
 import polars as pl
 
-from pipeline.experiment.ingestion import ingest
-from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.experiment.sums import sum_up
-from pipeline.inference.checks import health_of
-from pipeline.inference.days import day_effects
-from pipeline.inference.evidence import Evidence, cells_of, days_of, relative_change
-from pipeline.schemas import ALL_TARGETS, OFFLINE_METRICS, Kpi
-from pipeline.simulator.direct import DirectWorld
-from pipeline.simulator.faults import write_simulated_log
-from pipeline.simulator.shop import Setting, simulate_shop
+from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
+from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
+from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.log.ingest import ingest
+from pipeline.inference.diagnostics.health_checks import health_of
+from pipeline.inference.hypotheses.inputs import Evidence, cells_of, days_of, relative_change
+from pipeline.inference.sensitivity.day_effects import day_effects
+from pipeline.simulator.fault_injection import write_simulated_log
+from pipeline.simulator.planted_slopes import DirectWorld
+from pipeline.simulator.shop_experiment import Setting, simulate_shop
 from pipeline.study import (
     DirectSection,
     ExperimentSection,
@@ -24,8 +24,8 @@ from pipeline.study import (
     SimulatorSection,
     WorldSection,
 )
-from pipeline.world.generation import item_id, open_shop
-from pipeline.world.shopping import BROWSE
+from pipeline.synthetic.generate_log import item_id, open_shop
+from pipeline.synthetic.shop import BROWSE
 
 WORLD = WorldSection(seed=3, items=60, categories=4, neighbours=5, users=10, sessions=10, days=3)
 ITEMS = [str(number) for number in item_id(np.arange(WORLD.items))]

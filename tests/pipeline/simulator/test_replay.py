@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from models.tokens import SessionTokens
-from pipeline.experiment.plan import Group, TrafficPlan
-from pipeline.schemas import EXPOSURES
+from pipeline.core.contracts import EXPOSURES
+from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.simulator.replay import describe, replay_sessions
 
 PLAN = TrafficPlan(

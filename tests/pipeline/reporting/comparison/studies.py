@@ -5,11 +5,11 @@ import json
 import numpy as np
 import polars as pl
 
-from pipeline.experiment.schemas import GROUP_KPIS
-from pipeline.inference.evidence import Evidence
-from pipeline.inference.hypotheses import estimate_hypotheses
+from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
+from pipeline.experiment.kpis.contracts import GROUP_KPIS
+from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.inputs import Evidence
 from pipeline.reporting.report import SCHEMA_VERSION
-from pipeline.schemas import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.study import Hypothesis, RegressionSection
 
 RECALL = (0.40, 0.42, 0.45, 0.48)

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from pipeline.cli import main
-from pipeline.errors import DataError, MissingArtifact
-from pipeline.reporting.comparison.document import build_comparison
+from pipeline.core.errors import DataError, MissingArtifact
+from pipeline.reporting.comparison.build import build_comparison
 from pipeline.reporting.comparison.files import write_comparison
 from pipeline.reporting.comparison.reading import read_studies
 from pipeline.reporting.report import SCHEMA_VERSION

@@ -1,0 +1,214 @@
+"""What the UI says of an asset besides its words: group, owner, kinds, columns, age, parameters."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypedDict
+
+import dagster as dg
+import polars as pl
+
+from pipeline.artifacts.storage import find_root, pinned_md5
+from pipeline.core.column_docs import meanings
+from pipeline.core.contracts import (
+    EVENTS,
+    EXPOSURES,
+    OFFLINE_METRICS,
+    PARETO_FRONT,
+    SESSIONS,
+    TARGET_SCORES,
+)
+from pipeline.core.errors import USER_ERRORS
+from pipeline.core.frame_contract import Contract
+from pipeline.evaluation.scoring import SCORES
+from pipeline.experiment.kpis.contracts import GROUP_KPIS
+from pipeline.study import PARAMS_FILE, Study, load_study
+
+WEEKLY = dg.FreshnessPolicy.time_window(
+    warn_window=timedelta(days=8), fail_window=timedelta(days=15)
+)
+"""What the weekly schedule keeps young: one Monday missed warns, two fail."""
+
+MODELLERS = "team:recommendation"
+EXPERIMENTERS = "team:experimentation"
+
+LOG = Contract(
+    name="experiment_log",
+    row=EXPOSURES.row,
+    columns={
+        **{name: dtype for name, dtype in EXPOSURES.columns.items() if name != "experiment"},
+        "revenue": pl.Int64,
+    },
+)
+"""The view ``exposures`` of the experiment's database."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of an asset before it is made.
+
+    Attributes:
+        group: The step of the strategy it belongs to; the number puts the steps in order.
+        kinds: What it is made with, as the UI's icons.
+        owner: The team to ask.
+        reads: Sections or keys of ``params.yaml`` that decide what it holds, besides the assets
+            before it. A change of one makes it stale.
+        table: The contract of its main table, if it is one.
+        weekly: Whether it is to be made anew every week.
+    """
+
+    group: str
+    kinds: frozenset[str]
+    owner: str
+    reads: tuple[str, ...] = ()
+    table: Contract | None = None
+    weekly: bool = False
+
+
+def _facts(group: str, kind: str, owner: str, *reads: str, **more: Any) -> Facts:
+    return Facts(group=group, kinds=frozenset({kind}), owner=owner, reads=reads, **more)
+
+
+ASSETS: Mapping[str, Facts] = {
+    "raw_events": _facts("1_data", "dvc", MODELLERS),
+    "events": _facts(
+        "1_data", "polars", MODELLERS, "dataset", "sessions.max_rejected_share", table=EVENTS
+    ),
+    "sessions": _facts("1_data", "polars", MODELLERS, "dataset", "sessions", table=SESSIONS),
+    "conditioned_model": _facts(
+        "2_model",
+        "pytorch",
+        MODELLERS,
+        *("study.seed", "dataset.item_attributes", "model", "training"),
+        weekly=True,
+    ),
+    SCORES: _facts(
+        "3_scores",
+        "pytorch",
+        MODELLERS,
+        *("study.seed", "dataset.item_attributes", "training.objectives", "evaluation"),
+        table=TARGET_SCORES,
+    ),
+    "offline_metrics": _facts(
+        "4_evaluation",
+        "polars",
+        MODELLERS,
+        *("study.seed", "dataset.item_attributes", "training.objectives", "evaluation"),
+        table=OFFLINE_METRICS,
+    ),
+    "pareto_front": _facts(
+        "4_evaluation",
+        "polars",
+        MODELLERS,
+        *("training.objectives", "evaluation.cutoff"),
+        table=PARETO_FRONT,
+    ),
+    "traffic_plan": _facts(
+        "5_experiment",
+        "json",
+        EXPERIMENTERS,
+        *("study.seed", "evaluation.cutoff", "experiment", "regression"),
+    ),
+    "experiment_log_files": _facts(
+        "5_experiment",
+        "parquet",
+        EXPERIMENTERS,
+        *("study.seed", "dataset.path", "world", "experiment", "simulator"),
+        table=EXPOSURES,
+    ),
+    "experiment_log": _facts("5_experiment", "duckdb", EXPERIMENTERS, "experiment", table=LOG),
+    "group_kpis": _facts("5_experiment", "duckdb", EXPERIMENTERS, table=GROUP_KPIS),
+    "regression_estimates": _facts(
+        "6_inference",
+        "python",
+        EXPERIMENTERS,
+        *("study.seed", "evaluation.cutoff", "experiment", "regression"),
+    ),
+    "regression_report": _facts(
+        "6_inference",
+        "html",
+        EXPERIMENTERS,
+        # the report prints all parameters
+        *Study.__dataclass_fields__,
+        weekly=True,
+    ),
+}
+
+
+class Described(TypedDict):
+    """Arguments of ``dg.asset`` and ``dg.AssetSpec``."""
+
+    group_name: str
+    kinds: set[str]
+    owners: list[str]
+    tags: dict[str, str]
+    metadata: dict[str, Any]
+    code_version: str | None
+    freshness_policy: dg.FreshnessPolicy | None
+
+
+def described(name: str) -> Described:
+    """The arguments of an asset that say what it is; ``name`` is the first part of its key."""
+    facts, study = ASSETS[name], study_at_load()
+    metadata: dict[str, Any] = {}
+    if facts.table is not None:
+        metadata["dagster/column_schema"] = column_schema(facts.table)
+    if facts.reads:
+        metadata["made of these parameters"] = ", ".join(facts.reads)
+    return {
+        "group_name": facts.group,
+        "kinds": set(facts.kinds),
+        "owners": [facts.owner],
+        "tags": {f"params/{key}": "" for key in sorted({key.split(".")[0] for key in facts.reads})},
+        "metadata": metadata,
+        "code_version": code_version(name, study) if study else None,
+        "freshness_policy": WEEKLY if facts.weekly else None,
+    }
+
+
+def column_schema(contract: Contract) -> dg.TableSchema:
+    """A contract as Dagster shows it: each column's type and meaning."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(name, type=str(contract.columns[name]), description=meaning)
+            for name, meaning in meanings(contract).items()
+        ]
+    )
+
+
+@cache
+def study_at_load() -> Study | None:
+    """The study of ``params.yaml`` when the definitions are loaded.
+
+    None where it cannot be read: the assets are shown all the same, and say what is wrong when run.
+    """
+    try:
+        return load_study(find_root() / PARAMS_FILE)
+    except USER_ERRORS:
+        return None
+
+
+def code_version(name: str, study: Study) -> str | None:
+    """What an asset is made of besides the assets before it; another one makes it stale.
+
+    Of the raw data that is the md5 DVC pins (None if it is not pinned), of all others the parameters
+    they read, and the study's name, which is the folder they lie in.
+    """
+    if name == "raw_events":
+        try:
+            return pinned_md5(study, find_root())
+        except USER_ERRORS:
+            return None
+    parameters = study.as_dict()
+    values = {key: _at(parameters, key) for key in ("study.name", *ASSETS[name].reads)}
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _at(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values

@@ -1,0 +1,78 @@
+"""What a result was made from: code, packages, processor, parameters and inputs."""
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.storage import StudyPaths, md5, require_dataset
+from pipeline.study import Study
+
+PACKAGES = ("torch", "numpy", "polars", "duckdb", "statsmodels", "scipy", "moocore", "dagster")
+_GIT_SECONDS = 10
+
+
+def provenance(study: Study, root: Path) -> dict[str, Any]:
+    """Where the study's numbers come from, as the report prints it."""
+    return {
+        "code": code_version(root),
+        **software(),
+        "dataset": {"path": study.dataset.path, "md5": require_dataset(study, root)},
+    }
+
+
+def provenance_of_variants(study: Study, root: Path, log: Mapping[str, str]) -> dict[str, Any]:
+    """The same of a study of variants; it is made of their table and the log, by md5 of its files."""
+    variants = root / str(study.experiment.variants)
+    return {
+        "code": code_version(root),
+        **software(),
+        "variants": {"path": study.experiment.variants, "md5": md5(variants)},
+        "log": dict(log),
+    }
+
+
+def software() -> dict[str, Any]:
+    """The versions and the kind of processor that a number may depend on."""
+    return {
+        "packages": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def code_version(root: Path) -> str:
+    """The git commit, marked if files differ from it; the package's version outside of git."""
+    commit = git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return f"paretoscope {version('paretoscope')}"
+    changed = git(root, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit} with local changes" if changed else commit
+
+
+def output_md5s(paths: StudyPaths) -> dict[str, str]:
+    """The md5 of every file of a study's folder, but for the manifest and half-written artifacts."""
+    files = sorted(file for file in paths.folder.rglob("*") if file.is_file())
+    names = {file.relative_to(paths.folder).as_posix(): file for file in files}
+    return {
+        name: md5(file)
+        for name, file in names.items()
+        if name != "manifest.json" and not name.startswith(".")
+    }
+
+
+def git(root: Path, *arguments: str) -> str | None:
+    """What git prints for ``arguments`` in the project at ``root``; None where it cannot."""
+    try:
+        done = subprocess.run(  # noqa: S603 - no input in it
+            ["git", "-C", str(root), *arguments],  # noqa: S607 - git from the PATH, fixed arguments
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_GIT_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

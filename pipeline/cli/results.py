@@ -1,0 +1,133 @@
+"""What was found, on the command line: reports, comparisons, and what is released."""
+
+import re
+import webbrowser
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline.artifacts.release import Verification
+from pipeline.artifacts.release import release as release_study
+from pipeline.artifacts.release import verify as verify_study
+from pipeline.artifacts.storage import REPORT, find_root, read_json
+from pipeline.cli.context import opened
+from pipeline.cli.output import say, say_json
+from pipeline.core.errors import StudyError
+from pipeline.inference.hypotheses.from_counts import NOTHING_DECLARED, fit_counts, parse_hypothesis
+from pipeline.inference.meta.pool_studies import pool_studies
+from pipeline.reporting.comparison.build import build_comparison
+from pipeline.reporting.comparison.files import write_comparison
+from pipeline.reporting.comparison.reading import read_studies
+from pipeline.reporting.counts_report import build_counts_report, write_counts_report
+from pipeline.reporting.report import sentence
+from pipeline.reporting.text.pooled_table import pooled_lines
+
+
+def fit(
+    *, counts: Path, json: bool, report: Path | None, level: float, hypothesis: list[str]
+) -> int:
+    """Fit hypotheses to a table of counts."""
+    asked = [parse_hypothesis(text, number) for number, text in enumerate(hypothesis, start=1)]
+    found = fit_counts(counts, asked, level=level, seed=0)
+    if not found["hypotheses"] and not report:
+        raise StudyError(NOTHING_DECLARED)
+    page = write_counts_report(build_counts_report(found, counts), report) if report else None
+    if json:
+        say_json(found)
+        return 0
+    for row in found["hypotheses"]:
+        say(sentence(row, found["cutoff"]))
+    for words in found["not_known"]:
+        say(words)
+    if page:
+        say(f"the report: {page}")
+    return 0
+
+
+def meta(*, reports: list[Path], gain: float | None, json: bool, level: float) -> int:
+    """Pool the hypotheses of several studies."""
+    found = pool_studies(reports, level=level, gain=gain)
+    if json:
+        say_json({"hypotheses": [one.as_dict() for one in found]})
+        return 0
+    for words in pooled_lines(found):
+        say(words)
+    return 0
+
+
+def report(*, show: bool, json: bool) -> int:
+    """Say where the report lies, or show it."""
+    _, paths = opened()
+    page = paths.require(REPORT, "index.html")
+    if json:
+        data = paths.require(REPORT, "report.json")
+        markdown = paths.require(REPORT, "report.md")
+        files = {"page": page, "markdown": markdown, "data": data}
+        found = {name: str(file.relative_to(paths.root)) for name, file in files.items()}
+        say_json({**found, "summary": read_json(data)["summary"]})
+    else:
+        say(f"the report: {page.relative_to(paths.root)}")
+    if show and not webbrowser.open(page.as_uri()):
+        msg = f"no browser can be started here; open {page} in yours"
+        raise StudyError(msg)
+    return 0
+
+
+def verify(*, json: bool) -> int:
+    """Compare the study with its pins and the released tables."""
+    study, paths = opened()
+    result = verify_study(paths, study.dataset.path)
+    status = 0 if result.passed else 1
+    if json:
+        say_json({"passed": result.passed, **asdict(result)})
+        return status
+    for words, names in (
+        ("identical to the pin", result.identical),
+        ("DIFFERENT from the pin", result.different),
+        ("close to the release", result.close),
+        ("FAR from the release", result.apart),
+    ):
+        for name in names:
+            say(f"{words}: {name}")
+    say(_verdict(result))
+    return status
+
+
+def _verdict(result: Verification) -> str:
+    if not result.passed:
+        return "not verified: see the lines above"
+    if result.close:
+        return "verified: data bit for bit, what comes out of the network within tolerance"
+    return "verified: everything bit for bit"
+
+
+def release(*, json: bool) -> int:
+    """Make the study's tables the released ones."""
+    _, paths = opened()
+    folder = release_study(paths).relative_to(paths.root)
+    if json:
+        say_json({"folder": str(folder)})
+    else:
+        say(f"released to {folder}; commit it with dvc.lock")
+    return 0
+
+
+def compare(*, studies: list[str], out: Path | None, json: bool, level: float) -> int:
+    """Compare finished studies on one page."""
+    found = read_studies(studies)
+    comparison = build_comparison(found, level=level)
+    page = write_comparison(comparison, out or _default_folder([one.label for one in found]))
+    if json:
+        say_json({"page": str(page), **comparison})
+        return 0
+    for words in comparison["summary"]:
+        say(words)
+    for doubt in comparison["doubts"]:
+        pair = " and ".join(doubt["studies"])
+        say(f"{pair} may not be independent: {'; '.join(doubt['because'])}")
+    say(f"the comparison: {page}")
+    return 0
+
+
+def _default_folder(labels: list[str]) -> Path:
+    name = "-".join(re.sub(r"[^\w.]+", "-", label).strip("-.") for label in labels)
+    return find_root() / "data" / "comparisons" / name

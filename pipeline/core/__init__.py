@@ -1,0 +1,1 @@
+"""What every room shares: errors, contracts of tables, names and labels, the asset graph."""

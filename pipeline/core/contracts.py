@@ -1,0 +1,300 @@
+"""Names of columns and values, and the contracts of all frames, each written once."""
+
+from enum import StrEnum
+
+import polars as pl
+
+from pipeline.core.frame_contract import ID, Contract
+
+DAY_MS = 86_400_000
+
+EARLIEST_TS = 946_684_800_000
+"""2000-01-01 UTC in milliseconds; earlier times are taken for errors of unit or of clock."""
+
+LATEST_TS = 4_102_444_800_000
+"""2100-01-01 UTC in milliseconds."""
+
+
+class EventKind(StrEnum):
+    """What a user did with an item."""
+
+    CLICK = "click"
+    CART = "cart"
+    ORDER = "order"
+
+
+KIND = pl.Enum([kind.value for kind in EventKind])
+"""An :class:`EventKind` in a frame."""
+
+
+class Split(StrEnum):
+    """The part of the data a session belongs to, by time."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class Metric(StrEnum):
+    """An offline metric at the study's cutoff.
+
+    The formulas are in :mod:`pipeline.evaluation.ranking_metrics` (of targets) and, from the coverage on,
+    in :mod:`pipeline.evaluation.list_metrics` (of recommended lists).
+    """
+
+    RECALL = "recall"
+    ORDER_DENSITY = "order_density"
+    RECALL_ORDER_DENSITY = "recall_order_density"
+    ORDER_RECALL = "order_recall"
+    MRR = "mrr"
+    NDCG = "ndcg"
+    COLD_ITEM_RECALL = "cold_item_recall"
+    SHORT_SESSION_RECALL = "short_session_recall"
+    CLICK_LOSS = "click_loss"
+    ORDER_LOSS = "order_loss"
+    CATALOGUE_COVERAGE = "catalogue_coverage"
+    EXPOSURE_GINI = "exposure_gini"
+    POPULARITY_PERCENTILE = "popularity_percentile"
+    NOVELTY = "novelty"
+    INTRA_LIST_DIVERSITY = "intra_list_diversity"
+    CATEGORY_DIVERSITY = "category_diversity"
+    FRESHNESS = "freshness"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Its direction; of popularity and Gini, less is a wider use of the catalogue."""
+        return self not in {
+            Metric.CLICK_LOSS,
+            Metric.ORDER_LOSS,
+            Metric.EXPOSURE_GINI,
+            Metric.POPULARITY_PERCENTILE,
+        }
+
+    @property
+    def has_cutoff(self) -> bool:
+        """Whether it is a metric at k."""
+        return self not in {Metric.CLICK_LOSS, Metric.ORDER_LOSS}
+
+    @property
+    def is_of_lists(self) -> bool:
+        """Whether it looks at recommended lists instead of targets."""
+        return self in {
+            Metric.CATALOGUE_COVERAGE,
+            Metric.EXPOSURE_GINI,
+            Metric.POPULARITY_PERCENTILE,
+            Metric.NOVELTY,
+            Metric.INTRA_LIST_DIVERSITY,
+            Metric.CATEGORY_DIVERSITY,
+            Metric.FRESHNESS,
+        }
+
+    @property
+    def needs_attributes(self) -> bool:
+        """Whether it is measured only where ``dataset.item_attributes`` says something."""
+        return self in {Metric.CATEGORY_DIVERSITY, Metric.FRESHNESS}
+
+
+SHARES = tuple(
+    metric
+    for metric in Metric
+    if metric.has_cutoff and metric not in {Metric.NOVELTY, Metric.INTRA_LIST_DIVERSITY}
+)
+"""The metrics that lie in [0, 1]."""
+
+
+class Segmentation(StrEnum):
+    """What test targets are told apart by; see :mod:`pipeline.evaluation.target_segments`."""
+
+    SESSION_LENGTH = "session_length"
+    ITEM_POPULARITY = "item_popularity"
+    DAY = "day"
+    CATEGORY = "category"
+
+
+ALL_TARGETS = "all"
+"""The segment that is the whole test set."""
+
+
+class Kpi(StrEnum):
+    """An online key performance indicator."""
+
+    CTR = "ctr"
+    CVR = "cvr"
+    SALE_RATE = "sale_rate"
+    UNITS_PER_EXPOSURE = "units_per_exposure"
+    REVENUE_PER_EXPOSURE = "revenue_per_exposure"
+    CLICKS_PER_USER = "clicks_per_user"
+    ORDERS_PER_USER = "orders_per_user"
+    UNITS_PER_USER = "units_per_user"
+    REVENUE_PER_USER = "revenue_per_user"
+
+    @property
+    def is_yes_or_no(self) -> bool:
+        """Whether a trial succeeds or fails; else it brings an amount, 0 or more."""
+        return self in {Kpi.CTR, Kpi.CVR, Kpi.SALE_RATE}
+
+    @property
+    def needs_revenue(self) -> bool:
+        """Whether the log must say what orders brought."""
+        return self in {Kpi.REVENUE_PER_EXPOSURE, Kpi.REVENUE_PER_USER}
+
+
+EVENTS = Contract(
+    name="events",
+    row="one event: what a session did with an item, and when",
+    columns={"session": ID, "ts": pl.Int64, "item": ID, "kind": KIND, "file": pl.UInt16},
+)
+"""``ts`` is milliseconds since 1970-01-01 UTC; ``file`` numbers the files in the order they are read."""
+
+REJECTED = Contract(
+    name="rejected",
+    row="one line or row of the input that was set aside, and why",
+    columns={
+        "source": pl.String,
+        "position": pl.Int64,
+        "reason": pl.String,
+        "content": pl.String,
+    },
+)
+"""``position`` counts lines from 1 and is null for a duplicate; ``content`` is cut at 200 characters."""
+
+SESSIONS = Contract(
+    name="sessions",
+    row="one session that survived the filters, and the split it lies in whole",
+    columns={
+        "session": ID,
+        "split": pl.String,
+        "first_ts": pl.Int64,
+        "last_ts": pl.Int64,
+        "clicks": pl.Int32,
+        "carted_clicks": pl.Int32,
+        "ordered_clicks": pl.Int32,
+    },
+)
+
+ITEMS = Contract(
+    name="items",
+    row="one item of the catalogue, as training knows it",
+    columns={"index": pl.Int32, "item": ID, "train_clicks": pl.Int64},
+)
+
+ITEM_ATTRIBUTES = Contract(
+    name="item_attributes",
+    row="one item of the catalogue, and what the shop says of it",
+    columns={
+        "index": pl.Int32,
+        "item": pl.String,
+        "value": pl.Float64,
+        "category": pl.String,
+        "available_since": pl.Int64,
+    },
+)
+"""``available_since`` is milliseconds since 1970-01-01 UTC; null is what the shop does not say."""
+
+LEARNING_CURVES = Contract(
+    name="learning_curves",
+    row="one loss (or the hypervolume) on one split after one epoch",
+    columns={
+        "epoch": pl.Int32,
+        "split": pl.String,
+        "objective": pl.String,
+        "loss": pl.Float64,
+    },
+)
+
+TARGET_SCORES = Contract(
+    name="target_scores",
+    row="one target of a test session, and what the model says of it under one preference",
+    columns={
+        "session": pl.Int64,
+        "history": pl.Int64,
+        "item": pl.Int64,
+        "ordered": pl.Boolean,
+        "rank": pl.Int64,
+        "click_loss": pl.Float64,
+        "order_loss": pl.Float64,
+    },
+)
+"""Sessions are rows of the test split, items are indices; see :class:`models.scoring.TargetScores`."""
+
+SESSION_LISTS = Contract(
+    name="session_lists",
+    row="one test session, and the list the model shows it before its last click",
+    columns={"session": pl.Int64, "items": pl.List(pl.Int64)},
+)
+
+OFFLINE_METRICS = Contract(
+    name="offline_metrics",
+    row="one metric of the model under one preference, on one segment of the test targets",
+    columns={
+        "preference_id": pl.String,
+        "preference": pl.List(pl.Float64),
+        "metric": pl.String,
+        "cutoff": pl.Int32,
+        "segment": pl.String,
+        "value": pl.Float64,
+        "standard_error": pl.Float64,
+        "n_targets": pl.Int64,
+        "n_sessions": pl.Int64,
+        "higher_is_better": pl.Boolean,
+    },
+)
+"""``preference`` holds one weight an objective, in the study's order, and sums to 1; ``value`` is
+null where its denominator is 0; ``cutoff`` is null for the losses; ``segment`` is ``all`` or, for
+metrics of targets, such as ``session_length=1``."""
+
+OFFLINE_METRIC_COVARIANCE = Contract(
+    name="offline_metric_covariance",
+    row="one metric under two preferences: how their errors go together",
+    columns={
+        "metric": pl.String,
+        "preference_id": pl.String,
+        "other_preference_id": pl.String,
+        "covariance": pl.Float64,
+        "method": pl.String,
+    },
+)
+"""All preferences are measured on the same sessions. ``method`` is ``bootstrap`` (of sessions) for
+ratios, ``jackknife`` for the rest; ``covariance`` is null where the metric is undefined under one
+of the two, or in a redrawn test set."""
+
+OFFLINE_METRIC_REPLICATES = Contract(
+    name="offline_metric_replicates",
+    row="one metric under one preference on every redrawn test set",
+    columns={
+        "metric": pl.String,
+        "preference_id": pl.String,
+        "replicates": pl.List(pl.Float64),
+    },
+)
+"""Replicate r of all rows is of the same redrawn sessions (``evaluation.bootstrap`` of them), so that
+errors of different metrics are known together. Metrics that are ratios only."""
+
+PARETO_FRONT = Contract(
+    name="pareto_front",
+    row="one preference as a point in metric space",
+    columns={
+        "preference_id": pl.String,
+        "preference": pl.List(pl.Float64),
+        "recall": pl.Float64,
+        "order_density": pl.Float64,
+        "recall_order_density": pl.Float64,
+        "dominated": pl.Boolean,
+    },
+)
+
+EXPOSURES = Contract(
+    name="exposures",
+    row="one recommended list shown to one user, and what came of it",
+    columns={
+        "experiment": pl.String,
+        "exposure": pl.String,
+        "unit": pl.String,
+        "group": pl.String,
+        "ts": pl.Int64,
+        "clicked": pl.Boolean,
+        "ordered": pl.Boolean,
+        "units": pl.Int32,
+    },
+)
+"""``unit`` is the unit of randomisation (the user); ``units`` counts the pieces sold."""

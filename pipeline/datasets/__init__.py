@@ -1,0 +1,1 @@
+"""Raw logs of any format to canonical events."""

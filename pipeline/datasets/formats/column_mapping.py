@@ -1,0 +1,58 @@
+"""What the columns named in ``dataset.generic`` become."""
+
+import polars as pl
+
+from pipeline.core.contracts import LATEST_TS, EventKind
+from pipeline.study import GenericLayout, IdType
+
+ALL_CLICKS = {EventKind.CLICK.value: EventKind.CLICK}
+"""The vocabulary of a log that holds nothing but clicks."""
+
+UNIT_MS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
+"""Milliseconds of a unit of time."""
+
+
+def kinds_of(layout: GenericLayout) -> dict[str, EventKind | None]:
+    """What the words for kinds mean."""
+    return dict(layout.kinds) if layout.kind else dict(ALL_CLICKS)
+
+
+def columns_of(layout: GenericLayout) -> list[str]:
+    """The columns that are read."""
+    named = (layout.session or layout.user, layout.item, layout.time, layout.kind)
+    return [name for name in named if name]
+
+
+def is_integer(layout: GenericLayout) -> bool:
+    """Whether ids are kept as whole numbers."""
+    return layout.ids is IdType.INTEGER
+
+
+def to_rows(table: pl.DataFrame, layout: GenericLayout) -> pl.DataFrame:
+    """Columns session, ts, item and kind of a table whose ids and times are typed."""
+    kind = pl.col(layout.kind) if layout.kind else pl.lit(EventKind.CLICK.value)
+    return table.select(
+        session=layout.session or layout.user,
+        ts=_milliseconds(table.schema[layout.time], layout),
+        item=layout.item,
+        kind=kind,
+    )
+
+
+def _milliseconds(dtype: pl.DataType, layout: GenericLayout) -> pl.Expr:
+    time = pl.col(layout.time)
+    if dtype.is_temporal():
+        return time.dt.epoch("ms")
+    if dtype.is_integer():
+        # A time beyond any calendar must stay beyond it, and not wrap around.
+        bound = int(LATEST_TS / UNIT_MS[layout.time_unit])
+        bounded = time.cast(pl.Int128).clip(-bound, bound).cast(pl.Int64)
+        match layout.time_unit:
+            case "s":
+                return bounded * 1000
+            case "us":
+                return bounded // 1000
+            case _:
+                return bounded
+    exact = time.fill_nan(float(LATEST_TS)) * UNIT_MS[layout.time_unit]
+    return exact.clip(-LATEST_TS, LATEST_TS).round().cast(pl.Int64)

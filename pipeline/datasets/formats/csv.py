@@ -1,0 +1,36 @@
+"""Delimited text of one's own."""
+
+from functools import partial
+from pathlib import Path
+
+from pipeline.datasets.formats.column_mapping import columns_of, is_integer, kinds_of, to_rows
+from pipeline.datasets.io.delimited import Layout, delimited_file
+from pipeline.datasets.io.field_parsers import (
+    DECIMAL,
+    INSTANT,
+    INTEGER,
+    TEXT,
+    UTC_CLOCK,
+    clock,
+)
+from pipeline.datasets.raw_rows import InputFile
+from pipeline.study import GenericLayout
+
+_TIMES = {
+    "s": DECIMAL,
+    "ms": INTEGER,
+    "us": INTEGER,
+    "iso8601": INSTANT,
+    "iso8601-utc": UTC_CLOCK,
+}
+
+
+def delimited_log(file: Path, layout: GenericLayout) -> InputFile:
+    """A file with a header that names the columns."""
+    types = dict.fromkeys(columns_of(layout), INTEGER if is_integer(layout) else TEXT)
+    unit = layout.time_unit
+    types[layout.time] = _TIMES[unit] if unit in _TIMES else clock(unit)
+    if layout.kind:
+        types[layout.kind] = TEXT
+    columns = Layout(columns=types, separator=layout.separator)
+    return delimited_file(file, columns, partial(to_rows, layout=layout), kinds_of(layout))

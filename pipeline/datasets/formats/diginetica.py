@@ -1,0 +1,43 @@
+"""Diginetica (CIKM Cup 2016): ``train-item-views.csv`` and ``train-purchases.csv``.
+
+Separated by semicolons, with headers that spell the same columns differently. There is a date and a
+``timeframe`` in milliseconds, which can pass 24 hours: their sum is an approximate clock, as the
+literature uses it.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.core.contracts import DAY_MS, EventKind
+from pipeline.datasets.io.blocks import named_files
+from pipeline.datasets.io.delimited import Layout, delimited_file
+from pipeline.datasets.io.field_parsers import DATE, INTEGER
+from pipeline.datasets.raw_rows import InputFile
+
+
+def diginetica(path: Path) -> list[InputFile]:
+    """The files of a folder (purchases may be absent), or one file of either kind."""
+    return [
+        _file(file, "sessionId", "itemId", EventKind.ORDER)
+        if "purchases" in file.name
+        else _file(file, "session_id", "item_id", EventKind.CLICK)
+        for file in named_files(path, "train-item-views.csv", "train-purchases.csv")
+    ]
+
+
+def _file(file: Path, session: str, item: str, kind: EventKind) -> InputFile:
+    columns = {session: INTEGER, "timeframe": INTEGER, "eventdate": DATE, item: INTEGER}
+    layout = Layout(columns=columns, separator=";")
+    convert = partial(_convert, session=session, item=item, kind=kind)
+    return delimited_file(file, layout, convert, {kind.value: kind})
+
+
+def _convert(table: pl.DataFrame, session: str, item: str, kind: EventKind) -> pl.DataFrame:
+    midnight = pl.col("eventdate").cast(pl.Int64) * DAY_MS
+    # A time beyond any calendar must stay beyond it, and not wrap around in the sum.
+    timeframe = pl.col("timeframe").clip(-(2**62), 2**62)
+    return table.select(
+        session=session, ts=midnight + timeframe, item=item, kind=pl.lit(kind.value)
+    )

@@ -1,0 +1,30 @@
+"""JD.com's JDATA: CSV with ``action_time,user_id,sku_id,type,sessionId``.
+
+``type``: 1 browse, 2 order, 3 follow, 4 comment, 5 cart. ``action_time`` has no zone and is read as
+UTC, which the file's own ``index`` column does too. Rows without a session cannot be used.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.core.contracts import EventKind
+from pipeline.datasets.io.blocks import input_files
+from pipeline.datasets.io.delimited import Layout, delimited_file
+from pipeline.datasets.io.field_parsers import INTEGER, TEXT, UTC_CLOCK
+from pipeline.datasets.raw_rows import InputFile
+
+KINDS = {"1": EventKind.CLICK, "2": EventKind.ORDER, "3": None, "4": None, "5": EventKind.CART}
+_LAYOUT = Layout(
+    columns={"action_time": UTC_CLOCK, "sku_id": INTEGER, "type": TEXT, "sessionId": INTEGER}
+)
+
+
+def jdata(path: Path) -> list[InputFile]:
+    """A file, or every ``.csv`` of a folder in order of name."""
+    return [delimited_file(file, _LAYOUT, _convert, KINDS) for file in input_files(path, ".csv")]
+
+
+def _convert(table: pl.DataFrame) -> pl.DataFrame:
+    ts = pl.col("action_time").dt.epoch("ms")
+    return table.select(session="sessionId", ts=ts, item="sku_id", kind="type")

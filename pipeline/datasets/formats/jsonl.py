@@ -1,0 +1,109 @@
+"""JSON lines of one's own: one flat object an event, read line by line."""
+
+import json
+import math
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipeline.core.contracts import LATEST_TS, EventKind
+from pipeline.datasets.formats.column_mapping import UNIT_MS, columns_of, is_integer, kinds_of
+from pipeline.datasets.io.blocks import Block, read_blocks
+from pipeline.datasets.io.field_parsers import is_int64, read_clock, read_iso
+from pipeline.datasets.raw_rows import InputFile, RawRows, Reason, Refusal, Task
+from pipeline.study import GenericLayout
+
+
+def json_lines_log(file: Path, layout: GenericLayout) -> InputFile:
+    """A file of objects; other keys than the named ones are of no interest."""
+    return InputFile(path=file, tasks=partial(_tasks, file, layout), kinds=kinds_of(layout))
+
+
+def _tasks(file: Path, layout: GenericLayout) -> Iterator[Task]:
+    for block in read_blocks(file):
+        yield partial(_read_block, block, layout)
+
+
+def _read_block(block: Block, layout: GenericLayout) -> RawRows:
+    rows: list[tuple[Any, ...]] = []
+    positions: list[int] = []
+    refusals: list[Refusal] = []
+    for position, line in enumerate(block.data.split(b"\n"), start=block.first_line):
+        if not line.strip():
+            continue
+        read = _read_line(line, layout)
+        if isinstance(read, Reason):
+            text = line.decode("utf-8", errors="backslashreplace")
+            refusals.append(Refusal(position, read, text))
+        else:
+            rows.append(read)
+            positions.append(position)
+    ids = pl.Int64 if is_integer(layout) else pl.String
+    schema = {"session": ids, "ts": pl.Int64, "item": ids, "kind": pl.String}
+    return RawRows(
+        source=block.source,
+        positions=np.array(positions, dtype=np.int64),
+        frame=pl.DataFrame(rows, schema=schema, orient="row"),
+        refusals=refusals,
+    )
+
+
+def _read_line(line: bytes, layout: GenericLayout) -> tuple[Any, ...] | Reason:
+    """Session, time, item and kind of a line, or why it has none."""
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        return Reason.NOT_TEXT
+    except (ValueError, RecursionError):
+        return Reason.UNREADABLE
+    if not isinstance(value, dict):
+        return Reason.UNREADABLE
+    if any(value.get(name) is None for name in columns_of(layout)):
+        return Reason.MISSING_FIELD
+    session = _id(value[layout.session or layout.user], layout)
+    item, ts = _id(value[layout.item], layout), _time(value[layout.time], layout)
+    kind = _text(value[layout.kind]) if layout.kind else EventKind.CLICK.value
+    if session is None or item is None or ts is None or kind is None:
+        return Reason.WRONG_TYPE
+    return session, ts, item, kind
+
+
+def _id(value: Any, layout: GenericLayout) -> int | str | None:
+    if not is_integer(layout):
+        return _text(value)
+    return value if is_int64(value) else None
+
+
+def _text(value: Any) -> str | None:
+    """A text, or a whole number as one; no half of a surrogate pair, which no file can hold."""
+    if isinstance(value, str):
+        return None if any("\ud800" <= letter <= "\udfff" for letter in value) else value
+    return str(value) if type(value) is int else None
+
+
+def _time(value: Any, layout: GenericLayout) -> int | None:
+    """Milliseconds UTC; a time beyond any calendar stays beyond it."""
+    unit = layout.time_unit
+    if unit in UNIT_MS:
+        return _number(value, unit)
+    if not isinstance(value, str):
+        return None
+    try:
+        if "%" in unit:
+            return read_clock(value, unit)
+        return read_iso(value, zoned=unit == "iso8601") // 1_000_000
+    except ValueError:
+        return None
+
+
+def _number(value: Any, unit: str) -> int | None:
+    if type(value) is int:
+        exact = value * 1000 if unit == "s" else value // 1000 if unit == "us" else value
+        return max(-LATEST_TS, min(exact, LATEST_TS))
+    if type(value) is float and unit == "s" and math.isfinite(value):
+        return round(max(-float(LATEST_TS), min(value * 1000, float(LATEST_TS))))
+    return None

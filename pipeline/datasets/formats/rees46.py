@@ -1,0 +1,40 @@
+"""REES46 (eCommerce behaviour data from a multi-category store): ``2019-Oct.csv`` and so on.
+
+The header is ``event_time,event_type,product_id,…,user_id,user_session``; times end in `` UTC``;
+sessions are UUIDs, which a few rows of the original lack.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.core.contracts import EventKind
+from pipeline.datasets.io.blocks import input_files
+from pipeline.datasets.io.delimited import Layout, delimited_file
+from pipeline.datasets.io.field_parsers import INTEGER, TEXT, clock
+from pipeline.datasets.raw_rows import InputFile
+
+KINDS = {
+    "view": EventKind.CLICK,
+    "cart": EventKind.CART,
+    "purchase": EventKind.ORDER,
+    "remove_from_cart": None,
+}
+_LAYOUT = Layout(
+    columns={
+        "event_time": clock("%Y-%m-%d %H:%M:%S UTC"),
+        "event_type": TEXT,
+        "product_id": INTEGER,
+        "user_session": TEXT,
+    }
+)
+
+
+def rees46(path: Path) -> list[InputFile]:
+    """A file, or every ``.csv`` of a folder in order of name."""
+    return [delimited_file(file, _LAYOUT, _convert, KINDS) for file in input_files(path, ".csv")]
+
+
+def _convert(table: pl.DataFrame) -> pl.DataFrame:
+    ts = pl.col("event_time").dt.epoch("ms")
+    return table.select(session="user_session", ts=ts, item="product_id", kind="event_type")

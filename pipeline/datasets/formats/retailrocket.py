@@ -1,0 +1,34 @@
+"""RetailRocket: ``events.csv`` with ``timestamp,visitorid,event,itemid,transactionid``.
+
+Times are milliseconds UTC. There are visitors and no sessions: sessions are cut by inactivity.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.core.contracts import EventKind
+from pipeline.datasets.io.blocks import named_files
+from pipeline.datasets.io.delimited import Layout, delimited_file
+from pipeline.datasets.io.field_parsers import INTEGER, TEXT
+from pipeline.datasets.raw_rows import InputFile
+
+KINDS = {
+    "view": EventKind.CLICK,
+    "addtocart": EventKind.CART,
+    "transaction": EventKind.ORDER,
+}
+_LAYOUT = Layout(
+    columns={"timestamp": INTEGER, "visitorid": INTEGER, "event": TEXT, "itemid": INTEGER}
+)
+
+
+def retailrocket(path: Path) -> list[InputFile]:
+    """``events.csv`` of a folder, or one file."""
+    return [
+        delimited_file(file, _LAYOUT, _convert, KINDS) for file in named_files(path, "events.csv")
+    ]
+
+
+def _convert(table: pl.DataFrame) -> pl.DataFrame:
+    return table.select(session="visitorid", ts="timestamp", item="itemid", kind="event")

@@ -1,0 +1,39 @@
+"""Yoochoose (RecSys Challenge 2015): ``yoochoose-clicks.dat`` and ``yoochoose-buys.dat``.
+
+CSV without a header. Clicks are session, time, item, category; buys are session, time, item, price,
+quantity. Times are ISO 8601 with a zone. The category may be ``S`` (special offer); it is not used.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.core.contracts import EventKind
+from pipeline.datasets.io.blocks import named_files
+from pipeline.datasets.io.delimited import Layout, delimited_file
+from pipeline.datasets.io.field_parsers import INSTANT, INTEGER
+from pipeline.datasets.raw_rows import InputFile
+
+_COLUMNS = {"session": INTEGER, "time": INSTANT, "item": INTEGER}
+_CLICKS = Layout(columns=_COLUMNS, names=("session", "time", "item", "category"))
+_BUYS = Layout(columns=_COLUMNS, names=("session", "time", "item", "price", "quantity"))
+
+
+def yoochoose(path: Path) -> list[InputFile]:
+    """The files of a folder (the buys may be absent), or one file; one called ``…buys…`` is buys."""
+    return [
+        _file(
+            file, *((_BUYS, EventKind.ORDER) if "buys" in file.name else (_CLICKS, EventKind.CLICK))
+        )
+        for file in named_files(path, "yoochoose-clicks.dat", "yoochoose-buys.dat")
+    ]
+
+
+def _file(file: Path, layout: Layout, kind: EventKind) -> InputFile:
+    return delimited_file(file, layout, partial(_convert, kind=kind), {kind.value: kind})
+
+
+def _convert(table: pl.DataFrame, kind: EventKind) -> pl.DataFrame:
+    ts = pl.col("time").dt.epoch("ms")
+    return table.select("session", "item", ts=ts, kind=pl.lit(kind.value))

@@ -1,0 +1,161 @@
+"""What was read of the raw data, what was set aside, and whether the rest can be used."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipeline.core.contracts import KIND, EventKind
+from pipeline.core.errors import DataError
+from pipeline.datasets.raw_rows import DELIBERATE, Reason
+from pipeline.datasets.session_runs import begins
+from pipeline.study import Expected
+
+_FEW_ROWS = 10_000
+_HOPELESS_SHARE = 0.5
+"""Of the first rows; if more of them cannot be used, the rest is not read."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a raw data set while it is read.
+
+    Attributes:
+        dataset: Its path, for messages.
+        max_rejected_share: Share of unusable rows above which it is refused.
+    """
+
+    dataset: str
+    max_rejected_share: float
+    reasons: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+    read: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    files: dict[str, int] = field(default_factory=dict)
+    events: int = 0
+    sessions: int = 0
+    first_ts: int | None = None
+    last_ts: int | None = None
+
+    def count_read(self, source: str, events: pl.DataFrame, rejected: pl.DataFrame) -> None:
+        """Count a piece of a file.
+
+        Raises:
+            DataError: if so much of what was read so far is unusable that the rest is, too.
+        """
+        self.files[source] = self.files.get(source, 0) + events.height
+        self.read.update(_kinds(events))
+        self.count_rejected(rejected)
+        faulty, total = self._faulty(), self._faulty() + sum(self.files.values())
+        if total >= _FEW_ROWS and faulty > max(self.max_rejected_share, _HOPELESS_SHARE) * total:
+            self._refuse(f"{faulty} of the first {total}")
+
+    def count_rejected(self, rejected: pl.DataFrame) -> None:
+        """Count rows set aside."""
+        for reason, n, source, position in (
+            rejected.group_by("reason", maintain_order=True)
+            .agg(pl.len(), pl.col("source").first(), pl.col("position").first())
+            .iter_rows()
+        ):
+            place = source if position is None else f"{source} line {position}"
+            self.first.setdefault(reason, place)
+            self.reasons[reason] += n
+
+    def count_written(self, events: pl.DataFrame) -> None:
+        """Count events of whole sessions."""
+        if not events.height:
+            return
+        ts = events["ts"]
+        self.events += events.height
+        self.sessions += int(begins(events["session"]).sum())
+        ends = [ts.min(), ts.max(), self.first_ts, self.last_ts]
+        times = [int(time) for time in ends if isinstance(time, int)]
+        self.first_ts, self.last_ts = min(times), max(times)
+        self.kinds.update(_kinds(events))
+
+    def check(self) -> None:
+        """Whether what was read can be used.
+
+        Raises:
+            DataError: if nothing is usable or the rejected share exceeds the limit.
+        """
+        faulty = self._faulty()
+        if not self.events:
+            msg = (
+                f"{self.dataset} holds no usable event ({self._reasons()}); "
+                "is dataset.format right?"
+            )
+            raise DataError(msg)
+        total = self.events + faulty
+        if faulty > self.max_rejected_share * total:
+            self._refuse(f"{faulty} of {total}")
+
+    def check_expected(self, expected: Expected) -> None:
+        """Whether the data has the counts it must have.
+
+        Raises:
+            DataError: naming those that differ.
+        """
+        got = {
+            "rows": sum(self.files.values())
+            + self.reasons.total()
+            - self.reasons[Reason.DUPLICATE],
+            "sessions": self.sessions,
+            **{f"{kind}s": self.read[kind.value] for kind in EventKind},
+        }
+        wanted = asdict(expected)
+        differ = [
+            f"{name}: expected {wanted[name]}, got {number}"
+            for name, number in got.items()
+            if wanted[name] is not None and wanted[name] != number
+        ]
+        if differ:
+            msg = (
+                f"{self.dataset} does not have the counts of dataset.expected: "
+                f"{'; '.join(differ)}. Is the download complete? Else correct dataset.expected"
+            )
+            raise DataError(msg)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts of events by kind, and of rejected rows by reason."""
+        return {
+            "events": self.events,
+            "sessions": self.sessions,
+            "kinds": {kind.value: self.kinds[kind.value] for kind in EventKind},
+            "first_ts": self.first_ts,
+            "last_ts": self.last_ts,
+            "files": self.files,
+            "rejected": self.reasons.total(),
+            "rejected_by_reason": dict(self._by_size()),
+        }
+
+    def _by_size(self) -> list[tuple[str, int]]:
+        """The reasons with their counts, the most frequent first, of equals by name."""
+        return sorted(self.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
+
+    def _faulty(self) -> int:
+        return sum(n for reason, n in self.reasons.items() if Reason(reason) not in DELIBERATE)
+
+    def _refuse(self, share: str) -> None:
+        msg = (
+            f"{self.dataset}: {share} rows are unusable ({self._reasons()}); at most "
+            f"{self.max_rejected_share:.1%} are accepted. Repair the data, correct dataset.format, "
+            "or raise sessions.max_rejected_share"
+        )
+        raise DataError(msg)
+
+    def _reasons(self) -> str:
+        """The faults with their counts and the first place of each."""
+        texts = [
+            f"{reason}: {n}, first in {self.first[reason]}"
+            for reason, n in self._by_size()
+            if Reason(reason) not in DELIBERATE
+        ]
+        return "; ".join(texts) or "no rows at all"
+
+
+def _kinds(events: pl.DataFrame) -> dict[str, int]:
+    counts = np.bincount(events["kind"].to_physical().to_numpy(), minlength=len(EventKind))
+    return dict(zip(KIND.categories.to_list(), counts.tolist(), strict=True))

@@ -1,0 +1,174 @@
+"""From raw files to canonical events; what is set aside is counted under a reason.
+
+The files are read by pieces on all cores, the pieces are sorted into partitions by their sessions,
+and each partition is put in order, freed of repeated rows and written. Memory holds a few pieces,
+events up to a limit (beyond it they wait on disk) and one partition a core.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from models.progress import shown
+from pipeline.artifacts.storage import write_json
+from pipeline.core.contracts import EVENTS, REJECTED
+from pipeline.core.errors import DataError
+from pipeline.datasets.formats.registry import files_of
+from pipeline.datasets.ingest_counts import Tally
+from pipeline.datasets.io.blocks import BLOCK_BYTES, is_packed
+from pipeline.datasets.io.parquet_writer import TableWriter
+from pipeline.datasets.io.thread_map import in_order
+from pipeline.datasets.partition_sort import Partitions, by_time, repeated
+from pipeline.datasets.raw_rows import CONTENT_LIMIT, InputFile, Reason, Task, judge
+from pipeline.datasets.sessionize import cut_by_inactivity
+from pipeline.study import DatasetSection, Duplicates
+
+_EVENTS_BYTES_IN_MEMORY = 512 << 20
+_RAW_BYTES_A_PARTITION = 128 << 20
+_FEWEST_PARTITIONS = 4
+"""So that a small file, too, keeps several cores busy."""
+
+_UNPACKED_BYTES = 8
+"""What a byte of a packed file is taken to become."""
+
+
+class _Piece(NamedTuple):
+    """A piece of a file, judged."""
+
+    source: str
+    events: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+class _Finished(NamedTuple):
+    """A partition as it is written, and its repeated rows."""
+
+    events: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+def write_events(
+    dataset: DatasetSection,
+    path: Path,
+    folder: Path,
+    *,
+    max_rejected_share: float,
+    partitions: int | None = None,
+) -> dict[str, Any]:
+    """Read raw data into ``folder``, which exists and is empty.
+
+    Writes ``events.parquet`` (sessions in the order of their hash, each in order of time),
+    ``rejected.parquet`` and ``summary.json``.
+
+    Args:
+        dataset: What the raw data is.
+        path: The file or folder it lies in.
+        folder: Where the events go.
+        max_rejected_share: Share of unusable rows above which the data is refused.
+        partitions: How many there are in memory one after another; chosen by the size if None.
+            The result is the same for any number.
+
+    Returns:
+        The summary: counts of sessions, of events by kind, and of rejected rows by reason.
+
+    Raises:
+        DataError: if a file cannot be read, nothing is usable, too much is rejected, or the counts
+            are not the expected ones.
+    """
+    files = files_of(dataset, path)
+    raw_bytes = _raw_bytes(files)
+    spill = folder / "spill"
+    parts = Partitions(
+        partitions or _number_of_partitions(raw_bytes), spill, memory_bytes=_EVENTS_BYTES_IN_MEMORY
+    )
+    sources = [file.path.name for file in files]
+    tally = Tally(
+        dataset=str(path),
+        max_rejected_share=max_rejected_share,
+        files=dict.fromkeys(sources, 0),
+    )
+    with TableWriter(folder / "rejected.parquet", REJECTED) as rejected:
+        # A refusal of the data ends the threads, too, before it leaves this function.
+        with closing(in_order(_pieces(files))) as pieces:
+            for piece in shown(pieces, raw_bytes // BLOCK_BYTES + len(files), "reading"):
+                tally.count_read(piece.source, piece.events, piece.rejected)
+                rejected.write(piece.rejected)
+                parts.add(piece.events)
+        finish = partial(_finish, dataset=dataset, sources=sources)
+        with TableWriter(folder / "events.parquet", EVENTS) as events:
+            finished = in_order(partial(finish, part) for part in parts.close())
+            for done in shown(finished, parts.number, "ordering"):
+                tally.count_rejected(done.rejected)
+                tally.count_written(done.events)
+                rejected.write(done.rejected)
+                events.write(done.events)
+    shutil.rmtree(spill, ignore_errors=True)
+    tally.check()
+    if dataset.expected is not None:
+        tally.check_expected(dataset.expected)
+    summary = tally.summary()
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _raw_bytes(files: list[InputFile]) -> int:
+    try:
+        return sum(
+            file.stat().st_size
+            * (_UNPACKED_BYTES if is_packed(file) or file.suffix == ".parquet" else 1)
+            for file in (entry.path for entry in files)
+        )
+    except OSError as error:
+        msg = f"cannot read {error.filename}: {error.strerror}; is dataset.path right?"
+        raise DataError(msg) from error
+    except ValueError as error:  # a NUL in a path
+        msg = f"cannot read the raw data: {error}; is dataset.path right?"
+        raise DataError(msg) from error
+
+
+def _number_of_partitions(raw_bytes: int) -> int:
+    return max(_FEWEST_PARTITIONS, -(-raw_bytes // _RAW_BYTES_A_PARTITION))
+
+
+def _pieces(files: list[InputFile]) -> Iterator[Callable[[], _Piece]]:
+    for number, file in enumerate(files):
+        for task in file.tasks():
+            yield partial(_read, task, file, number)
+
+
+def _read(task: Task, file: InputFile, number: int) -> _Piece:
+    events, rejected = judge(task(), file.kinds)
+    events = events.with_columns(file=pl.lit(number, dtype=pl.UInt16))
+    return _Piece(file.path.name, events, rejected)
+
+
+def _finish(
+    part: Callable[[], pl.DataFrame], *, dataset: DatasetSection, sources: list[str]
+) -> _Finished:
+    """One partition in its final order."""
+    events = by_time(part())
+    rejected = pl.DataFrame(schema=REJECTED.schema)
+    if dataset.duplicates is Duplicates.REJECT:
+        again = repeated(events)
+        if again.any():
+            rejected = _duplicates(events.filter(again), sources)
+            events = events.filter(~again)
+    if dataset.knows_users_only:
+        events = cut_by_inactivity(events, dataset.inactivity_minutes)
+    return _Finished(events.select(list(EVENTS.columns)), rejected)
+
+
+def _duplicates(rows: pl.DataFrame, sources: list[str]) -> pl.DataFrame:
+    names = pl.Series(sources, dtype=pl.String)
+    content = pl.concat_str(pl.col("session", "ts", "item", "kind").cast(pl.String), separator=",")
+    return rows.select(
+        source=pl.lit(names).gather(pl.col("file")),
+        position=pl.lit(None, dtype=pl.Int64),
+        reason=pl.lit(Reason.DUPLICATE.value),
+        content=content.str.head(CONTENT_LIMIT),
+    )

@@ -1,0 +1,1 @@
+"""Reading files by blocks and writing parquet piece by piece."""

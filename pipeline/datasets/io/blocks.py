@@ -1,0 +1,143 @@
+"""A file as blocks of whole lines, which several threads can parse at once.
+
+Files ending in ``.gz`` or ``.zst`` are unpacked while they are read.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.core.errors import DataError
+
+BLOCK_BYTES = 8 << 20
+_FIRST_BLOCK_BYTES = 256 << 10
+"""Small, so that a file of another format is found out before much of it is read."""
+
+_LONGEST_LINE = 256 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some lines of a file.
+
+    Attributes:
+        source: Name of the file.
+        first_line: Number of the first line, from 1.
+        data: The lines; each ends in a newline, which the file's last one gets if it lacks it.
+    """
+
+    source: str
+    first_line: int
+    data: bytes
+
+    def without_first_line(self) -> "Block":
+        """The lines behind a header."""
+        behind = self.data.index(b"\n") + 1
+        return Block(self.source, self.first_line + 1, self.data[behind:])
+
+
+def count_lines(data: bytes) -> int:
+    """Newlines in ``data``; several times faster than ``bytes.count`` where they are many."""
+    return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")))
+
+
+def line_ends(data: bytes) -> NDArray[np.int64]:
+    """Where each line ends in ``data``, behind its newline."""
+    return np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")) + 1
+
+
+def input_files(path: Path, *suffixes: str) -> list[Path]:
+    """``path`` itself, or the files of a folder with one of the suffixes, in order of name.
+
+    A suffix such as ``.csv`` also finds ``.csv.gz`` and ``.csv.zst``.
+
+    Raises:
+        DataError: if a folder holds no such file.
+    """
+    if not path.is_dir():
+        return [path]
+    endings = tuple(suffix + packed for suffix in suffixes for packed in ("", *_COMPRESSIONS))
+    files = sorted(file for file in path.iterdir() if file.name.endswith(endings))
+    if not files:
+        msg = f"{path} holds no file that ends in {', '.join(endings)}; is dataset.path right?"
+        raise DataError(msg)
+    return files
+
+
+def named_files(path: Path, *names: str) -> list[Path]:
+    """The files of a folder with these names, packed or not, in this order; or ``path`` itself.
+
+    Raises:
+        DataError: if the first, which a format cannot do without, is not there.
+    """
+    if not path.is_dir():
+        return [path]
+    found = [
+        file
+        for name in names
+        for packed in ("", *_COMPRESSIONS)
+        if (file := path / f"{name}{packed}").is_file()
+    ]
+    if not found or not found[0].name.startswith(names[0]):
+        msg = f"{path} holds no {names[0]} (nor .gz, .zst); is dataset.path right?"
+        raise DataError(msg)
+    return found
+
+
+def read_blocks(file: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    """The file's lines, some at a time; blank files give nothing.
+
+    Raises:
+        DataError: if the file cannot be read or unpacked to its end.
+    """
+    try:
+        yield from _read_blocks(file, block_bytes)
+    except OSError as error:  # Arrow reports damaged archives this way, too, without a number
+        msg = (
+            f"cannot read {file} to its end: {os.strerror(error.errno) if error.errno else error}. "
+            "Nothing of it is used; restore the file or mend dataset.path"
+        )
+        raise DataError(msg) from error
+
+
+def is_packed(file: Path) -> bool:
+    """Whether the file is unpacked while it is read."""
+    return file.suffix in _COMPRESSIONS
+
+
+def unpacked_suffix(file: Path) -> str:
+    """The suffix of the file as it is after unpacking: ``.csv`` of ``events.csv.gz``."""
+    return file.with_suffix("").suffix if is_packed(file) else file.suffix
+
+
+def _read_blocks(file: Path, block_bytes: int) -> Iterator[Block]:
+    line, rest = 1, b""
+    with pa.input_stream(str(file), compression=_COMPRESSIONS.get(file.suffix)) as stream:
+        first = stream.read(max(min(_FIRST_BLOCK_BYTES, block_bytes), len(_BYTE_ORDER_MARK)))
+        others = iter(partial(stream.read, block_bytes), b"")
+        for chunk in chain([first.removeprefix(_BYTE_ORDER_MARK)], others):
+            cut = chunk.rfind(b"\n") + 1
+            if len(rest) + len(chunk) > _LONGEST_LINE + block_bytes and not cut:
+                msg = (
+                    f"{file}: line {line} is longer than {_LONGEST_LINE >> 20} MiB; is this a text "
+                    "file with one event or session a line?"
+                )
+                raise DataError(msg)
+            if cut:
+                data = b"".join((rest, memoryview(chunk)[:cut]))
+                yield Block(file.name, line, data)
+                line += count_lines(data)
+                rest = chunk[cut:]
+            else:
+                rest += chunk
+    if rest:
+        yield Block(file.name, line, rest + b"\n")

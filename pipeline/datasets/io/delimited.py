@@ -1,0 +1,246 @@
+"""Delimited text (CSV and its like) into typed columns.
+
+Arrow reads a piece of a file at once. Its reading counts only if the piece is *clean*: each line is
+one row, and nothing is in it that Arrow takes for more than it says. A piece that is not clean is
+cut in two and each half tried again, down to some hundred lines, which Python reads one by one:
+those that are no rows are set aside, and no other row is touched by them.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pc
+from numpy.typing import NDArray
+
+from pipeline.core.contracts import EventKind
+from pipeline.core.errors import DataError
+from pipeline.datasets.io.blocks import Block, count_lines, read_blocks
+from pipeline.datasets.io.field_parsers import INTEGER, FieldType
+from pipeline.datasets.raw_rows import InputFile, RawRows, Reason, Refusal, Task
+
+_FEW_LINES = 256
+"""So few lines are read by Python as fast as Arrow is called."""
+
+_BY_TEXT = pa.dictionary(pa.int32(), pa.string())
+_SPACES = b" \t\r\v\f"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How a file's lines hold its columns.
+
+    Attributes:
+        columns: The columns that are read, with their types.
+        names: All columns in their order; empty if the file's header says it.
+        separator: Between fields.
+    """
+
+    columns: Mapping[str, FieldType]
+    names: tuple[str, ...] = ()
+    separator: str = ","
+
+
+Convert = Callable[[pl.DataFrame], pl.DataFrame]
+"""Makes the columns session, ts, item and kind of a layout's columns."""
+
+
+def delimited_file(
+    file: Path, layout: Layout, convert: Convert, kinds: Mapping[str, EventKind | None]
+) -> InputFile:
+    """A file of delimited text as an adapter describes it."""
+    return InputFile(path=file, tasks=partial(_tasks, file, layout, convert), kinds=kinds)
+
+
+def _tasks(file: Path, layout: Layout, convert: Convert) -> Iterator[Task]:
+    """Reads the file by blocks; raises DataError if its header lacks a column."""
+    for block in read_blocks(file):
+        body = block
+        if not layout.names:
+            layout = replace(layout, names=_header(block, layout))
+            body = block.without_first_line()
+        yield partial(_read_block, body, layout, convert)
+
+
+def _header(block: Block, layout: Layout) -> tuple[str, ...]:
+    line = block.data[: block.data.index(b"\n")].decode("utf-8", errors="replace")
+    names = tuple(name.strip() for name in _fields(line, layout.separator) or [])
+    lacking = [name for name in layout.columns if names.count(name) != 1]
+    if lacking:
+        msg = (
+            f"{block.source}: the header must name {list(layout.columns)} once each, separated by "
+            f"{layout.separator!r}; {lacking} are not so; got {line[:200].strip()!r}"
+        )
+        raise DataError(msg)
+    return names
+
+
+def _read_block(block: Block, layout: Layout, convert: Convert) -> RawRows:
+    tables: list[pa.Table] = []
+    positions, refusals = [np.empty(0, dtype=np.int64)], list[Refusal]()
+    pieces = [(block.first_line, block.data)]
+    while pieces:
+        first, data = pieces.pop()
+        lines = count_lines(data)
+        table = _read_clean(data, lines, layout)
+        if table is not None:
+            tables.append(table)
+            positions.append(np.arange(first, first + lines))
+        elif lines > _FEW_LINES:
+            cut = _middle(data)
+            pieces.append((first + count_lines(data[:cut]), data[cut:]))
+            pieces.append((first, data[:cut]))
+        else:
+            table, places, refused = _read_lines(first, data, layout)
+            tables.append(table)
+            positions.append(places)
+            refusals.extend(refused)
+    return RawRows(
+        source=block.source,
+        positions=np.concatenate(positions),
+        frame=convert(pl.DataFrame(pa.concat_tables(tables))),
+        refusals=refusals,
+    )
+
+
+def _middle(data: bytes) -> int:
+    """A place behind a newline, near the middle, with lines on both sides of it."""
+    behind = data.find(b"\n", len(data) // 2, len(data) - 1)
+    return (behind if behind >= 0 else data.rfind(b"\n", 0, len(data) // 2)) + 1
+
+
+def _read_clean(data: bytes, lines: int, layout: Layout) -> pa.Table | None:
+    """Arrow's reading of a clean piece, else None."""
+    text = np.frombuffer(data, dtype=np.uint8)
+    if not lines or _has_stray_return(data, text) or _has_stray_quote(data, text, layout):
+        return None
+    # Arrow reads 0x10 as 16.
+    by_text = INTEGER if _has_hexadecimal(data, text) else None
+    types = {
+        name: _BY_TEXT if field.by_text or field is by_text else field.arrow
+        for name, field in layout.columns.items()
+    }
+    try:
+        table = pc.read_csv(
+            pa.py_buffer(data),
+            read_options=pc.ReadOptions(
+                column_names=layout.names, use_threads=False, block_size=max(len(data), 1 << 10)
+            ),
+            parse_options=pc.ParseOptions(delimiter=layout.separator),
+            convert_options=pc.ConvertOptions(
+                column_types=types,
+                include_columns=list(types),
+                null_values=[""],
+                strings_can_be_null=True,
+                timestamp_parsers=[pc.ISO8601],
+            ),
+        )
+        return _with_texts_read(table, layout) if len(table) == lines else None
+    except ValueError:  # which Arrow's errors are, too
+        return None
+
+
+def _with_texts_read(table: pa.Table, layout: Layout) -> pa.Table:
+    """Each different text of the columns Arrow has not read, read; raises ValueError."""
+    for place, (name, field) in enumerate(layout.columns.items()):
+        column = table[name].combine_chunks()
+        if isinstance(column, pa.DictionaryArray):
+            values = [field.read(text) for text in column.dictionary.to_pylist()]
+            read = pa.array(values, field.arrow).take(column.indices)
+            table = table.set_column(place, name, read)
+    return table
+
+
+def _has_stray_return(data: bytes, text: NDArray[np.uint8]) -> bool:
+    """Whether a carriage return stands anywhere but at the end of a line."""
+    if b"\r" not in data:
+        return False
+    return bool((~_is_any(text[np.flatnonzero(text == ord("\r")) + 1], "\r\n")).any())
+
+
+def _has_hexadecimal(data: bytes, text: NDArray[np.uint8]) -> bool:
+    if b"x" not in data and b"X" not in data:
+        return False
+    return bool((text[np.flatnonzero(_is_any(text, "xX")) - 1] == ord("0")).any())
+
+
+def _has_stray_quote(data: bytes, text: NDArray[np.uint8], layout: Layout) -> bool:
+    """Whether a quote stands where none begins or ends a field, nor is doubled in a quoted one."""
+    if b'"' not in data:
+        return False
+    quotes = np.flatnonzero(text == ord('"'))
+    if len(quotes) % 2:
+        return True
+    before, behind = text[quotes[::2] - 1], text[quotes[1::2] + 1]
+    bounds = f'{layout.separator}\n"'
+    return not (_is_any(before, bounds).all() and _is_any(behind, bounds + "\r").all())
+
+
+def _is_any(text: NDArray[np.uint8], letters: str) -> NDArray[np.bool_]:
+    found = text == ord(letters[0])
+    for letter in letters[1:]:
+        found |= text == ord(letter)
+    return found
+
+
+def _read_lines(
+    first: int, data: bytes, layout: Layout
+) -> tuple[pa.Table, NDArray[np.int64], list[Refusal]]:
+    """Rows, their lines, and the lines that are no rows, read by Python."""
+    rows: list[list[Any]] = []
+    places: list[int] = []
+    refusals: list[Refusal] = []
+    blank = _SPACES.replace(layout.separator.encode(), b"")
+    for position, line in enumerate(data.split(b"\n"), start=first):
+        if not line.strip(blank):
+            continue
+        row = _read_line(line, layout)
+        if isinstance(row, Reason):
+            refusals.append(_refusal(position, line, row))
+        else:
+            rows.append(row)
+            places.append(position)
+    values = zip(*rows, strict=True) if rows else ([] for _ in layout.columns)
+    columns = {
+        name: pa.array(column, field.arrow)
+        for (name, field), column in zip(layout.columns.items(), values, strict=True)
+    }
+    return pa.table(columns), np.array(places, dtype=np.int64), refusals
+
+
+def _read_line(line: bytes, layout: Layout) -> list[Any] | Reason:
+    """The values of a line's fields, or why it is no row."""
+    # Bytes that are no text spoil the fields they stand in, and no other.
+    fields = _fields(line.decode("utf-8", errors="surrogateescape"), layout.separator)
+    if fields is None or len(fields) != len(layout.names):
+        return Reason.UNREADABLE
+    try:
+        return [
+            field.read(fields[layout.names.index(name)]) for name, field in layout.columns.items()
+        ]
+    except ValueError:
+        return Reason.WRONG_TYPE
+
+
+def _refusal(position: int, line: bytes, reason: Reason) -> Refusal:
+    try:
+        return Refusal(position, reason, line.decode("utf-8").strip("\r"))
+    except UnicodeDecodeError:
+        return Refusal(position, Reason.NOT_TEXT, repr(line))
+
+
+def _fields(line: str, separator: str) -> list[str] | None:
+    """The fields of a line; None where a quote has no end, or text behind its end."""
+    line = line.strip("\r")
+    if '"' not in line:
+        return None if "\r" in line else line.split(separator)
+    try:
+        return next(csv.reader([line], delimiter=separator, strict=True))
+    except csv.Error:
+        return None

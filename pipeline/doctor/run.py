@@ -1,0 +1,29 @@
+"""Everything the doctor looks at, in order."""
+
+from pathlib import Path
+
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.errors import StudyError
+from pipeline.doctor.artifacts import examine_artifacts, examine_data
+from pipeline.doctor.capacity import examine_resources
+from pipeline.doctor.environment import examine_environment
+from pipeline.doctor.finding import Finding, State, guarded, well
+from pipeline.study import PARAMS_FILE, load_study
+
+
+def examine(root: Path) -> list[Finding]:
+    """Look at the project at ``root``; what depends on a study that cannot be read is left out."""
+    found = guarded("environment", lambda: examine_environment(root))
+    try:
+        study = load_study(root / PARAMS_FILE)
+    except StudyError as error:
+        remedy = f"correct {PARAMS_FILE}; docs/study.md explains every key"
+        return [*found, Finding(PARAMS_FILE, State.MEND, str(error), remedy)]
+    paths = StudyPaths.of(study, root)
+    return [
+        *found,
+        well(PARAMS_FILE, f"study {study.study.name}, every key known"),
+        *guarded("raw data", lambda: examine_data(study, paths)),
+        *guarded("artifacts", lambda: examine_artifacts(study, paths)),
+        *guarded("resources", lambda: examine_resources(study, paths)),
+    ]

@@ -1,0 +1,125 @@
+"""The Pareto front in metric space: Recall@k against OD@k, both higher is better."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from models.fronts import hypervolume, non_dominated, span
+from pipeline.core.contracts import ALL_TARGETS, PARETO_FRONT, Metric
+from pipeline.core.errors import DataError
+
+REFERENCE_POINT = (0.0, 0.0)
+"""The worst point of metric space: Recall@k = 0 and OD@k = 0. Hypervolume is measured from here."""
+_IDEAL_POINT = (1.0, 1.0)
+
+_ON_THE_LINE = 1e-9
+
+_AXES = [Metric.RECALL.value, Metric.ORDER_DENSITY.value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """The points of all preferences, and how good and how wide the front is.
+
+    Attributes:
+        points: One row a preference, ``dominated`` if another is at least as good on both axes
+            and better on one.
+        hypervolume: Area dominated by the points, from :data:`REFERENCE_POINT`; in [0, 1], higher
+            is better.
+        recall_span: Largest recall over the smallest, less 1; 0.05 is 5 per cent.
+        order_density_span: The same of order density.
+        rank_correlation: Spearman's ρ of recall and order density over the preferences; -1 where
+            each is only to be had for the other, None where one of them does not vary.
+        knee: The preference whose point is farthest above the line between the ends of the front,
+            each axis scaled to the front's width: from there on, a little more of one costs much of
+            the other (Das 1999). None where no point is above the line.
+        spans: Of every metric, its largest value over its smallest, less 1; None where the smallest
+            is not positive, or one is undefined.
+    """
+
+    points: pl.DataFrame
+    hypervolume: float
+    recall_span: float | None
+    order_density_span: float | None
+    rank_correlation: float | None
+    knee: str | None
+    spans: dict[str, float | None]
+
+
+def pareto_front(offline_metrics: pl.DataFrame) -> Front:
+    """Place every preference in metric space.
+
+    Raises:
+        DataError: if a preference has no recall or no order density (no target within the cutoff).
+    """
+    offline_metrics = offline_metrics.filter(segment=ALL_TARGETS)
+    wide = offline_metrics.pivot(
+        on="metric", index=["preference_id", "preference"], values="value"
+    ).select("preference_id", "preference", *_AXES, Metric.RECALL_ORDER_DENSITY.value)
+    undefined = wide.filter(pl.any_horizontal(pl.col(_AXES).is_null()))["preference_id"].to_list()
+    if undefined:
+        msg = (
+            f"preferences {undefined} have no target within the cutoff, so no order density; "
+            "train longer, or raise evaluation.cutoff"
+        )
+        raise DataError(msg)
+    points = wide.select(_AXES).to_numpy()
+    box = {"reference": np.array(REFERENCE_POINT), "ideal": np.array(_IDEAL_POINT)}
+    kept = non_dominated(points, **box)
+    return Front(
+        points=PARETO_FRONT.check(wide.with_columns(dominated=~pl.Series(kept))),
+        hypervolume=hypervolume(points, **box),
+        recall_span=span(points[:, 0]),
+        order_density_span=span(points[:, 1]),
+        rank_correlation=_spearman(wide),
+        knee=_knee(wide.filter(pl.Series(kept))),
+        spans={
+            metric: None if values.has_nulls() else span(values.to_numpy())
+            for (metric,), rows in offline_metrics.group_by("metric", maintain_order=True)
+            for values in (rows["value"],)
+        },
+    )
+
+
+def corners(front: pl.DataFrame, objectives: Sequence[str]) -> dict[str, float]:
+    """Recall and order density where one objective has all the weight, by name and corner.
+
+    Args:
+        front: The points of :class:`Front`.
+        objectives: Their names, in the order of the weights.
+    """
+    return {
+        f"{axis}, {objective} corner": row[axis]
+        for row in front.iter_rows(named=True)
+        for weight, objective in zip(row["preference"], objectives, strict=True)
+        if weight == 1.0
+        for axis in _AXES
+    }
+
+
+def moved(front: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
+    """Recall and order density of each preference, before and now; only those both fronts have."""
+    names = {axis: f"{axis}_before" for axis in _AXES}
+    return front.select("preference_id", "preference", *_AXES).join(
+        previous.select("preference_id", "preference", *_AXES).rename(names),
+        on=["preference_id", "preference"],
+        maintain_order="left",
+    )
+
+
+def _knee(best: pl.DataFrame) -> str | None:
+    """The point of a front with the largest distance above the line between its ends."""
+    points = best.select(_AXES).to_numpy()
+    width = np.ptp(points, axis=0)
+    if not (width > 0).all():
+        return None
+    # Scaled, the ends are (0, 1) and (1, 0), and the line between them is where the axes sum to 1.
+    above = ((points - points.min(axis=0)) / width).sum(axis=1) - 1
+    return best["preference_id"][int(above.argmax())] if above.max() > _ON_THE_LINE else None
+
+
+def _spearman(wide: pl.DataFrame) -> float | None:
+    value = wide.select(pl.corr(*_AXES, method="spearman")).item()
+    return None if value is None or np.isnan(value) else float(value)

@@ -1,0 +1,257 @@
+"""What the model says of the test sessions under each preference: scored in shards, kept on disk.
+
+``preference_scores/<preference>`` holds one row a target, one list a session, and what was scored.
+A shard that is ready lies in ``preference_scores.shards`` until all are, so that a run that was
+ended goes on where it was, and several processes may score a shard each.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from models.network import ConditionedSessionModel
+from models.preferences import preference_grid
+from models.scoring import WHOLE, Shard, TargetScores, score_targets, session_lists
+from pipeline.artifacts.storage import (
+    StudyPaths,
+    md5,
+    publish_file,
+    publish_folder,
+    read_json,
+    read_table,
+    write_json,
+)
+from pipeline.core.contracts import SESSION_LISTS, TARGET_SCORES
+from pipeline.core.errors import DataError, StudyError
+from pipeline.evaluation.test_set import HeldOutSessions
+from pipeline.recommender.recommender import Recommender
+from pipeline.study import EvaluationSection, Study
+
+SCORES = "preference_scores"
+_SHARDS = f"{SCORES}.shards"
+_DIGITS = 6
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceScores:
+    """What the model says under one preference.
+
+    Attributes:
+        preference_id: Its name.
+        preference: Its weights, one an objective.
+        targets: Every target of the sessions.
+        sessions: Rows of the sessions that have a list.
+        lists_SK: The k best items for each before its last click; S × k.
+    """
+
+    preference_id: str
+    preference: tuple[float, ...]
+    targets: TargetScores
+    sessions: NDArray[np.int64]
+    lists_SK: NDArray[np.int64]
+
+
+def preference_ids(study: Study) -> list[str]:
+    """The names of the grid's preferences, such as ``p03``, in its order."""
+    return list(_grid(study.evaluation, len(study.training.objectives)))
+
+
+def score_preferences(
+    model: ConditionedSessionModel,
+    test: HeldOutSessions,
+    section: EvaluationSection,
+    *,
+    ids: Sequence[str] | None = None,
+    shard: Shard = WHOLE,
+) -> list[PreferenceScores]:
+    """Score the sessions under preferences of the grid, all of them in one pass over the items."""
+    grid = _grid(section, model.n_objectives)
+    wanted = {name: grid[name] for name in (grid if ids is None else ids)}
+    grid_GO = torch.tensor(list(wanted.values()), dtype=torch.float64).float()
+    targets = score_targets(model, test.tokens, grid_GO, ties=section.ties, shard=shard)
+    k = min(section.cutoff, model.n_items)
+    return [
+        PreferenceScores(
+            name,
+            tuple(round(weight, _DIGITS) for weight in weights),
+            scores,
+            *session_lists(model, test.tokens, grid_GO[row], k, shard=shard),
+        )
+        for row, ((name, weights), scores) in enumerate(zip(wanted.items(), targets, strict=True))
+    ]
+
+
+def score_study(study: Study, paths: StudyPaths, ids: Sequence[str]) -> int:
+    """Score the study's preferences ``ids`` and publish each; returns the number of targets.
+
+    Raises:
+        ParetoscopeError, ModelError: if an artifact is missing, or they do not fit each other.
+    """
+    bench = _Bench.open(study, paths)
+    for other in bench.shards.parent.glob("*"):
+        if other != bench.shards:
+            shutil.rmtree(other)
+    for number in range(study.evaluation.shards):
+        bench.score(ids, number)
+    targets = [bench.publish(name) for name in ids]
+    if bench.shards.exists() and not any(bench.shards.iterdir()):
+        shutil.rmtree(bench.shards.parent)
+    return targets[0]
+
+
+def score_shard(study: Study, paths: StudyPaths, number: int) -> None:
+    """Score one shard under all preferences, for :func:`score_study` to find; numbers are from 1.
+
+    Raises:
+        StudyError: if there is no such shard.
+        ParetoscopeError, ModelError: as :func:`score_study`.
+    """
+    if not 1 <= number <= study.evaluation.shards:
+        msg = f"shard {number} of evaluation.shards = {study.evaluation.shards}: there is none"
+        raise StudyError(msg)
+    _Bench.open(study, paths).score(preference_ids(study), number - 1)
+
+
+def read_scores(study: Study, paths: StudyPaths) -> list[PreferenceScores]:
+    """The scores of all preferences of the study.
+
+    Raises:
+        MissingArtifact, DataError: if some are missing, damaged, or of another model or other
+            sessions than the study has now.
+    """
+    expected = _facts(study, paths)
+    grid = _grid(study.evaluation, len(study.training.objectives))
+    return [_read(paths, name, grid[name], expected) for name in grid]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """A model, what it is to score, and where its shards lie."""
+
+    study: Study
+    paths: StudyPaths
+    model: ConditionedSessionModel
+    test: HeldOutSessions
+    facts: dict[str, Any]
+
+    @classmethod
+    def open(cls, study: Study, paths: StudyPaths) -> "_Bench":
+        checkpoint = paths.require("conditioned_model")
+        recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
+        test = HeldOutSessions.open(study, paths)
+        return cls(study, paths, recommender.model, test, _facts(study, paths))
+
+    @property
+    def shards(self) -> Path:
+        """Named by what is scored, so that shards of another model are never taken for this one's."""
+        digest = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
+        return self.paths.artifact(_SHARDS) / digest[:16]
+
+    def score(self, ids: Sequence[str], number: int) -> None:
+        """Score a shard under those of the preferences that lack it."""
+        missing = [name for name in ids if not all(f.exists() for f in self._files(name, number))]
+        if not missing:
+            return
+        started = time.perf_counter()
+        shard = Shard(number, self.study.evaluation.shards)
+        section = self.study.evaluation
+        found = score_preferences(self.model, self.test, section, ids=missing, shard=shard)
+        for one in found:
+            for file, table in zip(
+                self._files(one.preference_id, number), _tables(one), strict=True
+            ):
+                with publish_file(file) as fresh:
+                    table.write_parquet(fresh)
+        _log.info(
+            "shard %d of %d: %s targets under %d preferences in %.1f s",
+            number + 1,
+            shard.of,
+            f"{len(found[0].targets.rank):,}",
+            len(found),
+            time.perf_counter() - started,
+        )
+
+    def publish(self, name: str) -> int:
+        """Put a preference's shards together; returns the number of targets."""
+        files = [self._files(name, number) for number in range(self.study.evaluation.shards)]
+        targets, lists = (
+            pl.concat([read_table(f) for f in column]) for column in zip(*files, strict=True)
+        )
+        with publish_folder(self.paths.artifact(SCORES, name)) as folder:
+            targets.sort("session", "history").write_parquet(folder / "targets.parquet")
+            lists.sort("session").write_parquet(folder / "lists.parquet")
+            write_json(folder / "scored.json", self.facts)
+        for file in chain.from_iterable(files):
+            file.unlink()
+        return targets.height
+
+    def _files(self, name: str, number: int) -> tuple[Path, Path]:
+        stem = f"{name}.{number + 1}-of-{self.study.evaluation.shards}"
+        return self.shards / f"{stem}.targets.parquet", self.shards / f"{stem}.lists.parquet"
+
+
+def _grid(section: EvaluationSection, n_objectives: int) -> dict[str, list[float]]:
+    """Name and weights of every preference."""
+    grid = preference_grid(section.preferences, n_objectives).double().tolist()
+    return {f"p{number:02d}": weights for number, weights in enumerate(grid)}
+
+
+def _facts(study: Study, paths: StudyPaths) -> dict[str, Any]:
+    """What scores depend on."""
+    section = study.evaluation
+    return {
+        "model": md5(paths.require("conditioned_model", "weights.safetensors")),
+        "tokens": md5(paths.require("sessions", "tokens.safetensors")),
+        "preferences": section.preferences,
+        "list_length": section.cutoff,
+        "ties": section.ties.value,
+        "sessions": section.sessions,
+        "seed": None if section.sessions is None else study.study.seed,
+    }
+
+
+def _tables(scores: PreferenceScores) -> tuple[pl.DataFrame, pl.DataFrame]:
+    targets = {name: getattr(scores.targets, name) for name in TARGET_SCORES.columns}
+    items = pl.Series(scores.lists_SK.ravel()).reshape(scores.lists_SK.shape).arr.to_list()
+    lists = {"session": scores.sessions, "items": items}
+    return (
+        TARGET_SCORES.check(pl.DataFrame(targets, schema=TARGET_SCORES.schema)),
+        SESSION_LISTS.check(pl.DataFrame(lists, schema=SESSION_LISTS.schema)),
+    )
+
+
+def _read(
+    paths: StudyPaths, name: str, weights: list[float], expected: dict[str, Any]
+) -> PreferenceScores:
+    folder = paths.require(f"{SCORES}/{name}")
+    found = read_json(folder / "scored.json")
+    if found != expected:
+        other = ", ".join(key for key in expected if found.get(key) != expected[key])
+        msg = (
+            f"{folder.relative_to(paths.root)} was scored with other {other} than the study has "
+            f"now. Score it anew with: dagster asset materialize --select {SCORES}/{name}"
+        )
+        raise DataError(msg)
+    targets = TARGET_SCORES.check(read_table(folder / "targets.parquet"))
+    lists = SESSION_LISTS.check(read_table(folder / "lists.parquet"))
+    return PreferenceScores(
+        name,
+        tuple(round(weight, _DIGITS) for weight in weights),
+        TargetScores(**{column: targets[column].to_numpy() for column in targets.columns}),
+        lists["session"].to_numpy(),
+        lists["items"].explode().to_numpy().reshape(lists.height, -1),
+    )

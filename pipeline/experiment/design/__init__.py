@@ -1,0 +1,1 @@
+"""Groups, preferences and assignment: what an experiment looks like before it starts."""

@@ -1,0 +1,1 @@
+"""Online KPIs per group with user-level sufficient statistics."""

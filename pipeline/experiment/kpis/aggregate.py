@@ -1,0 +1,48 @@
+"""All that inference knows of an experiment, summed up from its database."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import ibis
+import polars as pl
+
+from pipeline.experiment.design.external_variants import Plan
+from pipeline.experiment.kpis.daily_kpis import daily_sums, returning_sums
+from pipeline.experiment.kpis.group_kpis import group_counts, group_kpis, users_of
+from pipeline.experiment.kpis.pre_experiment import before_sums, segment_kpis
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentSums:
+    """The tables of ``group_kpis``: all that inference knows of an experiment."""
+
+    group_kpis: pl.DataFrame
+    daily_sums: pl.DataFrame
+    returning_sums: pl.DataFrame
+    before_sums: pl.DataFrame | None
+    segment_kpis: pl.DataFrame | None
+
+    def as_dict(self) -> dict[str, pl.DataFrame]:
+        """The tables by name, those left out of which nothing is known."""
+        tables = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: table for name, table in tables.items() if table is not None}
+
+
+def sum_up(database: Path, plan: Plan) -> ExperimentSums:
+    """Sum up an experiment's database."""
+    connection = ibis.duckdb.connect(database, read_only=True)
+    try:
+        exposures = connection.table("exposures")
+        users = connection.create_table("users", users_of(exposures), temp=True)
+        counts = group_counts(users).to_polars()
+        preferences = {group.name: group.preference_id for group in plan.groups}
+        known = connection.table("known_users")
+        return ExperimentSums(
+            group_kpis(counts, preferences),
+            daily_sums(exposures, users),
+            returning_sums(exposures, users),
+            before_sums(users, known),
+            segment_kpis(users, known, preferences),
+        )
+    finally:
+        connection.disconnect()

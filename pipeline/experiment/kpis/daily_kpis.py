@@ -1,0 +1,104 @@
+"""What came of exposures day by day, and of users who came on several: sums over batches of users.
+
+A user's days go together, so a group's users are divided into batches at random, the same all days:
+the spread of the batches is what errors over days come from.
+"""
+
+from typing import Any
+
+import ibis
+import polars as pl
+
+from pipeline.core.contracts import DAY_MS
+from pipeline.experiment.kpis.contracts import BATCHES, DAILY_SUMS, RETURNING_SUMS, TERMS
+from pipeline.experiment.kpis.group_kpis import totals_of
+
+_MILLION = 1_000_000
+
+
+def daily_sums(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
+    """One row a group, day and batch of users, batches drawn by the engine's own hash.
+
+    Args:
+        exposures: As for :func:`users_of`.
+        users: What that makes of them.
+    """
+    done = exposures.group_by("group", day=_day(exposures.ts), batch=_batch(exposures.unit)).agg(
+        **totals_of(exposures)
+    )
+    came = users.group_by("group", day=_day(users.first_ts), batch=_batch(users.unit)).agg(
+        new_users=users.count().cast("int64")
+    )
+    keys = ["group", "day", "batch"]
+    table = done.to_polars().join(came.to_polars(), on=keys, how="left")
+    table = table.with_columns(
+        pl.from_epoch("day", time_unit="d"), pl.col("new_users").fill_null(0)
+    )
+    return DAILY_SUMS.check(table.select(list(DAILY_SUMS.columns)).sort(keys))
+
+
+def returning_sums(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
+    """One row a group, batch and KPI: users who came on several days, on their first and after.
+
+    Args:
+        exposures: As for :func:`users_of`.
+        users: What that makes of them.
+    """
+    back = users.filter(_day(users.last_ts) > _day(users.first_ts))
+    days = back.select(first_unit="unit", first_day=_day(back.first_ts))
+    shown = exposures.mutate(day=_day(exposures.ts))
+    # what came later is the rest, so only a day of each user is summed up once more
+    shown = shown.join(days, [("unit", "first_unit"), ("day", "first_day")])
+    first = shown.group_by("unit").agg(**totals_of(shown))
+    visits = back.join(first, "unit", rname="{name}_first")
+    found: dict[str, Any] = {}
+    for kpi, (trials, successes) in TERMS.items():
+        (m, further), (y, gained) = _divided(visits, trials), _divided(visits, successes)
+        both = (m > 0) & (further > 0)
+        # whole millionths: sums of them do not depend on the order of the users
+        later = _MILLION * m * gained // further.nullif(0)
+        found |= {
+            f"{kpi}_users": both.cast("int64").sum(),
+            f"{kpi}_trials": m.sum(where=both),
+            f"{kpi}_first": y.sum(where=both),
+            f"{kpi}_later": later.sum(where=both),
+        }
+    wide = visits.group_by("group", batch=_batch(visits.unit)).agg(
+        **{name: total.cast("int64") for name, total in found.items()}
+    )
+    return RETURNING_SUMS.check(_by_kpi(wide.to_polars()))
+
+
+def _divided(visits: Any, name: str) -> tuple[Any, Any]:
+    """What is counted of returning users on their first day, and after; null where nothing is known."""
+    if name == "users":
+        return visits.users, visits.users
+    whole = visits[name]
+    first = visits[f"{name}_first"].coalesce(0 * whole)
+    return first, whole - first
+
+
+def _by_kpi(wide: pl.DataFrame) -> pl.DataFrame:
+    """The columns ``ctr_trials``, … of returning users as one row a KPI; those unknown left out."""
+    tables = [
+        wide.select(
+            "group",
+            "batch",
+            kpi=pl.lit(kpi.value),
+            users=f"{kpi}_users",
+            trials=f"{kpi}_trials",
+            first=f"{kpi}_first",
+            later=pl.col(f"{kpi}_later") / _MILLION,
+        )
+        for kpi in TERMS
+    ]
+    known = pl.concat(tables).filter((pl.col("users") > 0) & pl.col("first").is_not_null())
+    return known.sort("kpi", "group", "batch")
+
+
+def _day(ts: Any) -> Any:
+    return (ts // DAY_MS).cast("int32")
+
+
+def _batch(unit: Any) -> Any:
+    return (unit.hash() % BATCHES + BATCHES) % BATCHES

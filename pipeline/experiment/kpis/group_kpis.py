@@ -1,0 +1,119 @@
+"""What an experiment's exposures come to: sums over users, which is all that inference needs.
+
+A KPI is Σ y / Σ m over users, where a user contributes y successes in m trials. Users are the unit
+of randomisation and their exposures are correlated, so beside the two sums the counts carry Σ m²,
+Σ m·y and Σ y² over users: all that a user-clustered covariance needs. No row leaves the engine.
+
+The sums are Ibis expressions, so they run where the log lies: in the study's DuckDB file, or in a
+warehouse (docs/experiment-log.md).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ibis
+import polars as pl
+
+from pipeline.experiment.kpis.contracts import COUNTS, GROUP_KPIS, TERMS, USER_SUMS
+
+
+def users_of(exposures: ibis.Table) -> ibis.Table:
+    """One row a user: what was shown to them, and what came of it.
+
+    Args:
+        exposures: One row an exposure: unit, group, ts (milliseconds since 1970 UTC), clicked,
+            ordered, units and revenue.
+    """
+    return exposures.group_by("group", "unit").agg(
+        users=ibis.literal(1, "int64"),
+        first_ts=exposures.ts.min(),
+        last_ts=exposures.ts.max(),
+        **totals_of(exposures),
+    )
+
+
+def group_counts(users: ibis.Table, by: Sequence[str] = ("group",)) -> ibis.Table:
+    """One row a group: its counts and, for each KPI, sums over its users as ``ctr_sum_mm``.
+
+    Args:
+        users: As :func:`users_of` makes it.
+        by: What makes a row; further columns of the users divide the groups.
+    """
+    columns: dict[str, Any] = {name: users[name] for name in COUNTS}
+    found = {name: column.sum() for name, column in columns.items()}
+    for kpi, (trials, successes) in TERMS.items():
+        m, y = columns[trials], columns[successes]
+        found |= {
+            f"{kpi}_users": (m > 0).sum(),
+            f"{kpi}_sum_mm": (m * m).sum(),
+            f"{kpi}_sum_my": (m * y).sum(),
+            f"{kpi}_sum_yy": (y * y).sum(),
+        }
+    return users.group_by(*by).agg(**{n: total.cast("int64") for n, total in found.items()})
+
+
+def group_kpis(counts: pl.DataFrame, preferences: Mapping[str, str]) -> pl.DataFrame:
+    """One row a group and KPI.
+
+    - ``ctr``: exposures clicked / exposures, in [0, 1].
+    - ``cvr``: clicks ordered / clicks, in [0, 1].
+    - ``sale_rate``: exposures that led to a sale / exposures, in [0, 1].
+    - ``units_per_exposure``, ``revenue_per_exposure``: units sold, and what orders brought, over
+      exposures, at least 0.
+    - ``clicks_per_user``, ``orders_per_user``, ``units_per_user``, ``revenue_per_user``: the same
+      over users with an exposure, at least 0. Only these have a denominator that the groups' lists
+      cannot change.
+
+    KPIs of which a column is missing, or null in all groups, are left out. A group nobody was
+    exposed to keeps its rows, with 0 trials.
+
+    Args:
+        counts: As :func:`group_counts` makes them.
+        preferences: Of each of the experiment's groups, the preference's id.
+    """
+    known = {name for name in counts.columns if counts[name].is_not_null().any()}
+    pairs = list(preferences.items())
+    groups = pl.DataFrame(pairs, schema=["group", "preference_id"], orient="row")
+    rows = groups.join(counts, on="group", how="left")
+    rows = rows.with_columns(pl.exclude("group", "preference_id").fill_null(0))
+    tables = [
+        rows.select(
+            "group",
+            "preference_id",
+            kpi=pl.lit(kpi.value),
+            trials=pl.col(trials),
+            successes=pl.col(successes),
+            **{name: pl.col(f"{kpi}_{name}") for name in USER_SUMS},
+        )
+        for kpi, (trials, successes) in TERMS.items()
+        if {trials, successes, *(f"{kpi}_{name}" for name in USER_SUMS)} <= known
+    ]
+    table = pl.concat(tables).with_columns(
+        rate=pl.when(pl.col("trials") > 0).then(pl.col("successes") / pl.col("trials"))
+    )
+    table = table.with_columns(standard_error=clustered_error())
+    return GROUP_KPIS.check(table.select(list(GROUP_KPIS.columns)).sort("kpi", "group"))
+
+
+def clustered_error() -> pl.Expr:
+    """Standard error of a ratio over users, from the sums (delta method).
+
+    ``sqrt(U/(U-1) · Σ_u (y_u - p m_u)²) / Σ m``, null with fewer than two users.
+    """
+    rate = pl.col("rate")
+    squares = pl.col("sum_yy") - 2 * rate * pl.col("sum_my") + rate**2 * pl.col("sum_mm")
+    users = pl.col("users")
+    error = (squares.clip(lower_bound=0) * users / (users - 1)).sqrt() / pl.col("trials")
+    return pl.when(users > 1).then(error)
+
+
+def totals_of(exposures: Any) -> dict[str, Any]:
+    """What exposures come to, by the names in :data:`COUNTS`."""
+    totals = {
+        "exposures": exposures.count(),
+        "clicks": exposures.clicked.cast("int64").sum(),
+        "orders": exposures.ordered.cast("int64").sum(),
+        "units": exposures.units.cast("int64").sum(),
+        "revenue": exposures.revenue.sum(),
+    }
+    return {name: total.cast("int64") for name, total in totals.items()}

@@ -1,0 +1,1 @@
+"""The log of impressions, clicks and orders: read, validated, ingested."""

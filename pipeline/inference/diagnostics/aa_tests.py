@@ -1,0 +1,109 @@
+"""A/A tests: the same users divided anew, or groups under one preference, must show nothing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from pipeline.inference.glm.batched_newton import fit_many
+from pipeline.inference.glm.group_regression import GroupSums, user_squares
+from pipeline.inference.sensitivity.day_effects import DailyOutcome
+from pipeline.inference.sensitivity.random_effects import link_variance
+from pipeline.results.family import Floats
+
+_DIVISIONS = 1_000
+_NOMINAL = 0.05
+UNLIKELY = 1e-3
+"""P-value below which an A/A test has failed; it is looked at every week."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerandomisation:
+    """What the clustered test says of groups that differ by chance alone.
+
+    Attributes:
+        divisions: How often the batches of users were divided into groups anew.
+        false_alarms: Share of those with a p-value below 5 %.
+        p_value: That the p-values are uniform (Kolmogorov–Smirnov).
+    """
+
+    divisions: int
+    false_alarms: float
+    p_value: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether false alarms are no more than chance allows, and p-values not clearly skewed."""
+        alarms = round(self.false_alarms * self.divisions)
+        return bool(stats.binom.sf(alarms - 1, self.divisions, _NOMINAL) >= UNLIKELY)
+
+
+def rerandomised(
+    x: Floats, outcome: DailyOutcome, *, seed: int, divisions: int = _DIVISIONS
+) -> Rerandomisation | None:
+    """Divide the experiment's batches of users into groups at random, and test the slope each time.
+
+    Users stay in their batches, so that what is tried is the very test that day effects and daily
+    looks rest on. None where a division defines no slope.
+    """
+    m, y = outcome.trials_GDB.sum(axis=1), outcome.successes_GDB.sum(axis=1)
+    groups, batches = m.shape
+    rng = np.random.default_rng([seed, groups])
+    order = rng.permuted(np.tile(np.arange(m.size), (divisions, 1)), axis=1)
+    m_KGB = m.reshape(-1)[order].reshape(-1, groups, batches)
+    y_KGB = y.reshape(-1)[order].reshape(-1, groups, batches)
+    sums = GroupSums.over_users(outcome.family, m_KGB, y_KGB)
+    x_KG = np.tile(x, (divisions, 1))
+    intercept_K, slope_K = fit_many(x_KG, sums)
+    if not np.isfinite(slope_K).all():
+        return None
+    rate_KG = sums.family.mean(intercept_K[:, None] + slope_K[:, None] * x_KG)
+    weight_KG = sums.trials * sums.family.variance(rate_KG)
+    centre_K1 = ((weight_KG * x_KG).sum(axis=1) / weight_KG.sum(axis=1))[:, None]
+    meat_K = ((x_KG - centre_K1) ** 2 * user_squares(rate_KG, sums)).sum(axis=1)
+    clusters_K = sums.users.sum(axis=1)
+    variance_K = meat_K / (weight_KG * (x_KG - centre_K1) ** 2).sum(axis=1) ** 2
+    z_K = slope_K / np.sqrt(variance_K * clusters_K / (clusters_K - 1))
+    p_values = 2 * stats.norm.sf(np.abs(z_K))
+    return Rerandomisation(
+        divisions=divisions,
+        false_alarms=float((p_values < _NOMINAL).mean()),
+        p_value=float(stats.kstest(p_values, "uniform").pvalue),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicates:
+    """Whether groups under the same preference agree: an A/A test within the experiment.
+
+    Attributes:
+        chi2: Σ (link - mean of the preference)² / variance over the groups, users clustered.
+        df: Groups less preferences.
+        p_value: That they differ by chance; small means that groups differ for reasons beyond π.
+    """
+
+    chi2: float
+    df: int
+    p_value: float
+
+
+def replicates(preferences: pl.Series, sums: GroupSums) -> Replicates | None:
+    """Compare the groups of each preference; None without two of one, or with an infinite link.
+
+    Args:
+        preferences: The id of each group's preference.
+        sums: Of the groups, in the same order.
+    """
+    ids = preferences.to_numpy()
+    df = len(ids) - len(np.unique(ids))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        linked, weight = sums.family.link(sums.successes / sums.trials), 1 / link_variance(sums)
+    if df < 1 or not (np.isfinite(linked) & np.isfinite(weight)).all():
+        return None
+    chi2 = 0.0
+    for one in np.unique(ids):
+        alike = ids == one
+        mean = np.average(linked[alike], weights=weight[alike])
+        chi2 += float((weight[alike] * (linked[alike] - mean) ** 2).sum())
+    return Replicates(chi2=chi2, df=df, p_value=float(stats.chi2.sf(chi2, df)))

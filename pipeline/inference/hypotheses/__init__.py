@@ -1,0 +1,1 @@
+"""From group KPIs and metrics to verdicts."""

@@ -1,0 +1,195 @@
+"""A table of group counts: the groups' offline metrics and KPIs, as the inference takes them.
+
+One row a group: ``group``, ``exposures``, ``clicks``, optionally ``orders``, ``units``, ``revenue``,
+``users`` and the group's ``share`` of the users; and a column an offline metric, such as ``recall@20``
+or ``od@20``. For each KPI the sums over users may stand there, too: ``ctr_users``, ``ctr_sum_mm``,
+``ctr_sum_my`` and ``ctr_sum_yy`` (as :func:`pipeline.experiment.kpis.group_kpis.group_counts` makes them), and so
+for all others; KPIs per user are fitted only with them.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi, Metric
+from pipeline.core.errors import DataError
+from pipeline.experiment.kpis.contracts import COUNTS, TERMS, USER_SUMS
+from pipeline.experiment.kpis.group_kpis import group_kpis as kpis_of_groups
+
+SHARE = "share"
+"""The part of the users a group was to get; any positive numbers, such as all 1."""
+
+_REQUIRED = ("group", "exposures", "clicks")
+_SHORT = {"od": Metric.ORDER_DENSITY.value}
+
+
+def read_counts(path: Path) -> pl.DataFrame:
+    """The file's table, its counts whole numbers that fit each other; raises :class:`DataError`."""
+    try:
+        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        msg = f"cannot read {path}: {error}; expected CSV or parquet with one row a group"
+        raise DataError(msg) from error
+    missing = [name for name in _REQUIRED if name not in table.columns]
+    if missing:
+        msg = (
+            f"{path} lacks {', '.join(missing)}; expected the columns group, exposures and clicks, "
+            f"and one an offline metric; it has {table.columns}"
+        )
+        raise DataError(msg)
+    table = table.with_columns(pl.col("group").cast(pl.String))
+    if table["group"].null_count() or table["group"].is_duplicated().any() or table.height < 2:
+        msg = f"{path}: groups {table['group'].to_list()}; expected two or more, each named once"
+        raise DataError(msg)
+    _check_counts(table, path)
+    _check_shares(table, path)
+    return table.with_columns(pl.col(list(filter(_is_a_count, table.columns))).cast(pl.Int64))
+
+
+def _check_counts(table: pl.DataFrame, path: Path) -> None:
+    for name in filter(_is_a_count, table.columns):
+        counts = table[name]
+        if not counts.dtype.is_integer() or counts.null_count() or (counts < 0).any():
+            msg = f"{path}: {name} is {counts.to_list()}; expected a whole number from 0 up each"
+            raise DataError(msg)
+    for part, whole in (("clicks", "exposures"), ("orders", "clicks")):
+        wrong = table.filter(pl.col(part) > pl.col(whole)) if part in table.columns else table[:0]
+        if wrong.height:
+            row = wrong.row(0, named=True)
+            msg = (
+                f"{path}: group {row['group']} has {row[whole]} {whole} and {row[part]} {part}; "
+                "an exposure is clicked or not, a click ordered or not"
+            )
+            raise DataError(msg)
+
+
+def _check_shares(table: pl.DataFrame, path: Path) -> None:
+    if SHARE not in table.columns:
+        return
+    shares = table[SHARE]
+    known = shares.dtype.is_numeric() and not shares.null_count()
+    if not known or not shares.is_finite().all() or (shares <= 0).any():
+        msg = f"{path}: {SHARE} is {shares.to_list()}; expected a number above 0 each"
+        raise DataError(msg)
+
+
+def metric_name(column: str) -> str:
+    """The metric a column holds: ``od@20`` is ``order_density@20``."""
+    name, at, cutoff = column.partition("@")
+    return _SHORT.get(name, name) + at + cutoff
+
+
+def in_table(column: str, cutoff: int | None) -> str:
+    """What the table of metrics calls a column's metric; without the cutoff that all have."""
+    name = metric_name(column)
+    return name.removesuffix(f"@{cutoff}") if _base(name) in set(Metric) else name
+
+
+def common_cutoff(counts: pl.DataFrame) -> int | None:
+    """The k of all metrics at k; None where they differ, or one of them has none."""
+    names = [metric_name(column).partition("@") for column in _metric_columns(counts)]
+    cutoffs = {cutoff for name, _, cutoff in names if name in set(Metric)}
+    (only,) = cutoffs if len(cutoffs) == 1 else ("",)
+    return int(only) if only.isdecimal() else None
+
+
+def offline_metrics(counts: pl.DataFrame) -> pl.DataFrame:
+    """The metrics of every group as the table of that name; Recall · OD is made from its factors.
+
+    The cutoff is left out of the names if all have the same, as in a study.
+
+    Raises:
+        DataError: if no column is a metric, or two are the same.
+    """
+    columns = _metric_columns(counts)
+    names = [metric_name(column) for column in columns]
+    if not names or len(set(names)) < len(names):
+        msg = f"the columns {columns} are the offline metrics; expected one or more, each once"
+        raise DataError(msg)
+    values = [
+        pl.when(pl.col(column).cast(pl.Float64).is_finite())
+        .then(pl.col(column).cast(pl.Float64))
+        .alias(name)
+        for column, name in zip(columns, names, strict=True)
+    ]
+    wide = counts.select("group", *values)
+    products = {f"{Metric.RECALL_ORDER_DENSITY}{at}": at for at in _cutoffs_of_both(names)}
+    wide = wide.with_columns(
+        (pl.col(f"{Metric.RECALL}{at}") * pl.col(f"{Metric.ORDER_DENSITY}{at}")).alias(name)
+        for name, at in products.items()
+        if name not in names
+    )
+    cutoff = common_cutoff(counts)
+    rows = [
+        {
+            "preference_id": row["group"],
+            "preference": [],
+            "metric": in_table(metric, cutoff),
+            "segment": ALL_TARGETS,
+            "value": value,
+            "higher_is_better": True,
+        }
+        for row in wide.iter_rows(named=True)
+        for metric, value in row.items()
+        if metric != "group"
+    ]
+    return pl.DataFrame(rows, schema=OFFLINE_METRICS.schema)
+
+
+def _metric_columns(counts: pl.DataFrame) -> list[str]:
+    return [
+        name
+        for name in counts.columns
+        if name not in {"group", SHARE}
+        and not _is_a_count(name)
+        and counts[name].dtype.is_numeric()
+    ]
+
+
+def _is_a_count(column: str) -> bool:
+    return column in COUNTS or column.endswith(tuple(f"_{name}" for name in USER_SUMS))
+
+
+def _cutoffs_of_both(names: list[str]) -> list[str]:
+    """``@k`` of every k, or nothing, at which both recall and order density are known."""
+    recalls = [name.removeprefix(Metric.RECALL) for name in names if _base(name) == Metric.RECALL]
+    return [at for at in recalls if f"{Metric.ORDER_DENSITY}{at}" in names]
+
+
+def _base(metric: str) -> str:
+    return metric.partition("@")[0]
+
+
+def users_of_groups(counts: pl.DataFrame) -> pl.Series | None:
+    """The users of each group: ``users``, or those with an exposure; None if neither is known."""
+    column = next((name for name in ("users", "ctr_users") if name in counts.columns), None)
+    return counts[column] if column else None
+
+
+def kpis_without_users(counts: pl.DataFrame) -> list[Kpi]:
+    """The KPIs that are there, but not all of their sums over users."""
+    return [kpi for kpi in _of_exposures(counts) if not _has_users(counts, kpi)]
+
+
+def _of_exposures(counts: pl.DataFrame) -> list[Kpi]:
+    """The KPIs whose trials are not users, and whose counts are there."""
+    return [
+        kpi
+        for kpi, (trials, successes) in TERMS.items()
+        if trials != "users" and {trials, successes} <= set(counts.columns)
+    ]
+
+
+def _has_users(counts: pl.DataFrame, kpi: Kpi) -> bool:
+    return {f"{kpi}_{name}" for name in USER_SUMS} <= set(counts.columns)
+
+
+def group_kpis(counts: pl.DataFrame) -> pl.DataFrame:
+    """The KPIs of every group as the table of that name; without users, each trial is one."""
+    alone = {
+        f"{kpi}_{name}": TERMS[kpi][0 if name in {"users", "sum_mm"} else 1]
+        for kpi in kpis_without_users(counts)
+        for name in USER_SUMS
+    }
+    known = counts.with_columns(pl.col(count).alias(name) for name, count in alone.items())
+    return kpis_of_groups(known, {group: group for group in counts["group"]})

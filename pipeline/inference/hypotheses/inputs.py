@@ -1,0 +1,162 @@
+"""What hypotheses are judged by: the tables, and the arrays that estimators make of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.core.contracts import ALL_TARGETS, Kpi
+from pipeline.inference.glm.group_regression import GroupSums
+from pipeline.inference.sensitivity.carry_over import ReturningOutcome, returning_outcome
+from pipeline.inference.sensitivity.day_effects import DailyOutcome, daily_outcome
+from pipeline.results.family import Family
+
+RESPONSE = {
+    **{kpi: kpi for kpi in Kpi},
+    Kpi.UNITS_PER_EXPOSURE: Kpi.SALE_RATE,
+}
+"""The KPI a hypothesis on each KPI is fitted to: itself, but units per exposure are modelled by
+whether the exposure led to a sale, as in the paper; their own rate is ``log_rate``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What hypotheses are judged by.
+
+    Attributes:
+        offline_metrics: The table of that name.
+        covariance: ``offline_metric_covariance``; None if the metrics' errors are not known.
+        group_kpis: The table of that name.
+        healthy: Whether the experiment may be read.
+        replicates: ``offline_metric_replicates``; None if the metrics were measured once.
+        daily_sums: The table of that name; None if days are not known.
+        returning_sums: The table of that name, likewise.
+        before_sums: The table of that name; None if nothing is known of the users' past.
+        segment_kpis: The table of that name; None if no segments are known.
+        planned_days: How long the experiment was to run; None for the days there are.
+    """
+
+    offline_metrics: pl.DataFrame
+    covariance: pl.DataFrame | None
+    group_kpis: pl.DataFrame
+    healthy: bool = True
+    replicates: pl.DataFrame | None = None
+    daily_sums: pl.DataFrame | None = None
+    returning_sums: pl.DataFrame | None = None
+    before_sums: pl.DataFrame | None = None
+    segment_kpis: pl.DataFrame | None = None
+    planned_days: int | None = None
+
+
+def cells_of(evidence: Evidence, metric: str, kpi: Kpi) -> pl.DataFrame:
+    """The groups' sums for a KPI beside their metric."""
+    measured = evidence.offline_metrics.filter(metric=str(metric), segment=ALL_TARGETS)
+    return (
+        evidence.group_kpis.filter(pl.col("kpi") == kpi.value)
+        .join(measured.select("preference_id", "value"), on="preference_id", how="left")
+        .sort("group")
+    )
+
+
+def family_of(kpi: Kpi) -> Family:
+    """How a KPI depends on a metric."""
+    return Family.BINOMIAL if kpi.is_yes_or_no else Family.POISSON
+
+
+def sums_of(cells: pl.DataFrame, kpi: Kpi) -> GroupSums:
+    """The sums of a KPI's cells, as the estimators take them."""
+    return GroupSums(
+        family=family_of(kpi),
+        trials=_floats(cells, "trials"),
+        successes=_floats(cells, "successes"),
+        users=_floats(cells, "users"),
+        sum_mm=_floats(cells, "sum_mm"),
+        sum_my=_floats(cells, "sum_my"),
+        sum_yy=_floats(cells, "sum_yy"),
+    )
+
+
+def days_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> DailyOutcome | None:
+    """A KPI of the cells' groups by day; None if days are not known."""
+    if evidence.daily_sums is None or evidence.daily_sums.is_empty():
+        return None
+    return daily_outcome(evidence.daily_sums, cells["group"].to_list(), kpi, family_of(kpi))
+
+
+def returning_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> ReturningOutcome | None:
+    """A KPI of the cells' groups on users' first days and after; None if days are not known."""
+    if evidence.returning_sums is None:
+        return None
+    groups = cells["group"].to_list()
+    return returning_outcome(evidence.returning_sums, groups, kpi, family_of(kpi))
+
+
+def before_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> pl.DataFrame | None:
+    """The rows of ``before_sums`` for a KPI of the cells' groups; None where one lacks them."""
+    if evidence.before_sums is None:
+        return None
+    known = evidence.before_sums.filter(kpi=kpi.value)
+    found = cells.select("group").join(known, on="group", how="inner", maintain_order="left")
+    return found if found.height == cells.height else None
+
+
+def segments_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> dict[str, GroupSums]:
+    """A KPI's sums of every segment, groups as in the cells; none if no segments are known."""
+    if evidence.segment_kpis is None:
+        return {}
+    known = evidence.segment_kpis.filter(kpi=kpi.value)
+    groups = cells.select("group")
+    return {
+        str(name): sums_of(groups.join(rows, on="group", how="left", maintain_order="left"), kpi)
+        for (name,), rows in known.partition_by("segment", as_dict=True).items()
+    }
+
+
+def metric_values(cells: pl.DataFrame) -> NDArray[np.float64]:
+    """The metric of each of the cells; nan where it is undefined."""
+    return _floats(cells, "value")
+
+
+def metric_covariance(
+    evidence: Evidence, metric: str, cells: pl.DataFrame
+) -> NDArray[np.float64] | None:
+    """Covariance of the errors of the groups' metrics; None where it is not known."""
+    table = evidence.covariance
+    if table is None:
+        return None
+    pairs = {
+        (row["preference_id"], row["other_preference_id"]): row["covariance"]
+        for row in table.filter(metric=str(metric)).iter_rows(named=True)
+    }
+    ids = cells["preference_id"].to_list()
+    found = [[pairs.get((one, other)) for other in ids] for one in ids]
+    return None if any(None in row for row in found) else np.array(found, dtype=np.float64)
+
+
+def metric_replicates(
+    evidence: Evidence, metric: str, cells: pl.DataFrame
+) -> NDArray[np.float64] | None:
+    """The groups' metrics on every redrawn test set, R × G; None where one of them is not known."""
+    if evidence.replicates is None:
+        return None
+    drawn = dict(
+        evidence.replicates.filter(metric=str(metric))
+        .select("preference_id", "replicates")
+        .iter_rows()
+    )
+    found = [drawn.get(name) for name in cells["preference_id"]]
+    if not found or any(one is None or None in one for one in found):
+        return None
+    return np.array(found, dtype=np.float64).T
+
+
+def relative_change(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``M / min M - 1`` as a fraction; nan where the smallest metric is 0 or any is undefined."""
+    if not len(values) or np.isnan(values).any() or values.min() <= 0:
+        return np.full(len(values), np.nan)
+    return values / values.min() - 1
+
+
+def _floats(cells: pl.DataFrame, column: str) -> NDArray[np.float64]:
+    return cells[column].cast(pl.Float64).to_numpy()

@@ -1,0 +1,1 @@
+"""What an experiment can detect before it runs."""

@@ -1,0 +1,207 @@
+"""The users an experiment can count on, as sums over users: what power is foretold from.
+
+Of a user's m exposures each succeeds with probability q, and what comes of two of them has
+correlation ρ, so that the number e of successes has ``E e = q m`` and ``E e² = q(1-q)(m + ρ m(m-1)) +
+q² m²``. A success may bring an amount with mean μ and variance v: ``E y² = μ² E e² + v E e``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipeline.artifacts.storage import StudyPaths, read_table
+from pipeline.core.contracts import Kpi
+from pipeline.core.errors import DataError
+from pipeline.experiment.design.traffic_plan import read_plan
+from pipeline.experiment.kpis.contracts import TERMS
+from pipeline.inference.glm.group_regression import GroupSums, user_squares
+from pipeline.inference.hypotheses.inputs import family_of, sums_of
+from pipeline.results.family import Floats
+from pipeline.study import PlanningSection
+
+_RATES = (Kpi.CTR, Kpi.CVR, Kpi.SALE_RATE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What is known of the users of an experiment.
+
+    Attributes:
+        ctr: Clicks an exposure.
+        cvr: Orders a click.
+        units_per_order: Pieces an order; those beyond the first are Poisson.
+        revenue_variation: Standard deviation of an order's revenue over its mean.
+        exposures_per_day: Lists shown on a day.
+        returning_users: Users who are there from the first day and come back all the time.
+        new_users_per_day: Users who come for the first time on a day.
+        exposures_variation: Standard deviation of the exposures a user over their mean.
+        correlation: Of what comes of two trials of a user: of ``ctr``, ``cvr`` and ``sale_rate``.
+    """
+
+    ctr: float
+    cvr: float
+    units_per_order: float
+    revenue_variation: float
+    exposures_per_day: float
+    returning_users: float
+    new_users_per_day: float
+    exposures_variation: float
+    correlation: Mapping[Kpi, float]
+
+    def part(self, share: float) -> "Traffic":
+        """The traffic of a share of the users."""
+        return replace(
+            self,
+            exposures_per_day=self.exposures_per_day * share,
+            returning_users=self.returning_users * share,
+            new_users_per_day=self.new_users_per_day * share,
+        )
+
+    def exposures(self, days: float) -> float:
+        """Lists shown in so many days."""
+        return self.exposures_per_day * days
+
+    def users(self, days: float) -> float:
+        """Users with an exposure in so many days; never more than there are exposures."""
+        return min(self.returning_users + self.new_users_per_day * days, self.exposures(days))
+
+    def chance(self, kpi: Kpi) -> float:
+        """Of what is counted: a click or an order of an exposure, of ``cvr`` an order of a click."""
+        if kpi is Kpi.CVR:
+            return self.cvr
+        return self.ctr if TERMS[kpi][1] == "clicks" else self.ctr * self.cvr
+
+    def sums(self, kpi: Kpi, *, days: float, shares: Floats, chances: Floats) -> GroupSums:
+        """The sums that groups can be expected to have.
+
+        Args:
+            kpi: What is counted.
+            days: How long the experiment runs.
+            shares: Of the users, one a group.
+            chances: What :meth:`chance` is in each group.
+        """
+        trials, successes = TERMS[kpi]
+        m1, m2 = self._exposures_of_a_user(days)
+        if trials == "clicks":
+            m1, m2 = self._events(m1, m2, self.ctr, Kpi.CTR)
+        counted = kpi if kpi in _RATES else Kpi.CTR if successes == "clicks" else Kpi.SALE_RATE
+        e1, e2 = self._events(m1, m2, chances, counted)
+        mean, variance = self._amount(successes)
+        users = self.users(days) * shares
+        per_user = trials == "users"
+        return GroupSums(
+            family=family_of(kpi),
+            trials=users * (1.0 if per_user else m1),
+            successes=users * mean * e1,
+            users=users,
+            sum_mm=users * (1.0 if per_user else m2),
+            sum_my=users * mean * (e1 if per_user else chances * m2),
+            sum_yy=users * (mean**2 * e2 + variance * e1),
+        )
+
+    def _exposures_of_a_user(self, days: float) -> tuple[float, float]:
+        """Mean and mean square of the exposures of the users that have one."""
+        mean = self.exposures(days) / self.users(days)
+        return mean, mean**2 * (1 + self.exposures_variation**2)
+
+    def _events(self, m1: Any, m2: Any, chance: Any, kpi: Kpi) -> tuple[Any, Any]:
+        """Mean and mean square of a user's successes, from those of the trials."""
+        pairs = np.maximum(m2 - m1, 0)  # m (m - 1): nobody has less than a whole trial
+        spread = chance * (1 - chance) * (m1 + self.correlation[kpi] * pairs)
+        return chance * m1, spread + chance**2 * m2
+
+    def _amount(self, successes: str) -> tuple[float, float]:
+        """Mean and variance of what a success brings; of revenue, in mean orders."""
+        if successes == "units":
+            return self.units_per_order, self.units_per_order - 1
+        return 1.0, self.revenue_variation**2 if successes == "revenue" else 0.0
+
+
+def traffic_of(section: PlanningSection, paths: StudyPaths) -> Traffic:
+    """What the study says of the shop's traffic, or what a past study found.
+
+    Raises:
+        MissingArtifact: if that study has no experiment.
+        DataError: if nobody clicked or ordered in it.
+    """
+    if section.past_study is None:
+        return Traffic(
+            ctr=section.ctr,
+            cvr=section.cvr,
+            units_per_order=section.units_per_order,
+            revenue_variation=section.revenue_variation,
+            exposures_per_day=section.exposures_per_day,
+            returning_users=section.returning_users,
+            new_users_per_day=section.new_users_per_day,
+            exposures_variation=section.exposures_variation,
+            correlation=dict.fromkeys(_RATES, section.user_correlation),
+        )
+    past = StudyPaths(root=paths.root, name=section.past_study)
+    plan = read_plan(past)
+    found = past_traffic(
+        read_table(past.require("group_kpis", "group_kpis.parquet")),
+        read_table(past.require("group_kpis", "daily_sums.parquet")),
+    )
+    return found.part(1 / (plan.coverage * (1 - plan.holdout)))
+
+
+def past_traffic(group_kpis: pl.DataFrame, daily_sums: pl.DataFrame) -> Traffic:
+    """The traffic of an experiment that was.
+
+    New users are those of its second half, when most who return have come once.
+
+    Raises:
+        DataError: if nobody clicked or ordered.
+    """
+    totals = group_kpis.group_by("kpi").agg(pl.col("trials", "successes", "users", "sum_mm").sum())
+    of = {row["kpi"]: row for row in totals.iter_rows(named=True)}
+    clicks, orders = of[Kpi.CTR], of[Kpi.CVR]
+    if not orders["successes"]:
+        msg = (
+            f"the past experiment has {clicks['successes']} clicks and no order; power cannot be "
+            "foretold from it. Set experiment.planning.past_study: null and give the rates"
+        )
+        raise DataError(msg)
+    days = (daily_sums["day"].max() - daily_sums["day"].min()).days + 1  # type: ignore[operator]
+    came = daily_sums.group_by("day").agg(pl.col("new_users").sum()).sort("day")
+    later = came.filter(pl.col("day") > came["day"].min() + pl.duration(days=days // 2 - 1))  # type: ignore[operator]
+    new = float(later["new_users"].sum()) / max(days - days // 2, 1)
+    exposures, users = float(clicks["trials"]), float(clicks["users"])
+    pieces = of[Kpi.UNITS_PER_EXPOSURE]["successes"] / orders["successes"]
+    return Traffic(
+        ctr=clicks["successes"] / exposures,
+        cvr=orders["successes"] / orders["trials"],
+        units_per_order=max(pieces, 1.0),
+        revenue_variation=_revenue_variation(group_kpis),
+        exposures_per_day=exposures / days,
+        returning_users=max(users - new * days, 0.0),
+        new_users_per_day=new,
+        exposures_variation=max(clicks["sum_mm"] * users / exposures**2 - 1, 0.0) ** 0.5,
+        correlation={kpi: _correlation(group_kpis.filter(kpi=kpi.value)) for kpi in _RATES},
+    )
+
+
+def _correlation(cells: pl.DataFrame) -> float:
+    """ρ that explains the spread of the users within the groups; in [0, 1]."""
+    sums = sums_of(cells.filter(pl.col("trials") > 0), Kpi.CTR)
+    rate = sums.successes / sums.trials
+    chance = rate * (1 - rate)
+    beyond = (user_squares(rate, sums) - sums.trials * chance).sum()
+    pairs = (chance * (sums.sum_mm - sums.trials)).sum()
+    return float(np.clip(beyond / pairs, 0, 1)) if pairs > 0 else 0.0
+
+
+def _revenue_variation(group_kpis: pl.DataFrame) -> float:
+    """Of an order's revenue, from the users' orders and revenue; 1 where no revenue is known."""
+    names = (Kpi.ORDERS_PER_USER, Kpi.REVENUE_PER_USER)
+    orders, revenue = (
+        group_kpis.filter(kpi=name.value).select(pl.col("successes", "sum_yy").sum()).row(0)
+        for name in names
+    )
+    if not revenue[0]:
+        return 1.0
+    mean = revenue[0] / orders[0]
+    return max(revenue[1] / mean**2 - orders[1], 0.0) ** 0.5 / orders[0] ** 0.5

@@ -1,0 +1,1 @@
+"""What the slope is under other assumptions."""

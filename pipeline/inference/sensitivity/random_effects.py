@@ -1,0 +1,121 @@
+"""What a handful of groups can tell: they may differ for reasons beyond x and chance.
+
+With ``link(p_i) = a + b x_i + d_i + e_i``, d_i ~ (0, τ²) is what is peculiar to group i and e_i ~ (0,
+v_i) is sampling, v_i from the users of the group. However many users there are, b is known no better
+than g groups allow, so its error is judged by t with g - 2 degrees of freedom.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from pipeline.inference.glm.group_regression import GroupSums, LineFit, user_squares
+from pipeline.inference.glm.wald import SlopeTest, wald_test
+from pipeline.results.family import Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FewGroups:
+    """The slope as g groups know it.
+
+    Attributes:
+        tau: Standard deviation between groups of what x does not explain, in log odds or, of
+            amounts, in the logarithm of the rate (Paule–Mandel).
+        heterogeneity: I², the share of the groups' deviations from the line that sampling does not
+            explain, in [0, 1].
+        hartung_knapp: Random-effects regression of the groups' link(rate) on x, its error from how
+            far the groups lie off the line (Knapp & Hartung 2003); t with g - 2.
+        quasi_binomial: The slope of the fit, its model's error widened by Pearson's dispersion
+            where that is above 1; t with g - 2.
+    """
+
+    tau: float
+    heterogeneity: float
+    hartung_knapp: SlopeTest
+    quasi_binomial: SlopeTest
+
+
+_ON_THE_LINE = 1e-12
+"""Deviations, in squared standard errors, that are round-off: the groups lie on the line."""
+
+
+def few_groups(x: Floats, sums: GroupSums, fit: LineFit) -> FewGroups | None:
+    """The slope as g groups know it.
+
+    None where they say nothing of its error: for two groups, where one's link is infinite, or
+    where all lie on the line to the last digit, as if by arrangement.
+    """
+    df = len(x) - 2
+    rate = sums.successes / sums.trials
+    with np.errstate(divide="ignore", invalid="ignore"):
+        linked = sums.family.link(rate)
+    if df < 1 or not np.isfinite(linked).all():
+        return None
+    level = fit.model.level
+    variance = link_variance(sums)
+    fixed = weighted_line(x, linked, 1 / variance)
+    tau2 = _between_groups(x, linked, variance)
+    mixed = weighted_line(x, linked, 1 / (variance + tau2))
+    if mixed.deviations <= _ON_THE_LINE:
+        return None
+    knapp = float(np.sqrt(mixed.deviations / df * mixed.slope_variance))
+    dispersion = max(1.0, fit.pearson_chi2 / df)
+    return FewGroups(
+        tau=float(np.sqrt(tau2)),
+        heterogeneity=max(0.0, 1 - df / fixed.deviations),
+        hartung_knapp=wald_test(mixed.slope, knapp, covariance="hartung-knapp", level=level, df=df),
+        quasi_binomial=wald_test(
+            fit.slope,
+            fit.model.standard_error * dispersion**0.5,
+            covariance="quasi-binomial",
+            level=level,
+            df=df,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A weighted least-squares line through the groups.
+
+    Attributes:
+        slope: Of the line.
+        slope_variance: If the weights are the inverse variances.
+        deviations: Σ weight · residual².
+    """
+
+    slope: float
+    slope_variance: float
+    deviations: float
+
+
+def weighted_line(x: Floats, y: Floats, weights: Floats) -> Line:
+    """Fit ``y = a + b x``."""
+    centred = x - np.average(x, weights=weights)
+    spread = (weights * centred**2).sum()
+    slope = (weights * centred * y).sum() / spread
+    residuals = y - np.average(y, weights=weights) - slope * centred
+    return Line(float(slope), float(1 / spread), float((weights * residuals**2).sum()))
+
+
+def link_variance(sums: GroupSums) -> Floats:
+    """Variance of each group's link(rate), users clustered: ``U/(U-1) · Q / (n v(p))²``."""
+    rate = sums.successes / sums.trials
+    squares = user_squares(rate, sums) * sums.users / (sums.users - 1)
+    return squares / (sums.trials * sums.family.variance(rate)) ** 2
+
+
+def _between_groups(x: Floats, y: Floats, variance: Floats) -> float:
+    """τ² for which the groups deviate from the line as much as they should (Paule–Mandel)."""
+    df = len(x) - 2
+
+    def excess(tau2: float) -> float:
+        return weighted_line(x, y, 1 / (variance + tau2)).deviations - df
+
+    if excess(0.0) <= 0:
+        return 0.0
+    above = float(variance.max())
+    while excess(above) > 0:
+        above *= 2
+    return optimize.root_scalar(excess, bracket=(0.0, above), xtol=1e-16, rtol=1e-12).root

@@ -1,0 +1,263 @@
+"""What must hold for an artifact; naming a rule does not import Great Expectations."""
+
+from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, SHARES, EventKind, Kpi, Split
+from pipeline.datasets.raw_rows import DELIBERATE
+from pipeline.quality.expectation import Rule, never, not_empty, one_of, unique
+
+_WITH_NEIGHBOURS = (
+    "(SELECT *, lag(session) OVER () AS before, lag(ts) OVER () AS ts_before, "
+    "lead(session) OVER () AS behind, lead(ts) OVER () AS ts_behind FROM {batch})"
+)
+"""The rows in the order of the file, each with the one before it and the one behind it."""
+
+_SHARES = ", ".join(f"'{metric.value}'" for metric in SHARES)
+_DELIBERATE = ", ".join(f"'{reason.value}'" for reason in sorted(DELIBERATE))
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "events": (
+        not_empty("events"),
+        never(
+            "event_fields_present",
+            "every event has session, time, item and kind",
+            "events",
+            "session IS NULL OR session::VARCHAR = '' OR ts IS NULL OR item IS NULL "
+            "OR item::VARCHAR = '' OR kind IS NULL",
+        ),
+        one_of("event_kinds_known", "events", "kind", [kind.value for kind in EventKind]),
+        Rule(
+            name="event_times_in_range",
+            description="times lie between 2000 and 2100",
+            table="events",
+            expectation="ExpectColumnValuesToBeBetween",
+            arguments={"column": "ts", "min_value": EARLIEST_TS, "max_value": LATEST_TS - 1},
+        ),
+        never(
+            "events_of_a_session_together",
+            "the events of a session stand together",
+            "events",
+            "runs <> sessions",
+            source="(SELECT count(*) FILTER (session IS DISTINCT FROM before) AS runs, "  # noqa: S608
+            "count(DISTINCT session) AS sessions "
+            f"FROM {_WITH_NEIGHBOURS})",
+        ),
+        never(
+            "event_times_in_order",
+            "no event is earlier than the one before it in its session",
+            "events",
+            "session IS NOT DISTINCT FROM before AND ts < ts_before",
+            source=_WITH_NEIGHBOURS,
+        ),
+        never(
+            "events_unique",
+            "no event repeats another (dataset.duplicates: reject takes care of it)",
+            "events",
+            "copies > 1",
+            source="(SELECT session, ts, item, kind, count(*) AS copies "  # noqa: S608
+            f"FROM {_WITH_NEIGHBOURS} "
+            "WHERE (session = before AND ts = ts_before) OR (session = behind AND ts = ts_behind) "
+            "GROUP BY session, ts, item, kind)",
+            blocking=False,
+        ),
+        never(
+            "orders_follow_a_click",
+            "an item is clicked before it is ordered",
+            "events",
+            "TRUE",
+            source="(SELECT session, ts, item FROM (SELECT * FROM {batch} WHERE kind = 'order') AS o "
+            "WHERE NOT EXISTS (SELECT 1 FROM events AS c WHERE c.session = o.session "
+            "AND c.item = o.item AND c.kind = 'click' AND c.ts <= o.ts))",
+            blocking=False,
+        ),
+        never(
+            "rejected_share_within_limit",
+            "the share of faulty rows is at most sessions.max_rejected_share",
+            "rejected",
+            "faulty > max_rejected_share * (faulty + accepted)",
+            source="(SELECT max_rejected_share, (SELECT count(*) FROM events) AS accepted, "  # noqa: S608
+            f"(SELECT count(*) FILTER ((reason IN ({_DELIBERATE})) IS NOT TRUE) FROM {{batch}}) "
+            "AS faulty "
+            "FROM limits)",
+        ),
+        never(
+            "clicks_present",
+            "at least one event is a click",
+            "events",
+            "clicks = 0",
+            source="(SELECT count(*) FILTER (kind = 'click') AS clicks FROM {batch})",
+        ),
+        never(
+            "orders_present",
+            "at least one event is an order",
+            "events",
+            "orders = 0",
+            source="(SELECT count(*) FILTER (kind = 'order') AS orders FROM {batch})",
+            blocking=False,
+        ),
+    ),
+    "sessions": (
+        unique("sessions_unique_to_a_split", "sessions", ["session"]),
+        one_of("splits_known", "sessions", "split", [split.value for split in Split]),
+        never(
+            "sessions_have_two_clicks",
+            "every session has at least two clicks",
+            "sessions",
+            "clicks < 2",
+        ),
+        never(
+            "ordered_clicks_within_clicks",
+            "no session has more ordered or carted clicks than clicks",
+            "sessions",
+            "ordered_clicks < 0 OR carted_clicks < 0 "
+            "OR ordered_clicks > clicks OR carted_clicks > clicks",
+        ),
+        never(
+            "splits_do_not_overlap_in_time",
+            "train ends before validation begins, and validation before test",
+            "sessions",
+            "train_end >= validation_start OR validation_end >= test_start OR untimed > 0",
+            source="(SELECT max(last_ts) FILTER (split = 'train') AS train_end, "
+            "min(first_ts) FILTER (split = 'validation') AS validation_start, "
+            "max(last_ts) FILTER (split = 'validation') AS validation_end, "
+            "min(first_ts) FILTER (split = 'test') AS test_start, "
+            "count(*) - count(first_ts + last_ts) AS untimed FROM {batch})",
+        ),
+        unique("items_unique", "items", ["item"]),
+        never(
+            "item_index_complete",
+            "items are numbered 0, 1, 2, … without a gap",
+            "items",
+            "n <> index + 1",
+            source='(SELECT row_number() OVER (ORDER BY "index") AS n, "index" FROM {batch})',
+        ),
+        never(
+            "orders_in_every_split",
+            "every split has ordered clicks",
+            "sessions",
+            f"splits_with_orders < {len(Split)}",
+            source="(SELECT count(DISTINCT split) FILTER (ordered_clicks > 0) "
+            "AS splits_with_orders FROM {batch})",
+            blocking=False,
+        ),
+    ),
+    "offline_metrics": (
+        not_empty("offline_metrics"),
+        unique("one_row_a_metric", "offline_metrics", ["preference_id", "metric", "segment"]),
+        never(
+            "every_preference_has_every_metric",
+            "all preferences have the same metrics on every segment",
+            "offline_metrics",
+            "fewest < most",
+            source="(SELECT segment, min(n) AS fewest, max(n) AS most FROM (SELECT segment, "
+            "preference_id, count(DISTINCT metric) AS n FROM {batch} "
+            "GROUP BY segment, preference_id) GROUP BY segment)",
+        ),
+        never(
+            "shares_between_0_and_1",
+            "metrics that are shares lie between 0 and 1",
+            "offline_metrics",
+            f"split_part(metric, '@', 1) IN ({_SHARES}) "
+            "AND value IS NOT NULL AND (value < 0 OR value > 1)",
+        ),
+        never(
+            "losses_not_negative",
+            "losses are not negative",
+            "offline_metrics",
+            "cutoff IS NULL AND (value IS NULL OR value < 0 OR isnan(value))",
+        ),
+        never(
+            "preferences_on_the_simplex",
+            "weights are not negative and sum to 1",
+            "offline_metrics",
+            "list_count(preference) < len(preference) OR list_min(preference) < 0 "
+            "OR abs(list_sum(preference) - 1) > 1e-5",
+        ),
+        never(
+            "every_preference_saw_the_same_test_set",
+            "all preferences were scored on the same targets",
+            "offline_metrics",
+            "sizes > 1 OR unknown > 0",
+            source="(SELECT segment, count(DISTINCT n_targets) AS sizes, "
+            "count(*) - count(n_targets) AS unknown FROM {batch} GROUP BY segment)",
+        ),
+    ),
+    "experiment_log": (
+        not_empty("exposures"),
+        never(
+            "exposures_unique",
+            "every exposure has an id of its own",
+            "exposures",
+            "rows > 1 OR exposure IS NULL",
+            # only ids whose hash repeats are compared: a third of the time, and of the memory
+            source="(SELECT exposure, count(*) AS rows FROM {batch} WHERE exposure IS NULL OR "
+            "hash(exposure) IN (SELECT hash(exposure) FROM {batch} GROUP BY ALL HAVING count(*) > 1)"
+            " GROUP BY exposure)",
+        ),
+        never(
+            "orders_follow_clicks",
+            "an ordered exposure was clicked and sold units, any other sold none",
+            "exposures",
+            # what the log does not tell is null; that it is so throughout is the next rule's business
+            "clicked IS NULL OR (ordered AND NOT clicked) IS TRUE OR (units < 0) IS TRUE "
+            "OR (ordered <> (units > 0)) IS TRUE",
+        ),
+        never(
+            "orders_known_or_not",
+            "orders and units are told of every exposure, or of none",
+            "exposures",
+            "ordered NOT IN (0, rows) OR units NOT IN (0, ordered)",
+            source="(SELECT count(*) AS rows, count(ordered) AS ordered, count(units) AS units "
+            "FROM {batch})",
+        ),
+        never(
+            "users_in_one_group",
+            "every user saw one group only",
+            "exposures",
+            "unit IS NULL OR one <> other OR known < rows",
+            source='(SELECT unit, min("group") AS one, max("group") AS other, '
+            'count(*) AS rows, count("group") AS known FROM {batch} GROUP BY unit)',
+        ),
+        never(
+            "few_exposures_rejected",
+            "at most 5 % of a file's exposures were set aside (else check experiment.salt)",
+            "log_files",
+            "rejected > 0.05 * rows",
+        ),
+    ),
+    "group_kpis": (
+        not_empty("group_kpis"),
+        unique("one_row_a_kpi", "group_kpis", ["group", "kpi"]),
+        one_of("kpis_known", "group_kpis", "kpi", [kpi.value for kpi in Kpi]),
+        never(
+            "successes_within_trials",
+            "no yes-or-no KPI has more successes than trials",
+            "group_kpis",
+            "trials < 0 OR successes < 0 OR (successes > trials AND kpi IN "
+            f"({', '.join(repr(kpi.value) for kpi in Kpi if kpi.is_yes_or_no)}))",
+        ),
+        never(
+            "every_group_has_every_kpi",
+            "every group has all KPIs, those of orders, units and revenue if the log has any",
+            "group_kpis",
+            "kpis <> all_kpis OR of_clicks < 2",
+            source='(SELECT "group", count(DISTINCT kpi) AS kpis, '  # noqa: S608
+            "(SELECT count(DISTINCT kpi) FROM {batch}) AS all_kpis, "
+            f"count(DISTINCT kpi) FILTER (kpi IN ('{Kpi.CTR}', '{Kpi.CLICKS_PER_USER}')) AS of_clicks "
+            'FROM {batch} GROUP BY "group")',
+        ),
+        unique("one_row_a_day_and_batch", "daily_sums", ["group", "day", "batch"]),
+        never(
+            "days_are_possible",
+            "a day has exposures, and no more clicks than those, nor orders than clicks",
+            "daily_sums",
+            "exposures <= 0 OR clicks > exposures OR (orders > clicks) IS TRUE OR new_users > exposures",
+        ),
+        unique("one_row_a_kpi_and_batch", "returning_sums", ["group", "batch", "kpi"]),
+        never(
+            "every_group_has_sales",
+            "every group has clicks and orders",
+            "group_kpis",
+            "successes = 0",
+            blocking=False,
+        ),
+    ),
+}

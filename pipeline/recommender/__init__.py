@@ -1,0 +1,1 @@
+"""The conditioned model fitted to sessions, and its recommendation lists."""

@@ -1,0 +1,82 @@
+"""Fits the study's network to its sessions, and publishes it with what is known about it."""
+
+from dataclasses import asdict
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
+from models.configuration import Loss
+from models.training.distributed import is_first_process
+from models.training.loop import train
+from models.training.result import TrainedModel
+from pipeline.artifacts.storage import StudyPaths, publish_folder, read_table
+from pipeline.core.contracts import LEARNING_CURVES, Split
+from pipeline.datasets.item_attributes import read_item_attributes, relative_values
+from pipeline.recommender.recommender import read_catalogue
+from pipeline.sessions.token_store import open_tokens
+from pipeline.study import Study
+
+MODEL = "conditioned_model"
+
+
+def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
+    """Train the study's network and publish checkpoint and learning curves.
+
+    A run that was ended goes on from the state it left in the study's folder. Of several processes
+    that ``torchrun`` started, the first publishes.
+
+    Raises:
+        ParetoscopeError, ModelError: if an artifact is missing, or parameters and data do not fit.
+    """
+    store = paths.require("sessions", "tokens.safetensors")
+    table = paths.require("sessions", "items.parquet")
+    items = read_catalogue(table)
+    state = paths.artifact(f"{MODEL}.state.safetensors")
+    trained = train(
+        open_tokens(store, Split.TRAIN),
+        open_tokens(store, Split.VALIDATION),
+        n_items=len(items),
+        model_config=study.model,
+        config=study.training,
+        seed=study.study.seed,
+        item_values=_item_values(study, paths, read_table(table)),
+        state_file=state,
+    )
+    if is_first_process():
+        _publish(trained, items, study, paths)
+        state.unlink(missing_ok=True)
+    return trained
+
+
+def _item_values(
+    study: Study, paths: StudyPaths, items: pl.DataFrame
+) -> NDArray[np.float64] | None:
+    """What items are worth, if an objective asks for it and the shop says so."""
+    wanted = any(objective.loss == Loss.REVENUE for objective in study.training.objectives)
+    if not wanted or study.dataset.item_attributes is None:
+        return None
+    file = paths.root / study.dataset.item_attributes
+    clicks_I = items.sort("index")["train_clicks"].to_numpy()
+    return relative_values(file, read_item_attributes(file, items), clicks_I)
+
+
+def learning_curves(trained: TrainedModel) -> pl.DataFrame:
+    """The curves as a table."""
+    rows = [asdict(point) for point in trained.curves]
+    return LEARNING_CURVES.check(pl.DataFrame(rows, schema=LEARNING_CURVES.schema))
+
+
+def _publish(trained: TrainedModel, items: list[str], study: Study, paths: StudyPaths) -> None:
+    facts = CheckpointFacts(
+        catalogue=catalogue_fingerprint(items),
+        best_epoch=trained.best_epoch,
+        training=study.training,
+        reference=trained.reference,
+        hypervolume=trained.front.hypervolume,
+        seed=study.study.seed,
+    )
+    with publish_folder(paths.artifact(MODEL)) as folder:
+        save_checkpoint(trained.model, facts, folder)
+        learning_curves(trained).write_parquet(folder / "learning_curves.parquet")

@@ -1,0 +1,55 @@
+"""The reports' templates: the same sections, written as a page or as Markdown."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Any
+
+import jinja2
+
+from pipeline.core.labels import metric_label
+from pipeline.reporting.text.formatting import NAMES, NUMBERS
+
+PAGE, MARKDOWN = "html", "md"
+
+
+@cache
+def environment_of(face: str, cutoff: int | None) -> jinja2.Environment:
+    """The templates of a face, :data:`PAGE` or :data:`MARKDOWN`, with their filters; compiled once."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline.reporting", "templates"),
+        autoescape=face == PAGE,  # noqa: S701 - Markdown is not escaped
+        undefined=jinja2.StrictUndefined,
+        extensions=["jinja2.ext.do"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    numbers: Mapping[str, Callable[..., Any]] = NUMBERS
+    environment.filters |= numbers | NAMES | {"metric": partial(metric_label, cutoff=cutoff)}
+    return environment
+
+
+def render(environment: jinja2.Environment, face: str, kind: str, values: Mapping[str, Any]) -> str:
+    """A report as text.
+
+    Args:
+        environment: Of the face.
+        face: :data:`PAGE` or :data:`MARKDOWN`.
+        kind: The template that lists the report's sections.
+        values: ``report`` and ``pictures``.
+    """
+    ui = environment.get_template(f"ui.{face}").module
+    body = environment.get_template(kind).render(values, ui=ui, face=face)
+    if face == MARKDOWN:
+        return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", body)).strip() + "\n"
+    loader = environment.loader
+    assert loader
+    script = loader.get_source(environment, "page.js")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    body = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", body)
+    sections = re.findall(r'<section id="([^"]+)".*?<h2[^>]*>(.*?)</h2>', body, flags=re.DOTALL)
+    return environment.get_template("page.html").render(
+        values, body=body, script=script, digest=digest, sections=sections
+    )

@@ -1,0 +1,1 @@
+"""The log that the endpoint writes."""

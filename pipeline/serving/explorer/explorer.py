@@ -1,0 +1,271 @@
+"""The front explorer: what a preference means, offline, online and for one session."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from fastapi import HTTPException
+from numpy.typing import NDArray
+
+from pipeline.core.contracts import Metric
+from pipeline.core.labels import metric_label
+from pipeline.experiment.design.traffic_plan import Group
+from pipeline.serving.explorer.kpi_forecast import kpi_views
+from pipeline.serving.explorer.schemas import (
+    ExploredGroup,
+    ExploreState,
+    FrontView,
+    ItemView,
+    ListedView,
+    ListsRequest,
+    ListsView,
+    MetricView,
+    PlaceRequest,
+    PlaceView,
+    PointView,
+    VisitView,
+)
+from pipeline.serving.explorer.study_tables import Measured, MetricOfAll
+from pipeline.serving.http.service import Service
+from pipeline.serving.ranking.rank import Ask
+from pipeline.serving.ranking.snapshot import Snapshot
+
+_AXES = (Metric.RECALL.value, Metric.ORDER_DENSITY.value)
+_MOST_AT_ONCE = 4
+"""Explorers whose lists are made at a time: eight places of a batch at most."""
+
+
+class Explorer:
+    """Answers the explorer's page from the snapshot that is served; writes no log."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._busy: set[str] = set()
+
+    def state(self) -> ExploreState:
+        """What stays the same while the preference moves."""
+        snapshot = self._service.snapshot
+        known = snapshot.explorable
+        return ExploreState(
+            experiment=snapshot.plan.experiment,
+            model=snapshot.version,
+            rules=snapshot.rules.version,
+            has_rules=known.has_rules,
+            list_length=snapshot.plan.list_length,
+            items=len(snapshot.recommender.items),
+            objectives=list(known.objectives),
+            start=_start(snapshot),
+            front=_front(known.measured) if known.measured else None,
+            groups=[
+                ExploredGroup(
+                    name=one.name,
+                    preference_id=one.preference_id,
+                    preference=list(one.preference),
+                )
+                for one in snapshot.plan.groups
+            ],
+            sessions=[
+                VisitView(
+                    items=[_item(snapshot, item) for item in visit.items],
+                    next_item=_item(snapshot, visit.next_item),
+                )
+                for visit in known.visits
+            ],
+            missing=list(known.missing),
+        )
+
+    def place(self, request: PlaceRequest) -> PlaceView:
+        """What the tables say of a preference.
+
+        Raises:
+            HTTPException: 404 if there is no such group, 409 if it is no preference of the model's.
+        """
+        snapshot = self._service.snapshot
+        preference, group = _preference(snapshot, request), _group(snapshot, request)
+        measured = snapshot.explorable.measured
+        view = PlaceView(
+            model=snapshot.version,
+            preference=preference.tolist(),
+            measured_as=None,
+            group=group.name,
+            x=None,
+            y=None,
+            metrics=[],
+            kpis=[],
+        )
+        if measured is None:
+            view.kpis = kpi_views(snapshot.explorable, {})
+            return view
+        shares_G = measured.mesh.shares_G(preference)
+        at = int(shares_G.argmax())
+        is_measured = bool(shares_G[at] == 1)
+        of_group = measured.names.index(group.preference_id)
+        values = {one.name: _between(one, shares_G) for one in measured.metrics}
+        view.measured_as = measured.names[at] if is_measured else None
+        view.x, view.y = (values.get(axis) for axis in _AXES)
+        view.metrics = [
+            MetricView(
+                name=metric_label(one.name, one.cutoff),
+                value=values[one.name],
+                standard_error=_number(one.standard_error_G[at]) if is_measured else None,
+                higher_is_better=one.higher_is_better,
+                group_value=_number(one.value_G[of_group]),
+            )
+            for one in measured.metrics
+        ]
+        view.kpis = kpi_views(snapshot.explorable, values)
+        return view
+
+    async def lists(self, request: ListsRequest, client: str) -> ListsView:
+        """The lists of a session under the preference and as the group, by the model that serves.
+
+        They are made as those of ``/recommend`` are, rules and filters included, in the same
+        batches.
+
+        Raises:
+            HTTPException: 404 and 409 as :meth:`place`, 429 if this client's lists are being made
+                or many others' are, 503 if the model had no time or failed.
+        """
+        snapshot = self._service.snapshot
+        preference, group = _preference(snapshot, request), _group(snapshot, request)
+        index = snapshot.recommender.index
+        known = np.array([index[i] for i in request.session if i in index], dtype=np.int64)
+        view = ListsView(
+            model=snapshot.version,
+            rules=snapshot.rules.version,
+            preference=preference.tolist(),
+            group=group.name,
+            session=[_item(snapshot, item) for item in known.tolist()],
+            unknown=list(dict.fromkeys(i for i in request.session if i not in index)),
+            no_lists_because=None if len(known) else "the catalogue has no item of this session",
+            chosen=[],
+            of_group=[],
+        )
+        if len(known):
+            with self._turn(client):
+                chosen, of_group = await self._rank(
+                    snapshot, known, [tuple(preference.tolist()), group.preference]
+                )
+            view.chosen = _listed(snapshot, chosen, of_group)
+            view.of_group = _listed(snapshot, of_group, chosen)
+        return view
+
+    @contextmanager
+    def _turn(self, client: str) -> Iterator[None]:
+        if client in self._busy or len(self._busy) >= _MOST_AT_ONCE:
+            raise HTTPException(429, "lists are being made already; ask again when they are there")
+        self._busy.add(client)
+        try:
+            yield
+        finally:
+            self._busy.remove(client)
+
+    async def _rank(
+        self,
+        snapshot: Snapshot,
+        session: NDArray[np.int64],
+        preferences: Sequence[tuple[float, ...]],
+    ) -> list[list[int]]:
+        nothing = np.empty(0, dtype=np.int64)
+        asks = [
+            Ask(
+                session=session,
+                preference=preference,
+                k=snapshot.plan.list_length,
+                excluded=session if snapshot.rules.leaves_out_seen else nothing,
+                ts=time.time_ns() // 1_000_000,
+            )
+            for preference in preferences
+        ]
+        waiting = asyncio.gather(*(self._service.batcher.ask(snapshot, ask) for ask in asks))
+        try:
+            found = await asyncio.wait_for(waiting, self._service.deadline)
+        except TimeoutError:
+            raise HTTPException(
+                503, "the model is busy with requests for lists; ask again"
+            ) from None
+        except Exception as error:  # the batcher has logged it
+            raise HTTPException(503, "the model failed; the server's log says why") from error
+        return [one.items.tolist() for one in found]
+
+
+def _preference(snapshot: Snapshot, request: PlaceRequest) -> NDArray[np.float64]:
+    weights = np.array(request.preference)
+    objectives = len(snapshot.plan.groups[0].preference)
+    if len(weights) != objectives:
+        msg = f"{len(weights)} weights; the model that is served now has {objectives} objectives"
+        raise HTTPException(409, msg)
+    if not weights.sum() > 0:
+        raise HTTPException(409, "all weights are 0; one of them must be above")
+    weights = weights / weights.max()  # the sum of the smallest numbers has no inverse
+    return weights / weights.sum()
+
+
+def _group(snapshot: Snapshot, request: PlaceRequest) -> Group:
+    groups = {group.name: group for group in snapshot.plan.groups}
+    if request.group is None:
+        return snapshot.plan.groups[0]
+    if request.group not in groups:
+        raise HTTPException(404, f"no such group; the experiment has {', '.join(groups)}")
+    return groups[request.group]
+
+
+def _start(snapshot: Snapshot) -> list[float]:
+    objectives = len(snapshot.plan.groups[0].preference)
+    equal = np.full(objectives, 1 / objectives)
+    measured = snapshot.explorable.measured
+    if measured is None:
+        return equal.tolist()
+    away_G = np.abs(measured.mesh.preference_GO - equal).sum(axis=1)
+    return measured.mesh.preference_GO[int(away_G.argmin())].tolist()
+
+
+def _front(measured: Measured) -> FrontView | None:
+    x, y = (measured.metric(axis) for axis in _AXES)
+    if x is None or y is None or not np.isfinite([x.value_G, y.value_G]).all():
+        return None
+    return FrontView(
+        x_metric=metric_label(x.name, x.cutoff),
+        y_metric=metric_label(y.name, y.cutoff),
+        points=[
+            PointView(
+                preference_id=name,
+                preference=measured.mesh.preference_GO[n].tolist(),
+                x=x.value_G[n],
+                x_error=np.nan_to_num(x.standard_error_G[n]),
+                y=y.value_G[n],
+                y_error=np.nan_to_num(y.standard_error_G[n]),
+            )
+            for n, name in enumerate(measured.names)
+        ],
+    )
+
+
+def _between(metric: MetricOfAll, shares_G: NDArray[np.float64]) -> float | None:
+    near = shares_G > 0
+    return _number(float(shares_G[near] @ metric.value_G[near]))
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _item(snapshot: Snapshot, item: int) -> ItemView:
+    return ItemView(
+        item=snapshot.recommender.items[item], category=snapshot.explorable.category_I[item]
+    )
+
+
+def _listed(snapshot: Snapshot, items: list[int], others: list[int]) -> list[ListedView]:
+    place = {item: n + 1 for n, item in enumerate(others)}
+    return [
+        ListedView(
+            item=snapshot.recommender.items[item],
+            category=snapshot.explorable.category_I[item],
+            position=n + 1,
+            other_position=place.get(item),
+        )
+        for n, item in enumerate(items)
+    ]

@@ -1,0 +1,301 @@
+"""From canonical events to the sessions a model is trained and tested on.
+
+In this order: sessions with enough clicks; items with enough clicks; clicks on other items removed;
+sessions with enough clicks again; split by time; the catalogue, which is the items left in train;
+clicks on other items removed from validation and test, and their sessions that become too short.
+By default an item's clicks count in train only, so nothing of the test period reaches train. Carts
+and orders only label clicks. Every step's losses are counted.
+
+The events are gone through once; their labelled clicks (:mod:`pipeline.sessions.spill`) a few
+times more.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from models.progress import shown
+from pipeline.artifacts.storage import read_json, write_json
+from pipeline.core.contracts import DAY_MS, ITEMS, SESSIONS, Split
+from pipeline.core.errors import DataError
+from pipeline.datasets.io.parquet_writer import TableWriter
+from pipeline.datasets.io.thread_map import in_order
+from pipeline.sessions.item_index import ItemCodes
+from pipeline.sessions.rules import CutAnchor, Rules
+from pipeline.sessions.spill import Stage, StagedSessions, stage_sessions, whole_sessions
+from pipeline.sessions.temporal_split import (
+    PARTS,
+    STRADDLES,
+    Cuts,
+    check_reach,
+    cuts_before,
+    parts_of,
+)
+from pipeline.sessions.token_store_writer import TokenWriter
+
+Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+_TRAIN, _VALIDATION, _TEST = range(len(PARTS))
+
+
+def write_sessions(events: Path, folder: Path, rules: Rules) -> dict[str, Any]:
+    """Filter, split and label the events in the folder ``events`` into ``folder``, which exists.
+
+    Writes ``sessions.parquet``, ``items.parquet``, ``tokens.safetensors`` and ``summary.json``. A
+    split's sessions stand in the same order in the table and in the tokens.
+
+    Returns:
+        The summary: what each step dropped, and what is left.
+
+    Raises:
+        DataError: if a split or the catalogue ends up empty; the message holds all counts.
+    """
+    summary = read_json(events / "summary.json")
+    file = pq.ParquetFile(events / "events.parquet")
+    work = _Preparation.of(file, summary, rules, folder / "stage")
+    keep = work.well_supported()
+    work.split(keep)
+    catalogue, train_clicks = work.catalogue(keep)
+    counts = work.write(keep, catalogue, folder)
+    shutil.rmtree(folder / "stage", ignore_errors=True)
+    chosen = np.flatnonzero(catalogue >= 0)
+    items = pl.DataFrame(
+        {
+            "index": catalogue[chosen],
+            "item": work.codes.item(chosen),
+            "train_clicks": train_clicks[chosen],
+        }
+    ).sort("index")
+    ITEMS.check(items).write_parquet(folder / "items.parquet")
+    _check(counts)
+    write_json(folder / "summary.json", counts)
+    return counts
+
+
+@dataclass(slots=True)
+class _Preparation:
+    """The staged clicks of one data set, and the rules they are prepared by."""
+
+    rules: Rules
+    codes: ItemCodes
+    stage: Stage
+    cuts: Cuts | None
+
+    @classmethod
+    def of(
+        cls, file: pq.ParquetFile, summary: dict[str, Any], rules: Rules, folder: Path
+    ) -> "_Preparation":
+        """Label the clicks of all sessions."""
+        cuts = None
+        if rules.test_end is CutAnchor.LAST_EVENT and rules.test_files is None:
+            cuts = _cuts(summary["last_ts"] + 1, summary["first_ts"], rules)
+        test_files = [n for n, name in enumerate(summary["files"]) if rules.is_test_file(name)]
+        codes, stage = ItemCodes.of(file), Stage(folder)
+        tasks = (
+            partial(stage_sessions, piece, codes, rules, cuts, test_files)
+            for piece in whole_sessions(file)
+        )
+        for staged in shown(in_order(tasks), file.num_row_groups, "labelling"):
+            stage.add(staged)
+        return cls(rules, codes, stage, cuts)
+
+    def well_supported(self) -> Flags:
+        """Which items have enough clicks in sessions that are long enough."""
+        keep: Flags | None = None
+        while True:
+            counts = self._item_counts(keep, in_train=self.rules.support_in_train)
+            before, keep = keep, counts >= self.rules.min_support
+            if not self.rules.iterated or (before is not None and (before == keep).all()):
+                return keep
+
+    def split(self, keep: Flags) -> None:
+        """Settle the cuts, if they depend on which sessions survive the filters."""
+        if self.cuts is not None:
+            return
+        tasks = (partial(self._bounds, piece, keep) for piece in self.stage)
+        bounds = [times for times in in_order(tasks) if times is not None]
+        if not bounds:
+            return
+        starts, last_starts, last_ends = zip(*bounds, strict=True)
+        start, last_start, last_end = min(starts), max(last_starts), max(last_ends)
+        if self.rules.test_files is not None:
+            validation_from = last_end + 1 - round(self.rules.validation_days * DAY_MS)
+            self.cuts = Cuts(validation_from, last_end + 1)
+            check_reach(self.cuts, start=start, end=last_end)
+        else:
+            by_day = self.rules.test_end is CutAnchor.LAST_START_DAY
+            end = last_start // DAY_MS * DAY_MS if by_day else last_start
+            self.cuts = _cuts(end, start, self.rules)
+
+    def catalogue(self, keep: Flags) -> tuple[NDArray[np.int32], Ints]:
+        """The index of every item code in the catalogue, -1 outside it, and its clicks in train.
+
+        The most clicked item has index 0; of equals the smaller id is first.
+        """
+        clicks = self._item_counts(keep, in_train=True)
+        chosen = np.flatnonzero(clicks)
+        ranked = chosen[np.argsort(-clicks[chosen], kind="stable")]
+        index = np.full(self.codes.number, -1, dtype=np.int32)
+        index[ranked] = np.arange(len(ranked), dtype=np.int32)
+        return index, clicks
+
+    def write(self, keep: Flags, catalogue: NDArray[np.int32], folder: Path) -> dict[str, int]:
+        """Write sessions and tokens; returns what each step dropped, and what is left."""
+        counts: Counter[str] = Counter()
+        with (
+            TableWriter(folder / "sessions.parquet", SESSIONS) as table,
+            TokenWriter(folder / "tokens.safetensors") as tokens,
+        ):
+            tasks = (partial(self._finish, piece, keep, catalogue) for piece in self.stage)
+            for sessions, parts, dropped in in_order(tasks):
+                counts.update(dropped)
+                table.write(sessions)
+                for split, clicks, lengths in parts:
+                    tokens.append(split, clicks, lengths)
+                    counts[f"{split}_sessions"] += len(lengths)
+                    counts[f"{split}_clicks"] += clicks.height
+                    for label in ("carted", "ordered"):
+                        counts[f"{split}_{label}_clicks"] += int(clicks[label].sum())
+        counts["items"] = int((catalogue >= 0).sum())
+        names = [f"{split}_{what}" for what in _COUNTED for split in Split]
+        return {name: counts[name] for name in (*_DROPPED, "items", *names)}
+
+    def _item_counts(self, keep: Flags | None, *, in_train: bool) -> Ints:
+        """Clicks of each item code in sessions that are long enough.
+
+        Args:
+            keep: The items that count; None for all.
+            in_train: Whether only the sessions are counted that the catalogue is made of.
+        """
+        total = np.zeros(self.codes.number, dtype=np.int64)
+        tasks = (partial(self._count, piece, keep, in_train=in_train) for piece in self.stage)
+        for codes in in_order(tasks):
+            np.add.at(total, codes, 1)
+        return total
+
+    def _count(
+        self, piece: Callable[[], StagedSessions], keep: Flags | None, *, in_train: bool
+    ) -> NDArray[np.int32]:
+        staged = piece()
+        codes = staged.clicks["code"].to_numpy()
+        kept = np.ones(len(codes), dtype=np.bool_) if keep is None else keep[codes]
+        long_enough = staged.count(kept) >= self.rules.min_length
+        if in_train:
+            part = self._parts(staged, keep)
+            known = part == _TRAIN
+            if self.rules.validation_in_catalogue:
+                known |= part == _VALIDATION
+            long_enough &= known
+        return codes[kept & long_enough[staged.number]]
+
+    def _span(self, staged: StagedSessions, keep: Flags | None) -> tuple[Ints, Ints]:
+        """When each session begins and ends."""
+        if self.rules.by_clicks and keep is not None:
+            return staged.span(keep[staged.clicks["code"].to_numpy()])
+        return staged.sessions["first_ts"].to_numpy(), staged.sessions["last_ts"].to_numpy()
+
+    def _parts(self, staged: StagedSessions, keep: Flags | None) -> NDArray[np.int8]:
+        if self.cuts is None:
+            return np.full(staged.sessions.height, STRADDLES, dtype=np.int8)
+        begin, end = self._span(staged, keep)
+        part = parts_of(begin, end, self.cuts, self.rules.straddling)
+        if self.rules.test_files is not None:
+            part[staged.sessions["in_test_file"].to_numpy()] = _TEST
+        return part
+
+    def _bounds(
+        self, piece: Callable[[], StagedSessions], keep: Flags
+    ) -> tuple[int, int, int] | None:
+        """First and last beginning, and last end, of the sessions outside the test files."""
+        staged = piece()
+        kept = keep[staged.clicks["code"].to_numpy()]
+        alive = staged.count(kept) >= self.rules.min_length
+        alive &= ~staged.sessions["in_test_file"].to_numpy()
+        if not alive.any():
+            return None
+        begin, end = (times[alive] for times in self._span(staged, keep))
+        return int(begin.min()), int(begin.max()), int(end.max())
+
+    def _finish(
+        self, piece: Callable[[], StagedSessions], keep: Flags, catalogue: NDArray[np.int32]
+    ) -> tuple[pl.DataFrame, list[tuple[Split, pl.DataFrame, Ints]], dict[str, int]]:
+        """The sessions that stay, their clicks by split, and what was dropped."""
+        staged = piece()
+        index = catalogue[staged.clicks["code"].to_numpy()]
+        clicks = staged.sessions["clicks"].to_numpy()
+        part = self._parts(staged, keep)
+        whole = (part != STRADDLES) & (clicks > 0)
+        long_enough = whole & (clicks >= self.rules.min_length)
+        known = staged.count(index >= 0)
+        stays = long_enough & (known >= self.rules.min_length)
+        dropped = {
+            "sessions_in": len(clicks),
+            "sessions_without_click": int((clicks == 0).sum()),
+            "sessions_straddling_a_cut": int(((part == STRADDLES) & (clicks > 0)).sum()),
+            "sessions_too_short": int((whole & ~long_enough).sum()),
+            "clicks_on_unknown_items": int((clicks - known)[long_enough].sum()),
+            "sessions_too_short_without_unknown_items": int((long_enough & ~stays).sum()),
+        }
+        number = staged.number
+        chosen = np.flatnonzero(stays[number] & (index >= 0))
+        number = number[chosen]
+        kept = staged.clicks[chosen].select(
+            pl.Series("item", index[chosen]), "ts", "ordered", "carted"
+        )
+        sessions = staged.sessions.select(
+            "session",
+            "first_ts",
+            "last_ts",
+            split=pl.Series([*(split.value for split in Split), None]).gather(part),
+            clicks=pl.Series(known).cast(pl.Int32),
+            carted_clicks=pl.Series(_per_session(number, kept["carted"], len(clicks))),
+            ordered_clicks=pl.Series(_per_session(number, kept["ordered"], len(clicks))),
+        ).filter(stays)
+        parts = [
+            (split, kept.filter(part[number] == place), known[stays & (part == place)])
+            for place, split in enumerate(PARTS)
+        ]
+        return sessions.select(list(SESSIONS.columns)), parts, dropped
+
+
+_DROPPED = (
+    "sessions_in",
+    "sessions_without_click",
+    "sessions_straddling_a_cut",
+    "sessions_too_short",
+    "clicks_on_unknown_items",
+    "sessions_too_short_without_unknown_items",
+)
+_COUNTED = ("sessions", "clicks", "carted_clicks", "ordered_clicks")
+
+
+def _per_session(number: Ints, flags: pl.Series, sessions: int) -> NDArray[np.int32]:
+    return np.bincount(number[flags.to_numpy()], minlength=sessions).astype(np.int32)
+
+
+def _cuts(end: int, start: int, rules: Rules) -> Cuts:
+    cuts = cuts_before(end, test_days=rules.test_days, validation_days=rules.validation_days)
+    check_reach(cuts, start=start, end=end)
+    return cuts
+
+
+def _check(counts: dict[str, int]) -> None:
+    empty = [
+        name for name in ("items", *(f"{split}_sessions" for split in Split)) if not counts[name]
+    ]
+    if empty:
+        msg = (
+            f"nothing is left in {', '.join(empty)} after filtering; counts: {counts}. "
+            "Lower sessions.min_item_support, or change the split"
+        )
+        raise DataError(msg)

@@ -1,0 +1,145 @@
+"""The clicks of whole sessions with their labels, by pieces that wait in memory or on disk."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.core.contracts import KIND, EventKind
+from pipeline.datasets.session_runs import begins, sums
+from pipeline.sessions.item_index import ItemCodes
+from pipeline.sessions.order_labels import followed_by
+from pipeline.sessions.rules import Rules
+from pipeline.sessions.temporal_split import Cuts, within_first_part
+from pipeline.study import Straddling
+
+_BYTES_IN_MEMORY = 512 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StagedSessions:
+    """Some sessions.
+
+    Attributes:
+        sessions: One row a session: session, first_ts and last_ts (of any event), in_test_file,
+            and clicks.
+        clicks: One row a click, sessions one after another: code (of the item), ts, ordered,
+            carted.
+    """
+
+    sessions: pl.DataFrame
+    clicks: pl.DataFrame
+
+    @property
+    def number(self) -> NDArray[np.int64]:
+        """The row of ``sessions`` each click belongs to."""
+        return np.repeat(np.arange(self.sessions.height), self.sessions["clicks"].to_numpy())
+
+    def count(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """How many of its clicks are chosen, by session."""
+        return sums(chosen, self.sessions["clicks"].to_numpy())
+
+    def span(self, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """When the first and the last of its chosen clicks were, by session; 0 without one."""
+        number, ts = self.number[chosen], self.clicks["ts"].to_numpy()[chosen]
+        first, last = np.zeros((2, self.sessions.height), dtype=np.int64)
+        first[number[::-1]], last[number] = ts[::-1], ts  # of a session, the last written stays
+        return first, last
+
+
+class Stage:
+    """Keeps staged sessions in their order; beyond a limit they wait on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        """Files go into ``folder``, which the caller removes."""
+        self._folder = folder
+        self._pieces: list[Callable[[], StagedSessions]] = []
+        self._held_bytes = 0
+
+    def add(self, staged: StagedSessions) -> None:
+        """Keep a piece."""
+        size = staged.sessions.estimated_size() + staged.clicks.estimated_size()
+        if self._held_bytes + size <= _BYTES_IN_MEMORY:
+            self._held_bytes += int(size)
+            self._pieces.append(lambda: staged)
+            return
+        self._folder.mkdir(exist_ok=True)
+        files = [self._folder / f"{len(self._pieces)}-{name}.arrow" for name in ("s", "c")]
+        staged.sessions.write_ipc(files[0])
+        staged.clicks.write_ipc(files[1])
+        self._pieces.append(lambda: StagedSessions(*(pl.read_ipc(file) for file in files)))
+
+    def __iter__(self) -> Iterator[Callable[[], StagedSessions]]:
+        """What gives each piece."""
+        return iter(self._pieces)
+
+
+def stage_sessions(
+    events: pl.DataFrame, codes: ItemCodes, rules: Rules, cuts: Cuts | None, test_files: list[int]
+) -> StagedSessions:
+    """Label the clicks of whole sessions.
+
+    Args:
+        events: In the order of ``events.parquet``; at least one.
+        codes: Of the items.
+        rules: Whether sessions are trimmed, and what counts as ordered.
+        cuts: Where to trim sessions; needed if the rules trim.
+        test_files: Numbers of the files whose sessions are the test part.
+    """
+    session = events["session"]
+    new = begins(session).to_numpy()
+    starts, number = np.flatnonzero(new), np.cumsum(new) - 1
+    if rules.straddling is Straddling.TRIM and cuts is not None:
+        begin = events["ts"].to_numpy()[starts][number]
+        within = within_first_part(events["ts"].to_numpy(), begin, cuts)
+        if not within.all():
+            return stage_sessions(events.filter(within), codes, rules, None, test_files)
+    ts = events["ts"].to_numpy()
+    click, cart, order = (
+        (events["kind"] == kind.value).to_numpy()
+        for kind in (EventKind.CLICK, EventKind.CART, EventKind.ORDER)
+    )
+    code = codes.code(events["item"])
+    follows = partial(followed_by, item=code, session=number, ts=ts)
+    ordered, carted = follows(order, within_ms=rules.order_window_ms), follows(cart)
+    last = np.append(starts[1:], len(events)) - 1
+    clicks = np.add.reduceat(click, starts, dtype=np.int64)
+    return StagedSessions(
+        sessions=pl.DataFrame(
+            {
+                "session": session.gather(starts),
+                "first_ts": ts[starts],
+                "last_ts": ts[last],
+                "in_test_file": np.isin(events["file"].to_numpy()[starts], test_files),
+                "clicks": clicks,
+            }
+        ),
+        clicks=pl.DataFrame(
+            {
+                "code": code[click],
+                "ts": ts[click],
+                "ordered": ordered[click],
+                "carted": carted[click],
+            }
+        ),
+    )
+
+
+def whole_sessions(events: pq.ParquetFile) -> Iterator[pl.DataFrame]:
+    """The events by pieces that hold whole sessions."""
+    rest: pl.DataFrame | None = None
+    for group in range(events.num_row_groups):
+        table = pl.DataFrame(events.read_row_group(group)).with_columns(pl.col("kind").cast(KIND))
+        frame = table if rest is None else pl.concat([rest, table])
+        behind = begins(frame["session"]).arg_true()
+        cut = int(behind[-1]) if len(behind) else 0
+        if cut:
+            yield frame[:cut]
+        rest = frame[cut:]
+    if rest is not None and rest.height:
+        yield rest

@@ -1,0 +1,190 @@
+"""The simulated experiment: users of the synthetic shop meet the model, each under its group's π.
+
+Users return, and differ in taste, curiosity and readiness to buy, so the exposures of one user are
+correlated. They come by hour and weekday; if the study says so, they learn what lists show them,
+change their tastes, and carry over what they have seen. :mod:`pipeline.simulator.session_loop` says what
+happens in a visit.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+
+from models.progress import shown
+from pipeline.core.contracts import DAY_MS, EXPOSURES
+from pipeline.core.errors import DataError
+from pipeline.experiment.design.plan_checks import check_anybody
+from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.recommender.recommender import Recommender
+from pipeline.simulator.click_model import Floats, Ints
+from pipeline.simulator.recommender_backend import NOTHING, Host, InProcess
+from pipeline.simulator.session_loop import MAX_EXPOSURES, Scene, Visits, play
+from pipeline.simulator.users import People
+from pipeline.study import ExperimentSection, SimulatorSection, Study, WorldSection
+from pipeline.synthetic.generate_log import OPENING_TS, arrival_times, open_shop
+from pipeline.synthetic.shop import BROWSE, BUY, BUY_VISITS_PER_CENT, Shop
+from pipeline.synthetic.users import make_shoppers
+
+EXPERIMENT_TS = OPENING_TS + 30 * DAY_MS
+"""The simulated experiment opens on 2025-10-01 UTC, …"""
+
+_FIRST_WEEKDAY = 2
+"""… a Wednesday."""
+
+VISITS_PER_USER = 2
+_VISITS_AT_ONCE = 20_000
+
+
+def describe() -> dict[str, Any]:
+    """What a reader of the report must know about this log."""
+    return {
+        "origin": "simulated",
+        "how": (
+            "Users of the synthetic shop were assigned to groups by a salted hash, were shown the "
+            "model's list after every click, looked at position k with probability (1+k)^-0.6, "
+            "and clicked and ordered by the shop's own rules. No real person saw a list."
+        ),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a simulated experiment depends on, beside its plan and who answers."""
+
+    world: WorldSection
+    experiment: ExperimentSection
+    simulator: SimulatorSection
+    seed: int
+
+    @classmethod
+    def of(cls, study: Study) -> Self:
+        """The setting of a study."""
+        return cls(
+            world=study.world,
+            experiment=study.experiment,
+            simulator=study.simulator,
+            seed=study.study.seed,
+        )
+
+
+def simulate_shop(recommender: Recommender, plan: TrafficPlan, setting: Setting) -> pl.DataFrame:
+    """The exposures of a simulated experiment, in the log's contract."""
+    shop = open_shop(setting.world)
+    units = units_of(setting)
+    preference = preferences_of(units, plan)
+    check_anybody(plan, int((~np.isnan(preference[:, 0])).sum()))
+    host = InProcess.of(recommender, preference, k=plan.list_length, shop_items=shop.catalogue.size)
+    names = plan.groups_of(units)
+    outcomes = visit_all(host, preference, setting, shop=shop)
+    exposures = outcomes.with_columns(
+        experiment=pl.lit(plan.experiment),
+        unit=units.gather(outcomes["user"]),
+        group=names.gather(outcomes["user"]),
+        exposure=pl.format("v{}-{}", "visit", "step"),
+    )
+    return EXPOSURES.check(exposures.select(list(EXPOSURES.columns)))
+
+
+def units_of(setting: Setting) -> pl.Series:
+    """The names of the users."""
+    return pl.Series([f"u{number:07d}" for number in range(setting.experiment.users)])
+
+
+def preferences_of(units: pl.Series, plan: TrafficPlan) -> Floats:
+    """What each unit is served under, U × objectives; nan for those outside the experiment."""
+    of_group = {group.name: group.preference for group in plan.groups}
+    nobody = (np.nan,) * len(plan.groups[0].preference)
+    return np.array([of_group.get(name, nobody) for name in plan.groups_of(units)])
+
+
+def visit_all(host: Host, preference: Floats, setting: Setting, *, shop: Shop) -> pl.DataFrame:
+    """Let the users of a study's experiment come; one row a list, as :func:`play_all` says."""
+    rng = np.random.default_rng([setting.seed, 2])
+    shoppers = make_shoppers(setting.world, setting.experiment.users, rng)
+    people = People.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS)
+    scene = Scene(shop=shop, people=people, host=host, opening_ts=EXPERIMENT_TS)
+    return play_all(scene, setting, rng)
+
+
+def play_all(
+    scene: Scene, setting: Setting, rng: np.random.Generator, *, expected: bool = False
+) -> pl.DataFrame:
+    """Let all visits happen, one row a list, with the columns that :func:`visits.play` tells of.
+
+    Raises:
+        DataError: if nobody was shown a list.
+    """
+    steps = (
+        frame
+        for visits in arrivals(scene, setting, rng)
+        for frame in play(visits, scene, rng, expected=expected)
+    )
+    groups_of_visits = math.ceil(scene.people.shoppers.size * VISITS_PER_USER / _VISITS_AT_ONCE)
+    frames = list(shown(steps, groups_of_visits * MAX_EXPOSURES, "simulated visits"))
+    if not frames:
+        msg = "no visit was shown a list: the model knows none of the items that visits begin with"
+        raise DataError(msg)
+    return pl.concat(frames)
+
+
+def arrivals(scene: Scene, setting: Setting, rng: np.random.Generator) -> Iterator[Visits]:
+    """Visits by random users of the experiment, so many at a time as may happen side by side.
+
+    Users who remember come once at a time, in order of time; the next visits are to be drawn when
+    those before have happened.
+    """
+    size = scene.people.shoppers.size
+    user = np.sort(rng.integers(0, size, size * VISITS_PER_USER))
+    user = user[~np.isnan(scene.people.preference[user, 0])]
+    number = np.arange(len(user))
+    if not scene.people.remember:
+        for first in range(0, len(user), _VISITS_AT_ONCE):
+            part = number[first : first + _VISITS_AT_ONCE]
+            yield _begin(part, user[part], scene, setting, rng)
+        return
+    start = _times(len(user), setting, rng)
+    in_order = np.lexsort((start, user))
+    turn = number - np.searchsorted(user, user)
+    for now in range(turn.max() + 1 if len(turn) else 0):
+        come = in_order[turn == now]
+        for first in range(0, len(come), _VISITS_AT_ONCE):
+            part = come[first : first + _VISITS_AT_ONCE]
+            yield _begin(part, user[part], scene, setting, rng, start=start[part])
+
+
+def _begin(  # noqa: PLR0913 - one visit's whole origin
+    number: Ints,
+    user: Ints,
+    scene: Scene,
+    setting: Setting,
+    rng: np.random.Generator,
+    *,
+    start: Ints | None = None,
+) -> Visits:
+    n = len(user)
+    if start is not None:
+        scene.people.arrive(user, start, rng)
+    seen = np.full((n, MAX_EXPOSURES + 1), NOTHING, dtype=np.int64)
+    seen[:, 0] = scene.shop.pages.draw_in(scene.people.shoppers.start_category(user, rng), rng)
+    return Visits(
+        number=number,
+        user=user,
+        start=_times(n, setting, rng) if start is None else start,
+        intent=np.where(rng.integers(0, 100, n) < BUY_VISITS_PER_CENT, BUY, BROWSE),
+        seen=seen,
+        length=np.ones(n, dtype=np.int64),
+    )
+
+
+def _times(n: int, setting: Setting, rng: np.random.Generator) -> Ints:
+    return EXPERIMENT_TS + arrival_times(n, day_weights(setting), rng)
+
+
+def day_weights(setting: Setting) -> list[int]:
+    """How many visits fall on each day of the experiment, relative to the others."""
+    weekdays = setting.simulator.weekdays
+    return [weekdays[(_FIRST_WEEKDAY + day) % 7] for day in range(setting.experiment.days)]

@@ -1,0 +1,131 @@
+"""The simulated experiment of a study: which users there are depends on where its sessions come from."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, assert_never
+
+import numpy as np
+import polars as pl
+
+from models.progress import shown
+from pipeline.artifacts.storage import StudyPaths, read_table, require_dataset, write_json
+from pipeline.core.contracts import ALL_TARGETS, Split
+from pipeline.core.errors import StudyError
+from pipeline.experiment.design.plan_checks import check_same_preferences
+from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.experiment.log.log_files import BROUGHT, write_log
+from pipeline.inference.hypotheses.inputs import relative_change
+from pipeline.recommender.recommender import Recommender
+from pipeline.sessions.token_store import open_times, open_tokens
+from pipeline.simulator import planted_slopes, replay, shop_experiment
+from pipeline.simulator.click_model import Floats
+from pipeline.simulator.fault_injection import write_simulated_log
+from pipeline.simulator.ground_truth import TRUTH, shop_truth
+from pipeline.simulator.shop_experiment import Setting
+from pipeline.study import LogSource, Study
+from pipeline.synthetic.generate_log import check_shop_log
+
+
+def describe_log(study: Study) -> dict[str, Any]:
+    """What a reader of the report must know about where the log comes from."""
+    match study.experiment.source:
+        case LogSource.SIMULATED_SHOP:
+            return _with_faults(shop_experiment.describe(), study)
+        case LogSource.DIRECT:
+            return _with_faults(planted_slopes.describe(), study)
+        case LogSource.REPLAY:
+            return replay.describe()
+        case LogSource.FILES:
+            return BROUGHT
+        case _:
+            assert_never(study.experiment.source)
+
+
+def _with_faults(described: dict[str, Any], study: Study) -> dict[str, Any]:
+    """Say what was planted, so that nobody takes it for a finding."""
+    planted = study.simulator.faults.planted()
+    if not planted:
+        return described
+    named = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in planted.items())
+    return described | {"how": f"{described['how']} Faults were planted on purpose: {named}."}
+
+
+def simulate_experiment(
+    study: Study, paths: StudyPaths, plan: TrafficPlan, recommender: Recommender, folder: Path
+) -> dict[str, Any] | None:
+    """Write the log's files of a simulated or replayed experiment, and the truth behind them.
+
+    Returns:
+        What ``truth.json`` beside the log says, or None where no truth is known.
+    """
+    truth = None
+    match study.experiment.source:
+        case LogSource.SIMULATED_SHOP:
+            check_shop_log(study, require_dataset(study, paths.root))
+            setting = Setting.of(study)
+            _write([shop_experiment.simulate_shop(recommender, plan, setting)], plan, study, folder)
+            if study.simulator.truth_users:
+                truth = shop_truth(recommender, plan, setting)
+        case LogSource.DIRECT:
+            world = _direct_world(study, paths, plan)
+            days = shown(world.days(), study.experiment.days, "drawing the log")
+            _write(days, plan, study, folder)
+            truth = world.truth()
+        case LogSource.REPLAY:
+            write_log(_replay(study, paths, plan, recommender), folder)
+        case LogSource.FILES:
+            msg = "experiment.source = files: the log is brought, there is nothing to simulate"
+            raise StudyError(msg)
+        case _:
+            assert_never(study.experiment.source)
+    if truth is not None:
+        write_json(folder / TRUTH, truth)
+    return truth
+
+
+def _write(days: Iterable[pl.DataFrame], plan: TrafficPlan, study: Study, folder: Path) -> None:
+    rng = np.random.default_rng([study.study.seed, 5])
+    write_simulated_log(days, plan, study.simulator.faults, folder, rng=rng)
+
+
+def _direct_world(study: Study, paths: StudyPaths, plan: TrafficPlan) -> planted_slopes.DirectWorld:
+    """The world whose slopes are on the study's own metrics."""
+    table = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
+    check_same_preferences(plan, table)
+    chosen = study.simulator.direct
+    x_ctr, x_cvr = (
+        _relative(table, plan, slope.metric) for slope in (chosen.ctr_slope, chosen.cvr_slope)
+    )
+    return planted_slopes.DirectWorld.open(plan, Setting.of(study), x_ctr=x_ctr, x_cvr=x_cvr)
+
+
+def _relative(table: pl.DataFrame, plan: TrafficPlan, metric: str) -> Floats:
+    """How much better each group's metric is than the worst group's."""
+    values = table.filter(metric=metric, segment=ALL_TARGETS)
+    known: dict[str, float | None] = dict(values.select("preference_id", "value").iter_rows())
+    of_groups = [known.get(group.preference_id) for group in plan.groups]
+    x = relative_change(np.array(of_groups, dtype=np.float64))
+    if np.isnan(x).any():
+        msg = (
+            f"simulator.direct: {metric} of the groups is {of_groups}, and a slope on it needs "
+            "values above 0; choose another metric"
+        )
+        raise StudyError(msg)
+    return x
+
+
+def _replay(
+    study: Study, paths: StudyPaths, plan: TrafficPlan, recommender: Recommender
+) -> pl.DataFrame:
+    store = paths.require("sessions", "tokens.safetensors")
+    sessions = read_table(paths.require("sessions", "sessions.parquet"))
+    return replay.replay_sessions(
+        recommender,
+        plan,
+        tokens=open_tokens(store, Split.TEST),
+        names=sessions.filter(pl.col("split") == Split.TEST.value)["session"]
+        .cast(pl.String)
+        .to_list(),
+        times=open_times(store, Split.TEST),
+        seed=study.study.seed,
+    )

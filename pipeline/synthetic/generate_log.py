@@ -1,0 +1,156 @@
+"""The synthetic shop's log: JSON lines in OTTO's format, the same bytes from the same seed."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.progress import shown
+from pipeline.artifacts.storage import publish_file
+from pipeline.core.contracts import DAY_MS
+from pipeline.core.errors import DataError
+from pipeline.study import LogSource, Study, WorldSection
+from pipeline.synthetic.catalogue import Ints, make_catalogue
+from pipeline.synthetic.shop import (
+    BROWSE,
+    BUY,
+    BUY_VISITS_PER_CENT,
+    CONTINUE_PER_CENT,
+    ORDER_SCALE,
+    Flags,
+    Shop,
+)
+from pipeline.synthetic.users import Shoppers, make_shoppers
+
+OPENING_TS = 1_756_684_800_000
+"""2025-09-01 00:00:00 UTC, in milliseconds."""
+
+MAX_CLICKS = 60
+_NOTHING = -1
+_FIRST_ITEM_ID = 1000
+_HOUR_WEIGHTS = np.array(
+    [4, 2, 1, 1, 1, 2, 4, 7, 9, 10, 11, 11, 12, 11, 10, 10, 11, 13, 15, 18, 20, 18, 13, 8]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """Visits to the shop, as arrays over visit numbers; clicks are V × T, filled to ``length``."""
+
+    start: Ints
+    intent: Ints
+    clicks: Ints
+    length: Ints
+    ordered: Flags
+
+
+def open_shop(world: WorldSection) -> Shop:
+    """The shop of ``world.seed``: the same for the log and for every simulated experiment."""
+    return Shop.open(make_catalogue(world, np.random.default_rng([world.seed, 0])))
+
+
+def item_id(item: Ints) -> Ints:
+    """The shop's own number for item 0 … I-1, as it stands in the log."""
+    return item + _FIRST_ITEM_ID
+
+
+def generate_log(world: WorldSection, target: Path) -> int:
+    """Write the shop's log to ``target``; returns the number of sessions."""
+    with publish_file(target) as fresh, fresh.open("w", encoding="ascii", newline="\n") as out:
+        out.writelines(_log_lines(world))
+    return world.sessions
+
+
+def check_shop_log(study: Study, found_md5: str) -> None:
+    """Check that the raw log is that of the shop whose users are to be simulated.
+
+    Raises:
+        DataError: if the study simulates the shop's users, and ``world`` would give another log.
+    """
+    if study.experiment.source is not LogSource.SIMULATED_SHOP:
+        return
+    digest = hashlib.md5(usedforsecurity=False)
+    for line in _log_lines(study.world):
+        digest.update(line.encode("ascii"))
+    if digest.hexdigest() != found_md5:
+        msg = (
+            f"raw data {study.dataset.path} has md5 {found_md5}, but the synthetic shop of 'world' "
+            f"gives {digest.hexdigest()}: a model would meet users of another shop than it learned "
+            "from. Change world in params.yaml (not for one run alone) and make the log anew with: "
+            "dvc repro raw_events"
+        )
+        raise DataError(msg)
+
+
+def _log_lines(world: WorldSection) -> Iterator[str]:
+    rng = np.random.default_rng([world.seed, 1])
+    shoppers = make_shoppers(world, world.users, rng)
+    visits = visit_shop(open_shop(world), shoppers, world, rng=rng)
+    in_order = np.argsort(visits.start, kind="stable")
+    for session, visit in enumerate(shown(in_order, len(in_order), "the shop's visits")):
+        yield _line(session, visits, int(visit), rng)
+
+
+def visit_shop(
+    shop: Shop, shoppers: Shoppers, world: WorldSection, *, rng: np.random.Generator
+) -> Visits:
+    """Let ``world.sessions`` visits happen, each by a random user, without a recommender."""
+    n = world.sessions
+    user = rng.integers(0, shoppers.size, n)
+    intent = np.where(rng.integers(0, 100, n) < BUY_VISITS_PER_CENT, BUY, BROWSE)
+    clicks = np.full((n, MAX_CLICKS), _NOTHING, dtype=np.int64)
+    ordered = np.zeros((n, MAX_CLICKS), dtype=np.bool_)
+    length = np.ones(n, dtype=np.int64)
+    clicks[:, 0] = shop.pages.draw_in(shoppers.start_category(user, rng), rng)
+    active = np.arange(n)
+    while len(active):
+        last = length[active] - 1
+        item = clicks[active, last]
+        again = (clicks[active] == item[:, None]).sum(axis=1) > 1
+        chance = shop.order_chance(item, intent[active], again, shoppers.thrift[user[active]])
+        ordered[active, last] = rng.integers(0, ORDER_SCALE, len(active)) < chance
+        stays = rng.integers(0, 100, len(active)) < CONTINUE_PER_CENT[intent[active]]
+        active = active[stays & (length[active] < MAX_CLICKS)]
+        clicks[active, length[active]] = shop.next_click(
+            clicks[active], length[active], intent[active], rng=rng
+        )
+        length[active] += 1
+    return Visits(
+        start=OPENING_TS + arrival_times(n, [1] * world.days, rng),
+        intent=intent,
+        clicks=clicks,
+        length=length,
+        ordered=ordered,
+    )
+
+
+def arrival_times(n: int, day_weights: Sequence[int] | Ints, rng: np.random.Generator) -> Ints:
+    """Start times of ``n`` visits by day and hour of day, in milliseconds from the first day on.
+
+    Args:
+        n: Visits.
+        day_weights: How many fall on each day, relative to the others.
+        rng: The only source of chance.
+    """
+    hours = np.repeat(np.arange(24), _HOUR_WEIGHTS)
+    hour = hours[rng.integers(0, len(hours), n)]
+    inside = rng.integers(0, 3_600_000, n)
+    days = np.repeat(np.arange(len(day_weights)), day_weights)
+    return days[rng.integers(0, len(days), n)] * DAY_MS + hour * 3_600_000 + inside
+
+
+def _line(session: int, visits: Visits, visit: int, rng: np.random.Generator) -> str:
+    """One session as OTTO writes it: clicks, and after the last click what was ordered."""
+    n = int(visits.length[visit])
+    items = item_id(visits.clicks[visit, :n])
+    ts = visits.start[visit] + np.cumsum(rng.integers(4_000, 180_000, n + 1))
+    events = [
+        f'{{"aid":{item},"ts":{at},"type":"clicks"}}'
+        for item, at in zip(items, ts[:n], strict=True)
+    ]
+    bought = dict.fromkeys(items[visits.ordered[visit, :n]].tolist())
+    for kind in ("carts", "orders"):
+        events += [f'{{"aid":{item},"ts":{ts[n]},"type":"{kind}"}}' for item in bought]
+    return f'{{"session":{session},"events":[{",".join(events)}]}}\n'

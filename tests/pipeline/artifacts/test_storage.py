@@ -1,0 +1,264 @@
+"""Where artifacts lie, what an absent one says, and what DVC pins."""
+
+import hashlib
+import math
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.artifacts.storage import (
+    StudyPaths,
+    dataset_path,
+    find_root,
+    md5,
+    pinned_md5,
+    read_json,
+    require_dataset,
+    write_json,
+)
+from pipeline.core.errors import DataError, MissingArtifact
+from pipeline.study import load_study
+
+RAW = "data/raw/log.jsonl"
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    # half a surrogate pair is no text: UTF-8 cannot hold it
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text("ab", max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def study(project_root):
+    return load_study(project_root / "params.yaml", {"study.name": "shop", "dataset.path": RAW})
+
+
+@pytest.fixture
+def paths(study, tmp_path):
+    return StudyPaths.of(study, tmp_path)
+
+
+def _digest(content):
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _raw(root, content=b"one\n"):
+    path = root / RAW
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def _lock(root, *outs):
+    """A dvc.lock with one stage a listed (path, md5)."""
+    stages = {
+        f"stage-{number}": {"cmd": "true", "outs": [{"path": path, "md5": pin, "size": 4}]}
+        for number, (path, pin) in enumerate(outs)
+    }
+    text = yaml.safe_dump({"schema": "2.0", "stages": stages})
+    (root / "dvc.lock").write_text(text, encoding="utf-8")
+
+
+def _pin(root, pin):
+    path = root / f"{RAW}.dvc"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump({"outs": [{"md5": pin, "path": "log.jsonl"}]}))
+
+
+def test_the_root_is_the_nearest_folder_with_a_study(tmp_path):
+    (tmp_path / "params.yaml").touch()
+    inner = tmp_path / "project"
+    deep = inner / "data" / "raw"
+    deep.mkdir(parents=True)
+
+    assert find_root(deep) == tmp_path
+    (inner / "params.yaml").touch()
+    assert find_root(deep) == inner
+    (deep / "params.yaml").mkdir()
+    assert find_root(deep) == inner
+
+
+def test_without_a_study_above_the_error_says_where_to_run(tmp_path):
+    with pytest.raises(MissingArtifact) as caught:
+        find_root(tmp_path)
+
+    assert f"no params.yaml in {tmp_path} or above it; run this from" in str(caught.value)
+
+
+def test_every_artifact_lies_in_a_folder_named_after_study_and_asset(paths, tmp_path):
+    folder = tmp_path / "data" / "studies" / "shop"
+
+    assert paths.folder == folder
+    assert paths.artifact("sessions") == folder / "sessions"
+    assert paths.artifact("sessions", "tokens.safetensors") == (
+        folder / "sessions" / "tokens.safetensors"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "place"),
+    [
+        (None, "data/studies/shop/sessions"),
+        ("items.parquet", "data/studies/shop/sessions/items.parquet"),
+    ],
+)
+def test_an_absent_artifact_is_named_with_the_command_that_makes_it(paths, file, place):
+    with pytest.raises(MissingArtifact) as caught:
+        paths.require("sessions", file)
+
+    assert str(caught.value) == (
+        f"{place} is missing. Make it with: dagster asset materialize --select sessions "
+        "(or '*sessions' for all before it too)"
+    )
+
+
+def test_an_artifact_without_the_needed_file_counts_as_absent(paths):
+    (paths.artifact("sessions")).mkdir(parents=True)
+
+    assert paths.require("sessions") == paths.artifact("sessions")
+    with pytest.raises(MissingArtifact, match=r"items\.parquet is missing"):
+        paths.require("sessions", "items.parquet")
+
+
+@given(value=JSON)
+@settings(deadline=None, max_examples=60)
+def test_json_gives_back_the_value_and_the_same_bytes_each_time(value, tmp_path_factory):
+    path = tmp_path_factory.mktemp("json") / "value.json"
+
+    write_json(path, value)
+    first = path.read_bytes()
+    write_json(path, read_json(path))
+
+    assert read_json(path) == value
+    assert path.read_bytes() == first
+
+
+def test_json_has_no_word_for_what_is_no_number(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "value.json", {"recall": math.nan})
+
+
+def test_md5_of_a_file_is_that_of_its_bytes_however_large(tmp_path):
+    content = bytes(range(256)) * 5000  # 1.28 MB: more than one chunk
+    (tmp_path / "file").write_bytes(content)
+
+    assert md5(tmp_path / "file") == _digest(content)
+
+
+def test_md5_of_a_folder_is_dvc_s(tmp_path):
+    # what `dvc add` wrote for a folder of these three files
+    (tmp_path / "sub").mkdir()
+    for name, content in (("b.csv", "a"), ("sub/x.csv", "c"), ("a.csv", "z")):
+        (tmp_path / name).write_text(f"{content}\n", encoding="utf-8")
+
+    assert md5(tmp_path) == "cf877a87fa438a11b2a62cc1dfa74da0.dir"
+
+
+def test_md5_of_a_folder_is_that_of_its_names_and_contents_in_order_of_name(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in "qwertyuiop":  # neither the order of making nor that of the disk counts
+        (tmp_path / "sub" / name).write_bytes(name.encode())
+    (tmp_path / "a").write_bytes(b"1")
+
+    files = [("a", b"1"), *((f"sub/{name}", name.encode()) for name in "eiopqrtuwy")]
+    entries = [f'{{"md5": "{_digest(content)}", "relpath": "{name}"}}' for name, content in files]
+    assert md5(tmp_path) == _digest(f"[{', '.join(entries)}]".encode()) + ".dir"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a", b"2"), ("b", b"1"), ("a", b"1\n")], ids=["byte", "name", "length"]
+)
+def test_md5_of_a_folder_changes_with_every_name_and_byte(tmp_path, name, content):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    (one / "a").write_bytes(b"1")
+    (other / name).write_bytes(content)
+
+    assert md5(one) != md5(other)
+
+
+def test_a_relative_dataset_lies_in_the_project_and_an_absolute_one_where_it_says(
+    study, project_root, tmp_path
+):
+    elsewhere = load_study(project_root / "params.yaml", {"dataset.path": str(tmp_path / "log")})
+
+    assert dataset_path(study, tmp_path) == tmp_path / RAW
+    assert dataset_path(elsewhere, project_root) == tmp_path / "log"
+
+
+def test_without_lock_or_pin_nothing_is_pinned(study, tmp_path):
+    assert pinned_md5(study, tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "schema: '2.0'\n", "stages:\n  study: {cmd: make}\n"])
+def test_a_lock_without_outputs_pins_nothing(study, tmp_path, text):
+    (tmp_path / "dvc.lock").write_text(text)
+
+    assert pinned_md5(study, tmp_path) is None
+
+
+def test_the_lock_pins_the_output_of_the_datasets_path_alone(study, tmp_path):
+    _lock(tmp_path, (f"{RAW}.gz", "0" * 32), ("log.jsonl", "2" * 32), (RAW, "1" * 32))
+
+    assert pinned_md5(study, tmp_path) == "1" * 32
+
+
+def test_a_dvc_file_beside_the_data_pins_it(study, tmp_path):
+    _pin(tmp_path, "3" * 32)
+
+    assert pinned_md5(study, tmp_path) == "3" * 32
+
+
+@pytest.mark.parametrize("pin", [None, _digest(b"one\n")], ids=["unpinned", "pinned"])
+def test_data_that_is_there_as_pinned_gives_its_md5(study, tmp_path, pin):
+    _raw(tmp_path, b"one\n")
+    if pin:
+        _pin(tmp_path, pin)
+
+    assert require_dataset(study, tmp_path) == _digest(b"one\n")
+
+
+@pytest.mark.parametrize(
+    ("pin", "remedy"),
+    [(None, "dvc repro, or correct dataset.path"), ("1" * 32, "dvc repro raw_events")],
+    ids=["unpinned", "pinned"],
+)
+def test_absent_data_is_named_with_the_remedy(study, tmp_path, pin, remedy):
+    if pin:
+        _lock(tmp_path, (RAW, pin))
+
+    with pytest.raises(MissingArtifact) as caught:
+        require_dataset(study, tmp_path)
+
+    assert str(caught.value) == f"raw data {RAW} is missing. Make it with: {remedy}"
+
+
+def test_data_that_is_not_what_is_pinned_is_refused_with_both_md5s(study, tmp_path):
+    _raw(tmp_path, b"two\n")
+    _lock(tmp_path, (RAW, _digest(b"one\n")))
+
+    with pytest.raises(DataError) as caught:
+        require_dataset(study, tmp_path)
+
+    message = str(caught.value)
+    assert (
+        f"has md5 {_digest(b'two' + bytes([10]))}, but {_digest(b'one' + bytes([10]))}" in message
+    )
+    assert "dvc checkout" in message
+    assert "dvc commit" in message
+
+
+def test_a_folder_of_data_gives_the_md5_of_its_contents(project_root, tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.csv").write_bytes(b"1")
+    study = load_study(project_root / "params.yaml", {"dataset.path": "raw"})
+
+    listing = f'[{{"md5": "{_digest(b"1")}", "relpath": "a.csv"}}]'
+    assert require_dataset(study, tmp_path) == _digest(listing.encode()) + ".dir"

@@ -1,0 +1,176 @@
+"""A crash at any moment leaves the old artifact or the new one, never half of either."""
+
+import multiprocessing
+import signal
+import time
+from itertools import count, pairwise
+
+import numpy as np
+import pytest
+
+from pipeline.artifacts.storage import StudyPaths, publish_file, publish_folder, recover
+
+KILLS = 20
+FILES = 12
+WORDS = 20_000
+FORK = multiprocessing.get_context("fork")
+
+
+def _content(version):
+    return b"%08d" % version * WORDS
+
+
+def _publish_file_for_ever(target, first, running):
+    for version in count(first):
+        with publish_file(target) as fresh:
+            fresh.write_bytes(_content(version))
+        running.set()
+
+
+def _fill(folder, version):
+    (folder / "part").mkdir()
+    for number in range(FILES):
+        (folder / "part" / f"{number}.bin").write_bytes(b"%08d" % version)
+
+
+def _publish_folder_for_ever(target, first, running):
+    for version in count(first):
+        with publish_folder(target) as fresh:
+            _fill(fresh, version)
+        running.set()
+
+
+def _version(folder):
+    """The version all files of a folder agree on."""
+    contents = {file.read_bytes() for file in folder.rglob("*.bin")}
+    assert len(list(folder.rglob("*.bin"))) == FILES
+    (content,) = contents
+    return int(content)
+
+
+def _kill_in_the_middle(work, target, first, rng):
+    """Start ``work`` in a process of its own; after its first artifact, kill it at random."""
+    running = FORK.Event()
+    process = FORK.Process(target=work, args=(target, first, running))
+    process.start()
+    assert running.wait(30)
+    time.sleep(rng.uniform(0, 0.03))
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_a_killed_writer_leaves_a_whole_file(tmp_path):
+    target, rng = tmp_path / "deep" / "model.bin", np.random.default_rng(1)
+    with publish_file(target) as fresh:
+        fresh.write_bytes(_content(0))
+    versions, torn = [0], 0
+
+    for _ in range(KILLS):
+        _kill_in_the_middle(_publish_file_for_ever, target, versions[-1] + 1, rng)
+        found = target.read_bytes()
+        versions.append(int(found[:8]))
+        assert found == _content(versions[-1])
+        torn += (target.parent / ".model.bin.new").exists()
+
+    assert all(later > earlier for earlier, later in pairwise(versions))
+    assert torn > 0  # at least one kill fell into the writing
+
+
+def test_a_killed_writer_leaves_a_whole_folder(tmp_path):
+    target, rng = tmp_path / "sessions", np.random.default_rng(2)
+    with publish_folder(target) as fresh:
+        _fill(fresh, 0)
+    versions, torn = [0], 0
+
+    for _ in range(KILLS):
+        _kill_in_the_middle(_publish_folder_for_ever, target, versions[-1] + 1, rng)
+        torn += (tmp_path / ".sessions.new").exists()
+        recover(target)
+        versions.append(_version(target))
+
+    assert all(later > earlier for earlier, later in pairwise(versions))
+    assert torn > 0
+
+
+@pytest.mark.parametrize(
+    ("standing", "found"),
+    [
+        ({"": 1}, 1),
+        ({"": 1, "new": 2}, 1),
+        ({"old": 1, "new": 2}, 1),
+        ({"": 2, "old": 1}, 2),
+    ],
+    ids=["at-rest", "while-writing", "between-the-renames", "before-the-old-one-goes"],
+)
+def test_the_next_reader_and_the_next_writer_mend_every_state_a_crash_leaves(
+    tmp_path, standing, found
+):
+    paths = StudyPaths(root=tmp_path, name="shop")
+    target = paths.artifact("sessions")
+    for suffix, version in standing.items():
+        folder = target.with_name(f".sessions.{suffix}") if suffix else target
+        folder.mkdir(parents=True)
+        _fill(folder, version)
+
+    assert _version(paths.require("sessions")) == found
+    with publish_folder(target) as fresh:
+        _fill(fresh, 3)
+    assert _version(target) == 3
+    assert [path.name for path in paths.folder.iterdir()] == ["sessions"]
+
+
+def test_a_half_deleted_old_folder_does_not_come_back(tmp_path):
+    target = tmp_path / "sessions"
+    target.mkdir()
+    _fill(target, 2)
+    (tmp_path / ".sessions.old").mkdir()  # a crash while its files were being deleted
+
+    recover(target)
+
+    assert _version(target) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["sessions"]
+
+
+def _fail_with(error, publication, *parts):
+    with publication as fresh:
+        fresh.joinpath(*parts).write_bytes(b"half")
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_folder_that_fails_on_the_way_leaves_the_old_one_and_no_debris(tmp_path, error):
+    target = tmp_path / "sessions"
+    with publish_folder(target) as fresh:
+        _fill(fresh, 1)
+
+    with pytest.raises(error):
+        _fail_with(error, publish_folder(target), "half.bin")
+
+    assert _version(target) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["sessions"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_file_that_fails_on_the_way_leaves_the_old_one_and_no_debris(tmp_path, error):
+    target = tmp_path / "report.html"
+    target.write_text("old")
+
+    with pytest.raises(error):
+        _fail_with(error, publish_file(target))
+
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_new_folder_takes_the_place_of_the_old_one_whole(tmp_path):
+    target = tmp_path / "deep" / "sessions"
+    with publish_folder(target) as fresh:
+        (fresh / "only-in-old").touch()
+
+    with publish_folder(target) as fresh:
+        assert (target / "only-in-old").exists()
+        (fresh / "only-in-new").touch()
+
+    assert [path.name for path in target.iterdir()] == ["only-in-new"]
+    assert [path.name for path in target.parent.iterdir()] == ["sessions"]

@@ -1,0 +1,103 @@
+"""``paretoscope ingest``: new files reach the experiment's database, or leave it as it was."""
+
+import json
+
+import polars as pl
+import pytest
+import yaml
+
+from pipeline.artifacts.storage import write_json
+from pipeline.cli import main
+from pipeline.core.contracts import EXPOSURES
+from pipeline.experiment.log.ingest import summarise
+from tests.pipeline.experiment.logs import PLAN, exposure, units_of
+
+STUDY = "data/studies/synthetic-shop"
+
+
+def put(folder, name, *, groups=("g1", "g2"), **changes):
+    """A file of one exposure a group."""
+    rows = [
+        exposure(f"{name}-{group}", unit=units_of(group, 1)[0], group=group, **changes)
+        for group in groups
+    ]
+    pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(folder / f"{name}.parquet")
+
+
+@pytest.fixture
+def project(tmp_path, project_root, monkeypatch):
+    """A study whose log is brought, with one file of two exposures."""
+    values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
+    values["experiment"] |= {"name": PLAN.experiment, "source": "files", "log_path": "log"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    (tmp_path / "log").mkdir()
+    plan = tmp_path / STUDY / "traffic_plan"
+    plan.mkdir(parents=True)
+    write_json(plan / "traffic_plan.json", PLAN.as_dict())
+    put(tmp_path / "log", "a")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_new_files_are_counted_and_known_ones_are_not_read_again(project, capsys):
+    first = main(["ingest"])
+    put(project / "log", "b", groups=("g1",))
+    second = main(["ingest"])
+    third = main(["ingest"])
+
+    assert (first, second, third) == (0, 0, 0)
+    assert capsys.readouterr().out.splitlines() == [
+        "2 exposures are in the database; 1 of 1 files were new",
+        "3 exposures are in the database; 1 of 2 files were new",
+        "3 exposures are in the database; no file was new",
+    ]
+
+
+def test_counts_and_reasons_as_json(project, capsys):
+    good = [exposure(f"b{n}", unit=unit) for n, unit in enumerate(units_of("g1", 99))]
+    rows = [*good, exposure("bad", units=-1)]
+    pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(project / "log/b.parquet")
+
+    status = main(["ingest", "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    assert status == 0
+    assert {name: found[name] for name in ("exposures", "rejected", "files", "files_read")} == {
+        "exposures": 2 + 99,
+        "rejected": {"units below 0": 1},
+        "files": 2,
+        "files_read": 2,
+    }
+
+
+def test_what_breaks_a_blocking_check_is_refused(project, capsys):
+    main(["ingest"])
+    put(project / "log", "b", units=-1)
+
+    status = main(["ingest"])
+
+    assert status == 1
+    assert "refused, and nothing was written" in capsys.readouterr().err
+    assert summarise(project / STUDY / "experiment.duckdb")["files"] == 1
+
+
+def test_a_log_that_cannot_be_used_leaves_the_database_as_it_was(project, capsys):
+    main(["ingest"])
+    database = project / STUDY / "experiment.duckdb"
+    before = database.read_bytes()
+    (project / "log/b.parquet").write_bytes(b"no parquet")
+
+    status = main(["ingest"])
+
+    assert status == 1
+    assert capsys.readouterr().err.startswith("paretoscope ingest: ")
+    assert database.read_bytes() == before
+
+
+def test_inspect_tells_the_same_and_writes_nothing(project, capsys):
+    status = main(["inspect", "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    assert (status, found["log"]["exposures"]) == (0, 2)
+    assert {row["group"] for row in found["group_kpis"]} == {"g1", "g2"}
+    assert not (project / STUDY / "experiment.duckdb").exists()

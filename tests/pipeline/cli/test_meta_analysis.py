@@ -1,0 +1,398 @@
+"""``paretoscope meta``: reports of several studies in, pooled slopes and what was left out."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline.cli import main
+from pipeline.core.contracts import (
+    ALL_TARGETS,
+    OFFLINE_METRIC_COVARIANCE,
+    OFFLINE_METRICS,
+    Kpi,
+    Metric,
+)
+from pipeline.experiment.kpis.contracts import GROUP_KPIS
+from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.inputs import Evidence
+from pipeline.inference.meta.meta_analysis import foretell, pool_slopes
+from pipeline.study import Hypothesis, RegressionSection
+
+RECALL = (0.40, 0.42, 0.45, 0.48)
+ERRORS = 1e-6 * (np.eye(4) + 1)
+H1 = Hypothesis(id="H1", metric=Metric.RECALL, kpi=Kpi.CTR, direction="positive")
+H4 = Hypothesis(id="H4", metric=Metric.RECALL, kpi=Kpi.CVR, direction="negative")
+
+CLICKS = Hypothesis(id="H5", metric=Metric.RECALL, kpi=Kpi.CLICKS_PER_USER, direction="positive")
+
+
+def answers(slope, *, hypotheses=(H1,), recall=RECALL, healthy=True):
+    """Hypotheses as a study with a planted slope of the log odds answers them."""
+    return json.loads(answered(slope, hypotheses, recall, healthy))
+
+
+@cache
+def answered(slope, hypotheses, recall, healthy):
+    ids = [f"p{n}" for n in range(4)]
+    metrics = [
+        {"preference_id": one, "metric": "recall", "segment": ALL_TARGETS, "value": value}
+        for one, value in zip(ids, recall, strict=True)
+    ]
+    covariance = [
+        ("recall", one, other, ERRORS[i, j], "bootstrap")
+        for i, one in enumerate(ids)
+        for j, other in enumerate(ids)
+    ]
+    kpis = []
+    for n, (one, value) in enumerate(zip(ids, recall, strict=True)):
+        m = 50_000 + 10_000 * n
+        y = round(m / (1 + np.exp(2 - slope * (value / min(recall) - 1))))
+        error = (y / m * (1 - y / m) / m) ** 0.5
+        sums = {"trials": m, "successes": y, "users": m, "sum_mm": m, "sum_my": y, "sum_yy": y}
+        kpis += [
+            {"group": f"g{n}", "preference_id": one, "kpi": kpi.value, **sums}
+            | {"rate": y / m, "standard_error": error}
+            for kpi in Kpi
+        ]
+    evidence = Evidence(
+        pl.DataFrame(metrics, schema=OFFLINE_METRICS.schema),
+        pl.DataFrame(covariance, schema=OFFLINE_METRIC_COVARIANCE.columns, orient="row"),
+        pl.DataFrame(kpis, schema=GROUP_KPIS.schema),
+        healthy=healthy,
+    )
+    found = estimate_hypotheses(evidence, RegressionSection(hypotheses=hypotheses), seed=0)
+    return json.dumps([one.as_dict() for one in found])
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Writes the report of a study."""
+
+    def write(name, hypotheses, *, cutoff=20, experiment=None):
+        plan = {"experiment": experiment or name, "salt": name}
+        report = {
+            "study": name,
+            "cutoff": cutoff,
+            "hypotheses": hypotheses,
+            "experiment": {"plan": plan, "origin": "files"},
+        }
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(report), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def four(study):
+    """Reports of four experiments whose slopes differ."""
+    return [study(f"shop-{n}", answers(slope)) for n, slope in enumerate((0.6, 0.8, 1.1, 0.9))]
+
+
+def pooled(capsys, *arguments):
+    """The hypotheses that ``meta --json`` prints."""
+    assert main(["meta", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["hypotheses"]
+
+
+def refused(capsys, *arguments):
+    """What ``meta`` says of what it does not take."""
+    assert main(["meta", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    return err
+
+
+def test_slopes_and_user_clustered_errors_are_pooled(four, capsys):
+    (found,) = pooled(capsys, *four, "--gain", "0.02", "--level", "0.9")
+
+    rows = [json.loads(Path(path).read_text(encoding="utf-8"))["hypotheses"][0] for path in four]
+    slopes = np.array([row["slope"] for row in rows])
+    errors = np.array([row["user_clustered"]["standard_error"] for row in rows])
+    expected = pool_slopes(slopes, errors, level=0.9)
+    points = [point for row in rows for point in row["points"]]
+    rate = sum(p["successes"] for p in points) / sum(p["trials"] for p in points)
+    assert (found["metric"], found["cutoff"], found["kpi"]) == ("recall", 20, "ctr")
+    assert (found["studies"], found["left_out"]) == (four, [])
+    assert found["pooled"]["mean"]["interval"] == list(expected.mean.interval)
+    assert found["pooled"]["prediction_interval"] == list(expected.prediction_interval)
+    assert found["pooled"]["tau"] == expected.tau > 0
+    change = foretell(expected, gain=0.02, rate=rate)
+    assert found["foretold"]["rate_change"] == change.rate_change
+    assert found["foretold"]["rate_interval"] == list(change.rate_interval)
+    assert found["largest_change"] == pytest.approx(0.48 / 0.40 - 1)
+
+
+def test_the_noise_of_the_metrics_is_taken_out_of_the_total_covariance(four, capsys):
+    (found,) = pooled(capsys, *four)
+
+    contrasts = found["total_covariance"]
+    # of the errors' variance, 2e-6, half is shared by all groups and falls out of the contrasts
+    share = 1e-6 / np.var(RECALL, ddof=1)
+    assert 1 - contrasts["reliability"] == pytest.approx(share, rel=0.2)
+    assert contrasts["naive_slope"] < contrasts["slope"]["slope"]
+    assert contrasts["slope"]["slope"] == pytest.approx(0.85, abs=0.01)
+    assert contrasts["contrasts"] == 4 * 3
+
+
+def test_the_table_says_what_is_pooled_and_foretold(four, capsys):
+    assert main(["meta", *four, "--gain", "0.02"]) == 0
+
+    header, row, _, title, gain, contrasts = capsys.readouterr().out.splitlines()
+    columns = [
+        "metric",
+        "KPI",
+        "studies",
+        "slope",
+        "interval",
+        "tau",
+        "I²",
+        "next experiment's slope",
+    ]
+    assert re.split("  +", header) == columns
+    assert row.startswith("Recall@20  click-through rate  4        0.8")
+    assert title == "Recall@20 and click-through rate"
+    assert gain.startswith("  +2% Recall@20 foretells +1.")
+    assert "prediction interval -0." in gain
+    assert contrasts.startswith("  total covariance: slope 0.8")
+
+
+def test_what_cannot_be_pooled_is_left_out_under_its_reason(study, four, capsys):
+    level, lopsided = answers(0.9, recall=(0.4,) * 4), answers(0.9, healthy=False)
+    clusterless = answers(0.9)
+    clusterless[0]["user_clustered"] = None
+    others = [
+        study("level", level),
+        study("lopsided", lopsided),
+        study("counts", clusterless),
+        study("other", answers(0.9, hypotheses=(H4,))),
+    ]
+
+    rows = {row["kpi"]: row for row in pooled(capsys, *four, *others)}
+
+    assert rows["ctr"]["studies"] == four
+    assert rows["ctr"]["left_out"] == [
+        {"study": others[0], "because": "undefined: the metric is the same in all groups"},
+        {"study": others[1], "because": "blocked: the users are not divided as planned"},
+        {
+            "study": others[2],
+            "because": "it has no user-clustered error, as the sums over users are not known",
+        },
+        {"study": others[3], "because": "it does not declare it"},
+    ]
+    # one study alone has no mean
+    assert (rows["cvr"]["pooled"], rows["cvr"]["studies"]) == (None, [others[3]])
+    assert rows["cvr"]["undefined_because"].startswith("one experiment alone")
+    assert len(rows["cvr"]["left_out"]) == 7
+
+
+def test_two_studies_without_any_usable_slope_are_undefined_not_refused(study, capsys):
+    paths = [study(name, answers(0.9, healthy=False)) for name in ("a", "b")]
+
+    assert main(["meta", *paths, "--gain", "0.02"]) == 0
+
+    out = capsys.readouterr().out
+    assert "undefined: no study has a slope that can be pooled" in out
+    assert out.count("left out: ") == 2
+
+
+def test_two_studies_foretell_without_an_interval(four, capsys):
+    assert main(["meta", *four[:2], "--gain", "0.5"]) == 0
+
+    out = capsys.readouterr().out
+    assert "no prediction interval from two experiments" in out
+    assert "beyond what was seen: no group had more than +20.0%" in out
+
+
+def test_reports_from_before_the_metrics_errors_were_kept_are_pooled_all_the_same(
+    study, four, capsys
+):
+    old = answers(1.0)
+    del old[0]["metric_covariance"]
+    path = study("old", old)
+
+    (found,) = pooled(capsys, *four, path)
+
+    assert len(found["studies"]) == 5
+    assert found["total_covariance"] is None
+    assert found["total_covariance_undefined_because"] == (
+        f"{path}: metric_covariance, the metrics' errors, is not in the report"
+    )
+
+
+def test_a_group_without_failures_has_no_log_odds(study, four, capsys):
+    extreme = answers(1.0)
+    extreme[0]["points"][0]["rate"] = 1.0
+
+    (found,) = pooled(capsys, *four, study("extreme", extreme))
+
+    assert "a group's rate is 0 or 1" in found["total_covariance_undefined_because"]
+
+
+def test_what_fit_writes_can_be_pooled(tmp_path, capsys):
+    """Group counts with sums over users, without a study."""
+    paths = []
+    for n, slope in enumerate((0.8, 1.2)):
+        (row,) = answers(slope)
+        columns = {
+            "group": [p["group"] for p in row["points"]],
+            "recall@20": list(RECALL),
+            "exposures": [p["trials"] for p in row["points"]],
+            "clicks": [p["successes"] for p in row["points"]],
+            "orders": [p["successes"] // 10 for p in row["points"]],
+        }
+        for kpi, m, y in (
+            ("ctr", "exposures", "clicks"),
+            ("cvr", "clicks", "orders"),
+            ("sale_rate", "exposures", "orders"),
+        ):
+            sums = {"users": m, "sum_mm": m, "sum_my": y, "sum_yy": y}
+            columns |= {f"{kpi}_{name}": columns[source] for name, source in sums.items()}
+        pl.DataFrame(columns).write_csv(tmp_path / f"{n}.csv")
+        assert main(["fit", str(tmp_path / f"{n}.csv"), "--json"]) == 0
+        paths.append(tmp_path / f"{n}.json")
+        paths[-1].write_text(capsys.readouterr().out, encoding="utf-8")
+
+    found = pooled(capsys, *map(str, paths))
+
+    assert [(row["metric"], row["cutoff"], row["kpi"]) for row in found] == [
+        ("recall", 20, "ctr"),
+        ("recall", 20, "cvr"),
+    ]
+    assert found[0]["pooled"]["mean"]["slope"] == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "Invalid JSON"),
+        ("[]", "is not a report.json"),
+        ("{}", "hypotheses: Field required"),
+        ('{"hypotheses": []}', "hypotheses: Tuple should have at least 1 item"),
+        ('{"hypotheses": [{"metric": "recall"}]}', "hypotheses.0.kpi: Field required"),
+    ],
+)
+def test_a_file_that_is_no_report_is_refused(four, tmp_path, capsys, content, words):
+    path = tmp_path / "other.json"
+    path.write_text(content, encoding="utf-8")
+
+    err = refused(capsys, *four, str(path))
+
+    assert words in err
+    assert str(path) in err
+    assert "dagster asset materialize --select regression_report" in err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"slope": "0.8"}, "hypotheses.0.slope"),
+        ({"slope": float("inf")}, "hypotheses.0.slope"),
+        ({"verdict": "splendid"}, "hypotheses.0.verdict"),
+        ({"user_clustered": {"standard_error": 0.0}}, "hypotheses.0.user_clustered.standard_error"),
+        ({"metric_covariance": [[1.0]]}, "metric_covariance has 1 rows; expected 4 rows of 4"),
+    ],
+)
+def test_a_damaged_hypothesis_is_refused(study, four, capsys, changes, words):
+    row = answers(0.9)[0] | changes
+
+    assert words in refused(capsys, *four, study("damaged", [row]))
+
+
+def test_another_definition_of_x_is_refused(study, four, capsys):
+    row = answers(0.9)[0]
+    for point in row["points"]:
+        point["x"] *= 100
+
+    err = refused(capsys, *four, study("per-cent", [row]))
+
+    assert "recall on ctr: x is 0, 5, " in err
+    assert "each metric over the smallest" in err
+
+
+def test_another_cutoff_or_response_is_refused(study, four, capsys):
+    assert "the cutoff of recall is not the same: 20 in " in refused(
+        capsys, *four, study("ten", answers(0.9), cutoff=10)
+    )
+    row = answers(0.9)[0] | {"response": "sale_rate"}
+    assert "the response of ctr is not the same: ctr in " in refused(
+        capsys, *four, study("sales", [row])
+    )
+
+
+def test_a_metric_that_names_its_cutoff_may_stand_beside_another_of_the_study(study, capsys):
+    paths = []
+    for cutoff, slope in ((10, 0.9), (20, 1.1)):
+        row = answers(slope)[0] | {"metric": "recall@5"}
+        paths.append(study(f"at-{cutoff}", [row], cutoff=cutoff))
+
+    (found,) = pooled(capsys, *paths)
+
+    assert (found["metric"], found["cutoff"], len(found["studies"])) == ("recall@5", None, 2)
+
+
+def test_an_experiment_counts_once(study, four, capsys):
+    again = study("again", answers(0.9), experiment="shop-1")
+
+    assert "both are of the experiment 'shop-1'" in refused(capsys, *four, again)
+    assert "both have the md5" in refused(capsys, *four, four[2])
+
+
+def test_one_report_and_reports_without_a_common_hypothesis_are_refused(study, four, capsys):
+    other = study("other", answers(0.9, hypotheses=(H4,)))
+
+    assert "1 report alone; expected two or more" in refused(capsys, four[0])
+    err = refused(capsys, four[0], other)
+    assert "have a hypothesis in common; they have recall on ctr, recall on cvr" in err
+
+
+def test_files_that_are_not_there_are_named(four, capsys):
+    assert "cannot read nowhere.json: No such file" in refused(capsys, four[0], "nowhere.json")
+
+
+@pytest.mark.parametrize("option", [("--gain", "2"), ("--gain", "-1"), ("--gain", "nan")])
+def test_a_gain_is_a_fraction(four, capsys, option):
+    assert "0.02 is 2 % more" in refused(capsys, *four, *option)
+
+
+@pytest.mark.parametrize("level", ["0", "1", "95", "nan"])
+def test_a_level_is_a_share_above_a_half(four, capsys, level):
+    with pytest.raises(SystemExit):
+        main(["meta", *four, "--level", level])
+
+    assert "is not between 0.5 and 1" in capsys.readouterr().err
+
+
+def per_user(slope):
+    """A hypothesis on clicks per user, who click more than once, with a planted slope of the log."""
+    (row,) = answers(slope, hypotheses=(CLICKS,))
+    return row
+
+
+def test_amounts_are_pooled_on_the_log_scale_and_have_no_odds(study, capsys):
+    """Two clicks a user are no rate that has odds."""
+    paths = []
+    for n, slope in enumerate((0.8, 1.1, 0.95)):
+        row = per_user(slope)
+        for point in row["points"]:
+            point["rate"] = 2.0 * (1 + point["x"]) ** slope
+            point["standard_error"] = 0.01
+            point["successes"] = round(point["rate"] * point["trials"])
+        row["slope"] = slope
+        paths.append(study(f"shop-{n}", [row]))
+
+    (found,) = pooled(capsys, *paths, "--gain", "0.05")
+
+    slope, change = found["pooled"]["mean"]["slope"], found["foretold"]
+    assert change["rate"] > 2
+    assert change["rate_change"] == pytest.approx(np.expm1(0.05 * slope))
+    assert (change["odds_change"], change["odds_interval"]) == (None, None)
+    # log(2 (1 + x)^b) is b log(1 + x), a little below b x
+    assert found["total_covariance"]["slope"]["slope"] == pytest.approx(0.95, abs=0.12)
+    assert main(["meta", *paths, "--gain", "0.05"]) == 0
+    assert "odds" not in capsys.readouterr().out

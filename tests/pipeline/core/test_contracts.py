@@ -1,0 +1,112 @@
+"""A contract accepts exactly its columns and types, and names everything that does not fit."""
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core import contracts
+from pipeline.core.contracts import EVENTS, KIND
+from pipeline.core.errors import DataError
+from pipeline.core.frame_contract import ID, Contract
+
+CONTRACTS = [value for value in vars(contracts).values() if isinstance(value, Contract)]
+TAGS = Contract(name="tags", row="one tag", columns={"id": ID})
+PETS = Contract(name="pets", row="one pet", columns={"name": pl.String, "legs": pl.Int32})
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
+def test_an_empty_frame_of_a_contract_fits_it(contract):
+    empty = pl.DataFrame(schema=contract.schema)
+
+    assert contract.check(empty).schema == pl.Schema(contract.schema)
+    assert list(contract.schema) == list(contract.columns)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.String], ids=str)
+def test_ids_are_whole_numbers_or_texts_and_stay_what_they_are(dtype):
+    frame = pl.DataFrame({"id": [1, 2]}).cast({"id": dtype})
+
+    assert TAGS.check(frame).equals(frame)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int32, pl.UInt64, pl.Float64, pl.Categorical], ids=str)
+def test_ids_of_any_other_type_are_refused(dtype):
+    frame = pl.DataFrame({"id": ["1"]}).cast(dtype)
+
+    with pytest.raises(DataError, match=rf"tags: id is {dtype}.*, expected Int64 or String"):
+        TAGS.check(frame)
+
+
+@pytest.mark.parametrize("kinds", [pl.String, pl.Enum(["click", "order"])], ids=str)
+def test_kinds_of_events_are_the_one_enumeration(kinds):
+    frame = pl.DataFrame(schema=EVENTS.schema | {"kind": kinds})
+
+    with pytest.raises(DataError, match=r"events: kind is .*, expected Enum"):
+        EVENTS.check(frame)
+
+
+def test_every_contract_has_a_name_of_its_own_and_says_what_a_row_is():
+    assert len({contract.name for contract in CONTRACTS}) == len(CONTRACTS) > 0
+    assert all(contract.row.startswith("one ") for contract in CONTRACTS)
+
+
+def test_a_fitting_frame_passes_unchanged():
+    frame = pl.DataFrame(
+        [(1, 5, 2, "click", 0), (1, 5, 2, "click", 0)], schema=EVENTS.schema, orient="row"
+    )
+
+    assert EVENTS.check(frame).equals(frame)
+
+
+def test_columns_are_put_in_the_order_of_the_contract():
+    frame = pl.DataFrame({"legs": [4], "name": ["rex"]}, schema_overrides={"legs": pl.Int32})
+
+    assert PETS.check(frame).row(0) == ("rex", 4)
+    assert frame.columns == ["legs", "name"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"name": ["rex"]}, "pets: missing legs"),
+        ({"name": ["rex"], "legs": [4]}, "pets: legs is Int64, expected Int32"),
+        ({"name": ["rex"], "legs": ["four"]}, "pets: legs is String, expected Int32"),
+        ({"name": [None], "legs": [None]}, "name is Null, expected String; legs is Null"),
+        ({"Name": ["rex"], "age": [2]}, "missing name; missing legs; unexpected Name; unexpected"),
+        ({}, "pets: missing name; missing legs. Expected columns: ['name', 'legs']"),
+    ],
+    ids=["missing", "wider-integer", "text", "null", "misspelt", "no-columns"],
+)
+def test_every_misfit_is_named_and_nothing_is_converted(columns, words):
+    with pytest.raises(DataError) as caught:
+        PETS.check(pl.DataFrame(columns))
+
+    assert words in str(caught.value)
+
+
+@given(
+    columns=st.dictionaries(
+        st.sampled_from([*EVENTS.columns, "extra", "Session"]),
+        st.sampled_from([pl.String, pl.Int64, pl.Int32, pl.Boolean, KIND, pl.UInt16]),
+    )
+    | st.permutations(list(EVENTS.columns)).map(
+        lambda names: {name: EVENTS.schema[name] for name in names}
+    )
+)
+@settings(deadline=None, max_examples=100)
+def test_a_frame_is_accepted_if_and_only_if_columns_and_types_are_the_contracts(columns):
+    frame = pl.DataFrame(schema=columns)
+    allowed = {name: {dtype} for name, dtype in EVENTS.schema.items()}
+    allowed |= {name: {pl.Int64, pl.String} for name in ("session", "item")}
+    names = {*columns, *EVENTS.columns}
+    wrong = {name for name in names if columns.get(name) not in allowed.get(name, set())}
+
+    if not wrong:
+        assert EVENTS.check(frame).columns == list(EVENTS.columns)
+        return
+    with pytest.raises(DataError) as caught:
+        EVENTS.check(frame)
+    problems = str(caught.value).split(". Expected columns")[0].removeprefix("events: ").split("; ")
+    named = {text.split(" is ")[0].split(" ")[-1] for text in problems}
+    assert named == wrong

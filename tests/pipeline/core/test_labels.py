@@ -1,0 +1,38 @@
+"""What metrics and KPIs are called."""
+
+import pytest
+
+from pipeline.core.contracts import Kpi
+from pipeline.core.labels import KPI_LABELS, metric_label
+
+
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [
+        ("recall", "Recall@5"),
+        ("order_density", "OD@5"),
+        ("recall_order_density", "Recall@5 · OD@5"),
+        ("mrr", "MRR@5"),
+        ("click_loss", "click loss"),
+    ],
+)
+def test_a_metric_is_called_as_in_the_paper(metric, label):
+    assert metric_label(metric, 5) == label
+
+
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [
+        ("recall", "Recall"),
+        ("recall_order_density@10", "Recall@10 · OD@10"),
+        ("click_loss", "click loss"),
+        ("mine@7", "mine@7"),
+        ("{mine}", "{mine}"),
+    ],
+)
+def test_a_cutoff_nobody_knows_is_left_out_and_a_metric_of_ones_own_keeps_its_name(metric, label):
+    assert metric_label(metric, None) == label
+
+
+def test_every_kpi_has_a_name():
+    assert set(KPI_LABELS) == {kpi.value for kpi in Kpi}

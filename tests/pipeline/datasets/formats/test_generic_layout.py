@@ -1,0 +1,124 @@
+"""What dataset.generic may say; a mistake is named with what is accepted before any file is read."""
+
+import pytest
+
+from pipeline.core.contracts import EventKind
+from pipeline.core.errors import StudyError
+from pipeline.study import DatasetFormat, Duplicates, IdType, parse_study
+
+GENERIC = {"session": "s", "item": "i", "time": "t"}
+
+
+@pytest.fixture
+def dataset_of(small_params):
+    """The dataset section of a study with this one."""
+
+    def parsed(dataset):
+        dataset = {"format": "generic", "path": "log.csv", **dataset}
+        experiment = {**small_params["experiment"], "source": "replay"}
+        return parse_study({**small_params, "dataset": dataset, "experiment": experiment}).dataset
+
+    return parsed
+
+
+def test_a_layout_is_what_the_parameters_say(dataset_of):
+    kinds = {"view": "click", 2: "order", "like": None}
+    layout = {"user": "u", "item": "i", "time": "t", "kind": "k", "kinds": kinds}
+
+    dataset = dataset_of({"generic": {**layout, "time_unit": "%d/%b/%Y %H:%M:%S %z"}})
+
+    assert dataset.format is DatasetFormat.GENERIC
+    assert dataset.knows_users_only
+    assert dataset.generic.kinds == {"view": EventKind.CLICK, "2": EventKind.ORDER, "like": None}
+    assert (dataset.generic.ids, dataset.generic.separator) == (IdType.TEXT, ",")
+    assert dataset.duplicates is Duplicates.REJECT
+
+
+WRONG = {
+    "neither-session-nor-user": (
+        {"session": None},
+        "session = None and user = None; name the column of one of the two",
+    ),
+    "session-and-user": ({"user": "u"}, "session = 's' and user = 'u'; name the column of one"),
+    "empty-session": ({"session": ""}, "session = '': String should have at least 1 character"),
+    "empty-kind": ({"kind": ""}, "kind = '': String should have at least 1 character"),
+    "a-column-twice": ({"item": "s"}, "names a column twice: ['s', 's', 't']"),
+    "kind-is-the-item": (
+        {"kind": "i", "kinds": {"a": "click"}},
+        "names a column twice: ['s', 'i', 't', 'i']",
+    ),
+    "kind-without-kinds": ({"kind": "k"}, "kind = 'k' and kinds = {}; give both (the column, and"),
+    "kinds-without-kind": ({"kinds": {"a": "click"}}, "kind = None and kinds = {'a': "),
+    "unknown-kind": (
+        {"kind": "k", "kinds": {"a": "clicks"}},
+        "kinds.a = 'clicks': Input should be 'click', 'cart' or 'order'",
+    ),
+    "unknown-unit": ({"time_unit": "minutes"}, "time_unit = 'minutes': String should match"),
+    "unknown-directive": ({"time_unit": "%Y-%m-%d %Q"}, "is no pattern that strptime finds a date"),
+    "directive-twice": ({"time_unit": "%Y %Y-%m-%d"}, "is no pattern that strptime finds a date"),
+    "pattern-without-a-day": ({"time_unit": "%H:%M"}, "expected one such as '%Y-%m-%d %H:%M:%S'"),
+    "long-separator": ({"separator": "::"}, "separator = '::': String should match pattern"),
+    "quote-for-a-separator": ({"separator": '"'}, "separator = '\"': String should match pattern"),
+    "newline-for-a-separator": ({"separator": "\n"}, "separator = '\\n': String should match"),
+    "unknown-type-of-id": ({"ids": "uuid"}, "ids = 'uuid': Input should be 'integer' or 'text'"),
+    "unknown-key": (
+        {"timestamp": "t"},
+        "timestamp = 't': unknown key; accepted are ['ids', 'item'",
+    ),
+    "no-item": ({"item": None}, "item = None: Input should be a valid string"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
+def test_a_mistake_says_what_was_found_and_what_is_accepted(dataset_of, change, message):
+    with pytest.raises(StudyError) as caught:
+        dataset_of({"generic": {**GENERIC, **change}})
+
+    assert "dataset.generic" in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        pytest.param({}, "dataset.format = generic: give dataset.generic", id="no-columns"),
+        pytest.param(
+            {"format": "rees46", "generic": GENERIC},
+            "dataset.format = rees46: give dataset.generic (where the columns stand) if and only",
+            id="columns-of-a-known-format",
+        ),
+        pytest.param(
+            {"format": "movielens"},
+            "dataset.format = 'movielens': Input should be 'otto', 'yoochoose', 'diginetica', "
+            "'retailrocket', 'rees46', 'jdata' or 'generic'",
+            id="unknown-format",
+        ),
+        pytest.param({"path": ""}, "dataset.path = '': String should have at least 1", id="path"),
+        pytest.param(
+            {"generic": GENERIC, "inactivity_minutes": 0},
+            "dataset.inactivity_minutes = 0: Input should be greater than 0",
+            id="no-rest",
+        ),
+        pytest.param(
+            {"generic": GENERIC, "duplicates": "drop"},
+            "dataset.duplicates = 'drop': Input should be 'reject' or 'keep'",
+            id="duplicates",
+        ),
+        pytest.param(
+            {"generic": GENERIC, "expected": {"clicks": -1}},
+            "dataset.expected.clicks = -1: Input should be greater than or equal to 0",
+            id="negative-count",
+        ),
+        pytest.param(
+            {"generic": GENERIC, "expected": {"items": 5}},
+            "dataset.expected.items = 5: unknown key; accepted are ['carts', 'clicks', 'orders', "
+            "'rows', 'sessions']",
+            id="unknown-count",
+        ),
+    ],
+)
+def test_a_dataset_that_cannot_be_is_refused(dataset_of, dataset, message):
+    with pytest.raises(StudyError) as caught:
+        dataset_of(dataset)
+
+    assert message in str(caught.value)

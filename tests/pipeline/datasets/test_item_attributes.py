@@ -1,0 +1,103 @@
+"""Attributes of items: read by name, in the order of the catalogue; values over the mean click."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline.core.errors import DataError
+from pipeline.datasets.item_attributes import read_item_attributes, relative_values
+
+ITEMS = pl.DataFrame(
+    {"index": [1, 0, 2], "item": [20, 10, 30]}, schema={"index": pl.Int32, "item": pl.Int64}
+)
+TRAIN_CLICKS = np.array([2, 1, 1])
+
+
+def write(folder, rows, columns=("item", "value"), suffix="csv"):
+    path = folder / f"items.{suffix}"
+    table = pl.DataFrame(rows, schema=list(columns), orient="row", strict=False)
+    table.write_parquet(path) if suffix == "parquet" else table.write_csv(path)
+    return path
+
+
+def values_of(path):
+    return relative_values(path, read_item_attributes(path, ITEMS), TRAIN_CLICKS)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_attributes_stand_in_the_order_of_the_index(tmp_path, suffix):
+    rows = [
+        (30, 8.0, "hats", "2025-09-01"),
+        (99, 5.0, "shoes", "never"),
+        (10, None, None, "2025-09-01T10:00:00+02:00"),
+        (20, 6.0, "shoes", None),
+    ]
+    path = write(tmp_path, rows, ("item", "value", "category", "available_since"), suffix)
+
+    assert read_item_attributes(path, ITEMS).rows() == [
+        (0, "10", None, None, 1_756_684_800_000 + 8 * 3_600_000),
+        (1, "20", 6.0, "shoes", None),
+        (2, "30", 8.0, "hats", 1_756_684_800_000),
+    ]
+
+
+def test_items_the_file_does_not_name_are_unknown(tmp_path):
+    path = write(tmp_path, [(20, "hats")], ("item", "category"))
+
+    assert read_item_attributes(path, ITEMS).drop("index", "item").rows() == [
+        (None, None, None),
+        (None, "hats", None),
+        (None, None, None),
+    ]
+
+
+def test_values_are_over_that_of_the_mean_click(tmp_path):
+    path = write(tmp_path, [(30, 8.0), (99, 5.0), (10, 1.0), (20, 6.0)])
+
+    mean = (2 * 1.0 + 1 * 6.0 + 1 * 8.0) / 4  # of four clicks
+    assert values_of(path) == pytest.approx(np.array([1.0, 6.0, 8.0]) / mean)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([(10, 1.0), (20, 2.0)], "1 of the catalogue's 3 items have no value .* such as 30"),
+        ([(10, -1.0), (20, 2.0), (30, 3.0)], r"such as 10 \(-1.0\)"),
+        ([(10, "dear"), (20, "2"), (30, "3")], "such as 10"),
+        ([(10, "inf"), (20, "2"), (30, "3")], r"such as 10 \(inf\)"),
+        ([(10, 0.0), (20, 0.0), (30, 0.0)], "every clicked item is worth 0"),
+    ],
+    ids=["absent", "negative", "text", "infinite", "all zero"],
+)
+def test_a_catalogue_without_one_good_value_each_is_refused(tmp_path, rows, words):
+    with pytest.raises(DataError, match=words):
+        values_of(write(tmp_path, rows))
+
+
+def test_an_item_that_stands_there_twice_is_refused(tmp_path):
+    path = write(tmp_path, [(10, 1.0), (10, 2.0), (20, 2.0), (30, 3.0)])
+
+    with pytest.raises(DataError, match="1 items stand there more than once, such as 10"):
+        read_item_attributes(path, ITEMS)
+
+
+def test_a_time_that_is_none_is_refused(tmp_path):
+    path = write(tmp_path, [(10, "2025-13-01"), (20, "2025-12-01")], ("item", "available_since"))
+
+    with pytest.raises(DataError, match=r"item 10 has available_since = '2025-13-01'"):
+        read_item_attributes(path, ITEMS)
+
+
+def test_a_file_that_knows_nothing_is_refused(tmp_path):
+    path = write(tmp_path, [(10, "x")], ("item", "name"))
+
+    with pytest.raises(DataError, match=r"needs item and one or more of value, category"):
+        read_item_attributes(path, ITEMS)
+
+
+@pytest.mark.parametrize("name", ["none.csv", "none.parquet", "notes.csv"])
+def test_a_file_that_is_not_such_a_table_is_refused(tmp_path, name):
+    (tmp_path / "notes.csv").write_text("id;price\n1;2\n")
+
+    with pytest.raises(DataError, match=r"cannot read .* the column item and one or more"):
+        read_item_attributes(tmp_path / name, ITEMS)

@@ -1,0 +1,203 @@
+"""The verdict on a row: an event, or a rejection under the first reason that holds."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.contracts import EVENTS, KIND, EventKind
+from pipeline.datasets.raw_rows import RawRows, Reason, Refusal, judge
+
+T = 1_519_862_400_000
+FIRST, BEHIND_LAST = 946_684_800_000, 4_102_444_800_000
+"""2000-01-01 and 2100-01-01 UTC."""
+
+KINDS = {
+    "view": EventKind.CLICK,
+    "look": EventKind.CLICK,
+    "buy": EventKind.ORDER,
+    "follow": None,
+    "remove": None,
+}
+WORDS = pl.Enum(["view", "look", "buy", "follow", "remove"])
+INTEGERS, TEXTS = pl.Int64, pl.String
+
+
+def _rows(data, *, ids=INTEGERS, kind=pl.String, refusals=()):
+    """Rows on lines 11, 12, …"""
+    schema = {"session": ids, "ts": pl.Int64, "item": ids, "kind": kind}
+    return RawRows(
+        source="log",
+        positions=np.arange(11, 11 + len(data)),
+        frame=pl.DataFrame(data, schema=schema, orient="row"),
+        refusals=list(refusals),
+    )
+
+
+@pytest.mark.parametrize("kind", [pl.String, WORDS], ids=["text-kinds", "enumerated-kinds"])
+@pytest.mark.parametrize(
+    ("ids", "a", "b"),
+    [(INTEGERS, 0, -(2**63)), (TEXTS, " ", "Ü0\n")],
+    ids=["integer-ids", "text-ids"],
+)
+def test_a_good_row_passes_unchanged_but_for_our_word_for_its_kind(ids, a, b, kind):
+    good = [(a, T, b, "view"), (b, T, a, "buy"), (a, T - 1, a, "look"), (a, T, b, "view")]
+
+    events, rejected = judge(_rows(good, ids=ids, kind=kind), KINDS)
+
+    assert events.rows() == [
+        (a, T, b, "click"),
+        (b, T, a, "order"),
+        (a, T - 1, a, "click"),
+        (a, T, b, "click"),
+    ]
+    assert events.schema == {"session": ids, "ts": pl.Int64, "item": ids, "kind": KIND}
+    assert rejected.is_empty()
+
+
+BAD = {
+    "no-session": ((None, T, 2, "view"), Reason.MISSING_FIELD, f",{T},2,view"),
+    "no-time": ((1, None, 2, "view"), Reason.MISSING_FIELD, "1,,2,view"),
+    "no-item": ((1, T, None, "view"), Reason.MISSING_FIELD, f"1,{T},,view"),
+    "no-kind": ((1, T, 2, None), Reason.MISSING_FIELD, f"1,{T},2,"),
+    "empty-kind": ((1, T, 2, ""), Reason.MISSING_FIELD, f"1,{T},2,"),
+    "nothing": ((None, None, None, None), Reason.MISSING_FIELD, ",,,"),
+    "unknown-kind": ((1, T, 2, "hover"), Reason.UNKNOWN_KIND, f"1,{T},2,hover"),
+    "our-own-word": ((1, T, 2, "click"), Reason.UNKNOWN_KIND, f"1,{T},2,click"),
+    "kind-in-capitals": ((1, T, 2, "VIEW"), Reason.UNKNOWN_KIND, f"1,{T},2,VIEW"),
+    "other-kind": ((1, T, 2, "follow"), Reason.OTHER_KIND, f"1,{T},2,follow"),
+    "too-early": ((1, FIRST - 1, 2, "view"), Reason.TIME_OUT_OF_RANGE, f"1,{FIRST - 1},2,view"),
+    "too-late": (
+        (1, BEHIND_LAST, 2, "buy"),
+        Reason.TIME_OUT_OF_RANGE,
+        f"1,{BEHIND_LAST},2,buy",
+    ),
+    "far-too-late": (
+        (1, 2**63 - 1, 2, "buy"),
+        Reason.TIME_OUT_OF_RANGE,
+        "1,9223372036854775807,2,buy",
+    ),
+    # Where several reasons hold, the first of this order: missing, other kind, time, unknown kind.
+    "missing-before-other-kind": ((1, 5, None, "follow"), Reason.MISSING_FIELD, "1,5,,follow"),
+    "missing-before-time": ((None, 5, 2, "view"), Reason.MISSING_FIELD, ",5,2,view"),
+    "missing-before-unknown": ((1, None, 2, "hover"), Reason.MISSING_FIELD, "1,,2,hover"),
+    "other-kind-before-time": ((1, 5, 2, "remove"), Reason.OTHER_KIND, "1,5,2,remove"),
+    "time-before-unknown": ((1, 5, 2, "hover"), Reason.TIME_OUT_OF_RANGE, "1,5,2,hover"),
+}
+
+
+@pytest.mark.parametrize(("row", "reason", "content"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize("ids", [INTEGERS, TEXTS], ids=["integer-ids", "text-ids"])
+def test_a_bad_row_is_set_aside_under_the_first_reason_and_spoils_no_other(
+    row, reason, content, ids
+):
+    good = (3, T, 4, "buy")
+    data = pl.DataFrame([good, row, good], schema=["session", "ts", "item", "kind"], orient="row")
+    typed = data.with_columns(pl.col("session", "item").cast(ids)).rows()
+
+    events, rejected = judge(_rows(typed, ids=ids), KINDS)
+
+    assert events.rows() == [(*typed[0][:3], "order"), (*typed[2][:3], "order")]
+    assert rejected.rows() == [("log", 12, reason.value, content)]
+
+
+@pytest.mark.parametrize(
+    ("row", "content"),
+    [(("", T, "2", "view"), f",{T},2,view"), (("1", T, "", "view"), f"1,{T},,view")],
+    ids=["session", "item"],
+)
+def test_an_empty_text_names_nothing(row, content):
+    events, rejected = judge(_rows([row], ids=TEXTS), KINDS)
+
+    assert events.is_empty()
+    assert rejected.rows() == [("log", 11, Reason.MISSING_FIELD.value, content)]
+
+
+def test_the_range_of_times_holds_its_first_millisecond_and_not_its_last():
+    times = [FIRST - 1, FIRST, BEHIND_LAST - 1, BEHIND_LAST]
+
+    events, rejected = judge(_rows([(1, ts, 2, "view") for ts in times]), KINDS)
+
+    assert events["ts"].to_list() == [FIRST, BEHIND_LAST - 1]
+    assert rejected["position"].to_list() == [11, 14]
+
+
+@pytest.mark.parametrize("kind", [pl.String, WORDS], ids=["text-kinds", "enumerated-kinds"])
+def test_rows_of_other_kinds_alone_give_no_event(kind):
+    events, rejected = judge(_rows([(1, T, 2, "follow"), (1, T, 2, "remove")], kind=kind), KINDS)
+
+    assert events.is_empty()
+    assert rejected["reason"].to_list() == [Reason.OTHER_KIND.value] * 2
+
+
+@pytest.mark.parametrize("ids", [INTEGERS, TEXTS], ids=["integer-ids", "text-ids"])
+def test_no_rows_give_no_events_of_the_right_types(ids):
+    events, rejected = judge(_rows([], ids=ids), KINDS)
+
+    assert events.schema == {"session": ids, "ts": pl.Int64, "item": ids, "kind": KIND}
+    assert (events.height, rejected.height) == (0, 0)
+    assert EVENTS.check(events.with_columns(file=pl.lit(0, dtype=pl.UInt16))).is_empty()
+
+
+def test_lines_that_are_no_rows_are_handed_on_with_the_bad_rows():
+    refusals = [Refusal(4, Reason.NOT_TEXT, "b'\\xff'"), Refusal(9, Reason.UNREADABLE, "{")]
+
+    _, good = judge(_rows([(1, T, 2, "view")], refusals=refusals), KINDS)
+    _, mixed = judge(_rows([(1, T, None, "view")], refusals=refusals), KINDS)
+
+    lines = [
+        ("log", 4, "not UTF-8 text", "b'\\xff'"),
+        ("log", 9, "not a row of this format", "{"),
+    ]
+    assert good.rows() == lines
+    assert mixed.rows() == [*lines, ("log", 11, "a field is missing", f"1,{T},,view")]
+
+
+def test_content_of_a_rejection_is_cut_at_200_characters():
+    refusal = Refusal(1, Reason.UNREADABLE, "ü" * 200 + "y")
+    item = "é" * 300
+
+    _, rejected = judge(
+        _rows([("s", T, item, "hover")], ids=TEXTS, refusals=[refusal]),
+        KINDS,
+    )
+
+    beginning = f"s,{T},"
+    assert rejected["content"].to_list() == [
+        "ü" * 200,
+        beginning + "é" * (200 - len(beginning)),
+    ]
+
+
+ROW = st.tuples(
+    st.sampled_from([1, 2, None]),
+    st.sampled_from([T, T + 1, FIRST - 1, FIRST, BEHIND_LAST, None]),
+    st.sampled_from([5, 6, None]),
+    st.sampled_from(["view", "look", "buy", "follow", "hover", "", None]),
+)
+
+
+def _reason(session, ts, item, kind):
+    """The verdict as it is defined, for one row."""
+    if None in (session, ts, item, kind) or kind == "":
+        return Reason.MISSING_FIELD
+    if kind in ("follow", "remove"):
+        return Reason.OTHER_KIND
+    if not FIRST <= ts < BEHIND_LAST:
+        return Reason.TIME_OUT_OF_RANGE
+    return None if kind in KINDS else Reason.UNKNOWN_KIND
+
+
+@given(data=st.lists(ROW, max_size=8))
+@settings(deadline=None, max_examples=150)
+def test_every_row_ends_in_exactly_one_of_the_two_in_order(data):
+    events, rejected = judge(_rows(data), KINDS)
+
+    verdicts = [(number, row, _reason(*row)) for number, row in enumerate(data, start=11)]
+    assert events.rows() == [
+        (*row[:3], KINDS[row[3]].value) for _, row, reason in verdicts if reason is None
+    ]
+    assert rejected.select("position", "reason").rows() == [
+        (number, reason.value) for number, _, reason in verdicts if reason is not None
+    ]

@@ -1,0 +1,115 @@
+"""The metrics a study declares: at further cutoffs, and functions of one's own."""
+
+import re
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+from models.errors import ModelError
+from models.scoring import TargetScores
+from pipeline.core.errors import StudyError
+from pipeline.evaluation.metric_registry import declared_target_metrics
+from pipeline.evaluation.ranking_metrics import Targets
+from pipeline.study import EvaluationSection, OwnMetric
+
+RANKS = [1, 3, 7, 30]
+
+
+def targets(ranks, k=20, items=None):
+    n = len(ranks)
+    scores = TargetScores(
+        session=np.arange(n),
+        history=np.ones(n, dtype=np.int64),
+        item=np.array(items or [0] * n),
+        ordered=np.zeros(n, dtype=np.bool_),
+        rank=np.array(ranks),
+        click_loss=np.zeros(n),
+        order_loss=np.zeros(n),
+    )
+    return Targets(scores, k, np.zeros(2, dtype=np.bool_), np.array(["cheap", "dear"]))
+
+
+def ratio(terms):
+    numerator, denominator = terms
+    return numerator.sum() / denominator.sum()
+
+
+def test_metrics_at_further_cutoffs_are_named_after_them():
+    declared = declared_target_metrics(EvaluationSection(cutoff=20, further_cutoffs=(5, 2)))
+
+    values = [ratio(declared[name](targets(RANKS))) for name in ("recall", "recall@5", "recall@2")]
+
+    assert values == [3 / 4, 2 / 4, 1 / 4]
+    assert "mrr@5" in declared
+    assert "click_loss@5" not in declared
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Writes a module of one's own and declares its function ``metric``."""
+
+    def declare(code, name):
+        (tmp_path / f"{name}.py").write_text(dedent(code), encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        metric = OwnMetric(name="value_recall", function=f"{name}:metric")
+        return declared_target_metrics(EvaluationSection(own_metrics=(metric,)))
+
+    return declare
+
+
+def test_a_metric_of_ones_own_sees_the_shops_items(own):
+    declared = own(
+        """
+        import numpy as np
+
+        PRICES = {"cheap": 1.0, "dear": 9.0}
+
+
+        def metric(targets):
+            value = np.array([PRICES.get(item, 1.0) for item in targets.shop_items])
+            value = value[targets.scores.item]
+            return targets.hit * value, value
+        """,
+        "own_value",
+    )
+
+    assert ratio(declared["value_recall"](targets([1, 30], items=[1, 0]))) == 9 / 10
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("return targets.hit[:1], targets.each", r"gives \(1,\) and \(3,\) for 3 targets"),
+        ("return targets.hit / 0, targets.each", "gives a number that is not finite"),
+        ("return targets.hit, -targets.each", "gives a negative denominator"),
+        ("return targets.hit", "fails .ValueError"),
+        ("return targets.nothing, targets.each", "fails .AttributeError.*nothing"),
+    ],
+)
+def test_what_is_no_metric_is_refused_before_anything_is_scored(own, code, words):
+    name = f"own_wrong_{abs(hash(code))}"
+    module = f"import numpy as np\nnp.seterr(all='ignore')\ndef metric(targets):\n    {code}\n"
+
+    with pytest.raises(
+        StudyError, match=f"own_metrics, value_recall: .*{words}.*expected two arrays"
+    ):
+        own(module, name)
+
+
+def test_the_documented_metric_is_one(own, project_root, tmp_path, monkeypatch):
+    page = (project_root / "docs" / "metrics.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "prices.csv").write_text("item,price\ncheap,1\ndear,9\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    declared = own(code.replace("def value_recall", "def metric"), "documented_metric")
+
+    assert ratio(declared["value_recall"](targets([1, 30], items=[1, 0]))) == 9 / 10
+
+
+def test_a_function_that_is_not_there_is_named():
+    section = EvaluationSection(own_metrics=(OwnMetric(name="mine", function="no_such:metric"),))
+
+    with pytest.raises(ModelError, match=r"evaluation\.own_metrics, mine = 'no_such:metric'"):
+        declared_target_metrics(section)

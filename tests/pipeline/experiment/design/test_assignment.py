@@ -1,0 +1,83 @@
+"""The assignment hash against GrowthBook's published vectors, and as a source of randomness."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from pipeline.experiment.design.assignment import N_BUCKETS, bucket_of, buckets_of
+
+
+@pytest.fixture(scope="module")
+def a_million():
+    """Ids as shops have them: a letter and a number that counts up."""
+    return pl.Series([f"u{number:07d}" for number in range(1_000_000)])
+
+
+@pytest.mark.parametrize(
+    ("salt", "unit", "fraction"),
+    [
+        ("seed", "a", 0.0505),
+        ("seed", "b", 0.2696),
+        ("foo", "ab", 0.2575),
+        ("foo", "def", 0.2019),
+        ("89123klj", "8952klfjas09ujkasdf", 0.124),
+        ("90850943850283058242805", "123", 0.7516),
+        ("()**(%$##$%#$#", '___)((*":&', 0.0128),
+    ],
+)
+def test_published_vectors_of_growthbook_hash_version_2(salt, unit, fraction):
+    assert bucket_of(unit, salt) / N_BUCKETS == fraction
+
+
+@settings(max_examples=50, deadline=None)
+@given(unit=st.text(max_size=20), salt=st.text(max_size=20))
+def test_any_unit_under_any_salt_has_one_bucket_and_keeps_it(unit, salt):
+    bucket = bucket_of(unit, salt)
+
+    assert 0 <= bucket < N_BUCKETS
+    assert bucket_of(unit, salt) == bucket
+
+
+@pytest.mark.parametrize("bins", [5, N_BUCKETS], ids=["five-groups", "every-bucket"])
+def test_a_million_units_spread_evenly_over_buckets(a_million, bins):
+    counts = np.bincount(buckets_of(a_million, "pareto-1") * bins // N_BUCKETS, minlength=bins)
+
+    # two-sided: neither uneven, nor more even than chance would have it
+    assert 0.001 < stats.chisquare(counts).pvalue < 0.999
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("pareto-1", "pareto-1 coverage"),
+        pytest.param("spring", "autumn", marks=pytest.mark.slow),
+        pytest.param("pareto-1", "holdout", marks=pytest.mark.slow),
+    ],
+)
+def test_a_million_units_under_two_salts_are_independent(a_million, one, other):
+    first, second = (buckets_of(a_million, salt) * 10 // N_BUCKETS for salt in (one, other))
+    table = np.bincount(first * 10 + second, minlength=100).reshape(10, 10)
+
+    assert 0.001 < stats.chi2_contingency(table).pvalue < 0.999
+
+
+@given(units=st.lists(st.text(max_size=12), min_size=1, max_size=20), salt=st.text(max_size=5))
+@example(units=["u\0", "u", "", "\0"], salt="")
+@example(units=["é", "買い物", "🛒", "a" * 40], salt="spring")
+def test_many_units_at_a_time_fall_where_each_does_alone(units, salt):
+    assert buckets_of(pl.Series(units, dtype=pl.String), salt).tolist() == [
+        bucket_of(unit, salt) for unit in units
+    ]
+
+
+def test_more_units_than_are_hashed_at_once_keep_their_order():
+    units = pl.Series([f"u{number}" for number in range(140_000)])
+
+    found = buckets_of(units, "spring")
+
+    assert [found[n] for n in (0, 131_071, 131_072, 139_999)] == [
+        bucket_of(units[n], "spring") for n in (0, 131_071, 131_072, 139_999)
+    ]

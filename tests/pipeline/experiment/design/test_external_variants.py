@@ -1,0 +1,114 @@
+"""The table of variants: read as it is meant, or refused for its reason."""
+
+import polars as pl
+import pytest
+
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.errors import DataError
+from pipeline.experiment.design.external_variants import (
+    publish_variants,
+    read_any_plan,
+    read_variants,
+    variant_plan,
+)
+from pipeline.inference.hypotheses.external_variants import cutoff_of, variant_metrics
+from pipeline.study import ExperimentSection, LogSource
+
+GOOD = """variant,algorithm,share,auc,auc_se,ndcg@10
+01,doc2vec,2,0.5,0.01,0.3
+02,word2vec,1,0.6,0.02,0.2
+"""
+
+
+def section(**values):
+    return ExperimentSection(name="spring", source=LogSource.FILES, log_path="log", **values)
+
+
+@pytest.fixture
+def variants(tmp_path):
+    def read(text=GOOD, name="variants.csv"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return read_variants(tmp_path / name)
+
+    return read
+
+
+def test_names_stay_as_they_are_written_and_shares_are_shares(variants):
+    plan = variant_plan(variants(), section())
+
+    assert [(group.name, group.share) for group in plan.groups] == [("01", 2 / 3), ("02", 1 / 3)]
+
+
+def test_a_plan_of_variants_reads_back(tmp_path, variants):
+    variants()
+    paths = StudyPaths(root=tmp_path, name="s")
+
+    plan = publish_variants(section(variants="variants.csv"), paths)
+
+    assert read_any_plan(paths) == plan
+
+
+def test_columns_of_numbers_are_metrics_with_what_is_known_of_their_errors(variants):
+    metrics, covariance = variant_metrics(variants())
+
+    assert metrics.select("preference_id", "metric", "value", "standard_error").rows() == [
+        ("01", "auc", 0.5, 0.01),
+        ("01", "ndcg", 0.3, None),
+        ("02", "auc", 0.6, 0.02),
+        ("02", "ndcg", 0.2, None),
+    ]
+    assert cutoff_of(variants()) == 10
+    assert covariance is not None
+    assert set(covariance["metric"]) == {"auc"}
+    found = dict(
+        zip(
+            covariance.select("preference_id", "other_preference_id").rows(),
+            covariance["covariance"],
+            strict=True,
+        )
+    )
+    assert found == {
+        ("01", "01"): 0.01**2,
+        ("01", "02"): 0.0,
+        ("02", "01"): 0.0,
+        ("02", "02"): 0.02**2,
+    }
+
+
+def test_without_standard_errors_nothing_is_known_of_the_errors(variants):
+    metrics, covariance = variant_metrics(variants().drop("auc_se"))
+
+    assert covariance is None
+    assert metrics["standard_error"].to_list() == [None] * 4
+
+
+def test_whole_numbers_of_parquet_are_names_too(tmp_path):
+    frame = pl.DataFrame({"variant": [0, 11], "share": [1, 1], "auc": [0.5, 0.6]})
+    frame.write_parquet(tmp_path / "variants.parquet")
+
+    assert read_variants(tmp_path / "variants.parquet")["variant"].to_list() == ["0", "11"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD.replace("variant,", "name,"), "lacks variant; expected the columns variant"),
+        (GOOD.replace("share", "part"), "lacks share; .*any positive numbers, such as all 1"),
+        (GOOD.replace("02,", "01,"), r"the variants are \['01', '01'\]; expected two or more"),
+        (GOOD[: GOOD.index("02,")], r"the variants are \['01'\]"),
+        (GOOD.replace("02,", ","), r"the variants are \['01', None\]"),
+        (GOOD.replace("doc2vec,2", "doc2vec,0"), r"share is \[0, 1\]; expected a number above 0"),
+        (GOOD.replace("doc2vec,2", "doc2vec,"), r"share is \[None, 1\]"),
+        (GOOD.replace("0.02", "-0.02"), r"auc_se is \[0.01, -0.02\]; expected a number from 0"),
+        (GOOD.replace("auc,", "roc,"), "auc_se are the standard errors of auc, which is no column"),
+        ("", "cannot read .*; expected CSV or parquet"),
+    ],
+)
+def test_what_is_no_such_table_is_refused(variants, text, message):
+    with pytest.raises(DataError, match=message):
+        variants(text)
+
+
+def test_a_table_without_a_metric_is_refused(variants):
+    with pytest.raises(DataError, match="are the offline metrics; expected one or more"):
+        variant_metrics(variants("variant,share\na,1\nb,1\n"))

@@ -1,0 +1,166 @@
+"""Designs against theory that can be redone by hand, and the exchange against all designs."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from pipeline.experiment.design.optimal_design import (
+    Axis,
+    Criterion,
+    curvature,
+    exchange,
+    slope_information,
+)
+
+
+def axis(x, noise=None, told=None):
+    x = np.array(x, dtype=np.float64)
+    noise = np.zeros((len(x), len(x))) if noise is None else np.array(noise)
+    return Axis(x, noise, np.ones_like(x) if told is None else np.array(told))
+
+
+def even(n):
+    return np.full(n, 1 / n)
+
+
+def parabola_information(x, weights):
+    """What weighted least squares knows of the coefficient of x², by inverting its matrix."""
+    design = np.column_stack([np.ones_like(x), x, x**2])
+    return 1 / np.linalg.inv((design.T * weights) @ design)[2, 2]
+
+
+def slope_by_least_squares(x, weights):
+    design = np.column_stack([np.ones_like(x), x])
+    return 1 / np.linalg.inv((design.T * weights) @ design)[1, 1]
+
+
+def all_designs(n, chosen):
+    return np.array(list(combinations(range(n), chosen)))
+
+
+def best_of_all(criterion, floor):
+    """The slow twin: the criterion of every design there is, the definition written out."""
+    designs = all_designs(len(criterion.axes[0].x_C), len(criterion.weights_G))
+
+    best = {
+        f: [f(one, designs, criterion.weights_G).max() for one in criterion.axes]
+        for f in (slope_information, curvature)
+    }
+
+    def efficiencies(information, design):
+        own = [information(one, design[None], criterion.weights_G)[0] for one in criterion.axes]
+        return np.array(own) / best[information]
+
+    bends = np.array([efficiencies(curvature, design).min() for design in designs])
+    slopes = np.array([efficiencies(slope_information, design).prod() for design in designs])
+    allowed = bends >= floor * bends.max() - 1e-9
+    return slopes[allowed].max(), bends.max(), efficiencies
+
+
+def test_information_is_what_least_squares_knows():
+    x, weights = np.array([0.0, 0.1, 0.35, 0.8, 1.0]), np.array([0.3, 0.1, 0.2, 0.15, 0.25])
+    design = np.arange(5)[None]
+
+    for told in (np.ones(5), np.array([0.5, 0.8, 1.0, 1.2, 1.5])):
+        known = axis(x, told=told)
+        slope, bend = (f(known, design, weights)[0] for f in (slope_information, curvature))
+
+        assert slope == pytest.approx(slope_by_least_squares(x, weights * told))
+        assert bend == pytest.approx(parabola_information(x, weights * told))
+
+
+def test_of_equal_points_a_third_at_each_end_and_the_middle_is_best_for_a_bend_by_hand():
+    three = curvature(axis([-1, 0, 1]), np.array([[0, 1, 2]]), np.array([0.25, 0.5, 0.25]))
+
+    # m4 - m2² = 1/2 - 1/4, which is known to be the best there is on [-1, 1]
+    assert three[0] == pytest.approx(1 / 4)
+
+
+def test_noise_is_taken_from_the_information():
+    x, weights = [0.0, 0.5, 1.0], even(3)
+    design = np.array([[0, 1, 2]])
+    common, own = np.full((3, 3), 0.04), np.diag([0.04, 0.04, 0.04])
+
+    clean = slope_information(axis(x), design, weights)[0]
+
+    # errors that all preferences have in common move no contrast; own ones add 0.04 · (3 - 1) / 3
+    assert clean == pytest.approx((0.25 + 0.25) / 3)
+    assert slope_information(axis(x, common), design, weights)[0] == pytest.approx(clean)
+    assert slope_information(axis(x, own), design, weights)[0] == pytest.approx(clean - 0.08 / 3)
+
+
+def test_groups_go_where_users_tell_more():
+    x = np.linspace(0, 1, 11)
+    low, high = (
+        Criterion.of([axis(x, told=told)], even(3), seed=0).choose(floor=0, seed=0).tolist()
+        for told in (2 - x, 1 + x)
+    )
+
+    # two groups where a user tells less, to balance the one where a user tells more
+    assert (low, high) == ([0, 9, 10], [0, 1, 10])
+
+
+def test_without_a_floor_a_straight_line_has_its_groups_at_the_two_ends():
+    criterion = Criterion.of([axis(np.linspace(0, 1, 11))], even(4), seed=0)
+
+    assert criterion.choose(floor=0, seed=0).tolist() == [0, 1, 9, 10]
+
+
+def test_a_floor_brings_groups_to_the_middle_and_is_kept():
+    criterion = Criterion.of([axis(np.linspace(0, 1, 11))], even(5), seed=0)
+
+    without, with_floor = (criterion.choose(floor=floor, seed=0) for floor in (0.0, 0.7))
+
+    assert without.tolist() in ([0, 1, 2, 9, 10], [0, 1, 8, 9, 10])
+    assert any(3 <= place <= 7 for place in with_floor)
+    (ends,), (bent,) = (criterion.efficiencies(d, criterion.axes) for d in (without, with_floor))
+    assert ends.curvature < 0.7 <= bent.curvature
+    assert bent.slope < ends.slope == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, *range(3, 12)))]
+)
+def test_the_exchange_finds_the_best_of_all_designs(seed):
+    rng = np.random.default_rng(seed)
+    n, chosen, floor = 10, int(rng.integers(3, 6)), [0.0, 0.5, 0.9][seed % 3]
+    first = np.sort(rng.random(n))
+    metrics = [first, 1 - first**2, first * (1 - first) + 0.1]
+    error = rng.normal(size=(n, n)) * 0.02
+    told = rng.uniform(0.5, 1.5, n)
+    axes = [axis(m, error @ error.T, told) for m in metrics[: 1 + seed % 3]]
+    weights = rng.dirichlet(np.full(chosen, 20.0))
+    criterion = Criterion.of(axes, weights, seed=seed)
+
+    found = criterion.choose(floor=floor, seed=seed)
+
+    best, attainable, efficiencies = best_of_all(criterion, floor)
+    assert criterion.attainable == pytest.approx(attainable)
+    assert efficiencies(slope_information, found).prod() == pytest.approx(best)
+    assert efficiencies(curvature, found).min() >= floor * attainable - 1e-6
+
+
+def test_a_metric_within_its_error_has_no_say():
+    x = np.linspace(0, 1, 6)
+    blurred = axis(x[::-1] ** 3, np.diag(np.full(6, 10.0)))
+
+    criterion = Criterion.of([axis(x), blurred], even(3), seed=0)
+
+    alone = Criterion.of([axis(x)], even(3), seed=0)
+    assert criterion.best_slope[1] <= 0
+    assert criterion.choose(floor=0, seed=0).tolist() == alone.choose(floor=0, seed=0).tolist()
+    assert criterion.efficiencies(np.array([0, 3, 5]), criterion.axes)[1].slope is None
+
+
+def test_what_does_not_vary_leaves_evenly_spaced_candidates():
+    criterion = Criterion.of([axis(np.zeros(9))], even(3), seed=0)
+
+    assert criterion.choose(floor=0.5, seed=0).tolist() == [0, 4, 8]
+
+
+@pytest.mark.parametrize(("n", "chosen"), [(5, 5), (2, 2), (40, 3)])
+def test_the_exchange_returns_so_many_different_candidates_in_order(n, chosen):
+    found = exchange(lambda designs: designs.sum(axis=1)[:, None].astype(float), n, chosen, seed=1)
+
+    assert found.tolist() == list(range(n - chosen, n))

@@ -1,0 +1,78 @@
+"""What must agree with a plan that users are served under."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from pipeline.core.errors import LogError
+from pipeline.experiment.design.make_plan import make_plan
+from pipeline.experiment.design.plan_checks import (
+    check_anybody,
+    check_not_under_way,
+    check_same_model,
+    check_same_preferences,
+)
+from pipeline.study import ExperimentSection
+from tests.pipeline.experiment.design.test_traffic_plan import plan_of
+from tests.pipeline.experiment.fronts import front_of, study_of
+
+RUNNING = plan_of(model="0" * 64, coverage=0.1)
+
+
+def test_metrics_of_another_grid_are_refused():
+    front = front_of([0.1, 0.2, 0.3])
+    plan, _ = make_plan(front, study_of(ExperimentSection(groups=3)))
+    other = front.points.with_columns(preference=pl.Series([[0.0, 1.0], [0.4, 0.6], [1.0, 0.0]]))
+
+    check_same_preferences(plan, front.points)
+    with pytest.raises(LogError, match="materialise 'traffic_plan'"):
+        check_same_preferences(plan, other)
+    with pytest.raises(LogError, match="p02 of the offline metrics is None"):
+        check_same_preferences(plan, front.points.head(2))
+
+
+def test_metrics_of_another_model_are_refused():
+    check_same_model(RUNNING, "0" * 64)
+    check_same_model(replace(RUNNING, model=None), "1" * 64)
+    with pytest.raises(LogError, match=r"served by model 000000000000, but .* is 111111111111"):
+        check_same_model(RUNNING, "1" * 64)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"enabled": False}, {"coverage": 0.5}, {"testers": {"ada": "g1"}}],
+    ids=["nothing", "killed", "ramped-up", "testers"],
+)
+def test_what_moves_nobody_may_change_under_way(change):
+    check_not_under_way(RUNNING, replace(RUNNING, **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"model": "1" * 64}, "another model "),
+        ({"salt": "other"}, "another salt "),
+        ({"holdout": 0.1}, "another holdout "),
+        ({"coverage_salt": "other"}, "another coverage_salt "),
+        ({"list_length": 3}, "another list_length "),
+        ({"groups": plan_of([0, 5000, 10_000]).groups}, "another groups "),
+    ],
+)
+def test_a_running_experiment_keeps_its_plan(change, named):
+    with pytest.raises(LogError, match=f"{named}than .*another experiment.name"):
+        check_not_under_way(RUNNING, replace(RUNNING, **change))
+    check_not_under_way(RUNNING, replace(RUNNING, experiment="next", **change))
+
+
+def test_coverage_only_rises_under_way():
+    with pytest.raises(LogError, match=r"coverage = 0.05 is less than the 0.1 .*enabled: false"):
+        check_not_under_way(RUNNING, replace(RUNNING, coverage=0.05))
+
+
+def test_an_experiment_without_users_cannot_be_simulated():
+    check_anybody(RUNNING, 1)
+    with pytest.raises(LogError, match=r"no users: enabled = True, coverage = 0.1"):
+        check_anybody(RUNNING, 0)
+    with pytest.raises(LogError, match="enabled = False"):
+        check_anybody(replace(RUNNING, enabled=False), 5)

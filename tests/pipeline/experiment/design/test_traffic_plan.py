@@ -1,0 +1,179 @@
+"""The traffic plan: who is in the experiment, and as which group."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from pipeline.core.errors import LogError
+from pipeline.experiment.design.assignment import bucket_of
+from pipeline.experiment.design.traffic_plan import Group, Reason, TrafficPlan
+
+UNITS = [f"u{number:05d}" for number in range(20_000)]
+EDGES = [0, 1000, 4000, 10_000]
+
+
+def plan_of(edges=EDGES, **changes):
+    """A plan of groups g1, g2, … between these buckets."""
+    groups = tuple(
+        Group(
+            name=f"g{n + 1}",
+            preference_id=f"p{n}",
+            preference=(0.5, 0.5),
+            first_bucket=first,
+            last_bucket=end - 1,
+        )
+        for n, (first, end) in enumerate(pairwise(edges))
+    )
+    return TrafficPlan(experiment="e", salt="seed", list_length=5, groups=groups, **changes)
+
+
+PLANS = {
+    "plain": plan_of(),
+    "ramp-up": plan_of(coverage=0.3),
+    "holdout": plan_of(holdout=0.2),
+    "testers": plan_of(testers={"u00001": "g3", "🛒": "g1"}),
+    "off": plan_of(enabled=False, testers={"u00001": "g3"}),
+    "all": plan_of(coverage=0.5, holdout=0.2, testers={"u00001": "g3", "u00002": "g1"}),
+}
+
+
+def served(plan, units=UNITS):
+    """The units of the experiment, and the name of each one's group."""
+    groups = plan.groups_of(pl.Series(units))
+    return {unit: name for unit, name in zip(units, groups, strict=True) if name is not None}
+
+
+@settings(max_examples=30, deadline=None)
+@given(unit=st.text(min_size=1, max_size=10))
+def test_a_unit_belongs_to_the_group_that_holds_its_bucket(unit):
+    group, reason = plan_of().place(unit)
+
+    assert group.first_bucket <= bucket_of(unit, "seed") <= group.last_bucket
+    assert reason is None
+
+
+@pytest.mark.parametrize("name", PLANS)
+@settings(max_examples=20, deadline=None)
+@given(units=st.lists(st.text(min_size=1, max_size=8) | st.sampled_from(UNITS[:5]), max_size=20))
+def test_many_units_at_a_time_are_placed_as_each_is_alone(name, units):
+    plan = PLANS[name]
+
+    found = plan.places_of(pl.Series(units, dtype=pl.String))
+
+    alone = [plan.place(unit) for unit in units]
+    assert found["group"].to_list() == [one.group and one.group.name for one in alone]
+    assert found["reason"].to_list() == [one.reason for one in alone]
+    assert plan.groups_of(pl.Series(units, dtype=pl.String)).equals(found["group"])
+    assert [plan.group_of(unit) for unit in units] == [one.group for one in alone]
+
+
+def test_the_shares_are_met():
+    counts = Counter(served(plan_of()).values())
+
+    expected = [0.1 * len(UNITS), 0.3 * len(UNITS), 0.6 * len(UNITS)]
+    assert [group.share for group in plan_of().groups] == [0.1, 0.3, 0.6]
+    found = [counts[name] for name in ("g1", "g2", "g3")]
+    assert stats.chisquare(found, expected).pvalue > 0.001
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    low=st.floats(0.01, 1),
+    high=st.floats(0.01, 1),
+    salt=st.text(max_size=5),
+    holdout=st.floats(0, 0.9),
+)
+def test_ramp_up_only_adds_units_and_moves_none(low, high, salt, holdout):
+    low, high = sorted((low, high))
+    plan = plan_of(coverage_salt=f"c{salt}", holdout=holdout)
+
+    before = served(replace(plan, coverage=low), UNITS[:500])
+    after = served(replace(plan, coverage=high), UNITS[:500])
+
+    assert before.items() <= after.items()
+
+
+def test_coverage_and_holdout_are_met_and_leave_the_shares_as_they_are():
+    plan = plan_of(coverage=0.25, holdout=0.2)
+
+    reasons = Counter(plan.places_of(pl.Series(UNITS))["reason"].to_list())
+
+    n = len(UNITS)
+    held, waiting, inside = 0.2 * n, 0.8 * 0.75 * n, 0.8 * 0.25 * n
+    found = [reasons[Reason.HELD_OUT], reasons[Reason.NOT_COVERED], reasons[None]]
+    assert stats.chisquare(found, [held, waiting, inside]).pvalue > 0.001
+    counts = Counter(served(plan).values())
+    groups = [counts[name] for name in ("g1", "g2", "g3")]
+    assert stats.chisquare(groups, np.array([0.1, 0.3, 0.6]) * sum(groups)).pvalue > 0.001
+
+
+def test_the_same_units_are_held_out_of_every_experiment():
+    spring = plan_of(holdout=0.1)
+    autumn = replace(spring, experiment="autumn", salt="pepper", coverage_salt="other")
+
+    out = [set(UNITS) - set(served(plan)) for plan in (spring, autumn)]
+
+    assert out[0] == out[1]
+    assert set(UNITS) - set(served(replace(autumn, holdout_salt="fresh"))) != out[0]
+
+
+def test_a_tester_is_served_as_the_forced_group_whatever_the_hash_says():
+    testers = {unit: f"g{n % 3 + 1}" for n, unit in enumerate(UNITS[:50])}
+    plan = plan_of(coverage=0.01, holdout=0.5, testers=testers)
+
+    placed = {unit: plan.place(unit) for unit in testers}
+
+    assert {unit: one.group.name for unit, one in placed.items()} == testers
+    assert {one.reason for one in placed.values()} == {Reason.TESTER}
+
+
+def test_nobody_is_in_an_experiment_that_is_switched_off():
+    plan = plan_of(enabled=False, testers={"ada": "g1"})
+
+    assert plan.place("ada") == (None, Reason.OFF)
+    assert served(plan) == {}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_plan_survives_json(name):
+    plan = PLANS[name]
+
+    text = json.dumps(plan.as_dict())
+
+    assert TrafficPlan.from_dict(json.loads(text)) == plan
+    assert [group["share"] for group in json.loads(text)["groups"]] == [0.1, 0.3, 0.6]
+
+
+@pytest.mark.parametrize("edges", [[0, 505], [5, 10_000], [0, 500, 500, 10_000]])
+def test_buckets_that_are_not_covered_once_are_refused(edges):
+    with pytest.raises(LogError, match=r"cover the buckets .* expected 0 to 9999 in order"):
+        plan_of(edges)
+
+
+def test_overlapping_groups_are_refused():
+    first, *rest = plan_of().groups
+
+    with pytest.raises(LogError, match="without gap or overlap"):
+        replace(plan_of(), groups=(replace(first, last_bucket=1001), *rest))
+
+
+def test_a_tester_of_a_group_there_is_not_is_refused():
+    with pytest.raises(LogError, match=r"testers {'ada': 'g9'} .*\(g1, g2, g3\)"):
+        plan_of(testers={"ada": "g9"})
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [({"salt": None}, "salt"), ({"groups": [{}]}, "groups.0"), ({"coverage": "much"}, "coverage")],
+)
+def test_a_damaged_plan_names_what_is_wrong(change, place):
+    with pytest.raises(LogError, match=f"cannot be read, {place}.*materialise 'traffic_plan'"):
+        TrafficPlan.from_dict(plan_of().as_dict() | change)

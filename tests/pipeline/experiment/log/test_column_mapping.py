@@ -1,0 +1,324 @@
+"""A log that was written for someone else: other names, kinds of time and money, and gaps."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+from pipeline.core.errors import LogError
+from pipeline.experiment.design.external_variants import Variant, VariantPlan
+from pipeline.experiment.log.ingest import ingest
+from pipeline.experiment.log.row_validation import LogRules
+from pipeline.study import ClickColumns, ExposureColumns, LogColumns, LogTime, OrderColumns
+from tests.pipeline.experiment.logs import PLAN, TS, contents, outcomes, units_of
+
+ANN = units_of("g1", 1)[0]
+VARIANTS = VariantPlan(
+    experiment="spring", groups=(Variant(name="1", share=0.5), Variant(name="2", share=0.5))
+)
+THEIRS = ExposureColumns(
+    exposure="list_id",
+    unit="visitor",
+    group="arm",
+    ts="shown_at",
+    clicked="was_clicked",
+    ordered="bought",
+    units="pieces",
+    revenue="paid",
+)
+
+
+def exposure(**changes):
+    usable = {
+        "list_id": 7,
+        "visitor": 101,
+        "arm": 1,
+        "shown_at": TS,
+        "was_clicked": 1,
+        "bought": 1,
+        "pieces": 2,
+        "paid": 1999,
+    }
+    return usable | changes
+
+
+def write(folder, name, rows):
+    """Rows as a file; texts of CSV and JSON lines as the values print."""
+    file = folder / name
+    if file.suffix == ".jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    elif file.suffix == ".csv":
+        pl.DataFrame(rows).write_csv(file)
+    else:
+        pl.DataFrame(rows).write_parquet(file)
+    return file
+
+
+def taken_in(folder, plan=VARIANTS, *, columns):
+    files = sorted(file for file in folder.iterdir() if file.suffix != ".duckdb")
+    return ingest(files, plan, folder / "log.duckdb", rules=LogRules(columns=columns))
+
+
+def moments(folder):
+    return [row[4] for row in contents(folder / "log.duckdb")["shown"]]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.jsonl"])
+def test_a_log_by_other_names_and_with_numbers_for_ids_is_read(tmp_path, name):
+    write(tmp_path, name, [exposure(), exposure(list_id=8, arm=2, visitor=102, bought=0, pieces=0)])
+
+    result = taken_in(tmp_path, columns=LogColumns(exposures=THEIRS))
+
+    assert result.rejected == {"revenue without an order": 1}
+    assert outcomes(tmp_path / "log.duckdb") == {"7": (True, True, 2, 1999)}
+    (row,) = contents(tmp_path / "log.duckdb")["exposures"]
+    assert row[:4] == ("7", "101", "1", TS)
+
+
+MOMENT = datetime(2025, 10, 9, 8, 53, 20, 123456, tzinfo=UTC)
+MS = 1_760_000_000_123
+TIMES = {
+    LogTime.MILLISECONDS: [MS, str(MS), MS + 0.9],
+    LogTime.SECONDS: [1_760_000_000.123456, "1760000000.1239"],
+    LogTime.MICROSECONDS: [MS * 1000 + 999, f"{MS}999"],
+    LogTime.ISO8601: [
+        "2025-10-09T08:53:20.123456Z",
+        "2025-10-09 10:53:20.1239+02:00",
+        "2025-10-09T05:23:20.123-0330",
+        MOMENT.astimezone(timezone(timedelta(hours=2))),
+    ],
+    LogTime.ISO8601_UTC: ["2025-10-09 08:53:20.123999", MOMENT.replace(tzinfo=None)],
+}
+NO_TIMES = {
+    LogTime.MILLISECONDS: ["2025-10-09"],
+    LogTime.SECONDS: ["1e9", "9" * 30],
+    LogTime.ISO8601: [
+        "2025-10-09T08:53:20",
+        "2025-10-09T25:53:20Z",
+        "2025-10-09T08:53:20 Europe/Prague",
+    ],
+    LogTime.ISO8601_UTC: [
+        "2025-10-09T08:53:20Z",
+        "2025-10-09",
+        "infinity",
+        "2025-02-30 00:00:00",
+    ],
+}
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_every_way_to_write_a_time_is_the_same_moment(tmp_path, time):
+    for number, value in enumerate(TIMES[time]):
+        write(tmp_path, f"{number}.parquet", [exposure(list_id=number, shown_at=value)])
+
+    taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, time=time))
+
+    assert int(MOMENT.timestamp() * 1000) == MS
+    assert moments(tmp_path) == [MS] * len(TIMES[time])
+
+
+@pytest.mark.parametrize("time", NO_TIMES)
+def test_what_is_no_such_time_is_set_aside(tmp_path, time):
+    good = next(value for value in TIMES[time] if isinstance(value, str))
+    times = [good, *NO_TIMES[time]]
+    rows = [exposure(list_id=n, shown_at=value) for n, value in enumerate(times)]
+    write(tmp_path, "a.csv", rows)
+
+    result = taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, time=time))
+
+    assert result.rejected == {"a field is not of its type": len(NO_TIMES[time])}
+
+
+@pytest.mark.parametrize(
+    ("unit", "prices"),
+    [(100, [19.99, "19.99", Decimal("20.50"), 5]), (10, ["0.1"]), (1, [1999])],
+)
+def test_money_is_counted_in_the_smallest_unit_exactly(tmp_path, unit, prices):
+    for number, paid in enumerate(prices):
+        write(tmp_path, f"{number}.parquet", [exposure(list_id=number, paid=paid)])
+
+    taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, revenue_unit=unit))
+
+    found = [revenue for *_, revenue in outcomes(tmp_path / "log.duckdb").values()]
+    assert found == [Decimal(str(paid)) * unit for paid in prices]
+
+
+def test_a_number_that_cannot_be_is_set_aside(tmp_path):
+    floats = {"paid": 20.0, "pieces": 2.0, "was_clicked": 1.0}
+    wrong = [
+        {"paid": 19.999},
+        {"paid": float("nan")},
+        {"pieces": 1.5},
+        {"pieces": float("inf")},
+        {"was_clicked": 2.0},
+    ]
+    rows = [exposure(list_id=n, **(floats | one)) for n, one in enumerate([{}, *wrong])]
+    write(tmp_path, "a.parquet", rows)
+
+    result = taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, revenue_unit=100))
+
+    assert (result.exposures, result.rejected) == (1, {"a field is not of its type": 5})
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        ([{"who": 1}], {}, r"visitor \(experiment\.columns\.exposures\.unit\) is missing"),
+        ([exposure(visitor=1.0)], {}, "visitor is DOUBLE, expected text or whole numbers"),
+        (
+            [exposure(shown_at=MOMENT.replace(tzinfo=None))],
+            {},
+            r"shown_at is TIMESTAMP, expected a number .*dates are iso8601",
+        ),
+        (
+            [exposure(shown_at=MOMENT.replace(tzinfo=None))],
+            {"time": LogTime.ISO8601},
+            r"shown_at is TIMESTAMP, expected a moment with its zone .*without one it is iso8601-utc",
+        ),
+        ([exposure(was_clicked=[1])], {}, r"was_clicked is BIGINT\[\], expected true and false"),
+    ],
+)
+def test_a_column_that_is_missing_or_of_no_use_is_named(tmp_path, rows, columns, message):
+    write(tmp_path, "a.parquet", rows)
+
+    with pytest.raises(LogError, match=message):
+        taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, **columns))
+
+
+def test_a_column_may_have_a_name_that_the_contract_means_something_else_by(tmp_path):
+    rows = [{"experiment": 1, "unit": 5, "who": 9, "ts": TS, "clicked": False}]
+    write(tmp_path, "a.parquet", rows)
+    columns = LogColumns(exposures=ExposureColumns(group="experiment", unit="who"))
+
+    taken_in(tmp_path, columns=columns)
+
+    (row,) = contents(tmp_path / "log.duckdb")["exposures"]
+    assert row[1:3] == ("9", "1")
+
+
+def test_exposures_without_an_id_are_those_of_their_unit_and_item_at_their_time(tmp_path):
+    rows = [
+        {"unit": unit, "item": item, "group": 1, "ts": ts, "clicked": False}
+        for unit, item, ts in [(1, 5, TS), (1, 6, TS), (1, 5, TS + 1), (11, 5, TS), (1, 5, TS)]
+    ]
+    write(tmp_path, "a.parquet", rows)
+
+    result = taken_in(tmp_path, columns=LogColumns())
+
+    assert (result.exposures, result.rejected) == (4, {"duplicate exposure": 1})
+
+
+def test_what_is_not_told_is_unknown_and_what_follows_is_filled_in(tmp_path):
+    base = {"group": 1, "ts": TS}
+    told = {
+        "clicks alone": [{"clicked": True}, {"clicked": False}],
+        "orders, not units": [
+            {"clicked": True, "ordered": True},
+            {"clicked": True, "ordered": False},
+        ],
+        "units, not orders": [{"clicked": True, "units": 2}, {"clicked": True, "units": 0}],
+        "no units where nothing was ordered": [
+            {"clicked": True, "ordered": True, "units": 2},
+            {"clicked": True, "ordered": False, "units": None},
+        ],
+    }
+    found = {}
+    for kind, rows in told.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        write(folder, "a.parquet", [{"unit": n} | base | row for n, row in enumerate(rows)])
+        assert taken_in(folder, columns=LogColumns()).rejected == {}
+        found[kind] = [one[:3] for one in outcomes(folder / "log.duckdb").values()]
+
+    assert found == {
+        "clicks alone": [(True, None, None), (False, None, None)],
+        "orders, not units": [(True, True, None), (True, False, None)],
+        "units, not orders": [(True, True, 2), (True, False, 0)],
+        "no units where nothing was ordered": [(True, True, 2), (True, False, 0)],
+    }
+
+
+def test_events_alone_leave_unknown_what_no_file_tells(tmp_path):
+    write(tmp_path, "shown.parquet", [{"id": 1, "unit": 5, "group": 1, "ts": TS}])
+    write(tmp_path, "clicks.parquet", [{"id": 1, "at": TS + 1}])
+    columns = LogColumns(
+        exposures=ExposureColumns(exposure="id"),
+        clicks=ClickColumns(exposure="id", ts="at"),
+        orders=OrderColumns(unit="buyer"),
+    )
+
+    taken_in(tmp_path, columns=columns)
+    clicks_alone = outcomes(tmp_path / "log.duckdb")
+    write(tmp_path, "orders.parquet", [{"buyer": 5, "ts": TS + 2}])
+    taken_in(tmp_path, columns=columns)
+
+    assert clicks_alone == {"1": (True, None, None, None)}
+    assert outcomes(tmp_path / "log.duckdb") == {"1": (True, True, None, None)}
+
+
+@pytest.mark.parametrize("told", [{}, {"ordered": False}])
+def test_groups_on_a_front_need_orders_and_units(tmp_path, told):
+    rows = [{"unit": ANN, "group": "g1", "ts": TS, "clicked": False} | told]
+    write(tmp_path, "a.parquet", rows)
+
+    unknown = "units" if told else "ordered"
+    with pytest.raises(LogError, match=f"tells nothing of {unknown}, and the groups of a front"):
+        taken_in(tmp_path, PLAN, columns=LogColumns())
+
+
+def test_the_log_s_assignment_is_taken_as_given_but_for_units_in_two_groups(tmp_path):
+    rows = [exposure(list_id=n, visitor=n, arm=1 + n % 2) for n in range(20)]
+    rows += [exposure(list_id=20, visitor=3, arm=1), exposure(list_id=21, visitor=21, arm=3)]
+    write(tmp_path, "a.parquet", rows)
+
+    result = taken_in(tmp_path, columns=LogColumns(exposures=THEIRS))
+
+    assert result.exposures == 19
+    assert result.rejected == {"unit seen in two groups": 2, "unknown group": 1}
+
+
+@pytest.mark.parametrize(("called", "kept"), [(None, "7"), ("Autumn '26", "8")])
+def test_other_experiments_are_set_aside_where_the_log_names_them(tmp_path, called, kept):
+    rows = [exposure(experiment="spring"), exposure(list_id=8, experiment="Autumn '26")]
+    write(tmp_path, "a.parquet", rows)
+
+    result = taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, experiment=called))
+
+    assert result.rejected == {"another experiment": 1}
+    assert list(outcomes(tmp_path / "log.duckdb")) == [kept]
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_numbered_column_of_csv_is_no_repeated_one(tmp_path, twice):
+    header = f"unit,group,ts,clicked,{'unit' if twice else 'unit_1'}"
+    (tmp_path / "a.csv").write_text(f"{header}\n5,1,{TS},true,6\n", encoding="utf-8")
+
+    if twice:
+        with pytest.raises(LogError, match=r"a\.csv: unit stands twice"):
+            taken_in(tmp_path, columns=LogColumns())
+    else:
+        assert taken_in(tmp_path, columns=LogColumns()).exposures == 1
+
+
+def test_another_mapping_reads_every_file_again(tmp_path):
+    write(tmp_path, "a.parquet", [exposure(other=102)])
+    taken_in(tmp_path, columns=LogColumns(exposures=THEIRS))
+    assert taken_in(tmp_path, columns=LogColumns(exposures=THEIRS)).files_read == 0
+
+    names = {name: getattr(THEIRS, name) for name in THEIRS.__slots__} | {"unit": "other"}
+    result = taken_in(tmp_path, columns=LogColumns(exposures=ExposureColumns(**names)))
+
+    assert result.files_read == 1
+    assert contents(tmp_path / "log.duckdb")["exposures"][0][1] == "102"
+
+
+@pytest.mark.parametrize("name", ['it\'s "so"', "raw.x; --"])
+def test_a_name_is_a_name_whatever_it_says(tmp_path, name):
+    columns = LogColumns(exposures=ExposureColumns(unit=name))
+    for file in ("a.parquet", "b.csv", "c.jsonl"):
+        row = {"exposure": file, name: "u", "group": 1, "ts": TS, "clicked": False}
+        write(tmp_path, file, [row])
+
+    assert taken_in(tmp_path, columns=columns).exposures == 3

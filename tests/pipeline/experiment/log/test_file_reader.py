@@ -1,0 +1,277 @@
+"""A log reads the same in every format; what is malformed is refused whole or set aside by row."""
+
+import gzip
+import json
+from itertools import count
+from shutil import copytree
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from pipeline.core.contracts import EXPOSURES
+from pipeline.core.errors import LogError
+from pipeline.experiment.log.ingest import ingest
+from pipeline.experiment.log.log_files import log_files
+from tests.pipeline.experiment.logs import PLAN, TS, contents, exposure, outcomes, units_of
+
+HEAD = ",".join(EXPOSURES.columns)
+UNIT = units_of("g1", 1)[0]
+GOOD = f"spring,good,{UNIT},g1,{TS},true,true,2"
+GOOD_JSON = json.dumps(exposure("good"))
+
+
+def as_csv(rows):
+    return pl.DataFrame(rows, schema=EXPOSURES.columns).write_csv().encode()
+
+
+def as_json_lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def zstd(data):
+    return pa.compress(data, codec="zstd", asbytes=True)
+
+
+FORMATS = {
+    "log.csv": as_csv,
+    "log.csv.gz": lambda rows: gzip.compress(as_csv(rows)),
+    "log.csv.zst": lambda rows: zstd(as_csv(rows)),
+    "log.jsonl": as_json_lines,
+    "log.ndjson": as_json_lines,
+    "log.jsonl.gz": lambda rows: gzip.compress(as_json_lines(rows)),
+    "log.jsonl.zst": lambda rows: zstd(as_json_lines(rows)),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_the_rows_that_parquet_gives(tmp_path, name):
+    rows = [
+        exposure("x1"),
+        exposure("x2", clicked=False, ordered=False, units=0),
+        exposure('comma, "quote" and é\nline', units=2**31 - 1),
+        exposure("x3", units=-1),
+        exposure("x4", unit=None),
+    ]
+    pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(tmp_path / "log.parquet")
+    (tmp_path / name).write_bytes(FORMATS[name](rows))
+    results = []
+    for file in ("log.parquet", name):
+        database = tmp_path / f"{file}.duckdb"
+        results.append((ingest([tmp_path / file], PLAN, database), outcomes(database)))
+
+    assert results[0] == results[1]
+    assert results[1][0].exposures == 3
+
+
+def test_files_of_several_formats_make_one_log(tmp_path):
+    names = ["a.parquet", "b.csv", "c.parquet", "d.jsonl", "e.csv.gz", "f.parquet"]
+    for name in names:
+        if name.endswith("parquet"):
+            rows = pl.DataFrame([exposure(name)], schema=EXPOSURES.columns)
+            rows.write_parquet(tmp_path / name)
+        else:
+            (tmp_path / name).write_bytes(FORMATS[f"log.{name[2:]}"]([exposure(name)]))
+
+    result = ingest(log_files(tmp_path), PLAN, tmp_path / "log.duckdb")
+
+    assert (result.exposures, result.rejected) == (6, {})
+    assert list(outcomes(tmp_path / "log.duckdb")) == names
+
+
+def csv(*lines, head=HEAD, end="\n"):
+    return (end.join([head, *lines]) + end).encode()
+
+
+def field(name, value):
+    """The good row's CSV line, under another id, with one field as it stands there."""
+    fields = dict(zip(EXPOSURES.columns, GOOD.split(","), strict=True)) | {"exposure": "bad"}
+    return ",".join((fields | {name: value}).values())
+
+
+LONG = as_csv([exposure(f"x{n}") for n in range(20_000)])
+
+REFUSED = {
+    "an empty parquet": ("log.parquet", b""),
+    "no parquet": ("log.parquet", b"hello"),
+    "CSV under the name of parquet": ("log.parquet", csv(GOOD)),
+    "an empty CSV that is packed as it should not be": ("log.csv.gz", csv(GOOD)),
+    "a gz cut in the middle": ("log.csv.gz", gzip.compress(LONG)[:4000]),
+    "a gz without its last bytes": ("log.csv.gz", gzip.compress(LONG)[:-4]),
+    "a gz with a wrong checksum": ("log.csv.gz", gzip.compress(LONG)[:-8] + bytes(8)),
+    "a zst cut in the middle": ("log.csv.zst", zstd(LONG)[:4000]),
+    "no zst": ("log.jsonl.zst", as_json_lines([exposure("good")])),
+    "a field too many": ("log.csv", csv(GOOD, GOOD.replace("good", "x") + ",7")),
+    "a field too few": ("log.csv", csv(GOOD, GOOD.replace("good", "x").rsplit(",", 1)[0])),
+    "a quote that is not closed": ("log.csv", csv(GOOD, 'spring,"x,u,g1,1,true,true,2')),
+    "bytes that are not UTF-8": ("log.csv", csv(GOOD) + field("unit", "\xff").encode("latin-1")),
+    "UTF-16": ("log.csv", csv(GOOD).decode().encode("utf-16")),
+    "semicolons for commas": ("log.csv", csv(GOOD).replace(b",", b";")),
+    "no header": ("log.csv", (GOOD + "\n").encode()),
+    "a column missing": ("log.csv", csv(GOOD.replace("spring,", ""), head=HEAD[11:])),
+    "a column renamed": ("log.csv", csv(GOOD, head=HEAD.replace("unit,", "user,"))),
+    "a column twice": ("log.csv", csv(GOOD + ",u", head=f"{HEAD},unit")),
+    "a line of JSON cut short": ("log.jsonl", f'{GOOD_JSON}\n{{"experiment": "spr'.encode()),
+    "an array of JSON": ("log.jsonl", f"[{GOOD_JSON}]".encode()),
+    "a number for an object": ("log.jsonl", f"{GOOD_JSON}\n5\n".encode()),
+    "two objects on a line": ("log.jsonl", f"{GOOD_JSON} {GOOD_JSON}\n".encode()),
+    "a key twice": ("log.jsonl", f'{GOOD_JSON[:-1]}, "units": 3}}\n'.encode()),
+    "a key that no line has": ("log.jsonl", GOOD_JSON.replace('"unit"', '"user"').encode()),
+    "JSON that is not UTF-8": ("log.jsonl", GOOD_JSON.replace("good", "\xff").encode("latin-1")),
+    "not a number in JSON": ("log.jsonl", GOOD_JSON.replace(str(TS), "NaN.").encode()),
+}
+
+SET_ASIDE = {
+    "a text for a time": (field("ts", "yesterday"), "a field is not of its type"),
+    "a date for a time": (field("ts", "2026-01-05"), "a field is not of its type"),
+    "a fraction of units": (field("units", "1.5"), "a field is not of its type"),
+    "an exponent": (field("units", "1e3"), "a field is not of its type"),
+    "a space before a number": (field("units", " 1"), "a field is not of its type"),
+    "units beyond 32 bits": (field("units", "3000000000"), "a field is not of its type"),
+    "a time beyond 64 bits": (field("ts", "9" * 25), "a field is not of its type"),
+    "yes for true": (field("clicked", "yes"), "a field is not of its type"),
+    "an empty id": (field("exposure", ""), "a field is empty"),
+    "a quoted empty id": (field("unit", '""'), "a field is empty"),
+    "seconds for milliseconds": (
+        field("ts", str(TS // 1000)),
+        "time outside 2000-01-01 to 2100-01-01",
+    ),
+    "a group with a space": (field("group", "g1 "), "unknown group"),
+}
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    """A folder with a database and the file it is of; not to be changed."""
+    folder = tmp_path_factory.mktemp("earlier")
+    file = folder / "before" / "a.parquet"
+    file.parent.mkdir()
+    pl.DataFrame([exposure("old")], schema=EXPOSURES.columns).write_parquet(file)
+    ingest([file], PLAN, folder / "log.duckdb")
+    return folder
+
+
+@pytest.fixture
+def database(earlier, tmp_path):
+    """A database as an earlier file left it."""
+    copytree(earlier, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "log.duckdb"
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_malformed_file_is_refused_by_name_and_the_database_stays(tmp_path, database, kind):
+    name, data = REFUSED[kind]
+    (tmp_path / name).write_bytes(data)
+    before = database.read_bytes()
+
+    with pytest.raises(LogError, match=rf"{name}[ :].+"):
+        ingest([tmp_path / "before" / "a.parquet", tmp_path / name], PLAN, database)
+
+    assert database.read_bytes() == before
+    assert not [file for file in tmp_path.iterdir() if ".new" in file.name]
+
+
+@pytest.mark.parametrize("kind", SET_ASIDE)
+def test_a_malformed_row_is_set_aside_and_the_others_are_taken(tmp_path, kind):
+    line, reason = SET_ASIDE[kind]
+    (tmp_path / "log.csv").write_bytes(csv(GOOD, line))
+
+    result = ingest([tmp_path / "log.csv"], PLAN, tmp_path / "log.duckdb")
+
+    assert (result.exposures, result.rejected) == (1, {reason: 1})
+
+
+def test_more_than_thirty_kinds_are_tried():
+    assert len(REFUSED) + len(SET_ASIDE) >= 30
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        csv(GOOD, end="\r\n"),
+        b"\xef\xbb\xbf" + csv(GOOD),
+        csv(GOOD)[:-1],
+        csv(GOOD.replace("true", "TRUE")),
+        csv(GOOD.replace("true", "1")),
+        csv(GOOD + ",more", head=HEAD + ",note"),
+        csv(",".join(reversed(GOOD.split(","))), head=",".join(reversed(HEAD.split(",")))),
+    ],
+    ids=["crlf", "byte-order-mark", "no-last-newline", "TRUE", "1", "further-column", "order"],
+)
+def test_what_is_merely_unusual_is_read(tmp_path, data):
+    (tmp_path / "log.csv").write_bytes(data)
+
+    ingest([tmp_path / "log.csv"], PLAN, tmp_path / "log.duckdb")
+
+    assert outcomes(tmp_path / "log.duckdb") == {"good": (True, True, 2, None)}
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt16, pl.Int64, pl.UInt32])
+def test_whole_numbers_of_any_width_are_read_from_parquet(tmp_path, dtype):
+    frame = pl.DataFrame([exposure("x1")], schema=EXPOSURES.columns)
+    frame.with_columns(pl.col("units").cast(dtype)).write_parquet(tmp_path / "a.parquet")
+
+    ingest([tmp_path / "a.parquet"], PLAN, tmp_path / "log.duckdb")
+
+    assert outcomes(tmp_path / "log.duckdb") == {"x1": (True, True, 2, None)}
+
+
+def test_revenue_is_kept_where_it_is_told(tmp_path):
+    frame = pl.DataFrame([exposure("x1"), exposure("x2")], schema=EXPOSURES.columns)
+    frame.with_columns(revenue=pl.Series([1999, -1])).write_parquet(tmp_path / "a.parquet")
+
+    result = ingest([tmp_path / "a.parquet"], PLAN, tmp_path / "log.duckdb")
+
+    assert outcomes(tmp_path / "log.duckdb") == {"x1": (True, True, 2, 1999)}
+    assert result.rejected == {"revenue below 0": 1}
+
+
+def test_a_column_that_only_some_files_have_is_named(tmp_path):
+    numbers = count()
+    for name, more in (("a", {}), ("b", {"revenue": 5})):
+        frame = pl.DataFrame([exposure(f"x{next(numbers)}")], schema=EXPOSURES.columns)
+        frame.with_columns(**{key: pl.lit(v) for key, v in more.items()}).write_parquet(
+            tmp_path / f"{name}.parquet"
+        )
+
+    with pytest.raises(LogError, match=r"b\.parquet and a\.parquet differ in revenue"):
+        ingest(sorted(tmp_path.glob("*.parquet")), PLAN, tmp_path / "log.duckdb")
+
+
+def test_an_empty_text_file_adds_nothing(tmp_path):
+    (tmp_path / "a.csv").write_bytes(csv(GOOD))
+    (tmp_path / "b.csv").write_bytes(csv())
+    (tmp_path / "c.csv").write_bytes(b"")
+    (tmp_path / "d.jsonl").write_bytes(b"")
+    files = sorted(tmp_path.iterdir())
+
+    result = ingest(files, PLAN, tmp_path / "log.duckdb")
+
+    assert (result.exposures, result.files) == (1, 4)
+    assert [row[-2] for row in contents(tmp_path / "log.duckdb")["ingested_files"]] == [1, 0, 0, 0]
+
+
+NO_ORDER = {"ordered": False, "units": 0, "revenue": None}
+
+
+def test_a_file_of_json_in_which_nothing_was_ordered_may_be_silent_about_revenue(tmp_path):
+    quiet = [exposure("x1") | NO_ORDER, exposure("x2", clicked=False) | NO_ORDER]
+    told = [exposure("x3") | {"revenue": 1999}, exposure("x4") | NO_ORDER]
+    del quiet[0]["revenue"]
+    results = []
+    for first, second in ((quiet, told), (told, quiet), (quiet, quiet)):
+        (tmp_path / "a.jsonl").write_bytes(as_json_lines(first))
+        (tmp_path / "b.jsonl").write_bytes(as_json_lines(second))
+        result = ingest(log_files(tmp_path), PLAN, tmp_path / "log.duckdb")
+        results.append((result.rejected, outcomes(tmp_path / "log.duckdb").get("x3")))
+
+    found = (True, True, 2, 1999)
+    assert results == [({}, found), ({}, found), ({"duplicate exposure": 2}, None)]
+
+
+def test_a_file_of_json_with_orders_that_all_lack_revenue_is_refused(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(as_json_lines([exposure("x1") | {"revenue": 1999}]))
+    (tmp_path / "b.jsonl").write_bytes(as_json_lines([exposure("x2") | {"revenue": None}]))
+
+    with pytest.raises(LogError, match=r"b\.jsonl and a\.jsonl differ in revenue"):
+        ingest(log_files(tmp_path), PLAN, tmp_path / "log.duckdb")

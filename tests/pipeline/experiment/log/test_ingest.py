@@ -1,0 +1,224 @@
+"""The database is what the files say under the plan, however often and in whatever steps."""
+
+from dataclasses import replace
+
+import duckdb
+import polars as pl
+import pytest
+
+from pipeline.core.contracts import EXPOSURES
+from pipeline.core.errors import LogError
+from pipeline.experiment.log.ingest import Ingestion, ingest, summarise
+from tests.pipeline.experiment.logs import PLAN, TS, contents, exposure, units_of
+
+UNIT = {group: units_of(group, 1)[0] for group in ("g1", "g2")}
+OTHER_UNIT = units_of("g2", 2)[1]
+
+
+def row(name, group="g1", /, **changes):
+    """A click of the group's unit that ended in no order, with some fields changed."""
+    own = {"unit": UNIT[group], "group": group, "ordered": False, "units": 0}
+    return exposure(name, **(own | changes))
+
+
+def log_file(path, rows):
+    pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(path)
+    return path
+
+
+def exposures(database):
+    return [exposure for exposure, *_ in contents(database)["exposures"]]
+
+
+def rebuilt(files, plan, folder):
+    """What a database made from nothing holds."""
+    database = folder / "rebuilt.duckdb"
+    ingest(files, plan, database)
+    return contents(database)
+
+
+@pytest.fixture
+def database(tmp_path):
+    return tmp_path / "log.duckdb"
+
+
+@pytest.fixture
+def files(tmp_path):
+    first = log_file(tmp_path / "a.parquet", [row("x1"), row("x2", "g2"), row("x3", units=-1)])
+    return [first, log_file(tmp_path / "b.parquet", [row("x4"), row("x5", "g2", group="g7")])]
+
+
+def test_rows_land_in_the_database_as_they_are_in_the_files(files, database):
+    result = ingest(files, PLAN, database)
+
+    assert result == Ingestion(
+        exposures=3, rejected={"unknown group": 1, "units below 0": 1}, files=2, files_read=2
+    )
+    tables = contents(database)
+    assert tables["exposures"] == [
+        ("x1", UNIT["g1"], "g1", TS, True, False, 0, None, "a.parquet"),
+        ("x2", UNIT["g2"], "g2", TS, True, False, 0, None, "a.parquet"),
+        ("x4", UNIT["g1"], "g1", TS, True, False, 0, None, "b.parquet"),
+    ]
+    assert tables["rejected"] == [
+        ("a.parquet", "units below 0", 1),
+        ("b.parquet", "unknown group", 1),
+    ]
+
+
+def test_summary_of_a_database_says_what_its_ingestion_said(files, database):
+    ingest(files, PLAN, database)
+
+    assert summarise(database) == {
+        "exposures": 3,
+        "rejected": {"unknown group": 1, "units below 0": 1},
+        "files": 2,
+    }
+
+
+def test_ingesting_twice_reads_no_file_and_changes_no_row(files, database):
+    once = ingest(files, PLAN, database)
+    before = contents(database)
+
+    twice = ingest(files, PLAN, database)
+
+    assert contents(database) == before
+    assert twice == replace(once, files_read=0)
+
+
+def test_a_new_file_is_read_and_the_known_ones_are_not(files, database, tmp_path):
+    ingest(files[:1], PLAN, database)
+
+    result = ingest(files, PLAN, database)
+
+    assert result.files_read == 1
+    assert contents(database) == rebuilt(files, PLAN, tmp_path)
+
+
+def test_a_changed_file_replaces_its_rows(files, database, tmp_path):
+    ingest(files, PLAN, database)
+    log_file(files[0], [row("x1", clicked=False), row("x6")])
+
+    result = ingest(files, PLAN, database)
+
+    assert result == Ingestion(exposures=3, rejected={"unknown group": 1}, files=2, files_read=2)
+    assert exposures(database) == ["x1", "x4", "x6"]
+    assert contents(database) == rebuilt(files, PLAN, tmp_path)
+
+
+def test_a_vanished_file_takes_its_rows_with_it(files, database, tmp_path):
+    ingest(files, PLAN, database)
+
+    result = ingest(files[1:], PLAN, database)
+
+    assert result == Ingestion(exposures=1, rejected={"unknown group": 1}, files=1, files_read=1)
+    assert contents(database) == rebuilt(files[1:], PLAN, tmp_path)
+
+
+def test_a_new_day_costs_a_day(files, database, tmp_path):
+    ingest(files[:1], PLAN, database)
+
+    result = ingest(files, PLAN, database)
+
+    assert result.files_read == 1
+    assert contents(database) == rebuilt(files, PLAN, tmp_path)
+
+
+def test_which_of_two_duplicates_is_kept_does_not_depend_on_history(tmp_path, database):
+    early = log_file(tmp_path / "a.parquet", [row("x1", clicked=False)])
+    late = log_file(tmp_path / "b.parquet", [row("x1"), row("x2")])
+    steps = ([late], [early, late], [late], [early, late])
+
+    for files in steps:
+        ingest(files, PLAN, database)
+
+        assert contents(database) == rebuilt(files, PLAN, tmp_path)
+
+
+def test_an_unusable_row_does_not_make_a_usable_one_a_duplicate(tmp_path, database):
+    rows = [row("x1", experiment="old", ts=TS - 1), row("x1")]
+
+    result = ingest([log_file(tmp_path / "a.parquet", rows)], PLAN, database)
+
+    assert result.exposures == 1
+    assert result.rejected == {"another experiment": 1}
+
+
+def test_a_file_written_anew_with_the_same_bytes_is_not_read(files, database):
+    ingest(files, PLAN, database)
+    files[0].write_bytes(files[0].read_bytes())
+
+    assert ingest(files, PLAN, database).files_read == 0
+
+
+def test_a_changed_plan_reads_every_file_again(files, database, tmp_path):
+    ingest(files, PLAN, database)
+    first, second = PLAN.groups
+    swapped = replace(PLAN, groups=(replace(first, name="g2"), replace(second, name="g1")))
+    log_file(files[0], [row("x1"), row("x2", "g2"), row("x7", unit=OTHER_UNIT)])
+
+    result = ingest(files, swapped, database)
+
+    assert result.files_read == 2
+    assert exposures(database) == ["x7"]  # the only unit in the group of the new plan
+    assert contents(database) == rebuilt(files, swapped, tmp_path)
+
+
+def test_a_log_without_a_usable_row_is_refused(tmp_path, database):
+    files = [log_file(tmp_path / "a.parquet", [row("x1", units=-1), row("x2", experiment="old")])]
+
+    with pytest.raises(LogError, match=r"no usable exposure in 1 files; .*units below 0"):
+        ingest(files, PLAN, database)
+
+    assert not database.exists()
+
+
+def test_a_corrupt_file_leaves_the_database_byte_identical(files, database, tmp_path):
+    ingest(files, PLAN, database)
+    before, names = database.read_bytes(), sorted(tmp_path.iterdir())
+    log_file(files[0], [row("x8")])
+    files[1].write_bytes(files[1].read_bytes()[:-20])
+
+    with pytest.raises(LogError, match=r"b\.parquet cannot be read to its end as parquet"):
+        ingest(files, PLAN, database)
+
+    assert database.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == names
+
+
+def test_a_check_that_refuses_the_new_database_keeps_the_old_one(files, database, tmp_path):
+    ingest(files[:1], PLAN, database)
+    before, names = database.read_bytes(), sorted(tmp_path.iterdir())
+    seen = []
+
+    def refuse(fresh):
+        seen.extend(exposures(fresh))
+        raise LogError("four exposures are suspicious")
+
+    with pytest.raises(LogError, match="suspicious"):
+        ingest(files, PLAN, database, check=refuse)
+
+    assert seen == ["x1", "x2", "x4"]  # the check saw the database as it would have become
+    assert database.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == names
+
+
+def test_what_a_killed_run_left_behind_does_no_harm(files, database, tmp_path):
+    ingest(files[:1], PLAN, database)
+    with duckdb.connect(str(tmp_path / "other.duckdb")) as other:
+        other.execute("CREATE TABLE exposures (x INTEGER)")
+        unfinished = (tmp_path / "other.duckdb.wal").read_bytes()
+    (tmp_path / ".log.duckdb.new").write_bytes(b"half a copy")
+    (tmp_path / ".log.duckdb.new.wal").write_bytes(unfinished)  # of a database since replaced
+
+    ingest(files, PLAN, database)
+
+    assert contents(database) == rebuilt(files, PLAN, tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["group=g9", "day=2025-10-01", "log[1]", "it's"])
+def test_the_name_of_the_log_s_folder_adds_nothing_to_its_rows(tmp_path, database, folder):
+    (tmp_path / folder).mkdir()
+    file = log_file(tmp_path / folder / "a.parquet", [row("x1")])
+
+    assert ingest([file], PLAN, database).exposures == 1

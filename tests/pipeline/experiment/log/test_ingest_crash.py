@@ -1,0 +1,107 @@
+"""A killed ingestion leaves the old database or the new one, and the next run finishes the work."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline.core.contracts import EXPOSURES
+from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
+from pipeline.experiment.log.ingest import ingest
+from tests.pipeline.experiment.logs import TS, contents
+
+ROWS_A_FILE, FILES, KILLS = 3_000, 12, 20
+PLAN = TrafficPlan(
+    experiment="spring",
+    salt="salt",
+    list_length=5,
+    groups=(
+        Group(
+            name="g1", preference_id="p0", preference=(0.0, 1.0), first_bucket=0, last_bucket=9999
+        ),
+    ),
+)
+INGEST = """
+import json, sys
+from pathlib import Path
+from pipeline.experiment.log.ingest import ingest
+from pipeline.experiment.design.traffic_plan import TrafficPlan
+
+folder = Path(sys.argv[1])
+plan = TrafficPlan.from_dict(json.loads(sys.argv[2]))
+print("ready", flush=True)
+ingest(sorted(folder.glob("*.parquet")), plan, folder / "log.duckdb")
+"""
+
+
+def write_files(folder, *, later_ms=0):
+    for day in range(FILES):
+        number = pl.int_range(ROWS_A_FILE, eager=True)
+        frame = pl.DataFrame(
+            {
+                "experiment": ["spring"] * ROWS_A_FILE,
+                "exposure": pl.select(pl.format("x{}-{}", day, number)).to_series(),
+                "unit": pl.select(pl.format("u{}", number % 400)).to_series(),
+                "group": ["g1"] * ROWS_A_FILE,
+                "ts": TS + number + later_ms,
+                "clicked": number % 3 == 0,
+                "ordered": number % 9 == 0,
+                "units": (number % 9 == 0).cast(pl.Int32) - (number % 50 == 7).cast(pl.Int32),
+            }
+        )
+        EXPOSURES.check(frame).write_parquet(folder / f"day-{day:02d}.parquet")
+
+
+def run(folder, project_root, *, kill_after_s=None):
+    """Ingest in a process of its own; returns its exit code and the seconds the work took."""
+    arguments = [sys.executable, "-c", INGEST, str(folder), json.dumps(PLAN.as_dict())]
+    with subprocess.Popen(arguments, cwd=project_root, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        started = time.monotonic()
+        if kill_after_s is not None:
+            time.sleep(kill_after_s)
+            process.kill()
+        code = process.wait()
+        return code, time.monotonic() - started
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", ["no-database", "older-database"])
+def test_killed_ingestions_then_one_that_ends_equal_an_undisturbed_one(
+    tmp_path, project_root, before
+):
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    for folder in (killed, undisturbed):
+        folder.mkdir()
+        if before == "older-database":
+            write_files(folder)
+            ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "log.duckdb")
+        write_files(folder, later_ms=1)
+    database = killed / "log.duckdb"
+    old = database.read_bytes() if database.exists() else None
+    code, seconds = run(undisturbed, project_root)
+    assert code == 0
+    moments = np.random.default_rng(5).uniform(0, seconds, 3 * KILLS)
+    kills = 0
+
+    for moment in moments:
+        if run(killed, project_root, kill_after_s=moment)[0]:
+            kills += 1
+            now = database.read_bytes() if database.exists() else None
+            assert now == old or contents(database) == contents(undisturbed / "log.duckdb")
+        elif old is None:
+            database.unlink()
+        else:
+            database.write_bytes(old)
+        if kills == KILLS:
+            break
+
+    assert kills == KILLS
+    assert run(killed, project_root)[0] == 0
+    assert contents(database) == contents(undisturbed / "log.duckdb")
+    assert [f.name for f in killed.iterdir() if ".new" in f.name] == []

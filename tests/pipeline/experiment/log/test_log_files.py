@@ -1,0 +1,70 @@
+"""Log files: one a day, and nothing lost between them."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from pipeline.core.contracts import EXPOSURES
+from pipeline.core.errors import DataError, LogError
+from pipeline.experiment.log.log_files import log_files, write_log
+
+
+def milliseconds(text):
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def exposures(times):
+    rows = [
+        ("e", f"x{number}", "u1", "g1", milliseconds(text), False, False, 0)
+        for number, text in enumerate(times)
+    ]
+    return pl.DataFrame(rows, schema=EXPOSURES.columns, orient="row")
+
+
+def test_one_file_a_day_in_utc(tmp_path):
+    frame = exposures(
+        [
+            "2025-10-02 00:00:00.000",
+            "2025-10-01 23:59:59.999",
+            "2025-10-01 00:00:00.000",
+            "2025-10-04 12:00:00.000",
+        ]
+    )
+
+    files = write_log(frame, tmp_path)
+
+    days = {file.name: pl.read_parquet(file)["exposure"].to_list() for file in files}
+    assert days == {
+        "exposures-2025-10-01.parquet": ["x2", "x1"],
+        "exposures-2025-10-02.parquet": ["x0"],
+        "exposures-2025-10-04.parquet": ["x3"],
+    }
+    assert log_files(tmp_path) == files
+
+
+def test_files_hold_the_exposures_in_the_contract(tmp_path):
+    frame = exposures([f"2025-10-0{day} 10:0{day}:00" for day in (1, 2, 3)])
+
+    files = write_log(frame, tmp_path)
+
+    assert_frame_equal(pl.concat([pl.read_parquet(file) for file in files]), frame)
+
+
+def test_exposures_that_break_the_contract_are_not_written(tmp_path):
+    frame = exposures(["2025-10-01 10:00:00"]).rename({"unit": "user"})
+
+    with pytest.raises(DataError, match="missing unit; unexpected user"):
+        write_log(frame, tmp_path)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_log_is_an_error_that_names_the_parameter(tmp_path):
+    (tmp_path / "exposures.txt").write_text("experiment,exposure\n")
+
+    with pytest.raises(
+        LogError, match=r"no file in .* ends in \.parquet, \.csv.* experiment\.log_path"
+    ):
+        log_files(tmp_path)

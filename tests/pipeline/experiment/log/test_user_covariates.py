@@ -1,0 +1,135 @@
+"""What was known of users before: taken in beside the log, and summed up by hand."""
+
+import json
+
+import ibis
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from pipeline.core.contracts import EXPOSURES
+from pipeline.core.errors import LogError
+from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.kpis.group_kpis import users_of
+from pipeline.experiment.kpis.pre_experiment import before_sums, segment_kpis
+from pipeline.experiment.log.ingest import ingest
+from tests.pipeline.experiment.logs import PLAN, exposure, units_of
+
+ANN, BOB = units_of("g1", 2)
+(CID,) = units_of("g2", 1)
+SHOWN = [
+    exposure("x1", unit=ANN, clicked=True, ordered=True, units=2),
+    exposure("x2", unit=ANN, clicked=True, ordered=False, units=0),
+    exposure("x3", unit=BOB, clicked=False, ordered=False, units=0),
+    exposure("x4", unit=CID, group="g2", clicked=True, ordered=False, units=0),
+]
+KNOWN = [
+    {"unit": ANN, "segment": "new", "exposures": 5, "clicks": 3},
+    {"unit": CID, "segment": "old", "exposures": 7, "clicks": 0},
+    {"unit": "a stranger", "segment": "old", "exposures": 9, "clicks": 9},
+]
+
+
+def taken_in(folder, known, name="users.csv"):
+    """The result of taking in four exposures and what is known of users, and the database."""
+    shown = folder / "exposures.parquet"
+    pl.DataFrame(SHOWN, schema=EXPOSURES.columns).write_parquet(shown)
+    frame = pl.DataFrame(known)
+    if name.endswith("csv"):
+        frame.write_csv(folder / name)
+    elif name.endswith("jsonl"):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in known))
+    else:
+        frame.write_parquet(folder / name)
+    database = folder / "log.duckdb"
+    return ingest([shown, folder / name], PLAN, database), database
+
+
+@pytest.mark.parametrize("name", ["users.csv", "users-2025.parquet", "users.jsonl"])
+def test_the_sums_by_hand(tmp_path, name):
+    """Ann has 2 exposures and 2 clicks after 5 and 3; Bob, of whom nothing is known, has 1 and 0."""
+    log, database = taken_in(tmp_path, KNOWN, name)
+    sums = sum_up(database, PLAN).before_sums
+
+    assert (log.exposures, log.rejected) == (4, {})
+    assert set(sums["kpi"]) == {"ctr", "clicks_per_user"}  # no orders, units or revenue of the past
+    g1, g2 = sums.filter(kpi="ctr").to_dicts()
+    assert g1 == {"group": "g1", "kpi": "ctr", "users": 2} | {
+        "sum_m": 2 + 1, "sum_y": 2, "sum_a": 5, "sum_b": 3, "sum_mm": 2 * 2 + 1, "sum_my": 2 * 2,
+        "sum_ma": 2 * 5, "sum_mb": 2 * 3, "sum_yy": 2 * 2, "sum_ya": 2 * 5, "sum_yb": 2 * 3,
+        "sum_aa": 5 * 5, "sum_ab": 5 * 3, "sum_bb": 3 * 3,
+    }  # fmt: skip
+    assert (g2["users"], g2["sum_a"], g2["sum_b"], g2["sum_ma"]) == (1, 7, 0, 7)
+    per_user = sums.filter(kpi="clicks_per_user", group="g1").row(0, named=True)
+    assert (per_user["sum_m"], per_user["sum_a"], per_user["sum_b"]) == (2, 1, 3)
+
+
+def test_segments_by_hand(tmp_path):
+    _, database = taken_in(tmp_path, KNOWN)
+    sums = sum_up(database, PLAN)
+    table = sums.segment_kpis.filter(kpi="ctr").select("segment", "group", "trials", "successes")
+
+    assert sorted(table.rows()) == [
+        ("new", "g1", 2, 2),
+        ("new", "g2", 0, 0),
+        ("old", "g1", 0, 0),
+        ("old", "g2", 1, 1),
+        ("unknown", "g1", 1, 0),
+        ("unknown", "g2", 0, 0),
+    ]
+    added = sums.segment_kpis.group_by("kpi", "group").agg(pl.col("trials", "sum_yy").sum())
+    whole = sums.group_kpis.select("kpi", "group", "trials", "sum_yy")
+    assert_frame_equal(added, whole, check_row_order=False)
+
+
+def test_what_is_not_known_is_no_table(tmp_path):
+    _, database = taken_in(tmp_path, [{"unit": ANN, "segment": "new"}])
+    assert sum_up(database, PLAN).before_sums is None
+
+    _, database = taken_in(tmp_path, [{"unit": ANN, "exposures": 5, "clicks": 3}])
+    sums = sum_up(database, PLAN)
+    assert sums.segment_kpis is None
+    assert set(sums.as_dict()) == {"group_kpis", "daily_sums", "returning_sums", "before_sums"}
+
+
+def test_unusable_rows_are_counted_and_the_first_of_a_user_is_kept(tmp_path):
+    rows = [
+        *KNOWN,
+        KNOWN[0] | {"segment": "older"},
+        {"unit": BOB, "segment": "new", "exposures": -1, "clicks": 0},
+        {"unit": "", "segment": "new", "exposures": 1, "clicks": 0},
+    ]
+    log, database = taken_in(tmp_path, rows)
+
+    assert log.rejected == {"duplicate user": 1, "a count below 0": 1, "a field is empty": 1}
+    assert log.exposures == 4
+    assert "older" not in sum_up(database, PLAN).segment_kpis["segment"].to_list()
+
+
+def test_a_segment_of_each_user_is_none(tmp_path):
+    many = [{"unit": f"u{n}", "segment": f"s{n}"} for n in range(51)]
+
+    with pytest.raises(LogError, match="51 segments, expected at most 50"):
+        taken_in(tmp_path, many)
+    assert not (tmp_path / "log.duckdb").exists()
+
+
+def test_users_without_a_unit_are_refused(tmp_path):
+    with pytest.raises(LogError, match=r"users.csv: unit is missing"):
+        taken_in(tmp_path, [{"visitor": ANN, "segment": "new"}])
+
+
+def test_another_engine_gives_the_same_sums(tmp_path):
+    _, database = taken_in(tmp_path, KNOWN)
+    expected = sum_up(database, PLAN)
+    engine = ibis.sqlite.connect()
+    rows = pl.DataFrame(SHOWN, schema=EXPOSURES.columns).with_columns(
+        revenue=pl.lit(None, pl.Int64)
+    )
+    users = users_of(engine.create_table("exposures", rows.to_arrow()))
+    unknown = {name: pl.lit(None, pl.Int64) for name in ("orders", "units", "revenue")}
+    known = engine.create_table("known", pl.DataFrame(KNOWN).with_columns(**unknown).to_arrow())
+    preferences = {group.name: group.preference_id for group in PLAN.groups}
+
+    assert_frame_equal(before_sums(users, known), expected.before_sums)
+    assert_frame_equal(segment_kpis(users, known, preferences), expected.segment_kpis)

@@ -1,0 +1,181 @@
+"""The health of an experiment: all is well with a healthy one, and each check finds its fault."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
+from pipeline.experiment.kpis.contracts import DAILY_SUMS, RETURNING_SUMS
+from pipeline.experiment.kpis.group_kpis import group_kpis
+from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS, health_of
+from pipeline.inference.diagnostics.sample_ratio import calendar_of
+from pipeline.inference.hypotheses.inputs import Evidence
+from pipeline.study import Hypothesis
+from tests.pipeline.inference.shops import FIRST, before_sums_of, weeks
+
+RECALL = {"g1": 0.40, "g2": 0.42, "g3": 0.45}
+PREFERENCES = {"g1": "p0", "g2": "p1", "g3": "p2"}
+H1 = Hypothesis(id="H1", metric="recall", kpi=Kpi.CTR, direction="positive")
+GROUPS = list(RECALL)
+
+
+def tables(outcome):
+    """``daily_sums`` and ``group_kpis`` of an outcome whose batches are its users."""
+    rows = [
+        (GROUPS[g], outcome.days[d], b, int(d == 0), int(m), int(y), int(y) // 2, int(y), None)
+        for (g, d, b), m in np.ndenumerate(outcome.trials_GDB)
+        for y in [outcome.successes_GDB[g, d, b]]
+        if m
+    ]
+    daily = pl.DataFrame(rows, schema=DAILY_SUMS.columns, orient="row")
+    users = daily.group_by("group", "batch").agg(pl.col("exposures", "clicks", "orders").sum())
+    counts = users.group_by("group").agg(
+        pl.col("exposures", "clicks", "orders").sum(),
+        *(
+            expression.sum().alias(f"{kpi}_{name}")
+            for kpi, m, y in (("ctr", "exposures", "clicks"), ("cvr", "clicks", "orders"))
+            for name, expression in (
+                ("users", (pl.col(m) > 0).cast(pl.Int64)),
+                ("sum_mm", pl.col(m) ** 2),
+                ("sum_my", pl.col(m) * pl.col(y)),
+                ("sum_yy", pl.col(y) ** 2),
+            )
+        ),
+    )
+    return daily, group_kpis(counts, PREFERENCES)
+
+
+def evidence_of(outcome, preferences=PREFERENCES):
+    daily, kpis = tables(outcome)
+    kpis = kpis.with_columns(preference_id=pl.col("group").replace_strict(preferences))
+    measured = {preferences[name]: value for name, value in RECALL.items()}
+    metrics = [
+        {"preference_id": name, "metric": "recall", "segment": ALL_TARGETS, "value": value}
+        for name, value in measured.items()
+    ]
+    offline = pl.DataFrame(metrics, schema=OFFLINE_METRICS.schema)
+    return Evidence(offline, None, kpis, daily_sums=daily, planned_days=14)
+
+
+HEALTHY = evidence_of(weeks(2, x=np.zeros(3), days=14))
+
+
+def health(evidence, shares=None, **rejected):
+    found = health_of(
+        evidence, [H1], shares=shares or dict.fromkeys(GROUPS, 1.0), rejected=rejected, seed=1
+    )
+    assert list(found) == list(HEALTH_CHECKS)
+    return found
+
+
+def failed(found):
+    return [name for name, check in found.items() if not check["passed"]]
+
+
+def test_a_healthy_experiment_passes_every_check():
+    found = health(HEALTHY, **{"units below 0": 99})
+
+    assert failed(found) == []
+    assert found["no_day_missing"] == {"passed": True, "days": 14, "missing": []}
+    assert found["users_divided_anew"]["hypotheses"]["H1"]["divisions"] == 1000
+
+
+def test_users_divided_otherwise_than_planned_are_found():
+    assert failed(health(HEALTHY, shares={"g1": 1.0, "g2": 1.0, "g3": 3.0})) == ["sample_ratio"]
+
+
+def test_a_group_without_a_day_is_found():
+    daily = HEALTHY.daily_sums.filter(~((pl.col("group") == "g2") & (pl.col("day") == FIRST)))
+    found = health(replace(HEALTHY, daily_sums=daily))
+
+    assert failed(found) == ["no_day_missing"]
+    assert found["no_day_missing"]["missing"] == ["2025-09-01"]
+
+
+def test_a_tenth_day_makes_no_week():
+    ten = HEALTHY.daily_sums.filter(pl.col("day") < FIRST + timedelta(days=10))
+
+    assert failed(health(replace(HEALTHY, daily_sums=ten))) == ["whole_weeks"]
+
+
+def test_events_that_lost_what_they_belong_to_are_found():
+    events = HEALTHY.group_kpis.filter(kpi="cvr")
+    kept = events["trials"].sum() + events["successes"].sum()
+    most = int(0.01 * kept)
+
+    few = health(HEALTHY, **{"a click without its exposure": most // 2})
+    many = health(HEALTHY, **{"a click without its exposure": most, "an order without a click": 40})
+
+    assert failed(few) == []
+    assert failed(many) == ["events_kept"]
+    assert many["events_kept"]["lost_share"] == pytest.approx((most + 40) / (most + 40 + kept))
+
+
+@pytest.mark.parametrize(("more", "found"), [(0, []), (6, ["no_carry_over"])])
+def test_users_who_answer_otherwise_when_they_come_back_are_found(more, found):
+    """Of 50 exposures on the first day and as many after it 10 are clicked, but for the best group."""
+    rng = np.random.default_rng(1)
+    rows = [
+        (group, batch, "ctr", 9, 50, 10 + noise, 10.0 - noise + more * (group == "g3"))
+        for group in GROUPS
+        for batch, noise in enumerate(rng.integers(-3, 4, 100).tolist())
+    ]
+    returning = pl.DataFrame(rows, schema=RETURNING_SUMS.columns, orient="row")
+
+    checked = health(replace(HEALTHY, returning_sums=returning))
+
+    assert failed(checked) == found
+    assert (checked["no_carry_over"]["hypotheses"]["H1"]["slope"] > 2) == bool(more)
+
+
+@pytest.mark.parametrize(("reused", "found"), [(0.0, []), (0.1, ["alike_before"])])
+def test_groups_that_differed_before_the_experiment_are_found(reused, found):
+    """As when the last experiment's buckets are used again, and its lists have left habits."""
+    rng = np.random.default_rng(4)
+    exposures = rng.poisson(10, (3, 500))
+    clicks = rng.binomial(exposures, 0.2 + reused * np.array([[0], [0], [1]]))
+    before = before_sums_of({"m": exposures, "y": clicks, "a": exposures, "b": clicks})
+
+    checked = health(replace(HEALTHY, before_sums=before))
+
+    assert failed(checked) == found
+    assert checked["alike_before"]["kpis"]["ctr"]["df"] == 2
+
+
+def test_groups_of_one_preference_that_differ_are_found():
+    alike = {"g1": "p0", "g2": "p1", "g3": "p0"}
+    same = evidence_of(weeks(2, x=np.zeros(3), days=14), alike)
+    other = evidence_of(weeks(2, slope=1.0, x=np.array([0.0, 0.0, 1.0]), days=14), alike)
+
+    assert failed(health(same)) == []
+    assert failed(health(other)) == ["replicates_agree"]
+    assert health(other)["replicates_agree"]["kpis"]["ctr"]["df"] == 1
+
+
+def day(number, exposures=100, group="g1"):
+    sums = {"new_users": 1, "clicks": 1, "orders": 0, "units": 0, "revenue": None}
+    when = date(2025, 9, 1) + timedelta(days=number)
+    return {"group": group, "day": when, "batch": 0, "exposures": exposures} | sums
+
+
+@pytest.mark.parametrize(
+    ("days", "missing", "whole_weeks"),
+    [
+        ([day(n) for n in range(7)], 0, True),
+        ([day(n) for n in range(8)], 0, False),
+        ([*(day(n) for n in range(7)), day(7, exposures=9)], 0, True),  # visits past midnight
+        ([day(n) for n in (0, 1, 2, 3, 5, 6)], 1, True),
+        ([*(day(n) for n in range(7)), day(3, group="g2")], 6, True),
+        ([], 0, False),
+    ],
+)
+def test_days_by_hand(days, missing, whole_weeks):
+    groups = {row["group"] for row in days}
+
+    found = calendar_of(pl.DataFrame(days, schema=DAILY_SUMS.schema), groups)
+
+    assert len(found.missing) == missing
+    assert found.whole_weeks == whole_weeks

@@ -1,0 +1,86 @@
+"""The rules of the verdict, case by case."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.inference.glm.group_regression import LineFit
+from pipeline.inference.glm.wald import SlopeTest
+from pipeline.inference.hypotheses.verdict import (
+    Verdict,
+    detectable_slope,
+    trials_to_settle,
+    verdict,
+)
+from pipeline.inference.sensitivity.random_effects import FewGroups
+from pipeline.study import PAPER_HYPOTHESES
+
+H1, _, _, H4 = PAPER_HYPOTHESES  # H1 expects a positive slope, H4 a negative one
+ABOVE, BELOW, AROUND = (0.1, 0.5), (-0.5, -0.1), (-0.1, 0.5)
+
+
+def of_interval(interval, covariance="user-clustered", error=1.0):
+    low, high = interval
+    return SlopeTest(
+        covariance=covariance, slope=(low + high) / 2, standard_error=error, df=None,
+        level=0.95, interval=interval, p_value=0.5,
+    )  # fmt: skip
+
+
+def fit_of(interval):
+    """A fit whose wider test has this interval; the narrower one says the opposite."""
+    low, high = interval
+    return LineFit(
+        intercept=0.0,
+        slope=(low + high) / 2,
+        covariance=((1.0, 0.0), (0.0, 1.0)),
+        model=of_interval((-high, -low), "model", error=0.5),
+        clustered=of_interval(interval),
+        pearson_chi2=1.0,
+        clustered_chi2=1.0,
+        lack_of_fit_df=1,
+        lack_of_fit_p=0.3,
+    )
+
+
+def few_of(interval):
+    test = of_interval(interval, "hartung-knapp")
+    return FewGroups(tau=0.0, heterogeneity=0.0, hartung_knapp=test, quasi_binomial=test)
+
+
+@pytest.mark.parametrize(
+    ("clustered", "few", "positive", "negative"),
+    [
+        (ABOVE, ABOVE, Verdict.CONFIRMED, Verdict.CONTRADICTED),
+        (ABOVE, AROUND, Verdict.FRAGILE, Verdict.CONTRADICTED),
+        (ABOVE, None, Verdict.FRAGILE, Verdict.CONTRADICTED),
+        (ABOVE, BELOW, Verdict.FRAGILE, Verdict.CONTRADICTED),
+        (BELOW, BELOW, Verdict.CONTRADICTED, Verdict.CONFIRMED),
+        (AROUND, ABOVE, Verdict.NOT_SHOWN, Verdict.NOT_SHOWN),
+        ((0.0, 0.5), ABOVE, Verdict.NOT_SHOWN, Verdict.NOT_SHOWN),
+        ((-0.5, 0.0), BELOW, Verdict.NOT_SHOWN, Verdict.NOT_SHOWN),
+    ],
+)
+def test_the_verdict_is_what_the_rules_say(clustered, few, positive, negative):
+    groups = None if few is None else few_of(few)
+
+    found = [verdict(hypothesis, of_interval(clustered), groups) for hypothesis in (H1, H4)]
+
+    assert found == [positive, negative]
+
+
+def test_an_unhealthy_experiment_blocks_whatever_was_found():
+    assert verdict(H1, of_interval(ABOVE), few_of(ABOVE), healthy=False) is Verdict.BLOCKED
+
+
+def test_the_slope_that_would_have_been_found_by_hand():
+    # (1.959964 + 0.841621) times the wider error, whatever was found
+    assert detectable_slope(replace(fit_of(AROUND), slope=0.5)) == pytest.approx(2.801585, abs=1e-6)
+
+
+def test_trials_that_would_settle_it_by_hand():
+    fit = replace(fit_of(AROUND), slope=0.5)
+
+    # (1.959964 + 0.841621)² · (1 / 0.5)² = 31.4 times as many
+    assert trials_to_settle(fit, 1000) == pytest.approx(31_396, abs=2)
+    assert trials_to_settle(replace(fit, slope=0.0), 1000) is None

@@ -1,0 +1,252 @@
+"""Slopes of many experiments: published numbers, formulas redone by hand, and planted truths."""
+
+from math import exp, sqrt
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.meta_analysis import combine_effects
+
+from pipeline.inference.meta.meta_analysis import PooledSlope, foretell, pool_slopes
+
+# Colditz et al. (1994), 13 trials of the BCG vaccine: vaccinated with and without tuberculosis, and
+# the same of those not vaccinated; the example of Viechtbauer's metafor
+BCG = np.array(
+    [
+        (4, 119, 11, 128),
+        (6, 300, 29, 274),
+        (3, 228, 11, 209),
+        (62, 13536, 248, 12619),
+        (33, 5036, 47, 5761),
+        (180, 1361, 372, 1079),
+        (8, 2537, 10, 619),
+        (505, 87886, 499, 87892),
+        (29, 7470, 45, 7232),
+        (17, 1699, 65, 1600),
+        (186, 50448, 141, 27197),
+        (5, 2493, 3, 2338),
+        (27, 16886, 29, 17825),
+    ],
+    dtype=float,
+)
+
+
+def log_risk_ratios():
+    a, b, c, d = BCG.T
+    return np.log(a / (a + b)) - np.log(c / (c + d)), 1 / a - 1 / (a + b) + 1 / c - 1 / (c + d)
+
+
+def pool(slopes, errors, level=0.95) -> PooledSlope:
+    found = pool_slopes(np.array(slopes), np.array(errors), level=level)
+    assert isinstance(found, PooledSlope)
+    return found
+
+
+def test_the_bcg_trials_have_the_numbers_metafor_prints():
+    effects, variances = log_risk_ratios()
+
+    found = pool(effects, np.sqrt(variances))
+
+    # rma(yi, vi, method="PM", test="knha"): Q(df = 12) = 152.2330, p < .0001, tau^2 = 0.3181
+    assert found.cochran_q == pytest.approx(152.2330, abs=5e-5)
+    assert found.q_p_value == pytest.approx(stats.chi2.sf(152.2330, 12), rel=1e-3)
+    assert found.tau**2 == pytest.approx(0.3181, abs=5e-5)
+    assert found.i_squared == pytest.approx(1 - 12 / 152.2330, abs=1e-6)
+
+
+def test_the_bcg_trials_by_hand():
+    effects, variances = log_risk_ratios()
+
+    found = pool(effects, np.sqrt(variances), level=0.9)
+
+    w = 1 / (variances + found.tau**2)
+    mean = (w * effects).sum() / w.sum()
+    # Paule and Mandel: the deviations are as large as they should be
+    assert (w * (effects - mean) ** 2).sum() == pytest.approx(13 - 1, abs=1e-4)
+    # Hartung and Knapp
+    error = sqrt((w * (effects - mean) ** 2).sum() / (12 * w.sum()))
+    width = stats.t.ppf(0.95, 12) * error
+    assert found.mean.slope == pytest.approx(mean)
+    assert found.mean.standard_error == pytest.approx(error, rel=1e-5)
+    assert found.mean.interval == pytest.approx((mean - width, mean + width), rel=1e-5)
+    assert (found.mean.df, found.mean.covariance) == (12, "hartung-knapp")
+    # Higgins, Thompson and Spiegelhalter
+    reach = stats.t.ppf(0.95, 11) * sqrt(found.tau**2 + error**2)
+    assert found.higgins == pytest.approx((mean - reach, mean + reach), rel=1e-5)
+
+
+def test_it_is_statsmodels():
+    effects, variances = log_risk_ratios()
+    twin = combine_effects(effects, variances, method_re="iterated", use_t=True)
+
+    found = pool(effects, np.sqrt(variances))
+
+    assert found.tau**2 == pytest.approx(twin.tau2)
+    assert found.mean.interval == pytest.approx(twin.conf_int()[3])
+    assert found.i_squared == pytest.approx(twin.i2)
+    assert found.q_p_value == pytest.approx(twin.test_homogeneity().pvalue)
+
+
+def test_an_error_below_that_of_equal_slopes_is_truncated():
+    found = pool([0.9, 1.0, 1.1], [0.5, 0.5, 0.5])
+
+    # Q = (0.1² + 0 + 0.1²) / 0.5² = 0.08 < 2, so Hartung and Knapp's error would be
+    # sqrt(0.08 / 2) = 0.2 times that of equal slopes, which is sqrt(0.25 / 3)
+    assert (found.tau, found.i_squared) == (0, 0)
+    assert found.cochran_q == pytest.approx(0.08)
+    assert found.mean.standard_error == pytest.approx(sqrt(0.25 / 3))
+    assert found.mean.covariance == "hartung-knapp, truncated"
+
+
+def test_two_experiments_give_a_mean_but_no_prediction():
+    found = pool([1.0, 2.0], [0.1, 0.1])
+
+    # (1 - 1.5)² + (2 - 1.5)² = 0.5 = τ² + 0.1²
+    assert found.tau**2 == pytest.approx(0.49, rel=1e-4)
+    assert found.mean.standard_error == pytest.approx(sqrt(0.5 / 2))
+    assert found.mean.interval[1] == pytest.approx(1.5 + stats.t.ppf(0.975, 1) * 0.5)
+    assert (found.higgins, found.profiled, found.prediction_interval) == (None, None, None)
+
+
+@pytest.mark.parametrize("slopes", [[], [1.0]])
+def test_fewer_than_two_experiments_are_not_pooled(slopes):
+    found = pool_slopes(np.array(slopes), np.array(slopes), level=0.95)
+
+    assert found == "one experiment alone cannot tell how much experiments differ"
+
+
+def test_equal_slopes_have_no_variance_between_experiments():
+    found = pool([0.7] * 4, [0.1, 0.2, 0.3, 0.4])
+
+    assert (found.tau, found.i_squared, found.q_p_value) == (0, 0, 1)
+    assert found.cochran_q == pytest.approx(0, abs=1e-20)
+    assert found.mean.slope == pytest.approx(0.7)
+
+
+def numbers(found):
+    ends = (*found.mean.interval, *found.higgins, *found.profiled, *found.prediction_interval)
+    return np.array([found.mean.slope, *ends])
+
+
+@pytest.mark.parametrize("scale", [1e-6, 100.0])
+def test_units_order_and_origin_of_the_slopes_do_not_matter(scale):
+    slopes, errors = np.array([0.8, 1.5, 0.2, 1.1]), np.array([0.1, 0.3, 0.2, 0.1])
+    found = pool(slopes, errors)
+
+    scaled = pool(scale * slopes, scale * errors)
+    moved = pool(slopes[::-1] + 3, errors[::-1])
+
+    assert numbers(scaled) == pytest.approx(scale * numbers(found), rel=1e-6)
+    assert scaled.tau == pytest.approx(scale * found.tau)
+    assert numbers(moved) == pytest.approx(numbers(found) + 3, rel=1e-6)
+    assert scaled.mean.p_value == pytest.approx(found.mean.p_value)
+
+
+def test_errors_of_very_different_size_leave_the_equation_solved():
+    slopes, errors = np.array([0.0, 10.0, 25.0, 7.0]), np.array([1e-9, 1e-3, 1.0, 3.0])
+
+    found = pool(slopes, errors)
+
+    w = 1 / (errors**2 + found.tau**2)
+    assert (w * (slopes - found.mean.slope) ** 2).sum() == pytest.approx(3, abs=1e-4)
+
+
+def test_where_slopes_have_no_error_the_next_is_predicted_as_from_a_normal_sample():
+    slopes = np.array([0.8, 1.5, 0.2, 1.1, 0.9])
+
+    found = pool(slopes, [1e-9] * 5)
+
+    # Cochran's Q is then Σ (b - mean)² / τ², and the mixture Student's t with 5 - 1
+    width = stats.t.ppf(0.975, 4) * slopes.std(ddof=1) * sqrt(1 + 1 / 5)
+    assert found.profiled == pytest.approx((slopes.mean() - width, slopes.mean() + width), rel=5e-3)
+
+
+def test_the_wider_of_the_two_predictions_is_the_one():
+    few, alike = pool([0.2, 0.9, 1.3], [0.1] * 3), pool([0.9, 1.0, 1.1, 1.0] * 3, [0.1] * 12)
+
+    assert few.prediction_interval == few.higgins
+    assert alike.prediction_interval == alike.profiled
+
+
+def coverage(experiments, tau, errors, seeds):
+    """Shares of worlds whose mean slope 1, and whose next slope, lie in their intervals.
+
+    In the order: mean, Higgins', profiled, the wider of the two.
+    """
+    alike, unlike = np.full(experiments, 0.1), np.geomspace(0.03, 0.3, experiments)
+    se = alike if errors == "alike" else unlike
+    hits = []
+    for seed in range(seeds):
+        rng = np.random.default_rng([seed, experiments])
+        true = 1 + tau * rng.standard_normal(experiments)
+        following = 1 + tau * rng.standard_normal()
+        found = pool(true + se * rng.standard_normal(experiments), se)
+        predictions = (found.higgins, found.profiled, found.prediction_interval)
+        hits.append(
+            [holds(found.mean.interval, 1), *(holds(ends, following) for ends in predictions)]
+        )
+    return np.mean(hits, axis=0)
+
+
+def holds(interval, truth):
+    return interval[0] <= truth <= interval[1]
+
+
+def test_a_planted_mean_and_the_next_slope_are_covered():
+    mean, higgins, _, wider = coverage(5, 0.1, "unlike", seeds=120)
+
+    # 95 % in 120 worlds has a binomial error of 2 points
+    assert mean >= 0.95 - 3 * 0.02
+    assert wider >= 0.95 - 3 * 0.02
+    # it takes the estimated τ for the true one
+    assert higgins < 0.92
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("errors", ["alike", "unlike"])
+@pytest.mark.parametrize("tau", [0.1, 0.3])
+@pytest.mark.parametrize("experiments", [3, 5, 10])
+def test_coverage_over_many_worlds(experiments, tau, errors):
+    mean, _, _, wider = coverage(experiments, tau, errors, seeds=400)
+
+    # where one experiment's error is a tenth of another's, Hartung and Knapp's interval is too short
+    assert mean >= (0.95 - 3 * 0.011 if errors == "alike" else 0.88)
+    assert wider >= 0.95 - 3 * 0.011
+
+
+def test_a_gain_by_hand():
+    found = pool([0.9, 1.0, 1.1], [0.2, 0.2, 0.2])
+    low, high = found.prediction_interval
+
+    more, less = (foretell(found, gain=gain, rate=0.2) for gain in (0.1, -0.1))
+
+    # odds of 1 to 4 become exp(0.1) to 4
+    assert more.odds_change == pytest.approx(exp(0.1) - 1)
+    assert more.rate_change == pytest.approx(exp(0.1) / (exp(0.1) + 4) / 0.2 - 1)
+    assert more.odds_interval == pytest.approx((exp(0.1 * low) - 1, exp(0.1 * high) - 1))
+    # less of the metric turns the ends around
+    assert less.odds_interval == pytest.approx((exp(-0.1 * high) - 1, exp(-0.1 * low) - 1))
+    assert less.rate_interval[0] < less.rate_change < less.rate_interval[1]
+
+
+def test_of_a_rare_success_the_rate_changes_as_its_odds_and_of_a_sure_one_hardly():
+    found = pool([0.9, 1.0, 1.1], [0.2, 0.2, 0.2])
+
+    rare, sure = (foretell(found, gain=0.02, rate=rate) for rate in (1e-6, 0.999))
+
+    assert rare.rate_change == pytest.approx(rare.odds_change, rel=1e-5)
+    assert 0 < sure.rate_change < 0.001 * sure.odds_change * 1.01
+
+
+def test_two_experiments_foretell_without_an_interval():
+    found = foretell(pool([1.0, 2.0], [0.1, 0.1]), gain=0.02, rate=0.1)
+
+    assert found.odds_change == pytest.approx(exp(0.02 * 1.5) - 1)
+    assert (found.odds_interval, found.rate_interval) == (None, None)
+
+
+def test_absurd_slopes_foretell_finite_numbers():
+    found = foretell(pool([-5e3, 1e3, 8e3], [1.0, 1.0, 1.0]), gain=1.0, rate=0.1)
+
+    assert np.isfinite([*found.odds_interval, *found.rate_interval]).all()
+    assert found.rate_interval == pytest.approx((-1, 9))

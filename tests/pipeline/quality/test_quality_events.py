@@ -1,0 +1,178 @@
+"""Every rule on events refuses events that break it, and accepts those that do not."""
+
+import polars as pl
+import pytest
+
+from pipeline.core.contracts import EVENTS, KIND, REJECTED
+from pipeline.core.errors import QualityError
+from pipeline.datasets.io.parquet_writer import ROWS_A_GROUP, TableWriter
+from pipeline.datasets.raw_rows import Reason
+from pipeline.quality.runner import check_tables, enforce
+from pipeline.quality.suites import RULES
+
+TS = 1_757_000_000_000
+YEAR_2000, YEAR_2100 = 946_684_800_000, 4_102_444_800_000
+LIMITS = {"max_rejected_share": 0.5}
+SCHEMAS = {
+    "events": EVENTS.schema | dict.fromkeys(("session", "item", "kind"), pl.String),
+    "rejected": REJECTED.schema,
+}
+"""Ids are texts here, and so are kinds, to hold what is none."""
+
+
+def event(kind="click", **changes):
+    return {"session": "s1", "ts": TS, "item": "a", "kind": kind, "file": 0} | changes
+
+
+def rejection(reason=Reason.UNREADABLE):
+    return {"source": "log", "position": 1, "reason": reason, "content": "?"}
+
+
+CLICK, ORDER, CART = event(), event("order"), event("cart")
+GOOD = {
+    # times may fall from one session to the next, and a cart needs no click before it
+    "events": [
+        event(ts=YEAR_2000),
+        CLICK,
+        ORDER,
+        event(ts=YEAR_2100 - 1),
+        event("cart", session="s2", ts=YEAR_2000),
+    ],
+    # 5 / (5 + 5) = 0.5 is at the limit; kinds of no use are no fault
+    "rejected": [rejection()] * 5 + [rejection(Reason.OTHER_KIND)] * 9,
+}
+BAD = [
+    ("events", [], {"events_not_empty": 0, "clicks_present": 1, "orders_present": 1}),
+    (
+        "events",
+        [event(session=""), CLICK, event(item=""), event(item=None), ORDER],
+        {"event_fields_present": 3},
+    ),
+    ("events", [CLICK, ORDER, event("view")], {"event_kinds_known": 1}),
+    (
+        "events",
+        [event(ts=YEAR_2000 - 1), CLICK, ORDER, event(ts=YEAR_2100)],
+        {"event_times_in_range": 2},
+    ),
+    (
+        "events",
+        [CLICK, ORDER, event(session="s2"), event(item="b")],
+        {"events_of_a_session_together": 1},
+    ),
+    (
+        "events",
+        [CLICK, ORDER, event(ts=TS - 1), event(ts=TS - 2), event(ts=TS - 1, item="b")],
+        {"event_times_in_order": 2},
+    ),
+    # one event twice, and two events three times each, in turns
+    ("events", [CLICK, CLICK, *[ORDER, event(item="b")] * 3], {"events_unique": 3}),
+    # ordered before the click, without one, and after a click in another session only
+    (
+        "events",
+        [
+            event("order", ts=TS - 1),
+            CLICK,
+            event("order", item="b"),
+            event("cart", session="s2"),
+            event("order", session="s2"),
+        ],
+        {"orders_follow_a_click": 3},
+    ),
+    ("events", [ORDER, CART], {"clicks_present": 1, "orders_follow_a_click": 1}),
+    ("events", [CLICK, CART], {"orders_present": 1}),
+    # 6 / (6 + 5) exceeds 0.5; a reason that is not there is no excuse
+    ("rejected", [rejection()] * 6, {"rejected_share_within_limit": 1}),
+    ("rejected", [rejection()] * 5 + [rejection(None)], {"rejected_share_within_limit": 1}),
+]
+"""A table, its bad rows, and how many rows break which rule."""
+
+
+def check(folder, **changed):
+    """The outcomes of the rules on good tables, one of them changed; few events, none rejected."""
+    files = {}
+    for table, rows in (GOOD | {"rejected": []} | changed).items():
+        files[table] = folder / f"{table}.parquet"
+        pl.DataFrame(rows, schema=SCHEMAS[table]).write_parquet(files[table])
+    return check_tables("events", files, LIMITS)
+
+
+def broken(outcomes):
+    return {outcome.rule.name for outcome in outcomes if not outcome.passed}
+
+
+def test_good_events_break_no_rule(tmp_path):
+    outcomes = check(tmp_path, **GOOD)
+
+    assert [outcome.rule for outcome in outcomes] == list(RULES["events"])
+    assert broken(outcomes) == set()
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "counts"), BAD, ids=[f"{n}-{'+'.join(bad[2])}" for n, bad in enumerate(BAD)]
+)
+def test_bad_events_break_their_rules_and_no_other(tmp_path, table, rows, counts):
+    outcomes = check(tmp_path, **{table: rows})
+
+    assert {o.rule.name: o.unexpected for o in outcomes if not o.passed} == counts
+    assert all(len(outcome.sample) == outcome.unexpected for outcome in outcomes)
+
+
+def test_every_rule_is_broken_by_one_of_the_bad_tables():
+    assert {name for _, _, bad in BAD for name in bad} == {rule.name for rule in RULES["events"]}
+
+
+@pytest.mark.parametrize(
+    ("column", "rules"),
+    [
+        ("session", {"event_fields_present", "events_of_a_session_together"}),
+        ("ts", {"event_fields_present", "event_times_in_order"}),
+        ("item", {"event_fields_present"}),
+        ("kind", {"event_fields_present", "event_kinds_known"}),
+    ],
+    ids=["session", "ts", "item", "kind"],
+)
+def test_an_event_without_a_field_breaks_every_rule_that_speaks_of_it(tmp_path, column, rules):
+    last = event(ts=YEAR_2100 - 1, item="b") | {column: None}
+
+    assert broken(check(tmp_path, events=[CLICK, ORDER, last])) == rules
+
+
+def test_the_share_of_rejected_rows_is_refused_with_the_counts_it_was_made_of(tmp_path):
+    outcomes = check(tmp_path, rejected=[rejection()] * 6)
+
+    with pytest.raises(QualityError, match=r"rejected_share_within_limit: .*: 0\.5, .*: 5, .*: 6"):
+        enforce(outcomes)
+
+
+def test_repeated_events_and_orders_without_a_click_are_reported_and_not_refused(tmp_path):
+    outcomes = check(tmp_path, events=[CLICK, CLICK, event("order", item="b")])
+
+    assert broken(enforce(outcomes)) == {"events_unique", "orders_follow_a_click"}
+
+
+def test_order_is_seen_across_row_groups(tmp_path):
+    # 10 rows a session, a second apart; a row group ends within a session.
+    row = pl.int_range(2 * ROWS_A_GROUP + 15)
+    place, kinds = row % 10, pl.Series(["click"] * 9 + ["order"], dtype=KIND)
+    good = pl.select(
+        session=row // 10,
+        ts=TS + place * 1000,
+        item=pl.lit(5, dtype=pl.Int64),
+        kind=pl.lit(kinds).gather(place),
+        file=pl.lit(0, dtype=pl.UInt16),
+    )
+    behind_a_cut = pl.int_range(pl.len()) == ROWS_A_GROUP
+    bad = good.with_columns(ts=pl.when(behind_a_cut).then(TS).otherwise("ts"))
+
+    found = [broken(check_written(tmp_path, frame)) for frame in (good, bad)]
+
+    assert ROWS_A_GROUP % 10 > 1
+    assert found == [set(), {"event_times_in_order"}]
+
+
+def check_written(folder, events):
+    """The outcomes on events as the pipeline writes them."""
+    files = {table: folder / f"{table}.parquet" for table in SCHEMAS}
+    with TableWriter(files["events"], EVENTS) as table, TableWriter(files["rejected"], REJECTED):
+        table.write(events)
+    return check_tables("events", files, LIMITS)

@@ -1,0 +1,224 @@
+"""Pictures show the values they are given, in a form that any page can hold."""
+
+import base64
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pipeline.reporting.figures.charts import (
+    as_markdown,
+    front_picture,
+    hypothesis_panels,
+    learning_curves_picture,
+)
+from pipeline.reporting.figures.svg import as_svg
+
+SVG = "{http://www.w3.org/2000/svg}"
+XLINK = "{http://www.w3.org/1999/xlink}"
+
+
+def hypothesis(name="H1", rates=(0.10, 0.11, 0.13), groups=("g1", "g2", "g3")):
+    """A fitted hypothesis on groups whose metric is 0, 10, 20, … % above the worst."""
+    points = [
+        {
+            "group": group,
+            "x": 0.1 * n,
+            "x_standard_error": None,
+            "rate": rate,
+            "standard_error": 0.001,
+        }
+        for n, (group, rate) in enumerate(zip(groups, rates, strict=True))
+    ]
+    line = [(0.1 * n, 0.1 + 0.01 * n) for n in range(len(rates))]
+    band = [{"x": x, "rate": y, "low": y - 0.002, "high": y + 0.002} for x, y in line]
+    answer = {"slope": 1.5, "band": band, "undefined_because": None}
+    return {"id": name, "metric": "recall", "response": "ctr", "points": points, **answer}
+
+
+UNDEFINED = hypothesis("H2") | {"slope": None, "undefined_because": "no trial succeeded"}
+FRONT = [
+    {
+        "preference_id": f"p{n}",
+        "preference": [n / 2, 1 - n / 2],
+        "recall": recall,
+        "order_density": density,
+        "dominated": n == 1,
+    }
+    for n, (recall, density) in enumerate([(0.40, 0.08), (0.42, 0.05), (0.48, 0.06)])
+]
+CURVES = [
+    {"epoch": epoch, "split": split, "objective": objective, "loss": 5 / epoch}
+    for objective in ("click", "order")
+    for split in ("train", "validation")
+    for epoch in (1, 2, 3)
+] + [
+    {"epoch": epoch, "split": "validation", "objective": "hypervolume", "loss": epoch / 9}
+    for epoch in (1, 2, 3)
+]
+PICTURES = {
+    "hypotheses": lambda: hypothesis_panels([hypothesis(), UNDEFINED], 20),
+    "front": lambda: front_picture(FRONT, [{"preference_id": "p0", "name": "g1"}], 20),
+    "learning curves": lambda: learning_curves_picture(CURVES),
+}
+
+
+def texts(figure):
+    return [element.text for element in ET.fromstring(as_svg(figure)).iter(f"{SVG}text")]
+
+
+def markers(figure):
+    """The coloured marks outside of legends: colour → [(x, y)], from left to right."""
+    root = ET.fromstring(as_svg(figure))
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.get("id", "").startswith("legend"):
+                parent.remove(child)
+    found = {}
+    for mark in root.iter(f"{SVG}use"):
+        style = dict(rule.split(": ") for rule in mark.get("style").split("; "))
+        if style.get("stroke", "currentColor") != "currentColor":
+            place = (float(mark.get("x")), float(mark.get("y")))
+            found.setdefault(style["stroke"], []).append(place)
+    return {colour: sorted(places) for colour, places in found.items()}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_svg_is_xml_that_takes_its_ink_from_the_page_and_nothing_from_elsewhere(name):
+    svg = as_svg(PICTURES[name]())
+
+    root = ET.fromstring(svg)
+    assert root.tag == f"{SVG}svg"
+    assert "currentColor" in svg
+    assert "#010203" not in svg
+    references = [value for e in root.iter() for key, value in e.items() if "href" in key]
+    assert all(reference.startswith("#") for reference in references)
+    assert "http" not in svg.replace(SVG[1:-1], "").replace(XLINK[1:-1], "")
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_same_values_give_the_same_bytes(name):
+    assert as_svg(PICTURES[name]()) == as_svg(PICTURES[name]())
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_markdown_carries_the_bytes_of_a_png(name):
+    start = "![some words](data:image/png;base64,"
+
+    image = as_markdown(PICTURES[name](), "some words")
+
+    assert image.startswith(start)
+    png = base64.b64decode(image.removeprefix(start).removesuffix(")"), validate=True)
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    assert png.endswith(b"IEND\xaeB`\x82")
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5])
+def test_every_hypothesis_has_a_panel(n):
+    names = [f"H{number}" for number in range(1, n + 1)]
+
+    words = texts(hypothesis_panels([hypothesis(name) for name in names], 20))
+
+    titles = [text for text in words if text and "→" in text]
+    assert titles == [f"{name}: Recall@20 → click-through rate" for name in names]
+    assert words.count("change of Recall@20 [%]") == n
+
+
+@pytest.mark.parametrize("n", [3, 8])
+def test_every_group_has_marks_of_its_own_colour_and_its_name(n):
+    groups = [f"g{number}" for number in range(1, n + 1)]
+
+    figure = hypothesis_panels([hypothesis(rates=[0.1] * n, groups=groups)], 20)
+
+    assert [len(places) for places in markers(figure).values()] == [3] * n  # a point, two ends
+    assert [text for text in texts(figure) if text in groups] == groups
+
+
+def test_twelve_groups_have_marks_of_their_own_and_stand_in_the_order_of_their_numbers():
+    groups = sorted(f"g{number}" for number in range(12))  # g10 before g2
+
+    figure = hypothesis_panels([hypothesis(rates=[0.1] * 12, groups=groups)], 20)
+
+    assert [text for text in texts(figure) if text in groups] == [f"g{n}" for n in range(12)]
+    (handles, _) = figure.axes[0].get_legend_handles_labels()
+    marks = {(handle[0].get_color(), handle[0].get_marker()) for handle in handles}
+    assert len(marks) == 12
+
+
+def test_points_lie_where_their_values_say():
+    figure = hypothesis_panels([hypothesis(rates=(0.10, 0.11, 0.13))], 20)
+
+    # the ends of an interval have the point's x; its y lies between them
+    first, second, third = [
+        sorted(places, key=lambda p: p[1]) for places in markers(figure).values()
+    ]
+    x = [places[1][0] for places in (first, second, third)]
+    y = [places[1][1] for places in (first, second, third)]
+    assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=1e-3)  # 0, 10, 20 %
+    assert y[0] - y[2] == pytest.approx(3 * (y[0] - y[1]), abs=1e-3)  # 0, 10, 30 %, upwards
+    per_rate = (y[0] - y[1]) / 0.01
+    for high, middle, low in (first, second, third):
+        assert middle[1] - high[1] == pytest.approx(1.96 * 0.001 * per_rate, abs=1e-3)
+        assert low[1] - middle[1] == pytest.approx(1.96 * 0.001 * per_rate, abs=1e-3)
+
+
+def test_an_undefined_hypothesis_says_why_and_shows_no_point():
+    figure = hypothesis_panels([UNDEFINED], 20)
+
+    assert markers(figure) == {}
+    assert {"undefined:", "no trial succeeded"} <= set(texts(figure))
+
+
+def test_a_group_without_success_has_no_base_to_compare_with():
+    figure = hypothesis_panels([hypothesis(rates=(0.0, 0.1, 0.2))], 20)
+
+    assert markers(figure) == {}
+    assert "a group's KPI is 0" in texts(figure)
+
+
+def test_an_unknown_standard_error_leaves_the_point():
+    unknown = hypothesis()
+    unknown["points"][1]["standard_error"] = None
+
+    places = list(markers(hypothesis_panels([unknown], 20)).values())
+
+    assert len({y for _, y in places[0]}) == 3
+    assert len({y for _, y in places[1]}) == 1
+
+
+def test_a_hostile_name_stays_text():
+    name = "<script>alert('1')</script>&amp;"
+
+    figure = hypothesis_panels([hypothesis(groups=("g1", name, "g3"))], 20)
+
+    assert name in texts(figure)
+    assert "<script" not in as_svg(figure)
+
+
+def test_the_front_shows_every_preference_and_names_the_groups():
+    groups = [{"preference_id": "p0", "name": "g1"}, {"preference_id": "p2", "name": "g2"}]
+
+    figure = front_picture(FRONT, groups, 20)
+
+    (places,) = markers(figure).values()
+    assert len(places) == len(FRONT)
+    words = " ".join(filter(None, texts(figure)))
+    assert ("g1" in words, "g2" in words) == (True, True)
+    assert {"Recall@20", "OD@20"} <= set(texts(figure))
+    # recall 0.40, 0.42, 0.48 from left to right; order density 0.08, 0.05, 0.06 upwards
+    (x0, y0), (x1, y1), (x2, y2) = places
+    assert x2 - x0 == pytest.approx(4 * (x1 - x0), abs=1e-3)
+    assert y1 - y0 == pytest.approx(3 * (y1 - y2), abs=1e-3)
+    marks = ET.fromstring(as_svg(figure)).iter(f"{SVG}use")
+    hollow = [float(mark.get("x")) for mark in marks if "fill-opacity: 0;" in mark.get("style")]
+    assert hollow == pytest.approx([x1], abs=1)  # the dominated one
+
+
+def test_learning_curves_have_a_panel_an_objective():
+    words = texts(learning_curves_picture(CURVES))
+
+    assert [text for text in words if text and text.endswith("loss")] == [
+        "click loss",
+        "order loss",
+    ]
+    assert "hypervolume of the front" in words
+    assert (words.count("train"), words.count("validation")) == (2, 3)

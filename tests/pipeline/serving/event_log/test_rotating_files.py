@@ -1,0 +1,211 @@
+"""The log's files: names, rotation, recovery, and readers beside the writer."""
+
+import errno
+import json
+import os
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.errors import LogError
+from pipeline.experiment.log.log_files import log_files
+from pipeline.serving.event_log.rotating_files import (
+    LogFile,
+    Rotation,
+    Table,
+    lock_folder,
+    read_rows,
+    recover_files,
+)
+from pipeline.study import Durability
+
+SELDOM = Rotation(seconds=3600.0, size=10**9, durability=Durability.OS)
+AT_ONCE = Rotation(seconds=3600.0, size=1, durability=Durability.OS)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    os.close(lock_folder(tmp_path / "log"))
+    return tmp_path / "log"
+
+
+def line(n):
+    return json.dumps({"n": n}).encode() + b"\n"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.glob("*-*"))
+
+
+def test_a_file_gets_its_name_when_it_is_closed(folder):
+    file = LogFile(folder, Table.CLICKS, SELDOM)
+    file.append(line(1) + line(2))
+
+    (while_open,) = names(folder)
+    taken_in = list(folder.glob("*.jsonl"))
+    file.close()
+
+    assert while_open.startswith("clicks-")
+    assert while_open.endswith(".jsonl.open")
+    assert taken_in == []
+    assert names(folder) == [while_open.removesuffix(".open")]
+    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 2]
+    assert [path.name for path in log_files(folder)] == names(folder)
+
+
+def test_files_sort_in_the_order_they_were_written(folder):
+    file = LogFile(folder, Table.ORDERS, AT_ONCE)
+
+    for n in range(50):
+        file.append(line(n))
+        file.rotate_if_due()
+
+    assert len(names(folder)) == 50
+    assert [row["n"] for row in read_rows(folder, Table.ORDERS)] == list(range(50))
+
+
+def test_a_clock_that_goes_back_does_not_reorder_files(folder):
+    ahead = folder / "clicks-20990101T000000-000000.jsonl"
+    ahead.write_bytes(line(0))
+    file = LogFile(folder, Table.CLICKS, AT_ONCE)
+
+    for n in (1, 2):
+        file.append(line(n))
+        file.rotate_if_due()
+
+    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [0, 1, 2]
+
+
+def test_age_closes_a_file_too(folder, monkeypatch):
+    file = LogFile(folder, Table.CLICKS, SELDOM)
+    file.append(line(1))
+    file.rotate_if_due()
+    still_open = names(folder)
+
+    monkeypatch.setattr("time.monotonic", lambda: 1e9)
+    file.rotate_if_due()
+
+    assert still_open[0].endswith(".open")
+    assert not names(folder)[0].endswith(".open")
+
+
+@given(st.integers(0, 3), st.binary(min_size=1, max_size=30).filter(lambda b: b"\n" not in b))
+def test_a_torn_last_line_is_cut_and_counted(tmp_path_factory, whole, torn):
+    folder = tmp_path_factory.mktemp("log")
+    os.close(lock_folder(folder))
+    left = folder / "clicks-1.jsonl.open"
+    left.write_bytes(b"".join(map(line, range(whole))) + torn)
+
+    cut = recover_files(folder)
+
+    assert cut == 1
+    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == list(range(whole))
+    assert names(folder) == (["clicks-1.jsonl"] if whole else [])
+    assert recover_files(folder) == 0
+
+
+def test_recovery_can_be_interrupted_at_any_step(folder):
+    left = folder / "clicks-1.jsonl.open"
+    (folder / "clicks-1.jsonl.mended").write_bytes(line(1)[:4])
+    left.write_bytes(line(1) + b"\x00\x00\x00\n" + line(2) + b'{"n"')
+    shown = folder / "confirmations" / "shown-1.jsonl.open"
+    shown.write_bytes(b"")
+
+    cut = recover_files(folder)
+
+    assert cut == 2  # zeros that a loss of power has left, and the torn line
+    assert names(folder) == ["clicks-1.jsonl"]
+    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 2]
+    assert not shown.exists()
+
+
+def test_what_could_not_be_written_whole_is_not_in_the_file(folder, monkeypatch):
+    file = LogFile(folder, Table.CLICKS, SELDOM)
+    file.append(line(1))
+    real = os.write
+
+    def full(descriptor, data):
+        if len(data) > 4:
+            return real(descriptor, data[:4])
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="no space left"):
+        file.append(line(2))
+    monkeypatch.setattr(os, "write", real)
+    file.append(line(3))
+    file.close()
+
+    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 3]
+
+
+def test_a_failed_fsync_takes_its_rows_out_and_the_file_out_of_use(folder, monkeypatch):
+    file = LogFile(
+        folder, Table.CLICKS, Rotation(seconds=9.0, size=99, durability=Durability.FSYNC)
+    )
+    file.append(line(1))
+    real = os.fsync
+    failing = iter([OSError(errno.EIO, "input/output error")])
+
+    def fail_once(descriptor):
+        for error in failing:
+            raise error
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with pytest.raises(OSError, match="input/output"):
+        file.append(line(2))
+    file.append(line(3))
+    file.close()
+
+    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 3]
+    assert len(names(folder)) == 2
+
+
+@pytest.mark.parametrize(
+    ("durability", "synced"), [(Durability.FSYNC, True), (Durability.OS, False)]
+)
+def test_the_durability_decides_whether_an_append_waits_for_the_disk(
+    folder, monkeypatch, durability, synced
+):
+    file = LogFile(folder, Table.CLICKS, Rotation(seconds=9.0, size=99, durability=durability))
+    file.append(line(1))
+    calls = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+
+    file.append(line(2))
+
+    assert bool(calls) == synced
+    file.close()
+
+
+def test_one_server_a_folder(folder):
+    first = lock_folder(folder)
+    with pytest.raises(LogError, match="another server writes its log into"):
+        lock_folder(folder)
+    os.close(first)
+
+    os.close(lock_folder(folder))
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "log").write_text("a file")
+
+    with pytest.raises(LogError, match=r"cannot write into .*log.*serving\.log_path"):
+        lock_folder(tmp_path / "log")
+
+
+def test_duckdb_reads_files_that_are_being_written(folder):
+    file = LogFile(folder, Table.CLICKS, Rotation(seconds=9.0, size=200, durability=Durability.OS))
+    query = "SELECT count(*), max(n) FROM read_json(?, format = 'newline_delimited')"
+
+    for n in range(1, 41):
+        file.append(line(n))
+        file.rotate_if_due()
+        found = duckdb.execute(query, [str(folder / "clicks-*")]).fetchone()
+        assert found == (n, n)
+
+    assert any(name.endswith(".open") for name in names(folder))
+    file.close()

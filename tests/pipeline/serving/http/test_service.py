@@ -1,0 +1,211 @@
+"""What is answered, what is logged, and when popular items stand in."""
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+
+from pipeline.core.errors import LogError
+from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.serving.http.schemas import Click, Order, RecommendRequest, Shown
+from pipeline.serving.http.server import build_service
+from pipeline.serving.ranking import micro_batcher
+from pipeline.serving.ranking.rank import popular, rank
+from pipeline.serving.ranking.snapshot import load_snapshot
+from tests.pipeline.serving.shop import (
+    TS,
+    differences,
+    log_of,
+    name_of,
+    rows_of,
+    scores_of,
+    write_study,
+)
+
+
+@pytest.fixture
+def run(tmp_path, small_params):
+    """Run a scenario on the service of a small shop; its result, the snapshot and the log."""
+
+    def play(scenario, **serving):
+        study, paths = write_study(tmp_path, small_params, **serving)
+        snapshot = load_snapshot(study, paths)
+
+        async def whole():
+            service = build_service(snapshot, study, paths)
+            service.journal.start()
+            service.batcher.start()
+            try:
+                return await scenario(service)
+            finally:
+                await asyncio.to_thread(service.batcher.close)
+                await asyncio.to_thread(service.journal.close)
+
+        return asyncio.run(whole()), snapshot, log_of(paths)
+
+    return play
+
+
+def request(unit="ada", session=("item-1", "item-5"), **more):
+    return RecommendRequest(unit=unit, session=list(session), **more)
+
+
+def test_the_answer_is_in_the_log_and_can_be_computed_again(run):
+    async def scenario(service):
+        asked = [request(f"u{n}", k=1 + n % 7, exclude=["item-9"], ts=TS + n) for n in range(30)]
+        return await asyncio.gather(*map(service.recommend, asked))
+
+    answers, snapshot, log = run(scenario)
+
+    rows = {row["exposure"]: row for row in rows_of(log, "exposures")}
+    assert len(rows) == 30
+    for n, answer in enumerate(answers):
+        row = rows[answer["exposure"]]
+        assert differences(snapshot, row) == []
+        assert row["items"] == [listed["item"] for listed in answer["items"]]
+        assert row["scores"] == [listed["score"] for listed in answer["items"]]
+        assert row["positions"] == [listed["position"] for listed in answer["items"]]
+        assert (row["unit"], row["ts"], row["k"]) == (f"u{n}", TS + n, 1 + n % 7)
+        assert row["group"] == answer["group"] == snapshot.plan.group_of(f"u{n}").name
+        for key in ("experiment", "model", "rules", "preference", "fallback"):
+            assert row[key] == (list(answer[key]) if key == "preference" else answer[key])
+    assert {answer["group"] for answer in answers} == {"g1", "g2"}
+
+
+def test_unknown_items_are_ignored_and_counted(run):
+    async def scenario(service):
+        known = await service.recommend(request())
+        both = await service.recommend(
+            request(session=["x", "item-1", "y", "item-5"], exclude=["z"])
+        )
+        return known, both, service.metrics.page().decode()
+
+    (known, both, page), _, _ = run(scenario)
+
+    assert both["items"] == known["items"]
+    assert (known["unknown_items"], both["unknown_items"]) == (0, 3)
+    assert "paretoscope_unknown_items_total 3.0" in page
+
+
+def test_items_of_the_session_are_left_out_if_the_study_says_so(run):
+    async def scenario(service):
+        return await service.recommend(request(session=[name_of(n) for n in range(30)], k=40))
+
+    filters = {"seen": True, "out_of_stock": None, "allow": None, "deny": None}
+    answer, snapshot, _ = run(scenario, filters=filters)
+
+    scores = scores_of(snapshot, range(30), snapshot.plan.group_of("ada").preference)
+    expected = sorted(range(30, 40), key=lambda n: -scores[n])
+    assert [listed["item"] for listed in answer["items"]] == [name_of(n) for n in expected]
+
+
+def test_a_session_of_unknown_items_gets_the_popular_ones_and_the_log_says_why(run):
+    async def scenario(service):
+        return await service.recommend(request(session=["x"], k=3, exclude=["item-17"]))
+
+    answer, snapshot, log = run(scenario)
+
+    (row,) = rows_of(log, "exposures")
+    assert answer["fallback"] == row["fallback"] == "no known item in the session"
+    expected = [name_of(n) for n in popular(snapshot, np.array([17]), 3)]
+    assert row["items"] == [listed["item"] for listed in answer["items"]] == expected
+    assert row["scores"] is None
+    assert {listed["score"] for listed in answer["items"]} == {None}
+
+
+def test_a_model_that_is_late_or_broken_is_replaced_by_popular_items(run, monkeypatch):
+    def late(*arguments):
+        time.sleep(0.3)
+        return rank(*arguments)
+
+    async def scenario(service):
+        monkeypatch.setattr(micro_batcher, "rank", late)
+        began = time.perf_counter()
+        first = await service.recommend(request())
+        waited = time.perf_counter() - began
+        await asyncio.sleep(0.4)
+        monkeypatch.setattr(micro_batcher, "rank", lambda *_: 1 / 0)
+        second = await service.recommend(request())
+        monkeypatch.undo()
+        third = await service.recommend(request())
+        return waited, [one["fallback"] for one in (first, second, third)]
+
+    (waited, fallbacks), _, log = run(scenario, deadline_ms=50.0)
+
+    assert waited < 0.25
+    assert fallbacks == ["the model was late", "the model failed", None]
+    assert [row["fallback"] for row in rows_of(log, "exposures")] == fallbacks
+
+
+def test_who_is_outside_the_experiment_gets_popular_items_and_is_not_logged(run, monkeypatch):
+    monkeypatch.setattr(TrafficPlan, "group_of", lambda *_: None)
+
+    async def scenario(service):
+        return await service.recommend(request())
+
+    answer, _, log = run(scenario)
+
+    assert (answer["group"], answer["exposure"]) == (None, None)
+    assert answer["fallback"] == "outside the experiment"
+    assert len(answer["items"]) == 5
+    assert rows_of(log, "exposures") == []
+
+
+def test_events_are_logged_once_however_often_they_come(run):
+    click = Click(kind="click", event="1", exposure="x", item="item-1")
+    order = Order(kind="order", event="2", exposure="x", units=3, revenue=500, ts=TS)
+    shown = Shown(kind="shown", event="3", exposure="x")
+
+    async def scenario(service):
+        first = await service.take_events([click, order, click])
+        together = await asyncio.gather(*(service.take_events([shown]) for _ in range(10)))
+        return first, together, await service.take_events([click, order, shown])
+
+    (first, together, again), _, log = run(scenario)
+
+    assert first == (2, 1)
+    assert sorted(together) == [(0, 1)] * 9 + [(1, 0)]
+    assert again == (0, 3)
+    assert [row["item"] for row in rows_of(log, "clicks")] == ["item-1"]
+    (row,) = rows_of(log, "orders")
+    assert {k: v for k, v in row.items() if k != "received"} == {
+        "format": 1,
+        "event": "2",
+        "exposure": "x",
+        "ts": TS,
+        "item": None,
+        "units": 3,
+        "revenue": 500,
+    }
+    assert len(rows_of(log / "confirmations", "shown")) == 1
+
+
+@pytest.mark.parametrize(("wanted", "revenue"), [(True, None), (False, 500)])
+def test_all_orders_say_what_they_brought_or_none_does(run, wanted, revenue):
+    order = Order(kind="order", event="2", exposure="x", units=3, revenue=revenue)
+    click = Click(kind="click", event="1", exposure="x")
+
+    async def scenario(service):
+        with pytest.raises(LogError, match="all orders of a log do or none does"):
+            await service.take_events([click, order])
+
+    _, _, log = run(scenario, orders_have_revenue=wanted)
+
+    assert rows_of(log, "clicks") == []
+
+
+def test_what_keeps_it_from_working_is_said(run):
+    async def scenario(service):
+        well = service.problems()
+        service.journal.is_failing = True
+        await asyncio.to_thread(service.batcher.close)
+        ill = service.problems()
+        service.batcher._thread = type(service.batcher._thread)(target=lambda: None)
+        service.batcher._thread.start()
+        return well, ill
+
+    (well, ill), _, _ = run(scenario)
+
+    assert well == []
+    assert ill == ["the thread of the model has ended", "the log cannot be written"]

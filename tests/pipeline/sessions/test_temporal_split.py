@@ -1,0 +1,162 @@
+"""The split by time, to the millisecond: three parts, two cuts, and four rules for straddlers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.contracts import DAY_MS
+from pipeline.core.errors import DataError
+from pipeline.sessions.temporal_split import (
+    PARTS,
+    STRADDLES,
+    Cuts,
+    check_reach,
+    cuts_before,
+    parts_of,
+    within_first_part,
+)
+from pipeline.study import Straddling
+
+START = 1_659_304_800_000
+END = START + 10 * DAY_MS
+"""The data covers ten days: the test part is days 8 and 9, the validation part day 7."""
+
+VALIDATION = START + 7 * DAY_MS
+TEST = START + 8 * DAY_MS
+CUTS = Cuts(validation_from=VALIDATION, test_from=TEST)
+NAMES = [*(split.value for split in PARTS), "straddles"]
+
+DROP, TRIM, LATER, EARLIER = (
+    Straddling.DROP,
+    Straddling.TRIM,
+    Straddling.LATER,
+    Straddling.EARLIER,
+)
+
+MOMENTS = {
+    START: "start",
+    VALIDATION - 1: "validation-1ms",
+    VALIDATION: "validation",
+    TEST - 1: "test-1ms",
+    TEST: "test",
+    END - 1: "end-1ms",
+}
+
+
+def named(value):
+    return MOMENTS.get(value, str(value))
+
+
+def part(begin, end, straddling):
+    places = parts_of(np.array([begin]), np.array([end]), CUTS, straddling)
+    return NAMES[places.item()]
+
+
+def test_the_parts_are_counted_back_from_the_end():
+    assert cuts_before(END, test_days=2.0, validation_days=1.0) == CUTS
+
+
+def test_parts_may_be_fractions_of_a_day():
+    hour = DAY_MS // 24
+
+    cuts = cuts_before(END, test_days=0.25, validation_days=1 / 24)
+
+    assert cuts == Cuts(validation_from=END - 7 * hour, test_from=END - 6 * hour)
+
+
+@pytest.mark.parametrize("straddling", Straddling)
+@pytest.mark.parametrize(
+    ("begin", "end", "expected"),
+    [
+        (START, VALIDATION - 1, "train"),
+        (VALIDATION - 1, VALIDATION - 1, "train"),
+        (VALIDATION, VALIDATION, "validation"),
+        (VALIDATION, TEST - 1, "validation"),
+        (TEST - 1, TEST - 1, "validation"),
+        (TEST, TEST, "test"),
+        (TEST, END - 1, "test"),
+    ],
+    ids=named,
+)
+def test_a_session_within_a_part_belongs_to_it_under_every_rule(begin, end, expected, straddling):
+    assert part(begin, end, straddling) == expected
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "straddling", "expected"),
+    [
+        (VALIDATION - 1, VALIDATION, DROP, "straddles"),
+        (VALIDATION - 1, VALIDATION, TRIM, "train"),
+        (VALIDATION - 1, VALIDATION, LATER, "validation"),
+        (VALIDATION - 1, VALIDATION, EARLIER, "train"),
+        (TEST - 1, TEST, DROP, "straddles"),
+        (TEST - 1, TEST, TRIM, "validation"),
+        (TEST - 1, TEST, LATER, "test"),
+        (TEST - 1, TEST, EARLIER, "validation"),
+        (START, END - 1, DROP, "straddles"),
+        (START, END - 1, TRIM, "train"),
+        (START, END - 1, LATER, "test"),
+        (START, END - 1, EARLIER, "train"),
+    ],
+    ids=named,
+)
+def test_a_session_across_a_cut_goes_where_the_rule_says(begin, end, straddling, expected):
+    assert part(begin, end, straddling) == expected
+
+
+@pytest.mark.parametrize(
+    ("begin", "ts", "stays"),
+    [
+        (START, VALIDATION - 1, True),
+        (START, VALIDATION, False),
+        (START, END - 1, False),
+        (VALIDATION - 1, TEST, False),
+        (VALIDATION, TEST - 1, True),
+        (VALIDATION, TEST, False),
+        (TEST, END - 1, True),
+    ],
+    ids=named,
+)
+def test_trimming_takes_what_lies_beyond_the_part_a_session_begins_in(begin, ts, stays):
+    assert within_first_part(np.array([ts]), np.array([begin]), CUTS).tolist() == [stays]
+
+
+TIMES = st.one_of(
+    st.integers(START, END - 1),
+    st.sampled_from([VALIDATION, TEST]).flatmap(lambda cut: st.integers(cut - 2, cut + 2)),
+)
+
+
+@pytest.mark.parametrize("straddling", [DROP, TRIM])
+@given(sessions=st.lists(st.lists(TIMES, min_size=1, max_size=5).map(sorted), max_size=12))
+@settings(deadline=None, max_examples=60)
+def test_where_sessions_are_dropped_or_trimmed_nothing_lies_outside_its_part(straddling, sessions):
+    bounds = {"train": (START, VALIDATION), "validation": (VALIDATION, TEST), "test": (TEST, END)}
+    begin = np.array([session[0] for session in sessions], dtype=np.int64)
+    end = np.array([session[-1] for session in sessions], dtype=np.int64)
+
+    places = parts_of(begin, end, CUTS, straddling)
+
+    for session, place in zip(sessions, places.tolist(), strict=True):
+        ts = np.array(session)
+        if straddling is TRIM:
+            ts = ts[within_first_part(ts, np.full(len(ts), session[0]), CUTS)]
+            assert len(ts)
+        if place == STRADDLES:
+            assert not any(low <= session[0] <= session[-1] < up for low, up in bounds.values())
+            continue
+        low, up = bounds[NAMES[place]]
+        assert low <= ts.min() <= ts.max() < up
+
+
+def test_data_must_reach_back_beyond_the_two_parts():
+    cuts = cuts_before(START + 3 * DAY_MS, test_days=2.0, validation_days=1.0)
+
+    check_reach(cuts, start=START - 1, end=START + 3 * DAY_MS)  # a millisecond of training
+    with pytest.raises(DataError) as caught:
+        check_reach(cuts, start=START, end=START + 3 * DAY_MS)
+    assert str(caught.value) == (
+        "the data covers 3.00 days, and the test and validation parts take 3.00; shorten "
+        "sessions.test_days or sessions.validation_days so that training data remains"
+    )

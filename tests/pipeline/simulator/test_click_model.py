@@ -1,0 +1,91 @@
+"""The cascade: what is looked at, what is clicked first, and how many units are bought."""
+
+from math import exp, prod, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.simulator.click_model import (
+    NO_CLICK,
+    UNITS_AN_ORDER,
+    examination,
+    first_click,
+    first_click_chances,
+    units_bought,
+)
+
+USERS = 200_000
+
+
+def cascade(attraction):
+    """Exact probability of a first click at each position, then of no click."""
+    chance = [a * (1 + k) ** -0.6 for k, a in enumerate(attraction)]
+    first = [c * prod(1 - before for before in chance[:k]) for k, c in enumerate(chance)]
+    return [*first, prod(1 - c for c in chance)]
+
+
+def test_examination_by_hand():
+    # 1, 1 / 2^0.6, 1 / 3^0.6, 1 / 2^1.2
+    assert examination(4) == pytest.approx([1, 0.659754, 0.517282, 0.435275], abs=5e-7)
+
+
+@pytest.mark.parametrize(
+    "attraction",
+    [[0.5], [1.0, 1.0], [0.3, 0.6, 0.2, 0.9], [0.0, 0.8, 0.0, 0.1]],
+    ids=["one-item", "all-certain", "four-items", "some-hopeless"],
+)
+def test_first_clicks_are_as_frequent_as_the_cascade_says(attraction):
+    place = first_click(np.tile(attraction, (USERS, 1)), np.random.default_rng(3))
+
+    positions = [*range(len(attraction)), NO_CLICK]
+    for position, chance in zip(positions, cascade(attraction), strict=True):
+        error = sqrt(chance * (1 - chance) / USERS)  # 0 where the outcome is certain
+        assert (place == position).mean() == pytest.approx(chance, abs=4 * error)
+
+
+def test_the_exact_chances_are_the_cascades():
+    rows = [[0.3, 0.6, 0.2, 0.9], [0.0, 1.0, 0.0, 0.1]]
+
+    found = first_click_chances(np.array(rows))
+
+    for chances, attraction in zip(found, rows, strict=True):
+        assert chances == pytest.approx(cascade(attraction)[:-1])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.lists(
+        st.lists(st.sampled_from([0.0, 0.4, 1.0]), min_size=3, max_size=3), min_size=1, max_size=20
+    ),
+    seed=st.integers(0, 1000),
+)
+def test_only_attractive_items_are_clicked_and_none_below_a_certain_one(rows, seed):
+    attraction = np.array(rows)
+
+    place = first_click(attraction, np.random.default_rng(seed))
+
+    for user, position in enumerate(place):
+        if position == NO_CLICK:
+            assert attraction[user, 0] < 1  # the first item is always looked at
+        else:
+            assert attraction[user, position] > 0
+            assert position == 0 or attraction[user, 0] < 1
+
+
+def test_one_unit_an_order_and_at_times_more():
+    units = units_bought(np.ones(USERS, dtype=np.bool_), np.random.default_rng(4))
+
+    assert units.min() == 1
+    assert UNITS_AN_ORDER == 1 + 0.15
+    assert units.mean() == pytest.approx(UNITS_AN_ORDER, abs=4 * sqrt(0.15 / USERS))
+    assert (units == 1).mean() == pytest.approx(exp(-0.15), abs=4 * sqrt(0.12 / USERS))
+
+
+def test_no_unit_without_an_order():
+    ordered = np.array([False, True, False, True])
+
+    units = units_bought(ordered, np.random.default_rng(4))
+
+    assert (units > 0).tolist() == ordered.tolist()

@@ -1,0 +1,163 @@
+"""Planted faults: what they do to the log, and that each is found by the check meant for it."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline.core.contracts import EXPOSURES
+from pipeline.simulator.fault_injection import (
+    bot_exposures,
+    without_lost_users,
+    write_simulated_log,
+)
+from pipeline.simulator.shop_experiment import EXPERIMENT_TS, simulate_shop
+from pipeline.study import PlantedFaults
+from tests.pipeline.simulator.experiments import (
+    PLAN,
+    Tempter,
+    evidence_of,
+    reported,
+    setting,
+    write_direct_log,
+    write_shop_log,
+)
+
+CHOSEN = {"exposures_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
+BOTS = "more than 500 exposures in an hour"
+WRITERS = {"shop": write_shop_log, "direct": write_direct_log}
+CAUGHT = [
+    # what fades over the days has faded when users come back
+    ({"novelty": 1.5}, {"novelty", "no_carry_over"}),
+    ({"lost_users": 0.4}, {"sample_ratio"}),
+    ({"bots": 3}, {BOTS}),
+    ({"duplicates": 0.01}, {"duplicate exposure"}),
+    (
+        {"lost_events": 0.05},
+        {"events_kept", "a click without its exposure", "an order without a click"},
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return simulate_shop(Tempter(), PLAN, setting(1, users=300))
+
+
+def written(exposures, folder, **faults):
+    rng = np.random.default_rng(1)
+    write_simulated_log([exposures], PLAN, PlantedFaults(**faults), folder, rng=rng)
+    return {file.name: pl.read_parquet(file) for file in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("world", [pytest.param("shop", marks=pytest.mark.slow), "direct"])
+@pytest.mark.parametrize(("faults", "found"), CAUGHT, ids=[next(iter(f)) for f, _ in CAUGHT])
+def test_each_fault_is_found_by_the_check_meant_for_it_and_by_no_other(
+    tmp_path, world, faults, found
+):
+    WRITERS[world](setting(1, faults=faults, direct=CHOSEN), tmp_path)
+
+    assert reported(tmp_path) == found
+
+
+@pytest.mark.parametrize("world", WRITERS)
+def test_carry_over_is_found_and_may_pass_for_what_grows_with_the_days(tmp_path, world):
+    WRITERS[world](setting(1, faults={"carry_over": 0.5}, direct=CHOSEN), tmp_path)
+
+    assert {"no_carry_over"} <= reported(tmp_path) <= {"no_carry_over", "novelty"}
+
+
+def test_habit_makes_users_click_more_the_more_lists_they_were_shown_and_the_more_so_by_group():
+    plain, habit = (
+        simulate_shop(Tempter(), PLAN, setting(1, faults={"carry_over": strength}))
+        for strength in (0.0, 1.0)
+    )
+
+    # the group of weight 1/3 and that of weight 1 for clicks, on the first and after many lists
+    gains = {
+        (group, late): rate(habit, group, late) - rate(plain, group, late)
+        for group in ("g1", "g3")
+        for late in (False, True)
+    }
+    error = 0.03
+    assert gains["g3", True] > gains["g3", False] + 4 * error
+    assert gains["g3", True] > gains["g1", True] + 4 * error
+    assert abs(gains["g1", False]) < 4 * error
+
+
+def rate(log, group, late):
+    """CTR of a group's exposures up to the user's second, or after the tenth."""
+    number = pl.int_range(pl.len()).over("unit")
+    rows = log.sort("ts", "exposure").filter(group=group).with_columns(number=number)
+    chosen = pl.col("number") >= 10 if late else pl.col("number") < 2
+    return rows.filter(chosen)["clicked"].mean()
+
+
+def test_nothing_is_planted_by_default(clean, tmp_path):
+    files = written(clean, tmp_path)
+
+    assert not PlantedFaults().planted()
+    assert pl.concat(files.values()).equals(clean.sort("ts", "exposure"))
+
+
+def test_a_share_of_the_last_groups_users_is_lost_whole(clean):
+    kept = without_lost_users(clean, PLAN, 0.5)
+
+    lost = set(clean["unit"]) - set(kept["unit"])
+    assert clean.filter(~pl.col("unit").is_in(list(lost))).equals(kept)
+    assert {PLAN.group_of(unit).name for unit in lost} == {"g6"}
+    assert 0.3 < len(lost) / clean.filter(group="g6")["unit"].n_unique() < 0.7
+
+
+def test_the_same_users_are_lost_on_all_days(clean):
+    middle = clean["ts"].median()
+    days = [clean.filter(pl.col("ts") < middle), clean.filter(pl.col("ts") >= middle)]
+    lost = [set(day["unit"]) - set(without_lost_users(day, PLAN, 0.5)["unit"]) for day in days]
+
+    both = set(days[0]["unit"]) & set(days[1]["unit"])
+    assert lost[0] & both == lost[1] & both != set()
+
+
+def test_bots_ask_for_a_list_every_five_seconds_of_an_hour():
+    found = bot_exposures(PLAN, 4, np.random.default_rng(1))
+
+    EXPOSURES.check(found)
+    assert found.height == 4 * 720
+    assert found["exposure"].n_unique() == found.height
+    for (unit, group), rows in found.group_by("unit", "group"):
+        assert PLAN.group_of(unit).name == group
+        assert rows["ts"].sort().diff().drop_nulls().unique().to_list() == [5000]
+        assert rows["ts"].min() == EXPERIMENT_TS
+        assert 0.4 < rows["clicked"].mean() < 0.6
+
+
+def test_a_bot_that_no_group_serves_is_shown_nothing():
+    assert bot_exposures(replace(PLAN, enabled=False), 4, np.random.default_rng(1)).is_empty()
+
+
+def test_duplicates_are_taken_in_once(clean, tmp_path):
+    rows = pl.concat(written(clean, tmp_path, duplicates=0.2).values())
+
+    repeated = rows.height - clean.height
+    assert 0.15 < repeated / clean.height < 0.25
+    assert rows.unique().height == clean.height
+    evidence, rejected = evidence_of(tmp_path)
+    assert rejected == {"duplicate exposure": repeated}
+    assert evidence.group_kpis.filter(kpi="ctr")["trials"].sum() == clean.height
+
+
+def test_lost_events_leave_what_came_of_them_behind(clean, tmp_path):
+    files = written(clean, tmp_path, lost_events=0.1)
+
+    tables = {
+        table: pl.concat(rows for name, rows in files.items() if name.startswith(table))
+        for table in ("exposures", "clicks", "orders")
+    }
+    clicked, ordered = clean.filter("clicked"), clean.filter("ordered")
+    assert tables["exposures"].columns == ["experiment", "exposure", "unit", "group", "ts"]
+    assert 0.07 < 1 - tables["exposures"].height / clean.height < 0.13
+    assert set(tables["clicks"]["exposure"]) < set(clicked["exposure"])
+    assert set(tables["orders"]["exposure"]) == set(ordered["exposure"])
+    assert tables["orders"]["units"].sum() == ordered["units"].sum()
+    assert not set(tables["clicks"]["exposure"]) <= set(tables["exposures"]["exposure"])

@@ -1,0 +1,189 @@
+"""Simulated users before a small HTTP server: they do what they do before the model in process."""
+
+import json
+import threading
+from dataclasses import asdict, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.artifacts.storage import write_json
+from pipeline.cli import main
+from pipeline.core.errors import EndpointError, StudyError
+from pipeline.simulator.http_client import simulate_over_http
+from pipeline.simulator.shop_experiment import Setting, simulate_shop
+from pipeline.study import PlantedFaults, SimulatorSection, load_study
+from tests.pipeline.simulator.experiments import ITEMS, PLAN, WORLD, Tempter
+
+TO_CLICK, TO_ORDER = 10_000, 20_000
+
+
+class Shopkeeper(ThreadingHTTPServer):
+    """Serves what :class:`Tempter` lists, and keeps what it is told."""
+
+    daemon_threads = True
+    request_queue_size = 128  # the clients connect all at once; those beyond it would wait seconds
+
+    def handle_error(self, request, client_address):
+        """A client that was refused has hung up."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.exposures, self.events, self.keys = {}, [], set()
+        self.change = lambda answer: answer
+        self.status = 200
+        self.lock = threading.Lock()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def recommend(self, asked):
+        group = PLAN.group_of(asked["unit"])
+        session = np.array([ITEMS.index(name) for name in asked["session"]])
+        (listed,) = Tempter().recommend([session], np.array([group.preference]), k=asked["k"])
+        with self.lock:
+            exposure = f"e{len(self.exposures)}"
+            self.exposures[exposure] = (asked["unit"], group.name, asked["ts"])
+        items = [{"item": ITEMS[n], "position": k + 1, "score": 0.0} for k, n in enumerate(listed)]
+        return self.change({"group": group.name, "exposure": exposure, "items": items})
+
+    def take(self, told):
+        with self.lock:
+            self.events += told["events"]
+        return {"accepted": len(told["events"]), "repeated": 0}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.keys.add(self.headers["Authorization"])
+        answer = {"/recommend": self.server.recommend, "/events": self.server.take}[self.path](body)
+        content = json.dumps(answer).encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Shopkeeper() as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def study(project_root):
+    """A study of a small shop with 30 users."""
+    small = load_study(project_root / "params.yaml")
+    experiment = replace(small.experiment, users=30, days=3)
+    return replace(small, world=WORLD, experiment=experiment)
+
+
+def test_users_do_before_a_server_what_they_do_before_the_same_model_in_process(server, study):
+    found = simulate_over_http(study, PLAN, server.url, key="secret")
+
+    log = simulate_shop(Tempter(), PLAN, Setting.of(study))
+    told = {(event["exposure"], event["kind"]): event for event in server.events}
+    rows = []
+    for exposure, (unit, group, ts) in server.exposures.items():
+        click, order = (told.get((exposure, kind)) for kind in ("click", "order"))
+        assert click is None or click["ts"] == ts + TO_CLICK
+        assert order is None or (order["ts"], order["item"]) == (ts + TO_ORDER, click["item"])
+        rows.append((unit, group, ts, click is not None, order["units"] if order else 0))
+    expected = log.select("unit", "group", "ts", "clicked", "units").rows()
+    assert sorted(rows) == sorted(expected)
+    assert len(told) == len(server.events)
+    assert found == {
+        "lists": log.height,
+        "clicked": log["clicked"].sum(),
+        "ordered": log["ordered"].sum(),
+        "units": log["units"].sum(),
+    }
+    assert found["ordered"] > 0
+    assert server.keys == {"Bearer secret"}
+
+
+def test_the_command_says_what_users_did(server, small_params, tmp_path, monkeypatch, capsys):
+    shop = {"experiment": {**small_params["experiment"], "users": 10}, "world": asdict(WORLD)}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params | shop), encoding="utf-8")
+    plan = tmp_path / "data/studies/synthetic-shop/traffic_plan/traffic_plan.json"
+    plan.parent.mkdir(parents=True)
+    write_json(plan, PLAN.as_dict())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARETOSCOPE_SERVING_KEY", "secret")
+
+    assert main(["simulate", "--url", server.url]) == 0
+
+    clicks = [event for event in server.events if event["kind"] == "click"]
+    words = capsys.readouterr().out
+    assert words.startswith(f"{len(server.exposures)} lists shown, {len(clicks)} clicked, ")
+    assert words.endswith(f"they are in the log of {server.url}\n")
+    assert server.keys == {"Bearer secret"}
+
+
+def test_the_command_names_what_is_missing(small_params, tmp_path, monkeypatch, capsys):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["simulate", "--url", "http://127.0.0.1:1"]) == 1
+
+    assert "traffic_plan.json is missing" in capsys.readouterr().err
+
+
+def test_a_list_may_be_shorter_than_the_plan_says(server, study):
+    server.change = lambda answer: answer | {"items": answer["items"][:1]}
+
+    found = simulate_over_http(study, PLAN, server.url)
+
+    assert 0 < found["clicked"] < found["lists"]
+    assert server.keys == {None}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"group": "g9"}, "as group g9, but by the study's traffic plan it is in g"),
+        ({"group": None, "exposure": None}, "as group None"),
+        ({"items": [{"item": "socks"}]}, r"listed \['socks'\], which the synthetic shop"),
+        ({"items": "none"}, "answered with .*: items: Input should be a valid list"),
+    ],
+    ids=["another group", "no group", "another shop", "no list"],
+)
+def test_a_server_of_something_else_is_refused(server, study, change, words):
+    server.change = lambda answer: answer | change
+
+    with pytest.raises(EndpointError, match=words):
+        simulate_over_http(study, PLAN, server.url)
+
+
+def test_a_refusal_is_told_as_it_was_answered(server, study):
+    server.status = 503
+
+    with pytest.raises(EndpointError, match=r"answered with 503 .*expected 200"):
+        simulate_over_http(study, PLAN, server.url)
+
+
+def test_a_server_that_is_not_there_is_named(study):
+    with pytest.raises(EndpointError, match=r"127\.0\.0\.1:1.*is 'paretoscope serve' running"):
+        simulate_over_http(study, PLAN, "http://127.0.0.1:1")
+
+
+def test_faults_of_a_log_are_not_planted_in_a_servers(study):
+    faulty = replace(study, simulator=SimulatorSection(faults=PlantedFaults(bots=1, novelty=1.0)))
+
+    with pytest.raises(StudyError, match=r"simulator\.faults\.bots changes what a log says"):
+        simulate_over_http(faulty, PLAN, "http://127.0.0.1:1")

@@ -1,0 +1,139 @@
+"""The world without a recommender: its rates are the chosen ones, and its users differ."""
+
+from math import sqrt
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+from scipy.special import expit, logit
+
+from pipeline.core.contracts import DAY_MS, EXPOSURES
+from pipeline.simulator.planted_slopes import DirectWorld, line_for, mean_rate
+from pipeline.simulator.shop_experiment import EXPERIMENT_TS
+from tests.pipeline.simulator.experiments import PLAN, X, setting
+
+
+def world(seed=1, users=4000, x=X, **changes):
+    direct = {"exposures_per_user": 12.0, "ctr": 0.2, "cvr": 0.3} | changes.pop("direct", {})
+    where = setting(seed, users=users, direct=direct, **changes)
+    return DirectWorld.open(PLAN, where, x_ctr=x, x_cvr=-x)
+
+
+def whole(drawn):
+    return pl.concat(drawn.days())
+
+
+@settings(max_examples=30, deadline=None)
+@given(rate=st.floats(1e-4, 1 - 1e-4), spread=st.floats(0, 3))
+def test_users_spread_around_the_line_have_the_chosen_rate_on_average(rate, spread):
+    line = float(line_for(np.array([rate]), spread)[0])
+
+    # the slow twin: the integral by adaptive quadrature
+    mean, _ = integrate.quad(lambda z: expit(line + spread * z) * stats.norm.pdf(z), -12, 12)
+    assert mean == pytest.approx(rate, rel=1e-5)
+    assert float(mean_rate(np.array([line]), spread)[0]) == pytest.approx(rate, rel=1e-9)
+
+
+def test_where_users_are_alike_the_line_is_the_rate_s():
+    assert line_for(np.array([0.1, 0.5]), 0.0) == pytest.approx(logit([0.1, 0.5]))
+
+
+def test_rates_are_those_of_the_chosen_slopes():
+    drawn = world(direct={"user_spread": 1.5})
+
+    log = whole(drawn)
+
+    truth = drawn.truth()["groups"]
+    for group, x in zip(PLAN.groups, X, strict=True):
+        ctr, cvr = expit(logit(0.2) + 0.9 * x), expit(logit(0.3) - 1.26 * x)
+        assert truth[group.name]["ctr"] == {"value": pytest.approx(ctr), "standard_error": 0.0}
+        assert truth[group.name]["cvr"]["value"] == pytest.approx(cvr)
+        assert truth[group.name]["sale_rate"]["value"] == pytest.approx(ctr * cvr)
+        assert truth[group.name]["units_per_exposure"]["value"] == pytest.approx(ctr * cvr * 1.15)
+    by_user = log.group_by("unit").agg(m=pl.len(), y=pl.col("clicked").sum())
+    expected = log["group"].replace_strict({n: t["ctr"]["value"] for n, t in truth.items()})
+    off = (
+        log.with_columns(off=pl.col("clicked") - expected).group_by("unit").agg(pl.col("off").sum())
+    )
+    assert abs(off["off"].sum()) < 4 * sqrt((off["off"] ** 2).sum())
+    # 1.5 in the log odds is a standard deviation of about 0.2 in the rate: far from alike
+    rate = by_user["y"].sum() / by_user["m"].sum()
+    squares = ((by_user["y"] - rate * by_user["m"]) ** 2).sum()
+    assert squares > 2 * rate * (1 - rate) * by_user["m"].sum()
+
+
+def test_a_group_may_lie_off_its_line():
+    on_line, off = (world(direct={"group_spread": spread}) for spread in (0.0, 0.5))
+
+    moved = off.click_odds - on_line.click_odds
+    assert moved.std() > 0.1
+    assert len(set(np.round(moved, 9))) == len(PLAN.groups)
+
+
+def test_the_log_is_in_the_contract_a_day_at_a_time():
+    for day, frame in enumerate(world(users=300).days()):
+        EXPOSURES.check(frame)
+        assert (
+            frame["ts"]
+            .is_between(
+                EXPERIMENT_TS + day * DAY_MS, EXPERIMENT_TS + (day + 1) * DAY_MS, closed="left"
+            )
+            .all()
+        )
+        assert [PLAN.group_of(unit).name for unit in frame["unit"]] == frame["group"].to_list()
+        assert frame.filter("ordered", ~pl.col("clicked")).is_empty()
+        assert frame.filter(pl.col("ordered") != (pl.col("units") > 0)).is_empty()
+    assert day == 6
+
+
+def test_exposures_are_as_many_as_chosen_and_differ_between_users():
+    log = whole(world(users=4000))
+
+    counts = np.zeros(4000)
+    seen = log.group_by("unit").len()["len"].to_numpy()
+    counts[: len(seen)] = seen
+    # a Gamma mean of shape 1 makes Poisson counts geometric: variance μ + μ²
+    assert counts.mean() == pytest.approx(12, abs=4 * sqrt((12 + 144) / 4000))
+    assert counts.var() == pytest.approx(12 + 144, rel=0.25)
+    assert log["exposure"].n_unique() == log.height
+
+
+def test_weekdays_decide_how_many_come():
+    days = [frame.height for frame in world(weekdays=(1, 1, 9, 1, 1, 1, 1)).days()]
+
+    assert days[0] / sum(days) == pytest.approx(9 / 15, abs=0.02)  # 2025-10-01 is a Wednesday
+
+
+def test_the_number_of_earlier_lists_is_counted_over_days():
+    drawn = world(users=200, faults={"carry_over": 0.2})
+
+    log = whole(drawn)
+
+    counts = dict(log.group_by("unit").len().iter_rows())
+    assert drawn.shown.tolist() == [counts.get(unit, 0) for unit in drawn.units]
+
+
+def test_truth_with_carry_over_and_novelty_is_the_mean_over_the_lists_that_were_shown():
+    faults = {"carry_over": 0.3, "novelty": 0.8}
+    drawn = world(users=300, faults=faults)
+
+    log = whole(drawn)
+
+    rows = log.sort("ts", "exposure").with_columns(n=pl.int_range(pl.len()).over("unit"))
+    day = ((rows["ts"] - EXPERIMENT_TS) // DAY_MS).to_numpy()
+    for group, x in zip(PLAN.groups, X, strict=True):
+        mine = (rows["group"] == group.name).to_numpy()
+        pull = 0.8 * 0.5 ** (day / 3) + 0.3 * np.log2(1 + rows["n"].to_numpy())
+        chance = expit(logit(0.2) + 0.9 * x + group.preference[0] * pull)
+        found = drawn.truth()["groups"][group.name]["ctr"]["value"]
+        assert found == pytest.approx(chance[mine].mean())
+
+
+def test_the_same_seed_gives_the_same_log_and_another_seed_another():
+    first = whole(world(users=200))
+
+    assert whole(world(users=200)).equals(first)
+    assert not whole(world(users=200, seed=2)).equals(first)

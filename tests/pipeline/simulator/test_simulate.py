@@ -1,0 +1,265 @@
+"""A study's own experiment: the users its source names, and what a reader is told of them."""
+
+import polars as pl
+import pytest
+from scipy.special import logit
+
+from models.configuration import ModelConfig
+from models.network import build_model
+from pipeline.artifacts.storage import StudyPaths, read_json
+from pipeline.core.contracts import EXPOSURES, OFFLINE_METRICS, EventKind
+from pipeline.core.errors import DataError, MissingArtifact, StudyError
+from pipeline.datasets.ingest_events import write_events
+from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
+from pipeline.recommender.recommender import Recommender, read_catalogue
+from pipeline.sessions.prepare import write_sessions
+from pipeline.sessions.rules import rules_of
+from pipeline.simulator.ground_truth import TRUTH, shop_truth
+from pipeline.simulator.shop_experiment import Setting, simulate_shop
+from pipeline.simulator.simulate import describe_log, simulate_experiment
+from pipeline.study import (
+    DatasetFormat,
+    DatasetSection,
+    GenericLayout,
+    LogSource,
+    load_study,
+)
+from pipeline.synthetic.generate_log import generate_log, item_id
+
+SMALL = {
+    "study.name": "small",
+    "world.items": 60,
+    "world.categories": 4,
+    "world.neighbours": 5,
+    "experiment.users": 30,
+    "experiment.days": 3,
+    "world.users": 20,
+    "world.sessions": 50,
+    "simulator.truth_users": 10,
+    "sessions.min_item_support": 1,
+    "sessions.test_days": 2.0,
+    "sessions.validation_days": 2.0,
+}
+HOUR = 3_600_000
+TS = 1_757_000_000_000
+PLAN = TrafficPlan(
+    experiment="spring",
+    salt="salt",
+    list_length=3,
+    groups=tuple(
+        Group(
+            name=f"g{n}",
+            preference_id=f"p{n}",
+            preference=(float(n), 1.0 - n),
+            first_bucket=5000 * n,
+            last_bucket=5000 * n + 4999,
+        )
+        for n in (0, 1)
+    ),
+)
+
+
+def small_study(project_root, source, **changes):
+    path = project_root / "params.yaml"
+    return load_study(path, {**SMALL, "experiment.source": source.value, **changes})
+
+
+def untrained(items):
+    config = ModelConfig(width=8, layers=1, heads=1, dropout=0.0, max_length=10)
+    return Recommender.of(build_model(config, n_items=len(items), n_objectives=2, seed=1), items)
+
+
+@pytest.fixture
+def events():
+    """Twelve sessions of 2 to 4 clicks, one every 12 hours; the later, the smaller the name."""
+    rows = [
+        (f"s{99 - n}", TS + 12 * HOUR * n + 60_000 * click, "abcd"[(n + click) % 4], "click")
+        for n in range(12)
+        for click in range(2 + n % 3)
+    ]
+    return pl.DataFrame(rows, schema=["session", "ts", "item", "kind"], orient="row")
+
+
+@pytest.fixture
+def prepared(project_root, tmp_path, events):
+    """The study's folder with sessions in it, and the catalogue."""
+    study = small_study(project_root, LogSource.REPLAY)
+    paths = StudyPaths.of(study, tmp_path)
+    raw, read, sessions = tmp_path / "log.csv", tmp_path / "events", paths.artifact("sessions")
+    events.write_csv(raw)
+    layout = GenericLayout(
+        session="session", item="item", time="ts", kind="kind", kinds={"click": EventKind.CLICK}
+    )
+    dataset = DatasetSection(format=DatasetFormat.GENERIC, path=str(raw), generic=layout)
+    for folder in (read, sessions):
+        folder.mkdir(parents=True)
+    write_events(dataset, raw, read, max_rejected_share=0.0)
+    write_sessions(read, sessions, rules_of(study.sessions, dataset))
+    return paths, read_catalogue(sessions / "items.parquet")
+
+
+def simulated(study, paths, recommender):
+    """The rows of the log's files, and the truth."""
+    folder = paths.artifact("experiment_log_files")
+    folder.mkdir(parents=True, exist_ok=True)
+    truth = simulate_experiment(study, paths, PLAN, recommender, folder)
+    assert (folder / TRUTH).exists() == (truth is not None)
+    return pl.read_parquet(folder / "exposures-*.parquet"), truth
+
+
+@pytest.fixture
+def generated(project_root, tmp_path):
+    """The folder of a study of the shop whose log is there."""
+    study = small_study(project_root, LogSource.SIMULATED_SHOP)
+    generate_log(study.world, tmp_path / study.dataset.path)
+    return StudyPaths.of(study, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "origin"),
+    [
+        ("simulated-shop", "simulated"),
+        ("direct", "drawn"),
+        ("replay", "replayed"),
+        ("files", "real"),
+    ],
+)
+def test_a_reader_is_told_whether_people_saw_the_lists(project_root, source, origin):
+    log_path = {"experiment.log_path": "logs"} if source == "files" else {}
+    found = describe_log(small_study(project_root, LogSource(source), **log_path))
+
+    assert found["origin"] == origin
+    words = {"real": "recorded by your own system", "drawn": "neither users nor lists"}
+    assert words.get(origin, "No real person saw a list") in found["how"]
+
+
+def test_a_reader_is_told_what_was_planted(project_root):
+    faults = {"simulator.faults.bots": 3, "simulator.faults.lost_users": 0.1}
+    found = describe_log(small_study(project_root, LogSource.SIMULATED_SHOP, **faults))
+
+    assert found["how"].endswith("planted on purpose: lost users 0.1, bots 3.")
+
+
+def test_the_shops_users_come_from_the_study_and_so_does_the_truth(project_root, generated):
+    study = small_study(
+        project_root, LogSource.SIMULATED_SHOP, **{"simulator.truth_users": 20, "study.seed": 3}
+    )
+    recommender = untrained([str(item_id(n)) for n in range(60)])
+
+    log, truth = simulated(study, generated, recommender)
+
+    expected = simulate_shop(recommender, PLAN, Setting.of(study)).sort("ts", "exposure")
+    assert log.equals(expected)
+    assert set(log["unit"]) <= {f"u{n:07d}" for n in range(30)}
+    assert truth == shop_truth(recommender, PLAN, Setting.of(study))
+    assert read_json(generated.artifact("experiment_log_files") / TRUTH) == truth
+
+
+def write_metrics(paths, recall):
+    """Offline metrics of the plan's two preferences, order density falling as recall rises."""
+    rows = [
+        {"preference_id": f"p{n}", "preference": PLAN.groups[n].preference, "segment": "all"}
+        | {"metric": metric, "value": value, "higher_is_better": True}
+        for n in (0, 1)
+        for metric, value in (("recall", recall[n]), ("order_density", 0.1 / (1 + recall[n])))
+    ]
+    paths.artifact("offline_metrics").mkdir(parents=True)
+    table = pl.DataFrame(rows, schema=OFFLINE_METRICS.schema)
+    table.write_parquet(paths.artifact("offline_metrics", "offline_metrics.parquet"))
+
+
+def test_a_direct_log_has_the_chosen_slopes_on_the_studys_own_metrics(project_root, tmp_path):
+    chosen = {
+        "ctr": 0.2,
+        "cvr": 0.3,
+        "ctr_slope": {"metric": "recall", "slope": 0.8},
+        "cvr_slope": {"metric": "order_density", "slope": 2.0},
+    }
+    study = small_study(project_root, LogSource.DIRECT, **{"simulator.direct": chosen})
+    paths = StudyPaths.of(study, tmp_path)
+    write_metrics(paths, (0.40, 0.50))
+
+    log, truth = simulated(study, paths, untrained(["a"]))
+
+    EXPOSURES.check(log)
+    groups = truth["groups"]
+    # group 1 has 25 % more recall, group 0 an order density that is 1.5 / 1.4 as large
+    assert logit(groups["g0"]["ctr"]["value"]) == pytest.approx(logit(0.2))
+    assert logit(groups["g1"]["ctr"]["value"]) == pytest.approx(logit(0.2) + 0.8 * 0.25)
+    assert logit(groups["g0"]["cvr"]["value"]) == pytest.approx(logit(0.3) + 2 * (1.5 / 1.4 - 1))
+    assert logit(groups["g1"]["cvr"]["value"]) == pytest.approx(logit(0.3))
+
+
+def test_a_slope_on_a_metric_that_is_0_is_refused(project_root, tmp_path):
+    study = small_study(project_root, LogSource.DIRECT)
+    paths = StudyPaths.of(study, tmp_path)
+    write_metrics(paths, (0.0, 0.50))
+
+    with pytest.raises(StudyError, match=r"recall of the groups is \[0\.0, 0\.5\].*above 0"):
+        simulated(study, paths, untrained(["a"]))
+
+
+def test_brought_files_are_not_simulated(project_root, tmp_path):
+    study = small_study(project_root, LogSource.FILES, **{"experiment.log_path": "logs"})
+
+    with pytest.raises(StudyError, match="there is nothing to simulate"):
+        simulated(study, StudyPaths.of(study, tmp_path), untrained(["a"]))
+
+
+def test_the_truth_can_be_gone_without(project_root, generated):
+    study = small_study(project_root, LogSource.SIMULATED_SHOP, **{"simulator.truth_users": 0})
+
+    _, truth = simulated(study, generated, untrained([str(item_id(n)) for n in range(60)]))
+
+    assert truth is None
+
+
+def test_users_of_another_shop_than_the_model_learned_from_are_refused(project_root, generated):
+    study = small_study(project_root, LogSource.SIMULATED_SHOP, **{"world.neighbours": 6})
+
+    with pytest.raises(DataError, match="users of another shop than it learned from"):
+        simulated(study, generated, untrained([str(item_id(n)) for n in range(60)]))
+
+
+@pytest.mark.parametrize("source", [LogSource.SIMULATED_SHOP, LogSource.REPLAY])
+def test_the_studys_seed_decides_what_users_do(project_root, prepared, source):
+    paths, catalogue = prepared
+    shop = [str(item_id(n)) for n in range(60)]
+    recommender = untrained(shop if source is LogSource.SIMULATED_SHOP else catalogue)
+
+    def log(seed):
+        study = small_study(project_root, source, **{"study.seed": seed})
+        if source is LogSource.SIMULATED_SHOP:
+            generate_log(study.world, paths.root / study.dataset.path)
+        return simulated(study, paths, recommender)[0]
+
+    first = log(1)
+    assert first.equals(log(1))
+    assert any(not first.equals(log(seed)) for seed in (2, 3, 4))
+
+
+def test_held_out_sessions_and_no_others_are_replayed_at_their_own_times(
+    project_root, prepared, events
+):
+    paths, catalogue = prepared
+    study = small_study(project_root, LogSource.REPLAY)
+
+    log, truth = simulated(study, paths, untrained(catalogue))
+
+    assert truth is None
+
+    # the last two days hold the sessions 8 to 11; a list follows every click but the last
+    replayed = {f"s{99 - n}" for n in range(8, 12)}
+    shown = events.filter(pl.col("session").is_in(replayed)).sort("ts")
+    shown = shown.filter(pl.col("ts") < pl.col("ts").max().over("session"))
+    assert log.sort("ts").select("unit", "ts").rows() == shown.select("session", "ts").rows()
+    assert log["group"].to_list() == [PLAN.group_of(unit).name for unit in log["unit"]]
+    assert set(log["experiment"]) == {"spring"}
+    EXPOSURES.check(log)
+
+
+def test_a_replay_without_sessions_names_the_command_that_makes_them(project_root, tmp_path):
+    study = small_study(project_root, LogSource.REPLAY)
+
+    with pytest.raises(MissingArtifact, match=r"tokens\.safetensors is missing.*--select sessions"):
+        simulated(study, StudyPaths.of(study, tmp_path), untrained(["a"]))

@@ -1,0 +1,457 @@
+"""params.yaml becomes a study, or one message that names key, value and what is accepted."""
+
+import dataclasses
+import math
+from copy import deepcopy
+from datetime import date
+from functools import cache
+from typing import get_type_hints
+
+import pytest
+import yaml
+
+from pipeline.core.errors import StudyError
+from pipeline.study import PAPER_HYPOTHESES, Hypothesis, Study, load_study, parse_study
+
+SECTIONS = get_type_hints(Study)
+OPTIONAL = {"experiment.log_path"}
+KEYS = [
+    f"{section}.{field.name}"
+    for section, owner in SECTIONS.items()
+    for field in dataclasses.fields(owner)
+    if f"{section}.{field.name}" not in OPTIONAL
+]
+WRONG_OF_TYPE = {
+    int: ["3", 2.5, True, None, [1], math.nan],
+    float: ["0.1", True, None, [1.0], math.nan, math.inf, -math.inf],
+    str: [3, True, None, ["a"], date(2025, 9, 1)],
+    list: [3, "click", None, True],
+    bool: [1, "true", None],
+    dict: [True, ["a"]],
+    type(None): [True, ["a"]],  # an optional value, left out
+}
+
+
+@cache
+def _params(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def values(project_root):
+    """The repository's study as plain values, with three groups so that any grid suffices."""
+    plain = deepcopy(_params(project_root / "params.yaml"))
+    plain["experiment"]["groups"] = 3
+    return plain
+
+
+def _set(values, key, value):
+    section, name = key.split(".")
+    values[section][name] = value
+    return values
+
+
+def _message(values):
+    with pytest.raises(StudyError) as caught:
+        parse_study(values)
+    return str(caught.value)
+
+
+def test_params_file_says_every_key_once_and_nothing_else(project_root):
+    plain = _params(project_root / "params.yaml")
+
+    said = {f"{section}.{name}" for section, content in plain.items() for name in content}
+
+    assert said == set(KEYS)
+    accepted = {field.name for field in dataclasses.fields(Hypothesis)}
+    assert all(set(one) == accepted for one in plain["regression"]["hypotheses"])
+
+
+def test_params_file_loads_to_the_values_it_says(project_root):
+    plain = deepcopy(_params(project_root / "params.yaml"))
+
+    loaded = load_study(project_root / "params.yaml")
+
+    plain["experiment"]["log_path"] = None
+    for objective in plain["training"]["objectives"]:
+        objective["reference"] = None
+    assert loaded.as_dict() == plain
+    assert loaded.regression.hypotheses == PAPER_HYPOTHESES
+
+
+def test_a_study_survives_being_written_out_and_parsed_again(values):
+    study = parse_study(values)
+
+    assert parse_study(study.as_dict()) == study
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_is_required(values, section):
+    del values[section]
+
+    assert f"{section}: required, but absent" in _message(values)
+
+
+@pytest.mark.parametrize("key", ["study.name", "study.seed", "dataset.format", "dataset.path"])
+def test_a_field_without_default_is_required(values, key):
+    section, name = key.split(".")
+    del values[section][name]
+
+    assert f"{key}: required, but absent" in _message(values)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_an_unknown_key_is_named_with_the_accepted_ones(values, section):
+    message = _message(_set(values, f"{section}.colour", "red"))
+
+    accepted = sorted(field.name for field in dataclasses.fields(SECTIONS[section]))
+    assert f"{section}.colour = 'red': unknown key; accepted are {accepted}" in message
+
+
+def test_an_unknown_section_is_named_with_the_accepted_ones(values):
+    message = _message({**values, "trainings": {"epochs": 1}})
+
+    assert f"trainings = {{'epochs': 1}}: unknown key; accepted are {sorted(SECTIONS)}" in message
+
+
+def test_an_unknown_key_of_a_hypothesis_is_named_with_its_place(values):
+    values["regression"]["hypotheses"][2]["weight"] = 2
+
+    expected = "regression.hypotheses.2.weight = 2: unknown key; accepted are "
+    assert expected + "['direction', 'id', 'kpi', 'margin', 'metric']" in _message(values)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_value_of_the_wrong_type_is_named_and_never_converted(values, key):
+    section, name = key.split(".")
+
+    for wrong in WRONG_OF_TYPE[type(values[section][name])]:
+        message = _message(_set(values, key, wrong))
+        shown = {"date": "2025-09-01"} if isinstance(wrong, date) else wrong
+        place = key
+        if key == "experiment.shares" and isinstance(wrong, list):  # a list may stand there
+            place, shown = f"{key}.0", wrong[0]
+        assert f"- {place} = {shown!r}: Input should be " in message
+
+
+CLICK, ORDER = {"loss": "click"}, {"loss": "order"}
+OF_LOSS = {"metric": "click_loss", "slope": 1.0}
+CAP = {"rule": "cap", "most": 2}
+FRESH = {"rule": "freshness", "add": 1.0, "half_life_days": 7.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "accepted", "refused", "words"),
+    [
+        ("study.name", "a-1", "A b", "match pattern"),
+        ("study.name", "7", "../elsewhere", "match pattern"),
+        ("study.name", "x", "x\n", "match pattern"),
+        ("study.seed", 0, -1, "greater than or equal to 0"),
+        ("study.seed", 2**63 - 1, 2**63, "less than 9223372036854775808"),
+        ("dataset.format", "otto", "ottoman", "'jdata' or 'generic'"),
+        ("dataset.path", "x", "", "at least 1 character"),
+        ("world.seed", 0, -1, "greater than or equal to 0"),
+        ("world.items", 50, 49, "greater than or equal to 50"),
+        ("world.categories", 2, 1, "greater than or equal to 2"),
+        ("world.neighbours", 5, 4, "greater than or equal to 5"),
+        ("world.users", 10, 9, "greater than or equal to 10"),
+        ("world.sessions", 10, 9, "greater than or equal to 10"),
+        ("world.days", 3, 2, "greater than or equal to 3"),
+        ("sessions.min_item_support", 1, 0, "greater than or equal to 1"),
+        ("sessions.min_session_length", 2, 1, "greater than or equal to 2"),
+        ("sessions.test_days", 0.001, 0.0, "greater than 0"),
+        ("sessions.validation_days", 0.001, 0.0, "greater than 0"),
+        ("sessions.max_rejected_share", 0.0, -0.01, "greater than or equal to 0"),
+        ("sessions.max_rejected_share", 1.0, 1.01, "less than or equal to 1"),
+        ("model.width", 2, 0, "greater than 0"),
+        ("model.layers", 1, 0, "greater than 0"),
+        ("model.heads", 1, 0, "greater than 0"),
+        ("model.dropout", 0.0, -0.1, "greater than or equal to 0"),
+        ("model.dropout", 0.99, 1.0, "less than 1"),
+        ("model.max_length", 2, 1, "greater than or equal to 2"),
+        ("model.rank", 1, 0, "greater than 0"),
+        ("model.expansion", 1, 0, "greater than 0"),
+        ("model.conditioning", "film", "FiLM", "'film' or 'low-rank-mixture'"),
+        ("model.positions", "end", "middle", "'start' or 'end'"),
+        ("training.regulariser", "angle", "cosine", "'non-uniformity' or 'angle'"),
+        ("training.regulariser_weight", 0.0, -0.1, "greater than or equal to 0"),
+        ("training.scalarisation", "linear", "chebyshev", "'linear' or 'smooth-tchebycheff'"),
+        ("training.smoothness", 1e-9, 0.0, "greater than 0"),
+        ("training.click_loss", "gbce", "bpr", "'softmax' or 'gbce'"),
+        ("training.gbce_calibration", 1.0, 1.1, "less than or equal to 1"),
+        ("training.preference_sampling", "batch", "step", "'session' or 'batch'"),
+        ("training.patience", 1, 0, "greater than 0"),
+        ("training.hypervolume_of", "metrics", "recall", "'losses' or 'metrics'"),
+        ("training.validation_preferences", 2, 1, "greater than or equal to 2"),
+        ("training.warm_up_share", 0.0, 1.0, "less than 1"),
+        ("training.precision", "bfloat16", "bf16", "'float32', 'bfloat16' or 'float16'"),
+        ("training.save_every", 1, 0, "greater than 0"),
+        ("training.epochs", 1, 0, "greater than 0"),
+        ("training.batch_sessions", 1, 0, "greater than 0"),
+        ("training.learning_rate", 1e-9, 0.0, "greater than 0"),
+        ("training.weight_decay", 0.0, -0.1, "greater than or equal to 0"),
+        ("training.gradient_clip", 1e-9, 0.0, "greater than 0"),
+        ("training.threads", 1, 0, "greater than 0"),
+        ("evaluation.cutoff", 1, 0, "greater than or equal to 1"),
+        ("evaluation.preferences", 3, 2, "greater than or equal to 3"),
+        ("experiment.name", "e", "-e", "match pattern"),
+        ("experiment.source", "replay", "live", "'simulated-shop', 'direct', 'replay' or 'files'"),
+        ("experiment.salt", "s", "", "at least 1 character"),
+        ("experiment.coverage", 0.01, 0.0, "greater than 0"),
+        ("experiment.coverage", 1.0, 1.01, "less than or equal to 1"),
+        ("experiment.holdout", 0.0, -0.01, "greater than or equal to 0"),
+        ("experiment.holdout", 0.99, 1.0, "less than 1"),
+        ("experiment.holdout_salt", "s", "", "at least 1 character"),
+        ("experiment.groups", 4, 2, "greater than or equal to 3"),
+        ("experiment.list_length", 1, 0, "greater than or equal to 1"),
+        ("experiment.days", 1, 0, "greater than or equal to 1"),
+        ("experiment.users", 10, 9, "greater than or equal to 10"),
+        ("simulator.learning", 1.0, 1.01, "less than or equal to 1"),
+        ("simulator.drift", 0.0, -0.1, "greater than or equal to 0"),
+        ("simulator.truth_users", 0, -1, "greater than or equal to 0"),
+        ("serving.durability", "os", "disk", "'fsync' or 'os'"),
+        ("serving.reload_seconds", 0.1, 0.0, "greater than 0"),
+        ("serving.batch_wait_ms", 0.0, -1.0, "greater than or equal to 0"),
+        ("regression.level", 0.51, 0.5, "greater than 0.5"),
+        ("regression.level", 0.999, 1.0, "less than 1"),
+    ],
+)
+def test_the_last_accepted_value_loads_and_the_next_is_refused(
+    values, key, accepted, refused, words
+):
+    section, name = key.split(".")
+
+    study = parse_study(_set(values, key, accepted))
+    message = _message(_set(values, key, refused))
+
+    assert study.as_dict()[section][name] == accepted
+    assert f"- {key} = {refused!r}: " in message
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("training.objectives", [CLICK], "training.objectives = "),
+        ("training.objectives", [CLICK, {"los": "order"}], "objectives.1.los = 'order': unknown"),
+        ("training.objectives", [CLICK | {"scale": 0.0}, ORDER], "training.objectives.0.scale = 0"),
+        ("training.objectives", [CLICK, ORDER | {"concentration": -1.0}], "1.concentration = -1.0"),
+        ("training.objectives", [CLICK, ORDER | {"reference": math.nan}], "1.reference = nan"),
+        ("training.negatives", {"uniform": -1}, "training.negatives.uniform = -1"),
+        ("regression.hypotheses", [], "regression.hypotheses = []"),
+        ("serving.rules", [{"rule": "sort"}], "serving.rules.0 = {'rule': 'sort'}: "),
+        (
+            "serving.rules",
+            [{"rule": "cap", "most": 2}, {"rule": "pin", "item": "a", "place": 1}],
+            "pin.place = 1: unknown key; accepted are ['item', 'position', 'rule']",
+        ),
+        ("serving.rules", [{"rule": "cap", "most": 0}], "serving.rules.0.cap.most = 0"),
+        ("serving.filters", {"bought": True}, "filters.bought = True: unknown key; accepted are"),
+        ("serving.kafka", {"topic": "x"}, "serving.kafka.servers: required, but absent"),
+    ],
+    ids=str,
+)
+def test_a_wrong_element_of_a_list_is_named_by_its_place(values, key, value, place):
+    assert place in _message(_set(values, key, value))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("id", "H 1", "match pattern"),
+        ("kpi", "revenue", "'units_per_user' or 'revenue_per_user'"),
+        ("direction", "up", "'positive' or 'negative'"),
+    ],
+)
+def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value, words):
+    values["regression"]["hypotheses"][1][field] = value
+
+    message = _message(values)
+
+    assert f"regression.hypotheses.1.{field} = {value!r}" in message
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"experiment.groups": 12}, ["experiment.groups = 12", "evaluation.preferences = 11"]),
+        ({"experiment.source": "files"}, ["experiment.source = files", "log_path = None"]),
+        ({"experiment.log_path": "logs"}, ["source = simulated-shop", "log_path = logs"]),
+        ({"experiment.columns": {}}, ["experiment.columns", "source = simulated-shop"]),
+        ({"experiment.variants": "v.csv"}, ["experiment.variants", "source = simulated-shop"]),
+        (
+            {"experiment.columns": {"clicks": {"unit": "who", "item": "who"}}},
+            ["experiment.columns.clicks", "who twice"],
+        ),
+        (
+            {"experiment.source": "replay", "simulator.faults": {"bots": 1}},
+            ["simulator.faults = {'bots': 1}", "experiment.source = replay"],
+        ),
+        (
+            {"experiment.source": "direct", "simulator.direct": {"ctr_slope": OF_LOSS}},
+            ["simulator.direct.ctr_slope: 'click_loss' is better when it is less"],
+        ),
+        ({"model.heads": 3}, ["model.width = 64", "model.heads = 3"]),
+        ({"world.categories": 3001}, ["world.categories = 3001", "world.items = 3000"]),
+        ({"training.objectives": [ORDER, ORDER]}, ["training.objectives", "order", "twice"]),
+        ({"training.objectives": [CLICK, {"loss": "view"}]}, ["unknown loss 'view'", "'click'"]),
+        ({"training.negatives": {"uniform": 9, "top": 10}}, ["top = 10", "uniform = 9"]),
+        ({"training.negatives": {"all": True}}, ["negatives.all", "uniform: 0"]),
+        ({"serving.rules": [CAP, FRESH]}, ["['cap', 'freshness']", "before the rules that act"]),
+        ({"serving.rules": [{"rule": "boost", "add": 1.0}]}, ["no item and no category"]),
+    ],
+    ids="-".join,
+)
+def test_parameters_that_contradict_each_other_are_both_named(values, changes, named):
+    for key, value in changes.items():
+        _set(values, key, value)
+
+    message = _message(values)
+
+    assert all(words in message for words in named)
+
+
+def test_two_hypotheses_cannot_share_an_id(values):
+    values["regression"]["hypotheses"][3]["id"] = "H1"
+
+    assert "['H1', 'H2', 'H3', 'H1'] are not distinct" in _message(values)
+
+
+def test_a_log_of_files_needs_and_takes_a_path(values):
+    values["experiment"] |= {"source": "files", "log_path": "logs"}
+
+    assert parse_study(values).experiment.log_path == "logs"
+
+
+def test_variants_have_metrics_and_numbers_of_their_own(values):
+    values["experiment"] |= {"source": "files", "log_path": "logs", "variants": "v.csv"}
+    values["experiment"] |= {"groups": 12}
+    values["regression"]["hypotheses"][0]["metric"] = "auc"
+
+    assert parse_study(values).regression.hypotheses[0].metric == "auc"
+
+
+def test_an_unknown_column_of_the_log_is_named_with_the_accepted_ones(values):
+    columns = {"orders": {"buyer": "who"}}
+    values["experiment"] |= {"source": "files", "log_path": "logs", "columns": columns}
+
+    expected = "experiment.columns.orders.buyer = 'who': unknown key; accepted are "
+    accepted = "['exposure', 'item', 'revenue', 'ts', 'unit', 'units']"
+    assert expected + accepted in _message(values)
+
+
+def test_every_wrong_value_is_reported_at_once(values):
+    _set(values, "training.epochs", 0)
+    _set(values, "world.users", "many")
+
+    message = _message(values)
+
+    assert "training.epochs = 0" in message
+    assert "world.users = 'many'" in message
+
+
+def test_the_simulated_shop_needs_its_own_sessions(values):
+    message = _message(_set(values, "dataset.format", "jdata"))
+
+    assert "simulated-shop needs the synthetic shop's own sessions" in message
+    assert "use source: replay" in message
+
+
+def on_metric(values, metric):
+    hypothesis = {"id": "H1", "metric": metric, "kpi": "ctr", "direction": "positive"}
+    return _set(values, "regression.hypotheses", [hypothesis])
+
+
+@pytest.mark.parametrize("metric", ["click_loss", "exposure_gini", "worse"])
+def test_a_metric_of_which_less_is_better_is_no_predictor(values, metric):
+    own = {"name": "worse", "function": "mine:worse", "higher_is_better": False}
+    _set(values, "evaluation.own_metrics", [own])
+
+    message = _message(on_metric(values, metric))
+
+    assert f"hypothesis H1: {metric!r} is better when it is less" in message
+    assert "name a metric of which more is better (recall, order_density," in message
+
+
+@pytest.mark.parametrize("metric", ["precision", "recall@7", "novelty@5", "click_loss@5", "mine"])
+def test_a_metric_that_is_not_measured_is_no_predictor(values, metric):
+    _set(values, "evaluation.further_cutoffs", [5])
+
+    assert f"{metric!r} is not measured; name a metric" in _message(on_metric(values, metric))
+
+
+@pytest.mark.parametrize("metric", ["recall@5", "novelty", "mine"])
+def test_further_cutoffs_and_metrics_of_ones_own_are_predictors(values, metric):
+    _set(values, "evaluation.further_cutoffs", [5])
+    _set(values, "evaluation.own_metrics", [{"name": "mine", "function": "mine:metric"}])
+
+    study = parse_study(on_metric(values, metric))
+
+    assert study.regression.hypotheses[0].metric == metric
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("further_cutoffs", [5, 5], "name a cutoff twice"),
+        ("further_cutoffs", [20], "name a cutoff twice"),
+        ("own_metrics", [{"name": "recall", "function": "a:b"}], "['recall'] are taken"),
+        ("own_metrics", [{"name": "x", "function": "a:b"}] * 2, "['x'] are taken"),
+    ],
+)
+def test_what_is_measured_has_one_name(values, key, value, words):
+    assert words in _message(_set(values, f"evaluation.{key}", value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("evaluation.segments", ["category"], "the segment category: "),
+        (
+            "regression.hypotheses",
+            [{"id": "H1", "metric": "freshness", "kpi": "ctr", "direction": "positive"}],
+            "freshness: ",
+        ),
+        ("serving.rules", [CAP], "serving.rules: "),
+        ("serving.rules", [FRESH], "serving.rules: "),
+    ],
+)
+def test_what_needs_attributes_of_items_needs_their_file(values, key, value, words):
+    message = _message(_set(values, key, value))
+
+    assert words in message
+    assert "dataset.item_attributes" in message
+    assert parse_study(_set(values, "dataset.item_attributes", "items.csv"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("shares", [1.0, 2.0], "are 2, but experiment.groups = 3; give a share for each of g1, g2"),
+        ("shares", [1.0, 0.0001, 1.0], "at least 0.1 %"),
+        ("testers", {"ada": "g4"}, "experiment.testers = {'ada': 'g4'}: the groups are g1, g2, g3"),
+        ("planning", {"slopes": {"H9": 1.0}}, "['H9'] are no hypotheses; the ids are H1, H2"),
+        (
+            "planning",
+            {"returning_users": 0.0, "new_users_per_day": 0.0},
+            "an experiment needs users",
+        ),
+        ("planning", {"power": 1.0}, "experiment.planning.power = 1.0: "),
+        ("planning", {"curvature_floor": 1.0}, "experiment.planning.curvature_floor = 1.0: "),
+    ],
+)
+def test_groups_shares_testers_and_slopes_fit_each_other(values, key, value, words):
+    assert words in _message(_set(values, f"experiment.{key}", value))
+
+
+def test_a_group_each_may_have_a_share_a_tester_and_a_hypothesis_a_slope(values):
+    _set(values, "experiment.shares", [3, 1, 1])
+    _set(values, "experiment.testers", {"ada": "g3"})
+    _set(values, "experiment.planning", {"slopes": {"H1": 0.5}, "past_study": "spring"})
+
+    experiment = parse_study(values).experiment
+
+    assert experiment.shares == (3.0, 1.0, 1.0)
+    assert experiment.testers == {"ada": "g3"}
+    assert experiment.planning.slopes == {"H1": 0.5}

@@ -1,0 +1,102 @@
+"""Reading params.yaml: overrides by dotted key, and files that are no study."""
+
+import pytest
+
+from pipeline.core.errors import StudyError
+from pipeline.study import load_study
+
+
+def test_overrides_change_the_named_values_and_nothing_else(project_root):
+    params = project_root / "params.yaml"
+    before = load_study(params).as_dict()
+
+    after = load_study(params, {"training.epochs": 1, "study.name": "quick"}).as_dict()
+
+    before["training"]["epochs"] = 1
+    before["study"]["name"] = "quick"
+    assert after == before
+
+
+def test_an_override_can_replace_a_whole_section(project_root):
+    changed = load_study(project_root / "params.yaml", {"evaluation": {"cutoff": 5}})
+
+    assert (changed.evaluation.cutoff, changed.evaluation.preferences) == (5, 11)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("training.epoch", 1, "training.epoch = 1: unknown key; accepted are ['batch_sessions'"),
+        ("training.epochs", "1", "training.epochs = '1': Input should be a valid integer"),
+        ("trainings.epochs", 1, "override 'trainings.epochs': no section 'trainings'"),
+        ("study.name.first", 1, "override 'study.name.first': no section 'study.name'"),
+        ("regression.hypotheses.0.id", "H9", "no section 'regression.hypotheses.0'"),
+        ("epochs", 1, "epochs = 1: unknown key; accepted are ['dataset', "),
+        ("", 1, " = 1: unknown key"),
+        ("training.", 1, "training. = 1: unknown key"),
+    ],
+)
+def test_a_wrong_override_names_its_key(project_root, key, value, words):
+    with pytest.raises(StudyError) as caught:
+        load_study(project_root / "params.yaml", {key: value})
+
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "holds NoneType, expected sections such as 'study:'"),
+        (b"- study\n- world\n", "holds list, expected sections"),
+        (b"just words", "holds str, expected sections"),
+        (b"study: [1, 2", "is not YAML: while parsing a flow sequence"),
+        (b"study:\n\tname: x\n", "is not YAML"),
+        (b"study: {name: a}\nname: !!python/object:os.system {}\n", "is not YAML"),
+        (b"study: \xff\xfe\n", "is not YAML"),
+        (b"study: \x00\n", "is not YAML"),
+        (b"study: 2025-13-45\n", "is not YAML: month must be in 1..12"),
+        (b"study: " + b"9" * 5000, "is not YAML: Exceeds the limit"),
+        (b"[" * 1000, "is not YAML: maximum recursion depth"),
+        (b"study: &self\n  name: *self\n", "JSON cannot say: Circular reference"),
+        (b"study:\n  ? [a, b]\n  : 1\n", "is not YAML"),
+        (b"study:\n  ? 2025-09-01\n  : 1\n", "JSON cannot say: keys must be str"),
+    ],
+    ids=[
+        "empty",
+        "list",
+        "text",
+        "open-bracket",
+        "tab",
+        "python-object",
+        "not-utf-8",
+        "zero-byte",
+        "impossible-date",
+        "endless-number",
+        "endless-nesting",
+        "self-reference",
+        "list-as-key",
+        "date-as-key",
+    ],
+)
+def test_a_file_that_is_no_study_ends_in_one_message(tmp_path, content, words):
+    params = tmp_path / "params.yaml"
+    params.write_bytes(content)
+
+    with pytest.raises(StudyError) as caught:
+        load_study(params)
+
+    assert words in str(caught.value)
+
+
+def test_an_absent_file_is_named_with_the_folder_it_was_sought_in(tmp_path):
+    with pytest.raises(StudyError) as caught:
+        load_study(tmp_path / "params.yaml")
+
+    assert str(caught.value).startswith(f"no params.yaml in {tmp_path}; run from the project's")
+
+
+def test_a_folder_in_the_place_of_the_file_is_named(tmp_path):
+    (tmp_path / "params.yaml").mkdir()
+
+    with pytest.raises(StudyError, match=r"cannot read .*params\.yaml: Is a directory"):
+        load_study(tmp_path / "params.yaml")
