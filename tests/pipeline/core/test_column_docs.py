@@ -5,7 +5,7 @@ import pytest
 from pipeline.core import contracts
 from pipeline.core.column_docs import meanings
 from pipeline.core.frame_contract import Contract
-from pipeline.experiment import schemas as experiment
+from pipeline.experiment.kpis import contracts as experiment
 
 CONTRACTS = [
     value

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pipeline.artifacts.storage import read_json
 from pipeline.core.contracts import EVENTS, REJECTED, EventKind
 from pipeline.core.errors import DataError
+from pipeline.datasets import ingest_events as writing
 from pipeline.datasets import partition_sort
 from pipeline.datasets.ingest_events import write_events
 from pipeline.datasets.raw_rows import Reason
-from pipeline.sessions import events as writing
 from pipeline.study import (
     DatasetFormat,
     DatasetSection,

@@ -17,7 +17,7 @@ from pipeline.artifacts.storage import StudyPaths, md5
 from pipeline.cli import main
 from pipeline.core.contracts import ITEMS, Split
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
-from pipeline.evaluation import scores as scores_module
+from pipeline.evaluation import scoring as scores_module
 from pipeline.evaluation.scoring import (
     SCORES,
     preference_ids,
