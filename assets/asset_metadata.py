@@ -11,8 +11,8 @@ from typing import Any, TypedDict
 import dagster as dg
 import polars as pl
 
-from pipeline.artifacts.storage import find_root, pinned_md5
-from pipeline.core.column_docs import meanings
+from pipeline.artifacts.storage import find_project_root, pinned_md5
+from pipeline.core.column_docs import column_descriptions
 from pipeline.core.contracts import (
     EVENTS,
     EXPOSURES,
@@ -138,7 +138,7 @@ ASSETS: Mapping[str, Facts] = {
 }
 
 
-class Described(TypedDict):
+class AssetKwargs(TypedDict):
     """Arguments of ``dg.asset`` and ``dg.AssetSpec``."""
 
     group_name: str
@@ -150,9 +150,9 @@ class Described(TypedDict):
     freshness_policy: dg.FreshnessPolicy | None
 
 
-def described(name: str) -> Described:
+def asset_kwargs(name: str) -> AssetKwargs:
     """The arguments of an asset that say what it is; ``name`` is the first part of its key."""
-    facts, study = ASSETS[name], study_at_load()
+    facts, study = ASSETS[name], load_time_study()
     metadata: dict[str, Any] = {}
     if facts.table is not None:
         metadata["dagster/column_schema"] = column_schema(facts.table)
@@ -174,19 +174,19 @@ def column_schema(contract: Contract) -> dg.TableSchema:
     return dg.TableSchema(
         columns=[
             dg.TableColumn(name, type=str(contract.columns[name]), description=meaning)
-            for name, meaning in meanings(contract).items()
+            for name, meaning in column_descriptions(contract).items()
         ]
     )
 
 
 @cache
-def study_at_load() -> Study | None:
+def load_time_study() -> Study | None:
     """The study of ``params.yaml`` when the definitions are loaded.
 
     None where it cannot be read: the assets are shown all the same, and say what is wrong when run.
     """
     try:
-        return load_study(find_root() / PARAMS_FILE)
+        return load_study(find_project_root() / PARAMS_FILE)
     except USER_ERRORS:
         return None
 
@@ -199,7 +199,7 @@ def code_version(name: str, study: Study) -> str | None:
     """
     if name == "raw_events":
         try:
-            return pinned_md5(study, find_root())
+            return pinned_md5(study, find_project_root())
         except USER_ERRORS:
             return None
     parameters = study.as_dict()

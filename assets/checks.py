@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS, SAMPLE_RATIO
-from pipeline.quality.runner import Outcome
+from pipeline.quality.runner import CheckResult
 from pipeline.quality.suites import RULES
 
 Row = Mapping[str, Any]
@@ -23,7 +23,7 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 
 
 def check_results(
-    outcomes: Iterable[Outcome], *, waived: Container[str] = ()
+    outcomes: Iterable[CheckResult], *, waived: Container[str] = ()
 ) -> list[dg.AssetCheckResult]:
     """What the rules found, as Dagster shows it; one that only reports, or is waived, warns."""
     return [
@@ -38,7 +38,7 @@ def check_results(
     ]
 
 
-def record_broken_rules(context: dg.AssetExecutionContext, outcomes: Iterable[Outcome]) -> None:
+def log_failed_checks(context: dg.AssetExecutionContext, outcomes: Iterable[CheckResult]) -> None:
     """Show what was checked of an artifact that was refused, rows that broke a rule included."""
     for outcome in outcomes:
         context.log_event(  # takes it, though its annotation leaves it out
@@ -101,7 +101,7 @@ def _severity(*, blocks: bool) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN
 
 
-def _found(outcome: Outcome) -> dict[str, Any]:
+def _found(outcome: CheckResult) -> dict[str, Any]:
     return {**_table("rows that break it", outcome.rows), "unexpected rows": outcome.unexpected}
 
 

@@ -6,52 +6,57 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.asset_metadata import code_version, described
+from assets.asset_metadata import asset_kwargs, code_version
 from assets.checks import check_results, check_specs
 from assets.evaluation import offline_metrics, pareto_front
-from assets.materialization import counts, made, user_errors, version_of
+from assets.materialization import (
+    content_version,
+    counts_metadata,
+    materialize_result,
+    translate_errors,
+)
 from assets.model import conditioned_model
 from assets.resources import StudyResource
 from models.checkpoint import checkpoint_fingerprint
-from pipeline.artifacts.storage import DATABASE, md5, publish_folder, read_table, write_json
-from pipeline.experiment.design.external_variants import publish_variants, read_any_plan
+from pipeline.artifacts.storage import DATABASE, atomic_folder, md5, read_table, write_json
+from pipeline.experiment.design.external_variants import load_plan, publish_variants
 from pipeline.experiment.design.plan_checks import check_same_model
 from pipeline.experiment.design.traffic_plan import PLAN, read_plan
-from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest, ingested_md5s
 from pipeline.experiment.log.log_files import log_files, log_folder
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.inference.power.plan_experiment import POWER, plan_experiment
-from pipeline.quality.runner import Outcome, check_experiment_log, check_tables, enforce
+from pipeline.quality.runner import CheckResult, check_experiment_log, check_tables, enforce
 from pipeline.recommender.recommender import Recommender
 from pipeline.reporting.figures.charts import as_markdown
 from pipeline.reporting.text.power_summary import design_picture, plan_lines, power_picture
 from pipeline.simulator.ground_truth import truth_table
-from pipeline.simulator.simulate import describe_log, simulate_experiment
+from pipeline.simulator.simulate import log_provenance, simulate_experiment
 from pipeline.study import LogSource
 
 
 @dg.asset(
     deps=[pareto_front, offline_metrics, conditioned_model],
-    **described("traffic_plan"),
+    **asset_kwargs("traffic_plan"),
 )
 def traffic_plan(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """One entry a group: its preference, share of the users and buckets; beside it their power."""
-    with user_errors(context):
+    with translate_errors(context):
         parameters, paths = study.load()
         place = paths.artifact("traffic_plan")
         if parameters.experiment.variants is not None:
             variants = publish_variants(parameters.experiment, paths).as_dict()["groups"]
             known = {"variants": dg.MetadataValue.json(variants)}
-            return made("traffic_plan", parameters, place, metadata=known)
+            return materialize_result("traffic_plan", parameters, place, metadata=known)
         planned = plan_experiment(parameters, paths)
         plan, power = planned.plan.as_dict(), planned.as_dict()
-        with publish_folder(place) as folder:
+        with atomic_folder(place) as folder:
             write_json(folder / PLAN, plan)
             write_json(folder / POWER, power)
         front = read_table(paths.require("pareto_front", "pareto_front.parquet")).to_dicts()
     metadata = _plan_in_pictures(plan, power, front, parameters.evaluation.cutoff)
-    return made("traffic_plan", parameters, place, metadata=metadata)
+    return materialize_result("traffic_plan", parameters, place, metadata=metadata)
 
 
 def _plan_in_pictures(
@@ -69,12 +74,12 @@ def _plan_in_pictures(
     }
 
 
-@dg.asset(deps=[traffic_plan, conditioned_model], **described("experiment_log_files"))
+@dg.asset(deps=[traffic_plan, conditioned_model], **asset_kwargs("experiment_log_files"))
 def experiment_log_files(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
     """One row an exposure, in files as they were brought, simulated or replayed."""
-    with user_errors(context):
+    with translate_errors(context):
         parameters, paths = study.load()
         known: dict[str, dg.MetadataValue] = {}
         if parameters.experiment.source is not LogSource.FILES:
@@ -82,17 +87,17 @@ def experiment_log_files(
             checkpoint = paths.require("conditioned_model")
             check_same_model(plan, checkpoint_fingerprint(checkpoint))
             recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
-            with publish_folder(paths.artifact("experiment_log_files")) as folder:
+            with atomic_folder(paths.artifact("experiment_log_files")) as folder:
                 truth = simulate_experiment(parameters, paths, plan, recommender, folder)
             if truth:
                 known["truth"] = dg.MetadataValue.md(truth_table(truth, plan))
         place = log_folder(parameters.experiment, paths)
         md5s = {file.name: md5(file) for file in log_files(place)}
-    origin = describe_log(parameters)
-    return made(
+    origin = log_provenance(parameters)
+    return materialize_result(
         "experiment_log_files",
         parameters,
-        version_of(md5s),
+        content_version(md5s),
         metadata={
             "files": len(md5s),
             "origin": origin["origin"],
@@ -106,29 +111,29 @@ def experiment_log_files(
 @dg.asset(
     deps=[experiment_log_files, traffic_plan],
     check_specs=check_specs("experiment_log"),
-    **described("experiment_log"),
+    **asset_kwargs("experiment_log"),
 )
 def experiment_log(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """One row an exposure, in DuckDB; taken in once however often it runs."""
-    outcomes: list[Outcome] = []
-    with user_errors(context):
+    outcomes: list[CheckResult] = []
+    with translate_errors(context):
         parameters, paths = study.load()
         result = ingest(
             log_files(log_folder(parameters.experiment, paths)),
-            read_any_plan(paths),
+            load_plan(paths),
             paths.artifact(DATABASE),
             rules=LogRules.of(parameters.experiment),
             check=lambda database: outcomes.extend(enforce(check_experiment_log(database))),
         )
         database = paths.require(DATABASE)
         judged_by = code_version("experiment_log", parameters)
-    return made(
+    return materialize_result(
         "experiment_log",
         parameters,
-        version_of([ingested_md5s(database), read_any_plan(paths).as_dict(), judged_by]),
+        content_version([ingested_md5s(database), load_plan(paths).as_dict(), judged_by]),
         metadata={
             "dagster/row_count": result.exposures,
-            **counts(asdict(result)),
+            **counts_metadata(asdict(result)),
             "lies in": dg.MetadataValue.path(str(database)),
         },
         checks=check_results(outcomes),
@@ -138,19 +143,19 @@ def experiment_log(context: dg.AssetExecutionContext, study: StudyResource) -> d
 @dg.asset(
     deps=[experiment_log, traffic_plan],
     check_specs=check_specs("group_kpis"),
-    **described("group_kpis"),
+    **asset_kwargs("group_kpis"),
 )
 def group_kpis(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """One row a group and KPI: trials, successes, rate, and the user-level sums behind its error."""
-    with user_errors(context):
+    with translate_errors(context):
         parameters, paths = study.load()
-        sums = sum_up(paths.require(DATABASE), read_any_plan(paths))
-        with publish_folder(paths.artifact("group_kpis")) as folder:
+        sums = aggregate(paths.require(DATABASE), load_plan(paths))
+        with atomic_folder(paths.artifact("group_kpis")) as folder:
             files = {name: folder / f"{name}.parquet" for name in sums.as_dict()}
             for name, table in sums.as_dict().items():
                 table.write_parquet(files[name])
             outcomes = enforce(check_tables("group_kpis", files))
-    return made(
+    return materialize_result(
         "group_kpis",
         parameters,
         paths.artifact("group_kpis"),

@@ -6,11 +6,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.asset_metadata import described
+from assets.asset_metadata import asset_kwargs
 from assets.checks import health_results, health_specs
 from assets.evaluation import offline_metrics, pareto_front
 from assets.experiment import group_kpis
-from assets.materialization import made, user_errors
+from assets.materialization import materialize_result, translate_errors
 from assets.model import conditioned_model
 from assets.resources import StudyResource
 from models.checkpoint import checkpoint_fingerprint
@@ -19,8 +19,8 @@ from pipeline.artifacts.storage import (
     DATABASE,
     REPORT,
     StudyPaths,
-    publish_file,
-    publish_folder,
+    atomic_file,
+    atomic_folder,
     read_json,
     read_table,
     write_json,
@@ -28,22 +28,22 @@ from pipeline.artifacts.storage import (
 from pipeline.experiment.design.external_variants import (
     Plan,
     VariantPlan,
+    load_plan,
     planned_variants,
-    read_any_plan,
 )
 from pipeline.experiment.design.plan_checks import check_same_model, check_same_preferences
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
 from pipeline.inference.diagnostics.health_checks import SAMPLE_RATIO, health_of
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
-from pipeline.inference.hypotheses.inputs import Evidence
-from pipeline.inference.hypotheses.metric_ranking import explore, not_fitted
+from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.inference.hypotheses.metric_ranking import explore, unfitted_pairs
 from pipeline.inference.power.plan_experiment import POWER
 from pipeline.reporting.figures.charts import as_markdown, hypothesis_panels
 from pipeline.reporting.report import build_report, write_report
 from pipeline.reporting.variants_report import build_variants_report, write_variants_report
-from pipeline.simulator.simulate import describe_log
-from pipeline.study import RegressionSection, Study
+from pipeline.simulator.simulate import log_provenance
+from pipeline.study import RegressionConfig, Study
 
 ESTIMATES = "regression_estimates.json"
 HEALTH = "health.json"
@@ -54,15 +54,15 @@ NOT_FITTED = "not_fitted.json"
 @dg.asset(
     deps=[group_kpis, offline_metrics],
     check_specs=health_specs(),
-    **described("regression_estimates"),
+    **asset_kwargs("regression_estimates"),
 )
 def regression_estimates(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
     """One entry a hypothesis: slope, standard error, interval, p-value, n, and how far to trust it."""
-    with user_errors(context):
+    with translate_errors(context):
         parameters, paths = study.load()
-        seed, plan = parameters.study.seed, read_any_plan(paths)
+        seed, plan = parameters.study.seed, load_plan(paths)
         evidence, asked = _evidence(parameters, paths, plan)
         health = health_of(
             evidence,
@@ -74,18 +74,18 @@ def regression_estimates(
         evidence = replace(evidence, healthy=health[SAMPLE_RATIO]["passed"])
         estimates = estimate_hypotheses(evidence, asked, seed=seed)
         explored = explore(evidence, level=asked.level, seed=seed)
-        with publish_folder(paths.artifact("regression_estimates")) as folder:
+        with atomic_folder(paths.artifact("regression_estimates")) as folder:
             write_json(folder / ESTIMATES, [estimate.as_dict() for estimate in estimates])
             write_json(folder / HEALTH, health)
             write_json(folder / EXPLORATION, [asdict(one) for one in explored])
-            write_json(folder / NOT_FITTED, not_fitted(evidence, level=asked.level))
+            write_json(folder / NOT_FITTED, unfitted_pairs(evidence, level=asked.level))
     variants = planned_variants(paths) if isinstance(plan, VariantPlan) else None
     found = {
         "hypotheses": [estimate.as_dict() for estimate in estimates],
         "cutoff": parameters.evaluation.cutoff if variants is None else cutoff_of(variants),
         "sample_ratio_p": health[SAMPLE_RATIO]["p_value"],
     }
-    return made(
+    return materialize_result(
         "regression_estimates",
         parameters,
         paths.artifact("regression_estimates"),
@@ -124,7 +124,7 @@ def _verdicts(hypotheses: list[dict[str, Any]]) -> str:
 
 def _evidence(
     parameters: Study, paths: StudyPaths, plan: Plan
-) -> tuple[Evidence, RegressionSection]:
+) -> tuple[RegressionInputs, RegressionConfig]:
     """What hypotheses are judged by, and those that are asked."""
 
     def table(artifact: str, name: str) -> pl.DataFrame:
@@ -144,7 +144,7 @@ def _evidence(
         replicates = table("offline_metrics", "offline_metric_replicates")
         check_same_model(plan, checkpoint_fingerprint(paths.require("conditioned_model")))
         check_same_preferences(plan, metrics)
-    evidence = Evidence(
+    evidence = RegressionInputs(
         metrics,
         covariance,
         table("group_kpis", "group_kpis"),
@@ -161,27 +161,27 @@ def _evidence(
 
 @dg.asset(
     deps=[regression_estimates, pareto_front, conditioned_model],
-    **described("regression_report"),
+    **asset_kwargs("regression_report"),
 )
 def regression_report(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
     """The report as HTML (opens offline), Markdown and JSON; and the study's manifest."""
-    with user_errors(context):
+    with translate_errors(context):
         parameters, paths = study.load()
         of_variants = parameters.experiment.variants is not None
         report = (_gather_variants if of_variants else _gather)(parameters, paths)
-        with publish_folder(paths.artifact(REPORT)) as folder:
+        with atomic_folder(paths.artifact(REPORT)) as folder:
             (write_variants_report if of_variants else write_report)(report, folder)
         manifest = {
             "parameters": report["parameters"],
             "provenance": report["provenance"],
             "outputs": output_md5s(paths),
         }
-        with publish_file(paths.artifact("manifest.json")) as file:
+        with atomic_file(paths.artifact("manifest.json")) as file:
             write_json(file, manifest)
     picture = as_markdown(hypothesis_panels(report["hypotheses"], report["cutoff"]), "Figure 1")
-    return made(
+    return materialize_result(
         "regression_report",
         parameters,
         paths.artifact(REPORT),
@@ -223,8 +223,8 @@ def _documents(parameters: Study, paths: StudyPaths) -> dict:
     return {
         "health": read_json(paths.require("regression_estimates", HEALTH)),
         "exploration": read_json(paths.require("regression_estimates", EXPLORATION)),
-        "plan": read_any_plan(paths).as_dict(),
-        "origin": describe_log(parameters),
+        "plan": load_plan(paths).as_dict(),
+        "origin": log_provenance(parameters),
         "ingestion": summarise(paths.require(DATABASE)),
     }
 

@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 
 from assets.asset_metadata import code_version
-from assets.checks import record_broken_rules
+from assets.checks import log_failed_checks
 from pipeline.artifacts.storage import md5
 from pipeline.core.errors import USER_ERRORS, MissingArtifact
 from pipeline.quality.runner import BrokenRulesError
@@ -36,7 +36,7 @@ _failures: list[str] = []
 
 
 @contextmanager
-def user_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
+def translate_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
     """Turn an error the user can mend into one readable failure.
 
     Only what passes by itself is retried: bad data is just as bad the second time. The domain's
@@ -53,7 +53,7 @@ def user_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
         context.log.info("done in %.1f s", time.perf_counter() - started)
     except USER_ERRORS as error:
         if isinstance(error, BrokenRulesError):
-            record_broken_rules(context, error.outcomes)
+            log_failed_checks(context, error.outcomes)
         _failures.append(str(error))
         raise dg.Failure(str(error), metadata=_remedy(error), allow_retries=False) from None
     except OSError as error:
@@ -102,7 +102,7 @@ def _end_quietly() -> None:
 atexit.register(_end_quietly)
 
 
-def made(
+def materialize_result(
     name: str,
     study: Study,
     version: str | Path,
@@ -131,7 +131,7 @@ def made(
     )
 
 
-def version_of(content: Any) -> str:
+def content_version(content: Any) -> str:
     """The version of what is no file of its own: of values that JSON can say."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -140,7 +140,7 @@ def _place(version: str | Path) -> dict[str, dg.MetadataValue]:
     return {"lies in": dg.MetadataValue.path(str(version))} if isinstance(version, Path) else {}
 
 
-def counts(values: dict[str, Any]) -> dict[str, dg.MetadataValue]:
+def counts_metadata(values: dict[str, Any]) -> dict[str, dg.MetadataValue]:
     """Counts as metadata, with words for names; nested counts as JSON."""
     return {
         name.replace("_", " "): dg.MetadataValue.json(value)

@@ -2,29 +2,27 @@
 
 import dagster as dg
 
-from assets.asset_metadata import described
+from assets.asset_metadata import asset_kwargs
 from assets.data import sessions
-from assets.materialization import made, user_errors
+from assets.materialization import materialize_result, translate_errors
 from assets.resources import StudyResource
-from pipeline.evaluation.metric_registry import declared_target_metrics
+from pipeline.evaluation.metric_registry import build_metrics
 from pipeline.recommender.train import fit_study, learning_curves
 from pipeline.reporting.figures.charts import as_markdown, learning_curves_picture
 
 
-@dg.asset(deps=[sessions], **described("conditioned_model"))
+@dg.asset(deps=[sessions], **asset_kwargs("conditioned_model"))
 def conditioned_model(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
     """R(x, π), one network for the whole front: weights (safetensors), configuration, learning curves."""
-    with user_errors(context):
+    with translate_errors(context):
         parameters, paths = study.load()
-        declared_target_metrics(
-            parameters.evaluation
-        )  # what is wrong in them shows before training
+        build_metrics(parameters.evaluation)  # what is wrong in them shows before training
         trained = fit_study(parameters, paths)
     curves = learning_curves(trained).to_dicts()
     picture = as_markdown(learning_curves_picture(curves), "learning curves")
-    return made(
+    return materialize_result(
         "conditioned_model",
         parameters,
         paths.artifact("conditioned_model"),

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from pipeline.artifacts.storage import StudyPaths, find_root
+from pipeline.artifacts.storage import StudyPaths, find_project_root
 from pipeline.study import PARAMS_FILE, Study, load_study
 
 
@@ -26,7 +26,7 @@ class StudyResource(dg.ConfigurableResource):
     @property
     def root(self) -> Path:
         """The project's folder."""
-        return find_root()
+        return find_project_root()
 
     def load(self) -> tuple[Study, StudyPaths]:
         """The study and the places of its artifacts."""

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from assets.jobs import ingest_and_report_job
-from pipeline.artifacts.storage import StudyPaths, find_root
+from pipeline.artifacts.storage import StudyPaths, find_project_root
 from pipeline.core.errors import USER_ERRORS, MissingArtifact
 from pipeline.experiment.log.log_files import log_files, log_folder
 from pipeline.study import PARAMS_FILE, LogSource, load_study
@@ -58,7 +58,7 @@ def _files() -> list[Path]:
     Raises:
         ParetoscopeError: if it brings none, or has no traffic plan to read it by.
     """
-    root = find_root()
+    root = find_project_root()
     study = load_study(root / PARAMS_FILE)
     if study.experiment.source is not LogSource.FILES:
         msg = f"experiment.source is {study.experiment.source}; only the files of a log are waited for"

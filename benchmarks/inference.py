@@ -26,20 +26,20 @@ from machine import described, run_alone, use_two_cores
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS
 from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.experiment.kpis.aggregate import ExperimentSums, sum_up
+from pipeline.experiment.kpis.aggregate import ExperimentAggregates, aggregate
 from pipeline.experiment.log.ingest import ingest
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
-from pipeline.inference.hypotheses.inputs import Evidence, relative_change
+from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.quality.runner import check_experiment_log
 from pipeline.simulator.fault_injection import write_simulated_log
 from pipeline.simulator.planted_slopes import DirectWorld
-from pipeline.simulator.shop_experiment import Setting
+from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
     PAPER_HYPOTHESES,
-    ExperimentSection,
-    RegressionSection,
-    SimulatorSection,
-    WorldSection,
+    ExperimentConfig,
+    RegressionConfig,
+    SimulatorConfig,
+    SyntheticConfig,
 )
 
 RESULTS = Path(__file__).parent / "results" / "inference.md"
@@ -202,7 +202,7 @@ def child(case: dict[str, Any]) -> dict[str, Any]:
             ingest(files, PLAN, shorter)
             shorter.unlink()
         case "sums":
-            sums = sum_up(database, PLAN)
+            sums = aggregate(database, PLAN)
             seconds = time.perf_counter() - started
             return {"seconds": seconds, "hypotheses": estimates(sums)}
         case other:
@@ -210,7 +210,7 @@ def child(case: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started}
 
 
-def estimates(sums: ExperimentSums) -> float:
+def estimates(sums: ExperimentAggregates) -> float:
     """Seconds for all estimates of the paper's four hypotheses, from the experiment's sums."""
     values: dict[str, tuple[float, ...]] = {"recall": RECALL, "order_density": DENSITY}
     values["recall_order_density"] = tuple(r * d for r, d in zip(RECALL, DENSITY, strict=True))
@@ -229,9 +229,9 @@ def estimates(sums: ExperimentSums) -> float:
         ],
         schema=OFFLINE_METRICS.schema,
     )
-    section = RegressionSection(hypotheses=PAPER_HYPOTHESES)
+    section = RegressionConfig(hypotheses=PAPER_HYPOTHESES)
     started = time.perf_counter()
-    evidence = Evidence(
+    evidence = RegressionInputs(
         metrics, None, sums.group_kpis, daily_sums=sums.daily_sums, planned_days=DAYS
     )
     estimate_hypotheses(evidence, section, seed=1)
@@ -268,10 +268,10 @@ def row_level() -> dict[str, float]:
 def draw(exposures: float, folder: Path) -> None:
     """A log of so many exposures, one file a day, drawn from the slopes of the paper."""
     users = round(exposures * USERS_AN_EXPOSURE)
-    setting = Setting(
-        world=WorldSection(),
-        experiment=ExperimentSection(users=users, days=DAYS),
-        simulator=SimulatorSection(),
+    setting = SimulationConfig(
+        world=SyntheticConfig(),
+        experiment=ExperimentConfig(users=users, days=DAYS),
+        simulator=SimulatorConfig(),
         seed=1,
     )
     x_ctr, x_cvr = relative_change(np.array(RECALL)), relative_change(np.array(DENSITY))

@@ -230,19 +230,19 @@ def ours(format_: str, folder: Path, *, preset: bool) -> dict[str, Any]:
     from pipeline.sessions.prepare import write_sessions  # noqa: PLC0415
     from pipeline.sessions.rules import rules_of  # noqa: PLC0415
     from pipeline.study import (  # noqa: PLC0415
+        DatasetConfig,
         DatasetFormat,
-        DatasetSection,
         Duplicates,
         Preset,
-        SessionsSection,
+        SessionsConfig,
     )
 
-    dataset = DatasetSection(
+    dataset = DatasetConfig(
         format=DatasetFormat(format_),
         path=str(folder / format_),
         duplicates=Duplicates.KEEP if preset else Duplicates.REJECT,
     )
-    section = SessionsSection(preset=Preset.REFERENCE if preset else None)
+    section = SessionsConfig(preset=Preset.REFERENCE if preset else None)
     places = {name: folder / f"ours-{name}" for name in ("events", "sessions")}
     for place in places.values():
         shutil.rmtree(place, ignore_errors=True)

@@ -35,7 +35,7 @@ from models.scoring import next_scores
 from pipeline.artifacts.storage import StudyPaths, write_json
 from pipeline.experiment.design.traffic_plan import PLAN, Group, TrafficPlan
 from pipeline.serving.http.server import serve
-from pipeline.serving.ranking.rank import Ask, rank
+from pipeline.serving.ranking.rank import RankRequest, rank
 from pipeline.serving.ranking.snapshot import Snapshot, load_snapshot
 from pipeline.study import PARAMS_FILE, Study, load_study
 
@@ -266,7 +266,7 @@ def limits(snapshot: Snapshot) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     index = snapshot.recommender.index
     asks = [
-        Ask(
+        RankRequest(
             session=np.array([index[item] for item in request(rng)["session"]]),
             preference=snapshot.plan.groups[n % GROUPS].preference,
             k=20,

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from models.conditioning import Folded
+from models.conditioning import FixedPreference
 from models.configuration import ModelConfig, TrainingConfig
 from models.errors import CheckpointError, ModelError
 from models.network import ConditionedSessionModel
@@ -71,7 +71,7 @@ def save_checkpoint(model: ConditionedSessionModel, facts: CheckpointFacts, fold
     Raises:
         CheckpointError: if the model is folded: it has forgotten all preferences but one.
     """
-    if isinstance(model.conditioning, Folded):
+    if isinstance(model.conditioning, FixedPreference):
         msg = "a folded model knows one preference only; save the model it was made from"
         raise CheckpointError(msg)
     save_file({name: w.contiguous() for name, w in model.state_dict().items()}, folder / WEIGHTS)

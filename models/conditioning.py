@@ -22,7 +22,7 @@ class Condition(Protocol):
         ...
 
 
-class Folded(nn.Module):
+class FixedPreference(nn.Module):
     """The conditioning for one preference: ``x ↦ W x + b`` at the entrance and behind each layer.
 
     A diagonal W is kept as its diagonal, the identity as None.
@@ -35,11 +35,11 @@ class Folded(nn.Module):
             self.register_buffer(f"weight_{number}", weight)
             self.register_buffer(f"bias_{number}", bias)
 
-    def enter(self, x_BTD: Tensor, _preference_BO: Tensor) -> Tensor:
+    def condition_input(self, x_BTD: Tensor, _preference_BO: Tensor) -> Tensor:
         """The map of the entrance; it does not look at the preference any more."""
         return self._map(0, x_BTD)
 
-    def act(self, layer: int, x_BTD: Tensor, _preference_BO: Tensor) -> Tensor:
+    def condition_layer(self, layer: int, x_BTD: Tensor, _preference_BO: Tensor) -> Tensor:
         """The map behind a layer."""
         return self._map(layer + 1, x_BTD)
 
@@ -67,18 +67,18 @@ class Concatenation(nn.Module):
         for weight in (self.from_item.weight, self.from_preference.weight):
             nn.init.uniform_(weight, -bound, bound)
 
-    def enter(self, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
+    def condition_input(self, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
         """Let the preference in."""
         return self.from_item(x_BTD) + self.from_preference(preference_BO)[:, None, :]
 
-    def act(self, _layer: int, x_BTD: Tensor, _preference_BO: Tensor) -> Tensor:
+    def condition_layer(self, _layer: int, x_BTD: Tensor, _preference_BO: Tensor) -> Tensor:
         """Nothing more happens behind a layer."""
         return x_BTD
 
-    def fold(self, preference_O: Tensor) -> Folded:
+    def fold(self, preference_O: Tensor) -> FixedPreference:
         """The maps for one preference."""
         bias = self.from_item.bias + self.from_preference(preference_O)
-        return Folded([(self.from_item.weight, bias), *[(None, None)] * self.layers])
+        return FixedPreference([(self.from_item.weight, bias), *[(None, None)] * self.layers])
 
 
 class FiLM(nn.Module):
@@ -95,19 +95,19 @@ class FiLM(nn.Module):
             nn.init.zeros_(modulation.bias)
         self.modulations = nn.ModuleList(modulations)
 
-    def enter(self, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
+    def condition_input(self, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
         """Modulate the item embeddings."""
-        return self.act(-1, x_BTD, preference_BO)
+        return self.condition_layer(-1, x_BTD, preference_BO)
 
-    def act(self, layer: int, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
+    def condition_layer(self, layer: int, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
         """Modulate what a layer has made."""
         scale_BD, shift_BD = self.modulations[layer + 1](preference_BO).chunk(2, dim=-1)
         return (1 + scale_BD)[:, None, :] * x_BTD + shift_BD[:, None, :]
 
-    def fold(self, preference_O: Tensor) -> Folded:
+    def fold(self, preference_O: Tensor) -> FixedPreference:
         """The maps for one preference."""
         pairs = [modulation(preference_O).chunk(2) for modulation in self.modulations]
-        return Folded([(1 + scale_D, shift_D) for scale_D, shift_D in pairs])
+        return FixedPreference([(1 + scale_D, shift_D) for scale_D, shift_D in pairs])
 
 
 class LowRankMixture(nn.Module):
@@ -124,23 +124,28 @@ class LowRankMixture(nn.Module):
         self.up_LORD = nn.Parameter(torch.randn(shape) * _INITIAL_SCALE)
         self.bias_OD = nn.Parameter(torch.zeros(n_objectives, config.width))
 
-    def enter(self, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
+    def condition_input(self, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
         """Adapt the item embeddings."""
-        return self.act(-1, x_BTD, preference_BO) + (preference_BO @ self.bias_OD)[:, None, :]
+        return (
+            self.condition_layer(-1, x_BTD, preference_BO)
+            + (preference_BO @ self.bias_OD)[:, None, :]
+        )
 
-    def act(self, layer: int, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
+    def condition_layer(self, layer: int, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
         """Adapt what a layer has made."""
         down_ORD, up_ORD = self.down_LORD[layer + 1], self.up_LORD[layer + 1]
         inner_BTX = x_BTD @ down_ORD.flatten(0, 1).T
         weight_BX = preference_BO.repeat_interleave(down_ORD.shape[1], dim=1)
         return x_BTD + (inner_BTX * weight_BX[:, None, :]) @ up_ORD.flatten(0, 1)
 
-    def fold(self, preference_O: Tensor) -> Folded:
+    def fold(self, preference_O: Tensor) -> FixedPreference:
         """The maps for one preference."""
         sums_LDD = torch.einsum("o,lord,lore->led", preference_O, self.down_LORD, self.up_LORD)
         weights_LDD = sums_LDD + torch.eye(sums_LDD.shape[1], device=sums_LDD.device)
         bias_D = preference_O @ self.bias_OD
-        return Folded([(weights_LDD[0], bias_D), *((weight, None) for weight in weights_LDD[1:])])
+        return FixedPreference(
+            [(weights_LDD[0], bias_D), *((weight, None) for weight in weights_LDD[1:])]
+        )
 
 
 PreferenceConditioning = Concatenation | FiLM | LowRankMixture

@@ -87,7 +87,7 @@ def _measure(
     best = non_dominated(points_GO, reference=reference, ideal=ideal)
     return FrontQuality(
         hypervolume=hypervolume(points_GO, reference=reference, ideal=ideal),
-        spans=tuple(span(values) for values in points_GO.T),
+        spans=tuple(spread(values) for values in points_GO.T),
         spacing=_spacing(points_GO[best]),
         non_dominated_share=float(np.mean(best)),
         cross_angle=cross_angle,
@@ -98,7 +98,7 @@ def _measure(
     )
 
 
-def span(values: Points) -> float | None:
+def spread(values: Points) -> float | None:
     """Largest over smallest, less 1; None where the smallest is not positive."""
     return float(values.max() / values.min() - 1) if values.min() > 0 else None
 

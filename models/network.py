@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones import build_backbone
-from models.conditioning import Folded, PreferenceConditioning, build_conditioning
+from models.conditioning import FixedPreference, PreferenceConditioning, build_conditioning
 from models.configuration import ModelConfig, Positions
 from models.errors import ModelError
 from models.preferences import check_preference
@@ -36,7 +36,7 @@ class ConditionedSessionModel(nn.Module):
         self.n_objectives = n_objectives
         self.item_embedding = nn.Embedding(n_items, config.width, sparse=sparse_items)
         self.position_embedding = nn.Embedding(config.max_length, config.width)
-        self.conditioning: PreferenceConditioning | Folded = build_conditioning(
+        self.conditioning: PreferenceConditioning | FixedPreference = build_conditioning(
             config, n_objectives
         )
         self.input_dropout = nn.Dropout(config.dropout)
@@ -59,11 +59,11 @@ class ConditionedSessionModel(nn.Module):
             lengths_B: Real positions of each session.
             preference_BO: Points of the simplex.
         """
-        x_BTD = self.conditioning.enter(self.item_embedding(inputs_BT), preference_BO)
+        x_BTD = self.conditioning.condition_input(self.item_embedding(inputs_BT), preference_BO)
         x_BTD = x_BTD + self._positions(inputs_BT.shape[1], lengths_B)
 
         def condition(layer: int, x: Tensor) -> Tensor:
-            return self.conditioning.act(layer, x, preference_BO)
+            return self.conditioning.condition_layer(layer, x, preference_BO)
 
         return self.norm(self.backbone(self.input_dropout(x_BTD), condition))
 
@@ -82,7 +82,7 @@ class ConditionedSessionModel(nn.Module):
         It shares every other weight with this one, and ignores the preferences it is called with.
         """
         check_preference(preference_O, self.n_objectives)
-        if isinstance(self.conditioning, Folded):
+        if isinstance(self.conditioning, FixedPreference):
             msg = "the model is folded already; fold the one it was made from"
             raise ModelError(msg)
         folded = copy(self)

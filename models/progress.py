@@ -23,7 +23,7 @@ _one_bar = threading.Lock()
 """Bars of work that is part of other work would write over each other: the outer one is shown."""
 
 
-def shown(
+def track(
     pieces: Iterable[T],
     total: int,
     words: str,
@@ -55,7 +55,7 @@ def shown(
 
 
 @contextmanager
-def drawn(words: str) -> Iterator[Callable[[int, int | None, str], None]]:
+def progress_bar(words: str) -> Iterator[Callable[[int, int | None, str], None]]:
     """A bar for work that is not done piece by piece; gives what tells it (done, total, words)."""
     console = Console(stderr=True)
     with _bar(console, disable=not console.is_terminal) as bar:

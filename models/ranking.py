@@ -29,7 +29,7 @@ class TieRule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class RankCounts:
     """What a target's rank is made of, one entry a preference and position.
 
     Attributes:
@@ -65,7 +65,7 @@ class Counts:
 @torch.no_grad()
 def count_above(
     hidden_GPD: Tensor, table_ID: Tensor, targets_P: Tensor, *, with_lse: bool = False
-) -> Counts:
+) -> RankCounts:
     """Compare every target with the whole catalogue; the score of item i is its row times h.
 
     Every tile of items is read once for all preferences. What is computed for one preference does
@@ -109,7 +109,7 @@ def count_above(
                 sign = torch.sign(difference, out=difference)
                 balance_GP[place] += sign.sum(dim=1)  # items above less items below
                 unequal_GP[place] += sign.square_().sum(dim=1)
-    return Counts(
+    return RankCounts(
         positive_GP,
         above_GP=((unequal_GP + balance_GP) / 2).long(),
         ties_GP=(len(table_ID) - 1 - unequal_GP).long(),

@@ -15,7 +15,7 @@ from models.errors import ModelError
 from models.network import ConditionedSessionModel
 from models.objectives import label_loss
 from models.preferences import check_preference
-from models.progress import shown
+from models.progress import track
 from models.ranking import TieRule, count_above
 from models.tokens import SessionTokens
 
@@ -66,7 +66,7 @@ class TargetScores:
     order_loss: NDArray[np.float64]
 
     @classmethod
-    def joined(cls, parts: Sequence["TargetScores"]) -> Self:
+    def concat(cls, parts: Sequence["TargetScores"]) -> Self:
         """The targets of parts of the sessions, in their order."""
         keys = [np.concatenate([getattr(part, key) for part in parts]) for key in _PLACE]
         order = np.lexsort(keys)
@@ -78,7 +78,7 @@ class TargetScores:
         }
         return cls(**columns)
 
-    def where(self, part_P: NDArray[np.bool_]) -> "TargetScores":
+    def filter(self, part_P: NDArray[np.bool_]) -> "TargetScores":
         """The same of a part of the targets."""
         kept: dict[str, Any] = {
             field.name: None if (value := getattr(self, field.name)) is None else value[part_P]
@@ -121,11 +121,11 @@ def score_targets(  # noqa: PLR0913 - what, how, and which part
     model.eval()
     parts = [
         _score_batch(model, tokens, batch, preference_GO, ties, with_click_loss=with_click_loss)
-        for batch in shown(_batches(model, tokens, shard), _number(tokens, shard), "scoring")
+        for batch in track(_batches(model, tokens, shard), _number(tokens, shard), "scoring")
     ]
     # a shard beyond the last batch has no targets, of which there are as many for each preference
     parts = parts or [[_no_targets(with_click_loss=with_click_loss)] * len(preference_GO)]
-    return [TargetScores.joined(column) for column in zip(*parts, strict=True)]
+    return [TargetScores.concat(column) for column in zip(*parts, strict=True)]
 
 
 def _batches(

@@ -39,7 +39,7 @@ class SessionTokens:
         return np.bincount(self.items, minlength=n_items)
 
     @classmethod
-    def of(cls, sessions: Sequence[Sequence[tuple[int, ...]]]) -> Self:
+    def from_lists(cls, sessions: Sequence[Sequence[tuple[int, ...]]]) -> Self:
         """Tokens of sessions written out as (item, ordered) tuples, as in section 5 of the paper.
 
         A third number says whether the item was put into the cart; without it, it was not.

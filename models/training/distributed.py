@@ -14,7 +14,7 @@ from models.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
-class Processes:
+class ProcessGroup:
     """The processes that train together.
 
     Attributes:
@@ -39,7 +39,7 @@ class Processes:
 
 
 @contextmanager
-def joined_processes(device: str) -> Iterator[Processes]:
+def distributed_context(device: str) -> Iterator[ProcessGroup]:
     """Join the other processes, if ``torchrun`` started any; gloo on CPU, NCCL on GPUs.
 
     Args:
@@ -55,11 +55,11 @@ def joined_processes(device: str) -> Iterator[Processes]:
     number, local = _started("WORLD_SIZE", 1), _started("LOCAL_RANK", 0)
     place = torch.device("cuda", local) if on_gpu else torch.device("cpu")
     if number == 1:
-        yield Processes(rank=0, number=1, device=place)
+        yield ProcessGroup(rank=0, number=1, device=place)
         return
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
-        yield Processes(rank=dist.get_rank(), number=number, device=place)
+        yield ProcessGroup(rank=dist.get_rank(), number=number, device=place)
     finally:
         dist.destroy_process_group()
 

@@ -16,10 +16,10 @@ from models.negatives import CandidateSampler
 from models.network import build_model, forked_rng
 from models.objectives import Objectives
 from models.preferences import draw_preferences
-from models.progress import shown
+from models.progress import track
 from models.tokens import SessionTokens
 from models.training.determinism import deterministic
-from models.training.distributed import Processes, joined_processes
+from models.training.distributed import ProcessGroup, distributed_context
 from models.training.optimizers import (
     build_optimizers,
     learning_rate_share,
@@ -28,7 +28,7 @@ from models.training.optimizers import (
     set_learning_rate,
 )
 from models.training.result import CurvePoint, TrainedModel
-from models.training.seeds import Purpose, derived_seed, generator_for
+from models.training.seeds import SeedPurpose, derived_seed, generator_for
 from models.training.state import (
     BestEpoch,
     Progress,
@@ -37,7 +37,7 @@ from models.training.state import (
     run_fingerprint,
     save_state,
 )
-from models.training.step import BatchLoss, Stepper
+from models.training.step import BatchLoss, TrainStep
 from models.training.validation import Validation, Validator
 
 _LOG = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def train(  # noqa: PLR0913 - data and configuration
     """
     _check(tokens, validation)
     with (
-        joined_processes(config.device) as processes,
+        distributed_context(config.device) as processes,
         deterministic(config.threads, processes.device),
     ):
         run = _Run(
@@ -97,7 +97,7 @@ class _Run:
         validation: SessionTokens,
         model_config: ModelConfig,
         config: TrainingConfig,
-        processes: Processes,
+        processes: ProcessGroup,
         *,
         n_items: int,
         seed: int,
@@ -124,12 +124,12 @@ class _Run:
             model_config,
             n_items=n_items,
             n_objectives=len(config.objectives),
-            seed=derived_seed(seed, Purpose.WEIGHTS),
+            seed=derived_seed(seed, SeedPurpose.WEIGHTS),
             sparse_items=config.sparse_items,
         ).to(processes.device)
         self.optimizers = build_optimizers(self.model, config)
         loss = BatchLoss(self.model, self.objectives, config)
-        self.stepper = Stepper(loss, config, self.optimizers, processes)
+        self.stepper = TrainStep(loss, config, self.optimizers, processes)
         self.validator = Validator(validation, config, self.objectives, self.sampler, seed=seed)
         self.batches_an_epoch = math.ceil(tokens.n_sessions / config.batch_sessions)
         self.fingerprint = run_fingerprint(
@@ -183,10 +183,10 @@ class _Run:
             self.tokens,
             batch_sessions=self.config.batch_sessions,
             max_length=self.model.config.max_length,
-            generator=generator_for(self.seed, Purpose.ORDER, epoch),
+            generator=generator_for(self.seed, SeedPurpose.ORDER, epoch),
             first=progress.step,
         )
-        for batch in shown(
+        for batch in track(
             batches,
             self.batches_an_epoch,
             f"epoch {epoch}",
@@ -205,10 +205,12 @@ class _Run:
         steps = config.epochs * self.batches_an_epoch
         share = learning_rate_share(done, steps, config.warm_up_share)
         set_learning_rate(self.optimizers, config.learning_rate * share)
-        generator = generator_for(self.seed, Purpose.STEP, epoch, step)
+        generator = generator_for(self.seed, SeedPurpose.STEP, epoch, step)
         preference_BO = draw_preferences(len(batch.sessions), config, generator=generator)
         candidates = self.sampler.draw(batch.targets_BT[batch.real_BT], generator)
-        with forked_rng(derived_seed(self.seed, Purpose.DROPOUT, epoch, step, self.processes.rank)):
+        with forked_rng(
+            derived_seed(self.seed, SeedPurpose.DROPOUT, epoch, step, self.processes.rank)
+        ):
             loss, sums_O = self.stepper.step(batch, preference_BO, candidates)
         if not math.isfinite(loss):
             self._stop(f"the loss is {loss} at epoch {epoch}, step {step}", batch)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 
-class Purpose(IntEnum):
+class SeedPurpose(IntEnum):
     """What a seed is for."""
 
     WEIGHTS = 0
@@ -20,12 +20,12 @@ class Purpose(IntEnum):
     VALIDATION = 4
 
 
-def derived_seed(seed: int, purpose: Purpose, *place: int) -> int:
+def derived_seed(seed: int, purpose: SeedPurpose, *place: int) -> int:
     """A seed for a purpose at a place, such as an epoch and a step."""
     words = np.random.SeedSequence((seed, purpose, *place)).generate_state(2, np.uint32)
     return int(words[0]) << 31 | int(words[1]) >> 1
 
 
-def generator_for(seed: int, purpose: Purpose, *place: int) -> torch.Generator:
+def generator_for(seed: int, purpose: SeedPurpose, *place: int) -> torch.Generator:
     """A generator with that seed."""
     return torch.Generator().manual_seed(derived_seed(seed, purpose, *place))

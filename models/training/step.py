@@ -13,7 +13,7 @@ from models.negatives import Candidates
 from models.network import ConditionedSessionModel
 from models.objectives import Objectives
 from models.scalarisation import scalarised_losses, session_means
-from models.training.distributed import Processes
+from models.training.distributed import ProcessGroup
 from models.training.optimizers import Optimizers, clip_gradient
 
 
@@ -45,11 +45,15 @@ class BatchLoss(nn.Module):
         return loss_B.sum() * share, losses_PO.detach()
 
 
-class Stepper:
+class TrainStep:
     """Takes steps: this process's part of each batch, gradients shared by all processes."""
 
     def __init__(
-        self, loss: BatchLoss, config: TrainingConfig, optimizers: Optimizers, processes: Processes
+        self,
+        loss: BatchLoss,
+        config: TrainingConfig,
+        optimizers: Optimizers,
+        processes: ProcessGroup,
     ) -> None:
         """Raises :class:`ModelError` if the device cannot compute in ``config.precision``."""
         device = processes.device

@@ -15,7 +15,7 @@ from models.objectives import Objectives
 from models.preferences import preference_grid
 from models.scoring import score_targets
 from models.tokens import SessionTokens
-from models.training.seeds import Purpose, generator_for
+from models.training.seeds import SeedPurpose, generator_for
 
 _CUTOFF = 20
 """Of the metric space, Recall@20 × OD@20; the paper's."""
@@ -88,7 +88,7 @@ class Validator:
             max_length=model.config.max_length,
         )
         for number, batch in enumerate(batches):
-            generator = generator_for(self._seed, Purpose.VALIDATION, number)
+            generator = generator_for(self._seed, SeedPurpose.VALIDATION, number)
             candidates = self._sampler.draw(batch.targets_BT[batch.real_BT], generator).to(
                 model.device
             )

@@ -18,7 +18,7 @@ def provenance(study: Study, root: Path) -> dict[str, Any]:
     """Where the study's numbers come from, as the report prints it."""
     return {
         "code": code_version(root),
-        **software(),
+        **environment_info(),
         "dataset": {"path": study.dataset.path, "md5": require_dataset(study, root)},
     }
 
@@ -28,13 +28,13 @@ def provenance_of_variants(study: Study, root: Path, log: Mapping[str, str]) -> 
     variants = root / str(study.experiment.variants)
     return {
         "code": code_version(root),
-        **software(),
+        **environment_info(),
         "variants": {"path": study.experiment.variants, "md5": md5(variants)},
         "log": dict(log),
     }
 
 
-def software() -> dict[str, Any]:
+def environment_info() -> dict[str, Any]:
     """The versions and the kind of processor that a number may depend on."""
     return {
         "packages": {name: version(name) for name in PACKAGES},

@@ -28,7 +28,7 @@ _MADE_BY = {REPORT: "regression_report", DATABASE: "experiment_log"}
 """Artifacts that are not named after the asset that makes them."""
 
 
-def find_root(start: Path | None = None) -> Path:
+def find_project_root(start: Path | None = None) -> Path:
     """The project's folder: the nearest one at or above ``start`` that holds ``params.yaml``.
 
     Raises:
@@ -69,7 +69,7 @@ class StudyPaths:
         Raises:
             MissingArtifact: naming the artifact and the command that makes it.
         """
-        recover(self.folder / asset)
+        restore_interrupted(self.folder / asset)
         path = self.artifact(asset, file)
         if not path.exists():
             maker = _MADE_BY.get(asset, asset)
@@ -83,13 +83,13 @@ class StudyPaths:
 
 
 @contextmanager
-def publish_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """Give a fresh folder to write into; on success it takes ``target``'s place, else it goes.
 
     The old folder steps aside first, so there is an instant without ``target``;
     :func:`recover` undoes a crash at that instant.
     """
-    recover(target)
+    restore_interrupted(target)
     fresh, old = _beside(target, "new"), _beside(target, "old")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -105,7 +105,7 @@ def publish_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def publish_file(target: Path) -> Iterator[Path]:
+def atomic_file(target: Path) -> Iterator[Path]:
     """Give a path to write one file to; on success it replaces ``target`` in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = _beside(target, "new")
@@ -116,7 +116,7 @@ def publish_file(target: Path) -> Iterator[Path]:
         fresh.unlink(missing_ok=True)
 
 
-def recover(target: Path) -> None:
+def restore_interrupted(target: Path) -> None:
     """Put a folder back that a crash left under its ``old`` name.
 
     What is half-written stays under its ``new`` name, which may belong to a writer at work; the

@@ -184,7 +184,7 @@ _ALL = (
             "'experiment_log*' there when you want the report."
         ),
         examples=("paretoscope ingest", "paretoscope ingest --json"),
-        run="pipeline.cli.experiment:take_in",
+        run="pipeline.cli.experiment:ingest_log",
     ),
     Command(
         name="fit",

@@ -5,10 +5,10 @@ import os
 from dataclasses import asdict
 
 from pipeline.artifacts.storage import DATABASE, read_json
-from pipeline.cli.context import opened
-from pipeline.cli.output import say, say_json
+from pipeline.cli.context import open_project
+from pipeline.cli.output import echo, print_json
 from pipeline.core.contracts import Kpi
-from pipeline.experiment.design.external_variants import read_any_plan
+from pipeline.experiment.design.external_variants import load_plan
 from pipeline.experiment.design.traffic_plan import read_plan
 from pipeline.experiment.log.dry_run import inspect_log
 from pipeline.experiment.log.ingest import Ingestion, ingest
@@ -26,24 +26,24 @@ SHOP_LOG = "data/raw/synthetic-shop.jsonl"
 
 def generate(*, json: bool) -> int:
     """Write the synthetic shop's log."""
-    study, paths = opened()
+    study, paths = open_project()
     sessions = generate_log(study.world, paths.root / SHOP_LOG)
     if json:
-        say_json({"sessions": sessions, "path": SHOP_LOG})
+        print_json({"sessions": sessions, "path": SHOP_LOG})
     else:
-        say(f"{sessions:,} sessions in {SHOP_LOG}")
+        echo(f"{sessions:,} sessions in {SHOP_LOG}")
     return 0
 
 
 def plan(*, json: bool) -> int:
     """Print groups and power."""
-    study, paths = opened()
+    study, paths = open_project()
     groups, power = read_plan(paths).as_dict(), read_json(paths.require("traffic_plan", POWER))
     if json:
-        say_json({"plan": groups, "power": power})
+        print_json({"plan": groups, "power": power})
         return 0
     for words in plan_lines(groups, power, study.evaluation.cutoff):
-        say(words)
+        echo(words)
     return 0
 
 
@@ -51,7 +51,7 @@ def serve(*, host: str, port: int) -> int:
     """Answer requests until it is ended."""
     from pipeline.serving.http.server import serve as serve_study  # noqa: PLC0415 - FastAPI takes a second
 
-    study, paths = opened()
+    study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     serve_study(study, paths, host=host, port=port)
     return 0
@@ -61,12 +61,12 @@ def simulate(*, url: str, json: bool) -> int:
     """Let simulated users visit an endpoint."""
     from pipeline.simulator.http_client import simulate_over_http  # noqa: PLC0415 - aiohttp is large
 
-    study, paths = opened()
+    study, paths = open_project()
     found = simulate_over_http(study, read_plan(paths), url, key=os.environ.get(SERVING_KEY))
     if json:
-        say_json({**found, "url": url})
+        print_json({**found, "url": url})
         return 0
-    say(
+    echo(
         f"{found['lists']:,} lists shown, {found['clicked']:,} clicked, {found['ordered']:,} ordered "
         f"from ({found['units']:,} units); they are in the log of {url}"
     )
@@ -75,46 +75,46 @@ def simulate(*, url: str, json: bool) -> int:
 
 def inspect(*, json: bool) -> int:
     """Say what would become of a log."""
-    study, paths = opened()
+    study, paths = open_project()
     found = inspect_log(study.experiment, paths)
     rates = found.kpis.filter(kpi=Kpi.CTR.value)
     if json:
-        say_json({"log": asdict(found.log), "group_kpis": found.kpis.to_dicts()})
+        print_json({"log": asdict(found.log), "group_kpis": found.kpis.to_dicts()})
         return 0
-    say(f"{found.log.exposures:,} exposures of {found.log.files} files are usable")
+    echo(f"{found.log.exposures:,} exposures of {found.log.files} files are usable")
     for reason, rows in found.log.rejected.items():
-        say(f"{rows:,} rows would be set aside: {reason}")
+        echo(f"{rows:,} rows would be set aside: {reason}")
     for row in rates.iter_rows(named=True):
-        say(
+        echo(
             f"{row['group']}: {row['users']:,} users, {row['trials']:,} exposures, "
             f"{row['successes']:,} clicked"
         )
     return 0
 
 
-def take_in(*, json: bool) -> int:
+def ingest_log(*, json: bool) -> int:
     """Bring the experiment's database to what the log's files say."""
     from pipeline.quality.runner import (  # noqa: PLC0415 - Great Expectations takes two seconds
-        Outcome,
+        CheckResult,
         check_experiment_log,
         enforce,
     )
 
-    study, paths = opened()
-    outcomes: list[Outcome] = []
+    study, paths = open_project()
+    outcomes: list[CheckResult] = []
     found = ingest(
         log_files(log_folder(study.experiment, paths)),
-        read_any_plan(paths),
+        load_plan(paths),
         paths.artifact(DATABASE),
         rules=LogRules.of(study.experiment),
         check=lambda database: outcomes.extend(enforce(check_experiment_log(database))),
     )
     warnings = [str(outcome) for outcome in outcomes if not outcome.passed]
     if json:
-        say_json({**asdict(found), "warnings": warnings})
+        print_json({**asdict(found), "warnings": warnings})
         return 0
     for words in (*_counts(found), *warnings):
-        say(words)
+        echo(words)
     return 0
 
 

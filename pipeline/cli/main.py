@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from pipeline.cli.commands import COMMANDS, Command
-from pipeline.cli.output import fail
+from pipeline.cli.output import print_error
 from pipeline.core.errors import USER_ERRORS
 
 INTERRUPTED = 130
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return getattr(import_module(module), function)(**values)
     except USER_ERRORS as error:
-        fail(name, str(error))
+        print_error(name, str(error))
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

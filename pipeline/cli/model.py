@@ -3,23 +3,23 @@
 import logging
 
 from models.training.distributed import is_first_process
-from pipeline.cli.context import opened
-from pipeline.cli.output import say, say_json
+from pipeline.cli.context import open_project
+from pipeline.cli.output import echo, print_json
 from pipeline.evaluation.scoring import score_shard
 from pipeline.recommender.train import fit_study
 
 
 def train(*, json: bool) -> int:
     """Fit the study's network."""
-    study, paths = opened()
+    study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     trained = fit_study(study, paths)
     hypervolume = trained.front.hypervolume
     if json:
         if is_first_process():
-            say_json({"best_epoch": trained.best_epoch, "hypervolume": hypervolume})
+            print_json({"best_epoch": trained.best_epoch, "hypervolume": hypervolume})
         return 0
-    say(
+    echo(
         f"the best epoch is {trained.best_epoch}, its front's hypervolume on validation "
         f"{hypervolume:.4f}; now: dagster asset materialize --select 'group:preference_scores+'"
     )
@@ -28,7 +28,7 @@ def train(*, json: bool) -> int:
 
 def score(*, shard: int) -> int:
     """Score one shard of the test sessions."""
-    study, paths = opened()
+    study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     score_shard(study, paths, shard)
     return 0

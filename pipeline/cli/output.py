@@ -8,17 +8,17 @@ from rich.console import Console
 _PLAIN: Any = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False}
 
 
-def say(words: str) -> None:
+def echo(words: str) -> None:
     """Print one line of the result."""
     Console(**_PLAIN).print(words)
 
 
-def say_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Print the result as JSON."""
-    say(dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    echo(dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def fail(command: str, words: str) -> None:
+def print_error(command: str, words: str) -> None:
     """Say on stderr why a command failed."""
     console = Console(stderr=True, **_PLAIN)
     console.print(f"paretoscope {command}: ", style="bold red", end="")

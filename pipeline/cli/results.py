@@ -8,9 +8,9 @@ from pathlib import Path
 from pipeline.artifacts.release import Verification
 from pipeline.artifacts.release import release as release_study
 from pipeline.artifacts.release import verify as verify_study
-from pipeline.artifacts.storage import REPORT, find_root, read_json
-from pipeline.cli.context import opened
-from pipeline.cli.output import say, say_json
+from pipeline.artifacts.storage import REPORT, find_project_root, read_json
+from pipeline.cli.context import open_project
+from pipeline.cli.output import echo, print_json
 from pipeline.core.errors import StudyError
 from pipeline.inference.hypotheses.from_counts import NOTHING_DECLARED, fit_counts, parse_hypothesis
 from pipeline.inference.meta.pool_studies import pool_studies
@@ -18,7 +18,7 @@ from pipeline.reporting.comparison.build import build_comparison
 from pipeline.reporting.comparison.files import write_comparison
 from pipeline.reporting.comparison.reading import read_studies
 from pipeline.reporting.counts_report import build_counts_report, write_counts_report
-from pipeline.reporting.report import sentence
+from pipeline.reporting.report import answer_sentence
 from pipeline.reporting.text.pooled_table import pooled_lines
 
 
@@ -32,14 +32,14 @@ def fit(
         raise StudyError(NOTHING_DECLARED)
     page = write_counts_report(build_counts_report(found, counts), report) if report else None
     if json:
-        say_json(found)
+        print_json(found)
         return 0
     for row in found["hypotheses"]:
-        say(sentence(row, found["cutoff"]))
+        echo(answer_sentence(row, found["cutoff"]))
     for words in found["not_known"]:
-        say(words)
+        echo(words)
     if page:
-        say(f"the report: {page}")
+        echo(f"the report: {page}")
     return 0
 
 
@@ -47,25 +47,25 @@ def meta(*, reports: list[Path], gain: float | None, json: bool, level: float) -
     """Pool the hypotheses of several studies."""
     found = pool_studies(reports, level=level, gain=gain)
     if json:
-        say_json({"hypotheses": [one.as_dict() for one in found]})
+        print_json({"hypotheses": [one.as_dict() for one in found]})
         return 0
     for words in pooled_lines(found):
-        say(words)
+        echo(words)
     return 0
 
 
 def report(*, show: bool, json: bool) -> int:
     """Say where the report lies, or show it."""
-    _, paths = opened()
+    _, paths = open_project()
     page = paths.require(REPORT, "index.html")
     if json:
         data = paths.require(REPORT, "report.json")
         markdown = paths.require(REPORT, "report.md")
         files = {"page": page, "markdown": markdown, "data": data}
         found = {name: str(file.relative_to(paths.root)) for name, file in files.items()}
-        say_json({**found, "summary": read_json(data)["summary"]})
+        print_json({**found, "summary": read_json(data)["summary"]})
     else:
-        say(f"the report: {page.relative_to(paths.root)}")
+        echo(f"the report: {page.relative_to(paths.root)}")
     if show and not webbrowser.open(page.as_uri()):
         msg = f"no browser can be started here; open {page} in yours"
         raise StudyError(msg)
@@ -74,11 +74,11 @@ def report(*, show: bool, json: bool) -> int:
 
 def verify(*, json: bool) -> int:
     """Compare the study with its pins and the released tables."""
-    study, paths = opened()
+    study, paths = open_project()
     result = verify_study(paths, study.dataset.path)
     status = 0 if result.passed else 1
     if json:
-        say_json({"passed": result.passed, **asdict(result)})
+        print_json({"passed": result.passed, **asdict(result)})
         return status
     for words, names in (
         ("identical to the pin", result.identical),
@@ -87,8 +87,8 @@ def verify(*, json: bool) -> int:
         ("FAR from the release", result.apart),
     ):
         for name in names:
-            say(f"{words}: {name}")
-    say(_verdict(result))
+            echo(f"{words}: {name}")
+    echo(_verdict(result))
     return status
 
 
@@ -102,12 +102,12 @@ def _verdict(result: Verification) -> str:
 
 def release(*, json: bool) -> int:
     """Make the study's tables the released ones."""
-    _, paths = opened()
+    _, paths = open_project()
     folder = release_study(paths).relative_to(paths.root)
     if json:
-        say_json({"folder": str(folder)})
+        print_json({"folder": str(folder)})
     else:
-        say(f"released to {folder}; commit it with dvc.lock")
+        echo(f"released to {folder}; commit it with dvc.lock")
     return 0
 
 
@@ -117,17 +117,17 @@ def compare(*, studies: list[str], out: Path | None, json: bool, level: float) -
     comparison = build_comparison(found, level=level)
     page = write_comparison(comparison, out or _default_folder([one.label for one in found]))
     if json:
-        say_json({"page": str(page), **comparison})
+        print_json({"page": str(page), **comparison})
         return 0
     for words in comparison["summary"]:
-        say(words)
+        echo(words)
     for doubt in comparison["doubts"]:
         pair = " and ".join(doubt["studies"])
-        say(f"{pair} may not be independent: {'; '.join(doubt['because'])}")
-    say(f"the comparison: {page}")
+        echo(f"{pair} may not be independent: {'; '.join(doubt['because'])}")
+    echo(f"the comparison: {page}")
     return 0
 
 
 def _default_folder(labels: list[str]) -> Path:
     name = "-".join(re.sub(r"[^\w.]+", "-", label).strip("-.") for label in labels)
-    return find_root() / "data" / "comparisons" / name
+    return find_project_root() / "data" / "comparisons" / name

@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 from orjson import dumps
 
-from models.progress import drawn
-from pipeline.artifacts.storage import REPORT, StudyPaths, find_root, read_json
-from pipeline.cli.output import fail, say, say_json
-from pipeline.core.asset_graph import CHAIN, EVERYTHING
+from models.progress import progress_bar
+from pipeline.artifacts.storage import REPORT, StudyPaths, find_project_root, read_json
+from pipeline.cli.output import echo, print_error, print_json
+from pipeline.core.asset_graph import ASSET_GRAPH, EVERYTHING
 from pipeline.core.errors import StudyError
 from pipeline.study import PARAMS_FILE, load_study
 
@@ -46,7 +46,7 @@ class ChainRun:
     lines: list[str] = field(default_factory=list)
     _in_failure: bool = False
 
-    def hear(self, line: str) -> None:
+    def parse_line(self, line: str) -> None:
         """Take one more line."""
         self.lines = [*self.lines, line][-_UNEXPLAINED_LINES:]
         if found := _LINE.search(line):
@@ -74,19 +74,19 @@ class ChainRun:
 
 def study(*, select: str, overrides: list[tuple[str, str]], verbose: bool, json: bool) -> int:
     """Run the chain, or what is selected of it; returns Dagster's exit code."""
-    root = find_root()
+    root = find_project_root()
     changed = {key: _value(key, text) for key, text in overrides}
     paths = StudyPaths.of(load_study(root / PARAMS_FILE, changed), root)
     run, started = ChainRun(), time.perf_counter()
     status = _follow(_command(select, changed), root, run, select=select, verbose=verbose)
     if status and not verbose:
-        fail("study", "\n".join(dict.fromkeys(run.failures) or run.lines))
+        print_error("study", "\n".join(dict.fromkeys(run.failures) or run.lines))
     result = _result(status, run, paths) | {"seconds": round(time.perf_counter() - started, 1)}
     if json:
-        say_json(result)
+        print_json(result)
     elif not status:
         for words in _words(result):
-            say(words)
+            echo(words)
     return status
 
 
@@ -137,16 +137,16 @@ def _follow(command: list[str], root: Path, run: ChainRun, *, select: str, verbo
         if verbose:
             for line in lines:
                 sys.stderr.write(f"{line}\n")
-                run.hear(line)
+                run.parse_line(line)
         else:
-            _draw(lines, run, total=len(CHAIN) if select == EVERYTHING else None)
+            _draw(lines, run, total=len(ASSET_GRAPH) if select == EVERYTHING else None)
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
 def _draw(lines: Iterable[str], run: ChainRun, *, total: int | None) -> None:
-    with drawn(run.now) as tell:
+    with progress_bar(run.now) as tell:
         for line in lines:
-            run.hear(line)
+            run.parse_line(line)
             tell(len(run.seconds), total, run.now)
 
 

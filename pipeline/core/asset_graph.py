@@ -3,7 +3,7 @@
 ``assets`` declares the same graph to Dagster; a test compares the two.
 """
 
-CHAIN: dict[str, tuple[str, ...]] = {
+ASSET_GRAPH: dict[str, tuple[str, ...]] = {
     "raw_events": (),
     "events": ("raw_events",),
     "sessions": ("events",),
@@ -25,7 +25,7 @@ EVERYTHING = "*regression_report"
 """Dagster's words for the whole chain."""
 
 
-def from_here_on(asset: str) -> str:
+def rematerialize_command(asset: str) -> str:
     """The command that makes an asset anew, and all that is made from it."""
     name = f"group:{asset}" if asset == "preference_scores" else asset
     return f"dagster asset materialize --select '{name}*'"

@@ -83,7 +83,7 @@ _OF_TABLE = {
 """Where a word means something else."""
 
 
-def meanings(contract: Contract) -> Mapping[str, str]:
+def column_descriptions(contract: Contract) -> Mapping[str, str]:
     """What each column of a table means, in the table's order.
 
     Raises:

@@ -36,7 +36,7 @@ class Contract:
         """A schema that fits; ids are whole numbers."""
         return {name: _example(dtype) for name, dtype in self.columns.items()}
 
-    def check(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def validate(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return ``frame`` unchanged if its columns and types are exactly this contract's.
 
         Raises:

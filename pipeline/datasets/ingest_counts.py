@@ -10,7 +10,7 @@ import polars as pl
 from pipeline.core.contracts import KIND, EventKind
 from pipeline.core.errors import DataError
 from pipeline.datasets.raw_rows import DELIBERATE, Reason
-from pipeline.datasets.session_runs import begins
+from pipeline.datasets.session_runs import run_starts
 from pipeline.study import Expected
 
 _FEW_ROWS = 10_000
@@ -19,7 +19,7 @@ _HOPELESS_SHARE = 0.5
 
 
 @dataclass(slots=True)
-class Tally:
+class IngestCounts:
     """Counts of a raw data set while it is read.
 
     Attributes:
@@ -69,7 +69,7 @@ class Tally:
             return
         ts = events["ts"]
         self.events += events.height
-        self.sessions += int(begins(events["session"]).sum())
+        self.sessions += int(run_starts(events["session"]).sum())
         ends = [ts.min(), ts.max(), self.first_ts, self.last_ts]
         times = [int(time) for time in ends if isinstance(time, int)]
         self.first_ts, self.last_ts = min(times), max(times)

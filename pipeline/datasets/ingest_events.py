@@ -14,19 +14,19 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from models.progress import shown
+from models.progress import track
 from pipeline.artifacts.storage import write_json
 from pipeline.core.contracts import EVENTS, REJECTED
 from pipeline.core.errors import DataError
-from pipeline.datasets.formats.registry import files_of
-from pipeline.datasets.ingest_counts import Tally
-from pipeline.datasets.io.blocks import BLOCK_BYTES, is_packed
+from pipeline.datasets.formats.registry import list_inputs
+from pipeline.datasets.ingest_counts import IngestCounts
+from pipeline.datasets.io.blocks import BLOCK_BYTES, is_compressed
 from pipeline.datasets.io.parquet_writer import TableWriter
-from pipeline.datasets.io.thread_map import in_order
-from pipeline.datasets.partition_sort import Partitions, by_time, repeated
-from pipeline.datasets.raw_rows import CONTENT_LIMIT, InputFile, Reason, Task, judge
-from pipeline.datasets.sessionize import cut_by_inactivity
-from pipeline.study import DatasetSection, Duplicates
+from pipeline.datasets.io.thread_map import ordered_thread_map
+from pipeline.datasets.partition_sort import Partitions, duplicate_mask, sort_by_time
+from pipeline.datasets.raw_rows import CONTENT_LIMIT, InputFile, Reason, Task, validate_rows
+from pipeline.datasets.sessionize import sessionize_by_inactivity
+from pipeline.study import DatasetConfig, Duplicates
 
 _EVENTS_BYTES_IN_MEMORY = 512 << 20
 _RAW_BYTES_A_PARTITION = 128 << 20
@@ -53,7 +53,7 @@ class _Finished(NamedTuple):
 
 
 def write_events(
-    dataset: DatasetSection,
+    dataset: DatasetConfig,
     path: Path,
     folder: Path,
     *,
@@ -80,29 +80,29 @@ def write_events(
         DataError: if a file cannot be read, nothing is usable, too much is rejected, or the counts
             are not the expected ones.
     """
-    files = files_of(dataset, path)
+    files = list_inputs(dataset, path)
     raw_bytes = _raw_bytes(files)
     spill = folder / "spill"
     parts = Partitions(
         partitions or _number_of_partitions(raw_bytes), spill, memory_bytes=_EVENTS_BYTES_IN_MEMORY
     )
     sources = [file.path.name for file in files]
-    tally = Tally(
+    tally = IngestCounts(
         dataset=str(path),
         max_rejected_share=max_rejected_share,
         files=dict.fromkeys(sources, 0),
     )
     with TableWriter(folder / "rejected.parquet", REJECTED) as rejected:
         # A refusal of the data ends the threads, too, before it leaves this function.
-        with closing(in_order(_pieces(files))) as pieces:
-            for piece in shown(pieces, raw_bytes // BLOCK_BYTES + len(files), "reading"):
+        with closing(ordered_thread_map(_pieces(files))) as pieces:
+            for piece in track(pieces, raw_bytes // BLOCK_BYTES + len(files), "reading"):
                 tally.count_read(piece.source, piece.events, piece.rejected)
                 rejected.write(piece.rejected)
                 parts.add(piece.events)
         finish = partial(_finish, dataset=dataset, sources=sources)
         with TableWriter(folder / "events.parquet", EVENTS) as events:
-            finished = in_order(partial(finish, part) for part in parts.close())
-            for done in shown(finished, parts.number, "ordering"):
+            finished = ordered_thread_map(partial(finish, part) for part in parts.close())
+            for done in track(finished, parts.number, "ordering"):
                 tally.count_rejected(done.rejected)
                 tally.count_written(done.events)
                 rejected.write(done.rejected)
@@ -120,7 +120,7 @@ def _raw_bytes(files: list[InputFile]) -> int:
     try:
         return sum(
             file.stat().st_size
-            * (_UNPACKED_BYTES if is_packed(file) or file.suffix == ".parquet" else 1)
+            * (_UNPACKED_BYTES if is_compressed(file) or file.suffix == ".parquet" else 1)
             for file in (entry.path for entry in files)
         )
     except OSError as error:
@@ -142,24 +142,24 @@ def _pieces(files: list[InputFile]) -> Iterator[Callable[[], _Piece]]:
 
 
 def _read(task: Task, file: InputFile, number: int) -> _Piece:
-    events, rejected = judge(task(), file.kinds)
+    events, rejected = validate_rows(task(), file.kinds)
     events = events.with_columns(file=pl.lit(number, dtype=pl.UInt16))
     return _Piece(file.path.name, events, rejected)
 
 
 def _finish(
-    part: Callable[[], pl.DataFrame], *, dataset: DatasetSection, sources: list[str]
+    part: Callable[[], pl.DataFrame], *, dataset: DatasetConfig, sources: list[str]
 ) -> _Finished:
     """One partition in its final order."""
-    events = by_time(part())
+    events = sort_by_time(part())
     rejected = pl.DataFrame(schema=REJECTED.schema)
     if dataset.duplicates is Duplicates.REJECT:
-        again = repeated(events)
+        again = duplicate_mask(events)
         if again.any():
             rejected = _duplicates(events.filter(again), sources)
             events = events.filter(~again)
     if dataset.knows_users_only:
-        events = cut_by_inactivity(events, dataset.inactivity_minutes)
+        events = sessionize_by_inactivity(events, dataset.inactivity_minutes)
     return _Finished(events.select(list(EVENTS.columns)), rejected)
 
 

@@ -47,7 +47,7 @@ def read_item_attributes(path: Path, items: pl.DataFrame) -> pl.DataFrame:
     joined = items.select("index", item=pl.col("item").cast(pl.String)).join(
         typed, on="item", how="left"
     )
-    return ITEM_ATTRIBUTES.check(joined.sort("index").cast(dict(ITEM_ATTRIBUTES.schema)))  # pyright: ignore[reportArgumentType]
+    return ITEM_ATTRIBUTES.validate(joined.sort("index").cast(dict(ITEM_ATTRIBUTES.schema)))  # pyright: ignore[reportArgumentType]
 
 
 def _milliseconds(path: Path, known: pl.DataFrame) -> pl.Series:

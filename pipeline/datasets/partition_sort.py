@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pandas.util import hash_array
 
 from pipeline.core.contracts import EVENTS
-from pipeline.datasets.session_runs import begins
+from pipeline.datasets.session_runs import run_starts
 
 Ints = NDArray[np.int64]
 
@@ -27,7 +27,7 @@ def hash_of(sessions: pl.Series) -> NDArray[np.uint64]:
     return hash_array(sessions.to_numpy(), categorize=False)  # pyright: ignore[reportCallIssue]
 
 
-class Runs(NamedTuple):
+class SessionRuns(NamedTuple):
     """Rows that stand together, each run those of one session.
 
     Attributes:
@@ -46,7 +46,7 @@ class Runs(NamedTuple):
 
         A hash may be shared, but only by names that are texts.
         """
-        starts = begins(sessions).arg_true().to_numpy().astype(np.int64)
+        starts = run_starts(sessions).arg_true().to_numpy().astype(np.int64)
         names = sessions.gather(starts)
         hashes = hash_of(names)
         order = np.argsort(hashes, kind="stable")
@@ -57,9 +57,9 @@ class Runs(NamedTuple):
         lengths = np.diff(np.append(starts, len(sessions)))
         return cls(starts[order], lengths[order], hashes[order])
 
-    def between(self, first: int, last: int) -> "Runs":
+    def between(self, first: int, last: int) -> "SessionRuns":
         """The runs from ``first`` up to ``last``."""
-        return Runs(self.start[first:last], self.length[first:last], self.hash[first:last])
+        return SessionRuns(self.start[first:last], self.length[first:last], self.hash[first:last])
 
     def take(self, events: pl.DataFrame) -> pl.DataFrame:
         """The rows of the runs, one run after another."""
@@ -68,9 +68,9 @@ class Runs(NamedTuple):
         return events[np.arange(len(shift)) + shift]
 
 
-def by_time(events: pl.DataFrame) -> pl.DataFrame:
+def sort_by_time(events: pl.DataFrame) -> pl.DataFrame:
     """Events whose sessions stand together, each put in order of time; ties keep their order."""
-    ts, new = events["ts"].to_numpy(), begins(events["session"]).to_numpy()
+    ts, new = events["ts"].to_numpy(), run_starts(events["session"]).to_numpy()
     number = np.cumsum(new)
     falls = np.flatnonzero((ts[1:] < ts[:-1]) & ~new[1:])
     if not len(falls):
@@ -81,9 +81,9 @@ def by_time(events: pl.DataFrame) -> pl.DataFrame:
     return events[rows]
 
 
-def repeated(events: pl.DataFrame) -> NDArray[np.bool_]:
+def duplicate_mask(events: pl.DataFrame) -> NDArray[np.bool_]:
     """Which rows say the same as an earlier one: session, time, item and kind; in order of time."""
-    ts, new = events["ts"].to_numpy(), begins(events["session"]).to_numpy()
+    ts, new = events["ts"].to_numpy(), run_starts(events["session"]).to_numpy()
     tie = np.zeros(len(events), dtype=np.bool_)
     tie[1:] = (ts[1:] == ts[:-1]) & ~new[1:]
     tied = np.flatnonzero(tie | np.append(tie[1:], False))
@@ -131,7 +131,7 @@ class Partitions:
         """What gives the held events of each partition; they are no longer held."""
         events = pl.concat([self._empty, *self._pieces], rechunk=True)
         self._pieces, self._held_bytes = [], 0
-        runs = Runs.by_hash(events["session"])
+        runs = SessionRuns.by_hash(events["session"])
         # A float64 cannot hold 2^64, hence integers of Python.
         bounds = [(n << 64) // self.number for n in range(1, self.number)]
         places = np.searchsorted(runs.hash, np.array(bounds, dtype=np.uint64)).tolist()
@@ -145,7 +145,7 @@ class Partitions:
         events = pl.concat([*(pl.read_ipc(file) for file in files), rest()])
         for file in files:
             file.unlink()
-        return Runs.by_hash(events["session"]).take(events)
+        return SessionRuns.by_hash(events["session"]).take(events)
 
     def _file(self, spill: int, number: int) -> Path:
         return self._folder / f"{spill}-{number}.arrow"

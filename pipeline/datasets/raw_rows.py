@@ -36,7 +36,7 @@ DELIBERATE = frozenset({Reason.OTHER_KIND})
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ParseError:
     """A line that is no row at all, and why."""
 
     position: int
@@ -59,7 +59,7 @@ class RawRows:
     source: str
     positions: NDArray[np.int64]
     frame: pl.DataFrame
-    refusals: list[Refusal] = field(default_factory=list)
+    refusals: list[ParseError] = field(default_factory=list)
 
 
 Task = Callable[[], RawRows]
@@ -81,7 +81,7 @@ class InputFile:
     kinds: Mapping[str, EventKind | None]
 
 
-def judge(
+def validate_rows(
     rows: RawRows, kinds: Mapping[str, EventKind | None]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Sort rows into events and rejections; every row ends in exactly one of the two.
@@ -100,7 +100,7 @@ def judge(
     if not _all_good(events, word):
         events = events.filter(~bad)
         refused = pl.concat([refused, _set_aside(rows, bad, [w for w in kinds if w not in used])])
-    return events.with_columns(kind=kind), REJECTED.check(refused)
+    return events.with_columns(kind=kind), REJECTED.validate(refused)
 
 
 def _all_good(events: pl.DataFrame, word: pl.Expr) -> bool:

@@ -2,12 +2,12 @@
 
 import polars as pl
 
-from pipeline.datasets.session_runs import begins
+from pipeline.datasets.session_runs import run_starts
 
 _MINUTE_MS = 60_000
 
 
-def cut_by_inactivity(events: pl.DataFrame, minutes: float) -> pl.DataFrame:
+def sessionize_by_inactivity(events: pl.DataFrame, minutes: float) -> pl.DataFrame:
     """Name each event's session ``<user>-<n>``, n = 1, 2, … in order of time.
 
     A new session begins with the first event more than ``minutes`` after the user's event before
@@ -17,7 +17,7 @@ def cut_by_inactivity(events: pl.DataFrame, minutes: float) -> pl.DataFrame:
         events: Column ``session`` holds the user; a user's rows stand together, in order of time.
         minutes: Longest rest within a session.
     """
-    user, new_user = pl.col("session"), pl.lit(begins(events["session"]))
+    user, new_user = pl.col("session"), pl.lit(run_starts(events["session"]))
     rest = pl.col("ts") - pl.col("ts").shift()
     visit = (new_user | (rest > round(minutes * _MINUTE_MS))).cum_sum()
     first = pl.when(new_user).then(visit).forward_fill()

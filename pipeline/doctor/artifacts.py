@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.progress import shown
-from pipeline.artifacts.provenance import code_version, software
+from models.progress import track
+from pipeline.artifacts.provenance import code_version, environment_info
 from pipeline.artifacts.storage import (
     DATABASE,
     REPORT,
@@ -17,11 +17,11 @@ from pipeline.artifacts.storage import (
     read_json,
     require_dataset,
 )
-from pipeline.core.asset_graph import CHAIN, from_here_on
-from pipeline.doctor.finding import Finding, State, well
+from pipeline.core.asset_graph import ASSET_GRAPH, rematerialize_command
+from pipeline.doctor.finding import Finding, State, ok
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
 from pipeline.experiment.log.log_files import log_files, log_folder
-from pipeline.study import LogSource, Study, flat
+from pipeline.study import LogSource, Study, flatten
 
 RAW = "raw_events"
 _PLACES = {"regression_report": REPORT, "experiment_log": DATABASE}
@@ -52,7 +52,7 @@ class Artifact:
 def examine_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     """The raw data: there, and the pinned bytes."""
     if study.experiment.variants is not None:
-        yield well("raw data", "not needed: the experiment has variants of your own")
+        yield ok("raw data", "not needed: the experiment has variants of your own")
         return
     digest = require_dataset(study, paths.root)
     name = study.dataset.path
@@ -60,7 +60,7 @@ def examine_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
         words = f"{name} is not pinned: a change of it would go unnoticed"
         yield Finding("raw data", State.LOOK, words, f"dvc add {name}")
     else:
-        yield well("raw data", f"{name} has the pinned md5 {digest}")
+        yield ok("raw data", f"{name} has the pinned md5 {digest}")
 
 
 def examine_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
@@ -68,20 +68,18 @@ def examine_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     manifest_file = paths.artifact("manifest.json")
     manifest = read_json(manifest_file) if manifest_file.exists() else None
     there = _artifacts(study, paths, manifest)
-    wanted = [asset for asset in CHAIN if asset != RAW and _belongs(asset, study)]
+    wanted = [asset for asset in ASSET_GRAPH if asset != RAW and _belongs(asset, study)]
     if missing := [asset for asset in wanted if asset not in there]:
         words = f"{len(missing)} of {len(wanted)} not made yet: {', '.join(missing)}"
-        remedy = _STUDY if len(missing) == len(wanted) else from_here_on(missing[0])
+        remedy = _STUDY if len(missing) == len(wanted) else rematerialize_command(missing[0])
         yield Finding("artifacts", State.LOOK, words, remedy)
     outdated = list(_outdated(study, paths, wanted, there))
     yield from outdated
     if not missing and not outdated:
-        yield well(
-            "artifacts", f"all {len(wanted)} are there, none older than what it is made from"
-        )
+        yield ok("artifacts", f"all {len(wanted)} are there, none older than what it is made from")
     if "experiment_log" in there:
         held = summarise(paths.artifact(DATABASE))
-        yield well("database", f"{held['exposures']:,} exposures of {held['files']} files")
+        yield ok("database", f"{held['exposures']:,} exposures of {held['files']} files")
     if manifest is not None:
         yield from examine_manifest(manifest, study, paths, there)
 
@@ -90,15 +88,15 @@ def _belongs(asset: str, study: Study) -> bool:
     """Whether the study makes the asset; one of variants of your own begins with their plan."""
     if study.experiment.variants is None:
         return True
-    names = list(CHAIN)
+    names = list(ASSET_GRAPH)
     return names.index(asset) >= names.index("traffic_plan")
 
 
 def _artifacts(study: Study, paths: StudyPaths, manifest: Any) -> dict[str, Artifact]:
     told = manifest["outputs"] if manifest else {}
     found: dict[str, Artifact] = {}
-    names = [asset for asset in CHAIN if asset != RAW and _belongs(asset, study)]
-    for asset in shown(names, len(names), "reading artifacts"):
+    names = [asset for asset in ASSET_GRAPH if asset != RAW and _belongs(asset, study)]
+    for asset in track(names, len(names), "reading artifacts"):
         path = paths.artifact(_PLACES.get(asset, asset))
         brought = asset == "experiment_log_files" and study.experiment.source is LogSource.FILES
         if brought:
@@ -128,10 +126,10 @@ def _outdated(
         elif asset == "events":
             late = ["the raw data"] if _is_newer(raw, one) else []
         else:
-            late = [name for name in CHAIN[asset] if _is_later(there.get(name), one)]
+            late = [name for name in ASSET_GRAPH[asset] if _is_later(there.get(name), one)]
         if late:
             words = f"{asset} is older than {', '.join(late)}"
-            yield Finding("artifacts", State.MEND, words, from_here_on(asset))
+            yield Finding("artifacts", State.MEND, words, rematerialize_command(asset))
 
 
 def _is_newer(raw: Path, made: Artifact) -> bool:
@@ -162,14 +160,14 @@ def examine_manifest(
     """Whether the last report was made by these parameters, this code and these versions."""
     changed = [
         key
-        for key, now in flat(study.as_dict()).items()
-        if flat(manifest["parameters"]).get(key, ...) != now and not key.startswith("serving.")
+        for key, now in flatten(study.as_dict()).items()
+        if flatten(manifest["parameters"]).get(key, ...) != now and not key.startswith("serving.")
     ]
     if changed:
         words = f"the report was made with other parameters: {_some(changed)}"
         yield Finding("manifest", State.MEND, words, _STUDY)
-    now = flat({"code": code_version(paths.root), **software()})
-    before = flat(manifest["provenance"])
+    now = flatten({"code": code_version(paths.root), **environment_info()})
+    before = flatten(manifest["provenance"])
     others = [
         f"{key.removeprefix('packages.')} {before[key]} (now {value})"
         for key, value in now.items()
@@ -183,7 +181,7 @@ def examine_manifest(
         remedy = "dagster asset materialize --select regression_report"
         yield Finding("manifest", State.LOOK, words, remedy)
     if not changed and not others and not newer:
-        yield well("manifest", "the report was made by this code, these parameters and versions")
+        yield ok("manifest", "the report was made by this code, these parameters and versions")
 
 
 def _is_unreported(asset: str, one: Artifact, study: Study) -> bool:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.artifacts.storage import StudyPaths, dataset_path, read_json
-from pipeline.datasets.io.blocks import is_packed
-from pipeline.doctor.finding import Finding, State, well
+from pipeline.datasets.io.blocks import is_compressed
+from pipeline.doctor.finding import Finding, State, ok
 from pipeline.study import Study
 
 GIB = 2**30
@@ -30,17 +30,19 @@ _FLOAT = 4
 
 def examine_resources(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     """Disk and memory."""
-    yield enough("disk", free=shutil.disk_usage(paths.root).free, need=disk_bytes(study, paths))
+    yield check_capacity(
+        "disk", free=shutil.disk_usage(paths.root).free, need=disk_bytes(study, paths)
+    )
     available = available_memory(Path("/proc/meminfo"))
     if available is None:
         words = "how much is free is not known here; the study will take about "
         words += f"{_amount(memory_bytes(study, paths))}"
         yield Finding("memory", State.LOOK, words, "look at your system's monitor")
     else:
-        yield enough("memory", free=available, need=memory_bytes(study, paths))
+        yield check_capacity("memory", free=available, need=memory_bytes(study, paths))
 
 
-def enough(what: str, *, free: int, need: int) -> Finding:
+def check_capacity(what: str, *, free: int, need: int) -> Finding:
     """Whether what is free holds what is needed; with less than half as much again, look at it."""
     words = f"{_amount(free)} free; the study will take about {_amount(need)}"
     if free < need:
@@ -48,7 +50,7 @@ def enough(what: str, *, free: int, need: int) -> Finding:
         return Finding(what, State.MEND, words, remedy)
     if free < 1.5 * need:
         return Finding(what, State.LOOK, f"{words}, which is close", f"keep an eye on {what}")
-    return well(what, words)
+    return ok(what, words)
 
 
 def disk_bytes(study: Study, paths: StudyPaths) -> int:
@@ -59,7 +61,8 @@ def disk_bytes(study: Study, paths: StudyPaths) -> int:
         place = dataset_path(study, paths.root)
         files = place.rglob("*") if place.is_dir() else [place]
         raw = sum(
-            file.stat().st_size * (_UNPACKED if is_packed(file) or file.suffix == ".parquet" else 1)
+            file.stat().st_size
+            * (_UNPACKED if is_compressed(file) or file.suffix == ".parquet" else 1)
             for file in files
             if file.is_file()
         )

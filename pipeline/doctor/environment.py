@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, distributions, requires
 from pathlib import Path
 
 from pipeline.artifacts.provenance import git
-from pipeline.doctor.finding import Finding, State, well
+from pipeline.doctor.finding import Finding, State, ok
 
 OLDEST_PYTHON = (3, 11)
 _TRIED_PYTHON = (3, 11)
@@ -25,7 +25,7 @@ _INSTALL = "pip install --constraint constraints.txt --editable ."
 def examine_environment(root: Path) -> Iterator[Finding]:
     """Python, packages, variables, git and DVC's remote."""
     yield _python(sys.version_info[:2])
-    yield from pinned_packages(root / "constraints.txt", installed(), needed())
+    yield from pinned_packages(root / "constraints.txt", installed_versions(), required_packages())
     yield from variables(root, os.environ)
     yield _repository(root)
     yield dvc_remote(root)
@@ -39,15 +39,15 @@ def _python(found: tuple[int, int]) -> Finding:
     if found != _TRIED_PYTHON:
         words += "; the pins were tried together on 3.11"
         return Finding("python", State.LOOK, words, "make install PYTHON=/path/to/python3.11")
-    return well("python", words)
+    return ok("python", words)
 
 
-def installed() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
     """The version of every package that can be imported."""
     return {_plain(one.metadata["Name"]): one.version for one in distributions()}
 
 
-def needed() -> set[str]:
+def required_packages() -> set[str]:
     """The packages that Paretoscope itself names, without those of extras."""
     try:
         named = requires("paretoscope") or []
@@ -79,7 +79,7 @@ def pinned_packages(
         yield Finding("packages", State.LOOK, words, _INSTALL)
     if not missing and not others:
         same = sum(name in there for name in pins)
-        yield well("packages", f"{same} packages have the pinned versions")
+        yield ok("packages", f"{same} packages have the pinned versions")
 
 
 def variables(root: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -94,10 +94,10 @@ def variables(root: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
         words = f"{home} is not this project's .dagster: another history is shown"
         yield Finding("DAGSTER_HOME", State.LOOK, words, _ACTIVATE)
     else:
-        yield well("DAGSTER_HOME", home)
+        yield ok("DAGSTER_HOME", home)
     module = environment.get("DAGSTER_MODULE_NAME")
     if module == _MODULE:
-        yield well("DAGSTER_MODULE_NAME", module)
+        yield ok("DAGSTER_MODULE_NAME", module)
     else:
         words = f"is {module}" if module else "not set"
         words += ": 'dagster asset materialize' will not find the assets"
@@ -112,7 +112,7 @@ def _repository(root: Path) -> Finding:
     if git(root, "status", "--porcelain", "--untracked-files=no"):
         words = f"commit {commit} with local changes: a result made now cannot be told from others"
         return Finding("git", State.LOOK, words, "git commit")
-    return well("git", f"commit {commit}, nothing changed")
+    return ok("git", f"commit {commit}, nothing changed")
 
 
 def dvc_remote(root: Path) -> Finding:
@@ -136,7 +136,7 @@ def dvc_remote(root: Path) -> Finding:
     if "://" not in url and not (folder / url).exists():
         words = f"{name} is the folder {url}, which is not there"
         return Finding("DVC remote", State.MEND, words, f"dvc remote modify {name} url FOLDER")
-    return well("DVC remote", f"{name}: {url}" + (" (not asked)" if "://" in url else ""))
+    return ok("DVC remote", f"{name}: {url}" + (" (not asked)" if "://" in url else ""))
 
 
 def _plain(name: str) -> str:

@@ -43,12 +43,12 @@ class Finding:
         return asdict(self)
 
 
-def well(subject: str, words: str) -> Finding:
+def ok(subject: str, words: str) -> Finding:
     """A thing that is as it should be."""
     return Finding(subject, State.WELL, words)
 
 
-def guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+def run_check(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     """What ``look`` finds; an error that the user can mend is a finding, too."""
     found: list[Finding] = []
     try:

@@ -7,13 +7,13 @@ from pipeline.core.errors import StudyError
 from pipeline.doctor.artifacts import examine_artifacts, examine_data
 from pipeline.doctor.capacity import examine_resources
 from pipeline.doctor.environment import examine_environment
-from pipeline.doctor.finding import Finding, State, guarded, well
+from pipeline.doctor.finding import Finding, State, ok, run_check
 from pipeline.study import PARAMS_FILE, load_study
 
 
-def examine(root: Path) -> list[Finding]:
+def run_checks(root: Path) -> list[Finding]:
     """Look at the project at ``root``; what depends on a study that cannot be read is left out."""
-    found = guarded("environment", lambda: examine_environment(root))
+    found = run_check("environment", lambda: examine_environment(root))
     try:
         study = load_study(root / PARAMS_FILE)
     except StudyError as error:
@@ -22,8 +22,8 @@ def examine(root: Path) -> list[Finding]:
     paths = StudyPaths.of(study, root)
     return [
         *found,
-        well(PARAMS_FILE, f"study {study.study.name}, every key known"),
-        *guarded("raw data", lambda: examine_data(study, paths)),
-        *guarded("artifacts", lambda: examine_artifacts(study, paths)),
-        *guarded("resources", lambda: examine_resources(study, paths)),
+        ok(PARAMS_FILE, f"study {study.study.name}, every key known"),
+        *run_check("raw data", lambda: examine_data(study, paths)),
+        *run_check("artifacts", lambda: examine_artifacts(study, paths)),
+        *run_check("resources", lambda: examine_resources(study, paths)),
     ]

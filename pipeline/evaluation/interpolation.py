@@ -12,7 +12,7 @@ _ON_A_POINT = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Mesh:
+class SimplexInterpolator:
     """The measured preferences, joined: by a line of two objectives, by simplices of more.
 
     Attributes:
@@ -30,7 +30,7 @@ class Mesh:
         free_GX = preference_GO[:, :-1]
         return cls(preference_GO, Delaunay(free_GX) if free_GX.shape[1] > 1 else None)
 
-    def shares_G(self, preference_O: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weights_G(self, preference_O: NDArray[np.float64]) -> NDArray[np.float64]:
         """How a preference is made of the measured ones: at least 0, summing to 1.
 
         One number a measured preference, all 0 but for the neighbours: ``Σ share · preference`` is

@@ -156,7 +156,7 @@ OF_ALL_LISTS: Mapping[Metric, Callable[[NDArray[np.int64]], float]] = {
 """Functions of how often each item is shown."""
 
 
-def leaving_groups_out(
+def jackknife(
     statistic: Callable[[NDArray[np.int64]], float], lists_SK: Lists, n_items: int
 ) -> tuple[float, NDArray[np.float64]]:
     """A statistic of all lists, and its values without each group of them.

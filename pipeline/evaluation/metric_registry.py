@@ -11,8 +11,8 @@ import numpy as np
 from models.extensions import load_extension
 from models.scoring import TargetScores
 from pipeline.core.errors import StudyError
-from pipeline.evaluation.ranking_metrics import TARGET_METRICS, TargetMetric, Targets, Terms
-from pipeline.study import EvaluationSection, OwnMetric
+from pipeline.evaluation.ranking_metrics import TARGET_METRICS, RatioTerms, TargetMetric, Targets
+from pipeline.study import CustomMetric, EvaluationConfig
 
 _EXPECTED = (
     "expected two arrays, numerators and denominators, of one finite number a target; the "
@@ -20,7 +20,7 @@ _EXPECTED = (
 )
 
 
-def declared_target_metrics(section: EvaluationSection) -> dict[str, TargetMetric]:
+def build_metrics(section: EvaluationConfig) -> dict[str, TargetMetric]:
     """The metrics of targets a study asks for: at its cutoff, at the further ones, and its own.
 
     Raises:
@@ -44,12 +44,12 @@ def _at(k: int, terms: TargetMetric) -> TargetMetric:
     return lambda targets: terms(replace(targets, k=k))
 
 
-def _checked(own: OwnMetric) -> TargetMetric:
+def _checked(own: CustomMetric) -> TargetMetric:
     """One's own metric, whose terms are looked at whenever it is called."""
     key = f"evaluation.own_metrics, {own.name}"
     function = load_extension(own.function, key)
 
-    def terms(targets: Targets) -> Terms:
+    def terms(targets: Targets) -> RatioTerms:
         try:
             numerator, denominator = (np.asarray(one, np.float64) for one in function(targets))
         except Exception as error:  # a function of one's own may raise anything

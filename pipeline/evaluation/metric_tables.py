@@ -22,9 +22,9 @@ from pipeline.evaluation.list_metrics import (
     Lists,
     category_diversity_S,
     freshness_terms,
-    leaving_groups_out,
+    jackknife,
 )
-from pipeline.evaluation.metric_registry import declared_target_metrics
+from pipeline.evaluation.metric_registry import build_metrics
 from pipeline.evaluation.ranking_metrics import TargetMetric, Targets
 from pipeline.evaluation.scoring import PreferenceScores
 from pipeline.evaluation.standard_errors import (
@@ -35,7 +35,7 @@ from pipeline.evaluation.standard_errors import (
 )
 from pipeline.evaluation.target_segments import HeldOutTargets, segments
 from pipeline.evaluation.test_set import HeldOutSessions
-from pipeline.study import EvaluationSection
+from pipeline.study import EvaluationConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ class _Measured:
     method: str
 
 
-def tabulate(
+def compute_metric_tables(
     scores: Sequence[PreferenceScores],
     test: HeldOutSessions,
     embedding_ID: NDArray[np.float32],
-    section: EvaluationSection,
+    section: EvaluationConfig,
     *,
     seed: int,
 ) -> OfflineEvaluation:
@@ -83,7 +83,7 @@ def tabulate(
     )
     shop_items = test.items["item"].to_numpy().astype(np.str_)
     targets = [Targets(one.targets, section.cutoff, catalogue.cold_I, shop_items) for one in scores]
-    declared = declared_target_metrics(section)
+    declared = build_metrics(section)
     lists = [one.lists_SK for one in scores]
     asked_S = test.times[test.tokens.offsets[scores[0].sessions + 1] - 2]
     ratios = _target_sums(targets, declared)
@@ -92,14 +92,14 @@ def tabulate(
     measured = _measured_ratios(ratios, redrawn) | _measured_exposure(lists, len(embedding_ID))
     tables = [_rows(ALL_TARGETS, measured, scores, section)]
     for segment, part_P in segments(_held_out_targets(test, scores[0].targets), section.segments):
-        parts = [replace(one, targets=one.targets.where(part_P)) for one in scores]
+        parts = [replace(one, targets=one.targets.filter(part_P)) for one in scores]
         some = [replace(one, scores=part.targets) for one, part in zip(targets, parts, strict=True)]
         found = _measured_ratios(_target_sums(some, declared))
         tables.append(_rows(segment, found, parts, section))
     return OfflineEvaluation(
-        metrics=OFFLINE_METRICS.check(pl.concat(tables)),
-        covariance=OFFLINE_METRIC_COVARIANCE.check(_covariance_table(measured, scores, section)),
-        replicates=OFFLINE_METRIC_REPLICATES.check(_replicates_table(redrawn, ratios, scores)),
+        metrics=OFFLINE_METRICS.validate(pl.concat(tables)),
+        covariance=OFFLINE_METRIC_COVARIANCE.validate(_covariance_table(measured, scores, section)),
+        replicates=OFFLINE_METRIC_REPLICATES.validate(_replicates_table(redrawn, ratios, scores)),
     )
 
 
@@ -158,7 +158,7 @@ def _measured_exposure(lists: list[Lists], n_items: int) -> dict[str, _Measured]
     """The metrics of how often each item is shown."""
     measured: dict[str, _Measured] = {}
     for metric, statistic in OF_ALL_LISTS.items():
-        found = [leaving_groups_out(statistic, one, n_items) for one in lists]
+        found = [jackknife(statistic, one, n_items) for one in lists]
         covariance_GG = jackknife_covariance(np.stack([without for _, without in found], axis=1))
         measured[metric.value] = _Measured(
             value_G=np.array([value for value, _ in found]),
@@ -173,7 +173,7 @@ def _rows(
     segment: str,
     measured: Mapping[str, _Measured],
     scores: Sequence[PreferenceScores],
-    section: EvaluationSection,
+    section: EvaluationConfig,
 ) -> pl.DataFrame:
     """One row a preference and metric, in the order of the grid and of the study's metrics."""
     session = scores[0].targets.session
@@ -201,7 +201,7 @@ def _rows(
 def _covariance_table(
     measured: Mapping[str, _Measured],
     scores: Sequence[PreferenceScores],
-    section: EvaluationSection,
+    section: EvaluationConfig,
 ) -> pl.DataFrame:
     """One row a metric and pair of preferences, both orders."""
     names = [one.preference_id for one in scores]

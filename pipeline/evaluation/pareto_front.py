@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from models.fronts import hypervolume, non_dominated, span
+from models.fronts import hypervolume, non_dominated, spread
 from pipeline.core.contracts import ALL_TARGETS, PARETO_FRONT, Metric
 from pipeline.core.errors import DataError
 
@@ -69,21 +69,21 @@ def pareto_front(offline_metrics: pl.DataFrame) -> Front:
     box = {"reference": np.array(REFERENCE_POINT), "ideal": np.array(_IDEAL_POINT)}
     kept = non_dominated(points, **box)
     return Front(
-        points=PARETO_FRONT.check(wide.with_columns(dominated=~pl.Series(kept))),
+        points=PARETO_FRONT.validate(wide.with_columns(dominated=~pl.Series(kept))),
         hypervolume=hypervolume(points, **box),
-        recall_span=span(points[:, 0]),
-        order_density_span=span(points[:, 1]),
+        recall_span=spread(points[:, 0]),
+        order_density_span=spread(points[:, 1]),
         rank_correlation=_spearman(wide),
         knee=_knee(wide.filter(pl.Series(kept))),
         spans={
-            metric: None if values.has_nulls() else span(values.to_numpy())
+            metric: None if values.has_nulls() else spread(values.to_numpy())
             for (metric,), rows in offline_metrics.group_by("metric", maintain_order=True)
             for values in (rows["value"],)
         },
     )
 
 
-def corners(front: pl.DataFrame, objectives: Sequence[str]) -> dict[str, float]:
+def extreme_points(front: pl.DataFrame, objectives: Sequence[str]) -> dict[str, float]:
     """Recall and order density where one objective has all the weight, by name and corner.
 
     Args:
@@ -99,7 +99,7 @@ def corners(front: pl.DataFrame, objectives: Sequence[str]) -> dict[str, float]:
     }
 
 
-def moved(front: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
+def front_changes(front: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
     """Recall and order density of each preference, before and now; only those both fronts have."""
     names = {axis: f"{axis}_before" for axis in _AXES}
     return front.select("preference_id", "preference", *_AXES).join(

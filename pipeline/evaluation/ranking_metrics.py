@@ -18,7 +18,7 @@ SHORT_HISTORY = 2
 """Clicks before a target that are a short session."""
 
 Floats = NDArray[np.float64]
-Terms = tuple[Floats, Floats]
+RatioTerms = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,68 +43,68 @@ class Targets:
         return (self.scores.rank <= self.k).astype(np.float64)
 
     @property
-    def each(self) -> Floats:
+    def ones(self) -> Floats:
         """1 for every target."""
         return np.ones(len(self.scores.rank))
 
 
-def recall(targets: Targets) -> Terms:
+def recall(targets: Targets) -> RatioTerms:
     """Share of targets ranked within k; in [0, 1], higher is better."""
-    return targets.hit, targets.each
+    return targets.hit, targets.ones
 
 
-def order_density(targets: Targets) -> Terms:
+def order_density(targets: Targets) -> RatioTerms:
     """OD@k, the share of ordered targets among those within k; in [0, 1], higher is better (Eq. 3)."""
     return targets.hit * targets.scores.ordered, targets.hit
 
 
-def recall_order_density(targets: Targets) -> Terms:
+def recall_order_density(targets: Targets) -> RatioTerms:
     """Recall@k · OD@k, the share of targets within k and ordered; in [0, 1], higher is better."""
-    return targets.hit * targets.scores.ordered, targets.each
+    return targets.hit * targets.scores.ordered, targets.ones
 
 
-def order_recall(targets: Targets) -> Terms:
+def order_recall(targets: Targets) -> RatioTerms:
     """Recall@k over the ordered targets; in [0, 1], higher is better."""
     return _recall_within(targets, targets.scores.ordered)
 
 
-def mrr(targets: Targets) -> Terms:
+def mrr(targets: Targets) -> RatioTerms:
     """Mean of 1/rank, 0 beyond k; in [0, 1], higher is better."""
-    return targets.hit / targets.scores.rank, targets.each
+    return targets.hit / targets.scores.rank, targets.ones
 
 
-def ndcg(targets: Targets) -> Terms:
+def ndcg(targets: Targets) -> RatioTerms:
     """Mean of 1/log2(1 + rank), 0 beyond k; in [0, 1], higher is better.
 
     Source: Järvelin & Kekäläinen, "Cumulated gain-based evaluation", TOIS 2002.
     """
-    return targets.hit / np.log2(1 + targets.scores.rank), targets.each
+    return targets.hit / np.log2(1 + targets.scores.rank), targets.ones
 
 
-def cold_item_recall(targets: Targets) -> Terms:
+def cold_item_recall(targets: Targets) -> RatioTerms:
     """Recall@k over the targets with few clicks in train; in [0, 1], higher is better."""
     return _recall_within(targets, targets.cold_I[targets.scores.item])
 
 
-def short_session_recall(targets: Targets) -> Terms:
+def short_session_recall(targets: Targets) -> RatioTerms:
     """Recall@k over the targets after one or two clicks; in [0, 1], higher is better."""
     return _recall_within(targets, targets.scores.history <= SHORT_HISTORY)
 
 
-def click_loss(targets: Targets) -> Terms:
+def click_loss(targets: Targets) -> RatioTerms:
     """Mean cross-entropy of the target, full softmax; nats, in [0, ∞), lower is better."""
     if targets.scores.click_loss is None:
         msg = "the targets were scored without their click loss"
         raise ValueError(msg)
-    return targets.scores.click_loss, targets.each
+    return targets.scores.click_loss, targets.ones
 
 
-def order_loss(targets: Targets) -> Terms:
+def order_loss(targets: Targets) -> RatioTerms:
     """Mean binary cross-entropy of the order label; nats, in [0, ∞), lower is better."""
-    return targets.scores.order_loss, targets.each
+    return targets.scores.order_loss, targets.ones
 
 
-TargetMetric = Callable[[Targets], Terms]
+TargetMetric = Callable[[Targets], RatioTerms]
 
 TARGET_METRICS: Mapping[Metric, TargetMetric] = {
     Metric.RECALL: recall,
@@ -120,5 +120,5 @@ TARGET_METRICS: Mapping[Metric, TargetMetric] = {
 }
 
 
-def _recall_within(targets: Targets, part: NDArray[np.bool_]) -> Terms:
+def _recall_within(targets: Targets, part: NDArray[np.bool_]) -> RatioTerms:
     return targets.hit * part, part.astype(np.float64)

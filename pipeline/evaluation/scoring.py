@@ -26,9 +26,9 @@ from models.preferences import preference_grid
 from models.scoring import WHOLE, Shard, TargetScores, score_targets, session_lists
 from pipeline.artifacts.storage import (
     StudyPaths,
+    atomic_file,
+    atomic_folder,
     md5,
-    publish_file,
-    publish_folder,
     read_json,
     read_table,
     write_json,
@@ -37,7 +37,7 @@ from pipeline.core.contracts import SESSION_LISTS, TARGET_SCORES
 from pipeline.core.errors import DataError, StudyError
 from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.recommender.recommender import Recommender
-from pipeline.study import EvaluationSection, Study
+from pipeline.study import EvaluationConfig, Study
 
 SCORES = "preference_scores"
 _SHARDS = f"{SCORES}.shards"
@@ -73,7 +73,7 @@ def preference_ids(study: Study) -> list[str]:
 def score_preferences(
     model: ConditionedSessionModel,
     test: HeldOutSessions,
-    section: EvaluationSection,
+    section: EvaluationConfig,
     *,
     ids: Sequence[str] | None = None,
     shard: Shard = WHOLE,
@@ -101,7 +101,7 @@ def score_study(study: Study, paths: StudyPaths, ids: Sequence[str]) -> int:
     Raises:
         ParetoscopeError, ModelError: if an artifact is missing, or they do not fit each other.
     """
-    bench = _Bench.open(study, paths)
+    bench = ScoringJob.open(study, paths)
     for other in bench.shards.parent.glob("*"):
         if other != bench.shards:
             shutil.rmtree(other)
@@ -123,7 +123,7 @@ def score_shard(study: Study, paths: StudyPaths, number: int) -> None:
     if not 1 <= number <= study.evaluation.shards:
         msg = f"shard {number} of evaluation.shards = {study.evaluation.shards}: there is none"
         raise StudyError(msg)
-    _Bench.open(study, paths).score(preference_ids(study), number - 1)
+    ScoringJob.open(study, paths).score(preference_ids(study), number - 1)
 
 
 def read_scores(study: Study, paths: StudyPaths) -> list[PreferenceScores]:
@@ -139,7 +139,7 @@ def read_scores(study: Study, paths: StudyPaths) -> list[PreferenceScores]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bench:
+class ScoringJob:
     """A model, what it is to score, and where its shards lie."""
 
     study: Study
@@ -149,7 +149,8 @@ class _Bench:
     facts: dict[str, Any]
 
     @classmethod
-    def open(cls, study: Study, paths: StudyPaths) -> "_Bench":
+    def open(cls, study: Study, paths: StudyPaths) -> "ScoringJob":
+        """Load the checkpoint and the test sessions of a study."""
         checkpoint = paths.require("conditioned_model")
         recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
         test = HeldOutSessions.open(study, paths)
@@ -174,7 +175,7 @@ class _Bench:
             for file, table in zip(
                 self._files(one.preference_id, number), _tables(one), strict=True
             ):
-                with publish_file(file) as fresh:
+                with atomic_file(file) as fresh:
                     table.write_parquet(fresh)
         _log.info(
             "shard %d of %d: %s targets under %d preferences in %.1f s",
@@ -191,7 +192,7 @@ class _Bench:
         targets, lists = (
             pl.concat([read_table(f) for f in column]) for column in zip(*files, strict=True)
         )
-        with publish_folder(self.paths.artifact(SCORES, name)) as folder:
+        with atomic_folder(self.paths.artifact(SCORES, name)) as folder:
             targets.sort("session", "history").write_parquet(folder / "targets.parquet")
             lists.sort("session").write_parquet(folder / "lists.parquet")
             write_json(folder / "scored.json", self.facts)
@@ -204,7 +205,7 @@ class _Bench:
         return self.shards / f"{stem}.targets.parquet", self.shards / f"{stem}.lists.parquet"
 
 
-def _grid(section: EvaluationSection, n_objectives: int) -> dict[str, list[float]]:
+def _grid(section: EvaluationConfig, n_objectives: int) -> dict[str, list[float]]:
     """Name and weights of every preference."""
     grid = preference_grid(section.preferences, n_objectives).double().tolist()
     return {f"p{number:02d}": weights for number, weights in enumerate(grid)}
@@ -229,8 +230,8 @@ def _tables(scores: PreferenceScores) -> tuple[pl.DataFrame, pl.DataFrame]:
     items = pl.Series(scores.lists_SK.ravel()).reshape(scores.lists_SK.shape).arr.to_list()
     lists = {"session": scores.sessions, "items": items}
     return (
-        TARGET_SCORES.check(pl.DataFrame(targets, schema=TARGET_SCORES.schema)),
-        SESSION_LISTS.check(pl.DataFrame(lists, schema=SESSION_LISTS.schema)),
+        TARGET_SCORES.validate(pl.DataFrame(targets, schema=TARGET_SCORES.schema)),
+        SESSION_LISTS.validate(pl.DataFrame(lists, schema=SESSION_LISTS.schema)),
     )
 
 
@@ -246,8 +247,8 @@ def _read(
             f"now. Score it anew with: dagster asset materialize --select {SCORES}/{name}"
         )
         raise DataError(msg)
-    targets = TARGET_SCORES.check(read_table(folder / "targets.parquet"))
-    lists = SESSION_LISTS.check(read_table(folder / "lists.parquet"))
+    targets = TARGET_SCORES.validate(read_table(folder / "targets.parquet"))
+    lists = SESSION_LISTS.validate(read_table(folder / "lists.parquet"))
     return PreferenceScores(
         name,
         tuple(round(weight, _DIGITS) for weight in weights),

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.progress import shown
+from models.progress import track
 
 _SESSIONS_AT_ONCE = 8192
 
@@ -75,7 +75,7 @@ def bootstrap_ratios(sums: list[SessionSums], replicates: int, *, seed: int) -> 
     shape = (replicates, numerator_SK.shape[1])
     numerator_RK, denominator_RK = np.zeros(shape), np.zeros(shape)
     starts = range(0, len(numerator_SK), _SESSIONS_AT_ONCE)
-    for start in shown(starts, len(starts), "redrawn test sets"):
+    for start in track(starts, len(starts), "redrawn test sets"):
         rows = slice(start, start + _SESSIONS_AT_ONCE)
         rng = np.random.default_rng([seed, start])
         size = (len(numerator_SK[rows]), replicates)

@@ -45,7 +45,7 @@ class HeldOutSessions:
             tokens=open_tokens(store, Split.TEST),
             times=open_times(store, Split.TEST),
             train_clicks_I=open_tokens(store, Split.TRAIN).clicks(catalogue.height),
-            items=known_by_name_alone(catalogue)
+            items=empty_attributes(catalogue)
             if file is None
             else read_item_attributes(paths.root / file, catalogue),
         )
@@ -74,8 +74,8 @@ class HeldOutSessions:
         )
 
 
-def known_by_name_alone(catalogue: pl.DataFrame) -> pl.DataFrame:
+def empty_attributes(catalogue: pl.DataFrame) -> pl.DataFrame:
     """The attributes of items of which the shop says nothing."""
     names = catalogue.select("index", item=pl.col("item").cast(pl.String))
     unknown = pl.DataFrame(schema=ITEM_ATTRIBUTES.schema)
-    return ITEM_ATTRIBUTES.check(pl.concat([unknown, names], how="diagonal"))
+    return ITEM_ATTRIBUTES.validate(pl.concat([unknown, names], how="diagonal"))

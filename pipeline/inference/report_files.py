@@ -169,7 +169,7 @@ def _contradiction(answer: Answer) -> str | None:
     return None
 
 
-def agreed(what: str, by_study: Mapping[str, Any]) -> Any:
+def require_same(what: str, by_study: Mapping[str, Any]) -> Any:
     """The one value all studies have, None's aside.
 
     Raises:

@@ -26,7 +26,7 @@ class Rule:
     blocking: bool = True
 
 
-def never(  # noqa: PLR0913 - a rule's fields
+def forbid_rows(  # noqa: PLR0913 - a rule's fields
     name: str,
     description: str,
     table: str,
@@ -60,10 +60,10 @@ def not_empty(table: str) -> Rule:
     )
 
 
-def one_of(name: str, table: str, column: str, values: list[str]) -> Rule:
+def allowed_values(name: str, table: str, column: str, values: list[str]) -> Rule:
     """A rule that the column holds nothing but the values, which are code."""
     listed = ", ".join(f"'{value}'" for value in values)
-    return never(
+    return forbid_rows(
         name, f"{column} is one of {', '.join(values)}", table, f"{column} NOT IN ({listed})"
     )
 
@@ -72,7 +72,7 @@ def unique(name: str, table: str, columns: list[str]) -> Rule:
     """A rule that the columns, none of them null, name a row."""
     key = ", ".join(f'"{column}"' for column in columns)
     lacking = " OR ".join(f'"{column}" IS NULL' for column in columns)
-    return never(
+    return forbid_rows(
         name,
         f"every row has its own {', '.join(columns)}",
         table,

@@ -32,7 +32,7 @@ _FORMAT = "COMPLETE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class CheckResult:
     """What a rule found: whether it holds, how many rows broke it, and some of them.
 
     Attributes:
@@ -60,14 +60,14 @@ class Outcome:
 class BrokenRulesError(QualityError):
     """Rows that broke a blocking expectation; nothing was written."""
 
-    def __init__(self, message: str, outcomes: list[Outcome]) -> None:
+    def __init__(self, message: str, outcomes: list[CheckResult]) -> None:
         super().__init__(message)
         self.outcomes = outcomes
 
 
 def check_tables(
     artifact: str, tables: Mapping[str, Path], limits: Mapping[str, float] | None = None
-) -> list[Outcome]:
+) -> list[CheckResult]:
     """Check an artifact's rules on parquet files, one a table.
 
     Args:
@@ -84,7 +84,7 @@ def check_tables(
         return _validate(RULES[artifact], connection)
 
 
-def check_experiment_log(database: Path) -> list[Outcome]:
+def check_experiment_log(database: Path) -> list[CheckResult]:
     """Check the rules of ``experiment_log`` on the experiment's database."""
     with _database() as connection:
         connection.execute("ATTACH $path AS log (READ_ONLY)", {"path": str(database)})
@@ -111,7 +111,7 @@ def _database() -> Iterator[duckdb.DuckDBPyConnection]:
             connection.close()
 
 
-def enforce(outcomes: list[Outcome], *, waived: Container[str] = ()) -> list[Outcome]:
+def enforce(outcomes: list[CheckResult], *, waived: Container[str] = ()) -> list[CheckResult]:
     """Return the outcomes if no blocking rule is broken, but for those the study waives by name.
 
     Raises:
@@ -128,13 +128,13 @@ def enforce(outcomes: list[Outcome], *, waived: Container[str] = ()) -> list[Out
     return outcomes
 
 
-def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) -> list[Outcome]:
+def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) -> list[CheckResult]:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx  # noqa: PLC0415 - 2.5 s, only where checks run
     import great_expectations.expectations as gxe  # noqa: PLC0415
 
     _end_quietly()
-    outcomes: list[Outcome] = []
+    outcomes: list[CheckResult] = []
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
     source = _data_source(context, connection)
@@ -195,7 +195,7 @@ def _data_source(context: Any, connection: duckdb.DuckDBPyConnection) -> Any:
     )
 
 
-def _outcome(rule: Rule, result: Any) -> Outcome:
+def _outcome(rule: Rule, result: Any) -> CheckResult:
     if raised := _exception(result.exception_info):
         msg = f"check {rule.name} could not run: {raised}"
         raise QualityError(msg)
@@ -203,7 +203,7 @@ def _outcome(rule: Rule, result: Any) -> Outcome:
     rows = found.get("details", {}).get("unexpected_rows") or found.get("partial_unexpected_list")
     rows = (rows or [])[:_SAMPLE]
     count = found.get("unexpected_count", found.get("observed_value", 0))
-    return Outcome(
+    return CheckResult(
         rule=rule,
         passed=bool(result.success),
         unexpected=0 if result.success else int(count or 0),

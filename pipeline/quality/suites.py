@@ -2,7 +2,7 @@
 
 from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, SHARES, EventKind, Kpi, Split
 from pipeline.datasets.raw_rows import DELIBERATE
-from pipeline.quality.expectation import Rule, never, not_empty, one_of, unique
+from pipeline.quality.expectation import Rule, allowed_values, forbid_rows, not_empty, unique
 
 _WITH_NEIGHBOURS = (
     "(SELECT *, lag(session) OVER () AS before, lag(ts) OVER () AS ts_before, "
@@ -16,14 +16,14 @@ _DELIBERATE = ", ".join(f"'{reason.value}'" for reason in sorted(DELIBERATE))
 RULES: dict[str, tuple[Rule, ...]] = {
     "events": (
         not_empty("events"),
-        never(
+        forbid_rows(
             "event_fields_present",
             "every event has session, time, item and kind",
             "events",
             "session IS NULL OR session::VARCHAR = '' OR ts IS NULL OR item IS NULL "
             "OR item::VARCHAR = '' OR kind IS NULL",
         ),
-        one_of("event_kinds_known", "events", "kind", [kind.value for kind in EventKind]),
+        allowed_values("event_kinds_known", "events", "kind", [kind.value for kind in EventKind]),
         Rule(
             name="event_times_in_range",
             description="times lie between 2000 and 2100",
@@ -31,7 +31,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             expectation="ExpectColumnValuesToBeBetween",
             arguments={"column": "ts", "min_value": EARLIEST_TS, "max_value": LATEST_TS - 1},
         ),
-        never(
+        forbid_rows(
             "events_of_a_session_together",
             "the events of a session stand together",
             "events",
@@ -40,14 +40,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "count(DISTINCT session) AS sessions "
             f"FROM {_WITH_NEIGHBOURS})",
         ),
-        never(
+        forbid_rows(
             "event_times_in_order",
             "no event is earlier than the one before it in its session",
             "events",
             "session IS NOT DISTINCT FROM before AND ts < ts_before",
             source=_WITH_NEIGHBOURS,
         ),
-        never(
+        forbid_rows(
             "events_unique",
             "no event repeats another (dataset.duplicates: reject takes care of it)",
             "events",
@@ -58,7 +58,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "GROUP BY session, ts, item, kind)",
             blocking=False,
         ),
-        never(
+        forbid_rows(
             "orders_follow_a_click",
             "an item is clicked before it is ordered",
             "events",
@@ -68,7 +68,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "AND c.item = o.item AND c.kind = 'click' AND c.ts <= o.ts))",
             blocking=False,
         ),
-        never(
+        forbid_rows(
             "rejected_share_within_limit",
             "the share of faulty rows is at most sessions.max_rejected_share",
             "rejected",
@@ -78,14 +78,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "AS faulty "
             "FROM limits)",
         ),
-        never(
+        forbid_rows(
             "clicks_present",
             "at least one event is a click",
             "events",
             "clicks = 0",
             source="(SELECT count(*) FILTER (kind = 'click') AS clicks FROM {batch})",
         ),
-        never(
+        forbid_rows(
             "orders_present",
             "at least one event is an order",
             "events",
@@ -96,21 +96,21 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "sessions": (
         unique("sessions_unique_to_a_split", "sessions", ["session"]),
-        one_of("splits_known", "sessions", "split", [split.value for split in Split]),
-        never(
+        allowed_values("splits_known", "sessions", "split", [split.value for split in Split]),
+        forbid_rows(
             "sessions_have_two_clicks",
             "every session has at least two clicks",
             "sessions",
             "clicks < 2",
         ),
-        never(
+        forbid_rows(
             "ordered_clicks_within_clicks",
             "no session has more ordered or carted clicks than clicks",
             "sessions",
             "ordered_clicks < 0 OR carted_clicks < 0 "
             "OR ordered_clicks > clicks OR carted_clicks > clicks",
         ),
-        never(
+        forbid_rows(
             "splits_do_not_overlap_in_time",
             "train ends before validation begins, and validation before test",
             "sessions",
@@ -122,14 +122,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "count(*) - count(first_ts + last_ts) AS untimed FROM {batch})",
         ),
         unique("items_unique", "items", ["item"]),
-        never(
+        forbid_rows(
             "item_index_complete",
             "items are numbered 0, 1, 2, … without a gap",
             "items",
             "n <> index + 1",
             source='(SELECT row_number() OVER (ORDER BY "index") AS n, "index" FROM {batch})',
         ),
-        never(
+        forbid_rows(
             "orders_in_every_split",
             "every split has ordered clicks",
             "sessions",
@@ -142,7 +142,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "offline_metrics": (
         not_empty("offline_metrics"),
         unique("one_row_a_metric", "offline_metrics", ["preference_id", "metric", "segment"]),
-        never(
+        forbid_rows(
             "every_preference_has_every_metric",
             "all preferences have the same metrics on every segment",
             "offline_metrics",
@@ -151,27 +151,27 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "preference_id, count(DISTINCT metric) AS n FROM {batch} "
             "GROUP BY segment, preference_id) GROUP BY segment)",
         ),
-        never(
+        forbid_rows(
             "shares_between_0_and_1",
             "metrics that are shares lie between 0 and 1",
             "offline_metrics",
             f"split_part(metric, '@', 1) IN ({_SHARES}) "
             "AND value IS NOT NULL AND (value < 0 OR value > 1)",
         ),
-        never(
+        forbid_rows(
             "losses_not_negative",
             "losses are not negative",
             "offline_metrics",
             "cutoff IS NULL AND (value IS NULL OR value < 0 OR isnan(value))",
         ),
-        never(
+        forbid_rows(
             "preferences_on_the_simplex",
             "weights are not negative and sum to 1",
             "offline_metrics",
             "list_count(preference) < len(preference) OR list_min(preference) < 0 "
             "OR abs(list_sum(preference) - 1) > 1e-5",
         ),
-        never(
+        forbid_rows(
             "every_preference_saw_the_same_test_set",
             "all preferences were scored on the same targets",
             "offline_metrics",
@@ -182,7 +182,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "experiment_log": (
         not_empty("exposures"),
-        never(
+        forbid_rows(
             "exposures_unique",
             "every exposure has an id of its own",
             "exposures",
@@ -192,7 +192,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "hash(exposure) IN (SELECT hash(exposure) FROM {batch} GROUP BY ALL HAVING count(*) > 1)"
             " GROUP BY exposure)",
         ),
-        never(
+        forbid_rows(
             "orders_follow_clicks",
             "an ordered exposure was clicked and sold units, any other sold none",
             "exposures",
@@ -200,7 +200,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "clicked IS NULL OR (ordered AND NOT clicked) IS TRUE OR (units < 0) IS TRUE "
             "OR (ordered <> (units > 0)) IS TRUE",
         ),
-        never(
+        forbid_rows(
             "orders_known_or_not",
             "orders and units are told of every exposure, or of none",
             "exposures",
@@ -208,7 +208,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             source="(SELECT count(*) AS rows, count(ordered) AS ordered, count(units) AS units "
             "FROM {batch})",
         ),
-        never(
+        forbid_rows(
             "users_in_one_group",
             "every user saw one group only",
             "exposures",
@@ -216,7 +216,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             source='(SELECT unit, min("group") AS one, max("group") AS other, '
             'count(*) AS rows, count("group") AS known FROM {batch} GROUP BY unit)',
         ),
-        never(
+        forbid_rows(
             "few_exposures_rejected",
             "at most 5 % of a file's exposures were set aside (else check experiment.salt)",
             "log_files",
@@ -226,15 +226,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "group_kpis": (
         not_empty("group_kpis"),
         unique("one_row_a_kpi", "group_kpis", ["group", "kpi"]),
-        one_of("kpis_known", "group_kpis", "kpi", [kpi.value for kpi in Kpi]),
-        never(
+        allowed_values("kpis_known", "group_kpis", "kpi", [kpi.value for kpi in Kpi]),
+        forbid_rows(
             "successes_within_trials",
             "no yes-or-no KPI has more successes than trials",
             "group_kpis",
             "trials < 0 OR successes < 0 OR (successes > trials AND kpi IN "
             f"({', '.join(repr(kpi.value) for kpi in Kpi if kpi.is_yes_or_no)}))",
         ),
-        never(
+        forbid_rows(
             "every_group_has_every_kpi",
             "every group has all KPIs, those of orders, units and revenue if the log has any",
             "group_kpis",
@@ -245,14 +245,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             'FROM {batch} GROUP BY "group")',
         ),
         unique("one_row_a_day_and_batch", "daily_sums", ["group", "day", "batch"]),
-        never(
+        forbid_rows(
             "days_are_possible",
             "a day has exposures, and no more clicks than those, nor orders than clicks",
             "daily_sums",
             "exposures <= 0 OR clicks > exposures OR (orders > clicks) IS TRUE OR new_users > exposures",
         ),
         unique("one_row_a_kpi_and_batch", "returning_sums", ["group", "batch", "kpi"]),
-        never(
+        forbid_rows(
             "every_group_has_sales",
             "every group has clicks and orders",
             "group_kpis",

@@ -11,7 +11,7 @@ from models.configuration import Loss
 from models.training.distributed import is_first_process
 from models.training.loop import train
 from models.training.result import TrainedModel
-from pipeline.artifacts.storage import StudyPaths, publish_folder, read_table
+from pipeline.artifacts.storage import StudyPaths, atomic_folder, read_table
 from pipeline.core.contracts import LEARNING_CURVES, Split
 from pipeline.datasets.item_attributes import read_item_attributes, relative_values
 from pipeline.recommender.recommender import read_catalogue
@@ -65,7 +65,7 @@ def _item_values(
 def learning_curves(trained: TrainedModel) -> pl.DataFrame:
     """The curves as a table."""
     rows = [asdict(point) for point in trained.curves]
-    return LEARNING_CURVES.check(pl.DataFrame(rows, schema=LEARNING_CURVES.schema))
+    return LEARNING_CURVES.validate(pl.DataFrame(rows, schema=LEARNING_CURVES.schema))
 
 
 def _publish(trained: TrainedModel, items: list[str], study: Study, paths: StudyPaths) -> None:
@@ -77,6 +77,6 @@ def _publish(trained: TrainedModel, items: list[str], study: Study, paths: Study
         hypervolume=trained.front.hypervolume,
         seed=study.study.seed,
     )
-    with publish_folder(paths.artifact(MODEL)) as folder:
+    with atomic_folder(paths.artifact(MODEL)) as folder:
         save_checkpoint(trained.model, facts, folder)
         learning_curves(trained).write_parquet(folder / "learning_curves.parquet")

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.provenance import software
-from pipeline.artifacts.storage import md5, publish_folder, write_json
+from pipeline.artifacts.provenance import environment_info
+from pipeline.artifacts.storage import atomic_folder, md5, write_json
 from pipeline.core.errors import DataError
-from pipeline.reporting.render import PAGE, environment_of, render
+from pipeline.reporting.render import PAGE, jinja_environment, render
 from pipeline.reporting.report import (
     SCHEMA_VERSION,
-    as_pictures,
-    completed,
+    finalize,
     pictures_of_hypotheses,
+    to_svg,
     with_analyses,
 )
 
@@ -25,12 +25,15 @@ def build_counts_report(found: dict[str, Any], counts: Path) -> dict[str, Any]:
         found: What :func:`pipeline.inference.hypotheses.from_counts.fit_counts` found.
         counts: The file it was found in.
     """
-    return completed(
+    return finalize(
         {
             "schema_version": SCHEMA_VERSION,
             **found,
             "hypotheses": with_analyses(found["hypotheses"]),
-            "provenance": {**software(), "counts": {"path": counts.name, "md5": md5(counts)}},
+            "provenance": {
+                **environment_info(),
+                "counts": {"path": counts.name, "md5": md5(counts)},
+            },
         }
     )
 
@@ -44,12 +47,12 @@ def write_counts_report(report: dict[str, Any], folder: Path) -> Path:
     values = {
         "title": report["provenance"]["counts"]["path"],
         "report": report,
-        "pictures": as_pictures(pictures_of_hypotheses(report)),
+        "pictures": to_svg(pictures_of_hypotheses(report)),
     }
-    text = render(environment_of(PAGE, report["cutoff"]), PAGE, "counts.j2", values)
+    text = render(jinja_environment(PAGE, report["cutoff"]), PAGE, "counts.j2", values)
     try:
         _refuse_what_is_no_report(folder)
-        with publish_folder(folder.resolve()) as fresh:
+        with atomic_folder(folder.resolve()) as fresh:
             write_json(fresh / "report.json", report)
             (fresh / "index.html").write_text(text, encoding="utf-8")
     except OSError as error:

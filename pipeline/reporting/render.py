@@ -16,7 +16,7 @@ PAGE, MARKDOWN = "html", "md"
 
 
 @cache
-def environment_of(face: str, cutoff: int | None) -> jinja2.Environment:
+def jinja_environment(face: str, cutoff: int | None) -> jinja2.Environment:
     """The templates of a face, :data:`PAGE` or :data:`MARKDOWN`, with their filters; compiled once."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.reporting", "templates"),

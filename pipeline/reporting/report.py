@@ -21,13 +21,13 @@ from pipeline.reporting.figures.charts import (
 from pipeline.reporting.figures.forest import forest_plot
 from pipeline.reporting.figures.slope_rows import slopes_of
 from pipeline.reporting.figures.svg import as_svg
-from pipeline.reporting.render import MARKDOWN, PAGE, environment_of, render
+from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
 from pipeline.reporting.text.data_card import card_numbers, data_card_picture
 from pipeline.reporting.text.power_summary import power_lines
-from pipeline.reporting.text.summary import first_screen, sentence
+from pipeline.reporting.text.summary import answer_sentence, build_summary
 from pipeline.study import Study
 
-__all__ = ["SCHEMA_VERSION", "build_report", "sentence", "write_report"]
+__all__ = ["SCHEMA_VERSION", "answer_sentence", "build_report", "write_report"]
 
 SCHEMA_VERSION = 2
 """Of ``report.json``; docs/report.schema.json says what it holds."""
@@ -80,7 +80,7 @@ def build_report(
         **_parameters(study.as_dict(), documents["training"]),
         "provenance": documents["provenance"],
     }
-    return completed(found)
+    return finalize(found)
 
 
 def _parameters(today: dict[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def with_analyses(hypotheses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one | {"analyses": slopes_of(one)} for one in hypotheses]
 
 
-def completed(found: dict[str, Any]) -> dict[str, Any]:
+def finalize(found: dict[str, Any]) -> dict[str, Any]:
     """The report with its first screen, its groups and its totals."""
     rows = [row for row in found["group_kpis"] if row["kpi"] == "ctr"]
     planned = found.get("experiment", {}).get("plan", {}).get("groups")
@@ -123,7 +123,7 @@ def completed(found: dict[str, Any]) -> dict[str, Any]:
     rejected = found.get("ingestion", {}).get("rejected", {})
     return {
         **found,
-        **first_screen(found, level=found["level"]),
+        **build_summary(found, level=found["level"]),
         "groups": [
             {name: one.get(name) for name in ("name", "preference_id", "preference", "share")}
             for one in groups
@@ -141,7 +141,7 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
     write_json(folder / "report.json", report)
     values = page_values(report)
     for face, name in _FACES.items():
-        environment = environment_of(face, report["cutoff"])
+        environment = jinja_environment(face, report["cutoff"])
         text = render(environment, face, "report.j2", values)
         (folder / name).write_text(text, encoding="utf-8")
 
@@ -158,7 +158,7 @@ def page_values(report: dict[str, Any]) -> dict[str, Any]:
     return {
         "title": report["study"],
         "report": report,
-        "pictures": as_pictures(pictures),
+        "pictures": to_svg(pictures),
     }
 
 
@@ -172,6 +172,6 @@ def pictures_of_hypotheses(report: dict[str, Any]) -> dict[str, Figure]:
     return found
 
 
-def as_pictures(figures: Mapping[str, Figure]) -> dict[str, str]:
+def to_svg(figures: Mapping[str, Figure]) -> dict[str, str]:
     """Figures as SVG elements, by name."""
     return {name: as_svg(figure, name) for name, figure in figures.items()}

@@ -8,15 +8,15 @@ from pydantic.dataclasses import dataclass
 from pipeline.core.contracts import Kpi
 from pipeline.inference.glm.prediction_band import BandPoint, Change
 from pipeline.inference.glm.wald import Equivalence, SlopeTest
-from pipeline.inference.hypotheses.confidence_rating import Trust
+from pipeline.inference.hypotheses.confidence_rating import EvidenceStrength
 from pipeline.inference.hypotheses.metric_ranking import Candidate
 from pipeline.inference.hypotheses.recommendation import Advice, KpiChange
 from pipeline.inference.hypotheses.results import Elasticity, GroupPoint
 from pipeline.inference.hypotheses.verdict import Verdict
 from pipeline.inference.sensitivity.cuped import Cuped
 from pipeline.inference.sensitivity.day_effects import DayEffects
-from pipeline.inference.sensitivity.errors_in_variables import ErrorInX
-from pipeline.inference.sensitivity.random_effects import FewGroups
+from pipeline.inference.sensitivity.errors_in_variables import ErrorsInVariables
+from pipeline.inference.sensitivity.random_effects import RandomEffectsSlope
 from pipeline.inference.sensitivity.robustness import Permutation
 from pipeline.inference.sensitivity.user_segments import Segments
 
@@ -97,7 +97,7 @@ class Hypothesis:
     verdict_interval: Ends | None
     reading: str
     holm_p_value: float | None
-    few_groups: FewGroups | None
+    few_groups: RandomEffectsSlope | None
     permutation: Permutation | None
     lack_of_fit: LackOfFit | None
     curvature: SlopeTest | None
@@ -105,7 +105,7 @@ class Hypothesis:
     leave_one_out_range: Ends | None
     band: list[BandPoint]
     line_covariance: tuple[Ends, Ends] | None
-    error_in_x: ErrorInX | None
+    error_in_x: ErrorsInVariables | None
     log_rate: SlopeTest | None
     day_effects: DayEffects | None
     days: Days
@@ -124,7 +124,7 @@ class Hypothesis:
 class TrustOf:
     """How far to trust a verdict: what speaks for it, and the doubts."""
 
-    level: Trust
+    level: EvidenceStrength
     because: list[str]
     serious: list[str]
     minor: list[str]

@@ -10,12 +10,12 @@ from pipeline.artifacts.storage import write_json
 from pipeline.core.contracts import ALL_TARGETS, Kpi
 from pipeline.core.labels import KPI_LABELS
 from pipeline.experiment.kpis.contracts import COUNTS, TERMS
-from pipeline.reporting.render import MARKDOWN, PAGE, environment_of, render
+from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
 from pipeline.reporting.report import (
     SCHEMA_VERSION,
-    as_pictures,
-    completed,
+    finalize,
     pictures_of_hypotheses,
+    to_svg,
     with_analyses,
 )
 from pipeline.study import Study
@@ -63,7 +63,7 @@ def build_variants_report(
         "parameters": study.as_dict(),
         "provenance": documents["provenance"],
     }
-    return completed(found)
+    return finalize(found)
 
 
 def write_variants_report(report: dict[str, Any], folder: Path) -> None:
@@ -72,10 +72,10 @@ def write_variants_report(report: dict[str, Any], folder: Path) -> None:
     values = {
         "title": report["study"],
         "report": report,
-        "pictures": as_pictures(pictures_of_hypotheses(report)),
+        "pictures": to_svg(pictures_of_hypotheses(report)),
     }
     for face, name in ((PAGE, "index.html"), (MARKDOWN, "report.md")):
-        text = render(environment_of(face, report["cutoff"]), face, "variants.j2", values)
+        text = render(jinja_environment(face, report["cutoff"]), face, "variants.j2", values)
         (folder / name).write_text(text, encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ _LARGEST_SPAN = 1 << 25
 
 
 @dataclass(frozen=True, slots=True)
-class ItemCodes:
+class ItemIndex:
     """A code in 0 … ``number - 1`` for every item of a data set.
 
     Attributes:

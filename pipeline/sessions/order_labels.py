@@ -12,7 +12,7 @@ _SPREAD = 0x9E3779B1
 """A multiplier that sends neighbouring sessions far apart."""
 
 
-def followed_by(
+def has_followup_event(
     wanted: NDArray[np.bool_],
     *,
     item: NDArray[np.int32],

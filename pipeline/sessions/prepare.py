@@ -23,22 +23,27 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models.progress import shown
+from models.progress import track
 from pipeline.artifacts.storage import read_json, write_json
 from pipeline.core.contracts import DAY_MS, ITEMS, SESSIONS, Split
 from pipeline.core.errors import DataError
 from pipeline.datasets.io.parquet_writer import TableWriter
-from pipeline.datasets.io.thread_map import in_order
-from pipeline.sessions.item_index import ItemCodes
+from pipeline.datasets.io.thread_map import ordered_thread_map
+from pipeline.sessions.item_index import ItemIndex
 from pipeline.sessions.rules import CutAnchor, Rules
-from pipeline.sessions.spill import Stage, StagedSessions, stage_sessions, whole_sessions
+from pipeline.sessions.spill import (
+    SpillBuffer,
+    SpilledSessions,
+    iter_session_chunks,
+    stage_sessions,
+)
 from pipeline.sessions.temporal_split import (
     PARTS,
     STRADDLES,
     Cuts,
-    check_reach,
-    cuts_before,
-    parts_of,
+    assign_split,
+    check_date_range,
+    compute_cuts,
 )
 from pipeline.sessions.token_store_writer import TokenWriter
 
@@ -76,7 +81,7 @@ def write_sessions(events: Path, folder: Path, rules: Rules) -> dict[str, Any]:
             "train_clicks": train_clicks[chosen],
         }
     ).sort("index")
-    ITEMS.check(items).write_parquet(folder / "items.parquet")
+    ITEMS.validate(items).write_parquet(folder / "items.parquet")
     _check(counts)
     write_json(folder / "summary.json", counts)
     return counts
@@ -87,8 +92,8 @@ class _Preparation:
     """The staged clicks of one data set, and the rules they are prepared by."""
 
     rules: Rules
-    codes: ItemCodes
-    stage: Stage
+    codes: ItemIndex
+    stage: SpillBuffer
     cuts: Cuts | None
 
     @classmethod
@@ -100,12 +105,12 @@ class _Preparation:
         if rules.test_end is CutAnchor.LAST_EVENT and rules.test_files is None:
             cuts = _cuts(summary["last_ts"] + 1, summary["first_ts"], rules)
         test_files = [n for n, name in enumerate(summary["files"]) if rules.is_test_file(name)]
-        codes, stage = ItemCodes.of(file), Stage(folder)
+        codes, stage = ItemIndex.of(file), SpillBuffer(folder)
         tasks = (
             partial(stage_sessions, piece, codes, rules, cuts, test_files)
-            for piece in whole_sessions(file)
+            for piece in iter_session_chunks(file)
         )
-        for staged in shown(in_order(tasks), file.num_row_groups, "labelling"):
+        for staged in track(ordered_thread_map(tasks), file.num_row_groups, "labelling"):
             stage.add(staged)
         return cls(rules, codes, stage, cuts)
 
@@ -123,7 +128,7 @@ class _Preparation:
         if self.cuts is not None:
             return
         tasks = (partial(self._bounds, piece, keep) for piece in self.stage)
-        bounds = [times for times in in_order(tasks) if times is not None]
+        bounds = [times for times in ordered_thread_map(tasks) if times is not None]
         if not bounds:
             return
         starts, last_starts, last_ends = zip(*bounds, strict=True)
@@ -131,7 +136,7 @@ class _Preparation:
         if self.rules.test_files is not None:
             validation_from = last_end + 1 - round(self.rules.validation_days * DAY_MS)
             self.cuts = Cuts(validation_from, last_end + 1)
-            check_reach(self.cuts, start=start, end=last_end)
+            check_date_range(self.cuts, start=start, end=last_end)
         else:
             by_day = self.rules.test_end is CutAnchor.LAST_START_DAY
             end = last_start // DAY_MS * DAY_MS if by_day else last_start
@@ -157,7 +162,7 @@ class _Preparation:
             TokenWriter(folder / "tokens.safetensors") as tokens,
         ):
             tasks = (partial(self._finish, piece, keep, catalogue) for piece in self.stage)
-            for sessions, parts, dropped in in_order(tasks):
+            for sessions, parts, dropped in ordered_thread_map(tasks):
                 counts.update(dropped)
                 table.write(sessions)
                 for split, clicks, lengths in parts:
@@ -179,12 +184,12 @@ class _Preparation:
         """
         total = np.zeros(self.codes.number, dtype=np.int64)
         tasks = (partial(self._count, piece, keep, in_train=in_train) for piece in self.stage)
-        for codes in in_order(tasks):
+        for codes in ordered_thread_map(tasks):
             np.add.at(total, codes, 1)
         return total
 
     def _count(
-        self, piece: Callable[[], StagedSessions], keep: Flags | None, *, in_train: bool
+        self, piece: Callable[[], SpilledSessions], keep: Flags | None, *, in_train: bool
     ) -> NDArray[np.int32]:
         staged = piece()
         codes = staged.clicks["code"].to_numpy()
@@ -198,23 +203,23 @@ class _Preparation:
             long_enough &= known
         return codes[kept & long_enough[staged.number]]
 
-    def _span(self, staged: StagedSessions, keep: Flags | None) -> tuple[Ints, Ints]:
+    def _span(self, staged: SpilledSessions, keep: Flags | None) -> tuple[Ints, Ints]:
         """When each session begins and ends."""
         if self.rules.by_clicks and keep is not None:
             return staged.span(keep[staged.clicks["code"].to_numpy()])
         return staged.sessions["first_ts"].to_numpy(), staged.sessions["last_ts"].to_numpy()
 
-    def _parts(self, staged: StagedSessions, keep: Flags | None) -> NDArray[np.int8]:
+    def _parts(self, staged: SpilledSessions, keep: Flags | None) -> NDArray[np.int8]:
         if self.cuts is None:
             return np.full(staged.sessions.height, STRADDLES, dtype=np.int8)
         begin, end = self._span(staged, keep)
-        part = parts_of(begin, end, self.cuts, self.rules.straddling)
+        part = assign_split(begin, end, self.cuts, self.rules.straddling)
         if self.rules.test_files is not None:
             part[staged.sessions["in_test_file"].to_numpy()] = _TEST
         return part
 
     def _bounds(
-        self, piece: Callable[[], StagedSessions], keep: Flags
+        self, piece: Callable[[], SpilledSessions], keep: Flags
     ) -> tuple[int, int, int] | None:
         """First and last beginning, and last end, of the sessions outside the test files."""
         staged = piece()
@@ -227,7 +232,7 @@ class _Preparation:
         return int(begin.min()), int(begin.max()), int(end.max())
 
     def _finish(
-        self, piece: Callable[[], StagedSessions], keep: Flags, catalogue: NDArray[np.int32]
+        self, piece: Callable[[], SpilledSessions], keep: Flags, catalogue: NDArray[np.int32]
     ) -> tuple[pl.DataFrame, list[tuple[Split, pl.DataFrame, Ints]], dict[str, int]]:
         """The sessions that stay, their clicks by split, and what was dropped."""
         staged = piece()
@@ -284,8 +289,8 @@ def _per_session(number: Ints, flags: pl.Series, sessions: int) -> NDArray[np.in
 
 
 def _cuts(end: int, start: int, rules: Rules) -> Cuts:
-    cuts = cuts_before(end, test_days=rules.test_days, validation_days=rules.validation_days)
-    check_reach(cuts, start=start, end=end)
+    cuts = compute_cuts(end, test_days=rules.test_days, validation_days=rules.validation_days)
+    check_date_range(cuts, start=start, end=end)
     return cuts
 
 

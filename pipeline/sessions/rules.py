@@ -6,11 +6,11 @@ from enum import StrEnum
 
 from pipeline.core.errors import StudyError
 from pipeline.study import (
+    BoundaryPolicy,
+    DatasetConfig,
     DatasetFormat,
-    DatasetSection,
     Preset,
-    SessionsSection,
-    Straddling,
+    SessionsConfig,
     SupportFilter,
 )
 
@@ -48,7 +48,7 @@ class Rules:
     min_support: int
     min_length: int
     iterated: bool
-    straddling: Straddling
+    straddling: BoundaryPolicy
     test_days: float
     validation_days: float
     order_window_ms: int | None
@@ -65,10 +65,10 @@ class Rules:
     @property
     def keeps_apart(self) -> bool:
         """Whether no session of a part has an event in another part's time."""
-        return self.straddling in {Straddling.DROP, Straddling.TRIM} and not self.test_files
+        return self.straddling in {BoundaryPolicy.DROP, BoundaryPolicy.TRIM} and not self.test_files
 
 
-def rules_of(section: SessionsSection, dataset: DatasetSection) -> Rules:
+def rules_of(section: SessionsConfig, dataset: DatasetConfig) -> Rules:
     """The rules a study asks for.
 
     Raises:
@@ -102,17 +102,22 @@ def _reference(rules: Rules, dataset_format: DatasetFormat) -> Rules:
     match dataset_format:
         case DatasetFormat.YOOCHOOSE:
             return replace(
-                common, straddling=Straddling.LATER, test_end=CutAnchor.LAST_START, test_days=1.0
+                common,
+                straddling=BoundaryPolicy.LATER,
+                test_end=CutAnchor.LAST_START,
+                test_days=1.0,
             )
         case DatasetFormat.DIGINETICA:
             return replace(
                 common,
-                straddling=Straddling.EARLIER,
+                straddling=BoundaryPolicy.EARLIER,
                 test_end=CutAnchor.LAST_START_DAY,
                 test_days=7.0,
             )
         case DatasetFormat.OTTO:
-            return replace(common, min_support=1, straddling=Straddling.EARLIER, test_files="test")
+            return replace(
+                common, min_support=1, straddling=BoundaryPolicy.EARLIER, test_files="test"
+            )
         case _:
             msg = (
                 f"sessions.preset = reference knows OTTO, Yoochoose and Diginetica, not "

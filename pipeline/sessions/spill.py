@@ -11,18 +11,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.core.contracts import KIND, EventKind
-from pipeline.datasets.session_runs import begins, sums
-from pipeline.sessions.item_index import ItemCodes
-from pipeline.sessions.order_labels import followed_by
+from pipeline.datasets.session_runs import run_starts, run_sums
+from pipeline.sessions.item_index import ItemIndex
+from pipeline.sessions.order_labels import has_followup_event
 from pipeline.sessions.rules import Rules
-from pipeline.sessions.temporal_split import Cuts, within_first_part
-from pipeline.study import Straddling
+from pipeline.sessions.temporal_split import Cuts, in_start_split
+from pipeline.study import BoundaryPolicy
 
 _BYTES_IN_MEMORY = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class StagedSessions:
+class SpilledSessions:
     """Some sessions.
 
     Attributes:
@@ -42,7 +42,7 @@ class StagedSessions:
 
     def count(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """How many of its clicks are chosen, by session."""
-        return sums(chosen, self.sessions["clicks"].to_numpy())
+        return run_sums(chosen, self.sessions["clicks"].to_numpy())
 
     def span(self, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """When the first and the last of its chosen clicks were, by session; 0 without one."""
@@ -52,16 +52,16 @@ class StagedSessions:
         return first, last
 
 
-class Stage:
+class SpillBuffer:
     """Keeps staged sessions in their order; beyond a limit they wait on disk."""
 
     def __init__(self, folder: Path) -> None:
         """Files go into ``folder``, which the caller removes."""
         self._folder = folder
-        self._pieces: list[Callable[[], StagedSessions]] = []
+        self._pieces: list[Callable[[], SpilledSessions]] = []
         self._held_bytes = 0
 
-    def add(self, staged: StagedSessions) -> None:
+    def add(self, staged: SpilledSessions) -> None:
         """Keep a piece."""
         size = staged.sessions.estimated_size() + staged.clicks.estimated_size()
         if self._held_bytes + size <= _BYTES_IN_MEMORY:
@@ -72,16 +72,16 @@ class Stage:
         files = [self._folder / f"{len(self._pieces)}-{name}.arrow" for name in ("s", "c")]
         staged.sessions.write_ipc(files[0])
         staged.clicks.write_ipc(files[1])
-        self._pieces.append(lambda: StagedSessions(*(pl.read_ipc(file) for file in files)))
+        self._pieces.append(lambda: SpilledSessions(*(pl.read_ipc(file) for file in files)))
 
-    def __iter__(self) -> Iterator[Callable[[], StagedSessions]]:
+    def __iter__(self) -> Iterator[Callable[[], SpilledSessions]]:
         """What gives each piece."""
         return iter(self._pieces)
 
 
 def stage_sessions(
-    events: pl.DataFrame, codes: ItemCodes, rules: Rules, cuts: Cuts | None, test_files: list[int]
-) -> StagedSessions:
+    events: pl.DataFrame, codes: ItemIndex, rules: Rules, cuts: Cuts | None, test_files: list[int]
+) -> SpilledSessions:
     """Label the clicks of whole sessions.
 
     Args:
@@ -92,11 +92,11 @@ def stage_sessions(
         test_files: Numbers of the files whose sessions are the test part.
     """
     session = events["session"]
-    new = begins(session).to_numpy()
+    new = run_starts(session).to_numpy()
     starts, number = np.flatnonzero(new), np.cumsum(new) - 1
-    if rules.straddling is Straddling.TRIM and cuts is not None:
+    if rules.straddling is BoundaryPolicy.TRIM and cuts is not None:
         begin = events["ts"].to_numpy()[starts][number]
-        within = within_first_part(events["ts"].to_numpy(), begin, cuts)
+        within = in_start_split(events["ts"].to_numpy(), begin, cuts)
         if not within.all():
             return stage_sessions(events.filter(within), codes, rules, None, test_files)
     ts = events["ts"].to_numpy()
@@ -105,11 +105,11 @@ def stage_sessions(
         for kind in (EventKind.CLICK, EventKind.CART, EventKind.ORDER)
     )
     code = codes.code(events["item"])
-    follows = partial(followed_by, item=code, session=number, ts=ts)
+    follows = partial(has_followup_event, item=code, session=number, ts=ts)
     ordered, carted = follows(order, within_ms=rules.order_window_ms), follows(cart)
     last = np.append(starts[1:], len(events)) - 1
     clicks = np.add.reduceat(click, starts, dtype=np.int64)
-    return StagedSessions(
+    return SpilledSessions(
         sessions=pl.DataFrame(
             {
                 "session": session.gather(starts),
@@ -130,13 +130,13 @@ def stage_sessions(
     )
 
 
-def whole_sessions(events: pq.ParquetFile) -> Iterator[pl.DataFrame]:
+def iter_session_chunks(events: pq.ParquetFile) -> Iterator[pl.DataFrame]:
     """The events by pieces that hold whole sessions."""
     rest: pl.DataFrame | None = None
     for group in range(events.num_row_groups):
         table = pl.DataFrame(events.read_row_group(group)).with_columns(pl.col("kind").cast(KIND))
         frame = table if rest is None else pl.concat([rest, table])
-        behind = begins(frame["session"]).arg_true()
+        behind = run_starts(frame["session"]).arg_true()
         cut = int(behind[-1]) if len(behind) else 0
         if cut:
             yield frame[:cut]

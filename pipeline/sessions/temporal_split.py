@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.contracts import DAY_MS, Split
 from pipeline.core.errors import DataError
-from pipeline.study import Straddling
+from pipeline.study import BoundaryPolicy
 
 Ints = NDArray[np.int64]
 
@@ -30,13 +30,13 @@ class Cuts:
     test_from: int
 
 
-def cuts_before(end: int, *, test_days: float, validation_days: float) -> Cuts:
+def compute_cuts(end: int, *, test_days: float, validation_days: float) -> Cuts:
     """The test part is the ``test_days`` before ``end``, the validation part those before it."""
     test_from = end - round(test_days * DAY_MS)
     return Cuts(test_from - round(validation_days * DAY_MS), test_from)
 
 
-def check_reach(cuts: Cuts, *, start: int, end: int) -> None:
+def check_date_range(cuts: Cuts, *, start: int, end: int) -> None:
     """Whether the data, which lasts from ``start`` to ``end``, reaches back beyond both parts.
 
     Raises:
@@ -51,7 +51,9 @@ def check_reach(cuts: Cuts, *, start: int, end: int) -> None:
         raise DataError(msg)
 
 
-def parts_of(begin: Ints, end: Ints, cuts: Cuts, straddling: Straddling) -> NDArray[np.int8]:
+def assign_split(
+    begin: Ints, end: Ints, cuts: Cuts, straddling: BoundaryPolicy
+) -> NDArray[np.int8]:
     """The part of each session, a place in :data:`PARTS` or :data:`STRADDLES`.
 
     Args:
@@ -62,16 +64,16 @@ def parts_of(begin: Ints, end: Ints, cuts: Cuts, straddling: Straddling) -> NDAr
     """
     first, last = _part_at(begin, cuts), _part_at(end, cuts)
     match straddling:
-        case Straddling.LATER:
+        case BoundaryPolicy.LATER:
             part = last
-        case Straddling.EARLIER | Straddling.TRIM:
+        case BoundaryPolicy.EARLIER | BoundaryPolicy.TRIM:
             part = first
-        case Straddling.DROP:
+        case BoundaryPolicy.DROP:
             part = np.where(first == last, first, STRADDLES)
     return part.astype(np.int8)
 
 
-def within_first_part(ts: Ints, begin: Ints, cuts: Cuts) -> NDArray[np.bool_]:
+def in_start_split(ts: Ints, begin: Ints, cuts: Cuts) -> NDArray[np.bool_]:
     """Which events lie in the part their session begins in; the others are trimmed off.
 
     Args:

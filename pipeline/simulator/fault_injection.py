@@ -77,7 +77,7 @@ def bot_exposures(plan: TrafficPlan, bots: int, rng: np.random.Generator) -> pl.
         ordered=pl.lit(value=False),
         units=pl.lit(0, pl.Int32),
     )
-    return EXPOSURES.check(rows.select(list(EXPOSURES.columns)))
+    return EXPOSURES.validate(rows.select(list(EXPOSURES.columns)))
 
 
 def _write_events(

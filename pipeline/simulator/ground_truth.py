@@ -16,10 +16,10 @@ from pipeline.experiment.kpis.contracts import TERMS
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.click_model import Floats
 from pipeline.simulator.recommender_backend import InProcess
-from pipeline.simulator.session_loop import Scene
-from pipeline.simulator.shop_experiment import EXPERIMENT_TS, Setting, play_all
-from pipeline.simulator.users import People
-from pipeline.synthetic.generate_log import open_shop
+from pipeline.simulator.session_loop import SimulationState
+from pipeline.simulator.shop_experiment import EXPERIMENT_TS, SimulationConfig, simulate_users
+from pipeline.simulator.users import UserState
+from pipeline.synthetic.generate_log import build_shop
 from pipeline.synthetic.users import make_shoppers
 
 TRUTH = "truth.json"
@@ -30,27 +30,29 @@ _HOW = (
 )
 
 
-def shop_truth(recommender: Recommender, plan: TrafficPlan, setting: Setting) -> dict[str, Any]:
+def shop_truth(
+    recommender: Recommender, plan: TrafficPlan, setting: SimulationConfig
+) -> dict[str, Any]:
     """The expected KPIs of every group, each with the standard error of its own estimation.
 
     Carry-over, novelty, learning and drift are in them; faults of the log are not.
     """
-    shop = open_shop(setting.world)
+    shop = build_shop(setting.world)
     users = setting.simulator.truth_users
     found: dict[str, Any] = {}
     for group in plan.groups:
         rng = np.random.default_rng([setting.seed, 4])
         preference = np.tile(group.preference, (users, 1))
         shoppers = make_shoppers(setting.world, users, rng)
-        scene = Scene(
+        scene = SimulationState(
             shop=shop,
-            people=People.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS),
+            people=UserState.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS),
             host=InProcess.of(
                 recommender, preference, k=plan.list_length, shop_items=shop.catalogue.size
             ),
             opening_ts=EXPERIMENT_TS,
         )
-        found[group.name] = expected_kpis(play_all(scene, setting, rng, expected=True))
+        found[group.name] = expected_kpis(simulate_users(scene, setting, rng, expected=True))
     return {"how": _HOW, "users": users, "groups": found}
 
 

@@ -20,9 +20,14 @@ from pipeline.core.errors import EndpointError, StudyError
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.simulator.click_model import Flags, Ints
 from pipeline.simulator.recommender_backend import NOTHING
-from pipeline.simulator.shop_experiment import Setting, preferences_of, units_of, visit_all
+from pipeline.simulator.shop_experiment import (
+    SimulationConfig,
+    preferences_of,
+    simulate_visits,
+    units_of,
+)
 from pipeline.study import Study
-from pipeline.synthetic.generate_log import item_id, open_shop
+from pipeline.synthetic.generate_log import build_shop, item_id
 
 _AT_ONCE = 64
 _CLICKS_A_REQUEST = 50
@@ -57,11 +62,11 @@ def simulate_over_http(
             "writes it; over HTTP only carry_over and novelty can be planted"
         )
         raise StudyError(msg)
-    setting = Setting.of(study)
-    shop, units = open_shop(setting.world), units_of(setting)
+    setting = SimulationConfig.of(study)
+    shop, units = build_shop(setting.world), units_of(setting)
     with _connected(url, key) as connection:
         host = Endpoint(connection, plan, units, shop_items=shop.catalogue.size)
-        outcomes = visit_all(host, preferences_of(units, plan), setting, shop=shop)
+        outcomes = simulate_visits(host, preferences_of(units, plan), setting, shop=shop)
     return {
         "lists": outcomes.height,
         "clicked": int(outcomes["clicked"].sum()),
@@ -163,7 +168,7 @@ class Endpoint:
         """All: the endpoint has popular items for those it knows nothing of."""
         return np.ones(len(seen), dtype=np.bool_)
 
-    def show(self, visit: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:
+    def recommend(self, visit: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:
         """What the endpoint lists."""
         requests = [
             self._listed(int(v), int(u), [self._names[item] for item in row if item >= 0], int(at))
@@ -174,7 +179,7 @@ class Endpoint:
             row[: len(found)] = found[: self._k]
         return lists
 
-    def tell(self, visit: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
+    def record(self, visit: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
         """Send the clicks, each with the order that came of it."""
         told = [self._events_of(*map(int, one)) for one in zip(visit, item, units, ts, strict=True)]
         batches = [

@@ -18,8 +18,19 @@ from scipy.special import expit, logit
 
 from pipeline.core.contracts import DAY_MS, EXPOSURES, Kpi
 from pipeline.experiment.design.traffic_plan import TrafficPlan
-from pipeline.simulator.click_model import UNITS_AN_ORDER, Floats, Ints, pull, units_bought
-from pipeline.simulator.shop_experiment import EXPERIMENT_TS, Setting, day_weights, units_of
+from pipeline.simulator.click_model import (
+    UNITS_AN_ORDER,
+    Floats,
+    Ints,
+    carry_over_effect,
+    units_bought,
+)
+from pipeline.simulator.shop_experiment import (
+    EXPERIMENT_TS,
+    SimulationConfig,
+    day_weights,
+    units_of,
+)
 from pipeline.synthetic.generate_log import arrival_times
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
@@ -31,7 +42,7 @@ HOW = (
 )
 
 
-def describe() -> dict[str, Any]:
+def log_provenance() -> dict[str, Any]:
     """What a reader of the report must know about this log."""
     return {
         "origin": "drawn",
@@ -43,7 +54,7 @@ def describe() -> dict[str, Any]:
     }
 
 
-def line_for(rate: Floats, spread: float) -> Floats:
+def intercept_for_mean(rate: Floats, spread: float) -> Floats:
     """The log odds around which users must lie for the mean of their rates to be ``rate``.
 
     Solves ``E[expit(c + spread · Z)] = rate`` for c by bisection, Z standard normal.
@@ -85,7 +96,7 @@ class DirectWorld:
     """
 
     plan: TrafficPlan
-    setting: Setting
+    setting: SimulationConfig
     units: pl.Series
     group: Ints
     activity: Floats
@@ -97,7 +108,9 @@ class DirectWorld:
     sums: Floats
 
     @classmethod
-    def open(cls, plan: TrafficPlan, setting: Setting, *, x_ctr: Floats, x_cvr: Floats) -> Self:
+    def open(
+        cls, plan: TrafficPlan, setting: SimulationConfig, *, x_ctr: Floats, x_cvr: Floats
+    ) -> Self:
         """The world of a study.
 
         Args:
@@ -163,12 +176,14 @@ class DirectWorld:
         group = self.group[user]
         earlier = self.shown[user] + np.arange(rows) - np.repeat(np.cumsum(n) - n, n)
         rate_GN = self._click_rates(day, int(earlier.max(initial=0)))
-        line_GN = line_for(rate_GN, spread)
+        line_GN = intercept_for_mean(rate_GN, spread)
         step = np.minimum(earlier, rate_GN.shape[1] - 1)
         click_odds = line_GN[group, step] + spread * self.click_readiness[user]
         clicked = rng.random(rows) < expit(click_odds)
         order_rate_G = expit(self.order_odds)
-        order_odds = line_for(order_rate_G, spread)[group] + spread * self.order_readiness[user]
+        order_odds = (
+            intercept_for_mean(order_rate_G, spread)[group] + spread * self.order_readiness[user]
+        )
         ordered = clicked & (rng.random(rows) < expit(order_odds))
         self.shown[:] += n
         expected = np.bincount(group, rate_GN[group, step], len(order_rate_G))
@@ -192,13 +207,13 @@ class DirectWorld:
                 "units": units_bought(ordered, rng).astype(np.int32),
             }
         )
-        return EXPOSURES.check(frame)
+        return EXPOSURES.validate(frame)
 
     def _click_rates(self, day: int, most_shown: int) -> Floats:
         """Each group's CTR by how many lists a user was shown before; one column if all the same."""
         faults = self.setting.simulator.faults
         shown = np.arange(most_shown + 1 if faults.carry_over else 1)
-        added = pull(faults, day=np.full(len(shown), day), shown=shown)
+        added = carry_over_effect(faults, day=np.full(len(shown), day), shown=shown)
         tilt = np.array([group.preference[0] for group in self.plan.groups])
         return expit(self.click_odds[:, None] + tilt[:, None] * added)
 

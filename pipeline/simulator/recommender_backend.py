@@ -14,18 +14,18 @@ NOTHING = -1
 """Stands where there is no item: after the end of a visit's clicks, or of a short list."""
 
 
-class Host(Protocol):
+class RecommenderBackend(Protocol):
     """Shows lists and is told what came of them. Items are the shop's numbers."""
 
     def can_serve(self, seen: Ints) -> Flags:
         """Which visits can be shown a list, by their clicks so far (V × T)."""
         ...
 
-    def show(self, visit: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:
+    def recommend(self, visit: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:
         """A list for each visit, V × K, from the top; :data:`NOTHING` fills shorter ones."""
         ...
 
-    def tell(self, visit: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
+    def record(self, visit: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
         """The visits that clicked the list they were shown last, what they clicked and bought.
 
         Args:
@@ -86,10 +86,10 @@ class InProcess:
         """The model needs one item it knows."""
         return np.any(self.to_model[seen] >= 0, axis=1).astype(np.bool_)
 
-    def show(self, visit: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:  # noqa: ARG002 - of the protocol
+    def recommend(self, visit: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:  # noqa: ARG002 - of the protocol
         """The model's best items under each user's preference."""
         sessions = [row[row >= 0] for row in self.to_model[seen]]
         return self.to_shop[self.recommender.recommend(sessions, self.preference[user], k=self.k)]
 
-    def tell(self, visit: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
+    def record(self, visit: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
         """Nothing: what happened stands in the simulated log."""

@@ -12,13 +12,13 @@ import polars as pl
 
 from models.tokens import SessionTokens
 from pipeline.core.contracts import EXPOSURES
-from pipeline.experiment.design.plan_checks import check_anybody
+from pipeline.experiment.design.plan_checks import check_has_users
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.click_model import NO_CLICK, Ints, first_click, units_bought
 
 
-def describe() -> dict[str, Any]:
+def log_provenance() -> dict[str, Any]:
     """What a reader of the report must know about this log."""
     return {
         "origin": "replayed",
@@ -55,7 +55,7 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
     rng = np.random.default_rng([seed, 3])
     groups = [plan.group_of(name) for name in names]
     inside = np.array([group is not None for group in groups])
-    check_anybody(plan, int(inside.sum()))
+    check_has_users(plan, int(inside.sum()))
     shown = np.where(inside, np.maximum(tokens.lengths - 1, 0), 0)
     session = np.repeat(np.arange(tokens.n_sessions), shown)
     first = tokens.offsets[session]
@@ -84,7 +84,7 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
         },
         schema=EXPOSURES.schema,
     )
-    return EXPOSURES.check(exposures)
+    return EXPOSURES.validate(exposures)
 
 
 def _wishes(

@@ -22,8 +22,8 @@ from pipeline.simulator.click_model import (
     first_click_chances,
     units_bought,
 )
-from pipeline.simulator.recommender_backend import Host
-from pipeline.simulator.users import People
+from pipeline.simulator.recommender_backend import RecommenderBackend
+from pipeline.simulator.users import UserState
 from pipeline.synthetic.shop import CONTINUE_PER_CENT, ORDER_SCALE, Shop
 
 MAX_EXPOSURES = 30
@@ -33,12 +33,12 @@ _PAUSE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class SimulationState:
     """Where visits happen: the shop, its users, who shows them lists, and since when."""
 
     shop: Shop
-    people: People
-    host: Host
+    people: UserState
+    host: RecommenderBackend
     opening_ts: int
 
 
@@ -63,8 +63,8 @@ class Visits:
     length: Ints
 
 
-def play(
-    visits: Visits, scene: Scene, rng: np.random.Generator, *, expected: bool = False
+def step(
+    visits: Visits, scene: SimulationState, rng: np.random.Generator, *, expected: bool = False
 ) -> Iterator[pl.DataFrame]:
     """Let visits happen side by side; one row a list that was shown, a frame a step.
 
@@ -86,7 +86,7 @@ def _step(  # noqa: PLR0913 - the whole scene
     step: int,
     active: Ints,
     visits: Visits,
-    scene: Scene,
+    scene: SimulationState,
     rng: np.random.Generator,
     *,
     expected: bool,
@@ -96,7 +96,7 @@ def _step(  # noqa: PLR0913 - the whole scene
     number, user, intent = visits.number[active], visits.user[active], visits.intent[active]
     seen, length = visits.seen[active], visits.length[active]
     ts = visits.start[active] + step * _PAUSE_MS
-    lists = scene.host.show(number, user, seen[:, : step + 1], ts=ts)
+    lists = scene.host.recommend(number, user, seen[:, : step + 1], ts=ts)
     attraction = _attraction(lists, active, visits, scene, ts=ts)
     place = first_click(attraction, rng)
     clicked = place != NO_CLICK
@@ -110,7 +110,7 @@ def _step(  # noqa: PLR0913 - the whole scene
     chance = shop.order_chance(item, intent, again, thrift)
     ordered = clicked & (rng.integers(0, ORDER_SCALE, len(active)) < chance)
     units = units_bought(ordered, rng)
-    scene.host.tell(number[clicked], item[clicked], units[clicked], ts=ts[clicked])
+    scene.host.record(number[clicked], item[clicked], units[clicked], ts=ts[clicked])
     people.see(user)
     people.learn(user[clicked], shop.catalogue.category[item[clicked]], rng)
     visits.seen[active, step + 1] = item
@@ -137,7 +137,9 @@ def _step(  # noqa: PLR0913 - the whole scene
     }
 
 
-def _attraction(lists: Ints, active: Ints, visits: Visits, scene: Scene, *, ts: Ints) -> Floats:
+def _attraction(
+    lists: Ints, active: Ints, visits: Visits, scene: SimulationState, *, ts: Ints
+) -> Floats:
     """The chance that each listed item is clicked when looked at, V × K."""
     user, intent = visits.user[active], visits.intent[active]
     relevance = scene.shop.next_click_probability(

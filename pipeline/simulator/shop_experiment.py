@@ -14,18 +14,18 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from models.progress import shown
+from models.progress import track
 from pipeline.core.contracts import DAY_MS, EXPOSURES
 from pipeline.core.errors import DataError
-from pipeline.experiment.design.plan_checks import check_anybody
+from pipeline.experiment.design.plan_checks import check_has_users
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.click_model import Floats, Ints
-from pipeline.simulator.recommender_backend import NOTHING, Host, InProcess
-from pipeline.simulator.session_loop import MAX_EXPOSURES, Scene, Visits, play
-from pipeline.simulator.users import People
-from pipeline.study import ExperimentSection, SimulatorSection, Study, WorldSection
-from pipeline.synthetic.generate_log import OPENING_TS, arrival_times, open_shop
+from pipeline.simulator.recommender_backend import NOTHING, InProcess, RecommenderBackend
+from pipeline.simulator.session_loop import MAX_EXPOSURES, SimulationState, Visits, step
+from pipeline.simulator.users import UserState
+from pipeline.study import ExperimentConfig, SimulatorConfig, Study, SyntheticConfig
+from pipeline.synthetic.generate_log import OPENING_TS, arrival_times, build_shop
 from pipeline.synthetic.shop import BROWSE, BUY, BUY_VISITS_PER_CENT, Shop
 from pipeline.synthetic.users import make_shoppers
 
@@ -39,7 +39,7 @@ VISITS_PER_USER = 2
 _VISITS_AT_ONCE = 20_000
 
 
-def describe() -> dict[str, Any]:
+def log_provenance() -> dict[str, Any]:
     """What a reader of the report must know about this log."""
     return {
         "origin": "simulated",
@@ -52,12 +52,12 @@ def describe() -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class SimulationConfig:
     """What a simulated experiment depends on, beside its plan and who answers."""
 
-    world: WorldSection
-    experiment: ExperimentSection
-    simulator: SimulatorSection
+    world: SyntheticConfig
+    experiment: ExperimentConfig
+    simulator: SimulatorConfig
     seed: int
 
     @classmethod
@@ -71,25 +71,27 @@ class Setting:
         )
 
 
-def simulate_shop(recommender: Recommender, plan: TrafficPlan, setting: Setting) -> pl.DataFrame:
+def simulate_shop(
+    recommender: Recommender, plan: TrafficPlan, setting: SimulationConfig
+) -> pl.DataFrame:
     """The exposures of a simulated experiment, in the log's contract."""
-    shop = open_shop(setting.world)
+    shop = build_shop(setting.world)
     units = units_of(setting)
     preference = preferences_of(units, plan)
-    check_anybody(plan, int((~np.isnan(preference[:, 0])).sum()))
+    check_has_users(plan, int((~np.isnan(preference[:, 0])).sum()))
     host = InProcess.of(recommender, preference, k=plan.list_length, shop_items=shop.catalogue.size)
     names = plan.groups_of(units)
-    outcomes = visit_all(host, preference, setting, shop=shop)
+    outcomes = simulate_visits(host, preference, setting, shop=shop)
     exposures = outcomes.with_columns(
         experiment=pl.lit(plan.experiment),
         unit=units.gather(outcomes["user"]),
         group=names.gather(outcomes["user"]),
         exposure=pl.format("v{}-{}", "visit", "step"),
     )
-    return EXPOSURES.check(exposures.select(list(EXPOSURES.columns)))
+    return EXPOSURES.validate(exposures.select(list(EXPOSURES.columns)))
 
 
-def units_of(setting: Setting) -> pl.Series:
+def units_of(setting: SimulationConfig) -> pl.Series:
     """The names of the users."""
     return pl.Series([f"u{number:07d}" for number in range(setting.experiment.users)])
 
@@ -101,17 +103,23 @@ def preferences_of(units: pl.Series, plan: TrafficPlan) -> Floats:
     return np.array([of_group.get(name, nobody) for name in plan.groups_of(units)])
 
 
-def visit_all(host: Host, preference: Floats, setting: Setting, *, shop: Shop) -> pl.DataFrame:
+def simulate_visits(
+    host: RecommenderBackend, preference: Floats, setting: SimulationConfig, *, shop: Shop
+) -> pl.DataFrame:
     """Let the users of a study's experiment come; one row a list, as :func:`play_all` says."""
     rng = np.random.default_rng([setting.seed, 2])
     shoppers = make_shoppers(setting.world, setting.experiment.users, rng)
-    people = People.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS)
-    scene = Scene(shop=shop, people=people, host=host, opening_ts=EXPERIMENT_TS)
-    return play_all(scene, setting, rng)
+    people = UserState.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS)
+    scene = SimulationState(shop=shop, people=people, host=host, opening_ts=EXPERIMENT_TS)
+    return simulate_users(scene, setting, rng)
 
 
-def play_all(
-    scene: Scene, setting: Setting, rng: np.random.Generator, *, expected: bool = False
+def simulate_users(
+    scene: SimulationState,
+    setting: SimulationConfig,
+    rng: np.random.Generator,
+    *,
+    expected: bool = False,
 ) -> pl.DataFrame:
     """Let all visits happen, one row a list, with the columns that :func:`visits.play` tells of.
 
@@ -121,17 +129,19 @@ def play_all(
     steps = (
         frame
         for visits in arrivals(scene, setting, rng)
-        for frame in play(visits, scene, rng, expected=expected)
+        for frame in step(visits, scene, rng, expected=expected)
     )
     groups_of_visits = math.ceil(scene.people.shoppers.size * VISITS_PER_USER / _VISITS_AT_ONCE)
-    frames = list(shown(steps, groups_of_visits * MAX_EXPOSURES, "simulated visits"))
+    frames = list(track(steps, groups_of_visits * MAX_EXPOSURES, "simulated visits"))
     if not frames:
         msg = "no visit was shown a list: the model knows none of the items that visits begin with"
         raise DataError(msg)
     return pl.concat(frames)
 
 
-def arrivals(scene: Scene, setting: Setting, rng: np.random.Generator) -> Iterator[Visits]:
+def arrivals(
+    scene: SimulationState, setting: SimulationConfig, rng: np.random.Generator
+) -> Iterator[Visits]:
     """Visits by random users of the experiment, so many at a time as may happen side by side.
 
     Users who remember come once at a time, in order of time; the next visits are to be drawn when
@@ -159,8 +169,8 @@ def arrivals(scene: Scene, setting: Setting, rng: np.random.Generator) -> Iterat
 def _begin(  # noqa: PLR0913 - one visit's whole origin
     number: Ints,
     user: Ints,
-    scene: Scene,
-    setting: Setting,
+    scene: SimulationState,
+    setting: SimulationConfig,
     rng: np.random.Generator,
     *,
     start: Ints | None = None,
@@ -180,11 +190,11 @@ def _begin(  # noqa: PLR0913 - one visit's whole origin
     )
 
 
-def _times(n: int, setting: Setting, rng: np.random.Generator) -> Ints:
+def _times(n: int, setting: SimulationConfig, rng: np.random.Generator) -> Ints:
     return EXPERIMENT_TS + arrival_times(n, day_weights(setting), rng)
 
 
-def day_weights(setting: Setting) -> list[int]:
+def day_weights(setting: SimulationConfig) -> list[int]:
     """How many visits fall on each day of the experiment, relative to the others."""
     weekdays = setting.simulator.weekdays
     return [weekdays[(_FIRST_WEEKDAY + day) % 7] for day in range(setting.experiment.days)]

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 import numpy as np
 import polars as pl
 
-from models.progress import shown
+from models.progress import track
 from pipeline.artifacts.storage import StudyPaths, read_table, require_dataset, write_json
 from pipeline.core.contracts import ALL_TARGETS, Split
 from pipeline.core.errors import StudyError
@@ -21,20 +21,20 @@ from pipeline.simulator import planted_slopes, replay, shop_experiment
 from pipeline.simulator.click_model import Floats
 from pipeline.simulator.fault_injection import write_simulated_log
 from pipeline.simulator.ground_truth import TRUTH, shop_truth
-from pipeline.simulator.shop_experiment import Setting
+from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import LogSource, Study
 from pipeline.synthetic.generate_log import check_shop_log
 
 
-def describe_log(study: Study) -> dict[str, Any]:
+def log_provenance(study: Study) -> dict[str, Any]:
     """What a reader of the report must know about where the log comes from."""
     match study.experiment.source:
         case LogSource.SIMULATED_SHOP:
-            return _with_faults(shop_experiment.describe(), study)
+            return _with_faults(shop_experiment.log_provenance(), study)
         case LogSource.DIRECT:
-            return _with_faults(planted_slopes.describe(), study)
+            return _with_faults(planted_slopes.log_provenance(), study)
         case LogSource.REPLAY:
-            return replay.describe()
+            return replay.log_provenance()
         case LogSource.FILES:
             return BROUGHT
         case _:
@@ -62,13 +62,13 @@ def simulate_experiment(
     match study.experiment.source:
         case LogSource.SIMULATED_SHOP:
             check_shop_log(study, require_dataset(study, paths.root))
-            setting = Setting.of(study)
+            setting = SimulationConfig.of(study)
             _write([shop_experiment.simulate_shop(recommender, plan, setting)], plan, study, folder)
             if study.simulator.truth_users:
                 truth = shop_truth(recommender, plan, setting)
         case LogSource.DIRECT:
             world = _direct_world(study, paths, plan)
-            days = shown(world.days(), study.experiment.days, "drawing the log")
+            days = track(world.days(), study.experiment.days, "drawing the log")
             _write(days, plan, study, folder)
             truth = world.truth()
         case LogSource.REPLAY:
@@ -96,7 +96,9 @@ def _direct_world(study: Study, paths: StudyPaths, plan: TrafficPlan) -> planted
     x_ctr, x_cvr = (
         _relative(table, plan, slope.metric) for slope in (chosen.ctr_slope, chosen.cvr_slope)
     )
-    return planted_slopes.DirectWorld.open(plan, Setting.of(study), x_ctr=x_ctr, x_cvr=x_cvr)
+    return planted_slopes.DirectWorld.open(
+        plan, SimulationConfig.of(study), x_ctr=x_ctr, x_cvr=x_cvr
+    )
 
 
 def _relative(table: pl.DataFrame, plan: TrafficPlan, metric: str) -> Floats:

@@ -6,13 +6,13 @@ from typing import Self
 import numpy as np
 
 from pipeline.core.contracts import DAY_MS
-from pipeline.simulator.click_model import Floats, Ints, pull
-from pipeline.study import SimulatorSection
+from pipeline.simulator.click_model import Floats, Ints, carry_over_effect
+from pipeline.study import SimulatorConfig
 from pipeline.synthetic.users import FAVOURITES, Shoppers
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class UserState:
     """Users, as arrays over user numbers 0 … U-1; some of the arrays change as users visit.
 
     Attributes:
@@ -25,13 +25,13 @@ class People:
 
     shoppers: Shoppers
     preference: Floats
-    rules: SimulatorSection
+    rules: SimulatorConfig
     shown: Ints
     last_ts: Ints
 
     @classmethod
     def of(
-        cls, shoppers: Shoppers, preference: Floats, rules: SimulatorSection, *, opening_ts: int
+        cls, shoppers: Shoppers, preference: Floats, rules: SimulatorConfig, *, opening_ts: int
     ) -> Self:
         """Users to whom nothing has happened yet; ``shoppers`` stay as they are."""
         return cls(
@@ -50,7 +50,7 @@ class People:
 
     def pull(self, user: Ints, day: Ints) -> Floats:
         """What carry-over and novelty add to the log odds of a click of each of ``user``."""
-        strength = pull(self.rules.faults, day=day, shown=self.shown[user])
+        strength = carry_over_effect(self.rules.faults, day=day, shown=self.shown[user])
         return strength * self.preference[user, 0]
 
     def arrive(self, user: Ints, ts: Ints, rng: np.random.Generator) -> None:

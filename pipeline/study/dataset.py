@@ -41,7 +41,7 @@ class Duplicates(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class WorldSection:
+class SyntheticConfig:
     """The synthetic shop.
 
     Attributes:
@@ -155,7 +155,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class DatasetSection:
+class DatasetConfig:
     """The raw data.
 
     Attributes:
@@ -200,7 +200,7 @@ class SupportFilter(StrEnum):
     ITERATED = "iterated"
 
 
-class Straddling(StrEnum):
+class BoundaryPolicy(StrEnum):
     """What becomes of a session that begins before a cut and ends after it."""
 
     DROP = "drop"
@@ -216,7 +216,7 @@ class Preset(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class SessionsSection:
+class SessionsConfig:
     """Cleaning and splitting.
 
     Attributes:
@@ -240,7 +240,7 @@ class SessionsSection:
     min_item_support: Annotated[int, Ge(1)] = 5
     min_session_length: Annotated[int, Ge(2)] = 2
     support_filter: SupportFilter = SupportFilter.ONE_PASS
-    straddling: Straddling = Straddling.DROP
+    straddling: BoundaryPolicy = BoundaryPolicy.DROP
     test_days: Annotated[float, Gt(0)] = 4.0
     validation_days: Annotated[float, Gt(0)] = 2.0
     order_window_minutes: Annotated[float, Gt(0)] | None = None

@@ -13,7 +13,7 @@ from pipeline.core.errors import StudyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class OwnMetric:
+class CustomMetric:
     """A metric of targets that is a function of one's own; see :mod:`pipeline.evaluation.ranking_metrics`.
 
     Attributes:
@@ -35,7 +35,7 @@ class MetricFacts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class EvaluationSection:
+class EvaluationConfig:
     """How offline metrics are computed.
 
     Attributes:
@@ -68,7 +68,7 @@ class EvaluationSection:
         Segmentation.ITEM_POPULARITY,
         Segmentation.DAY,
     )
-    own_metrics: tuple[OwnMetric, ...] = ()
+    own_metrics: tuple[CustomMetric, ...] = ()
 
     def __post_init__(self) -> None:
         if len({self.cutoff, *self.further_cutoffs}) < 1 + len(self.further_cutoffs):

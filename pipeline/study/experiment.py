@@ -23,7 +23,7 @@ class LogSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class PlanningSection:
+class PlanningConfig:
     """How groups are chosen, and what the power of the experiment is foretold from.
 
     Attributes:
@@ -74,7 +74,7 @@ class PlanningSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class ExperimentSection:
+class ExperimentConfig:
     """The online experiment.
 
     Attributes:
@@ -135,7 +135,7 @@ class ExperimentSection:
     last_day: date | None = None
     attribution_hours: Annotated[float, Gt(0)] = 24.0
     max_exposures_per_hour: Annotated[int, Ge(1)] = 500
-    planning: PlanningSection = Field(default_factory=PlanningSection)
+    planning: PlanningConfig = Field(default_factory=PlanningConfig)
 
     def __post_init__(self) -> None:
         self._check_groups()

@@ -48,7 +48,7 @@ PAPER_HYPOTHESES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class RegressionSection:
+class RegressionConfig:
     """The hypotheses to test, and the level of the intervals.
 
     Attributes:

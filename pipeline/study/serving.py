@@ -110,7 +110,7 @@ class KafkaTopic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class ServingSection:
+class ServingConfig:
     """The endpoint that serves the groups and writes the experiment's log.
 
     Attributes:

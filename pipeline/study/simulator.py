@@ -50,7 +50,7 @@ class ChosenSlope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class DirectSection:
+class DirectConfig:
     """The world without a recommender: what its log is drawn from.
 
     Attributes:
@@ -80,7 +80,7 @@ class DirectSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class SimulatorSection:
+class SimulatorConfig:
     """The users of a simulated experiment.
 
     Attributes:
@@ -98,4 +98,4 @@ class SimulatorSection:
     drift: Annotated[float, Interval(ge=0, le=1)] = 0.0
     truth_users: Annotated[int, Ge(0)] = 2000
     faults: PlantedFaults = Field(default_factory=PlantedFaults)
-    direct: DirectSection = Field(default_factory=DirectSection)
+    direct: DirectConfig = Field(default_factory=DirectConfig)

@@ -12,22 +12,22 @@ from models.configuration import STRICT, ModelConfig, TrainingConfig
 from pipeline.core.contracts import Metric, Segmentation
 from pipeline.core.errors import StudyError
 from pipeline.study.dataset import (
+    DatasetConfig,
     DatasetFormat,
-    DatasetSection,
     Duplicates,
     Preset,
-    SessionsSection,
-    WorldSection,
+    SessionsConfig,
+    SyntheticConfig,
 )
-from pipeline.study.evaluation import EvaluationSection
-from pipeline.study.experiment import ExperimentSection, LogSource
-from pipeline.study.regression import RegressionSection
-from pipeline.study.serving import ServingSection
-from pipeline.study.simulator import SimulatorSection
+from pipeline.study.evaluation import EvaluationConfig
+from pipeline.study.experiment import ExperimentConfig, LogSource
+from pipeline.study.regression import RegressionConfig
+from pipeline.study.serving import ServingConfig
+from pipeline.study.simulator import SimulatorConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class StudySection:
+class StudyConfig:
     """What the study is called, and the seed of all its randomness.
 
     Attributes:
@@ -44,17 +44,17 @@ class StudySection:
 class Study:
     """Everything that determines a study's result, besides data and code."""
 
-    study: StudySection
-    dataset: DatasetSection
-    world: WorldSection
-    sessions: SessionsSection
+    study: StudyConfig
+    dataset: DatasetConfig
+    world: SyntheticConfig
+    sessions: SessionsConfig
     model: ModelConfig
     training: TrainingConfig
-    evaluation: EvaluationSection
-    experiment: ExperimentSection
-    serving: ServingSection
-    simulator: SimulatorSection
-    regression: RegressionSection
+    evaluation: EvaluationConfig
+    experiment: ExperimentConfig
+    serving: ServingConfig
+    simulator: SimulatorConfig
+    regression: RegressionConfig
 
     def __post_init__(self) -> None:
         of_a_front = self.experiment.variants is None

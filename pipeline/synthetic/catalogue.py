@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.study import WorldSection
+from pipeline.study import SyntheticConfig
 
 Ints = NDArray[np.int64]
 
@@ -46,7 +46,7 @@ class Catalogue:
         return len(self.category)
 
 
-def make_catalogue(world: WorldSection, rng: np.random.Generator) -> Catalogue:
+def make_catalogue(world: SyntheticConfig, rng: np.random.Generator) -> Catalogue:
     """Draw the shop's items."""
     category = _categories(world, rng)
     appeal = rng.integers(0, APPEAL_LEVELS, world.items)
@@ -66,7 +66,7 @@ def make_catalogue(world: WorldSection, rng: np.random.Generator) -> Catalogue:
     )
 
 
-def _categories(world: WorldSection, rng: np.random.Generator) -> Ints:
+def _categories(world: SyntheticConfig, rng: np.random.Generator) -> Ints:
     """A random category for each item; one drawn by none takes an item of the largest."""
     category = rng.integers(0, world.categories, world.items)
     for absent in np.setdiff1d(np.arange(world.categories), category):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from models.progress import shown
-from pipeline.artifacts.storage import publish_file
+from models.progress import track
+from pipeline.artifacts.storage import atomic_file
 from pipeline.core.contracts import DAY_MS
 from pipeline.core.errors import DataError
-from pipeline.study import LogSource, Study, WorldSection
+from pipeline.study import LogSource, Study, SyntheticConfig
 from pipeline.synthetic.catalogue import Ints, make_catalogue
 from pipeline.synthetic.shop import (
     BROWSE,
@@ -46,7 +46,7 @@ class Visits:
     ordered: Flags
 
 
-def open_shop(world: WorldSection) -> Shop:
+def build_shop(world: SyntheticConfig) -> Shop:
     """The shop of ``world.seed``: the same for the log and for every simulated experiment."""
     return Shop.open(make_catalogue(world, np.random.default_rng([world.seed, 0])))
 
@@ -56,9 +56,9 @@ def item_id(item: Ints) -> Ints:
     return item + _FIRST_ITEM_ID
 
 
-def generate_log(world: WorldSection, target: Path) -> int:
+def generate_log(world: SyntheticConfig, target: Path) -> int:
     """Write the shop's log to ``target``; returns the number of sessions."""
-    with publish_file(target) as fresh, fresh.open("w", encoding="ascii", newline="\n") as out:
+    with atomic_file(target) as fresh, fresh.open("w", encoding="ascii", newline="\n") as out:
         out.writelines(_log_lines(world))
     return world.sessions
 
@@ -84,17 +84,17 @@ def check_shop_log(study: Study, found_md5: str) -> None:
         raise DataError(msg)
 
 
-def _log_lines(world: WorldSection) -> Iterator[str]:
+def _log_lines(world: SyntheticConfig) -> Iterator[str]:
     rng = np.random.default_rng([world.seed, 1])
     shoppers = make_shoppers(world, world.users, rng)
-    visits = visit_shop(open_shop(world), shoppers, world, rng=rng)
+    visits = simulate_browsing(build_shop(world), shoppers, world, rng=rng)
     in_order = np.argsort(visits.start, kind="stable")
-    for session, visit in enumerate(shown(in_order, len(in_order), "the shop's visits")):
+    for session, visit in enumerate(track(in_order, len(in_order), "the shop's visits")):
         yield _line(session, visits, int(visit), rng)
 
 
-def visit_shop(
-    shop: Shop, shoppers: Shoppers, world: WorldSection, *, rng: np.random.Generator
+def simulate_browsing(
+    shop: Shop, shoppers: Shoppers, world: SyntheticConfig, *, rng: np.random.Generator
 ) -> Visits:
     """Let ``world.sessions`` visits happen, each by a random user, without a recommender."""
     n = world.sessions

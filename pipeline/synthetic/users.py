@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.study import WorldSection
+from pipeline.study import SyntheticConfig
 from pipeline.synthetic.catalogue import Ints
 
 FAVOURITES = 3
@@ -39,7 +39,7 @@ class Shoppers:
         return self.favourites[user, choice]
 
 
-def make_shoppers(world: WorldSection, n_users: int, rng: np.random.Generator) -> Shoppers:
+def make_shoppers(world: SyntheticConfig, n_users: int, rng: np.random.Generator) -> Shoppers:
     """Draw ``n_users`` users of the shop."""
     return Shoppers(
         favourites=rng.integers(0, world.categories, (n_users, FAVOURITES)),

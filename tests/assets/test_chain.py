@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from assets.definitions import defs
-from assets.materialization import user_errors
+from assets.materialization import translate_errors
 from assets.resources import StudyResource
 from pipeline.artifacts.storage import md5
 from pipeline.core.contracts import OFFLINE_METRICS
@@ -54,10 +54,10 @@ def test_whole_chain_ends_in_a_report_with_all_checks_green(finished):
     blocked = [e.check_name for e in evaluations if not e.passed and e.severity.value == "ERROR"]
     assert blocked == []
     assert [hypothesis["id"] for hypothesis in report["hypotheses"]] == ["H1", "H2", "H3", "H4"]
-    OFFLINE_METRICS.check(
+    OFFLINE_METRICS.validate(
         pl.read_parquet(project / STUDY / "offline_metrics/offline_metrics.parquet")
     )
-    GROUP_KPIS.check(pl.read_parquet(project / STUDY / "group_kpis/group_kpis.parquet"))
+    GROUP_KPIS.validate(pl.read_parquet(project / STUDY / "group_kpis/group_kpis.parquet"))
     manifest = json.loads((project / STUDY / "manifest.json").read_text("utf-8"))
     page = project / STUDY / "report/index.html"
     assert manifest["outputs"]["report/index.html"] == md5(page)
@@ -214,11 +214,11 @@ def test_raw_data_version_is_its_md5(project):
 def test_only_what_passes_by_itself_is_retried():
     context = dg.build_asset_context()
 
-    with pytest.raises(dg.RetryRequested), user_errors(context):
+    with pytest.raises(dg.RetryRequested), translate_errors(context):
         raise OSError(errno.ESTALE, "the network disk was away")
-    with pytest.raises(dg.Failure) as failure, user_errors(context):
+    with pytest.raises(dg.Failure) as failure, translate_errors(context):
         raise DataError("bad")
-    with pytest.raises(PermissionError), user_errors(context):
+    with pytest.raises(PermissionError), translate_errors(context):
         raise PermissionError(errno.EACCES, "not yours")
 
     assert failure.value.allow_retries is False

@@ -9,8 +9,8 @@ import pytest
 from assets.checks import check_results, health_results, health_rows
 from assets.data import events
 from assets.resources import StudyResource
-from pipeline.quality.expectation import never
-from pipeline.quality.runner import Outcome
+from pipeline.quality.expectation import forbid_rows
+from pipeline.quality.runner import CheckResult
 
 STUDY = "data/studies/synthetic-shop"
 CORNERS = {
@@ -105,9 +105,9 @@ def test_a_refused_artifact_shows_the_rows_that_broke_a_rule(project):
 
 
 def test_rows_become_a_table_without_what_no_cell_can_hold():
-    rule = never("r", "nothing is odd", "t", "odd", blocking=False)
+    rule = forbid_rows("r", "nothing is odd", "t", "odd", blocking=False)
     rows = ({"id": 1, "day": None, "list": [1]}, {"id": 2, "day": True, "list": []})
-    broken = Outcome(rule=rule, passed=False, unexpected=7, sample=("a", "b"), rows=rows)
+    broken = CheckResult(rule=rule, passed=False, unexpected=7, sample=("a", "b"), rows=rows)
 
     (result,) = check_results([broken])
 
@@ -138,8 +138,8 @@ def test_health_is_told_by_hypothesis_group_or_day():
 
 
 def test_a_blocking_rule_warns_only_where_the_study_waives_it():
-    rule = never("apart", "splits lie apart", "t", "TRUE")
-    broken = Outcome(rule=rule, passed=False, unexpected=1, sample=("a",))
+    rule = forbid_rows("apart", "splits lie apart", "t", "TRUE")
+    broken = CheckResult(rule=rule, passed=False, unexpected=1, sample=("a",))
 
     (enforced,), (waived,) = check_results([broken]), check_results([broken], waived={"apart"})
 

@@ -5,11 +5,11 @@ import pytest
 
 from pipeline.core.contracts import ALL_TARGETS, EXPOSURES, OFFLINE_METRICS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
-from pipeline.inference.hypotheses.inputs import Evidence
-from pipeline.study import PAPER_HYPOTHESES, RegressionSection
+from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.study import PAPER_HYPOTHESES, RegressionConfig
 from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TABLE_1, TEST_CLICKS
 
 USERS = 2_000_000
@@ -45,7 +45,7 @@ def write_group(name, users, folder):
             "units": (number < orders).cast(pl.Int32),
         }
     )
-    EXPOSURES.check(frame).write_parquet(folder / f"exposures-{name}.parquet")
+    EXPOSURES.validate(frame).write_parquet(folder / f"exposures-{name}.parquet")
 
 
 def offline_metrics():
@@ -78,10 +78,10 @@ def test_the_papers_table_from_files_of_26_million_exposures(tmp_path):
         write_group(name, users.filter(groups == name), tmp_path)
 
     taken_in = ingest(sorted(tmp_path.glob("*.parquet")), PLAN, tmp_path / "log.duckdb")
-    evidence = Evidence(offline_metrics(), None, sum_up(tmp_path / "log.duckdb", PLAN).group_kpis)
-    estimates = estimate_hypotheses(
-        evidence, RegressionSection(hypotheses=PAPER_HYPOTHESES), seed=1
+    evidence = RegressionInputs(
+        offline_metrics(), None, aggregate(tmp_path / "log.duckdb", PLAN).group_kpis
     )
+    estimates = estimate_hypotheses(evidence, RegressionConfig(hypotheses=PAPER_HYPOTHESES), seed=1)
 
     assert (taken_in.exposures, taken_in.rejected) == (26_500_000, {})
     for estimate in estimates:

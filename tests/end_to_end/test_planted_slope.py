@@ -6,20 +6,20 @@ import pytest
 
 from pipeline.core.contracts import OFFLINE_METRICS, PARETO_FRONT
 from pipeline.experiment.design.make_plan import MeasuredFront, make_plan
-from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest
 from pipeline.experiment.log.log_files import write_log
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
-from pipeline.inference.hypotheses.inputs import Evidence, relative_change
+from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.simulator.planted_slopes import DirectWorld
-from pipeline.simulator.shop_experiment import Setting
+from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
     ChosenSlope,
-    DirectSection,
-    ExperimentSection,
-    RegressionSection,
-    SimulatorSection,
-    WorldSection,
+    DirectConfig,
+    ExperimentConfig,
+    RegressionConfig,
+    SimulatorConfig,
+    SyntheticConfig,
     load_study,
 )
 
@@ -72,27 +72,27 @@ def offline_metrics() -> pl.DataFrame:
 
 
 def test_planted_slopes_come_back_through_files_and_database(plan, tmp_path):
-    chosen = DirectSection(
+    chosen = DirectConfig(
         exposures_per_user=8.0,
         ctr=0.18,
         cvr=0.14,
         ctr_slope=ChosenSlope(metric="recall", slope=SLOPES["H1"]),
         cvr_slope=ChosenSlope(metric="order_density", slope=SLOPES["H2"]),
     )
-    setting = Setting(
-        world=WorldSection(),
-        experiment=ExperimentSection(users=40_000, days=5),
-        simulator=SimulatorSection(direct=chosen),
+    setting = SimulationConfig(
+        world=SyntheticConfig(),
+        experiment=ExperimentConfig(users=40_000, days=5),
+        simulator=SimulatorConfig(direct=chosen),
         seed=1,
     )
     x_recall, x_density = (relative_change(np.array(of)) for of in (RECALL, ORDER_DENSITY))
     world = DirectWorld.open(plan, setting, x_ctr=x_recall, x_cvr=x_density)
     files = [file for day in world.days() for file in write_log(day, tmp_path)]
     ingest(files, plan, tmp_path / "experiment.duckdb")
-    kpis = sum_up(tmp_path / "experiment.duckdb", plan).group_kpis
+    kpis = aggregate(tmp_path / "experiment.duckdb", plan).group_kpis
 
-    evidence = Evidence(offline_metrics(), None, kpis)
-    estimates = estimate_hypotheses(evidence, RegressionSection(), seed=0)
+    evidence = RegressionInputs(offline_metrics(), None, kpis)
+    estimates = estimate_hypotheses(evidence, RegressionConfig(), seed=0)
 
     found = {estimate.hypothesis.id: estimate for estimate in estimates}
     exposures = pl.concat(map(pl.read_parquet, files))

@@ -151,7 +151,7 @@ def their_step(reference, written, preference):
 
 
 def our_scores(model, written, preference):
-    (scores,) = score_targets(model, SessionTokens.of(written), torch.tensor([preference]))
+    (scores,) = score_targets(model, SessionTokens.from_lists(written), torch.tensor([preference]))
     return scores
 
 

@@ -19,7 +19,7 @@ def generator(seed=0):
 
 
 def sessions_of_lengths(lengths):
-    return SessionTokens.of([[(n % 7, 0)] * length for n, length in enumerate(lengths)])
+    return SessionTokens.from_lists([[(n % 7, 0)] * length for n, length in enumerate(lengths)])
 
 
 def real_rows(batch):
@@ -43,7 +43,7 @@ def slow_row(session, max_length):
 
 
 def test_target_is_the_next_click_with_its_own_labels():
-    tokens = SessionTokens.of([[(4, 1, 1), (7, 0, 1), (2, 1, 0)]])
+    tokens = SessionTokens.from_lists([[(4, 1, 1), (7, 0, 1), (2, 1, 0)]])
 
     batch = make_batch(tokens, np.array([0]), max_length=10)
 
@@ -55,7 +55,7 @@ def test_target_is_the_next_click_with_its_own_labels():
 
 
 def test_shorter_sessions_are_padded_after_their_real_positions():
-    tokens = SessionTokens.of([[(4, 0), (7, 1, 1)], [(1, 1), (2, 1), (3, 1), (5, 0, 1)]])
+    tokens = SessionTokens.from_lists([[(4, 0), (7, 1, 1)], [(1, 1), (2, 1), (3, 1), (5, 0, 1)]])
 
     batch = make_batch(tokens, np.array([1, 0]), max_length=10)
 
@@ -68,7 +68,7 @@ def test_shorter_sessions_are_padded_after_their_real_positions():
 
 
 def test_truncation_keeps_the_last_clicks_with_their_labels():
-    tokens = SessionTokens.of([[(9, 1), (8, 0), (1, 1), (2, 0), (3, 1)]])
+    tokens = SessionTokens.from_lists([[(9, 1), (8, 0), (1, 1), (2, 0), (3, 1)]])
 
     batch = make_batch(tokens, np.array([0]), max_length=2)
 
@@ -78,7 +78,7 @@ def test_truncation_keeps_the_last_clicks_with_their_labels():
 
 
 def test_a_session_of_one_click_has_no_position():
-    tokens = SessionTokens.of([[(4, 1, 1)], [(5, 0), (6, 1, 1)]])
+    tokens = SessionTokens.from_lists([[(4, 1, 1)], [(5, 0), (6, 1, 1)]])
 
     batch = make_batch(tokens, np.array([0, 1]), max_length=3)
 
@@ -90,7 +90,7 @@ def test_a_session_of_one_click_has_no_position():
 @quick
 @given(written=written_sessions, max_length=st.integers(1, 10), batch_sessions=st.integers(1, 7))
 def test_every_session_comes_exactly_once_with_its_next_clicks(written, max_length, batch_sessions):
-    tokens = SessionTokens.of(written)
+    tokens = SessionTokens.from_lists(written)
     shuffled = shuffled_batches(
         tokens, batch_sessions=batch_sessions, max_length=max_length, generator=generator()
     )
@@ -162,7 +162,7 @@ def test_shuffling_comes_from_the_generator_alone():
 def test_the_batches_from_a_number_on_are_the_tail_of_all_of_them(written, batch_sessions, first):
     def batches(source, first):
         found = shuffled_batches(
-            SessionTokens.of(written),
+            SessionTokens.from_lists(written),
             batch_sessions=batch_sessions,
             max_length=5,
             generator=source,
@@ -177,7 +177,7 @@ def test_the_batches_from_a_number_on_are_the_tail_of_all_of_them(written, batch
 
 
 def some_batch():
-    tokens = SessionTokens.of(
+    tokens = SessionTokens.from_lists(
         [[(1, 0), (2, 1, 1)], [(3, 0), (4, 0, 1), (5, 1)], [(6, 1), (7, 1, 1)], [(8, 0), (9, 1)]]
     )
     return make_batch(tokens, np.array([3, 1, 0, 2]), max_length=4)

@@ -38,8 +38,8 @@ def lively(kind):
 
 def act(conditioning, place, x_BTD, preference_BO):
     if place < 0:
-        return conditioning.enter(x_BTD, preference_BO)
-    return conditioning.act(place, x_BTD, preference_BO)
+        return conditioning.condition_input(x_BTD, preference_BO)
+    return conditioning.condition_layer(place, x_BTD, preference_BO)
 
 
 def sessions(n=2, length=4, seed=0):
@@ -59,7 +59,7 @@ def test_concatenation_of_small_numbers():
     made.from_item.bias.copy_(torch.tensor([0.5, -0.5]))
     made.from_preference.weight.copy_(torch.tensor([[10.0, 0.0], [0.0, 20.0]]))
 
-    entered = made.enter(torch.tensor([[[1.0, -1.0]]]), torch.tensor([[0.25, 0.75]]))
+    entered = made.condition_input(torch.tensor([[[1.0, -1.0]]]), torch.tensor([[0.25, 0.75]]))
 
     assert entered.tolist() == [[[1 - 2 + 10 * 0.25 + 0.5, 3 - 4 + 20 * 0.75 - 0.5]]]
 
@@ -71,7 +71,7 @@ def test_concatenation_is_a_linear_layer_of_the_joined_vectors():
 
     expected = functional.linear(joined_BTX, weight_DX, made.from_item.bias)
 
-    torch.testing.assert_close(made.enter(x_BTD, PREFERENCES), expected)
+    torch.testing.assert_close(made.condition_input(x_BTD, PREFERENCES), expected)
 
 
 def test_concatenation_begins_as_one_layer_of_both_would():
@@ -85,7 +85,7 @@ def test_concatenation_begins_as_one_layer_of_both_would():
 def test_concatenation_leaves_the_layers_alone():
     made, x_BTD = lively(Conditioning.CONCATENATION), sessions()
 
-    assert all(made.act(layer, x_BTD, PREFERENCES) is x_BTD for layer in range(LAYERS))
+    assert all(made.condition_layer(layer, x_BTD, PREFERENCES) is x_BTD for layer in range(LAYERS))
 
 
 def test_film_of_small_numbers():
@@ -98,10 +98,10 @@ def test_film_of_small_numbers():
     x_BTD, preference_BO = torch.tensor([[[10.0, 100.0]]]), torch.tensor([[0.25, 0.75]])
 
     # γ = (¼·1 + ¾·2 + ½, ¼·3 + ¾·4) = (2.25, 3.75), β = (¼·5 + ¾·6, ¼·7 + ¾·8 - ½) = (5.75, 7.25)
-    assert made.enter(x_BTD, preference_BO).tolist() == [
+    assert made.condition_input(x_BTD, preference_BO).tolist() == [
         [[(1 + 2.25) * 10 + 5.75, (1 + 3.75) * 100 + 7.25]]
     ]
-    assert made.act(0, x_BTD, preference_BO).tolist() == [[[10 + 0.25, 100 + 0.75]]]
+    assert made.condition_layer(0, x_BTD, preference_BO).tolist() == [[[10 + 0.25, 100 + 0.75]]]
 
 
 @pytest.mark.parametrize("place", EVERYWHERE)

@@ -100,7 +100,7 @@ ELSEWHERE = {"device", "threads", "save_every"}
 def trained(model_config, config):
     """Scores, curves and front after training on twelve sessions, longer than the window."""
     written = [[((s + 2 * t) % 9, s % 2, s % 3 == 0) for t in range(7)] for s in range(12)]
-    tokens = SessionTokens.of(written)
+    tokens = SessionTokens.from_lists(written)
     done = train(tokens, tokens, n_items=9, model_config=model_config, config=config, seed=1)
     session = torch.tensor([[1, 2, 3]]), torch.tensor([3]), torch.tensor([[0.4, 0.6]])
     with torch.no_grad():

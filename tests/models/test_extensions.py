@@ -27,7 +27,7 @@ from models.extensions import load_extension
 from models.network import build_model
 from models.tokens import SessionTokens
 from models.training.loop import train
-from models.training.seeds import Purpose, derived_seed
+from models.training.seeds import SeedPurpose, derived_seed
 
 CONFIG = {"width": 4, "layers": 1, "heads": 2, "dropout": 0.0, "max_length": 6}
 
@@ -191,8 +191,8 @@ def test_the_documented_backbone_and_loss_are_trained_saved_and_loaded(
         epochs=1, batch_sessions=8, negatives=Negatives(uniform=5), threads=1,
         validation_preferences=2,
     )  # fmt: skip
-    tokens = SessionTokens.of([[((s + t) % 9, s % 2) for t in range(5)] for s in range(24)])
-    first_seed = derived_seed(1, Purpose.WEIGHTS)
+    tokens = SessionTokens.from_lists([[((s + t) % 9, s % 2) for t in range(5)] for s in range(24)])
+    first_seed = derived_seed(1, SeedPurpose.WEIGHTS)
     before = build_model(config, n_items=9, n_objectives=2, seed=first_seed)
 
     done = train(tokens, tokens, n_items=9, model_config=config, config=training, seed=1)
@@ -228,7 +228,7 @@ def test_a_backbone_that_breaks_the_contract_is_refused_with_the_remedy(
 
 def test_a_broken_backbone_is_refused_before_anything_is_trained(brought_forward, tmp_path):
     brought_forward(READS_AHEAD[0])
-    tokens = SessionTokens.of([[(1, 0), (2, 0)]])
+    tokens = SessionTokens.from_lists([[(1, 0), (2, 0)]])
     state_file = tmp_path / "state"
 
     with pytest.raises(ModelError, match="reads ahead"):

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from models import progress
-from models.progress import shown
+from models.progress import track
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["log", "terminal"])
@@ -19,7 +19,7 @@ def test_pieces_pass_unchanged_and_only_when_asked_for(terminal, total, monkeypa
             taken.append(piece)
             yield piece
 
-    passed = shown(pieces(), total, "reading")
+    passed = track(pieces(), total, "reading")
 
     assert taken == []
     assert next(passed) == "a"
@@ -30,7 +30,7 @@ def test_pieces_pass_unchanged_and_only_when_asked_for(terminal, total, monkeypa
 def test_a_terminal_shows_a_bar_with_the_words(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
 
-    list(shown("abc", 3, "reading"))
+    list(track("abc", 3, "reading"))
 
     shown_text = capsys.readouterr()
     assert "reading" in shown_text.err
@@ -42,7 +42,7 @@ def test_elsewhere_a_line_now_and_then_says_how_far_it_is(monkeypatch, caplog):
     caplog.set_level(logging.INFO, logger="models.progress")
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", -1.0)
 
-    list(shown("abc", 2, "reading"))
+    list(track("abc", 2, "reading"))
 
     assert caplog.messages == [
         "reading: piece 1 of about 2",
@@ -54,7 +54,7 @@ def test_elsewhere_a_line_now_and_then_says_how_far_it_is(monkeypatch, caplog):
 def test_quick_work_logs_nothing(caplog):
     caplog.set_level(logging.INFO, logger="models.progress")
 
-    list(shown("abc", 3, "reading"))
+    list(track("abc", 3, "reading"))
 
     assert caplog.messages == []
 
@@ -64,14 +64,14 @@ def test_a_run_that_collects_lines_has_no_bar(monkeypatch, capsys):
     library, collector = logging.getLogger("pipeline"), logging.NullHandler()
     library.addHandler(collector)
 
-    list(shown("abc", 3, "reading"))
+    list(track("abc", 3, "reading"))
 
     library.removeHandler(collector)
     assert capsys.readouterr().err == ""
 
 
 def test_where_stderr_is_no_terminal_nothing_is_printed(capfd):
-    list(shown("abc", 3, "reading"))
+    list(track("abc", 3, "reading"))
 
     assert capfd.readouterr() == ("", "")
 
@@ -79,9 +79,9 @@ def test_where_stderr_is_no_terminal_nothing_is_printed(capfd):
 def test_work_within_work_has_no_bar_of_its_own(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
 
-    for _ in shown("ab", 2, "outer"):
-        assert list(shown("cd", 2, "inner")) == ["c", "d"]
-    list(shown("ef", 2, "later"))
+    for _ in track("ab", 2, "outer"):
+        assert list(track("cd", 2, "inner")) == ["c", "d"]
+    list(track("ef", 2, "later"))
 
     err = capsys.readouterr().err
     assert "outer" in err
@@ -92,10 +92,10 @@ def test_work_within_work_has_no_bar_of_its_own(monkeypatch, capsys):
 def test_work_that_is_left_early_makes_room_for_the_next_bar(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
 
-    left = shown("abc", 3, "left")
+    left = track("abc", 3, "left")
     next(left)
     left.close()
-    list(shown("abc", 3, "next"))
+    list(track("abc", 3, "next"))
 
     assert "next" in capsys.readouterr().err
 
@@ -103,7 +103,7 @@ def test_work_that_is_left_early_makes_room_for_the_next_bar(monkeypatch, capsys
 def test_work_that_goes_on_begins_where_it_was_and_tells_its_rate(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
 
-    list(shown([7, 8], 4, "epoch 2", done=2, clicks=lambda clicked: 1_000_000 * clicked))
+    list(track([7, 8], 4, "epoch 2", done=2, clicks=lambda clicked: 1_000_000 * clicked))
 
     err = capsys.readouterr().err
     assert "100%" in err

@@ -80,7 +80,9 @@ def test_target_scores_equal_a_session_by_session_twin(config, preference, monke
     model = lively_model(**config)
     written = written_sessions([2, 7, 3, 2, 5, 9, 4, 2])
 
-    _, got = score_targets(model, SessionTokens.of(written), torch.tensor([(0.5, 0.5), preference]))
+    _, got = score_targets(
+        model, SessionTokens.from_lists(written), torch.tensor([(0.5, 0.5), preference])
+    )
 
     expected = []
     for number, session in enumerate(written):
@@ -102,7 +104,7 @@ def test_target_scores_equal_a_session_by_session_twin(config, preference, monke
 
 
 def test_the_rule_of_ties_decides_the_ranks():
-    model, tokens = lively_model(), SessionTokens.of([[(1, 0), (2, 0), (3, 1)]])
+    model, tokens = lively_model(), SessionTokens.from_lists([[(1, 0), (2, 0), (3, 1)]])
     with torch.no_grad():
         model.item_embedding.weight[:] = model.item_embedding.weight[0]  # all items tie
 
@@ -118,7 +120,7 @@ def test_the_rule_of_ties_decides_the_ranks():
 
 
 def test_the_click_loss_is_left_out_where_nobody_wants_it():
-    model, tokens = lively_model(), SessionTokens.of(written_sessions([3, 5]))
+    model, tokens = lively_model(), SessionTokens.from_lists(written_sessions([3, 5]))
 
     (with_loss,), (without,) = (
         score_targets(model, tokens, EVEN, with_click_loss=wanted) for wanted in (True, False)
@@ -131,7 +133,7 @@ def test_the_click_loss_is_left_out_where_nobody_wants_it():
 
 def test_what_a_preference_gets_does_not_depend_on_the_others():
     model = lively_model(conditioning=Conditioning.FILM)
-    tokens = SessionTokens.of(written_sessions([2, 7, 3, 5] * 5))
+    tokens = SessionTokens.from_lists(written_sessions([2, 7, 3, 5] * 5))
     grid = preference_grid(4)
 
     together = score_targets(model, tokens, grid)
@@ -145,7 +147,7 @@ def test_what_a_preference_gets_does_not_depend_on_the_others():
 def test_a_folded_model_scores_targets_as_the_model_under_its_preference():
     model, tokens = (
         lively_model(conditioning=Conditioning.FILM),
-        SessionTokens.of(written_sessions([5] * 10)),
+        SessionTokens.from_lists(written_sessions([5] * 10)),
     )
     preference, another = torch.tensor([0.3, 0.7]), torch.tensor([1.0, 0.0])
 
@@ -159,7 +161,7 @@ def test_a_folded_model_scores_targets_as_the_model_under_its_preference():
 
 
 def test_targets_beyond_the_window_are_left_out():
-    tokens = SessionTokens.of(written_sessions([WINDOW + 1, WINDOW + 2, 50]))
+    tokens = SessionTokens.from_lists(written_sessions([WINDOW + 1, WINDOW + 2, 50]))
 
     (scores,) = score_targets(lively_model(), tokens, EVEN)
 
@@ -167,7 +169,7 @@ def test_targets_beyond_the_window_are_left_out():
 
 
 def test_a_session_of_one_click_has_no_target():
-    tokens = SessionTokens.of([[(1, 0)], [(2, 0), (3, 1)]])
+    tokens = SessionTokens.from_lists([[(1, 0)], [(2, 0), (3, 1)]])
 
     (scores,) = score_targets(lively_model(), tokens, EVEN)
 
@@ -177,13 +179,15 @@ def test_a_session_of_one_click_has_no_target():
 def test_batches_without_any_target_are_passed_over(monkeypatch):
     monkeypatch.setattr(scoring, "_BATCH_SESSIONS", 1)
 
-    (scores,) = score_targets(lively_model(), SessionTokens.of([[(1, 0)], [(2, 0), (3, 1)]]), EVEN)
+    (scores,) = score_targets(
+        lively_model(), SessionTokens.from_lists([[(1, 0)], [(2, 0), (3, 1)]]), EVEN
+    )
 
     assert scores.item.tolist() == [3]
 
 
 def test_preference_decides_the_target_scores():
-    model, tokens = lively_model(), SessionTokens.of(written_sessions([5] * 20))
+    model, tokens = lively_model(), SessionTokens.from_lists(written_sessions([5] * 20))
 
     one, other = score_targets(model, tokens, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
 
@@ -195,7 +199,7 @@ def test_preference_decides_the_target_scores():
     "score",
     [
         lambda model, preference: score_targets(
-            model, SessionTokens.of([[(1, 0), (2, 0)]]), preference[None]
+            model, SessionTokens.from_lists([[(1, 0), (2, 0)]]), preference[None]
         ),
         lambda model, preference: top_items(model, [np.array([1])], preference[None], 3),
     ],

@@ -9,7 +9,7 @@ written_sessions = st.lists(st.lists(tuples, min_size=1, max_size=6), max_size=8
 
 
 def test_flat_arrays_hold_the_sessions_one_after_another():
-    tokens = SessionTokens.of([[(3, 0), (5, 1)], [(2, 1), (3, 0), (3, 0)]])
+    tokens = SessionTokens.from_lists([[(3, 0), (5, 1)], [(2, 1), (3, 0), (3, 0)]])
 
     assert tokens.items.tolist() == [3, 5, 2, 3, 3]
     assert tokens.ordered.tolist() == [0, 1, 1, 0, 0]
@@ -19,14 +19,14 @@ def test_flat_arrays_hold_the_sessions_one_after_another():
 
 
 def test_a_third_number_says_whether_the_item_was_put_into_the_cart():
-    tokens = SessionTokens.of([[(3, 0, 1), (5, 1)], [(2, 1, 0), (3, 0, 1)]])
+    tokens = SessionTokens.from_lists([[(3, 0, 1), (5, 1)], [(2, 1, 0), (3, 0, 1)]])
 
     assert tokens.ordered.tolist() == [0, 1, 1, 0]
     assert tokens.carted.tolist() == [1, 0, 0, 1]
 
 
 def test_no_session_is_a_legal_set_of_tokens():
-    tokens = SessionTokens.of([])
+    tokens = SessionTokens.from_lists([])
 
     assert tokens.n_sessions == 0
     assert tokens.offsets.tolist() == [0]
@@ -35,7 +35,7 @@ def test_no_session_is_a_legal_set_of_tokens():
 @settings(max_examples=50, deadline=None)
 @given(written_sessions)
 def test_slicing_by_offsets_gives_back_the_written_sessions(written):
-    tokens = SessionTokens.of(written)
+    tokens = SessionTokens.from_lists(written)
 
     slices = [slice(*tokens.offsets[row : row + 2]) for row in range(tokens.n_sessions)]
     arrays = (tokens.items, tokens.ordered, tokens.carted)
@@ -45,7 +45,7 @@ def test_slicing_by_offsets_gives_back_the_written_sessions(written):
 
 
 def test_arrays_have_the_types_the_token_store_writes():
-    tokens = SessionTokens.of([[(1, 1)]])
+    tokens = SessionTokens.from_lists([[(1, 1)]])
 
     assert tokens.items.dtype == np.int32
     assert tokens.ordered.dtype == tokens.carted.dtype == np.uint8

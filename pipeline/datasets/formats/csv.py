@@ -11,7 +11,7 @@ from pipeline.datasets.io.field_parsers import (
     INTEGER,
     TEXT,
     UTC_CLOCK,
-    clock,
+    strptime_type,
 )
 from pipeline.datasets.raw_rows import InputFile
 from pipeline.study import GenericLayout
@@ -29,7 +29,7 @@ def delimited_log(file: Path, layout: GenericLayout) -> InputFile:
     """A file with a header that names the columns."""
     types = dict.fromkeys(columns_of(layout), INTEGER if is_integer(layout) else TEXT)
     unit = layout.time_unit
-    types[layout.time] = _TIMES[unit] if unit in _TIMES else clock(unit)
+    types[layout.time] = _TIMES[unit] if unit in _TIMES else strptime_type(unit)
     if layout.kind:
         types[layout.kind] = TEXT
     columns = Layout(columns=types, separator=layout.separator)

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.core.contracts import DAY_MS, EventKind
-from pipeline.datasets.io.blocks import named_files
+from pipeline.datasets.io.blocks import find_files
 from pipeline.datasets.io.delimited import Layout, delimited_file
 from pipeline.datasets.io.field_parsers import DATE, INTEGER
 from pipeline.datasets.raw_rows import InputFile
@@ -23,7 +23,7 @@ def diginetica(path: Path) -> list[InputFile]:
         _file(file, "sessionId", "itemId", EventKind.ORDER)
         if "purchases" in file.name
         else _file(file, "session_id", "item_id", EventKind.CLICK)
-        for file in named_files(path, "train-item-views.csv", "train-purchases.csv")
+        for file in find_files(path, "train-item-views.csv", "train-purchases.csv")
     ]
 
 

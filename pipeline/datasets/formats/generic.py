@@ -7,7 +7,7 @@ from pipeline.core.errors import DataError
 from pipeline.datasets.formats.csv import delimited_log
 from pipeline.datasets.formats.jsonl import json_lines_log
 from pipeline.datasets.formats.parquet import parquet_log
-from pipeline.datasets.io.blocks import input_files, is_packed, unpacked_suffix
+from pipeline.datasets.io.blocks import decompressed_suffix, input_files, is_compressed
 from pipeline.datasets.raw_rows import InputFile
 from pipeline.study import GenericLayout
 
@@ -29,11 +29,11 @@ def generic(path: Path, layout: GenericLayout) -> list[InputFile]:
     files = input_files(path, *_READERS)
     for file in files:
         # Parquet packs its columns itself.
-        suffixes = _READERS.keys() - {".parquet"} if is_packed(file) else _READERS.keys()
-        if unpacked_suffix(file) not in suffixes:
+        suffixes = _READERS.keys() - {".parquet"} if is_compressed(file) else _READERS.keys()
+        if decompressed_suffix(file) not in suffixes:
             msg = (
                 f"{file}: the suffix does not say how to read it; accepted are "
                 f"{', '.join(_READERS)}, and the text files also with .gz or .zst behind"
             )
             raise DataError(msg)
-    return [_READERS[unpacked_suffix(file)](file, layout) for file in files]
+    return [_READERS[decompressed_suffix(file)](file, layout) for file in files]

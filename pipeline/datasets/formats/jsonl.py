@@ -14,7 +14,7 @@ from pipeline.core.contracts import LATEST_TS, EventKind
 from pipeline.datasets.formats.column_mapping import UNIT_MS, columns_of, is_integer, kinds_of
 from pipeline.datasets.io.blocks import Block, read_blocks
 from pipeline.datasets.io.field_parsers import is_int64, read_clock, read_iso
-from pipeline.datasets.raw_rows import InputFile, RawRows, Reason, Refusal, Task
+from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
 from pipeline.study import GenericLayout
 
 
@@ -31,14 +31,14 @@ def _tasks(file: Path, layout: GenericLayout) -> Iterator[Task]:
 def _read_block(block: Block, layout: GenericLayout) -> RawRows:
     rows: list[tuple[Any, ...]] = []
     positions: list[int] = []
-    refusals: list[Refusal] = []
+    refusals: list[ParseError] = []
     for position, line in enumerate(block.data.split(b"\n"), start=block.first_line):
         if not line.strip():
             continue
         read = _read_line(line, layout)
         if isinstance(read, Reason):
             text = line.decode("utf-8", errors="backslashreplace")
-            refusals.append(Refusal(position, read, text))
+            refusals.append(ParseError(position, read, text))
         else:
             rows.append(read)
             positions.append(position)

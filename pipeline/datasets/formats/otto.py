@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from pipeline.core.contracts import EventKind
 from pipeline.datasets.io.blocks import Block, input_files, line_ends, read_blocks
 from pipeline.datasets.io.field_parsers import INT64_LIMIT, is_int64
-from pipeline.datasets.raw_rows import InputFile, RawRows, Reason, Refusal, Task
-from pipeline.datasets.session_runs import sums
+from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
+from pipeline.datasets.session_runs import run_sums
 
 KINDS = {"clicks": EventKind.CLICK, "carts": EventKind.CART, "orders": EventKind.ORDER}
 _EVENT_FIELDS = ("aid", "ts", "type")
@@ -71,7 +71,7 @@ class _Lines:
 
     line: list[int] = field(default_factory=list)
     rows: list[tuple[int, int, int, str]] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
+    refusals: list[ParseError] = field(default_factory=list)
 
 
 def read_block(block: Block) -> RawRows:
@@ -108,9 +108,9 @@ def _read_plain(data: bytes, ends: Ints) -> tuple[pl.DataFrame, Ints, Mask]:
     plain = _is_valid(sessions) & _is_valid(events)
     plain[line[~(_is_valid(aid) & _is_valid(ts) & words.is_not_null().to_numpy())]] = False
     width = len(_PLAIN_EVENT + ",") + _numbers(pc.binary_length(kind))
-    width = sums(width + _digits(item) + _digits(time), n_events) - (n_events > 0)
+    width = run_sums(width + _digits(item) + _digits(time), n_events) - (n_events > 0)
     plain &= np.diff(ends, prepend=0) == len(_PLAIN_SESSION + "\n") + _digits(session) + width
-    orders = sums(words.eq_missing("orders").to_numpy(), n_events)
+    orders = run_sums(words.eq_missing("orders").to_numpy(), n_events)
     letters = _PLAIN_SESSION.count("e") + n_events * _PLAIN_EVENT.count("e") + orders
     _exclude_shorthand(plain, text, ends, letters)
 
@@ -210,24 +210,24 @@ def _read_line(line: int, position: int, data: bytes, into: _Lines) -> None:
     """Read one line as the format is defined, refusing what does not fit it."""
     text = _decoded(data.strip(b"\r\n"))
     if text is None:
-        into.refusals.append(Refusal(position, Reason.NOT_TEXT, repr(data)))
+        into.refusals.append(ParseError(position, Reason.NOT_TEXT, repr(data)))
         return
     if not text.strip():
         return
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        into.refusals.append(Refusal(position, Reason.UNREADABLE, text))
+        into.refusals.append(ParseError(position, Reason.UNREADABLE, text))
         return
     if not isinstance(value, dict) or not {"session", "events"} <= value.keys():
-        into.refusals.append(Refusal(position, Reason.MISSING_FIELD, text))
+        into.refusals.append(ParseError(position, Reason.MISSING_FIELD, text))
     elif not is_int64(value["session"]) or not isinstance(value["events"], list):
-        into.refusals.append(Refusal(position, Reason.WRONG_TYPE, text))
+        into.refusals.append(ParseError(position, Reason.WRONG_TYPE, text))
     else:
         for event in value["events"]:
             reason = _fault(event)
             if reason:
-                into.refusals.append(Refusal(position, reason, repr(event)))
+                into.refusals.append(ParseError(position, reason, repr(event)))
             else:
                 ts = max(-INT64_LIMIT, min(event["ts"], INT64_LIMIT - 1))
                 into.line.append(line)

@@ -19,7 +19,7 @@ from pipeline.datasets.formats.column_mapping import (
     kinds_of,
     to_rows,
 )
-from pipeline.datasets.raw_rows import InputFile, RawRows, Reason, Refusal, Task
+from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
 from pipeline.study import GenericLayout
 
 _ROWS_AT_ONCE = 1 << 18
@@ -105,7 +105,9 @@ def _read_batch(batch: pa.RecordBatch, file: Path, first: int, layout: GenericLa
     positions = np.arange(first, first + batch.num_rows)
     contents = pl.concat_str(pl.all().cast(pl.String).fill_null(""), separator=",")
     refusals = [
-        Refusal(int(positions[row]), Reason.NOT_TEXT if foul[row] else Reason.WRONG_TYPE, content)
+        ParseError(
+            int(positions[row]), Reason.NOT_TEXT if foul[row] else Reason.WRONG_TYPE, content
+        )
         for row, content in zip(
             np.flatnonzero(wrong), raw.filter(wrong).select(contents).to_series(), strict=True
         )

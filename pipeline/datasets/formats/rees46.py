@@ -11,7 +11,7 @@ import polars as pl
 from pipeline.core.contracts import EventKind
 from pipeline.datasets.io.blocks import input_files
 from pipeline.datasets.io.delimited import Layout, delimited_file
-from pipeline.datasets.io.field_parsers import INTEGER, TEXT, clock
+from pipeline.datasets.io.field_parsers import INTEGER, TEXT, strptime_type
 from pipeline.datasets.raw_rows import InputFile
 
 KINDS = {
@@ -22,7 +22,7 @@ KINDS = {
 }
 _LAYOUT = Layout(
     columns={
-        "event_time": clock("%Y-%m-%d %H:%M:%S UTC"),
+        "event_time": strptime_type("%Y-%m-%d %H:%M:%S UTC"),
         "event_type": TEXT,
         "product_id": INTEGER,
         "user_session": TEXT,

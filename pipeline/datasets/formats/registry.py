@@ -11,10 +11,10 @@ from pipeline.datasets.formats.rees46 import rees46
 from pipeline.datasets.formats.retailrocket import retailrocket
 from pipeline.datasets.formats.yoochoose import yoochoose
 from pipeline.datasets.raw_rows import InputFile
-from pipeline.study import DatasetFormat, DatasetSection
+from pipeline.study import DatasetConfig, DatasetFormat
 
 
-def files_of(dataset: DatasetSection, path: Path) -> list[InputFile]:  # noqa: PLR0911 - one a format
+def list_inputs(dataset: DatasetConfig, path: Path) -> list[InputFile]:  # noqa: PLR0911 - one a format
     """The files of a dataset at ``path``, in the order they are read."""
     match dataset.format:
         case DatasetFormat.OTTO:

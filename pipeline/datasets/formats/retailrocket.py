@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.core.contracts import EventKind
-from pipeline.datasets.io.blocks import named_files
+from pipeline.datasets.io.blocks import find_files
 from pipeline.datasets.io.delimited import Layout, delimited_file
 from pipeline.datasets.io.field_parsers import INTEGER, TEXT
 from pipeline.datasets.raw_rows import InputFile
@@ -26,7 +26,7 @@ _LAYOUT = Layout(
 def retailrocket(path: Path) -> list[InputFile]:
     """``events.csv`` of a folder, or one file."""
     return [
-        delimited_file(file, _LAYOUT, _convert, KINDS) for file in named_files(path, "events.csv")
+        delimited_file(file, _LAYOUT, _convert, KINDS) for file in find_files(path, "events.csv")
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.core.contracts import EventKind
-from pipeline.datasets.io.blocks import named_files
+from pipeline.datasets.io.blocks import find_files
 from pipeline.datasets.io.delimited import Layout, delimited_file
 from pipeline.datasets.io.field_parsers import INSTANT, INTEGER
 from pipeline.datasets.raw_rows import InputFile
@@ -26,7 +26,7 @@ def yoochoose(path: Path) -> list[InputFile]:
         _file(
             file, *((_BUYS, EventKind.ORDER) if "buys" in file.name else (_CLICKS, EventKind.CLICK))
         )
-        for file in named_files(path, "yoochoose-clicks.dat", "yoochoose-buys.dat")
+        for file in find_files(path, "yoochoose-clicks.dat", "yoochoose-buys.dat")
     ]
 
 

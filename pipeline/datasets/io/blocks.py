@@ -73,7 +73,7 @@ def input_files(path: Path, *suffixes: str) -> list[Path]:
     return files
 
 
-def named_files(path: Path, *names: str) -> list[Path]:
+def find_files(path: Path, *names: str) -> list[Path]:
     """The files of a folder with these names, packed or not, in this order; or ``path`` itself.
 
     Raises:
@@ -109,14 +109,14 @@ def read_blocks(file: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block
         raise DataError(msg) from error
 
 
-def is_packed(file: Path) -> bool:
+def is_compressed(file: Path) -> bool:
     """Whether the file is unpacked while it is read."""
     return file.suffix in _COMPRESSIONS
 
 
-def unpacked_suffix(file: Path) -> str:
+def decompressed_suffix(file: Path) -> str:
     """The suffix of the file as it is after unpacking: ``.csv`` of ``events.csv.gz``."""
-    return file.with_suffix("").suffix if is_packed(file) else file.suffix
+    return file.with_suffix("").suffix if is_compressed(file) else file.suffix
 
 
 def _read_blocks(file: Path, block_bytes: int) -> Iterator[Block]:

@@ -23,7 +23,7 @@ from pipeline.core.contracts import EventKind
 from pipeline.core.errors import DataError
 from pipeline.datasets.io.blocks import Block, count_lines, read_blocks
 from pipeline.datasets.io.field_parsers import INTEGER, FieldType
-from pipeline.datasets.raw_rows import InputFile, RawRows, Reason, Refusal, Task
+from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
 
 _FEW_LINES = 256
 """So few lines are read by Python as fast as Arrow is called."""
@@ -83,7 +83,7 @@ def _header(block: Block, layout: Layout) -> tuple[str, ...]:
 
 def _read_block(block: Block, layout: Layout, convert: Convert) -> RawRows:
     tables: list[pa.Table] = []
-    positions, refusals = [np.empty(0, dtype=np.int64)], list[Refusal]()
+    positions, refusals = [np.empty(0, dtype=np.int64)], list[ParseError]()
     pieces = [(block.first_line, block.data)]
     while pieces:
         first, data = pieces.pop()
@@ -191,11 +191,11 @@ def _is_any(text: NDArray[np.uint8], letters: str) -> NDArray[np.bool_]:
 
 def _read_lines(
     first: int, data: bytes, layout: Layout
-) -> tuple[pa.Table, NDArray[np.int64], list[Refusal]]:
+) -> tuple[pa.Table, NDArray[np.int64], list[ParseError]]:
     """Rows, their lines, and the lines that are no rows, read by Python."""
     rows: list[list[Any]] = []
     places: list[int] = []
-    refusals: list[Refusal] = []
+    refusals: list[ParseError] = []
     blank = _SPACES.replace(layout.separator.encode(), b"")
     for position, line in enumerate(data.split(b"\n"), start=first):
         if not line.strip(blank):
@@ -228,11 +228,11 @@ def _read_line(line: bytes, layout: Layout) -> list[Any] | Reason:
         return Reason.WRONG_TYPE
 
 
-def _refusal(position: int, line: bytes, reason: Reason) -> Refusal:
+def _refusal(position: int, line: bytes, reason: Reason) -> ParseError:
     try:
-        return Refusal(position, reason, line.decode("utf-8").strip("\r"))
+        return ParseError(position, reason, line.decode("utf-8").strip("\r"))
     except UnicodeDecodeError:
-        return Refusal(position, Reason.NOT_TEXT, repr(line))
+        return ParseError(position, Reason.NOT_TEXT, repr(line))
 
 
 def _fields(line: str, separator: str) -> list[str] | None:

@@ -48,7 +48,7 @@ class FieldType:
         return self.value(text) if text else None
 
 
-def clock(pattern: str) -> FieldType:
+def strptime_type(pattern: str) -> FieldType:
     """A date and a time as ``strptime`` knows them, read as UTC unless they name a zone."""
     return FieldType(pa.timestamp("ms"), partial(read_clock, pattern=pattern), by_text=True)
 

@@ -43,7 +43,7 @@ class TableWriter:
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append rows; raises :class:`DataError` if they do not fit the contract."""
-        self._waiting.append(self._contract.check(frame))
+        self._waiting.append(self._contract.validate(frame))
         self._rows_waiting += frame.height
         self.rows += frame.height
         if self._rows_waiting >= ROWS_A_GROUP:

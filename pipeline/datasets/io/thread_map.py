@@ -12,7 +12,7 @@ _MOST_WORKERS = 8
 """Beyond it, pieces wait for each other's turn to be written."""
 
 
-def in_order(
+def ordered_thread_map(
     tasks: Iterable[Callable[[], T]], workers: int | None = None
 ) -> Generator[T, None, None]:
     """Run tasks in threads and give their results in the order of ``tasks``.

@@ -39,7 +39,7 @@ FROM (
 is not by its bucket, as :meth:`TrafficPlan.places_of` says them; needs :data:`MACROS`."""
 
 
-def values_of(plan: TrafficPlan) -> dict[str, Any]:
+def sql_parameters(plan: TrafficPlan) -> dict[str, Any]:
     """What :data:`PLACES` is to be executed with."""
     return {
         "enabled": plan.enabled,

@@ -12,10 +12,10 @@ from typing import Any, Self
 
 import polars as pl
 
-from pipeline.artifacts.storage import StudyPaths, publish_folder, read_json, read_table, write_json
+from pipeline.artifacts.storage import StudyPaths, atomic_folder, read_json, read_table, write_json
 from pipeline.core.errors import DataError
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan
-from pipeline.study import ExperimentSection
+from pipeline.study import ExperimentConfig
 
 VARIANT, SHARE = "variant", "share"
 
@@ -67,14 +67,14 @@ Plan = TrafficPlan | VariantPlan
 """Of an experiment: groups under preferences of ours, or variants of whatever kind."""
 
 
-def read_any_plan(paths: StudyPaths) -> Plan:
+def load_plan(paths: StudyPaths) -> Plan:
     """The traffic plan of a study; raises :class:`MissingArtifact` if it has none yet."""
     plan = read_json(paths.require("traffic_plan", PLAN))
     kind = VariantPlan if plan.get("assignment") == _AS_LOGGED else TrafficPlan
     return kind.from_dict(plan)
 
 
-def publish_variants(section: ExperimentSection, paths: StudyPaths) -> VariantPlan:
+def publish_variants(section: ExperimentConfig, paths: StudyPaths) -> VariantPlan:
     """Make the traffic plan of a study of variants, and keep the variants beside it.
 
     Raises:
@@ -82,13 +82,13 @@ def publish_variants(section: ExperimentSection, paths: StudyPaths) -> VariantPl
     """
     variants = read_variants(paths.root / str(section.variants))
     plan = variant_plan(variants, section)
-    with publish_folder(paths.artifact("traffic_plan")) as folder:
+    with atomic_folder(paths.artifact("traffic_plan")) as folder:
         write_json(folder / PLAN, plan.as_dict())
         variants.write_parquet(folder / VARIANTS)
     return plan
 
 
-def variant_plan(variants: pl.DataFrame, section: ExperimentSection) -> VariantPlan:
+def variant_plan(variants: pl.DataFrame, section: ExperimentConfig) -> VariantPlan:
     """The plan of the variants that :func:`read_variants` read."""
     shares = variants[SHARE] / variants[SHARE].sum()
     return VariantPlan(

@@ -9,9 +9,15 @@ import polars as pl
 
 from pipeline.core.contracts import ALL_TARGETS
 from pipeline.experiment.design.assignment import N_BUCKETS
-from pipeline.experiment.design.optimal_design import Axis, Criterion, Efficiency, Floats, Ints
+from pipeline.experiment.design.optimal_design import (
+    DesignCriterion,
+    Efficiency,
+    Floats,
+    Ints,
+    MetricAxis,
+)
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.study import ExperimentSection, Hypothesis, Study
+from pipeline.study import ExperimentConfig, Hypothesis, Study
 
 Telling = Callable[[Hypothesis, Floats], Floats]
 """What the same users tell of a hypothesis's KPI under each preference, from its metric there."""
@@ -33,7 +39,7 @@ class MeasuredFront:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Informed:
+class HypothesisInformation:
     """How much a design says of one hypothesis.
 
     Attributes:
@@ -71,7 +77,7 @@ class Design:
     candidates: int
     only_undominated: bool
     curvature_floor: float
-    hypotheses: tuple[Informed, ...]
+    hypotheses: tuple[HypothesisInformation, ...]
     left_out: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def make_plan(
     told = list(axes.values()) or [_axis_of(recall, None, np.ones_like(recall))]
     pool = np.array([ids.index(one) for one in candidates])
     seed = study.study.seed
-    criterion = Criterion.of([_at(axis, pool) for axis in told], weights_G, seed=seed)
+    criterion = DesignCriterion.of([_at(axis, pool) for axis in told], weights_G, seed=seed)
     chosen = pool[criterion.choose(floor=section.planning.curvature_floor, seed=seed)]
     even = _even(points, len(weights_G))
     found = (criterion.efficiencies(design, told) for design in (chosen, even))
@@ -121,7 +127,9 @@ def make_plan(
         only_undominated=only_undominated,
         curvature_floor=section.planning.curvature_floor,
         hypotheses=tuple(
-            Informed(hypothesis=name, metric=metrics[name], chosen=a, even=b, gain=_gain(a, b))
+            HypothesisInformation(
+                hypothesis=name, metric=metrics[name], chosen=a, even=b, gain=_gain(a, b)
+            )
             for name, a, b in zip(axes, *found, strict=False)
         ),
         left_out=left_out,
@@ -130,7 +138,7 @@ def make_plan(
     return _divide(rows, section, model), design
 
 
-def preference_shares(section: ExperimentSection) -> Floats:
+def preference_shares(section: ExperimentConfig) -> Floats:
     """Share of the users of every preference, over all its groups; sums to 1."""
     preferences = section.groups // section.replicates
     shares = np.array(section.shares or [1.0] * section.groups)
@@ -138,7 +146,7 @@ def preference_shares(section: ExperimentSection) -> Floats:
 
 
 def _divide(
-    rows: Sequence[dict[str, Any]], section: ExperimentSection, model: str | None
+    rows: Sequence[dict[str, Any]], section: ExperimentConfig, model: str | None
 ) -> TrafficPlan:
     shares = np.array(section.shares or [1.0] * section.groups)
     ends = [0, *(round(N_BUCKETS * end) for end in shares.cumsum() / shares.sum())]
@@ -169,9 +177,9 @@ def _divide(
 
 def _axes(
     front: MeasuredFront, study: Study, ids: list[str], telling: Telling
-) -> tuple[dict[str, Axis], dict[str, str]]:
+) -> tuple[dict[str, MetricAxis], dict[str, str]]:
     """An axis for every hypothesis whose metric is positive and varies; why the others have none."""
-    axes: dict[str, Axis] = {}
+    axes: dict[str, MetricAxis] = {}
     left_out: dict[str, str] = {}
     for one in study.regression.hypotheses:
         found = metric_values(front.offline_metrics, str(one.metric), ids)
@@ -204,14 +212,14 @@ def covariance_of(table: pl.DataFrame | None, metric: str, ids: Sequence[str]) -
     return None if any(None in row for row in found) else np.array(found, dtype=np.float64)
 
 
-def _axis_of(values: Floats, covariance: Floats | None, told: Floats) -> Axis:
+def _axis_of(values: Floats, covariance: Floats | None, told: Floats) -> MetricAxis:
     unit = float(np.ptp(values)) or 1.0
     noise = np.zeros((len(values), len(values))) if covariance is None else covariance / unit**2
-    return Axis((values - values.min()) / unit, noise, told / told.mean())
+    return MetricAxis((values - values.min()) / unit, noise, told / told.mean())
 
 
-def _at(axis: Axis, places: Ints) -> Axis:
-    return Axis(axis.x_C[places], axis.noise_CC[np.ix_(places, places)], axis.told_C[places])
+def _at(axis: MetricAxis, places: Ints) -> MetricAxis:
+    return MetricAxis(axis.x_C[places], axis.noise_CC[np.ix_(places, places)], axis.told_C[places])
 
 
 def _even(points: pl.DataFrame, n: int) -> Ints:

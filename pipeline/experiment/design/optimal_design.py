@@ -29,7 +29,7 @@ _SAME = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class MetricAxis:
     """A hypothesis's metric over the candidates.
 
     Attributes:
@@ -62,7 +62,7 @@ class Efficiency:
 
 
 @dataclass(frozen=True, slots=True)
-class Criterion:
+class DesignCriterion:
     """What designs are compared by.
 
     Attributes:
@@ -73,20 +73,20 @@ class Criterion:
         attainable: The largest efficiency for curvature that all axes can have at once.
     """
 
-    axes: tuple[Axis, ...]
+    axes: tuple[MetricAxis, ...]
     weights_G: Floats
     best_slope: tuple[float, ...]
     best_curvature: tuple[float, ...]
     attainable: float
 
     @classmethod
-    def of(cls, axes: Sequence[Axis], weights_G: Floats, *, seed: int) -> "Criterion":
+    def of(cls, axes: Sequence[MetricAxis], weights_G: Floats, *, seed: int) -> "DesignCriterion":
         """Find what is the best for each axis alone."""
         most: dict[str, tuple[float, ...]] = {}
         for name, information in (("slope", slope_information), ("curvature", curvature)):
             found: list[float] = []
             for axis in axes:
-                best = exchange(
+                best = coordinate_exchange(
                     partial(_alone, information, axis, weights_G),
                     len(axis.x_C),
                     len(weights_G),
@@ -97,7 +97,7 @@ class Criterion:
         first = cls(tuple(axes), weights_G, most["slope"], most["curvature"], attainable=0.0)
         if not first.bends:
             return first
-        best = exchange(
+        best = coordinate_exchange(
             lambda designs: first.curvature_efficiency(designs)[:, None],
             len(axes[0].x_C),
             len(weights_G),
@@ -149,18 +149,18 @@ class Criterion:
             floor: Least efficiency for curvature, as a share of what all axes can have at once.
             seed: Of the starts.
         """
-        return exchange(
+        return coordinate_exchange(
             lambda designs: self.score(designs, floor=floor),
             len(self.axes[0].x_C),
             len(self.weights_G),
             seed=seed,
         )
 
-    def efficiencies(self, design_G: Ints, axes: Sequence[Axis]) -> list[Efficiency]:
+    def efficiencies(self, design_G: Ints, axes: Sequence[MetricAxis]) -> list[Efficiency]:
         """What a design tells of each axis; ``axes`` may have other candidates than the best's."""
         found: list[Efficiency] = []
         for axis, slope, bend in zip(axes, self.best_slope, self.best_curvature, strict=True):
-            seen = float(spread(axis, design_G[None], self.weights_G)[0])
+            seen = float(raw_information(axis, design_G[None], self.weights_G)[0])
             told = float(slope_information(axis, design_G[None], self.weights_G)[0])
             bent = float(curvature(axis, design_G[None], self.weights_G)[0])
             found.append(
@@ -173,7 +173,7 @@ class Criterion:
         return found
 
 
-def exchange(score: Callable[[Ints], Floats], n: int, chosen: int, *, seed: int) -> Ints:
+def coordinate_exchange(score: Callable[[Ints], Floats], n: int, chosen: int, *, seed: int) -> Ints:
     """The set of ``chosen`` of ``n`` candidates with the largest score, as far as swaps find it.
 
     Args:
@@ -215,16 +215,16 @@ def _best(score_KC: Floats) -> int:
     return int(kept[0])
 
 
-def slope_information(axis: Axis, designs_KG: Ints, weights_G: Floats) -> Floats:
+def slope_information(axis: MetricAxis, designs_KG: Ints, weights_G: Floats) -> Floats:
     """``Σ d (x - x̄)²`` less what the error of x adds to it, ``tr((D - d dᵀ / Σ d) Ξ)``; one a design."""
     d_KG = weights_G * axis.told_C[designs_KG]
     noise_KGG = axis.noise_CC[designs_KG[:, :, None], designs_KG[:, None, :]]
     own = (d_KG * np.diagonal(noise_KGG, axis1=1, axis2=2)).sum(axis=1)
     common = np.einsum("kg,kgh,kh->k", d_KG, noise_KGG, d_KG) / d_KG.sum(axis=1)
-    return spread(axis, designs_KG, weights_G) - (own - common)
+    return raw_information(axis, designs_KG, weights_G) - (own - common)
 
 
-def curvature(axis: Axis, designs_KG: Ints, weights_G: Floats) -> Floats:
+def curvature(axis: MetricAxis, designs_KG: Ints, weights_G: Floats) -> Floats:
     """Information on the coefficient of x² beside the line; one a design.
 
     The determinant of the parabola's information over that of the line's, in central sums
@@ -235,20 +235,20 @@ def curvature(axis: Axis, designs_KG: Ints, weights_G: Floats) -> Floats:
     return np.maximum(s4 - s2**2 / s0 - skew, 0)
 
 
-def spread(axis: Axis, designs_KG: Ints, weights_G: Floats) -> Floats:
+def raw_information(axis: MetricAxis, designs_KG: Ints, weights_G: Floats) -> Floats:
     """``Σ d (x - x̄)²`` as it is measured; one a design."""
     return _central_sum(axis, designs_KG, weights_G, 2)
 
 
-def _central_sum(axis: Axis, designs_KG: Ints, weights_G: Floats, power: int) -> Floats:
+def _central_sum(axis: MetricAxis, designs_KG: Ints, weights_G: Floats, power: int) -> Floats:
     x_KG, d_KG = axis.x_C[designs_KG], weights_G * axis.told_C[designs_KG]
     mean_K = (d_KG * x_KG).sum(axis=1) / d_KG.sum(axis=1)
     return (d_KG * (x_KG - mean_K[:, None]) ** power).sum(axis=1)
 
 
 def _alone(
-    information: Callable[[Axis, Ints, Floats], Floats],
-    axis: Axis,
+    information: Callable[[MetricAxis, Ints, Floats], Floats],
+    axis: MetricAxis,
     weights_G: Floats,
     designs_KG: Ints,
 ) -> Floats:

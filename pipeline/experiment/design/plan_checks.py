@@ -46,7 +46,7 @@ def check_same_model(plan: TrafficPlan, model: str) -> None:
         raise LogError(msg)
 
 
-def check_anybody(plan: TrafficPlan, units: int) -> None:
+def check_has_users(plan: TrafficPlan, units: int) -> None:
     """Check that some of those who came are in the experiment.
 
     Raises:
@@ -61,7 +61,7 @@ def check_anybody(plan: TrafficPlan, units: int) -> None:
         raise LogError(msg)
 
 
-def check_not_under_way(running: TrafficPlan, new: TrafficPlan) -> None:
+def check_not_running(running: TrafficPlan, new: TrafficPlan) -> None:
     """Check that a plan users are being served under is not replaced under the same name.
 
     The experiment may be switched off and on, its coverage raised and its testers changed: none of

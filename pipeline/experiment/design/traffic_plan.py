@@ -41,7 +41,7 @@ class Group:
         return (self.last_bucket - self.first_bucket + 1) / N_BUCKETS
 
 
-class Placement(NamedTuple):
+class Assignment(NamedTuple):
     """Where a unit belongs: to a group, or (None) not to the experiment; and why, if not by bucket."""
 
     group: Group | None
@@ -101,24 +101,24 @@ class TrafficPlan:
             )
             raise LogError(msg)
 
-    def place(self, unit: str) -> Placement:
+    def assign(self, unit: str) -> Assignment:
         """Where a unit belongs, and why if not by its bucket."""
         if not self.enabled:
-            return Placement(None, Reason.OFF)
+            return Assignment(None, Reason.OFF)
         if forced := self.testers.get(unit):
-            return Placement(self._named(forced), Reason.TESTER)
+            return Assignment(self._named(forced), Reason.TESTER)
         if bucket_of(unit, self.holdout_salt) < _buckets(self.holdout):
-            return Placement(None, Reason.HELD_OUT)
+            return Assignment(None, Reason.HELD_OUT)
         if bucket_of(unit, self.coverage_salt) >= _buckets(self.coverage):
-            return Placement(None, Reason.NOT_COVERED)
+            return Assignment(None, Reason.NOT_COVERED)
         bucket = bucket_of(unit, self.salt)
-        return Placement(next(one for one in self.groups if bucket <= one.last_bucket), None)
+        return Assignment(next(one for one in self.groups if bucket <= one.last_bucket), None)
 
     def group_of(self, unit: str) -> Group | None:
         """The group a unit is served as; None if it is not in the experiment."""
-        return self.place(unit).group
+        return self.assign(unit).group
 
-    def places_of(self, units: pl.Series) -> pl.DataFrame:
+    def assign_many(self, units: pl.Series) -> pl.DataFrame:
         """:meth:`place` for many units: the columns ``group`` (a name, or null) and ``reason``."""
         if not self.enabled:
             nobody = pl.Series("group", [None] * len(units), dtype=pl.String)
@@ -150,7 +150,7 @@ class TrafficPlan:
 
     def groups_of(self, units: pl.Series) -> pl.Series:
         """The names of the groups many units are served as; null where a unit is in none."""
-        return self.places_of(units)["group"]
+        return self.assign_many(units)["group"]
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON holds it; shares are added for the reader."""

@@ -7,13 +7,13 @@ import ibis
 import polars as pl
 
 from pipeline.experiment.design.external_variants import Plan
-from pipeline.experiment.kpis.daily_kpis import daily_sums, returning_sums
-from pipeline.experiment.kpis.group_kpis import group_counts, group_kpis, users_of
-from pipeline.experiment.kpis.pre_experiment import before_sums, segment_kpis
+from pipeline.experiment.kpis.daily_kpis import daily_totals, returning_user_totals
+from pipeline.experiment.kpis.group_kpis import group_counts, group_kpis, per_user_totals
+from pipeline.experiment.kpis.pre_experiment import pre_period_sums, segment_kpis
 
 
 @dataclass(frozen=True, slots=True)
-class ExperimentSums:
+class ExperimentAggregates:
     """The tables of ``group_kpis``: all that inference knows of an experiment."""
 
     group_kpis: pl.DataFrame
@@ -28,20 +28,20 @@ class ExperimentSums:
         return {name: table for name, table in tables.items() if table is not None}
 
 
-def sum_up(database: Path, plan: Plan) -> ExperimentSums:
+def aggregate(database: Path, plan: Plan) -> ExperimentAggregates:
     """Sum up an experiment's database."""
     connection = ibis.duckdb.connect(database, read_only=True)
     try:
         exposures = connection.table("exposures")
-        users = connection.create_table("users", users_of(exposures), temp=True)
+        users = connection.create_table("users", per_user_totals(exposures), temp=True)
         counts = group_counts(users).to_polars()
         preferences = {group.name: group.preference_id for group in plan.groups}
         known = connection.table("known_users")
-        return ExperimentSums(
+        return ExperimentAggregates(
             group_kpis(counts, preferences),
-            daily_sums(exposures, users),
-            returning_sums(exposures, users),
-            before_sums(users, known),
+            daily_totals(exposures, users),
+            returning_user_totals(exposures, users),
+            pre_period_sums(users, known),
             segment_kpis(users, known, preferences),
         )
     finally:

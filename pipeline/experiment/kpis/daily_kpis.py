@@ -11,12 +11,12 @@ import polars as pl
 
 from pipeline.core.contracts import DAY_MS
 from pipeline.experiment.kpis.contracts import BATCHES, DAILY_SUMS, RETURNING_SUMS, TERMS
-from pipeline.experiment.kpis.group_kpis import totals_of
+from pipeline.experiment.kpis.group_kpis import log_totals
 
 _MILLION = 1_000_000
 
 
-def daily_sums(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
+def daily_totals(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
     """One row a group, day and batch of users, batches drawn by the engine's own hash.
 
     Args:
@@ -24,7 +24,7 @@ def daily_sums(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
         users: What that makes of them.
     """
     done = exposures.group_by("group", day=_day(exposures.ts), batch=_batch(exposures.unit)).agg(
-        **totals_of(exposures)
+        **log_totals(exposures)
     )
     came = users.group_by("group", day=_day(users.first_ts), batch=_batch(users.unit)).agg(
         new_users=users.count().cast("int64")
@@ -34,10 +34,10 @@ def daily_sums(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
     table = table.with_columns(
         pl.from_epoch("day", time_unit="d"), pl.col("new_users").fill_null(0)
     )
-    return DAILY_SUMS.check(table.select(list(DAILY_SUMS.columns)).sort(keys))
+    return DAILY_SUMS.validate(table.select(list(DAILY_SUMS.columns)).sort(keys))
 
 
-def returning_sums(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
+def returning_user_totals(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
     """One row a group, batch and KPI: users who came on several days, on their first and after.
 
     Args:
@@ -49,7 +49,7 @@ def returning_sums(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
     shown = exposures.mutate(day=_day(exposures.ts))
     # what came later is the rest, so only a day of each user is summed up once more
     shown = shown.join(days, [("unit", "first_unit"), ("day", "first_day")])
-    first = shown.group_by("unit").agg(**totals_of(shown))
+    first = shown.group_by("unit").agg(**log_totals(shown))
     visits = back.join(first, "unit", rname="{name}_first")
     found: dict[str, Any] = {}
     for kpi, (trials, successes) in TERMS.items():
@@ -66,7 +66,7 @@ def returning_sums(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
     wide = visits.group_by("group", batch=_batch(visits.unit)).agg(
         **{name: total.cast("int64") for name, total in found.items()}
     )
-    return RETURNING_SUMS.check(_by_kpi(wide.to_polars()))
+    return RETURNING_SUMS.validate(_by_kpi(wide.to_polars()))
 
 
 def _divided(visits: Any, name: str) -> tuple[Any, Any]:

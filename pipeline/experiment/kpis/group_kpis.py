@@ -17,7 +17,7 @@ import polars as pl
 from pipeline.experiment.kpis.contracts import COUNTS, GROUP_KPIS, TERMS, USER_SUMS
 
 
-def users_of(exposures: ibis.Table) -> ibis.Table:
+def per_user_totals(exposures: ibis.Table) -> ibis.Table:
     """One row a user: what was shown to them, and what came of it.
 
     Args:
@@ -28,7 +28,7 @@ def users_of(exposures: ibis.Table) -> ibis.Table:
         users=ibis.literal(1, "int64"),
         first_ts=exposures.ts.min(),
         last_ts=exposures.ts.max(),
-        **totals_of(exposures),
+        **log_totals(exposures),
     )
 
 
@@ -91,11 +91,11 @@ def group_kpis(counts: pl.DataFrame, preferences: Mapping[str, str]) -> pl.DataF
     table = pl.concat(tables).with_columns(
         rate=pl.when(pl.col("trials") > 0).then(pl.col("successes") / pl.col("trials"))
     )
-    table = table.with_columns(standard_error=clustered_error())
-    return GROUP_KPIS.check(table.select(list(GROUP_KPIS.columns)).sort("kpi", "group"))
+    table = table.with_columns(standard_error=ratio_standard_error())
+    return GROUP_KPIS.validate(table.select(list(GROUP_KPIS.columns)).sort("kpi", "group"))
 
 
-def clustered_error() -> pl.Expr:
+def ratio_standard_error() -> pl.Expr:
     """Standard error of a ratio over users, from the sums (delta method).
 
     ``sqrt(U/(U-1) · Σ_u (y_u - p m_u)²) / Σ m``, null with fewer than two users.
@@ -107,7 +107,7 @@ def clustered_error() -> pl.Expr:
     return pl.when(users > 1).then(error)
 
 
-def totals_of(exposures: Any) -> dict[str, Any]:
+def log_totals(exposures: Any) -> dict[str, Any]:
     """What exposures come to, by the names in :data:`COUNTS`."""
     totals = {
         "exposures": exposures.count(),

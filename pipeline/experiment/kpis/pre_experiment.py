@@ -48,10 +48,10 @@ def segment_kpis(
         group_kpis(part, preferences).with_columns(segment=pl.lit(name))
         for (name,), part in sorted(parts.items())
     ]
-    return SEGMENT_KPIS.check(pl.concat(tables).select(list(SEGMENT_KPIS.columns)))
+    return SEGMENT_KPIS.validate(pl.concat(tables).select(list(SEGMENT_KPIS.columns)))
 
 
-def before_sums(users: ibis.Table, before: Any) -> pl.DataFrame | None:
+def pre_period_sums(users: ibis.Table, before: Any) -> pl.DataFrame | None:
     """One row a group and KPI: sums over all its users, those without a trial or a past included.
 
     Args:
@@ -100,4 +100,4 @@ def _by_kpi(wide: pl.DataFrame, kpis: list[Kpi]) -> pl.DataFrame:
         for kpi in kpis
     ]
     table = pl.concat(tables).filter(pl.col("sum_y").is_not_null()).sort("kpi", "group")
-    return BEFORE_SUMS.check(table.select(list(BEFORE_SUMS.columns)))
+    return BEFORE_SUMS.validate(table.select(list(BEFORE_SUMS.columns)))

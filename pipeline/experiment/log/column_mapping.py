@@ -29,12 +29,12 @@ _MILLISECONDS = {LogTime.SECONDS: "1000", LogTime.MILLISECONDS: "1", LogTime.MIC
 _AS_TEXT = "text or whole numbers"
 
 
-def quoted(name: str) -> str:
+def quote_identifier(name: str) -> str:
     """A column's name as SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def places(table: LogTable, columns: LogColumns) -> dict[str, str]:
+def resolve_columns(table: LogTable, columns: LogColumns) -> dict[str, str]:
     """What a log calls the columns of the contract; those it means something else by are left out."""
     named = asdict(columns)[table.contract.name]
     taken = set(filter(None, named.values()))
@@ -43,7 +43,7 @@ def places(table: LogTable, columns: LogColumns) -> dict[str, str]:
     }
 
 
-def missing(table: LogTable, there: Mapping[str, str], columns: LogColumns) -> list[str]:
+def missing_columns(table: LogTable, there: Mapping[str, str], columns: LogColumns) -> list[str]:
     """What a file lacks: columns that the study names, and those nothing can be read without.
 
     Args:
@@ -71,7 +71,7 @@ def missing(table: LogTable, there: Mapping[str, str], columns: LogColumns) -> l
     ]
 
 
-def expressions(
+def column_sql(
     table: LogTable, there: Mapping[str, str], got: Mapping[str, str], columns: LogColumns
 ) -> tuple[dict[str, str], list[str]]:
     """SQL of every column a file has, in the contract's type, and what is wrong with the others.
@@ -86,7 +86,7 @@ def expressions(
     problems: list[str] = []
     for name, place in there.items():
         dtype = COLUMNS[table][name]
-        sql, expected = _reader(name, dtype, columns)(f"raw.{quoted(place)}", got[place])
+        sql, expected = _reader(name, dtype, columns)(f"raw.{quote_identifier(place)}", got[place])
         if sql is None:
             problems.append(f"{place} is {got[place]}, expected {expected}")
         else:
@@ -94,7 +94,7 @@ def expressions(
     return typed, problems
 
 
-def completed(table: LogTable, typed: Mapping[str, str]) -> dict[str, str]:
+def with_derived_columns(table: LogTable, typed: Mapping[str, str]) -> dict[str, str]:
     """The columns of the contract, those included that follow from the others.
 
     An exposure without an id is the one of its unit (and item) at its time. Who bought nothing has

@@ -8,12 +8,12 @@ import polars as pl
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import StudyError
-from pipeline.experiment.design.external_variants import read_any_plan, read_variants, variant_plan
-from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.design.external_variants import load_plan, read_variants, variant_plan
+from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import Ingestion, ingest
 from pipeline.experiment.log.log_files import log_files, log_folder
 from pipeline.experiment.log.row_validation import LogRules
-from pipeline.study import ExperimentSection, LogSource
+from pipeline.study import ExperimentConfig, LogSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Inspection:
     kpis: pl.DataFrame
 
 
-def inspect_log(section: ExperimentSection, paths: StudyPaths) -> Inspection:
+def inspect_log(section: ExperimentConfig, paths: StudyPaths) -> Inspection:
     """Read a log under a study's rules, and leave the study's folder as it is.
 
     Raises:
@@ -43,11 +43,11 @@ def inspect_log(section: ExperimentSection, paths: StudyPaths) -> Inspection:
         )
         raise StudyError(msg)
     if section.variants is None:
-        plan = read_any_plan(paths)
+        plan = load_plan(paths)
     else:
         plan = variant_plan(read_variants(paths.root / section.variants), section)
     with tempfile.TemporaryDirectory(prefix="paretoscope-") as folder:
         database = Path(folder) / "log.duckdb"
         files = log_files(log_folder(section, paths))
         log = ingest(files, plan, database, rules=LogRules.of(section))
-        return Inspection(log=log, kpis=sum_up(database, plan).group_kpis)
+        return Inspection(log=log, kpis=aggregate(database, plan).group_kpis)

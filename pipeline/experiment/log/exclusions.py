@@ -11,7 +11,7 @@ import polars as pl
 
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
-from pipeline.experiment.log.last_touch import judge_linked_clicks, judge_linked_orders
+from pipeline.experiment.log.last_touch import attribute_clicks, attribute_orders
 from pipeline.experiment.log.log_files import (
     CLICK_WITHOUT_EXPOSURE,
     FURTHER_CLICK,
@@ -85,7 +85,7 @@ FROM (SELECT exposure FROM judged_clicks WHERE reason IS NULL) AS c LEFT JOIN (
 """
 
 
-def drop_repeated(connection: duckdb.DuckDBPyConnection) -> None:
+def drop_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
     """Keep the first row of every exposure: by the order of files, then of time.
 
     Repeated ids are looked for among their 64-bit hashes, which takes a fraction of the memory and
@@ -106,7 +106,7 @@ def drop_repeated(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def set_units_aside(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) -> None:
+def exclude_users(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) -> None:
     """Find the units that are none of the experiment's: outside of it, in two groups, or bots.
 
     The kill switch ends an experiment, but what was shown before it stays the experiment's.
@@ -116,7 +116,7 @@ def set_units_aside(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: Lo
     in_two = seen.filter(pl.col("unit").is_duplicated())
     found = [in_two.select("unit", reason=pl.lit("unit seen in two groups"))]
     if isinstance(plan, TrafficPlan):  # variants were assigned by whoever served them
-        placed = replace(plan, enabled=True).places_of(seen["unit"])
+        placed = replace(plan, enabled=True).assign_many(seen["unit"])
         seen = seen.with_columns(placed.rename({"group": "assigned"}))
         outside = seen.filter(pl.col("reason").is_not_null()).select("unit", "reason")
         elsewhere = seen.filter(pl.col("group").ne_missing(pl.col("assigned")))
@@ -138,7 +138,7 @@ def set_units_aside(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: Lo
         )
 
 
-def attribute(
+def attribute_outcomes(
     connection: duckdb.DuckDBPyConnection, rules: LogRules, told: Mapping[LogTable, Collection[str]]
 ) -> None:
     """Say what came of each exposure, by the clicks and orders that have files of their own.
@@ -157,13 +157,13 @@ def attribute(
         connection.execute(_JUDGE_CLICKS, {"window": window, **reasons})
     else:
         by_item = "item" in shown and "item" in clicks
-        judge_linked_clicks(connection, window=window, by_item=by_item)
+        attribute_clicks(connection, window=window, by_item=by_item)
     if "exposure" in orders or not orders:
         connection.execute(_JUDGE_ORDERS, {"window": window, "lost": ORDER_WITHOUT_CLICK})
     else:
         item_of = "c" if "item" in clicks else "shown" if "item" in shown else None
         item_of = item_of if "item" in orders else None
-        judge_linked_orders(connection, window=window, item_of=item_of)
+        attribute_orders(connection, window=window, item_of=item_of)
     connection.execute(_OUTCOMES)
     connection.execute(
         "INSERT INTO set_aside SELECT source, reason, count(*) FROM ("

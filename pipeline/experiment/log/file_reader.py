@@ -16,8 +16,14 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.core.errors import LogError
-from pipeline.datasets.io.blocks import is_packed
-from pipeline.experiment.log.column_mapping import completed, expressions, missing, places, quoted
+from pipeline.datasets.io.blocks import is_compressed
+from pipeline.experiment.log.column_mapping import (
+    column_sql,
+    missing_columns,
+    quote_identifier,
+    resolve_columns,
+    with_derived_columns,
+)
 from pipeline.experiment.log.log_files import (
     COLUMNS,
     OUTCOMES,
@@ -68,7 +74,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
+class StagedFile:
     """One file of the log, as it was read.
 
     Attributes:
@@ -83,9 +89,9 @@ class Incoming:
     silent: tuple[str, ...] = ()
 
 
-def read_incoming(
+def stage_file(
     connection: duckdb.DuckDBPyConnection, file: Path, columns: LogColumns | None = None
-) -> Incoming:
+) -> StagedFile:
     """Make ``incoming`` of one file: all columns a log may have and ``unreadable``, a row a row.
 
     Args:
@@ -97,29 +103,29 @@ def read_incoming(
         LogError: if the file cannot be read to its end, or lacks a column, or one has another type.
     """
     table, written = table_of(file), format_of(file)
-    wanted = _contract(table) if columns is None else places(table, columns)
+    wanted = _contract(table) if columns is None else resolve_columns(table, columns)
     rows, got = _load(connection, file, wanted.values())
     if written.is_text and not rows and list(got) in ([], [_NO_HEADER]):
         _make_incoming(connection, table, {}, "false")
-        return Incoming(0, tuple(COLUMNS[table]))
+        return StagedFile(0, tuple(COLUMNS[table]))
     there = {name: place for name, place in wanted.items() if place in got}
     maybe = {name: wanted[name] for name in _MAYBE_SILENT if name in wanted}
     maybe = maybe if written is LogFormat.JSON_LINES else {}
     if columns is None:
         typed, problems = _of_contract(table, got, there, is_text=written.is_text)
     else:
-        typed, problems = expressions(table, there, got, columns)
-        problems += missing(table, maybe | there, columns)
+        typed, problems = column_sql(table, there, got, columns)
+        problems += missing_columns(table, maybe | there, columns)
     problems += [f"{place} stands twice" for place in _twice(connection, file, got, there.values())]
     _refuse(file, got, problems)
-    found = typed if columns is None else completed(table, typed)
+    found = typed if columns is None else with_derived_columns(table, typed)
     _make_incoming(connection, table, found, _unreadable(table, typed, there))
     silent = [name for name in maybe if name not in found]
     if silent and (table is not LogTable.EXPOSURES or _any_order(connection)):
         silent = []
     if columns is not None:
-        _refuse(file, got, missing(table, dict.fromkeys(silent, "") | there, columns))
-    return Incoming(rows, tuple(found), tuple(silent))
+        _refuse(file, got, missing_columns(table, dict.fromkeys(silent, "") | there, columns))
+    return StagedFile(rows, tuple(found), tuple(silent))
 
 
 def _contract(table: LogTable) -> dict[str, str]:
@@ -134,7 +140,7 @@ def _load(
     connection: duckdb.DuckDBPyConnection, file: Path, names: Iterable[str]
 ) -> tuple[int, dict[str, str]]:
     """Make ``raw`` of a file; returns how many rows it has, and its columns with DuckDB's types."""
-    with refusing(file):
+    with as_log_errors(file):
         if format_of(file).is_text:
             _load_text(connection, file, names)
             raw = connection.table("texts")
@@ -156,7 +162,7 @@ def _make_incoming(
     unreadable: str,
 ) -> None:
     selected = [
-        f"{found.get(name, f'NULL::{_SQL_TYPE[dtype]}')} AS {quoted(name)}"
+        f"{found.get(name, f'NULL::{_SQL_TYPE[dtype]}')} AS {quote_identifier(name)}"
         for name, dtype in COLUMNS[table].items()
     ]
     connection.execute(
@@ -168,7 +174,7 @@ def _make_incoming(
 def _unreadable(table: LogTable, typed: Mapping[str, str], there: Mapping[str, str]) -> str:
     """SQL of whether a field is there, but not of its type; a text is of its type."""
     faults = [
-        f"({sql} IS NULL AND raw.{quoted(there[name])} IS NOT NULL)"
+        f"({sql} IS NULL AND raw.{quote_identifier(there[name])} IS NOT NULL)"
         for name, sql in typed.items()
         if COLUMNS[table][name] != pl.String
     ]
@@ -182,7 +188,7 @@ def _any_order(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 @contextmanager
-def refusing(file: Path) -> Iterator[None]:
+def as_log_errors(file: Path) -> Iterator[None]:
     """Turn what DuckDB says of a file into what the user can do about it."""
     try:
         yield
@@ -197,7 +203,7 @@ def refusing(file: Path) -> Iterator[None]:
 
 def _load_text(connection: duckdb.DuckDBPyConnection, file: Path, names: Iterable[str]) -> None:
     """Load a text file as the table ``texts``; of JSON, the members with these names."""
-    if is_packed(file):
+    if is_compressed(file):
         # DuckDB takes the end of a cut zst for its end, and does not look at a gz's checksum
         with pa.input_stream(str(file), compression="detect") as stream:
             while stream.read(_CHUNK):
@@ -211,7 +217,7 @@ def _load_text(connection: duckdb.DuckDBPyConnection, file: Path, names: Iterabl
 
 def _seen_in(connection: duckdb.DuckDBPyConnection, got: dict[str, str]) -> dict[str, str]:
     """The columns that some line of JSON has a value for."""
-    counts = ", ".join(f"count({quoted(name)})" for name in got)
+    counts = ", ".join(f"count({quote_identifier(name)})" for name in got)
     found = connection.execute(f"SELECT {counts} FROM raw").fetchone() or ()  # noqa: S608
     return {name: got[name] for name, n in zip(got, found, strict=True) if n}
 

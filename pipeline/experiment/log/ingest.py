@@ -19,16 +19,16 @@ from typing import Any
 
 import duckdb
 
-from models.progress import shown
-from pipeline.artifacts.storage import md5, publish_file
+from models.progress import track
+from pipeline.artifacts.storage import atomic_file, md5
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.external_variants import Plan
-from pipeline.experiment.log.exclusions import attribute, drop_repeated, set_units_aside
-from pipeline.experiment.log.file_reader import read_incoming, refusing
-from pipeline.experiment.log.log_coverage import SILENT, what_is_told
+from pipeline.experiment.log.exclusions import attribute_outcomes, drop_duplicates, exclude_users
+from pipeline.experiment.log.file_reader import as_log_errors, stage_file
+from pipeline.experiment.log.log_coverage import SILENT, detect_log_coverage
 from pipeline.experiment.log.log_files import LogTable, table_of
-from pipeline.experiment.log.row_validation import LogRules, fault_of
-from pipeline.experiment.log.user_covariates import keep_each_user_once
+from pipeline.experiment.log.row_validation import LogRules, rejection_sql
+from pipeline.experiment.log.user_covariates import deduplicate_users
 
 _LAYOUT = 4
 """Of the database; an older one is made anew."""
@@ -96,7 +96,7 @@ def ingest(
     if len(known) == len(files):
         check(database)
         return _read_only(database)
-    with publish_file(database) as fresh:
+    with atomic_file(database) as fresh:
         for left_by_a_killed_run in (fresh, fresh.with_name(f"{fresh.name}.wal")):
             left_by_a_killed_run.unlink(missing_ok=True)
         if known:
@@ -104,15 +104,15 @@ def ingest(
         new = [file for file in sorted(files, key=_place) if file.name not in known]
         with duckdb.connect(str(fresh), config={"preserve_insertion_order": False}) as connection:
             connection.execute(_TABLES)
-            for file in shown(new, len(new), "taking in the log"):
+            for file in track(new, len(new), "taking in the log"):
                 _take_in(connection, file, plan, rules, entry=(wanted[file.name], judged_by))
-            told = what_is_told(connection, plan)
+            told = detect_log_coverage(connection, plan)
             connection.execute("DELETE FROM set_aside")
-            drop_repeated(connection)
-            keep_each_user_once(connection)
-            set_units_aside(connection, plan, rules)
+            drop_duplicates(connection)
+            deduplicate_users(connection)
+            exclude_users(connection, plan, rules)
             if told.by_events:
-                attribute(connection, rules, told.columns)
+                attribute_outcomes(connection, rules, told.columns)
             connection.execute(told.view)
             result = _summary(connection, len(new))
         if not result.exposures:
@@ -161,11 +161,11 @@ def _take_in(
 ) -> None:
     """Add the usable rows of one file to its table, and count the others."""
     table = table_of(file)
-    incoming = read_incoming(connection, file, rules.columns)
-    fault, values = fault_of(table, plan, rules, told=incoming.told)
+    incoming = stage_file(connection, file, rules.columns)
+    fault, values = rejection_sql(table, plan, rules, told=incoming.told)
     columns = [*incoming.told, *(f"{name}{SILENT}" for name in incoming.silent)]
     examined = f"FROM (SELECT *, {fault} AS fault FROM incoming)"  # noqa: S608 - the rules' own SQL
-    with refusing(file):
+    with as_log_errors(file):
         connection.execute("BEGIN")
         (taken,) = connection.execute(
             f"{_INSERT[table]} {examined} WHERE fault IS NULL", values | {"source": file.name}

@@ -68,9 +68,7 @@ FROM examined
 """
 
 
-def judge_linked_clicks(
-    connection: duckdb.DuckDBPyConnection, *, window: int, by_item: bool
-) -> None:
+def attribute_clicks(connection: duckdb.DuckDBPyConnection, *, window: int, by_item: bool) -> None:
     """Make ``judged_clicks`` of clicks that name their unit.
 
     Args:
@@ -86,7 +84,7 @@ def judge_linked_clicks(
     )
 
 
-def judge_linked_orders(
+def attribute_orders(
     connection: duckdb.DuckDBPyConnection, *, window: int, item_of: str | None
 ) -> None:
     """Make ``judged_orders`` of orders that name their unit, from ``judged_clicks``.

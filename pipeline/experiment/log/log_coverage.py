@@ -31,7 +31,7 @@ FROM shown ANTI JOIN units_set_aside USING (unit) LEFT JOIN outcomes USING (expo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class LogCoverage:
     """What a log tells.
 
     Attributes:
@@ -57,7 +57,7 @@ class Told:
         )
 
 
-def what_is_told(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Told:
+def detect_log_coverage(connection: duckdb.DuckDBPyConnection, plan: Plan) -> LogCoverage:
     """What the files that were taken in tell.
 
     Raises:
@@ -83,7 +83,7 @@ def what_is_told(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Told:
             "experiment.variants, of which clicks alone may be known"
         )
         raise LogError(msg)
-    return Told(
+    return LogCoverage(
         columns={table: columns for table, (_, columns) in first.items()},
         by_events=by_events,
         ordered=ordered,

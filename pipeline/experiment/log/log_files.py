@@ -15,8 +15,8 @@ from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import EXPOSURES
 from pipeline.core.errors import LogError
 from pipeline.core.frame_contract import Contract
-from pipeline.datasets.io.blocks import is_packed, unpacked_suffix
-from pipeline.study import ExperimentSection
+from pipeline.datasets.io.blocks import decompressed_suffix, is_compressed
+from pipeline.study import ExperimentConfig
 
 OUTCOMES = ("clicked", "ordered", "units")
 """What an exposure's row says of what came of it, unless clicks and orders have files of their own."""
@@ -122,7 +122,7 @@ BROUGHT = {
 def write_log(exposures: pl.DataFrame, folder: Path) -> list[Path]:
     """Write one file a day (UTC) into ``folder``, which exists; rows in order of time."""
     day = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.strftime("%Y-%m-%d")
-    ordered = EXPOSURES.check(exposures).sort("ts", "exposure").with_columns(day=day)
+    ordered = EXPOSURES.validate(exposures).sort("ts", "exposure").with_columns(day=day)
     files: list[Path] = []
     for (name,), rows in sorted(ordered.partition_by("day", as_dict=True).items()):
         file = folder / f"exposures-{name}.parquet"
@@ -131,7 +131,7 @@ def write_log(exposures: pl.DataFrame, folder: Path) -> list[Path]:
     return files
 
 
-def log_folder(section: ExperimentSection, paths: StudyPaths) -> Path:
+def log_folder(section: ExperimentConfig, paths: StudyPaths) -> Path:
     """Where the log's files lie: the brought folder, or the simulator's."""
     if section.log_path is not None:
         return paths.root / section.log_path
@@ -155,13 +155,13 @@ def log_files(folder: Path) -> list[Path]:
 
 
 def _is_of_the_log(file: Path) -> bool:
-    found = _FORMATS.get(unpacked_suffix(file))
-    return found is not None and (found.is_text or not is_packed(file))
+    found = _FORMATS.get(decompressed_suffix(file))
+    return found is not None and (found.is_text or not is_compressed(file))
 
 
 def format_of(file: Path) -> LogFormat:
     """How one of the log's files is written, by its name."""
-    return _FORMATS[unpacked_suffix(file)]
+    return _FORMATS[decompressed_suffix(file)]
 
 
 def table_of(file: Path) -> LogTable:

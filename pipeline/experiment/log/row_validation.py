@@ -9,7 +9,7 @@ from pipeline.core.contracts import DAY_MS, EARLIEST_TS, LATEST_TS
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log import user_covariates
 from pipeline.experiment.log.log_files import COLUMNS, OUTCOMES, REVENUE, LogTable
-from pipeline.study import ExperimentSection, LogColumns
+from pipeline.study import ExperimentConfig, LogColumns
 
 _HOUR_MS = 3_600_000
 
@@ -44,7 +44,7 @@ class LogRules:
     columns: LogColumns | None = None
 
     @classmethod
-    def of(cls, section: ExperimentSection) -> Self:
+    def of(cls, section: ExperimentConfig) -> Self:
         """The rules of a study."""
         last = section.last_day
         return cls(
@@ -60,7 +60,7 @@ def _midnight(day: date) -> int:
     return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
 
 
-def fault_of(
+def rejection_sql(
     table: LogTable, plan: Plan, rules: LogRules, *, told: Collection[str]
 ) -> tuple[str, dict[str, Any]]:
     """SQL for the first thing that is wrong with a row of ``incoming``, null if nothing is.

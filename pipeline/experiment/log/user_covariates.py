@@ -29,7 +29,7 @@ WHERE place > 1
 """
 
 
-def keep_each_user_once(connection: duckdb.DuckDBPyConnection) -> None:
+def deduplicate_users(connection: duckdb.DuckDBPyConnection) -> None:
     """Keep the first row of every user, by the order of files, and count the others.
 
     Raises:

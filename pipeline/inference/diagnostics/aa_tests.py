@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from pipeline.inference.glm.batched_newton import fit_many
-from pipeline.inference.glm.group_regression import GroupSums, user_squares
+from pipeline.inference.glm.batched_newton import fit_batch
+from pipeline.inference.glm.group_regression import GroupSums, cluster_sum_squares
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
 from pipeline.inference.sensitivity.random_effects import link_variance
 from pipeline.results.family import Floats
@@ -19,7 +19,7 @@ UNLIKELY = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rerandomisation:
+class AaTest:
     """What the clustered test says of groups that differ by chance alone.
 
     Attributes:
@@ -39,9 +39,9 @@ class Rerandomisation:
         return bool(stats.binom.sf(alarms - 1, self.divisions, _NOMINAL) >= UNLIKELY)
 
 
-def rerandomised(
+def aa_test(
     x: Floats, outcome: DailyOutcome, *, seed: int, divisions: int = _DIVISIONS
-) -> Rerandomisation | None:
+) -> AaTest | None:
     """Divide the experiment's batches of users into groups at random, and test the slope each time.
 
     Users stay in their batches, so that what is tried is the very test that day effects and daily
@@ -55,18 +55,18 @@ def rerandomised(
     y_KGB = y.reshape(-1)[order].reshape(-1, groups, batches)
     sums = GroupSums.over_users(outcome.family, m_KGB, y_KGB)
     x_KG = np.tile(x, (divisions, 1))
-    intercept_K, slope_K = fit_many(x_KG, sums)
+    intercept_K, slope_K = fit_batch(x_KG, sums)
     if not np.isfinite(slope_K).all():
         return None
     rate_KG = sums.family.mean(intercept_K[:, None] + slope_K[:, None] * x_KG)
     weight_KG = sums.trials * sums.family.variance(rate_KG)
     centre_K1 = ((weight_KG * x_KG).sum(axis=1) / weight_KG.sum(axis=1))[:, None]
-    meat_K = ((x_KG - centre_K1) ** 2 * user_squares(rate_KG, sums)).sum(axis=1)
+    meat_K = ((x_KG - centre_K1) ** 2 * cluster_sum_squares(rate_KG, sums)).sum(axis=1)
     clusters_K = sums.users.sum(axis=1)
     variance_K = meat_K / (weight_KG * (x_KG - centre_K1) ** 2).sum(axis=1) ** 2
     z_K = slope_K / np.sqrt(variance_K * clusters_K / (clusters_K - 1))
     p_values = 2 * stats.norm.sf(np.abs(z_K))
-    return Rerandomisation(
+    return AaTest(
         divisions=divisions,
         false_alarms=float((p_values < _NOMINAL).mean()),
         p_value=float(stats.kstest(p_values, "uniform").pvalue),
@@ -74,7 +74,7 @@ def rerandomised(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replicates:
+class ReplicateTest:
     """Whether groups under the same preference agree: an A/A test within the experiment.
 
     Attributes:
@@ -88,7 +88,7 @@ class Replicates:
     p_value: float
 
 
-def replicates(preferences: pl.Series, sums: GroupSums) -> Replicates | None:
+def replicate_test(preferences: pl.Series, sums: GroupSums) -> ReplicateTest | None:
     """Compare the groups of each preference; None without two of one, or with an infinite link.
 
     Args:
@@ -106,4 +106,4 @@ def replicates(preferences: pl.Series, sums: GroupSums) -> Replicates | None:
         alike = ids == one
         mean = np.average(linked[alike], weights=weight[alike])
         chi2 += float((weight[alike] * (linked[alike] - mean) ** 2).sum())
-    return Replicates(chi2=chi2, df=df, p_value=float(stats.chi2.sf(chi2, df)))
+    return ReplicateTest(chi2=chi2, df=df, p_value=float(stats.chi2.sf(chi2, df)))

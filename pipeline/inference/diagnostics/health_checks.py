@@ -9,19 +9,19 @@ import polars as pl
 
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.log.log_files import CLICK_WITHOUT_EXPOSURE, ORDER_WITHOUT_CLICK
-from pipeline.inference.diagnostics.aa_tests import UNLIKELY, replicates, rerandomised
+from pipeline.inference.diagnostics.aa_tests import UNLIKELY, aa_test, replicate_test
 from pipeline.inference.diagnostics.sample_ratio import calendar_of, sample_ratio_of
 from pipeline.inference.hypotheses.inputs import (
     RESPONSE,
-    Evidence,
+    RegressionInputs,
     before_of,
-    cells_of,
-    days_of,
+    daily_kpi,
     family_of,
+    group_cells,
+    group_sums,
     metric_values,
     relative_change,
     returning_of,
-    sums_of,
 )
 from pipeline.inference.sensitivity.carry_over import carry_over
 from pipeline.inference.sensitivity.cuped import past_sums
@@ -46,7 +46,7 @@ _LOST = (CLICK_WITHOUT_EXPOSURE, ORDER_WITHOUT_CLICK)
 
 
 def health_of(
-    evidence: Evidence,
+    evidence: RegressionInputs,
     hypotheses: Sequence[Hypothesis],
     *,
     shares: Mapping[str, float],
@@ -99,18 +99,20 @@ def health_of(
     return found
 
 
-def _divided_anew(evidence: Evidence, hypothesis: Hypothesis, seed: int) -> dict[str, Any] | None:
+def _divided_anew(
+    evidence: RegressionInputs, hypothesis: Hypothesis, seed: int
+) -> dict[str, Any] | None:
     kpi = RESPONSE[hypothesis.kpi]
-    cells = cells_of(evidence, hypothesis.metric, kpi)
-    outcome = days_of(evidence, cells, kpi)
+    cells = group_cells(evidence, hypothesis.metric, kpi)
+    outcome = daily_kpi(evidence, cells, kpi)
     x = relative_change(metric_values(cells))
-    found = rerandomised(x, outcome, seed=seed) if outcome is not None else None
+    found = aa_test(x, outcome, seed=seed) if outcome is not None else None
     return {"passed": found.passed, **asdict(found)} if found else None
 
 
-def _carried_over(evidence: Evidence, hypothesis: Hypothesis) -> dict[str, Any] | None:
+def _carried_over(evidence: RegressionInputs, hypothesis: Hypothesis) -> dict[str, Any] | None:
     kpi = RESPONSE[hypothesis.kpi]
-    cells = cells_of(evidence, hypothesis.metric, kpi)
+    cells = group_cells(evidence, hypothesis.metric, kpi)
     outcome, x = returning_of(evidence, cells, kpi), relative_change(metric_values(cells))
     if outcome is None or np.isnan(x).any():
         return None
@@ -118,18 +120,18 @@ def _carried_over(evidence: Evidence, hypothesis: Hypothesis) -> dict[str, Any] 
     return asdict(found) if found else None
 
 
-def _past(evidence: Evidence, kpi: Kpi) -> dict[str, Any] | None:
+def _past(evidence: RegressionInputs, kpi: Kpi) -> dict[str, Any] | None:
     """The groups' past compared as if all were served under one preference."""
     cells = evidence.group_kpis.filter(kpi=kpi.value).sort("group")
     before = before_of(evidence, cells, kpi)
     if before is None:
         return None
     alike = pl.Series(["the past"]).new_from_index(0, before.height)
-    found = replicates(alike, past_sums(before, family_of(kpi)))
+    found = replicate_test(alike, past_sums(before, family_of(kpi)))
     return asdict(found) if found else None
 
 
-def _replicates(evidence: Evidence, kpi: Kpi) -> dict[str, Any] | None:
+def _replicates(evidence: RegressionInputs, kpi: Kpi) -> dict[str, Any] | None:
     cells = evidence.group_kpis.filter(kpi=kpi.value).sort("group")
-    found = replicates(cells["preference_id"], sums_of(cells, kpi))
+    found = replicate_test(cells["preference_id"], group_sums(cells, kpi))
     return asdict(found) if found else None

@@ -13,7 +13,7 @@ _STEPS = 60
 _CONVERGED = 1e-10
 
 
-def fit_many(x_KG: Floats, sums: GroupSums) -> tuple[Floats, Floats]:
+def fit_batch(x_KG: Floats, sums: GroupSums) -> tuple[Floats, Floats]:
     """Intercept and slope for every row of x; nan where there is no finite maximum."""
     family = sums.family
     intercept_K = np.full(len(x_KG), family.link(np.array(sums.rate)))

@@ -105,7 +105,7 @@ class LineFit:
     lack_of_fit_p: float | None
 
     @property
-    def cautious(self) -> SlopeTest:
+    def conservative(self) -> SlopeTest:
         """The test with the larger standard error.
 
         With many users that is the clustered one; with few successes the clustered error is too
@@ -116,10 +116,10 @@ class LineFit:
 
 def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | str:
     """Fit the regression; where it is undefined, return the reason instead."""
-    if reason := undefined_because(x, sums):
+    if reason := undefined_reason(x, sums):
         return reason
     design = np.column_stack([np.ones_like(x), x])
-    fit = maximise(model_of(sums.family, design, sums.trials, sums.successes))
+    fit = fit_glm(build_glm(sums.family, design, sums.trials, sums.successes))
     rate = sums.family.mean(design @ fit.params)
     intercept, slope = (float(value) for value in fit.params)
     (aa, ab), (_, bb) = clustered_covariance(design, rate, sums).tolist()
@@ -128,7 +128,7 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | str:
         return "the users of a group do not differ, so the slope has no user-clustered error"
     df = len(x) - 2
     residuals = sums.successes - sums.trials * rate
-    chi2 = float((residuals**2 / user_squares(rate, sums)).sum())
+    chi2 = float((residuals**2 / cluster_sum_squares(rate, sums)).sum())
     clustered = wald_test(slope, error, covariance="user-clustered", level=level)
     binomial = sums.family is Family.BINOMIAL
     return LineFit(
@@ -146,7 +146,7 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | str:
     )
 
 
-def model_of(family: Family, design: Floats, trials: Floats, successes: Floats) -> GLM:
+def build_glm(family: Family, design: Floats, trials: Floats, successes: Floats) -> GLM:
     """The model of a family, for statsmodels to fit; one row a cell of trials."""
     if family is Family.BINOMIAL:
         counts = np.column_stack([successes, trials - successes])
@@ -154,7 +154,7 @@ def model_of(family: Family, design: Floats, trials: Floats, successes: Floats) 
     return GLM(successes, design, Poisson(), offset=np.log(trials))
 
 
-def maximise(model: GLM) -> Any:
+def fit_glm(model: GLM) -> Any:
     """Fit a generalised linear model by maximum likelihood, until its coefficients stand still.
 
     That a fit is exact, as of as many groups as coefficients, is neither a separation (which is
@@ -165,7 +165,7 @@ def maximise(model: GLM) -> Any:
         return model.fit(tol=1e-10, tol_criterion="params", maxiter=100)
 
 
-def undefined_because(x: Floats, sums: GroupSums) -> str | None:
+def undefined_reason(x: Floats, sums: GroupSums) -> str | None:
     """Why the regression has no finite, unique answer; None if it has."""
     if np.isnan(x).any():
         return "the metric is undefined, 0 or negative in a group"
@@ -180,16 +180,16 @@ def undefined_because(x: Floats, sums: GroupSums) -> str | None:
 
 def _infinite_because(x: Floats, sums: GroupSums) -> str | None:
     if sums.family is Family.POISSON:
-        return _ONE_END if any(ends(x, sums)) else None
+        return _ONE_END if any(separation(x, sums)) else None
     if sums.successes.sum() == sums.trials.sum():
         return "every trial succeeded"
-    if any(ends(x, sums)):
+    if any(separation(x, sums)):
         return "the metric separates successes from failures, so the slope has no finite value"
     mixed = (sums.successes > 0) & (sums.successes < sums.trials)
     return None if mixed.any() else "in every group all trials succeeded or none did"
 
 
-def ends(x: Floats, sums: GroupSums) -> tuple[bool, bool]:
+def separation(x: Floats, sums: GroupSums) -> tuple[bool, bool]:
     """Whether no trial that succeeded lies below one that did not, and whether none lies above.
 
     Where one of the two holds, the slope has no finite value. An amount has no ceiling, so that any
@@ -206,13 +206,13 @@ def clustered_covariance(design: Floats, rate: Floats, sums: GroupSums) -> Float
     ``V = I⁻¹ [Σ_i Q_i x_i x_iᵀ] I⁻¹`` with ``Q_i = Σ_u (y_u - m_u p_i)²``, times
     ``U/(U-1) · (n-1)/(n-2)``: statsmodels' row-level ``cov_type="cluster"``, digit for digit.
     """
-    weights, squares = sums.trials * sums.family.variance(rate), user_squares(rate, sums)
+    weights, squares = sums.trials * sums.family.variance(rate), cluster_sum_squares(rate, sums)
     bread = np.linalg.inv((design.T * weights) @ design)
     users, trials = sums.users.sum(), sums.trials.sum()
     factor = users / (users - 1) * (trials - 1) / (trials - design.shape[1])
     return factor * bread @ ((design.T * squares) @ design) @ bread
 
 
-def user_squares(rate: Floats, sums: GroupSums) -> Floats:
+def cluster_sum_squares(rate: Floats, sums: GroupSums) -> Floats:
     """``Q_i = Σ_u (y_u - m_u p_i)²`` of each group, from its sums."""
     return np.maximum(sums.sum_yy - 2 * rate * sums.sum_my + rate**2 * sums.sum_mm, 0)

@@ -6,7 +6,7 @@ import numpy as np
 from statsmodels.stats.multitest import multipletests
 
 
-def adjusted(p_values: Sequence[float | None], method: str) -> list[float | None]:
+def adjust_p_values(p_values: Sequence[float | None], method: str) -> list[float | None]:
     """P-values for a family of tests; None stays None and does not count.
 
     Args:

@@ -34,7 +34,7 @@ class BandPoint:
 
 def cautious_covariance(fit: LineFit) -> Floats:
     """Covariance of intercept and slope, widened where independent trials give the wider error."""
-    widening = (fit.cautious.standard_error / fit.clustered.standard_error) ** 2
+    widening = (fit.conservative.standard_error / fit.clustered.standard_error) ** 2
     return np.array(fit.covariance) * widening
 
 
@@ -71,7 +71,7 @@ class Change:
         return low > 0 or high < 0
 
 
-def along_the_line(hypothesis: Mapping[str, Any], start: float, end: float) -> Change:
+def predicted_change(hypothesis: Mapping[str, Any], start: float, end: float) -> Change:
     """The change of the fitted KPI from one x to another on the line of an answered hypothesis.
 
     The error of ``log rate`` follows from the covariance of intercept and slope (delta method).

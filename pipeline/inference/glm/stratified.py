@@ -10,12 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.inference.glm.group_regression import GroupSums, ends, maximise, model_of
+from pipeline.inference.glm.group_regression import GroupSums, build_glm, fit_glm, separation
 from pipeline.inference.glm.wald import SlopeTest, wald_test
 from pipeline.results.family import Family, Floats
 
 
-def telling_strata(family: Family, trials_GSB: Floats, successes_GSB: Floats) -> NDArray[np.int64]:
+def informative_strata(
+    family: Family, trials_GSB: Floats, successes_GSB: Floats
+) -> NDArray[np.int64]:
     """The strata that say something of a slope.
 
     In the others a group had no trial, or no trial succeeded, or all did.
@@ -30,13 +32,13 @@ def telling_strata(family: Family, trials_GSB: Floats, successes_GSB: Floats) ->
 def separated(x: Floats, family: Family, trials_GSB: Floats, successes_GSB: Floats) -> bool:
     """Whether in every stratum no success lies below a failure, or in every one none above."""
     found = [
-        ends(x, GroupSums.over_users(family, trials_GSB[:, s], successes_GSB[:, s]))
+        separation(x, GroupSums.over_users(family, trials_GSB[:, s], successes_GSB[:, s]))
         for s in range(trials_GSB.shape[1])
     ]
     return all(above for above, _ in found) or all(below for _, below in found)
 
 
-def slope_beside_strata(
+def stratified_slope(
     family: Family,
     trials_GSB: Floats,
     successes_GSB: Floats,
@@ -50,7 +52,7 @@ def slope_beside_strata(
     design = np.column_stack([intercepts, *(column.reshape(-1) for column in columns_GS)])
     m = trials_GSB.reshape(groups * strata, -1)
     y = successes_GSB.reshape(groups * strata, -1)
-    fit = maximise(model_of(family, design, m.sum(axis=1), y.sum(axis=1)))
+    fit = fit_glm(build_glm(family, design, m.sum(axis=1), y.sum(axis=1)))
     rate = family.mean(design @ fit.params)
     weights = m.sum(axis=1) * family.variance(rate)
     try:

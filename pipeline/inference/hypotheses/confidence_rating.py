@@ -22,7 +22,7 @@ _RELIABLE = 0.9
 """Share of the variance of x that must not be error of measurement."""
 
 
-class Trust(StrEnum):
+class EvidenceStrength(StrEnum):
     """How far to trust what a verdict says."""
 
     HIGH = "high"
@@ -36,7 +36,7 @@ class Trust(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trusted:
+class EvidenceRating:
     """How far to trust one verdict, and why.
 
     Attributes:
@@ -46,7 +46,7 @@ class Trusted:
         minor: Doubts that could not.
     """
 
-    level: Trust
+    level: EvidenceStrength
     because: tuple[str, ...]
     serious: tuple[str, ...]
     minor: tuple[str, ...]
@@ -78,7 +78,7 @@ _HEALTH = {
 """Checks whose failure could turn an answer round."""
 
 
-def trust_in(hypothesis: Json, health: Mapping[str, Json | None]) -> Trusted:
+def rate_evidence(hypothesis: Json, health: Mapping[str, Json | None]) -> EvidenceRating:
     """How far to trust the verdict on a hypothesis.
 
     Args:
@@ -88,18 +88,18 @@ def trust_in(hypothesis: Json, health: Mapping[str, Json | None]) -> Trusted:
     verdict = Verdict(hypothesis["verdict"])
     if verdict in _NO_ANSWER:
         because = (_NO_ANSWER[verdict],)
-        return Trusted(level=Trust.NONE, because=because, serious=(), minor=())
+        return EvidenceRating(level=EvidenceStrength.NONE, because=because, serious=(), minor=())
     serious = tuple(words for words, of in _SERIOUS.items() if of(hypothesis))
     failed = tuple(words for name, words in _HEALTH.items() if _fails(name, hypothesis, health))
     minor = tuple(words for words, of in _MINOR.items() if of(hypothesis))
     if _fails("whole_weeks", hypothesis, health):
         minor += ("some weekdays are there more often than others",)
-    level = Trust.HIGH
+    level = EvidenceStrength.HIGH
     if minor:
-        level = Trust.MODERATE
+        level = EvidenceStrength.MODERATE
     if serious or failed:
-        level = Trust.LOW
-    return Trusted(
+        level = EvidenceStrength.LOW
+    return EvidenceRating(
         level=level, because=_because(hypothesis, health), serious=serious + failed, minor=minor
     )
 

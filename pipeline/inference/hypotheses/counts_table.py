@@ -79,7 +79,7 @@ def metric_name(column: str) -> str:
     return _SHORT.get(name, name) + at + cutoff
 
 
-def in_table(column: str, cutoff: int | None) -> str:
+def metric_column(column: str, cutoff: int | None) -> str:
     """What the table of metrics calls a column's metric; without the cutoff that all have."""
     name = metric_name(column)
     return name.removesuffix(f"@{cutoff}") if _base(name) in set(Metric) else name
@@ -124,7 +124,7 @@ def offline_metrics(counts: pl.DataFrame) -> pl.DataFrame:
         {
             "preference_id": row["group"],
             "preference": [],
-            "metric": in_table(metric, cutoff),
+            "metric": metric_column(metric, cutoff),
             "segment": ALL_TARGETS,
             "value": value,
             "higher_is_better": True,

@@ -6,10 +6,10 @@ import polars as pl
 
 from pipeline.core.contracts import OFFLINE_METRIC_COVARIANCE, OFFLINE_METRICS
 from pipeline.experiment.design.external_variants import SHARE, STANDARD_ERROR, VARIANT
-from pipeline.inference.hypotheses.counts_table import common_cutoff, in_table, offline_metrics
-from pipeline.inference.hypotheses.from_counts import as_measured
-from pipeline.inference.hypotheses.inputs import Evidence
-from pipeline.study import RegressionSection
+from pipeline.inference.hypotheses.counts_table import common_cutoff, metric_column, offline_metrics
+from pipeline.inference.hypotheses.from_counts import resolve_metric_names
+from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.study import RegressionConfig
 
 _TAKEN_FOR = "independent"
 """What the errors of two variants' metrics are taken for: nobody said how they go together."""
@@ -58,14 +58,14 @@ def cutoff_of(variants: pl.DataFrame) -> int | None:
 
 
 def section_of(
-    section: RegressionSection, evidence: Evidence, variants: pl.DataFrame
-) -> RegressionSection:
+    section: RegressionConfig, evidence: RegressionInputs, variants: pl.DataFrame
+) -> RegressionConfig:
     """The study's hypotheses, their metrics called as in the evidence.
 
     Raises:
         StudyError: if a metric is no column of the variants, or the log says nothing of a KPI.
     """
-    asked = as_measured(section.hypotheses, evidence, cutoff_of(variants))
+    asked = resolve_metric_names(section.hypotheses, evidence, cutoff_of(variants))
     return replace(section, hypotheses=tuple(asked))
 
 
@@ -82,7 +82,7 @@ def _standard_errors(variants: pl.DataFrame, table: pl.DataFrame) -> pl.DataFram
     parts = [
         table.select(
             preference_id="group",
-            metric=pl.lit(in_table(name, cutoff)),
+            metric=pl.lit(metric_column(name, cutoff)),
             standard_error=variants[f"{name}{STANDARD_ERROR}"].cast(pl.Float64),
         )
         for name in known

@@ -21,9 +21,9 @@ from pipeline.inference.hypotheses.counts_table import (
     users_of_groups,
 )
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
-from pipeline.inference.hypotheses.inputs import RESPONSE, Evidence
-from pipeline.inference.hypotheses.metric_ranking import explore, measured_metrics, not_fitted
-from pipeline.study import PAPER_HYPOTHESES, Hypothesis, RegressionSection
+from pipeline.inference.hypotheses.inputs import RESPONSE, RegressionInputs
+from pipeline.inference.hypotheses.metric_ranking import explore, measured_metrics, unfitted_pairs
+from pipeline.study import PAPER_HYPOTHESES, Hypothesis, RegressionConfig
 
 NOTHING_DECLARED = (
     "No hypothesis was declared, and the metrics are not those of the paper's (recall@k and od@k), so "
@@ -63,15 +63,19 @@ def fit_counts(
     counts = read_counts(path)
     metrics, kpis = offline_metrics(counts), group_kpis(counts)
     ratio = _sample_ratio(counts)
-    evidence = Evidence(metrics, None, kpis, healthy=ratio is None or ratio.healthy)
+    evidence = RegressionInputs(metrics, None, kpis, healthy=ratio is None or ratio.healthy)
     cutoff, without_users = common_cutoff(counts), kpis_without_users(counts)
-    asked = as_measured(hypotheses, evidence, cutoff) if hypotheses else _papers(evidence, cutoff)
+    asked = (
+        resolve_metric_names(hypotheses, evidence, cutoff)
+        if hypotheses
+        else _papers(evidence, cutoff)
+    )
     return {
         "level": level,
         "cutoff": cutoff,
         "hypotheses": _estimates(evidence, asked, without_users, level=level, seed=seed),
         "exploration": [asdict(one) for one in explore(evidence, level=level, seed=seed)],
-        "not_fitted": not_fitted(evidence, level=level),
+        "not_fitted": unfitted_pairs(evidence, level=level),
         "health": {"sample_ratio": asdict(ratio) if ratio else None},
         "offline_metrics": metrics.select("preference_id", "metric", "value").to_dicts(),
         "group_kpis": kpis.to_dicts(),
@@ -108,7 +112,7 @@ def parse_hypothesis(text: str, number: int) -> Hypothesis:
     )
 
 
-def _papers(evidence: Evidence, cutoff: int | None) -> list[Hypothesis]:
+def _papers(evidence: RegressionInputs, cutoff: int | None) -> list[Hypothesis]:
     """The paper's hypotheses whose metrics and KPIs are there."""
     there = measured_metrics(evidence)
     found = [(one, _find(one.metric, there, cutoff)) for one in PAPER_HYPOTHESES]
@@ -119,8 +123,8 @@ def _papers(evidence: Evidence, cutoff: int | None) -> list[Hypothesis]:
     ]
 
 
-def as_measured(
-    hypotheses: Sequence[Hypothesis], evidence: Evidence, cutoff: int | None
+def resolve_metric_names(
+    hypotheses: Sequence[Hypothesis], evidence: RegressionInputs, cutoff: int | None
 ) -> list[Hypothesis]:
     """The hypotheses, their metrics called as in the table.
 
@@ -148,7 +152,7 @@ def _find(metric: str, there: Sequence[str], cutoff: int | None) -> str | None:
 
 
 def _estimates(
-    evidence: Evidence,
+    evidence: RegressionInputs,
     asked: Sequence[Hypothesis],
     without_users: Sequence[Kpi],
     *,
@@ -158,7 +162,7 @@ def _estimates(
     """The answers; those on KPIs without sums over users do not claim to know the users."""
     if not asked:
         return []
-    section = RegressionSection(level=level, hypotheses=tuple(asked))
+    section = RegressionConfig(level=level, hypotheses=tuple(asked))
     rows = [one.as_dict() for one in estimate_hypotheses(evidence, section, seed=seed)]
     for row in rows:
         if row["response"] in without_users:

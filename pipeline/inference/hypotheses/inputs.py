@@ -21,7 +21,7 @@ whether the exposure led to a sale, as in the paper; their own rate is ``log_rat
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RegressionInputs:
     """What hypotheses are judged by.
 
     Attributes:
@@ -49,7 +49,7 @@ class Evidence:
     planned_days: int | None = None
 
 
-def cells_of(evidence: Evidence, metric: str, kpi: Kpi) -> pl.DataFrame:
+def group_cells(evidence: RegressionInputs, metric: str, kpi: Kpi) -> pl.DataFrame:
     """The groups' sums for a KPI beside their metric."""
     measured = evidence.offline_metrics.filter(metric=str(metric), segment=ALL_TARGETS)
     return (
@@ -64,7 +64,7 @@ def family_of(kpi: Kpi) -> Family:
     return Family.BINOMIAL if kpi.is_yes_or_no else Family.POISSON
 
 
-def sums_of(cells: pl.DataFrame, kpi: Kpi) -> GroupSums:
+def group_sums(cells: pl.DataFrame, kpi: Kpi) -> GroupSums:
     """The sums of a KPI's cells, as the estimators take them."""
     return GroupSums(
         family=family_of(kpi),
@@ -77,14 +77,16 @@ def sums_of(cells: pl.DataFrame, kpi: Kpi) -> GroupSums:
     )
 
 
-def days_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> DailyOutcome | None:
+def daily_kpi(evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi) -> DailyOutcome | None:
     """A KPI of the cells' groups by day; None if days are not known."""
     if evidence.daily_sums is None or evidence.daily_sums.is_empty():
         return None
     return daily_outcome(evidence.daily_sums, cells["group"].to_list(), kpi, family_of(kpi))
 
 
-def returning_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> ReturningOutcome | None:
+def returning_of(
+    evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi
+) -> ReturningOutcome | None:
     """A KPI of the cells' groups on users' first days and after; None if days are not known."""
     if evidence.returning_sums is None:
         return None
@@ -92,7 +94,7 @@ def returning_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> Returning
     return returning_outcome(evidence.returning_sums, groups, kpi, family_of(kpi))
 
 
-def before_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> pl.DataFrame | None:
+def before_of(evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi) -> pl.DataFrame | None:
     """The rows of ``before_sums`` for a KPI of the cells' groups; None where one lacks them."""
     if evidence.before_sums is None:
         return None
@@ -101,14 +103,14 @@ def before_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> pl.DataFrame
     return found if found.height == cells.height else None
 
 
-def segments_of(evidence: Evidence, cells: pl.DataFrame, kpi: Kpi) -> dict[str, GroupSums]:
+def segments_of(evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi) -> dict[str, GroupSums]:
     """A KPI's sums of every segment, groups as in the cells; none if no segments are known."""
     if evidence.segment_kpis is None:
         return {}
     known = evidence.segment_kpis.filter(kpi=kpi.value)
     groups = cells.select("group")
     return {
-        str(name): sums_of(groups.join(rows, on="group", how="left", maintain_order="left"), kpi)
+        str(name): group_sums(groups.join(rows, on="group", how="left", maintain_order="left"), kpi)
         for (name,), rows in known.partition_by("segment", as_dict=True).items()
     }
 
@@ -119,7 +121,7 @@ def metric_values(cells: pl.DataFrame) -> NDArray[np.float64]:
 
 
 def metric_covariance(
-    evidence: Evidence, metric: str, cells: pl.DataFrame
+    evidence: RegressionInputs, metric: str, cells: pl.DataFrame
 ) -> NDArray[np.float64] | None:
     """Covariance of the errors of the groups' metrics; None where it is not known."""
     table = evidence.covariance
@@ -135,7 +137,7 @@ def metric_covariance(
 
 
 def metric_replicates(
-    evidence: Evidence, metric: str, cells: pl.DataFrame
+    evidence: RegressionInputs, metric: str, cells: pl.DataFrame
 ) -> NDArray[np.float64] | None:
     """The groups' metrics on every redrawn test set, R × G; None where one of them is not known."""
     if evidence.replicates is None:

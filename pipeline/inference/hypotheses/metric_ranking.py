@@ -12,19 +12,19 @@ from scipy import stats
 
 from pipeline.core.contracts import ALL_TARGETS, Kpi
 from pipeline.inference.glm.group_regression import GroupSums, fit_line
-from pipeline.inference.glm.multiplicity import adjusted
+from pipeline.inference.glm.multiplicity import adjust_p_values
 from pipeline.inference.hypotheses.inputs import (
     RESPONSE,
-    Evidence,
-    cells_of,
+    RegressionInputs,
+    group_cells,
+    group_sums,
     metric_covariance,
     metric_replicates,
     metric_values,
     relative_change,
-    sums_of,
 )
-from pipeline.inference.hypotheses.probability_of_best import Measured, chances_of_best
-from pipeline.inference.sensitivity.random_effects import few_groups
+from pipeline.inference.hypotheses.probability_of_best import Measured, probabilities_of_best
+from pipeline.inference.sensitivity.random_effects import random_effects_slope
 from pipeline.inference.sensitivity.robustness import leave_one_out
 from pipeline.results.family import Floats
 
@@ -76,7 +76,7 @@ class Candidate:
     leave_one_out_error: float | None
 
 
-def explore(evidence: Evidence, *, level: float, seed: int) -> list[Candidate]:
+def explore(evidence: RegressionInputs, *, level: float, seed: int) -> list[Candidate]:
     """Every measured metric against every KPI that is fitted; of each KPI the best metric first.
 
     All candidates of a KPI have two coefficients, so QAIC orders them by lack of fit over the
@@ -84,49 +84,49 @@ def explore(evidence: Evidence, *, level: float, seed: int) -> list[Candidate]:
     """
     metrics = measured_metrics(evidence)
     found = [one for kpi in _kpis(evidence) for one in _of_kpi(evidence, kpi, metrics, level, seed)]
-    bh = adjusted([row["p_value"] for row in found], "fdr_bh")
+    bh = adjust_p_values([row["p_value"] for row in found], "fdr_bh")
     return [Candidate(**row, bh_p_value=p) for row, p in zip(found, bh, strict=True)]
 
 
-def not_fitted(evidence: Evidence, *, level: float) -> list[dict[str, str]]:
+def unfitted_pairs(evidence: RegressionInputs, *, level: float) -> list[dict[str, str]]:
     """Every metric and KPI without a line, and why."""
     found: list[dict[str, str]] = []
     for kpi in _kpis(evidence):
         for metric in measured_metrics(evidence):
-            cells = cells_of(evidence, metric, kpi)
+            cells = group_cells(evidence, metric, kpi)
             x = relative_change(metric_values(cells))
-            fit = fit_line(x, sums_of(cells, kpi), level=level)
+            fit = fit_line(x, group_sums(cells, kpi), level=level)
             if isinstance(fit, str):
                 found.append({"metric": metric, "kpi": kpi.value, "because": fit})
     return found
 
 
-def _kpis(evidence: Evidence) -> list[Kpi]:
+def _kpis(evidence: RegressionInputs) -> list[Kpi]:
     there = set(evidence.group_kpis["kpi"])
     return [kpi for kpi in Kpi if RESPONSE[kpi] is kpi and kpi in there]
 
 
-def measured_metrics(evidence: Evidence) -> list[str]:
+def measured_metrics(evidence: RegressionInputs) -> list[str]:
     """The offline metrics of all targets, each once."""
     measured = evidence.offline_metrics.filter(segment=ALL_TARGETS)["metric"]
     return measured.unique(maintain_order=True).to_list()
 
 
 def _of_kpi(
-    evidence: Evidence, kpi: Kpi, metrics: list[str], level: float, seed: int
+    evidence: RegressionInputs, kpi: Kpi, metrics: list[str], level: float, seed: int
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     lines: list[Floats] = []
     measured: list[Measured] = []
-    sums = sums_of(cells_of(evidence, metrics[0], kpi), kpi)
+    sums = group_sums(group_cells(evidence, metrics[0], kpi), kpi)
     for metric in metrics:
-        cells = cells_of(evidence, metric, kpi)
+        cells = group_cells(evidence, metric, kpi)
         values = metric_values(cells)
         x = relative_change(values)
         fit = fit_line(x, sums, level=level)
         if isinstance(fit, str):
             continue
-        few = few_groups(x, sums, fit)
+        few = random_effects_slope(x, sums, fit)
         lines.append(fit.intercept + fit.slope * x)
         covariance_GG = metric_covariance(evidence, metric, cells)
         measured.append(Measured(values, metric_replicates(evidence, metric, cells), covariance_GG))
@@ -148,7 +148,7 @@ def _of_kpi(
     behind = (misfit - misfit.min()) / max(1.0, misfit.min() / df)
     likelihood = np.exp(-behind / 2)
     best = lines[int(misfit.argmin())]
-    chances = chances_of_best(measured, sums, seed=seed) or [None] * len(rows)
+    chances = probabilities_of_best(measured, sums, seed=seed) or [None] * len(rows)
     for row, gap, share, line, chance in zip(
         rows, behind, likelihood / likelihood.sum(), lines, chances, strict=True
     ):

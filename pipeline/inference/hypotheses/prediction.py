@@ -14,12 +14,12 @@ from scipy import stats
 from pipeline.core.errors import DataError
 from pipeline.inference.estimates_file import REMEDY, Answer
 from pipeline.inference.glm.group_regression import GroupSums, clustered_covariance
-from pipeline.inference.hypotheses.inputs import sums_of
+from pipeline.inference.hypotheses.inputs import group_sums
 from pipeline.results.family import Family, Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
+class KpiPrediction:
     """The KPI where the line passes a value of the metric.
 
     Attributes:
@@ -59,7 +59,7 @@ class FittedLine:
     level: float
     errors: dict[str, tuple[Floats, float]]
 
-    def at(self, metric: float) -> Expectation:
+    def at(self, metric: float) -> KpiPrediction:
         """The KPI that is expected where the offline metric has this value."""
         place = np.array([1.0, metric / self.smallest - 1])
         line = float(place @ self.coefficients)
@@ -71,7 +71,7 @@ class FittedLine:
         low, middle, high = self.family.mean(
             np.array([line - widths[widest], line, line + widths[widest]])
         ).tolist()
-        return Expectation(
+        return KpiPrediction(
             rate=middle,
             interval=(low, high),
             covariance=widest,
@@ -100,7 +100,7 @@ def fitted_line(answer: Answer, group_kpis: pl.DataFrame) -> FittedLine | None:
         smallest=float(values.min()),
         largest=float(values.max()),
         level=answer.level,
-        errors=_errors(answer, sums_of(cells, answer.response), answer.level),
+        errors=_errors(answer, group_sums(cells, answer.response), answer.level),
     )
 
 

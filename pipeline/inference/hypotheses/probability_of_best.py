@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.inference.glm.group_regression import GroupSums
-from pipeline.inference.sensitivity.errors_in_variables import covariance_root
+from pipeline.inference.sensitivity.errors_in_variables import matrix_sqrt
 from pipeline.inference.sensitivity.random_effects import link_variance
 from pipeline.results.family import Floats
 
@@ -29,7 +29,7 @@ class Measured:
     covariance_GG: Floats | None = None
 
 
-def chances_of_best(
+def probabilities_of_best(
     metrics: Sequence[Measured], sums: GroupSums, *, seed: int
 ) -> list[float] | None:
     """Share of the draws in which the groups lie closest to each metric's line; they sum to 1.
@@ -68,7 +68,7 @@ def _drawn(metric: Measured, replicate_K: Floats, rng: np.random.Generator) -> F
     if metric.covariance_GG is None:
         return np.tile(metric.values, (_DRAWS, 1))
     noise_KG = rng.standard_normal((_DRAWS, len(metric.values)))
-    return metric.values + noise_KG @ covariance_root(metric.covariance_GG).T
+    return metric.values + noise_KG @ matrix_sqrt(metric.covariance_GG).T
 
 
 def _deviations(x_KG: Floats, y_KG: Floats, weights_G: Floats) -> Floats:

@@ -15,7 +15,7 @@ from typing import Any
 
 from scipy import stats
 
-from pipeline.inference.glm.prediction_band import Change, along_the_line, log_change
+from pipeline.inference.glm.prediction_band import Change, log_change, predicted_change
 from pipeline.inference.hypotheses.verdict import Verdict
 
 Json = Mapping[str, Any]
@@ -191,7 +191,7 @@ def _foretold(chosen: Json | None, start: str, end: str) -> Change | None:
     if chosen is None:
         return None
     x = {point["group"]: point["x"] for point in chosen["points"]}
-    return along_the_line(chosen, x[start], x[end])
+    return predicted_change(chosen, x[start], x[end])
 
 
 def _compare(

@@ -12,10 +12,10 @@ from pipeline.inference.hypotheses.inputs import family_of
 from pipeline.inference.hypotheses.verdict import Verdict
 from pipeline.inference.sensitivity.cuped import Cuped
 from pipeline.inference.sensitivity.day_effects import DayEffects
-from pipeline.inference.sensitivity.errors_in_variables import ErrorInX
-from pipeline.inference.sensitivity.random_effects import FewGroups
+from pipeline.inference.sensitivity.errors_in_variables import ErrorsInVariables
+from pipeline.inference.sensitivity.random_effects import RandomEffectsSlope
 from pipeline.inference.sensitivity.robustness import Permutation
-from pipeline.inference.sensitivity.sequential import Look
+from pipeline.inference.sensitivity.sequential import InterimEstimate
 from pipeline.inference.sensitivity.user_segments import Segments
 from pipeline.study import Hypothesis
 
@@ -104,14 +104,14 @@ class RegressionEstimate:
     undefined_because: str | None = None
     rate_elasticity: float | None = None
     log_rate: SlopeTest | None = None
-    few_groups: FewGroups | None = None
+    few_groups: RandomEffectsSlope | None = None
     permutation: Permutation | None = None
     curvature: SlopeTest | None = None
     leave_one_out: tuple[float | None, ...] = ()
-    error_in_x: ErrorInX | None = None
+    error_in_x: ErrorsInVariables | None = None
     metric_covariance: list[list[float]] | None = None
     day_effects: DayEffects | None = None
-    looks: tuple[Look, ...] = ()
+    looks: tuple[InterimEstimate, ...] = ()
     planned_days: int | None = None
     days: int | None = None
     cuped: Cuped | None = None
@@ -167,7 +167,7 @@ class RegressionEstimate:
         """The test that the verdict rests on: clustered, and before the planned end the last look."""
         if self.fit and self.is_early and self.looks:
             return self.looks[-1].test
-        return self.fit.cautious if self.fit else None
+        return self.fit.conservative if self.fit else None
 
     def _kpi_changes(self) -> list[float | None]:
         """Of each point the change of the KPI against the group where it is lowest, a fraction."""

@@ -6,7 +6,7 @@ from scipy import stats
 
 from pipeline.inference.glm.group_regression import LineFit
 from pipeline.inference.glm.wald import SlopeTest
-from pipeline.inference.sensitivity.random_effects import FewGroups
+from pipeline.inference.sensitivity.random_effects import RandomEffectsSlope
 from pipeline.study import Hypothesis
 
 POWER = 0.8
@@ -35,7 +35,7 @@ class Verdict(StrEnum):
 
 
 def verdict(
-    hypothesis: Hypothesis, test: SlopeTest, few: FewGroups | None, *, healthy: bool = True
+    hypothesis: Hypothesis, test: SlopeTest, few: RandomEffectsSlope | None, *, healthy: bool = True
 ) -> Verdict:
     """Judge a hypothesis that has a slope.
 
@@ -57,21 +57,21 @@ def verdict(
     return Verdict.CONFIRMED if same_side else Verdict.FRAGILE
 
 
-def errors_to_detect(level: float, power: float = POWER) -> float:
+def detectable_se_multiple(level: float, power: float = POWER) -> float:
     """How many standard errors a slope must be from 0 to be found so often: ``z_{1-α/2} + z_power``."""
     return float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power))
 
 
-def detectable_slope(fit: LineFit) -> float:
+def fitted_mde(fit: LineFit) -> float:
     """Smallest slope, up or down, for which the clustered interval excludes 0 with a chance of 80 %.
 
     ``(z_{1-α/2} + z_{0.8}) · error``: what this experiment had the power to show.
     """
-    test = fit.cautious
-    return errors_to_detect(test.level) * test.standard_error
+    test = fit.conservative
+    return detectable_se_multiple(test.level) * test.standard_error
 
 
-def trials_to_settle(fit: LineFit, trials: float) -> int | None:
+def required_trials(fit: LineFit, trials: float) -> int | None:
     """Trials after which the clustered interval would exclude 0 with a chance of 80 %.
 
     If the slope is what it was found to be, and users and groups are as they were:
@@ -79,4 +79,4 @@ def trials_to_settle(fit: LineFit, trials: float) -> int | None:
     """
     if fit.slope == 0:
         return None
-    return int(trials * (detectable_slope(fit) / fit.slope) ** 2) + 1
+    return int(trials * (fitted_mde(fit) / fit.slope) ** 2) + 1

@@ -151,7 +151,7 @@ def _between_variances(slopes: Floats, variances: Floats, targets_K: Floats) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foretold:
+class Forecast:
     """What a new offline gain makes of the KPI, if the next experiment is like the past ones.
 
     Attributes:
@@ -171,9 +171,9 @@ class Foretold:
     rate_interval: Interval | None
 
 
-def foretell(
+def forecast(
     pooled: PooledSlope, *, gain: float, rate: float, family: Family = Family.BINOMIAL
-) -> Foretold:
+) -> Forecast:
     """The KPI's change after a relative change of the metric by ``gain``, from ``rate`` on."""
     ends = pooled.prediction_interval
     slopes = np.array([pooled.mean.slope, *sorted(ends or (), reverse=gain < 0)])
@@ -181,7 +181,7 @@ def foretell(
     odds = np.expm1(change).tolist()
     rates = (family.mean(family.link(np.array(rate)) + change) / rate - 1).tolist()
     binomial = family is Family.BINOMIAL
-    return Foretold(
+    return Forecast(
         gain=gain,
         odds_change=odds[0] if binomial else None,
         odds_interval=(odds[1], odds[2]) if ends and binomial else None,

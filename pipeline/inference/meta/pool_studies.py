@@ -9,18 +9,18 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from pipeline.core.errors import DataError, StudyError
-from pipeline.inference.meta.meta_analysis import Foretold, PooledSlope, foretell, pool_slopes
+from pipeline.inference.meta.meta_analysis import Forecast, PooledSlope, forecast, pool_slopes
 from pipeline.inference.meta.surrogate_slope import (
     MeasuredGroups,
     TotalCovariance,
     total_covariance,
 )
-from pipeline.inference.report_files import Answer, Report, agreed, read_reports
+from pipeline.inference.report_files import Answer, Report, read_reports, require_same
 from pipeline.inference.sensitivity.errors_in_variables import relative_change_covariance
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class ExcludedStudy:
     """A study that says nothing of a hypothesis.
 
     Attributes:
@@ -56,11 +56,11 @@ class PooledHypothesis:
     kpi: str
     response: str
     studies: tuple[str, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[ExcludedStudy, ...]
     pooled: PooledSlope | None
     undefined_because: str | None
     largest_change: float | None
-    foretold: Foretold | None
+    foretold: Forecast | None
     total_covariance: TotalCovariance | None
     total_covariance_undefined_because: str | None
 
@@ -114,12 +114,14 @@ def _pool(
     contrasts = _total_covariance(usable, level=level)
     return PooledHypothesis(
         metric=metric,
-        cutoff=agreed(f"the cutoff of {metric}", cutoffs),
+        cutoff=require_same(f"the cutoff of {metric}", cutoffs),
         kpi=kpi,
-        response=agreed(f"the response of {kpi}", {p: a.response for p, a in declared.items()}),
+        response=require_same(
+            f"the response of {kpi}", {p: a.response for p, a in declared.items()}
+        ),
         studies=tuple(usable),
         left_out=tuple(
-            LeftOut(path, (answer and answer.unusable_because) or "it does not declare it")
+            ExcludedStudy(path, (answer and answer.unusable_because) or "it does not declare it")
             for path, answer in answers.items()
             if path not in usable
         ),
@@ -143,8 +145,8 @@ def _pooled_slope(usable: Sequence[Answer], *, level: float) -> PooledSlope | st
     )
 
 
-def _foretold(usable: Sequence[Answer], pooled: PooledSlope, gain: float) -> Foretold:
-    return foretell(pooled, gain=gain, rate=_rate(usable), family=usable[0].link)
+def _foretold(usable: Sequence[Answer], pooled: PooledSlope, gain: float) -> Forecast:
+    return forecast(pooled, gain=gain, rate=_rate(usable), family=usable[0].link)
 
 
 def _rate(usable: Sequence[Answer]) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.inference.glm.multiplicity import adjusted
+from pipeline.inference.glm.multiplicity import adjust_p_values
 from pipeline.inference.glm.wald import SlopeTest, wald_test
 
 
@@ -59,7 +59,7 @@ def slope_differences(
     """Test each pair of slopes, and correct for all of them (Holm 1979)."""
     tests = [_test(*pair, level=level) for pair in pairs]
     few = [_few_groups(*pair, level=level) for pair in pairs]
-    corrected = adjusted([test.p_value for test in tests], "holm")
+    corrected = adjust_p_values([test.p_value for test in tests], "holm")
     return [
         SlopeDifference(
             test=test,

@@ -9,24 +9,24 @@ import numpy as np
 
 from models.checkpoint import checkpoint_fingerprint
 from pipeline.artifacts.storage import StudyPaths, read_table
-from pipeline.experiment.design.external_variants import read_any_plan
+from pipeline.experiment.design.external_variants import load_plan
 from pipeline.experiment.design.make_plan import (
     Design,
-    Informed,
+    HypothesisInformation,
     MeasuredFront,
     make_plan,
     metric_values,
 )
-from pipeline.experiment.design.plan_checks import check_not_under_way
+from pipeline.experiment.design.plan_checks import check_not_running
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.inference.hypotheses.inputs import RESPONSE, relative_change
 from pipeline.inference.power.power import (
     Power,
-    Question,
-    days_to,
-    detectable,
+    PowerQuery,
     expected_sums,
+    minimum_detectable_slope,
     power,
+    required_days,
 )
 from pipeline.inference.power.traffic_model import Traffic, traffic_of
 from pipeline.inference.sensitivity.random_effects import link_variance
@@ -42,7 +42,7 @@ _CURVE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
+class PlanPower:
     """How far one set of preferences gets with a hypothesis.
 
     Attributes:
@@ -96,9 +96,9 @@ class PlannedHypothesis:
     direction: str
     slope: float
     undefined_because: str | None = None
-    informed: Informed | None = None
-    chosen: Reach | None = None
-    even: Reach | None = None
+    informed: HypothesisInformation | None = None
+    chosen: PlanPower | None = None
+    even: PlanPower | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +152,9 @@ def plan_experiment(study: Study, paths: StudyPaths) -> PlannedExperiment:
     traffic = traffic_of(study.experiment.planning, paths)
     planned = plan_with_power(study, front, traffic, model=model)
     if study.experiment.source is LogSource.FILES and paths.artifact("traffic_plan").exists():
-        running = read_any_plan(paths)
+        running = load_plan(paths)
         if isinstance(running, TrafficPlan):
-            check_not_under_way(running, planned.plan)
+            check_not_running(running, planned.plan)
     return planned
 
 
@@ -214,7 +214,7 @@ def _promise(
     shares = np.array([group.share for group in experiment.plan.groups])
     ids = front.points["preference_id"].to_list()
     everywhere = metric_values(front.offline_metrics, answer.metric, ids)
-    reaches: list[Reach] = []
+    reaches: list[PlanPower] = []
     for chosen, told in ((design.chosen, informed.chosen), (design.even, informed.even)):
         if not told.reliability or told.reliability <= 0:
             words = "the metric varies between the groups by no more than its error"
@@ -231,9 +231,9 @@ def _promise(
 
 def _question(
     hypothesis: Hypothesis, study: Study, everywhere: Floats, values: Floats, shares: Floats
-) -> Question:
+) -> PowerQuery:
     """A hypothesis on groups with these metrics; the KPI has its rate in the middle of the front."""
-    return Question(
+    return PowerQuery(
         kpi=RESPONSE[hypothesis.kpi],
         x=relative_change(values),
         shares=shares,
@@ -254,22 +254,22 @@ def _planned_days(study: Study) -> int:
 
 
 def _reach(
-    question: Question, experiment: PlannedExperiment, *, slope: float, unit: float
-) -> Reach:
+    question: PowerQuery, experiment: PlannedExperiment, *, slope: float, unit: float
+) -> PlanPower:
     """How far some groups get; slopes are told for a change against the front's worst preference."""
     traffic, planned = experiment.traffic, experiment.planned_days
     days = [
-        days_to(experiment.wanted, question, traffic, slope=slope * unit, chance=chance)
+        required_days(experiment.wanted, question, traffic, slope=slope * unit, chance=chance)
         for chance in (_shown, _confirmed)
     ]
     flattest = [
-        detectable(experiment.wanted, question, traffic, days=planned, chance=chance)
+        minimum_detectable_slope(experiment.wanted, question, traffic, days=planned, chance=chance)
         for chance in (_shown, _confirmed)
     ]
     end = min(_CURVE * planned, max([2 * planned, *(day for day in days if day)]))
     curve = [round(day) for day in np.unique(np.linspace(1, end, _POINTS).round())]
     powers = [power(question, traffic, days=day, slope=slope * unit) for day in curve]
-    return Reach(
+    return PlanPower(
         power=power(question, traffic, days=planned, slope=slope * unit),
         days_to_show=days[0],
         days_to_confirm=days[1],

@@ -16,7 +16,7 @@ from scipy import optimize, stats
 from pipeline.core.contracts import Kpi
 from pipeline.inference.glm.group_regression import GroupSums, clustered_covariance
 from pipeline.inference.hypotheses.inputs import family_of
-from pipeline.inference.hypotheses.verdict import errors_to_detect
+from pipeline.inference.hypotheses.verdict import detectable_se_multiple
 from pipeline.inference.power.traffic_model import Traffic
 from pipeline.inference.sensitivity.random_effects import link_variance
 from pipeline.results.family import Family, Floats
@@ -32,7 +32,7 @@ _FARTHEST = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class PowerQuery:
     """A hypothesis as it will be put to an experiment.
 
     Attributes:
@@ -74,7 +74,7 @@ class Power:
     confirmed: float | None
 
 
-def power(question: Question, traffic: Traffic, *, days: float, slope: float) -> Power:
+def power(question: PowerQuery, traffic: Traffic, *, days: float, slope: float) -> Power:
     """The power of an experiment of so many days, if the slope is so steep."""
     x, df = question.x, len(question.x) - 2
     sums = expected_sums(question, traffic, days=days, slope=slope)
@@ -114,7 +114,9 @@ def _chi2_over_df(df: int) -> Floats:
     return stats.chi2.ppf(_QUANTILES, df) / df
 
 
-def expected_sums(question: Question, traffic: Traffic, *, days: float, slope: float) -> GroupSums:
+def expected_sums(
+    question: PowerQuery, traffic: Traffic, *, days: float, slope: float
+) -> GroupSums:
     """The sums of groups on a line through the traffic's rate."""
     base = np.full(1, traffic.chance(question.kpi))
     mean = float(np.average(question.x, weights=question.shares))
@@ -127,9 +129,9 @@ def expected_sums(question: Question, traffic: Traffic, *, days: float, slope: f
     )
 
 
-def days_to(
+def required_days(
     wanted: float,
-    question: Question,
+    question: PowerQuery,
     traffic: Traffic,
     *,
     slope: float,
@@ -153,9 +155,9 @@ def days_to(
     return days
 
 
-def detectable(
+def minimum_detectable_slope(
     wanted: float,
-    question: Question,
+    question: PowerQuery,
     traffic: Traffic,
     *,
     days: float,
@@ -170,7 +172,7 @@ def detectable(
     error = power(question, traffic, days=days, slope=0.0).standard_error
     if error is None:
         return None
-    steep = errors_to_detect(question.level, wanted) * error / 2
+    steep = detectable_se_multiple(question.level, wanted) * error / 2
     first = steep
     while excess(steep) < 0:
         steep *= 2

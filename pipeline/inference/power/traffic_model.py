@@ -17,10 +17,10 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError
 from pipeline.experiment.design.traffic_plan import read_plan
 from pipeline.experiment.kpis.contracts import TERMS
-from pipeline.inference.glm.group_regression import GroupSums, user_squares
-from pipeline.inference.hypotheses.inputs import family_of, sums_of
+from pipeline.inference.glm.group_regression import GroupSums, cluster_sum_squares
+from pipeline.inference.hypotheses.inputs import family_of, group_sums
 from pipeline.results.family import Floats
-from pipeline.study import PlanningSection
+from pipeline.study import PlanningConfig
 
 _RATES = (Kpi.CTR, Kpi.CVR, Kpi.SALE_RATE)
 
@@ -120,7 +120,7 @@ class Traffic:
         return 1.0, self.revenue_variation**2 if successes == "revenue" else 0.0
 
 
-def traffic_of(section: PlanningSection, paths: StudyPaths) -> Traffic:
+def traffic_of(section: PlanningConfig, paths: StudyPaths) -> Traffic:
     """What the study says of the shop's traffic, or what a past study found.
 
     Raises:
@@ -186,10 +186,10 @@ def past_traffic(group_kpis: pl.DataFrame, daily_sums: pl.DataFrame) -> Traffic:
 
 def _correlation(cells: pl.DataFrame) -> float:
     """ρ that explains the spread of the users within the groups; in [0, 1]."""
-    sums = sums_of(cells.filter(pl.col("trials") > 0), Kpi.CTR)
+    sums = group_sums(cells.filter(pl.col("trials") > 0), Kpi.CTR)
     rate = sums.successes / sums.trials
     chance = rate * (1 - rate)
-    beyond = (user_squares(rate, sums) - sums.trials * chance).sum()
+    beyond = (cluster_sum_squares(rate, sums) - sums.trials * chance).sum()
     pairs = (chance * (sums.sum_mm - sums.trials)).sum()
     return float(np.clip(beyond / pairs, 0, 1)) if pairs > 0 else 0.0
 

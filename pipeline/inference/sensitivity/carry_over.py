@@ -13,7 +13,7 @@ import polars as pl
 
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.kpis.contracts import BATCHES
-from pipeline.inference.glm.stratified import separated, slope_beside_strata, telling_strata
+from pipeline.inference.glm.stratified import informative_strata, separated, stratified_slope
 from pipeline.inference.glm.wald import SlopeTest
 from pipeline.results.family import Family, Floats
 
@@ -65,9 +65,9 @@ def carry_over(x: Floats, outcome: ReturningOutcome, *, level: float) -> SlopeTe
     family = outcome.family
     m_GVB = np.stack([outcome.trials_GB] * len(_VISITS), axis=1)
     y_GVB = np.stack([outcome.first_GB, outcome.later_GB], axis=1)
-    if len(telling_strata(family, m_GVB, y_GVB)) < len(_VISITS) or any(
+    if len(informative_strata(family, m_GVB, y_GVB)) < len(_VISITS) or any(
         separated(x, family, m_GVB[:, [v]], y_GVB[:, [v]]) for v in range(len(_VISITS))
     ):
         return None
     columns_GV = [np.repeat(x[:, None], len(_VISITS), axis=1), x[:, None] * _VISITS]
-    return slope_beside_strata(family, m_GVB, y_GVB, columns_GV, level=level)
+    return stratified_slope(family, m_GVB, y_GVB, columns_GV, level=level)

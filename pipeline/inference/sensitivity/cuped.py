@@ -13,7 +13,7 @@ import polars as pl
 
 from pipeline.inference.glm.group_regression import GroupSums, fit_line
 from pipeline.inference.glm.wald import SlopeTest
-from pipeline.inference.sensitivity.random_effects import few_groups
+from pipeline.inference.sensitivity.random_effects import random_effects_slope
 from pipeline.results.family import Family, Floats
 
 
@@ -52,7 +52,7 @@ def cuped(
     fit = fit_line(x, sums, level=level)
     if isinstance(fit, str):
         return None
-    few = few_groups(x, sums, fit)
+    few = random_effects_slope(x, sums, fit)
     return Cuped(
         clustered=fit.clustered,
         few_groups=few.hartung_knapp if few else None,

@@ -13,7 +13,7 @@ import polars as pl
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.kpis.contracts import BATCHES, TERMS
 from pipeline.inference.glm.group_regression import GroupSums
-from pipeline.inference.glm.stratified import separated, slope_beside_strata, telling_strata
+from pipeline.inference.glm.stratified import informative_strata, separated, stratified_slope
 from pipeline.inference.glm.wald import SlopeTest
 from pipeline.results.family import Family, Floats
 
@@ -91,13 +91,13 @@ def day_effects(x: Floats, outcome: DailyOutcome, *, level: float) -> DayEffects
     which all succeed, says nothing of the slope and is left out.
     """
     family, m, y = outcome.family, outcome.trials_GDB, outcome.successes_GDB
-    kept = telling_strata(family, m, y)
+    kept = informative_strata(family, m, y)
     cells = (family, m[:, kept], y[:, kept])
     if len(kept) < _FEWEST_DAYS or separated(x, *cells):
         return None
     x_GD = np.repeat(x[:, None], len(kept), axis=1)
-    fixed = slope_beside_strata(*cells, [x_GD], level=level)
+    fixed = stratified_slope(*cells, [x_GD], level=level)
     if fixed is None:
         return None
-    novelty = slope_beside_strata(*cells, [x_GD, x[:, None] * np.log1p(kept)], level=level)
+    novelty = stratified_slope(*cells, [x_GD, x[:, None] * np.log1p(kept)], level=level)
     return DayEffects(fixed=fixed, novelty=novelty)

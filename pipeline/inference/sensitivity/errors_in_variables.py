@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.inference.glm.batched_newton import fit_many
+from pipeline.inference.glm.batched_newton import fit_batch
 from pipeline.inference.glm.group_regression import GroupSums, LineFit
 from pipeline.inference.glm.wald import SlopeTest, wald_test
 from pipeline.results.family import Floats
@@ -21,7 +21,7 @@ _LEAST_RELIABILITY = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorInX:
+class ErrorsInVariables:
     """What measuring the metric adds to the error of a slope.
 
     Attributes:
@@ -39,7 +39,7 @@ class ErrorInX:
     extrapolated_slope: float | None
 
 
-def change_errors(values: Floats, covariance_GG: Floats | None) -> Floats:
+def relative_change_se(values: Floats, covariance_GG: Floats | None) -> Floats:
     """Standard error of each group's ``M / min M - 1``, a fraction; nan where it is not known.
 
     By the delta method with the worst group w: ``Var(M) - 2 r Cov(M, M_w) + r² Var(M_w)`` over
@@ -53,9 +53,9 @@ def change_errors(values: Floats, covariance_GG: Floats | None) -> Floats:
     return np.sqrt(np.maximum(variance, 0)) / values[worst]
 
 
-def error_in_x(
+def errors_in_variables(
     values: Floats, covariance_GG: Floats, sums: GroupSums, fit: LineFit, *, seed: int
-) -> ErrorInX | None:
+) -> ErrorsInVariables | None:
     """Draw the groups' metrics anew and fit each time; None if a draw gives no slope.
 
     Args:
@@ -66,7 +66,7 @@ def error_in_x(
         seed: Of the draws.
     """
     rng = np.random.default_rng([seed, len(values)])
-    root_GG = covariance_root(covariance_GG)
+    root_GG = matrix_sqrt(covariance_GG)
     noise_KG = rng.standard_normal((_IMPUTATIONS, len(values))) @ root_GG.T
     drawn = _slopes(values + noise_KG, sums)
     if not np.isfinite(drawn).all():
@@ -78,7 +78,7 @@ def error_in_x(
     error_variance = np.trace(centring_GG @ x_covariance_GG) / (len(values) - 1)
     x_variance = (values / values.min()).var(ddof=1)
     reliability = float(1 - error_variance / x_variance)
-    return ErrorInX(
+    return ErrorsInVariables(
         reliability=reliability,
         propagated=wald_test(
             fit.slope, error, covariance="user-clustered and error in x", level=fit.clustered.level
@@ -104,7 +104,7 @@ def _slopes(values_KG: Floats, sums: GroupSums) -> Floats:
     """The slope for every row of metrics; nan where a metric is not positive."""
     smallest_K1 = values_KG.min(axis=1, keepdims=True)
     x_KG = np.where(smallest_K1 > 0, values_KG / smallest_K1 - 1, np.nan)
-    return fit_many(x_KG, sums)[1]
+    return fit_batch(x_KG, sums)[1]
 
 
 def _extrapolated(
@@ -119,7 +119,7 @@ def _extrapolated(
     return float(np.polyval(np.polyfit(_ZETAS, curve, deg=2), -1.0))
 
 
-def covariance_root(covariance_GG: Floats) -> Floats:
+def matrix_sqrt(covariance_GG: Floats) -> Floats:
     """A matrix whose product with its transpose is the covariance, which may be singular."""
     values, vectors = np.linalg.eigh(covariance_GG)
     return vectors * np.sqrt(np.maximum(values, 0))

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from pipeline.inference.glm.group_regression import GroupSums, LineFit, user_squares
+from pipeline.inference.glm.group_regression import GroupSums, LineFit, cluster_sum_squares
 from pipeline.inference.glm.wald import SlopeTest, wald_test
 from pipeline.results.family import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FewGroups:
+class RandomEffectsSlope:
     """The slope as g groups know it.
 
     Attributes:
@@ -40,7 +40,7 @@ _ON_THE_LINE = 1e-12
 """Deviations, in squared standard errors, that are round-off: the groups lie on the line."""
 
 
-def few_groups(x: Floats, sums: GroupSums, fit: LineFit) -> FewGroups | None:
+def random_effects_slope(x: Floats, sums: GroupSums, fit: LineFit) -> RandomEffectsSlope | None:
     """The slope as g groups know it.
 
     None where they say nothing of its error: for two groups, where one's link is infinite, or
@@ -61,7 +61,7 @@ def few_groups(x: Floats, sums: GroupSums, fit: LineFit) -> FewGroups | None:
         return None
     knapp = float(np.sqrt(mixed.deviations / df * mixed.slope_variance))
     dispersion = max(1.0, fit.pearson_chi2 / df)
-    return FewGroups(
+    return RandomEffectsSlope(
         tau=float(np.sqrt(tau2)),
         heterogeneity=max(0.0, 1 - df / fixed.deviations),
         hartung_knapp=wald_test(mixed.slope, knapp, covariance="hartung-knapp", level=level, df=df),
@@ -102,7 +102,7 @@ def weighted_line(x: Floats, y: Floats, weights: Floats) -> Line:
 def link_variance(sums: GroupSums) -> Floats:
     """Variance of each group's link(rate), users clustered: ``U/(U-1) · Q / (n v(p))²``."""
     rate = sums.successes / sums.trials
-    squares = user_squares(rate, sums) * sums.users / (sums.users - 1)
+    squares = cluster_sum_squares(rate, sums) * sums.users / (sums.users - 1)
     return squares / (sums.trials * sums.family.variance(rate)) ** 2
 
 

@@ -5,14 +5,14 @@ from itertools import permutations
 
 import numpy as np
 
-from pipeline.inference.glm.batched_newton import fit_many, log_likelihood
+from pipeline.inference.glm.batched_newton import fit_batch, log_likelihood
 from pipeline.inference.glm.group_regression import (
     GroupSums,
     LineFit,
+    build_glm,
     clustered_covariance,
+    fit_glm,
     fit_line,
-    maximise,
-    model_of,
 )
 from pipeline.inference.glm.wald import SlopeTest, wald_test
 from pipeline.results.family import Floats
@@ -50,7 +50,7 @@ def permutation_test(x: Floats, sums: GroupSums, *, seed: int) -> Permutation:
         drawn = rng.permuted(np.tile(np.arange(len(x)), (_RANDOM_PERMUTATIONS, 1)), axis=1)
         orders = np.concatenate([np.arange(len(x))[None], drawn])
     x_KG = x[orders]
-    likelihood = log_likelihood(x_KG, sums, *fit_many(x_KG, sums))
+    likelihood = log_likelihood(x_KG, sums, *fit_batch(x_KG, sums))
     # What cannot be fitted separates successes from failures: it fits as well as can be.
     as_good = ~(likelihood < likelihood[0] - _SAME * abs(likelihood[0]))
     return Permutation(p_value=float(as_good.mean()), permutations=len(orders), exact=exact)
@@ -65,7 +65,7 @@ def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
         return None
     scaled = x / np.ptp(x)
     design = np.column_stack([np.ones_like(x), scaled, scaled**2])
-    fit = maximise(model_of(sums.family, design, sums.trials, sums.successes))
+    fit = fit_glm(build_glm(sums.family, design, sums.trials, sums.successes))
     rate = sums.family.mean(design @ fit.params)
     error = float(np.sqrt(clustered_covariance(design, rate, sums)[2, 2]))
     unit = np.ptp(x) ** 2

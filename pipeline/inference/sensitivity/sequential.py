@@ -20,7 +20,7 @@ from pipeline.results.family import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class InterimEstimate:
     """The slope as it was known at the end of a day.
 
     Attributes:
@@ -34,9 +34,9 @@ class Look:
     test: SlopeTest
 
 
-def early_looks(
+def confidence_sequence(
     x: Floats, outcome: DailyOutcome, *, level: float, planned_days: int
-) -> tuple[Look, ...]:
+) -> tuple[InterimEstimate, ...]:
     """The slope at the end of every day that defines one.
 
     τ² is fixed on the first such day, so that the interval of the last planned day is as short as it
@@ -51,7 +51,7 @@ def early_looks(
     alpha = 1 - level
     best_ratio = -2 * np.log(alpha) + np.log1p(-2 * np.log(alpha))
     mixture, smallest = 0.0, 1.0
-    looks: list[Look] = []
+    looks: list[InterimEstimate] = []
     for number, day in enumerate(outcome.days):
         fit = fit_line(x, outcome.until(number), level=level)
         if not isinstance(fit, LineFit):
@@ -63,7 +63,7 @@ def early_looks(
         evidence = ratio / (1 + ratio) * fit.slope**2 / (2 * variance) - 0.5 * np.log1p(ratio)
         smallest = min(smallest, float(np.exp(-evidence)))
         looks.append(
-            Look(
+            InterimEstimate(
                 day=day,
                 test=replace(
                     fit.clustered,

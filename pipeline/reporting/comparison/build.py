@@ -7,7 +7,7 @@ from pipeline.reporting.comparison.front_comparison import compare_fronts
 from pipeline.reporting.comparison.parameter_diff import (
     changed_parameters,
     data_of,
-    doubts,
+    dependence_warnings,
     same_parameters,
 )
 from pipeline.reporting.comparison.reading import StudyReport
@@ -24,7 +24,7 @@ def build_comparison(studies: Sequence[StudyReport], *, level: float) -> dict[st
         studies: Two or more.
         level: Coverage the intervals aim at.
     """
-    common = doubts(studies)
+    common = dependence_warnings(studies)
     found: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "level": level,

@@ -6,10 +6,10 @@ from typing import Any
 
 import jinja2
 
-from pipeline.artifacts.storage import publish_folder, write_json
+from pipeline.artifacts.storage import atomic_folder, write_json
 from pipeline.core.errors import DataError
 from pipeline.core.labels import KPI_LABELS
-from pipeline.reporting.comparison.pictures import fronts_picture, key_mark, slopes_picture
+from pipeline.reporting.comparison.pictures import fronts_picture, legend_marker, slopes_picture
 
 DATA = "comparison.json"
 FACES = {"comparison.html": "index.html", "comparison.md": "comparison.md"}
@@ -24,13 +24,13 @@ def write_comparison(comparison: dict[str, Any], folder: Path) -> Path:
     environment = _environment()
     fronts = comparison["fronts"]
     pictures = {
-        "keys": [key_mark(number) for number in range(len(comparison["studies"]))],
+        "keys": [legend_marker(number) for number in range(len(comparison["studies"]))],
         "fronts": fronts_picture(fronts) if fronts else "",
         "slopes": [slopes_picture(one) for one in comparison["hypotheses"]],
     }
     try:
         _refuse_what_is_no_comparison(folder)
-        with publish_folder(folder.resolve()) as fresh:
+        with atomic_folder(folder.resolve()) as fresh:
             write_json(fresh / DATA, comparison)
             for template, name in FACES.items():
                 text = environment.get_template(template).render(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.reporting.comparison.reading import Front, FrontPoint, StudyReport
-from pipeline.study import flat
+from pipeline.study import flatten
 
 _AXES = ("recall", "order_density")
 _SESSIONS = ("sessions.", "evaluation.sessions", "dataset.")
@@ -32,7 +32,7 @@ def compare_fronts(studies: Sequence[StudyReport]) -> dict[str, Any] | None:
                 "reference_point": list(front.reference_point),
                 "undominated": sum(not point.dominated for point in front.points),
                 "behind": [
-                    {"study": other, "points": behind(front, fronts[other])}
+                    {"study": other, "points": dominated_count(front, fronts[other])}
                     for other in fronts
                     if other != one.label
                 ],
@@ -44,7 +44,7 @@ def compare_fronts(studies: Sequence[StudyReport]) -> dict[str, Any] | None:
     }
 
 
-def behind(front: Front, other: Front) -> int:
+def dominated_count(front: Front, other: Front) -> int:
     """How many undominated points of ``front`` a point of ``other`` dominates."""
     return sum(
         any(_dominates(rival, point) for rival in other.points)
@@ -68,7 +68,11 @@ def _not_comparable(studies: Sequence[StudyReport]) -> str | None:
     if len({str(report.provenance.get("dataset", {}).get("md5")) for report in reports}) > 1:
         return "they were measured on different data"
     kept = [
-        {key: value for key, value in flat(report.parameters).items() if key.startswith(_SESSIONS)}
+        {
+            key: value
+            for key, value in flatten(report.parameters).items()
+            if key.startswith(_SESSIONS)
+        }
         for report in reports
     ]
     if any(one != kept[0] for one in kept):

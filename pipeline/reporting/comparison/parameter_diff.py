@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from pipeline.reporting.comparison.reading import Report, StudyReport
-from pipeline.study import flat
+from pipeline.study import flatten
 
 _SIMULATED = {"simulated-shop", "direct"}
 
@@ -34,7 +34,7 @@ _DRIFT = "profile.drift"
 
 def changed_parameters(studies: Sequence[StudyReport]) -> list[dict[str, Any]]:
     """Parameters that are not the same in all studies, by dotted key; absent ones are None."""
-    flats = [flat(one.report.parameters) for one in studies]
+    flats = [flatten(one.report.parameters) for one in studies]
     keys = dict.fromkeys(key for values in flats for key in values)
     rows = [{"key": key, "values": [values.get(key) for values in flats]} for key in keys]
     return [row for row in rows if any(value != row["values"][0] for value in row["values"])]
@@ -42,7 +42,7 @@ def changed_parameters(studies: Sequence[StudyReport]) -> list[dict[str, Any]]:
 
 def same_parameters(studies: Sequence[StudyReport]) -> int:
     """How many parameters are the same in all studies."""
-    keys = {key for one in studies for key in flat(one.report.parameters)}
+    keys = {key for one in studies for key in flatten(one.report.parameters)}
     return len(keys) - len(changed_parameters(studies))
 
 
@@ -59,7 +59,7 @@ def data_of(studies: Sequence[StudyReport]) -> list[dict[str, Any]]:
     ]
 
 
-def doubts(studies: Sequence[StudyReport]) -> dict[tuple[str, str], list[str]]:
+def dependence_warnings(studies: Sequence[StudyReport]) -> dict[tuple[str, str], list[str]]:
     """Of every two studies, why their errors may have something in common."""
     return {
         (first.label, second.label): _doubts(first.report, second.report)
@@ -90,7 +90,7 @@ def _doubts(first: Report, second: Report) -> list[str]:
 
 def _simulated_users(report: Report) -> tuple[Any, ...] | None:
     """What simulated users are drawn from; None if the log is of others."""
-    known = flat(report.parameters)
+    known = flatten(report.parameters)
     if known.get("experiment.source") not in _SIMULATED:
         return None
     return known["experiment.source"], known.get("study.seed"), known.get("world.seed")

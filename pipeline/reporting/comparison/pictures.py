@@ -193,7 +193,7 @@ def _mark(number: int, at: tuple[float, float], *, hollow: bool) -> str:
             return f'<path d="M{x} {y - 6}l6 6-6 6-6-6z" {look}/>'
 
 
-def key_mark(number: int) -> str:
+def legend_marker(number: int) -> str:
     """A study's mark, for a legend."""
     mark = _mark(number, (8.0, 8.0), hollow=False)
     return f'<svg class="key" viewBox="0 0 16 16" aria-hidden="true">{mark}</svg>'

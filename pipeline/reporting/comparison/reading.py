@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pipeline.artifacts.storage import REPORT, find_root, md5
+from pipeline.artifacts.storage import REPORT, find_project_root, md5
 from pipeline.core.errors import DataError, MissingArtifact
 from pipeline.core.labels import metric_label
 from pipeline.inference.glm.wald import SlopeTest
@@ -231,7 +231,7 @@ def find_report(name: str) -> Path:
         if place.is_file():
             return place
     try:
-        studies = find_root() / "data" / "studies"
+        studies = find_project_root() / "data" / "studies"
     except MissingArtifact:
         studies = None
     if studies is None or not (studies / name / REPORT / _FILE).is_file():

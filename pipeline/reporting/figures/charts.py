@@ -45,7 +45,7 @@ MARK = "mark:"
 """Begins the gid of what a table explains."""
 
 
-def mark(table: str, row: int) -> str:
+def mark_id(table: str, row: int) -> str:
     """The gid of a mark that the row of a table explains, counted from 0."""
     return f"{MARK}{table}-{row}"
 
@@ -118,7 +118,7 @@ def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
             capsize=3,
             label=point["group"],
         )
-        dot.set_gid(mark(f"points-{hypothesis['id']}", number))
+        dot.set_gid(mark_id(f"points-{hypothesis['id']}", number))
     x = [100 * place["x"] for place in hypothesis["band"]]
     line, low, high = (
         [100 * (place[end] / base - 1) for place in hypothesis["band"]]
@@ -153,7 +153,7 @@ def front_picture(
                 markersize=9 if name else 5,
                 color=COLOURS[0] if not point["dominated"] else "none",
                 markeredgecolor=COLOURS[0],
-                gid=mark("front-points", row),
+                gid=mark_id("front-points", row),
             )
             if name:
                 place = (point["recall"], point["order_density"])
@@ -205,7 +205,7 @@ def _curves(ax: Axes, curves: Sequence[dict[str, Any]], objective: str) -> None:
         places = [(point["epoch"], point["loss"]) for _, point in rows]
         ax.plot(*zip(*places, strict=True), color=colour, label=split)
         for (row, _), place in zip(rows, places, strict=True):
-            ax.plot(*place, marker="o", markersize=5, color=colour, gid=mark("curves", row))
+            ax.plot(*place, marker="o", markersize=5, color=colour, gid=mark_id("curves", row))
     ax.set_title("hypervolume of the front" if objective == "hypervolume" else f"{objective} loss")
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -5,7 +5,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from pipeline.reporting.figures.charts import COLOURS, INK, STYLE, mark
+from pipeline.reporting.figures.charts import COLOURS, INK, STYLE, mark_id
 from pipeline.reporting.figures.slope_rows import RATE
 
 
@@ -29,7 +29,7 @@ def forest_plot(hypothesis: dict[str, Any]) -> Figure:
                 markersize=9,
                 color=colour,
                 markerfacecolor="white" if other else colour,
-                gid=mark(f"slopes-{hypothesis['id']}", number),
+                gid=mark_id(f"slopes-{hypothesis['id']}", number),
             )
         ax.set_yticks(range(len(rows)), [row["name"] for row in rows])
         ax.set_ylim(len(rows) - 0.5, -0.5)

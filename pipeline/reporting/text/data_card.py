@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from pipeline.reporting.figures.charts import COLOURS, INK, STYLE, mark
-from pipeline.reporting.render import MARKDOWN, environment_of, render
+from pipeline.reporting.figures.charts import COLOURS, INK, STYLE, mark_id
+from pipeline.reporting.render import MARKDOWN, jinja_environment, render
 
 Json = Mapping[str, Any]
 
 
 def data_card_markdown(profile: Json, events_summary: Json, sessions_summary: Json) -> str:
     """The card in Markdown, without a title."""
-    environment = environment_of(MARKDOWN, None)
+    environment = jinja_environment(MARKDOWN, None)
     card = card_numbers(profile, events_summary, sessions_summary)
     values = {"profile": profile, "events": events_summary, "card": card}
     return render(environment, MARKDOWN, "data_card.md", values)
@@ -89,7 +89,7 @@ def _draw_lengths(ax: Axes, by_split: Json) -> None:
     heights = shares["train"].values()
     bars = ax.bar(places, heights, 0.85, color=COLOURS[0], alpha=0.45, label="train")
     for number, bar in enumerate(bars):
-        bar.set_gid(mark("lengths", number))
+        bar.set_gid(mark_id("lengths", number))
     ax.plot(places, shares["test"].values(), "o", color=COLOURS[3], markersize=4, label="test")
     ax.set_xticks([*places[:-1:4], places[-1]], [*bins[:-1:4], bins[-1]])
     ax.set(title="Session length", xlabel="clicks in a session", ylabel="share of sessions")
@@ -118,7 +118,7 @@ def _draw_days(ax: Axes, days: list[dict[str, Any]]) -> None:
             ax.plot(axis, counts, ".-", color=colour, label=f"{kind}s")
     for number, (ordinal, day) in enumerate(known.items()):
         if count := day.get("click"):
-            ax.plot(ordinal, count, "o", color=COLOURS[0], gid=mark("event-days", number))
+            ax.plot(ordinal, count, "o", color=COLOURS[0], gid=mark_id("event-days", number))
     ticks = axis[:: -(-len(axis) // 4)]
     ax.set_xticks(ticks, [date.fromordinal(day).isoformat() for day in ticks], fontsize=9)
     ax.set(title="Events a day (UTC)", yscale="log")

@@ -34,22 +34,22 @@ def thousands(value: float | None) -> str:
     return "–" if value is None else f"{value:,}"
 
 
-def per_cent(share: float | None, digits: int = 1) -> str:
+def percent(share: float | None, digits: int = 1) -> str:
     """A share as a percentage; a dash where there is none."""
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def percentage(value: float | None) -> str:
+def percent_trimmed(value: float | None) -> str:
     """A percentage, told without zeros that say nothing: 40, 0.5, 97.5."""
     return "–" if value is None else f"{100 * value:.6g} %"
 
 
-def points(value: float | None) -> str:
+def percent_value(value: float | None) -> str:
     """A number of per cent."""
     return "–" if value is None else f"{value:g} %"
 
 
-def about(count: float) -> str:
+def approximate(count: float) -> str:
     """A large count in the two digits that are worth reading: 8.6 million, 520 thousand, 4,300."""
     if not count:
         return "0"
@@ -60,7 +60,7 @@ def about(count: float) -> str:
     return f"{rounded:,.0f}"
 
 
-def show(value: Any, form: str = ",") -> str:
+def format_value(value: Any, form: str = ",") -> str:
     """A number by Python's rules; by "%" alone, a percentage with three significant digits."""
     if value is None:
         return "–"
@@ -102,11 +102,11 @@ NUMBERS = {
     "p_value": p_value,
     "number": number,
     "thousands": thousands,
-    "per_cent": per_cent,
-    "percentage": percentage,
-    "points": points,
-    "about": about,
-    "show": show,
+    "per_cent": percent,
+    "percentage": percent_trimmed,
+    "points": percent_value,
+    "about": approximate,
+    "show": format_value,
     "change": change,
     "change_interval": change_interval,
 }

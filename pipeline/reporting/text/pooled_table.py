@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.core.labels import KPI_LABELS, metric_label
-from pipeline.inference.meta.meta_analysis import Foretold, Interval
+from pipeline.inference.meta.meta_analysis import Forecast, Interval
 from pipeline.inference.meta.pool_studies import PooledHypothesis
 
 _HEADER = ("metric", "KPI", "studies", "slope", "interval", "tau", "I²", "next experiment's slope")
@@ -67,7 +67,7 @@ def _remarks(one: PooledHypothesis) -> list[str]:
     ]
 
 
-def _change(found: Foretold, response: str) -> str:
+def _change(found: Forecast, response: str) -> str:
     if found.rate_interval is None:
         interval = "no prediction interval from two experiments"
     else:

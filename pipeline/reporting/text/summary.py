@@ -6,9 +6,9 @@ from typing import Any
 from pipeline.core.contracts import Kpi
 from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.experiment.kpis.contracts import TERMS
-from pipeline.inference.hypotheses.confidence_rating import trust_in
+from pipeline.inference.hypotheses.confidence_rating import rate_evidence
 from pipeline.inference.hypotheses.recommendation import recommend
-from pipeline.reporting.text.formatting import about, digits_for, signed
+from pipeline.reporting.text.formatting import approximate, digits_for, signed
 
 Json = dict[str, Any]
 
@@ -29,7 +29,7 @@ _BEYOND = (
 )
 
 
-def first_screen(report: Mapping[str, Any], *, level: float) -> Json:
+def build_summary(report: Mapping[str, Any], *, level: float) -> Json:
     """What a reader must know first: answers with their trust, recommendations, and the limits.
 
     Args:
@@ -38,8 +38,8 @@ def first_screen(report: Mapping[str, Any], *, level: float) -> Json:
     """
     hypotheses, experiment = report["hypotheses"], report.get("experiment", {})
     groups: Sequence[Json] = experiment.get("plan", {}).get("groups", [])
-    sentences = [sentence(one, report["cutoff"]) for one in hypotheses]
-    trusted = [trust_in(one, report["health"]).as_dict() for one in hypotheses]
+    sentences = [answer_sentence(one, report["cutoff"]) for one in hypotheses]
+    trusted = [rate_evidence(one, report["health"]).as_dict() for one in hypotheses]
     origin = experiment.get("origin")
     found = recommend(hypotheses, report["group_kpis"], groups, level=level)
     return {
@@ -54,7 +54,7 @@ def first_screen(report: Mapping[str, Any], *, level: float) -> Json:
     }
 
 
-def sentence(hypothesis: Json, cutoff: int | None) -> str:
+def answer_sentence(hypothesis: Json, cutoff: int | None) -> str:
     """One hypothesis in one sentence that claims no more than the wider of its intervals."""
     metric = metric_label(hypothesis["metric"], cutoff)
     kpi = KPI_LABELS[hypothesis["kpi"]]
@@ -120,7 +120,7 @@ def _not_shown(hypothesis: Json) -> str:
         return words.rstrip()
     detectable = digits_for(0.0, 2 * abs(found["detectable"]))
     return words + (
-        f"About {about(hypothesis['trials_to_settle'])} {trials} would settle an effect of that size; "
-        f"there were {about(hypothesis['n'])}, enough to find one of "
+        f"About {approximate(hypothesis['trials_to_settle'])} {trials} would settle an effect of that size; "
+        f"there were {approximate(hypothesis['n'])}, enough to find one of "
         f"{abs(found['detectable']):.{detectable}f} % with a chance of 80 %."
     )

@@ -10,7 +10,7 @@ from pipeline.serving.event_log.rotating_files import Table, read_rows
 _DIGEST = 16
 
 
-class Repeats:
+class EventDeduplicator:
     """The events of the last hours, by exposure and event id.
 
     An event that is being written is not known yet, but a second one like it waits for the first.

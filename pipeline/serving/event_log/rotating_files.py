@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from pipeline.core.errors import LogError
-from pipeline.study import Durability, ServingSection
+from pipeline.study import Durability, ServingConfig
 
 CLOSED = ".jsonl"
 OPEN = ".jsonl.open"
@@ -47,7 +47,7 @@ class Rotation:
     durability: Durability
 
     @classmethod
-    def of(cls, section: ServingSection) -> "Rotation":
+    def of(cls, section: ServingConfig) -> "Rotation":
         """The rotation of a study."""
         return cls(
             seconds=60 * section.rotate_minutes,

@@ -23,13 +23,13 @@ from pipeline.serving.explorer.schemas import (
     ListsView,
     MetricView,
     PlaceRequest,
-    PlaceView,
     PointView,
+    PreferenceView,
     VisitView,
 )
 from pipeline.serving.explorer.study_tables import Measured, MetricOfAll
 from pipeline.serving.http.service import Service
-from pipeline.serving.ranking.rank import Ask
+from pipeline.serving.ranking.rank import RankRequest
 from pipeline.serving.ranking.snapshot import Snapshot
 
 _AXES = (Metric.RECALL.value, Metric.ORDER_DENSITY.value)
@@ -76,7 +76,7 @@ class Explorer:
             missing=list(known.missing),
         )
 
-    def place(self, request: PlaceRequest) -> PlaceView:
+    def place(self, request: PlaceRequest) -> PreferenceView:
         """What the tables say of a preference.
 
         Raises:
@@ -85,7 +85,7 @@ class Explorer:
         snapshot = self._service.snapshot
         preference, group = _preference(snapshot, request), _group(snapshot, request)
         measured = snapshot.explorable.measured
-        view = PlaceView(
+        view = PreferenceView(
             model=snapshot.version,
             preference=preference.tolist(),
             measured_as=None,
@@ -98,7 +98,7 @@ class Explorer:
         if measured is None:
             view.kpis = kpi_views(snapshot.explorable, {})
             return view
-        shares_G = measured.mesh.shares_G(preference)
+        shares_G = measured.mesh.weights_G(preference)
         at = int(shares_G.argmax())
         is_measured = bool(shares_G[at] == 1)
         of_group = measured.names.index(group.preference_id)
@@ -170,7 +170,7 @@ class Explorer:
     ) -> list[list[int]]:
         nothing = np.empty(0, dtype=np.int64)
         asks = [
-            Ask(
+            RankRequest(
                 session=session,
                 preference=preference,
                 k=snapshot.plan.list_length,
@@ -179,7 +179,7 @@ class Explorer:
             )
             for preference in preferences
         ]
-        waiting = asyncio.gather(*(self._service.batcher.ask(snapshot, ask) for ask in asks))
+        waiting = asyncio.gather(*(self._service.batcher.submit(snapshot, ask) for ask in asks))
         try:
             found = await asyncio.wait_for(waiting, self._service.deadline)
         except TimeoutError:

@@ -7,19 +7,19 @@ from scipy import stats
 
 from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.inference.estimates_file import Answer
-from pipeline.inference.hypotheses.prediction import Expectation, FittedLine
+from pipeline.inference.hypotheses.prediction import FittedLine, KpiPrediction
 from pipeline.inference.hypotheses.verdict import Verdict
 from pipeline.serving.explorer.schemas import Expected, KpiView, Observed
-from pipeline.serving.explorer.study_tables import Explorable
+from pipeline.serving.explorer.study_tables import ExplorerData
 
 
-def kpi_views(known: Explorable, metrics: Mapping[str, float | None]) -> list[KpiView]:
+def kpi_views(known: ExplorerData, metrics: Mapping[str, float | None]) -> list[KpiView]:
     """Every hypothesis at a preference with these offline metrics."""
     return [_view(known, answer, line, metrics.get(answer.metric)) for answer, line in known.lines]
 
 
 def _view(
-    known: Explorable, answer: Answer, line: FittedLine | None, metric: float | None
+    known: ExplorerData, answer: Answer, line: FittedLine | None, metric: float | None
 ) -> KpiView:
     measured = known.measured.metric(answer.metric) if known.measured else None
     name = metric_label(answer.metric, measured.cutoff if measured else None)
@@ -49,7 +49,9 @@ def _may_say(verdict: Verdict) -> bool:
     return verdict in {Verdict.CONFIRMED, Verdict.FRAGILE, Verdict.CONTRADICTED}
 
 
-def _words(answer: Answer, found: Expectation | None, metric: str, *, is_known: bool) -> list[str]:
+def _words(
+    answer: Answer, found: KpiPrediction | None, metric: str, *, is_known: bool
+) -> list[str]:
     kpi = KPI_LABELS[answer.response.value]
     said = [_of_verdict(answer, metric, kpi)]
     if answer.response is not answer.kpi:

@@ -11,7 +11,7 @@ from pipeline.serving.explorer.schemas import (
     ListsRequest,
     ListsView,
     PlaceRequest,
-    PlaceView,
+    PreferenceView,
 )
 from pipeline.serving.http.schemas import Problem
 from pipeline.serving.http.service import Service
@@ -38,7 +38,7 @@ def add_explorer(app: FastAPI, service: Service, refusals: Responses, *, needs_k
         return explorer.state()
 
     @app.post("/explore/place", responses=refusals | _PLACES)
-    async def place(request: PlaceRequest) -> PlaceView:  # pyright: ignore[reportUnusedFunction]
+    async def place(request: PlaceRequest) -> PreferenceView:  # pyright: ignore[reportUnusedFunction]
         """Offline metrics and expected KPIs at a preference."""
         return explorer.place(request)
 

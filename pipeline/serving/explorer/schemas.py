@@ -136,7 +136,7 @@ class KpiView(BaseModel):
     groups: list[Observed]
 
 
-class PlaceView(BaseModel):
+class PreferenceView(BaseModel):
     """What the study's tables say of a preference."""
 
     model: str

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.artifacts.storage import StudyPaths, read_table
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Split
 from pipeline.core.errors import DataError, MissingArtifact
-from pipeline.evaluation.interpolation import Mesh
+from pipeline.evaluation.interpolation import SimplexInterpolator
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.estimates_file import Answer, read_answers
@@ -56,7 +56,7 @@ class MetricOfAll:
 class Measured:
     """The offline metrics, and the preferences they were measured at."""
 
-    mesh: Mesh
+    mesh: SimplexInterpolator
     names: tuple[str, ...]
     metrics: tuple[MetricOfAll, ...]
 
@@ -79,7 +79,7 @@ class Measured:
             for found in [places.join(part, on="preference_id", how="left", maintain_order="left")]
         ]
         return cls(
-            mesh=Mesh.of(np.array(places["preference"].to_list(), dtype=np.float64)),
+            mesh=SimplexInterpolator.of(np.array(places["preference"].to_list(), dtype=np.float64)),
             names=tuple(places["preference_id"]),
             metrics=tuple(metrics),
         )
@@ -90,7 +90,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class SampleSession:
     """A session of the test set as far as its last click but one, and what was clicked then."""
 
     items: tuple[int, ...]
@@ -98,7 +98,7 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explorable:
+class ExplorerData:
     """What the finished study says of its preferences.
 
     Attributes:
@@ -116,7 +116,7 @@ class Explorable:
     measured: Measured | None
     lines: tuple[tuple[Answer, FittedLine | None], ...]
     level: float
-    visits: tuple[Visit, ...]
+    visits: tuple[SampleSession, ...]
     category_I: tuple[str | None, ...]
     has_rules: bool
     missing: tuple[str, ...]
@@ -150,7 +150,7 @@ class Explorable:
 
 
 def _measured(paths: StudyPaths, plan: TrafficPlan) -> Measured:
-    measured = Measured.of(OFFLINE_METRICS.check(read_table(paths.require(*_METRICS))))
+    measured = Measured.of(OFFLINE_METRICS.validate(read_table(paths.require(*_METRICS))))
     unknown = [g.name for g in plan.groups if g.preference_id not in measured.names]
     if unknown or measured.mesh.preference_GO.shape[1] != len(plan.groups[0].preference):
         msg = (
@@ -163,7 +163,7 @@ def _measured(paths: StudyPaths, plan: TrafficPlan) -> Measured:
 
 def _lines(paths: StudyPaths, plan: TrafficPlan) -> tuple[tuple[Answer, FittedLine | None], ...]:
     answers = read_answers(paths.require(*_ESTIMATES))
-    kpis = GROUP_KPIS.check(read_table(paths.require(*_KPIS)))
+    kpis = GROUP_KPIS.validate(read_table(paths.require(*_KPIS)))
     planned = {(group.name, group.preference_id) for group in plan.groups}
     if not set(kpis.select("group", "preference_id").iter_rows()) <= planned:
         msg = (
@@ -174,7 +174,7 @@ def _lines(paths: StudyPaths, plan: TrafficPlan) -> tuple[tuple[Answer, FittedLi
     return tuple((answer, fitted_line(answer, kpis)) for answer in answers)
 
 
-def _visits(study: Study, paths: StudyPaths, n_items: int) -> tuple[Visit, ...]:
+def _visits(study: Study, paths: StudyPaths, n_items: int) -> tuple[SampleSession, ...]:
     store = paths.require(*_TOKENS)
     tokens = open_tokens(store, Split.TEST)
     lengths = tokens.lengths
@@ -187,7 +187,7 @@ def _visits(study: Study, paths: StudyPaths, n_items: int) -> tuple[Visit, ...]:
     if any(item >= n_items for items in clicks for item in items):
         msg = f"{store.name} holds items that the catalogue lacks. Materialise 'sessions' anew"
         raise DataError(msg)
-    return tuple(Visit(tuple(items[:-1]), items[-1]) for items in clicks)
+    return tuple(SampleSession(tuple(items[:-1]), items[-1]) for items in clicks)
 
 
 def _names(losses: list[str], wanted: int) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from pipeline.core.errors import LogError
 from pipeline.serving.explorer.routes import add_explorer
-from pipeline.serving.http.auth import Guard
+from pipeline.serving.http.auth import AuthMiddleware
 from pipeline.serving.http.schemas import (
     LARGEST_BODY,
     EventsRequest,
@@ -83,7 +83,7 @@ def build_app(service: Service, *, key: str | None, background: Lifespan | None 
     _add_routes(app, service)
     add_explorer(app, service, _REFUSALS, needs_key=key is not None)
     routes = {path for route in app.routes if (path := getattr(route, "path", None))}
-    app.add_middleware(Guard, key=key, routes=routes, metrics=service.metrics)
+    app.add_middleware(AuthMiddleware, key=key, routes=routes, metrics=service.metrics)
     return app
 
 
@@ -96,7 +96,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.post("/events", response_model=EventsResponse, responses=_REFUSALS | _CONFLICT)
     async def events(request: EventsRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
         """What came of lists; it is in the log when it is acknowledged."""
-        accepted, repeated = await service.take_events(request.events)
+        accepted, repeated = await service.record_events(request.events)
         body = orjson.dumps({"accepted": accepted, "repeated": repeated})
         return Response(body, media_type=_JSON)
 

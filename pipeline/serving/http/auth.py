@@ -16,7 +16,7 @@ _OPEN_TO_ALL = {"/health", *PAGE}
 _NO_KEY = b'{"detail":"send the key as Authorization: Bearer ..."}'
 
 
-class Guard:
+class AuthMiddleware:
     """Middleware around the whole application."""
 
     def __init__(

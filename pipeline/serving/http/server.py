@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import USER_ERRORS, StudyError
-from pipeline.serving.event_log.deduplicator import Repeats
+from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import Journal
 from pipeline.serving.event_log.kafka_sink import open_kafka
 from pipeline.serving.event_log.rotating_files import Rotation
@@ -26,9 +26,9 @@ from pipeline.serving.http.prometheus import Metrics
 from pipeline.serving.http.service import Service
 from pipeline.serving.ranking.snapshot import (
     Snapshot,
-    check_may_follow,
+    check_compatible,
+    file_fingerprint,
     load_snapshot,
-    state_of_files,
 )
 from pipeline.study import PARAMS_FILE, Study, load_study
 
@@ -56,12 +56,12 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
         _LOG.warning("%s is reached from elsewhere, and there is no key in %s", host, KEY)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     torch.set_num_threads(study.serving.threads)
-    seen = state_of_files(study, paths)
+    seen = file_fingerprint(study, paths)
     snapshot = load_snapshot(study, paths)
     _warn_of_unknown(snapshot)
     with _listen(host, port) as listening:
         service = build_service(snapshot, study, paths)
-        follower = _Follower(service, study, paths, seen)
+        follower = StudyWatcher(service, study, paths, seen)
         config = uvicorn.Config(
             build_app(service, key=key, background=follower.follow),
             loop="uvloop",
@@ -95,12 +95,12 @@ def build_service(snapshot: Snapshot, study: Study, paths: StudyPaths) -> Servic
     sink = open_kafka(section.kafka, metrics.not_copied.inc) if section.kafka else None
     journal = Journal(folder, Rotation.of(section), sink=sink, observe=metrics.of_commit)
     metrics.cut_lines.inc(journal.cut_lines)
-    repeats = Repeats(section.remember_hours)
+    repeats = EventDeduplicator(section.remember_hours)
     repeats.read(folder, time.time_ns() // 1_000_000)
     return Service(snapshot, section, journal=journal, repeats=repeats, metrics=metrics)
 
 
-class _Follower:
+class StudyWatcher:
     """Takes over a new model, plan or rule when the study's files change, or at SIGHUP."""
 
     def __init__(
@@ -130,7 +130,7 @@ class _Follower:
                 await asyncio.wait_for(self._told.wait(), self._study.serving.reload_seconds)
             told = self._told.is_set()
             self._told.clear()
-            if told or state_of_files(self._study, self._paths) != self._seen:
+            if told or file_fingerprint(self._study, self._paths) != self._seen:
                 await self._reload()
 
     async def _reload(self) -> None:
@@ -138,10 +138,10 @@ class _Follower:
 
         Files that change while they are read are looked at again the next time.
         """
-        before = state_of_files(self._study, self._paths)
+        before = file_fingerprint(self._study, self._paths)
         try:
             study, snapshot, seen = await asyncio.to_thread(self._load)
-            check_may_follow(self._service.snapshot, snapshot)
+            check_compatible(self._service.snapshot, snapshot)
         except Exception as error:  # noqa: BLE001 - whatever it is, the old is served
             strange = not isinstance(error, (*USER_ERRORS, OSError))
             self._service.metrics.reloads.labels("refused").inc()
@@ -149,7 +149,7 @@ class _Follower:
             _LOG.error("the study was not taken over: %s", error, exc_info=strange)
             return
         self._study, self._seen = study, seen
-        self._service.serve(snapshot)
+        self._service.swap_snapshot(snapshot)
         self._service.metrics.reloads.labels("taken over").inc()
         _warn_of_unknown(snapshot)
         _LOG.info(
@@ -162,9 +162,9 @@ class _Follower:
     def _load(self) -> tuple[Study, Snapshot, tuple[object, ...]]:
         study = load_study(self._paths.root / PARAMS_FILE)
         paths = StudyPaths.of(study, self._paths.root)
-        seen = state_of_files(study, paths)
+        seen = file_fingerprint(study, paths)
         snapshot = load_snapshot(study, paths)
-        if state_of_files(study, paths) != seen:
+        if file_fingerprint(study, paths) != seen:
             msg = "its files changed while they were read; it is looked at again"
             raise StudyError(msg)
         return study, snapshot, seen

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.traffic_plan import Group
-from pipeline.serving.event_log.deduplicator import Repeats
+from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import Journal
 from pipeline.serving.event_log.kafka_sink import Row
 from pipeline.serving.event_log.rotating_files import Table
 from pipeline.serving.http.prometheus import Metrics
 from pipeline.serving.http.schemas import Click, Order, RecommendRequest, Shown
 from pipeline.serving.ranking.micro_batcher import Batcher
-from pipeline.serving.ranking.rank import Ask, popular
+from pipeline.serving.ranking.rank import RankRequest, popularity_fallback
 from pipeline.serving.ranking.rerank import Candidates
 from pipeline.serving.ranking.snapshot import Snapshot
-from pipeline.study import ServingSection
+from pipeline.study import ServingConfig
 
 FORMAT = 1
 """Of the log's rows; see docs/serving.md."""
@@ -41,10 +41,10 @@ class Service:
     def __init__(
         self,
         snapshot: Snapshot,
-        section: ServingSection,
+        section: ServingConfig,
         *,
         journal: Journal,
-        repeats: Repeats,
+        repeats: EventDeduplicator,
         metrics: Metrics,
     ) -> None:
         self.journal = journal
@@ -58,9 +58,9 @@ class Service:
         self.deadline = section.deadline_ms / 1000
         self._orders_have_revenue = section.orders_have_revenue
         self.snapshot = snapshot
-        self.serve(snapshot)
+        self.swap_snapshot(snapshot)
 
-    def serve(self, snapshot: Snapshot) -> None:
+    def swap_snapshot(self, snapshot: Snapshot) -> None:
         """Answer requests that come from now on from ``snapshot``."""
         self.snapshot = snapshot
         self.metrics.served.info(
@@ -88,11 +88,13 @@ class Service:
         self.metrics.unknown_items.inc(unknown + unknown_exclusions)
         found, fallback = None, "outside the experiment"
         if group is not None:
-            ask = Ask(session=session, preference=group.preference, k=k, excluded=excluded, ts=ts)
+            ask = RankRequest(
+                session=session, preference=group.preference, k=k, excluded=excluded, ts=ts
+            )
             found, fallback = await self._ask(snapshot, ask)
         if found is None:
             self.metrics.fallbacks.labels(fallback).inc()
-            items, scores = popular(snapshot, excluded, k), None
+            items, scores = popularity_fallback(snapshot, excluded, k), None
         else:
             items = found.items.tolist()
             scores = [round(score, _DIGITS) for score in found.scores.tolist()]
@@ -127,7 +129,7 @@ class Service:
         ]
         return answer
 
-    async def take_events(self, events: Sequence[Shown | Click | Order]) -> tuple[int, int]:
+    async def record_events(self, events: Sequence[Shown | Click | Order]) -> tuple[int, int]:
         """How many events are now in the log, and how many were before.
 
         Raises:
@@ -172,12 +174,14 @@ class Service:
             found.append("the log cannot be written")
         return found
 
-    async def _ask(self, snapshot: Snapshot, ask: Ask) -> tuple[Candidates | None, str | None]:
+    async def _ask(
+        self, snapshot: Snapshot, ask: RankRequest
+    ) -> tuple[Candidates | None, str | None]:
         """The model's list, or why there is none."""
         if not len(ask.session):
             return None, "no known item in the session"
         try:
-            return await asyncio.wait_for(self.batcher.ask(snapshot, ask), self.deadline), None
+            return await asyncio.wait_for(self.batcher.submit(snapshot, ask), self.deadline), None
         except TimeoutError:
             return None, "the model was late"
         except Exception as error:  # noqa: BLE001 - the batcher has logged it

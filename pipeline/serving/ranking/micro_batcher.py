@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import NamedTuple
 
-from pipeline.serving.ranking.rank import Ask, rank
+from pipeline.serving.ranking.rank import RankRequest, rank
 from pipeline.serving.ranking.rerank import Candidates
 from pipeline.serving.ranking.snapshot import Snapshot
 
@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 class _Waiting(NamedTuple):
     snapshot: Snapshot
-    ask: Ask
+    ask: RankRequest
     answer: asyncio.Future[Candidates]
 
 
@@ -49,7 +49,7 @@ class Batcher:
         self._queue.put(None)
         self._thread.join()
 
-    def ask(self, snapshot: Snapshot, ask: Ask) -> asyncio.Future[Candidates]:
+    def submit(self, snapshot: Snapshot, ask: RankRequest) -> asyncio.Future[Candidates]:
         """The list for one request, of this snapshot's model; cancel it if it is late."""
         answer: asyncio.Future[Candidates] = asyncio.get_running_loop().create_future()
         self._queue.put(_Waiting(snapshot, ask, answer))

@@ -14,7 +14,7 @@ from pipeline.serving.ranking.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class RankRequest:
     """What one request asks of the model.
 
     Attributes:
@@ -33,7 +33,7 @@ class Ask:
 
 
 @torch.no_grad()
-def rank(snapshot: Snapshot, asks: Sequence[Ask]) -> list[Candidates]:
+def rank(snapshot: Snapshot, asks: Sequence[RankRequest]) -> list[Candidates]:
     """The list of each request: exact over the catalogue, then filtered and re-ranked.
 
     A list is shorter than asked for if filters and rules leave no more.
@@ -60,7 +60,7 @@ def rank(snapshot: Snapshot, asks: Sequence[Ask]) -> list[Candidates]:
     return lists
 
 
-def popular(snapshot: Snapshot, excluded: NDArray[np.int64], k: int) -> list[int]:
+def popularity_fallback(snapshot: Snapshot, excluded: NDArray[np.int64], k: int) -> list[int]:
     """The most clicked items that may be listed, without the excluded ones."""
     excluded_items = set(excluded.tolist())
     found: list[int] = []

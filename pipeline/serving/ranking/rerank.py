@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyversity
 from numpy.typing import NDArray
-from pyversity import diversify
 
 _SMOOTHING = 0.01
 """α of q̃ in Steck (2018), section 3.1: keeps the divergence finite."""
@@ -28,7 +28,7 @@ class Candidates:
         return self.take(np.concatenate([places, np.flatnonzero(others)]))
 
 
-def cap(found: Candidates, category_N: NDArray[np.integer], most: int) -> Candidates:
+def cap_category(found: Candidates, category_N: NDArray[np.integer], most: int) -> Candidates:
     """Keep the ``most`` best candidates of each category; -1 is none, and never too many."""
     order = np.argsort(category_N, kind="stable")
     in_order = category_N[order]
@@ -37,7 +37,7 @@ def cap(found: Candidates, category_N: NDArray[np.integer], most: int) -> Candid
     return found.take(np.flatnonzero((place < most) | (category_N < 0)))
 
 
-def pin(found: Candidates, item: int, score: float, position: int) -> Candidates:
+def pin_item(found: Candidates, item: int, score: float, position: int) -> Candidates:
     """Put an item at a position, which counts from 1; at the end of a list that is shorter."""
     others = found.take(np.flatnonzero(found.items != item))
     place = min(position - 1, len(others.items))
@@ -46,7 +46,7 @@ def pin(found: Candidates, item: int, score: float, position: int) -> Candidates
     )
 
 
-def diversified(
+def diversify(
     found: Candidates, embedding_ND: NDArray[np.float32], *, method: str, strength: float, k: int
 ) -> Candidates:
     """Choose k candidates by maximal marginal relevance or a determinantal point process.
@@ -54,13 +54,13 @@ def diversified(
     MMR (Carbonell & Goldstein 1998) weighs relevance, here the score scaled to [0, 1], against the
     largest cosine to an item chosen before. DPP is the greedy one of Chen et al. 2018.
     """
-    chosen = diversify(
-        embedding_ND, scaled(found.scores), k, strategy=method, diversity=strength
+    chosen = pyversity.diversify(
+        embedding_ND, min_max_scale(found.scores), k, strategy=method, diversity=strength
     ).indices
     return found.first(chosen.astype(np.int64))
 
 
-def calibrated(
+def calibrate(
     found: Candidates,
     category_N: NDArray[np.integer],
     session_category_S: NDArray[np.integer],
@@ -81,7 +81,7 @@ def calibrated(
     column_N = np.searchsorted(categories, category_N).clip(max=len(categories) - 1)
     column_N = np.where(categories[column_N] == category_N, column_N, len(categories))
     additions_XC = np.eye(len(categories) + 1, len(categories))
-    relevance_N = scaled(found.scores)
+    relevance_N = min_max_scale(found.scores)
     free_N = np.ones(len(relevance_N), dtype=bool)
     shown_C = np.zeros(len(categories))
     chosen: list[int] = []
@@ -96,7 +96,7 @@ def calibrated(
     return found.first(np.array(chosen, dtype=np.int64))
 
 
-def scaled(scores_N: NDArray[np.float32]) -> NDArray[np.float64]:
+def min_max_scale(scores_N: NDArray[np.float32]) -> NDArray[np.float64]:
     """Scores moved and stretched to [0, 1]; all 1 if they are the same."""
     if not len(scores_N):
         return np.empty(0)

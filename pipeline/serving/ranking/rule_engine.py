@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.artifacts.storage import md5
 from pipeline.core.errors import DataError, StudyError
-from pipeline.serving.ranking.rerank import Candidates, calibrated, cap, diversified, pin
+from pipeline.serving.ranking.rerank import Candidates, calibrate, cap_category, diversify, pin_item
 from pipeline.study import (
     Boost,
     Calibration,
@@ -23,8 +23,8 @@ from pipeline.study import (
     Freshness,
     ListRule,
     Pin,
+    ServingConfig,
     ServingFilters,
-    ServingSection,
 )
 
 _HOUR_MS = 3_600_000
@@ -76,7 +76,7 @@ class RuleBook:
     @classmethod
     def of(
         cls,
-        section: ServingSection,
+        section: ServingConfig,
         root: Path,
         *,
         attributes: pl.DataFrame,
@@ -151,14 +151,14 @@ class RuleBook:
     def _apply(self, rule: ListRule, found: Candidates, context: Context) -> Candidates:
         match rule:
             case CategoryCap():
-                return cap(found, self.category_I[found.items], rule.most)
+                return cap_category(found, self.category_I[found.items], rule.most)
             case Pin():
                 item = self.index.get(rule.item)
                 if item is None or not np.isfinite(context.scores_I[item]):
                     return found
-                return pin(found, item, float(context.scores_I[item]), rule.position)
+                return pin_item(found, item, float(context.scores_I[item]), rule.position)
             case Diversity():
-                return diversified(
+                return diversify(
                     found,
                     self.embedding_ID[found.items],
                     method=rule.method,
@@ -166,7 +166,7 @@ class RuleBook:
                     k=context.k,
                 )
             case Calibration():
-                return calibrated(
+                return calibrate(
                     found,
                     self.category_I[found.items],
                     self.category_I[context.session],
@@ -216,7 +216,7 @@ def _read_items(name: str, file: Path) -> set[str]:
     return {line.strip() for line in lines if line.strip()}
 
 
-def _version(section: ServingSection, root: Path) -> str:
+def _version(section: ServingConfig, root: Path) -> str:
     """Changes when a rule, a filter, or an item in a filter's file does."""
     said = {
         "rules": [asdict(rule) for rule in section.rules],

@@ -10,12 +10,12 @@ from models.checkpoint import DESCRIPTION, WEIGHTS, checkpoint_fingerprint
 from pipeline.artifacts.storage import StudyPaths, read_table
 from pipeline.core.errors import DataError, LogError
 from pipeline.datasets.item_attributes import read_item_attributes
-from pipeline.evaluation.test_set import known_by_name_alone
-from pipeline.experiment.design.plan_checks import check_not_under_way, check_same_model
+from pipeline.evaluation.test_set import empty_attributes
+from pipeline.experiment.design.plan_checks import check_not_running, check_same_model
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
 from pipeline.recommender.recommender import Recommender
 from pipeline.serving.explorer.study_tables import FILES as EXPLORED_FILES
-from pipeline.serving.explorer.study_tables import Explorable
+from pipeline.serving.explorer.study_tables import ExplorerData
 from pipeline.serving.ranking.rule_engine import RuleBook, filter_files
 from pipeline.study import PARAMS_FILE, Study
 
@@ -42,7 +42,7 @@ class Snapshot:
     rules: RuleBook
     candidates: int
     popular: tuple[int, ...]
-    explorable: Explorable
+    explorable: ExplorerData
 
 
 def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
@@ -77,7 +77,7 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
     items = read_table(catalogue).sort("index")
     known = study.dataset.item_attributes
     attributes = (
-        read_item_attributes(paths.root / known, items) if known else known_by_name_alone(items)
+        read_item_attributes(paths.root / known, items) if known else empty_attributes(items)
     )
     rules = RuleBook.of(
         study.serving, paths.root, attributes=attributes, embedding_ID=table_ID.numpy()
@@ -90,16 +90,16 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
         rules=rules,
         candidates=study.serving.candidates,
         popular=tuple(by_clicks[rules.listable_I[by_clicks]].tolist()),
-        explorable=Explorable.load(study, paths, plan=plan, attributes=attributes),
+        explorable=ExplorerData.load(study, paths, plan=plan, attributes=attributes),
     )
 
 
-def check_may_follow(running: Snapshot, new: Snapshot) -> None:
+def check_compatible(running: Snapshot, new: Snapshot) -> None:
     """Raise :class:`LogError` if the new plan redefines the experiment that is under way."""
-    check_not_under_way(running.plan, new.plan)
+    check_not_running(running.plan, new.plan)
 
 
-def state_of_files(study: Study, paths: StudyPaths) -> tuple[object, ...]:
+def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:
     """Changes when a file that a snapshot is made from does."""
     files = [
         paths.root / PARAMS_FILE,

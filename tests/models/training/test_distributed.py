@@ -22,7 +22,7 @@ from models.network import ConditionedSessionModel, build_model
 from models.objectives import Objectives
 from models.preferences import sample_preferences
 from models.tokens import SessionTokens
-from models.training.distributed import joined_processes
+from models.training.distributed import distributed_context
 from models.training.loop import train
 from models.training.step import BatchLoss
 
@@ -42,7 +42,9 @@ CPU = torch.device("cpu")
 def gradients(number, *, model=MODEL, config=CONFIG):
     """Loss, its gradients and the sums of losses of a batch that ``number`` processes share."""
     # sessions of unequal lengths, so that the parts hold unequal numbers of positions
-    tokens = SessionTokens.of([[((s + t) % ITEMS, s % 2) for t in range(2 + s)] for s in range(5)])
+    tokens = SessionTokens.from_lists(
+        [[((s + t) % ITEMS, s % 2) for t in range(2 + s)] for s in range(5)]
+    )
     batch = make_batch(tokens, torch.arange(5).numpy(), max_length=6)
     generator = torch.Generator().manual_seed(3)
     preference_BO = sample_preferences(5, (0.5, 0.5), generator=generator)
@@ -98,7 +100,7 @@ def test_alone_a_process_is_the_first_of_one(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     module, values = torch.nn.Linear(2, 2), torch.tensor([1.0, 2.0])
 
-    with joined_processes("cpu") as alone:
+    with distributed_context("cpu") as alone:
         assert (alone.rank, alone.number, alone.device) == (0, 1, CPU)
         assert alone.wrap(module) is module
         assert alone.total(values).tolist() == [1.0, 2.0]
@@ -107,7 +109,7 @@ def test_alone_a_process_is_the_first_of_one(monkeypatch):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_auto_takes_the_cpu_where_there_is_no_gpu():
-    with joined_processes("auto") as alone:
+    with distributed_context("auto") as alone:
         assert alone.device == CPU
 
 
@@ -115,7 +117,7 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu():
 def test_a_gpu_that_is_not_there_is_refused():
     with (
         pytest.raises(ModelError, match=r"training.device = cuda, but torch sees no GPU; set it"),
-        joined_processes("cuda"),
+        distributed_context("cuda"),
     ):
         pass
 
@@ -137,7 +139,7 @@ RUNS = {
 
 def run(config, **more):
     sessions = [[((s + t) % ITEMS, s % 2, s % 3 == 0) for t in range(2 + s % 5)] for s in range(21)]
-    tokens = SessionTokens.of(sessions)
+    tokens = SessionTokens.from_lists(sessions)
     return train(tokens, tokens, n_items=ITEMS, model_config=MODEL, config=config, seed=5, **more)
 
 

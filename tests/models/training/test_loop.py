@@ -33,7 +33,7 @@ from models.scoring import score_targets, top_items
 from models.tokens import SessionTokens
 from models.training.loop import train
 from models.training.optimizers import learning_rate_share
-from models.training.seeds import Purpose, derived_seed
+from models.training.seeds import SeedPurpose, derived_seed
 from models.training.validation import Validator
 
 ITEMS = 10
@@ -60,7 +60,9 @@ VALUES = np.linspace(0.5, 1.5, ITEMS)
 
 def chains(step=1, n=20):
     """Sessions of five clicks in which item i is always followed by i + step, in a circle."""
-    return SessionTokens.of([[((s + step * t) % ITEMS, s % 2) for t in range(5)] for s in range(n)])
+    return SessionTokens.from_lists(
+        [[((s + step * t) % ITEMS, s % 2) for t in range(5)] for s in range(n)]
+    )
 
 
 def run(tokens=None, validation=None, *, model=MODEL, config=CONFIG, seed=5, **more):
@@ -134,7 +136,7 @@ def area_above(points):
 
 
 def test_it_learns_that_each_item_is_followed_by_the_next():
-    tokens = SessionTokens.of([[(s % 6 + t, 0) for t in range(5)] for s in range(60)])
+    tokens = SessionTokens.from_lists([[(s % 6 + t, 0) for t in range(5)] for s in range(60)])
     config = replace(
         CONFIG,
         objectives=(replace(CLICK, concentration=4.0), ORDER),
@@ -158,7 +160,7 @@ def test_more_weight_on_a_label_lifts_the_item_that_has_it(label):
     # after item 0, item 1 follows nine times of ten and is never ordered; item 2 always is
     followed = (2, 1, 0) if label == "order" else (2, 0, 1)  # … or put into the cart
     sessions = [[(0, 0), followed if n % 10 == 0 else (1, 0)] for n in range(200)]
-    tokens = SessionTokens.of(sessions)
+    tokens = SessionTokens.from_lists(sessions)
     config = replace(
         CONFIG,
         objectives=(CLICK, Objective(loss=label, scale=4.0)),
@@ -168,7 +170,7 @@ def test_more_weight_on_a_label_lifts_the_item_that_has_it(label):
         validation_preferences=2,
     )
 
-    model = run(tokens, SessionTokens.of(sessions[:10]), config=config).model
+    model = run(tokens, SessionTokens.from_lists(sessions[:10]), config=config).model
     grid = preference_grid(5)
     states = model(torch.tensor([[0]]).expand(5, -1), torch.ones(5, dtype=torch.int64), grid)[:, 0]
     lead = (model.score_all(states)[:, 2] - model.score_all(states)[:, 1]).tolist()
@@ -179,7 +181,7 @@ def test_more_weight_on_a_label_lifts_the_item_that_has_it(label):
     assert lists[-1][:2] == [1, 2]
 
 
-ROUND = SessionTokens.of([[(0, 0, 0), (1, 1, 0), (2, 0, 1)] * 2] * 12)
+ROUND = SessionTokens.from_lists([[(0, 0, 0), (1, 1, 0), (2, 0, 1)] * 2] * 12)
 """Items 0, 1 and 2 follow one another; item 1 is always ordered, item 2 put into the cart."""
 
 
@@ -188,7 +190,7 @@ QUICK = replace(CONFIG, batch_sessions=4, learning_rate=0.03, validation_prefere
 
 def untrained(config, model=MODEL):
     """The model a run begins with."""
-    n_objectives, seed = len(config.objectives), derived_seed(5, Purpose.WEIGHTS)
+    n_objectives, seed = len(config.objectives), derived_seed(5, SeedPurpose.WEIGHTS)
     return build_model(model, n_items=ITEMS, n_objectives=n_objectives, seed=seed)
 
 
@@ -329,7 +331,7 @@ def test_validation_looks_at_a_grid_of_the_simplex():
 def test_the_learning_rate_follows_its_schedule_over_all_epochs():
     # Adam's steps are as long as the rate, so a weight whose gradient always points one way (that
     # of an item which is never clicked but always a negative) tells the rate of every step
-    sessions = SessionTokens.of([[(0, 0), (1, 0)]] * 4)
+    sessions = SessionTokens.from_lists([[(0, 0), (1, 0)]] * 4)
     config = replace(
         CONFIG,
         objectives=tuple(replace(one, concentration=1e5) for one in (CLICK, ORDER)),
@@ -373,7 +375,9 @@ def run_with_snapshots(**arguments):
     return result, snapshots
 
 
-BACKWARDS = SessionTokens.of([[((s - t) % ITEMS, s % 2) for t in range(5)] for s in range(6)])
+BACKWARDS = SessionTokens.from_lists(
+    [[((s - t) % ITEMS, s % 2) for t in range(5)] for s in range(6)]
+)
 """What chains are not, so that learning soon harms on them."""
 
 
@@ -423,10 +427,10 @@ def test_of_equal_epochs_the_first_is_kept():
 
 def test_metrics_choose_the_epoch_by_recall_and_order_density_at_20():
     n_items = 40
-    tokens = SessionTokens.of(
+    tokens = SessionTokens.from_lists(
         [[((s + t) % n_items, s % 3 == 0) for t in range(5)] for s in range(60)]
     )
-    validation = SessionTokens.of(
+    validation = SessionTokens.from_lists(
         [[((s - t) % n_items, s % 2) for t in range(4)] for s in range(30)]
     )
     config = replace(CONFIG, epochs=6, hypervolume_of=HypervolumeOf.METRICS)
@@ -518,7 +522,7 @@ def test_losses_of_training_are_means_over_positions():
             seen.extend(zip(inputs_BT, preference_BO, strict=True))
 
     with watching(look):
-        tokens = SessionTokens.of(sessions)
+        tokens = SessionTokens.from_lists(sessions)
         result = run(tokens, tokens, model=replace(MODEL, dropout=0.0), config=config)
     losses = []
     for inputs_T, preference_O in seen:
@@ -651,7 +655,7 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 
 def test_diverged_training_names_epoch_step_and_sessions():
-    tokens = SessionTokens.of([[(1, 0), (2, 1)]] * 2)
+    tokens = SessionTokens.from_lists([[(1, 0), (2, 1)]] * 2)
     config = replace(CONFIG, batch_sessions=1, learning_rate=1e30)
 
     # the first step's update is as large as the learning rate; the second step's loss is lost
@@ -662,7 +666,7 @@ def test_diverged_training_names_epoch_step_and_sessions():
 
 def test_diverged_training_names_the_batchs_sessions():
     # sessions 0 to 4 have two clicks, the others three: batches are of one kind or the other
-    tokens = SessionTokens.of([[(1, 0), (2, 1)]] * 5 + [[(1, 0), (2, 1), (3, 0)]] * 5)
+    tokens = SessionTokens.from_lists([[(1, 0), (2, 1)]] * 5 + [[(1, 0), (2, 1), (3, 0)]] * 5)
     config = replace(CONFIG, batch_sessions=5, learning_rate=1e30)
     seen = []
 
@@ -698,7 +702,9 @@ def test_a_state_of_another_run_is_not_called_good(tmp_path):
 
 
 def test_a_validation_loss_that_is_not_a_number_is_refused():
-    tokens = SessionTokens.of([[(1, 0), (2, 1)]])  # one step an epoch, whose own loss is fine
+    tokens = SessionTokens.from_lists(
+        [[(1, 0), (2, 1)]]
+    )  # one step an epoch, whose own loss is fine
 
     with pytest.raises(TrainingDiverged, match="validation loss is nan after epoch 1"):
         run(tokens, tokens, config=replace(CONFIG, learning_rate=1e30))

@@ -71,7 +71,9 @@ class Interrupted(Exception):  # noqa: N818 - is no error of the code that is te
 
 def chains(step=1, n=20):
     """Sessions of five clicks in which item i is always followed by i + step, in a circle."""
-    return SessionTokens.of([[((s + step * t) % ITEMS, s % 2) for t in range(5)] for s in range(n)])
+    return SessionTokens.from_lists(
+        [[((s + step * t) % ITEMS, s % 2) for t in range(5)] for s in range(n)]
+    )
 
 
 def run(file=None, *, tokens=None, validation=None, **changes):

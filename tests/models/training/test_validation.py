@@ -19,7 +19,7 @@ from models.negatives import CandidateSampler
 from models.network import build_model
 from models.objectives import Objectives
 from models.tokens import SessionTokens
-from models.training.seeds import Purpose, generator_for
+from models.training.seeds import SeedPurpose, generator_for
 from models.training.validation import Validator
 
 ITEMS = 30
@@ -60,7 +60,7 @@ def responsive_model(n_objectives=2):
 def validator(config=CONFIG, sessions=SESSIONS, *, seed=SEED):
     sampler = CandidateSampler(config.negatives, n_items=ITEMS, popularity_I=torch.ones(ITEMS))
     objectives = Objectives(config, n_items=ITEMS)
-    return Validator(SessionTokens.of(sessions), config, objectives, sampler, seed=seed)
+    return Validator(SessionTokens.from_lists(sessions), config, objectives, sampler, seed=seed)
 
 
 def scores_of(model, session, preference):
@@ -80,7 +80,7 @@ def slow_losses(model, objectives, grid, *, seed=SEED):
     for preference in grid:
         losses = {"click": [], "order": [], "cart": []}
         for number, sessions in enumerate(pairs):
-            generator = generator_for(seed, Purpose.VALIDATION, number)
+            generator = generator_for(seed, SeedPurpose.VALIDATION, number)
             drawn = torch.randint(ITEMS, (25,), generator=generator).tolist()
             for session in sessions:
                 scores_TI = scores_of(model, session, preference)

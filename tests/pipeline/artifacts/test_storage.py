@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.artifacts.storage import (
     StudyPaths,
     dataset_path,
-    find_root,
+    find_project_root,
     md5,
     pinned_md5,
     read_json,
@@ -77,16 +77,16 @@ def test_the_root_is_the_nearest_folder_with_a_study(tmp_path):
     deep = inner / "data" / "raw"
     deep.mkdir(parents=True)
 
-    assert find_root(deep) == tmp_path
+    assert find_project_root(deep) == tmp_path
     (inner / "params.yaml").touch()
-    assert find_root(deep) == inner
+    assert find_project_root(deep) == inner
     (deep / "params.yaml").mkdir()
-    assert find_root(deep) == inner
+    assert find_project_root(deep) == inner
 
 
 def test_without_a_study_above_the_error_says_where_to_run(tmp_path):
     with pytest.raises(MissingArtifact) as caught:
-        find_root(tmp_path)
+        find_project_root(tmp_path)
 
     assert f"no params.yaml in {tmp_path} or above it; run this from" in str(caught.value)
 

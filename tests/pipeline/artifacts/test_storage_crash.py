@@ -8,7 +8,7 @@ from itertools import count, pairwise
 import numpy as np
 import pytest
 
-from pipeline.artifacts.storage import StudyPaths, publish_file, publish_folder, recover
+from pipeline.artifacts.storage import StudyPaths, atomic_file, atomic_folder, restore_interrupted
 
 KILLS = 20
 FILES = 12
@@ -22,7 +22,7 @@ def _content(version):
 
 def _publish_file_for_ever(target, first, running):
     for version in count(first):
-        with publish_file(target) as fresh:
+        with atomic_file(target) as fresh:
             fresh.write_bytes(_content(version))
         running.set()
 
@@ -35,7 +35,7 @@ def _fill(folder, version):
 
 def _publish_folder_for_ever(target, first, running):
     for version in count(first):
-        with publish_folder(target) as fresh:
+        with atomic_folder(target) as fresh:
             _fill(fresh, version)
         running.set()
 
@@ -62,7 +62,7 @@ def _kill_in_the_middle(work, target, first, rng):
 
 def test_a_killed_writer_leaves_a_whole_file(tmp_path):
     target, rng = tmp_path / "deep" / "model.bin", np.random.default_rng(1)
-    with publish_file(target) as fresh:
+    with atomic_file(target) as fresh:
         fresh.write_bytes(_content(0))
     versions, torn = [0], 0
 
@@ -79,14 +79,14 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path):
 
 def test_a_killed_writer_leaves_a_whole_folder(tmp_path):
     target, rng = tmp_path / "sessions", np.random.default_rng(2)
-    with publish_folder(target) as fresh:
+    with atomic_folder(target) as fresh:
         _fill(fresh, 0)
     versions, torn = [0], 0
 
     for _ in range(KILLS):
         _kill_in_the_middle(_publish_folder_for_ever, target, versions[-1] + 1, rng)
         torn += (tmp_path / ".sessions.new").exists()
-        recover(target)
+        restore_interrupted(target)
         versions.append(_version(target))
 
     assert all(later > earlier for earlier, later in pairwise(versions))
@@ -114,7 +114,7 @@ def test_the_next_reader_and_the_next_writer_mend_every_state_a_crash_leaves(
         _fill(folder, version)
 
     assert _version(paths.require("sessions")) == found
-    with publish_folder(target) as fresh:
+    with atomic_folder(target) as fresh:
         _fill(fresh, 3)
     assert _version(target) == 3
     assert [path.name for path in paths.folder.iterdir()] == ["sessions"]
@@ -126,7 +126,7 @@ def test_a_half_deleted_old_folder_does_not_come_back(tmp_path):
     _fill(target, 2)
     (tmp_path / ".sessions.old").mkdir()  # a crash while its files were being deleted
 
-    recover(target)
+    restore_interrupted(target)
 
     assert _version(target) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["sessions"]
@@ -141,11 +141,11 @@ def _fail_with(error, publication, *parts):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_folder_that_fails_on_the_way_leaves_the_old_one_and_no_debris(tmp_path, error):
     target = tmp_path / "sessions"
-    with publish_folder(target) as fresh:
+    with atomic_folder(target) as fresh:
         _fill(fresh, 1)
 
     with pytest.raises(error):
-        _fail_with(error, publish_folder(target), "half.bin")
+        _fail_with(error, atomic_folder(target), "half.bin")
 
     assert _version(target) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["sessions"]
@@ -157,7 +157,7 @@ def test_a_file_that_fails_on_the_way_leaves_the_old_one_and_no_debris(tmp_path,
     target.write_text("old")
 
     with pytest.raises(error):
-        _fail_with(error, publish_file(target))
+        _fail_with(error, atomic_file(target))
 
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
@@ -165,10 +165,10 @@ def test_a_file_that_fails_on_the_way_leaves_the_old_one_and_no_debris(tmp_path,
 
 def test_a_new_folder_takes_the_place_of_the_old_one_whole(tmp_path):
     target = tmp_path / "deep" / "sessions"
-    with publish_folder(target) as fresh:
+    with atomic_folder(target) as fresh:
         (fresh / "only-in-old").touch()
 
-    with publish_folder(target) as fresh:
+    with atomic_folder(target) as fresh:
         assert (target / "only-in-old").exists()
         (fresh / "only-in-new").touch()
 

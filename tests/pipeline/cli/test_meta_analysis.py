@@ -19,9 +19,9 @@ from pipeline.core.contracts import (
 )
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
-from pipeline.inference.hypotheses.inputs import Evidence
-from pipeline.inference.meta.meta_analysis import foretell, pool_slopes
-from pipeline.study import Hypothesis, RegressionSection
+from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.inference.meta.meta_analysis import forecast, pool_slopes
+from pipeline.study import Hypothesis, RegressionConfig
 
 RECALL = (0.40, 0.42, 0.45, 0.48)
 ERRORS = 1e-6 * (np.eye(4) + 1)
@@ -59,13 +59,13 @@ def answered(slope, hypotheses, recall, healthy):
             | {"rate": y / m, "standard_error": error}
             for kpi in Kpi
         ]
-    evidence = Evidence(
+    evidence = RegressionInputs(
         pl.DataFrame(metrics, schema=OFFLINE_METRICS.schema),
         pl.DataFrame(covariance, schema=OFFLINE_METRIC_COVARIANCE.columns, orient="row"),
         pl.DataFrame(kpis, schema=GROUP_KPIS.schema),
         healthy=healthy,
     )
-    found = estimate_hypotheses(evidence, RegressionSection(hypotheses=hypotheses), seed=0)
+    found = estimate_hypotheses(evidence, RegressionConfig(hypotheses=hypotheses), seed=0)
     return json.dumps([one.as_dict() for one in found])
 
 
@@ -122,7 +122,7 @@ def test_slopes_and_user_clustered_errors_are_pooled(four, capsys):
     assert found["pooled"]["mean"]["interval"] == list(expected.mean.interval)
     assert found["pooled"]["prediction_interval"] == list(expected.prediction_interval)
     assert found["pooled"]["tau"] == expected.tau > 0
-    change = foretell(expected, gain=0.02, rate=rate)
+    change = forecast(expected, gain=0.02, rate=rate)
     assert found["foretold"]["rate_change"] == change.rate_change
     assert found["foretold"]["rate_interval"] == list(change.rate_interval)
     assert found["largest_change"] == pytest.approx(0.48 / 0.40 - 1)

@@ -19,7 +19,7 @@ FAILURE = "dagster._core.definitions.events.Failure: "
 def heard(*lines):
     run = ChainRun()
     for line in lines:
-        run.hear(line)
+        run.parse_line(line)
     return run
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.core import contracts
-from pipeline.core.column_docs import meanings
+from pipeline.core.column_docs import column_descriptions
 from pipeline.core.frame_contract import Contract
 from pipeline.experiment.kpis import contracts as experiment
 
@@ -17,10 +17,12 @@ CONTRACTS = [
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
 def test_every_column_has_a_meaning(contract):
-    assert list(meanings(contract)) == list(contract.columns)
-    assert all(meanings(contract).values())
+    assert list(column_descriptions(contract)) == list(contract.columns)
+    assert all(column_descriptions(contract).values())
 
 
 def test_a_word_may_mean_something_else_in_a_table():
-    assert meanings(contracts.EVENTS)["session"] == "id of the session, as the shop has it"
-    assert meanings(contracts.TARGET_SCORES)["session"] == "row of the test split"
+    assert (
+        column_descriptions(contracts.EVENTS)["session"] == "id of the session, as the shop has it"
+    )
+    assert column_descriptions(contracts.TARGET_SCORES)["session"] == "row of the test split"

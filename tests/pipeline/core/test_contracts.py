@@ -27,7 +27,7 @@ def test_an_empty_frame_of_a_contract_fits_it(contract):
 def test_ids_are_whole_numbers_or_texts_and_stay_what_they_are(dtype):
     frame = pl.DataFrame({"id": [1, 2]}).cast({"id": dtype})
 
-    assert TAGS.check(frame).equals(frame)
+    assert TAGS.validate(frame).equals(frame)
 
 
 @pytest.mark.parametrize("dtype", [pl.Int32, pl.UInt64, pl.Float64, pl.Categorical], ids=str)
@@ -35,7 +35,7 @@ def test_ids_of_any_other_type_are_refused(dtype):
     frame = pl.DataFrame({"id": ["1"]}).cast(dtype)
 
     with pytest.raises(DataError, match=rf"tags: id is {dtype}.*, expected Int64 or String"):
-        TAGS.check(frame)
+        TAGS.validate(frame)
 
 
 @pytest.mark.parametrize("kinds", [pl.String, pl.Enum(["click", "order"])], ids=str)
@@ -43,7 +43,7 @@ def test_kinds_of_events_are_the_one_enumeration(kinds):
     frame = pl.DataFrame(schema=EVENTS.schema | {"kind": kinds})
 
     with pytest.raises(DataError, match=r"events: kind is .*, expected Enum"):
-        EVENTS.check(frame)
+        EVENTS.validate(frame)
 
 
 def test_every_contract_has_a_name_of_its_own_and_says_what_a_row_is():
@@ -56,13 +56,13 @@ def test_a_fitting_frame_passes_unchanged():
         [(1, 5, 2, "click", 0), (1, 5, 2, "click", 0)], schema=EVENTS.schema, orient="row"
     )
 
-    assert EVENTS.check(frame).equals(frame)
+    assert EVENTS.validate(frame).equals(frame)
 
 
 def test_columns_are_put_in_the_order_of_the_contract():
     frame = pl.DataFrame({"legs": [4], "name": ["rex"]}, schema_overrides={"legs": pl.Int32})
 
-    assert PETS.check(frame).row(0) == ("rex", 4)
+    assert PETS.validate(frame).row(0) == ("rex", 4)
     assert frame.columns == ["legs", "name"]
 
 
@@ -80,7 +80,7 @@ def test_columns_are_put_in_the_order_of_the_contract():
 )
 def test_every_misfit_is_named_and_nothing_is_converted(columns, words):
     with pytest.raises(DataError) as caught:
-        PETS.check(pl.DataFrame(columns))
+        PETS.validate(pl.DataFrame(columns))
 
     assert words in str(caught.value)
 
@@ -103,10 +103,10 @@ def test_a_frame_is_accepted_if_and_only_if_columns_and_types_are_the_contracts(
     wrong = {name for name in names if columns.get(name) not in allowed.get(name, set())}
 
     if not wrong:
-        assert EVENTS.check(frame).columns == list(EVENTS.columns)
+        assert EVENTS.validate(frame).columns == list(EVENTS.columns)
         return
     with pytest.raises(DataError) as caught:
-        EVENTS.check(frame)
+        EVENTS.validate(frame)
     problems = str(caught.value).split(". Expected columns")[0].removeprefix("events: ").split("; ")
     named = {text.split(" is ")[0].split(" ")[-1] for text in problems}
     assert named == wrong

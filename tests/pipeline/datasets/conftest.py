@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from pipeline.core.contracts import EVENTS, REJECTED
-from pipeline.datasets.formats.registry import files_of
+from pipeline.datasets.formats.registry import list_inputs
 from pipeline.datasets.ingest_events import write_events
 
 
@@ -29,7 +29,7 @@ def load(tmp_path_factory):
         frames = (pl.read_parquet(folder / f"{name}.parquet") for name in ("events", "rejected"))
         events, rejected = frames
         shutil.rmtree(folder)
-        return Loaded(summary, EVENTS.check(events), REJECTED.check(rejected))
+        return Loaded(summary, EVENTS.validate(events), REJECTED.validate(rejected))
 
     return loaded
 
@@ -39,6 +39,6 @@ def raw_rows():
     """Reads a dataset as its adapter does: the pieces of all its files, in their order."""
 
     def read(dataset, path):
-        return [task() for file in files_of(dataset, path) for task in file.tasks()]
+        return [task() for file in list_inputs(dataset, path) for task in file.tasks()]
 
     return read

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.contracts import EVENTS, REJECTED
 from pipeline.core.errors import DataError
-from pipeline.datasets.ingest_counts import Tally
+from pipeline.datasets.ingest_counts import IngestCounts
 from pipeline.datasets.raw_rows import Reason
 from pipeline.study import Expected
 
@@ -37,14 +37,14 @@ def rejected(*reasons, source="log", first=1):
 def tally(*, share=0.05, accepted=None, refused=None):
     """A tally of one piece, whose events are all written."""
     accepted = clicks(0) if accepted is None else accepted
-    found = Tally(dataset="data", max_rejected_share=share)
+    found = IngestCounts(dataset="data", max_rejected_share=share)
     found.count_read("log", accepted, rejected() if refused is None else refused)
     found.count_written(accepted)
     return found
 
 
 def test_the_summary_counts_sessions_kinds_files_and_reasons():
-    found = Tally(dataset="data", max_rejected_share=0.5, files={"a": 0, "b": 0, "c": 0})
+    found = IngestCounts(dataset="data", max_rejected_share=0.5, files={"a": 0, "b": 0, "c": 0})
     rows = [(1, TS + 5, "click"), (1, TS + 9, "order"), (2, TS, "cart"), (1, TS + 9, "order")]
 
     found.count_read("a", events(rows[:1]), rejected(RANGE, source="a"))
@@ -140,7 +140,7 @@ def test_data_without_any_event_is_refused_whatever_the_limit(reasons, words):
 def test_hopeless_data_is_refused_after_its_first_rows(good, bad, limit, refused):
     pieces = [(clicks(good), rejected(*[TYPE] * (bad // 2)))]
     pieces += [(clicks(0), rejected(*[TYPE] * (bad - bad // 2)))]
-    found = Tally(dataset="data", max_rejected_share=limit)
+    found = IngestCounts(dataset="data", max_rejected_share=limit)
 
     def read():
         for accepted, refusals in pieces:
@@ -168,7 +168,7 @@ COUNTS = {"rows": 5, "sessions": 2, "clicks": 2, "carts": 1, "orders": 1}
 
 def expecting():
     """A tally of 4 events of which one is repeated, and 1 line set aside."""
-    found = Tally(dataset="data", max_rejected_share=1.0)
+    found = IngestCounts(dataset="data", max_rejected_share=1.0)
     found.count_read("log", events(ROWS), rejected(JUNK))
     found.count_rejected(rejected(Reason.DUPLICATE))
     found.count_written(events(ROWS[1:]))
@@ -208,7 +208,7 @@ def test_the_counts_do_not_depend_on_the_pieces(rows, cuts):
     starts = [n for n in range(len(table)) if n == 0 or table[n][0] != table[n - 1][0]]
     ends = sorted({max([s for s in starts if s <= cut], default=0) for cut in inside})
 
-    found = Tally(dataset="data", max_rejected_share=0.05)
+    found = IngestCounts(dataset="data", max_rejected_share=0.05)
     for start, end in zip([0, *ends], [*ends, len(table)], strict=True):
         found.count_read("log", events(table[start:end]), rejected())
         found.count_written(events(table[start:end]))

@@ -13,25 +13,25 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.artifacts.storage import StudyPaths, md5, publish_folder
+from pipeline.artifacts.storage import StudyPaths, atomic_folder, md5
 from pipeline.core.contracts import DAY_MS
 from pipeline.datasets.ingest_events import write_events
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
-from pipeline.study import DatasetFormat, DatasetSection, SessionsSection
+from pipeline.study import DatasetConfig, DatasetFormat, SessionsConfig
 
 SESSIONS = 20_000
 
 
 def materialise(source, root):
     """What the assets ``events`` and ``sessions`` do, but for the checks."""
-    dataset = DatasetSection(format=DatasetFormat.OTTO, path=str(source))
+    dataset = DatasetConfig(format=DatasetFormat.OTTO, path=str(source))
     paths = StudyPaths(root=root, name="shop")
-    with publish_folder(paths.artifact("events")) as folder:
+    with atomic_folder(paths.artifact("events")) as folder:
         write_events(dataset, source, folder, max_rejected_share=0.05)
     events = paths.require("events", "events.parquet").parent
-    with publish_folder(paths.artifact("sessions")) as folder:
-        write_sessions(events, folder, rules_of(SessionsSection(), dataset))
+    with atomic_folder(paths.artifact("sessions")) as folder:
+        write_sessions(events, folder, rules_of(SessionsConfig(), dataset))
 
 
 def write_log(path, seed):

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from pipeline.core.contracts import EVENTS, KIND
 from pipeline.datasets import partition_sort
-from pipeline.datasets.partition_sort import Partitions, Runs, by_time, hash_of, repeated
+from pipeline.datasets.partition_sort import (
+    Partitions,
+    SessionRuns,
+    duplicate_mask,
+    hash_of,
+    sort_by_time,
+)
 
 INTEGERS = st.lists(st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1), max_size=30)
 TEXTS = st.lists(st.sampled_from(["a", "b", "aa", "bb", "ä", "😀", "Z", "a-1"]), max_size=30)
@@ -73,7 +79,7 @@ def test_the_hash_of_a_text_does_not_depend_on_its_company(names):
 @given(names=INTEGERS | TEXTS)
 @settings(deadline=None, max_examples=100)
 def test_rows_are_ordered_by_hash_and_rows_of_a_session_keep_theirs(names):
-    runs = Runs.by_hash(pl.Series(names, dtype=ids_of(names)))
+    runs = SessionRuns.by_hash(pl.Series(names, dtype=ids_of(names)))
 
     assert rows_of(runs, len(names)) == sorted_rows(names, hash_one)
     each = zip(runs.start.tolist(), runs.length.tolist(), strict=True)
@@ -85,7 +91,7 @@ def test_rows_are_ordered_by_hash_and_rows_of_a_session_keep_theirs(names):
 @settings(deadline=None, max_examples=50)
 def test_texts_that_share_a_hash_are_ordered_by_name(names):
     with colliding(len):
-        runs = Runs.by_hash(pl.Series(names, dtype=pl.String))
+        runs = SessionRuns.by_hash(pl.Series(names, dtype=pl.String))
 
     assert rows_of(runs, len(names)) == sorted_rows(names, len)
 
@@ -165,13 +171,13 @@ def test_each_session_is_put_in_order_of_time_and_ties_keep_theirs(rows):
     # Python's sort is stable; groupby leaves the sessions where they stand.
     sessions = [list(group) for _, group in groupby(frame.rows(), key=lambda row: row[0])]
     expected = [row for session in sessions for row in sorted(session, key=lambda row: row[1])]
-    assert by_time(frame).rows() == expected
+    assert sort_by_time(frame).rows() == expected
 
 
 def test_a_session_is_put_in_order_without_touching_its_neighbours():
     frame = events([(7, 9), (7, 9), (3, 5), (3, 2), (3, 5), (3, 2), (8, 1)])
 
-    assert by_time(frame)["item"].to_list() == [0, 1, 3, 5, 2, 4, 6]
+    assert sort_by_time(frame)["item"].to_list() == [0, 1, 3, 5, 2, 4, 6]
 
 
 @given(rows=SESSIONS_TOGETHER)
@@ -183,7 +189,7 @@ def test_a_row_is_repeated_if_and_only_if_an_earlier_one_says_the_same(rows):
     ]
     schema = {"session": pl.Int64, "ts": pl.Int64, "item": pl.Int64, "kind": KIND}
 
-    found = repeated(pl.DataFrame(said, schema=schema, orient="row"))
+    found = duplicate_mask(pl.DataFrame(said, schema=schema, orient="row"))
 
     assert found.tolist() == [row in said[:place] for place, row in enumerate(said)]
 
@@ -201,4 +207,4 @@ def test_a_row_is_repeated_if_and_only_if_an_earlier_one_says_the_same(rows):
     ids=["A-B-A", "three-times", "later", "in-another-session", "alone", "nothing"],
 )
 def test_the_second_and_later_copies_are_the_repeated_ones(rows, expected):
-    assert repeated(events(rows)).tolist() == expected
+    assert duplicate_mask(events(rows)).tolist() == expected

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.contracts import EVENTS, KIND, EventKind
-from pipeline.datasets.raw_rows import RawRows, Reason, Refusal, judge
+from pipeline.datasets.raw_rows import ParseError, RawRows, Reason, validate_rows
 
 T = 1_519_862_400_000
 FIRST, BEHIND_LAST = 946_684_800_000, 4_102_444_800_000
@@ -44,7 +44,7 @@ def _rows(data, *, ids=INTEGERS, kind=pl.String, refusals=()):
 def test_a_good_row_passes_unchanged_but_for_our_word_for_its_kind(ids, a, b, kind):
     good = [(a, T, b, "view"), (b, T, a, "buy"), (a, T - 1, a, "look"), (a, T, b, "view")]
 
-    events, rejected = judge(_rows(good, ids=ids, kind=kind), KINDS)
+    events, rejected = validate_rows(_rows(good, ids=ids, kind=kind), KINDS)
 
     assert events.rows() == [
         (a, T, b, "click"),
@@ -96,7 +96,7 @@ def test_a_bad_row_is_set_aside_under_the_first_reason_and_spoils_no_other(
     data = pl.DataFrame([good, row, good], schema=["session", "ts", "item", "kind"], orient="row")
     typed = data.with_columns(pl.col("session", "item").cast(ids)).rows()
 
-    events, rejected = judge(_rows(typed, ids=ids), KINDS)
+    events, rejected = validate_rows(_rows(typed, ids=ids), KINDS)
 
     assert events.rows() == [(*typed[0][:3], "order"), (*typed[2][:3], "order")]
     assert rejected.rows() == [("log", 12, reason.value, content)]
@@ -108,7 +108,7 @@ def test_a_bad_row_is_set_aside_under_the_first_reason_and_spoils_no_other(
     ids=["session", "item"],
 )
 def test_an_empty_text_names_nothing(row, content):
-    events, rejected = judge(_rows([row], ids=TEXTS), KINDS)
+    events, rejected = validate_rows(_rows([row], ids=TEXTS), KINDS)
 
     assert events.is_empty()
     assert rejected.rows() == [("log", 11, Reason.MISSING_FIELD.value, content)]
@@ -117,7 +117,7 @@ def test_an_empty_text_names_nothing(row, content):
 def test_the_range_of_times_holds_its_first_millisecond_and_not_its_last():
     times = [FIRST - 1, FIRST, BEHIND_LAST - 1, BEHIND_LAST]
 
-    events, rejected = judge(_rows([(1, ts, 2, "view") for ts in times]), KINDS)
+    events, rejected = validate_rows(_rows([(1, ts, 2, "view") for ts in times]), KINDS)
 
     assert events["ts"].to_list() == [FIRST, BEHIND_LAST - 1]
     assert rejected["position"].to_list() == [11, 14]
@@ -125,7 +125,9 @@ def test_the_range_of_times_holds_its_first_millisecond_and_not_its_last():
 
 @pytest.mark.parametrize("kind", [pl.String, WORDS], ids=["text-kinds", "enumerated-kinds"])
 def test_rows_of_other_kinds_alone_give_no_event(kind):
-    events, rejected = judge(_rows([(1, T, 2, "follow"), (1, T, 2, "remove")], kind=kind), KINDS)
+    events, rejected = validate_rows(
+        _rows([(1, T, 2, "follow"), (1, T, 2, "remove")], kind=kind), KINDS
+    )
 
     assert events.is_empty()
     assert rejected["reason"].to_list() == [Reason.OTHER_KIND.value] * 2
@@ -133,18 +135,18 @@ def test_rows_of_other_kinds_alone_give_no_event(kind):
 
 @pytest.mark.parametrize("ids", [INTEGERS, TEXTS], ids=["integer-ids", "text-ids"])
 def test_no_rows_give_no_events_of_the_right_types(ids):
-    events, rejected = judge(_rows([], ids=ids), KINDS)
+    events, rejected = validate_rows(_rows([], ids=ids), KINDS)
 
     assert events.schema == {"session": ids, "ts": pl.Int64, "item": ids, "kind": KIND}
     assert (events.height, rejected.height) == (0, 0)
-    assert EVENTS.check(events.with_columns(file=pl.lit(0, dtype=pl.UInt16))).is_empty()
+    assert EVENTS.validate(events.with_columns(file=pl.lit(0, dtype=pl.UInt16))).is_empty()
 
 
 def test_lines_that_are_no_rows_are_handed_on_with_the_bad_rows():
-    refusals = [Refusal(4, Reason.NOT_TEXT, "b'\\xff'"), Refusal(9, Reason.UNREADABLE, "{")]
+    refusals = [ParseError(4, Reason.NOT_TEXT, "b'\\xff'"), ParseError(9, Reason.UNREADABLE, "{")]
 
-    _, good = judge(_rows([(1, T, 2, "view")], refusals=refusals), KINDS)
-    _, mixed = judge(_rows([(1, T, None, "view")], refusals=refusals), KINDS)
+    _, good = validate_rows(_rows([(1, T, 2, "view")], refusals=refusals), KINDS)
+    _, mixed = validate_rows(_rows([(1, T, None, "view")], refusals=refusals), KINDS)
 
     lines = [
         ("log", 4, "not UTF-8 text", "b'\\xff'"),
@@ -155,10 +157,10 @@ def test_lines_that_are_no_rows_are_handed_on_with_the_bad_rows():
 
 
 def test_content_of_a_rejection_is_cut_at_200_characters():
-    refusal = Refusal(1, Reason.UNREADABLE, "ü" * 200 + "y")
+    refusal = ParseError(1, Reason.UNREADABLE, "ü" * 200 + "y")
     item = "é" * 300
 
-    _, rejected = judge(
+    _, rejected = validate_rows(
         _rows([("s", T, item, "hover")], ids=TEXTS, refusals=[refusal]),
         KINDS,
     )
@@ -192,7 +194,7 @@ def _reason(session, ts, item, kind):
 @given(data=st.lists(ROW, max_size=8))
 @settings(deadline=None, max_examples=150)
 def test_every_row_ends_in_exactly_one_of_the_two_in_order(data):
-    events, rejected = judge(_rows(data), KINDS)
+    events, rejected = validate_rows(_rows(data), KINDS)
 
     verdicts = [(number, row, _reason(*row)) for number, row in enumerate(data, start=11)]
     assert events.rows() == [

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets.sessionize import cut_by_inactivity
+from pipeline.datasets.sessionize import sessionize_by_inactivity
 
 MINUTE = 60_000
 TS = 1_431_000_000_000
@@ -14,7 +14,7 @@ TS = 1_431_000_000_000
 def cut(rows, minutes=30.0, users=pl.Int64):
     """The sessions of rows of user and time."""
     schema = {"session": users, "ts": pl.Int64}
-    return cut_by_inactivity(pl.DataFrame(rows, schema=schema, orient="row"), minutes)
+    return sessionize_by_inactivity(pl.DataFrame(rows, schema=schema, orient="row"), minutes)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_users_with_text_names_keep_them():
 def test_the_other_columns_stay_as_they_are():
     rows = pl.DataFrame({"session": [7, 7], "ts": [TS, TS + 60 * MINUTE], "item": [3, 1]})
 
-    assert cut_by_inactivity(rows, 30).drop("session").equals(rows.drop("session"))
+    assert sessionize_by_inactivity(rows, 30).drop("session").equals(rows.drop("session"))
 
 
 @given(hundredths=st.integers(1, 100_000))

@@ -16,8 +16,8 @@ from pipeline.datasets import partition_sort
 from pipeline.datasets.ingest_events import write_events
 from pipeline.datasets.raw_rows import Reason
 from pipeline.study import (
+    DatasetConfig,
     DatasetFormat,
-    DatasetSection,
     Duplicates,
     Expected,
     GenericLayout,
@@ -29,14 +29,14 @@ HOUR = 3_600_000
 WORDS = {"c": EventKind.CLICK, "a": EventKind.CART, "o": EventKind.ORDER, "x": None}
 NUMBERS = [1, 2, 3, 7, 64]
 OUTPUTS = ["events.parquet", "rejected.parquet", "summary.json"]
-OTTO = DatasetSection(format=DatasetFormat.OTTO, path="log")
+OTTO = DatasetConfig(format=DatasetFormat.OTTO, path="log")
 
 
 def table_of(ids=IdType.INTEGER, *, users=False, **rest):
     """The section of CSV files with the columns session (or user), ts, item and kind."""
     name = {"user": "session"} if users else {"session": "session"}
     layout = GenericLayout(**name, item="item", time="ts", kind="kind", kinds=WORDS, ids=ids)
-    return DatasetSection(format=DatasetFormat.GENERIC, path="log", generic=layout, **rest)
+    return DatasetConfig(format=DatasetFormat.GENERIC, path="log", generic=layout, **rest)
 
 
 def write_csv(folder, files):
@@ -60,8 +60,8 @@ def made(dataset, source, folder, *, partitions=None, on_disk=False, share=1.0):
 
 def frames(folder):
     found = [pl.read_parquet(folder / f"{name}.parquet") for name in ("events", "rejected")]
-    EVENTS.check(found[0])
-    REJECTED.check(found[1])
+    EVENTS.validate(found[0])
+    REJECTED.validate(found[1])
     return [frame.rows() for frame in found]
 
 

@@ -7,15 +7,15 @@ import subprocess
 import pytest
 import yaml
 
-from pipeline.artifacts.provenance import software
+from pipeline.artifacts.provenance import environment_info
 from pipeline.artifacts.storage import StudyPaths, md5, write_json
 from pipeline.cli import main
-from pipeline.core.asset_graph import CHAIN
+from pipeline.core.asset_graph import ASSET_GRAPH
 from pipeline.doctor.artifacts import examine_artifacts, examine_manifest
-from pipeline.doctor.capacity import GIB, available_memory, enough, memory_bytes
+from pipeline.doctor.capacity import GIB, available_memory, check_capacity, memory_bytes
 from pipeline.doctor.environment import dvc_remote, pinned_packages, variables
 from pipeline.doctor.finding import State
-from pipeline.doctor.run import examine
+from pipeline.doctor.run import run_checks
 from pipeline.experiment.log.ingest import ingest
 from pipeline.study import load_study
 from tests.pipeline.experiment.logs import PLAN, TS, exposure
@@ -52,7 +52,7 @@ def finished(project):
     """A project with a file for every artifact, each made after those it is made from."""
     study, paths = opened(project)
     log = paths.folder / "experiment_log_files"
-    for asset in CHAIN:
+    for asset in ASSET_GRAPH:
         if asset not in {"raw_events", "experiment_log", "experiment_log_files"}:
             folder = paths.folder / ("report" if asset == "regression_report" else asset)
             folder.mkdir(parents=True)
@@ -62,7 +62,7 @@ def finished(project):
     rows = [json.dumps(exposure(f"x{n}")) for n in range(3)]
     (log / "exposures.jsonl").write_text("\n".join(rows), encoding="utf-8")
     ingest([log / "exposures.jsonl"], PLAN, paths.folder / "experiment.duckdb")
-    for number, asset in enumerate(reversed(CHAIN)):
+    for number, asset in enumerate(reversed(ASSET_GRAPH)):
         name = {"regression_report": "report", "experiment_log": "experiment.duckdb"}.get(
             asset, asset
         )
@@ -76,7 +76,7 @@ def manifest_of(study, paths):
     files = [file for file in paths.folder.rglob("*") if file.is_file()]
     return {
         "parameters": study.as_dict(),
-        "provenance": {"code": "unchanged", **software()},
+        "provenance": {"code": "unchanged", **environment_info()},
         "outputs": {file.relative_to(paths.folder).as_posix(): md5(file) for file in files},
     }
 
@@ -160,7 +160,7 @@ def test_wrong_parameters_are_found_and_what_depends_on_them_is_left_out(project
     with (project / "params.yaml").open("a", encoding="utf-8") as file:
         file.write("\nmodle: {}\n")
 
-    *_, last = examine(project)
+    *_, last = run_checks(project)
 
     assert (last.subject, last.state) == ("params.yaml", State.MEND)
     assert "modle" in last.words
@@ -168,7 +168,7 @@ def test_wrong_parameters_are_found_and_what_depends_on_them_is_left_out(project
 
 def test_raw_data_is_compared_with_its_pin(project):
     def raw():
-        return next(one for one in examine(project) if one.subject == "raw data")
+        return next(one for one in run_checks(project) if one.subject == "raw data")
 
     unpinned = raw()
     pin = {"outs": [{"md5": md5(project / RAW), "path": "synthetic-shop.jsonl"}]}
@@ -268,7 +268,7 @@ def test_the_manifest_tells_of_other_parameters_versions_and_files(finished, mon
     same = list(examine_manifest(manifest, study, paths, {}))
     manifest["parameters"]["training"]["epochs"] = 3
     manifest["parameters"]["serving"]["threads"] = 9  # no number depends on it
-    manifest["provenance"]["packages"] = software()["packages"] | {"polars": "1.9"}
+    manifest["provenance"]["packages"] = environment_info()["packages"] | {"polars": "1.9"}
     other = list(examine_manifest(manifest, study, paths, {}))
 
     assert marks(same) == [("manifest", State.WELL)]
@@ -296,7 +296,7 @@ def test_artifacts_made_after_the_report_are_told(finished, monkeypatch):
     ("free", "state"), [(20, State.WELL), (14, State.LOOK), (9, State.MEND)], ids=str
 )
 def test_what_is_free_is_held_against_what_is_needed(free, state):
-    assert enough("disk", free=free * GIB, need=10 * GIB).state is state
+    assert check_capacity("disk", free=free * GIB, need=10 * GIB).state is state
 
 
 def test_memory_that_linux_tells_and_others_do_not(tmp_path):

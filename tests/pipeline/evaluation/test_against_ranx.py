@@ -39,7 +39,7 @@ def case():
         ModelConfig(width=8, layers=1, max_length=10), n_items=ITEMS, n_objectives=2, seed=4
     ).eval()
     preference = torch.tensor([[0.4, 0.6]])
-    (ours,) = score_targets(model, SessionTokens.of(written), preference)
+    (ours,) = score_targets(model, SessionTokens.from_lists(written), preference)
     relevant, ranked, ordered = {}, {}, []
     for number, session in enumerate(written):
         for place in range(1, len(session)):

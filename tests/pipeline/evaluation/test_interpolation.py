@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.preferences import preference_grid
-from pipeline.evaluation.interpolation import Mesh
+from pipeline.evaluation.interpolation import SimplexInterpolator
 
 LINE = np.array([[0.0, 1.0], [0.25, 0.75], [1.0, 0.0]])
 TRIANGLE = np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
@@ -23,27 +23,27 @@ TRIANGLE = np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
     ],
 )
 def test_of_two_objectives_the_neighbours_share_by_distance(preference, shares):
-    found = Mesh.of(LINE).shares_G(np.array(preference))
+    found = SimplexInterpolator.of(LINE).weights_G(np.array(preference))
 
     assert found == pytest.approx(shares, abs=1e-12)
 
 
 def test_the_order_of_the_measured_preferences_plays_no_part():
-    found = Mesh.of(LINE[::-1].copy()).shares_G(np.array([0.1, 0.9]))
+    found = SimplexInterpolator.of(LINE[::-1].copy()).weights_G(np.array([0.1, 0.9]))
 
     assert found == pytest.approx([0, 0.4, 0.6])
 
 
 def test_between_the_corners_alone_shares_are_the_weights():
-    found = Mesh.of(TRIANGLE).shares_G(np.array([0.2, 0.3, 0.5]))
+    found = SimplexInterpolator.of(TRIANGLE).weights_G(np.array([0.2, 0.3, 0.5]))
 
     assert found == pytest.approx([0.2, 0.3, 0.5])
 
 
 def test_a_preference_that_is_measured_but_for_rounding_is_measured():
-    mesh = Mesh.of(preference_grid(11).double().numpy())
+    mesh = SimplexInterpolator.of(preference_grid(11).double().numpy())
 
-    assert mesh.shares_G(np.array([0.3, 0.7])).tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert mesh.weights_G(np.array([0.3, 0.7])).tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
 
 
 @given(
@@ -58,7 +58,7 @@ def test_shares_give_back_the_preference_and_whatever_is_linear(objectives, poin
     preference = weights / weights.sum()
     grid = preference_grid(points, objectives).double().numpy()
 
-    shares = Mesh.of(grid).shares_G(preference)
+    shares = SimplexInterpolator.of(grid).weights_G(preference)
 
     assert shares.min() >= 0
     assert shares.sum() == pytest.approx(1)

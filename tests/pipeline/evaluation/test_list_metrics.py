@@ -12,7 +12,7 @@ from pipeline.evaluation.list_metrics import (
     coverage,
     freshness_terms,
     gini,
-    leaving_groups_out,
+    jackknife,
 )
 
 # four items with 8, 4, 4 and 0 clicks in train; the embeddings of 0 and 1 point the same way
@@ -140,14 +140,14 @@ def test_gini_is_the_mean_difference_over_twice_the_mean():
 def test_each_group_of_sessions_is_left_out_once():
     lists = np.array([[0, 1], [0, 2], [0, 3]])
 
-    value, without = leaving_groups_out(coverage, lists, n_items=5)
+    value, without = jackknife(coverage, lists, n_items=5)
 
     assert value == 4 / 5
     assert without.tolist() == [3 / 5, 3 / 5, 3 / 5]
 
 
 def test_a_session_alone_leaves_nothing_to_leave_out():
-    value, without = leaving_groups_out(coverage, np.array([[0, 1]]), n_items=4)
+    value, without = jackknife(coverage, np.array([[0, 1]]), n_items=4)
 
     assert value == 2 / 4
     assert without.size == 0
@@ -163,7 +163,7 @@ def test_the_jackknifes_error_is_the_spread_of_redrawn_sessions():
     drawn = [gini(np.bincount(draw().ravel(), minlength=200)) for _ in range(300)]
     errors = []
     for _ in range(40):
-        _, without = leaving_groups_out(gini, draw(), n_items=200)
+        _, without = jackknife(gini, draw(), n_items=200)
         errors.append(sqrt(19 / 20 * ((without - without.mean()) ** 2).sum()))
 
     # twenty groups know it to 1/sqrt(38), 16 % each; the mean of forty to 3 %

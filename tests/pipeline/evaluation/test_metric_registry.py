@@ -9,9 +9,9 @@ import pytest
 from models.errors import ModelError
 from models.scoring import TargetScores
 from pipeline.core.errors import StudyError
-from pipeline.evaluation.metric_registry import declared_target_metrics
+from pipeline.evaluation.metric_registry import build_metrics
 from pipeline.evaluation.ranking_metrics import Targets
-from pipeline.study import EvaluationSection, OwnMetric
+from pipeline.study import CustomMetric, EvaluationConfig
 
 RANKS = [1, 3, 7, 30]
 
@@ -36,7 +36,7 @@ def ratio(terms):
 
 
 def test_metrics_at_further_cutoffs_are_named_after_them():
-    declared = declared_target_metrics(EvaluationSection(cutoff=20, further_cutoffs=(5, 2)))
+    declared = build_metrics(EvaluationConfig(cutoff=20, further_cutoffs=(5, 2)))
 
     values = [ratio(declared[name](targets(RANKS))) for name in ("recall", "recall@5", "recall@2")]
 
@@ -52,8 +52,8 @@ def own(tmp_path, monkeypatch):
     def declare(code, name):
         (tmp_path / f"{name}.py").write_text(dedent(code), encoding="utf-8")
         monkeypatch.syspath_prepend(tmp_path)
-        metric = OwnMetric(name="value_recall", function=f"{name}:metric")
-        return declared_target_metrics(EvaluationSection(own_metrics=(metric,)))
+        metric = CustomMetric(name="value_recall", function=f"{name}:metric")
+        return build_metrics(EvaluationConfig(own_metrics=(metric,)))
 
     return declare
 
@@ -109,7 +109,7 @@ def test_the_documented_metric_is_one(own, project_root, tmp_path, monkeypatch):
 
 
 def test_a_function_that_is_not_there_is_named():
-    section = EvaluationSection(own_metrics=(OwnMetric(name="mine", function="no_such:metric"),))
+    section = EvaluationConfig(own_metrics=(CustomMetric(name="mine", function="no_such:metric"),))
 
     with pytest.raises(ModelError, match=r"evaluation\.own_metrics, mine = 'no_such:metric'"):
-        declared_target_metrics(section)
+        build_metrics(section)

@@ -17,14 +17,14 @@ from models.network import build_model
 from models.ranking import TieRule
 from models.tokens import SessionTokens
 from pipeline.core.contracts import ITEM_ATTRIBUTES, Metric, Segmentation
-from pipeline.evaluation.metric_tables import tabulate
+from pipeline.evaluation.metric_tables import compute_metric_tables
 from pipeline.evaluation.scoring import score_preferences
 from pipeline.evaluation.test_set import HeldOutSessions
-from pipeline.study import EvaluationSection
+from pipeline.study import EvaluationConfig
 
 # targets: 0, 0 and 1 (ordered) of the first session, 1 of the second
-TOKENS = SessionTokens.of([[(2, 0), (0, 0), (0, 0), (1, 1)], [(2, 1), (1, 0)]])
-SECTION = EvaluationSection(cutoff=1, preferences=3, segments=())
+TOKENS = SessionTokens.from_lists([[(2, 0), (0, 0), (0, 0), (1, 1)], [(2, 1), (1, 0)]])
+SECTION = EvaluationConfig(cutoff=1, preferences=3, segments=())
 
 
 class Leaning(torch.nn.Module):
@@ -65,7 +65,9 @@ def evaluate(model, tokens=TOKENS, section=SECTION, seed=0, **attributes):
     items = items_of(model.n_items, **attributes)
     test = HeldOutSessions(tokens, place * DAY // 24, np.arange(model.n_items) + 1, items)
     scores = score_preferences(model, test, section)
-    return tabulate(scores, test, model.item_embedding.weight.detach().numpy(), section, seed=seed)
+    return compute_metric_tables(
+        scores, test, model.item_embedding.weight.detach().numpy(), section, seed=seed
+    )
 
 
 def values_of(table, metric, segment="all"):
@@ -172,7 +174,7 @@ def test_pessimistic_ties_cost_what_optimistic_ones_give(planted_model):
 
 def sessions_of_a_random_shop(n):
     rng = np.random.default_rng(0)
-    return SessionTokens.of(
+    return SessionTokens.from_lists(
         [
             [(int(rng.integers(12)), int(rng.integers(2))) for _ in range(rng.integers(2, 8))]
             for _ in range(n)
@@ -301,8 +303,8 @@ def test_order_of_the_sessions_does_not_matter():
         ModelConfig(width=8, layers=1, heads=2, max_length=6), n_items=12, n_objectives=2, seed=3
     )
     sessions = [[((7 * s + t * t) % 12, (s + t) % 3 // 2) for t in range(2 + s)] for s in range(4)]
-    here = evaluate(model, SessionTokens.of(sessions))
+    here = evaluate(model, SessionTokens.from_lists(sessions))
 
-    there = evaluate(model, SessionTokens.of(sessions[::-1]))
+    there = evaluate(model, SessionTokens.from_lists(sessions[::-1]))
 
     assert_frame_equal(here.metrics, there.metrics, rel_tol=1e-6)

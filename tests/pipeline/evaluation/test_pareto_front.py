@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.contracts import OFFLINE_METRICS, Metric
 from pipeline.core.errors import DataError
-from pipeline.evaluation.pareto_front import corners, moved, pareto_front
+from pipeline.evaluation.pareto_front import extreme_points, front_changes, pareto_front
 
 coordinate = st.integers(1, 10).map(lambda tenths: tenths / 10)
 
@@ -181,7 +181,7 @@ def test_what_moved_is_told_of_the_preferences_both_fronts_have():
     before = pareto_front(offline_metrics([(0.2, 0.4), (0.3, 0.3)])).points
     now = pareto_front(offline_metrics([(0.2, 0.4), (0.4, 0.2), (0.5, 0.1)])).points
 
-    table = moved(now, before)
+    table = front_changes(now, before)
 
     assert table["preference_id"].to_list() == ["p00", "p01"]
     assert table.select("recall", "recall_before").rows() == [(0.2, 0.2), (0.4, 0.3)]
@@ -197,7 +197,7 @@ def test_corners_are_where_one_objective_has_all_the_weight():
         }
     )
 
-    assert corners(front, ["click", "order"]) == {
+    assert extreme_points(front, ["click", "order"]) == {
         "recall, order corner": 0.1,
         "order_density, order corner": 0.06,
         "recall, click corner": 0.3,

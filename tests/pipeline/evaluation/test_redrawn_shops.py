@@ -9,31 +9,31 @@ import pytest
 from models.configuration import ModelConfig, Negatives, Objective, TrainingConfig
 from models.tokens import SessionTokens
 from models.training.loop import train
-from pipeline.evaluation.metric_tables import tabulate
+from pipeline.evaluation.metric_tables import compute_metric_tables
 from pipeline.evaluation.scoring import score_preferences
-from pipeline.evaluation.test_set import HeldOutSessions, known_by_name_alone
-from pipeline.study import EvaluationSection, WorldSection
-from pipeline.synthetic.generate_log import open_shop, visit_shop
+from pipeline.evaluation.test_set import HeldOutSessions, empty_attributes
+from pipeline.study import EvaluationConfig, SyntheticConfig
+from pipeline.synthetic.generate_log import build_shop, simulate_browsing
 from pipeline.synthetic.users import make_shoppers
 
 # hardly any user comes twice, as the errors take for granted
-WORLD = WorldSection(items=300, categories=10, users=100_000)
+WORLD = SyntheticConfig(items=300, categories=10, users=100_000)
 SESSIONS, TEST_SETS = 5000, 200
-SECTION = EvaluationSection(
+SECTION = EvaluationConfig(
     cutoff=10, preferences=3, bootstrap=2000, segments=(), cold_item_clicks=100
 )
 
 
 @pytest.fixture(scope="module")
 def shop():
-    return open_shop(WORLD)
+    return build_shop(WORLD)
 
 
 def sessions_of(shop, n, seed):
     """Sessions of two clicks or more, of users drawn anew."""
     rng = np.random.default_rng([seed, 77])
     world = replace(WORLD, sessions=13 * n // 10)
-    visits = visit_shop(shop, make_shoppers(world, world.users, rng), world, rng=rng)
+    visits = simulate_browsing(shop, make_shoppers(world, world.users, rng), world, rng=rng)
     long = np.flatnonzero(visits.length >= 2)[:n]
     assert len(long) == n
     filled = np.arange(visits.clicks.shape[1]) < visits.length[long][:, None]
@@ -67,14 +67,14 @@ def evaluate(shop):
     ).model
     embedding = model.item_embedding.weight.detach().numpy()
     catalogue = pl.DataFrame({"index": range(WORLD.items), "item": range(WORLD.items)})
-    items = known_by_name_alone(catalogue.cast({"index": pl.Int32}))
+    items = empty_attributes(catalogue.cast({"index": pl.Int32}))
 
     def of(seed, section):
         drawn = sessions_of(shop, SESSIONS, seed)
         times = np.zeros(len(drawn.items), dtype=np.int64)
         test = HeldOutSessions(drawn, times, tokens.clicks(WORLD.items), items)
         scores = score_preferences(model, test, section)
-        return tabulate(scores, test, embedding, section, seed=seed)
+        return compute_metric_tables(scores, test, embedding, section, seed=seed)
 
     return of
 

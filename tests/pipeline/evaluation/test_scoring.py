@@ -82,7 +82,7 @@ def paths(study, tmp_path, monkeypatch):
             tokens.append(split, clicks, lengths)
     items = {"index": range(N_ITEMS), "item": range(100, 100 + N_ITEMS), "train_clicks": 1}
     table = pl.DataFrame(items, schema_overrides={"index": pl.Int32, "train_clicks": pl.Int64})
-    ITEMS.check(table).write_parquet(folder / "items.parquet")
+    ITEMS.validate(table).write_parquet(folder / "items.parquet")
     publish_model(study, paths, seed=0)
     return paths
 
@@ -107,7 +107,7 @@ def test_a_shard_holds_every_nth_batch_and_together_they_are_the_whole(study, pa
     # 40 sessions are six batches of seven at most: shards 7 to 9 have none
     assert [len(part.rank) for part in parts][6:] == [0, 0, 0]
     assert len({row for part in parts for row in part.session.tolist()}) == SESSIONS
-    for mine, yours in zip(astuple(TargetScores.joined(parts)), astuple(whole), strict=True):
+    for mine, yours in zip(astuple(TargetScores.concat(parts)), astuple(whole), strict=True):
         np.testing.assert_array_equal(mine, yours)
     places = list(zip(whole.session.tolist(), whole.history.tolist(), strict=True))
     assert places == sorted(places)
@@ -129,7 +129,7 @@ def test_any_number_of_shards_gives_the_same_bytes(study, paths, shards):
 def test_what_is_read_is_what_was_scored(study, paths):
     score_study(study, paths, preference_ids(study))
     test = HeldOutSessions.open(study, paths)
-    model = scores_module._Bench.open(study, paths).model
+    model = scores_module.ScoringJob.open(study, paths).model
 
     expected = score_preferences(model, test, study.evaluation)
 

@@ -17,7 +17,7 @@ SESSIONS = [[(1, 0), (2, 1)], [(3, 0), (4, 0), (5, 1)], [(6, 1), (7, 0)], [(8, 0
 
 
 def held_out():
-    tokens = SessionTokens.of(SESSIONS)
+    tokens = SessionTokens.from_lists(SESSIONS)
     return HeldOutSessions(tokens, np.arange(9) * 10, np.ones(10, dtype=np.int64), pl.DataFrame())
 
 
@@ -43,7 +43,7 @@ def paths(small_params, tmp_path):
             tokens.append(Split.TEST, clicks, np.array([2]))
     items = {"index": [0, 1], "item": ["x", "y"], "train_clicks": [1, 1]}
     table = pl.DataFrame(items, schema_overrides={"index": pl.Int32})
-    ITEMS.check(table).write_parquet(folder / "items.parquet")
+    ITEMS.validate(table).write_parquet(folder / "items.parquet")
     return paths
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, PARETO_FRONT, Kpi
 from pipeline.experiment.design.make_plan import MeasuredFront
-from pipeline.study import ExperimentSection, Hypothesis, RegressionSection, parse_study
+from pipeline.study import ExperimentConfig, Hypothesis, RegressionConfig, parse_study
 
 _ROOT = Path(__file__).parents[3]
 
@@ -22,8 +22,8 @@ def study_of(section=None, metrics=("recall",)):
     )
     return replace(
         study,
-        experiment=section or ExperimentSection(),
-        regression=RegressionSection(hypotheses=hypotheses),
+        experiment=section or ExperimentConfig(),
+        regression=RegressionConfig(hypotheses=hypotheses),
     )
 
 

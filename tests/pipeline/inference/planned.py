@@ -5,11 +5,11 @@ from dataclasses import replace
 from pipeline.core.contracts import Kpi
 from pipeline.inference.power.plan_experiment import plan_with_power
 from pipeline.inference.power.traffic_model import Traffic
-from pipeline.study import ExperimentSection, PlanningSection
+from pipeline.study import ExperimentConfig, PlanningConfig
 from tests.pipeline.experiment.fronts import front_of, study_of
 
-PLANNING = PlanningSection(slopes={"H1": 1.5})
-SECTION = ExperimentSection(name="spring", groups=3, days=10, planning=PLANNING)
+PLANNING = PlanningConfig(slopes={"H1": 1.5})
+SECTION = ExperimentConfig(name="spring", groups=3, days=10, planning=PLANNING)
 RECALL = [0.30, 0.36, 0.41, 0.45, 0.48, 0.50]
 TRAFFIC = Traffic(
     ctr=0.1,

@@ -11,8 +11,8 @@ from pipeline.core.contracts import EXPOSURES, REJECTED
 from pipeline.core.errors import QualityError
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.log.ingest import ingest
-from pipeline.quality.expectation import never
-from pipeline.quality.runner import Outcome, check_experiment_log, check_tables, enforce
+from pipeline.quality.expectation import forbid_rows
+from pipeline.quality.runner import CheckResult, check_experiment_log, check_tables, enforce
 from pipeline.quality.suites import RULES
 
 PLAN = TrafficPlan(
@@ -42,8 +42,8 @@ WITHOUT = {
     "ordered": {"orders_known_or_not"},
     "units": {"orders_known_or_not"},
 }
-BLOCKING = never("no_ghosts", "no row is a ghost", "rows", "ghost")
-REPORTING = never("few_echoes", "no row is an echo", "rows", "echo", blocking=False)
+BLOCKING = forbid_rows("no_ghosts", "no row is a ghost", "rows", "ghost")
+REPORTING = forbid_rows("few_echoes", "no row is an echo", "rows", "echo", blocking=False)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def after(statement, database):
 
 
 def found(rule, *sample):
-    return Outcome(rule=rule, passed=not sample, unexpected=len(sample), sample=sample)
+    return CheckResult(rule=rule, passed=not sample, unexpected=len(sample), sample=sample)
 
 
 def test_a_log_that_was_taken_in_breaks_no_rule(database):
@@ -150,7 +150,7 @@ def test_a_broken_rule_that_only_reports_is_not_refused():
 
 
 def test_a_refusal_names_every_blocking_rule_and_no_other():
-    another = never("no_gaps", "no row is a gap", "rows", "gap")
+    another = forbid_rows("no_gaps", "no row is a gap", "rows", "gap")
 
     with pytest.raises(QualityError, match=r"no_ghosts.*; no_gaps") as error:
         enforce([found(BLOCKING, "r1"), found(REPORTING, "r2"), found(another, "r3")])
@@ -159,7 +159,7 @@ def test_a_refusal_names_every_blocking_rule_and_no_other():
 
 
 def test_a_waived_rule_is_not_refused_and_every_other_one_is():
-    another = never("no_gaps", "no row is a gap", "rows", "gap")
+    another = forbid_rows("no_gaps", "no row is a gap", "rows", "gap")
     outcomes = [found(BLOCKING, "r1"), found(another, "r2")]
 
     with pytest.raises(QualityError) as error:

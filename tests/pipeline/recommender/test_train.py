@@ -48,7 +48,7 @@ def paths(study, tmp_path):
         "item": range(100, 100 + N_ITEMS),
         "train_clicks": [1] * N_ITEMS,
     }
-    ITEMS.check(pl.DataFrame(items, schema_overrides={"index": pl.Int32})).write_parquet(
+    ITEMS.validate(pl.DataFrame(items, schema_overrides={"index": pl.Int32})).write_parquet(
         folder / "items.parquet"
     )
     return paths

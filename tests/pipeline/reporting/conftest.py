@@ -14,17 +14,17 @@ from pipeline.core.contracts import LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRO
 from pipeline.datasets.ingest_events import write_events
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
-from pipeline.inference.hypotheses.inputs import Evidence
+from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.reporting.report import build_report
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import profile_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.study import (
     PAPER_HYPOTHESES,
+    DatasetConfig,
     DatasetFormat,
-    DatasetSection,
-    RegressionSection,
-    SessionsSection,
+    RegressionConfig,
+    SessionsConfig,
     load_study,
 )
 from tests.pipeline.inference.planned import planned_power
@@ -74,8 +74,8 @@ def card(tmp_path_factory):
     raw.write_text("\n".join(lines) + "\n", encoding="utf-8")
     for made in (events, sessions):
         made.mkdir()
-    dataset = DatasetSection(format=DatasetFormat.OTTO, path=str(raw))
-    section = SessionsSection(min_item_support=1, test_days=1.0, validation_days=1.0)
+    dataset = DatasetConfig(format=DatasetFormat.OTTO, path=str(raw))
+    section = SessionsConfig(min_item_support=1, test_days=1.0, validation_days=1.0)
     write_events(dataset, raw, events, max_rejected_share=0.5)
     write_sessions(events, sessions, rules_of(section, dataset))
     summaries = [read_json(made / "summary.json") for made in (events, sessions)]
@@ -127,8 +127,8 @@ def group_kpis(slope, n):
 
 def answers(slope, n, *, recall=RECALL, hypotheses=PAPER_HYPOTHESES, level=0.95):
     """The paper's hypotheses, answered on a planted slope of log odds."""
-    section = RegressionSection(level=level, hypotheses=hypotheses)
-    evidence = Evidence(offline_metrics(recall), None, group_kpis(slope, n))
+    section = RegressionConfig(level=level, hypotheses=hypotheses)
+    evidence = RegressionInputs(offline_metrics(recall), None, group_kpis(slope, n))
     found = estimate_hypotheses(evidence, section, seed=0)
     return [answer.as_dict() for answer in found]
 

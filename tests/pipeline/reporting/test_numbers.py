@@ -16,7 +16,7 @@ import pytest
 
 import pipeline.reporting
 from pipeline.artifacts.storage import read_json
-from pipeline.reporting.render import MARKDOWN, PAGE, environment_of, render
+from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
 from pipeline.reporting.report import page_values, write_report
 from pipeline.reporting.text.formatting import NUMBERS
 
@@ -112,7 +112,7 @@ def at(document, path):
 
 def of_its_own(face, cutoff):
     """Templates whose filters may be changed: not those that every report is rendered with."""
-    return environment_of.__wrapped__(face, cutoff)
+    return jinja_environment.__wrapped__(face, cutoff)
 
 
 @pytest.fixture(scope="module", params=FACES)

@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.artifacts.storage import md5, read_json
 from pipeline.core.errors import DataError
-from pipeline.reporting.report import completed, with_analyses, write_report
+from pipeline.reporting.report import finalize, with_analyses, write_report
 from pipeline.reporting.text.power_summary import power_lines
-from pipeline.reporting.text.summary import sentence
+from pipeline.reporting.text.summary import answer_sentence
 from pipeline.study import PAPER_HYPOTHESES
 from tests.pipeline.reporting.page import Page
 
@@ -231,7 +231,7 @@ def test_hostile_names_stay_text(report, estimate, tmp_path):
     (undefined,) = estimate(1, 1000, recall=(0.4, 0.4, 0.4), hypotheses=PAPER_HYPOTHESES[3:])
     report["hypotheses"][3] = undefined | {"undefined_because": HOSTILE, "analyses": []}
 
-    _, page, _ = written(completed(report), tmp_path)
+    _, page, _ = written(finalize(report), tmp_path)
 
     assert [tag for tag, _ in page.tags if tag in {"img", "script"}] == ["script"]
     cells = [cell for table in page.tables for row in table for cell in row]
@@ -244,7 +244,7 @@ def test_an_undefined_hypothesis_says_why_and_claims_nothing(report, estimate, t
     found = estimate(1.0, 1000, recall=(0.4, 0.4, 0.4), hypotheses=PAPER_HYPOTHESES[:1])
     report["hypotheses"] = with_analyses(found)
 
-    document, page, markdown = written(completed(report), tmp_path)
+    document, page, markdown = written(finalize(report), tmp_path)
 
     why = "the metric is the same in all groups"
     assert document["summary"] == [f"Recall@20 and click-through rate (H1, undefined): {why}."]
@@ -291,7 +291,7 @@ def test_what_is_unknown_is_a_dash(report, tmp_path):
     unknown = ("curvature", "few_groups", "permutation", "error_in_x", "log_rate")
     report["hypotheses"][0] |= dict.fromkeys((*unknown, "leave_one_out_range"))
 
-    _, page, markdown = written(completed(report), tmp_path)
+    _, page, markdown = written(finalize(report), tmp_path)
 
     assert "None" not in page.text
     assert "None" not in markdown
@@ -335,4 +335,6 @@ def test_what_is_known_of_the_users_is_told(report, faces, tmp_path):
 
 
 def test_the_sentence_of_a_hypothesis_is_the_summary_s(whole_report):
-    assert whole_report["summary"] == [sentence(one, 20) for one in whole_report["hypotheses"]]
+    assert whole_report["summary"] == [
+        answer_sentence(one, 20) for one in whole_report["hypotheses"]
+    ]

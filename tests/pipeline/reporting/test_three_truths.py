@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest, summarise
 from pipeline.experiment.log.log_files import write_log
 from pipeline.inference.diagnostics.health_checks import health_of
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
-from pipeline.inference.hypotheses.inputs import Evidence, relative_change
-from pipeline.reporting.report import completed, with_analyses, write_report
+from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
+from pipeline.reporting.report import finalize, with_analyses, write_report
 from pipeline.simulator import planted_slopes
-from pipeline.simulator.shop_experiment import Setting
+from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
     ChosenSlope,
-    DirectSection,
-    ExperimentSection,
-    RegressionSection,
-    SimulatorSection,
-    WorldSection,
+    DirectConfig,
+    ExperimentConfig,
+    RegressionConfig,
+    SimulatorConfig,
+    SyntheticConfig,
 )
 from tests.pipeline.reporting.conftest import front_of
 from tests.pipeline.reporting.page import Page
@@ -55,7 +55,7 @@ def first_screen(whole_report, tmp_path_factory):
 
     def screen(ctr_slope, cvr_slope, *, planned_days=4, users=12_000):
         folder, plan = tmp_path_factory.mktemp("truth"), plan_of()
-        chosen = DirectSection(
+        chosen = DirectConfig(
             exposures_per_user=8.0,
             ctr=0.18,
             cvr=0.14,
@@ -63,18 +63,18 @@ def first_screen(whole_report, tmp_path_factory):
             ctr_slope=ChosenSlope(metric="recall", slope=ctr_slope),
             cvr_slope=ChosenSlope(metric="order_density", slope=cvr_slope),
         )
-        setting = Setting(
-            world=WorldSection(),
-            experiment=ExperimentSection(users=users, days=4),
-            simulator=SimulatorSection(direct=chosen),
+        setting = SimulationConfig(
+            world=SyntheticConfig(),
+            experiment=ExperimentConfig(users=users, days=4),
+            simulator=SimulatorConfig(direct=chosen),
             seed=1,
         )
         x_ctr, x_cvr = (relative_change(np.array(of)) for of in (RECALL, DENSITY))
         world = planted_slopes.DirectWorld.open(plan, setting, x_ctr=x_ctr, x_cvr=x_cvr)
         files = [file for day in world.days() for file in write_log(day, folder)]
         ingest(files, plan, folder / "log.duckdb")
-        sums, ingestion = sum_up(folder / "log.duckdb", plan), summarise(folder / "log.duckdb")
-        evidence = Evidence(
+        sums, ingestion = aggregate(folder / "log.duckdb", plan), summarise(folder / "log.duckdb")
+        evidence = RegressionInputs(
             front_of(RECALL, DENSITY),
             None,
             sums.group_kpis,
@@ -82,17 +82,17 @@ def first_screen(whole_report, tmp_path_factory):
             returning_sums=sums.returning_sums,
             planned_days=planned_days,
         )
-        asked = RegressionSection()
+        asked = RegressionConfig()
         shares = {group.name: group.share for group in plan.groups}
         report = deepcopy(whole_report)
-        report["experiment"] |= {"plan": plan.as_dict(), **planted_slopes.describe()}
+        report["experiment"] |= {"plan": plan.as_dict(), **planted_slopes.log_provenance()}
         report["group_kpis"] = sums.group_kpis.to_dicts()
         report["health"] = health_of(
             evidence, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
         )
         found = estimate_hypotheses(evidence, asked, seed=1)
         report["hypotheses"] = with_analyses([one.as_dict() for one in found])
-        report = completed(report)
+        report = finalize(report)
         write_report(report, folder)
         page = Page((folder / "index.html").read_text("utf-8"))
         words = page.text.partition("Which offline metrics predict online impact?\n")[2]

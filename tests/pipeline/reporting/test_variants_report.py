@@ -9,17 +9,17 @@ import pytest
 from pipeline.artifacts.storage import read_json
 from pipeline.core.contracts import DAY_MS, Kpi
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
-from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest, summarise
 from pipeline.experiment.log.log_files import BROUGHT
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.inference.diagnostics.health_checks import health_of
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
-from pipeline.inference.hypotheses.inputs import Evidence
-from pipeline.inference.hypotheses.metric_ranking import explore, not_fitted
+from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.inference.hypotheses.metric_ranking import explore, unfitted_pairs
 from pipeline.reporting.variants_report import build_variants_report, write_variants_report
-from pipeline.study import Hypothesis, LogColumns, RegressionSection, parse_study
+from pipeline.study import Hypothesis, LogColumns, RegressionConfig, parse_study
 
 MONDAY = 1_767_571_200_000
 NAMES = ("plain", "tuned", "deep", "wide")
@@ -32,7 +32,7 @@ VARIANTS = pl.DataFrame(
         "r2": [-1.0, 0.1, 0.2, 0.3],
     }
 )
-ASKED = RegressionSection(
+ASKED = RegressionConfig(
     hypotheses=(
         Hypothesis(id="H1", metric="ndcg@10", kpi=Kpi.CTR, direction="positive"),
         Hypothesis(id="H2", metric="r2", kpi=Kpi.CTR, direction="positive"),
@@ -62,9 +62,9 @@ def evidence(tmp_path_factory):
     )
     rules = LogRules(columns=LogColumns())
     ingest([folder / "log.parquet"], plan, folder / "log.duckdb", rules=rules)
-    sums = sum_up(folder / "log.duckdb", plan)
+    sums = aggregate(folder / "log.duckdb", plan)
     kpis, daily = sums.group_kpis, sums.daily_sums
-    found = Evidence(*variant_metrics(VARIANTS), kpis, daily_sums=daily, planned_days=2)
+    found = RegressionInputs(*variant_metrics(VARIANTS), kpis, daily_sums=daily, planned_days=2)
     return found, plan, summarise(folder / "log.duckdb")
 
 
@@ -86,7 +86,7 @@ def written(evidence, small_params, tmp_path_factory):
         documents={
             "health": health,
             "exploration": [asdict(one) for one in explore(found, level=0.95, seed=1)],
-            "not_fitted": not_fitted(found, level=0.95),
+            "not_fitted": unfitted_pairs(found, level=0.95),
             "plan": plan.as_dict(),
             "origin": BROUGHT,
             "ingestion": ingestion,

@@ -18,15 +18,15 @@ from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_check
 from models.configuration import ModelConfig, TrainingConfig
 from models.network import build_model
 from models.tokens import SessionTokens
-from pipeline.artifacts.storage import StudyPaths, publish_folder, write_json
+from pipeline.artifacts.storage import StudyPaths, atomic_folder, write_json
 from pipeline.core.contracts import OFFLINE_METRICS
 from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan, read_plan
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
-from pipeline.inference.hypotheses.inputs import Evidence
+from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.results.family import Family
-from pipeline.serving.ranking.rank import Ask
+from pipeline.serving.ranking.rank import RankRequest
 from pipeline.serving.ranking.snapshot import Snapshot, load_snapshot
 from pipeline.study import parse_study
 
@@ -91,7 +91,7 @@ def write_model(paths, *, seed, items=ITEMS, width=8, objectives=2):
         hypervolume=0.5,
         seed=seed,
     )
-    with publish_folder(paths.artifact("conditioned_model")) as folder:
+    with atomic_folder(paths.artifact("conditioned_model")) as folder:
         save_checkpoint(model, facts, folder)
 
 
@@ -109,7 +109,7 @@ def write_plan(paths, *, name="spring", salt="salt", preferences=((0.0, 1.0), (1
         for n, preference in enumerate(preferences)
     )
     plan = TrafficPlan(experiment=name, salt=salt, list_length=5, groups=groups)
-    with publish_folder(paths.artifact("traffic_plan")) as folder:
+    with atomic_folder(paths.artifact("traffic_plan")) as folder:
         write_json(folder / "traffic_plan.json", plan.as_dict())
     return plan
 
@@ -119,7 +119,7 @@ def write_study(root, params, *, seed=0, items=ITEMS, **serving):
     write_attributes(root)
     study = write_params(root, params, **serving)
     paths = StudyPaths.of(study, root)
-    with publish_folder(paths.artifact("sessions")) as folder:
+    with atomic_folder(paths.artifact("sessions")) as folder:
         pl.DataFrame(
             {
                 "index": pl.Series(range(items), dtype=pl.Int32),
@@ -176,13 +176,13 @@ def finish_study(study, paths, *, ctr=lambda weight: 0.1 + 0.1 * weight):
         ],
         schema=OFFLINE_METRICS.schema,
     )
-    with publish_folder(paths.artifact("offline_metrics")) as folder:
+    with atomic_folder(paths.artifact("offline_metrics")) as folder:
         metrics.write_parquet(folder / "offline_metrics.parquet")
     kpis = group_kpis_of(groups, ctr)
-    with publish_folder(paths.artifact("group_kpis")) as folder:
+    with atomic_folder(paths.artifact("group_kpis")) as folder:
         kpis.write_parquet(folder / "group_kpis.parquet")
-    estimates = estimate_hypotheses(Evidence(metrics, None, kpis), study.regression, seed=1)
-    with publish_folder(paths.artifact("regression_estimates")) as folder:
+    estimates = estimate_hypotheses(RegressionInputs(metrics, None, kpis), study.regression, seed=1)
+    with atomic_folder(paths.artifact("regression_estimates")) as folder:
         write_json(folder / "regression_estimates.json", [one.as_dict() for one in estimates])
 
 
@@ -213,7 +213,7 @@ def group_kpis_of(groups, ctr):
 
 def write_test_sessions(paths, sessions):
     """The token store, its test split alone."""
-    tokens = SessionTokens.of([[(item, 0) for item in session] for session in sessions])
+    tokens = SessionTokens.from_lists([[(item, 0) for item in session] for session in sessions])
     arrays = {
         "test.items": tokens.items,
         "test.ordered": tokens.ordered,
@@ -230,7 +230,7 @@ def snapshot_of(root, params, **serving) -> Snapshot:
 
 def ask(session, *, preference=(0.5, 0.5), k=5, excluded=(), ts=TS):
     """A request to the model."""
-    return Ask(
+    return RankRequest(
         session=np.array(session, dtype=np.int64),
         preference=preference,
         k=k,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.sessions import item_index
-from pipeline.sessions.item_index import ItemCodes
+from pipeline.sessions.item_index import ItemIndex
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 CLOSE = st.integers(-5, 20).map(lambda item: item + 214_500_000)
@@ -19,7 +19,7 @@ def codes_of(values, path, rows_a_group=3):
     """The codes of a file whose items are ``values``; ``session`` stands before them."""
     frame = pl.DataFrame({"session": range(len(values)), "item": values})
     pq.write_table(frame.to_arrow(), path, row_group_size=rows_a_group)
-    return ItemCodes.of(pq.ParquetFile(path)), frame["item"]
+    return ItemIndex.of(pq.ParquetFile(path)), frame["item"]
 
 
 @pytest.mark.parametrize("ids", [CLOSE, INT64, TEXT], ids=["close", "any-integers", "texts"])

@@ -20,18 +20,18 @@ from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.sessions.token_store import open_times, open_tokens
 from pipeline.study import (
+    BoundaryPolicy,
+    DatasetConfig,
     DatasetFormat,
-    DatasetSection,
     Preset,
-    SessionsSection,
-    Straddling,
+    SessionsConfig,
     SupportFilter,
-    WorldSection,
+    SyntheticConfig,
 )
 from pipeline.synthetic.generate_log import generate_log
 
-OTTO = DatasetSection(format=DatasetFormat.OTTO, path="log")
-YOOCHOOSE = DatasetSection(format=DatasetFormat.YOOCHOOSE, path="clicks")
+OTTO = DatasetConfig(format=DatasetFormat.OTTO, path="log")
+YOOCHOOSE = DatasetConfig(format=DatasetFormat.YOOCHOOSE, path="clicks")
 START = 1_659_304_800_000
 VALIDATION, TEST, END = (START + day * DAY_MS for day in (8, 9, 10))
 """The data lasts ten days: the validation part is day 8, the test part day 9."""
@@ -41,7 +41,7 @@ C, A, O = "click", "cart", "order"  # noqa: E741
 
 def rules(dataset=OTTO, **keys):
     section = {"min_item_support": 2, "test_days": 1.0, "validation_days": 1.0, **keys}
-    return rules_of(SessionsSection(**section), dataset)
+    return rules_of(SessionsConfig(**section), dataset)
 
 
 def training_of(folder):
@@ -119,13 +119,15 @@ def poisoned_logs(draw, same_straddlers):
 
 
 @pytest.mark.parametrize("filtering", SupportFilter)
-@pytest.mark.parametrize("straddling", [Straddling.DROP, Straddling.TRIM, Straddling.LATER])
+@pytest.mark.parametrize(
+    "straddling", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM, BoundaryPolicy.LATER]
+)
 @given(data=st.data())
 @settings(deadline=None, max_examples=12)
 def test_poison_after_the_validation_cut_leaves_training_the_same_to_the_bit(
     filtering, straddling, data, tmp_path_factory
 ):
-    logs = data.draw(poisoned_logs(same_straddlers=straddling is not Straddling.TRIM))
+    logs = data.draw(poisoned_logs(same_straddlers=straddling is not BoundaryPolicy.TRIM))
     asked = rules(straddling=straddling, support_filter=filtering)
 
     clean, poisoned = (trained_on(log, tmp_path_factory.mktemp("log"), asked) for log in logs)
@@ -140,10 +142,10 @@ GOES_ON = {"s": [*STRADDLER["s"], *clicks(TEST, [3, 3]), (TEST + 2, 2, O)]}
 @pytest.mark.parametrize(
     ("straddling", "leaks"),
     [
-        (Straddling.DROP, False),
-        (Straddling.TRIM, False),
-        (Straddling.LATER, False),
-        (Straddling.EARLIER, True),
+        (BoundaryPolicy.DROP, False),
+        (BoundaryPolicy.TRIM, False),
+        (BoundaryPolicy.LATER, False),
+        (BoundaryPolicy.EARLIER, True),
     ],
 )
 def test_counting_straddlers_to_the_earlier_part_shows_training_what_comes_after_its_cut(
@@ -200,10 +202,10 @@ def _poisoned_line(line, cut, last, rng):
     return json.dumps(session) + "\n"
 
 
-@pytest.mark.parametrize("straddling", [Straddling.DROP, Straddling.TRIM])
+@pytest.mark.parametrize("straddling", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM])
 def test_from_the_raw_file_on_poison_after_the_cut_does_not_reach_training(tmp_path, straddling):
     log, rng = tmp_path / "log.jsonl", np.random.default_rng(5)
-    generate_log(WorldSection(items=60, users=50, sessions=500, days=10), log)
+    generate_log(SyntheticConfig(items=60, users=50, sessions=500, days=10), log)
     lines = log.read_text(encoding="utf-8").splitlines()
     last = max(event["ts"] for line in lines for event in json.loads(line)["events"])
     poisoned = [_poisoned_line(line, last + 1 - 3 * DAY_MS, last, rng) for line in lines]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.batching import make_batch
 from models.tokens import SessionTokens
-from pipeline.sessions.order_labels import followed_by
+from pipeline.sessions.order_labels import has_followup_event
 
 C, A, O = "click", "cart", "order"  # noqa: E741
 
@@ -15,7 +15,7 @@ C, A, O = "click", "cart", "order"  # noqa: E741
 def labels(events, wanted=O, within_ms=None):
     """Labels of events written as (session, ts, item, kind)."""
     session, ts, item, kind = zip(*events, strict=True) if events else ((), (), (), ())
-    found = followed_by(
+    found = has_followup_event(
         np.array([one == wanted for one in kind], dtype=np.bool_),
         item=np.array(item, dtype=np.int32),
         session=np.array(session, dtype=np.int64),
@@ -132,7 +132,7 @@ def test_truncation_to_the_last_clicks_keeps_their_labels(events, max_length):
         if kind == C
     ]
 
-    batch = make_batch(SessionTokens.of([clicks]), np.array([0]), max_length=max_length)
+    batch = make_batch(SessionTokens.from_lists([clicks]), np.array([0]), max_length=max_length)
 
     real = batch.real_BT[0]
     found = (batch.targets_BT[0][real], batch.ordered_BT[0][real], batch.carted_BT[0][real])

@@ -17,9 +17,15 @@ from pipeline.core.errors import DataError
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.sessions.token_store import open_times, open_tokens
-from pipeline.study import DatasetFormat, DatasetSection, SessionsSection, Straddling, SupportFilter
+from pipeline.study import (
+    BoundaryPolicy,
+    DatasetConfig,
+    DatasetFormat,
+    SessionsConfig,
+    SupportFilter,
+)
 
-OTTO = DatasetSection(format=DatasetFormat.OTTO, path="log")
+OTTO = DatasetConfig(format=DatasetFormat.OTTO, path="log")
 START = 1_659_304_800_000
 CLICK, CART, ORDER = "click", "cart", "order"
 SHORT_WINDOW = 5
@@ -27,7 +33,7 @@ SHORT_WINDOW = 5
 
 def rules(**keys):
     section = {"min_item_support": 2, "test_days": 1.0, "validation_days": 1.0, **keys}
-    return rules_of(SessionsSection(**section), OTTO)
+    return rules_of(SessionsConfig(**section), OTTO)
 
 
 def write_events(folder, sessions, rows_a_group=1 << 18):
@@ -52,7 +58,7 @@ def read_back(folder):
         offsets = tokens.offsets.tolist()
         clicks[split] = [flat[a:b] for a, b in pairwise(offsets)]
     table, items = (pl.read_parquet(folder / f"{n}.parquet") for n in ("sessions", "items"))
-    return SESSIONS.check(table).rows(), ITEMS.check(items).rows(), clicks
+    return SESSIONS.validate(table).rows(), ITEMS.validate(items).rows(), clicks
 
 
 def follows(kind, events, place, within=None):
@@ -72,10 +78,10 @@ def split_slowly(sessions, rules):
         return list(Split)[(event[0] >= validation_from) + (event[0] >= test_from)]
 
     for name, events in sessions.items():
-        split = part(events[-1] if rules.straddling is Straddling.LATER else events[0])
-        if rules.straddling is Straddling.DROP and part(events[0]) != part(events[-1]):
+        split = part(events[-1] if rules.straddling is BoundaryPolicy.LATER else events[0])
+        if rules.straddling is BoundaryPolicy.DROP and part(events[0]) != part(events[-1]):
             split = None
-        if rules.straddling is Straddling.TRIM:
+        if rules.straddling is BoundaryPolicy.TRIM:
             events = [event for event in events if part(event) == split]  # noqa: PLW2901
         clicks = [
             (item, ts, follows(CART, events, n), follows(ORDER, events, n, rules.order_window_ms))
@@ -170,7 +176,7 @@ KEYS = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("straddling", Straddling)
+@pytest.mark.parametrize("straddling", BoundaryPolicy)
 @pytest.mark.parametrize("filtering", SupportFilter)
 @pytest.mark.parametrize("window", [None, SHORT_WINDOW])
 @given(sessions=logs(), keys=KEYS, rows_a_group=st.sampled_from([5, 1000]))

@@ -15,7 +15,7 @@ from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import LENGTH_BINS, profile_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.sessions.token_store import open_tokens
-from pipeline.study import DatasetFormat, DatasetSection, SessionsSection
+from pipeline.study import DatasetConfig, DatasetFormat, SessionsConfig
 
 START = 1_659_333_600_000
 """2022-08-01 06:00 UTC."""
@@ -47,10 +47,10 @@ def _prepare(folder, raw, name=DatasetFormat.OTTO, **section):
     if isinstance(raw, list):
         (folder / "raw.jsonl").write_text("\n".join(raw) + "\n", encoding="utf-8")
         raw = folder / "raw.jsonl"
-    dataset = DatasetSection(format=name, path=str(raw))
+    dataset = DatasetConfig(format=name, path=str(raw))
     rules = {"min_item_support": 1, "test_days": 1.0, "validation_days": 1.0} | section
     write_events(dataset, raw, events, max_rejected_share=0.5)
-    write_sessions(events, sessions, rules_of(SessionsSection(**rules), dataset))
+    write_sessions(events, sessions, rules_of(SessionsConfig(**rules), dataset))
     return events, sessions
 
 

@@ -19,7 +19,7 @@ from pipeline.datasets.ingest_events import write_events
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.sessions.token_store import open_tokens
-from pipeline.study import DatasetFormat, DatasetSection, Duplicates, Preset, SessionsSection
+from pipeline.study import DatasetConfig, DatasetFormat, Duplicates, Preset, SessionsConfig
 
 YOOCHOOSE, DIGINETICA = DatasetFormat.YOOCHOOSE, DatasetFormat.DIGINETICA
 FILES = {
@@ -40,8 +40,8 @@ def presets_sessions(dataset_format, contents, folder, *, validation_days):
         (folder / name).mkdir()
     for name, lines in zip(FILES[dataset_format], contents, strict=True):
         (folder / "raw" / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    dataset = DatasetSection(format=dataset_format, path="raw", duplicates=Duplicates.KEEP)
-    section = SessionsSection(preset=Preset.REFERENCE, validation_days=validation_days)
+    dataset = DatasetConfig(format=dataset_format, path="raw", duplicates=Duplicates.KEEP)
+    section = SessionsConfig(preset=Preset.REFERENCE, validation_days=validation_days)
     write_events(dataset, folder / "raw", folder / "events", max_rejected_share=0.0)
     write_sessions(folder / "events", folder / "sessions", rules_of(section, dataset))
     table = pl.read_parquet(folder / "sessions" / "sessions.parquet")

@@ -11,12 +11,12 @@ from pipeline.sessions.rules import (
     rules_of,
 )
 from pipeline.study import (
+    BoundaryPolicy,
+    DatasetConfig,
     DatasetFormat,
-    DatasetSection,
     GenericLayout,
     Preset,
-    SessionsSection,
-    Straddling,
+    SessionsConfig,
     SupportFilter,
 )
 
@@ -25,7 +25,7 @@ OTHER_KEYS = {
     "min_item_support": 3,
     "min_session_length": 4,
     "support_filter": SupportFilter.ITERATED,
-    "straddling": Straddling.TRIM,
+    "straddling": BoundaryPolicy.TRIM,
     "test_days": 1.5,
     "validation_days": 0.5,
     "order_window_minutes": 2.5,
@@ -34,16 +34,16 @@ OTHER_KEYS = {
 
 def dataset(dataset_format):
     generic = LAYOUT if dataset_format is DatasetFormat.GENERIC else None
-    return DatasetSection(format=dataset_format, path="x", generic=generic)
+    return DatasetConfig(format=dataset_format, path="x", generic=generic)
 
 
 @pytest.mark.parametrize("dataset_format", DatasetFormat)
 def test_the_keys_mean_the_same_for_every_format(dataset_format):
-    assert rules_of(SessionsSection(**OTHER_KEYS), dataset(dataset_format)) == Rules(
+    assert rules_of(SessionsConfig(**OTHER_KEYS), dataset(dataset_format)) == Rules(
         min_support=3,
         min_length=4,
         iterated=True,
-        straddling=Straddling.TRIM,
+        straddling=BoundaryPolicy.TRIM,
         test_days=1.5,
         validation_days=0.5,
         order_window_ms=2 * 60_000 + 30_000,
@@ -57,9 +57,9 @@ def test_the_keys_mean_the_same_for_every_format(dataset_format):
 
 @pytest.mark.parametrize("key", OTHER_KEYS)
 def test_every_key_changes_the_rules(key):
-    default = rules_of(SessionsSection(), dataset(DatasetFormat.OTTO))
+    default = rules_of(SessionsConfig(), dataset(DatasetFormat.OTTO))
 
-    changed = SessionsSection(**{key: OTHER_KEYS[key]})
+    changed = SessionsConfig(**{key: OTHER_KEYS[key]})
 
     assert rules_of(changed, dataset(DatasetFormat.OTTO)) != default
 
@@ -82,7 +82,7 @@ ONE_PASS_OF_ALL_DATA = {
             DatasetFormat.YOOCHOOSE,
             {
                 "min_support": 5,
-                "straddling": Straddling.LATER,
+                "straddling": BoundaryPolicy.LATER,
                 "test_end": CutAnchor.LAST_START,
                 "test_days": 1.0,
             },
@@ -91,7 +91,7 @@ ONE_PASS_OF_ALL_DATA = {
             DatasetFormat.DIGINETICA,
             {
                 "min_support": 5,
-                "straddling": Straddling.EARLIER,
+                "straddling": BoundaryPolicy.EARLIER,
                 "test_end": CutAnchor.LAST_START_DAY,
                 "test_days": 7.0,
             },
@@ -100,7 +100,7 @@ ONE_PASS_OF_ALL_DATA = {
             DatasetFormat.OTTO,
             {
                 "min_support": 1,
-                "straddling": Straddling.EARLIER,
+                "straddling": BoundaryPolicy.EARLIER,
                 "test_files": "test",
                 "test_days": 1.5,  # not used: the test part is a file
             },
@@ -108,7 +108,7 @@ ONE_PASS_OF_ALL_DATA = {
     ],
 )
 def test_the_reference_preset_decides_instead_of_the_keys(dataset_format, expected):
-    section = SessionsSection(preset=Preset.REFERENCE, **OTHER_KEYS)
+    section = SessionsConfig(preset=Preset.REFERENCE, **OTHER_KEYS)
 
     rules = rules_of(section, dataset(dataset_format))
 
@@ -126,7 +126,7 @@ def test_the_reference_preset_decides_instead_of_the_keys(dataset_format, expect
 )
 def test_the_reference_preset_refuses_formats_it_does_not_know(dataset_format):
     with pytest.raises(StudyError) as caught:
-        rules_of(SessionsSection(preset=Preset.REFERENCE), dataset(dataset_format))
+        rules_of(SessionsConfig(preset=Preset.REFERENCE), dataset(dataset_format))
 
     assert str(caught.value) == (
         "sessions.preset = reference knows OTTO, Yoochoose and Diginetica, not dataset.format = "
@@ -137,14 +137,14 @@ def test_the_reference_preset_refuses_formats_it_does_not_know(dataset_format):
 @pytest.mark.parametrize(
     ("straddling", "apart"),
     [
-        (Straddling.DROP, True),
-        (Straddling.TRIM, True),
-        (Straddling.LATER, False),
-        (Straddling.EARLIER, False),
+        (BoundaryPolicy.DROP, True),
+        (BoundaryPolicy.TRIM, True),
+        (BoundaryPolicy.LATER, False),
+        (BoundaryPolicy.EARLIER, False),
     ],
 )
 def test_parts_are_kept_apart_by_dropping_or_trimming_and_never_by_files(straddling, apart):
-    rules = rules_of(SessionsSection(straddling=straddling), dataset(DatasetFormat.OTTO))
+    rules = rules_of(SessionsConfig(straddling=straddling), dataset(DatasetFormat.OTTO))
 
     assert rules.keeps_apart is apart
     assert not replace(rules, test_files="test").keeps_apart

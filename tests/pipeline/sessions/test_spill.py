@@ -10,21 +10,26 @@ from hypothesis import strategies as st
 from pipeline.core.contracts import KIND
 from pipeline.datasets.ingest_events import write_events
 from pipeline.sessions import spill
-from pipeline.sessions.item_index import ItemCodes
+from pipeline.sessions.item_index import ItemIndex
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
-from pipeline.sessions.spill import Stage, StagedSessions, stage_sessions, whole_sessions
+from pipeline.sessions.spill import (
+    SpillBuffer,
+    SpilledSessions,
+    iter_session_chunks,
+    stage_sessions,
+)
 from pipeline.sessions.temporal_split import Cuts
 from pipeline.study import (
+    BoundaryPolicy,
+    DatasetConfig,
     DatasetFormat,
-    DatasetSection,
-    SessionsSection,
-    Straddling,
-    WorldSection,
+    SessionsConfig,
+    SyntheticConfig,
 )
 from pipeline.synthetic.generate_log import generate_log
 
-OTTO = DatasetSection(format=DatasetFormat.OTTO, path="log")
+OTTO = DatasetConfig(format=DatasetFormat.OTTO, path="log")
 C, A, O = "click", "cart", "order"  # noqa: E741
 
 
@@ -42,8 +47,8 @@ def opened(frame, path, rows_a_group=1000):
 def stage(rows, folder, *, cuts=None, test_files=(), **keys):
     """(sessions, clicks) of events, as rows."""
     frame = events_of(rows)
-    codes = ItemCodes.of(opened(frame, folder / "events.parquet"))
-    rules = rules_of(SessionsSection(**keys), OTTO)
+    codes = ItemIndex.of(opened(frame, folder / "events.parquet"))
+    rules = rules_of(SessionsConfig(**keys), OTTO)
     staged = stage_sessions(frame, codes, rules, cuts, list(test_files))
     return staged.sessions.rows(), staged.clicks.rows()
 
@@ -74,7 +79,7 @@ def test_sessions_keep_their_span_and_number_of_clicks_and_clicks_their_labels(t
 def test_trimmed_sessions_end_before_the_cut_and_orders_beyond_it_label_nothing(tmp_path):
     cuts = Cuts(validation_from=35, test_from=90)
 
-    sessions, clicks = stage(ROWS, tmp_path, cuts=cuts, straddling=Straddling.TRIM)
+    sessions, clicks = stage(ROWS, tmp_path, cuts=cuts, straddling=BoundaryPolicy.TRIM)
 
     assert sessions == [(9, 10, 30, False, 2), (4, 15, 15, False, 0), (7, 12, 12, False, 1)]
     assert clicks == [(0, 10, False, True), (2, 20, False, False), (1, 12, False, False)]
@@ -88,7 +93,7 @@ def test_a_window_holds_for_orders_and_not_for_carts(tmp_path):
 
 
 def test_chosen_clicks_are_counted_and_timed_by_session():
-    staged = StagedSessions(
+    staged = SpilledSessions(
         pl.DataFrame({"clicks": [3, 0, 2]}),
         pl.DataFrame({"ts": [10, 20, 30, 40, 50]}),
     )
@@ -107,7 +112,7 @@ def test_pieces_hold_whole_sessions_and_nothing_is_lost(lengths, rows_a_group, t
     frame = events_of(rows or ROWS).head(len(rows))
     path = tmp_path_factory.getbasetemp() / "whole.parquet"
 
-    pieces = list(whole_sessions(opened(frame, path, rows_a_group)))
+    pieces = list(iter_session_chunks(opened(frame, path, rows_a_group)))
 
     assert [row for piece in pieces for row in piece.rows()] == rows
     seen = [set(piece["session"]) for piece in pieces]
@@ -116,7 +121,7 @@ def test_pieces_hold_whole_sessions_and_nothing_is_lost(lengths, rows_a_group, t
 
 
 def staged_piece(n):
-    return StagedSessions(
+    return SpilledSessions(
         pl.DataFrame({"session": [f"ä-{n}"], "clicks": [n]}),
         pl.DataFrame({"code": np.arange(n, dtype=np.int32), "ts": np.arange(n) + n}),
     )
@@ -133,7 +138,7 @@ def staged_piece(n):
 def test_pieces_come_back_in_their_order_wherever_they_wait(tmp_path, monkeypatch, limit, files):
     monkeypatch.setattr(spill, "_BYTES_IN_MEMORY", limit)
     pieces = [staged_piece(n) for n in (4, 6, 5, 7, 9)]
-    kept = Stage(tmp_path / "stage")
+    kept = SpillBuffer(tmp_path / "stage")
 
     for piece in pieces:
         kept.add(piece)
@@ -148,20 +153,20 @@ def test_pieces_come_back_in_their_order_wherever_they_wait(tmp_path, monkeypatc
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
-    generate_log(WorldSection(items=60, users=50, sessions=600, days=10), folder / "log.jsonl")
+    generate_log(SyntheticConfig(items=60, users=50, sessions=600, days=10), folder / "log.jsonl")
     (folder / "events").mkdir()
     write_events(OTTO, folder / "log.jsonl", folder / "events", max_rejected_share=0.0)
     return folder / "events"
 
 
-@pytest.mark.parametrize("straddling", [Straddling.DROP, Straddling.TRIM])
+@pytest.mark.parametrize("straddling", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM])
 def test_what_waits_on_disk_gives_the_same_bytes(log, tmp_path, monkeypatch, straddling):
     frame = pl.read_parquet(log / "events.parquet")
     (tmp_path / "events").mkdir()
     opened(frame, tmp_path / "events" / "events.parquet", rows_a_group=500)
     (tmp_path / "events" / "summary.json").write_bytes((log / "summary.json").read_bytes())
     rules = rules_of(
-        SessionsSection(test_days=2.0, validation_days=1.0, straddling=straddling), OTTO
+        SessionsConfig(test_days=2.0, validation_days=1.0, straddling=straddling), OTTO
     )
     written = {}
     for name, events, limit in (

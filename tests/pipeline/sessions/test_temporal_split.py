@@ -11,12 +11,12 @@ from pipeline.sessions.temporal_split import (
     PARTS,
     STRADDLES,
     Cuts,
-    check_reach,
-    cuts_before,
-    parts_of,
-    within_first_part,
+    assign_split,
+    check_date_range,
+    compute_cuts,
+    in_start_split,
 )
-from pipeline.study import Straddling
+from pipeline.study import BoundaryPolicy
 
 START = 1_659_304_800_000
 END = START + 10 * DAY_MS
@@ -28,10 +28,10 @@ CUTS = Cuts(validation_from=VALIDATION, test_from=TEST)
 NAMES = [*(split.value for split in PARTS), "straddles"]
 
 DROP, TRIM, LATER, EARLIER = (
-    Straddling.DROP,
-    Straddling.TRIM,
-    Straddling.LATER,
-    Straddling.EARLIER,
+    BoundaryPolicy.DROP,
+    BoundaryPolicy.TRIM,
+    BoundaryPolicy.LATER,
+    BoundaryPolicy.EARLIER,
 )
 
 MOMENTS = {
@@ -49,23 +49,23 @@ def named(value):
 
 
 def part(begin, end, straddling):
-    places = parts_of(np.array([begin]), np.array([end]), CUTS, straddling)
+    places = assign_split(np.array([begin]), np.array([end]), CUTS, straddling)
     return NAMES[places.item()]
 
 
 def test_the_parts_are_counted_back_from_the_end():
-    assert cuts_before(END, test_days=2.0, validation_days=1.0) == CUTS
+    assert compute_cuts(END, test_days=2.0, validation_days=1.0) == CUTS
 
 
 def test_parts_may_be_fractions_of_a_day():
     hour = DAY_MS // 24
 
-    cuts = cuts_before(END, test_days=0.25, validation_days=1 / 24)
+    cuts = compute_cuts(END, test_days=0.25, validation_days=1 / 24)
 
     assert cuts == Cuts(validation_from=END - 7 * hour, test_from=END - 6 * hour)
 
 
-@pytest.mark.parametrize("straddling", Straddling)
+@pytest.mark.parametrize("straddling", BoundaryPolicy)
 @pytest.mark.parametrize(
     ("begin", "end", "expected"),
     [
@@ -119,7 +119,7 @@ def test_a_session_across_a_cut_goes_where_the_rule_says(begin, end, straddling,
     ids=named,
 )
 def test_trimming_takes_what_lies_beyond_the_part_a_session_begins_in(begin, ts, stays):
-    assert within_first_part(np.array([ts]), np.array([begin]), CUTS).tolist() == [stays]
+    assert in_start_split(np.array([ts]), np.array([begin]), CUTS).tolist() == [stays]
 
 
 TIMES = st.one_of(
@@ -136,12 +136,12 @@ def test_where_sessions_are_dropped_or_trimmed_nothing_lies_outside_its_part(str
     begin = np.array([session[0] for session in sessions], dtype=np.int64)
     end = np.array([session[-1] for session in sessions], dtype=np.int64)
 
-    places = parts_of(begin, end, CUTS, straddling)
+    places = assign_split(begin, end, CUTS, straddling)
 
     for session, place in zip(sessions, places.tolist(), strict=True):
         ts = np.array(session)
         if straddling is TRIM:
-            ts = ts[within_first_part(ts, np.full(len(ts), session[0]), CUTS)]
+            ts = ts[in_start_split(ts, np.full(len(ts), session[0]), CUTS)]
             assert len(ts)
         if place == STRADDLES:
             assert not any(low <= session[0] <= session[-1] < up for low, up in bounds.values())
@@ -151,11 +151,11 @@ def test_where_sessions_are_dropped_or_trimmed_nothing_lies_outside_its_part(str
 
 
 def test_data_must_reach_back_beyond_the_two_parts():
-    cuts = cuts_before(START + 3 * DAY_MS, test_days=2.0, validation_days=1.0)
+    cuts = compute_cuts(START + 3 * DAY_MS, test_days=2.0, validation_days=1.0)
 
-    check_reach(cuts, start=START - 1, end=START + 3 * DAY_MS)  # a millisecond of training
+    check_date_range(cuts, start=START - 1, end=START + 3 * DAY_MS)  # a millisecond of training
     with pytest.raises(DataError) as caught:
-        check_reach(cuts, start=START, end=START + 3 * DAY_MS)
+        check_date_range(cuts, start=START, end=START + 3 * DAY_MS)
     assert str(caught.value) == (
         "the data covers 3.00 days, and the test and validation parts take 3.00; shorten "
         "sessions.test_days or sessions.validation_days so that training data remains"

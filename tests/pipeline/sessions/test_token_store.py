@@ -62,7 +62,7 @@ def test_every_split_comes_back_as_appended_even_without_sessions(parts, pieces,
     write(path, dict(zip(Split, parts, strict=True)), pieces)
 
     for split, part in zip(Split, parts, strict=True):
-        found, expected = open_tokens(path, split), SessionTokens.of(part)
+        found, expected = open_tokens(path, split), SessionTokens.from_lists(part)
         assert all(same(getattr(found, name), getattr(expected, name)) for name in ARRAYS)
         assert open_times(path, split).tolist() == [3_600_000 * n for n in range(len(found.items))]
 

@@ -8,26 +8,31 @@ import polars as pl
 
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.experiment.kpis.aggregate import sum_up
+from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest
 from pipeline.inference.diagnostics.health_checks import health_of
-from pipeline.inference.hypotheses.inputs import Evidence, cells_of, days_of, relative_change
+from pipeline.inference.hypotheses.inputs import (
+    RegressionInputs,
+    daily_outcome,
+    group_cells,
+    relative_change,
+)
 from pipeline.inference.sensitivity.day_effects import day_effects
 from pipeline.simulator.fault_injection import write_simulated_log
 from pipeline.simulator.planted_slopes import DirectWorld
-from pipeline.simulator.shop_experiment import Setting, simulate_shop
+from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
 from pipeline.study import (
-    DirectSection,
-    ExperimentSection,
+    DirectConfig,
+    ExperimentConfig,
     Hypothesis,
     PlantedFaults,
-    SimulatorSection,
-    WorldSection,
+    SimulatorConfig,
+    SyntheticConfig,
 )
-from pipeline.synthetic.generate_log import item_id, open_shop
+from pipeline.synthetic.generate_log import build_shop, item_id
 from pipeline.synthetic.shop import BROWSE
 
-WORLD = WorldSection(seed=3, items=60, categories=4, neighbours=5, users=10, sessions=10, days=3)
+WORLD = SyntheticConfig(seed=3, items=60, categories=4, neighbours=5, users=10, sessions=10, days=3)
 ITEMS = [str(number) for number in item_id(np.arange(WORLD.items))]
 RECALL = (0.40, 0.43, 0.48)
 """Of the three preferences, each of which two groups are served under."""
@@ -55,7 +60,7 @@ H1 = Hypothesis(id="H1", metric="recall", kpi=Kpi.CTR, direction="positive")
 @cache
 def _scores():
     """How probable each next item is after each item, and how good it is; both standardised."""
-    shop = open_shop(WORLD)
+    shop = build_shop(WORLD)
     everything = np.tile(np.arange(WORLD.items), (WORLD.items, 1))
     one = np.ones(WORLD.items, dtype=np.int64)
     chance = shop.next_click_probability(
@@ -83,12 +88,12 @@ class Tempter:
 
 
 def setting(seed, users=1500, days=7, faults=None, direct=None, **simulator):
-    return Setting(
+    return SimulationConfig(
         world=WORLD,
-        experiment=ExperimentSection(users=users, days=days),
-        simulator=SimulatorSection(
+        experiment=ExperimentConfig(users=users, days=days),
+        simulator=SimulatorConfig(
             faults=PlantedFaults(**(faults or {})),
-            direct=DirectSection(**(direct or {})),
+            direct=DirectConfig(**(direct or {})),
             **simulator,
         ),
         seed=seed,
@@ -115,13 +120,13 @@ def evidence_of(folder):
     """What the log in a folder comes to, and what was set aside of it."""
     database = folder / "log.duckdb"
     result = ingest(sorted(folder.glob("*.parquet")), PLAN, database)
-    sums = sum_up(database, PLAN)
+    sums = aggregate(database, PLAN)
     metrics = [
         {"preference_id": f"p{n}", "metric": "recall", "segment": ALL_TARGETS, "value": value}
         for n, value in enumerate(RECALL)
     ]
     offline = pl.DataFrame(metrics, schema=OFFLINE_METRICS.schema)
-    evidence = Evidence(
+    evidence = RegressionInputs(
         offline,
         None,
         sums.group_kpis,
@@ -138,8 +143,8 @@ def reported(folder, level=0.95):
     shares = {group.name: group.share for group in PLAN.groups}
     health = health_of(evidence, [H1], shares=shares, rejected=rejected, seed=1)
     found = {name for name, check in health.items() if not check["passed"]}
-    cells = cells_of(evidence, "recall", Kpi.CTR)
-    effects = day_effects(X, days_of(evidence, cells, Kpi.CTR), level=level)
+    cells = group_cells(evidence, "recall", Kpi.CTR)
+    effects = day_effects(X, daily_outcome(evidence, cells, Kpi.CTR), level=level)
     if effects is not None and effects.novelty.p_value < 1 - level:
         found.add("novelty")
     return found | set(rejected)

@@ -122,7 +122,7 @@ def test_the_same_users_are_lost_on_all_days(clean):
 def test_bots_ask_for_a_list_every_five_seconds_of_an_hour():
     found = bot_exposures(PLAN, 4, np.random.default_rng(1))
 
-    EXPOSURES.check(found)
+    EXPOSURES.validate(found)
     assert found.height == 4 * 720
     assert found["exposure"].n_unique() == found.height
     for (unit, group), rows in found.group_by("unit", "group"):

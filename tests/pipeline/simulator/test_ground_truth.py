@@ -10,10 +10,15 @@ from scipy import stats
 from pipeline.core.contracts import Kpi
 from pipeline.simulator.ground_truth import expected_kpis, shop_truth, truth_table
 from pipeline.simulator.recommender_backend import InProcess
-from pipeline.simulator.session_loop import Scene
-from pipeline.simulator.shop_experiment import EXPERIMENT_TS, play_all, preferences_of, units_of
-from pipeline.simulator.users import People
-from pipeline.synthetic.generate_log import open_shop
+from pipeline.simulator.session_loop import SimulationState
+from pipeline.simulator.shop_experiment import (
+    EXPERIMENT_TS,
+    preferences_of,
+    simulate_users,
+    units_of,
+)
+from pipeline.simulator.users import UserState
+from pipeline.synthetic.generate_log import build_shop
 from pipeline.synthetic.users import make_shoppers
 from tests.pipeline.simulator.experiments import (
     PLAN,
@@ -66,16 +71,16 @@ def test_a_ratio_without_clicks_is_none():
 def test_what_is_expected_of_a_list_is_what_comes_of_it_on_average(rules):
     where = setting(1, users=1000, **rules)
     rng = np.random.default_rng(1)
-    shop, preference = open_shop(WORLD), preferences_of(units_of(where), PLAN)
+    shop, preference = build_shop(WORLD), preferences_of(units_of(where), PLAN)
     shoppers = make_shoppers(WORLD, 1000, rng)
-    scene = Scene(
+    scene = SimulationState(
         shop=shop,
-        people=People.of(shoppers, preference, where.simulator, opening_ts=EXPERIMENT_TS),
+        people=UserState.of(shoppers, preference, where.simulator, opening_ts=EXPERIMENT_TS),
         host=InProcess.of(Tempter(), preference, k=5, shop_items=WORLD.items),
         opening_ts=EXPERIMENT_TS,
     )
 
-    rows = play_all(scene, where, rng, expected=True)
+    rows = simulate_users(scene, where, rng, expected=True)
 
     # given all before, the difference of every list has mean 0, so their sum is a martingale
     for happened, expected in (("clicked", "clicks"), ("ordered", "orders"), ("units", "units")):

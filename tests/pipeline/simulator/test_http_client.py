@@ -13,8 +13,8 @@ from pipeline.artifacts.storage import write_json
 from pipeline.cli import main
 from pipeline.core.errors import EndpointError, StudyError
 from pipeline.simulator.http_client import simulate_over_http
-from pipeline.simulator.shop_experiment import Setting, simulate_shop
-from pipeline.study import PlantedFaults, SimulatorSection, load_study
+from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
+from pipeline.study import PlantedFaults, SimulatorConfig, load_study
 from tests.pipeline.simulator.experiments import ITEMS, PLAN, WORLD, Tempter
 
 TO_CLICK, TO_ORDER = 10_000, 20_000
@@ -96,7 +96,7 @@ def study(project_root):
 def test_users_do_before_a_server_what_they_do_before_the_same_model_in_process(server, study):
     found = simulate_over_http(study, PLAN, server.url, key="secret")
 
-    log = simulate_shop(Tempter(), PLAN, Setting.of(study))
+    log = simulate_shop(Tempter(), PLAN, SimulationConfig.of(study))
     told = {(event["exposure"], event["kind"]): event for event in server.events}
     rows = []
     for exposure, (unit, group, ts) in server.exposures.items():
@@ -183,7 +183,7 @@ def test_a_server_that_is_not_there_is_named(study):
 
 
 def test_faults_of_a_log_are_not_planted_in_a_servers(study):
-    faulty = replace(study, simulator=SimulatorSection(faults=PlantedFaults(bots=1, novelty=1.0)))
+    faulty = replace(study, simulator=SimulatorConfig(faults=PlantedFaults(bots=1, novelty=1.0)))
 
     with pytest.raises(StudyError, match=r"simulator\.faults\.bots changes what a log says"):
         simulate_over_http(faulty, PLAN, "http://127.0.0.1:1")

@@ -11,7 +11,7 @@ from scipy import integrate, stats
 from scipy.special import expit, logit
 
 from pipeline.core.contracts import DAY_MS, EXPOSURES
-from pipeline.simulator.planted_slopes import DirectWorld, line_for, mean_rate
+from pipeline.simulator.planted_slopes import DirectWorld, intercept_for_mean, mean_rate
 from pipeline.simulator.shop_experiment import EXPERIMENT_TS
 from tests.pipeline.simulator.experiments import PLAN, X, setting
 
@@ -29,7 +29,7 @@ def whole(drawn):
 @settings(max_examples=30, deadline=None)
 @given(rate=st.floats(1e-4, 1 - 1e-4), spread=st.floats(0, 3))
 def test_users_spread_around_the_line_have_the_chosen_rate_on_average(rate, spread):
-    line = float(line_for(np.array([rate]), spread)[0])
+    line = float(intercept_for_mean(np.array([rate]), spread)[0])
 
     # the slow twin: the integral by adaptive quadrature
     mean, _ = integrate.quad(lambda z: expit(line + spread * z) * stats.norm.pdf(z), -12, 12)
@@ -38,7 +38,7 @@ def test_users_spread_around_the_line_have_the_chosen_rate_on_average(rate, spre
 
 
 def test_where_users_are_alike_the_line_is_the_rate_s():
-    assert line_for(np.array([0.1, 0.5]), 0.0) == pytest.approx(logit([0.1, 0.5]))
+    assert intercept_for_mean(np.array([0.1, 0.5]), 0.0) == pytest.approx(logit([0.1, 0.5]))
 
 
 def test_rates_are_those_of_the_chosen_slopes():
@@ -75,7 +75,7 @@ def test_a_group_may_lie_off_its_line():
 
 def test_the_log_is_in_the_contract_a_day_at_a_time():
     for day, frame in enumerate(world(users=300).days()):
-        EXPOSURES.check(frame)
+        EXPOSURES.validate(frame)
         assert (
             frame["ts"]
             .is_between(

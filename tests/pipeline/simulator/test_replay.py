@@ -9,7 +9,7 @@ import pytest
 from models.tokens import SessionTokens
 from pipeline.core.contracts import EXPOSURES
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.simulator.replay import describe, replay_sessions
+from pipeline.simulator.replay import log_provenance, replay_sessions
 
 PLAN = TrafficPlan(
     experiment="spring",
@@ -49,7 +49,7 @@ class AfterLastClick:
 
 
 def replay(recommender, sessions, names=None, seed=0, plan=PLAN):
-    tokens = SessionTokens.of(sessions)
+    tokens = SessionTokens.from_lists(sessions)
     return replay_sessions(
         recommender,
         plan,
@@ -72,7 +72,7 @@ def test_two_sessions_by_hand():
 
     log = replay(AfterLastClick(lists), sessions, names=["ann", "bob"])
 
-    EXPOSURES.check(log)
+    EXPOSURES.validate(log)
     outcomes = log.select("unit", "exposure", "ts", "clicked", "ordered").rows()
     assert outcomes == [
         ("ann", "ann-0", 1_760_000_000_000, True, True),
@@ -142,8 +142,8 @@ def test_the_same_seed_gives_the_same_log_and_another_seed_another():
 
 
 def test_a_reader_is_told_that_no_person_saw_a_list():
-    assert describe()["origin"] == "replayed"
-    assert "No real person saw a list" in describe()["how"]
+    assert log_provenance()["origin"] == "replayed"
+    assert "No real person saw a list" in log_provenance()["how"]
 
 
 def test_sessions_outside_of_the_experiment_are_not_replayed():

@@ -17,13 +17,18 @@ from pipeline.core.errors import DataError, LogError
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.session_loop import MAX_EXPOSURES
-from pipeline.simulator.shop_experiment import EXPERIMENT_TS, Setting, describe, simulate_shop
-from pipeline.study import ExperimentSection, SimulatorSection, WorldSection
-from pipeline.synthetic.generate_log import DAY_MS, item_id, open_shop
+from pipeline.simulator.shop_experiment import (
+    EXPERIMENT_TS,
+    SimulationConfig,
+    log_provenance,
+    simulate_shop,
+)
+from pipeline.study import ExperimentConfig, SimulatorConfig, SyntheticConfig
+from pipeline.synthetic.generate_log import DAY_MS, build_shop, item_id
 from pipeline.synthetic.shop import BROWSE
 
-WORLD = WorldSection(seed=3, items=60, categories=4, neighbours=5, users=10, sessions=10, days=3)
-SECTION = ExperimentSection(name="spring", groups=3, list_length=4, days=3, users=300)
+WORLD = SyntheticConfig(seed=3, items=60, categories=4, neighbours=5, users=10, sessions=10, days=3)
+SECTION = ExperimentConfig(name="spring", groups=3, list_length=4, days=3, users=300)
 ITEMS = [str(number) for number in item_id(np.arange(WORLD.items))]
 EDGES = [(0, 3332), (3333, 6666), (6667, 9999)]
 PLAN = TrafficPlan(
@@ -64,7 +69,7 @@ class KnowsTheShop:
         for row, session in enumerate(sessions):
             seen[row, : len(session)] = session
         everything = np.tile(np.arange(WORLD.items), (len(sessions), 1))
-        chance = open_shop(WORLD).next_click_probability(
+        chance = build_shop(WORLD).next_click_probability(
             seen, length, np.full(len(sessions), BROWSE), items=everything
         )
         random = self.rng.random(chance.shape)
@@ -98,13 +103,13 @@ class ListsOf:
 
     def recommend(self, sessions, preferences, *, k):
         assert len(sessions) == len(preferences)
-        members = np.flatnonzero(open_shop(WORLD).catalogue.category == self.category)
+        members = np.flatnonzero(build_shop(WORLD).catalogue.category == self.category)
         return np.tile(members[:k], (len(sessions), 1))
 
 
 def simulate(recommender, seed=5, section=SECTION, **simulator):
-    setting = Setting(
-        world=WORLD, experiment=section, simulator=SimulatorSection(**simulator), seed=seed
+    setting = SimulationConfig(
+        world=WORLD, experiment=section, simulator=SimulatorConfig(**simulator), seed=seed
     )
     return simulate_shop(recommender, PLAN, setting)
 
@@ -115,7 +120,7 @@ def log():
 
 
 def test_log_is_in_the_contract_and_no_field_is_empty(log):
-    EXPOSURES.check(log)
+    EXPOSURES.validate(log)
     assert log.null_count().row(0) == (0,) * len(EXPOSURES.columns)
     assert log["exposure"].n_unique() == log.height
     assert set(log["experiment"]) == {"spring"}
@@ -240,7 +245,7 @@ def test_users_who_remember_are_served_one_visit_after_another_in_order_of_time(
 
 
 def test_who_learns_begins_visits_where_the_lists_led():
-    shop = open_shop(WORLD)
+    shop = build_shop(WORLD)
     share = {}
     for learning in (0.0, 1.0):
         recommender = Remembers(ListsOf(category=2))
@@ -269,11 +274,11 @@ def test_a_model_that_knows_no_item_visits_begin_with_is_an_error():
 
 
 def test_a_reader_is_told_that_no_person_saw_a_list():
-    assert describe()["origin"] == "simulated"
-    assert "No real person saw a list" in describe()["how"]
+    assert log_provenance()["origin"] == "simulated"
+    assert "No real person saw a list" in log_provenance()["how"]
 
 
-SETTING = Setting(world=WORLD, experiment=SECTION, simulator=SimulatorSection(), seed=5)
+SETTING = SimulationConfig(world=WORLD, experiment=SECTION, simulator=SimulatorConfig(), seed=5)
 
 
 def test_users_outside_of_the_experiment_see_no_list_and_testers_that_of_their_group():

@@ -15,11 +15,11 @@ from pipeline.recommender.recommender import Recommender, read_catalogue
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.simulator.ground_truth import TRUTH, shop_truth
-from pipeline.simulator.shop_experiment import Setting, simulate_shop
-from pipeline.simulator.simulate import describe_log, simulate_experiment
+from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
+from pipeline.simulator.simulate import log_provenance, simulate_experiment
 from pipeline.study import (
+    DatasetConfig,
     DatasetFormat,
-    DatasetSection,
     GenericLayout,
     LogSource,
     load_study,
@@ -90,7 +90,7 @@ def prepared(project_root, tmp_path, events):
     layout = GenericLayout(
         session="session", item="item", time="ts", kind="kind", kinds={"click": EventKind.CLICK}
     )
-    dataset = DatasetSection(format=DatasetFormat.GENERIC, path=str(raw), generic=layout)
+    dataset = DatasetConfig(format=DatasetFormat.GENERIC, path=str(raw), generic=layout)
     for folder in (read, sessions):
         folder.mkdir(parents=True)
     write_events(dataset, raw, read, max_rejected_share=0.0)
@@ -126,7 +126,7 @@ def generated(project_root, tmp_path):
 )
 def test_a_reader_is_told_whether_people_saw_the_lists(project_root, source, origin):
     log_path = {"experiment.log_path": "logs"} if source == "files" else {}
-    found = describe_log(small_study(project_root, LogSource(source), **log_path))
+    found = log_provenance(small_study(project_root, LogSource(source), **log_path))
 
     assert found["origin"] == origin
     words = {"real": "recorded by your own system", "drawn": "neither users nor lists"}
@@ -135,7 +135,7 @@ def test_a_reader_is_told_whether_people_saw_the_lists(project_root, source, ori
 
 def test_a_reader_is_told_what_was_planted(project_root):
     faults = {"simulator.faults.bots": 3, "simulator.faults.lost_users": 0.1}
-    found = describe_log(small_study(project_root, LogSource.SIMULATED_SHOP, **faults))
+    found = log_provenance(small_study(project_root, LogSource.SIMULATED_SHOP, **faults))
 
     assert found["how"].endswith("planted on purpose: lost users 0.1, bots 3.")
 
@@ -148,10 +148,10 @@ def test_the_shops_users_come_from_the_study_and_so_does_the_truth(project_root,
 
     log, truth = simulated(study, generated, recommender)
 
-    expected = simulate_shop(recommender, PLAN, Setting.of(study)).sort("ts", "exposure")
+    expected = simulate_shop(recommender, PLAN, SimulationConfig.of(study)).sort("ts", "exposure")
     assert log.equals(expected)
     assert set(log["unit"]) <= {f"u{n:07d}" for n in range(30)}
-    assert truth == shop_truth(recommender, PLAN, Setting.of(study))
+    assert truth == shop_truth(recommender, PLAN, SimulationConfig.of(study))
     assert read_json(generated.artifact("experiment_log_files") / TRUTH) == truth
 
 
@@ -181,7 +181,7 @@ def test_a_direct_log_has_the_chosen_slopes_on_the_studys_own_metrics(project_ro
 
     log, truth = simulated(study, paths, untrained(["a"]))
 
-    EXPOSURES.check(log)
+    EXPOSURES.validate(log)
     groups = truth["groups"]
     # group 1 has 25 % more recall, group 0 an order density that is 1.5 / 1.4 as large
     assert logit(groups["g0"]["ctr"]["value"]) == pytest.approx(logit(0.2))
@@ -255,7 +255,7 @@ def test_held_out_sessions_and_no_others_are_replayed_at_their_own_times(
     assert log.sort("ts").select("unit", "ts").rows() == shown.select("session", "ts").rows()
     assert log["group"].to_list() == [PLAN.group_of(unit).name for unit in log["unit"]]
     assert set(log["experiment"]) == {"spring"}
-    EXPOSURES.check(log)
+    EXPOSURES.validate(log)
 
 
 def test_a_replay_without_sessions_names_the_command_that_makes_them(project_root, tmp_path):

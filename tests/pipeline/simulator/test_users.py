@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import chisquare
 
 from pipeline.core.contracts import DAY_MS
-from pipeline.simulator.users import People
-from pipeline.study import PlantedFaults, SimulatorSection
+from pipeline.simulator.users import UserState
+from pipeline.study import PlantedFaults, SimulatorConfig
 from pipeline.synthetic.users import Shoppers
 
 N = 6000
@@ -24,7 +24,7 @@ def people(**simulator):
         categories=10,
     )
     preference = np.tile([0.25, 0.75], (N, 1))
-    return People.of(shoppers, preference, SimulatorSection(**simulator), opening_ts=0)
+    return UserState.of(shoppers, preference, SimulatorConfig(**simulator), opening_ts=0)
 
 
 EVERYONE = np.arange(N)
@@ -80,7 +80,7 @@ def test_days_are_counted_from_the_last_visit():
 
 def test_those_it_is_made_of_stay_as_they_are():
     found = people(learning=1.0)
-    copied = People.of(found.shoppers, found.preference, found.rules, opening_ts=0)
+    copied = UserState.of(found.shoppers, found.preference, found.rules, opening_ts=0)
 
     copied.learn(EVERYONE, np.full(N, 9), np.random.default_rng(1))
 
@@ -111,4 +111,4 @@ def test_the_pull_of_earlier_lists_and_of_the_first_day_by_hand():
     ],
 )
 def test_only_users_who_remember_must_come_in_order(rules, remember):
-    assert replace(people(), rules=SimulatorSection(**rules)).remember == remember
+    assert replace(people(), rules=SimulatorConfig(**rules)).remember == remember

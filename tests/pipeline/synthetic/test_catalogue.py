@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.study import WorldSection
+from pipeline.study import SyntheticConfig
 from pipeline.synthetic.catalogue import APPEAL_LEVELS, QUALITY_LEVELS, _nearest, make_catalogue
 
-WORLD = WorldSection(items=2000, categories=10)
+WORLD = SyntheticConfig(items=2000, categories=10)
 FIELDS = ("category", "appeal", "quality", "popularity", "neighbours", "neighbour_weight")
 
 
@@ -98,7 +98,7 @@ def test_most_neighbours_are_of_the_items_own_category(catalogue):
 @settings(deadline=None, max_examples=40)
 def test_every_category_has_an_item_however_few_there_are(items, share, seed):
     categories = 2 + round(share * (items - 2))
-    world = WorldSection(items=items, categories=categories)
+    world = SyntheticConfig(items=items, categories=categories)
 
     made = make_catalogue(world, np.random.default_rng(seed))
 
@@ -107,6 +107,6 @@ def test_every_category_has_an_item_however_few_there_are(items, share, seed):
 
 
 def test_there_are_never_more_neighbours_than_other_items():
-    made = make_catalogue(WorldSection(items=50, neighbours=80), np.random.default_rng(0))
+    made = make_catalogue(SyntheticConfig(items=50, neighbours=80), np.random.default_rng(0))
 
     assert made.neighbours.shape == (50, 49)

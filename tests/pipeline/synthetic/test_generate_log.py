@@ -21,11 +21,11 @@ from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.sessions.token_store import open_tokens
 from pipeline.study import (
+    BoundaryPolicy,
+    DatasetConfig,
     DatasetFormat,
-    DatasetSection,
-    SessionsSection,
-    Straddling,
-    WorldSection,
+    SessionsConfig,
+    SyntheticConfig,
     parse_study,
 )
 from pipeline.synthetic.generate_log import (
@@ -34,33 +34,33 @@ from pipeline.synthetic.generate_log import (
     MAX_CLICKS,
     OPENING_TS,
     arrival_times,
+    build_shop,
     check_shop_log,
     generate_log,
     item_id,
-    open_shop,
-    visit_shop,
+    simulate_browsing,
 )
 from pipeline.synthetic.shop import BUY
 from pipeline.synthetic.users import make_shoppers
 
 SMALL = {"items": 80, "categories": 6, "users": 40, "sessions": 300, "days": 5}
-BUSY = WorldSection(items=300, categories=8, users=500, sessions=20_000)
+BUSY = SyntheticConfig(items=300, categories=8, users=500, sessions=20_000)
 GENERATE = (
-    "import sys; from pathlib import Path; from pipeline.study import WorldSection;"
+    "import sys; from pathlib import Path; from pipeline.study import SyntheticConfig;"
     "from pipeline.synthetic.generate_log import generate_log;"
-    f"generate_log(WorldSection(**{SMALL}), Path(sys.argv[1]))"
+    f"generate_log(SyntheticConfig(**{SMALL}), Path(sys.argv[1]))"
 )
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
     path = tmp_path_factory.mktemp("world") / "log.jsonl"
-    assert generate_log(WorldSection(**SMALL), path) == SMALL["sessions"]
+    assert generate_log(SyntheticConfig(**SMALL), path) == SMALL["sessions"]
     return path
 
 
 def _dataset(log):
-    return DatasetSection(format=DatasetFormat.OTTO, path=str(log))
+    return DatasetConfig(format=DatasetFormat.OTTO, path=str(log))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def visits():
     rng = np.random.default_rng(11)
     drawn = make_shoppers(BUSY, BUSY.users, rng)
     alike = replace(drawn, thrift=np.full(BUSY.users, 100))
-    return visit_shop(open_shop(BUSY), alike, BUSY, rng=rng)
+    return simulate_browsing(build_shop(BUSY), alike, BUSY, rng=rng)
 
 
 def _sessions(path):
@@ -97,17 +97,17 @@ def test_the_same_seed_gives_the_same_bytes_in_any_process(log, tmp_path, projec
     ["seed", "items", "categories", "neighbours", "users", "sessions", "days"],
 )
 def test_every_parameter_of_the_world_changes_the_log(log, tmp_path, change):
-    one_more = asdict(WorldSection(**SMALL))[change] + 1
+    one_more = asdict(SyntheticConfig(**SMALL))[change] + 1
     other = tmp_path / "log.jsonl"
 
-    generate_log(WorldSection(**{**SMALL, change: one_more}), other)
+    generate_log(SyntheticConfig(**{**SMALL, change: one_more}), other)
 
     assert md5(other) != md5(log)
 
 
 @pytest.mark.parametrize("categories", [2, 40, 50])
 def test_the_smallest_world_has_a_log(tmp_path, categories):
-    world = WorldSection(items=50, categories=categories, users=10, sessions=10, days=3)
+    world = SyntheticConfig(items=50, categories=categories, users=10, sessions=10, days=3)
 
     assert generate_log(world, tmp_path / "log.jsonl") == 10
 
@@ -147,8 +147,8 @@ def test_clicks_come_in_order_of_time_and_orders_after_the_last_of_them(log):
 
 
 def test_every_order_of_the_log_labels_the_clicks_on_its_item(log, read, tmp_path):
-    keep_all = SessionsSection(
-        min_item_support=1, straddling=Straddling.EARLIER, test_days=1.0, validation_days=1.0
+    keep_all = SessionsConfig(
+        min_item_support=1, straddling=BoundaryPolicy.EARLIER, test_days=1.0, validation_days=1.0
     )
 
     write_sessions(read[0], tmp_path, rules_of(keep_all, _dataset(log)))
@@ -227,7 +227,7 @@ def test_thirty_five_of_a_hundred_visits_mean_to_buy(visits):
 
 
 def test_clicks_go_to_appeal_and_orders_to_quality(visits):
-    catalogue = open_shop(BUSY).catalogue
+    catalogue = build_shop(BUSY).catalogue
     filled = np.arange(MAX_CLICKS) < visits.length[:, None]
     clicked, ordered = visits.clicks[filled], visits.clicks[visits.ordered]
 
@@ -249,7 +249,7 @@ def test_orders_are_as_many_as_their_chances_add_up_to(visits, intent, seen_befo
                 ordered.append(visits.ordered[visit, place])
 
     alike = [np.full(len(items), value) for value in (intent, seen_before, 100)]
-    p = open_shop(BUSY).order_chance(np.array(items), *alike) / 1_000_000
+    p = build_shop(BUSY).order_chance(np.array(items), *alike) / 1_000_000
 
     assert p.sum() > 20
     assert abs(sum(ordered) - p.sum()) < 4 * np.sqrt((p * (1 - p)).sum())

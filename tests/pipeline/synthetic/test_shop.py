@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from pipeline.study import WorldSection
+from pipeline.study import SyntheticConfig
 from pipeline.synthetic.catalogue import QUALITY_LEVELS, Catalogue, make_catalogue
 from pipeline.synthetic.shop import BROWSE, BUY, WAY_SHARES, CategoryPages, Shop, WeightedDraw
 
@@ -17,7 +17,7 @@ INTENT = st.sampled_from([BROWSE, BUY])
 
 @pytest.fixture(scope="module")
 def shop():
-    world = WorldSection(items=60, categories=4, neighbours=8)
+    world = SyntheticConfig(items=60, categories=4, neighbours=8)
     return Shop.open(make_catalogue(world, np.random.default_rng(7)))
 
 

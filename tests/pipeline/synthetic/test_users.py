@@ -3,10 +3,10 @@
 import numpy as np
 from scipy.stats import chisquare
 
-from pipeline.study import WorldSection
+from pipeline.study import SyntheticConfig
 from pipeline.synthetic.users import Shoppers, make_shoppers
 
-WORLD = WorldSection(items=100, categories=8)
+WORLD = SyntheticConfig(items=100, categories=8)
 
 
 def test_the_same_seed_gives_the_same_users_and_another_seed_others():

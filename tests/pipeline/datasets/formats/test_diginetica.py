@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from pipeline.core.contracts import DAY_MS, EARLIEST_TS, LATEST_TS
 from pipeline.datasets.raw_rows import Reason
-from pipeline.study import DatasetFormat, DatasetSection
+from pipeline.study import DatasetConfig, DatasetFormat
 
-DIGINETICA = DatasetSection(format=DatasetFormat.DIGINETICA, path="in the test")
+DIGINETICA = DatasetConfig(format=DatasetFormat.DIGINETICA, path="in the test")
 HEADER = "session_id;user_id;item_id;timeframe;eventdate\n"
 MIDNIGHT = 1_462_752_000_000
 """2016-05-09 00:00:00 UTC."""

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.core.contracts import DAY_MS
 from pipeline.core.errors import DataError
-from pipeline.study import DatasetFormat, DatasetSection, Duplicates
+from pipeline.study import DatasetConfig, DatasetFormat, Duplicates
 
 F = DatasetFormat
 
@@ -138,7 +138,7 @@ def survive(load, real_data, tmp_path, case, *, mutants, rows):
         target = tmp_path / (path.rsplit("/")[-1] + (".gz" if packed else ""))
         target.write_bytes(gzip.compress(data) if packed else data)
         duplicates = Duplicates.KEEP if n % 4 else Duplicates.REJECT
-        dataset = DatasetSection(format=dataset_format, path="copy", duplicates=duplicates)
+        dataset = DatasetConfig(format=dataset_format, path="copy", duplicates=duplicates)
 
         summary, events, rejected = load(dataset, target, max_rejected_share=1.0)
         target.unlink()
@@ -176,7 +176,7 @@ def test_many_wounded_copies_of_long_files_do_neither(load, real_data, tmp_path,
 def test_random_bytes_in_a_file_end_as_rows_or_as_data_error(load, real_data, tmp_path, case):
     dataset_format, path, _, _ = case
     rng = np.random.default_rng(20250922)
-    dataset = DatasetSection(format=dataset_format, path="copy")
+    dataset = DatasetConfig(format=dataset_format, path="copy")
     target, read = tmp_path / path.rsplit("/")[-1], 0
     for _ in range(14):
         header, lines = sample(real_data, case, rng, 60)
@@ -204,7 +204,7 @@ def test_random_bytes_in_a_file_end_as_rows_or_as_data_error(load, real_data, tm
 def test_a_packed_file_with_any_wound_is_refused_or_read_whole(load, real_data, tmp_path, case):
     dataset_format, path, _, _ = case
     rng = np.random.default_rng(20250922)
-    dataset = DatasetSection(format=dataset_format, path="copy", duplicates=Duplicates.KEEP)
+    dataset = DatasetConfig(format=dataset_format, path="copy", duplicates=Duplicates.KEEP)
     header, lines = sample(real_data, case, rng, 400)
     packed = gzip.compress(b"\n".join([*header, *lines]), mtime=0)
     target = tmp_path / (path.rsplit("/")[-1] + ".gz")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.core.contracts import EventKind
 from pipeline.core.errors import DataError
 from pipeline.datasets.raw_rows import Reason
-from pipeline.study import DatasetFormat, DatasetSection, GenericLayout, IdType
+from pipeline.study import DatasetConfig, DatasetFormat, GenericLayout, IdType
 
 WORDS = {"view": EventKind.CLICK, "add": EventKind.CART, "buy": EventKind.ORDER, "like": None}
 T = 1_659_304_800_000
@@ -26,7 +26,7 @@ def section(**layout):
     if "user" not in named:
         named["session"] = "session"
     layout = GenericLayout(**{name: value for name, value in named.items() if value is not ...})
-    return DatasetSection(format=DatasetFormat.GENERIC, path="in the test", generic=layout)
+    return DatasetConfig(format=DatasetFormat.GENERIC, path="in the test", generic=layout)
 
 
 def test_retailrocket_by_mapping_alone_gives_what_its_adapter_gives(load, real_data):
@@ -46,10 +46,10 @@ def test_retailrocket_by_mapping_alone_gives_what_its_adapter_gives(load, real_d
     path = real_data / "retailrocket" / "events.csv"
 
     by_mapping = load(
-        DatasetSection(format=DatasetFormat.GENERIC, path="events.csv", generic=layout), path
+        DatasetConfig(format=DatasetFormat.GENERIC, path="events.csv", generic=layout), path
     )
 
-    by_adapter = load(DatasetSection(format=DatasetFormat.RETAILROCKET, path="events.csv"), path)
+    by_adapter = load(DatasetConfig(format=DatasetFormat.RETAILROCKET, path="events.csv"), path)
     assert by_mapping.summary == by_adapter.summary
     assert by_mapping.events.equals(by_adapter.events)
     assert by_mapping.events.height == 33

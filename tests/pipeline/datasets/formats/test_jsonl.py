@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.contracts import EventKind
 from pipeline.datasets.raw_rows import Reason
-from pipeline.study import DatasetFormat, DatasetSection, GenericLayout, IdType
+from pipeline.study import DatasetConfig, DatasetFormat, GenericLayout, IdType
 
 T = 1_659_304_800_000
 GOOD = f'{{"who":1,"what":5,"when":{T},"how":"view"}}'
@@ -18,7 +18,7 @@ def section(unit="ms"):
     kinds = {"view": EventKind.CLICK, "1": EventKind.ORDER, "like": None}
     columns = {"session": "who", "item": "what", "time": "when", "kind": "how"}
     layout = GenericLayout(**columns, kinds=kinds, ids=IdType.INTEGER, time_unit=unit)
-    return DatasetSection(format=DatasetFormat.GENERIC, path="in the test", generic=layout)
+    return DatasetConfig(format=DatasetFormat.GENERIC, path="in the test", generic=layout)
 
 
 def line(**changes):

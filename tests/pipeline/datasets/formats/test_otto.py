@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pipeline.core.errors import DataError
 from pipeline.datasets.formats.otto import _digits, _read_plain, otto
 from pipeline.datasets.io.blocks import line_ends
-from pipeline.datasets.io.thread_map import in_order
-from pipeline.datasets.raw_rows import Reason, judge
+from pipeline.datasets.io.thread_map import ordered_thread_map
+from pipeline.datasets.raw_rows import Reason, validate_rows
 
 GOOD = b'{"session":1,"events":[{"aid":5,"ts":1659304800025,"type":"clicks"}]}'
 NEXT = b'{"session":2,"events":[{"aid":6,"ts":1659304800026,"type":"orders"}]}'
@@ -40,7 +40,9 @@ def _nested(depth):
 def _judged(path):
     """Events and rejections of a path, read in threads as a study reads it."""
     pieces = [
-        judge(rows, file.kinds) for file in otto(path) for rows in in_order(file.tasks(), workers=2)
+        validate_rows(rows, file.kinds)
+        for file in otto(path)
+        for rows in ordered_thread_map(file.tasks(), workers=2)
     ]
     return tuple(pl.concat(part) for part in zip(*pieces, strict=True))
 

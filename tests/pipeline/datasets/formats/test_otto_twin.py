@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.datasets.formats.otto import read_block
 from pipeline.datasets.io.blocks import Block, read_blocks
-from pipeline.datasets.io.thread_map import in_order
+from pipeline.datasets.io.thread_map import ordered_thread_map
 from pipeline.datasets.raw_rows import Reason
 
 INT64 = 2**63
@@ -217,7 +217,7 @@ def test_blocks_read_at_once_are_as_the_file_read_whole(real_data):
     file = real_data / "otto" / "train.jsonl"
     blocks = read_blocks(file, block_bytes=2000)
 
-    pieces = list(in_order((partial(fast, block) for block in blocks), workers=4))
+    pieces = list(ordered_thread_map((partial(fast, block) for block in blocks), workers=4))
 
     whole = fast(*read_blocks(file))
     assert len(pieces) > 4

@@ -11,7 +11,7 @@ from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, EventKind
 from pipeline.core.errors import DataError
 from pipeline.datasets.formats import parquet
 from pipeline.datasets.raw_rows import Reason
-from pipeline.study import DatasetFormat, DatasetSection, GenericLayout, IdType
+from pipeline.study import DatasetConfig, DatasetFormat, GenericLayout, IdType
 
 T = 1_659_304_800_000
 KINDS = {"view": EventKind.CLICK, "1": EventKind.ORDER, "like": None}
@@ -20,7 +20,7 @@ KINDS = {"view": EventKind.CLICK, "1": EventKind.ORDER, "like": None}
 def section(unit="ms", ids=IdType.INTEGER):
     columns = {"session": "who", "item": "what", "time": "when", "kind": "how"}
     layout = GenericLayout(**columns, kinds=KINDS, ids=ids, time_unit=unit)
-    return DatasetSection(format=DatasetFormat.GENERIC, path="in the test", generic=layout)
+    return DatasetConfig(format=DatasetFormat.GENERIC, path="in the test", generic=layout)
 
 
 def write(path, **columns):

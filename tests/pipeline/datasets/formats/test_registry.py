@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.core.errors import DataError
 from pipeline.datasets.raw_rows import Reason
-from pipeline.study import DatasetFormat, DatasetSection, Duplicates, Expected
+from pipeline.study import DatasetConfig, DatasetFormat, Duplicates, Expected
 
 F = DatasetFormat
 KEEP = Duplicates.KEEP
@@ -17,7 +17,7 @@ CLICK, CART, ORDER = "click", "cart", "order"
 
 
 def section(dataset_format, **rest):
-    return DatasetSection(format=dataset_format, path="in the test", **rest)
+    return DatasetConfig(format=dataset_format, path="in the test", **rest)
 
 
 def ms(*moment, milliseconds=0):

@@ -13,11 +13,11 @@ from pipeline.datasets.io import blocks
 from pipeline.datasets.io.blocks import (
     Block,
     count_lines,
+    decompressed_suffix,
+    find_files,
     input_files,
     line_ends,
-    named_files,
     read_blocks,
-    unpacked_suffix,
 )
 
 BOM = b"\xef\xbb\xbf"
@@ -188,12 +188,12 @@ def test_named_files_come_in_the_order_of_the_names(tmp_path):
     for name in ("views.csv.gz", "buys.csv", "others.csv"):
         (tmp_path / name).write_bytes(b"")
 
-    assert [file.name for file in named_files(tmp_path, "views.csv", "buys.csv")] == [
+    assert [file.name for file in find_files(tmp_path, "views.csv", "buys.csv")] == [
         "views.csv.gz",
         "buys.csv",
     ]
-    assert [file.name for file in named_files(tmp_path, "buys.csv", "no.csv")] == ["buys.csv"]
-    assert named_files(tmp_path / "any", "views.csv") == [tmp_path / "any"]
+    assert [file.name for file in find_files(tmp_path, "buys.csv", "no.csv")] == ["buys.csv"]
+    assert find_files(tmp_path / "any", "views.csv") == [tmp_path / "any"]
 
 
 def test_a_folder_without_what_is_looked_for_is_refused(tmp_path):
@@ -202,7 +202,7 @@ def test_a_folder_without_what_is_looked_for_is_refused(tmp_path):
     with pytest.raises(DataError) as no_suffix:
         input_files(tmp_path, ".jsonl")
     with pytest.raises(DataError) as no_name:
-        named_files(tmp_path, "views.csv", "buys.csv")
+        find_files(tmp_path, "views.csv", "buys.csv")
 
     assert str(no_suffix.value) == (
         f"{tmp_path} holds no file that ends in .jsonl, .jsonl.gz, .jsonl.zst; "
@@ -218,7 +218,7 @@ def test_a_folder_without_what_is_looked_for_is_refused(tmp_path):
     [("a.csv", ".csv"), ("a.csv.gz", ".csv"), ("a.b.jsonl.zst", ".jsonl"), ("a.gz", ""), ("a", "")],
 )
 def test_the_suffix_is_that_of_the_unpacked_file(tmp_path, name, suffix):
-    assert unpacked_suffix(tmp_path / name) == suffix
+    assert decompressed_suffix(tmp_path / name) == suffix
 
 
 def test_lines_are_counted_and_ended_at_newlines_alone():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.core.contracts import DAY_MS, EARLIEST_TS, LATEST_TS
 from pipeline.datasets.io import delimited
 from pipeline.datasets.raw_rows import Reason
-from pipeline.study import DatasetFormat, DatasetSection, GenericLayout
+from pipeline.study import DatasetConfig, DatasetFormat, GenericLayout
 
 F = DatasetFormat
 COLUMNS = ["session", "ts", "item", "kind"]
@@ -200,7 +200,7 @@ def test_a_file_is_read_as_python_reads_it_line_by_line(
     dataset_format, name, header, separator, plan = case
     path = tmp_path_factory.mktemp("delimited") / name
     layout = TSV if dataset_format is F.GENERIC else None
-    dataset = DatasetSection(format=dataset_format, path=name, generic=layout)
+    dataset = DatasetConfig(format=dataset_format, path=name, generic=layout)
 
     @given(data=files(header, separator, plan))
     @settings(deadline=None, max_examples=20)

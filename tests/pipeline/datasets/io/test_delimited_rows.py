@@ -6,9 +6,9 @@ import pytest
 
 from pipeline.core.errors import DataError
 from pipeline.datasets.raw_rows import Reason
-from pipeline.study import DatasetFormat, DatasetSection
+from pipeline.study import DatasetConfig, DatasetFormat
 
-JDATA = DatasetSection(format=DatasetFormat.JDATA, path="in the test")
+JDATA = DatasetConfig(format=DatasetFormat.JDATA, path="in the test")
 HEADER = "action_time,user_id,sku_id,type,sessionId,index"
 GOOD = "2018-03-01 00:00:06,273220,159865,1,42,1519862406.0"
 NEXT = "2018-03-01 00:00:11,136591,37315,2,83,1519862411.0"

@@ -14,11 +14,11 @@ from pipeline.datasets.io.field_parsers import (
     INTEGER,
     TEXT,
     UTC_CLOCK,
-    clock,
+    strptime_type,
 )
 from pipeline.datasets.raw_rows import Reason
 
-PATTERN = clock("%Y-%m-%d %H:%M:%S UTC")
+PATTERN = strptime_type("%Y-%m-%d %H:%M:%S UTC")
 NOON_NS = int(datetime(2014, 9, 24, 12, tzinfo=UTC).timestamp()) * 10**9
 NOON_MS = NOON_NS // 10**6
 
@@ -45,9 +45,13 @@ RIGHT = {
     "clock-without-hours": (UTC_CLOCK, "2014-09-24", NOON_NS - 12 * 3600 * 10**9),
     "pattern": (PATTERN, "2014-09-24 12:00:00 UTC", NOON_MS),
     "pattern-of-single-digits": (PATTERN, "2014-9-24 12:0:0 UTC", NOON_MS),
-    "pattern-with-a-zone": (clock("%d/%b/%Y:%H:%M:%S %z"), "24/Sep/2014:14:00:00 +0200", NOON_MS),
+    "pattern-with-a-zone": (
+        strptime_type("%d/%b/%Y:%H:%M:%S %z"),
+        "24/Sep/2014:14:00:00 +0200",
+        NOON_MS,
+    ),
     "pattern-of-fractions": (
-        *(clock("%Y-%m-%d %H:%M:%S.%f"), "2014-09-24 12:00:00.124567"),
+        *(strptime_type("%Y-%m-%d %H:%M:%S.%f"), "2014-09-24 12:00:00.124567"),
         NOON_MS + 124,
     ),
 }

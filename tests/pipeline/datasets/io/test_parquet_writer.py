@@ -91,7 +91,7 @@ def test_what_is_read_back_is_what_was_written(tmp_path, ids):
 
     write(tmp_path / "a.parquet", frame, [1], EVENTS)
 
-    assert EVENTS.check(pl.read_parquet(tmp_path / "a.parquet")).rows() == frame.rows()
+    assert EVENTS.validate(pl.read_parquet(tmp_path / "a.parquet")).rows() == frame.rows()
 
 
 def fail_after(path, rows, error):

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from pipeline.core.errors import DataError
-from pipeline.datasets.io.thread_map import in_order
+from pipeline.datasets.io.thread_map import ordered_thread_map
 
 SOON = 10.0
 """Seconds after which a test that waits for another thread gives up."""
@@ -24,13 +24,13 @@ def test_results_come_in_the_order_of_the_tasks_whichever_ends_first():
         second_is_done.set()
         return "second"
 
-    assert list(in_order([first, second], workers=2)) == ["first", "second"]
+    assert list(ordered_thread_map([first, second], workers=2)) == ["first", "second"]
 
 
 @pytest.mark.parametrize("workers", [None, 1, 2, 7])
 @pytest.mark.parametrize("n", [0, 1, 2, 50])
 def test_every_task_gives_one_result(n, workers):
-    squares = in_order([partial(pow, number, 2) for number in range(n)], workers)
+    squares = ordered_thread_map([partial(pow, number, 2) for number in range(n)], workers)
 
     assert list(squares) == [number**2 for number in range(n)]
 
@@ -38,7 +38,7 @@ def test_every_task_gives_one_result(n, workers):
 def test_tasks_run_at_once():
     both = threading.Barrier(2)
 
-    assert sorted(in_order([partial(both.wait, SOON)] * 2, workers=2)) == [0, 1]
+    assert sorted(ordered_thread_map([partial(both.wait, SOON)] * 2, workers=2)) == [0, 1]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -50,7 +50,7 @@ def test_at_most_two_more_tasks_than_workers_are_ahead_of_the_consumer(workers):
             taken.append(number)
             yield partial(int, number)
 
-    for consumed, _ in enumerate(in_order(tasks(), workers)):
+    for consumed, _ in enumerate(ordered_thread_map(tasks(), workers)):
         ahead.append(len(taken) - consumed)
 
     assert max(ahead) == workers + 2
@@ -60,7 +60,7 @@ def test_at_most_two_more_tasks_than_workers_are_ahead_of_the_consumer(workers):
 def test_no_task_is_taken_before_the_first_result_is_asked_for():
     taken = []
 
-    in_order(taken.append(number) for number in range(3))
+    ordered_thread_map(taken.append(number) for number in range(3))
 
     assert taken == []
 
@@ -76,7 +76,9 @@ def test_an_exception_comes_in_its_place_and_ends_the_work():
         return number
 
     with pytest.raises(DataError, match=r"^the fourth$"):
-        results.extend(in_order([partial(task, number) for number in range(99)], workers=2))
+        results.extend(
+            ordered_thread_map([partial(task, number) for number in range(99)], workers=2)
+        )
 
     assert results == [0, 1, 2]
     assert max(begun) <= 3 + 2 + 2
@@ -89,7 +91,7 @@ def test_an_exception_of_what_gives_the_tasks_is_passed_on():
         raise DataError(msg)
 
     with pytest.raises(DataError, match=r"^cannot read the file to its end$"):
-        list(in_order(tasks(), workers=2))
+        list(ordered_thread_map(tasks(), workers=2))
 
 
 def test_a_generator_closed_early_begins_nothing_more_and_leaves_no_thread():
@@ -100,7 +102,7 @@ def test_a_generator_closed_early_begins_nothing_more_and_leaves_no_thread():
         time.sleep(0.01)
         return number
 
-    results = in_order([partial(task, number) for number in range(99)], workers=2)
+    results = ordered_thread_map([partial(task, number) for number in range(99)], workers=2)
     first = next(results)
     results.close()
     for thread in set(threading.enumerate()) - before:
@@ -119,7 +121,7 @@ def test_a_generator_left_behind_may_be_closed_by_one_of_its_own_threads():
         results.close()
         closed.set()
 
-    results = in_order([partial(int, 1), close], workers=1)
+    results = ordered_thread_map([partial(int, 1), close], workers=1)
     next(results)
     left_behind.set()
 
@@ -134,7 +136,7 @@ def test_after_an_exception_nothing_runs_on():
         finished.append("slow")
 
     with pytest.raises(ZeroDivisionError):
-        list(in_order([partial(divmod, 1, 0), slow, slow, slow], workers=2))
+        list(ordered_thread_map([partial(divmod, 1, 0), slow, slow, slow], workers=2))
     at_the_exception = list(finished)
     time.sleep(0.1)
 

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.experiment.design.assignment import bucket_of
-from pipeline.experiment.design.assignment_sql import MACROS, PLACES, values_of
+from pipeline.experiment.design.assignment_sql import MACROS, PLACES, sql_parameters
 from tests.pipeline.experiment.design.test_traffic_plan import PLANS
 
 
@@ -25,7 +25,7 @@ def placed(connection, plan, n):
         "SELECT printf('u%05d', i) AS unit FROM range($n) AS r(i)",
         {"n": n},
     )
-    return pl.DataFrame(connection.sql(PLACES, params=values_of(plan)).to_arrow_table())
+    return pl.DataFrame(connection.sql(PLACES, params=sql_parameters(plan)).to_arrow_table())
 
 
 @settings(max_examples=60, deadline=None)
@@ -44,7 +44,7 @@ def test_any_unit_under_any_salt_has_the_bucket_of_python(connection, unit, salt
 def test_units_are_placed_as_by_python(connection, name):
     found = placed(connection, PLANS[name], 20_000)
 
-    assert PLANS[name].places_of(found["unit"]).equals(found.select("group", "reason"))
+    assert PLANS[name].assign_many(found["unit"]).equals(found.select("group", "reason"))
 
 
 @pytest.mark.slow
@@ -52,4 +52,4 @@ def test_a_million_units_are_placed_as_python_says(connection):
     found = placed(connection, PLANS["all"], 1_000_000)
 
     assert found["unit"].n_unique() == 1_000_000
-    assert PLANS["all"].places_of(found["unit"]).equals(found.select("group", "reason"))
+    assert PLANS["all"].assign_many(found["unit"]).equals(found.select("group", "reason"))

@@ -6,13 +6,13 @@ import pytest
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import DataError
 from pipeline.experiment.design.external_variants import (
+    load_plan,
     publish_variants,
-    read_any_plan,
     read_variants,
     variant_plan,
 )
 from pipeline.inference.hypotheses.external_variants import cutoff_of, variant_metrics
-from pipeline.study import ExperimentSection, LogSource
+from pipeline.study import ExperimentConfig, LogSource
 
 GOOD = """variant,algorithm,share,auc,auc_se,ndcg@10
 01,doc2vec,2,0.5,0.01,0.3
@@ -21,7 +21,7 @@ GOOD = """variant,algorithm,share,auc,auc_se,ndcg@10
 
 
 def section(**values):
-    return ExperimentSection(name="spring", source=LogSource.FILES, log_path="log", **values)
+    return ExperimentConfig(name="spring", source=LogSource.FILES, log_path="log", **values)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_plan_of_variants_reads_back(tmp_path, variants):
 
     plan = publish_variants(section(variants="variants.csv"), paths)
 
-    assert read_any_plan(paths) == plan
+    assert load_plan(paths) == plan
 
 
 def test_columns_of_numbers_are_metrics_with_what_is_known_of_their_errors(variants):

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.make_plan import make_plan
-from pipeline.study import ExperimentSection, PlanningSection
+from pipeline.study import ExperimentConfig, PlanningConfig
 from tests.pipeline.experiment.fronts import front_of, study_of
 
-ENDS = PlanningSection(curvature_floor=0.0)
+ENDS = PlanningConfig(curvature_floor=0.0)
 
 
 def ids(plan):
@@ -20,7 +20,7 @@ def ids(plan):
 
 
 def test_groups_are_ordered_by_recall_and_keep_their_preference():
-    study = study_of(ExperimentSection(groups=3))
+    study = study_of(ExperimentConfig(groups=3))
 
     plan, design = make_plan(front_of([0.50, 0.40, 0.44, 0.45]), study, model="abc")
 
@@ -37,7 +37,7 @@ def test_groups_are_ordered_by_recall_and_keep_their_preference():
 )
 def test_dominated_points_are_used_only_when_needed(groups, expected, only_undominated):
     front = front_of([0.40, 0.43, 0.45, 0.47, 0.50], dominated=["p02", "p03"])
-    study = study_of(ExperimentSection(groups=groups, planning=ENDS))
+    study = study_of(ExperimentConfig(groups=groups, planning=ENDS))
 
     plan, design = make_plan(front, study)
 
@@ -50,7 +50,7 @@ def test_dominated_points_are_used_only_when_needed(groups, expected, only_undom
 
 def test_where_recall_hardly_moves_evenly_spaced_preferences_say_less():
     recall = [0.30, 0.40, 0.50, 0.58, 0.595, 0.60, 0.602, 0.604, 0.606, 0.608, 0.61]
-    study = study_of(ExperimentSection(groups=4, planning=ENDS))
+    study = study_of(ExperimentConfig(groups=4, planning=ENDS))
 
     _, design = make_plan(front_of(recall), study)
 
@@ -66,7 +66,7 @@ def test_where_recall_hardly_moves_evenly_spaced_preferences_say_less():
 def test_two_metrics_that_move_apart_are_both_heard():
     recall = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
     hump = [1.0, 1.6, 1.9, 2.0, 1.9, 1.6, 1.0]
-    section = ExperimentSection(groups=3, planning=ENDS)
+    section = ExperimentConfig(groups=3, planning=ENDS)
 
     one, two = (
         make_plan(front_of(recall, mrr=hump), study_of(section, metrics))[1].chosen
@@ -86,7 +86,7 @@ def test_two_metrics_that_move_apart_are_both_heard():
     ],
 )
 def test_a_hypothesis_that_cannot_be_planned_for_says_why(values, because):
-    study = study_of(ExperimentSection(groups=3), metrics=("mrr",))
+    study = study_of(ExperimentConfig(groups=3), metrics=("mrr",))
 
     plan, design = make_plan(front_of([0.1, 0.2, 0.3, 0.4], mrr=values), study)
 
@@ -98,7 +98,7 @@ def test_a_hypothesis_that_cannot_be_planned_for_says_why(values, because):
 def test_an_end_that_may_be_one_by_chance_gets_nobody():
     recall = [0.30, 0.40, 0.50, 0.60, 0.61]
     uncertain = np.diag([1e-6, 1e-6, 1e-6, 1e-6, 0.05])
-    study = study_of(ExperimentSection(groups=3, planning=ENDS))
+    study = study_of(ExperimentConfig(groups=3, planning=ENDS))
 
     known, unknown = (
         make_plan(front_of(recall, covariance=noise), study)[1].chosen
@@ -113,7 +113,7 @@ def test_an_end_that_may_be_one_by_chance_gets_nobody():
 @given(shares=st.lists(st.floats(0.1, 10), min_size=3, max_size=6))
 def test_buckets_are_covered_and_divided_by_the_shares(shares):
     recall = [0.4 + 0.01 * number for number in range(7)]
-    section = ExperimentSection(groups=len(shares), shares=tuple(shares))
+    section = ExperimentConfig(groups=len(shares), shares=tuple(shares))
 
     plan, _ = make_plan(front_of(recall), study_of(section))
 
@@ -124,7 +124,7 @@ def test_buckets_are_covered_and_divided_by_the_shares(shares):
 
 
 def test_evenly_divided_groups_share_the_buckets_by_hand():
-    section = ExperimentSection(groups=3)
+    section = ExperimentConfig(groups=3)
 
     plan, _ = make_plan(front_of([0.1, 0.2, 0.3]), study_of(section))
 
@@ -133,7 +133,7 @@ def test_evenly_divided_groups_share_the_buckets_by_hand():
 
 
 def test_replicates_are_groups_of_the_same_preferences():
-    section = ExperimentSection(groups=6, replicates=2)
+    section = ExperimentConfig(groups=6, replicates=2)
 
     plan, design = make_plan(front_of([0.4 + 0.01 * n for n in range(6)]), study_of(section))
 
@@ -142,7 +142,7 @@ def test_replicates_are_groups_of_the_same_preferences():
 
 
 def test_the_plan_carries_what_the_study_says():
-    section = ExperimentSection(
+    section = ExperimentConfig(
         name="spring",
         salt="pepper",
         groups=3,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pipeline.experiment.design.optimal_design import (
-    Axis,
-    Criterion,
+    DesignCriterion,
+    MetricAxis,
+    coordinate_exchange,
     curvature,
-    exchange,
     slope_information,
 )
 
@@ -17,7 +17,7 @@ from pipeline.experiment.design.optimal_design import (
 def axis(x, noise=None, told=None):
     x = np.array(x, dtype=np.float64)
     noise = np.zeros((len(x), len(x))) if noise is None else np.array(noise)
-    return Axis(x, noise, np.ones_like(x) if told is None else np.array(told))
+    return MetricAxis(x, noise, np.ones_like(x) if told is None else np.array(told))
 
 
 def even(n):
@@ -93,7 +93,7 @@ def test_noise_is_taken_from_the_information():
 def test_groups_go_where_users_tell_more():
     x = np.linspace(0, 1, 11)
     low, high = (
-        Criterion.of([axis(x, told=told)], even(3), seed=0).choose(floor=0, seed=0).tolist()
+        DesignCriterion.of([axis(x, told=told)], even(3), seed=0).choose(floor=0, seed=0).tolist()
         for told in (2 - x, 1 + x)
     )
 
@@ -102,13 +102,13 @@ def test_groups_go_where_users_tell_more():
 
 
 def test_without_a_floor_a_straight_line_has_its_groups_at_the_two_ends():
-    criterion = Criterion.of([axis(np.linspace(0, 1, 11))], even(4), seed=0)
+    criterion = DesignCriterion.of([axis(np.linspace(0, 1, 11))], even(4), seed=0)
 
     assert criterion.choose(floor=0, seed=0).tolist() == [0, 1, 9, 10]
 
 
 def test_a_floor_brings_groups_to_the_middle_and_is_kept():
-    criterion = Criterion.of([axis(np.linspace(0, 1, 11))], even(5), seed=0)
+    criterion = DesignCriterion.of([axis(np.linspace(0, 1, 11))], even(5), seed=0)
 
     without, with_floor = (criterion.choose(floor=floor, seed=0) for floor in (0.0, 0.7))
 
@@ -131,7 +131,7 @@ def test_the_exchange_finds_the_best_of_all_designs(seed):
     told = rng.uniform(0.5, 1.5, n)
     axes = [axis(m, error @ error.T, told) for m in metrics[: 1 + seed % 3]]
     weights = rng.dirichlet(np.full(chosen, 20.0))
-    criterion = Criterion.of(axes, weights, seed=seed)
+    criterion = DesignCriterion.of(axes, weights, seed=seed)
 
     found = criterion.choose(floor=floor, seed=seed)
 
@@ -145,22 +145,24 @@ def test_a_metric_within_its_error_has_no_say():
     x = np.linspace(0, 1, 6)
     blurred = axis(x[::-1] ** 3, np.diag(np.full(6, 10.0)))
 
-    criterion = Criterion.of([axis(x), blurred], even(3), seed=0)
+    criterion = DesignCriterion.of([axis(x), blurred], even(3), seed=0)
 
-    alone = Criterion.of([axis(x)], even(3), seed=0)
+    alone = DesignCriterion.of([axis(x)], even(3), seed=0)
     assert criterion.best_slope[1] <= 0
     assert criterion.choose(floor=0, seed=0).tolist() == alone.choose(floor=0, seed=0).tolist()
     assert criterion.efficiencies(np.array([0, 3, 5]), criterion.axes)[1].slope is None
 
 
 def test_what_does_not_vary_leaves_evenly_spaced_candidates():
-    criterion = Criterion.of([axis(np.zeros(9))], even(3), seed=0)
+    criterion = DesignCriterion.of([axis(np.zeros(9))], even(3), seed=0)
 
     assert criterion.choose(floor=0.5, seed=0).tolist() == [0, 4, 8]
 
 
 @pytest.mark.parametrize(("n", "chosen"), [(5, 5), (2, 2), (40, 3)])
 def test_the_exchange_returns_so_many_different_candidates_in_order(n, chosen):
-    found = exchange(lambda designs: designs.sum(axis=1)[:, None].astype(float), n, chosen, seed=1)
+    found = coordinate_exchange(
+        lambda designs: designs.sum(axis=1)[:, None].astype(float), n, chosen, seed=1
+    )
 
     assert found.tolist() == list(range(n - chosen, n))

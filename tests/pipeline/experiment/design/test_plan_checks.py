@@ -8,12 +8,12 @@ import pytest
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.make_plan import make_plan
 from pipeline.experiment.design.plan_checks import (
-    check_anybody,
-    check_not_under_way,
+    check_has_users,
+    check_not_running,
     check_same_model,
     check_same_preferences,
 )
-from pipeline.study import ExperimentSection
+from pipeline.study import ExperimentConfig
 from tests.pipeline.experiment.design.test_traffic_plan import plan_of
 from tests.pipeline.experiment.fronts import front_of, study_of
 
@@ -22,7 +22,7 @@ RUNNING = plan_of(model="0" * 64, coverage=0.1)
 
 def test_metrics_of_another_grid_are_refused():
     front = front_of([0.1, 0.2, 0.3])
-    plan, _ = make_plan(front, study_of(ExperimentSection(groups=3)))
+    plan, _ = make_plan(front, study_of(ExperimentConfig(groups=3)))
     other = front.points.with_columns(preference=pl.Series([[0.0, 1.0], [0.4, 0.6], [1.0, 0.0]]))
 
     check_same_preferences(plan, front.points)
@@ -45,7 +45,7 @@ def test_metrics_of_another_model_are_refused():
     ids=["nothing", "killed", "ramped-up", "testers"],
 )
 def test_what_moves_nobody_may_change_under_way(change):
-    check_not_under_way(RUNNING, replace(RUNNING, **change))
+    check_not_running(RUNNING, replace(RUNNING, **change))
 
 
 @pytest.mark.parametrize(
@@ -61,18 +61,18 @@ def test_what_moves_nobody_may_change_under_way(change):
 )
 def test_a_running_experiment_keeps_its_plan(change, named):
     with pytest.raises(LogError, match=f"{named}than .*another experiment.name"):
-        check_not_under_way(RUNNING, replace(RUNNING, **change))
-    check_not_under_way(RUNNING, replace(RUNNING, experiment="next", **change))
+        check_not_running(RUNNING, replace(RUNNING, **change))
+    check_not_running(RUNNING, replace(RUNNING, experiment="next", **change))
 
 
 def test_coverage_only_rises_under_way():
     with pytest.raises(LogError, match=r"coverage = 0.05 is less than the 0.1 .*enabled: false"):
-        check_not_under_way(RUNNING, replace(RUNNING, coverage=0.05))
+        check_not_running(RUNNING, replace(RUNNING, coverage=0.05))
 
 
 def test_an_experiment_without_users_cannot_be_simulated():
-    check_anybody(RUNNING, 1)
+    check_has_users(RUNNING, 1)
     with pytest.raises(LogError, match=r"no users: enabled = True, coverage = 0.1"):
-        check_anybody(RUNNING, 0)
+        check_has_users(RUNNING, 0)
     with pytest.raises(LogError, match="enabled = False"):
-        check_anybody(replace(RUNNING, enabled=False), 5)
+        check_has_users(replace(RUNNING, enabled=False), 5)

@@ -54,7 +54,7 @@ def served(plan, units=UNITS):
 @settings(max_examples=30, deadline=None)
 @given(unit=st.text(min_size=1, max_size=10))
 def test_a_unit_belongs_to_the_group_that_holds_its_bucket(unit):
-    group, reason = plan_of().place(unit)
+    group, reason = plan_of().assign(unit)
 
     assert group.first_bucket <= bucket_of(unit, "seed") <= group.last_bucket
     assert reason is None
@@ -66,9 +66,9 @@ def test_a_unit_belongs_to_the_group_that_holds_its_bucket(unit):
 def test_many_units_at_a_time_are_placed_as_each_is_alone(name, units):
     plan = PLANS[name]
 
-    found = plan.places_of(pl.Series(units, dtype=pl.String))
+    found = plan.assign_many(pl.Series(units, dtype=pl.String))
 
-    alone = [plan.place(unit) for unit in units]
+    alone = [plan.assign(unit) for unit in units]
     assert found["group"].to_list() == [one.group and one.group.name for one in alone]
     assert found["reason"].to_list() == [one.reason for one in alone]
     assert plan.groups_of(pl.Series(units, dtype=pl.String)).equals(found["group"])
@@ -104,7 +104,7 @@ def test_ramp_up_only_adds_units_and_moves_none(low, high, salt, holdout):
 def test_coverage_and_holdout_are_met_and_leave_the_shares_as_they_are():
     plan = plan_of(coverage=0.25, holdout=0.2)
 
-    reasons = Counter(plan.places_of(pl.Series(UNITS))["reason"].to_list())
+    reasons = Counter(plan.assign_many(pl.Series(UNITS))["reason"].to_list())
 
     n = len(UNITS)
     held, waiting, inside = 0.2 * n, 0.8 * 0.75 * n, 0.8 * 0.25 * n
@@ -129,7 +129,7 @@ def test_a_tester_is_served_as_the_forced_group_whatever_the_hash_says():
     testers = {unit: f"g{n % 3 + 1}" for n, unit in enumerate(UNITS[:50])}
     plan = plan_of(coverage=0.01, holdout=0.5, testers=testers)
 
-    placed = {unit: plan.place(unit) for unit in testers}
+    placed = {unit: plan.assign(unit) for unit in testers}
 
     assert {unit: one.group.name for unit, one in placed.items()} == testers
     assert {one.reason for one in placed.values()} == {Reason.TESTER}
@@ -138,7 +138,7 @@ def test_a_tester_is_served_as_the_forced_group_whatever_the_hash_says():
 def test_nobody_is_in_an_experiment_that_is_switched_off():
     plan = plan_of(enabled=False, testers={"ada": "g1"})
 
-    assert plan.place("ada") == (None, Reason.OFF)
+    assert plan.assign("ada") == (None, Reason.OFF)
     assert served(plan) == {}
 
 

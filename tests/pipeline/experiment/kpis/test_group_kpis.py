@@ -11,9 +11,9 @@ from polars.testing import assert_frame_equal
 
 from pipeline.core.contracts import DAY_MS, EXPOSURES, Kpi
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.experiment.kpis.aggregate import sum_up
-from pipeline.experiment.kpis.daily_kpis import BATCHES, daily_sums, returning_sums
-from pipeline.experiment.kpis.group_kpis import group_counts, group_kpis, users_of
+from pipeline.experiment.kpis.aggregate import aggregate
+from pipeline.experiment.kpis.daily_kpis import BATCHES, daily_totals, returning_user_totals
+from pipeline.experiment.kpis.group_kpis import group_counts, group_kpis, per_user_totals
 from pipeline.experiment.log.ingest import ingest
 from tests.pipeline.experiment.logs import TS, exposure, units_of
 
@@ -45,7 +45,7 @@ def kpis_of(outcomes, folder):
     frame = pl.DataFrame(rows, schema=EXPOSURES.columns, orient="row")
     frame.write_parquet(folder / "log.parquet")
     assert ingest([folder / "log.parquet"], PLAN, folder / "log.duckdb").rejected == {}
-    return sum_up(folder / "log.duckdb", PLAN).group_kpis, frame
+    return aggregate(folder / "log.duckdb", PLAN).group_kpis, frame
 
 
 def cell(kpis, kpi, group):
@@ -163,7 +163,7 @@ def test_revenue_is_a_kpi_where_the_log_has_it(tmp_path):
     schema = EXPOSURES.columns | {"revenue": pl.Int64}
     pl.DataFrame(rows, schema=schema).write_parquet(tmp_path / "log.parquet")
     ingest([tmp_path / "log.parquet"], PLAN, tmp_path / "log.duckdb")
-    sums = sum_up(tmp_path / "log.duckdb", PLAN)
+    sums = aggregate(tmp_path / "log.duckdb", PLAN)
     kpis, daily = sums.group_kpis, sums.daily_sums
 
     per_exposure, per_user = (cell(kpis, f"revenue_per_{of}", "g1") for of in ("exposure", "user"))
@@ -194,7 +194,7 @@ def fortnight(tmp_path_factory):
 
 def test_the_days_of_all_batches_add_up_to_the_rows(fortnight):
     database, frame = fortnight
-    sums = sum_up(database, PLAN)
+    sums = aggregate(database, PLAN)
     kpis, daily = sums.group_kpis, sums.daily_sums
     day = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.date()
     first = frame.group_by("group", "unit").agg(day.min().alias("day"))
@@ -213,7 +213,7 @@ def test_the_days_of_all_batches_add_up_to_the_rows(fortnight):
 
 
 def test_a_user_is_in_one_batch_on_all_days(fortnight):
-    daily = sum_up(fortnight[0], PLAN).daily_sums
+    daily = aggregate(fortnight[0], PLAN).daily_sums
 
     assert set(daily["batch"]) <= set(range(BATCHES))
     # 100 users of a group fall into 63 of 100 batches; with a new batch a day it would be all
@@ -222,7 +222,7 @@ def test_a_user_is_in_one_batch_on_all_days(fortnight):
 
 def test_users_who_come_back_weigh_the_same_on_their_first_day_and_after_it(fortnight):
     database, frame = fortnight
-    found = sum_up(database, PLAN).returning_sums
+    found = aggregate(database, PLAN).returning_sums
     expected = {}
     for (unit,), rows in frame.with_columns(day=pl.col("ts") // DAY_MS).group_by("unit"):
         first = rows.filter(pl.col("day") == rows["day"].min())
@@ -250,17 +250,17 @@ def test_users_who_come_back_weigh_the_same_on_their_first_day_and_after_it(fort
 @pytest.mark.parametrize("engine", ["polars", "sqlite"])
 def test_another_engine_gives_the_same_counts(fortnight, engine):
     database, frame = fortnight
-    sums = sum_up(database, PLAN)
+    sums = aggregate(database, PLAN)
     rows = frame.with_columns(revenue=pl.lit(None, pl.Int64)).to_arrow()
     exposures = getattr(ibis, engine).connect().create_table("exposures", rows)
-    users = users_of(exposures)
+    users = per_user_totals(exposures)
     preferences = {group.name: group.preference_id for group in PLAN.groups}
 
     assert_frame_equal(group_kpis(group_counts(users).to_polars(), preferences), sums.group_kpis)
     if engine == "polars":  # SQLite has no hash to make batches of
-        own = daily_sums(exposures, users).drop("batch").group_by("group", "day").sum()
+        own = daily_totals(exposures, users).drop("batch").group_by("group", "day").sum()
         expected = sums.daily_sums.drop("batch").group_by("group", "day").sum()
         assert_frame_equal(own, expected, check_row_order=False)
-        own = returning_sums(exposures, users).drop("batch").group_by("group", "kpi").sum()
+        own = returning_user_totals(exposures, users).drop("batch").group_by("group", "kpi").sum()
         expected = sums.returning_sums.drop("batch").group_by("group", "kpi").sum()
         assert_frame_equal(own, expected, check_row_order=False)

@@ -53,7 +53,7 @@ def write_files(folder, *, later_ms=0):
                 "units": (number % 9 == 0).cast(pl.Int32) - (number % 50 == 7).cast(pl.Int32),
             }
         )
-        EXPOSURES.check(frame).write_parquet(folder / f"day-{day:02d}.parquet")
+        EXPOSURES.validate(frame).write_parquet(folder / f"day-{day:02d}.parquet")
 
 
 def run(folder, project_root, *, kill_after_s=None):

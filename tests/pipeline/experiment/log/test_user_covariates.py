@@ -9,9 +9,9 @@ from polars.testing import assert_frame_equal
 
 from pipeline.core.contracts import EXPOSURES
 from pipeline.core.errors import LogError
-from pipeline.experiment.kpis.aggregate import sum_up
-from pipeline.experiment.kpis.group_kpis import users_of
-from pipeline.experiment.kpis.pre_experiment import before_sums, segment_kpis
+from pipeline.experiment.kpis.aggregate import aggregate
+from pipeline.experiment.kpis.group_kpis import per_user_totals
+from pipeline.experiment.kpis.pre_experiment import pre_period_sums, segment_kpis
 from pipeline.experiment.log.ingest import ingest
 from tests.pipeline.experiment.logs import PLAN, exposure, units_of
 
@@ -49,7 +49,7 @@ def taken_in(folder, known, name="users.csv"):
 def test_the_sums_by_hand(tmp_path, name):
     """Ann has 2 exposures and 2 clicks after 5 and 3; Bob, of whom nothing is known, has 1 and 0."""
     log, database = taken_in(tmp_path, KNOWN, name)
-    sums = sum_up(database, PLAN).before_sums
+    sums = aggregate(database, PLAN).before_sums
 
     assert (log.exposures, log.rejected) == (4, {})
     assert set(sums["kpi"]) == {"ctr", "clicks_per_user"}  # no orders, units or revenue of the past
@@ -66,7 +66,7 @@ def test_the_sums_by_hand(tmp_path, name):
 
 def test_segments_by_hand(tmp_path):
     _, database = taken_in(tmp_path, KNOWN)
-    sums = sum_up(database, PLAN)
+    sums = aggregate(database, PLAN)
     table = sums.segment_kpis.filter(kpi="ctr").select("segment", "group", "trials", "successes")
 
     assert sorted(table.rows()) == [
@@ -84,10 +84,10 @@ def test_segments_by_hand(tmp_path):
 
 def test_what_is_not_known_is_no_table(tmp_path):
     _, database = taken_in(tmp_path, [{"unit": ANN, "segment": "new"}])
-    assert sum_up(database, PLAN).before_sums is None
+    assert aggregate(database, PLAN).before_sums is None
 
     _, database = taken_in(tmp_path, [{"unit": ANN, "exposures": 5, "clicks": 3}])
-    sums = sum_up(database, PLAN)
+    sums = aggregate(database, PLAN)
     assert sums.segment_kpis is None
     assert set(sums.as_dict()) == {"group_kpis", "daily_sums", "returning_sums", "before_sums"}
 
@@ -103,7 +103,7 @@ def test_unusable_rows_are_counted_and_the_first_of_a_user_is_kept(tmp_path):
 
     assert log.rejected == {"duplicate user": 1, "a count below 0": 1, "a field is empty": 1}
     assert log.exposures == 4
-    assert "older" not in sum_up(database, PLAN).segment_kpis["segment"].to_list()
+    assert "older" not in aggregate(database, PLAN).segment_kpis["segment"].to_list()
 
 
 def test_a_segment_of_each_user_is_none(tmp_path):
@@ -121,15 +121,15 @@ def test_users_without_a_unit_are_refused(tmp_path):
 
 def test_another_engine_gives_the_same_sums(tmp_path):
     _, database = taken_in(tmp_path, KNOWN)
-    expected = sum_up(database, PLAN)
+    expected = aggregate(database, PLAN)
     engine = ibis.sqlite.connect()
     rows = pl.DataFrame(SHOWN, schema=EXPOSURES.columns).with_columns(
         revenue=pl.lit(None, pl.Int64)
     )
-    users = users_of(engine.create_table("exposures", rows.to_arrow()))
+    users = per_user_totals(engine.create_table("exposures", rows.to_arrow()))
     unknown = {name: pl.lit(None, pl.Int64) for name in ("orders", "units", "revenue")}
     known = engine.create_table("known", pl.DataFrame(KNOWN).with_columns(**unknown).to_arrow())
     preferences = {group.name: group.preference_id for group in PLAN.groups}
 
-    assert_frame_equal(before_sums(users, known), expected.before_sums)
+    assert_frame_equal(pre_period_sums(users, known), expected.before_sums)
     assert_frame_equal(segment_kpis(users, known, preferences), expected.segment_kpis)

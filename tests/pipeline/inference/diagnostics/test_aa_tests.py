@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from pipeline.inference.diagnostics.aa_tests import Rerandomisation, replicates, rerandomised
+from pipeline.inference.diagnostics.aa_tests import AaTest, aa_test, replicate_test
 from pipeline.inference.glm.group_regression import GroupSums, fit_line
 from tests.pipeline.inference.shops import X, weeks
 
 
 def test_users_divided_anew_show_nothing_even_where_groups_differ():
-    found = rerandomised(X, weeks(1, slope=5.0, days=5, users=3000), seed=4)
+    found = aa_test(X, weeks(1, slope=5.0, days=5, users=3000), seed=4)
 
     assert found.divisions == 1000
     assert found.passed
@@ -37,7 +37,7 @@ def test_one_division_is_the_clustered_test_of_the_regression():
         z = test.slope / (test.standard_error / np.sqrt((n - 1) / (n - 2)))
         p_values.append(2 * stats.norm.sf(abs(z)))
 
-    found = rerandomised(X, outcome, seed=4, divisions=40)
+    found = aa_test(X, outcome, seed=4, divisions=40)
 
     assert found.false_alarms == np.mean(np.array(p_values) < 0.05)
     assert found.p_value == pytest.approx(stats.kstest(p_values, "uniform").pvalue)
@@ -45,9 +45,9 @@ def test_one_division_is_the_clustered_test_of_the_regression():
 
 def test_dependent_batches_raise_the_alarm():
     """What the errors take for independent is not: the same users stand in two batches."""
-    assert not Rerandomisation(divisions=1000, false_alarms=0.16, p_value=0.0).passed
-    assert Rerandomisation(divisions=1000, false_alarms=0.07, p_value=0.5).passed
-    assert not Rerandomisation(divisions=1000, false_alarms=0.08, p_value=0.5).passed
+    assert not AaTest(divisions=1000, false_alarms=0.16, p_value=0.0).passed
+    assert AaTest(divisions=1000, false_alarms=0.07, p_value=0.5).passed
+    assert not AaTest(divisions=1000, false_alarms=0.08, p_value=0.5).passed
 
 
 def sums(trials, successes):
@@ -56,7 +56,7 @@ def sums(trials, successes):
 
 
 def test_replicates_by_hand():
-    found = replicates(pl.Series(["a", "b", "a"]), sums([100, 50, 100], [20, 10, 30]))
+    found = replicate_test(pl.Series(["a", "b", "a"]), sums([100, 50, 100], [20, 10, 30]))
 
     # log odds -1.386 and -0.847; variances 1/(100 p (1-p)) · 100/99
     variances = [100 / 99 / (100 * p * (1 - p)) for p in (0.2, 0.3)]
@@ -72,7 +72,7 @@ def test_p_values_of_replicates_are_uniform_if_they_differ_by_chance():
         rng = np.random.default_rng(seed)
         y = rng.binomial(2000, [0.1, 0.1, 0.12, 0.12, 0.15, 0.15])
         names = pl.Series(["a", "a", "b", "b", "c", "c"])
-        p_values.append(replicates(names, sums([2000] * 6, y)).p_value)
+        p_values.append(replicate_test(names, sums([2000] * 6, y)).p_value)
 
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
 
@@ -80,9 +80,9 @@ def test_p_values_of_replicates_are_uniform_if_they_differ_by_chance():
 def test_groups_that_differ_beyond_their_preference_are_found():
     names = pl.Series(["a", "a", "b", "b"])
 
-    assert replicates(names, sums([10_000] * 4, [1000, 1200, 1100, 1100])).p_value < 1e-3
+    assert replicate_test(names, sums([10_000] * 4, [1000, 1200, 1100, 1100])).p_value < 1e-3
 
 
 def test_without_replicates_there_is_nothing_to_compare():
-    assert replicates(pl.Series(["a", "b"]), sums([9, 9], [4, 5])) is None
-    assert replicates(pl.Series(["a", "a"]), sums([9, 9], [0, 5])) is None
+    assert replicate_test(pl.Series(["a", "b"]), sums([9, 9], [4, 5])) is None
+    assert replicate_test(pl.Series(["a", "a"]), sums([9, 9], [0, 5])) is None

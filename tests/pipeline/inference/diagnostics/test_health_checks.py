@@ -12,7 +12,7 @@ from pipeline.experiment.kpis.contracts import DAILY_SUMS, RETURNING_SUMS
 from pipeline.experiment.kpis.group_kpis import group_kpis
 from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS, health_of
 from pipeline.inference.diagnostics.sample_ratio import calendar_of
-from pipeline.inference.hypotheses.inputs import Evidence
+from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.study import Hypothesis
 from tests.pipeline.inference.shops import FIRST, before_sums_of, weeks
 
@@ -57,7 +57,7 @@ def evidence_of(outcome, preferences=PREFERENCES):
         for name, value in measured.items()
     ]
     offline = pl.DataFrame(metrics, schema=OFFLINE_METRICS.schema)
-    return Evidence(offline, None, kpis, daily_sums=daily, planned_days=14)
+    return RegressionInputs(offline, None, kpis, daily_sums=daily, planned_days=14)
 
 
 HEALTHY = evidence_of(weeks(2, x=np.zeros(3), days=14))

@@ -13,7 +13,7 @@ from pipeline.inference.glm.group_regression import (
     GroupSums,
     LineFit,
     fit_line,
-    undefined_because,
+    undefined_reason,
 )
 from pipeline.inference.glm.wald import wald_test
 from pipeline.results.family import Family
@@ -257,7 +257,7 @@ def test_an_undefined_regression_says_why(x, trials, successes, reason):
 def test_groups_of_successes_or_failures_alone_do_not_make_it_undefined(successes):
     x, sums = np.array([0.0, 0.1, 0.2]), independent([9, 9, 9], successes)
 
-    assert undefined_because(x, sums) is None
+    assert undefined_reason(x, sums) is None
     assert isinstance(fit_line(x, sums, level=0.95), LineFit)
 
 
@@ -299,5 +299,5 @@ def test_the_cautious_test_is_the_wider_one():
     half = replace(fit.clustered, standard_error=fit.model.standard_error / 2)
     double = replace(fit.clustered, standard_error=fit.model.standard_error * 2)
 
-    assert replace(fit, clustered=half).cautious == fit.model
-    assert replace(fit, clustered=double).cautious == double
+    assert replace(fit, clustered=half).conservative == fit.model
+    assert replace(fit, clustered=double).conservative == double

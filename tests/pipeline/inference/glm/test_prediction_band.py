@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
 from pipeline.inference.glm.prediction_band import band_of, cautious_covariance
-from pipeline.inference.sensitivity.errors_in_variables import change_errors
+from pipeline.inference.sensitivity.errors_in_variables import relative_change_se
 from pipeline.results.family import Family
 
 X = np.array([0.0, 0.1, 0.2])
@@ -49,7 +49,7 @@ def test_the_error_of_x_agrees_with_draws():
     )  # fmt: skip
     drawn = values + rng.standard_normal((100_000, 3)) @ root.T
 
-    errors = change_errors(values, root @ root.T)
+    errors = relative_change_se(values, root @ root.T)
 
     assert errors[0] == 0.0
     spread = (drawn / drawn[:, :1] - 1).std(axis=0)
@@ -57,5 +57,5 @@ def test_the_error_of_x_agrees_with_draws():
 
 
 def test_an_unknown_covariance_or_a_metric_of_0_has_no_error_of_x():
-    assert np.isnan(change_errors(np.array([0.1, 0.2]), None)).all()
-    assert np.isnan(change_errors(np.array([0.0, 0.2]), np.eye(2))).all()
+    assert np.isnan(relative_change_se(np.array([0.1, 0.2]), None)).all()
+    assert np.isnan(relative_change_se(np.array([0.0, 0.2]), np.eye(2))).all()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.inference.hypotheses.confidence_rating import trust_in
+from pipeline.inference.hypotheses.confidence_rating import rate_evidence
 
 HEALTHY = {
     "sample_ratio": {"passed": True},
@@ -39,7 +39,7 @@ def hypothesis(**changes):
 
 
 def test_nothing_against_it_is_high_and_says_why():
-    found = trust_in(hypothesis(), HEALTHY)
+    found = rate_evidence(hypothesis(), HEALTHY)
 
     assert (found.level, found.serious, found.minor) == ("high", (), ())
     assert found.because == (
@@ -64,7 +64,7 @@ def test_nothing_against_it_is_high_and_says_why():
     ],
 )
 def test_a_doubt_that_could_turn_the_answer_round_is_low(changes):
-    found = trust_in(hypothesis(**changes), HEALTHY)
+    found = rate_evidence(hypothesis(**changes), HEALTHY)
 
     assert (found.level, len(found.serious)) == ("low", 1)
 
@@ -78,14 +78,14 @@ def test_a_doubt_that_could_turn_the_answer_round_is_low(changes):
     ],
 )
 def test_a_doubt_of_the_shape_is_moderate(changes):
-    found = trust_in(hypothesis(**changes), HEALTHY)
+    found = rate_evidence(hypothesis(**changes), HEALTHY)
 
     assert (found.level, found.serious, len(found.minor)) == ("moderate", (), 1)
 
 
 @pytest.mark.parametrize("verdict", ["not shown", "blocked", "undefined"])
 def test_where_there_is_no_answer_there_is_nothing_to_trust(verdict):
-    found = trust_in({"id": "H1", "verdict": verdict}, {})
+    found = rate_evidence({"id": "H1", "verdict": verdict}, {})
 
     assert (found.level, len(found.because)) == ("none", 1)
 
@@ -94,14 +94,14 @@ def test_a_failed_check_counts_for_the_hypotheses_it_failed_for():
     failed = {"H1": {"p_value": 0.4}, "H2": {"p_value": 0.0001}}
     health = HEALTHY | {"no_carry_over": {"passed": False, "hypotheses": failed}}
 
-    assert trust_in(hypothesis(), health).level == "high"
-    assert trust_in(hypothesis(id="H2"), health).level == "low"
+    assert rate_evidence(hypothesis(), health).level == "high"
+    assert rate_evidence(hypothesis(id="H2"), health).level == "low"
 
 
 def test_half_a_week_too_much_is_a_minor_doubt_and_lost_events_a_serious_one():
     weeks = HEALTHY | {"whole_weeks": {"passed": False, "days": 9}}
     lost = HEALTHY | {"events_kept": {"passed": False}}
 
-    assert trust_in(hypothesis(), weeks).level == "moderate"
-    assert trust_in(hypothesis(), lost).level == "low"
-    assert "every check that could be made passed" not in trust_in(hypothesis(), lost).because
+    assert rate_evidence(hypothesis(), weeks).level == "moderate"
+    assert rate_evidence(hypothesis(), lost).level == "low"
+    assert "every check that could be made passed" not in rate_evidence(hypothesis(), lost).because

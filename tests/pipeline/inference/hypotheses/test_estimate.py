@@ -18,8 +18,8 @@ from pipeline.core.contracts import (
 )
 from pipeline.experiment.kpis.contracts import BEFORE_TERMS, GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
-from pipeline.inference.hypotheses.inputs import Evidence, relative_change
-from pipeline.study import PAPER_HYPOTHESES, RegressionSection
+from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
+from pipeline.study import PAPER_HYPOTHESES, RegressionConfig
 from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TABLE_1, TEST_CLICKS
 
 
@@ -83,13 +83,13 @@ def golden_evidence():
             (group, Kpi.CVR, clicks, orders),
             (group, Kpi.SALE_RATE, EXPOSURES_A_GROUP, orders),
         ]
-    return Evidence(offline_metrics(metrics), None, group_kpis(kpis))
+    return RegressionInputs(offline_metrics(metrics), None, group_kpis(kpis))
 
 
 @pytest.fixture(scope="module")
 def golden(golden_evidence):
     """The four estimates of the paper's hypotheses on them."""
-    section = RegressionSection(level=0.95, hypotheses=PAPER_HYPOTHESES)
+    section = RegressionConfig(level=0.95, hypotheses=PAPER_HYPOTHESES)
     estimates = estimate_hypotheses(golden_evidence, section, seed=0)
     return {estimate.hypothesis.id: estimate for estimate in estimates}
 
@@ -261,8 +261,10 @@ def estimate_one(metric_values, counts, covariance=None, *, healthy=True):
     """H1 on three groups of the given recalls and (trials, successes)."""
     metrics = [(f"p{n}", Metric.RECALL, value) for n, value in enumerate(metric_values, start=1)]
     kpis = [(f"g{n}", Kpi.CTR, trials, y) for n, (trials, y) in enumerate(counts, start=1)]
-    section = RegressionSection(hypotheses=PAPER_HYPOTHESES[:1])
-    evidence = Evidence(offline_metrics(metrics), covariance, group_kpis(kpis), healthy=healthy)
+    section = RegressionConfig(hypotheses=PAPER_HYPOTHESES[:1])
+    evidence = RegressionInputs(
+        offline_metrics(metrics), covariance, group_kpis(kpis), healthy=healthy
+    )
     (estimate,) = estimate_hypotheses(evidence, section, seed=0)
     return estimate
 
@@ -360,7 +362,7 @@ def test_a_known_past_and_known_segments_of_users_are_used(golden_evidence):
     evidence = replace(golden_evidence, before_sums=past, segment_kpis=pl.concat(halves))
 
     h1, h2, *_ = estimate_hypotheses(
-        evidence, RegressionSection(hypotheses=PAPER_HYPOTHESES), seed=1
+        evidence, RegressionConfig(hypotheses=PAPER_HYPOTHESES), seed=1
     )
     row = json.loads(json.dumps(h1.as_dict()))
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.hypotheses.counts_table import group_kpis, offline_metrics
-from pipeline.inference.hypotheses.inputs import Evidence
+from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.inference.hypotheses.metric_ranking import TIED_WITHIN, explore, vuong
 from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TEST_CLICKS
 
@@ -24,7 +24,7 @@ def evidence_of(exposures, clicks, orders, **metrics):
             **metrics,
         }
     )
-    return Evidence(offline_metrics(counts), None, group_kpis(counts))
+    return RegressionInputs(offline_metrics(counts), None, group_kpis(counts))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pipeline.core.errors import DataError
 from pipeline.inference.estimates_file import read_answers
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
-from pipeline.inference.hypotheses.inputs import Evidence
+from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.inference.hypotheses.prediction import fitted_line
 from pipeline.results.family import Family
 from pipeline.study import parse_study
@@ -71,7 +71,9 @@ def section(small_params):
 
 def answer_of(tmp_path, section, kpis, values=VALUES):
     """What ``regression_estimates.json`` says of it, read back."""
-    (estimate,) = estimate_hypotheses(Evidence(metrics_frame(values), None, kpis), section, seed=1)
+    (estimate,) = estimate_hypotheses(
+        RegressionInputs(metrics_frame(values), None, kpis), section, seed=1
+    )
     write_json(tmp_path / "estimates.json", [estimate.as_dict()])
     (answer,) = read_answers(tmp_path / "estimates.json")
     return answer, estimate

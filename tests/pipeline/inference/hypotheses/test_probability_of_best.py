@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.inference.glm.group_regression import GroupSums
-from pipeline.inference.hypotheses.probability_of_best import Measured, chances_of_best
+from pipeline.inference.hypotheses.probability_of_best import Measured, probabilities_of_best
 from pipeline.inference.sensitivity.random_effects import link_variance
 
 X = np.array([0.40, 0.42, 0.45, 0.47, 0.50])
@@ -20,7 +20,7 @@ def clicks(x, trials, slope=3.0):
 def test_with_many_users_the_metric_the_kpi_follows_is_surely_the_best():
     other = X[[1, 0, 3, 2, 4]]
 
-    chances = chances_of_best([Measured(X), Measured(other)], clicks(X, 1_000_000), seed=1)
+    chances = probabilities_of_best([Measured(X), Measured(other)], clicks(X, 1_000_000), seed=1)
 
     assert chances[0] > 0.999
     assert sum(chances) == pytest.approx(1)
@@ -29,13 +29,13 @@ def test_with_many_users_the_metric_the_kpi_follows_is_surely_the_best():
 def test_with_few_users_it_is_not():
     other = X[[1, 0, 3, 2, 4]]
 
-    chances = chances_of_best([Measured(X), Measured(other)], clicks(X, 300), seed=1)
+    chances = probabilities_of_best([Measured(X), Measured(other)], clicks(X, 300), seed=1)
 
     assert 0.5 < chances[0] < 0.8
 
 
 def test_metrics_that_are_multiples_of_each_other_share_the_chance():
-    chances = chances_of_best(
+    chances = probabilities_of_best(
         [Measured(X), Measured(3 * X), Measured(X - 0.1)], clicks(X, 900), seed=1
     )
 
@@ -46,8 +46,8 @@ def test_a_metric_that_is_badly_measured_is_less_sure():
     sums, error = clicks(X, 100_000), np.eye(5) * 0.01**2
     other = X + np.array([0.006, -0.006, 0.006, -0.006, 0.0])
 
-    sharp = chances_of_best([Measured(X), Measured(other)], sums, seed=1)
-    blurred = chances_of_best(
+    sharp = probabilities_of_best([Measured(X), Measured(other)], sums, seed=1)
+    blurred = probabilities_of_best(
         [Measured(X, covariance_GG=error), Measured(other, covariance_GG=error)], sums, seed=1
     )
 
@@ -62,8 +62,8 @@ def test_a_copy_of_a_metric_takes_no_chance_from_the_others():
     first, second = (one + rng.standard_normal((400, 5)) * 0.01 for one in (X, other))
     known = [Measured(X, first), Measured(other, second)]
 
-    alone = chances_of_best(known, sums, seed=1)
-    beside = chances_of_best([*known, Measured(2 * X, 2 * first)], sums, seed=1)
+    alone = probabilities_of_best(known, sums, seed=1)
+    beside = probabilities_of_best([*known, Measured(2 * X, 2 * first)], sums, seed=1)
 
     assert 0.2 < alone[1] < 0.5
     assert beside[1] == alone[1]
@@ -73,7 +73,7 @@ def test_a_copy_of_a_metric_takes_no_chance_from_the_others():
 def test_a_redrawn_test_set_on_which_the_groups_do_not_differ_explains_nothing():
     flat, other = np.tile(X.mean(), (100, 5)), X[[1, 0, 3, 2, 4]]
 
-    chances = chances_of_best([Measured(X, flat), Measured(other)], clicks(X, 10_000), seed=1)
+    chances = probabilities_of_best([Measured(X, flat), Measured(other)], clicks(X, 10_000), seed=1)
 
     assert chances == [0, 1]
 
@@ -95,7 +95,7 @@ def test_draws_by_hand():
     ]
     expected = np.mean(np.array(misfit[0]) < misfit[1])
 
-    found = chances_of_best([Measured(X), Measured(other)], sums, seed=7)
+    found = probabilities_of_best([Measured(X), Measured(other)], sums, seed=7)
 
     assert found[0] == pytest.approx(expected, abs=0.1)
 
@@ -104,4 +104,4 @@ def test_a_group_without_a_success_leaves_it_unknown():
     m, y = np.full(3, 9.0), np.array([0.0, 1.0, 2.0])
     sums = GroupSums(trials=m, successes=y, users=m, sum_mm=m, sum_my=y, sum_yy=y)
 
-    assert chances_of_best([Measured(X[:3])], sums, seed=1) is None
+    assert probabilities_of_best([Measured(X[:3])], sums, seed=1) is None

@@ -8,11 +8,11 @@ from pipeline.inference.glm.group_regression import LineFit
 from pipeline.inference.glm.wald import SlopeTest
 from pipeline.inference.hypotheses.verdict import (
     Verdict,
-    detectable_slope,
-    trials_to_settle,
+    fitted_mde,
+    required_trials,
     verdict,
 )
-from pipeline.inference.sensitivity.random_effects import FewGroups
+from pipeline.inference.sensitivity.random_effects import RandomEffectsSlope
 from pipeline.study import PAPER_HYPOTHESES
 
 H1, _, _, H4 = PAPER_HYPOTHESES  # H1 expects a positive slope, H4 a negative one
@@ -45,7 +45,7 @@ def fit_of(interval):
 
 def few_of(interval):
     test = of_interval(interval, "hartung-knapp")
-    return FewGroups(tau=0.0, heterogeneity=0.0, hartung_knapp=test, quasi_binomial=test)
+    return RandomEffectsSlope(tau=0.0, heterogeneity=0.0, hartung_knapp=test, quasi_binomial=test)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_an_unhealthy_experiment_blocks_whatever_was_found():
 
 def test_the_slope_that_would_have_been_found_by_hand():
     # (1.959964 + 0.841621) times the wider error, whatever was found
-    assert detectable_slope(replace(fit_of(AROUND), slope=0.5)) == pytest.approx(2.801585, abs=1e-6)
+    assert fitted_mde(replace(fit_of(AROUND), slope=0.5)) == pytest.approx(2.801585, abs=1e-6)
 
 
 def test_trials_that_would_settle_it_by_hand():
     fit = replace(fit_of(AROUND), slope=0.5)
 
     # (1.959964 + 0.841621)² · (1 / 0.5)² = 31.4 times as many
-    assert trials_to_settle(fit, 1000) == pytest.approx(31_396, abs=2)
-    assert trials_to_settle(replace(fit, slope=0.0), 1000) is None
+    assert required_trials(fit, 1000) == pytest.approx(31_396, abs=2)
+    assert required_trials(replace(fit, slope=0.0), 1000) is None

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from pipeline.inference.meta.meta_analysis import PooledSlope, foretell, pool_slopes
+from pipeline.inference.meta.meta_analysis import PooledSlope, forecast, pool_slopes
 
 # Colditz et al. (1994), 13 trials of the BCG vaccine: vaccinated with and without tuberculosis, and
 # the same of those not vaccinated; the example of Viechtbauer's metafor
@@ -218,7 +218,7 @@ def test_a_gain_by_hand():
     found = pool([0.9, 1.0, 1.1], [0.2, 0.2, 0.2])
     low, high = found.prediction_interval
 
-    more, less = (foretell(found, gain=gain, rate=0.2) for gain in (0.1, -0.1))
+    more, less = (forecast(found, gain=gain, rate=0.2) for gain in (0.1, -0.1))
 
     # odds of 1 to 4 become exp(0.1) to 4
     assert more.odds_change == pytest.approx(exp(0.1) - 1)
@@ -232,21 +232,21 @@ def test_a_gain_by_hand():
 def test_of_a_rare_success_the_rate_changes_as_its_odds_and_of_a_sure_one_hardly():
     found = pool([0.9, 1.0, 1.1], [0.2, 0.2, 0.2])
 
-    rare, sure = (foretell(found, gain=0.02, rate=rate) for rate in (1e-6, 0.999))
+    rare, sure = (forecast(found, gain=0.02, rate=rate) for rate in (1e-6, 0.999))
 
     assert rare.rate_change == pytest.approx(rare.odds_change, rel=1e-5)
     assert 0 < sure.rate_change < 0.001 * sure.odds_change * 1.01
 
 
 def test_two_experiments_foretell_without_an_interval():
-    found = foretell(pool([1.0, 2.0], [0.1, 0.1]), gain=0.02, rate=0.1)
+    found = forecast(pool([1.0, 2.0], [0.1, 0.1]), gain=0.02, rate=0.1)
 
     assert found.odds_change == pytest.approx(exp(0.02 * 1.5) - 1)
     assert (found.odds_interval, found.rate_interval) == (None, None)
 
 
 def test_absurd_slopes_foretell_finite_numbers():
-    found = foretell(pool([-5e3, 1e3, 8e3], [1.0, 1.0, 1.0]), gain=1.0, rate=0.1)
+    found = forecast(pool([-5e3, 1e3, 8e3], [1.0, 1.0, 1.0]), gain=1.0, rate=0.1)
 
     assert np.isfinite([*found.odds_interval, *found.rate_interval]).all()
     assert found.rate_interval == pytest.approx((-1, 9))

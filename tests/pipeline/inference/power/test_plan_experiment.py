@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.core.contracts import Kpi
-from pipeline.inference.power.power import Question, power
-from pipeline.study import PlanningSection
+from pipeline.inference.power.power import PowerQuery, power
+from pipeline.study import PlanningConfig
 from tests.pipeline.inference.planned import PLANNING, RECALL, TRAFFIC, planned_power
 
 ALL = {name: RECALL[n] for n, name in enumerate(f"p{n:02d}" for n in range(6))}
@@ -18,7 +18,7 @@ def question(ids, **changes):
     values = np.array([ALL[name] for name in ids])
     shares = np.diff([0, 3333, 6667, 10_000]) / 10_000
     x = values / values.min() - 1
-    return Question(
+    return PowerQuery(
         **{"kpi": Kpi.CTR, "x": x, "shares": shares, "sign": 1, "level": 0.95} | changes
     )
 
@@ -114,7 +114,7 @@ def test_all_of_it_is_json():
     found = planned_power().as_dict()
 
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["wanted_power"] == PlanningSection().power == 0.8
+    assert found["wanted_power"] == PlanningConfig().power == 0.8
     assert [one["id"] for one in found["hypotheses"]] == ["H1", "H2"]
     assert found["design"]["left_out"] == {
         "H2": "the metric is undefined, 0 or negative under a preference"

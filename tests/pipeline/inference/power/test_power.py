@@ -13,13 +13,19 @@ from pipeline.inference.glm.group_regression import GroupSums, fit_line
 from pipeline.inference.hypotheses.inputs import family_of
 from pipeline.inference.hypotheses.verdict import (
     Verdict,
-    detectable_slope,
-    errors_to_detect,
+    detectable_se_multiple,
+    fitted_mde,
     verdict,
 )
-from pipeline.inference.power.power import Question, days_to, detectable, expected_sums, power
+from pipeline.inference.power.power import (
+    PowerQuery,
+    expected_sums,
+    minimum_detectable_slope,
+    power,
+    required_days,
+)
 from pipeline.inference.power.traffic_model import Traffic
-from pipeline.inference.sensitivity.random_effects import few_groups
+from pipeline.inference.sensitivity.random_effects import random_effects_slope
 from pipeline.study import Hypothesis
 
 SEEDS, DAYS, SLOPE = 200, 14, 1.8
@@ -40,7 +46,7 @@ TRAFFIC = Traffic(
 
 def question(kpi=Kpi.CTR, **changes):
     values = {"kpi": kpi, "x": X, "shares": np.full(5, 0.2), "sign": 1, "level": 0.95}
-    return Question(**values | changes)
+    return PowerQuery(**values | changes)
 
 
 def shown(found):
@@ -78,8 +84,8 @@ def verdicts(kpi, tau):
     for seed in range(SEEDS):
         sums = drawn_world(seed, kpi, SLOPE, tau)
         fit = fit_line(X, sums, level=0.95)
-        judged = verdict(hypothesis, fit.cautious, few_groups(X, sums, fit))
-        found.append((judged, fit.cautious.standard_error, detectable_slope(fit)))
+        judged = verdict(hypothesis, fit.conservative, random_effects_slope(X, sums, fit))
+        found.append((judged, fit.conservative.standard_error, fitted_mde(fit)))
     return found
 
 
@@ -115,7 +121,7 @@ def test_the_error_is_foretold_and_so_is_what_the_report_calls_detectable(kpi, t
     _, errors, slopes = zip(*verdicts(kpi, tau), strict=True)
 
     foretold = power(question(kpi, group_deviation=tau), TRAFFIC, days=DAYS, slope=SLOPE)
-    flattest = detectable(0.8, question(kpi), TRAFFIC, days=DAYS, chance=shown)
+    flattest = minimum_detectable_slope(0.8, question(kpi), TRAFFIC, days=DAYS, chance=shown)
 
     assert foretold.standard_error == pytest.approx(np.mean(errors), rel=0.02)
     assert flattest == pytest.approx(np.mean(slopes), rel=0.02)
@@ -133,11 +139,11 @@ def test_power_by_hand_where_users_are_many_and_alike():
 
 
 def test_the_detectable_slope_is_so_many_errors():
-    flattest = detectable(0.8, question(), TRAFFIC, days=DAYS, chance=shown)
+    flattest = minimum_detectable_slope(0.8, question(), TRAFFIC, days=DAYS, chance=shown)
 
     error = power(question(), TRAFFIC, days=DAYS, slope=flattest).standard_error
-    assert flattest == pytest.approx(errors_to_detect(0.95) * error)
-    assert errors_to_detect(0.95) == pytest.approx(1.95996 + 0.84162, abs=1e-5)
+    assert flattest == pytest.approx(detectable_se_multiple(0.95) * error)
+    assert detectable_se_multiple(0.95) == pytest.approx(1.95996 + 0.84162, abs=1e-5)
     assert power(question(), TRAFFIC, days=DAYS, slope=flattest).shown == pytest.approx(0.8)
 
 
@@ -153,7 +159,7 @@ def test_without_noise_between_groups_a_confirmation_is_a_t_test():
 
 
 def test_the_days_are_the_fewest():
-    days = days_to(0.8, question(), TRAFFIC, slope=SLOPE, chance=confirmed)
+    days = required_days(0.8, question(), TRAFFIC, slope=SLOPE, chance=confirmed)
 
     before, after = (
         power(question(), TRAFFIC, days=d, slope=SLOPE).confirmed for d in (days - 1, days)
@@ -164,8 +170,8 @@ def test_the_days_are_the_fewest():
 def test_groups_off_the_line_are_not_outlasted():
     lasting = question(group_deviation=0.5)
 
-    assert days_to(0.8, lasting, TRAFFIC, slope=0.5, chance=confirmed) is None
-    assert days_to(0.8, question(), TRAFFIC, slope=0.5, chance=confirmed) is not None
+    assert required_days(0.8, lasting, TRAFFIC, slope=0.5, chance=confirmed) is None
+    assert required_days(0.8, question(), TRAFFIC, slope=0.5, chance=confirmed) is not None
 
 
 def test_a_handful_of_users_shows_nothing():
@@ -174,22 +180,22 @@ def test_a_handful_of_users_shows_nothing():
     found = power(question(), nobody, days=3, slope=SLOPE)
 
     assert (found.standard_error, found.shown, found.confirmed) == (None, 0.0, 0.0)
-    assert detectable(0.8, question(), nobody, days=3, chance=shown) is None
+    assert minimum_detectable_slope(0.8, question(), nobody, days=3, chance=shown) is None
 
 
 def test_two_groups_confirm_nothing():
     two = question(x=X[[0, -1]], shares=np.full(2, 0.5))
 
     assert power(two, TRAFFIC, days=DAYS, slope=SLOPE).confirmed is None
-    assert days_to(0.8, two, TRAFFIC, slope=SLOPE, chance=confirmed) is None
-    assert detectable(0.8, two, TRAFFIC, days=DAYS, chance=confirmed) is None
+    assert required_days(0.8, two, TRAFFIC, slope=SLOPE, chance=confirmed) is None
+    assert minimum_detectable_slope(0.8, two, TRAFFIC, days=DAYS, chance=confirmed) is None
 
 
 def test_a_slope_beyond_all_bounds_is_found():
     far = question(x=np.array([0.0, 10.0, 100.0, 400.0, 500.0]))
 
     assert power(far, TRAFFIC, days=DAYS, slope=1.0).shown > 0.99
-    assert detectable(0.8, far, TRAFFIC, days=DAYS, chance=confirmed) < 0.01
+    assert minimum_detectable_slope(0.8, far, TRAFFIC, days=DAYS, chance=confirmed) < 0.01
 
 
 def test_error_in_x_flattens_what_is_measured():

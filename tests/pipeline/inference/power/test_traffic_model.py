@@ -13,7 +13,7 @@ from pipeline.core.errors import DataError, MissingArtifact
 from pipeline.experiment.kpis.contracts import TERMS
 from pipeline.experiment.kpis.group_kpis import group_kpis
 from pipeline.inference.power.traffic_model import Traffic, past_traffic, traffic_of
-from pipeline.study import PlanningSection
+from pipeline.study import PlanningConfig
 from tests.pipeline.experiment.design.test_traffic_plan import plan_of
 
 RHO = 0.1
@@ -135,7 +135,7 @@ def test_an_experiment_that_was_tells_its_traffic():
 def test_a_past_study_tells_what_the_whole_shop_would_have_brought(tmp_path):
     paths = StudyPaths(root=tmp_path, name="autumn")
     past = StudyPaths(root=tmp_path, name="spring")
-    section = PlanningSection(past_study="spring", ctr=0.9)
+    section = PlanningConfig(past_study="spring", ctr=0.9)
     with pytest.raises(MissingArtifact, match=r"spring/traffic_plan.*traffic_plan"):
         traffic_of(section, paths)
     _, table, daily = past_experiment(4, 2000)
@@ -166,7 +166,7 @@ def test_an_experiment_without_orders_foretells_nothing():
 
 
 def test_a_study_says_its_traffic_key_by_key(tmp_path):
-    section = PlanningSection(ctr=0.1, user_correlation=0.07, new_users_per_day=3.0)
+    section = PlanningConfig(ctr=0.1, user_correlation=0.07, new_users_per_day=3.0)
 
     found = traffic_of(section, StudyPaths(root=tmp_path, name="spring"))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.inference.glm.group_regression import GroupSums, fit_line
-from pipeline.inference.sensitivity.errors_in_variables import error_in_x
+from pipeline.inference.sensitivity.errors_in_variables import errors_in_variables
 
 TRUE = np.array([0.40, 0.41, 0.42, 0.43, 0.44])
 SLOPE = 3.0
@@ -19,7 +19,7 @@ def sums_of(metric, n=3_000_000):
 
 def study(values, covariance, sums, seed=0):
     fit = fit_line(values / values.min() - 1, sums, level=0.95)
-    return fit, error_in_x(values, covariance, sums, fit, seed=seed)
+    return fit, errors_in_variables(values, covariance, sums, fit, seed=seed)
 
 
 def test_metrics_without_error_change_nothing():

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
-from pipeline.inference.sensitivity.random_effects import few_groups
+from pipeline.inference.sensitivity.random_effects import random_effects_slope
 
 SEEDS, USERS_A_GROUP = 400, 500
 X = np.array([0.0, 0.02, 0.06, 0.09, 0.11])
@@ -54,7 +54,7 @@ def fitted(slope, concentration, rng, tau, groups):
     sums = {name: c.sum(axis=0).astype(float) for name, c in zip(names, columns, strict=True)}
     fit = fit_line(x, GroupSums(**sums), level=0.95)
     assert isinstance(fit, LineFit)
-    known = few_groups(x, GroupSums(**sums), fit)
+    known = random_effects_slope(x, GroupSums(**sums), fit)
     assert known is not None
     return fit, known
 

@@ -6,7 +6,11 @@ import statsmodels.api as sm
 from scipy import stats
 
 from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
-from pipeline.inference.sensitivity.random_effects import few_groups, link_variance, weighted_line
+from pipeline.inference.sensitivity.random_effects import (
+    link_variance,
+    random_effects_slope,
+    weighted_line,
+)
 
 X = np.array([0.0, 0.02, 0.05, 0.09, 0.11])
 
@@ -19,7 +23,7 @@ def independent(trials, successes):
 def estimate(x, sums, level=0.95):
     fit = fit_line(x, sums, level=level)
     assert isinstance(fit, LineFit)
-    return few_groups(x, sums, fit)
+    return random_effects_slope(x, sums, fit)
 
 
 def groups_about_a_line(rng, tau, n=200_000):

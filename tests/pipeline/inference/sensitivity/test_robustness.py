@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from pipeline.inference.glm.batched_newton import fit_many
+from pipeline.inference.glm.batched_newton import fit_batch
 from pipeline.inference.glm.group_regression import GroupSums, fit_line
 from pipeline.inference.sensitivity.robustness import curvature, leave_one_out, permutation_test
 from pipeline.results.family import Family
@@ -28,7 +28,7 @@ SUMS = independent([1000, 1500, 900, 1100], [100, 180, 101, 170])
 def test_many_fits_are_those_of_the_regression(sums):
     rows = np.array([X, X[::-1], X**2, X - 1])
 
-    intercepts, slopes = fit_many(rows, sums)
+    intercepts, slopes = fit_batch(rows, sums)
 
     for x, intercept, slope in zip(rows, intercepts, slopes, strict=True):
         fit = fit_line(x, sums, level=0.95)
@@ -40,7 +40,7 @@ def test_a_line_without_a_maximum_is_nan():
 
     rows = np.array([separated, [0.0, 1.0, 1.0, 0.0]])
 
-    _, slopes = fit_many(rows, independent([9, 9, 9, 9], [0, 0, 9, 9]))
+    _, slopes = fit_batch(rows, independent([9, 9, 9, 9], [0, 0, 9, 9]))
 
     assert np.isnan(slopes[0])
     assert np.isfinite(slopes[1])

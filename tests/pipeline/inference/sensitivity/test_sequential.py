@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.inference.glm.group_regression import fit_line
-from pipeline.inference.sensitivity.sequential import early_looks
+from pipeline.inference.sensitivity.sequential import confidence_sequence
 from tests.pipeline.inference.shops import X, weeks
 
 
@@ -15,7 +15,7 @@ def test_the_interval_of_the_first_day_by_hand():
     fit = fit_line(X, outcome.until(0), level=0.95)
     variance = fit.clustered.standard_error**2
 
-    first = early_looks(X, outcome, level=0.95, planned_days=3)[0]
+    first = confidence_sequence(X, outcome, level=0.95, planned_days=3)[0]
 
     mixture = (-2 * log(0.05) + log(1 - 2 * log(0.05))) * variance / 3
     width = sqrt(variance * (1 + variance / mixture) * log((1 + mixture / variance) / 0.05**2))
@@ -31,7 +31,7 @@ def test_the_interval_of_the_first_day_by_hand():
 
 def test_intervals_and_p_values_say_the_same():
     for seed, slope in ((1, 0.0), (2, 2.0), (3, -4.0)):
-        looks = early_looks(X, weeks(seed, slope=slope), level=0.95, planned_days=30)
+        looks = confidence_sequence(X, weeks(seed, slope=slope), level=0.95, planned_days=30)
         p_values = [look.test.p_value for look in looks]
         outside = [look.test.excludes_0 for look in looks]
 
@@ -41,7 +41,7 @@ def test_intervals_and_p_values_say_the_same():
 
 def test_on_the_planned_last_day_the_interval_is_half_as_wide_again():
     # 3.04 instead of 1.96 errors where the variance falls with the days (statistics of AsympCS)
-    last = early_looks(X, weeks(4), level=0.95, planned_days=30)[-1].test
+    last = confidence_sequence(X, weeks(4), level=0.95, planned_days=30)[-1].test
 
     assert (last.interval[1] - last.slope) / last.standard_error == pytest.approx(3.05, abs=0.05)
 
@@ -50,7 +50,7 @@ def test_days_that_define_no_slope_are_no_looks():
     outcome = weeks(6, days=5)
     outcome.successes_GDB[:, :2] = 0
 
-    looks = early_looks(X, outcome, level=0.95, planned_days=5)
+    looks = confidence_sequence(X, outcome, level=0.95, planned_days=5)
 
     assert [look.day for look in looks] == list(outcome.days[2:])
 
@@ -59,7 +59,7 @@ def ever_wrong(seeds):
     """Share of null worlds in which some of 30 daily looks excludes 0: ours, and 95 % intervals."""
     ours, naive = [], []
     for seed in seeds:
-        looks = early_looks(X, weeks(seed), level=0.95, planned_days=30)
+        looks = confidence_sequence(X, weeks(seed), level=0.95, planned_days=30)
         tests = [look.test for look in looks]
         ours.append(any(one.excludes_0 for one in tests))
         naive.append(any(abs(one.slope) > 1.96 * one.standard_error for one in tests))
@@ -85,7 +85,9 @@ def test_thirty_looks_are_wrong_in_at_most_five_per_cent_of_null_worlds():
 def test_a_planted_slope_is_held_on_all_days_at_once():
     held = []
     for seed in range(2000, 2200):
-        looks = early_looks(X, weeks(seed, slope=1.5, spread=0.5), level=0.95, planned_days=30)
+        looks = confidence_sequence(
+            X, weeks(seed, slope=1.5, spread=0.5), level=0.95, planned_days=30
+        )
         intervals = [look.test.interval for look in looks]
         # users differ, so the marginal slope is a little below the planted one
         truth = 1.5 / sqrt(1 + 0.346 * 0.5**2)

@@ -8,9 +8,9 @@ import polars as pl
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
-from pipeline.inference.hypotheses.inputs import Evidence
+from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.reporting.report import SCHEMA_VERSION
-from pipeline.study import Hypothesis, RegressionSection
+from pipeline.study import Hypothesis, RegressionConfig
 
 RECALL = (0.40, 0.42, 0.45, 0.48)
 ORDER_DENSITY = (0.08, 0.075, 0.07, 0.06)
@@ -30,8 +30,8 @@ def report(name, slope, *, hypotheses=(H1,), users=200_000, better=1.0, **facts)
         facts: ``experiment``, ``salt``, ``md5``, ``seed``, ``epochs``, ``source``, ``healthy``.
     """
     metrics, kpis = _metrics(), _kpis(slope, users)
-    evidence = Evidence(metrics, None, kpis, healthy=facts.get("healthy", True))
-    found = estimate_hypotheses(evidence, RegressionSection(hypotheses=hypotheses), seed=0)
+    evidence = RegressionInputs(metrics, None, kpis, healthy=facts.get("healthy", True))
+    found = estimate_hypotheses(evidence, RegressionConfig(hypotheses=hypotheses), seed=0)
     ids = [f"p{n}" for n in range(4)]
     points = [
         {

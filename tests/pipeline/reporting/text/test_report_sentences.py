@@ -7,15 +7,15 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from pipeline.reporting.text.formatting import (
-    about,
+    approximate,
     change,
     change_interval,
     digits_for,
     number,
     p_value,
-    per_cent,
+    percent,
 )
-from pipeline.reporting.text.summary import sentence
+from pipeline.reporting.text.summary import answer_sentence
 from pipeline.study import PAPER_HYPOTHESES
 
 H1, _, H3, H4 = PAPER_HYPOTHESES
@@ -35,7 +35,7 @@ H1, _, H3, H4 = PAPER_HYPOTHESES
 def test_a_sentence_says_what_was_found(estimate, slope, n, hypothesis, words):
     (answer,) = estimate(slope, n, hypotheses=(hypothesis,))
 
-    found = sentence(answer, 20)
+    found = answer_sentence(answer, 20)
 
     assert [word for word in words if word not in found] == []
 
@@ -45,7 +45,7 @@ def test_a_sentence_says_what_was_found(estimate, slope, n, hypothesis, words):
 def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothesis):
     (answer,) = estimate(slope, n, hypotheses=(hypothesis,))
 
-    found = sentence(answer, 20).replace("−", "-")
+    found = answer_sentence(answer, 20).replace("−", "-")
 
     low, high = answer["verdict_interval"]
     sign = 1 if hypothesis is H1 else -1
@@ -87,20 +87,26 @@ def test_a_fragile_finding_asks_for_groups_and_one_not_shown_for_trials(estimate
     wide = answer | {"verdict": "fragile"}
     (few,) = estimate(1.0, 100, hypotheses=(H1,))
 
-    assert "but 3 groups could lie so by chance. More groups would settle it" in sentence(wide, 20)
-    assert "may predict click-through rate (H1, fragile)" in sentence(wide, 20)
-    assert f"About {about(few['trials_to_settle'])} exposures would settle" in sentence(few, 20)
+    assert "but 3 groups could lie so by chance. More groups would settle it" in answer_sentence(
+        wide, 20
+    )
+    assert "may predict click-through rate (H1, fragile)" in answer_sentence(wide, 20)
+    assert (
+        f"About {approximate(few['trials_to_settle'])} exposures would settle"
+        in answer_sentence(few, 20)
+    )
     # per cent of the rate: times the share of failures
     effect = few["detectable_slope"] * few["rate_elasticity"] / few["slope"]
-    assert f"were 300, enough to find one of {effect:.0f} % with a chance of 80 %." in sentence(
-        few, 20
+    assert (
+        f"were 300, enough to find one of {effect:.0f} % with a chance of 80 %."
+        in answer_sentence(few, 20)
     )
 
 
 def test_a_blocked_finding_says_nothing_of_the_slope(estimate):
     (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
 
-    found = sentence(answer | {"verdict": "blocked"}, 20)
+    found = answer_sentence(answer | {"verdict": "blocked"}, 20)
 
     assert found.endswith(": the users are not divided as planned, so nothing is concluded.")
     assert "%" not in found
@@ -109,7 +115,7 @@ def test_a_blocked_finding_says_nothing_of_the_slope(estimate):
 def test_an_early_look_says_that_its_interval_holds_on_all_days(estimate):
     (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
 
-    found = sentence(answer | {"reading": "early look"}, 20)
+    found = answer_sentence(answer | {"reading": "early look"}, 20)
 
     assert "(95 % interval on all days at once " in found
 
@@ -117,7 +123,7 @@ def test_an_early_look_says_that_its_interval_holds_on_all_days(estimate):
 def test_a_sentence_on_units_speaks_of_what_was_fitted(estimate):
     (answer,) = estimate(-1.0, 100_000, hypotheses=(H3,))
 
-    found = sentence(answer, 20)
+    found = answer_sentence(answer, 20)
 
     assert "may predict units per exposure" in found
     assert "% more sales per exposure" in found
@@ -150,7 +156,7 @@ def test_an_interval_has_the_digits_that_it_is_worth(low, high, digits):
     ],
 )
 def test_large_counts_have_no_false_precision(count, words):
-    assert about(count) == words
+    assert approximate(count) == words
 
 
 def test_changes_have_signs_and_the_digits_of_their_interval():
@@ -167,7 +173,7 @@ def test_changes_have_signs_and_the_digits_of_their_interval():
 def test_a_sentence_states_its_level(estimate, level, words):
     (answer,) = estimate(1.0, 100_000, hypotheses=(H1,), level=level)
 
-    assert words in sentence(answer, 20)
+    assert words in answer_sentence(answer, 20)
 
 
 @pytest.mark.parametrize(
@@ -194,5 +200,5 @@ def test_a_p_value_is_never_printed_as_0(p):
 
 
 def test_a_number_keeps_its_digits_and_an_absent_one_is_a_dash():
-    assert (number(0.5), number(-1.26, 1), per_cent(0.123)) == ("0.5000", "-1.3", "12.3 %")
-    assert (p_value(None), number(None), per_cent(None)) == ("–", "–", "–")
+    assert (number(0.5), number(-1.26, 1), percent(0.123)) == ("0.5000", "-1.3", "12.3 %")
+    assert (p_value(None), number(None), percent(None)) == ("–", "–", "–")

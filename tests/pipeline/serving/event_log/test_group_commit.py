@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from pipeline.serving.event_log.deduplicator import Repeats
+from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import Journal
 from pipeline.serving.event_log.kafka_sink import KafkaSink, Row, open_kafka
 from pipeline.serving.event_log.rotating_files import LogFile, Rotation, Table
@@ -120,7 +120,7 @@ def test_a_journal_closes_what_a_killed_one_left_open(tmp_path):
 
 
 def test_repeated_events_are_known_while_they_are_written_and_after_a_restart(tmp_path):
-    repeats = Repeats(hours=1.0)
+    repeats = EventDeduplicator(hours=1.0)
 
     async def scenario(journal):
         written = journal.append(row(1))
@@ -133,16 +133,16 @@ def test_repeated_events_are_known_while_they_are_written_and_after_a_restart(tm
     assert run(tmp_path, scenario) == (True, False, True, True)
     assert not repeats.is_known("x1", "e2")
     assert not repeats.is_known("x", "1e1")
-    again = Repeats(hours=1.0)
+    again = EventDeduplicator(hours=1.0)
     again.read(tmp_path, now_ms=1)
     assert again.is_known("x1", "e1")
-    late = Repeats(hours=1.0)
+    late = EventDeduplicator(hours=1.0)
     late.read(tmp_path, now_ms=3_600_002)
     assert len(late) == 0
 
 
 def test_an_event_that_could_not_be_written_may_come_again():
-    repeats = Repeats(hours=1.0)
+    repeats = EventDeduplicator(hours=1.0)
 
     async def scenario():
         written = asyncio.get_running_loop().create_future()
@@ -155,7 +155,7 @@ def test_an_event_that_could_not_be_written_may_come_again():
 
 
 def test_old_events_are_forgotten(monkeypatch):
-    repeats = Repeats(hours=1.0)
+    repeats = EventDeduplicator(hours=1.0)
 
     async def scenario():
         for n, hour in enumerate((0, 0.5, 1.2)):

@@ -11,7 +11,7 @@ from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.serving.http.schemas import Click, Order, RecommendRequest, Shown
 from pipeline.serving.http.server import build_service
 from pipeline.serving.ranking import micro_batcher
-from pipeline.serving.ranking.rank import popular, rank
+from pipeline.serving.ranking.rank import popularity_fallback, rank
 from pipeline.serving.ranking.snapshot import load_snapshot
 from tests.pipeline.serving.shop import (
     TS,
@@ -108,7 +108,7 @@ def test_a_session_of_unknown_items_gets_the_popular_ones_and_the_log_says_why(r
 
     (row,) = rows_of(log, "exposures")
     assert answer["fallback"] == row["fallback"] == "no known item in the session"
-    expected = [name_of(n) for n in popular(snapshot, np.array([17]), 3)]
+    expected = [name_of(n) for n in popularity_fallback(snapshot, np.array([17]), 3)]
     assert row["items"] == [listed["item"] for listed in answer["items"]] == expected
     assert row["scores"] is None
     assert {listed["score"] for listed in answer["items"]} == {None}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import DataError, LogError, StudyError
-from pipeline.serving.ranking.rank import popular, rank
+from pipeline.serving.ranking.rank import popularity_fallback, rank
 from pipeline.serving.ranking.snapshot import load_snapshot
 from tests.pipeline.serving.shop import (
     DAY_MS,
@@ -64,7 +64,7 @@ def test_filters_leave_out_what_their_files_name(tmp_path, small_params):
     assert items_of(found) == expected
     assert len(expected) == 16
     assert snapshot.rules.unknown == 1
-    assert sorted(popular(snapshot, np.array([4]), ITEMS)) == sorted(expected)
+    assert sorted(popularity_fallback(snapshot, np.array([4]), ITEMS)) == sorted(expected)
 
 
 def test_filters_that_leave_nothing_are_refused(tmp_path, small_params):
@@ -202,5 +202,5 @@ def test_popular_items_are_the_most_clicked(tmp_path, small_params):
     snapshot = snapshot_of(tmp_path, small_params)
 
     expected = sorted(range(ITEMS), key=lambda n: -((7 * n) % ITEMS))
-    assert popular(snapshot, np.array([], dtype=np.int64), 4) == expected[:4]
-    assert popular(snapshot, np.array(expected[:2]), 2) == expected[2:4]
+    assert popularity_fallback(snapshot, np.array([], dtype=np.int64), 4) == expected[:4]
+    assert popularity_fallback(snapshot, np.array(expected[:2]), 2) == expected[2:4]

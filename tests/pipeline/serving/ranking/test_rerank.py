@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.serving.ranking.rerank import Candidates, calibrated, cap, diversified, pin, scaled
+from pipeline.serving.ranking.rerank import (
+    Candidates,
+    calibrate,
+    cap_category,
+    diversify,
+    min_max_scale,
+    pin_item,
+)
 
 A, B, C, NONE = 0, 1, 2, -1
 
@@ -22,7 +29,7 @@ def candidates(n, scores=None):
 def test_a_cap_keeps_the_best_of_each_category_and_all_without_one():
     category = np.array([A, A, B, A, NONE, B, NONE, B, NONE])
 
-    kept = cap(candidates(9), category, 2)
+    kept = cap_category(candidates(9), category, 2)
 
     assert kept.items.tolist() == [0, 1, 2, 4, 5, 6, 8]
     assert kept.scores.tolist() == [9, 8, 7, 5, 4, 3, 1]
@@ -37,7 +44,7 @@ def test_a_cap_equals_a_walk_along_the_list(categories, most):
             expected.append(item)
             shown[category] = shown.get(category, 0) + 1
 
-    kept = cap(candidates(len(categories)), np.array(categories, dtype=np.int64), most)
+    kept = cap_category(candidates(len(categories)), np.array(categories, dtype=np.int64), most)
 
     assert kept.items.tolist() == expected
 
@@ -53,7 +60,7 @@ def test_a_cap_equals_a_walk_along_the_list(categories, most):
     ],
 )
 def test_a_pin_moves_an_item_in_or_brings_it_in(item, position, expected):
-    pinned = pin(candidates(4), item, 0.5, position)
+    pinned = pin_item(candidates(4), item, 0.5, position)
 
     assert pinned.items.tolist() == expected
     assert pinned.scores[expected.index(item)] == 0.5
@@ -68,8 +75,8 @@ def test_mmr_by_hand():
     embedding = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
     found = candidates(3, [8.0, 7.0, 4.0])
 
-    diverse = diversified(found, embedding, method="mmr", strength=0.6, k=2)
-    relevant = diversified(found, embedding, method="mmr", strength=0.0, k=2)
+    diverse = diversify(found, embedding, method="mmr", strength=0.6, k=2)
+    relevant = diversify(found, embedding, method="mmr", strength=0.0, k=2)
 
     assert diverse.items.tolist() == [0, 2, 1]
     assert diverse.scores.tolist() == [8.0, 4.0, 7.0]
@@ -80,12 +87,12 @@ def test_a_dpp_of_relevance_alone_changes_nothing_and_else_shuns_what_it_has():
     embedding = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
     found = candidates(3, [8.0, 7.0, 4.0])
 
-    assert diversified(found, embedding, method="dpp", strength=0.0, k=3).items.tolist() == [
+    assert diversify(found, embedding, method="dpp", strength=0.0, k=3).items.tolist() == [
         0,
         1,
         2,
     ]
-    assert diversified(found, embedding, method="dpp", strength=0.9, k=2).items.tolist() == [
+    assert diversify(found, embedding, method="dpp", strength=0.9, k=2).items.tolist() == [
         0,
         2,
         1,
@@ -97,7 +104,7 @@ def test_diversity_keeps_every_candidate(method):
     rng = np.random.default_rng(0)
     found = candidates(50, np.sort(rng.normal(size=50))[::-1])
 
-    diverse = diversified(
+    diverse = diversify(
         found, rng.normal(size=(50, 4)).astype(np.float32), method=method, strength=0.5, k=10
     )
 
@@ -109,7 +116,7 @@ def test_calibration_shows_categories_as_the_session_had_them():
     session = np.array([A, A, A, B, NONE])
     category = np.array([A] * 10 + [B] * 10)
 
-    calibrated_list = calibrated(candidates(20), category, session, strength=0.99, k=8)
+    calibrated_list = calibrate(candidates(20), category, session, strength=0.99, k=8)
 
     shown = category[calibrated_list.items[:8]]
     assert [(shown == c).sum() for c in (A, B)] == [6, 2]  # three quarters, as in the session
@@ -133,7 +140,7 @@ def test_calibration_makes_each_choice_the_best_there_is():
         left = [n for n in range(6) if n not in expected]
         expected.append(max(left, key=lambda n: gain([*expected, n])))
 
-    got = calibrated(found, np.array(category), np.array(session), strength=strength, k=4)
+    got = calibrate(found, np.array(category), np.array(session), strength=strength, k=4)
 
     assert got.items.tolist()[:4] == expected
     assert sorted(got.items.tolist()) == list(range(6))
@@ -142,14 +149,14 @@ def test_calibration_makes_each_choice_the_best_there_is():
 def test_calibration_without_a_known_category_changes_nothing():
     found = candidates(4)
 
-    same = calibrated(found, np.array([A, B, A, B]), np.array([NONE]), strength=1.0, k=2)
+    same = calibrate(found, np.array([A, B, A, B]), np.array([NONE]), strength=1.0, k=2)
 
     assert same.items.tolist() == [0, 1, 2, 3]
 
 
 def test_of_all_orders_calibration_alone_finds_one_of_least_divergence():
     category = np.array([A, A, A, B, B])
-    got = calibrated(candidates(5), category, np.array([A, B]), strength=1.0, k=4)
+    got = calibrate(candidates(5), category, np.array([A, B]), strength=1.0, k=4)
 
     def divergence(order):
         share = np.mean(category[list(order)] == A)
@@ -160,6 +167,6 @@ def test_of_all_orders_calibration_alone_finds_one_of_least_divergence():
 
 
 def test_scores_are_stretched_to_0_and_1():
-    assert scaled(np.array([5.0, 3.0, 1.0], dtype=np.float32)).tolist() == [1.0, 0.5, 0.0]
-    assert scaled(np.array([2.0, 2.0], dtype=np.float32)).tolist() == [1.0, 1.0]
-    assert scaled(np.array([], dtype=np.float32)).tolist() == []
+    assert min_max_scale(np.array([5.0, 3.0, 1.0], dtype=np.float32)).tolist() == [1.0, 0.5, 0.0]
+    assert min_max_scale(np.array([2.0, 2.0], dtype=np.float32)).tolist() == [1.0, 1.0]
+    assert min_max_scale(np.array([], dtype=np.float32)).tolist() == []
