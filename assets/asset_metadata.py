@@ -15,7 +15,7 @@ from pipeline.artifacts.storage import find_project_root, pinned_md5
 from pipeline.core.column_docs import column_descriptions
 from pipeline.core.contracts import (
     EVENTS,
-    EXPOSURES,
+    IMPRESSIONS,
     OFFLINE_METRICS,
     PARETO_FRONT,
     SESSIONS,
@@ -37,13 +37,13 @@ EXPERIMENTERS = "team:experimentation"
 
 LOG = Contract(
     name="experiment_log",
-    row=EXPOSURES.row,
+    row=IMPRESSIONS.row,
     columns={
-        **{name: dtype for name, dtype in EXPOSURES.columns.items() if name != "experiment"},
+        **{name: dtype for name, dtype in IMPRESSIONS.columns.items() if name != "experiment"},
         "revenue": pl.Int64,
     },
 )
-"""The view ``exposures`` of the experiment's database."""
+"""The view ``impressions`` of the experiment's database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ ASSETS: Mapping[str, Facts] = {
         "parquet",
         EXPERIMENTERS,
         *("study.seed", "dataset.path", "world", "experiment", "simulator"),
-        table=EXPOSURES,
+        table=IMPRESSIONS,
     ),
     "experiment_log": _facts("5_experiment", "duckdb", EXPERIMENTERS, "experiment", table=LOG),
     "group_kpis": _facts("5_experiment", "duckdb", EXPERIMENTERS, table=GROUP_KPIS),

@@ -78,7 +78,7 @@ def _plan_in_pictures(
 def experiment_log_files(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
-    """One row an exposure, in files as they were brought, simulated or replayed."""
+    """One row an impression, in files as they were brought, simulated or replayed."""
     with translate_errors(context):
         parameters, paths = study.load()
         known: dict[str, dg.MetadataValue] = {}
@@ -114,7 +114,7 @@ def experiment_log_files(
     **asset_kwargs("experiment_log"),
 )
 def experiment_log(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
-    """One row an exposure, in DuckDB; taken in once however often it runs."""
+    """One row an impression, in DuckDB; taken in once however often it runs."""
     outcomes: list[CheckResult] = []
     with translate_errors(context):
         parameters, paths = study.load()
@@ -132,7 +132,7 @@ def experiment_log(context: dg.AssetExecutionContext, study: StudyResource) -> d
         parameters,
         content_version([ingested_md5s(database), load_plan(paths).as_dict(), judged_by]),
         metadata={
-            "dagster/row_count": result.exposures,
+            "dagster/row_count": result.impressions,
             **counts_metadata(asdict(result)),
             "lies in": dg.MetadataValue.path(str(database)),
         },

@@ -1,8 +1,8 @@
-r"""From 26.5 million exposures to a verdict, against a bare load and row-level statsmodels.
+r"""From 26.5 million impressions to a verdict, against a bare load and row-level statsmodels.
 
     python benchmarks/inference.py --write
 
-Exposures of 2 million users over 14 days are drawn (``experiment.source: direct``) so that groups and
+Impressions of 2 million users over 14 days are drawn (``experiment.source: direct``) so that groups and
 slopes are those of the paper's experiment, and written as a parquet file a day. Every measurement is a process of its own
 on two cores. The limit of taking a log in is DuckDB's ``CREATE TABLE AS SELECT`` of the same files
 into a database file. ``--write`` writes ``results/inference.md``.
@@ -43,8 +43,8 @@ from pipeline.study import (
 )
 
 RESULTS = Path(__file__).parent / "results" / "inference.md"
-EXPOSURE_MILLIONS = (5.0, 10.0, 26.5)
-USERS_AN_EXPOSURE = 2 / 26.5
+IMPRESSION_MILLIONS = (5.0, 10.0, 26.5)
+USERS_AN_IMPRESSION = 2 / 26.5
 DAYS = 14
 CTR, CVR, SLOPE = 0.10, 0.027, 0.9
 RECALL = (0.4500, 0.4571, 0.4776, 0.4933, 0.4995)
@@ -75,7 +75,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--millions", type=float, nargs="+", default=EXPOSURE_MILLIONS)
+    parser.add_argument("--millions", type=float, nargs="+", default=IMPRESSION_MILLIONS)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -99,11 +99,11 @@ def report(millions: list[float], repeats: int) -> str:
         "*drawn* (the log made, once); *bare* is `CREATE TABLE AS SELECT` of the same parquet files."
     )
     heads = (
-        "| million exposures | drawn | peak memory of that | parquet | bare | taken in | times bare | checks | the same files "
+        "| million impressions | drawn | peak memory of that | parquet | bare | taken in | times bare | checks | the same files "
         "again | one day more | group sums | four hypotheses | peak memory |"
     )
     lines = [
-        "# From exposures to a verdict",
+        "# From impressions to a verdict",
         "",
         about,
         "",
@@ -147,7 +147,7 @@ def measured(million: float, folder: Path, repeats: int) -> dict[str, Any]:
 
 
 def compared_with_rows(largest: dict[str, Any], repeats: int) -> str:
-    """The slow twin: one row an exposure, scaled to the whole log."""
+    """The slow twin: one row an impression, scaled to the whole log."""
     times = [alone(work="statsmodels")[0] for _ in range(repeats)]
     line, every = (
         statistics.median(one[name] for one in times) for name in ("line", "line and variants")
@@ -155,7 +155,7 @@ def compared_with_rows(largest: dict[str, Any], repeats: int) -> str:
     scale = 4 * largest["million"] * 1e6 / STATSMODELS_ROWS
     ours = largest["sums"] + largest["hypotheses"]
     return (
-        f"Row-level statsmodels with user-clustered errors, on {STATSMODELS_ROWS:,} exposures: "
+        f"Row-level statsmodels with user-clustered errors, on {STATSMODELS_ROWS:,} impressions: "
         f"{line:.1f} s for the logistic regression alone, {every:.0f} s with the variants that a "
         "report has of it and rows can be fitted for (Poisson, curvature, day effects, novelty, "
         f"without each of the five groups; the permutation test's 119 further fits left out). For "
@@ -188,7 +188,8 @@ def child(case: dict[str, Any]) -> dict[str, Any]:
         case "bare":
             with duckdb.connect(str(database)) as connection:
                 connection.execute(
-                    "CREATE TABLE exposures AS SELECT * FROM read_parquet(?)", [[*map(str, files)]]
+                    "CREATE TABLE impressions AS SELECT * FROM read_parquet(?)",
+                    [[*map(str, files)]],
                 )
         case "take_in" | "again":
             ingest(files, PLAN, database)
@@ -239,18 +240,18 @@ def estimates(sums: ExperimentAggregates) -> float:
 
 
 def row_level() -> dict[str, float]:
-    """Seconds of statsmodels on one row an exposure, with errors clustered by user."""
+    """Seconds of statsmodels on one row an impression, with errors clustered by user."""
     import statsmodels.api as sm  # noqa: PLC0415 - only this child needs it
 
     rng = np.random.default_rng(3)
-    unit = rng.integers(0, STATSMODELS_ROWS // 13, STATSMODELS_ROWS)
-    group, day = unit % 5, rng.integers(0, DAYS, STATSMODELS_ROWS)
+    user = rng.integers(0, STATSMODELS_ROWS // 13, STATSMODELS_ROWS)
+    group, day = user % 5, rng.integers(0, DAYS, STATSMODELS_ROWS)
     x = (np.array(RECALL) / RECALL[0] - 1)[group]
     y = (rng.random(STATSMODELS_ROWS) < CTR * (1 + SLOPE * x)).astype(float)
 
     def fit(model: Any, *columns: Any, rows: Any = slice(None)) -> None:
         design = np.column_stack([np.ones_like(x), x, *columns])[rows]
-        model(y[rows], design).fit(disp=False, cov_type="cluster", cov_kwds={"groups": unit[rows]})
+        model(y[rows], design).fit(disp=False, cov_type="cluster", cov_kwds={"groups": user[rows]})
 
     started = time.perf_counter()
     fit(sm.Logit)
@@ -265,9 +266,9 @@ def row_level() -> dict[str, float]:
     return {"line": line, "line and variants": time.perf_counter() - started}
 
 
-def draw(exposures: float, folder: Path) -> None:
-    """A log of so many exposures, one file a day, drawn from the slopes of the paper."""
-    users = round(exposures * USERS_AN_EXPOSURE)
+def draw(impressions: float, folder: Path) -> None:
+    """A log of so many impressions, one file a day, drawn from the slopes of the paper."""
+    users = round(impressions * USERS_AN_IMPRESSION)
     setting = SimulationConfig(
         world=SyntheticConfig(),
         experiment=ExperimentConfig(users=users, days=DAYS),

@@ -233,7 +233,7 @@ async def load(url: str, route: str, rate: int, seconds: float) -> dict[str, Any
 def request(rng: np.random.Generator) -> dict[str, Any]:
     """A visitor with a session of 1 to 30 clicks, popular items more often."""
     clicks = (ITEMS * rng.beta(0.5, 2.0, size=rng.integers(1, 31))).astype(int)
-    return {"unit": f"u{rng.integers(10**9)}", "session": [f"item-{n}" for n in clicks]}
+    return {"user": f"u{rng.integers(10**9)}", "session": [f"item-{n}" for n in clicks]}
 
 
 def check(study: Study, paths: StudyPaths) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def check(study: Study, paths: StudyPaths) -> dict[str, Any]:
     snapshot = load_snapshot(study, paths)
     index, model = snapshot.recommender.index, snapshot.recommender.model
     counts = {"rows": 0, "fallbacks": 0, "moved": 0, "wrong": 0}
-    files = sorted((paths.root / study.serving.log_path).glob("exposures-*.jsonl"))
+    files = sorted((paths.root / study.serving.log_path).glob("impressions-*.jsonl"))
     logged = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
     answered = [one for one in logged if one["fallback"] is None]
     counts["rows"], counts["fallbacks"] = len(logged), len(logged) - len(answered)

@@ -129,7 +129,7 @@ _ALL = (
         summary="print the experiment's groups and its power, beside evenly spaced preferences",
         description=(
             "Prints the groups with their preferences and shares, and for every hypothesis the days "
-            "and exposures that show the slope you expect, and the smallest slope that the planned "
+            "and impressions that show the slope you expect, and the smallest slope that the planned "
             "days show; docs/experiment.md."
         ),
         examples=("paretoscope plan", "paretoscope plan --json"),

@@ -81,12 +81,12 @@ def inspect(*, json: bool) -> int:
     if json:
         print_json({"log": asdict(found.log), "group_kpis": found.kpis.to_dicts()})
         return 0
-    echo(f"{found.log.exposures:,} exposures of {found.log.files} files are usable")
+    echo(f"{found.log.impressions:,} impressions of {found.log.files} files are usable")
     for reason, rows in found.log.rejected.items():
         echo(f"{rows:,} rows would be set aside: {reason}")
     for row in rates.iter_rows(named=True):
         echo(
-            f"{row['group']}: {row['users']:,} users, {row['trials']:,} exposures, "
+            f"{row['group']}: {row['users']:,} users, {row['trials']:,} impressions, "
             f"{row['successes']:,} clicked"
         )
     return 0
@@ -125,6 +125,6 @@ def _counts(found: Ingestion) -> list[str]:
         else "no file was new"
     )
     return [
-        f"{found.exposures:,} exposures are in the database; {read}",
+        f"{found.impressions:,} impressions are in the database; {read}",
         *(f"{rows:,} rows are set aside: {reason}" for reason, rows in found.rejected.items()),
     ]

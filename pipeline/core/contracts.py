@@ -53,7 +53,7 @@ class Metric(StrEnum):
     CLICK_LOSS = "click_loss"
     ORDER_LOSS = "order_loss"
     CATALOGUE_COVERAGE = "catalogue_coverage"
-    EXPOSURE_GINI = "exposure_gini"
+    GINI_INDEX = "gini_index"
     POPULARITY_PERCENTILE = "popularity_percentile"
     NOVELTY = "novelty"
     INTRA_LIST_DIVERSITY = "intra_list_diversity"
@@ -66,7 +66,7 @@ class Metric(StrEnum):
         return self not in {
             Metric.CLICK_LOSS,
             Metric.ORDER_LOSS,
-            Metric.EXPOSURE_GINI,
+            Metric.GINI_INDEX,
             Metric.POPULARITY_PERCENTILE,
         }
 
@@ -80,7 +80,7 @@ class Metric(StrEnum):
         """Whether it looks at recommended lists instead of targets."""
         return self in {
             Metric.CATALOGUE_COVERAGE,
-            Metric.EXPOSURE_GINI,
+            Metric.GINI_INDEX,
             Metric.POPULARITY_PERCENTILE,
             Metric.NOVELTY,
             Metric.INTRA_LIST_DIVERSITY,
@@ -120,9 +120,9 @@ class Kpi(StrEnum):
 
     CTR = "ctr"
     CVR = "cvr"
-    SALE_RATE = "sale_rate"
-    UNITS_PER_EXPOSURE = "units_per_exposure"
-    REVENUE_PER_EXPOSURE = "revenue_per_exposure"
+    ORDERS_PER_IMPRESSION = "orders_per_impression"
+    UNITS_PER_IMPRESSION = "units_per_impression"
+    REVENUE_PER_IMPRESSION = "revenue_per_impression"
     CLICKS_PER_USER = "clicks_per_user"
     ORDERS_PER_USER = "orders_per_user"
     UNITS_PER_USER = "units_per_user"
@@ -131,12 +131,12 @@ class Kpi(StrEnum):
     @property
     def is_yes_or_no(self) -> bool:
         """Whether a trial succeeds or fails; else it brings an amount, 0 or more."""
-        return self in {Kpi.CTR, Kpi.CVR, Kpi.SALE_RATE}
+        return self in {Kpi.CTR, Kpi.CVR, Kpi.ORDERS_PER_IMPRESSION}
 
     @property
     def needs_revenue(self) -> bool:
         """Whether the log must say what orders brought."""
-        return self in {Kpi.REVENUE_PER_EXPOSURE, Kpi.REVENUE_PER_USER}
+        return self in {Kpi.REVENUE_PER_IMPRESSION, Kpi.REVENUE_PER_USER}
 
 
 EVENTS = Contract(
@@ -283,13 +283,13 @@ PARETO_FRONT = Contract(
     },
 )
 
-EXPOSURES = Contract(
-    name="exposures",
+IMPRESSIONS = Contract(
+    name="impressions",
     row="one recommended list shown to one user, and what came of it",
     columns={
         "experiment": pl.String,
-        "exposure": pl.String,
-        "unit": pl.String,
+        "impression": pl.String,
+        "user": pl.String,
         "group": pl.String,
         "ts": pl.Int64,
         "clicked": pl.Boolean,
@@ -297,4 +297,4 @@ EXPOSURES = Contract(
         "units": pl.Int32,
     },
 )
-"""``unit`` is the unit of randomisation (the user); ``units`` counts the pieces sold."""
+"""``user`` is the randomisation unit; ``units`` counts the pieces sold."""

@@ -12,7 +12,7 @@ METRIC_LABELS = {
     "click_loss": "click loss",
     "order_loss": "order loss",
     "catalogue_coverage": "catalogue coverage@{k}",
-    "exposure_gini": "Gini of exposure@{k}",
+    "gini_index": "Gini index@{k}",
     "popularity_percentile": "popularity percentile@{k}",
     "novelty": "novelty@{k}",
     "intra_list_diversity": "intra-list diversity@{k}",
@@ -21,10 +21,10 @@ METRIC_LABELS = {
 }
 KPI_LABELS = {
     "ctr": "click-through rate",
-    "cvr": "conversion of clicks",
-    "sale_rate": "sales per exposure",
-    "units_per_exposure": "units per exposure",
-    "revenue_per_exposure": "revenue per exposure",
+    "cvr": "post-click conversion rate",
+    "orders_per_impression": "orders per impression",
+    "units_per_impression": "units per impression",
+    "revenue_per_impression": "revenue per impression",
     "clicks_per_user": "clicks per user",
     "orders_per_user": "orders per user",
     "units_per_user": "units per user",

@@ -79,7 +79,7 @@ def examine_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
         yield ok("artifacts", f"all {len(wanted)} are there, none older than what it is made from")
     if "experiment_log" in there:
         held = summarise(paths.artifact(DATABASE))
-        yield ok("database", f"{held['exposures']:,} exposures of {held['files']} files")
+        yield ok("database", f"{held['impressions']:,} impressions of {held['files']} files")
     if manifest is not None:
         yield from examine_manifest(manifest, study, paths, there)
 

@@ -16,8 +16,8 @@ _OF_RAW = 4
 beside the old artifact that is still there."""
 
 _UNPACKED = 8
-_AN_EXPOSURE = 90
-"""Bytes of an exposure in the log's files, and in the database and the copy that replaces it."""
+_AN_IMPRESSION = 90
+"""Bytes of an impression in the log's files, and in the database and the copy that replaces it."""
 
 _PREPARATION = 2 * GIB
 """What reading and splitting take at most, however large the log (benchmarks/results/preprocessing.md)."""
@@ -55,7 +55,7 @@ def check_capacity(what: str, *, free: int, need: int) -> Finding:
 
 def disk_bytes(study: Study, paths: StudyPaths) -> int:
     """What the study's folder will take, old artifacts beside new ones."""
-    traffic = study.experiment.planning.exposures_per_day * study.experiment.days
+    traffic = study.experiment.planning.impressions_per_day * study.experiment.days
     raw = 0
     if study.experiment.variants is None:
         place = dataset_path(study, paths.root)
@@ -66,7 +66,7 @@ def disk_bytes(study: Study, paths: StudyPaths) -> int:
             for file in files
             if file.is_file()
         )
-    return _OF_RAW * raw + round(_AN_EXPOSURE * traffic)
+    return _OF_RAW * raw + round(_AN_IMPRESSION * traffic)
 
 
 def memory_bytes(study: Study, paths: StudyPaths) -> int:

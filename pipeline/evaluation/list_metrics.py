@@ -132,7 +132,7 @@ def coverage(shown_I: NDArray[np.int64]) -> float:
 
 
 def gini(shown_I: NDArray[np.int64]) -> float:
-    """``exposure_gini``: Gini index of how often each item is shown; in [0, 1), 0 is evenly.
+    """``gini_index``: Gini index of how often each item is shown; in [0, 1), 0 is evenly.
 
     ``Σ_i (2i - I - 1) x_(i) / (I Σ x)``, x_(i) in ascending order.
     """
@@ -151,7 +151,7 @@ MEANS: Mapping[Metric, Callable[[Catalogue, Lists], NDArray[np.float64]]] = {
 
 OF_ALL_LISTS: Mapping[Metric, Callable[[NDArray[np.int64]], float]] = {
     Metric.CATALOGUE_COVERAGE: coverage,
-    Metric.EXPOSURE_GINI: gini,
+    Metric.GINI_INDEX: gini,
 }
 """Functions of how often each item is shown."""
 

@@ -89,7 +89,7 @@ def compute_metric_tables(
     ratios = _target_sums(targets, declared)
     ratios |= _list_sums(lists, catalogue, asked_S, fresh_days=section.fresh_days)
     redrawn = bootstrap_ratios(list(ratios.values()), section.bootstrap, seed=seed)
-    measured = _measured_ratios(ratios, redrawn) | _measured_exposure(lists, len(embedding_ID))
+    measured = _measured_ratios(ratios, redrawn) | _measured_gini(lists, len(embedding_ID))
     tables = [_rows(ALL_TARGETS, measured, scores, section)]
     for segment, part_P in segments(_held_out_targets(test, scores[0].targets), section.segments):
         parts = [replace(one, targets=one.targets.filter(part_P)) for one in scores]
@@ -154,7 +154,7 @@ def _measured_ratios(
     }
 
 
-def _measured_exposure(lists: list[Lists], n_items: int) -> dict[str, _Measured]:
+def _measured_gini(lists: list[Lists], n_items: int) -> dict[str, _Measured]:
     """The metrics of how often each item is shown."""
     measured: dict[str, _Measured] = {}
     for metric, statistic in OF_ALL_LISTS.items():

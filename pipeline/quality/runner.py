@@ -88,14 +88,14 @@ def check_experiment_log(database: Path) -> list[CheckResult]:
     """Check the rules of ``experiment_log`` on the experiment's database."""
     with _database() as connection:
         connection.execute("ATTACH $path AS log (READ_ONLY)", {"path": str(database)})
-        connection.execute("CREATE VIEW exposures AS SELECT * FROM log.exposures")
+        connection.execute("CREATE VIEW impressions AS SELECT * FROM log.impressions")
         connection.execute(
             "CREATE VIEW log_files AS SELECT source, f.rows, coalesce(r.rows, 0) AS rejected "
             "FROM log.ingested_files AS f LEFT JOIN "
             # bots are many on some days, and no fault of the log
             "(SELECT source, sum(rows) AS rows FROM log.rejected WHERE reason NOT LIKE 'more than %' "
             "GROUP BY source) AS r USING (source) "
-            "WHERE f.\"table\" = 'exposures'"
+            "WHERE f.\"table\" = 'impressions'"
         )
         return _validate(RULES["experiment_log"], connection)
 

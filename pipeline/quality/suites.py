@@ -181,29 +181,29 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "experiment_log": (
-        not_empty("exposures"),
+        not_empty("impressions"),
         forbid_rows(
-            "exposures_unique",
-            "every exposure has an id of its own",
-            "exposures",
-            "rows > 1 OR exposure IS NULL",
+            "impressions_unique",
+            "every impression has an id of its own",
+            "impressions",
+            "rows > 1 OR impression IS NULL",
             # only ids whose hash repeats are compared: a third of the time, and of the memory
-            source="(SELECT exposure, count(*) AS rows FROM {batch} WHERE exposure IS NULL OR "
-            "hash(exposure) IN (SELECT hash(exposure) FROM {batch} GROUP BY ALL HAVING count(*) > 1)"
-            " GROUP BY exposure)",
+            source="(SELECT impression, count(*) AS rows FROM {batch} WHERE impression IS NULL OR "
+            "hash(impression) IN (SELECT hash(impression) FROM {batch} GROUP BY ALL HAVING count(*) > 1)"
+            " GROUP BY impression)",
         ),
         forbid_rows(
             "orders_follow_clicks",
-            "an ordered exposure was clicked and sold units, any other sold none",
-            "exposures",
+            "an ordered impression was clicked and sold units, any other sold none",
+            "impressions",
             # what the log does not tell is null; that it is so throughout is the next rule's business
             "clicked IS NULL OR (ordered AND NOT clicked) IS TRUE OR (units < 0) IS TRUE "
             "OR (ordered <> (units > 0)) IS TRUE",
         ),
         forbid_rows(
             "orders_known_or_not",
-            "orders and units are told of every exposure, or of none",
-            "exposures",
+            "orders and units are told of every impression, or of none",
+            "impressions",
             "ordered NOT IN (0, rows) OR units NOT IN (0, ordered)",
             source="(SELECT count(*) AS rows, count(ordered) AS ordered, count(units) AS units "
             "FROM {batch})",
@@ -211,14 +211,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
         forbid_rows(
             "users_in_one_group",
             "every user saw one group only",
-            "exposures",
-            "unit IS NULL OR one <> other OR known < rows",
-            source='(SELECT unit, min("group") AS one, max("group") AS other, '
-            'count(*) AS rows, count("group") AS known FROM {batch} GROUP BY unit)',
+            "impressions",
+            "user IS NULL OR one <> other OR known < rows",
+            source='(SELECT user, min("group") AS one, max("group") AS other, '
+            'count(*) AS rows, count("group") AS known FROM {batch} GROUP BY user)',
         ),
         forbid_rows(
-            "few_exposures_rejected",
-            "at most 5 % of a file's exposures were set aside (else check experiment.salt)",
+            "few_impressions_rejected",
+            "at most 5 % of a file's impressions were set aside (else check experiment.salt)",
             "log_files",
             "rejected > 0.05 * rows",
         ),
@@ -247,9 +247,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
         unique("one_row_a_day_and_batch", "daily_sums", ["group", "day", "batch"]),
         forbid_rows(
             "days_are_possible",
-            "a day has exposures, and no more clicks than those, nor orders than clicks",
+            "a day has impressions, and no more clicks than those, nor orders than clicks",
             "daily_sums",
-            "exposures <= 0 OR clicks > exposures OR (orders > clicks) IS TRUE OR new_users > exposures",
+            "impressions <= 0 OR clicks > impressions OR (orders > clicks) IS TRUE OR new_users > impressions",
         ),
         unique("one_row_a_kpi_and_batch", "returning_sums", ["group", "batch", "kpi"]),
         forbid_rows(

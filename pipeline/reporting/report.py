@@ -130,7 +130,7 @@ def finalize(found: dict[str, Any]) -> dict[str, Any]:
         ],
         "totals": {
             "groups": len(groups),
-            "exposures": sum(row["trials"] for row in rows),
+            "impressions": sum(row["trials"] for row in rows),
             "log_rows_set_aside": sum(rejected.values()),
         },
     }

@@ -36,7 +36,7 @@ class Point(GroupPoint):
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class LackOfFit:
-    """How far the groups lie off the line: χ² with independent and with correlated exposures."""
+    """How far the groups lie off the line: χ² with independent and with correlated impressions."""
 
     pearson_chi2: float
     clustered_chi2: float
@@ -165,7 +165,7 @@ class Totals:
     """Counts over all groups."""
 
     groups: int
-    exposures: int
+    impressions: int
     log_rows_set_aside: int
 
 

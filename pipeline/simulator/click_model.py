@@ -55,5 +55,5 @@ def carry_over_effect(faults: PlantedFaults, *, day: Ints, shown: Ints) -> Float
 
 
 def units_bought(ordered: NDArray[np.bool_], rng: np.random.Generator) -> Ints:
-    """Units of each exposure: 0 without an order, else 1 and a few more now and then."""
+    """Units of each impression: 0 without an order, else 1 and a few more now and then."""
     return np.where(ordered, 1 + rng.poisson(_FURTHER_UNITS, len(ordered)), 0)

@@ -60,7 +60,7 @@ def expected_kpis(outcomes: pl.DataFrame) -> dict[str, dict[str, float | None]]:
     """The KPIs that expected outcomes come to, with standard errors clustered by user."""
     by_user = outcomes.group_by("user", maintain_order=True).agg(
         users=pl.lit(1.0),
-        exposures=pl.len().cast(pl.Float64),
+        impressions=pl.len().cast(pl.Float64),
         clicks=pl.col("expected_clicks").sum(),
         orders=pl.col("expected_orders").sum(),
         units=pl.col("expected_units").sum(),
@@ -84,7 +84,7 @@ def _ratio(m: Floats, y: Floats) -> dict[str, float | None]:
 
 def truth_table(truth: dict[str, Any], plan: TrafficPlan) -> str:
     """The truth as a Markdown table of groups and the three KPIs of the paper."""
-    kpis = (Kpi.CTR, Kpi.CVR, Kpi.UNITS_PER_EXPOSURE)
+    kpis = (Kpi.CTR, Kpi.CVR, Kpi.UNITS_PER_IMPRESSION)
     lines = [f"| group | {' | '.join(kpis)} |", "|---|" + "---|" * len(kpis)]
     for group in plan.groups:
         cells = [_cell(**truth["groups"][group.name][kpi]) for kpi in kpis]

@@ -24,7 +24,7 @@ from pipeline.simulator.shop_experiment import (
     SimulationConfig,
     preferences_of,
     simulate_visits,
-    units_of,
+    user_ids,
 )
 from pipeline.study import Study
 from pipeline.synthetic.generate_log import build_shop, item_id
@@ -63,10 +63,10 @@ def simulate_over_http(
         )
         raise StudyError(msg)
     setting = SimulationConfig.of(study)
-    shop, units = build_shop(setting.world), units_of(setting)
+    shop, users = build_shop(setting.world), user_ids(setting)
     with _connected(url, key) as connection:
-        host = Endpoint(connection, plan, units, shop_items=shop.catalogue.size)
-        outcomes = simulate_visits(host, preferences_of(units, plan), setting, shop=shop)
+        host = Endpoint(connection, plan, users, shop_items=shop.catalogue.size)
+        outcomes = simulate_visits(host, preferences_of(users, plan), setting, shop=shop)
     return {
         "lists": outcomes.height,
         "clicked": int(outcomes["clicked"].sum()),
@@ -147,22 +147,22 @@ class _Listed(BaseModel):
 
 class _Answer(BaseModel):
     group: str | None
-    exposure: str | None
+    impression: str | None
     items: list[_Listed]
 
 
 class Endpoint:
-    """A serving endpoint that shows lists to the users ``units``."""
+    """A serving endpoint that shows lists to the users ``users``."""
 
     def __init__(
-        self, connection: Connection, plan: TrafficPlan, units: pl.Series, *, shop_items: int
+        self, connection: Connection, plan: TrafficPlan, users: pl.Series, *, shop_items: int
     ) -> None:
         self._connection = connection
-        self._k, self._units = plan.list_length, units
-        self._groups = plan.groups_of(units)
+        self._k, self._users = plan.list_length, users
+        self._groups = plan.groups_of(users)
         self._names = [str(name) for name in item_id(np.arange(shop_items))]
         self._number = {name: item for item, name in enumerate(self._names)}
-        self._exposure: dict[int, str] = {}
+        self._impression: dict[int, str] = {}
 
     def can_serve(self, seen: Ints) -> Flags:
         """All: the endpoint has popular items for those it knows nothing of."""
@@ -191,8 +191,8 @@ class Endpoint:
         )
 
     async def _listed(self, visit: int, user: int, session: list[str], ts: int) -> list[int]:
-        unit, at = self._units[user], self._connection.url
-        asked = {"unit": unit, "session": session, "k": self._k, "ts": ts}
+        user_id, at = self._users[user], self._connection.url
+        asked = {"user": user_id, "session": session, "k": self._k, "ts": ts}
         answered = await self._connection.post("/recommend", asked)
         try:
             answer = _Answer.model_validate(answered)
@@ -201,9 +201,9 @@ class Endpoint:
             wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
             msg = f"POST /recommend at {at} was answered with {repr(answered)[:200]}: {wrong}"
             raise EndpointError(msg) from error
-        if answer.group != self._groups[user] or answer.exposure is None:
+        if answer.group != self._groups[user] or answer.impression is None:
             msg = (
-                f"{at} served unit {unit} as group {answer.group}, but by the study's traffic plan "
+                f"{at} served user {user_id} as group {answer.group}, but by the study's traffic plan "
                 f"it is in {self._groups[user]}; serve this study's plan"
             )
             raise EndpointError(msg)
@@ -214,11 +214,11 @@ class Endpoint:
                 "sell; serve the model that was trained on its log"
             )
             raise EndpointError(msg)
-        self._exposure[visit] = answer.exposure
+        self._impression[visit] = answer.impression
         return [self._number[name] for name in names]
 
     def _events_of(self, visit: int, item: int, units: int, ts: int) -> list[dict[str, Any]]:
-        of = {"exposure": self._exposure[visit], "item": self._names[item]}
+        of = {"impression": self._impression[visit], "item": self._names[item]}
         events = [of | {"kind": "click", "event": "click", "ts": ts + _TO_CLICK_MS}]
         if units:
             order = {"kind": "order", "event": "order", "ts": ts + _TO_ORDER_MS, "units": units}

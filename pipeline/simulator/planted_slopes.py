@@ -5,7 +5,7 @@ a click; users lie around their group's line, each with a readiness to click and
 their own, and with an activity of their own. A user's readiness is in the log odds, where a spread
 moves the mean of the rates; the lines are shifted so that every group's rate, over all users, is
 exactly the chosen one (Gauss–Hermite quadrature). Days are drawn one after another, users' arrays
-stay, so that memory holds a day's exposures and no more.
+stay, so that memory holds a day's impressions and no more.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from scipy.special import expit, logit
 
-from pipeline.core.contracts import DAY_MS, EXPOSURES, Kpi
+from pipeline.core.contracts import DAY_MS, IMPRESSIONS, Kpi
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.simulator.click_model import (
     UNITS_AN_ORDER,
@@ -29,7 +29,7 @@ from pipeline.simulator.shop_experiment import (
     EXPERIMENT_TS,
     SimulationConfig,
     day_weights,
-    units_of,
+    user_ids,
 )
 from pipeline.synthetic.generate_log import arrival_times
 
@@ -84,20 +84,20 @@ class DirectWorld:
     Attributes:
         plan: Who belongs to which group.
         setting: Days, spreads, faults.
-        units: The users' names.
+        users: The users' names.
         group: Their groups' numbers, -1 for those outside the experiment.
-        activity: Expected exposures of each user.
+        activity: Expected impressions of each user.
         click_readiness: Of each user, standard normal.
         order_readiness: Likewise, independent of it.
         shown: Lists each user has been shown; counts as days are drawn.
         click_odds: Log odds of the CTR of each group, over all users.
         order_odds: Of the CVR.
-        sums: Exposures, expected clicks and expected orders of each group, as days are drawn.
+        sums: Impressions, expected clicks and expected orders of each group, as days are drawn.
     """
 
     plan: TrafficPlan
     setting: SimulationConfig
-    units: pl.Series
+    users: pl.Series
     group: Ints
     activity: Floats
     click_readiness: Floats
@@ -120,11 +120,11 @@ class DirectWorld:
             x_cvr: Of the one that the CVR does.
         """
         rng = np.random.default_rng([setting.seed, 6])
-        chosen, users = setting.simulator.direct, setting.experiment.users
+        chosen, n_users = setting.simulator.direct, setting.experiment.users
         names = [group.name for group in plan.groups]
-        units = units_of(setting)
+        users = user_ids(setting)
         number = pl.DataFrame({"name": names, "number": range(len(names))})
-        group = pl.DataFrame({"name": plan.groups_of(units)}).join(
+        group = pl.DataFrame({"name": plan.groups_of(users)}).join(
             number, on="name", how="left", maintain_order="left"
         )
         off_line = rng.normal(0, chosen.group_spread, (2, len(names)))
@@ -132,19 +132,19 @@ class DirectWorld:
         return cls(
             plan=plan,
             setting=setting,
-            units=units,
+            users=users,
             group=group["number"].fill_null(-1).to_numpy(),
-            activity=rng.gamma(shape, chosen.exposures_per_user / shape, users),
-            click_readiness=rng.standard_normal(users),
-            order_readiness=rng.standard_normal(users),
-            shown=np.zeros(users, dtype=np.int64),
+            activity=rng.gamma(shape, chosen.impressions_per_user / shape, n_users),
+            click_readiness=rng.standard_normal(n_users),
+            order_readiness=rng.standard_normal(n_users),
+            shown=np.zeros(n_users, dtype=np.int64),
             click_odds=logit(chosen.ctr) + chosen.ctr_slope.slope * x_ctr + off_line[0],
             order_odds=logit(chosen.cvr) + chosen.cvr_slope.slope * x_cvr + off_line[1],
             sums=np.zeros((3, len(names))),
         )
 
     def days(self) -> Iterator[pl.DataFrame]:
-        """The exposures of each day in the log's contract; to be gone through once, in order."""
+        """The impressions of each day in the log's contract; to be gone through once, in order."""
         rng = np.random.default_rng([self.setting.seed, 7])
         weights = np.array(day_weights(self.setting), dtype=np.float64)
         for day, share in enumerate(weights / weights.sum()):
@@ -154,16 +154,16 @@ class DirectWorld:
         """The expected KPIs of every group, of the days that were drawn."""
         found = {
             group.name: {
-                Kpi.CTR.value: _exact(clicks, exposures),
+                Kpi.CTR.value: _exact(clicks, impressions),
                 Kpi.CVR.value: _exact(orders, clicks),
-                Kpi.SALE_RATE.value: _exact(orders, exposures),
-                Kpi.UNITS_PER_EXPOSURE.value: _exact(orders * UNITS_AN_ORDER, exposures),
+                Kpi.ORDERS_PER_IMPRESSION.value: _exact(orders, impressions),
+                Kpi.UNITS_PER_IMPRESSION.value: _exact(orders * UNITS_AN_ORDER, impressions),
             }
-            for group, (exposures, clicks, orders) in zip(
+            for group, (impressions, clicks, orders) in zip(
                 self.plan.groups, self.sums.T.tolist(), strict=True
             )
         }
-        return {"how": HOW, "users": len(self.units), "groups": found}
+        return {"how": HOW, "users": len(self.users), "groups": found}
 
     def _draw(self, day: int, share: float, rng: np.random.Generator) -> pl.DataFrame:
         spread = self.setting.simulator.direct.user_spread
@@ -196,10 +196,10 @@ class DirectWorld:
         frame = pl.DataFrame(
             {
                 "experiment": pl.repeat(self.plan.experiment, rows, eager=True),
-                "exposure": pl.select(
+                "impression": pl.select(
                     pl.format("d{}-{}", pl.lit(day), pl.int_range(rows))
                 ).to_series(),
-                "unit": self.units.gather(user),
+                "user": self.users.gather(user),
                 "group": names.gather(group),
                 "ts": ts,
                 "clicked": clicked,
@@ -207,7 +207,7 @@ class DirectWorld:
                 "units": units_bought(ordered, rng).astype(np.int32),
             }
         )
-        return EXPOSURES.validate(frame)
+        return IMPRESSIONS.validate(frame)
 
     def _click_rates(self, day: int, most_shown: int) -> Floats:
         """Each group's CTR by how many lists a user was shown before; one column if all the same."""

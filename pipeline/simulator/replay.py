@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from models.tokens import SessionTokens
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.design.plan_checks import check_has_users
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.recommender.recommender import Recommender
@@ -42,11 +42,11 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
     times: Ints,
     seed: int,
 ) -> pl.DataFrame:
-    """The exposures of the replayed sessions, in the log's contract.
+    """The impressions of the replayed sessions, in the log's contract.
 
     Args:
         recommender: The served model.
-        plan: Groups and assignment; the session's name is the unit.
+        plan: Groups and assignment; the session's name is the user.
         tokens: The held-out sessions.
         names: Their names, in the order of ``tokens``.
         times: Time of every click of ``tokens``, milliseconds UTC.
@@ -71,20 +71,20 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
     place = first_click(wanted.astype(np.float64), rng)
     clicked = place != NO_CLICK
     ordered = clicked & would_order[np.arange(len(place)), place]
-    exposures = pl.DataFrame(
+    impressions = pl.DataFrame(
         {
             "experiment": [plan.experiment] * len(session),
-            "exposure": [f"{names[s]}-{t}" for s, t in zip(session, step, strict=True)],
-            "unit": [names[s] for s in session],
+            "impression": [f"{names[s]}-{t}" for s, t in zip(session, step, strict=True)],
+            "user": [names[s] for s in session],
             "group": [served[int(s)].name for s in session],
             "ts": np.asarray(times[first + step]),
             "clicked": clicked,
             "ordered": ordered,
             "units": units_bought(ordered, rng).astype(np.int32),
         },
-        schema=EXPOSURES.schema,
+        schema=IMPRESSIONS.schema,
     )
-    return EXPOSURES.validate(exposures)
+    return IMPRESSIONS.validate(impressions)
 
 
 def _wishes(

@@ -26,7 +26,7 @@ from pipeline.simulator.recommender_backend import RecommenderBackend
 from pipeline.simulator.users import UserState
 from pipeline.synthetic.shop import CONTINUE_PER_CENT, ORDER_SCALE, Shop
 
-MAX_EXPOSURES = 30
+MAX_IMPRESSIONS = 30
 HALF_ATTRACTION = 1.0
 """Next-click probability at which an average user who looks at an item clicks it half the time."""
 _PAUSE_MS = 60_000
@@ -73,7 +73,7 @@ def step(
     what happened in the visit before.
     """
     active = np.arange(len(visits.user))
-    for step in range(MAX_EXPOSURES):
+    for step in range(MAX_IMPRESSIONS):
         active = active[scene.host.can_serve(visits.seen[active, : step + 1])]
         if not len(active):
             return

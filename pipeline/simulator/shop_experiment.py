@@ -1,6 +1,6 @@
 """The simulated experiment: users of the synthetic shop meet the model, each under its group's π.
 
-Users return, and differ in taste, curiosity and readiness to buy, so the exposures of one user are
+Users return, and differ in taste, curiosity and readiness to buy, so the impressions of one user are
 correlated. They come by hour and weekday; if the study says so, they learn what lists show them,
 change their tastes, and carry over what they have seen. :mod:`pipeline.simulator.session_loop` says what
 happens in a visit.
@@ -15,14 +15,14 @@ import numpy as np
 import polars as pl
 
 from models.progress import track
-from pipeline.core.contracts import DAY_MS, EXPOSURES
+from pipeline.core.contracts import DAY_MS, IMPRESSIONS
 from pipeline.core.errors import DataError
 from pipeline.experiment.design.plan_checks import check_has_users
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.click_model import Floats, Ints
 from pipeline.simulator.recommender_backend import NOTHING, InProcess, RecommenderBackend
-from pipeline.simulator.session_loop import MAX_EXPOSURES, SimulationState, Visits, step
+from pipeline.simulator.session_loop import MAX_IMPRESSIONS, SimulationState, Visits, step
 from pipeline.simulator.users import UserState
 from pipeline.study import ExperimentConfig, SimulatorConfig, Study, SyntheticConfig
 from pipeline.synthetic.generate_log import OPENING_TS, arrival_times, build_shop
@@ -74,33 +74,33 @@ class SimulationConfig:
 def simulate_shop(
     recommender: Recommender, plan: TrafficPlan, setting: SimulationConfig
 ) -> pl.DataFrame:
-    """The exposures of a simulated experiment, in the log's contract."""
+    """The impressions of a simulated experiment, in the log's contract."""
     shop = build_shop(setting.world)
-    units = units_of(setting)
-    preference = preferences_of(units, plan)
+    users = user_ids(setting)
+    preference = preferences_of(users, plan)
     check_has_users(plan, int((~np.isnan(preference[:, 0])).sum()))
     host = InProcess.of(recommender, preference, k=plan.list_length, shop_items=shop.catalogue.size)
-    names = plan.groups_of(units)
+    names = plan.groups_of(users)
     outcomes = simulate_visits(host, preference, setting, shop=shop)
-    exposures = outcomes.with_columns(
+    impressions = outcomes.with_columns(
         experiment=pl.lit(plan.experiment),
-        unit=units.gather(outcomes["user"]),
+        user=users.gather(outcomes["user"]),
         group=names.gather(outcomes["user"]),
-        exposure=pl.format("v{}-{}", "visit", "step"),
+        impression=pl.format("v{}-{}", "visit", "step"),
     )
-    return EXPOSURES.validate(exposures.select(list(EXPOSURES.columns)))
+    return IMPRESSIONS.validate(impressions.select(list(IMPRESSIONS.columns)))
 
 
-def units_of(setting: SimulationConfig) -> pl.Series:
+def user_ids(setting: SimulationConfig) -> pl.Series:
     """The names of the users."""
     return pl.Series([f"u{number:07d}" for number in range(setting.experiment.users)])
 
 
-def preferences_of(units: pl.Series, plan: TrafficPlan) -> Floats:
-    """What each unit is served under, U × objectives; nan for those outside the experiment."""
+def preferences_of(users: pl.Series, plan: TrafficPlan) -> Floats:
+    """What each user is served under, U × objectives; nan for those outside the experiment."""
     of_group = {group.name: group.preference for group in plan.groups}
     nobody = (np.nan,) * len(plan.groups[0].preference)
-    return np.array([of_group.get(name, nobody) for name in plan.groups_of(units)])
+    return np.array([of_group.get(name, nobody) for name in plan.groups_of(users)])
 
 
 def simulate_visits(
@@ -132,7 +132,7 @@ def simulate_users(
         for frame in step(visits, scene, rng, expected=expected)
     )
     groups_of_visits = math.ceil(scene.people.shoppers.size * VISITS_PER_USER / _VISITS_AT_ONCE)
-    frames = list(track(steps, groups_of_visits * MAX_EXPOSURES, "simulated visits"))
+    frames = list(track(steps, groups_of_visits * MAX_IMPRESSIONS, "simulated visits"))
     if not frames:
         msg = "no visit was shown a list: the model knows none of the items that visits begin with"
         raise DataError(msg)
@@ -178,7 +178,7 @@ def _begin(  # noqa: PLR0913 - one visit's whole origin
     n = len(user)
     if start is not None:
         scene.people.arrive(user, start, rng)
-    seen = np.full((n, MAX_EXPOSURES + 1), NOTHING, dtype=np.int64)
+    seen = np.full((n, MAX_IMPRESSIONS + 1), NOTHING, dtype=np.int64)
     seen[:, 0] = scene.shop.pages.draw_in(scene.people.shoppers.start_category(user, rng), rng)
     return Visits(
         number=number,

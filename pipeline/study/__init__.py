@@ -26,7 +26,7 @@ from pipeline.study.loader import flatten as flatten
 from pipeline.study.loader import load_study as load_study
 from pipeline.study.loader import parse_study as parse_study
 from pipeline.study.log_mapping import ClickColumns as ClickColumns
-from pipeline.study.log_mapping import ExposureColumns as ExposureColumns
+from pipeline.study.log_mapping import ImpressionColumns as ImpressionColumns
 from pipeline.study.log_mapping import LogColumns as LogColumns
 from pipeline.study.log_mapping import LogTime as LogTime
 from pipeline.study.log_mapping import OrderColumns as OrderColumns

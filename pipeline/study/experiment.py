@@ -34,16 +34,16 @@ class PlanningConfig:
             more odds of the KPI (of amounts: more KPI) for a per cent more of the metric.
         slopes: The same by the hypothesis's id.
         past_study: A study whose ``group_kpis`` tell what the keys below would; None for those.
-        ctr: Clicks an exposure.
+        ctr: Clicks an impression.
         cvr: Orders a click.
         units_per_order: Pieces an order; those beyond the first are Poisson.
         revenue_variation: Standard deviation of an order's revenue over its mean.
-        exposures_per_day: Lists shown on a day to all users, of whom the experiment gets what it
+        impressions_per_day: Lists shown on a day to all users, of whom the experiment gets what it
             covers.
         returning_users: Users who are there from the first day and come back all the time.
         new_users_per_day: Users who come for the first time on a day.
-        exposures_variation: Standard deviation of the exposures a user over their mean.
-        user_correlation: Of what comes of two exposures of a user (two clicks, for conversion).
+        impressions_variation: Standard deviation of the impressions a user over their mean.
+        user_correlation: Of what comes of two impressions of a user (two clicks, for conversion).
         group_deviation: Standard deviation of groups from the line for reasons beyond the metric,
             in log odds (of amounts: in the logarithm).
     """
@@ -57,10 +57,10 @@ class PlanningConfig:
     cvr: Annotated[float, Interval(gt=0, lt=1)] = 0.03
     units_per_order: Annotated[float, Ge(1)] = 1.2
     revenue_variation: Annotated[float, Ge(0)] = 1.0
-    exposures_per_day: Annotated[float, Gt(0)] = 10000.0
+    impressions_per_day: Annotated[float, Gt(0)] = 10000.0
     returning_users: Annotated[float, Ge(0)] = 0.0
     new_users_per_day: Annotated[float, Ge(0)] = 1000.0
-    exposures_variation: Annotated[float, Ge(0)] = 1.0
+    impressions_variation: Annotated[float, Ge(0)] = 1.0
     user_correlation: Annotated[float, Interval(ge=0, lt=1)] = 0.02
     group_deviation: Annotated[float, Ge(0)] = 0.0
 
@@ -94,7 +94,7 @@ class ExperimentConfig:
         holdout: Share of the users that are kept out of the experiment.
         holdout_salt: Seed of the hash that chooses them; keep it, and the same users are kept out
             of every experiment.
-        testers: Users who are served as a group of your choice; their exposures do not count.
+        testers: Users who are served as a group of your choice; their impressions do not count.
         groups: Number of groups, g1 … with the smallest recall first.
         shares: How the users are divided between the groups, a number above 0 each, such as
             ``[2, 1, 2]``; None for evenly.
@@ -104,11 +104,11 @@ class ExperimentConfig:
         days: Days the experiment is planned to run; the simulated shop is open so long. With
             ``first_day`` and ``last_day``, those say it.
         users: Users of the simulated experiment.
-        first_day: Exposures before this day (UTC) are none of the experiment's; None for any.
-        last_day: Exposures after this day (UTC) are none of the experiment's; None for any.
+        first_day: Impressions before this day (UTC) are none of the experiment's; None for any.
+        last_day: Impressions after this day (UTC) are none of the experiment's; None for any.
         attribution_hours: Where clicks and orders have files of their own, a click counts for so
-            long after its exposure, and an order for so long after its click.
-        max_exposures_per_hour: A user who is shown more lists within an hour of the clock is a
+            long after its impression, and an order for so long after its click.
+        max_impressions_per_hour: A user who is shown more lists within an hour of the clock is a
             bot, and set aside.
         planning: What the groups are chosen by, and what is known of the traffic.
     """
@@ -134,7 +134,7 @@ class ExperimentConfig:
     first_day: date | None = None
     last_day: date | None = None
     attribution_hours: Annotated[float, Gt(0)] = 24.0
-    max_exposures_per_hour: Annotated[int, Ge(1)] = 500
+    max_impressions_per_hour: Annotated[int, Ge(1)] = 500
     planning: PlanningConfig = Field(default_factory=PlanningConfig)
 
     def __post_init__(self) -> None:
@@ -167,7 +167,7 @@ class ExperimentConfig:
                 "users"
             )
             raise StudyError(msg)
-        if strange := {unit: name for unit, name in self.testers.items() if name not in names}:
+        if strange := {user: name for user, name in self.testers.items() if name not in names}:
             msg = f"experiment.testers = {strange}: the groups are {', '.join(names)}"
             raise StudyError(msg)
 

@@ -24,16 +24,16 @@ class LogTime(StrEnum):
 
 Column = Annotated[str, Len(1)] | None
 
-_LOG_TABLES = ("exposures", "clicks", "orders", "users")
+_LOG_TABLES = ("impressions", "clicks", "orders", "users")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class ExposureColumns:
-    """What a log's exposures call the columns of the contract; None where they call it the same."""
+class ImpressionColumns:
+    """What a log's impressions call the columns of the contract; None where they call it the same."""
 
     experiment: Column = None
-    exposure: Column = None
-    unit: Column = None
+    impression: Column = None
+    user: Column = None
     group: Column = None
     item: Column = None
     ts: Column = None
@@ -47,8 +47,8 @@ class ExposureColumns:
 class ClickColumns:
     """What a log's clicks call the columns of the contract; None where they call it the same."""
 
-    exposure: Column = None
-    unit: Column = None
+    impression: Column = None
+    user: Column = None
     item: Column = None
     ts: Column = None
 
@@ -57,8 +57,8 @@ class ClickColumns:
 class OrderColumns:
     """What a log's orders call the columns of the contract; None where they call it the same."""
 
-    exposure: Column = None
-    unit: Column = None
+    impression: Column = None
+    user: Column = None
     item: Column = None
     ts: Column = None
     units: Column = None
@@ -69,9 +69,9 @@ class OrderColumns:
 class UserColumns:
     """What a log's users call the columns of the contract; None where they call it the same."""
 
-    unit: Column = None
+    user: Column = None
     segment: Column = None
-    exposures: Column = None
+    impressions: Column = None
     clicks: Column = None
     orders: Column = None
     units: Column = None
@@ -83,7 +83,7 @@ class LogColumns:
     """How a log that was not written for this project is to be read; see docs/experiment-log.md.
 
     Attributes:
-        exposures: What the files of exposures call their columns.
+        impressions: What the files of impressions call their columns.
         clicks: What those of clicks do.
         orders: What those of orders do.
         users: What those of users do.
@@ -94,7 +94,7 @@ class LogColumns:
             counts cents, 100 if 19.99 is nineteen euros and 99 cents.
     """
 
-    exposures: ExposureColumns = Field(default_factory=ExposureColumns)
+    impressions: ImpressionColumns = Field(default_factory=ImpressionColumns)
     clicks: ClickColumns = Field(default_factory=ClickColumns)
     orders: OrderColumns = Field(default_factory=OrderColumns)
     users: UserColumns = Field(default_factory=UserColumns)

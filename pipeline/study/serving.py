@@ -12,7 +12,7 @@ from pipeline.core.errors import StudyError
 
 
 class Durability(StrEnum):
-    """When an event or exposure counts as kept: see docs/serving.md."""
+    """When an event or impression counts as kept: see docs/serving.md."""
 
     FSYNC = "fsync"
     OS = "os"

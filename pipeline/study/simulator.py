@@ -24,9 +24,9 @@ class PlantedFaults:
         lost_users: Share of the last group's users of whom the log knows nothing: a sample-ratio
             mismatch.
         bots: Programs that ask for a list every five seconds for an hour of the first day.
-        lost_events: Share of the exposures, and of the clicks, that the log lacks, though what came
-            of them is there; exposures, clicks and orders then have files of their own.
-        duplicates: Share of the exposures that are in the log twice.
+        lost_events: Share of the impressions, and of the clicks, that the log lacks, though what came
+            of them is there; impressions, clicks and orders then have files of their own.
+        duplicates: Share of the impressions that are in the log twice.
     """
 
     carry_over: Annotated[float, Interval(ge=-3, le=3)] = 0.0
@@ -54,10 +54,10 @@ class DirectConfig:
     """The world without a recommender: what its log is drawn from.
 
     Attributes:
-        exposures_per_user: Mean over all users, those who never come included.
-        activity_shape: Users' exposures are Poisson with a Gamma mean of this shape; the smaller,
+        impressions_per_user: Mean over all users, those who never come included.
+        activity_shape: Users' impressions are Poisson with a Gamma mean of this shape; the smaller,
             the more users differ.
-        ctr: Exposures clicked / exposures, in the group with the worst metric.
+        ctr: Impressions clicked / impressions, in the group with the worst metric.
         cvr: Clicks ordered / clicks, likewise.
         ctr_slope: How the CTR depends on a metric.
         cvr_slope: How the CVR does.
@@ -65,7 +65,7 @@ class DirectConfig:
         group_spread: Standard deviation of the groups around their line, in log odds.
     """
 
-    exposures_per_user: Annotated[float, Gt(0)] = 13.25
+    impressions_per_user: Annotated[float, Gt(0)] = 13.25
     activity_shape: Annotated[float, Gt(0)] = 1.0
     ctr: Annotated[float, Interval(gt=0, lt=1)] = 0.10
     cvr: Annotated[float, Interval(gt=0, lt=1)] = 0.027

@@ -25,7 +25,7 @@ FOLLOWED = {
     "regression_estimates": {
         "slope of H1: ctr on recall",
         "slope of H2: cvr on order_density",
-        "slope of H3: units_per_exposure on recall_order_density",
+        "slope of H3: units_per_impression on recall_order_density",
         "slope of H4: cvr on recall",
         "sample ratio p",
     },

@@ -25,7 +25,7 @@ def brought(project) -> Path:
     return project / LOG
 
 
-def write(file: Path, text: str = "exposure\n", *, seconds: int = 0) -> None:
+def write(file: Path, text: str = "impression\n", *, seconds: int = 0) -> None:
     file.write_text(text, encoding="utf-8")
     os.utime(file, (1_700_000_000 + seconds,) * 2)
 
@@ -50,10 +50,10 @@ class Watching:
 
 def test_new_files_are_taken_in_once(brought):
     watching = Watching()
-    write(brought / "exposures-1.csv")
+    write(brought / "impressions-1.csv")
 
     first, again = watching.tick(), watching.tick()
-    write(brought / "exposures-2.csv")
+    write(brought / "impressions-2.csv")
     second = watching.tick()
 
     assert len(first) == len(second) == 1
@@ -66,30 +66,30 @@ def test_new_files_are_taken_in_once(brought):
     [
         lambda file: write(file, "another text\n"),
         lambda file: write(file, seconds=1),
-        lambda file: file.rename(file.with_name("exposures-3.csv")),
+        lambda file: file.rename(file.with_name("impressions-3.csv")),
     ],
     ids=["another size", "another time", "another name"],
 )
 def test_changed_files_are_taken_in(brought, change):
     watching = Watching()
-    write(brought / "exposures-1.csv")
+    write(brought / "impressions-1.csv")
     watching.tick()
 
-    change(brought / "exposures-1.csv")
+    change(brought / "impressions-1.csv")
 
     assert len(watching.tick()) == 1
 
 
 def test_a_file_that_comes_goes_and_comes_again_is_a_run_each_time(brought):
     watching = Watching()
-    write(brought / "exposures-1.csv")
+    write(brought / "impressions-1.csv")
     keys = [watching.tick()]
 
-    write(brought / "exposures-2.csv")
+    write(brought / "impressions-2.csv")
     keys.append(watching.tick())
-    (brought / "exposures-2.csv").unlink()
+    (brought / "impressions-2.csv").unlink()
     keys.append(watching.tick())
-    write(brought / "exposures-2.csv")
+    write(brought / "impressions-2.csv")
     keys.append(watching.tick())
 
     assert len({key for (key,) in keys}) == 4
@@ -97,12 +97,12 @@ def test_a_file_that_comes_goes_and_comes_again_is_a_run_each_time(brought):
 
 def test_a_file_that_is_still_written_is_waited_for(brought):
     watching = Watching()
-    write(brought / "exposures-1.csv")
+    write(brought / "impressions-1.csv")
     watching.tick()
 
-    write(brought / "exposures-2.csv.part")
+    write(brought / "impressions-2.csv.part")
     waiting = watching.tick()
-    (brought / "exposures-2.csv.part").rename(brought / "exposures-2.csv")
+    (brought / "impressions-2.csv.part").rename(brought / "impressions-2.csv")
 
     assert waiting == "the log has no other files than when it was last taken in"
     assert len(watching.tick()) == 1
@@ -110,7 +110,7 @@ def test_a_file_that_is_still_written_is_waited_for(brought):
 
 def test_new_files_wait_until_no_run_is_under_way(brought):
     watching = Watching()
-    write(brought / "exposures-1.csv")
+    write(brought / "impressions-1.csv")
     job = defs.resolve_job_def("study")
     run = watching.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
 

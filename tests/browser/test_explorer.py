@@ -156,7 +156,7 @@ def test_verdicts_decide_whether_there_is_a_number(open_page, shop):
     assert "% (95 % interval" in first.locator(".kpi-value").inner_text()
     assert "not shown" in second.inner_text()
     assert second.locator(".kpi-value").inner_text() == "no value"
-    assert "does not show that conversion of clicks changes" in second.inner_text()
+    assert "does not show that post-click conversion rate changes" in second.inner_text()
 
 
 def test_a_typed_session_and_an_item_that_is_none(open_page, shop):

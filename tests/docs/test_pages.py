@@ -84,14 +84,14 @@ def test_python_can_be_compiled(block):
 
 @of("ini")
 def test_a_unit_of_systemd_starts_a_command_there_is(block):
-    unit = configparser.ConfigParser(interpolation=None)
-    unit.optionxform = str
-    unit.read_string(block.text)
+    user = configparser.ConfigParser(interpolation=None)
+    user.optionxform = str
+    user.read_string(block.text)
 
-    program, command, *_ = shlex.split(unit["Service"]["ExecStart"])
+    program, command, *_ = shlex.split(user["Service"]["ExecStart"])
 
-    assert set(unit.sections()) == {"Unit", "Service", "Install"}
-    assert Path(program).parent == Path(unit["Service"]["WorkingDirectory"]) / ".venv/bin"
+    assert set(user.sections()) == {"Unit", "Service", "Install"}
+    assert Path(program).parent == Path(user["Service"]["WorkingDirectory"]) / ".venv/bin"
     assert (Path(program).name, command) == ("dagster", "dev") or has_command(command)
 
 

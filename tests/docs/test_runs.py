@@ -84,7 +84,7 @@ def test_deploy(finished_project, project_root):
     asked = json.loads((finished_project / "answer.json").read_text("utf-8"))
     logged = json.loads(clicks.read_text("utf-8"))
     assert len(asked["items"]) == 5
-    assert logged["exposure"] == asked["exposure"]
+    assert logged["impression"] == asked["impression"]
 
 
 def test_read_the_report_has_nothing_to_run(project_root):

@@ -1,16 +1,16 @@
-"""The paper's Table 1 from 26.5 million exposures: written to files, taken in, summed and fitted."""
+"""The paper's Table 1 from 26.5 million impressions: written to files, taken in, summed and fitted."""
 
 import polars as pl
 import pytest
 
-from pipeline.core.contracts import ALL_TARGETS, EXPOSURES, OFFLINE_METRICS
+from pipeline.core.contracts import ALL_TARGETS, IMPRESSIONS, OFFLINE_METRICS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.study import PAPER_HYPOTHESES, RegressionConfig
-from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TABLE_1, TEST_CLICKS
+from tests.pipeline.inference.golden import GOLDEN, IMPRESSIONS_A_GROUP, TABLE_1, TEST_CLICKS
 
 USERS = 2_000_000
 PLAN = TrafficPlan(
@@ -32,20 +32,20 @@ PLAN = TrafficPlan(
 
 def write_group(name, users, folder):
     *_, clicks, orders = GOLDEN[name]
-    number = pl.int_range(EXPOSURES_A_GROUP, eager=True)
+    number = pl.int_range(IMPRESSIONS_A_GROUP, eager=True)
     frame = pl.DataFrame(
         {
-            "experiment": pl.repeat("paper", EXPOSURES_A_GROUP, eager=True),
-            "exposure": pl.select(pl.format("{}-{}", pl.lit(name), number)).to_series(),
-            "unit": users.gather(number % len(users)),
-            "group": pl.repeat(name, EXPOSURES_A_GROUP, eager=True),
+            "experiment": pl.repeat("paper", IMPRESSIONS_A_GROUP, eager=True),
+            "impression": pl.select(pl.format("{}-{}", pl.lit(name), number)).to_series(),
+            "user": users.gather(number % len(users)),
+            "group": pl.repeat(name, IMPRESSIONS_A_GROUP, eager=True),
             "ts": 1_760_000_000_000 + number * 200,
             "clicked": number < clicks,
             "ordered": number < orders,
             "units": (number < orders).cast(pl.Int32),
         }
     )
-    EXPOSURES.validate(frame).write_parquet(folder / f"exposures-{name}.parquet")
+    IMPRESSIONS.validate(frame).write_parquet(folder / f"impressions-{name}.parquet")
 
 
 def offline_metrics():
@@ -71,7 +71,7 @@ def offline_metrics():
 
 
 @pytest.mark.slow
-def test_the_papers_table_from_files_of_26_million_exposures(tmp_path):
+def test_the_papers_table_from_files_of_26_million_impressions(tmp_path):
     users = pl.select(pl.format("user-{}", pl.int_range(USERS))).to_series()
     groups = PLAN.groups_of(users)
     for name in GOLDEN:
@@ -83,7 +83,7 @@ def test_the_papers_table_from_files_of_26_million_exposures(tmp_path):
     )
     estimates = estimate_hypotheses(evidence, RegressionConfig(hypotheses=PAPER_HYPOTHESES), seed=1)
 
-    assert (taken_in.exposures, taken_in.rejected) == (26_500_000, {})
+    assert (taken_in.impressions, taken_in.rejected) == (26_500_000, {})
     for estimate in estimates:
         slope, within, interval = TABLE_1[estimate.hypothesis.id]
         assert estimate.fit.slope == pytest.approx(slope, abs=within)

@@ -73,7 +73,7 @@ def offline_metrics() -> pl.DataFrame:
 
 def test_planted_slopes_come_back_through_files_and_database(plan, tmp_path):
     chosen = DirectConfig(
-        exposures_per_user=8.0,
+        impressions_per_user=8.0,
         ctr=0.18,
         cvr=0.14,
         ctr_slope=ChosenSlope(metric="recall", slope=SLOPES["H1"]),
@@ -95,9 +95,9 @@ def test_planted_slopes_come_back_through_files_and_database(plan, tmp_path):
     estimates = estimate_hypotheses(evidence, RegressionConfig(), seed=0)
 
     found = {estimate.hypothesis.id: estimate for estimate in estimates}
-    exposures = pl.concat(map(pl.read_parquet, files))
-    assert found["H1"].n == exposures.height
-    assert found["H2"].n == int(exposures["clicked"].sum())
+    impressions = pl.concat(map(pl.read_parquet, files))
+    assert found["H1"].n == impressions.height
+    assert found["H2"].n == int(impressions["clicked"].sum())
     for name, truth in SLOPES.items():
         fit = found[name].fit
         assert fit is not None

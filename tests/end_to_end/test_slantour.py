@@ -61,7 +61,7 @@ def counts_of(folder, opens):
     users = of_users(pl.read_parquet(folder / "exp1_impressions.parquet"), opens)
     m, y = pl.col("m"), pl.col("y")
     counts = users.group_by(group="recVariant").agg(
-        exposures=m.sum(),
+        impressions=m.sum(),
         clicks=y.sum(),
         ctr_users=(m > 0).sum().cast(pl.Int64),
         ctr_sum_mm=(m * m).sum(),
@@ -81,7 +81,7 @@ def answered(request, real_data, tmp_path):
     """The opens that are counted, the report, and the words of its page."""
     counts, authors = counts_of(real_data / "slantour", request.param)
     column, opened = OPENS[request.param]
-    assert counts["exposures"].to_list() == authors["shown"].to_list()
+    assert counts["impressions"].to_list() == authors["shown"].to_list()
     assert counts["clicks"].to_list() == authors[column].to_list()
     assert (counts["clicks"].sum(), counts["users"].sum()) == (opened, 4267)
     counts.write_csv(tmp_path / "counts.csv")
@@ -143,8 +143,8 @@ def test_the_users_are_divided_as_planned_and_what_is_not_known_is_said(answered
     assert "Without orders, nothing is known of conversion and sales." in page
 
 
-UNPRECEDED = "a click that no exposure of its unit precedes"
-FURTHER = "a further click on an exposure"
+UNPRECEDED = "a click that no impression of its user precedes"
+FURTHER = "a further click on an impression"
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def project(project_root, real_data, tmp_path, monkeypatch):
     )
     (tmp_path / "slantour").mkdir()
     log = pl.read_parquet(real_data / "slantour" / "exp1_impressions.parquet")
-    for name, kind in (("exposures", SHOWN), ("clicks", OPENED), ("orders", ORDERED)):
+    for name, kind in (("impressions", SHOWN), ("clicks", OPENED), ("orders", ORDERED)):
         log.filter(eventType=kind).write_parquet(tmp_path / "slantour" / f"{name}.parquet")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -207,17 +207,17 @@ def test_every_tour_shown_and_every_opening_is_accounted_for_by_variant(project,
 
     # of the orders two follow an opened tour; what is not told is not there
     sales = dict(looked.kpis.group_by("kpi").agg(pl.col("successes").sum()).iter_rows())
-    assert sales["cvr"] + rejected["an order that no click of its unit precedes"] == 69
-    assert not {"units_per_exposure", "revenue_per_exposure", "units_per_user"} & set(sales)
+    assert sales["cvr"] + rejected["an order that no click of its user precedes"] == 69
+    assert not {"units_per_impression", "revenue_per_impression", "units_per_user"} & set(sales)
 
 
 def test_a_look_at_the_log_says_what_would_become_of_its_rows_and_writes_nothing(capsys, project):
     assert main(["inspect"]) == 0
 
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "130,255 exposures of 3 files are usable"
+    assert said[0] == "130,255 impressions of 3 files are usable"
     assert f"183 rows would be set aside: {UNPRECEDED}" in said
-    assert "11: 352 users, 12,588 exposures, 71 clicked" in said
+    assert "11: 352 users, 12,588 impressions, 71 clicked" in said
     assert not (project / "data").exists()
 
 
@@ -241,5 +241,5 @@ def test_the_log_as_it_is_ends_in_a_report_on_its_variants(project):
     assert report["health"]["events_kept"]["lost"] == 0
     page = (folder / "index.html").read_text("utf-8")
     assert "12 variants of a recommender" in page
-    assert "130,255 exposures were taken in" in page
+    assert "130,255 impressions were taken in" in page
     assert (folder / "report.md").read_text("utf-8").count("| not shown") == 3

@@ -20,15 +20,15 @@ _DIGITS = 10
 _AT_ONCE = 1 << 17
 
 
-def bucket_of(unit: str, salt: str) -> int:
-    """The bucket of a unit of randomisation, 0 … 9,999; uniform over units, fixed for a salt."""
-    return _fnv1a(str(_fnv1a(salt + unit))) % N_BUCKETS
+def bucket_of(user: str, salt: str) -> int:
+    """The bucket of a randomisation unit, 0 … 9,999; uniform over users, fixed for a salt."""
+    return _fnv1a(str(_fnv1a(salt + user))) % N_BUCKETS
 
 
-def buckets_of(units: pl.Series, salt: str) -> NDArray[np.int64]:
-    """:func:`bucket_of` for many units, a character of all of them at a time."""
-    starts = range(0, len(units), _AT_ONCE)
-    found = [_buckets(units.slice(start, _AT_ONCE), salt) for start in starts]
+def buckets_of(users: pl.Series, salt: str) -> NDArray[np.int64]:
+    """:func:`bucket_of` for many users, a character of all of them at a time."""
+    starts = range(0, len(users), _AT_ONCE)
+    found = [_buckets(users.slice(start, _AT_ONCE), salt) for start in starts]
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
 
 
@@ -39,12 +39,12 @@ def _fnv1a(text: str) -> int:
     return value
 
 
-def _buckets(units: pl.Series, salt: str) -> NDArray[np.int64]:
-    lengths = units.str.len_chars().to_numpy()
+def _buckets(users: pl.Series, salt: str) -> NDArray[np.int64]:
+    lengths = users.str.len_chars().to_numpy()
     width = max(int(lengths.max()), 1)
     # numpy keeps a text as its code points, with zeros behind the shorter ones
-    codes = np.array(units.to_list(), dtype=f"U{width}").view(np.uint32).reshape(-1, width)
-    value = np.full(len(units), _fnv1a(salt), dtype=np.uint32)
+    codes = np.array(users.to_list(), dtype=f"U{width}").view(np.uint32).reshape(-1, width)
+    value = np.full(len(users), _fnv1a(salt), dtype=np.uint32)
     for place in range(width):
         value = np.where(place < lengths, (value ^ codes[:, place]) * np.uint32(_PRIME), value)
     return _fnv1a_of_digits(value).astype(np.int64) % N_BUCKETS

@@ -10,32 +10,32 @@ CREATE OR REPLACE TEMP MACRO fnv1a("text") AS list_reduce(
     list_transform(string_split("text", ''), lambda c: unicode(c)::UBIGINT),
     lambda h, code: xor(h, code) * 16777619::UBIGINT & 4294967295::UBIGINT,
     2166136261::UBIGINT);
-CREATE OR REPLACE TEMP MACRO bucket_of(unit, salt) AS
-    (fnv1a(fnv1a(salt || unit)::VARCHAR) % 10000)::INTEGER;
+CREATE OR REPLACE TEMP MACRO bucket_of(user, salt) AS
+    (fnv1a(fnv1a(salt || user)::VARCHAR) % 10000)::INTEGER;
 """
-"""``bucket_of(unit, salt)``, equal to :func:`pipeline.experiment.design.assignment.bucket_of`; to be run
-once a connection. The salt or the unit must hold a character; of a null unit the bucket is null."""
+"""``bucket_of(user, salt)``, equal to :func:`pipeline.experiment.design.assignment.bucket_of`; to be run
+once a connection. The salt or the user must hold a character; of a null user the bucket is null."""
 
 PLACES = f"""
-SELECT unit,
+SELECT user,
     CASE
-        WHEN reason = '{Reason.TESTER}' THEN $tester_groups[list_position($testers, unit)]
+        WHEN reason = '{Reason.TESTER}' THEN $tester_groups[list_position($testers, user)]
         WHEN reason IS NULL THEN $groups[1 + len(list_filter($last_buckets, lambda b: b < bucket))]
     END AS "group",
     reason
 FROM (
-    SELECT unit, bucket_of(unit, $salt) AS bucket,
+    SELECT user, bucket_of(user, $salt) AS bucket,
         CASE
             WHEN NOT $enabled THEN '{Reason.OFF}'
-            WHEN list_contains($testers, unit) THEN '{Reason.TESTER}'
-            WHEN $held_out > 0 AND bucket_of(unit, $holdout_salt) < $held_out
+            WHEN list_contains($testers, user) THEN '{Reason.TESTER}'
+            WHEN $held_out > 0 AND bucket_of(user, $holdout_salt) < $held_out
                 THEN '{Reason.HELD_OUT}'
-            WHEN $covered < {N_BUCKETS} AND bucket_of(unit, $coverage_salt) >= $covered
+            WHEN $covered < {N_BUCKETS} AND bucket_of(user, $coverage_salt) >= $covered
                 THEN '{Reason.NOT_COVERED}'
         END AS reason
-    FROM units)
+    FROM users)
 """  # noqa: S608 - the plan's own words
-"""Of the relation ``units``, a column ``unit``: the group each is served as, and the reason if that
+"""Of the relation ``users``, a column ``user``: the group each is served as, and the reason if that
 is not by its bucket, as :meth:`TrafficPlan.places_of` says them; needs :data:`MACROS`."""
 
 

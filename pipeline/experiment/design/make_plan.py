@@ -213,9 +213,9 @@ def covariance_of(table: pl.DataFrame | None, metric: str, ids: Sequence[str]) -
 
 
 def _axis_of(values: Floats, covariance: Floats | None, told: Floats) -> MetricAxis:
-    unit = float(np.ptp(values)) or 1.0
-    noise = np.zeros((len(values), len(values))) if covariance is None else covariance / unit**2
-    return MetricAxis((values - values.min()) / unit, noise, told / told.mean())
+    user = float(np.ptp(values)) or 1.0
+    noise = np.zeros((len(values), len(values))) if covariance is None else covariance / user**2
+    return MetricAxis((values - values.min()) / user, noise, told / told.mean())
 
 
 def _at(axis: MetricAxis, places: Ints) -> MetricAxis:

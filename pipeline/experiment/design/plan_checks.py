@@ -46,13 +46,13 @@ def check_same_model(plan: TrafficPlan, model: str) -> None:
         raise LogError(msg)
 
 
-def check_has_users(plan: TrafficPlan, units: int) -> None:
+def check_has_users(plan: TrafficPlan, users: int) -> None:
     """Check that some of those who came are in the experiment.
 
     Raises:
-        LogError: if it is switched off, or none of its units came.
+        LogError: if it is switched off, or none of its users came.
     """
-    if not plan.enabled or not units:
+    if not plan.enabled or not users:
         msg = (
             f"experiment {plan.experiment!r} has no users: enabled = {plan.enabled}, coverage = "
             f"{plan.coverage}, holdout = {plan.holdout}; nothing can be simulated. Change them under "
@@ -65,7 +65,7 @@ def check_not_running(running: TrafficPlan, new: TrafficPlan) -> None:
     """Check that a plan users are being served under is not replaced under the same name.
 
     The experiment may be switched off and on, its coverage raised and its testers changed: none of
-    it moves a unit from one group to another. Nothing else may change.
+    it moves a user from one group to another. Nothing else may change.
 
     Raises:
         LogError: if it does, and both plans belong to the same experiment.
@@ -75,7 +75,7 @@ def check_not_running(running: TrafficPlan, new: TrafficPlan) -> None:
     if new.coverage < running.coverage:
         msg = (
             f"experiment.coverage = {new.coverage} is less than the {running.coverage} under way in "
-            f"experiment {new.experiment!r}, and units that were in it would be out; coverage only "
+            f"experiment {new.experiment!r}, and users that were in it would be out; coverage only "
             "rises. To end the experiment set experiment.enabled: false"
         )
         raise LogError(msg)

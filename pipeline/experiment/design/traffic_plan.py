@@ -17,12 +17,12 @@ PLAN = "traffic_plan.json"
 
 
 class Reason(StrEnum):
-    """Why a unit is not where its bucket would put it; the first that holds counts."""
+    """Why a user is not where its bucket would put it; the first that holds counts."""
 
     OFF = "the experiment is switched off"
     TESTER = "a tester, whose group is forced"
-    HELD_OUT = "a unit that is held out of experiments"
-    NOT_COVERED = "a unit outside of the coverage"
+    HELD_OUT = "a user that is held out of experiments"
+    NOT_COVERED = "a user outside of the coverage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Group:
 
 
 class Assignment(NamedTuple):
-    """Where a unit belongs: to a group, or (None) not to the experiment; and why, if not by bucket."""
+    """Where a user belongs: to a group, or (None) not to the experiment; and why, if not by bucket."""
 
     group: Group | None
     reason: Reason | None
@@ -62,13 +62,13 @@ class TrafficPlan:
         groups: In order of their buckets, which they cover without gap or overlap.
         model: Fingerprint of the checkpoint that serves all groups; None if it is not known.
         enabled: The kill switch: nobody is in an experiment that is not.
-        coverage: Share of the units (that are not held out) that are in the experiment; raised, it
-            adds units and moves none.
+        coverage: Share of the users (that are not held out) that are in the experiment; raised, it
+            adds users and moves none.
         coverage_salt: Of the hash that chooses them.
-        holdout: Share of the units that are kept out.
+        holdout: Share of the users that are kept out.
         holdout_salt: Of the hash that chooses them; the same for all experiments, so that the same
-            units are kept out of all.
-        testers: Units whose group is forced, by name of the group. Their exposures do not count.
+            users are kept out of all.
+        testers: Units whose group is forced, by name of the group. Their impressions do not count.
     """
 
     experiment: str
@@ -94,52 +94,52 @@ class TrafficPlan:
             )
             raise LogError(msg)
         names = [group.name for group in self.groups]
-        if strange := {unit: name for unit, name in self.testers.items() if name not in names}:
+        if strange := {user: name for user, name in self.testers.items() if name not in names}:
             msg = (
                 f"testers {strange} of experiment {self.experiment!r} are to get groups it does not "
                 f"have ({', '.join(names)}); correct experiment.testers"
             )
             raise LogError(msg)
 
-    def assign(self, unit: str) -> Assignment:
-        """Where a unit belongs, and why if not by its bucket."""
+    def assign(self, user: str) -> Assignment:
+        """Where a user belongs, and why if not by its bucket."""
         if not self.enabled:
             return Assignment(None, Reason.OFF)
-        if forced := self.testers.get(unit):
+        if forced := self.testers.get(user):
             return Assignment(self._named(forced), Reason.TESTER)
-        if bucket_of(unit, self.holdout_salt) < _buckets(self.holdout):
+        if bucket_of(user, self.holdout_salt) < _buckets(self.holdout):
             return Assignment(None, Reason.HELD_OUT)
-        if bucket_of(unit, self.coverage_salt) >= _buckets(self.coverage):
+        if bucket_of(user, self.coverage_salt) >= _buckets(self.coverage):
             return Assignment(None, Reason.NOT_COVERED)
-        bucket = bucket_of(unit, self.salt)
+        bucket = bucket_of(user, self.salt)
         return Assignment(next(one for one in self.groups if bucket <= one.last_bucket), None)
 
-    def group_of(self, unit: str) -> Group | None:
-        """The group a unit is served as; None if it is not in the experiment."""
-        return self.assign(unit).group
+    def group_of(self, user: str) -> Group | None:
+        """The group a user is served as; None if it is not in the experiment."""
+        return self.assign(user).group
 
-    def assign_many(self, units: pl.Series) -> pl.DataFrame:
-        """:meth:`place` for many units: the columns ``group`` (a name, or null) and ``reason``."""
+    def assign_many(self, users: pl.Series) -> pl.DataFrame:
+        """:meth:`place` for many users: the columns ``group`` (a name, or null) and ``reason``."""
         if not self.enabled:
-            nobody = pl.Series("group", [None] * len(units), dtype=pl.String)
+            nobody = pl.Series("group", [None] * len(users), dtype=pl.String)
             return nobody.to_frame().with_columns(reason=pl.lit(Reason.OFF.value))
         names = np.repeat(
             [group.name for group in self.groups],
             [group.last_bucket - group.first_bucket + 1 for group in self.groups],
         )
-        by_bucket = pl.Series(names, dtype=pl.String).gather(buckets_of(units, self.salt))
+        by_bucket = pl.Series(names, dtype=pl.String).gather(buckets_of(users, self.salt))
         reason = pl.lit(None, dtype=pl.String)
         if self.coverage < 1:
-            out = pl.Series(buckets_of(units, self.coverage_salt) >= _buckets(self.coverage))
+            out = pl.Series(buckets_of(users, self.coverage_salt) >= _buckets(self.coverage))
             reason = pl.when(out).then(pl.lit(Reason.NOT_COVERED.value)).otherwise(reason)
         if self.holdout > 0:
-            out = pl.Series(buckets_of(units, self.holdout_salt) < _buckets(self.holdout))
+            out = pl.Series(buckets_of(users, self.holdout_salt) < _buckets(self.holdout))
             reason = pl.when(out).then(pl.lit(Reason.HELD_OUT.value)).otherwise(reason)
         placed = pl.DataFrame({"group": by_bucket}).with_columns(reason=reason)
         placed = placed.with_columns(group=pl.when(pl.col("reason").is_null()).then("group"))
         if not self.testers:
             return placed
-        forced = units.replace_strict(
+        forced = users.replace_strict(
             list(self.testers), list(self.testers.values()), default=None, return_dtype=pl.String
         )
         is_forced = forced.is_not_null()
@@ -148,9 +148,9 @@ class TrafficPlan:
             reason=pl.when(is_forced).then(pl.lit(Reason.TESTER.value)).otherwise("reason"),
         )
 
-    def groups_of(self, units: pl.Series) -> pl.Series:
-        """The names of the groups many units are served as; null where a unit is in none."""
-        return self.assign_many(units)["group"]
+    def groups_of(self, users: pl.Series) -> pl.Series:
+        """The names of the groups many users are served as; null where a user is in none."""
+        return self.assign_many(users)["group"]
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON holds it; shares are added for the reader."""

@@ -32,15 +32,15 @@ def aggregate(database: Path, plan: Plan) -> ExperimentAggregates:
     """Sum up an experiment's database."""
     connection = ibis.duckdb.connect(database, read_only=True)
     try:
-        exposures = connection.table("exposures")
-        users = connection.create_table("users", per_user_totals(exposures), temp=True)
+        impressions = connection.table("impressions")
+        users = connection.create_table("users", per_user_totals(impressions), temp=True)
         counts = group_counts(users).to_polars()
         preferences = {group.name: group.preference_id for group in plan.groups}
         known = connection.table("known_users")
         return ExperimentAggregates(
             group_kpis(counts, preferences),
-            daily_totals(exposures, users),
-            returning_user_totals(exposures, users),
+            daily_totals(impressions, users),
+            returning_user_totals(impressions, users),
             pre_period_sums(users, known),
             segment_kpis(users, known, preferences),
         )

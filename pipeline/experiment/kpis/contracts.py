@@ -6,11 +6,11 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.frame_contract import Contract
 
 TERMS = {
-    Kpi.CTR: ("exposures", "clicks"),
+    Kpi.CTR: ("impressions", "clicks"),
     Kpi.CVR: ("clicks", "orders"),
-    Kpi.SALE_RATE: ("exposures", "orders"),
-    Kpi.UNITS_PER_EXPOSURE: ("exposures", "units"),
-    Kpi.REVENUE_PER_EXPOSURE: ("exposures", "revenue"),
+    Kpi.ORDERS_PER_IMPRESSION: ("impressions", "orders"),
+    Kpi.UNITS_PER_IMPRESSION: ("impressions", "units"),
+    Kpi.REVENUE_PER_IMPRESSION: ("impressions", "revenue"),
     Kpi.CLICKS_PER_USER: ("users", "clicks"),
     Kpi.ORDERS_PER_USER: ("users", "orders"),
     Kpi.UNITS_PER_USER: ("users", "units"),
@@ -18,7 +18,7 @@ TERMS = {
 }
 """What the trials of a KPI are, and what its successes (or their amount)."""
 
-COUNTS = ("users", "exposures", "clicks", "orders", "units", "revenue")
+COUNTS = ("users", "impressions", "clicks", "orders", "units", "revenue")
 """What is counted of a group, a user, a day; ``revenue`` in the currency's smallest unit."""
 
 USER_SUMS = ("users", "sum_mm", "sum_my", "sum_yy")
@@ -56,7 +56,7 @@ DAILY_SUMS = Contract(
         "day": pl.Date,
         "batch": pl.Int64,
         "new_users": pl.Int64,
-        "exposures": pl.Int64,
+        "impressions": pl.Int64,
         "clicks": pl.Int64,
         "orders": pl.Int64,
         "units": pl.Int64,
@@ -64,7 +64,7 @@ DAILY_SUMS = Contract(
     },
 )
 """Users are divided into 100 batches at random, the same all days, so that sums over days know how
-a user's days go together. ``new_users`` had their first exposure on that day. ``revenue`` is null
+a user's days go together. ``new_users`` had their first impression on that day. ``revenue`` is null
 where the log has none."""
 
 RETURNING_SUMS = Contract(
@@ -98,7 +98,7 @@ BEFORE_SUMS = Contract(
     },
 )
 """A user had m trials and y successes (or their amount) in the experiment, a and b of them before;
-``sum_ya`` is the sum of y·a over users, and so on. ``users`` are all that had an exposure."""
+``sum_ya`` is the sum of y·a over users, and so on. ``users`` are all that had an impression."""
 
 SEGMENT_KPIS = Contract(
     name="segment_kpis",

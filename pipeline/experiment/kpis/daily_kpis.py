@@ -1,4 +1,4 @@
-"""What came of exposures day by day, and of users who came on several: sums over batches of users.
+"""What came of impressions day by day, and of users who came on several: sums over batches of users.
 
 A user's days go together, so a group's users are divided into batches at random, the same all days:
 the spread of the batches is what errors over days come from.
@@ -16,17 +16,17 @@ from pipeline.experiment.kpis.group_kpis import log_totals
 _MILLION = 1_000_000
 
 
-def daily_totals(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
+def daily_totals(impressions: ibis.Table, users: ibis.Table) -> pl.DataFrame:
     """One row a group, day and batch of users, batches drawn by the engine's own hash.
 
     Args:
-        exposures: As for :func:`users_of`.
+        impressions: As for :func:`users_of`.
         users: What that makes of them.
     """
-    done = exposures.group_by("group", day=_day(exposures.ts), batch=_batch(exposures.unit)).agg(
-        **log_totals(exposures)
-    )
-    came = users.group_by("group", day=_day(users.first_ts), batch=_batch(users.unit)).agg(
+    done = impressions.group_by(
+        "group", day=_day(impressions.ts), batch=_batch(impressions.user)
+    ).agg(**log_totals(impressions))
+    came = users.group_by("group", day=_day(users.first_ts), batch=_batch(users.user)).agg(
         new_users=users.count().cast("int64")
     )
     keys = ["group", "day", "batch"]
@@ -37,20 +37,20 @@ def daily_totals(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
     return DAILY_SUMS.validate(table.select(list(DAILY_SUMS.columns)).sort(keys))
 
 
-def returning_user_totals(exposures: ibis.Table, users: ibis.Table) -> pl.DataFrame:
+def returning_user_totals(impressions: ibis.Table, users: ibis.Table) -> pl.DataFrame:
     """One row a group, batch and KPI: users who came on several days, on their first and after.
 
     Args:
-        exposures: As for :func:`users_of`.
+        impressions: As for :func:`users_of`.
         users: What that makes of them.
     """
     back = users.filter(_day(users.last_ts) > _day(users.first_ts))
-    days = back.select(first_unit="unit", first_day=_day(back.first_ts))
-    shown = exposures.mutate(day=_day(exposures.ts))
+    days = back.select(first_unit="user", first_day=_day(back.first_ts))
+    shown = impressions.mutate(day=_day(impressions.ts))
     # what came later is the rest, so only a day of each user is summed up once more
-    shown = shown.join(days, [("unit", "first_unit"), ("day", "first_day")])
-    first = shown.group_by("unit").agg(**log_totals(shown))
-    visits = back.join(first, "unit", rname="{name}_first")
+    shown = shown.join(days, [("user", "first_unit"), ("day", "first_day")])
+    first = shown.group_by("user").agg(**log_totals(shown))
+    visits = back.join(first, "user", rname="{name}_first")
     found: dict[str, Any] = {}
     for kpi, (trials, successes) in TERMS.items():
         (m, further), (y, gained) = _divided(visits, trials), _divided(visits, successes)
@@ -63,7 +63,7 @@ def returning_user_totals(exposures: ibis.Table, users: ibis.Table) -> pl.DataFr
             f"{kpi}_first": y.sum(where=both),
             f"{kpi}_later": later.sum(where=both),
         }
-    wide = visits.group_by("group", batch=_batch(visits.unit)).agg(
+    wide = visits.group_by("group", batch=_batch(visits.user)).agg(
         **{name: total.cast("int64") for name, total in found.items()}
     )
     return RETURNING_SUMS.validate(_by_kpi(wide.to_polars()))
@@ -100,5 +100,5 @@ def _day(ts: Any) -> Any:
     return (ts // DAY_MS).cast("int32")
 
 
-def _batch(unit: Any) -> Any:
-    return (unit.hash() % BATCHES + BATCHES) % BATCHES
+def _batch(user: Any) -> Any:
+    return (user.hash() % BATCHES + BATCHES) % BATCHES

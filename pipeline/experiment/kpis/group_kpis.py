@@ -1,7 +1,7 @@
-"""What an experiment's exposures come to: sums over users, which is all that inference needs.
+"""What an experiment's impressions come to: sums over users, which is all that inference needs.
 
-A KPI is Σ y / Σ m over users, where a user contributes y successes in m trials. Users are the unit
-of randomisation and their exposures are correlated, so beside the two sums the counts carry Σ m²,
+A KPI is Σ y / Σ m over users, where a user contributes y successes in m trials. Users are the randomisation unit
+of randomisation and their impressions are correlated, so beside the two sums the counts carry Σ m²,
 Σ m·y and Σ y² over users: all that a user-clustered covariance needs. No row leaves the engine.
 
 The sums are Ibis expressions, so they run where the log lies: in the study's DuckDB file, or in a
@@ -17,18 +17,18 @@ import polars as pl
 from pipeline.experiment.kpis.contracts import COUNTS, GROUP_KPIS, TERMS, USER_SUMS
 
 
-def per_user_totals(exposures: ibis.Table) -> ibis.Table:
+def per_user_totals(impressions: ibis.Table) -> ibis.Table:
     """One row a user: what was shown to them, and what came of it.
 
     Args:
-        exposures: One row an exposure: unit, group, ts (milliseconds since 1970 UTC), clicked,
+        impressions: One row an impression: user, group, ts (milliseconds since 1970 UTC), clicked,
             ordered, units and revenue.
     """
-    return exposures.group_by("group", "unit").agg(
+    return impressions.group_by("group", "user").agg(
         users=ibis.literal(1, "int64"),
-        first_ts=exposures.ts.min(),
-        last_ts=exposures.ts.max(),
-        **log_totals(exposures),
+        first_ts=impressions.ts.min(),
+        last_ts=impressions.ts.max(),
+        **log_totals(impressions),
     )
 
 
@@ -55,13 +55,13 @@ def group_counts(users: ibis.Table, by: Sequence[str] = ("group",)) -> ibis.Tabl
 def group_kpis(counts: pl.DataFrame, preferences: Mapping[str, str]) -> pl.DataFrame:
     """One row a group and KPI.
 
-    - ``ctr``: exposures clicked / exposures, in [0, 1].
+    - ``ctr``: impressions clicked / impressions, in [0, 1].
     - ``cvr``: clicks ordered / clicks, in [0, 1].
-    - ``sale_rate``: exposures that led to a sale / exposures, in [0, 1].
-    - ``units_per_exposure``, ``revenue_per_exposure``: units sold, and what orders brought, over
-      exposures, at least 0.
+    - ``orders_per_impression``: impressions that led to a sale / impressions, in [0, 1].
+    - ``units_per_impression``, ``revenue_per_impression``: units sold, and what orders brought, over
+      impressions, at least 0.
     - ``clicks_per_user``, ``orders_per_user``, ``units_per_user``, ``revenue_per_user``: the same
-      over users with an exposure, at least 0. Only these have a denominator that the groups' lists
+      over users with an impression, at least 0. Only these have a denominator that the groups' lists
       cannot change.
 
     KPIs of which a column is missing, or null in all groups, are left out. A group nobody was
@@ -107,13 +107,13 @@ def ratio_standard_error() -> pl.Expr:
     return pl.when(users > 1).then(error)
 
 
-def log_totals(exposures: Any) -> dict[str, Any]:
-    """What exposures come to, by the names in :data:`COUNTS`."""
+def log_totals(impressions: Any) -> dict[str, Any]:
+    """What impressions come to, by the names in :data:`COUNTS`."""
     totals = {
-        "exposures": exposures.count(),
-        "clicks": exposures.clicked.cast("int64").sum(),
-        "orders": exposures.ordered.cast("int64").sum(),
-        "units": exposures.units.cast("int64").sum(),
-        "revenue": exposures.revenue.sum(),
+        "impressions": impressions.count(),
+        "clicks": impressions.clicked.cast("int64").sum(),
+        "orders": impressions.ordered.cast("int64").sum(),
+        "units": impressions.units.cast("int64").sum(),
+        "revenue": impressions.revenue.sum(),
     }
     return {name: total.cast("int64") for name, total in totals.items()}

@@ -34,12 +34,12 @@ def segment_kpis(
 
     Args:
         users: As :func:`pipeline.experiment.kpis.group_kpis.users_of` makes it.
-        known: One row a user: unit, segment.
+        known: One row a user: user, segment.
         preferences: Of each of the experiment's groups, the preference's id.
     """
     if not _known(known, "segment"):
         return None
-    joined: Any = users.left_join(known.select("unit", "segment"), "unit")
+    joined: Any = users.left_join(known.select("user", "segment"), "user")
     counts = group_counts(
         joined.mutate(segment=joined.segment.fill_null(OTHERS)), by=("segment", "group")
     ).to_polars()
@@ -56,7 +56,7 @@ def pre_period_sums(users: ibis.Table, before: Any) -> pl.DataFrame | None:
 
     Args:
         users: As :func:`pipeline.experiment.kpis.group_kpis.users_of` makes it.
-        before: One row a user: unit, exposures, clicks, orders, units and revenue before the
+        before: One row a user: user, impressions, clicks, orders, units and revenue before the
             experiment, null where unknown. Users it lacks had none.
 
     Returns:
@@ -64,11 +64,11 @@ def pre_period_sums(users: ibis.Table, before: Any) -> pl.DataFrame | None:
     """
     known = {name for name in BEFORE if _known(before, name)}
     kpis = [kpi for kpi, terms in TERMS.items() if set(terms) <= known | {"users"}]
-    if "exposures" not in known or not kpis:
+    if "impressions" not in known or not kpis:
         return None
-    past = before.mutate(users=(before.exposures > 0).cast("int64"))
-    past = past.select("unit", **{f"{name}_before": past[name] for name in COUNTS})
-    joined: Any = users.left_join(past, "unit")
+    past = before.mutate(users=(before.impressions > 0).cast("int64"))
+    past = past.select("user", **{f"{name}_before": past[name] for name in COUNTS})
+    joined: Any = users.left_join(past, "user")
     found: dict[str, Any] = {"n_users": joined.count()}
     for kpi in kpis:
         trials, successes = TERMS[kpi]

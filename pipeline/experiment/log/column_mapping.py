@@ -57,15 +57,15 @@ def missing_columns(table: LogTable, there: Mapping[str, str], columns: LogColum
         for name, place in named.items()
         if place and name not in there
     ]
-    needed = ["unit"] if table is LogTable.USERS else ["ts"]
-    if table is LogTable.EXPOSURES:
-        needed += ["unit", "group"]
+    needed = ["user"] if table is LogTable.USERS else ["ts"]
+    if table is LogTable.IMPRESSIONS:
+        needed += ["user", "group"]
         if any(name in there for name in ("ordered", "units", "revenue")):
             needed += ["clicked"]
         if "revenue" in there and not {"ordered", "units"} & set(there):
             needed += ["ordered"]
-    elif table.is_of_events and "exposure" not in there:
-        needed += ["unit"]
+    elif table.is_of_events and "impression" not in there:
+        needed += ["user"]
     return problems + [
         f"{name} is missing" for name in needed if not named[name] and name not in there
     ]
@@ -97,15 +97,15 @@ def column_sql(
 def with_derived_columns(table: LogTable, typed: Mapping[str, str]) -> dict[str, str]:
     """The columns of the contract, those included that follow from the others.
 
-    An exposure without an id is the one of its unit (and item) at its time. Who bought nothing has
+    An impression without an id is the one of its user (and item) at its time. Who bought nothing has
     no units; who has units has ordered.
     """
     found = dict(typed)
-    if table is not LogTable.EXPOSURES:
+    if table is not LogTable.IMPRESSIONS:
         return found
-    if "exposure" not in found:
-        parts = [found[name] for name in ("unit", "ts", "item") if name in found]
-        found["exposure"] = f"concat_ws(chr(31), {', '.join(parts)})"
+    if "impression" not in found:
+        parts = [found[name] for name in ("user", "ts", "item") if name in found]
+        found["impression"] = f"concat_ws(chr(31), {', '.join(parts)})"
     if "units" in typed and "ordered" in typed:
         ordered, units = typed["ordered"], typed["units"]
         found["units"] = f"CASE WHEN {units} IS NULL AND NOT {ordered} THEN 0 ELSE {units} END"

@@ -21,7 +21,7 @@ class Inspection:
     """What would become of a log.
 
     Attributes:
-        log: Usable exposures, and rejected rows by reason.
+        log: Usable impressions, and rejected rows by reason.
         kpis: The table ``group_kpis``.
     """
 

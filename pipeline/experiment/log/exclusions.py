@@ -13,7 +13,7 @@ from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.last_touch import attribute_clicks, attribute_orders
 from pipeline.experiment.log.log_files import (
-    CLICK_WITHOUT_EXPOSURE,
+    CLICK_WITHOUT_IMPRESSION,
     FURTHER_CLICK,
     ORDER_WITHOUT_CLICK,
     LogTable,
@@ -24,34 +24,34 @@ _REPEATED = """
 CREATE OR REPLACE TEMP TABLE repeated AS
 SELECT "row", source FROM (
     SELECT rowid AS "row", source, row_number() OVER (
-        PARTITION BY exposure ORDER BY source, ts, unit, clicked, ordered, units, revenue) AS place
-    FROM shown WHERE hash(exposure) IN (SELECT "hash" FROM suspects))
+        PARTITION BY impression ORDER BY source, ts, user, clicked, ordered, units, revenue) AS place
+    FROM shown WHERE hash(impression) IN (SELECT "hash" FROM suspects))
 WHERE place > 1
 """
 
 _SEEN = """
 CREATE OR REPLACE TEMP TABLE seen AS
-SELECT unit, "group", count(*) AS exposures FROM shown GROUP BY unit, "group"
+SELECT user, "group", count(*) AS impressions FROM shown GROUP BY user, "group"
 """
 
 _BUSY = """
-SELECT DISTINCT unit FROM shown
-WHERE unit IN (SELECT unit FROM seen WHERE exposures > $most)
-GROUP BY unit, ts // 3600000 HAVING count(*) > $most
+SELECT DISTINCT user FROM shown
+WHERE user IN (SELECT user FROM seen WHERE impressions > $most)
+GROUP BY user, ts // 3600000 HAVING count(*) > $most
 """
 
 _JUDGE_CLICKS = """
 CREATE OR REPLACE TEMP TABLE judged_clicks AS
 WITH examined AS (
     SELECT clicks.*, CASE
-        WHEN shown.exposure IS NULL THEN $lost
-        WHEN clicks.ts < shown.ts THEN 'a click before its exposure'
+        WHEN shown.impression IS NULL THEN $lost
+        WHEN clicks.ts < shown.ts THEN 'a click before its impression'
         WHEN clicks.ts - shown.ts > $window THEN 'a click after the attribution window'
         END AS fault
-    FROM clicks LEFT JOIN shown USING (exposure))
+    FROM clicks LEFT JOIN shown USING (impression))
 SELECT * EXCLUDE (fault), CASE
     WHEN fault IS NOT NULL THEN fault
-    WHEN row_number() OVER (PARTITION BY exposure, fault IS NULL ORDER BY ts, source) > 1
+    WHEN row_number() OVER (PARTITION BY impression, fault IS NULL ORDER BY ts, source) > 1
         THEN $further
     END AS reason
 FROM examined
@@ -61,16 +61,16 @@ _JUDGE_ORDERS = """
 CREATE OR REPLACE TEMP TABLE judged_orders AS
 WITH examined AS (
     SELECT orders.*, CASE
-        WHEN clicked.exposure IS NULL THEN $lost
+        WHEN clicked.impression IS NULL THEN $lost
         WHEN orders.ts < clicked.ts THEN 'an order before its click'
         WHEN orders.ts - clicked.ts > $window THEN 'an order after the attribution window'
         END AS fault
-    FROM orders LEFT JOIN (SELECT exposure, ts FROM judged_clicks WHERE reason IS NULL) AS clicked
-        USING (exposure))
+    FROM orders LEFT JOIN (SELECT impression, ts FROM judged_clicks WHERE reason IS NULL) AS clicked
+        USING (impression))
 SELECT * EXCLUDE (fault), CASE
     WHEN fault IS NOT NULL THEN fault
     WHEN row_number() OVER (
-        PARTITION BY exposure, ts, units, revenue, fault IS NULL ORDER BY source) > 1
+        PARTITION BY impression, ts, units, revenue, fault IS NULL ORDER BY source) > 1
         THEN 'duplicate order'
     END AS reason
 FROM examined
@@ -78,20 +78,20 @@ FROM examined
 
 _OUTCOMES = """
 INSERT INTO outcomes
-SELECT c.exposure, true, o.exposure IS NOT NULL, o.units, o.revenue
-FROM (SELECT exposure FROM judged_clicks WHERE reason IS NULL) AS c LEFT JOIN (
-    SELECT exposure, sum(units)::INTEGER AS units, sum(revenue)::BIGINT AS revenue
-    FROM judged_orders WHERE reason IS NULL GROUP BY exposure) AS o USING (exposure)
+SELECT c.impression, true, o.impression IS NOT NULL, o.units, o.revenue
+FROM (SELECT impression FROM judged_clicks WHERE reason IS NULL) AS c LEFT JOIN (
+    SELECT impression, sum(units)::INTEGER AS units, sum(revenue)::BIGINT AS revenue
+    FROM judged_orders WHERE reason IS NULL GROUP BY impression) AS o USING (impression)
 """
 
 
 def drop_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep the first row of every exposure: by the order of files, then of time.
+    """Keep the first row of every impression: by the order of files, then of time.
 
     Repeated ids are looked for among their 64-bit hashes, which takes a fraction of the memory and
     time; only the rows whose hash occurs twice are compared by their ids.
     """
-    found = connection.sql('SELECT hash(exposure) AS "hash" FROM shown').to_arrow_table()
+    found = connection.sql('SELECT hash(impression) AS "hash" FROM shown').to_arrow_table()
     hashes = pl.DataFrame(found)["hash"].sort()
     twice = hashes.filter(hashes == hashes.shift()).unique()
     if twice.is_empty():
@@ -101,47 +101,47 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
     connection.unregister("suspects")
     connection.execute('DELETE FROM shown WHERE rowid IN (SELECT "row" FROM repeated)')
     connection.execute(
-        "INSERT INTO unusable SELECT source, 'duplicate exposure', count(*) FROM repeated "
+        "INSERT INTO unusable SELECT source, 'duplicate impression', count(*) FROM repeated "
         "GROUP BY source"
     )
 
 
 def exclude_users(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) -> None:
-    """Find the units that are none of the experiment's: outside of it, in two groups, or bots.
+    """Find the users that are none of the experiment's: outside of it, in two groups, or bots.
 
     The kill switch ends an experiment, but what was shown before it stays the experiment's.
     """
     connection.execute(_SEEN)
-    seen = pl.DataFrame(connection.sql('SELECT unit, "group" FROM seen').to_arrow_table())
-    in_two = seen.filter(pl.col("unit").is_duplicated())
-    found = [in_two.select("unit", reason=pl.lit("unit seen in two groups"))]
+    seen = pl.DataFrame(connection.sql('SELECT user, "group" FROM seen').to_arrow_table())
+    in_two = seen.filter(pl.col("user").is_duplicated())
+    found = [in_two.select("user", reason=pl.lit("user seen in two groups"))]
     if isinstance(plan, TrafficPlan):  # variants were assigned by whoever served them
-        placed = replace(plan, enabled=True).assign_many(seen["unit"])
+        placed = replace(plan, enabled=True).assign_many(seen["user"])
         seen = seen.with_columns(placed.rename({"group": "assigned"}))
-        outside = seen.filter(pl.col("reason").is_not_null()).select("unit", "reason")
+        outside = seen.filter(pl.col("reason").is_not_null()).select("user", "reason")
         elsewhere = seen.filter(pl.col("group").ne_missing(pl.col("assigned")))
-        reason = pl.lit("another group than the unit is assigned to")
-        found = [outside, *found, elsewhere.select("unit", reason=reason)]
-    most = rules.exposures_per_hour
+        reason = pl.lit("another group than the user is assigned to")
+        found = [outside, *found, elsewhere.select("user", reason=reason)]
+    most = rules.impressions_per_hour
     busy = connection.execute(_BUSY, {"most": most}).fetchall()
-    bots = pl.DataFrame({"unit": [unit for (unit,) in busy]}, schema={"unit": pl.String})
-    found.append(bots.select("unit", reason=pl.lit(f"more than {most} exposures in an hour")))
-    aside = pl.concat(found).unique("unit", keep="first", maintain_order=True)
-    connection.execute("DELETE FROM units_set_aside")
+    bots = pl.DataFrame({"user": [user for (user,) in busy]}, schema={"user": pl.String})
+    found.append(bots.select("user", reason=pl.lit(f"more than {most} impressions in an hour")))
+    aside = pl.concat(found).unique("user", keep="first", maintain_order=True)
+    connection.execute("DELETE FROM excluded_users")
     if aside.height:
         connection.register("aside", aside.to_arrow())
-        connection.execute("INSERT INTO units_set_aside SELECT unit, reason FROM aside")
+        connection.execute("INSERT INTO excluded_users SELECT user, reason FROM aside")
         connection.unregister("aside")
         connection.execute(
             "INSERT INTO set_aside SELECT source, reason, count(*) FROM shown "
-            "JOIN units_set_aside USING (unit) GROUP BY source, reason"
+            "JOIN excluded_users USING (user) GROUP BY source, reason"
         )
 
 
 def attribute_outcomes(
     connection: duckdb.DuckDBPyConnection, rules: LogRules, told: Mapping[LogTable, Collection[str]]
 ) -> None:
-    """Say what came of each exposure, by the clicks and orders that have files of their own.
+    """Say what came of each impression, by the clicks and orders that have files of their own.
 
     Args:
         connection: Where.
@@ -150,15 +150,15 @@ def attribute_outcomes(
     """
     connection.execute("DELETE FROM outcomes")
     window = rules.attribution_ms
-    named = (LogTable.EXPOSURES, LogTable.CLICKS, LogTable.ORDERS)
+    named = (LogTable.IMPRESSIONS, LogTable.CLICKS, LogTable.ORDERS)
     shown, clicks, orders = (told.get(table, ()) for table in named)
-    if "exposure" in clicks or not clicks:
-        reasons = {"lost": CLICK_WITHOUT_EXPOSURE, "further": FURTHER_CLICK}
+    if "impression" in clicks or not clicks:
+        reasons = {"lost": CLICK_WITHOUT_IMPRESSION, "further": FURTHER_CLICK}
         connection.execute(_JUDGE_CLICKS, {"window": window, **reasons})
     else:
         by_item = "item" in shown and "item" in clicks
         attribute_clicks(connection, window=window, by_item=by_item)
-    if "exposure" in orders or not orders:
+    if "impression" in orders or not orders:
         connection.execute(_JUDGE_ORDERS, {"window": window, "lost": ORDER_WITHOUT_CLICK})
     else:
         item_of = "c" if "item" in clicks else "shown" if "item" in shown else None

@@ -65,7 +65,7 @@ CREATE OR REPLACE TEMP TABLE texts AS SELECT * FROM read_json(
 """
 
 _MAYBE_SILENT = ("units", REVENUE)
-"""What an exposure has only if it was ordered. A line of JSON may leave it out."""
+"""What an impression has only if it was ordered. A line of JSON may leave it out."""
 
 _NO_HEADER = "column0"
 """What DuckDB calls the column of a file without a byte."""
@@ -121,7 +121,7 @@ def stage_file(
     found = typed if columns is None else with_derived_columns(table, typed)
     _make_incoming(connection, table, found, _unreadable(table, typed, there))
     silent = [name for name in maybe if name not in found]
-    if silent and (table is not LogTable.EXPOSURES or _any_order(connection)):
+    if silent and (table is not LogTable.IMPRESSIONS or _any_order(connection)):
         silent = []
     if columns is not None:
         _refuse(file, got, missing_columns(table, dict.fromkeys(silent, "") | there, columns))
@@ -182,7 +182,7 @@ def _unreadable(table: LogTable, typed: Mapping[str, str], there: Mapping[str, s
 
 
 def _any_order(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether some exposure was ordered, and so could have units and revenue."""
+    """Whether some impression was ordered, and so could have units and revenue."""
     found = connection.execute("SELECT bool_or(ordered) FROM incoming").fetchone()
     return bool(found and found[0])
 
@@ -250,7 +250,7 @@ def _of_contract(
 ) -> tuple[dict[str, str], list[str]]:
     """SQL of every column of a log that is in the contract, and what is missing or ill-typed."""
     needed = list(table.contract.columns)
-    outcomes = OUTCOMES if table is LogTable.EXPOSURES else ()
+    outcomes = OUTCOMES if table is LogTable.IMPRESSIONS else ()
     if not any(name in got for name in outcomes):  # clicks and orders have files of their own
         needed = [name for name in needed if name not in outcomes]
     problems = [f"{name} is missing" for name in needed if name not in got]

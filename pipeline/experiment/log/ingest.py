@@ -5,7 +5,7 @@ about: files of a table that sort after all known ones of it are added; if any o
 changed or gone, or the plan or a rule changed, the database is made anew. It happens on a copy
 beside the database, which then takes its place (ADR 2).
 
-Readers use the view ``exposures``, one row an exposure of a unit that belongs to the experiment.
+Readers use the view ``impressions``, one row an impression of a user that belongs to the experiment.
 """
 
 import hashlib
@@ -36,29 +36,29 @@ _LAYOUT = 4
 _TABLES = """
 CREATE TABLE IF NOT EXISTS ingested_files (source VARCHAR PRIMARY KEY, "table" VARCHAR, md5 VARCHAR,
     judged_by VARCHAR, rows BIGINT, columns VARCHAR);
-CREATE TABLE IF NOT EXISTS shown (exposure VARCHAR, unit VARCHAR, "group" VARCHAR, item VARCHAR,
+CREATE TABLE IF NOT EXISTS shown (impression VARCHAR, user VARCHAR, "group" VARCHAR, item VARCHAR,
     ts BIGINT, clicked BOOLEAN, ordered BOOLEAN, units INTEGER, revenue BIGINT, source VARCHAR);
-CREATE TABLE IF NOT EXISTS clicks (exposure VARCHAR, unit VARCHAR, item VARCHAR, ts BIGINT,
+CREATE TABLE IF NOT EXISTS clicks (impression VARCHAR, user VARCHAR, item VARCHAR, ts BIGINT,
     source VARCHAR);
-CREATE TABLE IF NOT EXISTS orders (exposure VARCHAR, unit VARCHAR, item VARCHAR, ts BIGINT,
+CREATE TABLE IF NOT EXISTS orders (impression VARCHAR, user VARCHAR, item VARCHAR, ts BIGINT,
     units INTEGER, revenue BIGINT, source VARCHAR);
-CREATE TABLE IF NOT EXISTS known_users (unit VARCHAR, segment VARCHAR, exposures BIGINT,
+CREATE TABLE IF NOT EXISTS known_users (user VARCHAR, segment VARCHAR, impressions BIGINT,
     clicks BIGINT, orders BIGINT, units BIGINT, revenue BIGINT, source VARCHAR);
 CREATE TABLE IF NOT EXISTS unusable (source VARCHAR, reason VARCHAR, rows BIGINT);
 CREATE TABLE IF NOT EXISTS set_aside (source VARCHAR, reason VARCHAR, rows BIGINT);
-CREATE TABLE IF NOT EXISTS units_set_aside (unit VARCHAR, reason VARCHAR);
-CREATE TABLE IF NOT EXISTS outcomes (exposure VARCHAR, clicked BOOLEAN, ordered BOOLEAN,
+CREATE TABLE IF NOT EXISTS excluded_users (user VARCHAR, reason VARCHAR);
+CREATE TABLE IF NOT EXISTS outcomes (impression VARCHAR, clicked BOOLEAN, ordered BOOLEAN,
     units INTEGER, revenue BIGINT);
 CREATE OR REPLACE VIEW rejected AS SELECT source, reason, sum(rows)::BIGINT AS rows
     FROM (FROM unusable UNION ALL FROM set_aside) GROUP BY source, reason;
 """
 
 _INSERT = {
-    LogTable.EXPOSURES: 'INSERT INTO shown SELECT exposure, unit, "group", item, ts, '
+    LogTable.IMPRESSIONS: 'INSERT INTO shown SELECT impression, user, "group", item, ts, '
     "clicked, ordered, units, revenue, $source",
-    LogTable.CLICKS: "INSERT INTO clicks SELECT exposure, unit, item, ts, $source",
-    LogTable.ORDERS: "INSERT INTO orders SELECT exposure, unit, item, ts, units, revenue, $source",
-    LogTable.USERS: "INSERT INTO known_users SELECT unit, segment, exposures, clicks, orders, units, "
+    LogTable.CLICKS: "INSERT INTO clicks SELECT impression, user, item, ts, $source",
+    LogTable.ORDERS: "INSERT INTO orders SELECT impression, user, item, ts, units, revenue, $source",
+    LogTable.USERS: "INSERT INTO known_users SELECT user, segment, impressions, clicks, orders, units, "
     "revenue, $source",
 }
 
@@ -67,7 +67,7 @@ _INSERT = {
 class Ingestion:
     """What the database holds after an ingestion, and how many files it had to read."""
 
-    exposures: int
+    impressions: int
     rejected: dict[str, int]
     files: int
     files_read: int
@@ -115,8 +115,8 @@ def ingest(
                 attribute_outcomes(connection, rules, told.columns)
             connection.execute(told.view)
             result = _summary(connection, len(new))
-        if not result.exposures:
-            msg = f"no usable exposure in {len(files)} files; rejected: {result.rejected}"
+        if not result.impressions:
+            msg = f"no usable impression in {len(files)} files; rejected: {result.rejected}"
             raise LogError(msg)
         check(fresh)
     return result
@@ -184,9 +184,9 @@ def _take_in(
 
 
 def summarise(database: Path) -> dict[str, Any]:
-    """What a database holds: exposures, and rejected rows by reason."""
+    """What a database holds: impressions, and rejected rows by reason."""
     result = _read_only(database)
-    return {"exposures": result.exposures, "rejected": result.rejected, "files": result.files}
+    return {"impressions": result.impressions, "rejected": result.rejected, "files": result.files}
 
 
 def ingested_md5s(database: Path) -> dict[str, str]:
@@ -217,16 +217,16 @@ def _opened(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _summary(connection: duckdb.DuckDBPyConnection, read: int) -> Ingestion:
-    (exposures,) = connection.execute(
+    (impressions,) = connection.execute(
         "SELECT coalesce(sum(f.rows - coalesce(r.rows, 0)), 0)::BIGINT FROM ingested_files AS f "
         "LEFT JOIN (SELECT source, sum(rows) AS rows FROM rejected GROUP BY source) AS r "
-        "USING (source) WHERE f.\"table\" = 'exposures'"
+        "USING (source) WHERE f.\"table\" = 'impressions'"
     ).fetchone() or (0,)
     rejected = connection.execute(
         "SELECT reason, sum(rows)::BIGINT FROM rejected GROUP BY reason ORDER BY 2 DESC, 1"
     ).fetchall()
     (files,) = connection.execute("SELECT count(*) FROM ingested_files").fetchone() or (0,)
-    return Ingestion(exposures=exposures, rejected=dict(rejected), files=files, files_read=read)
+    return Ingestion(impressions=impressions, rejected=dict(rejected), files=files, files_read=read)
 
 
 def _fingerprint(plan: Plan, rules: LogRules) -> str:

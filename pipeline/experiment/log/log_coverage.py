@@ -17,16 +17,16 @@ _CLICKED, _ORDERED, _UNITS = OUTCOMES
 _ORDERS = LogTable.ORDERS.contract.name
 
 _TOLD_BY_THE_ROWS = """
-CREATE OR REPLACE VIEW exposures AS
-SELECT exposure, unit, "group", ts, clicked, ordered, units, revenue, source
-FROM shown ANTI JOIN units_set_aside USING (unit)
+CREATE OR REPLACE VIEW impressions AS
+SELECT impression, user, "group", ts, clicked, ordered, units, revenue, source
+FROM shown ANTI JOIN excluded_users USING (user)
 """
 
 _TOLD_BY_EVENTS = """
-CREATE OR REPLACE VIEW exposures AS
-SELECT exposure, unit, "group", ts, coalesce(outcomes.clicked, false) AS clicked,
+CREATE OR REPLACE VIEW impressions AS
+SELECT impression, user, "group", ts, coalesce(outcomes.clicked, false) AS clicked,
     {ordered} AS ordered, {units} AS units, outcomes.revenue, source
-FROM shown ANTI JOIN units_set_aside USING (unit) LEFT JOIN outcomes USING (exposure)
+FROM shown ANTI JOIN excluded_users USING (user) LEFT JOIN outcomes USING (impression)
 """
 
 
@@ -48,7 +48,7 @@ class LogCoverage:
 
     @property
     def view(self) -> str:
-        """SQL of the view ``exposures``, in which null is what is not known."""
+        """SQL of the view ``impressions``, in which null is what is not known."""
         if not self.by_events:
             return _TOLD_BY_THE_ROWS
         return _TOLD_BY_EVENTS.format(
@@ -68,7 +68,7 @@ def detect_log_coverage(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Lo
         'SELECT "table", source, columns, rows FROM ingested_files ORDER BY "table", source'
     ).fetchall()
     first = _agreed([(table, file, columns.split(", ")) for table, file, columns, n in found if n])
-    _, shown = first.get(LogTable.EXPOSURES, ("", frozenset[str]()))
+    _, shown = first.get(LogTable.IMPRESSIONS, ("", frozenset[str]()))
     by_events = _CLICKED not in shown
     _check_ways(first, by_events=by_events)
     orders = [columns.split(", ") for table, *_, columns, _ in found if table == _ORDERS]
@@ -119,12 +119,12 @@ def _agreed(
 
 def _check_ways(first: Mapping[LogTable, tuple[str, frozenset[str]]], *, by_events: bool) -> None:
     """Raise if clicks and orders are told twice, or not at all."""
-    one, _ = first.get(LogTable.EXPOSURES, ("", frozenset[str]()))
+    one, _ = first.get(LogTable.IMPRESSIONS, ("", frozenset[str]()))
     events = [file for table, (file, _) in first.items() if table.is_of_events]
     if one and not by_events and events:
         msg = (
             f"{one} says what was clicked and ordered, and so does {min(events)}; take "
-            f"{', '.join(OUTCOMES)} out of the exposures, or the files of events away"
+            f"{', '.join(OUTCOMES)} out of the impressions, or the files of events away"
         )
         raise LogError(msg)
     if one and by_events and LogTable.CLICKS not in first:

@@ -2,7 +2,7 @@
 
 A company's serving layer writes these files; so does the simulator. A file is complete when it has
 its name, and its name says what it holds: ``clicks…`` and ``orders…`` are events, ``users…`` what was
-known of users before, any other is of exposures. docs/experiment-log.md is the contract.
+known of users before, any other is of impressions. docs/experiment-log.md is the contract.
 """
 
 from enum import Enum
@@ -12,45 +12,45 @@ from typing import Any
 import polars as pl
 
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
 from pipeline.core.frame_contract import Contract
 from pipeline.datasets.io.blocks import decompressed_suffix, is_compressed
 from pipeline.study import ExperimentConfig
 
 OUTCOMES = ("clicked", "ordered", "units")
-"""What an exposure's row says of what came of it, unless clicks and orders have files of their own."""
+"""What an impression's row says of what came of it, unless clicks and orders have files of their own."""
 
 REVENUE = "revenue"
-"""A column that exposures or orders may have: what the pieces brought, a whole number of the
+"""A column that impressions or orders may have: what the pieces brought, a whole number of the
 currency's smallest unit (cents), so that sums are exact."""
 
-CLICK_WITHOUT_EXPOSURE = "a click without its exposure"
+CLICK_WITHOUT_IMPRESSION = "a click without its impression"
 ORDER_WITHOUT_CLICK = "an order without a click"
 """Why an event is set aside that belongs to nothing that was logged: something was lost."""
-FURTHER_CLICK = "a further click on an exposure"
-"""Why a click is set aside that its exposure was clicked without."""
+FURTHER_CLICK = "a further click on an impression"
+"""Why a click is set aside that its impression was clicked without."""
 
 LOGGED_CLICKS = Contract(
     name="clicks",
     row="one click on an exposed list",
-    columns={"exposure": pl.String, "ts": pl.Int64},
+    columns={"impression": pl.String, "ts": pl.Int64},
 )
 
 LOGGED_ORDERS = Contract(
     name="orders",
     row="one order that came of an exposed list",
-    columns={"exposure": pl.String, "ts": pl.Int64, "units": pl.Int32},
+    columns={"impression": pl.String, "ts": pl.Int64, "units": pl.Int32},
 )
 
 
 LOGGED_USERS = Contract(
     name="users",
     row="what was known of one user before the experiment",
-    columns={"unit": pl.String},
+    columns={"user": pl.String},
 )
 
-BEFORE = ("exposures", "clicks", "orders", "units", REVENUE)
+BEFORE = ("impressions", "clicks", "orders", "units", REVENUE)
 """What a user may have been shown, and have done, before the experiment."""
 
 
@@ -78,14 +78,14 @@ _FORMATS = {
 class LogTable(Enum):
     """What a file of the log holds; the value is its contract."""
 
-    EXPOSURES = EXPOSURES
+    IMPRESSIONS = IMPRESSIONS
     CLICKS = LOGGED_CLICKS
     ORDERS = LOGGED_ORDERS
     USERS = LOGGED_USERS
 
     @property
     def is_of_events(self) -> bool:
-        """Whether its rows are what came of exposures."""
+        """Whether its rows are what came of impressions."""
         return self in {LogTable.CLICKS, LogTable.ORDERS}
 
     @property
@@ -95,11 +95,11 @@ class LogTable(Enum):
 
 
 COLUMNS: dict[LogTable, dict[str, Any]] = {
-    LogTable.EXPOSURES: {**EXPOSURES.columns, "item": pl.String, REVENUE: pl.Int64},
-    LogTable.CLICKS: {**LOGGED_CLICKS.columns, "unit": pl.String, "item": pl.String},
+    LogTable.IMPRESSIONS: {**IMPRESSIONS.columns, "item": pl.String, REVENUE: pl.Int64},
+    LogTable.CLICKS: {**LOGGED_CLICKS.columns, "user": pl.String, "item": pl.String},
     LogTable.ORDERS: {
         **LOGGED_ORDERS.columns,
-        "unit": pl.String,
+        "user": pl.String,
         "item": pl.String,
         REVENUE: pl.Int64,
     },
@@ -110,7 +110,7 @@ COLUMNS: dict[LogTable, dict[str, Any]] = {
     },
 }
 """All that a log may say. Only one that was not written for this project (``experiment.columns``) says
-what was shown or bought (``item``), and whose an event is instead of the exposure it came of."""
+what was shown or bought (``item``), and whose an event is instead of the impression it came of."""
 
 BROUGHT = {
     "origin": "real",
@@ -119,13 +119,13 @@ BROUGHT = {
 """What a reader of the report must know about where such a log comes from."""
 
 
-def write_log(exposures: pl.DataFrame, folder: Path) -> list[Path]:
+def write_log(impressions: pl.DataFrame, folder: Path) -> list[Path]:
     """Write one file a day (UTC) into ``folder``, which exists; rows in order of time."""
     day = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.strftime("%Y-%m-%d")
-    ordered = EXPOSURES.validate(exposures).sort("ts", "exposure").with_columns(day=day)
+    ordered = IMPRESSIONS.validate(impressions).sort("ts", "impression").with_columns(day=day)
     files: list[Path] = []
     for (name,), rows in sorted(ordered.partition_by("day", as_dict=True).items()):
-        file = folder / f"exposures-{name}.parquet"
+        file = folder / f"impressions-{name}.parquet"
         rows.drop("day").write_parquet(file)
         files.append(file)
     return files
@@ -169,4 +169,4 @@ def table_of(file: Path) -> LogTable:
     for table in (LogTable.CLICKS, LogTable.ORDERS, LogTable.USERS):
         if file.name.startswith(table.contract.name):
             return table
-    return LogTable.EXPOSURES
+    return LogTable.IMPRESSIONS

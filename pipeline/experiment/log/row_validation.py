@@ -30,17 +30,17 @@ class LogRules:
     """What an experiment asks of its log, beside the plan.
 
     Attributes:
-        first_ts: Earlier exposures are none of the experiment, in milliseconds since 1970 UTC.
-        end_ts: Exposures from here on are none of it.
-        attribution_ms: A click counts for so long after its exposure, an order after its click.
-        exposures_per_hour: A unit that is shown more within an hour of the clock is a bot.
+        first_ts: Earlier impressions are none of the experiment, in milliseconds since 1970 UTC.
+        end_ts: Impressions from here on are none of it.
+        attribution_ms: A click counts for so long after its impression, an order after its click.
+        impressions_per_hour: A user that is shown more within an hour of the clock is a bot.
         columns: How its files are to be read if they are not in the contract.
     """
 
     first_ts: int = EARLIEST_TS
     end_ts: int = LATEST_TS
     attribution_ms: int = 24 * _HOUR_MS
-    exposures_per_hour: int = 500
+    impressions_per_hour: int = 500
     columns: LogColumns | None = None
 
     @classmethod
@@ -51,7 +51,7 @@ class LogRules:
             first_ts=_midnight(section.first_day) if section.first_day else EARLIEST_TS,
             end_ts=_midnight(last) + DAY_MS if last else LATEST_TS,
             attribution_ms=round(section.attribution_hours * _HOUR_MS),
-            exposures_per_hour=section.max_exposures_per_hour,
+            impressions_per_hour=section.max_impressions_per_hour,
             columns=section.columns,
         )
 
@@ -78,9 +78,9 @@ def rejection_sql(
         return _case(_UNREADABLE, *user_covariates.FAULTS), {}
     everywhere = {"earliest": EARLIEST_TS, "latest": LATEST_TS}
     needed = [name for name in COLUMNS[table] if name in told and name != REVENUE]
-    if table is not LogTable.EXPOSURES:
-        # an event belongs to its exposure, or else to its unit
-        keys = {"unit", "item"} if "exposure" in told else set[str]()
+    if table is not LogTable.IMPRESSIONS:
+        # an event belongs to its impression, or else to its user
+        keys = {"user", "item"} if "impression" in told else set[str]()
         empty = _empty(*(name for name in needed if name not in keys))
         units = ("units below 1", "units < 1")
         faults = (units, ("revenue below 0", "revenue < 0")) if table is LogTable.ORDERS else ()
@@ -105,7 +105,7 @@ def rejection_sql(
 
 
 def _empty(*columns: str) -> tuple[str, str]:
-    texts = {"experiment", "exposure", "unit", "group", "item"}
+    texts = {"experiment", "impression", "user", "group", "item"}
     missing = [f'"{name}" IS NULL' for name in columns]
     missing += [f"\"{name}\" = ''" for name in columns if name in texts]
     return "a field is empty", " OR ".join(missing)

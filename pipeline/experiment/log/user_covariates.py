@@ -11,10 +11,10 @@ from pipeline.core.errors import LogError
 MOST_SEGMENTS = 50
 
 FAULTS = (
-    ("a field is empty", "unit IS NULL OR unit = ''"),
+    ("a field is empty", "user IS NULL OR user = ''"),
     (
         "a count below 0",
-        "exposures < 0 OR clicks < 0 OR orders < 0 OR units < 0 OR revenue < 0",
+        "impressions < 0 OR clicks < 0 OR orders < 0 OR units < 0 OR revenue < 0",
     ),
 )
 """What makes a row unusable, and its SQL."""
@@ -22,8 +22,8 @@ FAULTS = (
 _REPEATED = """
 CREATE OR REPLACE TEMP TABLE repeated_users AS
 SELECT "row", source FROM (
-    SELECT rowid AS "row", source, row_number() OVER (PARTITION BY unit ORDER BY source, segment,
-        exposures, clicks, orders, units, revenue) AS place
+    SELECT rowid AS "row", source, row_number() OVER (PARTITION BY user ORDER BY source, segment,
+        impressions, clicks, orders, units, revenue) AS place
     FROM known_users)
 WHERE place > 1
 """

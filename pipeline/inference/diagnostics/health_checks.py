@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.contracts import Kpi
-from pipeline.experiment.log.log_files import CLICK_WITHOUT_EXPOSURE, ORDER_WITHOUT_CLICK
+from pipeline.experiment.log.log_files import CLICK_WITHOUT_IMPRESSION, ORDER_WITHOUT_CLICK
 from pipeline.inference.diagnostics.aa_tests import UNLIKELY, aa_test, replicate_test
 from pipeline.inference.diagnostics.sample_ratio import calendar_of, sample_ratio_of
 from pipeline.inference.hypotheses.inputs import (
@@ -32,7 +32,7 @@ HEALTH_CHECKS = {
     SAMPLE_RATIO: "as many users came to each group as the plan says (else no verdict)",
     "no_day_missing": "every group was shown lists on every day",
     "whole_weeks": "every weekday is there as often as any other",
-    "events_kept": "at most 1 % of clicks and orders lack the exposure or click they belong to",
+    "events_kept": "at most 1 % of clicks and orders lack the impression or click they belong to",
     "users_divided_anew": "users divided into groups anew show nothing but 5 % of false alarms",
     "no_carry_over": "users who come back answer the lists as they did on their first day",
     "alike_before": "what users did before the experiment does not tell the groups apart",
@@ -42,7 +42,7 @@ HEALTH_CHECKS = {
 
 _LEVEL = 0.95
 _MOST_LOST = 0.01
-_LOST = (CLICK_WITHOUT_EXPOSURE, ORDER_WITHOUT_CLICK)
+_LOST = (CLICK_WITHOUT_IMPRESSION, ORDER_WITHOUT_CLICK)
 
 
 def health_of(

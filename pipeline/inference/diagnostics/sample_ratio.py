@@ -16,7 +16,7 @@ BLOCKED_BELOW = 5e-4
 
 
 _EDGE = 0.1
-"""Share of the middle day's exposures below which a first or last day is no day of its own."""
+"""Share of the middle day's impressions below which a first or last day is no day of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +62,13 @@ class Calendar:
 
 def calendar_of(daily_sums: pl.DataFrame, groups: Collection[str]) -> Calendar:
     """The days of the table ``daily_sums``; ``groups`` are those of the plan."""
-    exposures = dict(daily_sums.group_by("day").agg(pl.col("exposures").sum()).iter_rows())
-    if not exposures:
+    impressions = dict(daily_sums.group_by("day").agg(pl.col("impressions").sum()).iter_rows())
+    if not impressions:
         return Calendar(first=None, last=None, days=0, missing=(), whole_weeks=False)
-    first, last = min(exposures), max(exposures)
+    first, last = min(impressions), max(impressions)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    edge = _EDGE * float(np.median(list(exposures.values())))
-    full = [day for day in days if day not in {first, last} or exposures[day] >= edge]
+    edge = _EDGE * float(np.median(list(impressions.values())))
+    full = [day for day in days if day not in {first, last} or impressions[day] >= edge]
     shown = set(daily_sums.select("group", "day").unique().iter_rows())
     return Calendar(
         first=first,
@@ -80,7 +80,7 @@ def calendar_of(daily_sums: pl.DataFrame, groups: Collection[str]) -> Calendar:
 
 
 def sample_ratio_of(group_kpis: pl.DataFrame, shares: Mapping[str, float]) -> SampleRatio:
-    """Test the users who had an exposure, by group, against the plan's shares."""
+    """Test the users who had an impression, by group, against the plan's shares."""
     users = dict(group_kpis.filter(kpi=Kpi.CTR.value).select("group", "users").iter_rows())
     return sample_ratio(
         np.array([users[name] for name in shares], dtype=np.float64),
@@ -89,7 +89,7 @@ def sample_ratio_of(group_kpis: pl.DataFrame, shares: Mapping[str, float]) -> Sa
 
 
 def sample_ratio(users: Floats, shares: Floats) -> SampleRatio:
-    """Test the users of the groups (never their exposures) against the plan's shares.
+    """Test the users of the groups (never their impressions) against the plan's shares.
 
     A mismatch says that users were lost, or counted twice, by group: then groups differ for reasons
     no regression can mend. Without any user, the p-value is 0.

@@ -33,7 +33,7 @@ class GroupSums:
 
     Attributes:
         family: How the KPI depends on x.
-        trials: Σ m, e.g. exposures.
+        trials: Σ m, e.g. impressions.
         successes: Σ y, e.g. clicks, or the amount they brought.
         users: Users with at least one trial.
         sum_mm: Σ m².

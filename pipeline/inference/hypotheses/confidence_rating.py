@@ -175,7 +175,7 @@ _SERIOUS: dict[str, Callable[[Json], bool]] = {
     "without one of the groups the slope changes its sign": _carried_by_one_group,
     "corrected for all declared hypotheses, it could be chance": _by_looking_often,
     "with the error of the offline metric in mind, 0 is not excluded": _lost_to_error_in_x,
-    "whose the exposures are is not known, so that they count as independent": lambda one: (
+    "whose the impressions are is not known, so that they count as independent": lambda one: (
         one["user_clustered"] is None
     ),
 }

@@ -1,6 +1,6 @@
 """A table of group counts: the groups' offline metrics and KPIs, as the inference takes them.
 
-One row a group: ``group``, ``exposures``, ``clicks``, optionally ``orders``, ``units``, ``revenue``,
+One row a group: ``group``, ``impressions``, ``clicks``, optionally ``orders``, ``units``, ``revenue``,
 ``users`` and the group's ``share`` of the users; and a column an offline metric, such as ``recall@20``
 or ``od@20``. For each KPI the sums over users may stand there, too: ``ctr_users``, ``ctr_sum_mm``,
 ``ctr_sum_my`` and ``ctr_sum_yy`` (as :func:`pipeline.experiment.kpis.group_kpis.group_counts` makes them), and so
@@ -19,7 +19,7 @@ from pipeline.experiment.kpis.group_kpis import group_kpis as kpis_of_groups
 SHARE = "share"
 """The part of the users a group was to get; any positive numbers, such as all 1."""
 
-_REQUIRED = ("group", "exposures", "clicks")
+_REQUIRED = ("group", "impressions", "clicks")
 _SHORT = {"od": Metric.ORDER_DENSITY.value}
 
 
@@ -33,7 +33,7 @@ def read_counts(path: Path) -> pl.DataFrame:
     missing = [name for name in _REQUIRED if name not in table.columns]
     if missing:
         msg = (
-            f"{path} lacks {', '.join(missing)}; expected the columns group, exposures and clicks, "
+            f"{path} lacks {', '.join(missing)}; expected the columns group, impressions and clicks, "
             f"and one an offline metric; it has {table.columns}"
         )
         raise DataError(msg)
@@ -52,13 +52,13 @@ def _check_counts(table: pl.DataFrame, path: Path) -> None:
         if not counts.dtype.is_integer() or counts.null_count() or (counts < 0).any():
             msg = f"{path}: {name} is {counts.to_list()}; expected a whole number from 0 up each"
             raise DataError(msg)
-    for part, whole in (("clicks", "exposures"), ("orders", "clicks")):
+    for part, whole in (("clicks", "impressions"), ("orders", "clicks")):
         wrong = table.filter(pl.col(part) > pl.col(whole)) if part in table.columns else table[:0]
         if wrong.height:
             row = wrong.row(0, named=True)
             msg = (
                 f"{path}: group {row['group']} has {row[whole]} {whole} and {row[part]} {part}; "
-                "an exposure is clicked or not, a click ordered or not"
+                "an impression is clicked or not, a click ordered or not"
             )
             raise DataError(msg)
 
@@ -161,17 +161,17 @@ def _base(metric: str) -> str:
 
 
 def users_of_groups(counts: pl.DataFrame) -> pl.Series | None:
-    """The users of each group: ``users``, or those with an exposure; None if neither is known."""
+    """The users of each group: ``users``, or those with an impression; None if neither is known."""
     column = next((name for name in ("users", "ctr_users") if name in counts.columns), None)
     return counts[column] if column else None
 
 
 def kpis_without_users(counts: pl.DataFrame) -> list[Kpi]:
     """The KPIs that are there, but not all of their sums over users."""
-    return [kpi for kpi in _of_exposures(counts) if not _has_users(counts, kpi)]
+    return [kpi for kpi in _of_impressions(counts) if not _has_users(counts, kpi)]
 
 
-def _of_exposures(counts: pl.DataFrame) -> list[Kpi]:
+def _of_impressions(counts: pl.DataFrame) -> list[Kpi]:
     """The KPIs whose trials are not users, and whose counts are there."""
     return [
         kpi

@@ -14,10 +14,10 @@ from pipeline.results.family import Family
 
 RESPONSE = {
     **{kpi: kpi for kpi in Kpi},
-    Kpi.UNITS_PER_EXPOSURE: Kpi.SALE_RATE,
+    Kpi.UNITS_PER_IMPRESSION: Kpi.ORDERS_PER_IMPRESSION,
 }
-"""The KPI a hypothesis on each KPI is fitted to: itself, but units per exposure are modelled by
-whether the exposure led to a sale, as in the paper; their own rate is ``log_rate``."""
+"""The KPI a hypothesis on each KPI is fitted to: itself, but units per impression are modelled by
+whether the impression led to a sale, as in the paper; their own rate is ``log_rate``."""
 
 
 @dataclass(frozen=True, slots=True)

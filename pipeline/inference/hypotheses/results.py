@@ -29,7 +29,7 @@ class GroupPoint:
         metric_value: The offline metric under the group's preference.
         x: Relative change of the metric against the worst group, a fraction: M / min M - 1.
         x_standard_error: Of x; None where the errors of the metrics are not known.
-        trials: E.g. exposures.
+        trials: E.g. impressions.
         successes: E.g. clicks.
         rate: successes / trials, None without trials.
         standard_error: Of the rate, user-clustered.

@@ -50,8 +50,8 @@ class PlanPower:
         days_to_show: Until the clustered interval excludes 0 with the wanted chance; None if it
             takes more than ten years.
         days_to_confirm: The same of both intervals.
-        exposures_to_show: In those days.
-        exposures_to_confirm: In those days.
+        impressions_to_show: In those days.
+        impressions_to_confirm: In those days.
         detectable_shown: The flattest slope that is shown with the wanted chance at the planned
             end, for a change of the metric against the front's worst preference; None if none is.
         detectable_confirmed: The same of both intervals.
@@ -63,8 +63,8 @@ class PlanPower:
     power: Power
     days_to_show: int | None
     days_to_confirm: int | None
-    exposures_to_show: int | None
-    exposures_to_confirm: int | None
+    impressions_to_show: int | None
+    impressions_to_confirm: int | None
     detectable_shown: float | None
     detectable_confirmed: float | None
     days: tuple[int, ...]
@@ -273,8 +273,8 @@ def _reach(
         power=power(question, traffic, days=planned, slope=slope * unit),
         days_to_show=days[0],
         days_to_confirm=days[1],
-        exposures_to_show=days[0] and round(traffic.exposures(days[0])),
-        exposures_to_confirm=days[1] and round(traffic.exposures(days[1])),
+        impressions_to_show=days[0] and round(traffic.impressions(days[0])),
+        impressions_to_confirm=days[1] and round(traffic.impressions(days[1])),
         detectable_shown=flattest[0] and flattest[0] / unit,
         detectable_confirmed=flattest[1] and flattest[1] / unit,
         days=tuple(curve),

@@ -1,6 +1,6 @@
 """The users an experiment can count on, as sums over users: what power is foretold from.
 
-Of a user's m exposures each succeeds with probability q, and what comes of two of them has
+Of a user's m impressions each succeeds with probability q, and what comes of two of them has
 correlation ρ, so that the number e of successes has ``E e = q m`` and ``E e² = q(1-q)(m + ρ m(m-1)) +
 q² m²``. A success may bring an amount with mean μ and variance v: ``E y² = μ² E e² + v E e``.
 """
@@ -22,7 +22,7 @@ from pipeline.inference.hypotheses.inputs import family_of, group_sums
 from pipeline.results.family import Floats
 from pipeline.study import PlanningConfig
 
-_RATES = (Kpi.CTR, Kpi.CVR, Kpi.SALE_RATE)
+_RATES = (Kpi.CTR, Kpi.CVR, Kpi.ORDERS_PER_IMPRESSION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,46 +30,46 @@ class Traffic:
     """What is known of the users of an experiment.
 
     Attributes:
-        ctr: Clicks an exposure.
+        ctr: Clicks an impression.
         cvr: Orders a click.
         units_per_order: Pieces an order; those beyond the first are Poisson.
         revenue_variation: Standard deviation of an order's revenue over its mean.
-        exposures_per_day: Lists shown on a day.
+        impressions_per_day: Lists shown on a day.
         returning_users: Users who are there from the first day and come back all the time.
         new_users_per_day: Users who come for the first time on a day.
-        exposures_variation: Standard deviation of the exposures a user over their mean.
-        correlation: Of what comes of two trials of a user: of ``ctr``, ``cvr`` and ``sale_rate``.
+        impressions_variation: Standard deviation of the impressions a user over their mean.
+        correlation: Of what comes of two trials of a user: of ``ctr``, ``cvr`` and ``orders_per_impression``.
     """
 
     ctr: float
     cvr: float
     units_per_order: float
     revenue_variation: float
-    exposures_per_day: float
+    impressions_per_day: float
     returning_users: float
     new_users_per_day: float
-    exposures_variation: float
+    impressions_variation: float
     correlation: Mapping[Kpi, float]
 
     def part(self, share: float) -> "Traffic":
         """The traffic of a share of the users."""
         return replace(
             self,
-            exposures_per_day=self.exposures_per_day * share,
+            impressions_per_day=self.impressions_per_day * share,
             returning_users=self.returning_users * share,
             new_users_per_day=self.new_users_per_day * share,
         )
 
-    def exposures(self, days: float) -> float:
+    def impressions(self, days: float) -> float:
         """Lists shown in so many days."""
-        return self.exposures_per_day * days
+        return self.impressions_per_day * days
 
     def users(self, days: float) -> float:
-        """Users with an exposure in so many days; never more than there are exposures."""
-        return min(self.returning_users + self.new_users_per_day * days, self.exposures(days))
+        """Users with an impression in so many days; never more than there are impressions."""
+        return min(self.returning_users + self.new_users_per_day * days, self.impressions(days))
 
     def chance(self, kpi: Kpi) -> float:
-        """Of what is counted: a click or an order of an exposure, of ``cvr`` an order of a click."""
+        """Of what is counted: a click or an order of an impression, of ``cvr`` an order of a click."""
         if kpi is Kpi.CVR:
             return self.cvr
         return self.ctr if TERMS[kpi][1] == "clicks" else self.ctr * self.cvr
@@ -84,10 +84,16 @@ class Traffic:
             chances: What :meth:`chance` is in each group.
         """
         trials, successes = TERMS[kpi]
-        m1, m2 = self._exposures_of_a_user(days)
+        m1, m2 = self._impressions_of_a_user(days)
         if trials == "clicks":
             m1, m2 = self._events(m1, m2, self.ctr, Kpi.CTR)
-        counted = kpi if kpi in _RATES else Kpi.CTR if successes == "clicks" else Kpi.SALE_RATE
+        counted = (
+            kpi
+            if kpi in _RATES
+            else Kpi.CTR
+            if successes == "clicks"
+            else Kpi.ORDERS_PER_IMPRESSION
+        )
         e1, e2 = self._events(m1, m2, chances, counted)
         mean, variance = self._amount(successes)
         users = self.users(days) * shares
@@ -102,10 +108,10 @@ class Traffic:
             sum_yy=users * (mean**2 * e2 + variance * e1),
         )
 
-    def _exposures_of_a_user(self, days: float) -> tuple[float, float]:
-        """Mean and mean square of the exposures of the users that have one."""
-        mean = self.exposures(days) / self.users(days)
-        return mean, mean**2 * (1 + self.exposures_variation**2)
+    def _impressions_of_a_user(self, days: float) -> tuple[float, float]:
+        """Mean and mean square of the impressions of the users that have one."""
+        mean = self.impressions(days) / self.users(days)
+        return mean, mean**2 * (1 + self.impressions_variation**2)
 
     def _events(self, m1: Any, m2: Any, chance: Any, kpi: Kpi) -> tuple[Any, Any]:
         """Mean and mean square of a user's successes, from those of the trials."""
@@ -133,10 +139,10 @@ def traffic_of(section: PlanningConfig, paths: StudyPaths) -> Traffic:
             cvr=section.cvr,
             units_per_order=section.units_per_order,
             revenue_variation=section.revenue_variation,
-            exposures_per_day=section.exposures_per_day,
+            impressions_per_day=section.impressions_per_day,
             returning_users=section.returning_users,
             new_users_per_day=section.new_users_per_day,
-            exposures_variation=section.exposures_variation,
+            impressions_variation=section.impressions_variation,
             correlation=dict.fromkeys(_RATES, section.user_correlation),
         )
     past = StudyPaths(root=paths.root, name=section.past_study)
@@ -169,17 +175,17 @@ def past_traffic(group_kpis: pl.DataFrame, daily_sums: pl.DataFrame) -> Traffic:
     came = daily_sums.group_by("day").agg(pl.col("new_users").sum()).sort("day")
     later = came.filter(pl.col("day") > came["day"].min() + pl.duration(days=days // 2 - 1))  # type: ignore[operator]
     new = float(later["new_users"].sum()) / max(days - days // 2, 1)
-    exposures, users = float(clicks["trials"]), float(clicks["users"])
-    pieces = of[Kpi.UNITS_PER_EXPOSURE]["successes"] / orders["successes"]
+    impressions, users = float(clicks["trials"]), float(clicks["users"])
+    pieces = of[Kpi.UNITS_PER_IMPRESSION]["successes"] / orders["successes"]
     return Traffic(
-        ctr=clicks["successes"] / exposures,
+        ctr=clicks["successes"] / impressions,
         cvr=orders["successes"] / orders["trials"],
         units_per_order=max(pieces, 1.0),
         revenue_variation=_revenue_variation(group_kpis),
-        exposures_per_day=exposures / days,
+        impressions_per_day=impressions / days,
         returning_users=max(users - new * days, 0.0),
         new_users_per_day=new,
-        exposures_variation=max(clicks["sum_mm"] * users / exposures**2 - 1, 0.0) ** 0.5,
+        impressions_variation=max(clicks["sum_mm"] * users / impressions**2 - 1, 0.0) ** 0.5,
         correlation={kpi: _correlation(group_kpis.filter(kpi=kpi.value)) for kpi in _RATES},
     )
 

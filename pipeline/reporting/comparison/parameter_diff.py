@@ -25,8 +25,8 @@ _DATA: dict[str, Callable[[Report], Any]] = {
     "origin of its log": lambda report: report.experiment.origin,
     "groups": lambda report: len(report.experiment.plan.get("groups", [])),
     "users": lambda report: _sum(report, "users"),
-    "exposures": lambda report: _sum(report, "trials"),
-    "clicked exposures": lambda report: _sum(report, "successes"),
+    "impressions": lambda report: _sum(report, "trials"),
+    "clicked impressions": lambda report: _sum(report, "successes"),
     "code": lambda report: report.provenance.get("code"),
 }
 _DRIFT = "profile.drift"

@@ -67,7 +67,7 @@ def _log_link(hypothesis: Json) -> Json | None:
 
 
 _ANALYSES: tuple[tuple[str, Callable[[Json], Json | None], str, str], ...] = (
-    ("paper", _paper, ODDS, "exposures are independent"),
+    ("paper", _paper, ODDS, "impressions are independent"),
     ("users clustered", lambda one: one["user_clustered"], ODDS, "users are independent"),
     ("few groups", _few("hartung_knapp"), ODDS, "groups deviate from the line at random"),
     ("few groups, dispersion", _few("quasi_binomial"), ODDS, "groups deviate as far as they do"),

@@ -25,7 +25,7 @@ def plan_lines(plan: dict[str, Any], power: dict[str, Any], cutoff: int) -> list
     state = "" if plan["enabled"] else ", switched off"
     head = (
         f"experiment {plan['experiment']}{state}: {len(plan['groups'])} groups for "
-        f"{power['planned_days']} days, {traffic['exposures_per_day']:,.0f} exposures a day "
+        f"{power['planned_days']} days, {traffic['impressions_per_day']:,.0f} impressions a day "
         f"(coverage {plan['coverage']:.0%}, holdout {plan['holdout']:.0%}, "
         f"{len(plan['testers'])} testers)"
     )
@@ -72,10 +72,10 @@ def _of_hypothesis(one: dict[str, Any], power: dict[str, Any], cutoff: int) -> l
 
 
 def _days(reach: dict[str, Any], end: str) -> str:
-    days, exposures = reach[f"days_to_{end}"], reach[f"exposures_to_{end}"]
+    days, impressions = reach[f"days_to_{end}"], reach[f"impressions_to_{end}"]
     if days is None:
         return "never (more days do not help; more groups may)"
-    return f"{days} {'day' if days == 1 else 'days'} ({exposures:,} exposures)"
+    return f"{days} {'day' if days == 1 else 'days'} ({impressions:,} impressions)"
 
 
 def _chance(chance: float | None) -> str:

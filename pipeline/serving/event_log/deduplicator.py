@@ -11,7 +11,7 @@ _DIGEST = 16
 
 
 class EventDeduplicator:
-    """The events of the last hours, by exposure and event id.
+    """The events of the last hours, by impression and event id.
 
     An event that is being written is not known yet, but a second one like it waits for the first.
     """
@@ -32,24 +32,24 @@ class EventDeduplicator:
         for table in (Table.CLICKS, Table.ORDERS, Table.SHOWN):
             rows = read_rows(log, table, since=earliest / 1000)
             found.extend(
-                (row["received"], _digest(row["exposure"], row["event"]))
+                (row["received"], _digest(row["impression"], row["event"]))
                 for row in rows
                 if row["received"] >= earliest
             )
         for received, digest in sorted(found):
             self._known[digest] = received
 
-    def is_known(self, exposure: str, event: str) -> bool:
+    def is_known(self, impression: str, event: str) -> bool:
         """Whether the event is in the log."""
-        return _digest(exposure, event) in self._known
+        return _digest(impression, event) in self._known
 
-    def under_way(self, exposure: str, event: str) -> asyncio.Future[None] | None:
+    def under_way(self, impression: str, event: str) -> asyncio.Future[None] | None:
         """The writing of the same event, if it is not at its end."""
-        return self._under_way.get(_digest(exposure, event))
+        return self._under_way.get(_digest(impression, event))
 
-    def begin(self, exposure: str, event: str, written: asyncio.Future[None]) -> None:
+    def begin(self, impression: str, event: str, written: asyncio.Future[None]) -> None:
         """The event, which is neither known nor under way, is being written."""
-        digest = _digest(exposure, event)
+        digest = _digest(impression, event)
         self._under_way[digest] = written
 
         def end(done: asyncio.Future[None]) -> None:
@@ -69,5 +69,5 @@ class EventDeduplicator:
             del self._known[digest]
 
 
-def _digest(exposure: str, event: str) -> bytes:
-    return blake2b(f"{exposure}\0{event}".encode(), digest_size=_DIGEST).digest()
+def _digest(impression: str, event: str) -> bytes:
+    return blake2b(f"{impression}\0{event}".encode(), digest_size=_DIGEST).digest()

@@ -13,10 +13,10 @@ _FLUSH_SECONDS = 10.0
 
 
 class Row(NamedTuple):
-    """A line of the log, its line break included, and the exposure it is about."""
+    """A line of the log, its line break included, and the impression it is about."""
 
     table: Table
-    exposure: str
+    impression: str
     content: bytes
 
 
@@ -49,7 +49,7 @@ class Producer(Protocol):
 
 
 class KafkaSink:
-    """Rows as messages of one topic: the exposure is the key, the table a header."""
+    """Rows as messages of one topic: the impression is the key, the table a header."""
 
     def __init__(self, producer: Producer, topic: str, lost: Callable[[int], None]) -> None:
         """``lost`` is told how many rows Kafka did not get; they are in the files all the same."""
@@ -62,7 +62,7 @@ class KafkaSink:
         try:
             self._producer.produce(
                 self._topic,
-                key=row.exposure.encode(),
+                key=row.impression.encode(),
                 value=row.content.rstrip(b"\n"),
                 headers=[("table", row.table.encode())],
                 on_delivery=self._delivered,

@@ -28,13 +28,13 @@ _LOCK = ".lock"
 class Table(StrEnum):
     """What a row of the log is; the files are named after it."""
 
-    EXPOSURES = "exposures"
+    IMPRESSIONS = "impressions"
     CLICKS = "clicks"
     ORDERS = "orders"
     SHOWN = "shown"
 
     def folder(self, log: Path) -> Path:
-        """Where its files lie; ingestion takes every file beside the clicks for exposures."""
+        """Where its files lie; ingestion takes every file beside the clicks for impressions."""
         return log / "confirmations" if self is Table.SHOWN else log
 
 

@@ -44,5 +44,5 @@ def add_explorer(app: FastAPI, service: Service, refusals: Responses, *, needs_k
 
     @app.post("/explore/lists", responses=refusals | _LISTS)
     async def lists(request: ListsRequest, sent: Request) -> ListsView:  # pyright: ignore[reportUnusedFunction]
-        """A session's lists under a preference and as a group; no exposures, not in the log."""
+        """A session's lists under a preference and as a group; no impressions, not in the log."""
         return await explorer.lists(request, sent.client.host if sent.client else "")

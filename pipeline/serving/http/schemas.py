@@ -10,7 +10,7 @@ LARGEST_BODY = 256 * 1024
 """Bytes of a request."""
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-"""Of a user, an item, an exposure or an event: up to 128 characters, none of them a control one."""
+"""Of a user, an item, an impression or an event: up to 128 characters, none of them a control one."""
 
 
 def _whole(value: Any) -> Any:
@@ -34,7 +34,7 @@ class _Message(BaseModel):
 class RecommendRequest(_Message):
     """A user, and what it has clicked in this session."""
 
-    unit: Id = Field(description="The user: the unit of randomisation.")
+    user: Id = Field(description="The user: the randomisation unit.")
     session: list[Id] = Field(max_length=500, description="Items clicked so far, oldest first.")
     k: Annotated[int, Field(ge=1, le=100), _WHOLE] | None = Field(
         None, description="Items wanted; by default the plan's."
@@ -59,15 +59,15 @@ class RecommendResponse(BaseModel):
     preference: list[float] | None
     model: str
     rules: str
-    exposure: str | None = Field(description="Names this list in /events; null without a group.")
+    impression: str | None = Field(description="Names this list in /events; null without a group.")
     fallback: str | None = Field(description="Why these are the popular items; else null.")
     unknown_items: int = Field(description="Items of the request that the catalogue lacks.")
     items: list[ListedItem]
 
 
 class _Event(_Message):
-    event: Id = Field(description="Yours; sent again with the same exposure, it counts once.")
-    exposure: Id
+    event: Id = Field(description="Yours; sent again with the same impression, it counts once.")
+    impression: Id
     ts: Moment | None = Field(None, description="When; now by default. For simulations.")
 
 

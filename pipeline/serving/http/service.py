@@ -79,7 +79,7 @@ class Service:
         """
         snapshot = self.snapshot
         ts = _now() if request.ts is None else request.ts
-        group = _group_of(snapshot, request.unit)
+        group = _group_of(snapshot, request.user)
         k = request.k or snapshot.plan.list_length
         session, unknown = _known(snapshot, request.session)
         excluded, unknown_exclusions = _known(snapshot, request.exclude)
@@ -105,7 +105,7 @@ class Service:
             "preference": group and group.preference,
             "model": snapshot.version,
             "rules": snapshot.rules.version,
-            "exposure": group and _new_id(),
+            "impression": group and _new_id(),
             "fallback": fallback,
             "unknown_items": unknown + unknown_exclusions,
         }
@@ -113,7 +113,7 @@ class Service:
         if group is not None:
             row = answer | {
                 "format": FORMAT,
-                "unit": request.unit,
+                "user": request.user,
                 "ts": ts,
                 "session": request.session,
                 "exclude": request.exclude,
@@ -122,7 +122,7 @@ class Service:
                 "positions": list(range(1, len(names) + 1)),
                 "scores": scores,
             }
-            await self._write(Table.EXPOSURES, answer["exposure"], row)
+            await self._write(Table.IMPRESSIONS, answer["impression"], row)
         answer["items"] = [
             {"item": name, "position": n + 1, "score": scores and scores[n]}
             for n, name in enumerate(names)
@@ -147,15 +147,15 @@ class Service:
         waiting: list[asyncio.Future[None]] = []
         repeated = 0
         for event in events:
-            under_way = self._repeats.under_way(event.exposure, event.event)
-            if under_way is not None or self._repeats.is_known(event.exposure, event.event):
+            under_way = self._repeats.under_way(event.impression, event.event)
+            if under_way is not None or self._repeats.is_known(event.impression, event.event):
                 repeated += 1
                 self.metrics.repeated_events.inc()
                 if under_way is not None:
                     waiting.append(under_way)
                 continue
-            written = self._write(_TABLES[event.kind], event.exposure, _row_of(event))
-            self._repeats.begin(event.exposure, event.event, written)
+            written = self._write(_TABLES[event.kind], event.impression, _row_of(event))
+            self._repeats.begin(event.impression, event.event, written)
             waiting.append(written)
             self.metrics.events.labels(event.kind).inc()
         ended = await asyncio.gather(*map(asyncio.shield, waiting), return_exceptions=True)
@@ -188,14 +188,14 @@ class Service:
             _LOG.debug("fallback after %s", type(error).__name__)
             return None, "the model failed"
 
-    def _write(self, table: Table, exposure: str, row: dict[str, Any]) -> asyncio.Future[None]:
+    def _write(self, table: Table, impression: str, row: dict[str, Any]) -> asyncio.Future[None]:
         content = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-        return self.journal.append(Row(table, exposure, content))
+        return self.journal.append(Row(table, impression, content))
 
 
-def _group_of(snapshot: Snapshot, unit: str) -> Group | None:
+def _group_of(snapshot: Snapshot, user: str) -> Group | None:
     """The group a user is served as; None for who is none of the experiment's."""
-    return snapshot.plan.group_of(unit)
+    return snapshot.plan.group_of(user)
 
 
 def _known(snapshot: Snapshot, names: list[str]) -> tuple[NDArray[np.int64], int]:
@@ -217,5 +217,5 @@ def _now() -> int:
 
 
 def _new_id() -> str:
-    """128 random bits: an exposure's id says nothing and cannot be guessed."""
+    """128 random bits: an impression's id says nothing and cannot be guessed."""
     return os.urandom(16).hex()

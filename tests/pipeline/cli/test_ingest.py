@@ -8,25 +8,25 @@ import yaml
 
 from pipeline.artifacts.storage import write_json
 from pipeline.cli import main
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.log.ingest import summarise
-from tests.pipeline.experiment.logs import PLAN, exposure, units_of
+from tests.pipeline.experiment.logs import PLAN, impression, users_in
 
 STUDY = "data/studies/synthetic-shop"
 
 
 def put(folder, name, *, groups=("g1", "g2"), **changes):
-    """A file of one exposure a group."""
+    """A file of one impression a group."""
     rows = [
-        exposure(f"{name}-{group}", unit=units_of(group, 1)[0], group=group, **changes)
+        impression(f"{name}-{group}", user=users_in(group, 1)[0], group=group, **changes)
         for group in groups
     ]
-    pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(folder / f"{name}.parquet")
+    pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_parquet(folder / f"{name}.parquet")
 
 
 @pytest.fixture
 def project(tmp_path, project_root, monkeypatch):
-    """A study whose log is brought, with one file of two exposures."""
+    """A study whose log is brought, with one file of two impressions."""
     values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
     values["experiment"] |= {"name": PLAN.experiment, "source": "files", "log_path": "log"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
@@ -47,23 +47,23 @@ def test_new_files_are_counted_and_known_ones_are_not_read_again(project, capsys
 
     assert (first, second, third) == (0, 0, 0)
     assert capsys.readouterr().out.splitlines() == [
-        "2 exposures are in the database; 1 of 1 files were new",
-        "3 exposures are in the database; 1 of 2 files were new",
-        "3 exposures are in the database; no file was new",
+        "2 impressions are in the database; 1 of 1 files were new",
+        "3 impressions are in the database; 1 of 2 files were new",
+        "3 impressions are in the database; no file was new",
     ]
 
 
 def test_counts_and_reasons_as_json(project, capsys):
-    good = [exposure(f"b{n}", unit=unit) for n, unit in enumerate(units_of("g1", 99))]
-    rows = [*good, exposure("bad", units=-1)]
-    pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(project / "log/b.parquet")
+    good = [impression(f"b{n}", user=user) for n, user in enumerate(users_in("g1", 99))]
+    rows = [*good, impression("bad", units=-1)]
+    pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_parquet(project / "log/b.parquet")
 
     status = main(["ingest", "--json"])
 
     found = json.loads(capsys.readouterr().out)
     assert status == 0
-    assert {name: found[name] for name in ("exposures", "rejected", "files", "files_read")} == {
-        "exposures": 2 + 99,
+    assert {name: found[name] for name in ("impressions", "rejected", "files", "files_read")} == {
+        "impressions": 2 + 99,
         "rejected": {"units below 0": 1},
         "files": 2,
         "files_read": 2,
@@ -98,6 +98,6 @@ def test_inspect_tells_the_same_and_writes_nothing(project, capsys):
     status = main(["inspect", "--json"])
 
     found = json.loads(capsys.readouterr().out)
-    assert (status, found["log"]["exposures"]) == (0, 2)
+    assert (status, found["log"]["impressions"]) == (0, 2)
     assert {row["group"] for row in found["group_kpis"]} == {"g1", "g2"}
     assert not (project / STUDY / "experiment.duckdb").exists()

@@ -242,14 +242,14 @@ def test_what_fit_writes_can_be_pooled(tmp_path, capsys):
         columns = {
             "group": [p["group"] for p in row["points"]],
             "recall@20": list(RECALL),
-            "exposures": [p["trials"] for p in row["points"]],
+            "impressions": [p["trials"] for p in row["points"]],
             "clicks": [p["successes"] for p in row["points"]],
             "orders": [p["successes"] // 10 for p in row["points"]],
         }
         for kpi, m, y in (
-            ("ctr", "exposures", "clicks"),
+            ("ctr", "impressions", "clicks"),
             ("cvr", "clicks", "orders"),
-            ("sale_rate", "exposures", "orders"),
+            ("orders_per_impression", "impressions", "orders"),
         ):
             sums = {"users": m, "sum_mm": m, "sum_my": y, "sum_yy": y}
             columns |= {f"{kpi}_{name}": columns[source] for name, source in sums.items()}
@@ -319,7 +319,7 @@ def test_another_cutoff_or_response_is_refused(study, four, capsys):
     assert "the cutoff of recall is not the same: 20 in " in refused(
         capsys, *four, study("ten", answers(0.9), cutoff=10)
     )
-    row = answers(0.9)[0] | {"response": "sale_rate"}
+    row = answers(0.9)[0] | {"response": "orders_per_impression"}
     assert "the response of ctr is not the same: ctr in " in refused(
         capsys, *four, study("sales", [row])
     )

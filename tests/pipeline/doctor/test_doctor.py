@@ -18,7 +18,7 @@ from pipeline.doctor.finding import State
 from pipeline.doctor.run import run_checks
 from pipeline.experiment.log.ingest import ingest
 from pipeline.study import load_study
-from tests.pipeline.experiment.logs import PLAN, TS, exposure
+from tests.pipeline.experiment.logs import PLAN, TS, impression
 
 RAW = "data/raw/synthetic-shop.jsonl"
 WORLD = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}
@@ -59,9 +59,9 @@ def finished(project):
             (folder / "file.txt").write_text(asset, encoding="utf-8")
     write_json(paths.folder / "sessions/summary.json", {"items": 60})
     log.mkdir()
-    rows = [json.dumps(exposure(f"x{n}")) for n in range(3)]
-    (log / "exposures.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    ingest([log / "exposures.jsonl"], PLAN, paths.folder / "experiment.duckdb")
+    rows = [json.dumps(impression(f"x{n}")) for n in range(3)]
+    (log / "impressions.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    ingest([log / "impressions.jsonl"], PLAN, paths.folder / "experiment.duckdb")
     for number, asset in enumerate(reversed(ASSET_GRAPH)):
         name = {"regression_report": "report", "experiment_log": "experiment.duckdb"}.get(
             asset, asset
@@ -201,7 +201,7 @@ def test_artifacts_each_younger_than_its_sources_are_well(finished):
     found = list(examine_artifacts(*finished))
 
     assert marks(found) == [("artifacts", State.WELL), ("database", State.WELL)]
-    assert found[1].words == "3 exposures of 1 files"
+    assert found[1].words == "3 impressions of 1 files"
 
 
 def test_what_is_older_than_its_source_is_named_with_the_command(finished):
@@ -237,15 +237,15 @@ def test_files_that_were_copied_in_any_order_are_those_of_their_report(finished)
 
 def test_a_log_that_changed_after_it_was_taken_in_is_found_whatever_its_age(finished):
     study, paths = finished
-    file = paths.folder / "experiment_log_files/exposures.jsonl"
-    file.write_text(json.dumps(exposure("y", ts=TS + 1)), encoding="utf-8")
+    file = paths.folder / "experiment_log_files/impressions.jsonl"
+    file.write_text(json.dumps(impression("y", ts=TS + 1)), encoding="utf-8")
     age(file, seconds=10_000)
 
     (found, *_) = [
         one for one in examine_artifacts(study, paths) if one.words.startswith("experiment_log ")
     ]
 
-    assert found.words == "experiment_log is older than exposures.jsonl"
+    assert found.words == "experiment_log is older than impressions.jsonl"
 
 
 def test_a_database_that_cannot_be_opened_is_found(finished, capsys):

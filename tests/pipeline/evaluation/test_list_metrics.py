@@ -126,7 +126,7 @@ def test_coverage_is_the_share_of_items_shown_at_all():
         ([2, 0, 1], (-2 * 0 + 0 * 1 + 2 * 2) / (3 * 3)),
     ],
 )
-def test_gini_is_0_for_even_exposure_and_highest_where_one_item_has_all(shown, index):
+def test_gini_is_0_for_even_impression_and_highest_where_one_item_has_all(shown, index):
     assert gini(np.array(shown)) == pytest.approx(index)
 
 

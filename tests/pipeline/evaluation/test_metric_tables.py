@@ -115,7 +115,7 @@ def test_metrics_of_planted_lists(planted_model):
 
     # the list is item 1 under p00, item 0 under p02, and of the two that tie the first
     assert values_of(table, Metric.CATALOGUE_COVERAGE) == pytest.approx([1 / 3] * 3)
-    assert values_of(table, Metric.EXPOSURE_GINI) == pytest.approx([2 / 3] * 3)
+    assert values_of(table, Metric.GINI_INDEX) == pytest.approx([2 / 3] * 3)
     assert values_of(table, Metric.POPULARITY_PERCENTILE) == pytest.approx(
         [1.5 / 3, 0.5 / 3, 0.5 / 3]
     )
@@ -157,7 +157,7 @@ def test_a_cutoff_above_the_catalogue_shows_all_of_it(planted_model):
 
     assert values_of(table, Metric.RECALL) == [1, 1, 1]
     assert values_of(table, Metric.CATALOGUE_COVERAGE) == [1, 1, 1]
-    assert values_of(table, Metric.EXPOSURE_GINI) == pytest.approx([0, 0, 0], abs=1e-12)
+    assert values_of(table, Metric.GINI_INDEX) == pytest.approx([0, 0, 0], abs=1e-12)
 
 
 def test_pessimistic_ties_cost_what_optimistic_ones_give(planted_model):
@@ -210,7 +210,7 @@ def test_covariances_are_symmetric_and_agree_with_the_errors():
     # 2,000 replicates know it to 1.6 %, and the delta method is good to about 1/sqrt(400)
     assert bootstrap.to_list() == pytest.approx([1] * len(bootstrap), rel=0.1)
     jackknife = set(table.filter(method="jackknife")["metric"])
-    assert jackknife == {"catalogue_coverage", "exposure_gini"}
+    assert jackknife == {"catalogue_coverage", "gini_index"}
 
 
 def test_replicates_of_all_metrics_are_of_the_same_redrawn_sessions():

@@ -122,7 +122,7 @@ def test_errors_are_the_spread_over_test_sets_that_are_drawn_anew(evaluate, esti
         assert ratios == pytest.approx([1] * len(ratios), rel=0.15)
     # one jackknife of 20 groups knows its error to 16 %, so this is about what it says on average;
     # coverage is a count of whole items, which leaving sessions out measures coarsely
-    for metric, within in (("exposure_gini", 0.25), ("catalogue_coverage", 0.5)):
+    for metric, within in (("gini_index", 0.25), ("catalogue_coverage", 0.5)):
         one = of_all_lists.filter(metric=metric)
         ratios = (one["usual"] / one["spread"]).to_list()
         assert ratios == pytest.approx([1] * len(ratios), rel=within)

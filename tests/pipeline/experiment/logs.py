@@ -24,19 +24,19 @@ PLAN = TrafficPlan(
 )
 
 
-def units_of(group, n, *, plan=PLAN):
+def users_in(group, n, *, plan=PLAN):
     """The first ``n`` units that the plan puts into ``group``."""
     names = (f"u{number}" for number in count())
     inside = (name for name in names if plan.group_of(name).name == group)
     return [next(inside) for _ in range(n)]
 
 
-def exposure(name, /, **changes):
+def impression(name, /, **changes):
     """A usable row, with some fields changed."""
     usable = {
         "experiment": "spring",
-        "exposure": name,
-        "unit": units_of("g1", 1)[0],
+        "impression": name,
+        "user": users_in("g1", 1)[0],
         "group": "g1",
         "ts": TS,
         "clicked": True,
@@ -48,15 +48,15 @@ def exposure(name, /, **changes):
 
 def shown(name, /, **changes):
     """A usable row of a log whose clicks and orders have files of their own."""
-    row = exposure(name, **changes)
-    return {key: row[key] for key in ("experiment", "exposure", "unit", "group", "ts")}
+    row = impression(name, **changes)
+    return {key: row[key] for key in ("experiment", "impression", "user", "group", "ts")}
 
 
 def outcomes(database):
-    """What came of each exposure: clicked, ordered, units, revenue."""
+    """What came of each impression: clicked, ordered, units, revenue."""
     with duckdb.connect(str(database), read_only=True) as connection:
         rows = connection.execute(
-            "SELECT exposure, clicked, ordered, units, revenue FROM exposures ORDER BY exposure"
+            "SELECT impression, clicked, ordered, units, revenue FROM impressions ORDER BY impression"
         ).fetchall()
     return {name: tuple(rest) for name, *rest in rows}
 

@@ -1,8 +1,8 @@
 """Counts of five groups from which the paper's Table 1 follows, and that table."""
 
-TEST_CLICKS, EXPOSURES_A_GROUP = 10_000_000, 5_300_000
+TEST_CLICKS, IMPRESSIONS_A_GROUP = 10_000_000, 5_300_000
 
-# hits and ordered hits of the test clicks; clicks and orders of the exposures
+# hits and ordered hits of the test clicks; clicks and orders of the impressions
 GOLDEN = {
     "g1": (4_499_877, 183_654, 525_089, 14_290),
     "g2": (4_571_347, 186_088, 532_113, 14_903),

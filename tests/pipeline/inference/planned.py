@@ -16,11 +16,11 @@ TRAFFIC = Traffic(
     cvr=0.1,
     units_per_order=1.0,
     revenue_variation=1.0,
-    exposures_per_day=100.0,
+    impressions_per_day=100.0,
     returning_users=0.0,
     new_users_per_day=20.0,
-    exposures_variation=0.5,
-    correlation=dict.fromkeys((Kpi.CTR, Kpi.CVR, Kpi.SALE_RATE), 0.02),
+    impressions_variation=0.5,
+    correlation=dict.fromkeys((Kpi.CTR, Kpi.CVR, Kpi.ORDERS_PER_IMPRESSION), 0.02),
 )
 
 

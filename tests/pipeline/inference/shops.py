@@ -17,7 +17,7 @@ def weeks(seed, *, slope=0.0, x=X, users=1000, days=30, spread=1.0, fading=0.0, 
     """Clicks of users of whom each clicks more or less readily, all groups alike but for x.
 
     Users arrive evenly over the days and come back; days differ in readiness by 0.3 (log odds).
-    ``fading`` is taken from the slope for every unit of log(day).
+    ``fading`` is taken from the slope for every user of log(day).
     """
     rng = np.random.default_rng(seed)
     shape = (len(x), users)

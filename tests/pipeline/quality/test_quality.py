@@ -47,7 +47,7 @@ def kpi(name, **changes):
 
 
 def day(batch, **changes):
-    sums = {"new_users": 2, "exposures": 4, "clicks": 3, "orders": 1, "units": 5, "revenue": None}
+    sums = {"new_users": 2, "impressions": 4, "clicks": 3, "orders": 1, "units": 5, "revenue": None}
     return {"group": "g1", "day": date(2025, 10, 1), "batch": batch, **sums} | changes
 
 
@@ -75,11 +75,11 @@ METRICS = [
     ),
     metric("recall", "p01", preference=[1.0, 0.0], segment="session_length=1", n_targets=40),
 ]
-CTR, CVR, SALE_RATE, *AMOUNTS = KPIS = [
+CTR, CVR, ORDERS_PER_IMPRESSION, *AMOUNTS = KPIS = [
     kpi("ctr"),
     kpi("cvr"),
-    kpi("sale_rate"),
-    kpi("units_per_exposure", successes=12),  # of 10 exposures: units may exceed exposures
+    kpi("orders_per_impression"),
+    kpi("units_per_impression", successes=12),  # of 10 impressions: units may exceed impressions
     kpi("clicks_per_user"),
     kpi("orders_per_user"),
     kpi("units_per_user", successes=12),
@@ -160,10 +160,15 @@ BAD = [
     ("group_kpis", [*KPIS, kpi("revenue")], {"kpis_known": 1}),
     (
         "group_kpis",
-        [kpi("ctr", successes=11), kpi("cvr", successes=-1), kpi("sale_rate", trials=-1), *AMOUNTS],
+        [
+            kpi("ctr", successes=11),
+            kpi("cvr", successes=-1),
+            kpi("orders_per_impression", trials=-1),
+            *AMOUNTS,
+        ],
         {"successes_within_trials": 3},
     ),
-    ("group_kpis", [CTR, CVR, SALE_RATE], {"every_group_has_every_kpi": 1}),
+    ("group_kpis", [CTR, CVR, ORDERS_PER_IMPRESSION], {"every_group_has_every_kpi": 1}),
     (
         "group_kpis",
         [*KPIS, *(row | {"group": "g2"} for row in [*KPIS, kpi("revenue_per_user")])],
@@ -171,14 +176,14 @@ BAD = [
     ),
     (
         "group_kpis",
-        [CTR, CVR | {"successes": 0}, SALE_RATE, *AMOUNTS],
+        [CTR, CVR | {"successes": 0}, ORDERS_PER_IMPRESSION, *AMOUNTS],
         {"every_group_has_sales": 1},
     ),
     ("daily_sums", [day(0), day(0)], {"one_row_a_day_and_batch": 1}),
     ("returning_sums", [back(), back()], {"one_row_a_kpi_and_batch": 1}),
     (
         "daily_sums",
-        [day(0, exposures=0), day(1, clicks=5), day(2, orders=4), day(3, new_users=5)],
+        [day(0, impressions=0), day(1, clicks=5), day(2, orders=4), day(3, new_users=5)],
         {"days_are_possible": 4},
     ),
 ]

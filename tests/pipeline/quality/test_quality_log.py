@@ -7,7 +7,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from pipeline.core.contracts import EXPOSURES, REJECTED
+from pipeline.core.contracts import IMPRESSIONS, REJECTED
 from pipeline.core.errors import QualityError
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.log.ingest import ingest
@@ -26,17 +26,17 @@ PLAN = TrafficPlan(
     ),
 )
 BAD = {
-    "exposures_not_empty": "DELETE FROM shown; DELETE FROM unusable",
-    "exposures_unique": "INSERT INTO shown FROM shown WHERE exposure = 'x1'",
-    "orders_follow_clicks": "UPDATE shown SET clicked = false WHERE exposure = 'x1'",
-    "orders_known_or_not": "UPDATE shown SET units = NULL WHERE exposure = 'x1'",
-    "users_in_one_group": """UPDATE shown SET "group" = 'g2' WHERE exposure = 'x1'""",
-    # 11 of 200 exposures in the file are just over 5 %
-    "few_exposures_rejected": "UPDATE unusable SET rows = 11",
+    "impressions_not_empty": "DELETE FROM shown; DELETE FROM unusable",
+    "impressions_unique": "INSERT INTO shown FROM shown WHERE impression = 'x1'",
+    "orders_follow_clicks": "UPDATE shown SET clicked = false WHERE impression = 'x1'",
+    "orders_known_or_not": "UPDATE shown SET units = NULL WHERE impression = 'x1'",
+    "users_in_one_group": """UPDATE shown SET "group" = 'g2' WHERE impression = 'x1'""",
+    # 11 of 200 impressions in the file are just over 5 %
+    "few_impressions_rejected": "UPDATE unusable SET rows = 11",
 }
 WITHOUT = {
-    "exposure": {"exposures_unique"},
-    "unit": {"users_in_one_group"},
+    "impression": {"impressions_unique"},
+    "user": {"users_in_one_group"},
     '"group"': {"users_in_one_group"},
     "clicked": {"orders_follow_clicks"},
     "ordered": {"orders_known_or_not"},
@@ -48,12 +48,12 @@ REPORTING = forbid_rows("few_echoes", "no row is an echo", "rows", "echo", block
 
 @pytest.fixture
 def database(tmp_path):
-    """The database of a file with 198 exposures of two users, all ordered, and 2 rejected."""
+    """The database of a file with 198 impressions of two users, all ordered, and 2 rejected."""
     rows = [
         {
             "experiment": "spring",
-            "exposure": f"x{n}",
-            "unit": f"u{n % 2}",
+            "impression": f"x{n}",
+            "user": f"u{n % 2}",
             "group": "g1",
             "ts": 1_757_000_000_000,
             "clicked": True,
@@ -63,7 +63,7 @@ def database(tmp_path):
         for n in range(200)
     ]
     file = tmp_path / "a.parquet"
-    pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(file)
+    pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_parquet(file)
     ingest([file], PLAN, tmp_path / "experiment.duckdb")
     return tmp_path / "experiment.duckdb"
 
@@ -96,7 +96,7 @@ def test_every_rule_on_the_log_is_broken_by_one_of_the_bad_logs():
 
 
 def test_many_bots_are_no_fault_of_the_log(database):
-    many = "INSERT INTO set_aside VALUES ('a.parquet', 'more than 500 exposures in an hour', 150)"
+    many = "INSERT INTO set_aside VALUES ('a.parquet', 'more than 500 impressions in an hour', 150)"
 
     assert after(many, database) == set()
 
@@ -105,7 +105,7 @@ def test_many_bots_are_no_fault_of_the_log(database):
 def test_a_null_in_the_log_breaks_the_rule_that_speaks_of_it(database, column):
     statement = (
         "CREATE OR REPLACE TABLE shown AS SELECT * REPLACE "
-        f"(CASE WHEN exposure <> 'x1' THEN {column} END AS {column}) FROM shown"
+        f"(CASE WHEN impression <> 'x1' THEN {column} END AS {column}) FROM shown"
     )
 
     assert after(statement, database) == WITHOUT[column]

@@ -141,7 +141,7 @@ def estimate() -> Callable[..., list[dict]]:
 
 @pytest.fixture(scope="session")
 def whole_report(card) -> dict:
-    """A report on 300,000 exposures of three groups, on which H1 is true; not to be changed."""
+    """A report on 300,000 impressions of three groups, on which H1 is true; not to be changed."""
     groups = [
         {"name": f"g{n + 1}", "preference_id": f"p{n}", "preference": [0.5 * n, 1 - 0.5 * n]}
         for n in range(3)
@@ -222,7 +222,7 @@ def whole_report(card) -> dict:
             "plan": {"experiment": "spring", "salt": "s", "list_length": 20, "groups": groups},
             "origin": {"origin": "simulated", "how": "No real person saw a list."},
             **dict(zip(("profile", "events", "sessions"), card, strict=True)),
-            "ingestion": {"exposures": 300_000, "rejected": {"units below 0": 7}, "files": 1},
+            "ingestion": {"impressions": 300_000, "rejected": {"units below 0": 7}, "files": 1},
             "training": TRAINING,
             "provenance": {
                 "code": "abc123",

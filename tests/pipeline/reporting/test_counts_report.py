@@ -13,7 +13,7 @@ from tests.pipeline.reporting.page import Page
 HOSTILE = """<img src=x onerror="alert('1')">"""
 GROUPS = {
     "group": ["a", "b", "c", HOSTILE],
-    "exposures": [100_000] * 4,
+    "impressions": [100_000] * 4,
     "clicks": [10_000, 10_900, 12_100, 12_800],
     "recall@20": [0.40, 0.44, 0.48, 0.52],
     "r2": [0.1, -3.0, 0.2, 0.3],
@@ -62,18 +62,18 @@ def test_the_page_has_the_numbers_of_the_json(fit):
     (power,) = table_with(page, "detectable slope")
     assert power[2] == f"± {h1['detectable_slope']:.4f}"
     assert document["summary"][0] in page.text
-    assert "4 groups, 400,000 exposures" in page.text
+    assert "4 groups, 400,000 impressions" in page.text
     assert "users: 25,000, 25,000, 25,000, 25,000; p = 1.0000" in page.text
     assert f"md5 {document['provenance']['counts']['md5']}" in page.text
     assert "--hypothesis recall:ctr:+" in page.text
-    groups = {cells[0]: cells[2:4] for cells in table_with(page, "exposures")}
+    groups = {cells[0]: cells[2:4] for cells in table_with(page, "impressions")}
     assert (groups["a"], groups["b"]) == (["100,000", "10,000"], ["100,000", "10,900"])
 
 
 def test_the_groups_stand_as_in_the_file(fit):
     _, page = fit(GROUPS | {"group": ["9", "10", "control", "1"]})
 
-    assert [row[0] for row in table_with(page, "exposures")] == ["9", "10", "control", "1"]
+    assert [row[0] for row in table_with(page, "impressions")] == ["9", "10", "control", "1"]
 
 
 def test_the_page_says_what_is_not_known(fit):
@@ -81,7 +81,7 @@ def test_the_page_says_what_is_not_known(fit):
 
     (row,) = table_with(page, "user-clustered interval")
     assert row[9:11] == ["–", "–"]
-    assert "whose the exposures are is not known" in " ".join(document["trust"]["H1"]["serious"])
+    assert "whose the impressions are is not known" in " ".join(document["trust"]["H1"]["serious"])
     assert len(document["not_known"]) == 4
     for words in document["not_known"]:
         assert words in page.text
@@ -107,8 +107,8 @@ def test_without_a_hypothesis_the_report_holds_what_was_looked_through(fit):
     low, high = document["exploration"][0]["interval"]
     assert [row[:2] for row in rows] == [
         ["mine", "click-through rate"],
-        ["mine", "conversion of clicks"],
-        ["mine", "sales per exposure"],
+        ["mine", "post-click conversion rate"],
+        ["mine", "orders per impression"],
     ]
     assert rows[0][3] == f"{low:.3f} to {high:.3f}"
     assert "Table 1" not in page.text
@@ -129,7 +129,7 @@ def test_the_page_opens_offline_and_hostile_names_stay_text(fit):
 
     assert page.open == []
     assert [tag for tag, _ in page.tags if tag in {"img", "script", "link"}] == ["script"]
-    assert HOSTILE in [row[0] for row in table_with(page, "exposures")]
+    assert HOSTILE in [row[0] for row in table_with(page, "impressions")]
     assert set(re.findall(r"https?://[^\"'\s<]+", page.html)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",

@@ -42,7 +42,7 @@ def test_a_report_keeps_to_the_schema(whole_report):
         (("hypotheses", 0, "verdict"), "proven"),
         (("hypotheses", 0, "undeclared"), 1),
         (("recommendations", 0, "advice"), "guess"),
-        (("totals", "exposures"), 0.5),
+        (("totals", "impressions"), 0.5),
         (("undeclared",), 1),
     ],
 )

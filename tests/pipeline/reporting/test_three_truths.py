@@ -56,7 +56,7 @@ def first_screen(whole_report, tmp_path_factory):
     def screen(ctr_slope, cvr_slope, *, planned_days=4, users=12_000):
         folder, plan = tmp_path_factory.mktemp("truth"), plan_of()
         chosen = DirectConfig(
-            exposures_per_user=8.0,
+            impressions_per_user=8.0,
             ctr=0.18,
             cvr=0.14,
             user_spread=0.3,
@@ -108,7 +108,10 @@ def card(words, kpi):
 
 def test_a_strong_truth_is_told_with_what_to_serve_and_what_it_costs(first_screen):
     words, report = first_screen(0.9, 1.8)
-    clicks, conversion = card(words, "click-through rate"), card(words, "conversion of clicks")
+    clicks, conversion = (
+        card(words, "click-through rate"),
+        card(words, "post-click conversion rate"),
+    )
 
     assert "This experiment was drawn." in words
     assert "Optimise raise Recall@20" in clicks
@@ -124,7 +127,7 @@ def test_a_strong_truth_is_told_with_what_to_serve_and_what_it_costs(first_scree
     assert (expected["against"], cost["against"]) == ("g1", "g5")
     (lost,) = [t for t in report["recommendations"][0]["trades"] if t["kpi"] == "cvr"]
     assert lost["reading"] == "less"
-    assert "What else changes conversion of clicks −" in clicks
+    assert "What else changes post-click conversion rate −" in clicks
 
 
 def test_without_an_effect_nothing_is_recommended_nor_called_predictive(first_screen):

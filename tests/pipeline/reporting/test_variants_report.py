@@ -42,12 +42,12 @@ ASKED = RegressionConfig(
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory):
-    """A log of clicks alone: 150 users a variant, 6 exposures each over two days."""
+    """A log of clicks alone: 150 users a variant, 6 impressions each over two days."""
     folder = tmp_path_factory.mktemp("log")
     rng = np.random.default_rng(5)
     rows = [
         {
-            "unit": f"{name}-{user}",
+            "user": f"{name}-{user}",
             "group": name,
             "ts": MONDAY + (n % 2) * DAY_MS + 1000 * n,
             "clicked": bool(rng.random() < 0.2 + 0.1 * place),
@@ -111,7 +111,7 @@ def test_what_is_not_told_is_left_out_and_said(written):
     assert words.startswith(
         "The log tells nothing of orders, units, revenue, so nothing is said of"
     )
-    assert "conversion of clicks" in words
+    assert "post-click conversion rate" in words
     assert words in page
 
 
@@ -134,9 +134,9 @@ def test_the_variants_confirm_what_was_planted_and_r2_is_undefined(written):
 def test_the_groups_the_log_and_what_was_set_aside_are_on_the_page(written):
     report, page, text = written
 
-    assert report["ingestion"]["rejected"] == {"duplicate exposure": 1}
-    assert "4 variants of a recommender in experiment “autumn”, 3,600 exposures" in page
-    assert "3,600 exposures were taken in from 1 files; 1 rows of the log" in page
+    assert report["ingestion"]["rejected"] == {"duplicate impression": 1}
+    assert "4 variants of a recommender in experiment “autumn”, 3,600 impressions" in page
+    assert "3,600 impressions were taken in from 1 files; 1 rows of the log" in page
     assert "users: 150, 150, 150, 150; p = 1.0000" in page
     assert "<code>2c3d</code> (log.parquet)" in page
     clicks = {r["group"]: r["successes"] for r in report["group_kpis"] if r["kpi"] == "ctr"}

@@ -194,8 +194,12 @@ def group_kpis_of(groups, ctr):
     rate = np.array([[ctr(group.preference[0])] for group in groups])
     clicks = rng.binomial(shown, np.clip(rate + rng.normal(0, 0.02, shape), 0, 1))
     orders = rng.binomial(clicks, 0.1)
-    trials = {"ctr": (shown, clicks), "cvr": (clicks, orders), "sale_rate": (shown, orders)}
-    trials["units_per_exposure"] = trials["sale_rate"]
+    trials = {
+        "ctr": (shown, clicks),
+        "cvr": (clicks, orders),
+        "orders_per_impression": (shown, orders),
+    }
+    trials["units_per_impression"] = trials["orders_per_impression"]
     rows = []
     for kpi, (m, y) in trials.items():
         sums = GroupSums.over_users(Family.BINOMIAL, m, y)

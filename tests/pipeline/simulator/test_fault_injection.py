@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.simulator.fault_injection import (
-    bot_exposures,
+    bot_impressions,
     without_lost_users,
     write_simulated_log,
 )
@@ -24,18 +24,18 @@ from tests.pipeline.simulator.experiments import (
     write_shop_log,
 )
 
-CHOSEN = {"exposures_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
-BOTS = "more than 500 exposures in an hour"
+CHOSEN = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
+BOTS = "more than 500 impressions in an hour"
 WRITERS = {"shop": write_shop_log, "direct": write_direct_log}
 CAUGHT = [
     # what fades over the days has faded when users come back
     ({"novelty": 1.5}, {"novelty", "no_carry_over"}),
     ({"lost_users": 0.4}, {"sample_ratio"}),
     ({"bots": 3}, {BOTS}),
-    ({"duplicates": 0.01}, {"duplicate exposure"}),
+    ({"duplicates": 0.01}, {"duplicate impression"}),
     (
         {"lost_events": 0.05},
-        {"events_kept", "a click without its exposure", "an order without a click"},
+        {"events_kept", "a click without its impression", "an order without a click"},
     ),
 ]
 
@@ -45,9 +45,9 @@ def clean():
     return simulate_shop(Tempter(), PLAN, setting(1, users=300))
 
 
-def written(exposures, folder, **faults):
+def written(impressions, folder, **faults):
     rng = np.random.default_rng(1)
-    write_simulated_log([exposures], PLAN, PlantedFaults(**faults), folder, rng=rng)
+    write_simulated_log([impressions], PLAN, PlantedFaults(**faults), folder, rng=rng)
     return {file.name: pl.read_parquet(file) for file in sorted(folder.iterdir())}
 
 
@@ -87,9 +87,9 @@ def test_habit_makes_users_click_more_the_more_lists_they_were_shown_and_the_mor
 
 
 def rate(log, group, late):
-    """CTR of a group's exposures up to the user's second, or after the tenth."""
-    number = pl.int_range(pl.len()).over("unit")
-    rows = log.sort("ts", "exposure").filter(group=group).with_columns(number=number)
+    """CTR of a group's impressions up to the user's second, or after the tenth."""
+    number = pl.int_range(pl.len()).over("user")
+    rows = log.sort("ts", "impression").filter(group=group).with_columns(number=number)
     chosen = pl.col("number") >= 10 if late else pl.col("number") < 2
     return rows.filter(chosen)["clicked"].mean()
 
@@ -98,42 +98,42 @@ def test_nothing_is_planted_by_default(clean, tmp_path):
     files = written(clean, tmp_path)
 
     assert not PlantedFaults().planted()
-    assert pl.concat(files.values()).equals(clean.sort("ts", "exposure"))
+    assert pl.concat(files.values()).equals(clean.sort("ts", "impression"))
 
 
 def test_a_share_of_the_last_groups_users_is_lost_whole(clean):
     kept = without_lost_users(clean, PLAN, 0.5)
 
-    lost = set(clean["unit"]) - set(kept["unit"])
-    assert clean.filter(~pl.col("unit").is_in(list(lost))).equals(kept)
-    assert {PLAN.group_of(unit).name for unit in lost} == {"g6"}
-    assert 0.3 < len(lost) / clean.filter(group="g6")["unit"].n_unique() < 0.7
+    lost = set(clean["user"]) - set(kept["user"])
+    assert clean.filter(~pl.col("user").is_in(list(lost))).equals(kept)
+    assert {PLAN.group_of(user).name for user in lost} == {"g6"}
+    assert 0.3 < len(lost) / clean.filter(group="g6")["user"].n_unique() < 0.7
 
 
 def test_the_same_users_are_lost_on_all_days(clean):
     middle = clean["ts"].median()
     days = [clean.filter(pl.col("ts") < middle), clean.filter(pl.col("ts") >= middle)]
-    lost = [set(day["unit"]) - set(without_lost_users(day, PLAN, 0.5)["unit"]) for day in days]
+    lost = [set(day["user"]) - set(without_lost_users(day, PLAN, 0.5)["user"]) for day in days]
 
-    both = set(days[0]["unit"]) & set(days[1]["unit"])
+    both = set(days[0]["user"]) & set(days[1]["user"])
     assert lost[0] & both == lost[1] & both != set()
 
 
 def test_bots_ask_for_a_list_every_five_seconds_of_an_hour():
-    found = bot_exposures(PLAN, 4, np.random.default_rng(1))
+    found = bot_impressions(PLAN, 4, np.random.default_rng(1))
 
-    EXPOSURES.validate(found)
+    IMPRESSIONS.validate(found)
     assert found.height == 4 * 720
-    assert found["exposure"].n_unique() == found.height
-    for (unit, group), rows in found.group_by("unit", "group"):
-        assert PLAN.group_of(unit).name == group
+    assert found["impression"].n_unique() == found.height
+    for (user, group), rows in found.group_by("user", "group"):
+        assert PLAN.group_of(user).name == group
         assert rows["ts"].sort().diff().drop_nulls().unique().to_list() == [5000]
         assert rows["ts"].min() == EXPERIMENT_TS
         assert 0.4 < rows["clicked"].mean() < 0.6
 
 
 def test_a_bot_that_no_group_serves_is_shown_nothing():
-    assert bot_exposures(replace(PLAN, enabled=False), 4, np.random.default_rng(1)).is_empty()
+    assert bot_impressions(replace(PLAN, enabled=False), 4, np.random.default_rng(1)).is_empty()
 
 
 def test_duplicates_are_taken_in_once(clean, tmp_path):
@@ -143,7 +143,7 @@ def test_duplicates_are_taken_in_once(clean, tmp_path):
     assert 0.15 < repeated / clean.height < 0.25
     assert rows.unique().height == clean.height
     evidence, rejected = evidence_of(tmp_path)
-    assert rejected == {"duplicate exposure": repeated}
+    assert rejected == {"duplicate impression": repeated}
     assert evidence.group_kpis.filter(kpi="ctr")["trials"].sum() == clean.height
 
 
@@ -152,12 +152,12 @@ def test_lost_events_leave_what_came_of_them_behind(clean, tmp_path):
 
     tables = {
         table: pl.concat(rows for name, rows in files.items() if name.startswith(table))
-        for table in ("exposures", "clicks", "orders")
+        for table in ("impressions", "clicks", "orders")
     }
     clicked, ordered = clean.filter("clicked"), clean.filter("ordered")
-    assert tables["exposures"].columns == ["experiment", "exposure", "unit", "group", "ts"]
-    assert 0.07 < 1 - tables["exposures"].height / clean.height < 0.13
-    assert set(tables["clicks"]["exposure"]) < set(clicked["exposure"])
-    assert set(tables["orders"]["exposure"]) == set(ordered["exposure"])
+    assert tables["impressions"].columns == ["experiment", "impression", "user", "group", "ts"]
+    assert 0.07 < 1 - tables["impressions"].height / clean.height < 0.13
+    assert set(tables["clicks"]["impression"]) < set(clicked["impression"])
+    assert set(tables["orders"]["impression"]) == set(ordered["impression"])
     assert tables["orders"]["units"].sum() == ordered["units"].sum()
-    assert not set(tables["clicks"]["exposure"]) <= set(tables["exposures"]["exposure"])
+    assert not set(tables["clicks"]["impression"]) <= set(tables["impressions"]["impression"])

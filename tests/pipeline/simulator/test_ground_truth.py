@@ -15,7 +15,7 @@ from pipeline.simulator.shop_experiment import (
     EXPERIMENT_TS,
     preferences_of,
     simulate_users,
-    units_of,
+    user_ids,
 )
 from pipeline.simulator.users import UserState
 from pipeline.synthetic.generate_log import build_shop
@@ -32,8 +32,8 @@ from tests.pipeline.simulator.experiments import (
 )
 
 SEEDS = 50
-KPIS = [Kpi.CTR, Kpi.CVR, Kpi.UNITS_PER_EXPOSURE]
-CHOSEN = {"exposures_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
+KPIS = [Kpi.CTR, Kpi.CVR, Kpi.UNITS_PER_IMPRESSION]
+CHOSEN = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
 LEVELS = {
     "sample_ratio": 5e-4,
     "users_divided_anew": 1e-3,
@@ -52,7 +52,7 @@ def test_expected_kpis_of_two_users_by_hand():
 
     assert found["ctr"]["value"] == pytest.approx(0.9 / 3)
     assert found["cvr"]["value"] == pytest.approx(0.18 / 0.9)
-    assert found["units_per_exposure"]["value"] == pytest.approx(0.3 / 3)
+    assert found["units_per_impression"]["value"] == pytest.approx(0.3 / 3)
     assert found["clicks_per_user"]["value"] == pytest.approx(0.9 / 2)
     # the users lie 0.8 - 2 · 0.3 = 0.2 above and 0.1 - 0.3 = -0.2 below; U / (U - 1) = 2
     assert found["ctr"]["standard_error"] == pytest.approx(sqrt(2 * (0.2**2 + 0.2**2)) / 3)
@@ -71,7 +71,7 @@ def test_a_ratio_without_clicks_is_none():
 def test_what_is_expected_of_a_list_is_what_comes_of_it_on_average(rules):
     where = setting(1, users=1000, **rules)
     rng = np.random.default_rng(1)
-    shop, preference = build_shop(WORLD), preferences_of(units_of(where), PLAN)
+    shop, preference = build_shop(WORLD), preferences_of(user_ids(where), PLAN)
     shoppers = make_shoppers(WORLD, 1000, rng)
     scene = SimulationState(
         shop=shop,
@@ -101,7 +101,7 @@ def test_the_truth_has_every_group_and_its_error_falls_with_the_users():
 
 
 def test_the_truth_as_a_table():
-    one = {"ctr": 0.1, "cvr": None, "units_per_exposure": 0.2}
+    one = {"ctr": 0.1, "cvr": None, "units_per_impression": 0.2}
     truth = {
         "groups": {
             group.name: {
@@ -114,7 +114,7 @@ def test_the_truth_as_a_table():
 
     lines = truth_table(truth, PLAN).splitlines()
 
-    assert lines[0] == "| group | ctr | cvr | units_per_exposure |"
+    assert lines[0] == "| group | ctr | cvr | units_per_impression |"
     assert lines[2] == "| g1 | 0.10000 ± 0.00123 | undefined | 0.20000 |"
     assert len(lines) == 2 + len(PLAN.groups)
 

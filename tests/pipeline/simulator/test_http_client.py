@@ -31,7 +31,7 @@ class Shopkeeper(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.exposures, self.events, self.keys = {}, [], set()
+        self.impressions, self.events, self.keys = {}, [], set()
         self.change = lambda answer: answer
         self.status = 200
         self.lock = threading.Lock()
@@ -41,14 +41,14 @@ class Shopkeeper(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def recommend(self, asked):
-        group = PLAN.group_of(asked["unit"])
+        group = PLAN.group_of(asked["user"])
         session = np.array([ITEMS.index(name) for name in asked["session"]])
         (listed,) = Tempter().recommend([session], np.array([group.preference]), k=asked["k"])
         with self.lock:
-            exposure = f"e{len(self.exposures)}"
-            self.exposures[exposure] = (asked["unit"], group.name, asked["ts"])
+            impression = f"e{len(self.impressions)}"
+            self.impressions[impression] = (asked["user"], group.name, asked["ts"])
         items = [{"item": ITEMS[n], "position": k + 1, "score": 0.0} for k, n in enumerate(listed)]
-        return self.change({"group": group.name, "exposure": exposure, "items": items})
+        return self.change({"group": group.name, "impression": impression, "items": items})
 
     def take(self, told):
         with self.lock:
@@ -97,14 +97,14 @@ def test_users_do_before_a_server_what_they_do_before_the_same_model_in_process(
     found = simulate_over_http(study, PLAN, server.url, key="secret")
 
     log = simulate_shop(Tempter(), PLAN, SimulationConfig.of(study))
-    told = {(event["exposure"], event["kind"]): event for event in server.events}
+    told = {(event["impression"], event["kind"]): event for event in server.events}
     rows = []
-    for exposure, (unit, group, ts) in server.exposures.items():
-        click, order = (told.get((exposure, kind)) for kind in ("click", "order"))
+    for impression, (user, group, ts) in server.impressions.items():
+        click, order = (told.get((impression, kind)) for kind in ("click", "order"))
         assert click is None or click["ts"] == ts + TO_CLICK
         assert order is None or (order["ts"], order["item"]) == (ts + TO_ORDER, click["item"])
-        rows.append((unit, group, ts, click is not None, order["units"] if order else 0))
-    expected = log.select("unit", "group", "ts", "clicked", "units").rows()
+        rows.append((user, group, ts, click is not None, order["units"] if order else 0))
+    expected = log.select("user", "group", "ts", "clicked", "units").rows()
     assert sorted(rows) == sorted(expected)
     assert len(told) == len(server.events)
     assert found == {
@@ -130,7 +130,7 @@ def test_the_command_says_what_users_did(server, small_params, tmp_path, monkeyp
 
     clicks = [event for event in server.events if event["kind"] == "click"]
     words = capsys.readouterr().out
-    assert words.startswith(f"{len(server.exposures)} lists shown, {len(clicks)} clicked, ")
+    assert words.startswith(f"{len(server.impressions)} lists shown, {len(clicks)} clicked, ")
     assert words.endswith(f"they are in the log of {server.url}\n")
     assert server.keys == {"Bearer secret"}
 
@@ -157,7 +157,7 @@ def test_a_list_may_be_shorter_than_the_plan_says(server, study):
     ("change", "words"),
     [
         ({"group": "g9"}, "as group g9, but by the study's traffic plan it is in g"),
-        ({"group": None, "exposure": None}, "as group None"),
+        ({"group": None, "impression": None}, "as group None"),
         ({"items": [{"item": "socks"}]}, r"listed \['socks'\], which the synthetic shop"),
         ({"items": "none"}, "answered with .*: items: Input should be a valid list"),
     ],

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from scipy.special import expit, logit
 
-from pipeline.core.contracts import DAY_MS, EXPOSURES
+from pipeline.core.contracts import DAY_MS, IMPRESSIONS
 from pipeline.simulator.planted_slopes import DirectWorld, intercept_for_mean, mean_rate
 from pipeline.simulator.shop_experiment import EXPERIMENT_TS
 from tests.pipeline.simulator.experiments import PLAN, X, setting
 
 
 def world(seed=1, users=4000, x=X, **changes):
-    direct = {"exposures_per_user": 12.0, "ctr": 0.2, "cvr": 0.3} | changes.pop("direct", {})
+    direct = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.3} | changes.pop("direct", {})
     where = setting(seed, users=users, direct=direct, **changes)
     return DirectWorld.open(PLAN, where, x_ctr=x, x_cvr=-x)
 
@@ -51,12 +51,12 @@ def test_rates_are_those_of_the_chosen_slopes():
         ctr, cvr = expit(logit(0.2) + 0.9 * x), expit(logit(0.3) - 1.26 * x)
         assert truth[group.name]["ctr"] == {"value": pytest.approx(ctr), "standard_error": 0.0}
         assert truth[group.name]["cvr"]["value"] == pytest.approx(cvr)
-        assert truth[group.name]["sale_rate"]["value"] == pytest.approx(ctr * cvr)
-        assert truth[group.name]["units_per_exposure"]["value"] == pytest.approx(ctr * cvr * 1.15)
-    by_user = log.group_by("unit").agg(m=pl.len(), y=pl.col("clicked").sum())
+        assert truth[group.name]["orders_per_impression"]["value"] == pytest.approx(ctr * cvr)
+        assert truth[group.name]["units_per_impression"]["value"] == pytest.approx(ctr * cvr * 1.15)
+    by_user = log.group_by("user").agg(m=pl.len(), y=pl.col("clicked").sum())
     expected = log["group"].replace_strict({n: t["ctr"]["value"] for n, t in truth.items()})
     off = (
-        log.with_columns(off=pl.col("clicked") - expected).group_by("unit").agg(pl.col("off").sum())
+        log.with_columns(off=pl.col("clicked") - expected).group_by("user").agg(pl.col("off").sum())
     )
     assert abs(off["off"].sum()) < 4 * sqrt((off["off"] ** 2).sum())
     # 1.5 in the log odds is a standard deviation of about 0.2 in the rate: far from alike
@@ -75,7 +75,7 @@ def test_a_group_may_lie_off_its_line():
 
 def test_the_log_is_in_the_contract_a_day_at_a_time():
     for day, frame in enumerate(world(users=300).days()):
-        EXPOSURES.validate(frame)
+        IMPRESSIONS.validate(frame)
         assert (
             frame["ts"]
             .is_between(
@@ -83,22 +83,22 @@ def test_the_log_is_in_the_contract_a_day_at_a_time():
             )
             .all()
         )
-        assert [PLAN.group_of(unit).name for unit in frame["unit"]] == frame["group"].to_list()
+        assert [PLAN.group_of(user).name for user in frame["user"]] == frame["group"].to_list()
         assert frame.filter("ordered", ~pl.col("clicked")).is_empty()
         assert frame.filter(pl.col("ordered") != (pl.col("units") > 0)).is_empty()
     assert day == 6
 
 
-def test_exposures_are_as_many_as_chosen_and_differ_between_users():
+def test_impressions_are_as_many_as_chosen_and_differ_between_users():
     log = whole(world(users=4000))
 
     counts = np.zeros(4000)
-    seen = log.group_by("unit").len()["len"].to_numpy()
+    seen = log.group_by("user").len()["len"].to_numpy()
     counts[: len(seen)] = seen
     # a Gamma mean of shape 1 makes Poisson counts geometric: variance μ + μ²
     assert counts.mean() == pytest.approx(12, abs=4 * sqrt((12 + 144) / 4000))
     assert counts.var() == pytest.approx(12 + 144, rel=0.25)
-    assert log["exposure"].n_unique() == log.height
+    assert log["impression"].n_unique() == log.height
 
 
 def test_weekdays_decide_how_many_come():
@@ -112,8 +112,8 @@ def test_the_number_of_earlier_lists_is_counted_over_days():
 
     log = whole(drawn)
 
-    counts = dict(log.group_by("unit").len().iter_rows())
-    assert drawn.shown.tolist() == [counts.get(unit, 0) for unit in drawn.units]
+    counts = dict(log.group_by("user").len().iter_rows())
+    assert drawn.shown.tolist() == [counts.get(user, 0) for user in drawn.users]
 
 
 def test_truth_with_carry_over_and_novelty_is_the_mean_over_the_lists_that_were_shown():
@@ -122,7 +122,7 @@ def test_truth_with_carry_over_and_novelty_is_the_mean_over_the_lists_that_were_
 
     log = whole(drawn)
 
-    rows = log.sort("ts", "exposure").with_columns(n=pl.int_range(pl.len()).over("unit"))
+    rows = log.sort("ts", "impression").with_columns(n=pl.int_range(pl.len()).over("user"))
     day = ((rows["ts"] - EXPERIMENT_TS) // DAY_MS).to_numpy()
     for group, x in zip(PLAN.groups, X, strict=True):
         mine = (rows["group"] == group.name).to_numpy()

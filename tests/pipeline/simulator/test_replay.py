@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.tokens import SessionTokens
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.simulator.replay import log_provenance, replay_sessions
 
@@ -72,8 +72,8 @@ def test_two_sessions_by_hand():
 
     log = replay(AfterLastClick(lists), sessions, names=["ann", "bob"])
 
-    EXPOSURES.validate(log)
-    outcomes = log.select("unit", "exposure", "ts", "clicked", "ordered").rows()
+    IMPRESSIONS.validate(log)
+    outcomes = log.select("user", "impression", "ts", "clicked", "ordered").rows()
     assert outcomes == [
         ("ann", "ann-0", 1_760_000_000_000, True, True),
         ("ann", "ann-1", 1_760_000_001_000, True, False),
@@ -81,7 +81,7 @@ def test_two_sessions_by_hand():
         ("bob", "bob-0", 1_760_000_004_000, True, False),
     ]
     assert (log["units"] > 0).to_list() == [True, False, False, False]
-    assert log["group"].to_list() == [PLAN.group_of(unit).name for unit in log["unit"]]
+    assert log["group"].to_list() == [PLAN.group_of(user).name for user in log["user"]]
     assert set(log["experiment"]) == {"spring"}
 
 
@@ -92,7 +92,7 @@ def test_a_list_is_shown_after_every_click_but_the_last(lengths):
     log = replay(AfterLastClick({0: (0, 1)}), sessions)
 
     assert log.height == sum(length - 1 for length in lengths)
-    assert log["exposure"].n_unique() == log.height
+    assert log["impression"].n_unique() == log.height
 
 
 def test_a_wanted_item_at_the_top_is_always_clicked_and_an_unwanted_one_never():
@@ -155,7 +155,7 @@ def test_sessions_outside_of_the_experiment_are_not_replayed():
 
     inside = [name for name in names if plan.group_of(name)]
     assert 5 < len(inside) < 35
-    assert found["unit"].to_list() == [name for name in inside for _ in range(2)]
-    assert found["group"].equals(plan.groups_of(found["unit"]), check_names=False)
+    assert found["user"].to_list() == [name for name in inside for _ in range(2)]
+    assert found["group"].equals(plan.groups_of(found["user"]), check_names=False)
     whole = replay(recommender, [[(1, 0), (2, 0), (4, 0)]] * 40, names)
     assert len(whole) == 80

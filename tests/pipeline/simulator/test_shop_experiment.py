@@ -12,11 +12,11 @@ from scipy.stats import chisquare
 
 from models.configuration import ModelConfig
 from models.network import build_model
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import DataError, LogError
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.recommender.recommender import Recommender
-from pipeline.simulator.session_loop import MAX_EXPOSURES
+from pipeline.simulator.session_loop import MAX_IMPRESSIONS
 from pipeline.simulator.shop_experiment import (
     EXPERIMENT_TS,
     SimulationConfig,
@@ -120,17 +120,17 @@ def log():
 
 
 def test_log_is_in_the_contract_and_no_field_is_empty(log):
-    EXPOSURES.validate(log)
-    assert log.null_count().row(0) == (0,) * len(EXPOSURES.columns)
-    assert log["exposure"].n_unique() == log.height
+    IMPRESSIONS.validate(log)
+    assert log.null_count().row(0) == (0,) * len(IMPRESSIONS.columns)
+    assert log["impression"].n_unique() == log.height
     assert set(log["experiment"]) == {"spring"}
 
 
 def test_every_unit_is_in_exactly_the_group_of_the_plan(log):
-    pairs = log.select("unit", "group").unique()
+    pairs = log.select("user", "group").unique()
 
-    assert pairs["unit"].n_unique() == pairs.height
-    assert [PLAN.group_of(unit).name for unit in pairs["unit"]] == pairs["group"].to_list()
+    assert pairs["user"].n_unique() == pairs.height
+    assert [PLAN.group_of(user).name for user in pairs["user"]] == pairs["group"].to_list()
     assert set(pairs["group"]) == {"g1", "g2", "g3"}
 
 
@@ -141,7 +141,7 @@ def test_orders_follow_clicks_and_units_follow_orders(log):
 
 
 def test_times_lie_in_the_days_of_the_experiment(log):
-    longest_visit_ms = MAX_EXPOSURES * 60_000
+    longest_visit_ms = MAX_IMPRESSIONS * 60_000
 
     assert log["ts"].min() >= EXPERIMENT_TS
     assert log["ts"].max() < EXPERIMENT_TS + SECTION.days * DAY_MS + longest_visit_ms
@@ -151,10 +151,10 @@ def test_a_click_on_the_list_becomes_the_next_click_of_the_visit():
     recommender = Remembers(KnowsTheShop(only_for=TOP_GROUP.preference))
     log = simulate(recommender)
     visits = defaultdict(list)
-    for exposure, clicked, (history, listed) in zip(
-        log["exposure"], log["clicked"], recommender.shown, strict=True
+    for impression, clicked, (history, listed) in zip(
+        log["impression"], log["clicked"], recommender.shown, strict=True
     ):
-        visits[exposure.split("-")[0]].append((history, listed, clicked))
+        visits[impression.split("-")[0]].append((history, listed, clicked))
 
     positions = Counter()
     for visit in visits.values():
@@ -167,13 +167,13 @@ def test_a_click_on_the_list_becomes_the_next_click_of_the_visit():
     assert positions[0] > positions[1] > positions[2] > positions[3] > 0
 
 
-def test_a_visit_is_a_run_of_exposures_of_one_user_a_minute_apart(log):
+def test_a_visit_is_a_run_of_impressions_of_one_user_a_minute_apart(log):
     visits = log.with_columns(
-        visit=pl.col("exposure").str.extract(r"^v(\d+)-"),
-        step=pl.col("exposure").str.extract(r"-(\d+)$").cast(pl.Int64),
+        visit=pl.col("impression").str.extract(r"^v(\d+)-"),
+        step=pl.col("impression").str.extract(r"-(\d+)$").cast(pl.Int64),
     )
     per_visit = visits.group_by("visit").agg(
-        users=pl.col("unit").n_unique(),
+        users=pl.col("user").n_unique(),
         steps=pl.col("step").sort(),
         starts=(pl.col("ts") - 60_000 * pl.col("step")).n_unique(),
     )
@@ -182,11 +182,11 @@ def test_a_visit_is_a_run_of_exposures_of_one_user_a_minute_apart(log):
     assert set(per_visit["starts"]) == {1}
     for steps in per_visit["steps"]:
         assert steps.to_list() == list(range(len(steps)))
-        assert len(steps) <= MAX_EXPOSURES
+        assert len(steps) <= MAX_IMPRESSIONS
 
 
 def test_users_come_twice_on_average(log):
-    visits = log["exposure"].str.extract(r"^v(\d+)-").n_unique()
+    visits = log["impression"].str.extract(r"^v(\d+)-").n_unique()
 
     assert visits == 2 * SECTION.users  # with every item known, each visit is shown a list
 
@@ -215,8 +215,8 @@ def test_visits_that_start_with_an_item_the_model_does_not_know_are_not_in_the_e
     log = simulate(untrained(known))
 
     first_steps = (
-        log.with_columns(step=pl.col("exposure").str.extract(r"-(\d+)$").cast(pl.Int64))
-        .group_by(visit=pl.col("exposure").str.extract(r"^v(\d+)-"))
+        log.with_columns(step=pl.col("impression").str.extract(r"-(\d+)$").cast(pl.Int64))
+        .group_by(visit=pl.col("impression").str.extract(r"^v(\d+)-"))
         .agg(pl.col("step").min())["step"]
     )
     assert set(first_steps) == {0}
@@ -227,7 +227,7 @@ def test_visits_come_by_weekday():
     log = simulate(untrained(ITEMS), weekdays=(1, 1, 1, 1, 6, 1, 1))
 
     # the shop opens on a Wednesday, for three days: the last is a Friday
-    starts = log.filter(pl.col("exposure").str.ends_with("-0"))["ts"].to_numpy()
+    starts = log.filter(pl.col("impression").str.ends_with("-0"))["ts"].to_numpy()
     days = np.bincount((starts - EXPERIMENT_TS) // DAY_MS, minlength=3)
     assert chisquare(days, days.sum() * np.array([1, 1, 6]) / 8).pvalue > 1e-3
 
@@ -237,10 +237,10 @@ def test_users_who_remember_are_served_one_visit_after_another_in_order_of_time(
 
     log = simulate(recommender, drift=0.01)
 
-    first_of_visit = log.with_row_index("place").filter(pl.col("exposure").str.ends_with("-0"))
-    for (unit,), visits in first_of_visit.group_by("unit"):
-        assert visits.sort("place")["ts"].is_sorted(), unit
-    assert log["exposure"].n_unique() == log.height
+    first_of_visit = log.with_row_index("place").filter(pl.col("impression").str.ends_with("-0"))
+    for (user,), visits in first_of_visit.group_by("user"):
+        assert visits.sort("place")["ts"].is_sorted(), user
+    assert log["impression"].n_unique() == log.height
     assert first_of_visit.height == 2 * SECTION.users
 
 
@@ -253,9 +253,9 @@ def test_who_learns_begins_visits_where_the_lists_led():
         start = [shop.catalogue.category[history[0]] for history, _ in recommender.shown]
         begun = log.with_columns(
             start=pl.Series(start),
-            led=pl.col("clicked").cum_sum().over("unit", order_by="ts") - pl.col("clicked") > 0,
+            led=pl.col("clicked").cum_sum().over("user", order_by="ts") - pl.col("clicked") > 0,
         )
-        later = begun.filter("led", pl.col("exposure").str.ends_with("-0"))
+        later = begun.filter("led", pl.col("impression").str.ends_with("-0"))
         share[learning] = (later["start"] == 2).mean()
 
     # whoever clicked a list was led to category 2, and starts half of all visits in the favourite
@@ -284,12 +284,12 @@ SETTING = SimulationConfig(world=WORLD, experiment=SECTION, simulator=SimulatorC
 def test_users_outside_of_the_experiment_see_no_list_and_testers_that_of_their_group():
     plan = replace(PLAN, coverage=0.5, holdout=0.2, testers={"u0000007": "g2"})
 
-    exposures = simulate_shop(untrained(ITEMS), plan, SETTING)
+    impressions = simulate_shop(untrained(ITEMS), plan, SETTING)
 
-    units = exposures["unit"].unique()
-    assert 0.25 * SECTION.users < len(units) < 0.55 * SECTION.users
-    assert exposures["group"].equals(plan.groups_of(exposures["unit"]), check_names=False)
-    assert set(exposures.filter(unit="u0000007")["group"]) <= {"g2"}
+    users = impressions["user"].unique()
+    assert 0.25 * SECTION.users < len(users) < 0.55 * SECTION.users
+    assert impressions["group"].equals(plan.groups_of(impressions["user"]), check_names=False)
+    assert set(impressions.filter(user="u0000007")["group"]) <= {"g2"}
 
 
 def test_without_users_there_is_nothing_to_simulate():

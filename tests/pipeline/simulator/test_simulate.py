@@ -7,7 +7,7 @@ from scipy.special import logit
 from models.configuration import ModelConfig
 from models.network import build_model
 from pipeline.artifacts.storage import StudyPaths, read_json
-from pipeline.core.contracts import EXPOSURES, OFFLINE_METRICS, EventKind
+from pipeline.core.contracts import IMPRESSIONS, OFFLINE_METRICS, EventKind
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
 from pipeline.datasets.ingest_events import write_events
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
@@ -104,7 +104,7 @@ def simulated(study, paths, recommender):
     folder.mkdir(parents=True, exist_ok=True)
     truth = simulate_experiment(study, paths, PLAN, recommender, folder)
     assert (folder / TRUTH).exists() == (truth is not None)
-    return pl.read_parquet(folder / "exposures-*.parquet"), truth
+    return pl.read_parquet(folder / "impressions-*.parquet"), truth
 
 
 @pytest.fixture
@@ -148,9 +148,9 @@ def test_the_shops_users_come_from_the_study_and_so_does_the_truth(project_root,
 
     log, truth = simulated(study, generated, recommender)
 
-    expected = simulate_shop(recommender, PLAN, SimulationConfig.of(study)).sort("ts", "exposure")
+    expected = simulate_shop(recommender, PLAN, SimulationConfig.of(study)).sort("ts", "impression")
     assert log.equals(expected)
-    assert set(log["unit"]) <= {f"u{n:07d}" for n in range(30)}
+    assert set(log["user"]) <= {f"u{n:07d}" for n in range(30)}
     assert truth == shop_truth(recommender, PLAN, SimulationConfig.of(study))
     assert read_json(generated.artifact("experiment_log_files") / TRUTH) == truth
 
@@ -181,7 +181,7 @@ def test_a_direct_log_has_the_chosen_slopes_on_the_studys_own_metrics(project_ro
 
     log, truth = simulated(study, paths, untrained(["a"]))
 
-    EXPOSURES.validate(log)
+    IMPRESSIONS.validate(log)
     groups = truth["groups"]
     # group 1 has 25 % more recall, group 0 an order density that is 1.5 / 1.4 as large
     assert logit(groups["g0"]["ctr"]["value"]) == pytest.approx(logit(0.2))
@@ -252,10 +252,10 @@ def test_held_out_sessions_and_no_others_are_replayed_at_their_own_times(
     replayed = {f"s{99 - n}" for n in range(8, 12)}
     shown = events.filter(pl.col("session").is_in(replayed)).sort("ts")
     shown = shown.filter(pl.col("ts") < pl.col("ts").max().over("session"))
-    assert log.sort("ts").select("unit", "ts").rows() == shown.select("session", "ts").rows()
-    assert log["group"].to_list() == [PLAN.group_of(unit).name for unit in log["unit"]]
+    assert log.sort("ts").select("user", "ts").rows() == shown.select("session", "ts").rows()
+    assert log["group"].to_list() == [PLAN.group_of(user).name for user in log["user"]]
     assert set(log["experiment"]) == {"spring"}
-    EXPOSURES.validate(log)
+    IMPRESSIONS.validate(log)
 
 
 def test_a_replay_without_sessions_names_the_command_that_makes_them(project_root, tmp_path):

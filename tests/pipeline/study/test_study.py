@@ -281,7 +281,7 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
         ({"experiment.columns": {}}, ["experiment.columns", "source = simulated-shop"]),
         ({"experiment.variants": "v.csv"}, ["experiment.variants", "source = simulated-shop"]),
         (
-            {"experiment.columns": {"clicks": {"unit": "who", "item": "who"}}},
+            {"experiment.columns": {"clicks": {"user": "who", "item": "who"}}},
             ["experiment.columns.clicks", "who twice"],
         ),
         (
@@ -337,7 +337,7 @@ def test_an_unknown_column_of_the_log_is_named_with_the_accepted_ones(values):
     values["experiment"] |= {"source": "files", "log_path": "logs", "columns": columns}
 
     expected = "experiment.columns.orders.buyer = 'who': unknown key; accepted are "
-    accepted = "['exposure', 'item', 'revenue', 'ts', 'unit', 'units']"
+    accepted = "['impression', 'item', 'revenue', 'ts', 'units', 'user']"
     assert expected + accepted in _message(values)
 
 
@@ -363,7 +363,7 @@ def on_metric(values, metric):
     return _set(values, "regression.hypotheses", [hypothesis])
 
 
-@pytest.mark.parametrize("metric", ["click_loss", "exposure_gini", "worse"])
+@pytest.mark.parametrize("metric", ["click_loss", "gini_index", "worse"])
 def test_a_metric_of_which_less_is_better_is_no_predictor(values, metric):
     own = {"name": "worse", "function": "mine:worse", "higher_is_better": False}
     _set(values, "evaluation.own_metrics", [own])

@@ -17,7 +17,7 @@ def a_million():
 
 
 @pytest.mark.parametrize(
-    ("salt", "unit", "fraction"),
+    ("salt", "user", "fraction"),
     [
         ("seed", "a", 0.0505),
         ("seed", "b", 0.2696),
@@ -28,17 +28,17 @@ def a_million():
         ("()**(%$##$%#$#", '___)((*":&', 0.0128),
     ],
 )
-def test_published_vectors_of_growthbook_hash_version_2(salt, unit, fraction):
-    assert bucket_of(unit, salt) / N_BUCKETS == fraction
+def test_published_vectors_of_growthbook_hash_version_2(salt, user, fraction):
+    assert bucket_of(user, salt) / N_BUCKETS == fraction
 
 
 @settings(max_examples=50, deadline=None)
-@given(unit=st.text(max_size=20), salt=st.text(max_size=20))
-def test_any_unit_under_any_salt_has_one_bucket_and_keeps_it(unit, salt):
-    bucket = bucket_of(unit, salt)
+@given(user=st.text(max_size=20), salt=st.text(max_size=20))
+def test_any_unit_under_any_salt_has_one_bucket_and_keeps_it(user, salt):
+    bucket = bucket_of(user, salt)
 
     assert 0 <= bucket < N_BUCKETS
-    assert bucket_of(unit, salt) == bucket
+    assert bucket_of(user, salt) == bucket
 
 
 @pytest.mark.parametrize("bins", [5, N_BUCKETS], ids=["five-groups", "every-bucket"])
@@ -64,20 +64,20 @@ def test_a_million_units_under_two_salts_are_independent(a_million, one, other):
     assert 0.001 < stats.chi2_contingency(table).pvalue < 0.999
 
 
-@given(units=st.lists(st.text(max_size=12), min_size=1, max_size=20), salt=st.text(max_size=5))
-@example(units=["u\0", "u", "", "\0"], salt="")
-@example(units=["é", "買い物", "🛒", "a" * 40], salt="spring")
-def test_many_units_at_a_time_fall_where_each_does_alone(units, salt):
-    assert buckets_of(pl.Series(units, dtype=pl.String), salt).tolist() == [
-        bucket_of(unit, salt) for unit in units
+@given(users=st.lists(st.text(max_size=12), min_size=1, max_size=20), salt=st.text(max_size=5))
+@example(users=["u\0", "u", "", "\0"], salt="")
+@example(users=["é", "買い物", "🛒", "a" * 40], salt="spring")
+def test_many_users_at_a_time_fall_where_each_does_alone(users, salt):
+    assert buckets_of(pl.Series(users, dtype=pl.String), salt).tolist() == [
+        bucket_of(user, salt) for user in users
     ]
 
 
 def test_more_units_than_are_hashed_at_once_keep_their_order():
-    units = pl.Series([f"u{number}" for number in range(140_000)])
+    users = pl.Series([f"u{number}" for number in range(140_000)])
 
-    found = buckets_of(units, "spring")
+    found = buckets_of(users, "spring")
 
     assert [found[n] for n in (0, 131_071, 131_072, 139_999)] == [
-        bucket_of(units[n], "spring") for n in (0, 131_071, 131_072, 139_999)
+        bucket_of(users[n], "spring") for n in (0, 131_071, 131_072, 139_999)
     ]

@@ -19,37 +19,37 @@ def connection():
 
 
 def placed(connection, plan, n):
-    """Unit, group and reason of ``n`` units, by SQL."""
+    """User, group and reason of ``n`` users, by SQL."""
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE units AS "
-        "SELECT printf('u%05d', i) AS unit FROM range($n) AS r(i)",
+        "CREATE OR REPLACE TEMP TABLE users AS "
+        "SELECT printf('u%05d', i) AS user FROM range($n) AS r(i)",
         {"n": n},
     )
     return pl.DataFrame(connection.sql(PLACES, params=sql_parameters(plan)).to_arrow_table())
 
 
 @settings(max_examples=60, deadline=None)
-@given(unit=st.text(max_size=20), salt=st.text(min_size=1, max_size=10))
-@example(unit="买い物🛒", salt="é")
-@example(unit="👩‍👩‍👧", salt="e\u0301")  # one sign of several code points
-@example(unit="u\0", salt="\0")
-@example(unit="'); DROP TABLE units; --", salt="$salt")
-def test_any_unit_under_any_salt_has_the_bucket_of_python(connection, unit, salt):
-    found = connection.execute("SELECT bucket_of($unit, $salt)", {"unit": unit, "salt": salt})
+@given(user=st.text(max_size=20), salt=st.text(min_size=1, max_size=10))
+@example(user="买い物🛒", salt="é")
+@example(user="👩‍👩‍👧", salt="e\u0301")  # one sign of several code points
+@example(user="u\0", salt="\0")
+@example(user="'); DROP TABLE users; --", salt="$salt")
+def test_any_unit_under_any_salt_has_the_bucket_of_python(connection, user, salt):
+    found = connection.execute("SELECT bucket_of($user, $salt)", {"user": user, "salt": salt})
 
-    assert found.fetchone() == (bucket_of(unit, salt),)
+    assert found.fetchone() == (bucket_of(user, salt),)
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_units_are_placed_as_by_python(connection, name):
     found = placed(connection, PLANS[name], 20_000)
 
-    assert PLANS[name].assign_many(found["unit"]).equals(found.select("group", "reason"))
+    assert PLANS[name].assign_many(found["user"]).equals(found.select("group", "reason"))
 
 
 @pytest.mark.slow
 def test_a_million_units_are_placed_as_python_says(connection):
     found = placed(connection, PLANS["all"], 1_000_000)
 
-    assert found["unit"].n_unique() == 1_000_000
-    assert PLANS["all"].assign_many(found["unit"]).equals(found.select("group", "reason"))
+    assert found["user"].n_unique() == 1_000_000
+    assert PLANS["all"].assign_many(found["user"]).equals(found.select("group", "reason"))

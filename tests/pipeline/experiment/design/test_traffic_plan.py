@@ -16,7 +16,7 @@ from pipeline.core.errors import LogError
 from pipeline.experiment.design.assignment import bucket_of
 from pipeline.experiment.design.traffic_plan import Group, Reason, TrafficPlan
 
-UNITS = [f"u{number:05d}" for number in range(20_000)]
+USERS = [f"u{number:05d}" for number in range(20_000)]
 EDGES = [0, 1000, 4000, 10_000]
 
 
@@ -45,40 +45,40 @@ PLANS = {
 }
 
 
-def served(plan, units=UNITS):
-    """The units of the experiment, and the name of each one's group."""
-    groups = plan.groups_of(pl.Series(units))
-    return {unit: name for unit, name in zip(units, groups, strict=True) if name is not None}
+def served(plan, users=USERS):
+    """The users of the experiment, and the name of each one's group."""
+    groups = plan.groups_of(pl.Series(users))
+    return {user: name for user, name in zip(users, groups, strict=True) if name is not None}
 
 
 @settings(max_examples=30, deadline=None)
-@given(unit=st.text(min_size=1, max_size=10))
-def test_a_unit_belongs_to_the_group_that_holds_its_bucket(unit):
-    group, reason = plan_of().assign(unit)
+@given(user=st.text(min_size=1, max_size=10))
+def test_a_unit_belongs_to_the_group_that_holds_its_bucket(user):
+    group, reason = plan_of().assign(user)
 
-    assert group.first_bucket <= bucket_of(unit, "seed") <= group.last_bucket
+    assert group.first_bucket <= bucket_of(user, "seed") <= group.last_bucket
     assert reason is None
 
 
 @pytest.mark.parametrize("name", PLANS)
 @settings(max_examples=20, deadline=None)
-@given(units=st.lists(st.text(min_size=1, max_size=8) | st.sampled_from(UNITS[:5]), max_size=20))
-def test_many_units_at_a_time_are_placed_as_each_is_alone(name, units):
+@given(users=st.lists(st.text(min_size=1, max_size=8) | st.sampled_from(USERS[:5]), max_size=20))
+def test_many_users_at_a_time_are_placed_as_each_is_alone(name, users):
     plan = PLANS[name]
 
-    found = plan.assign_many(pl.Series(units, dtype=pl.String))
+    found = plan.assign_many(pl.Series(users, dtype=pl.String))
 
-    alone = [plan.assign(unit) for unit in units]
+    alone = [plan.assign(user) for user in users]
     assert found["group"].to_list() == [one.group and one.group.name for one in alone]
     assert found["reason"].to_list() == [one.reason for one in alone]
-    assert plan.groups_of(pl.Series(units, dtype=pl.String)).equals(found["group"])
-    assert [plan.group_of(unit) for unit in units] == [one.group for one in alone]
+    assert plan.groups_of(pl.Series(users, dtype=pl.String)).equals(found["group"])
+    assert [plan.group_of(user) for user in users] == [one.group for one in alone]
 
 
 def test_the_shares_are_met():
     counts = Counter(served(plan_of()).values())
 
-    expected = [0.1 * len(UNITS), 0.3 * len(UNITS), 0.6 * len(UNITS)]
+    expected = [0.1 * len(USERS), 0.3 * len(USERS), 0.6 * len(USERS)]
     assert [group.share for group in plan_of().groups] == [0.1, 0.3, 0.6]
     found = [counts[name] for name in ("g1", "g2", "g3")]
     assert stats.chisquare(found, expected).pvalue > 0.001
@@ -95,8 +95,8 @@ def test_ramp_up_only_adds_units_and_moves_none(low, high, salt, holdout):
     low, high = sorted((low, high))
     plan = plan_of(coverage_salt=f"c{salt}", holdout=holdout)
 
-    before = served(replace(plan, coverage=low), UNITS[:500])
-    after = served(replace(plan, coverage=high), UNITS[:500])
+    before = served(replace(plan, coverage=low), USERS[:500])
+    after = served(replace(plan, coverage=high), USERS[:500])
 
     assert before.items() <= after.items()
 
@@ -104,9 +104,9 @@ def test_ramp_up_only_adds_units_and_moves_none(low, high, salt, holdout):
 def test_coverage_and_holdout_are_met_and_leave_the_shares_as_they_are():
     plan = plan_of(coverage=0.25, holdout=0.2)
 
-    reasons = Counter(plan.assign_many(pl.Series(UNITS))["reason"].to_list())
+    reasons = Counter(plan.assign_many(pl.Series(USERS))["reason"].to_list())
 
-    n = len(UNITS)
+    n = len(USERS)
     held, waiting, inside = 0.2 * n, 0.8 * 0.75 * n, 0.8 * 0.25 * n
     found = [reasons[Reason.HELD_OUT], reasons[Reason.NOT_COVERED], reasons[None]]
     assert stats.chisquare(found, [held, waiting, inside]).pvalue > 0.001
@@ -119,19 +119,19 @@ def test_the_same_units_are_held_out_of_every_experiment():
     spring = plan_of(holdout=0.1)
     autumn = replace(spring, experiment="autumn", salt="pepper", coverage_salt="other")
 
-    out = [set(UNITS) - set(served(plan)) for plan in (spring, autumn)]
+    out = [set(USERS) - set(served(plan)) for plan in (spring, autumn)]
 
     assert out[0] == out[1]
-    assert set(UNITS) - set(served(replace(autumn, holdout_salt="fresh"))) != out[0]
+    assert set(USERS) - set(served(replace(autumn, holdout_salt="fresh"))) != out[0]
 
 
 def test_a_tester_is_served_as_the_forced_group_whatever_the_hash_says():
-    testers = {unit: f"g{n % 3 + 1}" for n, unit in enumerate(UNITS[:50])}
+    testers = {user: f"g{n % 3 + 1}" for n, user in enumerate(USERS[:50])}
     plan = plan_of(coverage=0.01, holdout=0.5, testers=testers)
 
-    placed = {unit: plan.assign(unit) for unit in testers}
+    placed = {user: plan.assign(user) for user in testers}
 
-    assert {unit: one.group.name for unit, one in placed.items()} == testers
+    assert {user: one.group.name for user, one in placed.items()} == testers
     assert {one.reason for one in placed.values()} == {Reason.TESTER}
 
 

@@ -1,4 +1,4 @@
-"""Group KPIs of a handful of exposures by hand, and their errors against a row-level computation."""
+"""Group KPIs of a handful of impressions by hand, and their errors against a row-level computation."""
 
 from math import sqrt
 
@@ -9,13 +9,13 @@ import pytest
 import statsmodels.api as sm
 from polars.testing import assert_frame_equal
 
-from pipeline.core.contracts import DAY_MS, EXPOSURES, Kpi
+from pipeline.core.contracts import DAY_MS, IMPRESSIONS, Kpi
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.kpis.daily_kpis import BATCHES, daily_totals, returning_user_totals
 from pipeline.experiment.kpis.group_kpis import group_counts, group_kpis, per_user_totals
 from pipeline.experiment.log.ingest import ingest
-from tests.pipeline.experiment.logs import TS, exposure, units_of
+from tests.pipeline.experiment.logs import TS, impression, users_in
 
 COUNTS = ["trials", "successes", "users", "sum_mm", "sum_my", "sum_yy"]
 EDGES = [(0, 3333), (3334, 6666), (6667, 9999)]
@@ -37,12 +37,12 @@ PLAN = TrafficPlan(
 
 
 def kpis_of(outcomes, folder):
-    """KPIs of (unit, clicked, units) outcomes, by way of a log file and the database."""
+    """KPIs of (user, clicked, units) outcomes, by way of a log file and the database."""
     rows = [
-        ("spring", f"x{n}", unit, PLAN.group_of(unit).name, TS + n, c, u > 0, u)
-        for n, (unit, c, u) in enumerate(outcomes)
+        ("spring", f"x{n}", user, PLAN.group_of(user).name, TS + n, c, u > 0, u)
+        for n, (user, c, u) in enumerate(outcomes)
     ]
-    frame = pl.DataFrame(rows, schema=EXPOSURES.columns, orient="row")
+    frame = pl.DataFrame(rows, schema=IMPRESSIONS.columns, orient="row")
     frame.write_parquet(folder / "log.parquet")
     assert ingest([folder / "log.parquet"], PLAN, folder / "log.duckdb").rejected == {}
     return aggregate(folder / "log.duckdb", PLAN).group_kpis, frame
@@ -54,9 +54,9 @@ def cell(kpis, kpi, group):
 
 @pytest.fixture(scope="module")
 def kpis(tmp_path_factory):
-    """The KPIs of six exposures: four in g1, two in g2, none in g3."""
-    ann, bob = units_of("g1", 2, plan=PLAN)
-    (cid,) = units_of("g2", 1, plan=PLAN)
+    """The KPIs of six impressions: four in g1, two in g2, none in g3."""
+    ann, bob = users_in("g1", 2, plan=PLAN)
+    (cid,) = users_in("g2", 1, plan=PLAN)
     outcomes = [
         (ann, True, 0),
         (ann, True, 2),
@@ -72,19 +72,19 @@ def kpis(tmp_path_factory):
 @pytest.mark.parametrize(
     ("kpi", "group", "sums"),
     [
-        # Ann has 3 exposures, 2 clicks, 1 order of 2 units; Bob has 1 exposure
+        # Ann has 3 impressions, 2 clicks, 1 order of 2 units; Bob has 1 impression
         ("ctr", "g1", [3 + 1, 2 + 0, 2, 3**2 + 1**2, 3 * 2 + 1 * 0, 2**2 + 0**2]),
         ("cvr", "g1", [2, 1, 1, 2**2, 2 * 1, 1**2]),  # only Ann has a click
-        ("sale_rate", "g1", [3 + 1, 1 + 0, 2, 3**2 + 1**2, 3 * 1 + 1 * 0, 1**2 + 0**2]),
-        ("units_per_exposure", "g1", [3 + 1, 2 + 0, 2, 3**2 + 1**2, 3 * 2 + 1 * 0, 2**2 + 0**2]),
+        ("orders_per_impression", "g1", [3 + 1, 1 + 0, 2, 3**2 + 1**2, 3 * 1 + 1 * 0, 1**2 + 0**2]),
+        ("units_per_impression", "g1", [3 + 1, 2 + 0, 2, 3**2 + 1**2, 3 * 2 + 1 * 0, 2**2 + 0**2]),
         ("clicks_per_user", "g1", [1 + 1, 2 + 0, 2, 1 + 1, 2 + 0, 2**2 + 0**2]),
         ("orders_per_user", "g1", [1 + 1, 1 + 0, 2, 1 + 1, 1 + 0, 1**2 + 0**2]),
         ("units_per_user", "g1", [1 + 1, 2 + 0, 2, 1 + 1, 2 + 0, 2**2 + 0**2]),
-        # Cid has 2 exposures, 2 clicks, 1 order of 1 unit
+        # Cid has 2 impressions, 2 clicks, 1 order of 1 user
         ("ctr", "g2", [2, 2, 1, 2**2, 2 * 2, 2**2]),
         ("cvr", "g2", [2, 1, 1, 2**2, 2 * 1, 1**2]),
-        ("sale_rate", "g2", [2, 1, 1, 2**2, 2 * 1, 1**2]),
-        ("units_per_exposure", "g2", [2, 1, 1, 2**2, 2 * 1, 1**2]),
+        ("orders_per_impression", "g2", [2, 1, 1, 2**2, 2 * 1, 1**2]),
+        ("units_per_impression", "g2", [2, 1, 1, 2**2, 2 * 1, 1**2]),
     ],
 )
 def test_the_six_sums_by_hand(kpis, kpi, group, sums):
@@ -101,7 +101,7 @@ def test_standard_error_by_hand(kpis):
     assert cell(kpis, "ctr", "g1")["standard_error"] == pytest.approx(sqrt(2 / 1 * residuals) / 4)
     # its sale rate is 1/4: Ann has 1 - 3/4, Bob 0 - 1/4
     residuals = (1 - 3 * 1 / 4) ** 2 + (0 - 1 * 1 / 4) ** 2
-    error = cell(kpis, "sale_rate", "g1")["standard_error"]
+    error = cell(kpis, "orders_per_impression", "g1")["standard_error"]
     assert error == pytest.approx(sqrt(2 / 1 * residuals) / 4)
 
 
@@ -125,25 +125,25 @@ def test_a_group_nobody_was_exposed_to_has_no_trials_and_no_rate(kpis):
     [
         ("ctr", pl.lit(value=True), pl.col("clicked")),
         ("cvr", pl.col("clicked"), pl.col("ordered")),
-        ("sale_rate", pl.lit(value=True), pl.col("ordered")),
-        ("units_per_exposure", pl.lit(value=True), pl.col("units")),
+        ("orders_per_impression", pl.lit(value=True), pl.col("ordered")),
+        ("units_per_impression", pl.lit(value=True), pl.col("units")),
     ],
 )
 def test_rate_and_error_equal_a_row_level_regression_on_a_constant(tmp_path, kpi, trial, success):
     rng = np.random.default_rng(11)
     outcomes = []
-    for unit in (unit for group in ("g1", "g2", "g3") for unit in units_of(group, 40, plan=PLAN)):
-        readiness = rng.beta(2, 2)  # of one user: the user's exposures are correlated
+    for user in (user for group in ("g1", "g2", "g3") for user in users_in(group, 40, plan=PLAN)):
+        readiness = rng.beta(2, 2)  # of one user: the user's impressions are correlated
         for _ in range(rng.integers(1, 9)):
             clicked = bool(rng.random() < readiness)
             sold = int(rng.integers(1, 4)) if clicked and rng.random() < readiness else 0
-            outcomes.append((unit, clicked, sold))
-    kpis, exposures = kpis_of(outcomes, tmp_path)
+            outcomes.append((user, clicked, sold))
+    kpis, impressions = kpis_of(outcomes, tmp_path)
 
     for group in ("g1", "g2", "g3"):
-        rows = exposures.filter(pl.col("group") == group).filter(trial)
+        rows = impressions.filter(pl.col("group") == group).filter(trial)
         y = rows.select(success.cast(pl.Float64)).to_series().to_numpy()
-        clusters = rows["unit"].rank("dense").to_numpy()
+        clusters = rows["user"].rank("dense").to_numpy()
         fit = sm.OLS(y, np.ones(len(y))).fit(cov_type="cluster", cov_kwds={"groups": clusters})
         found = cell(kpis, kpi, group)
         assert found["rate"] == pytest.approx(fit.params[0], rel=1e-12)
@@ -151,23 +151,25 @@ def test_rate_and_error_equal_a_row_level_regression_on_a_constant(tmp_path, kpi
 
 
 def test_revenue_is_a_kpi_where_the_log_has_it(tmp_path):
-    (ann,) = units_of("g1", 1, plan=PLAN)
-    (bob,) = units_of("g2", 1, plan=PLAN)
+    (ann,) = users_in("g1", 1, plan=PLAN)
+    (bob,) = users_in("g2", 1, plan=PLAN)
     bought = {"clicked": True, "ordered": True, "units": 1}
     rows = [
-        exposure("x1", unit=ann, **bought) | {"revenue": 700},
-        exposure("x2", unit=ann, **bought) | {"revenue": 50},
-        exposure("x3", unit=bob, group="g2", clicked=False, ordered=False, units=0)
+        impression("x1", user=ann, **bought) | {"revenue": 700},
+        impression("x2", user=ann, **bought) | {"revenue": 50},
+        impression("x3", user=bob, group="g2", clicked=False, ordered=False, units=0)
         | {"revenue": None},
     ]
-    schema = EXPOSURES.columns | {"revenue": pl.Int64}
+    schema = IMPRESSIONS.columns | {"revenue": pl.Int64}
     pl.DataFrame(rows, schema=schema).write_parquet(tmp_path / "log.parquet")
     ingest([tmp_path / "log.parquet"], PLAN, tmp_path / "log.duckdb")
     sums = aggregate(tmp_path / "log.duckdb", PLAN)
     kpis, daily = sums.group_kpis, sums.daily_sums
 
-    per_exposure, per_user = (cell(kpis, f"revenue_per_{of}", "g1") for of in ("exposure", "user"))
-    assert [per_exposure[name] for name in COUNTS] == [2, 750, 1, 4, 2 * 750, 750**2]
+    per_impression, per_user = (
+        cell(kpis, f"revenue_per_{of}", "g1") for of in ("impression", "user")
+    )
+    assert [per_impression[name] for name in COUNTS] == [2, 750, 1, 4, 2 * 750, 750**2]
     assert [per_user[name] for name in COUNTS] == [1, 750, 1, 1, 750, 750**2]
     assert [cell(kpis, "revenue_per_user", "g2")[name] for name in COUNTS] == [1, 0, 1, 1, 0, 0]
     assert daily["revenue"].sum() == 750
@@ -179,14 +181,14 @@ def fortnight(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fortnight")
     rng = np.random.default_rng(3)
     rows = []
-    for unit in (unit for group in ("g1", "g2", "g3") for unit in units_of(group, 100, plan=PLAN)):
+    for user in (user for group in ("g1", "g2", "g3") for user in users_in(group, 100, plan=PLAN)):
         for day in np.flatnonzero(rng.random(14) < 0.3):
             clicked = bool(rng.random() < 0.4)
             ts = TS // DAY_MS * DAY_MS + int(day) * DAY_MS + int(rng.integers(DAY_MS))
-            group = PLAN.group_of(unit).name
+            group = PLAN.group_of(user).name
             name = f"x{len(rows)}"
-            rows.append(("spring", name, unit, group, ts, clicked, clicked, 2 * clicked))
-    frame = pl.DataFrame(rows, schema=EXPOSURES.columns, orient="row")
+            rows.append(("spring", name, user, group, ts, clicked, clicked, 2 * clicked))
+    frame = pl.DataFrame(rows, schema=IMPRESSIONS.columns, orient="row")
     frame.write_parquet(folder / "log.parquet")
     ingest([folder / "log.parquet"], PLAN, folder / "log.duckdb")
     return folder / "log.duckdb", frame
@@ -197,11 +199,11 @@ def test_the_days_of_all_batches_add_up_to_the_rows(fortnight):
     sums = aggregate(database, PLAN)
     kpis, daily = sums.group_kpis, sums.daily_sums
     day = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.date()
-    first = frame.group_by("group", "unit").agg(day.min().alias("day"))
+    first = frame.group_by("group", "user").agg(day.min().alias("day"))
 
-    by_day = daily.group_by("group", "day").agg(pl.col("exposures", "clicks", "units").sum())
+    by_day = daily.group_by("group", "day").agg(pl.col("impressions", "clicks", "units").sum())
     expected = frame.group_by("group", day.alias("day")).agg(
-        exposures=pl.len().cast(pl.Int64),
+        impressions=pl.len().cast(pl.Int64),
         clicks=pl.col("clicked").cast(pl.Int64).sum(),
         units=pl.col("units").cast(pl.Int64).sum(),
     )
@@ -224,7 +226,7 @@ def test_users_who_come_back_weigh_the_same_on_their_first_day_and_after_it(fort
     database, frame = fortnight
     found = aggregate(database, PLAN).returning_sums
     expected = {}
-    for (unit,), rows in frame.with_columns(day=pl.col("ts") // DAY_MS).group_by("unit"):
+    for (user,), rows in frame.with_columns(day=pl.col("ts") // DAY_MS).group_by("user"):
         first = rows.filter(pl.col("day") == rows["day"].min())
         later = rows.filter(pl.col("day") > rows["day"].min())
         for kpi, m, m_later, y in (
@@ -235,7 +237,7 @@ def test_users_who_come_back_weigh_the_same_on_their_first_day_and_after_it(fort
             if m and m_later:
                 share = m / m_later * later[y].cast(pl.Int64).sum()
                 sums = np.array([1, m, first[y].cast(pl.Int64).sum(), share])
-                key = PLAN.group_of(unit).name, kpi
+                key = PLAN.group_of(user).name, kpi
                 expected[key] = expected.get(key, 0) + sums
 
     summed = found.group_by("group", "kpi").agg(pl.col("users", "trials", "first", "later").sum())
@@ -252,15 +254,15 @@ def test_another_engine_gives_the_same_counts(fortnight, engine):
     database, frame = fortnight
     sums = aggregate(database, PLAN)
     rows = frame.with_columns(revenue=pl.lit(None, pl.Int64)).to_arrow()
-    exposures = getattr(ibis, engine).connect().create_table("exposures", rows)
-    users = per_user_totals(exposures)
+    impressions = getattr(ibis, engine).connect().create_table("impressions", rows)
+    users = per_user_totals(impressions)
     preferences = {group.name: group.preference_id for group in PLAN.groups}
 
     assert_frame_equal(group_kpis(group_counts(users).to_polars(), preferences), sums.group_kpis)
     if engine == "polars":  # SQLite has no hash to make batches of
-        own = daily_totals(exposures, users).drop("batch").group_by("group", "day").sum()
+        own = daily_totals(impressions, users).drop("batch").group_by("group", "day").sum()
         expected = sums.daily_sums.drop("batch").group_by("group", "day").sum()
         assert_frame_equal(own, expected, check_row_order=False)
-        own = returning_user_totals(exposures, users).drop("batch").group_by("group", "kpi").sum()
+        own = returning_user_totals(impressions, users).drop("batch").group_by("group", "kpi").sum()
         expected = sums.returning_sums.drop("batch").group_by("group", "kpi").sum()
         assert_frame_equal(own, expected, check_row_order=False)

@@ -1,4 +1,4 @@
-"""Clicks and orders in files of their own: what counts for an exposure, and what for none."""
+"""Clicks and orders in files of their own: what counts for an impression, and what for none."""
 
 import tempfile
 from collections import Counter
@@ -14,23 +14,23 @@ from pipeline.core.errors import LogError
 from pipeline.experiment.log.ingest import ingest
 from pipeline.experiment.log.log_files import LOGGED_CLICKS, LOGGED_ORDERS
 from pipeline.experiment.log.row_validation import LogRules
-from tests.pipeline.experiment.logs import PLAN, TS, contents, exposure, outcomes, shown, units_of
+from tests.pipeline.experiment.logs import PLAN, TS, contents, impression, outcomes, shown, users_in
 
 HOUR = 3_600_000
-SHOWN = {"experiment": pl.String, "exposure": pl.String, "unit": pl.String, "group": pl.String}
+SHOWN = {"experiment": pl.String, "impression": pl.String, "user": pl.String, "group": pl.String}
 SCHEMAS = {
-    "exposures": SHOWN | {"ts": pl.Int64},
+    "impressions": SHOWN | {"ts": pl.Int64},
     "clicks": dict(LOGGED_CLICKS.columns),
     "orders": dict(LOGGED_ORDERS.columns) | {"revenue": pl.Int64},
 }
 
 
 def click(of, hours=1.0):
-    return {"exposure": of, "ts": TS + round(hours * HOUR)}
+    return {"impression": of, "ts": TS + round(hours * HOUR)}
 
 
 def order(of, hours=2.0, units=1, revenue=100):
-    return {"exposure": of, "ts": TS + round(hours * HOUR), "units": units, "revenue": revenue}
+    return {"impression": of, "ts": TS + round(hours * HOUR), "units": units, "revenue": revenue}
 
 
 def write(folder, name, rows):
@@ -38,17 +38,17 @@ def write(folder, name, rows):
 
 
 def taken_in(folder, **tables):
-    """The ingestion of a folder of these tables, and what came of each exposure."""
+    """The ingestion of a folder of these tables, and what came of each impression."""
     for name, rows in tables.items():
         write(folder, name, rows)
     result = ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "log.duckdb")
     return result, outcomes(folder / "log.duckdb")
 
 
-def test_exposures_learn_what_came_of_them_from_clicks_and_orders(tmp_path):
+def test_impressions_learn_what_came_of_them_from_clicks_and_orders(tmp_path):
     result, found = taken_in(
         tmp_path,
-        exposures=[shown("ignored"), shown("clicked"), shown("ordered")],
+        impressions=[shown("ignored"), shown("clicked"), shown("ordered")],
         clicks=[click("clicked"), click("ordered")],
         orders=[order("ordered", units=2, revenue=500), order("ordered", hours=3, revenue=20)],
     )
@@ -64,12 +64,12 @@ def test_exposures_learn_what_came_of_them_from_clicks_and_orders(tmp_path):
 @pytest.mark.parametrize(
     ("reason", "tables"),
     [
-        ("a click without its exposure", {"clicks": [click("y")]}),
-        ("a click before its exposure", {"clicks": [click("x", -0.001)]}),
+        ("a click without its impression", {"clicks": [click("y")]}),
+        ("a click before its impression", {"clicks": [click("x", -0.001)]}),
         ("a click after the attribution window", {"clicks": [click("x", 24.001)]}),
-        ("a further click on an exposure", {"clicks": [click("c", 2)]}),
-        ("a field is empty", {"clicks": [{"exposure": None, "ts": TS}]}),
-        ("time outside 2000-01-01 to 2100-01-01", {"clicks": [{"exposure": "x", "ts": 5}]}),
+        ("a further click on an impression", {"clicks": [click("c", 2)]}),
+        ("a field is empty", {"clicks": [{"impression": None, "ts": TS}]}),
+        ("time outside 2000-01-01 to 2100-01-01", {"clicks": [{"impression": "x", "ts": 5}]}),
         ("an order without a click", {"orders": [order("x")]}),
         ("an order before its click", {"orders": [order("c", 0.5)]}),
         ("an order after the attribution window", {"orders": [order("c", 25.001)]}),
@@ -82,13 +82,13 @@ def test_exposures_learn_what_came_of_them_from_clicks_and_orders(tmp_path):
 def test_an_event_is_set_aside_for_its_reason(tmp_path, reason, tables):
     result, found = taken_in(
         tmp_path,
-        exposures=[shown("x"), shown("c"), shown("o")],
+        impressions=[shown("x"), shown("c"), shown("o")],
         clicks=[click("c"), click("o"), *tables.get("clicks", [])],
         orders=[order("o"), *tables.get("orders", [])],
     )
 
     assert result.rejected == {reason: 1}
-    assert result.exposures == 3
+    assert result.impressions == 3
     assert found == {
         "c": (True, False, 0, None),
         "o": (True, True, 1, 100),
@@ -97,7 +97,7 @@ def test_an_event_is_set_aside_for_its_reason(tmp_path, reason, tables):
 
 
 def test_the_window_is_the_study_s(tmp_path):
-    write(tmp_path, "exposures", [shown("x")])
+    write(tmp_path, "impressions", [shown("x")])
     write(tmp_path, "clicks", [click("x", 30)])
     files = sorted(tmp_path.glob("*.parquet"))
     rules = LogRules(attribution_ms=30 * HOUR)
@@ -107,12 +107,12 @@ def test_the_window_is_the_study_s(tmp_path):
     assert outcomes(tmp_path / "log.duckdb")["x"][0]
 
 
-def test_a_late_event_updates_its_exposure(tmp_path):
-    write(tmp_path, "exposures-1", [shown("x1"), shown("x2")])
+def test_a_late_event_updates_its_impression(tmp_path):
+    write(tmp_path, "impressions-1", [shown("x1"), shown("x2")])
     write(tmp_path, "clicks-1", [click("x1")])
     database = tmp_path / "log.duckdb"
     ingest(sorted(tmp_path.glob("*.parquet")), PLAN, database)
-    write(tmp_path, "exposures-2", [shown("x3", ts=TS + HOUR)])
+    write(tmp_path, "impressions-2", [shown("x3", ts=TS + HOUR)])
     write(tmp_path, "clicks-2", [click("x2", 20), click("x3", 3)])
     write(tmp_path, "orders-2", [order("x1", 20)])
 
@@ -130,8 +130,11 @@ def test_a_late_event_updates_its_exposure(tmp_path):
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        ({"exposures": [shown("x")]}, "exposures.parquet has no clicked, ordered, units, and no"),
-        ({"clicks": [click("x")]}, "no usable exposure in 1 files"),
+        (
+            {"impressions": [shown("x")]},
+            "impressions.parquet has no clicked, ordered, units, and no",
+        ),
+        ({"clicks": [click("x")]}, "no usable impression in 1 files"),
     ],
 )
 def test_tables_that_do_not_make_a_log_are_refused(tmp_path, tables, message):
@@ -140,21 +143,23 @@ def test_tables_that_do_not_make_a_log_are_refused(tmp_path, tables, message):
 
 
 def test_outcomes_told_twice_are_refused(tmp_path):
-    pl.DataFrame([exposure("x")]).write_parquet(tmp_path / "exposures.parquet")
+    pl.DataFrame([impression("x")]).write_parquet(tmp_path / "impressions.parquet")
     write(tmp_path, "clicks", [click("x")])
 
-    with pytest.raises(LogError, match=r"exposures\.parquet says .*, and so does clicks\.parquet"):
+    with pytest.raises(
+        LogError, match=r"impressions\.parquet says .*, and so does clicks\.parquet"
+    ):
         ingest(sorted(tmp_path.glob("*.parquet")), PLAN, tmp_path / "log.duckdb")
 
 
 def judge_click(event, ts, taken):
     if ts is None:
-        return "a click without its exposure"
+        return "a click without its impression"
     if event["ts"] < ts:
-        return "a click before its exposure"
+        return "a click before its impression"
     if event["ts"] - ts > 24 * HOUR:
         return "a click after the attribution window"
-    return "a further click on an exposure" if taken else None
+    return "a further click on an impression" if taken else None
 
 
 def judge_order(event, clicks, taken):
@@ -167,17 +172,17 @@ def judge_order(event, clicks, taken):
     return "duplicate order" if event in taken else None
 
 
-def read_by_hand(exposures, clicks, orders):
+def read_by_hand(impressions, clicks, orders):
     """The slow twin: event by event, in order of time."""
-    found = {row["exposure"]: (row["ts"], [], []) for row in exposures}
+    found = {row["impression"]: (row["ts"], [], []) for row in impressions}
     reasons = Counter()
     for event in sorted(clicks, key=lambda one: one["ts"]):
-        ts, taken, _ = found.get(event["exposure"], (None, [], []))
+        ts, taken, _ = found.get(event["impression"], (None, [], []))
         reasons[reason := judge_click(event, ts, taken)] += 1
         if reason is None:
             taken.append(event["ts"])
     for event in orders:
-        _, clicked, taken = found.get(event["exposure"], (None, [], []))
+        _, clicked, taken = found.get(event["impression"], (None, [], []))
         reasons[reason := judge_order(event, clicked, taken)] += 1
         if reason is None:
             taken.append(event)
@@ -200,13 +205,13 @@ names = st.sampled_from(["x0", "x1", "x2", "nobody's"])
 )
 def test_in_whatever_steps_events_come_they_count_as_by_hand(clicks, orders, days):
     numbers = count()
-    exposures = [shown(f"x{next(numbers)}") for _ in range(3)]
+    impressions = [shown(f"x{next(numbers)}") for _ in range(3)]
     clicks.append(click("x0"))
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for day in range(days):
-            write(folder, f"exposures-{day}", exposures[day::days])
+            write(folder, f"impressions-{day}", impressions[day::days])
             write(folder, f"clicks-{day}", clicks[day::days])
             write(folder, f"orders-{day}", orders[day::days])
             result = ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "log.duckdb")
@@ -215,18 +220,18 @@ def test_in_whatever_steps_events_come_they_count_as_by_hand(clicks, orders, day
         ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "anew.duckdb")
         assert stepwise == contents(folder / "anew.duckdb")
 
-    assert (found, result.rejected) == read_by_hand(exposures, clicks, orders)
+    assert (found, result.rejected) == read_by_hand(impressions, clicks, orders)
 
 
 def test_units_in_two_groups_and_bots_are_set_aside_whole(tmp_path):
-    crossing, bot, person = units_of("g1", 3)
+    crossing, bot, person = users_in("g1", 3)
     rows = [
-        exposure("c1", unit=crossing),
-        exposure("c2", unit=crossing, group="g2", ts=TS + HOUR),
-        *[exposure(f"b{n}", unit=bot, ts=TS // HOUR * HOUR + n) for n in range(4)],
-        exposure("b4", unit=bot, ts=TS + 50 * HOUR),
-        *[exposure(f"p{n}", unit=person, ts=TS // HOUR * HOUR + n) for n in range(3)],
-        exposure("p3", unit=person, ts=TS + 50 * HOUR),
+        impression("c1", user=crossing),
+        impression("c2", user=crossing, group="g2", ts=TS + HOUR),
+        *[impression(f"b{n}", user=bot, ts=TS // HOUR * HOUR + n) for n in range(4)],
+        impression("b4", user=bot, ts=TS + 50 * HOUR),
+        *[impression(f"p{n}", user=person, ts=TS // HOUR * HOUR + n) for n in range(3)],
+        impression("p3", user=person, ts=TS + 50 * HOUR),
     ]
     pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
 
@@ -234,15 +239,18 @@ def test_units_in_two_groups_and_bots_are_set_aside_whole(tmp_path):
         [tmp_path / "a.parquet"],
         PLAN,
         tmp_path / "log.duckdb",
-        rules=LogRules(exposures_per_hour=3),
+        rules=LogRules(impressions_per_hour=3),
     )
 
-    assert result.rejected == {"more than 3 exposures in an hour": 5, "unit seen in two groups": 2}
+    assert result.rejected == {
+        "more than 3 impressions in an hour": 5,
+        "user seen in two groups": 2,
+    }
     assert set(outcomes(tmp_path / "log.duckdb")) == {"p0", "p1", "p2", "p3"}
 
 
-def test_exposures_of_other_days_are_set_aside(tmp_path):
-    rows = [exposure(f"x{n}", ts=TS + n) for n in range(4)]
+def test_impressions_of_other_days_are_set_aside(tmp_path):
+    rows = [impression(f"x{n}", ts=TS + n) for n in range(4)]
     pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
     rules = LogRules(first_ts=TS + 1, end_ts=TS + 3)
 

@@ -11,16 +11,16 @@ from pipeline.core.errors import LogError
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
 from pipeline.experiment.log.ingest import ingest
 from pipeline.experiment.log.row_validation import LogRules
-from pipeline.study import ClickColumns, ExposureColumns, LogColumns, LogTime, OrderColumns
-from tests.pipeline.experiment.logs import PLAN, TS, contents, outcomes, units_of
+from pipeline.study import ClickColumns, ImpressionColumns, LogColumns, LogTime, OrderColumns
+from tests.pipeline.experiment.logs import PLAN, TS, contents, outcomes, users_in
 
-ANN = units_of("g1", 1)[0]
+ANN = users_in("g1", 1)[0]
 VARIANTS = VariantPlan(
     experiment="spring", groups=(Variant(name="1", share=0.5), Variant(name="2", share=0.5))
 )
-THEIRS = ExposureColumns(
-    exposure="list_id",
-    unit="visitor",
+THEIRS = ImpressionColumns(
+    impression="list_id",
+    user="visitor",
     group="arm",
     ts="shown_at",
     clicked="was_clicked",
@@ -30,7 +30,7 @@ THEIRS = ExposureColumns(
 )
 
 
-def exposure(**changes):
+def impression(**changes):
     usable = {
         "list_id": 7,
         "visitor": 101,
@@ -67,13 +67,17 @@ def moments(folder):
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.jsonl"])
 def test_a_log_by_other_names_and_with_numbers_for_ids_is_read(tmp_path, name):
-    write(tmp_path, name, [exposure(), exposure(list_id=8, arm=2, visitor=102, bought=0, pieces=0)])
+    write(
+        tmp_path,
+        name,
+        [impression(), impression(list_id=8, arm=2, visitor=102, bought=0, pieces=0)],
+    )
 
-    result = taken_in(tmp_path, columns=LogColumns(exposures=THEIRS))
+    result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS))
 
     assert result.rejected == {"revenue without an order": 1}
     assert outcomes(tmp_path / "log.duckdb") == {"7": (True, True, 2, 1999)}
-    (row,) = contents(tmp_path / "log.duckdb")["exposures"]
+    (row,) = contents(tmp_path / "log.duckdb")["impressions"]
     assert row[:4] == ("7", "101", "1", TS)
 
 
@@ -111,9 +115,9 @@ NO_TIMES = {
 @pytest.mark.parametrize("time", TIMES)
 def test_every_way_to_write_a_time_is_the_same_moment(tmp_path, time):
     for number, value in enumerate(TIMES[time]):
-        write(tmp_path, f"{number}.parquet", [exposure(list_id=number, shown_at=value)])
+        write(tmp_path, f"{number}.parquet", [impression(list_id=number, shown_at=value)])
 
-    taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, time=time))
+    taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, time=time))
 
     assert int(MOMENT.timestamp() * 1000) == MS
     assert moments(tmp_path) == [MS] * len(TIMES[time])
@@ -123,26 +127,26 @@ def test_every_way_to_write_a_time_is_the_same_moment(tmp_path, time):
 def test_what_is_no_such_time_is_set_aside(tmp_path, time):
     good = next(value for value in TIMES[time] if isinstance(value, str))
     times = [good, *NO_TIMES[time]]
-    rows = [exposure(list_id=n, shown_at=value) for n, value in enumerate(times)]
+    rows = [impression(list_id=n, shown_at=value) for n, value in enumerate(times)]
     write(tmp_path, "a.csv", rows)
 
-    result = taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, time=time))
+    result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, time=time))
 
     assert result.rejected == {"a field is not of its type": len(NO_TIMES[time])}
 
 
 @pytest.mark.parametrize(
-    ("unit", "prices"),
+    ("user", "prices"),
     [(100, [19.99, "19.99", Decimal("20.50"), 5]), (10, ["0.1"]), (1, [1999])],
 )
-def test_money_is_counted_in_the_smallest_unit_exactly(tmp_path, unit, prices):
+def test_money_is_counted_in_the_smallest_unit_exactly(tmp_path, user, prices):
     for number, paid in enumerate(prices):
-        write(tmp_path, f"{number}.parquet", [exposure(list_id=number, paid=paid)])
+        write(tmp_path, f"{number}.parquet", [impression(list_id=number, paid=paid)])
 
-    taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, revenue_unit=unit))
+    taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, revenue_unit=user))
 
     found = [revenue for *_, revenue in outcomes(tmp_path / "log.duckdb").values()]
-    assert found == [Decimal(str(paid)) * unit for paid in prices]
+    assert found == [Decimal(str(paid)) * user for paid in prices]
 
 
 def test_a_number_that_cannot_be_is_set_aside(tmp_path):
@@ -154,60 +158,60 @@ def test_a_number_that_cannot_be_is_set_aside(tmp_path):
         {"pieces": float("inf")},
         {"was_clicked": 2.0},
     ]
-    rows = [exposure(list_id=n, **(floats | one)) for n, one in enumerate([{}, *wrong])]
+    rows = [impression(list_id=n, **(floats | one)) for n, one in enumerate([{}, *wrong])]
     write(tmp_path, "a.parquet", rows)
 
-    result = taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, revenue_unit=100))
+    result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, revenue_unit=100))
 
-    assert (result.exposures, result.rejected) == (1, {"a field is not of its type": 5})
+    assert (result.impressions, result.rejected) == (1, {"a field is not of its type": 5})
 
 
 @pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [
-        ([{"who": 1}], {}, r"visitor \(experiment\.columns\.exposures\.unit\) is missing"),
-        ([exposure(visitor=1.0)], {}, "visitor is DOUBLE, expected text or whole numbers"),
+        ([{"who": 1}], {}, r"visitor \(experiment\.columns\.impressions\.user\) is missing"),
+        ([impression(visitor=1.0)], {}, "visitor is DOUBLE, expected text or whole numbers"),
         (
-            [exposure(shown_at=MOMENT.replace(tzinfo=None))],
+            [impression(shown_at=MOMENT.replace(tzinfo=None))],
             {},
             r"shown_at is TIMESTAMP, expected a number .*dates are iso8601",
         ),
         (
-            [exposure(shown_at=MOMENT.replace(tzinfo=None))],
+            [impression(shown_at=MOMENT.replace(tzinfo=None))],
             {"time": LogTime.ISO8601},
             r"shown_at is TIMESTAMP, expected a moment with its zone .*without one it is iso8601-utc",
         ),
-        ([exposure(was_clicked=[1])], {}, r"was_clicked is BIGINT\[\], expected true and false"),
+        ([impression(was_clicked=[1])], {}, r"was_clicked is BIGINT\[\], expected true and false"),
     ],
 )
 def test_a_column_that_is_missing_or_of_no_use_is_named(tmp_path, rows, columns, message):
     write(tmp_path, "a.parquet", rows)
 
     with pytest.raises(LogError, match=message):
-        taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, **columns))
+        taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, **columns))
 
 
 def test_a_column_may_have_a_name_that_the_contract_means_something_else_by(tmp_path):
-    rows = [{"experiment": 1, "unit": 5, "who": 9, "ts": TS, "clicked": False}]
+    rows = [{"experiment": 1, "user": 5, "who": 9, "ts": TS, "clicked": False}]
     write(tmp_path, "a.parquet", rows)
-    columns = LogColumns(exposures=ExposureColumns(group="experiment", unit="who"))
+    columns = LogColumns(impressions=ImpressionColumns(group="experiment", user="who"))
 
     taken_in(tmp_path, columns=columns)
 
-    (row,) = contents(tmp_path / "log.duckdb")["exposures"]
+    (row,) = contents(tmp_path / "log.duckdb")["impressions"]
     assert row[1:3] == ("9", "1")
 
 
-def test_exposures_without_an_id_are_those_of_their_unit_and_item_at_their_time(tmp_path):
+def test_impressions_without_an_id_are_those_of_their_unit_and_item_at_their_time(tmp_path):
     rows = [
-        {"unit": unit, "item": item, "group": 1, "ts": ts, "clicked": False}
-        for unit, item, ts in [(1, 5, TS), (1, 6, TS), (1, 5, TS + 1), (11, 5, TS), (1, 5, TS)]
+        {"user": user, "item": item, "group": 1, "ts": ts, "clicked": False}
+        for user, item, ts in [(1, 5, TS), (1, 6, TS), (1, 5, TS + 1), (11, 5, TS), (1, 5, TS)]
     ]
     write(tmp_path, "a.parquet", rows)
 
     result = taken_in(tmp_path, columns=LogColumns())
 
-    assert (result.exposures, result.rejected) == (4, {"duplicate exposure": 1})
+    assert (result.impressions, result.rejected) == (4, {"duplicate impression": 1})
 
 
 def test_what_is_not_told_is_unknown_and_what_follows_is_filled_in(tmp_path):
@@ -228,7 +232,7 @@ def test_what_is_not_told_is_unknown_and_what_follows_is_filled_in(tmp_path):
     for kind, rows in told.items():
         folder = tmp_path / kind
         folder.mkdir()
-        write(folder, "a.parquet", [{"unit": n} | base | row for n, row in enumerate(rows)])
+        write(folder, "a.parquet", [{"user": n} | base | row for n, row in enumerate(rows)])
         assert taken_in(folder, columns=LogColumns()).rejected == {}
         found[kind] = [one[:3] for one in outcomes(folder / "log.duckdb").values()]
 
@@ -241,12 +245,12 @@ def test_what_is_not_told_is_unknown_and_what_follows_is_filled_in(tmp_path):
 
 
 def test_events_alone_leave_unknown_what_no_file_tells(tmp_path):
-    write(tmp_path, "shown.parquet", [{"id": 1, "unit": 5, "group": 1, "ts": TS}])
+    write(tmp_path, "shown.parquet", [{"id": 1, "user": 5, "group": 1, "ts": TS}])
     write(tmp_path, "clicks.parquet", [{"id": 1, "at": TS + 1}])
     columns = LogColumns(
-        exposures=ExposureColumns(exposure="id"),
-        clicks=ClickColumns(exposure="id", ts="at"),
-        orders=OrderColumns(unit="buyer"),
+        impressions=ImpressionColumns(impression="id"),
+        clicks=ClickColumns(impression="id", ts="at"),
+        orders=OrderColumns(user="buyer"),
     )
 
     taken_in(tmp_path, columns=columns)
@@ -260,7 +264,7 @@ def test_events_alone_leave_unknown_what_no_file_tells(tmp_path):
 
 @pytest.mark.parametrize("told", [{}, {"ordered": False}])
 def test_groups_on_a_front_need_orders_and_units(tmp_path, told):
-    rows = [{"unit": ANN, "group": "g1", "ts": TS, "clicked": False} | told]
+    rows = [{"user": ANN, "group": "g1", "ts": TS, "clicked": False} | told]
     write(tmp_path, "a.parquet", rows)
 
     unknown = "units" if told else "ordered"
@@ -269,22 +273,22 @@ def test_groups_on_a_front_need_orders_and_units(tmp_path, told):
 
 
 def test_the_log_s_assignment_is_taken_as_given_but_for_units_in_two_groups(tmp_path):
-    rows = [exposure(list_id=n, visitor=n, arm=1 + n % 2) for n in range(20)]
-    rows += [exposure(list_id=20, visitor=3, arm=1), exposure(list_id=21, visitor=21, arm=3)]
+    rows = [impression(list_id=n, visitor=n, arm=1 + n % 2) for n in range(20)]
+    rows += [impression(list_id=20, visitor=3, arm=1), impression(list_id=21, visitor=21, arm=3)]
     write(tmp_path, "a.parquet", rows)
 
-    result = taken_in(tmp_path, columns=LogColumns(exposures=THEIRS))
+    result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS))
 
-    assert result.exposures == 19
-    assert result.rejected == {"unit seen in two groups": 2, "unknown group": 1}
+    assert result.impressions == 19
+    assert result.rejected == {"user seen in two groups": 2, "unknown group": 1}
 
 
 @pytest.mark.parametrize(("called", "kept"), [(None, "7"), ("Autumn '26", "8")])
 def test_other_experiments_are_set_aside_where_the_log_names_them(tmp_path, called, kept):
-    rows = [exposure(experiment="spring"), exposure(list_id=8, experiment="Autumn '26")]
+    rows = [impression(experiment="spring"), impression(list_id=8, experiment="Autumn '26")]
     write(tmp_path, "a.parquet", rows)
 
-    result = taken_in(tmp_path, columns=LogColumns(exposures=THEIRS, experiment=called))
+    result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, experiment=called))
 
     assert result.rejected == {"another experiment": 1}
     assert list(outcomes(tmp_path / "log.duckdb")) == [kept]
@@ -292,33 +296,33 @@ def test_other_experiments_are_set_aside_where_the_log_names_them(tmp_path, call
 
 @pytest.mark.parametrize("twice", [False, True])
 def test_a_numbered_column_of_csv_is_no_repeated_one(tmp_path, twice):
-    header = f"unit,group,ts,clicked,{'unit' if twice else 'unit_1'}"
+    header = f"user,group,ts,clicked,{'user' if twice else 'unit_1'}"
     (tmp_path / "a.csv").write_text(f"{header}\n5,1,{TS},true,6\n", encoding="utf-8")
 
     if twice:
-        with pytest.raises(LogError, match=r"a\.csv: unit stands twice"):
+        with pytest.raises(LogError, match=r"a\.csv: user stands twice"):
             taken_in(tmp_path, columns=LogColumns())
     else:
-        assert taken_in(tmp_path, columns=LogColumns()).exposures == 1
+        assert taken_in(tmp_path, columns=LogColumns()).impressions == 1
 
 
 def test_another_mapping_reads_every_file_again(tmp_path):
-    write(tmp_path, "a.parquet", [exposure(other=102)])
-    taken_in(tmp_path, columns=LogColumns(exposures=THEIRS))
-    assert taken_in(tmp_path, columns=LogColumns(exposures=THEIRS)).files_read == 0
+    write(tmp_path, "a.parquet", [impression(other=102)])
+    taken_in(tmp_path, columns=LogColumns(impressions=THEIRS))
+    assert taken_in(tmp_path, columns=LogColumns(impressions=THEIRS)).files_read == 0
 
-    names = {name: getattr(THEIRS, name) for name in THEIRS.__slots__} | {"unit": "other"}
-    result = taken_in(tmp_path, columns=LogColumns(exposures=ExposureColumns(**names)))
+    names = {name: getattr(THEIRS, name) for name in THEIRS.__slots__} | {"user": "other"}
+    result = taken_in(tmp_path, columns=LogColumns(impressions=ImpressionColumns(**names)))
 
     assert result.files_read == 1
-    assert contents(tmp_path / "log.duckdb")["exposures"][0][1] == "102"
+    assert contents(tmp_path / "log.duckdb")["impressions"][0][1] == "102"
 
 
 @pytest.mark.parametrize("name", ['it\'s "so"', "raw.x; --"])
 def test_a_name_is_a_name_whatever_it_says(tmp_path, name):
-    columns = LogColumns(exposures=ExposureColumns(unit=name))
+    columns = LogColumns(impressions=ImpressionColumns(user=name))
     for file in ("a.parquet", "b.csv", "c.jsonl"):
-        row = {"exposure": file, name: "u", "group": 1, "ts": TS, "clicked": False}
+        row = {"impression": file, name: "u", "group": 1, "ts": TS, "clicked": False}
         write(tmp_path, file, [row])
 
-    assert taken_in(tmp_path, columns=columns).exposures == 3
+    assert taken_in(tmp_path, columns=columns).impressions == 3

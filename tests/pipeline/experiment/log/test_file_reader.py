@@ -9,20 +9,20 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.ingest import ingest
 from pipeline.experiment.log.log_files import log_files
-from tests.pipeline.experiment.logs import PLAN, TS, contents, exposure, outcomes, units_of
+from tests.pipeline.experiment.logs import PLAN, TS, contents, impression, outcomes, users_in
 
-HEAD = ",".join(EXPOSURES.columns)
-UNIT = units_of("g1", 1)[0]
+HEAD = ",".join(IMPRESSIONS.columns)
+UNIT = users_in("g1", 1)[0]
 GOOD = f"spring,good,{UNIT},g1,{TS},true,true,2"
-GOOD_JSON = json.dumps(exposure("good"))
+GOOD_JSON = json.dumps(impression("good"))
 
 
 def as_csv(rows):
-    return pl.DataFrame(rows, schema=EXPOSURES.columns).write_csv().encode()
+    return pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_csv().encode()
 
 
 def as_json_lines(rows):
@@ -47,13 +47,13 @@ FORMATS = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_rows_that_parquet_gives(tmp_path, name):
     rows = [
-        exposure("x1"),
-        exposure("x2", clicked=False, ordered=False, units=0),
-        exposure('comma, "quote" and é\nline', units=2**31 - 1),
-        exposure("x3", units=-1),
-        exposure("x4", unit=None),
+        impression("x1"),
+        impression("x2", clicked=False, ordered=False, units=0),
+        impression('comma, "quote" and é\nline', units=2**31 - 1),
+        impression("x3", units=-1),
+        impression("x4", user=None),
     ]
-    pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(tmp_path / "log.parquet")
+    pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_parquet(tmp_path / "log.parquet")
     (tmp_path / name).write_bytes(FORMATS[name](rows))
     results = []
     for file in ("log.parquet", name):
@@ -61,21 +61,21 @@ def test_every_format_gives_the_rows_that_parquet_gives(tmp_path, name):
         results.append((ingest([tmp_path / file], PLAN, database), outcomes(database)))
 
     assert results[0] == results[1]
-    assert results[1][0].exposures == 3
+    assert results[1][0].impressions == 3
 
 
 def test_files_of_several_formats_make_one_log(tmp_path):
     names = ["a.parquet", "b.csv", "c.parquet", "d.jsonl", "e.csv.gz", "f.parquet"]
     for name in names:
         if name.endswith("parquet"):
-            rows = pl.DataFrame([exposure(name)], schema=EXPOSURES.columns)
+            rows = pl.DataFrame([impression(name)], schema=IMPRESSIONS.columns)
             rows.write_parquet(tmp_path / name)
         else:
-            (tmp_path / name).write_bytes(FORMATS[f"log.{name[2:]}"]([exposure(name)]))
+            (tmp_path / name).write_bytes(FORMATS[f"log.{name[2:]}"]([impression(name)]))
 
     result = ingest(log_files(tmp_path), PLAN, tmp_path / "log.duckdb")
 
-    assert (result.exposures, result.rejected) == (6, {})
+    assert (result.impressions, result.rejected) == (6, {})
     assert list(outcomes(tmp_path / "log.duckdb")) == names
 
 
@@ -85,11 +85,11 @@ def csv(*lines, head=HEAD, end="\n"):
 
 def field(name, value):
     """The good row's CSV line, under another id, with one field as it stands there."""
-    fields = dict(zip(EXPOSURES.columns, GOOD.split(","), strict=True)) | {"exposure": "bad"}
+    fields = dict(zip(IMPRESSIONS.columns, GOOD.split(","), strict=True)) | {"impression": "bad"}
     return ",".join((fields | {name: value}).values())
 
 
-LONG = as_csv([exposure(f"x{n}") for n in range(20_000)])
+LONG = as_csv([impression(f"x{n}") for n in range(20_000)])
 
 REFUSED = {
     "an empty parquet": ("log.parquet", b""),
@@ -100,23 +100,23 @@ REFUSED = {
     "a gz without its last bytes": ("log.csv.gz", gzip.compress(LONG)[:-4]),
     "a gz with a wrong checksum": ("log.csv.gz", gzip.compress(LONG)[:-8] + bytes(8)),
     "a zst cut in the middle": ("log.csv.zst", zstd(LONG)[:4000]),
-    "no zst": ("log.jsonl.zst", as_json_lines([exposure("good")])),
+    "no zst": ("log.jsonl.zst", as_json_lines([impression("good")])),
     "a field too many": ("log.csv", csv(GOOD, GOOD.replace("good", "x") + ",7")),
     "a field too few": ("log.csv", csv(GOOD, GOOD.replace("good", "x").rsplit(",", 1)[0])),
     "a quote that is not closed": ("log.csv", csv(GOOD, 'spring,"x,u,g1,1,true,true,2')),
-    "bytes that are not UTF-8": ("log.csv", csv(GOOD) + field("unit", "\xff").encode("latin-1")),
+    "bytes that are not UTF-8": ("log.csv", csv(GOOD) + field("user", "\xff").encode("latin-1")),
     "UTF-16": ("log.csv", csv(GOOD).decode().encode("utf-16")),
     "semicolons for commas": ("log.csv", csv(GOOD).replace(b",", b";")),
     "no header": ("log.csv", (GOOD + "\n").encode()),
     "a column missing": ("log.csv", csv(GOOD.replace("spring,", ""), head=HEAD[11:])),
-    "a column renamed": ("log.csv", csv(GOOD, head=HEAD.replace("unit,", "user,"))),
-    "a column twice": ("log.csv", csv(GOOD + ",u", head=f"{HEAD},unit")),
+    "a column renamed": ("log.csv", csv(GOOD, head=HEAD.replace("user,", "user,"))),
+    "a column twice": ("log.csv", csv(GOOD + ",u", head=f"{HEAD},user")),
     "a line of JSON cut short": ("log.jsonl", f'{GOOD_JSON}\n{{"experiment": "spr'.encode()),
     "an array of JSON": ("log.jsonl", f"[{GOOD_JSON}]".encode()),
     "a number for an object": ("log.jsonl", f"{GOOD_JSON}\n5\n".encode()),
     "two objects on a line": ("log.jsonl", f"{GOOD_JSON} {GOOD_JSON}\n".encode()),
     "a key twice": ("log.jsonl", f'{GOOD_JSON[:-1]}, "units": 3}}\n'.encode()),
-    "a key that no line has": ("log.jsonl", GOOD_JSON.replace('"unit"', '"user"').encode()),
+    "a key that no line has": ("log.jsonl", GOOD_JSON.replace('"user"', '"user"').encode()),
     "JSON that is not UTF-8": ("log.jsonl", GOOD_JSON.replace("good", "\xff").encode("latin-1")),
     "not a number in JSON": ("log.jsonl", GOOD_JSON.replace(str(TS), "NaN.").encode()),
 }
@@ -130,8 +130,8 @@ SET_ASIDE = {
     "units beyond 32 bits": (field("units", "3000000000"), "a field is not of its type"),
     "a time beyond 64 bits": (field("ts", "9" * 25), "a field is not of its type"),
     "yes for true": (field("clicked", "yes"), "a field is not of its type"),
-    "an empty id": (field("exposure", ""), "a field is empty"),
-    "a quoted empty id": (field("unit", '""'), "a field is empty"),
+    "an empty id": (field("impression", ""), "a field is empty"),
+    "a quoted empty id": (field("user", '""'), "a field is empty"),
     "seconds for milliseconds": (
         field("ts", str(TS // 1000)),
         "time outside 2000-01-01 to 2100-01-01",
@@ -146,7 +146,7 @@ def earlier(tmp_path_factory):
     folder = tmp_path_factory.mktemp("earlier")
     file = folder / "before" / "a.parquet"
     file.parent.mkdir()
-    pl.DataFrame([exposure("old")], schema=EXPOSURES.columns).write_parquet(file)
+    pl.DataFrame([impression("old")], schema=IMPRESSIONS.columns).write_parquet(file)
     ingest([file], PLAN, folder / "log.duckdb")
     return folder
 
@@ -178,7 +178,7 @@ def test_a_malformed_row_is_set_aside_and_the_others_are_taken(tmp_path, kind):
 
     result = ingest([tmp_path / "log.csv"], PLAN, tmp_path / "log.duckdb")
 
-    assert (result.exposures, result.rejected) == (1, {reason: 1})
+    assert (result.impressions, result.rejected) == (1, {reason: 1})
 
 
 def test_more_than_thirty_kinds_are_tried():
@@ -208,7 +208,7 @@ def test_what_is_merely_unusual_is_read(tmp_path, data):
 
 @pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt16, pl.Int64, pl.UInt32])
 def test_whole_numbers_of_any_width_are_read_from_parquet(tmp_path, dtype):
-    frame = pl.DataFrame([exposure("x1")], schema=EXPOSURES.columns)
+    frame = pl.DataFrame([impression("x1")], schema=IMPRESSIONS.columns)
     frame.with_columns(pl.col("units").cast(dtype)).write_parquet(tmp_path / "a.parquet")
 
     ingest([tmp_path / "a.parquet"], PLAN, tmp_path / "log.duckdb")
@@ -217,7 +217,7 @@ def test_whole_numbers_of_any_width_are_read_from_parquet(tmp_path, dtype):
 
 
 def test_revenue_is_kept_where_it_is_told(tmp_path):
-    frame = pl.DataFrame([exposure("x1"), exposure("x2")], schema=EXPOSURES.columns)
+    frame = pl.DataFrame([impression("x1"), impression("x2")], schema=IMPRESSIONS.columns)
     frame.with_columns(revenue=pl.Series([1999, -1])).write_parquet(tmp_path / "a.parquet")
 
     result = ingest([tmp_path / "a.parquet"], PLAN, tmp_path / "log.duckdb")
@@ -229,7 +229,7 @@ def test_revenue_is_kept_where_it_is_told(tmp_path):
 def test_a_column_that_only_some_files_have_is_named(tmp_path):
     numbers = count()
     for name, more in (("a", {}), ("b", {"revenue": 5})):
-        frame = pl.DataFrame([exposure(f"x{next(numbers)}")], schema=EXPOSURES.columns)
+        frame = pl.DataFrame([impression(f"x{next(numbers)}")], schema=IMPRESSIONS.columns)
         frame.with_columns(**{key: pl.lit(v) for key, v in more.items()}).write_parquet(
             tmp_path / f"{name}.parquet"
         )
@@ -247,7 +247,7 @@ def test_an_empty_text_file_adds_nothing(tmp_path):
 
     result = ingest(files, PLAN, tmp_path / "log.duckdb")
 
-    assert (result.exposures, result.files) == (1, 4)
+    assert (result.impressions, result.files) == (1, 4)
     assert [row[-2] for row in contents(tmp_path / "log.duckdb")["ingested_files"]] == [1, 0, 0, 0]
 
 
@@ -255,8 +255,8 @@ NO_ORDER = {"ordered": False, "units": 0, "revenue": None}
 
 
 def test_a_file_of_json_in_which_nothing_was_ordered_may_be_silent_about_revenue(tmp_path):
-    quiet = [exposure("x1") | NO_ORDER, exposure("x2", clicked=False) | NO_ORDER]
-    told = [exposure("x3") | {"revenue": 1999}, exposure("x4") | NO_ORDER]
+    quiet = [impression("x1") | NO_ORDER, impression("x2", clicked=False) | NO_ORDER]
+    told = [impression("x3") | {"revenue": 1999}, impression("x4") | NO_ORDER]
     del quiet[0]["revenue"]
     results = []
     for first, second in ((quiet, told), (told, quiet), (quiet, quiet)):
@@ -266,12 +266,12 @@ def test_a_file_of_json_in_which_nothing_was_ordered_may_be_silent_about_revenue
         results.append((result.rejected, outcomes(tmp_path / "log.duckdb").get("x3")))
 
     found = (True, True, 2, 1999)
-    assert results == [({}, found), ({}, found), ({"duplicate exposure": 2}, None)]
+    assert results == [({}, found), ({}, found), ({"duplicate impression": 2}, None)]
 
 
 def test_a_file_of_json_with_orders_that_all_lack_revenue_is_refused(tmp_path):
-    (tmp_path / "a.jsonl").write_bytes(as_json_lines([exposure("x1") | {"revenue": 1999}]))
-    (tmp_path / "b.jsonl").write_bytes(as_json_lines([exposure("x2") | {"revenue": None}]))
+    (tmp_path / "a.jsonl").write_bytes(as_json_lines([impression("x1") | {"revenue": 1999}]))
+    (tmp_path / "b.jsonl").write_bytes(as_json_lines([impression("x2") | {"revenue": None}]))
 
     with pytest.raises(LogError, match=r"b\.jsonl and a\.jsonl differ in revenue"):
         ingest(log_files(tmp_path), PLAN, tmp_path / "log.duckdb")

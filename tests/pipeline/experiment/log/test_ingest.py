@@ -6,28 +6,28 @@ import duckdb
 import polars as pl
 import pytest
 
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.ingest import Ingestion, ingest, summarise
-from tests.pipeline.experiment.logs import PLAN, TS, contents, exposure, units_of
+from tests.pipeline.experiment.logs import PLAN, TS, contents, impression, users_in
 
-UNIT = {group: units_of(group, 1)[0] for group in ("g1", "g2")}
-OTHER_UNIT = units_of("g2", 2)[1]
+UNIT = {group: users_in(group, 1)[0] for group in ("g1", "g2")}
+OTHER_UNIT = users_in("g2", 2)[1]
 
 
 def row(name, group="g1", /, **changes):
-    """A click of the group's unit that ended in no order, with some fields changed."""
-    own = {"unit": UNIT[group], "group": group, "ordered": False, "units": 0}
-    return exposure(name, **(own | changes))
+    """A click of the group's user that ended in no order, with some fields changed."""
+    own = {"user": UNIT[group], "group": group, "ordered": False, "units": 0}
+    return impression(name, **(own | changes))
 
 
 def log_file(path, rows):
-    pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(path)
+    pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_parquet(path)
     return path
 
 
-def exposures(database):
-    return [exposure for exposure, *_ in contents(database)["exposures"]]
+def impressions(database):
+    return [impression for impression, *_ in contents(database)["impressions"]]
 
 
 def rebuilt(files, plan, folder):
@@ -52,10 +52,10 @@ def test_rows_land_in_the_database_as_they_are_in_the_files(files, database):
     result = ingest(files, PLAN, database)
 
     assert result == Ingestion(
-        exposures=3, rejected={"unknown group": 1, "units below 0": 1}, files=2, files_read=2
+        impressions=3, rejected={"unknown group": 1, "units below 0": 1}, files=2, files_read=2
     )
     tables = contents(database)
-    assert tables["exposures"] == [
+    assert tables["impressions"] == [
         ("x1", UNIT["g1"], "g1", TS, True, False, 0, None, "a.parquet"),
         ("x2", UNIT["g2"], "g2", TS, True, False, 0, None, "a.parquet"),
         ("x4", UNIT["g1"], "g1", TS, True, False, 0, None, "b.parquet"),
@@ -70,7 +70,7 @@ def test_summary_of_a_database_says_what_its_ingestion_said(files, database):
     ingest(files, PLAN, database)
 
     assert summarise(database) == {
-        "exposures": 3,
+        "impressions": 3,
         "rejected": {"unknown group": 1, "units below 0": 1},
         "files": 2,
     }
@@ -101,8 +101,8 @@ def test_a_changed_file_replaces_its_rows(files, database, tmp_path):
 
     result = ingest(files, PLAN, database)
 
-    assert result == Ingestion(exposures=3, rejected={"unknown group": 1}, files=2, files_read=2)
-    assert exposures(database) == ["x1", "x4", "x6"]
+    assert result == Ingestion(impressions=3, rejected={"unknown group": 1}, files=2, files_read=2)
+    assert impressions(database) == ["x1", "x4", "x6"]
     assert contents(database) == rebuilt(files, PLAN, tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_a_vanished_file_takes_its_rows_with_it(files, database, tmp_path):
 
     result = ingest(files[1:], PLAN, database)
 
-    assert result == Ingestion(exposures=1, rejected={"unknown group": 1}, files=1, files_read=1)
+    assert result == Ingestion(impressions=1, rejected={"unknown group": 1}, files=1, files_read=1)
     assert contents(database) == rebuilt(files[1:], PLAN, tmp_path)
 
 
@@ -140,7 +140,7 @@ def test_an_unusable_row_does_not_make_a_usable_one_a_duplicate(tmp_path, databa
 
     result = ingest([log_file(tmp_path / "a.parquet", rows)], PLAN, database)
 
-    assert result.exposures == 1
+    assert result.impressions == 1
     assert result.rejected == {"another experiment": 1}
 
 
@@ -155,19 +155,19 @@ def test_a_changed_plan_reads_every_file_again(files, database, tmp_path):
     ingest(files, PLAN, database)
     first, second = PLAN.groups
     swapped = replace(PLAN, groups=(replace(first, name="g2"), replace(second, name="g1")))
-    log_file(files[0], [row("x1"), row("x2", "g2"), row("x7", unit=OTHER_UNIT)])
+    log_file(files[0], [row("x1"), row("x2", "g2"), row("x7", user=OTHER_UNIT)])
 
     result = ingest(files, swapped, database)
 
     assert result.files_read == 2
-    assert exposures(database) == ["x7"]  # the only unit in the group of the new plan
+    assert impressions(database) == ["x7"]  # the only user in the group of the new plan
     assert contents(database) == rebuilt(files, swapped, tmp_path)
 
 
 def test_a_log_without_a_usable_row_is_refused(tmp_path, database):
     files = [log_file(tmp_path / "a.parquet", [row("x1", units=-1), row("x2", experiment="old")])]
 
-    with pytest.raises(LogError, match=r"no usable exposure in 1 files; .*units below 0"):
+    with pytest.raises(LogError, match=r"no usable impression in 1 files; .*units below 0"):
         ingest(files, PLAN, database)
 
     assert not database.exists()
@@ -192,8 +192,8 @@ def test_a_check_that_refuses_the_new_database_keeps_the_old_one(files, database
     seen = []
 
     def refuse(fresh):
-        seen.extend(exposures(fresh))
-        raise LogError("four exposures are suspicious")
+        seen.extend(impressions(fresh))
+        raise LogError("four impressions are suspicious")
 
     with pytest.raises(LogError, match="suspicious"):
         ingest(files, PLAN, database, check=refuse)
@@ -206,7 +206,7 @@ def test_a_check_that_refuses_the_new_database_keeps_the_old_one(files, database
 def test_what_a_killed_run_left_behind_does_no_harm(files, database, tmp_path):
     ingest(files[:1], PLAN, database)
     with duckdb.connect(str(tmp_path / "other.duckdb")) as other:
-        other.execute("CREATE TABLE exposures (x INTEGER)")
+        other.execute("CREATE TABLE impressions (x INTEGER)")
         unfinished = (tmp_path / "other.duckdb.wal").read_bytes()
     (tmp_path / ".log.duckdb.new").write_bytes(b"half a copy")
     (tmp_path / ".log.duckdb.new.wal").write_bytes(unfinished)  # of a database since replaced
@@ -221,4 +221,4 @@ def test_the_name_of_the_log_s_folder_adds_nothing_to_its_rows(tmp_path, databas
     (tmp_path / folder).mkdir()
     file = log_file(tmp_path / folder / "a.parquet", [row("x1")])
 
-    assert ingest([file], PLAN, database).exposures == 1
+    assert ingest([file], PLAN, database).impressions == 1

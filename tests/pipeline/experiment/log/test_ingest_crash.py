@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.log.ingest import ingest
 from tests.pipeline.experiment.logs import TS, contents
@@ -44,8 +44,8 @@ def write_files(folder, *, later_ms=0):
         frame = pl.DataFrame(
             {
                 "experiment": ["spring"] * ROWS_A_FILE,
-                "exposure": pl.select(pl.format("x{}-{}", day, number)).to_series(),
-                "unit": pl.select(pl.format("u{}", number % 400)).to_series(),
+                "impression": pl.select(pl.format("x{}-{}", day, number)).to_series(),
+                "user": pl.select(pl.format("u{}", number % 400)).to_series(),
                 "group": ["g1"] * ROWS_A_FILE,
                 "ts": TS + number + later_ms,
                 "clicked": number % 3 == 0,
@@ -53,7 +53,7 @@ def write_files(folder, *, later_ms=0):
                 "units": (number % 9 == 0).cast(pl.Int32) - (number % 50 == 7).cast(pl.Int32),
             }
         )
-        EXPOSURES.validate(frame).write_parquet(folder / f"day-{day:02d}.parquet")
+        IMPRESSIONS.validate(frame).write_parquet(folder / f"day-{day:02d}.parquet")
 
 
 def run(folder, project_root, *, kill_after_s=None):

@@ -1,4 +1,4 @@
-"""Every row is in ``exposures`` or counted under a reason; a file off the contract is refused."""
+"""Every row is in ``impressions`` or counted under a reason; a file off the contract is refused."""
 
 import tempfile
 from collections import Counter
@@ -11,24 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.ingest import ingest
-from tests.pipeline.experiment.logs import PLAN, TS, exposure, units_of
+from tests.pipeline.experiment.logs import PLAN, TS, impression, users_in
 
 YEAR_2000, YEAR_2100 = 946_684_800_000, 4_102_444_800_000
-UNIT_IN_G1, OTHER_UNIT_IN_G1 = units_of("g1", 2)
-(UNIT_IN_G2,) = units_of("g2", 1)
+UNIT_IN_G1, OTHER_UNIT_IN_G1 = users_in("g1", 2)
+(UNIT_IN_G2,) = users_in("g2", 1)
 
 
 def log_file(path, rows):
-    pl.DataFrame(rows, schema=EXPOSURES.columns).write_parquet(path)
+    pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_parquet(path)
     return path
 
 
 def stored(database):
     with duckdb.connect(str(database), read_only=True) as connection:
-        return sorted(connection.execute("SELECT exposure, clicked FROM exposures").fetchall())
+        return sorted(connection.execute("SELECT impression, clicked FROM impressions").fetchall())
 
 
 def reason_of(row):
@@ -47,26 +47,26 @@ def reason_of(row):
 
 
 def reasons_of(rows):
-    """What is wrong with each row, the other rows of its unit considered; None if nothing."""
+    """What is wrong with each row, the other rows of its user considered; None if nothing."""
     reasons = [reason_of(row) for row in rows]
-    for unit in {row["unit"] for row in rows}:
-        own = [n for n, row in enumerate(rows) if row["unit"] == unit and reasons[n] is None]
+    for user in {row["user"] for row in rows}:
+        own = [n for n, row in enumerate(rows) if row["user"] == user and reasons[n] is None]
         groups = {rows[n]["group"] for n in own}
         for n in own:
             if len(groups) > 1:
-                reasons[n] = "unit seen in two groups"
-            elif groups != {PLAN.group_of(unit).name}:
-                reasons[n] = "another group than the unit is assigned to"
+                reasons[n] = "user seen in two groups"
+            elif groups != {PLAN.group_of(user).name}:
+                reasons[n] = "another group than the user is assigned to"
     return reasons
 
 
 @pytest.mark.parametrize(
     ("reason", "changes"),
     [
-        *[("a field is empty", {name: None}) for name in EXPOSURES.columns],
+        *[("a field is empty", {name: None}) for name in IMPRESSIONS.columns],
         ("another experiment", {"experiment": "autumn"}),
         ("unknown group", {"group": "g3"}),
-        ("another group than the unit is assigned to", {"unit": UNIT_IN_G2}),
+        ("another group than the user is assigned to", {"user": UNIT_IN_G2}),
         ("time outside 2000-01-01 to 2100-01-01", {"ts": YEAR_2000 - 1}),
         ("time outside 2000-01-01 to 2100-01-01", {"ts": YEAR_2100}),
         ("time outside 2000-01-01 to 2100-01-01", {"ts": TS // 1000}),
@@ -74,17 +74,17 @@ def reasons_of(rows):
         ("ordered without a click", {"clicked": False}),
         ("order and units disagree", {"units": 0}),
         ("order and units disagree", {"ordered": False}),
-        ("duplicate exposure", {"exposure": "good"}),
+        ("duplicate impression", {"impression": "good"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_a_row_is_rejected_for_its_reason(tmp_path, reason, changes):
-    file = log_file(tmp_path / "a.parquet", [exposure("good"), exposure("bad", **changes)])
+    file = log_file(tmp_path / "a.parquet", [impression("good"), impression("bad", **changes)])
 
     result = ingest([file], PLAN, tmp_path / "log.duckdb")
 
     assert result.rejected == {reason: 1}
-    assert result.exposures == 1
+    assert result.impressions == 1
 
 
 @pytest.mark.parametrize(
@@ -93,24 +93,24 @@ def test_a_row_is_rejected_for_its_reason(tmp_path, reason, changes):
         {},
         {"clicked": False, "ordered": False, "units": 0},
         {"ordered": False, "units": 0},
-        {"unit": UNIT_IN_G2, "group": "g2"},
+        {"user": UNIT_IN_G2, "group": "g2"},
         {"ts": YEAR_2000},
         {"ts": YEAR_2100 - 1},
     ],
     ids=["ordered", "ignored", "clicked", "other-group", "first-moment", "last-moment"],
 )
 def test_a_usable_row_is_accepted(tmp_path, changes):
-    file = log_file(tmp_path / "a.parquet", [exposure("x1", **changes)])
+    file = log_file(tmp_path / "a.parquet", [impression("x1", **changes)])
 
     result = ingest([file], PLAN, tmp_path / "log.duckdb")
 
-    assert (result.exposures, result.rejected) == (1, {})
+    assert (result.impressions, result.rejected) == (1, {})
 
 
 usable_or_not = st.fixed_dictionaries(
     {
         "experiment": st.sampled_from(["spring"] * 8 + ["autumn", None]),
-        "unit": st.sampled_from([UNIT_IN_G1, UNIT_IN_G2, None]),
+        "user": st.sampled_from([UNIT_IN_G1, UNIT_IN_G2, None]),
         "group": st.sampled_from(["g1"] * 4 + ["g2"] * 4 + ["g3", None]),
         "ts": st.sampled_from([TS] * 6 + [YEAR_2000 - 1, YEAR_2100, None]),
         "clicked": st.sampled_from([True, True, False, None]),
@@ -124,8 +124,8 @@ usable_or_not = st.fixed_dictionaries(
 @given(drawn=st.lists(st.lists(usable_or_not, max_size=12), min_size=1, max_size=3))
 def test_every_row_is_judged_once_as_the_slow_reading_says(drawn):
     numbers = count()
-    parts = [[{"exposure": f"x{next(numbers)}", **fields} for fields in part] for part in drawn]
-    parts[0].append(exposure("good", unit=OTHER_UNIT_IN_G1))
+    parts = [[{"impression": f"x{next(numbers)}", **fields} for fields in part] for part in drawn]
+    parts[0].append(impression("good", user=OTHER_UNIT_IN_G1))
 
     with tempfile.TemporaryDirectory() as folder:
         files = [
@@ -135,23 +135,26 @@ def test_every_row_is_judged_once_as_the_slow_reading_says(drawn):
 
     rows = [fields for part in parts for fields in part]
     expected = Counter(reasons_of(rows))
-    assert result.exposures == expected.pop(None)
+    assert result.impressions == expected.pop(None)
     assert result.rejected == expected
-    assert result.exposures + sum(result.rejected.values()) == len(rows)
+    assert result.impressions + sum(result.rejected.values()) == len(rows)
 
 
-def test_of_a_duplicate_exposure_the_earliest_row_is_kept(tmp_path):
-    late, early = exposure("x1", ts=TS + 1), exposure("x1", clicked=False, ordered=False, units=0)
+def test_of_a_duplicate_impression_the_earliest_row_is_kept(tmp_path):
+    late, early = (
+        impression("x1", ts=TS + 1),
+        impression("x1", clicked=False, ordered=False, units=0),
+    )
     file = log_file(tmp_path / "a.parquet", [late, early, late])
 
     result = ingest([file], PLAN, tmp_path / "log.duckdb")
 
-    assert result.rejected == {"duplicate exposure": 2}
+    assert result.rejected == {"duplicate impression": 2}
     assert stored(tmp_path / "log.duckdb") == [("x1", False)]
 
 
 def test_which_of_two_simultaneous_duplicates_is_kept_does_not_depend_on_their_order(tmp_path):
-    clicked = exposure("x1", ordered=False, units=0)
+    clicked = impression("x1", ordered=False, units=0)
     ignored = clicked | {"clicked": False}
     kept = []
     for name, rows in (("here", [clicked, ignored]), ("there", [ignored, clicked])):
@@ -163,20 +166,21 @@ def test_which_of_two_simultaneous_duplicates_is_kept_does_not_depend_on_their_o
 
 
 def test_a_duplicate_in_another_file_is_rejected_there(tmp_path):
-    first = log_file(tmp_path / "a.parquet", [exposure("x1")])
+    first = log_file(tmp_path / "a.parquet", [impression("x1")])
     second = log_file(
-        tmp_path / "b.parquet", [exposure("x1", clicked=False), exposure("x2"), exposure("x1")]
+        tmp_path / "b.parquet",
+        [impression("x1", clicked=False), impression("x2"), impression("x1")],
     )
 
     result = ingest([first, second], PLAN, tmp_path / "log.duckdb")
 
-    assert result.rejected == {"duplicate exposure": 1, "ordered without a click": 1}
+    assert result.rejected == {"duplicate impression": 1, "ordered without a click": 1}
     assert stored(tmp_path / "log.duckdb") == [("x1", True), ("x2", True)]
 
 
-@pytest.mark.parametrize("column", list(EXPOSURES.columns))
+@pytest.mark.parametrize("column", list(IMPRESSIONS.columns))
 def test_a_missing_column_is_named(tmp_path, column):
-    frame = pl.DataFrame([exposure("x1")], schema=EXPOSURES.columns).drop(column)
+    frame = pl.DataFrame([impression("x1")], schema=IMPRESSIONS.columns).drop(column)
     frame.write_parquet(tmp_path / "a.parquet")
 
     with pytest.raises(LogError, match=rf"a\.parquet: {column} is missing; .*the contract is in"):
@@ -186,14 +190,14 @@ def test_a_missing_column_is_named(tmp_path, column):
 @pytest.mark.parametrize(
     ("column", "dtype", "message"),
     [
-        ("unit", pl.Int64, "unit is BIGINT, expected VARCHAR"),
+        ("user", pl.Int64, "user is BIGINT, expected VARCHAR"),
         ("ts", pl.Datetime("ms"), "ts is TIMESTAMP, expected BIGINT"),
         ("clicked", pl.Int32, "clicked is INTEGER, expected BOOLEAN"),
         ("units", pl.Float64, "units is DOUBLE, expected INTEGER"),
     ],
 )
 def test_an_ill_typed_column_is_named(tmp_path, column, dtype, message):
-    frame = pl.DataFrame([exposure("x1", unit="7")], schema=EXPOSURES.columns)
+    frame = pl.DataFrame([impression("x1", user="7")], schema=IMPRESSIONS.columns)
     frame.with_columns(pl.col(column).cast(dtype)).write_parquet(tmp_path / "a.parquet")
 
     with pytest.raises(LogError, match=message):
@@ -202,10 +206,12 @@ def test_an_ill_typed_column_is_named(tmp_path, column, dtype, message):
 
 @pytest.mark.parametrize("name", ["reason", "source", "assigned", "rows"])
 def test_a_further_column_does_not_touch_the_judgement(tmp_path, name):
-    frame = pl.DataFrame([exposure("x1"), exposure("x2", group="g3")], schema=EXPOSURES.columns)
+    frame = pl.DataFrame(
+        [impression("x1"), impression("x2", group="g3")], schema=IMPRESSIONS.columns
+    )
     further = frame.with_columns(pl.lit(None, dtype=pl.String).alias(name))
     further.write_parquet(tmp_path / "a.parquet")
 
     result = ingest([tmp_path / "a.parquet"], PLAN, tmp_path / "log.duckdb")
 
-    assert (result.exposures, result.rejected) == (1, {"unknown group": 1})
+    assert (result.impressions, result.rejected) == (1, {"unknown group": 1})

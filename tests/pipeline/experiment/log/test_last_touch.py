@@ -1,4 +1,4 @@
-"""Events that name their user and not their exposure: last touch, as a slow reading finds it."""
+"""Events that name their user and not their impression: last touch, as a slow reading finds it."""
 
 import tempfile
 from collections import Counter
@@ -13,24 +13,24 @@ from hypothesis import strategies as st
 from pipeline.experiment.log.ingest import ingest
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.study import LogColumns
-from tests.pipeline.experiment.logs import PLAN, TS, contents, outcomes, units_of
+from tests.pipeline.experiment.logs import PLAN, TS, contents, outcomes, users_in
 
 HOUR = 3_600_000
-ANN, BOB = units_of("g1", 2)
+ANN, BOB = users_in("g1", 2)
 RULES = LogRules(columns=LogColumns())
 COLUMNS = {
-    "exposures": {
+    "impressions": {
         "experiment": pl.String,
-        "exposure": pl.String,
-        "unit": pl.String,
+        "impression": pl.String,
+        "user": pl.String,
         "group": pl.String,
         "item": pl.String,
         "ts": pl.Int64,
     },
-    "clicks": {"exposure": pl.String, "unit": pl.String, "item": pl.String, "ts": pl.Int64},
+    "clicks": {"impression": pl.String, "user": pl.String, "item": pl.String, "ts": pl.Int64},
     "orders": {
-        "exposure": pl.String,
-        "unit": pl.String,
+        "impression": pl.String,
+        "user": pl.String,
         "item": pl.String,
         "ts": pl.Int64,
         "units": pl.Int32,
@@ -38,34 +38,34 @@ COLUMNS = {
     },
 }
 
-NO_EXPOSURE = "a click that no exposure of its unit precedes"
-NO_CLICK = "an order that no click of its unit precedes"
-FURTHER = "a further click on an exposure"
+NO_IMPRESSION = "a click that no impression of its user precedes"
+NO_CLICK = "an order that no click of its user precedes"
+FURTHER = "a further click on an impression"
 LATE_CLICK = "a click after the attribution window"
 LATE_ORDER = "an order after the attribution window"
 
 
-def shown(exposure, unit, hours, item="a"):
-    fields = {"experiment": "spring", "exposure": exposure, "unit": unit, "group": "g1"}
+def shown(impression, user, hours, item="a"):
+    fields = {"experiment": "spring", "impression": impression, "user": user, "group": "g1"}
     return fields | {"item": item, "ts": TS + round(hours * HOUR)}
 
 
-def click(unit, hours, item="a"):
-    return {"unit": unit, "item": item, "ts": TS + round(hours * HOUR)}
+def click(user, hours, item="a"):
+    return {"user": user, "item": item, "ts": TS + round(hours * HOUR)}
 
 
-def order(unit, hours, item="a", units=1, revenue=100):
-    return click(unit, hours, item) | {"units": units, "revenue": revenue}
+def order(user, hours, item="a", units=1, revenue=100):
+    return click(user, hours, item) | {"units": units, "revenue": revenue}
 
 
-def taken_in(folder, tables, *, items=("exposures", "clicks", "orders"), step=""):
+def taken_in(folder, tables, *, items=("impressions", "clicks", "orders"), step=""):
     """The ingestion of these tables; of them, ``items`` tell items."""
     for name, rows in tables.items():
         there = {
             column: dtype
             for column, dtype in COLUMNS[name].items()
             if (column != "item" or name in items)
-            and (column != "exposure" or name == "exposures" or any(column in r for r in rows))
+            and (column != "impression" or name == "impressions" or any(column in r for r in rows))
         }
         frame = pl.DataFrame([{c: row[c] for c in there} for row in rows], schema=there)
         frame.write_parquet(folder / f"{name}{step}.parquet")
@@ -73,11 +73,11 @@ def taken_in(folder, tables, *, items=("exposures", "clicks", "orders"), step=""
     return ingest(files, PLAN, folder / "log.duckdb", rules=RULES)
 
 
-def test_a_click_belongs_to_the_last_exposure_of_its_item_before_it(tmp_path):
+def test_a_click_belongs_to_the_last_impression_of_its_item_before_it(tmp_path):
     result = taken_in(
         tmp_path,
         {
-            "exposures": [
+            "impressions": [
                 shown("old", ANN, 0),
                 shown("last", ANN, 1),
                 shown("other item", ANN, 2, "b"),
@@ -94,20 +94,22 @@ def test_a_click_belongs_to_the_last_exposure_of_its_item_before_it(tmp_path):
     assert result.rejected == {FURTHER: 1}
 
 
-def test_without_items_it_belongs_to_the_last_exposure_of_its_user(tmp_path):
-    exposures = [shown("e1", ANN, 0, "a"), shown("e2", ANN, 1, "b"), shown("e3", BOB, 2)]
+def test_without_items_it_belongs_to_the_last_impression_of_its_user(tmp_path):
+    impressions = [shown("e1", ANN, 0, "a"), shown("e2", ANN, 1, "b"), shown("e3", BOB, 2)]
 
     taken_in(
-        tmp_path, {"exposures": exposures, "clicks": [click(ANN, 3, "a")]}, items=("exposures",)
+        tmp_path,
+        {"impressions": impressions, "clicks": [click(ANN, 3, "a")]},
+        items=("impressions",),
     )
 
     assert outcomes(tmp_path / "log.duckdb")["e2"][0]
 
 
-def test_of_exposures_at_the_same_moment_the_one_with_the_greatest_id_is_the_last(tmp_path):
-    exposures = [shown("e2", ANN, 0), shown("e3", ANN, 0), shown("e1", ANN, 0)]
+def test_of_impressions_at_the_same_moment_the_one_with_the_greatest_id_is_the_last(tmp_path):
+    impressions = [shown("e2", ANN, 0), shown("e3", ANN, 0), shown("e1", ANN, 0)]
 
-    taken_in(tmp_path, {"exposures": exposures, "clicks": [click(ANN, 0)]})
+    taken_in(tmp_path, {"impressions": impressions, "clicks": [click(ANN, 0)]})
 
     assert [n for n, (clicked, *_) in outcomes(tmp_path / "log.duckdb").items() if clicked] == [
         "e3"
@@ -117,9 +119,9 @@ def test_of_exposures_at_the_same_moment_the_one_with_the_greatest_id_is_the_las
 @pytest.mark.parametrize(
     ("reason", "events"),
     [
-        (NO_EXPOSURE, {"clicks": [click(BOB, 3)]}),
-        (NO_EXPOSURE, {"clicks": [click(ANN, -0.001)]}),
-        (NO_EXPOSURE, {"clicks": [click(ANN, 3, "b")]}),
+        (NO_IMPRESSION, {"clicks": [click(BOB, 3)]}),
+        (NO_IMPRESSION, {"clicks": [click(ANN, -0.001)]}),
+        (NO_IMPRESSION, {"clicks": [click(ANN, 3, "b")]}),
         (LATE_CLICK, {"clicks": [click(ANN, 24.001)]}),
         (FURTHER, {"clicks": [click(ANN, 2)]}),
         ("a field is empty", {"clicks": [click(ANN, 3, None)]}),
@@ -135,7 +137,7 @@ def test_an_event_is_set_aside_for_its_reason(tmp_path, reason, events):
     result = taken_in(
         tmp_path,
         {
-            "exposures": [shown("x", ANN, 0)],
+            "impressions": [shown("x", ANN, 0)],
             "clicks": [click(ANN, 1), *events.get("clicks", [])],
             "orders": [order(ANN, 2), *events.get("orders", [])],
         },
@@ -145,17 +147,17 @@ def test_an_event_is_set_aside_for_its_reason(tmp_path, reason, events):
     assert outcomes(tmp_path / "log.duckdb") == {"x": (True, True, 1, 100)}
 
 
-def test_orders_of_users_find_clicks_that_know_their_exposure_and_item(tmp_path):
+def test_orders_of_users_find_clicks_that_know_their_impression_and_item(tmp_path):
     """Lists of many items: the clicks say which item, the orders which user bought which item."""
     clicks = [
-        click(ANN, 1, "tent") | {"exposure": "list 1"},
-        click(ANN, 1.5, "stove") | {"exposure": "list 1"},
-        click(ANN, 2, "lamp") | {"exposure": "list 2"},
+        click(ANN, 1, "tent") | {"impression": "list 1"},
+        click(ANN, 1.5, "stove") | {"impression": "list 1"},
+        click(ANN, 2, "lamp") | {"impression": "list 2"},
     ]
     result = taken_in(
         tmp_path,
         {
-            "exposures": [shown("list 1", ANN, 0), shown("list 2", ANN, 0.5)],
+            "impressions": [shown("list 1", ANN, 0), shown("list 2", ANN, 0.5)],
             "clicks": clicks,
             "orders": [order(ANN, 3, "stove", units=2), order(ANN, 3, "shoe")],
         },
@@ -171,37 +173,37 @@ def test_orders_of_users_find_clicks_that_know_their_exposure_and_item(tmp_path)
 
 
 def last_touch(event, touches, *, by_item):
-    """The last of the touches (moment, exposure, unit, item) at or before an event; None if none."""
+    """The last of the touches (moment, impression, user, item) at or before an event; None if none."""
     before = [
-        (ts, exposure)
-        for ts, exposure, unit, item in touches
-        if unit == event["unit"] and ts <= event["ts"] and (not by_item or item == event["item"])
+        (ts, impression)
+        for ts, impression, user, item in touches
+        if user == event["user"] and ts <= event["ts"] and (not by_item or item == event["item"])
     ]
     return max(before, default=None)
 
 
 def clicks_by_hand(tables, items):
-    """The exposures that were clicked, the clicks as what orders may follow, and the reasons."""
+    """The impressions that were clicked, the clicks as what orders may follow, and the reasons."""
     reasons, clicked, touches = Counter(), set(), []
-    shown_before = [(r["ts"], r["exposure"], r["unit"], r["item"]) for r in tables["exposures"]]
-    item_shown = {row["exposure"]: row["item"] for row in tables["exposures"]}
+    shown_before = [(r["ts"], r["impression"], r["user"], r["item"]) for r in tables["impressions"]]
+    item_shown = {row["impression"]: row["item"] for row in tables["impressions"]}
     for event in sorted(tables["clicks"], key=lambda one: one["ts"]):
-        touch = last_touch(event, shown_before, by_item={"exposures", "clicks"} <= items)
+        touch = last_touch(event, shown_before, by_item={"impressions", "clicks"} <= items)
         if touch is None:
-            reasons[NO_EXPOSURE] += 1
+            reasons[NO_IMPRESSION] += 1
         elif event["ts"] - touch[0] > 24 * HOUR:
             reasons[LATE_CLICK] += 1
         else:
             reasons[FURTHER] += touch[1] in clicked
             clicked.add(touch[1])
             item = event["item"] if "clicks" in items else item_shown[touch[1]]
-            touches.append((event["ts"], touch[1], event["unit"], item))
+            touches.append((event["ts"], touch[1], event["user"], item))
     return clicked, touches, reasons
 
 
 def orders_by_hand(orders, touches, items):
-    """The orders of each exposure, and the reasons of the others."""
-    by_item = "orders" in items and bool({"clicks", "exposures"} & items)
+    """The orders of each impression, and the reasons of the others."""
+    by_item = "orders" in items and bool({"clicks", "impressions"} & items)
     reasons, taken = Counter(), []
     for event in orders:
         touch = last_touch(event, touches, by_item=by_item)
@@ -222,10 +224,10 @@ def read_by_hand(tables, items):
     clicked, touches, of_clicks = clicks_by_hand(tables, items)
     orders, of_orders = orders_by_hand(tables["orders"], touches, items)
     found = {}
-    for row in tables["exposures"]:
-        own = [event for exposure, event in orders if exposure == row["exposure"]]
+    for row in tables["impressions"]:
+        own = [event for impression, event in orders if impression == row["impression"]]
         units, revenue = sum(e["units"] for e in own), sum(e["revenue"] for e in own)
-        found[row["exposure"]] = (row["exposure"] in clicked, bool(own), units, revenue or None)
+        found[row["impression"]] = (row["impression"] in clicked, bool(own), units, revenue or None)
     return found, dict(+(of_clicks + of_orders))
 
 
@@ -236,22 +238,22 @@ moments = st.sampled_from([-1.0, 0.0, 1.0, 2.0, 25.0, 26.0, 49.5, 51.0])
 
 @settings(max_examples=7, deadline=None)
 @given(
-    exposures=st.lists(st.tuples(users, moments, wares), min_size=1, max_size=5),
+    impressions=st.lists(st.tuples(users, moments, wares), min_size=1, max_size=5),
     clicks=st.lists(st.builds(click, users, moments, wares), min_size=1, max_size=6),
     orders=st.lists(st.builds(order, users, moments, wares, st.integers(1, 2)), max_size=6),
-    items=st.sets(st.sampled_from(["exposures", "clicks", "orders"])),
+    items=st.sets(st.sampled_from(["impressions", "clicks", "orders"])),
     steps=st.integers(1, 2),
 )
 def test_in_whatever_steps_events_come_they_are_linked_as_by_hand(
-    exposures, clicks, orders, items, steps
+    impressions, clicks, orders, items, steps
 ):
     numbers = count()
-    rows = [shown(f"x{next(numbers)}", *one) for one in exposures]
-    tables = {"exposures": rows, "clicks": clicks, "orders": orders}
+    rows = [shown(f"x{next(numbers)}", *one) for one in impressions]
+    tables = {"impressions": rows, "clicks": clicks, "orders": orders}
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # the first file has a row, so that there is an exposure and a click at all
+        # the first file has a row, so that there is an impression and a click at all
         for step in range(steps):
             part = {table: rows[step::steps] for table, rows in tables.items()}
             result = taken_in(folder, part, items=items, step=f"-{step}")

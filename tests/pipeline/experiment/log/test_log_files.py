@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import DataError, LogError
 from pipeline.experiment.log.log_files import log_files, write_log
 
@@ -15,16 +15,16 @@ def milliseconds(text):
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
 
 
-def exposures(times):
+def impressions(times):
     rows = [
         ("e", f"x{number}", "u1", "g1", milliseconds(text), False, False, 0)
         for number, text in enumerate(times)
     ]
-    return pl.DataFrame(rows, schema=EXPOSURES.columns, orient="row")
+    return pl.DataFrame(rows, schema=IMPRESSIONS.columns, orient="row")
 
 
 def test_one_file_a_day_in_utc(tmp_path):
-    frame = exposures(
+    frame = impressions(
         [
             "2025-10-02 00:00:00.000",
             "2025-10-01 23:59:59.999",
@@ -35,34 +35,34 @@ def test_one_file_a_day_in_utc(tmp_path):
 
     files = write_log(frame, tmp_path)
 
-    days = {file.name: pl.read_parquet(file)["exposure"].to_list() for file in files}
+    days = {file.name: pl.read_parquet(file)["impression"].to_list() for file in files}
     assert days == {
-        "exposures-2025-10-01.parquet": ["x2", "x1"],
-        "exposures-2025-10-02.parquet": ["x0"],
-        "exposures-2025-10-04.parquet": ["x3"],
+        "impressions-2025-10-01.parquet": ["x2", "x1"],
+        "impressions-2025-10-02.parquet": ["x0"],
+        "impressions-2025-10-04.parquet": ["x3"],
     }
     assert log_files(tmp_path) == files
 
 
-def test_files_hold_the_exposures_in_the_contract(tmp_path):
-    frame = exposures([f"2025-10-0{day} 10:0{day}:00" for day in (1, 2, 3)])
+def test_files_hold_the_impressions_in_the_contract(tmp_path):
+    frame = impressions([f"2025-10-0{day} 10:0{day}:00" for day in (1, 2, 3)])
 
     files = write_log(frame, tmp_path)
 
     assert_frame_equal(pl.concat([pl.read_parquet(file) for file in files]), frame)
 
 
-def test_exposures_that_break_the_contract_are_not_written(tmp_path):
-    frame = exposures(["2025-10-01 10:00:00"]).rename({"unit": "user"})
+def test_impressions_that_break_the_contract_are_not_written(tmp_path):
+    frame = impressions(["2025-10-01 10:00:00"]).rename({"user": "user"})
 
-    with pytest.raises(DataError, match="missing unit; unexpected user"):
+    with pytest.raises(DataError, match="missing user; unexpected user"):
         write_log(frame, tmp_path)
 
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_log_is_an_error_that_names_the_parameter(tmp_path):
-    (tmp_path / "exposures.txt").write_text("experiment,exposure\n")
+    (tmp_path / "impressions.txt").write_text("experiment,impression\n")
 
     with pytest.raises(
         LogError, match=r"no file in .* ends in \.parquet, \.csv.* experiment\.log_path"

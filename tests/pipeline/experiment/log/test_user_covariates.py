@@ -7,33 +7,33 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipeline.core.contracts import EXPOSURES
+from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.kpis.group_kpis import per_user_totals
 from pipeline.experiment.kpis.pre_experiment import pre_period_sums, segment_kpis
 from pipeline.experiment.log.ingest import ingest
-from tests.pipeline.experiment.logs import PLAN, exposure, units_of
+from tests.pipeline.experiment.logs import PLAN, impression, users_in
 
-ANN, BOB = units_of("g1", 2)
-(CID,) = units_of("g2", 1)
+ANN, BOB = users_in("g1", 2)
+(CID,) = users_in("g2", 1)
 SHOWN = [
-    exposure("x1", unit=ANN, clicked=True, ordered=True, units=2),
-    exposure("x2", unit=ANN, clicked=True, ordered=False, units=0),
-    exposure("x3", unit=BOB, clicked=False, ordered=False, units=0),
-    exposure("x4", unit=CID, group="g2", clicked=True, ordered=False, units=0),
+    impression("x1", user=ANN, clicked=True, ordered=True, units=2),
+    impression("x2", user=ANN, clicked=True, ordered=False, units=0),
+    impression("x3", user=BOB, clicked=False, ordered=False, units=0),
+    impression("x4", user=CID, group="g2", clicked=True, ordered=False, units=0),
 ]
 KNOWN = [
-    {"unit": ANN, "segment": "new", "exposures": 5, "clicks": 3},
-    {"unit": CID, "segment": "old", "exposures": 7, "clicks": 0},
-    {"unit": "a stranger", "segment": "old", "exposures": 9, "clicks": 9},
+    {"user": ANN, "segment": "new", "impressions": 5, "clicks": 3},
+    {"user": CID, "segment": "old", "impressions": 7, "clicks": 0},
+    {"user": "a stranger", "segment": "old", "impressions": 9, "clicks": 9},
 ]
 
 
 def taken_in(folder, known, name="users.csv"):
-    """The result of taking in four exposures and what is known of users, and the database."""
-    shown = folder / "exposures.parquet"
-    pl.DataFrame(SHOWN, schema=EXPOSURES.columns).write_parquet(shown)
+    """The result of taking in four impressions and what is known of users, and the database."""
+    shown = folder / "impressions.parquet"
+    pl.DataFrame(SHOWN, schema=IMPRESSIONS.columns).write_parquet(shown)
     frame = pl.DataFrame(known)
     if name.endswith("csv"):
         frame.write_csv(folder / name)
@@ -47,11 +47,11 @@ def taken_in(folder, known, name="users.csv"):
 
 @pytest.mark.parametrize("name", ["users.csv", "users-2025.parquet", "users.jsonl"])
 def test_the_sums_by_hand(tmp_path, name):
-    """Ann has 2 exposures and 2 clicks after 5 and 3; Bob, of whom nothing is known, has 1 and 0."""
+    """Ann has 2 impressions and 2 clicks after 5 and 3; Bob, of whom nothing is known, has 1 and 0."""
     log, database = taken_in(tmp_path, KNOWN, name)
     sums = aggregate(database, PLAN).before_sums
 
-    assert (log.exposures, log.rejected) == (4, {})
+    assert (log.impressions, log.rejected) == (4, {})
     assert set(sums["kpi"]) == {"ctr", "clicks_per_user"}  # no orders, units or revenue of the past
     g1, g2 = sums.filter(kpi="ctr").to_dicts()
     assert g1 == {"group": "g1", "kpi": "ctr", "users": 2} | {
@@ -83,10 +83,10 @@ def test_segments_by_hand(tmp_path):
 
 
 def test_what_is_not_known_is_no_table(tmp_path):
-    _, database = taken_in(tmp_path, [{"unit": ANN, "segment": "new"}])
+    _, database = taken_in(tmp_path, [{"user": ANN, "segment": "new"}])
     assert aggregate(database, PLAN).before_sums is None
 
-    _, database = taken_in(tmp_path, [{"unit": ANN, "exposures": 5, "clicks": 3}])
+    _, database = taken_in(tmp_path, [{"user": ANN, "impressions": 5, "clicks": 3}])
     sums = aggregate(database, PLAN)
     assert sums.segment_kpis is None
     assert set(sums.as_dict()) == {"group_kpis", "daily_sums", "returning_sums", "before_sums"}
@@ -96,18 +96,18 @@ def test_unusable_rows_are_counted_and_the_first_of_a_user_is_kept(tmp_path):
     rows = [
         *KNOWN,
         KNOWN[0] | {"segment": "older"},
-        {"unit": BOB, "segment": "new", "exposures": -1, "clicks": 0},
-        {"unit": "", "segment": "new", "exposures": 1, "clicks": 0},
+        {"user": BOB, "segment": "new", "impressions": -1, "clicks": 0},
+        {"user": "", "segment": "new", "impressions": 1, "clicks": 0},
     ]
     log, database = taken_in(tmp_path, rows)
 
     assert log.rejected == {"duplicate user": 1, "a count below 0": 1, "a field is empty": 1}
-    assert log.exposures == 4
+    assert log.impressions == 4
     assert "older" not in aggregate(database, PLAN).segment_kpis["segment"].to_list()
 
 
 def test_a_segment_of_each_user_is_none(tmp_path):
-    many = [{"unit": f"u{n}", "segment": f"s{n}"} for n in range(51)]
+    many = [{"user": f"u{n}", "segment": f"s{n}"} for n in range(51)]
 
     with pytest.raises(LogError, match="51 segments, expected at most 50"):
         taken_in(tmp_path, many)
@@ -115,7 +115,7 @@ def test_a_segment_of_each_user_is_none(tmp_path):
 
 
 def test_users_without_a_unit_are_refused(tmp_path):
-    with pytest.raises(LogError, match=r"users.csv: unit is missing"):
+    with pytest.raises(LogError, match=r"users.csv: user is missing"):
         taken_in(tmp_path, [{"visitor": ANN, "segment": "new"}])
 
 
@@ -123,10 +123,10 @@ def test_another_engine_gives_the_same_sums(tmp_path):
     _, database = taken_in(tmp_path, KNOWN)
     expected = aggregate(database, PLAN)
     engine = ibis.sqlite.connect()
-    rows = pl.DataFrame(SHOWN, schema=EXPOSURES.columns).with_columns(
+    rows = pl.DataFrame(SHOWN, schema=IMPRESSIONS.columns).with_columns(
         revenue=pl.lit(None, pl.Int64)
     )
-    users = per_user_totals(engine.create_table("exposures", rows.to_arrow()))
+    users = per_user_totals(engine.create_table("impressions", rows.to_arrow()))
     unknown = {name: pl.lit(None, pl.Int64) for name in ("orders", "units", "revenue")}
     known = engine.create_table("known", pl.DataFrame(KNOWN).with_columns(**unknown).to_arrow())
     preferences = {group.name: group.preference_id for group in PLAN.groups}

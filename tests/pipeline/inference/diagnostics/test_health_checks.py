@@ -31,12 +31,12 @@ def tables(outcome):
         if m
     ]
     daily = pl.DataFrame(rows, schema=DAILY_SUMS.columns, orient="row")
-    users = daily.group_by("group", "batch").agg(pl.col("exposures", "clicks", "orders").sum())
+    users = daily.group_by("group", "batch").agg(pl.col("impressions", "clicks", "orders").sum())
     counts = users.group_by("group").agg(
-        pl.col("exposures", "clicks", "orders").sum(),
+        pl.col("impressions", "clicks", "orders").sum(),
         *(
             expression.sum().alias(f"{kpi}_{name}")
-            for kpi, m, y in (("ctr", "exposures", "clicks"), ("cvr", "clicks", "orders"))
+            for kpi, m, y in (("ctr", "impressions", "clicks"), ("cvr", "clicks", "orders"))
             for name, expression in (
                 ("users", (pl.col(m) > 0).cast(pl.Int64)),
                 ("sum_mm", pl.col(m) ** 2),
@@ -106,8 +106,10 @@ def test_events_that_lost_what_they_belong_to_are_found():
     kept = events["trials"].sum() + events["successes"].sum()
     most = int(0.01 * kept)
 
-    few = health(HEALTHY, **{"a click without its exposure": most // 2})
-    many = health(HEALTHY, **{"a click without its exposure": most, "an order without a click": 40})
+    few = health(HEALTHY, **{"a click without its impression": most // 2})
+    many = health(
+        HEALTHY, **{"a click without its impression": most, "an order without a click": 40}
+    )
 
     assert failed(few) == []
     assert failed(many) == ["events_kept"]
@@ -116,7 +118,7 @@ def test_events_that_lost_what_they_belong_to_are_found():
 
 @pytest.mark.parametrize(("more", "found"), [(0, []), (6, ["no_carry_over"])])
 def test_users_who_answer_otherwise_when_they_come_back_are_found(more, found):
-    """Of 50 exposures on the first day and as many after it 10 are clicked, but for the best group."""
+    """Of 50 impressions on the first day and as many after it 10 are clicked, but for the best group."""
     rng = np.random.default_rng(1)
     rows = [
         (group, batch, "ctr", 9, 50, 10 + noise, 10.0 - noise + more * (group == "g3"))
@@ -135,9 +137,9 @@ def test_users_who_answer_otherwise_when_they_come_back_are_found(more, found):
 def test_groups_that_differed_before_the_experiment_are_found(reused, found):
     """As when the last experiment's buckets are used again, and its lists have left habits."""
     rng = np.random.default_rng(4)
-    exposures = rng.poisson(10, (3, 500))
-    clicks = rng.binomial(exposures, 0.2 + reused * np.array([[0], [0], [1]]))
-    before = before_sums_of({"m": exposures, "y": clicks, "a": exposures, "b": clicks})
+    impressions = rng.poisson(10, (3, 500))
+    clicks = rng.binomial(impressions, 0.2 + reused * np.array([[0], [0], [1]]))
+    before = before_sums_of({"m": impressions, "y": clicks, "a": impressions, "b": clicks})
 
     checked = health(replace(HEALTHY, before_sums=before))
 
@@ -155,10 +157,10 @@ def test_groups_of_one_preference_that_differ_are_found():
     assert health(other)["replicates_agree"]["kpis"]["ctr"]["df"] == 1
 
 
-def day(number, exposures=100, group="g1"):
+def day(number, impressions=100, group="g1"):
     sums = {"new_users": 1, "clicks": 1, "orders": 0, "units": 0, "revenue": None}
     when = date(2025, 9, 1) + timedelta(days=number)
-    return {"group": group, "day": when, "batch": 0, "exposures": exposures} | sums
+    return {"group": group, "day": when, "batch": 0, "impressions": impressions} | sums
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def day(number, exposures=100, group="g1"):
     [
         ([day(n) for n in range(7)], 0, True),
         ([day(n) for n in range(8)], 0, False),
-        ([*(day(n) for n in range(7)), day(7, exposures=9)], 0, True),  # visits past midnight
+        ([*(day(n) for n in range(7)), day(7, impressions=9)], 0, True),  # visits past midnight
         ([day(n) for n in (0, 1, 2, 3, 5, 6)], 1, True),
         ([*(day(n) for n in range(7)), day(3, group="g2")], 6, True),
         ([], 0, False),

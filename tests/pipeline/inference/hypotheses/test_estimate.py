@@ -20,7 +20,7 @@ from pipeline.experiment.kpis.contracts import BEFORE_TERMS, GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.study import PAPER_HYPOTHESES, RegressionConfig
-from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TABLE_1, TEST_CLICKS
+from tests.pipeline.inference.golden import GOLDEN, IMPRESSIONS_A_GROUP, TABLE_1, TEST_CLICKS
 
 
 def offline_metrics(values):
@@ -79,9 +79,9 @@ def golden_evidence():
             (preference, Metric.RECALL_ORDER_DENSITY, ordered_hits / TEST_CLICKS),
         ]
         kpis += [
-            (group, Kpi.CTR, EXPOSURES_A_GROUP, clicks),
+            (group, Kpi.CTR, IMPRESSIONS_A_GROUP, clicks),
             (group, Kpi.CVR, clicks, orders),
-            (group, Kpi.SALE_RATE, EXPOSURES_A_GROUP, orders),
+            (group, Kpi.ORDERS_PER_IMPRESSION, IMPRESSIONS_A_GROUP, orders),
         ]
     return RegressionInputs(offline_metrics(metrics), None, group_kpis(kpis))
 
@@ -136,12 +136,12 @@ def test_golden_points_are_relative_to_the_worst_group(golden):
         assert found == pytest.approx(expected, abs=5e-4)
 
 
-def test_units_per_exposure_is_fitted_as_the_share_of_exposures_that_sold(golden):
+def test_units_per_impression_is_fitted_as_the_share_of_impressions_that_sold(golden):
     h3 = golden["H3"]
 
-    assert (h3.hypothesis.kpi, h3.response) == (Kpi.UNITS_PER_EXPOSURE, Kpi.SALE_RATE)
+    assert (h3.hypothesis.kpi, h3.response) == (Kpi.UNITS_PER_IMPRESSION, Kpi.ORDERS_PER_IMPRESSION)
     assert [point.successes for point in h3.points] == [orders for *_, orders in GOLDEN.values()]
-    assert h3.n == 5 * EXPOSURES_A_GROUP
+    assert h3.n == 5 * IMPRESSIONS_A_GROUP
 
 
 def test_of_the_papers_hypotheses_the_first_alone_is_confirmed(golden):
@@ -153,7 +153,7 @@ def test_of_the_papers_hypotheses_the_first_alone_is_confirmed(golden):
     ("name", "quasi", "permutation"),
     [("H1", 1e-5, 1 / 120), ("H2", 0.33, 0.35), ("H3", 0.052, 4 / 120), ("H4", 0.39, 0.425)],
 )
-def test_five_groups_know_less_than_26_million_exposures(golden, name, quasi, permutation):
+def test_five_groups_know_less_than_26_million_impressions(golden, name, quasi, permutation):
     found = golden[name]
 
     assert found.few_groups.quasi_binomial.p_value == pytest.approx(quasi, rel=0.05)
@@ -239,7 +239,7 @@ def found_error(counts):
 def test_rate_elasticity_is_the_slope_times_the_share_of_failures(golden):
     clicks = sum(clicks for _, _, clicks, _ in GOLDEN.values())
 
-    ctr = clicks / (5 * EXPOSURES_A_GROUP)
+    ctr = clicks / (5 * IMPRESSIONS_A_GROUP)
 
     assert golden["H1"].rate_elasticity == pytest.approx(golden["H1"].fit.slope * (1 - ctr))
 

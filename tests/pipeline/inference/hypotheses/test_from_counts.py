@@ -11,7 +11,7 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError, StudyError
 from pipeline.inference.hypotheses.counts_table import metric_name
 from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
-from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TABLE_1, TEST_CLICKS
+from tests.pipeline.inference.golden import GOLDEN, IMPRESSIONS_A_GROUP, TABLE_1, TEST_CLICKS
 
 
 def golden_table(**changes):
@@ -20,7 +20,7 @@ def golden_table(**changes):
         "group": list(GOLDEN),
         "recall@20": [hit / TEST_CLICKS for hit in hits],
         "od@20": [one / hit for one, hit in zip(ordered, hits, strict=True)],
-        "exposures": [EXPOSURES_A_GROUP] * 5,
+        "impressions": [IMPRESSIONS_A_GROUP] * 5,
         "clicks": clicks,
         "orders": orders,
     }
@@ -58,7 +58,7 @@ def test_the_papers_table_from_counts(write, name):
 def test_counts_of_any_whole_numbers_are_read(write):
     table = golden_table().with_columns(pl.col("clicks", "orders").cast(pl.Int32))
 
-    found = fit(write(table.with_columns(pl.col("exposures").cast(pl.UInt64)), "counts.parquet"))
+    found = fit(write(table.with_columns(pl.col("impressions").cast(pl.UInt64)), "counts.parquet"))
 
     assert found["hypotheses"][0]["slope"] == pytest.approx(0.8985, abs=5e-5)
 
@@ -72,16 +72,18 @@ def test_what_counts_cannot_say_is_said(write):
         "independent trials"
     ] * 4
     users, errors, division = found["not_known"]
-    assert users.startswith("Without sums over users, the trials of ctr, cvr, sale_rate are taken")
+    assert users.startswith(
+        "Without sums over users, the trials of ctr, cvr, orders_per_impression are taken"
+    )
     assert "offline metrics' covariance" in errors
     assert "divided as planned is not known" in division
 
 
 def with_user_sums():
-    """Users of four exposures each, whose clicks are all or nothing in half of the cases."""
+    """Users of four impressions each, whose clicks are all or nothing in half of the cases."""
     table = golden_table()
     sums = {}
-    for kpi, m, y in (("ctr", "exposures", "clicks"), ("cvr", "clicks", "orders")):
+    for kpi, m, y in (("ctr", "impressions", "clicks"), ("cvr", "clicks", "orders")):
         sums |= {
             f"{kpi}_users": [n // 4 for n in table[m]],
             f"{kpi}_sum_mm": [4 * n for n in table[m]],
@@ -89,10 +91,12 @@ def with_user_sums():
             f"{kpi}_sum_yy": [2 * n for n in table[y]],
         }
     sums |= {
-        name.replace("ctr", "sale_rate"): sums[name] for name in list(sums) if name[:3] == "ctr"
+        name.replace("ctr", "orders_per_impression"): sums[name]
+        for name in list(sums)
+        if name[:3] == "ctr"
     }
-    sums["sale_rate_sum_my"] = [4 * n for n in table["orders"]]
-    sums["sale_rate_sum_yy"] = [2 * n for n in table["orders"]]
+    sums["orders_per_impression_sum_my"] = [4 * n for n in table["orders"]]
+    sums["orders_per_impression_sum_yy"] = [2 * n for n in table["orders"]]
     return golden_table(**sums)
 
 
@@ -156,7 +160,7 @@ def test_a_written_hypothesis_is_read():
         ({"group": ["g1"] * 5}, "expected two or more, each named once"),
         ({"clicks": [1.5] * 5}, "clicks is .1.5, .*; expected a whole number from 0 up"),
         ({"orders": [-1] * 5}, "orders is .-1, .*; expected a whole number from 0 up"),
-        ({"clicks": [9_000_000] * 5}, "group g1 has 5300000 exposures and 9000000 clicks"),
+        ({"clicks": [9_000_000] * 5}, "group g1 has 5300000 impressions and 9000000 clicks"),
         ({"orders": [9_000_000] * 5}, "group g1 has 525089 clicks and 9000000 orders"),
         ({"share": [1, 1, 1, 1, 0]}, "share is .1, 1, 1, 1, 0.; expected a number above 0"),
         ({"share": [0.5, 0.5, 0.5, 0.5, nan]}, "expected a number above 0"),
@@ -183,7 +187,7 @@ def test_a_metric_that_is_not_there_is_named(write):
 
 
 def test_without_the_papers_metrics_hypotheses_must_be_declared(write, capsys):
-    table = golden_table().select("group", "exposures", "clicks", "orders", mine="recall@20")
+    table = golden_table().select("group", "impressions", "clicks", "orders", mine="recall@20")
     path = write(table)
 
     found = fit(path)
@@ -249,7 +253,8 @@ def test_a_metric_without_relative_change_is_undefined_and_the_others_are_not(wr
     assert (first["verdict"], first["undefined_because"]) == ("undefined", why)
     assert second["verdict"] == "confirmed"
     assert found["not_fitted"] == [
-        {"metric": "r2", "kpi": kpi, "because": why} for kpi in ("ctr", "cvr", "sale_rate")
+        {"metric": "r2", "kpi": kpi, "because": why}
+        for kpi in ("ctr", "cvr", "orders_per_impression")
     ]
     json.dumps(found, allow_nan=False)
 

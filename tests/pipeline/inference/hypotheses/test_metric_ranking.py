@@ -9,15 +9,15 @@ from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.hypotheses.counts_table import group_kpis, offline_metrics
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.inference.hypotheses.metric_ranking import TIED_WITHIN, explore, vuong
-from tests.pipeline.inference.golden import EXPOSURES_A_GROUP, GOLDEN, TEST_CLICKS
+from tests.pipeline.inference.golden import GOLDEN, IMPRESSIONS_A_GROUP, TEST_CLICKS
 
 
-def evidence_of(exposures, clicks, orders, **metrics):
+def evidence_of(impressions, clicks, orders, **metrics):
     groups = len(clicks)
     counts = pl.DataFrame(
         {
             "group": [f"g{n + 1}" for n in range(groups)],
-            "exposures": [exposures] * groups,
+            "impressions": [impressions] * groups,
             "clicks": clicks,
             "orders": orders,
             "units": orders,
@@ -31,7 +31,9 @@ def evidence_of(exposures, clicks, orders, **metrics):
 def golden():
     hits, ordered, clicks, orders = np.array(list(GOLDEN.values())).T
     recall, density = hits / TEST_CLICKS, ordered / hits
-    evidence = evidence_of(EXPOSURES_A_GROUP, clicks, orders, recall=recall, order_density=density)
+    evidence = evidence_of(
+        IMPRESSIONS_A_GROUP, clicks, orders, recall=recall, order_density=density
+    )
     return {(one.kpi, one.metric): one for one in explore(evidence, level=0.95, seed=0)}
 
 
@@ -46,7 +48,7 @@ def test_click_through_follows_recall_and_nothing_else_as_well(golden):
 
 
 def test_what_the_paper_cannot_decide_is_a_tie(golden):
-    for kpi in ("cvr", "sale_rate"):
+    for kpi in ("cvr", "orders_per_impression"):
         assert all(one.tied for (of, _), one in golden.items() if of == kpi)
 
 
@@ -59,9 +61,9 @@ def test_what_the_paper_cannot_decide_is_a_tie(golden):
         ("cvr", "recall", 0.028),
         ("cvr", "recall_order_density", 0.028),
         ("cvr", "order_density", 0.027),
-        ("sale_rate", "recall", 0.0284),
-        ("sale_rate", "recall_order_density", 0.0272),
-        ("sale_rate", "order_density", 0.0339),
+        ("orders_per_impression", "recall", 0.0284),
+        ("orders_per_impression", "recall_order_density", 0.0272),
+        ("orders_per_impression", "order_density", 0.0339),
     ],
 )
 def test_how_well_a_group_is_foretold_by_the_others(golden, kpi, metric, error):
@@ -71,7 +73,7 @@ def test_how_well_a_group_is_foretold_by_the_others(golden, kpi, metric, error):
 
 
 def test_weights_of_a_kpi_sum_to_1_and_the_best_comes_first(golden):
-    for kpi in ("ctr", "cvr", "sale_rate"):
+    for kpi in ("ctr", "cvr", "orders_per_impression"):
         own = [one for (of, _), one in golden.items() if of == kpi]
         assert sum(one.weight for one in own) == pytest.approx(1)
         assert [one.behind for one in own] == sorted(one.behind for one in own)

@@ -53,7 +53,7 @@ def metrics_frame(values):
 
 
 def users_of(rng, rates, *, users, visits, spread=0.0):
-    """Exposures and clicks of every user, G × U; a user's rate varies around its group's."""
+    """Impressions and clicks of every user, G × U; a user's rate varies around its group's."""
     shape = (len(rates), users)
     m = rng.integers(1, visits + 1, shape).astype(float)
     own = rng.normal(0, spread, shape)

@@ -40,11 +40,11 @@ def test_each_design_is_judged_on_its_own_groups_and_the_same_truth():
     assert first.chosen.detectable_shown < first.even.detectable_shown
 
 
-def test_days_exposures_and_curves_fit_each_other():
+def test_days_impressions_and_curves_fit_each_other():
     reach = planned_power().hypotheses[0].chosen
 
-    assert reach.exposures_to_show == 100 * reach.days_to_show
-    assert reach.exposures_to_confirm == 100 * reach.days_to_confirm
+    assert reach.impressions_to_show == 100 * reach.days_to_show
+    assert reach.impressions_to_confirm == 100 * reach.days_to_confirm
     assert reach.days[0] == 1
     assert reach.days[-1] >= 20  # twice the planned days
     assert list(reach.chance_shown) == sorted(reach.chance_shown)
@@ -79,7 +79,7 @@ def test_a_tenth_of_the_users_takes_ten_times_as_long(changes):
     whole, part = (planned_power(**c).hypotheses[0].chosen for c in ({}, changes))
 
     assert part.days_to_show == pytest.approx(10 * whole.days_to_show, abs=10)
-    assert part.exposures_to_show == pytest.approx(whole.exposures_to_show, rel=0.2)
+    assert part.impressions_to_show == pytest.approx(whole.impressions_to_show, rel=0.2)
 
 
 def test_replicates_and_shares_are_those_of_the_plan():

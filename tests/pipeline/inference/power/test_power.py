@@ -36,11 +36,11 @@ TRAFFIC = Traffic(
     cvr=0.05,
     units_per_order=1.2,
     revenue_variation=1.0,
-    exposures_per_day=2000.0,
+    impressions_per_day=2000.0,
     returning_users=200.0,
     new_users_per_day=200.0,
-    exposures_variation=0.6,
-    correlation=dict.fromkeys((Kpi.CTR, Kpi.CVR, Kpi.SALE_RATE), RHO),
+    impressions_variation=0.6,
+    correlation=dict.fromkeys((Kpi.CTR, Kpi.CVR, Kpi.ORDERS_PER_IMPRESSION), RHO),
 )
 
 
@@ -62,7 +62,7 @@ def drawn_world(seed, kpi, slope, tau):
     rng = np.random.default_rng(seed)
     users = int(TRAFFIC.users(DAYS) / len(X))
     shape = (users, len(X))
-    m = rng.gamma(1 / 0.6**2, 0.6**2 * TRAFFIC.exposures(DAYS) / TRAFFIC.users(DAYS), shape)
+    m = rng.gamma(1 / 0.6**2, 0.6**2 * TRAFFIC.impressions(DAYS) / TRAFFIC.users(DAYS), shape)
     m = np.maximum(m.round(), 1).astype(int)
     family = family_of(kpi)
     line = family.link(np.full(1, TRAFFIC.ctr)) + slope * (X - X.mean())
@@ -207,7 +207,7 @@ def test_error_in_x_flattens_what_is_measured():
     assert blurred == pytest.approx(true, abs=0.01)
 
 
-@pytest.mark.parametrize("kpi", [Kpi.CTR, Kpi.CVR, Kpi.UNITS_PER_USER, Kpi.REVENUE_PER_EXPOSURE])
+@pytest.mark.parametrize("kpi", [Kpi.CTR, Kpi.CVR, Kpi.UNITS_PER_USER, Kpi.REVENUE_PER_IMPRESSION])
 def test_a_negative_slope_has_the_power_of_a_positive_one_on_symmetric_groups(kpi):
     x = np.array([0.0, 0.05, 0.1])
     up, down = (

@@ -22,19 +22,19 @@ TRAFFIC = Traffic(
     cvr=0.3,
     units_per_order=1.5,
     revenue_variation=0.5,
-    exposures_per_day=6000.0,
+    impressions_per_day=6000.0,
     returning_users=500.0,
     new_users_per_day=100.0,
-    exposures_variation=0.5,
-    correlation={Kpi.CTR: RHO, Kpi.CVR: 0.05, Kpi.SALE_RATE: 0.0},
+    impressions_variation=0.5,
+    correlation={Kpi.CTR: RHO, Kpi.CVR: 0.05, Kpi.ORDERS_PER_IMPRESSION: 0.0},
 )
-KPIS = [Kpi.CTR, Kpi.CVR, Kpi.CLICKS_PER_USER, Kpi.UNITS_PER_USER, Kpi.REVENUE_PER_EXPOSURE]
+KPIS = [Kpi.CTR, Kpi.CVR, Kpi.CLICKS_PER_USER, Kpi.UNITS_PER_USER, Kpi.REVENUE_PER_IMPRESSION]
 
 
 def drawn_users(n, days, seed=0):
-    """Exposures, clicks, orders, units and revenue of ``n`` users, drawn one by one."""
+    """Impressions, clicks, orders, units and revenue of ``n`` users, drawn one by one."""
     rng = np.random.default_rng(seed)
-    mean = TRAFFIC.exposures(days) / TRAFFIC.users(days)
+    mean = TRAFFIC.impressions(days) / TRAFFIC.users(days)
     m = np.maximum(rng.gamma(4, mean / 4, n).round(), 0).astype(int)  # variation 1/2
     c, o = 1 / RHO - 1, 1 / 0.05 - 1
     clicks = rng.binomial(m, rng.beta(c * 0.2, c * 0.8, n))
@@ -43,7 +43,7 @@ def drawn_users(n, days, seed=0):
     revenue = rng.normal(orders, 0.5 * np.sqrt(orders))
     return {
         "users": np.ones(n, dtype=int),
-        "exposures": m,
+        "impressions": m,
         "clicks": clicks,
         "orders": orders,
         "units": units,
@@ -51,18 +51,18 @@ def drawn_users(n, days, seed=0):
     }
 
 
-def test_users_who_come_back_add_exposures_and_no_users():
-    assert (TRAFFIC.users(10), TRAFFIC.exposures(10)) == (1500, 60_000)
+def test_users_who_come_back_add_impressions_and_no_users():
+    assert (TRAFFIC.users(10), TRAFFIC.impressions(10)) == (1500, 60_000)
     only_regulars = replace(TRAFFIC, new_users_per_day=0.0)
     assert only_regulars.users(10) == only_regulars.users(100) == 500
-    few_lists = replace(TRAFFIC, exposures_per_day=30.0)
-    assert few_lists.users(10) == 300  # nobody is a user without an exposure
+    few_lists = replace(TRAFFIC, impressions_per_day=30.0)
+    assert few_lists.users(10) == 300  # nobody is a user without an impression
 
 
 def test_a_part_of_the_users_has_that_part_of_everything():
     part = TRAFFIC.part(0.1)
 
-    assert (part.users(10), part.exposures(10)) == pytest.approx((150, 6000))
+    assert (part.users(10), part.impressions(10)) == pytest.approx((150, 6000))
     assert part.ctr == TRAFFIC.ctr
 
 
@@ -74,7 +74,7 @@ def test_sums_are_those_of_users_who_are_drawn(kpi):
     # orders depend on the habits of clicking and of ordering alike
     both = (1 + RHO * (1 / 0.2 - 1)) * (1 + 0.05 * (1 / 0.3 - 1)) - 1
     sale = both * 0.06 / (1 - 0.06)
-    traffic = replace(TRAFFIC, correlation={**TRAFFIC.correlation, Kpi.SALE_RATE: sale})
+    traffic = replace(TRAFFIC, correlation={**TRAFFIC.correlation, Kpi.ORDERS_PER_IMPRESSION: sale})
 
     sums = traffic.sums(kpi, days=days, shares=np.ones(1), chances=np.array([traffic.chance(kpi)]))
 
@@ -123,12 +123,12 @@ def test_an_experiment_that_was_tells_its_traffic():
     assert found.cvr == pytest.approx(0.3, rel=0.02)
     assert found.units_per_order == pytest.approx(1.5, rel=0.02)
     assert found.revenue_variation == pytest.approx(0.5, rel=0.05)
-    assert found.exposures_variation == pytest.approx(0.5, rel=0.02)
-    assert found.exposures_per_day == users["exposures"].sum() / days
+    assert found.impressions_variation == pytest.approx(0.5, rel=0.02)
+    assert found.impressions_per_day == users["impressions"].sum() / days
     assert found.correlation[Kpi.CTR] == pytest.approx(RHO, rel=0.05)
     assert found.correlation[Kpi.CVR] == pytest.approx(0.05, rel=0.15)
     assert found.new_users_per_day == PER_DAY
-    seen = (users["exposures"] > 0).sum()
+    seen = (users["impressions"] > 0).sum()
     assert found.returning_users == seen - PER_DAY * days
 
 
@@ -150,12 +150,12 @@ def test_a_past_study_tells_what_the_whole_shop_would_have_brought(tmp_path):
 
     seen = past_traffic(table, daily)
     assert found.ctr == seen.ctr
-    assert found.exposures_per_day == pytest.approx(seen.exposures_per_day / (0.5 * 0.8))
+    assert found.impressions_per_day == pytest.approx(seen.impressions_per_day / (0.5 * 0.8))
     assert found.users(4) == pytest.approx(seen.users(4) / 0.4)
 
 
 def test_an_experiment_without_orders_foretells_nothing():
-    counts = {"group": ["g1"], "users": [2], "exposures": [10], "clicks": [3], "orders": [0]}
+    counts = {"group": ["g1"], "users": [2], "impressions": [10], "clicks": [3], "orders": [0]}
     counts |= {"units": [0], "revenue": [None]}
     for kpi in TERMS:
         counts |= {f"{kpi}_{name}": [5] for name in ("users", "sum_mm", "sum_my", "sum_yy")}

@@ -11,7 +11,7 @@ from tests.pipeline.inference.shops import X, before_sums_of
 
 
 def users(seed, *, slope=5.0, n=400, spread=1.0):
-    """Exposures and clicks of users in the experiment (m, y) and before it (a, b); G × U each."""
+    """Impressions and clicks of users in the experiment (m, y) and before it (a, b); G × U each."""
     rng = np.random.default_rng(seed)
     shape = (len(X), n)
     readiness = rng.normal(0, spread, shape)

@@ -104,7 +104,7 @@ def test_one_day_has_no_day_effects():
 
 
 ROWS = [
-    # group, day, batch, new users, exposures, clicks, orders, units, revenue
+    # group, day, batch, new users, impressions, clicks, orders, units, revenue
     ("g2", date(2025, 9, 1), 7, 2, 10, 4, 1, 3, None),
     ("g1", date(2025, 9, 1), 0, 1, 5, 2, 0, 0, None),
     ("g1", date(2025, 9, 3), 0, 0, 6, 1, 1, 1, None),

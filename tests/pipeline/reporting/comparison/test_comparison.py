@@ -149,7 +149,7 @@ def test_the_data_is_told_fact_by_fact(compared):
         "same": False,
     }
     assert rows["events"] == {"what": "events", "values": [1000, 1000], "same": True}
-    assert rows["exposures"]["values"] == [800_000, 800_000]
+    assert rows["impressions"]["values"] == [800_000, 800_000]
 
 
 def test_a_slope_that_is_blocked_or_not_asked_is_not_compared(compared):

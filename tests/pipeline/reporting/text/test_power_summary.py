@@ -30,7 +30,7 @@ def test_the_lines_say_groups_days_and_what_evenly_spaced_groups_take(plan, powe
     head, *groups, beside, name, shown, enough, even, flattest, second = plan_lines(plan, power, 20)
 
     assert head == (
-        "experiment spring: 3 groups for 10 days, 100 exposures a day (coverage 100%, holdout 0%, "
+        "experiment spring: 3 groups for 10 days, 100 impressions a day (coverage 100%, holdout 0%, "
         "0 testers)"
     )
     assert groups[0] == "  g1: 33.3% of the users, preference p00, π = 0.00, 1.00"
@@ -39,7 +39,7 @@ def test_the_lines_say_groups_days_and_what_evenly_spaced_groups_take(plan, powe
     chosen = power["hypotheses"][0]["chosen"]
     assert f"shown with a chance of {chosen['power']['shown']:.0%}" in shown
     assert f"80% after {chosen['days_to_show']} days" in enough
-    assert f"({chosen['exposures_to_confirm']:,} exposures) to confirm it" in enough
+    assert f"({chosen['impressions_to_confirm']:,} impressions) to confirm it" in enough
     assert f"{power['hypotheses'][0]['informed']['gain']:.0%} more information" in even
     assert f"{chosen['detectable_shown']:.3g} shown" in flattest
     assert second == (

@@ -92,7 +92,7 @@ def test_a_fragile_finding_asks_for_groups_and_one_not_shown_for_trials(estimate
     )
     assert "may predict click-through rate (H1, fragile)" in answer_sentence(wide, 20)
     assert (
-        f"About {approximate(few['trials_to_settle'])} exposures would settle"
+        f"About {approximate(few['trials_to_settle'])} impressions would settle"
         in answer_sentence(few, 20)
     )
     # per cent of the rate: times the share of failures
@@ -125,8 +125,8 @@ def test_a_sentence_on_units_speaks_of_what_was_fitted(estimate):
 
     found = answer_sentence(answer, 20)
 
-    assert "may predict units per exposure" in found
-    assert "% more sales per exposure" in found
+    assert "may predict units per impression" in found
+    assert "% more orders per impression" in found
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ ROTATION = Rotation(seconds=3600.0, size=10**9, durability=Durability.FSYNC)
 
 
 def row(n, table=Table.CLICKS):
-    content = f'{{"exposure":"x{n}","event":"e{n}","received":{n}}}\n'
+    content = f'{{"impression":"x{n}","event":"e{n}","received":{n}}}\n'
     return Row(table, f"x{n}", content.encode())
 
 
@@ -42,10 +42,10 @@ def test_rows_go_to_the_files_of_their_tables(tmp_path):
 
     assert [file.name.split("-")[0] for file in sorted(tmp_path.glob("*.jsonl"))] == [
         "clicks",
-        "exposures",
+        "impressions",
         "orders",
     ]
-    assert [one["exposure"] for one in rows_of(tmp_path / "confirmations", "shown")] == ["x3"]
+    assert [one["impression"] for one in rows_of(tmp_path / "confirmations", "shown")] == ["x3"]
 
 
 def test_nothing_is_acknowledged_before_the_disk_has_it(tmp_path, monkeypatch):
@@ -106,7 +106,7 @@ def test_a_full_disk_fails_the_request_and_says_so_until_it_is_mended(tmp_path, 
         return failing, journal.is_failing, journal.is_alive
 
     assert run(tmp_path, scenario) == (True, False, True)
-    assert [one["exposure"] for one in rows_of(tmp_path, "clicks")] == ["x2"]
+    assert [one["impression"] for one in rows_of(tmp_path, "clicks")] == ["x2"]
 
 
 def test_a_journal_closes_what_a_killed_one_left_open(tmp_path):
@@ -116,7 +116,7 @@ def test_a_journal_closes_what_a_killed_one_left_open(tmp_path):
         return journal.cut_lines
 
     assert run(tmp_path, scenario) == 1
-    assert [one["exposure"] for one in rows_of(tmp_path, "clicks")] == ["x1"]
+    assert [one["impression"] for one in rows_of(tmp_path, "clicks")] == ["x1"]
 
 
 def test_repeated_events_are_known_while_they_are_written_and_after_a_restart(tmp_path):
@@ -204,7 +204,7 @@ def test_kafka_gets_a_copy_of_every_row_and_lost_ones_are_counted(tmp_path):
     assert broker.taken[0] == (
         "lists",
         b"x0",
-        b'{"exposure":"x0","event":"e0","received":0}',
+        b'{"impression":"x0","event":"e0","received":0}',
         [("table", b"clicks")],
     )
     assert len(broker.taken) == 5

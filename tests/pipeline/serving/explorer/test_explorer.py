@@ -165,7 +165,7 @@ def test_a_kpi_that_is_not_shown_to_move_gets_words_and_no_value(shop):
 
     assert (second["verdict"], second["expected"]) == ("not shown", None)
     assert (
-        "The experiment does not show that conversion of clicks changes with OD@20"
+        "The experiment does not show that post-click conversion rate changes with OD@20"
         in second["words"][0]
     )
     assert second["words"][0].endswith("holds 0. So no value is given.")
@@ -206,15 +206,15 @@ def test_a_groups_list_is_what_recommend_gives_its_users_and_only_that_is_logged
     with serving(tmp_path) as server:
         _, explored = lists(server, [0.3, 0.7], group="g1")
         _, again = lists(server, [0.3, 0.7], group="g2")
-        before = rows_of(log_of(paths), "exposures")
-        body = {"unit": "ada", "session": SESSION}
+        before = rows_of(log_of(paths), "impressions")
+        body = {"user": "ada", "session": SESSION}
         _, served = ask(server, "/recommend", body)
         _, of_group = lists(server, [0.3, 0.7], group=served["group"])
         _, state = ask(server, "/explore/state")
         server.end(signal.SIGTERM)
 
     assert before == []
-    assert len(rows_of(log_of(paths), "exposures")) == 1
+    assert len(rows_of(log_of(paths), "impressions")) == 1
     listed = [one["item"] for one in served["items"]]
     assert [one["item"] for one in of_group["of_group"]] == listed
     assert explored["chosen"] == [

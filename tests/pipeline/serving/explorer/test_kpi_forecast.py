@@ -115,7 +115,7 @@ def test_without_the_metric_there_is_no_number(known):
 
 
 def test_a_kpi_that_stands_for_another_says_so(known):
-    view = view_of(known, kpi=Kpi.UNITS_PER_EXPOSURE, response=Kpi.SALE_RATE)
+    view = view_of(known, kpi=Kpi.UNITS_PER_IMPRESSION, response=Kpi.ORDERS_PER_IMPRESSION)
 
-    assert view.kpi == "sales per exposure"
-    assert view.words == ["Stands for units per exposure, as in the report."]
+    assert view.kpi == "orders per impression"
+    assert view.words == ["Stands for units per impression, as in the report."]

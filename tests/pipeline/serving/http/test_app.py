@@ -32,7 +32,7 @@ def keyed(tmp_path, small_params):
 
 
 JSON = {"content-type": "application/json"}
-ASK = {"unit": "ada", "session": ["item-1"]}
+ASK = {"user": "ada", "session": ["item-1"]}
 
 
 def test_a_list_is_answered_and_logged(client, tmp_path):
@@ -40,18 +40,18 @@ def test_a_list_is_answered_and_logged(client, tmp_path):
 
     assert answer.status_code == 200
     assert [listed["position"] for listed in answer.json()["items"]] == [1, 2, 3]
-    (row,) = rows_of(tmp_path / "data/served", "exposures")
-    assert row["exposure"] == answer.json()["exposure"]
+    (row,) = rows_of(tmp_path / "data/served", "impressions")
+    assert row["impression"] == answer.json()["impression"]
 
 
 @pytest.mark.parametrize(
     ("route", "body", "place"),
     [
-        ("/recommend", ASK | {"unit": ""}, ["body", "unit"]),
-        ("/recommend", ASK | {"unit": "x" * 129}, ["body", "unit"]),
-        ("/recommend", ASK | {"unit": "a\u0000b"}, ["body", "unit"]),
-        ("/recommend", ASK | {"unit": "\ud800"}, ["body", "unit"]),
-        ("/recommend", ASK | {"unit": 7}, ["body", "unit"]),
+        ("/recommend", ASK | {"user": ""}, ["body", "user"]),
+        ("/recommend", ASK | {"user": "x" * 129}, ["body", "user"]),
+        ("/recommend", ASK | {"user": "a\u0000b"}, ["body", "user"]),
+        ("/recommend", ASK | {"user": "\ud800"}, ["body", "user"]),
+        ("/recommend", ASK | {"user": 7}, ["body", "user"]),
         ("/recommend", ASK | {"k": 0}, ["body", "k"]),
         ("/recommend", ASK | {"k": 101}, ["body", "k"]),
         ("/recommend", ASK | {"k": 2.5}, ["body", "k"]),
@@ -59,12 +59,12 @@ def test_a_list_is_answered_and_logged(client, tmp_path):
         ("/recommend", ASK | {"session": ["i"] * 501}, ["body", "session"]),
         ("/recommend", ASK | {"exclude": ["i"] * 1001}, ["body", "exclude"]),
         ("/recommend", ASK | {"colour": "red"}, ["body", "colour"]),
-        ("/recommend", {"unit": "ada"}, ["body", "session"]),
+        ("/recommend", {"user": "ada"}, ["body", "session"]),
         ("/events", {"events": []}, ["body", "events"]),
         ("/events", {"events": [{"kind": "view"}]}, ["body", "events", 0]),
         (
             "/events",
-            {"events": [{"kind": "order", "event": "1", "exposure": "x", "units": 0}]},
+            {"events": [{"kind": "order", "event": "1", "impression": "x", "units": 0}]},
             ["body", "events", 0, "order", "units"],
         ),
     ],
@@ -76,11 +76,11 @@ def test_a_wrong_field_is_named_and_not_repeated(client, tmp_path, route, body, 
     (fault, *_) = answer.json()["detail"]
     assert fault["loc"] == place
     assert set(fault) == {"loc", "msg"}
-    assert rows_of(tmp_path / "data/served", "exposures") == []
+    assert rows_of(tmp_path / "data/served", "impressions") == []
 
 
 def test_an_order_that_says_no_revenue_where_all_do_is_a_conflict(client):
-    order = {"kind": "order", "event": "1", "exposure": "x", "units": 1}
+    order = {"kind": "order", "event": "1", "impression": "x", "units": 1}
 
     answer = client.post("/events", json={"events": [order]})
 
@@ -137,7 +137,7 @@ def test_a_log_that_cannot_be_written_is_said_and_nothing_acknowledged(client, m
         raise OSError(28, "no space left on device")
 
     monkeypatch.setattr("pipeline.serving.event_log.rotating_files.LogFile.append", full)
-    event = {"kind": "click", "event": "1", "exposure": "x"}
+    event = {"kind": "click", "event": "1", "impression": "x"}
 
     answers = [
         client.post("/recommend", json=ASK),

@@ -58,7 +58,7 @@ def shop(tmp_path_factory, small_params):
 
 def ask_for(n):
     """The n-th user's request."""
-    return {"unit": f"u{n}", "session": [name_of(n % 40), name_of(7 * n % 40)], "k": 1 + n % 9}
+    return {"user": f"u{n}", "session": [name_of(n % 40), name_of(7 * n % 40)], "k": 1 + n % 9}
 
 
 async def post(session, route, body):
@@ -77,7 +77,7 @@ def talk(url, scenario):
 
 
 def play_sessions(url, n, *, at_once):
-    """n users ask for a list; every second clicks, every fourth orders; answers by exposure."""
+    """n users ask for a list; every second clicks, every fourth orders; answers by impression."""
 
     async def scenario(session):
         answers = {}
@@ -87,13 +87,15 @@ def play_sessions(url, n, *, at_once):
             async with turn:
                 status, answer = await post(session, "/recommend", ask_for(number))
                 assert status == 200, answer
-                answers[answer["exposure"]] = answer | {"unit": f"u{number}"}
-                events = [{"kind": "shown", "event": "s", "exposure": answer["exposure"]}]
+                answers[answer["impression"]] = answer | {"user": f"u{number}"}
+                events = [{"kind": "shown", "event": "s", "impression": answer["impression"]}]
                 if number % 2 == 0:
-                    events.append({"kind": "click", "event": "c", "exposure": answer["exposure"]})
+                    events.append(
+                        {"kind": "click", "event": "c", "impression": answer["impression"]}
+                    )
                 if number % 4 == 0:
                     order = {"kind": "order", "units": 2, "revenue": number}
-                    events.append(order | {"event": "o", "exposure": answer["exposure"]})
+                    events.append(order | {"event": "o", "impression": answer["impression"]})
                 status, taken = await post(session, "/events", {"events": events})
                 assert (status, taken) == (200, {"accepted": len(events), "repeated": 0})
 
@@ -114,13 +116,13 @@ def test_the_log_joins_to_exactly_what_was_answered(tmp_path, small_params, sess
     assert ended == (0, "")
     log, snapshot = log_of(paths), load_snapshot(study, paths)
     assert list(log.rglob("*.open")) == []
-    rows = {row["exposure"]: row for row in rows_of(log, "exposures")}
+    rows = {row["impression"]: row for row in rows_of(log, "impressions")}
     assert rows.keys() == answers.keys()
-    for exposure, row in rows.items():
-        answer = answers[exposure]
+    for impression, row in rows.items():
+        answer = answers[impression]
         assert row["items"] == [listed["item"] for listed in answer["items"]]
-        assert {key: row[key] for key in ("unit", "group", "model", "rules", "fallback")} == {
-            key: answer[key] for key in ("unit", "group", "model", "rules", "fallback")
+        assert {key: row[key] for key in ("user", "group", "model", "rules", "fallback")} == {
+            key: answer[key] for key in ("user", "group", "model", "rules", "fallback")
         }
         if row["fallback"] is None:
             assert differences(snapshot, row) == []
@@ -133,19 +135,19 @@ def test_the_log_joins_to_exactly_what_was_answered(tmp_path, small_params, sess
         tmp_path / "log.duckdb",
         rules=LogRules.of(study.experiment),
     )
-    assert (result.exposures, result.rejected) == (sessions, {})
+    assert (result.impressions, result.rejected) == (sessions, {})
     found = outcomes(tmp_path / "log.duckdb")
-    for exposure, answer in answers.items():
-        number = int(answer["unit"][1:])
+    for impression, answer in answers.items():
+        number = int(answer["user"][1:])
         ordered = number % 4 == 0
         expected = (number % 2 == 0, ordered, 2 if ordered else 0, number if ordered else None)
-        assert found[exposure] == expected
+        assert found[impression] == expected
 
 
 @pytest.mark.slow
 def test_an_event_sent_again_after_a_restart_counts_once(tmp_path, small_params):
     _, paths = write_study(tmp_path, small_params)
-    events = {"events": [{"kind": "click", "event": "1", "exposure": "x"}]}
+    events = {"events": [{"kind": "click", "event": "1", "impression": "x"}]}
 
     answers = []
     for number in (signal.SIGKILL, signal.SIGINT):
@@ -178,10 +180,10 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(  # noqa: PLR091
         try:
             for number in range(10**6):
                 _, answer = await post(session, "/recommend", ask_for(number + 1000 * n))
-                answered[answer["exposure"]] = [listed["item"] for listed in answer["items"]]
-                key = (answer["exposure"], f"{turn}")
+                answered[answer["impression"]] = [listed["item"] for listed in answer["items"]]
+                key = (answer["impression"], f"{turn}")
                 unsure.add(key)
-                event = {"kind": "click", "exposure": key[0], "event": key[1]}
+                event = {"kind": "click", "impression": key[0], "event": key[1]}
                 status, _ = await post(session, "/events", {"events": [event]})
                 assert status == 200
                 acknowledged.add(key)
@@ -191,11 +193,11 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(  # noqa: PLR091
 
     async def send_again(url):
         async with aiohttp.ClientSession(url) as session:
-            for exposure, name in sorted(unsure):
-                event = {"kind": "click", "exposure": exposure, "event": name}
+            for impression, name in sorted(unsure):
+                event = {"kind": "click", "impression": impression, "event": name}
                 status, _ = await post(session, "/events", {"events": [event]})
                 assert status == 200
-                acknowledged.add((exposure, name))
+                acknowledged.add((impression, name))
             unsure.clear()
 
     for turn in range(10):
@@ -208,14 +210,14 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(  # noqa: PLR091
         server.end(signal.SIGTERM)
 
     log = log_of(paths)
-    clicks = Counter((row["exposure"], row["event"]) for row in rows_of(log, "clicks"))
+    clicks = Counter((row["impression"], row["event"]) for row in rows_of(log, "clicks"))
     assert len(acknowledged) > 500
     assert set(clicks) == acknowledged
     assert set(clicks.values()) == {1}
-    rows = rows_of(log, "exposures")
-    assert len({row["exposure"] for row in rows}) == len(rows)
-    logged = {row["exposure"]: row["items"] for row in rows}
-    assert {exposure: logged[exposure] for exposure in answered} == answered
+    rows = rows_of(log, "impressions")
+    assert len({row["impression"] for row in rows}) == len(rows)
+    logged = {row["impression"]: row["items"] for row in rows}
+    assert {impression: logged[impression] for impression in answered} == answered
     assert list(log.rglob("*.open")) == []
 
 
@@ -271,13 +273,13 @@ def test_a_new_model_plan_and_rule_are_taken_over_without_a_lost_request(  # noq
 
     assert status == 0
     assert "experiment 'spring' is under way with another" in said
-    rows = rows_of(log_of(paths), "exposures")
+    rows = rows_of(log_of(paths), "impressions")
     assert len(rows) == len(seen)
     assert {row["model"] for row in rows} == set(snapshots)
     assert {row["experiment"] for row in rows} == {"spring", "summer"}
     plan = {"spring": first.plan, "summer": read_plan(paths)}
     for row in rows:
-        assert row["group"] == plan[row["experiment"]].group_of(row["unit"]).name
+        assert row["group"] == plan[row["experiment"]].group_of(row["user"]).name
         assert row["fallback"] is not None or differences(snapshots[row["model"]], row) == []
 
 
@@ -326,12 +328,12 @@ def test_duckdb_reads_the_log_beside_the_server(shop):
     answers = play_sessions(server.url, 8, at_once=4)
 
     rows = duckdb.execute(
-        "SELECT exposure, items FROM read_json(?, format = 'newline_delimited', union_by_name = true)",
-        [str(log_of(paths) / "exposures-*.jsonl*")],
+        "SELECT impression, items FROM read_json(?, format = 'newline_delimited', union_by_name = true)",
+        [str(log_of(paths) / "impressions-*.jsonl*")],
     ).fetchall()
 
-    listed = {exposure: [one["item"] for one in a["items"]] for exposure, a in answers.items()}
-    assert {exposure: items for exposure, items in rows if exposure in listed} == listed
+    listed = {impression: [one["item"] for one in a["items"]] for impression, a in answers.items()}
+    assert {impression: items for impression, items in rows if impression in listed} == listed
 
 
 @pytest.mark.parametrize("examples", [5, pytest.param(300, marks=pytest.mark.slow)])

@@ -47,8 +47,8 @@ def run(tmp_path, small_params):
     return play
 
 
-def request(unit="ada", session=("item-1", "item-5"), **more):
-    return RecommendRequest(unit=unit, session=list(session), **more)
+def request(user="ada", session=("item-1", "item-5"), **more):
+    return RecommendRequest(user=user, session=list(session), **more)
 
 
 def test_the_answer_is_in_the_log_and_can_be_computed_again(run):
@@ -58,15 +58,15 @@ def test_the_answer_is_in_the_log_and_can_be_computed_again(run):
 
     answers, snapshot, log = run(scenario)
 
-    rows = {row["exposure"]: row for row in rows_of(log, "exposures")}
+    rows = {row["impression"]: row for row in rows_of(log, "impressions")}
     assert len(rows) == 30
     for n, answer in enumerate(answers):
-        row = rows[answer["exposure"]]
+        row = rows[answer["impression"]]
         assert differences(snapshot, row) == []
         assert row["items"] == [listed["item"] for listed in answer["items"]]
         assert row["scores"] == [listed["score"] for listed in answer["items"]]
         assert row["positions"] == [listed["position"] for listed in answer["items"]]
-        assert (row["unit"], row["ts"], row["k"]) == (f"u{n}", TS + n, 1 + n % 7)
+        assert (row["user"], row["ts"], row["k"]) == (f"u{n}", TS + n, 1 + n % 7)
         assert row["group"] == answer["group"] == snapshot.plan.group_of(f"u{n}").name
         for key in ("experiment", "model", "rules", "preference", "fallback"):
             assert row[key] == (list(answer[key]) if key == "preference" else answer[key])
@@ -106,7 +106,7 @@ def test_a_session_of_unknown_items_gets_the_popular_ones_and_the_log_says_why(r
 
     answer, snapshot, log = run(scenario)
 
-    (row,) = rows_of(log, "exposures")
+    (row,) = rows_of(log, "impressions")
     assert answer["fallback"] == row["fallback"] == "no known item in the session"
     expected = [name_of(n) for n in popularity_fallback(snapshot, np.array([17]), 3)]
     assert row["items"] == [listed["item"] for listed in answer["items"]] == expected
@@ -135,7 +135,7 @@ def test_a_model_that_is_late_or_broken_is_replaced_by_popular_items(run, monkey
 
     assert waited < 0.25
     assert fallbacks == ["the model was late", "the model failed", None]
-    assert [row["fallback"] for row in rows_of(log, "exposures")] == fallbacks
+    assert [row["fallback"] for row in rows_of(log, "impressions")] == fallbacks
 
 
 def test_who_is_outside_the_experiment_gets_popular_items_and_is_not_logged(run, monkeypatch):
@@ -146,16 +146,16 @@ def test_who_is_outside_the_experiment_gets_popular_items_and_is_not_logged(run,
 
     answer, _, log = run(scenario)
 
-    assert (answer["group"], answer["exposure"]) == (None, None)
+    assert (answer["group"], answer["impression"]) == (None, None)
     assert answer["fallback"] == "outside the experiment"
     assert len(answer["items"]) == 5
-    assert rows_of(log, "exposures") == []
+    assert rows_of(log, "impressions") == []
 
 
 def test_events_are_logged_once_however_often_they_come(run):
-    click = Click(kind="click", event="1", exposure="x", item="item-1")
-    order = Order(kind="order", event="2", exposure="x", units=3, revenue=500, ts=TS)
-    shown = Shown(kind="shown", event="3", exposure="x")
+    click = Click(kind="click", event="1", impression="x", item="item-1")
+    order = Order(kind="order", event="2", impression="x", units=3, revenue=500, ts=TS)
+    shown = Shown(kind="shown", event="3", impression="x")
 
     async def scenario(service):
         first = await service.take_events([click, order, click])
@@ -172,7 +172,7 @@ def test_events_are_logged_once_however_often_they_come(run):
     assert {k: v for k, v in row.items() if k != "received"} == {
         "format": 1,
         "event": "2",
-        "exposure": "x",
+        "impression": "x",
         "ts": TS,
         "item": None,
         "units": 3,
@@ -183,8 +183,8 @@ def test_events_are_logged_once_however_often_they_come(run):
 
 @pytest.mark.parametrize(("wanted", "revenue"), [(True, None), (False, 500)])
 def test_all_orders_say_what_they_brought_or_none_does(run, wanted, revenue):
-    order = Order(kind="order", event="2", exposure="x", units=3, revenue=revenue)
-    click = Click(kind="click", event="1", exposure="x")
+    order = Order(kind="order", event="2", impression="x", units=3, revenue=revenue)
+    click = Click(kind="click", event="1", impression="x")
 
     async def scenario(service):
         with pytest.raises(LogError, match="all orders of a log do or none does"):
