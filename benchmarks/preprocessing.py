@@ -330,14 +330,14 @@ def read_with_duckdb(format_: str, files: list[str]) -> None:
 
 def read_with_polars(format_: str, files: list[str]) -> None:
     """Eagerly, with the times parsed."""
-    kinds = {"BIGINT": pl.Int64, "TIMESTAMP": pl.String, "DATE": pl.String}
+    event_types = {"BIGINT": pl.Int64, "TIMESTAMP": pl.String, "DATE": pl.String}
     for file in files:
         header, names, types = csv_columns(format_, Path(file).name)
         frame = pl.read_csv(
             file,
             has_header=header,
             separator=";" if format_ == "diginetica" else ",",
-            schema={name: kinds.get(types.get(name, ""), pl.String) for name in names},
+            schema={name: event_types.get(types.get(name, ""), pl.String) for name in names},
             null_values="NA",
             quote_char=None,
         )
@@ -353,7 +353,11 @@ def read_with_pyarrow(format_: str, files: list[str]) -> None:
     import pyarrow.csv as pc  # noqa: PLC0415
 
     pa.set_cpu_count(CORES)
-    kinds = {"BIGINT": pa.int64(), "TIMESTAMP": pa.timestamp("ms", "UTC"), "DATE": pa.date32()}
+    event_types = {
+        "BIGINT": pa.int64(),
+        "TIMESTAMP": pa.timestamp("ms", "UTC"),
+        "DATE": pa.date32(),
+    }
     for file in files:
         header, names, types = csv_columns(format_, Path(file).name)
         pc.read_csv(
@@ -363,7 +367,7 @@ def read_with_pyarrow(format_: str, files: list[str]) -> None:
             ),
             parse_options=pc.ParseOptions(delimiter=";" if format_ == "diginetica" else ","),
             convert_options=pc.ConvertOptions(
-                column_types={name: kinds[kind] for name, kind in types.items()},
+                column_types={name: event_types[event_type] for name, event_type in types.items()},
                 include_columns=list(types),
             ),
         )
@@ -407,7 +411,10 @@ def generate(format_: str, folder: Path, sessions: int) -> None:
                     ),
                 )
             continue
-        clicks, orders = events.filter(pl.col("kind") == 0), events.filter(pl.col("kind") == 2)
+        clicks, orders = (
+            events.filter(pl.col("event_type") == 0),
+            events.filter(pl.col("event_type") == 2),
+        )
         make = yoochoose_rows if format_ == "yoochoose" else diginetica_rows
         append(main_file, make(clicks, orders=False))
         append(second, make(orders, orders=True))
@@ -430,15 +437,15 @@ def blocks(sessions: int, *, days: int, items: int = 100_000) -> Iterator[pl.Dat
         elapsed = np.cumsum(rng.integers(1_000, 120_000, ends[-1]))
         since = elapsed - np.repeat(elapsed[ends - lengths], lengths)
         item = (items * rng.random(ends[-1]) ** 3).astype(np.int64) + 1
-        kind = rng.choice(3, ends[-1], p=[0.9, 0.075, 0.025])
-        kind[ends - lengths] = 0
-        item = np.where(kind > 0, np.roll(item, 1), item)
+        event_type = rng.choice(3, ends[-1], p=[0.9, 0.075, 0.025])
+        event_type[ends - lengths] = 0
+        item = np.where(event_type > 0, np.roll(item, 1), item)
         yield pl.DataFrame(
             {
                 "session": np.repeat(np.arange(first, first + n), lengths),
                 "ts": np.repeat(starts, lengths) + since,
                 "item": item,
-                "kind": kind,
+                "event_type": event_type,
             }
         )
 
@@ -446,7 +453,9 @@ def blocks(sessions: int, *, days: int, items: int = 100_000) -> Iterator[pl.Dat
 def otto_lines(events: pl.DataFrame) -> str:
     """A line a session."""
     words = pl.Series(["clicks", "carts", "orders"])
-    named = events.select("session", aid="item", ts="ts", type=pl.lit(words).gather(pl.col("kind")))
+    named = events.select(
+        "session", aid="item", ts="ts", type=pl.lit(words).gather(pl.col("event_type"))
+    )
     return (
         named.group_by("session", maintain_order=True)
         .agg(events=pl.struct("aid", "ts", "type"))

@@ -30,7 +30,7 @@ _MEANINGS = {
     "index": "of the item in the model, from 0",
     "item": "id of the item, as the shop has it",
     "items": "indices of the recommended items, best first",
-    "kind": "what the user did: click, cart or order",
+    "event_type": "what the user did: click, cart or order",
     "kpi": "name of the online key performance indicator",
     "last_ts": "of its last event, milliseconds since 1970-01-01 UTC",
     "later": "what the days after the first would bring in as many trials of each user",

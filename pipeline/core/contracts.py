@@ -15,7 +15,7 @@ LATEST_TS = 4_102_444_800_000
 """2100-01-01 UTC in milliseconds."""
 
 
-class EventKind(StrEnum):
+class EventType(StrEnum):
     """What a user did with an item."""
 
     CLICK = "click"
@@ -23,8 +23,8 @@ class EventKind(StrEnum):
     ORDER = "order"
 
 
-KIND = pl.Enum([kind.value for kind in EventKind])
-"""An :class:`EventKind` in a frame."""
+EVENT_TYPE = pl.Enum([event_type.value for event_type in EventType])
+"""An :class:`EventType` in a frame."""
 
 
 class Split(StrEnum):
@@ -142,7 +142,13 @@ class Kpi(StrEnum):
 EVENTS = Contract(
     name="events",
     row="one event: what a session did with an item, and when",
-    columns={"session": ID, "ts": pl.Int64, "item": ID, "kind": KIND, "file": pl.UInt16},
+    columns={
+        "session": ID,
+        "ts": pl.Int64,
+        "item": ID,
+        "event_type": EVENT_TYPE,
+        "file": pl.UInt16,
+    },
 )
 """``ts`` is milliseconds since 1970-01-01 UTC; ``file`` numbers the files in the order they are read."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipeline.core.contracts import KIND, EventKind
+from pipeline.core.contracts import EVENT_TYPE, EventType
 from pipeline.core.errors import DataError
 from pipeline.datasets.raw_rows import DELIBERATE, Reason
 from pipeline.datasets.session_runs import run_starts
@@ -32,7 +32,7 @@ class IngestCounts:
     reasons: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
     read: Counter[str] = field(default_factory=Counter)
-    kinds: Counter[str] = field(default_factory=Counter)
+    event_types: Counter[str] = field(default_factory=Counter)
     files: dict[str, int] = field(default_factory=dict)
     events: int = 0
     sessions: int = 0
@@ -73,7 +73,7 @@ class IngestCounts:
         ends = [ts.min(), ts.max(), self.first_ts, self.last_ts]
         times = [int(time) for time in ends if isinstance(time, int)]
         self.first_ts, self.last_ts = min(times), max(times)
-        self.kinds.update(_kinds(events))
+        self.event_types.update(_kinds(events))
 
     def check(self) -> None:
         """Whether what was read can be used.
@@ -103,7 +103,7 @@ class IngestCounts:
             + self.reasons.total()
             - self.reasons[Reason.DUPLICATE],
             "sessions": self.sessions,
-            **{f"{kind}s": self.read[kind.value] for kind in EventKind},
+            **{f"{event_type}s": self.read[event_type.value] for event_type in EventType},
         }
         wanted = asdict(expected)
         differ = [
@@ -119,11 +119,13 @@ class IngestCounts:
             raise DataError(msg)
 
     def summary(self) -> dict[str, Any]:
-        """Counts of events by kind, and of rejected rows by reason."""
+        """Counts of events by type, and of rejected rows by reason."""
         return {
             "events": self.events,
             "sessions": self.sessions,
-            "kinds": {kind.value: self.kinds[kind.value] for kind in EventKind},
+            "event_types": {
+                event_type.value: self.event_types[event_type.value] for event_type in EventType
+            },
             "first_ts": self.first_ts,
             "last_ts": self.last_ts,
             "files": self.files,
@@ -157,5 +159,5 @@ class IngestCounts:
 
 
 def _kinds(events: pl.DataFrame) -> dict[str, int]:
-    counts = np.bincount(events["kind"].to_physical().to_numpy(), minlength=len(EventKind))
-    return dict(zip(KIND.categories.to_list(), counts.tolist(), strict=True))
+    counts = np.bincount(events["event_type"].to_physical().to_numpy(), minlength=len(EventType))
+    return dict(zip(EVENT_TYPE.categories.to_list(), counts.tolist(), strict=True))

@@ -74,7 +74,7 @@ def write_events(
             The result is the same for any number.
 
     Returns:
-        The summary: counts of sessions, of events by kind, and of rejected rows by reason.
+        The summary: counts of sessions, of events by type, and of rejected rows by reason.
 
     Raises:
         DataError: if a file cannot be read, nothing is usable, too much is rejected, or the counts
@@ -142,7 +142,7 @@ def _pieces(files: list[InputFile]) -> Iterator[Callable[[], _Piece]]:
 
 
 def _read(task: Task, file: InputFile, number: int) -> _Piece:
-    events, rejected = validate_rows(task(), file.kinds)
+    events, rejected = validate_rows(task(), file.event_types)
     events = events.with_columns(file=pl.lit(number, dtype=pl.UInt16))
     return _Piece(file.path.name, events, rejected)
 
@@ -165,7 +165,9 @@ def _finish(
 
 def _duplicates(rows: pl.DataFrame, sources: list[str]) -> pl.DataFrame:
     names = pl.Series(sources, dtype=pl.String)
-    content = pl.concat_str(pl.col("session", "ts", "item", "kind").cast(pl.String), separator=",")
+    content = pl.concat_str(
+        pl.col("session", "ts", "item", "event_type").cast(pl.String), separator=","
+    )
     return rows.select(
         source=pl.lit(names).gather(pl.col("file")),
         position=pl.lit(None, dtype=pl.Int64),

@@ -1,6 +1,6 @@
 """What an adapter makes of a piece of a raw file: rows that may be events, and rows that cannot be.
 
-Adapters know formats; they do not judge. Whether a value is missing, a kind unknown or a time
+Adapters know formats; they do not judge. Whether a value is missing, a event_type unknown or a time
 absurd is decided once for all formats in :func:`judge`.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.core.contracts import EARLIEST_TS, KIND, LATEST_TS, REJECTED, EventKind
+from pipeline.core.contracts import EARLIEST_TS, EVENT_TYPE, LATEST_TS, REJECTED, EventType
 
 CONTENT_LIMIT = 200
 
@@ -26,12 +26,12 @@ class Reason(StrEnum):
     MISSING_FIELD = "a field is missing"
     WRONG_TYPE = "a field has the wrong type"
     TIME_OUT_OF_RANGE = "time outside 2000-01-01 to 2100-01-01"
-    UNKNOWN_KIND = "unknown kind of event"
+    UNKNOWN_EVENT_TYPE = "unknown event type"
     DUPLICATE = "duplicate of another event"
-    OTHER_KIND = "a kind of event this product does not use"
+    UNUSED_EVENT_TYPE = "a event type this product does not use"
 
 
-DELIBERATE = frozenset({Reason.OTHER_KIND})
+DELIBERATE = frozenset({Reason.UNUSED_EVENT_TYPE})
 """Reasons that say nothing about the data's quality; they do not count as rejected share."""
 
 
@@ -52,7 +52,7 @@ class RawRows:
         source: Name of the file.
         positions: Line of every row of ``frame``, from 1.
         frame: Columns session (or the user, where sessions are still to be cut), ts, item and
-            kind, the file's own word; null or empty where the file says nothing.
+            event_type, the file's own word; null or empty where the file says nothing.
         refusals: Lines that are no rows.
     """
 
@@ -73,39 +73,41 @@ class InputFile:
     Attributes:
         path: The file.
         tasks: Gives the pieces in their order in the file.
-        kinds: What the file's words for kinds mean; None is a kind this product does not use.
+        event_types: What the file's words for event_types mean; None is a event_type this product does not use.
     """
 
     path: Path
     tasks: Callable[[], Iterator[Task]]
-    kinds: Mapping[str, EventKind | None]
+    event_types: Mapping[str, EventType | None]
 
 
 def validate_rows(
-    rows: RawRows, kinds: Mapping[str, EventKind | None]
+    rows: RawRows, event_types: Mapping[str, EventType | None]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Sort rows into events and rejections; every row ends in exactly one of the two.
 
     Returns:
-        Events with columns session, ts, item and kind, in the order of ``rows``; and rows of
+        Events with columns session, ts, item and event_type, in the order of ``rows``; and rows of
         :data:`REJECTED`.
     """
-    used = {word: kind for word, kind in kinds.items() if kind}
-    word = pl.col("kind").cast(pl.Enum(list(used)), strict=False)
-    meanings = pl.Series(used.values(), dtype=KIND)
-    kind = pl.lit(meanings).gather(word.to_physical())
+    used = {word: event_type for word, event_type in event_types.items() if event_type}
+    word = pl.col("event_type").cast(pl.Enum(list(used)), strict=False)
+    meanings = pl.Series(used.values(), dtype=EVENT_TYPE)
+    event_type = pl.lit(meanings).gather(word.to_physical())
     bad = _missing() | word.is_null() | ~_in_range()
     refused = _refused(rows)
     events = rows.frame
     if not _all_good(events, word):
         events = events.filter(~bad)
-        refused = pl.concat([refused, _set_aside(rows, bad, [w for w in kinds if w not in used])])
-    return events.with_columns(kind=kind), REJECTED.validate(refused)
+        refused = pl.concat(
+            [refused, _set_aside(rows, bad, [w for w in event_types if w not in used])]
+        )
+    return events.with_columns(event_type=event_type), REJECTED.validate(refused)
 
 
 def _all_good(events: pl.DataFrame, word: pl.Expr) -> bool:
     """Whether no row is bad, found out from totals, which is all that most pieces cost."""
-    texts = pl.selectors.string() - pl.selectors.by_name("kind")
+    texts = pl.selectors.string() - pl.selectors.by_name("event_type")
     totals = events.select(
         pl.sum_horizontal(pl.all().null_count()).alias("nulls"),
         word.null_count().alias("unknown"),
@@ -124,10 +126,10 @@ def _set_aside(rows: RawRows, bad: pl.Expr, other_words: list[str]) -> pl.DataFr
     reason = (
         pl.when(_missing())
         .then(pl.lit(Reason.MISSING_FIELD.value))
-        .when(pl.col("kind").is_in(other_words))
-        .then(pl.lit(Reason.OTHER_KIND.value))
+        .when(pl.col("event_type").is_in(other_words))
+        .then(pl.lit(Reason.UNUSED_EVENT_TYPE.value))
         .when(_in_range())
-        .then(pl.lit(Reason.UNKNOWN_KIND.value))
+        .then(pl.lit(Reason.UNKNOWN_EVENT_TYPE.value))
         .otherwise(pl.lit(Reason.TIME_OUT_OF_RANGE.value))
     )
     content = pl.concat_str(pl.exclude("position").cast(pl.String).fill_null(""), separator=",")

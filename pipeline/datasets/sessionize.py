@@ -11,7 +11,7 @@ def sessionize_by_inactivity(events: pl.DataFrame, minutes: float) -> pl.DataFra
     """Name each event's session ``<user>-<n>``, n = 1, 2, … in order of time.
 
     A new session begins with the first event more than ``minutes`` after the user's event before
-    it, whatever their kinds.
+    it, whatever their event_types.
 
     Args:
         events: Column ``session`` holds the user; a user's rows stand together, in order of time.

@@ -1,6 +1,6 @@
 """What must hold for an artifact; naming a rule does not import Great Expectations."""
 
-from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, SHARES, EventKind, Kpi, Split
+from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, SHARES, EventType, Kpi, Split
 from pipeline.datasets.raw_rows import DELIBERATE
 from pipeline.quality.expectation import Rule, allowed_values, forbid_rows, not_empty, unique
 
@@ -18,12 +18,17 @@ RULES: dict[str, tuple[Rule, ...]] = {
         not_empty("events"),
         forbid_rows(
             "event_fields_present",
-            "every event has session, time, item and kind",
+            "every event has session, time, item and event_type",
             "events",
             "session IS NULL OR session::VARCHAR = '' OR ts IS NULL OR item IS NULL "
-            "OR item::VARCHAR = '' OR kind IS NULL",
+            "OR item::VARCHAR = '' OR event_type IS NULL",
         ),
-        allowed_values("event_kinds_known", "events", "kind", [kind.value for kind in EventKind]),
+        allowed_values(
+            "event_kinds_known",
+            "events",
+            "event_type",
+            [event_type.value for event_type in EventType],
+        ),
         Rule(
             name="event_times_in_range",
             description="times lie between 2000 and 2100",
@@ -52,10 +57,10 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "no event repeats another (dataset.duplicates: reject takes care of it)",
             "events",
             "copies > 1",
-            source="(SELECT session, ts, item, kind, count(*) AS copies "  # noqa: S608
+            source="(SELECT session, ts, item, event_type, count(*) AS copies "  # noqa: S608
             f"FROM {_WITH_NEIGHBOURS} "
             "WHERE (session = before AND ts = ts_before) OR (session = behind AND ts = ts_behind) "
-            "GROUP BY session, ts, item, kind)",
+            "GROUP BY session, ts, item, event_type)",
             blocking=False,
         ),
         forbid_rows(
@@ -63,9 +68,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "an item is clicked before it is ordered",
             "events",
             "TRUE",
-            source="(SELECT session, ts, item FROM (SELECT * FROM {batch} WHERE kind = 'order') AS o "
+            source="(SELECT session, ts, item FROM (SELECT * FROM {batch} WHERE event_type = 'order') AS o "
             "WHERE NOT EXISTS (SELECT 1 FROM events AS c WHERE c.session = o.session "
-            "AND c.item = o.item AND c.kind = 'click' AND c.ts <= o.ts))",
+            "AND c.item = o.item AND c.event_type = 'click' AND c.ts <= o.ts))",
             blocking=False,
         ),
         forbid_rows(
@@ -83,14 +88,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "at least one event is a click",
             "events",
             "clicks = 0",
-            source="(SELECT count(*) FILTER (kind = 'click') AS clicks FROM {batch})",
+            source="(SELECT count(*) FILTER (event_type = 'click') AS clicks FROM {batch})",
         ),
         forbid_rows(
             "orders_present",
             "at least one event is an order",
             "events",
             "orders = 0",
-            source="(SELECT count(*) FILTER (kind = 'order') AS orders FROM {batch})",
+            source="(SELECT count(*) FILTER (event_type = 'order') AS orders FROM {batch})",
             blocking=False,
         ),
     ),

@@ -26,7 +26,7 @@ def has_followup_event(
     further down: sessions are in order of time, and events of one time in that of the files.
 
     Args:
-        wanted: Which events are of the kind that must follow.
+        wanted: Which events are of the event_type that must follow.
         item: Code of each event's item, not negative.
         session: Number of each event's session; the events of a session stand together.
         ts: Time of each event, milliseconds; not falling within a session.

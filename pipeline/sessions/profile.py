@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.tokens import SessionTokens
 from pipeline.artifacts.storage import read_json
-from pipeline.core.contracts import EventKind, Split
+from pipeline.core.contracts import EventType, Split
 from pipeline.sessions.token_store import open_tokens
 
 Flags = NDArray[np.bool_]
@@ -51,7 +51,7 @@ def profile_sessions(events: Path, sessions: Path, *, seed: int = 0) -> dict[str
         Shares lie in [0, 1].
     """
     read, kept = (read_json(folder / "summary.json") for folder in (events, sessions))
-    happens = {kind: read["kinds"][kind.value] > 0 for kind in EventKind}
+    happens = {event_type: read["event_types"][event_type.value] > 0 for event_type in EventType}
     totals = _totals_by_length(sessions / "sessions.parquet")
     by_split = {
         split.value: _describe(totals.filter(pl.col("split") == split.value), happens)
@@ -84,7 +84,10 @@ def _events_by_day(path: Path) -> list[dict[str, Any]]:
     counts = (
         pl.scan_parquet(path)
         .group_by(day=pl.from_epoch("ts", time_unit="ms").dt.date())
-        .agg((pl.col("kind") == kind.value).sum().alias(kind.value) for kind in EventKind)
+        .agg(
+            (pl.col("event_type") == event_type.value).sum().alias(event_type.value)
+            for event_type in EventType
+        )
         .collect(engine="streaming")
     )
     return counts.sort("day").with_columns(pl.col("day").dt.to_string("iso")).to_dicts()
@@ -110,7 +113,7 @@ def _totals_by_length(path: Path) -> pl.DataFrame:
     )
 
 
-def _describe(part: pl.DataFrame, happens: dict[EventKind, bool]) -> dict[str, Any]:
+def _describe(part: pl.DataFrame, happens: dict[EventType, bool]) -> dict[str, Any]:
     """One split; what its shop never records (carts, say) has no share."""
     lengths, n = part["length"].to_numpy(), part["sessions"].to_numpy()
     sessions, clicks = int(n.sum()), int((lengths * n).sum())
@@ -119,7 +122,7 @@ def _describe(part: pl.DataFrame, happens: dict[EventKind, bool]) -> dict[str, A
         pl.from_epoch(end, time_unit="ms").dt.date().dt.to_string("iso")
         for end in (pl.col("first_ts").min(), pl.col("last_ts").max())
     )
-    carts, orders = happens[EventKind.CART], happens[EventKind.ORDER]
+    carts, orders = happens[EventType.CART], happens[EventType.ORDER]
     return {
         "sessions": sessions,
         "clicks": clicks,

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.core.contracts import KIND, EventKind
+from pipeline.core.contracts import EVENT_TYPE, EventType
 from pipeline.datasets.session_runs import run_starts, run_sums
 from pipeline.sessions.item_index import ItemIndex
 from pipeline.sessions.order_labels import has_followup_event
@@ -101,8 +101,8 @@ def stage_sessions(
             return stage_sessions(events.filter(within), codes, rules, None, test_files)
     ts = events["ts"].to_numpy()
     click, cart, order = (
-        (events["kind"] == kind.value).to_numpy()
-        for kind in (EventKind.CLICK, EventKind.CART, EventKind.ORDER)
+        (events["event_type"] == event_type.value).to_numpy()
+        for event_type in (EventType.CLICK, EventType.CART, EventType.ORDER)
     )
     code = codes.code(events["item"])
     follows = partial(has_followup_event, item=code, session=number, ts=ts)
@@ -134,7 +134,9 @@ def iter_session_chunks(events: pq.ParquetFile) -> Iterator[pl.DataFrame]:
     """The events by pieces that hold whole sessions."""
     rest: pl.DataFrame | None = None
     for group in range(events.num_row_groups):
-        table = pl.DataFrame(events.read_row_group(group)).with_columns(pl.col("kind").cast(KIND))
+        table = pl.DataFrame(events.read_row_group(group)).with_columns(
+            pl.col("event_type").cast(EVENT_TYPE)
+        )
         frame = table if rest is None else pl.concat([rest, table])
         behind = run_starts(frame["session"]).arg_true()
         cut = int(behind[-1]) if len(behind) else 0

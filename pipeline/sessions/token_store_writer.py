@@ -36,7 +36,7 @@ class TokenWriter:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        event_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:

@@ -219,8 +219,13 @@ class Endpoint:
 
     def _events_of(self, visit: int, item: int, units: int, ts: int) -> list[dict[str, Any]]:
         of = {"impression": self._impression[visit], "item": self._names[item]}
-        events = [of | {"kind": "click", "event": "click", "ts": ts + _TO_CLICK_MS}]
+        events = [of | {"event_type": "click", "event": "click", "ts": ts + _TO_CLICK_MS}]
         if units:
-            order = {"kind": "order", "event": "order", "ts": ts + _TO_ORDER_MS, "units": units}
+            order = {
+                "event_type": "order",
+                "event": "order",
+                "ts": ts + _TO_ORDER_MS,
+                "units": units,
+            }
             events.append(of | order)
         return events

@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.configuration import STRICT
-from pipeline.core.contracts import EventKind
+from pipeline.core.contracts import EventType
 from pipeline.core.errors import StudyError
 
 
@@ -34,7 +34,7 @@ class IdType(StrEnum):
 
 
 class Duplicates(StrEnum):
-    """What becomes of an event that repeats another: same session, time, item and kind."""
+    """What becomes of an event that repeats another: same session, time, item and event_type."""
 
     REJECT = "reject"
     KEEP = "keep"
@@ -84,8 +84,8 @@ class GenericLayout:
             ``iso8601-utc`` (without one, read as UTC); or a ``strptime`` pattern such as
             ``%Y-%m-%d %H:%M:%S`` (read as UTC unless it holds ``%z``). Fractions of a millisecond
             are cut off.
-        kind: Column of the kind of event; None if every row is a click.
-        kinds: What the file's words for kinds mean; null for those that are of no use here.
+        event_type: Column of the event type; None if every row is a click.
+        event_types: What the file's words for event_types mean; null for those that are of no use here.
         ids: Whether sessions, users and items are whole numbers or texts.
         separator: Between the fields of a CSV.
     """
@@ -95,8 +95,8 @@ class GenericLayout:
     item: Annotated[str, Len(1)]
     time: Annotated[str, Len(1)]
     time_unit: Annotated[str, Field(pattern=r"^(s|ms|us|iso8601|iso8601-utc|.*%.*)$")] = "ms"
-    kind: Annotated[str, Len(1)] | None = None
-    kinds: dict[str, EventKind | None] = Field(default_factory=dict[str, EventKind | None])
+    event_type: Annotated[str, Len(1)] | None = None
+    event_types: dict[str, EventType | None] = Field(default_factory=dict[str, EventType | None])
     ids: IdType = IdType.TEXT
     separator: Annotated[str, Field(pattern=r'^[\x01-\x7f--"\r\n]$')] = ","
 
@@ -107,13 +107,13 @@ class GenericLayout:
                 "column of one of the two"
             )
             raise StudyError(msg)
-        named = [self.session or self.user, self.item, self.time, self.kind]
+        named = [self.session or self.user, self.item, self.time, self.event_type]
         if len(set(named)) < len(named):
             msg = f"dataset.generic names a column twice: {[name for name in named if name]}"
             raise StudyError(msg)
-        if (self.kind is None) == bool(self.kinds):
+        if (self.event_type is None) == bool(self.event_types):
             msg = (
-                f"dataset.generic: kind = {self.kind!r} and kinds = {self.kinds}; give both (the "
+                f"dataset.generic: event_type = {self.event_type!r} and event_types = {self.event_types}; give both (the "
                 "column, and what its words mean) or neither (every row is a click)"
             )
             raise StudyError(msg)

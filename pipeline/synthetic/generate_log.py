@@ -151,6 +151,6 @@ def _line(session: int, visits: Visits, visit: int, rng: np.random.Generator) ->
         for item, at in zip(items, ts[:n], strict=True)
     ]
     bought = dict.fromkeys(items[visits.ordered[visit, :n]].tolist())
-    for kind in ("carts", "orders"):
-        events += [f'{{"aid":{item},"ts":{ts[n]},"type":"{kind}"}}' for item in bought]
+    for event_type in ("carts", "orders"):
+        events += [f'{{"aid":{item},"ts":{ts[n]},"type":"{event_type}"}}' for item in bought]
     return f'{{"session":{session},"events":[{",".join(events)}]}}\n'

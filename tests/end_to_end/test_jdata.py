@@ -36,6 +36,6 @@ def test_real_sessions_end_in_a_report(project_root, real_data, tmp_path, monkey
 
     assert result.success
     report = json.loads((tmp_path / "data/studies/jdata/report/report.json").read_text("utf-8"))
-    assert report["data"]["events"]["kinds"] == {"click": 27_160, "cart": 0, "order": 2_163}
+    assert report["data"]["events"]["event_types"] == {"click": 27_160, "cart": 0, "order": 2_163}
     assert report["experiment"]["origin"] == "replayed"
     assert [hypothesis["id"] for hypothesis in report["hypotheses"]] == ["H1", "H2", "H3", "H4"]

@@ -164,8 +164,8 @@ def project(project_root, real_data, tmp_path, monkeypatch):
     )
     (tmp_path / "slantour").mkdir()
     log = pl.read_parquet(real_data / "slantour" / "exp1_impressions.parquet")
-    for name, kind in (("impressions", SHOWN), ("clicks", OPENED), ("orders", ORDERED)):
-        log.filter(eventType=kind).write_parquet(tmp_path / "slantour" / f"{name}.parquet")
+    for name, event_type in (("impressions", SHOWN), ("clicks", OPENED), ("orders", ORDERED)):
+        log.filter(eventType=event_type).write_parquet(tmp_path / "slantour" / f"{name}.parquet")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -2,24 +2,24 @@
 
 import polars as pl
 
-from pipeline.core.contracts import LATEST_TS, EventKind
+from pipeline.core.contracts import LATEST_TS, EventType
 from pipeline.study import GenericLayout, IdType
 
-ALL_CLICKS = {EventKind.CLICK.value: EventKind.CLICK}
+ALL_CLICKS = {EventType.CLICK.value: EventType.CLICK}
 """The vocabulary of a log that holds nothing but clicks."""
 
 UNIT_MS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 """Milliseconds of a unit of time."""
 
 
-def kinds_of(layout: GenericLayout) -> dict[str, EventKind | None]:
-    """What the words for kinds mean."""
-    return dict(layout.kinds) if layout.kind else dict(ALL_CLICKS)
+def kinds_of(layout: GenericLayout) -> dict[str, EventType | None]:
+    """What the words for event_types mean."""
+    return dict(layout.event_types) if layout.event_type else dict(ALL_CLICKS)
 
 
 def columns_of(layout: GenericLayout) -> list[str]:
     """The columns that are read."""
-    named = (layout.session or layout.user, layout.item, layout.time, layout.kind)
+    named = (layout.session or layout.user, layout.item, layout.time, layout.event_type)
     return [name for name in named if name]
 
 
@@ -29,13 +29,13 @@ def is_integer(layout: GenericLayout) -> bool:
 
 
 def to_rows(table: pl.DataFrame, layout: GenericLayout) -> pl.DataFrame:
-    """Columns session, ts, item and kind of a table whose ids and times are typed."""
-    kind = pl.col(layout.kind) if layout.kind else pl.lit(EventKind.CLICK.value)
+    """Columns session, ts, item and event_type of a table whose ids and times are typed."""
+    event_type = pl.col(layout.event_type) if layout.event_type else pl.lit(EventType.CLICK.value)
     return table.select(
         session=layout.session or layout.user,
         ts=_milliseconds(table.schema[layout.time], layout),
         item=layout.item,
-        kind=kind,
+        event_type=event_type,
     )
 
 

@@ -30,7 +30,7 @@ def delimited_log(file: Path, layout: GenericLayout) -> InputFile:
     types = dict.fromkeys(columns_of(layout), INTEGER if is_integer(layout) else TEXT)
     unit = layout.time_unit
     types[layout.time] = _TIMES[unit] if unit in _TIMES else strptime_type(unit)
-    if layout.kind:
-        types[layout.kind] = TEXT
+    if layout.event_type:
+        types[layout.event_type] = TEXT
     columns = Layout(columns=types, separator=layout.separator)
     return delimited_file(file, columns, partial(to_rows, layout=layout), kinds_of(layout))

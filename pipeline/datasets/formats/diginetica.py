@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.core.contracts import DAY_MS, EventKind
+from pipeline.core.contracts import DAY_MS, EventType
 from pipeline.datasets.io.blocks import find_files
 from pipeline.datasets.io.delimited import Layout, delimited_file
 from pipeline.datasets.io.field_parsers import DATE, INTEGER
@@ -18,26 +18,26 @@ from pipeline.datasets.raw_rows import InputFile
 
 
 def diginetica(path: Path) -> list[InputFile]:
-    """The files of a folder (purchases may be absent), or one file of either kind."""
+    """The files of a folder (purchases may be absent), or one file of either event_type."""
     return [
-        _file(file, "sessionId", "itemId", EventKind.ORDER)
+        _file(file, "sessionId", "itemId", EventType.ORDER)
         if "purchases" in file.name
-        else _file(file, "session_id", "item_id", EventKind.CLICK)
+        else _file(file, "session_id", "item_id", EventType.CLICK)
         for file in find_files(path, "train-item-views.csv", "train-purchases.csv")
     ]
 
 
-def _file(file: Path, session: str, item: str, kind: EventKind) -> InputFile:
+def _file(file: Path, session: str, item: str, event_type: EventType) -> InputFile:
     columns = {session: INTEGER, "timeframe": INTEGER, "eventdate": DATE, item: INTEGER}
     layout = Layout(columns=columns, separator=";")
-    convert = partial(_convert, session=session, item=item, kind=kind)
-    return delimited_file(file, layout, convert, {kind.value: kind})
+    convert = partial(_convert, session=session, item=item, event_type=event_type)
+    return delimited_file(file, layout, convert, {event_type.value: event_type})
 
 
-def _convert(table: pl.DataFrame, session: str, item: str, kind: EventKind) -> pl.DataFrame:
+def _convert(table: pl.DataFrame, session: str, item: str, event_type: EventType) -> pl.DataFrame:
     midnight = pl.col("eventdate").cast(pl.Int64) * DAY_MS
     # A time beyond any calendar must stay beyond it, and not wrap around in the sum.
     timeframe = pl.col("timeframe").clip(-(2**62), 2**62)
     return table.select(
-        session=session, ts=midnight + timeframe, item=item, kind=pl.lit(kind.value)
+        session=session, ts=midnight + timeframe, item=item, event_type=pl.lit(event_type.value)
     )

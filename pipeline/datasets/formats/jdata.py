@@ -8,13 +8,19 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.core.contracts import EventKind
+from pipeline.core.contracts import EventType
 from pipeline.datasets.io.blocks import input_files
 from pipeline.datasets.io.delimited import Layout, delimited_file
 from pipeline.datasets.io.field_parsers import INTEGER, TEXT, UTC_CLOCK
 from pipeline.datasets.raw_rows import InputFile
 
-KINDS = {"1": EventKind.CLICK, "2": EventKind.ORDER, "3": None, "4": None, "5": EventKind.CART}
+EVENT_TYPES = {
+    "1": EventType.CLICK,
+    "2": EventType.ORDER,
+    "3": None,
+    "4": None,
+    "5": EventType.CART,
+}
 _LAYOUT = Layout(
     columns={"action_time": UTC_CLOCK, "sku_id": INTEGER, "type": TEXT, "sessionId": INTEGER}
 )
@@ -22,9 +28,11 @@ _LAYOUT = Layout(
 
 def jdata(path: Path) -> list[InputFile]:
     """A file, or every ``.csv`` of a folder in order of name."""
-    return [delimited_file(file, _LAYOUT, _convert, KINDS) for file in input_files(path, ".csv")]
+    return [
+        delimited_file(file, _LAYOUT, _convert, EVENT_TYPES) for file in input_files(path, ".csv")
+    ]
 
 
 def _convert(table: pl.DataFrame) -> pl.DataFrame:
     ts = pl.col("action_time").dt.epoch("ms")
-    return table.select(session="sessionId", ts=ts, item="sku_id", kind="type")
+    return table.select(session="sessionId", ts=ts, item="sku_id", event_type="type")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipeline.core.contracts import LATEST_TS, EventKind
+from pipeline.core.contracts import LATEST_TS, EventType
 from pipeline.datasets.formats.column_mapping import UNIT_MS, columns_of, is_integer, kinds_of
 from pipeline.datasets.io.blocks import Block, read_blocks
 from pipeline.datasets.io.field_parsers import is_int64, read_clock, read_iso
@@ -20,7 +20,7 @@ from pipeline.study import GenericLayout
 
 def json_lines_log(file: Path, layout: GenericLayout) -> InputFile:
     """A file of objects; other keys than the named ones are of no interest."""
-    return InputFile(path=file, tasks=partial(_tasks, file, layout), kinds=kinds_of(layout))
+    return InputFile(path=file, tasks=partial(_tasks, file, layout), event_types=kinds_of(layout))
 
 
 def _tasks(file: Path, layout: GenericLayout) -> Iterator[Task]:
@@ -43,7 +43,7 @@ def _read_block(block: Block, layout: GenericLayout) -> RawRows:
             rows.append(read)
             positions.append(position)
     ids = pl.Int64 if is_integer(layout) else pl.String
-    schema = {"session": ids, "ts": pl.Int64, "item": ids, "kind": pl.String}
+    schema = {"session": ids, "ts": pl.Int64, "item": ids, "event_type": pl.String}
     return RawRows(
         source=block.source,
         positions=np.array(positions, dtype=np.int64),
@@ -53,7 +53,7 @@ def _read_block(block: Block, layout: GenericLayout) -> RawRows:
 
 
 def _read_line(line: bytes, layout: GenericLayout) -> tuple[Any, ...] | Reason:
-    """Session, time, item and kind of a line, or why it has none."""
+    """Session, time, item and event_type of a line, or why it has none."""
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError:
@@ -66,10 +66,10 @@ def _read_line(line: bytes, layout: GenericLayout) -> tuple[Any, ...] | Reason:
         return Reason.MISSING_FIELD
     session = _id(value[layout.session or layout.user], layout)
     item, ts = _id(value[layout.item], layout), _time(value[layout.time], layout)
-    kind = _text(value[layout.kind]) if layout.kind else EventKind.CLICK.value
-    if session is None or item is None or ts is None or kind is None:
+    event_type = _text(value[layout.event_type]) if layout.event_type else EventType.CLICK.value
+    if session is None or item is None or ts is None or event_type is None:
         return Reason.WRONG_TYPE
-    return session, ts, item, kind
+    return session, ts, item, event_type
 
 
 def _id(value: Any, layout: GenericLayout) -> int | str | None:

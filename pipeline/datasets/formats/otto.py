@@ -26,13 +26,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.core.contracts import EventKind
+from pipeline.core.contracts import EventType
 from pipeline.datasets.io.blocks import Block, input_files, line_ends, read_blocks
 from pipeline.datasets.io.field_parsers import INT64_LIMIT, is_int64
 from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
 from pipeline.datasets.session_runs import run_sums
 
-KINDS = {"clicks": EventKind.CLICK, "carts": EventKind.CART, "orders": EventKind.ORDER}
+EVENT_TYPES = {"clicks": EventType.CLICK, "carts": EventType.CART, "orders": EventType.ORDER}
 _EVENT_FIELDS = ("aid", "ts", "type")
 
 _SHAPE = '{"session":"BIGINT","events":[{"aid":"BIGINT","ts":"BIGINT","type":"VARCHAR"}]}'
@@ -55,7 +55,7 @@ Mask = NDArray[np.bool_]
 def otto(path: Path) -> list[InputFile]:
     """A file, or every ``.jsonl`` of a folder in order of name."""
     return [
-        InputFile(path=file, tasks=partial(_tasks, file), kinds=KINDS)
+        InputFile(path=file, tasks=partial(_tasks, file), event_types=EVENT_TYPES)
         for file in input_files(path, ".jsonl")
     ]
 
@@ -99,31 +99,31 @@ def _read_plain(data: bytes, ends: Ints) -> tuple[pl.DataFrame, Ints, Mask]:
     """The events of the plain lines, the line of each, and which lines are plain."""
     text, ends = _without_spaces(data, ends)
     sessions, events = _parse(text, ends)
-    aid, ts, kind = events.flatten().flatten()
-    words = _words(kind)
+    aid, ts, event_type = events.flatten().flatten()
+    words = _words(event_type)
     n_events = pc.list_value_length(events).fill_null(0).to_numpy().astype(np.int64)
     line = np.repeat(np.arange(len(ends)), n_events)
     session, item, time = (_numbers(ids) for ids in (sessions, aid, ts))
 
     plain = _is_valid(sessions) & _is_valid(events)
     plain[line[~(_is_valid(aid) & _is_valid(ts) & words.is_not_null().to_numpy())]] = False
-    width = len(_PLAIN_EVENT + ",") + _numbers(pc.binary_length(kind))
+    width = len(_PLAIN_EVENT + ",") + _numbers(pc.binary_length(event_type))
     width = run_sums(width + _digits(item) + _digits(time), n_events) - (n_events > 0)
     plain &= np.diff(ends, prepend=0) == len(_PLAIN_SESSION + "\n") + _digits(session) + width
     orders = run_sums(words.eq_missing("orders").to_numpy(), n_events)
     letters = _PLAIN_SESSION.count("e") + n_events * _PLAIN_EVENT.count("e") + orders
     _exclude_shorthand(plain, text, ends, letters)
 
-    frame = pl.DataFrame({"session": session[line], "ts": time, "item": item, "kind": words})
+    frame = pl.DataFrame({"session": session[line], "ts": time, "item": item, "event_type": words})
     if plain.all():
         return frame, line, plain
     return frame.filter(plain[line]), line[plain[line]], plain
 
 
-def _words(kind: pa.StringArray) -> pl.Series:
-    """The kinds as an enumeration; unknown words, whose lines are not plain, as null."""
-    codes = pc.index_in(kind, value_set=pa.array(KINDS))
-    return pl.Series(codes.cast(pa.uint8())).cat.to(pl.Enum(list(KINDS)))
+def _words(event_type: pa.StringArray) -> pl.Series:
+    """The event_types as an enumeration; unknown words, whose lines are not plain, as null."""
+    codes = pc.index_in(event_type, value_set=pa.array(EVENT_TYPES))
+    return pl.Series(codes.cast(pa.uint8())).cat.to(pl.Enum(list(EVENT_TYPES)))
 
 
 def _numbers(values: pa.Array) -> NDArray[np.signedinteger]:
@@ -239,6 +239,6 @@ def _fault(event: Any) -> Reason | None:
         return Reason.MISSING_FIELD
     if not is_int64(event["aid"]) or type(event["ts"]) is not int:
         return Reason.WRONG_TYPE
-    if not isinstance(event["type"], str) or event["type"] not in KINDS:
-        return Reason.UNKNOWN_KIND
+    if not isinstance(event["type"], str) or event["type"] not in EVENT_TYPES:
+        return Reason.UNKNOWN_EVENT_TYPE
     return None

@@ -27,7 +27,7 @@ _ROWS_AT_ONCE = 1 << 18
 
 def parquet_log(file: Path, layout: GenericLayout) -> InputFile:
     """A file whose columns are typed; times are whole numbers, decimals or timestamps."""
-    return InputFile(path=file, tasks=partial(_tasks, file, layout), kinds=kinds_of(layout))
+    return InputFile(path=file, tasks=partial(_tasks, file, layout), event_types=kinds_of(layout))
 
 
 def _tasks(file: Path, layout: GenericLayout) -> Iterator[Task]:
@@ -77,7 +77,7 @@ def _check(file: Path, schema: pa.Schema, layout: GenericLayout) -> None:
     wrong = [f"{name} is {dtype}" for name, dtype in others.items() if not _is_id(dtype)]
     if wrong:
         msg = (
-            f"{file}: ids and kinds must be whole numbers or texts, but {', '.join(wrong)}; "
+            f"{file}: ids and event_types must be whole numbers or texts, but {', '.join(wrong)}; "
             "convert the column, or name another in dataset.generic"
         )
         raise DataError(msg)
@@ -99,7 +99,7 @@ def _read_batch(batch: pa.RecordBatch, file: Path, first: int, layout: GenericLa
         columns, foul = _decoded(batch)
     raw = to_rows(pl.DataFrame(columns), layout)
     ids = pl.Int64 if is_integer(layout) else pl.String
-    typed = raw.cast({"session": ids, "item": ids, "kind": pl.String}, strict=False)
+    typed = raw.cast({"session": ids, "item": ids, "event_type": pl.String}, strict=False)
     lost = [raw[name].is_not_null() & typed[name].is_null() for name in typed.columns]
     wrong = np.any([foul, *(column.to_numpy() for column in lost)], axis=0)
     positions = np.arange(first, first + batch.num_rows)

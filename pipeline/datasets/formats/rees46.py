@@ -8,16 +8,16 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.core.contracts import EventKind
+from pipeline.core.contracts import EventType
 from pipeline.datasets.io.blocks import input_files
 from pipeline.datasets.io.delimited import Layout, delimited_file
 from pipeline.datasets.io.field_parsers import INTEGER, TEXT, strptime_type
 from pipeline.datasets.raw_rows import InputFile
 
-KINDS = {
-    "view": EventKind.CLICK,
-    "cart": EventKind.CART,
-    "purchase": EventKind.ORDER,
+EVENT_TYPES = {
+    "view": EventType.CLICK,
+    "cart": EventType.CART,
+    "purchase": EventType.ORDER,
     "remove_from_cart": None,
 }
 _LAYOUT = Layout(
@@ -32,9 +32,11 @@ _LAYOUT = Layout(
 
 def rees46(path: Path) -> list[InputFile]:
     """A file, or every ``.csv`` of a folder in order of name."""
-    return [delimited_file(file, _LAYOUT, _convert, KINDS) for file in input_files(path, ".csv")]
+    return [
+        delimited_file(file, _LAYOUT, _convert, EVENT_TYPES) for file in input_files(path, ".csv")
+    ]
 
 
 def _convert(table: pl.DataFrame) -> pl.DataFrame:
     ts = pl.col("event_time").dt.epoch("ms")
-    return table.select(session="user_session", ts=ts, item="product_id", kind="event_type")
+    return table.select(session="user_session", ts=ts, item="product_id", event_type="event_type")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.core.contracts import EventKind
+from pipeline.core.contracts import EventType
 from pipeline.datasets.io.blocks import find_files
 from pipeline.datasets.io.delimited import Layout, delimited_file
 from pipeline.datasets.io.field_parsers import INSTANT, INTEGER
@@ -24,16 +24,18 @@ def yoochoose(path: Path) -> list[InputFile]:
     """The files of a folder (the buys may be absent), or one file; one called ``…buys…`` is buys."""
     return [
         _file(
-            file, *((_BUYS, EventKind.ORDER) if "buys" in file.name else (_CLICKS, EventKind.CLICK))
+            file, *((_BUYS, EventType.ORDER) if "buys" in file.name else (_CLICKS, EventType.CLICK))
         )
         for file in find_files(path, "yoochoose-clicks.dat", "yoochoose-buys.dat")
     ]
 
 
-def _file(file: Path, layout: Layout, kind: EventKind) -> InputFile:
-    return delimited_file(file, layout, partial(_convert, kind=kind), {kind.value: kind})
+def _file(file: Path, layout: Layout, event_type: EventType) -> InputFile:
+    return delimited_file(
+        file, layout, partial(_convert, event_type=event_type), {event_type.value: event_type}
+    )
 
 
-def _convert(table: pl.DataFrame, kind: EventKind) -> pl.DataFrame:
+def _convert(table: pl.DataFrame, event_type: EventType) -> pl.DataFrame:
     ts = pl.col("time").dt.epoch("ms")
-    return table.select("session", "item", ts=ts, kind=pl.lit(kind.value))
+    return table.select("session", "item", ts=ts, event_type=pl.lit(event_type.value))

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 from numpy.typing import NDArray
 
-from pipeline.core.contracts import EventKind
+from pipeline.core.contracts import EventType
 from pipeline.core.errors import DataError
 from pipeline.datasets.io.blocks import Block, count_lines, read_blocks
 from pipeline.datasets.io.field_parsers import INTEGER, FieldType
@@ -48,14 +48,16 @@ class Layout:
 
 
 Convert = Callable[[pl.DataFrame], pl.DataFrame]
-"""Makes the columns session, ts, item and kind of a layout's columns."""
+"""Makes the columns session, ts, item and event_type of a layout's columns."""
 
 
 def delimited_file(
-    file: Path, layout: Layout, convert: Convert, kinds: Mapping[str, EventKind | None]
+    file: Path, layout: Layout, convert: Convert, event_types: Mapping[str, EventType | None]
 ) -> InputFile:
     """A file of delimited text as an adapter describes it."""
-    return InputFile(path=file, tasks=partial(_tasks, file, layout, convert), kinds=kinds)
+    return InputFile(
+        path=file, tasks=partial(_tasks, file, layout, convert), event_types=event_types
+    )
 
 
 def _tasks(file: Path, layout: Layout, convert: Convert) -> Iterator[Task]:

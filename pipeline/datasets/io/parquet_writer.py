@@ -30,7 +30,7 @@ class TableWriter:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        event_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:

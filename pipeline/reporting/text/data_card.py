@@ -29,7 +29,7 @@ def card_numbers(profile: Json, events_summary: Json, sessions_summary: Json) ->
     rows = events_summary["events"] + events_summary["rejected"]
     whole = {
         "sessions": sessions_summary["sessions_in"],
-        "clicks": events_summary["kinds"]["click"],
+        "clicks": events_summary["event_types"]["click"],
     }
     left = {what: sum(part[what] for part in profile["by_split"].values()) for what in whole}
     change = profile["drift"]["conversion"]
@@ -109,13 +109,13 @@ def _draw_popularity(ax: Axes, popularity: Json) -> None:
 
 
 def _draw_days(ax: Axes, days: list[dict[str, Any]]) -> None:
-    """A line a kind; days without events of a kind break it."""
+    """A line a event_type; days without events of a event_type break it."""
     known = {date.fromisoformat(day["day"]).toordinal(): day for day in days}
     axis = range(min(known), max(known) + 1)
-    for kind, colour in zip(("click", "cart", "order"), COLOURS, strict=False):
-        counts = [known.get(day, {}).get(kind) or np.nan for day in axis]
+    for event_type, colour in zip(("click", "cart", "order"), COLOURS, strict=False):
+        counts = [known.get(day, {}).get(event_type) or np.nan for day in axis]
         if not np.isnan(counts).all():
-            ax.plot(axis, counts, ".-", color=colour, label=f"{kind}s")
+            ax.plot(axis, counts, ".-", color=colour, label=f"{event_type}s")
     for number, (ordinal, day) in enumerate(known.items()):
         if count := day.get("click"):
             ax.plot(ordinal, count, "o", color=COLOURS[0], gid=mark_id("event-days", number))

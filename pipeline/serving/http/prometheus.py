@@ -21,7 +21,7 @@ class Metrics:
         self.lists = Counter("lists", "Lists by group; empty outside.", ["group"], **kept)
         self.fallbacks = Counter("fallbacks", "Lists of popular items.", ["reason"], **kept)
         self.unknown_items = Counter("unknown_items", "Items the catalogue lacks.", **kept)
-        self.events = Counter("events", "Events that are in the log.", ["kind"], **kept)
+        self.events = Counter("events", "Events that are in the log.", ["event_type"], **kept)
         self.repeated_events = Counter("repeated_events", "Events that came again.", **kept)
         self.batch_size = Histogram("batch_size", "Requests a pass.", buckets=_SIZES, **kept)
         self.batch_seconds = Histogram("batch_seconds", "Time of a pass.", buckets=_SECONDS, **kept)

@@ -74,20 +74,20 @@ class _Event(_Message):
 class Shown(_Event):
     """The list was seen."""
 
-    kind: Literal["shown"]
+    event_type: Literal["shown"]
 
 
 class Click(_Event):
     """An item of the list was clicked."""
 
-    kind: Literal["click"]
+    event_type: Literal["click"]
     item: Id | None = None
 
 
 class Order(_Event):
     """A clicked item was ordered."""
 
-    kind: Literal["order"]
+    event_type: Literal["order"]
     item: Id | None = None
     units: Annotated[int, Field(ge=1, le=_LARGEST_UNITS), _WHOLE]
     revenue: Annotated[int, Field(ge=0, le=_LARGEST_REVENUE), _WHOLE] | None = Field(
@@ -96,7 +96,7 @@ class Order(_Event):
     )
 
 
-Event = Annotated[Shown | Click | Order, Field(discriminator="kind")]
+Event = Annotated[Shown | Click | Order, Field(discriminator="event_type")]
 
 
 class EventsRequest(_Message):

@@ -154,10 +154,10 @@ class Service:
                 if under_way is not None:
                     waiting.append(under_way)
                 continue
-            written = self._write(_TABLES[event.kind], event.impression, _row_of(event))
+            written = self._write(_TABLES[event.event_type], event.impression, _row_of(event))
             self._repeats.begin(event.impression, event.event, written)
             waiting.append(written)
-            self.metrics.events.labels(event.kind).inc()
+            self.metrics.events.labels(event.event_type).inc()
         ended = await asyncio.gather(*map(asyncio.shield, waiting), return_exceptions=True)
         if failed := [error for error in ended if isinstance(error, BaseException)]:
             raise failed[0]
@@ -206,7 +206,7 @@ def _known(snapshot: Snapshot, names: list[str]) -> tuple[NDArray[np.int64], int
 
 
 def _row_of(event: Shown | Click | Order) -> dict[str, Any]:
-    row = event.model_dump(exclude={"kind"})
+    row = event.model_dump(exclude={"event_type"})
     now = _now()
     row["ts"] = now if event.ts is None else event.ts
     return {"format": FORMAT, **row, "received": now}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core import contracts
-from pipeline.core.contracts import EVENTS, KIND
+from pipeline.core.contracts import EVENT_TYPE, EVENTS
 from pipeline.core.errors import DataError
 from pipeline.core.frame_contract import ID, Contract
 
@@ -38,11 +38,11 @@ def test_ids_of_any_other_type_are_refused(dtype):
         TAGS.validate(frame)
 
 
-@pytest.mark.parametrize("kinds", [pl.String, pl.Enum(["click", "order"])], ids=str)
-def test_kinds_of_events_are_the_one_enumeration(kinds):
-    frame = pl.DataFrame(schema=EVENTS.schema | {"kind": kinds})
+@pytest.mark.parametrize("event_types", [pl.String, pl.Enum(["click", "order"])], ids=str)
+def test_kinds_of_events_are_the_one_enumeration(event_types):
+    frame = pl.DataFrame(schema=EVENTS.schema | {"event_type": event_types})
 
-    with pytest.raises(DataError, match=r"events: kind is .*, expected Enum"):
+    with pytest.raises(DataError, match=r"events: event_type is .*, expected Enum"):
         EVENTS.validate(frame)
 
 
@@ -88,7 +88,7 @@ def test_every_misfit_is_named_and_nothing_is_converted(columns, words):
 @given(
     columns=st.dictionaries(
         st.sampled_from([*EVENTS.columns, "extra", "Session"]),
-        st.sampled_from([pl.String, pl.Int64, pl.Int32, pl.Boolean, KIND, pl.UInt16]),
+        st.sampled_from([pl.String, pl.Int64, pl.Int32, pl.Boolean, EVENT_TYPE, pl.UInt16]),
     )
     | st.permutations(list(EVENTS.columns)).map(
         lambda names: {name: EVENTS.schema[name] for name in names}

@@ -20,8 +20,8 @@ def clicks(number, session=1):
 
 
 def events(rows):
-    """Rows of session, time and kind."""
-    full = [(session, ts, 5, kind, 0) for session, ts, kind in rows]
+    """Rows of session, time and event_type."""
+    full = [(session, ts, 5, event_type, 0) for session, ts, event_type in rows]
     return pl.DataFrame(full, schema=EVENTS.schema, orient="row")
 
 
@@ -57,7 +57,7 @@ def test_the_summary_counts_sessions_kinds_files_and_reasons():
     assert found.summary() == {
         "events": 3,
         "sessions": 2,
-        "kinds": {"click": 1, "cart": 1, "order": 1},
+        "event_types": {"click": 1, "cart": 1, "order": 1},
         "first_ts": TS,
         "last_ts": TS + 9,
         "files": {"a": 1, "b": 0, "c": 3},
@@ -88,14 +88,16 @@ def test_data_is_refused_above_the_accepted_share_of_faulty_rows(good, bad, limi
 
 
 def test_the_refusal_names_every_fault_with_its_count_and_first_place():
-    found = tally(accepted=clicks(7), refused=rejected(RANGE, Reason.OTHER_KIND, JUNK, RANGE))
+    found = tally(
+        accepted=clicks(7), refused=rejected(RANGE, Reason.UNUSED_EVENT_TYPE, JUNK, RANGE)
+    )
     found.count_rejected(rejected(Reason.DUPLICATE, Reason.DUPLICATE, Reason.DUPLICATE))
     found.count_rejected(rejected(RANGE, source="other", first=9))
 
     with pytest.raises(DataError) as caught:
         found.check()
 
-    # 3 times out of range, 3 duplicates and 1 unreadable; a kind that is not used is no fault
+    # 3 times out of range, 3 duplicates and 1 unreadable; a event_type that is not used is no fault
     assert str(caught.value) == (
         "data: 7 of 14 rows are unusable (duplicate of another event: 3, first in log; "
         "time outside 2000-01-01 to 2100-01-01: 3, first in log line 1; "
@@ -105,7 +107,7 @@ def test_the_refusal_names_every_fault_with_its_count_and_first_place():
 
 
 def test_rows_left_out_on_purpose_do_not_count_against_the_data():
-    found = tally(share=0.0, accepted=clicks(1), refused=rejected(*[Reason.OTHER_KIND] * 99))
+    found = tally(share=0.0, accepted=clicks(1), refused=rejected(*[Reason.UNUSED_EVENT_TYPE] * 99))
 
     found.check()
 
@@ -117,9 +119,9 @@ def test_rows_left_out_on_purpose_do_not_count_against_the_data():
     [
         ([], r"no usable event \(no rows at all\); is dataset.format right\?"),
         ([JUNK], r"no usable event \(not a row of this format: 1, first in log line 1\)"),
-        ([Reason.OTHER_KIND], r"no usable event \(no rows at all\)"),
+        ([Reason.UNUSED_EVENT_TYPE], r"no usable event \(no rows at all\)"),
     ],
-    ids=["nothing", "junk", "only-other-kinds"],
+    ids=["nothing", "junk", "only-other-event_types"],
 )
 def test_data_without_any_event_is_refused_whatever_the_limit(reasons, words):
     with pytest.raises(DataError, match=words):
@@ -201,7 +203,7 @@ def test_all_differing_counts_are_named_at_once():
 )
 @settings(deadline=None, max_examples=50)
 def test_the_counts_do_not_depend_on_the_pieces(rows, cuts):
-    table = sorted((session, TS + n, kind) for n, (session, kind) in enumerate(rows))
+    table = sorted((session, TS + n, event_type) for n, (session, event_type) in enumerate(rows))
     whole = tally(accepted=events(table))
     inside = sorted({place for place in cuts if place < len(table)})
     # A piece holds whole sessions, so cuts move to where the next session begins.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.contracts import EVENTS, KIND
+from pipeline.core.contracts import EVENT_TYPE, EVENTS
 from pipeline.datasets import partition_sort
 from pipeline.datasets.partition_sort import (
     Partitions,
@@ -184,10 +184,10 @@ def test_a_session_is_put_in_order_without_touching_its_neighbours():
 @settings(deadline=None, max_examples=100)
 def test_a_row_is_repeated_if_and_only_if_an_earlier_one_says_the_same(rows):
     said = [
-        (session, ts, item, {"c": "click", "o": "order"}[kind])
-        for session, ts, item, kind in sorted(rows, key=lambda row: row[:2])
+        (session, ts, item, {"c": "click", "o": "order"}[event_type])
+        for session, ts, item, event_type in sorted(rows, key=lambda row: row[:2])
     ]
-    schema = {"session": pl.Int64, "ts": pl.Int64, "item": pl.Int64, "kind": KIND}
+    schema = {"session": pl.Int64, "ts": pl.Int64, "item": pl.Int64, "event_type": EVENT_TYPE}
 
     found = duplicate_mask(pl.DataFrame(said, schema=schema, orient="row"))
 

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.contracts import EVENTS, KIND, EventKind
+from pipeline.core.contracts import EVENT_TYPE, EVENTS, EventType
 from pipeline.datasets.raw_rows import ParseError, RawRows, Reason, validate_rows
 
 T = 1_519_862_400_000
 FIRST, BEHIND_LAST = 946_684_800_000, 4_102_444_800_000
 """2000-01-01 and 2100-01-01 UTC."""
 
-KINDS = {
-    "view": EventKind.CLICK,
-    "look": EventKind.CLICK,
-    "buy": EventKind.ORDER,
+EVENT_TYPES = {
+    "view": EventType.CLICK,
+    "look": EventType.CLICK,
+    "buy": EventType.ORDER,
     "follow": None,
     "remove": None,
 }
@@ -24,9 +24,9 @@ WORDS = pl.Enum(["view", "look", "buy", "follow", "remove"])
 INTEGERS, TEXTS = pl.Int64, pl.String
 
 
-def _rows(data, *, ids=INTEGERS, kind=pl.String, refusals=()):
+def _rows(data, *, ids=INTEGERS, event_type=pl.String, refusals=()):
     """Rows on lines 11, 12, …"""
-    schema = {"session": ids, "ts": pl.Int64, "item": ids, "kind": kind}
+    schema = {"session": ids, "ts": pl.Int64, "item": ids, "event_type": event_type}
     return RawRows(
         source="log",
         positions=np.arange(11, 11 + len(data)),
@@ -35,16 +35,18 @@ def _rows(data, *, ids=INTEGERS, kind=pl.String, refusals=()):
     )
 
 
-@pytest.mark.parametrize("kind", [pl.String, WORDS], ids=["text-kinds", "enumerated-kinds"])
+@pytest.mark.parametrize(
+    "event_type", [pl.String, WORDS], ids=["text-event_types", "enumerated-event_types"]
+)
 @pytest.mark.parametrize(
     ("ids", "a", "b"),
     [(INTEGERS, 0, -(2**63)), (TEXTS, " ", "Ü0\n")],
     ids=["integer-ids", "text-ids"],
 )
-def test_a_good_row_passes_unchanged_but_for_our_word_for_its_kind(ids, a, b, kind):
+def test_a_good_row_passes_unchanged_but_for_our_word_for_its_kind(ids, a, b, event_type):
     good = [(a, T, b, "view"), (b, T, a, "buy"), (a, T - 1, a, "look"), (a, T, b, "view")]
 
-    events, rejected = validate_rows(_rows(good, ids=ids, kind=kind), KINDS)
+    events, rejected = validate_rows(_rows(good, ids=ids, event_type=event_type), EVENT_TYPES)
 
     assert events.rows() == [
         (a, T, b, "click"),
@@ -52,7 +54,7 @@ def test_a_good_row_passes_unchanged_but_for_our_word_for_its_kind(ids, a, b, ki
         (a, T - 1, a, "click"),
         (a, T, b, "click"),
     ]
-    assert events.schema == {"session": ids, "ts": pl.Int64, "item": ids, "kind": KIND}
+    assert events.schema == {"session": ids, "ts": pl.Int64, "item": ids, "event_type": EVENT_TYPE}
     assert rejected.is_empty()
 
 
@@ -60,13 +62,13 @@ BAD = {
     "no-session": ((None, T, 2, "view"), Reason.MISSING_FIELD, f",{T},2,view"),
     "no-time": ((1, None, 2, "view"), Reason.MISSING_FIELD, "1,,2,view"),
     "no-item": ((1, T, None, "view"), Reason.MISSING_FIELD, f"1,{T},,view"),
-    "no-kind": ((1, T, 2, None), Reason.MISSING_FIELD, f"1,{T},2,"),
-    "empty-kind": ((1, T, 2, ""), Reason.MISSING_FIELD, f"1,{T},2,"),
+    "no-event_type": ((1, T, 2, None), Reason.MISSING_FIELD, f"1,{T},2,"),
+    "empty-event_type": ((1, T, 2, ""), Reason.MISSING_FIELD, f"1,{T},2,"),
     "nothing": ((None, None, None, None), Reason.MISSING_FIELD, ",,,"),
-    "unknown-kind": ((1, T, 2, "hover"), Reason.UNKNOWN_KIND, f"1,{T},2,hover"),
-    "our-own-word": ((1, T, 2, "click"), Reason.UNKNOWN_KIND, f"1,{T},2,click"),
-    "kind-in-capitals": ((1, T, 2, "VIEW"), Reason.UNKNOWN_KIND, f"1,{T},2,VIEW"),
-    "other-kind": ((1, T, 2, "follow"), Reason.OTHER_KIND, f"1,{T},2,follow"),
+    "unknown-event_type": ((1, T, 2, "hover"), Reason.UNKNOWN_EVENT_TYPE, f"1,{T},2,hover"),
+    "our-own-word": ((1, T, 2, "click"), Reason.UNKNOWN_EVENT_TYPE, f"1,{T},2,click"),
+    "event_type-in-capitals": ((1, T, 2, "VIEW"), Reason.UNKNOWN_EVENT_TYPE, f"1,{T},2,VIEW"),
+    "other-event_type": ((1, T, 2, "follow"), Reason.UNUSED_EVENT_TYPE, f"1,{T},2,follow"),
     "too-early": ((1, FIRST - 1, 2, "view"), Reason.TIME_OUT_OF_RANGE, f"1,{FIRST - 1},2,view"),
     "too-late": (
         (1, BEHIND_LAST, 2, "buy"),
@@ -78,11 +80,15 @@ BAD = {
         Reason.TIME_OUT_OF_RANGE,
         "1,9223372036854775807,2,buy",
     ),
-    # Where several reasons hold, the first of this order: missing, other kind, time, unknown kind.
-    "missing-before-other-kind": ((1, 5, None, "follow"), Reason.MISSING_FIELD, "1,5,,follow"),
+    # Where several reasons hold, the first of this order: missing, other event_type, time, unknown event_type.
+    "missing-before-other-event_type": (
+        (1, 5, None, "follow"),
+        Reason.MISSING_FIELD,
+        "1,5,,follow",
+    ),
     "missing-before-time": ((None, 5, 2, "view"), Reason.MISSING_FIELD, ",5,2,view"),
     "missing-before-unknown": ((1, None, 2, "hover"), Reason.MISSING_FIELD, "1,,2,hover"),
-    "other-kind-before-time": ((1, 5, 2, "remove"), Reason.OTHER_KIND, "1,5,2,remove"),
+    "other-event_type-before-time": ((1, 5, 2, "remove"), Reason.UNUSED_EVENT_TYPE, "1,5,2,remove"),
     "time-before-unknown": ((1, 5, 2, "hover"), Reason.TIME_OUT_OF_RANGE, "1,5,2,hover"),
 }
 
@@ -93,10 +99,12 @@ def test_a_bad_row_is_set_aside_under_the_first_reason_and_spoils_no_other(
     row, reason, content, ids
 ):
     good = (3, T, 4, "buy")
-    data = pl.DataFrame([good, row, good], schema=["session", "ts", "item", "kind"], orient="row")
+    data = pl.DataFrame(
+        [good, row, good], schema=["session", "ts", "item", "event_type"], orient="row"
+    )
     typed = data.with_columns(pl.col("session", "item").cast(ids)).rows()
 
-    events, rejected = validate_rows(_rows(typed, ids=ids), KINDS)
+    events, rejected = validate_rows(_rows(typed, ids=ids), EVENT_TYPES)
 
     assert events.rows() == [(*typed[0][:3], "order"), (*typed[2][:3], "order")]
     assert rejected.rows() == [("log", 12, reason.value, content)]
@@ -108,7 +116,7 @@ def test_a_bad_row_is_set_aside_under_the_first_reason_and_spoils_no_other(
     ids=["session", "item"],
 )
 def test_an_empty_text_names_nothing(row, content):
-    events, rejected = validate_rows(_rows([row], ids=TEXTS), KINDS)
+    events, rejected = validate_rows(_rows([row], ids=TEXTS), EVENT_TYPES)
 
     assert events.is_empty()
     assert rejected.rows() == [("log", 11, Reason.MISSING_FIELD.value, content)]
@@ -117,27 +125,29 @@ def test_an_empty_text_names_nothing(row, content):
 def test_the_range_of_times_holds_its_first_millisecond_and_not_its_last():
     times = [FIRST - 1, FIRST, BEHIND_LAST - 1, BEHIND_LAST]
 
-    events, rejected = validate_rows(_rows([(1, ts, 2, "view") for ts in times]), KINDS)
+    events, rejected = validate_rows(_rows([(1, ts, 2, "view") for ts in times]), EVENT_TYPES)
 
     assert events["ts"].to_list() == [FIRST, BEHIND_LAST - 1]
     assert rejected["position"].to_list() == [11, 14]
 
 
-@pytest.mark.parametrize("kind", [pl.String, WORDS], ids=["text-kinds", "enumerated-kinds"])
-def test_rows_of_other_kinds_alone_give_no_event(kind):
+@pytest.mark.parametrize(
+    "event_type", [pl.String, WORDS], ids=["text-event_types", "enumerated-event_types"]
+)
+def test_rows_of_other_kinds_alone_give_no_event(event_type):
     events, rejected = validate_rows(
-        _rows([(1, T, 2, "follow"), (1, T, 2, "remove")], kind=kind), KINDS
+        _rows([(1, T, 2, "follow"), (1, T, 2, "remove")], event_type=event_type), EVENT_TYPES
     )
 
     assert events.is_empty()
-    assert rejected["reason"].to_list() == [Reason.OTHER_KIND.value] * 2
+    assert rejected["reason"].to_list() == [Reason.UNUSED_EVENT_TYPE.value] * 2
 
 
 @pytest.mark.parametrize("ids", [INTEGERS, TEXTS], ids=["integer-ids", "text-ids"])
 def test_no_rows_give_no_events_of_the_right_types(ids):
-    events, rejected = validate_rows(_rows([], ids=ids), KINDS)
+    events, rejected = validate_rows(_rows([], ids=ids), EVENT_TYPES)
 
-    assert events.schema == {"session": ids, "ts": pl.Int64, "item": ids, "kind": KIND}
+    assert events.schema == {"session": ids, "ts": pl.Int64, "item": ids, "event_type": EVENT_TYPE}
     assert (events.height, rejected.height) == (0, 0)
     assert EVENTS.validate(events.with_columns(file=pl.lit(0, dtype=pl.UInt16))).is_empty()
 
@@ -145,8 +155,8 @@ def test_no_rows_give_no_events_of_the_right_types(ids):
 def test_lines_that_are_no_rows_are_handed_on_with_the_bad_rows():
     refusals = [ParseError(4, Reason.NOT_TEXT, "b'\\xff'"), ParseError(9, Reason.UNREADABLE, "{")]
 
-    _, good = validate_rows(_rows([(1, T, 2, "view")], refusals=refusals), KINDS)
-    _, mixed = validate_rows(_rows([(1, T, None, "view")], refusals=refusals), KINDS)
+    _, good = validate_rows(_rows([(1, T, 2, "view")], refusals=refusals), EVENT_TYPES)
+    _, mixed = validate_rows(_rows([(1, T, None, "view")], refusals=refusals), EVENT_TYPES)
 
     lines = [
         ("log", 4, "not UTF-8 text", "b'\\xff'"),
@@ -162,7 +172,7 @@ def test_content_of_a_rejection_is_cut_at_200_characters():
 
     _, rejected = validate_rows(
         _rows([("s", T, item, "hover")], ids=TEXTS, refusals=[refusal]),
-        KINDS,
+        EVENT_TYPES,
     )
 
     beginning = f"s,{T},"
@@ -180,25 +190,25 @@ ROW = st.tuples(
 )
 
 
-def _reason(session, ts, item, kind):
+def _reason(session, ts, item, event_type):
     """The verdict as it is defined, for one row."""
-    if None in (session, ts, item, kind) or kind == "":
+    if None in (session, ts, item, event_type) or event_type == "":
         return Reason.MISSING_FIELD
-    if kind in ("follow", "remove"):
-        return Reason.OTHER_KIND
+    if event_type in ("follow", "remove"):
+        return Reason.UNUSED_EVENT_TYPE
     if not FIRST <= ts < BEHIND_LAST:
         return Reason.TIME_OUT_OF_RANGE
-    return None if kind in KINDS else Reason.UNKNOWN_KIND
+    return None if event_type in EVENT_TYPES else Reason.UNKNOWN_EVENT_TYPE
 
 
 @given(data=st.lists(ROW, max_size=8))
 @settings(deadline=None, max_examples=150)
 def test_every_row_ends_in_exactly_one_of_the_two_in_order(data):
-    events, rejected = validate_rows(_rows(data), KINDS)
+    events, rejected = validate_rows(_rows(data), EVENT_TYPES)
 
     verdicts = [(number, row, _reason(*row)) for number, row in enumerate(data, start=11)]
     assert events.rows() == [
-        (*row[:3], KINDS[row[3]].value) for _, row, reason in verdicts if reason is None
+        (*row[:3], EVENT_TYPES[row[3]].value) for _, row, reason in verdicts if reason is None
     ]
     assert rejected.select("position", "reason").rows() == [
         (number, reason.value) for number, _, reason in verdicts if reason is not None

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.artifacts.storage import read_json
-from pipeline.core.contracts import EVENTS, REJECTED, EventKind
+from pipeline.core.contracts import EVENTS, REJECTED, EventType
 from pipeline.core.errors import DataError
 from pipeline.datasets import ingest_events as writing
 from pipeline.datasets import partition_sort
@@ -26,25 +26,27 @@ from pipeline.study import (
 
 TS = 1_659_304_800_000
 HOUR = 3_600_000
-WORDS = {"c": EventKind.CLICK, "a": EventKind.CART, "o": EventKind.ORDER, "x": None}
+WORDS = {"c": EventType.CLICK, "a": EventType.CART, "o": EventType.ORDER, "x": None}
 NUMBERS = [1, 2, 3, 7, 64]
 OUTPUTS = ["events.parquet", "rejected.parquet", "summary.json"]
 OTTO = DatasetConfig(format=DatasetFormat.OTTO, path="log")
 
 
 def table_of(ids=IdType.INTEGER, *, users=False, **rest):
-    """The section of CSV files with the columns session (or user), ts, item and kind."""
+    """The section of CSV files with the columns session (or user), ts, item and event_type."""
     name = {"user": "session"} if users else {"session": "session"}
-    layout = GenericLayout(**name, item="item", time="ts", kind="kind", kinds=WORDS, ids=ids)
+    layout = GenericLayout(
+        **name, item="item", time="ts", event_type="event_type", event_types=WORDS, ids=ids
+    )
     return DatasetConfig(format=DatasetFormat.GENERIC, path="log", generic=layout, **rest)
 
 
 def write_csv(folder, files):
-    """Rows of session, ts, item and kind's letter, one list a file."""
+    """Rows of session, ts, item and event_type's letter, one list a file."""
     folder.mkdir()
     for number, rows in enumerate(files):
         lines = [",".join(map(str, row)) + "\n" for row in rows]
-        (folder / f"{number}.csv").write_text("session,ts,item,kind\n" + "".join(lines))
+        (folder / f"{number}.csv").write_text("session,ts,item,event_type\n" + "".join(lines))
     return folder
 
 
@@ -72,7 +74,7 @@ def twin(files, *, keep=False, gap_ms=None):
         for line, (session, ts, item, word) in enumerate(rows, start=2):  # behind the header
             if WORDS[word] is None:
                 content = f"{session},{ts},{item},{word}"
-                rejected.append((f"{number}.csv", line, Reason.OTHER_KIND, content))
+                rejected.append((f"{number}.csv", line, Reason.UNUSED_EVENT_TYPE, content))
             else:
                 event = (session, ts, item, WORDS[word], number)
                 sessions.setdefault(session, []).append(event)
@@ -82,27 +84,34 @@ def twin(files, *, keep=False, gap_ms=None):
     events = []
     for name in order:
         said, visit, before = set(), 1, None
-        for session, ts, item, kind, number in sorted(sessions[name], key=lambda event: event[1]):
-            if (ts, item, kind) in said and not keep:
-                content = f"{session},{ts},{item},{kind}"
+        for session, ts, item, event_type, number in sorted(
+            sessions[name], key=lambda event: event[1]
+        ):
+            if (ts, item, event_type) in said and not keep:
+                content = f"{session},{ts},{item},{event_type}"
                 rejected.append((f"{number}.csv", None, Reason.DUPLICATE, content))
                 continue
-            said.add((ts, item, kind))
+            said.add((ts, item, event_type))
             visit += gap_ms is not None and before is not None and ts - before > gap_ms
             before = ts
             shown = session if gap_ms is None else f"{session}-{visit}"
-            events.append((shown, ts, item, kind, number))
+            events.append((shown, ts, item, event_type, number))
     return [events, rejected]
 
 
 def random_log(rng, *, texts):
-    """24,000 rows in three files: sessions interleaved and split, ties, repeats, other kinds."""
+    """24,000 rows in three files: sessions interleaved and split, ties, repeats, other event_types."""
     session, item = rng.integers(-900, 900, 24_000), rng.integers(0, 40, 24_000)
-    ts, kind = np.sort(rng.integers(TS, TS + 90 * HOUR, 24_000)), rng.choice([*"cccccaox"], 24_000)
-    rows = list(zip(session.tolist(), ts.tolist(), item.tolist(), kind.tolist(), strict=True))
+    ts, event_type = (
+        np.sort(rng.integers(TS, TS + 90 * HOUR, 24_000)),
+        rng.choice([*"cccccaox"], 24_000),
+    )
+    rows = list(zip(session.tolist(), ts.tolist(), item.tolist(), event_type.tolist(), strict=True))
     rows[1::20] = rows[0::20]  # one in twenty says the same as the row before it
     if texts:
-        rows = [(f"s{session}ä", ts, f"i-{item}", kind) for session, ts, item, kind in rows]
+        rows = [
+            (f"s{session}ä", ts, f"i-{item}", event_type) for session, ts, item, event_type in rows
+        ]
     # The last file goes back in time: it holds the first quarter.
     return [rows[6_000:13_000], rows[13_000:], rows[:6_000]]
 
@@ -216,12 +225,12 @@ def test_the_summary_is_returned_and_written(tmp_path):
     assert found == {
         "events": 1,
         "sessions": 1,
-        "kinds": {"click": 1, "cart": 0, "order": 0},
+        "event_types": {"click": 1, "cart": 0, "order": 0},
         "first_ts": TS,
         "last_ts": TS,
         "files": {"0.csv": 2},
         "rejected": 2,
-        "rejected_by_reason": {Reason.DUPLICATE: 1, Reason.OTHER_KIND: 1},
+        "rejected_by_reason": {Reason.DUPLICATE: 1, Reason.UNUSED_EVENT_TYPE: 1},
     }
 
 

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from pipeline.core.contracts import EVENTS, KIND, REJECTED
+from pipeline.core.contracts import EVENT_TYPE, EVENTS, REJECTED
 from pipeline.core.errors import QualityError
 from pipeline.datasets.io.parquet_writer import ROWS_A_GROUP, TableWriter
 from pipeline.datasets.raw_rows import Reason
@@ -14,14 +14,14 @@ TS = 1_757_000_000_000
 YEAR_2000, YEAR_2100 = 946_684_800_000, 4_102_444_800_000
 LIMITS = {"max_rejected_share": 0.5}
 SCHEMAS = {
-    "events": EVENTS.schema | dict.fromkeys(("session", "item", "kind"), pl.String),
+    "events": EVENTS.schema | dict.fromkeys(("session", "item", "event_type"), pl.String),
     "rejected": REJECTED.schema,
 }
-"""Ids are texts here, and so are kinds, to hold what is none."""
+"""Ids are texts here, and so are event_types, to hold what is none."""
 
 
-def event(kind="click", **changes):
-    return {"session": "s1", "ts": TS, "item": "a", "kind": kind, "file": 0} | changes
+def event(event_type="click", **changes):
+    return {"session": "s1", "ts": TS, "item": "a", "event_type": event_type, "file": 0} | changes
 
 
 def rejection(reason=Reason.UNREADABLE):
@@ -38,8 +38,8 @@ GOOD = {
         event(ts=YEAR_2100 - 1),
         event("cart", session="s2", ts=YEAR_2000),
     ],
-    # 5 / (5 + 5) = 0.5 is at the limit; kinds of no use are no fault
-    "rejected": [rejection()] * 5 + [rejection(Reason.OTHER_KIND)] * 9,
+    # 5 / (5 + 5) = 0.5 is at the limit; event_types of no use are no fault
+    "rejected": [rejection()] * 5 + [rejection(Reason.UNUSED_EVENT_TYPE)] * 9,
 }
 BAD = [
     ("events", [], {"events_not_empty": 0, "clicks_present": 1, "orders_present": 1}),
@@ -127,9 +127,9 @@ def test_every_rule_is_broken_by_one_of_the_bad_tables():
         ("session", {"event_fields_present", "events_of_a_session_together"}),
         ("ts", {"event_fields_present", "event_times_in_order"}),
         ("item", {"event_fields_present"}),
-        ("kind", {"event_fields_present", "event_kinds_known"}),
+        ("event_type", {"event_fields_present", "event_kinds_known"}),
     ],
-    ids=["session", "ts", "item", "kind"],
+    ids=["session", "ts", "item", "event_type"],
 )
 def test_an_event_without_a_field_breaks_every_rule_that_speaks_of_it(tmp_path, column, rules):
     last = event(ts=YEAR_2100 - 1, item="b") | {column: None}
@@ -153,12 +153,12 @@ def test_repeated_events_and_orders_without_a_click_are_reported_and_not_refused
 def test_order_is_seen_across_row_groups(tmp_path):
     # 10 rows a session, a second apart; a row group ends within a session.
     row = pl.int_range(2 * ROWS_A_GROUP + 15)
-    place, kinds = row % 10, pl.Series(["click"] * 9 + ["order"], dtype=KIND)
+    place, event_types = row % 10, pl.Series(["click"] * 9 + ["order"], dtype=EVENT_TYPE)
     good = pl.select(
         session=row // 10,
         ts=TS + place * 1000,
         item=pl.lit(5, dtype=pl.Int64),
-        kind=pl.lit(kinds).gather(place),
+        event_type=pl.lit(event_types).gather(place),
         file=pl.lit(0, dtype=pl.UInt16),
     )
     behind_a_cut = pl.int_range(pl.len()) == ROWS_A_GROUP

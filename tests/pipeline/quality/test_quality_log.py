@@ -173,11 +173,13 @@ def test_a_waived_rule_is_not_refused_and_every_other_one_is():
 def test_rows_that_broke_a_rule_reach_the_user(tmp_path):
     files = {name: tmp_path / f"{name}.parquet" for name in ("events", "rejected")}
     pl.DataFrame(
-        {"session": ["s1"], "ts": [1_757_000_000_000], "item": ["a"], "kind": ["view"]}
+        {"session": ["s1"], "ts": [1_757_000_000_000], "item": ["a"], "event_type": ["view"]}
     ).write_parquet(files["events"])
     pl.DataFrame(schema=REJECTED.schema).write_parquet(files["rejected"])
 
-    with pytest.raises(QualityError, match=r"event_kinds_known: .*'session': 's1'.*'kind': 'view'"):
+    with pytest.raises(
+        QualityError, match=r"event_kinds_known: .*'session': 's1'.*'event_type': 'view'"
+    ):
         enforce(check_tables("events", files, {"max_rejected_share": 0.05}))
 
 

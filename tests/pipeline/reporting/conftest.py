@@ -67,8 +67,8 @@ def card(tmp_path_factory):
     for number, (day, clicked, ordered) in enumerate(SESSIONS):
         happened = [(item, "clicks") for item in clicked] + [(item, "orders") for item in ordered]
         rows = [
-            {"aid": item, "ts": START + day * DAY + n * MINUTE, "type": kind}
-            for n, (item, kind) in enumerate(happened)
+            {"aid": item, "ts": START + day * DAY + n * MINUTE, "type": event_type}
+            for n, (item, event_type) in enumerate(happened)
         ]
         lines.append(json.dumps({"session": number, "events": rows}))
     raw.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -10,9 +10,9 @@ from pipeline.reporting.report import SCHEMA_VERSION
 from pipeline.reporting.schema import report_schema
 
 
-def of(schema, kind):
+def of(schema, event_type):
     """The schema of one kind of report, so that a fault is told of it alone."""
-    return Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]})
+    return Draft202012Validator({"$ref": f"#/$defs/{event_type}", "$defs": schema["$defs"]})
 
 
 def faults(validator, document):

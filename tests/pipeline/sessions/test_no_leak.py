@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.artifacts.storage import write_json
-from pipeline.core.contracts import DAY_MS, KIND, Split
+from pipeline.core.contracts import DAY_MS, EVENT_TYPE, Split
 from pipeline.datasets.ingest_events import write_events
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
@@ -59,10 +59,12 @@ def training_of(folder):
 
 
 def trained_on(sessions, folder, asked):
-    """What training sees of {session: [(ts, item, kind), …]}."""
+    """What training sees of {session: [(ts, item, event_type), …]}."""
     rows = [(name, *event) for name, events in sessions.items() for event in events]
-    frame = pl.DataFrame(rows, schema=["session", "ts", "item", "kind"], orient="row")
-    frame = frame.with_columns(pl.col("kind").cast(KIND), file=pl.lit(0, dtype=pl.UInt16))
+    frame = pl.DataFrame(rows, schema=["session", "ts", "item", "event_type"], orient="row")
+    frame = frame.with_columns(
+        pl.col("event_type").cast(EVENT_TYPE), file=pl.lit(0, dtype=pl.UInt16)
+    )
     (folder / "out").mkdir()
     pq.write_table(frame.to_arrow(), folder / "events.parquet")
     ends = {"first_ts": frame["ts"].min(), "last_ts": frame["ts"].max()}

@@ -13,10 +13,10 @@ C, A, O = "click", "cart", "order"  # noqa: E741
 
 
 def labels(events, wanted=O, within_ms=None):
-    """Labels of events written as (session, ts, item, kind)."""
-    session, ts, item, kind = zip(*events, strict=True) if events else ((), (), (), ())
+    """Labels of events written as (session, ts, item, event_type)."""
+    session, ts, item, event_type = zip(*events, strict=True) if events else ((), (), (), ())
     found = has_followup_event(
-        np.array([one == wanted for one in kind], dtype=np.bool_),
+        np.array([one == wanted for one in event_type], dtype=np.bool_),
         item=np.array(item, dtype=np.int32),
         session=np.array(session, dtype=np.int64),
         ts=np.array(ts, dtype=np.int64),
@@ -104,8 +104,8 @@ def test_labels_equal_those_of_a_double_loop(log, wanted, window):
     expected = []
     for place, (session, ts, item, _) in enumerate(log):
         found = 0
-        for other, late, same, kind in log[place + 1 :]:
-            if (other, same, kind) == (session, item, wanted):
+        for other, late, same, event_type in log[place + 1 :]:
+            if (other, same, event_type) == (session, item, wanted):
                 found |= window is None or late - ts <= window
         expected.append(int(found))
 
@@ -128,8 +128,8 @@ def test_truncation_to_the_last_clicks_keeps_their_labels(events, max_length):
     columns = (labels(whole), labels(whole, wanted=A))
     clicks = [
         (item, ordered, carted)
-        for (_, _, item, kind), ordered, carted in zip(whole, *columns, strict=True)
-        if kind == C
+        for (_, _, item, event_type), ordered, carted in zip(whole, *columns, strict=True)
+        if event_type == C
     ]
 
     batch = make_batch(SessionTokens.from_lists([clicks]), np.array([0]), max_length=max_length)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.artifacts.storage import read_json, write_json
-from pipeline.core.contracts import DAY_MS, ITEMS, KIND, SESSIONS, Split
+from pipeline.core.contracts import DAY_MS, EVENT_TYPE, ITEMS, SESSIONS, Split
 from pipeline.core.errors import DataError
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
@@ -37,10 +37,12 @@ def rules(**keys):
 
 
 def write_events(folder, sessions, rows_a_group=1 << 18):
-    """``events.parquet`` and ``summary.json`` of {session: [(ts, item, kind), …]}."""
+    """``events.parquet`` and ``summary.json`` of {session: [(ts, item, event_type), …]}."""
     rows = [(name, *event) for name, events in sessions.items() for event in events]
-    frame = pl.DataFrame(rows, schema=["session", "ts", "item", "kind"], orient="row")
-    frame = frame.with_columns(pl.col("kind").cast(KIND), file=pl.lit(0, dtype=pl.UInt16))
+    frame = pl.DataFrame(rows, schema=["session", "ts", "item", "event_type"], orient="row")
+    frame = frame.with_columns(
+        pl.col("event_type").cast(EVENT_TYPE), file=pl.lit(0, dtype=pl.UInt16)
+    )
     pq.write_table(frame.to_arrow(), folder / "events.parquet", row_group_size=rows_a_group)
     ends = {"first_ts": frame["ts"].min(), "last_ts": frame["ts"].max()}
     write_json(folder / "summary.json", {"files": {"log": len(rows)}, **ends})
@@ -61,10 +63,10 @@ def read_back(folder):
     return SESSIONS.validate(table).rows(), ITEMS.validate(items).rows(), clicks
 
 
-def follows(kind, events, place, within=None):
-    """Whether the item of the event at ``place`` has a later event of ``kind``, in time."""
+def follows(event_type, events, place, within=None):
+    """Whether the item of the event at ``place`` has a later event of ``event_type``, in time."""
     ts, item, _ = events[place]
-    later = [t - ts for t, i, k in events[place + 1 :] if (i, k) == (item, kind)]
+    later = [t - ts for t, i, k in events[place + 1 :] if (i, k) == (item, event_type)]
     return int(any(within is None or rest <= within for rest in later))
 
 
@@ -85,8 +87,8 @@ def split_slowly(sessions, rules):
             events = [event for event in events if part(event) == split]  # noqa: PLW2901
         clicks = [
             (item, ts, follows(CART, events, n), follows(ORDER, events, n, rules.order_window_ms))
-            for n, (ts, item, kind) in enumerate(events)
-            if kind == CLICK
+            for n, (ts, item, event_type) in enumerate(events)
+            if event_type == CLICK
         ]
         yield name, split, events[0][0], events[-1][0], clicks
 
@@ -166,7 +168,7 @@ def logs(draw):
     session_name = draw(st.sampled_from([lambda n: 7 * n, lambda n: f"s-{n}"]))
     drawn = draw(st.lists(SESSION, max_size=14))
     return {
-        session_name(n): [(ts, name(item), kind) for ts, item, kind in events]
+        session_name(n): [(ts, name(item), event_type) for ts, item, event_type in events]
         for n, events in enumerate([*drawn, *full, end])
     }
 
@@ -208,8 +210,8 @@ def _clicks(day, items):
     return [(START + round(day * DAY_MS) + place, item, CLICK) for place, item in enumerate(items)]
 
 
-def _at(day, item, kind):
-    return (START + round(day * DAY_MS), item, kind)
+def _at(day, item, event_type):
+    return (START + round(day * DAY_MS), item, event_type)
 
 
 SHOP = {

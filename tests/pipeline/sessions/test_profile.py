@@ -30,11 +30,11 @@ DISTANCES = ("length_distance", "item_distance")
 
 def _session(number, day, clicked, *, carted=(), ordered=()):
     """A line of OTTO's format: a click a minute from six o'clock, then carts, then orders."""
-    kinds = {"clicks": clicked, "carts": carted, "orders": ordered}
-    happened = [(item, kind) for kind, items in kinds.items() for item in items]
+    event_types = {"clicks": clicked, "carts": carted, "orders": ordered}
+    happened = [(item, event_type) for event_type, items in event_types.items() for item in items]
     events = [
-        {"aid": item, "ts": START + day * DAY + n * MINUTE, "type": kind}
-        for n, (item, kind) in enumerate(happened)
+        {"aid": item, "ts": START + day * DAY + n * MINUTE, "type": event_type}
+        for n, (item, event_type) in enumerate(happened)
     ]
     return json.dumps({"session": number, "events": events})
 

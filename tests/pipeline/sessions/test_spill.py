@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.contracts import KIND
+from pipeline.core.contracts import EVENT_TYPE
 from pipeline.datasets.ingest_events import write_events
 from pipeline.sessions import spill
 from pipeline.sessions.item_index import ItemIndex
@@ -34,9 +34,9 @@ C, A, O = "click", "cart", "order"  # noqa: E741
 
 
 def events_of(rows):
-    """Events from (session, ts, item, kind, file)."""
-    frame = pl.DataFrame(rows, schema=["session", "ts", "item", "kind", "file"], orient="row")
-    return frame.with_columns(pl.col("kind").cast(KIND), pl.col("file").cast(pl.UInt16))
+    """Events from (session, ts, item, event_type, file)."""
+    frame = pl.DataFrame(rows, schema=["session", "ts", "item", "event_type", "file"], orient="row")
+    return frame.with_columns(pl.col("event_type").cast(EVENT_TYPE), pl.col("file").cast(pl.UInt16))
 
 
 def opened(frame, path, rows_a_group=1000):

@@ -97,10 +97,10 @@ def test_users_do_before_a_server_what_they_do_before_the_same_model_in_process(
     found = simulate_over_http(study, PLAN, server.url, key="secret")
 
     log = simulate_shop(Tempter(), PLAN, SimulationConfig.of(study))
-    told = {(event["impression"], event["kind"]): event for event in server.events}
+    told = {(event["impression"], event["event_type"]): event for event in server.events}
     rows = []
     for impression, (user, group, ts) in server.impressions.items():
-        click, order = (told.get((impression, kind)) for kind in ("click", "order"))
+        click, order = (told.get((impression, event_type)) for event_type in ("click", "order"))
         assert click is None or click["ts"] == ts + TO_CLICK
         assert order is None or (order["ts"], order["item"]) == (ts + TO_ORDER, click["item"])
         rows.append((user, group, ts, click is not None, order["units"] if order else 0))
@@ -128,7 +128,7 @@ def test_the_command_says_what_users_did(server, small_params, tmp_path, monkeyp
 
     assert main(["simulate", "--url", server.url]) == 0
 
-    clicks = [event for event in server.events if event["kind"] == "click"]
+    clicks = [event for event in server.events if event["event_type"] == "click"]
     words = capsys.readouterr().out
     assert words.startswith(f"{len(server.impressions)} lists shown, {len(clicks)} clicked, ")
     assert words.endswith(f"they are in the log of {server.url}\n")

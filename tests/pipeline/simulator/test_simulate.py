@@ -7,7 +7,7 @@ from scipy.special import logit
 from models.configuration import ModelConfig
 from models.network import build_model
 from pipeline.artifacts.storage import StudyPaths, read_json
-from pipeline.core.contracts import IMPRESSIONS, OFFLINE_METRICS, EventKind
+from pipeline.core.contracts import IMPRESSIONS, OFFLINE_METRICS, EventType
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
 from pipeline.datasets.ingest_events import write_events
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
@@ -77,7 +77,7 @@ def events():
         for n in range(12)
         for click in range(2 + n % 3)
     ]
-    return pl.DataFrame(rows, schema=["session", "ts", "item", "kind"], orient="row")
+    return pl.DataFrame(rows, schema=["session", "ts", "item", "event_type"], orient="row")
 
 
 @pytest.fixture
@@ -88,7 +88,11 @@ def prepared(project_root, tmp_path, events):
     raw, read, sessions = tmp_path / "log.csv", tmp_path / "events", paths.artifact("sessions")
     events.write_csv(raw)
     layout = GenericLayout(
-        session="session", item="item", time="ts", kind="kind", kinds={"click": EventKind.CLICK}
+        session="session",
+        item="item",
+        time="ts",
+        event_type="event_type",
+        event_types={"click": EventType.CLICK},
     )
     dataset = DatasetConfig(format=DatasetFormat.GENERIC, path=str(raw), generic=layout)
     for folder in (read, sessions):

@@ -116,7 +116,7 @@ def test_the_adapter_reads_the_log_without_a_rejected_row(read):
     events, summary = read
 
     assert (summary["sessions"], summary["rejected"]) == (SMALL["sessions"], 0)
-    assert summary["kinds"]["cart"] == summary["kinds"]["order"] > 0
+    assert summary["event_types"]["cart"] == summary["event_types"]["order"] > 0
     items = pl.read_parquet(events / "events.parquet", columns=["item"])["item"]
     assert set(items) <= set(item_id(np.arange(SMALL["items"])).tolist())
 

@@ -46,14 +46,14 @@ def retailrocket(fields):
 
 
 def rees46(fields):
-    kind = {"view": "click", "cart": "cart", "purchase": "order"}[fields[1]]
-    return fields[-1], at_ms(fields[0].removesuffix(" UTC")), int(fields[2]), kind
+    event_type = {"view": "click", "cart": "cart", "purchase": "order"}[fields[1]]
+    return fields[-1], at_ms(fields[0].removesuffix(" UTC")), int(fields[2]), event_type
 
 
 def jdata(fields):
-    time, _, item, kind, session, _ = fields
-    kinds = {"1": "click", "2": "order", "3": None, "4": None, "5": "cart"}
-    return int(session), at_ms(time), int(item), kinds[kind]
+    time, _, item, event_type, session, _ = fields
+    event_types = {"1": "click", "2": "order", "3": None, "4": None, "5": "cart"}
+    return int(session), at_ms(time), int(item), event_types[event_type]
 
 
 SAMPLES = {
@@ -150,7 +150,7 @@ def survive(load, real_data, tmp_path, case, *, mutants, rows):
         if dataset.knows_users_only:
             user = events["session"].str.replace("-[0-9]+$", "").cast(int)
             events = events.with_columns(session=user)
-        got = Counter(events.select("session", "ts", "item", "kind").rows())
+        got = Counter(events.select("session", "ts", "item", "event_type").rows())
         good = Counter(of(lines[n].decode().split(separator)) for n in whole)
         good = Counter({row: times for row, times in good.items() if row[-1]})
         if duplicates is Duplicates.REJECT:

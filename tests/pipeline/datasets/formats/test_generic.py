@@ -10,19 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.contracts import EventKind
+from pipeline.core.contracts import EventType
 from pipeline.core.errors import DataError
 from pipeline.datasets.raw_rows import Reason
 from pipeline.study import DatasetConfig, DatasetFormat, GenericLayout, IdType
 
-WORDS = {"view": EventKind.CLICK, "add": EventKind.CART, "buy": EventKind.ORDER, "like": None}
+WORDS = {"view": EventType.CLICK, "add": EventType.CART, "buy": EventType.ORDER, "like": None}
 T = 1_659_304_800_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PATTERN = "%d.%m.%Y %H:%M:%S.%f"
 
 
 def section(**layout):
-    named = {"item": "item", "time": "time", "kind": "kind", "kinds": WORDS, **layout}
+    named = {
+        "item": "item",
+        "time": "time",
+        "event_type": "event_type",
+        "event_types": WORDS,
+        **layout,
+    }
     if "user" not in named:
         named["session"] = "session"
     layout = GenericLayout(**{name: value for name, value in named.items() if value is not ...})
@@ -35,11 +41,11 @@ def test_retailrocket_by_mapping_alone_gives_what_its_adapter_gives(load, real_d
         item="itemid",
         time="timestamp",
         time_unit="ms",
-        kind="event",
-        kinds={
-            "view": EventKind.CLICK,
-            "addtocart": EventKind.CART,
-            "transaction": EventKind.ORDER,
+        event_type="event",
+        event_types={
+            "view": EventType.CLICK,
+            "addtocart": EventType.CART,
+            "transaction": EventType.ORDER,
         },
         ids=IdType.INTEGER,
     )
@@ -58,18 +64,18 @@ def test_retailrocket_by_mapping_alone_gives_what_its_adapter_gives(load, real_d
 def plain_csv(path, rows):
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(
-            [["session", "item", "time", "kind"], *rows]
+            [["session", "item", "time", "event_type"], *rows]
         )
 
 
 def json_lines(path, rows):
-    names = ["session", "item", "time", "kind"]
+    names = ["session", "item", "time", "event_type"]
     text = "".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows)
     path.write_text(text, encoding="utf-8")
 
 
 def parquet(path, rows, id_type, time_type):
-    types = {"session": id_type, "item": id_type, "time": time_type, "kind": pl.String}
+    types = {"session": id_type, "item": id_type, "time": time_type, "event_type": pl.String}
     pl.DataFrame(rows, schema=types, orient="row").write_parquet(path)
 
 
@@ -116,7 +122,7 @@ def test_a_log_says_the_same_as_parquet_csv_and_json_lines(load, tmp_path_factor
     def same(table):
         good = (1 if ids is IdType.INTEGER else "1", 2 if ids is IdType.INTEGER else "2")
         rows = [(*good, datetime(2022, 8, 1, tzinfo=UTC), "view"), *table]
-        said = [(s, i, at and say(at), kind) for s, i, at, kind in rows]
+        said = [(s, i, at and say(at), event_type) for s, i, at, event_type in rows]
         typed = said if time_type.is_integer() else rows
         plain_csv(folder / "log.csv", said)
         json_lines(folder / "log.jsonl", said)
@@ -139,7 +145,7 @@ def test_seconds_may_have_decimals(load, tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("session,item,time\na,b,1659304800.124\na,b,nan\na,b,1e300\na,b,0x5\n")
 
-    dataset = section(time_unit="s", kind=..., kinds=...)
+    dataset = section(time_unit="s", event_type=..., event_types=...)
     _, events, rejected = load(dataset, path, max_rejected_share=0.9)
 
     assert events.rows() == [("a", T + 124, "b", "click", 0)]
@@ -153,7 +159,7 @@ def test_seconds_may_have_decimals(load, tmp_path):
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|", " "], ids=repr)
 def test_any_separator_serves(load, tmp_path, separator):
     path = tmp_path / "log.tsv"
-    path.write_text(f"session,item,time,kind\n1,2,{T},view\n".replace(",", separator))
+    path.write_text(f"session,item,time,event_type\n1,2,{T},view\n".replace(",", separator))
 
     assert load(section(separator=separator), path).events.rows() == [("1", T, "2", "click", 0)]
 
@@ -164,7 +170,7 @@ def test_users_are_cut_into_sessions_where_they_rest(load, tmp_path):
     rows = "".join(f"u,i{minute},{T + minute * 60_000}\n" for minute in minutes)
     path.write_text(f"who,item,time\n{rows}")
 
-    events = load(section(user="who", kind=..., kinds=...), path).events
+    events = load(section(user="who", event_type=..., event_types=...), path).events
 
     assert sorted(events.select("session", "item").rows()) == [
         ("u-1", "i0"),
@@ -182,13 +188,13 @@ def test_a_folder_may_hold_files_of_all_suffixes_and_others(load, tmp_path):
     summary, events, _ = load(section(), tmp_path)
 
     assert summary["files"] == {"a.csv": 1, "b.ndjson": 1, "c.parquet": 1}
-    assert events["kind"].to_list() == ["click", "cart", "order"]
+    assert events["event_type"].to_list() == ["click", "cart", "order"]
 
 
 @pytest.mark.parametrize("name", ["log.txt", "log", "log.csv.bz2", "log.parquet.gz"])
 def test_a_suffix_that_does_not_say_how_to_read_it_is_refused(load, tmp_path, name):
     path = tmp_path / name
-    path.write_text("session,item,time,kind\n")
+    path.write_text("session,item,time,event_type\n")
     suffixes = r"\.csv, \.tsv, \.jsonl, \.ndjson, \.parquet, and the text files also with \.gz"
 
     with pytest.raises(DataError, match=rf"{name}: the suffix does not say .* are {suffixes}"):

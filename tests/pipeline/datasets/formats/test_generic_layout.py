@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.core.contracts import EventKind
+from pipeline.core.contracts import EventType
 from pipeline.core.errors import StudyError
 from pipeline.study import DatasetFormat, Duplicates, IdType, parse_study
 
@@ -22,14 +22,18 @@ def dataset_of(small_params):
 
 
 def test_a_layout_is_what_the_parameters_say(dataset_of):
-    kinds = {"view": "click", 2: "order", "like": None}
-    layout = {"user": "u", "item": "i", "time": "t", "kind": "k", "kinds": kinds}
+    event_types = {"view": "click", 2: "order", "like": None}
+    layout = {"user": "u", "item": "i", "time": "t", "event_type": "k", "event_types": event_types}
 
     dataset = dataset_of({"generic": {**layout, "time_unit": "%d/%b/%Y %H:%M:%S %z"}})
 
     assert dataset.format is DatasetFormat.GENERIC
     assert dataset.knows_users_only
-    assert dataset.generic.kinds == {"view": EventKind.CLICK, "2": EventKind.ORDER, "like": None}
+    assert dataset.generic.event_types == {
+        "view": EventType.CLICK,
+        "2": EventType.ORDER,
+        "like": None,
+    }
     assert (dataset.generic.ids, dataset.generic.separator) == (IdType.TEXT, ",")
     assert dataset.duplicates is Duplicates.REJECT
 
@@ -41,17 +45,26 @@ WRONG = {
     ),
     "session-and-user": ({"user": "u"}, "session = 's' and user = 'u'; name the column of one"),
     "empty-session": ({"session": ""}, "session = '': String should have at least 1 character"),
-    "empty-kind": ({"kind": ""}, "kind = '': String should have at least 1 character"),
+    "empty-event_type": (
+        {"event_type": ""},
+        "event_type = '': String should have at least 1 character",
+    ),
     "a-column-twice": ({"item": "s"}, "names a column twice: ['s', 's', 't']"),
-    "kind-is-the-item": (
-        {"kind": "i", "kinds": {"a": "click"}},
+    "event_type-is-the-item": (
+        {"event_type": "i", "event_types": {"a": "click"}},
         "names a column twice: ['s', 'i', 't', 'i']",
     ),
-    "kind-without-kinds": ({"kind": "k"}, "kind = 'k' and kinds = {}; give both (the column, and"),
-    "kinds-without-kind": ({"kinds": {"a": "click"}}, "kind = None and kinds = {'a': "),
-    "unknown-kind": (
-        {"kind": "k", "kinds": {"a": "clicks"}},
-        "kinds.a = 'clicks': Input should be 'click', 'cart' or 'order'",
+    "event_type-without-event_types": (
+        {"event_type": "k"},
+        "event_type = 'k' and event_types = {}; give both (the column, and",
+    ),
+    "event_types-without-event_type": (
+        {"event_types": {"a": "click"}},
+        "event_type = None and event_types = {'a': ",
+    ),
+    "unknown-event_type": (
+        {"event_type": "k", "event_types": {"a": "clicks"}},
+        "event_types.a = 'clicks': Input should be 'click', 'cart' or 'order'",
     ),
     "unknown-unit": ({"time_unit": "minutes"}, "time_unit = 'minutes': String should match"),
     "unknown-directive": ({"time_unit": "%Y-%m-%d %Q"}, "is no pattern that strptime finds a date"),

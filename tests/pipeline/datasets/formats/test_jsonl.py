@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.contracts import EventKind
+from pipeline.core.contracts import EventType
 from pipeline.datasets.raw_rows import Reason
 from pipeline.study import DatasetConfig, DatasetFormat, GenericLayout, IdType
 
@@ -15,9 +15,9 @@ GOOD = f'{{"who":1,"what":5,"when":{T},"how":"view"}}'
 
 
 def section(unit="ms"):
-    kinds = {"view": EventKind.CLICK, "1": EventKind.ORDER, "like": None}
-    columns = {"session": "who", "item": "what", "time": "when", "kind": "how"}
-    layout = GenericLayout(**columns, kinds=kinds, ids=IdType.INTEGER, time_unit=unit)
+    event_types = {"view": EventType.CLICK, "1": EventType.ORDER, "like": None}
+    columns = {"session": "who", "item": "what", "time": "when", "event_type": "how"}
+    layout = GenericLayout(**columns, event_types=event_types, ids=IdType.INTEGER, time_unit=unit)
     return DatasetConfig(format=DatasetFormat.GENERIC, path="in the test", generic=layout)
 
 
@@ -40,7 +40,7 @@ BAD_LINES = {
     "utf-16": (line().decode().encode("utf-16"), Reason.NOT_TEXT),
     "no-item": (line(what=...), Reason.MISSING_FIELD),
     "null-time": (line(when=None), Reason.MISSING_FIELD),
-    "empty-kind": (line(how=""), Reason.MISSING_FIELD),
+    "empty-event_type": (line(how=""), Reason.MISSING_FIELD),
     "text-item": (line(what="7"), Reason.WRONG_TYPE),
     "boolean-item": (line(what=True), Reason.WRONG_TYPE),
     "fractional-item": (line(what=7.0), Reason.WRONG_TYPE),
@@ -49,12 +49,12 @@ BAD_LINES = {
     "text-time": (line(when=str(T)), Reason.WRONG_TYPE),
     "fractional-time": (line(when=T + 0.5), Reason.WRONG_TYPE),
     "time-not-a-number": (line(when=float("nan")), Reason.WRONG_TYPE),
-    "boolean-kind": (line(how=True), Reason.WRONG_TYPE),
+    "boolean-event_type": (line(how=True), Reason.WRONG_TYPE),
     "half-a-surrogate-pair": (line(how="\ud800"), Reason.WRONG_TYPE),
     "time-2**70": (line(when=2**70), Reason.TIME_OUT_OF_RANGE),
     "time-in-seconds": (line(when=T // 1000), Reason.TIME_OUT_OF_RANGE),
-    "unknown-kind": (line(how="View"), Reason.UNKNOWN_KIND),
-    "unused-kind": (line(how="like"), Reason.OTHER_KIND),
+    "unknown-event_type": (line(how="View"), Reason.UNKNOWN_EVENT_TYPE),
+    "unused-event_type": (line(how="like"), Reason.UNUSED_EVENT_TYPE),
 }
 
 
@@ -154,5 +154,5 @@ def test_every_line_of_any_json_ends_as_the_event_it_says_or_as_a_rejection(
         word = str(how) if type(how) in {int, str} else None
         if numbers and T <= when <= T + 9 and word in words:
             said.add((who, when, what, words[word]))
-    assert set(events.select("session", "ts", "item", "kind").rows()) == said
+    assert set(events.select("session", "ts", "item", "event_type").rows()) == said
     assert events.height + rejected.height == 1 + len(lines)

@@ -40,7 +40,7 @@ def _nested(depth):
 def _judged(path):
     """Events and rejections of a path, read in threads as a study reads it."""
     pieces = [
-        validate_rows(rows, file.kinds)
+        validate_rows(rows, file.event_types)
         for file in otto(path)
         for rows in ordered_thread_map(file.tasks(), workers=2)
     ]
@@ -72,7 +72,11 @@ def test_the_real_sample_has_the_counts_of_its_sources(real_data):
 
     assert events["session"].n_unique() == 20
     assert events["item"].n_unique() == 510
-    assert dict(events["kind"].value_counts().rows()) == {"click": 800, "cart": 52, "order": 10}
+    assert dict(events["event_type"].value_counts().rows()) == {
+        "click": 800,
+        "cart": 52,
+        "order": 10,
+    }
     assert events.rows()[:2] == [
         (0, 1659304800025, 1517085, "click"),
         (0, 1659304904511, 1563459, "click"),
@@ -137,7 +141,11 @@ def test_how_a_file_is_written_makes_no_difference(tmp_path, content, suffix, pa
 
 
 MISSING, WRONG, UNREADABLE = Reason.MISSING_FIELD, Reason.WRONG_TYPE, Reason.UNREADABLE
-NOT_TEXT, UNKNOWN, OUT_OF_RANGE = Reason.NOT_TEXT, Reason.UNKNOWN_KIND, Reason.TIME_OUT_OF_RANGE
+NOT_TEXT, UNKNOWN, OUT_OF_RANGE = (
+    Reason.NOT_TEXT,
+    Reason.UNKNOWN_EVENT_TYPE,
+    Reason.TIME_OUT_OF_RANGE,
+)
 BAD_LINES = {
     "truncated-line": (GOOD[:40], UNREADABLE),
     "no-json": (b"session 3 clicked 7", UNREADABLE),
@@ -153,7 +161,7 @@ BAD_LINES = {
     "deep-nesting": (_nested(DEEP), UNREADABLE),
     "deep-nesting-cut": (b"[" * DEEP, UNREADABLE),
     "deep-nesting-in-an-item": (_event(aid="@").replace(b'"@"', _nested(DEEP)), UNREADABLE),
-    "deep-nesting-in-a-kind": (_event(type="@").replace(b'"@"', _nested(DEEP)), UNREADABLE),
+    "deep-nesting-in-a-event_type": (_event(type="@").replace(b'"@"', _nested(DEEP)), UNREADABLE),
     "endless-integer": (_event(ts="@").replace(b'"@"', b"9" * 5000), UNREADABLE),
     "a-list-for-a-session": (b"[1, 2]", MISSING),
     "a-number-for-a-session": (b"17", MISSING),
@@ -172,10 +180,10 @@ BAD_LINES = {
     "half-a-surrogate-pair-for-an-event": (_line(events=["\udfff"]), MISSING),
     "no-item": (_event(aid=...), MISSING),
     "no-time": (_event(ts=...), MISSING),
-    "no-kind": (_event(type=...), MISSING),
+    "no-event_type": (_event(type=...), MISSING),
     "null-item": (_event(aid=None), MISSING),
     "null-time": (_event(ts=None), MISSING),
-    "null-kind": (_event(type=None), MISSING),
+    "null-event_type": (_event(type=None), MISSING),
     "boolean-item": (_event(aid=True), WRONG),
     "list-item": (_event(aid=[7]), WRONG),
     "text-item": (_event(aid="7"), WRONG),
@@ -192,11 +200,11 @@ BAD_LINES = {
     "time-in-2100": (_event(ts=4_102_444_800_000), OUT_OF_RANGE),
     "time-2**70": (_event(ts=2**70), OUT_OF_RANGE),
     "time--2**70": (_event(ts=-(2**70)), OUT_OF_RANGE),
-    "unknown-kind": (_event(type="views"), UNKNOWN),
-    "our-own-word-for-a-kind": (_event(type="click"), UNKNOWN),
-    "number-for-a-kind": (_event(type=1), UNKNOWN),
-    "list-for-a-kind": (_event(type=["clicks"]), UNKNOWN),
-    "half-a-surrogate-pair-for-kind": (_event(type="\ud800"), UNKNOWN),
+    "unknown-event_type": (_event(type="views"), UNKNOWN),
+    "our-own-word-for-a-event_type": (_event(type="click"), UNKNOWN),
+    "number-for-a-event_type": (_event(type=1), UNKNOWN),
+    "list-for-a-event_type": (_event(type=["clicks"]), UNKNOWN),
+    "half-a-surrogate-pair-for-event_type": (_event(type="\ud800"), UNKNOWN),
 }
 
 
@@ -239,7 +247,7 @@ def test_one_bad_event_does_not_cost_the_session_its_good_ones(tmp_path):
         (3, 1659304800002),
         (2, 1659304800026),
     ]
-    assert rejected.rows() == [("log.jsonl", 2, Reason.UNKNOWN_KIND.value, repr(events[1]))]
+    assert rejected.rows() == [("log.jsonl", 2, Reason.UNKNOWN_EVENT_TYPE.value, repr(events[1]))]
 
 
 @pytest.mark.parametrize("depth", [200, 600, 900, 950, *range(960, 1000, 4)])

@@ -48,7 +48,7 @@ def _read_event(session, event):
     if not _is_int64(event["aid"]) or type(event["ts"]) is not int:
         return Reason.WRONG_TYPE
     if not isinstance(event["type"], str) or event["type"] not in ("clicks", "carts", "orders"):
-        return Reason.UNKNOWN_KIND
+        return Reason.UNKNOWN_EVENT_TYPE
     ts = min(max(event["ts"], -INT64), INT64 - 1)  # beyond any calendar, it stays so
     return session, ts, event["aid"], event["type"]
 
@@ -161,8 +161,8 @@ def test_any_lines_are_read_as_the_json_module_reads_them_wherever_blocks_end(
     assert fast(*read_blocks(file, block_bytes=block_bytes)) == expected
 
 
-def _event(aid=5, ts=TIME, kind='"clicks"'):
-    return _filled(EVENT, A=str(aid), B=str(ts), C=kind)
+def _event(aid=5, ts=TIME, event_type='"clicks"'):
+    return _filled(EVENT, A=str(aid), B=str(ts), C=event_type)
 
 
 def _line(*events, session=1):
@@ -179,7 +179,7 @@ DISGUISED = {
     "saved-bytes-as-spaces": [_line("null"), _line(_event("     1e7"))],
     "saved-bytes-as-another-field": [_line("null"), _line(_event('1e10,"x":12'))],
     "exponent-beside-escapes-that-hide-an-e": [
-        _line(_event("1e14 ", kind='"ord\\u0065rs"').replace("type", "typ\\u0065")),
+        _line(_event("1e14 ", event_type='"ord\\u0065rs"').replace("type", "typ\\u0065")),
         _line(_event("1e03")),
     ],
     "capital-exponent": [_line(_event("1E03"))],

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, EventKind
+from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, EventType
 from pipeline.core.errors import DataError
 from pipeline.datasets.formats import parquet
 from pipeline.datasets.raw_rows import Reason
 from pipeline.study import DatasetConfig, DatasetFormat, GenericLayout, IdType
 
 T = 1_659_304_800_000
-KINDS = {"view": EventKind.CLICK, "1": EventKind.ORDER, "like": None}
+EVENT_TYPES = {"view": EventType.CLICK, "1": EventType.ORDER, "like": None}
 
 
 def section(unit="ms", ids=IdType.INTEGER):
-    columns = {"session": "who", "item": "what", "time": "when", "kind": "how"}
-    layout = GenericLayout(**columns, kinds=KINDS, ids=ids, time_unit=unit)
+    columns = {"session": "who", "item": "what", "time": "when", "event_type": "how"}
+    layout = GenericLayout(**columns, event_types=EVENT_TYPES, ids=ids, time_unit=unit)
     return DatasetConfig(format=DatasetFormat.GENERIC, path="in the test", generic=layout)
 
 
@@ -90,15 +90,15 @@ def test_times_may_be_numbers_of_a_unit_or_timestamps_of_any(raw_rows, tmp_path,
 WRONG_VALUES = {
     "null-item": ({"what": [7, None, 9]}, Reason.MISSING_FIELD),
     "null-time": ({"when": [T, None, T]}, Reason.MISSING_FIELD),
-    "null-kind": ({"how": ["view", None, "view"]}, Reason.MISSING_FIELD),
-    "empty-kind": ({"how": ["view", "", "view"]}, Reason.MISSING_FIELD),
+    "null-event_type": ({"how": ["view", None, "view"]}, Reason.MISSING_FIELD),
+    "empty-event_type": ({"how": ["view", "", "view"]}, Reason.MISSING_FIELD),
     "item-2**63": ({"what": pa.array([7, 2**63, 9], pa.uint64())}, Reason.WRONG_TYPE),
     "text-of-no-number": ({"what": ["7", "8.0", "9"]}, Reason.WRONG_TYPE),
     "text-of-a-hexadecimal": ({"what": ["7", "0x8", "9"]}, Reason.WRONG_TYPE),
     "bad-utf-8-item": ({"what": texts_as(b"7", b"\xff", b"9")}, Reason.NOT_TEXT),
-    "bad-utf-8-kind": ({"how": texts_as(b"view", b"vi\xc0\x80", b"view")}, Reason.NOT_TEXT),
-    "unknown-kind": ({"how": ["view", "View", "view"]}, Reason.UNKNOWN_KIND),
-    "unused-kind": ({"how": ["view", "like", "view"]}, Reason.OTHER_KIND),
+    "bad-utf-8-event_type": ({"how": texts_as(b"view", b"vi\xc0\x80", b"view")}, Reason.NOT_TEXT),
+    "unknown-event_type": ({"how": ["view", "View", "view"]}, Reason.UNKNOWN_EVENT_TYPE),
+    "unused-event_type": ({"how": ["view", "like", "view"]}, Reason.UNUSED_EVENT_TYPE),
     "time-2**64": ({"when": pa.array([T, 2**64 - 1, T], pa.uint64())}, Reason.TIME_OUT_OF_RANGE),
     "time--2**63": ({"when": [T, -(2**63), T]}, Reason.TIME_OUT_OF_RANGE),
     "time-not-a-number": ({"when": [T, float("nan"), T]}, Reason.TIME_OUT_OF_RANGE),
@@ -165,13 +165,13 @@ WRONG_COLUMNS = {
     ),
     "fractional-item": (
         *("ms", {"who": [1], "what": [7.0], "when": [T], "how": ["view"]}),
-        r"ids and kinds must be whole numbers or texts, but what is double; convert the column",
+        r"ids and event_types must be whole numbers or texts, but what is double; convert the column",
     ),
     "list-of-items": (
         *("ms", {"who": [1], "what": [[7]], "when": [T], "how": ["view"]}),
-        r"ids and kinds must be whole numbers or texts, but what is list<.*>; convert the column",
+        r"ids and event_types must be whole numbers or texts, but what is list<.*>; convert the column",
     ),
-    "boolean-kind-and-binary-session": (
+    "boolean-event_type-and-binary-session": (
         *("ms", {"who": [b"1"], "what": [7], "when": [T], "how": [True]}),
         r"whole numbers or texts, but who is binary, how is bool; convert the column, or name ano",
     ),

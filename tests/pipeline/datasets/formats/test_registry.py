@@ -41,7 +41,7 @@ SAMPLES = {
     # 17 visitors, of whom 1371903 comes four times, 1399953 three times and 1372190 twice
     "retailrocket": (F.RETAILROCKET, "retailrocket/events.csv", 17 + 3 + 2 + 1, 24, 31, 2, 0),
     "rees46": (F.REES46, "rees46", 372, 534, 987, 3, 10),
-    # two of them repeated; besides 1,035 rows of kinds that are not used
+    # two of them repeated; besides 1,035 rows of event_types that are not used
     "jdata": (F.JDATA, "jdata", 5_586, 12_824, 27_160 + 1, 0, 2_163 + 1),
 }
 
@@ -55,7 +55,7 @@ def test_a_real_sample_has_the_counts_of_its_source(load, real_data, sample):
     dataset = section(dataset_format, duplicates=KEEP, expected=expected)
     summary, events, rejected = load(dataset, real_data / path)
 
-    assert summary["kinds"] == {CLICK: clicks, CART: carts, ORDER: orders}
+    assert summary["event_types"] == {CLICK: clicks, CART: carts, ORDER: orders}
     assert (events["session"].n_unique(), events["item"].n_unique()) == (sessions, items)
     assert events.height + rejected.height == rows
 
@@ -65,10 +65,10 @@ def test_jdata_without_repeated_rows_is_what_its_source_counts(load, real_data):
 
     summary, events, rejected = load(dataset, real_data / "jdata", max_rejected_share=0.001)
 
-    assert summary["kinds"] == {CLICK: 27_160, CART: 0, ORDER: 2_163}
-    assert events.filter(kind="order")["session"].n_unique() == 1_835
-    others = [row.split(",") for row in rejected.filter(reason=Reason.OTHER_KIND)["content"]]
-    assert {kind for *_, kind in others} == {"3", "4"}
+    assert summary["event_types"] == {CLICK: 27_160, CART: 0, ORDER: 2_163}
+    assert events.filter(event_type="order")["session"].n_unique() == 1_835
+    others = [row.split(",") for row in rejected.filter(reason=Reason.UNUSED_EVENT_TYPE)["content"]]
+    assert {event_type for *_, event_type in others} == {"3", "4"}
     assert events.height + len(others) == 30_358
     assert len({*events["session"], *(int(session) for session, *_ in others)}) == 5_696
     assert len({*events["item"], *(int(item) for _, _, item, _ in others)}) == 12_971
@@ -77,15 +77,15 @@ def test_jdata_without_repeated_rows_is_what_its_source_counts(load, real_data):
 def test_diginetica_purchases_in_the_sessions_of_the_views(load, real_data):
     _, events, _ = load(section(F.DIGINETICA, duplicates=KEEP), real_data / "diginetica")
 
-    viewed = events.filter(kind="click")["session"].unique()
+    viewed = events.filter(event_type="click")["session"].unique()
     within = events.filter(pl.col("session").is_in(viewed.implode()))
-    bought = within.filter(kind="order")
+    bought = within.filter(event_type="order")
     assert (bought.height, bought["session"].n_unique()) == (256, 138)
     assert within["item"].n_unique() == 7_223
 
 
 FIRST_ROWS = {
-    # session, ts, item and kind as the file writes them down, line by line
+    # session, ts, item and event_type as the file writes them down, line by line
     "yoochoose": (
         *(F.YOOCHOOSE, "yoochoose/yoochoose-clicks.dat", 1),
         [
@@ -144,7 +144,7 @@ def test_the_first_rows_of_a_real_sample_are_what_the_file_says(raw_rows, real_d
 
     pieces = raw_rows(section(dataset_format), real_data / path)
 
-    assert pieces[0].frame.select("session", "ts", "item", "kind").rows()[:3] == expected
+    assert pieces[0].frame.select("session", "ts", "item", "event_type").rows()[:3] == expected
     positions = [int(position) for piece in pieces for position in piece.positions]
     assert positions == list(range(first_line, first_line + len(positions)))
     assert not any(piece.refusals for piece in pieces)

@@ -14,7 +14,7 @@ from pipeline.datasets.raw_rows import Reason
 from pipeline.study import DatasetConfig, DatasetFormat, GenericLayout
 
 F = DatasetFormat
-COLUMNS = ["session", "ts", "item", "kind"]
+COLUMNS = ["session", "ts", "item", "event_type"]
 
 
 def as_text(text):
@@ -57,7 +57,7 @@ def milliseconds(moment):
 
 TSV = GenericLayout(session="s", item="i", time="t", separator="\t")
 FORMATS = {
-    # dataset, file, header, separator; column and type of session, times (added), item, kind
+    # dataset, file, header, separator; column and type of session, times (added), item, event_type
     "yoochoose": (
         *(F.YOOCHOOSE, "clicks.dat", None, ","),
         ((0, as_integer), [(1, as_instant)], (2, as_integer), "click", 4),
@@ -163,7 +163,7 @@ def bounded(ts):
 
 def twin(data, header, separator, plan):
     """Rows with their lines, and the other lines with their reasons, by csv, int and datetime."""
-    session, times, item, kind, width = plan
+    session, times, item, event_type, width = plan
     rows, refused = [], []
     blank = b" \t\r\v\f".replace(separator.encode(), b"")
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
@@ -179,7 +179,9 @@ def twin(data, header, separator, plan):
         try:
             used = () if reason else (session, *times, item)
             of = {place: read(fields[place]) if fields[place] else None for place, read in used}
-            word = kind if isinstance(kind, str) or reason else as_text(fields[kind])
+            word = (
+                event_type if isinstance(event_type, str) or reason else as_text(fields[event_type])
+            )
         except ValueError:
             reason = Reason.WRONG_TYPE
         if reason is None:
@@ -213,9 +215,9 @@ def test_a_file_is_read_as_python_reads_it_line_by_line(
         rows, refused = twin(data, header, separator, plan)
 
         read = [
-            (int(position), session, bounded(ts), item, kind)
+            (int(position), session, bounded(ts), item, event_type)
             for piece in pieces
-            for position, (session, ts, item, kind) in zip(
+            for position, (session, ts, item, event_type) in zip(
                 piece.positions, piece.frame.select(COLUMNS).iter_rows(), strict=True
             )
         ]

@@ -46,13 +46,13 @@ def test_following_and_commenting_are_set_aside_on_purpose(load, tmp_path):
 
     summary, *_ = load(JDATA, write(tmp_path / "a.csv", HEADER, GOOD, *others))
 
-    assert summary["rejected_by_reason"] == {Reason.OTHER_KIND.value: 2}
+    assert summary["rejected_by_reason"] == {Reason.UNUSED_EVENT_TYPE.value: 2}
 
 
 BAD_ROWS = {
     "no-time": (",273220,159865,1,42,0", Reason.MISSING_FIELD),
     "no-item": ("2018-03-01 00:00:06,273220,,1,42,0", Reason.MISSING_FIELD),
-    "no-kind": ("2018-03-01 00:00:06,273220,159865,,42,0", Reason.MISSING_FIELD),
+    "no-event_type": ("2018-03-01 00:00:06,273220,159865,,42,0", Reason.MISSING_FIELD),
     "no-session": ("2018-03-01 00:00:06,273220,159865,1,,0", Reason.MISSING_FIELD),
     "quoted-nothing": ('2018-03-01 00:00:06,273220,"",1,42,0', Reason.MISSING_FIELD),
     "too-few-columns": ("2018-03-01 00:00:06,273220,159865,1", Reason.UNREADABLE),
@@ -81,11 +81,11 @@ BAD_ROWS = {
     "year-10000": ("10000-03-01 00:00:06,273220,159865,1,42,0", Reason.WRONG_TYPE),
     "year-1999": ("1999-12-31 23:59:59,273220,159865,1,42,0", Reason.TIME_OUT_OF_RANGE),
     "year-2100": ("2100-01-01 00:00:00,273220,159865,1,42,0", Reason.TIME_OUT_OF_RANGE),
-    "kind-6": ("2018-03-01 00:00:06,273220,159865,6,42,0", Reason.UNKNOWN_KIND),
-    "kind-1.0": ("2018-03-01 00:00:06,273220,159865,1.0,42,0", Reason.UNKNOWN_KIND),
-    "kind-blank": ("2018-03-01 00:00:06,273220,159865,  ,42,0", Reason.UNKNOWN_KIND),
+    "event_type-6": ("2018-03-01 00:00:06,273220,159865,6,42,0", Reason.UNKNOWN_EVENT_TYPE),
+    "event_type-1.0": ("2018-03-01 00:00:06,273220,159865,1.0,42,0", Reason.UNKNOWN_EVENT_TYPE),
+    "event_type-blank": ("2018-03-01 00:00:06,273220,159865,  ,42,0", Reason.UNKNOWN_EVENT_TYPE),
     "bad-utf-8-item": (b"2018-03-01 00:00:06,273220,\xff\xfe,1,42,0", Reason.NOT_TEXT),
-    "bad-utf-8-kind": (b"2018-03-01 00:00:06,273220,159865,\xc0\x80,42,0", Reason.NOT_TEXT),
+    "bad-utf-8-event_type": (b"2018-03-01 00:00:06,273220,159865,\xc0\x80,42,0", Reason.NOT_TEXT),
     "utf-16": (GOOD.encode("utf-16"), Reason.NOT_TEXT),
 }
 
@@ -178,7 +178,7 @@ def test_a_folder_is_read_in_order_of_name_each_file_by_its_own_header(load, tmp
 WRONG_HEADERS = {
     "no-header": GOOD,
     "no-time": HEADER.replace("action_time", "other"),
-    "no-kind": HEADER.replace("type", "other"),
+    "no-event_type": HEADER.replace("type", "other"),
     "session-twice": HEADER.replace("index", "sessionId"),
     "json": '{"session":1,"events":[]}',
     "quote": '"unclosed',

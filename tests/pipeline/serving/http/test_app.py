@@ -61,10 +61,10 @@ def test_a_list_is_answered_and_logged(client, tmp_path):
         ("/recommend", ASK | {"colour": "red"}, ["body", "colour"]),
         ("/recommend", {"user": "ada"}, ["body", "session"]),
         ("/events", {"events": []}, ["body", "events"]),
-        ("/events", {"events": [{"kind": "view"}]}, ["body", "events", 0]),
+        ("/events", {"events": [{"event_type": "view"}]}, ["body", "events", 0]),
         (
             "/events",
-            {"events": [{"kind": "order", "event": "1", "impression": "x", "units": 0}]},
+            {"events": [{"event_type": "order", "event": "1", "impression": "x", "units": 0}]},
             ["body", "events", 0, "order", "units"],
         ),
     ],
@@ -80,7 +80,7 @@ def test_a_wrong_field_is_named_and_not_repeated(client, tmp_path, route, body, 
 
 
 def test_an_order_that_says_no_revenue_where_all_do_is_a_conflict(client):
-    order = {"kind": "order", "event": "1", "impression": "x", "units": 1}
+    order = {"event_type": "order", "event": "1", "impression": "x", "units": 1}
 
     answer = client.post("/events", json={"events": [order]})
 
@@ -137,7 +137,7 @@ def test_a_log_that_cannot_be_written_is_said_and_nothing_acknowledged(client, m
         raise OSError(28, "no space left on device")
 
     monkeypatch.setattr("pipeline.serving.event_log.rotating_files.LogFile.append", full)
-    event = {"kind": "click", "event": "1", "impression": "x"}
+    event = {"event_type": "click", "event": "1", "impression": "x"}
 
     answers = [
         client.post("/recommend", json=ASK),

@@ -88,13 +88,13 @@ def play_sessions(url, n, *, at_once):
                 status, answer = await post(session, "/recommend", ask_for(number))
                 assert status == 200, answer
                 answers[answer["impression"]] = answer | {"user": f"u{number}"}
-                events = [{"kind": "shown", "event": "s", "impression": answer["impression"]}]
+                events = [{"event_type": "shown", "event": "s", "impression": answer["impression"]}]
                 if number % 2 == 0:
                     events.append(
-                        {"kind": "click", "event": "c", "impression": answer["impression"]}
+                        {"event_type": "click", "event": "c", "impression": answer["impression"]}
                     )
                 if number % 4 == 0:
-                    order = {"kind": "order", "units": 2, "revenue": number}
+                    order = {"event_type": "order", "units": 2, "revenue": number}
                     events.append(order | {"event": "o", "impression": answer["impression"]})
                 status, taken = await post(session, "/events", {"events": events})
                 assert (status, taken) == (200, {"accepted": len(events), "repeated": 0})
@@ -147,7 +147,7 @@ def test_the_log_joins_to_exactly_what_was_answered(tmp_path, small_params, sess
 @pytest.mark.slow
 def test_an_event_sent_again_after_a_restart_counts_once(tmp_path, small_params):
     _, paths = write_study(tmp_path, small_params)
-    events = {"events": [{"kind": "click", "event": "1", "impression": "x"}]}
+    events = {"events": [{"event_type": "click", "event": "1", "impression": "x"}]}
 
     answers = []
     for number in (signal.SIGKILL, signal.SIGINT):
@@ -183,7 +183,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(  # noqa: PLR091
                 answered[answer["impression"]] = [listed["item"] for listed in answer["items"]]
                 key = (answer["impression"], f"{turn}")
                 unsure.add(key)
-                event = {"kind": "click", "impression": key[0], "event": key[1]}
+                event = {"event_type": "click", "impression": key[0], "event": key[1]}
                 status, _ = await post(session, "/events", {"events": [event]})
                 assert status == 200
                 acknowledged.add(key)
@@ -194,7 +194,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(  # noqa: PLR091
     async def send_again(url):
         async with aiohttp.ClientSession(url) as session:
             for impression, name in sorted(unsure):
-                event = {"kind": "click", "impression": impression, "event": name}
+                event = {"event_type": "click", "impression": impression, "event": name}
                 status, _ = await post(session, "/events", {"events": [event]})
                 assert status == 200
                 acknowledged.add((impression, name))

@@ -153,9 +153,9 @@ def test_who_is_outside_the_experiment_gets_popular_items_and_is_not_logged(run,
 
 
 def test_events_are_logged_once_however_often_they_come(run):
-    click = Click(kind="click", event="1", impression="x", item="item-1")
-    order = Order(kind="order", event="2", impression="x", units=3, revenue=500, ts=TS)
-    shown = Shown(kind="shown", event="3", impression="x")
+    click = Click(event_type="click", event="1", impression="x", item="item-1")
+    order = Order(event_type="order", event="2", impression="x", units=3, revenue=500, ts=TS)
+    shown = Shown(event_type="shown", event="3", impression="x")
 
     async def scenario(service):
         first = await service.take_events([click, order, click])
@@ -183,8 +183,8 @@ def test_events_are_logged_once_however_often_they_come(run):
 
 @pytest.mark.parametrize(("wanted", "revenue"), [(True, None), (False, 500)])
 def test_all_orders_say_what_they_brought_or_none_does(run, wanted, revenue):
-    order = Order(kind="order", event="2", impression="x", units=3, revenue=revenue)
-    click = Click(kind="click", event="1", impression="x")
+    order = Order(event_type="order", event="2", impression="x", units=3, revenue=revenue)
+    click = Click(event_type="click", event="1", impression="x")
 
     async def scenario(service):
         with pytest.raises(LogError, match="all orders of a log do or none does"):
