@@ -116,7 +116,7 @@ ASSETS: Mapping[str, Facts] = {
         "5_experiment",
         "parquet",
         EXPERIMENTERS,
-        *("study.seed", "dataset.path", "world", "experiment", "simulator"),
+        *("study.seed", "dataset.path", "synthetic", "experiment", "simulator"),
         table=IMPRESSIONS,
     ),
     "experiment_log": _facts("5_experiment", "duckdb", EXPERIMENTERS, "experiment", table=LOG),

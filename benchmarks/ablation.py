@@ -44,7 +44,7 @@ ALONE = 1e4
 
 MODEL = ModelConfig()
 TRAINING = TrainingConfig(
-    negatives=Negatives(uniform=512), batch_sessions=128, learning_rate=5e-3, threads=1
+    negatives=Negatives(uniform=512), batch_size=128, learning_rate=5e-3, threads=1
 )
 SPREADS = {
     "none": {"regulariser": Regulariser.NONE},

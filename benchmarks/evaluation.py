@@ -35,11 +35,11 @@ BATCH = 256
 OTTO_ITEMS = 1_860_000
 REPEATS = 3
 CASES = [
-    {"items": 20_000, "width": 64, "sessions": 5 * BATCH, "preferences": 1},
-    {"items": 20_000, "width": 64, "sessions": 5 * BATCH, "preferences": 6},
-    {"items": 20_000, "width": 200, "sessions": 2 * BATCH, "preferences": 1},
-    {"items": 200_000, "width": 64, "sessions": 2 * BATCH, "preferences": 1},
-    {"items": 200_000, "width": 64, "sessions": 2 * BATCH, "preferences": 6},
+    {"items": 20_000, "hidden_size": 64, "sessions": 5 * BATCH, "preferences": 1},
+    {"items": 20_000, "hidden_size": 64, "sessions": 5 * BATCH, "preferences": 6},
+    {"items": 20_000, "hidden_size": 200, "sessions": 2 * BATCH, "preferences": 1},
+    {"items": 200_000, "hidden_size": 64, "sessions": 2 * BATCH, "preferences": 1},
+    {"items": 200_000, "hidden_size": 64, "sessions": 2 * BATCH, "preferences": 6},
 ]
 
 
@@ -123,7 +123,9 @@ def child(what: dict[str, Any], reference: Path) -> dict[str, Any]:
     grid = preference_grid(6)[-what["preferences"] :]
     if what["program"] == "reference":
         return test_loop(reference, log.test, what, grid.tolist())
-    config = ModelConfig(width=what["width"], layers=2, heads=1, expansion=1, dropout=0.05)
+    config = ModelConfig(
+        hidden_size=what["hidden_size"], layers=2, heads=1, feedforward_multiplier=1, dropout=0.05
+    )
     model = build_model(config, n_items=what["items"], n_objectives=2, seed=0)
     seconds = []
     for _ in range(REPEATS):
@@ -131,7 +133,7 @@ def child(what: dict[str, Any], reference: Path) -> dict[str, Any]:
         scores = score_targets(model, log.test, grid, with_click_loss=what["loss"])
         seconds.append(time.perf_counter() - started)
     targets = len(scores[0].rank)
-    needed = 2 * targets * what["items"] * what["width"] * what["preferences"]
+    needed = 2 * targets * what["items"] * what["hidden_size"] * what["preferences"]
     median = statistics.median(seconds)
     return {"seconds": median, "targets": targets, "of_sgemm": needed / median / sgemm_rate()}
 
@@ -143,7 +145,7 @@ def test_loop(
     model = multitron.build(
         checkout,
         n_items=what["items"],
-        width=what["width"],
+        width=what["hidden_size"],
         layers=2,
         top=100,
         loss="ssm_and_be",

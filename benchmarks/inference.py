@@ -270,7 +270,7 @@ def draw(impressions: float, folder: Path) -> None:
     """A log of so many impressions, one file a day, drawn from the slopes of the paper."""
     users = round(impressions * USERS_AN_IMPRESSION)
     setting = SimulationConfig(
-        world=SyntheticConfig(),
+        synthetic=SyntheticConfig(),
         experiment=ExperimentConfig(users=users, days=DAYS),
         simulator=SimulatorConfig(),
         seed=1,

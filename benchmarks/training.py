@@ -46,8 +46,8 @@ LEARNING_RATE = {"reference": 1e-3, "ours": 5e-3}
 CONCENTRATION = 0.1
 """Of ours; the reference draws with its own, 0.5."""
 SIZES = {
-    "small": {"width": 64, "layers": 2, "negatives": 2048},
-    "otto": {"width": 200, "layers": 3, "negatives": 16_384},
+    "small": {"hidden_size": 64, "layers": 2, "negatives": 2048},
+    "otto": {"hidden_size": 200, "layers": 3, "negatives": 16_384},
 }
 """Width 64 is what fits an equal-time comparison on two cores; ``otto`` is the reference's own
 configuration for OTTO."""
@@ -252,14 +252,18 @@ def train_ours(
         objectives=(Objective(loss="click", concentration=CONCENTRATION), second),
         negatives=Negatives(uniform=size["negatives"], top=what.get("top", TOP)),
         epochs=what["epochs"],
-        batch_sessions=256,
+        batch_size=256,
         learning_rate=LEARNING_RATE["ours"],
         precision=Precision(what.get("precision", "float32")),
         device=arguments.device,
         threads=CORES,
     )
     model = ModelConfig(
-        width=size["width"], layers=size["layers"], heads=1, expansion=1, dropout=0.05
+        hidden_size=size["hidden_size"],
+        layers=size["layers"],
+        heads=1,
+        feedforward_multiplier=1,
+        dropout=0.05,
     )
     validation = log.validation
     started = time.perf_counter()
@@ -284,7 +288,7 @@ def train_reference(
     model = multitron.build(
         arguments.reference,
         n_items=log.n_items,
-        width=size["width"],
+        width=size["hidden_size"],
         layers=size["layers"],
         top=TOP,
         loss="ssm_and_be" if orders else "ssm_and_distortion",
@@ -346,7 +350,7 @@ def score(
     """Recall@20, OD@20, cross-entropy and the second loss."""
     hits, ordered_hits, targets = 0, 0, 0
     click_loss, second_loss = 0.0, 0.0
-    for batch in ordered_batches(tokens, batch_sessions=128, max_length=50):
+    for batch in ordered_batches(tokens, batch_size=128, max_length=50):
         preference_BO = preference_O.expand(len(batch.sessions), -1)
         hidden_BTD = states(batch.inputs_BT, batch.lengths_B, preference_BO)
         targets_P = batch.targets_BT[batch.real_BT]

@@ -78,7 +78,7 @@ def make_batch(
 def shuffled_batches(
     tokens: SessionTokens,
     *,
-    batch_sessions: int,
+    batch_size: int,
     max_length: int,
     generator: torch.Generator,
     first: int = 0,
@@ -86,22 +86,22 @@ def shuffled_batches(
     """Every session once, in random batches of similar length; those from number ``first`` on."""
     order = torch.randperm(tokens.n_sessions, generator=generator).numpy()
     lengths = np.minimum(tokens.lengths, max_length + 1)
-    step = batch_sessions * _SESSIONS_SORTED_TOGETHER
+    step = batch_size * _SESSIONS_SORTED_TOGETHER
     groups = [order[start : start + step] for start in range(0, len(order), step)]
     by_length = [group[np.argsort(lengths[group], kind="stable")] for group in groups]
     chunks = [
-        group[start : start + batch_sessions]
+        group[start : start + batch_size]
         for group in by_length
-        for start in range(0, len(group), batch_sessions)
+        for start in range(0, len(group), batch_size)
     ]
     for number in torch.randperm(len(chunks), generator=generator).tolist()[first:]:
         yield make_batch(tokens, chunks[number], max_length=max_length)
 
 
 def ordered_batches(
-    tokens: SessionTokens, *, batch_sessions: int, max_length: int
+    tokens: SessionTokens, *, batch_size: int, max_length: int
 ) -> Iterator[SessionBatch]:
     """Every session once, the short ones first; the same batches every time."""
     order = np.argsort(tokens.lengths, kind="stable")
-    for start in range(0, len(order), batch_sessions):
-        yield make_batch(tokens, order[start : start + batch_sessions], max_length=max_length)
+    for start in range(0, len(order), batch_size):
+        yield make_batch(tokens, order[start : start + batch_size], max_length=max_length)

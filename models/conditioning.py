@@ -60,10 +60,10 @@ class Concatenation(nn.Module):
     def __init__(self, config: ModelConfig, n_objectives: int) -> None:
         super().__init__()
         self.layers = config.layers
-        self.from_item = nn.Linear(config.width, config.width)
-        self.from_preference = nn.Linear(n_objectives, config.width, bias=False)
+        self.from_item = nn.Linear(config.hidden_size, config.hidden_size)
+        self.from_preference = nn.Linear(n_objectives, config.hidden_size, bias=False)
         # Both begin as parts of one layer do: alone, so few inputs would drown the items'.
-        bound = (config.width + n_objectives) ** -0.5
+        bound = (config.hidden_size + n_objectives) ** -0.5
         for weight in (self.from_item.weight, self.from_preference.weight):
             nn.init.uniform_(weight, -bound, bound)
 
@@ -89,7 +89,9 @@ class FiLM(nn.Module):
 
     def __init__(self, config: ModelConfig, n_objectives: int) -> None:
         super().__init__()
-        modulations = [nn.Linear(n_objectives, 2 * config.width) for _ in range(config.layers + 1)]
+        modulations = [
+            nn.Linear(n_objectives, 2 * config.hidden_size) for _ in range(config.layers + 1)
+        ]
         for modulation in modulations:
             nn.init.normal_(modulation.weight, std=_INITIAL_SCALE)
             nn.init.zeros_(modulation.bias)
@@ -119,10 +121,10 @@ class LowRankMixture(nn.Module):
 
     def __init__(self, config: ModelConfig, n_objectives: int) -> None:
         super().__init__()
-        shape = (config.layers + 1, n_objectives, config.rank, config.width)
-        self.down_LORD = nn.Parameter(torch.randn(shape) / config.width**0.5)
+        shape = (config.layers + 1, n_objectives, config.rank, config.hidden_size)
+        self.down_LORD = nn.Parameter(torch.randn(shape) / config.hidden_size**0.5)
         self.up_LORD = nn.Parameter(torch.randn(shape) * _INITIAL_SCALE)
-        self.bias_OD = nn.Parameter(torch.zeros(n_objectives, config.width))
+        self.bias_OD = nn.Parameter(torch.zeros(n_objectives, config.hidden_size))
 
     def condition_input(self, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
         """Adapt the item embeddings."""

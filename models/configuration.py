@@ -44,10 +44,10 @@ class ModelConfig:
             ``package.module:Class``; see :mod:`models.backbones`.
         conditioning: How the preference reaches it.
         rank: Rank of each objective's matrix in a low-rank mixture.
-        width: Size of item embeddings and hidden states.
+        hidden_size: Size of item embeddings and hidden states.
         layers: Number of blocks.
         heads: Attention heads a block; divides ``width``.
-        expansion: Width of a block's feed-forward network, as a multiple of ``width``.
+        feedforward_multiplier: Width of a block's feed-forward network, as a multiple of ``width``.
         activation: Between the two layers of that network, where the backbone is ``tron``.
         dropout: Share of activations dropped in training.
         max_length: Longest session the network reads, in clicks; of longer ones the last are kept.
@@ -57,18 +57,18 @@ class ModelConfig:
     backbone: str = "tron"
     conditioning: Conditioning = Conditioning.LOW_RANK_MIXTURE
     rank: Annotated[int, Gt(0)] = 4
-    width: Annotated[int, Gt(0)] = 64
+    hidden_size: Annotated[int, Gt(0)] = 64
     layers: Annotated[int, Gt(0)] = 2
     heads: Annotated[int, Gt(0)] = 2
-    expansion: Annotated[int, Gt(0)] = 2
+    feedforward_multiplier: Annotated[int, Gt(0)] = 2
     activation: Activation = Activation.GELU
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
     max_length: Annotated[int, Ge(2)] = 50
     positions: Positions = Positions.START
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            msg = f"model.width = {self.width} is not divisible by model.heads = {self.heads}"
+        if self.hidden_size % self.heads:
+            msg = f"model.hidden_size = {self.hidden_size} is not divisible by model.heads = {self.heads}"
             raise ModelError(msg)
 
 
@@ -220,9 +220,9 @@ class TrainingConfig:
         patience: Epochs without a better front after which training ends; None never ends it.
         hypervolume_of: The space in which validation measures the front.
         validation_preferences: Preferences along an edge of the simplex that validation looks at.
-        batch_sessions: Sessions in a step, over all processes.
+        batch_size: Sessions in a step, over all processes.
         learning_rate: Peak of the schedule (linear warm-up, then cosine decay).
-        warm_up_share: Share of the steps in which the rate rises.
+        warmup_ratio: Share of the steps in which the rate rises.
         weight_decay: Of AdamW, on matrices only.
         gradient_clip: Largest norm of a step's gradient.
         sparse_items: Whether only the rows of the item table that a step uses are updated (lazy
@@ -249,9 +249,9 @@ class TrainingConfig:
     patience: Annotated[int, Gt(0)] | None = None
     hypervolume_of: HypervolumeOf = HypervolumeOf.LOSSES
     validation_preferences: Annotated[int, Ge(2)] = 5
-    batch_sessions: Annotated[int, Gt(0)] = 256
+    batch_size: Annotated[int, Gt(0)] = 256
     learning_rate: Annotated[float, Gt(0)] = 0.003
-    warm_up_share: Annotated[float, Interval(ge=0, lt=1)] = 0.05
+    warmup_ratio: Annotated[float, Interval(ge=0, lt=1)] = 0.05
     weight_decay: Annotated[float, Ge(0)] = 0.01
     gradient_clip: Annotated[float, Gt(0)] = 1.0
     sparse_items: bool = False

@@ -34,14 +34,14 @@ class ConditionedSessionModel(nn.Module):
         self.config = config
         self.n_items = n_items
         self.n_objectives = n_objectives
-        self.item_embedding = nn.Embedding(n_items, config.width, sparse=sparse_items)
-        self.position_embedding = nn.Embedding(config.max_length, config.width)
+        self.item_embedding = nn.Embedding(n_items, config.hidden_size, sparse=sparse_items)
+        self.position_embedding = nn.Embedding(config.max_length, config.hidden_size)
         self.conditioning: PreferenceConditioning | FixedPreference = build_conditioning(
             config, n_objectives
         )
         self.input_dropout = nn.Dropout(config.dropout)
         self.backbone = build_backbone(config)
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = nn.LayerNorm(config.hidden_size)
         nn.init.normal_(self.item_embedding.weight, std=_INITIAL_SCALE)
         nn.init.normal_(self.position_embedding.weight, std=_INITIAL_SCALE)
 

@@ -240,5 +240,5 @@ def _candidates_worth(config: TrainingConfig, n_items: int) -> float:
     negatives = config.negatives
     drawn = n_items if negatives.all else negatives.uniform
     if negatives.in_batch:
-        drawn += config.batch_sessions
+        drawn += config.batch_size
     return (negatives.top or drawn) * (n_items / drawn if negatives.log_q else 1)

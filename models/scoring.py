@@ -19,7 +19,7 @@ from models.progress import track
 from models.ranking import TieRule, count_above
 from models.tokens import SessionTokens
 
-_BATCH_SESSIONS = 256
+_BATCH_SIZE = 256
 _SCORES_AT_ONCE = 4_000_000
 _PLACE = ("history", "session")
 """What targets are in the order of; the last counts first."""
@@ -131,15 +131,13 @@ def score_targets(  # noqa: PLR0913 - what, how, and which part
 def _batches(
     model: ConditionedSessionModel, tokens: SessionTokens, shard: Shard
 ) -> Iterator[SessionBatch]:
-    batches = ordered_batches(
-        tokens, batch_sessions=_BATCH_SESSIONS, max_length=model.config.max_length
-    )
+    batches = ordered_batches(tokens, batch_size=_BATCH_SIZE, max_length=model.config.max_length)
     return islice(batches, shard.number, None, shard.of)
 
 
 def _number(tokens: SessionTokens, shard: Shard) -> int:
     """How many batches a shard has."""
-    batches = -(-tokens.n_sessions // _BATCH_SESSIONS)
+    batches = -(-tokens.n_sessions // _BATCH_SIZE)
     return max(0, -(-(batches - shard.number) // shard.of))
 
 

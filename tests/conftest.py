@@ -17,9 +17,9 @@ _ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SMALL = {
-    "world": {"items": 200, "categories": 8, "users": 300, "sessions": 3000, "days": 12},
+    "synthetic": {"items": 200, "categories": 8, "users": 300, "sessions": 3000, "days": 12},
     "sessions": {"test_days": 3.0, "validation_days": 2.0},
-    "model": {"width": 16, "layers": 1, "heads": 2, "max_length": 20},
+    "model": {"hidden_size": 16, "layers": 1, "heads": 2, "max_length": 20},
     "training": {"epochs": 2, "negatives": {"uniform": 64}, "threads": 1},
     "experiment": {"groups": 3, "users": 600, "days": 7},
     "simulator": {"truth_users": 100},

@@ -58,7 +58,7 @@ def build_backbone(config: ModelConfig) -> nn.Module:
 @torch.no_grad()
 def _try_out(backbone: nn.Module, config: ModelConfig) -> None:
     """Check the shape, that nothing reads ahead, and that the preference can get in."""
-    x_BTD = torch.randn(2, min(4, config.max_length), config.width)
+    x_BTD = torch.randn(2, min(4, config.max_length), config.hidden_size)
     seen: list[int] = []
 
     def condition(layer: int, x: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def _check_states(hidden_BTD: Any, x_BTD: Tensor, config: ModelConfig) -> None:
     if got != tuple(x_BTD.shape):
         msg = (
             f"model.backbone = {config.backbone!r} gives {got} for sessions of shape "
-            f"{tuple(x_BTD.shape)}; it must give one state of model.width = {config.width} for "
+            f"{tuple(x_BTD.shape)}; it must give one state of model.hidden_size = {config.hidden_size} for "
             "every position"
         )
         raise ModelError(msg)

@@ -13,8 +13,8 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         self.heads = config.heads
         self.dropout = config.dropout
-        self.query_key_value = nn.Linear(config.width, 3 * config.width)
-        self.out = nn.Linear(config.width, config.width)
+        self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.out = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """What each position gathers; B × T × D."""

@@ -17,9 +17,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        inner = config.expansion * config.width
-        self.gate_and_value = nn.Linear(config.width, 2 * inner)
-        self.out = nn.Linear(inner, config.width)
+        inner = config.feedforward_multiplier * config.hidden_size
+        self.gate_and_value = nn.Linear(config.hidden_size, 2 * inner)
+        self.out = nn.Linear(inner, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
@@ -33,12 +33,12 @@ class GatedBlock(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.width)
+        self.attention_norm = nn.LayerNorm(config.hidden_size)
         self.attention = CausalSelfAttention(config)
-        self.attention_gate = nn.Linear(config.width, config.width)
-        self.feed_forward_norm = nn.LayerNorm(config.width)
+        self.attention_gate = nn.Linear(config.hidden_size, config.hidden_size)
+        self.feed_forward_norm = nn.LayerNorm(config.hidden_size)
         self.feed_forward = SwiGLU(config)
-        self.feed_forward_gate = nn.Linear(config.width, config.width)
+        self.feed_forward_gate = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """What the block makes of the session."""

@@ -16,7 +16,8 @@ class GRU4Rec(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.cells = nn.ModuleList(
-            nn.GRU(config.width, config.width, batch_first=True) for _ in range(config.layers)
+            nn.GRU(config.hidden_size, config.hidden_size, batch_first=True)
+            for _ in range(config.layers)
         )
         self.dropout = nn.Dropout(config.dropout)
 

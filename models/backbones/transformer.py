@@ -16,13 +16,13 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.width)
+        self.attention_norm = nn.LayerNorm(config.hidden_size)
         self.attention = CausalSelfAttention(config)
-        self.feed_forward_norm = nn.LayerNorm(config.width)
+        self.feed_forward_norm = nn.LayerNorm(config.hidden_size)
         self.feed_forward = nn.Sequential(
-            nn.Linear(config.width, config.expansion * config.width),
+            nn.Linear(config.hidden_size, config.feedforward_multiplier * config.hidden_size),
             nn.GELU() if config.activation is Activation.GELU else nn.ReLU(),
-            nn.Linear(config.expansion * config.width, config.width),
+            nn.Linear(config.feedforward_multiplier * config.hidden_size, config.hidden_size),
             nn.Dropout(config.dropout),
         )
 

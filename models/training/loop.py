@@ -131,7 +131,7 @@ class _Run:
         loss = BatchLoss(self.model, self.objectives, config)
         self.stepper = TrainStep(loss, config, self.optimizers, processes)
         self.validator = Validator(validation, config, self.objectives, self.sampler, seed=seed)
-        self.batches_an_epoch = math.ceil(tokens.n_sessions / config.batch_sessions)
+        self.batches_an_epoch = math.ceil(tokens.n_sessions / config.batch_size)
         self.fingerprint = run_fingerprint(
             model_config,
             config,
@@ -181,7 +181,7 @@ class _Run:
         self.model.train()
         batches = shuffled_batches(
             self.tokens,
-            batch_sessions=self.config.batch_sessions,
+            batch_size=self.config.batch_size,
             max_length=self.model.config.max_length,
             generator=generator_for(self.seed, SeedPurpose.ORDER, epoch),
             first=progress.step,
@@ -203,7 +203,7 @@ class _Run:
         epoch, step = progress.epoch, progress.step
         done = (epoch - 1) * self.batches_an_epoch + step
         steps = config.epochs * self.batches_an_epoch
-        share = learning_rate_share(done, steps, config.warm_up_share)
+        share = learning_rate_share(done, steps, config.warmup_ratio)
         set_learning_rate(self.optimizers, config.learning_rate * share)
         generator = generator_for(self.seed, SeedPurpose.STEP, epoch, step)
         preference_BO = draw_preferences(len(batch.sessions), config, generator=generator)

@@ -33,9 +33,9 @@ def set_learning_rate(optimizers: Optimizers, rate: float) -> None:
             group["lr"] = rate
 
 
-def learning_rate_share(step: int, steps: int, warm_up_share: float) -> float:
+def learning_rate_share(step: int, steps: int, warmup_ratio: float) -> float:
     """Share of the peak rate in a step, from 0: linear warm-up, then half a cosine down to 0."""
-    warm_up = max(1, round(warm_up_share * steps))
+    warm_up = max(1, round(warmup_ratio * steps))
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))

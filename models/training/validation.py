@@ -84,7 +84,7 @@ class Validator:
         positions = 0
         batches = ordered_batches(
             self._tokens,
-            batch_sessions=self._config.batch_sessions,
+            batch_size=self._config.batch_size,
             max_length=model.config.max_length,
         )
         for number, batch in enumerate(batches):

@@ -92,7 +92,7 @@ _ALL = (
         name="generate",
         summary="write the synthetic shop's log (the DVC stage raw_events)",
         description=(
-            "Writes the log of the synthetic shop of params.yaml's section world to "
+            "Writes the log of the synthetic shop of params.yaml's section synthetic to "
             "data/raw/synthetic-shop.jsonl: the same bytes on any machine. 'dvc repro raw_events' "
             "calls it and pins the outcome."
         ),

@@ -27,7 +27,7 @@ SHOP_LOG = "data/raw/synthetic-shop.jsonl"
 def generate(*, json: bool) -> int:
     """Write the synthetic shop's log."""
     study, paths = open_project()
-    sessions = generate_log(study.world, paths.root / SHOP_LOG)
+    sessions = generate_log(study.synthetic, paths.root / SHOP_LOG)
     if json:
         print_json({"sessions": sessions, "path": SHOP_LOG})
     else:

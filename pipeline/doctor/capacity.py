@@ -73,8 +73,8 @@ def memory_bytes(study: Study, paths: StudyPaths) -> int:
     """The most that a step will take: preparing sessions, or training."""
     summary = paths.artifact("sessions", "summary.json")
     items = read_json(summary)["items"] if summary.exists() else 0
-    weights = _COPIES * _FLOAT * items * study.model.width
-    positions = study.training.batch_sessions * study.model.max_length
+    weights = _COPIES * _FLOAT * items * study.model.hidden_size
+    positions = study.training.batch_size * study.model.max_length
     # scores of all items and their gradient, where no items are sampled
     scores = 2 * _FLOAT * positions * items if study.training.negatives.all else 0
     return max(_PREPARATION, GIB + weights + scores)

@@ -28,14 +28,14 @@ def build_metrics(section: EvaluationConfig) -> dict[str, TargetMetric]:
             targets, what a metric has to.
     """
     metrics = {metric.value: terms for metric, terms in TARGET_METRICS.items()}
-    for k in section.further_cutoffs:
+    for k in section.extra_cutoffs:
         metrics |= {
             f"{metric}@{k}": _at(k, terms)
             for metric, terms in TARGET_METRICS.items()
             if metric.has_cutoff
         }
-    metrics |= {own.name: _checked(own) for own in section.own_metrics}
-    for own in section.own_metrics:
+    metrics |= {own.name: _checked(own) for own in section.custom_metrics}
+    for own in section.custom_metrics:
         metrics[own.name](_three_targets(section.cutoff))
     return metrics
 
@@ -46,7 +46,7 @@ def _at(k: int, terms: TargetMetric) -> TargetMetric:
 
 def _checked(own: CustomMetric) -> TargetMetric:
     """One's own metric, whose terms are looked at whenever it is called."""
-    key = f"evaluation.own_metrics, {own.name}"
+    key = f"evaluation.custom_metrics, {own.name}"
     function = load_extension(own.function, key)
 
     def terms(targets: Targets) -> RatioTerms:

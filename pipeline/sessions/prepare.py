@@ -213,7 +213,7 @@ class _Preparation:
         if self.cuts is None:
             return np.full(staged.sessions.height, STRADDLES, dtype=np.int8)
         begin, end = self._span(staged, keep)
-        part = assign_split(begin, end, self.cuts, self.rules.straddling)
+        part = assign_split(begin, end, self.cuts, self.rules.boundary_sessions)
         if self.rules.test_files is not None:
             part[staged.sessions["in_test_file"].to_numpy()] = _TEST
         return part
@@ -246,7 +246,7 @@ class _Preparation:
         dropped = {
             "sessions_in": len(clicks),
             "sessions_without_click": int((clicks == 0).sum()),
-            "sessions_straddling_a_cut": int(((part == STRADDLES) & (clicks > 0)).sum()),
+            "boundary_sessions": int(((part == STRADDLES) & (clicks > 0)).sum()),
             "sessions_too_short": int((whole & ~long_enough).sum()),
             "clicks_on_unknown_items": int((clicks - known)[long_enough].sum()),
             "sessions_too_short_without_unknown_items": int((long_enough & ~stays).sum()),
@@ -276,7 +276,7 @@ class _Preparation:
 _DROPPED = (
     "sessions_in",
     "sessions_without_click",
-    "sessions_straddling_a_cut",
+    "boundary_sessions",
     "sessions_too_short",
     "clicks_on_unknown_items",
     "sessions_too_short_without_unknown_items",

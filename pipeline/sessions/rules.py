@@ -33,7 +33,7 @@ class Rules:
         iterated: Whether both filters are repeated until both hold.
         support_in_train: Whether an item's clicks count in train only (or in all of the data,
             which lets the test period decide what is trained on).
-        straddling: What becomes of sessions on a cut.
+        boundary_sessions: What becomes of sessions on a cut.
         test_end: What ``test_days`` are counted back from.
         test_days: Length of the test part.
         validation_days: Length of the validation part.
@@ -48,7 +48,7 @@ class Rules:
     min_support: int
     min_length: int
     iterated: bool
-    straddling: BoundaryPolicy
+    boundary_sessions: BoundaryPolicy
     test_days: float
     validation_days: float
     order_window_ms: int | None
@@ -65,7 +65,10 @@ class Rules:
     @property
     def keeps_apart(self) -> bool:
         """Whether no session of a part has an event in another part's time."""
-        return self.straddling in {BoundaryPolicy.DROP, BoundaryPolicy.TRIM} and not self.test_files
+        return (
+            self.boundary_sessions in {BoundaryPolicy.DROP, BoundaryPolicy.TRIM}
+            and not self.test_files
+        )
 
 
 def rules_of(section: SessionsConfig, dataset: DatasetConfig) -> Rules:
@@ -79,7 +82,7 @@ def rules_of(section: SessionsConfig, dataset: DatasetConfig) -> Rules:
         min_support=section.min_item_support,
         min_length=section.min_session_length,
         iterated=section.support_filter is SupportFilter.ITERATED,
-        straddling=section.straddling,
+        boundary_sessions=section.boundary_sessions,
         test_days=section.test_days,
         validation_days=section.validation_days,
         order_window_ms=None if window is None else round(window * 60_000),
@@ -103,20 +106,20 @@ def _reference(rules: Rules, dataset_format: DatasetFormat) -> Rules:
         case DatasetFormat.YOOCHOOSE:
             return replace(
                 common,
-                straddling=BoundaryPolicy.LATER,
+                boundary_sessions=BoundaryPolicy.LATER,
                 test_end=CutAnchor.LAST_START,
                 test_days=1.0,
             )
         case DatasetFormat.DIGINETICA:
             return replace(
                 common,
-                straddling=BoundaryPolicy.EARLIER,
+                boundary_sessions=BoundaryPolicy.EARLIER,
                 test_end=CutAnchor.LAST_START_DAY,
                 test_days=7.0,
             )
         case DatasetFormat.OTTO:
             return replace(
-                common, min_support=1, straddling=BoundaryPolicy.EARLIER, test_files="test"
+                common, min_support=1, boundary_sessions=BoundaryPolicy.EARLIER, test_files="test"
             )
         case _:
             msg = (

@@ -94,7 +94,7 @@ def stage_sessions(
     session = events["session"]
     new = run_starts(session).to_numpy()
     starts, number = np.flatnonzero(new), np.cumsum(new) - 1
-    if rules.straddling is BoundaryPolicy.TRIM and cuts is not None:
+    if rules.boundary_sessions is BoundaryPolicy.TRIM and cuts is not None:
         begin = events["ts"].to_numpy()[starts][number]
         within = in_start_split(events["ts"].to_numpy(), begin, cuts)
         if not within.all():

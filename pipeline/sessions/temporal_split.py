@@ -52,7 +52,7 @@ def check_date_range(cuts: Cuts, *, start: int, end: int) -> None:
 
 
 def assign_split(
-    begin: Ints, end: Ints, cuts: Cuts, straddling: BoundaryPolicy
+    begin: Ints, end: Ints, cuts: Cuts, boundary_sessions: BoundaryPolicy
 ) -> NDArray[np.int8]:
     """The part of each session, a place in :data:`PARTS` or :data:`STRADDLES`.
 
@@ -60,10 +60,10 @@ def assign_split(
         begin: When each session begins, milliseconds UTC.
         end: When it ends, inclusive.
         cuts: Where the parts begin.
-        straddling: What becomes of a session whose beginning and end lie in two parts.
+        boundary_sessions: What becomes of a session whose beginning and end lie in two parts.
     """
     first, last = _part_at(begin, cuts), _part_at(end, cuts)
-    match straddling:
+    match boundary_sessions:
         case BoundaryPolicy.LATER:
             part = last
         case BoundaryPolicy.EARLIER | BoundaryPolicy.TRIM:

@@ -37,13 +37,13 @@ def shop_truth(
 
     Carry-over, novelty, learning and drift are in them; faults of the log are not.
     """
-    shop = build_shop(setting.world)
+    shop = build_shop(setting.synthetic)
     users = setting.simulator.truth_users
     found: dict[str, Any] = {}
     for group in plan.groups:
         rng = np.random.default_rng([setting.seed, 4])
         preference = np.tile(group.preference, (users, 1))
-        shoppers = make_shoppers(setting.world, users, rng)
+        shoppers = make_shoppers(setting.synthetic, users, rng)
         scene = SimulationState(
             shop=shop,
             people=UserState.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS),

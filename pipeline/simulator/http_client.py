@@ -63,7 +63,7 @@ def simulate_over_http(
         )
         raise StudyError(msg)
     setting = SimulationConfig.of(study)
-    shop, users = build_shop(setting.world), user_ids(setting)
+    shop, users = build_shop(setting.synthetic), user_ids(setting)
     with _connected(url, key) as connection:
         host = Endpoint(connection, plan, users, shop_items=shop.catalogue.size)
         outcomes = simulate_visits(host, preferences_of(users, plan), setting, shop=shop)

@@ -70,7 +70,7 @@ class InProcess:
             msg = (
                 f"the model knows {len(strangers)} items that the synthetic shop of params.yaml "
                 f"does not sell, for example {strangers[:3]}; for other sessions than the shop's "
-                "own use experiment.source: replay"
+                "own use experiment.source: held-out-replay"
             )
             raise DataError(msg)
         to_model = [recommender.index.get(name, NOTHING) for name in ids]

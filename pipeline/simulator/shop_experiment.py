@@ -55,7 +55,7 @@ def log_provenance() -> dict[str, Any]:
 class SimulationConfig:
     """What a simulated experiment depends on, beside its plan and who answers."""
 
-    world: SyntheticConfig
+    synthetic: SyntheticConfig
     experiment: ExperimentConfig
     simulator: SimulatorConfig
     seed: int
@@ -64,7 +64,7 @@ class SimulationConfig:
     def of(cls, study: Study) -> Self:
         """The setting of a study."""
         return cls(
-            world=study.world,
+            synthetic=study.synthetic,
             experiment=study.experiment,
             simulator=study.simulator,
             seed=study.study.seed,
@@ -75,7 +75,7 @@ def simulate_shop(
     recommender: Recommender, plan: TrafficPlan, setting: SimulationConfig
 ) -> pl.DataFrame:
     """The impressions of a simulated experiment, in the log's contract."""
-    shop = build_shop(setting.world)
+    shop = build_shop(setting.synthetic)
     users = user_ids(setting)
     preference = preferences_of(users, plan)
     check_has_users(plan, int((~np.isnan(preference[:, 0])).sum()))
@@ -108,7 +108,7 @@ def simulate_visits(
 ) -> pl.DataFrame:
     """Let the users of a study's experiment come; one row a list, as :func:`play_all` says."""
     rng = np.random.default_rng([setting.seed, 2])
-    shoppers = make_shoppers(setting.world, setting.experiment.users, rng)
+    shoppers = make_shoppers(setting.synthetic, setting.experiment.users, rng)
     people = UserState.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS)
     scene = SimulationState(shop=shop, people=people, host=host, opening_ts=EXPERIMENT_TS)
     return simulate_users(scene, setting, rng)

@@ -67,10 +67,10 @@ def simulate_experiment(
             if study.simulator.truth_users:
                 truth = shop_truth(recommender, plan, setting)
         case LogSource.DIRECT:
-            world = _direct_world(study, paths, plan)
-            days = track(world.days(), study.experiment.days, "drawing the log")
+            simulated = _direct_world(study, paths, plan)
+            days = track(simulated.days(), study.experiment.days, "drawing the log")
             _write(days, plan, study, folder)
-            truth = world.truth()
+            truth = simulated.truth()
         case LogSource.REPLAY:
             write_log(_replay(study, paths, plan, recommender), folder)
         case LogSource.FILES:

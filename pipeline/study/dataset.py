@@ -65,7 +65,7 @@ class SyntheticConfig:
     def __post_init__(self) -> None:
         if self.categories > self.items:
             msg = (
-                f"world.categories = {self.categories} exceeds world.items = {self.items}; "
+                f"synthetic.categories = {self.categories} exceeds synthetic.items = {self.items}; "
                 "every category needs an item of its own"
             )
             raise StudyError(msg)
@@ -226,7 +226,7 @@ class SessionsConfig:
         min_item_support: Clicks an item needs in the training period to be in the catalogue.
         min_session_length: Clicks a session needs, before the item filter and after it.
         support_filter: ``one-pass`` (length, support, length), or ``iterated`` until both hold.
-        straddling: ``drop`` a session that straddles a cut; ``trim`` it to the part before; or
+        boundary_sessions: ``drop`` a session that straddles a cut; ``trim`` it to the part before; or
             count all of it to the ``later`` or the ``earlier`` part (which then holds events from
             after its cut).
         test_days: Length of the last part of the data, in days; its sessions are the test set.
@@ -240,7 +240,7 @@ class SessionsConfig:
     min_item_support: Annotated[int, Ge(1)] = 5
     min_session_length: Annotated[int, Ge(2)] = 2
     support_filter: SupportFilter = SupportFilter.ONE_PASS
-    straddling: BoundaryPolicy = BoundaryPolicy.DROP
+    boundary_sessions: BoundaryPolicy = BoundaryPolicy.DROP
     test_days: Annotated[float, Gt(0)] = 4.0
     validation_days: Annotated[float, Gt(0)] = 2.0
     order_window_minutes: Annotated[float, Gt(0)] | None = None

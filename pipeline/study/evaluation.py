@@ -40,7 +40,7 @@ class EvaluationConfig:
 
     Attributes:
         cutoff: k of all metrics at k, such as Recall@k, and the length of the lists.
-        further_cutoffs: Other k the metrics of targets are also computed at, as ``recall@5``.
+        extra_cutoffs: Other k the metrics of targets are also computed at, as ``recall@5``.
         preferences: Points of the preference grid, evenly spaced from all-order to all-click.
         sessions: Test sessions that are scored, drawn at random by the study's seed; None for all.
             Items are never sampled.
@@ -51,11 +51,11 @@ class EvaluationConfig:
         fresh_days: An item is fresh for so many days after it became available.
         bootstrap: Redrawn test sets the covariance of a metric's errors is from.
         segments: What the metrics of targets are also computed by.
-        own_metrics: Metrics of one's own.
+        custom_metrics: Metrics of one's own.
     """
 
     cutoff: Annotated[int, Ge(1)] = 20
-    further_cutoffs: tuple[Annotated[int, Ge(1)], ...] = ()
+    extra_cutoffs: tuple[Annotated[int, Ge(1)], ...] = ()
     preferences: Annotated[int, Ge(3)] = 11
     sessions: Annotated[int, Ge(2)] | None = None
     shards: Annotated[int, Ge(1)] = 1
@@ -68,18 +68,18 @@ class EvaluationConfig:
         Segmentation.ITEM_POPULARITY,
         Segmentation.DAY,
     )
-    own_metrics: tuple[CustomMetric, ...] = ()
+    custom_metrics: tuple[CustomMetric, ...] = ()
 
     def __post_init__(self) -> None:
-        if len({self.cutoff, *self.further_cutoffs}) < 1 + len(self.further_cutoffs):
+        if len({self.cutoff, *self.extra_cutoffs}) < 1 + len(self.extra_cutoffs):
             msg = (
-                f"evaluation.further_cutoffs = {list(self.further_cutoffs)} and evaluation.cutoff "
+                f"evaluation.extra_cutoffs = {list(self.extra_cutoffs)} and evaluation.cutoff "
                 f"= {self.cutoff} name a cutoff twice"
             )
             raise StudyError(msg)
-        own = [metric.name for metric in self.own_metrics]
+        own = [metric.name for metric in self.custom_metrics]
         if taken := sorted({name for name in own if own.count(name) > 1 or name in set(Metric)}):
-            msg = f"evaluation.own_metrics: the names {taken} are taken; choose others"
+            msg = f"evaluation.custom_metrics: the names {taken} are taken; choose others"
             raise StudyError(msg)
 
     def metrics(self) -> dict[str, MetricFacts]:
@@ -92,9 +92,11 @@ class EvaluationConfig:
         }
         at_others = {
             f"{metric}@{k}": MetricFacts(k, metric.higher_is_better)
-            for k in self.further_cutoffs
+            for k in self.extra_cutoffs
             for metric in Metric
             if metric.has_cutoff and not metric.is_of_lists
         }
-        own = {one.name: MetricFacts(self.cutoff, one.higher_is_better) for one in self.own_metrics}
+        own = {
+            one.name: MetricFacts(self.cutoff, one.higher_is_better) for one in self.custom_metrics
+        }
         return found | at_others | own

@@ -18,7 +18,7 @@ class LogSource(StrEnum):
 
     SIMULATED_SHOP = "simulated-shop"
     DIRECT = "direct"
-    REPLAY = "replay"
+    REPLAY = "held-out-replay"
     FILES = "files"
 
 
@@ -88,13 +88,13 @@ class ExperimentConfig:
             not this project's: name, share of the users, and offline metrics of each.
         salt: Seed of the assignment hash; change it for every new experiment.
         enabled: The kill switch: nobody is assigned to a group of an experiment that is not.
-        coverage: Share of the users that are in the experiment; raised under way, it adds users
+        traffic_share: Share of the users that are in the experiment; raised under way, it adds users
             and leaves all others in their groups.
-        coverage_salt: Seed of the hash that chooses them; None for one made of ``salt``.
+        traffic_salt: Seed of the hash that chooses them; None for one made of ``salt``.
         holdout: Share of the users that are kept out of the experiment.
         holdout_salt: Seed of the hash that chooses them; keep it, and the same users are kept out
             of every experiment.
-        testers: Users who are served as a group of your choice; their impressions do not count.
+        forced_assignment: Users who are served as a group of your choice; their impressions do not count.
         groups: Number of groups, g1 … with the smallest recall first.
         shares: How the users are divided between the groups, a number above 0 each, such as
             ``[2, 1, 2]``; None for evenly.
@@ -120,11 +120,11 @@ class ExperimentConfig:
     variants: Annotated[str, Len(1)] | None = None
     salt: Annotated[str, Len(1)] = "pareto-1"
     enabled: bool = True
-    coverage: Annotated[float, Interval(gt=0, le=1)] = 1.0
-    coverage_salt: Annotated[str, Len(1)] | None = None
+    traffic_share: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    traffic_salt: Annotated[str, Len(1)] | None = None
     holdout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     holdout_salt: Annotated[str, Len(1)] = "holdout"
-    testers: dict[str, str] = Field(default_factory=dict[str, str])
+    forced_assignment: dict[str, str] = Field(default_factory=dict[str, str])
     groups: Annotated[int, Ge(3)] = 5
     shares: tuple[Annotated[float, Gt(0)], ...] | None = None
     replicates: Annotated[int, Ge(1)] = 1
@@ -167,8 +167,10 @@ class ExperimentConfig:
                 "users"
             )
             raise StudyError(msg)
-        if strange := {user: name for user, name in self.testers.items() if name not in names}:
-            msg = f"experiment.testers = {strange}: the groups are {', '.join(names)}"
+        if strange := {
+            user: name for user, name in self.forced_assignment.items() if name not in names
+        }:
+            msg = f"experiment.forced_assignment = {strange}: the groups are {', '.join(names)}"
             raise StudyError(msg)
 
     @property

@@ -118,7 +118,7 @@ class ServingConfig:
         durability: ``fsync`` acknowledges what the disk has; ``os`` what the operating system has.
         rotate_minutes: A file of the log is closed at this age, or
         rotate_megabytes: at this size.
-        remember_hours: How long a repeated event is known for one.
+        dedup_window_hours: How long a repeated event is known for one.
         orders_have_revenue: Whether every order says what it brought, or none does.
         deadline_ms: When the model has not answered by then, the popular items are listed.
         batch_wait_ms: How long a request waits for others to be answered together with.
@@ -136,7 +136,7 @@ class ServingConfig:
     durability: Durability = Durability.FSYNC
     rotate_minutes: Annotated[float, Gt(0)] = 60.0
     rotate_megabytes: Annotated[float, Gt(0)] = 64.0
-    remember_hours: Annotated[float, Gt(0)] = 48.0
+    dedup_window_hours: Annotated[float, Gt(0)] = 48.0
     orders_have_revenue: bool = False
     deadline_ms: Annotated[float, Gt(0)] = 200.0
     batch_wait_ms: Annotated[float, Ge(0)] = 5.0

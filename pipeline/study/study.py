@@ -46,7 +46,7 @@ class Study:
 
     study: StudyConfig
     dataset: DatasetConfig
-    world: SyntheticConfig
+    synthetic: SyntheticConfig
     sessions: SessionsConfig
     model: ModelConfig
     training: TrainingConfig
@@ -97,7 +97,7 @@ class Study:
         if simulated and self.dataset.format is not DatasetFormat.OTTO:
             msg = (
                 f"experiment.source = simulated-shop needs the synthetic shop's own sessions, but "
-                f"dataset.format = {self.dataset.format}; use source: replay, or files"
+                f"dataset.format = {self.dataset.format}; use source: held-out-replay, or files"
             )
             raise StudyError(msg)
         faults = self.simulator.faults.planted()

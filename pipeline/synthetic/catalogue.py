@@ -46,16 +46,16 @@ class Catalogue:
         return len(self.category)
 
 
-def make_catalogue(world: SyntheticConfig, rng: np.random.Generator) -> Catalogue:
+def make_catalogue(synthetic: SyntheticConfig, rng: np.random.Generator) -> Catalogue:
     """Draw the shop's items."""
-    category = _categories(world, rng)
-    appeal = rng.integers(0, APPEAL_LEVELS, world.items)
-    independent = rng.integers(0, QUALITY_LEVELS, world.items)
+    category = _categories(synthetic, rng)
+    appeal = rng.integers(0, APPEAL_LEVELS, synthetic.items)
+    independent = rng.integers(0, QUALITY_LEVELS, synthetic.items)
     quality = (2 * (QUALITY_LEVELS - 1 - appeal) + 3 * independent) // 5
     popularity = _popularity(appeal, rng)
-    features = rng.integers(-50, 51, (world.items, _TASTE_DIMENSIONS))
-    features += rng.integers(-120, 121, (world.categories, _TASTE_DIMENSIONS))[category]
-    neighbours = _nearest(features, min(world.neighbours, world.items - 1))
+    features = rng.integers(-50, 51, (synthetic.items, _TASTE_DIMENSIONS))
+    features += rng.integers(-120, 121, (synthetic.categories, _TASTE_DIMENSIONS))[category]
+    neighbours = _nearest(features, min(synthetic.neighbours, synthetic.items - 1))
     return Catalogue(
         category=category,
         appeal=appeal,
@@ -66,10 +66,10 @@ def make_catalogue(world: SyntheticConfig, rng: np.random.Generator) -> Catalogu
     )
 
 
-def _categories(world: SyntheticConfig, rng: np.random.Generator) -> Ints:
+def _categories(synthetic: SyntheticConfig, rng: np.random.Generator) -> Ints:
     """A random category for each item; one drawn by none takes an item of the largest."""
-    category = rng.integers(0, world.categories, world.items)
-    for absent in np.setdiff1d(np.arange(world.categories), category):
+    category = rng.integers(0, synthetic.categories, synthetic.items)
+    for absent in np.setdiff1d(np.arange(synthetic.categories), category):
         category[np.argmax(category == np.bincount(category).argmax())] = absent
     return category
 

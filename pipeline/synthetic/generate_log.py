@@ -46,9 +46,9 @@ class Visits:
     ordered: Flags
 
 
-def build_shop(world: SyntheticConfig) -> Shop:
-    """The shop of ``world.seed``: the same for the log and for every simulated experiment."""
-    return Shop.open(make_catalogue(world, np.random.default_rng([world.seed, 0])))
+def build_shop(synthetic: SyntheticConfig) -> Shop:
+    """The shop of ``synthetic.seed``: the same for the log and for every simulated experiment."""
+    return Shop.open(make_catalogue(synthetic, np.random.default_rng([synthetic.seed, 0])))
 
 
 def item_id(item: Ints) -> Ints:
@@ -56,48 +56,48 @@ def item_id(item: Ints) -> Ints:
     return item + _FIRST_ITEM_ID
 
 
-def generate_log(world: SyntheticConfig, target: Path) -> int:
+def generate_log(synthetic: SyntheticConfig, target: Path) -> int:
     """Write the shop's log to ``target``; returns the number of sessions."""
     with atomic_file(target) as fresh, fresh.open("w", encoding="ascii", newline="\n") as out:
-        out.writelines(_log_lines(world))
-    return world.sessions
+        out.writelines(_log_lines(synthetic))
+    return synthetic.sessions
 
 
 def check_shop_log(study: Study, found_md5: str) -> None:
     """Check that the raw log is that of the shop whose users are to be simulated.
 
     Raises:
-        DataError: if the study simulates the shop's users, and ``world`` would give another log.
+        DataError: if the study simulates the shop's users, and ``synthetic`` would give another log.
     """
     if study.experiment.source is not LogSource.SIMULATED_SHOP:
         return
     digest = hashlib.md5(usedforsecurity=False)
-    for line in _log_lines(study.world):
+    for line in _log_lines(study.synthetic):
         digest.update(line.encode("ascii"))
     if digest.hexdigest() != found_md5:
         msg = (
-            f"raw data {study.dataset.path} has md5 {found_md5}, but the synthetic shop of 'world' "
+            f"raw data {study.dataset.path} has md5 {found_md5}, but the synthetic shop of 'synthetic' "
             f"gives {digest.hexdigest()}: a model would meet users of another shop than it learned "
-            "from. Change world in params.yaml (not for one run alone) and make the log anew with: "
+            "from. Change synthetic in params.yaml (not for one run alone) and make the log anew with: "
             "dvc repro raw_events"
         )
         raise DataError(msg)
 
 
-def _log_lines(world: SyntheticConfig) -> Iterator[str]:
-    rng = np.random.default_rng([world.seed, 1])
-    shoppers = make_shoppers(world, world.users, rng)
-    visits = simulate_browsing(build_shop(world), shoppers, world, rng=rng)
+def _log_lines(synthetic: SyntheticConfig) -> Iterator[str]:
+    rng = np.random.default_rng([synthetic.seed, 1])
+    shoppers = make_shoppers(synthetic, synthetic.users, rng)
+    visits = simulate_browsing(build_shop(synthetic), shoppers, synthetic, rng=rng)
     in_order = np.argsort(visits.start, kind="stable")
     for session, visit in enumerate(track(in_order, len(in_order), "the shop's visits")):
         yield _line(session, visits, int(visit), rng)
 
 
 def simulate_browsing(
-    shop: Shop, shoppers: Shoppers, world: SyntheticConfig, *, rng: np.random.Generator
+    shop: Shop, shoppers: Shoppers, synthetic: SyntheticConfig, *, rng: np.random.Generator
 ) -> Visits:
-    """Let ``world.sessions`` visits happen, each by a random user, without a recommender."""
-    n = world.sessions
+    """Let ``synthetic.sessions`` visits happen, each by a random user, without a recommender."""
+    n = synthetic.sessions
     user = rng.integers(0, shoppers.size, n)
     intent = np.where(rng.integers(0, 100, n) < BUY_VISITS_PER_CENT, BUY, BROWSE)
     clicks = np.full((n, MAX_CLICKS), _NOTHING, dtype=np.int64)
@@ -118,7 +118,7 @@ def simulate_browsing(
         )
         length[active] += 1
     return Visits(
-        start=OPENING_TS + arrival_times(n, [1] * world.days, rng),
+        start=OPENING_TS + arrival_times(n, [1] * synthetic.days, rng),
         intent=intent,
         clicks=clicks,
         length=length,

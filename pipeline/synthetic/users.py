@@ -39,11 +39,11 @@ class Shoppers:
         return self.favourites[user, choice]
 
 
-def make_shoppers(world: SyntheticConfig, n_users: int, rng: np.random.Generator) -> Shoppers:
+def make_shoppers(synthetic: SyntheticConfig, n_users: int, rng: np.random.Generator) -> Shoppers:
     """Draw ``n_users`` users of the shop."""
     return Shoppers(
-        favourites=rng.integers(0, world.categories, (n_users, FAVOURITES)),
+        favourites=rng.integers(0, synthetic.categories, (n_users, FAVOURITES)),
         curiosity=rng.integers(40, 161, n_users),
         thrift=rng.integers(30, 171, n_users),
-        categories=world.categories,
+        categories=synthetic.categories,
     )

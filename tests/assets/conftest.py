@@ -21,7 +21,7 @@ def shop(tmp_path_factory, small_params) -> Path:
     folder = tmp_path_factory.mktemp("shop")
     (folder / PARAMS_FILE).write_text(yaml.safe_dump(small_params), encoding="utf-8")
     study = load_study(folder / PARAMS_FILE)
-    generate_log(study.world, folder / study.dataset.path)
+    generate_log(study.synthetic, folder / study.dataset.path)
     return folder
 
 

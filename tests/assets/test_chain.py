@@ -111,7 +111,7 @@ def test_broken_rule_stops_before_the_artifact_is_written(project):
     ("overrides", "words"),
     [
         ({"training.epochz": 1}, "training.epochz = 1: unknown key"),
-        ({"model.width": "wide"}, "model.width = 'wide'"),
+        ({"model.hidden_size": "wide"}, "model.hidden_size = 'wide'"),
         (
             {"training.negatives.uniform": 100_000},
             "negatives.uniform = 100000 exceeds the catalogue",
@@ -178,7 +178,9 @@ def test_a_running_experiment_is_ramped_up_and_killed(project, finished):
         ["traffic_plan", "experiment_log"], overrides=brought | {"experiment.enabled": False}
     )
     refused = materialize(
-        ["traffic_plan"], overrides=brought | {"experiment.coverage": 0.5}, raise_on_error=False
+        ["traffic_plan"],
+        overrides=brought | {"experiment.traffic_share": 0.5},
+        raise_on_error=False,
     )
 
     assert killed.success
@@ -195,7 +197,7 @@ def test_run_config_overrides_the_study(trained):
 
 @pytest.mark.usefixtures("project")
 def test_a_shop_that_is_not_the_logs_is_refused_before_anything_is_trained():
-    result = materialize(["raw_events"], overrides={"world.items": 190}, raise_on_error=False)
+    result = materialize(["raw_events"], overrides={"synthetic.items": 190}, raise_on_error=False)
 
     words = failure_of(result).error_display_string
     assert "a model would meet users of another shop than it learned from" in words

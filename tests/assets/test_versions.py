@@ -19,7 +19,7 @@ NOT_IN_THE_VERSION = {
     # they refuse the log of another shop; what the asset holds is the pinned file
     "raw_events": {"dataset.path", "experiment.source", "world.*"},
     # looked at before training, so that what is wrong in them shows early
-    "conditioned_model": {"evaluation.further_cutoffs", "evaluation.own_metrics"},
+    "conditioned_model": {"evaluation.extra_cutoffs", "evaluation.custom_metrics"},
 }
 
 

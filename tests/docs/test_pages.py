@@ -66,7 +66,7 @@ def test_yaml_is_a_study(block, project_root):
         assert load_study(project_root / "params.yaml", overrides) != parse_study(values)
         return
     if block.page in {"docs/datasets.md", "docs/experiment-log.md"}:  # sections in place of others
-        changes.setdefault("experiment", {"name": "a", "source": "replay", "salt": "a"})
+        changes.setdefault("experiment", {"name": "a", "source": "held-out-replay", "salt": "a"})
         values |= changes
     else:
         values = merged(values, changes)

@@ -69,7 +69,7 @@ def rows(docs_site: Path, name: str) -> dict[str, list[str]]:
 def test_a_parameter_has_the_type_range_default_and_meaning_of_the_code(docs_site):
     found = rows(docs_site, "parameters")
 
-    assert found["training.batch_sessions"] == [
+    assert found["training.batch_size"] == [
         "whole number > 0",
         "`256`",
         "Sessions in a step, over all processes.",

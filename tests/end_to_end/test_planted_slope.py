@@ -80,7 +80,7 @@ def test_planted_slopes_come_back_through_files_and_database(plan, tmp_path):
         cvr_slope=ChosenSlope(metric="order_density", slope=SLOPES["H2"]),
     )
     setting = SimulationConfig(
-        world=SyntheticConfig(),
+        synthetic=SyntheticConfig(),
         experiment=ExperimentConfig(users=40_000, days=5),
         simulator=SimulatorConfig(direct=chosen),
         seed=1,

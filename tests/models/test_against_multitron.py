@@ -55,7 +55,7 @@ def case():
     """Hidden states, targets and labels, padded as B × T, and a table to score them with."""
     rng = torch.Generator().manual_seed(5)
     model = build_model(
-        ModelConfig(width=WIDTH, layers=1, heads=1), n_items=ITEMS, n_objectives=2, seed=1
+        ModelConfig(hidden_size=WIDTH, layers=1, heads=1), n_items=ITEMS, n_objectives=2, seed=1
     )
     nn.init.normal_(model.item_embedding.weight, generator=rng)
     shape = (SESSIONS, LENGTH)

@@ -88,31 +88,28 @@ def test_a_session_of_one_click_has_no_position():
 
 
 @quick
-@given(written=written_sessions, max_length=st.integers(1, 10), batch_sessions=st.integers(1, 7))
-def test_every_session_comes_exactly_once_with_its_next_clicks(written, max_length, batch_sessions):
+@given(written=written_sessions, max_length=st.integers(1, 10), batch_size=st.integers(1, 7))
+def test_every_session_comes_exactly_once_with_its_next_clicks(written, max_length, batch_size):
     tokens = SessionTokens.from_lists(written)
     shuffled = shuffled_batches(
-        tokens, batch_sessions=batch_sessions, max_length=max_length, generator=generator()
+        tokens, batch_size=batch_size, max_length=max_length, generator=generator()
     )
-    ordered = ordered_batches(tokens, batch_sessions=batch_sessions, max_length=max_length)
+    ordered = ordered_batches(tokens, batch_size=batch_size, max_length=max_length)
 
     for batches in (list(shuffled), list(ordered)):
         numbers = [number for batch in batches for number in batch.sessions.tolist()]
         rows = [row for batch in batches for row in real_rows(batch)]
         assert sorted(numbers) == list(range(len(written)))
         assert rows == [slow_row(written[number], max_length) for number in numbers]
-        assert len(batches) == -(-len(written) // batch_sessions)
-        assert all(len(batch.sessions) <= batch_sessions for batch in batches)
+        assert len(batches) == -(-len(written) // batch_size)
+        assert all(len(batch.sessions) <= batch_size for batch in batches)
 
 
 def test_ordered_batches_are_short_first_and_the_same_every_time():
     tokens = sessions_of_lengths([5, 2, 3, 2, 9])
 
     first, second = (
-        [
-            batch.sessions.tolist()
-            for batch in ordered_batches(tokens, batch_sessions=2, max_length=4)
-        ]
+        [batch.sessions.tolist() for batch in ordered_batches(tokens, batch_size=2, max_length=4)]
         for _ in range(2)
     )
 
@@ -124,7 +121,7 @@ def test_shuffled_batches_hold_sessions_of_similar_length():
     lengths = [2 + n % 5 for n in range(20)]  # 2 to 6, four of each
     tokens = sessions_of_lengths(lengths)
 
-    batches = shuffled_batches(tokens, batch_sessions=4, max_length=9, generator=generator())
+    batches = shuffled_batches(tokens, batch_size=4, max_length=9, generator=generator())
     lengths_per_batch = [{lengths[row] for row in batch.sessions} for batch in batches]
 
     assert sorted(map(tuple, lengths_per_batch)) == [(2,), (3,), (4,), (5,), (6,)]
@@ -134,7 +131,7 @@ def test_shuffled_batches_hold_sessions_of_similar_length():
 def test_lengths_beyond_the_window_count_as_the_window():
     tokens = sessions_of_lengths([3, 50, 3, 9, 3, 20, 3, 30])
 
-    batches = list(shuffled_batches(tokens, batch_sessions=4, max_length=2, generator=generator()))
+    batches = list(shuffled_batches(tokens, batch_size=4, max_length=2, generator=generator()))
 
     assert all(batch.real_BT.all() for batch in batches)  # all have 2 inputs: no padding at all
     together = {frozenset(batch.sessions.tolist()) for batch in batches}
@@ -145,7 +142,7 @@ def test_shuffling_comes_from_the_generator_alone():
     tokens = sessions_of_lengths([3] * 40)
 
     def order(source):
-        batches = shuffled_batches(tokens, batch_sessions=8, max_length=9, generator=source)
+        batches = shuffled_batches(tokens, batch_size=8, max_length=9, generator=source)
         return [number for batch in batches for number in batch.sessions.tolist()]
 
     one, twin, other = generator(1), generator(1), generator(2)
@@ -158,12 +155,12 @@ def test_shuffling_comes_from_the_generator_alone():
 
 
 @quick
-@given(written=written_sessions, batch_sessions=st.integers(1, 7), first=st.integers(0, 31))
-def test_the_batches_from_a_number_on_are_the_tail_of_all_of_them(written, batch_sessions, first):
+@given(written=written_sessions, batch_size=st.integers(1, 7), first=st.integers(0, 31))
+def test_the_batches_from_a_number_on_are_the_tail_of_all_of_them(written, batch_size, first):
     def batches(source, first):
         found = shuffled_batches(
             SessionTokens.from_lists(written),
-            batch_sessions=batch_sessions,
+            batch_size=batch_size,
             max_length=5,
             generator=source,
             first=first,

@@ -32,7 +32,7 @@ from models.errors import CheckpointError
 from models.network import build_model
 
 ITEMS = ["shoe", "hat", "Mütze", "sock", "coat"]
-CONFIG = ModelConfig(width=8, layers=1, heads=2, dropout=0.2, max_length=3)
+CONFIG = ModelConfig(hidden_size=8, layers=1, heads=2, dropout=0.2, max_length=3)
 REFUSAL = r"(?s)not a readable checkpoint: .+\. Materialise 'conditioned_model' anew"
 OTHERS = [
     *(
@@ -40,7 +40,7 @@ OTHERS = [
         for backbone, conditioning in product(sorted(BACKBONES), Conditioning)
     ),
     replace(CONFIG, conditioning=Conditioning.LOW_RANK_MIXTURE, rank=1, layers=3),
-    replace(CONFIG, backbone="ligr", positions=Positions.END, expansion=3, heads=4),
+    replace(CONFIG, backbone="ligr", positions=Positions.END, feedforward_multiplier=3, heads=4),
 ]
 TRAINING = TrainingConfig(
     objectives=(
@@ -220,7 +220,7 @@ def test_a_damaged_file_is_refused_with_the_remedy(folder, name, damage):
         {"n_items": "5"},
         {"n_objectives": 3},
         {"model": asdict(CONFIG) | {"depth": 3}},
-        {"model": asdict(CONFIG) | {"width": "8"}},
+        {"model": asdict(CONFIG) | {"hidden_size": "8"}},
         {"model": asdict(CONFIG) | {"heads": 3}},
         {"model": asdict(CONFIG) | {"layers": 2}},
         {"model": asdict(CONFIG) | {"backbone": "gru4rec"}},
@@ -305,7 +305,7 @@ def test_what_is_no_checkpoint_has_no_fingerprint(folder):
 
 
 def test_a_folded_model_is_not_saved(tmp_path):
-    config = ModelConfig(width=4, layers=1, heads=1)
+    config = ModelConfig(hidden_size=4, layers=1, heads=1)
     model = build_model(config, n_items=3, n_objectives=2, seed=0)
 
     with pytest.raises(CheckpointError, match="save the model it was made from"):

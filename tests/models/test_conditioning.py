@@ -13,7 +13,7 @@ from models.configuration import Conditioning, ModelConfig
 from models.network import forked_rng
 
 WIDTH, RANK, LAYERS, OBJECTIVES = 5, 2, 3, 3
-CONFIG = {"width": WIDTH, "heads": 1, "layers": LAYERS, "rank": RANK}
+CONFIG = {"hidden_size": WIDTH, "heads": 1, "layers": LAYERS, "rank": RANK}
 EVERYWHERE = range(-1, LAYERS)  # the entrance, then behind each layer
 quick = settings(max_examples=20, deadline=None)
 kinds = pytest.mark.parametrize("kind", list(Conditioning))
@@ -54,7 +54,7 @@ PREFERENCES = torch.tensor([[0.2, 0.5, 0.3], [0.0, 0.1, 0.9]])
 
 
 def test_concatenation_of_small_numbers():
-    made = fresh(Conditioning.CONCATENATION, n_objectives=2, width=2)
+    made = fresh(Conditioning.CONCATENATION, n_objectives=2, hidden_size=2)
     made.from_item.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     made.from_item.bias.copy_(torch.tensor([0.5, -0.5]))
     made.from_preference.weight.copy_(torch.tensor([[10.0, 0.0], [0.0, 20.0]]))
@@ -75,7 +75,7 @@ def test_concatenation_is_a_linear_layer_of_the_joined_vectors():
 
 
 def test_concatenation_begins_as_one_layer_of_both_would():
-    made = fresh(Conditioning.CONCATENATION, width=60)
+    made = fresh(Conditioning.CONCATENATION, hidden_size=60)
 
     for weight in (made.from_item.weight, made.from_preference.weight):
         largest = float(weight.abs().max())
@@ -89,7 +89,7 @@ def test_concatenation_leaves_the_layers_alone():
 
 
 def test_film_of_small_numbers():
-    made = fresh(Conditioning.FILM, n_objectives=2, width=2, layers=1)
+    made = fresh(Conditioning.FILM, n_objectives=2, hidden_size=2, layers=1)
     entrance, behind = made.modulations
     entrance.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]))
     entrance.bias.copy_(torch.tensor([0.5, 0.0, 0.0, -0.5]))

@@ -34,12 +34,17 @@ TWICE = (CLICK, ORDER, replace(CLICK, scale=2.0))
 ALL = Negatives(uniform=0, all=True)
 MIXTURE = Conditioning.LOW_RANK_MIXTURE
 MODEL = ModelConfig(
-    width=8, layers=1, heads=1, dropout=0.1, max_length=5, conditioning=Conditioning.CONCATENATION
+    hidden_size=8,
+    layers=1,
+    heads=1,
+    dropout=0.1,
+    max_length=5,
+    conditioning=Conditioning.CONCATENATION,
 )
 TRAINING = TrainingConfig(
     objectives=(CLICK, ORDER),
     epochs=1,
-    batch_sessions=4,
+    batch_size=4,
     negatives=Negatives(uniform=5),
     validation_preferences=2,
     threads=1,
@@ -52,10 +57,10 @@ OTHER_MODEL = {
     "backbone": ("gru4rec", {}),
     "conditioning": (Conditioning.FILM, {}),
     "rank": (2, {"conditioning": MIXTURE}),
-    "width": (12, {}),
+    "hidden_size": (12, {}),
     "layers": (2, {}),
     "heads": (2, {}),
-    "expansion": (3, {}),
+    "feedforward_multiplier": (3, {}),
     "activation": (Activation.RELU, {}),
     "dropout": (0.3, {}),
     "max_length": (4, {}),
@@ -72,9 +77,9 @@ OTHER_TRAINING = {
     "regulariser_weight": (0.3, {}),
     "preference_sampling": (PreferenceSampling.BATCH, {}),
     "epochs": (2, {}),
-    "batch_sessions": (5, {}),
+    "batch_size": (5, {}),
     "learning_rate": (0.004, {}),
-    "warm_up_share": (0.9, {}),
+    "warmup_ratio": (0.9, {}),
     "weight_decay": (0.5, {}),
     "gradient_clip": (0.1, {}),
     "sparse_items": (True, {}),
@@ -170,7 +175,7 @@ def test_threads_are_those_training_runs_on(threads, caplog):
     caplog.set_level(logging.INFO, logger=logger.name)
     logger.addFilter(look)  # training logs once an epoch
     try:
-        trained(MODEL, replace(TRAINING, threads=threads, batch_sessions=12))
+        trained(MODEL, replace(TRAINING, threads=threads, batch_size=12))
     finally:
         logger.removeFilter(look)
 
@@ -194,15 +199,15 @@ def test_no_field_is_left_out_above():
         (ModelConfig, "conditioning", "hypernetwork"),
         (ModelConfig, "conditioning", "film"),  # a word is a choice in JSON and YAML only
         (ModelConfig, "rank", 0),
-        (ModelConfig, "width", 0),
+        (ModelConfig, "hidden_size", 0),
         (ModelConfig, "layers", 0),
         (ModelConfig, "heads", 0),
-        (ModelConfig, "expansion", 0),
+        (ModelConfig, "feedforward_multiplier", 0),
         (ModelConfig, "dropout", 1.0),
         (ModelConfig, "dropout", -0.1),
         (ModelConfig, "max_length", 1),
-        (ModelConfig, "width", "64"),
-        (ModelConfig, "width", 64.0),
+        (ModelConfig, "hidden_size", "64"),
+        (ModelConfig, "hidden_size", 64.0),
         (TrainingConfig, "objectives", ()),
         (TrainingConfig, "objectives", (CLICK,)),
         (TrainingConfig, "objectives", ("click", "order")),
@@ -214,10 +219,10 @@ def test_no_field_is_left_out_above():
         (TrainingConfig, "epochs", True),
         (TrainingConfig, "patience", 0),
         (TrainingConfig, "validation_preferences", 1),
-        (TrainingConfig, "batch_sessions", 0),
+        (TrainingConfig, "batch_size", 0),
         (TrainingConfig, "learning_rate", 0.0),
         (TrainingConfig, "learning_rate", float("inf")),
-        (TrainingConfig, "warm_up_share", 1.0),
+        (TrainingConfig, "warmup_ratio", 1.0),
         (TrainingConfig, "weight_decay", -1.0),
         (TrainingConfig, "gradient_clip", 0.0),
         (TrainingConfig, "sparse_items", 1),
@@ -244,7 +249,11 @@ def test_an_objectives_numbers_are_positive_and_finite(name, value):
 @pytest.mark.parametrize(
     ("config", "values", "words"),
     [
-        (ModelConfig, {"width": 9, "heads": 2}, "width = 9 is not divisible by model.heads = 2"),
+        (
+            ModelConfig,
+            {"hidden_size": 9, "heads": 2},
+            "hidden_size = 9 is not divisible by model.heads = 2",
+        ),
         (
             Objective,
             {"loss": "dwell"},

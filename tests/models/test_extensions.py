@@ -29,7 +29,7 @@ from models.tokens import SessionTokens
 from models.training.loop import train
 from models.training.seeds import SeedPurpose, derived_seed
 
-CONFIG = {"width": 4, "layers": 1, "heads": 2, "dropout": 0.0, "max_length": 6}
+CONFIG = {"hidden_size": 4, "layers": 1, "heads": 2, "dropout": 0.0, "max_length": 6}
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_name_that_is_not_there_or_cannot_be_called_is_refused(brought, path, 
 # Backbones that break the contract, each with the words that say what to change.
 WRONG_WIDTH = (
     "return torch.cat([condition(0, x), x], dim=2)",
-    r"gives \(2, 4, 8\) for sessions of shape \(2, 4, 4\); it must give .* model.width = 4 for every",
+    r"gives \(2, 4, 8\) for sessions of shape \(2, 4, 4\); it must give .* model.hidden_size = 4 for every",
 )
 LAST_STATE_ONLY = ("return condition(0, x)[:, -1]", r"gives \(2, 4\) for sessions of shape")
 SQUEEZED = ("return condition(0, x).squeeze(1)", r"gives \(2, 4\) for sessions of shape \(2, 1, 4")
@@ -188,7 +188,7 @@ def test_the_documented_backbone_and_loss_are_trained_saved_and_loaded(
     config = own_config("ConvolutionalBackbone", conditioning, layers=2, dropout=0.1)
     training = TrainingConfig(
         objectives=(Objective(loss="click"), Objective(loss="mine:margin", reference=3.0)),
-        epochs=1, batch_sessions=8, negatives=Negatives(uniform=5), threads=1,
+        epochs=1, batch_size=8, negatives=Negatives(uniform=5), threads=1,
         validation_preferences=2,
     )  # fmt: skip
     tokens = SessionTokens.from_lists([[((s + t) % 9, s % 2) for t in range(5)] for s in range(24)])

@@ -14,7 +14,7 @@ from models.errors import ModelError
 from models.network import ConditionedSessionModel, build_model, forked_rng
 
 ITEMS, WIDTH, WINDOW, LAYERS = 11, 8, 6, 2
-CONFIG = {"width": WIDTH, "layers": LAYERS, "heads": 2, "dropout": 0.0, "max_length": WINDOW}
+CONFIG = {"hidden_size": WIDTH, "layers": LAYERS, "heads": 2, "dropout": 0.0, "max_length": WINDOW}
 items = st.integers(0, ITEMS - 1)
 clicks = st.lists(items, min_size=1, max_size=WINDOW)
 first_weights = st.floats(0, 1, width=32)
@@ -205,7 +205,7 @@ def test_dropout_drops_what_enters_the_backbone_in_training_only():
 
 @every_model
 def test_seed_decides_the_initial_weights_bit_for_bit(both):
-    config = ModelConfig(width=8, backbone=both[0], conditioning=both[1])
+    config = ModelConfig(hidden_size=8, backbone=both[0], conditioning=both[1])
     first, again, other = (
         build_model(config, n_items=5, n_objectives=2, seed=seed) for seed in (3, 3, 4)
     )
@@ -218,7 +218,7 @@ def test_seed_decides_the_initial_weights_bit_for_bit(both):
 
 @pytest.mark.parametrize("sparse", [True, False])
 def test_sparse_items_give_gradients_of_the_rows_used_only(sparse):
-    config = ModelConfig(width=8, dropout=0.0)
+    config = ModelConfig(hidden_size=8, dropout=0.0)
     model = build_model(config, n_items=50, n_objectives=2, seed=3, sparse_items=sparse)
     inputs_BT, preference_BO = torch.tensor([[7, 3, 7]]), torch.tensor([[0.5, 0.5]])
 
@@ -233,7 +233,7 @@ def test_sparse_items_give_gradients_of_the_rows_used_only(sparse):
 def test_building_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
 
-    build_model(ModelConfig(width=8), n_items=5, n_objectives=2, seed=3)
+    build_model(ModelConfig(hidden_size=8), n_items=5, n_objectives=2, seed=3)
 
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -254,7 +254,7 @@ def test_forked_generator_is_restored_even_after_an_error():
 
 def test_a_model_without_items_is_refused():
     with pytest.raises(ModelError, match="at least one item, got 0"):
-        ConditionedSessionModel(ModelConfig(width=4), n_items=0, n_objectives=2)
+        ConditionedSessionModel(ModelConfig(hidden_size=4), n_items=0, n_objectives=2)
 
 
 @quick

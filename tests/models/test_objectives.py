@@ -169,7 +169,7 @@ def test_label_by_hand(score, label, expected):
 
 
 def small_model():
-    config = ModelConfig(width=4, layers=1, heads=1)
+    config = ModelConfig(hidden_size=4, layers=1, heads=1)
     return build_model(config, n_items=ITEMS, n_objectives=2, seed=3)
 
 
@@ -412,7 +412,7 @@ def test_references_without_being_told(negatives, equal):
     config = TrainingConfig(
         objectives=tuple(Objective(loss=loss) for loss in Loss),
         negatives=negatives,
-        batch_sessions=32,
+        batch_size=32,
     )
 
     reference_O = Objectives(config, n_items=1000, value_I=torch.ones(1000)).reference_O

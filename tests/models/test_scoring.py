@@ -32,7 +32,9 @@ quick = settings(max_examples=100, deadline=None)
 
 def lively_model(**changes):
     """A model whose weights are all far from 0, left in training mode as after a step."""
-    config = ModelConfig(**{"width": 8, "layers": 1, "heads": 2, "max_length": WINDOW} | changes)
+    config = ModelConfig(
+        **{"hidden_size": 8, "layers": 1, "heads": 2, "max_length": WINDOW} | changes
+    )
     model = build_model(config, n_items=ITEMS, n_objectives=2, seed=0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -76,7 +78,7 @@ def best_by_sorting(scores, k):
 @pytest.mark.parametrize("preference", [(0.3, 0.7), (1.0, 0.0)])
 @pytest.mark.parametrize("config", KINDS, ids=lambda config: config["backbone"])
 def test_target_scores_equal_a_session_by_session_twin(config, preference, monkeypatch):
-    monkeypatch.setattr(scoring, "_BATCH_SESSIONS", 3)
+    monkeypatch.setattr(scoring, "_BATCH_SIZE", 3)
     model = lively_model(**config)
     written = written_sessions([2, 7, 3, 2, 5, 9, 4, 2])
 
@@ -177,7 +179,7 @@ def test_a_session_of_one_click_has_no_target():
 
 
 def test_batches_without_any_target_are_passed_over(monkeypatch):
-    monkeypatch.setattr(scoring, "_BATCH_SESSIONS", 1)
+    monkeypatch.setattr(scoring, "_BATCH_SIZE", 1)
 
     (scores,) = score_targets(
         lively_model(), SessionTokens.from_lists([[(1, 0)], [(2, 0), (3, 1)]]), EVEN
@@ -244,7 +246,9 @@ def test_ties_go_to_the_lower_item():
     model = lively_model()
     with torch.no_grad():  # all items score exactly 0, except that 7 and 9 gain and 3 loses
         model.norm.weight.zero_()
-        model.norm.bias.copy_(torch.eye(model.config.width)[0])  # every hidden state is (1, 0, …)
+        model.norm.bias.copy_(
+            torch.eye(model.config.hidden_size)[0]
+        )  # every hidden state is (1, 0, …)
         model.item_embedding.weight.zero_()
         model.item_embedding.weight[[7, 9], 0] = 1.0
         model.item_embedding.weight[3, 0] = -1.0

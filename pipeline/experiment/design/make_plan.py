@@ -167,11 +167,11 @@ def _divide(
         groups=tuple(groups),
         model=model,
         enabled=section.enabled,
-        coverage=section.coverage,
-        coverage_salt=section.coverage_salt or f"{section.salt} coverage",
+        traffic_share=section.traffic_share,
+        traffic_salt=section.traffic_salt or f"{section.salt} coverage",
         holdout=section.holdout,
         holdout_salt=section.holdout_salt,
-        testers=dict(section.testers),
+        forced_assignment=dict(section.forced_assignment),
     )
 
 

@@ -55,7 +55,7 @@ def check_has_users(plan: TrafficPlan, users: int) -> None:
     if not plan.enabled or not users:
         msg = (
             f"experiment {plan.experiment!r} has no users: enabled = {plan.enabled}, coverage = "
-            f"{plan.coverage}, holdout = {plan.holdout}; nothing can be simulated. Change them under "
+            f"{plan.traffic_share}, holdout = {plan.holdout}; nothing can be simulated. Change them under "
             "'experiment' in params.yaml and materialise 'traffic_plan' anew"
         )
         raise LogError(msg)
@@ -72,14 +72,14 @@ def check_not_running(running: TrafficPlan, new: TrafficPlan) -> None:
     """
     if running.experiment != new.experiment:
         return
-    if new.coverage < running.coverage:
+    if new.traffic_share < running.traffic_share:
         msg = (
-            f"experiment.coverage = {new.coverage} is less than the {running.coverage} under way in "
+            f"experiment.traffic_share = {new.traffic_share} is less than the {running.traffic_share} under way in "
             f"experiment {new.experiment!r}, and users that were in it would be out; coverage only "
             "rises. To end the experiment set experiment.enabled: false"
         )
         raise LogError(msg)
-    may_change = {"enabled": True, "coverage": 1.0, "testers": {}}
+    may_change = {"enabled": True, "traffic_share": 1.0, "forced_assignment": {}}
     before, after = asdict(replace(running, **may_change)), asdict(replace(new, **may_change))
     changed = [name for name, value in after.items() if before[name] != value]
     if changed:

@@ -20,7 +20,7 @@ class Reason(StrEnum):
     """Why a user is not where its bucket would put it; the first that holds counts."""
 
     OFF = "the experiment is switched off"
-    TESTER = "a tester, whose group is forced"
+    FORCED = "a tester, whose group is forced"
     HELD_OUT = "a user that is held out of experiments"
     NOT_COVERED = "a user outside of the coverage"
 
@@ -62,13 +62,13 @@ class TrafficPlan:
         groups: In order of their buckets, which they cover without gap or overlap.
         model: Fingerprint of the checkpoint that serves all groups; None if it is not known.
         enabled: The kill switch: nobody is in an experiment that is not.
-        coverage: Share of the users (that are not held out) that are in the experiment; raised, it
+        traffic_share: Share of the users (that are not held out) that are in the experiment; raised, it
             adds users and moves none.
-        coverage_salt: Of the hash that chooses them.
+        traffic_salt: Of the hash that chooses them.
         holdout: Share of the users that are kept out.
         holdout_salt: Of the hash that chooses them; the same for all experiments, so that the same
             users are kept out of all.
-        testers: Units whose group is forced, by name of the group. Their impressions do not count.
+        forced_assignment: Units whose group is forced, by name of the group. Their impressions do not count.
     """
 
     experiment: str
@@ -77,11 +77,11 @@ class TrafficPlan:
     groups: tuple[Group, ...]
     model: str | None = None
     enabled: bool = True
-    coverage: float = 1.0
-    coverage_salt: str = "coverage"
+    traffic_share: float = 1.0
+    traffic_salt: str = "traffic_share"
     holdout: float = 0.0
     holdout_salt: str = "holdout"
-    testers: Mapping[str, str] = field(default_factory=dict[str, str])
+    forced_assignment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         edges = [(group.first_bucket, group.last_bucket + 1) for group in self.groups]
@@ -94,10 +94,12 @@ class TrafficPlan:
             )
             raise LogError(msg)
         names = [group.name for group in self.groups]
-        if strange := {user: name for user, name in self.testers.items() if name not in names}:
+        if strange := {
+            user: name for user, name in self.forced_assignment.items() if name not in names
+        }:
             msg = (
-                f"testers {strange} of experiment {self.experiment!r} are to get groups it does not "
-                f"have ({', '.join(names)}); correct experiment.testers"
+                f"forced_assignment {strange} of experiment {self.experiment!r} are to get groups it does not "
+                f"have ({', '.join(names)}); correct experiment.forced_assignment"
             )
             raise LogError(msg)
 
@@ -105,11 +107,11 @@ class TrafficPlan:
         """Where a user belongs, and why if not by its bucket."""
         if not self.enabled:
             return Assignment(None, Reason.OFF)
-        if forced := self.testers.get(user):
-            return Assignment(self._named(forced), Reason.TESTER)
+        if forced := self.forced_assignment.get(user):
+            return Assignment(self._named(forced), Reason.FORCED)
         if bucket_of(user, self.holdout_salt) < _buckets(self.holdout):
             return Assignment(None, Reason.HELD_OUT)
-        if bucket_of(user, self.coverage_salt) >= _buckets(self.coverage):
+        if bucket_of(user, self.traffic_salt) >= _buckets(self.traffic_share):
             return Assignment(None, Reason.NOT_COVERED)
         bucket = bucket_of(user, self.salt)
         return Assignment(next(one for one in self.groups if bucket <= one.last_bucket), None)
@@ -129,23 +131,26 @@ class TrafficPlan:
         )
         by_bucket = pl.Series(names, dtype=pl.String).gather(buckets_of(users, self.salt))
         reason = pl.lit(None, dtype=pl.String)
-        if self.coverage < 1:
-            out = pl.Series(buckets_of(users, self.coverage_salt) >= _buckets(self.coverage))
+        if self.traffic_share < 1:
+            out = pl.Series(buckets_of(users, self.traffic_salt) >= _buckets(self.traffic_share))
             reason = pl.when(out).then(pl.lit(Reason.NOT_COVERED.value)).otherwise(reason)
         if self.holdout > 0:
             out = pl.Series(buckets_of(users, self.holdout_salt) < _buckets(self.holdout))
             reason = pl.when(out).then(pl.lit(Reason.HELD_OUT.value)).otherwise(reason)
         placed = pl.DataFrame({"group": by_bucket}).with_columns(reason=reason)
         placed = placed.with_columns(group=pl.when(pl.col("reason").is_null()).then("group"))
-        if not self.testers:
+        if not self.forced_assignment:
             return placed
         forced = users.replace_strict(
-            list(self.testers), list(self.testers.values()), default=None, return_dtype=pl.String
+            list(self.forced_assignment),
+            list(self.forced_assignment.values()),
+            default=None,
+            return_dtype=pl.String,
         )
         is_forced = forced.is_not_null()
         return placed.with_columns(
             group=pl.when(is_forced).then(forced).otherwise("group"),
-            reason=pl.when(is_forced).then(pl.lit(Reason.TESTER.value)).otherwise("reason"),
+            reason=pl.when(is_forced).then(pl.lit(Reason.FORCED.value)).otherwise("reason"),
         )
 
     def groups_of(self, users: pl.Series) -> pl.Series:

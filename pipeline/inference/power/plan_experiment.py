@@ -170,7 +170,7 @@ def plan_with_power(
         model: Fingerprint of the checkpoint that was measured.
     """
     section = study.experiment
-    covered = traffic.part(section.coverage * (1 - section.holdout))
+    covered = traffic.part(section.traffic_share * (1 - section.holdout))
     plan, design = make_plan(front, study, model=model, telling=partial(_told, study, covered))
     bare = PlannedExperiment(
         plan=plan,

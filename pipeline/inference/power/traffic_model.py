@@ -151,7 +151,7 @@ def traffic_of(section: PlanningConfig, paths: StudyPaths) -> Traffic:
         read_table(past.require("group_kpis", "group_kpis.parquet")),
         read_table(past.require("group_kpis", "daily_sums.parquet")),
     )
-    return found.part(1 / (plan.coverage * (1 - plan.holdout)))
+    return found.part(1 / (plan.traffic_share * (1 - plan.holdout)))
 
 
 def past_traffic(group_kpis: pl.DataFrame, daily_sums: pl.DataFrame) -> Traffic:

@@ -93,7 +93,7 @@ def _simulated_users(report: Report) -> tuple[Any, ...] | None:
     known = flatten(report.parameters)
     if known.get("experiment.source") not in _SIMULATED:
         return None
-    return known["experiment.source"], known.get("study.seed"), known.get("world.seed")
+    return known["experiment.source"], known.get("study.seed"), known.get("synthetic.seed")
 
 
 def _of(values: Any, key: str) -> Any:

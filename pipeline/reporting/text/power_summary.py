@@ -26,8 +26,8 @@ def plan_lines(plan: dict[str, Any], power: dict[str, Any], cutoff: int) -> list
     head = (
         f"experiment {plan['experiment']}{state}: {len(plan['groups'])} groups for "
         f"{power['planned_days']} days, {traffic['impressions_per_day']:,.0f} impressions a day "
-        f"(coverage {plan['coverage']:.0%}, holdout {plan['holdout']:.0%}, "
-        f"{len(plan['testers'])} testers)"
+        f"(coverage {plan['traffic_share']:.0%}, holdout {plan['holdout']:.0%}, "
+        f"{len(plan['forced_assignment'])} testers)"
     )
     lines = [head]
     lines += [

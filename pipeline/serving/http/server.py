@@ -95,7 +95,7 @@ def build_service(snapshot: Snapshot, study: Study, paths: StudyPaths) -> Servic
     sink = open_kafka(section.kafka, metrics.not_copied.inc) if section.kafka else None
     journal = Journal(folder, Rotation.of(section), sink=sink, observe=metrics.of_commit)
     metrics.cut_lines.inc(journal.cut_lines)
-    repeats = EventDeduplicator(section.remember_hours)
+    repeats = EventDeduplicator(section.dedup_window_hours)
     repeats.read(folder, time.time_ns() // 1_000_000)
     return Service(snapshot, section, journal=journal, repeats=repeats, metrics=metrics)
 

@@ -18,7 +18,7 @@ from models.errors import ModelError
 from models.network import forked_rng
 
 WIDTH, LAYERS, LONGEST = 4, 2, 6
-CONFIG = {"width": WIDTH, "layers": LAYERS, "heads": 2, "dropout": 0.0, "max_length": LONGEST}
+CONFIG = {"hidden_size": WIDTH, "layers": LAYERS, "heads": 2, "dropout": 0.0, "max_length": LONGEST}
 SHIFT_LD = torch.tensor([[0.3, -0.2, 0.1, 0.4], [-0.5, 0.2, 0.6, -0.1]])
 quick = settings(max_examples=20, deadline=None)
 known = pytest.mark.parametrize("name", sorted(BACKBONES))
@@ -194,7 +194,9 @@ def test_closed_gates_let_nothing_through():
 
 
 def test_swiglu_of_small_numbers():
-    module = lively(SwiGLU(ModelConfig(width=1, heads=1, expansion=1, dropout=0.0)))
+    module = lively(
+        SwiGLU(ModelConfig(hidden_size=1, heads=1, feedforward_multiplier=1, dropout=0.0))
+    )
     for weight, value in (
         (module.gate_and_value.weight, [[2.0], [3.0]]),
         (module.gate_and_value.bias, [0.5, -1.0]),
@@ -226,9 +228,9 @@ def test_a_layer_of_gru4rec_by_its_formula():
 
 
 @pytest.mark.parametrize(("block", "factor"), [(Block, 1), (GatedBlock, 2)])
-@pytest.mark.parametrize("expansion", [1, 3])
+@pytest.mark.parametrize("feedforward_multiplier", [1, 3])
 def test_expansion_is_the_inner_width_of_a_block(block, factor, expansion):
-    made = block(ModelConfig(**CONFIG | {"expansion": expansion})).feed_forward
+    made = block(ModelConfig(**CONFIG | {"feedforward_multiplier": expansion})).feed_forward
 
     inner = [layer for layer in made.modules() if isinstance(layer, nn.Linear)]
 

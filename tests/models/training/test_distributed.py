@@ -27,7 +27,7 @@ from models.training.loop import train
 from models.training.step import BatchLoss
 
 ITEMS = 10
-MODEL = ModelConfig(width=8, layers=1, heads=1, dropout=0.0, max_length=6)
+MODEL = ModelConfig(hidden_size=8, layers=1, heads=1, dropout=0.0, max_length=6)
 CONFIG = TrainingConfig(
     epochs=2,
     negatives=Negatives(uniform=4),
@@ -125,12 +125,12 @@ def test_a_gpu_that_is_not_there_is_refused():
 # Two processes
 
 RUNS = {
-    "adamw": replace(CONFIG, batch_sessions=4),  # of 21 sessions, one is left for the last batch
+    "adamw": replace(CONFIG, batch_size=4),  # of 21 sessions, one is left for the last batch
     "sparse items": replace(
         CONFIG,
         objectives=(Objective(loss="click"), Objective(loss="order"), Objective(loss="cart")),
         negatives=Negatives(uniform=4, in_batch=True),
-        batch_sessions=4,
+        batch_size=4,
         sparse_items=True,
         save_every=1,
     ),

@@ -38,14 +38,19 @@ from models.training.validation import Validator
 
 ITEMS = 10
 MODEL = ModelConfig(
-    width=8, layers=1, heads=1, dropout=0.1, max_length=6, conditioning=Conditioning.CONCATENATION
+    hidden_size=8,
+    layers=1,
+    heads=1,
+    dropout=0.1,
+    max_length=6,
+    conditioning=Conditioning.CONCATENATION,
 )
 CLICK = Objective(loss="click", concentration=0.5)
 ORDER = Objective(loss="order", scale=4.0, concentration=0.5)
 CONFIG = TrainingConfig(
     objectives=(CLICK, ORDER),
     epochs=3,
-    batch_sessions=8,
+    batch_size=8,
     negatives=Negatives(uniform=4),
     validation_preferences=3,
     learning_rate=0.01,
@@ -141,13 +146,15 @@ def test_it_learns_that_each_item_is_followed_by_the_next():
         CONFIG,
         objectives=(replace(CLICK, concentration=4.0), ORDER),
         epochs=15,
-        batch_sessions=10,
+        batch_size=10,
         learning_rate=0.03,
         negatives=Negatives(uniform=10),
         validation_preferences=2,
     )
 
-    result = run(tokens, chains(n=5), model=replace(MODEL, width=16, dropout=0.0), config=config)
+    result = run(
+        tokens, chains(n=5), model=replace(MODEL, hidden_size=16, dropout=0.0), config=config
+    )
     (scores,) = score_targets(result.model, tokens, torch.tensor([[1.0, 0.0]]))
 
     assert (scores.rank == 1).all()
@@ -165,7 +172,7 @@ def test_more_weight_on_a_label_lifts_the_item_that_has_it(label):
         CONFIG,
         objectives=(CLICK, Objective(loss=label, scale=4.0)),
         epochs=25,
-        batch_sessions=50,
+        batch_size=50,
         learning_rate=0.05,
         validation_preferences=2,
     )
@@ -185,7 +192,7 @@ ROUND = SessionTokens.from_lists([[(0, 0, 0), (1, 1, 0), (2, 0, 1)] * 2] * 12)
 """Items 0, 1 and 2 follow one another; item 1 is always ordered, item 2 put into the cart."""
 
 
-QUICK = replace(CONFIG, batch_sessions=4, learning_rate=0.03, validation_preferences=2)
+QUICK = replace(CONFIG, batch_size=4, learning_rate=0.03, validation_preferences=2)
 
 
 def untrained(config, model=MODEL):
@@ -305,7 +312,7 @@ def test_every_session_is_seen_once_an_epoch_in_an_order_of_its_own():
             epochs.append(int(inputs_BT[0, 0]))
 
     with watching(look):
-        run(chains(n=ITEMS), config=replace(CONFIG, batch_sessions=1))
+        run(chains(n=ITEMS), config=replace(CONFIG, batch_size=1))
     orders = [epochs[start : start + ITEMS] for start in range(0, 3 * ITEMS, ITEMS)]
 
     assert [sorted(order) for order in orders] == [list(range(ITEMS))] * 3
@@ -336,8 +343,8 @@ def test_the_learning_rate_follows_its_schedule_over_all_epochs():
         CONFIG,
         objectives=tuple(replace(one, concentration=1e5) for one in (CLICK, ORDER)),
         negatives=Negatives(uniform=0, all=True),
-        batch_sessions=2,
-        warm_up_share=0.5,
+        batch_size=2,
+        warmup_ratio=0.5,
         weight_decay=0.0,
         learning_rate=1e-4,
     )
@@ -514,7 +521,7 @@ def test_losses_of_training_are_means_over_positions():
     sessions = [[(0, 0), (1, 1)], [(2, 0), (3, 0)], [(4, 0), (5, 1)]]
     sessions += [[(n, n % 2) for n in (6, 7, 8, 9, 8, 7, 6)], [(n, n % 2) for n in (7, 0, 1, 2)]]
     targets = {session[0][0]: session[1:] for session in sessions}
-    config = replace(CONFIG, epochs=1, batch_sessions=2, **STILL)
+    config = replace(CONFIG, epochs=1, batch_size=2, **STILL)
     seen = []
 
     def look(model, inputs_BT, preference_BO):
@@ -656,7 +663,7 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 def test_diverged_training_names_epoch_step_and_sessions():
     tokens = SessionTokens.from_lists([[(1, 0), (2, 1)]] * 2)
-    config = replace(CONFIG, batch_sessions=1, learning_rate=1e30)
+    config = replace(CONFIG, batch_size=1, learning_rate=1e30)
 
     # the first step's update is as large as the learning rate; the second step's loss is lost
     words = r"epoch 1, step 1 \(sessions \[[01]\]\); lower training.learning_rate.*No state was"
@@ -667,7 +674,7 @@ def test_diverged_training_names_epoch_step_and_sessions():
 def test_diverged_training_names_the_batchs_sessions():
     # sessions 0 to 4 have two clicks, the others three: batches are of one kind or the other
     tokens = SessionTokens.from_lists([[(1, 0), (2, 1)]] * 5 + [[(1, 0), (2, 1), (3, 0)]] * 5)
-    config = replace(CONFIG, batch_sessions=5, learning_rate=1e30)
+    config = replace(CONFIG, batch_size=5, learning_rate=1e30)
     seen = []
 
     with (

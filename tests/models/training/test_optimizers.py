@@ -20,7 +20,7 @@ from models.training.optimizers import (
 )
 
 ITEMS = 10
-MODEL = ModelConfig(width=8, layers=1, heads=1, max_length=6)
+MODEL = ModelConfig(hidden_size=8, layers=1, heads=1, max_length=6)
 RATE, DECAY, EPSILON = 0.01, 0.1, 1e-8
 SLOW, SLOWER = 0.9, 0.999
 """Adam's two means forget so slowly."""
@@ -48,7 +48,7 @@ def step(model, optimizers, items, *, seed=0):
 def pulls(items, seed):
     """The gradient of each use of an item."""
     generator = torch.Generator().manual_seed(seed + 1000)
-    return torch.randn(len(items), MODEL.width, generator=generator)
+    return torch.randn(len(items), MODEL.hidden_size, generator=generator)
 
 
 def others(model):
@@ -226,10 +226,10 @@ def test_without_warm_up_the_first_step_has_the_peak_rate():
     )
 
 
-@given(steps=st.integers(1, 500), warm_up_share=st.floats(0, 1, exclude_max=True))
+@given(steps=st.integers(1, 500), warmup_ratio=st.floats(0, 1, exclude_max=True))
 @settings(deadline=None)
-def test_the_rate_is_a_share_that_rises_once_and_falls_once(steps, warm_up_share):
-    shares = [learning_rate_share(step, steps, warm_up_share) for step in range(steps)]
+def test_the_rate_is_a_share_that_rises_once_and_falls_once(steps, warmup_ratio):
+    shares = [learning_rate_share(step, steps, warmup_ratio) for step in range(steps)]
     peak = shares.index(max(shares))
 
     assert all(0 < share <= 1 for share in shares)

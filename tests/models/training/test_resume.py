@@ -50,10 +50,10 @@ from models.training.state import (
 )
 
 ITEMS = 10
-MODEL = ModelConfig(width=8, layers=1, heads=1, dropout=0.2, max_length=6)
+MODEL = ModelConfig(hidden_size=8, layers=1, heads=1, dropout=0.2, max_length=6)
 CONFIG = TrainingConfig(
     epochs=3,
-    batch_sessions=8,
+    batch_size=8,
     negatives=Negatives(uniform=4),
     validation_preferences=2,
     learning_rate=0.01,
@@ -284,7 +284,7 @@ def be_killed(folder):
 
 
 KILLED = {
-    name: replace(config, batch_sessions=2, save_every=1, epochs=2)
+    name: replace(config, batch_size=2, save_every=1, epochs=2)
     for name, config in (("adamw", CONFIG), ("sparse items", SPARSE))
 }
 
@@ -415,10 +415,10 @@ OTHER = {
         "backbone": "ligr",
         "conditioning": Conditioning.FILM,
         "rank": 5,
-        "width": 16,
+        "hidden_size": 16,
         "layers": 2,
         "heads": 2,
-        "expansion": 3,
+        "feedforward_multiplier": 3,
         "activation": Activation.RELU,
         "dropout": 0.3,
         "max_length": 7,
@@ -438,9 +438,9 @@ OTHER = {
         "patience": 2,
         "hypervolume_of": HypervolumeOf.METRICS,
         "validation_preferences": 3,
-        "batch_sessions": 9,
+        "batch_size": 9,
         "learning_rate": 0.02,
-        "warm_up_share": 0.1,
+        "warmup_ratio": 0.1,
         "weight_decay": 0.02,
         "gradient_clip": 2.0,
         "sparse_items": True,

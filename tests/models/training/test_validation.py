@@ -25,7 +25,12 @@ from models.training.validation import Validator
 ITEMS = 30
 SEED = 3
 MODEL = ModelConfig(
-    width=8, layers=1, heads=1, dropout=0.5, max_length=6, conditioning=Conditioning.CONCATENATION
+    hidden_size=8,
+    layers=1,
+    heads=1,
+    dropout=0.5,
+    max_length=6,
+    conditioning=Conditioning.CONCATENATION,
 )
 CLICK = Objective(loss="click", reference=4.0)
 ORDER = Objective(loss="order", scale=3.0, reference=2.0)
@@ -34,7 +39,7 @@ CONFIG = TrainingConfig(
     objectives=(CLICK, ORDER),
     negatives=Negatives(uniform=25),
     validation_preferences=3,
-    batch_sessions=2,
+    batch_size=2,
     device="cpu",
 )
 SESSIONS = [

@@ -36,7 +36,7 @@ def write_params(folder, project_root, changes):
 @pytest.fixture
 def project(tmp_path, monkeypatch, project_root):
     """A project whose shop has 50 visits; the working directory."""
-    write_params(tmp_path, project_root, {"world": SMALL_WORLD})
+    write_params(tmp_path, project_root, {"synthetic": SMALL_WORLD})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -28,7 +28,7 @@ WORLD = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}
 def project(tmp_path, project_root, monkeypatch):
     """A project whose study has not been run."""
     values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
-    values["world"] |= WORLD
+    values["synthetic"] |= WORLD
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     main(["generate"])

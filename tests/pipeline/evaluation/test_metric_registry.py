@@ -36,7 +36,7 @@ def ratio(terms):
 
 
 def test_metrics_at_further_cutoffs_are_named_after_them():
-    declared = build_metrics(EvaluationConfig(cutoff=20, further_cutoffs=(5, 2)))
+    declared = build_metrics(EvaluationConfig(cutoff=20, extra_cutoffs=(5, 2)))
 
     values = [ratio(declared[name](targets(RANKS))) for name in ("recall", "recall@5", "recall@2")]
 
@@ -53,7 +53,7 @@ def own(tmp_path, monkeypatch):
         (tmp_path / f"{name}.py").write_text(dedent(code), encoding="utf-8")
         monkeypatch.syspath_prepend(tmp_path)
         metric = CustomMetric(name="value_recall", function=f"{name}:metric")
-        return build_metrics(EvaluationConfig(own_metrics=(metric,)))
+        return build_metrics(EvaluationConfig(custom_metrics=(metric,)))
 
     return declare
 
@@ -92,7 +92,7 @@ def test_what_is_no_metric_is_refused_before_anything_is_scored(own, code, words
     module = f"import numpy as np\nnp.seterr(all='ignore')\ndef metric(targets):\n    {code}\n"
 
     with pytest.raises(
-        StudyError, match=f"own_metrics, value_recall: .*{words}.*expected two arrays"
+        StudyError, match=f"custom_metrics, value_recall: .*{words}.*expected two arrays"
     ):
         own(module, name)
 
@@ -109,7 +109,9 @@ def test_the_documented_metric_is_one(own, project_root, tmp_path, monkeypatch):
 
 
 def test_a_function_that_is_not_there_is_named():
-    section = EvaluationConfig(own_metrics=(CustomMetric(name="mine", function="no_such:metric"),))
+    section = EvaluationConfig(
+        custom_metrics=(CustomMetric(name="mine", function="no_such:metric"),)
+    )
 
-    with pytest.raises(ModelError, match=r"evaluation\.own_metrics, mine = 'no_such:metric'"):
+    with pytest.raises(ModelError, match=r"evaluation\.custom_metrics, mine = 'no_such:metric'"):
         build_metrics(section)

@@ -130,7 +130,7 @@ def test_what_the_shop_says_of_its_items_is_measured(planted_model):
         cutoff=2,
         fresh_days=1 / 24,
         segments=(Segmentation.CATEGORY,),
-        further_cutoffs=(1,),
+        extra_cutoffs=(1,),
     )
     found = evaluate(
         planted_model,

@@ -62,7 +62,7 @@ def publish_model(study, paths, seed):
 @pytest.fixture
 def paths(study, tmp_path, monkeypatch):
     """A study with sessions of 2 to 9 clicks and a model, in batches of seven sessions."""
-    monkeypatch.setattr(scoring, "_BATCH_SESSIONS", 7)
+    monkeypatch.setattr(scoring, "_BATCH_SIZE", 7)
     paths = StudyPaths.of(study, tmp_path)
     folder = paths.artifact("sessions")
     folder.mkdir(parents=True)

@@ -16,7 +16,7 @@ WINDOW = 3
 def lively_model():
     """A model whose weights are all far from 0."""
     config = ModelConfig(
-        width=4, layers=1, heads=1, max_length=WINDOW, conditioning=Conditioning.CONCATENATION
+        hidden_size=4, layers=1, heads=1, max_length=WINDOW, conditioning=Conditioning.CONCATENATION
     )
     model = build_model(config, n_items=len(CATALOGUE), n_objectives=2, seed=0)
     generator = torch.Generator().manual_seed(1)

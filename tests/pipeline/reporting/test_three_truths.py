@@ -64,7 +64,7 @@ def first_screen(whole_report, tmp_path_factory):
             cvr_slope=ChosenSlope(metric="order_density", slope=cvr_slope),
         )
         setting = SimulationConfig(
-            world=SyntheticConfig(),
+            synthetic=SyntheticConfig(),
             experiment=ExperimentConfig(users=users, days=4),
             simulator=SimulatorConfig(direct=chosen),
             seed=1,

@@ -75,9 +75,9 @@ def write_params(root, params, **serving):
     return parse_study(values)
 
 
-def write_model(paths, *, seed, items=ITEMS, width=8, objectives=2):
+def write_model(paths, *, seed, items=ITEMS, hidden_size=8, objectives=2):
     """A checkpoint of random weights that are far from 0."""
-    config = ModelConfig(width=width, layers=1, heads=1, max_length=6)
+    config = ModelConfig(hidden_size=hidden_size, layers=1, heads=1, max_length=6)
     model = build_model(config, n_items=items, n_objectives=objectives, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -122,15 +122,15 @@ def poisoned_logs(draw, same_straddlers):
 
 @pytest.mark.parametrize("filtering", SupportFilter)
 @pytest.mark.parametrize(
-    "straddling", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM, BoundaryPolicy.LATER]
+    "boundary_sessions", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM, BoundaryPolicy.LATER]
 )
 @given(data=st.data())
 @settings(deadline=None, max_examples=12)
 def test_poison_after_the_validation_cut_leaves_training_the_same_to_the_bit(
-    filtering, straddling, data, tmp_path_factory
+    filtering, boundary_sessions, data, tmp_path_factory
 ):
-    logs = data.draw(poisoned_logs(same_straddlers=straddling is not BoundaryPolicy.TRIM))
-    asked = rules(straddling=straddling, support_filter=filtering)
+    logs = data.draw(poisoned_logs(same_straddlers=boundary_sessions is not BoundaryPolicy.TRIM))
+    asked = rules(boundary_sessions=boundary_sessions, support_filter=filtering)
 
     clean, poisoned = (trained_on(log, tmp_path_factory.mktemp("log"), asked) for log in logs)
 
@@ -142,7 +142,7 @@ GOES_ON = {"s": [*STRADDLER["s"], *clicks(TEST, [3, 3]), (TEST + 2, 2, O)]}
 
 
 @pytest.mark.parametrize(
-    ("straddling", "leaks"),
+    ("boundary_sessions", "leaks"),
     [
         (BoundaryPolicy.DROP, False),
         (BoundaryPolicy.TRIM, False),
@@ -151,12 +151,12 @@ GOES_ON = {"s": [*STRADDLER["s"], *clicks(TEST, [3, 3]), (TEST + 2, 2, O)]}
     ],
 )
 def test_counting_straddlers_to_the_earlier_part_shows_training_what_comes_after_its_cut(
-    tmp_path, straddling, leaks
+    tmp_path, boundary_sessions, leaks
 ):
     found = []
     for name, log in {"clean": FIXED | STRADDLER, "goes-on": FIXED | GOES_ON}.items():
         (tmp_path / name).mkdir()
-        found.append(trained_on(log, tmp_path / name, rules(straddling=straddling)))
+        found.append(trained_on(log, tmp_path / name, rules(boundary_sessions=boundary_sessions)))
 
     different = {name for name in found[0] if found[0][name] != found[1][name]}
     assert different == (set(found[0]) if leaks else set())
@@ -204,14 +204,16 @@ def _poisoned_line(line, cut, last, rng):
     return json.dumps(session) + "\n"
 
 
-@pytest.mark.parametrize("straddling", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM])
-def test_from_the_raw_file_on_poison_after_the_cut_does_not_reach_training(tmp_path, straddling):
+@pytest.mark.parametrize("boundary_sessions", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM])
+def test_from_the_raw_file_on_poison_after_the_cut_does_not_reach_training(
+    tmp_path, boundary_sessions
+):
     log, rng = tmp_path / "log.jsonl", np.random.default_rng(5)
     generate_log(SyntheticConfig(items=60, users=50, sessions=500, days=10), log)
     lines = log.read_text(encoding="utf-8").splitlines()
     last = max(event["ts"] for line in lines for event in json.loads(line)["events"])
     poisoned = [_poisoned_line(line, last + 1 - 3 * DAY_MS, last, rng) for line in lines]
-    asked = rules(test_days=2.0, straddling=straddling)
+    asked = rules(test_days=2.0, boundary_sessions=boundary_sessions)
     found, tests = [], []
     for name, text in {"clean": "\n".join(lines), "poisoned": "".join(poisoned)}.items():
         log.write_text(text, encoding="utf-8")

@@ -80,10 +80,10 @@ def split_slowly(sessions, rules):
         return list(Split)[(event[0] >= validation_from) + (event[0] >= test_from)]
 
     for name, events in sessions.items():
-        split = part(events[-1] if rules.straddling is BoundaryPolicy.LATER else events[0])
-        if rules.straddling is BoundaryPolicy.DROP and part(events[0]) != part(events[-1]):
+        split = part(events[-1] if rules.boundary_sessions is BoundaryPolicy.LATER else events[0])
+        if rules.boundary_sessions is BoundaryPolicy.DROP and part(events[0]) != part(events[-1]):
             split = None
-        if rules.straddling is BoundaryPolicy.TRIM:
+        if rules.boundary_sessions is BoundaryPolicy.TRIM:
             events = [event for event in events if part(event) == split]  # noqa: PLW2901
         clicks = [
             (item, ts, follows(CART, events, n), follows(ORDER, events, n, rules.order_window_ms))
@@ -108,7 +108,7 @@ def fate(split, clicks, known, rules):
     if not clicks:
         return "sessions_without_click"
     if split is None:
-        return "sessions_straddling_a_cut"
+        return "boundary_sessions"
     if len(clicks) < rules.min_length:
         return "sessions_too_short"
     if len(known) < rules.min_length:
@@ -178,15 +178,15 @@ KEYS = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("straddling", BoundaryPolicy)
+@pytest.mark.parametrize("boundary_sessions", BoundaryPolicy)
 @pytest.mark.parametrize("filtering", SupportFilter)
 @pytest.mark.parametrize("window", [None, SHORT_WINDOW])
 @given(sessions=logs(), keys=KEYS, rows_a_group=st.sampled_from([5, 1000]))
 @settings(deadline=None, max_examples=8)
 def test_everything_written_equals_the_slow_way(
-    filtering, straddling, window, tmp_path_factory, **drawn
+    filtering, boundary_sessions, window, tmp_path_factory, **drawn
 ):
-    asked = rules(straddling=straddling, support_filter=filtering, **drawn["keys"])
+    asked = rules(boundary_sessions=boundary_sessions, support_filter=filtering, **drawn["keys"])
     asked = replace(asked, order_window_ms=window)
     folder = tmp_path_factory.mktemp("log")
     write_events(folder, drawn["sessions"], drawn["rows_a_group"])
@@ -222,8 +222,8 @@ SHOP = {
     "one-click": _clicks(3, "c"),
     "rare-item": _clicks(4, "xc"),
     "no-click": [_at(5, "a", CART)],
-    "straddling": [*_clicks(7.99, "ab"), _at(8.5, "a", ORDER)],
-    "straddling-without-click": [_at(7, "a", CART), _at(9, "a", ORDER)],
+    "boundary_sessions": [*_clicks(7.99, "ab"), _at(8.5, "a", ORDER)],
+    "boundary_sessions-without-click": [_at(7, "a", CART), _at(9, "a", ORDER)],
     "validation-1": [*_clicks(8, "abx"), _at(8.2, "b", ORDER)],
     "test-a": _clicks(9.2, "ba"),
 }
@@ -243,8 +243,8 @@ def test_every_session_and_click_that_is_dropped_is_counted(shop):
 
     assert counts == counts | {
         "sessions_in": 11,
-        "sessions_without_click": 2,  # no-click, straddling-without-click
-        "sessions_straddling_a_cut": 1,
+        "sessions_without_click": 2,  # no-click, boundary_sessions-without-click
+        "boundary_sessions": 1,
         "sessions_too_short": 1,  # one-click
         "clicks_on_unknown_items": 3,  # x of rare-item and of validation-1, z of test-z
         "sessions_too_short_without_unknown_items": 1,  # rare-item: c alone remains

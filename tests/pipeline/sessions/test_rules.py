@@ -25,7 +25,7 @@ OTHER_KEYS = {
     "min_item_support": 3,
     "min_session_length": 4,
     "support_filter": SupportFilter.ITERATED,
-    "straddling": BoundaryPolicy.TRIM,
+    "boundary_sessions": BoundaryPolicy.TRIM,
     "test_days": 1.5,
     "validation_days": 0.5,
     "order_window_minutes": 2.5,
@@ -43,7 +43,7 @@ def test_the_keys_mean_the_same_for_every_format(dataset_format):
         min_support=3,
         min_length=4,
         iterated=True,
-        straddling=BoundaryPolicy.TRIM,
+        boundary_sessions=BoundaryPolicy.TRIM,
         test_days=1.5,
         validation_days=0.5,
         order_window_ms=2 * 60_000 + 30_000,
@@ -82,7 +82,7 @@ ONE_PASS_OF_ALL_DATA = {
             DatasetFormat.YOOCHOOSE,
             {
                 "min_support": 5,
-                "straddling": BoundaryPolicy.LATER,
+                "boundary_sessions": BoundaryPolicy.LATER,
                 "test_end": CutAnchor.LAST_START,
                 "test_days": 1.0,
             },
@@ -91,7 +91,7 @@ ONE_PASS_OF_ALL_DATA = {
             DatasetFormat.DIGINETICA,
             {
                 "min_support": 5,
-                "straddling": BoundaryPolicy.EARLIER,
+                "boundary_sessions": BoundaryPolicy.EARLIER,
                 "test_end": CutAnchor.LAST_START_DAY,
                 "test_days": 7.0,
             },
@@ -100,7 +100,7 @@ ONE_PASS_OF_ALL_DATA = {
             DatasetFormat.OTTO,
             {
                 "min_support": 1,
-                "straddling": BoundaryPolicy.EARLIER,
+                "boundary_sessions": BoundaryPolicy.EARLIER,
                 "test_files": "test",
                 "test_days": 1.5,  # not used: the test part is a file
             },
@@ -135,7 +135,7 @@ def test_the_reference_preset_refuses_formats_it_does_not_know(dataset_format):
 
 
 @pytest.mark.parametrize(
-    ("straddling", "apart"),
+    ("boundary_sessions", "apart"),
     [
         (BoundaryPolicy.DROP, True),
         (BoundaryPolicy.TRIM, True),
@@ -143,8 +143,10 @@ def test_the_reference_preset_refuses_formats_it_does_not_know(dataset_format):
         (BoundaryPolicy.EARLIER, False),
     ],
 )
-def test_parts_are_kept_apart_by_dropping_or_trimming_and_never_by_files(straddling, apart):
-    rules = rules_of(SessionsConfig(straddling=straddling), dataset(DatasetFormat.OTTO))
+def test_parts_are_kept_apart_by_dropping_or_trimming_and_never_by_files(boundary_sessions, apart):
+    rules = rules_of(
+        SessionsConfig(boundary_sessions=boundary_sessions), dataset(DatasetFormat.OTTO)
+    )
 
     assert rules.keeps_apart is apart
     assert not replace(rules, test_files="test").keeps_apart

@@ -79,7 +79,7 @@ def test_sessions_keep_their_span_and_number_of_clicks_and_clicks_their_labels(t
 def test_trimmed_sessions_end_before_the_cut_and_orders_beyond_it_label_nothing(tmp_path):
     cuts = Cuts(validation_from=35, test_from=90)
 
-    sessions, clicks = stage(ROWS, tmp_path, cuts=cuts, straddling=BoundaryPolicy.TRIM)
+    sessions, clicks = stage(ROWS, tmp_path, cuts=cuts, boundary_sessions=BoundaryPolicy.TRIM)
 
     assert sessions == [(9, 10, 30, False, 2), (4, 15, 15, False, 0), (7, 12, 12, False, 1)]
     assert clicks == [(0, 10, False, True), (2, 20, False, False), (1, 12, False, False)]
@@ -152,21 +152,22 @@ def test_pieces_come_back_in_their_order_wherever_they_wait(tmp_path, monkeypatc
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("world")
+    folder = tmp_path_factory.mktemp("synthetic")
     generate_log(SyntheticConfig(items=60, users=50, sessions=600, days=10), folder / "log.jsonl")
     (folder / "events").mkdir()
     write_events(OTTO, folder / "log.jsonl", folder / "events", max_rejected_share=0.0)
     return folder / "events"
 
 
-@pytest.mark.parametrize("straddling", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM])
-def test_what_waits_on_disk_gives_the_same_bytes(log, tmp_path, monkeypatch, straddling):
+@pytest.mark.parametrize("boundary_sessions", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM])
+def test_what_waits_on_disk_gives_the_same_bytes(log, tmp_path, monkeypatch, boundary_sessions):
     frame = pl.read_parquet(log / "events.parquet")
     (tmp_path / "events").mkdir()
     opened(frame, tmp_path / "events" / "events.parquet", rows_a_group=500)
     (tmp_path / "events" / "summary.json").write_bytes((log / "summary.json").read_bytes())
     rules = rules_of(
-        SessionsConfig(test_days=2.0, validation_days=1.0, straddling=straddling), OTTO
+        SessionsConfig(test_days=2.0, validation_days=1.0, boundary_sessions=boundary_sessions),
+        OTTO,
     )
     written = {}
     for name, events, limit in (

@@ -48,8 +48,8 @@ def named(value):
     return MOMENTS.get(value, str(value))
 
 
-def part(begin, end, straddling):
-    places = assign_split(np.array([begin]), np.array([end]), CUTS, straddling)
+def part(begin, end, boundary_sessions):
+    places = assign_split(np.array([begin]), np.array([end]), CUTS, boundary_sessions)
     return NAMES[places.item()]
 
 
@@ -65,7 +65,7 @@ def test_parts_may_be_fractions_of_a_day():
     assert cuts == Cuts(validation_from=END - 7 * hour, test_from=END - 6 * hour)
 
 
-@pytest.mark.parametrize("straddling", BoundaryPolicy)
+@pytest.mark.parametrize("boundary_sessions", BoundaryPolicy)
 @pytest.mark.parametrize(
     ("begin", "end", "expected"),
     [
@@ -79,12 +79,14 @@ def test_parts_may_be_fractions_of_a_day():
     ],
     ids=named,
 )
-def test_a_session_within_a_part_belongs_to_it_under_every_rule(begin, end, expected, straddling):
-    assert part(begin, end, straddling) == expected
+def test_a_session_within_a_part_belongs_to_it_under_every_rule(
+    begin, end, expected, boundary_sessions
+):
+    assert part(begin, end, boundary_sessions) == expected
 
 
 @pytest.mark.parametrize(
-    ("begin", "end", "straddling", "expected"),
+    ("begin", "end", "boundary_sessions", "expected"),
     [
         (VALIDATION - 1, VALIDATION, DROP, "straddles"),
         (VALIDATION - 1, VALIDATION, TRIM, "train"),
@@ -101,8 +103,8 @@ def test_a_session_within_a_part_belongs_to_it_under_every_rule(begin, end, expe
     ],
     ids=named,
 )
-def test_a_session_across_a_cut_goes_where_the_rule_says(begin, end, straddling, expected):
-    assert part(begin, end, straddling) == expected
+def test_a_session_across_a_cut_goes_where_the_rule_says(begin, end, boundary_sessions, expected):
+    assert part(begin, end, boundary_sessions) == expected
 
 
 @pytest.mark.parametrize(
@@ -128,19 +130,21 @@ TIMES = st.one_of(
 )
 
 
-@pytest.mark.parametrize("straddling", [DROP, TRIM])
+@pytest.mark.parametrize("boundary_sessions", [DROP, TRIM])
 @given(sessions=st.lists(st.lists(TIMES, min_size=1, max_size=5).map(sorted), max_size=12))
 @settings(deadline=None, max_examples=60)
-def test_where_sessions_are_dropped_or_trimmed_nothing_lies_outside_its_part(straddling, sessions):
+def test_where_sessions_are_dropped_or_trimmed_nothing_lies_outside_its_part(
+    boundary_sessions, sessions
+):
     bounds = {"train": (START, VALIDATION), "validation": (VALIDATION, TEST), "test": (TEST, END)}
     begin = np.array([session[0] for session in sessions], dtype=np.int64)
     end = np.array([session[-1] for session in sessions], dtype=np.int64)
 
-    places = assign_split(begin, end, CUTS, straddling)
+    places = assign_split(begin, end, CUTS, boundary_sessions)
 
     for session, place in zip(sessions, places.tolist(), strict=True):
         ts = np.array(session)
-        if straddling is TRIM:
+        if boundary_sessions is TRIM:
             ts = ts[in_start_split(ts, np.full(len(ts), session[0]), CUTS)]
             assert len(ts)
         if place == STRADDLES:

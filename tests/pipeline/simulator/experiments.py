@@ -89,7 +89,7 @@ class Tempter:
 
 def setting(seed, users=1500, days=7, faults=None, direct=None, **simulator):
     return SimulationConfig(
-        world=WORLD,
+        synthetic=WORLD,
         experiment=ExperimentConfig(users=users, days=days),
         simulator=SimulatorConfig(
             faults=PlantedFaults(**(faults or {})),

@@ -90,7 +90,7 @@ def study(project_root):
     """A study of a small shop with 30 users."""
     small = load_study(project_root / "params.yaml")
     experiment = replace(small.experiment, users=30, days=3)
-    return replace(small, world=WORLD, experiment=experiment)
+    return replace(small, synthetic=WORLD, experiment=experiment)
 
 
 def test_users_do_before_a_server_what_they_do_before_the_same_model_in_process(server, study):
@@ -118,7 +118,7 @@ def test_users_do_before_a_server_what_they_do_before_the_same_model_in_process(
 
 
 def test_the_command_says_what_users_did(server, small_params, tmp_path, monkeypatch, capsys):
-    shop = {"experiment": {**small_params["experiment"], "users": 10}, "world": asdict(WORLD)}
+    shop = {"experiment": {**small_params["experiment"], "users": 10}, "synthetic": asdict(WORLD)}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params | shop), encoding="utf-8")
     plan = tmp_path / "data/studies/synthetic-shop/traffic_plan/traffic_plan.json"
     plan.parent.mkdir(parents=True)

@@ -148,7 +148,7 @@ def test_a_reader_is_told_that_no_person_saw_a_list():
 
 def test_sessions_outside_of_the_experiment_are_not_replayed():
     names = [f"s{number}" for number in range(40)]
-    plan = replace(PLAN, coverage=0.5)
+    plan = replace(PLAN, traffic_share=0.5)
     recommender = AfterLastClick({1: (2, 3), 2: (4, 5)})
 
     found = replay(recommender, [[(1, 0), (2, 0), (4, 0)]] * 40, names, plan=plan)

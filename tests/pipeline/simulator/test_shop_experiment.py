@@ -109,7 +109,7 @@ class ListsOf:
 
 def simulate(recommender, seed=5, section=SECTION, **simulator):
     setting = SimulationConfig(
-        world=WORLD, experiment=section, simulator=SimulatorConfig(**simulator), seed=seed
+        synthetic=WORLD, experiment=section, simulator=SimulatorConfig(**simulator), seed=seed
     )
     return simulate_shop(recommender, PLAN, setting)
 
@@ -278,11 +278,11 @@ def test_a_reader_is_told_that_no_person_saw_a_list():
     assert "No real person saw a list" in log_provenance()["how"]
 
 
-SETTING = SimulationConfig(world=WORLD, experiment=SECTION, simulator=SimulatorConfig(), seed=5)
+SETTING = SimulationConfig(synthetic=WORLD, experiment=SECTION, simulator=SimulatorConfig(), seed=5)
 
 
 def test_users_outside_of_the_experiment_see_no_list_and_testers_that_of_their_group():
-    plan = replace(PLAN, coverage=0.5, holdout=0.2, testers={"u0000007": "g2"})
+    plan = replace(PLAN, traffic_share=0.5, holdout=0.2, forced_assignment={"u0000007": "g2"})
 
     impressions = simulate_shop(untrained(ITEMS), plan, SETTING)
 

@@ -28,13 +28,13 @@ from pipeline.synthetic.generate_log import generate_log, item_id
 
 SMALL = {
     "study.name": "small",
-    "world.items": 60,
-    "world.categories": 4,
-    "world.neighbours": 5,
+    "synthetic.items": 60,
+    "synthetic.categories": 4,
+    "synthetic.neighbours": 5,
     "experiment.users": 30,
     "experiment.days": 3,
-    "world.users": 20,
-    "world.sessions": 50,
+    "synthetic.users": 20,
+    "synthetic.sessions": 50,
     "simulator.truth_users": 10,
     "sessions.min_item_support": 1,
     "sessions.test_days": 2.0,
@@ -115,7 +115,7 @@ def simulated(study, paths, recommender):
 def generated(project_root, tmp_path):
     """The folder of a study of the shop whose log is there."""
     study = small_study(project_root, LogSource.SIMULATED_SHOP)
-    generate_log(study.world, tmp_path / study.dataset.path)
+    generate_log(study.synthetic, tmp_path / study.dataset.path)
     return StudyPaths.of(study, tmp_path)
 
 
@@ -124,7 +124,7 @@ def generated(project_root, tmp_path):
     [
         ("simulated-shop", "simulated"),
         ("direct", "drawn"),
-        ("replay", "replayed"),
+        ("held-out-replay", "replayed"),
         ("files", "real"),
     ],
 )
@@ -219,7 +219,7 @@ def test_the_truth_can_be_gone_without(project_root, generated):
 
 
 def test_users_of_another_shop_than_the_model_learned_from_are_refused(project_root, generated):
-    study = small_study(project_root, LogSource.SIMULATED_SHOP, **{"world.neighbours": 6})
+    study = small_study(project_root, LogSource.SIMULATED_SHOP, **{"synthetic.neighbours": 6})
 
     with pytest.raises(DataError, match="users of another shop than it learned from"):
         simulated(study, generated, untrained([str(item_id(n)) for n in range(60)]))
@@ -234,7 +234,7 @@ def test_the_studys_seed_decides_what_users_do(project_root, prepared, source):
     def log(seed):
         study = small_study(project_root, source, **{"study.seed": seed})
         if source is LogSource.SIMULATED_SHOP:
-            generate_log(study.world, paths.root / study.dataset.path)
+            generate_log(study.synthetic, paths.root / study.dataset.path)
         return simulated(study, paths, recommender)[0]
 
     first = log(1)

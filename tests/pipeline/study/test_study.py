@@ -150,27 +150,27 @@ FRESH = {"rule": "freshness", "add": 1.0, "half_life_days": 7.0}
         ("study.seed", 2**63 - 1, 2**63, "less than 9223372036854775808"),
         ("dataset.format", "otto", "ottoman", "'jdata' or 'generic'"),
         ("dataset.path", "x", "", "at least 1 character"),
-        ("world.seed", 0, -1, "greater than or equal to 0"),
-        ("world.items", 50, 49, "greater than or equal to 50"),
-        ("world.categories", 2, 1, "greater than or equal to 2"),
-        ("world.neighbours", 5, 4, "greater than or equal to 5"),
-        ("world.users", 10, 9, "greater than or equal to 10"),
-        ("world.sessions", 10, 9, "greater than or equal to 10"),
-        ("world.days", 3, 2, "greater than or equal to 3"),
+        ("synthetic.seed", 0, -1, "greater than or equal to 0"),
+        ("synthetic.items", 50, 49, "greater than or equal to 50"),
+        ("synthetic.categories", 2, 1, "greater than or equal to 2"),
+        ("synthetic.neighbours", 5, 4, "greater than or equal to 5"),
+        ("synthetic.users", 10, 9, "greater than or equal to 10"),
+        ("synthetic.sessions", 10, 9, "greater than or equal to 10"),
+        ("synthetic.days", 3, 2, "greater than or equal to 3"),
         ("sessions.min_item_support", 1, 0, "greater than or equal to 1"),
         ("sessions.min_session_length", 2, 1, "greater than or equal to 2"),
         ("sessions.test_days", 0.001, 0.0, "greater than 0"),
         ("sessions.validation_days", 0.001, 0.0, "greater than 0"),
         ("sessions.max_rejected_share", 0.0, -0.01, "greater than or equal to 0"),
         ("sessions.max_rejected_share", 1.0, 1.01, "less than or equal to 1"),
-        ("model.width", 2, 0, "greater than 0"),
+        ("model.hidden_size", 2, 0, "greater than 0"),
         ("model.layers", 1, 0, "greater than 0"),
         ("model.heads", 1, 0, "greater than 0"),
         ("model.dropout", 0.0, -0.1, "greater than or equal to 0"),
         ("model.dropout", 0.99, 1.0, "less than 1"),
         ("model.max_length", 2, 1, "greater than or equal to 2"),
         ("model.rank", 1, 0, "greater than 0"),
-        ("model.expansion", 1, 0, "greater than 0"),
+        ("model.feedforward_multiplier", 1, 0, "greater than 0"),
         ("model.conditioning", "film", "FiLM", "'film' or 'low-rank-mixture'"),
         ("model.positions", "end", "middle", "'start' or 'end'"),
         ("training.regulariser", "angle", "cosine", "'non-uniformity' or 'angle'"),
@@ -183,11 +183,11 @@ FRESH = {"rule": "freshness", "add": 1.0, "half_life_days": 7.0}
         ("training.patience", 1, 0, "greater than 0"),
         ("training.hypervolume_of", "metrics", "recall", "'losses' or 'metrics'"),
         ("training.validation_preferences", 2, 1, "greater than or equal to 2"),
-        ("training.warm_up_share", 0.0, 1.0, "less than 1"),
+        ("training.warmup_ratio", 0.0, 1.0, "less than 1"),
         ("training.precision", "bfloat16", "bf16", "'float32', 'bfloat16' or 'float16'"),
         ("training.save_every", 1, 0, "greater than 0"),
         ("training.epochs", 1, 0, "greater than 0"),
-        ("training.batch_sessions", 1, 0, "greater than 0"),
+        ("training.batch_size", 1, 0, "greater than 0"),
         ("training.learning_rate", 1e-9, 0.0, "greater than 0"),
         ("training.weight_decay", 0.0, -0.1, "greater than or equal to 0"),
         ("training.gradient_clip", 1e-9, 0.0, "greater than 0"),
@@ -195,10 +195,15 @@ FRESH = {"rule": "freshness", "add": 1.0, "half_life_days": 7.0}
         ("evaluation.cutoff", 1, 0, "greater than or equal to 1"),
         ("evaluation.preferences", 3, 2, "greater than or equal to 3"),
         ("experiment.name", "e", "-e", "match pattern"),
-        ("experiment.source", "replay", "live", "'simulated-shop', 'direct', 'replay' or 'files'"),
+        (
+            "experiment.source",
+            "held-out-replay",
+            "live",
+            "'simulated-shop', 'direct', 'replay' or 'files'",
+        ),
         ("experiment.salt", "s", "", "at least 1 character"),
-        ("experiment.coverage", 0.01, 0.0, "greater than 0"),
-        ("experiment.coverage", 1.0, 1.01, "less than or equal to 1"),
+        ("experiment.traffic_share", 0.01, 0.0, "greater than 0"),
+        ("experiment.traffic_share", 1.0, 1.01, "less than or equal to 1"),
         ("experiment.holdout", 0.0, -0.01, "greater than or equal to 0"),
         ("experiment.holdout", 0.99, 1.0, "less than 1"),
         ("experiment.holdout_salt", "s", "", "at least 1 character"),
@@ -285,15 +290,15 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
             ["experiment.columns.clicks", "who twice"],
         ),
         (
-            {"experiment.source": "replay", "simulator.faults": {"bots": 1}},
+            {"experiment.source": "held-out-replay", "simulator.faults": {"bots": 1}},
             ["simulator.faults = {'bots': 1}", "experiment.source = replay"],
         ),
         (
             {"experiment.source": "direct", "simulator.direct": {"ctr_slope": OF_LOSS}},
             ["simulator.direct.ctr_slope: 'click_loss' is better when it is less"],
         ),
-        ({"model.heads": 3}, ["model.width = 64", "model.heads = 3"]),
-        ({"world.categories": 3001}, ["world.categories = 3001", "world.items = 3000"]),
+        ({"model.heads": 3}, ["model.hidden_size = 64", "model.heads = 3"]),
+        ({"synthetic.categories": 3001}, ["synthetic.categories = 3001", "synthetic.items = 3000"]),
         ({"training.objectives": [ORDER, ORDER]}, ["training.objectives", "order", "twice"]),
         ({"training.objectives": [CLICK, {"loss": "view"}]}, ["unknown loss 'view'", "'click'"]),
         ({"training.negatives": {"uniform": 9, "top": 10}}, ["top = 10", "uniform = 9"]),
@@ -343,19 +348,19 @@ def test_an_unknown_column_of_the_log_is_named_with_the_accepted_ones(values):
 
 def test_every_wrong_value_is_reported_at_once(values):
     _set(values, "training.epochs", 0)
-    _set(values, "world.users", "many")
+    _set(values, "synthetic.users", "many")
 
     message = _message(values)
 
     assert "training.epochs = 0" in message
-    assert "world.users = 'many'" in message
+    assert "synthetic.users = 'many'" in message
 
 
 def test_the_simulated_shop_needs_its_own_sessions(values):
     message = _message(_set(values, "dataset.format", "jdata"))
 
     assert "simulated-shop needs the synthetic shop's own sessions" in message
-    assert "use source: replay" in message
+    assert "use source: held-out-replay" in message
 
 
 def on_metric(values, metric):
@@ -366,7 +371,7 @@ def on_metric(values, metric):
 @pytest.mark.parametrize("metric", ["click_loss", "gini_index", "worse"])
 def test_a_metric_of_which_less_is_better_is_no_predictor(values, metric):
     own = {"name": "worse", "function": "mine:worse", "higher_is_better": False}
-    _set(values, "evaluation.own_metrics", [own])
+    _set(values, "evaluation.custom_metrics", [own])
 
     message = _message(on_metric(values, metric))
 
@@ -376,15 +381,15 @@ def test_a_metric_of_which_less_is_better_is_no_predictor(values, metric):
 
 @pytest.mark.parametrize("metric", ["precision", "recall@7", "novelty@5", "click_loss@5", "mine"])
 def test_a_metric_that_is_not_measured_is_no_predictor(values, metric):
-    _set(values, "evaluation.further_cutoffs", [5])
+    _set(values, "evaluation.extra_cutoffs", [5])
 
     assert f"{metric!r} is not measured; name a metric" in _message(on_metric(values, metric))
 
 
 @pytest.mark.parametrize("metric", ["recall@5", "novelty", "mine"])
 def test_further_cutoffs_and_metrics_of_ones_own_are_predictors(values, metric):
-    _set(values, "evaluation.further_cutoffs", [5])
-    _set(values, "evaluation.own_metrics", [{"name": "mine", "function": "mine:metric"}])
+    _set(values, "evaluation.extra_cutoffs", [5])
+    _set(values, "evaluation.custom_metrics", [{"name": "mine", "function": "mine:metric"}])
 
     study = parse_study(on_metric(values, metric))
 
@@ -394,10 +399,10 @@ def test_further_cutoffs_and_metrics_of_ones_own_are_predictors(values, metric):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("further_cutoffs", [5, 5], "name a cutoff twice"),
-        ("further_cutoffs", [20], "name a cutoff twice"),
-        ("own_metrics", [{"name": "recall", "function": "a:b"}], "['recall'] are taken"),
-        ("own_metrics", [{"name": "x", "function": "a:b"}] * 2, "['x'] are taken"),
+        ("extra_cutoffs", [5, 5], "name a cutoff twice"),
+        ("extra_cutoffs", [20], "name a cutoff twice"),
+        ("custom_metrics", [{"name": "recall", "function": "a:b"}], "['recall'] are taken"),
+        ("custom_metrics", [{"name": "x", "function": "a:b"}] * 2, "['x'] are taken"),
     ],
 )
 def test_what_is_measured_has_one_name(values, key, value, words):
@@ -430,7 +435,11 @@ def test_what_needs_attributes_of_items_needs_their_file(values, key, value, wor
     [
         ("shares", [1.0, 2.0], "are 2, but experiment.groups = 3; give a share for each of g1, g2"),
         ("shares", [1.0, 0.0001, 1.0], "at least 0.1 %"),
-        ("testers", {"ada": "g4"}, "experiment.testers = {'ada': 'g4'}: the groups are g1, g2, g3"),
+        (
+            "forced_assignment",
+            {"ada": "g4"},
+            "experiment.forced_assignment = {'ada': 'g4'}: the groups are g1, g2, g3",
+        ),
         ("planning", {"slopes": {"H9": 1.0}}, "['H9'] are no hypotheses; the ids are H1, H2"),
         (
             "planning",
@@ -447,11 +456,11 @@ def test_groups_shares_testers_and_slopes_fit_each_other(values, key, value, wor
 
 def test_a_group_each_may_have_a_share_a_tester_and_a_hypothesis_a_slope(values):
     _set(values, "experiment.shares", [3, 1, 1])
-    _set(values, "experiment.testers", {"ada": "g3"})
+    _set(values, "experiment.forced_assignment", {"ada": "g3"})
     _set(values, "experiment.planning", {"slopes": {"H1": 0.5}, "past_study": "spring"})
 
     experiment = parse_study(values).experiment
 
     assert experiment.shares == (3.0, 1.0, 1.0)
-    assert experiment.testers == {"ada": "g3"}
+    assert experiment.forced_assignment == {"ada": "g3"}
     assert experiment.planning.slopes == {"H1": 0.5}

@@ -54,7 +54,7 @@ GENERATE = (
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    path = tmp_path_factory.mktemp("world") / "log.jsonl"
+    path = tmp_path_factory.mktemp("synthetic") / "log.jsonl"
     assert generate_log(SyntheticConfig(**SMALL), path) == SMALL["sessions"]
     return path
 
@@ -148,7 +148,10 @@ def test_clicks_come_in_order_of_time_and_orders_after_the_last_of_them(log):
 
 def test_every_order_of_the_log_labels_the_clicks_on_its_item(log, read, tmp_path):
     keep_all = SessionsConfig(
-        min_item_support=1, straddling=BoundaryPolicy.EARLIER, test_days=1.0, validation_days=1.0
+        min_item_support=1,
+        boundary_sessions=BoundaryPolicy.EARLIER,
+        test_days=1.0,
+        validation_days=1.0,
     )
 
     write_sessions(read[0], tmp_path, rules_of(keep_all, _dataset(log)))
@@ -188,11 +191,11 @@ def test_more_arrive_on_days_that_weigh_more():
 
 def test_a_log_of_another_world_is_not_taken_for_the_shops_own(log, small_params):
     world = {"neighbours": 20, "seed": 7, **SMALL}
-    study = parse_study(small_params | {"world": world})
-    other = parse_study(small_params | {"world": world | {"sessions": 301}})
-    brought = {**small_params["experiment"], "source": "replay"}
+    study = parse_study(small_params | {"synthetic": world})
+    other = parse_study(small_params | {"synthetic": world | {"sessions": 301}})
+    brought = {**small_params["experiment"], "source": "held-out-replay"}
     replayed = parse_study(
-        small_params | {"world": other.as_dict()["world"], "experiment": brought}
+        small_params | {"synthetic": other.as_dict()["synthetic"], "experiment": brought}
     )
 
     check_shop_log(study, md5(log))

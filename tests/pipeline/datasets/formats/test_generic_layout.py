@@ -15,7 +15,7 @@ def dataset_of(small_params):
 
     def parsed(dataset):
         dataset = {"format": "generic", "path": "log.csv", **dataset}
-        experiment = {**small_params["experiment"], "source": "replay"}
+        experiment = {**small_params["experiment"], "source": "held-out-replay"}
         return parse_study({**small_params, "dataset": dataset, "experiment": experiment}).dataset
 
     return parsed

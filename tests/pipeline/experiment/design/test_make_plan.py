@@ -148,17 +148,17 @@ def test_the_plan_carries_what_the_study_says():
         groups=3,
         list_length=7,
         enabled=False,
-        coverage=0.1,
+        traffic_share=0.1,
         holdout=0.05,
         holdout_salt="all",
-        testers={"ada": "g2"},
+        forced_assignment={"ada": "g2"},
     )
 
     plan, _ = make_plan(front_of([0.1, 0.2, 0.3]), study_of(section))
-    own, _ = make_plan(front_of([0.1, 0.2, 0.3]), study_of(replace(section, coverage_salt="cover")))
+    own, _ = make_plan(front_of([0.1, 0.2, 0.3]), study_of(replace(section, traffic_salt="cover")))
 
     assert (plan.experiment, plan.salt, plan.list_length) == ("spring", "pepper", 7)
-    assert (plan.enabled, plan.coverage, plan.holdout) == (False, 0.1, 0.05)
-    assert (plan.holdout_salt, plan.testers) == ("all", {"ada": "g2"})
-    assert plan.coverage_salt == "pepper coverage"
-    assert own.coverage_salt == "cover"
+    assert (plan.enabled, plan.traffic_share, plan.holdout) == (False, 0.1, 0.05)
+    assert (plan.holdout_salt, plan.forced_assignment) == ("all", {"ada": "g2"})
+    assert plan.traffic_salt == "pepper coverage"
+    assert own.traffic_salt == "cover"

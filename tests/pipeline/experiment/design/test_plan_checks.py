@@ -17,7 +17,7 @@ from pipeline.study import ExperimentConfig
 from tests.pipeline.experiment.design.test_traffic_plan import plan_of
 from tests.pipeline.experiment.fronts import front_of, study_of
 
-RUNNING = plan_of(model="0" * 64, coverage=0.1)
+RUNNING = plan_of(model="0" * 64, traffic_share=0.1)
 
 
 def test_metrics_of_another_grid_are_refused():
@@ -41,8 +41,8 @@ def test_metrics_of_another_model_are_refused():
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"enabled": False}, {"coverage": 0.5}, {"testers": {"ada": "g1"}}],
-    ids=["nothing", "killed", "ramped-up", "testers"],
+    [{}, {"enabled": False}, {"traffic_share": 0.5}, {"forced_assignment": {"ada": "g1"}}],
+    ids=["nothing", "killed", "ramped-up", "forced_assignment"],
 )
 def test_what_moves_nobody_may_change_under_way(change):
     check_not_running(RUNNING, replace(RUNNING, **change))
@@ -54,7 +54,7 @@ def test_what_moves_nobody_may_change_under_way(change):
         ({"model": "1" * 64}, "another model "),
         ({"salt": "other"}, "another salt "),
         ({"holdout": 0.1}, "another holdout "),
-        ({"coverage_salt": "other"}, "another coverage_salt "),
+        ({"traffic_salt": "other"}, "another traffic_salt "),
         ({"list_length": 3}, "another list_length "),
         ({"groups": plan_of([0, 5000, 10_000]).groups}, "another groups "),
     ],
@@ -67,7 +67,7 @@ def test_a_running_experiment_keeps_its_plan(change, named):
 
 def test_coverage_only_rises_under_way():
     with pytest.raises(LogError, match=r"coverage = 0.05 is less than the 0.1 .*enabled: false"):
-        check_not_running(RUNNING, replace(RUNNING, coverage=0.05))
+        check_not_running(RUNNING, replace(RUNNING, traffic_share=0.05))
 
 
 def test_an_experiment_without_users_cannot_be_simulated():

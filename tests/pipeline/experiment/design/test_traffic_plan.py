@@ -37,11 +37,13 @@ def plan_of(edges=EDGES, **changes):
 
 PLANS = {
     "plain": plan_of(),
-    "ramp-up": plan_of(coverage=0.3),
+    "ramp-up": plan_of(traffic_share=0.3),
     "holdout": plan_of(holdout=0.2),
-    "testers": plan_of(testers={"u00001": "g3", "🛒": "g1"}),
-    "off": plan_of(enabled=False, testers={"u00001": "g3"}),
-    "all": plan_of(coverage=0.5, holdout=0.2, testers={"u00001": "g3", "u00002": "g1"}),
+    "forced_assignment": plan_of(forced_assignment={"u00001": "g3", "🛒": "g1"}),
+    "off": plan_of(enabled=False, forced_assignment={"u00001": "g3"}),
+    "all": plan_of(
+        traffic_share=0.5, holdout=0.2, forced_assignment={"u00001": "g3", "u00002": "g1"}
+    ),
 }
 
 
@@ -93,16 +95,16 @@ def test_the_shares_are_met():
 )
 def test_ramp_up_only_adds_units_and_moves_none(low, high, salt, holdout):
     low, high = sorted((low, high))
-    plan = plan_of(coverage_salt=f"c{salt}", holdout=holdout)
+    plan = plan_of(traffic_salt=f"c{salt}", holdout=holdout)
 
-    before = served(replace(plan, coverage=low), USERS[:500])
-    after = served(replace(plan, coverage=high), USERS[:500])
+    before = served(replace(plan, traffic_share=low), USERS[:500])
+    after = served(replace(plan, traffic_share=high), USERS[:500])
 
     assert before.items() <= after.items()
 
 
 def test_coverage_and_holdout_are_met_and_leave_the_shares_as_they_are():
-    plan = plan_of(coverage=0.25, holdout=0.2)
+    plan = plan_of(traffic_share=0.25, holdout=0.2)
 
     reasons = Counter(plan.assign_many(pl.Series(USERS))["reason"].to_list())
 
@@ -117,7 +119,7 @@ def test_coverage_and_holdout_are_met_and_leave_the_shares_as_they_are():
 
 def test_the_same_units_are_held_out_of_every_experiment():
     spring = plan_of(holdout=0.1)
-    autumn = replace(spring, experiment="autumn", salt="pepper", coverage_salt="other")
+    autumn = replace(spring, experiment="autumn", salt="pepper", traffic_salt="other")
 
     out = [set(USERS) - set(served(plan)) for plan in (spring, autumn)]
 
@@ -127,16 +129,16 @@ def test_the_same_units_are_held_out_of_every_experiment():
 
 def test_a_tester_is_served_as_the_forced_group_whatever_the_hash_says():
     testers = {user: f"g{n % 3 + 1}" for n, user in enumerate(USERS[:50])}
-    plan = plan_of(coverage=0.01, holdout=0.5, testers=testers)
+    plan = plan_of(traffic_share=0.01, holdout=0.5, forced_assignment=testers)
 
     placed = {user: plan.assign(user) for user in testers}
 
     assert {user: one.group.name for user, one in placed.items()} == testers
-    assert {one.reason for one in placed.values()} == {Reason.TESTER}
+    assert {one.reason for one in placed.values()} == {Reason.FORCED}
 
 
 def test_nobody_is_in_an_experiment_that_is_switched_off():
-    plan = plan_of(enabled=False, testers={"ada": "g1"})
+    plan = plan_of(enabled=False, forced_assignment={"ada": "g1"})
 
     assert plan.assign("ada") == (None, Reason.OFF)
     assert served(plan) == {}
@@ -166,13 +168,17 @@ def test_overlapping_groups_are_refused():
 
 
 def test_a_tester_of_a_group_there_is_not_is_refused():
-    with pytest.raises(LogError, match=r"testers {'ada': 'g9'} .*\(g1, g2, g3\)"):
-        plan_of(testers={"ada": "g9"})
+    with pytest.raises(LogError, match=r"forced_assignment {'ada': 'g9'} .*\(g1, g2, g3\)"):
+        plan_of(forced_assignment={"ada": "g9"})
 
 
 @pytest.mark.parametrize(
     ("change", "place"),
-    [({"salt": None}, "salt"), ({"groups": [{}]}, "groups.0"), ({"coverage": "much"}, "coverage")],
+    [
+        ({"salt": None}, "salt"),
+        ({"groups": [{}]}, "groups.0"),
+        ({"traffic_share": "much"}, "traffic_share"),
+    ],
 )
 def test_a_damaged_plan_names_what_is_wrong(change, place):
     with pytest.raises(LogError, match=f"cannot be read, {place}.*materialise 'traffic_plan'"):

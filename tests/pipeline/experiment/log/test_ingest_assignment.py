@@ -21,7 +21,7 @@ def ingested(folder, plan, rows):
 
 
 def test_impressions_of_testers_are_set_aside_whatever_group_they_were_shown(tmp_path):
-    plan = replace(PLAN, testers={FIRST: "g2", SECOND: "g1"})
+    plan = replace(PLAN, forced_assignment={FIRST: "g2", SECOND: "g1"})
     rows = [
         impression("e1", user=FIRST, group="g2"),
         impression("e2", user=FIRST, group="g1"),
@@ -46,12 +46,12 @@ def test_impressions_of_testers_are_set_aside_whatever_group_they_were_shown(tmp
         ),
         (
             "in",
-            lambda share: {"coverage": share, "coverage_salt": "in"},
+            lambda share: {"traffic_share": share, "traffic_salt": "in"},
             max,
             "a user outside of the coverage",
         ),
     ],
-    ids=["holdout", "coverage"],
+    ids=["holdout", "traffic_share"],
 )
 def test_units_that_were_to_see_nothing_are_set_aside(tmp_path, salt, changes, out, reason):
     buckets = {user: bucket_of(user, salt) for user in (FIRST, SECOND, THIRD, OTHER)}
@@ -78,9 +78,9 @@ def test_what_was_shown_before_the_kill_switch_stays_in(tmp_path):
 
 def test_a_raised_coverage_leaves_earlier_impressions_where_they_were(tmp_path):
     buckets = {user: bucket_of(user, "in") for user in (FIRST, OTHER)}
-    plan = replace(PLAN, coverage=(max(buckets.values()) + 1) / 10_000, coverage_salt="in")
+    plan = replace(PLAN, traffic_share=(max(buckets.values()) + 1) / 10_000, traffic_salt="in")
     rows = [impression("e1", user=FIRST), impression("e2", user=OTHER, group="g2")]
 
-    for coverage in (plan.coverage, 1.0):
-        result = ingested(tmp_path, replace(plan, coverage=coverage), rows)
+    for coverage in (plan.traffic_share, 1.0):
+        result = ingested(tmp_path, replace(plan, traffic_share=coverage), rows)
         assert (result.impressions, result.rejected) == (2, {})

@@ -73,7 +73,7 @@ def test_metrics_with_errors_promise_less():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"coverage": 0.1}, {"holdout": 0.9}], ids=["ramp-up", "holdout"]
+    "changes", [{"traffic_share": 0.1}, {"holdout": 0.9}], ids=["ramp-up", "holdout"]
 )
 def test_a_tenth_of_the_users_takes_ten_times_as_long(changes):
     whole, part = (planned_power(**c).hypotheses[0].chosen for c in ({}, changes))

@@ -62,7 +62,7 @@ def report(name, slope, *, hypotheses=(H1,), users=200_000, better=1.0, **facts)
         "data": {"events": {"events": 1000, "sessions": 100, "rejected": 3}},
         "parameters": {
             "study": {"name": name, "seed": facts.get("seed", 1)},
-            "world": {"seed": 7},
+            "synthetic": {"seed": 7},
             "training": {"epochs": facts.get("epochs", 10), "threads": 2},
             "experiment": {"source": facts.get("source", "files")},
         },

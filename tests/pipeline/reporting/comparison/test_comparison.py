@@ -135,7 +135,7 @@ def test_changed_parameters_are_told_by_key(compared):
         {"key": "study.name", "values": ["a", "b"]},
         {"key": "training.epochs", "values": [10, 3]},
     ]
-    # study.seed, world.seed, training.threads and experiment.source
+    # study.seed, synthetic.seed, training.threads and experiment.source
     assert found["same_parameters"] == 4
 
 
