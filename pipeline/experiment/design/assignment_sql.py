@@ -19,7 +19,7 @@ once a connection. The salt or the user must hold a character; of a null user th
 PLACES = f"""
 SELECT user,
     CASE
-        WHEN reason = '{Reason.FORCED}' THEN $tester_groups[list_position($testers, user)]
+        WHEN reason = '{Reason.FORCED}' THEN $forced_groups[list_position($forced_users, user)]
         WHEN reason IS NULL THEN $groups[1 + len(list_filter($last_buckets, lambda b: b < bucket))]
     END AS "group",
     reason
@@ -27,7 +27,7 @@ FROM (
     SELECT user, bucket_of(user, $salt) AS bucket,
         CASE
             WHEN NOT $enabled THEN '{Reason.OFF}'
-            WHEN list_contains($testers, user) THEN '{Reason.FORCED}'
+            WHEN list_contains($forced_users, user) THEN '{Reason.FORCED}'
             WHEN $held_out > 0 AND bucket_of(user, $holdout_salt) < $held_out
                 THEN '{Reason.HELD_OUT}'
             WHEN $covered < {N_BUCKETS} AND bucket_of(user, $traffic_salt) >= $covered
@@ -43,8 +43,8 @@ def sql_parameters(plan: TrafficPlan) -> dict[str, Any]:
     """What :data:`PLACES` is to be executed with."""
     return {
         "enabled": plan.enabled,
-        "forced_assignment": list(plan.forced_assignment),
-        "tester_groups": list(plan.forced_assignment.values()),
+        "forced_users": list(plan.forced_assignment),
+        "forced_groups": list(plan.forced_assignment.values()),
         "holdout_salt": plan.holdout_salt,
         "held_out": round(plan.holdout * N_BUCKETS),
         "traffic_salt": plan.traffic_salt,

@@ -229,13 +229,17 @@ def test_a_layer_of_gru4rec_by_its_formula():
 
 @pytest.mark.parametrize(("block", "factor"), [(Block, 1), (GatedBlock, 2)])
 @pytest.mark.parametrize("feedforward_multiplier", [1, 3])
-def test_expansion_is_the_inner_width_of_a_block(block, factor, expansion):
-    made = block(ModelConfig(**CONFIG | {"feedforward_multiplier": expansion})).feed_forward
+def test_feedforward_multiplier_is_the_inner_width_of_a_block(
+    block, factor, feedforward_multiplier
+):
+    made = block(
+        ModelConfig(**CONFIG | {"feedforward_multiplier": feedforward_multiplier})
+    ).feed_forward
 
     inner = [layer for layer in made.modules() if isinstance(layer, nn.Linear)]
 
-    assert inner[0].out_features == factor * expansion * WIDTH  # a gated one makes two
-    assert inner[1].in_features == expansion * WIDTH
+    assert inner[0].out_features == factor * feedforward_multiplier * WIDTH  # a gated one makes two
+    assert inner[1].in_features == feedforward_multiplier * WIDTH
 
 
 def test_an_unknown_backbone_is_refused_with_those_there_are():

@@ -19,7 +19,7 @@ PETS = Contract(name="pets", row="one pet", columns={"name": pl.String, "legs": 
 def test_an_empty_frame_of_a_contract_fits_it(contract):
     empty = pl.DataFrame(schema=contract.schema)
 
-    assert contract.check(empty).schema == pl.Schema(contract.schema)
+    assert contract.validate(empty).schema == pl.Schema(contract.schema)
     assert list(contract.schema) == list(contract.columns)
 
 

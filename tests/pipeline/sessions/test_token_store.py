@@ -241,6 +241,6 @@ def test_what_is_no_store_is_named_with_the_remedy(tmp_path, content):
 
 
 def test_the_reader_is_at_most_a_hundred_lines(project_root):
-    reader = project_root / "pipeline" / "sessions" / "store.py"
+    reader = project_root / "pipeline" / "sessions" / "token_store.py"
 
     assert len(reader.read_text(encoding="utf-8").splitlines()) <= 100

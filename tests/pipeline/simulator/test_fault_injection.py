@@ -51,7 +51,7 @@ def written(impressions, folder, **faults):
     return {file.name: pl.read_parquet(file) for file in sorted(folder.iterdir())}
 
 
-@pytest.mark.parametrize("synthetic", [pytest.param("shop", marks=pytest.mark.slow), "direct"])
+@pytest.mark.parametrize("world", [pytest.param("shop", marks=pytest.mark.slow), "direct"])
 @pytest.mark.parametrize(("faults", "found"), CAUGHT, ids=[next(iter(f)) for f, _ in CAUGHT])
 def test_each_fault_is_found_by_the_check_meant_for_it_and_by_no_other(
     tmp_path, world, faults, found
@@ -61,7 +61,7 @@ def test_each_fault_is_found_by_the_check_meant_for_it_and_by_no_other(
     assert reported(tmp_path) == found
 
 
-@pytest.mark.parametrize("synthetic", WRITERS)
+@pytest.mark.parametrize("world", WRITERS)
 def test_carry_over_is_found_and_may_pass_for_what_grows_with_the_days(tmp_path, world):
     WRITERS[world](setting(1, faults={"carry_over": 0.5}, direct=CHOSEN), tmp_path)
 

@@ -24,7 +24,7 @@ def fit():
 def test_the_slope_s_error_is_that_of_the_covariance(fit):
     assert fit.covariance[1][1] ** 0.5 == pytest.approx(fit.clustered.standard_error)
     widened = cautious_covariance(fit)[1, 1] ** 0.5
-    assert widened == pytest.approx(fit.cautious.standard_error)
+    assert widened == pytest.approx(fit.conservative.standard_error)
 
 
 def test_the_band_spans_the_groups_around_the_line(fit):

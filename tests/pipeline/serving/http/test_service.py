@@ -158,9 +158,9 @@ def test_events_are_logged_once_however_often_they_come(run):
     shown = Shown(event_type="shown", event="3", impression="x")
 
     async def scenario(service):
-        first = await service.take_events([click, order, click])
-        together = await asyncio.gather(*(service.take_events([shown]) for _ in range(10)))
-        return first, together, await service.take_events([click, order, shown])
+        first = await service.record_events([click, order, click])
+        together = await asyncio.gather(*(service.record_events([shown]) for _ in range(10)))
+        return first, together, await service.record_events([click, order, shown])
 
     (first, together, again), _, log = run(scenario)
 
@@ -188,7 +188,7 @@ def test_all_orders_say_what_they_brought_or_none_does(run, wanted, revenue):
 
     async def scenario(service):
         with pytest.raises(LogError, match="all orders of a log do or none does"):
-            await service.take_events([click, order])
+            await service.record_events([click, order])
 
     _, _, log = run(scenario, orders_have_revenue=wanted)
 

@@ -38,7 +38,7 @@ def test_what_waits_together_is_answered_together(snapshot):
     asks = [ask([n], k=3 + n) for n in range(20)]
 
     async def scenario(batcher):
-        return await asyncio.gather(*(batcher.ask(snapshot, one) for one in asks))
+        return await asyncio.gather(*(batcher.submit(snapshot, one) for one in asks))
 
     found, sizes = run(scenario, wait_seconds=0.5)
 
@@ -55,7 +55,7 @@ def test_a_request_is_answered_by_the_model_it_began_with(tmp_path, small_params
 
     async def scenario(batcher):
         wanted = [(old, 1), (new, 1), (new, 2), (old, 3), (new, 3)]
-        return await asyncio.gather(*(batcher.ask(s, ask([n])) for s, n in wanted))
+        return await asyncio.gather(*(batcher.submit(s, ask([n])) for s, n in wanted))
 
     found, sizes = run(scenario, wait_seconds=0.5)
 
@@ -68,7 +68,7 @@ def test_a_request_is_answered_by_the_model_it_began_with(tmp_path, small_params
 
 def test_a_request_that_no_longer_waits_is_not_computed(snapshot):
     async def scenario(batcher):
-        kept, given_up = (batcher.ask(snapshot, ask([n])) for n in (1, 2))
+        kept, given_up = (batcher.submit(snapshot, ask([n])) for n in (1, 2))
         given_up.cancel()
         return await kept
 
@@ -82,9 +82,9 @@ def test_a_failing_model_fails_its_requests_and_the_next_ones_are_answered(snaps
     async def scenario(batcher):
         monkeypatch.setattr(micro_batcher, "rank", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            await batcher.ask(snapshot, ask([1]))
+            await batcher.submit(snapshot, ask([1]))
         monkeypatch.undo()
-        return await batcher.ask(snapshot, ask([1]))
+        return await batcher.submit(snapshot, ask([1]))
 
     found, _ = run(scenario)
 
@@ -102,9 +102,9 @@ def test_closing_answers_what_is_waiting(snapshot, monkeypatch):
     monkeypatch.setattr(micro_batcher, "rank", slow)
 
     async def scenario(batcher):
-        first = batcher.ask(snapshot, ask([1]))
+        first = batcher.submit(snapshot, ask([1]))
         await asyncio.to_thread(begun.wait, 10)
-        second = batcher.ask(snapshot, ask([2]))
+        second = batcher.submit(snapshot, ask([2]))
         closing = asyncio.create_task(asyncio.to_thread(batcher.close))
         go_on.set()
         return (await first, await second, await closing)[:2]
