@@ -36,7 +36,7 @@ def case():
         for _ in range(60)
     ]
     model = build_model(
-        ModelConfig(width=8, layers=1, max_length=10), n_items=ITEMS, n_objectives=2, seed=4
+        ModelConfig(hidden_size=8, layers=1, max_length=10), n_items=ITEMS, n_objectives=2, seed=4
     ).eval()
     preference = torch.tensor([[0.4, 0.6]])
     (ours,) = score_targets(model, SessionTokens.from_lists(written), preference)

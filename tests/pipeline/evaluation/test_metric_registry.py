@@ -80,11 +80,11 @@ def test_a_metric_of_ones_own_sees_the_shops_items(own):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("return targets.hit[:1], targets.each", r"gives \(1,\) and \(3,\) for 3 targets"),
-        ("return targets.hit / 0, targets.each", "gives a number that is not finite"),
-        ("return targets.hit, -targets.each", "gives a negative denominator"),
+        ("return targets.hit[:1], targets.ones", r"gives \(1,\) and \(3,\) for 3 targets"),
+        ("return targets.hit / 0, targets.ones", "gives a number that is not finite"),
+        ("return targets.hit, -targets.ones", "gives a negative denominator"),
         ("return targets.hit", "fails .ValueError"),
-        ("return targets.nothing, targets.each", "fails .AttributeError.*nothing"),
+        ("return targets.nothing, targets.ones", "fails .AttributeError.*nothing"),
     ],
 )
 def test_what_is_no_metric_is_refused_before_anything_is_scored(own, code, words):

@@ -37,7 +37,7 @@ TRAINING = {
     "n_items": 4,
     "best_epoch": 1,
     "hypervolume": 0.47,
-    "model": {"backbone": "tron", "conditioning": "concat", "width": 64, "layers": 2},
+    "model": {"backbone": "tron", "conditioning": "concat", "hidden_size": 64, "layers": 2},
     "training": {
         "objectives": [{"loss": "click", "scale": 1.0}, {"loss": "order", "scale": 4.0}],
         "scalarisation": "linear",

@@ -155,7 +155,7 @@ def test_no_number_stands_outside_of_the_marks_but_in_templates_and_strings(reco
     told = " ".join(strings_in(document)) + f" @{document['cutoff']}"
     sources = (*sorted((ROOT / "templates").iterdir()), ROOT / "text" / "formatting.py")
     told += " ".join(file.read_text("utf-8") for file in sources)
-    told += (ROOT.parent / "inference" / "checks.py").read_text("utf-8")
+    told += (ROOT.parent / "inference" / "diagnostics" / "health_checks.py").read_text("utf-8")
     assert outside <= set(DIGITS.findall(told))
 
 

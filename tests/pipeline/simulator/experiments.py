@@ -13,7 +13,7 @@ from pipeline.experiment.log.ingest import ingest
 from pipeline.inference.diagnostics.health_checks import health_of
 from pipeline.inference.hypotheses.inputs import (
     RegressionInputs,
-    daily_outcome,
+    daily_kpi,
     group_cells,
     relative_change,
 )
@@ -144,7 +144,7 @@ def reported(folder, level=0.95):
     health = health_of(evidence, [H1], shares=shares, rejected=rejected, seed=1)
     found = {name for name, check in health.items() if not check["passed"]}
     cells = group_cells(evidence, "recall", Kpi.CTR)
-    effects = day_effects(X, daily_outcome(evidence, cells, Kpi.CTR), level=level)
+    effects = day_effects(X, daily_kpi(evidence, cells, Kpi.CTR), level=level)
     if effects is not None and effects.novelty.p_value < 1 - level:
         found.add("novelty")
     return found | set(rejected)

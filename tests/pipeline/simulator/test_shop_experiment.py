@@ -50,7 +50,7 @@ TOP_GROUP = PLAN.groups[-1]
 
 
 def untrained(items):
-    config = ModelConfig(width=8, layers=1, heads=1, dropout=0.0, max_length=10)
+    config = ModelConfig(hidden_size=8, layers=1, heads=1, dropout=0.0, max_length=10)
     return Recommender.of(build_model(config, n_items=len(items), n_objectives=2, seed=2), items)
 
 

@@ -65,7 +65,7 @@ def small_study(project_root, source, **changes):
 
 
 def untrained(items):
-    config = ModelConfig(width=8, layers=1, heads=1, dropout=0.0, max_length=10)
+    config = ModelConfig(hidden_size=8, layers=1, heads=1, dropout=0.0, max_length=10)
     return Recommender.of(build_model(config, n_items=len(items), n_objectives=2, seed=1), items)
 
 

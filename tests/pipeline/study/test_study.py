@@ -199,7 +199,7 @@ FRESH = {"rule": "freshness", "add": 1.0, "half_life_days": 7.0}
             "experiment.source",
             "held-out-replay",
             "live",
-            "'simulated-shop', 'direct', 'replay' or 'files'",
+            "'simulated-shop', 'direct', 'held-out-replay' or 'files'",
         ),
         ("experiment.salt", "s", "", "at least 1 character"),
         ("experiment.traffic_share", 0.01, 0.0, "greater than 0"),
@@ -291,7 +291,7 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
         ),
         (
             {"experiment.source": "held-out-replay", "simulator.faults": {"bots": 1}},
-            ["simulator.faults = {'bots': 1}", "experiment.source = replay"],
+            ["simulator.faults = {'bots': 1}", "experiment.source = held-out-replay"],
         ),
         (
             {"experiment.source": "direct", "simulator.direct": {"ctr_slope": OF_LOSS}},

@@ -76,7 +76,7 @@ WRONG = {
     "unknown-type-of-id": ({"ids": "uuid"}, "ids = 'uuid': Input should be 'integer' or 'text'"),
     "unknown-key": (
         {"timestamp": "t"},
-        "timestamp = 't': unknown key; accepted are ['ids', 'item'",
+        "timestamp = 't': unknown key; accepted are ['event_type', 'event_types', 'ids', 'item'",
     ),
     "no-item": ({"item": None}, "item = None: Input should be a valid string"),
 }

@@ -53,9 +53,9 @@ def test_files_hold_the_impressions_in_the_contract(tmp_path):
 
 
 def test_impressions_that_break_the_contract_are_not_written(tmp_path):
-    frame = impressions(["2025-10-01 10:00:00"]).rename({"user": "user"})
+    frame = impressions(["2025-10-01 10:00:00"]).rename({"user": "unit"})
 
-    with pytest.raises(DataError, match="missing user; unexpected user"):
+    with pytest.raises(DataError, match="missing user; unexpected unit"):
         write_log(frame, tmp_path)
 
     assert not list(tmp_path.iterdir())

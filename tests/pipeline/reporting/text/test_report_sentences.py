@@ -26,8 +26,8 @@ H1, _, H3, H4 = PAPER_HYPOTHESES
     [
         (1.0, 100_000, H1, ["Recall@20 predicts click-through rate (H1, confirmed)", "% more cl"]),
         (-1.0, 100_000, H1, ["does not predict more click", "(H1, contradicted)", "% less click"]),
-        (-1.0, 100_000, H4, ["predicts less conversion", "(H4, confirmed)", "% less conversion"]),
-        (1.0, 100_000, H4, ["does not predict less conv", "(H4, contradicted)", "% more conv"]),
+        (-1.0, 100_000, H4, ["predicts less post-click", "(H4, confirmed)", "% less post-click"]),
+        (1.0, 100_000, H4, ["does not predict less post", "(H4, contradicted)", "% more post"]),
         (1.0, 100, H1, ["It is not shown that Recall@20 predicts", "(H1, not shown)", "anything"]),
     ],
     ids=["confirmed", "contradicted", "negative", "contradicted-negative", "few"],
