@@ -58,7 +58,6 @@ def finished(shop, tmp_path_factory, parameters_read) -> tuple[Path, dg.ExecuteI
         patch.chdir(folder)
         patch.setattr(StudyResource, "load", load)
         patch.setattr("assets.materialization.code_version", unread)
-        patch.setattr("assets.experiment.code_version", unread)
         return folder, dg.materialize(
             list(defs.assets or []),
             selection="*regression_report",

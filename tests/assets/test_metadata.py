@@ -48,12 +48,12 @@ def metadata(finished) -> dict[str, dict[str, dg.MetadataValue]]:
         *("regression_estimates", "regression_report"),
     ],
 )
-def test_the_picture_comes_first(metadata, asset):
-    name, picture = next(iter(metadata[asset].items()))
+def test_the_figure_comes_first(metadata, asset):
+    name, figure = next(iter(metadata[asset].items()))
 
-    assert name == "picture"
-    assert isinstance(picture, dg.MarkdownMetadataValue)
-    assert "](data:image/png;base64,iVBOR" in (picture.md_str or "")
+    assert name == "figure"
+    assert isinstance(figure, dg.MarkdownMetadataValue)
+    assert "](data:image/png;base64,iVBOR" in (figure.md_str or "")
 
 
 def test_numbers_to_follow_are_floats_under_names_that_stay(metadata):

@@ -50,7 +50,7 @@ def mark_id(table: str, row: int) -> str:
     return f"{MARK}{table}-{row}"
 
 
-def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figure:
+def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int | None) -> Figure:
     """Figure 1 of the paper for this study: a panel a hypothesis.
 
     Points are groups: change of the metric against the worst group, and of the KPI against the
@@ -92,7 +92,7 @@ def _by_number(name: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in parts]
 
 
-def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
+def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int | None) -> None:
     metric = metric_label(hypothesis["metric"], cutoff)
     ax.set_title(f"{hypothesis['id']}: {metric} → {KPI_LABELS[hypothesis['response']]}")
     ax.set_xlabel(f"change of {metric} [%]")
