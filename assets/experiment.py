@@ -30,7 +30,8 @@ from pipeline.inference.power.plan_experiment import POWER, plan_experiment
 from pipeline.quality.runner import CheckResult, check_experiment_log, check_tables, enforce
 from pipeline.recommender.recommender import Recommender
 from pipeline.reporting.figures.charts import as_markdown
-from pipeline.reporting.text.power_summary import design_picture, plan_lines, power_picture
+from pipeline.reporting.figures.power import design_figure, power_figure
+from pipeline.reporting.text.power_summary import plan_lines
 from pipeline.simulator.ground_truth import truth_table
 from pipeline.simulator.simulate import log_provenance, simulate_experiment
 from pipeline.study import LogSource
@@ -63,8 +64,8 @@ def _plan_in_pictures(
     plan: dict[str, Any], power: dict[str, Any], front: list[dict[str, Any]], cutoff: int
 ) -> dict[str, dg.MetadataValue]:
     """Where the groups lie, what they will be able to show, and both in words."""
-    design = design_picture(front, plan["groups"], power["design"]["even"], cutoff)
-    curves = power_picture(power, cutoff)
+    design = design_figure(front, plan["groups"], power["design"]["even"], cutoff)
+    curves = power_figure(power, cutoff)
     words = "\n".join(["```", *plan_lines(plan, power, cutoff), "```"])
     return {
         "picture": dg.MetadataValue.md(as_markdown(design, "groups on the front")),
