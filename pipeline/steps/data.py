@@ -15,7 +15,8 @@ from pipeline.artifacts.storage import (
 from pipeline.core.contracts import Split
 from pipeline.datasets.ingest_events import write_events
 from pipeline.quality.runner import check_tables, enforce
-from pipeline.reporting.text.data_card import data_card_markdown, data_card_picture
+from pipeline.reporting.figures.data_card import data_card_figure
+from pipeline.reporting.text.data_card import data_card_markdown
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import profile_sessions
 from pipeline.sessions.rules import rules_of
@@ -94,7 +95,7 @@ def prepare_sessions(study: Study, paths: StudyPaths) -> StepResult[dict[str, An
         location=paths.artifact("sessions"),
         rows=sum(counts[f"{split}_sessions"] for split in Split),
         details={
-            "figure": LazyFigure("the data", partial(data_card_picture, profile)),
+            "figure": LazyFigure("the data", partial(data_card_figure, profile)),
             **spaced(counts),
             "data card": Markdown(card),
         },

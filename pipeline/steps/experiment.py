@@ -25,7 +25,8 @@ from pipeline.inference.power.plan_experiment import POWER, PlannedExperiment, p
 from pipeline.inference.power.traffic_model import traffic_of
 from pipeline.quality.runner import CheckResult, check_experiment_log, check_tables, enforce
 from pipeline.recommender.recommender import Recommender
-from pipeline.reporting.text.power_summary import design_picture, plan_lines, power_picture
+from pipeline.reporting.figures.power import design_figure, power_figure
+from pipeline.reporting.text.power_summary import plan_lines
 from pipeline.simulator.ground_truth import truth_table
 from pipeline.simulator.simulate import log_provenance, simulate_experiment
 from pipeline.steps.result import (
@@ -79,11 +80,11 @@ def _plan_details(planned: PlannedExperiment, front: MeasuredFront, cutoff: int)
     """Where the groups are on the front, what power they have, and a summary of both."""
     plan, power = planned.plan.as_dict(), planned.as_dict()
     points, even = front.points.to_dicts(), power["design"]["even"]
-    design = partial(design_picture, points, plan["groups"], even, cutoff)
+    design = partial(design_figure, points, plan["groups"], even, cutoff)
     summary = "\n".join(["```", *plan_lines(plan, power, cutoff), "```"])
     return {
         "figure": LazyFigure("groups on the Pareto front", design),
-        "power by day": LazyFigure("power by day", partial(power_picture, power, cutoff)),
+        "power by day": LazyFigure("power by day", partial(power_figure, power, cutoff)),
         "summary": Markdown(summary),
         "groups": plan["groups"],
     }

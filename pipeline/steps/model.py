@@ -22,7 +22,7 @@ from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.quality.runner import check_tables, enforce
 from pipeline.recommender.recommender import Recommender
 from pipeline.recommender.train import fit_study, learning_curves
-from pipeline.reporting.figures.charts import front_picture, learning_curves_picture
+from pipeline.reporting.figures.charts import front_figure, learning_curves_figure
 from pipeline.steps.result import LazyFigure, Markdown, StepResult, markdown_table
 from pipeline.study import Study
 
@@ -41,7 +41,7 @@ def fit_model(study: Study, paths: StudyPaths) -> StepResult[TrainedModel]:
         value=trained,
         location=paths.artifact("conditioned_model"),
         details={
-            "figure": LazyFigure("learning curves", partial(learning_curves_picture, curves)),
+            "figure": LazyFigure("learning curves", partial(learning_curves_figure, curves)),
             "best validation hypervolume": trained.front.hypervolume,
             "best epoch": trained.best_epoch,
             "items": trained.model.n_items,
@@ -111,7 +111,7 @@ def find_pareto_front(study: Study, paths: StudyPaths) -> StepResult[Front]:
         front.points.write_parquet(folder / "pareto_front.parquet")
         front.points.drop("preference").write_csv(folder / "pareto_front.csv")
         write_json(folder / "summary.json", _summary(front))
-    draw = partial(front_picture, front.points.to_dicts(), [], study.evaluation.cutoff)
+    draw = partial(front_figure, front.points.to_dicts(), [], study.evaluation.cutoff)
     return StepResult(
         asset="pareto_front",
         value=front,
