@@ -47,7 +47,7 @@ def jinja_environment(markup: str, cutoff: int | None) -> jinja2.Environment:
         "metric": partial(metric_label, cutoff=cutoff),
         "power_lines": partial(power_lines, cutoff=cutoff),
     }
-    environment.filters |= filters
+    environment.filters.update(filters)
     return environment
 
 
