@@ -9,10 +9,31 @@ from typing import Any
 
 import jinja2
 
-from pipeline.core.labels import metric_label
-from pipeline.reporting.text.formatting import NAMES, NUMBERS
+from pipeline.core.labels import KPI_LABELS, metric_label
+from pipeline.reporting.text.diagnostics import diagnostic_rows
+from pipeline.reporting.text.formatting import NUMBERS
+from pipeline.reporting.text.power_summary import power_lines
+from pipeline.reporting.text.reasons import (
+    ANALYSES,
+    VERDICTS,
+    evidence_words,
+    limitation_sentences,
+    undefined_words,
+)
 
 PAGE, MARKDOWN = "html", "md"
+
+_WORDS: Mapping[str, Callable[..., Any]] = {
+    "kpi": KPI_LABELS.__getitem__,
+    "verdict": VERDICTS.__getitem__,
+    "analysis": ANALYSES.__getitem__,
+    "undefined": undefined_words,
+    "evidence": evidence_words,
+    "limitations": limitation_sentences,
+    "diagnostic_rows": diagnostic_rows,
+    "power_lines": power_lines,
+}
+"""The filters that turn results into words."""
 
 
 @cache
@@ -27,7 +48,7 @@ def jinja_environment(face: str, cutoff: int | None) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     numbers: Mapping[str, Callable[..., Any]] = NUMBERS
-    environment.filters |= numbers | NAMES | {"metric": partial(metric_label, cutoff=cutoff)}
+    environment.filters |= numbers | _WORDS | {"metric": partial(metric_label, cutoff=cutoff)}
     return environment
 
 

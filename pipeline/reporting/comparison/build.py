@@ -10,7 +10,7 @@ from pipeline.reporting.comparison.parameter_diff import (
     dependence_warnings,
     same_parameters,
 )
-from pipeline.reporting.comparison.reading import StudyReport
+from pipeline.results.reader import StudyReport
 from pipeline.reporting.comparison.slope_comparison import compare_slopes
 from pipeline.reporting.comparison.summary import sentences
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.reporting.comparison.reading import Front, FrontPoint, StudyReport
+from pipeline.results.document import FrontPoint, FrontSummary
+from pipeline.results.reader import StudyReport
 from pipeline.study import flatten
 
 _AXES = ("recall", "order_density")

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
-from pipeline.reporting.comparison.reading import Report, StudyReport
+from pipeline.results.document import Report
+from pipeline.results.reader import StudyReport
 from pipeline.study import flatten
 
 _SIMULATED = {"simulated-shop", "direct"}

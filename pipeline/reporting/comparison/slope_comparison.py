@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.inference.glm.wald import wald_test
 from pipeline.inference.meta.slope_contrasts import slope_differences
-from pipeline.reporting.comparison.reading import Hypothesis, StudyReport
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.reader import StudyReport
 
 Doubts = Mapping[tuple[str, str], Sequence[str]]
 """By two labels, why their studies may not be independent."""

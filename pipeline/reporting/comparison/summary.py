@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.core.labels import KPI_LABELS
-from pipeline.inference.meta.slope_contrasts import Contrast
+from pipeline.results.reasons import Contrast
 
 _SAID = {
     Contrast.DIFFERENT: "the slopes differ beyond chance",
-    Contrast.FRAGILE: (
+    Contrast.SUGGESTIVE: (
         "the slopes differ by more than the chance of having so many users, but so few groups could "
         "lie so by chance"
     ),
-    Contrast.NOT_SHOWN: "a difference is not shown; that they are the same is not shown either",
+    Contrast.INCONCLUSIVE: "a difference is not shown; that they are the same is not shown either",
 }
 
 

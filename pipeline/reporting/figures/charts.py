@@ -13,6 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.core.labels import KPI_LABELS, metric_label
+from pipeline.reporting.text.reasons import undefined_words
+from pipeline.results.document import CurvePoint, FrontPoint, GroupSummary
+from pipeline.results.hypothesis import HypothesisResult
 
 _LETTERS_AN_INCH = 13
 _NEAR = 0.1
@@ -50,7 +53,7 @@ def mark_id(table: str, row: int) -> str:
     return f"{MARK}{table}-{row}"
 
 
-def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int) -> Figure:
+def hypothesis_panels(hypotheses: Sequence[HypothesisResult], cutoff: int | None) -> Figure:
     """Figure 1 of the paper for this study: a panel a hypothesis.
 
     Points are groups: change of the metric against the worst group, and of the KPI against the
@@ -92,36 +95,36 @@ def _by_number(name: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in parts]
 
 
-def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
-    metric = metric_label(hypothesis["metric"], cutoff)
-    ax.set_title(f"{hypothesis['id']}: {metric} → {KPI_LABELS[hypothesis['response']]}")
+def _panel(ax: Axes, hypothesis: HypothesisResult, cutoff: int | None) -> None:
+    metric = metric_label(hypothesis.metric, cutoff)
+    ax.set_title(f"{hypothesis.id}: {metric} → {KPI_LABELS[hypothesis.response]}")
     ax.set_xlabel(f"change of {metric} [%]")
     ax.set_ylabel("change of the KPI [%]")
-    if hypothesis["slope"] is None:
-        words = f"undefined:\n{hypothesis['undefined_because']}"
+    if hypothesis.slope is None:
+        words = f"undefined:\n{undefined_words(hypothesis.undefined_reason)}"
         ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes)
         return
-    points = hypothesis["points"]
-    base = min(point["rate"] for point in points)
+    points = hypothesis.points
+    base = min(point.rate or 0.0 for point in points)
     if base == 0:
         ax.text(0.5, 0.5, "a group's KPI is 0", ha="center", va="center", transform=ax.transAxes)
         return
     for number, point in enumerate(points):
-        error = point["x_standard_error"]
+        error = point.x_standard_error
         dot, *_ = ax.errorbar(
-            100 * point["x"],
-            100 * (point["rate"] / base - 1),
+            100 * (point.x or 0.0),
+            100 * ((point.rate or 0.0) / base - 1),
             xerr=100 * 1.96 * error if error else None,
-            yerr=100 * 1.96 * (point["standard_error"] or 0.0) / base,
+            yerr=100 * 1.96 * (point.standard_error or 0.0) / base,
             fmt=MARKERS[number // len(COLOURS) % len(MARKERS)],
             color=COLOURS[number % len(COLOURS)],
             capsize=3,
-            label=point["group"],
+            label=point.group,
         )
-        dot.set_gid(mark_id(f"points-{hypothesis['id']}", number))
-    x = [100 * place["x"] for place in hypothesis["band"]]
+        dot.set_gid(mark_id(f"points-{hypothesis.id}", number))
+    x = [100 * place.x for place in hypothesis.band]
     line, low, high = (
-        [100 * (place[end] / base - 1) for place in hypothesis["band"]]
+        [100 * (getattr(place, end) / base - 1) for place in hypothesis.band]
         for end in ("rate", "low", "high")
     )
     ax.fill_between(x, low, high, color=INK, alpha=0.12, linewidth=0)
@@ -129,35 +132,35 @@ def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int) -> None:
 
 
 def front_picture(
-    points: Sequence[dict[str, Any]], groups: Sequence[dict[str, Any]], cutoff: int
+    points: Sequence[FrontPoint], groups: Sequence[GroupSummary], cutoff: int | None
 ) -> Figure:
     """The front in metric space, with the traffic plan's groups on it."""
-    places: dict[str, str] = {}
+    places: dict[str | None, str] = {}
     for group in groups:
-        known = places.get(group["preference_id"])
-        places[group["preference_id"]] = f"{known}, {group['name']}" if known else group["name"]
+        known = places.get(group.preference_id)
+        places[group.preference_id] = f"{known}, {group.name}" if known else group.name
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         ax = figure.subplots()
-        ordered = sorted(points, key=lambda point: point["recall"])
-        kept = [point for point in ordered if not point["dominated"]]
-        ax.plot([p["recall"] for p in kept], [p["order_density"] for p in kept], color=COLOURS[0])
-        wide, last = ordered[-1]["recall"] - ordered[0]["recall"], None
+        ordered = sorted(points, key=lambda point: point.recall)
+        kept = [point for point in ordered if not point.dominated]
+        ax.plot([p.recall for p in kept], [p.order_density for p in kept], color=COLOURS[0])
+        wide, last = ordered[-1].recall - ordered[0].recall, None
         for point in ordered:
             row = points.index(point)
-            name = places.get(point["preference_id"])
+            name = places.get(point.preference_id)
             ax.plot(
-                point["recall"],
-                point["order_density"],
+                point.recall,
+                point.order_density,
                 marker="o",
                 markersize=9 if name else 5,
-                color=COLOURS[0] if not point["dominated"] else "none",
+                color=COLOURS[0] if not point.dominated else "none",
                 markeredgecolor=COLOURS[0],
                 gid=mark_id("front-points", row),
             )
             if name:
-                place = (point["recall"], point["order_density"])
-                words = f"{name} (π = {point['preference'][0]:.1f})"
+                place = (point.recall, point.order_density)
+                words = f"{name} (π = {point.preference[0]:.1f})"
                 near = last is not None and place[0] - last < _NEAR * wide
                 side, last = ((-8, -12), "right") if near else ((8, 6), "left"), place[0]
                 ax.annotate(
@@ -169,9 +172,9 @@ def front_picture(
         return figure
 
 
-def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
+def learning_curves_picture(curves: Sequence[CurvePoint]) -> Figure:
     """Loss of each objective after every epoch, on train and validation; and the hypervolume."""
-    objectives = list(dict.fromkeys(point["objective"] for point in curves))
+    objectives = list(dict.fromkeys(point.objective for point in curves))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.0 * len(objectives), 2.8), layout="constrained")
         axes = figure.subplots(1, len(objectives), squeeze=False)
@@ -180,10 +183,10 @@ def learning_curves_picture(curves: Sequence[dict[str, Any]]) -> Figure:
         return figure
 
 
-def learning_curves(curves: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+def learning_curves(curves: Sequence[CurvePoint]) -> dict[str, Figure]:
     """The same as a figure an objective, named ``curves-`` and the objective."""
     found: dict[str, Figure] = {}
-    for objective in dict.fromkeys(point["objective"] for point in curves):
+    for objective in dict.fromkeys(point.objective for point in curves):
         with mpl.rc_context(STYLE):
             figure = Figure(figsize=(4.4, 2.8), layout="constrained")
             _curves(figure.subplots(), curves, objective)
@@ -191,18 +194,18 @@ def learning_curves(curves: Sequence[dict[str, Any]]) -> dict[str, Figure]:
     return found
 
 
-def _curves(ax: Axes, curves: Sequence[dict[str, Any]], objective: str) -> None:
+def _curves(ax: Axes, curves: Sequence[CurvePoint], objective: str) -> None:
     """An objective on every split; a front is measured on validation alone."""
     for number, split in enumerate(("train", "validation")):
         rows = [
             (row, point)
             for row, point in enumerate(curves)
-            if (point["objective"], point["split"]) == (objective, split)
+            if (point.objective, point.split) == (objective, split)
         ]
         if not rows:
             continue
         colour = COLOURS[number]
-        places = [(point["epoch"], point["loss"]) for _, point in rows]
+        places = [(point.epoch, point.loss) for _, point in rows]
         ax.plot(*zip(*places, strict=True), color=colour, label=split)
         for (row, _), place in zip(rows, places, strict=True):
             ax.plot(*place, marker="o", markersize=5, color=colour, gid=mark_id("curves", row))

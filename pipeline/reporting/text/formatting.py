@@ -3,17 +3,8 @@
 import math
 from typing import Any
 
-from pipeline.core.labels import KPI_LABELS
-from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS
+from pipeline.results.slopes import Change
 
-VERDICT_WORDS = {
-    "confirmed": "confirmed",
-    "fragile": "fragile: so few groups could do this by chance",
-    "contradicted": "contradicted: the slope points the other way",
-    "not shown": "not shown: the interval holds 0",
-    "blocked": "blocked: the users are not divided as planned",
-    "undefined": "undefined",
-}
 _MOST_DIGITS = 6
 
 
@@ -85,15 +76,15 @@ def signed(value: float, digits: int) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
-def change(found: dict[str, Any]) -> str:
+def change(found: Change) -> str:
     """A relative change, such as +63 %, with as many digits as its interval is worth."""
-    low, high = (100 * end for end in found["interval"])
-    return f"{signed(100 * found['change'], digits_for(low, high))} %"
+    low, high = (100 * end for end in found.interval)
+    return f"{signed(100 * found.change, digits_for(low, high))} %"
 
 
-def change_interval(found: dict[str, Any]) -> str:
+def change_interval(found: Change) -> str:
     """The interval of a relative change, such as +60 to +66 %."""
-    low, high = (100 * end for end in found["interval"])
+    low, high = (100 * end for end in found.interval)
     digits = digits_for(low, high)
     return f"{signed(low, digits)} to {signed(high, digits)} %"
 
@@ -111,9 +102,3 @@ NUMBERS = {
     "change_interval": change_interval,
 }
 """The filters that write numbers; all others write names."""
-
-NAMES = {
-    "kpi": KPI_LABELS.__getitem__,
-    "verdict": VERDICT_WORDS.__getitem__,
-    "health_check": HEALTH_CHECKS.__getitem__,
-}

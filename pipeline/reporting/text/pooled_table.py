@@ -1,16 +1,17 @@
-"""Hypotheses pooled over studies, in words."""
+"""Hypotheses pooled over studies, as a table for the terminal."""
 
 from collections.abc import Sequence
 
 from pipeline.core.labels import KPI_LABELS, metric_label
-from pipeline.inference.meta.meta_analysis import Forecast, Interval
-from pipeline.inference.meta.pool_studies import PooledHypothesis
+from pipeline.reporting.text.reasons import exclusion_words, undefined_words
+from pipeline.results.pooled import Forecast, PooledHypothesis
+from pipeline.results.slopes import Interval
 
-_HEADER = ("metric", "KPI", "studies", "slope", "interval", "tau", "I²", "next experiment's slope")
+_HEADER = ("metric", "KPI", "studies", "slope", "interval", "tau", "I²", "next study's slope")
 
 
 def pooled_lines(hypotheses: Sequence[PooledHypothesis]) -> list[str]:
-    """A table of the slopes, and what each foretells, takes for granted and leaves out."""
+    """A table of the slopes, with forecast, total covariance and excluded studies of each."""
     rows = [_HEADER, *(_row(one) for one in hypotheses)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     table = [
@@ -31,7 +32,7 @@ def _row(one: PooledHypothesis) -> tuple[str, ...]:
         f"{pooled.mean.slope:.3f}",
         _ends(pooled.mean.interval),
         f"{pooled.tau:.3f}",
-        f"{100 * pooled.i_squared:.0f} %",
+        f"{100 * pooled.i_squared:.0f}%",
         _ends(pooled.prediction_interval) if pooled.prediction_interval else "–",
     )
 
@@ -41,25 +42,30 @@ def _ends(interval: Interval) -> str:
 
 
 def _remarks(one: PooledHypothesis) -> list[str]:
-    """What a row of the table cannot say."""
+    """The remarks on a row of the table."""
     metric = metric_label(one.metric, one.cutoff)
     response = KPI_LABELS.get(one.response, one.response)
-    words = [f"undefined: {one.undefined_because}"] if one.undefined_because else []
-    if one.foretold:
+    words = [f"undefined: {undefined_words(one.undefined_reason)}"] if one.undefined_reason else []
+    if one.forecast:
         words.append(
-            f"{100 * one.foretold.gain:+.3g}% {metric} foretells {_change(one.foretold, response)}"
+            f"{100 * one.forecast.gain:+.3g}% {metric} predicts {_change(one.forecast, response)}"
         )
-        if one.largest_change is not None and abs(one.foretold.gain) > one.largest_change:
-            words.append(f"beyond what was seen: no group had more than +{one.largest_change:.1%}")
+        if one.largest_change is not None and abs(one.forecast.gain) > one.largest_change:
+            words.append(f"extrapolation: no group had more than +{one.largest_change:.1%}")
     if contrasts := one.total_covariance:
         words.append(
             f"total covariance: slope {contrasts.slope.slope:.3f} "
-            f"({_ends(contrasts.slope.interval)}), without the correction "
+            f"({_ends(contrasts.slope.interval)}), uncorrected "
             f"{contrasts.naive_slope:.3f}; reliability of the metric {contrasts.reliability:.1%}"
         )
     elif one.pooled:
-        words.append(f"no total covariance: {one.total_covariance_undefined_because}")
-    words += [f"left out: {lost.study}, {lost.because}" for lost in one.left_out]
+        where = one.total_covariance_undefined_in
+        reason = undefined_words(one.total_covariance_undefined_reason)
+        words.append(f"no total covariance: {f'{where}: ' if where else ''}{reason}")
+    words += [
+        f"excluded: {lost.study}, {exclusion_words(lost.reason, lost.undefined_reason)}"
+        for lost in one.excluded
+    ]
     return [
         "",
         f"{metric} and {KPI_LABELS.get(one.kpi, one.kpi)}",
@@ -69,7 +75,7 @@ def _remarks(one: PooledHypothesis) -> list[str]:
 
 def _change(found: Forecast, response: str) -> str:
     if found.rate_interval is None:
-        interval = "no prediction interval from two experiments"
+        interval = "no prediction interval from two studies"
     else:
         low, high = found.rate_interval
         interval = f"prediction interval {low:+.2%} to {high:+.2%}"

@@ -1,106 +1,119 @@
-"""What an experiment promises before it begins: in lines for the terminal, and in pictures."""
+"""The power of a planned experiment, as lines for the terminal and as figures."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.core.labels import KPI_LABELS, metric_label
+from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.reporting.figures.charts import COLOURS, INK, STYLE, front_picture
+from pipeline.reporting.text.reasons import undefined_words
+from pipeline.results.document import FrontPoint, GroupSummary
+from pipeline.results.power import PlannedHypothesis, PlanPower, PowerAnalysis
 
-_CURVES = (("shown", COLOURS[0]), ("confirmed", COLOURS[3]))
+_CURVES = (("significant", COLOURS[0]), ("confirmed", COLOURS[3]))
 
 
-def plan_lines(plan: dict[str, Any], power: dict[str, Any], cutoff: int) -> list[str]:
+def plan_lines(plan: TrafficPlan, power: PowerAnalysis, cutoff: int | None) -> list[str]:
     """The plan and its power, line by line.
 
     Args:
-        plan: What ``traffic_plan.json`` holds.
-        power: What ``power.json`` holds.
-        cutoff: Of the metrics whose name has none.
+        plan: The traffic plan.
+        power: Its power.
+        cutoff: The k of metrics whose name has none.
     """
-    traffic, design = power["traffic"], power["design"]
-    state = "" if plan["enabled"] else ", switched off"
+    state = "" if plan.enabled else ", disabled"
     head = (
-        f"experiment {plan['experiment']}{state}: {len(plan['groups'])} groups for "
-        f"{power['planned_days']} days, {traffic['impressions_per_day']:,.0f} impressions a day "
-        f"(coverage {plan['traffic_share']:.0%}, holdout {plan['holdout']:.0%}, "
-        f"{len(plan['forced_assignment'])} testers)"
+        f"experiment {plan.experiment}{state}: {len(plan.groups)} groups for "
+        f"{power.planned_days} days, {power.traffic.impressions_per_day:,.0f} impressions per day "
+        f"(traffic allocation {plan.traffic_share:.0%}, holdout {plan.holdout:.0%}, "
+        f"{len(plan.forced_assignment)} forced assignments)"
     )
-    lines = [head]
-    lines += [
-        f"  {group['name']}: {group['share']:.1%} of the users, preference "
-        f"{group['preference_id']}, π = {', '.join(f'{w:.2f}' for w in group['preference'])}"
-        for group in plan["groups"]
+    groups = [
+        f"  {group.name}: {group.share:.1%} of the users, preference "
+        f"{group.preference_id}, π = {', '.join(f'{w:.2f}' for w in group.preference)}"
+        for group in plan.groups
     ]
-    lines.append(
-        f"beside it: {', '.join(design['even'])}, evenly spaced over the same grid of preferences"
-    )
-    return lines + power_lines(power, cutoff)
+    even = f"compared with: {', '.join(power.design.even)}, evenly spaced over the same grid"
+    return [head, *groups, even, *power_lines(power, cutoff)]
 
 
-def power_lines(power: dict[str, Any], cutoff: int) -> list[str]:
-    """What the plan promises for each hypothesis."""
-    found = (_of_hypothesis(one, power, cutoff) for one in power["hypotheses"])
+def power_lines(power: PowerAnalysis, cutoff: int | None) -> list[str]:
+    """The power for each hypothesis."""
+    found = (_of_hypothesis(one, power, cutoff) for one in power.hypotheses)
     return [line for lines in found for line in lines]
 
 
-def _of_hypothesis(one: dict[str, Any], power: dict[str, Any], cutoff: int) -> list[str]:
-    name = f"{one['id']}, {metric_label(one['metric'], cutoff)} → {KPI_LABELS[one['response']]}"
-    if one["undefined_because"]:
-        return [f"{name}: {one['undefined_because']}"]
-    chosen, even, gain = one["chosen"], one["even"], one["informed"]["gain"]
-    sign = "" if one["direction"] == "positive" else "-"
-    wanted = f"{power['wanted_power']:.0%}"
-    shown = (
-        f"  shown with a chance of {chosen['power']['shown']:.0%}, "
-        f"confirmed with {_chance(chosen['power']['confirmed'])}"
-    )
-    enough = (
-        f"  {wanted} after {_days(chosen, 'show')} to show it and "
-        f"{_days(chosen, 'confirm')} to confirm it"
-    )
-    beside = f"  evenly spaced: {_days(even, 'show')} and {_days(even, 'confirm')}"
+def _of_hypothesis(
+    one: PlannedHypothesis, power: PowerAnalysis, cutoff: int | None
+) -> list[str]:
+    name = f"{one.id}, {metric_label(one.metric, cutoff)} → {KPI_LABELS[one.response]}"
+    if not (one.chosen and one.even and one.information):
+        return [f"{name}: {undefined_words(one.undefined_reason)}"]
+    chosen, even, gain = one.chosen, one.even, one.information.gain
+    sign = "" if one.direction == "positive" else "-"
+    target = f"{power.target_power:.0%}"
+    more = ""
     if gain is not None:
-        more = "more" if gain > 0 else "less"
-        beside += f"; the plan has {abs(gain):.0%} {more} information on the slope"
-    slopes, beside_slopes = (_slopes(reach, sign) for reach in (chosen, even))
-    flattest = f"  flattest slope with {wanted}: {slopes} (evenly spaced: {beside_slopes})"
-    return [f"{name}, if its slope is {sign}{one['slope']:g}:", shown, enough, beside, flattest]
+        word = "more" if gain > 0 else "less"
+        more = f"; the plan has {abs(gain):.0%} {word} information on the slope"
+    return [
+        f"{name}, if its slope is {sign}{one.slope:g}:",
+        f"  power to be significant {chosen.power.significant:.0%}, to be confirmed "
+        f"{_percent(chosen.power.confirmed)}",
+        f"  {target} power after {_significant_days(chosen)} to be significant and "
+        f"{_confirmed_days(chosen)} to be confirmed",
+        f"  evenly spaced: {_significant_days(even)} and {_confirmed_days(even)}{more}",
+        f"  minimum detectable slope with {target} power: {_slopes(chosen, sign)} "
+        f"(evenly spaced: {_slopes(even, sign)})",
+    ]
 
 
-def _days(reach: dict[str, Any], end: str) -> str:
-    days, impressions = reach[f"days_to_{end}"], reach[f"impressions_to_{end}"]
+def _significant_days(power: PlanPower) -> str:
+    return _days(power.days_to_significant, power.impressions_to_significant)
+
+
+def _confirmed_days(power: PlanPower) -> str:
+    return _days(power.days_to_confirmed, power.impressions_to_confirmed)
+
+
+def _days(days: int | None, impressions: int | None) -> str:
     if days is None:
         return "never (more days do not help; more groups may)"
     return f"{days} {'day' if days == 1 else 'days'} ({impressions:,} impressions)"
 
 
-def _chance(chance: float | None) -> str:
-    return "none (there are two groups)" if chance is None else f"{chance:.0%}"
+def _percent(power: float | None) -> str:
+    return "none (there are two groups)" if power is None else f"{power:.0%}"
 
 
-def _slopes(reach: dict[str, Any], sign: str) -> str:
-    found = [(reach[f"detectable_{ending}"], ending) for ending, _ in _CURVES]
-    return ", ".join(f"{'none' if s is None else f'{sign}{s:.3g}'} {ending}" for s, ending in found)
+def _slopes(power: PlanPower, sign: str) -> str:
+    found = {
+        "significant": power.minimum_detectable_significant,
+        "confirmed": power.minimum_detectable_confirmed,
+    }
+    return ", ".join(
+        f"{'none' if slope is None else f'{sign}{slope:.3g}'} {ending}"
+        for ending, slope in found.items()
+    )
 
 
 def design_picture(
-    points: Sequence[dict[str, Any]],
-    groups: Sequence[dict[str, Any]],
+    points: Sequence[FrontPoint],
+    groups: Sequence[GroupSummary],
     even: Sequence[str],
-    cutoff: int,
+    cutoff: int | None,
 ) -> Figure:
-    """The front with the plan's groups on it; rings are evenly spaced preferences."""
+    """The front with the plan's groups; rings are evenly spaced preferences."""
     figure = front_picture(points, groups, cutoff)
     with mpl.rc_context(STYLE):
         ax = figure.axes[0]
-        spaced = [point for point in points if point["preference_id"] in even]
+        spaced = [point for point in points if point.preference_id in even]
         ax.plot(
-            [point["recall"] for point in spaced],
-            [point["order_density"] for point in spaced],
+            [point.recall for point in spaced],
+            [point.order_density for point in spaced],
             linestyle="none",
             marker="o",
             markersize=15,
@@ -112,44 +125,42 @@ def design_picture(
     return figure
 
 
-def power_picture(power: dict[str, Any], cutoff: int) -> Figure:
-    """The chance of every hypothesis after so many days; dashed with evenly spaced preferences."""
-    told = power["hypotheses"]
+def power_picture(power: PowerAnalysis, cutoff: int | None) -> Figure:
+    """The power over days for every hypothesis; dashed with evenly spaced preferences."""
+    hypotheses = power.hypotheses
+    rows, columns = -(-len(hypotheses) // 2), min(2, len(hypotheses))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * min(2, len(told)), 2.9 * -(-len(told) // 2)))
+        figure = Figure(figsize=(4.4 * columns, 2.9 * rows))
         figure.set_layout_engine("constrained")
-        axes = figure.subplots(-(-len(told) // 2), min(2, len(told)), squeeze=False)
-        for ax in axes.flat[len(told) :]:
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for ax in axes.flat[len(hypotheses) :]:
             ax.set_axis_off()
-        for ax, one in zip(axes.flat, told, strict=False):
+        for ax, one in zip(axes.flat, hypotheses, strict=False):
             _curves(ax, one, power, cutoff)
         return figure
 
 
-def _curves(ax: Axes, one: dict[str, Any], power: dict[str, Any], cutoff: int) -> None:
-    metric, sign = metric_label(one["metric"], cutoff), "−" * (one["direction"] == "negative")
-    ax.set_title(
-        f"{one['id']}: {metric} → {KPI_LABELS[one['response']]}, slope {sign}{one['slope']:g}"
-    )
-    if one["undefined_because"]:
-        words = one["undefined_because"]
+def _curves(ax: Axes, one: PlannedHypothesis, power: PowerAnalysis, cutoff: int | None) -> None:
+    metric, sign = metric_label(one.metric, cutoff), "−" * (one.direction == "negative")
+    ax.set_title(f"{one.id}: {metric} → {KPI_LABELS[one.response]}, slope {sign}{one.slope:g}")
+    if not (one.chosen and one.even):
+        words = undefined_words(one.undefined_reason)
         ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, wrap=True)
         return
     for ending, colour in _CURVES:
-        for place, dashes in (("chosen", "-"), ("even", "--")):
-            chances = [one[place][f"chance_{ending}"], one[place]["days"]]
-            known = [(day, c) for c, day in zip(*chances, strict=True) if c is not None]
-            label = ending if place == "chosen" else f"{ending}, evenly spaced"
+        for powers, dashes, suffix in ((one.chosen, "-", ""), (one.even, "--", ", evenly spaced")):
+            curve: Sequence[float | None] = getattr(powers, f"power_{ending}")
+            known = [(day, p) for p, day in zip(curve, powers.days, strict=True) if p is not None]
             ax.plot(
                 [day for day, _ in known],
-                [100 * chance for _, chance in known],
+                [100 * p for _, p in known],
                 linestyle=dashes,
                 color=colour,
-                label=label,
+                label=ending + suffix,
             )
-    ax.axhline(100 * power["wanted_power"], color=INK, linewidth=0.6)
-    ax.axvline(power["planned_days"], color=INK, linewidth=0.6)
+    ax.axhline(100 * power.target_power, color=INK, linewidth=0.6)
+    ax.axvline(power.planned_days, color=INK, linewidth=0.6)
     ax.set_ylim(0, 103)
     ax.set_xlabel("days")
-    ax.set_ylabel("chance [%]")
+    ax.set_ylabel("power [%]")
     ax.legend(fontsize=7, loc="lower right")
