@@ -89,7 +89,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     if comparison.fronts:
         figures["points"] = fronts_figure(comparison.fronts)
     values = {
-        "title": f"Comparison of {' and '.join(one.label for one in comparison.studies)}",
+        "title": f"Comparison of {', '.join(one.label for one in comparison.studies)}",
         "comparison": comparison,
         "pictures": {name: as_svg(one, name) for name, one in figures.items() if one},
     }
