@@ -112,7 +112,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     values = {
         "title": f"Comparison of {', '.join(one.label for one in comparison.studies)}",
         "comparison": comparison,
-        "pictures": {name: as_svg(one, name) for name, one in figures.items() if one},
+        "figures": {name: as_svg(one, name) for name, one in figures.items() if one},
     }
     return write_files(
         folder,

@@ -155,7 +155,7 @@ def _template(report: Report) -> str:
 
 
 def page_values(report: Report) -> dict[str, Any]:
-    """The variables of the templates: ``title``, ``report`` and ``pictures``."""
+    """The variables of the templates: ``title``, ``report`` and ``figures``."""
     figures = hypothesis_figures(report)
     if report.front:
         figures["front-points"] = front_figure(
@@ -168,7 +168,7 @@ def page_values(report: Report) -> dict[str, Any]:
     return {
         "title": report.study or (counts and counts.path) or "report",
         "report": report,
-        "pictures": to_svg(figures),
+        "figures": to_svg(figures),
     }
 
 
