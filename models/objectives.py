@@ -176,7 +176,7 @@ class Objectives:
                 objective.loss, key="training.objectives", built_in=list(Loss)
             )
             for objective in config.objectives
-            if objective.is_own
+            if objective.is_custom
         }
         scales = [objective.scale for objective in config.objectives]
         references = [_reference(objective, config, n_items) for objective in config.objectives]
