@@ -82,8 +82,7 @@ def offline_metrics(
     """One row a preference and metric: value, standard error over sessions, and n."""
     with translate_errors(context):
         parameters, paths = study.load()
-        checkpoint = paths.require("conditioned_model")
-        recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
+        recommender = Recommender.load(paths)
         evaluation = compute_metric_tables(
             read_scores(parameters, paths),
             HeldOutSessions.open(parameters, paths),

@@ -86,7 +86,7 @@ def experiment_log_files(
             plan = read_plan(paths)
             checkpoint = paths.require("conditioned_model")
             check_same_model(plan, checkpoint_fingerprint(checkpoint))
-            recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
+            recommender = Recommender.load(paths)
             with atomic_folder(paths.artifact("experiment_log_files")) as folder:
                 truth = simulate_experiment(parameters, paths, plan, recommender, folder)
             if truth:

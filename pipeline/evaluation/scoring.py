@@ -151,8 +151,7 @@ class ScoringJob:
     @classmethod
     def open(cls, study: Study, paths: StudyPaths) -> "ScoringJob":
         """Load the checkpoint and the test sessions of a study."""
-        checkpoint = paths.require("conditioned_model")
-        recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
+        recommender = Recommender.load(paths)
         test = HeldOutSessions.open(study, paths)
         return cls(study, paths, recommender.model, test, _facts(study, paths))
 

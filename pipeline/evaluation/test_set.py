@@ -8,9 +8,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.tokens import SessionTokens
-from pipeline.artifacts.storage import StudyPaths, read_table
+from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import ITEM_ATTRIBUTES, Split
 from pipeline.datasets.item_attributes import read_item_attributes
+from pipeline.sessions.catalogue import read_catalogue
 from pipeline.sessions.token_store import open_times, open_tokens
 from pipeline.study import Study
 
@@ -39,7 +40,7 @@ class HeldOutSessions:
             MissingArtifact, DataError: if sessions are missing or damaged.
         """
         store = paths.require("sessions", "tokens.safetensors")
-        catalogue = read_table(paths.require("sessions", "items.parquet")).sort("index")
+        catalogue = read_catalogue(paths)
         file = study.dataset.item_attributes
         found = cls(
             tokens=open_tokens(store, Split.TEST),
