@@ -10,7 +10,6 @@ from models.checkpoint import DESCRIPTION, WEIGHTS, checkpoint_fingerprint
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import DataError, LogError
 from pipeline.datasets.item_attributes import read_item_attributes
-from pipeline.evaluation.test_set import empty_attributes
 from pipeline.experiment.design.plan_checks import check_not_running, check_same_model
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
 from pipeline.recommender.recommender import Recommender
@@ -76,9 +75,7 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
     model.item_embedding.weight.data = table_ID.T.contiguous().T
     items = read_catalogue(paths)
     known = study.dataset.item_attributes
-    attributes = (
-        read_item_attributes(paths.root / known, items) if known else empty_attributes(items)
-    )
+    attributes = read_item_attributes(paths.root / known if known else None, items)
     rules = RuleBook.of(
         study.serving, paths.root, attributes=attributes, embedding_ID=table_ID.numpy()
     )
