@@ -21,9 +21,10 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from models.network import ConditionedSessionModel
+from models.network.model import ConditionedSessionModel
 from models.preferences import preference_grid
-from models.scoring import WHOLE, Shard, TargetScores, score_targets, session_lists
+from models.scoring.recommend import session_lists
+from models.scoring.target_scores import WHOLE, Shard, TargetScores, score_targets
 from pipeline.artifacts.storage import (
     StudyPaths,
     atomic_file,

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from models.checkpoint import load_checkpoint
-from models.network import ConditionedSessionModel
-from models.scoring import top_items
+from models.network.model import ConditionedSessionModel
+from models.scoring.recommend import top_items
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
-from models.configuration import Loss
+from models.objectives.configuration import Loss
 from models.training.distributed import is_first_process
 from models.training.loop import train
 from models.training.result import TrainedModel

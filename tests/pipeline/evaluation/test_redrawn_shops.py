@@ -6,8 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.configuration import ModelConfig, Negatives, Objective, TrainingConfig
+from models.network.configuration import ModelConfig
+from models.objectives.configuration import Objective
+from models.objectives.negatives import Negatives
 from models.tokens import SessionTokens
+from models.training.configuration import TrainingConfig
 from models.training.loop import train
 from pipeline.datasets.item_attributes import read_item_attributes
 from pipeline.evaluation.metric_tables import compute_metric_tables

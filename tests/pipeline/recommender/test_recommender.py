@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
-from models.configuration import Conditioning, ModelConfig, TrainingConfig
 from models.errors import CheckpointError, ModelError
-from models.network import build_model
+from models.network.configuration import Conditioning, ModelConfig
+from models.network.model import build_model
+from models.training.configuration import TrainingConfig
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.recommender.recommender import Recommender
 

@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.configuration import ModelConfig, Objective
 from models.errors import ModelError
+from models.network.configuration import ModelConfig
+from models.objectives.configuration import Objective
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import ITEMS, Split
 from pipeline.core.errors import MissingArtifact

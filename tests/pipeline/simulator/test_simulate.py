@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 from scipy.special import logit
 
-from models.configuration import ModelConfig
-from models.network import build_model
+from models.network.configuration import ModelConfig
+from models.network.model import build_model
 from pipeline.artifacts.storage import StudyPaths, read_json
 from pipeline.core.contracts import IMPRESSIONS, OFFLINE_METRICS, EventType
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
