@@ -1,8 +1,8 @@
 """Backbones: what reads a session. Sessions and preference in, one hidden state a position out.
 
-A backbone is a module made from a :class:`~models.configuration.ModelConfig`, whose ``forward``
+A backbone is a module made from a :class:`~models.network.configuration.ModelConfig`, whose ``forward``
 takes the embedded session (B × T × D, padding behind the real positions) and a
-:class:`~models.conditioning.Condition`, and gives hidden states of the same shape. State t may
+:class:`~models.network.conditioning.Condition`, and gives hidden states of the same shape. State t may
 depend on positions up to t only. It calls ``x = condition(layer, x)`` behind each of its
 ``config.layers`` layers; with the conditioning ``concatenation`` that does nothing and may be left
 out, because the preference is then in the embedded session.
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.backbones.gated import GatedTransformer
-from models.backbones.recurrent import GRU4Rec
-from models.backbones.transformer import SessionTransformer
-from models.configuration import Conditioning, ModelConfig
 from models.errors import ModelError
 from models.extensions import ExtensionPoint
+from models.network.backbones.gated import GatedTransformer
+from models.network.backbones.recurrent import GRU4Rec
+from models.network.backbones.transformer import SessionTransformer
+from models.network.configuration import Conditioning, ModelConfig
 
 BACKBONES: dict[str, Callable[[ModelConfig], nn.Module]] = {
     "tron": SessionTransformer,

@@ -11,18 +11,20 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from models.batching import SessionBatch
-from models.candidate_sums import CandidateSums
-from models.configuration import ClickLoss, Loss, ModelConfig, Negatives, Objective, TrainingConfig
 from models.errors import ModelError
-from models.negatives import Candidates, CandidateSampler
-from models.network import build_model
-from models.objectives import (
+from models.network.configuration import ModelConfig
+from models.network.model import build_model
+from models.objectives.candidate_sums import CandidateSums
+from models.objectives.configuration import ClickLoss, Loss, Objective
+from models.objectives.negatives import Candidates, CandidateSampler, Negatives
+from models.objectives.objectives import (
     Objectives,
     distortion_loss,
     gbce_loss,
     label_loss,
     softmax_loss,
 )
+from models.training.configuration import TrainingConfig
 
 ITEMS = 6
 TARGETS = [[0, 5, 2], [2, 1, 0]]

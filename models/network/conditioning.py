@@ -9,7 +9,7 @@ from typing import Protocol, assert_never
 import torch
 from torch import Tensor, nn
 
-from models.configuration import Conditioning, ModelConfig
+from models.network.configuration import Conditioning, ModelConfig
 
 _INITIAL_SCALE = 0.1
 

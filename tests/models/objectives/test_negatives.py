@@ -9,9 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.configuration import Negatives
 from models.errors import ModelError
-from models.negatives import CandidateSampler
+from models.objectives.negatives import CandidateSampler, Negatives
 
 CLICKS = [1, 2, 3, 6, 8]
 SCORES = [1.0, -0.5, 0.3, 0.8, -1.0]

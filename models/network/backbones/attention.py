@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.configuration import ModelConfig
+from models.network.configuration import ModelConfig
 
 
 class CausalSelfAttention(nn.Module):

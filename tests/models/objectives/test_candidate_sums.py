@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from models import candidate_sums as fast_path
-from models.candidate_sums import candidate_sums
-from models.negatives import Candidates
-from models.objectives import distortion_loss, softmax_loss
+from models.objectives import candidate_sums as fast_path
+from models.objectives.candidate_sums import candidate_sums
+from models.objectives.negatives import Candidates
+from models.objectives.objectives import distortion_loss, softmax_loss
 
 WIDTH = 3
 tops = pytest.mark.parametrize("top", [None, 1, 3, 50], ids=["all", "one", "three", "more"])

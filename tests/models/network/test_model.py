@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from models.backbones import BACKBONES
-from models.configuration import Conditioning, ModelConfig, Positions
 from models.errors import ModelError
-from models.network import ConditionedSessionModel, build_model, forked_rng
+from models.network.backbones import BACKBONES
+from models.network.configuration import Conditioning, ModelConfig, Positions
+from models.network.model import ConditionedSessionModel, build_model, forked_rng
 
 ITEMS, WIDTH, WINDOW, LAYERS = 11, 8, 6, 2
 CONFIG = {"hidden_size": WIDTH, "layers": LAYERS, "heads": 2, "dropout": 0.0, "max_length": WINDOW}

@@ -9,13 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import scoring
-from models.configuration import Conditioning, ModelConfig, Positions
 from models.errors import ModelError
-from models.network import build_model
+from models.network.configuration import Conditioning, ModelConfig, Positions
+from models.network.model import build_model
 from models.preferences import preference_grid
-from models.ranking import TieRule
-from models.scoring import score_targets, top_items
+from models.scoring import target_scores
+from models.scoring.ranking import TieRule
+from models.scoring.recommend import best_items, top_items
+from models.scoring.target_scores import score_targets
 from models.tokens import SessionTokens
 
 EVEN = torch.tensor([[0.5, 0.5]])
@@ -78,7 +79,7 @@ def best_by_sorting(scores, k):
 @pytest.mark.parametrize("preference", [(0.3, 0.7), (1.0, 0.0)])
 @pytest.mark.parametrize("config", KINDS, ids=lambda config: config["backbone"])
 def test_target_scores_equal_a_session_by_session_twin(config, preference, monkeypatch):
-    monkeypatch.setattr(scoring, "_BATCH_SIZE", 3)
+    monkeypatch.setattr(target_scores, "_BATCH_SIZE", 3)
     model = lively_model(**config)
     written = written_sessions([2, 7, 3, 2, 5, 9, 4, 2])
 
@@ -179,7 +180,7 @@ def test_a_session_of_one_click_has_no_target():
 
 
 def test_batches_without_any_target_are_passed_over(monkeypatch):
-    monkeypatch.setattr(scoring, "_BATCH_SIZE", 1)
+    monkeypatch.setattr(target_scores, "_BATCH_SIZE", 1)
 
     (scores,) = score_targets(
         lively_model(), SessionTokens.from_lists([[(1, 0)], [(2, 0), (3, 1)]]), EVEN
@@ -273,7 +274,7 @@ def test_best_equals_a_full_sort_on_adversarial_scores(rows, data):
     k = data.draw(st.integers(1, len(rows[0])))
 
     scores_BI = torch.tensor(rows, dtype=torch.float64)
-    values, best = scoring.best_items(scores_BI, k)
+    values, best = best_items(scores_BI, k)
 
     assert torch.equal(values, scores_BI.gather(1, best))
     assert best.tolist() == [best_by_sorting(scores, k) for scores in rows]
@@ -284,7 +285,7 @@ def test_many_ties_at_the_end_of_the_list_go_to_the_lowest_items(size):
     scores_BI = torch.zeros(2, size)
     scores_BI[1, size - 1] = 1.0
 
-    assert scoring.best_items(scores_BI, 3)[1].tolist() == [[0, 1, 2], [size - 1, 0, 1]]
+    assert best_items(scores_BI, 3)[1].tolist() == [[0, 1, 2], [size - 1, 0, 1]]
 
 
 @pytest.mark.parametrize("k", [0, ITEMS + 1])

@@ -2,7 +2,7 @@
 
 Losses arrive as B × O, one row a session. Regularisers and the Tchebycheff scalarisation compare
 losses with one another, so they look at normalised losses: each divided by its reference
-(:attr:`models.configuration.Objective.reference`), about 1 at worst.
+(:attr:`models.objectives.configuration.Objective.reference`), about 1 at worst.
 """
 
 import math
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.configuration import Regulariser, Scalarisation, TrainingConfig
+from models.training.configuration import Regulariser, Scalarisation, TrainingConfig
 
 _SMALLEST_SHARE = 1e-12
 

@@ -11,10 +11,10 @@ from copy import copy
 import torch
 from torch import Tensor, nn
 
-from models.backbones import build_backbone
-from models.conditioning import FixedPreference, PreferenceConditioning, build_conditioning
-from models.configuration import ModelConfig, Positions
 from models.errors import ModelError
+from models.network.backbones import build_backbone
+from models.network.conditioning import FixedPreference, PreferenceConditioning, build_conditioning
+from models.network.configuration import ModelConfig, Positions
 from models.preferences import check_preference
 
 _INITIAL_SCALE = 0.1

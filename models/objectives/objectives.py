@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.batching import SessionBatch
-from models.candidate_sums import CandidateSums, candidate_sums
-from models.configuration import ClickLoss, Loss, Objective, TrainingConfig
 from models.errors import ModelError
 from models.extensions import ExtensionPoint
-from models.negatives import Candidates
-from models.network import ConditionedSessionModel
+from models.network.model import ConditionedSessionModel
+from models.objectives.candidate_sums import CandidateSums, candidate_sums
+from models.objectives.configuration import ClickLoss, Loss, Objective
+from models.objectives.negatives import Candidates
+from models.training.configuration import TrainingConfig
 
 _CPU = torch.device("cpu")
 _LABEL_REFERENCE = 3.0
@@ -176,7 +177,7 @@ class Objectives:
                 objective.loss, key="training.objectives", built_in=list(Loss)
             )
             for objective in config.objectives
-            if objective.is_own
+            if objective.is_custom
         }
         scales = [objective.scale for objective in config.objectives]
         references = [_reference(objective, config, n_items) for objective in config.objectives]

@@ -6,9 +6,9 @@ sampling and loss functions" (TRON), RecSys 2023.
 
 from torch import Tensor, nn
 
-from models.backbones.attention import CausalSelfAttention
-from models.conditioning import Condition
-from models.configuration import Activation, ModelConfig
+from models.network.backbones.attention import CausalSelfAttention
+from models.network.conditioning import Condition
+from models.network.configuration import Activation, ModelConfig
 
 
 class Block(nn.Module):

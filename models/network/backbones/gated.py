@@ -7,9 +7,9 @@ Source: Borisyuk et al., "From features to transformers: redefining ranking for 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.backbones.attention import CausalSelfAttention
-from models.conditioning import Condition
-from models.configuration import ModelConfig
+from models.network.backbones.attention import CausalSelfAttention
+from models.network.conditioning import Condition
+from models.network.configuration import ModelConfig
 
 
 class SwiGLU(nn.Module):

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import ranking
 from models.errors import ModelError
-from models.ranking import TieRule, count_above
+from models.scoring import ranking
+from models.scoring.ranking import TieRule, count_above
 
 ADVERSARIAL = [-math.inf, -1.0, -1e-30, -0.0, 0.0, 1.0, 1.0 + 2**-23, 3e38, math.inf]
 RULES = {

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from models.conditioning import build_conditioning
-from models.configuration import Conditioning, ModelConfig
-from models.network import forked_rng
+from models.network.conditioning import build_conditioning
+from models.network.configuration import Conditioning, ModelConfig
+from models.network.model import forked_rng
 
 WIDTH, RANK, LAYERS, OBJECTIVES = 5, 2, 3, 3
 CONFIG = {"hidden_size": WIDTH, "heads": 1, "layers": LAYERS, "rank": RANK}

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.configuration import Regulariser, Scalarisation, TrainingConfig
-from models.scalarisation import (
+from models.training.configuration import Regulariser, Scalarisation, TrainingConfig
+from models.training.scalarisation import (
     angle,
     non_uniformity,
     scalarised_losses,

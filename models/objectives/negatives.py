@@ -2,12 +2,51 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt
+from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 
-from models.configuration import Negatives
 from models.errors import ModelError
+from models.strict import STRICT
+
+
+@config_dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Negatives:
+    """The items a target is compared with.
+
+    Attributes:
+        uniform: Items drawn uniformly with replacement, shared by the batch.
+        in_batch: Whether the batch's targets are among them, too.
+        top: Only so many with the highest scores count, for each position; None counts all.
+        log_q: Whether scores are corrected for how often an item is drawn.
+        all: Every item of the catalogue is compared with, and nothing is drawn.
+    """
+
+    uniform: Annotated[int, Ge(0)] = 512
+    in_batch: bool = False
+    top: Annotated[int, Gt(0)] | None = None
+    log_q: bool = False
+    all: bool = False
+
+    def __post_init__(self) -> None:
+        if self.all and (self.uniform or self.in_batch or self.log_q):
+            msg = (
+                "training.negatives.all compares with every item; set uniform: 0, in_batch: false "
+                "and log_q: false"
+            )
+            raise ModelError(msg)
+        if not (self.all or self.uniform or self.in_batch):
+            msg = "training.negatives draws none; set uniform, in_batch or all"
+            raise ModelError(msg)
+        if self.top is not None and self.uniform and self.top > self.uniform:
+            msg = (
+                f"training.negatives.top = {self.top} exceeds uniform = {self.uniform}, the "
+                "negatives it is chosen from; lower it"
+            )
+            raise ModelError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.negatives import Candidates
+from models.objectives.negatives import Candidates
 
 _ROWS_AT_ONCE = 256
 """Rows whose scores stay in the processor's cache from one operation to the next."""

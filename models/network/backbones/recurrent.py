@@ -6,8 +6,8 @@ ICLR 2016.
 
 from torch import Tensor, nn
 
-from models.conditioning import Condition
-from models.configuration import ModelConfig
+from models.network.conditioning import Condition
+from models.network.configuration import ModelConfig
 
 
 class GRU4Rec(nn.Module):
