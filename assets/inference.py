@@ -14,7 +14,7 @@ from assets.materialization import materialize_result, translate_errors
 from assets.model import conditioned_model
 from assets.resources import StudyResource
 from models.checkpoint import checkpoint_fingerprint
-from pipeline.artifacts.provenance import output_md5s, provenance, provenance_of_variants
+from pipeline.artifacts.provenance import output_md5s, provenance, variants_provenance
 from pipeline.artifacts.storage import (
     DATABASE,
     REPORT,
@@ -243,7 +243,7 @@ def _gather_variants(parameters: Study, paths: StudyPaths) -> dict:
         documents={
             **_documents(parameters, paths),
             "not_fitted": read_json(paths.require("regression_estimates", NOT_FITTED)),
-            "provenance": provenance_of_variants(
+            "provenance": variants_provenance(
                 parameters, paths.root, ingested_md5s(paths.require(DATABASE))
             ),
         },

@@ -18,7 +18,7 @@ from pipeline.artifacts.storage import (
     require_dataset,
 )
 from pipeline.core.asset_graph import ASSET_GRAPH, rematerialize_command
-from pipeline.doctor.finding import Finding, State, ok
+from pipeline.doctor.finding import Finding, Status, ok
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
 from pipeline.experiment.log.log_files import log_files, log_folder
 from pipeline.study import LogSource, Study, flatten
@@ -45,11 +45,11 @@ class Artifact:
     """
 
     path: Path
-    made: float
-    is_of_the_report: bool
+    written_at: float
+    is_in_manifest: bool
 
 
-def examine_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
+def check_raw_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     """The raw data: there, and the pinned bytes."""
     if study.experiment.variants is not None:
         yield ok("raw data", "not needed: the experiment has variants of your own")
@@ -58,12 +58,12 @@ def examine_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     name = study.dataset.path
     if pinned_md5(study, paths.root) is None:
         words = f"{name} is not pinned: a change of it would go unnoticed"
-        yield Finding("raw data", State.LOOK, words, f"dvc add {name}")
+        yield Finding("raw data", Status.WARNING, words, f"dvc add {name}")
     else:
         yield ok("raw data", f"{name} has the pinned md5 {digest}")
 
 
-def examine_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
+def check_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     """Every artifact of the chain, the database, and the manifest of the last report."""
     manifest_file = paths.artifact("manifest.json")
     manifest = read_json(manifest_file) if manifest_file.exists() else None
@@ -72,7 +72,7 @@ def examine_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     if missing := [asset for asset in wanted if asset not in there]:
         words = f"{len(missing)} of {len(wanted)} not made yet: {', '.join(missing)}"
         remedy = _STUDY if len(missing) == len(wanted) else rematerialize_command(missing[0])
-        yield Finding("artifacts", State.LOOK, words, remedy)
+        yield Finding("artifacts", Status.WARNING, words, remedy)
     outdated = list(_outdated(study, paths, wanted, there))
     yield from outdated
     if not missing and not outdated:
@@ -81,7 +81,7 @@ def examine_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
         held = summarise(paths.artifact(DATABASE))
         yield ok("database", f"{held['impressions']:,} impressions of {held['files']} files")
     if manifest is not None:
-        yield from examine_manifest(manifest, study, paths, there)
+        yield from check_manifest(manifest, study, paths, there)
 
 
 def _belongs(asset: str, study: Study) -> bool:
@@ -129,20 +129,20 @@ def _outdated(
             late = [name for name in ASSET_GRAPH[asset] if _is_later(there.get(name), one)]
         if late:
             words = f"{asset} is older than {', '.join(late)}"
-            yield Finding("artifacts", State.MEND, words, rematerialize_command(asset))
+            yield Finding("artifacts", Status.ERROR, words, rematerialize_command(asset))
 
 
 def _is_newer(raw: Path, made: Artifact) -> bool:
     """Whether the raw data was written later; a copy of the same bytes changes nothing."""
-    if made.is_of_the_report or not raw.exists():
+    if made.is_in_manifest or not raw.exists():
         return False
-    return raw.stat().st_mtime > made.made + _SECONDS
+    return raw.stat().st_mtime > made.written_at + _SECONDS
 
 
 def _is_later(source: Artifact | None, made: Artifact) -> bool:
-    if source is None or (source.is_of_the_report and made.is_of_the_report):
+    if source is None or (source.is_in_manifest and made.is_in_manifest):
         return False
-    return source.made > made.made + _SECONDS and not source.path.name.endswith(".duckdb")
+    return source.written_at > made.written_at + _SECONDS and not source.path.name.endswith(".duckdb")
 
 
 def _other_files(study: Study, paths: StudyPaths) -> list[str]:
@@ -154,7 +154,7 @@ def _other_files(study: Study, paths: StudyPaths) -> list[str]:
     return changed[:_NAMED] + more
 
 
-def examine_manifest(
+def check_manifest(
     manifest: dict[str, Any], study: Study, paths: StudyPaths, there: dict[str, Artifact]
 ) -> Iterator[Finding]:
     """Whether the last report was made by these parameters, this code and these versions."""
@@ -165,7 +165,7 @@ def examine_manifest(
     ]
     if changed:
         words = f"the report was made with other parameters: {_some(changed)}"
-        yield Finding("manifest", State.MEND, words, _STUDY)
+        yield Finding("manifest", Status.ERROR, words, _STUDY)
     now = flatten({"code": code_version(paths.root), **environment_info()})
     before = flatten(manifest["provenance"])
     others = [
@@ -175,18 +175,18 @@ def examine_manifest(
     ]
     if others:
         words = f"the report was made by {_some(others)}; numbers may differ"
-        yield Finding("manifest", State.LOOK, words, _STUDY)
+        yield Finding("manifest", Status.WARNING, words, _STUDY)
     if newer := [asset for asset, one in there.items() if _is_unreported(asset, one, study)]:
         words = f"not the files that the report tells of: {_some(newer)}"
         remedy = "dagster asset materialize --select regression_report"
-        yield Finding("manifest", State.LOOK, words, remedy)
+        yield Finding("manifest", Status.WARNING, words, remedy)
     if not changed and not others and not newer:
         yield ok("manifest", "the report was made by this code, these parameters and versions")
 
 
 def _is_unreported(asset: str, one: Artifact, study: Study) -> bool:
     brought = asset == "experiment_log_files" and study.experiment.source is LogSource.FILES
-    return not one.is_of_the_report and not brought
+    return not one.is_in_manifest and not brought
 
 
 def _some(names: list[str]) -> str:

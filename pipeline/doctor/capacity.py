@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.artifacts.storage import StudyPaths, dataset_path, read_json
 from pipeline.datasets.io.blocks import is_compressed
-from pipeline.doctor.finding import Finding, State, ok
+from pipeline.doctor.finding import Finding, Status, ok
 from pipeline.study import Study
 
 GIB = 2**30
@@ -28,7 +28,7 @@ _COPIES = 4
 _FLOAT = 4
 
 
-def examine_resources(study: Study, paths: StudyPaths) -> Iterator[Finding]:
+def check_resources(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     """Disk and memory."""
     yield check_capacity(
         "disk", free=shutil.disk_usage(paths.root).free, need=disk_bytes(study, paths)
@@ -37,7 +37,7 @@ def examine_resources(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     if available is None:
         words = "how much is free is not known here; the study will take about "
         words += f"{_amount(memory_bytes(study, paths))}"
-        yield Finding("memory", State.LOOK, words, "look at your system's monitor")
+        yield Finding("memory", Status.WARNING, words, "look at your system's monitor")
     else:
         yield check_capacity("memory", free=available, need=memory_bytes(study, paths))
 
@@ -47,9 +47,9 @@ def check_capacity(what: str, *, free: int, need: int) -> Finding:
     words = f"{_amount(free)} free; the study will take about {_amount(need)}"
     if free < need:
         remedy = "make room" if what == "disk" else "end other work, or use a larger machine"
-        return Finding(what, State.MEND, words, remedy)
+        return Finding(what, Status.ERROR, words, remedy)
     if free < 1.5 * need:
-        return Finding(what, State.LOOK, f"{words}, which is close", f"keep an eye on {what}")
+        return Finding(what, Status.WARNING, f"{words}, which is close", f"keep an eye on {what}")
     return ok(what, words)
 
 

@@ -8,17 +8,17 @@ from typing import Any
 from pipeline.core.errors import USER_ERRORS
 
 
-class State(StrEnum):
+class Status(StrEnum):
     """How something was found."""
 
-    WELL = "well"
-    LOOK = "look"
-    MEND = "mend"
+    OK = "well"
+    WARNING = "look"
+    ERROR = "mend"
 
     @property
-    def mark(self) -> str:
+    def symbol(self) -> str:
         """The sign a line begins with."""
-        return {State.WELL: "✓", State.LOOK: "!", State.MEND: "✗"}[self]
+        return {Status.OK: "✓", Status.WARNING: "!", Status.ERROR: "✗"}[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Finding:
         remedy: A command, or what else to do; None where all is well.
     """
 
-    subject: str
-    state: State
-    words: str
-    remedy: str | None = None
+    check: str
+    status: Status
+    message: str
+    fix: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON has it."""
@@ -45,7 +45,7 @@ class Finding:
 
 def ok(subject: str, words: str) -> Finding:
     """A thing that is as it should be."""
-    return Finding(subject, State.WELL, words)
+    return Finding(subject, Status.OK, words)
 
 
 def run_check(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -54,8 +54,8 @@ def run_check(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Findi
     try:
         found.extend(look())
     except USER_ERRORS as error:
-        found.append(Finding(subject, State.MEND, str(error), "do what the message says"))
+        found.append(Finding(subject, Status.ERROR, str(error), "do what the message says"))
     except OSError as error:
         words = f"cannot read {error.filename}: {error.strerror}"
-        found.append(Finding(subject, State.MEND, words, f"make {error.filename} readable"))
+        found.append(Finding(subject, Status.ERROR, words, f"make {error.filename} readable"))
     return found

@@ -131,7 +131,7 @@ def test_it_says_why_there_is_nothing_to_take_in(project):
     (project / PARAMS_FILE).write_text(yaml.safe_dump(params), encoding="utf-8")
 
     assert "no file in" in empty
-    assert "traffic_plan is missing. Make it with: dagster asset materialize" in unplanned
+    assert "traffic_plan is missing. Create it with: dagster asset materialize" in unplanned
     assert Watching().tick() == (
         "experiment.source is simulated-shop; only the files of a log are waited for"
     )

@@ -1,4 +1,4 @@
-"""The hypotheses that several studies share, pooled: ``paretoscope meta``."""
+"""The hypotheses that several studies share, pooled: ``paretoscope meta-analysis``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -25,7 +25,7 @@ class EventDeduplicator:
         """Events that are known."""
         return len(self._known)
 
-    def read(self, log: Path, now_ms: int) -> None:
+    def load(self, log: Path, now_ms: int) -> None:
         """Know the events of the log's closed files, as far back as is remembered."""
         found: list[tuple[int, bytes]] = []
         earliest = now_ms - self._ms
@@ -43,11 +43,11 @@ class EventDeduplicator:
         """Whether the event is in the log."""
         return _digest(impression, event) in self._known
 
-    def under_way(self, impression: str, event: str) -> asyncio.Future[None] | None:
+    def pending(self, impression: str, event: str) -> asyncio.Future[None] | None:
         """The writing of the same event, if it is not at its end."""
         return self._under_way.get(_digest(impression, event))
 
-    def begin(self, impression: str, event: str, written: asyncio.Future[None]) -> None:
+    def register(self, impression: str, event: str, written: asyncio.Future[None]) -> None:
         """The event, which is neither known nor under way, is being written."""
         digest = _digest(impression, event)
         self._under_way[digest] = written

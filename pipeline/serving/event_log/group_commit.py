@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.serving.event_log.kafka_sink import Row, Sink
+from pipeline.serving.event_log.kafka_sink import LogRow, Sink
 from pipeline.serving.event_log.rotating_files import (
     LogFile,
     Rotation,
@@ -29,11 +29,11 @@ _LOOK_SECONDS = 1.0
 
 
 class _Pending(NamedTuple):
-    row: Row
+    row: LogRow
     done: asyncio.Future[None]
 
 
-class Journal:
+class EventLogWriter:
     """The log of one server."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Journal:
             self._sink.close()
         os.close(self._lock)
 
-    def append(self, row: Row) -> asyncio.Future[None]:
+    def append(self, row: LogRow) -> asyncio.Future[None]:
         """Done when the row is durable; raises OSError if it cannot be written."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.put(_Pending(row, done))

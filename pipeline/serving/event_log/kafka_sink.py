@@ -12,7 +12,7 @@ _LOG = logging.getLogger(__name__)
 _FLUSH_SECONDS = 10.0
 
 
-class Row(NamedTuple):
+class LogRow(NamedTuple):
     """A line of the log, its line break included, and the impression it is about."""
 
     table: Table
@@ -23,7 +23,7 @@ class Row(NamedTuple):
 class Sink(Protocol):
     """Takes rows that are in their files already; it may lose them, and counts those it does."""
 
-    def send(self, row: Row) -> None:
+    def send(self, row: LogRow) -> None:
         """Take a row; returns at once."""
         ...
 
@@ -57,7 +57,7 @@ class KafkaSink:
         self._topic = topic
         self._lost = lost
 
-    def send(self, row: Row) -> None:
+    def send(self, row: LogRow) -> None:
         """Queue the row."""
         try:
             self._producer.produce(

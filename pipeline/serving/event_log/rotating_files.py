@@ -42,8 +42,8 @@ class Table(StrEnum):
 class Rotation:
     """When a file is closed: at this age or this size, whichever comes first."""
 
-    seconds: float
-    size: int
+    max_seconds: float
+    max_bytes: int
     durability: Durability
 
     @classmethod
@@ -91,8 +91,8 @@ class LogFile:
         """Close the file if it is old or large enough."""
         if self._path is None:
             return
-        old = time.monotonic() - self._opened >= self._rotation.seconds
-        if old or self._size >= self._rotation.size:
+        old = time.monotonic() - self._opened >= self._rotation.max_seconds
+        if old or self._size >= self._rotation.max_bytes:
             self.close()
 
     def close(self) -> None:

@@ -14,20 +14,20 @@ from pipeline.core.labels import metric_label
 from pipeline.experiment.design.traffic_plan import Group
 from pipeline.serving.explorer.kpi_forecast import kpi_views
 from pipeline.serving.explorer.schemas import (
-    ExploredGroup,
-    ExploreState,
+    GroupPreference,
+    ExplorerState,
     FrontView,
     ItemView,
-    ListedView,
+    ListedItemView,
     ListsRequest,
     ListsView,
     MetricView,
-    PlaceRequest,
+    PreferenceRequest,
     PointView,
     PreferenceView,
-    VisitView,
+    SessionView,
 )
-from pipeline.serving.explorer.study_tables import Measured, MetricOfAll
+from pipeline.serving.explorer.study_tables import MeasuredMetrics, MetricByPreference
 from pipeline.serving.http.service import Service
 from pipeline.serving.ranking.rank import RankRequest
 from pipeline.serving.ranking.snapshot import Snapshot
@@ -44,11 +44,11 @@ class Explorer:
         self._service = service
         self._busy: set[str] = set()
 
-    def state(self) -> ExploreState:
+    def state(self) -> ExplorerState:
         """What stays the same while the preference moves."""
         snapshot = self._service.snapshot
-        known = snapshot.explorable
-        return ExploreState(
+        known = snapshot.explorer_data
+        return ExplorerState(
             experiment=snapshot.plan.experiment,
             model=snapshot.version,
             rules=snapshot.rules.version,
@@ -59,7 +59,7 @@ class Explorer:
             start=_start(snapshot),
             front=_front(known.measured) if known.measured else None,
             groups=[
-                ExploredGroup(
+                GroupPreference(
                     name=one.name,
                     preference_id=one.preference_id,
                     preference=list(one.preference),
@@ -67,16 +67,16 @@ class Explorer:
                 for one in snapshot.plan.groups
             ],
             sessions=[
-                VisitView(
+                SessionView(
                     items=[_item(snapshot, item) for item in visit.items],
                     next_item=_item(snapshot, visit.next_item),
                 )
-                for visit in known.visits
+                for visit in known.sample_sessions
             ],
             missing=list(known.missing),
         )
 
-    def place(self, request: PlaceRequest) -> PreferenceView:
+    def preference_view(self, request: PreferenceRequest) -> PreferenceView:
         """What the tables say of a preference.
 
         Raises:
@@ -84,11 +84,11 @@ class Explorer:
         """
         snapshot = self._service.snapshot
         preference, group = _preference(snapshot, request), _group(snapshot, request)
-        measured = snapshot.explorable.measured
+        measured = snapshot.explorer_data.measured
         view = PreferenceView(
             model=snapshot.version,
             preference=preference.tolist(),
-            measured_as=None,
+            measured_preference=None,
             group=group.name,
             x=None,
             y=None,
@@ -96,14 +96,14 @@ class Explorer:
             kpis=[],
         )
         if measured is None:
-            view.kpis = kpi_views(snapshot.explorable, {})
+            view.kpis = kpi_views(snapshot.explorer_data, {})
             return view
-        shares_G = measured.mesh.weights_G(preference)
+        shares_G = measured.interpolator.weights_G(preference)
         at = int(shares_G.argmax())
         is_measured = bool(shares_G[at] == 1)
-        of_group = measured.names.index(group.preference_id)
+        of_group = measured.preference_ids.index(group.preference_id)
         values = {one.name: _between(one, shares_G) for one in measured.metrics}
-        view.measured_as = measured.names[at] if is_measured else None
+        view.measured_preference = measured.preference_ids[at] if is_measured else None
         view.x, view.y = (values.get(axis) for axis in _AXES)
         view.metrics = [
             MetricView(
@@ -115,7 +115,7 @@ class Explorer:
             )
             for one in measured.metrics
         ]
-        view.kpis = kpi_views(snapshot.explorable, values)
+        view.kpis = kpi_views(snapshot.explorer_data, values)
         return view
 
     async def lists(self, request: ListsRequest, client: str) -> ListsView:
@@ -139,17 +139,17 @@ class Explorer:
             group=group.name,
             session=[_item(snapshot, item) for item in known.tolist()],
             unknown=list(dict.fromkeys(i for i in request.session if i not in index)),
-            no_lists_because=None if len(known) else "the catalogue has no item of this session",
-            chosen=[],
-            of_group=[],
+            no_lists_reason=None if len(known) else "the catalogue has no item of this session",
+            preference_list=[],
+            group_list=[],
         )
         if len(known):
             with self._turn(client):
                 chosen, of_group = await self._rank(
                     snapshot, known, [tuple(preference.tolist()), group.preference]
                 )
-            view.chosen = _listed(snapshot, chosen, of_group)
-            view.of_group = _listed(snapshot, of_group, chosen)
+            view.preference_list = _listed(snapshot, chosen, of_group)
+            view.group_list = _listed(snapshot, of_group, chosen)
         return view
 
     @contextmanager
@@ -174,7 +174,7 @@ class Explorer:
                 session=session,
                 preference=preference,
                 k=snapshot.plan.list_length,
-                excluded=session if snapshot.rules.leaves_out_seen else nothing,
+                excluded=session if snapshot.rules.excludes_seen else nothing,
                 ts=time.time_ns() // 1_000_000,
             )
             for preference in preferences
@@ -191,7 +191,7 @@ class Explorer:
         return [one.items.tolist() for one in found]
 
 
-def _preference(snapshot: Snapshot, request: PlaceRequest) -> NDArray[np.float64]:
+def _preference(snapshot: Snapshot, request: PreferenceRequest) -> NDArray[np.float64]:
     weights = np.array(request.preference)
     objectives = len(snapshot.plan.groups[0].preference)
     if len(weights) != objectives:
@@ -203,7 +203,7 @@ def _preference(snapshot: Snapshot, request: PlaceRequest) -> NDArray[np.float64
     return weights / weights.sum()
 
 
-def _group(snapshot: Snapshot, request: PlaceRequest) -> Group:
+def _group(snapshot: Snapshot, request: PreferenceRequest) -> Group:
     groups = {group.name: group for group in snapshot.plan.groups}
     if request.group is None:
         return snapshot.plan.groups[0]
@@ -215,14 +215,14 @@ def _group(snapshot: Snapshot, request: PlaceRequest) -> Group:
 def _start(snapshot: Snapshot) -> list[float]:
     objectives = len(snapshot.plan.groups[0].preference)
     equal = np.full(objectives, 1 / objectives)
-    measured = snapshot.explorable.measured
+    measured = snapshot.explorer_data.measured
     if measured is None:
         return equal.tolist()
-    away_G = np.abs(measured.mesh.preference_GO - equal).sum(axis=1)
-    return measured.mesh.preference_GO[int(away_G.argmin())].tolist()
+    away_G = np.abs(measured.interpolator.preference_GO - equal).sum(axis=1)
+    return measured.interpolator.preference_GO[int(away_G.argmin())].tolist()
 
 
-def _front(measured: Measured) -> FrontView | None:
+def _front(measured: MeasuredMetrics) -> FrontView | None:
     x, y = (measured.metric(axis) for axis in _AXES)
     if x is None or y is None or not np.isfinite([x.value_G, y.value_G]).all():
         return None
@@ -232,18 +232,18 @@ def _front(measured: Measured) -> FrontView | None:
         points=[
             PointView(
                 preference_id=name,
-                preference=measured.mesh.preference_GO[n].tolist(),
+                preference=measured.interpolator.preference_GO[n].tolist(),
                 x=x.value_G[n],
                 x_error=np.nan_to_num(x.standard_error_G[n]),
                 y=y.value_G[n],
                 y_error=np.nan_to_num(y.standard_error_G[n]),
             )
-            for n, name in enumerate(measured.names)
+            for n, name in enumerate(measured.preference_ids)
         ],
     )
 
 
-def _between(metric: MetricOfAll, shares_G: NDArray[np.float64]) -> float | None:
+def _between(metric: MetricByPreference, shares_G: NDArray[np.float64]) -> float | None:
     near = shares_G > 0
     return _number(float(shares_G[near] @ metric.value_G[near]))
 
@@ -254,16 +254,16 @@ def _number(value: float) -> float | None:
 
 def _item(snapshot: Snapshot, item: int) -> ItemView:
     return ItemView(
-        item=snapshot.recommender.items[item], category=snapshot.explorable.category_I[item]
+        item=snapshot.recommender.items[item], category=snapshot.explorer_data.category_I[item]
     )
 
 
-def _listed(snapshot: Snapshot, items: list[int], others: list[int]) -> list[ListedView]:
+def _listed(snapshot: Snapshot, items: list[int], others: list[int]) -> list[ListedItemView]:
     place = {item: n + 1 for n, item in enumerate(others)}
     return [
-        ListedView(
+        ListedItemView(
             item=snapshot.recommender.items[item],
-            category=snapshot.explorable.category_I[item],
+            category=snapshot.explorer_data.category_I[item],
             position=n + 1,
             other_position=place.get(item),
         )

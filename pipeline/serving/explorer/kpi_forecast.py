@@ -9,13 +9,13 @@ from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.inference.estimates_file import Answer
 from pipeline.inference.hypotheses.prediction import FittedLine, KpiPrediction
 from pipeline.inference.hypotheses.verdict import Verdict
-from pipeline.serving.explorer.schemas import Expected, KpiView, Observed
+from pipeline.serving.explorer.schemas import ExpectedKpi, KpiView, ObservedKpi
 from pipeline.serving.explorer.study_tables import ExplorerData
 
 
 def kpi_views(known: ExplorerData, metrics: Mapping[str, float | None]) -> list[KpiView]:
     """Every hypothesis at a preference with these offline metrics."""
-    return [_view(known, answer, line, metrics.get(answer.metric)) for answer, line in known.lines]
+    return [_view(known, answer, line, metrics.get(answer.metric)) for answer, line in known.fitted_lines]
 
 
 def _view(
@@ -28,17 +28,17 @@ def _view(
         hypothesis=answer.id,
         metric=name,
         kpi=KPI_LABELS[answer.response.value],
-        is_share=answer.response.is_yes_or_no,
+        is_rate=answer.response.is_yes_or_no,
         verdict=answer.verdict.value,
-        words=_words(answer, found, name, is_known=metric is not None),
+        notes=_words(answer, found, name, is_known=metric is not None),
         expected=None
         if found is None
-        else Expected(
+        else ExpectedKpi(
             rate=found.rate,
             low=found.interval[0],
             high=found.interval[1],
             level=found.level,
-            is_beyond=found.is_beyond,
+            is_extrapolated=found.is_beyond,
         ),
         groups=[] if answer.verdict is Verdict.BLOCKED else _observed(answer, known.level),
     )
@@ -97,11 +97,11 @@ def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def _observed(answer: Answer, level: float) -> list[Observed]:
+def _observed(answer: Answer, level: float) -> list[ObservedKpi]:
     """The groups' rates with intervals, user-clustered where the users are known."""
     times = float(stats.norm.ppf((1 + level) / 2))
     return [
-        Observed(
+        ObservedKpi(
             group=point.group,
             rate=point.rate,
             low=max(0.0, point.rate - times * point.standard_error),

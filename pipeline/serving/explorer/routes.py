@@ -7,10 +7,10 @@ from fastapi import FastAPI, Request
 from pipeline.serving.explorer.explorer import Explorer
 from pipeline.serving.explorer.page import add_page
 from pipeline.serving.explorer.schemas import (
-    ExploreState,
+    ExplorerState,
     ListsRequest,
     ListsView,
-    PlaceRequest,
+    PreferenceRequest,
     PreferenceView,
 )
 from pipeline.serving.http.schemas import Problem
@@ -33,14 +33,14 @@ def add_explorer(app: FastAPI, service: Service, refusals: Responses, *, needs_k
     add_page(app, needs_key=needs_key)
 
     @app.get("/explore/state", responses={401: refusals[401]})
-    async def state() -> ExploreState:  # pyright: ignore[reportUnusedFunction]
+    async def state() -> ExplorerState:  # pyright: ignore[reportUnusedFunction]
         """The front, the groups and some sessions."""
         return explorer.state()
 
     @app.post("/explore/place", responses=refusals | _PLACES)
-    async def place(request: PlaceRequest) -> PreferenceView:  # pyright: ignore[reportUnusedFunction]
+    async def place(request: PreferenceRequest) -> PreferenceView:  # pyright: ignore[reportUnusedFunction]
         """Offline metrics and expected KPIs at a preference."""
-        return explorer.place(request)
+        return explorer.preference_view(request)
 
     @app.post("/explore/lists", responses=refusals | _LISTS)
     async def lists(request: ListsRequest, sent: Request) -> ListsView:  # pyright: ignore[reportUnusedFunction]

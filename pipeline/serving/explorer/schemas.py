@@ -17,7 +17,7 @@ class _Message(BaseModel):
 Weight = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class PlaceRequest(_Message):
+class PreferenceRequest(_Message):
     """A preference, and a group to compare it with."""
 
     preference: list[Weight] = Field(
@@ -28,7 +28,7 @@ class PlaceRequest(_Message):
     group: Id | None = Field(None, description="A group of the plan; the first by default.")
 
 
-class ListsRequest(PlaceRequest):
+class ListsRequest(PreferenceRequest):
     """A session that is to be served under a preference, and as a group."""
 
     session: list[Id] = Field(
@@ -43,7 +43,7 @@ class ItemView(BaseModel):
     category: str | None
 
 
-class VisitView(BaseModel):
+class SessionView(BaseModel):
     """A session of the test set."""
 
     items: list[ItemView] = Field(description="Its clicks but the last, oldest first.")
@@ -69,7 +69,7 @@ class FrontView(BaseModel):
     points: list[PointView]
 
 
-class ExploredGroup(BaseModel):
+class GroupPreference(BaseModel):
     """A group of the experiment."""
 
     name: str
@@ -77,7 +77,7 @@ class ExploredGroup(BaseModel):
     preference: list[float]
 
 
-class ExploreState(BaseModel):
+class ExplorerState(BaseModel):
     """What stays the same while the preference moves."""
 
     experiment: str
@@ -89,8 +89,8 @@ class ExploreState(BaseModel):
     objectives: list[str] = Field(description="What a preference weighs, in its order.")
     start: list[float] = Field(description="The measured preference nearest to equal weights.")
     front: FrontView | None
-    groups: list[ExploredGroup]
-    sessions: list[VisitView]
+    groups: list[GroupPreference]
+    sessions: list[SessionView]
     missing: list[str] = Field(description="What is not there, and what makes it.")
 
 
@@ -104,17 +104,17 @@ class MetricView(BaseModel):
     group_value: float | None
 
 
-class Expected(BaseModel):
+class ExpectedKpi(BaseModel):
     """Where the line passes a preference's metric."""
 
     rate: float
     low: float
     high: float
     level: float
-    is_beyond: bool = Field(description="Whether no group's metric is as low or as high.")
+    is_extrapolated: bool = Field(description="Whether no group's metric is as low or as high.")
 
 
-class Observed(BaseModel):
+class ObservedKpi(BaseModel):
     """A group's KPI."""
 
     group: str
@@ -129,11 +129,11 @@ class KpiView(BaseModel):
     hypothesis: str
     metric: str
     kpi: str
-    is_share: bool = Field(description="Whether the KPI is a share of trials.")
+    is_rate: bool = Field(description="Whether the KPI is a share of trials.")
     verdict: str
-    words: list[str] = Field(description="What must be known to read it.")
-    expected: Expected | None = Field(description="Null where the verdict forbids it.")
-    groups: list[Observed]
+    notes: list[str] = Field(description="What must be known to read it.")
+    expected: ExpectedKpi | None = Field(description="Null where the verdict forbids it.")
+    groups: list[ObservedKpi]
 
 
 class PreferenceView(BaseModel):
@@ -141,7 +141,7 @@ class PreferenceView(BaseModel):
 
     model: str
     preference: list[float]
-    measured_as: str | None = Field(
+    measured_preference: str | None = Field(
         description="Null between measured preferences: the metrics are interpolated."
     )
     group: str
@@ -151,7 +151,7 @@ class PreferenceView(BaseModel):
     kpis: list[KpiView]
 
 
-class ListedView(ItemView):
+class ListedItemView(ItemView):
     """An item of one of the two lists."""
 
     position: int = Field(description="From 1.")
@@ -167,6 +167,6 @@ class ListsView(BaseModel):
     group: str
     session: list[ItemView] = Field(description="What the catalogue has of the session.")
     unknown: list[str] = Field(description="What it lacks.")
-    no_lists_because: str | None
-    chosen: list[ListedView]
-    of_group: list[ListedView]
+    no_lists_reason: str | None
+    preference_list: list[ListedItemView]
+    group_list: list[ListedItemView]

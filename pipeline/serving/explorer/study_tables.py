@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricOfAll:
+class MetricByPreference:
     """An offline metric under every measured preference; nan where it is undefined.
 
     Attributes:
@@ -53,12 +53,12 @@ class MetricOfAll:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MeasuredMetrics:
     """The offline metrics, and the preferences they were measured at."""
 
-    mesh: SimplexInterpolator
-    names: tuple[str, ...]
-    metrics: tuple[MetricOfAll, ...]
+    interpolator: SimplexInterpolator
+    preference_ids: tuple[str, ...]
+    metrics: tuple[MetricByPreference, ...]
 
     @classmethod
     def of(cls, offline_metrics: pl.DataFrame) -> Self:
@@ -68,7 +68,7 @@ class Measured:
             rows.select("preference_id", "preference").unique("preference_id").sort("preference_id")
         )
         metrics = [
-            MetricOfAll(
+            MetricByPreference(
                 name=str(name),
                 cutoff=found["cutoff"][0],
                 higher_is_better=found["higher_is_better"][0],
@@ -84,7 +84,7 @@ class Measured:
             metrics=tuple(metrics),
         )
 
-    def metric(self, name: str) -> MetricOfAll | None:
+    def metric(self, name: str) -> MetricByPreference | None:
         """A metric by its name."""
         return next((one for one in self.metrics if one.name == name), None)
 
@@ -113,10 +113,10 @@ class ExplorerData:
     """
 
     objectives: tuple[str, ...]
-    measured: Measured | None
-    lines: tuple[tuple[Answer, FittedLine | None], ...]
+    measured: MeasuredMetrics | None
+    fitted_lines: tuple[tuple[Answer, FittedLine | None], ...]
     level: float
-    visits: tuple[SampleSession, ...]
+    sample_sessions: tuple[SampleSession, ...]
     category_I: tuple[str | None, ...]
     has_rules: bool
     missing: tuple[str, ...]
@@ -149,10 +149,10 @@ class ExplorerData:
         )
 
 
-def _measured(paths: StudyPaths, plan: TrafficPlan) -> Measured:
-    measured = Measured.of(OFFLINE_METRICS.validate(read_table(paths.require(*_METRICS))))
-    unknown = [g.name for g in plan.groups if g.preference_id not in measured.names]
-    if unknown or measured.mesh.preference_GO.shape[1] != len(plan.groups[0].preference):
+def _measured(paths: StudyPaths, plan: TrafficPlan) -> MeasuredMetrics:
+    measured = MeasuredMetrics.of(OFFLINE_METRICS.validate(read_table(paths.require(*_METRICS))))
+    unknown = [g.name for g in plan.groups if g.preference_id not in measured.preference_ids]
+    if unknown or measured.interpolator.preference_GO.shape[1] != len(plan.groups[0].preference):
         msg = (
             "offline_metrics are not those that the traffic plan was made from. Make both anew with: "
             "dagster asset materialize --select offline_metrics,traffic_plan"
@@ -168,7 +168,7 @@ def _lines(paths: StudyPaths, plan: TrafficPlan) -> tuple[tuple[Answer, FittedLi
     if not set(kpis.select("group", "preference_id").iter_rows()) <= planned:
         msg = (
             "group_kpis are of other groups than the traffic plan's: nothing is known yet of how "
-            "these do. Make them with: dagster asset materialize --select 'group_kpis*'"
+            "these do. Create them with: dagster asset materialize --select 'group_kpis*'"
         )
         raise DataError(msg)
     return tuple((answer, fitted_line(answer, kpis)) for answer in answers)

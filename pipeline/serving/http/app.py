@@ -13,11 +13,11 @@ from pipeline.core.errors import LogError
 from pipeline.serving.explorer.routes import add_explorer
 from pipeline.serving.http.auth import AuthMiddleware
 from pipeline.serving.http.schemas import (
-    LARGEST_BODY,
+    MAX_BODY_BYTES,
     EventsRequest,
     EventsResponse,
     ExperimentView,
-    Faults,
+    ValidationProblem,
     Health,
     Problem,
     RecommendRequest,
@@ -34,7 +34,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
         "content": {"text/plain": {"schema": {"type": "string"}}},
         "description": "The request is too large",
     },
-    422: {"model": Faults, "description": "A field is wrong"},
+    422: {"model": ValidationProblem, "description": "A field is wrong"},
     503: {"model": Problem, "description": "The log cannot be written"},
 }
 _CONFLICT: dict[int | str, dict[str, Any]] = {
@@ -73,7 +73,7 @@ def build_app(service: Service, *, key: str | None, background: Lifespan | None 
         description="Lists for the groups of an experiment, and what came of them.",
         version="1",
         lifespan=lifespan,
-        max_body_size=LARGEST_BODY,
+        max_body_size=MAX_BODY_BYTES,
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
     )

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.serving.explorer.page import PAGE
-from pipeline.serving.http.prometheus import Metrics
+from pipeline.serving.http.prometheus import ServerMetrics
 
 _OPEN_TO_ALL = {"/health", *PAGE}
 """The explorer's page and its parts say nothing of the study; what they ask for does."""
@@ -20,7 +20,7 @@ class AuthMiddleware:
     """Middleware around the whole application."""
 
     def __init__(
-        self, app: ASGIApp, *, key: str | None, routes: set[str], metrics: Metrics
+        self, app: ASGIApp, *, key: str | None, routes: set[str], metrics: ServerMetrics
     ) -> None:
         """Requests need ``key``, unless it is None; ``routes`` are the paths that are told apart."""
         self._app = app

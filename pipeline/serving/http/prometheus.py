@@ -8,7 +8,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class Metrics:
+class ServerMetrics:
     """The counters of one server; none has a label that comes from a request."""
 
     def __init__(self) -> None:
@@ -36,12 +36,12 @@ class Metrics:
         self.served = Info("served", "Model, rules and experiment.", **kept)
         self.started.set_to_current_time()
 
-    def of_batch(self, requests: int, seconds: float) -> None:
+    def observe_batch(self, requests: int, seconds: float) -> None:
         """A pass of the model."""
         self.batch_size.observe(requests)
         self.batch_seconds.observe(seconds)
 
-    def of_commit(self, rows: int, seconds: float) -> None:
+    def observe_commit(self, rows: int, seconds: float) -> None:
         """A commit of the log."""
         self.commit_rows.observe(rows)
         self.commit_seconds.observe(seconds)

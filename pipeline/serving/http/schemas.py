@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from pipeline.core.contracts import EARLIEST_TS, LATEST_TS
 
-LARGEST_BODY = 256 * 1024
+MAX_BODY_BYTES = 256 * 1024
 """Bytes of a request."""
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -20,7 +20,7 @@ def _whole(value: Any) -> Any:
 
 _WHOLE = BeforeValidator(_whole)
 
-Moment = Annotated[int, Field(ge=EARLIEST_TS, lt=LATEST_TS), _WHOLE]
+Timestamp = Annotated[int, Field(ge=EARLIEST_TS, lt=LATEST_TS), _WHOLE]
 """Milliseconds since 1970-01-01 UTC."""
 
 _LARGEST_UNITS = 1_000_000
@@ -40,7 +40,7 @@ class RecommendRequest(_Message):
         None, description="Items wanted; by default the plan's."
     )
     exclude: list[Id] = Field([], max_length=1000, description="Items that must not be listed.")
-    ts: Moment | None = Field(None, description="When; now by default. For simulations.")
+    ts: Timestamp | None = Field(None, description="When; now by default. For simulations.")
 
 
 class ListedItem(BaseModel):
@@ -68,7 +68,7 @@ class RecommendResponse(BaseModel):
 class _Event(_Message):
     event: Id = Field(description="Yours; sent again with the same impression, it counts once.")
     impression: Id
-    ts: Moment | None = Field(None, description="When; now by default. For simulations.")
+    ts: Timestamp | None = Field(None, description="When; now by default. For simulations.")
 
 
 class Shown(_Event):
@@ -109,7 +109,7 @@ class EventsResponse(BaseModel):
     """All events are in the log; some were before."""
 
     accepted: int
-    repeated: int
+    duplicates: int
 
 
 class GroupView(BaseModel):
@@ -144,14 +144,14 @@ class Problem(BaseModel):
     detail: str
 
 
-class Fault(BaseModel):
+class FieldProblem(BaseModel):
     """What is wrong with a field of a request."""
 
     loc: list[str | int]
     msg: str
 
 
-class Faults(BaseModel):
+class ValidationProblem(BaseModel):
     """What is wrong with a request."""
 
-    detail: list[Fault]
+    detail: list[FieldProblem]

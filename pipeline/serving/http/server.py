@@ -18,11 +18,11 @@ from fastapi import FastAPI
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import USER_ERRORS, StudyError
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
-from pipeline.serving.event_log.group_commit import Journal
+from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.kafka_sink import open_kafka
 from pipeline.serving.event_log.rotating_files import Rotation
 from pipeline.serving.http.app import build_app
-from pipeline.serving.http.prometheus import Metrics
+from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.service import Service
 from pipeline.serving.ranking.snapshot import (
     Snapshot,
@@ -63,7 +63,7 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
         service = build_service(snapshot, study, paths)
         follower = StudyWatcher(service, study, paths, seen)
         config = uvicorn.Config(
-            build_app(service, key=key, background=follower.follow),
+            build_app(service, key=key, background=follower.run),
             loop="uvloop",
             http="httptools",
             ws="none",
@@ -91,12 +91,12 @@ def build_service(snapshot: Snapshot, study: Study, paths: StudyPaths) -> Servic
     """
     section = study.serving
     folder = paths.root / section.log_path
-    metrics = Metrics()
+    metrics = ServerMetrics()
     sink = open_kafka(section.kafka, metrics.not_copied.inc) if section.kafka else None
-    journal = Journal(folder, Rotation.of(section), sink=sink, observe=metrics.of_commit)
+    journal = EventLogWriter(folder, Rotation.of(section), sink=sink, observe=metrics.observe_commit)
     metrics.cut_lines.inc(journal.cut_lines)
     repeats = EventDeduplicator(section.dedup_window_hours)
-    repeats.read(folder, time.time_ns() // 1_000_000)
+    repeats.load(folder, time.time_ns() // 1_000_000)
     return Service(snapshot, section, journal=journal, repeats=repeats, metrics=metrics)
 
 
@@ -113,7 +113,7 @@ class StudyWatcher:
         self._told = asyncio.Event()
 
     @asynccontextmanager
-    async def follow(self, _app: FastAPI) -> AsyncIterator[None]:
+    async def run(self, _app: FastAPI) -> AsyncIterator[None]:
         """Look at the study now and then."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._told.set)
@@ -211,7 +211,7 @@ def _is_local(host: str) -> bool:
 
 
 def _warn_of_unknown(snapshot: Snapshot) -> None:
-    if snapshot.rules.unknown:
+    if snapshot.rules.unknown_items:
         _LOG.warning(
-            "%d items that rules and filters name are not in the catalogue", snapshot.rules.unknown
+            "%d items that rules and filters name are not in the catalogue", snapshot.rules.unknown_items
         )

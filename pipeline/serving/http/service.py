@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.traffic_plan import Group
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
-from pipeline.serving.event_log.group_commit import Journal
-from pipeline.serving.event_log.kafka_sink import Row
+from pipeline.serving.event_log.group_commit import EventLogWriter
+from pipeline.serving.event_log.kafka_sink import LogRow
 from pipeline.serving.event_log.rotating_files import Table
-from pipeline.serving.http.prometheus import Metrics
+from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.schemas import Click, Order, RecommendRequest, Shown
-from pipeline.serving.ranking.micro_batcher import Batcher
+from pipeline.serving.ranking.micro_batcher import MicroBatcher
 from pipeline.serving.ranking.rank import RankRequest, popularity_fallback
 from pipeline.serving.ranking.rerank import Candidates
 from pipeline.serving.ranking.snapshot import Snapshot
@@ -43,16 +43,16 @@ class Service:
         snapshot: Snapshot,
         section: ServingConfig,
         *,
-        journal: Journal,
+        journal: EventLogWriter,
         repeats: EventDeduplicator,
-        metrics: Metrics,
+        metrics: ServerMetrics,
     ) -> None:
         self.journal = journal
         self.metrics = metrics
-        self.batcher = Batcher(
+        self.batcher = MicroBatcher(
             size=section.batch_size,
             wait_seconds=section.batch_wait_ms / 1000,
-            observe=metrics.of_batch,
+            observe=metrics.observe_batch,
         )
         self._repeats = repeats
         self.deadline = section.deadline_ms / 1000
@@ -83,7 +83,7 @@ class Service:
         k = request.k or snapshot.plan.list_length
         session, unknown = _known(snapshot, request.session)
         excluded, unknown_exclusions = _known(snapshot, request.exclude)
-        if snapshot.rules.leaves_out_seen:
+        if snapshot.rules.excludes_seen:
             excluded = np.concatenate([excluded, session])
         self.metrics.unknown_items.inc(unknown + unknown_exclusions)
         found, fallback = None, "outside the experiment"
@@ -147,7 +147,7 @@ class Service:
         waiting: list[asyncio.Future[None]] = []
         repeated = 0
         for event in events:
-            under_way = self._repeats.under_way(event.impression, event.event)
+            under_way = self._repeats.pending(event.impression, event.event)
             if under_way is not None or self._repeats.is_known(event.impression, event.event):
                 repeated += 1
                 self.metrics.repeated_events.inc()
@@ -155,7 +155,7 @@ class Service:
                     waiting.append(under_way)
                 continue
             written = self._write(_TABLES[event.event_type], event.impression, _row_of(event))
-            self._repeats.begin(event.impression, event.event, written)
+            self._repeats.register(event.impression, event.event, written)
             waiting.append(written)
             self.metrics.events.labels(event.event_type).inc()
         ended = await asyncio.gather(*map(asyncio.shield, waiting), return_exceptions=True)
@@ -190,7 +190,7 @@ class Service:
 
     def _write(self, table: Table, impression: str, row: dict[str, Any]) -> asyncio.Future[None]:
         content = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-        return self.journal.append(Row(table, impression, content))
+        return self.journal.append(LogRow(table, impression, content))
 
 
 def _group_of(snapshot: Snapshot, user: str) -> Group | None:

@@ -22,7 +22,7 @@ class _Waiting(NamedTuple):
     answer: asyncio.Future[Candidates]
 
 
-class Batcher:
+class MicroBatcher:
     """One thread that ranks; requests of several snapshots never share a batch."""
 
     def __init__(

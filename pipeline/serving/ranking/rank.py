@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.scoring import best_items, next_scores
 from pipeline.serving.ranking.rerank import Candidates
-from pipeline.serving.ranking.rule_engine import Context
+from pipeline.serving.ranking.rule_engine import RerankContext
 from pipeline.serving.ranking.snapshot import Snapshot
 
 
@@ -43,11 +43,11 @@ def rank(snapshot: Snapshot, asks: Sequence[RankRequest]) -> list[Candidates]:
     model = snapshot.recommender.model
     scores_BI = next_scores(model, [ask.session for ask in asks], preference_BO)
     for row, ask in enumerate(asks):
-        if (changes_I := rules.changes(ask.ts)) is not None:
+        if (changes_I := rules.score_adjustments(ask.ts)) is not None:
             scores_BI[row] += changes_I
         scores_BI[row, torch.from_numpy(ask.excluded)] = -torch.inf
     wanted = max(ask.k for ask in asks)
-    if rules.of_lists:
+    if rules.list_rules:
         wanted = max(wanted, snapshot.candidates)
     values_BK, items_BK = best_items(scores_BI, min(wanted, model.n_items))
     lists: list[Candidates] = []
@@ -55,7 +55,7 @@ def rank(snapshot: Snapshot, asks: Sequence[RankRequest]) -> list[Candidates]:
         scores_K = values_BK[row].numpy()
         n = int(np.isfinite(scores_K).sum())  # what is filtered out stands at the end
         found = Candidates(items_BK[row, :n].numpy(), scores_K[:n])
-        context = Context(session=ask.session, scores_I=scores_BI[row].numpy(), k=ask.k)
+        context = RerankContext(session=ask.session, scores_I=scores_BI[row].numpy(), k=ask.k)
         lists.append(rules.apply(found, context))
     return lists
 

@@ -21,7 +21,7 @@ class Candidates:
         """The candidates at some places, in that order."""
         return Candidates(self.items[places], self.scores[places])
 
-    def first(self, places: NDArray[np.integer]) -> "Candidates":
+    def move_to_front(self, places: NDArray[np.integer]) -> "Candidates":
         """The candidates at some places, in that order, and behind them the others in theirs."""
         others = np.ones(len(self.items), dtype=bool)
         others[places] = False
@@ -57,7 +57,7 @@ def diversify(
     chosen = pyversity.diversify(
         embedding_ND, min_max_scale(found.scores), k, strategy=method, diversity=strength
     ).indices
-    return found.first(chosen.astype(np.int64))
+    return found.move_to_front(chosen.astype(np.int64))
 
 
 def calibrate(
@@ -93,7 +93,7 @@ def calibrate(
         chosen.append(best)
         free_N[best] = False
         shown_C += additions_XC[column_N[best]]
-    return found.first(np.array(chosen, dtype=np.int64))
+    return found.move_to_front(np.array(chosen, dtype=np.int64))
 
 
 def min_max_scale(scores_N: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ _HOURS_KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class RerankContext:
     """What rules look at besides the candidates: the session and all scores of one request."""
 
     session: NDArray[np.int64]
@@ -42,7 +42,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleBook:
+class RuleEngine:
     """Rules and filters for one catalogue.
 
     Attributes:
@@ -61,16 +61,16 @@ class RuleBook:
     """
 
     version: str
-    of_lists: tuple[ListRule, ...]
-    fresheners: tuple[Freshness, ...]
-    listable_I: NDArray[np.bool_]
-    fixed_I: Tensor | None
-    since_I: NDArray[np.float64]
+    list_rules: tuple[ListRule, ...]
+    freshness_rules: tuple[Freshness, ...]
+    eligible_I: NDArray[np.bool_]
+    static_adjustment_I: Tensor | None
+    available_since_I: NDArray[np.float64]
     category_I: NDArray[np.int64]
-    leaves_out_seen: bool
+    excludes_seen: bool
     index: dict[str, int]
     embedding_ID: NDArray[np.float32]
-    unknown: int
+    unknown_items: int
     _by_hour: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
 
     @classmethod
@@ -125,30 +125,30 @@ class RuleBook:
             unknown=unlisted + sum(item not in index for item in named),
         )
 
-    def changes(self, ts: int) -> Tensor | None:
+    def score_adjustments(self, ts: int) -> Tensor | None:
         """What every item's score is changed by at a time, to the hour; I, or None for nothing."""
-        if not self.fresheners:
-            return self.fixed_I
+        if not self.freshness_rules:
+            return self.static_adjustment_I
         hour = ts // _HOUR_MS
         if hour not in self._by_hour:
             while len(self._by_hour) >= _HOURS_KEPT:
                 self._by_hour.pop(next(iter(self._by_hour)))
             fresh_I = torch.from_numpy(self._freshness(hour * _HOUR_MS))
-            self._by_hour[hour] = fresh_I if self.fixed_I is None else fresh_I + self.fixed_I
+            self._by_hour[hour] = fresh_I if self.static_adjustment_I is None else fresh_I + self.static_adjustment_I
         return self._by_hour[hour]
 
     def _freshness(self, now: int) -> NDArray[np.float32]:
-        age_I = np.maximum(now - self.since_I, 0) / _DAY_MS
-        added = [rule.add * 0.5 ** (age_I / rule.half_life_days) for rule in self.fresheners]
+        age_I = np.maximum(now - self.available_since_I, 0) / _DAY_MS
+        added = [rule.add * 0.5 ** (age_I / rule.half_life_days) for rule in self.freshness_rules]
         return np.nan_to_num(np.sum(added, axis=0), nan=0.0).astype(np.float32)
 
-    def apply(self, found: Candidates, context: Context) -> Candidates:
+    def apply(self, found: Candidates, context: RerankContext) -> Candidates:
         """The candidates after all rules that act on lists, cut to the length asked for."""
-        for rule in self.of_lists:
+        for rule in self.list_rules:
             found = self._apply(rule, found, context)
         return Candidates(found.items[: context.k], found.scores[: context.k])
 
-    def _apply(self, rule: ListRule, found: Candidates, context: Context) -> Candidates:
+    def _apply(self, rule: ListRule, found: Candidates, context: RerankContext) -> Candidates:
         match rule:
             case CategoryCap():
                 return cap_category(found, self.category_I[found.items], rule.most)

@@ -16,7 +16,7 @@ from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
 from pipeline.recommender.recommender import Recommender
 from pipeline.serving.explorer.study_tables import FILES as EXPLORED_FILES
 from pipeline.serving.explorer.study_tables import ExplorerData
-from pipeline.serving.ranking.rule_engine import RuleBook, filter_files
+from pipeline.serving.ranking.rule_engine import RuleEngine, filter_files
 from pipeline.study import PARAMS_FILE, Study
 
 _DIGITS = 12
@@ -39,10 +39,10 @@ class Snapshot:
     recommender: Recommender
     version: str
     plan: TrafficPlan
-    rules: RuleBook
+    rules: RuleEngine
     candidates: int
     popular: tuple[int, ...]
-    explorable: ExplorerData
+    explorer_data: ExplorerData
 
 
 def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
@@ -79,7 +79,7 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
     attributes = (
         read_item_attributes(paths.root / known, items) if known else empty_attributes(items)
     )
-    rules = RuleBook.of(
+    rules = RuleEngine.of(
         study.serving, paths.root, attributes=attributes, embedding_ID=table_ID.numpy()
     )
     by_clicks = np.argsort(-items["train_clicks"].to_numpy(), kind="stable")
@@ -89,8 +89,8 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
         plan=plan,
         rules=rules,
         candidates=study.serving.candidates,
-        popular=tuple(by_clicks[rules.listable_I[by_clicks]].tolist()),
-        explorable=ExplorerData.load(study, paths, plan=plan, attributes=attributes),
+        popular=tuple(by_clicks[rules.eligible_I[by_clicks]].tolist()),
+        explorer_data=ExplorerData.load(study, paths, plan=plan, attributes=attributes),
     )
 
 

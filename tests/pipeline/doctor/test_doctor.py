@@ -11,10 +11,10 @@ from pipeline.artifacts.provenance import environment_info
 from pipeline.artifacts.storage import StudyPaths, md5, write_json
 from pipeline.cli import main
 from pipeline.core.asset_graph import ASSET_GRAPH
-from pipeline.doctor.artifacts import examine_artifacts, examine_manifest
+from pipeline.doctor.artifacts import check_artifacts, check_manifest
 from pipeline.doctor.capacity import GIB, available_memory, check_capacity, memory_bytes
-from pipeline.doctor.environment import dvc_remote, pinned_packages, variables
-from pipeline.doctor.finding import State
+from pipeline.doctor.environment import check_dvc_remote, check_packages, check_variables
+from pipeline.doctor.finding import Status
 from pipeline.doctor.run import run_checks
 from pipeline.experiment.log.ingest import ingest
 from pipeline.study import load_study
@@ -93,17 +93,17 @@ def test_packages_are_compared_with_their_pins(tmp_path):
     pins.write_text("polars==2.1.0\nruamel.yaml==0.19.1\ntorch==2.13.0\nabsent==1\n", "utf-8")
     there = {"polars": "2.1.0", "ruamel-yaml": "0.19.1", "torch": "2.13.0+cpu"}
 
-    same = list(pinned_packages(pins, there, {"polars"}))
-    other = list(pinned_packages(pins, there | {"polars": "1.9"}, {"polars"}))
-    missing = list(pinned_packages(pins, there, {"polars", "rich"}))
+    same = list(check_packages(pins, there, {"polars"}))
+    other = list(check_packages(pins, there | {"polars": "1.9"}, {"polars"}))
+    missing = list(check_packages(pins, there, {"polars", "rich"}))
 
-    assert marks(same) == [("packages", State.WELL)]
-    assert same[0].words == "3 packages have the pinned versions"
-    assert marks(other) == [("packages", State.LOOK)]
-    assert "polars 1.9 (pinned 2.1.0)" in other[0].words
-    assert marks(missing) == [("packages", State.MEND)]
-    assert missing[0].words == "not installed: rich"
-    assert missing[0].remedy.startswith("pip install --constraint constraints.txt")
+    assert marks(same) == [("packages", Status.OK)]
+    assert same[0].message == "3 packages have the pinned versions"
+    assert marks(other) == [("packages", Status.WARNING)]
+    assert "polars 1.9 (pinned 2.1.0)" in other[0].message
+    assert marks(missing) == [("packages", Status.ERROR)]
+    assert missing[0].message == "not installed: rich"
+    assert missing[0].fix.startswith("pip install --constraint constraints.txt")
 
 
 def test_variables_that_dagster_needs(tmp_path):
@@ -111,23 +111,23 @@ def test_variables_that_dagster_needs(tmp_path):
     home, module = str(tmp_path / ".dagster"), "assets.definitions"
 
     def states(**environment):
-        return [one.state for one in variables(tmp_path, environment)]
+        return [one.status for one in check_variables(tmp_path, environment)]
 
-    assert states(DAGSTER_HOME=home, DAGSTER_MODULE_NAME=module) == [State.WELL, State.WELL]
-    assert states() == [State.LOOK, State.LOOK]
-    assert states(DAGSTER_HOME="/none/such", DAGSTER_MODULE_NAME=module)[0] is State.MEND
-    assert states(DAGSTER_HOME=str(tmp_path), DAGSTER_MODULE_NAME="x") == [State.LOOK] * 2
+    assert states(DAGSTER_HOME=home, DAGSTER_MODULE_NAME=module) == [Status.OK, Status.OK]
+    assert states() == [Status.WARNING, Status.WARNING]
+    assert states(DAGSTER_HOME="/none/such", DAGSTER_MODULE_NAME=module)[0] is Status.ERROR
+    assert states(DAGSTER_HOME=str(tmp_path), DAGSTER_MODULE_NAME="x") == [Status.WARNING] * 2
 
 
 @pytest.mark.parametrize(
     ("config", "state"),
     [
-        (None, State.LOOK),
-        ("[core]\n    analytics = false\n", State.LOOK),
-        ("[core]\n    remote = s\n['remote \"s\"']\n    url = s3://bucket\n", State.WELL),
-        ("[core]\n    remote = s\n['remote \"s\"']\n    url = ../store\n", State.WELL),
-        ("[core]\n    remote = s\n['remote \"s\"']\n    url = ../lost\n", State.MEND),
-        ("no section", State.MEND),
+        (None, Status.WARNING),
+        ("[core]\n    analytics = false\n", Status.WARNING),
+        ("[core]\n    remote = s\n['remote \"s\"']\n    url = s3://bucket\n", Status.OK),
+        ("[core]\n    remote = s\n['remote \"s\"']\n    url = ../store\n", Status.OK),
+        ("[core]\n    remote = s\n['remote \"s\"']\n    url = ../lost\n", Status.ERROR),
+        ("no section", Status.ERROR),
     ],
 )
 def test_where_dvc_keeps_pinned_data(tmp_path, config, state):
@@ -136,7 +136,7 @@ def test_where_dvc_keeps_pinned_data(tmp_path, config, state):
         (tmp_path / ".dvc").mkdir()
         (tmp_path / ".dvc/config").write_text(config, encoding="utf-8")
 
-    assert dvc_remote(tmp_path).state is state
+    assert check_dvc_remote(tmp_path).status is state
 
 
 def test_dvcs_own_remote_is_understood(tmp_path):
@@ -146,11 +146,11 @@ def test_dvcs_own_remote_is_understood(tmp_path):
         ["dvc", "remote", "add", "-d", "s", "store"],
     ):
         subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
-    absent = dvc_remote(tmp_path)
+    absent = check_dvc_remote(tmp_path)
     (tmp_path / "store").mkdir()
 
-    assert absent.state is State.MEND
-    assert dvc_remote(tmp_path).state is State.WELL
+    assert absent.status is Status.ERROR
+    assert check_dvc_remote(tmp_path).status is Status.OK
 
 
 # study and data
@@ -162,13 +162,13 @@ def test_wrong_parameters_are_found_and_what_depends_on_them_is_left_out(project
 
     *_, last = run_checks(project)
 
-    assert (last.subject, last.state) == ("params.yaml", State.MEND)
-    assert "modle" in last.words
+    assert (last.check, last.status) == ("params.yaml", Status.ERROR)
+    assert "modle" in last.message
 
 
 def test_raw_data_is_compared_with_its_pin(project):
     def raw():
-        return next(one for one in run_checks(project) if one.subject == "raw data")
+        return next(one for one in run_checks(project) if one.check == "raw data")
 
     unpinned = raw()
     pin = {"outs": [{"md5": md5(project / RAW), "path": "synthetic-shop.jsonl"}]}
@@ -179,50 +179,50 @@ def test_raw_data_is_compared_with_its_pin(project):
     (project / RAW).unlink()
     absent = raw()
 
-    assert (unpinned.state, unpinned.remedy) == (State.LOOK, f"dvc add {RAW}")
-    assert (pinned.state, pinned.remedy) == (State.WELL, None)
-    assert other.state is State.MEND
-    assert "dvc checkout" in other.words
-    assert absent.state is State.MEND
-    assert "is missing" in absent.words
+    assert (unpinned.status, unpinned.fix) == (Status.WARNING, f"dvc add {RAW}")
+    assert (pinned.status, pinned.fix) == (Status.OK, None)
+    assert other.status is Status.ERROR
+    assert "dvc checkout" in other.message
+    assert absent.status is Status.ERROR
+    assert "is missing" in absent.message
 
 
 # artifacts
 
 
 def test_a_study_that_has_not_been_run_is_no_fault(project):
-    (found,) = examine_artifacts(*opened(project))
+    (found,) = check_artifacts(*opened(project))
 
-    assert (found.state, found.remedy) == (State.LOOK, "paretoscope study")
-    assert found.words.startswith("12 of 12 not made yet: events, sessions")
+    assert (found.status, found.fix) == (Status.WARNING, "paretoscope study")
+    assert found.message.startswith("12 of 12 not made yet: events, sessions")
 
 
 def test_artifacts_each_younger_than_its_sources_are_well(finished):
-    found = list(examine_artifacts(*finished))
+    found = list(check_artifacts(*finished))
 
-    assert marks(found) == [("artifacts", State.WELL), ("database", State.WELL)]
-    assert found[1].words == "3 impressions of 1 files"
+    assert marks(found) == [("artifacts", Status.OK), ("database", Status.OK)]
+    assert found[1].message == "3 impressions of 1 files"
 
 
 def test_what_is_older_than_its_source_is_named_with_the_command(finished):
     study, paths = finished
     age(paths.folder / "conditioned_model", seconds=500)
 
-    found = list(examine_artifacts(study, paths))
+    found = list(check_artifacts(study, paths))
 
-    assert [one.words for one in found if one.state is State.MEND] == [
+    assert [one.message for one in found if one.status is Status.ERROR] == [
         "conditioned_model is older than sessions"
     ]
-    assert found[0].remedy == "dagster asset materialize --select 'conditioned_model*'"
+    assert found[0].fix == "dagster asset materialize --select 'conditioned_model*'"
 
 
 def test_raw_data_that_came_later_makes_events_old(finished):
     study, paths = finished
     (paths.root / RAW).write_text("new\n", encoding="utf-8")
 
-    (found, *_) = examine_artifacts(study, paths)
+    (found, *_) = check_artifacts(study, paths)
 
-    assert (found.state, found.words) == (State.MEND, "events is older than the raw data")
+    assert (found.status, found.message) == (Status.ERROR, "events is older than the raw data")
 
 
 def test_files_that_were_copied_in_any_order_are_those_of_their_report(finished):
@@ -230,9 +230,9 @@ def test_files_that_were_copied_in_any_order_are_those_of_their_report(finished)
     write_json(paths.folder / "manifest.json", manifest_of(study, paths))
     age(paths.folder / "regression_estimates", seconds=10_000)
 
-    found = list(examine_artifacts(study, paths))
+    found = list(check_artifacts(study, paths))
 
-    assert [one.words for one in found if one.state is State.MEND] == []
+    assert [one.message for one in found if one.status is Status.ERROR] == []
 
 
 def test_a_log_that_changed_after_it_was_taken_in_is_found_whatever_its_age(finished):
@@ -242,10 +242,10 @@ def test_a_log_that_changed_after_it_was_taken_in_is_found_whatever_its_age(fini
     age(file, seconds=10_000)
 
     (found, *_) = [
-        one for one in examine_artifacts(study, paths) if one.words.startswith("experiment_log ")
+        one for one in check_artifacts(study, paths) if one.message.startswith("experiment_log ")
     ]
 
-    assert found.words == "experiment_log is older than impressions.jsonl"
+    assert found.message == "experiment_log is older than impressions.jsonl"
 
 
 def test_a_database_that_cannot_be_opened_is_found(finished, capsys):
@@ -265,16 +265,16 @@ def test_the_manifest_tells_of_other_parameters_versions_and_files(finished, mon
     monkeypatch.setattr("pipeline.doctor.artifacts.code_version", lambda _: "unchanged")
     manifest = manifest_of(study, paths)
 
-    same = list(examine_manifest(manifest, study, paths, {}))
+    same = list(check_manifest(manifest, study, paths, {}))
     manifest["parameters"]["training"]["epochs"] = 3
     manifest["parameters"]["serving"]["threads"] = 9  # no number depends on it
     manifest["provenance"]["packages"] = environment_info()["packages"] | {"polars": "1.9"}
-    other = list(examine_manifest(manifest, study, paths, {}))
+    other = list(check_manifest(manifest, study, paths, {}))
 
-    assert marks(same) == [("manifest", State.WELL)]
-    assert marks(other) == [("manifest", State.MEND), ("manifest", State.LOOK)]
-    assert other[0].words == "the report was made with other parameters: training.epochs"
-    assert other[1].words.startswith("the report was made by polars 1.9 (now ")
+    assert marks(same) == [("manifest", Status.OK)]
+    assert marks(other) == [("manifest", Status.ERROR), ("manifest", Status.WARNING)]
+    assert other[0].message == "the report was made with other parameters: training.epochs"
+    assert other[1].message.startswith("the report was made by polars 1.9 (now ")
 
 
 def test_artifacts_made_after_the_report_are_told(finished, monkeypatch):
@@ -283,20 +283,20 @@ def test_artifacts_made_after_the_report_are_told(finished, monkeypatch):
     write_json(paths.folder / "manifest.json", manifest_of(study, paths))
     (paths.folder / "pareto_front/file.txt").write_text("new", encoding="utf-8")
 
-    found = list(examine_artifacts(study, paths))
+    found = list(check_artifacts(study, paths))
 
-    told = [one for one in found if one.words.startswith("not the files that the report tells of")]
-    assert [one.words for one in told] == ["not the files that the report tells of: pareto_front"]
+    told = [one for one in found if one.message.startswith("not the files that the report tells of")]
+    assert [one.message for one in told] == ["not the files that the report tells of: pareto_front"]
 
 
 # resources
 
 
 @pytest.mark.parametrize(
-    ("free", "state"), [(20, State.WELL), (14, State.LOOK), (9, State.MEND)], ids=str
+    ("free", "state"), [(20, Status.OK), (14, Status.WARNING), (9, Status.ERROR)], ids=str
 )
 def test_what_is_free_is_held_against_what_is_needed(free, state):
-    assert check_capacity("disk", free=free * GIB, need=10 * GIB).state is state
+    assert check_capacity("disk", free=free * GIB, need=10 * GIB).status is state
 
 
 def test_memory_that_linux_tells_and_others_do_not(tmp_path):

@@ -8,23 +8,23 @@ import threading
 import pytest
 
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
-from pipeline.serving.event_log.group_commit import Journal
-from pipeline.serving.event_log.kafka_sink import KafkaSink, Row, open_kafka
+from pipeline.serving.event_log.group_commit import EventLogWriter
+from pipeline.serving.event_log.kafka_sink import KafkaSink, LogRow, open_kafka
 from pipeline.serving.event_log.rotating_files import LogFile, Rotation, Table
 from pipeline.study import Durability, KafkaTopic
 from tests.pipeline.serving.shop import rows_of
 
-ROTATION = Rotation(seconds=3600.0, size=10**9, durability=Durability.FSYNC)
+ROTATION = Rotation(max_seconds=3600.0, max_bytes=10**9, durability=Durability.FSYNC)
 
 
 def row(n, table=Table.CLICKS):
     content = f'{{"impression":"x{n}","event":"e{n}","received":{n}}}\n'
-    return Row(table, f"x{n}", content.encode())
+    return LogRow(table, f"x{n}", content.encode())
 
 
 def run(folder, scenario, **options):
     async def whole():
-        journal = Journal(folder, ROTATION, **options)
+        journal = EventLogWriter(folder, ROTATION, **options)
         journal.start()
         try:
             return await scenario(journal)
@@ -124,20 +124,20 @@ def test_repeated_events_are_known_while_they_are_written_and_after_a_restart(tm
 
     async def scenario(journal):
         written = journal.append(row(1))
-        repeats.begin("x1", "e1", written)
-        during = repeats.under_way("x1", "e1") is written, repeats.is_known("x1", "e1")
+        repeats.register("x1", "e1", written)
+        during = repeats.pending("x1", "e1") is written, repeats.is_known("x1", "e1")
         await written
         await asyncio.sleep(0)
-        return *during, repeats.under_way("x1", "e1") is None, repeats.is_known("x1", "e1")
+        return *during, repeats.pending("x1", "e1") is None, repeats.is_known("x1", "e1")
 
     assert run(tmp_path, scenario) == (True, False, True, True)
     assert not repeats.is_known("x1", "e2")
     assert not repeats.is_known("x", "1e1")
     again = EventDeduplicator(hours=1.0)
-    again.read(tmp_path, now_ms=1)
+    again.load(tmp_path, now_ms=1)
     assert again.is_known("x1", "e1")
     late = EventDeduplicator(hours=1.0)
-    late.read(tmp_path, now_ms=3_600_002)
+    late.load(tmp_path, now_ms=3_600_002)
     assert len(late) == 0
 
 
@@ -146,10 +146,10 @@ def test_an_event_that_could_not_be_written_may_come_again():
 
     async def scenario():
         written = asyncio.get_running_loop().create_future()
-        repeats.begin("x", "e", written)
+        repeats.register("x", "e", written)
         written.set_exception(OSError("full"))
         await asyncio.sleep(0)
-        return repeats.is_known("x", "e"), repeats.under_way("x", "e")
+        return repeats.is_known("x", "e"), repeats.pending("x", "e")
 
     assert asyncio.run(scenario()) == (False, None)
 
@@ -161,7 +161,7 @@ def test_old_events_are_forgotten(monkeypatch):
         for n, hour in enumerate((0, 0.5, 1.2)):
             monkeypatch.setattr("time.time_ns", lambda hour=hour: int(hour * 3.6e12))
             written = asyncio.get_running_loop().create_future()
-            repeats.begin("x", f"e{n}", written)
+            repeats.register("x", f"e{n}", written)
             written.set_result(None)
             await asyncio.sleep(0)
 

@@ -21,8 +21,8 @@ from pipeline.serving.event_log.rotating_files import (
 )
 from pipeline.study import Durability
 
-SELDOM = Rotation(seconds=3600.0, size=10**9, durability=Durability.OS)
-AT_ONCE = Rotation(seconds=3600.0, size=1, durability=Durability.OS)
+SELDOM = Rotation(max_seconds=3600.0, max_bytes=10**9, durability=Durability.OS)
+AT_ONCE = Rotation(max_seconds=3600.0, max_bytes=1, durability=Durability.OS)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_what_could_not_be_written_whole_is_not_in_the_file(folder, monkeypatch)
 
 def test_a_failed_fsync_takes_its_rows_out_and_the_file_out_of_use(folder, monkeypatch):
     file = LogFile(
-        folder, Table.CLICKS, Rotation(seconds=9.0, size=99, durability=Durability.FSYNC)
+        folder, Table.CLICKS, Rotation(max_seconds=9.0, max_bytes=99, durability=Durability.FSYNC)
     )
     file.append(line(1))
     real = os.fsync
@@ -170,7 +170,7 @@ def test_a_failed_fsync_takes_its_rows_out_and_the_file_out_of_use(folder, monke
 def test_the_durability_decides_whether_an_append_waits_for_the_disk(
     folder, monkeypatch, durability, synced
 ):
-    file = LogFile(folder, Table.CLICKS, Rotation(seconds=9.0, size=99, durability=durability))
+    file = LogFile(folder, Table.CLICKS, Rotation(max_seconds=9.0, max_bytes=99, durability=durability))
     file.append(line(1))
     calls = []
     monkeypatch.setattr(os, "fsync", calls.append)
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_duckdb_reads_files_that_are_being_written(folder):
-    file = LogFile(folder, Table.CLICKS, Rotation(seconds=9.0, size=200, durability=Durability.OS))
+    file = LogFile(folder, Table.CLICKS, Rotation(max_seconds=9.0, max_bytes=200, durability=Durability.OS))
     query = "SELECT count(*), max(n) FROM read_json(?, format = 'newline_delimited')"
 
     for n in range(1, 41):

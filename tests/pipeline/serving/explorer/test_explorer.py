@@ -278,7 +278,7 @@ def test_before_an_experiment_there_are_lists_and_words_on_what_makes_the_rest(
     assert len(listed) == 5
     made_by = ("offline_metrics", "regression_estimates", "sessions")
     for words, asset in zip(state["missing"], made_by, strict=True):
-        assert f"Make it with: dagster asset materialize --select {asset}" in words
+        assert f"Create it with: dagster asset materialize --select {asset}" in words
 
 
 @pytest.mark.parametrize(
@@ -302,10 +302,10 @@ def test_tables_that_do_not_fit_each_other_are_not_read_as_if_they_did(
     else:
         pl.read_parquet(file).drop("segment").write_parquet(file)  # as of an older version
 
-    explorable = load_snapshot(study, paths).explorable
+    explorable = load_snapshot(study, paths).explorer_data
 
     assert any(words in said for said in explorable.missing)
-    assert explorable.lines == () or table == "offline_metrics"
+    assert explorable.fitted_lines == () or table == "offline_metrics"
 
 
 def test_after_a_hangup_the_new_model_makes_the_lists(tmp_path, small_params):

@@ -24,7 +24,7 @@ def known(tmp_path_factory, small_params):
     study, paths = write_study(root, small_params)
     write_plan(paths, preferences=((0.0, 1.0), (0.5, 0.5), (1.0, 0.0)))
     finish_study(study, paths)
-    return load_snapshot(study, paths).explorable
+    return load_snapshot(study, paths).explorer_data
 
 
 def view_of(known, *, recall=0.3, **changed):
@@ -40,7 +40,7 @@ def test_a_confirmed_line_gives_a_number_and_needs_no_words(known):
 
     assert view.expected.low < view.expected.rate < view.expected.high
     assert 0.11 < view.expected.rate < 0.15  # 12.5 % at a quarter of the way from 10 to 20 %
-    assert view.words == []
+    assert view.notes == []
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_weaker_verdict_gives_the_number_with_its_reservation(known, verdict, 
     view = view_of(known, verdict=verdict)
 
     assert view.expected is not None
-    assert view.words == [words]
+    assert view.notes == [words]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_where_nothing_is_shown_there_are_words_and_what_the_groups_had(known, c
     view = view_of(known, **changed)
 
     assert view.expected is None
-    assert view.words == [words]
+    assert view.notes == [words]
     assert [one.group for one in view.groups] == ["g1", "g2", "g3"]
 
 
@@ -85,14 +85,14 @@ def test_a_blocked_experiment_gives_no_numbers_at_all(known):
     view = view_of(known, verdict=Verdict.BLOCKED)
 
     assert (view.expected, view.groups) == (None, [])
-    assert view.words[0].startswith("The users are not divided as planned, so nothing may be read")
+    assert view.notes[0].startswith("The users are not divided as planned, so nothing may be read")
 
 
 def test_an_early_look_says_that_the_interval_does_not_allow_for_it(known):
     view = view_of(known, reading="early look", days=Days(observed=3, planned=14))
 
     assert view.expected is not None
-    assert view.words == [
+    assert view.notes == [
         "An early look, day 3 of 14: the interval does not allow for looking before the end."
     ]
 
@@ -101,8 +101,8 @@ def test_an_early_look_says_that_the_interval_does_not_allow_for_it(known):
 def test_beyond_the_groups_it_is_said_that_nothing_was_tried(known, recall):
     view = view_of(known, recall=recall)
 
-    assert view.expected.is_beyond
-    assert view.words == [
+    assert view.expected.is_extrapolated
+    assert view.notes == [
         "No group had such Recall@20: the line is carried on beyond what was tried."
     ]
 
@@ -111,11 +111,11 @@ def test_without_the_metric_there_is_no_number(known):
     view = view_of(known, recall=None)
 
     assert view.expected is None
-    assert view.words == ["What Recall@20 is at this preference is not known."]
+    assert view.notes == ["What Recall@20 is at this preference is not known."]
 
 
 def test_a_kpi_that_stands_for_another_says_so(known):
     view = view_of(known, kpi=Kpi.UNITS_PER_IMPRESSION, response=Kpi.ORDERS_PER_IMPRESSION)
 
     assert view.kpi == "orders per impression"
-    assert view.words == ["Stands for units per impression, as in the report."]
+    assert view.notes == ["Stands for units per impression, as in the report."]

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pipeline.serving.http.app import build_app
-from pipeline.serving.http.schemas import LARGEST_BODY
+from pipeline.serving.http.schemas import MAX_BODY_BYTES
 from pipeline.serving.http.server import build_service
 from pipeline.serving.ranking.snapshot import load_snapshot
 from tests.pipeline.serving.shop import rows_of, write_study
@@ -89,7 +89,7 @@ def test_an_order_that_says_no_revenue_where_all_do_is_a_conflict(client):
 
 
 def test_a_request_that_is_too_large_is_refused_before_it_is_read(client):
-    declared = client.post("/recommend", content=b"x" * (LARGEST_BODY + 1), headers=JSON)
+    declared = client.post("/recommend", content=b"x" * (MAX_BODY_BYTES + 1), headers=JSON)
     chunked = client.post("/recommend", content=iter([b" " * 1000] * 300), headers=JSON)
 
     assert (declared.status_code, declared.text) == (413, "Content Too Large")

@@ -436,7 +436,7 @@ def test_an_unfinished_study_is_refused_with_the_command_that_finishes_it(
     assert status == 1
     said = capsys.readouterr().err
     assert "paretoscope serve: " in said
-    assert "Make it with: dagster asset materialize --select conditioned_model" in said
+    assert "Create it with: dagster asset materialize --select conditioned_model" in said
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from pipeline.serving.ranking import micro_batcher
-from pipeline.serving.ranking.micro_batcher import Batcher
+from pipeline.serving.ranking.micro_batcher import MicroBatcher
 from pipeline.serving.ranking.rank import rank
 from tests.pipeline.serving.shop import ask, snapshot_of
 
@@ -21,7 +21,7 @@ def run(scenario, *, size=8, wait_seconds=0.0):
     sizes = []
 
     async def whole():
-        batcher = Batcher(
+        batcher = MicroBatcher(
             size=size, wait_seconds=wait_seconds, observe=lambda n, _: sizes.append(n)
         )
         batcher.start()
@@ -110,7 +110,7 @@ def test_closing_answers_what_is_waiting(snapshot, monkeypatch):
         return (await first, await second, await closing)[:2]
 
     async def whole():
-        batcher = Batcher(size=8, wait_seconds=0.0, observe=lambda *_: None)
+        batcher = MicroBatcher(size=8, wait_seconds=0.0, observe=lambda *_: None)
         batcher.start()
         return await scenario(batcher)
 

@@ -63,7 +63,7 @@ def test_filters_leave_out_what_their_files_name(tmp_path, small_params):
     expected = best(scores_of(snapshot, [5, 6], (0.5, 0.5)), ITEMS, [1, 2, 3, 4, *range(20, ITEMS)])
     assert items_of(found) == expected
     assert len(expected) == 16
-    assert snapshot.rules.unknown == 1
+    assert snapshot.rules.unknown_items == 1
     assert sorted(popularity_fallback(snapshot, np.array([4]), ITEMS)) == sorted(expected)
 
 
@@ -136,7 +136,7 @@ def test_what_is_filtered_out_is_not_pinned(tmp_path, small_params):
 
     assert items_of(free)[0] == 9
     assert 9 not in items_of(excluded)
-    assert snapshot.rules.unknown == 1
+    assert snapshot.rules.unknown_items == 1
 
 
 @pytest.mark.parametrize(
