@@ -1,4 +1,4 @@
-"""The KPIs a preference may be expected to have, in numbers where the verdict allows, else in words."""
+"""The KPIs expected at a preference: values where the verdict allows them, notes otherwise."""
 
 from collections.abc import Mapping
 from typing import assert_never
@@ -12,25 +12,31 @@ from pipeline.inference.hypotheses.verdict import Verdict
 from pipeline.serving.explorer.schemas import ExpectedKpi, KpiView, ObservedKpi
 from pipeline.serving.explorer.study_tables import ExplorerData
 
+_WITH_VALUE = {Verdict.CONFIRMED, Verdict.FRAGILE, Verdict.CONTRADICTED}
+"""Verdicts whose confidence interval excludes 0."""
 
-def kpi_views(known: ExplorerData, metrics: Mapping[str, float | None]) -> list[KpiView]:
-    """Every hypothesis at a preference with these offline metrics."""
-    return [_view(known, answer, line, metrics.get(answer.metric)) for answer, line in known.fitted_lines]
+
+def kpi_views(data: ExplorerData, metrics: Mapping[str, float | None]) -> list[KpiView]:
+    """Every hypothesis at a preference with these offline metrics, by metric name."""
+    return [
+        _view(data, answer, line, metrics.get(answer.metric)) for answer, line in data.fitted_lines
+    ]
 
 
 def _view(
-    known: ExplorerData, answer: Answer, line: FittedLine | None, metric: float | None
+    data: ExplorerData, answer: Answer, line: FittedLine | None, metric: float | None
 ) -> KpiView:
-    measured = known.measured.metric(answer.metric) if known.measured else None
+    measured = data.measured.metric(answer.metric) if data.measured else None
     name = metric_label(answer.metric, measured.cutoff if measured else None)
-    found = line.at(metric) if line and metric is not None and _may_say(answer.verdict) else None
+    has_value = answer.verdict in _WITH_VALUE
+    found = line.at(metric) if line and metric is not None and has_value else None
     return KpiView(
         hypothesis=answer.id,
         metric=name,
         kpi=KPI_LABELS[answer.response.value],
         is_rate=answer.response.is_yes_or_no,
         verdict=answer.verdict.value,
-        notes=_words(answer, found, name, is_known=metric is not None),
+        notes=_notes(answer, found, name, is_known=metric is not None),
         expected=None
         if found is None
         else ExpectedKpi(
@@ -40,55 +46,47 @@ def _view(
             level=found.level,
             is_extrapolated=found.is_beyond,
         ),
-        groups=[] if answer.verdict is Verdict.BLOCKED else _observed(answer, known.level),
+        groups=[] if answer.verdict is Verdict.BLOCKED else _observed(answer, data.level),
     )
 
 
-def _may_say(verdict: Verdict) -> bool:
-    """Whether the line says something that its interval does not take back."""
-    return verdict in {Verdict.CONFIRMED, Verdict.FRAGILE, Verdict.CONTRADICTED}
-
-
-def _words(
+def _notes(
     answer: Answer, found: KpiPrediction | None, metric: str, *, is_known: bool
 ) -> list[str]:
     kpi = KPI_LABELS[answer.response.value]
-    said = [_of_verdict(answer, metric, kpi)]
+    notes = [_verdict_note(answer, metric, kpi)]
     if answer.response is not answer.kpi:
-        said.append(f"Stands for {KPI_LABELS[answer.kpi.value]}, as in the report.")
+        notes.append(f"Used in place of {KPI_LABELS[answer.kpi.value]}, as in the report.")
     if found and answer.reading == "early look":
-        said.append(
-            f"An early look, day {answer.days.observed} of {answer.days.planned}: the interval does "
-            "not allow for looking before the end."
+        notes.append(
+            f"Interim analysis on day {answer.days.observed} of {answer.days.planned}: the "
+            "confidence interval is not adjusted for early stopping."
         )
     if found and found.is_beyond:
-        said.append(f"No group had such {metric}: the line is carried on beyond what was tried.")
-    if not is_known and _may_say(answer.verdict):
-        said.append(f"What {metric} is at this preference is not known.")
-    return [one for one in said if one]
+        notes.append(f"Extrapolated: {metric} is outside the range of the groups.")
+    if not is_known and answer.verdict in _WITH_VALUE:
+        notes.append(f"{metric} of this preference is unknown.")
+    return [note for note in notes if note]
 
 
-def _of_verdict(answer: Answer, metric: str, kpi: str) -> str:
+def _verdict_note(answer: Answer, metric: str, kpi: str) -> str:
     match answer.verdict:
         case Verdict.CONFIRMED:
             return ""
         case Verdict.FRAGILE:
-            return "Fragile: so few groups might lie like this by chance."
+            return "Suggestive: not significant with the small-sample (Hartung–Knapp) interval."
         case Verdict.CONTRADICTED:
-            return f"The line goes against what was declared, which is {answer.direction}."
+            return f"Significant in the opposite direction: {answer.direction} was pre-registered."
         case Verdict.NOT_SHOWN:
             ends = " to ".join(map(_signed, answer.verdict_interval or ()))
             return (
-                f"The experiment does not show that {kpi} changes with {metric}: the slope's "
-                f"interval, {ends}, holds 0. So no value is given."
+                f"Inconclusive: the slope of {kpi} on {metric} has the confidence interval {ends}, "
+                "which includes 0."
             )
         case Verdict.BLOCKED:
-            return (
-                "The users are not divided as planned, so nothing may be read from the experiment; "
-                "the report says what is wrong."
-            )
+            return "Blocked: the sample ratio check failed; see the report."
         case Verdict.UNDEFINED:
-            return f"There is no line: {answer.undefined_because}."
+            return f"No slope: {answer.undefined_because}."
         case _:
             assert_never(answer.verdict)
 
@@ -98,14 +96,14 @@ def _signed(value: float) -> str:
 
 
 def _observed(answer: Answer, level: float) -> list[ObservedKpi]:
-    """The groups' rates with intervals, user-clustered where the users are known."""
-    times = float(stats.norm.ppf((1 + level) / 2))
+    """The groups' KPIs with confidence intervals, cluster-robust if the users are known."""
+    quantile = float(stats.norm.ppf((1 + level) / 2))
     return [
         ObservedKpi(
             group=point.group,
             rate=point.rate,
-            low=max(0.0, point.rate - times * point.standard_error),
-            high=point.rate + times * point.standard_error,
+            low=max(0.0, point.rate - quantile * point.standard_error),
+            high=point.rate + quantile * point.standard_error,
         )
         for point in answer.points
         if point.rate is not None and point.standard_error is not None
