@@ -120,7 +120,7 @@ def test_the_preference_of_a_group_gives_the_same_list(open_page, shop):
     with after(page, "/explore/lists"):
         page.get_by_label("Compare with group").select_option("g3")
     with after(page, "/explore/lists"):
-        page.get_by_role("group", name="Move to").get_by_text("g3").press("Enter")
+        page.get_by_role("group", name="Select the preference").get_by_text("g3").press("Enter")
 
     assert page.locator("#measured").inner_text() == "Measured preference p2, served to g3."
     assert items_of(page, "preference-list") == items_of(page, "group-list")
@@ -295,7 +295,7 @@ def test_a_busy_server_is_retried(open_page, complaints, shop):
 
     page.route("**/explore/lists", reject_once)
     with after(page, "/explore/lists"):
-        page.get_by_role("group", name="Move to").get_by_text("g3").click()
+        page.get_by_role("group", name="Select the preference").get_by_text("g3").click()
     with after(page, "/explore/lists"):
         pass
 

@@ -186,7 +186,7 @@ function renderGroups() {
   const before = group();
   replace($("group"), ...state.groups.map((one) => html("option", { value: one.name }, one.name)));
   if (state.groups.some((one) => one.name === before)) $("group").value = before;
-  replace($("jumps"), html("span", { class: "soft" }, "Move to"), ...state.groups.map((one) => {
+  replace($("jumps"), html("span", { class: "soft" }, "Select"), ...state.groups.map((one) => {
     const button = html("button", { type: "button" }, one.name);
     button.addEventListener("click", () => setPreference(one.preference));
     return button;
