@@ -1,19 +1,30 @@
-"""The rules of artifacts and the health of the experiment as Dagster's asset checks."""
+"""Quality rules of artifacts and diagnostics of the experiment as Dagster's asset checks."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS, SAMPLE_RATIO
 from pipeline.quality.runner import CheckResult
 from pipeline.quality.suites import RULES
+from pipeline.reporting.text.labels import CHECKS
+from pipeline.results.diagnostics import (
+    SAMPLE_RATIO,
+    AaRerandomisation,
+    CarryOver,
+    Check,
+    CompleteDays,
+    Diagnostics,
+    Replicates,
+    SampleRatio,
+)
+from pipeline.results.serialization import to_dict
 
 Row = Mapping[str, Any]
 
 
 def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """The checks of an asset, one a rule."""
+    """The checks of an asset, one per rule."""
     return [
         dg.AssetCheckSpec(
             name=rule.name, asset=asset, description=rule.description, blocking=rule.blocking
@@ -25,7 +36,7 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 def check_results(
     outcomes: Iterable[CheckResult], *, waived: Container[str] = ()
 ) -> list[dg.AssetCheckResult]:
-    """What the rules found, as Dagster shows it; one that only reports, or is waived, warns."""
+    """Results of the rules as Dagster shows them; a failed rule that does not block, or is waived, warns."""
     return [
         dg.AssetCheckResult(
             check_name=outcome.rule.name,
@@ -39,9 +50,9 @@ def check_results(
 
 
 def log_failed_checks(context: dg.AssetExecutionContext, outcomes: Iterable[CheckResult]) -> None:
-    """Show what was checked of an artifact that was refused, rows that broke a rule included."""
+    """Record the checks of an artifact that was rejected, with rows that break a rule."""
     for outcome in outcomes:
-        context.log_event(  # takes it, though its annotation leaves it out
+        context.log_event(  # accepts it, though its annotation does not say so
             dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]
                 asset_key=context.asset_key,
                 check_name=outcome.rule.name,
@@ -53,48 +64,51 @@ def log_failed_checks(context: dg.AssetExecutionContext, outcomes: Iterable[Chec
         )
 
 
-def health_specs() -> list[dg.AssetCheckSpec]:
-    """The checks of the experiment's health."""
+def diagnostic_specs() -> list[dg.AssetCheckSpec]:
+    """The checks of the experiment's diagnostics."""
     return [
         dg.AssetCheckSpec(name, asset="regression_estimates", description=description)
-        for name, description in HEALTH_CHECKS.items()
+        for name, description in CHECKS.items()
     ]
 
 
-def health_results(health: Mapping[str, Row]) -> list[dg.AssetCheckResult]:
-    """The health of the experiment; only the sample ratio forbids a verdict, the others warn."""
-    return [
-        dg.AssetCheckResult(
-            check_name=name,
-            passed=found["passed"],
-            severity=_severity(blocks=name == SAMPLE_RATIO),
-            description=None
-            if _is_told(found)
-            else "not looked at: the log has nothing to see it by",
-            metadata={
-                **_table("numbers", health_rows(found)),
-                "all numbers": dg.MetadataValue.json(dict(found)),
-            },
-        )
-        for name, found in health.items()
-    ]
+def diagnostic_results(diagnostics: Diagnostics) -> list[dg.AssetCheckResult]:
+    """Diagnostics as Dagster shows them; only the sample ratio blocks the verdicts, the others warn."""
+    checks = dict(diagnostics.items())
+    return [_diagnostic_result(name, checks.get(name)) for name in CHECKS]
 
 
-def health_rows(found: Row) -> list[Row]:
-    """The numbers of a check, a row a hypothesis, KPI, group or day, whichever it has."""
-    for part in ("hypotheses", "kpis"):
-        if part in found:
-            return [{part: name, **(numbers or {})} for name, numbers in found[part].items()]
-    if "users" in found:
-        pairs = zip(found["users"], found["expected"], strict=True)
-        return [{"users": came, "expected": planned} for came, planned in pairs]
-    return [{"missing": day} for day in found.get("missing", ())]
+def _diagnostic_result(name: str, check: Check | None) -> dg.AssetCheckResult:
+    rows = [] if check is None else diagnostic_rows(check)
+    by_part = isinstance(check, AaRerandomisation | CarryOver | Replicates)
+    was_run = check is not None and not (by_part and all(len(row) == 1 for row in rows))
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=check is None or check.passed,
+        severity=_severity(blocks=name == SAMPLE_RATIO),
+        description=None if was_run else "not run: the log does not contain the data for it",
+        metadata={
+            **_table("numbers", rows),
+            "all numbers": dg.MetadataValue.json(to_dict(check) if check else {}),
+        },
+    )
 
 
-def _is_told(found: Row) -> bool:
-    """Whether there was anything to look at."""
-    parts = [found[part] for part in ("hypotheses", "kpis") if part in found]
-    return all(any(numbers for numbers in part.values()) for part in parts)
+def diagnostic_rows(check: Check) -> list[Row]:
+    """The numbers of a check: one row per hypothesis, KPI, group or missing day."""
+    match check:
+        case AaRerandomisation() | CarryOver():
+            tests = check.hypotheses.items()
+            return [{"hypothesis": name, **(to_dict(one) if one else {})} for name, one in tests]
+        case Replicates():
+            return [{"kpi": name, **to_dict(one)} for name, one in check.kpis.items()]
+        case SampleRatio():
+            pairs = zip(check.users, check.expected, strict=True)
+            return [{"users": observed, "expected": expected} for observed, expected in pairs]
+        case CompleteDays():
+            return [{"missing": day.isoformat()} for day in check.missing]
+        case _:
+            return []
 
 
 def _severity(*, blocks: bool) -> dg.AssetCheckSeverity:
@@ -102,11 +116,14 @@ def _severity(*, blocks: bool) -> dg.AssetCheckSeverity:
 
 
 def _found(outcome: CheckResult) -> dict[str, Any]:
-    return {**_table("rows that break it", outcome.rows), "unexpected rows": outcome.unexpected}
+    return {
+        **_table("rows that break the rule", outcome.rows),
+        "unexpected rows": outcome.unexpected,
+    }
 
 
 def _table(name: str, rows: Sequence[Row]) -> dict[str, dg.MetadataValue]:
-    """Rows as a table, of the columns that hold plain values; no rows, no table."""
+    """Rows as a table of the columns with scalar values; empty if there are none."""
     columns = [
         column
         for column in dict.fromkeys(column for row in rows for column in row)

@@ -234,8 +234,8 @@ def offline_metrics() -> str:
 
 _OF_TARGETS = (
     "Each is one sum over another, over the targets of all test sessions: `hit` is 1 where the target "
-    "ranks within k, `each` is 1, `history` counts the clicks before the target, and `cold_I[item]` "
-    "says whether its item is a cold one."
+    "ranks within k, `ones` is 1, `history` counts the clicks before the target, and `cold` says "
+    "whether its item is a cold one."
 )
 
 
@@ -258,7 +258,8 @@ def _is_return(node: ast.AST) -> bool:
 
 
 def _code(node: ast.expr) -> str:
-    words = re.sub(r"\b(targets|scores|np)\.", "", ast.unparse(node))
+    words = re.sub(r"\b(targets|np)\.", "", ast.unparse(node))
+    words = re.sub(r"column\('(\w+)'\)", r"\1", words)
     words = words.replace("SHORT_HISTORY", str(ranking_metrics.SHORT_HISTORY)).replace(" * ", " · ")
     return f"`{words}`"
 

@@ -4,23 +4,21 @@ import logging
 import os
 from dataclasses import asdict
 
-from pipeline.artifacts.storage import DATABASE, read_json
 from pipeline.cli.context import echo, open_project, print_json
 from pipeline.core.contracts import Kpi
-from pipeline.experiment.design.external_variants import load_plan
 from pipeline.experiment.design.traffic_plan import read_plan
 from pipeline.experiment.log.dry_run import inspect_log
-from pipeline.experiment.log.ingest import ingest as ingest_files
-from pipeline.experiment.log.log_files import log_files, log_folder
-from pipeline.experiment.log.row_validation import LogRules
 from pipeline.inference.power.plan_experiment import POWER
 from pipeline.reporting.text.power_summary import plan_lines
+from pipeline.results.power import PowerAnalysis
+from pipeline.results.serialization import read_result, to_dict
 from pipeline.synthetic.generate_log import generate_log
 
 SERVING_KEY = "PARETOSCOPE_SERVING_KEY"
 """The environment variable that holds the endpoint's bearer token."""
 
 SHOP_LOG = "data/raw/synthetic-shop.jsonl"
+_PLAN_AGAIN = "Re-create it with: dagster asset materialize --select traffic_plan"
 
 
 def generate(*, json: bool) -> int:
@@ -37,11 +35,12 @@ def generate(*, json: bool) -> int:
 def plan(*, json: bool) -> int:
     """Print groups and power."""
     study, paths = open_project()
-    groups, power = read_plan(paths).as_dict(), read_json(paths.require("traffic_plan", POWER))
+    traffic_plan = read_plan(paths)
+    power = read_result(PowerAnalysis, paths.require("traffic_plan", POWER), remedy=_PLAN_AGAIN)
     if json:
-        print_json({"plan": groups, "power": power})
+        print_json({"plan": traffic_plan.as_dict(), "power": to_dict(power)})
         return 0
-    for line in plan_lines(groups, power, study.evaluation.cutoff):
+    for line in plan_lines(traffic_plan, power, study.evaluation.cutoff):
         echo(line)
     return 0
 
@@ -92,22 +91,11 @@ def validate_log(*, json: bool) -> int:
 
 def ingest(*, json: bool) -> int:
     """Bring the experiment database up to date with the log files."""
-    from pipeline.quality.runner import (  # noqa: PLC0415 - Great Expectations takes two seconds
-        CheckResult,
-        check_experiment_log,
-        enforce,
-    )
+    from pipeline.steps.experiment import ingest_log  # noqa: PLC0415 - Great Expectations takes two seconds
 
-    study, paths = open_project()
-    results: list[CheckResult] = []
-    found = ingest_files(
-        log_files(log_folder(study.experiment, paths)),
-        load_plan(paths),
-        paths.artifact(DATABASE),
-        rules=LogRules.of(study.experiment),
-        check=lambda database: results.extend(enforce(check_experiment_log(database))),
-    )
-    warnings = [str(result) for result in results if not result.passed]
+    step = ingest_log(*open_project())
+    found = step.value
+    warnings = [str(check) for check in step.checks if not check.passed]
     if json:
         print_json({**asdict(found), "warnings": warnings})
         return 0

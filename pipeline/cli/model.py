@@ -5,14 +5,14 @@ import logging
 from models.training.distributed import is_first_process
 from pipeline.cli.context import echo, open_project, print_json
 from pipeline.evaluation.scoring import score_shard
-from pipeline.recommender.train import fit_study
+from pipeline.steps.model import fit_model
 
 
 def train(*, json: bool) -> int:
     """Train the study's model."""
     study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    trained = fit_study(study, paths)
+    trained = fit_model(study, paths).value
     hypervolume = trained.front.hypervolume
     if json:
         if is_first_process():

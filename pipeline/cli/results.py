@@ -9,31 +9,34 @@ from pipeline.artifacts import reference
 from pipeline.artifacts.storage import REPORT, find_project_root, read_json
 from pipeline.cli.context import echo, open_project, print_json
 from pipeline.core.errors import StudyError
-from pipeline.inference.hypotheses.from_counts import NOTHING_DECLARED, fit_counts, parse_hypothesis
+from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
 from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.reporting.comparison.build import build_comparison
-from pipeline.reporting.comparison.files import write_comparison
-from pipeline.reporting.comparison.reading import read_studies
-from pipeline.reporting.counts_report import build_counts_report, write_counts_report
-from pipeline.reporting.report import answer_sentence
+from pipeline.reporting.render import write_comparison
+from pipeline.reporting.report import build_counts_report, write_new_report
 from pipeline.reporting.text.pooled_table import pooled_lines
+from pipeline.reporting.text.reasons import limitation_sentences
+from pipeline.reporting.text.summary import answer_sentence
+from pipeline.results.reader import read_studies
+from pipeline.results.serialization import to_dict
 
 
 def fit(
     *, counts: Path, json: bool, report: Path | None, level: float, hypothesis: list[str]
 ) -> int:
     """Fit hypotheses to a table of group counts."""
-    asked = [parse_hypothesis(text, number) for number, text in enumerate(hypothesis, start=1)]
-    found = fit_counts(counts, asked, level=level, seed=0)
-    if not found["hypotheses"] and not report:
-        raise StudyError(NOTHING_DECLARED)
-    page = write_counts_report(build_counts_report(found, counts), report) if report else None
+    declared = [parse_hypothesis(text, number) for number, text in enumerate(hypothesis, start=1)]
+    found = fit_counts(counts, declared, level=level, seed=0)
+    limitations = limitation_sentences(found.limitations)
+    if not found.hypotheses and not report:
+        raise StudyError(limitations[0])
+    page = write_new_report(build_counts_report(found, counts), report) if report else None
     if json:
-        print_json(found)
+        print_json(to_dict(found))
         return 0
-    for row in found["hypotheses"]:
-        echo(answer_sentence(row, found["cutoff"]))
-    for sentence in found["not_known"]:
+    for result in found.hypotheses:
+        echo(answer_sentence(result, found.cutoff))
+    for sentence in limitations:
         echo(sentence)
     if page:
         echo(f"report: {page}")
@@ -42,11 +45,11 @@ def fit(
 
 def meta_analysis(*, reports: list[Path], gain: float | None, json: bool, level: float) -> int:
     """Pool the slopes of several studies."""
-    pooled = pool_studies(reports, level=level, gain=gain)
+    found = pool_studies(reports, level=level, gain=gain)
     if json:
-        print_json({"hypotheses": [one.as_dict() for one in pooled]})
+        print_json(to_dict(found))
         return 0
-    for line in pooled_lines(pooled):
+    for line in pooled_lines(found.hypotheses):
         echo(line)
     return 0
 
@@ -111,13 +114,12 @@ def compare(*, studies: list[str], out: Path | None, json: bool, level: float) -
     comparison = build_comparison(found, level=level)
     page = write_comparison(comparison, out or _default_folder([one.label for one in found]))
     if json:
-        print_json({"page": str(page), **comparison})
+        print_json({"page": str(page), **to_dict(comparison)})
         return 0
-    for sentence in comparison["summary"]:
+    for sentence in comparison.summary:
         echo(sentence)
-    for warning in comparison["doubts"]:
-        pair = " and ".join(warning["studies"])
-        echo(f"{pair} may not be independent: {'; '.join(warning['because'])}")
+    for warning in comparison.dependence_warnings:
+        echo(f"{' and '.join(warning.studies)} may be dependent: {'; '.join(warning.reasons)}")
     echo(f"comparison: {page}")
     return 0
 

@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 import torch
 
-from models.backbones import build_backbone
+from models.backbones import BACKBONES, build_backbone
 from models.checkpoint import (
     CheckpointFacts,
     catalogue_fingerprint,
@@ -17,13 +17,14 @@ from models.checkpoint import (
 )
 from models.configuration import (
     Conditioning,
+    Loss,
     ModelConfig,
     Negatives,
     Objective,
     TrainingConfig,
 )
 from models.errors import ModelError
-from models.extensions import load_extension
+from models.extensions import ExtensionPoint
 from models.network import build_model
 from models.tokens import SessionTokens
 from models.training.loop import train
@@ -47,9 +48,22 @@ def brought(tmp_path, monkeypatch):
 def test_classes_and_functions_are_found_by_their_import_path(brought):
     brought("class Mine: ...\ndef loss(predictions): return 2 * predictions")
 
-    assert load_extension("mine:Mine", "model.backbone").__name__ == "Mine"
-    assert load_extension("mine:loss", "training.objectives")(21) == 42
-    assert load_extension("math:hypot", "training.objectives") is math.hypot
+    assert (
+        ExtensionPoint.BACKBONES.load(
+            "mine:Mine", key="model.backbone", built_in=BACKBONES
+        ).__name__
+        == "Mine"
+    )
+    assert (
+        ExtensionPoint.OBJECTIVES.load("mine:loss", key="training.objectives", built_in=list(Loss))(
+            21
+        )
+        == 42
+    )
+    assert (
+        ExtensionPoint.OBJECTIVES.load("math:hypot", key="training.objectives", built_in=list(Loss))
+        is math.hypot
+    )
 
 
 def test_a_module_inside_a_package_is_found(tmp_path, monkeypatch):
@@ -57,7 +71,12 @@ def test_a_module_inside_a_package_is_found(tmp_path, monkeypatch):
     (tmp_path / "our_models" / "losses.py").write_text("def margin(): return 7")
     monkeypatch.syspath_prepend(tmp_path)
 
-    assert load_extension("our_models.losses:margin", "training.objectives")() == 7
+    assert (
+        ExtensionPoint.OBJECTIVES.load(
+            "our_models.losses:margin", key="training.objectives", built_in=list(Loss)
+        )()
+        == 7
+    )
 
 
 def test_the_folder_the_program_was_started_in_is_looked_in_last_and_named_once(
@@ -68,18 +87,25 @@ def test_the_folder_the_program_was_started_in_is_looked_in_last_and_named_once(
     (tmp_path / "started_here.py").write_text("def loss(): return 'here'")
     (tmp_path / "json.py").write_text("def loads(): return 'here'")
 
-    assert load_extension("started_here:loss", "training.objectives")() == "here"
-    assert load_extension("json:loads", "training.objectives")("[1]") == [1]
+    assert (
+        ExtensionPoint.OBJECTIVES.load(
+            "started_here:loss", key="training.objectives", built_in=list(Loss)
+        )()
+        == "here"
+    )
+    assert ExtensionPoint.OBJECTIVES.load(
+        "json:loads", key="training.objectives", built_in=list(Loss)
+    )("[1]") == [1]
     assert sys.path.count(str(tmp_path)) == 1
     assert sys.path[-1] == str(tmp_path)
 
 
-@pytest.mark.parametrize("path", ["", "mine", "mine:", ":Mine", ":"])
+@pytest.mark.parametrize("path", ["mine:", ":Mine", ":"])
 def test_what_is_not_an_import_path_is_refused_with_how_to_write_one(path):
     words = f"model.backbone = {path!r} is not an import path; write 'package.module:name'"
 
     with pytest.raises(ModelError, match=words):
-        load_extension(path, "model.backbone")
+        ExtensionPoint.BACKBONES.load(path, key="model.backbone", built_in=BACKBONES)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +122,7 @@ def test_a_module_that_fails_is_refused_with_its_own_reason(brought, source, rea
     brought(source)
 
     with pytest.raises(ModelError, match=f"training.objectives = 'mine:loss'.*{reason}") as refusal:
-        load_extension("mine:loss", "training.objectives")
+        ExtensionPoint.OBJECTIVES.load("mine:loss", key="training.objectives", built_in=list(Loss))
     assert "cannot import mine" in str(refusal.value)
     assert refusal.value.__cause__ is not None
 
@@ -104,7 +130,7 @@ def test_a_module_that_fails_is_refused_with_its_own_reason(brought, source, rea
 @pytest.mark.parametrize("path", ["nowhere:loss", "math.nowhere:loss", ".relative:loss"])
 def test_a_module_that_is_not_there_is_refused(path):
     with pytest.raises(ModelError, match=f"training.objectives = '{path}': cannot import"):
-        load_extension(path, "training.objectives")
+        ExtensionPoint.OBJECTIVES.load(path, key="training.objectives", built_in=list(Loss))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +145,7 @@ def test_a_name_that_is_not_there_or_cannot_be_called_is_refused(brought, path, 
     brought("scale = 0.5\ndef loss(): ...")
 
     with pytest.raises(ModelError, match=f"training.objectives = {words}"):
-        load_extension(path, "training.objectives")
+        ExtensionPoint.OBJECTIVES.load(path, key="training.objectives", built_in=list(Loss))
 
 
 # Backbones that break the contract, each with the words that say what to change.

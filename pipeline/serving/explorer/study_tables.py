@@ -14,8 +14,9 @@ from pipeline.core.errors import DataError, MissingArtifact
 from pipeline.evaluation.interpolation import SimplexInterpolator
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
-from pipeline.inference.estimates_file import Answer, read_answers
 from pipeline.inference.hypotheses.prediction import FittedLine, fitted_line
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.serialization import HYPOTHESES, read_estimates
 from pipeline.sessions.token_store import open_tokens
 from pipeline.study import ServingFilters, Study
 
@@ -25,7 +26,7 @@ _MIN_CLICKS, _MAX_CLICKS = 4, 13
 
 _METRICS = ("offline_metrics", "offline_metrics.parquet")
 _KPIS = ("group_kpis", "group_kpis.parquet")
-_ESTIMATES = ("regression_estimates", "regression_estimates.json")
+_ESTIMATES = ("regression_estimates", HYPOTHESES)
 _TOKENS = ("sessions", "tokens.safetensors")
 FILES = (_METRICS, _KPIS, _ESTIMATES, _TOKENS)
 """The files that are read, as (asset, file)."""
@@ -118,7 +119,7 @@ class ExplorerData:
 
     objectives: tuple[str, ...]
     measured: MeasuredMetrics | None
-    fitted_lines: tuple[tuple[Answer, FittedLine | None], ...]
+    fitted_lines: tuple[tuple[HypothesisResult, FittedLine | None], ...]
     level: float
     sample_sessions: tuple[SampleSession, ...]
     category_I: tuple[str | None, ...]
@@ -169,8 +170,8 @@ def _measured(paths: StudyPaths, plan: TrafficPlan) -> MeasuredMetrics:
 
 def _fitted_lines(
     paths: StudyPaths, plan: TrafficPlan
-) -> tuple[tuple[Answer, FittedLine | None], ...]:
-    answers = read_answers(paths.require(*_ESTIMATES))
+) -> tuple[tuple[HypothesisResult, FittedLine | None], ...]:
+    results = read_estimates(paths.require(*_ESTIMATES).parent).hypotheses
     kpis = GROUP_KPIS.validate(read_table(paths.require(*_KPIS)))
     planned = {(group.name, group.preference_id) for group in plan.groups}
     if not set(kpis.select("group", "preference_id").iter_rows()) <= planned:
@@ -179,7 +180,7 @@ def _fitted_lines(
             "dagster asset materialize --select 'group_kpis*'"
         )
         raise DataError(msg)
-    return tuple((answer, fitted_line(answer, kpis)) for answer in answers)
+    return tuple((result, fitted_line(result, kpis)) for result in results)
 
 
 def _sample_sessions(study: Study, paths: StudyPaths, n_items: int) -> tuple[SampleSession, ...]:

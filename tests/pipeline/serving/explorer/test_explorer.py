@@ -11,8 +11,8 @@ import pytest
 from fastapi import HTTPException
 from fastapi.testclient import TestClient
 
-from pipeline.inference.estimates_file import read_answers
 from pipeline.inference.hypotheses.prediction import fitted_line
+from pipeline.results.serialization import read_estimates
 from pipeline.serving.explorer.explorer import Explorer
 from pipeline.serving.explorer.routes import PAGE
 from pipeline.serving.explorer.schemas import ListsRequest
@@ -138,13 +138,13 @@ def test_metrics_are_interpolated_without_errors_between_measured_preferences(sh
 
 def test_the_expected_kpi_is_on_the_fitted_line(shop):
     server, _, paths = shop
-    answers = read_answers(paths.artifact("regression_estimates", "regression_estimates.json"))
+    result = read_estimates(paths.artifact("regression_estimates")).hypotheses[0]
     kpis = pl.read_parquet(paths.artifact("group_kpis", "group_kpis.parquet"))
-    expected = fitted_line(answers[0], kpis).at(0.3 + 0.2 * 0.15)  # recall at weight 0.4
+    expected = fitted_line(result, kpis).at(0.3 + 0.2 * 0.15)  # recall at weight 0.4
 
     first = preference_view(server, 0.4)["kpis"][0]
 
-    assert answers[0].verdict == "confirmed"
+    assert result.verdict == "confirmed"
     assert (first["hypothesis"], first["metric"], first["kpi"]) == (
         "H1",
         "Recall@20",
@@ -153,7 +153,7 @@ def test_the_expected_kpi_is_on_the_fitted_line(shop):
     assert (first["expected"]["low"], first["expected"]["high"]) == pytest.approx(expected.interval)
     assert first["expected"]["rate"] == pytest.approx(expected.rate)
     observed = {one["group"]: one["rate"] for one in first["groups"]}
-    assert observed == pytest.approx({p.group: p.rate for p in answers[0].points})
+    assert observed == pytest.approx({p.group: p.rate for p in result.points})
     assert min(observed.values()) < first["expected"]["rate"] < max(observed.values())
 
 
@@ -161,9 +161,9 @@ def test_an_inconclusive_hypothesis_has_a_note_and_no_value(shop):
     """Orders are a tenth of the clicks in every group, so CVR does not depend on order density."""
     second = preference_view(shop[0], 0.4)["kpis"][1]
 
-    assert (second["verdict"], second["expected"]) == ("not shown", None)
-    assert "Inconclusive: the slope of post-click conversion rate on OD@20" in second["notes"][0]
-    assert second["notes"][0].endswith("which includes 0.")
+    assert (second["verdict"], second["expected"]) == ("inconclusive", None)
+    assert "Inconclusive: the CI of the slope of post-click conversion rate on OD@20" in second["notes"][0]
+    assert second["notes"][0].endswith("includes 0.")
 
 
 def test_lists_are_ranked_under_both_preferences(shop):
@@ -277,7 +277,7 @@ def test_before_an_experiment_lists_work_and_missing_artifacts_are_reported(tmp_
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("group_kpis", "H1 was fitted to other group_kpis than there are now"),
+        ("group_kpis", "H1 was fitted to a different table group_kpis"),
         ("plan", "group_kpis has other groups than the traffic plan"),
         ("offline_metrics", "offline_metrics: missing segment"),
     ],
@@ -383,7 +383,7 @@ def test_the_page_is_small_and_loads_nothing_from_other_hosts(keyed):
         assert {policy[f"{one}-src"] for one in ("script", "style", "connect")} == {"'self'"}
         assert "unsafe" not in str(policy)
         assert answer.headers["x-content-type-options"] == "nosniff"
-    html = answers[0].text
+    html = result.text
     assert "<style" not in html
     assert " style=" not in html
     assert "http://" not in html.replace("http://www.w3.org", "")

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pipeline.core.contracts import Kpi
-from pipeline.inference.estimates_file import Days
-from pipeline.inference.hypotheses.verdict import Verdict
+from pipeline.results.hypothesis import Days
+from pipeline.results.reasons import UndefinedReason, Verdict
 from pipeline.serving.explorer.kpi_forecast import kpi_views
 from pipeline.serving.ranking.snapshot import load_snapshot
 from tests.pipeline.serving.shop import (
@@ -47,7 +47,7 @@ def test_a_confirmed_hypothesis_has_a_value_and_no_notes(data):
     ("verdict", "note"),
     [
         (
-            Verdict.FRAGILE,
+            Verdict.SUGGESTIVE,
             "Suggestive: not significant with the small-sample (Hartung–Knapp) interval.",
         ),
         (
@@ -67,11 +67,11 @@ def test_a_weaker_verdict_has_a_value_and_a_note(data, verdict, note):
     ("changed", "note"),
     [
         (
-            {"verdict": Verdict.NOT_SHOWN, "verdict_interval": (-0.126, 0.3)},
-            "Inconclusive: the slope of click-through rate on Recall@20 has the confidence interval −0.13 to 0.30, which includes 0.",
+            {"verdict": Verdict.INCONCLUSIVE, "interval": (-0.126, 0.3)},
+            "Inconclusive: the CI of the slope of click-through rate on Recall@20, -0.13 to 0.30, includes 0.",
         ),
         (
-            {"verdict": Verdict.UNDEFINED, "undefined_because": "no trial succeeded"},
+            {"verdict": Verdict.UNDEFINED, "undefined_reason": UndefinedReason.NO_SUCCESSES},
             "No slope: no trial succeeded.",
         ),
     ],
@@ -92,7 +92,7 @@ def test_a_blocked_experiment_has_no_values_at_all(data):
 
 
 def test_an_interim_analysis_is_noted(data):
-    view = view_of(data, reading="early look", days=Days(observed=3, planned=14))
+    view = view_of(data, is_interim=True, days=Days(observed=3, planned=14))
 
     assert view.expected is not None
     assert view.notes == [

@@ -1,0 +1,181 @@
+"""The answer: a slope for every hypothesis, and the report that explains it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import polars as pl
+
+from models.checkpoint import checkpoint_fingerprint
+from pipeline.artifacts.provenance import output_md5s
+from pipeline.artifacts.storage import (
+    DATABASE,
+    REPORT,
+    StudyPaths,
+    atomic_file,
+    atomic_folder,
+    read_table,
+    write_json,
+)
+from pipeline.experiment.design.external_variants import (
+    Plan,
+    TrafficPlan,
+    load_plan,
+    planned_variants,
+)
+from pipeline.experiment.design.plan_checks import check_same_model, check_same_preferences
+from pipeline.experiment.log.ingest import summarise
+from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
+from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
+from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.inference.hypotheses.metric_ranking import rank_metrics
+from pipeline.reporting.figures.charts import hypothesis_panels
+from pipeline.reporting.report import write_report
+from pipeline.reporting.study_report import report_of_study
+from pipeline.results.document import Estimates, Report
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.serialization import to_dict, write_estimates
+from pipeline.simulator.simulate import log_provenance
+from pipeline.steps.result import LazyFigure, Markdown, StepResult, markdown_table
+from pipeline.study import RegressionConfig, Study
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """The tables the hypotheses are tested on, those hypotheses, and the cutoff of the metrics."""
+
+    inputs: RegressionInputs
+    section: RegressionConfig
+    cutoff: int | None
+
+
+def estimate_slopes(study: Study, paths: StudyPaths) -> StepResult[Estimates]:
+    """Check the experiment's health, test every hypothesis, and rank all metrics.
+
+    Raises:
+        MissingArtifact: if KPIs, metrics or the plan are missing.
+        LogError: if the model or its preferences are not those that users were served by.
+    """
+    seed, plan = study.study.seed, load_plan(paths)
+    question = _question(study, paths, plan)
+    section, level = question.section, question.section.level
+    diagnostics = run_diagnostics(
+        question.inputs,
+        section.hypotheses,
+        shares={group.name: group.share for group in plan.groups},
+        rejected=summarise(paths.require(DATABASE))["rejected"],
+        seed=seed,
+    )
+    ratio = diagnostics.sample_ratio
+    inputs = replace(question.inputs, healthy=ratio is None or ratio.passed)
+    hypotheses = tuple(estimate_hypotheses(inputs, section, seed=seed))
+    ranking, unfitted = rank_metrics(inputs, level=level, seed=seed)
+    estimates = Estimates(
+        hypotheses=hypotheses,
+        diagnostics=diagnostics,
+        metric_ranking=tuple(ranking),
+        unfitted_pairs=tuple(unfitted),
+    )
+    with atomic_folder(paths.artifact("regression_estimates")) as folder:
+        write_estimates(estimates, folder)
+    figure = partial(hypothesis_panels, hypotheses, question.cutoff)
+    return StepResult(
+        asset="regression_estimates",
+        value=estimates,
+        location=paths.artifact("regression_estimates"),
+        rows=len(hypotheses),
+        details={
+            "figure": LazyFigure("Figure 1", figure),
+            "verdicts": _verdicts(hypotheses),
+            **{f"slope of {_name(one)}": one.slope for one in hypotheses},
+            "sample ratio p": ratio and ratio.p_value,
+        },
+        diagnostics=diagnostics,
+    )
+
+
+def _question(study: Study, paths: StudyPaths, plan: Plan) -> _Question:
+    def table(artifact: str, name: str) -> pl.DataFrame:
+        return read_table(paths.require(artifact, f"{name}.parquet"))
+
+    def optional(name: str) -> pl.DataFrame | None:
+        file = paths.artifact("group_kpis", f"{name}.parquet")
+        return read_table(file) if file.exists() else None
+
+    variants, replicates = None, None
+    if isinstance(plan, TrafficPlan):
+        metrics = table("offline_metrics", "offline_metrics")
+        covariance = table("offline_metrics", "offline_metric_covariance")
+        replicates = table("offline_metrics", "offline_metric_replicates")
+        check_same_model(plan, checkpoint_fingerprint(paths.require("conditioned_model")))
+        check_same_preferences(plan, metrics)
+    else:
+        variants = planned_variants(paths)
+        metrics, covariance = variant_metrics(variants)
+    inputs = RegressionInputs(
+        metrics,
+        covariance,
+        table("group_kpis", "group_kpis"),
+        replicates=replicates,
+        daily_sums=table("group_kpis", "daily_sums"),
+        returning_sums=table("group_kpis", "returning_sums"),
+        before_sums=optional("before_sums"),
+        segment_kpis=optional("segment_kpis"),
+        planned_days=study.experiment.planned_days,
+    )
+    section = study.regression
+    if variants is None:
+        return _Question(inputs, section, study.evaluation.cutoff)
+    return _Question(inputs, section_of(section, inputs, variants), cutoff_of(variants))
+
+
+def _verdicts(hypotheses: Sequence[HypothesisResult]) -> Markdown:
+    """Slope, confidence interval and verdict of each hypothesis."""
+    heads = ("hypothesis", "slope", "CI of the verdict", "verdict")
+    return markdown_table(
+        heads,
+        [
+            (
+                _name(one),
+                one.slope,
+                "{:.3f} to {:.3f}".format(*one.verdict_test.interval) if one.verdict_test else None,
+                one.verdict.value,
+            )
+            for one in hypotheses
+        ],
+    )
+
+
+def _name(one: HypothesisResult) -> str:
+    return f"{one.id}: {one.kpi} on {one.metric}"
+
+
+def write_regression_report(study: Study, paths: StudyPaths) -> StepResult[Report]:
+    """Write the report as HTML, Markdown and JSON, and the study's manifest.
+
+    Raises:
+        MissingArtifact: if an artifact of the chain is missing.
+    """
+    report = report_of_study(study, paths, origin=log_provenance(study))
+    target = paths.artifact(REPORT)
+    with atomic_folder(target) as folder:
+        write_report(report, folder)
+    manifest = {
+        "parameters": report.parameters,
+        "provenance": to_dict(report.provenance),
+        "outputs": output_md5s(paths),
+    }
+    with atomic_file(paths.artifact("manifest.json")) as file:
+        write_json(file, manifest)
+    figure = partial(hypothesis_panels, report.hypotheses, report.cutoff)
+    return StepResult(
+        asset="regression_report",
+        value=report,
+        location=target,
+        details={
+            "figure": LazyFigure("Figure 1", figure),
+            "summary": Markdown("\n".join(f"- {sentence}" for sentence in report.summary)),
+            "page": target / "index.html",
+        },
+    )
