@@ -17,10 +17,10 @@ from pipeline.core.errors import DataError
 from pipeline.inference.hypotheses.confidence_rating import rate_evidence
 from pipeline.inference.hypotheses.recommendation import recommend
 from pipeline.reporting.figures.charts import front_figure, hypothesis_panels, learning_curves
+from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.figures.forest import forest_plot
 from pipeline.reporting.figures.svg import as_svg
 from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
-from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.decisions import Limitation
 from pipeline.results.document import (
@@ -137,9 +137,7 @@ def write_new_report(report: Report, folder: Path) -> Path:
     try:
         names = {file.name for file in folder.iterdir()} if folder.exists() else set[str]()
         if others := names - {REPORT_FILE, *_FILES.values()}:
-            msg = (
-                f"{folder} holds {', '.join(sorted(others))}, which would be lost; choose a new folder"
-            )
+            msg = f"{folder} holds {', '.join(sorted(others))}, which would be lost; choose a new folder"
             raise DataError(msg)
         with atomic_folder(folder.resolve()) as fresh:
             write_report(report, fresh)
@@ -157,7 +155,7 @@ def _template(report: Report) -> str:
 
 
 def page_values(report: Report) -> dict[str, Any]:
-    """The variables of the templates: ``title``, ``report`` and ``pictures``."""
+    """The variables of the templates: ``title``, ``report`` and ``figures``."""
     figures = hypothesis_figures(report)
     if report.front:
         figures["front-points"] = front_figure(
@@ -170,7 +168,7 @@ def page_values(report: Report) -> dict[str, Any]:
     return {
         "title": report.study or (counts and counts.path) or "report",
         "report": report,
-        "pictures": to_svg(figures),
+        "figures": to_svg(figures),
     }
 
 

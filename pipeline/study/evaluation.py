@@ -6,19 +6,20 @@ from annotated_types import Ge, Gt, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from models.configuration import STRICT
-from models.ranking import TieRule
+from models.scoring.ranking import TieRule
+from models.strict import STRICT
 from pipeline.core.contracts import Metric, Segmentation
 from pipeline.core.errors import StudyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class CustomMetric:
-    """A metric of targets that is a function of one's own; see :mod:`pipeline.evaluation.ranking_metrics`.
+    """A custom metric of targets; see :mod:`pipeline.evaluation.ranking_metrics`.
 
     Attributes:
-        name: What the tables and hypotheses call it.
-        function: Its import path, ``package.module:function``.
+        name: Its name in tables and hypotheses.
+        function: Its import path ``package.module:function``, or the name of an installed
+            ``paretoscope.metrics`` entry point.
         higher_is_better: Its direction.
     """
 

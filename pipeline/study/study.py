@@ -8,7 +8,9 @@ from annotated_types import Interval
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from models.configuration import STRICT, ModelConfig, TrainingConfig
+from models.network.configuration import ModelConfig
+from models.strict import STRICT
+from models.training.configuration import TrainingConfig
 from pipeline.core.contracts import Metric, Segmentation
 from pipeline.core.errors import StudyError
 from pipeline.study.dataset import (
@@ -94,7 +96,7 @@ class Study:
     def _check_simulated(self) -> None:
         """Raise if there are no users that could be simulated as the study says."""
         simulated = self.experiment.source is LogSource.SIMULATED_SHOP
-        if simulated and self.dataset.format is not DatasetFormat.OTTO:
+        if simulated and self.dataset.format != DatasetFormat.OTTO:
             msg = (
                 f"experiment.source = simulated-shop needs the synthetic shop's own sessions, but "
                 f"dataset.format = {self.dataset.format}; use source: held-out-replay, or files"

@@ -1,4 +1,4 @@
-"""What a user brings: found by its import path, a backbone among them tried out before use."""
+"""Extensions, found by import path or entry point; a backbone is tried out before use."""
 
 import math
 import re
@@ -8,27 +8,25 @@ from textwrap import dedent
 import pytest
 import torch
 
-from models.backbones import BACKBONES, build_backbone
 from models.checkpoint import (
     CheckpointFacts,
     catalogue_fingerprint,
     load_checkpoint,
     save_checkpoint,
 )
-from models.configuration import (
-    Conditioning,
-    Loss,
-    ModelConfig,
-    Negatives,
-    Objective,
-    TrainingConfig,
-)
 from models.errors import ModelError
 from models.extensions import ExtensionPoint
-from models.network import build_model
+from models.network.backbones import BACKBONES, build_backbone
+from models.network.configuration import Conditioning, ModelConfig
+from models.network.model import build_model
+from models.objectives.configuration import Loss, Objective
+from models.objectives.negatives import Negatives
+from models.objectives.objectives import Objectives
 from models.tokens import SessionTokens
+from models.training.configuration import TrainingConfig
 from models.training.loop import train
 from models.training.seeds import SeedPurpose, derived_seed
+from tests.plugins import install_plugin
 
 CONFIG = {"hidden_size": 4, "layers": 1, "heads": 2, "dropout": 0.0, "max_length": 6}
 
@@ -146,6 +144,73 @@ def test_a_name_that_is_not_there_or_cannot_be_called_is_refused(brought, path, 
 
     with pytest.raises(ModelError, match=f"training.objectives = {words}"):
         ExtensionPoint.OBJECTIVES.load(path, key="training.objectives", built_in=list(Loss))
+
+
+def test_an_installed_entry_point_is_named_like_a_built_in_one(tmp_path, monkeypatch):
+    source = """
+        import torch
+
+        def loss(predictions): return predictions.positive_P.abs()
+
+        class Backbone(torch.nn.Module):
+            def __init__(self, config): super().__init__()
+            def forward(self, x, condition): return condition(0, x)
+    """
+    points = {
+        "objectives": {"size": "entry_mine:loss"},
+        "backbones": {"as-is": "entry_mine:Backbone"},
+    }
+    install_plugin(tmp_path, "entry_mine", source, **points)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    objective = Objective(loss="size", reference=2.0)
+    backbone = build_backbone(ModelConfig(**CONFIG, backbone="as-is"))
+
+    assert objective.is_custom
+    assert type(backbone).__module__ == "entry_mine"
+    config = TrainingConfig(objectives=(objective, Objective(loss="order")))
+    assert Objectives(config, n_items=3).names == ["size", "order"]
+
+
+def test_an_unknown_name_is_refused_with_the_built_in_and_the_installed_ones(tmp_path, monkeypatch):
+    install_plugin(tmp_path, "entry_names", "", backbones={"zebra": "a:b", "ape": "a:b"})
+    monkeypatch.syspath_prepend(tmp_path)
+    words = (
+        "model.backbone = 'lion' is unknown; built-in: tron, ligr, gru4rec; installed as "
+        r"paretoscope.backbones: ape, zebra; or write an import path, 'package\.module:name'"
+    )
+
+    with pytest.raises(ModelError, match=words):
+        build_backbone(ModelConfig(**CONFIG, backbone="lion"))
+    with pytest.raises(ModelError, match=r"paretoscope\.objectives: none; or write"):
+        Objective(loss="lion")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (
+            "entry_broken:loss",
+            r"cannot import entry_broken \(ZeroDivisionError: division by zero\)",
+        ),
+        ("entry_gone:loss", r"cannot import entry_gone \(ModuleNotFoundError: No module named"),
+        ("math:loss", "module math has no 'loss'"),
+        ("math", "is not an import path"),
+    ],
+)
+def test_a_plugin_that_fails_to_load_is_one_line_with_its_package(
+    tmp_path, monkeypatch, value, words
+):
+    install_plugin(tmp_path, "entry_broken", "1 / 0", objectives={"mine": value})
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ModelError) as refusal:
+        ExtensionPoint.OBJECTIVES.load("mine", key="training.objectives", built_in=list(Loss))
+
+    message = str(refusal.value)
+    assert re.search(words, message)
+    assert f"training.objectives = 'mine' (entry point '{value}' of entry_broken)" in message
+    assert "\n" not in message
 
 
 # Backbones that break the contract, each with the words that say what to change.

@@ -1,9 +1,9 @@
-"""The diagnostics in words: what every check requires, its outcome and its numbers."""
+"""The rows of the diagnostics table: what each check requires, its result and its numbers."""
 
 from dataclasses import dataclass
 
 from pipeline.core.labels import KPI_LABELS
-from pipeline.reporting.text.formatting import number, p_value, percent, thousands
+from pipeline.reporting.text.formatting import interval, number, p_statement, percent, thousands
 from pipeline.results.diagnostics import (
     AaRerandomisation,
     CarryOver,
@@ -63,7 +63,7 @@ def check_numbers(check: Check) -> str:
     match check:
         case SampleRatio():
             users = ", ".join(thousands(count) for count in check.users)
-            return f"users: {users}; p = {p_value(check.p_value)} (below 0.0005 verdicts are blocked)"
+            return f"users: {users}; {p_statement(check.p_value)} (fails below 0.0005)"
         case CompleteDays():
             missing = ", ".join(day.isoformat() for day in check.missing) or "none"
             return f"{thousands(check.days)} days; missing: {missing}"
@@ -74,18 +74,18 @@ def check_numbers(check: Check) -> str:
         case AaRerandomisation():
             return "; ".join(
                 f"{name}: {percent(one.false_positives)} false positives in "
-                f"{thousands(one.divisions)} re-randomisations, p = {p_value(one.p_value)}"
+                f"{thousands(one.divisions)} re-randomisations, {p_statement(one.p_value)}"
                 for name, one in check.hypotheses.items()
                 if one
             )
         case CarryOver():
             return "; ".join(
-                f"{name}: slope changes by {number(one.slope, 3)} ({number(one.interval[0], 3)} to "
-                f"{number(one.interval[1], 3)}), p = {p_value(one.p_value)}"
+                f"{name}: slope changes by {number(one.slope, 3)} ({interval(one.interval)}), "
+                f"{p_statement(one.p_value)}"
                 for name, one in check.hypotheses.items()
                 if one
             )
         case _:
             return "; ".join(
-                f"{KPI_LABELS[kpi]}: p = {p_value(one.p_value)}" for kpi, one in check.kpis.items()
+                f"{KPI_LABELS[kpi]}: {p_statement(one.p_value)}" for kpi, one in check.kpis.items()
             )

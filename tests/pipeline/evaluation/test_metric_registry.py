@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from models.errors import ModelError
-from models.scoring import TargetScores
+from models.scoring.target_scores import TargetScores
 from pipeline.core.errors import StudyError
 from pipeline.evaluation.metric_registry import build_metrics
 from pipeline.evaluation.ranking_metrics import Targets
 from pipeline.study import CustomMetric, EvaluationConfig
+from tests.plugins import install_plugin
 
 RANKS = [1, 3, 7, 30]
 
@@ -115,3 +116,17 @@ def test_a_missing_function_is_named():
 
     with pytest.raises(ModelError, match=r"evaluation\.custom_metrics, mine = 'no_such:metric'"):
         build_metrics(section)
+
+
+def test_a_metric_of_an_installed_package_is_named_by_its_entry_point(tmp_path, monkeypatch):
+    source = "def hits(targets): return targets.hit, targets.ones"
+    install_plugin(tmp_path, "entry_metric", source, metrics={"hits": "entry_metric:hits"})
+    monkeypatch.syspath_prepend(tmp_path)
+
+    declared = build_metrics(
+        EvaluationConfig(custom_metrics=(CustomMetric(name="share", function="hits"),))
+    )
+
+    assert ratio(declared["share"](targets(RANKS))) == 3 / 4
+    with pytest.raises(ModelError, match=r"mine = 'hit' is unknown.*\.metrics: hits; or write"):
+        build_metrics(EvaluationConfig(custom_metrics=(CustomMetric(name="mine", function="hit"),)))
