@@ -48,7 +48,7 @@ def jinja_environment(face: str, cutoff: int | None) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     numbers: Mapping[str, Callable[..., Any]] = NUMBERS
-    environment.filters |= numbers | _WORDS | {"metric": partial(metric_label, cutoff=cutoff)}
+    environment.filters |= {**numbers, **_WORDS} | {"metric": partial(metric_label, cutoff=cutoff)}
     return environment
 
 

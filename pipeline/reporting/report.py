@@ -4,7 +4,7 @@ Every number on the pages is taken from the document that ``report.json`` holds.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ def build_report(findings: Findings, provenance: Provenance, **sections: Any) ->
             ``ingestion``, ``front``, ``training``, ``learning_curves``, ``data``, ``parameters``
             and ``changed_since_training``.
     """
-    bare = Report(**_fields(findings), provenance=provenance, **sections)
+    found = {field.name: getattr(findings, field.name) for field in fields(findings)}
+    bare = Report(**found, provenance=provenance, **sections)
     groups = _groups(bare)
     rows = [row for row in bare.group_kpis if row.kpi is Kpi.CTR]
     rejected = bare.ingestion.rejected if bare.ingestion else {}
@@ -63,25 +64,19 @@ def build_report(findings: Findings, provenance: Provenance, **sections: Any) ->
         {group.name: group.preference for group in groups},
         level=bare.level,
     )
-    return Report(
-        **_fields(bare)
-        | {
-            "limitations": _limitations(bare),
-            "summary": tuple(answer_sentence(one, bare.cutoff) for one in bare.hypotheses),
-            "evidence": {one.id: rate_evidence(one, bare.diagnostics) for one in bare.hypotheses},
-            "recommendations": tuple(recommendations),
-            "groups": groups,
-            "totals": Totals(
-                groups=len(groups),
-                impressions=sum(row.trials for row in rows),
-                rejected_rows=sum(rejected.values()),
-            ),
-        }
+    return replace(
+        bare,
+        limitations=_limitations(bare),
+        summary=tuple(answer_sentence(one, bare.cutoff) for one in bare.hypotheses),
+        evidence={one.id: rate_evidence(one, bare.diagnostics) for one in bare.hypotheses},
+        recommendations=tuple(recommendations),
+        groups=groups,
+        totals=Totals(
+            groups=len(groups),
+            impressions=sum(row.trials for row in rows),
+            rejected_rows=sum(rejected.values()),
+        ),
     )
-
-
-def _fields(document: Findings) -> dict[str, Any]:
-    return {field.name: getattr(document, field.name) for field in fields(document)}
 
 
 def _groups(report: Report) -> tuple[GroupSummary, ...]:
@@ -109,13 +104,9 @@ def _limitations(report: Report) -> tuple[Limitation, ...]:
 
 def build_counts_report(findings: Findings, counts: Path) -> Report:
     """The report on what :func:`pipeline.inference.hypotheses.from_counts.fit_counts` found."""
-    software = parse(Provenance, environment_info())
     source = SourceFile(path=counts.name, md5=md5(counts))
-    return build_report(findings, Provenance(**_provenance(software) | {"counts": source}))
-
-
-def _provenance(software: Provenance) -> dict[str, Any]:
-    return {field.name: getattr(software, field.name) for field in fields(software)}
+    software = parse(Provenance, environment_info())
+    return build_report(findings, replace(software, counts=source))
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -137,9 +128,7 @@ def write_new_report(report: Report, folder: Path) -> Path:
     try:
         names = {file.name for file in folder.iterdir()} if folder.exists() else set[str]()
         if others := names - {REPORT_FILE, *_FILES.values()}:
-            msg = (
-                f"{folder} holds {', '.join(sorted(others))}, which would be lost; choose a new folder"
-            )
+            msg = f"{folder} holds {', '.join(sorted(others))}, which would be lost; choose a new folder"
             raise DataError(msg)
         with atomic_folder(folder.resolve()) as fresh:
             write_report(report, fresh)

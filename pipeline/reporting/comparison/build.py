@@ -10,9 +10,9 @@ from pipeline.reporting.comparison.parameter_diff import (
     dependence_warnings,
     same_parameters,
 )
-from pipeline.results.reader import StudyReport
 from pipeline.reporting.comparison.slope_comparison import compare_slopes
 from pipeline.reporting.comparison.summary import sentences
+from pipeline.results.reader import StudyReport
 
 SCHEMA_VERSION = 1
 

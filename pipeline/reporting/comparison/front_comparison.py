@@ -45,7 +45,7 @@ def compare_fronts(studies: Sequence[StudyReport]) -> dict[str, Any] | None:
     }
 
 
-def dominated_count(front: Front, other: Front) -> int:
+def dominated_count(front: FrontSummary, other: FrontSummary) -> int:
     """How many undominated points of ``front`` a point of ``other`` dominates."""
     return sum(
         any(_dominates(rival, point) for rival in other.points)
@@ -66,12 +66,12 @@ def _not_comparable(studies: Sequence[StudyReport]) -> str | None:
         return "their metrics are at different cutoffs"
     if len({report.front.reference_point for report in reports if report.front}) > 1:
         return "their hypervolumes have different reference points"
-    if len({str(report.provenance.get("dataset", {}).get("md5")) for report in reports}) > 1:
+    if len({report.provenance.dataset for report in reports}) > 1:
         return "they were measured on different data"
     kept = [
         {
             key: value
-            for key, value in flatten(report.parameters).items()
+            for key, value in flatten(report.parameters or {}).items()
             if key.startswith(_SESSIONS)
         }
         for report in reports
@@ -83,9 +83,9 @@ def _not_comparable(studies: Sequence[StudyReport]) -> str | None:
 
 def _point(point: FrontPoint, study: StudyReport) -> dict[str, Any]:
     errors = {
-        row["metric"]: row.get("standard_error")
+        row.metric: row.standard_error
         for row in study.report.offline_metrics
-        if row["preference_id"] == point.preference_id and row["metric"] in _AXES
+        if row.preference_id == point.preference_id and row.metric in _AXES
     }
     return {
         "preference_id": point.preference_id,

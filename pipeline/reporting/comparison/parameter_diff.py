@@ -4,14 +4,24 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
+from pipeline.core.contracts import Kpi
 from pipeline.results.document import Report
 from pipeline.results.reader import StudyReport
 from pipeline.study import flatten
 
 _SIMULATED = {"simulated-shop", "direct"}
 
+
+def _dataset(report: Report) -> str | None:
+    return report.provenance.dataset.md5 if report.provenance.dataset else None
+
+
+def _experiment(report: Report) -> str | None:
+    return report.experiment.plan.experiment if report.experiment else None
+
+
 _DATA: dict[str, Callable[[Report], Any]] = {
-    "raw data, md5": lambda report: report.provenance.get("dataset", {}).get("md5"),
+    "raw data, md5": _dataset,
     "events": lambda report: _of(report.data, "events.events"),
     "sessions": lambda report: _of(report.data, "events.sessions"),
     "events set aside": lambda report: _of(report.data, "events.rejected"),
@@ -22,20 +32,20 @@ _DATA: dict[str, Callable[[Report], Any]] = {
     "drift of session lengths": lambda report: _of(report.data, f"{_DRIFT}.length_distance.value"),
     "drift of clicked items": lambda report: _of(report.data, f"{_DRIFT}.item_distance.value"),
     "change of conversion": lambda report: _of(report.data, f"{_DRIFT}.conversion.difference"),
-    "experiment": lambda report: report.experiment.plan.get("experiment"),
-    "origin of its log": lambda report: report.experiment.origin,
-    "groups": lambda report: len(report.experiment.plan.get("groups", [])),
+    "experiment": _experiment,
+    "origin of its log": lambda report: report.experiment and report.experiment.origin,
+    "groups": lambda report: report.experiment and len(report.experiment.plan.groups),
     "users": lambda report: _sum(report, "users"),
     "impressions": lambda report: _sum(report, "trials"),
     "clicked impressions": lambda report: _sum(report, "successes"),
-    "code": lambda report: report.provenance.get("code"),
+    "code": lambda report: report.provenance.code,
 }
 _DRIFT = "profile.drift"
 
 
 def changed_parameters(studies: Sequence[StudyReport]) -> list[dict[str, Any]]:
     """Parameters that are not the same in all studies, by dotted key; absent ones are None."""
-    flats = [flatten(one.report.parameters) for one in studies]
+    flats = [flatten(one.report.parameters or {}) for one in studies]
     keys = dict.fromkeys(key for values in flats for key in values)
     rows = [{"key": key, "values": [values.get(key) for values in flats]} for key in keys]
     return [row for row in rows if any(value != row["values"][0] for value in row["values"])]
@@ -43,7 +53,7 @@ def changed_parameters(studies: Sequence[StudyReport]) -> list[dict[str, Any]]:
 
 def same_parameters(studies: Sequence[StudyReport]) -> int:
     """How many parameters are the same in all studies."""
-    keys = {key for one in studies for key in flatten(one.report.parameters)}
+    keys = {key for one in studies for key in flatten(one.report.parameters or {})}
     return len(keys) - len(changed_parameters(studies))
 
 
@@ -70,28 +80,28 @@ def dependence_warnings(studies: Sequence[StudyReport]) -> dict[tuple[str, str],
 
 def _doubts(first: Report, second: Report) -> list[str]:
     found: list[str] = []
-    names = [one.experiment.plan.get("experiment") for one in (first, second)]
+    names = [_experiment(one) for one in (first, second)]
     if names[0] is not None and names[0] == names[1]:
         found.append(f"both are of the experiment {names[0]!r}, so users may be the same")
-    raw = [one.provenance.get("dataset", {}).get("md5") for one in (first, second)]
+    raw = [_dataset(one) for one in (first, second)]
     if raw[0] is not None and raw[0] == raw[1]:
         found.append("the offline metrics were measured on the same raw data")
-    logs = [set(one.provenance.get("log", {}).values()) for one in (first, second)]
+    logs = [set(one.provenance.log.values()) for one in (first, second)]
     if logs[0] & logs[1]:
         found.append("files of the experiment's log are the same")
     if _simulated_users(first) == _simulated_users(second) is not None:
         found.append("the same simulated users were drawn from the same seeds")
     found += [
-        f"{one.study} was read before its planned end"
+        f"{one.study} is an interim analysis, before its planned end"
         for one in (first, second)
-        if any(answer.reading == "early look" for answer in one.hypotheses)
+        if any(answer.is_interim for answer in one.hypotheses)
     ]
     return found
 
 
 def _simulated_users(report: Report) -> tuple[Any, ...] | None:
     """What simulated users are drawn from; None if the log is of others."""
-    known = flatten(report.parameters)
+    known = flatten(report.parameters or {})
     if known.get("experiment.source") not in _SIMULATED:
         return None
     return known["experiment.source"], known.get("study.seed"), known.get("synthetic.seed")
@@ -106,6 +116,5 @@ def _of(values: Any, key: str) -> Any:
 
 
 def _sum(report: Report, column: str) -> int | None:
-    counts = [row.get(column) for row in report.group_kpis if row.get("kpi") == "ctr"]
-    known = [count for count in counts if isinstance(count, int)]
-    return sum(known) if known else None
+    counts = [getattr(row, column) for row in report.group_kpis if row.kpi is Kpi.CTR]
+    return sum(counts) if counts else None

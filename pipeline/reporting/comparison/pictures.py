@@ -101,7 +101,9 @@ def slopes_picture(one: Mapping[str, Any]) -> str:
     rows = [row for row in one["studies"] if row["interval"]]
     if not rows:
         return ""
-    ends = [end for row in rows for end in (*row["interval"], *(row["few_groups_interval"] or ()))]
+    ends = [
+        end for row in rows for end in (*row["interval"], *(row["small_sample_interval"] or ()))
+    ]
     high = _TOP + _ROW * len(rows) + _BOTTOM
     x = Axis.over([0.0, *ends], 2 * _RIGHT, _WIDTH - _RIGHT)
     parts = [_floor(x, high - _BOTTOM, "slope"), _zero(x, high)]
@@ -118,7 +120,7 @@ def _slope_row(row: Mapping[str, Any], number: int, at: float, x: Axis) -> str:
     low, high = row["interval"]
     words = f"{row['study']}: slope {row['slope']:.3f}, interval {low:.3f} to {high:.3f}"
     parts = [_line((x.place(low), x.place(high)), across=at, colour=colour, width=4)]
-    if few := row["few_groups_interval"]:
+    if few := row["small_sample_interval"]:
         words += f", as few groups know it {few[0]:.3f} to {few[1]:.3f}"
         parts.append(_line((x.place(few[0]), x.place(few[1])), across=at, colour=colour))
     name = escape(row["study"] if len(row["study"]) <= 48 else f"…{row['study'][-47:]}")

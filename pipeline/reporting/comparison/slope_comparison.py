@@ -1,14 +1,16 @@
 """Slopes side by side, and whether they differ."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
 from pipeline.inference.glm.wald import wald_test
 from pipeline.inference.meta.slope_contrasts import slope_differences
+from pipeline.reporting.text.reasons import exclusion_words
 from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.pooled import MeasuredSlope
 from pipeline.results.reader import StudyReport
+from pipeline.results.serialization import to_dict
 
 Doubts = Mapping[tuple[str, str], Sequence[str]]
 """By two labels, why their studies may not be independent."""
@@ -27,15 +29,12 @@ def compare_slopes(
         if _comparable(answers[first].get(key), answers[second].get(key))
     ]
     differences = slope_differences(
-        [
-            (answers[a][key].measured(level=level), answers[b][key].measured(level=level))
-            for key, a, b in pairs
-        ],
+        [(_measured(answers[a][key]), _measured(answers[b][key])) for key, a, b in pairs],
         level=level,
     )
     found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in asked}
     for (key, a, b), difference in zip(pairs, differences, strict=True):
-        row = asdict(difference) | {"contrast": difference.contrast.value}
+        row = to_dict(difference)
         found[key].append({"studies": [a, b], "independent": not doubts.get((a, b)), **row})
     return [
         {
@@ -53,25 +52,35 @@ def compare_slopes(
     ]
 
 
-def _comparable(first: Hypothesis | None, second: Hypothesis | None) -> bool:
+def _comparable(first: HypothesisResult | None, second: HypothesisResult | None) -> bool:
     """Whether both have a slope, of the same KPI on the same scale."""
     if first is None or second is None:
         return False
     return (
-        first.not_compared_because is None
-        and second.not_compared_because is None
+        first.exclusion_reason is None
+        and second.exclusion_reason is None
         and (first.link, first.response) == (second.link, second.response)
     )
 
 
-def _row(label: str, one: Hypothesis, *, level: float) -> dict[str, Any]:
-    test = one.test
+def _measured(one: HypothesisResult) -> MeasuredSlope:
+    test = one.propagated_test
+    assert test is not None, "only slopes with an error are compared"
+    return MeasuredSlope(
+        slope=test.slope,
+        standard_error=test.standard_error,
+        small_sample=one.small_sample.hartung_knapp if one.small_sample else None,
+    )
+
+
+def _row(label: str, one: HypothesisResult, *, level: float) -> dict[str, Any]:
+    test = one.propagated_test
     wald = test and wald_test(
         test.slope, test.standard_error, covariance=test.covariance, level=level
     )
-    few = one.few_groups and one.few_groups.hartung_knapp
-    few_test = few and wald_test(
-        few.slope, few.standard_error, covariance=few.covariance, level=level, df=few.df
+    small = one.small_sample and one.small_sample.hartung_knapp
+    small_test = small and wald_test(
+        small.slope, small.standard_error, covariance=small.covariance, level=level, df=small.df
     )
     return {
         "study": label,
@@ -83,10 +92,11 @@ def _row(label: str, one: Hypothesis, *, level: float) -> dict[str, Any]:
         "standard_error": wald.standard_error if wald else None,
         "covariance": wald.covariance if wald else None,
         "interval": list(wald.interval) if wald else None,
-        "few_groups_interval": list(few_test.interval) if few_test else None,
+        "small_sample_interval": list(small_test.interval) if small_test else None,
         "n": one.n,
         "groups": one.groups,
         "worst_metric": one.worst_metric,
         "verdict": one.verdict.value,
-        "not_compared_because": one.not_compared_because,
+        "not_compared_because": one.exclusion_reason
+        and exclusion_words(one.exclusion_reason, one.undefined_reason),
     }

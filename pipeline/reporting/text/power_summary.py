@@ -46,37 +46,32 @@ def power_lines(power: PowerAnalysis, cutoff: int | None) -> list[str]:
     return [line for lines in found for line in lines]
 
 
-def _of_hypothesis(
-    one: PlannedHypothesis, power: PowerAnalysis, cutoff: int | None
-) -> list[str]:
+def _of_hypothesis(one: PlannedHypothesis, power: PowerAnalysis, cutoff: int | None) -> list[str]:
     name = f"{one.id}, {metric_label(one.metric, cutoff)} → {KPI_LABELS[one.response]}"
     if not (one.chosen and one.even and one.information):
         return [f"{name}: {undefined_words(one.undefined_reason)}"]
     chosen, even, gain = one.chosen, one.even, one.information.gain
     sign = "" if one.direction == "positive" else "-"
     target = f"{power.target_power:.0%}"
+    confirmed = _percent(chosen.power.confirmed)
+    slopes = f"{_slopes(chosen, sign)} (evenly spaced: {_slopes(even, sign)})"
     more = ""
     if gain is not None:
         word = "more" if gain > 0 else "less"
         more = f"; the plan has {abs(gain):.0%} {word} information on the slope"
     return [
         f"{name}, if its slope is {sign}{one.slope:g}:",
-        f"  power to be significant {chosen.power.significant:.0%}, to be confirmed "
-        f"{_percent(chosen.power.confirmed)}",
-        f"  {target} power after {_significant_days(chosen)} to be significant and "
-        f"{_confirmed_days(chosen)} to be confirmed",
-        f"  evenly spaced: {_significant_days(even)} and {_confirmed_days(even)}{more}",
-        f"  minimum detectable slope with {target} power: {_slopes(chosen, sign)} "
-        f"(evenly spaced: {_slopes(even, sign)})",
+        f"  power: significant {chosen.power.significant:.0%}, confirmed {confirmed}",
+        f"  {target} power after {_all_days(chosen)}",
+        f"  evenly spaced: {_all_days(even)}{more}",
+        f"  minimum detectable slope with {target} power: {slopes}",
     ]
 
 
-def _significant_days(power: PlanPower) -> str:
-    return _days(power.days_to_significant, power.impressions_to_significant)
-
-
-def _confirmed_days(power: PlanPower) -> str:
-    return _days(power.days_to_confirmed, power.impressions_to_confirmed)
+def _all_days(power: PlanPower) -> str:
+    significant = _days(power.days_to_significant, power.impressions_to_significant)
+    confirmed = _days(power.days_to_confirmed, power.impressions_to_confirmed)
+    return f"{significant} (significant), {confirmed} (confirmed)"
 
 
 def _days(days: int | None, impressions: int | None) -> str:

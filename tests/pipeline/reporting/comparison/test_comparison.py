@@ -4,12 +4,12 @@ import json
 import math
 
 import pytest
+from pipeline.reporting.comparison.reading import read_studies
 
 from pipeline.cli import main
 from pipeline.core.errors import DataError, MissingArtifact
 from pipeline.reporting.comparison.build import build_comparison
 from pipeline.reporting.comparison.files import write_comparison
-from pipeline.reporting.comparison.reading import read_studies
 from pipeline.reporting.report import SCHEMA_VERSION
 from tests.pipeline.reporting.comparison.studies import H1, H4, report, write
 
