@@ -5,9 +5,20 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS, SAMPLE_RATIO
 from pipeline.quality.runner import CheckResult
 from pipeline.quality.suites import RULES
+from pipeline.reporting.text.diagnostics import CHECK_LABELS, check_numbers
+from pipeline.results.diagnostics import (
+    SAMPLE_RATIO,
+    AaRerandomisation,
+    CarryOver,
+    Check,
+    CompleteDays,
+    Diagnostics,
+    Replicates,
+    SampleRatio,
+)
+from pipeline.results.serialization import to_dict
 
 Row = Mapping[str, Any]
 
@@ -57,44 +68,44 @@ def health_specs() -> list[dg.AssetCheckSpec]:
     """The checks of the experiment's health."""
     return [
         dg.AssetCheckSpec(name, asset="regression_estimates", description=description)
-        for name, description in HEALTH_CHECKS.items()
+        for name, description in CHECK_LABELS.items()
     ]
 
 
-def health_results(health: Mapping[str, Row]) -> list[dg.AssetCheckResult]:
-    """The health of the experiment; only the sample ratio forbids a verdict, the others warn."""
+def health_results(diagnostics: Diagnostics) -> list[dg.AssetCheckResult]:
+    """The diagnostics as asset checks; only the sample ratio blocks verdicts, the others warn."""
     return [
         dg.AssetCheckResult(
             check_name=name,
-            passed=found["passed"],
+            passed=check.passed,
             severity=_severity(blocks=name == SAMPLE_RATIO),
-            description=None
-            if _is_told(found)
-            else "not looked at: the log has nothing to see it by",
+            description=None if check_numbers(check) else "not run: the log has no data for it",
             metadata={
-                **_table("numbers", health_rows(found)),
-                "all numbers": dg.MetadataValue.json(dict(found)),
+                **_table("numbers", health_rows(check)),
+                "all numbers": dg.MetadataValue.json(to_dict(check)),
             },
         )
-        for name, found in health.items()
+        for name, check in diagnostics.items()
     ]
 
 
-def health_rows(found: Row) -> list[Row]:
-    """The numbers of a check, a row a hypothesis, KPI, group or day, whichever it has."""
-    for part in ("hypotheses", "kpis"):
-        if part in found:
-            return [{part: name, **(numbers or {})} for name, numbers in found[part].items()]
-    if "users" in found:
-        pairs = zip(found["users"], found["expected"], strict=True)
-        return [{"users": came, "expected": planned} for came, planned in pairs]
-    return [{"missing": day} for day in found.get("missing", ())]
-
-
-def _is_told(found: Row) -> bool:
-    """Whether there was anything to look at."""
-    parts = [found[part] for part in ("hypotheses", "kpis") if part in found]
-    return all(any(numbers for numbers in part.values()) for part in parts)
+def health_rows(check: Check) -> list[Row]:
+    """The numbers of a check, one row per hypothesis, KPI, group or day."""
+    match check:
+        case AaRerandomisation() | CarryOver():
+            tests: Mapping[str, Any] = check.hypotheses
+            return [
+                {"hypotheses": name, **(to_dict(one) if one else {})} for name, one in tests.items()
+            ]
+        case Replicates():
+            return [{"kpis": name, **to_dict(one)} for name, one in check.kpis.items()]
+        case SampleRatio():
+            pairs = zip(check.users, check.expected, strict=True)
+            return [{"users": count, "expected": planned} for count, planned in pairs]
+        case CompleteDays():
+            return [{"missing": day.isoformat()} for day in check.missing]
+        case _:
+            return []
 
 
 def _severity(*, blocks: bool) -> dg.AssetCheckSeverity:

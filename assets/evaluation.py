@@ -22,6 +22,8 @@ from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.quality.runner import check_tables, enforce
 from pipeline.recommender.recommender import Recommender
 from pipeline.reporting.figures.charts import as_markdown, front_figure
+from pipeline.results.document import FrontPoint
+from pipeline.results.serialization import parse
 from pipeline.study import PARAMS_FILE, Study
 
 _STUDY = load_time_study()
@@ -124,7 +126,9 @@ def pareto_front(context: dg.AssetExecutionContext, study: StudyResource) -> dg.
             front.points.write_parquet(folder / "pareto_front.parquet")
             front.points.drop("preference").write_csv(folder / "pareto_front.csv")
             write_json(folder / "summary.json", _summary(front))
-    picture = front_figure(front.points.to_dicts(), [], parameters.evaluation.cutoff)
+    picture = front_figure(
+        parse(tuple[FrontPoint, ...], front.points.to_dicts()), [], parameters.evaluation.cutoff
+    )
     spans = {"recall span": front.recall_span, "order density span": front.order_density_span}
     return materialize_result(
         "pareto_front",

@@ -1,7 +1,7 @@
 """The online experiment: its plan, its log, its database and its KPIs."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -26,12 +26,14 @@ from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest, ingested_md5s
 from pipeline.experiment.log.log_files import log_files, log_folder
 from pipeline.experiment.log.row_validation import LogRules
-from pipeline.inference.power.plan_experiment import POWER, plan_experiment
+from pipeline.inference.power.plan_experiment import POWER, PlannedExperiment, plan_experiment
 from pipeline.quality.runner import CheckResult, check_experiment_log, check_tables, enforce
 from pipeline.recommender.recommender import Recommender
 from pipeline.reporting.figures.charts import as_markdown
 from pipeline.reporting.figures.power import design_figure, power_figure
 from pipeline.reporting.text.power_summary import plan_lines
+from pipeline.results.document import FrontPoint, GroupSummary
+from pipeline.results.serialization import parse, write_result
 from pipeline.simulator.ground_truth import truth_table
 from pipeline.simulator.simulate import log_provenance, simulate_experiment
 from pipeline.study import LogSource
@@ -51,27 +53,29 @@ def traffic_plan(context: dg.AssetExecutionContext, study: StudyResource) -> dg.
             known = {"variants": dg.MetadataValue.json(variants)}
             return materialize_result("traffic_plan", parameters, place, metadata=known)
         planned = plan_experiment(parameters, paths)
-        plan, power = planned.plan.as_dict(), planned.as_dict()
         with atomic_folder(place) as folder:
-            write_json(folder / PLAN, plan)
-            write_json(folder / POWER, power)
+            write_json(folder / PLAN, planned.plan.as_dict())
+            write_result(planned.analysis, folder / POWER)
         front = read_table(paths.require("pareto_front", "pareto_front.parquet")).to_dicts()
-    metadata = _plan_in_pictures(plan, power, front, parameters.evaluation.cutoff)
+    points = parse(tuple[FrontPoint, ...], front)
+    metadata = _plan_in_pictures(planned, points, parameters.evaluation.cutoff)
     return materialize_result("traffic_plan", parameters, place, metadata=metadata)
 
 
 def _plan_in_pictures(
-    plan: dict[str, Any], power: dict[str, Any], front: list[dict[str, Any]], cutoff: int
+    planned: PlannedExperiment, front: Sequence[FrontPoint], cutoff: int
 ) -> dict[str, dg.MetadataValue]:
     """Where the groups lie, what they will be able to show, and both in words."""
-    design = design_figure(front, plan["groups"], power["design"]["even"], cutoff)
+    power, groups = planned.analysis, planned.plan.as_dict()["groups"]
+    summaries = parse(tuple[GroupSummary, ...], groups)
+    design = design_figure(front, summaries, power.design.even, cutoff)
     curves = power_figure(power, cutoff)
-    words = "\n".join(["```", *plan_lines(plan, power, cutoff), "```"])
+    words = "\n".join(["```", *plan_lines(planned.plan, power, cutoff), "```"])
     return {
         "picture": dg.MetadataValue.md(as_markdown(design, "groups on the front")),
         "power over days": dg.MetadataValue.md(as_markdown(curves, "power over days")),
         "in words": dg.MetadataValue.md(words),
-        "groups": dg.MetadataValue.json(plan["groups"]),
+        "groups": dg.MetadataValue.json(groups),
     }
 
 

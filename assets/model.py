@@ -9,6 +9,8 @@ from assets.resources import StudyResource
 from pipeline.evaluation.metric_registry import build_metrics
 from pipeline.recommender.train import fit_study, learning_curves
 from pipeline.reporting.figures.charts import as_markdown, learning_curves_figure
+from pipeline.results.document import CurvePoint
+from pipeline.results.serialization import parse
 
 
 @dg.asset(deps=[sessions], **asset_kwargs("conditioned_model"))
@@ -20,7 +22,7 @@ def conditioned_model(
         parameters, paths = study.load()
         build_metrics(parameters.evaluation)  # what is wrong in them shows before training
         trained = fit_study(parameters, paths)
-    curves = learning_curves(trained).to_dicts()
+    curves = parse(tuple[CurvePoint, ...], learning_curves(trained).to_dicts())
     picture = as_markdown(learning_curves_figure(curves), "learning curves")
     return materialize_result(
         "conditioned_model",

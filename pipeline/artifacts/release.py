@@ -208,11 +208,11 @@ def _narrower(ours: Path, released: Path) -> list[str]:
 
 
 def _disjoint(ours: list[dict[str, Any]], released: list[dict[str, Any]]) -> list[str]:
-    """Hypotheses whose user-clustered intervals do not overlap."""
+    """Hypotheses whose cluster-robust intervals do not overlap."""
     now, before = ({estimate["id"]: estimate for estimate in found} for found in (ours, released))
     apart: list[str] = []
     for name in dict.fromkeys((*now, *before)):
-        tests: list[Any] = [found.get(name, {}).get("user_clustered") for found in (now, before)]
+        tests: list[Any] = [found.get(name, {}).get("cluster_robust") for found in (now, before)]
         if tests == [None, None]:
             continue
         if None in tests:

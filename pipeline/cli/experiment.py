@@ -4,7 +4,7 @@ import logging
 import os
 from dataclasses import asdict
 
-from pipeline.artifacts.storage import DATABASE, read_json
+from pipeline.artifacts.storage import DATABASE
 from pipeline.cli.context import open_project
 from pipeline.cli.output import echo, print_json
 from pipeline.core.contracts import Kpi
@@ -16,6 +16,7 @@ from pipeline.experiment.log.log_files import log_files, log_folder
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.inference.power.plan_experiment import POWER
 from pipeline.reporting.text.power_summary import plan_lines
+from pipeline.results.serialization import read_power, to_dict
 from pipeline.synthetic.generate_log import generate_log
 
 SERVING_KEY = "PARETOSCOPE_SERVING_KEY"
@@ -38,9 +39,9 @@ def generate(*, json: bool) -> int:
 def plan(*, json: bool) -> int:
     """Print groups and power."""
     study, paths = open_project()
-    groups, power = read_plan(paths).as_dict(), read_json(paths.require("traffic_plan", POWER))
+    groups, power = read_plan(paths), read_power(paths.require("traffic_plan", POWER))
     if json:
-        print_json({"plan": groups, "power": power})
+        print_json({"plan": groups.as_dict(), "power": to_dict(power)})
         return 0
     for words in plan_lines(groups, power, study.evaluation.cutoff):
         echo(words)

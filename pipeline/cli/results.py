@@ -8,36 +8,37 @@ from pathlib import Path
 from pipeline.artifacts.release import Verification
 from pipeline.artifacts.release import release as release_study
 from pipeline.artifacts.release import verify as verify_study
-from pipeline.artifacts.storage import REPORT, find_project_root, read_json
+from pipeline.artifacts.storage import REPORT, find_project_root
 from pipeline.cli.context import open_project
 from pipeline.cli.output import echo, print_json
 from pipeline.core.errors import StudyError
-from pipeline.inference.hypotheses.from_counts import NOTHING_DECLARED, fit_counts, parse_hypothesis
+from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
 from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.reporting.comparison.build import build_comparison
-from pipeline.reporting.comparison.reading import read_studies
-from pipeline.reporting.counts_report import build_counts_report, write_counts_report
 from pipeline.reporting.render import write_comparison
-from pipeline.reporting.report import answer_sentence
+from pipeline.reporting.report import build_counts_report, write_new_report
 from pipeline.reporting.text.pooled_table import pooled_lines
+from pipeline.reporting.text.reasons import limitation_sentences
+from pipeline.reporting.text.summary import answer_sentence
+from pipeline.results.reader import read_report, read_studies
+from pipeline.results.serialization import to_dict
 
 
 def fit(
     *, counts: Path, json: bool, report: Path | None, level: float, hypothesis: list[str]
 ) -> int:
     """Fit hypotheses to a table of counts."""
-    asked = [parse_hypothesis(text, number) for number, text in enumerate(hypothesis, start=1)]
-    found = fit_counts(counts, asked, level=level, seed=0)
-    if not found["hypotheses"] and not report:
-        raise StudyError(NOTHING_DECLARED)
-    page = write_counts_report(build_counts_report(found, counts), report) if report else None
+    declared = [parse_hypothesis(text, number) for number, text in enumerate(hypothesis, start=1)]
+    found = fit_counts(counts, declared, level=level, seed=0)
+    limitations = limitation_sentences(found.limitations)
+    if not found.hypotheses and not report:
+        raise StudyError(limitations[0])
+    page = write_new_report(build_counts_report(found, counts), report) if report else None
     if json:
-        print_json(found)
+        print_json(to_dict(found))
         return 0
-    for row in found["hypotheses"]:
-        echo(answer_sentence(row, found["cutoff"]))
-    for words in found["not_known"]:
-        echo(words)
+    for line in (*(answer_sentence(one, found.cutoff) for one in found.hypotheses), *limitations):
+        echo(line)
     if page:
         echo(f"the report: {page}")
     return 0
@@ -47,10 +48,10 @@ def meta(*, reports: list[Path], gain: float | None, json: bool, level: float) -
     """Pool the hypotheses of several studies."""
     found = pool_studies(reports, level=level, gain=gain)
     if json:
-        print_json({"hypotheses": [one.as_dict() for one in found]})
+        print_json(to_dict(found))
         return 0
-    for words in pooled_lines(found):
-        echo(words)
+    for line in pooled_lines(found.hypotheses):
+        echo(line)
     return 0
 
 
@@ -63,7 +64,7 @@ def report(*, show: bool, json: bool) -> int:
         markdown = paths.require(REPORT, "report.md")
         files = {"page": page, "markdown": markdown, "data": data}
         found = {name: str(file.relative_to(paths.root)) for name, file in files.items()}
-        print_json({**found, "summary": read_json(data)["summary"]})
+        print_json({**found, "summary": list(read_report(data).summary)})
     else:
         echo(f"the report: {page.relative_to(paths.root)}")
     if show and not webbrowser.open(page.as_uri()):
@@ -117,7 +118,7 @@ def compare(*, studies: list[str], out: Path | None, json: bool, level: float) -
     comparison = build_comparison(found, level=level)
     page = write_comparison(comparison, out or _default_folder([one.label for one in found]))
     if json:
-        print_json({"page": str(page), **asdict(comparison)})
+        print_json({"page": str(page), **to_dict(comparison)})
         return 0
     for sentence in comparison.summary:
         echo(sentence)

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNode
+from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS
 
 from assets.definitions import defs
 from assets.jobs import retrain_weekly
 from pipeline.core.contracts import SESSIONS
-from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS
 from pipeline.quality.suites import RULES
 
 SCORES = {f"preference_scores/p{number:02d}" for number in range(11)}

@@ -6,9 +6,9 @@ from typing import assert_never
 from scipy import stats
 
 from pipeline.core.labels import KPI_LABELS, metric_label
-from pipeline.inference.estimates_file import Answer
 from pipeline.inference.hypotheses.prediction import FittedLine, KpiPrediction
-from pipeline.inference.hypotheses.verdict import Verdict
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.reasons import Verdict
 from pipeline.serving.explorer.schemas import Expected, KpiView, Observed
 from pipeline.serving.explorer.study_tables import ExplorerData
 
@@ -19,7 +19,7 @@ def kpi_views(known: ExplorerData, metrics: Mapping[str, float | None]) -> list[
 
 
 def _view(
-    known: ExplorerData, answer: Answer, line: FittedLine | None, metric: float | None
+    known: ExplorerData, answer: HypothesisResult, line: FittedLine | None, metric: float | None
 ) -> KpiView:
     measured = known.measured.metric(answer.metric) if known.measured else None
     name = metric_label(answer.metric, measured.cutoff if measured else None)
@@ -38,7 +38,7 @@ def _view(
             low=found.interval[0],
             high=found.interval[1],
             level=found.level,
-            is_beyond=found.is_beyond,
+            is_beyond=found.is_extrapolated,
         ),
         groups=[] if answer.verdict is Verdict.BLOCKED else _observed(answer, known.level),
     )
@@ -46,38 +46,40 @@ def _view(
 
 def _may_say(verdict: Verdict) -> bool:
     """Whether the line says something that its interval does not take back."""
-    return verdict in {Verdict.CONFIRMED, Verdict.FRAGILE, Verdict.CONTRADICTED}
+    return verdict in {Verdict.CONFIRMED, Verdict.SUGGESTIVE, Verdict.CONTRADICTED}
 
 
 def _words(
-    answer: Answer, found: KpiPrediction | None, metric: str, *, is_known: bool
+    answer: HypothesisResult, found: KpiPrediction | None, metric: str, *, is_known: bool
 ) -> list[str]:
     kpi = KPI_LABELS[answer.response.value]
     said = [_of_verdict(answer, metric, kpi)]
     if answer.response is not answer.kpi:
         said.append(f"Stands for {KPI_LABELS[answer.kpi.value]}, as in the report.")
-    if found and answer.reading == "early look":
+    if found and answer.is_interim:
         said.append(
             f"An early look, day {answer.days.observed} of {answer.days.planned}: the interval does "
             "not allow for looking before the end."
         )
-    if found and found.is_beyond:
+    if found and found.is_extrapolated:
         said.append(f"No group had such {metric}: the line is carried on beyond what was tried.")
     if not is_known and _may_say(answer.verdict):
         said.append(f"What {metric} is at this preference is not known.")
     return [one for one in said if one]
 
 
-def _of_verdict(answer: Answer, metric: str, kpi: str) -> str:
+def _of_verdict(answer: HypothesisResult, metric: str, kpi: str) -> str:
     match answer.verdict:
         case Verdict.CONFIRMED:
             return ""
-        case Verdict.FRAGILE:
+        case Verdict.SUGGESTIVE:
             return "Fragile: so few groups might lie like this by chance."
         case Verdict.CONTRADICTED:
             return f"The line goes against what was declared, which is {answer.direction}."
-        case Verdict.NOT_SHOWN:
-            ends = " to ".join(map(_signed, answer.verdict_interval or ()))
+        case Verdict.INCONCLUSIVE:
+            ends = " to ".join(
+                map(_signed, answer.verdict_test.interval if answer.verdict_test else ())
+            )
             return (
                 f"The experiment does not show that {kpi} changes with {metric}: the slope's "
                 f"interval, {ends}, holds 0. So no value is given."
@@ -88,7 +90,7 @@ def _of_verdict(answer: Answer, metric: str, kpi: str) -> str:
                 "the report says what is wrong."
             )
         case Verdict.UNDEFINED:
-            return f"There is no line: {answer.undefined_because}."
+            return f"The slope is undefined ({answer.undefined_reason})."
         case _:
             assert_never(answer.verdict)
 
@@ -97,7 +99,7 @@ def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def _observed(answer: Answer, level: float) -> list[Observed]:
+def _observed(answer: HypothesisResult, level: float) -> list[Observed]:
     """The groups' rates with intervals, user-clustered where the users are known."""
     times = float(stats.norm.ppf((1 + level) / 2))
     return [

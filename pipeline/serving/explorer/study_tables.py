@@ -14,8 +14,9 @@ from pipeline.core.errors import DataError, MissingArtifact
 from pipeline.evaluation.interpolation import SimplexInterpolator
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
-from pipeline.inference.estimates_file import Answer, read_answers
 from pipeline.inference.hypotheses.prediction import FittedLine, fitted_line
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.serialization import HYPOTHESES, read_hypotheses
 from pipeline.sessions.token_store import open_tokens
 from pipeline.study import ServingFilters, Study
 
@@ -25,7 +26,7 @@ _SHORTEST, _LONGEST = 4, 13
 
 _METRICS = ("offline_metrics", "offline_metrics.parquet")
 _KPIS = ("group_kpis", "group_kpis.parquet")
-_ESTIMATES = ("regression_estimates", "regression_estimates.json")
+_ESTIMATES = ("regression_estimates", HYPOTHESES)
 _TOKENS = ("sessions", "tokens.safetensors")
 FILES = (_METRICS, _KPIS, _ESTIMATES, _TOKENS)
 """What is read, by artifact and file."""
@@ -114,7 +115,7 @@ class ExplorerData:
 
     objectives: tuple[str, ...]
     measured: Measured | None
-    lines: tuple[tuple[Answer, FittedLine | None], ...]
+    lines: tuple[tuple[HypothesisResult, FittedLine | None], ...]
     level: float
     visits: tuple[SampleSession, ...]
     category_I: tuple[str | None, ...]
@@ -161,8 +162,10 @@ def _measured(paths: StudyPaths, plan: TrafficPlan) -> Measured:
     return measured
 
 
-def _lines(paths: StudyPaths, plan: TrafficPlan) -> tuple[tuple[Answer, FittedLine | None], ...]:
-    answers = read_answers(paths.require(*_ESTIMATES))
+def _lines(
+    paths: StudyPaths, plan: TrafficPlan
+) -> tuple[tuple[HypothesisResult, FittedLine | None], ...]:
+    answers = read_hypotheses(paths.require(*_ESTIMATES))
     kpis = GROUP_KPIS.validate(read_table(paths.require(*_KPIS)))
     planned = {(group.name, group.preference_id) for group in plan.groups}
     if not set(kpis.select("group", "preference_id").iter_rows()) <= planned:

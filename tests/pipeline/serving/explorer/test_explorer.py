@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from fastapi import HTTPException
 from fastapi.testclient import TestClient
-
 from pipeline.inference.estimates_file import read_answers
+
 from pipeline.inference.hypotheses.prediction import fitted_line
 from pipeline.serving.explorer.explorer import Explorer
 from pipeline.serving.explorer.page import PAGE

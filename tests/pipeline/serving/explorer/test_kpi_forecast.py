@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from pipeline.inference.estimates_file import Days
 
 from pipeline.core.contracts import Kpi
-from pipeline.inference.estimates_file import Days
 from pipeline.inference.hypotheses.verdict import Verdict
 from pipeline.serving.explorer.kpi_forecast import kpi_views
 from pipeline.serving.ranking.snapshot import load_snapshot
