@@ -26,10 +26,14 @@ from pipeline.steps.result import LazyFigure, StepResult
 _HYPOTHESIS_COLUMNS = {
     **dict.fromkeys(("id", "metric", "kpi", "direction"), pl.String),
     **dict.fromkeys(("slope", "standard_error", "ci_low", "ci_high", "holm_p_value"), pl.Float64),
-    **{"n": pl.Int64, "groups": pl.Int64, "verdict": pl.String},
+    "n": pl.Int64,
+    "groups": pl.Int64,
+    "verdict": pl.String,
 }
 _POOLED_COLUMNS = {
-    **{"metric": pl.String, "kpi": pl.String, "studies": pl.Int64},
+    "metric": pl.String,
+    "kpi": pl.String,
+    "studies": pl.Int64,
     **dict.fromkeys(("slope", "ci_low", "ci_high", "tau", "i_squared"), pl.Float64),
     **dict.fromkeys(("prediction_low", "prediction_high"), pl.Float64),
 }

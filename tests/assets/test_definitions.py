@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNode
-from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS
 
 from assets.definitions import defs
 from assets.jobs import retrain_weekly
