@@ -14,6 +14,7 @@ from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import dagster as dg
 from docstring_parser import DocstringStyle, parse
@@ -170,7 +171,7 @@ def tables() -> str:
         f"{_GENERATED} A table with other columns or types is rejected before it is written.",
     ]
     for contract, note in _contracts():
-        lines += ["", f"## `{contract.name}`", "", f"One row: {contract.row}.", ""]
+        lines += ["", f"## `{contract.name}`", "", f"Each row is {contract.row}.", ""]
         lines += _columns(contract)
         lines += ["", _prose(note)] if note else []
     return "\n".join(lines) + "\n"
@@ -368,12 +369,7 @@ def _automation() -> Iterator[tuple[str, str]]:
     for job in defs.jobs or ():
         yield f"job `{job.name}`", _prose(job.description or "")
     for schedule in defs.schedules or ():
-        cron = (
-            f" (`{schedule.cron_schedule}`, UTC)"
-            if isinstance(schedule, dg.ScheduleDefinition)
-            else ""
-        )
-        yield f"schedule `{schedule.name}`", _prose(schedule.description or "") + cron
+        yield f"schedule `{schedule.name}`", _prose(schedule.description or "")
     for sensor in defs.sensors or ():
         yield f"sensor `{sensor.name}`", _prose(sensor.description or "")
 
@@ -384,8 +380,8 @@ def _first_line(text: str | None) -> str:
 
 def _help(*words: str) -> str:
     printed = io.StringIO()
-    os.environ["COLUMNS"] = "88"
-    with redirect_stdout(printed), suppress(SystemExit):
+    width = patch.dict(os.environ, COLUMNS="88")
+    with width, redirect_stdout(printed), suppress(SystemExit):
         main([*words, "--help"])
     return printed.getvalue().rstrip()
 

@@ -1,4 +1,4 @@
-"""The README, the tutorial and the how-tos, done as they say: real processes in a copy of the project."""
+"""The README, the tutorial and the how-tos, run as real processes in a copy of the project."""
 
 import json
 
@@ -29,9 +29,9 @@ def test_the_readme(small_project, project_root):
     # the last run of the page is the one with a changed value
     model = json.loads((small_project / STUDY / "conditioned_model/model.json").read_text("utf-8"))
     assert model["training"]["epochs"] == 3
-    # its last block is another shop's
+    # its last block is a log of the reader's
     study = yaml.safe_load((small_project / "params.yaml").read_text("utf-8"))
-    assert study["dataset"]["format"] == "jdata"
+    assert study["dataset"]["format"] == "generic"
 
 
 def test_the_tutorial(new_project, project_root):
@@ -50,7 +50,7 @@ def test_bring_your_log(small_project, project_root, generated_log):
 
     report = small_project / "data/studies/my-shop/report/report.json"
     assert json.loads(report.read_text("utf-8"))["experiment"]["origin"] == "replayed"
-    assert (small_project / "data/raw/shop.dvc").is_file()
+    assert (small_project / "data/raw/my-shop.dvc").is_file()
 
 
 def test_bring_your_model(finished_project, project_root):
@@ -91,7 +91,7 @@ def test_read_the_report_has_nothing_to_run(project_root):
     assert blocks(project_root, "docs/how-to/read-the-report.md") == []
 
 
-def test_a_page_that_is_wrong_is_found(small_project):
+def test_a_page_with_a_wrong_block_fails(small_project):
     page = small_project / "page.md"
     page.write_text("```sh\ntrue\n```\n\n```sh\nno-such-command\n```\n", encoding="utf-8")
 
