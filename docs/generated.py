@@ -259,8 +259,8 @@ def metrics_and_kpis() -> str:
 
 _RANKING_METRICS = (
     "Each is a ratio of two sums over the targets of all test sessions: `hit` is 1 where the target "
-    "ranks within k, `ones` is 1, `history` counts the clicks before the target, and `cold_I[item]` "
-    "is 1 where its item is cold."
+    "ranks within k, `ones` is 1, `history` counts the clicks before the target, and `cold` is 1 where "
+    "its item is cold."
 )
 
 
@@ -283,7 +283,8 @@ def _is_return(node: ast.AST) -> bool:
 
 
 def _code(node: ast.expr) -> str:
-    words = re.sub(r"\b(targets|scores|np)\.", "", ast.unparse(node))
+    words = re.sub(r"\b(targets|np)\.", "", ast.unparse(node))
+    words = re.sub(r"column\('(\w+)'\)", r"\1", words)
     words = words.replace("SHORT_HISTORY", str(ranking_metrics.SHORT_HISTORY)).replace(" * ", " · ")
     return f"`{words}`"
 

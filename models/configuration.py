@@ -8,6 +8,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from models.errors import ModelError
+from models.extensions import ExtensionPoint
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """Unknown keys, silently converted types and endless numbers are errors in every configuration."""
@@ -148,21 +149,15 @@ class Objective:
     reference: Annotated[float, Gt(0)] | None = None
 
     @property
-    def is_own(self) -> bool:
-        """Whether the loss is a function of one's own."""
-        return ":" in self.loss
+    def is_custom(self) -> bool:
+        """Whether the loss is not a built-in one."""
+        return self.loss not in set(Loss)
 
     def __post_init__(self) -> None:
-        if not self.is_own and self.loss not in set(Loss):
-            msg = (
-                f"training.objectives: unknown loss {self.loss!r}; accepted are "
-                f"{[loss.value for loss in Loss]}, or your own as 'package.module:function'"
-            )
-            raise ModelError(msg)
-        if self.is_own and self.reference is None:
-            msg = (
-                f"training.objectives: {self.loss} needs a 'reference', the worst loss worth having"
-            )
+        key = "training.objectives"
+        ExtensionPoint.OBJECTIVES.check_name(self.loss, key=key, built_in=list(Loss))
+        if self.is_custom and self.reference is None:
+            msg = f"{key}: the custom loss {self.loss} needs a 'reference', its worst useful value"
             raise ModelError(msg)
 
 

@@ -18,7 +18,7 @@ from models.batching import SessionBatch
 from models.candidate_sums import CandidateSums, candidate_sums
 from models.configuration import ClickLoss, Loss, Objective, TrainingConfig
 from models.errors import ModelError
-from models.extensions import load_extension
+from models.extensions import ExtensionPoint
 from models.negatives import Candidates
 from models.network import ConditionedSessionModel
 
@@ -172,9 +172,11 @@ class Objectives:
         self._config = config
         self._value_I = (torch.ones(n_items) if value_I is None else value_I).to(device)
         self._own: dict[str, Callable[[Predictions], Any]] = {
-            objective.loss: load_extension(objective.loss, "training.objectives")
+            objective.loss: ExtensionPoint.OBJECTIVES.load(
+                objective.loss, key="training.objectives", built_in=list(Loss)
+            )
             for objective in config.objectives
-            if objective.is_own
+            if objective.is_custom
         }
         scales = [objective.scale for objective in config.objectives]
         references = [_reference(objective, config, n_items) for objective in config.objectives]

@@ -19,7 +19,7 @@ from models.backbones.recurrent import GRU4Rec
 from models.backbones.transformer import SessionTransformer
 from models.configuration import Conditioning, ModelConfig
 from models.errors import ModelError
-from models.extensions import load_extension
+from models.extensions import ExtensionPoint
 
 BACKBONES: dict[str, Callable[[ModelConfig], nn.Module]] = {
     "tron": SessionTransformer,
@@ -36,13 +36,7 @@ def build_backbone(config: ModelConfig) -> nn.Module:
     """
     if config.backbone in BACKBONES:
         return BACKBONES[config.backbone](config)
-    if ":" not in config.backbone:
-        msg = (
-            f"model.backbone = {config.backbone!r} is not known; accepted are {sorted(BACKBONES)}, "
-            "or your own as 'package.module:Class'"
-        )
-        raise ModelError(msg)
-    made = load_extension(config.backbone, "model.backbone")
+    made = ExtensionPoint.BACKBONES.load(config.backbone, key="model.backbone", built_in=BACKBONES)
     try:
         backbone = made(config)
     except Exception as error:  # the class may raise anything

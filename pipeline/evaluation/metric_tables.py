@@ -1,7 +1,7 @@
-"""The tables of offline metrics: values with their errors, and how the errors go together."""
+"""The tables of ``offline_metrics``: values, standard errors, covariances, bootstrap replicates."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -13,26 +13,24 @@ from pipeline.core.contracts import (
     OFFLINE_METRIC_COVARIANCE,
     OFFLINE_METRIC_REPLICATES,
     OFFLINE_METRICS,
-    Metric,
 )
 from pipeline.evaluation.list_metrics import (
-    MEANS,
-    OF_ALL_LISTS,
+    COUNT_METRICS,
+    LIST_METRICS,
+    REQUIRED_ATTRIBUTE,
     Catalogue,
-    Lists,
-    category_diversity_S,
-    freshness_terms,
-    jackknife,
+    RecommendationLists,
+)
+from pipeline.evaluation.metric_estimates import (
+    MetricEstimate,
+    estimate_from_counts,
+    estimate_ratios,
+    sum_by_session,
 )
 from pipeline.evaluation.metric_registry import build_metrics
-from pipeline.evaluation.ranking_metrics import TargetMetric, Targets
+from pipeline.evaluation.ranking_metrics import Targets
 from pipeline.evaluation.scoring import PreferenceScores
-from pipeline.evaluation.standard_errors import (
-    SessionSums,
-    bootstrap_ratios,
-    covariance_of,
-    jackknife_covariance,
-)
+from pipeline.evaluation.standard_errors import SessionSums, bootstrap_ratios
 from pipeline.evaluation.target_segments import HeldOutTargets, segments
 from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.study import EvaluationConfig
@@ -47,136 +45,90 @@ class OfflineEvaluation:
     replicates: pl.DataFrame
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """One metric under every preference.
-
-    ``standard_error_G`` is by the delta method for ratios, by the jackknife for the others;
-    ``covariance_GG`` is by ``method``. nan where undefined.
-    """
-
-    value_G: NDArray[np.float64]
-    standard_error_G: NDArray[np.float64]
-    covariance_GG: NDArray[np.float64]
-    method: str
-
-
 def compute_metric_tables(
     scores: Sequence[PreferenceScores],
     test: HeldOutSessions,
     embedding_ID: NDArray[np.float32],
-    section: EvaluationConfig,
+    config: EvaluationConfig,
     *,
     seed: int,
 ) -> OfflineEvaluation:
-    """Offline metrics of a model from what it says under every preference.
+    """Offline metrics of a model under every preference.
 
     Args:
-        scores: Of all preferences.
+        scores: The model's scores, one element per preference.
         test: The sessions that were scored.
-        embedding_ID: The model's item embeddings, by which lists are diverse.
-        section: What is measured.
-        seed: Of the redrawn test sets.
+        embedding_ID: The model's item embeddings, for the diversity of lists.
+        config: Which metrics, cutoffs and segments.
+        seed: Seed of the bootstrap.
     """
-    catalogue = Catalogue(
-        test.train_clicks_I, embedding_ID, test.items, cold_item_clicks=section.cold_item_clicks
-    )
-    shop_items = test.items["item"].to_numpy().astype(np.str_)
-    targets = [Targets(one.targets, section.cutoff, catalogue.cold_I, shop_items) for one in scores]
-    declared = build_metrics(section)
-    lists = [one.lists_SK for one in scores]
-    asked_S = test.times[test.tokens.offsets[scores[0].sessions + 1] - 2]
-    ratios = _target_sums(targets, declared)
-    ratios |= _list_sums(lists, catalogue, asked_S, fresh_days=section.fresh_days)
-    redrawn = bootstrap_ratios(list(ratios.values()), section.bootstrap, seed=seed)
-    measured = _measured_ratios(ratios, redrawn) | _measured_gini(lists, len(embedding_ID))
-    tables = [_rows(ALL_TARGETS, measured, scores, section)]
-    for segment, part_P in segments(_held_out_targets(test, scores[0].targets), section.segments):
-        parts = [replace(one, targets=one.targets.filter(part_P)) for one in scores]
-        some = [replace(one, scores=part.targets) for one, part in zip(targets, parts, strict=True)]
-        found = _measured_ratios(_target_sums(some, declared))
-        tables.append(_rows(segment, found, parts, section))
+    cold_I = test.train_clicks_I <= config.cold_item_clicks
+    item_ids = test.items["item"].to_numpy().astype(np.str_)
+    targets = [Targets.from_scores(one.targets, config.cutoff, cold_I, item_ids) for one in scores]
+    declared = build_metrics(config)
+    ratios = sum_by_session(targets, declared, targets[0].session)
+    ratios |= _list_sums(scores, test, embedding_ID, config)
+    replicates_RMG = bootstrap_ratios(list(ratios.values()), config.bootstrap, seed=seed)
+    counts = {metric.value: statistic for metric, statistic in COUNT_METRICS.items()}
+    estimates = estimate_ratios(ratios, replicates_RMG)
+    estimates |= estimate_from_counts([one.lists_SK for one in scores], len(embedding_ID), counts)
+    tables = [_rows(ALL_TARGETS, estimates, scores, targets[0].session, config)]
+    for segment, part_P in segments(_held_out_targets(test, scores[0].targets), config.segments):
+        parts = [one.filter(part_P) for one in targets]
+        found = estimate_ratios(sum_by_session(parts, declared, parts[0].session))
+        tables.append(_rows(segment, found, scores, parts[0].session, config))
+    replicates = _replicates_table(replicates_RMG, ratios, scores)
     return OfflineEvaluation(
         metrics=OFFLINE_METRICS.validate(pl.concat(tables)),
-        covariance=OFFLINE_METRIC_COVARIANCE.validate(_covariance_table(measured, scores, section)),
-        replicates=OFFLINE_METRIC_REPLICATES.validate(_replicates_table(redrawn, ratios, scores)),
+        covariance=OFFLINE_METRIC_COVARIANCE.validate(_covariance_table(estimates, scores, config)),
+        replicates=OFFLINE_METRIC_REPLICATES.validate(replicates),
     )
 
 
 def _held_out_targets(test: HeldOutSessions, scores: TargetScores) -> HeldOutTargets:
-    clicked = test.times[test.tokens.offsets[scores.session] + scores.history]
+    ts_P = test.times[test.tokens.offsets[scores.session] + scores.history]
     category_I = test.items["category"].to_numpy()
-    return HeldOutTargets(scores, test.train_clicks_I, clicked, category_I)
-
-
-def _target_sums(
-    targets: list[Targets], declared: Mapping[str, TargetMetric]
-) -> dict[str, SessionSums]:
-    """The sums by session of the metrics of targets."""
-    sums: dict[str, SessionSums] = {}
-    for metric, terms in declared.items():
-        numerators, denominators = zip(*(terms(one) for one in targets), strict=True)
-        sums[metric] = SessionSums.of(numerators, denominators, targets[0].scores.session)
-    return sums
+    return HeldOutTargets(scores, test.train_clicks_I, ts_P, category_I)
 
 
 def _list_sums(
-    lists: list[Lists], catalogue: Catalogue, asked_S: NDArray[np.int64], *, fresh_days: float
+    scores: Sequence[PreferenceScores],
+    test: HeldOutSessions,
+    embedding_ID: NDArray[np.float32],
+    config: EvaluationConfig,
 ) -> dict[str, SessionSums]:
-    """The sums by session of the metrics that are means over lists."""
-    sums: dict[str, SessionSums] = {}
-    for metric, value_S in MEANS.items():
-        values_SG = np.stack([value_S(catalogue, one) for one in lists], axis=1)
-        sums[metric.value] = SessionSums(values_SG, np.ones_like(values_SG))
-    if (category_I := catalogue.category_I) is not None:
-        values_SG = np.stack([category_diversity_S(category_I, one) for one in lists], axis=1)
-        sums[Metric.CATEGORY_DIVERSITY.value] = SessionSums(values_SG, np.ones_like(values_SG))
-    if (available_I := catalogue.available_I) is not None:
-        terms = [freshness_terms(available_I, one, asked_S, fresh_days) for one in lists]
-        fresh, known = (np.stack(column, axis=1) for column in zip(*terms, strict=True))
-        sums[Metric.FRESHNESS.value] = SessionSums(fresh, known)
-    return sums
-
-
-def _measured_ratios(
-    sums: dict[str, SessionSums], redrawn: NDArray[np.float64] | None = None
-) -> dict[str, _Measured]:
-    """Values and errors; with replicates of the metrics, their covariance is the bootstrap's."""
-    delta = {metric: one.delta_covariance_GG() for metric, one in sums.items()}
-    return {
-        metric: _Measured(
-            value_G=one.ratio_G(),
-            standard_error_G=np.sqrt(np.diag(delta[metric])),
-            covariance_GG=delta[metric] if redrawn is None else covariance_of(redrawn[:, number]),
-            method="delta" if redrawn is None else "bootstrap",
+    """Sums by session of the metrics that are means over lists."""
+    catalogue = Catalogue(
+        len(embedding_ID),
+        train_clicks=test.train_clicks_I,
+        embedding=embedding_ID,
+        category=test.items["category"],
+        available_since=test.items["available_since"],
+    )
+    sessions = scores[0].sessions
+    ts_S = test.times[test.tokens.offsets[sessions + 1] - 2]  # of the click before the last
+    lists = [
+        RecommendationLists(
+            catalogue=catalogue, items_SK=one.lists_SK, ts_S=ts_S, fresh_days=config.fresh_days
         )
-        for number, (metric, one) in enumerate(sums.items())
+        for one in scores
+    ]
+    known = {
+        metric.value: terms
+        for metric, terms in LIST_METRICS.items()
+        if REQUIRED_ATTRIBUTE[metric] in catalogue.known
     }
-
-
-def _measured_gini(lists: list[Lists], n_items: int) -> dict[str, _Measured]:
-    """The metrics of how often each item is shown."""
-    measured: dict[str, _Measured] = {}
-    for metric, statistic in OF_ALL_LISTS.items():
-        found = [jackknife(statistic, one, n_items) for one in lists]
-        covariance_GG = jackknife_covariance(np.stack([without for _, without in found], axis=1))
-        measured[metric.value] = _Measured(
-            value_G=np.array([value for value, _ in found]),
-            standard_error_G=np.sqrt(np.diag(covariance_GG)),
-            covariance_GG=covariance_GG,
-            method="jackknife",
-        )
-    return measured
+    return sum_by_session(lists, known, np.arange(len(sessions)))
 
 
 def _rows(
     segment: str,
-    measured: Mapping[str, _Measured],
+    estimates: Mapping[str, MetricEstimate],
     scores: Sequence[PreferenceScores],
-    section: EvaluationConfig,
+    session: NDArray[np.int64],
+    config: EvaluationConfig,
 ) -> pl.DataFrame:
-    """One row a preference and metric, in the order of the grid and of the study's metrics."""
-    session = scores[0].targets.session
+    """One row per preference and metric, in the order of the grid and of the study's metrics."""
     sizes = {"n_targets": len(session), "n_sessions": len(np.unique(session))}
     rows = [
         {
@@ -185,47 +137,50 @@ def _rows(
             "metric": metric,
             "cutoff": facts.cutoff,
             "segment": segment,
-            "value": measured[metric].value_G[number],
-            "standard_error": measured[metric].standard_error_G[number],
+            "value": estimates[metric].value_G[number],
+            "standard_error": estimates[metric].standard_error_G[number],
             **sizes,
             "higher_is_better": facts.higher_is_better,
         }
         for number, one in enumerate(scores)
-        for metric, facts in section.metrics().items()
-        if metric in measured
+        for metric, facts in config.metrics().items()
+        if metric in estimates
     ]
     table = pl.DataFrame(rows, schema=OFFLINE_METRICS.schema)
     return table.with_columns(pl.col("value", "standard_error").fill_nan(None))
 
 
 def _covariance_table(
-    measured: Mapping[str, _Measured],
+    estimates: Mapping[str, MetricEstimate],
     scores: Sequence[PreferenceScores],
-    section: EvaluationConfig,
+    config: EvaluationConfig,
 ) -> pl.DataFrame:
-    """One row a metric and pair of preferences, both orders."""
+    """One row per metric and ordered pair of preferences."""
     names = [one.preference_id for one in scores]
     rows = [
-        (metric, names[row], names[column], covariance, measured[metric].method)
-        for metric in section.metrics()
-        if metric in measured
-        for (row, column), covariance in np.ndenumerate(measured[metric].covariance_GG)
+        (metric, names[row], names[column], covariance, estimates[metric].method)
+        for metric in config.metrics()
+        if metric in estimates
+        for (row, column), covariance in np.ndenumerate(estimates[metric].covariance_GG)
     ]
     table = pl.DataFrame(rows, schema=OFFLINE_METRIC_COVARIANCE.schema, orient="row")
     return table.with_columns(pl.col("covariance").fill_nan(None))
 
 
 def _replicates_table(
-    redrawn_RMG: NDArray[np.float64],
+    replicates_RMG: NDArray[np.float64],
     metrics: Iterable[str],
     scores: Sequence[PreferenceScores],
 ) -> pl.DataFrame:
-    """One row a metric that is a ratio and a preference."""
+    """One row per preference and metric that is a ratio."""
     rows = [
         (
             metric,
             one.preference_id,
-            [None if np.isnan(value) else value for value in redrawn_RMG[:, row, column].tolist()],
+            [
+                None if np.isnan(value) else value
+                for value in replicates_RMG[:, row, column].tolist()
+            ],
         )
         for row, metric in enumerate(metrics)
         for column, one in enumerate(scores)

@@ -1,9 +1,9 @@
-"""How far a metric may be off: sessions are the unit, and all preferences see the same ones.
+"""Standard errors of offline metrics; all preferences are evaluated on the same sessions.
 
-A metric is a ratio of sums over sessions, so its standard error follows from each session's two
-sums (delta method), and its distribution from weighing the sessions anew (Poisson bootstrap). What
-is no ratio, such as the coverage of the catalogue, is computed again without each of some groups of
-sessions (delete-a-group jackknife; Kott 2001).
+The session is the unit of resampling. A metric is a ratio of sums over sessions, so its standard
+error follows from each session's two sums (delta method), and its distribution from reweighting the
+sessions (Poisson bootstrap). What is no ratio, such as catalogue coverage, is computed again
+without each of several groups of sessions (delete-a-group jackknife; Kott 2001).
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 
 from models.progress import track
 
-_SESSIONS_AT_ONCE = 8192
+_SESSIONS_PER_BLOCK = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSums:
-    """A metric's numerator and denominator by session and preference; S × G.
-
-    Sums of shards of the sessions, put one under the other, are the sums of all.
-    """
+    """A metric's numerator and denominator by session and preference; S × G."""
 
     numerator_SG: NDArray[np.float64]
     denominator_SG: NDArray[np.float64]
@@ -33,9 +30,9 @@ class SessionSums:
         cls,
         numerators: Sequence[NDArray[np.float64]],
         denominators: Sequence[NDArray[np.float64]],
-        session: NDArray[np.int64],
+        session: NDArray,
     ) -> Self:
-        """Add up terms, one entry a target, one array a preference; rows in order of session."""
+        """Sum terms (one array per preference, one entry per target) by session, in its order."""
         _, row = np.unique(session, return_inverse=True)
 
         def sums(terms: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -64,19 +61,19 @@ class SessionSums:
 
 
 def bootstrap_ratios(sums: list[SessionSums], replicates: int, *, seed: int) -> NDArray[np.float64]:
-    """Ratios of redrawn test sets; replicate × metric × preference.
+    """Ratios in bootstrap replicates of the test set; replicate × metric × preference.
 
     Each session counts Poisson(1) times, the same number for every metric and preference, so that
-    what they have in common is kept (Chamandy et al. 2012). The weights of a session depend on its
-    place and the seed alone. nan where a replicate's denominator is 0.
+    their correlation is preserved (Chamandy et al. 2012). The weights of a session depend on its
+    row and the seed alone. nan where a replicate's denominator is 0.
     """
     numerator_SK = np.concatenate([one.numerator_SG for one in sums], axis=1)
     denominator_SK = np.concatenate([one.denominator_SG for one in sums], axis=1)
     shape = (replicates, numerator_SK.shape[1])
     numerator_RK, denominator_RK = np.zeros(shape), np.zeros(shape)
-    starts = range(0, len(numerator_SK), _SESSIONS_AT_ONCE)
-    for start in track(starts, len(starts), "redrawn test sets"):
-        rows = slice(start, start + _SESSIONS_AT_ONCE)
+    starts = range(0, len(numerator_SK), _SESSIONS_PER_BLOCK)
+    for start in track(starts, len(starts), "bootstrap of sessions"):
+        rows = slice(start, start + _SESSIONS_PER_BLOCK)
         rng = np.random.default_rng([seed, start])
         size = (len(numerator_SK[rows]), replicates)
         weight_RS = rng.poisson(1.0, size).T.astype(np.float64)
@@ -86,7 +83,7 @@ def bootstrap_ratios(sums: list[SessionSums], replicates: int, *, seed: int) -> 
 
 
 def covariance_of(replicates_RG: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariance over the replicates of one metric; nan for a preference it is undefined for."""
+    """Covariance of one metric over its replicates; nan for a preference it is undefined for."""
     centred_RG = replicates_RG - replicates_RG.mean(axis=0)
     return centred_RG.T @ centred_RG / (len(replicates_RG) - 1)
 
@@ -94,9 +91,11 @@ def covariance_of(replicates_RG: NDArray[np.float64]) -> NDArray[np.float64]:
 def jackknife_covariance(without_KG: NDArray[np.float64]) -> NDArray[np.float64]:
     """Covariance of a statistic from its values without each of K groups of sessions.
 
-    ``(K-1)/K · Σ_k (T_-k - mean)(T_-k - mean)'``.
+    ``(K-1)/K · Σ_k (T_-k - mean)(T_-k - mean)'``; nan without groups.
     """
-    groups = len(without_KG)
+    groups, n_preferences = without_KG.shape
+    if not groups:
+        return np.full((n_preferences, n_preferences), np.nan)
     # from the first value, so that what never changes has an error of exactly 0
     centred_KG = without_KG - without_KG[0]
     centred_KG -= centred_KG.mean(axis=0)

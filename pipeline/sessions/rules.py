@@ -90,7 +90,7 @@ def rules_of(section: SessionsConfig, dataset: DatasetConfig) -> Rules:
     return _reference(rules, dataset.format) if section.preset is Preset.REFERENCE else rules
 
 
-def _reference(rules: Rules, dataset_format: DatasetFormat) -> Rules:
+def _reference(rules: Rules, dataset_format: str) -> Rules:
     """MultiTRON's preprocessing at da0664c; it counts support over train and test together."""
     common = replace(
         rules,

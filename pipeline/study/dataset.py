@@ -10,12 +10,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.configuration import STRICT
+from models.extensions import ExtensionPoint
 from pipeline.core.contracts import EventType
 from pipeline.core.errors import StudyError
 
 
 class DatasetFormat(StrEnum):
-    """The layout of the raw data; one adapter in ``pipeline.datasets.formats`` each."""
+    """A built-in layout of the raw data; each has an adapter in ``pipeline.datasets.formats``."""
 
     OTTO = "otto"
     YOOCHOOSE = "yoochoose"
@@ -159,7 +160,8 @@ class DatasetConfig:
     """The raw data.
 
     Attributes:
-        format: Its layout.
+        format: Its layout: a built-in name, the name of an installed ``paretoscope.formats`` entry
+            point, or an import path ``package.module:function``.
         path: The file or folder it lies in.
         generic: The columns, if the format is ``generic``.
         inactivity_minutes: Where the data knows users only, a session ends after such a rest.
@@ -169,7 +171,7 @@ class DatasetConfig:
             an objective that weighs clicks by revenue), category and available_since.
     """
 
-    format: DatasetFormat
+    format: str
     path: Annotated[str, Len(1)]
     generic: GenericLayout | None = None
     inactivity_minutes: Annotated[float, Gt(0)] = 30.0
@@ -178,7 +180,10 @@ class DatasetConfig:
     item_attributes: Annotated[str, Len(1)] | None = None
 
     def __post_init__(self) -> None:
-        if (self.format is DatasetFormat.GENERIC) != (self.generic is not None):
+        ExtensionPoint.FORMATS.check_name(
+            self.format, key="dataset.format", built_in=[one.value for one in DatasetFormat]
+        )
+        if (self.format == DatasetFormat.GENERIC) != (self.generic is not None):
             msg = (
                 f"dataset.format = {self.format}: give dataset.generic (where the columns stand) "
                 "if and only if the format is 'generic'"
@@ -190,7 +195,7 @@ class DatasetConfig:
         """Whether sessions are still to be cut."""
         if self.generic is not None:
             return self.generic.session is None
-        return self.format is DatasetFormat.RETAILROCKET
+        return self.format == DatasetFormat.RETAILROCKET
 
 
 class SupportFilter(StrEnum):

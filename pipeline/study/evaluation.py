@@ -14,11 +14,12 @@ from pipeline.core.errors import StudyError
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class CustomMetric:
-    """A metric of targets that is a function of one's own; see :mod:`pipeline.evaluation.ranking_metrics`.
+    """A custom metric of targets; see :mod:`pipeline.evaluation.ranking_metrics`.
 
     Attributes:
-        name: What the tables and hypotheses call it.
-        function: Its import path, ``package.module:function``.
+        name: Its name in tables and hypotheses.
+        function: Its import path ``package.module:function``, or the name of an installed
+            ``paretoscope.metrics`` entry point.
         higher_is_better: Its direction.
     """
 

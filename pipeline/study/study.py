@@ -94,7 +94,7 @@ class Study:
     def _check_simulated(self) -> None:
         """Raise if there are no users that could be simulated as the study says."""
         simulated = self.experiment.source is LogSource.SIMULATED_SHOP
-        if simulated and self.dataset.format is not DatasetFormat.OTTO:
+        if simulated and self.dataset.format != DatasetFormat.OTTO:
             msg = (
                 f"experiment.source = simulated-shop needs the synthetic shop's own sessions, but "
                 f"dataset.format = {self.dataset.format}; use source: held-out-replay, or files"

@@ -16,6 +16,9 @@ NOT_RUN = re.compile(r"<!-- not run: (?P<why>.+?) -->")
 SAVED_AS = re.compile(r'^(?:# |""")(\w+\.py)')
 """The first line of a python block that the reader is to save as a file."""
 
+_INSTALLED = ".page/installed"
+"""Where the packages of a page are installed."""
+
 LANGUAGES = {"sh", "python", "yaml", "text", "ini"}
 
 
@@ -123,7 +126,12 @@ def _shell(project: Path, script: str) -> int:
     environment = {
         **inherited,
         "PATH": f"{venv}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(project),
+        "PYTHONPATH": f"{project}{os.pathsep}{project / _INSTALLED}",
+        # `pip install` must neither touch this environment nor need a network
+        "PIP_TARGET": str(project / _INSTALLED),
+        "PIP_NO_BUILD_ISOLATION": "false",  # that is: no isolation
+        "PIP_NO_INDEX": "true",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "true",
         "DAGSTER_HOME": str(project / ".dagster"),
         "DAGSTER_MODULE_NAME": "assets.definitions",
         "DVC_NO_ANALYTICS": "1",

@@ -15,6 +15,7 @@ from pipeline.core.contracts import Metric
 from pipeline.study import load_study, parse_study
 from tests.docs.merge import merged
 from tests.docs.pages import LANGUAGES, Block, blocks, pages, run_page, says
+from tests.plugins import install_plugin
 
 ROOT = Path(__file__).parents[2]
 PAGES = pages(ROOT)
@@ -45,7 +46,7 @@ def of(language: str) -> pytest.MarkDecorator:
 def test_every_block_of_the_readme_the_tutorial_and_the_how_tos_is_run():
     theirs = [block for block in BLOCKS if block.page in RUN_WHOLE]
 
-    assert len(RUN_WHOLE) == 8
+    assert len(RUN_WHOLE) == 9
     assert [str(block) for block in theirs if block.language not in LANGUAGES] == []
     assert [str(block) for block in theirs if block.not_run] == []
 
@@ -60,7 +61,11 @@ def test_every_other_block_that_is_not_run_is_listed():
 
 
 @of("yaml")
-def test_yaml_is_a_study(block, project_root):
+def test_yaml_is_a_study(block, project_root, tmp_path, monkeypatch):
+    install_plugin(
+        tmp_path, "shop_plugin", "", formats={"shop": "a:b"}, objectives={"margin": "a:b"}
+    )
+    monkeypatch.syspath_prepend(tmp_path)
     values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
     changes = yaml.safe_load(block.text)
     if "resources" in changes:  # a run's configuration in the Dagster UI

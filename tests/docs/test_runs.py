@@ -2,6 +2,7 @@
 
 import json
 
+import polars as pl
 import pytest
 import yaml
 
@@ -71,6 +72,17 @@ def test_bring_your_objective(small_project, project_root, generated_log):
 
     front = small_project / "data/studies/margin/pareto_front/pareto_front.csv"
     assert len(front.read_text("utf-8").splitlines()) == 1 + 15  # (5 points an edge: 5 · 6 / 2)
+
+
+def test_write_a_plugin(small_project, project_root):
+    run_page(small_project, blocks(project_root, "docs/how-to/write-a-plugin.md"))
+
+    folder = small_project / "data/studies/plugin"
+    model = json.loads((folder / "conditioned_model/model.json").read_text("utf-8"))
+    metrics = pl.read_parquet(folder / "offline_metrics/offline_metrics.parquet")
+    assert model["model"]["backbone"] == "mean"
+    assert [one["loss"] for one in model["training"]["objectives"]] == ["margin", "order"]
+    assert metrics.filter(metric="first_click_recall")["value"].is_between(0, 1).all()
 
 
 def test_run_weekly(finished_project, project_root):

@@ -1,4 +1,4 @@
-"""What a user brings: found by its import path, a backbone among them tried out before use."""
+"""Extensions, found by import path or entry point; a backbone is tried out before use."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 import torch
 
-from models.backbones import build_backbone
+from models.backbones import BACKBONES, build_backbone
 from models.checkpoint import (
     CheckpointFacts,
     catalogue_fingerprint,
@@ -17,17 +17,20 @@ from models.checkpoint import (
 )
 from models.configuration import (
     Conditioning,
+    Loss,
     ModelConfig,
     Negatives,
     Objective,
     TrainingConfig,
 )
 from models.errors import ModelError
-from models.extensions import load_extension
+from models.extensions import ExtensionPoint
 from models.network import build_model
+from models.objectives import Objectives
 from models.tokens import SessionTokens
 from models.training.loop import train
 from models.training.seeds import SeedPurpose, derived_seed
+from tests.plugins import install_plugin
 
 CONFIG = {"hidden_size": 4, "layers": 1, "heads": 2, "dropout": 0.0, "max_length": 6}
 
@@ -47,9 +50,22 @@ def brought(tmp_path, monkeypatch):
 def test_classes_and_functions_are_found_by_their_import_path(brought):
     brought("class Mine: ...\ndef loss(predictions): return 2 * predictions")
 
-    assert load_extension("mine:Mine", "model.backbone").__name__ == "Mine"
-    assert load_extension("mine:loss", "training.objectives")(21) == 42
-    assert load_extension("math:hypot", "training.objectives") is math.hypot
+    assert (
+        ExtensionPoint.BACKBONES.load(
+            "mine:Mine", key="model.backbone", built_in=BACKBONES
+        ).__name__
+        == "Mine"
+    )
+    assert (
+        ExtensionPoint.OBJECTIVES.load("mine:loss", key="training.objectives", built_in=list(Loss))(
+            21
+        )
+        == 42
+    )
+    assert (
+        ExtensionPoint.OBJECTIVES.load("math:hypot", key="training.objectives", built_in=list(Loss))
+        is math.hypot
+    )
 
 
 def test_a_module_inside_a_package_is_found(tmp_path, monkeypatch):
@@ -57,7 +73,12 @@ def test_a_module_inside_a_package_is_found(tmp_path, monkeypatch):
     (tmp_path / "our_models" / "losses.py").write_text("def margin(): return 7")
     monkeypatch.syspath_prepend(tmp_path)
 
-    assert load_extension("our_models.losses:margin", "training.objectives")() == 7
+    assert (
+        ExtensionPoint.OBJECTIVES.load(
+            "our_models.losses:margin", key="training.objectives", built_in=list(Loss)
+        )()
+        == 7
+    )
 
 
 def test_the_folder_the_program_was_started_in_is_looked_in_last_and_named_once(
@@ -68,18 +89,25 @@ def test_the_folder_the_program_was_started_in_is_looked_in_last_and_named_once(
     (tmp_path / "started_here.py").write_text("def loss(): return 'here'")
     (tmp_path / "json.py").write_text("def loads(): return 'here'")
 
-    assert load_extension("started_here:loss", "training.objectives")() == "here"
-    assert load_extension("json:loads", "training.objectives")("[1]") == [1]
+    assert (
+        ExtensionPoint.OBJECTIVES.load(
+            "started_here:loss", key="training.objectives", built_in=list(Loss)
+        )()
+        == "here"
+    )
+    assert ExtensionPoint.OBJECTIVES.load(
+        "json:loads", key="training.objectives", built_in=list(Loss)
+    )("[1]") == [1]
     assert sys.path.count(str(tmp_path)) == 1
     assert sys.path[-1] == str(tmp_path)
 
 
-@pytest.mark.parametrize("path", ["", "mine", "mine:", ":Mine", ":"])
+@pytest.mark.parametrize("path", ["mine:", ":Mine", ":"])
 def test_what_is_not_an_import_path_is_refused_with_how_to_write_one(path):
     words = f"model.backbone = {path!r} is not an import path; write 'package.module:name'"
 
     with pytest.raises(ModelError, match=words):
-        load_extension(path, "model.backbone")
+        ExtensionPoint.BACKBONES.load(path, key="model.backbone", built_in=BACKBONES)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +124,7 @@ def test_a_module_that_fails_is_refused_with_its_own_reason(brought, source, rea
     brought(source)
 
     with pytest.raises(ModelError, match=f"training.objectives = 'mine:loss'.*{reason}") as refusal:
-        load_extension("mine:loss", "training.objectives")
+        ExtensionPoint.OBJECTIVES.load("mine:loss", key="training.objectives", built_in=list(Loss))
     assert "cannot import mine" in str(refusal.value)
     assert refusal.value.__cause__ is not None
 
@@ -104,7 +132,7 @@ def test_a_module_that_fails_is_refused_with_its_own_reason(brought, source, rea
 @pytest.mark.parametrize("path", ["nowhere:loss", "math.nowhere:loss", ".relative:loss"])
 def test_a_module_that_is_not_there_is_refused(path):
     with pytest.raises(ModelError, match=f"training.objectives = '{path}': cannot import"):
-        load_extension(path, "training.objectives")
+        ExtensionPoint.OBJECTIVES.load(path, key="training.objectives", built_in=list(Loss))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +147,74 @@ def test_a_name_that_is_not_there_or_cannot_be_called_is_refused(brought, path, 
     brought("scale = 0.5\ndef loss(): ...")
 
     with pytest.raises(ModelError, match=f"training.objectives = {words}"):
-        load_extension(path, "training.objectives")
+        ExtensionPoint.OBJECTIVES.load(path, key="training.objectives", built_in=list(Loss))
+
+
+def test_an_installed_entry_point_is_named_like_a_built_in_one(tmp_path, monkeypatch):
+    source = """
+        import torch
+
+        def loss(predictions): return predictions.positive_P.abs()
+
+        class Backbone(torch.nn.Module):
+            def __init__(self, config): super().__init__()
+            def forward(self, x, condition): return condition(0, x)
+    """
+    points = {
+        "objectives": {"size": "entry_mine:loss"},
+        "backbones": {"as-is": "entry_mine:Backbone"},
+    }
+    install_plugin(tmp_path, "entry_mine", source, **points)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    objective = Objective(loss="size", reference=2.0)
+    backbone = build_backbone(ModelConfig(**CONFIG, backbone="as-is"))
+
+    assert objective.is_custom
+    assert type(backbone).__module__ == "entry_mine"
+    config = TrainingConfig(objectives=(objective, Objective(loss="order")))
+    assert Objectives(config, n_items=3).names == ["size", "order"]
+
+
+def test_an_unknown_name_is_refused_with_the_built_in_and_the_installed_ones(tmp_path, monkeypatch):
+    install_plugin(tmp_path, "entry_names", "", backbones={"zebra": "a:b", "ape": "a:b"})
+    monkeypatch.syspath_prepend(tmp_path)
+    words = (
+        "model.backbone = 'lion' is unknown; built-in: tron, ligr, gru4rec; installed as "
+        r"paretoscope.backbones: ape, zebra; or write an import path, 'package\.module:name'"
+    )
+
+    with pytest.raises(ModelError, match=words):
+        build_backbone(ModelConfig(**CONFIG, backbone="lion"))
+    with pytest.raises(ModelError, match=r"paretoscope\.objectives: none; or write"):
+        Objective(loss="lion")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (
+            "entry_broken:loss",
+            r"cannot import entry_broken \(ZeroDivisionError: division by zero\)",
+        ),
+        ("entry_gone:loss", r"cannot import entry_gone \(ModuleNotFoundError: No module named"),
+        ("math:loss", "module math has no 'loss'"),
+        ("math", "is not an import path"),
+    ],
+)
+def test_a_plugin_that_fails_to_load_is_one_line_with_its_package(
+    tmp_path, monkeypatch, value, words
+):
+    install_plugin(tmp_path, "entry_broken", "1 / 0", objectives={"mine": value})
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ModelError) as refusal:
+        ExtensionPoint.OBJECTIVES.load("mine", key="training.objectives", built_in=list(Loss))
+
+    message = str(refusal.value)
+    assert re.search(words, message)
+    assert f"training.objectives = 'mine' (entry point '{value}' of entry_broken)" in message
+    assert "\n" not in message
 
 
 # Backbones that break the contract, each with the words that say what to change.

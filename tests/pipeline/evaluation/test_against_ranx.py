@@ -57,7 +57,7 @@ def case():
 def our_value(metric, scores, k):
     nothing = np.zeros(ITEMS, dtype=np.bool_)
     numerator, denominator = TARGET_METRICS[metric](
-        Targets(scores, k, nothing, np.arange(ITEMS).astype(str))
+        Targets.from_scores(scores, k, nothing, np.arange(ITEMS).astype(str))
     )
     return numerator.sum() / denominator.sum()
 

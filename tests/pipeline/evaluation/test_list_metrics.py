@@ -1,4 +1,4 @@
-"""What lists show of a catalogue, on lists a reader can count."""
+"""Metrics of recommendation lists, on lists a reader can count."""
 
 from math import log2, sqrt
 
@@ -8,11 +8,15 @@ import pytest
 
 from pipeline.evaluation.list_metrics import (
     Catalogue,
-    category_diversity_S,
+    RecommendationLists,
+    category_diversity,
     coverage,
-    freshness_terms,
+    freshness,
     gini,
+    intra_list_diversity,
     jackknife,
+    novelty,
+    popularity_percentile,
 )
 
 # four items with 8, 4, 4 and 0 clicks in train; the embeddings of 0 and 1 point the same way
@@ -21,27 +25,31 @@ EMBEDDING = np.array([[1, 0], [3, 0], [0, 2], [0, 0]], dtype=np.float32)
 HOUR = 3_600_000
 
 
-def attributes(n, category=None, available=None):
-    known = {"category": category or [None] * n, "available_since": available or [None] * n}
-    return pl.DataFrame(
-        known, schema={"category": pl.String, "available_since": pl.Int64}, strict=False
+CATALOGUE = Catalogue(4, train_clicks=CLICKS, embedding=EMBEDDING)
+
+
+def lists(catalogue, items, ts=None, fresh_days=1):
+    items_SK = np.array(items)
+    ts_S = np.zeros(len(items_SK), dtype=np.int64) if ts is None else np.array(ts)
+    return RecommendationLists(
+        catalogue=catalogue, items_SK=items_SK, ts_S=ts_S, fresh_days=fresh_days
     )
 
 
-CATALOGUE = Catalogue(CLICKS, EMBEDDING, attributes(4), cold_item_clicks=4)
-
-
-def test_cold_items_have_few_clicks():
-    assert CATALOGUE.cold_I.tolist() == [False, True, True, True]
+def mean_of(metric, catalogue, items):
+    """The value of each list, whose denominator is 1."""
+    values, ones = metric(lists(catalogue, items))
+    assert (ones == 1).all()
+    return values
 
 
 def test_popularity_percentile_is_the_share_of_less_popular_items():
     # below item 0 are three of four items and half of itself, below item 3 half of itself
-    assert CATALOGUE.popularity_percentile_S(np.array([[0], [3]])) == pytest.approx(
+    assert mean_of(popularity_percentile, CATALOGUE, [[0], [3]]) == pytest.approx(
         [3.5 / 4, 0.5 / 4]
     )
     # items 1 and 2 tie: one below, and half of the two
-    assert CATALOGUE.popularity_percentile_S(np.array([[1, 2], [0, 3]])) == pytest.approx(
+    assert mean_of(popularity_percentile, CATALOGUE, [[1, 2], [0, 3]]) == pytest.approx(
         [2 / 4, 2 / 4]
     )
 
@@ -50,8 +58,8 @@ def test_novelty_is_the_mean_self_information():
     # 17 clicks, for the item without any counts as one with one
     expected = [(log2(17 / 8) + log2(17 / 4)) / 2, log2(17 / 1)]
 
-    assert CATALOGUE.novelty_S(np.array([[0, 1]])) == pytest.approx(expected[:1])
-    assert CATALOGUE.novelty_S(np.array([[3]])) == pytest.approx(expected[1:])
+    assert mean_of(novelty, CATALOGUE, [[0, 1]]) == pytest.approx(expected[:1])
+    assert mean_of(novelty, CATALOGUE, [[3]]) == pytest.approx(expected[1:])
 
 
 @pytest.mark.parametrize(
@@ -65,14 +73,16 @@ def test_novelty_is_the_mean_self_information():
     ],
 )
 def test_diversity_is_the_mean_distance_of_the_pairs(shown, diversity):
-    assert CATALOGUE.diversity_S(np.array([shown])) == pytest.approx([diversity], abs=1e-12)
+    assert mean_of(intra_list_diversity, CATALOGUE, [shown]) == pytest.approx(
+        [diversity], abs=1e-12
+    )
 
 
 def test_opposite_embeddings_are_as_far_apart_as_can_be():
     embedding = np.array([[1.0, 1], [-2, -2]])
-    catalogue = Catalogue(np.ones(2), embedding, attributes(2), cold_item_clicks=0)
+    catalogue = Catalogue(2, embedding=embedding)
 
-    assert catalogue.diversity_S(np.array([[0, 1]])) == pytest.approx([2])
+    assert mean_of(intra_list_diversity, catalogue, [[0, 1]]) == pytest.approx([2])
 
 
 @pytest.mark.parametrize(
@@ -88,29 +98,27 @@ def test_opposite_embeddings_are_as_far_apart_as_can_be():
     ],
 )
 def test_category_diversity_is_the_share_of_pairs_that_differ(shown, diversity):
-    known = attributes(6, category=["a", "a", "b", None, None, "b"])
-    catalogue = Catalogue(np.ones(6), np.ones((6, 1)), known, cold_item_clicks=0)
+    catalogue = Catalogue(6, category=pl.Series(["a", "a", "b", None, None, "b"]))
 
-    assert category_diversity_S(catalogue.category_I, np.array([shown])) == pytest.approx(
-        [diversity]
-    )
+    assert mean_of(category_diversity, catalogue, [shown]) == pytest.approx([diversity])
 
 
 def test_freshness_counts_items_of_known_age_alone():
-    available = attributes(4, available=[0, 20 * HOUR, None, 50 * HOUR])
-    catalogue = Catalogue(np.ones(4), np.ones((4, 1)), available, cold_item_clicks=0)
-    lists, asked = np.array([[0, 1, 2], [0, 1, 3]]), np.array([24, 48]) * HOUR
+    catalogue = Catalogue(4, available_since=pl.Series([0, 20 * HOUR, None, 50 * HOUR]))
+    items, requested = [[0, 1, 2], [0, 1, 3]], np.array([24, 48]) * HOUR
 
-    fresh, known = freshness_terms(catalogue.available_I, lists, asked, days=1)
+    fresh, known = freshness(lists(catalogue, items, requested, fresh_days=1))
 
     # after a day item 0 is fresh still; what will become available is fresh, too
     assert fresh.tolist() == [2, 1]
     assert known.tolist() == [2, 3]
 
 
-def test_what_the_shop_does_not_say_is_none():
-    assert CATALOGUE.category_I is None
-    assert CATALOGUE.available_I is None
+def test_attributes_that_are_all_null_are_unknown():
+    nothing = pl.Series([None] * 4, dtype=pl.String)
+    catalogue = Catalogue(4, train_clicks=CLICKS, category=nothing, available_since=nothing)
+
+    assert catalogue.known == {"train_clicks"}
 
 
 def test_coverage_is_the_share_of_items_shown_at_all():
@@ -126,7 +134,7 @@ def test_coverage_is_the_share_of_items_shown_at_all():
         ([2, 0, 1], (-2 * 0 + 0 * 1 + 2 * 2) / (3 * 3)),
     ],
 )
-def test_gini_is_0_for_even_impression_and_highest_where_one_item_has_all(shown, index):
+def test_gini_is_0_for_even_use_and_highest_where_one_item_has_all(shown, index):
     assert gini(np.array(shown)) == pytest.approx(index)
 
 
@@ -166,5 +174,5 @@ def test_the_jackknifes_error_is_the_spread_of_redrawn_sessions():
         _, without = jackknife(gini, draw(), n_items=200)
         errors.append(sqrt(19 / 20 * ((without - without.mean()) ** 2).sum()))
 
-    # twenty groups know it to 1/sqrt(38), 16 % each; the mean of forty to 3 %
+    # twenty groups know it to 1/sqrt(38), 16% each; the mean of forty to 3%
     assert np.mean(errors) == pytest.approx(np.std(drawn), rel=0.15)

@@ -1,4 +1,4 @@
-"""The metrics a study declares: at further cutoffs, and functions of one's own."""
+"""The metrics a study declares: at extra cutoffs, and custom functions."""
 
 import re
 from textwrap import dedent
@@ -12,6 +12,7 @@ from pipeline.core.errors import StudyError
 from pipeline.evaluation.metric_registry import build_metrics
 from pipeline.evaluation.ranking_metrics import Targets
 from pipeline.study import CustomMetric, EvaluationConfig
+from tests.plugins import install_plugin
 
 RANKS = [1, 3, 7, 30]
 
@@ -27,7 +28,7 @@ def targets(ranks, k=20, items=None):
         click_loss=np.zeros(n),
         order_loss=np.zeros(n),
     )
-    return Targets(scores, k, np.zeros(2, dtype=np.bool_), np.array(["cheap", "dear"]))
+    return Targets.from_scores(scores, k, np.zeros(2, dtype=np.bool_), np.array(["cheap", "dear"]))
 
 
 def ratio(terms):
@@ -35,7 +36,7 @@ def ratio(terms):
     return numerator.sum() / denominator.sum()
 
 
-def test_metrics_at_further_cutoffs_are_named_after_them():
+def test_metrics_at_extra_cutoffs_are_named_after_them():
     declared = build_metrics(EvaluationConfig(cutoff=20, extra_cutoffs=(5, 2)))
 
     values = [ratio(declared[name](targets(RANKS))) for name in ("recall", "recall@5", "recall@2")]
@@ -46,8 +47,8 @@ def test_metrics_at_further_cutoffs_are_named_after_them():
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
-    """Writes a module of one's own and declares its function ``metric``."""
+def custom(tmp_path, monkeypatch):
+    """Writes a module with a custom metric and declares its function ``metric``."""
 
     def declare(code, name):
         (tmp_path / f"{name}.py").write_text(dedent(code), encoding="utf-8")
@@ -58,8 +59,8 @@ def own(tmp_path, monkeypatch):
     return declare
 
 
-def test_a_metric_of_ones_own_sees_the_shops_items(own):
-    declared = own(
+def test_a_custom_metric_reads_the_shops_item_ids(custom):
+    declared = custom(
         """
         import numpy as np
 
@@ -67,11 +68,11 @@ def test_a_metric_of_ones_own_sees_the_shops_items(own):
 
 
         def metric(targets):
-            value = np.array([PRICES.get(item, 1.0) for item in targets.shop_items])
-            value = value[targets.scores.item]
+            value = np.array([PRICES.get(item, 1.0) for item in targets.item_ids])
+            value = value[targets.item]
             return targets.hit * value, value
         """,
-        "own_value",
+        "custom_value",
     )
 
     assert ratio(declared["value_recall"](targets([1, 30], items=[1, 0]))) == 9 / 10
@@ -80,38 +81,52 @@ def test_a_metric_of_ones_own_sees_the_shops_items(own):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("return targets.hit[:1], targets.ones", r"gives \(1,\) and \(3,\) for 3 targets"),
-        ("return targets.hit / 0, targets.ones", "gives a number that is not finite"),
-        ("return targets.hit, -targets.ones", "gives a negative denominator"),
+        ("return targets.hit[:1], targets.ones", r"returns \(1,\) and \(3,\) for 3 targets"),
+        ("return targets.hit / 0, targets.ones", "returns a number that is not finite"),
+        ("return targets.hit, -targets.ones", "returns a negative denominator"),
         ("return targets.hit", "fails .ValueError"),
         ("return targets.nothing, targets.ones", "fails .AttributeError.*nothing"),
     ],
 )
-def test_what_is_no_metric_is_refused_before_anything_is_scored(own, code, words):
-    name = f"own_wrong_{abs(hash(code))}"
+def test_an_invalid_metric_is_rejected_before_scoring(custom, code, words):
+    name = f"custom_wrong_{abs(hash(code))}"
     module = f"import numpy as np\nnp.seterr(all='ignore')\ndef metric(targets):\n    {code}\n"
 
     with pytest.raises(
         StudyError, match=f"custom_metrics, value_recall: .*{words}.*expected two arrays"
     ):
-        own(module, name)
+        custom(module, name)
 
 
-def test_the_documented_metric_is_one(own, project_root, tmp_path, monkeypatch):
+def test_the_documented_metric_is_valid(custom, project_root, tmp_path, monkeypatch):
     page = (project_root / "docs" / "metrics.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     (tmp_path / "prices.csv").write_text("item,price\ncheap,1\ndear,9\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
-    declared = own(code.replace("def value_recall", "def metric"), "documented_metric")
+    declared = custom(code.replace("def value_recall", "def metric"), "documented_metric")
 
     assert ratio(declared["value_recall"](targets([1, 30], items=[1, 0]))) == 9 / 10
 
 
-def test_a_function_that_is_not_there_is_named():
+def test_a_missing_function_is_named():
     section = EvaluationConfig(
         custom_metrics=(CustomMetric(name="mine", function="no_such:metric"),)
     )
 
     with pytest.raises(ModelError, match=r"evaluation\.custom_metrics, mine = 'no_such:metric'"):
         build_metrics(section)
+
+
+def test_a_metric_of_an_installed_package_is_named_by_its_entry_point(tmp_path, monkeypatch):
+    source = "def hits(targets): return targets.hit, targets.ones"
+    install_plugin(tmp_path, "entry_metric", source, metrics={"hits": "entry_metric:hits"})
+    monkeypatch.syspath_prepend(tmp_path)
+
+    declared = build_metrics(
+        EvaluationConfig(custom_metrics=(CustomMetric(name="share", function="hits"),))
+    )
+
+    assert ratio(declared["share"](targets(RANKS))) == 3 / 4
+    with pytest.raises(ModelError, match=r"mine = 'hit' is unknown.*\.metrics: hits; or write"):
+        build_metrics(EvaluationConfig(custom_metrics=(CustomMetric(name="mine", function="hit"),)))

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from models.scoring import TargetScores
 from pipeline.core.contracts import Metric
+from pipeline.core.errors import DataError
 from pipeline.evaluation.ranking_metrics import TARGET_METRICS, Targets, click_loss
 
 NOT_COLD = np.zeros(10, dtype=np.bool_)
-SHOP_ITEMS = np.arange(10).astype(str)
+ITEM_IDS = np.arange(10).astype(str)
 
 
 def target_scores(targets, click_loss=None, order_loss=None, history=None, item=None):
-    """Scores from (session, rank, ordered) triples, one a target."""
+    """Scores from (session, rank, ordered) triples, one per target."""
     session, rank, ordered = zip(*targets, strict=True)
     return TargetScores(
         session=np.array(session),
@@ -40,7 +41,9 @@ FIELDS = ("session", "history", "item", "ordered", "rank", "click_loss", "order_
 
 def value(metric, scores, cutoff, cold=NOT_COLD):
     """Σ numerator / Σ denominator; nan where the denominator is 0."""
-    numerator, denominator = TARGET_METRICS[metric](Targets(scores, cutoff, cold, SHOP_ITEMS))
+    numerator, denominator = TARGET_METRICS[metric](
+        Targets.from_scores(scores, cutoff, cold, ITEM_IDS)
+    )
     return numerator.sum() / denominator.sum() if denominator.sum() else np.nan
 
 
@@ -151,8 +154,8 @@ def test_losses_are_the_metrics_without_cutoff():
     assert {metric for metric in TARGET_METRICS if not metric.higher_is_better} == losses
 
 
-def test_the_click_loss_of_targets_scored_without_it_is_refused():
+def test_a_metric_of_a_column_that_is_missing_names_it():
     scores = replace(target_scores(EIGHT_TARGETS), click_loss=None)
 
-    with pytest.raises(ValueError, match="scored without their click loss"):
-        click_loss(Targets(scores, 3, NOT_COLD, SHOP_ITEMS))
+    with pytest.raises(DataError, match=r"no column 'click_loss'; they have .*'order_loss'"):
+        click_loss(Targets.from_scores(scores, 3, NOT_COLD, ITEM_IDS))

@@ -27,7 +27,7 @@ def test_a_layout_is_what_the_parameters_say(dataset_of):
 
     dataset = dataset_of({"generic": {**layout, "time_unit": "%d/%b/%Y %H:%M:%S %z"}})
 
-    assert dataset.format is DatasetFormat.GENERIC
+    assert dataset.format == DatasetFormat.GENERIC
     assert dataset.knows_users_only
     assert dataset.generic.event_types == {
         "view": EventType.CLICK,
@@ -102,8 +102,8 @@ def test_a_mistake_says_what_was_found_and_what_is_accepted(dataset_of, change, 
         ),
         pytest.param(
             {"format": "movielens"},
-            "dataset.format = 'movielens': Input should be 'otto', 'yoochoose', 'diginetica', "
-            "'retailrocket', 'rees46', 'jdata' or 'generic'",
+            "dataset.format = 'movielens' is unknown; built-in: otto, yoochoose, diginetica, "
+            "retailrocket, rees46, jdata, generic; installed as paretoscope.formats: none",
             id="unknown-format",
         ),
         pytest.param({"path": ""}, "dataset.path = '': String should have at least 1", id="path"),

@@ -10,6 +10,7 @@ import pytest
 from pipeline.core.errors import DataError
 from pipeline.datasets.raw_rows import Reason
 from pipeline.study import DatasetConfig, DatasetFormat, Duplicates, Expected
+from tests.plugins import install_plugin
 
 F = DatasetFormat
 KEEP = Duplicates.KEEP
@@ -234,3 +235,57 @@ def test_a_packed_file_cut_short_is_named_and_nothing_of_it_is_used(load, real_d
 
     with pytest.raises(DataError, match=rf"cannot read {path} to its end.*restore the file"):
         load(section(F.JDATA), path, max_rejected_share=1.0)
+
+
+PLUGIN = """
+    import polars as pl
+    from pipeline.core.contracts import EventType
+    from pipeline.datasets.io.delimited import Layout, delimited_file
+    from pipeline.datasets.io.field_parsers import INTEGER
+
+    LAYOUT = Layout(columns=dict.fromkeys(("visit", "at", "sku"), INTEGER), separator="|")
+
+    def log(path):
+        return [delimited_file(path, LAYOUT, rows, {"view": EventType.CLICK})]
+
+    def rows(table):
+        return table.select(session="visit", ts="at", item="sku", event_type=pl.lit("view"))
+
+    def broken(path):
+        return path / 0
+
+    def not_files(path):
+        return [path]
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    points = {name: f"entry_format:{name}" for name in ("log", "broken", "not_files")}
+    install_plugin(tmp_path, "entry_format", PLUGIN, formats=points)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["log", "entry_format:log"])
+@pytest.mark.usefixtures("plugin")
+def test_a_format_of_an_installed_package(load, tmp_path, name):
+    file = tmp_path / "visits.log"
+    file.write_text(f"visit|at|sku\n7|{ms(2025, 9, 1)}|3\n7|x|4\n", encoding="utf-8")
+
+    _, events, rejected = load(section(name), file, max_rejected_share=1.0)
+
+    assert events.select("session", "item").rows() == [(7, 3)]
+    assert rejected["reason"].to_list() == [Reason.WRONG_TYPE.value]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("broken", r"'broken' fails on .* \(TypeError: unsupported operand"),
+        ("not_files", r"returns \['PosixPath'\] for .*, expected a list of InputFile"),
+    ],
+)
+@pytest.mark.usefixtures("plugin")
+def test_a_custom_format_that_fails_is_named(load, tmp_path, name, words):
+    with pytest.raises(DataError, match=f"dataset.format = {words}|{words}"):
+        load(section(name), tmp_path)

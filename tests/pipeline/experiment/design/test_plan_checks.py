@@ -66,7 +66,9 @@ def test_a_running_experiment_keeps_its_plan(change, named):
 
 
 def test_coverage_only_rises_under_way():
-    with pytest.raises(LogError, match=r"traffic_share = 0.05 is less than the 0.1 .*enabled: false"):
+    with pytest.raises(
+        LogError, match=r"traffic_share = 0.05 is less than the 0.1 .*enabled: false"
+    ):
         check_not_running(RUNNING, replace(RUNNING, traffic_share=0.05))
 
 
