@@ -1,1 +1,1 @@
-"""Dagster: thin wrappers around the domain library, and the one ``Definitions``."""
+"""Dagster: thin assets around :mod:`pipeline.steps`, and the one ``Definitions``."""

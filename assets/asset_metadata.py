@@ -1,4 +1,4 @@
-"""What the UI says of an asset besides its words: group, owner, kinds, columns, age, parameters."""
+"""What the UI shows of an asset besides its description: group, owner, kinds, columns, freshness."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ from pipeline.study import PARAMS_FILE, Study, load_study
 WEEKLY = dg.FreshnessPolicy.time_window(
     warn_window=timedelta(days=8), fail_window=timedelta(days=15)
 )
-"""What the weekly schedule keeps young: one Monday missed warns, two fail."""
+"""Of what the weekly schedule keeps fresh: one missed Monday warns, two fail."""
 
 MODELLERS = "team:recommendation"
 EXPERIMENTERS = "team:experimentation"
@@ -48,16 +48,16 @@ LOG = Contract(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of an asset before it is made.
+    """What is known of an asset before it is materialised.
 
     Attributes:
-        group: The step of the strategy it belongs to; the number puts the steps in order.
-        kinds: What it is made with, as the UI's icons.
+        group: The part of the chain it belongs to; the number orders the parts.
+        kinds: Technologies, as the UI's icons.
         owner: The team to ask.
-        reads: Sections or keys of ``params.yaml`` that decide what it holds, besides the assets
-            before it. A change of one makes it stale.
+        reads: Sections or keys of ``params.yaml`` that determine its content, besides the assets
+            upstream. A change of one makes it stale.
         table: The contract of its main table, if it is one.
-        weekly: Whether it is to be made anew every week.
+        weekly: Whether it has to be materialised every week.
     """
 
     group: str
@@ -131,7 +131,7 @@ ASSETS: Mapping[str, Facts] = {
         "6_inference",
         "html",
         EXPERIMENTERS,
-        # the report prints all parameters
+        # the report shows all parameters
         *Study.__dataclass_fields__,
         weekly=True,
     ),
@@ -151,13 +151,13 @@ class AssetKwargs(TypedDict):
 
 
 def asset_kwargs(name: str) -> AssetKwargs:
-    """The arguments of an asset that say what it is; ``name`` is the first part of its key."""
+    """Group, kinds, owner, versions and metadata of an asset; ``name`` is the first part of its key."""
     facts, study = ASSETS[name], load_time_study()
     metadata: dict[str, Any] = {}
     if facts.table is not None:
         metadata["dagster/column_schema"] = column_schema(facts.table)
     if facts.reads:
-        metadata["made of these parameters"] = ", ".join(facts.reads)
+        metadata["parameters"] = ", ".join(facts.reads)
     return {
         "group_name": facts.group,
         "kinds": set(facts.kinds),
@@ -170,11 +170,11 @@ def asset_kwargs(name: str) -> AssetKwargs:
 
 
 def column_schema(contract: Contract) -> dg.TableSchema:
-    """A contract as Dagster shows it: each column's type and meaning."""
+    """A contract as Dagster shows it: type and description of each column."""
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(name, type=str(contract.columns[name]), description=meaning)
-            for name, meaning in column_descriptions(contract).items()
+            dg.TableColumn(name, type=str(contract.columns[name]), description=text)
+            for name, text in column_descriptions(contract).items()
         ]
     )
 
@@ -183,7 +183,7 @@ def column_schema(contract: Contract) -> dg.TableSchema:
 def load_time_study() -> Study | None:
     """The study of ``params.yaml`` when the definitions are loaded.
 
-    None where it cannot be read: the assets are shown all the same, and say what is wrong when run.
+    None where it is not valid: the assets are shown all the same, and report the error when they run.
     """
     try:
         return load_study(find_project_root() / PARAMS_FILE)
@@ -192,10 +192,10 @@ def load_time_study() -> Study | None:
 
 
 def code_version(name: str, study: Study) -> str | None:
-    """What an asset is made of besides the assets before it; another one makes it stale.
+    """The version of what an asset is derived from, besides the assets upstream.
 
-    Of the raw data that is the md5 DVC pins (None if it is not pinned), of all others the parameters
-    they read, and the study's name, which is the folder they lie in.
+    Of the raw data, it is the md5 that DVC pins (None if it is not pinned); of all others, a hash of
+    the parameters they read and of the study's name, which is that of their folder.
     """
     if name == "raw_events":
         try:

@@ -1,4 +1,4 @@
-"""The rules of artifacts and the health of the experiment as Dagster's asset checks."""
+"""Quality rules of artifacts and diagnostics of the experiment as Dagster's asset checks."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 
 def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """The checks of an asset, one a rule."""
+    """The checks of an asset, one per rule."""
     return [
         dg.AssetCheckSpec(
             name=rule.name, asset=asset, description=rule.description, blocking=rule.blocking
@@ -25,7 +25,7 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 def check_results(
     outcomes: Iterable[CheckResult], *, waived: Container[str] = ()
 ) -> list[dg.AssetCheckResult]:
-    """What the rules found, as Dagster shows it; one that only reports, or is waived, warns."""
+    """Results of the rules as Dagster shows them; a failed rule that does not block, or is waived, warns."""
     return [
         dg.AssetCheckResult(
             check_name=outcome.rule.name,
@@ -39,9 +39,9 @@ def check_results(
 
 
 def log_failed_checks(context: dg.AssetExecutionContext, outcomes: Iterable[CheckResult]) -> None:
-    """Show what was checked of an artifact that was refused, rows that broke a rule included."""
+    """Record the checks of an artifact that was rejected, with rows that break a rule."""
     for outcome in outcomes:
-        context.log_event(  # takes it, though its annotation leaves it out
+        context.log_event(  # accepts it, though its annotation does not say so
             dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]
                 asset_key=context.asset_key,
                 check_name=outcome.rule.name,
@@ -54,7 +54,7 @@ def log_failed_checks(context: dg.AssetExecutionContext, outcomes: Iterable[Chec
 
 
 def health_specs() -> list[dg.AssetCheckSpec]:
-    """The checks of the experiment's health."""
+    """The checks of the experiment's diagnostics."""
     return [
         dg.AssetCheckSpec(name, asset="regression_estimates", description=description)
         for name, description in HEALTH_CHECKS.items()
@@ -62,15 +62,15 @@ def health_specs() -> list[dg.AssetCheckSpec]:
 
 
 def health_results(health: Mapping[str, Row]) -> list[dg.AssetCheckResult]:
-    """The health of the experiment; only the sample ratio forbids a verdict, the others warn."""
+    """Diagnostics as Dagster shows them; only the sample ratio blocks the verdicts, the others warn."""
     return [
         dg.AssetCheckResult(
             check_name=name,
             passed=found["passed"],
             severity=_severity(blocks=name == SAMPLE_RATIO),
             description=None
-            if _is_told(found)
-            else "not looked at: the log has nothing to see it by",
+            if _was_run(found)
+            else "not run: the log does not contain the data for it",
             metadata={
                 **_table("numbers", health_rows(found)),
                 "all numbers": dg.MetadataValue.json(dict(found)),
@@ -81,18 +81,18 @@ def health_results(health: Mapping[str, Row]) -> list[dg.AssetCheckResult]:
 
 
 def health_rows(found: Row) -> list[Row]:
-    """The numbers of a check, a row a hypothesis, KPI, group or day, whichever it has."""
+    """The numbers of a check: one row per hypothesis, KPI, group or day."""
     for part in ("hypotheses", "kpis"):
         if part in found:
             return [{part: name, **(numbers or {})} for name, numbers in found[part].items()]
     if "users" in found:
         pairs = zip(found["users"], found["expected"], strict=True)
-        return [{"users": came, "expected": planned} for came, planned in pairs]
+        return [{"users": observed, "expected": expected} for observed, expected in pairs]
     return [{"missing": day} for day in found.get("missing", ())]
 
 
-def _is_told(found: Row) -> bool:
-    """Whether there was anything to look at."""
+def _was_run(found: Row) -> bool:
+    """Whether the data allows the check."""
     parts = [found[part] for part in ("hypotheses", "kpis") if part in found]
     return all(any(numbers for numbers in part.values()) for part in parts)
 
@@ -102,11 +102,14 @@ def _severity(*, blocks: bool) -> dg.AssetCheckSeverity:
 
 
 def _found(outcome: CheckResult) -> dict[str, Any]:
-    return {**_table("rows that break it", outcome.rows), "unexpected rows": outcome.unexpected}
+    return {
+        **_table("rows that break the rule", outcome.rows),
+        "unexpected rows": outcome.unexpected,
+    }
 
 
 def _table(name: str, rows: Sequence[Row]) -> dict[str, dg.MetadataValue]:
-    """Rows as a table, of the columns that hold plain values; no rows, no table."""
+    """Rows as a table of the columns with scalar values; empty if there are none."""
     columns = [
         column
         for column in dict.fromkeys(column for row in rows for column in row)

@@ -1,4 +1,4 @@
-"""The one ``Definitions``: everything Dagster knows of Paretoscope."""
+"""The one ``Definitions``: all assets, jobs, schedules, sensors and resources."""
 
 import dagster as dg
 

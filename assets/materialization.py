@@ -1,14 +1,12 @@
-"""What every asset shares: how the domain's errors become Dagster's, and how it says what it made."""
+"""What every asset shares: Dagster's form of the domain's errors, and of a step's result."""
 
 import atexit
 import errno
-import hashlib
-import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,31 +14,31 @@ from typing import Any
 import dagster as dg
 
 from assets.asset_metadata import code_version
-from assets.checks import log_failed_checks
-from pipeline.artifacts.storage import md5
+from assets.checks import check_results, health_results, log_failed_checks
 from pipeline.core.errors import USER_ERRORS, MissingArtifact
 from pipeline.quality.runner import BrokenRulesError
+from pipeline.steps.result import LazyFigure, Markdown, StepResult
 from pipeline.study import Study
 
 _TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EINTR, errno.ETIMEDOUT, errno.ESTALE}
-"""Errors of the operating system that pass, as of a network disk; no other error is retried."""
+"""Temporary errors of the operating system, as of a network disk; no other error is retried."""
 
 _RETRIES = 3
 _SECONDS_BETWEEN = 20
 
 _CODE_VERSION = "dagster/code_version"
-"""The tag by which Dagster knows what an asset was made of."""
+"""The tag that holds the code version an asset was materialised with."""
 
 _failures: list[str] = []
-"""What went wrong in this process, to be said again when it ends."""
+"""Error messages of this process, printed again when it ends."""
 
 
 @contextmanager
 def translate_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Turn an error the user can mend into one readable failure.
+    """Turn an error the user can fix into one readable failure.
 
-    Only what passes by itself is retried: bad data is just as bad the second time. The domain's
-    log lines go to the run's log while the asset works.
+    Only temporary errors are retried: bad data is just as bad the second time. Log lines of
+    ``models`` and ``pipeline`` go to the run's log meanwhile.
     """
     loggers = [logging.getLogger(name) for name in ("models", "pipeline")]
     handler = _RunLog(context)
@@ -66,16 +64,16 @@ def translate_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
 
 
 def _remedy(error: Exception) -> dict[str, Any]:
-    """What kind of fault it is, and the command that mends it where there is one."""
+    """The class of error, and the command that fixes it where there is one."""
     kind = (type(error).__doc__ or "").strip().splitlines()[0]
-    remedy: dict[str, Any] = {"kind of fault": kind}
+    remedy: dict[str, Any] = {"error type": kind}
     if isinstance(error, MissingArtifact) and error.command:
         remedy["run this"] = dg.MetadataValue.md(f"```sh\n{error.command}\n```")
     return remedy
 
 
 class _RunLog(logging.Handler):
-    """Hands the domain's log lines to the run's log."""
+    """Passes log lines of the domain on to the run's log."""
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         super().__init__()
@@ -87,11 +85,11 @@ class _RunLog(logging.Handler):
 
 
 def _end_quietly() -> None:
-    """Say once more what went wrong, and close the error stream.
+    """Print the error messages once more, and close the error stream.
 
-    The `dagster` command ends with a long trace of its own. DuckDB's bindings report objects that Great
-    Expectations keeps until the interpreter ends as leaked: forty harmless lines at the end of every
-    run. Logs are flushed line by line before.
+    The ``dagster`` command ends with a long trace of its own. DuckDB's bindings report objects that
+    Great Expectations keeps until the interpreter ends as leaked: forty harmless lines at the end of
+    every run. Logs are flushed line by line before.
     """
     if Path(sys.argv[0]).name == "dagster":
         sys.stderr.writelines(f"\nFailed: {words}\n" for words in _failures)
@@ -102,50 +100,38 @@ def _end_quietly() -> None:
 atexit.register(_end_quietly)
 
 
-def materialize_result(
-    name: str,
-    study: Study,
-    version: str | Path,
-    *,
-    metadata: Mapping[str, Any],
-    checks: Sequence[dg.AssetCheckResult] = (),
-) -> dg.MaterializeResult:
-    """What Dagster is to know of an asset that was made.
+def materialize_result(result: StepResult[Any], study: Study) -> dg.MaterializeResult:
+    """What Dagster records of a step that has run.
 
     Args:
-        name: Of the asset; with a slash for one of several.
-        study: Whose parameters it was made with; after an override they are not those of
-            ``params.yaml``, and the asset then shows as stale.
-        version: Of its content: a text, or the file or folder whose md5 it is. What was made from
-            the same content before stays fresh.
-        metadata: In the order it is to be read.
-        checks: What was found of its rules.
+        result: Its result; assets derived from the same content stay fresh.
+        study: The study it ran with; after an override it differs from ``params.yaml``, and the
+            asset then shows as stale.
     """
-    key = name.split("/")
+    key = result.asset.split("/")
+    rows = {} if result.rows is None else {"dagster/row_count": result.rows}
+    details = [(name, value) for name, value in result.details.items() if value is not None]
+    figures = {name: value for name, value in details if isinstance(value, LazyFigure)}
+    shown = {**figures, **rows, **dict(details), "data location": result.location}
     return dg.MaterializeResult(
         asset_key=key,
-        data_version=dg.DataVersion(md5(version) if isinstance(version, Path) else version),
+        data_version=dg.DataVersion(result.version),
         tags={_CODE_VERSION: code_version(key[0], study) or "unpinned"},
-        metadata={**metadata, **_place(version)},
-        check_results=checks,
+        metadata={name: _metadata_value(value) for name, value in shown.items()},
+        check_results=[
+            *check_results(result.checks, waived=result.waived),
+            *health_results(result.health),
+        ],
     )
 
 
-def content_version(content: Any) -> str:
-    """The version of what is no file of its own: of values that JSON can say."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _place(version: str | Path) -> dict[str, dg.MetadataValue]:
-    return {"lies in": dg.MetadataValue.path(str(version))} if isinstance(version, Path) else {}
-
-
-def counts_metadata(values: dict[str, Any]) -> dict[str, dg.MetadataValue]:
-    """Counts as metadata, with words for names; nested counts as JSON."""
-    return {
-        name.replace("_", " "): dg.MetadataValue.json(value)
-        if isinstance(value, dict)
-        else dg.MetadataValue.int(value)
-        for name, value in values.items()
-        if value is not None
-    }
+def _metadata_value(value: Any) -> Any:
+    match value:
+        case Markdown() | LazyFigure():
+            return dg.MetadataValue.md(value.markdown())
+        case Path():
+            return dg.MetadataValue.path(value)
+        case dict() | list() | tuple():
+            return dg.MetadataValue.json(value)
+        case _:
+            return value

@@ -1,6 +1,5 @@
-"""The study as Dagster sees it: ``params.yaml``, with overrides from the launchpad."""
+"""The study as a Dagster resource: ``params.yaml``, with overrides from the launchpad."""
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -11,7 +10,7 @@ from pipeline.study import PARAMS_FILE, Study, load_study
 
 
 class StudyResource(dg.ConfigurableResource):
-    """The study of params.yaml; what `overrides` says holds for this run alone.
+    """The study of ``params.yaml``; ``overrides`` apply to this run only.
 
     Attributes:
         overrides: Values that replace those of ``params.yaml``, by dotted key.
@@ -20,16 +19,11 @@ class StudyResource(dg.ConfigurableResource):
     overrides: dict[str, Any] = Field(
         default={},
         description="Values that replace those of params.yaml for this run, by dotted key: "
-        '{"training.epochs": 3, "evaluation.bootstrap": 100}. Empty: params.yaml as it is.',
+        '{"training.epochs": 3, "evaluation.bootstrap": 100}. Empty: no overrides.',
     )
 
-    @property
-    def root(self) -> Path:
-        """The project's folder."""
-        return find_project_root()
-
     def load(self) -> tuple[Study, StudyPaths]:
-        """The study and the places of its artifacts."""
-        root = self.root
+        """The study, and the paths of its artifacts."""
+        root = find_project_root()
         study = load_study(root / PARAMS_FILE, self.overrides)
         return study, StudyPaths.of(study, root)

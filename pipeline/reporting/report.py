@@ -14,15 +14,16 @@ from pipeline.artifacts.storage import write_json
 from pipeline.core.contracts import ALL_TARGETS
 from pipeline.core.errors import DataError
 from pipeline.reporting.figures.charts import (
-    front_picture,
+    front_figure,
     hypothesis_panels,
     learning_curves,
 )
+from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.figures.forest import forest_plot
 from pipeline.reporting.figures.slope_rows import slopes_of
 from pipeline.reporting.figures.svg import as_svg
 from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
-from pipeline.reporting.text.data_card import card_numbers, data_card_picture
+from pipeline.reporting.text.data_card import card_numbers
 from pipeline.reporting.text.power_summary import power_lines
 from pipeline.reporting.text.summary import answer_sentence, build_summary
 from pipeline.study import Study
@@ -151,9 +152,9 @@ def page_values(report: dict[str, Any]) -> dict[str, Any]:
     groups = report["experiment"]["plan"]["groups"]
     pictures = {
         **pictures_of_hypotheses(report),
-        "front-points": front_picture(report["front"]["points"], groups, report["cutoff"]),
+        "front-points": front_figure(report["front"]["points"], groups, report["cutoff"]),
         **learning_curves(report["learning_curves"]),
-        "data": data_card_picture(report["data"]["profile"]),
+        "data": data_card_figure(report["data"]["profile"]),
     }
     return {
         "title": report["study"],

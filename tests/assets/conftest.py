@@ -17,7 +17,7 @@ from pipeline.synthetic.generate_log import generate_log
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory, small_params) -> Path:
-    """A folder with the small study's params.yaml and raw data; not to be changed."""
+    """A folder with the small study's params.yaml and raw data; read only."""
     folder = tmp_path_factory.mktemp("shop")
     (folder / PARAMS_FILE).write_text(yaml.safe_dump(small_params), encoding="utf-8")
     study = load_study(folder / PARAMS_FILE)
@@ -41,13 +41,13 @@ def parameters_read() -> dict[str, set[str]]:
 
 @pytest.fixture(scope="session")
 def finished(shop, tmp_path_factory, parameters_read) -> tuple[Path, dg.ExecuteInProcessResult]:
-    """A project whose study is finished, not to be changed, and the run that finished it."""
+    """A project with a finished study, read only, and the run that finished it."""
     folder = copytree(shop, tmp_path_factory.mktemp("finished"), dirs_exist_ok=True)
     loaded = StudyResource.load
 
     def unread(*_):
-        """In place of the version, which looks at all parameters to choose from them."""
-        return "not looked at"
+        """In place of the code version, which reads all parameters."""
+        return "unread"
 
     def load(resource):
         study, paths = loaded(resource)
@@ -58,7 +58,6 @@ def finished(shop, tmp_path_factory, parameters_read) -> tuple[Path, dg.ExecuteI
         patch.chdir(folder)
         patch.setattr(StudyResource, "load", load)
         patch.setattr("assets.materialization.code_version", unread)
-        patch.setattr("assets.experiment.code_version", unread)
         return folder, dg.materialize(
             list(defs.assets or []),
             selection="*regression_report",
@@ -68,7 +67,7 @@ def finished(shop, tmp_path_factory, parameters_read) -> tuple[Path, dg.ExecuteI
 
 
 def watched(study: Study, read: set[str]) -> Study:
-    """The study, which from now on writes down what is read of it, such as ``training.epochs``."""
+    """The study, which records every key that is read of it, such as ``training.epochs``."""
     for section in fields(study):
         _watch(getattr(study, section.name), section.name, read)
     return study

@@ -39,7 +39,7 @@ def failure_of(result) -> dg.Failure:
 
 @pytest.fixture
 def trained(project, finished):
-    """A project whose study has come as far as its model."""
+    """A project whose study has a model, and nothing after it."""
     for name in UPSTREAM[1:]:
         copytree(finished[0] / STUDY / name, project / STUDY / name)
     return project
@@ -79,7 +79,7 @@ def test_missing_upstream_names_the_artifact_and_the_command():
     assert "dagster asset materialize --select offline_metrics" in words
 
 
-def test_bad_data_is_refused_once_and_leaves_the_previous_artifacts(project):
+def test_bad_data_is_rejected_once_and_leaves_the_previous_artifacts(project):
     materialize(["raw_events", "events"])
     before = md5(project / STUDY / "events")
     raw = project / "data/raw/synthetic-shop.jsonl"
@@ -135,7 +135,7 @@ def test_one_preference_can_be_scored_alone(trained):
 
 
 @pytest.mark.usefixtures("project")
-def test_a_grid_that_is_not_the_graphs_is_refused():
+def test_another_grid_than_the_graphs_is_rejected():
     result = materialize(
         ["preference_scores/p03"],
         overrides={"evaluation.preferences": 5},
@@ -146,11 +146,11 @@ def test_a_grid_that_is_not_the_graphs_is_refused():
     assert "evaluation.preferences makes 5 preferences, but the graph was loaded with 11" in words
 
 
-def test_another_model_than_the_plan_s_is_refused(project, finished):
+def test_another_model_than_the_plans_is_rejected(project, finished):
     copytree(finished[0] / STUDY, project / STUDY, dirs_exist_ok=True)
     description = project / STUDY / "conditioned_model/model.json"
     description.write_text(description.read_text("utf-8") + "\n", encoding="utf-8")
-    brought = {
+    external = {
         "experiment.source": "files",
         "experiment.log_path": f"{STUDY}/experiment_log_files",
     }
@@ -159,33 +159,33 @@ def test_another_model_than_the_plan_s_is_refused(project, finished):
         "traffic_plan": "under way with another model than",
         "regression_estimates": "is served by model",
     }.items():
-        result = materialize([asset], overrides=brought, raise_on_error=False)
+        result = materialize([asset], overrides=external, raise_on_error=False)
         assert words in failure_of(result).error_display_string
     result = materialize(["experiment_log_files"], raise_on_error=False)
     assert "is served by model" in failure_of(result).error_display_string
     assert materialize(["traffic_plan", "experiment_log_files"]).success
 
 
-def test_a_running_experiment_is_ramped_up_and_killed(project, finished):
+def test_a_running_experiment_is_ramped_up_and_stopped(project, finished):
     copytree(finished[0] / STUDY, project / STUDY, dirs_exist_ok=True)
-    brought = {
+    external = {
         "experiment.source": "files",
         "experiment.log_path": f"{STUDY}/experiment_log_files",
     }
     database = project / STUDY / "experiment.duckdb"
 
-    killed = materialize(
-        ["traffic_plan", "experiment_log"], overrides=brought | {"experiment.enabled": False}
+    stopped = materialize(
+        ["traffic_plan", "experiment_log"], overrides=external | {"experiment.enabled": False}
     )
-    refused = materialize(
+    rejected = materialize(
         ["traffic_plan"],
-        overrides=brought | {"experiment.traffic_share": 0.5},
+        overrides=external | {"experiment.traffic_share": 0.5},
         raise_on_error=False,
     )
 
-    assert killed.success
+    assert stopped.success
     assert summarise(database) == summarise(finished[0] / STUDY / "experiment.duckdb")
-    assert "coverage only rises" in failure_of(refused).error_display_string
+    assert "coverage only rises" in failure_of(rejected).error_display_string
 
 
 def test_run_config_overrides_the_study(trained):
@@ -196,7 +196,7 @@ def test_run_config_overrides_the_study(trained):
 
 
 @pytest.mark.usefixtures("project")
-def test_a_shop_that_is_not_the_logs_is_refused_before_anything_is_trained():
+def test_a_log_of_another_shop_is_rejected_before_training():
     result = materialize(["raw_events"], overrides={"synthetic.items": 190}, raise_on_error=False)
 
     words = failure_of(result).error_display_string
@@ -213,7 +213,7 @@ def test_raw_data_version_is_its_md5(project):
     assert version == md5(project / "data/raw/synthetic-shop.jsonl")
 
 
-def test_only_what_passes_by_itself_is_retried():
+def test_only_temporary_errors_are_retried():
     context = dg.build_asset_context()
 
     with pytest.raises(dg.RetryRequested), translate_errors(context):

@@ -1,4 +1,4 @@
-"""What Dagster is told: assets, checks, job and schedule, written out."""
+"""The definitions, written out: assets, checks, jobs and schedule."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -55,7 +55,7 @@ def nodes() -> dict[str, BaseAssetNode]:
     return {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
 
 
-def test_groups_are_the_steps_of_the_strategy():
+def test_groups_are_the_parts_of_the_chain():
     found = {name: node.group_name for name, node in nodes().items()}
 
     assert found == {name: group for group, names in GROUPS.items() for name in names}
@@ -88,7 +88,7 @@ def test_every_table_s_columns_are_typed_and_explained():
     ] == []
 
 
-def test_what_people_use_is_to_be_made_weekly():
+def test_model_and_report_have_a_weekly_freshness_policy():
     windows = {
         name: (policy.warn_window.to_timedelta(), policy.fail_window.to_timedelta())
         for name, node in nodes().items()
@@ -117,7 +117,7 @@ def test_asset_graph_is_the_designs():
     assert found == CHAIN
 
 
-def test_every_asset_says_what_it_holds():
+def test_every_asset_has_a_description():
     graph = defs.resolve_asset_graph()
 
     undescribed = [
@@ -127,7 +127,7 @@ def test_every_asset_says_what_it_holds():
     assert undescribed == []
 
 
-def test_every_rule_is_an_asset_check_and_so_is_the_health_of_the_experiment():
+def test_every_rule_and_diagnostic_is_an_asset_check():
     graph = defs.resolve_asset_graph()
 
     found = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
@@ -142,7 +142,7 @@ def test_no_asset_is_partitioned():
     assert not any(graph.get(key).is_partitioned for key in graph.get_all_asset_keys())
 
 
-def test_weekly_schedule_asks_for_the_whole_study_on_monday():
+def test_weekly_schedule_requests_the_whole_study_on_monday():
     instance = dg.DagsterInstance.ephemeral()
     monday = datetime(2026, 11, 23, 3, tzinfo=UTC)
     context = dg.build_schedule_context(instance=instance, scheduled_execution_time=monday)

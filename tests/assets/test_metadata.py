@@ -1,4 +1,4 @@
-"""What the UI shows of a finished study, and of an artifact that was refused."""
+"""Metadata and checks that the UI shows of a finished study, and of a rejected artifact."""
 
 import json
 
@@ -18,7 +18,7 @@ CORNERS = {
     for axis in ("recall", "order_density")
     for corner in ("click", "order")
 }
-FOLLOWED = {
+TRACKED = {
     "conditioned_model": {"best validation hypervolume"},
     "offline_metrics": CORNERS,
     "pareto_front": {"hypervolume", "recall span", "order density span", *CORNERS},
@@ -30,15 +30,15 @@ FOLLOWED = {
         "sample ratio p",
     },
 }
-"""Numbers that the UI draws over runs, by names that stay."""
+"""Numbers that the UI plots over runs, under stable names."""
 
 
 @pytest.fixture(scope="module")
 def metadata(finished) -> dict[str, dict[str, dg.MetadataValue]]:
-    """Of every asset, in the order it is shown."""
+    """Of every asset, in reading order."""
     _, result = finished
-    made = [event.materialization for event in result.get_asset_materialization_events()]
-    return {one.asset_key.to_user_string(): dict(one.metadata) for one in made}
+    events = [event.materialization for event in result.get_asset_materialization_events()]
+    return {one.asset_key.to_user_string(): dict(one.metadata) for one in events}
 
 
 @pytest.mark.parametrize(
@@ -48,21 +48,21 @@ def metadata(finished) -> dict[str, dict[str, dg.MetadataValue]]:
         *("regression_estimates", "regression_report"),
     ],
 )
-def test_the_picture_comes_first(metadata, asset):
-    name, picture = next(iter(metadata[asset].items()))
+def test_the_figure_comes_first(metadata, asset):
+    name, figure = next(iter(metadata[asset].items()))
 
-    assert name == "picture"
-    assert isinstance(picture, dg.MarkdownMetadataValue)
-    assert "](data:image/png;base64,iVBOR" in (picture.md_str or "")
+    assert name == "figure"
+    assert isinstance(figure, dg.MarkdownMetadataValue)
+    assert "](data:image/png;base64,iVBOR" in (figure.md_str or "")
 
 
-def test_numbers_to_follow_are_floats_under_names_that_stay(metadata):
+def test_tracked_numbers_are_floats_under_stable_names(metadata):
     found = {
         asset: {name for name, value in metadata[asset].items() if isinstance(value.value, float)}
-        for asset in FOLLOWED
+        for asset in TRACKED
     }
 
-    assert found == FOLLOWED
+    assert found == TRACKED
 
 
 def test_numbers_and_row_counts_are_those_of_the_artifacts(finished, metadata):
@@ -78,7 +78,7 @@ def test_numbers_and_row_counts_are_those_of_the_artifacts(finished, metadata):
         assert metadata[table]["dagster/row_count"].value == rows
 
 
-def test_a_refused_artifact_shows_the_rows_that_broke_a_rule(project):
+def test_a_rejected_artifact_shows_the_rows_that_break_a_rule(project):
     raw = project / "data/raw/synthetic-shop.jsonl"
     order = {"aid": 1, "ts": 1756684900052, "type": "orders"}
     raw.write_text(json.dumps({"session": 1, "events": [order]}) + "\n", encoding="utf-8")
@@ -96,15 +96,15 @@ def test_a_refused_artifact_shows_the_rows_that_broke_a_rule(project):
         (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=5)
         return record.evaluation
 
-    broken, kept = evaluation("clicks_present"), evaluation("events_unique")
+    broken, passed = evaluation("clicks_present"), evaluation("events_unique")
     assert not broken.passed
     assert broken.severity is dg.AssetCheckSeverity.ERROR
-    assert broken.metadata["rows that break it"].records == [dg.TableRecord({"clicks": 0})]
+    assert broken.metadata["rows that break the rule"].records == [dg.TableRecord({"clicks": 0})]
     assert broken.description.startswith("clicks_present: not true that at least one event")
-    assert kept.passed
+    assert passed.passed
 
 
-def test_rows_become_a_table_without_what_no_cell_can_hold():
+def test_rows_become_a_table_of_the_scalar_columns():
     rule = forbid_rows("r", "nothing is odd", "t", "odd", blocking=False)
     rows = ({"id": 1, "day": None, "list": [1]}, {"id": 2, "day": True, "list": []})
     broken = CheckResult(rule=rule, passed=False, unexpected=7, sample=("a", "b"), rows=rows)
@@ -113,13 +113,13 @@ def test_rows_become_a_table_without_what_no_cell_can_hold():
 
     assert result.severity is dg.AssetCheckSeverity.WARN
     assert result.metadata["unexpected rows"].value == 7
-    assert [record.data for record in result.metadata["rows that break it"].records] == [
+    assert [record.data for record in result.metadata["rows that break the rule"].records] == [
         {"id": 1, "day": ""},
         {"id": 2, "day": True},
     ]
 
 
-def test_health_is_told_by_hypothesis_group_or_day():
+def test_diagnostics_are_tables_by_hypothesis_group_or_day():
     divided = {"passed": True, "hypotheses": {"H1": {"p_value": 0.2}, "H2": None}}
     ratio = {"passed": False, "users": [10, 30], "expected": [20.0, 20.0], "p_value": 0.002}
 
@@ -129,12 +129,12 @@ def test_health_is_told_by_hypothesis_group_or_day():
         {"users": 30, "expected": 20.0},
     ]
     assert health_rows({"passed": False, "missing": ["2025-10-03"]}) == [{"missing": "2025-10-03"}]
-    unseen = {"passed": True, "kpis": {}}
-    shown, unlooked = health_results({"sample_ratio": ratio, "alike_before": unseen})
+    without_data = {"passed": True, "kpis": {}}
+    shown, skipped = health_results({"sample_ratio": ratio, "alike_before": without_data})
     assert shown.severity is dg.AssetCheckSeverity.ERROR
     assert not shown.passed
     assert shown.description is None
-    assert unlooked.description == "not looked at: the log has nothing to see it by"
+    assert skipped.description == "not run: the log does not contain the data for it"
 
 
 def test_a_blocking_rule_warns_only_where_the_study_waives_it():

@@ -16,9 +16,9 @@ from pipeline.study import PARAMS_FILE, Study, load_study
 STUDY = "data/studies/synthetic-shop"
 
 NOT_IN_THE_VERSION = {
-    # they refuse the log of another shop; what the asset holds is the pinned file
+    # they reject the log of another shop; the content is the pinned file
     "raw_events": {"dataset.path", "experiment.source", "synthetic.*"},
-    # looked at before training, so that what is wrong in them shows early
+    # validated before training, so that errors show early
     "conditioned_model": {"evaluation.extra_cutoffs", "evaluation.custom_metrics"},
 }
 
@@ -62,13 +62,13 @@ def test_an_asset_s_version_covers_every_parameter_it_read(parameters_read):
         ("study.name", "another", set(ASSETS) - {"raw_events", "regression_report"}),
     ],
 )
-def test_a_changed_parameter_makes_stale_what_is_made_of_it(project, key, value, stale):
+def test_a_changed_parameter_makes_its_assets_stale(project, key, value, stale):
     before = load_study(project / PARAMS_FILE)
     after = load_study(project / PARAMS_FILE, {key: value})
 
     changed = {name for name in ASSETS if code_version(name, before) != code_version(name, after)}
 
-    # the report prints all parameters
+    # the report shows all parameters
     assert changed == stale | {"regression_report"}
 
 
@@ -87,8 +87,8 @@ def test_the_raw_data_s_version_is_the_pinned_md5(project):
     assert code_version("raw_events", study) == "ab" * 16
 
 
-def made(**overrides) -> dict[str, str]:
-    """The tags of ``events`` after it was made in the working directory."""
+def materialized(**overrides) -> dict[str, str]:
+    """The tags of ``events``, materialised in the working directory."""
     instance = dg.DagsterInstance.ephemeral()
     resources = {"study": StudyResource(overrides=overrides)}
     dg.materialize([raw_events, events], instance=instance, resources=resources)
@@ -98,17 +98,17 @@ def made(**overrides) -> dict[str, str]:
     return dict(event.asset_materialization.tags or {})
 
 
-def test_what_was_made_with_other_parameters_is_not_passed_off_as_todays(project):
-    as_it_is = made()
-    overridden = made(**{"sessions.max_rejected_share": 0.04})
+def test_an_asset_of_other_parameters_is_stale(project):
+    default = materialized()
+    overridden = materialized(**{"sessions.max_rejected_share": 0.04})
 
     today = load_study(project / PARAMS_FILE)
-    assert as_it_is["dagster/code_version"] == code_version("events", today)
+    assert default["dagster/code_version"] == code_version("events", today)
     assert overridden["dagster/code_version"] != code_version("events", today)
 
 
 def test_the_same_content_is_the_same_version(project):
-    first, second = made(), made(**{"sessions.max_rejected_share": 0.04})
+    first, second = materialized(), materialized(**{"sessions.max_rejected_share": 0.04})
 
     assert first["dagster/data_version"] == md5(project / STUDY / "events")
     assert second["dagster/data_version"] == first["dagster/data_version"]

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-COPIED = ("assets", "models", "pipeline", "constraints.txt", "dvc.yaml", ".dvcignore", ".gitignore")
+COPIED = (
+    *("assets", "models", "paretoscope", "pipeline"),
+    *("constraints.txt", "dvc.yaml", ".dvcignore", ".gitignore"),
+)
 
 
 @pytest.fixture

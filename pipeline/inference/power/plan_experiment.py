@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from models.checkpoint import checkpoint_fingerprint
-from pipeline.artifacts.storage import StudyPaths, read_table
-from pipeline.experiment.design.external_variants import load_plan
 from pipeline.experiment.design.make_plan import (
     Design,
     HypothesisInformation,
@@ -17,7 +14,6 @@ from pipeline.experiment.design.make_plan import (
     make_plan,
     metric_values,
 )
-from pipeline.experiment.design.plan_checks import check_not_running
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.inference.hypotheses.inputs import RESPONSE, relative_change
 from pipeline.inference.power.power import (
@@ -28,10 +24,10 @@ from pipeline.inference.power.power import (
     power,
     required_days,
 )
-from pipeline.inference.power.traffic_model import Traffic, traffic_of
+from pipeline.inference.power.traffic_model import Traffic
 from pipeline.inference.sensitivity.random_effects import link_variance
 from pipeline.results.family import Floats
-from pipeline.study import Hypothesis, LogSource, Study
+from pipeline.study import Hypothesis, Study
 
 POWER = "power.json"
 """Beside the traffic plan."""
@@ -134,28 +130,6 @@ class PlannedExperiment:
             "hypotheses": [asdict(one) for one in self.hypotheses],
         }
         return json.loads(json.dumps(promised, allow_nan=False))
-
-
-def plan_experiment(study: Study, paths: StudyPaths) -> PlannedExperiment:
-    """Plan the experiment of a study on what its model was found to do.
-
-    Raises:
-        MissingArtifact: if the front, the metrics or the model are not there yet.
-        LogError: if an experiment with a brought log is under way that the plan would change.
-    """
-    front = MeasuredFront(
-        read_table(paths.require("pareto_front", "pareto_front.parquet")),
-        read_table(paths.require("offline_metrics", "offline_metrics.parquet")),
-        read_table(paths.require("offline_metrics", "offline_metric_covariance.parquet")),
-    )
-    model = checkpoint_fingerprint(paths.require("conditioned_model"))
-    traffic = traffic_of(study.experiment.planning, paths)
-    planned = plan_with_power(study, front, traffic, model=model)
-    if study.experiment.source is LogSource.FILES and paths.artifact("traffic_plan").exists():
-        running = load_plan(paths)
-        if isinstance(running, TrafficPlan):
-            check_not_running(running, planned.plan)
-    return planned
 
 
 def plan_with_power(

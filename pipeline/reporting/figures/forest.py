@@ -5,12 +5,12 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from pipeline.reporting.figures.charts import COLOURS, INK, STYLE, mark_id
 from pipeline.reporting.figures.slope_rows import RATE
+from pipeline.reporting.figures.style import COLOURS, INK, STYLE, mark_id
 
 
 def forest_plot(hypothesis: dict[str, Any]) -> Figure:
-    """A row an analysis, in the order of the table behind it; hollow where the scale is another."""
+    """One row per analysis, in the order of the data table; hollow on the scale of the rate."""
     rows = hypothesis["analyses"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 0.9 + 0.27 * len(rows)), layout="constrained")

@@ -1,4 +1,4 @@
-"""Every analysis of a slope side by side, for the forest plot and the table behind it."""
+"""The rows of the forest plot and its data table: the slope under every analysis."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +9,10 @@ ODDS, RATE = "slope", "elasticity of the rate"
 
 
 def slopes_of(hypothesis: Json) -> list[Json]:
-    """The slope of a hypothesis under every analysis that was made, the paper's first.
+    """The slope of a hypothesis under every analysis that was run, the paper's first.
 
-    A row has a ``name``, ``slope``, ``interval``, the ``scale`` of both and what the analysis
-    ``takes_for_granted``. The range without one group has no slope of its own.
+    A row has a ``name``, ``slope``, ``interval``, the ``scale`` of both and the assumption
+    (``takes_for_granted``). The leave-one-out range has no slope.
     """
     if hypothesis["slope"] is None:
         return []
@@ -67,14 +67,14 @@ def _log_link(hypothesis: Json) -> Json | None:
 
 
 _ANALYSES: tuple[tuple[str, Callable[[Json], Json | None], str, str], ...] = (
-    ("paper", _paper, ODDS, "impressions are independent"),
-    ("users clustered", lambda one: one["user_clustered"], ODDS, "users are independent"),
-    ("few groups", _few("hartung_knapp"), ODDS, "groups deviate from the line at random"),
-    ("few groups, dispersion", _few("quasi_binomial"), ODDS, "groups deviate as far as they do"),
-    ("error in x", _error_in_x, ODDS, "the metrics are estimates, users are independent"),
-    ("day intercepts", _day_intercepts, ODDS, "days differ, users are independent"),
-    ("all days at once", _looks, ODDS, "one may look every day"),
-    ("past of the users", _cuped, ODDS, "what users did before is taken out (CUPED)"),
-    ("without one group", _left_out, ODDS, "the flattest and the steepest slope, no interval"),
-    ("log link", _log_link, RATE, "the KPI's logarithm is the line; users are independent"),
+    ("naive (i.i.d.)", _paper, ODDS, "impressions are independent, as in the paper"),
+    ("cluster-robust", lambda one: one["user_clustered"], ODDS, "users are independent"),
+    ("small-sample (Hartung–Knapp)", _few("hartung_knapp"), ODDS, "random deviations of groups"),
+    ("quasi-binomial", _few("quasi_binomial"), ODDS, "overdispersion equal in all groups"),
+    ("measurement error", _error_in_x, ODDS, "metrics are estimates, users are independent"),
+    ("day fixed effects", _day_intercepts, ODDS, "days differ, users are independent"),
+    ("anytime-valid", _looks, ODDS, "holds at every look, users are independent"),
+    ("CUPED", _cuped, ODDS, "adjusted for pre-experiment data, users are independent"),
+    ("leave-one-out", _left_out, ODDS, "smallest and largest slope without one group; not a CI"),
+    ("log link", _log_link, RATE, "the logarithm of the KPI is linear, users are independent"),
 )

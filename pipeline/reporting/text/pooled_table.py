@@ -1,16 +1,17 @@
-"""Hypotheses pooled over studies, in words."""
+"""Hypotheses pooled over studies, as a table and remarks in text."""
 
 from collections.abc import Sequence
 
-from pipeline.core.labels import KPI_LABELS, metric_label
-from pipeline.inference.meta.meta_analysis import Forecast, Interval
+from pipeline.core.labels import metric_label
+from pipeline.inference.meta.meta_analysis import Forecast
 from pipeline.inference.meta.pool_studies import PooledHypothesis
+from pipeline.reporting.text.formatting import ABSENT, interval, kpi, number, percent
 
-_HEADER = ("metric", "KPI", "studies", "slope", "interval", "tau", "I²", "next experiment's slope")
+_HEADER = ("metric", "KPI", "studies", "slope", "CI", "tau", "I²", "prediction interval")
 
 
 def pooled_lines(hypotheses: Sequence[PooledHypothesis]) -> list[str]:
-    """A table of the slopes, and what each foretells, takes for granted and leaves out."""
+    """A table of pooled slopes; then per hypothesis its forecast, assumptions and excluded studies."""
     rows = [_HEADER, *(_row(one) for one in hypotheses)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     table = [
@@ -21,59 +22,55 @@ def pooled_lines(hypotheses: Sequence[PooledHypothesis]) -> list[str]:
 
 
 def _row(one: PooledHypothesis) -> tuple[str, ...]:
-    names = (metric_label(one.metric, one.cutoff), KPI_LABELS.get(one.kpi, one.kpi))
+    names = (metric_label(one.metric, one.cutoff), kpi(one.kpi))
     studies, pooled = str(len(one.studies)), one.pooled
     if pooled is None:
-        return (*names, studies, *["–"] * 5)
+        return (*names, studies, *[ABSENT] * 5)
     return (
         *names,
         studies,
-        f"{pooled.mean.slope:.3f}",
-        _ends(pooled.mean.interval),
-        f"{pooled.tau:.3f}",
-        f"{100 * pooled.i_squared:.0f} %",
-        _ends(pooled.prediction_interval) if pooled.prediction_interval else "–",
+        number(pooled.mean.slope, 3),
+        interval(pooled.mean.interval),
+        number(pooled.tau, 3),
+        percent(pooled.i_squared, 0),
+        interval(pooled.prediction_interval),
     )
 
 
-def _ends(interval: Interval) -> str:
-    return f"{interval[0]:.3f} to {interval[1]:.3f}"
-
-
 def _remarks(one: PooledHypothesis) -> list[str]:
-    """What a row of the table cannot say."""
     metric = metric_label(one.metric, one.cutoff)
-    response = KPI_LABELS.get(one.response, one.response)
-    words = [f"undefined: {one.undefined_because}"] if one.undefined_because else []
+    response = kpi(one.response)
+    lines = [f"undefined: {one.undefined_because}"] if one.undefined_because else []
     if one.foretold:
-        words.append(
-            f"{100 * one.foretold.gain:+.3g}% {metric} foretells {_change(one.foretold, response)}"
+        lines.append(
+            f"{100 * one.foretold.gain:+.3g}% {metric} predicts {_forecast(one.foretold, response)}"
         )
         if one.largest_change is not None and abs(one.foretold.gain) > one.largest_change:
-            words.append(f"beyond what was seen: no group had more than +{one.largest_change:.1%}")
+            lines.append(
+                f"extrapolation: the largest change of {metric} in a study is "
+                f"+{percent(one.largest_change)}"
+            )
     if contrasts := one.total_covariance:
-        words.append(
-            f"total covariance: slope {contrasts.slope.slope:.3f} "
-            f"({_ends(contrasts.slope.interval)}), without the correction "
-            f"{contrasts.naive_slope:.3f}; reliability of the metric {contrasts.reliability:.1%}"
+        lines.append(
+            f"total covariance: slope {number(contrasts.slope.slope, 3)} "
+            f"({interval(contrasts.slope.interval)}), {number(contrasts.naive_slope, 3)} without "
+            "correction for measurement error; reliability of the metric "
+            f"{percent(contrasts.reliability)}"
         )
     elif one.pooled:
-        words.append(f"no total covariance: {one.total_covariance_undefined_because}")
-    words += [f"left out: {lost.study}, {lost.because}" for lost in one.left_out]
-    return [
-        "",
-        f"{metric} and {KPI_LABELS.get(one.kpi, one.kpi)}",
-        *(f"  {line}" for line in words),
-    ]
+        lines.append(f"no total covariance: {one.total_covariance_undefined_because}")
+    lines += [f"excluded: {lost.study}, {lost.because}" for lost in one.left_out]
+    head = f"{metric} and {kpi(one.kpi)}"
+    return ["", head, *(f"  {line}" for line in lines)]
 
 
-def _change(found: Forecast, response: str) -> str:
+def _forecast(found: Forecast, response: str) -> str:
     if found.rate_interval is None:
-        interval = "no prediction interval from two experiments"
+        ends = "no prediction interval with two studies"
     else:
         low, high = found.rate_interval
-        interval = f"prediction interval {low:+.2%} to {high:+.2%}"
-    words = f"{found.rate_change:+.2%} {response} ({interval}) from a rate of "
+        ends = f"prediction interval {low:+.2%} to {high:+.2%}"
+    change = f"{found.rate_change:+.2%} {response} ({ends}) at a baseline of "
     if found.odds_change is None:
-        return f"{words}{found.rate:.4g}"
-    return f"{words}{found.rate:.2%}, and {found.odds_change:+.2%} of its odds"
+        return f"{change}{found.rate:.4g}"
+    return f"{change}{found.rate:.2%}, {found.odds_change:+.2%} in odds"

@@ -1,4 +1,4 @@
-"""Reports of studies whose slopes and fronts are planted, with what a comparison reads of them."""
+"""Reports of studies with planted slopes and fronts, with the keys that a comparison reads."""
 
 import json
 
@@ -19,14 +19,14 @@ H4 = Hypothesis(id="H4", metric="recall", kpi=Kpi.CVR, direction="negative")
 
 
 def report(name, slope, *, hypotheses=(H1,), users=200_000, better=1.0, **facts):
-    """A report as ``report.json`` has it.
+    """The content of ``report.json``.
 
     Args:
-        name: Of the study and its experiment.
-        slope: Planted on the log odds.
-        hypotheses: What is asked.
-        users: In each of four groups, one trial each.
-        better: By how much its front's recall exceeds that of other studies, as a factor.
+        name: Name of the study and its experiment.
+        slope: Planted slope of the log odds.
+        hypotheses: The declared hypotheses.
+        users: Users in each of four groups, with one trial each.
+        better: Factor by which the recall of its front exceeds that of other studies.
         facts: ``experiment``, ``salt``, ``md5``, ``seed``, ``epochs``, ``source``, ``healthy``.
     """
     metrics, kpis = _metrics(), _kpis(slope, users)
@@ -71,7 +71,7 @@ def report(name, slope, *, hypotheses=(H1,), users=200_000, better=1.0, **facts)
 
 
 def write(folder, found):
-    """Put a report where a finished study has it; returns its path."""
+    """Write a report to the folder of a finished study; returns its path."""
     file = folder / found["study"] / "report" / "report.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found), encoding="utf-8")

@@ -7,9 +7,9 @@ import pytest
 
 from pipeline.reporting.figures.charts import (
     as_markdown,
-    front_picture,
+    front_figure,
     hypothesis_panels,
-    learning_curves_picture,
+    learning_curves_figure,
 )
 from pipeline.reporting.figures.svg import as_svg
 
@@ -57,8 +57,8 @@ CURVES = [
 ]
 PICTURES = {
     "hypotheses": lambda: hypothesis_panels([hypothesis(), UNDEFINED], 20),
-    "front": lambda: front_picture(FRONT, [{"preference_id": "p0", "name": "g1"}], 20),
-    "learning curves": lambda: learning_curves_picture(CURVES),
+    "front": lambda: front_figure(FRONT, [{"preference_id": "p0", "name": "g1"}], 20),
+    "learning curves": lambda: learning_curves_figure(CURVES),
 }
 
 
@@ -197,7 +197,7 @@ def test_a_hostile_name_stays_text():
 def test_the_front_shows_every_preference_and_names_the_groups():
     groups = [{"preference_id": "p0", "name": "g1"}, {"preference_id": "p2", "name": "g2"}]
 
-    figure = front_picture(FRONT, groups, 20)
+    figure = front_figure(FRONT, groups, 20)
 
     (places,) = markers(figure).values()
     assert len(places) == len(FRONT)
@@ -214,7 +214,7 @@ def test_the_front_shows_every_preference_and_names_the_groups():
 
 
 def test_learning_curves_have_a_panel_an_objective():
-    words = texts(learning_curves_picture(CURVES))
+    words = texts(learning_curves_figure(CURVES))
 
     assert [text for text in words if text and text.endswith("loss")] == [
         "click loss",

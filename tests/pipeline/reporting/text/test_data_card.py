@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.reporting.figures.svg import as_svg
-from pipeline.reporting.text.data_card import data_card_markdown, data_card_picture
+from pipeline.reporting.text.data_card import data_card_figure, data_card_markdown
 
 SVG = "{http://www.w3.org/2000/svg}text"
 
@@ -111,7 +111,7 @@ def test_what_is_undefined_is_a_dash_and_a_reason(card, profile):
     rows = {row[0]: row[1:] for row in _tables(markdown)[2]}
     assert rows["clicks carted"] == rows["clicks ordered"] == ["–"] * 3
     assert "**Conversion.** Undefined: no order in the data." in markdown
-    assert "no order in the data" in _texts(data_card_picture(profile))
+    assert "no order in the data" in _texts(data_card_figure(profile))
     no_error["conversion"] |= {"standard_error": None, "z": None}
     assert "percentage points; its error is undefined." in data_card_markdown(
         {**card[0], "drift": no_error}, *summaries
@@ -124,7 +124,7 @@ def test_a_card_without_rejected_rows_says_so(card, profile):
     profile["dropped"] = dict.fromkeys(profile["dropped"], 0)
 
     assert "No row was set aside." in data_card_markdown(profile, *summaries)
-    assert "nothing" in _texts(data_card_picture(profile))
+    assert "nothing" in _texts(data_card_figure(profile))
 
 
 def _texts(figure):
@@ -132,15 +132,15 @@ def _texts(figure):
 
 
 def _panels(profile):
-    figure = data_card_picture(profile)
+    figure = data_card_figure(profile)
     panels = [axes for part in figure.subfigs for axes in part.axes]
     return {axes.get_title().split(",")[0]: axes for axes in panels}
 
 
 def test_the_picture_takes_its_ink_from_the_page_and_is_the_same_bytes_again(profile):
-    svg = as_svg(data_card_picture(profile))
+    svg = as_svg(data_card_figure(profile))
 
-    assert svg == as_svg(data_card_picture(profile))
+    assert svg == as_svg(data_card_figure(profile))
     assert "currentColor" in svg
     assert "#010203" not in svg
 

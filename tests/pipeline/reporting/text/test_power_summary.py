@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from pipeline.reporting.figures.charts import as_markdown
-from pipeline.reporting.text.power_summary import design_picture, plan_lines, power_picture
+from pipeline.reporting.text.power_summary import design_figure, plan_lines, power_figure
 from tests.pipeline.experiment.fronts import front_of
 from tests.pipeline.inference.planned import RECALL, planned_power
 
@@ -63,7 +63,7 @@ def test_what_is_never_shown_and_what_is_switched_off_is_said(plan, power):
 
 
 def test_the_curves_are_the_chances_and_the_undefined_says_why(power):
-    figure = power_picture(power, 20)
+    figure = power_figure(power, 20)
 
     first, second = figure.axes
     curves = {line.get_label(): line for line in first.lines if line.get_label()[0] != "_"}
@@ -85,7 +85,7 @@ def test_the_curves_are_the_chances_and_the_undefined_says_why(power):
 def test_rings_are_where_evenly_spaced_preferences_lie(plan, power):
     points = front_of(RECALL).points.to_dicts()
 
-    figure = design_picture(points, plan["groups"], power["design"]["even"], 20)
+    figure = design_figure(points, plan["groups"], power["design"]["even"], 20)
 
     (rings,) = [line for line in figure.axes[0].lines if line.get_markersize() == 15]
     assert list(rings.get_xdata()) == [RECALL[0], RECALL[2], RECALL[5]]

@@ -1,0 +1,158 @@
+"""Analyses without a study: of group counts, of ranks and lists, and of several reports."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from paretoscope.results import Comparison, Evaluation, Fit, MetaAnalysis
+from paretoscope.study import Study
+from pipeline.core.errors import DataError
+from pipeline.evaluation.evaluate import evaluate_lists, evaluate_ranks
+from pipeline.inference.hypotheses.counts_table import read_counts
+from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
+from pipeline.inference.meta.pool_studies import pool_studies
+from pipeline.reporting.comparison.build import build_comparison
+from pipeline.results.reader import find_report, read_studies
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Frame = pl.DataFrame | pd.DataFrame
+
+
+def fit(
+    counts: "Frame | str | Path",
+    hypotheses: Sequence[str] = (),
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Fit:
+    """Test hypotheses on a table of group counts, as ``paretoscope fit`` does.
+
+    Args:
+        counts: One row per test group: ``group``, ``impressions``, ``clicks``, and optionally
+            ``orders``, ``units``, ``revenue``, ``users``, ``share`` and per-user sums; every other
+            numeric column is an offline metric, such as ``recall@20``. A polars or pandas frame, or
+            a CSV or parquet file.
+        hypotheses: Each ``METRIC:KPI:SIGN``, such as ``recall@20:ctr:+``; if there are none, those
+            of the paper whose metrics and KPIs the table has.
+        level: Nominal coverage of the confidence intervals.
+        seed: Of the permutations and draws.
+
+    Raises:
+        DataError: if the table is not valid; the message names the column.
+        StudyError: if a hypothesis names a metric or KPI that the table does not have.
+
+    Examples:
+        >>> counts = pl.DataFrame(
+        ...     {
+        ...         "group": ["A", "B", "C"],
+        ...         "impressions": [10_000, 10_000, 10_000],
+        ...         "clicks": [1_000, 1_050, 1_110],
+        ...         "recall@20": [0.40, 0.42, 0.44],
+        ...     }
+        ... )
+        >>> result = ps.fit(counts, ["recall@20:ctr:+"])
+        >>> result.to_frame().select("id", "metric", "kpi", "n", "groups").rows()
+        [('H1', 'recall', 'ctr', 30000, 3)]
+        >>> round(result.hypotheses[0].slope, 2)
+        1.17
+    """
+    parsed = [parse_hypothesis(text, number) for number, text in enumerate(hypotheses, start=1)]
+    source = Path(counts) if isinstance(counts, str | Path) else None
+    table = read_counts(source or _as_polars(counts))
+    return Fit(fit_counts(table, parsed, level=level, seed=seed), table, source)
+
+
+def evaluate(
+    frame: "Frame",
+    metrics: "Sequence[str | Callable[..., Any]] | None" = None,
+    *,
+    k: int = 20,
+    catalogue: "Frame | None" = None,
+) -> Evaluation:
+    """Measure offline metrics on a frame of ranks, or of recommendation lists.
+
+    Args:
+        frame: Ranks: one row per target with ``session``, ``rank`` (1 is best), and optionally
+            ``ordered``, ``history``, ``train_clicks`` and others; or lists: one row per session
+            with ``session`` and ``items``, best first.
+        metrics: Names, such as ``recall`` or ``ndcg@5``; of ranks also import paths
+            ``package.module:function`` or functions. None for all that the columns allow.
+        k: The cutoff of metrics without one of their own.
+        catalogue: Required for lists: one row per item with ``item``, and what the metrics need of
+            ``train_clicks``, ``embedding``, ``category`` and ``available_since``.
+
+    Raises:
+        DataError: if a column is missing or not valid, or a metric is unknown.
+
+    Examples:
+        >>> ranks = pl.DataFrame({"session": ["a", "a", "b"], "rank": [1, 30, 2]})
+        >>> ps.evaluate(ranks, ["recall", "mrr"], k=20).to_frame().select("metric", "value").rows()
+        [('recall', 0.6666666666666666), ('mrr', 0.5)]
+        >>> lists = pl.DataFrame({"session": [1, 2], "items": [["a", "b"], ["a", "c"]]})
+        >>> items = pl.DataFrame({"item": ["a", "b", "c", "d"]})
+        >>> ps.evaluate(lists, ["catalogue_coverage"], k=2, catalogue=items).to_dict()[0]["value"]
+        0.75
+    """
+    table = _as_polars(frame)
+    if "rank" in table.columns:
+        return Evaluation(evaluate_ranks(table, metrics, k=k))
+    if "items" not in table.columns or catalogue is None:
+        msg = (
+            f"the frame has the columns {table.columns}; expected session and rank, or session and "
+            "items with a catalogue"
+        )
+        raise DataError(msg)
+    if metrics is not None and not all(isinstance(one, str) for one in metrics):
+        msg = "functions are metrics of ranks; of lists, expected names such as novelty"
+        raise DataError(msg)
+    names = None if metrics is None else [str(one) for one in metrics]
+    return Evaluation(evaluate_lists(table, _as_polars(catalogue), names, k=k))
+
+
+def meta_analysis(
+    reports: "Sequence[Study | str | Path]", *, level: float = 0.95, gain: float | None = None
+) -> MetaAnalysis:
+    """Pool the hypotheses that several experiments share, as ``paretoscope meta`` does.
+
+    Args:
+        reports: Two or more studies, each of a different experiment: a :class:`Study`, the name of
+            one in this project, or the path of its folder or ``report.json``.
+        level: Nominal coverage of the confidence intervals.
+        gain: A relative change of the metrics, such as 0.02, to predict the KPIs for.
+
+    Raises:
+        MissingArtifact, DataError: if a report does not exist or is not valid, an experiment occurs
+            twice, or no two reports have a hypothesis in common.
+    """
+    return MetaAnalysis(pool_studies(list(map(_report_file, reports)), level=level, gain=gain))
+
+
+def compare(studies: "Sequence[Study | str | Path]", *, level: float = 0.95) -> Comparison:
+    """Compare finished studies: their fronts, slopes and parameters.
+
+    Args:
+        studies: Two or more, as for :func:`meta_analysis`.
+        level: Nominal coverage of the confidence intervals.
+
+    Raises:
+        MissingArtifact, DataError: if a report does not exist, is not valid, or occurs twice.
+    """
+    found = read_studies([str(_report_file(one)) for one in studies])
+    return Comparison(build_comparison(found, level=level))
+
+
+def _report_file(study: Study | str | Path) -> Path:
+    return find_report(str(study.paths.folder if isinstance(study, Study) else study))
+
+
+def _as_polars(frame: Any) -> pl.DataFrame:
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if type(frame).__module__.partition(".")[0] != "pandas":
+        msg = f"{type(frame).__name__} is not a table; expected a polars or pandas DataFrame"
+        raise DataError(msg)
+    return pl.from_pandas(frame)

@@ -1,0 +1,191 @@
+"""A study: its parameters, its steps and its tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pipeline.artifacts.storage import StudyPaths, find_project_root
+from pipeline.study import PARAMS_FILE, load_study
+from pipeline.study import Study as Parameters
+
+if TYPE_CHECKING:
+    from paretoscope.results import Report
+    from pipeline.steps.result import StepResult
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study of the project at ``root``; create it with :func:`open_study`.
+
+    Attributes:
+        root: The folder that has ``params.yaml``.
+        overrides: Values that replace those of ``params.yaml``, by dotted key.
+        parameters: All parameters, overrides included.
+
+    Examples:
+        >>> study = ps.open_study()
+        >>> study
+        Study(name='synthetic-shop')
+        >>> study.parameters.training.epochs
+        2
+    """
+
+    root: Path
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Parameters = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = load_study(self.root / PARAMS_FILE, self.overrides)
+        object.__setattr__(self, "parameters", found)
+
+    def __repr__(self) -> str:
+        changed = f", overrides={dict(self.overrides)}" if self.overrides else ""
+        return f"Study(name={self.name!r}{changed})"
+
+    @property
+    def name(self) -> str:
+        """The study's name, and that of its folder under ``data/studies``."""
+        return self.parameters.study.name
+
+    @property
+    def paths(self) -> StudyPaths:
+        """Where the study's artifacts are."""
+        return StudyPaths.of(self.parameters, self.root)
+
+    def override(self, values: Mapping[str, Any]) -> "Study":
+        """The same study with other parameters; ``params.yaml`` stays as it is.
+
+        A study of another ``study.name`` has its artifacts in a folder of its own.
+
+        Args:
+            values: By dotted key; a value is what YAML would hold.
+
+        Raises:
+            StudyError: if a key or value is not valid.
+
+        Examples:
+            >>> study = ps.open_study().override({"training.epochs": 5})
+            >>> study.parameters.training.epochs
+            5
+        """
+        return Study(self.root, {**self.overrides, **values})
+
+    def generate_log(self) -> int:
+        """Write the raw log of the synthetic shop to ``dataset.path``; returns its sessions."""
+        from pipeline.synthetic.generate_log import generate_log  # noqa: PLC0415 - as in run_step
+
+        target = self.root / self.parameters.dataset.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return generate_log(self.parameters.synthetic, target)
+
+    def run(self, until: str = "regression_report") -> "dict[str, StepResult[Any]]":
+        """Run every step that ``until`` is derived from, then its own.
+
+        A study of external variants has no model; its first step is the traffic plan.
+
+        Args:
+            until: The last asset, such as ``pareto_front``.
+
+        Returns:
+            The results by asset, in the order they ran.
+
+        Raises:
+            ParetoscopeError, ModelError: if a parameter or artifact is not valid; the message says
+                how to fix it.
+
+        Examples:
+            >>> results = ps.open_study().run(until="events")
+            >>> list(results)
+            ['raw_events', 'events']
+            >>> results["events"].rows == results["events"].value["events"]
+            True
+        """
+        from pipeline.steps.run import run  # noqa: PLC0415 - as in run_step
+
+        return run(self.parameters, self.paths, until)
+
+    def run_step(self, name: str) -> "StepResult[Any]":
+        """Run one step on the artifacts that exist.
+
+        Args:
+            name: The asset, such as ``group_kpis``.
+
+        Raises:
+            StudyError: if there is no such asset.
+            ParetoscopeError, ModelError: as :meth:`run`.
+
+        Examples:
+            >>> result = ps.open_study().run_step("pareto_front")
+            >>> 0 < result.value.hypervolume < 1
+            True
+        """
+        from pipeline.steps.run import run_step  # noqa: PLC0415 - three seconds of imports
+
+        return run_step(name, self.parameters, self.paths)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that exist by now.
+
+        Examples:
+            >>> "group_kpis" in ps.open_study().tables
+            True
+        """
+        from pipeline.steps.tables import study_tables  # noqa: PLC0415 - as in run_step
+
+        return tuple(study_tables(self.paths))
+
+    def table(self, name: str) -> pl.DataFrame:
+        """One table of the study.
+
+        Args:
+            name: One of :attr:`tables`; ``experiment_log`` is the ingested log, one row per
+                impression, and ``preference_scores`` has the scores of all preferences.
+
+        Raises:
+            MissingArtifact: if the table does not exist; the message names the command or the
+                tables that do.
+
+        Examples:
+            >>> front = ps.open_study().table("pareto_front")
+            >>> front.select("preference_id", "dominated").row(0)
+            ('p00', False)
+        """
+        from pipeline.steps.tables import read_study_table  # noqa: PLC0415 - as in run_step
+
+        return read_study_table(self.paths, name)
+
+    def report(self) -> "Report":
+        """The report of the finished study.
+
+        Raises:
+            MissingArtifact: if there is none yet; run the study first.
+
+        Examples:
+            >>> report = ps.open_study().report()
+            >>> [one.id for one in report.hypotheses]
+            ['H1', 'H2', 'H3', 'H4']
+        """
+        from paretoscope.experiment import read_report_of  # noqa: PLC0415 - as in run_step
+
+        return read_report_of(self)
+
+
+def open_study(path: str | Path = ".") -> Study:
+    """Open the study of a project.
+
+    Args:
+        path: The project's folder, or one below it: the nearest folder with a ``params.yaml``.
+
+    Raises:
+        MissingArtifact: if there is no ``params.yaml``.
+        StudyError: if it is not valid; the message names the key.
+
+    Examples:
+        >>> ps.open_study().name
+        'synthetic-shop'
+    """
+    return Study(find_project_root(Path(path)))

@@ -1,0 +1,153 @@
+"""The diagnostics of an experiment: every check with its numbers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import date
+
+from pipeline.results.slopes import Finite, SlopeTest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRatio:
+    """The sample ratio (SRM) check: whether the users per group match the planned shares.
+
+    Attributes:
+        passed: Whether the p-value is at least 0.0005; if not, every verdict is blocked.
+        users: Of each group.
+        expected: Users by the planned shares.
+        p_value: Of Pearson's χ² test.
+    """
+
+    passed: bool
+    users: tuple[int, ...]
+    expected: tuple[Finite, ...]
+    p_value: Finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteDays:
+    """Whether every group has impressions on every day; ``missing`` are the other days (UTC)."""
+
+    passed: bool
+    days: int
+    missing: tuple[date, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeWeeks:
+    """Whether the log covers every weekday equally often."""
+
+    passed: bool
+    days: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLoss:
+    """Clicks without impression and orders without click: their number, and share of all events."""
+
+    passed: bool
+    lost: int
+    lost_share: Finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AaTest:
+    """A/A re-randomisation: the cluster-robust test on groups that differ by chance alone.
+
+    Attributes:
+        passed: Whether the false positives are compatible with a rate of 5%.
+        divisions: How often the batches of users were re-randomised.
+        false_positives: Share of those with a p-value below 5%.
+        p_value: Of the null hypothesis that the p-values are uniform (Kolmogorov–Smirnov).
+    """
+
+    passed: bool
+    divisions: int
+    false_positives: Finite
+    p_value: Finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicateTest:
+    """A χ² test that the KPI differs between comparable groups by sampling alone.
+
+    Attributes:
+        chi2: Σ (link - mean of the preference)² / variance over the groups, cluster-robust.
+        df: Groups less preferences.
+        p_value: Of ``chi2``.
+    """
+
+    chi2: Finite
+    df: int
+    p_value: Finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AaRerandomisation:
+    """The A/A re-randomisation test per hypothesis; None where it could not be run."""
+
+    passed: bool
+    hypotheses: dict[str, AaTest | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarryOver:
+    """The change of the slope after the users' first day, per hypothesis; None if not run."""
+
+    passed: bool
+    hypotheses: dict[str, SlopeTest | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicates:
+    """Tests of groups that should not differ, per KPI; empty if none could be run."""
+
+    passed: bool
+    kpis: dict[str, ReplicateTest]
+
+
+Check = (
+    SampleRatio
+    | CompleteDays
+    | WholeWeeks
+    | EventLoss
+    | AaRerandomisation
+    | CarryOver
+    | Replicates
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostics:
+    """All checks of an experiment; None where the data does not allow one.
+
+    Attributes:
+        sample_ratio: Users per group match the planned shares; the only check that blocks verdicts.
+        complete_days: Every group has impressions on every day.
+        whole_weeks: Every weekday is covered equally often.
+        event_loss: At most 1% of clicks and orders lack their impression or click.
+        aa_rerandomisation: Re-randomised users show 5% of false positives.
+        carry_over: The slope is the same on the users' first day and after it.
+        pre_experiment_balance: Groups do not differ before the experiment.
+        aa_replicates: Groups with the same preference do not differ.
+    """
+
+    sample_ratio: SampleRatio | None = None
+    complete_days: CompleteDays | None = None
+    whole_weeks: WholeWeeks | None = None
+    event_loss: EventLoss | None = None
+    aa_rerandomisation: AaRerandomisation | None = None
+    carry_over: CarryOver | None = None
+    pre_experiment_balance: Replicates | None = None
+    aa_replicates: Replicates | None = None
+
+    def items(self) -> Iterator[tuple[str, Check]]:
+        """The checks there are, by name."""
+        for field in fields(self):
+            if (check := getattr(self, field.name)) is not None:
+                yield field.name, check
+
+
+SAMPLE_RATIO = "sample_ratio"
+CHECKS = tuple(field.name for field in fields(Diagnostics))
+"""Names of all checks."""

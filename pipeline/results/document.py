@@ -1,0 +1,257 @@
+"""The result of an analysis as one document, and the optional sections of a report."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.core.contracts import Kpi
+from pipeline.results.decisions import (
+    EvidenceRating,
+    Limitation,
+    RankedMetric,
+    Recommendation,
+    UnfittedPair,
+)
+from pipeline.results.diagnostics import Diagnostics
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.power import PowerAnalysis
+from pipeline.results.slopes import Finite
+
+SCHEMA_VERSION = 3
+"""Of ``report.json``; docs/report.schema.json describes it."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimates:
+    """The artifact ``regression_estimates``.
+
+    Attributes:
+        hypotheses: One result per declared hypothesis.
+        diagnostics: Of the experiment.
+        metric_ranking: Every metric and KPI with a slope (exploratory), the best of each KPI first.
+        unfitted_pairs: Every metric and KPI without one.
+    """
+
+    hypotheses: tuple[HypothesisResult, ...]
+    diagnostics: Diagnostics = Diagnostics()
+    metric_ranking: tuple[RankedMetric, ...] = ()
+    unfitted_pairs: tuple[UnfittedPair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricValue:
+    """One offline metric under one preference (or of one variant), on all test targets."""
+
+    preference_id: str
+    preference: tuple[Finite, ...] | None = None
+    metric: str
+    cutoff: int | None = None
+    value: Finite | None
+    standard_error: Finite | None = None
+    n_targets: int | None = None
+    n_sessions: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupKpi:
+    """One KPI of one group; see :data:`pipeline.experiment.kpis.contracts.GROUP_KPIS`."""
+
+    group: str
+    preference_id: str
+    kpi: Kpi
+    trials: int
+    successes: int
+    rate: Finite | None
+    standard_error: Finite | None
+    users: int
+    sum_mm: int
+    sum_my: int
+    sum_yy: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings(Estimates):
+    """Estimates with the tables they rest on: what ``paretoscope fit --json`` prints.
+
+    Attributes:
+        level: Nominal coverage of the intervals.
+        cutoff: The k of metrics whose name has none; None if they differ.
+        offline_metrics: On all test targets.
+        group_kpis: One per group and KPI.
+        limitations: What the analysis cannot say.
+    """
+
+    level: Finite = 0.95
+    cutoff: int | None = None
+    offline_metrics: tuple[MetricValue, ...] = ()
+    group_kpis: tuple[GroupKpi, ...] = ()
+    limitations: tuple[Limitation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSummary:
+    """A group of the experiment; a variant has no preference."""
+
+    name: str
+    preference_id: str | None = None
+    preference: tuple[Finite, ...] | None = None
+    share: Finite | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Counts over all groups."""
+
+    groups: int
+    impressions: int
+    rejected_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSummary:
+    """The traffic plan of the experiment; ``traffic_plan.json`` has all of it."""
+
+    experiment: str
+    groups: tuple[GroupSummary, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """The experiment of a study.
+
+    Attributes:
+        plan: Who was to get what.
+        origin: Of the log: real, simulated, replayed or drawn.
+        how: How the log came about, for the reader.
+        power: Of the plan; None for variants.
+    """
+
+    plan: PlanSummary
+    origin: str = "unknown"
+    how: str = ""
+    power: PowerAnalysis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingestion:
+    """Ingested impressions and files, and rejected rows by reason."""
+
+    impressions: int
+    rejected: dict[str, int]
+    files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontPoint:
+    """One preference in metric space."""
+
+    preference_id: str
+    preference: tuple[Finite, ...]
+    recall: Finite
+    order_density: Finite
+    recall_order_density: Finite | None = None
+    dominated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontSummary:
+    """The Pareto front; see :class:`pipeline.evaluation.pareto_front.Front`."""
+
+    hypervolume: Finite
+    reference_point: tuple[Finite, ...]
+    recall_span: Finite | None = None
+    order_density_span: Finite | None = None
+    rank_correlation: Finite | None = None
+    knee: str | None = None
+    spans: dict[str, Finite | None] = field(default_factory=dict[str, float | None])
+    points: tuple[FrontPoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """One loss (or the hypervolume) on one split after one epoch."""
+
+    epoch: int
+    split: str
+    objective: str
+    loss: Finite | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """An input file and its md5."""
+
+    path: str | None = None
+    md5: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """The software and the inputs of a result.
+
+    Attributes:
+        code: Git commit or package version.
+        packages: Versions of the main dependencies.
+        python: Version of Python.
+        machine: Kind of processor.
+        dataset: Raw data of a study.
+        variants: Table of variants.
+        counts: Table of group counts.
+        log: md5 of each file of the experiment's log.
+    """
+
+    code: str | None = None
+    packages: dict[str, str] = field(default_factory=dict[str, str])
+    python: str | None = None
+    machine: str | None = None
+    dataset: SourceFile | None = None
+    variants: SourceFile | None = None
+    counts: SourceFile | None = None
+    log: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Findings):
+    """What ``report.json`` holds; the pages show nothing else.
+
+    Which sections there are depends on the kind of report: of a study, of variants of another
+    recommender, or of a table of group counts.
+
+    Attributes:
+        schema_version: :data:`SCHEMA_VERSION`.
+        study: Name of the study; None for a table of counts.
+        objectives: Losses of the study, in the order of π.
+        summary: One sentence per hypothesis.
+        evidence: Strength of evidence by id of the hypothesis.
+        recommendations: One per KPI.
+        groups: Of the experiment, in order.
+        totals: Over all groups.
+        experiment: Of a study.
+        ingestion: Of the experiment's log.
+        front: The Pareto front of the model.
+        training: The model as it was trained.
+        learning_curves: Of the training.
+        data: The data card: ``events``, ``sessions``, ``profile`` and ``card``.
+        parameters: Of the study; those of the model as it was trained.
+        changed_since_training: Keys of the model's parameters that params.yaml has changed since.
+        provenance: Software and inputs.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    study: str | None = None
+    objectives: tuple[str, ...] = ()
+    summary: tuple[str, ...] = ()
+    evidence: dict[str, EvidenceRating] = field(default_factory=dict[str, EvidenceRating])
+    recommendations: tuple[Recommendation, ...] = ()
+    groups: tuple[GroupSummary, ...] = ()
+    totals: Totals | None = None
+    experiment: Experiment | None = None
+    ingestion: Ingestion | None = None
+    front: FrontSummary | None = None
+    training: Json | None = None
+    learning_curves: tuple[CurvePoint, ...] = ()
+    data: Json | None = None
+    parameters: Json | None = None
+    changed_since_training: tuple[str, ...] = ()
+    provenance: Provenance = Provenance()

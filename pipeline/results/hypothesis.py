@@ -1,0 +1,243 @@
+"""The result of one hypothesis: the slope, its verdict, and every sensitivity analysis."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from pipeline.core.contracts import Kpi
+from pipeline.results.family import Family
+from pipeline.results.reasons import ExclusionReason, UndefinedReason, Verdict
+from pipeline.results.slopes import (
+    BandPoint,
+    Cuped,
+    DayEffects,
+    Equivalence,
+    Finite,
+    InterimEstimate,
+    Interval,
+    LackOfFit,
+    MeasurementError,
+    Permutation,
+    Positive,
+    RandomEffectsSlope,
+    Segments,
+    SlopeTest,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPoint:
+    """One group of a hypothesis.
+
+    Attributes:
+        group: Its name in the traffic plan.
+        metric_value: The offline metric of the group; None where undefined.
+        x: Relative change of the metric from the worst group, a fraction: M / min M - 1.
+        x_standard_error: Of x; None where the metric's error is unknown.
+        trials: E.g. impressions.
+        successes: E.g. clicks.
+        rate: successes / trials; None without trials.
+        standard_error: Of the rate, cluster-robust.
+        kpi_change: Relative change of the rate from the group with the lowest rate, a fraction.
+    """
+
+    group: str
+    metric_value: Finite | None
+    x: Finite | None
+    x_standard_error: Finite | None = None
+    trials: int
+    successes: int
+    rate: Finite | None
+    standard_error: Finite | None
+    kpi_change: Finite | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elasticity:
+    """The slope in percent: change of the KPI for 1% of the metric.
+
+    Attributes:
+        estimate: Percent of the KPI per 1% of the metric.
+        interval: From the interval that decides the verdict.
+        minimum_detectable: Smallest elasticity, positive or negative, detected with 80% power.
+        minimum_detectable_change: The relative change of the odds (of the rate, for amounts) that
+            it implies between the groups with the smallest and the largest metric, a fraction.
+    """
+
+    estimate: Finite
+    interval: Interval
+    minimum_detectable: Finite
+    minimum_detectable_change: Finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Days:
+    """The duration of the experiment in days; None where days are unknown."""
+
+    observed: int | None = None
+    planned: int | None = None
+
+
+class Analysis(StrEnum):
+    """An analysis that the slope of a hypothesis is estimated under."""
+
+    NAIVE = "naive"
+    CLUSTER_ROBUST = "cluster_robust"
+    HARTUNG_KNAPP = "hartung_knapp"
+    QUASI_BINOMIAL = "quasi_binomial"
+    MEASUREMENT_ERROR = "measurement_error"
+    DAY_FIXED_EFFECTS = "day_fixed_effects"
+    ANYTIME_VALID = "anytime_valid"
+    CUPED = "cuped"
+    LEAVE_ONE_OUT = "leave_one_out"
+    LOG_RATE = "log_rate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisSlope:
+    """The slope under one analysis; leave-one-out has a range and no slope."""
+
+    analysis: Analysis
+    slope: float | None
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HypothesisResult:
+    """The result of one hypothesis. Fields after ``verdict`` are None where undefined or unknown.
+
+    Attributes:
+        id: Of the declared hypothesis.
+        metric: The offline metric.
+        kpi: The online KPI of the hypothesis.
+        direction: The declared direction.
+        response: The KPI that is fitted (see :data:`pipeline.inference.hypotheses.inputs.RESPONSE`).
+        link: The link function of the regression.
+        slope: Change of the link for a relative change of the metric by 1.
+        standard_error: Of the slope, from the model (independent trials).
+        interval: Naive (i.i.d.) confidence interval.
+        p_value: Of the naive test.
+        level: Nominal coverage of all intervals.
+        covariance: The assumption behind ``standard_error``.
+        n: Trials in all groups.
+        groups: Number of groups.
+        verdict: By the deciding and the small-sample interval.
+        undefined_reason: Why there is no slope.
+        intercept: Of the line, on the link scale, at x = 0.
+        line_covariance: Of intercept and slope, from the conservative error.
+        rate_elasticity: Percent of the KPI per 1% of the metric.
+        elasticity: The same with intervals and the minimum detectable effect.
+        cluster_robust: The slope with users as clusters.
+        verdict_test: The test that decides the verdict: the more conservative of model and
+            cluster-robust; before the planned end, the last of the confidence sequence.
+        is_interim: Whether the experiment has not reached its planned end.
+        holm_p_value: p-value of ``verdict_test``, Holm-corrected for all declared hypotheses.
+        small_sample: The slope as g groups determine it.
+        permutation: Permutation test.
+        lack_of_fit: Test that the groups deviate from the line by sampling alone.
+        curvature: The coefficient of x².
+        leave_one_out: The slope without each group, by group.
+        leave_one_out_range: Smallest and largest of them.
+        band: The fitted line with its pointwise confidence band.
+        measurement_error: Effect of the metric's measurement error.
+        log_rate: Slope of the logarithm of the hypothesis's own KPI (Poisson, cluster-robust).
+        day_fixed_effects: The slope with day fixed effects.
+        days: Observed and planned duration.
+        interim: Confidence sequence: one estimate per day.
+        cuped: The slope adjusted for pre-experiment behaviour.
+        segments: The slope per segment of users.
+        equivalence: Equivalence and non-inferiority tests, if a margin is declared.
+        minimum_detectable_slope: Smallest slope detected with 80% power.
+        required_trials: Trials that detect the estimated slope with 80% power.
+        points: The groups.
+        metric_covariance: Covariance of the metric's errors, in the order of the points.
+    """
+
+    id: str
+    metric: str
+    kpi: Kpi
+    direction: Literal["positive", "negative"]
+    response: Kpi
+    link: Family
+    slope: Finite | None = None
+    standard_error: Finite | None = None
+    interval: Interval | None = None
+    p_value: Finite | None = None
+    level: Finite | None = None
+    covariance: str | None = None
+    n: int
+    groups: int
+    verdict: Verdict = Verdict.UNDEFINED
+    undefined_reason: UndefinedReason | None = None
+    intercept: Finite | None = None
+    line_covariance: tuple[Interval, Interval] | None = None
+    rate_elasticity: Finite | None = None
+    elasticity: Elasticity | None = None
+    cluster_robust: SlopeTest | None = None
+    verdict_test: SlopeTest | None = None
+    is_interim: bool = False
+    holm_p_value: Finite | None = None
+    small_sample: RandomEffectsSlope | None = None
+    permutation: Permutation | None = None
+    lack_of_fit: LackOfFit | None = None
+    curvature: SlopeTest | None = None
+    leave_one_out: dict[str, Finite | None] | None = None
+    leave_one_out_range: Interval | None = None
+    band: tuple[BandPoint, ...] = ()
+    measurement_error: MeasurementError | None = None
+    log_rate: SlopeTest | None = None
+    day_fixed_effects: DayEffects | None = None
+    days: Days = Days()
+    interim: tuple[InterimEstimate, ...] = ()
+    cuped: Cuped | None = None
+    segments: Segments | None = None
+    equivalence: Equivalence | None = None
+    minimum_detectable_slope: Positive | None = None
+    required_trials: int | None = None
+    points: tuple[GroupPoint, ...] = ()
+    metric_covariance: tuple[tuple[Finite, ...], ...] | None = None
+
+    @property
+    def exclusion_reason(self) -> ExclusionReason | None:
+        """Why the slope cannot be pooled with, or compared to, others; None if it can."""
+        if self.slope is None:
+            return ExclusionReason.UNDEFINED
+        if self.verdict is Verdict.BLOCKED:
+            return ExclusionReason.BLOCKED
+        return None if self.cluster_robust else ExclusionReason.USERS_UNKNOWN
+
+    @property
+    def worst_metric(self) -> float | None:
+        """The metric of the worst group, from which x is the relative change."""
+        known = [one.metric_value for one in self.points if one.metric_value is not None]
+        return min(known, default=None)
+
+    @property
+    def analyses(self) -> tuple[AnalysisSlope, ...]:
+        """The slope under every analysis that was run, the paper's first."""
+        if self.slope is None or self.interval is None:
+            return ()
+        small, days = self.small_sample, self.day_fixed_effects
+        tests: dict[Analysis, SlopeTest | None] = {
+            Analysis.CLUSTER_ROBUST: self.cluster_robust,
+            Analysis.HARTUNG_KNAPP: small and small.hartung_knapp,
+            Analysis.QUASI_BINOMIAL: small and small.quasi_binomial,
+            Analysis.MEASUREMENT_ERROR: self.measurement_error and self.measurement_error.propagated,
+            Analysis.DAY_FIXED_EFFECTS: days and days.fixed,
+            Analysis.ANYTIME_VALID: self.interim[-1] if self.interim else None,
+            Analysis.CUPED: self.cuped and self.cuped.cluster_robust,
+            Analysis.LOG_RATE: self.log_rate,
+        }
+        found = {
+            name: AnalysisSlope(analysis=name, slope=test.slope, interval=test.interval)
+            for name, test in tests.items()
+            if test
+        }
+        found[Analysis.NAIVE] = AnalysisSlope(
+            analysis=Analysis.NAIVE, slope=self.slope, interval=self.interval
+        )
+        if ends := self.leave_one_out_range:
+            found[Analysis.LEAVE_ONE_OUT] = AnalysisSlope(
+                analysis=Analysis.LEAVE_ONE_OUT, slope=None, interval=ends
+            )
+        return tuple(found[name] for name in Analysis if name in found)

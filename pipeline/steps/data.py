@@ -1,0 +1,104 @@
+"""From the pinned raw data to sessions."""
+
+from functools import partial
+from typing import Any
+
+from pipeline.artifacts.storage import (
+    StudyPaths,
+    atomic_folder,
+    dataset_path,
+    pinned_md5,
+    read_json,
+    require_dataset,
+    write_json,
+)
+from pipeline.core.contracts import Split
+from pipeline.datasets.ingest_events import write_events
+from pipeline.quality.runner import check_tables, enforce
+from pipeline.reporting.figures.data_card import data_card_figure
+from pipeline.reporting.text.data_card import data_card_markdown
+from pipeline.sessions.prepare import write_sessions
+from pipeline.sessions.profile import profile_sessions
+from pipeline.sessions.rules import rules_of
+from pipeline.steps.result import LazyFigure, Markdown, StepResult, spaced
+from pipeline.study import Study
+from pipeline.synthetic.generate_log import check_shop_log
+
+_SPLITS_APART = "splits_do_not_overlap_in_time"
+"""The rule that studies waive whose sessions may cross a split boundary."""
+
+
+def check_raw_events(study: Study, paths: StudyPaths) -> StepResult[str]:
+    """Check that the raw data exists and has the pinned bytes; the value is its md5.
+
+    Raises:
+        MissingArtifact: if it does not exist.
+        DataError: if its bytes are not the pinned ones.
+    """
+    md5 = require_dataset(study, paths.root)
+    check_shop_log(study, md5)
+    return StepResult(
+        asset="raw_events",
+        value=md5,
+        location=dataset_path(study, paths.root),
+        content_version=md5,
+        details={"md5": md5, "pinned": pinned_md5(study, paths.root) is not None},
+    )
+
+
+def ingest_events(study: Study, paths: StudyPaths) -> StepResult[dict[str, Any]]:
+    """Read the raw data into canonical events; the value counts events and rejected rows.
+
+    Raises:
+        DataError: if the raw data cannot be read, or too much of it is rejected.
+        QualityError: if the events break a blocking rule.
+    """
+    limit = study.sessions.max_rejected_share
+    target, raw = paths.artifact("events"), dataset_path(study, paths.root)
+    with atomic_folder(target) as folder:
+        counts = write_events(study.dataset, raw, folder, max_rejected_share=limit)
+        tables = {name: folder / f"{name}.parquet" for name in ("events", "rejected")}
+        checks = enforce(check_tables("events", tables, {"max_rejected_share": limit}))
+    return StepResult(
+        asset="events",
+        value=counts,
+        location=target,
+        rows=counts["events"],
+        details=spaced(counts),
+        checks=tuple(checks),
+    )
+
+
+def prepare_sessions(study: Study, paths: StudyPaths) -> StepResult[dict[str, Any]]:
+    """Filter, split and label the events, and describe them; the value counts what is left.
+
+    Raises:
+        MissingArtifact: if there are no events.
+        DataError: if no session is left.
+        QualityError: if the sessions break a blocking rule.
+    """
+    source = paths.require("events", "events.parquet").parent
+    rules = rules_of(study.sessions, study.dataset)
+    waived = frozenset[str]() if rules.keeps_apart else frozenset({_SPLITS_APART})
+    with atomic_folder(paths.artifact("sessions")) as folder:
+        counts = write_sessions(source, folder, rules)
+        tables = {name: folder / f"{name}.parquet" for name in ("sessions", "items")}
+        checks = enforce(check_tables("sessions", tables), waived=waived)
+        profile = profile_sessions(source, folder)
+        write_json(folder / "profile.json", profile)
+        card = data_card_markdown(profile, read_json(source / "summary.json"), counts)
+        page = f"# Data card: {study.study.name}\n\n{card}"
+        (folder / "data_card.md").write_text(page, "utf-8")
+    return StepResult(
+        asset="sessions",
+        value=counts,
+        location=paths.artifact("sessions"),
+        rows=sum(counts[f"{split}_sessions"] for split in Split),
+        details={
+            "figure": LazyFigure("the data", partial(data_card_figure, profile)),
+            **spaced(counts),
+            "data card": Markdown(card),
+        },
+        checks=tuple(checks),
+        waived=waived,
+    )

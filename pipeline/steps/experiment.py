@@ -1,0 +1,172 @@
+"""The online experiment: its traffic plan, its log, its database and its KPIs."""
+
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from models.checkpoint import checkpoint_fingerprint
+from pipeline.artifacts.storage import (
+    DATABASE,
+    StudyPaths,
+    atomic_folder,
+    md5,
+    read_table,
+    write_json,
+)
+from pipeline.experiment.design.external_variants import VariantPlan, load_plan, publish_variants
+from pipeline.experiment.design.make_plan import MeasuredFront
+from pipeline.experiment.design.plan_checks import check_not_running, check_same_model
+from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
+from pipeline.experiment.kpis.aggregate import ExperimentAggregates, aggregate
+from pipeline.experiment.log.ingest import Ingestion, ingest, ingested_md5s
+from pipeline.experiment.log.log_files import log_files, log_folder
+from pipeline.experiment.log.row_validation import LogRules
+from pipeline.inference.power.plan_experiment import POWER, PlannedExperiment, plan_with_power
+from pipeline.inference.power.traffic_model import traffic_of
+from pipeline.quality.runner import CheckResult, check_experiment_log, check_tables, enforce
+from pipeline.recommender.recommender import Recommender
+from pipeline.reporting.figures.power import design_figure, power_figure
+from pipeline.reporting.text.power_summary import plan_lines
+from pipeline.simulator.ground_truth import truth_table
+from pipeline.simulator.simulate import log_provenance, simulate_experiment
+from pipeline.steps.result import (
+    LazyFigure,
+    Markdown,
+    StepResult,
+    hash_content,
+    markdown_table,
+    spaced,
+)
+from pipeline.study import LogSource, Study
+
+
+def plan_traffic(study: Study, paths: StudyPaths) -> StepResult[PlannedExperiment | VariantPlan]:
+    """Choose the test groups, and compute the power they have.
+
+    Raises:
+        MissingArtifact: if the front, the metrics or the model are missing.
+        DataError: if the study's table of variants cannot be read.
+        LogError: if an experiment with a log of your own is running, and the plan would change it.
+    """
+    target = paths.artifact("traffic_plan")
+    if study.experiment.variants is not None:
+        variants = publish_variants(study.experiment, paths)
+        details = {"variants": variants.as_dict()["groups"]}
+        return StepResult(asset="traffic_plan", value=variants, location=target, details=details)
+    front = MeasuredFront(
+        read_table(paths.require("pareto_front", "pareto_front.parquet")),
+        read_table(paths.require("offline_metrics", "offline_metrics.parquet")),
+        read_table(paths.require("offline_metrics", "offline_metric_covariance.parquet")),
+    )
+    model = checkpoint_fingerprint(paths.require("conditioned_model"))
+    traffic = traffic_of(study.experiment.planning, paths)
+    planned = plan_with_power(study, front, traffic, model=model)
+    if study.experiment.source is LogSource.FILES and target.exists():
+        running = load_plan(paths)
+        if isinstance(running, TrafficPlan):
+            check_not_running(running, planned.plan)
+    with atomic_folder(target) as folder:
+        write_json(folder / PLAN, planned.plan.as_dict())
+        write_json(folder / POWER, planned.as_dict())
+    return StepResult(
+        asset="traffic_plan",
+        value=planned,
+        location=target,
+        details=_plan_details(planned, front, study.evaluation.cutoff),
+    )
+
+
+def _plan_details(planned: PlannedExperiment, front: MeasuredFront, cutoff: int) -> dict[str, Any]:
+    """Where the groups are on the front, what power they have, and a summary of both."""
+    plan, power = planned.plan.as_dict(), planned.as_dict()
+    points, even = front.points.to_dicts(), power["design"]["even"]
+    design = partial(design_figure, points, plan["groups"], even, cutoff)
+    summary = "\n".join(["```", *plan_lines(plan, power, cutoff), "```"])
+    return {
+        "figure": LazyFigure("groups on the Pareto front", design),
+        "power by day": LazyFigure("power by day", partial(power_figure, power, cutoff)),
+        "summary": Markdown(summary),
+        "groups": plan["groups"],
+    }
+
+
+def collect_log_files(study: Study, paths: StudyPaths) -> StepResult[dict[str, str]]:
+    """Simulate the experiment's log, or find the files you bring; the value is the md5 of each.
+
+    Raises:
+        MissingArtifact: if the traffic plan or the model is missing.
+        LogError: if the model is not the one the plan was made for, or there are no files.
+    """
+    details: dict[str, Any] = {}
+    if study.experiment.source is not LogSource.FILES:
+        plan, checkpoint = read_plan(paths), paths.require("conditioned_model")
+        check_same_model(plan, checkpoint_fingerprint(checkpoint))
+        recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
+        with atomic_folder(paths.artifact("experiment_log_files")) as folder:
+            truth = simulate_experiment(study, paths, plan, recommender, folder)
+        if truth:
+            details["ground truth"] = Markdown(truth_table(truth, plan))
+    location = log_folder(study.experiment, paths)
+    md5s = {file.name: md5(file) for file in log_files(location)}
+    return StepResult(
+        asset="experiment_log_files",
+        value=md5s,
+        location=location,
+        content_version=hash_content(md5s),
+        details={"files": len(md5s), **log_provenance(study), **details},
+    )
+
+
+def ingest_log(study: Study, paths: StudyPaths) -> StepResult[Ingestion]:
+    """Bring the experiment's database up to date with the log's files.
+
+    Raises:
+        MissingArtifact: if the traffic plan is missing.
+        LogError: if a file is unreadable or breaks the contract, or no row is usable.
+        QualityError: if the database breaks a blocking rule; it then stays as it was.
+    """
+    checks: list[CheckResult] = []
+    plan, rules = load_plan(paths), LogRules.of(study.experiment)
+    database = paths.artifact(DATABASE)
+    result = ingest(
+        log_files(log_folder(study.experiment, paths)),
+        plan,
+        database,
+        rules=rules,
+        check=lambda fresh: checks.extend(enforce(check_experiment_log(fresh))),
+    )
+    return StepResult(
+        asset="experiment_log",
+        value=result,
+        location=database,
+        content_version=hash_content([ingested_md5s(database), plan.as_dict(), asdict(rules)]),
+        rows=result.impressions,
+        details=spaced(asdict(result)),
+        checks=tuple(checks),
+    )
+
+
+def aggregate_kpis(study: Study, paths: StudyPaths) -> StepResult[ExperimentAggregates]:
+    """Sum the experiment's database up by group, day and user segment.
+
+    Raises:
+        MissingArtifact: if the database or the traffic plan is missing.
+        QualityError: if the tables break a blocking rule.
+    """
+    del study  # all parameters that count are in the plan and the database
+    found = aggregate(paths.require(DATABASE), load_plan(paths))
+    with atomic_folder(paths.artifact("group_kpis")) as folder:
+        files = {name: folder / f"{name}.parquet" for name in found.as_dict()}
+        for name, table in found.as_dict().items():
+            table.write_parquet(files[name])
+        checks = enforce(check_tables("group_kpis", files))
+    columns = ("group", "kpi", "rate", "standard_error", "trials")
+    heads = ("group", "KPI", "rate", "standard error", "trials")
+    return StepResult(
+        asset="group_kpis",
+        value=found,
+        location=paths.artifact("group_kpis"),
+        rows=found.group_kpis.height,
+        details={"rates": markdown_table(heads, found.group_kpis.select(columns).rows())},
+        checks=tuple(checks),
+    )

@@ -1,0 +1,153 @@
+"""The network, its scores under every preference, their offline metrics and the Pareto front."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from models.training.result import TrainedModel
+from pipeline.artifacts.storage import StudyPaths, atomic_folder, read_table, write_json
+from pipeline.evaluation.metric_registry import build_metrics
+from pipeline.evaluation.metric_tables import OfflineEvaluation, compute_metric_tables
+from pipeline.evaluation.pareto_front import (
+    REFERENCE_POINT,
+    Front,
+    extreme_points,
+    front_changes,
+    pareto_front,
+)
+from pipeline.evaluation.scoring import SCORES, preference_ids, read_scores, score_study
+from pipeline.evaluation.test_set import HeldOutSessions
+from pipeline.quality.runner import check_tables, enforce
+from pipeline.recommender.recommender import Recommender
+from pipeline.recommender.train import fit_study, learning_curves
+from pipeline.reporting.figures.charts import front_figure, learning_curves_figure
+from pipeline.steps.result import LazyFigure, Markdown, StepResult, markdown_table
+from pipeline.study import Study
+
+
+def fit_model(study: Study, paths: StudyPaths) -> StepResult[TrainedModel]:
+    """Train the conditioned network, and publish its best epoch.
+
+    Raises:
+        ParetoscopeError, ModelError: if sessions are missing, or parameters and data do not fit.
+    """
+    build_metrics(study.evaluation)  # a faulty custom metric shows before hours of training
+    trained = fit_study(study, paths)
+    curves = learning_curves(trained).to_dicts()
+    return StepResult(
+        asset="conditioned_model",
+        value=trained,
+        location=paths.artifact("conditioned_model"),
+        details={
+            "figure": LazyFigure("learning curves", partial(learning_curves_figure, curves)),
+            "best validation hypervolume": trained.front.hypervolume,
+            "best epoch": trained.best_epoch,
+            "items": trained.model.n_items,
+        },
+    )
+
+
+def score_preferences(
+    study: Study, paths: StudyPaths, ids: Sequence[str] | None = None
+) -> StepResult[int]:
+    """Score the test sessions under preferences of the grid; the value is the number of targets.
+
+    Args:
+        study: The study.
+        paths: Where its artifacts are.
+        ids: The preferences, such as ``["p03"]``; all of the grid if None.
+    """
+    targets = score_study(study, paths, preference_ids(study) if ids is None else ids)
+    location = paths.artifact(SCORES)
+    return StepResult(asset=SCORES, value=targets, location=location, rows=targets)
+
+
+def compute_offline_metrics(study: Study, paths: StudyPaths) -> StepResult[OfflineEvaluation]:
+    """Measure every offline metric under every preference, with standard errors.
+
+    Raises:
+        MissingArtifact, DataError: if scores are missing, or of another model.
+        QualityError: if the table breaks a blocking rule.
+    """
+    checkpoint = paths.require("conditioned_model")
+    recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
+    evaluation = compute_metric_tables(
+        read_scores(study, paths),
+        HeldOutSessions.open(study, paths),
+        recommender.model.item_embedding.weight.detach().numpy(),
+        study.evaluation,
+        seed=study.study.seed,
+    )
+    table = evaluation.metrics
+    with atomic_folder(paths.artifact("offline_metrics")) as folder:
+        file = folder / "offline_metrics.parquet"
+        table.write_parquet(file)
+        evaluation.covariance.write_parquet(folder / "offline_metric_covariance.parquet")
+        evaluation.replicates.write_parquet(folder / "offline_metric_replicates.parquet")
+        checks = enforce(check_tables("offline_metrics", {"offline_metrics": file}))
+    endpoints = _endpoints(study, pareto_front(table))
+    return StepResult(
+        asset="offline_metrics",
+        value=evaluation,
+        location=paths.artifact("offline_metrics"),
+        rows=table.height,
+        details={**endpoints, "test targets": table["n_targets"].item(0)},
+        checks=tuple(checks),
+    )
+
+
+def find_pareto_front(study: Study, paths: StudyPaths) -> StepResult[Front]:
+    """Place every preference in metric space, and mark those that no other dominates.
+
+    Raises:
+        MissingArtifact, DataError: if metrics are missing, or undefined for a preference.
+    """
+    front = pareto_front(read_table(paths.require("offline_metrics", "offline_metrics.parquet")))
+    previous = paths.artifact("pareto_front", "pareto_front.parquet")
+    before = read_table(previous) if previous.exists() else None
+    with atomic_folder(paths.artifact("pareto_front")) as folder:
+        front.points.write_parquet(folder / "pareto_front.parquet")
+        front.points.drop("preference").write_csv(folder / "pareto_front.csv")
+        write_json(folder / "summary.json", _summary(front))
+    draw = partial(front_figure, front.points.to_dicts(), [], study.evaluation.cutoff)
+    return StepResult(
+        asset="pareto_front",
+        value=front,
+        location=paths.artifact("pareto_front"),
+        rows=front.points.height,
+        details={
+            "figure": LazyFigure("the Pareto front", draw),
+            "hypervolume": front.hypervolume,
+            "recall span": front.recall_span,
+            "order density span": front.order_density_span,
+            **_endpoints(study, front),
+            "changes since the previous front": _changes(front.points, before),
+        },
+    )
+
+
+def _endpoints(study: Study, front: Front) -> dict[str, float]:
+    """What the front reaches where one objective has all the weight."""
+    return extreme_points(front.points, [objective.loss for objective in study.training.objectives])
+
+
+def _summary(front: Front) -> dict[str, Any]:
+    return {
+        "hypervolume": front.hypervolume,
+        "reference_point": list(REFERENCE_POINT),
+        "recall_span": front.recall_span,
+        "order_density_span": front.order_density_span,
+        "rank_correlation": front.rank_correlation,
+        "knee": front.knee,
+        "spans": front.spans,
+    }
+
+
+def _changes(front: pl.DataFrame, before: pl.DataFrame | None) -> Markdown:
+    if before is None:
+        return Markdown("there is no previous front")
+    columns = ("preference_id", "recall_before", "recall", "order_density_before", "order_density")
+    heads = ("preference", "Recall@k before", "now", "OD@k before", "now")
+    return markdown_table(heads, front_changes(front, before).select(columns).rows())

@@ -1,0 +1,91 @@
+"""Run the chain, or the part of it that leads to one asset, in the order of the asset graph."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.asset_graph import ASSET_GRAPH
+from pipeline.core.errors import StudyError
+from pipeline.steps import data, experiment, inference, model
+from pipeline.steps.result import StepResult
+from pipeline.study import Study
+
+Step = Callable[[Study, StudyPaths], StepResult[Any]]
+
+STEPS: Mapping[str, Step] = {
+    "raw_events": data.check_raw_events,
+    "events": data.ingest_events,
+    "sessions": data.prepare_sessions,
+    "conditioned_model": model.fit_model,
+    "preference_scores": model.score_preferences,
+    "offline_metrics": model.compute_offline_metrics,
+    "pareto_front": model.find_pareto_front,
+    "traffic_plan": experiment.plan_traffic,
+    "experiment_log_files": experiment.collect_log_files,
+    "experiment_log": experiment.ingest_log,
+    "group_kpis": experiment.aggregate_kpis,
+    "regression_estimates": inference.estimate_slopes,
+    "regression_report": inference.write_regression_report,
+}
+"""The step of every asset of the graph, in its order."""
+
+_log = logging.getLogger(__name__)
+
+
+def run(
+    study: Study, paths: StudyPaths, until: str = "regression_report"
+) -> dict[str, StepResult[Any]]:
+    """Run every step that ``until`` is derived from, then its own.
+
+    Args:
+        study: The study; one of external variants has no model, and begins with its traffic plan.
+        paths: Where its artifacts are.
+        until: The last asset.
+
+    Returns:
+        The results by asset, in the order they ran.
+
+    Raises:
+        StudyError: if ``until`` is not an asset of the study.
+        ParetoscopeError, ModelError: as the steps do.
+    """
+    return {asset: run_step(asset, study, paths) for asset in steps_until(study, until)}
+
+
+def run_step(asset: str, study: Study, paths: StudyPaths) -> StepResult[Any]:
+    """Run one step on the artifacts that exist.
+
+    Raises:
+        StudyError: if there is no such asset.
+        ParetoscopeError, ModelError: as the step does.
+    """
+    if asset not in STEPS:
+        msg = f"{asset!r} is not an asset; expected one of {', '.join(STEPS)}"
+        raise StudyError(msg)
+    started = time.perf_counter()
+    result = STEPS[asset](study, paths)
+    _log.info("%s: done in %.1f s", asset, time.perf_counter() - started)
+    return result
+
+
+def steps_until(study: Study, until: str) -> list[str]:
+    """The assets that ``until`` is derived from, in order, and itself.
+
+    Raises:
+        StudyError: if the study has no such asset.
+    """
+    assets = list(ASSET_GRAPH)
+    if study.experiment.variants is not None:
+        assets = assets[assets.index("traffic_plan") :]
+    if until not in assets:
+        msg = (
+            f"{until!r} is not an asset of {study.study.name}; expected one of {', '.join(assets)}"
+        )
+        raise StudyError(msg)
+    needed = {until}
+    for asset in reversed(ASSET_GRAPH):
+        if asset in needed:
+            needed.update(ASSET_GRAPH[asset])
+    return [asset for asset in assets if asset in needed]
