@@ -3,8 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,10 @@ from pipeline.core.labels import metric_label
 from pipeline.reporting.comparison.build import Comparison
 from pipeline.reporting.figures.charts import fronts_figure, slopes_figure
 from pipeline.reporting.figures.svg import as_svg
-from pipeline.reporting.text.formatting import NAMES, NUMBERS
+from pipeline.reporting.text.formatting import NUMBERS
+from pipeline.reporting.text.labels import LABELS
+from pipeline.reporting.text.power_summary import power_lines
+from pipeline.results.serialization import to_dict
 
 PAGE, MARKDOWN = "html", "md"
 """The formats of a rendered template."""
@@ -39,8 +41,13 @@ def jinja_environment(markup: str, cutoff: int | None) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    metric = partial(metric_label, cutoff=cutoff)
-    environment.filters |= {**NUMBERS, **NAMES, "metric": metric}
+    filters: Mapping[str, Callable[..., Any]] = {
+        **NUMBERS,
+        **LABELS,
+        "metric": partial(metric_label, cutoff=cutoff),
+        "power_lines": partial(power_lines, cutoff=cutoff),
+    }
+    environment.filters |= filters
     return environment
 
 
@@ -88,7 +95,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     }
     return write_files(
         folder,
-        {"comparison.json": asdict(comparison)},
+        {"comparison.json": to_dict(comparison)},
         {
             name: render(jinja_environment(markup, None), markup, "comparison.j2", values)
             for name, markup in (("index.html", PAGE), ("comparison.md", MARKDOWN))

@@ -107,13 +107,7 @@ class Replicates:
 
 
 Check = (
-    SampleRatio
-    | CompleteDays
-    | WholeWeeks
-    | EventLoss
-    | AaRerandomisation
-    | CarryOver
-    | Replicates
+    SampleRatio | CompleteDays | WholeWeeks | EventLoss | AaRerandomisation | CarryOver | Replicates
 )
 
 

@@ -34,7 +34,7 @@ class Estimates:
     """
 
     hypotheses: tuple[HypothesisResult, ...]
-    diagnostics: Diagnostics = Diagnostics()
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
     metric_ranking: tuple[RankedMetric, ...] = ()
     unfitted_pairs: tuple[UnfittedPair, ...] = ()
 
@@ -254,4 +254,4 @@ class Report(Findings):
     data: Json | None = None
     parameters: Json | None = None
     changed_since_training: tuple[str, ...] = ()
-    provenance: Provenance = Provenance()
+    provenance: Provenance = field(default_factory=Provenance)

@@ -222,7 +222,8 @@ class HypothesisResult:
             Analysis.CLUSTER_ROBUST: self.cluster_robust,
             Analysis.HARTUNG_KNAPP: small and small.hartung_knapp,
             Analysis.QUASI_BINOMIAL: small and small.quasi_binomial,
-            Analysis.MEASUREMENT_ERROR: self.measurement_error and self.measurement_error.propagated,
+            Analysis.MEASUREMENT_ERROR: self.measurement_error
+            and self.measurement_error.propagated,
             Analysis.DAY_FIXED_EFFECTS: days and days.fixed,
             Analysis.ANYTIME_VALID: self.interim[-1] if self.interim else None,
             Analysis.CUPED: self.cuped and self.cuped.cluster_robust,

@@ -169,7 +169,11 @@ def find_report(name: str) -> Path:
     except MissingArtifact:
         studies = None
     if studies is None or not (studies / name / REPORT / REPORT_FILE).is_file():
-        known = sorted(p.parents[1].name for p in studies.glob(f"*/{REPORT}/{REPORT_FILE}")) if studies else []
+        known = (
+            sorted(p.parents[1].name for p in studies.glob(f"*/{REPORT}/{REPORT_FILE}"))
+            if studies
+            else []
+        )
         words = f"; finished studies are {', '.join(known)}" if known else ""
         msg = (
             f"no report of {name!r}: expected a study under data/studies, a study's folder or a "

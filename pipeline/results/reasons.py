@@ -46,6 +46,8 @@ class UndefinedReason(StrEnum):
     """The metric separates successes from failures, so the slope is infinite."""
     SUCCESSES_AT_ONE_END = "successes_at_one_end"
     """Only groups at one end of the metric have a success, so the slope is infinite."""
+    IDENTICAL_USERS = "identical_users"
+    """The users of a group do not vary, so the slope has no cluster-robust error."""
     RATES_0_OR_1 = "rates_0_or_1"
     """In every group all trials succeeded or none did."""
     ONE_STUDY = "one_study"

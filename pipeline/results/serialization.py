@@ -36,8 +36,7 @@ def to_dict(result: Any) -> Json:
 
 
 def parse(kind: type[T], value: Any) -> T:
-    """A result from what :func:`to_dict` returned, or from the rows of a table; raises pydantic's
-    ``ValidationError``. Unknown keys are ignored."""
+    """A result from what :func:`to_dict` returned, or from rows of a table; ignores unknown keys."""
     return _adapter(kind).validate_python(value)
 
 
@@ -84,7 +83,11 @@ def read_estimates(folder: Path) -> Estimates:
         found = {name: json.loads((folder / file).read_bytes()) for name, file in _FILES.items()}
         return kinds.validate_json(json.dumps(found), strict=True)
     except (OSError, ValueError) as error:
-        key = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else ""
+        key = (
+            ".".join(map(str, error.errors()[0]["loc"]))
+            if isinstance(error, ValidationError)
+            else ""
+        )
         msg = f"{folder} cannot be read: {key or error}. {remedy}"
         raise DataError(msg) from error
 

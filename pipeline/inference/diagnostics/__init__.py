@@ -1,1 +1,1 @@
-"""Whether the experiment can be trusted at all."""
+"""Diagnostics of the experiment."""

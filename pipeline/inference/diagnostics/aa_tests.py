@@ -1,6 +1,4 @@
-"""A/A tests: the same users divided anew, or groups under one preference, must show nothing."""
-
-from dataclasses import dataclass
+"""A/A tests: re-randomised users, and groups with the same preference, must not differ."""
 
 import numpy as np
 import polars as pl
@@ -10,42 +8,22 @@ from pipeline.inference.glm.batched_newton import fit_batch
 from pipeline.inference.glm.group_regression import GroupSums, cluster_sum_squares
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
 from pipeline.inference.sensitivity.random_effects import link_variance
+from pipeline.results.diagnostics import AaTest, ReplicateTest
 from pipeline.results.family import Floats
 
 _DIVISIONS = 1_000
 _NOMINAL = 0.05
 UNLIKELY = 1e-3
-"""P-value below which an A/A test has failed; it is looked at every week."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AaTest:
-    """What the clustered test says of groups that differ by chance alone.
-
-    Attributes:
-        divisions: How often the batches of users were divided into groups anew.
-        false_alarms: Share of those with a p-value below 5 %.
-        p_value: That the p-values are uniform (Kolmogorov–Smirnov).
-    """
-
-    divisions: int
-    false_alarms: float
-    p_value: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether false alarms are no more than chance allows, and p-values not clearly skewed."""
-        alarms = round(self.false_alarms * self.divisions)
-        return bool(stats.binom.sf(alarms - 1, self.divisions, _NOMINAL) >= UNLIKELY)
+"""An A/A test fails at a p-value below this; it is small because the test runs every week."""
 
 
 def aa_test(
     x: Floats, outcome: DailyOutcome, *, seed: int, divisions: int = _DIVISIONS
 ) -> AaTest | None:
-    """Divide the experiment's batches of users into groups at random, and test the slope each time.
+    """Re-randomise the experiment's batches of users to groups, and test the slope each time.
 
-    Users stay in their batches, so that what is tried is the very test that day effects and daily
-    looks rest on. None where a division defines no slope.
+    Users stay in their batches, so the test is the one that day fixed effects and the confidence
+    sequence use. None where the slope of a re-randomisation is undefined.
     """
     m, y = outcome.trials_GDB.sum(axis=1), outcome.successes_GDB.sum(axis=1)
     groups, batches = m.shape
@@ -66,30 +44,18 @@ def aa_test(
     variance_K = meat_K / (weight_KG * (x_KG - centre_K1) ** 2).sum(axis=1) ** 2
     z_K = slope_K / np.sqrt(variance_K * clusters_K / (clusters_K - 1))
     p_values = 2 * stats.norm.sf(np.abs(z_K))
+    false_positives = (p_values < _NOMINAL).mean()
+    alarms = round(false_positives * divisions)
     return AaTest(
+        passed=bool(stats.binom.sf(alarms - 1, divisions, _NOMINAL) >= UNLIKELY),
         divisions=divisions,
-        false_alarms=float((p_values < _NOMINAL).mean()),
+        false_positives=float(false_positives),
         p_value=float(stats.kstest(p_values, "uniform").pvalue),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicateTest:
-    """Whether groups under the same preference agree: an A/A test within the experiment.
-
-    Attributes:
-        chi2: Σ (link - mean of the preference)² / variance over the groups, users clustered.
-        df: Groups less preferences.
-        p_value: That they differ by chance; small means that groups differ for reasons beyond π.
-    """
-
-    chi2: float
-    df: int
-    p_value: float
-
-
 def replicate_test(preferences: pl.Series, sums: GroupSums) -> ReplicateTest | None:
-    """Compare the groups of each preference; None without two of one, or with an infinite link.
+    """Test the groups of each preference for equality; None without replicates, or if a link is infinite.
 
     Args:
         preferences: The id of each group's preference.

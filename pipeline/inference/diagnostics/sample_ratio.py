@@ -1,4 +1,4 @@
-"""Whether as many users came as planned, and which days the log covers."""
+"""The sample ratio (SRM) check, and the days the log covers."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -9,48 +9,28 @@ import polars as pl
 from scipy import stats
 
 from pipeline.core.contracts import Kpi
+from pipeline.results.diagnostics import SampleRatio
 from pipeline.results.family import Floats
 
 BLOCKED_BELOW = 5e-4
-"""P-value of the sample-ratio test below which nothing is estimated (Fabijan et al., KDD 2019)."""
-
+"""p-value of the sample-ratio test below which verdicts are blocked (Fabijan et al., KDD 2019)."""
 
 _EDGE = 0.1
-"""Share of the middle day's impressions below which a first or last day is no day of its own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleRatio:
-    """Whether as many users came to each group as the plan says.
-
-    Attributes:
-        users: Of each group.
-        expected: By the plan's shares.
-        p_value: Of Pearson's χ² test.
-    """
-
-    users: tuple[int, ...]
-    expected: tuple[float, ...]
-    p_value: float
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the test lets the experiment be read."""
-        return self.p_value >= BLOCKED_BELOW
+"""A first or last day with less than this share of the median day's impressions does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calendar:
-    """Which days the log covers.
+    """The days the log covers.
 
     Attributes:
-        first: Its first day (UTC), None without any.
-        last: Its last day.
-        days: How many there are from the first to the last.
-        missing: Days between them on which a group of the plan was shown nothing.
-        whole_weeks: Whether every weekday is there as often as any other; else those that are
-            there more often weigh more. A first or last day with less than a tenth of what the
-            middle day saw, such as visits that go on past midnight, counts for nothing.
+        first: First day (UTC), None without any.
+        last: Last day.
+        days: Number of days from the first to the last.
+        missing: Days on which a group of the plan has no impressions.
+        whole_weeks: Whether every weekday occurs equally often. A first or last day with less than
+            a tenth of the median day's impressions, such as sessions that cross midnight, does not
+            count.
     """
 
     first: date | None
@@ -61,7 +41,7 @@ class Calendar:
 
 
 def calendar_of(daily_sums: pl.DataFrame, groups: Collection[str]) -> Calendar:
-    """The days of the table ``daily_sums``; ``groups`` are those of the plan."""
+    """The days of the table ``daily_sums``, for the groups of the plan."""
     impressions = dict(daily_sums.group_by("day").agg(pl.col("impressions").sum()).iter_rows())
     if not impressions:
         return Calendar(first=None, last=None, days=0, missing=(), whole_weeks=False)
@@ -80,7 +60,7 @@ def calendar_of(daily_sums: pl.DataFrame, groups: Collection[str]) -> Calendar:
 
 
 def sample_ratio_of(group_kpis: pl.DataFrame, shares: Mapping[str, float]) -> SampleRatio:
-    """Test the users who had an impression, by group, against the plan's shares."""
+    """Test the users with an impression, by group, against the planned shares."""
     users = dict(group_kpis.filter(kpi=Kpi.CTR.value).select("group", "users").iter_rows())
     return sample_ratio(
         np.array([users[name] for name in shares], dtype=np.float64),
@@ -89,14 +69,15 @@ def sample_ratio_of(group_kpis: pl.DataFrame, shares: Mapping[str, float]) -> Sa
 
 
 def sample_ratio(users: Floats, shares: Floats) -> SampleRatio:
-    """Test the users of the groups (never their impressions) against the plan's shares.
+    """Test the users of the groups (never their impressions) against the planned shares.
 
-    A mismatch says that users were lost, or counted twice, by group: then groups differ for reasons
-    no regression can mend. Without any user, the p-value is 0.
+    A sample ratio mismatch means that users are lost or counted twice, depending on the group, a bias
+    that no regression corrects. Without any user, the p-value is 0.
     """
     expected = users.sum() * shares / shares.sum()
     p_value = float(stats.chisquare(users, expected).pvalue) if users.sum() else 0.0
     return SampleRatio(
+        passed=p_value >= BLOCKED_BELOW,
         users=tuple(int(count) for count in users),
         expected=tuple(float(count) for count in expected),
         p_value=p_value,

@@ -1,7 +1,7 @@
 """The regression on group sums for many x at once, by Newton's method.
 
-:func:`pipeline.inference.glm.group_regression.fit_line` is the same for one x; this is for what fits it
-thousands of times: permutations, and offline metrics drawn anew.
+The same as :func:`pipeline.inference.glm.group_regression.fit_line`, vectorised for permutations and
+for offline metrics drawn from their errors.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ _CONVERGED = 1e-10
 
 
 def fit_batch(x_KG: Floats, sums: GroupSums) -> tuple[Floats, Floats]:
-    """Intercept and slope for every row of x; nan where there is no finite maximum."""
+    """Intercept and slope for every row of x; nan where the likelihood has no finite maximum."""
     family = sums.family
     intercept_K = np.full(len(x_KG), family.link(np.array(sums.rate)))
     slope_K, step_K = np.zeros(len(x_KG)), np.full(len(x_KG), np.inf)
@@ -38,6 +38,6 @@ def fit_batch(x_KG: Floats, sums: GroupSums) -> tuple[Floats, Floats]:
 
 
 def log_likelihood(x_KG: Floats, sums: GroupSums, intercept_K: Floats, slope_K: Floats) -> Floats:
-    """Of the sums, up to the family's constant, for every row of x."""
+    """Log likelihood of the sums for every row of x, up to the family's constant."""
     line_KG = intercept_K[:, None] + slope_K[:, None] * x_KG
     return (sums.successes * line_KG - sums.trials * sums.family.cumulant(line_KG)).sum(axis=1)

@@ -1,7 +1,7 @@
-"""A regression of a KPI on group sums, with the assumptions it rests on.
+"""Regression of a KPI on group sums.
 
-One Bernoulli trial a row with g distinct x collapses exactly into g binomial cells: same estimate,
-same covariance (the likelihoods differ by a constant). Row-level data is never needed.
+Bernoulli trials with g distinct x collapse exactly into g binomial cells: same estimate, same
+covariance (the likelihoods differ by a constant). Row-level data is not needed.
 """
 
 import warnings
@@ -15,26 +15,26 @@ from statsmodels.genmod.families import Binomial, Poisson
 from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
-from pipeline.inference.glm.wald import SlopeTest, wald_test
+from pipeline.inference.glm.wald import wald_test
 from pipeline.results.family import Family, Floats
+from pipeline.results.reasons import Covariance, UndefinedReason
+from pipeline.results.slopes import LackOfFit, SlopeTest
 
 _SMALLEST_RANGE = 1e-9
-"""A metric that varies less than this, relative to its smallest value, is the same in all groups."""
-
-_ONE_END = "only groups at one end of the metric have any success, so the slope has no finite value"
+"""A metric that varies less than this, relative to its smallest value, is constant."""
 
 _NO_VARIATION = 1e-6
-"""Clustered errors below this share of the model's are round-off."""
+"""Cluster-robust errors below this share of the model's are round-off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSums:
-    """Sums over the users of each group, one entry a group.
+    """Sums over the users of each group, one entry per group.
 
     Attributes:
         family: How the KPI depends on x.
         trials: Σ m, e.g. impressions.
-        successes: Σ y, e.g. clicks, or the amount they brought.
+        successes: Σ y, e.g. clicks, or an amount such as revenue.
         users: Users with at least one trial.
         sum_mm: Σ m².
         sum_my: Σ m·y.
@@ -79,43 +79,34 @@ class LineFit:
     """``link(rate) = intercept + slope · x``, fitted to group sums.
 
     Attributes:
-        intercept: Log odds (logarithm of the rate) at x = 0.
-        slope: Change of the log odds (the logarithm of the rate) for a unit of x.
-        covariance: Of intercept and slope, with correlated trials of a user.
-        model: The test with independent trials (the paper's line); of amounts, which have no such
-            model, the clustered one.
-        clustered: The test with correlated trials of a user.
-        pearson_chi2: Lack of fit with independent trials: Σ (y - n p)² / (n p (1-p)); of amounts,
-            the clustered one.
-        clustered_chi2: Lack of fit with correlated trials of a user: Σ (y - n p)² / Q, where
-            Q = Σ_u (y_u - m_u p)² over the users of the group.
-        lack_of_fit_df: Groups less 2.
-        lack_of_fit_p: P-value of ``clustered_chi2``; small means that groups differ for reasons
-            beyond x and the habits of their users, and that both intervals are too short.
+        intercept: Log odds (log rate, for amounts) at x = 0.
+        slope: Change of the log odds (log rate) per unit of x.
+        covariance: Of intercept and slope, cluster-robust.
+        model: The test with independent trials (the paper's); for amounts, which have no such
+            model, the cluster-robust test.
+        cluster_robust: The test with users as clusters.
+        lack_of_fit: The groups' deviations from the line; for amounts, both χ² are cluster-robust.
     """
 
     intercept: float
     slope: float
     covariance: tuple[tuple[float, float], tuple[float, float]]
     model: SlopeTest
-    clustered: SlopeTest
-    pearson_chi2: float
-    clustered_chi2: float
-    lack_of_fit_df: int
-    lack_of_fit_p: float | None
+    cluster_robust: SlopeTest
+    lack_of_fit: LackOfFit
 
     @property
     def conservative(self) -> SlopeTest:
         """The test with the larger standard error.
 
-        With many users that is the clustered one; with few successes the clustered error is too
-        small, and the model's is the wider.
+        With many users that is the cluster-robust one; with few successes its error is too small,
+        and the model's is larger.
         """
-        return max(self.clustered, self.model, key=lambda test: test.standard_error)
+        return max(self.cluster_robust, self.model, key=lambda test: test.standard_error)
 
 
-def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | str:
-    """Fit the regression; where it is undefined, return the reason instead."""
+def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | UndefinedReason:
+    """Fit the regression; where it is undefined, return the reason."""
     if reason := undefined_reason(x, sums):
         return reason
     design = np.column_stack([np.ones_like(x), x])
@@ -125,29 +116,31 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | str:
     (aa, ab), (_, bb) = clustered_covariance(design, rate, sums).tolist()
     error = float(np.sqrt(bb))
     if not error > _NO_VARIATION * fit.bse[1]:
-        return "the users of a group do not differ, so the slope has no user-clustered error"
+        return UndefinedReason.IDENTICAL_USERS
     df = len(x) - 2
     residuals = sums.successes - sums.trials * rate
     chi2 = float((residuals**2 / cluster_sum_squares(rate, sums)).sum())
-    clustered = wald_test(slope, error, covariance="user-clustered", level=level)
+    robust = wald_test(slope, error, covariance=Covariance.CLUSTER_ROBUST, level=level)
     binomial = sums.family is Family.BINOMIAL
     return LineFit(
         intercept=intercept,
         slope=slope,
         covariance=((aa, ab), (ab, bb)),
-        model=wald_test(slope, float(fit.bse[1]), covariance="model", level=level)
+        model=wald_test(slope, float(fit.bse[1]), covariance=Covariance.MODEL, level=level)
         if binomial
-        else clustered,
-        clustered=clustered,
-        pearson_chi2=float(fit.pearson_chi2) if binomial else chi2,
-        lack_of_fit_df=df,
-        clustered_chi2=chi2,
-        lack_of_fit_p=float(stats.chi2.sf(chi2, df)) if df > 0 else None,
+        else robust,
+        cluster_robust=robust,
+        lack_of_fit=LackOfFit(
+            pearson_chi2=float(fit.pearson_chi2) if binomial else chi2,
+            clustered_chi2=chi2,
+            df=df,
+            p_value=float(stats.chi2.sf(chi2, df)) if df > 0 else None,
+        ),
     )
 
 
 def build_glm(family: Family, design: Floats, trials: Floats, successes: Floats) -> GLM:
-    """The model of a family, for statsmodels to fit; one row a cell of trials."""
+    """The statsmodels GLM of a family; one row per cell of trials."""
     if family is Family.BINOMIAL:
         counts = np.column_stack([successes, trials - successes])
         return GLM(counts, design, Binomial())
@@ -155,45 +148,45 @@ def build_glm(family: Family, design: Floats, trials: Floats, successes: Floats)
 
 
 def fit_glm(model: GLM) -> Any:
-    """Fit a generalised linear model by maximum likelihood, until its coefficients stand still.
+    """Fit a generalised linear model by maximum likelihood, until its coefficients converge.
 
-    That a fit is exact, as of as many groups as coefficients, is neither a separation (which is
-    ruled out before) nor a fault.
+    The warning of a perfect fit is ignored: as many groups as coefficients fit exactly, and
+    separation is excluded before.
     """
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", PerfectSeparationWarning)
         return model.fit(tol=1e-10, tol_criterion="params", maxiter=100)
 
 
-def undefined_reason(x: Floats, sums: GroupSums) -> str | None:
-    """Why the regression has no finite, unique answer; None if it has."""
+def undefined_reason(x: Floats, sums: GroupSums) -> UndefinedReason | None:
+    """Why the regression has no finite, unique solution; None if it has one."""
     if np.isnan(x).any():
-        return "the metric is undefined, 0 or negative in a group"
+        return UndefinedReason.METRIC_NOT_POSITIVE
     if (sums.trials <= 0).any():
-        return "a group has no trials"
+        return UndefinedReason.NO_TRIALS
     if np.ptp(x) < _SMALLEST_RANGE:
-        return "the metric is the same in all groups"
+        return UndefinedReason.METRIC_CONSTANT
     if sums.successes.sum() == 0:
-        return "no trial succeeded"
-    return _infinite_because(x, sums)
+        return UndefinedReason.NO_SUCCESSES
+    return _infinite_reason(x, sums)
 
 
-def _infinite_because(x: Floats, sums: GroupSums) -> str | None:
+def _infinite_reason(x: Floats, sums: GroupSums) -> UndefinedReason | None:
     if sums.family is Family.POISSON:
-        return _ONE_END if any(separation(x, sums)) else None
+        return UndefinedReason.SUCCESSES_AT_ONE_END if any(separation(x, sums)) else None
     if sums.successes.sum() == sums.trials.sum():
-        return "every trial succeeded"
+        return UndefinedReason.NO_FAILURES
     if any(separation(x, sums)):
-        return "the metric separates successes from failures, so the slope has no finite value"
+        return UndefinedReason.SEPARATION
     mixed = (sums.successes > 0) & (sums.successes < sums.trials)
-    return None if mixed.any() else "in every group all trials succeeded or none did"
+    return None if mixed.any() else UndefinedReason.RATES_0_OR_1
 
 
 def separation(x: Floats, sums: GroupSums) -> tuple[bool, bool]:
-    """Whether no trial that succeeded lies below one that did not, and whether none lies above.
+    """Whether no success has a smaller x than a failure, and whether none has a larger x.
 
-    Where one of the two holds, the slope has no finite value. An amount has no ceiling, so that any
-    of its trials might have brought more.
+    If one of the two holds, the slope is infinite. An amount is unbounded, so that all of its trials
+    count as failures.
     """
     succeeded = x[sums.successes > 0]
     failed = x[sums.successes < sums.trials] if sums.family is Family.BINOMIAL else x
@@ -201,10 +194,10 @@ def separation(x: Floats, sums: GroupSums) -> tuple[bool, bool]:
 
 
 def clustered_covariance(design: Floats, rate: Floats, sums: GroupSums) -> Floats:
-    """Covariance of the coefficients with users as clusters (CR1), from the six sums.
+    """Cluster-robust covariance of the coefficients with users as clusters (CR1), from six sums.
 
     ``V = I⁻¹ [Σ_i Q_i x_i x_iᵀ] I⁻¹`` with ``Q_i = Σ_u (y_u - m_u p_i)²``, times
-    ``U/(U-1) · (n-1)/(n-2)``: statsmodels' row-level ``cov_type="cluster"``, digit for digit.
+    ``U/(U-1) · (n-1)/(n-2)``: equal to statsmodels' row-level ``cov_type="cluster"``.
     """
     weights, squares = sums.trials * sums.family.variance(rate), cluster_sum_squares(rate, sums)
     bread = np.linalg.inv((design.T * weights) @ design)

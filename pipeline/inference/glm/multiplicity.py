@@ -1,4 +1,4 @@
-"""P-values of several hypotheses at once."""
+"""p-values adjusted for multiple tests."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ from statsmodels.stats.multitest import multipletests
 
 
 def adjust_p_values(p_values: Sequence[float | None], method: str) -> list[float | None]:
-    """P-values for a family of tests; None stays None and does not count.
+    """Adjust the p-values of a family of tests; None stays None and does not count.
 
     Args:
-        p_values: One a test.
-        method: ``holm`` bounds the chance of any false finding (Holm 1979), for what was declared
-            beforehand; ``fdr_bh`` the expected share of false ones among the findings (Benjamini &
-            Hochberg 1995), for what was looked through.
+        p_values: One per test.
+        method: ``holm`` controls the family-wise error rate (Holm 1979), for pre-registered
+            hypotheses; ``fdr_bh`` the false discovery rate (Benjamini & Hochberg 1995), for
+            exploratory ones.
     """
     known = [p for p in p_values if p is not None]
     if not known:

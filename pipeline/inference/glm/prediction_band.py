@@ -1,48 +1,27 @@
-"""What the fitted line says between the groups, and from one group to another."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+"""The fitted line with its confidence band, and the change it predicts from group to group."""
 
 import numpy as np
 from scipy import stats
 
 from pipeline.inference.glm.group_regression import LineFit
 from pipeline.results.family import Family, Floats
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.slopes import BandPoint, Change
 
 _STEPS = 24
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BandPoint:
-    """The line at one place.
-
-    Attributes:
-        x: Relative change of the metric against the worst group, a fraction.
-        rate: The KPI on the line.
-        low: Lower end of its interval at the study's level, pointwise; the error is the user-clustered
-            one, or the paper's where that is the wider. That groups may lie off the line for
-            reasons of their own is not in it.
-        high: Upper end.
-    """
-
-    x: float
-    rate: float
-    low: float
-    high: float
-
-
-def cautious_covariance(fit: LineFit) -> Floats:
-    """Covariance of intercept and slope, widened where independent trials give the wider error."""
-    widening = (fit.conservative.standard_error / fit.clustered.standard_error) ** 2
+def conservative_covariance(fit: LineFit) -> Floats:
+    """Covariance of intercept and slope, scaled up where the model's error is the larger."""
+    widening = (fit.conservative.standard_error / fit.cluster_robust.standard_error) ** 2
     return np.array(fit.covariance) * widening
 
 
 def band_of(fit: LineFit, family: Family, furthest: float) -> tuple[BandPoint, ...]:
-    """The line with its interval, from the worst group (x = 0) to the ``furthest``."""
+    """The line with its confidence band, from the worst group (x = 0) to the ``furthest``."""
     x = np.linspace(0, furthest, _STEPS + 1)
     design = np.column_stack([np.ones_like(x), x])
-    error = np.sqrt(((design @ cautious_covariance(fit)) * design).sum(axis=1))
+    error = np.sqrt(((design @ conservative_covariance(fit)) * design).sum(axis=1))
     width = stats.norm.ppf((1 + fit.model.level) / 2) * error
     line = fit.intercept + fit.slope * x
     ends = (family.mean(line), family.mean(line - width), family.mean(line + width))
@@ -52,44 +31,29 @@ def band_of(fit: LineFit, family: Family, furthest: float) -> tuple[BandPoint, .
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A relative change of a KPI, as a fraction of where it starts.
-
-    Attributes:
-        change: Rate at the end over rate at the start, less 1.
-        interval: Of it.
-    """
-
-    change: float
-    interval: tuple[float, float]
-
-    @property
-    def excludes_0(self) -> bool:
-        """Whether the interval leaves no doubt of the direction."""
-        low, high = self.interval
-        return low > 0 or high < 0
-
-
-def predicted_change(hypothesis: Mapping[str, Any], start: float, end: float) -> Change:
-    """The change of the fitted KPI from one x to another on the line of an answered hypothesis.
+def predicted_change(result: HypothesisResult, start: float, end: float) -> Change | None:
+    """The relative change of the KPI from one x to another on the line of a hypothesis.
 
     The error of ``log rate`` follows from the covariance of intercept and slope (delta method).
 
     Args:
-        hypothesis: An entry of ``report.json`` that has a slope.
+        result: Of the hypothesis.
         start: x of the one group.
         end: x of the other.
+
+    Returns:
+        The change at the hypothesis's level; None without a slope.
     """
-    family, x = Family(hypothesis["link"]), np.array([start, end])
-    line = hypothesis["intercept"] + hypothesis["slope"] * x
-    rate = family.mean(line)
-    # d log p / d line is 1 - p of a yes-or-no KPI and 1 of an amount
+    if result.slope is None or result.intercept is None or result.level is None:
+        return None
+    family, x = result.link, np.array([start, end])
+    rate = family.mean(result.intercept + result.slope * x)
+    # d log p / d line is 1 - p of a binary KPI and 1 of an amount
     share = 1 - rate if family is Family.BINOMIAL else np.ones(2)
     gradient = np.array([share[1] - share[0], share[1] * x[1] - share[0] * x[0]])
-    error = float(np.sqrt(gradient @ np.array(hypothesis["line_covariance"]) @ gradient))
+    error = float(np.sqrt(gradient @ np.array(result.line_covariance) @ gradient))
     middle = float(np.log(rate[1] / rate[0]))
-    return log_change(middle, float(stats.norm.ppf((1 + hypothesis["level"]) / 2)) * error)
+    return log_change(middle, float(stats.norm.ppf((1 + result.level) / 2)) * error)
 
 
 def log_change(middle: float, width: float) -> Change:

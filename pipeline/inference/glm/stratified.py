@@ -1,8 +1,8 @@
-"""A slope beside an intercept of every stratum's own, such as days; batches of users are clusters.
+"""A slope with one intercept per stratum, such as a day; batches of users are the clusters.
 
-A user's trials lie in several strata, so groups' strata are not independent. Their users are divided
-into batches at random, the same in all strata; batches are independent, and their spread is what the
-errors come from. Arrays are of groups G, strata S and batches B.
+A user has trials in several strata, so the strata of a group are not independent. Users are divided
+into random batches, the same in all strata; batches are independent, and the errors come from their
+variance. Arrays have the dimensions groups G, strata S and batches B.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.inference.glm.group_regression import GroupSums, build_glm, fit_glm, separation
-from pipeline.inference.glm.wald import SlopeTest, wald_test
+from pipeline.inference.glm.wald import wald_test
 from pipeline.results.family import Family, Floats
+from pipeline.results.reasons import Covariance
+from pipeline.results.slopes import SlopeTest
 
 
 def informative_strata(
     family: Family, trials_GSB: Floats, successes_GSB: Floats
 ) -> NDArray[np.int64]:
-    """The strata that say something of a slope.
+    """The strata that contribute to a slope.
 
-    In the others a group had no trial, or no trial succeeded, or all did.
+    In the others a group has no trial, no trial succeeded, or all did.
     """
     m, y = trials_GSB.sum(axis=2), successes_GSB.sum(axis=2)
     some = (y.sum(axis=0) > 0) & (m > 0).all(axis=0)
@@ -30,7 +32,7 @@ def informative_strata(
 
 
 def separated(x: Floats, family: Family, trials_GSB: Floats, successes_GSB: Floats) -> bool:
-    """Whether in every stratum no success lies below a failure, or in every one none above."""
+    """Whether x separates successes from failures in the same direction in every stratum."""
     found = [
         separation(x, GroupSums.over_users(family, trials_GSB[:, s], successes_GSB[:, s]))
         for s in range(trials_GSB.shape[1])
@@ -46,7 +48,7 @@ def stratified_slope(
     *,
     level: float,
 ) -> SlopeTest | None:
-    """The last column's coefficient beside an intercept a stratum; None where it is not known."""
+    """The last column's coefficient, with one intercept per stratum; None where undefined."""
     groups, strata, _ = trials_GSB.shape
     intercepts = np.tile(np.eye(strata), (groups, 1))
     design = np.column_stack([intercepts, *(column.reshape(-1) for column in columns_GS)])
@@ -57,7 +59,7 @@ def stratified_slope(
     weights = m.sum(axis=1) * family.variance(rate)
     try:
         bread = np.linalg.inv((design.T * weights) @ design)
-    except np.linalg.LinAlgError:  # the coefficient has run off, and its weights with it
+    except np.linalg.LinAlgError:  # the coefficient diverges
         return None
     scores = _batch_scores(design, (y - m * rate[:, None]).reshape(groups, strata, -1))
     n = len(scores)
@@ -65,11 +67,11 @@ def stratified_slope(
     if not (np.isfinite(variance) and variance > 0):
         return None
     slope, error = float(fit.params[-1]), variance**0.5
-    return wald_test(slope, error, covariance="batches of users", level=level)
+    return wald_test(slope, error, covariance=Covariance.CLUSTER_ROBUST_BATCHES, level=level)
 
 
 def _batch_scores(design: Floats, residuals_GSB: Floats) -> Floats:
-    """``Σ_s z_gs · residual_gsb`` of every batch of every group; batch × coefficient."""
+    """``Σ_s z_gs · residual_gsb`` per batch and group; batch × coefficient."""
     groups, strata, batches = residuals_GSB.shape
     design_GSC = design.reshape(groups, strata, -1)
     return np.einsum("gsc,gsb->gbc", design_GSC, residuals_GSB).reshape(groups * batches, -1)

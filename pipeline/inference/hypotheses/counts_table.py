@@ -1,10 +1,10 @@
-"""A table of group counts: the groups' offline metrics and KPIs, as the inference takes them.
+"""A table of group counts, converted to the tables that hypotheses are tested on.
 
-One row a group: ``group``, ``impressions``, ``clicks``, optionally ``orders``, ``units``, ``revenue``,
-``users`` and the group's ``share`` of the users; and a column an offline metric, such as ``recall@20``
-or ``od@20``. For each KPI the sums over users may stand there, too: ``ctr_users``, ``ctr_sum_mm``,
-``ctr_sum_my`` and ``ctr_sum_yy`` (as :func:`pipeline.experiment.kpis.group_kpis.group_counts` makes them), and so
-for all others; KPIs per user are fitted only with them.
+One row per group: ``group``, ``impressions``, ``clicks``, optionally ``orders``, ``units``,
+``revenue``, ``users`` and the planned ``share`` of the users; and one column per offline metric, such
+as ``recall@20`` or ``od@20``. The per-user sufficient statistics of a KPI are optional: ``ctr_users``,
+``ctr_sum_mm``, ``ctr_sum_my`` and ``ctr_sum_yy`` (see
+:func:`pipeline.experiment.kpis.group_kpis.group_counts`); KPIs per user require them.
 """
 
 from pathlib import Path
@@ -17,70 +17,74 @@ from pipeline.experiment.kpis.contracts import COUNTS, TERMS, USER_SUMS
 from pipeline.experiment.kpis.group_kpis import group_kpis as kpis_of_groups
 
 SHARE = "share"
-"""The part of the users a group was to get; any positive numbers, such as all 1."""
+"""The planned share of the users; any positive numbers, such as all 1."""
 
 _REQUIRED = ("group", "impressions", "clicks")
 _SHORT = {"od": Metric.ORDER_DENSITY.value}
 
 
-def read_counts(path: Path) -> pl.DataFrame:
-    """The file's table, its counts whole numbers that fit each other; raises :class:`DataError`."""
-    try:
-        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        msg = f"cannot read {path}: {error}; expected CSV or parquet with one row a group"
-        raise DataError(msg) from error
-    missing = [name for name in _REQUIRED if name not in table.columns]
-    if missing:
+def read_counts(source: Path | pl.DataFrame) -> pl.DataFrame:
+    """Read and validate a table of counts, a frame or CSV or parquet; raises :class:`DataError`."""
+    table, name = (source, "the frame") if isinstance(source, pl.DataFrame) else _read(source)
+    if missing := [column for column in _REQUIRED if column not in table.columns]:
         msg = (
-            f"{path} lacks {', '.join(missing)}; expected the columns group, impressions and clicks, "
-            f"and one an offline metric; it has {table.columns}"
+            f"{name} has no column {', '.join(missing)}; expected the columns group, impressions and "
+            f"clicks, and one per offline metric; found {table.columns}"
         )
         raise DataError(msg)
     table = table.with_columns(pl.col("group").cast(pl.String))
     if table["group"].null_count() or table["group"].is_duplicated().any() or table.height < 2:
-        msg = f"{path}: groups {table['group'].to_list()}; expected two or more, each named once"
+        msg = f"{name}: groups {table['group'].to_list()}; expected two or more different names"
         raise DataError(msg)
-    _check_counts(table, path)
-    _check_shares(table, path)
+    _check_counts(table, name)
+    _check_shares(table, name)
     return table.with_columns(pl.col(list(filter(_is_a_count, table.columns))).cast(pl.Int64))
 
 
-def _check_counts(table: pl.DataFrame, path: Path) -> None:
+def _read(path: Path) -> tuple[pl.DataFrame, str]:
+    try:
+        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        msg = f"cannot read {path}: {error}; expected CSV or parquet with one row per group"
+        raise DataError(msg) from error
+    return table, str(path)
+
+
+def _check_counts(table: pl.DataFrame, source: str) -> None:
     for name in filter(_is_a_count, table.columns):
         counts = table[name]
         if not counts.dtype.is_integer() or counts.null_count() or (counts < 0).any():
-            msg = f"{path}: {name} is {counts.to_list()}; expected a whole number from 0 up each"
+            msg = f"{source}: {name} is {counts.to_list()}; expected non-negative integers"
             raise DataError(msg)
     for part, whole in (("clicks", "impressions"), ("orders", "clicks")):
         wrong = table.filter(pl.col(part) > pl.col(whole)) if part in table.columns else table[:0]
         if wrong.height:
             row = wrong.row(0, named=True)
             msg = (
-                f"{path}: group {row['group']} has {row[whole]} {whole} and {row[part]} {part}; "
-                "an impression is clicked or not, a click ordered or not"
+                f"{source}: group {row['group']} has {row[whole]} {whole} and {row[part]} {part}; "
+                "expected at most one click per impression and one order per click"
             )
             raise DataError(msg)
 
 
-def _check_shares(table: pl.DataFrame, path: Path) -> None:
+def _check_shares(table: pl.DataFrame, source: str) -> None:
     if SHARE not in table.columns:
         return
     shares = table[SHARE]
     known = shares.dtype.is_numeric() and not shares.null_count()
     if not known or not shares.is_finite().all() or (shares <= 0).any():
-        msg = f"{path}: {SHARE} is {shares.to_list()}; expected a number above 0 each"
+        msg = f"{source}: {SHARE} is {shares.to_list()}; expected positive numbers"
         raise DataError(msg)
 
 
 def metric_name(column: str) -> str:
-    """The metric a column holds: ``od@20`` is ``order_density@20``."""
+    """The metric of a column: ``od@20`` is ``order_density@20``."""
     name, at, cutoff = column.partition("@")
     return _SHORT.get(name, name) + at + cutoff
 
 
 def metric_column(column: str, cutoff: int | None) -> str:
-    """What the table of metrics calls a column's metric; without the cutoff that all have."""
+    """The name of a column's metric in the table of metrics; without the common cutoff."""
     name = metric_name(column)
     return name.removesuffix(f"@{cutoff}") if _base(name) in set(Metric) else name
 
@@ -94,9 +98,9 @@ def common_cutoff(counts: pl.DataFrame) -> int | None:
 
 
 def offline_metrics(counts: pl.DataFrame) -> pl.DataFrame:
-    """The metrics of every group as the table of that name; Recall · OD is made from its factors.
+    """The table ``offline_metrics`` of the groups; Recall · OD is computed from its factors.
 
-    The cutoff is left out of the names if all have the same, as in a study.
+    Names have no cutoff if all metrics have the same, as in a study.
 
     Raises:
         DataError: if no column is a metric, or two are the same.
@@ -104,7 +108,7 @@ def offline_metrics(counts: pl.DataFrame) -> pl.DataFrame:
     columns = _metric_columns(counts)
     names = [metric_name(column) for column in columns]
     if not names or len(set(names)) < len(names):
-        msg = f"the columns {columns} are the offline metrics; expected one or more, each once"
+        msg = f"the columns {columns} are the offline metrics; expected one or more different ones"
         raise DataError(msg)
     values = [
         pl.when(pl.col(column).cast(pl.Float64).is_finite())
@@ -151,7 +155,7 @@ def _is_a_count(column: str) -> bool:
 
 
 def _cutoffs_of_both(names: list[str]) -> list[str]:
-    """``@k`` of every k, or nothing, at which both recall and order density are known."""
+    """``@k`` (or nothing) for every k at which both recall and order density are known."""
     recalls = [name.removeprefix(Metric.RECALL) for name in names if _base(name) == Metric.RECALL]
     return [at for at in recalls if f"{Metric.ORDER_DENSITY}{at}" in names]
 
@@ -161,18 +165,18 @@ def _base(metric: str) -> str:
 
 
 def users_of_groups(counts: pl.DataFrame) -> pl.Series | None:
-    """The users of each group: ``users``, or those with an impression; None if neither is known."""
+    """The users of each group: ``users``, or those with an impression; None if unknown."""
     column = next((name for name in ("users", "ctr_users") if name in counts.columns), None)
     return counts[column] if column else None
 
 
 def kpis_without_users(counts: pl.DataFrame) -> list[Kpi]:
-    """The KPIs that are there, but not all of their sums over users."""
+    """The KPIs whose counts are known, but not their per-user statistics."""
     return [kpi for kpi in _of_impressions(counts) if not _has_users(counts, kpi)]
 
 
 def _of_impressions(counts: pl.DataFrame) -> list[Kpi]:
-    """The KPIs whose trials are not users, and whose counts are there."""
+    """The KPIs whose trials are not users, and whose counts are known."""
     return [
         kpi
         for kpi, (trials, successes) in TERMS.items()
@@ -185,7 +189,7 @@ def _has_users(counts: pl.DataFrame, kpi: Kpi) -> bool:
 
 
 def group_kpis(counts: pl.DataFrame) -> pl.DataFrame:
-    """The KPIs of every group as the table of that name; without users, each trial is one."""
+    """The table ``group_kpis``; without per-user statistics, every trial counts as a user."""
     alone = {
         f"{kpi}_{name}": TERMS[kpi][0 if name in {"users", "sum_mm"} else 1]
         for kpi in kpis_without_users(counts)

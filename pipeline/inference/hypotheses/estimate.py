@@ -1,18 +1,22 @@
-"""The study's hypotheses: each an offline metric, a KPI, and the slope between them."""
+"""The result of every declared hypothesis: its slope, its verdict and the sensitivity analyses."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from pipeline.inference.glm.group_regression import fit_line
+from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
 from pipeline.inference.glm.multiplicity import adjust_p_values
+from pipeline.inference.glm.prediction_band import band_of, conservative_covariance
 from pipeline.inference.glm.wald import equivalence
 from pipeline.inference.hypotheses.inputs import (
     RESPONSE,
     RegressionInputs,
     before_of,
     daily_kpi,
+    family_of,
     group_cells,
     group_sums,
     metric_covariance,
@@ -20,12 +24,11 @@ from pipeline.inference.hypotheses.inputs import (
     relative_change,
     segments_of,
 )
-from pipeline.inference.hypotheses.results import GroupPoint, RegressionEstimate
 from pipeline.inference.hypotheses.verdict import fitted_mde, required_trials, verdict
 from pipeline.inference.sensitivity.cuped import cuped
 from pipeline.inference.sensitivity.day_effects import DailyOutcome, day_effects
 from pipeline.inference.sensitivity.errors_in_variables import (
-    errors_in_variables,
+    measurement_error,
     relative_change_se,
 )
 from pipeline.inference.sensitivity.random_effects import random_effects_slope
@@ -33,95 +36,196 @@ from pipeline.inference.sensitivity.robustness import curvature, leave_one_out, 
 from pipeline.inference.sensitivity.sequential import confidence_sequence
 from pipeline.inference.sensitivity.user_segments import segments
 from pipeline.results.family import Family, Floats
+from pipeline.results.hypothesis import Days, Elasticity, GroupPoint, HypothesisResult
+from pipeline.results.reasons import UndefinedReason
+from pipeline.results.slopes import InterimEstimate, SlopeTest
 from pipeline.study import Hypothesis, RegressionConfig
 
 
 def estimate_hypotheses(
     evidence: RegressionInputs, section: RegressionConfig, *, seed: int
-) -> list[RegressionEstimate]:
-    """Fit every declared hypothesis on the groups' metrics and KPIs; ``seed`` draws metrics anew."""
-    estimates = [
-        _estimate(hypothesis, evidence, section.level, seed) for hypothesis in section.hypotheses
-    ]
-    family = [one.deciding.p_value if one.deciding else None for one in estimates]
+) -> list[HypothesisResult]:
+    """Fit every declared hypothesis to the groups' metrics and KPIs.
+
+    Args:
+        evidence: The tables.
+        section: The hypotheses and the level of the intervals.
+        seed: Of permutations and of metrics drawn from their errors.
+    """
+    results = [_estimate(one, evidence, section.level, seed) for one in section.hypotheses]
+    family = [one.verdict_test.p_value if one.verdict_test else None for one in results]
     return [
         replace(one, holm_p_value=p_value)
-        for one, p_value in zip(estimates, adjust_p_values(family, "holm"), strict=True)
+        for one, p_value in zip(results, adjust_p_values(family, "holm"), strict=True)
     ]
 
 
 def _estimate(
     hypothesis: Hypothesis, evidence: RegressionInputs, level: float, seed: int
-) -> RegressionEstimate:
+) -> HypothesisResult:
     response = RESPONSE[hypothesis.kpi]
     cells = group_cells(evidence, hypothesis.metric, response)
     values = metric_values(cells)
     x, sums = relative_change(values), group_sums(cells, response)
-    fit = fit_line(x, sums, level=level)
     covariance_GG = metric_covariance(evidence, hypothesis.metric, cells)
-    errors = relative_change_se(values, covariance_GG)
-    unanswered = RegressionEstimate(
-        hypothesis=hypothesis, response=response, points=tuple(_points(cells, x, errors))
+    points = _points(cells, x, relative_change_se(values, covariance_GG))
+    undefined = HypothesisResult(
+        id=hypothesis.id,
+        metric=str(hypothesis.metric),
+        kpi=hypothesis.kpi,
+        direction=hypothesis.direction,
+        response=response,
+        link=family_of(response),
+        n=sum(point.trials for point in points),
+        groups=len(points),
+        points=points,
     )
-    if isinstance(fit, str):
-        return replace(unanswered, undefined_because=fit)
-    few = random_effects_slope(x, sums, fit)
+    fit = fit_line(x, sums, level=level)
+    if isinstance(fit, UndefinedReason):
+        return replace(undefined, undefined_reason=fit)
+    result = _with_line(undefined, fit, x, sums)
+    result = _with_sensitivity(result, hypothesis, evidence, (x, sums, cells), fit)
+    if covariance_GG is not None:
+        result = replace(
+            result,
+            measurement_error=measurement_error(values, covariance_GG, sums, fit, seed=seed),
+            metric_covariance=tuple(map(tuple, covariance_GG.tolist())),
+        )
+    outcome = daily_kpi(evidence, cells, response)
+    result = _with_days(result, x, outcome, evidence.planned_days, level)
+    return _with_verdict(
+        replace(result, permutation=permutation_test(x, sums, seed=seed)),
+        hypothesis,
+        fit,
+        healthy=evidence.healthy,
+    )
+
+
+def _with_line(
+    result: HypothesisResult, fit: LineFit, x: Floats, sums: GroupSums
+) -> HypothesisResult:
+    """The result with its line and the paper's test."""
+    level, binomial = fit.model.level, result.response.is_yes_or_no
+    without = leave_one_out(x, sums, level=level)
+    slopes = [one.slope if one else None for one in without]
+    known = [slope for slope in slopes if slope is not None]
+    (aa, ab), (ba, bb) = conservative_covariance(fit).tolist()
+    return replace(
+        result,
+        slope=fit.slope,
+        standard_error=fit.model.standard_error,
+        interval=fit.model.interval,
+        p_value=fit.model.p_value,
+        level=level,
+        covariance=fit.model.covariance,
+        intercept=fit.intercept,
+        line_covariance=((aa, ab), (ba, bb)),
+        rate_elasticity=fit.slope * (1 - sums.rate if binomial else 1.0),
+        cluster_robust=fit.cluster_robust,
+        lack_of_fit=fit.lack_of_fit,
+        small_sample=random_effects_slope(x, sums, fit),
+        curvature=curvature(x, sums, level=level),
+        leave_one_out=dict(zip((one.group for one in result.points), slopes, strict=True)),
+        leave_one_out_range=(min(known), max(known)) if known else None,
+        band=band_of(fit, result.link, _largest_x(result.points)),
+        minimum_detectable_slope=fitted_mde(fit),
+        required_trials=required_trials(fit, sums.trials.sum()),
+    )
+
+
+def _with_sensitivity(
+    result: HypothesisResult,
+    hypothesis: Hypothesis,
+    evidence: RegressionInputs,
+    fitted: tuple[Floats, GroupSums, pl.DataFrame],
+    fit: LineFit,
+) -> HypothesisResult:
+    """The result with the analyses that use other tables, or a declared margin."""
+    (x, sums, cells), level, robust = fitted, fit.model.level, fit.cluster_robust
     own = group_sums(group_cells(evidence, hypothesis.metric, hypothesis.kpi), hypothesis.kpi)
     rate = fit_line(x, replace(own, family=Family.POISSON), level=level)
-    answer = replace(
-        _by_day(unanswered, x, daily_kpi(evidence, cells, response), evidence.planned_days, level),
-        fit=fit,
-        rate_elasticity=fit.slope * (1 - sums.rate if response.is_yes_or_no else 1.0),
-        log_rate=None if isinstance(rate, str) else rate.clustered,
-        few_groups=few,
-        permutation=permutation_test(x, sums, seed=seed),
-        curvature=curvature(x, sums, level=level),
-        leave_one_out=tuple(
-            one.slope if one else None for one in leave_one_out(x, sums, level=level)
-        ),
-        error_in_x=None
-        if covariance_GG is None
-        else errors_in_variables(values, covariance_GG, sums, fit, seed=seed),
-        metric_covariance=None if covariance_GG is None else covariance_GG.tolist(),
-        cuped=None
-        if (before := before_of(evidence, cells, response)) is None
-        else cuped(x, before, sums.family, fit.clustered, level=level),
-        segments=segments(x, segments_of(evidence, cells, response), fit.clustered, level=level),
-        equivalence=equivalence(
-            fit.conservative, hypothesis.margin, positive=hypothesis.direction == "positive"
-        )
+    before = before_of(evidence, cells, result.response)
+    positive = hypothesis.direction == "positive"
+    return replace(
+        result,
+        log_rate=None if isinstance(rate, UndefinedReason) else rate.cluster_robust,
+        cuped=None if before is None else cuped(x, before, sums.family, robust, level=level),
+        segments=segments(x, segments_of(evidence, cells, result.response), robust, level=level),
+        equivalence=equivalence(fit.conservative, hypothesis.margin, positive=positive)
         if hypothesis.margin
         else None,
-        detectable_slope=fitted_mde(fit),
-        trials_to_settle=required_trials(fit, sums.trials.sum()),
     )
-    deciding = answer.deciding or fit.conservative
-    judged = verdict(hypothesis, deciding, few, healthy=evidence.healthy)
-    return replace(answer, verdict=judged)
 
 
-def _by_day(
-    answer: RegressionEstimate,
+def _with_days(
+    result: HypothesisResult,
     x: Floats,
     outcome: DailyOutcome | None,
     planned_days: int | None,
     level: float,
-) -> RegressionEstimate:
-    """The answer with what the days say."""
+) -> HypothesisResult:
+    """The result with day fixed effects and confidence sequence, if days are known."""
     if outcome is None:
-        return answer
-    planned = planned_days or len(outcome.days)
+        return result
+    observed = len(outcome.days)
+    planned = planned_days or observed
     return replace(
-        answer,
-        days=len(outcome.days),
-        planned_days=planned,
-        day_effects=day_effects(x, outcome, level=level),
-        looks=confidence_sequence(x, outcome, level=level, planned_days=planned),
+        result,
+        days=Days(observed=observed, planned=planned),
+        is_interim=observed < planned,
+        day_fixed_effects=day_effects(x, outcome, level=level),
+        interim=confidence_sequence(x, outcome, level=level, planned_days=planned),
     )
 
 
-def _points(cells: pl.DataFrame, x: Floats, errors: Floats) -> list[GroupPoint]:
-    return [
+def _with_verdict(
+    result: HypothesisResult, hypothesis: Hypothesis, fit: LineFit, *, healthy: bool
+) -> HypothesisResult:
+    """The result with the test that decides: before the planned end, the anytime-valid one."""
+    test = fit.conservative
+    if result.is_interim and result.interim:
+        test = _without_day(result.interim[-1])
+    return replace(
+        result,
+        verdict_test=test,
+        elasticity=_elasticity(result, fit, test),
+        verdict=verdict(hypothesis, test, result.small_sample, healthy=healthy),
+    )
+
+
+def _without_day(one: InterimEstimate) -> SlopeTest:
+    return SlopeTest(
+        covariance=one.covariance,
+        slope=one.slope,
+        standard_error=one.standard_error,
+        df=one.df,
+        level=one.level,
+        interval=one.interval,
+        p_value=one.p_value,
+    )
+
+
+def _elasticity(result: HypothesisResult, fit: LineFit, test: SlopeTest) -> Elasticity | None:
+    if result.rate_elasticity is None:
+        return None
+    share = result.rate_elasticity / fit.slope if fit.slope else 1.0
+    (low, high), detectable = test.interval, fitted_mde(fit)
+    return Elasticity(
+        estimate=result.rate_elasticity,
+        interval=(share * low, share * high),
+        minimum_detectable=share * detectable,
+        minimum_detectable_change=math.expm1(detectable * _largest_x(result.points)),
+    )
+
+
+def _largest_x(points: Sequence[GroupPoint]) -> float:
+    return max((point.x or 0.0 for point in points), default=0.0)
+
+
+def _points(cells: pl.DataFrame, x: Floats, errors: Floats) -> tuple[GroupPoint, ...]:
+    rates = [rate for rate in cells["rate"] if rate is not None]
+    lowest = min(rates, default=None)
+    return tuple(
         GroupPoint(
             group=row["group"],
             metric_value=row["value"],
@@ -131,6 +235,7 @@ def _points(cells: pl.DataFrame, x: Floats, errors: Floats) -> list[GroupPoint]:
             successes=row["successes"],
             rate=row["rate"],
             standard_error=row["standard_error"],
+            kpi_change=row["rate"] / lowest - 1 if row["rate"] is not None and lowest else None,
         )
         for row, change, error in zip(cells.iter_rows(named=True), x, errors, strict=True)
-    ]
+    )

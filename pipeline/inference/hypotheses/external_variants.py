@@ -1,4 +1,4 @@
-"""What the hypotheses of a study of variants are judged by: metrics that others measured."""
+"""The offline metrics of external variants, as tables that hypotheses are tested on."""
 
 from dataclasses import replace
 
@@ -11,8 +11,8 @@ from pipeline.inference.hypotheses.from_counts import resolve_metric_names
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.study import RegressionConfig
 
-_TAKEN_FOR = "independent"
-"""What the errors of two variants' metrics are taken for: nobody said how they go together."""
+_METHOD = "independent"
+"""The errors of two variants' metrics are assumed independent: their correlation is unknown."""
 
 
 def variant_metrics(variants: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
@@ -22,8 +22,8 @@ def variant_metrics(variants: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame 
         variants: As :func:`pipeline.experiment.design.external_variants.read_variants` reads them.
 
     Returns:
-        The metrics, one row a variant and metric; and the covariance of the errors of those whose
-        standard errors are given, or None if none are.
+        The metrics, one row per variant and metric; and the covariance of the errors of those with
+        standard errors, or None if there are none.
 
     Raises:
         DataError: if no column is a metric, or two are the same.
@@ -43,7 +43,7 @@ def variant_metrics(variants: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame 
             "preference_id": one,
             "other_preference_id": other,
             "covariance": error**2 if one == other else 0.0,
-            "method": _TAKEN_FOR,
+            "method": _METHOD,
         }
         for one, metric, error in errors.iter_rows()
         for other in names
@@ -60,10 +60,10 @@ def cutoff_of(variants: pl.DataFrame) -> int | None:
 def section_of(
     section: RegressionConfig, evidence: RegressionInputs, variants: pl.DataFrame
 ) -> RegressionConfig:
-    """The study's hypotheses, their metrics called as in the evidence.
+    """The study's hypotheses, their metrics named as in the tables.
 
     Raises:
-        StudyError: if a metric is no column of the variants, or the log says nothing of a KPI.
+        StudyError: if a metric is not a column of the variants, or the log does not contain a KPI.
     """
     asked = resolve_metric_names(section.hypotheses, evidence, cutoff_of(variants))
     return replace(section, hypotheses=tuple(asked))
@@ -76,7 +76,7 @@ def _of_groups(variants: pl.DataFrame) -> pl.DataFrame:
 
 
 def _standard_errors(variants: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame | None:
-    """One row a variant and metric whose error is known: preference_id, metric, standard_error."""
+    """One row per variant and metric with a known error: preference_id, metric, standard_error."""
     known = [name for name in table.columns if f"{name}{STANDARD_ERROR}" in variants.columns]
     cutoff = common_cutoff(table)
     parts = [

@@ -1,15 +1,14 @@
-"""What a table of group counts alone says of hypotheses, for those who have no more than that."""
+"""Inference from a table of group counts alone: ``paretoscope fit``."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import StudyError
-from pipeline.inference.diagnostics.sample_ratio import SampleRatio, sample_ratio
+from pipeline.inference.diagnostics.sample_ratio import sample_ratio
 from pipeline.inference.hypotheses.counts_table import (
     SHARE,
     common_cutoff,
@@ -22,83 +21,90 @@ from pipeline.inference.hypotheses.counts_table import (
 )
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RESPONSE, RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import explore, measured_metrics, unfitted_pairs
+from pipeline.inference.hypotheses.metric_ranking import measured_metrics, rank_metrics
+from pipeline.results.decisions import Limitation
+from pipeline.results.diagnostics import Diagnostics, SampleRatio
+from pipeline.results.document import Findings, GroupKpi, MetricValue
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.reasons import Covariance, LimitationKind
+from pipeline.results.serialization import parse
+from pipeline.results.slopes import SlopeTest
 from pipeline.study import PAPER_HYPOTHESES, Hypothesis, RegressionConfig
-
-NOTHING_DECLARED = (
-    "No hypothesis was declared, and the metrics are not those of the paper's (recall@k and od@k), so "
-    "nothing is confirmed or contradicted. Declare them before the experiment: "
-    "--hypothesis METRIC:KPI:SIGN."
-)
-USERS_UNKNOWN = (
-    "Without sums over users, the trials of {kpis} are taken for independent: intervals are too short "
-    "if users see several lists, and user_clustered is null."
-)
-ERRORS_UNKNOWN = (
-    "Without the offline metrics' covariance, what measuring them adds is not known: error_in_x is "
-    "null."
-)
-DIVISION_UNKNOWN = (
-    "Whether the users are divided as planned is not known without the columns share and users."
-)
-ORDERS_UNKNOWN = "Without orders, nothing is known of conversion and sales."
 
 
 def fit_counts(
     path: Path, hypotheses: Sequence[Hypothesis], *, level: float, seed: int
-) -> dict[str, Any]:
-    """Everything a file of counts says: of hypotheses, and of every metric against every KPI.
+) -> Findings:
+    """Fit the hypotheses to a file of counts, and rank every metric for every KPI.
 
-    Without ``hypotheses``, those of the paper whose metrics and KPIs are there; maybe none.
-
-    Returns:
-        ``level``, ``cutoff``, ``hypotheses``, ``exploration``, ``not_fitted`` (why a metric and KPI have no
-        line), ``health``, ``offline_metrics`` and ``group_kpis``, all as in ``report.json``, and
-        ``not_known``, what counts cannot say.
+    Args:
+        path: CSV or parquet; see :mod:`pipeline.inference.hypotheses.counts_table`.
+        hypotheses: Pre-registered ones; without any, those of the paper whose metrics and KPIs the
+            file contains, possibly none.
+        level: Coverage of the intervals.
+        seed: Of random draws.
 
     Raises:
         DataError: if the file cannot be read or is not such a table.
-        StudyError: if a hypothesis names a metric or KPI that is not there.
+        StudyError: if a hypothesis names a metric or KPI that the file does not contain.
     """
-    counts = read_counts(path)
+    return fit_table(read_counts(path), hypotheses, level=level, seed=seed)
+
+
+def fit_table(
+    counts: pl.DataFrame, hypotheses: Sequence[Hypothesis], *, level: float, seed: int
+) -> Findings:
+    """Fit the hypotheses to a validated table of counts; see :func:`fit_counts`."""
     metrics, kpis = offline_metrics(counts), group_kpis(counts)
     ratio = _sample_ratio(counts)
-    evidence = RegressionInputs(metrics, None, kpis, healthy=ratio is None or ratio.healthy)
+    evidence = RegressionInputs(metrics, None, kpis, healthy=ratio is None or ratio.passed)
     cutoff, without_users = common_cutoff(counts), kpis_without_users(counts)
-    asked = (
+    declared = (
         resolve_metric_names(hypotheses, evidence, cutoff)
         if hypotheses
         else _papers(evidence, cutoff)
     )
-    return {
-        "level": level,
-        "cutoff": cutoff,
-        "hypotheses": _estimates(evidence, asked, without_users, level=level, seed=seed),
-        "exploration": [asdict(one) for one in explore(evidence, level=level, seed=seed)],
-        "not_fitted": unfitted_pairs(evidence, level=level),
-        "health": {"sample_ratio": asdict(ratio) if ratio else None},
-        "offline_metrics": metrics.select("preference_id", "metric", "value").to_dicts(),
-        "group_kpis": kpis.to_dicts(),
-        "not_known": [
-            *([] if asked else [NOTHING_DECLARED]),
-            *([USERS_UNKNOWN.format(kpis=", ".join(without_users))] if without_users else []),
-            ERRORS_UNKNOWN,
-            *([] if ratio else [DIVISION_UNKNOWN]),
-            *([] if "orders" in counts.columns else [ORDERS_UNKNOWN]),
-        ],
+    ranking, unfitted = rank_metrics(evidence, level=level, seed=seed)
+    return Findings(
+        level=level,
+        cutoff=cutoff,
+        hypotheses=_estimates(evidence, declared, without_users, level=level, seed=seed),
+        metric_ranking=tuple(ranking),
+        unfitted_pairs=tuple(unfitted),
+        diagnostics=Diagnostics(sample_ratio=ratio),
+        offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
+        group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
+        limitations=_limitations(counts, declared, ratio, without_users),
+    )
+
+
+def _limitations(
+    counts: pl.DataFrame,
+    declared: Sequence[Hypothesis],
+    ratio: SampleRatio | None,
+    without_users: Sequence[Kpi],
+) -> tuple[Limitation, ...]:
+    """What the table cannot say."""
+    orders = Limitation(kind=LimitationKind.COUNTS_UNKNOWN, counts=("orders",))
+    found = {
+        Limitation(kind=LimitationKind.NOTHING_DECLARED): not declared,
+        Limitation(kind=LimitationKind.USERS_UNKNOWN, kpis=tuple(without_users)): without_users,
+        Limitation(kind=LimitationKind.METRIC_COVARIANCE_UNKNOWN): True,
+        Limitation(kind=LimitationKind.SHARES_UNKNOWN): ratio is None,
+        orders: "orders" not in counts.columns,
     }
+    return tuple(limitation for limitation, holds in found.items() if holds)
 
 
 def parse_hypothesis(text: str, number: int) -> Hypothesis:
-    """A hypothesis written as ``METRIC:KPI:SIGN``, such as ``recall@20:ctr:+``.
+    """Parse a hypothesis ``METRIC:KPI:SIGN``, such as ``recall@20:ctr:+``.
 
     Raises:
-        StudyError: if it is written otherwise.
+        StudyError: if it has another form.
     """
     parts = text.split(":")
-    directions = {"+": "positive", "-": "negative"}
     kpis = [kpi.value for kpi in Kpi]
-    if len(parts) != 3 or parts[1] not in kpis or parts[2] not in directions:
+    if len(parts) != 3 or parts[1] not in kpis or parts[2] not in {"+", "-"}:
         msg = (
             f"--hypothesis {text!r}: write METRIC:KPI:SIGN, such as recall@20:ctr:+; KPI is one of "
             f"{', '.join(kpis)}, SIGN + or -"
@@ -113,7 +119,7 @@ def parse_hypothesis(text: str, number: int) -> Hypothesis:
 
 
 def _papers(evidence: RegressionInputs, cutoff: int | None) -> list[Hypothesis]:
-    """The paper's hypotheses whose metrics and KPIs are there."""
+    """The paper's hypotheses whose metrics and KPIs the table contains."""
     there = measured_metrics(evidence)
     found = [(one, _find(one.metric, there, cutoff)) for one in PAPER_HYPOTHESES]
     return [
@@ -126,15 +132,15 @@ def _papers(evidence: RegressionInputs, cutoff: int | None) -> list[Hypothesis]:
 def resolve_metric_names(
     hypotheses: Sequence[Hypothesis], evidence: RegressionInputs, cutoff: int | None
 ) -> list[Hypothesis]:
-    """The hypotheses, their metrics called as in the table.
+    """The hypotheses, their metrics named as in the table.
 
     Raises:
-        StudyError: if a metric or a KPI is not there.
+        StudyError: if the table does not contain a metric or a KPI.
     """
     there, kpis = measured_metrics(evidence), set(evidence.group_kpis["kpi"])
     found = [(one, _find(one.metric, there, cutoff)) for one in hypotheses]
     if absent := sorted({one.metric for one, metric in found if metric is None}):
-        msg = f"no column is the metric {', '.join(absent)}; there are {there}"
+        msg = f"no column is the metric {', '.join(absent)}; found {there}"
         raise StudyError(msg)
     if absent := sorted({one.kpi.value for one in hypotheses if RESPONSE[one.kpi] not in kpis}):
         msg = f"there are no counts for {', '.join(absent)}, only for {sorted(kpis)}"
@@ -143,7 +149,7 @@ def resolve_metric_names(
 
 
 def _find(metric: str, there: Sequence[str], cutoff: int | None) -> str | None:
-    """The table's metric that is meant, whether or not its cutoff is said."""
+    """The table's name of a metric, with or without its cutoff."""
     if metric in there:
         return metric
     name, _, k = metric.partition("@")
@@ -153,28 +159,38 @@ def _find(metric: str, there: Sequence[str], cutoff: int | None) -> str | None:
 
 def _estimates(
     evidence: RegressionInputs,
-    asked: Sequence[Hypothesis],
+    declared: Sequence[Hypothesis],
     without_users: Sequence[Kpi],
     *,
     level: float,
     seed: int,
-) -> list[dict[str, Any]]:
-    """The answers; those on KPIs without sums over users do not claim to know the users."""
-    if not asked:
-        return []
-    section = RegressionConfig(level=level, hypotheses=tuple(asked))
-    rows = [one.as_dict() for one in estimate_hypotheses(evidence, section, seed=seed)]
-    for row in rows:
-        if row["response"] in without_users:
-            row["user_clustered"] = None
-            for test in (row["curvature"], row["log_rate"]):
-                if test:
-                    test["covariance"] = "independent trials"
-    return rows
+) -> tuple[HypothesisResult, ...]:
+    """The results; those on KPIs without per-user statistics have no cluster-robust test."""
+    if not declared:
+        return ()
+    section = RegressionConfig(level=level, hypotheses=tuple(declared))
+    results = estimate_hypotheses(evidence, section, seed=seed)
+    return tuple(
+        replace(
+            one,
+            cluster_robust=None,
+            verdict_test=_naive(one.verdict_test),
+            curvature=_naive(one.curvature),
+            log_rate=_naive(one.log_rate),
+        )
+        if one.response in without_users
+        else one
+        for one in results
+    )
+
+
+def _naive(test: SlopeTest | None) -> SlopeTest | None:
+    """A test whose clusters are single trials, labelled as such."""
+    return test and replace(test, covariance=Covariance.MODEL)
 
 
 def _sample_ratio(counts: pl.DataFrame) -> SampleRatio | None:
-    """Whether the users are divided by the shares; None if either is not known."""
+    """The sample ratio check; None if users or shares are unknown."""
     users = users_of_groups(counts)
     if users is None or SHARE not in counts.columns:
         return None

@@ -1,4 +1,4 @@
-"""What hypotheses are judged by: the tables, and the arrays that estimators make of them."""
+"""The tables that hypotheses are tested on, and the arrays that estimators derive from them."""
 
 from dataclasses import dataclass
 
@@ -16,25 +16,25 @@ RESPONSE = {
     **{kpi: kpi for kpi in Kpi},
     Kpi.UNITS_PER_IMPRESSION: Kpi.ORDERS_PER_IMPRESSION,
 }
-"""The KPI a hypothesis on each KPI is fitted to: itself, but units per impression are modelled by
-whether the impression led to a sale, as in the paper; their own rate is ``log_rate``."""
+"""The fitted KPI of a hypothesis on each KPI: the KPI itself, but for units per impression, as in
+the paper, whether the impression led to an order; their own rate is ``log_rate``."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegressionInputs:
-    """What hypotheses are judged by.
+    """The tables that hypotheses are tested on.
 
     Attributes:
         offline_metrics: The table of that name.
-        covariance: ``offline_metric_covariance``; None if the metrics' errors are not known.
+        covariance: ``offline_metric_covariance``; None if the metrics' errors are unknown.
         group_kpis: The table of that name.
-        healthy: Whether the experiment may be read.
-        replicates: ``offline_metric_replicates``; None if the metrics were measured once.
-        daily_sums: The table of that name; None if days are not known.
-        returning_sums: The table of that name, likewise.
-        before_sums: The table of that name; None if nothing is known of the users' past.
-        segment_kpis: The table of that name; None if no segments are known.
-        planned_days: How long the experiment was to run; None for the days there are.
+        healthy: Whether the sample ratio matches the plan; if not, verdicts are blocked.
+        replicates: ``offline_metric_replicates``; None without bootstrap replicates.
+        daily_sums: The table of that name; None if days are unknown.
+        returning_sums: The table of that name; None if days are unknown.
+        before_sums: The table of that name; None without pre-experiment data.
+        segment_kpis: The table of that name; None without segments.
+        planned_days: Planned duration; None for the observed one.
     """
 
     offline_metrics: pl.DataFrame
@@ -50,7 +50,7 @@ class RegressionInputs:
 
 
 def group_cells(evidence: RegressionInputs, metric: str, kpi: Kpi) -> pl.DataFrame:
-    """The groups' sums for a KPI beside their metric."""
+    """One row per group: its sums for a KPI, and its metric as ``value``."""
     measured = evidence.offline_metrics.filter(metric=str(metric), segment=ALL_TARGETS)
     return (
         evidence.group_kpis.filter(pl.col("kpi") == kpi.value)
@@ -60,7 +60,7 @@ def group_cells(evidence: RegressionInputs, metric: str, kpi: Kpi) -> pl.DataFra
 
 
 def family_of(kpi: Kpi) -> Family:
-    """How a KPI depends on a metric."""
+    """The regression family of a KPI."""
     return Family.BINOMIAL if kpi.is_yes_or_no else Family.POISSON
 
 
@@ -78,7 +78,7 @@ def group_sums(cells: pl.DataFrame, kpi: Kpi) -> GroupSums:
 
 
 def daily_kpi(evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi) -> DailyOutcome | None:
-    """A KPI of the cells' groups by day; None if days are not known."""
+    """A KPI of the cells' groups by day; None if days are unknown."""
     if evidence.daily_sums is None or evidence.daily_sums.is_empty():
         return None
     return daily_outcome(evidence.daily_sums, cells["group"].to_list(), kpi, family_of(kpi))
@@ -87,7 +87,7 @@ def daily_kpi(evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi) -> Dail
 def returning_of(
     evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi
 ) -> ReturningOutcome | None:
-    """A KPI of the cells' groups on users' first days and after; None if days are not known."""
+    """A KPI of the cells' groups on users' first days and after; None if days are unknown."""
     if evidence.returning_sums is None:
         return None
     groups = cells["group"].to_list()
@@ -104,7 +104,7 @@ def before_of(evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi) -> pl.D
 
 
 def segments_of(evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi) -> dict[str, GroupSums]:
-    """A KPI's sums of every segment, groups as in the cells; none if no segments are known."""
+    """A KPI's sums per segment, groups as in the cells; empty without segments."""
     if evidence.segment_kpis is None:
         return {}
     known = evidence.segment_kpis.filter(kpi=kpi.value)
@@ -116,14 +116,14 @@ def segments_of(evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi) -> di
 
 
 def metric_values(cells: pl.DataFrame) -> NDArray[np.float64]:
-    """The metric of each of the cells; nan where it is undefined."""
+    """The metric of each cell; nan where undefined."""
     return _floats(cells, "value")
 
 
 def metric_covariance(
     evidence: RegressionInputs, metric: str, cells: pl.DataFrame
 ) -> NDArray[np.float64] | None:
-    """Covariance of the errors of the groups' metrics; None where it is not known."""
+    """Covariance of the errors of the groups' metrics; None where unknown."""
     table = evidence.covariance
     if table is None:
         return None
@@ -139,7 +139,7 @@ def metric_covariance(
 def metric_replicates(
     evidence: RegressionInputs, metric: str, cells: pl.DataFrame
 ) -> NDArray[np.float64] | None:
-    """The groups' metrics on every redrawn test set, R × G; None where one of them is not known."""
+    """Bootstrap replicates of the groups' metrics, R × G; None where one is unknown."""
     if evidence.replicates is None:
         return None
     drawn = dict(

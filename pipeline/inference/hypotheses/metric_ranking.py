@@ -1,17 +1,16 @@
-"""Every offline metric against every KPI: which of them does the KPI follow best?
+"""Metric ranking: how well every offline metric predicts every KPI (exploratory).
 
-Nothing here was declared beforehand, so it proves nothing; it tells what to declare for the next
-experiment. All metrics move along one front, so several may do equally well: those are ties.
+No hypothesis here is pre-registered, so nothing is confirmed; the ranking suggests what to declare
+for the next experiment. All metrics move along one front, so several may predict equally well.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from pipeline.core.contracts import ALL_TARGETS, Kpi
-from pipeline.inference.glm.group_regression import GroupSums, fit_line
+from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
 from pipeline.inference.glm.multiplicity import adjust_p_values
 from pipeline.inference.hypotheses.inputs import (
     RESPONSE,
@@ -26,79 +25,53 @@ from pipeline.inference.hypotheses.inputs import (
 from pipeline.inference.hypotheses.probability_of_best import Measured, probabilities_of_best
 from pipeline.inference.sensitivity.random_effects import random_effects_slope
 from pipeline.inference.sensitivity.robustness import leave_one_out
+from pipeline.results.decisions import RankedMetric, UnfittedPair
 from pipeline.results.family import Floats
+from pipeline.results.reasons import UndefinedReason
 
 TIED_WITHIN = 2.0
-"""Of QAIC: a metric so close to the best has substantial support (Burnham & Anderson 2002, 2.6)."""
+"""ΔQAIC up to which a metric has substantial support (Burnham & Anderson 2002, 2.6)."""
 
 _SAME_LINE = 1e-9
-"""Values this close are those of one line: metrics may be multiples of each other."""
+"""Lines this close are equal: one metric may be a multiple of another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """How well one KPI follows one metric.
-
-    Attributes:
-        metric: The metric.
-        kpi: The KPI.
-        slope: Change of the log odds (of an amount, of the logarithm of the rate) for a relative
-            change of the metric.
-        p_value: That the slope is 0, as the groups know it (Hartung–Knapp, t with g - 2); None for
-            two groups.
-        interval: Of the slope, of the same test.
-        bh_p_value: The same for all that was looked through (Benjamini–Hochberg).
-        lack_of_fit: Σ (y - n p)² / Q over groups, users clustered; less is closer to the line.
-        behind: QAIC less that of the KPI's best metric, 0 or more.
-        weight: Akaike weight among the KPI's metrics, in [0, 1]; they sum to 1.
-        tied: Whether it is as good as the best, as far as these groups can tell.
-        chance_of_best: Share of the draws of metrics and KPI in which the groups lie closest to this
-            metric's line (see :mod:`pipeline.inference.hypotheses.probability_of_best`); None where unknown.
-        vuong_p_value: That the users' outcomes are as likely under this metric's line as under the
-            best's, two-sided (Vuong 1989, users as observations); 1 for the best itself. Users know
-            more than groups do, so a tie by QAIC may still be told apart by this.
-        leave_one_out_error: Root mean square of the relative error with which the line through the
-            other groups foretells each group's rate; None where one of those lines is undefined.
-    """
+class _Candidate:
+    """A metric with a line: the fit, and what is measured of the metric."""
 
     metric: str
-    kpi: str
-    slope: float
-    p_value: float | None
-    interval: tuple[float, float] | None
-    bh_p_value: float | None
-    lack_of_fit: float
-    behind: float
-    weight: float
-    tied: bool
-    chance_of_best: float | None
-    vuong_p_value: float
-    leave_one_out_error: float | None
+    x: Floats
+    fit: LineFit
+    measured: Measured
 
 
-def explore(evidence: RegressionInputs, *, level: float, seed: int) -> list[Candidate]:
-    """Every measured metric against every KPI that is fitted; of each KPI the best metric first.
+def rank_metrics(
+    evidence: RegressionInputs, *, level: float, seed: int
+) -> tuple[list[RankedMetric], list[UnfittedPair]]:
+    """Rank every measured metric for every fitted KPI; the best metric of each KPI comes first.
 
     All candidates of a KPI have two coefficients, so QAIC orders them by lack of fit over the
     dispersion, which is that of the best of them where it is above 1.
+
+    Returns:
+        The ranking, and the metrics and KPIs without a line.
     """
+    ranked: list[RankedMetric] = []
+    unfitted: list[UnfittedPair] = []
     metrics = measured_metrics(evidence)
-    found = [one for kpi in _kpis(evidence) for one in _of_kpi(evidence, kpi, metrics, level, seed)]
-    bh = adjust_p_values([row["p_value"] for row in found], "fdr_bh")
-    return [Candidate(**row, bh_p_value=p) for row, p in zip(found, bh, strict=True)]
-
-
-def unfitted_pairs(evidence: RegressionInputs, *, level: float) -> list[dict[str, str]]:
-    """Every metric and KPI without a line, and why."""
-    found: list[dict[str, str]] = []
     for kpi in _kpis(evidence):
-        for metric in measured_metrics(evidence):
-            cells = group_cells(evidence, metric, kpi)
-            x = relative_change(metric_values(cells))
-            fit = fit_line(x, group_sums(cells, kpi), level=level)
-            if isinstance(fit, str):
-                found.append({"metric": metric, "kpi": kpi.value, "because": fit})
-    return found
+        sums = group_sums(group_cells(evidence, metrics[0], kpi), kpi)
+        candidates: list[_Candidate] = []
+        for metric in metrics:
+            found = _candidate(evidence, metric, kpi, sums, level)
+            if isinstance(found, UndefinedReason):
+                unfitted.append(UnfittedPair(metric=metric, kpi=kpi, undefined_reason=found))
+            else:
+                candidates.append(found)
+        ranked += _rank(candidates, kpi, sums, level=level, seed=seed)
+    bh = adjust_p_values([one.p_value for one in ranked], "fdr_bh")
+    return [replace(one, bh_p_value=p) for one, p in zip(ranked, bh, strict=True)], unfitted
 
 
 def _kpis(evidence: RegressionInputs) -> list[Kpi]:
@@ -107,63 +80,66 @@ def _kpis(evidence: RegressionInputs) -> list[Kpi]:
 
 
 def measured_metrics(evidence: RegressionInputs) -> list[str]:
-    """The offline metrics of all targets, each once."""
+    """The offline metrics on all targets, each once."""
     measured = evidence.offline_metrics.filter(segment=ALL_TARGETS)["metric"]
     return measured.unique(maintain_order=True).to_list()
 
 
-def _of_kpi(
-    evidence: RegressionInputs, kpi: Kpi, metrics: list[str], level: float, seed: int
-) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    lines: list[Floats] = []
-    measured: list[Measured] = []
-    sums = group_sums(group_cells(evidence, metrics[0], kpi), kpi)
-    for metric in metrics:
-        cells = group_cells(evidence, metric, kpi)
-        values = metric_values(cells)
-        x = relative_change(values)
-        fit = fit_line(x, sums, level=level)
-        if isinstance(fit, str):
-            continue
-        few = random_effects_slope(x, sums, fit)
-        lines.append(fit.intercept + fit.slope * x)
-        covariance_GG = metric_covariance(evidence, metric, cells)
-        measured.append(Measured(values, metric_replicates(evidence, metric, cells), covariance_GG))
-        rows.append(
-            {
-                "metric": metric,
-                "kpi": kpi.value,
-                "slope": fit.slope,
-                "p_value": few.hartung_knapp.p_value if few else None,
-                "interval": few.hartung_knapp.interval if few else None,
-                "lack_of_fit": fit.clustered_chi2,
-                "leave_one_out_error": leave_one_out_error(x, sums, level=level),
-            }
-        )
-    if not rows:
+def _candidate(
+    evidence: RegressionInputs, metric: str, kpi: Kpi, sums: GroupSums, level: float
+) -> _Candidate | UndefinedReason:
+    cells = group_cells(evidence, metric, kpi)
+    values = metric_values(cells)
+    x = relative_change(values)
+    fit = fit_line(x, sums, level=level)
+    if isinstance(fit, UndefinedReason):
+        return fit
+    covariance_GG = metric_covariance(evidence, metric, cells)
+    replicates_RG = metric_replicates(evidence, metric, cells)
+    measured = Measured(values, replicates_RG, covariance_GG)
+    return _Candidate(metric=metric, x=x, fit=fit, measured=measured)
+
+
+def _rank(
+    candidates: list[_Candidate], kpi: Kpi, sums: GroupSums, *, level: float, seed: int
+) -> list[RankedMetric]:
+    """The metrics of one KPI, by QAIC; their p-values are not adjusted yet."""
+    if not candidates:
         return []
-    misfit = np.array([row["lack_of_fit"] for row in rows])
-    df = max(evidence.group_kpis["group"].n_unique() - 2, 1)
-    behind = (misfit - misfit.min()) / max(1.0, misfit.min() / df)
-    likelihood = np.exp(-behind / 2)
+    misfit = np.array([one.fit.lack_of_fit.clustered_chi2 for one in candidates])
+    df = max(len(sums.trials) - 2, 1)
+    delta = (misfit - misfit.min()) / max(1.0, misfit.min() / df)
+    likelihood = np.exp(-delta / 2)
+    weights = likelihood / likelihood.sum()
+    lines = [one.fit.intercept + one.fit.slope * one.x for one in candidates]
     best = lines[int(misfit.argmin())]
-    chances = probabilities_of_best(measured, sums, seed=seed) or [None] * len(rows)
-    for row, gap, share, line, chance in zip(
-        rows, behind, likelihood / likelihood.sum(), lines, chances, strict=True
-    ):
-        row |= {
-            "behind": float(gap),
-            "weight": float(share),
-            "tied": bool(gap <= TIED_WITHIN),
-            "chance_of_best": chance,
-            "vuong_p_value": vuong(best, line, sums),
-        }
-    return sorted(rows, key=lambda row: row["behind"])
+    measured = [one.measured for one in candidates]
+    probabilities = probabilities_of_best(measured, sums, seed=seed) or [None] * len(candidates)
+    ranked: list[RankedMetric] = []
+    for n, one in enumerate(candidates):
+        small = random_effects_slope(one.x, sums, one.fit)
+        ranked.append(
+            RankedMetric(
+                metric=one.metric,
+                kpi=kpi,
+                slope=one.fit.slope,
+                p_value=small.hartung_knapp.p_value if small else None,
+                interval=small.hartung_knapp.interval if small else None,
+                bh_p_value=None,
+                lack_of_fit=float(misfit[n]),
+                delta_qaic=float(delta[n]),
+                akaike_weight=float(weights[n]),
+                tied=bool(delta[n] <= TIED_WITHIN),
+                probability_of_best=probabilities[n],
+                vuong_p_value=vuong(best, lines[n], sums),
+                leave_one_out_error=leave_one_out_error(one.x, sums, level=level),
+            )
+        )
+    return sorted(ranked, key=lambda one: one.delta_qaic)
 
 
 def vuong(one: Floats, other: Floats, sums: GroupSums) -> float:
-    """P-value that users' outcomes are as likely under the line ``one`` as under ``other``.
+    """p-value of Vuong's test that the lines ``one`` and ``other`` are equally likely.
 
     A user with y successes in m trials contributes ``d = y (η - η') - m (A(η) - A(η'))``, A the
     family's cumulant; that is linear in both, so that Σ d and Σ d² over users follow from the sums:
@@ -181,12 +157,12 @@ def vuong(one: Floats, other: Floats, sums: GroupSums) -> float:
 
 
 def leave_one_out_error(x: Floats, sums: GroupSums, *, level: float) -> float | None:
-    """Root mean square of ``found / foretold - 1`` over the groups, each left out in turn."""
+    """Root mean square of ``observed / predicted - 1`` over the groups, each left out in turn."""
     fits = [fit for fit in leave_one_out(x, sums, level=level) if fit]
     if len(fits) < len(x) or not sums.successes.all():
         return None
     intercepts = np.array([fit.intercept for fit in fits])
     slopes = np.array([fit.slope for fit in fits])
-    foretold = sums.family.mean(intercepts + slopes * x)
+    predicted = sums.family.mean(intercepts + slopes * x)
     found = sums.successes / sums.trials
-    return float(np.sqrt(np.mean((found / foretold - 1) ** 2)))
+    return float(np.sqrt(np.mean((found / predicted - 1) ** 2)))

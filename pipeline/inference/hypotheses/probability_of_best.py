@@ -1,4 +1,4 @@
-"""How sure it is that a metric is the one a KPI follows best: metrics and KPIs drawn anew together."""
+"""The probability that a metric is the best predictor of a KPI, by parametric bootstrap."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ _SAME = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is known of a metric.
+    """A metric of the groups, with its sampling distribution.
 
     Attributes:
-        values: Of the groups.
-        replicates_RG: The same on redrawn test sets, the same ones for all metrics; None if not known.
-        covariance_GG: Of the errors of the values, for metrics without replicates; None for no error.
+        values: One per group.
+        replicates_RG: Bootstrap replicates, on the same test sets for all metrics; None if unknown.
+        covariance_GG: Of the values' errors, for metrics without replicates; None for no error.
     """
 
     values: Floats
@@ -32,19 +32,19 @@ class Measured:
 def probabilities_of_best(
     metrics: Sequence[Measured], sums: GroupSums, *, seed: int
 ) -> list[float] | None:
-    """Share of the draws in which the groups lie closest to each metric's line; they sum to 1.
+    """Share of the draws in which each metric has the least lack of fit; they sum to 1.
 
-    A draw gives every group another KPI, by the spread of its users, and redraws the test sessions;
-    both are the same draw for all metrics, so that what their errors have in common is kept. A metric
-    without replicates is drawn by its own covariance. Equally close metrics share a draw.
+    A draw samples every group's KPI from its cluster-robust error, and a bootstrap replicate of the
+    test sessions; both are the same for all metrics, so that correlated errors are kept. A metric
+    without replicates is drawn from its covariance. Tied metrics share a draw.
 
     Args:
-        metrics: Each of them.
+        metrics: The candidates.
         sums: Of the KPI.
         seed: Of the draws.
 
     Returns:
-        A chance a metric; None where a group's link is infinite or its error unknown.
+        One probability per metric; None where a group's link is infinite or its error unknown.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         linked, variance = sums.family.link(sums.successes / sums.trials), link_variance(sums)
@@ -62,7 +62,7 @@ def probabilities_of_best(
 
 
 def _drawn(metric: Measured, replicate_K: Floats, rng: np.random.Generator) -> Floats:
-    """The metric in every draw; ``replicate_K`` in [0, 1) says on which of its redrawn test sets."""
+    """The metric in every draw; ``replicate_K`` in [0, 1) selects its bootstrap replicate."""
     if metric.replicates_RG is not None:
         return metric.replicates_RG[(replicate_K * len(metric.replicates_RG)).astype(np.int64)]
     if metric.covariance_GG is None:

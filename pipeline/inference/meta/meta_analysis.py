@@ -1,12 +1,11 @@
-"""One hypothesis over many experiments: its mean slope, and the slope of the next experiment.
+"""Random-effects meta-analysis of one hypothesis: the mean slope, and the next study's slope.
 
-Experiments differ for reasons of their own (season, users, model): ``b̂_e = μ + d_e + e_e``, where
-d_e ~ N(0, τ²) is what is peculiar to experiment e and e_e ~ N(0, se_e²) is sampling. The mean slope μ
-is known the better the more experiments there are; the next experiment's slope μ + d never better
-than τ lets it be. Experiments are independent: no users in common, no test sessions either.
+``b̂_e = μ + d_e + e_e``, where d_e ~ N(0, τ²) is the random effect of study e (season, users, model)
+and e_e ~ N(0, se_e²) is sampling. The error of the mean slope μ decreases with the number of studies,
+that of the next study's slope μ + d is at least τ. Studies are independent: they share neither users
+nor test sessions.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,65 +14,37 @@ from scipy.optimize import elementwise
 from scipy.special import ndtr
 from statsmodels.stats.meta_analysis import combine_effects
 
-from pipeline.inference.glm.wald import SlopeTest, wald_test
+from pipeline.inference.glm.wald import wald_test
 from pipeline.results.family import Family, Floats
-
-Interval = tuple[float, float]
+from pipeline.results.pooled import Forecast, PooledSlope
+from pipeline.results.reasons import Covariance, UndefinedReason
+from pipeline.results.slopes import Interval
 
 _PAULE_MANDEL_STEPS = 1000
 """Each at least doubles τ² far from the solution; statsmodels' 50 are too few if errors differ by
 orders of magnitude."""
 
 _PROFILE_POINTS = 400
-"""Of the distribution of τ²; twice as many move the ends of a 99 % interval by 0.1 % of it."""
+"""Of the distribution of τ²; twice as many move the ends of a 99% interval by 0.1% of it."""
 
 _LARGEST_EXPONENT = 700.0
-"""Beyond it the exponential is not a number of 64 bits; such a change of odds is absurd anyway."""
+"""Above it the exponential overflows 64 bits."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PooledSlope:
-    """The slope of one hypothesis over E experiments.
-
-    Attributes:
-        mean: The mean slope μ, with Hartung and Knapp's error and t with E - 1 degrees of freedom
-            (Hartung & Knapp 2001). Where the slopes differ less than their errors say, that error
-            would be below the one of equal slopes; then the latter stands (Knapp & Hartung's own
-            modification, recommended for few experiments of unequal size by Röver, Knapp & Friede
-            2015), and ``covariance`` says "hartung-knapp, truncated".
-        tau: Standard deviation between experiments of their true slopes (Paule & Mandel 1982).
-        i_squared: Share of the slopes' variance that sampling does not explain, in [0, 1].
-        cochran_q: Σ (b̂_e - b̄)² / se_e², χ² with E - 1 degrees of freedom if τ is 0.
-        q_p_value: Of Cochran's Q; small says that experiments differ.
-        higgins: Where the next experiment's true slope lies, ``μ ± t_{E-2} √(τ² + se²)`` (Higgins,
-            Thompson & Spiegelhalter 2009); None for two experiments. Too short where τ is about as
-            large as the errors, because it takes τ for known.
-        profiled: The same with τ as uncertain as it is; see :func:`profiled_interval`.
-        prediction_interval: The wider of the two.
-    """
-
-    mean: SlopeTest
-    tau: float
-    i_squared: float
-    cochran_q: float
-    q_p_value: float
-    higgins: Interval | None
-    profiled: Interval | None
-    prediction_interval: Interval | None
-
-
-def pool_slopes(slopes: Floats, standard_errors: Floats, *, level: float) -> PooledSlope | str:
-    """Pool one hypothesis's slopes; of fewer than two experiments, return why not instead.
+def pool_slopes(
+    slopes: Floats, standard_errors: Floats, *, level: float
+) -> PooledSlope | UndefinedReason:
+    """Pool the slopes of one hypothesis; with fewer than two studies, return the reason.
 
     Args:
-        slopes: One an experiment.
-        standard_errors: Of the slopes, positive; users clustered.
-        level: Coverage the intervals aim at.
+        slopes: One per study.
+        standard_errors: Of the slopes, positive; cluster-robust.
+        level: Nominal coverage of the intervals.
     """
     if len(slopes) < 2:
-        return "one experiment alone cannot tell how much experiments differ"
+        return UndefinedReason.ONE_STUDY
     variances = standard_errors**2
-    with np.errstate(divide="ignore"):  # statsmodels' own I², of slopes that are all the same
+    with np.errstate(divide="ignore"):  # statsmodels' own I² of equal slopes
         found: Any = combine_effects(slopes, variances, method_re="pm", maxiter=_PAULE_MANDEL_STEPS)
     df, tau2 = len(slopes) - 1, float(found.tau2)
     # Paule and Mandel's τ² makes the scale 1, unless it is 0 and the scale below 1.
@@ -82,7 +53,7 @@ def pool_slopes(slopes: Floats, standard_errors: Floats, *, level: float) -> Poo
     mean = wald_test(
         float(found.mean_effect_re),
         error,
-        covariance="hartung-knapp, truncated" if truncated else "hartung-knapp",
+        covariance=Covariance.HARTUNG_KNAPP_TRUNCATED if truncated else Covariance.HARTUNG_KNAPP,
         level=level,
         df=df,
     )
@@ -106,12 +77,12 @@ def pool_slopes(slopes: Floats, standard_errors: Floats, *, level: float) -> Poo
 
 
 def profiled_interval(slopes: Floats, variances: Floats, *, level: float) -> Interval:
-    """Where the next experiment's true slope lies, τ² not taken for known.
+    """Prediction interval of the next study's true slope that accounts for the uncertainty of τ².
 
     Cochran's Q with the weights 1 / (se² + τ²) of the true τ² has χ² with E - 1 degrees of freedom, so
     the τ² that solve Q(τ²) = χ²-quantile are a confidence distribution of it (Viechtbauer 2007). Given
     τ², the next slope is normal with the mean μ(τ²) and the variance τ² + se²(τ²); the interval is
-    that of the mixture (the idea of Nagashima, Noma & Furukawa 2019).
+    that of the mixture (following Nagashima, Noma & Furukawa 2019).
     """
     quantiles = (np.arange(_PROFILE_POINTS) + 0.5) / _PROFILE_POINTS
     tau2_K = _between_variances(slopes, variances, stats.chi2.ppf(quantiles, len(slopes) - 1))
@@ -132,7 +103,7 @@ def profiled_interval(slopes: Floats, variances: Floats, *, level: float) -> Int
 
 
 def _between_variances(slopes: Floats, variances: Floats, targets_K: Floats) -> Floats:
-    """The τ² for which Q(τ²) is each of the targets; 0 where no τ² makes it so large."""
+    """The τ² for which Q(τ²) is each of the targets; 0 where Q(0) is smaller."""
 
     def excess_K(tau2_K: Floats, targets_K: Floats) -> Floats:
         weights_EK = 1 / (variances[:, None] + tau2_K)
@@ -150,31 +121,10 @@ def _between_variances(slopes: Floats, variances: Floats, targets_K: Floats) -> 
     return tau2_K
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """What a new offline gain makes of the KPI, if the next experiment is like the past ones.
-
-    Attributes:
-        gain: Relative change of the metric, a fraction: 0.02 is 2 % more.
-        odds_change: Relative change of the KPI's odds, exp(slope · gain) - 1; None of an amount.
-        odds_interval: Its prediction interval; None where the slope has none.
-        rate: The rate the KPI has without the gain, above 0.
-        rate_change: Relative change of that rate.
-        rate_interval: Its prediction interval; None where the slope has none.
-    """
-
-    gain: float
-    odds_change: float | None
-    odds_interval: Interval | None
-    rate: float
-    rate_change: float
-    rate_interval: Interval | None
-
-
 def forecast(
     pooled: PooledSlope, *, gain: float, rate: float, family: Family = Family.BINOMIAL
 ) -> Forecast:
-    """The KPI's change after a relative change of the metric by ``gain``, from ``rate`` on."""
+    """The predicted change of a KPI of ``rate`` after a relative change of the metric by ``gain``."""
     ends = pooled.prediction_interval
     slopes = np.array([pooled.mean.slope, *sorted(ends or (), reverse=gain < 0)])
     change = np.minimum(gain * slopes, _LARGEST_EXPONENT)

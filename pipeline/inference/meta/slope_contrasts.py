@@ -1,73 +1,30 @@
-"""Whether the slopes of independent studies differ: pairs of studies, all hypotheses at once."""
+"""Pairwise contrasts of slopes between independent studies, Holm-corrected over all of them."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from pipeline.inference.glm.multiplicity import adjust_p_values
-from pipeline.inference.glm.wald import SlopeTest, wald_test
-
-
-class Contrast(StrEnum):
-    """What may be said of the slopes of two studies."""
-
-    DIFFERENT = "different"
-    """Beyond chance, with Holm's correction, and as the few groups know it, too."""
-    FRAGILE = "fragile"
-    """Beyond the chance of having so many users, but so few groups could do it."""
-    NOT_SHOWN = "not shown"
-    """The difference may be chance. That the slopes are the same is not shown by that."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredSlope:
-    """A slope of one study.
-
-    Attributes:
-        slope: The estimate.
-        standard_error: Of having so many users (and test sessions); above 0.
-        few_groups: The slope as its few groups know it, with t's degrees of freedom, if they do.
-    """
-
-    slope: float
-    standard_error: float
-    few_groups: SlopeTest | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlopeDifference:
-    """The second slope less the first.
-
-    Attributes:
-        test: With the normal distribution; the variances of independent studies add up.
-        few_groups: With the t distribution and Satterthwaite's degrees of freedom, rounded down;
-            None where a study has too few groups for it.
-        holm_p_value: The test's, corrected for all differences that are looked at together.
-        contrast: What may be said.
-    """
-
-    test: SlopeTest
-    few_groups: SlopeTest | None
-    holm_p_value: float
-    contrast: Contrast
+from pipeline.inference.glm.wald import wald_test
+from pipeline.results.pooled import MeasuredSlope, SlopeDifference
+from pipeline.results.reasons import Contrast, Covariance
+from pipeline.results.slopes import SlopeTest
 
 
 def slope_differences(
     pairs: Sequence[tuple[MeasuredSlope, MeasuredSlope]], *, level: float
 ) -> list[SlopeDifference]:
-    """Test each pair of slopes, and correct for all of them (Holm 1979)."""
+    """Test the difference of each pair of slopes, Holm-corrected (Holm 1979)."""
     tests = [_test(*pair, level=level) for pair in pairs]
-    few = [_few_groups(*pair, level=level) for pair in pairs]
+    small = [_small_sample(*pair, level=level) for pair in pairs]
     corrected = adjust_p_values([test.p_value for test in tests], "holm")
     return [
         SlopeDifference(
             test=test,
-            few_groups=other,
+            small_sample=other,
             holm_p_value=holm,
             contrast=_contrast(holm, other, alpha=1 - level),
         )
-        for test, other, holm in zip(tests, few, corrected, strict=True)
+        for test, other, holm in zip(tests, small, corrected, strict=True)
         if holm is not None
     ]
 
@@ -76,13 +33,13 @@ def _test(first: MeasuredSlope, second: MeasuredSlope, *, level: float) -> Slope
     return wald_test(
         second.slope - first.slope,
         math.hypot(first.standard_error, second.standard_error),
-        covariance="independent studies",
+        covariance=Covariance.INDEPENDENT_STUDIES,
         level=level,
     )
 
 
-def _few_groups(first: MeasuredSlope, second: MeasuredSlope, *, level: float) -> SlopeTest | None:
-    a, b = first.few_groups, second.few_groups
+def _small_sample(first: MeasuredSlope, second: MeasuredSlope, *, level: float) -> SlopeTest | None:
+    a, b = first.small_sample, second.small_sample
     if a is None or b is None or a.df is None or b.df is None:
         return None
     variance_a, variance_b = a.standard_error**2, b.standard_error**2
@@ -92,13 +49,15 @@ def _few_groups(first: MeasuredSlope, second: MeasuredSlope, *, level: float) ->
     return wald_test(
         b.slope - a.slope,
         math.hypot(a.standard_error, b.standard_error),
-        covariance="independent studies, few groups",
+        covariance=Covariance.INDEPENDENT_STUDIES_SMALL_SAMPLE,
         level=level,
         df=math.floor(df),
     )
 
 
-def _contrast(holm: float, few: SlopeTest | None, *, alpha: float) -> Contrast:
+def _contrast(holm: float, small_sample: SlopeTest | None, *, alpha: float) -> Contrast:
     if holm >= alpha:
-        return Contrast.NOT_SHOWN
-    return Contrast.DIFFERENT if few is not None and few.excludes_0 else Contrast.FRAGILE
+        return Contrast.INCONCLUSIVE
+    if small_sample is not None and small_sample.excludes_0:
+        return Contrast.DIFFERENT
+    return Contrast.SUGGESTIVE

@@ -1,15 +1,12 @@
-"""The experiment of a study before it begins: its plan, and what it will have the power to show."""
+"""The plan of a study's experiment, and its power."""
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from pipeline.experiment.design.make_plan import (
     Design,
-    HypothesisInformation,
     MeasuredFront,
     make_plan,
     metric_values,
@@ -17,7 +14,6 @@ from pipeline.experiment.design.make_plan import (
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.inference.hypotheses.inputs import RESPONSE, relative_change
 from pipeline.inference.power.power import (
-    Power,
     PowerQuery,
     expected_sums,
     minimum_detectable_slope,
@@ -27,183 +23,113 @@ from pipeline.inference.power.power import (
 from pipeline.inference.power.traffic_model import Traffic
 from pipeline.inference.sensitivity.random_effects import link_variance
 from pipeline.results.family import Floats
+from pipeline.results.power import PlannedHypothesis, PlanPower, Power, PowerAnalysis
+from pipeline.results.reasons import UndefinedReason
 from pipeline.study import Hypothesis, Study
 
 POWER = "power.json"
-"""Beside the traffic plan."""
+"""Stored with the traffic plan."""
 
 _POINTS = 40
 _CURVE = 10
-"""A curve goes no further than so many times the planned days."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanPower:
-    """How far one set of preferences gets with a hypothesis.
-
-    Attributes:
-        power: At the planned end.
-        days_to_show: Until the clustered interval excludes 0 with the wanted chance; None if it
-            takes more than ten years.
-        days_to_confirm: The same of both intervals.
-        impressions_to_show: In those days.
-        impressions_to_confirm: In those days.
-        detectable_shown: The flattest slope that is shown with the wanted chance at the planned
-            end, for a change of the metric against the front's worst preference; None if none is.
-        detectable_confirmed: The same of both intervals.
-        days: Of the curve.
-        chance_shown: The power after so many days.
-        chance_confirmed: The same of both intervals; None with two groups.
-    """
-
-    power: Power
-    days_to_show: int | None
-    days_to_confirm: int | None
-    impressions_to_show: int | None
-    impressions_to_confirm: int | None
-    detectable_shown: float | None
-    detectable_confirmed: float | None
-    days: tuple[int, ...]
-    chance_shown: tuple[float, ...]
-    chance_confirmed: tuple[float | None, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedHypothesis:
-    """What the experiment promises for a hypothesis.
-
-    Attributes:
-        id: Of the hypothesis.
-        metric: Its metric.
-        kpi: Its KPI.
-        response: The KPI that will be fitted.
-        direction: Of the slope.
-        slope: How steep it is taken to be, for a change against the front's worst preference.
-        undefined_because: Why nothing can be foretold; None where it can.
-        informed: How much the preferences tell of it.
-        chosen: With the plan's groups.
-        even: With as many evenly spaced preferences, if the truth is the same.
-    """
-
-    id: str
-    metric: str
-    kpi: str
-    response: str
-    direction: str
-    slope: float
-    undefined_because: str | None = None
-    informed: HypothesisInformation | None = None
-    chosen: PlanPower | None = None
-    even: PlanPower | None = None
+"""Longest power curve, in multiples of the planned days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedExperiment:
-    """A traffic plan, and what it promises.
-
-    Attributes:
-        plan: The plan.
-        design: Why these preferences.
-        traffic: What the users of the experiment are taken to do.
-        planned_days: How long it is to run.
-        wanted: The chance slopes are to be found with.
-        level: Of the intervals.
-        hypotheses: What it promises for each.
-    """
+    """A traffic plan and its power."""
 
     plan: TrafficPlan
-    design: Design
-    traffic: Traffic
-    planned_days: int
-    wanted: float
-    level: float
-    hypotheses: tuple[PlannedHypothesis, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """What is promised, as ``power.json`` has it; the plan has a file of its own."""
-        promised = {
-            "planned_days": self.planned_days,
-            "wanted_power": self.wanted,
-            "level": self.level,
-            "traffic": asdict(self.traffic),
-            "design": self.design.as_dict(),
-            "hypotheses": [asdict(one) for one in self.hypotheses],
-        }
-        return json.loads(json.dumps(promised, allow_nan=False))
+    analysis: PowerAnalysis
 
 
 def plan_with_power(
     study: Study, front: MeasuredFront, traffic: Traffic, *, model: str | None = None
 ) -> PlannedExperiment:
-    """Choose the groups, and say what they have the power to show.
+    """Choose the groups, and compute their power.
 
     Args:
-        study: Its hypotheses, and the slopes they are taken to have.
-        front: What was measured.
-        traffic: Of the whole shop; the experiment has what it covers.
-        model: Fingerprint of the checkpoint that was measured.
+        study: Its hypotheses, and their assumed slopes.
+        front: The measured front.
+        traffic: Of the whole shop; the experiment gets its traffic share.
+        model: Fingerprint of the measured checkpoint.
     """
     section = study.experiment
     covered = traffic.part(section.traffic_share * (1 - section.holdout))
-    plan, design = make_plan(front, study, model=model, telling=partial(_told, study, covered))
-    bare = PlannedExperiment(
+    information = partial(_information, study, covered)
+    plan, design = make_plan(front, study, model=model, telling=information)
+    setting = _Setting(study=study, front=front, plan=plan, design=design, traffic=covered)
+    return PlannedExperiment(
         plan=plan,
-        design=design,
-        traffic=covered,
-        planned_days=_planned_days(study),
-        wanted=section.planning.power,
-        level=study.regression.level,
-        hypotheses=(),
+        analysis=PowerAnalysis(
+            planned_days=_planned_days(study),
+            target_power=section.planning.power,
+            level=study.regression.level,
+            traffic=covered,
+            design=design,
+            hypotheses=tuple(_planned(one, setting) for one in study.regression.hypotheses),
+        ),
     )
-    found = [_promise(one, study, front, bare) for one in study.regression.hypotheses]
-    return replace(bare, hypotheses=tuple(found))
 
 
-def _told(study: Study, traffic: Traffic, hypothesis: Hypothesis, metric: Floats) -> Floats:
-    """What a group's users would tell of the KPI under each preference: the link's 1 / variance."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting:
+    """The inputs of a hypothesis's power."""
+
+    study: Study
+    front: MeasuredFront
+    plan: TrafficPlan
+    design: Design
+    traffic: Traffic
+
+
+def _information(study: Study, traffic: Traffic, hypothesis: Hypothesis, metric: Floats) -> Floats:
+    """Information of a group's users on the KPI under each preference: the link's 1 / variance."""
     groups, days = study.experiment.groups, _planned_days(study)
-    question = _question(hypothesis, study, metric, metric, np.full(len(metric), 1 / groups))
-    slope = _slope(hypothesis, study)
-    sums = expected_sums(question, traffic, days=days, slope=slope)
+    query = _query(hypothesis, study, metric, metric, np.full(len(metric), 1 / groups))
+    sums = expected_sums(query, traffic, days=days, slope=_slope(hypothesis, study))
     if sums.users.min() < 2:
         return np.ones_like(metric)
-    return 1 / (link_variance(sums) + question.group_deviation**2)
+    return 1 / (link_variance(sums) + query.group_deviation**2)
 
 
-def _promise(
-    hypothesis: Hypothesis, study: Study, front: MeasuredFront, experiment: PlannedExperiment
-) -> PlannedHypothesis:
-    design = experiment.design
-    answer = PlannedHypothesis(
+def _planned(hypothesis: Hypothesis, setting: _Setting) -> PlannedHypothesis:
+    study, front, design = setting.study, setting.front, setting.design
+    planned = PlannedHypothesis(
         id=hypothesis.id,
         metric=str(hypothesis.metric),
-        kpi=hypothesis.kpi.value,
-        response=RESPONSE[hypothesis.kpi].value,
+        kpi=hypothesis.kpi,
+        response=RESPONSE[hypothesis.kpi],
         direction=hypothesis.direction,
         slope=_slope(hypothesis, study),
     )
-    informed = next((one for one in design.hypotheses if one.hypothesis == hypothesis.id), None)
-    if informed is None:
-        return replace(answer, undefined_because=design.left_out[hypothesis.id])
-    shares = np.array([group.share for group in experiment.plan.groups])
     ids = front.points["preference_id"].to_list()
-    everywhere = metric_values(front.offline_metrics, answer.metric, ids)
-    reaches: list[PlanPower] = []
-    for chosen, told in ((design.chosen, informed.chosen), (design.even, informed.even)):
-        if not told.reliability or told.reliability <= 0:
-            words = "the metric varies between the groups by no more than its error"
-            return replace(answer, informed=informed, undefined_because=words)
-        values = metric_values(front.offline_metrics, answer.metric, chosen)
+    everywhere = metric_values(front.offline_metrics, planned.metric, ids)
+    information = next((one for one in design.hypotheses if one.hypothesis == hypothesis.id), None)
+    if information is None:
+        positive = not np.isnan(everywhere).any() and everywhere.min() > 0
+        constant, missing = UndefinedReason.METRIC_CONSTANT, UndefinedReason.METRIC_NOT_POSITIVE
+        return replace(planned, undefined_reason=constant if positive else missing)
+    planned = replace(planned, information=information)
+    shares = np.array([group.share for group in setting.plan.groups])
+    powers: list[PlanPower] = []
+    for chosen, efficiency in (
+        (design.chosen, information.chosen),
+        (design.even, information.even),
+    ):
+        if not efficiency.reliability or efficiency.reliability <= 0:
+            return replace(planned, undefined_reason=UndefinedReason.METRIC_WITHIN_NOISE)
+        values = metric_values(front.offline_metrics, planned.metric, chosen)
         values = np.tile(values, study.experiment.replicates)
-        question = _question(hypothesis, study, everywhere, values, shares)
-        question = replace(question, reliability=min(told.reliability, 1.0))
+        query = _query(hypothesis, study, everywhere, values, shares)
+        query = replace(query, reliability=min(efficiency.reliability, 1.0))
         # x is relative to the worst group, so the same truth has another slope for other groups
         unit = float(values.min() / everywhere.min())
-        reaches.append(_reach(question, experiment, slope=answer.slope, unit=unit))
-    return replace(answer, informed=informed, chosen=reaches[0], even=reaches[1])
+        powers.append(_plan_power(query, setting, slope=planned.slope, unit=unit))
+    return replace(planned, chosen=powers[0], even=powers[1])
 
 
-def _question(
+def _query(
     hypothesis: Hypothesis, study: Study, everywhere: Floats, values: Floats, shares: Floats
 ) -> PowerQuery:
     """A hypothesis on groups with these metrics; the KPI has its rate in the middle of the front."""
@@ -227,38 +153,37 @@ def _planned_days(study: Study) -> int:
     return study.experiment.planned_days or study.experiment.days
 
 
-def _reach(
-    question: PowerQuery, experiment: PlannedExperiment, *, slope: float, unit: float
-) -> PlanPower:
-    """How far some groups get; slopes are told for a change against the front's worst preference."""
-    traffic, planned = experiment.traffic, experiment.planned_days
+def _plan_power(query: PowerQuery, setting: _Setting, *, slope: float, unit: float) -> PlanPower:
+    """The power of some groups; slopes refer to a change from the front's worst preference."""
+    traffic, planned = setting.traffic, _planned_days(setting.study)
+    target = setting.study.experiment.planning.power
     days = [
-        required_days(experiment.wanted, question, traffic, slope=slope * unit, chance=chance)
-        for chance in (_shown, _confirmed)
+        required_days(target, query, traffic, slope=slope * unit, power_of=power_of)
+        for power_of in (_significant, _confirmed)
     ]
-    flattest = [
-        minimum_detectable_slope(experiment.wanted, question, traffic, days=planned, chance=chance)
-        for chance in (_shown, _confirmed)
+    smallest = [
+        minimum_detectable_slope(target, query, traffic, days=planned, power_of=power_of)
+        for power_of in (_significant, _confirmed)
     ]
     end = min(_CURVE * planned, max([2 * planned, *(day for day in days if day)]))
     curve = [round(day) for day in np.unique(np.linspace(1, end, _POINTS).round())]
-    powers = [power(question, traffic, days=day, slope=slope * unit) for day in curve]
+    powers = [power(query, traffic, days=day, slope=slope * unit) for day in curve]
     return PlanPower(
-        power=power(question, traffic, days=planned, slope=slope * unit),
-        days_to_show=days[0],
-        days_to_confirm=days[1],
-        impressions_to_show=days[0] and round(traffic.impressions(days[0])),
-        impressions_to_confirm=days[1] and round(traffic.impressions(days[1])),
-        detectable_shown=flattest[0] and flattest[0] / unit,
-        detectable_confirmed=flattest[1] and flattest[1] / unit,
+        power=power(query, traffic, days=planned, slope=slope * unit),
+        days_to_significant=days[0],
+        days_to_confirmed=days[1],
+        impressions_to_significant=days[0] and round(traffic.impressions(days[0])),
+        impressions_to_confirmed=days[1] and round(traffic.impressions(days[1])),
+        minimum_detectable_significant=smallest[0] and smallest[0] / unit,
+        minimum_detectable_confirmed=smallest[1] and smallest[1] / unit,
         days=tuple(curve),
-        chance_shown=tuple(one.shown for one in powers),
-        chance_confirmed=tuple(one.confirmed for one in powers),
+        power_significant=tuple(one.significant for one in powers),
+        power_confirmed=tuple(one.confirmed for one in powers),
     )
 
 
-def _shown(found: Power) -> float | None:
-    return found.shown
+def _significant(found: Power) -> float | None:
+    return found.significant
 
 
 def _confirmed(found: Power) -> float | None:

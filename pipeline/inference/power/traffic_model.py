@@ -1,11 +1,10 @@
-"""The users an experiment can count on, as sums over users: what power is foretold from.
+"""The traffic of an experiment, as expected per-user sufficient statistics.
 
-Of a user's m impressions each succeeds with probability q, and what comes of two of them has
-correlation ρ, so that the number e of successes has ``E e = q m`` and ``E e² = q(1-q)(m + ρ m(m-1)) +
-q² m²``. A success may bring an amount with mean μ and variance v: ``E y² = μ² E e² + v E e``.
+Each of a user's m impressions succeeds with probability q, the outcomes of two of them have
+correlation ρ, so the number e of successes has ``E e = q m`` and ``E e² = q(1-q)(m + ρ m(m-1)) +
+q² m²``. A success may have an amount with mean μ and variance v: ``E y² = μ² E e² + v E e``.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,36 +19,15 @@ from pipeline.experiment.kpis.contracts import TERMS
 from pipeline.inference.glm.group_regression import GroupSums, cluster_sum_squares
 from pipeline.inference.hypotheses.inputs import family_of, group_sums
 from pipeline.results.family import Floats
+from pipeline.results.power import TrafficStatistics
 from pipeline.study import PlanningConfig
 
 _RATES = (Kpi.CTR, Kpi.CVR, Kpi.ORDERS_PER_IMPRESSION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
-    """What is known of the users of an experiment.
-
-    Attributes:
-        ctr: Clicks an impression.
-        cvr: Orders a click.
-        units_per_order: Pieces an order; those beyond the first are Poisson.
-        revenue_variation: Standard deviation of an order's revenue over its mean.
-        impressions_per_day: Lists shown on a day.
-        returning_users: Users who are there from the first day and come back all the time.
-        new_users_per_day: Users who come for the first time on a day.
-        impressions_variation: Standard deviation of the impressions a user over their mean.
-        correlation: Of what comes of two trials of a user: of ``ctr``, ``cvr`` and ``orders_per_impression``.
-    """
-
-    ctr: float
-    cvr: float
-    units_per_order: float
-    revenue_variation: float
-    impressions_per_day: float
-    returning_users: float
-    new_users_per_day: float
-    impressions_variation: float
-    correlation: Mapping[Kpi, float]
+class Traffic(TrafficStatistics):
+    """The users of an experiment, and the sums expected of them."""
 
     def part(self, share: float) -> "Traffic":
         """The traffic of a share of the users."""
@@ -61,27 +39,27 @@ class Traffic:
         )
 
     def impressions(self, days: float) -> float:
-        """Lists shown in so many days."""
+        """Impressions in so many days."""
         return self.impressions_per_day * days
 
     def users(self, days: float) -> float:
-        """Users with an impression in so many days; never more than there are impressions."""
+        """Users with an impression in so many days; at most the number of impressions."""
         return min(self.returning_users + self.new_users_per_day * days, self.impressions(days))
 
     def chance(self, kpi: Kpi) -> float:
-        """Of what is counted: a click or an order of an impression, of ``cvr`` an order of a click."""
+        """Probability of a click or order per impression, or (for ``cvr``) of an order per click."""
         if kpi is Kpi.CVR:
             return self.cvr
         return self.ctr if TERMS[kpi][1] == "clicks" else self.ctr * self.cvr
 
     def sums(self, kpi: Kpi, *, days: float, shares: Floats, chances: Floats) -> GroupSums:
-        """The sums that groups can be expected to have.
+        """The expected sums of groups.
 
         Args:
-            kpi: What is counted.
-            days: How long the experiment runs.
-            shares: Of the users, one a group.
-            chances: What :meth:`chance` is in each group.
+            kpi: The KPI.
+            days: Duration.
+            shares: Of the users, one per group.
+            chances: :meth:`chance` in each group.
         """
         trials, successes = TERMS[kpi]
         m1, m2 = self._impressions_of_a_user(days)
@@ -109,29 +87,29 @@ class Traffic:
         )
 
     def _impressions_of_a_user(self, days: float) -> tuple[float, float]:
-        """Mean and mean square of the impressions of the users that have one."""
+        """Mean and mean square of the impressions of users with an impression."""
         mean = self.impressions(days) / self.users(days)
         return mean, mean**2 * (1 + self.impressions_variation**2)
 
     def _events(self, m1: Any, m2: Any, chance: Any, kpi: Kpi) -> tuple[Any, Any]:
         """Mean and mean square of a user's successes, from those of the trials."""
-        pairs = np.maximum(m2 - m1, 0)  # m (m - 1): nobody has less than a whole trial
+        pairs = np.maximum(m2 - m1, 0)  # m (m - 1) is not negative
         spread = chance * (1 - chance) * (m1 + self.correlation[kpi] * pairs)
         return chance * m1, spread + chance**2 * m2
 
     def _amount(self, successes: str) -> tuple[float, float]:
-        """Mean and variance of what a success brings; of revenue, in mean orders."""
+        """Mean and variance of the amount of a success; of revenue, in mean orders."""
         if successes == "units":
             return self.units_per_order, self.units_per_order - 1
         return 1.0, self.revenue_variation**2 if successes == "revenue" else 0.0
 
 
 def traffic_of(section: PlanningConfig, paths: StudyPaths) -> Traffic:
-    """What the study says of the shop's traffic, or what a past study found.
+    """The traffic that the study declares, or that a past study measured.
 
     Raises:
         MissingArtifact: if that study has no experiment.
-        DataError: if nobody clicked or ordered in it.
+        DataError: if it has no clicks or no orders.
     """
     if section.past_study is None:
         return Traffic(
@@ -155,20 +133,20 @@ def traffic_of(section: PlanningConfig, paths: StudyPaths) -> Traffic:
 
 
 def past_traffic(group_kpis: pl.DataFrame, daily_sums: pl.DataFrame) -> Traffic:
-    """The traffic of an experiment that was.
+    """The traffic of a past experiment.
 
-    New users are those of its second half, when most who return have come once.
+    New users are counted in its second half, when most returning users have come once.
 
     Raises:
-        DataError: if nobody clicked or ordered.
+        DataError: if it has no clicks or no orders.
     """
     totals = group_kpis.group_by("kpi").agg(pl.col("trials", "successes", "users", "sum_mm").sum())
     of = {row["kpi"]: row for row in totals.iter_rows(named=True)}
     clicks, orders = of[Kpi.CTR], of[Kpi.CVR]
     if not orders["successes"]:
         msg = (
-            f"the past experiment has {clicks['successes']} clicks and no order; power cannot be "
-            "foretold from it. Set experiment.planning.past_study: null and give the rates"
+            f"the past experiment has {clicks['successes']} clicks and no orders; expected both to "
+            "compute power. Set experiment.planning.past_study: null and specify the rates"
         )
         raise DataError(msg)
     days = (daily_sums["day"].max() - daily_sums["day"].min()).days + 1  # type: ignore[operator]
@@ -191,7 +169,7 @@ def past_traffic(group_kpis: pl.DataFrame, daily_sums: pl.DataFrame) -> Traffic:
 
 
 def _correlation(cells: pl.DataFrame) -> float:
-    """ρ that explains the spread of the users within the groups; in [0, 1]."""
+    """The correlation ρ that explains the variance of users within groups; in [0, 1]."""
     sums = group_sums(cells.filter(pl.col("trials") > 0), Kpi.CTR)
     rate = sums.successes / sums.trials
     chance = rate * (1 - rate)
@@ -201,7 +179,7 @@ def _correlation(cells: pl.DataFrame) -> float:
 
 
 def _revenue_variation(group_kpis: pl.DataFrame) -> float:
-    """Of an order's revenue, from the users' orders and revenue; 1 where no revenue is known."""
+    """Variation of an order's revenue, from the users' orders and revenue; 1 without revenue."""
     names = (Kpi.ORDERS_PER_USER, Kpi.REVENUE_PER_USER)
     orders, revenue = (
         group_kpis.filter(kpi=name.value).select(pl.col("successes", "sum_yy").sum()).row(0)

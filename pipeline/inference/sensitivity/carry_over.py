@@ -1,9 +1,8 @@
-"""Whether what users saw on earlier days changes how they answer the lists of later ones.
+"""Carry-over: whether lists of earlier days change how users respond to those of later days.
 
-The same users are looked at twice, on their first day and after it, each with the same weight both
-times: then it does not matter who comes back, nor that some answer more readily than others. If the
-slope differs between the two, lists leave something behind (users get used to them, or learn to
-trust them), and the slope of the experiment depends on how long it runs.
+The same users are compared on their first day and after it, with equal weights, so that neither
+selective return nor differences between users matter. If the slope differs between the two, there is
+carry-over (habituation or learning), and the slope depends on the duration of the experiment.
 """
 
 from dataclasses import dataclass
@@ -14,21 +13,21 @@ import polars as pl
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.kpis.contracts import BATCHES
 from pipeline.inference.glm.stratified import informative_strata, separated, stratified_slope
-from pipeline.inference.glm.wald import SlopeTest
 from pipeline.results.family import Family, Floats
+from pipeline.results.slopes import SlopeTest
 
 _VISITS = np.array([0.0, 1.0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturningOutcome:
-    """One KPI of the users who came on several days, by group and batch of users.
+    """One KPI of the users who returned on a later day, by group and batch of users.
 
     Attributes:
         family: How the KPI depends on a metric.
         trials_GB: Σ m on the users' first day.
         first_GB: Σ y on it.
-        later_GB: Σ m · y' / m', what the users' later days (m' and y') would bring in as many trials.
+        later_GB: Σ m · y' / m': successes of the later days (m' and y'), scaled to the same trials.
     """
 
     family: Family
@@ -58,9 +57,9 @@ def returning_outcome(
 
 
 def carry_over(x: Floats, outcome: ReturningOutcome, *, level: float) -> SlopeTest | None:
-    """The slope after the users' first day less that on it, beside an intercept of each.
+    """The slope after the users' first day less that on it, with an intercept for each.
 
-    None where one of the two has no finite slope.
+    None where one of the two slopes is not finite.
     """
     family = outcome.family
     m_GVB = np.stack([outcome.trials_GB] * len(_VISITS), axis=1)

@@ -1,62 +1,45 @@
-"""CUPED: what users did before the experiment takes chance differences between groups away.
+"""CUPED: variance reduction by the users' behaviour before the experiment.
 
-Each user's successes are lessened by what the user's past foretells of them, so that the groups'
-rates stay what they are on average and their errors become smaller (Deng, Xu, Kohavi & Walker, WSDM
-2013). The covariates are the KPI's own trials and successes before the experiment; a regression
-within the groups says how much they foretell. Everything follows from sums over users.
+The part of each user's successes that pre-experiment data predicts is subtracted, which leaves the
+expected rates of the groups unchanged and reduces their errors (Deng, Xu, Kohavi & Walker, WSDM
+2013). The covariates are the KPI's own trials and successes before the experiment, their
+coefficients those of a regression within the groups. Per-user sufficient statistics suffice.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from pipeline.inference.glm.group_regression import GroupSums, fit_line
-from pipeline.inference.glm.wald import SlopeTest
 from pipeline.inference.sensitivity.random_effects import random_effects_slope
 from pipeline.results.family import Family, Floats
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cuped:
-    """The slope, adjusted for what users did before the experiment.
-
-    Attributes:
-        clustered: The slope with user-clustered errors.
-        few_groups: The slope as g groups know it (Hartung–Knapp); None for two groups.
-        variance_share: Variance of the adjusted slope over that of the unadjusted, both clustered;
-            below 1 where the past foretells something.
-    """
-
-    clustered: SlopeTest
-    few_groups: SlopeTest | None
-    variance_share: float
+from pipeline.results.reasons import UndefinedReason
+from pipeline.results.slopes import Cuped, SlopeTest
 
 
 def cuped(
     x: Floats, before: pl.DataFrame, family: Family, unadjusted: SlopeTest, *, level: float
 ) -> Cuped | None:
-    """Fit the line to the adjusted sums; None where they define no slope.
+    """Fit the line to the adjusted sums; None where its slope is undefined.
 
     Args:
-        x: Relative change of the metric, one entry a group.
-        before: The groups' rows of ``before_sums`` for the KPI, in the same order.
+        x: Relative change of the metric, one entry per group.
+        before: Rows of ``before_sums`` for the KPI, in the order of the groups.
         family: How the KPI depends on x.
-        unadjusted: The user-clustered slope without the past.
-        level: Of the intervals.
+        unadjusted: The cluster-robust slope without adjustment.
+        level: Coverage of the intervals.
     """
     sums = adjusted_sums(before, family)
     ceiling = sums.trials if family is Family.BINOMIAL else np.inf
     if not ((sums.successes > 0) & (sums.successes < ceiling)).all():
-        return None  # so few successes that their adjustment outweighs them
+        return None  # the adjustment exceeds the successes
     fit = fit_line(x, sums, level=level)
-    if isinstance(fit, str):
+    if isinstance(fit, UndefinedReason):
         return None
     few = random_effects_slope(x, sums, fit)
     return Cuped(
-        clustered=fit.clustered,
-        few_groups=few.hartung_knapp if few else None,
-        variance_share=(fit.clustered.standard_error / unadjusted.standard_error) ** 2,
+        cluster_robust=fit.cluster_robust,
+        small_sample=few.hartung_knapp if few else None,
+        variance_share=(fit.cluster_robust.standard_error / unadjusted.standard_error) ** 2,
     )
 
 
@@ -64,7 +47,7 @@ def adjusted_sums(before: pl.DataFrame, family: Family) -> GroupSums:
     """The sums of the users' adjusted successes ``y - θ'((a, b) - mean)``.
 
     θ is the least-squares regression, within the groups, of ``y - p_g m`` on a and b; the mean is that
-    of all groups' users. A covariate that does not vary is left alone.
+    of all groups' users. A constant covariate has no effect.
     """
     users_G, sum_m_G, sum_y_G = (_column(before, name) for name in ("users", "sum_m", "sum_y"))
     past_GC = _columns(before, "a", "b")
@@ -96,7 +79,7 @@ def adjusted_sums(before: pl.DataFrame, family: Family) -> GroupSums:
 
 
 def past_sums(before: pl.DataFrame, family: Family) -> GroupSums:
-    """The same users' sums before the experiment, as if that were one: there, groups are alike."""
+    """The users' sums before the experiment, where groups should not differ."""
     return GroupSums(
         family=family,
         trials=_column(before, "sum_a"),

@@ -1,7 +1,7 @@
-"""The experiment day by day: whether days, or getting used to the lists, carry the slope.
+"""The slope with day fixed effects, and its novelty effect.
 
-Users come back, so a group's days are not independent; errors come from batches of users
-(``daily_sums``), as :mod:`pipeline.inference.glm.stratified` says.
+Users return, so a group's days are not independent; errors come from batches of users
+(``daily_sums``), see :mod:`pipeline.inference.glm.stratified`.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from pipeline.core.contracts import Kpi
 from pipeline.experiment.kpis.contracts import BATCHES, TERMS
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.glm.stratified import informative_strata, separated, stratified_slope
-from pipeline.inference.glm.wald import SlopeTest
 from pipeline.results.family import Family, Floats
+from pipeline.results.slopes import DayEffects
 
 _FEWEST_DAYS = 2
 
@@ -26,8 +26,8 @@ class DailyOutcome:
 
     Attributes:
         family: How the KPI depends on a metric.
-        days: D days, the first and the last of the log and all between.
-        trials_GDB: Σ m of each group, day and batch; of KPIs per user, those whose first day it is.
+        days: D days, from the first to the last of the log.
+        trials_GDB: Σ m of each group, day and batch; for KPIs per user, users whose first day it is.
         successes_GDB: Σ y.
     """
 
@@ -37,16 +37,9 @@ class DailyOutcome:
     successes_GDB: Floats
 
     def until(self, day: int) -> GroupSums:
-        """What had come of the groups by the end of the day with this number, batches as users."""
-        return self._sums(slice(day + 1))
-
-    def on(self, day: int) -> GroupSums:
-        """What came of the groups on the day with this number, batches as users."""
-        return self._sums(slice(day, day + 1))
-
-    def _sums(self, days: slice) -> GroupSums:
-        m = self.trials_GDB[:, days].sum(axis=1)
-        y = self.successes_GDB[:, days].sum(axis=1)
+        """The groups' sums up to the end of the day with this index, batches as users."""
+        m = self.trials_GDB[:, : day + 1].sum(axis=1)
+        y = self.successes_GDB[:, : day + 1].sum(axis=1)
         return GroupSums.over_users(self.family, m, y)
 
 
@@ -69,26 +62,11 @@ def daily_outcome(daily: pl.DataFrame, groups: list[str], kpi: Kpi, family: Fami
     return DailyOutcome(family=family, days=tuple(days), trials_GDB=m, successes_GDB=y)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayEffects:
-    """The slope beside what days do.
-
-    Attributes:
-        fixed: The slope with an intercept of every day's own: days whose users differ, and shares
-            of traffic that change, cannot carry it.
-        novelty: The coefficient of x · log(number of the day) beside those; away from 0, the slope
-            fades or grows as users get used to the lists.
-    """
-
-    fixed: SlopeTest
-    novelty: SlopeTest | None
-
-
 def day_effects(x: Floats, outcome: DailyOutcome, *, level: float) -> DayEffects | None:
-    """Fit the line with an intercept a day; None with fewer than two days that allow it.
+    """Fit the line with an intercept per day; None with fewer than two informative days.
 
-    None, too, if on all days the successes lie at the same end of x. A day without a success, or in
-    which all succeed, says nothing of the slope and is left out.
+    None, too, if x separates successes from failures on all days. A day without a success, or
+    without a failure, is not informative and is excluded.
     """
     family, m, y = outcome.family, outcome.trials_GDB, outcome.successes_GDB
     kept = informative_strata(family, m, y)

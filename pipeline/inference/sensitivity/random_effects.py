@@ -1,8 +1,8 @@
-"""What a handful of groups can tell: they may differ for reasons beyond x and chance.
+"""The small-sample slope: a random-effects regression on g groups.
 
-With ``link(p_i) = a + b x_i + d_i + e_i``, d_i ~ (0, τ²) is what is peculiar to group i and e_i ~ (0,
-v_i) is sampling, v_i from the users of the group. However many users there are, b is known no better
-than g groups allow, so its error is judged by t with g - 2 degrees of freedom.
+In ``link(p_i) = a + b x_i + d_i + e_i``, d_i ~ (0, τ²) is the random effect of group i and e_i ~ (0,
+v_i) is sampling, v_i from the users of the group. The number of groups limits what is known of b,
+whatever the number of users, so the test uses t with g - 2 degrees of freedom.
 """
 
 from dataclasses import dataclass
@@ -11,40 +11,20 @@ import numpy as np
 from scipy import optimize
 
 from pipeline.inference.glm.group_regression import GroupSums, LineFit, cluster_sum_squares
-from pipeline.inference.glm.wald import SlopeTest, wald_test
+from pipeline.inference.glm.wald import wald_test
 from pipeline.results.family import Floats
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RandomEffectsSlope:
-    """The slope as g groups know it.
-
-    Attributes:
-        tau: Standard deviation between groups of what x does not explain, in log odds or, of
-            amounts, in the logarithm of the rate (Paule–Mandel).
-        heterogeneity: I², the share of the groups' deviations from the line that sampling does not
-            explain, in [0, 1].
-        hartung_knapp: Random-effects regression of the groups' link(rate) on x, its error from how
-            far the groups lie off the line (Knapp & Hartung 2003); t with g - 2.
-        quasi_binomial: The slope of the fit, its model's error widened by Pearson's dispersion
-            where that is above 1; t with g - 2.
-    """
-
-    tau: float
-    heterogeneity: float
-    hartung_knapp: SlopeTest
-    quasi_binomial: SlopeTest
-
+from pipeline.results.reasons import Covariance
+from pipeline.results.slopes import RandomEffectsSlope
 
 _ON_THE_LINE = 1e-12
-"""Deviations, in squared standard errors, that are round-off: the groups lie on the line."""
+"""Deviations, in squared standard errors, that are round-off."""
 
 
 def random_effects_slope(x: Floats, sums: GroupSums, fit: LineFit) -> RandomEffectsSlope | None:
-    """The slope as g groups know it.
+    """The small-sample slope.
 
-    None where they say nothing of its error: for two groups, where one's link is infinite, or
-    where all lie on the line to the last digit, as if by arrangement.
+    None where it has no error: for two groups, where the link of a group is infinite, or where the
+    groups fit the line exactly.
     """
     df = len(x) - 2
     rate = sums.successes / sums.trials
@@ -60,15 +40,17 @@ def random_effects_slope(x: Floats, sums: GroupSums, fit: LineFit) -> RandomEffe
     if mixed.deviations <= _ON_THE_LINE:
         return None
     knapp = float(np.sqrt(mixed.deviations / df * mixed.slope_variance))
-    dispersion = max(1.0, fit.pearson_chi2 / df)
+    dispersion = max(1.0, fit.lack_of_fit.pearson_chi2 / df)
     return RandomEffectsSlope(
         tau=float(np.sqrt(tau2)),
         heterogeneity=max(0.0, 1 - df / fixed.deviations),
-        hartung_knapp=wald_test(mixed.slope, knapp, covariance="hartung-knapp", level=level, df=df),
+        hartung_knapp=wald_test(
+            mixed.slope, knapp, covariance=Covariance.HARTUNG_KNAPP, level=level, df=df
+        ),
         quasi_binomial=wald_test(
             fit.slope,
             fit.model.standard_error * dispersion**0.5,
-            covariance="quasi-binomial",
+            covariance=Covariance.QUASI_BINOMIAL,
             level=level,
             df=df,
         ),
@@ -100,14 +82,14 @@ def weighted_line(x: Floats, y: Floats, weights: Floats) -> Line:
 
 
 def link_variance(sums: GroupSums) -> Floats:
-    """Variance of each group's link(rate), users clustered: ``U/(U-1) · Q / (n v(p))²``."""
+    """Variance of each group's link(rate), cluster-robust: ``U/(U-1) · Q / (n v(p))²``."""
     rate = sums.successes / sums.trials
     squares = cluster_sum_squares(rate, sums) * sums.users / (sums.users - 1)
     return squares / (sums.trials * sums.family.variance(rate)) ** 2
 
 
 def _between_groups(x: Floats, y: Floats, variance: Floats) -> float:
-    """τ² for which the groups deviate from the line as much as they should (Paule–Mandel)."""
+    """τ² at which the groups' deviations equal their degrees of freedom (Paule–Mandel)."""
     df = len(x) - 2
 
     def excess(tau2: float) -> float:

@@ -1,6 +1,5 @@
-"""How far a slope hangs on one group, on the shape of the line, and on which group has which x."""
+"""Robustness of a slope: permutation test, curvature, and leave-one-out."""
 
-from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
@@ -14,33 +13,20 @@ from pipeline.inference.glm.group_regression import (
     fit_glm,
     fit_line,
 )
-from pipeline.inference.glm.wald import SlopeTest, wald_test
+from pipeline.inference.glm.wald import wald_test
 from pipeline.results.family import Floats
+from pipeline.results.reasons import Covariance
+from pipeline.results.slopes import Permutation, SlopeTest
 
 _ALL_PERMUTATIONS_UP_TO = 7
 _RANDOM_PERMUTATIONS = 9_999
 _SAME = 1e-9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permutation:
-    """Whether the KPI follows x more closely than it would any other order of the same x.
-
-    Attributes:
-        p_value: Share of the permutations of x over the groups whose line fits as well or better.
-        permutations: How many there are, the true one included.
-        exact: Whether those are all of them.
-    """
-
-    p_value: float
-    permutations: int
-    exact: bool
-
-
 def permutation_test(x: Floats, sums: GroupSums, *, seed: int) -> Permutation:
-    """Test by likelihood over all permutations of x, or over random ones of more than seven groups.
+    """Likelihood test over all permutations of x; over random ones with more than seven groups.
 
-    With g groups no p-value can be below 1/g!, whatever the number of users.
+    With g groups the p-value is at least 1/g!, whatever the number of users.
     """
     exact = len(x) <= _ALL_PERMUTATIONS_UP_TO
     if exact:
@@ -51,16 +37,13 @@ def permutation_test(x: Floats, sums: GroupSums, *, seed: int) -> Permutation:
         orders = np.concatenate([np.arange(len(x))[None], drawn])
     x_KG = x[orders]
     likelihood = log_likelihood(x_KG, sums, *fit_batch(x_KG, sums))
-    # What cannot be fitted separates successes from failures: it fits as well as can be.
+    # A permutation without finite fit separates successes from failures: the best possible fit.
     as_good = ~(likelihood < likelihood[0] - _SAME * abs(likelihood[0]))
     return Permutation(p_value=float(as_good.mean()), permutations=len(orders), exact=exact)
 
 
 def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
-    """The coefficient of x² beside that of x, users clustered; None with fewer than three x's.
-
-    Away from 0, the KPI does not follow x along a line.
-    """
+    """The coefficient of x² in a quadratic model, cluster-robust; None with fewer than three x."""
     if len(np.unique(x)) < 3:
         return None
     scaled = x / np.ptp(x)
@@ -70,12 +53,12 @@ def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
     error = float(np.sqrt(clustered_covariance(design, rate, sums)[2, 2]))
     unit = np.ptp(x) ** 2
     return wald_test(
-        float(fit.params[2]) / unit, error / unit, covariance="user-clustered", level=level
+        float(fit.params[2]) / unit, error / unit, covariance=Covariance.CLUSTER_ROBUST, level=level
     )
 
 
 def leave_one_out(x: Floats, sums: GroupSums, *, level: float) -> list[LineFit | None]:
-    """The fit without each group; None where the others do not define one."""
+    """The fit without each group; None where it is undefined."""
     fits: list[LineFit | None] = []
     for left_out in range(len(x)):
         kept = np.arange(len(x)) != left_out

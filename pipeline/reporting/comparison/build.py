@@ -12,9 +12,9 @@ from pipeline.reporting.comparison.parameter_diff import (
     dependence_warnings,
     equal_parameters,
 )
-from pipeline.reporting.comparison.reading import StudyReport
 from pipeline.reporting.comparison.slope_comparison import ComparedHypothesis, compare_slopes
 from pipeline.reporting.comparison.summary import summary_sentences
+from pipeline.results.reader import StudyReport
 
 SCHEMA_VERSION = 2
 
@@ -68,7 +68,9 @@ def build_comparison(studies: Sequence[StudyReport], *, level: float) -> Compari
         schema_version=SCHEMA_VERSION,
         level=level,
         studies=tuple(
-            ComparedStudy(label=one.label, study=one.report.study, report=one.path, md5=one.md5)
+            ComparedStudy(
+                label=one.label, study=one.report.study or one.label, report=one.path, md5=one.md5
+            )
             for one in studies
         ),
         dependence_warnings=tuple(

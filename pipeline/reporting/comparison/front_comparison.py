@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.reporting.comparison.reading import Front, FrontPoint, StudyReport
+from pipeline.results.document import FrontPoint, FrontSummary, Report
+from pipeline.results.reader import StudyReport
 from pipeline.study import flatten
 
 _TEST_SESSIONS = ("sessions.", "evaluation.sessions", "dataset.")
@@ -91,13 +92,18 @@ def compare_fronts(studies: Sequence[StudyReport]) -> FrontComparison | None:
     )
 
 
-def dominated_count(front: Front, other: Front) -> int:
+def dominated_count(front: FrontSummary, other: FrontSummary) -> int:
     """The number of non-dominated points of ``front`` that a point of ``other`` dominates."""
     return sum(
         any(_dominates(rival, point) for rival in other.points)
         for point in front.points
         if not point.dominated
     )
+
+
+def raw_md5(report: Report) -> str | None:
+    """The md5 of the raw data, if the report contains it."""
+    return report.provenance.dataset and report.provenance.dataset.md5
 
 
 def _dominates(rival: FrontPoint, point: FrontPoint) -> bool:
@@ -111,12 +117,12 @@ def _not_comparable(studies: Sequence[StudyReport]) -> str | None:
         return "the metrics have different cutoffs"
     if len({report.front.reference_point for report in reports if report.front}) > 1:
         return "the hypervolumes have different reference points"
-    if len({str(report.provenance.get("dataset", {}).get("md5")) for report in reports}) > 1:
+    if len({raw_md5(report) for report in reports}) > 1:
         return "the metrics are measured on different data"
     sessions = [
         {
             key: value
-            for key, value in flatten(report.parameters).items()
+            for key, value in flatten(report.parameters or {}).items()
             if key.startswith(_TEST_SESSIONS)
         }
         for report in reports
@@ -128,9 +134,9 @@ def _not_comparable(studies: Sequence[StudyReport]) -> str | None:
 
 def _point(point: FrontPoint, study: StudyReport) -> ComparedPoint:
     errors = {
-        row["metric"]: row.get("standard_error")
+        row.metric: row.standard_error
         for row in study.report.offline_metrics
-        if row["preference_id"] == point.preference_id
+        if row.preference_id == point.preference_id
     }
     return ComparedPoint(
         preference_id=point.preference_id,

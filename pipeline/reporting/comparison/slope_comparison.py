@@ -4,53 +4,52 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from pipeline.inference.glm.wald import SlopeTest, wald_test
-from pipeline.inference.hypotheses.verdict import Verdict
-from pipeline.inference.meta.slope_contrasts import Contrast, slope_differences
-from pipeline.reporting.comparison.reading import Hypothesis, StudyReport
+from pipeline.core.contracts import Kpi
+from pipeline.inference.glm.wald import wald_test
+from pipeline.inference.meta.slope_contrasts import slope_differences
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.pooled import MeasuredSlope, SlopeDifference
+from pipeline.results.reader import StudyReport
+from pipeline.results.reasons import ExclusionReason, UndefinedReason, Verdict
+from pipeline.results.slopes import SlopeTest
 
-Warnings = Mapping[tuple[str, str], Sequence[str]]
+DependenceReasons = Mapping[tuple[str, str], Sequence[str]]
 """Why two studies may be dependent, by their labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudySlope:
-    """The slope of one study; see :class:`pipeline.inference.hypotheses.results`.
+    """The slope of one study; see :class:`pipeline.results.hypothesis.HypothesisResult`.
 
     Attributes:
-        interval: With the cluster-robust error, and the measurement error of the metric if known.
-        small_sample_interval: By Hartung and Knapp; None with two groups.
-        smallest_metric: The metric of the worst group, of which x is the relative change.
-        not_compared_because: Why the slope is not compared; None if it is.
+        test: Cluster-robust, with the measurement error of the metric where it is known; at the
+            level of the comparison. None where unknown.
+        small_sample: By Hartung and Knapp; None with two groups.
+        exclusion_reason: Why the slope is not compared; None if it is.
     """
 
     study: str
     id: str
     direction: str
-    response: str
+    response: Kpi
     link: str
     slope: float | None
-    standard_error: float | None
-    covariance: str | None
-    interval: tuple[float, float] | None
-    small_sample_interval: tuple[float, float] | None
+    test: SlopeTest | None
+    small_sample: SlopeTest | None
     n: int
     groups: int
-    smallest_metric: float | None
+    worst_metric: float | None
     verdict: Verdict
-    not_compared_because: str | None
+    exclusion_reason: ExclusionReason | None
+    undefined_reason: UndefinedReason | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StudyDifference:
+class StudyDifference(SlopeDifference):
     """The slope of the second study minus that of the first."""
 
     studies: tuple[str, str]
     independent: bool
-    test: SlopeTest
-    small_sample: SlopeTest | None
-    holm_p_value: float
-    contrast: Contrast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,86 +64,91 @@ class ComparedHypothesis:
 
 
 def compare_slopes(
-    studies: Sequence[StudyReport], warnings: Warnings, *, level: float
+    studies: Sequence[StudyReport], dependence: DependenceReasons, *, level: float
 ) -> list[ComparedHypothesis]:
     """Compare the slopes of every offline metric and KPI between all pairs of studies."""
-    answers = {one.label: one.answers() for one in studies}
-    tested = dict.fromkeys(key for of_study in answers.values() for key in of_study)
+    found = {one.label: one.answers() for one in studies}
+    keys = dict.fromkeys(key for results in found.values() for key in results)
+    slopes = {
+        key: {
+            label: _study_slope(label, results[key], level=level)
+            for label, results in found.items()
+            if key in results
+        }
+        for key in keys
+    }
     pairs = [
         (key, first, second)
-        for key in tested
-        for first, second in combinations(answers, 2)
-        if _comparable(answers[first].get(key), answers[second].get(key))
+        for key, of_key in slopes.items()
+        for first, second in combinations(of_key.values(), 2)
+        if _comparable(first, second)
     ]
-    differences = slope_differences(
-        [
-            (answers[a][key].measured(level=level), answers[b][key].measured(level=level))
-            for key, a, b in pairs
-        ],
-        level=level,
+    tested = slope_differences(
+        [(_measured(first), _measured(second)) for _, first, second in pairs], level=level
     )
-    found: dict[tuple[str, str], list[StudyDifference]] = {key: [] for key in tested}
-    for (key, a, b), difference in zip(pairs, differences, strict=True):
-        found[key].append(
+    differences: dict[tuple[str, str], list[StudyDifference]] = {key: [] for key in keys}
+    for (key, first, second), difference in zip(pairs, tested, strict=True):
+        labels = first.study, second.study
+        differences[key].append(
             StudyDifference(
-                studies=(a, b),
-                independent=not warnings.get((a, b)),
+                studies=labels,
+                independent=not dependence.get(labels),
                 test=difference.test,
-                small_sample=difference.few_groups,
+                small_sample=difference.small_sample,
                 holm_p_value=difference.holm_p_value,
                 contrast=difference.contrast,
             )
         )
     return [
         ComparedHypothesis(
-            metric=metric,
-            kpi=kpi,
-            studies=tuple(
-                _study_slope(label, of_study[metric, kpi], level=level)
-                for label, of_study in answers.items()
-                if (metric, kpi) in of_study
-            ),
-            not_tested=tuple(label for label in answers if (metric, kpi) not in answers[label]),
-            differences=tuple(found[metric, kpi]),
+            metric=key[0],
+            kpi=key[1],
+            studies=tuple(of_key.values()),
+            not_tested=tuple(label for label in found if label not in of_key),
+            differences=tuple(differences[key]),
         )
-        for metric, kpi in tested
+        for key, of_key in slopes.items()
     ]
 
 
-def _comparable(first: Hypothesis | None, second: Hypothesis | None) -> bool:
+def _comparable(first: StudySlope, second: StudySlope) -> bool:
     """Whether both have a slope, of the same KPI on the same scale."""
-    if first is None or second is None:
+    if first.exclusion_reason or second.exclusion_reason:
         return False
-    return (
-        first.not_compared_because is None
-        and second.not_compared_because is None
-        and (first.link, first.response) == (second.link, second.response)
+    return (first.link, first.response) == (second.link, second.response)
+
+
+def _measured(one: StudySlope) -> MeasuredSlope:
+    assert one.test, "a slope without an exclusion reason has a standard error"
+    return MeasuredSlope(
+        slope=one.test.slope,
+        standard_error=one.test.standard_error,
+        small_sample=one.small_sample,
     )
 
 
-def _study_slope(label: str, one: Hypothesis, *, level: float) -> StudySlope:
-    test = one.test
-    wald = test and wald_test(
-        test.slope, test.standard_error, covariance=test.covariance, level=level
-    )
-    small = one.few_groups and one.few_groups.hartung_knapp
-    small_test = small and wald_test(
-        small.slope, small.standard_error, covariance=small.covariance, level=level, df=small.df
-    )
+def _study_slope(label: str, result: HypothesisResult, *, level: float) -> StudySlope:
+    error, small = result.measurement_error, result.small_sample
     return StudySlope(
         study=label,
-        id=one.id,
-        direction=one.direction,
-        response=one.response,
-        link=one.link.value,
-        slope=one.slope,
-        standard_error=wald.standard_error if wald else None,
-        covariance=wald.covariance if wald else None,
-        interval=wald.interval if wald else None,
-        small_sample_interval=small_test.interval if small_test else None,
-        n=one.n,
-        groups=one.groups,
-        smallest_metric=one.worst_metric,
-        verdict=one.verdict,
-        not_compared_because=one.not_compared_because,
+        id=result.id,
+        direction=result.direction,
+        response=result.response,
+        link=result.link.value,
+        slope=result.slope,
+        test=_at_level(error.propagated if error else result.cluster_robust, level),
+        small_sample=_at_level(small and small.hartung_knapp, level),
+        n=result.n,
+        groups=result.groups,
+        worst_metric=result.worst_metric,
+        verdict=result.verdict,
+        exclusion_reason=result.exclusion_reason,
+        undefined_reason=result.undefined_reason,
+    )
+
+
+def _at_level(test: SlopeTest | None, level: float) -> SlopeTest | None:
+    """The test with another nominal coverage."""
+    return test and wald_test(
+        test.slope, test.standard_error, covariance=test.covariance, level=level, df=test.df
     )

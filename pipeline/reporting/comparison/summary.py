@@ -1,6 +1,5 @@
 """The findings of a comparison as sentences."""
 
-from pipeline.inference.meta.slope_contrasts import Contrast
 from pipeline.reporting.comparison.front_comparison import FrontComparison
 from pipeline.reporting.comparison.slope_comparison import (
     ComparedHypothesis,
@@ -8,11 +7,13 @@ from pipeline.reporting.comparison.slope_comparison import (
     StudySlope,
 )
 from pipeline.reporting.text.formatting import interval, kpi, number, p_statement, percent_trimmed
+from pipeline.reporting.text.labels import EXCLUSIONS, UNDEFINED
+from pipeline.results.reasons import Contrast
 
 _CONTRASTS = {
     Contrast.DIFFERENT: "the slopes differ significantly",
-    Contrast.FRAGILE: "the slopes differ significantly, but not with so few groups",
-    Contrast.NOT_SHOWN: "the difference is inconclusive, which does not show that they are equal",
+    Contrast.SUGGESTIVE: "the slopes differ significantly, but not with so few groups",
+    Contrast.INCONCLUSIVE: "the difference is inconclusive, which does not show that they are equal",
 }
 
 
@@ -63,7 +64,7 @@ def _difference(one: ComparedHypothesis, difference: StudyDifference) -> str:
 
 
 def _without_difference(one: ComparedHypothesis) -> str:
-    found = [f"{row.study}: {row.not_compared_because or _slope(row)}" for row in one.studies]
+    found = [f"{row.study}: {_slope(row)}" for row in one.studies]
     absent = [f"{study}: not tested" for study in one.not_tested]
     return f"{_pair(one)}: no two studies have comparable slopes ({'; '.join([*found, *absent])})."
 
@@ -73,5 +74,9 @@ def _pair(one: ComparedHypothesis) -> str:
 
 
 def _slope(row: StudySlope) -> str:
+    if row.undefined_reason:
+        return f"undefined: {UNDEFINED[row.undefined_reason]}"
+    if row.exclusion_reason:
+        return EXCLUSIONS[row.exclusion_reason]
     slope = number(row.slope, 3)
-    return slope if row.interval is None else f"{slope} ({interval(row.interval)})"
+    return f"{slope} ({interval(row.test.interval)})" if row.test else slope

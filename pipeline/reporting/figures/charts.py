@@ -5,7 +5,6 @@ import io
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -16,6 +15,9 @@ from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.reporting.comparison.front_comparison import FrontComparison
 from pipeline.reporting.comparison.slope_comparison import StudySlope
 from pipeline.reporting.figures.style import COLOURS, INK, MARKERS, STYLE, mark_id
+from pipeline.reporting.text.labels import UNDEFINED
+from pipeline.results.document import CurvePoint, FrontPoint, GroupSummary
+from pipeline.results.hypothesis import HypothesisResult
 
 _LETTERS_PER_INCH = 13
 _LONGEST_NAME = 30
@@ -23,7 +25,7 @@ _NEAR = 0.1
 """Labels of groups closer than this share of the front's width go to opposite sides."""
 
 
-def hypothesis_panels(hypotheses: Sequence[dict[str, Any]], cutoff: int | None) -> Figure:
+def hypothesis_panels(hypotheses: Sequence[HypothesisResult], cutoff: int | None) -> Figure:
     """Figure 1 of the paper for this study, one panel per hypothesis.
 
     Points are groups: relative change of the metric against its smallest value and of the KPI
@@ -65,88 +67,96 @@ def _by_number(name: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in parts]
 
 
-def _panel(ax: Axes, hypothesis: dict[str, Any], cutoff: int | None) -> None:
-    metric = metric_label(hypothesis["metric"], cutoff)
-    ax.set_title(f"{hypothesis['id']}: {metric} → {KPI_LABELS[hypothesis['response']]}")
+def _panel(ax: Axes, hypothesis: HypothesisResult, cutoff: int | None) -> None:
+    metric = metric_label(hypothesis.metric, cutoff)
+    ax.set_title(f"{hypothesis.id}: {metric} → {KPI_LABELS[hypothesis.response]}")
     ax.set_xlabel(f"relative change of {metric} [%]")
     ax.set_ylabel("relative change of the KPI [%]")
-    if hypothesis["slope"] is None:
-        words = f"undefined:\n{hypothesis['undefined_because']}"
-        ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes)
+    if hypothesis.undefined_reason:
+        annotate_empty(ax, f"undefined:\n{UNDEFINED[hypothesis.undefined_reason]}")
         return
-    points = hypothesis["points"]
-    base = min(point["rate"] for point in points)
+    base = min(point.rate or 0.0 for point in hypothesis.points)
     if base == 0:
-        ax.text(
-            0.5, 0.5, "the KPI of a group is 0", ha="center", va="center", transform=ax.transAxes
-        )
+        annotate_empty(ax, "the KPI of a group is 0")
         return
-    for number, point in enumerate(points):
-        error = point["x_standard_error"]
+    for number, point in enumerate(hypothesis.points):
+        assert point.x is not None
+        assert point.rate is not None
         dot, *_ = ax.errorbar(
-            100 * point["x"],
-            100 * (point["rate"] / base - 1),
-            xerr=100 * 1.96 * error if error else None,
-            yerr=100 * 1.96 * (point["standard_error"] or 0.0) / base,
+            100 * point.x,
+            100 * (point.rate / base - 1),
+            xerr=100 * 1.96 * point.x_standard_error if point.x_standard_error else None,
+            yerr=100 * 1.96 * (point.standard_error or 0.0) / base,
             fmt=MARKERS[number // len(COLOURS) % len(MARKERS)],
             color=COLOURS[number % len(COLOURS)],
             capsize=3,
-            label=point["group"],
+            label=point.group,
         )
-        dot.set_gid(mark_id(f"points-{hypothesis['id']}", number))
-    x = [100 * place["x"] for place in hypothesis["band"]]
+        dot.set_gid(mark_id(f"points-{hypothesis.id}", number))
+    x = [100 * point.x for point in hypothesis.band]
     line, low, high = (
-        [100 * (place[end] / base - 1) for place in hypothesis["band"]]
-        for end in ("rate", "low", "high")
+        [100 * (rate / base - 1) for rate in rates]
+        for rates in zip(*((one.rate, one.low, one.high) for one in hypothesis.band), strict=True)
     )
     ax.fill_between(x, low, high, color=INK, alpha=0.12, linewidth=0)
     ax.plot(x, line, color=INK, linewidth=1.5)
 
 
+def annotate_empty(ax: Axes, reason: str) -> None:
+    """Write into an empty panel why nothing is drawn."""
+    ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes, wrap=True)
+
+
 def front_figure(
-    points: Sequence[dict[str, Any]], groups: Sequence[dict[str, Any]], cutoff: int
+    points: Sequence[FrontPoint], groups: Sequence[GroupSummary], cutoff: int
 ) -> Figure:
     """The Pareto front in metric space, with the groups of the traffic plan."""
-    places: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
     for group in groups:
-        known = places.get(group["preference_id"])
-        places[group["preference_id"]] = f"{known}, {group['name']}" if known else group["name"]
+        names.setdefault(group.preference_id or "", []).append(group.name)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         ax = figure.subplots()
-        ordered = sorted(points, key=lambda point: point["recall"])
-        kept = [point for point in ordered if not point["dominated"]]
-        ax.plot([p["recall"] for p in kept], [p["order_density"] for p in kept], color=COLOURS[0])
-        wide, last = ordered[-1]["recall"] - ordered[0]["recall"], None
-        for point in ordered:
-            row = points.index(point)
-            name = places.get(point["preference_id"])
+        kept = sorted((p.recall, p.order_density) for p in points if not p.dominated)
+        ax.plot(*zip(*kept, strict=True), color=COLOURS[0])
+        for row, point in enumerate(points):
             ax.plot(
-                point["recall"],
-                point["order_density"],
+                point.recall,
+                point.order_density,
                 marker="o",
-                markersize=9 if name else 5,
-                color=COLOURS[0] if not point["dominated"] else "none",
+                markersize=9 if point.preference_id in names else 5,
+                color="none" if point.dominated else COLOURS[0],
                 markeredgecolor=COLOURS[0],
                 gid=mark_id("front-points", row),
             )
-            if name:
-                place = (point["recall"], point["order_density"])
-                words = f"{name} (π = {point['preference'][0]:.1f})"
-                near = last is not None and place[0] - last < _NEAR * wide
-                side, last = ((-8, -12), "right") if near else ((8, 6), "left"), place[0]
-                ax.annotate(
-                    words, place, side[0], textcoords="offset points", fontsize=9, ha=side[1]
-                )
+        _label_groups(ax, points, names)
         ax.margins(x=0.15, y=0.12)
         ax.set_xlabel(f"Recall@{cutoff}")
         ax.set_ylabel(f"OD@{cutoff}")
         return figure
 
 
-def learning_curves_figure(curves: Sequence[dict[str, Any]]) -> Figure:
+def _label_groups(ax: Axes, points: Sequence[FrontPoint], names: dict[str, list[str]]) -> None:
+    recalls = [point.recall for point in points]
+    near, last = _NEAR * (max(recalls) - min(recalls)), -math.inf
+    for point in sorted(points, key=lambda point: point.recall):
+        if point.preference_id not in names:
+            continue
+        left = last > -math.inf and point.recall - last < near
+        ax.annotate(
+            f"{', '.join(names[point.preference_id])} (π = {point.preference[0]:.1f})",
+            (point.recall, point.order_density),
+            (-8, -12) if left else (8, 6),
+            textcoords="offset points",
+            fontsize=9,
+            ha="right" if left else "left",
+        )
+        last = point.recall
+
+
+def learning_curves_figure(curves: Sequence[CurvePoint]) -> Figure:
     """Learning curves, one panel per objective: loss per epoch and split, and the hypervolume."""
-    objectives = list(dict.fromkeys(point["objective"] for point in curves))
+    objectives = list(dict.fromkeys(point.objective for point in curves))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.0 * len(objectives), 2.8), layout="constrained")
         axes = figure.subplots(1, len(objectives), squeeze=False)
@@ -155,10 +165,10 @@ def learning_curves_figure(curves: Sequence[dict[str, Any]]) -> Figure:
         return figure
 
 
-def learning_curves(curves: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+def learning_curves(curves: Sequence[CurvePoint]) -> dict[str, Figure]:
     """Learning curves as one figure per objective, by the name ``curves-OBJECTIVE``."""
     found: dict[str, Figure] = {}
-    for objective in dict.fromkeys(point["objective"] for point in curves):
+    for objective in dict.fromkeys(point.objective for point in curves):
         with mpl.rc_context(STYLE):
             figure = Figure(figsize=(4.4, 2.8), layout="constrained")
             _curves(figure.subplots(), curves, objective)
@@ -166,21 +176,31 @@ def learning_curves(curves: Sequence[dict[str, Any]]) -> dict[str, Figure]:
     return found
 
 
-def _curves(ax: Axes, curves: Sequence[dict[str, Any]], objective: str) -> None:
+def _curves(ax: Axes, curves: Sequence[CurvePoint], objective: str) -> None:
     """One objective on every split; the hypervolume is measured on validation only."""
     for number, split in enumerate(("train", "validation")):
         rows = [
             (row, point)
             for row, point in enumerate(curves)
-            if (point["objective"], point["split"]) == (objective, split)
+            if (point.objective, point.split) == (objective, split)
         ]
         if not rows:
             continue
-        colour = COLOURS[number]
-        places = [(point["epoch"], point["loss"]) for _, point in rows]
-        ax.plot(*zip(*places, strict=True), color=colour, label=split)
-        for (row, _), place in zip(rows, places, strict=True):
-            ax.plot(*place, marker="o", markersize=5, color=colour, gid=mark_id("curves", row))
+        ax.plot(
+            [point.epoch for _, point in rows],
+            [math.nan if point.loss is None else point.loss for _, point in rows],
+            color=COLOURS[number],
+            label=split,
+        )
+        for row, point in rows:
+            ax.plot(
+                point.epoch,
+                math.nan if point.loss is None else point.loss,
+                marker="o",
+                markersize=5,
+                color=COLOURS[number],
+                gid=mark_id("curves", row),
+            )
     ax.set_title("hypervolume" if objective == "hypervolume" else f"{objective} loss")
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -225,21 +245,21 @@ def slopes_figure(studies: Sequence[StudySlope], table: str) -> Figure | None:
         studies: One per row of the data table.
         table: Id of that table.
     """
-    if all(one.interval is None for one in studies):
+    if not any(one.test for one in studies):
         return None
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 0.8 + 0.4 * len(studies)), layout="constrained")
         ax = figure.subplots()
         ax.axvline(0, color=INK, linewidth=0.8)
         for row, one in enumerate(studies):
-            if one.slope is None or one.interval is None:
+            if not one.test:
                 continue
             colour, marker = _of_study(row)
-            ax.plot(one.interval, [row, row], color=colour, linewidth=3.5)
-            if one.small_sample_interval:
-                ax.plot(one.small_sample_interval, [row, row], color=colour, linewidth=1)
+            ax.plot(one.test.interval, [row, row], color=colour, linewidth=3.5)
+            if one.small_sample:
+                ax.plot(one.small_sample.interval, [row, row], color=colour, linewidth=1)
             gid = mark_id(table, row)
-            ax.plot([one.slope], [row], marker=marker, markersize=8, color=colour, gid=gid)
+            ax.plot([one.test.slope], [row], marker=marker, markersize=8, color=colour, gid=gid)
         ax.set_yticks(range(len(studies)), [_shortened(one.study) for one in studies])
         ax.set_ylim(len(studies) - 0.5, -0.5)
         ax.set_xlabel("slope")

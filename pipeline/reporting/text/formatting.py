@@ -1,4 +1,4 @@
-"""Numbers and names as text: the only formatter of reports, comparisons and the data card."""
+"""Numbers as text: the only formatter of reports, comparisons and the data card."""
 
 import json
 import math
@@ -6,19 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline.core.labels import KPI_LABELS
-from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS
+from pipeline.results.slopes import Change
 
 ABSENT = "–"
 """Stands for a value that is not known or not defined."""
 
-VERDICT_LABELS = {
-    "confirmed": "confirmed",
-    "fragile": "suggestive: not significant with so few groups",
-    "contradicted": "significant in the opposite direction",
-    "not shown": "inconclusive: the CI includes 0",
-    "blocked": "blocked: the SRM check failed",
-    "undefined": "undefined",
-}
 _SMALLEST_P = 1e-4
 _MOST_DIGITS = 6
 
@@ -119,15 +111,15 @@ def signed(value: float, digits: int) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
-def change(found: dict[str, Any]) -> str:
+def change(found: Change) -> str:
     """A relative change, such as +63%, with the decimals of its interval."""
-    low, high = (100 * end for end in found["interval"])
-    return f"{signed(100 * found['change'], digits_for(low, high))}%"
+    low, high = (100 * end for end in found.interval)
+    return f"{signed(100 * found.change, digits_for(low, high))}%"
 
 
-def change_interval(found: dict[str, Any]) -> str:
+def change_interval(found: Change) -> str:
     """The interval of a relative change, such as +60% to +66%."""
-    low, high = (100 * end for end in found["interval"])
+    low, high = (100 * end for end in found.interval)
     digits = digits_for(low, high)
     return f"{signed(low, digits)}% to {signed(high, digits)}%"
 
@@ -153,11 +145,3 @@ NUMBERS: Mapping[str, Callable[..., str]] = {
     )
 }
 """The filters that write numbers of ``report.json``, by the function's name."""
-
-NAMES: Mapping[str, Callable[..., str]] = {
-    "kpi": kpi,
-    "verdict": VERDICT_LABELS.__getitem__,
-    "health_check": HEALTH_CHECKS.__getitem__,
-    "plain": plain,
-}
-"""The filters that write names and parameters."""

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from pipeline.core.labels import metric_label
-from pipeline.inference.meta.meta_analysis import Forecast
-from pipeline.inference.meta.pool_studies import PooledHypothesis
 from pipeline.reporting.text.formatting import ABSENT, interval, kpi, number, percent
+from pipeline.reporting.text.labels import EXCLUSIONS, UNDEFINED
+from pipeline.results.pooled import ExcludedStudy, Forecast, PooledHypothesis
 
 _HEADER = ("metric", "KPI", "studies", "slope", "CI", "tau", "I²", "prediction interval")
 
@@ -40,12 +40,12 @@ def _row(one: PooledHypothesis) -> tuple[str, ...]:
 def _remarks(one: PooledHypothesis) -> list[str]:
     metric = metric_label(one.metric, one.cutoff)
     response = kpi(one.response)
-    lines = [f"undefined: {one.undefined_because}"] if one.undefined_because else []
-    if one.foretold:
+    lines = [f"undefined: {UNDEFINED[one.undefined_reason]}"] if one.undefined_reason else []
+    if one.forecast:
         lines.append(
-            f"{100 * one.foretold.gain:+.3g}% {metric} predicts {_forecast(one.foretold, response)}"
+            f"{100 * one.forecast.gain:+.3g}% {metric} predicts {_forecast(one.forecast, response)}"
         )
-        if one.largest_change is not None and abs(one.foretold.gain) > one.largest_change:
+        if one.largest_change is not None and abs(one.forecast.gain) > one.largest_change:
             lines.append(
                 f"extrapolation: the largest change of {metric} in a study is "
                 f"+{percent(one.largest_change)}"
@@ -57,9 +57,11 @@ def _remarks(one: PooledHypothesis) -> list[str]:
             "correction for measurement error; reliability of the metric "
             f"{percent(contrasts.reliability)}"
         )
-    elif one.pooled:
-        lines.append(f"no total covariance: {one.total_covariance_undefined_because}")
-    lines += [f"excluded: {lost.study}, {lost.because}" for lost in one.left_out]
+    elif one.pooled and one.total_covariance_undefined_reason:
+        where = one.total_covariance_undefined_in
+        reason = UNDEFINED[one.total_covariance_undefined_reason]
+        lines.append(f"no total covariance: {f'{where}: ' if where else ''}{reason}")
+    lines += [f"excluded: {_excluded(study)}" for study in one.excluded]
     head = f"{metric} and {kpi(one.kpi)}"
     return ["", head, *(f"  {line}" for line in lines)]
 
@@ -74,3 +76,10 @@ def _forecast(found: Forecast, response: str) -> str:
     if found.odds_change is None:
         return f"{change}{found.rate:.4g}"
     return f"{change}{found.rate:.2%}, {found.odds_change:+.2%} in odds"
+
+
+def _excluded(found: ExcludedStudy) -> str:
+    reason = (
+        UNDEFINED[found.undefined_reason] if found.undefined_reason else EXCLUSIONS[found.reason]
+    )
+    return f"{found.study}, {reason}"

@@ -1,0 +1,136 @@
+"""All diagnostics of an experiment."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+
+from pipeline.core.contracts import Kpi
+from pipeline.experiment.log.log_files import CLICK_WITHOUT_IMPRESSION, ORDER_WITHOUT_CLICK
+from pipeline.inference.diagnostics.aa_tests import UNLIKELY, aa_test, replicate_test
+from pipeline.inference.diagnostics.sample_ratio import calendar_of, sample_ratio_of
+from pipeline.inference.hypotheses.inputs import (
+    RESPONSE,
+    RegressionInputs,
+    before_of,
+    daily_kpi,
+    family_of,
+    group_cells,
+    group_sums,
+    metric_values,
+    relative_change,
+    returning_of,
+)
+from pipeline.inference.sensitivity.carry_over import carry_over
+from pipeline.inference.sensitivity.cuped import past_sums
+from pipeline.results.diagnostics import (
+    AaRerandomisation,
+    AaTest,
+    CarryOver,
+    CompleteDays,
+    Diagnostics,
+    EventLoss,
+    Replicates,
+    ReplicateTest,
+    WholeWeeks,
+)
+from pipeline.results.slopes import SlopeTest
+from pipeline.study import Hypothesis
+
+_LEVEL = 0.95
+_MAX_LOST_SHARE = 0.01
+_LOST = (CLICK_WITHOUT_IMPRESSION, ORDER_WITHOUT_CLICK)
+
+_Test = TypeVar("_Test", SlopeTest, ReplicateTest)
+
+
+def run_diagnostics(
+    evidence: RegressionInputs,
+    hypotheses: Sequence[Hypothesis],
+    *,
+    shares: Mapping[str, float],
+    rejected: Mapping[str, int],
+    seed: int,
+) -> Diagnostics:
+    """Run every check that the tables allow.
+
+    Args:
+        evidence: The experiment's tables.
+        hypotheses: The A/A tests use their metrics and KPIs.
+        shares: Planned shares of the users, by group.
+        rejected: Rejected rows of the log, by reason.
+        seed: Of the re-randomisation.
+    """
+    days: CompleteDays | None = None
+    weeks: WholeWeeks | None = None
+    if evidence.daily_sums is not None:
+        calendar = calendar_of(evidence.daily_sums, list(shares))
+        days = CompleteDays(
+            passed=not calendar.missing, days=calendar.days, missing=calendar.missing
+        )
+        weeks = WholeWeeks(passed=calendar.whole_weeks, days=calendar.days)
+    divided = {one.id: _rerandomised(evidence, one, seed) for one in hypotheses}
+    carried = {one.id: _carry_over(evidence, one) for one in hypotheses}
+    kpis = sorted({RESPONSE[one.kpi] for one in hypotheses})
+    return Diagnostics(
+        sample_ratio=sample_ratio_of(evidence.group_kpis, shares),
+        complete_days=days,
+        whole_weeks=weeks,
+        event_loss=_event_loss(evidence, rejected),
+        aa_rerandomisation=AaRerandomisation(
+            passed=all(one.passed for one in divided.values() if one), hypotheses=divided
+        ),
+        carry_over=CarryOver(passed=not _significant(carried), hypotheses=carried),
+        pre_experiment_balance=_by_kpi({kpi: _balance(evidence, kpi) for kpi in kpis}),
+        aa_replicates=_by_kpi({kpi: _replicates(evidence, kpi) for kpi in kpis}),
+    )
+
+
+def _significant(tests: Mapping[str, _Test | None]) -> bool:
+    return any(one.p_value < UNLIKELY for one in tests.values() if one)
+
+
+def _by_kpi(tests: Mapping[Kpi, ReplicateTest | None]) -> Replicates:
+    known = {kpi.value: one for kpi, one in tests.items() if one}
+    return Replicates(passed=not _significant(known), kpis=known)
+
+
+def _event_loss(evidence: RegressionInputs, rejected: Mapping[str, int]) -> EventLoss:
+    events = evidence.group_kpis.filter(pl.col("kpi").is_in([Kpi.CTR.value, Kpi.CVR.value]))
+    kept = sum(events["successes"].to_list())
+    lost = sum(rejected.get(reason, 0) for reason in _LOST)
+    share = lost / (lost + kept) if lost + kept else 0.0
+    return EventLoss(passed=share <= _MAX_LOST_SHARE, lost=lost, lost_share=share)
+
+
+def _rerandomised(evidence: RegressionInputs, hypothesis: Hypothesis, seed: int) -> AaTest | None:
+    kpi = RESPONSE[hypothesis.kpi]
+    cells = group_cells(evidence, hypothesis.metric, kpi)
+    outcome = daily_kpi(evidence, cells, kpi)
+    x = relative_change(metric_values(cells))
+    return aa_test(x, outcome, seed=seed) if outcome is not None else None
+
+
+def _carry_over(evidence: RegressionInputs, hypothesis: Hypothesis) -> SlopeTest | None:
+    kpi = RESPONSE[hypothesis.kpi]
+    cells = group_cells(evidence, hypothesis.metric, kpi)
+    outcome, x = returning_of(evidence, cells, kpi), relative_change(metric_values(cells))
+    if outcome is None or np.isnan(x).any():
+        return None
+    return carry_over(x, outcome, level=_LEVEL)
+
+
+def _balance(evidence: RegressionInputs, kpi: Kpi) -> ReplicateTest | None:
+    """The groups compared before the experiment, as if all had the same preference."""
+    cells = evidence.group_kpis.filter(kpi=kpi.value).sort("group")
+    before = before_of(evidence, cells, kpi)
+    if before is None:
+        return None
+    same = pl.Series(["before"]).new_from_index(0, before.height)
+    return replicate_test(same, past_sums(before, family_of(kpi)))
+
+
+def _replicates(evidence: RegressionInputs, kpi: Kpi) -> ReplicateTest | None:
+    cells = evidence.group_kpis.filter(kpi=kpi.value).sort("group")
+    return replicate_test(cells["preference_id"], group_sums(cells, kpi))
