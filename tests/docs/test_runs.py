@@ -74,6 +74,13 @@ def test_bring_your_objective(small_project, project_root, generated_log):
     assert len(front.read_text("utf-8").splitlines()) == 1 + 15  # (5 points an edge: 5 · 6 / 2)
 
 
+def test_notebook(finished_project, project_root):
+    run_page(finished_project, blocks(project_root, "docs/how-to/notebook.md"))
+
+    report = finished_project / "data/studies/second/report/report.json"
+    assert json.loads(report.read_text("utf-8"))["experiment"]["name"] == "second"
+
+
 def test_write_a_plugin(small_project, project_root):
     run_page(small_project, blocks(project_root, "docs/how-to/write-a-plugin.md"))
 
