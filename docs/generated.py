@@ -9,6 +9,7 @@ import io
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout, suppress
 from importlib import import_module
@@ -28,6 +29,7 @@ from pipeline.core.contracts import Kpi, Metric
 from pipeline.core.frame_contract import Contract
 from pipeline.evaluation import list_metrics, ranking_metrics
 from pipeline.experiment.kpis.contracts import TERMS
+from pipeline.results.document import Report
 from pipeline.study import Study
 
 DOCS = Path(__file__).parent
@@ -67,6 +69,50 @@ def parameters() -> str:
         rows = _rows(section, definition, schema["$defs"])
         lines += _table(("key", "accepts", "default", "meaning"), rows)
     return "\n".join(lines) + "\n"
+
+
+def report_json() -> str:
+    """Every key of ``report.json``, type by type."""
+    schema = TypeAdapter(Report).json_schema()
+    definitions = schema["$defs"]
+    lines = [
+        "# `report.json`",
+        "",
+        f"{_GENERATED} [The schema](https://json-schema.org) is in `docs/report.schema.json`.",
+        "",
+        "A key is null where its value is undefined or unknown.",
+    ]
+    for name, definition in [("Report", schema), *sorted(definitions.items())]:
+        if "properties" in definition:
+            lines += ["", f"## `{name}`", "", _first_sentence(definition), ""]
+            lines += _table(("key", "type", "meaning"), _keys(name, definition, definitions))
+    return "\n".join(lines) + "\n"
+
+
+def _keys(name: str, definition: Schema, definitions: Schema) -> Iterator[tuple[str, ...]]:
+    modules = [one for file, one in sys.modules.items() if file.startswith("pipeline.")]
+    kind = next(getattr(module, name) for module in modules if hasattr(module, name))
+    meanings: dict[str, str] = {}
+    for base in kind.__mro__:  # a base class documents its own keys
+        meanings = _meanings({"description": base.__doc__ or ""}) | meanings
+    for key, value in definition["properties"].items():
+        yield f"`{key}`", _named(value, definitions), meanings.get(key, "")
+
+
+def _named(value: Schema, definitions: Schema) -> str:
+    """A value's type; types with keys of their own by name."""
+    if "$ref" in value and "properties" in _resolved(value, definitions):
+        name = value["$ref"].rsplit("/", 1)[1]
+        return f"[{name}](#{name.lower()})"
+    if choices := value.get("anyOf"):
+        return " or ".join(_named(one, definitions) for one in choices)
+    if value.get("type") == "array" and "items" in value:
+        return f"list: {_named(value['items'], definitions)}"
+    if value.get("type") == "object" and isinstance(value.get("additionalProperties"), dict):
+        return f"object: {_named(value['additionalProperties'], definitions)}"
+    if "prefixItems" in value:
+        return f"list: {', '.join(_named(one, definitions) for one in value['prefixItems'])}"
+    return _accepted(value, definitions)
 
 
 def _rows(path: str, definition: Schema, definitions: Schema) -> Iterator[tuple[str, ...]]:
@@ -410,6 +456,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "parameters": parameters,
     "tables": tables,
     "metrics-and-kpis": metrics_and_kpis,
+    "report-json": report_json,
 }
 """The pages of ``docs/reference``, by file name."""
 

@@ -62,7 +62,7 @@ def test_bring_your_model(finished_project, project_root):
     report = json.loads((studies / "variants/report/report.json").read_text("utf-8"))
     assert model["model"]["backbone"] == "shop_backbone:ConvolutionalBackbone"
     assert [one["metric"] for one in report["hypotheses"]] == ["auc", "ndcg"]
-    assert report["hypotheses"][0]["few_groups"]["hartung_knapp"]["df"] == 1
+    assert report["hypotheses"][0]["small_sample"]["hartung_knapp"]["df"] == 1
 
 
 def test_bring_your_objective(small_project, project_root, generated_log):
@@ -78,7 +78,7 @@ def test_notebook(finished_project, project_root):
     run_page(finished_project, blocks(project_root, "docs/how-to/notebook.md"))
 
     report = finished_project / "data/studies/second/report/report.json"
-    assert json.loads(report.read_text("utf-8"))["experiment"]["name"] == "second"
+    assert json.loads(report.read_text("utf-8"))["experiment"]["plan"]["experiment"] == "second"
 
 
 def test_write_a_plugin(small_project, project_root):
