@@ -1,10 +1,10 @@
-r"""What the endpoint answers in a second, beside its /health (no model, no log) and the scoring alone.
+r"""Lists per second of the endpoint, of its /health (no model, no log) and of the scoring alone.
 
     python benchmarks/serving.py --write
 
 The server is a process of its own; so is the load generator, which sends requests at the times a
 Poisson process gives, whether or not the ones before were answered, and counts a request's time from
-the moment it was due. Both share two cores. All answers are computed again from their rows
+the moment it was due. Both share two cores. All answers are recomputed from their rows
 of the log. ``--write`` writes ``results/serving.md``.
 """
 
@@ -92,7 +92,7 @@ def report(arguments: argparse.Namespace) -> str:
     best, best_empty = highest(lists), highest(empty)
     return "\n".join(
         [
-            "# Serving: lists a second",
+            "# Serving: lists per second",
             "",
             (
                 "`python benchmarks/serving.py --write` on "
@@ -104,22 +104,22 @@ def report(arguments: argparse.Namespace) -> str:
                 f"the machine in the minute before: {before:.1f}."
             ),
             "",
-            "| due a second | answered a second | p50 | p90 | p99 | errors | popular items instead |",
+            "| requested per second | answered per second | p50 | p90 | p99 | errors | popularity fallback |",
             "|---|---|---|---|---|---|---|",
             *(row(one) for one in lists),
             "",
             (
-                f"Highest rate with p90 ≤ {LIMIT_MS:.0f} ms: **{best} requests a second**. The same "
+                f"Highest rate with p90 ≤ {LIMIT_MS:.0f} ms: **{best} requests per second**. The same "
                 f"server answering /health, which needs neither model nor log: {best_empty} (of "
                 f"{', '.join(map(str, EMPTY_RATES))}; p90 {p90(empty, best_empty):.1f} ms). The model, "
-                f"without HTTP and log, on one core: {limit['alone']:.0f} lists a second one by one, "
+                f"without HTTP and log, on one core: {limit['alone']:.0f} lists per second one by one, "
                 + ", ".join(f"{rate:.0f} by {size}" for size, rate in limit["batches"].items())
                 + f"; its product with the item table alone {limit['product']:.0f} by 8."
             ),
             "",
             (
-                f"{wrong['rows']:,} answers were computed again from their rows of the "
-                f"log, {wrong['fallbacks']} were popular items: {wrong['wrong']} wrong "
+                f"{wrong['rows']:,} answers were recomputed from their log "
+                f"rows, {wrong['fallbacks']} of them popularity fallbacks: {wrong['wrong']} wrong "
                 f"({wrong['moved']} had items whose scores differ by less than {SMALLEST_GAP} in "
                 "another order)."
             ),
@@ -262,7 +262,7 @@ def check(study: Study, paths: StudyPaths) -> dict[str, Any]:
 
 
 def limits(snapshot: Snapshot) -> dict[str, Any]:
-    """Lists a second of the model alone."""
+    """Lists per second of the model alone."""
     rng = np.random.default_rng(0)
     index = snapshot.recommender.index
     asks = [
