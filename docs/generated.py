@@ -57,7 +57,7 @@ def parameters() -> str:
     """Every key of ``params.yaml``: accepted values, default, meaning."""
     schema = TypeAdapter(Study).json_schema()
     lines = [
-        "# Parameters",
+        "# Parameters: types, ranges, defaults",
         "",
         f"{_GENERATED} It lists every key of `params.yaml`; `[]` stands for each entry of a list.",
         "",
