@@ -5,9 +5,20 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS, SAMPLE_RATIO
 from pipeline.quality.runner import CheckResult
 from pipeline.quality.suites import RULES
+from pipeline.reporting.text.labels import CHECKS
+from pipeline.results.diagnostics import (
+    SAMPLE_RATIO,
+    AaRerandomisation,
+    CarryOver,
+    Check,
+    CompleteDays,
+    Diagnostics,
+    Replicates,
+    SampleRatio,
+)
+from pipeline.results.serialization import to_dict
 
 Row = Mapping[str, Any]
 
@@ -53,48 +64,51 @@ def log_failed_checks(context: dg.AssetExecutionContext, outcomes: Iterable[Chec
         )
 
 
-def health_specs() -> list[dg.AssetCheckSpec]:
+def diagnostic_specs() -> list[dg.AssetCheckSpec]:
     """The checks of the experiment's diagnostics."""
     return [
         dg.AssetCheckSpec(name, asset="regression_estimates", description=description)
-        for name, description in HEALTH_CHECKS.items()
+        for name, description in CHECKS.items()
     ]
 
 
-def health_results(health: Mapping[str, Row]) -> list[dg.AssetCheckResult]:
+def diagnostic_results(diagnostics: Diagnostics) -> list[dg.AssetCheckResult]:
     """Diagnostics as Dagster shows them; only the sample ratio blocks the verdicts, the others warn."""
-    return [
-        dg.AssetCheckResult(
-            check_name=name,
-            passed=found["passed"],
-            severity=_severity(blocks=name == SAMPLE_RATIO),
-            description=None
-            if _was_run(found)
-            else "not run: the log does not contain the data for it",
-            metadata={
-                **_table("numbers", health_rows(found)),
-                "all numbers": dg.MetadataValue.json(dict(found)),
-            },
-        )
-        for name, found in health.items()
-    ]
+    checks = dict(diagnostics.items())
+    return [_diagnostic_result(name, checks.get(name)) for name in CHECKS]
 
 
-def health_rows(found: Row) -> list[Row]:
-    """The numbers of a check: one row per hypothesis, KPI, group or day."""
-    for part in ("hypotheses", "kpis"):
-        if part in found:
-            return [{part: name, **(numbers or {})} for name, numbers in found[part].items()]
-    if "users" in found:
-        pairs = zip(found["users"], found["expected"], strict=True)
-        return [{"users": observed, "expected": expected} for observed, expected in pairs]
-    return [{"missing": day} for day in found.get("missing", ())]
+def _diagnostic_result(name: str, check: Check | None) -> dg.AssetCheckResult:
+    rows = [] if check is None else diagnostic_rows(check)
+    by_part = isinstance(check, AaRerandomisation | CarryOver | Replicates)
+    was_run = check is not None and not (by_part and all(len(row) == 1 for row in rows))
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=check is None or check.passed,
+        severity=_severity(blocks=name == SAMPLE_RATIO),
+        description=None if was_run else "not run: the log does not contain the data for it",
+        metadata={
+            **_table("numbers", rows),
+            "all numbers": dg.MetadataValue.json(to_dict(check) if check else {}),
+        },
+    )
 
 
-def _was_run(found: Row) -> bool:
-    """Whether the data allows the check."""
-    parts = [found[part] for part in ("hypotheses", "kpis") if part in found]
-    return all(any(numbers for numbers in part.values()) for part in parts)
+def diagnostic_rows(check: Check) -> list[Row]:
+    """The numbers of a check: one row per hypothesis, KPI, group or missing day."""
+    match check:
+        case AaRerandomisation() | CarryOver():
+            tests = check.hypotheses.items()
+            return [{"hypothesis": name, **(to_dict(one) if one else {})} for name, one in tests]
+        case Replicates():
+            return [{"kpi": name, **to_dict(one)} for name, one in check.kpis.items()]
+        case SampleRatio():
+            pairs = zip(check.users, check.expected, strict=True)
+            return [{"users": observed, "expected": expected} for observed, expected in pairs]
+        case CompleteDays():
+            return [{"missing": day.isoformat()} for day in check.missing]
+        case _:
+            return []
 
 
 def _severity(*, blocks: bool) -> dg.AssetCheckSeverity:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.asset_metadata import asset_kwargs
-from assets.checks import health_specs
+from assets.checks import diagnostic_specs
 from assets.evaluation import offline_metrics, pareto_front
 from assets.experiment import group_kpis
 from assets.materialization import materialize_result, translate_errors
@@ -14,7 +14,7 @@ from pipeline.steps.inference import estimate_slopes, write_regression_report
 
 @dg.asset(
     deps=[group_kpis, offline_metrics],
-    check_specs=health_specs(),
+    check_specs=diagnostic_specs(),
     **asset_kwargs("regression_estimates"),
 )
 def regression_estimates(

@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from assets.asset_metadata import code_version
-from assets.checks import check_results, health_results, log_failed_checks
+from assets.checks import check_results, diagnostic_results, log_failed_checks
 from pipeline.core.errors import USER_ERRORS, MissingArtifact
 from pipeline.quality.runner import BrokenRulesError
 from pipeline.steps.result import LazyFigure, Markdown, StepResult
@@ -120,7 +120,7 @@ def materialize_result(result: StepResult[Any], study: Study) -> dg.MaterializeR
         metadata={name: _metadata_value(value) for name, value in shown.items()},
         check_results=[
             *check_results(result.checks, waived=result.waived),
-            *health_results(result.health),
+            *(diagnostic_results(result.diagnostics) if result.diagnostics else ()),
         ],
     )
 

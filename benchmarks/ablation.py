@@ -22,18 +22,12 @@ import torch
 from logs import Log, otto_like
 from machine import CORES, described, use_two_cores
 
-from models.configuration import (
-    Conditioning,
-    ModelConfig,
-    Negatives,
-    PreferenceSampling,
-    Regulariser,
-    Scalarisation,
-    TrainingConfig,
-)
 from models.fronts import FrontQuality, loss_front, metric_front
-from models.preferences import preference_grid
-from models.scoring import score_targets
+from models.network.configuration import Conditioning, ModelConfig
+from models.objectives.negatives import Negatives
+from models.preferences import PreferenceSampling, preference_grid
+from models.scoring.target_scores import score_targets
+from models.training.configuration import Regulariser, Scalarisation, TrainingConfig
 from models.training.loop import train
 
 RESULTS = Path(__file__).parent / "results" / "ablation.md"

@@ -23,11 +23,11 @@ import torch
 from logs import otto_like
 from machine import CORES, described, run_alone, use_two_cores
 
-from models.configuration import ModelConfig
-from models.network import build_model
+from models.network.configuration import ModelConfig
+from models.network.model import build_model
 from models.preferences import preference_grid
-from models.ranking import count_above
-from models.scoring import score_targets
+from models.scoring.ranking import count_above
+from models.scoring.target_scores import score_targets
 from models.tokens import SessionTokens
 
 RESULTS = Path(__file__).parent / "results" / "evaluation.md"

@@ -29,9 +29,10 @@ import torch
 from machine import CORES, described, run_alone, use_two_cores
 
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
-from models.configuration import ModelConfig, TrainingConfig
-from models.network import build_model
-from models.scoring import next_scores
+from models.network.configuration import ModelConfig
+from models.network.model import build_model
+from models.scoring.recommend import next_scores
+from models.training.configuration import TrainingConfig
 from pipeline.artifacts.storage import StudyPaths, write_json
 from pipeline.experiment.design.traffic_plan import PLAN, Group, TrafficPlan
 from pipeline.serving.http.server import serve

@@ -28,12 +28,15 @@ from machine import CORES, described, run_alone, use_two_cores
 from torch import Tensor
 
 from models.batching import ordered_batches
-from models.configuration import ModelConfig, Negatives, Objective, Precision, TrainingConfig
 from models.fronts import hypervolume
-from models.objectives import label_loss
+from models.network.configuration import ModelConfig
+from models.objectives.configuration import Objective
+from models.objectives.negatives import Negatives
+from models.objectives.objectives import label_loss
 from models.preferences import preference_grid
-from models.ranking import TieRule, count_above
+from models.scoring.ranking import TieRule, count_above
 from models.tokens import SessionTokens
+from models.training.configuration import Precision, TrainingConfig
 from models.training.loop import train
 
 RESULTS = Path(__file__).parent / "results" / "training.md"

@@ -10,10 +10,11 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from models.conditioning import FixedPreference
-from models.configuration import ModelConfig, TrainingConfig
 from models.errors import CheckpointError, ModelError
-from models.network import ConditionedSessionModel
+from models.network.conditioning import FixedPreference
+from models.network.configuration import ModelConfig
+from models.network.model import ConditionedSessionModel
+from models.training.configuration import TrainingConfig
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "model.json"

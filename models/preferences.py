@@ -1,14 +1,21 @@
 """Preference vectors π: points of the simplex that weigh the objectives."""
 
+from enum import StrEnum
 from itertools import product
 
 import torch
 from torch import Tensor
 
-from models.configuration import PreferenceSampling, TrainingConfig
 from models.errors import ModelError
 
 _TOLERANCE = 1e-6
+
+
+class PreferenceSampling(StrEnum):
+    """Whether each session of a batch is trained under its own preference, or all under one."""
+
+    SESSION = "session"
+    BATCH = "batch"
 
 
 def sample_preferences(
@@ -25,11 +32,14 @@ def sample_preferences(
 
 
 def draw_preferences(
-    n_sessions: int, config: TrainingConfig, *, generator: torch.Generator
+    n_sessions: int,
+    concentration: tuple[float, ...],
+    sampling: PreferenceSampling,
+    *,
+    generator: torch.Generator,
 ) -> Tensor:
     """A preference for each session of a batch, its own or the batch's; B × O."""
-    concentration = tuple(objective.concentration for objective in config.objectives)
-    if config.preference_sampling is PreferenceSampling.SESSION:
+    if sampling is PreferenceSampling.SESSION:
         return sample_preferences(n_sessions, concentration, generator=generator)
     return sample_preferences(1, concentration, generator=generator).repeat(n_sessions, 1)
 

@@ -36,31 +36,45 @@ if TYPE_CHECKING:
     from paretoscope.study import Study as Study
     from paretoscope.study import open_study as open_study
 
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "Figure",
+    "Fit",
+    "Ingestion",
+    "MetaAnalysis",
+    "Plan",
+    "Report",
+    "Study",
+    "compare",
+    "evaluate",
+    "fit",
+    "ingest",
+    "meta_analysis",
+    "open_study",
+    "plan",
+    "report",
+]
+
 _MODULES = {
     "analysis": ("compare", "evaluate", "fit", "meta_analysis"),
     "experiment": ("ingest", "plan", "report"),
-    "results": (
-        *("Comparison", "Evaluation", "Figure", "Fit"),
-        *("Ingestion", "MetaAnalysis", "Plan", "Report"),
-    ),
     "study": ("Study", "open_study"),
 }
-"""The module of every public name; it is imported when the name is first used."""
+"""The module of a public name, which is imported when the name is first used; else ``results``."""
 
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = list(_HOME)
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        msg = f"module 'paretoscope' has no attribute {name!r}; it has {', '.join(sorted(_HOME))}"
+    if name not in __all__:
+        msg = f"module 'paretoscope' has no attribute {name!r}; it has {', '.join(__all__)}"
         raise AttributeError(msg)
-    return getattr(import_module(f"paretoscope.{_HOME[name]}"), name)
+    return getattr(import_module(f"paretoscope.{_HOME.get(name, 'results')}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *__all__})
 
 
 def _check_packages() -> None:

@@ -11,7 +11,7 @@ from paretoscope.study import Study
 from pipeline.core.errors import DataError
 from pipeline.evaluation.evaluate import evaluate_lists, evaluate_ranks
 from pipeline.inference.hypotheses.counts_table import read_counts
-from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
+from pipeline.inference.hypotheses.from_counts import fit_table, parse_hypothesis
 from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.reporting.comparison.build import build_comparison
 from pipeline.results.reader import find_report, read_studies
@@ -63,7 +63,7 @@ def fit(
     parsed = [parse_hypothesis(text, number) for number, text in enumerate(hypotheses, start=1)]
     source = Path(counts) if isinstance(counts, str | Path) else None
     table = read_counts(source or _as_polars(counts))
-    return Fit(fit_counts(table, parsed, level=level, seed=seed), table, source)
+    return Fit(fit_table(table, parsed, level=level, seed=seed), table, source)
 
 
 def evaluate(

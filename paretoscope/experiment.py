@@ -1,12 +1,13 @@
 """The experiment of a study: its plan, its log and its report."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from paretoscope.results import Fit, Ingestion, Plan, Report
 from paretoscope.study import Study
 from pipeline.artifacts.storage import REPORT
 from pipeline.core.errors import DataError
-from pipeline.reporting.counts_report import build_counts_report, write_counts_report
+from pipeline.reporting.report import build_counts_report, write_new_report
 from pipeline.results.document import Report as ReportDocument
 from pipeline.results.reader import REPORT_FILE, read_report
 from pipeline.steps.experiment import ingest_log, plan_traffic
@@ -53,7 +54,8 @@ def report(source: Study | Fit, folder: str | Path | None = None) -> Report:
     Args:
         source: A study, whose report goes into its own folder; or the result of
             :func:`paretoscope.fit`.
-        folder: Where the report of a fit goes; replaces an older report.
+        folder: Where the report of a fit goes; replaces an older report. The table of a frame is
+            reported under the md5 of ``fit.counts.write_csv("counts.csv")``.
 
     Raises:
         MissingArtifact: if an artifact of the study is missing.
@@ -70,8 +72,12 @@ def report(source: Study | Fit, folder: str | Path | None = None) -> Report:
     if folder is None:
         msg = "the report of a fit needs a folder: ps.report(fit, 'my-report')"
         raise DataError(msg)
-    document = build_counts_report(source.document, source.source or source.counts)
-    return Report(document, write_counts_report(document, Path(folder)))
+    with TemporaryDirectory(prefix="paretoscope-") as temporary:
+        file = source.source or Path(temporary) / "counts.csv"
+        if source.source is None:
+            source.counts.write_csv(file)
+        document = build_counts_report(source.document, file)
+    return Report(document, write_new_report(document, Path(folder)))
 
 
 def read_report_of(study: Study) -> Report:

@@ -60,8 +60,12 @@ class Figure:
 
     matplotlib: MatplotlibFigure
 
-    def _repr_svg_(self) -> str:
+    def svg(self) -> str:
+        """The figure as an SVG element."""
         return as_svg(self.matplotlib)
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
 
     def save(self, path: str | Path) -> None:
         """Write the figure to a file; the suffix is the format, such as ``.svg`` or ``.png``."""
@@ -92,7 +96,7 @@ class _Result:
                 f"<h4>{_escaped(self.title)}</h4>",
                 *(f"<p>{_escaped(note)}</p>" for note in self.notes()),
                 _html_table(self.to_frame()),
-                figure._repr_svg_() if figure else "",
+                figure.svg() if figure else "",
             ]
         )
 
@@ -275,8 +279,8 @@ class Comparison(_Result):
                     "kpi": one.kpi,
                     "study": study.study,
                     "slope": study.slope,
-                    "ci_low": (study.interval or _NO_INTERVAL)[0],
-                    "ci_high": (study.interval or _NO_INTERVAL)[1],
+                    "ci_low": study.test and study.test.interval[0],
+                    "ci_high": study.test and study.test.interval[1],
                 }
                 for one in self.document.hypotheses
                 for study in one.studies
@@ -361,4 +365,4 @@ def _html_table(frame: pl.DataFrame) -> str:
         tbl_cols=-1,
         fmt_str_lengths=80,
     ):
-        return frame._repr_html_()
+        return frame._repr_html_()  # pyright: ignore[reportPrivateUsage] - public for notebooks

@@ -151,8 +151,8 @@ class Study:
 
         Examples:
             >>> front = ps.open_study().table("pareto_front")
-            >>> front.select("preference_id", "dominated").row(0)
-            ('p00', False)
+            >>> front.columns[:3]
+            ['preference_id', 'preference', 'recall']
         """
         from pipeline.steps.tables import read_study_table  # noqa: PLC0415 - as in run_step
 

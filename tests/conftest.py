@@ -78,6 +78,19 @@ def small_params() -> dict:
 
 
 @pytest.fixture(scope="session")
+def finished_study(tmp_path_factory, small_params) -> Path:
+    """The project of a small study that has run without Dagster; read only."""
+    from paretoscope import open_study  # noqa: PLC0415 - torch, which few tests need
+
+    folder = tmp_path_factory.mktemp("finished-study")
+    (folder / "params.yaml").write_text(yaml.safe_dump(small_params), encoding="utf-8")
+    study = open_study(folder)
+    study.generate_log()
+    study.run()
+    return folder
+
+
+@pytest.fixture(scope="session")
 def docs_site(tmp_path_factory) -> Path:
     """The documentation, built as ``make docs`` does, in a folder of its own."""
     root = tmp_path_factory.mktemp("site")

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.batching import SessionBatch, shuffled_batches
-from models.configuration import ModelConfig, TrainingConfig
 from models.errors import ModelError, TrainingDiverged
-from models.negatives import CandidateSampler
-from models.network import build_model, forked_rng
-from models.objectives import Objectives
+from models.network.configuration import ModelConfig
+from models.network.model import build_model, forked_rng
+from models.objectives.negatives import CandidateSampler
+from models.objectives.objectives import Objectives
 from models.preferences import draw_preferences
 from models.progress import track
 from models.tokens import SessionTokens
+from models.training.configuration import TrainingConfig
 from models.training.determinism import deterministic
 from models.training.distributed import ProcessGroup, distributed_context
 from models.training.optimizers import (
@@ -206,7 +207,12 @@ class _Run:
         share = learning_rate_share(done, steps, config.warmup_ratio)
         set_learning_rate(self.optimizers, config.learning_rate * share)
         generator = generator_for(self.seed, SeedPurpose.STEP, epoch, step)
-        preference_BO = draw_preferences(len(batch.sessions), config, generator=generator)
+        preference_BO = draw_preferences(
+            len(batch.sessions),
+            tuple(objective.concentration for objective in config.objectives),
+            config.preference_sampling,
+            generator=generator,
+        )
         candidates = self.sampler.draw(batch.targets_BT[batch.real_BT], generator)
         with forked_rng(
             derived_seed(self.seed, SeedPurpose.DROPOUT, epoch, step, self.processes.rank)

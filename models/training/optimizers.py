@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.configuration import TrainingConfig
-from models.network import ConditionedSessionModel
+from models.network.model import ConditionedSessionModel
+from models.training.configuration import TrainingConfig
 
 Optimizers = list[torch.optim.Optimizer]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from models.fronts import FrontQuality
-from models.network import ConditionedSessionModel
+from models.network.model import ConditionedSessionModel
 
 
 @dataclass(frozen=True, slots=True)

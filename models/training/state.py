@@ -14,9 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.configuration import ModelConfig, TrainingConfig
 from models.fronts import FrontQuality
+from models.network.configuration import ModelConfig
 from models.tokens import SessionTokens
+from models.training.configuration import TrainingConfig
 from models.training.result import CurvePoint
 
 _KEY = "state"

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from models.batching import SessionBatch
-from models.configuration import Precision, TrainingConfig
 from models.errors import ModelError
-from models.negatives import Candidates
-from models.network import ConditionedSessionModel
-from models.objectives import Objectives
-from models.scalarisation import scalarised_losses, session_means
+from models.network.model import ConditionedSessionModel
+from models.objectives.negatives import Candidates
+from models.objectives.objectives import Objectives
+from models.training.configuration import Precision, TrainingConfig
 from models.training.distributed import ProcessGroup
 from models.training.optimizers import Optimizers, clip_gradient
+from models.training.scalarisation import scalarised_losses, session_means
 
 
 class BatchLoss(nn.Module):

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from models.batching import ordered_batches
-from models.configuration import HypervolumeOf, TrainingConfig
 from models.fronts import FrontQuality, loss_front, metric_front
-from models.negatives import CandidateSampler
-from models.network import ConditionedSessionModel
-from models.objectives import Objectives
+from models.network.model import ConditionedSessionModel
+from models.objectives.negatives import CandidateSampler
+from models.objectives.objectives import Objectives
 from models.preferences import preference_grid
-from models.scoring import score_targets
+from models.scoring.target_scores import score_targets
 from models.tokens import SessionTokens
+from models.training.configuration import HypervolumeOf, TrainingConfig
 from models.training.seeds import SeedPurpose, generator_for
 
 _CUTOFF = 20

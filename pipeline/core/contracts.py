@@ -221,7 +221,7 @@ TARGET_SCORES = Contract(
         "order_loss": pl.Float64,
     },
 )
-"""Sessions are rows of the test split, items are indices; see :class:`models.scoring.TargetScores`."""
+"""Sessions are rows of the test split, items are indices; see :class:`models.scoring.target_scores.TargetScores`."""
 
 SESSION_LISTS = Contract(
     name="session_lists",

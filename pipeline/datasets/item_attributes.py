@@ -1,4 +1,4 @@
-"""What a shop knows of its items besides the clicks: their value, category and age."""
+"""What a shop knows about its items, apart from clicks: value, category and age."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,44 +10,48 @@ from numpy.typing import NDArray
 from pipeline.core.contracts import ITEM_ATTRIBUTES
 from pipeline.core.errors import DataError
 
-_KNOWN = ("value", "category", "available_since")
+_ATTRIBUTES = ("value", "category", "available_since")
 
 
-def read_item_attributes(path: Path, items: pl.DataFrame) -> pl.DataFrame:
-    """The attributes of every item of the catalogue, in its order; null where the file is silent.
+def read_item_attributes(path: Path | None, items: pl.DataFrame) -> pl.DataFrame:
+    """The attributes of every item of the catalogue, in its order; null where unknown.
 
     Args:
         path: A CSV or parquet file with the column item and one or more of value, category and
-            available_since (a date or time of ISO 8601; UTC where it names no zone); items outside
-            the catalogue are passed over.
+            available_since (an ISO 8601 date or time; UTC if it has no zone); items outside the
+            catalogue are ignored. None if the shop has no such file.
         items: The catalogue, with index and item.
 
     Raises:
-        DataError: if the file cannot be read, has none of the columns, tells of an item twice, or
-            holds a time that is none.
+        DataError: if the file cannot be read, has none of the columns, contains an item twice, or
+            contains an invalid time.
     """
+    catalogue = items.select("index", item=pl.col("item").cast(pl.String))
+    known = _known_attributes(path, catalogue) if path else pl.DataFrame(schema={"item": pl.String})
+    joined = catalogue.join(known, on="item", how="left").sort("index")
+    missing = [pl.lit(None).alias(name) for name in _ATTRIBUTES if name not in joined.columns]
+    table = joined.with_columns(missing).select(list(ITEM_ATTRIBUTES.columns))
+    return ITEM_ATTRIBUTES.validate(table.cast(dict(ITEM_ATTRIBUTES.schema)))  # pyright: ignore[reportArgumentType]
+
+
+def _known_attributes(path: Path, catalogue: pl.DataFrame) -> pl.DataFrame:
+    """One row per item of the catalogue that the file has, with the file's columns typed."""
     table = _read(path)
-    if not (present := [name for name in _KNOWN if name in table.columns]):
+    if table.columns == ["item"]:
+        msg = f"{path} has none of the columns {', '.join(_ATTRIBUTES)}; {_EXPECTED}"
+        raise DataError(msg)
+    known = table.filter(pl.col("item").is_in(catalogue["item"].implode()))
+    repeated = known.filter(pl.col("item").is_duplicated())["item"].unique().sort()
+    if len(repeated):
         msg = (
-            f"{path} has the columns {table.columns}; dataset.item_attributes needs item and one or "
-            f"more of {', '.join(_KNOWN)}"
+            f"{path} has {len(repeated)} items more than once, such as {repeated[0]}; keep one row"
         )
         raise DataError(msg)
-    known = table.filter(pl.col("item").is_in(items["item"].cast(pl.String).implode()))
-    twice = known.filter(pl.col("item").is_duplicated())["item"].unique().sort()
-    if len(twice):
-        msg = f"{path}: {len(twice)} items stand there more than once, such as {twice[0]}; keep one"
-        raise DataError(msg)
-    typed = known.select(
-        "item",
-        value=pl.col("value").cast(pl.Float64, strict=False) if "value" in present else None,
-        category=pl.col("category") if "category" in present else None,
-        available_since=_milliseconds(path, known) if "available_since" in present else None,
-    )
-    joined = items.select("index", item=pl.col("item").cast(pl.String)).join(
-        typed, on="item", how="left"
-    )
-    return ITEM_ATTRIBUTES.validate(joined.sort("index").cast(dict(ITEM_ATTRIBUTES.schema)))  # pyright: ignore[reportArgumentType]
+    if "value" in known.columns:
+        known = known.with_columns(pl.col("value").cast(pl.Float64, strict=False))
+    if "available_since" in known.columns:
+        known = known.with_columns(available_since=_milliseconds(path, known))
+    return known
 
 
 def _milliseconds(path: Path, known: pl.DataFrame) -> pl.Series:
@@ -58,8 +62,8 @@ def _milliseconds(path: Path, known: pl.DataFrame) -> pl.Series:
             moment = None if written is None else datetime.fromisoformat(written)
         except ValueError as error:
             msg = (
-                f"{path}: item {item} has available_since = {written!r}, which is no time of ISO "
-                "8601; write one such as 2025-09-01, or leave it out"
+                f"{path}: item {item} has available_since = {written!r}, expected an ISO 8601 date "
+                "or time such as 2025-09-01, or nothing"
             )
             raise DataError(msg) from error
         if moment is not None and moment.tzinfo is None:
@@ -71,38 +75,41 @@ def _milliseconds(path: Path, known: pl.DataFrame) -> pl.Series:
 def relative_values(
     path: Path, attributes: pl.DataFrame, train_clicks_I: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The value of every item over the mean value of a click in train.
+    """The value of every item, divided by the mean value of a click in train.
 
     Raises:
-        DataError: if an item has no value, or one that is negative or no number, or all clicked
-            items are worth nothing.
+        DataError: if an item's value is missing, negative or not a number, or the value of all
+            clicked items is 0.
     """
     value = attributes["value"]
     bad = attributes.filter(value.is_null() | ~value.is_finite() | (value < 0))
     if bad.height:
         msg = (
-            f"{path}: {bad.height} of the catalogue's {attributes.height} items have no value that "
-            f"is a number from 0 up, such as {bad['item'][0]} ({bad['value'][0]}); give each one"
+            f"{path}: {bad.height} of the catalogue's {attributes.height} items have no valid value, "
+            f"such as {bad['item'][0]} ({bad['value'][0]}); expected a number ≥ 0 for every item"
         )
         raise DataError(msg)
-    worth = value.to_numpy()
-    mean = np.average(worth, weights=train_clicks_I)
+    value_I = value.to_numpy()
+    mean = np.average(value_I, weights=train_clicks_I)
     if not mean > 0:
-        msg = f"{path}: every clicked item is worth 0; is 'value' the right column?"
+        msg = f"{path}: the value of every clicked item is 0; is 'value' the right column?"
         raise DataError(msg)
-    return worth / mean
+    return value_I / mean
+
+
+_EXPECTED = (
+    "dataset.item_attributes expects a CSV or parquet file with the column item and one or more of "
+    f"{', '.join(_ATTRIBUTES)}"
+)
 
 
 def _read(path: Path) -> pl.DataFrame:
-    """The file, all of it as text."""
+    """The known columns of the file, as strings."""
     try:
         parquet = path.suffix == ".parquet"
         table = pl.read_parquet(path) if parquet else pl.read_csv(path, infer_schema=False)
-        columns = ["item", *(name for name in _KNOWN if name in table.columns)]
+        columns = ["item", *(name for name in _ATTRIBUTES if name in table.columns)]
         return table.select(pl.col(columns).cast(pl.String))
     except (OSError, pl.exceptions.PolarsError) as error:
-        msg = (
-            f"cannot read {path}: {error}; dataset.item_attributes names a CSV or parquet file with "
-            f"the column item and one or more of {', '.join(_KNOWN)}"
-        )
+        msg = f"cannot read {path}: {error}; {_EXPECTED}"
         raise DataError(msg) from error

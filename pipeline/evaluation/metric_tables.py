@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.scoring import TargetScores
+from models.scoring.target_scores import TargetScores
 from pipeline.core.contracts import (
     ALL_TARGETS,
     OFFLINE_METRIC_COVARIANCE,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.scoring import TargetScores
+from models.scoring.target_scores import TargetScores
 from pipeline.core.contracts import Metric
 from pipeline.core.errors import DataError
 

@@ -21,9 +21,10 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from models.network import ConditionedSessionModel
+from models.network.model import ConditionedSessionModel
 from models.preferences import preference_grid
-from models.scoring import WHOLE, Shard, TargetScores, score_targets, session_lists
+from models.scoring.recommend import session_lists
+from models.scoring.target_scores import WHOLE, Shard, TargetScores, score_targets
 from pipeline.artifacts.storage import (
     StudyPaths,
     atomic_file,
@@ -151,8 +152,7 @@ class ScoringJob:
     @classmethod
     def open(cls, study: Study, paths: StudyPaths) -> "ScoringJob":
         """Load the checkpoint and the test sessions of a study."""
-        checkpoint = paths.require("conditioned_model")
-        recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
+        recommender = Recommender.load(paths)
         test = HeldOutSessions.open(study, paths)
         return cls(study, paths, recommender.model, test, _facts(study, paths))
 

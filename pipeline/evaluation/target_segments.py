@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.scoring import TargetScores
+from models.scoring.target_scores import TargetScores
 from pipeline.core.contracts import Segmentation
 
 Mask = NDArray[np.bool_]

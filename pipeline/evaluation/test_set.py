@@ -8,22 +8,23 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.tokens import SessionTokens
-from pipeline.artifacts.storage import StudyPaths, read_table
-from pipeline.core.contracts import ITEM_ATTRIBUTES, Split
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.contracts import Split
 from pipeline.datasets.item_attributes import read_item_attributes
+from pipeline.sessions.catalogue import read_catalogue
 from pipeline.sessions.token_store import open_times, open_tokens
 from pipeline.study import Study
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOutSessions:
-    """Test sessions, and what train knows of their items.
+    """Test sessions, and what is known about their items.
 
     Attributes:
         tokens: The sessions.
-        times: When each of their clicks was, milliseconds since 1970-01-01 UTC.
+        times: Time of each of their clicks, milliseconds since 1970-01-01 UTC.
         train_clicks_I: Clicks of each item in train.
-        items: What the shop says of its items, as :data:`pipeline.core.contracts.ITEM_ATTRIBUTES` has it.
+        items: Attributes of the items, as :data:`pipeline.core.contracts.ITEM_ATTRIBUTES`.
     """
 
     tokens: SessionTokens
@@ -33,30 +34,28 @@ class HeldOutSessions:
 
     @classmethod
     def open(cls, study: Study, paths: StudyPaths) -> Self:
-        """The study's test sessions, or the number of them it wants, drawn by its seed.
+        """The study's test sessions, or a random sample of ``evaluation.sessions`` of them.
 
         Raises:
             MissingArtifact, DataError: if sessions are missing or damaged.
         """
         store = paths.require("sessions", "tokens.safetensors")
-        catalogue = read_table(paths.require("sessions", "items.parquet")).sort("index")
+        catalogue = read_catalogue(paths)
         file = study.dataset.item_attributes
-        found = cls(
+        whole = cls(
             tokens=open_tokens(store, Split.TEST),
             times=open_times(store, Split.TEST),
             train_clicks_I=open_tokens(store, Split.TRAIN).clicks(catalogue.height),
-            items=empty_attributes(catalogue)
-            if file is None
-            else read_item_attributes(paths.root / file, catalogue),
+            items=read_item_attributes(paths.root / file if file else None, catalogue),
         )
-        wanted, there = study.evaluation.sessions, found.tokens.n_sessions
-        if wanted is None or wanted >= there:
-            return found
-        rng = np.random.default_rng([study.study.seed, wanted])
-        return found.of(np.sort(rng.choice(there, wanted, replace=False)))
+        sample, available = study.evaluation.sessions, whole.tokens.n_sessions
+        if sample is None or sample >= available:
+            return whole
+        rng = np.random.default_rng([study.study.seed, sample])
+        return whole.take(np.sort(rng.choice(available, sample, replace=False)))
 
-    def of(self, rows: NDArray[np.int64]) -> Self:
-        """Some of the sessions, in the order of their ``rows``."""
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """The sessions at ``rows``, in that order."""
         tokens = self.tokens
         lengths = tokens.lengths[rows]
         starts = np.cumsum(lengths) - lengths
@@ -72,10 +71,3 @@ class HeldOutSessions:
             train_clicks_I=self.train_clicks_I,
             items=self.items,
         )
-
-
-def empty_attributes(catalogue: pl.DataFrame) -> pl.DataFrame:
-    """The attributes of items of which the shop says nothing."""
-    names = catalogue.select("index", item=pl.col("item").cast(pl.String))
-    unknown = pl.DataFrame(schema=ITEM_ATTRIBUTES.schema)
-    return ITEM_ATTRIBUTES.validate(pl.concat([unknown, names], how="diagonal"))

@@ -1,44 +1,46 @@
-"""A served model: shop item ids in, a ranked list of shop item ids out."""
+"""A trained model with its catalogue, which recommends items."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 
 from models.checkpoint import load_checkpoint
-from models.network import ConditionedSessionModel
-from models.scoring import top_items
-from pipeline.artifacts.storage import read_table
+from models.network.model import ConditionedSessionModel
+from models.scoring.recommend import top_items
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.sessions.catalogue import item_ids, read_catalogue
 
 _SESSIONS_AT_ONCE = 512
 
 
-def read_catalogue(items: Path) -> list[str]:
-    """The shop's items as texts; item i has index i in the model."""
-    return read_table(items).sort("index")["item"].cast(pl.String).to_list()
-
-
 @dataclass(frozen=True, slots=True)
 class Recommender:
-    """A model with its catalogue; one instance serves every group."""
+    """A model with its catalogue; one instance serves every test group.
+
+    Attributes:
+        model: The network.
+        items: The shop's id of each item, in the order of the model's indices.
+        index: The model's index of each id.
+    """
 
     model: ConditionedSessionModel
     items: list[str]
     index: dict[str, int]
 
     @classmethod
-    def load(cls, checkpoint: Path, items: Path) -> Self:
-        """Load a checkpoint with the catalogue it was trained on.
+    def load(cls, paths: StudyPaths) -> Self:
+        """The trained model of a study with its catalogue.
 
         Raises:
-            CheckpointError: if they do not belong together.
+            MissingArtifact: if either is missing.
+            CheckpointError: if the model was trained on another catalogue.
         """
-        catalogue = read_catalogue(items)
-        return cls.of(load_checkpoint(checkpoint, items=catalogue), catalogue)
+        checkpoint = paths.require("conditioned_model")
+        items = item_ids(read_catalogue(paths))
+        return cls.of(load_checkpoint(checkpoint, items=items), items)
 
     @classmethod
     def of(cls, model: ConditionedSessionModel, items: list[str]) -> Self:
@@ -52,7 +54,7 @@ class Recommender:
 
         Args:
             sessions: Clicked items so far, as model indices, at least one each.
-            preferences: One preference a session, S × objectives.
+            preferences: One preference per session, S × objectives.
             k: Length of the lists.
         """
         lists = [

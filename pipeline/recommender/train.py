@@ -1,4 +1,4 @@
-"""Fits the study's network to its sessions, and publishes it with what is known about it."""
+"""Training of a study's network, and its checkpoint."""
 
 from dataclasses import asdict
 
@@ -7,14 +7,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
-from models.configuration import Loss
+from models.objectives.configuration import Loss
 from models.training.distributed import is_first_process
 from models.training.loop import train
 from models.training.result import TrainedModel
-from pipeline.artifacts.storage import StudyPaths, atomic_folder, read_table
+from pipeline.artifacts.storage import StudyPaths, atomic_folder
 from pipeline.core.contracts import LEARNING_CURVES, Split
 from pipeline.datasets.item_attributes import read_item_attributes, relative_values
-from pipeline.recommender.recommender import read_catalogue
+from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.sessions.token_store import open_tokens
 from pipeline.study import Study
 
@@ -22,17 +22,17 @@ MODEL = "conditioned_model"
 
 
 def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
-    """Train the study's network and publish checkpoint and learning curves.
+    """Train the study's network and publish its checkpoint and learning curves.
 
-    A run that was ended goes on from the state it left in the study's folder. Of several processes
-    that ``torchrun`` started, the first publishes.
+    An interrupted run resumes from the state file in the study's folder. Of several processes
+    started by ``torchrun``, the first one publishes.
 
     Raises:
         ParetoscopeError, ModelError: if an artifact is missing, or parameters and data do not fit.
     """
     store = paths.require("sessions", "tokens.safetensors")
-    table = paths.require("sessions", "items.parquet")
-    items = read_catalogue(table)
+    catalogue = read_catalogue(paths)
+    items = item_ids(catalogue)
     state = paths.artifact(f"{MODEL}.state.safetensors")
     trained = train(
         open_tokens(store, Split.TRAIN),
@@ -41,7 +41,7 @@ def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
         model_config=study.model,
         config=study.training,
         seed=study.study.seed,
-        item_values=_item_values(study, paths, read_table(table)),
+        item_values=_item_values(study, paths, catalogue),
         state_file=state,
     )
     if is_first_process():
@@ -53,12 +53,12 @@ def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
 def _item_values(
     study: Study, paths: StudyPaths, items: pl.DataFrame
 ) -> NDArray[np.float64] | None:
-    """What items are worth, if an objective asks for it and the shop says so."""
-    wanted = any(objective.loss == Loss.REVENUE for objective in study.training.objectives)
-    if not wanted or study.dataset.item_attributes is None:
+    """The relative value of each item; None if no objective needs it or the shop has none."""
+    needed = any(objective.loss == Loss.REVENUE for objective in study.training.objectives)
+    if not needed or study.dataset.item_attributes is None:
         return None
     file = paths.root / study.dataset.item_attributes
-    clicks_I = items.sort("index")["train_clicks"].to_numpy()
+    clicks_I = items["train_clicks"].to_numpy()
     return relative_values(file, read_item_attributes(file, items), clicks_I)
 
 

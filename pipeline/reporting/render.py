@@ -16,13 +16,34 @@ from pipeline.core.labels import metric_label
 from pipeline.reporting.comparison.build import Comparison
 from pipeline.reporting.figures.charts import fronts_figure, slopes_figure
 from pipeline.reporting.figures.svg import as_svg
-from pipeline.reporting.text.formatting import NUMBERS
-from pipeline.reporting.text.labels import LABELS
+from pipeline.reporting.text.diagnostics import diagnostic_rows
+from pipeline.reporting.text.formatting import NUMBERS, kpi, plain
 from pipeline.reporting.text.power_summary import power_lines
+from pipeline.reporting.text.reasons import (
+    ANALYSES,
+    EXCLUSIONS,
+    VERDICTS,
+    evidence_words,
+    limitation_sentences,
+    undefined_words,
+)
 from pipeline.results.serialization import to_dict
 
 PAGE, MARKDOWN = "html", "md"
 """The formats of a rendered template."""
+
+_LABELS: Mapping[str, Callable[..., Any]] = {
+    "kpi": kpi,
+    "plain": plain,
+    "verdict": VERDICTS.__getitem__,
+    "analysis": ANALYSES.__getitem__,
+    "undefined": undefined_words,
+    "exclusion": EXCLUSIONS.__getitem__,
+    "evidence": evidence_words,
+    "limitations": limitation_sentences,
+    "diagnostic_rows": diagnostic_rows,
+}
+"""The filters that write names, reasons and sentences."""
 
 
 @cache
@@ -43,11 +64,11 @@ def jinja_environment(markup: str, cutoff: int | None) -> jinja2.Environment:
     )
     filters: Mapping[str, Callable[..., Any]] = {
         **NUMBERS,
-        **LABELS,
+        **_LABELS,
         "metric": partial(metric_label, cutoff=cutoff),
         "power_lines": partial(power_lines, cutoff=cutoff),
     }
-    environment.filters |= filters
+    environment.filters.update(filters)
     return environment
 
 
@@ -89,9 +110,9 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     if comparison.fronts:
         figures["points"] = fronts_figure(comparison.fronts)
     values = {
-        "title": f"Comparison of {' and '.join(one.label for one in comparison.studies)}",
+        "title": f"Comparison of {', '.join(one.label for one in comparison.studies)}",
         "comparison": comparison,
-        "pictures": {name: as_svg(one, name) for name, one in figures.items() if one},
+        "figures": {name: as_svg(one, name) for name, one in figures.items() if one},
     }
     return write_files(
         folder,

@@ -1,175 +1,184 @@
-"""The regression report: one dictionary, and its three faces (JSON, Markdown, HTML).
+"""The report: one document with optional sections, written as JSON, Markdown and HTML.
 
-Every number on the pages is taken from the dictionary that ``report.json`` holds.
+Every number on the pages is taken from the document that ``report.json`` holds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from matplotlib.figure import Figure
 
-from pipeline.artifacts.storage import write_json
-from pipeline.core.contracts import ALL_TARGETS
+from pipeline.artifacts.provenance import environment_info
+from pipeline.artifacts.storage import atomic_folder, md5
+from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError
-from pipeline.reporting.figures.charts import (
-    front_figure,
-    hypothesis_panels,
-    learning_curves,
-)
+from pipeline.inference.hypotheses.confidence_rating import rate_evidence
+from pipeline.inference.hypotheses.recommendation import recommend
+from pipeline.reporting.figures.charts import front_figure, hypothesis_panels, learning_curves
 from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.figures.forest import forest_plot
-from pipeline.reporting.figures.slope_rows import slopes_of
 from pipeline.reporting.figures.svg import as_svg
 from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
-from pipeline.reporting.text.data_card import card_numbers
-from pipeline.reporting.text.power_summary import power_lines
-from pipeline.reporting.text.summary import answer_sentence, build_summary
-from pipeline.study import Study
+from pipeline.reporting.text.summary import answer_sentence
+from pipeline.results.decisions import Limitation
+from pipeline.results.document import (
+    Findings,
+    GroupSummary,
+    Provenance,
+    Report,
+    SourceFile,
+    Totals,
+)
+from pipeline.results.reader import REPORT_FILE
+from pipeline.results.reasons import LimitationKind
+from pipeline.results.serialization import parse, write_result
 
-__all__ = ["SCHEMA_VERSION", "answer_sentence", "build_report", "write_report"]
+_FILES = {PAGE: "index.html", MARKDOWN: "report.md"}
+_ORIGINS = {
+    "simulated": LimitationKind.SIMULATED,
+    "drawn": LimitationKind.DRAWN,
+    "replayed": LimitationKind.REPLAYED,
+}
 
-SCHEMA_VERSION = 2
-"""Of ``report.json``; docs/report.schema.json says what it holds."""
 
-_FACES = {PAGE: "index.html", MARKDOWN: "report.md"}
-
-
-def build_report(
-    study: Study,
-    *,
-    hypotheses: list[dict[str, Any]],
-    tables: Mapping[str, pl.DataFrame],
-    documents: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Everything the report says.
+def build_report(findings: Findings, provenance: Provenance, **sections: Any) -> Report:
+    """The report on the findings of an analysis.
 
     Args:
-        study: The study.
-        hypotheses: :meth:`RegressionEstimate.as_dict` of each.
-        tables: ``offline_metrics``, ``pareto_front``, ``group_kpis`` and ``learning_curves``.
-        documents: ``front`` (its summary), ``health`` (of the experiment), ``exploration``, ``plan``,
-            ``power`` (it was planned to have), ``origin`` (of the log), ``events`` and ``sessions`` (counts), ``profile`` (of both),
-            ``ingestion``, ``training`` and ``provenance``.
+        findings: Hypotheses, diagnostics, metric ranking and the tables.
+        provenance: Software and inputs.
+        sections: Optional fields of :class:`Report`: ``study``, ``objectives``, ``experiment``,
+            ``ingestion``, ``front``, ``training``, ``learning_curves``, ``data``, ``parameters``
+            and ``changed_since_training``.
     """
-    data: dict[str, Any] = {name: documents[name] for name in ("events", "sessions", "profile")}
-    numbers = card_numbers(data["profile"], data["events"], data["sessions"])
-    cutoff = int(tables["offline_metrics"]["cutoff"].drop_nulls()[0])
-    found = {
-        "schema_version": SCHEMA_VERSION,
-        "study": study.study.name,
-        "cutoff": cutoff,
-        "level": study.regression.level,
-        "objectives": [str(one.loss) for one in study.training.objectives],
-        "hypotheses": with_analyses(hypotheses),
-        "health": documents["health"],
-        "exploration": documents["exploration"],
-        "experiment": {
-            "plan": documents["plan"],
-            "power": documents["power"],
-            "promised": power_lines(documents["power"], cutoff),
-            **documents["origin"],
-        },
-        "ingestion": documents["ingestion"],
-        "front": {**documents["front"], "points": tables["pareto_front"].to_dicts()},
-        "offline_metrics": tables["offline_metrics"].filter(segment=ALL_TARGETS).to_dicts(),
-        "group_kpis": tables["group_kpis"].to_dicts(),
-        "training": documents["training"],
-        "learning_curves": tables["learning_curves"].to_dicts(),
-        "data": {**data, "card": numbers},
-        **_parameters(study.as_dict(), documents["training"]),
-        "provenance": documents["provenance"],
-    }
-    return finalize(found)
-
-
-def _parameters(today: dict[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters, those of the model as it was trained, and which of them are others today."""
-    ran = {name: training[name] for name in ("model", "training") if name in training}
-    changed = [
-        f"{name}.{key}"
-        for name, section in ran.items()
-        for key, value in section.items()
-        if today[name].get(key) != value
-    ]
-    merged = {name: {**today[name], **section} for name, section in ran.items()}
-    return {"parameters": {**today, **merged}, "changed_since_training": changed}
-
-
-def with_analyses(hypotheses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The hypotheses, each with its slope under every analysis.
-
-    Raises:
-        DataError: if an older version answered them.
-    """
-    if any("band" not in one for one in hypotheses):
-        msg = (
-            "regression_estimates was written by an older version and lacks what the report shows; "
-            "make it anew: dagster asset materialize --select regression_estimates"
-        )
-        raise DataError(msg)
-    return [one | {"analyses": slopes_of(one)} for one in hypotheses]
-
-
-def finalize(found: dict[str, Any]) -> dict[str, Any]:
-    """The report with its first screen, its groups and its totals."""
-    rows = [row for row in found["group_kpis"] if row["kpi"] == "ctr"]
-    planned = found.get("experiment", {}).get("plan", {}).get("groups")
-    order = list(dict.fromkeys(row["preference_id"] for row in found["offline_metrics"]))
-    served = [{"name": row["group"], "preference_id": row["preference_id"]} for row in rows]
-    groups = planned or sorted(
-        served, key=lambda one: (*order, one["preference_id"]).index(one["preference_id"])
+    bare = Report(**_fields(findings), provenance=provenance, **sections)
+    groups = _groups(bare)
+    rows = [row for row in bare.group_kpis if row.kpi is Kpi.CTR]
+    rejected = bare.ingestion.rejected if bare.ingestion else {}
+    recommendations = recommend(
+        bare.hypotheses,
+        bare.group_kpis,
+        {group.name: group.preference for group in groups},
+        level=bare.level,
     )
-    rejected = found.get("ingestion", {}).get("rejected", {})
-    return {
-        **found,
-        **build_summary(found, level=found["level"]),
-        "groups": [
-            {name: one.get(name) for name in ("name", "preference_id", "preference", "share")}
-            for one in groups
-        ],
-        "totals": {
-            "groups": len(groups),
-            "impressions": sum(row["trials"] for row in rows),
-            "log_rows_set_aside": sum(rejected.values()),
-        },
-    }
+    return Report(
+        **_fields(bare)
+        | {
+            "limitations": _limitations(bare),
+            "summary": tuple(answer_sentence(one, bare.cutoff) for one in bare.hypotheses),
+            "evidence": {one.id: rate_evidence(one, bare.diagnostics) for one in bare.hypotheses},
+            "recommendations": tuple(recommendations),
+            "groups": groups,
+            "totals": Totals(
+                groups=len(groups),
+                impressions=sum(row.trials for row in rows),
+                rejected_rows=sum(rejected.values()),
+            ),
+        }
+    )
 
 
-def write_report(report: dict[str, Any], folder: Path) -> None:
-    """Write ``report.json``, ``report.md`` and ``index.html`` into ``folder``, which exists."""
-    write_json(folder / "report.json", report)
+def _fields(document: Findings) -> dict[str, Any]:
+    return {field.name: getattr(document, field.name) for field in fields(document)}
+
+
+def _groups(report: Report) -> tuple[GroupSummary, ...]:
+    """The groups of the plan; without one, those of the table, in the order of their metrics."""
+    if report.experiment and report.experiment.plan.groups:
+        return report.experiment.plan.groups
+    order = list(dict.fromkeys(row.preference_id for row in report.offline_metrics))
+    found = [
+        GroupSummary(name=row.group, preference_id=row.preference_id)
+        for row in report.group_kpis
+        if row.kpi is Kpi.CTR
+    ]
+    return tuple(
+        sorted(found, key=lambda one: (*order, one.preference_id).index(one.preference_id))
+    )
+
+
+def _limitations(report: Report) -> tuple[Limitation, ...]:
+    """What no report can say, and what this one cannot."""
+    origin = _ORIGINS.get(report.experiment.origin) if report.experiment else None
+    general = (LimitationKind.ASSOCIATION, LimitationKind.EXTRAPOLATION)
+    kinds = (origin, *general) if origin else general
+    return (*(Limitation(kind=kind) for kind in kinds), *report.limitations)
+
+
+def build_counts_report(findings: Findings, counts: Path) -> Report:
+    """The report on what :func:`pipeline.inference.hypotheses.from_counts.fit_counts` found."""
+    software = parse(Provenance, environment_info())
+    source = SourceFile(path=counts.name, md5=md5(counts))
+    return build_report(findings, Provenance(**_provenance(software) | {"counts": source}))
+
+
+def _provenance(software: Provenance) -> dict[str, Any]:
+    return {field.name: getattr(software, field.name) for field in fields(software)}
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write ``report.json``, ``index.html`` and ``report.md`` into ``folder``, which exists."""
+    write_result(report, folder / REPORT_FILE)
     values = page_values(report)
-    for face, name in _FACES.items():
-        environment = jinja_environment(face, report["cutoff"])
-        text = render(environment, face, "report.j2", values)
+    for format_, name in _FILES.items():
+        environment = jinja_environment(format_, report.cutoff)
+        text = render(environment, format_, _template(report), values)
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def page_values(report: dict[str, Any]) -> dict[str, Any]:
-    """What the templates of the regression report are filled with."""
-    groups = report["experiment"]["plan"]["groups"]
-    pictures = {
-        **pictures_of_hypotheses(report),
-        "front-points": front_figure(report["front"]["points"], groups, report["cutoff"]),
-        **learning_curves(report["learning_curves"]),
-        "data": data_card_figure(report["data"]["profile"]),
-    }
+def write_new_report(report: Report, folder: Path) -> Path:
+    """Write a report to ``folder``, replacing an older report there; returns its page.
+
+    Raises:
+        DataError: if the folder holds other files, or cannot be written.
+    """
+    try:
+        names = {file.name for file in folder.iterdir()} if folder.exists() else set[str]()
+        if others := names - {REPORT_FILE, *_FILES.values()}:
+            msg = f"{folder} holds {', '.join(sorted(others))}, which would be lost; choose a new folder"
+            raise DataError(msg)
+        with atomic_folder(folder.resolve()) as fresh:
+            write_report(report, fresh)
+    except OSError as error:
+        msg = f"cannot write the report to {folder}: {error}; choose another folder"
+        raise DataError(msg) from error
+    return folder / _FILES[PAGE]
+
+
+def _template(report: Report) -> str:
+    """The template that lists the sections of this kind of report."""
+    if report.study is None:
+        return "counts.j2"
+    return "report.j2" if report.front else "variants.j2"
+
+
+def page_values(report: Report) -> dict[str, Any]:
+    """The variables of the templates: ``title``, ``report`` and ``figures``."""
+    figures = hypothesis_figures(report)
+    if report.front:
+        figures["front-points"] = front_figure(
+            report.front.points, report.groups, report.cutoff or 0
+        )
+    figures |= learning_curves(report.learning_curves)
+    if report.data:
+        figures["data"] = data_card_figure(report.data["profile"])
+    counts = report.provenance.counts
     return {
-        "title": report["study"],
+        "title": report.study or (counts and counts.path) or "report",
         "report": report,
-        "pictures": to_svg(pictures),
+        "figures": to_svg(figures),
     }
 
 
-def pictures_of_hypotheses(report: dict[str, Any]) -> dict[str, Figure]:
-    """A panel of Figure 1 and a forest plot for every hypothesis, by the table behind it."""
+def hypothesis_figures(report: Report) -> dict[str, Figure]:
+    """A panel of Figure 1 and a forest plot per hypothesis, by the table with its numbers."""
     found: dict[str, Figure] = {}
-    for one in report["hypotheses"]:
-        found[f"points-{one['id']}"] = hypothesis_panels([one], report["cutoff"])
-        if one["analyses"]:
-            found[f"slopes-{one['id']}"] = forest_plot(one)
+    for one in report.hypotheses:
+        found[f"points-{one.id}"] = hypothesis_panels([one], report.cutoff)
+        if one.analyses:
+            found[f"slopes-{one.id}"] = forest_plot(one)
     return found
 
 

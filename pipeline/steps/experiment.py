@@ -27,6 +27,8 @@ from pipeline.quality.runner import CheckResult, check_experiment_log, check_tab
 from pipeline.recommender.recommender import Recommender
 from pipeline.reporting.figures.power import design_figure, power_figure
 from pipeline.reporting.text.power_summary import plan_lines
+from pipeline.results.document import FrontPoint, GroupSummary
+from pipeline.results.serialization import parse, write_result
 from pipeline.simulator.ground_truth import truth_table
 from pipeline.simulator.simulate import log_provenance, simulate_experiment
 from pipeline.steps.result import (
@@ -67,7 +69,7 @@ def plan_traffic(study: Study, paths: StudyPaths) -> StepResult[PlannedExperimen
             check_not_running(running, planned.plan)
     with atomic_folder(target) as folder:
         write_json(folder / PLAN, planned.plan.as_dict())
-        write_json(folder / POWER, planned.as_dict())
+        write_result(planned.analysis, folder / POWER)
     return StepResult(
         asset="traffic_plan",
         value=planned,
@@ -78,15 +80,16 @@ def plan_traffic(study: Study, paths: StudyPaths) -> StepResult[PlannedExperimen
 
 def _plan_details(planned: PlannedExperiment, front: MeasuredFront, cutoff: int) -> dict[str, Any]:
     """Where the groups are on the front, what power they have, and a summary of both."""
-    plan, power = planned.plan.as_dict(), planned.as_dict()
-    points, even = front.points.to_dicts(), power["design"]["even"]
-    design = partial(design_figure, points, plan["groups"], even, cutoff)
+    plan, power = planned.plan, planned.analysis
+    groups = parse(tuple[GroupSummary, ...], plan.as_dict()["groups"])
+    points = parse(tuple[FrontPoint, ...], front.points.to_dicts())
+    design = partial(design_figure, points, groups, power.design.even, cutoff)
     summary = "\n".join(["```", *plan_lines(plan, power, cutoff), "```"])
     return {
         "figure": LazyFigure("groups on the Pareto front", design),
         "power by day": LazyFigure("power by day", partial(power_figure, power, cutoff)),
         "summary": Markdown(summary),
-        "groups": plan["groups"],
+        "groups": plan.as_dict()["groups"],
     }
 
 

@@ -1,20 +1,19 @@
 """The answer: a slope for every hypothesis, and the report that explains it."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import polars as pl
 
 from models.checkpoint import checkpoint_fingerprint
-from pipeline.artifacts.provenance import output_md5s, provenance, provenance_of_variants
+from pipeline.artifacts.provenance import output_md5s
 from pipeline.artifacts.storage import (
     DATABASE,
     REPORT,
     StudyPaths,
     atomic_file,
     atomic_folder,
-    read_json,
     read_table,
     write_json,
 )
@@ -25,27 +24,21 @@ from pipeline.experiment.design.external_variants import (
     planned_variants,
 )
 from pipeline.experiment.design.plan_checks import check_same_model, check_same_preferences
-from pipeline.experiment.log.ingest import ingested_md5s, summarise
-from pipeline.inference.diagnostics.health_checks import SAMPLE_RATIO, health_of
+from pipeline.experiment.log.ingest import summarise
+from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
 from pipeline.inference.hypotheses.inputs import RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import explore, unfitted_pairs
-from pipeline.inference.hypotheses.results import RegressionEstimate
-from pipeline.inference.power.plan_experiment import POWER
+from pipeline.inference.hypotheses.metric_ranking import rank_metrics
 from pipeline.reporting.figures.charts import hypothesis_panels
-from pipeline.reporting.report import build_report, write_report
-from pipeline.reporting.variants_report import build_variants_report, write_variants_report
+from pipeline.reporting.report import write_report
+from pipeline.reporting.study_report import report_of_study
+from pipeline.results.document import Estimates, Report
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.serialization import to_dict, write_estimates
 from pipeline.simulator.simulate import log_provenance
 from pipeline.steps.result import LazyFigure, Markdown, StepResult, markdown_table
 from pipeline.study import RegressionConfig, Study
-
-ESTIMATES = "regression_estimates.json"
-HEALTH = "health.json"
-EXPLORATION = "exploration.json"
-NOT_FITTED = "not_fitted.json"
-
-Estimates = tuple[RegressionEstimate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,40 +59,39 @@ def estimate_slopes(study: Study, paths: StudyPaths) -> StepResult[Estimates]:
     """
     seed, plan = study.study.seed, load_plan(paths)
     question = _question(study, paths, plan)
-    health = health_of(
+    section, level = question.section, question.section.level
+    diagnostics = run_diagnostics(
         question.inputs,
-        question.section.hypotheses,
+        section.hypotheses,
         shares={group.name: group.share for group in plan.groups},
         rejected=summarise(paths.require(DATABASE))["rejected"],
         seed=seed,
     )
-    inputs, level = (
-        replace(question.inputs, healthy=health[SAMPLE_RATIO]["passed"]),
-        question.section.level,
+    ratio = diagnostics.sample_ratio
+    inputs = replace(question.inputs, healthy=ratio is None or ratio.passed)
+    hypotheses = tuple(estimate_hypotheses(inputs, section, seed=seed))
+    ranking, unfitted = rank_metrics(inputs, level=level, seed=seed)
+    estimates = Estimates(
+        hypotheses=hypotheses,
+        diagnostics=diagnostics,
+        metric_ranking=tuple(ranking),
+        unfitted_pairs=tuple(unfitted),
     )
-    estimates = tuple(estimate_hypotheses(inputs, question.section, seed=seed))
-    rows = [estimate.as_dict() for estimate in estimates]
     with atomic_folder(paths.artifact("regression_estimates")) as folder:
-        write_json(folder / ESTIMATES, rows)
-        write_json(folder / HEALTH, health)
-        ranking = explore(inputs, level=level, seed=seed)
-        write_json(folder / EXPLORATION, [asdict(one) for one in ranking])
-        write_json(folder / NOT_FITTED, unfitted_pairs(inputs, level=level))
+        write_estimates(estimates, folder)
+    figure = partial(hypothesis_panels, hypotheses, question.cutoff)
     return StepResult(
         asset="regression_estimates",
         value=estimates,
         location=paths.artifact("regression_estimates"),
-        rows=len(rows),
+        rows=len(hypotheses),
         details={
-            "figure": LazyFigure("Figure 1", partial(hypothesis_panels, rows, question.cutoff)),
-            "verdicts": _verdicts(rows),
-            **{
-                f"slope of {one['id']}: {one['kpi']} on {one['metric']}": one["slope"]
-                for one in rows
-            },
-            "sample ratio p": health[SAMPLE_RATIO]["p_value"],
+            "figure": LazyFigure("Figure 1", figure),
+            "verdicts": _verdicts(hypotheses),
+            **{f"slope of {_name(one)}": one.slope for one in hypotheses},
+            "sample ratio p": ratio and ratio.p_value,
         },
-        health=health,
+        diagnostics=diagnostics,
     )
 
 
@@ -138,103 +130,52 @@ def _question(study: Study, paths: StudyPaths, plan: Plan) -> _Question:
     return _Question(inputs, section_of(section, inputs, variants), cutoff_of(variants))
 
 
-def _verdicts(rows: list[dict[str, Any]]) -> Markdown:
+def _verdicts(hypotheses: Sequence[HypothesisResult]) -> Markdown:
     """Slope, confidence interval and verdict of each hypothesis."""
+    heads = ("hypothesis", "slope", "CI of the verdict", "verdict")
     return markdown_table(
-        ("hypothesis", "slope", "CI of the verdict", "verdict"),
+        heads,
         [
             (
-                f"{one['id']}: {one['kpi']} on {one['metric']}",
-                one["slope"],
-                "{:.3f} to {:.3f}".format(*ci) if (ci := one["verdict_interval"]) else None,
-                one["verdict"],
+                _name(one),
+                one.slope,
+                "{:.3f} to {:.3f}".format(*one.verdict_test.interval) if one.verdict_test else None,
+                one.verdict.value,
             )
-            for one in rows
+            for one in hypotheses
         ],
     )
 
 
-def write_regression_report(study: Study, paths: StudyPaths) -> StepResult[dict[str, Any]]:
+def _name(one: HypothesisResult) -> str:
+    return f"{one.id}: {one.kpi} on {one.metric}"
+
+
+def write_regression_report(study: Study, paths: StudyPaths) -> StepResult[Report]:
     """Write the report as HTML, Markdown and JSON, and the study's manifest.
 
     Raises:
         MissingArtifact: if an artifact of the chain is missing.
     """
-    of_variants = study.experiment.variants is not None
-    report = (_variants_report if of_variants else _study_report)(study, paths)
+    report = report_of_study(study, paths, origin=log_provenance(study))
     target = paths.artifact(REPORT)
     with atomic_folder(target) as folder:
-        (write_variants_report if of_variants else write_report)(report, folder)
+        write_report(report, folder)
     manifest = {
-        "parameters": report["parameters"],
-        "provenance": report["provenance"],
+        "parameters": report.parameters,
+        "provenance": to_dict(report.provenance),
         "outputs": output_md5s(paths),
     }
     with atomic_file(paths.artifact("manifest.json")) as file:
         write_json(file, manifest)
-    panels = partial(hypothesis_panels, report["hypotheses"], report["cutoff"])
+    figure = partial(hypothesis_panels, report.hypotheses, report.cutoff)
     return StepResult(
         asset="regression_report",
         value=report,
         location=target,
         details={
-            "figure": LazyFigure("Figure 1", panels),
-            "summary": Markdown("\n".join(f"- {line}" for line in report["summary"])),
+            "figure": LazyFigure("Figure 1", figure),
+            "summary": Markdown("\n".join(f"- {sentence}" for sentence in report.summary)),
             "page": target / "index.html",
         },
     )
-
-
-def _study_report(study: Study, paths: StudyPaths) -> dict[str, Any]:
-    """The report on groups of the study's own model."""
-    tables = {
-        name: read_table(paths.require(name, f"{name}.parquet"))
-        for name in ("offline_metrics", "pareto_front", "group_kpis")
-    }
-    curves = paths.require("conditioned_model", "learning_curves.parquet")
-    documents = {
-        **_experiment_documents(study, paths),
-        "front": read_json(paths.require("pareto_front", "summary.json")),
-        "power": read_json(paths.require("traffic_plan", POWER)),
-        "events": read_json(paths.require("events", "summary.json")),
-        "sessions": read_json(paths.require("sessions", "summary.json")),
-        "profile": read_json(paths.require("sessions", "profile.json")),
-        "training": read_json(paths.require("conditioned_model", "model.json")),
-        "provenance": provenance(study, paths.root),
-    }
-    return build_report(
-        study,
-        hypotheses=read_json(paths.require("regression_estimates", ESTIMATES)),
-        tables={**tables, "learning_curves": read_table(curves)},
-        documents=documents,
-    )
-
-
-def _variants_report(study: Study, paths: StudyPaths) -> dict[str, Any]:
-    """The report on variants of a recommender that is not this project's."""
-    variants, log = planned_variants(paths), ingested_md5s(paths.require(DATABASE))
-    return build_variants_report(
-        study,
-        cutoff=cutoff_of(variants),
-        hypotheses=read_json(paths.require("regression_estimates", ESTIMATES)),
-        tables={
-            "offline_metrics": variant_metrics(variants)[0],
-            "group_kpis": read_table(paths.require("group_kpis", "group_kpis.parquet")),
-        },
-        documents={
-            **_experiment_documents(study, paths),
-            "not_fitted": read_json(paths.require("regression_estimates", NOT_FITTED)),
-            "provenance": provenance_of_variants(study, paths.root, log),
-        },
-    )
-
-
-def _experiment_documents(study: Study, paths: StudyPaths) -> dict[str, Any]:
-    """What every report says of its experiment."""
-    return {
-        "health": read_json(paths.require("regression_estimates", HEALTH)),
-        "exploration": read_json(paths.require("regression_estimates", EXPLORATION)),
-        "plan": load_plan(paths).as_dict(),
-        "origin": log_provenance(study),
-        "ingestion": summarise(paths.require(DATABASE)),
-    }

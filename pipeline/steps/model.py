@@ -23,6 +23,8 @@ from pipeline.quality.runner import check_tables, enforce
 from pipeline.recommender.recommender import Recommender
 from pipeline.recommender.train import fit_study, learning_curves
 from pipeline.reporting.figures.charts import front_figure, learning_curves_figure
+from pipeline.results.document import CurvePoint, FrontPoint
+from pipeline.results.serialization import parse
 from pipeline.steps.result import LazyFigure, Markdown, StepResult, markdown_table
 from pipeline.study import Study
 
@@ -35,7 +37,7 @@ def fit_model(study: Study, paths: StudyPaths) -> StepResult[TrainedModel]:
     """
     build_metrics(study.evaluation)  # a faulty custom metric shows before hours of training
     trained = fit_study(study, paths)
-    curves = learning_curves(trained).to_dicts()
+    curves = parse(tuple[CurvePoint, ...], learning_curves(trained).to_dicts())
     return StepResult(
         asset="conditioned_model",
         value=trained,
@@ -111,7 +113,8 @@ def find_pareto_front(study: Study, paths: StudyPaths) -> StepResult[Front]:
         front.points.write_parquet(folder / "pareto_front.parquet")
         front.points.drop("preference").write_csv(folder / "pareto_front.csv")
         write_json(folder / "summary.json", _summary(front))
-    draw = partial(front_figure, front.points.to_dicts(), [], study.evaluation.cutoff)
+    points = parse(tuple[FrontPoint, ...], front.points.to_dicts())
+    draw = partial(front_figure, points, (), study.evaluation.cutoff)
     return StepResult(
         asset="pareto_front",
         value=front,

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from pipeline.artifacts.storage import md5
 from pipeline.quality.runner import CheckResult
 from pipeline.reporting.figures.charts import as_markdown
+from pipeline.results.diagnostics import Diagnostics
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ class StepResult(Generic[T]):
         details: Figures, tables and numbers by name, in reading order; None values are unknown.
         checks: Results of the artifact's quality rules.
         waived: Names of blocking rules that the study waives.
-        health: The experiment's health checks by name.
+        diagnostics: Of the experiment; None of other steps.
     """
 
     asset: str
@@ -68,7 +69,7 @@ class StepResult(Generic[T]):
     details: Mapping[str, Any] = field(default_factory=dict)
     checks: tuple[CheckResult, ...] = ()
     waived: frozenset[str] = frozenset()
-    health: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    diagnostics: Diagnostics | None = None
 
     @property
     def version(self) -> str:

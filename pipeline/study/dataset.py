@@ -9,8 +9,8 @@ from annotated_types import Ge, Gt, Interval, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from models.configuration import STRICT
 from models.extensions import ExtensionPoint
+from models.strict import STRICT
 from pipeline.core.contracts import EventType
 from pipeline.core.errors import StudyError
 

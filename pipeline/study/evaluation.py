@@ -6,8 +6,8 @@ from annotated_types import Ge, Gt, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from models.configuration import STRICT
-from models.ranking import TieRule
+from models.scoring.ranking import TieRule
+from models.strict import STRICT
 from pipeline.core.contracts import Metric, Segmentation
 from pipeline.core.errors import StudyError
 

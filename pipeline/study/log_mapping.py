@@ -8,7 +8,7 @@ from annotated_types import Interval, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from models.configuration import STRICT
+from models.strict import STRICT
 from pipeline.core.errors import StudyError
 
 

@@ -6,7 +6,7 @@ from annotated_types import Gt, Interval, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from models.configuration import STRICT
+from models.strict import STRICT
 from pipeline.core.contracts import Kpi, Metric
 
 

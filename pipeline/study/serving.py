@@ -7,7 +7,7 @@ from annotated_types import Ge, Gt, Interval, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from models.configuration import STRICT
+from models.strict import STRICT
 from pipeline.core.errors import StudyError
 
 

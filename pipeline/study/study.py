@@ -8,7 +8,9 @@ from annotated_types import Interval
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from models.configuration import STRICT, ModelConfig, TrainingConfig
+from models.network.configuration import ModelConfig
+from models.strict import STRICT
+from models.training.configuration import TrainingConfig
 from pipeline.core.contracts import Metric, Segmentation
 from pipeline.core.errors import StudyError
 from pipeline.study.dataset import (

@@ -75,8 +75,8 @@ def test_missing_upstream_names_the_artifact_and_the_command():
     result = materialize(["regression_report"], raise_on_error=False)
 
     words = failure_of(result).error_display_string
-    assert "offline_metrics.parquet is missing" in words
-    assert "dagster asset materialize --select offline_metrics" in words
+    assert "traffic_plan.json is missing" in words
+    assert "dagster asset materialize --select traffic_plan" in words
 
 
 def test_bad_data_is_rejected_once_and_leaves_the_previous_artifacts(project):

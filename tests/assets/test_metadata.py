@@ -1,16 +1,25 @@
 """Metadata and checks that the UI shows of a finished study, and of a rejected artifact."""
 
 import json
+from datetime import date
 
 import dagster as dg
 import polars as pl
 import pytest
 
-from assets.checks import check_results, health_results, health_rows
+from assets.checks import check_results, diagnostic_results, diagnostic_rows
 from assets.data import events
 from assets.resources import StudyResource
 from pipeline.quality.expectation import forbid_rows
 from pipeline.quality.runner import CheckResult
+from pipeline.results.diagnostics import (
+    AaRerandomisation,
+    AaTest,
+    CompleteDays,
+    Diagnostics,
+    Replicates,
+    SampleRatio,
+)
 
 STUDY = "data/studies/synthetic-shop"
 CORNERS = {
@@ -120,17 +129,23 @@ def test_rows_become_a_table_of_the_scalar_columns():
 
 
 def test_diagnostics_are_tables_by_hypothesis_group_or_day():
-    divided = {"passed": True, "hypotheses": {"H1": {"p_value": 0.2}, "H2": None}}
-    ratio = {"passed": False, "users": [10, 30], "expected": [20.0, 20.0], "p_value": 0.002}
+    test = AaTest(passed=True, divisions=20, false_positives=0.05, p_value=0.2)
+    by_hypothesis = AaRerandomisation(passed=True, hypotheses={"H1": test, "H2": None})
+    ratio = SampleRatio(passed=False, users=(10, 30), expected=(20.0, 20.0), p_value=0.002)
+    days = CompleteDays(passed=False, days=2, missing=(date(2025, 10, 3),))
 
-    assert health_rows(divided) == [{"hypotheses": "H1", "p_value": 0.2}, {"hypotheses": "H2"}]
-    assert health_rows(ratio) == [
+    assert [row.get("p_value") for row in diagnostic_rows(by_hypothesis)] == [0.2, None]
+    assert diagnostic_rows(ratio) == [
         {"users": 10, "expected": 20.0},
         {"users": 30, "expected": 20.0},
     ]
-    assert health_rows({"passed": False, "missing": ["2025-10-03"]}) == [{"missing": "2025-10-03"}]
-    without_data = {"passed": True, "kpis": {}}
-    shown, skipped = health_results({"sample_ratio": ratio, "alike_before": without_data})
+    assert diagnostic_rows(days) == [{"missing": "2025-10-03"}]
+    without_data = Replicates(passed=True, kpis={})
+    results = diagnostic_results(
+        Diagnostics(sample_ratio=ratio, pre_experiment_balance=without_data)
+    )
+    found = {one.check_name: one for one in results}
+    shown, skipped = found["sample_ratio"], found["pre_experiment_balance"]
     assert shown.severity is dg.AssetCheckSeverity.ERROR
     assert not shown.passed
     assert shown.description is None

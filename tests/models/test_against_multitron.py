@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from models.batching import SessionBatch
-from models.configuration import ModelConfig, Negatives, Objective, TrainingConfig
-from models.negatives import CandidateSampler
-from models.network import build_model
-from models.objectives import Objectives
+from models.network.configuration import ModelConfig
+from models.network.model import build_model
+from models.objectives.configuration import Objective
+from models.objectives.negatives import CandidateSampler, Negatives
+from models.objectives.objectives import Objectives
+from models.training.configuration import TrainingConfig
 
 _CHECKOUT = "PARETOSCOPE_MULTITRON"
 ITEMS = 20

@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.configuration import Activation, Conditioning, ModelConfig, Positions
-from models.network import ConditionedSessionModel
-from models.scoring import score_targets
+from models.network.configuration import Activation, Conditioning, ModelConfig, Positions
+from models.network.model import ConditionedSessionModel
+from models.scoring.target_scores import score_targets
 from models.tokens import SessionTokens
 
 _CHECKOUT = "PARETOSCOPE_MULTITRON"

@@ -10,7 +10,6 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from models.backbones import BACKBONES
 from models.checkpoint import (
     DESCRIPTION,
     WEIGHTS,
@@ -20,16 +19,13 @@ from models.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from models.configuration import (
-    Conditioning,
-    ModelConfig,
-    Negatives,
-    Objective,
-    Positions,
-    TrainingConfig,
-)
 from models.errors import CheckpointError
-from models.network import build_model
+from models.network.backbones import BACKBONES
+from models.network.configuration import Conditioning, ModelConfig, Positions
+from models.network.model import build_model
+from models.objectives.configuration import Objective
+from models.objectives.negatives import Negatives
+from models.training.configuration import TrainingConfig
 
 ITEMS = ["shoe", "hat", "Mütze", "sock", "coat"]
 CONFIG = ModelConfig(hidden_size=8, layers=1, heads=2, dropout=0.2, max_length=3)

@@ -9,23 +9,19 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from models.configuration import (
-    Activation,
-    ClickLoss,
-    Conditioning,
+from models.errors import ModelError
+from models.network.configuration import Activation, Conditioning, ModelConfig, Positions
+from models.objectives.configuration import ClickLoss, Objective
+from models.objectives.negatives import Negatives
+from models.preferences import PreferenceSampling
+from models.tokens import SessionTokens
+from models.training.configuration import (
     HypervolumeOf,
-    ModelConfig,
-    Negatives,
-    Objective,
-    Positions,
     Precision,
-    PreferenceSampling,
     Regulariser,
     Scalarisation,
     TrainingConfig,
 )
-from models.errors import ModelError
-from models.tokens import SessionTokens
 from models.training.loop import train
 
 CLICK = Objective(loss="click", concentration=0.5)

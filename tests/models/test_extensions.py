@@ -8,26 +8,22 @@ from textwrap import dedent
 import pytest
 import torch
 
-from models.backbones import BACKBONES, build_backbone
 from models.checkpoint import (
     CheckpointFacts,
     catalogue_fingerprint,
     load_checkpoint,
     save_checkpoint,
 )
-from models.configuration import (
-    Conditioning,
-    Loss,
-    ModelConfig,
-    Negatives,
-    Objective,
-    TrainingConfig,
-)
 from models.errors import ModelError
 from models.extensions import ExtensionPoint
-from models.network import build_model
-from models.objectives import Objectives
+from models.network.backbones import BACKBONES, build_backbone
+from models.network.configuration import Conditioning, ModelConfig
+from models.network.model import build_model
+from models.objectives.configuration import Loss, Objective
+from models.objectives.negatives import Negatives
+from models.objectives.objectives import Objectives
 from models.tokens import SessionTokens
+from models.training.configuration import TrainingConfig
 from models.training.loop import train
 from models.training.seeds import SeedPurpose, derived_seed
 from tests.plugins import install_plugin

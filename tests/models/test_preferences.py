@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.configuration import Objective, PreferenceSampling, TrainingConfig
 from models.errors import ModelError
 from models.preferences import (
+    PreferenceSampling,
     check_preference,
     draw_preferences,
     preference_grid,
@@ -84,12 +84,7 @@ def test_draws_come_from_the_generator_alone():
 
 
 def drawn(sampling, n_sessions):
-    betas = {"click": 8.0, "cart": 1.0, "order": 1.0}
-    config = TrainingConfig(
-        objectives=tuple(Objective(loss=loss, concentration=beta) for loss, beta in betas.items()),
-        preference_sampling=sampling,
-    )
-    return draw_preferences(n_sessions, config, generator=generator())
+    return draw_preferences(n_sessions, (8.0, 1.0, 1.0), sampling, generator=generator())
 
 
 def test_sessions_are_trained_under_draws_of_their_own_with_each_objectives_concentration():

@@ -1,4 +1,4 @@
-"""A finished small study, written through the Python API."""
+"""A finished small study, and a study of two variants."""
 
 from pathlib import Path
 from shutil import copytree
@@ -17,20 +17,10 @@ def write_params(folder: Path, params: dict) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory, small_params) -> Path:
-    """The project of a finished study; read only."""
-    folder = write_params(tmp_path_factory.mktemp("study"), small_params)
-    study = ps.open_study(folder)
-    study.generate_log()
-    study.run()
-    return folder
-
-
 @pytest.fixture
-def study(finished, tmp_path, monkeypatch) -> ps.Study:
+def study(finished_study, tmp_path, monkeypatch) -> ps.Study:
     """A copy of the finished study, in the working directory."""
-    copytree(finished, tmp_path, dirs_exist_ok=True)
+    copytree(finished_study, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return ps.open_study()
 

@@ -9,8 +9,6 @@ from tests.paretoscope.conftest import write_params
 
 NOTEBOOK = """
 import sys
-
-import pytest
 import paretoscope as ps
 
 assert "torch" not in sys.modules

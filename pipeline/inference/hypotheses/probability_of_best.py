@@ -77,4 +77,5 @@ def _deviations(x_KG: Floats, y_KG: Floats, weights_G: Floats) -> Floats:
     y_KG = y_KG - np.average(y_KG, axis=1, weights=weights_G)[:, None]
     together_K, spread_K = (weights_G * x_KG * y_KG).sum(axis=1), (weights_G * x_KG**2).sum(axis=1)
     slope_K = np.divide(together_K, spread_K, out=np.zeros_like(spread_K), where=spread_K > 0)
-    return (weights_G * y_KG**2).sum(axis=1) - slope_K * together_K
+    # a line through two groups leaves nothing, which rounding may turn negative
+    return np.maximum((weights_G * y_KG**2).sum(axis=1) - slope_K * together_K, 0.0)

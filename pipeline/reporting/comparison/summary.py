@@ -7,7 +7,7 @@ from pipeline.reporting.comparison.slope_comparison import (
     StudySlope,
 )
 from pipeline.reporting.text.formatting import interval, kpi, number, p_statement, percent_trimmed
-from pipeline.reporting.text.labels import EXCLUSIONS, UNDEFINED
+from pipeline.reporting.text.reasons import exclusion_words
 from pipeline.results.reasons import Contrast
 
 _CONTRASTS = {
@@ -74,9 +74,7 @@ def _pair(one: ComparedHypothesis) -> str:
 
 
 def _slope(row: StudySlope) -> str:
-    if row.undefined_reason:
-        return f"undefined: {UNDEFINED[row.undefined_reason]}"
     if row.exclusion_reason:
-        return EXCLUSIONS[row.exclusion_reason]
+        return exclusion_words(row.exclusion_reason, row.undefined_reason)
     slope = number(row.slope, 3)
     return f"{slope} ({interval(row.test.interval)})" if row.test else slope

@@ -15,7 +15,7 @@ from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.reporting.comparison.front_comparison import FrontComparison
 from pipeline.reporting.comparison.slope_comparison import StudySlope
 from pipeline.reporting.figures.style import COLOURS, INK, MARKERS, STYLE, mark_id
-from pipeline.reporting.text.labels import UNDEFINED
+from pipeline.reporting.text.reasons import undefined_words
 from pipeline.results.document import CurvePoint, FrontPoint, GroupSummary
 from pipeline.results.hypothesis import HypothesisResult
 
@@ -73,7 +73,7 @@ def _panel(ax: Axes, hypothesis: HypothesisResult, cutoff: int | None) -> None:
     ax.set_xlabel(f"relative change of {metric} [%]")
     ax.set_ylabel("relative change of the KPI [%]")
     if hypothesis.undefined_reason:
-        annotate_empty(ax, f"undefined:\n{UNDEFINED[hypothesis.undefined_reason]}")
+        annotate_empty(ax, f"undefined:\n{undefined_words(hypothesis.undefined_reason)}")
         return
     base = min(point.rate or 0.0 for point in hypothesis.points)
     if base == 0:

@@ -4,7 +4,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from pipeline.reporting.figures.style import COLOURS, INK, STYLE, mark_id
-from pipeline.reporting.text.labels import ANALYSES
+from pipeline.reporting.text.reasons import ANALYSES
 from pipeline.results.hypothesis import Analysis, HypothesisResult
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.reporting.figures.charts import annotate_empty, front_figure
 from pipeline.reporting.figures.style import COLOURS, INK, STYLE
-from pipeline.reporting.text.labels import UNDEFINED
+from pipeline.reporting.text.reasons import undefined_words
 from pipeline.results.document import FrontPoint, GroupSummary
 from pipeline.results.power import PlannedHypothesis, PowerAnalysis
 
@@ -53,7 +53,7 @@ def _panel(ax: Axes, one: PlannedHypothesis, power: PowerAnalysis, cutoff: int) 
     metric, sign = metric_label(one.metric, cutoff), "−" * (one.direction == "negative")
     ax.set_title(f"{one.id}: {metric} → {KPI_LABELS[one.response]}, slope {sign}{one.slope:g}")
     if one.undefined_reason:
-        annotate_empty(ax, UNDEFINED[one.undefined_reason])
+        annotate_empty(ax, undefined_words(one.undefined_reason))
         return
     for reach, suffix, dashes in ((one.chosen, "", "-"), (one.even, ", evenly spaced", "--")):
         assert reach is not None

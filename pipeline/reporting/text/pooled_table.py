@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pipeline.core.labels import metric_label
 from pipeline.reporting.text.formatting import ABSENT, interval, kpi, number, percent
-from pipeline.reporting.text.labels import EXCLUSIONS, UNDEFINED
+from pipeline.reporting.text.reasons import exclusion_words, undefined_words
 from pipeline.results.pooled import ExcludedStudy, Forecast, PooledHypothesis
 
 _HEADER = ("metric", "KPI", "studies", "slope", "CI", "tau", "I²", "prediction interval")
@@ -40,7 +40,7 @@ def _row(one: PooledHypothesis) -> tuple[str, ...]:
 def _remarks(one: PooledHypothesis) -> list[str]:
     metric = metric_label(one.metric, one.cutoff)
     response = kpi(one.response)
-    lines = [f"undefined: {UNDEFINED[one.undefined_reason]}"] if one.undefined_reason else []
+    lines = [f"undefined: {undefined_words(one.undefined_reason)}"] if one.undefined_reason else []
     if one.forecast:
         lines.append(
             f"{100 * one.forecast.gain:+.3g}% {metric} predicts {_forecast(one.forecast, response)}"
@@ -59,7 +59,7 @@ def _remarks(one: PooledHypothesis) -> list[str]:
         )
     elif one.pooled and one.total_covariance_undefined_reason:
         where = one.total_covariance_undefined_in
-        reason = UNDEFINED[one.total_covariance_undefined_reason]
+        reason = undefined_words(one.total_covariance_undefined_reason)
         lines.append(f"no total covariance: {f'{where}: ' if where else ''}{reason}")
     lines += [f"excluded: {_excluded(study)}" for study in one.excluded]
     head = f"{metric} and {kpi(one.kpi)}"
@@ -79,7 +79,5 @@ def _forecast(found: Forecast, response: str) -> str:
 
 
 def _excluded(found: ExcludedStudy) -> str:
-    reason = (
-        UNDEFINED[found.undefined_reason] if found.undefined_reason else EXCLUSIONS[found.reason]
-    )
+    reason = exclusion_words(found.reason, found.undefined_reason)
     return f"{found.study}, {reason}"

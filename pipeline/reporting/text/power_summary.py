@@ -3,7 +3,7 @@
 from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.reporting.text.formatting import percent, thousands
-from pipeline.reporting.text.labels import UNDEFINED
+from pipeline.reporting.text.reasons import undefined_words
 from pipeline.results.power import PlannedHypothesis, PlanPower, Power, PowerAnalysis
 
 
@@ -40,7 +40,7 @@ def power_lines(power: PowerAnalysis, cutoff: int | None) -> list[str]:
 def _of_hypothesis(one: PlannedHypothesis, target: float, cutoff: int | None) -> list[str]:
     name = f"{one.id}, {metric_label(one.metric, cutoff)} → {KPI_LABELS[one.response]}"
     if one.undefined_reason:
-        return [f"{name}: {UNDEFINED[one.undefined_reason]}"]
+        return [f"{name}: {undefined_words(one.undefined_reason)}"]
     chosen, even = one.chosen, one.even
     assert chosen
     assert even

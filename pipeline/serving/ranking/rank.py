@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.scoring import best_items, next_scores
+from models.scoring.recommend import best_items, next_scores
 from pipeline.serving.ranking.rerank import Candidates
 from pipeline.serving.ranking.rule_engine import Context
 from pipeline.serving.ranking.snapshot import Snapshot

@@ -7,16 +7,16 @@ import numpy as np
 import torch
 
 from models.checkpoint import DESCRIPTION, WEIGHTS, checkpoint_fingerprint
-from pipeline.artifacts.storage import StudyPaths, read_table
+from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import DataError, LogError
 from pipeline.datasets.item_attributes import read_item_attributes
-from pipeline.evaluation.test_set import empty_attributes
 from pipeline.experiment.design.plan_checks import check_not_running, check_same_model
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
 from pipeline.recommender.recommender import Recommender
 from pipeline.serving.explorer.study_tables import FILES as EXPLORED_FILES
 from pipeline.serving.explorer.study_tables import ExplorerData
 from pipeline.serving.ranking.rule_engine import RuleBook, filter_files
+from pipeline.sessions.catalogue import read_catalogue
 from pipeline.study import PARAMS_FILE, Study
 
 _DIGITS = 12
@@ -54,10 +54,9 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
         LogError: if the plan was made for another model, whose metrics say nothing of this one.
     """
     checkpoint = paths.require("conditioned_model", WEIGHTS).parent
-    catalogue = paths.require("sessions", "items.parquet")
     plan, model_id = read_plan(paths), checkpoint_fingerprint(checkpoint)
     check_same_model(plan, model_id)
-    recommender = Recommender.load(checkpoint, catalogue)
+    recommender = Recommender.load(paths)
     model = recommender.model
     if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
         msg = (
@@ -74,11 +73,9 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
     # Products of few sessions with many items read the table faster item after item in memory.
     table_ID = model.item_embedding.weight.data
     model.item_embedding.weight.data = table_ID.T.contiguous().T
-    items = read_table(catalogue).sort("index")
+    items = read_catalogue(paths)
     known = study.dataset.item_attributes
-    attributes = (
-        read_item_attributes(paths.root / known, items) if known else empty_attributes(items)
-    )
+    attributes = read_item_attributes(paths.root / known if known else None, items)
     rules = RuleBook.of(
         study.serving, paths.root, attributes=attributes, embedding_ID=table_ID.numpy()
     )

@@ -15,13 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from models.batching import make_batch
-from models.configuration import ClickLoss, ModelConfig, Negatives, Objective, TrainingConfig
 from models.errors import ModelError
-from models.negatives import CandidateSampler
-from models.network import ConditionedSessionModel, build_model
-from models.objectives import Objectives
+from models.network.configuration import ModelConfig
+from models.network.model import ConditionedSessionModel, build_model
+from models.objectives.configuration import ClickLoss, Objective
+from models.objectives.negatives import CandidateSampler, Negatives
+from models.objectives.objectives import Objectives
 from models.preferences import sample_preferences
 from models.tokens import SessionTokens
+from models.training.configuration import TrainingConfig
 from models.training.distributed import distributed_context
 from models.training.loop import train
 from models.training.step import BatchLoss

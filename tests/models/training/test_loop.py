@@ -11,26 +11,23 @@ import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils import deterministic as fillings
 
-from models.configuration import (
-    ClickLoss,
-    Conditioning,
+from models.errors import ModelError, TrainingDiverged
+from models.network.configuration import Conditioning, ModelConfig
+from models.network.model import ConditionedSessionModel, build_model
+from models.objectives.configuration import ClickLoss, Objective
+from models.objectives.negatives import CandidateSampler, Negatives
+from models.objectives.objectives import Objectives
+from models.preferences import PreferenceSampling, preference_grid
+from models.scoring.recommend import top_items
+from models.scoring.target_scores import score_targets
+from models.tokens import SessionTokens
+from models.training.configuration import (
     HypervolumeOf,
-    ModelConfig,
-    Negatives,
-    Objective,
     Precision,
-    PreferenceSampling,
     Regulariser,
     Scalarisation,
     TrainingConfig,
 )
-from models.errors import ModelError, TrainingDiverged
-from models.negatives import CandidateSampler
-from models.network import ConditionedSessionModel, build_model
-from models.objectives import Objectives
-from models.preferences import preference_grid
-from models.scoring import score_targets, top_items
-from models.tokens import SessionTokens
 from models.training.loop import train
 from models.training.optimizers import learning_rate_share
 from models.training.seeds import SeedPurpose, derived_seed

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from models.configuration import ModelConfig, TrainingConfig
-from models.network import build_model
+from models.network.configuration import ModelConfig
+from models.network.model import build_model
+from models.training.configuration import TrainingConfig
 from models.training.optimizers import (
     build_optimizers,
     clip_gradient,

@@ -20,24 +20,20 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from models.configuration import (
-    Activation,
-    ClickLoss,
-    Conditioning,
+from models.fronts import FrontQuality
+from models.network.configuration import Activation, Conditioning, ModelConfig, Positions
+from models.network.model import ConditionedSessionModel
+from models.objectives.configuration import ClickLoss, Objective
+from models.objectives.negatives import Negatives
+from models.preferences import PreferenceSampling
+from models.tokens import SessionTokens
+from models.training.configuration import (
     HypervolumeOf,
-    ModelConfig,
-    Negatives,
-    Objective,
-    Positions,
     Precision,
-    PreferenceSampling,
     Regulariser,
     Scalarisation,
     TrainingConfig,
 )
-from models.fronts import FrontQuality
-from models.network import ConditionedSessionModel
-from models.tokens import SessionTokens
 from models.training.loop import train
 from models.training.state import (
     BestEpoch,

@@ -7,18 +7,13 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from models.configuration import (
-    Conditioning,
-    HypervolumeOf,
-    ModelConfig,
-    Negatives,
-    Objective,
-    TrainingConfig,
-)
-from models.negatives import CandidateSampler
-from models.network import build_model
-from models.objectives import Objectives
+from models.network.configuration import Conditioning, ModelConfig
+from models.network.model import build_model
+from models.objectives.configuration import Objective
+from models.objectives.negatives import CandidateSampler, Negatives
+from models.objectives.objectives import Objectives
 from models.tokens import SessionTokens
+from models.training.configuration import HypervolumeOf, TrainingConfig
 from models.training.seeds import SeedPurpose, generator_for
 from models.training.validation import Validator
 

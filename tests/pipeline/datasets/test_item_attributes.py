@@ -1,4 +1,4 @@
-"""Attributes of items: read by name, in the order of the catalogue; values over the mean click."""
+"""Attributes of items, in the order of the catalogue; values relative to the mean click."""
 
 import numpy as np
 import polars as pl
@@ -25,7 +25,7 @@ def values_of(path):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_attributes_stand_in_the_order_of_the_index(tmp_path, suffix):
+def test_attributes_are_in_the_order_of_the_index(tmp_path, suffix):
     rows = [
         (30, 8.0, "hats", "2025-09-01"),
         (99, 5.0, "shoes", "never"),
@@ -41,7 +41,7 @@ def test_attributes_stand_in_the_order_of_the_index(tmp_path, suffix):
     ]
 
 
-def test_items_the_file_does_not_name_are_unknown(tmp_path):
+def test_attributes_of_items_outside_the_file_are_null(tmp_path):
     path = write(tmp_path, [(20, "hats")], ("item", "category"))
 
     assert read_item_attributes(path, ITEMS).drop("index", "item").rows() == [
@@ -51,7 +51,13 @@ def test_items_the_file_does_not_name_are_unknown(tmp_path):
     ]
 
 
-def test_values_are_over_that_of_the_mean_click(tmp_path):
+def test_without_a_file_every_attribute_is_null():
+    table = read_item_attributes(None, ITEMS)
+
+    assert table.rows() == [(n, str(10 * (n + 1)), None, None, None) for n in range(3)]
+
+
+def test_values_are_relative_to_the_mean_click(tmp_path):
     path = write(tmp_path, [(30, 8.0), (99, 5.0), (10, 1.0), (20, 6.0)])
 
     mean = (2 * 1.0 + 1 * 6.0 + 1 * 8.0) / 4  # of four clicks
@@ -61,42 +67,42 @@ def test_values_are_over_that_of_the_mean_click(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([(10, 1.0), (20, 2.0)], "1 of the catalogue's 3 items have no value .* such as 30"),
+        ([(10, 1.0), (20, 2.0)], "1 of the catalogue's 3 items have no valid value, such as 30"),
         ([(10, -1.0), (20, 2.0), (30, 3.0)], r"such as 10 \(-1.0\)"),
         ([(10, "dear"), (20, "2"), (30, "3")], "such as 10"),
         ([(10, "inf"), (20, "2"), (30, "3")], r"such as 10 \(inf\)"),
-        ([(10, 0.0), (20, 0.0), (30, 0.0)], "every clicked item is worth 0"),
+        ([(10, 0.0), (20, 0.0), (30, 0.0)], "the value of every clicked item is 0"),
     ],
     ids=["absent", "negative", "text", "infinite", "all zero"],
 )
-def test_a_catalogue_without_one_good_value_each_is_refused(tmp_path, rows, words):
+def test_an_item_without_a_valid_value_is_rejected(tmp_path, rows, words):
     with pytest.raises(DataError, match=words):
         values_of(write(tmp_path, rows))
 
 
-def test_an_item_that_stands_there_twice_is_refused(tmp_path):
+def test_a_repeated_item_is_rejected(tmp_path):
     path = write(tmp_path, [(10, 1.0), (10, 2.0), (20, 2.0), (30, 3.0)])
 
-    with pytest.raises(DataError, match="1 items stand there more than once, such as 10"):
+    with pytest.raises(DataError, match="has 1 items more than once, such as 10"):
         read_item_attributes(path, ITEMS)
 
 
-def test_a_time_that_is_none_is_refused(tmp_path):
+def test_an_invalid_time_is_rejected(tmp_path):
     path = write(tmp_path, [(10, "2025-13-01"), (20, "2025-12-01")], ("item", "available_since"))
 
     with pytest.raises(DataError, match=r"item 10 has available_since = '2025-13-01'"):
         read_item_attributes(path, ITEMS)
 
 
-def test_a_file_that_knows_nothing_is_refused(tmp_path):
+def test_a_file_without_attributes_is_rejected(tmp_path):
     path = write(tmp_path, [(10, "x")], ("item", "name"))
 
-    with pytest.raises(DataError, match=r"needs item and one or more of value, category"):
+    with pytest.raises(DataError, match="has none of the columns value, category"):
         read_item_attributes(path, ITEMS)
 
 
 @pytest.mark.parametrize("name", ["none.csv", "none.parquet", "notes.csv"])
-def test_a_file_that_is_not_such_a_table_is_refused(tmp_path, name):
+def test_an_unreadable_file_is_rejected(tmp_path, name):
     (tmp_path / "notes.csv").write_text("id;price\n1;2\n")
 
     with pytest.raises(DataError, match=r"cannot read .* the column item and one or more"):

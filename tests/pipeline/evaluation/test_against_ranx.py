@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.configuration import ModelConfig
-from models.network import build_model
-from models.scoring import score_targets
+from models.network.configuration import ModelConfig
+from models.network.model import build_model
+from models.scoring.target_scores import score_targets
 from models.tokens import SessionTokens
 from pipeline.core.contracts import Metric
 from pipeline.evaluation.ranking_metrics import TARGET_METRICS, Targets

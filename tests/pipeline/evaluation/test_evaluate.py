@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from models.errors import ModelError
-from models.scoring import TargetScores
+from models.scoring.target_scores import TargetScores
 from pipeline.core.errors import DataError, StudyError
 from pipeline.evaluation import evaluate
 from pipeline.evaluation.evaluate import evaluate_lists, evaluate_ranks

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.errors import ModelError
-from models.scoring import TargetScores
+from models.scoring.target_scores import TargetScores
 from pipeline.core.errors import StudyError
 from pipeline.evaluation.metric_registry import build_metrics
 from pipeline.evaluation.ranking_metrics import Targets

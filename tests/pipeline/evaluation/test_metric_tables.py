@@ -12,9 +12,9 @@ import pytest
 import torch
 from polars.testing import assert_frame_equal
 
-from models.configuration import ModelConfig
-from models.network import build_model
-from models.ranking import TieRule
+from models.network.configuration import ModelConfig
+from models.network.model import build_model
+from models.scoring.ranking import TieRule
 from models.tokens import SessionTokens
 from pipeline.core.contracts import ITEM_ATTRIBUTES, Metric, Segmentation
 from pipeline.evaluation.metric_tables import compute_metric_tables

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.scoring import TargetScores
+from models.scoring.target_scores import TargetScores
 from pipeline.core.contracts import Metric
 from pipeline.core.errors import DataError
 from pipeline.evaluation.ranking_metrics import TARGET_METRICS, Targets, click_loss

@@ -6,12 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.configuration import ModelConfig, Negatives, Objective, TrainingConfig
+from models.network.configuration import ModelConfig
+from models.objectives.configuration import Objective
+from models.objectives.negatives import Negatives
 from models.tokens import SessionTokens
+from models.training.configuration import TrainingConfig
 from models.training.loop import train
+from pipeline.datasets.item_attributes import read_item_attributes
 from pipeline.evaluation.metric_tables import compute_metric_tables
 from pipeline.evaluation.scoring import score_preferences
-from pipeline.evaluation.test_set import HeldOutSessions, empty_attributes
+from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.study import EvaluationConfig, SyntheticConfig
 from pipeline.synthetic.generate_log import build_shop, simulate_browsing
 from pipeline.synthetic.users import make_shoppers
@@ -67,7 +71,7 @@ def evaluate(shop):
     ).model
     embedding = model.item_embedding.weight.detach().numpy()
     catalogue = pl.DataFrame({"index": range(WORLD.items), "item": range(WORLD.items)})
-    items = empty_attributes(catalogue.cast({"index": pl.Int32}))
+    items = read_item_attributes(None, catalogue.cast({"index": pl.Int32}))
 
     def of(seed, section):
         drawn = sessions_of(shop, SESSIONS, seed)

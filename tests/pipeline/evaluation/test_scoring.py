@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 import torch
 
-from models import scoring
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
-from models.network import build_model
-from models.scoring import Shard, TargetScores, score_targets
+from models.network.model import build_model
+from models.scoring import target_scores
+from models.scoring.target_scores import Shard, TargetScores, score_targets
 from pipeline.artifacts.storage import StudyPaths, md5
 from pipeline.cli import main
 from pipeline.core.contracts import ITEMS, Split
@@ -62,7 +62,7 @@ def publish_model(study, paths, seed):
 @pytest.fixture
 def paths(study, tmp_path, monkeypatch):
     """A study with sessions of 2 to 9 clicks and a model, in batches of seven sessions."""
-    monkeypatch.setattr(scoring, "_BATCH_SIZE", 7)
+    monkeypatch.setattr(target_scores, "_BATCH_SIZE", 7)
     paths = StudyPaths.of(study, tmp_path)
     folder = paths.artifact("sessions")
     folder.mkdir(parents=True)

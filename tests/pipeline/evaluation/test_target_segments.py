@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.scoring import TargetScores
+from models.scoring.target_scores import TargetScores
 from pipeline.core.contracts import Segmentation
 from pipeline.evaluation.target_segments import HeldOutTargets, segments
 

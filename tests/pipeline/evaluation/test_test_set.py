@@ -22,7 +22,7 @@ def held_out():
 
 
 def test_some_sessions_are_whole_and_in_order():
-    some = held_out().of(np.array([1, 3]))
+    some = held_out().take(np.array([1, 3]))
 
     assert some.tokens.items.tolist() == [3, 4, 5, 8, 9]
     assert some.tokens.ordered.tolist() == [0, 0, 1, 0, 0]

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
-from models.configuration import Conditioning, ModelConfig, TrainingConfig
 from models.errors import CheckpointError, ModelError
-from models.network import build_model
+from models.network.configuration import Conditioning, ModelConfig
+from models.network.model import build_model
+from models.training.configuration import TrainingConfig
+from pipeline.artifacts.storage import StudyPaths
 from pipeline.recommender.recommender import Recommender
 
 CATALOGUE = ["shoe", "hat", "glove", "sock", "coat", "belt", "scarf"]
@@ -34,7 +36,7 @@ def write_items(path, names):
 
 @pytest.fixture
 def study(tmp_path):
-    """A folder with a checkpoint and the items it was trained on."""
+    """A study with a checkpoint and the items it was trained on."""
     facts = CheckpointFacts(
         catalogue=catalogue_fingerprint(CATALOGUE),
         best_epoch=1,
@@ -43,9 +45,12 @@ def study(tmp_path):
         hypervolume=0.5,
         seed=0,
     )
-    save_checkpoint(lively_model(), facts, tmp_path)
-    write_items(tmp_path / "items.parquet", CATALOGUE)
-    return tmp_path
+    paths = StudyPaths(root=tmp_path, name="shop")
+    for artifact in ("conditioned_model", "sessions"):
+        paths.artifact(artifact).mkdir(parents=True)
+    save_checkpoint(lively_model(), facts, paths.artifact("conditioned_model"))
+    write_items(paths.artifact("sessions", "items.parquet"), CATALOGUE)
+    return paths
 
 
 def slow_list(model, session, preference, k):
@@ -106,24 +111,24 @@ def test_the_preference_decides_the_list():
 def test_a_loaded_recommender_lists_as_the_saved_model(study):
     sessions, preferences = visits(40)
 
-    loaded = Recommender.load(study, study / "items.parquet")
+    loaded = Recommender.load(study)
 
     expected = Recommender.of(lively_model(), CATALOGUE).recommend(sessions, preferences, k=5)
     assert loaded.recommend(sessions, preferences, k=5).tolist() == expected.tolist()
 
 
 def test_items_are_known_by_index_whatever_the_order_of_rows(study):
-    recommender = Recommender.load(study, study / "items.parquet")
+    recommender = Recommender.load(study)
 
     assert recommender.items == CATALOGUE
     assert [recommender.index[item] for item in CATALOGUE] == list(range(7))
 
 
 def test_the_items_of_another_training_are_refused(study):
-    write_items(study / "items.parquet", [*CATALOGUE[:-1], "tie"])
+    write_items(study.artifact("sessions", "items.parquet"), [*CATALOGUE[:-1], "tie"])
 
     with pytest.raises(CheckpointError, match="another catalogue"):
-        Recommender.load(study, study / "items.parquet")
+        Recommender.load(study)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.configuration import ModelConfig, Objective
 from models.errors import ModelError
+from models.network.configuration import ModelConfig
+from models.objectives.configuration import Objective
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import ITEMS, Split
 from pipeline.core.errors import MissingArtifact
@@ -64,7 +65,7 @@ def test_checkpoint_and_curves_are_published_and_serve(study, paths):
     folder = paths.artifact("conditioned_model")
     facts = json.loads((folder / "model.json").read_text("utf-8"))
     curves = pl.read_parquet(folder / "learning_curves.parquet")
-    recommender = Recommender.load(folder, paths.artifact("sessions", "items.parquet"))
+    recommender = Recommender.load(paths)
     assert facts["best_epoch"] == trained.best_epoch
     assert facts["hypervolume"] == trained.front.hypervolume
     assert len(facts["reference"]) == 2

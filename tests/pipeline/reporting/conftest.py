@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,39 @@ import polars as pl
 import pytest
 
 from pipeline.artifacts.storage import read_json
-from pipeline.core.contracts import LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
+from pipeline.core.contracts import OFFLINE_METRICS, Kpi
 from pipeline.datasets.ingest_events import write_events
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.reporting.report import build_report
+from pipeline.reporting.text.data_card import card_numbers
+from pipeline.results.decisions import RankedMetric
+from pipeline.results.diagnostics import (
+    AaRerandomisation,
+    AaTest,
+    Diagnostics,
+    Replicates,
+    SampleRatio,
+    WholeWeeks,
+)
+from pipeline.results.document import (
+    CurvePoint,
+    Experiment,
+    Findings,
+    FrontPoint,
+    FrontSummary,
+    GroupKpi,
+    GroupSummary,
+    Ingestion,
+    MetricValue,
+    PlanSummary,
+    Provenance,
+    Report,
+    SourceFile,
+)
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.serialization import parse
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import profile_sessions
 from pipeline.sessions.rules import rules_of
@@ -45,6 +71,28 @@ TRAINING = {
         "epochs": 7,
     },
 }
+
+DIAGNOSTICS = Diagnostics(
+    sample_ratio=SampleRatio(
+        passed=True, users=(100_000,) * 3, expected=(100_000.0,) * 3, p_value=1.0
+    ),
+    whole_weeks=WholeWeeks(passed=False, days=9),
+    aa_rerandomisation=AaRerandomisation(
+        passed=True,
+        hypotheses={
+            "H1": AaTest(passed=True, divisions=1000, false_positives=0.051, p_value=0.4),
+            "H2": None,
+        },
+    ),
+    pre_experiment_balance=Replicates(passed=True, kpis={}),
+)
+PROVENANCE = Provenance(
+    code="abc123",
+    packages={"torch": "2.0"},
+    python="3.11.7",
+    machine="x86_64",
+    dataset=SourceFile(path="data/raw/log.jsonl", md5="0" * 32),
+)
 
 START, DAY, MINUTE = 1_659_333_600_000, 86_400_000, 60_000
 SESSIONS = [
@@ -129,113 +177,93 @@ def answers(slope, n, *, recall=RECALL, hypotheses=PAPER_HYPOTHESES, level=0.95)
     """The paper's hypotheses, answered on a planted slope of log odds."""
     section = RegressionConfig(level=level, hypotheses=hypotheses)
     evidence = RegressionInputs(offline_metrics(recall), None, group_kpis(slope, n))
-    found = estimate_hypotheses(evidence, section, seed=0)
-    return [answer.as_dict() for answer in found]
+    return estimate_hypotheses(evidence, section, seed=0)
 
 
 @pytest.fixture(scope="session")
-def estimate() -> Callable[..., list[dict]]:
-    """Answers the paper's hypotheses, or others, on a planted slope and n users a group."""
+def estimate() -> Callable[..., list[HypothesisResult]]:
+    """Tests the paper's hypotheses, or others, on a planted slope and n users per group."""
     return answers
 
 
 @pytest.fixture(scope="session")
-def whole_report(card) -> dict:
-    """A report on 300,000 impressions of three groups, on which H1 is true; not to be changed."""
+def whole_report(card) -> Report:
+    """A report on 300,000 impressions of three groups, on which H1 is true."""
+    ids = [(f"p{n}", (0.5 * n, 1 - 0.5 * n)) for n in range(3)]
     groups = [
-        {"name": f"g{n + 1}", "preference_id": f"p{n}", "preference": [0.5 * n, 1 - 0.5 * n]}
-        for n in range(3)
+        GroupSummary(name=f"g{n + 1}", preference_id=name, preference=preference)
+        for n, (name, preference) in enumerate(ids)
     ]
-    points = [
-        {
-            "preference_id": f"p{n}",
-            "preference": [0.5 * n, 1 - 0.5 * n],
-            "recall": RECALL[n],
-            "order_density": 0.08 - 0.01 * n,
-            "recall_order_density": 0.03,
-            "dominated": False,
-        }
-        for n in range(3)
-    ]
-    curves = [("train", "click", 5.0), ("validation", "click", 6.0)]
+    profile, events, sessions = card
+    findings = Findings(
+        hypotheses=tuple(answers(1.0, 100_000)),
+        diagnostics=DIAGNOSTICS,
+        metric_ranking=tuple(ranked("recall", 0.0, 0.9) + ranked("mrr@5", 4.4, 0.1)),
+        cutoff=20,
+        offline_metrics=parse(tuple[MetricValue, ...], offline_metrics().to_dicts()),
+        group_kpis=parse(tuple[GroupKpi, ...], group_kpis(1.0, 100_000).to_dicts()),
+    )
     return build_report(
-        load_study(Path(__file__).parents[3] / "params.yaml"),
-        hypotheses=answers(1.0, 100_000),
-        tables={
-            "offline_metrics": offline_metrics(),
-            "pareto_front": pl.DataFrame(points, schema=PARETO_FRONT.columns),
-            "group_kpis": group_kpis(1.0, 100_000),
-            "learning_curves": pl.DataFrame(
-                [(1, *row) for row in curves], schema=LEARNING_CURVES.columns, orient="row"
+        findings,
+        PROVENANCE,
+        study="synthetic-shop",
+        objectives=("click", "order"),
+        experiment=Experiment(
+            plan=PlanSummary(experiment="spring", groups=tuple(groups)),
+            origin="simulated",
+            how="All users are simulated.",
+            power=planned_power().analysis,
+        ),
+        ingestion=Ingestion(impressions=300_000, rejected={"units below 0": 7}, files=1),
+        front=FrontSummary(
+            hypervolume=0.03,
+            reference_point=(0.0, 0.0),
+            recall_span=0.2,
+            order_density_span=1 / 3,
+            rank_correlation=-1.0,
+            knee="p1",
+            points=tuple(
+                FrontPoint(
+                    preference_id=name,
+                    preference=preference,
+                    recall=RECALL[n],
+                    order_density=0.08 - 0.01 * n,
+                    recall_order_density=0.03,
+                    dominated=False,
+                )
+                for n, (name, preference) in enumerate(ids)
             ),
+        ),
+        training=TRAINING,
+        learning_curves=tuple(
+            CurvePoint(epoch=1, split=split, objective="click", loss=loss)
+            for split, loss in (("train", 5.0), ("validation", 6.0))
+        ),
+        data={
+            "events": events,
+            "sessions": sessions,
+            "profile": profile,
+            "card": card_numbers(profile, events, sessions),
         },
-        documents={
-            "front": {
-                "hypervolume": 0.03,
-                "reference_point": [0.0, 0.0],
-                "recall_span": 0.2,
-                "order_density_span": 1 / 3,
-                "rank_correlation": -1.0,
-                "knee": "p1",
-            },
-            "exploration": [
-                {
-                    "metric": metric,
-                    "kpi": "ctr",
-                    "slope": 0.9,
-                    "p_value": None,
-                    "interval": None,
-                    "bh_p_value": None,
-                    "lack_of_fit": 0.5 + behind,
-                    "behind": behind,
-                    "weight": weight,
-                    "tied": behind < 2,
-                    "chance_of_best": weight,
-                    "vuong_p_value": 0.5**behind,
-                    "leave_one_out_error": 0.0006,
-                }
-                for metric, behind, weight in (("recall", 0.0, 0.9), ("mrr@5", 4.4, 0.1))
-            ],
-            "health": {
-                "sample_ratio": {
-                    "passed": True,
-                    "users": [100_000] * 3,
-                    "expected": [100_000.0] * 3,
-                    "p_value": 1.0,
-                },
-                "whole_weeks": {"passed": False, "days": 9},
-                "users_divided_anew": {
-                    "passed": True,
-                    "hypotheses": {
-                        "H1": {
-                            "passed": True,
-                            "divisions": 1000,
-                            "false_alarms": 0.051,
-                            "p_value": 0.4,
-                        },
-                        "H2": None,
-                    },
-                },
-                "alike_before": {"passed": True, "kpis": {}},
-            },
-            "power": planned_power().as_dict(),
-            "plan": {"experiment": "spring", "salt": "s", "list_length": 20, "groups": groups},
-            "origin": {"origin": "simulated", "how": "No real person saw a list."},
-            **dict(zip(("profile", "events", "sessions"), card, strict=True)),
-            "ingestion": {"impressions": 300_000, "rejected": {"units below 0": 7}, "files": 1},
-            "training": TRAINING,
-            "provenance": {
-                "code": "abc123",
-                "packages": {"torch": "2.0"},
-                "python": "3.11.7",
-                "machine": "x86_64",
-                "dataset": {"path": "data/raw/log.jsonl", "md5": "0" * 32},
-            },
-        },
+        parameters=load_study(Path(__file__).parents[3] / "params.yaml").as_dict(),
     )
 
 
-@pytest.fixture
-def report(whole_report) -> dict:
-    """A copy of the whole report, to be changed."""
-    return deepcopy(whole_report)
+def ranked(metric, delta, weight):
+    return [
+        RankedMetric(
+            metric=metric,
+            kpi=Kpi.CTR,
+            slope=0.9,
+            p_value=None,
+            interval=None,
+            bh_p_value=None,
+            lack_of_fit=0.5 + delta,
+            delta_qaic=delta,
+            akaike_weight=weight,
+            tied=delta < 2,
+            probability_of_best=weight,
+            vuong_p_value=0.5**delta,
+            leave_one_out_error=0.0006,
+        )
+    ]

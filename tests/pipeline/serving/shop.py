@@ -15,9 +15,10 @@ import yaml
 from safetensors.numpy import save_file
 
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
-from models.configuration import ModelConfig, TrainingConfig
-from models.network import build_model
+from models.network.configuration import ModelConfig
+from models.network.model import build_model
 from models.tokens import SessionTokens
+from models.training.configuration import TrainingConfig
 from pipeline.artifacts.storage import StudyPaths, atomic_folder, write_json
 from pipeline.core.contracts import OFFLINE_METRICS
 from pipeline.experiment.design.assignment import N_BUCKETS

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from scipy.stats import chisquare
 
-from models.configuration import ModelConfig
-from models.network import build_model
+from models.network.configuration import ModelConfig
+from models.network.model import build_model
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import DataError, LogError
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan

@@ -4,14 +4,15 @@ import polars as pl
 import pytest
 from scipy.special import logit
 
-from models.configuration import ModelConfig
-from models.network import build_model
+from models.network.configuration import ModelConfig
+from models.network.model import build_model
 from pipeline.artifacts.storage import StudyPaths, read_json
 from pipeline.core.contracts import IMPRESSIONS, OFFLINE_METRICS, EventType
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
 from pipeline.datasets.ingest_events import write_events
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.recommender.recommender import Recommender, read_catalogue
+from pipeline.recommender.recommender import Recommender
+from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.simulator.ground_truth import TRUTH, shop_truth
@@ -99,7 +100,7 @@ def prepared(project_root, tmp_path, events):
         folder.mkdir(parents=True)
     write_events(dataset, raw, read, max_rejected_share=0.0)
     write_sessions(read, sessions, rules_of(study.sessions, dataset))
-    return paths, read_catalogue(sessions / "items.parquet")
+    return paths, item_ids(read_catalogue(paths))
 
 
 def simulated(study, paths, recommender):

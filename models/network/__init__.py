@@ -1,0 +1,1 @@
+"""The conditioned session model."""

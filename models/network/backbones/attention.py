@@ -1,0 +1,28 @@
+"""Causal self-attention, the part both transformers share."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.network.configuration import ModelConfig
+
+
+class CausalSelfAttention(nn.Module):
+    """Every position reads the positions up to itself (torch's scaled-dot-product attention)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.dropout = config.dropout
+        self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.out = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """What each position gathers; B × T × D."""
+        batch, length, width = x_BTD.shape
+        shape = (batch, length, 3, self.heads, width // self.heads)
+        query, key, value = self.query_key_value(x_BTD).view(shape).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, dropout_p=self.dropout if self.training else 0.0
+        )
+        joined = mixed.transpose(1, 2).reshape(batch, length, width)
+        return functional.dropout(self.out(joined), p=self.dropout, training=self.training)

@@ -1,0 +1,69 @@
+"""The configuration of the network."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Interval
+from pydantic.dataclasses import dataclass
+
+from models.errors import ModelError
+from models.strict import STRICT
+
+
+class Conditioning(StrEnum):
+    """How the preference reaches the network; see :mod:`models.network.conditioning`."""
+
+    CONCATENATION = "concatenation"
+    FILM = "film"
+    LOW_RANK_MIXTURE = "low-rank-mixture"
+
+
+class Positions(StrEnum):
+    """Which end of the session positions are counted from."""
+
+    START = "start"
+    END = "end"
+
+
+class Activation(StrEnum):
+    """What bends the feed-forward network of the session transformer."""
+
+    GELU = "gelu"
+    RELU = "relu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ModelConfig:
+    """The network R(x, π).
+
+    Attributes:
+        backbone: ``tron``, ``ligr``, ``gru4rec``, or a module of one's own as
+            ``package.module:Class``; see :mod:`models.network.backbones`.
+        conditioning: How the preference reaches it.
+        rank: Rank of each objective's matrix in a low-rank mixture.
+        hidden_size: Size of item embeddings and hidden states.
+        layers: Number of blocks.
+        heads: Attention heads a block; divides ``width``.
+        feedforward_multiplier: Width of a block's feed-forward network, as a multiple of ``width``.
+        activation: Between the two layers of that network, where the backbone is ``tron``.
+        dropout: Share of activations dropped in training.
+        max_length: Longest session the network reads, in clicks; of longer ones the last are kept.
+        positions: Which end of the window positions are counted from.
+    """
+
+    backbone: str = "tron"
+    conditioning: Conditioning = Conditioning.LOW_RANK_MIXTURE
+    rank: Annotated[int, Gt(0)] = 4
+    hidden_size: Annotated[int, Gt(0)] = 64
+    layers: Annotated[int, Gt(0)] = 2
+    heads: Annotated[int, Gt(0)] = 2
+    feedforward_multiplier: Annotated[int, Gt(0)] = 2
+    activation: Activation = Activation.GELU
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
+    max_length: Annotated[int, Ge(2)] = 50
+    positions: Positions = Positions.START
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.heads:
+            msg = f"model.hidden_size = {self.hidden_size} is not divisible by model.heads = {self.heads}"
+            raise ModelError(msg)

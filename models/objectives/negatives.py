@@ -1,0 +1,118 @@
+"""Which items a batch's targets are compared with, and how often each was drawn."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from pydantic.dataclasses import dataclass as config_dataclass
+from torch import Tensor
+
+from models.errors import ModelError
+from models.strict import STRICT
+
+
+@config_dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Negatives:
+    """The items a target is compared with.
+
+    Attributes:
+        uniform: Items drawn uniformly with replacement, shared by the batch.
+        in_batch: Whether the batch's targets are among them, too.
+        top: Only so many with the highest scores count, for each position; None counts all.
+        log_q: Whether scores are corrected for how often an item is drawn.
+        all: Every item of the catalogue is compared with, and nothing is drawn.
+    """
+
+    uniform: Annotated[int, Ge(0)] = 512
+    in_batch: bool = False
+    top: Annotated[int, Gt(0)] | None = None
+    log_q: bool = False
+    all: bool = False
+
+    def __post_init__(self) -> None:
+        if self.all and (self.uniform or self.in_batch or self.log_q):
+            msg = (
+                "training.negatives.all compares with every item; set uniform: 0, in_batch: false "
+                "and log_q: false"
+            )
+            raise ModelError(msg)
+        if not (self.all or self.uniform or self.in_batch):
+            msg = "training.negatives draws none; set uniform, in_batch or all"
+            raise ModelError(msg)
+        if self.top is not None and self.uniform and self.top > self.uniform:
+            msg = (
+                f"training.negatives.top = {self.top} exceeds uniform = {self.uniform}, the "
+                "negatives it is chosen from; lower it"
+            )
+            raise ModelError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Distinct items all targets of a batch are compared with, in ascending order.
+
+    Attributes:
+        items_N: Their indices.
+        log_weight_N: What is added to the score of each before it is exponentiated: the logarithm
+            of how often it was drawn (so that an item drawn twice counts twice), less, with the
+            logQ correction, that of how often it is drawn on average. 0 where all items count once.
+    """
+
+    items_N: Tensor
+    log_weight_N: Tensor
+
+    def to(self, device: torch.device) -> "Candidates":
+        """The same on another device."""
+        return Candidates(self.items_N.to(device), self.log_weight_N.to(device))
+
+
+class CandidateSampler:
+    """Draws the candidates of a batch.
+
+    Uniform negatives are drawn with replacement and shared by the batch; in-batch negatives are
+    the batch's own targets, which come as often as they are popular (Hidasi et al., GRU4Rec). Of
+    an item the draws are merged: one product with its embedding instead of several, the same sum.
+
+    With the logQ correction (Bengio & Senécal 2008; Yi et al., RecSys 2019) each draw of item i
+    counts 1 / E[draws of i]: the sampled softmax then estimates the softmax over the catalogue.
+    """
+
+    def __init__(self, config: Negatives, *, n_items: int, popularity_I: Tensor) -> None:
+        """``popularity_I`` holds each item's clicks in train."""
+        if config.uniform > n_items or (config.top or 0) > n_items:
+            name = "top" if config.uniform <= n_items else "uniform"
+            msg = (
+                f"training.negatives.{name} = {getattr(config, name)} exceeds the catalogue of "
+                f"{n_items} items; lower it"
+            )
+            raise ModelError(msg)
+        self.config = config
+        self.n_items = n_items
+        share_I = popularity_I.double().clamp_min(1)
+        self.log_share_I = (share_I / share_I.sum()).log()
+        self._catalogue = Candidates(torch.arange(n_items), torch.zeros(n_items))
+
+    def draw(self, targets_P: Tensor, generator: torch.Generator) -> Candidates:
+        """Candidates for a batch with these targets."""
+        if self.config.all:
+            return self._catalogue
+        drawn = torch.randint(self.n_items, (self.config.uniform,), generator=generator)
+        if self.config.in_batch:
+            drawn = torch.cat([drawn, targets_P])
+        items_N, times_N = torch.unique(drawn, return_counts=True)
+        log_weight_N = times_N.double().log()
+        if self.config.log_q:
+            log_weight_N -= self._log_expected(items_N, len(targets_P))
+        return Candidates(items_N, log_weight_N.float())
+
+    def _log_expected(self, items_N: Tensor, n_targets: int) -> Tensor:
+        """Logarithm of how often each item is drawn on average."""
+        uniform = math.log(self.config.uniform / self.n_items) if self.config.uniform else -math.inf
+        expected_N = torch.full(items_N.shape, uniform, dtype=torch.float64)
+        if self.config.in_batch:
+            expected_N = torch.logaddexp(
+                expected_N, math.log(n_targets) + self.log_share_I[items_N]
+            )
+        return expected_N

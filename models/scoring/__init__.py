@@ -1,0 +1,1 @@
+"""Ranks, losses and recommendation lists of a trained model."""

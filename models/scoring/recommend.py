@@ -1,0 +1,102 @@
+"""Recommendation lists of a trained model: the best items of the whole catalogue."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.errors import ModelError
+from models.network.model import ConditionedSessionModel
+from models.preferences import check_preference
+from models.scoring.target_scores import WHOLE, Shard, shard_batches
+from models.tokens import SessionTokens
+
+_SCORES_AT_ONCE = 4_000_000
+
+
+def session_lists(
+    model: ConditionedSessionModel,
+    tokens: SessionTokens,
+    preference_O: Tensor,
+    k: int,
+    *,
+    shard: Shard = WHOLE,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The list of each session before its last click, under one preference.
+
+    Every session must have two clicks or more.
+
+    Returns:
+        Rows of the sessions in the tokens, ascending, and their lists, best item first; S and S × k.
+    """
+    size = max(1, _SCORES_AT_ONCE // model.n_items)
+    sessions = [np.empty(0, dtype=np.int64)]
+    lists = [np.empty((0, k), dtype=np.int64)]
+    for batch in shard_batches(model, tokens, shard):
+        for start in range(0, len(batch.sessions), size):
+            some = batch.sessions[start : start + size]
+            clicks = [
+                tokens.items[tokens.offsets[row] : tokens.offsets[row + 1] - 1] for row in some
+            ]
+            sessions.append(some)
+            lists.append(top_items(model, clicks, preference_O.expand(len(some), -1), k))
+    order = np.argsort(np.concatenate(sessions))
+    return np.concatenate(sessions)[order], np.concatenate(lists)[order]
+
+
+def top_items(
+    model: ConditionedSessionModel,
+    sessions: Sequence[NDArray[np.integer]],
+    preference_BO: Tensor,
+    k: int,
+) -> NDArray[np.int64]:
+    """The k best items for each session's next click, best first; B × k.
+
+    Each session is its non-empty clicks so far and has its own preference. Ties go to the lower
+    item index.
+    """
+    if not 1 <= k <= model.n_items:
+        msg = f"asked for {k} items, but the catalogue holds {model.n_items}"
+        raise ModelError(msg)
+    _, items_BK = best_items(next_scores(model, sessions, preference_BO), k)
+    return items_BK.numpy()
+
+
+@torch.no_grad()
+def next_scores(
+    model: ConditionedSessionModel,
+    sessions: Sequence[NDArray[np.integer]],
+    preference_BO: Tensor,
+) -> Tensor:
+    """The score of every item as each session's next click; B × I.
+
+    Each session is its non-empty clicks so far and has its own preference.
+    """
+    check_preference(preference_BO, model.n_objectives)
+    if model.training:  # it takes a while to ask every layer
+        model.eval()
+    window = model.config.max_length
+    recent = [session[-window:] for session in sessions]
+    lengths_B = torch.tensor([len(session) for session in recent])
+    inputs_BT = torch.zeros(len(recent), int(lengths_B.max()), dtype=torch.int64)
+    for row, session in enumerate(recent):
+        inputs_BT[row, : len(session)] = torch.from_numpy(session.astype(np.int64))
+    hidden_BTD = model(inputs_BT, lengths_B, preference_BO)
+    return model.score_all(hidden_BTD[torch.arange(len(recent)), lengths_B - 1])
+
+
+def best_items(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k highest scores a row and their items, highest first, ties by index; B × k each."""
+    values_BX, items_BX = torch.topk(scores_BI, min(k + 1, scores_BI.shape[1]), dim=1)
+    values_BK, items_BK = values_BX[:, :k], items_BX[:, :k].clone()
+    crowded_B = (values_BX[:, k:] == values_BK[:, -1:]).any(dim=1)
+    if bool(crowded_B.any()):  # topk picks any of the items that tie for the last place
+        sorted_BI = torch.argsort(scores_BI[crowded_B], dim=1, descending=True, stable=True)
+        items_BK[crowded_B] = sorted_BI[:, :k]
+        values_BK = scores_BI.gather(1, items_BK)
+    by_item = torch.argsort(items_BK, dim=1)
+    values_BK, items_BK = values_BK.gather(1, by_item), items_BK.gather(1, by_item)
+    by_score = torch.argsort(values_BK, dim=1, descending=True, stable=True)
+    return values_BK.gather(1, by_score), items_BK.gather(1, by_score)

@@ -1,0 +1,192 @@
+"""From a trained model to ranks, losses and lists over the whole catalogue."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.batching import SessionBatch, ordered_batches
+from models.network.model import ConditionedSessionModel
+from models.objectives.objectives import label_loss
+from models.preferences import check_preference
+from models.progress import track
+from models.scoring.ranking import TieRule, count_above
+from models.tokens import SessionTokens
+
+_BATCH_SIZE = 256
+_PLACE = ("history", "session")
+"""What targets are in the order of; the last counts first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Every ``of``-th batch of the sessions, from the one at ``number``, which counts from 0.
+
+    The batches are the same for any number of shards, so that what shards say of their sessions is,
+    bit for bit, what the whole says.
+    """
+
+    number: int = 0
+    of: int = 1
+
+
+WHOLE = Shard()
+
+
+@dataclass(frozen=True, slots=True)
+class TargetScores:
+    """What the model says of every target, one entry a target (a click that is predicted).
+
+    Targets are in the order of their sessions, those of a session in the order of its clicks.
+
+    Attributes:
+        session: Row of the target's session in the tokens.
+        history: Clicks of its session before it, at least 1.
+        item: The target.
+        ordered: Whether the target was ordered later in its session.
+        rank: 1 is best; see :class:`models.scoring.ranking.RankCounts`.
+        click_loss: Cross-entropy of the target under the softmax over all items; None if it was
+            not asked for.
+        order_loss: Binary cross-entropy of the target's score and its order label.
+    """
+
+    session: NDArray[np.int64]
+    history: NDArray[np.int64]
+    item: NDArray[np.int64]
+    ordered: NDArray[np.bool_]
+    rank: NDArray[np.int64]
+    click_loss: NDArray[np.float64] | None
+    order_loss: NDArray[np.float64]
+
+    @classmethod
+    def concat(cls, parts: Sequence["TargetScores"]) -> Self:
+        """The targets of parts of the sessions, in their order."""
+        keys = [np.concatenate([getattr(part, key) for part in parts]) for key in _PLACE]
+        order = np.lexsort(keys)
+        columns: dict[str, Any] = {
+            field.name: None
+            if getattr(parts[0], field.name) is None
+            else np.concatenate([getattr(part, field.name) for part in parts])[order]
+            for field in fields(cls)
+        }
+        return cls(**columns)
+
+    def filter(self, part_P: NDArray[np.bool_]) -> "TargetScores":
+        """The same of a part of the targets."""
+        kept: dict[str, Any] = {
+            field.name: None if (value := getattr(self, field.name)) is None else value[part_P]
+            for field in fields(self)
+        }
+        return TargetScores(**kept)
+
+    def recall_and_order_density(self, k: int) -> tuple[float, float]:
+        """Recall@k, and OD@k over all sessions (Eq. 3); both in [0, 1], OD@k 0 where none is hit."""
+        hit = self.rank <= k
+        return float(hit.mean()), float(self.ordered[hit].mean()) if hit.any() else 0.0
+
+
+@torch.no_grad()
+def score_targets(  # noqa: PLR0913 - what, how, and which part
+    model: ConditionedSessionModel,
+    tokens: SessionTokens,
+    preference_GO: Tensor,
+    *,
+    ties: TieRule = TieRule.HALF,
+    with_click_loss: bool = True,
+    shard: Shard = WHOLE,
+) -> list[TargetScores]:
+    """Rank and losses of every target of every session under each preference.
+
+    Of a session longer than the model's window, the targets of the window are scored.
+
+    Args:
+        model: The network.
+        tokens: The sessions.
+        preference_GO: The preferences, one a row.
+        ties: Where a target stands among items of the same score.
+        with_click_loss: Whether that loss is wanted; it costs about as much as the ranks.
+        shard: The part of the sessions that is scored.
+
+    Raises:
+        ModelError: if a preference or a score is not what it should be.
+    """
+    check_preference(preference_GO, model.n_objectives)
+    model.eval()
+    parts = [
+        _score_batch(model, tokens, batch, preference_GO, ties, with_click_loss=with_click_loss)
+        for batch in track(shard_batches(model, tokens, shard), _number(tokens, shard), "scoring")
+    ]
+    # a shard beyond the last batch has no targets, of which there are as many for each preference
+    parts = parts or [[_no_targets(with_click_loss=with_click_loss)] * len(preference_GO)]
+    return [TargetScores.concat(column) for column in zip(*parts, strict=True)]
+
+
+def shard_batches(
+    model: ConditionedSessionModel, tokens: SessionTokens, shard: Shard
+) -> Iterator[SessionBatch]:
+    """The batches of a shard, the same for any number of shards."""
+    batches = ordered_batches(tokens, batch_size=_BATCH_SIZE, max_length=model.config.max_length)
+    return islice(batches, shard.number, None, shard.of)
+
+
+def _number(tokens: SessionTokens, shard: Shard) -> int:
+    """How many batches a shard has."""
+    batches = -(-tokens.n_sessions // _BATCH_SIZE)
+    return max(0, -(-(batches - shard.number) // shard.of))
+
+
+def _no_targets(*, with_click_loss: bool) -> TargetScores:
+    none = np.empty(0, dtype=np.int64)
+    losses = np.empty(0)
+    return TargetScores(
+        none, none, none, none.astype(np.bool_), none, losses if with_click_loss else None, losses
+    )
+
+
+def _score_batch(  # noqa: PLR0913 - what score_targets was asked for
+    model: ConditionedSessionModel,
+    tokens: SessionTokens,
+    batch: SessionBatch,
+    preference_GO: Tensor,
+    rule: TieRule,
+    *,
+    with_click_loss: bool,
+) -> list[TargetScores]:
+    row_P, place_P = batch.real_BT.numpy().nonzero()
+    left_out_B = tokens.lengths[batch.sessions] - 1 - batch.lengths_B.numpy()
+    history_P = left_out_B[row_P] + place_P + 1
+    batch = batch.to(model.device)
+    targets_P, ordered_P = batch.targets_BT[batch.real_BT], batch.ordered_BT[batch.real_BT]
+    hidden_GPD = torch.stack(
+        [
+            model(batch.inputs_BT, batch.lengths_B, one_O.expand(len(batch.sessions), -1))[
+                batch.real_BT
+            ].float()
+            for one_O in preference_GO.to(model.device)
+        ]
+    )
+    counts = count_above(
+        hidden_GPD, model.item_embedding.weight, targets_P, with_lse=with_click_loss
+    )
+    ranks_GP = counts.ranks(rule).cpu().numpy()
+    click_GP = None
+    if counts.lse_GP is not None:
+        click_GP = (counts.lse_GP.double() - counts.positive_GP.double()).cpu().numpy()
+    order_GP = label_loss(counts.positive_GP, ordered_P.expand_as(counts.positive_GP))
+    return [
+        TargetScores(
+            session=batch.sessions[row_P],
+            history=history_P,
+            item=targets_P.cpu().numpy(),
+            ordered=ordered_P.bool().cpu().numpy(),
+            rank=rank_P,
+            click_loss=None if click_GP is None else click_GP[row],
+            order_loss=order_GP[row].double().cpu().numpy(),
+        )
+        for row, rank_P in enumerate(ranks_GP)
+    ]

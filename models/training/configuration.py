@@ -1,0 +1,120 @@
+"""The configuration of training."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Interval, MinLen
+from pydantic.dataclasses import dataclass
+
+from models.errors import ModelError
+from models.objectives.configuration import ClickLoss, Objective
+from models.objectives.negatives import Negatives
+from models.preferences import PreferenceSampling
+from models.strict import STRICT
+
+
+class Scalarisation(StrEnum):
+    """How a session's losses become one number; see :mod:`models.training.scalarisation`."""
+
+    LINEAR = "linear"
+    SMOOTH_TCHEBYCHEFF = "smooth-tchebycheff"
+
+
+class Regulariser(StrEnum):
+    """What spreads the front; see :mod:`models.training.scalarisation`."""
+
+    NONE = "none"
+    NON_UNIFORMITY = "non-uniformity"
+    ANGLE = "angle"
+
+
+class Precision(StrEnum):
+    """The numbers the network computes in; weights, sums and optimiser stay float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class HypervolumeOf(StrEnum):
+    """The space in which validation measures the front that chooses the epoch."""
+
+    LOSSES = "losses"
+    METRICS = "metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class TrainingConfig:
+    """How R(x, π) is fitted.
+
+    Attributes:
+        objectives: Two or more losses, in the order of the preference's weights.
+        click_loss: What the click objectives are made of.
+        gbce_calibration: t of gBCE in [0, 1]; 1 takes all overconfidence out.
+        negatives: The items targets are compared with.
+        scalarisation: How a session's losses become one number.
+        smoothness: μ of the smooth Tchebycheff scalarisation.
+        regulariser: What spreads the front.
+        regulariser_weight: λ of Eq. 1.
+        preference_sampling: Whether preferences are drawn per session or per batch.
+        epochs: Passes over the training sessions; the best one on validation is kept.
+        patience: Epochs without a better front after which training ends; None never ends it.
+        hypervolume_of: The space in which validation measures the front.
+        validation_preferences: Preferences along an edge of the simplex that validation looks at.
+        batch_size: Sessions in a step, over all processes.
+        learning_rate: Peak of the schedule (linear warm-up, then cosine decay).
+        warmup_ratio: Share of the steps in which the rate rises.
+        weight_decay: Of AdamW, on matrices only.
+        gradient_clip: Largest norm of a step's gradient.
+        sparse_items: Whether only the rows of the item table that a step uses are updated (lazy
+            Adam, without decay); for catalogues far larger than what a step touches.
+        precision: The numbers the network computes in.
+        device: ``auto`` takes a GPU if there is one; else ``cpu`` or ``cuda``.
+        threads: CPU threads; part of the study because the order of additions depends on it.
+        save_every: Steps after which the run can be resumed from, besides the ends of epochs.
+    """
+
+    objectives: Annotated[tuple[Objective, ...], MinLen(2)] = (
+        Objective(loss="click"),
+        Objective(loss="order", scale=4.0),
+    )
+    click_loss: ClickLoss = ClickLoss.SOFTMAX
+    gbce_calibration: Annotated[float, Interval(ge=0, le=1)] = 0.75
+    negatives: Negatives = Negatives()
+    scalarisation: Scalarisation = Scalarisation.LINEAR
+    smoothness: Annotated[float, Gt(0)] = 0.1
+    regulariser: Regulariser = Regulariser.NON_UNIFORMITY
+    regulariser_weight: Annotated[float, Ge(0)] = 0.2
+    preference_sampling: PreferenceSampling = PreferenceSampling.SESSION
+    epochs: Annotated[int, Gt(0)] = 8
+    patience: Annotated[int, Gt(0)] | None = None
+    hypervolume_of: HypervolumeOf = HypervolumeOf.LOSSES
+    validation_preferences: Annotated[int, Ge(2)] = 5
+    batch_size: Annotated[int, Gt(0)] = 256
+    learning_rate: Annotated[float, Gt(0)] = 0.003
+    warmup_ratio: Annotated[float, Interval(ge=0, lt=1)] = 0.05
+    weight_decay: Annotated[float, Ge(0)] = 0.01
+    gradient_clip: Annotated[float, Gt(0)] = 1.0
+    sparse_items: bool = False
+    precision: Precision = Precision.FLOAT32
+    device: str = "auto"
+    threads: Annotated[int, Gt(0)] = 2
+    save_every: Annotated[int, Gt(0)] = 1000
+
+    def __post_init__(self) -> None:
+        names = [objective.loss for objective in self.objectives]
+        if len(set(names)) != len(names):
+            msg = f"training.objectives names a loss twice: {names}"
+            raise ModelError(msg)
+        if self.negatives.all and self.click_loss is ClickLoss.GBCE:
+            msg = "training.click_loss = gbce samples negatives; set training.negatives.all: false"
+            raise ModelError(msg)
+        if self.sparse_items and self.negatives.all:
+            msg = (
+                "training.sparse_items updates the rows a step uses, but negatives.all uses every "
+                "row; set one of them to false"
+            )
+            raise ModelError(msg)
+        if self.device not in {"auto", "cpu", "cuda"}:
+            msg = f"training.device = {self.device!r}; accepted are 'auto', 'cpu' and 'cuda'"
+            raise ModelError(msg)

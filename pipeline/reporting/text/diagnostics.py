@@ -1,0 +1,91 @@
+"""The rows of the diagnostics table: what each check requires, its result and its numbers."""
+
+from dataclasses import dataclass
+
+from pipeline.core.labels import KPI_LABELS
+from pipeline.reporting.text.formatting import interval, number, p_statement, percent, thousands
+from pipeline.results.diagnostics import (
+    AaRerandomisation,
+    CarryOver,
+    Check,
+    CompleteDays,
+    Diagnostics,
+    EventLoss,
+    SampleRatio,
+    WholeWeeks,
+)
+
+CHECK_LABELS = {
+    "sample_ratio": "users per group match the planned shares (SRM check; else no verdict)",
+    "complete_days": "every group has impressions on every day",
+    "whole_weeks": "every weekday occurs equally often",
+    "event_loss": "at most 1% of clicks and orders lack their impression or click",
+    "aa_rerandomisation": "A/A re-randomisation of the users has 5% of false positives",
+    "carry_over": "the slope is the same on the users' first day and after it",
+    "pre_experiment_balance": "the groups do not differ before the experiment",
+    "aa_replicates": "groups with the same preference do not differ (A/A replicates)",
+}
+"""What every check requires; only the first blocks verdicts."""
+
+_NOT_RUN = {
+    "pre_experiment_balance": "no pre-experiment data",
+    "aa_replicates": "no preference has two groups",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosticRow:
+    """One check: what it requires, its outcome, and its numbers."""
+
+    label: str
+    outcome: str
+    numbers: str
+
+
+def diagnostic_rows(diagnostics: Diagnostics) -> list[DiagnosticRow]:
+    """One row per check."""
+    rows: list[DiagnosticRow] = []
+    for name, check in diagnostics.items():
+        numbers = check_numbers(check)
+        outcome = "passed" if check.passed else "FAILED"
+        rows.append(
+            DiagnosticRow(
+                label=CHECK_LABELS[name],
+                outcome=outcome if numbers else "not run",
+                numbers=numbers or _NOT_RUN.get(name, "not enough daily data"),
+            )
+        )
+    return rows
+
+
+def check_numbers(check: Check) -> str:
+    """The numbers of a check; empty if it could not be run."""
+    match check:
+        case SampleRatio():
+            users = ", ".join(thousands(count) for count in check.users)
+            return f"users: {users}; {p_statement(check.p_value)} (fails below 0.0005)"
+        case CompleteDays():
+            missing = ", ".join(day.isoformat() for day in check.missing) or "none"
+            return f"{thousands(check.days)} days; missing: {missing}"
+        case WholeWeeks():
+            return f"{thousands(check.days)} days, without an incomplete first or last day"
+        case EventLoss():
+            return f"{thousands(check.lost)} lost, {percent(check.lost_share, 2)}"
+        case AaRerandomisation():
+            return "; ".join(
+                f"{name}: {percent(one.false_positives)} false positives in "
+                f"{thousands(one.divisions)} re-randomisations, {p_statement(one.p_value)}"
+                for name, one in check.hypotheses.items()
+                if one
+            )
+        case CarryOver():
+            return "; ".join(
+                f"{name}: slope changes by {number(one.slope, 3)} ({interval(one.interval)}), "
+                f"{p_statement(one.p_value)}"
+                for name, one in check.hypotheses.items()
+                if one
+            )
+        case _:
+            return "; ".join(
+                f"{KPI_LABELS[kpi]}: {p_statement(one.p_value)}" for kpi, one in check.kpis.items()
+            )

@@ -1,0 +1,192 @@
+"""The words for the enums of a result, one phrase per member."""
+
+from collections.abc import Sequence
+
+from pipeline.core.labels import KPI_LABELS
+from pipeline.experiment.kpis.contracts import TERMS
+from pipeline.results.decisions import EvidenceRating, Limitation
+from pipeline.results.hypothesis import Analysis
+from pipeline.results.reasons import (
+    Concern,
+    EvidenceStrength,
+    ExclusionReason,
+    LimitationKind,
+    Support,
+    UndefinedReason,
+    Verdict,
+)
+
+VERDICTS = {
+    Verdict.CONFIRMED: "confirmed",
+    Verdict.SUGGESTIVE: "suggestive: not significant with so few groups",
+    Verdict.CONTRADICTED: "significant in the opposite direction",
+    Verdict.INCONCLUSIVE: "inconclusive: the CI includes 0",
+    Verdict.BLOCKED: "blocked: sample ratio mismatch (SRM)",
+    Verdict.UNDEFINED: "undefined",
+}
+
+UNDEFINED = {
+    UndefinedReason.METRIC_NOT_POSITIVE: "the metric is undefined, 0 or negative in a group",
+    UndefinedReason.METRIC_CONSTANT: "the metric is the same in all groups",
+    UndefinedReason.METRIC_WITHIN_NOISE: (
+        "the metric varies between the groups by no more than its measurement error"
+    ),
+    UndefinedReason.NO_TRIALS: "a group has no trials",
+    UndefinedReason.NO_SUCCESSES: "no trial succeeded",
+    UndefinedReason.NO_FAILURES: "every trial succeeded",
+    UndefinedReason.SEPARATION: (
+        "the metric separates successes from failures, so the slope has no finite value"
+    ),
+    UndefinedReason.SUCCESSES_AT_ONE_END: (
+        "only groups at one end of the metric have any success, so the slope has no finite value"
+    ),
+    UndefinedReason.RATES_0_OR_1: "in every group all trials succeeded or none did",
+    UndefinedReason.IDENTICAL_USERS: (
+        "the users of a group do not differ, so the slope has no cluster-robust error"
+    ),
+    UndefinedReason.ONE_STUDY: "one study has no variation between studies",
+    UndefinedReason.NO_STUDY: "no study has a slope that can be pooled",
+    UndefinedReason.METRIC_VARIES_IN_ONE_STUDY: (
+        "the metric varies by more than its measurement error in one study only"
+    ),
+    UndefinedReason.IDENTICAL_SLOPES: "all studies have the same slope, so it has no error",
+    UndefinedReason.METRIC_COVARIANCE_UNKNOWN: (
+        "the report has no metric_covariance, the measurement errors of the metric"
+    ),
+    UndefinedReason.RATE_WITHOUT_ERROR: "a group's rate is 0 or 1, or its error is unknown",
+}
+
+_NO_EVIDENCE = {
+    Verdict.INCONCLUSIVE: "the CI includes 0",
+    Verdict.BLOCKED: "the sample ratio does not match the plan",
+    Verdict.UNDEFINED: "the slope is undefined",
+}
+_SUPPORT = {
+    Support.BOTH_INTERVALS: "the cluster-robust and the small-sample CI exclude 0",
+    Support.NO_INFLUENTIAL_GROUP: "no single group determines the sign of the slope (leave-one-out)",
+    Support.NO_LACK_OF_FIT: "there is no evidence of lack of fit",
+    Support.DIAGNOSTICS_PASSED: "all diagnostics that could be run passed",
+}
+_CONCERNS = {
+    Concern.INTERIM: "the experiment has not reached its planned end",
+    Concern.SMALL_SAMPLE: "the small-sample CI includes 0",
+    Concern.INFLUENTIAL_GROUP: "the slope changes sign without one of the groups (leave-one-out)",
+    Concern.MULTIPLICITY: "it is not significant after Holm correction",
+    Concern.MEASUREMENT_ERROR: "the CI with measurement error in the metric includes 0",
+    Concern.USERS_UNKNOWN: "the users are unknown, so impressions count as independent",
+    Concern.EVENT_LOSS: "too many clicks or orders are lost",
+    Concern.AA_RERANDOMISATION: "the A/A re-randomisation shows too many false positives",
+    Concern.CARRY_OVER: "the slope changes after the users' first day (carry-over)",
+    Concern.PRE_EXPERIMENT_BALANCE: "the groups differ before the experiment (pre-experiment balance)",
+    Concern.AA_REPLICATES: "groups with the same preference differ (A/A replicates)",
+    Concern.COMPLETE_DAYS: "a group has no impressions on some day",
+    Concern.LACK_OF_FIT: "there is lack of fit: groups deviate from the line by more than sampling explains",
+    Concern.NON_LINEAR: "the relation is non-linear",
+    Concern.LOW_RELIABILITY: "much of the metric's variance between groups is measurement error",
+    Concern.WHOLE_WEEKS: "weekdays are not covered equally often",
+}
+
+EXCLUSIONS = {
+    ExclusionReason.NOT_DECLARED: "the hypothesis is not declared",
+    ExclusionReason.BLOCKED: "blocked: sample ratio mismatch (SRM)",
+    ExclusionReason.USERS_UNKNOWN: "no cluster-robust standard error, because the users are unknown",
+}
+
+ANALYSES = {
+    Analysis.NAIVE: ("naive (i.i.d.)", "impressions are independent, as in the paper"),
+    Analysis.CLUSTER_ROBUST: ("cluster-robust", "users are independent"),
+    Analysis.HARTUNG_KNAPP: (
+        "small-sample",
+        "groups deviate from the line at random (Hartung–Knapp)",
+    ),
+    Analysis.QUASI_BINOMIAL: ("quasi-binomial", "all groups have the same overdispersion"),
+    Analysis.MEASUREMENT_ERROR: (
+        "measurement error",
+        "the metrics are estimates, users are independent",
+    ),
+    Analysis.DAY_FIXED_EFFECTS: ("day fixed effects", "days differ, users are independent"),
+    Analysis.ANYTIME_VALID: ("anytime-valid", "valid at every look, users are independent"),
+    Analysis.CUPED: ("CUPED", "adjusted for pre-experiment data, users are independent"),
+    Analysis.LEAVE_ONE_OUT: (
+        "leave-one-out",
+        "smallest and largest slope without one group; not a CI",
+    ),
+    Analysis.LOG_RATE: ("log link", "the KPI's logarithm is linear, users are independent"),
+}
+"""Name and assumption of each analysis."""
+
+_LIMITATIONS = {
+    LimitationKind.SIMULATED: (
+        "The users are simulated: this is a dry run and does not describe your shop."
+    ),
+    LimitationKind.DRAWN: (
+        "Clicks and orders are drawn from planted slopes: this tests the inference and does not "
+        "describe your shop."
+    ),
+    LimitationKind.REPLAYED: (
+        "Held-out sessions are replayed, which is a simulation: no user saw a recommendation list, "
+        "and the same sessions measure the offline metrics."
+    ),
+    LimitationKind.ASSOCIATION: (
+        "A slope is an association across groups, in which all metrics change together; it is not "
+        "the effect of one metric with the others held fixed."
+    ),
+    LimitationKind.EXTRAPOLATION: (
+        "The results apply to the range of the tested groups and the duration of the experiment; "
+        "long-term effects are unknown."
+    ),
+    LimitationKind.NOTHING_DECLARED: (
+        "No hypothesis is declared, and the table does not have the paper's metrics (recall@k and "
+        "od@k), so nothing is confirmed. Declare hypotheses before the experiment: "
+        "--hypothesis METRIC:KPI:SIGN."
+    ),
+    LimitationKind.USERS_UNKNOWN: (
+        "Without per-user sufficient statistics, the trials of {kpis} count as independent: CIs are "
+        "too narrow if users have several impressions, and cluster_robust is null."
+    ),
+    LimitationKind.METRIC_COVARIANCE_UNKNOWN: (
+        "Without the covariance of the offline metrics, their measurement error is unknown: "
+        "measurement_error is null."
+    ),
+    LimitationKind.SHARES_UNKNOWN: (
+        "Without the columns share and users, the SRM check cannot be run."
+    ),
+    LimitationKind.COUNTS_UNKNOWN: "Without counts of {counts}, {kpis} are unknown.",
+}
+
+
+def undefined_words(reason: UndefinedReason | None) -> str:
+    """Why an estimate is undefined."""
+    return UNDEFINED[reason] if reason else "unknown reason"
+
+
+def exclusion_words(reason: ExclusionReason, undefined: UndefinedReason | None) -> str:
+    """Why a study is not pooled or compared."""
+    if reason is ExclusionReason.UNDEFINED:
+        return f"undefined: {undefined_words(undefined)}"
+    return EXCLUSIONS[reason]
+
+
+def evidence_words(rating: EvidenceRating, verdict: Verdict) -> str:
+    """The strength of evidence behind a verdict, with its reasons, as one sentence."""
+    if rating.strength is EvidenceStrength.NONE:
+        return f"{rating.strength}: {_NO_EVIDENCE[verdict]}."
+    support = "; ".join(_SUPPORT[one] for one in rating.support)
+    concerns = "; ".join(_CONCERNS[one] for one in (*rating.serious, *rating.minor))
+    sentence = f"{rating.strength}: {support}." if support else f"{rating.strength}."
+    return f"{sentence} Caveats: {concerns}." if concerns else sentence
+
+
+def limitation_sentences(limitations: Sequence[Limitation]) -> list[str]:
+    """The limitations of a report, one sentence each."""
+    return [
+        _LIMITATIONS[one.kind].format(
+            counts=", ".join(one.counts),
+            kpis=", ".join(KPI_LABELS[kpi] for kpi in one.kpis or _lost_kpis(one.counts)),
+        )
+        for one in limitations
+    ]
+
+
+def _lost_kpis(counts: Sequence[str]) -> list[str]:
+    return [kpi.value for kpi, terms in TERMS.items() if set(terms) & set(counts)]
