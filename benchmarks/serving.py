@@ -1,11 +1,10 @@
-r"""Lists per second of the endpoint, of its /health (no model, no log) and of the scoring alone.
+"""Throughput and latency of the endpoint, of /health (no model, no log), and of the model alone.
 
     python benchmarks/serving.py --write
 
-The server is a process of its own; so is the load generator, which sends requests at the times a
-Poisson process gives, whether or not the ones before were answered, and counts a request's time from
-the moment it was due. Both share two cores. All answers are recomputed from their rows
-of the log. ``--write`` writes ``results/serving.md``.
+Server and load generator are two processes on two cores. The load is open: requests are sent at the
+times of a Poisson process, whether or not earlier ones have finished, and latency counts from the
+scheduled time. All lists are recomputed from the log. ``--write`` updates ``results/serving.md``.
 """
 
 import argparse
@@ -50,18 +49,18 @@ EMPTY_RATES = (600, 1200, 1800)
 SECONDS = 10.0
 WARM_UP_SECONDS = 3.0
 CONNECTIONS = 256
-CHECKED_AT_ONCE = 64
-SMALLEST_GAP = 1e-4
-"""Scores closer than this may change places: sums in another order differ in their last digits."""
+CHECK_BATCH = 64
+SCORE_TOLERANCE = 1e-4
+"""Items with closer scores may be swapped: the order of summation changes the last digits."""
 
 
 def main() -> None:
-    """Parse the command line and run what it asks for."""
+    """Parse the command line and run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of each rate")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="duration per rate")
     parser.add_argument("--rates", type=int, nargs="+", default=RATES)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -69,7 +68,7 @@ def main() -> None:
     use_two_cores()
     if arguments.serve:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-        study, paths = opened(arguments.serve)
+        study, paths = open_study(arguments.serve)
         serve(study, paths, port=0)
     elif arguments.child:
         print(json.dumps(child(json.loads(arguments.child))))
@@ -81,7 +80,7 @@ def main() -> None:
 
 
 def report(arguments: argparse.Namespace) -> str:
-    """Everything that was measured, as Markdown."""
+    """All results as Markdown."""
     before, *_ = os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -97,32 +96,33 @@ def report(arguments: argparse.Namespace) -> str:
             "",
             (
                 "`python benchmarks/serving.py --write` on "
-                f"{described('torch', 'fastapi', 'uvicorn', 'aiohttp')}. {ITEMS:,} items, width 64, "
-                f"two layers, {GROUPS} groups, sessions of 1 to 30 clicks, lists of 20; every list is "
-                "in the log (fsync) when it is answered. The load is open (Poisson arrivals, "
-                f"{arguments.seconds:.0f} s a rate, after a warm-up), its generator shares the "
-                f"{CORES} cores, and a time counts from the moment a request was due. Others' load on "
-                f"the machine in the minute before: {before:.1f}."
+                f"{described('torch', 'fastapi', 'uvicorn', 'aiohttp')}. {ITEMS:,} items, hidden size "
+                f"64, two layers, {GROUPS} groups, sessions of 1 to 30 clicks, lists of 20; every list is "
+                "logged (fsync) before the response. The load is open (Poisson arrivals, "
+                f"{arguments.seconds:.0f} s per rate, after a warm-up); its generator shares the "
+                f"{CORES} cores, and latency counts from the scheduled time. Load average of the "
+                f"minute before: {before:.1f}."
             ),
             "",
-            "| requested per second | answered per second | p50 | p90 | p99 | errors | popularity fallback |",
+            "| scheduled per second | completed per second | p50 | p90 | p99 | errors | fallbacks |",
             "|---|---|---|---|---|---|---|",
             *(row(one) for one in lists),
             "",
             (
-                f"Highest rate with p90 ≤ {LIMIT_MS:.0f} ms: **{best} requests per second**. The same "
-                f"server answering /health, which needs neither model nor log: {best_empty} (of "
+                f"Highest rate with p90 ≤ {LIMIT_MS:.0f} ms: **{best} requests per second**. /health of "
+                f"the same server, without model and log: {best_empty} (of "
                 f"{', '.join(map(str, EMPTY_RATES))}; p90 {p90(empty, best_empty):.1f} ms). The model, "
                 f"without HTTP and log, on one core: {limit['alone']:.0f} lists per second one by one, "
-                + ", ".join(f"{rate:.0f} by {size}" for size, rate in limit["batches"].items())
-                + f"; its product with the item table alone {limit['product']:.0f} by 8."
+                + ", ".join(
+                    f"{rate:.0f} in batches of {size}" for size, rate in limit["batches"].items()
+                )
+                + f"; the product with the item embeddings alone {limit['product']:.0f} in batches of 8."
             ),
             "",
             (
-                f"{wrong['rows']:,} answers were recomputed from their log "
-                f"rows, {wrong['fallbacks']} of them popularity fallbacks: {wrong['wrong']} wrong "
-                f"({wrong['moved']} had items whose scores differ by less than {SMALLEST_GAP} in "
-                "another order)."
+                f"{wrong['rows']:,} lists were recomputed from the log, {wrong['fallbacks']} were "
+                f"fallbacks: {wrong['wrong']} wrong ({wrong['moved']} had items whose scores differ by "
+                f"less than {SCORE_TOLERANCE} in a different order)."
             ),
             "",
         ]
@@ -130,13 +130,13 @@ def report(arguments: argparse.Namespace) -> str:
 
 
 def highest(measurements: list[dict[str, Any]]) -> int:
-    """The highest rate that was kept, with p90 in its limit and no error; 0 if there is none."""
-    kept = [
+    """The highest rate with p90 within the limit and no errors; 0 if there is none."""
+    passed = [
         one["rate"]
         for one in measurements
         if one["p90"] <= LIMIT_MS and not one["errors"] and not one["fallbacks"]
     ]
-    return max(kept, default=0)
+    return max(passed, default=0)
 
 
 def p90(measurements: list[dict[str, Any]], rate: int) -> float:
@@ -147,20 +147,20 @@ def p90(measurements: list[dict[str, Any]], rate: int) -> float:
 def row(one: dict[str, Any]) -> str:
     """A row of the table."""
     times = " | ".join(f"{one[name]:.1f} ms" for name in ("p50", "p90", "p99"))
-    return f"| {one['rate']} | {one['answered']:.0f} | {times} | {one['errors']} | {one['fallbacks']} |"
+    return f"| {one['rate']} | {one['completed']:.0f} | {times} | {one['errors']} | {one['fallbacks']} |"
 
 
 def measured(
     root: Path, route: str, rates: tuple[int, ...], seconds: float
 ) -> list[dict[str, Any]]:
-    """What clients saw at each rate, of one server process."""
+    """The client-side results at each rate, with one server process."""
     server = subprocess.Popen(  # noqa: S603 - this file
         [sys.executable, __file__, "--serve", str(root)], stderr=subprocess.PIPE, text=True
     )
     try:
         assert server.stderr is not None
-        said = next((line for line in server.stderr if "http://" in line), "")
-        url = said.split(" on ")[1].strip()
+        line = next((line for line in server.stderr if "http://" in line), "")
+        url = line.split(" on ")[1].strip()
         load = {"do": "load", "url": url, "route": route}
         run({**load, "rate": rates[0], "seconds": WARM_UP_SECONDS})
         return [run({**load, "rate": rate, "seconds": seconds}) for rate in rates]
@@ -169,30 +169,30 @@ def measured(
         server.wait()
 
 
-def run(what: dict[str, Any]) -> dict[str, Any]:
-    """One run in a process of its own."""
-    found, _ = run_alone([sys.executable, __file__, "--child", json.dumps(what)])
-    print(json.dumps({**what, **found}), file=sys.stderr)
-    return {**what, **found}
+def run(task: dict[str, Any]) -> dict[str, Any]:
+    """Run a task in a new process."""
+    found, _ = run_alone([sys.executable, __file__, "--child", json.dumps(task)])
+    print(json.dumps({**task, **found}), file=sys.stderr)
+    return {**task, **found}
 
 
-def child(what: dict[str, Any]) -> dict[str, Any]:
-    """One run."""
-    match what["do"]:
+def child(task: dict[str, Any]) -> dict[str, Any]:
+    """Run a task in this process."""
+    match task["do"]:
         case "load":
-            return asyncio.run(load(what["url"], what["route"], what["rate"], what["seconds"]))
+            return asyncio.run(load(task["url"], task["route"], task["rate"], task["seconds"]))
         case "check":
-            return check(*opened(Path(what["root"])))
+            return check(*open_study(Path(task["root"])))
         case _:
             torch.set_num_threads(1)
-            return limits(load_snapshot(*opened(Path(what["root"]))))
+            return limits(load_snapshot(*open_study(Path(task["root"]))))
 
 
 async def load(url: str, route: str, rate: int, seconds: float) -> dict[str, Any]:
-    """Send requests at the times of a Poisson process; the times they took from when they were due."""
+    """Send requests at the times of a Poisson process; returns percentiles of the latency."""
     rng = np.random.default_rng(rate)
-    due = np.cumsum(rng.exponential(1 / rate, size=round(rate * seconds)))
-    bodies = [json.dumps(request(rng)).encode() for _ in due]
+    scheduled = np.cumsum(rng.exponential(1 / rate, size=round(rate * seconds)))
+    bodies = [json.dumps(request(rng)).encode() for _ in scheduled]
     times: list[float] = []
     errors = fallbacks = 0
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
@@ -204,25 +204,25 @@ async def load(url: str, route: str, rate: int, seconds: float) -> dict[str, Any
             nonlocal errors, fallbacks
             try:
                 method, sent = ("POST", body) if route == "/recommend" else ("GET", None)
-                async with session.request(method, route, data=sent) as answer:
-                    content = await answer.read()
-                    errors += answer.status != 200
+                async with session.request(method, route, data=sent) as response:
+                    content = await response.read()
+                    errors += response.status != 200
                     fallbacks += route == "/recommend" and b'"fallback":null' not in content
             except aiohttp.ClientError:
                 errors += 1
             times.append(time.perf_counter() - started - moment)
 
-        tasks: list[asyncio.Task[None]] = []
-        for moment, body in zip(due.tolist(), bodies, strict=True):
+        trequests: list[asyncio.Task[None]] = []
+        for moment, body in zip(scheduled.tolist(), bodies, strict=True):
             delay = started + moment - time.perf_counter()
             if delay > 0:
                 await asyncio.sleep(delay)
-            tasks.append(asyncio.create_task(one(moment, body)))
-        await asyncio.gather(*tasks)
-        took = time.perf_counter() - started
+            trequests.append(asyncio.create_task(one(moment, body)))
+        await asyncio.gather(*trequests)
+        seconds_taken = time.perf_counter() - started
     percentiles = statistics.quantiles(times, n=100)
     return {
-        "answered": (len(times) - errors) / took,
+        "completed": (len(times) - errors) / seconds_taken,
         "p50": 1000 * percentiles[49],
         "p90": 1000 * percentiles[89],
         "p99": 1000 * percentiles[98],
@@ -232,22 +232,22 @@ async def load(url: str, route: str, rate: int, seconds: float) -> dict[str, Any
 
 
 def request(rng: np.random.Generator) -> dict[str, Any]:
-    """A visitor with a session of 1 to 30 clicks, popular items more often."""
+    """A user with a session of 1 to 30 clicks; popular items are more frequent."""
     clicks = (ITEMS * rng.beta(0.5, 2.0, size=rng.integers(1, 31))).astype(int)
     return {"user": f"u{rng.integers(10**9)}", "session": [f"item-{n}" for n in clicks]}
 
 
 def check(study: Study, paths: StudyPaths) -> dict[str, Any]:
-    """Compute every logged answer again: all scores, and the best of them."""
+    """Recompute every logged list from the scores of all items."""
     snapshot = load_snapshot(study, paths)
     index, model = snapshot.recommender.index, snapshot.recommender.model
     counts = {"rows": 0, "fallbacks": 0, "moved": 0, "wrong": 0}
     files = sorted((paths.root / study.serving.log_path).glob("impressions-*.jsonl"))
     logged = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
-    answered = [one for one in logged if one["fallback"] is None]
-    counts["rows"], counts["fallbacks"] = len(logged), len(logged) - len(answered)
-    for start in range(0, len(answered), CHECKED_AT_ONCE):
-        some = answered[start : start + CHECKED_AT_ONCE]
+    ranked = [one for one in logged if one["fallback"] is None]
+    counts["rows"], counts["fallbacks"] = len(logged), len(logged) - len(ranked)
+    for start in range(0, len(ranked), CHECK_BATCH):
+        some = ranked[start : start + CHECK_BATCH]
         sessions = [np.array([index[item] for item in one["session"]]) for one in some]
         preference_BO = torch.tensor([one["preference"] for one in some])
         scores_BI = next_scores(model, sessions, preference_BO)
@@ -255,9 +255,9 @@ def check(study: Study, paths: StudyPaths) -> dict[str, Any]:
         for row, one in enumerate(some):
             items = torch.tensor([index[item] for item in one["items"]])
             found = scores_BI[row, items]
-            as_good = (found - values_BK[row]).abs().max() < SMALLEST_GAP
-            as_said = (found - torch.tensor(one["scores"])).abs().max() < SMALLEST_GAP
-            counts["wrong"] += not (as_good and as_said and len(items.unique()) == one["k"])
+            is_best = (found - values_BK[row]).abs().max() < SCORE_TOLERANCE
+            is_logged = (found - torch.tensor(one["scores"])).abs().max() < SCORE_TOLERANCE
+            counts["wrong"] += not (is_best and is_logged and len(items.unique()) == one["k"])
             counts["moved"] += not torch.equal(items, items_BK[row])
     return counts
 
@@ -266,7 +266,7 @@ def limits(snapshot: Snapshot) -> dict[str, Any]:
     """Lists per second of the model alone."""
     rng = np.random.default_rng(0)
     index = snapshot.recommender.index
-    asks = [
+    requests = [
         RankRequest(
             session=np.array([index[item] for item in request(rng)["session"]]),
             preference=snapshot.plan.groups[n % GROUPS].preference,
@@ -278,11 +278,11 @@ def limits(snapshot: Snapshot) -> dict[str, Any]:
     ]
 
     def rate(size: int) -> float:
-        rank(snapshot, asks[:size])
+        rank(snapshot, requests[:size])
         started = time.perf_counter()
-        for start in range(0, len(asks), size):
-            rank(snapshot, asks[start : start + size])
-        return len(asks) / (time.perf_counter() - started)
+        for start in range(0, len(requests), size):
+            rank(snapshot, requests[start : start + size])
+        return len(requests) / (time.perf_counter() - started)
 
     table_ID = snapshot.recommender.model.item_embedding.weight.detach()
     hidden_BD = torch.randn(8, table_ID.shape[1], generator=torch.Generator().manual_seed(0))
@@ -293,16 +293,16 @@ def limits(snapshot: Snapshot) -> dict[str, Any]:
     return {"alone": rate(1), "batches": {n: rate(n) for n in (4, 8, 16, 32)}, "product": product}
 
 
-def opened(root: Path) -> tuple[Study, StudyPaths]:
-    """The study of the benchmark."""
+def open_study(root: Path) -> tuple[Study, StudyPaths]:
+    """The study of the benchmark, and its paths."""
     study = load_study(root / PARAMS_FILE, {"study.name": "bench"})
     return study, StudyPaths.of(study, root)
 
 
 def write_study(root: Path) -> None:
-    """A finished study of the size in question, its weights as they are before training."""
+    """Write a finished study with untrained weights."""
     (root / PARAMS_FILE).write_text((ROOT / PARAMS_FILE).read_text("utf-8"), encoding="utf-8")
-    study, paths = opened(root)
+    study, paths = open_study(root)
     names = [f"item-{n}" for n in range(ITEMS)]
     for asset in ("sessions", "conditioned_model", "traffic_plan"):
         paths.artifact(asset).mkdir(parents=True)

@@ -1,11 +1,11 @@
 
-# Added by `make install`: what `dagster` and `dvc` need to know of this project.
+# Added by `make install`: environment variables of `dagster` and `dvc`.
 export DAGSTER_HOME="$(dirname "$VIRTUAL_ENV")/.dagster"
 export DAGSTER_MODULE_NAME="assets.definitions"
 export DVC_NO_ANALYTICS=1
 export GX_ANALYTICS_ENABLED=false
 
-# `dagster dev` starts a webserver that refuses a module and a workspace at once.
+# `dagster dev` rejects a module in the environment when there is a workspace.yaml.
 dagster() {
     if [ "$1" = dev ]; then
         env -u DAGSTER_MODULE_NAME "$VIRTUAL_ENV/bin/dagster" "$@"

@@ -1,1 +1,1 @@
-"""What a study writes: where it is, how it is written whole, where it comes from."""
+"""A study's files: their paths, atomic writes, provenance and reference results."""

@@ -1,4 +1,4 @@
-"""What a result was made from: code, packages, processor, parameters and inputs."""
+"""Provenance of a result: code version, packages, processor and input data."""
 
 import platform
 import subprocess
@@ -15,7 +15,7 @@ _GIT_SECONDS = 10
 
 
 def provenance(study: Study, root: Path) -> dict[str, Any]:
-    """Where the study's numbers come from, as the report prints it."""
+    """The provenance of a study's numbers, as printed in the report."""
     return {
         "code": code_version(root),
         **environment_info(),
@@ -23,8 +23,11 @@ def provenance(study: Study, root: Path) -> dict[str, Any]:
     }
 
 
-def provenance_of_variants(study: Study, root: Path, log: Mapping[str, str]) -> dict[str, Any]:
-    """The same of a study of variants; it is made of their table and the log, by md5 of its files."""
+def variants_provenance(study: Study, root: Path, log: Mapping[str, str]) -> dict[str, Any]:
+    """The provenance of an analysis of external variants.
+
+    ``log`` maps each file of the experiment's log to its md5.
+    """
     variants = root / str(study.experiment.variants)
     return {
         "code": code_version(root),
@@ -35,7 +38,7 @@ def provenance_of_variants(study: Study, root: Path, log: Mapping[str, str]) -> 
 
 
 def environment_info() -> dict[str, Any]:
-    """The versions and the kind of processor that a number may depend on."""
+    """Package versions, Python version and processor type."""
     return {
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -44,7 +47,7 @@ def environment_info() -> dict[str, Any]:
 
 
 def code_version(root: Path) -> str:
-    """The git commit, marked if files differ from it; the package's version outside of git."""
+    """The git commit, marked if there are local changes; outside git, the package version."""
     commit = git(root, "rev-parse", "HEAD")
     if commit is None:
         return f"paretoscope {version('paretoscope')}"
@@ -53,7 +56,7 @@ def code_version(root: Path) -> str:
 
 
 def output_md5s(paths: StudyPaths) -> dict[str, str]:
-    """The md5 of every file of a study's folder, but for the manifest and half-written artifacts."""
+    """The md5 of every file of a study, without its manifest and unfinished artifacts."""
     files = sorted(file for file in paths.folder.rglob("*") if file.is_file())
     names = {file.relative_to(paths.folder).as_posix(): file for file in files}
     return {
@@ -64,10 +67,10 @@ def output_md5s(paths: StudyPaths) -> dict[str, str]:
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    """What git prints for ``arguments`` in the project at ``root``; None where it cannot."""
+    """The output of a git command in the project at ``root``; None if it fails."""
     try:
-        done = subprocess.run(  # noqa: S603 - no input in it
-            ["git", "-C", str(root), *arguments],  # noqa: S607 - git from the PATH, fixed arguments
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(root), *arguments],  # noqa: S607 - git from the PATH
             capture_output=True,
             text=True,
             check=True,

@@ -1,7 +1,8 @@
-"""Where a study's files lie, and how they get there whole or not at all.
+"""Paths of a study's artifacts, and atomic writes.
 
-Every artifact is one file or one folder under ``data/studies/<study>/``. It is written beside its
-place and then renamed, so that a crash leaves either the old artifact or the new one.
+Every artifact is one file or one folder under ``data/studies/<study>/``. It is written under a
+temporary name in the same folder and then renamed, so a crash leaves the old artifact or the new
+one, never a part.
 """
 
 import hashlib
@@ -24,59 +25,61 @@ _READ_CHUNK = 1 << 20
 REPORT = "report"
 DATABASE = "experiment.duckdb"
 
-_MADE_BY = {REPORT: "regression_report", DATABASE: "experiment_log"}
-"""Artifacts that are not named after the asset that makes them."""
+ASSET_PATHS = {"regression_report": REPORT, "experiment_log": DATABASE}
+"""Artifacts that are not named after the asset that writes them."""
+
+_ASSETS = {path: asset for asset, path in ASSET_PATHS.items()}
 
 
 def find_project_root(start: Path | None = None) -> Path:
-    """The project's folder: the nearest one at or above ``start`` that holds ``params.yaml``.
+    """The nearest folder at or above ``start`` that contains ``params.yaml``.
 
     Raises:
-        MissingArtifact: if there is none up to the file system's root.
+        MissingArtifact: if there is none.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / PARAMS_FILE).is_file():
             return folder
-    msg = f"no {PARAMS_FILE} in {here} or above it; run this from the project's folder"
+    msg = f"no {PARAMS_FILE} in {here} or above it; run this in a folder of the project"
     raise MissingArtifact(msg)
 
 
 @dataclass(frozen=True, slots=True)
 class StudyPaths:
-    """The places of one study's artifacts; most are named after the asset that writes them."""
+    """The paths of one study's artifacts; most are named after the asset that writes them."""
 
     root: Path
     name: str
 
     @classmethod
     def of(cls, study: Study, root: Path) -> Self:
-        """The places of ``study`` in the project at ``root``."""
+        """The paths of ``study`` in the project at ``root``."""
         return cls(root=root, name=study.study.name)
 
     @property
     def folder(self) -> Path:
-        """Everything the study writes."""
+        """The folder of all artifacts of the study."""
         return self.root / "data" / "studies" / self.name
 
     def artifact(self, asset: str, file: str | None = None) -> Path:
-        """The place of ``asset``'s artifact, or of one ``file`` in it, present or not."""
+        """The path of an asset's artifact, or of one file in it, whether or not it exists."""
         return self.folder / asset / file if file else self.folder / asset
 
     def require(self, asset: str, file: str | None = None) -> Path:
-        """The place of an artifact that an earlier asset must have written.
+        """The path of an artifact that an upstream asset has written.
 
         Raises:
-            MissingArtifact: naming the artifact and the command that makes it.
+            MissingArtifact: if it does not exist; the message gives the command that creates it.
         """
         restore_interrupted(self.folder / asset)
         path = self.artifact(asset, file)
         if not path.exists():
-            maker = _MADE_BY.get(asset, asset)
-            command = f"dagster asset materialize --select {maker}"
+            name = _ASSETS.get(asset, asset)
+            command = f"dagster asset materialize --select {name}"
             msg = (
-                f"{path.relative_to(self.root)} is missing. Make it with: {command} "
-                f"(or '*{maker}' for all before it too)"
+                f"{path.relative_to(self.root)} is missing. Create it with: {command} "
+                f"(or '*{name}' to include everything upstream)"
             )
             raise MissingArtifact(msg, command)
         return path
@@ -84,13 +87,13 @@ class StudyPaths:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Give a fresh folder to write into; on success it takes ``target``'s place, else it goes.
+    """Yield an empty folder that replaces ``target`` on success and is deleted on failure.
 
-    The old folder steps aside first, so there is an instant without ``target``;
-    :func:`recover` undoes a crash at that instant.
+    The old folder is renamed first, so for an instant there is no ``target``;
+    :func:`restore_interrupted` recovers from a crash at that instant.
     """
     restore_interrupted(target)
-    fresh, old = _beside(target, "new"), _beside(target, "old")
+    fresh, old = _sibling(target, "new"), _sibling(target, "old")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
@@ -106,9 +109,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Give a path to write one file to; on success it replaces ``target`` in one step."""
+    """Yield a path to write to; on success the file replaces ``target`` atomically."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = _beside(target, "new")
+    fresh = _sibling(target, "new")
     try:
         yield fresh
         fresh.replace(target)
@@ -117,12 +120,12 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 
 def restore_interrupted(target: Path) -> None:
-    """Put a folder back that a crash left under its ``old`` name.
+    """Rename a folder back that a crash has left under its ``.old`` name.
 
-    What is half-written stays under its ``new`` name, which may belong to a writer at work; the
-    next :func:`publish_folder` starts it afresh.
+    An unfinished ``.new`` folder is kept: it may belong to a running writer. The next
+    :func:`atomic_folder` replaces it.
     """
-    old = _beside(target, "old")
+    old = _sibling(target, "old")
     if old.exists():
         if target.exists():
             shutil.rmtree(old)
@@ -131,35 +134,29 @@ def restore_interrupted(target: Path) -> None:
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """Read a parquet file this project wrote.
-
-    Raises:
-        DataError: if it is damaged.
-    """
+    """Read a parquet file of an artifact; raises :class:`DataError` if it is corrupt."""
     try:
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        msg = f"{path} is damaged: {error}. Materialise {path.parent.name!r} anew"
-        raise DataError(msg) from error
+        raise _corrupt(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as readable JSON, the same bytes for the same value."""
+    """Write indented JSON: the same bytes for the same value."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file this project wrote; raises :class:`DataError` if it is damaged."""
+    """Read a JSON file of an artifact; raises :class:`DataError` if it is corrupt."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        msg = f"{path} is damaged: {error}. Materialise {path.parent.name!r} anew"
-        raise DataError(msg) from error
+        raise _corrupt(path, error) from error
 
 
 def md5(path: Path) -> str:
-    """The md5 of a file's bytes; of a folder, DVC's: that of its list of files, and ``.dir``."""
+    """The md5 of a file, or of a folder as DVC computes it: of its list of files, plus ``.dir``."""
     if path.is_dir():
         files = sorted(file.relative_to(path) for file in path.rglob("*") if file.is_file())
         entries = [{"md5": md5(path / file), "relpath": file.as_posix()} for file in files]
@@ -173,12 +170,12 @@ def md5(path: Path) -> str:
 
 
 def dataset_path(study: Study, root: Path) -> Path:
-    """The raw data's place; a relative path is relative to the project."""
+    """The path of the raw data; relative paths are relative to the project root."""
     return root / study.dataset.path
 
 
 def pinned_md5(study: Study, root: Path) -> str | None:
-    """The md5 DVC pins for the raw data, from ``dvc.lock`` or a ``.dvc`` file; None if unpinned."""
+    """The md5 that ``dvc.lock`` or a ``.dvc`` file pins for the raw data; None if unpinned."""
     lock, pin = root / "dvc.lock", Path(f"{dataset_path(study, root)}.dvc")
     outs: list[dict[str, Any]] = []
     try:
@@ -190,31 +187,39 @@ def pinned_md5(study: Study, root: Path) -> str | None:
             outs += [{**out, "path": study.dataset.path} for out in content["outs"]]
         return next((out["md5"] for out in outs if out["path"] == study.dataset.path), None)
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        msg = f"{lock.name} or {pin.name} is damaged: {error}. Restore it from git"
+        msg = f"{lock.name} or {pin.name} cannot be parsed: {error}. Restore it from git"
         raise DataError(msg) from error
 
 
 def require_dataset(study: Study, root: Path) -> str:
-    """Check that the raw data is there and is what is pinned; return its md5.
+    """The md5 of the raw data, which must exist and match its pin if it has one.
 
     Raises:
-        MissingArtifact: if it is absent.
-        DataError: if its bytes are not the pinned ones.
+        MissingArtifact: if it does not exist.
+        DataError: if its md5 is not the pinned one.
     """
     path, pinned = dataset_path(study, root), pinned_md5(study, root)
     if not path.exists():
-        remedy = "dvc repro raw_events" if pinned else "dvc repro, or correct dataset.path"
-        msg = f"raw data {study.dataset.path} is missing. Make it with: {remedy}"
-        raise MissingArtifact(msg, "dvc repro raw_events" if pinned else None)
+        command = "dvc repro raw_events" if pinned else None
+        fix = f"Create it with: {command}" if pinned else "Run 'dvc repro' or fix dataset.path"
+        msg = f"raw data {study.dataset.path} is missing. {fix}"
+        raise MissingArtifact(msg, command)
     found = md5(path)
     if pinned and found != pinned:
         msg = (
-            f"raw data {study.dataset.path} has md5 {found}, but {pinned} is pinned; "
+            f"raw data {study.dataset.path} has md5 {found}, expected the pinned {pinned}; "
             "restore it with 'dvc checkout' or pin the change with 'dvc commit'"
         )
         raise DataError(msg)
     return found
 
 
-def _beside(target: Path, suffix: str) -> Path:
+def _corrupt(path: Path, error: Exception) -> DataError:
+    asset = _ASSETS.get(path.parent.name, path.parent.name)
+    return DataError(
+        f"{path} is corrupt: {error}. Re-create it with: dagster asset materialize --select {asset}"
+    )
+
+
+def _sibling(target: Path, suffix: str) -> Path:
     return target.with_name(f".{target.name}.{suffix}")

@@ -1,6 +1,6 @@
 """The command line: ``paretoscope study | report | serve | …``.
 
-What a command needs is imported when it is called, so that help and a wrong call cost nothing.
+A command's code is imported when the command runs, so ``--help`` and usage errors stay fast.
 """
 
 from pipeline.cli.main import main as main

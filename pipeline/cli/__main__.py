@@ -1,4 +1,4 @@
-"""``python -m pipeline.cli``, as torchrun starts it."""
+"""``python -m pipeline.cli``, for torchrun."""
 
 import sys
 

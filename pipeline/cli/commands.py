@@ -1,10 +1,14 @@
-"""The commands: what each is for, examples, and the function that is imported when it is called."""
+"""Every command: help, arguments, examples, and the function that runs it."""
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from pipeline.cli import arguments
+from pipeline.core.asset_graph import EVERYTHING
+
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+"""Names and options of an argument, as ``ArgumentParser.add_argument`` takes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,33 +16,63 @@ class Command:
     """One command.
 
     Attributes:
-        name: The word for it.
+        name: As typed.
+        aliases: Shorter names.
         summary: One line of ``paretoscope --help``.
-        description: A paragraph of its own help.
-        examples: Whole command lines.
-        run: ``module:function``, imported when the command is called.
-        arguments: Adds what it can be called with.
-        has_json: Whether it has a result that can be printed as JSON.
+        description: A paragraph of ``paretoscope COMMAND --help``.
+        examples: Command lines.
+        run: The function as ``module:function``, imported when the command runs.
+        arguments: Arguments and options besides ``--help`` and ``--json``.
+        has_json: Whether the command has a result to print as JSON.
     """
 
     name: str
+    aliases: tuple[str, ...] = ()
     summary: str
     description: str
     examples: tuple[str, ...]
     run: str
-    arguments: Callable[[argparse.ArgumentParser], None] = arguments.none
+    arguments: tuple[Argument, ...] = ()
     has_json: bool = True
 
+
+def _argument(*names: str, **options: Any) -> Argument:
+    return names, options
+
+
+def _override(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if equals and "." in key:
+        return key, value
+    raise argparse.ArgumentTypeError(f"{text!r} is not of the form section.key=value")
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if 0 <= port < 1 << 16:
+        return port
+    raise argparse.ArgumentTypeError(f"{text} is not a valid port; expected 0 to 65535")
+
+
+def _level(text: str) -> float:
+    level = float(text)
+    if 0.5 < level < 1:
+        return level
+    raise argparse.ArgumentTypeError(f"{text} is not between 0.5 and 1")
+
+
+_LEVEL = _argument(
+    "--level", type=_level, default=0.95, help="confidence level of intervals (default: 0.95)"
+)
 
 _ALL = (
     Command(
         name="study",
-        summary="run the whole chain, from the raw log to the report",
+        summary="run all steps from the raw log to the report",
         description=(
-            'Makes everything from the raw log to the report, as "dagster asset materialize '
-            "--select '*regression_report'\" does, and as part of the same history. A terminal shows "
-            "each asset as it is done; elsewhere nothing is printed but the result. The exit code is "
-            "Dagster's. Unlike 'dvc repro study' it does not ask whether anything has changed."
+            "Materialises the selected assets (a Dagster selection such as 'traffic_plan*'), by "
+            f"default everything: '{EVERYTHING}'. A progress bar shows the current asset. The exit "
+            "code is Dagster's. Unlike 'dvc repro study', it does not check what has changed."
         ),
         examples=(
             "paretoscope study",
@@ -46,27 +80,37 @@ _ALL = (
             "paretoscope study --select 'traffic_plan*' --json",
         ),
         run="pipeline.cli.study:study",
-        arguments=arguments.study,
+        arguments=(
+            _argument("--select", default=EVERYTHING, metavar="ASSETS", help="default: all"),
+            _argument(
+                "--set",
+                dest="overrides",
+                action="append",
+                default=[],
+                type=_override,
+                metavar="KEY=VALUE",
+                help="override a parameter, such as training.epochs=3; may be repeated",
+            ),
+            _argument("--verbose", action="store_true", help="print Dagster's log to stderr"),
+        ),
     ),
     Command(
         name="report",
-        summary="say where the finished study's report lies, or show it",
+        summary="print the path of the study's report, or open it",
         description=(
-            "Prints the path of the report's page; --open shows it in the browser, --json adds the "
-            "paths of its Markdown and JSON versions and the sentences it begins with."
+            "Prints the path of the HTML report; --json adds Markdown, JSON and the summary."
         ),
         examples=("paretoscope report", "paretoscope report --open", "paretoscope report --json"),
         run="pipeline.cli.results:report",
-        arguments=arguments.report,
+        arguments=(_argument("--open", dest="show", action="store_true", help="open the page"),),
     ),
     Command(
         name="compare",
         summary="compare two or more finished studies on one page",
         description=(
-            "Lays the fronts of several studies over each other and their slopes side by side, says "
-            "which slopes differ beyond chance (with Holm's correction) and whether the studies can "
-            "be taken for independent, and lists what changed in parameters and data. Writes "
-            "index.html, comparison.md and comparison.json."
+            "Overlays the Pareto fronts of several studies, tests which slopes differ (with Holm's "
+            "correction), warns about studies that may not be independent, and lists differences in "
+            "parameters and data. A study is a name under data/studies, a folder or a report.json."
         ),
         examples=(
             "paretoscope compare synthetic-shop jdata",
@@ -74,124 +118,124 @@ _ALL = (
             "paretoscope compare spring summer autumn --json",
         ),
         run="pipeline.cli.results:compare",
-        arguments=arguments.compare,
+        arguments=(
+            _argument("studies", nargs="+", metavar="STUDY", help="name, folder or report.json"),
+            _argument("--out", type=Path, metavar="FOLDER", help="default: data/comparisons/A-B"),
+            _LEVEL,
+        ),
     ),
     Command(
         name="doctor",
-        summary="check environment, parameters, data and artifacts, and say what to do",
+        summary="check environment, parameters, data and artifacts, and print fixes",
         description=(
-            "Checks Python and the pinned versions, the variables Dagster needs, params.yaml, the raw "
-            "data and its pin, every artifact and what it was made from, the experiment's database, "
-            "disk and memory, and DVC's remote. Each line has ✓ (well), ! (look at it) or ✗ (mend "
-            "it), with the command to type. Ends with 1 if anything has ✗."
+            "Checks versions, environment variables, params.yaml, the raw data and its pin, every "
+            "artifact against its inputs, the experiment database, disk, memory and the DVC remote. "
+            "Marks: ✓ ok, ! warning, ✗ error. Exits with 1 if there is an error."
         ),
         examples=("paretoscope doctor", "paretoscope doctor --json"),
         run="pipeline.cli.doctor:doctor",
     ),
     Command(
         name="generate",
-        summary="write the synthetic shop's log (the DVC stage raw_events)",
+        summary="generate the log of the synthetic shop (the DVC stage raw_events)",
         description=(
-            "Writes the log of the synthetic shop of params.yaml's section synthetic to "
-            "data/raw/synthetic-shop.jsonl: the same bytes on any machine. 'dvc repro raw_events' "
-            "calls it and pins the outcome."
+            "Writes the log of the synthetic shop (section synthetic of params.yaml) to "
+            "data/raw/synthetic-shop.jsonl. The bytes are the same on any machine."
         ),
         examples=("paretoscope generate", "paretoscope generate --json"),
         run="pipeline.cli.experiment:generate",
     ),
     Command(
         name="train",
-        summary="fit the network to the finished sessions, under torchrun on several processes",
+        summary="train the model, with torchrun on several processes",
         description=(
-            "Fits the network outside of Dagster, from the state a run left that was ended. Under "
-            "torchrun several processes share the work; docs/models.md."
+            "Trains the model outside Dagster, and resumes from the checkpoint of an interrupted "
+            "run. Under torchrun, several processes share the work; see docs/models.md."
         ),
-        examples=(
-            "paretoscope train",
-            "paretoscope train --json",
-        ),
+        examples=("paretoscope train", "paretoscope train --json"),
         run="pipeline.cli.model:train",
     ),
     Command(
-        name="score",
-        summary="score one of evaluation.shards, numbered from 1, for preference_scores to find",
+        name="evaluate-shard",
+        aliases=("score",),
+        summary="score one shard of the test sessions for the asset preference_scores",
         description=(
-            "Scores one part of the test sessions under every preference, so that several processes "
-            "can share the work. A part that is ready is not scored again; docs/metrics.md."
+            "Scores one of evaluation.shards parts of the test sessions under every preference, so "
+            "that several processes can share the work; see docs/metrics.md."
         ),
-        examples=("paretoscope score 1", "paretoscope score 2"),
-        run="pipeline.cli.model:score",
-        arguments=arguments.shard,
+        examples=("paretoscope evaluate-shard 1", "paretoscope evaluate-shard 2"),
+        run="pipeline.cli.model:evaluate_shard",
+        arguments=(_argument("shard", type=int, help="1 to evaluation.shards"),),
         has_json=False,
     ),
     Command(
         name="plan",
-        summary="print the experiment's groups and its power, beside evenly spaced preferences",
+        summary="print the experiment's groups and their power",
         description=(
-            "Prints the groups with their preferences and shares, and for every hypothesis the days "
-            "and impressions that show the slope you expect, and the smallest slope that the planned "
-            "days show; docs/experiment.md."
+            "Prints the groups, and for every hypothesis the days and impressions required for 80% "
+            "power and the minimum detectable effect of the planned days; see docs/experiment.md."
         ),
         examples=("paretoscope plan", "paretoscope plan --json"),
         run="pipeline.cli.experiment:plan",
     ),
     Command(
         name="serve",
-        summary="answer requests for lists and write the experiment's log; see docs/serving.md",
+        summary="serve recommendation lists over HTTP and write the experiment's log",
         description=(
-            "Serves every group from one network over HTTP and writes what was shown, clicked and "
-            "ordered to serving.log_path. PARETOSCOPE_SERVING_KEY holds the bearer key that clients "
-            "must send, if you want one. A new model or plan is taken over while it runs."
+            "Serves the lists of every group from one model and writes impressions, clicks and "
+            "orders to serving.log_path. If PARETOSCOPE_SERVING_KEY is set, clients must send it as "
+            "a bearer token. New models and plans are loaded without a restart; docs/serving.md."
         ),
         examples=("paretoscope serve", "paretoscope serve --host 0.0.0.0 --port 8080"),
         run="pipeline.cli.experiment:serve",
-        arguments=arguments.serve,
+        arguments=(
+            _argument("--host", default="127.0.0.1", help="address to listen on"),
+            _argument("--port", type=_port, default=8350, help="0 selects a free port"),
+        ),
         has_json=False,
     ),
     Command(
         name="simulate",
-        summary="let the synthetic shop's users visit a serving endpoint; see docs/simulation.md",
+        summary="send simulated users of the synthetic shop to a serving endpoint",
         description=(
-            "Users of the synthetic shop ask the endpoint for lists, click and order by the shop's "
-            "own rules, and tell it. No real person is asked. PARETOSCOPE_SERVING_KEY holds the "
-            "endpoint's bearer key, if it wants one."
+            "Simulated users request lists, click, order, and send the events to the endpoint, with "
+            "PARETOSCOPE_SERVING_KEY as the bearer token if it is set; see docs/simulation.md."
         ),
         examples=(
             "paretoscope simulate --url http://127.0.0.1:8350",
             "paretoscope simulate --url http://127.0.0.1:8350 --json",
         ),
         run="pipeline.cli.experiment:simulate",
-        arguments=arguments.simulate,
+        arguments=(_argument("--url", required=True, help="such as http://127.0.0.1:8350"),),
     ),
     Command(
-        name="inspect",
-        summary="read the log you bring, and say what would become of its rows; nothing is written",
+        name="validate-log",
+        summary="validate your experiment's log without writing anything",
         description=(
-            "Reads the log of experiment.log_path under the rules of params.yaml, counts what would "
-            "be set aside and why, and prints users and clicks of each group; "
+            "Reads the log of experiment.log_path under the rules of params.yaml and prints the "
+            "usable impressions, the rejected rows by reason, and users and clicks per group; see "
             "docs/experiment-log.md."
         ),
-        examples=("paretoscope inspect", "paretoscope inspect --json"),
-        run="pipeline.cli.experiment:inspect",
+        examples=("paretoscope validate-log", "paretoscope validate-log --json"),
+        run="pipeline.cli.experiment:validate_log",
     ),
     Command(
         name="ingest",
-        summary="take new log files into the experiment's database, without Dagster",
+        summary="ingest new log files into the experiment database, without Dagster",
         description=(
-            "Brings the experiment's database to what the log's files say. A file that is in it is "
-            "not read again. The checks are those of the asset experiment_log; what breaks a "
-            "blocking one leaves the database as it was. Dagster does not hear of it: materialise "
-            "'experiment_log*' there when you want the report."
+            "Ingests new and changed files and runs the checks of the asset experiment_log; if a "
+            "blocking check fails, the database stays unchanged. Dagster does not record it: "
+            "materialise 'experiment_log*' to update the report."
         ),
         examples=("paretoscope ingest", "paretoscope ingest --json"),
-        run="pipeline.cli.experiment:ingest_log",
+        run="pipeline.cli.experiment:ingest",
     ),
     Command(
         name="fit",
-        summary="fit hypotheses to a CSV or parquet file of group counts; see docs/inference.md",
+        summary="fit hypotheses to a CSV or parquet file of group counts",
         description=(
-            "Fits the slopes of KPIs on offline metrics to a table of groups, without a study. With "
-            "--report it writes a page on them and on every metric against every KPI."
+            "Fits the slopes of KPIs on offline metrics to a table of groups, without a study. "
+            "--report also fits every metric against every KPI; see docs/inference.md."
         ),
         examples=(
             "paretoscope fit counts.csv",
@@ -199,41 +243,57 @@ _ALL = (
             "paretoscope fit counts.csv --report findings",
         ),
         run="pipeline.cli.results:fit",
-        arguments=arguments.fit,
+        arguments=(
+            _argument("counts", type=Path, help="a CSV or parquet file, one row per group"),
+            _argument("--report", type=Path, metavar="FOLDER", help="write a report there"),
+            _argument(
+                "--hypothesis",
+                action="append",
+                default=[],
+                metavar="METRIC:KPI:SIGN",
+                help="such as recall@20:ctr:+; default: those of the paper",
+            ),
+            _LEVEL,
+        ),
     ),
     Command(
-        name="meta",
-        summary="pool the hypotheses of several studies' report.json; see docs/inference.md",
+        name="meta-analysis",
+        aliases=("meta",),
+        summary="pool the slopes of several studies' report.json",
         description=(
-            "Pools the slopes of several experiments: their mean, how much experiments differ, and "
-            "what a new offline gain foretells. To see two studies side by side, use 'compare'."
+            "Pools the slopes of several experiments: their mean, their heterogeneity, and the KPI "
+            "change that an offline gain predicts; see docs/inference.md."
         ),
         examples=(
-            "paretoscope meta a/report.json b/report.json --gain 0.02",
+            "paretoscope meta-analysis a/report.json b/report.json --gain 0.02",
             "paretoscope meta a/report.json b/report.json --json",
         ),
-        run="pipeline.cli.results:meta",
-        arguments=arguments.meta,
+        run="pipeline.cli.results:meta_analysis",
+        arguments=(
+            _argument("reports", type=Path, nargs="+", metavar="REPORT.json"),
+            _argument("--gain", type=float, help="relative gain of the metric; 0.02 is +2%%"),
+            _LEVEL,
+        ),
     ),
     Command(
         name="verify",
-        summary="compare the finished study with the pinned md5s and the released tables",
+        summary="compare the finished study with pinned md5s and reference results",
         description=(
-            "Raw data and sessions must have the pinned md5s on any machine; what comes out of the "
-            "network must have them or be close to the released tables. Ends with 1 if not."
+            "Raw data and sessions must have the pinned md5s on any machine; model outputs must "
+            "have them or be within the tolerance of the reference results. Exits with 1 otherwise."
         ),
         examples=("paretoscope verify", "paretoscope verify --json"),
         run="pipeline.cli.results:verify",
     ),
     Command(
-        name="release",
-        summary="make the finished study's tables the released ones",
+        name="update-reference",
+        summary="replace the reference results with those of the finished study",
         description=(
-            "Copies the tables that depend on the network to data/released/<study>, which 'verify' "
-            "compares with. Commit them together with dvc.lock."
+            "Copies the model outputs to data/reference/<study>, which 'verify' compares with. "
+            "Commit them together with dvc.lock."
         ),
-        examples=("paretoscope release", "paretoscope release --json"),
-        run="pipeline.cli.results:release",
+        examples=("paretoscope update-reference", "paretoscope update-reference --json"),
+        run="pipeline.cli.results:update_reference",
     ),
 )
 

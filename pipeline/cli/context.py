@@ -1,15 +1,33 @@
-"""The project a command is called in."""
+"""What commands share: the project they run in, and their output."""
+
+from json import dumps
+from typing import Any
+
+from rich.console import Console
 
 from pipeline.artifacts.storage import StudyPaths, find_project_root
 from pipeline.study import PARAMS_FILE, Study, load_study
 
+_PLAIN: Any = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False}
+
 
 def open_project() -> tuple[Study, StudyPaths]:
-    """The study of the nearest ``params.yaml``, and the places of its files.
+    """The study of the nearest ``params.yaml``, and its paths.
 
     Raises:
-        MissingArtifact, StudyError: if there is none, or it is wrong.
+        MissingArtifact: if there is no ``params.yaml`` in this folder or above it.
+        StudyError: if a parameter is invalid.
     """
     root = find_project_root()
     study = load_study(root / PARAMS_FILE)
     return study, StudyPaths.of(study, root)
+
+
+def echo(line: str) -> None:
+    """Print one line of the result to stdout."""
+    Console(**_PLAIN).print(line)
+
+
+def print_json(value: Any) -> None:
+    """Print the result as JSON to stdout."""
+    echo(dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,31 +1,28 @@
-"""The experiment on the command line: its raw data, plan, endpoint, users and log."""
+"""The experiment: synthetic log, plan, endpoint, simulated users and log ingestion."""
 
 import logging
 import os
 from dataclasses import asdict
 
-from pipeline.artifacts.storage import DATABASE, read_json
-from pipeline.cli.context import open_project
-from pipeline.cli.output import echo, print_json
+from pipeline.cli.context import echo, open_project, print_json
 from pipeline.core.contracts import Kpi
-from pipeline.experiment.design.external_variants import load_plan
 from pipeline.experiment.design.traffic_plan import read_plan
 from pipeline.experiment.log.dry_run import inspect_log
-from pipeline.experiment.log.ingest import Ingestion, ingest
-from pipeline.experiment.log.log_files import log_files, log_folder
-from pipeline.experiment.log.row_validation import LogRules
 from pipeline.inference.power.plan_experiment import POWER
 from pipeline.reporting.text.power_summary import plan_lines
+from pipeline.results.power import PowerAnalysis
+from pipeline.results.serialization import read_result, to_dict
 from pipeline.synthetic.generate_log import generate_log
 
 SERVING_KEY = "PARETOSCOPE_SERVING_KEY"
-"""The environment variable that holds the endpoint's bearer key, if it wants one."""
+"""The environment variable that holds the endpoint's bearer token."""
 
 SHOP_LOG = "data/raw/synthetic-shop.jsonl"
+_PLAN_AGAIN = "Re-create it with: dagster asset materialize --select traffic_plan"
 
 
 def generate(*, json: bool) -> int:
-    """Write the synthetic shop's log."""
+    """Generate the log of the synthetic shop."""
     study, paths = open_project()
     sessions = generate_log(study.synthetic, paths.root / SHOP_LOG)
     if json:
@@ -38,17 +35,18 @@ def generate(*, json: bool) -> int:
 def plan(*, json: bool) -> int:
     """Print groups and power."""
     study, paths = open_project()
-    groups, power = read_plan(paths).as_dict(), read_json(paths.require("traffic_plan", POWER))
+    traffic_plan = read_plan(paths)
+    power = read_result(PowerAnalysis, paths.require("traffic_plan", POWER), remedy=_PLAN_AGAIN)
     if json:
-        print_json({"plan": groups, "power": power})
+        print_json({"plan": traffic_plan.as_dict(), "power": to_dict(power)})
         return 0
-    for words in plan_lines(groups, power, study.evaluation.cutoff):
-        echo(words)
+    for line in plan_lines(traffic_plan, power, study.evaluation.cutoff):
+        echo(line)
     return 0
 
 
 def serve(*, host: str, port: int) -> int:
-    """Answer requests until it is ended."""
+    """Serve requests until the process is stopped."""
     from pipeline.serving.http.server import serve as serve_study  # noqa: PLC0415 - FastAPI takes a second
 
     study, paths = open_project()
@@ -58,7 +56,7 @@ def serve(*, host: str, port: int) -> int:
 
 
 def simulate(*, url: str, json: bool) -> int:
-    """Let simulated users visit an endpoint."""
+    """Send simulated users to an endpoint."""
     from pipeline.simulator.http_client import simulate_over_http  # noqa: PLC0415 - aiohttp is large
 
     study, paths = open_project()
@@ -67,64 +65,46 @@ def simulate(*, url: str, json: bool) -> int:
         print_json({**found, "url": url})
         return 0
     echo(
-        f"{found['lists']:,} lists shown, {found['clicked']:,} clicked, {found['ordered']:,} ordered "
-        f"from ({found['units']:,} units); they are in the log of {url}"
+        f"{found['lists']:,} impressions, {found['clicked']:,} with a click, {found['ordered']:,} "
+        f"with an order ({found['units']:,} units); they are in the log of {url}"
     )
     return 0
 
 
-def inspect(*, json: bool) -> int:
-    """Say what would become of a log."""
+def validate_log(*, json: bool) -> int:
+    """Validate the experiment's log without writing anything."""
     study, paths = open_project()
     found = inspect_log(study.experiment, paths)
-    rates = found.kpis.filter(kpi=Kpi.CTR.value)
     if json:
         print_json({"log": asdict(found.log), "group_kpis": found.kpis.to_dicts()})
         return 0
-    echo(f"{found.log.impressions:,} impressions of {found.log.files} files are usable")
+    echo(f"{found.log.impressions:,} usable impressions in {found.log.files} files")
     for reason, rows in found.log.rejected.items():
-        echo(f"{rows:,} rows would be set aside: {reason}")
-    for row in rates.iter_rows(named=True):
+        echo(f"{rows:,} rows rejected: {reason}")
+    for row in found.kpis.filter(kpi=Kpi.CTR.value).iter_rows(named=True):
         echo(
             f"{row['group']}: {row['users']:,} users, {row['trials']:,} impressions, "
-            f"{row['successes']:,} clicked"
+            f"{row['successes']:,} with a click"
         )
     return 0
 
 
-def ingest_log(*, json: bool) -> int:
-    """Bring the experiment's database to what the log's files say."""
-    from pipeline.quality.runner import (  # noqa: PLC0415 - Great Expectations takes two seconds
-        CheckResult,
-        check_experiment_log,
-        enforce,
-    )
+def ingest(*, json: bool) -> int:
+    """Bring the experiment database up to date with the log files."""
+    from pipeline.steps.experiment import ingest_log  # noqa: PLC0415 - Great Expectations takes two seconds
 
-    study, paths = open_project()
-    outcomes: list[CheckResult] = []
-    found = ingest(
-        log_files(log_folder(study.experiment, paths)),
-        load_plan(paths),
-        paths.artifact(DATABASE),
-        rules=LogRules.of(study.experiment),
-        check=lambda database: outcomes.extend(enforce(check_experiment_log(database))),
-    )
-    warnings = [str(outcome) for outcome in outcomes if not outcome.passed]
+    step = ingest_log(*open_project())
+    found = step.value
+    warnings = [str(check) for check in step.checks if not check.passed]
     if json:
         print_json({**asdict(found), "warnings": warnings})
         return 0
-    for words in (*_counts(found), *warnings):
-        echo(words)
-    return 0
-
-
-def _counts(found: Ingestion) -> list[str]:
-    read = (
-        f"{found.files_read} of {found.files} files were new"
-        if found.files_read
-        else "no file was new"
+    echo(
+        f"{found.impressions:,} impressions in the database; {found.files_read} of {found.files} "
+        "files were new or changed"
     )
-    return [
-        f"{found.impressions:,} impressions are in the database; {read}",
-        *(f"{rows:,} rows are set aside: {reason}" for reason, rows in found.rejected.items()),
-    ]
+    for reason, rows in found.rejected.items():
+        echo(f"{rows:,} rows rejected: {reason}")
+    for warning in warnings:
+        echo(warning)
+    return 0

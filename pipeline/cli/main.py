@@ -1,4 +1,4 @@
-"""From the words of a command to its exit code: 0 done, 1 failed, 2 called wrongly."""
+"""Parses the command line, runs the command and returns its exit code."""
 
 import argparse
 import textwrap
@@ -6,60 +6,69 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from rich.console import Console
+
 from pipeline.cli.commands import COMMANDS, Command
-from pipeline.cli.output import print_error
 from pipeline.core.errors import USER_ERRORS
 
 INTERRUPTED = 130
-"""Ended by Ctrl-C, as shells count it."""
+"""The exit code after Ctrl-C, as in a shell."""
 
 _WIDTH = 88
-_ABOUT = (
+_DESCRIPTION = (
     "Which offline metrics predict online impact? Run a study, read its report, serve its groups. "
-    "Every command works from any folder of the project, the one that holds params.yaml."
+    "Every command runs in any folder of the project, that is, at or below params.yaml."
 )
-_ENDINGS = (
-    "exit codes: 0 done, 1 failed (one line on stderr says why and what to do), 2 called wrongly"
-)
+_EXIT_CODES = "exit codes: 0 success, 1 failure (one line on stderr gives cause and fix), 2 usage"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0, 1 if it failed, 2 if it was called wrongly."""
+    """Run one command; returns 0 on success and 1 on failure. A usage error exits with 2."""
     values = vars(build_parser().parse_args(arguments))
-    name = values.pop("command")
-    module, function = COMMANDS[name].run.split(":")
+    command: Command = values.pop("command")
+    module, function = command.run.split(":")
     try:
         return getattr(import_module(module), function)(**values)
     except USER_ERRORS as error:
-        print_error(name, str(error))
+        print_error(command.name, str(error))
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """What the command line accepts, with the help of every command."""
+    """The parser of the command line, with the help of every command."""
     parser = argparse.ArgumentParser(
         prog="paretoscope",
-        description=textwrap.fill(_ABOUT, _WIDTH),
-        epilog=f"{_ENDINGS}\n'paretoscope COMMAND --help' has examples.",
+        description=textwrap.fill(_DESCRIPTION, _WIDTH),
+        epilog=f"{_EXIT_CODES}\n'paretoscope COMMAND --help' has examples.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS.values():
-        _describe(command, parsers)
+        _add_command(command, parsers)
     return parser
 
 
-def _describe(command: Command, parsers: Any) -> None:
+def print_error(command: str, message: str) -> None:
+    """Print ``paretoscope COMMAND: message`` to stderr."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console.print(f"paretoscope {command}: ", style="bold red", end="")
+    console.print(message)
+
+
+def _add_command(command: Command, parsers: Any) -> None:
     examples = "\n".join(f"  {example}" for example in command.examples)
     parser = parsers.add_parser(
         command.name,
+        aliases=command.aliases,
         help=command.summary,
         description=textwrap.fill(command.description, _WIDTH),
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.arguments(parser)
+    parser.set_defaults(command=command)
+    for names, options in command.arguments:
+        parser.add_argument(*names, **options)
     if command.has_json:
         parser.add_argument("--json", action="store_true", help="print the result as JSON")

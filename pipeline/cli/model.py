@@ -1,32 +1,31 @@
-"""``train`` and ``score``: the network outside of Dagster."""
+"""``train`` and ``evaluate-shard``: the model outside Dagster."""
 
 import logging
 
 from models.training.distributed import is_first_process
-from pipeline.cli.context import open_project
-from pipeline.cli.output import echo, print_json
+from pipeline.cli.context import echo, open_project, print_json
 from pipeline.evaluation.scoring import score_shard
-from pipeline.recommender.train import fit_study
+from pipeline.steps.model import fit_model
 
 
 def train(*, json: bool) -> int:
-    """Fit the study's network."""
+    """Train the study's model."""
     study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    trained = fit_study(study, paths)
+    trained = fit_model(study, paths).value
     hypervolume = trained.front.hypervolume
     if json:
         if is_first_process():
             print_json({"best_epoch": trained.best_epoch, "hypervolume": hypervolume})
         return 0
     echo(
-        f"the best epoch is {trained.best_epoch}, its front's hypervolume on validation "
-        f"{hypervolume:.4f}; now: dagster asset materialize --select 'group:preference_scores+'"
+        f"best epoch {trained.best_epoch}, validation hypervolume {hypervolume:.4f}; "
+        "next: dagster asset materialize --select 'group:preference_scores+'"
     )
     return 0
 
 
-def score(*, shard: int) -> int:
+def evaluate_shard(*, shard: int) -> int:
     """Score one shard of the test sessions."""
     study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

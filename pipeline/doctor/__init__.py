@@ -1,1 +1,1 @@
-"""What stands in the way of a study, and what to do about it: ``paretoscope doctor``."""
+"""``paretoscope doctor``: finds what prevents a study from running, and prints fixes."""

@@ -1,4 +1,4 @@
-"""A study's artifacts: whether each is there, is younger than what it was made from, and whole."""
+"""Checks a study's artifacts: complete, not older than their inputs, and those of the report."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from typing import Any
 from models.progress import track
 from pipeline.artifacts.provenance import code_version, environment_info
 from pipeline.artifacts.storage import (
+    ASSET_PATHS,
     DATABASE,
-    REPORT,
     StudyPaths,
     dataset_path,
     md5,
@@ -18,177 +18,165 @@ from pipeline.artifacts.storage import (
     require_dataset,
 )
 from pipeline.core.asset_graph import ASSET_GRAPH, rematerialize_command
-from pipeline.doctor.finding import Finding, State, ok
+from pipeline.doctor.finding import Finding, Status, ok, shortened
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
 from pipeline.experiment.log.log_files import log_files, log_folder
 from pipeline.study import LogSource, Study, flatten
 
-RAW = "raw_events"
-_PLACES = {"regression_report": REPORT, "experiment_log": DATABASE}
-"""Where artifacts lie that are not named after their asset."""
-
-_SECONDS = 1.0
+_SAME_SECONDS = 1.0
 """Artifacts whose times differ by less were copied together."""
 
-_NAMED = 3
 _STUDY = "paretoscope study"
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An artifact that is there.
+    """An artifact on disk.
 
     Attributes:
         path: A file or folder.
-        made: When the newest of its files was written, in seconds.
-        is_of_the_report: Whether its files are those that the report's manifest tells of.
+        written_at: Modification time of its newest file, in seconds.
+        is_in_manifest: Whether its files have the md5s of the report's manifest.
+        is_input: Whether it is a log of the user's, which the manifest does not list.
     """
 
     path: Path
-    made: float
-    is_of_the_report: bool
+    written_at: float
+    is_in_manifest: bool
+    is_input: bool
 
 
-def examine_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
-    """The raw data: there, and the pinned bytes."""
+def check_raw_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
+    """Check that the raw data exists and matches its pin."""
     if study.experiment.variants is not None:
-        yield ok("raw data", "not needed: the experiment has variants of your own")
+        yield ok("raw data", "not required: the experiment has external variants")
         return
-    digest = require_dataset(study, paths.root)
-    name = study.dataset.path
+    digest, name = require_dataset(study, paths.root), study.dataset.path
     if pinned_md5(study, paths.root) is None:
-        words = f"{name} is not pinned: a change of it would go unnoticed"
-        yield Finding("raw data", State.LOOK, words, f"dvc add {name}")
+        message = f"{name} is not pinned: changes would not be noticed"
+        yield Finding("raw data", Status.WARNING, message, f"dvc add {name}")
     else:
         yield ok("raw data", f"{name} has the pinned md5 {digest}")
 
 
-def examine_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
-    """Every artifact of the chain, the database, and the manifest of the last report."""
+def check_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
+    """Check every artifact, the database, and the manifest of the last report."""
     manifest_file = paths.artifact("manifest.json")
     manifest = read_json(manifest_file) if manifest_file.exists() else None
-    there = _artifacts(study, paths, manifest)
-    wanted = [asset for asset in ASSET_GRAPH if asset != RAW and _belongs(asset, study)]
-    if missing := [asset for asset in wanted if asset not in there]:
-        words = f"{len(missing)} of {len(wanted)} not made yet: {', '.join(missing)}"
-        remedy = _STUDY if len(missing) == len(wanted) else rematerialize_command(missing[0])
-        yield Finding("artifacts", State.LOOK, words, remedy)
-    outdated = list(_outdated(study, paths, wanted, there))
+    assets = _assets_of(study)
+    found = _find_artifacts(assets, study, paths, manifest)
+    if missing := [asset for asset in assets if asset not in found]:
+        message = f"{len(missing)} of {len(assets)} are missing: {', '.join(missing)}"
+        fix = _STUDY if len(missing) == len(assets) else rematerialize_command(missing[0])
+        yield Finding("artifacts", Status.WARNING, message, fix)
+    outdated = list(_outdated(study, paths, found))
     yield from outdated
     if not missing and not outdated:
-        yield ok("artifacts", f"all {len(wanted)} are there, none older than what it is made from")
-    if "experiment_log" in there:
-        held = summarise(paths.artifact(DATABASE))
-        yield ok("database", f"{held['impressions']:,} impressions of {held['files']} files")
+        yield ok("artifacts", f"all {len(assets)} exist, none is older than its inputs")
+    if "experiment_log" in found:
+        log = summarise(paths.artifact(DATABASE))
+        yield ok("database", f"{log['impressions']:,} impressions from {log['files']} files")
     if manifest is not None:
-        yield from examine_manifest(manifest, study, paths, there)
+        yield from check_manifest(manifest, study, paths, found)
 
 
-def _belongs(asset: str, study: Study) -> bool:
-    """Whether the study makes the asset; one of variants of your own begins with their plan."""
-    if study.experiment.variants is None:
-        return True
-    names = list(ASSET_GRAPH)
-    return names.index(asset) >= names.index("traffic_plan")
+def _assets_of(study: Study) -> list[str]:
+    """The assets that the study materialises; with external variants, from the plan on."""
+    assets = list(ASSET_GRAPH)
+    return assets[1 if study.experiment.variants is None else assets.index("traffic_plan") :]
 
 
-def _artifacts(study: Study, paths: StudyPaths, manifest: Any) -> dict[str, Artifact]:
-    told = manifest["outputs"] if manifest else {}
+def _find_artifacts(
+    assets: list[str], study: Study, paths: StudyPaths, manifest: dict[str, Any] | None
+) -> dict[str, Artifact]:
+    outputs = manifest["outputs"] if manifest else {}
     found: dict[str, Artifact] = {}
-    names = [asset for asset in ASSET_GRAPH if asset != RAW and _belongs(asset, study)]
-    for asset in track(names, len(names), "reading artifacts"):
-        path = paths.artifact(_PLACES.get(asset, asset))
-        brought = asset == "experiment_log_files" and study.experiment.source is LogSource.FILES
-        if brought:
+    for asset in track(assets, len(assets), "reading artifacts"):
+        path = paths.artifact(ASSET_PATHS.get(asset, asset))
+        is_input = asset == "experiment_log_files" and study.experiment.source is LogSource.FILES
+        if is_input:
             path = log_folder(study.experiment, paths)
         files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
-        if not path.exists() or not files:
-            continue
-        same = not brought and all(
-            told.get(file.relative_to(paths.folder).as_posix()) == md5(file) for file in files
-        )
-        found[asset] = Artifact(path, max(file.stat().st_mtime for file in files), same)
+        if path.exists() and files:
+            found[asset] = Artifact(
+                path=path,
+                written_at=max(file.stat().st_mtime for file in files),
+                is_in_manifest=not is_input
+                and all(
+                    outputs.get(file.relative_to(paths.folder).as_posix()) == md5(file)
+                    for file in files
+                ),
+                is_input=is_input,
+            )
     return found
 
 
-def _outdated(
-    study: Study, paths: StudyPaths, wanted: list[str], there: dict[str, Artifact]
-) -> Iterator[Finding]:
-    """Artifacts that were made before what they are made from."""
+def _outdated(study: Study, paths: StudyPaths, found: dict[str, Artifact]) -> Iterator[Finding]:
+    """Artifacts that are older than one of their inputs."""
     raw = dataset_path(study, paths.root)
-    for asset in wanted:
-        if asset not in there:
-            continue
-        one = there[asset]
+    for asset, artifact in found.items():
         if asset == "experiment_log":
-            # it is left as it is when its files say the same as before, so times tell nothing
-            late = _other_files(study, paths)
+            # the database is not rewritten if the files are the same, so its time says nothing
+            newer = _changed_log_files(study, paths)
         elif asset == "events":
-            late = ["the raw data"] if _is_newer(raw, one) else []
+            is_newer = raw.exists() and _is_newer(raw.stat().st_mtime, artifact)
+            newer = ["the raw data"] if is_newer and not artifact.is_in_manifest else []
         else:
-            late = [name for name in ASSET_GRAPH[asset] if _is_later(there.get(name), one)]
-        if late:
-            words = f"{asset} is older than {', '.join(late)}"
-            yield Finding("artifacts", State.MEND, words, rematerialize_command(asset))
+            newer = [name for name in ASSET_GRAPH[asset] if _is_newer_input(found, name, artifact)]
+        if newer:
+            message = f"{asset} is older than {', '.join(newer)}"
+            yield Finding("artifacts", Status.ERROR, message, rematerialize_command(asset))
 
 
-def _is_newer(raw: Path, made: Artifact) -> bool:
-    """Whether the raw data was written later; a copy of the same bytes changes nothing."""
-    if made.is_of_the_report or not raw.exists():
+def _is_newer_input(found: dict[str, Artifact], name: str, artifact: Artifact) -> bool:
+    source = found.get(name)
+    if source is None or name == "experiment_log":
         return False
-    return raw.stat().st_mtime > made.made + _SECONDS
+    copied = source.is_in_manifest and artifact.is_in_manifest
+    return not copied and _is_newer(source.written_at, artifact)
 
 
-def _is_later(source: Artifact | None, made: Artifact) -> bool:
-    if source is None or (source.is_of_the_report and made.is_of_the_report):
-        return False
-    return source.made > made.made + _SECONDS and not source.path.name.endswith(".duckdb")
+def _is_newer(seconds: float, artifact: Artifact) -> bool:
+    return seconds > artifact.written_at + _SAME_SECONDS
 
 
-def _other_files(study: Study, paths: StudyPaths) -> list[str]:
-    """Files of the log that the database does not hold, or not as they are now."""
-    held = ingested_md5s(paths.artifact(DATABASE))
-    now = {file.name: md5(file) for file in log_files(log_folder(study.experiment, paths))}
-    changed = sorted(name for name in held.keys() | now.keys() if held.get(name) != now.get(name))
-    more = [f"{len(changed) - _NAMED} more files"] if len(changed) > _NAMED else []
-    return changed[:_NAMED] + more
+def _changed_log_files(study: Study, paths: StudyPaths) -> list[str]:
+    """Log files that the database does not contain in their current version."""
+    ingested = ingested_md5s(paths.artifact(DATABASE))
+    files = {file.name: md5(file) for file in log_files(log_folder(study.experiment, paths))}
+    names = ingested.keys() | files.keys()
+    changed = sorted(name for name in names if ingested.get(name) != files.get(name))
+    return [shortened(changed)] if changed else []
 
 
-def examine_manifest(
-    manifest: dict[str, Any], study: Study, paths: StudyPaths, there: dict[str, Artifact]
+def check_manifest(
+    manifest: dict[str, Any], study: Study, paths: StudyPaths, found: dict[str, Artifact]
 ) -> Iterator[Finding]:
-    """Whether the last report was made by these parameters, this code and these versions."""
+    """Check whether the last report has the current parameters, code, versions and files."""
+    reported = flatten(manifest["parameters"])
     changed = [
         key
-        for key, now in flatten(study.as_dict()).items()
-        if flatten(manifest["parameters"]).get(key, ...) != now and not key.startswith("serving.")
+        for key, value in flatten(study.as_dict()).items()
+        if reported.get(key, ...) != value and not key.startswith("serving.")
     ]
     if changed:
-        words = f"the report was made with other parameters: {_some(changed)}"
-        yield Finding("manifest", State.MEND, words, _STUDY)
-    now = flatten({"code": code_version(paths.root), **environment_info()})
+        message = f"the report has other values of: {shortened(changed)}"
+        yield Finding("manifest", Status.ERROR, message, _STUDY)
     before = flatten(manifest["provenance"])
-    others = [
+    versions = [
         f"{key.removeprefix('packages.')} {before[key]} (now {value})"
-        for key, value in now.items()
+        for key, value in flatten({"code": code_version(paths.root), **environment_info()}).items()
         if before.get(key, value) != value
     ]
-    if others:
-        words = f"the report was made by {_some(others)}; numbers may differ"
-        yield Finding("manifest", State.LOOK, words, _STUDY)
-    if newer := [asset for asset, one in there.items() if _is_unreported(asset, one, study)]:
-        words = f"not the files that the report tells of: {_some(newer)}"
-        remedy = "dagster asset materialize --select regression_report"
-        yield Finding("manifest", State.LOOK, words, remedy)
-    if not changed and not others and not newer:
-        yield ok("manifest", "the report was made by this code, these parameters and versions")
-
-
-def _is_unreported(asset: str, one: Artifact, study: Study) -> bool:
-    brought = asset == "experiment_log_files" and study.experiment.source is LogSource.FILES
-    return not one.is_of_the_report and not brought
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    if versions:
+        message = f"the report was created with {shortened(versions)}; numbers may differ"
+        yield Finding("manifest", Status.WARNING, message, _STUDY)
+    unreported = [
+        asset for asset, one in found.items() if not one.is_in_manifest and not one.is_input
+    ]
+    if unreported:
+        message = f"changed since the report: {shortened(unreported)}"
+        fix = "dagster asset materialize --select regression_report"
+        yield Finding("manifest", Status.WARNING, message, fix)
+    if not changed and not versions and not unreported:
+        yield ok("manifest", "the report has the current parameters, code and versions")

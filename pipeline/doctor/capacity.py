@@ -1,4 +1,4 @@
-"""Whether disk and memory hold what the study will need, about so."""
+"""Checks whether disk and memory suffice for the study; estimates are rough."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,82 +6,80 @@ from pathlib import Path
 
 from pipeline.artifacts.storage import StudyPaths, dataset_path, read_json
 from pipeline.datasets.io.blocks import is_compressed
-from pipeline.doctor.finding import Finding, State, ok
+from pipeline.doctor.finding import Finding, Status, ok
 from pipeline.study import Study
 
 GIB = 2**30
 
-_OF_RAW = 4
-"""The study's folder holds about twice the raw log's bytes, and sorting events spills them once more
-beside the old artifact that is still there."""
+_STUDY_TO_RAW = 4
+"""A study takes about twice the bytes of the raw log; sorting events spills as much again while the
+old artifact still exists."""
 
-_UNPACKED = 8
-_AN_IMPRESSION = 90
-"""Bytes of an impression in the log's files, and in the database and the copy that replaces it."""
+_COMPRESSION_RATIO = 8
+_BYTES_PER_IMPRESSION = 90
+"""In the log's files, in the database, and in the copy that replaces it."""
 
 _PREPARATION = 2 * GIB
-"""What reading and splitting take at most, however large the log (benchmarks/results/preprocessing.md)."""
+"""Peak memory of reading and splitting, for a log of any size (benchmarks/results/preprocessing.md)."""
 
 _COPIES = 4
-"""Of each weight: itself, its gradient and the optimiser's two means."""
+"""Arrays per weight: the weight, its gradient and two moments of the optimizer."""
 
 _FLOAT = 4
 
 
-def examine_resources(study: Study, paths: StudyPaths) -> Iterator[Finding]:
-    """Disk and memory."""
-    yield check_capacity(
-        "disk", free=shutil.disk_usage(paths.root).free, need=disk_bytes(study, paths)
-    )
-    available = available_memory(Path("/proc/meminfo"))
+def check_resources(study: Study, paths: StudyPaths) -> Iterator[Finding]:
+    """Check disk and memory."""
+    free = shutil.disk_usage(paths.root).free
+    yield check_capacity("disk", free=free, need=disk_bytes(study, paths))
+    need, available = memory_bytes(study, paths), available_memory(Path("/proc/meminfo"))
     if available is None:
-        words = "how much is free is not known here; the study will take about "
-        words += f"{_amount(memory_bytes(study, paths))}"
-        yield Finding("memory", State.LOOK, words, "look at your system's monitor")
+        message = f"free memory is unknown on this system; the study needs about {_gib(need)}"
+        yield Finding("memory", Status.WARNING, message, "check the system monitor")
     else:
-        yield check_capacity("memory", free=available, need=memory_bytes(study, paths))
+        yield check_capacity("memory", free=available, need=need)
 
 
-def check_capacity(what: str, *, free: int, need: int) -> Finding:
-    """Whether what is free holds what is needed; with less than half as much again, look at it."""
-    words = f"{_amount(free)} free; the study will take about {_amount(need)}"
+def check_capacity(resource: str, *, free: int, need: int) -> Finding:
+    """Compare free with required bytes; less than 1.5 times the requirement is a warning."""
+    message = f"{_gib(free)} free; the study needs about {_gib(need)}"
     if free < need:
-        remedy = "make room" if what == "disk" else "end other work, or use a larger machine"
-        return Finding(what, State.MEND, words, remedy)
+        fix = "free disk space" if resource == "disk" else "stop other processes, or add memory"
+        return Finding(resource, Status.ERROR, message, fix)
     if free < 1.5 * need:
-        return Finding(what, State.LOOK, f"{words}, which is close", f"keep an eye on {what}")
-    return ok(what, words)
+        return Finding(resource, Status.WARNING, f"{message}, which is close", f"watch {resource}")
+    return ok(resource, message)
 
 
 def disk_bytes(study: Study, paths: StudyPaths) -> int:
-    """What the study's folder will take, old artifacts beside new ones."""
+    """Bytes that the study's folder will take, including old artifacts during replacement."""
     traffic = study.experiment.planning.impressions_per_day * study.experiment.days
     raw = 0
     if study.experiment.variants is None:
-        place = dataset_path(study, paths.root)
-        files = place.rglob("*") if place.is_dir() else [place]
+        path = dataset_path(study, paths.root)
+        files = path.rglob("*") if path.is_dir() else [path]
         raw = sum(
             file.stat().st_size
-            * (_UNPACKED if is_compressed(file) or file.suffix == ".parquet" else 1)
+            * (_COMPRESSION_RATIO if is_compressed(file) or file.suffix == ".parquet" else 1)
             for file in files
             if file.is_file()
         )
-    return _OF_RAW * raw + round(_AN_IMPRESSION * traffic)
+    return _STUDY_TO_RAW * raw + round(_BYTES_PER_IMPRESSION * traffic)
 
 
 def memory_bytes(study: Study, paths: StudyPaths) -> int:
-    """The most that a step will take: preparing sessions, or training."""
+    """Peak memory of the study: that of preparing sessions or of training."""
     summary = paths.artifact("sessions", "summary.json")
     items = read_json(summary)["items"] if summary.exists() else 0
     weights = _COPIES * _FLOAT * items * study.model.hidden_size
     positions = study.training.batch_size * study.model.max_length
-    # scores of all items and their gradient, where no items are sampled
+    # logits of all items and their gradient, if negatives are not sampled
     scores = 2 * _FLOAT * positions * items if study.training.negatives.all else 0
     return max(_PREPARATION, GIB + weights + scores)
 
 
 def available_memory(file: Path) -> int | None:
-    """Bytes that can be had without swapping, as Linux says; None elsewhere."""
+    """Bytes available without swapping, from Linux' ``/proc/meminfo``; None on other systems."""
     if not file.is_file():
         return None
     lines = file.read_text(encoding="ascii").splitlines()
@@ -89,5 +87,5 @@ def available_memory(file: Path) -> int | None:
     return None if kib is None else int(kib) * 1024
 
 
-def _amount(size: float) -> str:
+def _gib(size: float) -> str:
     return f"{size / GIB:.1f} GiB"

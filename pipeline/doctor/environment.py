@@ -1,4 +1,4 @@
-"""The environment: Python, pinned versions, variables, git, and where DVC keeps data."""
+"""Checks the environment: Python, package versions, variables, git and the DVC remote."""
 
 import configparser
 import os
@@ -10,140 +10,135 @@ from importlib.metadata import PackageNotFoundError, distributions, requires
 from pathlib import Path
 
 from pipeline.artifacts.provenance import git
-from pipeline.doctor.finding import Finding, State, ok
+from pipeline.doctor.finding import Finding, Status, ok, shortened
 
-OLDEST_PYTHON = (3, 11)
-_TRIED_PYTHON = (3, 11)
-_NAMED = 4
-"""So many packages are named; the others are counted."""
+_PYTHON = (3, 11)
+"""The oldest Python that works, and the one that the pins were tested with."""
 
 _MODULE = "assets.definitions"
 _ACTIVATE = "source .venv/bin/activate"
 _INSTALL = "pip install --constraint constraints.txt --editable ."
 
 
-def examine_environment(root: Path) -> Iterator[Finding]:
-    """Python, packages, variables, git and DVC's remote."""
-    yield _python(sys.version_info[:2])
-    yield from pinned_packages(root / "constraints.txt", installed_versions(), required_packages())
-    yield from variables(root, os.environ)
-    yield _repository(root)
-    yield dvc_remote(root)
+def check_environment(root: Path) -> Iterator[Finding]:
+    """Check Python, packages, variables, git and the DVC remote."""
+    yield _check_python(sys.version_info[:2])
+    constraints = root / "constraints.txt"
+    yield from check_packages(constraints, installed_versions(), required_packages())
+    yield from check_variables(root, os.environ)
+    yield _check_git(root)
+    yield check_dvc_remote(root)
 
 
-def _python(found: tuple[int, int]) -> Finding:
-    words = f"Python {platform.python_version()}"
-    if found < OLDEST_PYTHON:
-        words += "; 3.11 or newer is needed"
-        return Finding("python", State.MEND, words, "make install PYTHON=/path/to/python3.11")
-    if found != _TRIED_PYTHON:
-        words += "; the pins were tried together on 3.11"
-        return Finding("python", State.LOOK, words, "make install PYTHON=/path/to/python3.11")
-    return ok("python", words)
+def _check_python(version: tuple[int, int]) -> Finding:
+    message, fix = f"Python {platform.python_version()}", "make install PYTHON=/path/to/python3.11"
+    if version < _PYTHON:
+        return Finding("python", Status.ERROR, f"{message}; expected 3.11 or newer", fix)
+    if version != _PYTHON:
+        return Finding("python", Status.WARNING, f"{message}; the pins are tested with 3.11", fix)
+    return ok("python", message)
 
 
 def installed_versions() -> dict[str, str]:
-    """The version of every package that can be imported."""
-    return {_plain(one.metadata["Name"]): one.version for one in distributions()}
+    """The version of every installed package."""
+    return {_normalized(one.metadata["Name"]): one.version for one in distributions()}
 
 
 def required_packages() -> set[str]:
-    """The packages that Paretoscope itself names, without those of extras."""
+    """The direct dependencies of Paretoscope, without extras."""
     try:
-        named = requires("paretoscope") or []
+        requirements = requires("paretoscope") or []
     except PackageNotFoundError:
         return set()
-    return {_plain(re.split(r"[^\w.-]", one)[0]) for one in named if "extra ==" not in one}
+    return {
+        _normalized(re.split(r"[^\w.-]", one)[0]) for one in requirements if "extra ==" not in one
+    }
 
 
-def pinned_packages(
-    constraints: Path, there: Mapping[str, str], wanted: set[str]
+def check_packages(
+    constraints: Path, installed: Mapping[str, str], required: set[str]
 ) -> Iterator[Finding]:
-    """Compare what is installed with the pins."""
+    """Compare installed versions with the pins."""
     if not constraints.is_file():
-        words = f"no {constraints.name}; versions cannot be compared"
-        yield Finding("packages", State.LOOK, words, "git checkout constraints.txt")
+        message = f"{constraints.name} is missing; versions cannot be compared"
+        yield Finding("packages", Status.WARNING, message, "git checkout constraints.txt")
         return
     lines = constraints.read_text(encoding="utf-8").splitlines()
-    pins = {_plain(name): pin for name, _, pin in (line.partition("==") for line in lines) if pin}
-    if missing := sorted(wanted - set(there)):
-        yield Finding("packages", State.MEND, f"not installed: {_some(missing)}", _INSTALL)
-    # a local part, as of 2.13.0+cpu, names a build of the same version
-    others = [
-        f"{name} {there[name]} (pinned {pin})"
+    pairs = (line.partition("==") for line in lines)
+    pins = {_normalized(name): pin for name, _, pin in pairs if pin}
+    if missing := sorted(required - set(installed)):
+        yield Finding("packages", Status.ERROR, f"not installed: {shortened(missing)}", _INSTALL)
+    # a local version, as in 2.13.0+cpu, is a build of the same version
+    different = [
+        f"{name} {installed[name]} (pinned {pin})"
         for name, pin in pins.items()
-        if name in there and there[name].partition("+")[0] != pin
+        if name in installed and installed[name].partition("+")[0] != pin
     ]
-    if others:
-        words = f"other versions than the pinned ones: {_some(others)}; numbers may differ"
-        yield Finding("packages", State.LOOK, words, _INSTALL)
-    if not missing and not others:
-        same = sum(name in there for name in pins)
+    if different:
+        message = f"versions differ from the pins: {shortened(different)}; numbers may differ"
+        yield Finding("packages", Status.WARNING, message, _INSTALL)
+    if not missing and not different:
+        same = sum(name in installed for name in pins)
         yield ok("packages", f"{same} packages have the pinned versions")
 
 
-def variables(root: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """What the ``dagster`` command must be told; ``paretoscope study`` tells it by itself."""
+def check_variables(root: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Check the variables of the ``dagster`` command; ``paretoscope study`` sets them itself."""
     home = environment.get("DAGSTER_HOME")
     if not home:
-        words = "not set: what 'dagster' runs from this shell leaves no history"
-        yield Finding("DAGSTER_HOME", State.LOOK, words, _ACTIVATE)
+        message = "not set: runs of 'dagster' in this shell are not recorded"
+        yield Finding("DAGSTER_HOME", Status.WARNING, message, _ACTIVATE)
     elif not Path(home).is_dir():
-        yield Finding("DAGSTER_HOME", State.MEND, f"{home} is no folder", f"mkdir -p {home}")
+        message = f"{home} is not a folder"
+        yield Finding("DAGSTER_HOME", Status.ERROR, message, f"mkdir -p {home}")
     elif Path(home).resolve() != (root / ".dagster").resolve():
-        words = f"{home} is not this project's .dagster: another history is shown"
-        yield Finding("DAGSTER_HOME", State.LOOK, words, _ACTIVATE)
+        message = f"{home} is not the project's .dagster: runs are recorded elsewhere"
+        yield Finding("DAGSTER_HOME", Status.WARNING, message, _ACTIVATE)
     else:
         yield ok("DAGSTER_HOME", home)
     module = environment.get("DAGSTER_MODULE_NAME")
     if module == _MODULE:
         yield ok("DAGSTER_MODULE_NAME", module)
     else:
-        words = f"is {module}" if module else "not set"
-        words += ": 'dagster asset materialize' will not find the assets"
-        yield Finding("DAGSTER_MODULE_NAME", State.LOOK, words, _ACTIVATE)
+        found = f"is {module}" if module else "not set"
+        message = f"{found}, expected {_MODULE}: 'dagster' will not find the assets"
+        yield Finding("DAGSTER_MODULE_NAME", Status.WARNING, message, _ACTIVATE)
 
 
-def _repository(root: Path) -> Finding:
+def _check_git(root: Path) -> Finding:
     commit = git(root, "rev-parse", "--short", "HEAD")
     if commit is None:
-        words = "not a git repository: a result cannot say which code made it"
-        return Finding("git", State.LOOK, words, "git init && git add -A && git commit")
+        message = "not a git repository: results will not record the code version"
+        return Finding("git", Status.WARNING, message, "git init && git add -A && git commit")
     if git(root, "status", "--porcelain", "--untracked-files=no"):
-        words = f"commit {commit} with local changes: a result made now cannot be told from others"
-        return Finding("git", State.LOOK, words, "git commit")
-    return ok("git", f"commit {commit}, nothing changed")
+        message = f"commit {commit} with local changes: results cannot be reproduced from git"
+        return Finding("git", Status.WARNING, message, "git commit")
+    return ok("git", f"commit {commit}, no local changes")
 
 
-def dvc_remote(root: Path) -> Finding:
-    """Where pinned data is pushed to; a place on the network is not asked."""
-    folder = root / ".dvc"
+def check_dvc_remote(root: Path) -> Finding:
+    """Check the default DVC remote; a URL is not contacted."""
+    check, folder = "DVC remote", root / ".dvc"
     if not folder.is_dir():
-        words = "this project is not under DVC: data is not pinned"
-        return Finding("DVC remote", State.LOOK, words, "dvc init")
+        message = "DVC is not initialised: data is not pinned"
+        return Finding(check, Status.WARNING, message, "dvc init")
     config = configparser.ConfigParser(interpolation=None)
     try:
         config.read([folder / "config", folder / "config.local"], encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
-        words = f"{folder / 'config'} cannot be read: {error}"
-        return Finding("DVC remote", State.MEND, words, "git checkout .dvc/config")
+        message = f"{folder / 'config'} cannot be parsed: {error}"
+        return Finding(check, Status.ERROR, message, "git checkout .dvc/config")
     name = config.get("core", "remote", fallback=None)
-    section = f"'remote \"{name}\"'"
-    url = config.get(section, "url", fallback=None)
+    url = config.get(f"'remote \"{name}\"'", "url", fallback=None)
     if not name or not url:
-        words = "none: data that is pinned here lies on this machine alone"
-        return Finding("DVC remote", State.LOOK, words, "dvc remote add --default NAME URL")
+        message = "no default remote: pinned data is stored on this machine only"
+        return Finding(check, Status.WARNING, message, "dvc remote add --default NAME URL")
     if "://" not in url and not (folder / url).exists():
-        words = f"{name} is the folder {url}, which is not there"
-        return Finding("DVC remote", State.MEND, words, f"dvc remote modify {name} url FOLDER")
-    return ok("DVC remote", f"{name}: {url}" + (" (not asked)" if "://" in url else ""))
+        message = f"{name} is the folder {url}, which does not exist"
+        return Finding(check, Status.ERROR, message, f"dvc remote modify {name} url FOLDER")
+    return ok(check, f"{name}: {url}" + (" (not contacted)" if "://" in url else ""))
 
 
-def _plain(name: str) -> str:
-    """A package's name as it is compared."""
+def _normalized(name: str) -> str:
+    """A package name, normalised as in PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

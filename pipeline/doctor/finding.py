@@ -1,4 +1,4 @@
-"""One thing that was looked at, and how it was found."""
+"""The result of one check."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -7,55 +7,63 @@ from typing import Any
 
 from pipeline.core.errors import USER_ERRORS
 
+_NAMED = 4
+"""Number of items that a message lists; the others are counted."""
 
-class State(StrEnum):
-    """How something was found."""
 
-    WELL = "well"
-    LOOK = "look"
-    MEND = "mend"
+class Status(StrEnum):
+    """The severity of a finding."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
 
     @property
-    def mark(self) -> str:
-        """The sign a line begins with."""
-        return {State.WELL: "✓", State.LOOK: "!", State.MEND: "✗"}[self]
+    def symbol(self) -> str:
+        """The first character of its line."""
+        return {Status.OK: "✓", Status.WARNING: "!", Status.ERROR: "✗"}[self]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        subject: What it is.
-        state: ``well``, ``look`` (a study may run, but look at it) or ``mend`` (it will not, or its
-            result would be wrong).
-        words: What was found.
-        remedy: A command, or what else to do; None where all is well.
+        check: What was checked.
+        status: ``warning`` if a study can run, ``error`` if it would fail or its result be wrong.
+        message: What was found, and what was expected.
+        fix: A command or an instruction; None if the status is ``ok``.
     """
 
-    subject: str
-    state: State
-    words: str
-    remedy: str | None = None
+    check: str
+    status: Status
+    message: str
+    fix: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """The finding for JSON output."""
         return asdict(self)
 
 
-def ok(subject: str, words: str) -> Finding:
-    """A thing that is as it should be."""
-    return Finding(subject, State.WELL, words)
+def ok(check: str, message: str) -> Finding:
+    """A finding without a problem."""
+    return Finding(check, Status.OK, message)
 
 
-def run_check(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """What ``look`` finds; an error that the user can mend is a finding, too."""
-    found: list[Finding] = []
+def run_check(check: str, find: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """All findings of a check; a user error that it raises becomes a finding."""
+    findings: list[Finding] = []
     try:
-        found.extend(look())
+        findings.extend(find())
     except USER_ERRORS as error:
-        found.append(Finding(subject, State.MEND, str(error), "do what the message says"))
+        findings.append(Finding(check, Status.ERROR, str(error), "see the message"))
     except OSError as error:
-        words = f"cannot read {error.filename}: {error.strerror}"
-        found.append(Finding(subject, State.MEND, words, f"make {error.filename} readable"))
-    return found
+        message = f"cannot read {error.filename}: {error.strerror}"
+        findings.append(Finding(check, Status.ERROR, message, f"make {error.filename} readable"))
+    return findings
+
+
+def shortened(names: list[str]) -> str:
+    """The first names, and the number of the others."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.artifacts.provenance import provenance, provenance_of_variants
+from pipeline.artifacts.provenance import provenance, variants_provenance
 from pipeline.artifacts.storage import DATABASE, StudyPaths, read_json, read_table
 from pipeline.core.contracts import ALL_TARGETS, Kpi
 from pipeline.experiment.design.external_variants import (
@@ -65,7 +65,7 @@ def report_of_study(study: Study, paths: StudyPaths, *, origin: Mapping[str, str
             _findings(
                 study, estimates, metrics, kpis, cutoff=cutoff_of(variants), is_external=True
             ),
-            parse(Provenance, provenance_of_variants(study, paths.root, log)),
+            parse(Provenance, variants_provenance(study, paths.root, log)),
             experiment=parse(Experiment, experiment),
             **sections,
         )

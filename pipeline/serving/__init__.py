@@ -1,1 +1,1 @@
-"""The endpoint: every group served by one network, and a log that can be trusted."""
+"""The recommendation endpoint and its event log."""

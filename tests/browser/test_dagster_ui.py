@@ -262,4 +262,4 @@ def test_a_failure_leads_with_what_to_do(desk, ui):
     assert told["run this"] == "```sh\ndagster asset materialize --select traffic_plan\n```"
 
     desk.goto(f"{ui.url}/runs/{run}")
-    expect(desk.get_by_text("is missing. Make it with:").first).to_be_visible()
+    expect(desk.get_by_text("is missing. Create it with:").first).to_be_visible()

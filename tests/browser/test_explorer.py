@@ -49,21 +49,21 @@ def keyed(tmp_path_factory, small_params):
 
 def open_explorer(page, server):
     page.goto(f"{server.url}/explore")
-    page.locator("#chosen li").first.wait_for()
+    page.locator("#preference-list li").first.wait_for()
     page.locator("#metrics tbody tr").first.wait_for()
     return page
 
 
-def shown(page, selector):
+def texts(page, selector):
     return page.locator(selector).all_inner_texts()
 
 
 def items_of(page, name):
-    return [row.split("\n")[1].split(" ")[0] for row in shown(page, f"#{name} li")]
+    return [row.split("\n")[1].split(" ")[0] for row in texts(page, f"#{name} li")]
 
 
 def best_of(shop, session, preference):
-    """The list of the model alone."""
+    """The list computed without the server."""
     _, study, paths = shop
     scores = scores_of(load_snapshot(study, paths), session, preference)
     return [name_of(n) for n in sorted(range(40), key=lambda n: (-scores[n], n))[:5]]
@@ -71,14 +71,14 @@ def best_of(shop, session, preference):
 
 @contextmanager
 def after(page, route):
-    """Wait until the page has been answered by a route, and has shown it."""
-    with page.expect_response(lambda answer: answer.url.endswith(route)) as answer:
+    """Wait until the page has rendered the response of a route."""
+    with page.expect_response(lambda response: response.url.endswith(route)) as response:
         yield
-    answer.value.finished()
+    response.value.finished()
     page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
 
 
-def test_the_whole_page_is_in_order(page, axe, cut_off, shop):
+def test_the_page_is_accessible_and_complete(page, axe, cut_off, shop):
     open_explorer(page, shop[0])
 
     assert axe(page) == []
@@ -91,8 +91,8 @@ def test_the_whole_page_is_in_order(page, axe, cut_off, shop):
     )
 
 
-def test_the_slider_moves_by_keyboard_and_everything_follows(page, shop):
-    """From (0.5, 0.5), measured, by ten steps of 0.01 to (0.6, 0.4), which is not."""
+def test_the_slider_updates_everything_by_keyboard(page, shop):
+    """From (0.5, 0.5), measured, by ten steps of 0.01 to (0.6, 0.4), not measured."""
     open_explorer(page, shop[0])
     recall = page.locator("#metrics tbody tr").first
     heights = page.evaluate("document.body.scrollHeight")
@@ -105,34 +105,34 @@ def test_the_slider_moves_by_keyboard_and_everything_follows(page, shop):
             page.keyboard.press("ArrowRight")
 
     assert page.locator("#weight-0").get_attribute("aria-valuetext") == "click 0.60, order 0.40"
-    assert shown(page, "#ends span") == ["order 0.40", "click 0.60"]
-    assert page.locator("#place").inner_text() == "Not measured here: metrics are interpolated."
+    assert texts(page, "#ends span") == ["order 0.40", "click 0.60"]
+    assert page.locator("#measured").inner_text() == "Not measured: metrics are interpolated."
     assert recall.locator("td").first.inner_text() == f"{recall_of(0.6):.4f}"
     assert float(page.locator("#here").get_attribute("cx")) > float(ring)
-    assert items_of(page, "chosen") == best_of(shop, [0, 1, 2, 3], (0.6, 0.4))
-    assert items_of(page, "of-group") == best_of(shop, [0, 1, 2, 3], GROUPS[0])
+    assert items_of(page, "preference-list") == best_of(shop, [0, 1, 2, 3], (0.6, 0.4))
+    assert items_of(page, "group-list") == best_of(shop, [0, 1, 2, 3], GROUPS[0])
     assert page.evaluate("document.body.scrollHeight") == heights
 
 
-def test_a_group_is_one_press_away_and_its_list_is_the_same(open_page, shop):
+def test_the_preference_of_a_group_gives_the_same_list(open_page, shop):
     page = open_explorer(open_page(), shop[0])
 
     with after(page, "/explore/lists"):
         page.get_by_label("Compare with group").select_option("g3")
     with after(page, "/explore/lists"):
-        page.get_by_role("group", name="Move to").get_by_text("g3").press("Enter")
+        page.get_by_role("group", name="Select the preference").get_by_text("g3").press("Enter")
 
-    assert page.locator("#place").inner_text() == "Measured as p2, served as g3."
-    assert items_of(page, "chosen") == items_of(page, "of-group")
-    assert set(shown(page, "#chosen .moved span[aria-hidden]")) == {"="}
-    assert "5 of 5 items are in g3's list, too." in page.locator("#difference").inner_text()
+    assert page.locator("#measured").inner_text() == "Measured preference p2, served to g3."
+    assert items_of(page, "preference-list") == items_of(page, "group-list")
+    assert set(texts(page, "#preference-list .change span[aria-hidden]")) == {"="}
+    assert "5 of 5 items are also in g3's list." in page.locator("#difference").inner_text()
 
 
-def test_what_changed_is_said_once_the_slider_rests(open_page, shop):
+def test_changes_are_announced_once_when_the_slider_rests(open_page, shop):
     page = open_explorer(open_page(), shop[0])
     page.evaluate(
-        "() => { window.said = []; new MutationObserver(() => said.push($('said').textContent))"
-        ".observe($('said'), { childList: true }); }"
+        "() => { window.announced = []; new MutationObserver(() => announced.push($('announcement').textContent))"
+        ".observe($('announcement'), { childList: true }); }"
     )
 
     page.locator("#weight-0").focus()
@@ -141,42 +141,42 @@ def test_what_changed_is_said_once_the_slider_rests(open_page, shop):
         page.wait_for_timeout(60)
     page.wait_for_timeout(1500)
 
-    last = page.evaluate("said")
+    last = page.evaluate("announced")
     assert len(last) <= 2
     assert last[-1].startswith("Preference click 0.42, order 0.58. Recall@20 0.334")
     assert "Expected H1 click-through rate" in last[-1]
 
 
-def test_verdicts_decide_whether_there_is_a_number(open_page, shop):
+def test_the_verdict_decides_whether_there_is_a_value(open_page, shop):
     page = open_explorer(open_page(), shop[0])
 
     first, second = page.locator(".kpi").nth(0), page.locator(".kpi").nth(1)
 
     assert "confirmed" in first.inner_text()
-    assert "% (95 % interval" in first.locator(".kpi-value").inner_text()
-    assert "not shown" in second.inner_text()
+    assert "% (95% CI" in first.locator(".kpi-value").inner_text()
+    assert "inconclusive" in second.inner_text()
     assert second.locator(".kpi-value").inner_text() == "no value"
-    assert "does not show that post-click conversion rate changes" in second.inner_text()
+    assert "Inconclusive: the CI of the slope of post-click conversion rate on OD@20" in second.inner_text()
 
 
-def test_a_typed_session_and_an_item_that_is_none(open_page, shop):
+def test_a_typed_session_with_an_unknown_item(open_page, shop):
     page = open_explorer(open_page(width="phone"), shop[0])
 
     with after(page, "/explore/lists"):
-        page.get_by_label("or items clicked").fill("item-3, <b>no item</b>, item-17")
+        page.get_by_label("or clicked items").fill("item-3, <b>no item</b>, item-17")
         page.keyboard.press("Enter")
 
-    assert items_of(page, "chosen") == best_of(shop, [3, 17], (0.5, 0.5))
+    assert items_of(page, "preference-list") == best_of(shop, [3, 17], (0.5, 0.5))
     assert page.locator("#unknown").inner_text() == (
-        "Not in the catalogue, and left out: <b>no item</b>. The lists are for the other items."
+        "Ignored, not in the catalogue: <b>no item</b>."
     )
-    assert shown(page, "#clicked .item") == ["item-3", "item-17 · hats"]
+    assert texts(page, "#session-items .item") == ["item-3", "item-17 · hats"]
     with after(page, "/explore/lists"):
-        page.get_by_label("or items clicked").fill("nothing")
+        page.get_by_label("or clicked items").fill("nothing")
         page.get_by_role("button", name="Show").click()
 
-    assert shown(page, "#chosen li") == []
-    assert "There are no lists" in page.locator("#unknown").inner_text()
+    assert texts(page, "#preference-list li") == []
+    assert "No lists: " in page.locator("#unknown").inner_text()
 
 
 def test_another_session_of_the_test_set(open_page, shop):
@@ -185,28 +185,28 @@ def test_another_session_of_the_test_set(open_page, shop):
     with after(page, "/explore/lists"):
         page.get_by_label("Session of the test set").select_option("2")
 
-    clicked = shown(page, "#clicked .item")
+    clicked = texts(page, "#session-items .item")
     first = int(clicked[0].split(" ")[0].removeprefix("item-"))
-    assert items_of(page, "chosen") == best_of(
+    assert items_of(page, "preference-list") == best_of(
         shop, [first, first + 1, first + 2, first + 3], (0.5, 0.5)
     )
     assert clicked[-1].split(" ")[0] == name_of(2 * first)
-    assert "What was clicked next is" in page.locator("#difference").inner_text()
+    assert "The next click is" in page.locator("#difference").inner_text()
 
 
-def test_of_three_objectives_every_one_has_a_slider_and_they_sum_to_1(
+def test_three_objectives_have_a_slider_each_and_weights_sum_to_1(
     open_page, tmp_path, small_params
 ):
     study, paths = write_study(tmp_path, small_params)
     write_model(paths, seed=0, objectives=3)
-    corners = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-    write_plan(paths, preferences=corners)
+    endpoints = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    write_plan(paths, preferences=endpoints)
     finish_study(study, paths)
     write_test_sessions(paths, [[n, n + 1, n + 2, n + 3, 2 * n] for n in range(10)])
     with serving(tmp_path) as server:
         page = open_explorer(open_page(width="phone"), server)
         with after(page, "/explore/lists"):
-            page.get_by_label("objective 2").fill("0.4")  # of (1, 0, 0), where the page begins
+            page.get_by_label("objective 2").fill("0.4")  # from (1, 0, 0), the start
         with after(page, "/explore/lists"):
             page.get_by_label("objective 3").fill("0.5")
 
@@ -215,25 +215,25 @@ def test_of_three_objectives_every_one_has_a_slider_and_they_sum_to_1(
             "0.20",
             "0.50",
         ]
-        assert items_of(page, "chosen") == best_of(
+        assert items_of(page, "preference-list") == best_of(
             (None, study, paths), [0, 1, 2, 3], (0.3, 0.2, 0.5)
         )
         recall = 0.3 * recall_of(1) + 0.7 * recall_of(0)
         assert page.locator("#metrics td").first.inner_text() == f"{recall:.4f}"
 
 
-def test_a_key_is_asked_for_and_a_wrong_one_is_named(page, axe, keyed, complaints):
+def test_the_page_asks_for_the_key_and_rejects_a_wrong_one(page, axe, keyed, complaints):
     page.goto(f"{keyed.url}/explore")
-    field = page.get_by_label("This server wants its key")
+    field = page.get_by_label("The server requires a key")
     assert not page.locator("#main").is_visible()
     assert axe(page) == []
     assert complaints == []
     for wrong in ("not the key at all", "schlüssel"):
         field.fill(wrong)
         field.press("Enter")
-        page.get_by_text("This is not the server's key.").wait_for()
+        page.get_by_text("The key is wrong.").wait_for()
         assert field.input_value() == ""
-    assert ["401" in one for one in complaints] == [True]  # the browser's own word on the first
+    assert ["401" in one for one in complaints] == [True]  # logged by the browser
     complaints.clear()
 
     with after(page, "/explore/lists"):
@@ -243,11 +243,11 @@ def test_a_key_is_asked_for_and_a_wrong_one_is_named(page, axe, keyed, complaint
     kept = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
     assert kept == '[{},{},""]'
     assert page.url == f"{keyed.url}/explore"
-    assert page.locator("#chosen li").count() == 5
+    assert page.locator("#preference-list li").count() == 5
     assert not page.get_by_role("alert").is_visible()
 
 
-def test_a_new_model_is_taken_over_by_the_open_page(open_page, tmp_path, small_params):
+def test_an_open_page_loads_a_new_model(open_page, tmp_path, small_params):
     study, paths = finished(tmp_path, small_params, reload_seconds=3600.0)
     with serving(tmp_path) as server:
         page = open_explorer(open_page(), server)
@@ -261,52 +261,52 @@ def test_a_new_model_is_taken_over_by_the_open_page(open_page, tmp_path, small_p
         page.keyboard.press("ArrowRight")
         page.get_by_text(f"model {new}").wait_for()
         page.wait_for_load_state("networkidle")
-        found = items_of(page, "chosen")
+        found = items_of(page, "preference-list")
     assert new not in old
     assert found == best_of((None, study, paths), [0, 1, 2, 3], (0.51, 0.49))
 
 
-def test_without_an_experiment_the_page_says_what_makes_it(open_page, tmp_path, small_params):
+def test_without_an_experiment_the_page_lists_missing_artifacts(open_page, tmp_path, small_params):
     write_study(tmp_path, small_params)
     with serving(tmp_path) as server:
         page = open_page(width="phone")
         page.goto(f"{server.url}/explore")
         page.locator("#missing li").first.wait_for()
         with after(page, "/explore/lists"):
-            page.get_by_label("or items clicked").fill("item-3")
+            page.get_by_label("or clicked items").fill("item-3")
             page.keyboard.press("Enter")
 
-        missing = shown(page, "#missing li")
+        missing = texts(page, "#missing li")
         assert "dagster asset materialize --select regression_estimates" in missing[1]
-        assert page.locator("#kpis").inner_text() == "Nothing is known yet of what happens online."
-        assert page.locator("#chosen li").count() == 5
+        assert page.locator("#kpis").inner_text() == "No experiment results yet."
+        assert page.locator("#preference-list li").count() == 5
 
 
-def test_a_busy_server_is_asked_again(open_page, complaints, shop):
+def test_a_busy_server_is_retried(open_page, complaints, shop):
     page = open_explorer(open_page(), shop[0])
-    refused = []
+    rejected = []
 
-    def refuse_once(route):
-        if refused:
+    def reject_once(route):
+        if rejected:
             route.continue_()
         else:
-            refused.append(route.request.post_data_json["preference"])
-            route.fulfill(status=429, json={"detail": "lists are being made already"})
+            rejected.append(route.request.post_data_json["preference"])
+            route.fulfill(status=429, json={"detail": "other lists are being ranked"})
 
-    page.route("**/explore/lists", refuse_once)
+    page.route("**/explore/lists", reject_once)
     with after(page, "/explore/lists"):
-        page.get_by_role("group", name="Move to").get_by_text("g3").click()
+        page.get_by_role("group", name="Select the preference").get_by_text("g3").click()
     with after(page, "/explore/lists"):
         pass
 
-    assert refused == [[1, 0]]
-    assert items_of(page, "chosen") == best_of(shop, [0, 1, 2, 3], (1.0, 0.0))
+    assert rejected == [[1, 0]]
+    assert items_of(page, "preference-list") == best_of(shop, [0, 1, 2, 3], (1.0, 0.0))
     assert not page.get_by_role("alert").is_visible()
-    assert ["429" in one for one in complaints] == [True]  # the browser's own word
+    assert ["429" in one for one in complaints] == [True]  # logged by the browser
     complaints.clear()
 
 
-def test_a_server_that_has_ended_is_named(open_page, complaints, tmp_path, small_params):
+def test_a_stopped_server_is_reported(open_page, complaints, tmp_path, small_params):
     finished(tmp_path, small_params)
     with serving(tmp_path) as server:
         page = open_explorer(open_page(), server)
@@ -315,7 +315,5 @@ def test_a_server_that_has_ended_is_named(open_page, complaints, tmp_path, small
     page.keyboard.press("ArrowRight")
     page.get_by_role("alert").wait_for()
 
-    assert (
-        page.get_by_role("alert").inner_text() == "The server does not answer. Is it still running?"
-    )
-    complaints.clear()  # the browser's own words on the refused connection
+    assert page.get_by_role("alert").inner_text() == "The server does not respond. Is it running?"
+    complaints.clear()  # logged by the browser

@@ -17,7 +17,7 @@ def test_dagster_words_alone_make_the_report_and_name_what_is_missing(run, small
     assert alone.returncode != 0
     last = alone.stderr.strip().splitlines()[-1]
     assert last.startswith("Failed: ")
-    assert "is missing. Make it with: dagster asset materialize --select" in last
+    assert "is missing. Create it with: dagster asset materialize --select" in last
     assert unpinned.returncode != 0
     assert "raw data data/raw/synthetic-shop.jsonl is missing" in unpinned.stderr
     assert generated.returncode == 0, generated.stderr

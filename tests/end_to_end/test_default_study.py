@@ -7,7 +7,7 @@ import polars as pl
 
 def test_the_released_front_spreads(project_root):
     front = pl.read_parquet(
-        project_root / "data/released/synthetic-shop/pareto_front.parquet"
+        project_root / "data/reference/synthetic-shop/pareto_front.parquet"
     ).sort("recall")
 
     assert front["recall"].max() / front["recall"].min() - 1 >= 0.05
@@ -16,7 +16,7 @@ def test_the_released_front_spreads(project_root):
 
 
 def test_the_released_study_answers_every_hypothesis(project_root):
-    released = project_root / "data/released/synthetic-shop/regression_estimates.json"
+    released = project_root / "data/reference/synthetic-shop/regression_estimates.json"
 
     estimates = json.loads(released.read_text("utf-8"))
 

@@ -212,11 +212,11 @@ def test_every_tour_shown_and_every_opening_is_accounted_for_by_variant(project,
 
 
 def test_a_look_at_the_log_says_what_would_become_of_its_rows_and_writes_nothing(capsys, project):
-    assert main(["inspect"]) == 0
+    assert main(["validate-log"]) == 0
 
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "130,255 impressions of 3 files are usable"
-    assert f"183 rows would be set aside: {UNPRECEDED}" in said
+    assert f"183 rows rejected: {UNPRECEDED}" in said
     assert "11: 352 users, 12,588 impressions, 71 clicked" in said
     assert not (project / "data").exists()
 

@@ -1,1 +1,1 @@
-"""The log that the endpoint writes."""
+"""The log of impressions and events: durable, deduplicated, optionally copied to Kafka."""

@@ -1,4 +1,4 @@
-"""Events that come twice: a client that got no answer sends them again."""
+"""Deduplication of events that a client sends again because it got no response."""
 
 import asyncio
 import time
@@ -7,28 +7,28 @@ from pathlib import Path
 
 from pipeline.serving.event_log.rotating_files import Table, read_rows
 
-_DIGEST = 16
+_DIGEST_BYTES = 16
 
 
 class EventDeduplicator:
-    """The events of the last hours, by impression and event id.
+    """The events of the last hours, by impression id and event id.
 
-    An event that is being written is not known yet, but a second one like it waits for the first.
+    An event that is still being written is pending: its duplicates wait for the same write.
     """
 
     def __init__(self, hours: float) -> None:
-        self._ms = round(hours * 3_600_000)
-        self._known: dict[bytes, int] = {}
-        self._under_way: dict[bytes, asyncio.Future[None]] = {}
+        self._window_ms = round(hours * 3_600_000)
+        self._received: dict[bytes, int] = {}
+        self._pending: dict[bytes, asyncio.Future[None]] = {}
 
     def __len__(self) -> int:
-        """Events that are known."""
-        return len(self._known)
+        """The number of known events."""
+        return len(self._received)
 
-    def read(self, log: Path, now_ms: int) -> None:
-        """Know the events of the log's closed files, as far back as is remembered."""
+    def load(self, log: Path, now_ms: int) -> None:
+        """Add the events of the log's closed files that are within the window."""
         found: list[tuple[int, bytes]] = []
-        earliest = now_ms - self._ms
+        earliest = now_ms - self._window_ms
         for table in (Table.CLICKS, Table.ORDERS, Table.SHOWN):
             rows = read_rows(log, table, since=earliest / 1000)
             found.extend(
@@ -36,38 +36,37 @@ class EventDeduplicator:
                 for row in rows
                 if row["received"] >= earliest
             )
-        for received, digest in sorted(found):
-            self._known[digest] = received
+        self._received |= {digest: received for received, digest in sorted(found)}
 
     def is_known(self, impression: str, event: str) -> bool:
         """Whether the event is in the log."""
-        return _digest(impression, event) in self._known
+        return _digest(impression, event) in self._received
 
-    def under_way(self, impression: str, event: str) -> asyncio.Future[None] | None:
-        """The writing of the same event, if it is not at its end."""
-        return self._under_way.get(_digest(impression, event))
+    def pending(self, impression: str, event: str) -> asyncio.Future[None] | None:
+        """The unfinished write of the same event, if there is one."""
+        return self._pending.get(_digest(impression, event))
 
-    def begin(self, impression: str, event: str, written: asyncio.Future[None]) -> None:
-        """The event, which is neither known nor under way, is being written."""
+    def register(self, impression: str, event: str, write: asyncio.Future[None]) -> None:
+        """Add a new event; it becomes known when ``write`` succeeds."""
         digest = _digest(impression, event)
-        self._under_way[digest] = written
+        self._pending[digest] = write
 
-        def end(done: asyncio.Future[None]) -> None:
-            del self._under_way[digest]
+        def finish(done: asyncio.Future[None]) -> None:
+            del self._pending[digest]
             if not done.cancelled() and done.exception() is None:
                 now = time.time_ns() // 1_000_000
-                self._known[digest] = now
-                self._forget(now - self._ms)
+                self._received[digest] = now
+                self._expire(now - self._window_ms)
 
-        written.add_done_callback(end)
+        write.add_done_callback(finish)
 
-    def _forget(self, earliest: int) -> None:
-        while self._known:
-            digest = next(iter(self._known))
-            if self._known[digest] >= earliest:
+    def _expire(self, earliest: int) -> None:
+        while self._received:
+            digest = next(iter(self._received))
+            if self._received[digest] >= earliest:
                 return
-            del self._known[digest]
+            del self._received[digest]
 
 
 def _digest(impression: str, event: str) -> bytes:
-    return blake2b(f"{impression}\0{event}".encode(), digest_size=_DIGEST).digest()
+    return blake2b(f"{impression}\0{event}".encode(), digest_size=_DIGEST_BYTES).digest()

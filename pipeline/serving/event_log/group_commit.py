@@ -1,7 +1,6 @@
-"""What is answered and what happens, on disk before it is acknowledged.
+"""Group commit: one thread writes the log, and one fsync serves all rows that are waiting.
 
-One thread writes. Rows that come while it waits for the disk are written together (group commit), so
-that one fsync serves many requests.
+A row is acknowledged when it is durable.
 """
 
 import asyncio
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.serving.event_log.kafka_sink import Row, Sink
+from pipeline.serving.event_log.kafka_sink import LogRow, Sink
 from pipeline.serving.event_log.rotating_files import (
     LogFile,
     Rotation,
@@ -24,17 +23,17 @@ from pipeline.serving.event_log.rotating_files import (
 )
 
 _LOG = logging.getLogger(__name__)
-_LOOK_SECONDS = 1.0
-"""How often files are looked at for their age while nothing comes."""
+_ROTATION_CHECK_SECONDS = 1.0
+"""Interval of rotation checks while no rows arrive."""
 
 
 class _Pending(NamedTuple):
-    row: Row
+    row: LogRow
     done: asyncio.Future[None]
 
 
-class Journal:
-    """The log of one server."""
+class EventLogWriter:
+    """The writer of one server's event log."""
 
     def __init__(
         self,
@@ -44,37 +43,40 @@ class Journal:
         sink: Sink | None = None,
         observe: Callable[[int, float], None] = lambda _rows, _seconds: None,
     ) -> None:
-        """Take the folder, and close what a crash has left open in it.
+        """Lock the folder and recover the files that a crash has left open.
 
-        ``sink`` is sent every row that is in its file. ``observe`` is told the rows of every commit
-        and the seconds it took.
+        Args:
+            folder: The log's folder.
+            rotation: When files are closed.
+            sink: Receives every row that has been written.
+            observe: Receives the rows and seconds of each commit.
 
         Raises:
-            LogError: if another server writes there.
+            LogError: if another server writes to the folder.
         """
         self._lock = lock_folder(folder)
-        self.cut_lines = recover_files(folder)
-        if self.cut_lines:
-            _LOG.warning("%d lines that a crash had torn were cut from the log", self.cut_lines)
+        self.removed_lines = recover_files(folder)
+        if self.removed_lines:
+            _LOG.warning("removed %d incomplete lines after a crash", self.removed_lines)
         self._files = {table: LogFile(folder, table, rotation) for table in Table}
         self._sink = sink
         self._observe = observe
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
         self.is_failing = False
         """Whether the last commit failed."""
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the writer thread."""
         self._thread.start()
 
     @property
     def is_alive(self) -> bool:
-        """Whether rows are written."""
+        """Whether the writer thread is running."""
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """Write what is waiting, give all files their names, and let others into the folder."""
+        """Write all waiting rows, close the files and release the folder."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
@@ -84,30 +86,30 @@ class Journal:
             self._sink.close()
         os.close(self._lock)
 
-    def append(self, row: Row) -> asyncio.Future[None]:
-        """Done when the row is durable; raises OSError if it cannot be written."""
+    def append(self, row: LogRow) -> asyncio.Future[None]:
+        """A future that is done when the row is durable; OSError if it cannot be written."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.put(_Pending(row, done))
         return done
 
     def _run(self) -> None:
-        going_on = True
-        while going_on:
-            batch, going_on = self._collect()
+        is_open = True
+        while is_open:
+            batch, is_open = self._collect()
             if batch:
                 self._commit(batch)
             for file in self._files.values():
                 try:
                     file.rotate_if_due()
                 except OSError:
-                    _LOG.exception("a file of the log cannot be closed")
+                    _LOG.exception("cannot close a file of the event log")
 
     def _collect(self) -> tuple[list[_Pending], bool]:
-        """Wait for rows, and take all there are; False at the end."""
+        """Wait for a row and take all that are waiting; False after the last."""
         batch: list[_Pending] = []
         try:
             while True:
-                one = self._queue.get(block=not batch, timeout=_LOOK_SECONDS)
+                one = self._queue.get(block=not batch, timeout=_ROTATION_CHECK_SECONDS)
                 if one is None:
                     return batch, False
                 batch.append(one)
@@ -124,22 +126,22 @@ class Journal:
             try:
                 self._files[table].append(b"".join(contents))
             except OSError as error:
-                _LOG.exception("the log of %s cannot be written", table)
+                _LOG.exception("cannot write %s to the event log", table)
                 failed[table] = error
         self.is_failing = bool(failed)
         self._observe(len(batch), time.perf_counter() - started)
-        ended = [(done, failed.get(row.table)) for row, done in batch]
+        results = [(done, failed.get(row.table)) for row, done in batch]
         loop = batch[0].done.get_loop()
         if not loop.is_closed():
-            loop.call_soon_threadsafe(_end, ended)
+            loop.call_soon_threadsafe(_resolve, results)
         if self._sink is not None:
             for row, _ in batch:
                 if row.table not in failed:
                     self._sink.send(row)
 
 
-def _end(ended: list[tuple[asyncio.Future[None], OSError | None]]) -> None:
-    for done, error in ended:
+def _resolve(results: list[tuple[asyncio.Future[None], OSError | None]]) -> None:
+    for done, error in results:
         if done.done():
             continue
         if error is None:

@@ -1,4 +1,4 @@
-"""Where a copy of the log goes besides its files: Kafka, with ``pip install paretoscope[kafka]``."""
+"""A copy of the event log in Kafka; requires ``pip install 'paretoscope[kafka]'``."""
 
 import logging
 from collections.abc import Callable
@@ -12,8 +12,8 @@ _LOG = logging.getLogger(__name__)
 _FLUSH_SECONDS = 10.0
 
 
-class Row(NamedTuple):
-    """A line of the log, its line break included, and the impression it is about."""
+class LogRow(NamedTuple):
+    """One line of the log, with its line break, and its impression id."""
 
     table: Table
     impression: str
@@ -21,43 +21,43 @@ class Row(NamedTuple):
 
 
 class Sink(Protocol):
-    """Takes rows that are in their files already; it may lose them, and counts those it does."""
+    """Receives rows that are already in the log's files; may lose rows, which it counts."""
 
-    def send(self, row: Row) -> None:
-        """Take a row; returns at once."""
+    def send(self, row: LogRow) -> None:
+        """Send a row without blocking."""
         ...
 
     def close(self) -> None:
-        """Wait a while for what is under way."""
+        """Wait for pending rows, with a timeout."""
         ...
 
 
 class Producer(Protocol):
-    """What is used of ``confluent_kafka.Producer``."""
+    """The methods of ``confluent_kafka.Producer`` that are used."""
 
     def produce(self, topic: str, **message: Any) -> None:
         """Queue a message; BufferError if the queue is full."""
         ...
 
     def poll(self, timeout: float) -> int:
-        """Call back for messages that were delivered or lost."""
+        """Run the callbacks of messages that were delivered or lost."""
         ...
 
     def flush(self, timeout: float) -> int:
-        """Wait for all; returns how many are still under way."""
+        """Wait for all messages; returns the number still pending."""
         ...
 
 
 class KafkaSink:
-    """Rows as messages of one topic: the impression is the key, the table a header."""
+    """Sends rows as messages of one topic: key is the impression id, header is the table."""
 
-    def __init__(self, producer: Producer, topic: str, lost: Callable[[int], None]) -> None:
-        """``lost`` is told how many rows Kafka did not get; they are in the files all the same."""
+    def __init__(self, producer: Producer, topic: str, count_lost: Callable[[int], None]) -> None:
+        """``count_lost`` receives the number of rows that were not delivered."""
         self._producer = producer
         self._topic = topic
-        self._lost = lost
+        self._count_lost = count_lost
 
-    def send(self, row: Row) -> None:
+    def send(self, row: LogRow) -> None:
         """Queue the row."""
         try:
             self._producer.produce(
@@ -65,36 +65,36 @@ class KafkaSink:
                 key=row.impression.encode(),
                 value=row.content.rstrip(b"\n"),
                 headers=[("table", row.table.encode())],
-                on_delivery=self._delivered,
+                on_delivery=self._on_delivery,
             )
             self._producer.poll(0)
-        except Exception as error:  # noqa: BLE001 - a copy may fail in any way, the log goes on
-            _LOG.warning("Kafka cannot take a row: %s", error)
-            self._lost(1)
+        except Exception as error:  # noqa: BLE001 - no failure of the copy may stop the log
+            _LOG.warning("Kafka rejected a row: %s", error)
+            self._count_lost(1)
 
     def close(self) -> None:
-        """Wait for what is queued, ten seconds at most."""
-        if left := self._producer.flush(_FLUSH_SECONDS):
-            self._lost(left)
+        """Wait up to ten seconds for queued rows."""
+        if pending := self._producer.flush(_FLUSH_SECONDS):
+            self._count_lost(pending)
 
-    def _delivered(self, error: object, _message: object) -> None:
+    def _on_delivery(self, error: object, _message: object) -> None:
         if error is not None:
-            _LOG.warning("Kafka did not take a row: %s", error)
-            self._lost(1)
+            _LOG.warning("Kafka did not deliver a row: %s", error)
+            self._count_lost(1)
 
 
-def open_kafka(section: KafkaTopic, lost: Callable[[int], None]) -> KafkaSink:
-    """A sink that writes to the study's topic.
+def open_kafka(topic: KafkaTopic, count_lost: Callable[[int], None]) -> KafkaSink:
+    """A sink for the study's topic.
 
     Raises:
-        StudyError: if the extra is not installed.
+        StudyError: if the extra ``kafka`` is not installed.
     """
     try:
         from confluent_kafka import Producer as Confluent  # noqa: PLC0415 - an extra
     except ImportError as error:
-        msg = "serving.kafka needs an extra; install it with: pip install 'paretoscope[kafka]'"
+        msg = "serving.kafka requires an extra; install it with: pip install 'paretoscope[kafka]'"
         raise StudyError(msg) from error
     producer: Any = Confluent(
-        {"bootstrap.servers": section.servers, "enable.idempotence": True, "linger.ms": 5}
+        {"bootstrap.servers": topic.servers, "enable.idempotence": True, "linger.ms": 5}
     )
-    return KafkaSink(producer, section.topic, lost)
+    return KafkaSink(producer, topic.topic, count_lost)

@@ -1,7 +1,7 @@
-"""The log's files: appended to under one name, closed under another, mended after a crash.
+"""Files of the event log: append, rotation and crash recovery.
 
-A file that is being written ends in ``.jsonl.open``; it gets its name, ``.jsonl``, when no more will
-come. docs/serving.md says what stands in it.
+A file ends in ``.jsonl.open`` while it is written and in ``.jsonl`` once it is closed.
+docs/serving.md describes the columns.
 """
 
 import fcntl
@@ -21,12 +21,12 @@ from pipeline.study import Durability, ServingConfig
 
 CLOSED = ".jsonl"
 OPEN = ".jsonl.open"
-_MENDED = ".jsonl.mended"
+_RECOVERED = ".jsonl.recovered"
 _LOCK = ".lock"
 
 
 class Table(StrEnum):
-    """What a row of the log is; the files are named after it."""
+    """The tables of the log; files are named after them."""
 
     IMPRESSIONS = "impressions"
     CLICKS = "clicks"
@@ -34,30 +34,30 @@ class Table(StrEnum):
     SHOWN = "shown"
 
     def folder(self, log: Path) -> Path:
-        """Where its files lie; ingestion takes every file beside the clicks for impressions."""
+        """The folder of its files; ingestion would read ``shown`` files in ``log`` as impressions."""
         return log / "confirmations" if self is Table.SHOWN else log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """When a file is closed: at this age or this size, whichever comes first."""
+    """When a file is closed: at this age or size, whichever comes first."""
 
-    seconds: float
-    size: int
+    max_seconds: float
+    max_bytes: int
     durability: Durability
 
     @classmethod
-    def of(cls, section: ServingConfig) -> "Rotation":
-        """The rotation of a study."""
+    def of(cls, config: ServingConfig) -> "Rotation":
+        """The rotation of a study's configuration."""
         return cls(
-            seconds=60 * section.rotate_minutes,
-            size=round(section.rotate_megabytes * 1e6),
-            durability=section.durability,
+            max_seconds=60 * config.rotate_minutes,
+            max_bytes=round(config.rotate_megabytes * 1e6),
+            durability=config.durability,
         )
 
 
 class LogFile:
-    """The file rows of one table are appended to; another one after each rotation."""
+    """The open file of one table; a new one after each rotation."""
 
     def __init__(self, log: Path, table: Table, rotation: Rotation) -> None:
         self._folder = table.folder(log)
@@ -69,44 +69,42 @@ class LogFile:
         self._opened = 0.0
 
     def append(self, rows: bytes) -> None:
-        """Append whole rows; if that fails, none of them is in the file.
-
-        When it returns, the rows are as durable as the rotation says.
+        """Append complete rows, all or none, with the durability of the configuration.
 
         Raises:
-            OSError: if the disk is full or broken.
+            OSError: if they cannot be written.
         """
         if self._path is None:
-            self._begin()
+            self._open()
         try:
             _write_all(self._descriptor, rows)
             if self._rotation.durability is Durability.FSYNC:
                 os.fsync(self._descriptor)
         except OSError:
-            self._abandon()
+            self._discard_partial()
             raise
         self._size += len(rows)
 
     def rotate_if_due(self) -> None:
-        """Close the file if it is old or large enough."""
+        """Close the file if it has reached its maximum age or size."""
         if self._path is None:
             return
-        old = time.monotonic() - self._opened >= self._rotation.seconds
-        if old or self._size >= self._rotation.size:
+        is_old = time.monotonic() - self._opened >= self._rotation.max_seconds
+        if is_old or self._size >= self._rotation.max_bytes:
             self.close()
 
     def close(self) -> None:
-        """Give the file its name; without a row, remove it."""
+        """Close and rename the file, or delete it if it is empty."""
         if self._path is None:
             return
         path, self._path = self._path, None
         os.close(self._descriptor)
-        _give_name(path)
+        _publish(path)
 
-    def _abandon(self) -> None:
-        """Cut what was not written whole; what a failed fsync has left on the disk is not known.
+    def _discard_partial(self) -> None:
+        """Truncate the rows of a failed write and close the file.
 
-        If that fails, too, the file keeps its name, and is mended at the next start.
+        If truncation fails, too, the file stays open and is recovered at the next start.
         """
         path, self._path = self._path, None
         assert path is not None
@@ -116,9 +114,9 @@ class LogFile:
             return
         finally:
             os.close(self._descriptor)
-        _give_name(path)
+        _publish(path)
 
-    def _begin(self) -> None:
+    def _open(self) -> None:
         path = self._folder / f"{_next_name(self._folder, self._table)}{OPEN}"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         self._descriptor = os.open(path, flags, 0o640)
@@ -127,46 +125,46 @@ class LogFile:
 
 
 def lock_folder(log: Path) -> int:
-    """Make the log's folders and keep other servers out; the lock goes with the process.
+    """Create the log's folders and lock them against other servers until the process ends.
 
     Raises:
-        LogError: if another server is writing there, or the folder cannot be written.
+        LogError: if another server holds the lock, or the folder is not writable.
     """
     try:
         for table in Table:
             table.folder(log).mkdir(parents=True, exist_ok=True)
         descriptor = os.open(log / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
     except OSError as error:
-        msg = f"cannot write into {log}: {error.strerror}; serving.log_path names the log's folder"
+        msg = f"cannot write to {log}: {error.strerror}; set serving.log_path to a writable folder"
         raise LogError(msg) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        msg = f"another server writes its log into {log}; give this one another serving.log_path"
+        msg = f"another server writes its log to {log}; set another serving.log_path"
         raise LogError(msg) from error
     return descriptor
 
 
 def recover_files(log: Path) -> int:
-    """Close the files a crash has left open; returns how many damaged lines were cut.
+    """Close the files that a crash has left open; returns the number of removed lines.
 
-    What a line must be to stay is a whole JSON object; a crash tears the last line of a file at most,
-    a loss of power may damage more. Interrupted, it is done again.
+    Only complete JSON objects are kept. A crash damages at most the last line of a file, a power
+    loss possibly more. Recovery can be interrupted and repeated.
     """
-    cut = 0
+    removed = 0
     for table in Table:
         folder = table.folder(log)
-        for unfinished in folder.glob(f"*{_MENDED}"):
+        for unfinished in folder.glob(f"*{_RECOVERED}"):
             unfinished.unlink()
         for path in sorted(folder.glob(f"*{OPEN}")):
-            cut += _mend(path)
-            _give_name(path)
-    return cut
+            removed += _recover(path)
+            _publish(path)
+    return removed
 
 
 def read_rows(log: Path, table: Table, *, since: float = 0.0) -> Iterator[dict[str, Any]]:
-    """The rows of a table's closed files that were changed at or after ``since`` (seconds)."""
+    """The rows of a table's closed files that were modified at or after ``since`` (seconds)."""
     for path in sorted(table.folder(log).glob(f"{table}-*{CLOSED}")):
         if path.stat().st_mtime >= since:
             with path.open("rb") as stream:
@@ -174,7 +172,7 @@ def read_rows(log: Path, table: Table, *, since: float = 0.0) -> Iterator[dict[s
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names of a folder's files to the disk."""
+    """Make the names of a folder's files durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -182,18 +180,18 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _mend(path: Path) -> int:
+def _recover(path: Path) -> int:
     with path.open("rb") as stream:
         lines = list(stream)
-    whole = [line for line in lines if _is_row(line)]
-    if len(whole) < len(lines):
-        mended = path.with_name(path.name.removesuffix(OPEN) + _MENDED)
-        with mended.open("wb") as stream:
-            stream.writelines(whole)
+    complete = [line for line in lines if _is_row(line)]
+    if len(complete) < len(lines):
+        recovered = path.with_name(path.name.removesuffix(OPEN) + _RECOVERED)
+        with recovered.open("wb") as stream:
+            stream.writelines(complete)
             stream.flush()
             os.fsync(stream.fileno())
-        mended.replace(path)
-    return len(lines) - len(whole)
+        recovered.replace(path)
+    return len(lines) - len(complete)
 
 
 def _is_row(line: bytes) -> bool:
@@ -205,7 +203,7 @@ def _is_row(line: bytes) -> bool:
         return False
 
 
-def _give_name(path: Path) -> None:
+def _publish(path: Path) -> None:
     if path.stat().st_size:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -219,14 +217,14 @@ def _give_name(path: Path) -> None:
 
 
 def _next_name(folder: Path, table: Table) -> str:
-    """A name that sorts after all there are, so that ingestion adds the file to what it has."""
-    taken = [path.name.split(".")[0] for path in folder.glob(f"{table}-*")]
+    """A name that sorts after all existing files, even if the clock goes back."""
+    existing = [path.name.split(".")[0] for path in folder.glob(f"{table}-*")]
     now = f"{table}-{datetime.now(UTC):%Y%m%dT%H%M%S-%f}"
-    last = max(taken, default="")
+    last = max(existing, default="")
     return now if now > last else f"{last}x"
 
 
 def _write_all(descriptor: int, rows: bytes) -> None:
-    left = memoryview(rows)
-    while left:
-        left = left[os.write(descriptor, left) :]
+    remaining = memoryview(rows)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]

@@ -1,1 +1,1 @@
-"""The Pareto front explorer."""
+"""The front explorer: a page that shows what a preference means."""

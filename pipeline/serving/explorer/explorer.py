@@ -1,4 +1,4 @@
-"""The front explorer: what a preference means, offline, online and for one session."""
+"""The front explorer's data: offline metrics, expected KPIs and lists of a preference."""
 
 import asyncio
 import time
@@ -14,52 +14,52 @@ from pipeline.core.labels import metric_label
 from pipeline.experiment.design.traffic_plan import Group
 from pipeline.serving.explorer.kpi_forecast import kpi_views
 from pipeline.serving.explorer.schemas import (
-    ExploredGroup,
-    ExploreState,
+    ExplorerState,
     FrontView,
+    GroupPreference,
     ItemView,
-    ListedView,
+    ListedItemView,
     ListsRequest,
     ListsView,
     MetricView,
-    PlaceRequest,
     PointView,
+    PreferenceRequest,
     PreferenceView,
-    VisitView,
+    SessionView,
 )
-from pipeline.serving.explorer.study_tables import Measured, MetricOfAll
+from pipeline.serving.explorer.study_tables import MeasuredMetrics
 from pipeline.serving.http.service import Service
 from pipeline.serving.ranking.rank import RankRequest
 from pipeline.serving.ranking.snapshot import Snapshot
 
 _AXES = (Metric.RECALL.value, Metric.ORDER_DENSITY.value)
-_MOST_AT_ONCE = 4
-"""Explorers whose lists are made at a time: eight places of a batch at most."""
+_MAX_CLIENTS = 4
+"""Clients whose lists are ranked at the same time: eight requests of a batch at most."""
 
 
 class Explorer:
-    """Answers the explorer's page from the snapshot that is served; writes no log."""
+    """Explores the snapshot that is served; nothing is logged."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._busy: set[str] = set()
 
-    def state(self) -> ExploreState:
-        """What stays the same while the preference moves."""
+    def state(self) -> ExplorerState:
+        """Everything that does not depend on the preference."""
         snapshot = self._service.snapshot
-        known = snapshot.explorable
-        return ExploreState(
+        data = snapshot.explorer_data
+        return ExplorerState(
             experiment=snapshot.plan.experiment,
             model=snapshot.version,
             rules=snapshot.rules.version,
-            has_rules=known.has_rules,
+            has_rules=data.has_rules,
             list_length=snapshot.plan.list_length,
             items=len(snapshot.recommender.items),
-            objectives=list(known.objectives),
+            objectives=list(data.objectives),
             start=_start(snapshot),
-            front=_front(known.measured) if known.measured else None,
+            front=_front(data.measured) if data.measured else None,
             groups=[
-                ExploredGroup(
+                GroupPreference(
                     name=one.name,
                     preference_id=one.preference_id,
                     preference=list(one.preference),
@@ -67,66 +67,62 @@ class Explorer:
                 for one in snapshot.plan.groups
             ],
             sessions=[
-                VisitView(
-                    items=[_item(snapshot, item) for item in visit.items],
-                    next_item=_item(snapshot, visit.next_item),
+                SessionView(
+                    items=[_item(snapshot, item) for item in session.items],
+                    next_item=_item(snapshot, session.next_item),
                 )
-                for visit in known.visits
+                for session in data.sample_sessions
             ],
-            missing=list(known.missing),
+            missing=list(data.missing),
         )
 
-    def place(self, request: PlaceRequest) -> PreferenceView:
-        """What the tables say of a preference.
+    def preference_view(self, request: PreferenceRequest) -> PreferenceView:
+        """Offline metrics, interpolated between measured preferences, and expected KPIs.
 
         Raises:
-            HTTPException: 404 if there is no such group, 409 if it is no preference of the model's.
+            HTTPException: 404 if there is no such group, 409 if the weights are not a preference.
         """
         snapshot = self._service.snapshot
         preference, group = _preference(snapshot, request), _group(snapshot, request)
-        measured = snapshot.explorable.measured
-        view = PreferenceView(
+        measured = snapshot.explorer_data.measured
+        values: dict[str, float | None] = {}
+        measured_preference, metrics = None, []
+        if measured is not None:
+            weights_G = measured.interpolator.weights_G(preference)
+            values = {one.name: _mean(one.value_G, weights_G) for one in measured.metrics}
+            nearest = int(weights_G.argmax())
+            is_measured = bool(weights_G[nearest] == 1)
+            measured_preference = measured.preference_ids[nearest] if is_measured else None
+            group_index = measured.preference_ids.index(group.preference_id)
+            metrics = [
+                MetricView(
+                    name=metric_label(one.name, one.cutoff),
+                    value=values[one.name],
+                    standard_error=_finite(one.standard_error_G[nearest]) if is_measured else None,
+                    higher_is_better=one.higher_is_better,
+                    group_value=_finite(one.value_G[group_index]),
+                )
+                for one in measured.metrics
+            ]
+        return PreferenceView(
             model=snapshot.version,
             preference=preference.tolist(),
-            measured_as=None,
+            measured_preference=measured_preference,
             group=group.name,
-            x=None,
-            y=None,
-            metrics=[],
-            kpis=[],
+            x=values.get(_AXES[0]),
+            y=values.get(_AXES[1]),
+            metrics=metrics,
+            kpis=kpi_views(snapshot.explorer_data, values),
         )
-        if measured is None:
-            view.kpis = kpi_views(snapshot.explorable, {})
-            return view
-        shares_G = measured.mesh.weights_G(preference)
-        at = int(shares_G.argmax())
-        is_measured = bool(shares_G[at] == 1)
-        of_group = measured.names.index(group.preference_id)
-        values = {one.name: _between(one, shares_G) for one in measured.metrics}
-        view.measured_as = measured.names[at] if is_measured else None
-        view.x, view.y = (values.get(axis) for axis in _AXES)
-        view.metrics = [
-            MetricView(
-                name=metric_label(one.name, one.cutoff),
-                value=values[one.name],
-                standard_error=_number(one.standard_error_G[at]) if is_measured else None,
-                higher_is_better=one.higher_is_better,
-                group_value=_number(one.value_G[of_group]),
-            )
-            for one in measured.metrics
-        ]
-        view.kpis = kpi_views(snapshot.explorable, values)
-        return view
 
     async def lists(self, request: ListsRequest, client: str) -> ListsView:
-        """The lists of a session under the preference and as the group, by the model that serves.
+        """A session's lists under the preference and under the group's.
 
-        They are made as those of ``/recommend`` are, rules and filters included, in the same
-        batches.
+        They are ranked as for ``/recommend``: same model, rules, filters and batches.
 
         Raises:
-            HTTPException: 404 and 409 as :meth:`place`, 429 if this client's lists are being made
-                or many others' are, 503 if the model had no time or failed.
+            HTTPException: 404 and 409 as :meth:`preference_view`, 429 if this client's lists or
+                those of too many others are being ranked, 503 if the model times out or fails.
         """
         snapshot = self._service.snapshot
         preference, group = _preference(snapshot, request), _group(snapshot, request)
@@ -139,23 +135,23 @@ class Explorer:
             group=group.name,
             session=[_item(snapshot, item) for item in known.tolist()],
             unknown=list(dict.fromkeys(i for i in request.session if i not in index)),
-            no_lists_because=None if len(known) else "the catalogue has no item of this session",
-            chosen=[],
-            of_group=[],
+            no_lists_reason=None if len(known) else "no item of the session is in the catalogue",
+            preference_list=[],
+            group_list=[],
         )
         if len(known):
-            with self._turn(client):
+            with self._limit(client):
                 chosen, of_group = await self._rank(
                     snapshot, known, [tuple(preference.tolist()), group.preference]
                 )
-            view.chosen = _listed(snapshot, chosen, of_group)
-            view.of_group = _listed(snapshot, of_group, chosen)
+            view.preference_list = _listed(snapshot, chosen, of_group)
+            view.group_list = _listed(snapshot, of_group, chosen)
         return view
 
     @contextmanager
-    def _turn(self, client: str) -> Iterator[None]:
-        if client in self._busy or len(self._busy) >= _MOST_AT_ONCE:
-            raise HTTPException(429, "lists are being made already; ask again when they are there")
+    def _limit(self, client: str) -> Iterator[None]:
+        if client in self._busy or len(self._busy) >= _MAX_CLIENTS:
+            raise HTTPException(429, "other lists are being ranked; retry when they are finished")
         self._busy.add(client)
         try:
             yield
@@ -168,61 +164,58 @@ class Explorer:
         session: NDArray[np.int64],
         preferences: Sequence[tuple[float, ...]],
     ) -> list[list[int]]:
-        nothing = np.empty(0, dtype=np.int64)
-        asks = [
+        requests = [
             RankRequest(
                 session=session,
                 preference=preference,
                 k=snapshot.plan.list_length,
-                excluded=session if snapshot.rules.leaves_out_seen else nothing,
+                excluded=session if snapshot.rules.excludes_seen else session[:0],
                 ts=time.time_ns() // 1_000_000,
             )
             for preference in preferences
         ]
-        waiting = asyncio.gather(*(self._service.batcher.submit(snapshot, ask) for ask in asks))
+        submitted = asyncio.gather(*(self._service.batcher.submit(snapshot, r) for r in requests))
         try:
-            found = await asyncio.wait_for(waiting, self._service.deadline)
+            found = await asyncio.wait_for(submitted, self._service.deadline)
         except TimeoutError:
-            raise HTTPException(
-                503, "the model is busy with requests for lists; ask again"
-            ) from None
-        except Exception as error:  # the batcher has logged it
-            raise HTTPException(503, "the model failed; the server's log says why") from error
+            raise HTTPException(503, "the model is busy; retry") from None
+        except Exception as error:  # logged by the batcher
+            raise HTTPException(503, "the model failed; see the server's log") from error
         return [one.items.tolist() for one in found]
 
 
-def _preference(snapshot: Snapshot, request: PlaceRequest) -> NDArray[np.float64]:
+def _preference(snapshot: Snapshot, request: PreferenceRequest) -> NDArray[np.float64]:
     weights = np.array(request.preference)
     objectives = len(snapshot.plan.groups[0].preference)
     if len(weights) != objectives:
-        msg = f"{len(weights)} weights; the model that is served now has {objectives} objectives"
+        msg = f"{len(weights)} weights; expected {objectives}, one per objective of the model"
         raise HTTPException(409, msg)
     if not weights.sum() > 0:
-        raise HTTPException(409, "all weights are 0; one of them must be above")
-    weights = weights / weights.max()  # the sum of the smallest numbers has no inverse
+        raise HTTPException(409, "all weights are 0; expected at least one above 0")
+    weights = weights / weights.max()  # the sum of subnormal numbers has no finite inverse
     return weights / weights.sum()
 
 
-def _group(snapshot: Snapshot, request: PlaceRequest) -> Group:
+def _group(snapshot: Snapshot, request: PreferenceRequest) -> Group:
     groups = {group.name: group for group in snapshot.plan.groups}
     if request.group is None:
         return snapshot.plan.groups[0]
     if request.group not in groups:
-        raise HTTPException(404, f"no such group; the experiment has {', '.join(groups)}")
+        raise HTTPException(404, f"no such group; expected one of {', '.join(groups)}")
     return groups[request.group]
 
 
 def _start(snapshot: Snapshot) -> list[float]:
     objectives = len(snapshot.plan.groups[0].preference)
     equal = np.full(objectives, 1 / objectives)
-    measured = snapshot.explorable.measured
+    measured = snapshot.explorer_data.measured
     if measured is None:
         return equal.tolist()
-    away_G = np.abs(measured.mesh.preference_GO - equal).sum(axis=1)
-    return measured.mesh.preference_GO[int(away_G.argmin())].tolist()
+    distance_G = np.abs(measured.interpolator.preference_GO - equal).sum(axis=1)
+    return measured.interpolator.preference_GO[int(distance_G.argmin())].tolist()
 
 
-def _front(measured: Measured) -> FrontView | None:
+def _front(measured: MeasuredMetrics) -> FrontView | None:
     x, y = (measured.metric(axis) for axis in _AXES)
     if x is None or y is None or not np.isfinite([x.value_G, y.value_G]).all():
         return None
@@ -232,40 +225,40 @@ def _front(measured: Measured) -> FrontView | None:
         points=[
             PointView(
                 preference_id=name,
-                preference=measured.mesh.preference_GO[n].tolist(),
+                preference=measured.interpolator.preference_GO[n].tolist(),
                 x=x.value_G[n],
                 x_error=np.nan_to_num(x.standard_error_G[n]),
                 y=y.value_G[n],
                 y_error=np.nan_to_num(y.standard_error_G[n]),
             )
-            for n, name in enumerate(measured.names)
+            for n, name in enumerate(measured.preference_ids)
         ],
     )
 
 
-def _between(metric: MetricOfAll, shares_G: NDArray[np.float64]) -> float | None:
-    near = shares_G > 0
-    return _number(float(shares_G[near] @ metric.value_G[near]))
+def _mean(value_G: NDArray[np.float64], weights_G: NDArray[np.float64]) -> float | None:
+    used = weights_G > 0
+    return _finite(float(weights_G[used] @ value_G[used]))
 
 
-def _number(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
 def _item(snapshot: Snapshot, item: int) -> ItemView:
     return ItemView(
-        item=snapshot.recommender.items[item], category=snapshot.explorable.category_I[item]
+        item=snapshot.recommender.items[item], category=snapshot.explorer_data.category_I[item]
     )
 
 
-def _listed(snapshot: Snapshot, items: list[int], others: list[int]) -> list[ListedView]:
-    place = {item: n + 1 for n, item in enumerate(others)}
+def _listed(snapshot: Snapshot, items: list[int], others: list[int]) -> list[ListedItemView]:
+    positions = {item: n + 1 for n, item in enumerate(others)}
     return [
-        ListedView(
+        ListedItemView(
             item=snapshot.recommender.items[item],
-            category=snapshot.explorable.category_I[item],
+            category=snapshot.explorer_data.category_I[item],
             position=n + 1,
-            other_position=place.get(item),
+            other_position=positions.get(item),
         )
         for n, item in enumerate(items)
     ]

@@ -1,4 +1,4 @@
-"""The KPIs a preference may be expected to have, in numbers where the verdict allows, else in words."""
+"""The KPIs expected at a preference: values where the verdict allows them, notes otherwise."""
 
 from collections.abc import Mapping
 from typing import assert_never
@@ -6,107 +6,100 @@ from typing import assert_never
 from scipy import stats
 
 from pipeline.core.labels import KPI_LABELS, metric_label
-from pipeline.inference.estimates_file import Answer
 from pipeline.inference.hypotheses.prediction import FittedLine, KpiPrediction
-from pipeline.inference.hypotheses.verdict import Verdict
-from pipeline.serving.explorer.schemas import Expected, KpiView, Observed
+from pipeline.reporting.text.formatting import interval
+from pipeline.reporting.text.reasons import undefined_words
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.reasons import Verdict
+from pipeline.serving.explorer.schemas import ExpectedKpi, KpiView, ObservedKpi
 from pipeline.serving.explorer.study_tables import ExplorerData
 
+_WITH_VALUE = {Verdict.CONFIRMED, Verdict.SUGGESTIVE, Verdict.CONTRADICTED}
+"""Verdicts whose confidence interval excludes 0."""
 
-def kpi_views(known: ExplorerData, metrics: Mapping[str, float | None]) -> list[KpiView]:
-    """Every hypothesis at a preference with these offline metrics."""
-    return [_view(known, answer, line, metrics.get(answer.metric)) for answer, line in known.lines]
+
+def kpi_views(data: ExplorerData, metrics: Mapping[str, float | None]) -> list[KpiView]:
+    """Every hypothesis at a preference with these offline metrics, by metric name."""
+    return [
+        _view(data, result, line, metrics.get(result.metric)) for result, line in data.fitted_lines
+    ]
 
 
 def _view(
-    known: ExplorerData, answer: Answer, line: FittedLine | None, metric: float | None
+    data: ExplorerData, result: HypothesisResult, line: FittedLine | None, metric: float | None
 ) -> KpiView:
-    measured = known.measured.metric(answer.metric) if known.measured else None
-    name = metric_label(answer.metric, measured.cutoff if measured else None)
-    found = line.at(metric) if line and metric is not None and _may_say(answer.verdict) else None
+    measured = data.measured.metric(result.metric) if data.measured else None
+    name = metric_label(result.metric, measured.cutoff if measured else None)
+    has_value = result.verdict in _WITH_VALUE
+    found = line.at(metric) if line and metric is not None and has_value else None
     return KpiView(
-        hypothesis=answer.id,
+        hypothesis=result.id,
         metric=name,
-        kpi=KPI_LABELS[answer.response.value],
-        is_share=answer.response.is_yes_or_no,
-        verdict=answer.verdict.value,
-        words=_words(answer, found, name, is_known=metric is not None),
+        kpi=KPI_LABELS[result.response.value],
+        is_rate=result.response.is_yes_or_no,
+        verdict=result.verdict.value,
+        notes=_notes(result, found, name, is_known=metric is not None),
         expected=None
         if found is None
-        else Expected(
+        else ExpectedKpi(
             rate=found.rate,
             low=found.interval[0],
             high=found.interval[1],
             level=found.level,
-            is_beyond=found.is_beyond,
+            is_extrapolated=found.is_extrapolated,
         ),
-        groups=[] if answer.verdict is Verdict.BLOCKED else _observed(answer, known.level),
+        groups=[] if result.verdict is Verdict.BLOCKED else _observed(result, data.level),
     )
 
 
-def _may_say(verdict: Verdict) -> bool:
-    """Whether the line says something that its interval does not take back."""
-    return verdict in {Verdict.CONFIRMED, Verdict.FRAGILE, Verdict.CONTRADICTED}
-
-
-def _words(
-    answer: Answer, found: KpiPrediction | None, metric: str, *, is_known: bool
+def _notes(
+    result: HypothesisResult, found: KpiPrediction | None, metric: str, *, is_known: bool
 ) -> list[str]:
-    kpi = KPI_LABELS[answer.response.value]
-    said = [_of_verdict(answer, metric, kpi)]
-    if answer.response is not answer.kpi:
-        said.append(f"Stands for {KPI_LABELS[answer.kpi.value]}, as in the report.")
-    if found and answer.reading == "early look":
-        said.append(
-            f"An early look, day {answer.days.observed} of {answer.days.planned}: the interval does "
-            "not allow for looking before the end."
+    kpi = KPI_LABELS[result.response.value]
+    notes = [_verdict_note(result, metric, kpi)]
+    if result.response is not result.kpi:
+        notes.append(f"Used in place of {KPI_LABELS[result.kpi.value]}, as in the report.")
+    if found and result.is_interim:
+        notes.append(
+            f"Interim analysis on day {result.days.observed} of {result.days.planned}: the "
+            "confidence interval is not adjusted for early stopping."
         )
-    if found and found.is_beyond:
-        said.append(f"No group had such {metric}: the line is carried on beyond what was tried.")
-    if not is_known and _may_say(answer.verdict):
-        said.append(f"What {metric} is at this preference is not known.")
-    return [one for one in said if one]
+    if found and found.is_extrapolated:
+        notes.append(f"Extrapolated: {metric} is outside the range of the groups.")
+    if not is_known and result.verdict in _WITH_VALUE:
+        notes.append(f"{metric} of this preference is unknown.")
+    return [note for note in notes if note]
 
 
-def _of_verdict(answer: Answer, metric: str, kpi: str) -> str:
-    match answer.verdict:
+def _verdict_note(result: HypothesisResult, metric: str, kpi: str) -> str:
+    match result.verdict:
         case Verdict.CONFIRMED:
             return ""
-        case Verdict.FRAGILE:
-            return "Fragile: so few groups might lie like this by chance."
+        case Verdict.SUGGESTIVE:
+            return "Suggestive: not significant with the small-sample (Hartung–Knapp) interval."
         case Verdict.CONTRADICTED:
-            return f"The line goes against what was declared, which is {answer.direction}."
-        case Verdict.NOT_SHOWN:
-            ends = " to ".join(map(_signed, answer.verdict_interval or ()))
-            return (
-                f"The experiment does not show that {kpi} changes with {metric}: the slope's "
-                f"interval, {ends}, holds 0. So no value is given."
-            )
+            return f"Significant in the opposite direction: {result.direction} was pre-registered."
+        case Verdict.INCONCLUSIVE:
+            ends = interval(result.verdict_test and result.verdict_test.interval, 2)
+            return f"Inconclusive: the CI of the slope of {kpi} on {metric}, {ends}, includes 0."
         case Verdict.BLOCKED:
-            return (
-                "The users are not divided as planned, so nothing may be read from the experiment; "
-                "the report says what is wrong."
-            )
+            return "Blocked: the sample ratio check failed; see the report."
         case Verdict.UNDEFINED:
-            return f"There is no line: {answer.undefined_because}."
+            return f"No slope: {undefined_words(result.undefined_reason)}."
         case _:
-            assert_never(answer.verdict)
+            assert_never(result.verdict)
 
 
-def _signed(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
-
-
-def _observed(answer: Answer, level: float) -> list[Observed]:
-    """The groups' rates with intervals, user-clustered where the users are known."""
-    times = float(stats.norm.ppf((1 + level) / 2))
+def _observed(result: HypothesisResult, level: float) -> list[ObservedKpi]:
+    """The groups' KPIs with confidence intervals, cluster-robust if the users are known."""
+    quantile = float(stats.norm.ppf((1 + level) / 2))
     return [
-        Observed(
+        ObservedKpi(
             group=point.group,
             rate=point.rate,
-            low=max(0.0, point.rate - times * point.standard_error),
-            high=point.rate + times * point.standard_error,
+            low=max(0.0, point.rate - quantile * point.standard_error),
+            high=point.rate + quantile * point.standard_error,
         )
-        for point in answer.points
+        for point in result.points
         if point.rate is not None and point.standard_error is not None
     ]

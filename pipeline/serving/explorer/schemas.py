@@ -1,57 +1,51 @@
-"""What the front explorer's page asks and is told."""
+"""Request and response bodies of the front explorer."""
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from pipeline.serving.http.schemas import Id
+from pipeline.serving.http.schemas import Id, RequestModel
 
-LARGEST_SESSION = 500
-_MOST_OBJECTIVES = 32
-
-
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+_MAX_OBJECTIVES = 32
 
 Weight = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class PlaceRequest(_Message):
+class PreferenceRequest(RequestModel):
     """A preference, and a group to compare it with."""
 
     preference: list[Weight] = Field(
         min_length=2,
-        max_length=_MOST_OBJECTIVES,
-        description="One weight an objective; divided by their sum.",
+        max_length=_MAX_OBJECTIVES,
+        description="One weight per objective; normalised to sum to 1.",
     )
-    group: Id | None = Field(None, description="A group of the plan; the first by default.")
+    group: Id | None = Field(None, description="A group of the plan; default: the first.")
 
 
-class ListsRequest(PlaceRequest):
-    """A session that is to be served under a preference, and as a group."""
+class ListsRequest(PreferenceRequest):
+    """A session to recommend lists for."""
 
     session: list[Id] = Field(
-        min_length=1, max_length=LARGEST_SESSION, description="Items clicked so far, oldest first."
+        min_length=1, max_length=500, description="Clicked items, oldest first."
     )
 
 
 class ItemView(BaseModel):
-    """An item, and what the shop says of it."""
+    """An item and its category."""
 
     item: str
     category: str | None
 
 
-class VisitView(BaseModel):
+class SessionView(BaseModel):
     """A session of the test set."""
 
-    items: list[ItemView] = Field(description="Its clicks but the last, oldest first.")
-    next_item: ItemView = Field(description="What was clicked then.")
+    items: list[ItemView] = Field(description="All clicks but the last, oldest first.")
+    next_item: ItemView = Field(description="The last click.")
 
 
 class PointView(BaseModel):
-    """A measured preference on the front."""
+    """A measured preference on the Pareto front."""
 
     preference_id: str
     preference: list[float]
@@ -62,14 +56,14 @@ class PointView(BaseModel):
 
 
 class FrontView(BaseModel):
-    """The measured preferences by two offline metrics."""
+    """Two offline metrics of every measured preference."""
 
     x_metric: str
     y_metric: str
     points: list[PointView]
 
 
-class ExploredGroup(BaseModel):
+class GroupPreference(BaseModel):
     """A group of the experiment."""
 
     name: str
@@ -77,45 +71,45 @@ class ExploredGroup(BaseModel):
     preference: list[float]
 
 
-class ExploreState(BaseModel):
-    """What stays the same while the preference moves."""
+class ExplorerState(BaseModel):
+    """Everything that does not depend on the preference."""
 
     experiment: str
     model: str
     rules: str
-    has_rules: bool = Field(description="Whether rules or filters of the study change lists.")
+    has_rules: bool = Field(description="Whether rules or filters change lists.")
     list_length: int
     items: int
-    objectives: list[str] = Field(description="What a preference weighs, in its order.")
-    start: list[float] = Field(description="The measured preference nearest to equal weights.")
+    objectives: list[str] = Field(description="The objectives, in the order of the weights.")
+    start: list[float] = Field(description="The measured preference closest to equal weights.")
     front: FrontView | None
-    groups: list[ExploredGroup]
-    sessions: list[VisitView]
-    missing: list[str] = Field(description="What is not there, and what makes it.")
+    groups: list[GroupPreference]
+    sessions: list[SessionView]
+    missing: list[str] = Field(description="Missing artifacts and how to create them.")
 
 
 class MetricView(BaseModel):
-    """An offline metric at a preference."""
+    """An offline metric of a preference."""
 
     name: str
     value: float | None
-    standard_error: float | None = Field(description="Null between measured preferences.")
+    standard_error: float | None = Field(description="Null if the value is interpolated.")
     higher_is_better: bool
     group_value: float | None
 
 
-class Expected(BaseModel):
-    """Where the line passes a preference's metric."""
+class ExpectedKpi(BaseModel):
+    """The fitted line at the preference's metric."""
 
     rate: float
     low: float
     high: float
     level: float
-    is_beyond: bool = Field(description="Whether no group's metric is as low or as high.")
+    is_extrapolated: bool = Field(description="Whether the metric is outside the groups' range.")
 
 
-class Observed(BaseModel):
-    """A group's KPI."""
+class ObservedKpi(BaseModel):
+    """A group's KPI with its confidence interval."""
 
     group: str
     rate: float
@@ -124,49 +118,49 @@ class Observed(BaseModel):
 
 
 class KpiView(BaseModel):
-    """What a hypothesis says of a preference."""
+    """A hypothesis, and the KPI that it predicts for the preference."""
 
     hypothesis: str
     metric: str
     kpi: str
-    is_share: bool = Field(description="Whether the KPI is a share of trials.")
+    is_rate: bool = Field(description="Whether the KPI is a rate between 0 and 1.")
     verdict: str
-    words: list[str] = Field(description="What must be known to read it.")
-    expected: Expected | None = Field(description="Null where the verdict forbids it.")
-    groups: list[Observed]
+    notes: list[str] = Field(description="Caveats, or why there is no expected value.")
+    expected: ExpectedKpi | None = Field(description="Null if the verdict does not allow it.")
+    groups: list[ObservedKpi]
 
 
 class PreferenceView(BaseModel):
-    """What the study's tables say of a preference."""
+    """Offline metrics and expected KPIs of a preference."""
 
     model: str
     preference: list[float]
-    measured_as: str | None = Field(
-        description="Null between measured preferences: the metrics are interpolated."
+    measured_preference: str | None = Field(
+        description="Its id if it was measured; null if metrics are interpolated."
     )
     group: str
-    x: float | None = Field(description="On the front's picture.")
+    x: float | None = Field(description="Position in the plot of the front.")
     y: float | None
     metrics: list[MetricView]
     kpis: list[KpiView]
 
 
-class ListedView(ItemView):
+class ListedItemView(ItemView):
     """An item of one of the two lists."""
 
     position: int = Field(description="From 1.")
-    other_position: int | None = Field(description="In the other list; null if it is not there.")
+    other_position: int | None = Field(description="In the other list; null if absent.")
 
 
 class ListsView(BaseModel):
-    """The lists of a session under a preference and as a group; they are not logged."""
+    """A session's lists under a preference and under a group's; they are not logged."""
 
     model: str
     rules: str
     preference: list[float]
     group: str
-    session: list[ItemView] = Field(description="What the catalogue has of the session.")
-    unknown: list[str] = Field(description="What it lacks.")
-    no_lists_because: str | None
-    chosen: list[ListedView]
-    of_group: list[ListedView]
+    session: list[ItemView] = Field(description="Items of the session in the catalogue.")
+    unknown: list[str] = Field(description="Items of the session not in the catalogue.")
+    no_lists_reason: str | None
+    preference_list: list[ListedItemView]
+    group_list: list[ListedItemView]

@@ -1,1 +1,1 @@
-"""The HTTP server: routes, schemas, authentication, metrics."""
+"""The HTTP server: routes, schemas, authentication and metrics."""

@@ -1,4 +1,4 @@
-"""The routes."""
+"""The FastAPI application and its routes."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,50 +13,53 @@ from pipeline.core.errors import LogError
 from pipeline.serving.explorer.routes import add_explorer
 from pipeline.serving.http.auth import AuthMiddleware
 from pipeline.serving.http.schemas import (
-    LARGEST_BODY,
+    MAX_BODY_BYTES,
     EventsRequest,
     EventsResponse,
     ExperimentView,
-    Faults,
     Health,
     Problem,
     RecommendRequest,
     RecommendResponse,
+    ValidationProblem,
 )
 from pipeline.serving.http.service import Service
 
 _JSON = "application/json"
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "The body is no JSON"},
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The body is not valid JSON"},
     401: {"model": Problem, "description": "The key is missing or wrong"},
     413: {
         "model": Problem,
         "content": {"text/plain": {"schema": {"type": "string"}}},
-        "description": "The request is too large",
+        "description": "The body is too large",
     },
-    422: {"model": Faults, "description": "A field is wrong"},
-    503: {"model": Problem, "description": "The log cannot be written"},
+    422: {"model": ValidationProblem, "description": "A field is invalid"},
+    503: {"model": Problem, "description": "The event log cannot be written"},
 }
 _CONFLICT: dict[int | str, dict[str, Any]] = {
     409: {
         "model": Problem,
-        "description": "An order says its revenue and should not, or the reverse",
+        "description": "An order has a revenue, or lacks it, against serving.orders_have_revenue",
     }
 }
-_UNKEYED: dict[int | str, dict[str, Any]] = {401: _REFUSALS[401]}
+_UNAUTHORIZED: dict[int | str, dict[str, Any]] = {401: _ERRORS[401]}
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def build_app(service: Service, *, key: str | None, background: Lifespan | None = None) -> FastAPI:
-    """The application; requests need ``key`` unless it is None.
+    """Build the application.
 
-    ``background`` runs beside it from beginning to end.
+    Args:
+        service: Answers the requests.
+        key: The bearer token that requests must have; None disables authentication.
+        background: Runs while the application does.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.journal.start()
+        service.event_log.start()
         service.batcher.start()
         try:
             if background is None:
@@ -66,43 +69,43 @@ def build_app(service: Service, *, key: str | None, background: Lifespan | None 
                     yield
         finally:
             service.batcher.close()
-            service.journal.close()
+            service.event_log.close()
 
     app = FastAPI(
         title="Paretoscope",
-        description="Lists for the groups of an experiment, and what came of them.",
+        description="Recommendation lists for the groups of an experiment, and their events.",
         version="1",
         lifespan=lifespan,
-        max_body_size=LARGEST_BODY,
-        docs_url=None,  # its page loads scripts from elsewhere
+        max_body_size=MAX_BODY_BYTES,
+        docs_url=None,  # its page loads scripts from a CDN
         redoc_url=None,
     )
-    app.add_exception_handler(RequestValidationError, _say_faults)
-    app.add_exception_handler(OSError, _say_no_log)
-    app.add_exception_handler(LogError, _say_conflict)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(OSError, _log_unavailable)
+    app.add_exception_handler(LogError, _conflict)
     _add_routes(app, service)
-    add_explorer(app, service, _REFUSALS, needs_key=key is not None)
+    add_explorer(app, service, _ERRORS, needs_key=key is not None)
     routes = {path for route in app.routes if (path := getattr(route, "path", None))}
     app.add_middleware(AuthMiddleware, key=key, routes=routes, metrics=service.metrics)
     return app
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    @app.post("/recommend", response_model=RecommendResponse, responses=_REFUSALS)
+    @app.post("/recommend", response_model=RecommendResponse, responses=_ERRORS)
     async def recommend(request: RecommendRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """A list for a user; it is in the log when it is returned."""
+        """Recommend a list to a user; the impression is durably logged before the response."""
         return Response(orjson.dumps(await service.recommend(request)), media_type=_JSON)
 
-    @app.post("/events", response_model=EventsResponse, responses=_REFUSALS | _CONFLICT)
+    @app.post("/events", response_model=EventsResponse, responses=_ERRORS | _CONFLICT)
     async def events(request: EventsRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """What came of lists; it is in the log when it is acknowledged."""
-        accepted, repeated = await service.record_events(request.events)
-        body = orjson.dumps({"accepted": accepted, "repeated": repeated})
+        """Record events of impressions; they are durably logged before the response."""
+        accepted, duplicates = await service.record_events(request.events)
+        body = orjson.dumps({"accepted": accepted, "duplicates": duplicates})
         return Response(body, media_type=_JSON)
 
-    @app.get("/experiment", responses=_UNKEYED)
+    @app.get("/experiment", responses=_UNAUTHORIZED)
     async def experiment() -> ExperimentView:  # pyright: ignore[reportUnusedFunction]
-        """The groups, and the versions that are served."""
+        """The groups of the experiment, and the versions that are served."""
         snapshot = service.snapshot
         return ExperimentView.model_validate(
             {
@@ -118,35 +121,32 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             }
         )
 
-    @app.get("/health", responses={503: {"model": Health, "description": "It is failing"}})
+    @app.get("/health", responses={503: {"model": Health, "description": "The server is failing"}})
     async def health(response: Response) -> Health:  # pyright: ignore[reportUnusedFunction]
-        """Whether requests are answered as they should be."""
+        """The health of the server."""
         problems = service.problems()
         response.status_code = 503 if problems else 200
         return Health(status="failing" if problems else "ok", problems=problems)
 
-    @app.get(
-        "/metrics",
-        response_class=Response,
-        responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}}
-        | _UNKEYED,
-    )
+    text = {200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}}
+
+    @app.get("/metrics", response_class=Response, responses=text | _UNAUTHORIZED)
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Counters in Prometheus' text format."""
+        """Metrics in Prometheus' text format."""
         return Response(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _say_faults(_request: Request, error: Exception) -> Response:
-    """What is wrong, without what was sent: that may be anything, and a user's."""
+def _invalid_request(_request: Request, error: Exception) -> Response:
+    """The invalid fields without their values, which may be personal data."""
     assert isinstance(error, RequestValidationError)
-    faults = [{"loc": list(one["loc"]), "msg": one["msg"]} for one in error.errors()]
-    return Response(orjson.dumps({"detail": faults}), status_code=422, media_type=_JSON)
+    fields = [{"loc": list(one["loc"]), "msg": one["msg"]} for one in error.errors()]
+    return Response(orjson.dumps({"detail": fields}), status_code=422, media_type=_JSON)
 
 
-def _say_conflict(_request: Request, error: Exception) -> Response:
+def _conflict(_request: Request, error: Exception) -> Response:
     return Response(orjson.dumps({"detail": str(error)}), status_code=409, media_type=_JSON)
 
 
-def _say_no_log(_request: Request, _error: Exception) -> Response:
-    body = {"detail": "the log cannot be written; nothing is acknowledged, send it again later"}
+def _log_unavailable(_request: Request, _error: Exception) -> Response:
+    body = {"detail": "the event log cannot be written; nothing is acknowledged, retry later"}
     return Response(orjson.dumps(body), status_code=503, media_type=_JSON)

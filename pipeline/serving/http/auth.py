@@ -1,4 +1,4 @@
-"""What every request passes: the key, if there is one, and the count of answers."""
+"""Middleware: bearer authentication, and request metrics."""
 
 import hmac
 import time
@@ -7,29 +7,36 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.serving.explorer.page import PAGE
-from pipeline.serving.http.prometheus import Metrics
+from pipeline.serving.explorer.routes import PAGE
+from pipeline.serving.http.prometheus import ServerMetrics
 
-_OPEN_TO_ALL = {"/health", *PAGE}
-"""The explorer's page and its parts say nothing of the study; what they ask for does."""
+_PUBLIC = {"/health", *PAGE}
+"""The explorer's page is static; the data that it requests is protected."""
 
-_NO_KEY = b'{"detail":"send the key as Authorization: Bearer ..."}'
+_UNAUTHORIZED = b'{"detail":"send the key as Authorization: Bearer ..."}'
 
 
 class AuthMiddleware:
-    """Middleware around the whole application."""
+    """Authenticates and counts every request."""
 
     def __init__(
-        self, app: ASGIApp, *, key: str | None, routes: set[str], metrics: Metrics
+        self, app: ASGIApp, *, key: str | None, routes: set[str], metrics: ServerMetrics
     ) -> None:
-        """Requests need ``key``, unless it is None; ``routes`` are the paths that are told apart."""
+        """Wrap the application.
+
+        Args:
+            app: The application.
+            key: The bearer token that requests must have; None disables authentication.
+            routes: Paths with metrics of their own; others are counted as ``other``.
+            metrics: The server's metrics.
+        """
         self._app = app
         self._expected = None if key is None else f"Bearer {key}".encode()
         self._routes = routes
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or let the application do it."""
+        """Reject an unauthenticated request, or pass it to the application."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -38,39 +45,39 @@ class AuthMiddleware:
         started = time.perf_counter()
         status = 500
 
-        async def count(message: Message) -> None:
+        async def record_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            if not self._may(scope["path"], headers):
-                await _refuse(count, 401, _NO_KEY, (b"www-authenticate", b"Bearer"))
+            if self._is_allowed(scope["path"], headers):
+                await self._app(scope, receive, record_status)
             else:
-                await self._app(scope, receive, count)
-        except HTTPException as error:  # a request that turns out to be too large
+                await _reject(record_status)
+        except HTTPException as error:  # a body that exceeds the limit while it is read
             status = error.status_code
             raise
         finally:
             self._metrics.requests.labels(route, status).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
-    def _may(self, path: str, headers: dict[bytes, bytes]) -> bool:
-        if self._expected is None or path in _OPEN_TO_ALL:
+    def _is_allowed(self, path: str, headers: dict[bytes, bytes]) -> bool:
+        if self._expected is None or path in _PUBLIC:
             return True
         return hmac.compare_digest(headers.get(b"authorization", b""), self._expected)
 
 
-async def _refuse(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+async def _reject(send: Send) -> None:
     start: dict[str, Any] = {
         "type": "http.response.start",
-        "status": status,
+        "status": 401,
         "headers": [
             (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            *headers,
+            (b"content-length", str(len(_UNAUTHORIZED)).encode()),
+            (b"www-authenticate", b"Bearer"),
         ],
     }
     await send(start)
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": _UNAUTHORIZED})

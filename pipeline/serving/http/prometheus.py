@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Prometheus metrics of the server."""
 
 from typing import Any
 
@@ -8,44 +8,44 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class Metrics:
-    """The counters of one server; none has a label that comes from a request."""
+class ServerMetrics:
+    """The metrics of one server; no label value comes from a request."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        kept: Any = {"registry": self.registry, "namespace": "paretoscope"}
-        self.requests = Counter("requests", "Requests answered.", ["route", "status"], **kept)
-        self.seconds = Histogram(
-            "request_seconds", "Time to answer.", ["route"], buckets=_SECONDS, **kept
+        common: Any = {"registry": self.registry, "namespace": "paretoscope"}
+        seconds: Any = {"buckets": _SECONDS, **common}
+        sizes: Any = {"buckets": _SIZES, **common}
+        self.requests = Counter("requests", "Requests.", ["route", "status"], **common)
+        self.seconds = Histogram("request_seconds", "Response time.", ["route"], **seconds)
+        self.lists = Counter("lists", "Lists by group; empty outside.", ["group"], **common)
+        self.fallbacks = Counter("fallbacks", "Lists of popular items.", ["reason"], **common)
+        self.unknown_items = Counter("unknown_items", "Items not in the catalogue.", **common)
+        self.events = Counter("events", "New events.", ["event_type"], **common)
+        self.duplicate_events = Counter("duplicate_events", "Duplicate events.", **common)
+        self.batch_size = Histogram("batch_size", "Requests per batch.", **sizes)
+        self.batch_seconds = Histogram("batch_seconds", "Duration of a batch.", **seconds)
+        self.commit_rows = Histogram("commit_rows", "Rows per commit.", **sizes)
+        self.commit_seconds = Histogram("commit_seconds", "Duration of a commit.", **seconds)
+        self.removed_log_lines = Counter(
+            "removed_log_lines", "Incomplete lines removed after a crash.", **common
         )
-        self.lists = Counter("lists", "Lists by group; empty outside.", ["group"], **kept)
-        self.fallbacks = Counter("fallbacks", "Lists of popular items.", ["reason"], **kept)
-        self.unknown_items = Counter("unknown_items", "Items the catalogue lacks.", **kept)
-        self.events = Counter("events", "Events that are in the log.", ["event_type"], **kept)
-        self.repeated_events = Counter("repeated_events", "Events that came again.", **kept)
-        self.batch_size = Histogram("batch_size", "Requests a pass.", buckets=_SIZES, **kept)
-        self.batch_seconds = Histogram("batch_seconds", "Time of a pass.", buckets=_SECONDS, **kept)
-        self.commit_rows = Histogram("commit_rows", "Rows a commit.", buckets=_SIZES, **kept)
-        self.commit_seconds = Histogram(
-            "commit_seconds", "Time of a commit.", buckets=_SECONDS, **kept
-        )
-        self.cut_lines = Counter("cut_lines", "Lines of the log a crash had torn.", **kept)
-        self.reloads = Counter("reloads", "Reloads of the study.", ["outcome"], **kept)
-        self.not_copied = Counter("rows_not_copied", "Rows that Kafka did not get.", **kept)
-        self.started = Gauge("start_time_seconds", "When the server started.", **kept)
-        self.served = Info("served", "Model, rules and experiment.", **kept)
-        self.started.set_to_current_time()
+        self.reloads = Counter("reloads", "Reloads of the study.", ["outcome"], **common)
+        self.kafka_rows_lost = Counter("kafka_rows_lost", "Rows not delivered to Kafka.", **common)
+        self.start_time = Gauge("start_time_seconds", "Start of the server.", **common)
+        self.served = Info("served", "Versions of model, rules and experiment.", **common)
+        self.start_time.set_to_current_time()
 
-    def of_batch(self, requests: int, seconds: float) -> None:
-        """A pass of the model."""
+    def observe_batch(self, requests: int, seconds: float) -> None:
+        """Record a batch of the model."""
         self.batch_size.observe(requests)
         self.batch_seconds.observe(seconds)
 
-    def of_commit(self, rows: int, seconds: float) -> None:
-        """A commit of the log."""
+    def observe_commit(self, rows: int, seconds: float) -> None:
+        """Record a commit of the event log."""
         self.commit_rows.observe(rows)
         self.commit_seconds.observe(seconds)
 
     def page(self) -> bytes:
-        """All of it in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""What the endpoint takes and gives; its OpenAPI is made from this."""
+"""Request and response bodies of the endpoint; its OpenAPI is generated from them."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,110 +6,112 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from pipeline.core.contracts import EARLIEST_TS, LATEST_TS
 
-LARGEST_BODY = 256 * 1024
-"""Bytes of a request."""
+MAX_BODY_BYTES = 256 * 1024
+"""The largest request body."""
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-"""Of a user, an item, an impression or an event: up to 128 characters, none of them a control one."""
+"""The id of a user, item, impression or event: 1 to 128 characters, no control characters."""
 
 
-def _whole(value: Any) -> Any:
-    """3.0 as 3: JSON knows one kind of number."""
+def _as_integer(value: Any) -> Any:
+    """Accepts 3.0 as 3, since JSON has one number type."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_WHOLE = BeforeValidator(_whole)
+_INTEGER = BeforeValidator(_as_integer)
 
-Moment = Annotated[int, Field(ge=EARLIEST_TS, lt=LATEST_TS), _WHOLE]
+Timestamp = Annotated[int, Field(ge=EARLIEST_TS, lt=LATEST_TS), _INTEGER]
 """Milliseconds since 1970-01-01 UTC."""
 
-_LARGEST_UNITS = 1_000_000
-_LARGEST_REVENUE = 10**15
+_MAX_UNITS = 1_000_000
+_MAX_REVENUE = 10**15
+_TS = "Milliseconds since 1970 UTC; default: now. For simulations."
 
 
-class _Message(BaseModel):
+class RequestModel(BaseModel):
+    """A request body: no unknown fields, no type coercion."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class RecommendRequest(_Message):
-    """A user, and what it has clicked in this session."""
+class RecommendRequest(RequestModel):
+    """A user and the current session."""
 
-    user: Id = Field(description="The user: the randomisation unit.")
-    session: list[Id] = Field(max_length=500, description="Items clicked so far, oldest first.")
-    k: Annotated[int, Field(ge=1, le=100), _WHOLE] | None = Field(
-        None, description="Items wanted; by default the plan's."
+    user: Id = Field(description="The user id; the user is the randomisation unit.")
+    session: list[Id] = Field(max_length=500, description="Clicked items, oldest first.")
+    k: Annotated[int, Field(ge=1, le=100), _INTEGER] | None = Field(
+        None, description="Length of the list; default: that of the plan."
     )
-    exclude: list[Id] = Field([], max_length=1000, description="Items that must not be listed.")
-    ts: Moment | None = Field(None, description="When; now by default. For simulations.")
+    exclude: list[Id] = Field([], max_length=1000, description="Items not to recommend.")
+    ts: Timestamp | None = Field(None, description=_TS)
 
 
 class ListedItem(BaseModel):
-    """An item of a list."""
+    """An item of a recommendation list."""
 
     item: str
     position: int = Field(description="From 1.")
-    score: float | None = Field(description="What it was ranked by; null in a fallback.")
+    score: float | None = Field(description="The ranking score; null in a fallback.")
 
 
 class RecommendResponse(BaseModel):
-    """A list, and what it came of. Without a group the user is none of the experiment's."""
+    """A recommendation list. Group and impression are null for a user outside the experiment."""
 
     experiment: str
     group: str | None
     preference: list[float] | None
     model: str
     rules: str
-    impression: str | None = Field(description="Names this list in /events; null without a group.")
-    fallback: str | None = Field(description="Why these are the popular items; else null.")
+    impression: str | None = Field(description="The impression id, for /events.")
+    fallback: str | None = Field(description="Why these are popular items; null otherwise.")
     unknown_items: int = Field(description="Items of the request that the catalogue lacks.")
     items: list[ListedItem]
 
 
-class _Event(_Message):
-    event: Id = Field(description="Yours; sent again with the same impression, it counts once.")
+class _Event(RequestModel):
+    event: Id = Field(description="Your event id, unique per impression; duplicates count once.")
     impression: Id
-    ts: Moment | None = Field(None, description="When; now by default. For simulations.")
+    ts: Timestamp | None = Field(None, description=_TS)
 
 
 class Shown(_Event):
-    """The list was seen."""
+    """The user saw the list."""
 
     event_type: Literal["shown"]
 
 
 class Click(_Event):
-    """An item of the list was clicked."""
+    """The user clicked an item of the list."""
 
     event_type: Literal["click"]
     item: Id | None = None
 
 
 class Order(_Event):
-    """A clicked item was ordered."""
+    """The user ordered a clicked item."""
 
     event_type: Literal["order"]
     item: Id | None = None
-    units: Annotated[int, Field(ge=1, le=_LARGEST_UNITS), _WHOLE]
-    revenue: Annotated[int, Field(ge=0, le=_LARGEST_REVENUE), _WHOLE] | None = Field(
-        None,
-        description="What it brought, in the currency's smallest unit.",
+    units: Annotated[int, Field(ge=1, le=_MAX_UNITS), _INTEGER]
+    revenue: Annotated[int, Field(ge=0, le=_MAX_REVENUE), _INTEGER] | None = Field(
+        None, description="Revenue in the smallest unit of the currency."
     )
 
 
 Event = Annotated[Shown | Click | Order, Field(discriminator="event_type")]
 
 
-class EventsRequest(_Message):
-    """What came of lists."""
+class EventsRequest(RequestModel):
+    """Events of any impressions."""
 
     events: list[Event] = Field(min_length=1, max_length=100)
 
 
 class EventsResponse(BaseModel):
-    """All events are in the log; some were before."""
+    """The number of new and of duplicate events; all are in the log."""
 
     accepted: int
-    repeated: int
+    duplicates: int
 
 
 class GroupView(BaseModel):
@@ -117,11 +119,11 @@ class GroupView(BaseModel):
 
     name: str
     preference: list[float]
-    share: float
+    share: float = Field(description="Traffic share, 0 to 1.")
 
 
 class ExperimentView(BaseModel):
-    """What is being served."""
+    """The running experiment, and the versions that are served."""
 
     experiment: str
     list_length: int
@@ -132,26 +134,26 @@ class ExperimentView(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether requests are answered as they should be."""
+    """The health of the server."""
 
     status: Literal["ok", "failing"]
     problems: list[str]
 
 
 class Problem(BaseModel):
-    """Why a request was refused."""
+    """Why a request was rejected."""
 
     detail: str
 
 
-class Fault(BaseModel):
-    """What is wrong with a field of a request."""
+class FieldProblem(BaseModel):
+    """An invalid field of a request."""
 
     loc: list[str | int]
     msg: str
 
 
-class Faults(BaseModel):
-    """What is wrong with a request."""
+class ValidationProblem(BaseModel):
+    """The invalid fields of a request."""
 
-    detail: list[Fault]
+    detail: list[FieldProblem]

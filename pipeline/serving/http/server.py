@@ -1,4 +1,4 @@
-"""One process: loads the study, listens, and follows the study's changes."""
+"""The server process: loads a study, serves it, and reloads it when its files change."""
 
 import asyncio
 import gc
@@ -17,53 +17,49 @@ from fastapi import FastAPI
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import USER_ERRORS, StudyError
+from pipeline.experiment.design.plan_checks import check_not_running
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
-from pipeline.serving.event_log.group_commit import Journal
+from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.kafka_sink import open_kafka
 from pipeline.serving.event_log.rotating_files import Rotation
 from pipeline.serving.http.app import build_app
-from pipeline.serving.http.prometheus import Metrics
+from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.service import Service
-from pipeline.serving.ranking.snapshot import (
-    Snapshot,
-    check_compatible,
-    file_fingerprint,
-    load_snapshot,
-)
+from pipeline.serving.ranking.snapshot import Snapshot, file_fingerprint, load_snapshot
 from pipeline.study import PARAMS_FILE, Study, load_study
 
 KEY = "PARETOSCOPE_SERVING_KEY"
-"""The environment variable that holds the key, if requests need one."""
+"""The environment variable that holds the bearer token; unset means no authentication."""
 
 LOCAL = "127.0.0.1"
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG = 2048
 _GRACE_SECONDS = 30
-_SHORTEST_KEY = 16
+_MIN_KEY_LENGTH = 16
 
 
 def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 8350) -> None:
-    """Answer requests until the process is told to end; port 0 is any that is free.
+    """Serve requests until SIGTERM or SIGINT; port 0 selects a free port.
 
     Raises:
         MissingArtifact: if the study is not finished.
         StudyError: if the address cannot be used, or the key is too short.
         LogError: if another server writes the same log.
     """
-    key = _key()
+    key = _read_key()
     if key is None and not _is_local(host):
-        _LOG.warning("%s is reached from elsewhere, and there is no key in %s", host, KEY)
+        _LOG.warning("%s accepts remote requests without a key; set %s", host, KEY)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     torch.set_num_threads(study.serving.threads)
-    seen = file_fingerprint(study, paths)
+    fingerprint = file_fingerprint(study, paths)
     snapshot = load_snapshot(study, paths)
-    _warn_of_unknown(snapshot)
+    _warn_of_unknown_items(snapshot)
     with _listen(host, port) as listening:
         service = build_service(snapshot, study, paths)
-        follower = StudyWatcher(service, study, paths, seen)
+        watcher = StudyWatcher(service, study, paths, fingerprint)
         config = uvicorn.Config(
-            build_app(service, key=key, background=follower.follow),
+            build_app(service, key=key, background=watcher.run),
             loop="uvloop",
             http="httptools",
             ws="none",
@@ -72,51 +68,49 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        _LOG.info(
-            "serving %s with model %s on %s",
-            snapshot.plan.experiment,
-            snapshot.version,
-            _address(listening),
-        )
+        _log_served(snapshot, f"on {_address(listening)}")
         gc.collect()
-        gc.freeze()  # what is loaded stays: to look through it again and again holds requests up
+        gc.freeze()  # objects loaded so far live on: collecting them would delay requests
         _Server(config).run(sockets=[listening])
 
 
 def build_service(snapshot: Snapshot, study: Study, paths: StudyPaths) -> Service:
-    """The service with its log opened, and the events of its last hours known.
+    """A service with an open event log and the events of the deduplication window.
 
     Raises:
         LogError: if another server writes the same log.
     """
-    section = study.serving
-    folder = paths.root / section.log_path
-    metrics = Metrics()
-    sink = open_kafka(section.kafka, metrics.not_copied.inc) if section.kafka else None
-    journal = Journal(folder, Rotation.of(section), sink=sink, observe=metrics.of_commit)
-    metrics.cut_lines.inc(journal.cut_lines)
-    repeats = EventDeduplicator(section.dedup_window_hours)
-    repeats.read(folder, time.time_ns() // 1_000_000)
-    return Service(snapshot, section, journal=journal, repeats=repeats, metrics=metrics)
+    config, folder = study.serving, paths.root / study.serving.log_path
+    metrics = ServerMetrics()
+    sink = open_kafka(config.kafka, metrics.kafka_rows_lost.inc) if config.kafka else None
+    event_log = EventLogWriter(
+        folder, Rotation.of(config), sink=sink, observe=metrics.observe_commit
+    )
+    metrics.removed_log_lines.inc(event_log.removed_lines)
+    deduplicator = EventDeduplicator(config.dedup_window_hours)
+    deduplicator.load(folder, time.time_ns() // 1_000_000)
+    return Service(
+        snapshot, config, event_log=event_log, deduplicator=deduplicator, metrics=metrics
+    )
 
 
 class StudyWatcher:
-    """Takes over a new model, plan or rule when the study's files change, or at SIGHUP."""
+    """Reloads the snapshot when the study's files change, or at SIGHUP."""
 
     def __init__(
-        self, service: Service, study: Study, paths: StudyPaths, seen: tuple[object, ...]
+        self, service: Service, study: Study, paths: StudyPaths, fingerprint: tuple[object, ...]
     ) -> None:
         self._service = service
         self._study = study
         self._paths = paths
-        self._seen = seen
-        self._told = asyncio.Event()
+        self._fingerprint = fingerprint
+        self._hangup = asyncio.Event()
 
     @asynccontextmanager
-    async def follow(self, _app: FastAPI) -> AsyncIterator[None]:
-        """Look at the study now and then."""
+    async def run(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Watch the study while the application runs."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._told.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
         task = asyncio.create_task(self._watch())
         try:
             yield
@@ -127,55 +121,50 @@ class StudyWatcher:
     async def _watch(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), self._study.serving.reload_seconds)
-            told = self._told.is_set()
-            self._told.clear()
-            if told or file_fingerprint(self._study, self._paths) != self._seen:
+                await asyncio.wait_for(self._hangup.wait(), self._study.serving.reload_seconds)
+            is_requested = self._hangup.is_set()
+            self._hangup.clear()
+            if is_requested or file_fingerprint(self._study, self._paths) != self._fingerprint:
                 await self._reload()
 
     async def _reload(self) -> None:
-        """Serve what the study says now; what cannot be served leaves all as it is.
+        """Load and serve the current files; on an error, keep serving the old snapshot.
 
-        Files that change while they are read are looked at again the next time.
+        Files that change during the reload are reloaded at the next check.
         """
         before = file_fingerprint(self._study, self._paths)
         try:
-            study, snapshot, seen = await asyncio.to_thread(self._load)
-            check_compatible(self._service.snapshot, snapshot)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the old is served
-            strange = not isinstance(error, (*USER_ERRORS, OSError))
-            self._service.metrics.reloads.labels("refused").inc()
-            self._seen = before
-            _LOG.error("the study was not taken over: %s", error, exc_info=strange)
+            study, snapshot, fingerprint = await asyncio.to_thread(self._load)
+            check_not_running(self._service.snapshot.plan, snapshot.plan)
+        except Exception as error:  # noqa: BLE001 - on any error, the old snapshot is served
+            is_unexpected = not isinstance(error, (*USER_ERRORS, OSError))
+            self._service.metrics.reloads.labels("failed").inc()
+            self._fingerprint = before
+            _LOG.error("reload failed, the old snapshot stays: %s", error, exc_info=is_unexpected)
             return
-        self._study, self._seen = study, seen
+        self._study, self._fingerprint = study, fingerprint
         self._service.swap_snapshot(snapshot)
-        self._service.metrics.reloads.labels("taken over").inc()
-        _warn_of_unknown(snapshot)
-        _LOG.info(
-            "now serving %s with model %s, rules %s",
-            snapshot.plan.experiment,
-            snapshot.version,
-            snapshot.rules.version,
-        )
+        self._service.metrics.reloads.labels("succeeded").inc()
+        _warn_of_unknown_items(snapshot)
+        _log_served(snapshot, "after a reload")
 
     def _load(self) -> tuple[Study, Snapshot, tuple[object, ...]]:
         study = load_study(self._paths.root / PARAMS_FILE)
         paths = StudyPaths.of(study, self._paths.root)
-        seen = file_fingerprint(study, paths)
+        fingerprint = file_fingerprint(study, paths)
         snapshot = load_snapshot(study, paths)
-        if file_fingerprint(study, paths) != seen:
-            msg = "its files changed while they were read; it is looked at again"
+        if file_fingerprint(study, paths) != fingerprint:
+            msg = "files changed during the reload; it will be repeated"
             raise StudyError(msg)
-        return study, snapshot, seen
+        return study, snapshot, fingerprint
 
 
 class _Server(uvicorn.Server):
-    """Ends in peace: uvicorn's own raises the signal again when all is done."""
+    """Exits with 0 after SIGTERM; uvicorn would raise the signal again."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end the server after the requests under way; a second one at once."""
+        """SIGTERM and SIGINT stop the server after running requests; a second one at once."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle_exit)
         yield
@@ -195,10 +184,10 @@ def _address(listening: socket.socket) -> str:
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def _key() -> str | None:
+def _read_key() -> str | None:
     key = os.environ.get(KEY)
-    if key is not None and len(key) < _SHORTEST_KEY:
-        msg = f"the key in {KEY} is shorter than {_SHORTEST_KEY} characters; make a longer one"
+    if key is not None and len(key) < _MIN_KEY_LENGTH:
+        msg = f"{KEY} has {len(key)} characters; expected {_MIN_KEY_LENGTH} or more"
         raise StudyError(msg)
     return key
 
@@ -210,8 +199,16 @@ def _is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def _warn_of_unknown(snapshot: Snapshot) -> None:
-    if snapshot.rules.unknown:
-        _LOG.warning(
-            "%d items that rules and filters name are not in the catalogue", snapshot.rules.unknown
-        )
+def _log_served(snapshot: Snapshot, where: str) -> None:
+    _LOG.info(
+        "serving experiment %s with model %s, rules %s %s",
+        snapshot.plan.experiment,
+        snapshot.version,
+        snapshot.rules.version,
+        where,
+    )
+
+
+def _warn_of_unknown_items(snapshot: Snapshot) -> None:
+    if unknown := snapshot.rules.unknown_items:
+        _LOG.warning("%d items of rules and filters are not in the catalogue", unknown)

@@ -1,1 +1,1 @@
-"""From a request to a recommendation list."""
+"""Ranking: from a session and a preference to a recommendation list."""

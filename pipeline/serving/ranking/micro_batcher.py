@@ -1,4 +1,4 @@
-"""Requests that come within moments of each other are answered together, by one thread."""
+"""Micro-batching: concurrent requests share one forward pass of the model."""
 
 import asyncio
 import logging
@@ -16,61 +16,67 @@ from pipeline.serving.ranking.snapshot import Snapshot
 _LOG = logging.getLogger(__name__)
 
 
-class _Waiting(NamedTuple):
+class _Pending(NamedTuple):
     snapshot: Snapshot
-    ask: RankRequest
-    answer: asyncio.Future[Candidates]
+    request: RankRequest
+    result: asyncio.Future[Candidates]
 
 
-class Batcher:
-    """One thread that ranks; requests of several snapshots never share a batch."""
+class MicroBatcher:
+    """Ranks requests in one thread; a batch contains requests of one snapshot only."""
 
     def __init__(
         self, *, size: int, wait_seconds: float, observe: Callable[[int, float], None]
     ) -> None:
-        """``observe`` is told the size of every batch and the seconds it took."""
+        """Create a batcher.
+
+        Args:
+            size: The maximum number of requests in a batch.
+            wait_seconds: How long the first request of a batch waits for others.
+            observe: Receives the size and seconds of each batch.
+        """
         self._size = size
         self._wait_seconds = wait_seconds
         self._observe = observe
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ranking", daemon=True)
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start the ranking thread."""
         self._thread.start()
 
     @property
     def is_alive(self) -> bool:
-        """Whether requests are answered."""
+        """Whether the ranking thread is running."""
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """Answer what is waiting, and end."""
+        """Rank all waiting requests and stop the thread."""
         self._queue.put(None)
         self._thread.join()
 
-    def submit(self, snapshot: Snapshot, ask: RankRequest) -> asyncio.Future[Candidates]:
-        """The list for one request, of this snapshot's model; cancel it if it is late."""
-        answer: asyncio.Future[Candidates] = asyncio.get_running_loop().create_future()
-        self._queue.put(_Waiting(snapshot, ask, answer))
-        return answer
+    def submit(self, snapshot: Snapshot, request: RankRequest) -> asyncio.Future[Candidates]:
+        """A future of the list, ranked by this snapshot; a cancelled future is skipped."""
+        result: asyncio.Future[Candidates] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Pending(snapshot, request, result))
+        return result
 
     def _run(self) -> None:
-        going_on = True
-        while going_on:
-            batch, going_on = self._collect()
-            wanted = [one for one in batch if not one.answer.cancelled()]
-            for _, same in groupby(wanted, key=lambda one: id(one.snapshot)):
-                self._answer(list(same))
+        is_open = True
+        while is_open:
+            batch, is_open = self._collect()
+            active = [one for one in batch if not one.result.cancelled()]
+            for _, group in groupby(active, key=lambda one: id(one.snapshot)):
+                self._rank(list(group))
 
-    def _collect(self) -> tuple[list[_Waiting], bool]:
-        """Wait for a request, then a moment for others; False at the end."""
-        batch: list[_Waiting] = []
+    def _collect(self) -> tuple[list[_Pending], bool]:
+        """Wait for a request and then briefly for others; False after the last."""
+        batch: list[_Pending] = []
         deadline: float | None = None
         while len(batch) < self._size:
             try:
-                left = None if deadline is None else deadline - time.monotonic()
-                one = self._queue.get(block=left is None or left > 0, timeout=left)
+                timeout = None if deadline is None else deadline - time.monotonic()
+                one = self._queue.get(block=timeout is None or timeout > 0, timeout=timeout)
             except queue.Empty:
                 break
             if one is None:
@@ -79,32 +85,32 @@ class Batcher:
             deadline = deadline or time.monotonic() + self._wait_seconds
         return batch, True
 
-    def _answer(self, batch: list[_Waiting]) -> None:
+    def _rank(self, batch: list[_Pending]) -> None:
         started = time.perf_counter()
-        loop = batch[0].answer.get_loop()
+        loop = batch[0].result.get_loop()
         try:
-            lists = rank(batch[0].snapshot, [one.ask for one in batch])
-            answers = [(one.answer, found) for one, found in zip(batch, lists, strict=True)]
-        except Exception as error:  # noqa: BLE001 - whatever it is, the requests must get their fallback
-            _LOG.exception("the model failed on %d requests", len(batch))
-            _soon(loop, _fail, [one.answer for one in batch], error)
+            lists = rank(batch[0].snapshot, [one.request for one in batch])
+            results = [(one.result, found) for one, found in zip(batch, lists, strict=True)]
+        except Exception as error:  # noqa: BLE001 - on any error, requests get the fallback
+            _LOG.exception("ranking failed for %d requests", len(batch))
+            _call_soon(loop, _fail, [one.result for one in batch], error)
             return
         self._observe(len(batch), time.perf_counter() - started)
-        _soon(loop, _deliver, answers)
+        _call_soon(loop, _resolve, results)
 
 
-def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: object) -> None:
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
     if not loop.is_closed():
-        loop.call_soon_threadsafe(call, *arguments)
+        loop.call_soon_threadsafe(call, *args)
 
 
-def _deliver(answers: list[tuple[asyncio.Future[Candidates], Candidates]]) -> None:
-    for answer, found in answers:
-        if not answer.done():
-            answer.set_result(found)
+def _resolve(results: list[tuple[asyncio.Future[Candidates], Candidates]]) -> None:
+    for result, found in results:
+        if not result.done():
+            result.set_result(found)
 
 
-def _fail(answers: list[asyncio.Future[Candidates]], error: Exception) -> None:
-    for answer in answers:
-        if not answer.done():
-            answer.set_exception(error)
+def _fail(results: list[asyncio.Future[Candidates]], error: Exception) -> None:
+    for result in results:
+        if not result.done():
+            result.set_exception(error)

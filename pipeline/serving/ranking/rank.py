@@ -1,7 +1,8 @@
-"""Requests of all groups in one forward pass: sessions and preferences in, lists out."""
+"""Ranks a batch of requests of any groups in one forward pass."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -9,20 +10,20 @@ from numpy.typing import NDArray
 
 from models.scoring.recommend import best_items, next_scores
 from pipeline.serving.ranking.rerank import Candidates
-from pipeline.serving.ranking.rule_engine import Context
+from pipeline.serving.ranking.rule_engine import RerankContext
 from pipeline.serving.ranking.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankRequest:
-    """What one request asks of the model.
+    """The input of the model for one list.
 
     Attributes:
-        session: Items clicked so far, as model indices, at least one.
-        preference: The group's.
-        k: Length of the list.
-        excluded: Items (model indices) this list may not hold.
-        ts: When, in milliseconds since 1970 UTC.
+        session: Clicked items as model indices, oldest first; at least one.
+        preference: The weights of the objectives.
+        k: The length of the list.
+        excluded: Items (model indices) that must not be in the list.
+        ts: The time of the request, in milliseconds since 1970 UTC.
     """
 
     session: NDArray[np.int64]
@@ -33,40 +34,35 @@ class RankRequest:
 
 
 @torch.no_grad()
-def rank(snapshot: Snapshot, asks: Sequence[RankRequest]) -> list[Candidates]:
-    """The list of each request: exact over the catalogue, then filtered and re-ranked.
+def rank(snapshot: Snapshot, requests: Sequence[RankRequest]) -> list[Candidates]:
+    """The list of each request: scores all items, then applies filters and rules.
 
-    A list is shorter than asked for if filters and rules leave no more.
+    A list is shorter than ``k`` if filters and rules leave fewer items.
     """
     rules = snapshot.rules
-    preference_BO = torch.tensor([ask.preference for ask in asks])
+    preference_BO = torch.tensor([one.preference for one in requests])
     model = snapshot.recommender.model
-    scores_BI = next_scores(model, [ask.session for ask in asks], preference_BO)
-    for row, ask in enumerate(asks):
-        if (changes_I := rules.changes(ask.ts)) is not None:
-            scores_BI[row] += changes_I
-        scores_BI[row, torch.from_numpy(ask.excluded)] = -torch.inf
-    wanted = max(ask.k for ask in asks)
-    if rules.of_lists:
-        wanted = max(wanted, snapshot.candidates)
-    values_BK, items_BK = best_items(scores_BI, min(wanted, model.n_items))
+    scores_BI = next_scores(model, [one.session for one in requests], preference_BO)
+    for row, request in enumerate(requests):
+        if (adjustment_I := rules.score_adjustments(request.ts)) is not None:
+            scores_BI[row] += adjustment_I
+        scores_BI[row, torch.from_numpy(request.excluded)] = -torch.inf
+    n_candidates = max(request.k for request in requests)
+    if rules.list_rules:
+        n_candidates = max(n_candidates, snapshot.candidates)
+    values_BK, items_BK = best_items(scores_BI, min(n_candidates, model.n_items))
     lists: list[Candidates] = []
-    for row, ask in enumerate(asks):
+    for row, request in enumerate(requests):
         scores_K = values_BK[row].numpy()
-        n = int(np.isfinite(scores_K).sum())  # what is filtered out stands at the end
+        n = int(np.isfinite(scores_K).sum())  # filtered items have -∞ and are last
         found = Candidates(items_BK[row, :n].numpy(), scores_K[:n])
-        context = Context(session=ask.session, scores_I=scores_BI[row].numpy(), k=ask.k)
+        scores_I = scores_BI[row].numpy()
+        context = RerankContext(session=request.session, scores_I=scores_I, k=request.k)
         lists.append(rules.apply(found, context))
     return lists
 
 
 def popularity_fallback(snapshot: Snapshot, excluded: NDArray[np.int64], k: int) -> list[int]:
-    """The most clicked items that may be listed, without the excluded ones."""
+    """The k most popular eligible items (model indices), without the excluded ones."""
     excluded_items = set(excluded.tolist())
-    found: list[int] = []
-    for item in snapshot.popular:
-        if len(found) == k:
-            break
-        if item not in excluded_items:
-            found.append(item)
-    return found
+    return list(islice((item for item in snapshot.popular if item not in excluded_items), k))

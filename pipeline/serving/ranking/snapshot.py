@@ -1,4 +1,4 @@
-"""What answers a request from beginning to end: a model, a plan and rules that belong together."""
+"""A snapshot: a consistent model, traffic plan and rules, from which requests are served."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,12 @@ from models.checkpoint import DESCRIPTION, WEIGHTS, checkpoint_fingerprint
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import DataError, LogError
 from pipeline.datasets.item_attributes import read_item_attributes
-from pipeline.experiment.design.plan_checks import check_not_running, check_same_model
+from pipeline.experiment.design.plan_checks import check_same_model
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
 from pipeline.recommender.recommender import Recommender
-from pipeline.serving.explorer.study_tables import FILES as EXPLORED_FILES
+from pipeline.serving.explorer.study_tables import FILES as EXPLORER_FILES
 from pipeline.serving.explorer.study_tables import ExplorerData
-from pipeline.serving.ranking.rule_engine import RuleBook, filter_files
+from pipeline.serving.ranking.rule_engine import RuleEngine, filter_files
 from pipeline.sessions.catalogue import read_catalogue
 from pipeline.study import PARAMS_FILE, Study
 
@@ -24,34 +24,34 @@ _DIGITS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A model, a plan and rules at one moment.
+    """A consistent model, traffic plan and rules.
 
     Attributes:
-        recommender: The network and its catalogue.
-        version: Names the network: the first 12 digits of the SHA-256 of its files.
-        plan: Who gets what.
-        rules: Filters and re-ranking.
-        candidates: How many items rules that act on lists choose from.
-        popular: Items that may be listed, the most clicked in train first.
-        explorable: What the explorer shows of the study.
+        recommender: The model and its catalogue.
+        version: The model's version: the first 12 digits of the SHA-256 of its files.
+        plan: Assigns users to groups.
+        rules: Filters and re-ranking rules.
+        candidates: The number of items that list rules select from.
+        popular: Eligible items, most clicked in the training split first.
+        explorer_data: The study's tables for the front explorer.
     """
 
     recommender: Recommender
     version: str
     plan: TrafficPlan
-    rules: RuleBook
+    rules: RuleEngine
     candidates: int
     popular: tuple[int, ...]
-    explorable: ExplorerData
+    explorer_data: ExplorerData
 
 
 def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
-    """What the finished study serves.
+    """The snapshot of a finished study.
 
     Raises:
-        MissingArtifact: naming what is missing and the command that makes it.
-        CheckpointError, DataError, StudyError: if a part is damaged or they do not fit.
-        LogError: if the plan was made for another model, whose metrics say nothing of this one.
+        MissingArtifact: if an artifact is missing; the message gives the command that creates it.
+        CheckpointError, DataError, StudyError: if an artifact is corrupt, or they do not match.
+        LogError: if the plan was created for another model.
     """
     checkpoint = paths.require("conditioned_model", WEIGHTS).parent
     plan, model_id = read_plan(paths), checkpoint_fingerprint(checkpoint)
@@ -60,23 +60,25 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
     model = recommender.model
     if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
         msg = (
-            f"{checkpoint} holds weights that are not finite; materialise 'conditioned_model' anew"
+            f"{checkpoint} contains weights that are not finite; re-create it with: "
+            "dagster asset materialize --select conditioned_model"
         )
         raise DataError(msg)
     for group in plan.groups:
         if len(group.preference) != model.n_objectives:
             msg = (
-                f"group {group.name} of {PLAN} weighs {len(group.preference)} objectives, the model "
-                f"has {model.n_objectives}; materialise 'traffic_plan' anew"
+                f"group {group.name} of {PLAN} weights {len(group.preference)} objectives, the model "
+                f"has {model.n_objectives}; re-create the plan with: "
+                "dagster asset materialize --select traffic_plan"
             )
             raise LogError(msg)
-    # Products of few sessions with many items read the table faster item after item in memory.
+    # Column-major embeddings make the product of few sessions with many items faster.
     table_ID = model.item_embedding.weight.data
     model.item_embedding.weight.data = table_ID.T.contiguous().T
     items = read_catalogue(paths)
-    known = study.dataset.item_attributes
-    attributes = read_item_attributes(paths.root / known if known else None, items)
-    rules = RuleBook.of(
+    file = study.dataset.item_attributes
+    attributes = read_item_attributes(paths.root / file if file else None, items)
+    rules = RuleEngine.of(
         study.serving, paths.root, attributes=attributes, embedding_ID=table_ID.numpy()
     )
     by_clicks = np.argsort(-items["train_clicks"].to_numpy(), kind="stable")
@@ -86,18 +88,13 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
         plan=plan,
         rules=rules,
         candidates=study.serving.candidates,
-        popular=tuple(by_clicks[rules.listable_I[by_clicks]].tolist()),
-        explorable=ExplorerData.load(study, paths, plan=plan, attributes=attributes),
+        popular=tuple(by_clicks[rules.eligible_I[by_clicks]].tolist()),
+        explorer_data=ExplorerData.load(study, paths, plan=plan, attributes=attributes),
     )
 
 
-def check_compatible(running: Snapshot, new: Snapshot) -> None:
-    """Raise :class:`LogError` if the new plan redefines the experiment that is under way."""
-    check_not_running(running.plan, new.plan)
-
-
 def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:
-    """Changes when a file that a snapshot is made from does."""
+    """Identifies the files of a snapshot; changes when one of them changes."""
     files = [
         paths.root / PARAMS_FILE,
         paths.artifact("conditioned_model", WEIGHTS),
@@ -105,14 +102,14 @@ def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:
         paths.artifact("sessions", "items.parquet"),
         paths.artifact("traffic_plan", PLAN),
         *filter_files(study.serving.filters, paths.root).values(),
-        *(paths.artifact(*file) for file in EXPLORED_FILES),
+        *(paths.artifact(*file) for file in EXPLORER_FILES),
     ]
     if study.dataset.item_attributes:
         files.append(paths.root / study.dataset.item_attributes)
-    return tuple(_state(file) for file in files)
+    return tuple(_file_state(file) for file in files)
 
 
-def _state(file: Path) -> tuple[str, int, int, int] | None:
+def _file_state(file: Path) -> tuple[str, int, int, int] | None:
     try:
         found = file.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""A result names the code, packages and data it was made from."""
+"""Provenance: code version, packages, processor and data."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ def git(folder, *arguments):
 
 @pytest.fixture
 def outside(tmp_path, monkeypatch):
-    """A folder outside of any repository, on a machine that has Paretoscope 9.8.7 installed."""
+    """A folder outside any repository, on a machine with Paretoscope 9.8.7 installed."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     metadata = tmp_path / "site" / "paretoscope-9.8.7.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
@@ -45,11 +45,11 @@ def repository(outside):
     return outside
 
 
-def test_code_is_named_by_its_commit(repository):
+def test_the_code_version_is_the_commit(repository):
     assert code_version(repository) == git(repository, "rev-parse", "HEAD")
 
 
-def test_a_changed_file_is_told_and_a_new_one_is_not_code(repository):
+def test_local_changes_are_marked_and_untracked_files_ignored(repository):
     commit = git(repository, "rev-parse", "HEAD")
 
     (repository / "note.txt").write_text("new\n", encoding="utf-8")
@@ -60,23 +60,23 @@ def test_a_changed_file_is_told_and_a_new_one_is_not_code(repository):
     assert (with_note, with_change) == (commit, f"{commit} with local changes")
 
 
-def test_outside_of_git_the_code_is_named_by_its_release(outside):
+def test_outside_git_the_code_version_is_the_package_version(outside):
     assert code_version(outside) == "paretoscope 9.8.7"
 
 
-def test_a_repository_without_a_commit_is_named_by_its_release(outside):
+def test_without_a_commit_the_code_version_is_the_package_version(outside):
     git(outside, "init", "--quiet")
 
     assert code_version(outside) == "paretoscope 9.8.7"
 
 
-def test_a_machine_without_git_names_the_release(repository, monkeypatch):
+def test_without_git_the_code_version_is_the_package_version(repository, monkeypatch):
     monkeypatch.setenv("PATH", "")
 
     assert code_version(repository) == "paretoscope 9.8.7"
 
 
-def test_provenance_names_code_packages_processor_and_data(repository, project_root):
+def test_provenance_contains_code_packages_processor_and_data(repository, project_root):
     study = load_study(project_root / "params.yaml", {"dataset.path": "raw.jsonl"})
     (repository / "raw.jsonl").write_bytes(b"one session\n")
 
@@ -92,14 +92,14 @@ def test_provenance_names_code_packages_processor_and_data(repository, project_r
     assert json.loads(json.dumps(found)) == found
 
 
-def test_a_result_without_its_data_has_no_provenance(repository, project_root):
+def test_provenance_requires_the_data(repository, project_root):
     study = load_study(project_root / "params.yaml", {"dataset.path": "raw.jsonl"})
 
     with pytest.raises(MissingArtifact, match=r"raw data raw\.jsonl is missing"):
         provenance(study, repository)
 
 
-def test_manifest_lists_every_file_but_itself(tmp_path):
+def test_the_manifest_lists_every_file_except_itself(tmp_path):
     paths = StudyPaths(root=tmp_path, name="shop")
     files = {"report/index.html": b"page", "events/manifest.json": b"{}", "manifest.json": b"old"}
     for name, content in files.items():

@@ -1,4 +1,4 @@
-"""Where artifacts lie, what an absent one says, and what DVC pins."""
+"""Paths of artifacts, the message for a missing one, and DVC pins."""
 
 import hashlib
 import math
@@ -27,7 +27,7 @@ JSON = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
-    # half a surrogate pair is no text: UTF-8 cannot hold it
+    # a lone surrogate cannot be encoded in UTF-8
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: st.lists(inner) | st.dictionaries(st.text("ab", max_size=3), inner),
     max_leaves=8,
@@ -56,7 +56,7 @@ def _raw(root, content=b"one\n"):
 
 
 def _lock(root, *outs):
-    """A dvc.lock with one stage a listed (path, md5)."""
+    """A dvc.lock with one stage per (path, md5)."""
     stages = {
         f"stage-{number}": {"cmd": "true", "outs": [{"path": path, "md5": pin, "size": 4}]}
         for number, (path, pin) in enumerate(outs)
@@ -71,7 +71,7 @@ def _pin(root, pin):
     path.write_text(yaml.safe_dump({"outs": [{"md5": pin, "path": "log.jsonl"}]}))
 
 
-def test_the_root_is_the_nearest_folder_with_a_study(tmp_path):
+def test_the_project_root_is_the_nearest_folder_with_params(tmp_path):
     (tmp_path / "params.yaml").touch()
     inner = tmp_path / "project"
     deep = inner / "data" / "raw"
@@ -84,14 +84,14 @@ def test_the_root_is_the_nearest_folder_with_a_study(tmp_path):
     assert find_project_root(deep) == inner
 
 
-def test_without_a_study_above_the_error_says_where_to_run(tmp_path):
+def test_outside_a_project_the_error_says_where_to_run(tmp_path):
     with pytest.raises(MissingArtifact) as caught:
         find_project_root(tmp_path)
 
-    assert f"no params.yaml in {tmp_path} or above it; run this from" in str(caught.value)
+    assert f"no params.yaml in {tmp_path} or above it; run this in a folder of the project" in str(caught.value)
 
 
-def test_every_artifact_lies_in_a_folder_named_after_study_and_asset(paths, tmp_path):
+def test_an_artifact_is_in_a_folder_named_after_study_and_asset(paths, tmp_path):
     folder = tmp_path / "data" / "studies" / "shop"
 
     assert paths.folder == folder
@@ -102,23 +102,23 @@ def test_every_artifact_lies_in_a_folder_named_after_study_and_asset(paths, tmp_
 
 
 @pytest.mark.parametrize(
-    ("file", "place"),
+    ("file", "path"),
     [
         (None, "data/studies/shop/sessions"),
         ("items.parquet", "data/studies/shop/sessions/items.parquet"),
     ],
 )
-def test_an_absent_artifact_is_named_with_the_command_that_makes_it(paths, file, place):
+def test_a_missing_artifact_is_named_with_the_command_that_creates_it(paths, file, path):
     with pytest.raises(MissingArtifact) as caught:
         paths.require("sessions", file)
 
     assert str(caught.value) == (
-        f"{place} is missing. Make it with: dagster asset materialize --select sessions "
-        "(or '*sessions' for all before it too)"
+        f"{path} is missing. Create it with: dagster asset materialize --select sessions "
+        "(or '*sessions' to include everything upstream)"
     )
 
 
-def test_an_artifact_without_the_needed_file_counts_as_absent(paths):
+def test_an_artifact_without_the_required_file_is_missing(paths):
     (paths.artifact("sessions")).mkdir(parents=True)
 
     assert paths.require("sessions") == paths.artifact("sessions")
@@ -128,7 +128,7 @@ def test_an_artifact_without_the_needed_file_counts_as_absent(paths):
 
 @given(value=JSON)
 @settings(deadline=None, max_examples=60)
-def test_json_gives_back_the_value_and_the_same_bytes_each_time(value, tmp_path_factory):
+def test_json_round_trips_with_the_same_bytes(value, tmp_path_factory):
     path = tmp_path_factory.mktemp("json") / "value.json"
 
     write_json(path, value)
@@ -139,19 +139,19 @@ def test_json_gives_back_the_value_and_the_same_bytes_each_time(value, tmp_path_
     assert path.read_bytes() == first
 
 
-def test_json_has_no_word_for_what_is_no_number(tmp_path):
+def test_json_rejects_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "value.json", {"recall": math.nan})
 
 
-def test_md5_of_a_file_is_that_of_its_bytes_however_large(tmp_path):
+def test_md5_of_a_file_larger_than_a_chunk(tmp_path):
     content = bytes(range(256)) * 5000  # 1.28 MB: more than one chunk
     (tmp_path / "file").write_bytes(content)
 
     assert md5(tmp_path / "file") == _digest(content)
 
 
-def test_md5_of_a_folder_is_dvc_s(tmp_path):
+def test_md5_of_a_folder_equals_that_of_dvc(tmp_path):
     # what `dvc add` wrote for a folder of these three files
     (tmp_path / "sub").mkdir()
     for name, content in (("b.csv", "a"), ("sub/x.csv", "c"), ("a.csv", "z")):
@@ -160,9 +160,9 @@ def test_md5_of_a_folder_is_dvc_s(tmp_path):
     assert md5(tmp_path) == "cf877a87fa438a11b2a62cc1dfa74da0.dir"
 
 
-def test_md5_of_a_folder_is_that_of_its_names_and_contents_in_order_of_name(tmp_path):
+def test_md5_of_a_folder_does_not_depend_on_creation_order(tmp_path):
     (tmp_path / "sub").mkdir()
-    for name in "qwertyuiop":  # neither the order of making nor that of the disk counts
+    for name in "qwertyuiop":
         (tmp_path / "sub" / name).write_bytes(name.encode())
     (tmp_path / "a").write_bytes(b"1")
 
@@ -174,7 +174,7 @@ def test_md5_of_a_folder_is_that_of_its_names_and_contents_in_order_of_name(tmp_
 @pytest.mark.parametrize(
     ("name", "content"), [("a", b"2"), ("b", b"1"), ("a", b"1\n")], ids=["byte", "name", "length"]
 )
-def test_md5_of_a_folder_changes_with_every_name_and_byte(tmp_path, name, content):
+def test_md5_of_a_folder_changes_with_names_and_contents(tmp_path, name, content):
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
     other.mkdir()
@@ -184,16 +184,14 @@ def test_md5_of_a_folder_changes_with_every_name_and_byte(tmp_path, name, conten
     assert md5(one) != md5(other)
 
 
-def test_a_relative_dataset_lies_in_the_project_and_an_absolute_one_where_it_says(
-    study, project_root, tmp_path
-):
+def test_a_relative_dataset_path_is_relative_to_the_project(study, project_root, tmp_path):
     elsewhere = load_study(project_root / "params.yaml", {"dataset.path": str(tmp_path / "log")})
 
     assert dataset_path(study, tmp_path) == tmp_path / RAW
     assert dataset_path(elsewhere, project_root) == tmp_path / "log"
 
 
-def test_without_lock_or_pin_nothing_is_pinned(study, tmp_path):
+def test_without_lock_or_dvc_file_the_data_is_unpinned(study, tmp_path):
     assert pinned_md5(study, tmp_path) is None
 
 
@@ -204,20 +202,20 @@ def test_a_lock_without_outputs_pins_nothing(study, tmp_path, text):
     assert pinned_md5(study, tmp_path) is None
 
 
-def test_the_lock_pins_the_output_of_the_datasets_path_alone(study, tmp_path):
+def test_the_lock_pins_only_the_output_at_the_dataset_path(study, tmp_path):
     _lock(tmp_path, (f"{RAW}.gz", "0" * 32), ("log.jsonl", "2" * 32), (RAW, "1" * 32))
 
     assert pinned_md5(study, tmp_path) == "1" * 32
 
 
-def test_a_dvc_file_beside_the_data_pins_it(study, tmp_path):
+def test_a_dvc_file_next_to_the_data_pins_it(study, tmp_path):
     _pin(tmp_path, "3" * 32)
 
     assert pinned_md5(study, tmp_path) == "3" * 32
 
 
 @pytest.mark.parametrize("pin", [None, _digest(b"one\n")], ids=["unpinned", "pinned"])
-def test_data_that_is_there_as_pinned_gives_its_md5(study, tmp_path, pin):
+def test_require_dataset_returns_the_md5(study, tmp_path, pin):
     _raw(tmp_path, b"one\n")
     if pin:
         _pin(tmp_path, pin)
@@ -226,21 +224,24 @@ def test_data_that_is_there_as_pinned_gives_its_md5(study, tmp_path, pin):
 
 
 @pytest.mark.parametrize(
-    ("pin", "remedy"),
-    [(None, "dvc repro, or correct dataset.path"), ("1" * 32, "dvc repro raw_events")],
+    ("pin", "fix"),
+    [
+        (None, "Run 'dvc repro' or fix dataset.path"),
+        ("1" * 32, "Create it with: dvc repro raw_events"),
+    ],
     ids=["unpinned", "pinned"],
 )
-def test_absent_data_is_named_with_the_remedy(study, tmp_path, pin, remedy):
+def test_missing_data_is_named_with_the_fix(study, tmp_path, pin, fix):
     if pin:
         _lock(tmp_path, (RAW, pin))
 
     with pytest.raises(MissingArtifact) as caught:
         require_dataset(study, tmp_path)
 
-    assert str(caught.value) == f"raw data {RAW} is missing. Make it with: {remedy}"
+    assert str(caught.value) == f"raw data {RAW} is missing. {fix}"
 
 
-def test_data_that_is_not_what_is_pinned_is_refused_with_both_md5s(study, tmp_path):
+def test_data_that_differs_from_its_pin_is_rejected_with_both_md5s(study, tmp_path):
     _raw(tmp_path, b"two\n")
     _lock(tmp_path, (RAW, _digest(b"one\n")))
 
@@ -249,7 +250,8 @@ def test_data_that_is_not_what_is_pinned_is_refused_with_both_md5s(study, tmp_pa
 
     message = str(caught.value)
     assert (
-        f"has md5 {_digest(b'two' + bytes([10]))}, but {_digest(b'one' + bytes([10]))}" in message
+        f"has md5 {_digest(b'two' + bytes([10]))}, expected the pinned "
+        f"{_digest(b'one' + bytes([10]))}" in message
     )
     assert "dvc checkout" in message
     assert "dvc commit" in message

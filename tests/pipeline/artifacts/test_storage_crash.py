@@ -1,4 +1,4 @@
-"""A crash at any moment leaves the old artifact or the new one, never half of either."""
+"""A crash at any moment leaves the old artifact or the new one, never a part of either."""
 
 import multiprocessing
 import signal
@@ -20,7 +20,7 @@ def _content(version):
     return b"%08d" % version * WORDS
 
 
-def _publish_file_for_ever(target, first, running):
+def _write_files_forever(target, first, running):
     for version in count(first):
         with atomic_file(target) as fresh:
             fresh.write_bytes(_content(version))
@@ -33,7 +33,7 @@ def _fill(folder, version):
         (folder / "part" / f"{number}.bin").write_bytes(b"%08d" % version)
 
 
-def _publish_folder_for_ever(target, first, running):
+def _write_folders_forever(target, first, running):
     for version in count(first):
         with atomic_folder(target) as fresh:
             _fill(fresh, version)
@@ -48,8 +48,8 @@ def _version(folder):
     return int(content)
 
 
-def _kill_in_the_middle(work, target, first, rng):
-    """Start ``work`` in a process of its own; after its first artifact, kill it at random."""
+def _kill_while_writing(work, target, first, rng):
+    """Start ``work`` in a new process; after its first artifact, kill it at a random time."""
     running = FORK.Event()
     process = FORK.Process(target=work, args=(target, first, running))
     process.start()
@@ -60,31 +60,31 @@ def _kill_in_the_middle(work, target, first, rng):
     assert process.exitcode == -signal.SIGKILL
 
 
-def test_a_killed_writer_leaves_a_whole_file(tmp_path):
+def test_a_killed_writer_leaves_a_complete_file(tmp_path):
     target, rng = tmp_path / "deep" / "model.bin", np.random.default_rng(1)
     with atomic_file(target) as fresh:
         fresh.write_bytes(_content(0))
     versions, torn = [0], 0
 
     for _ in range(KILLS):
-        _kill_in_the_middle(_publish_file_for_ever, target, versions[-1] + 1, rng)
+        _kill_while_writing(_write_files_forever, target, versions[-1] + 1, rng)
         found = target.read_bytes()
         versions.append(int(found[:8]))
         assert found == _content(versions[-1])
         torn += (target.parent / ".model.bin.new").exists()
 
     assert all(later > earlier for earlier, later in pairwise(versions))
-    assert torn > 0  # at least one kill fell into the writing
+    assert torn > 0  # at least one kill happened while writing
 
 
-def test_a_killed_writer_leaves_a_whole_folder(tmp_path):
+def test_a_killed_writer_leaves_a_complete_folder(tmp_path):
     target, rng = tmp_path / "sessions", np.random.default_rng(2)
     with atomic_folder(target) as fresh:
         _fill(fresh, 0)
     versions, torn = [0], 0
 
     for _ in range(KILLS):
-        _kill_in_the_middle(_publish_folder_for_ever, target, versions[-1] + 1, rng)
+        _kill_while_writing(_write_folders_forever, target, versions[-1] + 1, rng)
         torn += (tmp_path / ".sessions.new").exists()
         restore_interrupted(target)
         versions.append(_version(target))
@@ -94,21 +94,19 @@ def test_a_killed_writer_leaves_a_whole_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("standing", "found"),
+    ("folders", "found"),
     [
         ({"": 1}, 1),
         ({"": 1, "new": 2}, 1),
         ({"old": 1, "new": 2}, 1),
         ({"": 2, "old": 1}, 2),
     ],
-    ids=["at-rest", "while-writing", "between-the-renames", "before-the-old-one-goes"],
+    ids=["idle", "writing", "between-the-renames", "before-the-old-one-is-deleted"],
 )
-def test_the_next_reader_and_the_next_writer_mend_every_state_a_crash_leaves(
-    tmp_path, standing, found
-):
+def test_readers_and_writers_recover_from_every_state_a_crash_leaves(tmp_path, folders, found):
     paths = StudyPaths(root=tmp_path, name="shop")
     target = paths.artifact("sessions")
-    for suffix, version in standing.items():
+    for suffix, version in folders.items():
         folder = target.with_name(f".sessions.{suffix}") if suffix else target
         folder.mkdir(parents=True)
         _fill(folder, version)
@@ -120,7 +118,7 @@ def test_the_next_reader_and_the_next_writer_mend_every_state_a_crash_leaves(
     assert [path.name for path in paths.folder.iterdir()] == ["sessions"]
 
 
-def test_a_half_deleted_old_folder_does_not_come_back(tmp_path):
+def test_a_partly_deleted_old_folder_is_not_restored(tmp_path):
     target = tmp_path / "sessions"
     target.mkdir()
     _fill(target, 2)
@@ -132,14 +130,14 @@ def test_a_half_deleted_old_folder_does_not_come_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["sessions"]
 
 
-def _fail_with(error, publication, *parts):
-    with publication as fresh:
+def _fail_with(error, writing, *parts):
+    with writing as fresh:
         fresh.joinpath(*parts).write_bytes(b"half")
         raise error
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_folder_that_fails_on_the_way_leaves_the_old_one_and_no_debris(tmp_path, error):
+def test_a_failed_folder_write_keeps_the_old_one_and_no_temporary_files(tmp_path, error):
     target = tmp_path / "sessions"
     with atomic_folder(target) as fresh:
         _fill(fresh, 1)
@@ -152,7 +150,7 @@ def test_a_folder_that_fails_on_the_way_leaves_the_old_one_and_no_debris(tmp_pat
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_file_that_fails_on_the_way_leaves_the_old_one_and_no_debris(tmp_path, error):
+def test_a_failed_file_write_keeps_the_old_one_and_no_temporary_files(tmp_path, error):
     target = tmp_path / "report.html"
     target.write_text("old")
 
@@ -163,7 +161,7 @@ def test_a_file_that_fails_on_the_way_leaves_the_old_one_and_no_debris(tmp_path,
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_new_folder_takes_the_place_of_the_old_one_whole(tmp_path):
+def test_a_new_folder_replaces_the_old_one_completely(tmp_path):
     target = tmp_path / "deep" / "sessions"
     with atomic_folder(target) as fresh:
         (fresh / "only-in-old").touch()

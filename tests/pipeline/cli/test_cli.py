@@ -1,6 +1,7 @@
-"""The commands: what they print, where they print it, and how they end."""
+"""Output, streams and exit codes of the commands."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -8,14 +9,14 @@ import polars as pl
 import pytest
 import yaml
 
-from pipeline.artifacts.release import FROM_DATA, FROM_NETWORK
+from pipeline.artifacts.reference import DATA_FILES, MODEL_FILES
 from pipeline.artifacts.storage import md5, write_json
 from pipeline.cli import main
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.reporting.text.power_summary import plan_lines
 from tests.pipeline.inference.planned import planned_power
 
-SMALL_WORLD = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}
+SMALL_SHOP = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}
 RAW = "data/raw/synthetic-shop.jsonl"
 STUDY = "data/studies/synthetic-shop"
 
@@ -26,7 +27,7 @@ def git(folder, *arguments):
 
 
 def write_params(folder, project_root, changes):
-    """The repository's params.yaml with some sections changed."""
+    """Write the params.yaml of the repository with some keys changed."""
     values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
     for section, keys in changes.items():
         values[section].update(keys)
@@ -35,15 +36,15 @@ def write_params(folder, project_root, changes):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch, project_root):
-    """A project whose shop has 50 visits; the working directory."""
-    write_params(tmp_path, project_root, {"synthetic": SMALL_WORLD})
+    """A project whose shop has 50 sessions, as the working directory."""
+    write_params(tmp_path, project_root, {"synthetic": SMALL_SHOP})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def finished(project):
-    """A project with a finished, released and pinned study."""
+    """A project with a finished, pinned study and its reference results."""
     tables = {
         "offline_metrics": {
             "preference_id": ["p00"],
@@ -54,22 +55,22 @@ def finished(project):
         "pareto_front": {"preference_id": ["p00"], "recall": [0.4], "order_density": [0.06]},
         "group_kpis": {"group": ["g1"], "kpi": ["ctr"], "rate": [0.1]},
     }
-    for file in (RAW, *(f"{STUDY}/{file}" for file in (*FROM_DATA, *FROM_NETWORK))):
+    for file in (RAW, *(f"{STUDY}/{file}" for file in (*DATA_FILES, *MODEL_FILES))):
         (project / file).parent.mkdir(parents=True, exist_ok=True)
         (project / file).write_bytes(file.encode())
     for name, columns in tables.items():
         pl.DataFrame(columns).write_parquet(project / STUDY / name / f"{name}.parquet")
-    write_json(project / STUDY / FROM_NETWORK[-1], [])
+    write_json(project / STUDY / MODEL_FILES[-1], [])
     outs = [
         {"path": name, "md5": md5(project / name)}
-        for name in (RAW, *(f"{STUDY}/{file}" for file in (*FROM_DATA, *FROM_NETWORK)))
+        for name in (RAW, *(f"{STUDY}/{file}" for file in (*DATA_FILES, *MODEL_FILES)))
     ]
     lock = yaml.safe_dump({"schema": "2.0", "stages": {"study": {"outs": outs}}})
     (project / "dvc.lock").write_text(lock, encoding="utf-8")
     git(project, "init", "--quiet")
     git(project, "add", "dvc.lock")
     git(project, "commit", "--quiet", "--message", "pins")
-    assert main(["release"]) == 0
+    assert main(["update-reference"]) == 0
     return project
 
 
@@ -78,14 +79,14 @@ def set_recall(project, value):
     pl.read_parquet(file).with_columns(value=pl.lit(value)).write_parquet(file)
 
 
-def test_generate_writes_the_shops_log_and_says_how_long_it_is(project, capsys):
+def test_generate_writes_the_log_and_prints_its_length(project, capsys):
     status = main(["generate"])
 
     assert (status, *capsys.readouterr()) == (0, f"50 sessions in {RAW}\n", "")
     assert len((project / RAW).read_text("ascii").splitlines()) == 50
 
 
-def test_generate_works_from_a_folder_of_the_project_and_gives_the_same_bytes(project, monkeypatch):
+def test_generate_in_a_subfolder_writes_the_same_bytes(project, monkeypatch):
     main(["generate"])
     first = (project / RAW).read_bytes()
     (project / "docs").mkdir()
@@ -96,13 +97,13 @@ def test_generate_works_from_a_folder_of_the_project_and_gives_the_same_bytes(pr
     assert (project / RAW).read_bytes() == first
 
 
-def test_report_says_where_the_page_lies(project, capsys):
+def test_report_prints_the_path_of_the_page(project, capsys):
     (project / STUDY / "report").mkdir(parents=True)
     (project / STUDY / "report/index.html").write_text("page", encoding="utf-8")
 
     status = main(["report"])
 
-    assert (status, *capsys.readouterr()) == (0, f"the report: {STUDY}/report/index.html\n", "")
+    assert (status, *capsys.readouterr()) == (0, f"report: {STUDY}/report/index.html\n", "")
 
 
 @pytest.mark.usefixtures("project")
@@ -110,23 +111,23 @@ def test_report_says_where_the_page_lies(project, capsys):
     ("command", "file", "asset"),
     [
         ("report", "report/index.html", "regression_report"),
-        ("release", "offline_metrics/offline_metrics.parquet", "offline_metrics"),
+        ("update-reference", "offline_metrics/offline_metrics.parquet", "offline_metrics"),
     ],
-    ids=["report", "release"],
+    ids=["report", "update-reference"],
 )
-def test_a_missing_artifact_is_one_line_on_stderr_with_the_command(capsys, command, file, asset):
+def test_a_missing_artifact_is_one_line_on_stderr_with_the_fix(capsys, command, file, asset):
     status = main([command])
 
     out, err = capsys.readouterr()
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(
         f"paretoscope {command}: {STUDY}/{file} is missing. "
-        f"Make it with: dagster asset materialize --select {asset} "
+        f"Create it with: dagster asset materialize --select {asset} "
     )
 
 
 @pytest.mark.usefixtures("project")
-def test_verify_needs_pins_in_git(capsys):
+def test_verify_requires_pins_in_git(capsys):
     status = main(["verify"])
 
     out, err = capsys.readouterr()
@@ -135,7 +136,7 @@ def test_verify_needs_pins_in_git(capsys):
 
 
 @pytest.mark.usefixtures("finished")
-def test_verify_of_the_same_bytes_says_so_for_every_file(capsys):
+def test_verify_lists_every_identical_file(capsys):
     capsys.readouterr()
 
     status = main(["verify"])
@@ -143,11 +144,11 @@ def test_verify_of_the_same_bytes_says_so_for_every_file(capsys):
     out, err = capsys.readouterr()
     *files, verdict = out.splitlines()
     assert (status, err, verdict) == (0, "", "verified: everything bit for bit")
-    assert len(files) == 1 + len(FROM_DATA) + len(FROM_NETWORK)
+    assert len(files) == 1 + len(DATA_FILES) + len(MODEL_FILES)
     assert all(line.startswith("identical to the pin: data/") for line in files)
 
 
-def test_verify_on_another_processor_says_what_is_close(finished, capsys):
+def test_verify_lists_files_within_tolerance(finished, capsys):
     set_recall(finished, 0.42)
     capsys.readouterr()
 
@@ -155,13 +156,11 @@ def test_verify_on_another_processor_says_what_is_close(finished, capsys):
 
     *_, close, verdict = capsys.readouterr().out.splitlines()
     table = f"{STUDY}/offline_metrics/offline_metrics.parquet"
-    assert (status, close) == (0, f"close to the release: {table}")
-    assert verdict.startswith(
-        "verified: data bit for bit, what comes out of the network within tolerance"
-    )
+    assert (status, close) == (0, f"within tolerance: {table}")
+    assert verdict.startswith("verified: data bit for bit, model outputs within tolerance")
 
 
-def test_verify_fails_and_says_what_is_far_and_what_is_different(finished, capsys):
+def test_verify_fails_and_lists_differences(finished, capsys):
     set_recall(finished, 0.52)
     (finished / RAW).write_bytes(b"other\n")
     capsys.readouterr()
@@ -171,24 +170,27 @@ def test_verify_fails_and_says_what_is_far_and_what_is_different(finished, capsy
     lines = capsys.readouterr().out.splitlines()
     assert status == 1
     assert f"DIFFERENT from the pin: {RAW}" in lines
-    assert "FAR from the release: p00/recall: value 0.52, released 0.4" in lines
+    assert "OUT OF TOLERANCE: p00/recall: value 0.52, reference 0.4" in lines
     assert lines[-1].startswith("not verified")
 
 
-def test_release_makes_the_study_the_released_one(finished, capsys):
+def test_update_reference_makes_verify_pass(finished, capsys):
     set_recall(finished, 0.52)
     capsys.readouterr()
 
-    status = main(["release"])
+    status = main(["update-reference"])
 
     out, err = capsys.readouterr()
     assert (status, err) == (0, "")
-    assert out == "released to data/released/synthetic-shop; commit it with dvc.lock\n"
+    assert (
+        out
+        == "reference results written to data/reference/synthetic-shop; commit them with dvc.lock\n"
+    )
     assert main(["verify"]) == 0
 
 
-@pytest.mark.parametrize("command", ["generate", "report", "verify", "release"])
-def test_outside_of_a_project_every_command_says_what_it_looks_for(
+@pytest.mark.parametrize("command", ["generate", "report", "verify", "update-reference"])
+def test_outside_a_project_every_command_fails_with_one_line(
     tmp_path, monkeypatch, capsys, command
 ):
     monkeypatch.chdir(tmp_path)
@@ -200,18 +202,18 @@ def test_outside_of_a_project_every_command_says_what_it_looks_for(
     assert err.startswith(f"paretoscope {command}: no params.yaml in {tmp_path}")
 
 
-@pytest.mark.parametrize("words", ["[bold]loud[/bold]", "[/]", "a[0]", ":smile:"])
-def test_messages_are_printed_as_they_are(project, project_root, capsys, words):
-    write_params(project, project_root, {"experiment": {"source": words}})
+@pytest.mark.parametrize("text", ["[bold]loud[/bold]", "[/]", "a[0]", ":smile:"])
+def test_messages_are_printed_without_markup(project, project_root, capsys, text):
+    write_params(project, project_root, {"experiment": {"source": text}})
 
     status = main(["report"])
 
     assert status == 1
-    assert f"experiment.source = '{words}'" in capsys.readouterr().err
+    assert f"experiment.source = '{text}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["studdy"], ["report", "--loud"]], ids=str)
-def test_a_wrong_call_ends_with_2_and_the_commands(capsys, arguments):
+def test_a_usage_error_exits_with_2(capsys, arguments):
     with pytest.raises(SystemExit) as ending:
         main(arguments)
 
@@ -220,17 +222,17 @@ def test_a_wrong_call_ends_with_2_and_the_commands(capsys, arguments):
     assert "usage: paretoscope" in err
 
 
-def test_help_names_every_command(capsys):
+def test_help_lists_every_command(capsys):
     with pytest.raises(SystemExit) as ending:
         main(["--help"])
 
     out, err = capsys.readouterr()
     assert (ending.value.code, err) == (0, "")
-    for command in ("generate", "report", "verify", "release"):
-        assert f"\n    {command} " in out
+    for command in ("generate", "report", "verify", "update-reference"):
+        assert re.search(rf"^    {command}\s", out, re.MULTILINE)
 
 
-def test_real_process_fails_without_a_traceback(tmp_path, project_root):
+def test_a_real_process_fails_without_a_traceback(tmp_path, project_root):
     failed = subprocess.run(
         [sys.executable, "-m", "pipeline.cli", "report"],
         cwd=tmp_path,
@@ -247,7 +249,7 @@ def test_real_process_fails_without_a_traceback(tmp_path, project_root):
 
 @pytest.fixture
 def planned(project):
-    """A project whose experiment is planned."""
+    """A project with a traffic plan."""
     experiment = planned_power()
     folder = project / STUDY / "traffic_plan"
     folder.mkdir(parents=True)
@@ -256,7 +258,7 @@ def planned(project):
     return experiment
 
 
-def test_plan_prints_groups_days_and_slopes(planned, capsys):
+def test_plan_prints_groups_and_power(planned, capsys):
     status = main(["plan"])
 
     out, err = capsys.readouterr()
@@ -265,7 +267,7 @@ def test_plan_prints_groups_days_and_slopes(planned, capsys):
     assert out.splitlines() == lines
 
 
-def test_plan_prints_all_there_is_as_json(planned, capsys):
+def test_plan_as_json(planned, capsys):
     status = main(["plan", "--json"])
 
     found = json.loads(capsys.readouterr().out)
@@ -275,17 +277,17 @@ def test_plan_prints_all_there_is_as_json(planned, capsys):
 
 
 @pytest.mark.usefixtures("project")
-def test_without_a_plan_the_command_that_makes_it_is_named(capsys):
+def test_a_missing_plan_is_named_with_the_command_that_creates_it(capsys):
     status = main(["plan"])
 
     assert status == 1
     assert "dagster asset materialize --select traffic_plan" in capsys.readouterr().err
 
 
-def as_json(capsys, *words, status=0):
-    """What a command prints with ``--json``."""
+def as_json(capsys, *arguments, status=0):
+    """The JSON that a command prints."""
     capsys.readouterr()
-    assert main([*words, "--json"]) == status
+    assert main([*arguments, "--json"]) == status
     return json.loads(capsys.readouterr().out)
 
 
@@ -294,13 +296,13 @@ def test_generate_as_json(capsys):
     assert as_json(capsys, "generate") == {"sessions": 50, "path": RAW}
 
 
-def test_verify_and_release_as_json(finished, capsys):
-    released = as_json(capsys, "release")
+def test_verify_and_update_reference_as_json(finished, capsys):
+    updated = as_json(capsys, "update-reference")
     same = as_json(capsys, "verify")
     (finished / RAW).write_bytes(b"other\n")
     different = as_json(capsys, "verify", status=1)
 
-    assert released == {"folder": "data/released/synthetic-shop"}
+    assert updated == {"folder": "data/reference/synthetic-shop"}
     assert (same["passed"], same["different"], RAW in same["identical"]) == (True, [], True)
     assert (different["passed"], different["different"]) == (False, [RAW])
 
@@ -317,7 +319,7 @@ def reported(project):
 
 
 @pytest.mark.usefixtures("reported")
-def test_report_as_json_names_its_faces_and_what_it_says_first(capsys):
+def test_report_as_json_contains_paths_and_summary(capsys):
     assert as_json(capsys, "report") == {
         "page": f"{STUDY}/report/index.html",
         "markdown": f"{STUDY}/report/report.md",
@@ -327,27 +329,27 @@ def test_report_as_json_names_its_faces_and_what_it_says_first(capsys):
 
 
 def test_report_is_opened_in_the_browser(reported, monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr("webbrowser.open", lambda url: not asked.append(url))
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda url: not opened.append(url))
 
     status = main(["report", "--open"])
 
-    assert (status, asked) == (0, [(reported / "index.html").as_uri()])
+    assert (status, opened) == (0, [(reported / "index.html").as_uri()])
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("reported")
-def test_without_a_browser_the_page_is_named(monkeypatch, capsys):
+def test_without_a_browser_the_path_is_printed(monkeypatch, capsys):
     monkeypatch.setattr("webbrowser.open", lambda _: False)
 
     status = main(["report", "--open"])
 
     assert status == 1
-    assert "no browser can be started here; open " in capsys.readouterr().err
+    assert "no browser found on this machine; open " in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("reported")
-def test_ctrl_c_ends_a_command_as_shells_count_it(monkeypatch):
+def test_ctrl_c_exits_with_130(monkeypatch):
     def interrupted(_):
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""Help: what it costs, and that its examples are true."""
+"""Help imports nothing heavy, and its examples are valid."""
 
 import json
 import re
@@ -16,7 +16,7 @@ EXAMPLES = [(name, line) for name, one in COMMANDS.items() for line in one.examp
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["study", "--help"], ["studdy"]], ids=" ".join)
-def test_help_and_a_wrong_call_load_nothing_heavy(project_root, arguments):
+def test_help_and_usage_errors_import_nothing_heavy(project_root, arguments):
     code = (
         "import json, sys\nfrom pipeline.cli import main\n"
         f"try: main({arguments!r})\nexcept SystemExit: pass\n"
@@ -37,29 +37,29 @@ def test_help_and_a_wrong_call_load_nothing_heavy(project_root, arguments):
 
 
 @pytest.mark.parametrize(("name", "line"), EXAMPLES, ids=[line for _, line in EXAMPLES])
-def test_every_example_is_a_call_of_its_command(name, line):
-    program, *words = shlex.split(line)
+def test_every_example_parses_as_its_command(name, line):
+    program, *arguments = shlex.split(line)
 
-    values = build_parser().parse_args(words)
+    values = build_parser().parse_args(arguments)
 
-    assert (program, values.command) == ("paretoscope", name)
+    assert (program, values.command.name) == ("paretoscope", name)
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
-def test_every_command_has_a_paragraph_and_examples(name, capsys):
+def test_every_command_has_a_description_and_examples(name, capsys):
     with pytest.raises(SystemExit) as ending:
         main([name, "--help"])
 
-    told = capsys.readouterr().out
+    text = capsys.readouterr().out
     assert ending.value.code == 0
-    assert COMMANDS[name].description.split()[:4] == re.split(r"\n\n", told)[1].split()[:4]
+    assert COMMANDS[name].description.split()[:4] == re.split(r"\n\n", text)[1].split()[:4]
     for example in COMMANDS[name].examples:
-        assert f"\n  {example}\n" in told
-    assert ("--json" in told) == COMMANDS[name].has_json
+        assert f"\n  {example}\n" in text
+    assert ("--json" in text) == COMMANDS[name].has_json
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["study", "--set", "epochs=3"],
         ["study", "--set", "training.epochs"],
@@ -69,9 +69,16 @@ def test_every_command_has_a_paragraph_and_examples(name, capsys):
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_meant_is_a_wrong_call(words, capsys):
+def test_invalid_arguments_are_usage_errors(arguments, capsys):
     with pytest.raises(SystemExit) as ending:
-        main(words)
+        main(arguments)
 
     assert ending.value.code == 2
-    assert f"usage: paretoscope {words[0]}" in capsys.readouterr().err
+    assert f"usage: paretoscope {arguments[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"), [("meta", "meta-analysis"), ("score", "evaluate-shard")], ids=str
+)
+def test_an_alias_runs_its_command(alias, name):
+    assert build_parser().parse_args([alias, "1"]).command.name == name

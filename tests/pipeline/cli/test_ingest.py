@@ -1,4 +1,4 @@
-"""``paretoscope ingest``: new files reach the experiment's database, or leave it as it was."""
+"""``paretoscope ingest`` and ``validate-log``."""
 
 import json
 
@@ -16,7 +16,7 @@ STUDY = "data/studies/synthetic-shop"
 
 
 def put(folder, name, *, groups=("g1", "g2"), **changes):
-    """A file of one impression a group."""
+    """Write a file with one impression per group."""
     rows = [
         impression(f"{name}-{group}", user=users_in(group, 1)[0], group=group, **changes)
         for group in groups
@@ -26,7 +26,7 @@ def put(folder, name, *, groups=("g1", "g2"), **changes):
 
 @pytest.fixture
 def project(tmp_path, project_root, monkeypatch):
-    """A study whose log is brought, with one file of two impressions."""
+    """A study whose log is files, one file with two impressions."""
     values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
     values["experiment"] |= {"name": PLAN.experiment, "source": "files", "log_path": "log"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
@@ -39,7 +39,7 @@ def project(tmp_path, project_root, monkeypatch):
     return tmp_path
 
 
-def test_new_files_are_counted_and_known_ones_are_not_read_again(project, capsys):
+def test_only_new_files_are_read(project, capsys):
     first = main(["ingest"])
     put(project / "log", "b", groups=("g1",))
     second = main(["ingest"])
@@ -47,9 +47,9 @@ def test_new_files_are_counted_and_known_ones_are_not_read_again(project, capsys
 
     assert (first, second, third) == (0, 0, 0)
     assert capsys.readouterr().out.splitlines() == [
-        "2 impressions are in the database; 1 of 1 files were new",
-        "3 impressions are in the database; 1 of 2 files were new",
-        "3 impressions are in the database; no file was new",
+        "2 impressions in the database; 1 of 1 files were new or changed",
+        "3 impressions in the database; 1 of 2 files were new or changed",
+        "3 impressions in the database; 0 of 2 files were new or changed",
     ]
 
 
@@ -70,7 +70,7 @@ def test_counts_and_reasons_as_json(project, capsys):
     }
 
 
-def test_what_breaks_a_blocking_check_is_refused(project, capsys):
+def test_a_failed_blocking_check_leaves_the_database_unchanged(project, capsys):
     main(["ingest"])
     put(project / "log", "b", units=-1)
 
@@ -81,7 +81,7 @@ def test_what_breaks_a_blocking_check_is_refused(project, capsys):
     assert summarise(project / STUDY / "experiment.duckdb")["files"] == 1
 
 
-def test_a_log_that_cannot_be_used_leaves_the_database_as_it_was(project, capsys):
+def test_a_corrupt_file_leaves_the_database_unchanged(project, capsys):
     main(["ingest"])
     database = project / STUDY / "experiment.duckdb"
     before = database.read_bytes()
@@ -94,8 +94,8 @@ def test_a_log_that_cannot_be_used_leaves_the_database_as_it_was(project, capsys
     assert database.read_bytes() == before
 
 
-def test_inspect_tells_the_same_and_writes_nothing(project, capsys):
-    status = main(["inspect", "--json"])
+def test_validate_log_finds_the_same_and_writes_nothing(project, capsys):
+    status = main(["validate-log", "--json"])
 
     found = json.loads(capsys.readouterr().out)
     assert (status, found["log"]["impressions"]) == (0, 2)

@@ -96,13 +96,13 @@ def four(study):
 
 def pooled(capsys, *arguments):
     """The hypotheses that ``meta --json`` prints."""
-    assert main(["meta", *arguments, "--json"]) == 0
+    assert main(["meta-analysis", *arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out)["hypotheses"]
 
 
 def refused(capsys, *arguments):
     """What ``meta`` says of what it does not take."""
-    assert main(["meta", *arguments]) == 1
+    assert main(["meta-analysis", *arguments]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     return err
@@ -141,7 +141,7 @@ def test_the_noise_of_the_metrics_is_taken_out_of_the_total_covariance(four, cap
 
 
 def test_the_table_says_what_is_pooled_and_foretold(four, capsys):
-    assert main(["meta", *four, "--gain", "0.02"]) == 0
+    assert main(["meta-analysis", *four, "--gain", "0.02"]) == 0
 
     header, row, _, title, gain, contrasts = capsys.readouterr().out.splitlines()
     columns = [
@@ -194,7 +194,7 @@ def test_what_cannot_be_pooled_is_left_out_under_its_reason(study, four, capsys)
 def test_two_studies_without_any_usable_slope_are_undefined_not_refused(study, capsys):
     paths = [study(name, answers(0.9, healthy=False)) for name in ("a", "b")]
 
-    assert main(["meta", *paths, "--gain", "0.02"]) == 0
+    assert main(["meta-analysis", *paths, "--gain", "0.02"]) == 0
 
     out = capsys.readouterr().out
     assert "undefined: no study has a slope that can be pooled" in out
@@ -202,7 +202,7 @@ def test_two_studies_without_any_usable_slope_are_undefined_not_refused(study, c
 
 
 def test_two_studies_foretell_without_an_interval(four, capsys):
-    assert main(["meta", *four[:2], "--gain", "0.5"]) == 0
+    assert main(["meta-analysis", *four[:2], "--gain", "0.5"]) == 0
 
     out = capsys.readouterr().out
     assert "no prediction interval from two experiments" in out
@@ -363,7 +363,7 @@ def test_a_gain_is_a_fraction(four, capsys, option):
 @pytest.mark.parametrize("level", ["0", "1", "95", "nan"])
 def test_a_level_is_a_share_above_a_half(four, capsys, level):
     with pytest.raises(SystemExit):
-        main(["meta", *four, "--level", level])
+        main(["meta-analysis", *four, "--level", level])
 
     assert "is not between 0.5 and 1" in capsys.readouterr().err
 
@@ -394,5 +394,5 @@ def test_amounts_are_pooled_on_the_log_scale_and_have_no_odds(study, capsys):
     assert (change["odds_change"], change["odds_interval"]) == (None, None)
     # log(2 (1 + x)^b) is b log(1 + x), a little below b x
     assert found["total_covariance"]["slope"]["slope"] == pytest.approx(0.95, abs=0.12)
-    assert main(["meta", *paths, "--gain", "0.05"]) == 0
+    assert main(["meta-analysis", *paths, "--gain", "0.05"]) == 0
     assert "odds" not in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""``paretoscope study``: what Dagster's lines tell, its exit code, and a real run."""
+"""``paretoscope study``: parsing of Dagster's log, exit code, and a real run."""
 
 import json
 import os
@@ -9,39 +9,39 @@ import pytest
 import yaml
 
 from pipeline.cli import main
-from pipeline.cli.study import ChainRun, environment
+from pipeline.cli.study import RunProgress, environment
 
 RUN = "2026-11-23 22:38:11 +0000 - dagster - {} - __ASSET_JOB - 20b23157-f04e-4c59-b48a-0fbc9efa38dc - "
 INFO, ERROR = RUN.format("INFO"), RUN.format("ERROR")
 FAILURE = "dagster._core.definitions.events.Failure: "
 
 
-def heard(*lines):
-    run = ChainRun()
+def parsed(*lines):
+    run = RunProgress()
     for line in lines:
         run.parse_line(line)
     return run
 
 
-def test_assets_that_are_done_are_counted_with_their_seconds():
-    run = heard(
+def test_finished_assets_are_recorded_with_their_seconds():
+    run = parsed(
         f"{INFO}events - reading: piece 3 of about 9",
         f"{INFO}events - done in 4.3 s",
         f"{INFO}sessions - done in 0.6 s",
     )
 
     assert run.seconds == {"events": 4.3, "sessions": 0.6}
-    assert (run.now, run.failures) == ("sessions is done", [])
+    assert (run.status, run.failures) == ("sessions is done", [])
 
 
-def test_what_an_asset_says_is_what_is_being_done():
-    run = heard(f"{INFO}conditioned_model - epoch 3: loss 5.1 - better")
+def test_the_status_is_the_last_message_of_an_asset():
+    run = parsed(f"{INFO}conditioned_model - epoch 3: loss 5.1 - better")
 
-    assert run.now == "conditioned_model: epoch 3: loss 5.1 - better"
+    assert run.status == "conditioned_model: epoch 3: loss 5.1 - better"
 
 
-def test_a_failure_is_told_in_its_own_words_without_the_trace():
-    run = heard(
+def test_a_failure_is_its_message_without_the_stack_trace():
+    run = parsed(
         f"{ERROR}12607 - RUN_FAILURE - Execution of run failed. Steps failed: ['raw_events'].",
         "",
         f"{FAILURE}the study's parameters are wrong:",
@@ -55,35 +55,35 @@ def test_a_failure_is_told_in_its_own_words_without_the_trace():
     assert run.failures == ["the study's parameters are wrong:\n  - training.epochs = 0"]
 
 
-def test_what_nobody_foresaw_is_told_by_the_last_lines():
-    run = heard(*(f"line {number}" for number in range(100)))
+def test_the_last_lines_are_kept_for_unexpected_errors():
+    run = parsed(*(f"line {number}" for number in range(100)))
 
     assert run.failures == []
     assert run.lines == [f"line {number}" for number in range(60, 100)]
 
 
-def test_dagster_is_told_where_it_is_and_what_the_shell_says_counts(tmp_path, monkeypatch):
+def test_the_environment_has_defaults_that_the_shell_overrides(tmp_path, monkeypatch):
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setenv("DAGSTER_MODULE_NAME", "mine.definitions")
 
-    told = environment(tmp_path)
+    found = environment(tmp_path)
 
-    assert told["DAGSTER_HOME"] == str(tmp_path / ".dagster")
+    assert found["DAGSTER_HOME"] == str(tmp_path / ".dagster")
     assert (tmp_path / ".dagster").is_dir()
-    assert told["DAGSTER_MODULE_NAME"] == "mine.definitions"
+    assert found["DAGSTER_MODULE_NAME"] == "mine.definitions"
 
 
 @pytest.fixture
 def project(tmp_path, small_params):
-    """A folder with a small study and no data; assets and library are the repository's."""
+    """A folder with a small study and no data, and the code of the repository."""
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params), encoding="utf-8")
     return tmp_path
 
 
-def call(project, project_root, *words):
-    """A real process with nothing of Dagster in its environment."""
+def call(project, project_root, *arguments):
+    """Run a process without Dagster's environment variables."""
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *words],
+        [sys.executable, "-m", "pipeline.cli", *arguments],
         cwd=project,
         env={"PYTHONPATH": str(project_root), "PATH": os.environ["PATH"]},
         capture_output=True,
@@ -92,7 +92,7 @@ def call(project, project_root, *words):
     )
 
 
-def test_a_wrong_parameter_fails_before_dagster_is_started(project, monkeypatch, capsys):
+def test_an_invalid_parameter_fails_before_dagster_starts(project, monkeypatch, capsys):
     monkeypatch.chdir(project)
     monkeypatch.setattr(subprocess, "Popen", None)
 
@@ -103,21 +103,21 @@ def test_a_wrong_parameter_fails_before_dagster_is_started(project, monkeypatch,
 
 
 @pytest.mark.slow
-def test_dagsters_exit_code_and_words_are_passed_on(project, project_root):
+def test_the_exit_code_and_message_are_those_of_dagster(project, project_root):
     done = call(project, project_root, "study", "--select", "raw_events")
 
-    words = "raw data data/raw/synthetic-shop.jsonl is missing. Make it with: "
+    message = "raw data data/raw/synthetic-shop.jsonl is missing. Create it with: "
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"paretoscope study: {words}")
+    assert done.stderr.startswith(f"paretoscope study: {message}")
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
-def test_a_part_of_the_chain_runs_with_changed_parameters(project, project_root):
+def test_a_selection_runs_with_overrides(project, project_root):
     call(project, project_root, "generate")
 
-    words = ["study", "--select", "raw_events,events", "--set", "study.name=other", "--json"]
-    done = call(project, project_root, *words)
+    arguments = ["study", "--select", "raw_events,events", "--set", "study.name=other", "--json"]
+    done = call(project, project_root, *arguments)
 
     found = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
@@ -127,7 +127,7 @@ def test_a_part_of_the_chain_runs_with_changed_parameters(project, project_root)
 
 
 @pytest.mark.slow
-def test_verbose_passes_dagsters_lines_on(project, project_root):
+def test_verbose_prints_dagsters_log(project, project_root):
     call(project, project_root, "generate")
 
     done = call(project, project_root, "study", "--select", "raw_events", "--verbose")

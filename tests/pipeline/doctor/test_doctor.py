@@ -1,4 +1,4 @@
-"""The doctor finds what is planted, says what to type, and calls a sound project sound."""
+"""The doctor finds injected problems, prints fixes, and passes a healthy project."""
 
 import json
 import os
@@ -11,37 +11,37 @@ from pipeline.artifacts.provenance import environment_info
 from pipeline.artifacts.storage import StudyPaths, md5, write_json
 from pipeline.cli import main
 from pipeline.core.asset_graph import ASSET_GRAPH
-from pipeline.doctor.artifacts import examine_artifacts, examine_manifest
+from pipeline.doctor.artifacts import check_artifacts, check_manifest
 from pipeline.doctor.capacity import GIB, available_memory, check_capacity, memory_bytes
-from pipeline.doctor.environment import dvc_remote, pinned_packages, variables
-from pipeline.doctor.finding import State
+from pipeline.doctor.environment import check_dvc_remote, check_packages, check_variables
+from pipeline.doctor.finding import Status
 from pipeline.doctor.run import run_checks
 from pipeline.experiment.log.ingest import ingest
 from pipeline.study import load_study
 from tests.pipeline.experiment.logs import PLAN, TS, impression
 
 RAW = "data/raw/synthetic-shop.jsonl"
-WORLD = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}
+SHOP = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}
 
 
 @pytest.fixture
 def project(tmp_path, project_root, monkeypatch):
-    """A project whose study has not been run."""
+    """A project whose study has not run."""
     values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
-    values["synthetic"] |= WORLD
+    values["synthetic"] |= SHOP
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     main(["generate"])
     return tmp_path
 
 
-def opened(project):
+def open_study(project):
     study = load_study(project / "params.yaml")
     return study, StudyPaths.of(study, project)
 
 
 def age(path, *, seconds):
-    """Let a file or a folder's files have been written so long ago."""
+    """Move the modification time of a file or of a folder's files back."""
     for file in path.rglob("*") if path.is_dir() else [path]:
         written = file.stat().st_mtime - seconds
         os.utime(file, (written, written))
@@ -49,8 +49,8 @@ def age(path, *, seconds):
 
 @pytest.fixture
 def finished(project):
-    """A project with a file for every artifact, each made after those it is made from."""
-    study, paths = opened(project)
+    """A project with a file per artifact, each newer than its inputs."""
+    study, paths = open_study(project)
     log = paths.folder / "experiment_log_files"
     for asset in ASSET_GRAPH:
         if asset not in {"raw_events", "experiment_log", "experiment_log_files"}:
@@ -81,94 +81,94 @@ def manifest_of(study, paths):
     }
 
 
-def marks(found):
-    return [(one.subject, one.state) for one in found]
+def statuses(found):
+    return [(one.check, one.status) for one in found]
 
 
 # environment
 
 
-def test_packages_are_compared_with_their_pins(tmp_path):
+def test_package_versions_are_compared_with_the_pins(tmp_path):
     pins = tmp_path / "constraints.txt"
     pins.write_text("polars==2.1.0\nruamel.yaml==0.19.1\ntorch==2.13.0\nabsent==1\n", "utf-8")
     there = {"polars": "2.1.0", "ruamel-yaml": "0.19.1", "torch": "2.13.0+cpu"}
 
-    same = list(pinned_packages(pins, there, {"polars"}))
-    other = list(pinned_packages(pins, there | {"polars": "1.9"}, {"polars"}))
-    missing = list(pinned_packages(pins, there, {"polars", "rich"}))
+    same = list(check_packages(pins, there, {"polars"}))
+    other = list(check_packages(pins, there | {"polars": "1.9"}, {"polars"}))
+    missing = list(check_packages(pins, there, {"polars", "rich"}))
 
-    assert marks(same) == [("packages", State.WELL)]
-    assert same[0].words == "3 packages have the pinned versions"
-    assert marks(other) == [("packages", State.LOOK)]
-    assert "polars 1.9 (pinned 2.1.0)" in other[0].words
-    assert marks(missing) == [("packages", State.MEND)]
-    assert missing[0].words == "not installed: rich"
-    assert missing[0].remedy.startswith("pip install --constraint constraints.txt")
+    assert statuses(same) == [("packages", Status.OK)]
+    assert same[0].message == "3 packages have the pinned versions"
+    assert statuses(other) == [("packages", Status.WARNING)]
+    assert "polars 1.9 (pinned 2.1.0)" in other[0].message
+    assert statuses(missing) == [("packages", Status.ERROR)]
+    assert missing[0].message == "not installed: rich"
+    assert missing[0].fix.startswith("pip install --constraint constraints.txt")
 
 
-def test_variables_that_dagster_needs(tmp_path):
+def test_environment_variables_of_dagster(tmp_path):
     (tmp_path / ".dagster").mkdir()
     home, module = str(tmp_path / ".dagster"), "assets.definitions"
 
     def states(**environment):
-        return [one.state for one in variables(tmp_path, environment)]
+        return [one.status for one in check_variables(tmp_path, environment)]
 
-    assert states(DAGSTER_HOME=home, DAGSTER_MODULE_NAME=module) == [State.WELL, State.WELL]
-    assert states() == [State.LOOK, State.LOOK]
-    assert states(DAGSTER_HOME="/none/such", DAGSTER_MODULE_NAME=module)[0] is State.MEND
-    assert states(DAGSTER_HOME=str(tmp_path), DAGSTER_MODULE_NAME="x") == [State.LOOK] * 2
+    assert states(DAGSTER_HOME=home, DAGSTER_MODULE_NAME=module) == [Status.OK, Status.OK]
+    assert states() == [Status.WARNING, Status.WARNING]
+    assert states(DAGSTER_HOME="/none/such", DAGSTER_MODULE_NAME=module)[0] is Status.ERROR
+    assert states(DAGSTER_HOME=str(tmp_path), DAGSTER_MODULE_NAME="x") == [Status.WARNING] * 2
 
 
 @pytest.mark.parametrize(
-    ("config", "state"),
+    ("config", "status"),
     [
-        (None, State.LOOK),
-        ("[core]\n    analytics = false\n", State.LOOK),
-        ("[core]\n    remote = s\n['remote \"s\"']\n    url = s3://bucket\n", State.WELL),
-        ("[core]\n    remote = s\n['remote \"s\"']\n    url = ../store\n", State.WELL),
-        ("[core]\n    remote = s\n['remote \"s\"']\n    url = ../lost\n", State.MEND),
-        ("no section", State.MEND),
+        (None, Status.WARNING),
+        ("[core]\n    analytics = false\n", Status.WARNING),
+        ("[core]\n    remote = s\n['remote \"s\"']\n    url = s3://bucket\n", Status.OK),
+        ("[core]\n    remote = s\n['remote \"s\"']\n    url = ../store\n", Status.OK),
+        ("[core]\n    remote = s\n['remote \"s\"']\n    url = ../lost\n", Status.ERROR),
+        ("no section", Status.ERROR),
     ],
 )
-def test_where_dvc_keeps_pinned_data(tmp_path, config, state):
+def test_the_dvc_remote(tmp_path, config, status):
     (tmp_path / "store").mkdir()
     if config is not None:
         (tmp_path / ".dvc").mkdir()
         (tmp_path / ".dvc/config").write_text(config, encoding="utf-8")
 
-    assert dvc_remote(tmp_path).state is state
+    assert check_dvc_remote(tmp_path).status is status
 
 
-def test_dvcs_own_remote_is_understood(tmp_path):
-    for words in (
+def test_a_remote_configured_by_dvc_is_read(tmp_path):
+    for command in (
         ["git", "init", "-q"],
         ["dvc", "init", "-q"],
         ["dvc", "remote", "add", "-d", "s", "store"],
     ):
-        subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
-    absent = dvc_remote(tmp_path)
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    missing = check_dvc_remote(tmp_path)
     (tmp_path / "store").mkdir()
 
-    assert absent.state is State.MEND
-    assert dvc_remote(tmp_path).state is State.WELL
+    assert missing.status is Status.ERROR
+    assert check_dvc_remote(tmp_path).status is Status.OK
 
 
 # study and data
 
 
-def test_wrong_parameters_are_found_and_what_depends_on_them_is_left_out(project):
+def test_invalid_parameters_are_an_error_and_stop_the_checks_of_the_study(project):
     with (project / "params.yaml").open("a", encoding="utf-8") as file:
         file.write("\nmodle: {}\n")
 
     *_, last = run_checks(project)
 
-    assert (last.subject, last.state) == ("params.yaml", State.MEND)
-    assert "modle" in last.words
+    assert (last.check, last.status) == ("params.yaml", Status.ERROR)
+    assert "modle" in last.message
 
 
 def test_raw_data_is_compared_with_its_pin(project):
     def raw():
-        return next(one for one in run_checks(project) if one.subject == "raw data")
+        return next(one for one in run_checks(project) if one.check == "raw data")
 
     unpinned = raw()
     pin = {"outs": [{"md5": md5(project / RAW), "path": "synthetic-shop.jsonl"}]}
@@ -177,138 +177,138 @@ def test_raw_data_is_compared_with_its_pin(project):
     (project / RAW).write_text("other\n", encoding="utf-8")
     other = raw()
     (project / RAW).unlink()
-    absent = raw()
+    missing = raw()
 
-    assert (unpinned.state, unpinned.remedy) == (State.LOOK, f"dvc add {RAW}")
-    assert (pinned.state, pinned.remedy) == (State.WELL, None)
-    assert other.state is State.MEND
-    assert "dvc checkout" in other.words
-    assert absent.state is State.MEND
-    assert "is missing" in absent.words
+    assert (unpinned.status, unpinned.fix) == (Status.WARNING, f"dvc add {RAW}")
+    assert (pinned.status, pinned.fix) == (Status.OK, None)
+    assert other.status is Status.ERROR
+    assert "dvc checkout" in other.message
+    assert missing.status is Status.ERROR
+    assert "is missing" in missing.message
 
 
 # artifacts
 
 
-def test_a_study_that_has_not_been_run_is_no_fault(project):
-    (found,) = examine_artifacts(*opened(project))
+def test_a_study_that_has_not_run_is_a_warning(project):
+    (found,) = check_artifacts(*open_study(project))
 
-    assert (found.state, found.remedy) == (State.LOOK, "paretoscope study")
-    assert found.words.startswith("12 of 12 not made yet: events, sessions")
-
-
-def test_artifacts_each_younger_than_its_sources_are_well(finished):
-    found = list(examine_artifacts(*finished))
-
-    assert marks(found) == [("artifacts", State.WELL), ("database", State.WELL)]
-    assert found[1].words == "3 impressions of 1 files"
+    assert (found.status, found.fix) == (Status.WARNING, "paretoscope study")
+    assert found.message.startswith("12 of 12 are missing: events, sessions")
 
 
-def test_what_is_older_than_its_source_is_named_with_the_command(finished):
+def test_artifacts_newer_than_their_inputs_are_ok(finished):
+    found = list(check_artifacts(*finished))
+
+    assert statuses(found) == [("artifacts", Status.OK), ("database", Status.OK)]
+    assert found[1].message == "3 impressions from 1 files"
+
+
+def test_an_outdated_artifact_is_an_error_with_a_command(finished):
     study, paths = finished
     age(paths.folder / "conditioned_model", seconds=500)
 
-    found = list(examine_artifacts(study, paths))
+    found = list(check_artifacts(study, paths))
 
-    assert [one.words for one in found if one.state is State.MEND] == [
+    assert [one.message for one in found if one.status is Status.ERROR] == [
         "conditioned_model is older than sessions"
     ]
-    assert found[0].remedy == "dagster asset materialize --select 'conditioned_model*'"
+    assert found[0].fix == "dagster asset materialize --select 'conditioned_model*'"
 
 
-def test_raw_data_that_came_later_makes_events_old(finished):
+def test_events_older_than_the_raw_data_are_outdated(finished):
     study, paths = finished
     (paths.root / RAW).write_text("new\n", encoding="utf-8")
 
-    (found, *_) = examine_artifacts(study, paths)
+    (found, *_) = check_artifacts(study, paths)
 
-    assert (found.state, found.words) == (State.MEND, "events is older than the raw data")
+    assert (found.status, found.message) == (Status.ERROR, "events is older than the raw data")
 
 
-def test_files_that_were_copied_in_any_order_are_those_of_their_report(finished):
+def test_files_of_the_manifest_are_not_outdated_whatever_their_age(finished):
     study, paths = finished
     write_json(paths.folder / "manifest.json", manifest_of(study, paths))
     age(paths.folder / "regression_estimates", seconds=10_000)
 
-    found = list(examine_artifacts(study, paths))
+    found = list(check_artifacts(study, paths))
 
-    assert [one.words for one in found if one.state is State.MEND] == []
+    assert [one.message for one in found if one.status is Status.ERROR] == []
 
 
-def test_a_log_that_changed_after_it_was_taken_in_is_found_whatever_its_age(finished):
+def test_a_log_file_changed_after_ingestion_is_found_whatever_its_age(finished):
     study, paths = finished
     file = paths.folder / "experiment_log_files/impressions.jsonl"
     file.write_text(json.dumps(impression("y", ts=TS + 1)), encoding="utf-8")
     age(file, seconds=10_000)
 
     (found, *_) = [
-        one for one in examine_artifacts(study, paths) if one.words.startswith("experiment_log ")
+        one for one in check_artifacts(study, paths) if one.message.startswith("experiment_log ")
     ]
 
-    assert found.words == "experiment_log is older than impressions.jsonl"
+    assert found.message == "experiment_log is older than impressions.jsonl"
 
 
-def test_a_database_that_cannot_be_opened_is_found(finished, capsys):
+def test_a_corrupt_database_is_an_error(finished, capsys):
     _, paths = finished
     (paths.folder / "experiment.duckdb").write_bytes(b"no database")
 
     status = main(["doctor", "--json"])
 
     found = json.loads(capsys.readouterr().out)
-    broken = [one["words"] for one in found["findings"] if one["subject"] == "artifacts"]
+    messages = [one["message"] for one in found["findings"] if one["check"] == "artifacts"]
     assert status == 1
-    assert any("experiment.duckdb cannot be read" in words for words in broken)
+    assert any("experiment.duckdb cannot be read" in message for message in messages)
 
 
-def test_the_manifest_tells_of_other_parameters_versions_and_files(finished, monkeypatch):
+def test_the_manifest_is_compared_with_parameters_and_versions(finished, monkeypatch):
     study, paths = finished
     monkeypatch.setattr("pipeline.doctor.artifacts.code_version", lambda _: "unchanged")
     manifest = manifest_of(study, paths)
 
-    same = list(examine_manifest(manifest, study, paths, {}))
+    same = list(check_manifest(manifest, study, paths, {}))
     manifest["parameters"]["training"]["epochs"] = 3
-    manifest["parameters"]["serving"]["threads"] = 9  # no number depends on it
+    manifest["parameters"]["serving"]["threads"] = 9  # no result depends on it
     manifest["provenance"]["packages"] = environment_info()["packages"] | {"polars": "1.9"}
-    other = list(examine_manifest(manifest, study, paths, {}))
+    other = list(check_manifest(manifest, study, paths, {}))
 
-    assert marks(same) == [("manifest", State.WELL)]
-    assert marks(other) == [("manifest", State.MEND), ("manifest", State.LOOK)]
-    assert other[0].words == "the report was made with other parameters: training.epochs"
-    assert other[1].words.startswith("the report was made by polars 1.9 (now ")
+    assert statuses(same) == [("manifest", Status.OK)]
+    assert statuses(other) == [("manifest", Status.ERROR), ("manifest", Status.WARNING)]
+    assert other[0].message == "the report has other values of: training.epochs"
+    assert other[1].message.startswith("the report was created with polars 1.9 (now ")
 
 
-def test_artifacts_made_after_the_report_are_told(finished, monkeypatch):
+def test_artifacts_changed_since_the_report_are_a_warning(finished, monkeypatch):
     study, paths = finished
     monkeypatch.setattr("pipeline.doctor.artifacts.code_version", lambda _: "unchanged")
     write_json(paths.folder / "manifest.json", manifest_of(study, paths))
     (paths.folder / "pareto_front/file.txt").write_text("new", encoding="utf-8")
 
-    found = list(examine_artifacts(study, paths))
+    found = list(check_artifacts(study, paths))
 
-    told = [one for one in found if one.words.startswith("not the files that the report tells of")]
-    assert [one.words for one in told] == ["not the files that the report tells of: pareto_front"]
+    changed = [one.message for one in found if one.message.startswith("changed since the report")]
+    assert changed == ["changed since the report: pareto_front"]
 
 
 # resources
 
 
 @pytest.mark.parametrize(
-    ("free", "state"), [(20, State.WELL), (14, State.LOOK), (9, State.MEND)], ids=str
+    ("free", "status"), [(20, Status.OK), (14, Status.WARNING), (9, Status.ERROR)], ids=str
 )
-def test_what_is_free_is_held_against_what_is_needed(free, state):
-    assert check_capacity("disk", free=free * GIB, need=10 * GIB).state is state
+def test_free_is_compared_with_required(free, status):
+    assert check_capacity("disk", free=free * GIB, need=10 * GIB).status is status
 
 
-def test_memory_that_linux_tells_and_others_do_not(tmp_path):
-    told = tmp_path / "meminfo"
-    told.write_text("MemTotal:  99 kB\nMemAvailable:    2048 kB\n", encoding="ascii")
+def test_available_memory_is_none_on_other_systems(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  99 kB\nMemAvailable:    2048 kB\n", encoding="ascii")
 
-    assert available_memory(told) == 2048 * 1024
+    assert available_memory(meminfo) == 2048 * 1024
     assert available_memory(tmp_path / "none") is None
 
 
-def test_scores_of_all_items_take_memory(project):
-    study, paths = opened(project)
+def test_memory_without_negative_sampling(project):
+    study, paths = open_study(project)
     all_items = {"all": True, "uniform": 0}
     everything = load_study(project / "params.yaml", {"training.negatives": all_items})
     (paths.folder / "sessions").mkdir(parents=True)
@@ -325,25 +325,25 @@ def test_scores_of_all_items_take_memory(project):
 
 
 @pytest.mark.usefixtures("project")
-def test_the_command_prints_a_line_a_finding_and_its_remedy(capsys):
+def test_the_command_prints_findings_and_fixes(capsys):
     capsys.readouterr()
     status = main(["doctor"])
 
     lines = capsys.readouterr().out.splitlines()
     assert status == 0
-    assert "✓ params.yaml: study synthetic-shop, every key known" in lines
+    assert "✓ params.yaml: study synthetic-shop, all keys valid" in lines
     assert lines[lines.index("    → paretoscope study") - 1].startswith("! artifacts: 12 of 12")
-    assert lines[-1].startswith("nothing to mend, ")
+    assert lines[-1].startswith("errors: 0, warnings: ")
 
 
-def test_the_command_fails_if_something_must_be_mended(project, capsys):
+def test_the_command_fails_if_there_is_an_error(project, capsys):
     (project / RAW).unlink()
     capsys.readouterr()
 
     status = main(["doctor", "--json"])
 
     found = json.loads(capsys.readouterr().out)
-    states = [one["state"] for one in found["findings"]]
-    assert (status, found["mend"]) == (1, states.count("mend"))
-    assert found["mend"] >= 1
-    assert all(one["remedy"] for one in found["findings"] if one["state"] != "well")
+    states = [one["status"] for one in found["findings"]]
+    assert (status, found["error"]) == (1, states.count("error"))
+    assert found["error"] >= 1
+    assert all(one["fix"] for one in found["findings"] if one["status"] != "ok")

@@ -240,9 +240,9 @@ def test_the_command_scores_one_shard(study, paths, monkeypatch, capsys):
     (paths.root / PARAMS_FILE).write_text(json.dumps(in_shards(study, 2).as_dict()), "utf-8")
     monkeypatch.chdir(paths.root)
 
-    assert main(["score", "2"]) == 0
+    assert main(["evaluate-shard", "2"]) == 0
     files = {file.name for file in paths.artifact("preference_scores.shards").rglob("*.parquet")}
-    assert main(["score", "3"]) == 1
+    assert main(["evaluate-shard", "3"]) == 1
 
     kinds = ("targets", "lists")
     assert files == {f"p0{n}.2-of-2.{kind}.parquet" for n in range(3) for kind in kinds}

@@ -160,7 +160,7 @@ def test_a_folder_with_anything_else_in_it_is_left_alone(fit, tmp_path, capsys):
 
 def test_the_command_says_where_the_report_lies_or_prints_it(fit, tmp_path, capsys):
     fit(GROUPS)
-    assert f"the report: {tmp_path / 'report' / 'index.html'}" in capsys.readouterr().out
+    assert f"report: {tmp_path / 'report' / 'index.html'}" in capsys.readouterr().out
 
     document, _ = fit(GROUPS, "--json")
 

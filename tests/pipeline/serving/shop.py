@@ -1,4 +1,4 @@
-"""A finished study of a small shop, made without training, and a real server of it."""
+"""A finished study of a small shop, without training, and a real server of it."""
 
 import json
 import os
@@ -26,7 +26,9 @@ from pipeline.experiment.design.traffic_plan import Group, TrafficPlan, read_pla
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.results.document import Estimates
 from pipeline.results.family import Family
+from pipeline.results.serialization import write_estimates
 from pipeline.serving.ranking.rank import RankRequest
 from pipeline.serving.ranking.snapshot import Snapshot, load_snapshot
 from pipeline.study import parse_study
@@ -68,7 +70,7 @@ def write_attributes(root):
 
 
 def write_params(root, params, **serving):
-    """The study's parameters, with some of the serving section changed; orders say their revenue."""
+    """Write the study's parameters with some serving keys changed; orders have a revenue."""
     serving = {**params["serving"], "orders_have_revenue": True, **serving}
     values = {**params, "serving": serving}
     values["dataset"] = {**params["dataset"], "item_attributes": "items.csv"}
@@ -77,7 +79,7 @@ def write_params(root, params, **serving):
 
 
 def write_model(paths, *, seed, items=ITEMS, hidden_size=8, objectives=2):
-    """A checkpoint of random weights that are far from 0."""
+    """Write a checkpoint of random weights far from 0."""
     config = ModelConfig(hidden_size=hidden_size, layers=1, heads=1, max_length=6)
     model = build_model(config, n_items=items, n_objectives=objectives, seed=seed)
     generator = torch.Generator().manual_seed(seed)
@@ -97,7 +99,7 @@ def write_model(paths, *, seed, items=ITEMS, hidden_size=8, objectives=2):
 
 
 def write_plan(paths, *, name="spring", salt="salt", preferences=((0.0, 1.0), (1.0, 0.0))):
-    """Groups of equal shares, one a preference."""
+    """Write a plan with one group of equal traffic share per preference."""
     edges = [round(N_BUCKETS * n / len(preferences)) for n in range(len(preferences) + 1)]
     groups = tuple(
         Group(
@@ -116,7 +118,7 @@ def write_plan(paths, *, name="spring", salt="salt", preferences=((0.0, 1.0), (1
 
 
 def write_study(root, params, *, seed=0, items=ITEMS, **serving):
-    """A finished study; its parameters and paths."""
+    """Write a finished study; returns its parameters and paths."""
     write_attributes(root)
     study = write_params(root, params, **serving)
     paths = StudyPaths.of(study, root)
@@ -134,11 +136,11 @@ def write_study(root, params, *, seed=0, items=ITEMS, **serving):
 
 
 MEASURED = (0.0, 0.25, 0.5, 1.0)
-"""First weights of the preferences that are measured beside the groups', of two objectives."""
+"""First weights of the measured preferences besides the groups', for two objectives."""
 
 
 def recall_of(weight):
-    """Recall of a preference in the finished study; linear, but in two pieces."""
+    """Recall of a preference in the finished study; piecewise linear."""
     return 0.2 + 0.4 * weight if weight < 0.25 else 0.25 + 0.2 * weight
 
 
@@ -148,7 +150,7 @@ def density_of(weight):
 
 
 def finish_study(study, paths, *, ctr=lambda weight: 0.1 + 0.1 * weight):
-    """The tables of an experiment on the plan's groups, in which ``ctr`` is true."""
+    """Write the tables of an experiment on the plan's groups with the true CTR ``ctr``."""
     groups = read_plan(paths).groups
     ids = {group.preference: group.preference_id for group in groups}
     if len(groups[0].preference) == 2:
@@ -184,11 +186,11 @@ def finish_study(study, paths, *, ctr=lambda weight: 0.1 + 0.1 * weight):
         kpis.write_parquet(folder / "group_kpis.parquet")
     estimates = estimate_hypotheses(RegressionInputs(metrics, None, kpis), study.regression, seed=1)
     with atomic_folder(paths.artifact("regression_estimates")) as folder:
-        write_json(folder / "regression_estimates.json", [one.as_dict() for one in estimates])
+        write_estimates(Estimates(hypotheses=tuple(estimates)), folder)
 
 
 def group_kpis_of(groups, ctr):
-    """What 400 users of each group did, five lists each; a tenth of the clicks is ordered."""
+    """KPIs of 400 users per group with five impressions each; a tenth of the clicks is ordered."""
     rng = np.random.default_rng(3)
     shape = (len(groups), 400)
     shown = np.full(shape, 5)
@@ -217,7 +219,7 @@ def group_kpis_of(groups, ctr):
 
 
 def write_test_sessions(paths, sessions):
-    """The token store, its test split alone."""
+    """Write a token store with a test split only."""
     tokens = SessionTokens.from_lists([[(item, 0) for item in session] for session in sessions])
     arrays = {
         "test.items": tokens.items,
@@ -229,12 +231,12 @@ def write_test_sessions(paths, sessions):
 
 
 def snapshot_of(root, params, **serving) -> Snapshot:
-    """What a server of such a study begins with."""
+    """The snapshot of a new study."""
     return load_snapshot(*write_study(root, params, **serving))
 
 
-def ask(session, *, preference=(0.5, 0.5), k=5, excluded=(), ts=TS):
-    """A request to the model."""
+def rank_request(session, *, preference=(0.5, 0.5), k=5, excluded=(), ts=TS):
+    """A request of the model."""
     return RankRequest(
         session=np.array(session, dtype=np.int64),
         preference=preference,
@@ -245,7 +247,7 @@ def ask(session, *, preference=(0.5, 0.5), k=5, excluded=(), ts=TS):
 
 
 def scores_of(snapshot, session, preference):
-    """The score of every item, computed alone."""
+    """The score of every item, computed for one session."""
     model = snapshot.recommender.model
     window = list(session)[-model.config.max_length :]
     with torch.no_grad():
@@ -256,9 +258,9 @@ def scores_of(snapshot, session, preference):
 
 
 def differences(snapshot, row):
-    """How a row of the log differs from the list computed alone from what the row says; no rules.
+    """The differences of a logged list from one computed from the row; without rules.
 
-    Items may change places only where their scores are equal but for rounding.
+    Items may be swapped only if their scores are equal up to rounding.
     """
     index = snapshot.recommender.index
     session = [index[name] for name in row["session"] if name in index]
@@ -267,9 +269,11 @@ def differences(snapshot, row):
     expected = sorted(allowed, key=lambda n: (-scores[n], n))[: row["k"]]
     found = [index[name] for name in row["items"]]
     problems = [] if len(set(found)) == len(expected) else [f"{len(set(found))} items"]
-    for place, (item, best, logged) in enumerate(zip(found, expected, row["scores"], strict=True)):
+    for position, (item, best, logged) in enumerate(
+        zip(found, expected, row["scores"], strict=True)
+    ):
         if abs(scores[item] - scores[best]) > 1e-4 or abs(scores[item] - logged) > 1e-4:
-            problems.append(f"{place}: {item} instead of {best}")
+            problems.append(f"{position}: {item} instead of {best}")
     return problems
 
 
@@ -283,25 +287,25 @@ class Server:
             text=True,
             env={**os.environ, **(environment or {})},
         )
-        self.said = []
+        self.lines = []
         for line in self.process.stderr:
-            self.said.append(line.rstrip())
+            self.lines.append(line.rstrip())
             if "on http://" in line:
                 self.url = line.split(" on ")[1].strip()
                 return
-        raise AssertionError("\n".join(self.said))
+        raise AssertionError("\n".join(self.lines))
 
     def end(self, number):
-        """Send a signal and wait; the status and what else the process said."""
+        """Send a signal and wait; returns the exit status and the rest of stderr."""
         self.process.send_signal(number)
-        said = self.process.stderr.read()
+        stderr = self.process.stderr.read()
         self.process.stderr.close()
-        return self.process.wait(timeout=60), said
+        return self.process.wait(timeout=60), stderr
 
 
 @contextmanager
 def serving(root, environment=None):
-    """A server for a while."""
+    """A running server."""
     server = Server(root, environment)
     try:
         yield server
@@ -314,7 +318,7 @@ def serving(root, environment=None):
 
 
 def rows_of(folder, table):
-    """All rows of a table's files, open ones too."""
+    """All rows of a table's files, open files included."""
     files = sorted([*folder.glob(f"{table}-*.jsonl"), *folder.glob(f"{table}-*.jsonl.open")])
     return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
 

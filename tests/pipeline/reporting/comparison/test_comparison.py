@@ -253,7 +253,7 @@ def test_the_command_writes_three_files_and_prints_the_summary(tmp_path, monkeyp
     found = json.loads((folder / "comparison.json").read_text("utf-8"))
     assert (status, err) == (0, "")
     assert out.splitlines()[:-2] == found["summary"]
-    assert out.splitlines()[-1] == f"the comparison: {folder / 'index.html'}"
+    assert out.splitlines()[-1] == f"comparison: {folder / 'index.html'}"
     assert {file.name for file in folder.iterdir()} == {
         "comparison.json",
         "comparison.md",

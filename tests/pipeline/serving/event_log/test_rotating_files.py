@@ -1,4 +1,4 @@
-"""The log's files: names, rotation, recovery, and readers beside the writer."""
+"""Files of the event log: names, rotation, recovery and concurrent readers."""
 
 import errno
 import json
@@ -21,8 +21,8 @@ from pipeline.serving.event_log.rotating_files import (
 )
 from pipeline.study import Durability
 
-SELDOM = Rotation(seconds=3600.0, size=10**9, durability=Durability.OS)
-AT_ONCE = Rotation(seconds=3600.0, size=1, durability=Durability.OS)
+NEVER = Rotation(max_seconds=3600.0, max_bytes=10**9, durability=Durability.OS)
+ALWAYS = Rotation(max_seconds=3600.0, max_bytes=1, durability=Durability.OS)
 
 
 @pytest.fixture
@@ -39,24 +39,24 @@ def names(folder):
     return sorted(path.name for path in folder.glob("*-*"))
 
 
-def test_a_file_gets_its_name_when_it_is_closed(folder):
-    file = LogFile(folder, Table.CLICKS, SELDOM)
+def test_a_file_is_renamed_when_it_is_closed(folder):
+    file = LogFile(folder, Table.CLICKS, NEVER)
     file.append(line(1) + line(2))
 
     (while_open,) = names(folder)
-    taken_in = list(folder.glob("*.jsonl"))
+    closed = list(folder.glob("*.jsonl"))
     file.close()
 
     assert while_open.startswith("clicks-")
     assert while_open.endswith(".jsonl.open")
-    assert taken_in == []
+    assert closed == []
     assert names(folder) == [while_open.removesuffix(".open")]
     assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 2]
     assert [path.name for path in log_files(folder)] == names(folder)
 
 
 def test_files_sort_in_the_order_they_were_written(folder):
-    file = LogFile(folder, Table.ORDERS, AT_ONCE)
+    file = LogFile(folder, Table.ORDERS, ALWAYS)
 
     for n in range(50):
         file.append(line(n))
@@ -69,7 +69,7 @@ def test_files_sort_in_the_order_they_were_written(folder):
 def test_a_clock_that_goes_back_does_not_reorder_files(folder):
     ahead = folder / "clicks-20990101T000000-000000.jsonl"
     ahead.write_bytes(line(0))
-    file = LogFile(folder, Table.CLICKS, AT_ONCE)
+    file = LogFile(folder, Table.CLICKS, ALWAYS)
 
     for n in (1, 2):
         file.append(line(n))
@@ -78,8 +78,8 @@ def test_a_clock_that_goes_back_does_not_reorder_files(folder):
     assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [0, 1, 2]
 
 
-def test_age_closes_a_file_too(folder, monkeypatch):
-    file = LogFile(folder, Table.CLICKS, SELDOM)
+def test_a_file_is_closed_at_its_maximum_age(folder, monkeypatch):
+    file = LogFile(folder, Table.CLICKS, NEVER)
     file.append(line(1))
     file.rotate_if_due()
     still_open = names(folder)
@@ -92,37 +92,37 @@ def test_age_closes_a_file_too(folder, monkeypatch):
 
 
 @given(st.integers(0, 3), st.binary(min_size=1, max_size=30).filter(lambda b: b"\n" not in b))
-def test_a_torn_last_line_is_cut_and_counted(tmp_path_factory, whole, torn):
+def test_an_incomplete_last_line_is_removed_and_counted(tmp_path_factory, complete, torn):
     folder = tmp_path_factory.mktemp("log")
     os.close(lock_folder(folder))
     left = folder / "clicks-1.jsonl.open"
-    left.write_bytes(b"".join(map(line, range(whole))) + torn)
+    left.write_bytes(b"".join(map(line, range(complete))) + torn)
 
-    cut = recover_files(folder)
+    removed = recover_files(folder)
 
-    assert cut == 1
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == list(range(whole))
-    assert names(folder) == (["clicks-1.jsonl"] if whole else [])
+    assert removed == 1
+    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == list(range(complete))
+    assert names(folder) == (["clicks-1.jsonl"] if complete else [])
     assert recover_files(folder) == 0
 
 
 def test_recovery_can_be_interrupted_at_any_step(folder):
     left = folder / "clicks-1.jsonl.open"
-    (folder / "clicks-1.jsonl.mended").write_bytes(line(1)[:4])
+    (folder / "clicks-1.jsonl.recovered").write_bytes(line(1)[:4])
     left.write_bytes(line(1) + b"\x00\x00\x00\n" + line(2) + b'{"n"')
     shown = folder / "confirmations" / "shown-1.jsonl.open"
     shown.write_bytes(b"")
 
-    cut = recover_files(folder)
+    removed = recover_files(folder)
 
-    assert cut == 2  # zeros that a loss of power has left, and the torn line
+    assert removed == 2  # zeros after a power loss, and the incomplete line
     assert names(folder) == ["clicks-1.jsonl"]
     assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 2]
     assert not shown.exists()
 
 
-def test_what_could_not_be_written_whole_is_not_in_the_file(folder, monkeypatch):
-    file = LogFile(folder, Table.CLICKS, SELDOM)
+def test_a_partial_write_is_truncated(folder, monkeypatch):
+    file = LogFile(folder, Table.CLICKS, NEVER)
     file.append(line(1))
     real = os.write
 
@@ -141,9 +141,9 @@ def test_what_could_not_be_written_whole_is_not_in_the_file(folder, monkeypatch)
     assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 3]
 
 
-def test_a_failed_fsync_takes_its_rows_out_and_the_file_out_of_use(folder, monkeypatch):
+def test_a_failed_fsync_removes_its_rows_and_closes_the_file(folder, monkeypatch):
     file = LogFile(
-        folder, Table.CLICKS, Rotation(seconds=9.0, size=99, durability=Durability.FSYNC)
+        folder, Table.CLICKS, Rotation(max_seconds=9.0, max_bytes=99, durability=Durability.FSYNC)
     )
     file.append(line(1))
     real = os.fsync
@@ -167,10 +167,10 @@ def test_a_failed_fsync_takes_its_rows_out_and_the_file_out_of_use(folder, monke
 @pytest.mark.parametrize(
     ("durability", "synced"), [(Durability.FSYNC, True), (Durability.OS, False)]
 )
-def test_the_durability_decides_whether_an_append_waits_for_the_disk(
-    folder, monkeypatch, durability, synced
-):
-    file = LogFile(folder, Table.CLICKS, Rotation(seconds=9.0, size=99, durability=durability))
+def test_only_fsync_durability_waits_for_the_disk(folder, monkeypatch, durability, synced):
+    file = LogFile(
+        folder, Table.CLICKS, Rotation(max_seconds=9.0, max_bytes=99, durability=durability)
+    )
     file.append(line(1))
     calls = []
     monkeypatch.setattr(os, "fsync", calls.append)
@@ -181,24 +181,26 @@ def test_the_durability_decides_whether_an_append_waits_for_the_disk(
     file.close()
 
 
-def test_one_server_a_folder(folder):
+def test_one_server_per_folder(folder):
     first = lock_folder(folder)
-    with pytest.raises(LogError, match="another server writes its log into"):
+    with pytest.raises(LogError, match="another server writes its log to"):
         lock_folder(folder)
     os.close(first)
 
     os.close(lock_folder(folder))
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "log").write_text("a file")
 
-    with pytest.raises(LogError, match=r"cannot write into .*log.*serving\.log_path"):
+    with pytest.raises(LogError, match=r"cannot write to .*log.*serving\.log_path"):
         lock_folder(tmp_path / "log")
 
 
-def test_duckdb_reads_files_that_are_being_written(folder):
-    file = LogFile(folder, Table.CLICKS, Rotation(seconds=9.0, size=200, durability=Durability.OS))
+def test_duckdb_reads_open_files(folder):
+    file = LogFile(
+        folder, Table.CLICKS, Rotation(max_seconds=9.0, max_bytes=200, durability=Durability.OS)
+    )
     query = "SELECT count(*), max(n) FROM read_json(?, format = 'newline_delimited')"
 
     for n in range(1, 41):

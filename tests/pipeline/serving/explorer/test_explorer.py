@@ -1,4 +1,4 @@
-"""The front explorer over HTTP: its numbers are those of the tables, its lists the model's."""
+"""The front explorer over HTTP: values of the tables, lists of the model."""
 
 import asyncio
 import os
@@ -11,10 +11,10 @@ import pytest
 from fastapi import HTTPException
 from fastapi.testclient import TestClient
 
-from pipeline.inference.estimates_file import read_answers
 from pipeline.inference.hypotheses.prediction import fitted_line
+from pipeline.results.serialization import read_estimates
 from pipeline.serving.explorer.explorer import Explorer
-from pipeline.serving.explorer.page import PAGE
+from pipeline.serving.explorer.routes import PAGE
 from pipeline.serving.explorer.schemas import ListsRequest
 from pipeline.serving.http.app import build_app
 from pipeline.serving.http.server import build_service
@@ -50,37 +50,37 @@ def finished(root, params, **kept):
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory, small_params):
-    """A server of a finished study, for the tests that change nothing."""
+    """A server of a finished study, for tests that do not change it."""
     root = tmp_path_factory.mktemp("explored")
     study, paths = finished(root, small_params)
     with serving(root) as server:
         yield server, study, paths
 
 
-def ask(server, route, body=None):
+def send(server, route, body=None):
     """Status and JSON of one request to a real server."""
 
     async def scenario():
         async with aiohttp.ClientSession(server.url) as session:
-            sent = session.get(route) if body is None else session.post(route, json=body)
-            async with sent as answer:
+            request = session.get(route) if body is None else session.post(route, json=body)
+            async with request as answer:
                 return answer.status, await answer.json()
 
     return asyncio.run(scenario())
 
 
-def place(server, weight, **more):
-    status, view = ask(server, "/explore/place", {"preference": [weight, 1 - weight], **more})
+def preference_view(server, weight, **more):
+    status, view = send(server, "/explore/preference", {"preference": [weight, 1 - weight], **more})
     assert status == 200
     return view
 
 
 def lists(server, preference, session=SESSION, **more):
-    return ask(server, "/explore/lists", {"preference": preference, "session": session, **more})
+    return send(server, "/explore/lists", {"preference": preference, "session": session, **more})
 
 
-def test_the_state_holds_the_front_the_groups_and_some_sessions(shop):
-    _, state = ask(shop[0], "/explore/state")
+def test_the_state_contains_front_groups_and_sample_sessions(shop):
+    _, state = send(shop[0], "/explore/state")
 
     assert state["objectives"] == ["click", "order"]
     assert state["start"] == [0.5, 0.5]
@@ -104,10 +104,10 @@ def test_the_state_holds_the_front_the_groups_and_some_sessions(shop):
         assert one["items"][0]["category"] == ["shoes", "hats", "coats", None][items[0] % 4]
 
 
-def test_at_a_measured_preference_the_metrics_are_the_measured_ones(shop):
-    view = place(shop[0], 0.25, group="g3")
+def test_metrics_of_a_measured_preference(shop):
+    view = preference_view(shop[0], 0.25, group="g3")
 
-    assert view["measured_as"] == "m0.25"
+    assert view["measured_preference"] == "m0.25"
     recall, density = view["metrics"][:2]
     assert recall == {
         "name": "Recall@20",
@@ -128,25 +128,23 @@ def test_at_a_measured_preference_the_metrics_are_the_measured_ones(shop):
         (0.75, (0.35 + 0.45) / 2),
     ],
 )
-def test_between_measured_preferences_metrics_are_interpolated_and_have_no_error(
-    shop, weight, recall
-):
-    view = place(shop[0], weight)
+def test_metrics_are_interpolated_without_errors_between_measured_preferences(shop, weight, recall):
+    view = preference_view(shop[0], weight)
 
-    assert view["measured_as"] is None
+    assert view["measured_preference"] is None
     assert view["metrics"][0]["value"] == pytest.approx(recall)
     assert [one["standard_error"] for one in view["metrics"]] == [None] * 3
 
 
-def test_the_expected_kpi_is_where_the_fitted_line_passes_the_metric(shop):
+def test_the_expected_kpi_is_on_the_fitted_line(shop):
     server, _, paths = shop
-    answers = read_answers(paths.artifact("regression_estimates", "regression_estimates.json"))
+    result = read_estimates(paths.artifact("regression_estimates")).hypotheses[0]
     kpis = pl.read_parquet(paths.artifact("group_kpis", "group_kpis.parquet"))
-    expected = fitted_line(answers[0], kpis).at(0.3 + 0.2 * 0.15)  # recall at weight 0.4
+    expected = fitted_line(result, kpis).at(0.3 + 0.2 * 0.15)  # recall at weight 0.4
 
-    first = place(server, 0.4)["kpis"][0]
+    first = preference_view(server, 0.4)["kpis"][0]
 
-    assert answers[0].verdict == "confirmed"
+    assert result.verdict == "confirmed"
     assert (first["hypothesis"], first["metric"], first["kpi"]) == (
         "H1",
         "Recall@20",
@@ -155,50 +153,47 @@ def test_the_expected_kpi_is_where_the_fitted_line_passes_the_metric(shop):
     assert (first["expected"]["low"], first["expected"]["high"]) == pytest.approx(expected.interval)
     assert first["expected"]["rate"] == pytest.approx(expected.rate)
     observed = {one["group"]: one["rate"] for one in first["groups"]}
-    assert observed == pytest.approx({p.group: p.rate for p in answers[0].points})
+    assert observed == pytest.approx({p.group: p.rate for p in result.points})
     assert min(observed.values()) < first["expected"]["rate"] < max(observed.values())
 
 
-def test_a_kpi_that_is_not_shown_to_move_gets_words_and_no_value(shop):
-    """Orders are a tenth of the clicks in every group, so order density says nothing of conversion."""
-    second = place(shop[0], 0.4)["kpis"][1]
+def test_an_inconclusive_hypothesis_has_a_note_and_no_value(shop):
+    """Orders are a tenth of the clicks in every group, so CVR does not depend on order density."""
+    second = preference_view(shop[0], 0.4)["kpis"][1]
 
-    assert (second["verdict"], second["expected"]) == ("not shown", None)
-    assert (
-        "The experiment does not show that post-click conversion rate changes with OD@20"
-        in second["words"][0]
-    )
-    assert second["words"][0].endswith("holds 0. So no value is given.")
+    assert (second["verdict"], second["expected"]) == ("inconclusive", None)
+    assert "Inconclusive: the CI of the slope of post-click conversion rate on OD@20" in second["notes"][0]
+    assert second["notes"][0].endswith("includes 0.")
 
 
-def test_the_lists_are_those_of_the_model_alone_under_either_preference(shop):
+def test_lists_are_ranked_under_both_preferences(shop):
     server, study, paths = shop
     snapshot = load_snapshot(study, paths)
 
     _, found = lists(server, [0.3, 0.7], group="g3")
 
-    for name, preference in {"chosen": (0.3, 0.7), "of_group": (1.0, 0.0)}.items():
+    for name, preference in {"preference_list": (0.3, 0.7), "group_list": (1.0, 0.0)}.items():
         scores = scores_of(snapshot, [3, 17], preference)
         best = sorted(range(40), key=lambda n: (-scores[n], n))[:5]
         assert [one["item"] for one in found[name]] == [name_of(n) for n in best]
         assert [one["position"] for one in found[name]] == [1, 2, 3, 4, 5]
-    here = {one["item"]: one["position"] for one in found["chosen"]}
-    there = {one["item"]: one["position"] for one in found["of_group"]}
-    assert [one["other_position"] for one in found["chosen"]] == [there.get(i) for i in here]
-    assert [one["other_position"] for one in found["of_group"]] == [here.get(i) for i in there]
+    here = {one["item"]: one["position"] for one in found["preference_list"]}
+    there = {one["item"]: one["position"] for one in found["group_list"]}
+    assert [one["other_position"] for one in found["preference_list"]] == [
+        there.get(i) for i in here
+    ]
+    assert [one["other_position"] for one in found["group_list"]] == [here.get(i) for i in there]
 
 
-def test_weights_are_divided_by_their_sum(shop):
+def test_weights_are_normalised(shop):
     _, found = lists(shop[0], [0.5, 1.0])
 
     assert found["preference"] == pytest.approx([1 / 3, 2 / 3])
-    assert found["chosen"] == lists(shop[0], [1 / 3, 2 / 3])[1]["chosen"]
+    assert found["preference_list"] == lists(shop[0], [1 / 3, 2 / 3])[1]["preference_list"]
 
 
-def test_a_groups_list_is_what_recommend_gives_its_users_and_only_that_is_logged(
-    tmp_path, small_params
-):
-    """With a rule and a filter in force, which hold for the explorer, too."""
+def test_a_groups_list_equals_that_of_recommend_and_is_not_logged(tmp_path, small_params):
+    """With a rule and a filter, which apply to the explorer, too."""
     (tmp_path / "denied.txt").write_text("\n".join(name_of(n) for n in range(0, 40, 3)))
     filters = {"seen": True, "out_of_stock": None, "allow": None, "deny": "denied.txt"}
     rules = [{"rule": "cap", "most": 2}]
@@ -208,34 +203,34 @@ def test_a_groups_list_is_what_recommend_gives_its_users_and_only_that_is_logged
         _, again = lists(server, [0.3, 0.7], group="g2")
         before = rows_of(log_of(paths), "impressions")
         body = {"user": "ada", "session": SESSION}
-        _, served = ask(server, "/recommend", body)
+        _, served = send(server, "/recommend", body)
         _, of_group = lists(server, [0.3, 0.7], group=served["group"])
-        _, state = ask(server, "/explore/state")
+        _, state = send(server, "/explore/state")
         server.end(signal.SIGTERM)
 
     assert before == []
     assert len(rows_of(log_of(paths), "impressions")) == 1
     listed = [one["item"] for one in served["items"]]
-    assert [one["item"] for one in of_group["of_group"]] == listed
-    assert explored["chosen"] == [
+    assert [one["item"] for one in of_group["group_list"]] == listed
+    assert explored["preference_list"] == [
         one | {"other_position": other["other_position"]}
-        for one, other in zip(again["chosen"], explored["chosen"], strict=True)
+        for one, other in zip(again["preference_list"], explored["preference_list"], strict=True)
     ]
     assert not {name_of(n) for n in [3, 17, *range(0, 40, 3)]} & {
-        one["item"] for one in explored["chosen"]
+        one["item"] for one in explored["preference_list"]
     }
     assert state["has_rules"] is True
 
 
-def test_unknown_items_are_named_and_left_out(shop):
+def test_unknown_items_are_listed_and_ignored(shop):
     _, some = lists(shop[0], [0.3, 0.7], ["nothing", *SESSION, "no <b>thing</b>", "nothing"])
     _, none = lists(shop[0], [0.3, 0.7], ["nothing"])
 
     assert some["unknown"] == ["nothing", "no <b>thing</b>"]
     assert [one["item"] for one in some["session"]] == SESSION
-    assert some["chosen"] == lists(shop[0], [0.3, 0.7])[1]["chosen"]
-    assert none["chosen"] == none["of_group"] == []
-    assert none["no_lists_because"] == "the catalogue has no item of this session"
+    assert some["preference_list"] == lists(shop[0], [0.3, 0.7])[1]["preference_list"]
+    assert none["preference_list"] == none["group_list"] == []
+    assert none["no_lists_reason"] == "no item of the session is in the catalogue"
 
 
 @pytest.mark.parametrize(
@@ -253,45 +248,41 @@ def test_unknown_items_are_named_and_left_out(shop):
         ({"k": 5}, 422),
     ],
 )
-def test_what_cannot_be_asked_is_refused(shop, change, status):
-    asked = {"preference": [0.5, 0.5], "session": SESSION} | change
+def test_invalid_requests_are_rejected(shop, change, status):
+    body = {"preference": [0.5, 0.5], "session": SESSION} | change
 
-    found, said = ask(shop[0], "/explore/lists", asked)
+    found, content = send(shop[0], "/explore/lists", body)
 
     assert found == status
-    assert said["detail"]
+    assert content["detail"]
 
 
-def test_before_an_experiment_there_are_lists_and_words_on_what_makes_the_rest(
-    tmp_path, small_params
-):
+def test_before_an_experiment_lists_work_and_missing_artifacts_are_reported(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params)
     service = build_service(load_snapshot(study, paths), study, paths)
     with TestClient(build_app(service, key=None)) as client:
         state = client.get("/explore/state").json()
-        view = client.post("/explore/place", json={"preference": [0.5, 0.5]}).json()
+        view = client.post("/explore/preference", json={"preference": [0.5, 0.5]}).json()
         body = {"preference": [0.5, 0.5], "session": SESSION}
-        listed = client.post("/explore/lists", json=body).json()["chosen"]
+        listed = client.post("/explore/lists", json=body).json()["preference_list"]
 
     assert (state["front"], state["sessions"]) == (None, [])
     assert (view["metrics"], view["kpis"], view["x"]) == ([], [], None)
     assert len(listed) == 5
-    made_by = ("offline_metrics", "regression_estimates", "sessions")
-    for words, asset in zip(state["missing"], made_by, strict=True):
-        assert f"Make it with: dagster asset materialize --select {asset}" in words
+    assets = ("offline_metrics", "regression_estimates", "sessions")
+    for message, asset in zip(state["missing"], assets, strict=True):
+        assert f"Create it with: dagster asset materialize --select {asset}" in message
 
 
 @pytest.mark.parametrize(
-    ("table", "words"),
+    ("table", "message"),
     [
-        ("group_kpis", "H1 was fitted to other group_kpis than there are now"),
-        ("plan", "group_kpis are of other groups than the traffic plan's"),
+        ("group_kpis", "H1 was fitted to a different table group_kpis"),
+        ("plan", "group_kpis has other groups than the traffic plan"),
         ("offline_metrics", "offline_metrics: missing segment"),
     ],
 )
-def test_tables_that_do_not_fit_each_other_are_not_read_as_if_they_did(
-    tmp_path, small_params, table, words
-):
+def test_inconsistent_tables_are_reported_and_not_used(tmp_path, small_params, table, message):
     study, paths = finished(tmp_path, small_params)
     file = paths.artifact(table, f"{table}.parquet")
     if table == "plan":
@@ -302,13 +293,13 @@ def test_tables_that_do_not_fit_each_other_are_not_read_as_if_they_did(
     else:
         pl.read_parquet(file).drop("segment").write_parquet(file)  # as of an older version
 
-    explorable = load_snapshot(study, paths).explorable
+    data = load_snapshot(study, paths).explorer_data
 
-    assert any(words in said for said in explorable.missing)
-    assert explorable.lines == () or table == "offline_metrics"
+    assert any(message in one for one in data.missing)
+    assert data.fitted_lines == () or table == "offline_metrics"
 
 
-def test_after_a_hangup_the_new_model_makes_the_lists(tmp_path, small_params):
+def test_lists_use_the_new_model_after_sighup(tmp_path, small_params):
     study, paths = finished(tmp_path, small_params, reload_seconds=3600.0)
     with serving(tmp_path) as server:
         before = lists(server, [0.3, 0.7])[1]
@@ -323,23 +314,23 @@ def test_after_a_hangup_the_new_model_makes_the_lists(tmp_path, small_params):
     scores = scores_of(snapshot, [3, 17], (0.3, 0.7))
     best = sorted(range(40), key=lambda n: (-scores[n], n))[:5]
     assert after["model"] == snapshot.version
-    assert [one["item"] for one in after["chosen"]] == [name_of(n) for n in best]
+    assert [one["item"] for one in after["preference_list"]] == [name_of(n) for n in best]
 
 
-def test_new_estimates_are_taken_over_without_a_hangup(tmp_path, small_params):
+def test_new_estimates_are_loaded_without_sighup(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params, reload_seconds=0.05)
     write_plan(paths, preferences=GROUPS)
     with serving(tmp_path) as server:
-        assert place(server, 0.4)["kpis"] == []
+        assert preference_view(server, 0.4)["kpis"] == []
         finish_study(study, paths)
         end = time.monotonic() + 30
-        while not place(server, 0.4)["kpis"]:
+        while not preference_view(server, 0.4)["kpis"]:
             assert time.monotonic() < end
             time.sleep(0.05)
 
 
-def test_one_client_has_one_pair_of_lists_made_at_a_time(tmp_path, small_params):
-    """The model answers nobody here: the first waits until the deadline, the second is refused."""
+def test_one_client_has_one_pair_of_lists_at_a_time(tmp_path, small_params):
+    """The batcher is not running: the first request times out, the second is rejected."""
     study, paths = write_study(tmp_path, small_params, deadline_ms=50.0)
     service = build_service(load_snapshot(study, paths), study, paths)
     request = ListsRequest(preference=[0.5, 0.5], session=SESSION)
@@ -353,8 +344,8 @@ def test_one_client_has_one_pair_of_lists_made_at_a_time(tmp_path, small_params)
         return [error.status_code for error in [*ended, *later] if isinstance(error, HTTPException)]
 
     statuses = asyncio.run(scenario())
-    service.journal.start()
-    service.journal.close()
+    service.event_log.start()
+    service.event_log.close()
 
     assert statuses == [503, 429, 503, 503, 503, 429, 503]
 
@@ -367,19 +358,19 @@ def keyed(tmp_path, small_params):
         yield client
 
 
-def test_the_page_is_open_and_asks_for_the_key_but_nothing_of_the_study_is(keyed):
+def test_the_page_is_public_and_its_data_requires_the_key(keyed):
     body = {"preference": [0.5, 0.5], "session": SESSION}
 
     assert [keyed.get(path).status_code for path in PAGE] == [200, 200, 200]
-    assert 'data-key="needed"' in keyed.get("/explore").text
+    assert 'data-key="required"' in keyed.get("/explore").text
     assert keyed.get("/explore/state").status_code == 401
-    assert keyed.post("/explore/place", json=body).status_code == 401
+    assert keyed.post("/explore/preference", json=body).status_code == 401
     assert keyed.post("/explore/lists", json=body).status_code == 401
     headers = {"Authorization": f"Bearer {KEY}"}
     assert keyed.post("/explore/lists", json=body, headers=headers).status_code == 200
 
 
-def test_the_page_is_small_whole_and_may_load_nothing_from_elsewhere(keyed):
+def test_the_page_is_small_and_loads_nothing_from_other_hosts(keyed):
     answers = [keyed.get(path) for path in PAGE]
 
     assert sum(len(answer.content) for answer in answers) < 60_000
@@ -392,16 +383,16 @@ def test_the_page_is_small_whole_and_may_load_nothing_from_elsewhere(keyed):
         assert {policy[f"{one}-src"] for one in ("script", "style", "connect")} == {"'self'"}
         assert "unsafe" not in str(policy)
         assert answer.headers["x-content-type-options"] == "nosniff"
-    html = answers[0].text
+    html = result.text
     assert "<style" not in html
     assert " style=" not in html
     assert "http://" not in html.replace("http://www.w3.org", "")
 
 
-def test_what_the_explorer_asks_is_counted_by_route(keyed):
+def test_explorer_requests_are_counted_by_route(keyed):
     headers = {"Authorization": f"Bearer {KEY}"}
-    keyed.post("/explore/place", json={"preference": [0.5, 0.5]}, headers=headers)
+    keyed.post("/explore/preference", json={"preference": [0.5, 0.5]}, headers=headers)
 
     counted = keyed.get("/metrics", headers=headers).text
 
-    assert 'paretoscope_requests_total{route="/explore/place",status="200"} 1.0' in counted
+    assert 'paretoscope_requests_total{route="/explore/preference",status="200"} 1.0' in counted

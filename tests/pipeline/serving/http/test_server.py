@@ -25,7 +25,7 @@ from pipeline.experiment.log.ingest import ingest
 from pipeline.experiment.log.log_files import log_files
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.serving.event_log.rotating_files import lock_folder
-from pipeline.serving.explorer.page import PAGE
+from pipeline.serving.explorer.routes import PAGE
 from pipeline.serving.http.server import serve
 from pipeline.serving.ranking.snapshot import load_snapshot
 from tests.pipeline.experiment.logs import outcomes
@@ -43,12 +43,12 @@ from tests.pipeline.serving.shop import (
 )
 
 PATHS = {"/recommend", "/events", "/experiment", "/health", "/metrics"}
-EXPLORER = {*PAGE, "/explore/state", "/explore/place", "/explore/lists"}
+EXPLORER = {*PAGE, "/explore/state", "/explore/preference", "/explore/lists"}
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory, small_params):
-    """A server for the tests that do not end it, and its study."""
+    """A server for tests that do not stop it, and its study."""
     root = tmp_path_factory.mktemp("shop")
     study, paths = write_study(root, small_params)
     finish_study(study, paths)
@@ -56,8 +56,8 @@ def shop(tmp_path_factory, small_params):
         yield server, study, paths
 
 
-def ask_for(n):
-    """The n-th user's request."""
+def request_of(n):
+    """The request of the n-th user."""
     return {"user": f"u{n}", "session": [name_of(n % 40), name_of(7 * n % 40)], "k": 1 + n % 9}
 
 
@@ -66,7 +66,7 @@ async def post(session, route, body):
         return answer.status, await answer.json()
 
 
-def talk(url, scenario):
+def with_client(url, scenario):
     """Run ``scenario(session)`` with an HTTP client."""
 
     async def whole():
@@ -76,16 +76,16 @@ def talk(url, scenario):
     return asyncio.run(whole())
 
 
-def play_sessions(url, n, *, at_once):
-    """n users ask for a list; every second clicks, every fourth orders; answers by impression."""
+def run_sessions(url, n, *, at_once):
+    """n users request a list; every second clicks, every fourth orders; responses by impression."""
 
     async def scenario(session):
         answers = {}
-        turn = asyncio.Semaphore(at_once)
+        limit = asyncio.Semaphore(at_once)
 
-        async def visit(number):
-            async with turn:
-                status, answer = await post(session, "/recommend", ask_for(number))
+        async def session_of(number):
+            async with limit:
+                status, answer = await post(session, "/recommend", request_of(number))
                 assert status == 200, answer
                 answers[answer["impression"]] = answer | {"user": f"u{number}"}
                 events = [{"event_type": "shown", "event": "s", "impression": answer["impression"]}]
@@ -96,24 +96,24 @@ def play_sessions(url, n, *, at_once):
                 if number % 4 == 0:
                     order = {"event_type": "order", "units": 2, "revenue": number}
                     events.append(order | {"event": "o", "impression": answer["impression"]})
-                status, taken = await post(session, "/events", {"events": events})
-                assert (status, taken) == (200, {"accepted": len(events), "repeated": 0})
+                status, recorded = await post(session, "/events", {"events": events})
+                assert (status, recorded) == (200, {"accepted": len(events), "duplicates": 0})
 
-        await asyncio.gather(*map(visit, range(n)))
+        await asyncio.gather(*map(session_of, range(n)))
         return answers
 
-    return talk(url, scenario)
+    return with_client(url, scenario)
 
 
 @pytest.mark.parametrize("sessions", [40, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_the_log_joins_to_exactly_what_was_answered(tmp_path, small_params, sessions):
-    """Played by a real client on a real process, ended by SIGTERM, taken in by the ingestion."""
+def test_the_log_contains_exactly_the_responses(tmp_path, small_params, sessions):
+    """A real client and a real process, stopped by SIGTERM; the log is ingested."""
     study, paths = write_study(tmp_path, small_params, rotate_megabytes=0.5)
     with serving(tmp_path) as server:
-        answers = play_sessions(server.url, sessions, at_once=16)
-        ended = server.end(signal.SIGTERM)
+        answers = run_sessions(server.url, sessions, at_once=16)
+        stopped = server.end(signal.SIGTERM)
 
-    assert ended == (0, "")
+    assert stopped == (0, "")
     log, snapshot = log_of(paths), load_snapshot(study, paths)
     assert list(log.rglob("*.open")) == []
     rows = {row["impression"]: row for row in rows_of(log, "impressions")}
@@ -145,27 +145,32 @@ def test_the_log_joins_to_exactly_what_was_answered(tmp_path, small_params, sess
 
 
 @pytest.mark.slow
-def test_an_event_sent_again_after_a_restart_counts_once(tmp_path, small_params):
+def test_a_duplicate_after_a_restart_counts_once(tmp_path, small_params):
     _, paths = write_study(tmp_path, small_params)
     events = {"events": [{"event_type": "click", "event": "1", "impression": "x"}]}
 
     answers = []
     for number in (signal.SIGKILL, signal.SIGINT):
         with serving(tmp_path) as server:
-            answers.append(talk(server.url, lambda session: post(session, "/events", events)))
+            answers.append(
+                with_client(server.url, lambda session: post(session, "/events", events))
+            )
             status, _ = server.end(number)
 
-    assert answers == [(200, {"accepted": 1, "repeated": 0}), (200, {"accepted": 0, "repeated": 1})]
+    assert answers == [
+        (200, {"accepted": 1, "duplicates": 0}),
+        (200, {"accepted": 0, "duplicates": 1}),
+    ]
     assert status == 0
     assert len(rows_of(log_of(paths), "clicks")) == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("durability", ["fsync", "os"])
-def test_nothing_acknowledged_is_lost_when_the_server_is_killed(  # noqa: PLR0915 - one story
+def test_no_acknowledged_row_is_lost_when_the_server_is_killed(  # noqa: PLR0915 - one story
     tmp_path, small_params, durability
 ):
-    """kill -9 under load, 10 times at each durability; clients send again what was not answered."""
+    """kill -9 under load, 10 times per durability; clients retry events without a response."""
     _, paths = write_study(tmp_path, small_params, durability=durability, rotate_megabytes=0.05)
     answered, acknowledged, unsure = {}, set(), set()
 
@@ -179,7 +184,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(  # noqa: PLR091
     async def client(session, turn, n):
         try:
             for number in range(10**6):
-                _, answer = await post(session, "/recommend", ask_for(number + 1000 * n))
+                _, answer = await post(session, "/recommend", request_of(number + 1000 * n))
                 answered[answer["impression"]] = [listed["item"] for listed in answer["items"]]
                 key = (answer["impression"], f"{turn}")
                 unsure.add(key)
@@ -191,7 +196,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(  # noqa: PLR091
         except aiohttp.ClientError:
             return
 
-    async def send_again(url):
+    async def retry(url):
         async with aiohttp.ClientSession(url) as session:
             for impression, name in sorted(unsure):
                 event = {"event_type": "click", "impression": impression, "event": name}
@@ -202,11 +207,11 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(  # noqa: PLR091
 
     for turn in range(10):
         with serving(tmp_path) as server:
-            asyncio.run(send_again(server.url))
+            asyncio.run(retry(server.url))
             asyncio.run(load(server.url, server, turn))
             assert server.process.wait() == -signal.SIGKILL
     with serving(tmp_path) as server:
-        asyncio.run(send_again(server.url))
+        asyncio.run(retry(server.url))
         server.end(signal.SIGTERM)
 
     log = log_of(paths)
@@ -229,27 +234,27 @@ def wait_until(condition, seconds=30):
 
 
 @pytest.mark.slow
-def test_a_new_model_plan_and_rule_are_taken_over_without_a_lost_request(  # noqa: PLR0915
+def test_a_new_model_plan_and_rule_are_loaded_without_a_lost_request(  # noqa: PLR0915
     tmp_path, small_params
 ):
-    """While clients ask without a pause; every answer is that of the model its row names."""
+    """Under constant load; every list is that of the model in its row."""
     study, paths = write_study(tmp_path, small_params, reload_seconds=0.05)
     snapshots = {(first := load_snapshot(study, paths)).version: first}
     seen = []
 
     async def scenario(session):
-        ending = asyncio.Event()
+        stopping = asyncio.Event()
 
         async def client(n):
             number = 0
-            while not ending.is_set():
-                status, answer = await post(session, "/recommend", ask_for(n + 10 * number))
+            while not stopping.is_set():
+                status, answer = await post(session, "/recommend", request_of(n + 10 * number))
                 assert status == 200
                 seen.append((answer["model"], answer["rules"], answer["experiment"]))
                 number += 1
 
-        async def until(place, value):
-            while all(one[place] != value for one in seen[-20:]):
+        async def until(index, value):
+            while all(one[index] != value for one in seen[-20:]):
                 await asyncio.sleep(0.02)
 
         clients = [asyncio.create_task(client(n)) for n in range(4)]
@@ -260,19 +265,19 @@ def test_a_new_model_plan_and_rule_are_taken_over_without_a_lost_request(  # noq
         await until(0, second.version)
         changed = write_params(tmp_path, small_params, reload_seconds=0.05, candidates=50)
         await until(1, load_snapshot(changed, paths).rules.version)
-        write_plan(paths, salt="another")  # the same experiment with other users: refused
+        write_plan(paths, salt="another")  # the same experiment with other users: rejected
         await asyncio.sleep(0.3)
         write_plan(paths, name="summer", salt="another")
         await until(2, "summer")
-        ending.set()
+        stopping.set()
         await asyncio.gather(*clients)
 
     with serving(tmp_path) as server:
-        talk(server.url, scenario)
-        status, said = server.end(signal.SIGTERM)
+        with_client(server.url, scenario)
+        status, stderr = server.end(signal.SIGTERM)
 
     assert status == 0
-    assert "experiment 'spring' is under way with another" in said
+    assert "experiment 'spring' is under way with another" in stderr
     rows = rows_of(log_of(paths), "impressions")
     assert len(rows) == len(seen)
     assert {row["model"] for row in rows} == set(snapshots)
@@ -284,7 +289,7 @@ def test_a_new_model_plan_and_rule_are_taken_over_without_a_lost_request(  # noq
 
 
 @pytest.mark.slow
-def test_a_model_that_the_plan_was_not_made_for_is_not_served(tmp_path, small_params):
+def test_a_model_other_than_that_of_the_plan_is_not_served(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params)
     plan = read_plan(paths)
     fingerprint = checkpoint_fingerprint(paths.artifact("conditioned_model"))
@@ -296,7 +301,7 @@ def test_a_model_that_the_plan_was_not_made_for_is_not_served(tmp_path, small_pa
         load_snapshot(study, paths)
 
 
-def test_a_hangup_reloads_and_a_damaged_model_is_not_taken_over(tmp_path, small_params):
+def test_sighup_reloads_and_a_corrupt_model_is_rejected(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params, reload_seconds=3600.0)
     first = load_snapshot(study, paths).version
 
@@ -305,7 +310,7 @@ def test_a_hangup_reloads_and_a_damaged_model_is_not_taken_over(tmp_path, small_
             async with session.get("/experiment") as answer:
                 return (await answer.json())["model"]
 
-        return talk(server.url, scenario)
+        return with_client(server.url, scenario)
 
     with serving(tmp_path) as server:
         write_model(paths, seed=5)
@@ -313,19 +318,19 @@ def test_a_hangup_reloads_and_a_damaged_model_is_not_taken_over(tmp_path, small_
         before = served(server)
         os.kill(server.process.pid, signal.SIGHUP)
         wait_until(lambda: served(server) == second)
-        (paths.artifact("conditioned_model") / "weights.safetensors").write_bytes(b"damaged")
+        (paths.artifact("conditioned_model") / "weights.safetensors").write_bytes(b"corrupt")
         os.kill(server.process.pid, signal.SIGHUP)
         time.sleep(0.3)
         after = served(server)
-        _, said = server.end(signal.SIGTERM)
+        _, stderr = server.end(signal.SIGTERM)
 
     assert (before, after) == (first, second)
-    assert "the study was not taken over" in said
+    assert "reload failed, the old snapshot stays" in stderr
 
 
-def test_duckdb_reads_the_log_beside_the_server(shop):
+def test_duckdb_reads_the_log_of_a_running_server(shop):
     server, _, paths = shop
-    answers = play_sessions(server.url, 8, at_once=4)
+    answers = run_sessions(server.url, 8, at_once=4)
 
     rows = duckdb.execute(
         "SELECT impression, items FROM read_json(?, format = 'newline_delimited', union_by_name = true)",
@@ -338,13 +343,13 @@ def test_duckdb_reads_the_log_beside_the_server(shop):
 
 @pytest.mark.parametrize("examples", [5, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
-def test_what_its_own_openapi_allows_and_forbids_never_breaks_it(shop, mode, examples):
-    """Schemathesis: no server error, and every answer is one that the OpenAPI tells of."""
+def test_requests_from_the_openapi_schema_never_cause_server_errors(shop, mode, examples):
+    """Schemathesis: no server error, and every response conforms to the OpenAPI."""
     server, _, _ = shop
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     operations = [found.ok() for found in schema.get_all_operations()]
     assert {operation.path for operation in operations} == PATHS | EXPLORER
-    if mode is GenerationMode.NEGATIVE:  # without a body or parameter there is nothing to get wrong
+    if mode is GenerationMode.NEGATIVE:  # without a body or parameter, no request is invalid
         operations = [operation for operation in operations if operation.method == "post"]
     checked = set()
     for operation in operations:
@@ -366,29 +371,29 @@ def test_what_its_own_openapi_allows_and_forbids_never_breaks_it(shop, mode, exa
 
 
 @pytest.mark.slow
-def test_the_key_is_from_the_environment_and_never_said(tmp_path, small_params):
+def test_the_key_is_read_from_the_environment_and_never_logged(tmp_path, small_params):
     write_study(tmp_path, small_params)
     key = "a key of more than sixteen"
 
     with serving(tmp_path, {"PARETOSCOPE_SERVING_KEY": key}) as server:
-        refused = talk(server.url, lambda session: post(session, "/recommend", ask_for(1)))
+        rejected = with_client(
+            server.url, lambda session: post(session, "/recommend", request_of(1))
+        )
 
         async def with_key(session):
             session.headers["Authorization"] = f"Bearer {key}"
-            return await post(session, "/recommend", ask_for(1))
+            return await post(session, "/recommend", request_of(1))
 
-        status, _ = talk(server.url, with_key)
-        _, said = server.end(signal.SIGTERM)
+        status, _ = with_client(server.url, with_key)
+        _, stderr = server.end(signal.SIGTERM)
 
-    assert refused[0] == 401
+    assert rejected[0] == 401
     assert status == 200
-    assert key not in "".join([*server.said, said])
+    assert key not in "".join([*server.lines, stderr])
 
 
 @pytest.mark.slow
-def test_what_is_loaded_before_the_first_request_is_never_looked_through_for_garbage(
-    tmp_path, small_params
-):
+def test_objects_loaded_before_the_first_request_are_frozen(tmp_path, small_params):
     write_study(tmp_path, small_params)
     program = (
         "import gc, uvicorn\n"
@@ -397,35 +402,37 @@ def test_what_is_loaded_before_the_first_request_is_never_looked_through_for_gar
         "main(['serve', '--port', '0'])\n"
     )
 
-    words = [sys.executable, "-c", program]
-    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    command = [sys.executable, "-c", program]
+    stdout = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
 
-    frozen, looked_through = map(int, said.split())
-    assert frozen > 100 * looked_through
+    frozen, tracked = map(int, stdout.split())
+    assert frozen > 100 * tracked
 
 
-def test_two_servers_cannot_write_one_log(tmp_path, small_params):
+def test_two_servers_cannot_write_the_same_log(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params)
     held = lock_folder(log_of(paths))
 
-    with pytest.raises(LogError, match="another server writes its log into"):
+    with pytest.raises(LogError, match="another server writes its log to"):
         serve(study, paths, port=0)
 
     os.close(held)
 
 
-def test_an_address_in_use_and_a_short_key_are_refused(tmp_path, small_params, monkeypatch, shop):
+def test_an_address_in_use_and_a_short_key_are_rejected(tmp_path, small_params, monkeypatch, shop):
     study, paths = write_study(tmp_path, small_params)
     port = int(shop[0].url.rsplit(":", 1)[1])
 
     with pytest.raises(StudyError, match=f"cannot listen on 127.0.0.1 port {port}: Address"):
         serve(study, paths, port=port)
     monkeypatch.setenv("PARETOSCOPE_SERVING_KEY", "short")
-    with pytest.raises(StudyError, match="shorter than 16 characters"):
+    with pytest.raises(StudyError, match="has 5 characters; expected 16 or more"):
         serve(study, paths, port=0)
 
 
-def test_an_unfinished_study_is_refused_with_the_command_that_finishes_it(
+def test_an_unfinished_study_is_rejected_with_the_missing_artifact(
     tmp_path, small_params, monkeypatch, capsys
 ):
     write_params(tmp_path, small_params)
@@ -434,13 +441,13 @@ def test_an_unfinished_study_is_refused_with_the_command_that_finishes_it(
     status = main(["serve", "--port", "0"])
 
     assert status == 1
-    said = capsys.readouterr().err
-    assert "paretoscope serve: " in said
-    assert "Make it with: dagster asset materialize --select conditioned_model" in said
+    stderr = capsys.readouterr().err
+    assert "paretoscope serve: " in stderr
+    assert "Create it with: dagster asset materialize --select conditioned_model" in stderr
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
-def test_a_port_that_is_none_is_a_wrong_call(capsys, port):
+def test_an_invalid_port_is_a_usage_error(capsys, port):
     with pytest.raises(SystemExit) as ended:
         main(["serve", "--port", port])
 

@@ -1,4 +1,4 @@
-"""What is answered, what is logged, and when popular items stand in."""
+"""Responses, logged rows, and the fallback to popular items."""
 
 import asyncio
 import time
@@ -26,35 +26,35 @@ from tests.pipeline.serving.shop import (
 
 @pytest.fixture
 def run(tmp_path, small_params):
-    """Run a scenario on the service of a small shop; its result, the snapshot and the log."""
+    """Run a scenario on a service; returns its result, the snapshot and the log's folder."""
 
-    def play(scenario, **serving):
+    def run_scenario(scenario, **serving):
         study, paths = write_study(tmp_path, small_params, **serving)
         snapshot = load_snapshot(study, paths)
 
         async def whole():
             service = build_service(snapshot, study, paths)
-            service.journal.start()
+            service.event_log.start()
             service.batcher.start()
             try:
                 return await scenario(service)
             finally:
                 await asyncio.to_thread(service.batcher.close)
-                await asyncio.to_thread(service.journal.close)
+                await asyncio.to_thread(service.event_log.close)
 
         return asyncio.run(whole()), snapshot, log_of(paths)
 
-    return play
+    return run_scenario
 
 
 def request(user="ada", session=("item-1", "item-5"), **more):
     return RecommendRequest(user=user, session=list(session), **more)
 
 
-def test_the_answer_is_in_the_log_and_can_be_computed_again(run):
+def test_the_log_has_the_response_and_can_be_recomputed(run):
     async def scenario(service):
-        asked = [request(f"u{n}", k=1 + n % 7, exclude=["item-9"], ts=TS + n) for n in range(30)]
-        return await asyncio.gather(*map(service.recommend, asked))
+        requests = [request(f"u{n}", k=1 + n % 7, exclude=["item-9"], ts=TS + n) for n in range(30)]
+        return await asyncio.gather(*map(service.recommend, requests))
 
     answers, snapshot, log = run(scenario)
 
@@ -88,7 +88,7 @@ def test_unknown_items_are_ignored_and_counted(run):
     assert "paretoscope_unknown_items_total 3.0" in page
 
 
-def test_items_of_the_session_are_left_out_if_the_study_says_so(run):
+def test_items_of_the_session_are_excluded_if_configured(run):
     async def scenario(service):
         return await service.recommend(request(session=[name_of(n) for n in range(30)], k=40))
 
@@ -100,7 +100,7 @@ def test_items_of_the_session_are_left_out_if_the_study_says_so(run):
     assert [listed["item"] for listed in answer["items"]] == [name_of(n) for n in expected]
 
 
-def test_a_session_of_unknown_items_gets_the_popular_ones_and_the_log_says_why(run):
+def test_a_session_of_unknown_items_gets_popular_items(run):
     async def scenario(service):
         return await service.recommend(request(session=["x"], k=3, exclude=["item-17"]))
 
@@ -114,7 +114,7 @@ def test_a_session_of_unknown_items_gets_the_popular_ones_and_the_log_says_why(r
     assert {listed["score"] for listed in answer["items"]} == {None}
 
 
-def test_a_model_that_is_late_or_broken_is_replaced_by_popular_items(run, monkeypatch):
+def test_popular_items_replace_a_slow_or_failing_model(run, monkeypatch):
     def late(*arguments):
         time.sleep(0.3)
         return rank(*arguments)
@@ -134,11 +134,11 @@ def test_a_model_that_is_late_or_broken_is_replaced_by_popular_items(run, monkey
     (waited, fallbacks), _, log = run(scenario, deadline_ms=50.0)
 
     assert waited < 0.25
-    assert fallbacks == ["the model was late", "the model failed", None]
+    assert fallbacks == ["model timeout", "model error", None]
     assert [row["fallback"] for row in rows_of(log, "impressions")] == fallbacks
 
 
-def test_who_is_outside_the_experiment_gets_popular_items_and_is_not_logged(run, monkeypatch):
+def test_users_outside_the_experiment_get_popular_items_and_are_not_logged(run, monkeypatch):
     monkeypatch.setattr(TrafficPlan, "group_of", lambda *_: None)
 
     async def scenario(service):
@@ -147,12 +147,12 @@ def test_who_is_outside_the_experiment_gets_popular_items_and_is_not_logged(run,
     answer, _, log = run(scenario)
 
     assert (answer["group"], answer["impression"]) == (None, None)
-    assert answer["fallback"] == "outside the experiment"
+    assert answer["fallback"] == "not in the experiment"
     assert len(answer["items"]) == 5
     assert rows_of(log, "impressions") == []
 
 
-def test_events_are_logged_once_however_often_they_come(run):
+def test_duplicate_events_are_logged_once(run):
     click = Click(event_type="click", event="1", impression="x", item="item-1")
     order = Order(event_type="order", event="2", impression="x", units=3, revenue=500, ts=TS)
     shown = Shown(event_type="shown", event="3", impression="x")
@@ -181,31 +181,31 @@ def test_events_are_logged_once_however_often_they_come(run):
     assert len(rows_of(log / "confirmations", "shown")) == 1
 
 
-@pytest.mark.parametrize(("wanted", "revenue"), [(True, None), (False, 500)])
-def test_all_orders_say_what_they_brought_or_none_does(run, wanted, revenue):
+@pytest.mark.parametrize(("required", "revenue"), [(True, None), (False, 500)])
+def test_all_orders_have_a_revenue_or_none(run, required, revenue):
     order = Order(event_type="order", event="2", impression="x", units=3, revenue=revenue)
     click = Click(event_type="click", event="1", impression="x")
 
     async def scenario(service):
-        with pytest.raises(LogError, match="all orders of a log do or none does"):
+        with pytest.raises(LogError, match="either all orders have it or none"):
             await service.record_events([click, order])
 
-    _, _, log = run(scenario, orders_have_revenue=wanted)
+    _, _, log = run(scenario, orders_have_revenue=required)
 
     assert rows_of(log, "clicks") == []
 
 
-def test_what_keeps_it_from_working_is_said(run):
+def test_problems_of_the_threads_and_the_log(run):
     async def scenario(service):
-        well = service.problems()
-        service.journal.is_failing = True
+        healthy = service.problems()
+        service.event_log.is_failing = True
         await asyncio.to_thread(service.batcher.close)
-        ill = service.problems()
+        failing = service.problems()
         service.batcher._thread = type(service.batcher._thread)(target=lambda: None)
         service.batcher._thread.start()
-        return well, ill
+        return healthy, failing
 
-    (well, ill), _, _ = run(scenario)
+    (healthy, failing), _, _ = run(scenario)
 
-    assert well == []
-    assert ill == ["the thread of the model has ended", "the log cannot be written"]
+    assert healthy == []
+    assert failing == ["the ranking thread has stopped", "the event log cannot be written"]

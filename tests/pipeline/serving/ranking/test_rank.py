@@ -1,4 +1,4 @@
-"""Lists of many requests at once are those of each alone, after filters and rules."""
+"""A batch gives the same lists as single requests, after filters and rules."""
 
 import numpy as np
 import pytest
@@ -9,15 +9,15 @@ from pipeline.serving.ranking.snapshot import load_snapshot
 from tests.pipeline.serving.shop import (
     DAY_MS,
     ITEMS,
-    ask,
     name_of,
+    rank_request,
     scores_of,
     snapshot_of,
     write_plan,
     write_study,
 )
 
-NEVER = {"seen": False, "out_of_stock": None, "allow": None, "deny": None}
+NO_FILTERS = {"seen": False, "out_of_stock": None, "allow": None, "deny": None}
 
 
 def best(scores, k, without=()):
@@ -29,11 +29,11 @@ def items_of(found):
     return found.items.tolist()
 
 
-def test_requests_of_all_groups_in_one_pass_equal_each_alone(tmp_path, small_params):
+def test_a_batch_of_all_groups_equals_single_requests(tmp_path, small_params):
     snapshot = snapshot_of(tmp_path, small_params)
     rng = np.random.default_rng(0)
-    asks = [
-        ask(
+    requests = [
+        rank_request(
             rng.integers(ITEMS, size=rng.integers(1, 10)),
             preference=[(0.0, 1.0), (0.3, 0.7), (1.0, 0.0)][n % 3],
             k=int(rng.integers(1, ITEMS + 5)),
@@ -42,41 +42,41 @@ def test_requests_of_all_groups_in_one_pass_equal_each_alone(tmp_path, small_par
         for n in range(60)
     ]
 
-    together = rank(snapshot, asks)
+    together = rank(snapshot, requests)
 
-    for one, found in zip(asks, together, strict=True):
+    for one, found in zip(requests, together, strict=True):
         scores = scores_of(snapshot, one.session, one.preference)
         assert items_of(found) == best(scores, one.k, one.excluded)
         assert found.scores == pytest.approx([scores[n] for n in found.items], abs=1e-5)
         assert items_of(rank(snapshot, [one])[0]) == items_of(found)
 
 
-def test_filters_leave_out_what_their_files_name(tmp_path, small_params):
+def test_filters_exclude_the_items_of_their_files(tmp_path, small_params):
     (tmp_path / "stock.txt").write_text("item-1\nitem-2\n\nunknown\n")
     (tmp_path / "allow.txt").write_text("\n".join(name_of(n) for n in range(20)))
     (tmp_path / "deny.txt").write_text("item-3\n")
     files = {"out_of_stock": "stock.txt", "allow": "allow.txt", "deny": "deny.txt"}
-    snapshot = snapshot_of(tmp_path, small_params, filters=NEVER | files)
+    snapshot = snapshot_of(tmp_path, small_params, filters=NO_FILTERS | files)
 
-    (found,) = rank(snapshot, [ask([5, 6], k=ITEMS, excluded=[4])])
+    (found,) = rank(snapshot, [rank_request([5, 6], k=ITEMS, excluded=[4])])
 
     expected = best(scores_of(snapshot, [5, 6], (0.5, 0.5)), ITEMS, [1, 2, 3, 4, *range(20, ITEMS)])
     assert items_of(found) == expected
     assert len(expected) == 16
-    assert snapshot.rules.unknown == 1
+    assert snapshot.rules.unknown_items == 1
     assert sorted(popularity_fallback(snapshot, np.array([4]), ITEMS)) == sorted(expected)
 
 
-def test_filters_that_leave_nothing_are_refused(tmp_path, small_params):
+def test_filters_that_exclude_everything_are_rejected(tmp_path, small_params):
     (tmp_path / "allow.txt").write_text("unknown\n")
 
-    with pytest.raises(DataError, match="leave none of the catalogue's 40 items"):
-        snapshot_of(tmp_path, small_params, filters=NEVER | {"allow": "allow.txt"})
+    with pytest.raises(DataError, match="exclude all 40 items of the catalogue"):
+        snapshot_of(tmp_path, small_params, filters=NO_FILTERS | {"allow": "allow.txt"})
     with pytest.raises(DataError, match=r"cannot read .*serving\.filters\.deny"):
-        snapshot_of(tmp_path, small_params, filters=NEVER | {"deny": "absent.txt"})
+        snapshot_of(tmp_path, small_params, filters=NO_FILTERS | {"deny": "absent.txt"})
 
 
-def test_boosts_and_freshness_reach_items_far_down(tmp_path, small_params):
+def test_boosts_and_freshness_apply_to_all_items(tmp_path, small_params):
     """Item n is available since day 20,000 + n; on day 20,030 item 20 is ten days old."""
     rules = [
         {"rule": "boost", "add": 2.0, "categories": ["hats"], "items": ["item-0"]},
@@ -85,7 +85,7 @@ def test_boosts_and_freshness_reach_items_far_down(tmp_path, small_params):
     snapshot = snapshot_of(tmp_path, small_params, rules=rules)
     now = 20_030 * DAY_MS
 
-    (found,) = rank(snapshot, [ask([7], k=ITEMS, ts=now)])
+    (found,) = rank(snapshot, [rank_request([7], k=ITEMS, ts=now)])
 
     expected = np.array(scores_of(snapshot, [7], (0.5, 0.5)))
     for n in range(ITEMS):
@@ -95,20 +95,20 @@ def test_boosts_and_freshness_reach_items_far_down(tmp_path, small_params):
     assert found.scores == pytest.approx(expected[found.items], abs=1e-4)
 
 
-def test_requests_of_different_days_do_not_share_their_freshness(tmp_path, small_params):
+def test_freshness_depends_on_the_time_of_the_request(tmp_path, small_params):
     rules = [{"rule": "freshness", "add": 5.0, "half_life_days": 1.0}]
     snapshot = snapshot_of(tmp_path, small_params, rules=rules)
     days = [(20_000 + n) * DAY_MS for n in range(0, 40, 4)]
 
-    together = rank(snapshot, [ask([7], k=ITEMS, ts=ts) for ts in days])
+    together = rank(snapshot, [rank_request([7], k=ITEMS, ts=ts) for ts in days])
 
     for ts, found in zip(days, together, strict=True):
-        assert items_of(rank(snapshot, [ask([7], k=ITEMS, ts=ts)])[0]) == items_of(found)
+        assert items_of(rank(snapshot, [rank_request([7], k=ITEMS, ts=ts)])[0]) == items_of(found)
     assert len({tuple(items_of(found)) for found in together}) == len(days)
 
 
-def test_rules_act_one_after_another(tmp_path, small_params):
-    """The cap takes what is above one a category; the pin then puts a second hat on top."""
+def test_rules_apply_in_order(tmp_path, small_params):
+    """The cap keeps one item per category; the pin then puts a second hat on top."""
     scores = scores_of(snapshot_of(tmp_path, small_params), [7], (0.5, 0.5))
     hats = [n for n in best(scores, ITEMS) if n % 4 == 1]
     pinned = {"rule": "pin", "item": name_of(hats[-1]), "position": 1}
@@ -117,26 +117,26 @@ def test_rules_act_one_after_another(tmp_path, small_params):
     cap_first = snapshot_of(tmp_path, small_params, rules=[capped, pinned])
     pin_first = snapshot_of(tmp_path, small_params, rules=[pinned, capped])
 
-    (one,) = rank(cap_first, [ask([7], k=6)])
-    (other,) = rank(pin_first, [ask([7], k=6)])
+    (one,) = rank(cap_first, [rank_request([7], k=6)])
+    (other,) = rank(pin_first, [rank_request([7], k=6)])
     assert items_of(one)[0] == items_of(other)[0] == hats[-1]
     assert [n % 4 for n in items_of(one)].count(1) == 2
     assert [n % 4 for n in items_of(other)].count(1) == 1
     assert one.scores[0] == pytest.approx(scores[hats[-1]], abs=1e-5)
 
 
-def test_what_is_filtered_out_is_not_pinned(tmp_path, small_params):
+def test_excluded_items_are_not_pinned(tmp_path, small_params):
     rules = [
         {"rule": "pin", "item": "item-9", "position": 1},
         {"rule": "pin", "item": "gone", "position": 1},
     ]
     snapshot = snapshot_of(tmp_path, small_params, rules=rules)
 
-    free, excluded = rank(snapshot, [ask([7], k=3), ask([7], k=3, excluded=[9])])
+    free, excluded = rank(snapshot, [rank_request([7], k=3), rank_request([7], k=3, excluded=[9])])
 
     assert items_of(free)[0] == 9
     assert 9 not in items_of(excluded)
-    assert snapshot.rules.unknown == 1
+    assert snapshot.rules.unknown_items == 1
 
 
 @pytest.mark.parametrize(
@@ -148,57 +148,59 @@ def test_what_is_filtered_out_is_not_pinned(tmp_path, small_params):
     ],
     ids=lambda rule: rule.get("method", rule["rule"]),
 )
-def test_rules_of_lists_choose_among_the_candidates(tmp_path, small_params, rule):
+def test_list_rules_select_among_the_candidates(tmp_path, small_params, rule):
     snapshot = snapshot_of(tmp_path, small_params, rules=[rule], candidates=12)
     plain = best(scores_of(snapshot, [1, 5], (0.5, 0.5)), 12)
 
-    (found,) = rank(snapshot, [ask([1, 5], k=6)])
+    (found,) = rank(snapshot, [rank_request([1, 5], k=6)])
 
     assert len(set(items_of(found))) == 6
     assert set(items_of(found)) <= set(plain)
     assert items_of(found) != plain[:6]
 
 
-def test_every_change_of_rules_and_files_has_a_version(tmp_path, small_params):
+def test_every_change_of_rules_and_files_changes_the_version(tmp_path, small_params):
     (tmp_path / "deny.txt").write_text("item-3\n")
     versions = [
         snapshot_of(tmp_path, small_params, **serving).rules.version
         for serving in (
             {},
             {"candidates": 100},
-            {"filters": NEVER | {"seen": True}},
-            {"filters": NEVER | {"deny": "deny.txt"}},
+            {"filters": NO_FILTERS | {"seen": True}},
+            {"filters": NO_FILTERS | {"deny": "deny.txt"}},
             {"rules": [{"rule": "cap", "most": 2}]},
             {"rules": [{"rule": "cap", "most": 3}]},
         )
     ]
     (tmp_path / "deny.txt").write_text("item-4\n")
-    denied = snapshot_of(tmp_path, small_params, filters=NEVER | {"deny": "deny.txt"})
+    denied = snapshot_of(tmp_path, small_params, filters=NO_FILTERS | {"deny": "deny.txt"})
 
     assert len({*versions, denied.rules.version}) == 7
     assert snapshot_of(tmp_path, small_params).rules.version == versions[0]
 
 
-def test_rules_that_need_what_the_shop_does_not_say_are_refused(tmp_path, small_params):
+def test_rules_that_require_missing_attributes_are_rejected(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params, rules=[{"rule": "cap", "most": 2}])
     (tmp_path / "items.csv").write_text("item,value\nitem-1,2\n")
 
-    with pytest.raises(StudyError, match=r"need the column category of dataset\.item_attributes"):
+    with pytest.raises(
+        StudyError, match=r"require the column category of dataset\.item_attributes"
+    ):
         load_snapshot(study, paths)
 
 
-def test_a_plan_of_another_number_of_objectives_is_refused(tmp_path, small_params):
+def test_a_plan_with_a_different_number_of_objectives_is_rejected(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params)
     write_plan(paths, preferences=((0.2, 0.3, 0.5), (1.0, 0.0, 0.0)))
 
     with pytest.raises(
-        LogError, match=r"g1 of traffic_plan\.json weighs 3 objectives, the model has 2"
+        LogError, match=r"g1 of traffic_plan\.json weights 3 objectives, the model has 2"
     ):
         load_snapshot(study, paths)
 
 
 def test_popular_items_are_the_most_clicked(tmp_path, small_params):
-    """Item n has 7 n modulo 40 clicks in train."""
+    """Item n has 7 n modulo 40 clicks in the training split."""
     snapshot = snapshot_of(tmp_path, small_params)
 
     expected = sorted(range(ITEMS), key=lambda n: -((7 * n) % ITEMS))

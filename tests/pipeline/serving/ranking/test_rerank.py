@@ -1,4 +1,4 @@
-"""What rules do to a list, redone by hand or by trying everything."""
+"""Re-ranking compared with results by hand or by brute force."""
 
 from itertools import permutations
 from math import log
@@ -26,7 +26,7 @@ def candidates(n, scores=None):
     return Candidates(np.arange(n), np.array(scores, dtype=np.float32))
 
 
-def test_a_cap_keeps_the_best_of_each_category_and_all_without_one():
+def test_a_cap_keeps_the_best_of_each_category_and_all_of_unknown_category():
     category = np.array([A, A, B, A, NONE, B, NONE, B, NONE])
 
     kept = cap_category(candidates(9), category, 2)
@@ -36,7 +36,7 @@ def test_a_cap_keeps_the_best_of_each_category_and_all_without_one():
 
 
 @given(st.lists(st.integers(-1, 3), max_size=30), st.integers(1, 4))
-def test_a_cap_equals_a_walk_along_the_list(categories, most):
+def test_a_cap_equals_a_loop_over_the_list(categories, most):
     shown = dict.fromkeys(range(4), 0)
     expected = []
     for item, category in enumerate(categories):
@@ -59,7 +59,7 @@ def test_a_cap_equals_a_walk_along_the_list(categories, most):
         (1, 2, [0, 1, 2, 3]),
     ],
 )
-def test_a_pin_moves_an_item_in_or_brings_it_in(item, position, expected):
+def test_a_pin_moves_or_inserts_an_item(item, position, expected):
     pinned = pin_item(candidates(4), item, 0.5, position)
 
     assert pinned.items.tolist() == expected
@@ -67,9 +67,9 @@ def test_a_pin_moves_an_item_in_or_brings_it_in(item, position, expected):
 
 
 def test_mmr_by_hand():
-    """Items 0 and 1 are the same, item 2 is unlike both; relevance 1, 0.75, 0.
+    """Items 0 and 1 are equal, item 2 is orthogonal; relevance 1, 0.75, 0.
 
-    The first is item 0. Then λ = 0.4 of relevance is left: item 1 has 0.4 · 0.75 - 0.6 · 1 = -0.3,
+    Item 0 is first. Then, with 0.4 of relevance and 0.6 of similarity, item 1 has 0.4 · 0.75 - 0.6 · 1 = -0.3,
     item 2 has 0.4 · 0 - 0.6 · 0 = 0.
     """
     embedding = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
@@ -83,7 +83,7 @@ def test_mmr_by_hand():
     assert relevant.items.tolist() == [0, 1, 2]
 
 
-def test_a_dpp_of_relevance_alone_changes_nothing_and_else_shuns_what_it_has():
+def test_a_dpp_of_relevance_alone_keeps_the_order_and_otherwise_diversifies():
     embedding = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
     found = candidates(3, [8.0, 7.0, 4.0])
 
@@ -100,7 +100,7 @@ def test_a_dpp_of_relevance_alone_changes_nothing_and_else_shuns_what_it_has():
 
 
 @pytest.mark.parametrize("method", ["mmr", "dpp"])
-def test_diversity_keeps_every_candidate(method):
+def test_diversify_keeps_every_candidate(method):
     rng = np.random.default_rng(0)
     found = candidates(50, np.sort(rng.normal(size=50))[::-1])
 
@@ -112,7 +112,7 @@ def test_diversity_keeps_every_candidate(method):
     assert diverse.items[10:].tolist() == sorted(diverse.items[10:].tolist())
 
 
-def test_calibration_shows_categories_as_the_session_had_them():
+def test_calibration_matches_the_category_distribution_of_the_session():
     session = np.array([A, A, A, B, NONE])
     category = np.array([A] * 10 + [B] * 10)
 
@@ -122,8 +122,8 @@ def test_calibration_shows_categories_as_the_session_had_them():
     assert [(shown == c).sum() for c in (A, B)] == [6, 2]  # three quarters, as in the session
 
 
-def test_calibration_makes_each_choice_the_best_there_is():
-    """Every step, by Eq. 3 to 5 of Steck (2018), written out."""
+def test_calibration_is_greedy():
+    """Every step by Eq. 3 to 5 of Steck (2018)."""
     session, strength = [A, B, B], 0.5
     category = [A, C, NONE, B, A, B]
     found = candidates(6, [6.0, 5.5, 5.0, 3.0, 2.0, 0.0])
@@ -146,7 +146,7 @@ def test_calibration_makes_each_choice_the_best_there_is():
     assert sorted(got.items.tolist()) == list(range(6))
 
 
-def test_calibration_without_a_known_category_changes_nothing():
+def test_calibration_without_a_known_category_keeps_the_order():
     found = candidates(4)
 
     same = calibrate(found, np.array([A, B, A, B]), np.array([NONE]), strength=1.0, k=2)
@@ -154,7 +154,7 @@ def test_calibration_without_a_known_category_changes_nothing():
     assert same.items.tolist() == [0, 1, 2, 3]
 
 
-def test_of_all_orders_calibration_alone_finds_one_of_least_divergence():
+def test_calibration_alone_minimises_the_divergence():
     category = np.array([A, A, A, B, B])
     got = calibrate(candidates(5), category, np.array([A, B]), strength=1.0, k=4)
 
@@ -166,7 +166,7 @@ def test_of_all_orders_calibration_alone_finds_one_of_least_divergence():
     assert divergence(got.items[:4]) == pytest.approx(least)
 
 
-def test_scores_are_stretched_to_0_and_1():
+def test_scores_are_scaled_to_0_and_1():
     assert min_max_scale(np.array([5.0, 3.0, 1.0], dtype=np.float32)).tolist() == [1.0, 0.5, 0.0]
     assert min_max_scale(np.array([2.0, 2.0], dtype=np.float32)).tolist() == [1.0, 1.0]
     assert min_max_scale(np.array([], dtype=np.float32)).tolist() == []

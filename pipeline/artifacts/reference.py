@@ -1,0 +1,229 @@
+"""Reference results: a study's tables kept in git, to compare with those of another machine.
+
+Raw data and sessions must have the md5s pinned in ``dvc.lock`` on any machine. The model's outputs
+have them on the same processor type; elsewhere floating-point sums differ in the last digit and
+training amplifies the difference. So metrics are compared within :data:`METRIC_TOLERANCE`, KPIs
+within :data:`KPI_TOLERANCE`, slopes by whether their cluster-robust confidence intervals overlap,
+and the Pareto front must span at least half of the reference front.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from pipeline.artifacts.provenance import git
+from pipeline.artifacts.storage import StudyPaths, md5, read_json
+from pipeline.core.contracts import ALL_TARGETS
+from pipeline.core.errors import MissingArtifact
+
+METRIC_TOLERANCE = 0.1
+"""Largest relative difference of an offline metric from its reference value."""
+
+KPI_TOLERANCE = 4.0
+"""Largest difference of a KPI from its reference value, in standard errors of the difference."""
+
+DATA_FILES = ("sessions/sessions.parquet", "sessions/items.parquet", "sessions/tokens.safetensors")
+"""Outputs that are identical on any machine, as is the raw data."""
+
+MODEL_FILES = (
+    "offline_metrics/offline_metrics.parquet",
+    "pareto_front/pareto_front.parquet",
+    "group_kpis/group_kpis.parquet",
+    "regression_estimates/regression_estimates.json",
+)
+"""Outputs that depend on the model's weights."""
+
+_COMPARED_METRICS = ("recall", "order_density", "recall_order_density", "mrr")
+_FRONT_AXES = ("recall", "order_density")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """The result of comparing a study with its pins and reference results.
+
+    Attributes:
+        identical: Files with the pinned md5.
+        different: Files that must have the pinned md5 and do not.
+        within_tolerance: Model outputs that differ from the pin within the tolerance.
+        out_of_tolerance: One message per difference beyond the tolerance.
+    """
+
+    identical: tuple[str, ...]
+    different: tuple[str, ...]
+    within_tolerance: tuple[str, ...]
+    out_of_tolerance: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every file is identical or within the tolerance."""
+        return not self.different and not self.out_of_tolerance
+
+
+def reference_folder(paths: StudyPaths) -> Path:
+    """The folder of a study's reference results."""
+    return paths.root / "data" / "reference" / paths.name
+
+
+def update_reference(paths: StudyPaths) -> Path:
+    """Replace the reference results with the study's current ones; returns their folder."""
+    folder = reference_folder(paths)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in MODEL_FILES:
+        asset, file = name.split("/")
+        shutil.copyfile(paths.require(asset, file), folder / file)
+    return folder
+
+
+def verify(paths: StudyPaths, dataset: str) -> Verification:
+    """Compare a finished study with the committed md5s and the reference results.
+
+    Args:
+        paths: The study's paths.
+        dataset: The path of the raw data, relative to the project root.
+
+    Raises:
+        MissingArtifact: if an output, its pin or its reference result is missing.
+    """
+    pins = _read_pins(paths.root)
+    prefix = paths.folder.relative_to(paths.root).as_posix()
+    identical: list[str] = []
+    different: list[str] = []
+    within: list[str] = []
+    beyond: list[str] = []
+    for name in (dataset, *(f"{prefix}/{file}" for file in DATA_FILES)):
+        (identical if _matches_pin(paths.root, name, pins) else different).append(name)
+    for file in MODEL_FILES:
+        name = f"{prefix}/{file}"
+        if _matches_pin(paths.root, name, pins):
+            identical.append(name)
+        elif differences := _differences(paths, file):
+            beyond += differences
+        else:
+            within.append(name)
+    return Verification(
+        identical=tuple(identical),
+        different=tuple(different),
+        within_tolerance=tuple(within),
+        out_of_tolerance=tuple(beyond),
+    )
+
+
+def _matches_pin(root: Path, name: str, pins: dict[str, str]) -> bool:
+    path = root / name
+    if not path.exists():
+        msg = f"{name} is missing. Create it with: make study"
+        raise MissingArtifact(msg)
+    if name not in pins:
+        msg = f"{name} is not pinned in the committed dvc.lock; run 'dvc repro' and commit dvc.lock"
+        raise MissingArtifact(msg)
+    return md5(path) == pins[name]
+
+
+def _read_pins(root: Path) -> dict[str, str]:
+    """The md5 of each path in the committed ``dvc.lock``; a run may have changed the local file."""
+    lock = git(root, "show", "HEAD:dvc.lock")
+    if lock is None:
+        msg = "git has no committed dvc.lock to compare with; run this in a clone"
+        raise MissingArtifact(msg)
+    stages: dict[str, Any] = yaml.safe_load(lock)["stages"]
+    return {
+        out["path"]: out["md5"]
+        for stage in stages.values()
+        for out in (*stage.get("deps", []), *stage.get("outs", []))
+        if "md5" in out
+    }
+
+
+def _differences(paths: StudyPaths, file: str) -> list[str]:
+    """One message per difference beyond the tolerance between an output and its reference."""
+    asset, name = file.split("/")
+    current, reference = paths.folder / file, reference_folder(paths) / name
+    if not reference.exists():
+        msg = (
+            f"{reference.relative_to(paths.root)} is missing: study {paths.name} has no reference "
+            "results. Create them with: make update-reference"
+        )
+        raise MissingArtifact(msg)
+    match asset:
+        case "offline_metrics":
+            rows = pl.col("metric").is_in(_COMPARED_METRICS) & (pl.col("segment") == ALL_TARGETS)
+            both = _joined(current, reference, ["preference_id", "metric"], rows)
+            return _beyond_tolerance(both, ["preference_id", "metric"], "value")
+        case "group_kpis":
+            return _kpi_differences(_joined(current, reference, ["group", "kpi"]))
+        case "pareto_front":
+            both = _joined(current, reference, ["preference_id"])
+            far = [_beyond_tolerance(both, ["preference_id"], axis) for axis in _FRONT_AXES]
+            return [*far[0], *far[1], *_narrower_fronts(both)]
+        case _:
+            return _disjoint_intervals(read_json(current), read_json(reference))
+
+
+def _joined(
+    current: Path, reference: Path, keys: list[str], rows: pl.Expr | None = None
+) -> pl.DataFrame:
+    """Both tables side by side, one row per key; reference columns end in ``_reference``."""
+    tables = [pl.read_parquet(file) for file in (current, reference)]
+    if rows is not None:
+        tables = [table.filter(rows) for table in tables]
+    return tables[0].join(tables[1], on=keys, how="full", suffix="_reference", coalesce=True)
+
+
+def _beyond_tolerance(both: pl.DataFrame, keys: list[str], value: str) -> list[str]:
+    both = both.filter(pl.col(value).ne_missing(pl.col(f"{value}_reference")))
+    change = (pl.col(value) - pl.col(f"{value}_reference")).abs() / pl.col(f"{value}_reference")
+    far = both.filter(change.is_null() | (change > METRIC_TOLERANCE))
+    return [
+        f"{'/'.join(str(row[key]) for key in keys)}: {value} {row[value]}, reference "
+        f"{row[f'{value}_reference']}"
+        for row in far.iter_rows(named=True)
+    ]
+
+
+def _kpi_differences(both: pl.DataFrame) -> list[str]:
+    """KPIs that differ by more than chance explains between two experiments."""
+    error = (pl.col("standard_error") ** 2 + pl.col("standard_error_reference") ** 2).sqrt()
+    close = (pl.col("rate") - pl.col("rate_reference")).abs() <= KPI_TOLERANCE * error
+    same = pl.col("rate").eq_missing(pl.col("rate_reference"))
+    return [
+        f"{row['group']}/{row['kpi']}: rate {row['rate']}, reference {row['rate_reference']}"
+        for row in both.filter(~(same | close.fill_null(value=False))).iter_rows(named=True)
+    ]
+
+
+def _narrower_fronts(both: pl.DataFrame) -> list[str]:
+    """Axes on which the front spans less than half of the reference front."""
+    messages: list[str] = []
+    for axis in _FRONT_AXES:
+        span, reference = (
+            float(values.max() / values.min() - 1)  # pyright: ignore[reportOperatorIssue]
+            for values in (both[axis], both[f"{axis}_reference"])
+        )
+        if span < reference / 2:
+            messages.append(f"the front spans {span:.1%} in {axis}, reference {reference:.1%}")
+    return messages
+
+
+def _disjoint_intervals(
+    current: list[dict[str, Any]], reference: list[dict[str, Any]]
+) -> list[str]:
+    """Hypotheses whose cluster-robust confidence intervals do not overlap."""
+    now, before = ({one["id"]: one for one in estimates} for estimates in (current, reference))
+    messages: list[str] = []
+    for name in dict.fromkeys((*now, *before)):
+        tests: list[Any] = [found.get(name, {}).get("user_clustered") for found in (now, before)]
+        if tests == [None, None]:
+            continue
+        if None in tests:
+            messages.append(f"{name}: estimated in one of the two studies only")
+            continue
+        (low, high), (low_2, high_2) = (test["interval"] for test in tests)
+        if high < low_2 or high_2 < low:
+            messages.append(
+                f"{name}: {low:.3f} to {high:.3f}, reference {low_2:.3f} to {high_2:.3f}"
+            )
+    return messages
