@@ -73,8 +73,7 @@ def compute_offline_metrics(study: Study, paths: StudyPaths) -> StepResult[Offli
         MissingArtifact, DataError: if scores are missing, or of another model.
         QualityError: if the table breaks a blocking rule.
     """
-    checkpoint = paths.require("conditioned_model")
-    recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
+    recommender = Recommender.load(paths)
     evaluation = compute_metric_tables(
         read_scores(study, paths),
         HeldOutSessions.open(study, paths),
