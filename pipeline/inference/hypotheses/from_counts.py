@@ -100,7 +100,7 @@ def parse_hypothesis(text: str, number: int) -> Hypothesis:
     kpis = [kpi.value for kpi in Kpi]
     if len(parts) != 3 or parts[1] not in kpis or parts[2] not in {"+", "-"}:
         msg = (
-            f"--hypothesis {text!r}: write METRIC:KPI:SIGN, such as recall@20:ctr:+; KPI is one of "
+            f"hypothesis {text!r}: write METRIC:KPI:SIGN, such as recall@20:ctr:+; KPI is one of "
             f"{', '.join(kpis)}, SIGN + or -"
         )
         raise StudyError(msg)
