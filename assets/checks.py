@@ -7,7 +7,7 @@ import dagster as dg
 
 from pipeline.quality.runner import CheckResult
 from pipeline.quality.suites import RULES
-from pipeline.reporting.text.labels import CHECKS
+from pipeline.reporting.text.diagnostics import CHECK_LABELS
 from pipeline.results.diagnostics import (
     SAMPLE_RATIO,
     AaRerandomisation,
@@ -68,14 +68,14 @@ def diagnostic_specs() -> list[dg.AssetCheckSpec]:
     """The checks of the experiment's diagnostics."""
     return [
         dg.AssetCheckSpec(name, asset="regression_estimates", description=description)
-        for name, description in CHECKS.items()
+        for name, description in CHECK_LABELS.items()
     ]
 
 
 def diagnostic_results(diagnostics: Diagnostics) -> list[dg.AssetCheckResult]:
     """Diagnostics as Dagster shows them; only the sample ratio blocks the verdicts, the others warn."""
     checks = dict(diagnostics.items())
-    return [_diagnostic_result(name, checks.get(name)) for name in CHECKS]
+    return [_diagnostic_result(name, checks.get(name)) for name in CHECK_LABELS]
 
 
 def _diagnostic_result(name: str, check: Check | None) -> dg.AssetCheckResult:

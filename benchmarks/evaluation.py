@@ -76,8 +76,8 @@ def report(arguments: argparse.Namespace) -> str:
         ),
         "",
         (
-            "| items | width | targets | preferences | reference | ours, ranks | times the "
-            "reference | of sgemm | ours with full-softmax loss | times the reference |"
+            "| items | hidden size | targets | preferences | reference | ours, ranks | times the "
+            "reference | of sgemm | ours with full-softmax loss | speed-up |"
         ),
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -97,7 +97,7 @@ def report(arguments: argparse.Namespace) -> str:
             *lines,
             "",
             (
-                f"OTTO's catalogue, {OTTO_ITEMS:,} items, width 64: 10,000 targets ranked in "
+                f"OTTO's catalogue, {OTTO_ITEMS:,} items, hidden size 64: 10,000 targets ranked in "
                 f"{large['seconds']:.1f} s ({large['of_sgemm']:.0%} of sgemm), peak memory "
                 f"{large['peak_gib']:.2f} GiB with the table."
             ),
@@ -179,7 +179,7 @@ def large_catalogue(targets: int) -> dict[str, Any]:
 
 
 def sgemm_rate(size: int = 4096) -> float:
-    """Operations a second of a square float32 product; the best of five."""
+    """Operations per second of a square float32 product; the best of five."""
     left, right = torch.randn(size, size), torch.randn(size, size)
     out = torch.empty(size, size)
     torch.mm(left, right, out=out)

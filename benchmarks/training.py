@@ -1,4 +1,4 @@
-r"""The conditioned model against MultiTRON's: clicks a second, and fronts after equal time.
+r"""The conditioned model against MultiTRON's: clicks per second, and fronts after equal time.
 
     python benchmarks/training.py --reference /path/to/MultiTRON \\
         --retailrocket /path/to/click_sequences.parquet --write
@@ -41,7 +41,7 @@ from models.training.loop import train
 
 RESULTS = Path(__file__).parent / "results" / "training.md"
 PARTS = ["speed", "otto-like", "retailrocket"]
-"""What can be measured: clicks a second, and the fronts on either log."""
+"""What can be measured: clicks per second, and the fronts on either log."""
 PREFERENCES = 11
 CUTOFF = 20
 TOP = 100
@@ -109,7 +109,7 @@ def report(arguments: argparse.Namespace) -> str:
 
 
 def speed(arguments: argparse.Namespace) -> list[str]:
-    """Clicks a second at the size of the reference's configuration for OTTO."""
+    """Clicks per second at the size of the reference's configuration for OTTO."""
     shared = {"log": "otto-like", "size": "otto", "seed": 0, "evaluate": False}
     reference = [
         run({**shared, "program": "reference", "steps": arguments.steps}, arguments)
@@ -117,7 +117,7 @@ def speed(arguments: argparse.Namespace) -> list[str]:
     ]
     base = statistics.median(one["clicks_a_second"] for one in reference)
     lines = [
-        "## Clicks a second: hidden 200, 3 layers, 16,384 shared negatives, the top 100 count",
+        "## Clicks per second: hidden 200, 3 layers, 16,384 shared negatives, the top 100 count",
         "",
         "| program | clicks/s (median of 3) | times the reference | peak memory |",
         "|---|---|---|---|",
@@ -159,7 +159,7 @@ def fronts(log: str, epochs: int, arguments: argparse.Namespace) -> list[str]:
         "",
         (
             f"Learning rate {LEARNING_RATE['reference']} and {LEARNING_RATE['ours']}; preferences "
-            f"from a Dirichlet of 0.5 (the reference's own) and {CONCENTRATION}. 11 preferences, "
+            f"from a Dirichlet of 0.5 (as in the reference) and {CONCENTRATION}. 11 preferences, "
             "all test targets, exact ranks."
         ),
         "",
@@ -188,7 +188,7 @@ def fronts(log: str, epochs: int, arguments: argparse.Namespace) -> list[str]:
         "",
         (
             f"Ours over the reference's, median of {arguments.seeds} seeds: hypervolume "
-            f"{medians[0]:.2f}, Recall@20 span {medians[1]:.2f}, click corner's Recall@20 "
+            f"{medians[0]:.2f}, Recall@20 span {medians[1]:.2f}, Recall@20 at the click-only endpoint "
             f"{medians[2]:.2f}."
         ),
         "",

@@ -104,7 +104,7 @@ def collect_log_files(study: Study, paths: StudyPaths) -> StepResult[dict[str, s
     if study.experiment.source is not LogSource.FILES:
         plan, checkpoint = read_plan(paths), paths.require("conditioned_model")
         check_same_model(plan, checkpoint_fingerprint(checkpoint))
-        recommender = Recommender.load(checkpoint, paths.require("sessions", "items.parquet"))
+        recommender = Recommender.load(paths)
         with atomic_folder(paths.artifact("experiment_log_files")) as folder:
             truth = simulate_experiment(study, paths, plan, recommender, folder)
         if truth:

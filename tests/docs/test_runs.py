@@ -1,4 +1,4 @@
-"""The README, the tutorial and the how-tos, done as they say: real processes in a copy of the project."""
+"""The README, the tutorial and the how-tos, run as real processes in a copy of the project."""
 
 import json
 
@@ -30,9 +30,9 @@ def test_the_readme(small_project, project_root):
     # the last run of the page is the one with a changed value
     model = json.loads((small_project / STUDY / "conditioned_model/model.json").read_text("utf-8"))
     assert model["training"]["epochs"] == 3
-    # its last block is another shop's
+    # its last block is a log of the reader's
     study = yaml.safe_load((small_project / "params.yaml").read_text("utf-8"))
-    assert study["dataset"]["format"] == "jdata"
+    assert study["dataset"]["format"] == "generic"
 
 
 def test_the_tutorial(new_project, project_root):
@@ -51,7 +51,7 @@ def test_bring_your_log(small_project, project_root, generated_log):
 
     report = small_project / "data/studies/my-shop/report/report.json"
     assert json.loads(report.read_text("utf-8"))["experiment"]["origin"] == "replayed"
-    assert (small_project / "data/raw/shop.dvc").is_file()
+    assert (small_project / "data/raw/my-shop.dvc").is_file()
 
 
 def test_bring_your_model(finished_project, project_root):
@@ -62,7 +62,7 @@ def test_bring_your_model(finished_project, project_root):
     report = json.loads((studies / "variants/report/report.json").read_text("utf-8"))
     assert model["model"]["backbone"] == "shop_backbone:ConvolutionalBackbone"
     assert [one["metric"] for one in report["hypotheses"]] == ["auc", "ndcg"]
-    assert report["hypotheses"][0]["few_groups"]["hartung_knapp"]["df"] == 1
+    assert report["hypotheses"][0]["small_sample"]["hartung_knapp"]["df"] == 1
 
 
 def test_bring_your_objective(small_project, project_root, generated_log):
@@ -72,6 +72,13 @@ def test_bring_your_objective(small_project, project_root, generated_log):
 
     front = small_project / "data/studies/margin/pareto_front/pareto_front.csv"
     assert len(front.read_text("utf-8").splitlines()) == 1 + 15  # (5 points an edge: 5 · 6 / 2)
+
+
+def test_notebook(finished_project, project_root):
+    run_page(finished_project, blocks(project_root, "docs/how-to/notebook.md"))
+
+    report = finished_project / "data/studies/second/report/report.json"
+    assert json.loads(report.read_text("utf-8"))["experiment"]["plan"]["experiment"] == "second"
 
 
 def test_write_a_plugin(small_project, project_root):
@@ -103,7 +110,7 @@ def test_read_the_report_has_nothing_to_run(project_root):
     assert blocks(project_root, "docs/how-to/read-the-report.md") == []
 
 
-def test_a_page_that_is_wrong_is_found(small_project):
+def test_a_page_with_a_wrong_block_fails(small_project):
     page = small_project / "page.md"
     page.write_text("```sh\ntrue\n```\n\n```sh\nno-such-command\n```\n", encoding="utf-8")
 

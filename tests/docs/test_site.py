@@ -1,4 +1,4 @@
-"""The site: built without a warning, whole, and with nothing in it from another machine."""
+"""The site: it builds without a warning, is complete, and loads nothing from another machine."""
 
 import pkgutil
 import re
@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import pipeline
+from docs.generated import PAGES
 from pipeline.core.contracts import Kpi, Metric
 from pipeline.core.frame_contract import Contract
 from tests.docs.pages import pages
@@ -35,13 +36,9 @@ class Loads(HTMLParser):
 
 def test_every_page_is_in_the_site(docs_site, project_root):
     written = [page for page in pages(project_root) if page != "README.md"]
-    made = {
-        "docs/reference/parameters.md",
-        "docs/reference/commands.md",
-        "docs/measured/serving.md",
-    }
+    generated = {f"docs/reference/{name}.md" for name in PAGES}
 
-    for page in {*written, *made}:
+    for page in {*written, *generated, "docs/measured/serving.md"}:
         built = docs_site / Path(page).relative_to("docs").with_suffix(".html")
         assert built.is_file(), page
 
@@ -60,7 +57,7 @@ def test_nothing_is_loaded_from_another_machine(docs_site):
 
 
 def rows(docs_site: Path, name: str) -> dict[str, list[str]]:
-    """The rows of a made page's tables by their first cell."""
+    """The rows of a generated page's tables by their first cell."""
     lines = (docs_site.parents[1] / "reference" / f"{name}.md").read_text("utf-8").splitlines()
     cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("| `")]
     return {row[0].strip().strip("`"): [cell.strip() for cell in row[1:]] for row in cells}
@@ -70,13 +67,13 @@ def test_a_parameter_has_the_type_range_default_and_meaning_of_the_code(docs_sit
     found = rows(docs_site, "parameters")
 
     assert found["training.batch_size"] == [
-        "whole number > 0",
+        "integer > 0",
         "`256`",
         "Sessions in a step, over all processes.",
     ]
     assert found["model.dropout"][:2] == ["number ≥ 0 and < 1", "`0.1`"]
-    assert found["dataset.path"][:2] == ["text", "must be given"]
-    assert found["training.patience"][:2] == ["whole number > 0 or `null`", "`null`"]
+    assert found["dataset.path"][:2] == ["string", "required"]
+    assert found["training.patience"][:2] == ["integer > 0 or `null`", "`null`"]
     assert found["evaluation.ties"][:2] == ["`half`, `optimistic`, `pessimistic`", "`half`"]
     assert found["training.objectives[].concentration"][:2] == ["number > 0", "`0.1`"]
     assert found["serving.filters.seen"][:2] == ["`true` or `false`", "`false`"]
@@ -86,7 +83,6 @@ def keys_of(values: dict, path: str = "") -> set[str]:
     found = set()
     for key, value in values.items():
         found.add(f"{path}{key}")
-        # the testers and slopes of a study are named by its user
         if isinstance(value, dict) and value:
             found |= keys_of(value, f"{path}{key}.")
     return found
@@ -108,7 +104,7 @@ def test_every_table_metric_and_kpi_is_in_the_reference(docs_site):
     assert contracts == []
     assert set(found) == {one.value for one in (*Metric, *Kpi)}
     assert found["order_density"][0] == "Σ `hit · ordered` / Σ `hit`"
-    assert found["ndcg"][0] == "Σ `hit / log2(1 + rank)` / Σ `each`"
+    assert found["ndcg"][0] == "Σ `hit / log2(1 + rank)` / Σ `ones`"
     assert found["cold_item_recall"][0] == "Σ `hit · cold_I[item]` / Σ `cold_I[item]`"
     assert found["cvr"] == ["orders", "clicks", "logit"]
 
@@ -123,7 +119,7 @@ def _contracts() -> list[Contract]:
 
 def test_the_commands_are_shown_with_their_help(docs_site):
     page = (docs_site.parents[1] / "reference/commands.md").read_text("utf-8")
-    said = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-m", "pipeline.cli", "serve", "--help"],
         capture_output=True,
         text=True,
@@ -131,10 +127,10 @@ def test_the_commands_are_shown_with_their_help(docs_site):
         env={"COLUMNS": "88", "PATH": "", "PYTHONPATH": ":".join(sys.path)},
     ).stdout
 
-    assert f"## `paretoscope serve`\n\n```text\n{said.rstrip()}\n```" in page
+    assert f"## `paretoscope serve`\n\n```text\n{printed.rstrip()}\n```" in page
 
 
-def test_a_link_that_leads_nowhere_stops_the_build(tmp_path, project_root):
+def test_a_dead_link_stops_the_build(tmp_path, project_root):
     (tmp_path / "conf.py").write_text(
         (project_root / "docs/conf.py").read_text("utf-8").replace('["_static"]', "[]")
     )

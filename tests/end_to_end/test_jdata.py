@@ -1,4 +1,4 @@
-"""The chain on real sessions, with the parameters the README gives and nothing else changed."""
+"""The chain on real sessions, with the parameters of docs/datasets.md and no other change."""
 
 import json
 import re
@@ -11,18 +11,17 @@ from assets.definitions import defs
 from assets.resources import StudyResource
 
 
-def readme_parameters(readme: str) -> dict:
-    """The YAML block under "Your own data"."""
-    section = readme.split("## Your own data")[1]
-    block = re.search(r"```yaml\n(.*?)```", section, flags=re.DOTALL)
-    assert block is not None
-    return yaml.safe_load(block[1])
+def documented_parameters(page: str) -> dict:
+    """The YAML block for researchers' copies of JDATA."""
+    section = page.split("## JDATA")[1].split("\n## ", maxsplit=1)[0]
+    blocks = re.findall(r"```yaml\n(.*?)```", section, flags=re.DOTALL)
+    return yaml.safe_load(blocks[-1])
 
 
 @pytest.mark.slow
 def test_real_sessions_end_in_a_report(project_root, real_data, tmp_path, monkeypatch):
     values = yaml.safe_load((project_root / "params.yaml").read_text("utf-8"))
-    values |= readme_parameters((project_root / "README.md").read_text("utf-8"))
+    values |= documented_parameters((project_root / "docs/datasets.md").read_text("utf-8"))
     values["dataset"]["path"] = str(real_data / "jdata")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     monkeypatch.chdir(tmp_path)

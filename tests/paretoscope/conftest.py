@@ -45,7 +45,8 @@ def two_variants_project(tmp_path, two_variants) -> Path:
     pl.DataFrame(shares).write_csv(folder / "variants.csv")
     number = pl.int_range(4_000)
     user = number % 400
-    clicked = number // 400 < pl.when(user % 2 == 0).then(3).otherwise(4)
+    noise = (user * 7 + number // 400 * (3 + user % 11)) % 10
+    clicked = noise < pl.when(user % 2 == 0).then(2).otherwise(4)
     impressions = pl.select(
         experiment=pl.lit("two-variants"),
         impression=pl.format("i{}", number),

@@ -5,9 +5,9 @@ from copy import deepcopy
 
 import pytest
 from jsonschema import Draft202012Validator
+from pipeline.reporting.schema import report_schema
 
 from pipeline.reporting.report import SCHEMA_VERSION
-from pipeline.reporting.schema import report_schema
 
 
 def of(schema, event_type):

@@ -9,12 +9,12 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+from pipeline.inference.diagnostics.health_checks import health_of
 
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest, summarise
 from pipeline.experiment.log.log_files import write_log
-from pipeline.inference.diagnostics.health_checks import health_of
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.reporting.report import finalize, with_analyses, write_report

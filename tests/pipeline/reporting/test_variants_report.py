@@ -5,6 +5,8 @@ from dataclasses import asdict
 import numpy as np
 import polars as pl
 import pytest
+from pipeline.inference.diagnostics.health_checks import health_of
+from pipeline.reporting.variants_report import build_variants_report, write_variants_report
 
 from pipeline.artifacts.storage import read_json
 from pipeline.core.contracts import DAY_MS, Kpi
@@ -13,12 +15,10 @@ from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest, summarise
 from pipeline.experiment.log.log_files import BROUGHT
 from pipeline.experiment.log.row_validation import LogRules
-from pipeline.inference.diagnostics.health_checks import health_of
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.inference.hypotheses.metric_ranking import explore, unfitted_pairs
-from pipeline.reporting.variants_report import build_variants_report, write_variants_report
 from pipeline.study import Hypothesis, LogColumns, RegressionConfig, parse_study
 
 MONDAY = 1_767_571_200_000
