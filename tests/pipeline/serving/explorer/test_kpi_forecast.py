@@ -1,4 +1,4 @@
-"""What may be said of a KPI follows from the verdict, and no number goes beyond it."""
+"""The verdict decides whether a KPI has an expected value."""
 
 from dataclasses import replace
 
