@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from paretoscope.experiment import ingest as ingest
     from paretoscope.experiment import plan as plan
     from paretoscope.experiment import report as report
+    from paretoscope.notebook import Figure as Figure
     from paretoscope.results import Comparison as Comparison
     from paretoscope.results import Evaluation as Evaluation
-    from paretoscope.results import Figure as Figure
     from paretoscope.results import Fit as Fit
     from paretoscope.results import Ingestion as Ingestion
     from paretoscope.results import MetaAnalysis as MetaAnalysis
@@ -59,6 +59,7 @@ __all__ = [
 _MODULES = {
     "analysis": ("compare", "evaluate", "fit", "meta_analysis"),
     "experiment": ("ingest", "plan", "report"),
+    "notebook": ("Figure",),
     "study": ("Study", "open_study"),
 }
 """The module of a public name, which is imported when the name is first used; else ``results``."""

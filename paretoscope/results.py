@@ -1,13 +1,12 @@
-"""Results that show themselves in a notebook, and become frames, dictionaries and figures."""
+"""The results of the API: each becomes a frame, a dictionary and, where it has one, a figure."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
-from matplotlib.figure import Figure as MatplotlibFigure
 
+from paretoscope.notebook import Figure, Result
 from pipeline.artifacts.storage import read_json
 from pipeline.experiment.design.external_variants import VariantPlan
 from pipeline.experiment.design.traffic_plan import PLAN
@@ -15,7 +14,6 @@ from pipeline.experiment.log.ingest import Ingestion as IngestCounts
 from pipeline.inference.power.plan_experiment import POWER, PlannedExperiment
 from pipeline.reporting.comparison.build import Comparison as ComparisonDocument
 from pipeline.reporting.figures.charts import fronts_figure, hypothesis_panels
-from pipeline.reporting.figures.svg import as_svg
 from pipeline.reporting.render import write_comparison
 from pipeline.results.document import Findings
 from pipeline.results.document import Report as ReportDocument
@@ -26,15 +24,8 @@ from pipeline.results.serialization import to_dict
 from pipeline.steps.result import LazyFigure, StepResult
 
 _HYPOTHESIS_COLUMNS = {
-    "id": pl.String,
-    "metric": pl.String,
-    "kpi": pl.String,
-    "direction": pl.String,
-    "slope": pl.Float64,
-    "standard_error": pl.Float64,
-    "ci_low": pl.Float64,
-    "ci_high": pl.Float64,
-    "holm_p_value": pl.Float64,
+    **dict.fromkeys(("id", "metric", "kpi", "direction"), pl.String),
+    **dict.fromkeys(("slope", "standard_error", "ci_low", "ci_high", "holm_p_value"), pl.Float64),
     "n": pl.Int64,
     "groups": pl.Int64,
     "verdict": pl.String,
@@ -43,66 +34,18 @@ _POOLED_COLUMNS = {
     "metric": pl.String,
     "kpi": pl.String,
     "studies": pl.Int64,
-    "slope": pl.Float64,
-    "ci_low": pl.Float64,
-    "ci_high": pl.Float64,
-    "tau": pl.Float64,
-    "i_squared": pl.Float64,
-    "prediction_low": pl.Float64,
-    "prediction_high": pl.Float64,
+    **dict.fromkeys(("slope", "ci_low", "ci_high", "tau", "i_squared"), pl.Float64),
+    **dict.fromkeys(("prediction_low", "prediction_high"), pl.Float64),
+}
+_COMPARED_COLUMNS = {
+    **dict.fromkeys(("metric", "kpi", "study"), pl.String),
+    **dict.fromkeys(("slope", "ci_low", "ci_high"), pl.Float64),
 }
 _NO_INTERVAL = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A figure: SVG in a notebook; ``matplotlib`` is the figure itself."""
-
-    matplotlib: MatplotlibFigure
-
-    def svg(self) -> str:
-        """The figure as an SVG element."""
-        return as_svg(self.matplotlib)
-
-    def _repr_svg_(self) -> str:
-        return self.svg()
-
-    def save(self, path: str | Path) -> None:
-        """Write the figure to a file; the suffix is the format, such as ``.svg`` or ``.png``."""
-        self.matplotlib.savefig(path, facecolor="white")
-
-
-class _Result:
-    """Shows the frame of a result, and its figure if it has one."""
-
-    __slots__ = ()
-    title: ClassVar[str]
-
-    def to_frame(self) -> pl.DataFrame:
-        raise NotImplementedError
-
-    def figure(self) -> Figure | None:
-        """The result as a figure."""
-        return None
-
-    def notes(self) -> Sequence[str]:
-        """Sentences that are shown above the table."""
-        return ()
-
-    def _repr_html_(self) -> str:
-        figure = self.figure()
-        return "".join(
-            [
-                f"<h4>{_escaped(self.title)}</h4>",
-                *(f"<p>{_escaped(note)}</p>" for note in self.notes()),
-                _html_table(self.to_frame()),
-                figure.svg() if figure else "",
-            ]
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Hypotheses(_Result):
+class _Hypotheses(Result):
     """Results of hypotheses."""
 
     document: Findings
@@ -134,14 +77,12 @@ class Fit(_Hypotheses):
 
     Attributes:
         document: The result, of which ``paretoscope fit --json`` prints the JSON.
-        counts: The table.
-        source: File of the table; None for a frame.
+        source: The frame, or the file, of the counts.
     """
 
     title: ClassVar[str] = "Hypotheses on group counts"
 
-    counts: pl.DataFrame
-    source: Path | None = None
+    source: pl.DataFrame | Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +105,7 @@ class Report(_Hypotheses):
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation(_Result):
+class Evaluation(Result):
     """Offline metrics of a frame; see :func:`paretoscope.evaluate`."""
 
     title: ClassVar[str] = "Offline metrics"
@@ -181,7 +122,7 @@ class Evaluation(_Result):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(_Result):
+class Plan(Result):
     """The traffic plan of a study, and the power it has; see :func:`paretoscope.plan`."""
 
     title: ClassVar[str] = "Traffic plan"
@@ -215,7 +156,7 @@ class Plan(_Result):
 
 
 @dataclass(frozen=True, slots=True)
-class Ingestion(_Result):
+class Ingestion(Result):
     """The ingested log of a study; see :func:`paretoscope.ingest`."""
 
     title: ClassVar[str] = "Ingested log"
@@ -240,7 +181,7 @@ class Ingestion(_Result):
 
 
 @dataclass(frozen=True, slots=True)
-class MetaAnalysis(_Result):
+class MetaAnalysis(Result):
     """Hypotheses pooled over several experiments; see :func:`paretoscope.meta_analysis`."""
 
     title: ClassVar[str] = "Meta-analysis"
@@ -263,7 +204,7 @@ class MetaAnalysis(_Result):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison(_Result):
+class Comparison(Result):
     """Finished studies in comparison; see :func:`paretoscope.compare`."""
 
     title: ClassVar[str] = "Comparison of studies"
@@ -285,10 +226,7 @@ class Comparison(_Result):
                 for one in self.document.hypotheses
                 for study in one.studies
             ],
-            schema={
-                **dict.fromkeys(("metric", "kpi", "study"), pl.String),
-                **dict.fromkeys(("slope", "ci_low", "ci_high"), pl.Float64),
-            },
+            schema=_COMPARED_COLUMNS,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -351,18 +289,3 @@ def _pooled_row(one: PooledHypothesis) -> dict[str, Any]:
 def _drawn(step: StepResult[Any], name: str) -> Figure | None:
     figure = step.details.get(name)
     return Figure(figure.draw()) if isinstance(figure, LazyFigure) else None
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _html_table(frame: pl.DataFrame) -> str:
-    with pl.Config(
-        tbl_hide_dataframe_shape=True,
-        tbl_hide_column_data_types=True,
-        tbl_rows=-1,
-        tbl_cols=-1,
-        fmt_str_lengths=80,
-    ):
-        return frame._repr_html_()  # pyright: ignore[reportPrivateUsage] - public for notebooks

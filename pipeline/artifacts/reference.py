@@ -90,25 +90,15 @@ def verify(paths: StudyPaths, dataset: str) -> Verification:
     """
     pins = _read_pins(paths.root)
     prefix = paths.folder.relative_to(paths.root).as_posix()
-    identical: list[str] = []
-    different: list[str] = []
-    within: list[str] = []
-    beyond: list[str] = []
-    for name in (dataset, *(f"{prefix}/{file}" for file in DATA_FILES)):
-        (identical if _matches_pin(paths.root, name, pins) else different).append(name)
-    for file in MODEL_FILES:
-        name = f"{prefix}/{file}"
-        if _matches_pin(paths.root, name, pins):
-            identical.append(name)
-        elif differences := _differences(paths, file):
-            beyond += differences
-        else:
-            within.append(name)
+    data = (dataset, *(f"{prefix}/{file}" for file in DATA_FILES))
+    model = {f"{prefix}/{file}": file for file in MODEL_FILES}
+    matches = {name: _matches_pin(paths.root, name, pins) for name in (*data, *model)}
+    differences = {name: _differences(paths, model[name]) for name in model if not matches[name]}
     return Verification(
-        identical=tuple(identical),
-        different=tuple(different),
-        within_tolerance=tuple(within),
-        out_of_tolerance=tuple(beyond),
+        identical=tuple(name for name, is_same in matches.items() if is_same),
+        different=tuple(name for name in data if not matches[name]),
+        within_tolerance=tuple(name for name, found in differences.items() if not found),
+        out_of_tolerance=tuple(one for found in differences.values() for one in found),
     )
 
 
@@ -215,7 +205,7 @@ def _disjoint_intervals(
     now, before = ({one["id"]: one for one in estimates} for estimates in (current, reference))
     messages: list[str] = []
     for name in dict.fromkeys((*now, *before)):
-        tests: list[Any] = [found.get(name, {}).get("user_clustered") for found in (now, before)]
+        tests: list[Any] = [found.get(name, {}).get("cluster_robust") for found in (now, before)]
         if tests == [None, None]:
             continue
         if None in tests:

@@ -21,6 +21,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from models.checkpoint import load_checkpoint
 from models.network.model import ConditionedSessionModel
 from models.preferences import preference_grid
 from models.scoring.recommend import session_lists
@@ -37,7 +38,6 @@ from pipeline.artifacts.storage import (
 from pipeline.core.contracts import SESSION_LISTS, TARGET_SCORES
 from pipeline.core.errors import DataError, StudyError
 from pipeline.evaluation.test_set import HeldOutSessions
-from pipeline.recommender.recommender import Recommender
 from pipeline.study import EvaluationConfig, Study
 
 SCORES = "preference_scores"
@@ -152,9 +152,10 @@ class ScoringJob:
     @classmethod
     def open(cls, study: Study, paths: StudyPaths) -> "ScoringJob":
         """Load the checkpoint and the test sessions of a study."""
-        recommender = Recommender.load(paths)
+        checkpoint = paths.require("conditioned_model")
         test = HeldOutSessions.open(study, paths)
-        return cls(study, paths, recommender.model, test, _facts(study, paths))
+        model = load_checkpoint(checkpoint, items=test.items["item"].to_list())
+        return cls(study, paths, model, test, _facts(study, paths))
 
     @property
     def shards(self) -> Path:

@@ -4,23 +4,22 @@ Every number on the pages is taken from the document that ``report.json`` holds.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from pipeline.artifacts.provenance import environment_info
-from pipeline.artifacts.storage import atomic_folder, md5
+from pipeline.artifacts.storage import md5
 from pipeline.core.contracts import Kpi
-from pipeline.core.errors import DataError
 from pipeline.inference.hypotheses.confidence_rating import rate_evidence
 from pipeline.inference.hypotheses.recommendation import recommend
 from pipeline.reporting.figures.charts import front_figure, hypothesis_panels, learning_curves
 from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.figures.forest import forest_plot
 from pipeline.reporting.figures.svg import as_svg
-from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
+from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render, write_files
 from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.decisions import Limitation
 from pipeline.results.document import (
@@ -33,7 +32,7 @@ from pipeline.results.document import (
 )
 from pipeline.results.reader import REPORT_FILE
 from pipeline.results.reasons import LimitationKind
-from pipeline.results.serialization import parse, write_result
+from pipeline.results.serialization import parse, to_dict, write_result
 
 _FILES = {PAGE: "index.html", MARKDOWN: "report.md"}
 _ORIGINS = {
@@ -53,7 +52,8 @@ def build_report(findings: Findings, provenance: Provenance, **sections: Any) ->
             ``ingestion``, ``front``, ``training``, ``learning_curves``, ``data``, ``parameters``
             and ``changed_since_training``.
     """
-    bare = Report(**_fields(findings), provenance=provenance, **sections)
+    found = {field.name: getattr(findings, field.name) for field in fields(findings)}
+    bare = Report(**found, provenance=provenance, **sections)
     groups = _groups(bare)
     rows = [row for row in bare.group_kpis if row.kpi is Kpi.CTR]
     rejected = bare.ingestion.rejected if bare.ingestion else {}
@@ -63,25 +63,19 @@ def build_report(findings: Findings, provenance: Provenance, **sections: Any) ->
         {group.name: group.preference for group in groups},
         level=bare.level,
     )
-    return Report(
-        **_fields(bare)
-        | {
-            "limitations": _limitations(bare),
-            "summary": tuple(answer_sentence(one, bare.cutoff) for one in bare.hypotheses),
-            "evidence": {one.id: rate_evidence(one, bare.diagnostics) for one in bare.hypotheses},
-            "recommendations": tuple(recommendations),
-            "groups": groups,
-            "totals": Totals(
-                groups=len(groups),
-                impressions=sum(row.trials for row in rows),
-                rejected_rows=sum(rejected.values()),
-            ),
-        }
+    return replace(
+        bare,
+        limitations=_limitations(bare),
+        summary=tuple(answer_sentence(one, bare.cutoff) for one in bare.hypotheses),
+        evidence={one.id: rate_evidence(one, bare.diagnostics) for one in bare.hypotheses},
+        recommendations=tuple(recommendations),
+        groups=groups,
+        totals=Totals(
+            groups=len(groups),
+            impressions=sum(row.trials for row in rows),
+            rejected_rows=sum(rejected.values()),
+        ),
     )
-
-
-def _fields(document: Findings) -> dict[str, Any]:
-    return {field.name: getattr(document, field.name) for field in fields(document)}
 
 
 def _groups(report: Report) -> tuple[GroupSummary, ...]:
@@ -109,22 +103,15 @@ def _limitations(report: Report) -> tuple[Limitation, ...]:
 
 def build_counts_report(findings: Findings, counts: Path) -> Report:
     """The report on what :func:`pipeline.inference.hypotheses.from_counts.fit_counts` found."""
-    software = parse(Provenance, environment_info())
     source = SourceFile(path=counts.name, md5=md5(counts))
-    return build_report(findings, Provenance(**_provenance(software) | {"counts": source}))
-
-
-def _provenance(software: Provenance) -> dict[str, Any]:
-    return {field.name: getattr(software, field.name) for field in fields(software)}
+    software = parse(Provenance, environment_info())
+    return build_report(findings, replace(software, counts=source))
 
 
 def write_report(report: Report, folder: Path) -> None:
     """Write ``report.json``, ``index.html`` and ``report.md`` into ``folder``, which exists."""
     write_result(report, folder / REPORT_FILE)
-    values = page_values(report)
-    for format_, name in _FILES.items():
-        environment = jinja_environment(format_, report.cutoff)
-        text = render(environment, format_, _template(report), values)
+    for name, text in _pages(report).items():
         (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -132,19 +119,18 @@ def write_new_report(report: Report, folder: Path) -> Path:
     """Write a report to ``folder``, replacing an older report there; returns its page.
 
     Raises:
-        DataError: if the folder holds other files, or cannot be written.
+        DataError: if the folder contains other files, or cannot be written.
     """
-    try:
-        names = {file.name for file in folder.iterdir()} if folder.exists() else set[str]()
-        if others := names - {REPORT_FILE, *_FILES.values()}:
-            msg = f"{folder} holds {', '.join(sorted(others))}, which would be lost; choose a new folder"
-            raise DataError(msg)
-        with atomic_folder(folder.resolve()) as fresh:
-            write_report(report, fresh)
-    except OSError as error:
-        msg = f"cannot write the report to {folder}: {error}; choose another folder"
-        raise DataError(msg) from error
-    return folder / _FILES[PAGE]
+    return write_files(folder, {REPORT_FILE: to_dict(report)}, _pages(report))
+
+
+def _pages(report: Report) -> dict[str, str]:
+    """The report as HTML and Markdown, by file name."""
+    values = page_values(report)
+    return {
+        name: render(jinja_environment(markup, report.cutoff), markup, _template(report), values)
+        for markup, name in _FILES.items()
+    }
 
 
 def _template(report: Report) -> str:

@@ -1,6 +1,7 @@
 """The report of a finished study, from its artifacts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -62,8 +63,10 @@ def report_of_study(study: Study, paths: StudyPaths, *, origin: Mapping[str, str
         metrics = variant_metrics(variants)[0]
         log = ingested_md5s(paths.require(DATABASE))
         return build_report(
-            _findings(
-                study, estimates, metrics, kpis, cutoff=cutoff_of(variants), is_external=True
+            replace(
+                _findings(study, estimates, metrics, kpis),
+                cutoff=cutoff_of(variants),
+                limitations=limitations_of_log(metrics, kpis),
             ),
             parse(Provenance, variants_provenance(study, paths.root, log)),
             experiment=parse(Experiment, experiment),
@@ -73,7 +76,7 @@ def report_of_study(study: Study, paths: StudyPaths, *, origin: Mapping[str, str
     metrics = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
     cutoff = int(metrics["cutoff"].drop_nulls()[0])
     return build_report(
-        _findings(study, estimates, metrics, kpis, cutoff=cutoff),
+        replace(_findings(study, estimates, metrics, kpis), cutoff=cutoff),
         parse(Provenance, provenance(study, paths.root)),
         experiment=parse(Experiment, experiment | {"power": power}),
         objectives=tuple(str(one.loss) for one in study.training.objectives),
@@ -82,13 +85,7 @@ def report_of_study(study: Study, paths: StudyPaths, *, origin: Mapping[str, str
 
 
 def _findings(
-    study: Study,
-    estimates: Estimates,
-    metrics: pl.DataFrame,
-    kpis: pl.DataFrame,
-    *,
-    cutoff: int | None,
-    is_external: bool = False,
+    study: Study, estimates: Estimates, metrics: pl.DataFrame, kpis: pl.DataFrame
 ) -> Findings:
     rows = metrics.filter(segment=ALL_TARGETS).to_dicts()
     return Findings(
@@ -97,10 +94,8 @@ def _findings(
         metric_ranking=estimates.metric_ranking,
         unfitted_pairs=estimates.unfitted_pairs,
         level=study.regression.level,
-        cutoff=cutoff,
         offline_metrics=parse(tuple[MetricValue, ...], rows),
         group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
-        limitations=limitations_of_log(metrics, kpis) if is_external else (),
     )
 
 

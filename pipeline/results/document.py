@@ -175,7 +175,7 @@ class CurvePoint:
     epoch: int
     split: str
     objective: str
-    loss: Finite | None
+    loss: Finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.artifacts.storage import write_json
 from pipeline.core.errors import DataError
 from pipeline.results.document import Estimates, Json, Report
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.power import PowerAnalysis
 
 T = TypeVar("T")
 
@@ -90,6 +92,18 @@ def read_estimates(folder: Path) -> Estimates:
         )
         msg = f"{folder} cannot be read: {key or error}. {remedy}"
         raise DataError(msg) from error
+
+
+def read_power(path: Path) -> PowerAnalysis:
+    """Read ``power.json``; raises :class:`DataError`."""
+    remedy = "Re-run: dagster asset materialize --select traffic_plan"
+    return read_result(PowerAnalysis, path, remedy=remedy)
+
+
+def read_hypotheses(path: Path) -> tuple[HypothesisResult, ...]:
+    """Read ``regression_estimates.json``; raises :class:`DataError`."""
+    remedy = "Re-run: dagster asset materialize --select regression_estimates"
+    return read_result(tuple[HypothesisResult, ...], path, remedy=remedy)
 
 
 def report_schema() -> Json:

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from models.checkpoint import load_checkpoint
 from models.training.result import TrainedModel
 from pipeline.artifacts.storage import StudyPaths, atomic_folder, read_table, write_json
 from pipeline.evaluation.metric_registry import build_metrics
@@ -20,7 +21,6 @@ from pipeline.evaluation.pareto_front import (
 from pipeline.evaluation.scoring import SCORES, preference_ids, read_scores, score_study
 from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.quality.runner import check_tables, enforce
-from pipeline.recommender.recommender import Recommender
 from pipeline.recommender.train import fit_study, learning_curves
 from pipeline.reporting.figures.charts import front_figure, learning_curves_figure
 from pipeline.results.document import CurvePoint, FrontPoint
@@ -73,11 +73,13 @@ def compute_offline_metrics(study: Study, paths: StudyPaths) -> StepResult[Offli
         MissingArtifact, DataError: if scores are missing, or of another model.
         QualityError: if the table breaks a blocking rule.
     """
-    recommender = Recommender.load(paths)
+    test = HeldOutSessions.open(study, paths)
+    checkpoint = paths.require("conditioned_model")
+    model = load_checkpoint(checkpoint, items=test.items["item"].to_list())
     evaluation = compute_metric_tables(
         read_scores(study, paths),
-        HeldOutSessions.open(study, paths),
-        recommender.model.item_embedding.weight.detach().numpy(),
+        test,
+        model.item_embedding.weight.detach().numpy(),
         study.evaluation,
         seed=study.study.seed,
     )

@@ -1,4 +1,4 @@
-"""Commands as real processes where something is missing; tests/docs does those of the README."""
+"""Commands as real processes with missing artifacts; tests/docs runs those of the README."""
 
 import pytest
 
@@ -7,11 +7,11 @@ MATERIALIZE = ("dagster", "asset", "materialize", "--select")
 
 
 @pytest.mark.slow
-def test_dagster_words_alone_make_the_report_and_name_what_is_missing(run, small_project):
+def test_dagster_alone_creates_the_report_and_names_missing_artifacts(run, small_project):
     alone = run(*MATERIALIZE, "regression_report")
     unpinned = run(*MATERIALIZE, "*regression_report")
     generated = run("python", "-m", "pipeline.cli", "generate")
-    whole = run(*MATERIALIZE, "*regression_report")
+    everything = run(*MATERIALIZE, "*regression_report")
     again = run(*MATERIALIZE, "regression_report")
 
     assert alone.returncode != 0
@@ -21,7 +21,7 @@ def test_dagster_words_alone_make_the_report_and_name_what_is_missing(run, small
     assert unpinned.returncode != 0
     assert "raw data data/raw/synthetic-shop.jsonl is missing" in unpinned.stderr
     assert generated.returncode == 0, generated.stderr
-    assert whole.returncode == 0, whole.stderr
+    assert everything.returncode == 0, everything.stderr
     assert again.returncode == 0, again.stderr
-    assert "leaked" not in whole.stderr
+    assert "leaked" not in everything.stderr
     assert (small_project / STUDY / "report/index.html").is_file()

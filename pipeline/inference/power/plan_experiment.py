@@ -65,7 +65,7 @@ def plan_with_power(
             planned_days=_planned_days(study),
             target_power=section.planning.power,
             level=study.regression.level,
-            traffic=covered,
+            traffic=covered.statistics,
             design=design,
             hypotheses=tuple(_planned(one, setting) for one in study.regression.hypotheses),
         ),

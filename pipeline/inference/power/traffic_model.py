@@ -5,7 +5,7 @@ correlation ρ, so the number e of successes has ``E e = q m`` and ``E e² = q(1
 q² m²``. A success may have an amount with mean μ and variance v: ``E y² = μ² E e² + v E e``.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,11 @@ _RATES = (Kpi.CTR, Kpi.CVR, Kpi.ORDERS_PER_IMPRESSION)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic(TrafficStatistics):
     """The users of an experiment, and the sums expected of them."""
+
+    @property
+    def statistics(self) -> TrafficStatistics:
+        """The numbers alone, as ``power.json`` holds them."""
+        return TrafficStatistics(**{f.name: getattr(self, f.name) for f in fields(self)})
 
     def part(self, share: float) -> "Traffic":
         """The traffic of a share of the users."""

@@ -188,14 +188,14 @@ def _curves(ax: Axes, curves: Sequence[CurvePoint], objective: str) -> None:
             continue
         ax.plot(
             [point.epoch for _, point in rows],
-            [math.nan if point.loss is None else point.loss for _, point in rows],
+            [point.loss for _, point in rows],
             color=COLOURS[number],
             label=split,
         )
         for row, point in rows:
             ax.plot(
                 point.epoch,
-                math.nan if point.loss is None else point.loss,
+                point.loss,
                 marker="o",
                 markersize=5,
                 color=COLOURS[number],

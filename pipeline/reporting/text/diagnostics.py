@@ -1,4 +1,4 @@
-"""The rows of the diagnostics table: what each check requires, its result and its numbers."""
+"""The rows of the diagnostics table: what each check requires, its outcome and its numbers."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,17 @@ from pipeline.core.labels import KPI_LABELS
 from pipeline.reporting.text.formatting import interval, number, p_statement, percent, thousands
 from pipeline.results.diagnostics import (
     AaRerandomisation,
+    AaTest,
     CarryOver,
     Check,
     CompleteDays,
     Diagnostics,
     EventLoss,
+    Replicates,
     SampleRatio,
     WholeWeeks,
 )
+from pipeline.results.slopes import SlopeTest
 
 CHECK_LABELS = {
     "sample_ratio": "users per group match the planned shares (SRM check; else no verdict)",
@@ -61,6 +64,26 @@ def diagnostic_rows(diagnostics: Diagnostics) -> list[DiagnosticRow]:
 def check_numbers(check: Check) -> str:
     """The numbers of a check; empty if it could not be run."""
     match check:
+        case AaRerandomisation() | CarryOver():
+            tests = check.hypotheses.items()
+            return "; ".join(f"{name}: {_test_numbers(one)}" for name, one in tests if one)
+        case Replicates():
+            tests = check.kpis.items()
+            return "; ".join(f"{KPI_LABELS[kpi]}: {p_statement(one.p_value)}" for kpi, one in tests)
+        case _:
+            return _data_numbers(check)
+
+
+def _test_numbers(test: AaTest | SlopeTest) -> str:
+    p = p_statement(test.p_value)
+    if isinstance(test, AaTest):
+        share, divisions = percent(test.false_positives), thousands(test.divisions)
+        return f"{share} false positives in {divisions} re-randomisations, {p}"
+    return f"slope changes by {number(test.slope, 3)} ({interval(test.interval)}), {p}"
+
+
+def _data_numbers(check: SampleRatio | CompleteDays | WholeWeeks | EventLoss) -> str:
+    match check:
         case SampleRatio():
             users = ", ".join(thousands(count) for count in check.users)
             return f"users: {users}; {p_statement(check.p_value)} (fails below 0.0005)"
@@ -71,21 +94,3 @@ def check_numbers(check: Check) -> str:
             return f"{thousands(check.days)} days, without an incomplete first or last day"
         case EventLoss():
             return f"{thousands(check.lost)} lost, {percent(check.lost_share, 2)}"
-        case AaRerandomisation():
-            return "; ".join(
-                f"{name}: {percent(one.false_positives)} false positives in "
-                f"{thousands(one.divisions)} re-randomisations, {p_statement(one.p_value)}"
-                for name, one in check.hypotheses.items()
-                if one
-            )
-        case CarryOver():
-            return "; ".join(
-                f"{name}: slope changes by {number(one.slope, 3)} ({interval(one.interval)}), "
-                f"{p_statement(one.p_value)}"
-                for name, one in check.hypotheses.items()
-                if one
-            )
-        case _:
-            return "; ".join(
-                f"{KPI_LABELS[kpi]}: {p_statement(one.p_value)}" for kpi, one in check.kpis.items()
-            )

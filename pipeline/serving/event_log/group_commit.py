@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.serving.event_log.kafka_sink import LogRow, Sink
+from pipeline.serving.event_log.kafka_sink import KafkaSink, LogRow
 from pipeline.serving.event_log.rotating_files import (
     LogFile,
     Rotation,
@@ -40,7 +40,7 @@ class EventLogWriter:
         folder: Path,
         rotation: Rotation,
         *,
-        sink: Sink | None = None,
+        sink: KafkaSink | None = None,
         observe: Callable[[int, float], None] = lambda _rows, _seconds: None,
     ) -> None:
         """Lock the folder and recover the files that a crash has left open.

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from pipeline.core.errors import StudyError
 from pipeline.serving.event_log.rotating_files import Table
@@ -20,45 +20,22 @@ class LogRow(NamedTuple):
     content: bytes
 
 
-class Sink(Protocol):
-    """Receives rows that are already in the log's files; may lose rows, which it counts."""
-
-    def send(self, row: LogRow) -> None:
-        """Send a row without blocking."""
-        ...
-
-    def close(self) -> None:
-        """Wait for pending rows, with a timeout."""
-        ...
-
-
-class Producer(Protocol):
-    """The methods of ``confluent_kafka.Producer`` that are used."""
-
-    def produce(self, topic: str, **message: Any) -> None:
-        """Queue a message; BufferError if the queue is full."""
-        ...
-
-    def poll(self, timeout: float) -> int:
-        """Run the callbacks of messages that were delivered or lost."""
-        ...
-
-    def flush(self, timeout: float) -> int:
-        """Wait for all messages; returns the number still pending."""
-        ...
-
-
 class KafkaSink:
-    """Sends rows as messages of one topic: key is the impression id, header is the table."""
+    """Sends rows that are in the log's files; key is the impression id, header is the table.
 
-    def __init__(self, producer: Producer, topic: str, count_lost: Callable[[int], None]) -> None:
-        """``count_lost`` receives the number of rows that were not delivered."""
+    Args:
+        producer: A ``confluent_kafka.Producer``.
+        topic: The topic.
+        count_lost: Receives the number of rows that were not delivered.
+    """
+
+    def __init__(self, producer: Any, topic: str, count_lost: Callable[[int], None]) -> None:
         self._producer = producer
         self._topic = topic
         self._count_lost = count_lost
 
     def send(self, row: LogRow) -> None:
-        """Queue the row."""
+        """Queue the row; never blocks or raises."""
         try:
             self._producer.produce(
                 self._topic,
@@ -94,7 +71,7 @@ def open_kafka(topic: KafkaTopic, count_lost: Callable[[int], None]) -> KafkaSin
     except ImportError as error:
         msg = "serving.kafka requires an extra; install it with: pip install 'paretoscope[kafka]'"
         raise StudyError(msg) from error
-    producer: Any = Confluent(
+    producer = Confluent(
         {"bootstrap.servers": topic.servers, "enable.idempotence": True, "linger.ms": 5}
     )
     return KafkaSink(producer, topic.topic, count_lost)

@@ -59,11 +59,7 @@ class Explorer:
             start=_start(snapshot),
             front=_front(data.measured) if data.measured else None,
             groups=[
-                GroupPreference(
-                    name=one.name,
-                    preference_id=one.preference_id,
-                    preference=list(one.preference),
-                )
+                GroupPreference.model_validate(one, from_attributes=True)
                 for one in snapshot.plan.groups
             ],
             sessions=[

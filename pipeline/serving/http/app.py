@@ -17,6 +17,7 @@ from pipeline.serving.http.schemas import (
     EventsRequest,
     EventsResponse,
     ExperimentView,
+    GroupView,
     Health,
     Problem,
     RecommendRequest,
@@ -106,19 +107,14 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.get("/experiment", responses=_UNAUTHORIZED)
     async def experiment() -> ExperimentView:  # pyright: ignore[reportUnusedFunction]
         """The groups of the experiment, and the versions that are served."""
-        snapshot = service.snapshot
-        return ExperimentView.model_validate(
-            {
-                "experiment": snapshot.plan.experiment,
-                "list_length": snapshot.plan.list_length,
-                "groups": [
-                    {"name": g.name, "preference": list(g.preference), "share": g.share}
-                    for g in snapshot.plan.groups
-                ],
-                "model": snapshot.version,
-                "rules": snapshot.rules.version,
-                "items": len(snapshot.recommender.items),
-            }
+        snapshot, plan = service.snapshot, service.snapshot.plan
+        return ExperimentView(
+            experiment=plan.experiment,
+            list_length=plan.list_length,
+            groups=[GroupView.model_validate(one, from_attributes=True) for one in plan.groups],
+            model=snapshot.version,
+            rules=snapshot.rules.version,
+            items=len(snapshot.recommender.items),
         )
 
     @app.get("/health", responses={503: {"model": Health, "description": "The server is failing"}})

@@ -2,9 +2,9 @@
 
 import hmac
 import time
-from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.serving.explorer.routes import PAGE
@@ -13,7 +13,9 @@ from pipeline.serving.http.prometheus import ServerMetrics
 _PUBLIC = {"/health", *PAGE}
 """The explorer's page is static; the data that it requests is protected."""
 
-_UNAUTHORIZED = b'{"detail":"send the key as Authorization: Bearer ..."}'
+_UNAUTHORIZED = JSONResponse(
+    {"detail": "send the key as Authorization: Bearer ..."}, 401, {"www-authenticate": "Bearer"}
+)
 
 
 class AuthMiddleware:
@@ -55,7 +57,7 @@ class AuthMiddleware:
             if self._is_allowed(scope["path"], headers):
                 await self._app(scope, receive, record_status)
             else:
-                await _reject(record_status)
+                await _UNAUTHORIZED(scope, receive, record_status)
         except HTTPException as error:  # a body that exceeds the limit while it is read
             status = error.status_code
             raise
@@ -67,17 +69,3 @@ class AuthMiddleware:
         if self._expected is None or path in _PUBLIC:
             return True
         return hmac.compare_digest(headers.get(b"authorization", b""), self._expected)
-
-
-async def _reject(send: Send) -> None:
-    start: dict[str, Any] = {
-        "type": "http.response.start",
-        "status": 401,
-        "headers": [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(_UNAUTHORIZED)).encode()),
-            (b"www-authenticate", b"Bearer"),
-        ],
-    }
-    await send(start)
-    await send({"type": "http.response.body", "body": _UNAUTHORIZED})

@@ -5,7 +5,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -87,30 +87,27 @@ class MicroBatcher:
 
     def _rank(self, batch: list[_Pending]) -> None:
         started = time.perf_counter()
-        loop = batch[0].result.get_loop()
+        results: Sequence[Candidates | Exception]
         try:
-            lists = rank(batch[0].snapshot, [one.request for one in batch])
-            results = [(one.result, found) for one, found in zip(batch, lists, strict=True)]
+            results = rank(batch[0].snapshot, [one.request for one in batch])
         except Exception as error:  # noqa: BLE001 - on any error, requests get the fallback
             _LOG.exception("ranking failed for %d requests", len(batch))
-            _call_soon(loop, _fail, [one.result for one in batch], error)
-            return
-        self._observe(len(batch), time.perf_counter() - started)
-        _call_soon(loop, _resolve, results)
+            results = [error] * len(batch)
+        else:
+            self._observe(len(batch), time.perf_counter() - started)
+        loop = batch[0].result.get_loop()
+        if not loop.is_closed():
+            futures = [one.result for one in batch]
+            loop.call_soon_threadsafe(_resolve, futures, results)
 
 
-def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(call, *args)
-
-
-def _resolve(results: list[tuple[asyncio.Future[Candidates], Candidates]]) -> None:
-    for result, found in results:
-        if not result.done():
-            result.set_result(found)
-
-
-def _fail(results: list[asyncio.Future[Candidates]], error: Exception) -> None:
-    for result in results:
-        if not result.done():
-            result.set_exception(error)
+def _resolve(
+    futures: Sequence[asyncio.Future[Candidates]], results: Sequence[Candidates | Exception]
+) -> None:
+    for future, result in zip(futures, results, strict=True):
+        if future.done():
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

@@ -97,20 +97,17 @@ class RuleEngine:
         """
         _check_attributes(section, attributes)
         index = {item: n for n, item in enumerate(attributes["item"])}
-        names = attributes["category"].unique().drop_nulls().sort().to_list()
-        codes = {name: n for n, name in enumerate(names)}
-        category_I = np.array([codes.get(c, -1) for c in attributes["category"]], dtype=np.int64)
         eligible_I, unknown_items = _eligible(section.filters, root, index)
+        codes = {
+            name: n for n, name in enumerate(attributes["category"].drop_nulls().unique().sort())
+        }
+        category_I = np.array([codes.get(c, -1) for c in attributes["category"]], dtype=np.int64)
         adjustment_I = np.where(eligible_I, 0.0, -np.inf).astype(np.float32)
-        named: list[str] = []
         for rule in section.rules:
             if isinstance(rule, Boost):
                 boosted_I = np.isin(category_I, [codes.get(c, -2) for c in rule.categories])
                 boosted_I[[index[item] for item in rule.items if item in index]] = True
                 adjustment_I[boosted_I] += np.float32(rule.add)
-                named += rule.items
-            elif isinstance(rule, Pin):
-                named.append(rule.item)
         since = attributes["available_since"].cast(pl.Float64)
         return cls(
             version=_version(section, root),
@@ -123,7 +120,7 @@ class RuleEngine:
             excludes_seen=section.filters.seen,
             index=index,
             embedding_ID=embedding_ID,
-            unknown_items=unknown_items + sum(item not in index for item in named),
+            unknown_items=unknown_items + sum(i not in index for i in _rule_items(section)),
         )
 
     def score_adjustments(self, ts: int) -> Tensor | None:
@@ -180,6 +177,11 @@ class RuleEngine:
                 )
             case _:
                 assert_never(rule)
+
+
+def _rule_items(section: ServingConfig) -> list[str]:
+    boosted = [item for rule in section.rules if isinstance(rule, Boost) for item in rule.items]
+    return boosted + [rule.item for rule in section.rules if isinstance(rule, Pin)]
 
 
 def _check_attributes(section: ServingConfig, attributes: pl.DataFrame) -> None:

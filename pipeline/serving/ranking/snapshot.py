@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from models.checkpoint import DESCRIPTION, WEIGHTS, checkpoint_fingerprint
+from models.network.model import ConditionedSessionModel
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import DataError, LogError
 from pipeline.datasets.item_attributes import read_item_attributes
@@ -58,20 +59,7 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
     check_same_model(plan, model_id)
     recommender = Recommender.load(paths)
     model = recommender.model
-    if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
-        msg = (
-            f"{checkpoint} contains weights that are not finite; re-create it with: "
-            "dagster asset materialize --select conditioned_model"
-        )
-        raise DataError(msg)
-    for group in plan.groups:
-        if len(group.preference) != model.n_objectives:
-            msg = (
-                f"group {group.name} of {PLAN} weights {len(group.preference)} objectives, the model "
-                f"has {model.n_objectives}; re-create the plan with: "
-                "dagster asset materialize --select traffic_plan"
-            )
-            raise LogError(msg)
+    _check_model(model, plan, checkpoint)
     # Column-major embeddings make the product of few sessions with many items faster.
     table_ID = model.item_embedding.weight.data
     model.item_embedding.weight.data = table_ID.T.contiguous().T
@@ -91,6 +79,23 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
         popular=tuple(by_clicks[rules.eligible_I[by_clicks]].tolist()),
         explorer_data=ExplorerData.load(study, paths, plan=plan, attributes=attributes),
     )
+
+
+def _check_model(model: ConditionedSessionModel, plan: TrafficPlan, checkpoint: Path) -> None:
+    if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
+        msg = (
+            f"{checkpoint} contains weights that are not finite; re-create it with: "
+            "dagster asset materialize --select conditioned_model"
+        )
+        raise DataError(msg)
+    for group in plan.groups:
+        if len(group.preference) != model.n_objectives:
+            msg = (
+                f"group {group.name} of {PLAN} weights {len(group.preference)} objectives, the model "
+                f"has {model.n_objectives}; re-create the plan with: "
+                "dagster asset materialize --select traffic_plan"
+            )
+            raise LogError(msg)
 
 
 def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:

@@ -88,7 +88,9 @@ def test_outside_a_project_the_error_says_where_to_run(tmp_path):
     with pytest.raises(MissingArtifact) as caught:
         find_project_root(tmp_path)
 
-    assert f"no params.yaml in {tmp_path} or above it; run this in a folder of the project" in str(caught.value)
+    assert f"no params.yaml in {tmp_path} or above it; run this in a folder of the project" in str(
+        caught.value
+    )
 
 
 def test_an_artifact_is_in_a_folder_named_after_study_and_asset(paths, tmp_path):

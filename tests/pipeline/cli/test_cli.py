@@ -14,6 +14,7 @@ from pipeline.artifacts.storage import md5, write_json
 from pipeline.cli import main
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.reporting.text.power_summary import plan_lines
+from pipeline.results.serialization import to_dict, write_result
 from tests.pipeline.inference.planned import planned_power
 
 SMALL_SHOP = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}
@@ -254,7 +255,7 @@ def planned(project):
     folder = project / STUDY / "traffic_plan"
     folder.mkdir(parents=True)
     write_json(folder / "traffic_plan.json", experiment.plan.as_dict())
-    write_json(folder / "power.json", experiment.as_dict())
+    write_result(experiment.analysis, folder / "power.json")
     return experiment
 
 
@@ -263,7 +264,7 @@ def test_plan_prints_groups_and_power(planned, capsys):
 
     out, err = capsys.readouterr()
     assert (status, err) == (0, "")
-    lines = plan_lines(planned.plan.as_dict(), planned.as_dict(), 20)
+    lines = plan_lines(planned.plan, planned.analysis, 20)
     assert out.splitlines() == lines
 
 
@@ -273,7 +274,7 @@ def test_plan_as_json(planned, capsys):
     found = json.loads(capsys.readouterr().out)
     assert status == 0
     assert TrafficPlan.from_dict(found["plan"]) == planned.plan
-    assert found["power"] == planned.as_dict()
+    assert found["power"] == to_dict(planned.analysis)
 
 
 @pytest.mark.usefixtures("project")

@@ -1,4 +1,4 @@
-"""``paretoscope meta``: reports of several studies in, pooled slopes and what was left out."""
+"""``paretoscope meta-analysis``: pooled slopes and excluded studies."""
 
 import json
 import re
@@ -21,6 +21,7 @@ from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.inference.meta.meta_analysis import forecast, pool_slopes
+from pipeline.results.serialization import to_dict
 from pipeline.study import Hypothesis, RegressionConfig
 
 RECALL = (0.40, 0.42, 0.45, 0.48)
@@ -31,13 +32,13 @@ H4 = Hypothesis(id="H4", metric=Metric.RECALL, kpi=Kpi.CVR, direction="negative"
 CLICKS = Hypothesis(id="H5", metric=Metric.RECALL, kpi=Kpi.CLICKS_PER_USER, direction="positive")
 
 
-def answers(slope, *, hypotheses=(H1,), recall=RECALL, healthy=True):
-    """Hypotheses as a study with a planted slope of the log odds answers them."""
-    return json.loads(answered(slope, hypotheses, recall, healthy))
+def results(slope, *, hypotheses=(H1,), recall=RECALL, healthy=True):
+    """Results of the hypotheses in a study with a known slope of the log odds, as JSON."""
+    return json.loads(estimated(slope, hypotheses, recall, healthy))
 
 
 @cache
-def answered(slope, hypotheses, recall, healthy):
+def estimated(slope, hypotheses, recall, healthy):
     ids = [f"p{n}" for n in range(4)]
     metrics = [
         {"preference_id": one, "metric": "recall", "segment": ALL_TARGETS, "value": value}
@@ -66,12 +67,12 @@ def answered(slope, hypotheses, recall, healthy):
         healthy=healthy,
     )
     found = estimate_hypotheses(evidence, RegressionConfig(hypotheses=hypotheses), seed=0)
-    return json.dumps([one.as_dict() for one in found])
+    return json.dumps([to_dict(one) for one in found])
 
 
 @pytest.fixture
 def study(tmp_path):
-    """Writes the report of a study."""
+    """Writes the report of a study; returns its path."""
 
     def write(name, hypotheses, *, cutoff=20, experiment=None):
         plan = {"experiment": experiment or name, "salt": name}
@@ -91,44 +92,44 @@ def study(tmp_path):
 @pytest.fixture
 def four(study):
     """Reports of four experiments whose slopes differ."""
-    return [study(f"shop-{n}", answers(slope)) for n, slope in enumerate((0.6, 0.8, 1.1, 0.9))]
+    return [study(f"shop-{n}", results(slope)) for n, slope in enumerate((0.6, 0.8, 1.1, 0.9))]
 
 
 def pooled(capsys, *arguments):
-    """The hypotheses that ``meta --json`` prints."""
+    """The hypotheses that ``meta-analysis --json`` prints."""
     assert main(["meta-analysis", *arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out)["hypotheses"]
 
 
-def refused(capsys, *arguments):
-    """What ``meta`` says of what it does not take."""
+def rejected(capsys, *arguments):
+    """The error message of ``meta-analysis``."""
     assert main(["meta-analysis", *arguments]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     return err
 
 
-def test_slopes_and_user_clustered_errors_are_pooled(four, capsys):
+def test_slopes_and_cluster_robust_errors_are_pooled(four, capsys):
     (found,) = pooled(capsys, *four, "--gain", "0.02", "--level", "0.9")
 
     rows = [json.loads(Path(path).read_text(encoding="utf-8"))["hypotheses"][0] for path in four]
     slopes = np.array([row["slope"] for row in rows])
-    errors = np.array([row["user_clustered"]["standard_error"] for row in rows])
+    errors = np.array([row["cluster_robust"]["standard_error"] for row in rows])
     expected = pool_slopes(slopes, errors, level=0.9)
     points = [point for row in rows for point in row["points"]]
     rate = sum(p["successes"] for p in points) / sum(p["trials"] for p in points)
     assert (found["metric"], found["cutoff"], found["kpi"]) == ("recall", 20, "ctr")
-    assert (found["studies"], found["left_out"]) == (four, [])
+    assert (found["studies"], found["excluded"]) == (four, [])
     assert found["pooled"]["mean"]["interval"] == list(expected.mean.interval)
     assert found["pooled"]["prediction_interval"] == list(expected.prediction_interval)
     assert found["pooled"]["tau"] == expected.tau > 0
     change = forecast(expected, gain=0.02, rate=rate)
-    assert found["foretold"]["rate_change"] == change.rate_change
-    assert found["foretold"]["rate_interval"] == list(change.rate_interval)
+    assert found["forecast"]["rate_change"] == change.rate_change
+    assert found["forecast"]["rate_interval"] == list(change.rate_interval)
     assert found["largest_change"] == pytest.approx(0.48 / 0.40 - 1)
 
 
-def test_the_noise_of_the_metrics_is_taken_out_of_the_total_covariance(four, capsys):
+def test_the_total_covariance_is_corrected_for_measurement_error(four, capsys):
     (found,) = pooled(capsys, *four)
 
     contrasts = found["total_covariance"]
@@ -140,7 +141,7 @@ def test_the_noise_of_the_metrics_is_taken_out_of_the_total_covariance(four, cap
     assert contrasts["contrasts"] == 4 * 3
 
 
-def test_the_table_says_what_is_pooled_and_foretold(four, capsys):
+def test_the_table_shows_pooled_slopes_and_forecasts(four, capsys):
     assert main(["meta-analysis", *four, "--gain", "0.02"]) == 0
 
     header, row, _, title, gain, contrasts = capsys.readouterr().out.splitlines()
@@ -149,70 +150,65 @@ def test_the_table_says_what_is_pooled_and_foretold(four, capsys):
         "KPI",
         "studies",
         "slope",
-        "interval",
+        "CI",
         "tau",
         "I²",
-        "next experiment's slope",
+        "prediction interval",
     ]
     assert re.split("  +", header) == columns
     assert row.startswith("Recall@20  click-through rate  4        0.8")
     assert title == "Recall@20 and click-through rate"
-    assert gain.startswith("  +2% Recall@20 foretells +1.")
+    assert gain.startswith("  +2% Recall@20 predicts +1.")
     assert "prediction interval -0." in gain
     assert contrasts.startswith("  total covariance: slope 0.8")
 
 
-def test_what_cannot_be_pooled_is_left_out_under_its_reason(study, four, capsys):
-    level, lopsided = answers(0.9, recall=(0.4,) * 4), answers(0.9, healthy=False)
-    clusterless = answers(0.9)
-    clusterless[0]["user_clustered"] = None
+def test_studies_that_cannot_be_pooled_are_excluded_with_a_reason(study, four, capsys):
+    level, lopsided = results(0.9, recall=(0.4,) * 4), results(0.9, healthy=False)
+    clusterless = results(0.9)
+    clusterless[0]["cluster_robust"] = None
     others = [
         study("level", level),
         study("lopsided", lopsided),
         study("counts", clusterless),
-        study("other", answers(0.9, hypotheses=(H4,))),
+        study("other", results(0.9, hypotheses=(H4,))),
     ]
 
     rows = {row["kpi"]: row for row in pooled(capsys, *four, *others)}
 
     assert rows["ctr"]["studies"] == four
-    assert rows["ctr"]["left_out"] == [
-        {"study": others[0], "because": "undefined: the metric is the same in all groups"},
-        {"study": others[1], "because": "blocked: the users are not divided as planned"},
-        {
-            "study": others[2],
-            "because": "it has no user-clustered error, as the sums over users are not known",
-        },
-        {"study": others[3], "because": "it does not declare it"},
+    assert [tuple(one.values()) for one in rows["ctr"]["excluded"]] == [
+        (others[0], "undefined", "metric_constant"),
+        (others[1], "blocked", None),
+        (others[2], "users_unknown", None),
+        (others[3], "not_declared", None),
     ]
     # one study alone has no mean
     assert (rows["cvr"]["pooled"], rows["cvr"]["studies"]) == (None, [others[3]])
-    assert rows["cvr"]["undefined_because"].startswith("one experiment alone")
-    assert len(rows["cvr"]["left_out"]) == 7
+    assert rows["cvr"]["undefined_reason"] == "one_study"
+    assert len(rows["cvr"]["excluded"]) == 7
 
 
-def test_two_studies_without_any_usable_slope_are_undefined_not_refused(study, capsys):
-    paths = [study(name, answers(0.9, healthy=False)) for name in ("a", "b")]
+def test_two_studies_without_a_slope_are_undefined_not_an_error(study, capsys):
+    paths = [study(name, results(0.9, healthy=False)) for name in ("a", "b")]
 
     assert main(["meta-analysis", *paths, "--gain", "0.02"]) == 0
 
     out = capsys.readouterr().out
     assert "undefined: no study has a slope that can be pooled" in out
-    assert out.count("left out: ") == 2
+    assert out.count("excluded: ") == 2
 
 
-def test_two_studies_foretell_without_an_interval(four, capsys):
+def test_two_studies_predict_without_an_interval(four, capsys):
     assert main(["meta-analysis", *four[:2], "--gain", "0.5"]) == 0
 
     out = capsys.readouterr().out
-    assert "no prediction interval from two experiments" in out
-    assert "beyond what was seen: no group had more than +20.0%" in out
+    assert "no prediction interval with two studies" in out
+    assert "extrapolation: the largest change of Recall@20 in a study is +20.0%" in out
 
 
-def test_reports_from_before_the_metrics_errors_were_kept_are_pooled_all_the_same(
-    study, four, capsys
-):
-    old = answers(1.0)
+def test_reports_without_metric_covariance_are_pooled(study, four, capsys):
+    old = results(1.0)
     del old[0]["metric_covariance"]
     path = study("old", old)
 
@@ -220,25 +216,24 @@ def test_reports_from_before_the_metrics_errors_were_kept_are_pooled_all_the_sam
 
     assert len(found["studies"]) == 5
     assert found["total_covariance"] is None
-    assert found["total_covariance_undefined_because"] == (
-        f"{path}: metric_covariance, the metrics' errors, is not in the report"
-    )
+    assert found["total_covariance_undefined_reason"] == "metric_covariance_unknown"
+    assert found["total_covariance_undefined_in"] == path
 
 
 def test_a_group_without_failures_has_no_log_odds(study, four, capsys):
-    extreme = answers(1.0)
+    extreme = results(1.0)
     extreme[0]["points"][0]["rate"] = 1.0
 
     (found,) = pooled(capsys, *four, study("extreme", extreme))
 
-    assert "a group's rate is 0 or 1" in found["total_covariance_undefined_because"]
+    assert found["total_covariance_undefined_reason"] == "rate_without_error"
 
 
-def test_what_fit_writes_can_be_pooled(tmp_path, capsys):
+def test_the_output_of_fit_can_be_pooled(tmp_path, capsys):
     """Group counts with sums over users, without a study."""
     paths = []
     for n, slope in enumerate((0.8, 1.2)):
-        (row,) = answers(slope)
+        (row,) = results(slope)
         columns = {
             "group": [p["group"] for p in row["points"]],
             "recall@20": list(RECALL),
@@ -268,67 +263,66 @@ def test_what_fit_writes_can_be_pooled(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         ("{", "Invalid JSON"),
-        ("[]", "is not a report.json"),
+        ("[]", "the file: Input should be an object"),
         ("{}", "hypotheses: Field required"),
-        ('{"hypotheses": []}', "hypotheses: Tuple should have at least 1 item"),
-        ('{"hypotheses": [{"metric": "recall"}]}', "hypotheses.0.kpi: Field required"),
+        ('{"hypotheses": []}', "has no hypotheses; expected at least one"),
+        ('{"hypotheses": [{"metric": "recall"}]}', "hypotheses.0.id: Field required"),
     ],
 )
-def test_a_file_that_is_no_report_is_refused(four, tmp_path, capsys, content, words):
+def test_a_file_that_is_not_a_report_is_rejected(four, tmp_path, capsys, content, message):
     path = tmp_path / "other.json"
     path.write_text(content, encoding="utf-8")
 
-    err = refused(capsys, *four, str(path))
+    err = rejected(capsys, *four, str(path))
 
-    assert words in err
+    assert message in err
     assert str(path) in err
     assert "dagster asset materialize --select regression_report" in err
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"slope": "0.8"}, "hypotheses.0.slope"),
         ({"slope": float("inf")}, "hypotheses.0.slope"),
         ({"verdict": "splendid"}, "hypotheses.0.verdict"),
-        ({"user_clustered": {"standard_error": 0.0}}, "hypotheses.0.user_clustered.standard_error"),
+        ({"cluster_robust": {"standard_error": 0.0}}, "cluster_robust.standard_error is 0"),
         ({"metric_covariance": [[1.0]]}, "metric_covariance has 1 rows; expected 4 rows of 4"),
     ],
 )
-def test_a_damaged_hypothesis_is_refused(study, four, capsys, changes, words):
-    row = answers(0.9)[0] | changes
+def test_an_invalid_hypothesis_is_rejected(study, four, capsys, changes, message):
+    row = results(0.9)[0]
+    row |= {key: row[key] | new if isinstance(new, dict) else new for key, new in changes.items()}
 
-    assert words in refused(capsys, *four, study("damaged", [row]))
+    assert message in rejected(capsys, *four, study("invalid", [row]))
 
 
-def test_another_definition_of_x_is_refused(study, four, capsys):
-    row = answers(0.9)[0]
+def test_a_different_definition_of_x_is_rejected(study, four, capsys):
+    row = results(0.9)[0]
     for point in row["points"]:
         point["x"] *= 100
 
-    err = refused(capsys, *four, study("per-cent", [row]))
+    err = rejected(capsys, *four, study("percent", [row]))
 
     assert "recall on ctr: x is 0, 5, " in err
     assert "each metric over the smallest" in err
 
 
-def test_another_cutoff_or_response_is_refused(study, four, capsys):
-    assert "the cutoff of recall is not the same: 20 in " in refused(
-        capsys, *four, study("ten", answers(0.9), cutoff=10)
+def test_a_different_cutoff_or_response_is_rejected(study, four, capsys):
+    assert "the cutoff of recall differs: 20 in " in rejected(
+        capsys, *four, study("ten", results(0.9), cutoff=10)
     )
-    row = answers(0.9)[0] | {"response": "orders_per_impression"}
-    assert "the response of ctr is not the same: ctr in " in refused(
-        capsys, *four, study("sales", [row])
-    )
+    row = results(0.9)[0] | {"response": "orders_per_impression"}
+    assert "the response of ctr differs: ctr in " in rejected(capsys, *four, study("sales", [row]))
 
 
-def test_a_metric_that_names_its_cutoff_may_stand_beside_another_of_the_study(study, capsys):
+def test_a_metric_name_with_a_cutoff_overrides_that_of_the_study(study, capsys):
     paths = []
     for cutoff, slope in ((10, 0.9), (20, 1.1)):
-        row = answers(slope)[0] | {"metric": "recall@5"}
+        row = results(slope)[0] | {"metric": "recall@5"}
         paths.append(study(f"at-{cutoff}", [row], cutoff=cutoff))
 
     (found,) = pooled(capsys, *paths)
@@ -337,31 +331,31 @@ def test_a_metric_that_names_its_cutoff_may_stand_beside_another_of_the_study(st
 
 
 def test_an_experiment_counts_once(study, four, capsys):
-    again = study("again", answers(0.9), experiment="shop-1")
+    again = study("again", results(0.9), experiment="shop-1")
 
-    assert "both are of the experiment 'shop-1'" in refused(capsys, *four, again)
-    assert "both have the md5" in refused(capsys, *four, four[2])
-
-
-def test_one_report_and_reports_without_a_common_hypothesis_are_refused(study, four, capsys):
-    other = study("other", answers(0.9, hypotheses=(H4,)))
-
-    assert "1 report alone; expected two or more" in refused(capsys, four[0])
-    err = refused(capsys, four[0], other)
-    assert "have a hypothesis in common; they have recall on ctr, recall on cvr" in err
+    assert "both are of the experiment 'shop-1'" in rejected(capsys, *four, again)
+    assert "both have the md5" in rejected(capsys, *four, four[2])
 
 
-def test_files_that_are_not_there_are_named(four, capsys):
-    assert "cannot read nowhere.json: No such file" in refused(capsys, four[0], "nowhere.json")
+def test_one_report_and_reports_without_a_common_hypothesis_are_rejected(study, four, capsys):
+    other = study("other", results(0.9, hypotheses=(H4,)))
+
+    assert "1 report; expected two or more" in rejected(capsys, four[0])
+    err = rejected(capsys, four[0], other)
+    assert "have a hypothesis in common; found recall on ctr, recall on cvr" in err
+
+
+def test_missing_files_are_named(four, capsys):
+    assert "cannot read nowhere.json: No such file" in rejected(capsys, four[0], "nowhere.json")
 
 
 @pytest.mark.parametrize("option", [("--gain", "2"), ("--gain", "-1"), ("--gain", "nan")])
 def test_a_gain_is_a_fraction(four, capsys, option):
-    assert "0.02 is 2 % more" in refused(capsys, *four, *option)
+    assert "0.02 is 2% more" in rejected(capsys, *four, *option)
 
 
 @pytest.mark.parametrize("level", ["0", "1", "95", "nan"])
-def test_a_level_is_a_share_above_a_half(four, capsys, level):
+def test_the_level_is_between_0_5_and_1(four, capsys, level):
     with pytest.raises(SystemExit):
         main(["meta-analysis", *four, "--level", level])
 
@@ -369,13 +363,13 @@ def test_a_level_is_a_share_above_a_half(four, capsys, level):
 
 
 def per_user(slope):
-    """A hypothesis on clicks per user, who click more than once, with a planted slope of the log."""
-    (row,) = answers(slope, hypotheses=(CLICKS,))
+    """A hypothesis on clicks per user, above 1, with a known slope of the log."""
+    (row,) = results(slope, hypotheses=(CLICKS,))
     return row
 
 
-def test_amounts_are_pooled_on_the_log_scale_and_have_no_odds(study, capsys):
-    """Two clicks a user are no rate that has odds."""
+def test_count_metrics_are_pooled_on_the_log_scale_without_odds(study, capsys):
+    """A rate of two clicks per user has no odds."""
     paths = []
     for n, slope in enumerate((0.8, 1.1, 0.95)):
         row = per_user(slope)
@@ -388,7 +382,7 @@ def test_amounts_are_pooled_on_the_log_scale_and_have_no_odds(study, capsys):
 
     (found,) = pooled(capsys, *paths, "--gain", "0.05")
 
-    slope, change = found["pooled"]["mean"]["slope"], found["foretold"]
+    slope, change = found["pooled"]["mean"]["slope"], found["forecast"]
     assert change["rate"] > 2
     assert change["rate_change"] == pytest.approx(np.expm1(0.05 * slope))
     assert (change["odds_change"], change["odds_interval"]) == (None, None)

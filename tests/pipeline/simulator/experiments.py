@@ -5,12 +5,12 @@ from functools import cache
 
 import numpy as np
 import polars as pl
+from pipeline.inference.diagnostics.health_checks import health_of
 
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest
-from pipeline.inference.diagnostics.health_checks import health_of
 from pipeline.inference.hypotheses.inputs import (
     RegressionInputs,
     daily_kpi,

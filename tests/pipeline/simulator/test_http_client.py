@@ -130,7 +130,9 @@ def test_the_command_says_what_users_did(server, small_params, tmp_path, monkeyp
 
     clicks = [event for event in server.events if event["event_type"] == "click"]
     words = capsys.readouterr().out
-    assert words.startswith(f"{len(server.impressions):,} impressions, {len(clicks):,} with a click, ")
+    assert words.startswith(
+        f"{len(server.impressions):,} impressions, {len(clicks):,} with a click, "
+    )
     assert words.endswith(f"they are in the log of {server.url}\n")
     assert server.keys == {"Bearer secret"}
 

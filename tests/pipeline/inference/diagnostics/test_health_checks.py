@@ -6,11 +6,11 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS, health_of
 
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.kpis.contracts import DAILY_SUMS, RETURNING_SUMS
 from pipeline.experiment.kpis.group_kpis import group_kpis
-from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS, health_of
 from pipeline.inference.diagnostics.sample_ratio import calendar_of
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.study import Hypothesis

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 import statsmodels.api as sm
+from pipeline.inference.estimates_file import read_answers
 from scipy import stats
 from scipy.special import expit
 
 from pipeline.artifacts.storage import write_json
 from pipeline.core.errors import DataError
-from pipeline.inference.estimates_file import read_answers
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs

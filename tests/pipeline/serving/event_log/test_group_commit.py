@@ -23,7 +23,7 @@ def row(n, table=Table.CLICKS):
 
 
 def run(folder, scenario, **options):
-    async def whole():
+    async def main_task():
         writer = EventLogWriter(folder, ROTATION, **options)
         writer.start()
         try:
@@ -31,7 +31,7 @@ def run(folder, scenario, **options):
         finally:
             await asyncio.to_thread(writer.close)
 
-    return asyncio.run(whole())
+    return asyncio.run(main_task())
 
 
 def test_rows_are_written_to_the_files_of_their_tables(tmp_path):

@@ -162,7 +162,10 @@ def test_an_inconclusive_hypothesis_has_a_note_and_no_value(shop):
     second = preference_view(shop[0], 0.4)["kpis"][1]
 
     assert (second["verdict"], second["expected"]) == ("inconclusive", None)
-    assert "Inconclusive: the CI of the slope of post-click conversion rate on OD@20" in second["notes"][0]
+    assert (
+        "Inconclusive: the CI of the slope of post-click conversion rate on OD@20"
+        in second["notes"][0]
+    )
     assert second["notes"][0].endswith("includes 0.")
 
 
@@ -383,7 +386,7 @@ def test_the_page_is_small_and_loads_nothing_from_other_hosts(keyed):
         assert {policy[f"{one}-src"] for one in ("script", "style", "connect")} == {"'self'"}
         assert "unsafe" not in str(policy)
         assert answer.headers["x-content-type-options"] == "nosniff"
-    html = result.text
+    html = answers[0].text
     assert "<style" not in html
     assert " style=" not in html
     assert "http://" not in html.replace("http://www.w3.org", "")

@@ -1,4 +1,4 @@
-"""What may be said of a KPI follows from the verdict, and no number goes beyond it."""
+"""The verdict decides whether a KPI has an expected value."""
 
 from dataclasses import replace
 
@@ -29,9 +29,11 @@ def data(tmp_path_factory, small_params):
 
 def view_of(data, *, recall=0.3, **changed):
     """H1, recall on CTR, with a changed estimate."""
-    (answer, line), *_ = data.fitted_lines
-    changed = replace(data, fitted_lines=((replace(answer, **changed), line),))
-    (view,) = kpi_views(changed, {"recall": recall})
+    (result, line), *_ = data.fitted_lines
+    if "interval" in changed:
+        changed["verdict_test"] = replace(result.verdict_test, interval=changed["interval"])
+    data = replace(data, fitted_lines=((replace(result, **changed), line),))
+    (view,) = kpi_views(data, {"recall": recall})
     return view
 
 

@@ -69,11 +69,11 @@ async def post(session, route, body):
 def with_client(url, scenario):
     """Run ``scenario(session)`` with an HTTP client."""
 
-    async def whole():
+    async def main_task():
         async with aiohttp.ClientSession(url) as session:
             return await scenario(session)
 
-    return asyncio.run(whole())
+    return asyncio.run(main_task())
 
 
 def run_sessions(url, n, *, at_once):

@@ -32,7 +32,7 @@ def run(tmp_path, small_params):
         study, paths = write_study(tmp_path, small_params, **serving)
         snapshot = load_snapshot(study, paths)
 
-        async def whole():
+        async def main_task():
             service = build_service(snapshot, study, paths)
             service.event_log.start()
             service.batcher.start()
@@ -42,7 +42,7 @@ def run(tmp_path, small_params):
                 await asyncio.to_thread(service.batcher.close)
                 await asyncio.to_thread(service.event_log.close)
 
-        return asyncio.run(whole()), snapshot, log_of(paths)
+        return asyncio.run(main_task()), snapshot, log_of(paths)
 
     return run_scenario
 

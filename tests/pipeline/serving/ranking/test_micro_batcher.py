@@ -20,7 +20,7 @@ def run(scenario, *, size=8, wait_seconds=0.0):
     """Run ``scenario(batcher)``; returns its result and the sizes of the batches."""
     sizes = []
 
-    async def whole():
+    async def main_task():
         batcher = MicroBatcher(
             size=size, wait_seconds=wait_seconds, observe=lambda n, _: sizes.append(n)
         )
@@ -31,7 +31,7 @@ def run(scenario, *, size=8, wait_seconds=0.0):
             await asyncio.to_thread(batcher.close)
             assert not batcher.is_alive
 
-    return asyncio.run(whole()), sizes
+    return asyncio.run(main_task()), sizes
 
 
 def test_waiting_requests_share_batches(snapshot):
@@ -110,9 +110,9 @@ def test_close_ranks_waiting_requests(snapshot, monkeypatch):
         resume.set()
         return (await first, await second, await closing)[:2]
 
-    async def whole():
+    async def main_task():
         batcher = MicroBatcher(size=8, wait_seconds=0.0, observe=lambda *_: None)
         batcher.start()
         return await scenario(batcher)
 
-    assert [len(one.items) for one in asyncio.run(whole())] == [5, 5]
+    assert [len(one.items) for one in asyncio.run(main_task())] == [5, 5]
