@@ -10,8 +10,7 @@ from paretoscope.results import Comparison, Evaluation, Fit, MetaAnalysis
 from paretoscope.study import Study
 from pipeline.core.errors import DataError
 from pipeline.evaluation.evaluate import evaluate_lists, evaluate_ranks
-from pipeline.inference.hypotheses.counts_table import read_counts
-from pipeline.inference.hypotheses.from_counts import fit_table, parse_hypothesis
+from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
 from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.reporting.comparison.build import build_comparison
 from pipeline.results.reader import find_report, read_studies
@@ -61,9 +60,8 @@ def fit(
         1.17
     """
     parsed = [parse_hypothesis(text, number) for number, text in enumerate(hypotheses, start=1)]
-    source = Path(counts) if isinstance(counts, str | Path) else None
-    table = read_counts(source or _as_polars(counts))
-    return Fit(fit_table(table, parsed, level=level, seed=seed), table, source)
+    source = Path(counts) if isinstance(counts, str | Path) else _as_polars(counts)
+    return Fit(fit_counts(source, parsed, level=level, seed=seed), source)
 
 
 def evaluate(

@@ -55,7 +55,7 @@ def report(source: Study | Fit, folder: str | Path | None = None) -> Report:
         source: A study, whose report goes into its own folder; or the result of
             :func:`paretoscope.fit`.
         folder: Where the report of a fit goes; replaces an older report. The table of a frame is
-            reported under the md5 of ``fit.counts.write_csv("counts.csv")``.
+            cited by the md5 of the file that ``frame.write_csv("counts.csv")`` writes.
 
     Raises:
         MissingArtifact: if an artifact of the study is missing.
@@ -73,10 +73,11 @@ def report(source: Study | Fit, folder: str | Path | None = None) -> Report:
         msg = "the report of a fit needs a folder: ps.report(fit, 'my-report')"
         raise DataError(msg)
     with TemporaryDirectory(prefix="paretoscope-") as temporary:
-        file = source.source or Path(temporary) / "counts.csv"
-        if source.source is None:
-            source.counts.write_csv(file)
-        document = build_counts_report(source.document, file)
+        counts = source.source
+        if not isinstance(counts, Path):
+            counts.write_csv(file := Path(temporary) / "counts.csv")
+            counts = file
+        document = build_counts_report(source.document, counts)
     return Report(document, write_new_report(document, Path(folder)))
 
 

@@ -77,14 +77,12 @@ class Fit(_Hypotheses):
 
     Attributes:
         document: The result, of which ``paretoscope fit --json`` prints the JSON.
-        counts: The table.
-        source: File of the table; None for a frame.
+        source: The frame, or the file, of the counts.
     """
 
     title: ClassVar[str] = "Hypotheses on group counts"
 
-    counts: pl.DataFrame
-    source: Path | None = None
+    source: pl.DataFrame | Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import logging
 
 from models.training.distributed import is_first_process
 from pipeline.cli.context import echo, open_project, print_json
+from pipeline.core.asset_graph import rematerialize_command
 from pipeline.evaluation.scoring import score_shard
 from pipeline.steps.model import fit_model
 
@@ -20,7 +21,7 @@ def train(*, json: bool) -> int:
         return 0
     echo(
         f"best epoch {trained.best_epoch}, validation hypervolume {hypervolume:.4f}; "
-        "next: dagster asset materialize --select 'group:preference_scores+'"
+        f"next: {rematerialize_command('preference_scores')}"
     )
     return 0
 

@@ -27,5 +27,5 @@ EVERYTHING = "*regression_report"
 
 def rematerialize_command(asset: str) -> str:
     """The command that makes an asset anew, and all that is made from it."""
-    name = f"group:{asset}" if asset == "preference_scores" else asset
-    return f"dagster asset materialize --select '{name}*'"
+    selection = f'key:"{asset}/*"+' if asset == "preference_scores" else f"{asset}*"
+    return f"dagster asset materialize --select '{selection}'"

@@ -1,4 +1,4 @@
-"""What was read of the raw data, what was set aside, and whether the rest can be used."""
+"""Counts of ingested and rejected rows, and the limits they must keep."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -13,18 +13,27 @@ from pipeline.datasets.raw_rows import DELIBERATE, Reason
 from pipeline.datasets.session_runs import run_starts
 from pipeline.study import Expected
 
-_FEW_ROWS = 10_000
-_HOPELESS_SHARE = 0.5
-"""Of the first rows; if more of them cannot be used, the rest is not read."""
+_EARLY_ROWS = 10_000
+_EARLY_REJECTED_SHARE = 0.5
+"""If more than this share of the rows read so far is rejected, ingestion stops early."""
 
 
 @dataclass(slots=True)
 class IngestCounts:
-    """Counts of a raw data set while it is read.
+    """Counts of a raw data set while it is ingested.
 
     Attributes:
         dataset: Its path, for messages.
-        max_rejected_share: Share of unusable rows above which it is refused.
+        max_rejected_share: Largest accepted share of rejected rows.
+        reasons: Rejected rows by reason.
+        first: Where each reason occurred first.
+        read: Events by type, duplicates included.
+        event_types: Events by type, as written.
+        files: Events of each file, duplicates included.
+        events: Events, as written.
+        sessions: Their sessions.
+        first_ts: Time of the earliest one; None without events.
+        last_ts: Time of the latest one.
     """
 
     dataset: str
@@ -43,17 +52,20 @@ class IngestCounts:
         """Count a piece of a file.
 
         Raises:
-            DataError: if so much of what was read so far is unusable that the rest is, too.
+            DataError: if too many of the rows read so far are rejected to go on.
         """
         self.files[source] = self.files.get(source, 0) + events.height
-        self.read.update(_kinds(events))
+        self.read.update(_by_type(events))
         self.count_rejected(rejected)
         faulty, total = self._faulty(), self._faulty() + sum(self.files.values())
-        if total >= _FEW_ROWS and faulty > max(self.max_rejected_share, _HOPELESS_SHARE) * total:
+        if (
+            total >= _EARLY_ROWS
+            and faulty > max(self.max_rejected_share, _EARLY_REJECTED_SHARE) * total
+        ):
             self._refuse(f"{faulty} of the first {total}")
 
     def count_rejected(self, rejected: pl.DataFrame) -> None:
-        """Count rows set aside."""
+        """Count rejected rows."""
         for reason, n, source, position in (
             rejected.group_by("reason", maintain_order=True)
             .agg(pl.len(), pl.col("source").first(), pl.col("position").first())
@@ -73,19 +85,18 @@ class IngestCounts:
         ends = [ts.min(), ts.max(), self.first_ts, self.last_ts]
         times = [int(time) for time in ends if isinstance(time, int)]
         self.first_ts, self.last_ts = min(times), max(times)
-        self.event_types.update(_kinds(events))
+        self.event_types.update(_by_type(events))
 
     def check(self) -> None:
-        """Whether what was read can be used.
+        """Check the counts of the whole data set.
 
         Raises:
-            DataError: if nothing is usable or the rejected share exceeds the limit.
+            DataError: if there is no event, or the rejected share exceeds the limit.
         """
         faulty = self._faulty()
         if not self.events:
             msg = (
-                f"{self.dataset} holds no usable event ({self._reasons()}); "
-                "is dataset.format right?"
+                f"{self.dataset} has no usable event ({self._reasons()}); is dataset.format right?"
             )
             raise DataError(msg)
         total = self.events + faulty
@@ -93,7 +104,7 @@ class IngestCounts:
             self._refuse(f"{faulty} of {total}")
 
     def check_expected(self, expected: Expected) -> None:
-        """Whether the data has the counts it must have.
+        """Compare the counts with those of ``dataset.expected``.
 
         Raises:
             DataError: naming those that differ.
@@ -113,13 +124,13 @@ class IngestCounts:
         ]
         if differ:
             msg = (
-                f"{self.dataset} does not have the counts of dataset.expected: "
-                f"{'; '.join(differ)}. Is the download complete? Else correct dataset.expected"
+                f"{self.dataset} differs from dataset.expected: {'; '.join(differ)}. Check that the "
+                "download is complete, or correct dataset.expected"
             )
             raise DataError(msg)
 
     def summary(self) -> dict[str, Any]:
-        """Counts of events by type, and of rejected rows by reason."""
+        """The counts as a JSON object."""
         return {
             "events": self.events,
             "sessions": self.sessions,
@@ -134,7 +145,7 @@ class IngestCounts:
         }
 
     def _by_size(self) -> list[tuple[str, int]]:
-        """The reasons with their counts, the most frequent first, of equals by name."""
+        """The reasons with their counts, most frequent first, ties by name."""
         return sorted(self.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
 
     def _faulty(self) -> int:
@@ -142,14 +153,14 @@ class IngestCounts:
 
     def _refuse(self, share: str) -> None:
         msg = (
-            f"{self.dataset}: {share} rows are unusable ({self._reasons()}); at most "
-            f"{self.max_rejected_share:.1%} are accepted. Repair the data, correct dataset.format, "
+            f"{self.dataset}: {share} rows are rejected ({self._reasons()}); at most "
+            f"{self.max_rejected_share:.1%} are accepted. Fix the data, correct dataset.format, "
             "or raise sessions.max_rejected_share"
         )
         raise DataError(msg)
 
     def _reasons(self) -> str:
-        """The faults with their counts and the first place of each."""
+        """The reasons that count, each with its count and where it occurred first."""
         texts = [
             f"{reason}: {n}, first in {self.first[reason]}"
             for reason, n in self._by_size()
@@ -158,6 +169,6 @@ class IngestCounts:
         return "; ".join(texts) or "no rows at all"
 
 
-def _kinds(events: pl.DataFrame) -> dict[str, int]:
+def _by_type(events: pl.DataFrame) -> dict[str, int]:
     counts = np.bincount(events["event_type"].to_physical().to_numpy(), minlength=len(EventType))
     return dict(zip(EVENT_TYPE.categories.to_list(), counts.tolist(), strict=True))

@@ -1,8 +1,8 @@
-"""From raw files to canonical events; what is set aside is counted under a reason.
+"""Ingestion: from raw files to canonical events; rejected rows are counted by reason.
 
-The files are read by pieces on all cores, the pieces are sorted into partitions by their sessions,
-and each partition is put in order, freed of repeated rows and written. Memory holds a few pieces,
-events up to a limit (beyond it they wait on disk) and one partition a core.
+Files are read in pieces on all cores. The pieces are partitioned by session; each partition is
+sorted, deduplicated and written. Memory holds a few pieces, events up to a limit (beyond it they
+spill to disk) and one partition per core.
 """
 
 import shutil
@@ -29,24 +29,24 @@ from pipeline.datasets.sessionize import sessionize_by_inactivity
 from pipeline.study import DatasetConfig, Duplicates
 
 _EVENTS_BYTES_IN_MEMORY = 512 << 20
-_RAW_BYTES_A_PARTITION = 128 << 20
-_FEWEST_PARTITIONS = 4
-"""So that a small file, too, keeps several cores busy."""
+_RAW_BYTES_PER_PARTITION = 128 << 20
+_MIN_PARTITIONS = 4
+"""So that several cores are busy even with a small file."""
 
-_UNPACKED_BYTES = 8
-"""What a byte of a packed file is taken to become."""
+_DECOMPRESSION_RATIO = 8
+"""Assumed size of a decompressed file over its compressed size."""
 
 
 class _Piece(NamedTuple):
-    """A piece of a file, judged."""
+    """A validated piece of a file."""
 
     source: str
     events: pl.DataFrame
     rejected: pl.DataFrame
 
 
-class _Finished(NamedTuple):
-    """A partition as it is written, and its repeated rows."""
+class _Partition(NamedTuple):
+    """A partition ready to be written, and its rejected duplicates."""
 
     events: pl.DataFrame
     rejected: pl.DataFrame
@@ -60,58 +60,57 @@ def write_events(
     max_rejected_share: float,
     partitions: int | None = None,
 ) -> dict[str, Any]:
-    """Read raw data into ``folder``, which exists and is empty.
+    """Ingest raw data into ``folder``, which exists and is empty.
 
-    Writes ``events.parquet`` (sessions in the order of their hash, each in order of time),
+    Writes ``events.parquet`` (sessions in the order of their hash, each sorted by time),
     ``rejected.parquet`` and ``summary.json``.
 
     Args:
-        dataset: What the raw data is.
-        path: The file or folder it lies in.
-        folder: Where the events go.
-        max_rejected_share: Share of unusable rows above which the data is refused.
-        partitions: How many there are in memory one after another; chosen by the size if None.
-            The result is the same for any number.
+        dataset: The format and options of the raw data.
+        path: Its file or folder.
+        folder: Where the events are written.
+        max_rejected_share: Largest accepted share of rejected rows.
+        partitions: Number of partitions; None to choose it by size. The result is the same for
+            any number.
 
     Returns:
         The summary: counts of sessions, of events by type, and of rejected rows by reason.
 
     Raises:
-        DataError: if a file cannot be read, nothing is usable, too much is rejected, or the counts
-            are not the expected ones.
+        DataError: if a file cannot be read, no row is usable, too many are rejected, or the counts
+            differ from the expected ones.
     """
     files = list_inputs(dataset, path)
     raw_bytes = _raw_bytes(files)
     spill = folder / "spill"
-    parts = Partitions(
-        partitions or _number_of_partitions(raw_bytes), spill, memory_bytes=_EVENTS_BYTES_IN_MEMORY
-    )
+    number = partitions or max(_MIN_PARTITIONS, -(-raw_bytes // _RAW_BYTES_PER_PARTITION))
+    parts = Partitions(number, spill, memory_bytes=_EVENTS_BYTES_IN_MEMORY)
     sources = [file.path.name for file in files]
-    tally = IngestCounts(
+    counts = IngestCounts(
         dataset=str(path),
         max_rejected_share=max_rejected_share,
         files=dict.fromkeys(sources, 0),
     )
     with TableWriter(folder / "rejected.parquet", REJECTED) as rejected:
-        # A refusal of the data ends the threads, too, before it leaves this function.
+        # If the data is refused, the threads end before the error leaves this function.
         with closing(ordered_thread_map(_pieces(files))) as pieces:
-            for piece in track(pieces, raw_bytes // BLOCK_BYTES + len(files), "reading"):
-                tally.count_read(piece.source, piece.events, piece.rejected)
+            for piece in track(pieces, raw_bytes // BLOCK_BYTES + len(files), "ingesting"):
+                counts.count_read(piece.source, piece.events, piece.rejected)
                 rejected.write(piece.rejected)
                 parts.add(piece.events)
         finish = partial(_finish, dataset=dataset, sources=sources)
         with TableWriter(folder / "events.parquet", EVENTS) as events:
             finished = ordered_thread_map(partial(finish, part) for part in parts.close())
-            for done in track(finished, parts.number, "ordering"):
-                tally.count_rejected(done.rejected)
-                tally.count_written(done.events)
+            for done in track(finished, parts.number, "sorting"):
+                counts.count_rejected(done.rejected)
+                counts.count_written(done.events)
                 rejected.write(done.rejected)
                 events.write(done.events)
     shutil.rmtree(spill, ignore_errors=True)
-    tally.check()
+    counts.check()
     if dataset.expected is not None:
-        tally.check_expected(dataset.expected)
-    summary = tally.summary()
+        counts.check_expected(dataset.expected)
+    summary = counts.summary()
     write_json(folder / "summary.json", summary)
     return summary
 
@@ -120,7 +119,7 @@ def _raw_bytes(files: list[InputFile]) -> int:
     try:
         return sum(
             file.stat().st_size
-            * (_UNPACKED_BYTES if is_compressed(file) or file.suffix == ".parquet" else 1)
+            * (_DECOMPRESSION_RATIO if is_compressed(file) or file.suffix == ".parquet" else 1)
             for file in (entry.path for entry in files)
         )
     except OSError as error:
@@ -129,10 +128,6 @@ def _raw_bytes(files: list[InputFile]) -> int:
     except ValueError as error:  # a NUL in a path
         msg = f"cannot read the raw data: {error}; is dataset.path right?"
         raise DataError(msg) from error
-
-
-def _number_of_partitions(raw_bytes: int) -> int:
-    return max(_FEWEST_PARTITIONS, -(-raw_bytes // _RAW_BYTES_A_PARTITION))
 
 
 def _pieces(files: list[InputFile]) -> Iterator[Callable[[], _Piece]]:
@@ -149,18 +144,18 @@ def _read(task: Task, file: InputFile, number: int) -> _Piece:
 
 def _finish(
     part: Callable[[], pl.DataFrame], *, dataset: DatasetConfig, sources: list[str]
-) -> _Finished:
-    """One partition in its final order."""
+) -> _Partition:
+    """Sort, deduplicate and sessionize one partition."""
     events = sort_by_time(part())
     rejected = pl.DataFrame(schema=REJECTED.schema)
     if dataset.duplicates is Duplicates.REJECT:
-        again = duplicate_mask(events)
-        if again.any():
-            rejected = _duplicates(events.filter(again), sources)
-            events = events.filter(~again)
+        repeated = duplicate_mask(events)
+        if repeated.any():
+            rejected = _duplicates(events.filter(repeated), sources)
+            events = events.filter(~repeated)
     if dataset.knows_users_only:
         events = sessionize_by_inactivity(events, dataset.inactivity_minutes)
-    return _Finished(events.select(list(EVENTS.columns)), rejected)
+    return _Partition(events.select(list(EVENTS.columns)), rejected)
 
 
 def _duplicates(rows: pl.DataFrame, sources: list[str]) -> pl.DataFrame:

@@ -1,8 +1,8 @@
-"""Events in the order of their sessions' hashes, by partitions that fit in memory.
+"""Events sorted by the hash of their session, in partitions that fit in memory.
 
-A partition is a range of the hash, so the partitions, one after another, are the same events in the
-same order whatever their number is. Inside a session events are in order of time, and at one time
-in the order of the files.
+A partition is a range of the hash, so the concatenated partitions are the same events in the same
+order for any number of partitions. Events of a session are sorted by time, ties by the order of the
+files.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,17 +23,17 @@ Ints = NDArray[np.int64]
 
 
 def hash_of(sessions: pl.Series) -> NDArray[np.uint64]:
-    """A 64-bit hash of each name, the same on every machine."""
+    """A 64-bit hash of each session id, the same on every machine."""
     return hash_array(sessions.to_numpy(), categorize=False)  # pyright: ignore[reportCallIssue]
 
 
 class SessionRuns(NamedTuple):
-    """Rows that stand together, each run those of one session.
+    """Runs of consecutive rows of one session.
 
     Attributes:
         start: First row of each run.
         length: Rows of each run.
-        hash: Of its session.
+        hash: Hash of its session.
     """
 
     start: Ints
@@ -42,9 +42,9 @@ class SessionRuns(NamedTuple):
 
     @classmethod
     def by_hash(cls, sessions: pl.Series) -> Self:
-        """The runs in the order of their hash, then of their name; of a session, of their rows.
+        """The runs sorted by hash, then by session id; runs of one session keep their order.
 
-        A hash may be shared, but only by names that are texts.
+        Only string ids can share a hash.
         """
         starts = run_starts(sessions).arg_true().to_numpy().astype(np.int64)
         names = sessions.gather(starts)
@@ -58,18 +58,18 @@ class SessionRuns(NamedTuple):
         return cls(starts[order], lengths[order], hashes[order])
 
     def between(self, first: int, last: int) -> "SessionRuns":
-        """The runs from ``first`` up to ``last``."""
+        """The runs from ``first`` to ``last``, exclusive."""
         return SessionRuns(self.start[first:last], self.length[first:last], self.hash[first:last])
 
     def take(self, events: pl.DataFrame) -> pl.DataFrame:
-        """The rows of the runs, one run after another."""
+        """The rows of the runs, concatenated."""
         behind = np.cumsum(self.length)
         shift = np.repeat(self.start - (behind - self.length), self.length)
         return events[np.arange(len(shift)) + shift]
 
 
 def sort_by_time(events: pl.DataFrame) -> pl.DataFrame:
-    """Events whose sessions stand together, each put in order of time; ties keep their order."""
+    """Sort each session by time, ties in their order; rows of a session are consecutive."""
     ts, new = events["ts"].to_numpy(), run_starts(events["session"]).to_numpy()
     number = np.cumsum(new)
     falls = np.flatnonzero((ts[1:] < ts[:-1]) & ~new[1:])
@@ -82,7 +82,7 @@ def sort_by_time(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def duplicate_mask(events: pl.DataFrame) -> NDArray[np.bool_]:
-    """Which rows say the same as an earlier one: session, time, item and event_type; in order of time."""
+    """Which rows repeat an earlier one (session, time, item and event type); sorted by time."""
     ts, new = events["ts"].to_numpy(), run_starts(events["session"]).to_numpy()
     tie = np.zeros(len(events), dtype=np.bool_)
     tie[1:] = (ts[1:] == ts[:-1]) & ~new[1:]
@@ -94,10 +94,10 @@ def duplicate_mask(events: pl.DataFrame) -> NDArray[np.bool_]:
 
 
 class Partitions:
-    """Collects events by range of their session's hash; what memory cannot hold waits on disk."""
+    """Collects events by range of their session's hash; beyond a limit they spill to disk."""
 
     def __init__(self, number: int, folder: Path, *, memory_bytes: int) -> None:
-        """``number`` ranges; files go into ``folder``, which the caller removes."""
+        """Start with ``number`` empty ranges; files go into ``folder``, which the caller removes."""
         self.number = number
         self._folder = folder
         self._memory_bytes = memory_bytes
@@ -107,7 +107,7 @@ class Partitions:
         self._spills = 0
 
     def add(self, events: pl.DataFrame) -> None:
-        """Keep one piece of a file; pieces come in the order of the files."""
+        """Add one piece of a file; pieces must come in the order of the files."""
         self._empty = events.clear()
         self._pieces.append(events)
         self._held_bytes += int(events.estimated_size())
@@ -118,17 +118,17 @@ class Partitions:
             self._spills += 1
 
     def close(self) -> Iterator[Callable[[], pl.DataFrame]]:
-        """No more pieces: what gives the events of each partition, to be called once each.
+        """After the last piece: a function per partition that returns its events, to be called once.
 
-        A partition's sessions stand together in the order of their hash, rows of a session in the
-        order they were added.
+        Rows of a session are consecutive, sessions sorted by hash, rows in the order they were
+        added.
         """
         rest = self._split()
         for number in range(self.number):
             yield partial(self._take, number, rest[number])
 
     def _split(self) -> list[Callable[[], pl.DataFrame]]:
-        """What gives the held events of each partition; they are no longer held."""
+        """A function per partition that returns its part of the events in memory, which are dropped."""
         events = pl.concat([self._empty, *self._pieces], rechunk=True)
         self._pieces, self._held_bytes = [], 0
         runs = SessionRuns.by_hash(events["session"])

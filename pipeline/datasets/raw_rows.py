@@ -1,7 +1,7 @@
-"""What an adapter makes of a piece of a raw file: rows that may be events, and rows that cannot be.
+"""Rows of raw files as an adapter reads them, and their validation.
 
-Adapters know formats; they do not judge. Whether a value is missing, a event_type unknown or a time
-absurd is decided once for all formats in :func:`judge`.
+Adapters only parse. Whether a value is missing, an event type unknown or a time out of range is
+decided in one place for all formats, :func:`validate_rows`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ CONTENT_LIMIT = 200
 
 
 class Reason(StrEnum):
-    """Why a row was set aside."""
+    """Why a row was rejected."""
 
     NOT_TEXT = "not UTF-8 text"
     UNREADABLE = "not a row of this format"
@@ -28,16 +28,16 @@ class Reason(StrEnum):
     TIME_OUT_OF_RANGE = "time outside 2000-01-01 to 2100-01-01"
     UNKNOWN_EVENT_TYPE = "unknown event type"
     DUPLICATE = "duplicate of another event"
-    UNUSED_EVENT_TYPE = "a event type this product does not use"
+    UNUSED_EVENT_TYPE = "an event type that is not used"
 
 
 DELIBERATE = frozenset({Reason.UNUSED_EVENT_TYPE})
-"""Reasons that say nothing about the data's quality; they do not count as rejected share."""
+"""Reasons that are no defect of the data; they do not count towards the rejected share."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParseError:
-    """A line that is no row at all, and why."""
+    """A line that cannot be parsed as a row, and why."""
 
     position: int
     reason: Reason
@@ -46,34 +46,34 @@ class ParseError:
 
 @dataclass(frozen=True, slots=True)
 class RawRows:
-    """A piece of a file, as an adapter reads it.
+    """A piece of a file, as its adapter reads it.
 
     Attributes:
         source: Name of the file.
-        positions: Line of every row of ``frame``, from 1.
-        frame: Columns session (or the user, where sessions are still to be cut), ts, item and
-            event_type, the file's own word; null or empty where the file says nothing.
-        refusals: Lines that are no rows.
+        positions: Line of each row of ``frame``, from 1.
+        frame: Columns session (the user, if the data has no sessions), ts, item and event_type as
+            the file spells it; null or empty where the file has no value.
+        errors: Lines that are not rows.
     """
 
     source: str
     positions: NDArray[np.int64]
     frame: pl.DataFrame
-    refusals: list[ParseError] = field(default_factory=list)
+    errors: list[ParseError] = field(default_factory=list)
 
 
 Task = Callable[[], RawRows]
-"""Reads one piece of a file when called; pieces can be read at once by several threads."""
+"""Reads one piece of a file when called; several threads may read pieces at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file of the raw data and how its pieces are read.
+    """A file of the raw data, and how its pieces are read.
 
     Attributes:
         path: The file.
-        tasks: Gives the pieces in their order in the file.
-        event_types: What the file's words for event_types mean; None is a event_type this product does not use.
+        tasks: Returns the tasks that read its pieces, in their order in the file.
+        event_types: The event type of each word in the file; None for a word that is not used.
     """
 
     path: Path
@@ -84,34 +84,33 @@ class InputFile:
 def validate_rows(
     rows: RawRows, event_types: Mapping[str, EventType | None]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Sort rows into events and rejections; every row ends in exactly one of the two.
+    """Separate valid events from rejected rows; every row is in exactly one of the two.
 
     Returns:
-        Events with columns session, ts, item and event_type, in the order of ``rows``; and rows of
-        :data:`REJECTED`.
+        Events with columns session, ts, item and event_type, in the order of ``rows``; and the
+        rejected rows as :data:`REJECTED`.
     """
     used = {word: event_type for word, event_type in event_types.items() if event_type}
     word = pl.col("event_type").cast(pl.Enum(list(used)), strict=False)
     meanings = pl.Series(used.values(), dtype=EVENT_TYPE)
     event_type = pl.lit(meanings).gather(word.to_physical())
     bad = _missing() | word.is_null() | ~_in_range()
-    refused = _refused(rows)
+    rejected = _parse_errors(rows)
     events = rows.frame
-    if not _all_good(events, word):
+    if not _all_valid(events, word):
         events = events.filter(~bad)
-        refused = pl.concat(
-            [refused, _set_aside(rows, bad, [w for w in event_types if w not in used])]
-        )
-    return events.with_columns(event_type=event_type), REJECTED.validate(refused)
+        unused = [word for word in event_types if word not in used]
+        rejected = pl.concat([rejected, _rejected(rows, bad, unused)])
+    return events.with_columns(event_type=event_type), REJECTED.validate(rejected)
 
 
-def _all_good(events: pl.DataFrame, word: pl.Expr) -> bool:
-    """Whether no row is bad, found out from totals, which is all that most pieces cost."""
-    texts = pl.selectors.string() - pl.selectors.by_name("event_type")
+def _all_valid(events: pl.DataFrame, word: pl.Expr) -> bool:
+    """Whether every row is valid, from aggregates only: the fast path for most pieces."""
+    strings = pl.selectors.string() - pl.selectors.by_name("event_type")
     totals = events.select(
         pl.sum_horizontal(pl.all().null_count()).alias("nulls"),
         word.null_count().alias("unknown"),
-        pl.sum_horizontal(pl.lit(0), (texts == "").sum()).alias("empty"),
+        pl.sum_horizontal(pl.lit(0), (strings == "").sum()).alias("empty"),
         pl.col("ts").min().alias("first"),
         pl.col("ts").max().alias("last"),
     ).row(0, named=True)
@@ -121,12 +120,12 @@ def _all_good(events: pl.DataFrame, word: pl.Expr) -> bool:
     return in_range and not totals["nulls"] + totals["unknown"] + totals["empty"]
 
 
-def _set_aside(rows: RawRows, bad: pl.Expr, other_words: list[str]) -> pl.DataFrame:
-    """The bad rows as :data:`REJECTED`, each under the first reason that holds."""
+def _rejected(rows: RawRows, bad: pl.Expr, unused: list[str]) -> pl.DataFrame:
+    """The bad rows as :data:`REJECTED`, each with the first reason that applies."""
     reason = (
         pl.when(_missing())
         .then(pl.lit(Reason.MISSING_FIELD.value))
-        .when(pl.col("event_type").is_in(other_words))
+        .when(pl.col("event_type").is_in(unused))
         .then(pl.lit(Reason.UNUSED_EVENT_TYPE.value))
         .when(_in_range())
         .then(pl.lit(Reason.UNKNOWN_EVENT_TYPE.value))
@@ -146,7 +145,7 @@ def _set_aside(rows: RawRows, bad: pl.Expr, other_words: list[str]) -> pl.DataFr
 
 
 def _missing() -> pl.Expr:
-    """Whether a field is null or empty text."""
+    """Whether a field is null or an empty string."""
     return pl.any_horizontal(pl.all().is_null(), pl.selectors.string() == "")
 
 
@@ -154,11 +153,11 @@ def _in_range() -> pl.Expr:
     return pl.col("ts").is_between(EARLIEST_TS, LATEST_TS, closed="left")
 
 
-def _refused(rows: RawRows) -> pl.DataFrame:
+def _parse_errors(rows: RawRows) -> pl.DataFrame:
     return pl.DataFrame(
         [
             (rows.source, line.position, line.reason.value, line.content[:CONTENT_LIMIT])
-            for line in rows.refusals
+            for line in rows.errors
         ],
         schema=REJECTED.schema,
         orient="row",

@@ -1,4 +1,4 @@
-"""Rows that stand together: where each run of equal values begins, and sums over each run."""
+"""Runs of equal consecutive values: their starts, and sums over each."""
 
 import numpy as np
 import polars as pl
@@ -6,12 +6,12 @@ from numpy.typing import NDArray
 
 
 def run_starts(values: pl.Series) -> pl.Series:
-    """Whether each value differs from the one before it; the first one does."""
+    """Whether each value differs from its predecessor; true for the first."""
     return values.ne_missing(values.shift())
 
 
 def run_sums(values: NDArray[np.generic], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sum of each run of ``values``, one run of each of ``lengths`` after another; 0 if empty."""
+    """Sum of ``values`` over consecutive runs of the given lengths; 0 for an empty run."""
     total = np.concatenate([[0], np.cumsum(values)])
-    behind = np.cumsum(lengths)
-    return total[behind] - total[behind - lengths]
+    ends = np.cumsum(lengths)
+    return total[ends] - total[ends - lengths]

@@ -1,4 +1,4 @@
-"""Items as small numbers, so that counting and looking up is indexing."""
+"""Integer codes of items, so that counts and look-ups are array indexing."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-_LARGEST_SPAN = 1 << 25
-"""Whole numbers that span less are their own codes; counts then take 256 MiB at most."""
+_MAX_RANGE = 1 << 25
+"""Integer ids with a smaller range are codes after an offset; counts take at most 256 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class ItemIndex:
     """A code in 0 … ``number - 1`` for every item of a data set.
 
     Attributes:
-        number: How many codes there are; not every one need belong to an item.
-        lowest: The item of code 0, if items are whole numbers that lie close together; else None.
-        names: All items in order, if they do not; else empty.
+        number: Number of codes; not all of them need be an item's.
+        lowest: The item of code 0, if ids are integers with a small range; else None.
+        names: All items, sorted, if they are not; else empty.
     """
 
     number: int
@@ -29,13 +29,13 @@ class ItemIndex:
 
     @classmethod
     def of(cls, events: pq.ParquetFile) -> Self:
-        """The codes of the column ``item`` of a parquet file."""
+        """Codes for the column ``item`` of a parquet file."""
         place = events.schema_arrow.get_field_index("item")
         if events.schema_arrow.field(place).type == pa.int64():
             groups = [events.metadata.row_group(n) for n in range(events.num_row_groups)]
             ends = [group.column(place).statistics for group in groups if group.num_rows]
             lowest, highest = min(end.min for end in ends), max(end.max for end in ends)
-            if highest - lowest < _LARGEST_SPAN:
+            if highest - lowest < _MAX_RANGE:
                 return cls(highest - lowest + 1, lowest, pl.Series("item", dtype=pl.Int64))
         unique: pl.Series | None = None
         for batch in events.iter_batches(columns=["item"]):

@@ -1,4 +1,4 @@
-"""Whether a click was followed by an order (or a cart) of its item."""
+"""Labels of clicks: whether an order (or cart) of the same item follows in the session."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 _PAIRS = 1 << 20
-"""Room for pairs of session and item; those that meet there by chance are only searched in vain."""
+"""Size of a hash table of (session, item) pairs; a collision only costs a search."""
 
 _SPREAD = 0x9E3779B1
-"""A multiplier that sends neighbouring sessions far apart."""
+"""A multiplier that spreads neighbouring sessions over the table."""
 
 
 def has_followup_event(
@@ -20,25 +20,25 @@ def has_followup_event(
     ts: Ints,
     within_ms: int | None = None,
 ) -> NDArray[np.bool_]:
-    """For each event, whether its item has a wanted event later in its session.
+    """For each event, whether a wanted event of its item follows in its session.
 
-    With orders wanted and no window this is o_t of section 5 of Wilm & Normann (2025). Later means
-    further down: sessions are in order of time, and events of one time in that of the files.
+    With orders wanted and no window this is o_t of section 5 of Wilm & Normann (2025). Sessions are
+    sorted by time, ties by the order of the files.
 
     Args:
-        wanted: Which events are of the event_type that must follow.
+        wanted: Which events are of the type that must follow.
         item: Code of each event's item, not negative.
-        session: Number of each event's session; the events of a session stand together.
-        ts: Time of each event, milliseconds; not falling within a session.
-        within_ms: Longest time from the event to what follows, inclusive; None for any.
+        session: Number of each event's session; rows of a session are consecutive.
+        ts: Time of each event, milliseconds; not decreasing within a session.
+        within_ms: Longest time between the two events, inclusive; None for any.
     """
     found = np.zeros(len(wanted), dtype=np.bool_)
-    # Most events have a session and an item that together are never wanted: few are searched.
+    # Most (session, item) pairs have no wanted event, so few events are searched.
     pair = (session * _SPREAD + item) & (_PAIRS - 1)
     maybe = np.zeros(_PAIRS, dtype=np.bool_)
     maybe[pair[wanted]] = True
     rows = np.flatnonzero(maybe[pair])
-    # Item and place in one number: the next larger one among the wanted is the item's next.
+    # Item and row in one number: the next larger one among the wanted is the item's next event.
     place = (item[rows].astype(np.int64) << 32) | rows
     following = np.sort(place[wanted[rows]])
     nearest = np.searchsorted(following, place, side="right")

@@ -1,13 +1,12 @@
 """From canonical events to the sessions a model is trained and tested on.
 
-In this order: sessions with enough clicks; items with enough clicks; clicks on other items removed;
-sessions with enough clicks again; split by time; the catalogue, which is the items left in train;
-clicks on other items removed from validation and test, and their sessions that become too short.
-By default an item's clicks count in train only, so nothing of the test period reaches train. Carts
-and orders only label clicks. Every step's losses are counted.
+The steps: keep sessions with enough clicks; keep items with enough clicks; keep sessions that still
+have enough; split by time; the catalogue is the items in train; drop clicks on other items from
+validation and test, and the sessions that become too short. By default an item's clicks count in
+train only, so nothing of the test period reaches train. Carts and orders only label clicks. What
+each step drops is counted.
 
-The events are gone through once; their labelled clicks (:mod:`pipeline.sessions.spill`) a few
-times more.
+Events are read once, their labelled clicks (:mod:`pipeline.sessions.spill`) several times.
 """
 
 import shutil
@@ -31,15 +30,16 @@ from pipeline.datasets.io.parquet_writer import TableWriter
 from pipeline.datasets.io.thread_map import ordered_thread_map
 from pipeline.sessions.item_index import ItemIndex
 from pipeline.sessions.rules import CutAnchor, Rules
+from pipeline.sessions.select_sessions import DROPPED, Selection, select_sessions
 from pipeline.sessions.spill import (
     SpillBuffer,
     SpilledSessions,
     iter_session_chunks,
-    stage_sessions,
+    label_sessions,
 )
 from pipeline.sessions.temporal_split import (
-    PARTS,
-    STRADDLES,
+    CROSSING,
+    SPLITS,
     Cuts,
     assign_split,
     check_date_range,
@@ -50,20 +50,20 @@ from pipeline.sessions.token_store_writer import TokenWriter
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-_TRAIN, _VALIDATION, _TEST = range(len(PARTS))
+_TRAIN, _VALIDATION, _TEST = range(len(SPLITS))
 
 
 def write_sessions(events: Path, folder: Path, rules: Rules) -> dict[str, Any]:
-    """Filter, split and label the events in the folder ``events`` into ``folder``, which exists.
+    """Filter, split and label the events of the folder ``events`` into ``folder``, which exists.
 
     Writes ``sessions.parquet``, ``items.parquet``, ``tokens.safetensors`` and ``summary.json``. A
-    split's sessions stand in the same order in the table and in the tokens.
+    split's sessions have the same order in the table and in the tokens.
 
     Returns:
         The summary: what each step dropped, and what is left.
 
     Raises:
-        DataError: if a split or the catalogue ends up empty; the message holds all counts.
+        DataError: if a split or the catalogue is empty; the message has all counts.
     """
     summary = read_json(events / "summary.json")
     file = pq.ParquetFile(events / "events.parquet")
@@ -77,7 +77,7 @@ def write_sessions(events: Path, folder: Path, rules: Rules) -> dict[str, Any]:
     items = pl.DataFrame(
         {
             "index": catalogue[chosen],
-            "item": work.codes.item(chosen),
+            "item": work.items.item(chosen),
             "train_clicks": train_clicks[chosen],
         }
     ).sort("index")
@@ -89,11 +89,11 @@ def write_sessions(events: Path, folder: Path, rules: Rules) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Preparation:
-    """The staged clicks of one data set, and the rules they are prepared by."""
+    """The labelled clicks of a data set, and the rules they are prepared by."""
 
     rules: Rules
-    codes: ItemIndex
-    stage: SpillBuffer
+    items: ItemIndex
+    buffer: SpillBuffer
     cuts: Cuts | None
 
     @classmethod
@@ -105,17 +105,17 @@ class _Preparation:
         if rules.test_end is CutAnchor.LAST_EVENT and rules.test_files is None:
             cuts = _cuts(summary["last_ts"] + 1, summary["first_ts"], rules)
         test_files = [n for n, name in enumerate(summary["files"]) if rules.is_test_file(name)]
-        codes, stage = ItemIndex.of(file), SpillBuffer(folder)
+        items, buffer = ItemIndex.of(file), SpillBuffer(folder)
         tasks = (
-            partial(stage_sessions, piece, codes, rules, cuts, test_files)
+            partial(label_sessions, piece, items, rules, cuts, test_files)
             for piece in iter_session_chunks(file)
         )
-        for staged in track(ordered_thread_map(tasks), file.num_row_groups, "labelling"):
-            stage.add(staged)
-        return cls(rules, codes, stage, cuts)
+        for labelled in track(ordered_thread_map(tasks), file.num_row_groups, "labelling sessions"):
+            buffer.add(labelled)
+        return cls(rules, items, buffer, cuts)
 
     def well_supported(self) -> Flags:
-        """Which items have enough clicks in sessions that are long enough."""
+        """Which items have enough clicks, in sessions that are long enough."""
         keep: Flags | None = None
         while True:
             counts = self._item_counts(keep, in_train=self.rules.support_in_train)
@@ -124,10 +124,10 @@ class _Preparation:
                 return keep
 
     def split(self, keep: Flags) -> None:
-        """Settle the cuts, if they depend on which sessions survive the filters."""
+        """Compute the split boundaries, if they depend on the sessions that pass the filters."""
         if self.cuts is not None:
             return
-        tasks = (partial(self._bounds, piece, keep) for piece in self.stage)
+        tasks = (partial(self._bounds, piece, keep) for piece in self.buffer)
         bounds = [times for times in ordered_thread_map(tasks) if times is not None]
         if not bounds:
             return
@@ -143,14 +143,14 @@ class _Preparation:
             self.cuts = _cuts(end, start, self.rules)
 
     def catalogue(self, keep: Flags) -> tuple[NDArray[np.int32], Ints]:
-        """The index of every item code in the catalogue, -1 outside it, and its clicks in train.
+        """The catalogue index of every item code, -1 outside it, and its clicks in train.
 
-        The most clicked item has index 0; of equals the smaller id is first.
+        The item with the most clicks has index 0; ties are in the order of ids.
         """
         clicks = self._item_counts(keep, in_train=True)
         chosen = np.flatnonzero(clicks)
         ranked = chosen[np.argsort(-clicks[chosen], kind="stable")]
-        index = np.full(self.codes.number, -1, dtype=np.int32)
+        index = np.full(self.items.number, -1, dtype=np.int32)
         index[ranked] = np.arange(len(ranked), dtype=np.int32)
         return index, clicks
 
@@ -161,11 +161,11 @@ class _Preparation:
             TableWriter(folder / "sessions.parquet", SESSIONS) as table,
             TokenWriter(folder / "tokens.safetensors") as tokens,
         ):
-            tasks = (partial(self._finish, piece, keep, catalogue) for piece in self.stage)
-            for sessions, parts, dropped in ordered_thread_map(tasks):
-                counts.update(dropped)
-                table.write(sessions)
-                for split, clicks, lengths in parts:
+            tasks = (partial(self._select, piece, keep, catalogue) for piece in self.buffer)
+            for selected in ordered_thread_map(tasks):
+                counts.update(selected.dropped)
+                table.write(selected.sessions)
+                for split, clicks, lengths in selected.splits:
                     tokens.append(split, clicks, lengths)
                     counts[f"{split}_sessions"] += len(lengths)
                     counts[f"{split}_clicks"] += clicks.height
@@ -173,17 +173,17 @@ class _Preparation:
                         counts[f"{split}_{label}_clicks"] += int(clicks[label].sum())
         counts["items"] = int((catalogue >= 0).sum())
         names = [f"{split}_{what}" for what in _COUNTED for split in Split]
-        return {name: counts[name] for name in (*_DROPPED, "items", *names)}
+        return {name: counts[name] for name in (*DROPPED, "items", *names)}
 
     def _item_counts(self, keep: Flags | None, *, in_train: bool) -> Ints:
         """Clicks of each item code in sessions that are long enough.
 
         Args:
             keep: The items that count; None for all.
-            in_train: Whether only the sessions are counted that the catalogue is made of.
+            in_train: Whether to count only sessions whose items form the catalogue.
         """
-        total = np.zeros(self.codes.number, dtype=np.int64)
-        tasks = (partial(self._count, piece, keep, in_train=in_train) for piece in self.stage)
+        total = np.zeros(self.items.number, dtype=np.int64)
+        tasks = (partial(self._count, piece, keep, in_train=in_train) for piece in self.buffer)
         for codes in ordered_thread_map(tasks):
             np.add.at(total, codes, 1)
         return total
@@ -204,16 +204,16 @@ class _Preparation:
         return codes[kept & long_enough[staged.number]]
 
     def _span(self, staged: SpilledSessions, keep: Flags | None) -> tuple[Ints, Ints]:
-        """When each session begins and ends."""
+        """Start and end of each session."""
         if self.rules.by_clicks and keep is not None:
             return staged.span(keep[staged.clicks["code"].to_numpy()])
         return staged.sessions["first_ts"].to_numpy(), staged.sessions["last_ts"].to_numpy()
 
     def _parts(self, staged: SpilledSessions, keep: Flags | None) -> NDArray[np.int8]:
         if self.cuts is None:
-            return np.full(staged.sessions.height, STRADDLES, dtype=np.int8)
-        begin, end = self._span(staged, keep)
-        part = assign_split(begin, end, self.cuts, self.rules.boundary_sessions)
+            return np.full(staged.sessions.height, CROSSING, dtype=np.int8)
+        start, end = self._span(staged, keep)
+        part = assign_split(start, end, self.cuts, self.rules.boundary_sessions)
         if self.rules.test_files is not None:
             part[staged.sessions["in_test_file"].to_numpy()] = _TEST
         return part
@@ -221,71 +221,25 @@ class _Preparation:
     def _bounds(
         self, piece: Callable[[], SpilledSessions], keep: Flags
     ) -> tuple[int, int, int] | None:
-        """First and last beginning, and last end, of the sessions outside the test files."""
+        """Earliest and latest start, and latest end, of the sessions outside the test files."""
         staged = piece()
         kept = keep[staged.clicks["code"].to_numpy()]
         alive = staged.count(kept) >= self.rules.min_length
         alive &= ~staged.sessions["in_test_file"].to_numpy()
         if not alive.any():
             return None
-        begin, end = (times[alive] for times in self._span(staged, keep))
-        return int(begin.min()), int(begin.max()), int(end.max())
+        start, end = (times[alive] for times in self._span(staged, keep))
+        return int(start.min()), int(start.max()), int(end.max())
 
-    def _finish(
+    def _select(
         self, piece: Callable[[], SpilledSessions], keep: Flags, catalogue: NDArray[np.int32]
-    ) -> tuple[pl.DataFrame, list[tuple[Split, pl.DataFrame, Ints]], dict[str, int]]:
-        """The sessions that stay, their clicks by split, and what was dropped."""
+    ) -> Selection:
         staged = piece()
         index = catalogue[staged.clicks["code"].to_numpy()]
-        clicks = staged.sessions["clicks"].to_numpy()
-        part = self._parts(staged, keep)
-        whole = (part != STRADDLES) & (clicks > 0)
-        long_enough = whole & (clicks >= self.rules.min_length)
-        known = staged.count(index >= 0)
-        stays = long_enough & (known >= self.rules.min_length)
-        dropped = {
-            "sessions_in": len(clicks),
-            "sessions_without_click": int((clicks == 0).sum()),
-            "boundary_sessions": int(((part == STRADDLES) & (clicks > 0)).sum()),
-            "sessions_too_short": int((whole & ~long_enough).sum()),
-            "clicks_on_unknown_items": int((clicks - known)[long_enough].sum()),
-            "sessions_too_short_without_unknown_items": int((long_enough & ~stays).sum()),
-        }
-        number = staged.number
-        chosen = np.flatnonzero(stays[number] & (index >= 0))
-        number = number[chosen]
-        kept = staged.clicks[chosen].select(
-            pl.Series("item", index[chosen]), "ts", "ordered", "carted"
-        )
-        sessions = staged.sessions.select(
-            "session",
-            "first_ts",
-            "last_ts",
-            split=pl.Series([*(split.value for split in Split), None]).gather(part),
-            clicks=pl.Series(known).cast(pl.Int32),
-            carted_clicks=pl.Series(_per_session(number, kept["carted"], len(clicks))),
-            ordered_clicks=pl.Series(_per_session(number, kept["ordered"], len(clicks))),
-        ).filter(stays)
-        parts = [
-            (split, kept.filter(part[number] == place), known[stays & (part == place)])
-            for place, split in enumerate(PARTS)
-        ]
-        return sessions.select(list(SESSIONS.columns)), parts, dropped
+        return select_sessions(staged, index, self._parts(staged, keep), self.rules.min_length)
 
 
-_DROPPED = (
-    "sessions_in",
-    "sessions_without_click",
-    "boundary_sessions",
-    "sessions_too_short",
-    "clicks_on_unknown_items",
-    "sessions_too_short_without_unknown_items",
-)
 _COUNTED = ("sessions", "clicks", "carted_clicks", "ordered_clicks")
-
-
-def _per_session(number: Ints, flags: pl.Series, sessions: int) -> NDArray[np.int32]:
-    return np.bincount(number[flags.to_numpy()], minlength=sessions).astype(np.int32)
 
 
 def _cuts(end: int, start: int, rules: Rules) -> Cuts:
@@ -300,7 +254,7 @@ def _check(counts: dict[str, int]) -> None:
     ]
     if empty:
         msg = (
-            f"nothing is left in {', '.join(empty)} after filtering; counts: {counts}. "
+            f"{', '.join(empty)} is 0 after filtering; counts: {counts}. "
             "Lower sessions.min_item_support, or change the split"
         )
         raise DataError(msg)

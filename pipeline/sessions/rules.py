@@ -1,4 +1,4 @@
-"""What the keys of ``sessions`` mean for one dataset: the rules that cleaning and splitting follow."""
+"""The rules by which a dataset is cleaned and split, from the keys of ``sessions``."""
 
 import re
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from pipeline.study import (
 
 
 class CutAnchor(StrEnum):
-    """Which moment ``test_days`` are counted back from."""
+    """The time from which ``test_days`` are counted back."""
 
     LAST_EVENT = "the last event"
     LAST_START = "the first click of the last session"
@@ -28,19 +28,19 @@ class Rules:
     """How sessions are filtered and split.
 
     Attributes:
-        min_support: Clicks an item needs.
-        min_length: Clicks a session needs.
+        min_support: Smallest number of clicks of an item.
+        min_length: Smallest number of clicks of a session.
         iterated: Whether both filters are repeated until both hold.
-        support_in_train: Whether an item's clicks count in train only (or in all of the data,
-            which lets the test period decide what is trained on).
-        boundary_sessions: What becomes of sessions on a cut.
-        test_end: What ``test_days`` are counted back from.
-        test_days: Length of the test part.
-        validation_days: Length of the validation part.
-        by_clicks: Whether a session begins and ends with its clicks on well-supported items, or
+        support_in_train: Whether an item's clicks count in train only (or in all data, so that
+            the test period influences what is trained on).
+        boundary_sessions: The policy for sessions that cross a split boundary.
+        test_end: The time from which ``test_days`` are counted back.
+        test_days: Length of the test split.
+        validation_days: Length of the validation split.
+        by_clicks: Whether a session starts and ends with its clicks on well-supported items, or
             with its events.
-        validation_in_catalogue: Whether the items of the validation part are in the catalogue.
-        test_files: A word in the names of the files whose sessions are the test part; None to
+        validation_in_catalogue: Whether items of the validation split are in the catalogue.
+        test_files: A word in the names of the files whose sessions are the test split; None to
             split by time.
         order_window_ms: A click counts as ordered if the order follows within this time.
     """
@@ -59,35 +59,35 @@ class Rules:
     test_files: str | None = None
 
     def is_test_file(self, name: str) -> bool:
-        """Whether the sessions of a file are the test part: ``otto-recsys-test.jsonl`` by ``test``."""
+        """Whether a file's sessions are the test split: ``otto-recsys-test.jsonl`` for ``test``."""
         return self.test_files in re.split(r"[^a-z0-9]+", name.lower())
 
     @property
     def keeps_apart(self) -> bool:
-        """Whether no session of a part has an event in another part's time."""
+        """Whether no session of a split has an event in the time of another split."""
         return (
             self.boundary_sessions in {BoundaryPolicy.DROP, BoundaryPolicy.TRIM}
             and not self.test_files
         )
 
 
-def rules_of(section: SessionsConfig, dataset: DatasetConfig) -> Rules:
-    """The rules a study asks for.
+def rules_of(config: SessionsConfig, dataset: DatasetConfig) -> Rules:
+    """The rules of a study.
 
     Raises:
-        StudyError: if the preset does not know the dataset's format.
+        StudyError: if the preset does not support the dataset's format.
     """
-    window = section.order_window_minutes
+    window = config.order_window_minutes
     rules = Rules(
-        min_support=section.min_item_support,
-        min_length=section.min_session_length,
-        iterated=section.support_filter is SupportFilter.ITERATED,
-        boundary_sessions=section.boundary_sessions,
-        test_days=section.test_days,
-        validation_days=section.validation_days,
+        min_support=config.min_item_support,
+        min_length=config.min_session_length,
+        iterated=config.support_filter is SupportFilter.ITERATED,
+        boundary_sessions=config.boundary_sessions,
+        test_days=config.test_days,
+        validation_days=config.validation_days,
         order_window_ms=None if window is None else round(window * 60_000),
     )
-    return _reference(rules, dataset.format) if section.preset is Preset.REFERENCE else rules
+    return _reference(rules, dataset.format) if config.preset is Preset.REFERENCE else rules
 
 
 def _reference(rules: Rules, dataset_format: str) -> Rules:
@@ -123,7 +123,7 @@ def _reference(rules: Rules, dataset_format: str) -> Rules:
             )
         case _:
             msg = (
-                f"sessions.preset = reference knows OTTO, Yoochoose and Diginetica, not "
-                f"dataset.format = {dataset_format}; leave it out and set the keys one by one"
+                f"sessions.preset = reference supports OTTO, Yoochoose and Diginetica, not "
+                f"dataset.format = {dataset_format}; remove it and set the keys one by one"
             )
             raise StudyError(msg)

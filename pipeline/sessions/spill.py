@@ -1,4 +1,4 @@
-"""The clicks of whole sessions with their labels, by pieces that wait in memory or on disk."""
+"""Labelled clicks of whole sessions, in pieces that are kept in memory or spilled to disk."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ _BYTES_IN_MEMORY = 512 << 20
 
 @dataclass(frozen=True, slots=True)
 class SpilledSessions:
-    """Some sessions.
+    """A piece of the sessions.
 
     Attributes:
-        sessions: One row a session: session, first_ts and last_ts (of any event), in_test_file,
-            and clicks.
-        clicks: One row a click, sessions one after another: code (of the item), ts, ordered,
-            carted.
+        sessions: One row per session: session, first_ts and last_ts (of any event), in_test_file
+            and clicks (their number).
+        clicks: One row per click, in the order of the sessions: code (of the item), ts, ordered
+            and carted.
     """
 
     sessions: pl.DataFrame
@@ -37,32 +37,32 @@ class SpilledSessions:
 
     @property
     def number(self) -> NDArray[np.int64]:
-        """The row of ``sessions`` each click belongs to."""
+        """The row of ``sessions`` of each click."""
         return np.repeat(np.arange(self.sessions.height), self.sessions["clicks"].to_numpy())
 
     def count(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """How many of its clicks are chosen, by session."""
+        """Number of chosen clicks of each session."""
         return run_sums(chosen, self.sessions["clicks"].to_numpy())
 
     def span(self, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """When the first and the last of its chosen clicks were, by session; 0 without one."""
+        """Times of the first and last chosen click of each session; 0 without one."""
         number, ts = self.number[chosen], self.clicks["ts"].to_numpy()[chosen]
         first, last = np.zeros((2, self.sessions.height), dtype=np.int64)
-        first[number[::-1]], last[number] = ts[::-1], ts  # of a session, the last written stays
+        first[number[::-1]], last[number] = ts[::-1], ts  # the last write of a session wins
         return first, last
 
 
 class SpillBuffer:
-    """Keeps staged sessions in their order; beyond a limit they wait on disk."""
+    """Keeps pieces in their order; beyond a memory limit they are spilled to disk."""
 
     def __init__(self, folder: Path) -> None:
-        """Files go into ``folder``, which the caller removes."""
+        """Start empty; files go into ``folder``, which the caller removes."""
         self._folder = folder
         self._pieces: list[Callable[[], SpilledSessions]] = []
         self._held_bytes = 0
 
     def add(self, staged: SpilledSessions) -> None:
-        """Keep a piece."""
+        """Add a piece."""
         size = staged.sessions.estimated_size() + staged.clicks.estimated_size()
         if self._held_bytes + size <= _BYTES_IN_MEMORY:
             self._held_bytes += int(size)
@@ -75,36 +75,36 @@ class SpillBuffer:
         self._pieces.append(lambda: SpilledSessions(*(pl.read_ipc(file) for file in files)))
 
     def __iter__(self) -> Iterator[Callable[[], SpilledSessions]]:
-        """What gives each piece."""
+        """A function per piece that returns it."""
         return iter(self._pieces)
 
 
-def stage_sessions(
-    events: pl.DataFrame, codes: ItemIndex, rules: Rules, cuts: Cuts | None, test_files: list[int]
+def label_sessions(
+    events: pl.DataFrame, items: ItemIndex, rules: Rules, cuts: Cuts | None, test_files: list[int]
 ) -> SpilledSessions:
     """Label the clicks of whole sessions.
 
     Args:
-        events: In the order of ``events.parquet``; at least one.
-        codes: Of the items.
-        rules: Whether sessions are trimmed, and what counts as ordered.
-        cuts: Where to trim sessions; needed if the rules trim.
-        test_files: Numbers of the files whose sessions are the test part.
+        events: Events of whole sessions in the order of ``events.parquet``, at least one.
+        items: The codes of items.
+        rules: Whether boundary sessions are trimmed, and what counts as ordered.
+        cuts: The split boundaries, where sessions are trimmed.
+        test_files: Numbers of the files whose sessions are the test split.
     """
     session = events["session"]
     new = run_starts(session).to_numpy()
     starts, number = np.flatnonzero(new), np.cumsum(new) - 1
     if rules.boundary_sessions is BoundaryPolicy.TRIM and cuts is not None:
-        begin = events["ts"].to_numpy()[starts][number]
-        within = in_start_split(events["ts"].to_numpy(), begin, cuts)
+        start = events["ts"].to_numpy()[starts][number]
+        within = in_start_split(events["ts"].to_numpy(), start, cuts)
         if not within.all():
-            return stage_sessions(events.filter(within), codes, rules, None, test_files)
+            return label_sessions(events.filter(within), items, rules, None, test_files)
     ts = events["ts"].to_numpy()
     click, cart, order = (
         (events["event_type"] == event_type.value).to_numpy()
         for event_type in (EventType.CLICK, EventType.CART, EventType.ORDER)
     )
-    code = codes.code(events["item"])
+    code = items.code(events["item"])
     follows = partial(has_followup_event, item=code, session=number, ts=ts)
     ordered, carted = follows(order, within_ms=rules.order_window_ms), follows(cart)
     last = np.append(starts[1:], len(events)) - 1
@@ -131,17 +131,17 @@ def stage_sessions(
 
 
 def iter_session_chunks(events: pq.ParquetFile) -> Iterator[pl.DataFrame]:
-    """The events by pieces that hold whole sessions."""
+    """The events in pieces of whole sessions."""
     rest: pl.DataFrame | None = None
     for group in range(events.num_row_groups):
         table = pl.DataFrame(events.read_row_group(group)).with_columns(
             pl.col("event_type").cast(EVENT_TYPE)
         )
         frame = table if rest is None else pl.concat([rest, table])
-        behind = run_starts(frame["session"]).arg_true()
-        cut = int(behind[-1]) if len(behind) else 0
-        if cut:
-            yield frame[:cut]
-        rest = frame[cut:]
+        starts = run_starts(frame["session"]).arg_true()
+        last = int(starts[-1]) if len(starts) else 0
+        if last:
+            yield frame[:last]
+        rest = frame[last:]
     if rest is not None and rest.height:
         yield rest

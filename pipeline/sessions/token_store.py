@@ -1,10 +1,10 @@
-"""The token store: one safetensors file a study, memory-mapped.
+"""The token store: one memory-mapped safetensors file per study.
 
 Layout: for each split, ``<split>.items`` (int32), ``<split>.ordered`` and ``<split>.carted`` (uint8)
 and ``<split>.offsets`` (int64), as :class:`models.tokens.SessionTokens` describes them, and
 ``<split>.ts`` (int64, milliseconds UTC), the time of every click. The format is 8 bytes of header
-length (little endian), a JSON header, and the arrays one after another; any safetensors reader
-opens it.
+length (little endian), a JSON header, and the concatenated arrays; any safetensors reader can open
+it.
 """
 
 import json
@@ -22,16 +22,16 @@ DTYPES = {"I32": np.int32, "U8": np.uint8, "I64": np.int64}
 
 
 def open_tokens(path: Path, split: Split) -> SessionTokens:
-    """Map one split's tokens into memory; nothing is read until it is used.
+    """Map one split's tokens into memory; data is read on access.
 
     Raises:
-        DataError: if the file is not a token store, lacks the split, or contradicts itself.
+        DataError: if the file is not a token store, lacks the split, or is inconsistent.
     """
     names = ("items", "ordered", "carted", "offsets")
     items, ordered, carted, offsets = _open(path, split, names)
-    sound = len(offsets) and offsets[0] == 0 and offsets[-1] == len(items)
-    if not (sound and len(items) == len(ordered) == len(carted)):
-        msg = f"{path}: the arrays of split {split} do not fit. Materialise 'sessions' anew"
+    valid = len(offsets) and offsets[0] == 0 and offsets[-1] == len(items)
+    if not (valid and len(items) == len(ordered) == len(carted)):
+        msg = f"{path}: the arrays of split {split} have inconsistent lengths. Materialise 'sessions' again"
         raise DataError(msg)
     return SessionTokens(items=items, ordered=ordered, carted=carted, offsets=offsets)
 
@@ -57,7 +57,7 @@ def _open(path: Path, split: Split, names: tuple[str, ...]) -> list[NDArray[Any]
         ValueError,
     ) as error:
         msg = (
-            f"{path} is not a token store with split {split}: {error}. Materialise 'sessions' anew"
+            f"{path} is not a token store with split {split}: {error}. Materialise 'sessions' again"
         )
         raise DataError(msg) from error
 

@@ -1,4 +1,4 @@
-"""Writes the token store of :mod:`pipeline.sessions.token_store` piece by piece, in constant memory."""
+"""Writer of the token store (:mod:`pipeline.sessions.token_store`), in constant memory."""
 
 import json
 import shutil
@@ -14,14 +14,14 @@ from pipeline.core.contracts import Split
 from pipeline.sessions.token_store import DTYPES
 
 _ARRAYS = {"offsets": "I64", "ts": "I64", "items": "I32", "ordered": "U8", "carted": "U8"}
-"""The widest first, so that every array begins at a multiple of its item's size."""
+"""The widest types first, so that every array is aligned to the size of its elements."""
 
 
 class TokenWriter:
-    """Appends sessions to their splits; the store is there when the block ends well."""
+    """Appends sessions to their splits; the store is written when the block ends without an error."""
 
     def __init__(self, path: Path) -> None:
-        """Arrays grow in files beside ``path`` until they are put together."""
+        """Arrays are collected in temporary files next to ``path``."""
         self._path = path
         names = [f"{split}.{array}" for array in _ARRAYS for split in Split]
         self._files = {name: path.with_name(f"{path.name}.{name}") for name in names}
@@ -43,7 +43,7 @@ class TokenWriter:
         for stream in self._streams.values():
             stream.close()
         if error is None:
-            self._put_together()
+            self._concatenate()
         for file in self._files.values():
             file.unlink(missing_ok=True)
 
@@ -51,8 +51,8 @@ class TokenWriter:
         """Append sessions.
 
         Args:
-            split: Theirs.
-            clicks: Columns item, ts, ordered and carted; sessions one after another.
+            split: The split of all of them.
+            clicks: Columns item, ts, ordered and carted, in the order of the sessions.
             lengths: Clicks of each session.
         """
         offsets = self._ends[split] + np.cumsum(lengths)
@@ -66,7 +66,7 @@ class TokenWriter:
         dtype = DTYPES[_ARRAYS[array]]
         self._streams[f"{split}.{array}"].write(np.ascontiguousarray(values, dtype=dtype).data)
 
-    def _put_together(self) -> None:
+    def _concatenate(self) -> None:
         header, start = {}, 0
         for name, file in self._files.items():
             dtype = _ARRAYS[name.split(".")[1]]

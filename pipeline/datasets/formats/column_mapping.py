@@ -1,4 +1,4 @@
-"""What the columns named in ``dataset.generic`` become."""
+"""The columns named in ``dataset.generic``, converted to those of an event."""
 
 import polars as pl
 
@@ -6,25 +6,25 @@ from pipeline.core.contracts import LATEST_TS, EventType
 from pipeline.study import GenericLayout, IdType
 
 ALL_CLICKS = {EventType.CLICK.value: EventType.CLICK}
-"""The vocabulary of a log that holds nothing but clicks."""
+"""The event types of a log with clicks only."""
 
 UNIT_MS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
-"""Milliseconds of a unit of time."""
+"""Milliseconds per unit of time."""
 
 
 def kinds_of(layout: GenericLayout) -> dict[str, EventType | None]:
-    """What the words for event_types mean."""
+    """The event type of each word in the event-type column."""
     return dict(layout.event_types) if layout.event_type else dict(ALL_CLICKS)
 
 
 def columns_of(layout: GenericLayout) -> list[str]:
-    """The columns that are read."""
+    """The columns to read."""
     named = (layout.session or layout.user, layout.item, layout.time, layout.event_type)
     return [name for name in named if name]
 
 
 def is_integer(layout: GenericLayout) -> bool:
-    """Whether ids are kept as whole numbers."""
+    """Whether ids are integers."""
     return layout.ids is IdType.INTEGER
 
 
@@ -44,7 +44,7 @@ def _milliseconds(dtype: pl.DataType, layout: GenericLayout) -> pl.Expr:
     if dtype.is_temporal():
         return time.dt.epoch("ms")
     if dtype.is_integer():
-        # A time beyond any calendar must stay beyond it, and not wrap around.
+        # An absurd time must stay out of range, and not wrap around.
         bound = int(LATEST_TS / UNIT_MS[layout.time_unit])
         bounded = time.cast(pl.Int128).clip(-bound, bound).cast(pl.Int64)
         match layout.time_unit:

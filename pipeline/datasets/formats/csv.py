@@ -1,4 +1,4 @@
-"""Delimited text of one's own."""
+"""Generic delimited text (CSV, TSV)."""
 
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ _TIMES = {
 
 
 def delimited_log(file: Path, layout: GenericLayout) -> InputFile:
-    """A file with a header that names the columns."""
+    """A file whose header names the columns."""
     types = dict.fromkeys(columns_of(layout), INTEGER if is_integer(layout) else TEXT)
     unit = layout.time_unit
     types[layout.time] = _TIMES[unit] if unit in _TIMES else strptime_type(unit)

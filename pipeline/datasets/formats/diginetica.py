@@ -1,8 +1,7 @@
 """Diginetica (CIKM Cup 2016): ``train-item-views.csv`` and ``train-purchases.csv``.
 
-Separated by semicolons, with headers that spell the same columns differently. There is a date and a
-``timeframe`` in milliseconds, which can pass 24 hours: their sum is an approximate clock, as the
-literature uses it.
+Separated by semicolons; the two headers spell the same columns differently. The time is a date plus
+``timeframe`` milliseconds, which may exceed 24 hours; the literature uses their sum.
 """
 
 from functools import partial
@@ -18,7 +17,7 @@ from pipeline.datasets.raw_rows import InputFile
 
 
 def diginetica(path: Path) -> list[InputFile]:
-    """The files of a folder (purchases may be absent), or one file of either event_type."""
+    """The files of a folder (purchases are optional), or one of the two files."""
     return [
         _file(file, "sessionId", "itemId", EventType.ORDER)
         if "purchases" in file.name
@@ -36,7 +35,7 @@ def _file(file: Path, session: str, item: str, event_type: EventType) -> InputFi
 
 def _convert(table: pl.DataFrame, session: str, item: str, event_type: EventType) -> pl.DataFrame:
     midnight = pl.col("eventdate").cast(pl.Int64) * DAY_MS
-    # A time beyond any calendar must stay beyond it, and not wrap around in the sum.
+    # An absurd time must stay out of range, and not wrap around in the sum.
     timeframe = pl.col("timeframe").clip(-(2**62), 2**62)
     return table.select(
         session=session, ts=midnight + timeframe, item=item, event_type=pl.lit(event_type.value)

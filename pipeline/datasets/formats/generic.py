@@ -1,4 +1,4 @@
-"""A log of one's own, one event a row: parquet, CSV or JSON lines, by naming its columns."""
+"""A generic log with one event per row: parquet, CSV or JSON lines, with named columns."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,19 +21,19 @@ _READERS: dict[str, Callable[[Path, GenericLayout], InputFile]] = {
 
 
 def generic(path: Path, layout: GenericLayout) -> list[InputFile]:
-    """A file, or every file of a folder whose suffix says how it is read, in order of name.
+    """A file, or every file of a folder with a known suffix, sorted by name.
 
     Raises:
-        DataError: if the suffix does not say so.
+        DataError: if a suffix is unknown.
     """
     files = input_files(path, *_READERS)
     for file in files:
-        # Parquet packs its columns itself.
+        # Parquet compresses its columns itself.
         suffixes = _READERS.keys() - {".parquet"} if is_compressed(file) else _READERS.keys()
         if decompressed_suffix(file) not in suffixes:
             msg = (
-                f"{file}: the suffix does not say how to read it; accepted are "
-                f"{', '.join(_READERS)}, and the text files also with .gz or .zst behind"
+                f"{file}: unknown suffix; expected one of {', '.join(_READERS)}, for text files "
+                "optionally followed by .gz or .zst"
             )
             raise DataError(msg)
     return [_READERS[decompressed_suffix(file)](file, layout) for file in files]

@@ -1,7 +1,7 @@
 """JD.com's JDATA: CSV with ``action_time,user_id,sku_id,type,sessionId``.
 
-``type``: 1 browse, 2 order, 3 follow, 4 comment, 5 cart. ``action_time`` has no zone and is read as
-UTC, which the file's own ``index`` column does too. Rows without a session cannot be used.
+``type``: 1 browse, 2 order, 3 follow, 4 comment, 5 cart. ``action_time`` has no time zone and is read
+as UTC, as the file's ``index`` column does. Rows without a session are rejected.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ _LAYOUT = Layout(
 
 
 def jdata(path: Path) -> list[InputFile]:
-    """A file, or every ``.csv`` of a folder in order of name."""
+    """A file, or every ``.csv`` of a folder, sorted by name."""
     return [
         delimited_file(file, _LAYOUT, _convert, EVENT_TYPES) for file in input_files(path, ".csv")
     ]

@@ -1,4 +1,4 @@
-"""JSON lines of one's own: one flat object an event, read line by line."""
+"""Generic JSON lines: one flat object per event."""
 
 import json
 import math
@@ -19,7 +19,7 @@ from pipeline.study import GenericLayout
 
 
 def json_lines_log(file: Path, layout: GenericLayout) -> InputFile:
-    """A file of objects; other keys than the named ones are of no interest."""
+    """A file of objects; keys that ``dataset.generic`` does not name are ignored."""
     return InputFile(path=file, tasks=partial(_tasks, file, layout), event_types=kinds_of(layout))
 
 
@@ -31,14 +31,14 @@ def _tasks(file: Path, layout: GenericLayout) -> Iterator[Task]:
 def _read_block(block: Block, layout: GenericLayout) -> RawRows:
     rows: list[tuple[Any, ...]] = []
     positions: list[int] = []
-    refusals: list[ParseError] = []
+    errors: list[ParseError] = []
     for position, line in enumerate(block.data.split(b"\n"), start=block.first_line):
         if not line.strip():
             continue
         read = _read_line(line, layout)
         if isinstance(read, Reason):
             text = line.decode("utf-8", errors="backslashreplace")
-            refusals.append(ParseError(position, read, text))
+            errors.append(ParseError(position, read, text))
         else:
             rows.append(read)
             positions.append(position)
@@ -48,12 +48,12 @@ def _read_block(block: Block, layout: GenericLayout) -> RawRows:
         source=block.source,
         positions=np.array(positions, dtype=np.int64),
         frame=pl.DataFrame(rows, schema=schema, orient="row"),
-        refusals=refusals,
+        errors=errors,
     )
 
 
 def _read_line(line: bytes, layout: GenericLayout) -> tuple[Any, ...] | Reason:
-    """Session, time, item and event_type of a line, or why it has none."""
+    """Session, time, item and event type of a line, or why it is not a row."""
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError:
@@ -79,14 +79,14 @@ def _id(value: Any, layout: GenericLayout) -> int | str | None:
 
 
 def _text(value: Any) -> str | None:
-    """A text, or a whole number as one; no half of a surrogate pair, which no file can hold."""
+    """A string, or an integer as one; None with a lone surrogate, which no file can store."""
     if isinstance(value, str):
         return None if any("\ud800" <= letter <= "\udfff" for letter in value) else value
     return str(value) if type(value) is int else None
 
 
 def _time(value: Any, layout: GenericLayout) -> int | None:
-    """Milliseconds UTC; a time beyond any calendar stays beyond it."""
+    """Milliseconds UTC; an absurd time stays out of range."""
     unit = layout.time_unit
     if unit in UNIT_MS:
         return _number(value, unit)

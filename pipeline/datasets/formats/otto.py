@@ -1,13 +1,12 @@
-"""OTTO's format: one JSON object a line, ``{"session": …, "events": [{"aid", "ts", "type"}]}``.
+"""OTTO's format: one JSON object per line, ``{"session": …, "events": [{"aid", "ts", "type"}]}``.
 
 Source: the OTTO recommender systems dataset. ``session`` and ``aid`` are integers, ``ts`` is
 milliseconds UTC, ``type`` is clicks, carts or orders. The synthetic shop writes the same format.
 
-DuckDB reads the lines, many times faster than Python, but it reads leniently: ``"5"``, ``5.4`` and
-``true`` become integers. So a line counts as read only if it is *plain*: as long as its values
-written without any spare byte. What DuckDB reads leniently is longer than that, but for exponents
-and hexadecimal numbers, which are looked for. Lines that are not plain are read by Python, one by
-one.
+DuckDB parses the lines many times faster than Python, but leniently: ``"5"``, ``5.4`` and ``true``
+become integers. Its result is used only if a line is *plain*: exactly as long as its values in
+canonical form. Lenient input is longer than that, except for exponents and hexadecimal numbers,
+which are searched for. Lines that are not plain are parsed by Python, one by one.
 """
 
 import json
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 # pyright: reportAttributeAccessIssue=false
-# Arrow's functions are made at run time, where pyright does not see them.
+# Arrow defines its functions at run time, where pyright does not see them.
 import duckdb
 import numpy as np
 import polars as pl
@@ -43,8 +42,8 @@ _PARSE = (
 _PLAIN_SESSION = '{"session":,"events":[]}'
 _PLAIN_EVENT = '{"aid":,"ts":,"type":""}'
 _SHORTHAND = "xXE\\"
-"""Letters of hexadecimal numbers and of exponents, and the escape that might hide one; none is in a
-plain line. An exponent's ``e`` is one more than a plain line holds."""
+"""Letters of hexadecimal numbers and exponents, and the escape that may hide one; no plain line has
+them. An exponent's ``e`` is one more than a plain line has."""
 
 _POWERS_OF_TEN = 10 ** np.arange(1, 20, dtype=np.uint64)
 
@@ -53,7 +52,7 @@ Mask = NDArray[np.bool_]
 
 
 def otto(path: Path) -> list[InputFile]:
-    """A file, or every ``.jsonl`` of a folder in order of name."""
+    """A file, or every ``.jsonl`` of a folder, sorted by name."""
     return [
         InputFile(path=file, tasks=partial(_tasks, file), event_types=EVENT_TYPES)
         for file in input_files(path, ".jsonl")
@@ -71,7 +70,7 @@ class _Lines:
 
     line: list[int] = field(default_factory=list)
     rows: list[tuple[int, int, int, str]] = field(default_factory=list)
-    refusals: list[ParseError] = field(default_factory=list)
+    errors: list[ParseError] = field(default_factory=list)
 
 
 def read_block(block: Block) -> RawRows:
@@ -91,7 +90,7 @@ def read_block(block: Block) -> RawRows:
         source=block.source,
         positions=block.first_line + line,
         frame=fast,
-        refusals=slow.refusals,
+        errors=slow.errors,
     )
 
 
@@ -139,27 +138,27 @@ def _exclude_shorthand(plain: Mask, text: bytes, ends: Ints, letters: Ints) -> N
     """Lines with an exponent or a hexadecimal number are not plain.
 
     Args:
-        plain: The lines that are plain as far as their length tells; changed.
+        plain: The lines that are plain by their length; modified in place.
         text: The lines.
         ends: Where each ends.
-        letters: How often e is in each line if it is plain.
+        letters: How often e occurs in each line if it is plain.
     """
     characters = np.frombuffer(text, dtype=np.uint8)
     starts = np.concatenate([[0], ends[:-1]])
     for letter in _SHORTHAND:
         if letter.encode() in text:
             plain &= ~np.logical_or.reduceat(characters == ord(letter), starts)
-    # None of the lines still plain has fewer than its e's: if no other is there, the total tells.
+    # No plain line has fewer e's than that: if the totals agree, every line does.
     is_e = characters == ord("e")
     if not plain.all() or np.count_nonzero(is_e) != letters.sum():
         plain &= np.add.reduceat(is_e, starts, dtype=np.int64) == letters
 
 
 def _without_spaces(data: bytes, ends: Ints) -> tuple[bytes, Ints]:
-    """The lines as they are without what other writers put between values.
+    """The lines without the optional white space of common JSON writers.
 
-    Python's ``json.dumps`` puts a space behind ``:`` and ``,``, Windows ends a line in CRLF. No
-    plain value holds any of them. The first line tells whether it is worth looking for them.
+    Python's ``json.dumps`` writes a space after ``:`` and ``,``; Windows ends lines with CRLF. No
+    plain value contains either. The first line decides whether they are searched for.
     """
     first = data[: ends[0]]
     text = data
@@ -171,7 +170,7 @@ def _without_spaces(data: bytes, ends: Ints) -> tuple[bytes, Ints]:
 
 
 def _parse(text: bytes, ends: Ints) -> tuple[pa.Int64Array, pa.ListArray]:
-    """DuckDB's reading of every line: session and events, null for what it cannot read."""
+    """Session and events of every line as DuckDB parses them, null where it cannot."""
     offsets = np.concatenate([[0], ends]).astype(np.int32)
     lines = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(text))
     try:
@@ -187,7 +186,7 @@ def _parse(text: bytes, ends: Ints) -> tuple[pa.Int64Array, pa.ListArray]:
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
-    """One thread a query: the blocks are what is spread over threads."""
+    """A connection with one thread per query; the blocks are spread over threads instead."""
     return duckdb.connect(config={"threads": 1})
 
 
@@ -199,7 +198,7 @@ def _decoded(line: bytes) -> str | None:
 
 
 def _digits(values: Ints) -> Ints:
-    """How many characters each integer takes."""
+    """Number of characters of each integer."""
     if len(values) and len(str(lowest := values.min())) == len(str(values.max())) and lowest >= 0:
         return np.full(len(values), len(str(lowest)))  # as times are
     size = np.abs(values).view(np.uint64)  # int64 has no room for -(-2**63)
@@ -207,34 +206,34 @@ def _digits(values: Ints) -> Ints:
 
 
 def _read_line(line: int, position: int, data: bytes, into: _Lines) -> None:
-    """Read one line as the format is defined, refusing what does not fit it."""
+    """Parse one line strictly; what does not fit the format is an error."""
     text = _decoded(data.strip(b"\r\n"))
     if text is None:
-        into.refusals.append(ParseError(position, Reason.NOT_TEXT, repr(data)))
+        into.errors.append(ParseError(position, Reason.NOT_TEXT, repr(data)))
         return
     if not text.strip():
         return
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        into.refusals.append(ParseError(position, Reason.UNREADABLE, text))
+        into.errors.append(ParseError(position, Reason.UNREADABLE, text))
         return
     if not isinstance(value, dict) or not {"session", "events"} <= value.keys():
-        into.refusals.append(ParseError(position, Reason.MISSING_FIELD, text))
+        into.errors.append(ParseError(position, Reason.MISSING_FIELD, text))
     elif not is_int64(value["session"]) or not isinstance(value["events"], list):
-        into.refusals.append(ParseError(position, Reason.WRONG_TYPE, text))
+        into.errors.append(ParseError(position, Reason.WRONG_TYPE, text))
     else:
         for event in value["events"]:
-            reason = _fault(event)
+            reason = _error_in(event)
             if reason:
-                into.refusals.append(ParseError(position, reason, repr(event)))
+                into.errors.append(ParseError(position, reason, repr(event)))
             else:
                 ts = max(-INT64_LIMIT, min(event["ts"], INT64_LIMIT - 1))
                 into.line.append(line)
                 into.rows.append((value["session"], ts, event["aid"], event["type"]))
 
 
-def _fault(event: Any) -> Reason | None:
+def _error_in(event: Any) -> Reason | None:
     if not isinstance(event, dict) or any(event.get(name) is None for name in _EVENT_FIELDS):
         return Reason.MISSING_FIELD
     if not is_int64(event["aid"]) or type(event["ts"]) is not int:

@@ -1,7 +1,7 @@
-"""REES46 (eCommerce behaviour data from a multi-category store): ``2019-Oct.csv`` and so on.
+"""REES46 (eCommerce behaviour data from a multi-category store), files such as ``2019-Oct.csv``.
 
 The header is ``event_time,event_type,product_id,…,user_id,user_session``; times end in `` UTC``;
-sessions are UUIDs, which a few rows of the original lack.
+sessions are UUIDs, missing in a few rows.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ _LAYOUT = Layout(
 
 
 def rees46(path: Path) -> list[InputFile]:
-    """A file, or every ``.csv`` of a folder in order of name."""
+    """A file, or every ``.csv`` of a folder, sorted by name."""
     return [
         delimited_file(file, _LAYOUT, _convert, EVENT_TYPES) for file in input_files(path, ".csv")
     ]

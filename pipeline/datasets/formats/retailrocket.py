@@ -1,6 +1,6 @@
 """RetailRocket: ``events.csv`` with ``timestamp,visitorid,event,itemid,transactionid``.
 
-Times are milliseconds UTC. There are visitors and no sessions: sessions are cut by inactivity.
+Times are milliseconds UTC. The data has visitors but no sessions; these are made by inactivity.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Yoochoose (RecSys Challenge 2015): ``yoochoose-clicks.dat`` and ``yoochoose-buys.dat``.
 
-CSV without a header. Clicks are session, time, item, category; buys are session, time, item, price,
-quantity. Times are ISO 8601 with a zone. The category may be ``S`` (special offer); it is not used.
+CSV without a header. Columns of clicks: session, time, item, category (not used); of buys: session,
+time, item, price, quantity. Times are ISO 8601 with a time zone.
 """
 
 from functools import partial
@@ -21,7 +21,7 @@ _BUYS = Layout(columns=_COLUMNS, names=("session", "time", "item", "price", "qua
 
 
 def yoochoose(path: Path) -> list[InputFile]:
-    """The files of a folder (the buys may be absent), or one file; one called ``…buys…`` is buys."""
+    """The files of a folder (buys are optional), or one file, of buys if its name contains ``buys``."""
     return [
         _file(
             file, *((_BUYS, EventType.ORDER) if "buys" in file.name else (_CLICKS, EventType.CLICK))

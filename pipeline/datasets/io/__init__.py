@@ -1,1 +1,1 @@
-"""Reading files by blocks and writing parquet piece by piece."""
+"""Files read in blocks, parquet written in pieces."""

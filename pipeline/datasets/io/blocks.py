@@ -1,6 +1,6 @@
 """A file as blocks of whole lines, which several threads can parse at once.
 
-Files ending in ``.gz`` or ``.zst`` are unpacked while they are read.
+Files ending in ``.gz`` or ``.zst`` are decompressed while they are read.
 """
 
 import os
@@ -18,21 +18,21 @@ from pipeline.core.errors import DataError
 
 BLOCK_BYTES = 8 << 20
 _FIRST_BLOCK_BYTES = 256 << 10
-"""Small, so that a file of another format is found out before much of it is read."""
+"""Small, so that a file of another format is detected before much of it is read."""
 
-_LONGEST_LINE = 256 << 20
+_MAX_LINE_BYTES = 256 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some lines of a file.
+    """Consecutive lines of a file.
 
     Attributes:
         source: Name of the file.
         first_line: Number of the first line, from 1.
-        data: The lines; each ends in a newline, which the file's last one gets if it lacks it.
+        data: The lines; each ends in a newline, which is appended to the file's last line if missing.
     """
 
     source: str
@@ -40,82 +40,84 @@ class Block:
     data: bytes
 
     def without_first_line(self) -> "Block":
-        """The lines behind a header."""
-        behind = self.data.index(b"\n") + 1
-        return Block(self.source, self.first_line + 1, self.data[behind:])
+        """The block without its header line."""
+        start = self.data.index(b"\n") + 1
+        return Block(self.source, self.first_line + 1, self.data[start:])
 
 
 def count_lines(data: bytes) -> int:
-    """Newlines in ``data``; several times faster than ``bytes.count`` where they are many."""
+    """Newlines in ``data``; several times faster than ``bytes.count`` if there are many."""
     return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")))
 
 
 def line_ends(data: bytes) -> NDArray[np.int64]:
-    """Where each line ends in ``data``, behind its newline."""
+    """Offset after the newline of each line in ``data``."""
     return np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")) + 1
 
 
 def input_files(path: Path, *suffixes: str) -> list[Path]:
-    """``path`` itself, or the files of a folder with one of the suffixes, in order of name.
+    """``path`` itself, or the files of a folder with one of the suffixes, sorted by name.
 
-    A suffix such as ``.csv`` also finds ``.csv.gz`` and ``.csv.zst``.
+    A suffix such as ``.csv`` also matches ``.csv.gz`` and ``.csv.zst``.
 
     Raises:
-        DataError: if a folder holds no such file.
+        DataError: if a folder has no such file.
     """
     if not path.is_dir():
         return [path]
-    endings = tuple(suffix + packed for suffix in suffixes for packed in ("", *_COMPRESSIONS))
+    endings = tuple(
+        suffix + compression for suffix in suffixes for compression in ("", *_COMPRESSIONS)
+    )
     files = sorted(file for file in path.iterdir() if file.name.endswith(endings))
     if not files:
-        msg = f"{path} holds no file that ends in {', '.join(endings)}; is dataset.path right?"
+        msg = f"{path} has no file that ends in {', '.join(endings)}; check dataset.path"
         raise DataError(msg)
     return files
 
 
 def find_files(path: Path, *names: str) -> list[Path]:
-    """The files of a folder with these names, packed or not, in this order; or ``path`` itself.
+    """``path`` itself, or the files of a folder with these names, compressed or not, in this order.
 
     Raises:
-        DataError: if the first, which a format cannot do without, is not there.
+        DataError: if a folder lacks the first one, which is required.
     """
     if not path.is_dir():
         return [path]
     found = [
         file
         for name in names
-        for packed in ("", *_COMPRESSIONS)
-        if (file := path / f"{name}{packed}").is_file()
+        for compression in ("", *_COMPRESSIONS)
+        if (file := path / f"{name}{compression}").is_file()
     ]
     if not found or not found[0].name.startswith(names[0]):
-        msg = f"{path} holds no {names[0]} (nor .gz, .zst); is dataset.path right?"
+        msg = f"{path} has no {names[0]} (nor .gz, .zst); check dataset.path"
         raise DataError(msg)
     return found
 
 
 def read_blocks(file: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
-    """The file's lines, some at a time; blank files give nothing.
+    """The blocks of a file; none if it is empty.
 
     Raises:
-        DataError: if the file cannot be read or unpacked to its end.
+        DataError: if the file cannot be read or decompressed to its end.
     """
     try:
         yield from _read_blocks(file, block_bytes)
-    except OSError as error:  # Arrow reports damaged archives this way, too, without a number
+    except OSError as error:  # Arrow also raises it for damaged archives, without a number
         msg = (
             f"cannot read {file} to its end: {os.strerror(error.errno) if error.errno else error}. "
-            "Nothing of it is used; restore the file or mend dataset.path"
+            "Restore the file, or correct dataset.path"
         )
         raise DataError(msg) from error
 
 
 def is_compressed(file: Path) -> bool:
-    """Whether the file is unpacked while it is read."""
+    """Whether the file is decompressed while it is read."""
     return file.suffix in _COMPRESSIONS
 
 
 def decompressed_suffix(file: Path) -> str:
-    """The suffix of the file as it is after unpacking: ``.csv`` of ``events.csv.gz``."""
+    """The suffix after decompression: ``.csv`` of ``events.csv.gz``."""
     return file.with_suffix("").suffix if is_compressed(file) else file.suffix
 
 
@@ -126,10 +128,10 @@ def _read_blocks(file: Path, block_bytes: int) -> Iterator[Block]:
         others = iter(partial(stream.read, block_bytes), b"")
         for chunk in chain([first.removeprefix(_BYTE_ORDER_MARK)], others):
             cut = chunk.rfind(b"\n") + 1
-            if len(rest) + len(chunk) > _LONGEST_LINE + block_bytes and not cut:
+            if len(rest) + len(chunk) > _MAX_LINE_BYTES + block_bytes and not cut:
                 msg = (
-                    f"{file}: line {line} is longer than {_LONGEST_LINE >> 20} MiB; is this a text "
-                    "file with one event or session a line?"
+                    f"{file}: line {line} is longer than {_MAX_LINE_BYTES >> 20} MiB; is this a text "
+                    "file with one event or session per line?"
                 )
                 raise DataError(msg)
             if cut:

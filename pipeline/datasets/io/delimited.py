@@ -1,9 +1,9 @@
-"""Delimited text (CSV and its like) into typed columns.
+"""Delimited text (CSV, TSV) as typed columns.
 
-Arrow reads a piece of a file at once. Its reading counts only if the piece is *clean*: each line is
-one row, and nothing is in it that Arrow takes for more than it says. A piece that is not clean is
-cut in two and each half tried again, down to some hundred lines, which Python reads one by one:
-those that are no rows are set aside, and no other row is touched by them.
+Arrow parses a whole piece of a file. Its result is used only if the piece is *clean*: each line is
+one row, and no field is one that Arrow parses leniently. A piece that is not clean is halved and
+each half tried again, down to some hundred lines, which Python parses one by one: invalid lines are
+rejected without an effect on the other rows.
 """
 
 import csv
@@ -25,8 +25,8 @@ from pipeline.datasets.io.blocks import Block, count_lines, read_blocks
 from pipeline.datasets.io.field_parsers import INTEGER, FieldType
 from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
 
-_FEW_LINES = 256
-"""So few lines are read by Python as fast as Arrow is called."""
+_MIN_ARROW_LINES = 256
+"""Python parses this many lines as fast as a call of Arrow takes."""
 
 _BY_TEXT = pa.dictionary(pa.int32(), pa.string())
 _SPACES = b" \t\r\v\f"
@@ -34,11 +34,11 @@ _SPACES = b" \t\r\v\f"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How a file's lines hold its columns.
+    """The columns of a delimited file.
 
     Attributes:
-        columns: The columns that are read, with their types.
-        names: All columns in their order; empty if the file's header says it.
+        columns: The columns to read, with their types.
+        names: All columns in their order; empty to take them from the header.
         separator: Between fields.
     """
 
@@ -48,20 +48,20 @@ class Layout:
 
 
 Convert = Callable[[pl.DataFrame], pl.DataFrame]
-"""Makes the columns session, ts, item and event_type of a layout's columns."""
+"""Converts a layout's columns to session, ts, item and event_type."""
 
 
 def delimited_file(
     file: Path, layout: Layout, convert: Convert, event_types: Mapping[str, EventType | None]
 ) -> InputFile:
-    """A file of delimited text as an adapter describes it."""
+    """A file of delimited text with the given layout."""
     return InputFile(
         path=file, tasks=partial(_tasks, file, layout, convert), event_types=event_types
     )
 
 
 def _tasks(file: Path, layout: Layout, convert: Convert) -> Iterator[Task]:
-    """Reads the file by blocks; raises DataError if its header lacks a column."""
+    """One task per block; raises DataError if the header lacks a column."""
     for block in read_blocks(file):
         body = block
         if not layout.names:
@@ -73,11 +73,11 @@ def _tasks(file: Path, layout: Layout, convert: Convert) -> Iterator[Task]:
 def _header(block: Block, layout: Layout) -> tuple[str, ...]:
     line = block.data[: block.data.index(b"\n")].decode("utf-8", errors="replace")
     names = tuple(name.strip() for name in _fields(line, layout.separator) or [])
-    lacking = [name for name in layout.columns if names.count(name) != 1]
-    if lacking:
+    missing = [name for name in layout.columns if names.count(name) != 1]
+    if missing:
         msg = (
-            f"{block.source}: the header must name {list(layout.columns)} once each, separated by "
-            f"{layout.separator!r}; {lacking} are not so; got {line[:200].strip()!r}"
+            f"{block.source}: the header must name {list(layout.columns)} exactly once each, "
+            f"separated by {layout.separator!r}, but not so {missing}; got {line[:200].strip()!r}"
         )
         raise DataError(msg)
     return names
@@ -85,7 +85,7 @@ def _header(block: Block, layout: Layout) -> tuple[str, ...]:
 
 def _read_block(block: Block, layout: Layout, convert: Convert) -> RawRows:
     tables: list[pa.Table] = []
-    positions, refusals = [np.empty(0, dtype=np.int64)], list[ParseError]()
+    positions, errors = [np.empty(0, dtype=np.int64)], list[ParseError]()
     pieces = [(block.first_line, block.data)]
     while pieces:
         first, data = pieces.pop()
@@ -94,35 +94,35 @@ def _read_block(block: Block, layout: Layout, convert: Convert) -> RawRows:
         if table is not None:
             tables.append(table)
             positions.append(np.arange(first, first + lines))
-        elif lines > _FEW_LINES:
+        elif lines > _MIN_ARROW_LINES:
             cut = _middle(data)
             pieces.append((first + count_lines(data[:cut]), data[cut:]))
             pieces.append((first, data[:cut]))
         else:
-            table, places, refused = _read_lines(first, data, layout)
+            table, numbers, invalid = _read_lines(first, data, layout)
             tables.append(table)
-            positions.append(places)
-            refusals.extend(refused)
+            positions.append(numbers)
+            errors.extend(invalid)
     return RawRows(
         source=block.source,
         positions=np.concatenate(positions),
         frame=convert(pl.DataFrame(pa.concat_tables(tables))),
-        refusals=refusals,
+        errors=errors,
     )
 
 
 def _middle(data: bytes) -> int:
-    """A place behind a newline, near the middle, with lines on both sides of it."""
-    behind = data.find(b"\n", len(data) // 2, len(data) - 1)
-    return (behind if behind >= 0 else data.rfind(b"\n", 0, len(data) // 2)) + 1
+    """An offset after a newline near the middle, with lines on both sides."""
+    newline = data.find(b"\n", len(data) // 2, len(data) - 1)
+    return (newline if newline >= 0 else data.rfind(b"\n", 0, len(data) // 2)) + 1
 
 
 def _read_clean(data: bytes, lines: int, layout: Layout) -> pa.Table | None:
-    """Arrow's reading of a clean piece, else None."""
+    """A clean piece as Arrow parses it; None if it is not clean."""
     text = np.frombuffer(data, dtype=np.uint8)
     if not lines or _has_stray_return(data, text) or _has_stray_quote(data, text, layout):
         return None
-    # Arrow reads 0x10 as 16.
+    # Arrow parses 0x10 as 16.
     by_text = INTEGER if _has_hexadecimal(data, text) else None
     types = {
         name: _BY_TEXT if field.by_text or field is by_text else field.arrow
@@ -143,13 +143,13 @@ def _read_clean(data: bytes, lines: int, layout: Layout) -> pa.Table | None:
                 timestamp_parsers=[pc.ISO8601],
             ),
         )
-        return _with_texts_read(table, layout) if len(table) == lines else None
+        return _with_strings_parsed(table, layout) if len(table) == lines else None
     except ValueError:  # which Arrow's errors are, too
         return None
 
 
-def _with_texts_read(table: pa.Table, layout: Layout) -> pa.Table:
-    """Each different text of the columns Arrow has not read, read; raises ValueError."""
+def _with_strings_parsed(table: pa.Table, layout: Layout) -> pa.Table:
+    """The columns that Arrow has left as strings, each distinct one parsed; raises ValueError."""
     for place, (name, field) in enumerate(layout.columns.items()):
         column = table[name].combine_chunks()
         if isinstance(column, pa.DictionaryArray):
@@ -160,7 +160,7 @@ def _with_texts_read(table: pa.Table, layout: Layout) -> pa.Table:
 
 
 def _has_stray_return(data: bytes, text: NDArray[np.uint8]) -> bool:
-    """Whether a carriage return stands anywhere but at the end of a line."""
+    """Whether there is a carriage return that does not end a line."""
     if b"\r" not in data:
         return False
     return bool((~_is_any(text[np.flatnonzero(text == ord("\r")) + 1], "\r\n")).any())
@@ -173,15 +173,15 @@ def _has_hexadecimal(data: bytes, text: NDArray[np.uint8]) -> bool:
 
 
 def _has_stray_quote(data: bytes, text: NDArray[np.uint8], layout: Layout) -> bool:
-    """Whether a quote stands where none begins or ends a field, nor is doubled in a quoted one."""
+    """Whether there is a quote that neither starts or ends a field nor is doubled inside one."""
     if b'"' not in data:
         return False
     quotes = np.flatnonzero(text == ord('"'))
     if len(quotes) % 2:
         return True
-    before, behind = text[quotes[::2] - 1], text[quotes[1::2] + 1]
+    before, after = text[quotes[::2] - 1], text[quotes[1::2] + 1]
     bounds = f'{layout.separator}\n"'
-    return not (_is_any(before, bounds).all() and _is_any(behind, bounds + "\r").all())
+    return not (_is_any(before, bounds).all() and _is_any(after, bounds + "\r").all())
 
 
 def _is_any(text: NDArray[np.uint8], letters: str) -> NDArray[np.bool_]:
@@ -194,31 +194,31 @@ def _is_any(text: NDArray[np.uint8], letters: str) -> NDArray[np.bool_]:
 def _read_lines(
     first: int, data: bytes, layout: Layout
 ) -> tuple[pa.Table, NDArray[np.int64], list[ParseError]]:
-    """Rows, their lines, and the lines that are no rows, read by Python."""
+    """Rows, their line numbers, and the invalid lines, parsed by Python."""
     rows: list[list[Any]] = []
-    places: list[int] = []
-    refusals: list[ParseError] = []
+    numbers: list[int] = []
+    errors: list[ParseError] = []
     blank = _SPACES.replace(layout.separator.encode(), b"")
     for position, line in enumerate(data.split(b"\n"), start=first):
         if not line.strip(blank):
             continue
         row = _read_line(line, layout)
         if isinstance(row, Reason):
-            refusals.append(_refusal(position, line, row))
+            errors.append(_parse_error(position, line, row))
         else:
             rows.append(row)
-            places.append(position)
+            numbers.append(position)
     values = zip(*rows, strict=True) if rows else ([] for _ in layout.columns)
     columns = {
         name: pa.array(column, field.arrow)
         for (name, field), column in zip(layout.columns.items(), values, strict=True)
     }
-    return pa.table(columns), np.array(places, dtype=np.int64), refusals
+    return pa.table(columns), np.array(numbers, dtype=np.int64), errors
 
 
 def _read_line(line: bytes, layout: Layout) -> list[Any] | Reason:
-    """The values of a line's fields, or why it is no row."""
-    # Bytes that are no text spoil the fields they stand in, and no other.
+    """The values of a line's fields, or why it is not a row."""
+    # Bytes that are not UTF-8 invalidate their own field only.
     fields = _fields(line.decode("utf-8", errors="surrogateescape"), layout.separator)
     if fields is None or len(fields) != len(layout.names):
         return Reason.UNREADABLE
@@ -230,7 +230,7 @@ def _read_line(line: bytes, layout: Layout) -> list[Any] | Reason:
         return Reason.WRONG_TYPE
 
 
-def _refusal(position: int, line: bytes, reason: Reason) -> ParseError:
+def _parse_error(position: int, line: bytes, reason: Reason) -> ParseError:
     try:
         return ParseError(position, reason, line.decode("utf-8").strip("\r"))
     except UnicodeDecodeError:
@@ -238,7 +238,7 @@ def _refusal(position: int, line: bytes, reason: Reason) -> ParseError:
 
 
 def _fields(line: str, separator: str) -> list[str] | None:
-    """The fields of a line; None where a quote has no end, or text behind its end."""
+    """The fields of a line; None if a quote is not closed, or is followed by text."""
     line = line.strip("\r")
     if '"' not in line:
         return None if "\r" in line else line.split(separator)

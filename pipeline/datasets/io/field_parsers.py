@@ -1,7 +1,7 @@
-"""What a field of delimited text can hold: how Arrow reads a column of it, and Python one value.
+"""Types of fields in delimited text: the Arrow type of a column, and a Python parser of one value.
 
-The two say the same of every text, so that what becomes of a row does not depend on the rows around
-it. Arrow is many times faster; Python is asked where Arrow cannot read a piece, or not exactly.
+Both accept the same strings with the same values, so that the result of a row does not depend on
+the rows around it. Arrow is many times faster; Python parses what Arrow cannot parse exactly.
 """
 
 import re
@@ -34,9 +34,9 @@ class FieldType:
     """A type of field.
 
     Attributes:
-        arrow: Of a column.
-        value: What ``pa.array`` makes a column of, from a text; raises ValueError if it is wrong.
-        by_text: Whether Arrow cannot read it, so that each different text is read by ``value``.
+        arrow: Type of the column.
+        value: Parses one string to what ``pa.array`` accepts; raises ValueError if it is invalid.
+        by_text: Whether Arrow cannot parse it, so that ``value`` parses each distinct string.
     """
 
     arrow: pa.DataType
@@ -44,27 +44,27 @@ class FieldType:
     by_text: bool = False
 
     def read(self, text: str) -> Any:
-        """The value of a field, None if it is empty; raises ValueError if it is wrong."""
+        """The value of a field, None if it is empty; raises ValueError if it is invalid."""
         return self.value(text) if text else None
 
 
 def strptime_type(pattern: str) -> FieldType:
-    """A date and a time as ``strptime`` knows them, read as UTC unless they name a zone."""
+    """A time in a ``strptime`` pattern, in UTC unless it has a time zone."""
     return FieldType(pa.timestamp("ms"), partial(read_clock, pattern=pattern), by_text=True)
 
 
 def read_clock(text: str, pattern: str) -> int:
-    """Milliseconds since 1970 UTC of :func:`clock`; raises ValueError."""
+    """Milliseconds since 1970 UTC of a time in a ``strptime`` pattern; raises ValueError."""
     moment = datetime.strptime(text, pattern)  # noqa: DTZ007 - pattern may hold a zone
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def read_iso(text: str, *, zoned: bool) -> int:
-    """Nanoseconds since 1970 UTC of a time in ISO 8601, whole microseconds; raises ValueError."""
+    """Nanoseconds since 1970 UTC of an ISO 8601 time, to the microsecond; raises ValueError."""
     match = _TIME.fullmatch(text)
     if match is None or bool(match["zone"]) != zoned:
-        msg = f"{text!r} is no time {'with' if zoned else 'without'} a zone"
+        msg = f"{text!r} is not a time {'with' if zoned else 'without'} a time zone"
         raise ValueError(msg)
     moment = datetime.fromisoformat(text)
     moment = moment if zoned else moment.replace(tzinfo=UTC)
@@ -72,13 +72,13 @@ def read_iso(text: str, *, zoned: bool) -> int:
 
 
 def is_int64(value: Any) -> bool:
-    """Whether a value is a whole number (and no truth value) that 64 bits hold."""
+    """Whether a value is an integer (and not a boolean) of 64 bits."""
     return type(value) is int and -INT64_LIMIT <= value < INT64_LIMIT
 
 
 def _int64(value: int) -> int:
     if not is_int64(value):
-        msg = f"{value} takes more than 64 bits"
+        msg = f"{value} exceeds 64 bits"
         raise ValueError(msg)
     return value
 
@@ -86,14 +86,14 @@ def _int64(value: int) -> int:
 def _integer(text: str) -> int:
     match = _INTEGER.fullmatch(text)
     if match is None:
-        msg = f"{text!r} is no whole number"
+        msg = f"{text!r} is not an integer"
         raise ValueError(msg)
     return _int64(int(match[1] + match[2]))
 
 
 def _decimal(text: str) -> float:
     if not _DECIMAL.fullmatch(text):
-        msg = f"{text!r} is no number"
+        msg = f"{text!r} is not a number"
         raise ValueError(msg)
     return float(text)
 
@@ -101,13 +101,13 @@ def _decimal(text: str) -> float:
 def _date(text: str) -> date:
     match = _DATE.fullmatch(text)
     if match is None:
-        msg = f"{text!r} is no date"
+        msg = f"{text!r} is not a date"
         raise ValueError(msg)
     return date.fromisoformat(match[1])
 
 
 def _text(text: str) -> str:
-    text.encode()  # bytes that are no UTF-8 are surrogates here, which cannot be encoded
+    text.encode()  # bytes that are not UTF-8 are surrogates here, which cannot be encoded
     return text
 
 
@@ -116,7 +116,7 @@ DECIMAL = FieldType(pa.float64(), _decimal)
 TEXT = FieldType(pa.string(), _text)
 DATE = FieldType(pa.date32(), _date)
 INSTANT = FieldType(pa.timestamp("ns", tz="UTC"), partial(read_iso, zoned=True))
-"""ISO 8601 with a zone, years 1678 to 2261."""
+"""ISO 8601 with a time zone, years 1678 to 2261."""
 
 UTC_CLOCK = FieldType(pa.timestamp("ns"), partial(read_iso, zoned=False))
-"""ISO 8601 without a zone, read as UTC; years 1678 to 2261."""
+"""ISO 8601 without a time zone, in UTC; years 1678 to 2261."""

@@ -1,4 +1,4 @@
-"""A parquet file written piece by piece, the same bytes however the pieces are cut."""
+"""A parquet file written in pieces, with the same bytes for any partition into pieces."""
 
 from pathlib import Path
 from types import TracebackType
@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 
 from pipeline.core.frame_contract import Contract
 
-ROWS_A_GROUP = 1 << 18
+ROWS_PER_GROUP = 1 << 18
 
 
 class TableWriter:
-    """Appends frames to a parquet file, in row groups of :data:`ROWS_A_GROUP`."""
+    """Appends frames to a parquet file, in row groups of :data:`ROWS_PER_GROUP`."""
 
     def __init__(self, path: Path, contract: Contract) -> None:
-        """Nothing is written before the first full row group, or the end; no file stays on an error."""
+        """Nothing is written before the first full row group; on an error the file is removed."""
         self._path = path
         self._contract = contract
         self._waiting: list[pl.DataFrame] = []
@@ -46,11 +46,11 @@ class TableWriter:
         self._waiting.append(self._contract.validate(frame))
         self._rows_waiting += frame.height
         self.rows += frame.height
-        if self._rows_waiting >= ROWS_A_GROUP:
+        if self._rows_waiting >= ROWS_PER_GROUP:
             rows = pl.concat(self._waiting)
-            full = self._rows_waiting // ROWS_A_GROUP * ROWS_A_GROUP
-            for start in range(0, full, ROWS_A_GROUP):
-                self._group(rows[start : start + ROWS_A_GROUP])
+            full = self._rows_waiting // ROWS_PER_GROUP * ROWS_PER_GROUP
+            for start in range(0, full, ROWS_PER_GROUP):
+                self._group(rows[start : start + ROWS_PER_GROUP])
             self._waiting = [rows[full:]]
             self._rows_waiting -= full
 
@@ -63,16 +63,16 @@ class TableWriter:
             )
 
     def _group(self, rows: pl.DataFrame) -> None:
-        # Arrow begins its batches anew at each chunk, and pages end with batches.
+        # Arrow starts a batch at each chunk, and pages end with batches.
         table = rows.rechunk().to_arrow()
         if self._writer is None:
-            whole = [field.name for field in table.schema if field.type == pa.int64()]
+            integers = [field.name for field in table.schema if field.type == pa.int64()]
             self._writer = pq.ParquetWriter(
                 self._path,
                 table.schema,
                 compression="lz4",
-                # Ids and times of neighbours differ little: half the bytes, a fifth of the reading.
-                column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
-                use_dictionary=[name for name in table.schema.names if name not in whole],  # pyright: ignore[reportArgumentType]
+                # Neighbouring ids and times differ little: half the bytes, a fifth of the read time.
+                column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
+                use_dictionary=[name for name in table.schema.names if name not in integers],  # pyright: ignore[reportArgumentType]
             )
-        self._writer.write_table(table, row_group_size=ROWS_A_GROUP)
+        self._writer.write_table(table, row_group_size=ROWS_PER_GROUP)

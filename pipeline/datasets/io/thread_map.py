@@ -1,4 +1,4 @@
-"""Independent pieces of work on all cores, with the results in order."""
+"""Independent tasks on all cores, with their results in order."""
 
 import os
 from collections import deque
@@ -8,20 +8,20 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_MOST_WORKERS = 8
-"""Beyond it, pieces wait for each other's turn to be written."""
+_MAX_WORKERS = 8
+"""With more, results only wait for their turn to be written."""
 
 
 def ordered_thread_map(
     tasks: Iterable[Callable[[], T]], workers: int | None = None
 ) -> Generator[T, None, None]:
-    """Run tasks in threads and give their results in the order of ``tasks``.
+    """Run tasks in threads and yield their results in the order of ``tasks``.
 
-    Only a few tasks are ahead of the consumer, so that memory does not grow with their number. An
-    exception of a task is raised in its place, and what has not begun is not begun. What still runs
-    is waited for, unless the generator is closed or dropped.
+    Only a few tasks run ahead of the consumer, so memory does not grow with their number. An
+    exception of a task is raised in its place; pending tasks are cancelled, and running ones are
+    awaited unless the generator is closed or dropped.
     """
-    workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    workers = workers or min(os.cpu_count() or 1, _MAX_WORKERS)
     waiting: deque[Future[T]] = deque()
     pool = ThreadPoolExecutor(workers)
     dropped = False

@@ -33,28 +33,22 @@ from pipeline.study import PAPER_HYPOTHESES, Hypothesis, RegressionConfig
 
 
 def fit_counts(
-    path: Path, hypotheses: Sequence[Hypothesis], *, level: float, seed: int
+    source: Path | pl.DataFrame, hypotheses: Sequence[Hypothesis], *, level: float, seed: int
 ) -> Findings:
-    """Fit the hypotheses to a file of counts, and rank every metric for every KPI.
+    """Fit the hypotheses to a table of counts, and rank every metric for every KPI.
 
     Args:
-        path: CSV or parquet; see :mod:`pipeline.inference.hypotheses.counts_table`.
+        source: A frame, CSV or parquet; see :mod:`pipeline.inference.hypotheses.counts_table`.
         hypotheses: Pre-registered ones; without any, those of the paper whose metrics and KPIs the
-            file contains, possibly none.
+            table contains, possibly none.
         level: Coverage of the intervals.
         seed: Of random draws.
 
     Raises:
         DataError: if the file cannot be read or is not such a table.
-        StudyError: if a hypothesis names a metric or KPI that the file does not contain.
+        StudyError: if a hypothesis names a metric or KPI that the table does not contain.
     """
-    return fit_table(read_counts(path), hypotheses, level=level, seed=seed)
-
-
-def fit_table(
-    counts: pl.DataFrame, hypotheses: Sequence[Hypothesis], *, level: float, seed: int
-) -> Findings:
-    """Fit the hypotheses to a validated table of counts; see :func:`fit_counts`."""
+    counts = read_counts(source)
     metrics, kpis = offline_metrics(counts), group_kpis(counts)
     ratio = _sample_ratio(counts)
     evidence = RegressionInputs(metrics, None, kpis, healthy=ratio is None or ratio.passed)
@@ -106,7 +100,7 @@ def parse_hypothesis(text: str, number: int) -> Hypothesis:
     kpis = [kpi.value for kpi in Kpi]
     if len(parts) != 3 or parts[1] not in kpis or parts[2] not in {"+", "-"}:
         msg = (
-            f"--hypothesis {text!r}: write METRIC:KPI:SIGN, such as recall@20:ctr:+; KPI is one of "
+            f"hypothesis {text!r}: write METRIC:KPI:SIGN, such as recall@20:ctr:+; KPI is one of "
             f"{', '.join(kpis)}, SIGN + or -"
         )
         raise StudyError(msg)

@@ -44,7 +44,7 @@ def pool_studies(paths: Sequence[Path], *, level: float, gain: float | None = No
         StudyError: if ``gain`` is out of range.
     """
     if gain is not None and not -1 < gain <= 1:
-        msg = f"--gain {gain:g}: expected a fraction above -1 and up to 1; 0.02 is 2% more"
+        msg = f"gain = {gain:g}: expected a fraction above -1 and up to 1; 0.02 is 2% more"
         raise StudyError(msg)
     reports = read_reports(paths)
     by_pair: dict[tuple[str, Kpi], dict[str, HypothesisResult]] = {}

@@ -145,8 +145,8 @@ def test_hopeless_data_is_refused_after_its_first_rows(good, bad, limit, refused
     found = IngestCounts(dataset="data", max_rejected_share=limit)
 
     def read():
-        for accepted, refusals in pieces:
-            found.count_read("log", accepted, refusals)
+        for accepted, errors in pieces:
+            found.count_read("log", accepted, errors)
 
     if not refused:
         read()

@@ -24,14 +24,14 @@ WORDS = pl.Enum(["view", "look", "buy", "follow", "remove"])
 INTEGERS, TEXTS = pl.Int64, pl.String
 
 
-def _rows(data, *, ids=INTEGERS, event_type=pl.String, refusals=()):
+def _rows(data, *, ids=INTEGERS, event_type=pl.String, errors=()):
     """Rows on lines 11, 12, …"""
     schema = {"session": ids, "ts": pl.Int64, "item": ids, "event_type": event_type}
     return RawRows(
         source="log",
         positions=np.arange(11, 11 + len(data)),
         frame=pl.DataFrame(data, schema=schema, orient="row"),
-        refusals=list(refusals),
+        errors=list(errors),
     )
 
 
@@ -153,10 +153,10 @@ def test_no_rows_give_no_events_of_the_right_types(ids):
 
 
 def test_lines_that_are_no_rows_are_handed_on_with_the_bad_rows():
-    refusals = [ParseError(4, Reason.NOT_TEXT, "b'\\xff'"), ParseError(9, Reason.UNREADABLE, "{")]
+    errors = [ParseError(4, Reason.NOT_TEXT, "b'\\xff'"), ParseError(9, Reason.UNREADABLE, "{")]
 
-    _, good = validate_rows(_rows([(1, T, 2, "view")], refusals=refusals), EVENT_TYPES)
-    _, mixed = validate_rows(_rows([(1, T, None, "view")], refusals=refusals), EVENT_TYPES)
+    _, good = validate_rows(_rows([(1, T, 2, "view")], errors=errors), EVENT_TYPES)
+    _, mixed = validate_rows(_rows([(1, T, None, "view")], errors=errors), EVENT_TYPES)
 
     lines = [
         ("log", 4, "not UTF-8 text", "b'\\xff'"),
@@ -171,7 +171,7 @@ def test_content_of_a_rejection_is_cut_at_200_characters():
     item = "é" * 300
 
     _, rejected = validate_rows(
-        _rows([("s", T, item, "hover")], ids=TEXTS, refusals=[refusal]),
+        _rows([("s", T, item, "hover")], ids=TEXTS, errors=[refusal]),
         EVENT_TYPES,
     )
 

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.core.contracts import EVENT_TYPE, EVENTS, REJECTED
 from pipeline.core.errors import QualityError
-from pipeline.datasets.io.parquet_writer import ROWS_A_GROUP, TableWriter
+from pipeline.datasets.io.parquet_writer import ROWS_PER_GROUP, TableWriter
 from pipeline.datasets.raw_rows import Reason
 from pipeline.quality.runner import check_tables, enforce
 from pipeline.quality.suites import RULES
@@ -152,7 +152,7 @@ def test_repeated_events_and_orders_without_a_click_are_reported_and_not_refused
 
 def test_order_is_seen_across_row_groups(tmp_path):
     # 10 rows a session, a second apart; a row group ends within a session.
-    row = pl.int_range(2 * ROWS_A_GROUP + 15)
+    row = pl.int_range(2 * ROWS_PER_GROUP + 15)
     place, event_types = row % 10, pl.Series(["click"] * 9 + ["order"], dtype=EVENT_TYPE)
     good = pl.select(
         session=row // 10,
@@ -161,12 +161,12 @@ def test_order_is_seen_across_row_groups(tmp_path):
         event_type=pl.lit(event_types).gather(place),
         file=pl.lit(0, dtype=pl.UInt16),
     )
-    behind_a_cut = pl.int_range(pl.len()) == ROWS_A_GROUP
+    behind_a_cut = pl.int_range(pl.len()) == ROWS_PER_GROUP
     bad = good.with_columns(ts=pl.when(behind_a_cut).then(TS).otherwise("ts"))
 
     found = [broken(check_written(tmp_path, frame)) for frame in (good, bad)]
 
-    assert ROWS_A_GROUP % 10 > 1
+    assert ROWS_PER_GROUP % 10 > 1
     assert found == [set(), {"event_times_in_order"}]
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -267,3 +268,25 @@ def ranked(metric, delta, weight):
             leave_one_out_error=0.0006,
         )
     ]
+
+
+SECTIONS = (
+    "study",
+    "objectives",
+    "experiment",
+    "ingestion",
+    "front",
+    "training",
+    "learning_curves",
+    "data",
+    "parameters",
+    "changed_since_training",
+)
+
+
+def rebuilt(report, **changes):
+    """The report with other sections, and the summary and recommendations that follow from them."""
+    changed = replace(report, limitations=(), **changes)
+    findings = Findings(**{one.name: getattr(changed, one.name) for one in fields(Findings)})
+    sections = {name: getattr(changed, name) for name in SECTIONS}
+    return build_report(findings, changed.provenance, **sections)

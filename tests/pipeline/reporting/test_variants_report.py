@@ -1,12 +1,8 @@
-"""The report on variants says what was found, and what nobody told."""
-
-from dataclasses import asdict
+"""The report on external variants has the results, and what its log does not contain."""
 
 import numpy as np
 import polars as pl
 import pytest
-from pipeline.inference.diagnostics.health_checks import health_of
-from pipeline.reporting.variants_report import build_variants_report, write_variants_report
 
 from pipeline.artifacts.storage import read_json
 from pipeline.core.contracts import DAY_MS, Kpi
@@ -15,10 +11,23 @@ from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest, summarise
 from pipeline.experiment.log.log_files import BROUGHT
 from pipeline.experiment.log.row_validation import LogRules
+from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
 from pipeline.inference.hypotheses.inputs import RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import explore, unfitted_pairs
+from pipeline.inference.hypotheses.metric_ranking import rank_metrics
+from pipeline.reporting.report import build_report, write_report
+from pipeline.reporting.study_report import limitations_of_log
+from pipeline.results.document import (
+    Experiment,
+    Findings,
+    GroupKpi,
+    Ingestion,
+    MetricValue,
+    Provenance,
+    SourceFile,
+)
+from pipeline.results.serialization import parse
 from pipeline.study import Hypothesis, LogColumns, RegressionConfig, parse_study
 
 MONDAY = 1_767_571_200_000
@@ -42,7 +51,7 @@ ASKED = RegressionConfig(
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory):
-    """A log of clicks alone: 150 users a variant, 6 impressions each over two days."""
+    """A log of clicks alone: 150 users per variant, 6 impressions each over two days."""
     folder = tmp_path_factory.mktemp("log")
     rng = np.random.default_rng(5)
     rows = [
@@ -74,45 +83,51 @@ def written(evidence, small_params, tmp_path_factory):
     found, plan, ingestion = evidence
     asked = section_of(ASKED, found, VARIANTS)
     shares = {group.name: group.share for group in plan.groups}
-    health = health_of(
+    diagnostics = run_diagnostics(
         found, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
     )
-    software = {"code": "c", "python": "3.11", "machine": "m", "packages": {"polars": "2"}}
-    report = build_variants_report(
-        parse_study(small_params),
+    ranking, unfitted = rank_metrics(found, level=0.95, seed=1)
+    metrics, kpis = found.offline_metrics, found.group_kpis
+    findings = Findings(
+        hypotheses=tuple(estimate_hypotheses(found, asked, seed=1)),
+        diagnostics=diagnostics,
+        metric_ranking=tuple(ranking),
+        unfitted_pairs=tuple(unfitted),
         cutoff=cutoff_of(VARIANTS),
-        hypotheses=[one.as_dict() for one in estimate_hypotheses(found, asked, seed=1)],
-        tables={"offline_metrics": found.offline_metrics, "group_kpis": found.group_kpis},
-        documents={
-            "health": health,
-            "exploration": [asdict(one) for one in explore(found, level=0.95, seed=1)],
-            "not_fitted": unfitted_pairs(found, level=0.95),
-            "plan": plan.as_dict(),
-            "origin": BROUGHT,
-            "ingestion": ingestion,
-            "provenance": {
-                **software,
-                "variants": {"path": "v.csv", "md5": "0a1b"},
-                "log": {"log.parquet": "2c3d"},
-            },
-        },
+        offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
+        group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
+        limitations=limitations_of_log(metrics, kpis),
+    )
+    study = parse_study(small_params)
+    report = build_report(
+        findings,
+        Provenance(
+            code="c",
+            python="3.11",
+            machine="m",
+            packages={"polars": "2"},
+            variants=SourceFile(path="v.csv", md5="0a1b"),
+            log={"log.parquet": "2c3d"},
+        ),
+        study=study.study.name,
+        experiment=parse(Experiment, {"plan": plan.as_dict(), **BROUGHT}),
+        ingestion=parse(Ingestion, ingestion),
+        parameters=study.as_dict(),
     )
     folder = tmp_path_factory.mktemp("report")
-    write_variants_report(report, folder)
+    write_report(report, folder)
     page, text = ((folder / name).read_text("utf-8") for name in ("index.html", "report.md"))
     return read_json(folder / "report.json"), page, text
 
 
-def test_what_is_not_told_is_left_out_and_said(written):
+def test_absent_counts_are_a_limitation(written):
     report, page, _ = written
 
     assert {row["kpi"] for row in report["group_kpis"]} == {"ctr", "clicks_per_user"}
-    (words,) = report["not_known"]
-    assert words.startswith(
-        "The log tells nothing of orders, units, revenue, so nothing is said of"
-    )
-    assert "post-click conversion rate" in words
-    assert words in page
+    (lost,) = [one for one in report["limitations"] if one["kind"] == "counts_unknown"]
+    assert lost["counts"] == ["orders", "units", "revenue"]
+    assert "cvr" in lost["kpis"]
+    assert "Without counts of orders, units, revenue, post-click conversion rate" in page
 
 
 def test_the_variants_confirm_what_was_planted_and_r2_is_undefined(written):
@@ -120,24 +135,24 @@ def test_the_variants_confirm_what_was_planted_and_r2_is_undefined(written):
     ndcg, r2 = report["hypotheses"]
 
     # the odds of a click rise from 0.2 / 0.8 to 0.5 / 0.5 while NDCG rises by 35 %
-    low, high = ndcg["user_clustered"]["interval"]
+    low, high = ndcg["cluster_robust"]["interval"]
     assert low < np.log((0.5 / 0.5) / (0.2 / 0.8)) / 0.35 < high
     assert (ndcg["metric"], ndcg["verdict"]) == ("ndcg", "confirmed")
     assert report["cutoff"] == 10
-    # nothing is known of how the errors of the variants' metrics go together, so they add up
+    # the covariance of the metrics of different variants is unknown, so their errors are independent
     assert ndcg["metric_covariance"] == np.diag([0.001**2] * 4).tolist()
-    assert r2["undefined_because"] == "the metric is undefined, 0 or negative in a group"
+    assert r2["undefined_reason"] == "metric_not_positive"
     assert "r2 and click-through rate: undefined" in page
     assert all(words in text for words in report["summary"])
 
 
-def test_the_groups_the_log_and_what_was_set_aside_are_on_the_page(written):
+def test_groups_log_and_rejected_rows_are_on_the_page(written):
     report, page, text = written
 
     assert report["ingestion"]["rejected"] == {"duplicate impression": 1}
     assert "4 variants of a recommender in experiment “autumn”, 3,600 impressions" in page
-    assert "3,600 impressions were taken in from 1 files; 1 rows of the log" in page
+    assert "3,600 impressions ingested from 1 file; 1 log row rejected" in page
     assert "users: 150, 150, 150, 150; p = 1.0000" in page
     assert "<code>2c3d</code> (log.parquet)" in page
     clicks = {r["group"]: r["successes"] for r in report["group_kpis"] if r["kpi"] == "ctr"}
-    assert all(f"| {name} | 25.0 % | 150 | 900 | {clicks[name]} |" in text for name in NAMES)
+    assert all(f"| {name} | 25.0% | 150 | 900 | {clicks[name]} |" in text for name in NAMES)

@@ -53,8 +53,8 @@ def test_how_many_codes_there_are(tmp_path, values, number):
 @pytest.mark.parametrize(
     ("span", "number"),
     [
-        pytest.param(item_index._LARGEST_SPAN - 1, item_index._LARGEST_SPAN, id="largest"),
-        pytest.param(item_index._LARGEST_SPAN, 2, id="one-more"),
+        pytest.param(item_index._MAX_RANGE - 1, item_index._MAX_RANGE, id="largest"),
+        pytest.param(item_index._MAX_RANGE, 2, id="one-more"),
     ],
 )
 def test_a_span_too_large_to_count_in_an_array_is_looked_up_by_name(tmp_path, span, number):

@@ -17,7 +17,7 @@ from pipeline.sessions.spill import (
     SpillBuffer,
     SpilledSessions,
     iter_session_chunks,
-    stage_sessions,
+    label_sessions,
 )
 from pipeline.sessions.temporal_split import Cuts
 from pipeline.study import (
@@ -49,7 +49,7 @@ def stage(rows, folder, *, cuts=None, test_files=(), **keys):
     frame = events_of(rows)
     codes = ItemIndex.of(opened(frame, folder / "events.parquet"))
     rules = rules_of(SessionsConfig(**keys), OTTO)
-    staged = stage_sessions(frame, codes, rules, cuts, list(test_files))
+    staged = label_sessions(frame, codes, rules, cuts, list(test_files))
     return staged.sessions.rows(), staged.clicks.rows()
 
 

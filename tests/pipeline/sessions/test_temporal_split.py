@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pipeline.core.contracts import DAY_MS
 from pipeline.core.errors import DataError
 from pipeline.sessions.temporal_split import (
-    PARTS,
-    STRADDLES,
+    CROSSING,
+    SPLITS,
     Cuts,
     assign_split,
     check_date_range,
@@ -25,7 +25,7 @@ END = START + 10 * DAY_MS
 VALIDATION = START + 7 * DAY_MS
 TEST = START + 8 * DAY_MS
 CUTS = Cuts(validation_from=VALIDATION, test_from=TEST)
-NAMES = [*(split.value for split in PARTS), "straddles"]
+NAMES = [*(split.value for split in SPLITS), "crossing"]
 
 DROP, TRIM, LATER, EARLIER = (
     BoundaryPolicy.DROP,
@@ -88,15 +88,15 @@ def test_a_session_within_a_part_belongs_to_it_under_every_rule(
 @pytest.mark.parametrize(
     ("begin", "end", "boundary_sessions", "expected"),
     [
-        (VALIDATION - 1, VALIDATION, DROP, "straddles"),
+        (VALIDATION - 1, VALIDATION, DROP, "crossing"),
         (VALIDATION - 1, VALIDATION, TRIM, "train"),
         (VALIDATION - 1, VALIDATION, LATER, "validation"),
         (VALIDATION - 1, VALIDATION, EARLIER, "train"),
-        (TEST - 1, TEST, DROP, "straddles"),
+        (TEST - 1, TEST, DROP, "crossing"),
         (TEST - 1, TEST, TRIM, "validation"),
         (TEST - 1, TEST, LATER, "test"),
         (TEST - 1, TEST, EARLIER, "validation"),
-        (START, END - 1, DROP, "straddles"),
+        (START, END - 1, DROP, "crossing"),
         (START, END - 1, TRIM, "train"),
         (START, END - 1, LATER, "test"),
         (START, END - 1, EARLIER, "train"),
@@ -147,7 +147,7 @@ def test_where_sessions_are_dropped_or_trimmed_nothing_lies_outside_its_part(
         if boundary_sessions is TRIM:
             ts = ts[in_start_split(ts, np.full(len(ts), session[0]), CUTS)]
             assert len(ts)
-        if place == STRADDLES:
+        if place == CROSSING:
             assert not any(low <= session[0] <= session[-1] < up for low, up in bounds.values())
             continue
         low, up = bounds[NAMES[place]]

@@ -112,7 +112,7 @@ def test_time_is_read_by_its_unit(raw_rows, tmp_path, unit, when, ts):
     (rows,) = raw_rows(section(unit), path)
 
     assert rows.frame["ts"].to_list() == ([] if ts is None else [ts])
-    assert [refusal.reason for refusal in rows.refusals] == (
+    assert [refusal.reason for refusal in rows.errors] == (
         [Reason.WRONG_TYPE] if ts is None else []
     )
 

@@ -63,7 +63,7 @@ def fast(*blocks):
     for block in blocks:
         read = read_block(block)
         rows += zip(read.positions.tolist(), read.frame.rows(), strict=True)
-        refused += [(line.position, line.reason) for line in read.refusals]
+        refused += [(line.position, line.reason) for line in read.errors]
     return rows, refused
 
 

@@ -59,7 +59,7 @@ def test_ids_may_be_whole_numbers_or_texts_of_any_width(
 
     assert rows.frame["session"].to_list() == sessions
     assert rows.positions.tolist() == [1, 2, 3]
-    assert rows.refusals == []
+    assert rows.errors == []
 
 
 STAMP = [T // 1000, T // 1000 + 1, T // 1000 + 2]

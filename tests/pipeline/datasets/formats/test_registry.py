@@ -148,7 +148,7 @@ def test_the_first_rows_of_a_real_sample_are_what_the_file_says(raw_rows, real_d
     assert pieces[0].frame.select("session", "ts", "item", "event_type").rows()[:3] == expected
     positions = [int(position) for piece in pieces for position in piece.positions]
     assert positions == list(range(first_line, first_line + len(positions)))
-    assert not any(piece.refusals for piece in pieces)
+    assert not any(piece.errors for piece in pieces)
 
 
 def test_yoochoose_needs_no_buys_and_takes_them_for_orders(load, tmp_path):

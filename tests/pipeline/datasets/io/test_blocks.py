@@ -158,7 +158,7 @@ def test_what_is_no_file_is_refused_by_name(tmp_path, name, problem):
 
 
 def test_an_endless_line_is_refused_before_it_fills_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(blocks, "_LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(blocks, "_MAX_LINE_BYTES", 1 << 20)
     file = tmp_path / "log"
     file.write_bytes(b"one\n" + bytes(1_200_000))
 

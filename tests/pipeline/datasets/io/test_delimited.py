@@ -209,7 +209,7 @@ def test_a_file_is_read_as_python_reads_it_line_by_line(
     def same(data):
         path.write_bytes(data)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(delimited, "_FEW_LINES", few_lines)
+            patch.setattr(delimited, "_MIN_ARROW_LINES", few_lines)
             pieces = raw_rows(dataset, path)
 
         rows, refused = twin(data, header, separator, plan)
@@ -222,7 +222,7 @@ def test_a_file_is_read_as_python_reads_it_line_by_line(
             )
         ]
         assert read == rows
-        found = [(line.position, line.reason) for piece in pieces for line in piece.refusals]
+        found = [(line.position, line.reason) for piece in pieces for line in piece.errors]
         assert found == refused
 
     same()

@@ -139,10 +139,10 @@ def test_what_arrow_accepts_is_what_python_reads(field, near):
         data = line.encode("utf-8", "surrogatepass")
         fast = _read_clean(data, data.count(b"\n"), layout)
 
-        slow, places, refusals = _read_lines(1, data, layout)
+        slow, places, errors = _read_lines(1, data, layout)
 
         if fast is not None:
-            assert not refusals
+            assert not errors
             assert places.tolist() == [1]
             assert repr(fast.to_pydict()) == repr(slow.to_pydict())  # nan is nan
 

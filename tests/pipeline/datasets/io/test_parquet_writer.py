@@ -12,7 +12,7 @@ from pipeline.core.contracts import EVENTS, REJECTED
 from pipeline.core.errors import DataError
 from pipeline.core.frame_contract import Contract
 from pipeline.datasets.io import parquet_writer
-from pipeline.datasets.io.parquet_writer import ROWS_A_GROUP, TableWriter
+from pipeline.datasets.io.parquet_writer import ROWS_PER_GROUP, TableWriter
 
 PETS = Contract(name="pets", row="one pet", columns={"name": pl.String, "legs": pl.Int64})
 
@@ -43,7 +43,7 @@ def test_the_bytes_do_not_depend_on_the_cuts(tmp_path_factory, height, cuts):
     inside = [cut for cut in cuts if cut <= height]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parquet_writer, "ROWS_A_GROUP", 10)
+        patch.setattr(parquet_writer, "ROWS_PER_GROUP", 10)
         write(folder / "whole.parquet", frame)
         rows = write(folder / "cut.parquet", frame, inside)
 
@@ -67,7 +67,7 @@ def test_the_bytes_do_not_depend_on_the_cuts_where_texts_fill_many_pages(tmp_pat
 def test_row_groups_hold_262144_rows_and_the_last_one_the_rest(tmp_path):
     write(tmp_path / "a.parquet", pets(2 * 2**18 + 5), [1, 2**18 - 1, 2**18 + 1, 2 * 2**18 + 1])
 
-    assert ROWS_A_GROUP == 2**18
+    assert ROWS_PER_GROUP == 2**18
     assert group_sizes(tmp_path / "a.parquet") == [2**18, 2**18, 5]
 
 
@@ -105,7 +105,7 @@ def fail_after(path, rows, error):
 def test_an_error_leaves_no_file_that_might_be_taken_for_a_whole_one(
     tmp_path, monkeypatch, rows, error
 ):
-    monkeypatch.setattr(parquet_writer, "ROWS_A_GROUP", 10)
+    monkeypatch.setattr(parquet_writer, "ROWS_PER_GROUP", 10)
 
     with pytest.raises(error):
         fail_after(tmp_path / "a.parquet", rows, error)
@@ -120,7 +120,7 @@ def write_both(path, fit, misfit):
 
 
 def test_rows_that_do_not_fit_the_contract_are_refused_and_no_file_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_writer, "ROWS_A_GROUP", 10)
+    monkeypatch.setattr(parquet_writer, "ROWS_PER_GROUP", 10)
 
     with pytest.raises(DataError, match="pets: legs is Int32, expected Int64"):
         write_both(tmp_path / "a.parquet", pets(20), pets(5).cast({"legs": pl.Int32}))

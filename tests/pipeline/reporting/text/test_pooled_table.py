@@ -26,7 +26,7 @@ def write(tmp_path, whole_report, estimate):
 def test_written_reports_are_pooled(write):
     paths = [write("spring", 0.8), write("summer", 1.2), write("autumn", 1.0)]
 
-    found = pool_studies(paths, level=0.95, gain=0.05)
+    found = pool_studies(paths, level=0.95, gain=0.05).hypotheses
 
     assert [(one.metric, one.kpi, one.response) for one in found] == [
         ("recall", "ctr", "ctr"),

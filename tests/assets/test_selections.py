@@ -1,0 +1,21 @@
+"""Asset selections in messages."""
+
+import shlex
+
+import pytest
+from dagster import AssetSelection
+
+from assets.definitions import defs
+from pipeline.core.asset_graph import ASSET_GRAPH, rematerialize_command
+
+
+@pytest.mark.parametrize("asset", ASSET_GRAPH)
+def test_the_command_selects_an_asset_and_all_downstream(asset):
+    graph = defs.resolve_asset_graph()
+    *_, selection = shlex.split(rematerialize_command(asset))
+
+    selected = AssetSelection.from_string(selection).resolve(graph)
+
+    names = {key.path[0] for key in selected}
+    assert {asset, "regression_report"} <= names
+    assert not set(ASSET_GRAPH[asset]) & names
