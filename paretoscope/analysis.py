@@ -114,7 +114,7 @@ def evaluate(
 def meta_analysis(
     reports: "Sequence[Study | str | Path]", *, level: float = 0.95, gain: float | None = None
 ) -> MetaAnalysis:
-    """Pool the hypotheses that several experiments share, as ``paretoscope meta`` does.
+    """Pool the hypotheses that several experiments share, as ``paretoscope meta-analysis`` does.
 
     Args:
         reports: Two or more studies, each of a different experiment: a :class:`Study`, the name of

@@ -1,6 +1,7 @@
 """``paretoscope doctor``."""
 
 from collections import Counter
+from dataclasses import asdict
 
 from pipeline.artifacts.storage import find_project_root
 from pipeline.cli.context import echo, print_json
@@ -15,7 +16,7 @@ def doctor(*, json: bool) -> int:
     errors, warnings = counts[Status.ERROR], counts[Status.WARNING]
     if json:
         numbers = {status.value: counts[status] for status in Status}
-        print_json({**numbers, "findings": [one.as_dict() for one in findings]})
+        print_json({**numbers, "findings": [asdict(one) for one in findings]})
     else:
         for one in findings:
             echo(f"{one.status.symbol} {one.check}: {one.message}")

@@ -1,9 +1,8 @@
 """The result of one check."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from pipeline.core.errors import USER_ERRORS
 
@@ -39,10 +38,6 @@ class Finding:
     status: Status
     message: str
     fix: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The finding for JSON output."""
-        return asdict(self)
 
 
 def ok(check: str, message: str) -> Finding:

@@ -133,7 +133,7 @@ class PooledHypothesis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetaAnalysis:
-    """All hypotheses of several studies: what ``paretoscope meta --json`` prints."""
+    """All hypotheses of several studies: what ``paretoscope meta-analysis --json`` prints."""
 
     hypotheses: tuple[PooledHypothesis, ...]
 

@@ -156,7 +156,10 @@ def test_the_verdict_decides_whether_there_is_a_value(open_page, shop):
     assert "% (95% CI" in first.locator(".kpi-value").inner_text()
     assert "inconclusive" in second.inner_text()
     assert second.locator(".kpi-value").inner_text() == "no value"
-    assert "Inconclusive: the CI of the slope of post-click conversion rate on OD@20" in second.inner_text()
+    assert (
+        "Inconclusive: the CI of the slope of post-click conversion rate on OD@20"
+        in second.inner_text()
+    )
 
 
 def test_a_typed_session_with_an_unknown_item(open_page, shop):

@@ -21,10 +21,6 @@ class EventDeduplicator:
         self._received: dict[bytes, int] = {}
         self._pending: dict[bytes, asyncio.Future[None]] = {}
 
-    def __len__(self) -> int:
-        """The number of known events."""
-        return len(self._received)
-
     def load(self, log: Path, now_ms: int) -> None:
         """Add the events of the log's closed files that are within the window."""
         found: list[tuple[int, bytes]] = []

@@ -16,11 +16,11 @@ from typing import NamedTuple
 from pipeline.serving.event_log.kafka_sink import KafkaSink, LogRow
 from pipeline.serving.event_log.rotating_files import (
     LogFile,
-    Rotation,
     Table,
     lock_folder,
     recover_files,
 )
+from pipeline.study import ServingConfig
 
 _LOG = logging.getLogger(__name__)
 _ROTATION_CHECK_SECONDS = 1.0
@@ -38,7 +38,7 @@ class EventLogWriter:
     def __init__(
         self,
         folder: Path,
-        rotation: Rotation,
+        config: ServingConfig,
         *,
         sink: KafkaSink | None = None,
         observe: Callable[[int, float], None] = lambda _rows, _seconds: None,
@@ -47,7 +47,7 @@ class EventLogWriter:
 
         Args:
             folder: The log's folder.
-            rotation: When files are closed.
+            config: Durability and rotation.
             sink: Receives every row that has been written.
             observe: Receives the rows and seconds of each commit.
 
@@ -58,7 +58,7 @@ class EventLogWriter:
         self.removed_lines = recover_files(folder)
         if self.removed_lines:
             _LOG.warning("removed %d incomplete lines after a crash", self.removed_lines)
-        self._files = {table: LogFile(folder, table, rotation) for table in Table}
+        self._files = {table: LogFile(folder, table, config) for table in Table}
         self._sink = sink
         self._observe = observe
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()

@@ -8,7 +8,6 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -38,31 +37,15 @@ class Table(StrEnum):
         return log / "confirmations" if self is Table.SHOWN else log
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
-    """When a file is closed: at this age or size, whichever comes first."""
-
-    max_seconds: float
-    max_bytes: int
-    durability: Durability
-
-    @classmethod
-    def of(cls, config: ServingConfig) -> "Rotation":
-        """The rotation of a study's configuration."""
-        return cls(
-            max_seconds=60 * config.rotate_minutes,
-            max_bytes=round(config.rotate_megabytes * 1e6),
-            durability=config.durability,
-        )
-
-
 class LogFile:
     """The open file of one table; a new one after each rotation."""
 
-    def __init__(self, log: Path, table: Table, rotation: Rotation) -> None:
+    def __init__(self, log: Path, table: Table, config: ServingConfig) -> None:
         self._folder = table.folder(log)
         self._table = table
-        self._rotation = rotation
+        self._durability = config.durability
+        self._max_seconds = 60 * config.rotate_minutes
+        self._max_bytes = config.rotate_megabytes * 1e6
         self._path: Path | None = None
         self._descriptor = -1
         self._size = 0
@@ -78,7 +61,7 @@ class LogFile:
             self._open()
         try:
             _write_all(self._descriptor, rows)
-            if self._rotation.durability is Durability.FSYNC:
+            if self._durability is Durability.FSYNC:
                 os.fsync(self._descriptor)
         except OSError:
             self._discard_partial()
@@ -89,8 +72,8 @@ class LogFile:
         """Close the file if it has reached its maximum age or size."""
         if self._path is None:
             return
-        is_old = time.monotonic() - self._opened >= self._rotation.max_seconds
-        if is_old or self._size >= self._rotation.max_bytes:
+        is_old = time.monotonic() - self._opened >= self._max_seconds
+        if is_old or self._size >= self._max_bytes:
             self.close()
 
     def close(self) -> None:

@@ -16,7 +16,6 @@ from pipeline.serving.explorer.kpi_forecast import kpi_views
 from pipeline.serving.explorer.schemas import (
     ExplorerState,
     FrontView,
-    GroupPreference,
     ItemView,
     ListedItemView,
     ListsRequest,
@@ -28,6 +27,7 @@ from pipeline.serving.explorer.schemas import (
     SessionView,
 )
 from pipeline.serving.explorer.study_tables import MeasuredMetrics
+from pipeline.serving.http.schemas import GroupView
 from pipeline.serving.http.service import Service
 from pipeline.serving.ranking.rank import RankRequest
 from pipeline.serving.ranking.snapshot import Snapshot
@@ -59,8 +59,7 @@ class Explorer:
             start=_start(snapshot),
             front=_front(data.measured) if data.measured else None,
             groups=[
-                GroupPreference.model_validate(one, from_attributes=True)
-                for one in snapshot.plan.groups
+                GroupView.model_validate(one, from_attributes=True) for one in snapshot.plan.groups
             ],
             sessions=[
                 SessionView(

@@ -46,13 +46,9 @@ _LIST_ERRORS: Responses = _PREFERENCE_ERRORS | {
 
 
 def add_explorer(app: FastAPI, service: Service, errors: Responses, *, needs_key: bool) -> None:
-    """Add the explorer's routes.
+    """Add the explorer's routes; ``errors`` are the error responses of all routes.
 
-    Args:
-        app: The application.
-        service: Ranks the lists.
-        errors: Error responses of every route with a body.
-        needs_key: Whether the page asks for the bearer token; it keeps it in memory only.
+    With ``needs_key``, the page asks for the bearer token and keeps it in memory.
     """
     explorer = Explorer(service)
     _add_page(app, needs_key=needs_key)

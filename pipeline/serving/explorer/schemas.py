@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from pipeline.serving.http.schemas import Id, RequestModel
+from pipeline.serving.http.schemas import GroupView, Id, RequestModel
 
 _MAX_OBJECTIVES = 32
 
@@ -63,14 +63,6 @@ class FrontView(BaseModel):
     points: list[PointView]
 
 
-class GroupPreference(BaseModel):
-    """A group of the experiment."""
-
-    name: str
-    preference_id: str
-    preference: list[float]
-
-
 class ExplorerState(BaseModel):
     """Everything that does not depend on the preference."""
 
@@ -83,7 +75,7 @@ class ExplorerState(BaseModel):
     objectives: list[str] = Field(description="The objectives, in the order of the weights.")
     start: list[float] = Field(description="The measured preference closest to equal weights.")
     front: FrontView | None
-    groups: list[GroupPreference]
+    groups: list[GroupView]
     sessions: list[SessionView]
     missing: list[str] = Field(description="Missing artifacts and how to create them.")
 

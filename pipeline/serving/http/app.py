@@ -50,12 +50,9 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def build_app(service: Service, *, key: str | None, background: Lifespan | None = None) -> FastAPI:
-    """Build the application.
+    """The application; requests require ``key`` unless it is None.
 
-    Args:
-        service: Answers the requests.
-        key: The bearer token that requests must have; None disables authentication.
-        background: Runs while the application does.
+    ``background`` runs while the application does.
     """
 
     @asynccontextmanager

@@ -24,13 +24,9 @@ class AuthMiddleware:
     def __init__(
         self, app: ASGIApp, *, key: str | None, routes: set[str], metrics: ServerMetrics
     ) -> None:
-        """Wrap the application.
+        """Wrap ``app``; requests require ``key`` unless it is None.
 
-        Args:
-            app: The application.
-            key: The bearer token that requests must have; None disables authentication.
-            routes: Paths with metrics of their own; others are counted as ``other``.
-            metrics: The server's metrics.
+        Metrics are labelled by ``routes``, and ``other`` for other paths.
         """
         self._app = app
         self._expected = None if key is None else f"Bearer {key}".encode()

@@ -118,6 +118,7 @@ class GroupView(BaseModel):
     """A group of the experiment."""
 
     name: str
+    preference_id: str
     preference: list[float]
     share: float = Field(description="Traffic share, 0 to 1.")
 

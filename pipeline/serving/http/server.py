@@ -21,7 +21,6 @@ from pipeline.experiment.design.plan_checks import check_not_running
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.kafka_sink import open_kafka
-from pipeline.serving.event_log.rotating_files import Rotation
 from pipeline.serving.http.app import build_app
 from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.service import Service
@@ -83,9 +82,7 @@ def build_service(snapshot: Snapshot, study: Study, paths: StudyPaths) -> Servic
     config, folder = study.serving, paths.root / study.serving.log_path
     metrics = ServerMetrics()
     sink = open_kafka(config.kafka, metrics.kafka_rows_lost.inc) if config.kafka else None
-    event_log = EventLogWriter(
-        folder, Rotation.of(config), sink=sink, observe=metrics.observe_commit
-    )
+    event_log = EventLogWriter(folder, config, sink=sink, observe=metrics.observe_commit)
     metrics.removed_log_lines.inc(event_log.removed_lines)
     deduplicator = EventDeduplicator(config.dedup_window_hours)
     deduplicator.load(folder, time.time_ns() // 1_000_000)

@@ -145,14 +145,12 @@ class Service:
 
     def problems(self) -> list[str]:
         """Why the server is failing; empty if it is healthy."""
-        problems: list[str] = []
-        if not self.batcher.is_alive:
-            problems.append("the ranking thread has stopped")
-        if not self.event_log.is_alive:
-            problems.append("the event log thread has stopped")
-        if self.event_log.is_failing:
-            problems.append("the event log cannot be written")
-        return problems
+        found = {
+            "the ranking thread has stopped": not self.batcher.is_alive,
+            "the event log thread has stopped": not self.event_log.is_alive,
+            "the event log cannot be written": self.event_log.is_failing,
+        }
+        return [problem for problem, holds in found.items() if holds]
 
     async def _list_for(
         self, request: RecommendRequest, snapshot: Snapshot, group: Group | None, *, k: int, ts: int

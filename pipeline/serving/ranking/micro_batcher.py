@@ -28,12 +28,9 @@ class MicroBatcher:
     def __init__(
         self, *, size: int, wait_seconds: float, observe: Callable[[int, float], None]
     ) -> None:
-        """Create a batcher.
+        """Batches have up to ``size`` requests, of which the first waits ``wait_seconds``.
 
-        Args:
-            size: The maximum number of requests in a batch.
-            wait_seconds: How long the first request of a batch waits for others.
-            observe: Receives the size and seconds of each batch.
+        ``observe`` receives the size and seconds of each batch.
         """
         self._size = size
         self._wait_seconds = wait_seconds

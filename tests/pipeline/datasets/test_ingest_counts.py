@@ -83,7 +83,7 @@ def test_data_is_refused_above_the_accepted_share_of_faulty_rows(good, bad, limi
     if not refused:
         found.check()
         return
-    with pytest.raises(DataError, match=f"{bad} of {good + bad} rows are unusable"):
+    with pytest.raises(DataError, match=f"{bad} of {good + bad} rows are rejected"):
         found.check()
 
 
@@ -99,10 +99,10 @@ def test_the_refusal_names_every_fault_with_its_count_and_first_place():
 
     # 3 times out of range, 3 duplicates and 1 unreadable; a event_type that is not used is no fault
     assert str(caught.value) == (
-        "data: 7 of 14 rows are unusable (duplicate of another event: 3, first in log; "
+        "data: 7 of 14 rows are rejected (duplicate of another event: 3, first in log; "
         "time outside 2000-01-01 to 2100-01-01: 3, first in log line 1; "
         "not a row of this format: 1, first in log line 3); at most 5.0% are accepted. "
-        "Repair the data, correct dataset.format, or raise sessions.max_rejected_share"
+        "Fix the data, correct dataset.format, or raise sessions.max_rejected_share"
     )
 
 
@@ -151,7 +151,7 @@ def test_hopeless_data_is_refused_after_its_first_rows(good, bad, limit, refused
     if not refused:
         read()
         return
-    with pytest.raises(DataError, match=f"data: {bad} of the first {good + bad} rows are unusable"):
+    with pytest.raises(DataError, match=f"data: {bad} of the first {good + bad} rows are rejected"):
         read()
 
 
@@ -160,7 +160,7 @@ def test_repeated_events_do_not_make_data_hopeless():
     found = tally(accepted=clicks(2_000))
     found.count_rejected(rejected(*[Reason.DUPLICATE] * 8_000))
 
-    with pytest.raises(DataError, match="8000 of 10000 rows are unusable"):
+    with pytest.raises(DataError, match="8000 of 10000 rows are rejected"):
         found.check()
 
 

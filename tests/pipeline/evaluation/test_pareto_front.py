@@ -144,7 +144,9 @@ def test_rank_correlation_by_hand(points, expected):
 def test_a_preference_without_order_density_is_named():
     metrics = offline_metrics([(0.4, 0.1), (0.0, None), (0.0, None)])
 
-    with pytest.raises(DataError, match=r"\['p01', 'p02'\] have no target within the cutoff"):
+    with pytest.raises(
+        DataError, match=r"\['p01', 'p02'\], which have no target within the cutoff"
+    ):
         pareto_front(metrics)
 
 
@@ -198,8 +200,8 @@ def test_corners_are_where_one_objective_has_all_the_weight():
     )
 
     assert extreme_points(front, ["click", "order"]) == {
-        "recall, order corner": 0.1,
-        "order_density, order corner": 0.06,
-        "recall, click corner": 0.3,
-        "order_density, click corner": 0.04,
+        "recall, order-only endpoint": 0.1,
+        "order_density, order-only endpoint": 0.06,
+        "recall, click-only endpoint": 0.3,
+        "order_density, click-only endpoint": 0.04,
     }

@@ -18,7 +18,7 @@ from pipeline.evaluation.scoring import score_preferences
 from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.study import EvaluationConfig, SyntheticConfig
 from pipeline.synthetic.generate_log import build_shop, simulate_browsing
-from pipeline.synthetic.users import make_shoppers
+from pipeline.synthetic.users import make_users
 
 # hardly any user comes twice, as the errors take for granted
 WORLD = SyntheticConfig(items=300, categories=10, users=100_000)
@@ -37,7 +37,7 @@ def sessions_of(shop, n, seed):
     """Sessions of two clicks or more, of users drawn anew."""
     rng = np.random.default_rng([seed, 77])
     world = replace(WORLD, sessions=13 * n // 10)
-    visits = simulate_browsing(shop, make_shoppers(world, world.users, rng), world, rng=rng)
+    visits = simulate_browsing(shop, make_users(world, world.users, rng), world, rng=rng)
     long = np.flatnonzero(visits.length >= 2)[:n]
     assert len(long) == n
     filled = np.arange(visits.clicks.shape[1]) < visits.length[long][:, None]

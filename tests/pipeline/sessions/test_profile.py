@@ -243,7 +243,7 @@ def test_the_profile_of_real_clicks_equals_that_of_the_slow_way(tmp_path, real_d
 def test_slices_do_not_show(tmp_path, monkeypatch, clicks_a_slice):
     folders = _prepare(tmp_path, _world(2))
     whole = profile_sessions(*folders)
-    monkeypatch.setattr(module, "_CLICKS_A_SLICE", clicks_a_slice)
+    monkeypatch.setattr(module, "_CLICKS_PER_SLICE", clicks_a_slice)
 
     assert profile_sessions(*folders) == whole
 

@@ -161,6 +161,6 @@ def test_data_must_reach_back_beyond_the_two_parts():
     with pytest.raises(DataError) as caught:
         check_date_range(cuts, start=START, end=START + 3 * DAY_MS)
     assert str(caught.value) == (
-        "the data covers 3.00 days, and the test and validation parts take 3.00; shorten "
+        "the data covers 3.00 days, but test and validation take 3.00; shorten "
         "sessions.test_days or sessions.validation_days so that training data remains"
     )

@@ -186,7 +186,7 @@ def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path, name):
     header[f"train.{name}"]["shape"][0] -= 1
     path.write_bytes(content[:8] + json.dumps(header).encode().ljust(base - 8) + content[base:])
 
-    with pytest.raises(DataError, match="the arrays of split train do not fit"):
+    with pytest.raises(DataError, match="the arrays of split train have inconsistent lengths"):
         open_tokens(path, Split.TRAIN)
     open_tokens(path, Split.TEST)
 
@@ -237,7 +237,7 @@ def test_what_is_no_store_is_named_with_the_remedy(tmp_path, content):
 
     message = str(caught.value)
     assert message.startswith(f"{path} is not a token store with split train: ")
-    assert message.endswith("Materialise 'sessions' anew")
+    assert message.endswith("Materialise 'sessions' again")
 
 
 def test_the_reader_is_at_most_a_hundred_lines(project_root):

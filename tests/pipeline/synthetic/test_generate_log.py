@@ -41,7 +41,7 @@ from pipeline.synthetic.generate_log import (
     simulate_browsing,
 )
 from pipeline.synthetic.shop import BUY
-from pipeline.synthetic.users import make_shoppers
+from pipeline.synthetic.users import make_users
 
 SMALL = {"items": 80, "categories": 6, "users": 40, "sessions": 300, "days": 5}
 BUSY = SyntheticConfig(items=300, categories=8, users=500, sessions=20_000)
@@ -74,7 +74,7 @@ def read(log, tmp_path_factory):
 def visits():
     """Many visits to :data:`BUSY` by users who all buy as readily, with what happened in them."""
     rng = np.random.default_rng(11)
-    drawn = make_shoppers(BUSY, BUSY.users, rng)
+    drawn = make_users(BUSY, BUSY.users, rng)
     alike = replace(drawn, thrift=np.full(BUSY.users, 100))
     return simulate_browsing(build_shop(BUSY), alike, BUSY, rng=rng)
 
@@ -252,7 +252,7 @@ def test_orders_are_as_many_as_their_chances_add_up_to(visits, intent, seen_befo
                 ordered.append(visits.ordered[visit, place])
 
     alike = [np.full(len(items), value) for value in (intent, seen_before, 100)]
-    p = build_shop(BUSY).order_chance(np.array(items), *alike) / 1_000_000
+    p = build_shop(BUSY).order_rate_ppm(np.array(items), *alike) / 1_000_000
 
     assert p.sum() > 20
     assert abs(sum(ordered) - p.sum()) < 4 * np.sqrt((p * (1 - p)).sum())

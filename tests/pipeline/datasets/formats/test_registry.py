@@ -190,7 +190,7 @@ def test_expected_counts_that_differ_are_all_named(load, real_data):
         load(section(F.REES46, expected=expected), real_data / "rees46")
 
     assert str(caught.value) == (
-        f"{real_data / 'rees46'} does not have the counts of dataset.expected: sessions: expected "
+        f"{real_data / 'rees46'} differs from dataset.expected: sessions: expected "
         "371, got 372; carts: expected 4, got 3. Is the download complete? Else correct "
         "dataset.expected"
     )
@@ -223,7 +223,7 @@ def test_data_of_another_format_is_found_out_at_the_beginning(load, tmp_path, na
         assert message.endswith("got 'time;who;what;how'")
     else:
         # 256 KiB / 24 bytes a line
-        assert f"{2**18 // 24} of the first {2**18 // 24} rows are unusable" in message
+        assert f"{2**18 // 24} of the first {2**18 // 24} rows are rejected" in message
         assert "correct dataset.format" in message
 
 

@@ -103,8 +103,8 @@ def test_an_archive_cut_anywhere_is_refused(tmp_path, suffix):
         with pytest.raises(DataError) as caught:
             _joined(file, block_bytes=5000)
         assert str(caught.value) == (
-            f"cannot read {file} to its end: Truncated compressed stream. Nothing of it is used; "
-            "restore the file or mend dataset.path"
+            f"cannot read {file} to its end: Truncated compressed stream. "
+            "Restore the file, or correct dataset.path"
         )
 
 
@@ -166,7 +166,7 @@ def test_an_endless_line_is_refused_before_it_fills_memory(tmp_path, monkeypatch
         _joined(file, block_bytes=50_000)
 
     assert str(caught.value) == (
-        f"{file}: line 2 is longer than 1 MiB; is this a text file with one event or session a "
+        f"{file}: line 2 is longer than 1 MiB; is this a text file with one event or session per "
         "line?"
     )
 
@@ -205,11 +205,10 @@ def test_a_folder_without_what_is_looked_for_is_refused(tmp_path):
         find_files(tmp_path, "views.csv", "buys.csv")
 
     assert str(no_suffix.value) == (
-        f"{tmp_path} holds no file that ends in .jsonl, .jsonl.gz, .jsonl.zst; "
-        "is dataset.path right?"
+        f"{tmp_path} has no file that ends in .jsonl, .jsonl.gz, .jsonl.zst; check dataset.path"
     )
     assert str(no_name.value) == (
-        f"{tmp_path} holds no views.csv (nor .gz, .zst); is dataset.path right?"
+        f"{tmp_path} has no views.csv (nor .gz, .zst); check dataset.path"
     )
 
 

@@ -13,16 +13,15 @@ from pipeline.core.errors import LogError
 from pipeline.experiment.log.log_files import log_files
 from pipeline.serving.event_log.rotating_files import (
     LogFile,
-    Rotation,
     Table,
     lock_folder,
     read_rows,
     recover_files,
 )
-from pipeline.study import Durability
+from pipeline.study import Durability, ServingConfig
 
-NEVER = Rotation(max_seconds=3600.0, max_bytes=10**9, durability=Durability.OS)
-ALWAYS = Rotation(max_seconds=3600.0, max_bytes=1, durability=Durability.OS)
+NEVER = ServingConfig(rotate_megabytes=1000.0, durability=Durability.OS)
+ALWAYS = ServingConfig(rotate_megabytes=1e-6, durability=Durability.OS)
 
 
 @pytest.fixture
@@ -142,9 +141,7 @@ def test_a_partial_write_is_truncated(folder, monkeypatch):
 
 
 def test_a_failed_fsync_removes_its_rows_and_closes_the_file(folder, monkeypatch):
-    file = LogFile(
-        folder, Table.CLICKS, Rotation(max_seconds=9.0, max_bytes=99, durability=Durability.FSYNC)
-    )
+    file = LogFile(folder, Table.CLICKS, ServingConfig(durability=Durability.FSYNC))
     file.append(line(1))
     real = os.fsync
     failing = iter([OSError(errno.EIO, "input/output error")])
@@ -168,9 +165,7 @@ def test_a_failed_fsync_removes_its_rows_and_closes_the_file(folder, monkeypatch
     ("durability", "synced"), [(Durability.FSYNC, True), (Durability.OS, False)]
 )
 def test_only_fsync_durability_waits_for_the_disk(folder, monkeypatch, durability, synced):
-    file = LogFile(
-        folder, Table.CLICKS, Rotation(max_seconds=9.0, max_bytes=99, durability=durability)
-    )
+    file = LogFile(folder, Table.CLICKS, ServingConfig(durability=durability))
     file.append(line(1))
     calls = []
     monkeypatch.setattr(os, "fsync", calls.append)
@@ -199,7 +194,7 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path):
 
 def test_duckdb_reads_open_files(folder):
     file = LogFile(
-        folder, Table.CLICKS, Rotation(max_seconds=9.0, max_bytes=200, durability=Durability.OS)
+        folder, Table.CLICKS, ServingConfig(rotate_megabytes=200e-6, durability=Durability.OS)
     )
     query = "SELECT count(*), max(n) FROM read_json(?, format = 'newline_delimited')"
 
