@@ -112,7 +112,7 @@ def test_two_experiments_give_a_mean_but_no_prediction():
 def test_fewer_than_two_experiments_are_not_pooled(slopes):
     found = pool_slopes(np.array(slopes), np.array(slopes), level=0.95)
 
-    assert found == "one experiment alone cannot tell how much experiments differ"
+    assert found == "one_study"
 
 
 def test_equal_slopes_have_no_variance_between_experiments():

@@ -13,7 +13,7 @@ from tests.pipeline.inference.shops import X, weeks
 def test_the_interval_of_the_first_day_by_hand():
     outcome = weeks(2, days=3)
     fit = fit_line(X, outcome.until(0), level=0.95)
-    variance = fit.clustered.standard_error**2
+    variance = fit.cluster_robust.standard_error**2
 
     first = confidence_sequence(X, outcome, level=0.95, planned_days=3)[0]
 
