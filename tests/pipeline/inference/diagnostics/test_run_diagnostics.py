@@ -145,7 +145,7 @@ def test_groups_that_differed_before_the_experiment_are_found(reused, found):
     checked = health(replace(HEALTHY, before_sums=before))
 
     assert failed(checked) == found
-    assert checked["pre_experiment_balance"]["kpis"]["ctr"]["df"] == 2
+    assert checked.pre_experiment_balance.kpis["ctr"].df == 2
 
 
 def test_groups_of_one_preference_that_differ_are_found():
