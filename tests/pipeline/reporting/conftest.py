@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from copy import deepcopy
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,25 @@ import polars as pl
 import pytest
 
 from pipeline.artifacts.storage import read_json
-from pipeline.core.contracts import LEARNING_CURVES, OFFLINE_METRICS, PARETO_FRONT, Kpi
+from pipeline.core.contracts import OFFLINE_METRICS, Kpi
 from pipeline.datasets.ingest_events import write_events
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.reporting.report import build_report
+from pipeline.reporting.study_report import trained_parameters
+from pipeline.reporting.text.data_card import card_numbers
+from pipeline.results.diagnostics import (
+    AaRerandomisation,
+    AaTest,
+    Diagnostics,
+    Replicates,
+    SampleRatio,
+    WholeWeeks,
+)
+from pipeline.results.document import Findings, Report
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.serialization import parse, to_dict
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import profile_sessions
 from pipeline.sessions.rules import rules_of
@@ -129,113 +142,137 @@ def answers(slope, n, *, recall=RECALL, hypotheses=PAPER_HYPOTHESES, level=0.95)
     """The paper's hypotheses, answered on a planted slope of log odds."""
     section = RegressionConfig(level=level, hypotheses=hypotheses)
     evidence = RegressionInputs(offline_metrics(recall), None, group_kpis(slope, n))
-    found = estimate_hypotheses(evidence, section, seed=0)
-    return [answer.as_dict() for answer in found]
+    return estimate_hypotheses(evidence, section, seed=0)
 
 
 @pytest.fixture(scope="session")
-def estimate() -> Callable[..., list[dict]]:
+def estimate() -> Callable[..., list[HypothesisResult]]:
     """Answers the paper's hypotheses, or others, on a planted slope and n users a group."""
     return answers
 
 
+def rebuild(document) -> Report:
+    """The report of a document that was changed, with its summary built again."""
+    report = parse(Report, document)
+    findings = {field.name for field in fields(Findings)} - {"limitations"}
+    built = {"limitations", "summary", "evidence", "recommendations", "groups", "totals"}
+    values = {field.name: getattr(report, field.name) for field in fields(Report)}
+    return build_report(
+        Findings(**{name: values[name] for name in findings}),
+        report.provenance,
+        **{
+            name: value
+            for name, value in values.items()
+            if name not in findings | built | {"provenance", "schema_version"}
+        },
+    )
+
+
 @pytest.fixture(scope="session")
-def whole_report(card) -> dict:
-    """A report on 300,000 impressions of three groups, on which H1 is true; not to be changed."""
+def whole_report(card) -> Report:
+    """A report on 300,000 impressions of three groups, on which H1 is true."""
+    preferences = [(0.5 * n, 1 - 0.5 * n) for n in range(3)]
     groups = [
-        {"name": f"g{n + 1}", "preference_id": f"p{n}", "preference": [0.5 * n, 1 - 0.5 * n]}
-        for n in range(3)
+        {"name": f"g{n + 1}", "preference_id": f"p{n}", "preference": weights}
+        for n, weights in enumerate(preferences)
     ]
     points = [
         {
             "preference_id": f"p{n}",
-            "preference": [0.5 * n, 1 - 0.5 * n],
+            "preference": weights,
             "recall": RECALL[n],
             "order_density": 0.08 - 0.01 * n,
             "recall_order_density": 0.03,
             "dominated": False,
         }
-        for n in range(3)
+        for n, weights in enumerate(preferences)
     ]
     curves = [("train", "click", 5.0), ("validation", "click", 6.0)]
-    return build_report(
-        load_study(Path(__file__).parents[3] / "params.yaml"),
-        hypotheses=answers(1.0, 100_000),
-        tables={
-            "offline_metrics": offline_metrics(),
-            "pareto_front": pl.DataFrame(points, schema=PARETO_FRONT.columns),
-            "group_kpis": group_kpis(1.0, 100_000),
-            "learning_curves": pl.DataFrame(
-                [(1, *row) for row in curves], schema=LEARNING_CURVES.columns, orient="row"
-            ),
+    study = load_study(Path(__file__).parents[3] / "params.yaml")
+    profile, events, sessions = card
+    document = {
+        "study": study.study.name,
+        "level": study.regression.level,
+        "cutoff": 20,
+        "objectives": [str(one.loss) for one in study.training.objectives],
+        "hypotheses": answers(1.0, 100_000),
+        "diagnostics": DIAGNOSTICS,
+        "metric_ranking": [
+            {
+                "metric": metric,
+                "kpi": "ctr",
+                "slope": 0.9,
+                "p_value": None,
+                "interval": None,
+                "bh_p_value": None,
+                "lack_of_fit": 0.5 + delta,
+                "delta_qaic": delta,
+                "akaike_weight": weight,
+                "tied": delta < 2,
+                "probability_of_best": weight,
+                "vuong_p_value": 0.5**delta,
+                "leave_one_out_error": 0.0006,
+            }
+            for metric, delta, weight in (("recall", 0.0, 0.9), ("mrr@5", 4.4, 0.1))
+        ],
+        "offline_metrics": offline_metrics().to_dicts(),
+        "group_kpis": group_kpis(1.0, 100_000).to_dicts(),
+        "experiment": {
+            "plan": {"experiment": "spring", "groups": groups},
+            "origin": "simulated",
+            "how": "No real person saw a list.",
+            "power": planned_power().analysis,
         },
-        documents={
-            "front": {
-                "hypervolume": 0.03,
-                "reference_point": [0.0, 0.0],
-                "recall_span": 0.2,
-                "order_density_span": 1 / 3,
-                "rank_correlation": -1.0,
-                "knee": "p1",
-            },
-            "exploration": [
-                {
-                    "metric": metric,
-                    "kpi": "ctr",
-                    "slope": 0.9,
-                    "p_value": None,
-                    "interval": None,
-                    "bh_p_value": None,
-                    "lack_of_fit": 0.5 + behind,
-                    "behind": behind,
-                    "weight": weight,
-                    "tied": behind < 2,
-                    "chance_of_best": weight,
-                    "vuong_p_value": 0.5**behind,
-                    "leave_one_out_error": 0.0006,
-                }
-                for metric, behind, weight in (("recall", 0.0, 0.9), ("mrr@5", 4.4, 0.1))
-            ],
-            "health": {
-                "sample_ratio": {
-                    "passed": True,
-                    "users": [100_000] * 3,
-                    "expected": [100_000.0] * 3,
-                    "p_value": 1.0,
-                },
-                "whole_weeks": {"passed": False, "days": 9},
-                "users_divided_anew": {
-                    "passed": True,
-                    "hypotheses": {
-                        "H1": {
-                            "passed": True,
-                            "divisions": 1000,
-                            "false_alarms": 0.051,
-                            "p_value": 0.4,
-                        },
-                        "H2": None,
-                    },
-                },
-                "alike_before": {"passed": True, "kpis": {}},
-            },
-            "power": planned_power().as_dict(),
-            "plan": {"experiment": "spring", "salt": "s", "list_length": 20, "groups": groups},
-            "origin": {"origin": "simulated", "how": "No real person saw a list."},
-            **dict(zip(("profile", "events", "sessions"), card, strict=True)),
-            "ingestion": {"impressions": 300_000, "rejected": {"units below 0": 7}, "files": 1},
-            "training": TRAINING,
-            "provenance": {
-                "code": "abc123",
-                "packages": {"torch": "2.0"},
-                "python": "3.11.7",
-                "machine": "x86_64",
-                "dataset": {"path": "data/raw/log.jsonl", "md5": "0" * 32},
-            },
+        "ingestion": {"impressions": 300_000, "rejected": {"units below 0": 7}, "files": 1},
+        "front": {
+            "hypervolume": 0.03,
+            "reference_point": [0.0, 0.0],
+            "recall_span": 0.2,
+            "order_density_span": 1 / 3,
+            "rank_correlation": -1.0,
+            "knee": "p1",
+            "points": points,
         },
-    )
+        "training": TRAINING,
+        "learning_curves": [
+            {"epoch": 1, "split": split, "objective": objective, "loss": loss}
+            for split, objective, loss in curves
+        ],
+        "data": {
+            "profile": profile,
+            "events": events,
+            "sessions": sessions,
+            "card": card_numbers(profile, events, sessions),
+        },
+        **trained_parameters(study.as_dict(), TRAINING),
+        "provenance": {
+            "code": "abc123",
+            "packages": {"torch": "2.0"},
+            "python": "3.11.7",
+            "machine": "x86_64",
+            "dataset": {"path": "data/raw/log.jsonl", "md5": "0" * 32},
+        },
+    }
+    return rebuild(document)
+
+
+DIAGNOSTICS = Diagnostics(
+    sample_ratio=SampleRatio(
+        passed=True, users=(100_000,) * 3, expected=(100_000.0,) * 3, p_value=1.0
+    ),
+    whole_weeks=WholeWeeks(passed=False, days=9),
+    aa_rerandomisation=AaRerandomisation(
+        passed=True,
+        hypotheses={
+            "H1": AaTest(passed=True, divisions=1000, false_positives=0.051, p_value=0.4),
+            "H2": None,
+        },
+    ),
+    pre_experiment_balance=Replicates(passed=True, kpis={}),
+)
 
 
 @pytest.fixture
 def report(whole_report) -> dict:
-    """A copy of the whole report, to be changed."""
-    return deepcopy(whole_report)
+    """The whole report as a document, to be changed."""
+    return to_dict(whole_report)

@@ -1,4 +1,4 @@
-"""The report's faces say the same, open without a network, and show hostile names as text."""
+"""The report's formats say the same, open without a network, and show hostile names as text."""
 
 import re
 from itertools import pairwise
@@ -7,11 +7,14 @@ from math import expm1
 import pytest
 
 from pipeline.artifacts.storage import md5, read_json
-from pipeline.core.errors import DataError
-from pipeline.reporting.report import finalize, with_analyses, write_report
+from pipeline.reporting.report import write_report
+from pipeline.reporting.text.formatting import percent
 from pipeline.reporting.text.power_summary import power_lines
 from pipeline.reporting.text.summary import answer_sentence
+from pipeline.results.document import Report
+from pipeline.results.serialization import parse, to_dict
 from pipeline.study import PAPER_HYPOTHESES
+from tests.pipeline.reporting.conftest import rebuild
 from tests.pipeline.reporting.page import Page
 
 HOSTILE = """<img src=x onerror="alert('1')"><script>alert(2)</script>&amp;"""
@@ -81,7 +84,7 @@ def test_page_and_markdown_have_the_same_headings_in_order(faces):
 def test_the_page_says_what_the_experiment_was_planned_to_show(whole_report, faces):
     _, page, _ = faces
 
-    lines = power_lines(whole_report["experiment"]["power"], whole_report["cutoff"])
+    lines = power_lines(whole_report.experiment.power, whole_report.cutoff)
     assert "\n".join(lines) in page.text
     assert lines[0] == "H1, Recall@20 → click-through rate, if its slope is 1.5:"
 
@@ -89,7 +92,7 @@ def test_the_page_says_what_the_experiment_was_planned_to_show(whole_report, fac
 def test_json_holds_the_whole_report(whole_report, faces):
     document, _, _ = faces
 
-    assert document == whole_report
+    assert document == to_dict(whole_report)
     keys = ["id", "metric", "kpi", "slope", "standard_error", "interval", "p_value", "n", "groups"]
     for entry, hypothesis in zip(document["hypotheses"], PAPER_HYPOTHESES, strict=True):
         assert [key for key in keys if key not in entry] == []
@@ -108,7 +111,7 @@ def test_table_1_has_the_answers_of_the_json(faces):
         found = numbers(" | ".join(row[5:]))
         assert row[0] == entry["id"]
         assert row[3].startswith(entry["verdict"])
-        assert row[4] == document["trust"][entry["id"]]["level"]
+        assert row[4] == document["evidence"][entry["id"]]["strength"]
         assert found[:2] == pytest.approx([entry["slope"], entry["standard_error"]], abs=5e-5)
         assert found[2:4] == pytest.approx(entry["interval"], abs=5e-4)
         assert found[-2:] == [entry["n"], entry["groups"]]
@@ -118,7 +121,7 @@ def test_the_power_of_the_experiment_stands_beside_each_hypothesis(faces):
     document, page, _ = faces
 
     for row, entry in zip(page.by_id["power"][1:], document["hypotheses"], strict=True):
-        power = entry["detectable_slope"]
+        power = entry["minimum_detectable_slope"]
         assert (row[0], numbers(row[2])) == (entry["id"], [pytest.approx(power, abs=5e-5)])
         # x is 0 in the group with the smallest metric
         largest = max(point["x"] for point in entry["points"])
@@ -154,35 +157,34 @@ def test_the_forest_has_every_analysis_of_the_slope(faces):
     rows = {row[0]: row[1:3] for row in page.by_id["slopes-H1"][1:]}
 
     assert list(rows) == [
-        "paper",
-        "users clustered",
-        "few groups",
-        "few groups, dispersion",
-        "without one group",
+        "naive (i.i.d.)",
+        "cluster-robust",
+        "small-sample",
+        "quasi-binomial",
+        "leave-one-out",
         "log link",
     ]
-    assert numbers(" ".join(rows["paper"])) == pytest.approx(
+    assert numbers(" ".join(rows["naive (i.i.d.)"])) == pytest.approx(
         [h1["slope"], *h1["interval"]], abs=5e-4
     )
     slopes = h1["leave_one_out"].values()
-    assert rows["without one group"][0] == "–"
-    ends = numbers(rows["without one group"][1])
+    assert rows["leave-one-out"][0] == "–"
+    ends = numbers(rows["leave-one-out"][1])
     assert ends == pytest.approx([min(slopes), max(slopes)], abs=5e-4)
 
 
-def test_health_tells_its_numbers_passed_or_not_and_what_was_not_looked_at(faces):
+def test_diagnostics_have_numbers_and_an_outcome(faces):
     _, page, _ = faces
 
-    results = {row[0].split(" ")[0]: row[1:] for row in page.by_id["checks"][1:]}
-
-    assert results["as"][0] == "passed"
-    assert "users: 100,000, 100,000, 100,000; p = 1.0000" in results["as"][1]
-    assert results["every"] == [
-        "FAILED",
-        "9 days, a first or last one that hardly began not counted",
+    ratio, weeks, rerandomised, balance = (row[1:] for row in page.by_id["checks"][1:])
+    assert ratio[0] == "passed"
+    assert "users: 100,000, 100,000, 100,000; p = 1.0000" in ratio[1]
+    assert weeks == ["FAILED", "9 days, without an incomplete first or last day"]
+    assert rerandomised == [
+        "passed",
+        f"H1: {percent(0.051)} false positives in 1,000 re-randomisations, p = 0.4000",
     ]
-    assert results["users"] == ["passed", "H1: 5.1 % false alarms of 1,000 divisions, p = 0.4000"]
-    assert results["what"] == ["not looked at", "nothing is known of the users' past"]
+    assert balance == ["not run", "no pre-experiment data"]
 
 
 def test_every_sentence_of_the_summary_is_on_the_pages(faces):
@@ -229,22 +231,21 @@ def test_hostile_names_stay_text(report, estimate, tmp_path):
         row["group"] = row["group"].replace("g1", HOSTILE)
     report["parameters"]["study"]["name"] = HOSTILE
     (undefined,) = estimate(1, 1000, recall=(0.4, 0.4, 0.4), hypotheses=PAPER_HYPOTHESES[3:])
-    report["hypotheses"][3] = undefined | {"undefined_because": HOSTILE, "analyses": []}
+    report["hypotheses"][3] = to_dict(undefined) | {"metric": HOSTILE}
 
-    _, page, _ = written(finalize(report), tmp_path)
+    _, page, _ = written(rebuild(report), tmp_path)
 
     assert [tag for tag, _ in page.tags if tag in {"img", "script"}] == ["script"]
     cells = [cell for table in page.tables for row in table for cell in row]
-    assert f"undefined: {HOSTILE}" in cells
     assert HOSTILE in cells
     assert page.text.count(HOSTILE) >= 10
 
 
 def test_an_undefined_hypothesis_says_why_and_claims_nothing(report, estimate, tmp_path):
     found = estimate(1.0, 1000, recall=(0.4, 0.4, 0.4), hypotheses=PAPER_HYPOTHESES[:1])
-    report["hypotheses"] = with_analyses(found)
+    report["hypotheses"] = [to_dict(one) for one in found]
 
-    document, page, markdown = written(finalize(report), tmp_path)
+    document, page, markdown = written(rebuild(report), tmp_path)
 
     why = "the metric is the same in all groups"
     assert document["summary"] == [f"Recall@20 and click-through rate (H1, undefined): {why}."]
@@ -256,11 +257,6 @@ def test_an_undefined_hypothesis_says_why_and_claims_nothing(report, estimate, t
     ]
     assert "slopes-H1" not in page.by_id
     assert why in markdown
-
-
-def test_estimates_of_an_older_version_are_refused_with_the_remedy():
-    with pytest.raises(DataError, match="--select regression_estimates"):
-        with_analyses([{"id": "H1"}])
 
 
 def test_the_report_names_the_knee_of_the_front(faces):
@@ -275,8 +271,8 @@ def test_the_report_ranks_metrics_and_calls_ties_ties(faces):
 
     rows = [[row[0], *row[7:10], row[11], row[-1]] for row in page.by_id["explored"][1:]]
     assert rows == [
-        ["Recall@20", "0.00", "0.90", "90 %", "0.06 %", "as good as the best"],
-        ["MRR@5", "4.40", "0.10", "10 %", "0.06 %", "worse"],
+        ["Recall@20", "0.00", "0.90", percent(0.9, 0), percent(0.0006, 2), "tied"],
+        ["MRR@5", "4.40", "0.10", percent(0.1, 0), percent(0.0006, 2), "worse"],
     ]
 
 
@@ -288,22 +284,22 @@ def test_what_is_unknown_is_a_dash(report, tmp_path):
     for row in report["group_kpis"]:
         row |= {"rate": None, "standard_error": None}
     report["hypotheses"][0]["lack_of_fit"]["p_value"] = None
-    unknown = ("curvature", "few_groups", "permutation", "error_in_x", "log_rate")
+    unknown = ("curvature", "small_sample", "permutation", "measurement_error", "log_rate")
     report["hypotheses"][0] |= dict.fromkeys((*unknown, "leave_one_out_range"))
 
-    _, page, markdown = written(finalize(report), tmp_path)
+    _, page, markdown = written(rebuild(report), tmp_path)
 
     assert "None" not in page.text
     assert "None" not in markdown
     assert "knee" not in page.text + markdown
     assert "recall spans –, order density –; their rank correlation is –" in page.text
-    assert page.by_id["fit"][1][3:] == [*["–"] * 6, "two groups cannot show it"]
+    assert page.by_id["fit"][1][3:] == [*["–"] * 6, "undefined for two groups"]
     assert {(row[3], row[4]) for row in page.by_id["metrics"][1:]} == {("–", "–")}
-    assert "no group can be recommended: a group's KPI is 0 or its error not known" in page.text
+    assert "no recommendation: the KPI of a group is 0, or its error is unknown" in page.text
 
 
 def test_the_same_report_gives_the_same_bytes(report, folder, tmp_path):
-    write_report(report, tmp_path)
+    write_report(parse(Report, report), tmp_path)
 
     first, second = ({file.name: md5(file) for file in of.iterdir()} for of in (folder, tmp_path))
     assert first == second
@@ -313,28 +309,28 @@ def test_the_same_report_gives_the_same_bytes(report, folder, tmp_path):
 def test_what_is_known_of_the_users_is_told(report, faces, tmp_path):
     """CUPED and segments, hostile names as text; where nothing is known, nothing is said."""
     h1 = report["hypotheses"][0]
-    test = h1["user_clustered"] | {"slope": 1.25, "interval": [0.75, 1.75]}
-    h1["cuped"] = {"clustered": test, "few_groups": None, "variance_share": 0.4}
-    new = {"segment": HOSTILE, "users": 70_000, "test": test, "undefined_because": None}
-    old = {"segment": "old", "users": 9, "test": None, "undefined_because": "no trial succeeded"}
-    slopes = [new | {"against_the_whole": True}, old | {"against_the_whole": False}]
+    test = h1["cluster_robust"] | {"slope": 1.25, "interval": [0.75, 1.75]}
+    h1["cuped"] = {"cluster_robust": test, "small_sample": None, "variance_share": 0.4}
+    new = {"segment": HOSTILE, "users": 70_000, "test": test, "undefined_reason": None}
+    old = {"segment": "old", "users": 9, "test": None, "undefined_reason": "no_successes"}
+    slopes = [new | {"opposite_sign": True}, old | {"opposite_sign": False}]
     h1["segments"] = {"slopes": slopes, "cochran_q": 4.0, "p_value": 0.0455}
 
-    _, page, words = written(report, tmp_path)
+    _, page, words = written(parse(Report, report), tmp_path)
 
     (row,) = page.by_id["cuped"][1:]
-    assert row[2:] == ["1.2500", "0.750 to 1.750", "–", "40.0 %"]
+    assert row[2:] == ["1.2500", "0.750 to 1.750", "–", percent(0.4)]
     first, second = page.by_id["segments"][1:]
-    assert (first[1], first[5], first[6]) == (HOSTILE, "goes against the whole", "0.0455")
+    assert (first[1], first[5], first[6]) == (HOSTILE, "opposite sign", "0.0455")
     assert (second[1], second[5]) == ("old", "no trial succeeded")
-    assert "| 1.2500 | 0.750 to 1.750 | – | 40.0 % |" in words
+    assert f"| 1.2500 | 0.750 to 1.750 | – | {percent(0.4)} |" in words
     _, plain, markdown = faces
     assert "Segments of users" in page.text
     assert "Segments of users" not in plain.text
-    assert "adjusted" not in markdown
+    assert "adjusted for the users" not in markdown
 
 
 def test_the_sentence_of_a_hypothesis_is_the_summary_s(whole_report):
-    assert whole_report["summary"] == [
-        answer_sentence(one, 20) for one in whole_report["hypotheses"]
+    assert list(whole_report.summary) == [
+        answer_sentence(one, 20) for one in whole_report.hypotheses
     ]

@@ -5,19 +5,19 @@ conversion on order density. The words are those of the written page, above Tabl
 """
 
 import re
-from copy import deepcopy
 
 import numpy as np
 import pytest
-from pipeline.inference.diagnostics.health_checks import health_of
 
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest, summarise
 from pipeline.experiment.log.log_files import write_log
+from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
-from pipeline.reporting.report import finalize, with_analyses, write_report
+from pipeline.reporting.report import write_report
+from pipeline.results.serialization import to_dict
 from pipeline.simulator import planted_slopes
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
@@ -28,7 +28,7 @@ from pipeline.study import (
     SimulatorConfig,
     SyntheticConfig,
 )
-from tests.pipeline.reporting.conftest import front_of
+from tests.pipeline.reporting.conftest import front_of, rebuild
 from tests.pipeline.reporting.page import Page
 
 RECALL = [0.40, 0.45, 0.50, 0.55, 0.60]
@@ -84,15 +84,15 @@ def first_screen(whole_report, tmp_path_factory):
         )
         asked = RegressionConfig()
         shares = {group.name: group.share for group in plan.groups}
-        report = deepcopy(whole_report)
+        report = to_dict(whole_report)
         report["experiment"] |= {"plan": plan.as_dict(), **planted_slopes.log_provenance()}
         report["group_kpis"] = sums.group_kpis.to_dicts()
-        report["health"] = health_of(
+        report["diagnostics"] = run_diagnostics(
             evidence, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
         )
         found = estimate_hypotheses(evidence, asked, seed=1)
-        report["hypotheses"] = with_analyses([one.as_dict() for one in found])
-        report = finalize(report)
+        report["hypotheses"] = found
+        report = rebuild(report)
         write_report(report, folder)
         page = Page((folder / "index.html").read_text("utf-8"))
         words = page.text.partition("Which offline metrics predict online impact?\n")[2]
@@ -114,32 +114,38 @@ def test_a_strong_truth_is_told_with_what_to_serve_and_what_it_costs(first_scree
     )
 
     assert "This experiment was drawn." in words
-    assert "Optimise raise Recall@20" in clicks
+    assert "Optimise increase Recall@20" in clicks
     assert "Recall@20 predicts click-through rate (H1, confirmed)" in clicks
-    assert "Serve g5 (π of click, order = 1.00, 0.00)" in clicks
-    assert "Optimise raise OD@20" in conversion
-    assert "Serve g1 (π of click, order = 0.00, 1.00)" in conversion
-    expected, cost = (r["expected"] for r in report["recommendations"][:2])
+    assert "Ship g5 (π of click, order = 1.00, 0.00)" in clicks
+    assert "Optimise increase OD@20" in conversion
+    assert "Ship g1 (π of click, order = 0.00, 1.00)" in conversion
+    expected, cost = (r.expected_change for r in report.recommendations[:2])
     # x of g5 is 0.5: the odds of a click rise from 0.18 / 0.82 by exp(0.9 · 0.5)
     odds = 0.18 / 0.82 * np.exp(0.45)
-    low, high = expected["interval"]
+    low, high = expected.interval
     assert low < odds / (1 + odds) / 0.18 - 1 < high
-    assert (expected["against"], cost["against"]) == ("g1", "g5")
-    (lost,) = [t for t in report["recommendations"][0]["trades"] if t["kpi"] == "cvr"]
-    assert lost["reading"] == "less"
-    assert "What else changes post-click conversion rate −" in clicks
+    assert (expected.baseline, cost.baseline) == ("g1", "g5")
+    (lost,) = [t for t in report.recommendations[0].trade_offs if t.kpi == "cvr"]
+    assert lost.movement == "decrease"
+    assert "Trade-offs post-click conversion rate −" in clicks
 
 
 def test_without_an_effect_nothing_is_recommended_nor_called_predictive(first_screen):
     words, report = first_screen(0.0, 0.0)
 
-    assert {h["verdict"] for h in report["hypotheses"]} == {"not shown"}
+    assert {h.verdict for h in report.hypotheses} == {"inconclusive"}
     assert words.count("Optimise no declared metric.") == 3
-    assert words.count("Serve any group: no two of them can be told apart by this KPI.") == 3
-    assert words.count("It is not shown that") == 4
-    assert not re.search(r"predicts .{0,40} confirmed|Expect |raise |more than", words)
+    assert words.count("Ship any group: no two of them differ significantly in this KPI.") == 3
+    assert words.count("It is inconclusive whether") == 4
+    assert not re.search(
+        r"predicts .{0,40} confirmed|Expected change [+−]|increase |more than", words
+    )
     assert (
-        words.count("Trust none, because the interval holds 0 and effects in both directions.") == 3
+        words.count(
+            "Strength of evidence none, because the interval includes 0 and effects in both "
+            "directions."
+        )
+        == 3
     )
 
 
@@ -147,21 +153,21 @@ def test_an_opposite_truth_is_not_sold_as_the_declared_one(first_screen):
     words, report = first_screen(-0.9, -1.8)
     clicks = card(words, "click-through rate")
 
-    assert report["hypotheses"][0]["verdict"] == "contradicted"
+    assert report.hypotheses[0].verdict == "contradicted"
     assert "Optimise no declared metric. Recall@20 does not predict more click-through" in clicks
     assert "% less click-through rate" in clicks
     assert (
-        "Serve g1 (π of click, order = 0.00, 1.00)" in clicks
+        "Ship g1 (π of click, order = 0.00, 1.00)" in clicks
     )  # as measured, whatever was declared
-    assert "raise Recall@20" not in clicks
-    assert report["recommendations"][0]["refuted"] == ["H1"]
+    assert "increase Recall@20" not in clicks
+    assert report.recommendations[0].contradicted == ("H1",)
 
 
 def test_an_early_look_recommends_no_group(first_screen):
     words, report = first_screen(0.9, 1.8, planned_days=14)
 
-    assert {r["advice"] for r in report["recommendations"]} == {"wait"}
+    assert {r.advice for r in report.recommendations} == {"wait"}
     assert words.count("the experiment has not reached its planned end") == 3
-    assert "interval on all days at once" in words
-    assert "it is an early look" in words
-    assert "Expect" not in words
+    assert "anytime-valid 95% CI" in words
+    assert "it is an interim analysis" in words
+    assert "Expected change" not in words
