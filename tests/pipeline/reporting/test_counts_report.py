@@ -8,6 +8,9 @@ import pytest
 
 from pipeline.artifacts.storage import read_json
 from pipeline.cli import main
+from pipeline.reporting.text.reasons import limitation_sentences
+from pipeline.results.document import Report
+from pipeline.results.serialization import parse
 from tests.pipeline.reporting.page import Page
 
 HOSTILE = """<img src=x onerror="alert('1')">"""
@@ -53,14 +56,14 @@ def test_the_page_has_the_numbers_of_the_json(fit):
     document, page = fit(GROUPS | USERS, "--hypothesis", "recall:ctr:+")
 
     (h1,) = document["hypotheses"]
-    (row,) = table_with(page, "user-clustered interval")
-    low, high = h1["user_clustered"]["interval"]
+    (row,) = table_with(page, "cluster-robust CI")
+    low, high = h1["cluster_robust"]["interval"]
     assert row[:3] == ["H1", "Recall@20", "click-through rate"]
     assert row[3] == h1["verdict"] == "confirmed"
     assert row[5] == f"{h1['slope']:.4f}"
     assert row[9] == f"{low:.3f} to {high:.3f}"
-    (power,) = table_with(page, "detectable slope")
-    assert power[2] == f"± {h1['detectable_slope']:.4f}"
+    (power,) = table_with(page, "minimum detectable slope")
+    assert power[2] == f"± {h1['minimum_detectable_slope']:.4f}"
     assert document["summary"][0] in page.text
     assert "4 groups, 400,000 impressions" in page.text
     assert "users: 25,000, 25,000, 25,000, 25,000; p = 1.0000" in page.text
@@ -79,20 +82,29 @@ def test_the_groups_stand_as_in_the_file(fit):
 def test_the_page_says_what_is_not_known(fit):
     document, page = fit(GROUPS, "--hypothesis", "recall:ctr:+")
 
-    (row,) = table_with(page, "user-clustered interval")
+    (row,) = table_with(page, "cluster-robust CI")
     assert row[9:11] == ["–", "–"]
-    assert "whose the impressions are is not known" in " ".join(document["trust"]["H1"]["serious"])
-    assert len(document["not_known"]) == 4
-    for words in document["not_known"]:
+    assert "users_unknown" in document["evidence"]["H1"]["serious"]
+    assert "the users are unknown, so impressions count as independent" in page.text
+    limitations = parse(Report, document).limitations
+    assert [one.kind for one in limitations] == [
+        "association",
+        "extrapolation",
+        "users_unknown",
+        "metric_covariance_unknown",
+        "shares_unknown",
+        "counts_unknown",
+    ]
+    for words in limitation_sentences(limitations):
         assert words in page.text
-    assert "(below 0.0005 nothing is concluded)" not in page.text
+    assert "(below 0.0005 verdicts are blocked)" not in page.text
 
 
 def test_a_metric_that_is_negative_in_a_group_is_undefined_on_the_page(fit):
     document, page = fit(GROUPS, "--hypothesis", "r2:ctr:+")
 
     why = "undefined: the metric is undefined, 0 or negative in a group"
-    assert table_with(page, "user-clustered interval")[0][3] == why
+    assert table_with(page, "cluster-robust CI")[0][3] == why
     assert document["summary"][0].endswith(f"{why.partition(': ')[2]}.")
     assert "r2 and click-through rate: undefined, because the metric is undefined, 0" in page.text
 
@@ -102,9 +114,9 @@ def test_without_a_hypothesis_the_report_holds_what_was_looked_through(fit):
     document, page = fit(columns | {"mine": [0.40, 0.44, 0.48, 0.52]} | ORDERS)
 
     assert (document["hypotheses"], document["summary"]) == ([], [])
-    assert "No hypothesis was declared" in page.text
-    rows = table_with(page, "behind the best (QAIC)")
-    low, high = document["exploration"][0]["interval"]
+    assert "No hypothesis is declared" in page.text
+    rows = table_with(page, "ΔQAIC")
+    low, high = document["metric_ranking"][0]["interval"]
     assert [row[:2] for row in rows] == [
         ["mine", "click-through rate"],
         ["mine", "post-click conversion rate"],
@@ -121,7 +133,7 @@ def test_every_metric_is_on_the_page_not_only_the_best(fit):
     _, page = fit(GROUPS | more)
 
     # recall and the seven, but r2 is undefined
-    assert len(table_with(page, "behind the best (QAIC)")) == 8
+    assert len(table_with(page, "ΔQAIC")) == 8
 
 
 def test_the_page_opens_offline_and_hostile_names_stay_text(fit):
@@ -142,7 +154,7 @@ def test_the_same_counts_give_the_same_report_in_the_place_of_the_old_one(fit, t
     fit(GROUPS)
 
     assert {file.name: file.read_bytes() for file in (tmp_path / "report").iterdir()} == first
-    assert sorted(first) == ["index.html", "report.json"]
+    assert sorted(first) == ["index.html", "report.json", "report.md"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.csv", "report"]
 
 
@@ -152,7 +164,7 @@ def test_a_folder_with_anything_else_in_it_is_left_alone(fit, tmp_path, capsys):
     counts = str(tmp_path / "counts.csv")
 
     assert main(["fit", counts, "--report", str(tmp_path / "report")]) == 1
-    assert "holds notes.txt, which would be lost; name a new folder" in capsys.readouterr().err
+    assert "holds notes.txt, which would be lost; choose a new folder" in capsys.readouterr().err
     assert (tmp_path / "report" / "notes.txt").read_text("utf-8") == "mine"
     assert main(["fit", counts, "--report", counts]) == 1
     assert "cannot write the report to" in capsys.readouterr().err
@@ -165,6 +177,7 @@ def test_the_command_says_where_the_report_lies_or_prints_it(fit, tmp_path, caps
     document, _ = fit(GROUPS, "--json")
 
     printed = json.loads(capsys.readouterr().out)
-    for hypothesis in document["hypotheses"]:  # the report's own: the slopes side by side
-        del hypothesis["analyses"]
-    assert printed == {name: document[name] for name in printed}
+    own = document["limitations"][:2]  # those of every report
+    assert printed == {name: document[name] for name in printed} | {
+        "limitations": [one for one in document["limitations"] if one not in own]
+    }

@@ -10,8 +10,10 @@ from pipeline.artifacts.storage import md5, read_json
 from pipeline.reporting.report import write_report
 from pipeline.reporting.text.formatting import percent
 from pipeline.reporting.text.power_summary import power_lines
+from pipeline.reporting.text.reasons import VERDICTS
 from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.document import Report
+from pipeline.results.reasons import Verdict
 from pipeline.results.serialization import parse, to_dict
 from pipeline.study import PAPER_HYPOTHESES
 from tests.pipeline.reporting.conftest import rebuild
@@ -110,7 +112,7 @@ def test_table_1_has_the_answers_of_the_json(faces):
     for row, entry in zip(page.by_id["hypotheses"][1:], document["hypotheses"], strict=True):
         found = numbers(" | ".join(row[5:]))
         assert row[0] == entry["id"]
-        assert row[3].startswith(entry["verdict"])
+        assert row[3] == VERDICTS[Verdict(entry["verdict"])]
         assert row[4] == document["evidence"][entry["id"]]["strength"]
         assert found[:2] == pytest.approx([entry["slope"], entry["standard_error"]], abs=5e-5)
         assert found[2:4] == pytest.approx(entry["interval"], abs=5e-4)

@@ -1,12 +1,8 @@
-"""The report on variants says what was found, and what nobody told."""
-
-from dataclasses import asdict
+"""The report on variants has the results, and the limitations of the log."""
 
 import numpy as np
 import polars as pl
 import pytest
-from pipeline.inference.diagnostics.health_checks import health_of
-from pipeline.reporting.variants_report import build_variants_report, write_variants_report
 
 from pipeline.artifacts.storage import read_json
 from pipeline.core.contracts import DAY_MS, Kpi
@@ -15,10 +11,25 @@ from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest, summarise
 from pipeline.experiment.log.log_files import BROUGHT
 from pipeline.experiment.log.row_validation import LogRules
+from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
 from pipeline.inference.hypotheses.inputs import RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import explore, unfitted_pairs
+from pipeline.inference.hypotheses.metric_ranking import rank_metrics
+from pipeline.reporting.report import build_report, write_report
+from pipeline.reporting.study_report import limitations_of_log
+from pipeline.reporting.text.formatting import percent
+from pipeline.reporting.text.reasons import limitation_sentences
+from pipeline.results.document import (
+    Experiment,
+    Findings,
+    GroupKpi,
+    Ingestion,
+    MetricValue,
+    Provenance,
+    Report,
+)
+from pipeline.results.serialization import parse
 from pipeline.study import Hypothesis, LogColumns, RegressionConfig, parse_study
 
 MONDAY = 1_767_571_200_000
@@ -74,31 +85,33 @@ def written(evidence, small_params, tmp_path_factory):
     found, plan, ingestion = evidence
     asked = section_of(ASKED, found, VARIANTS)
     shares = {group.name: group.share for group in plan.groups}
-    health = health_of(
+    diagnostics = run_diagnostics(
         found, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
     )
+    ranking, unfitted = rank_metrics(found, level=0.95, seed=1)
     software = {"code": "c", "python": "3.11", "machine": "m", "packages": {"polars": "2"}}
-    report = build_variants_report(
-        parse_study(small_params),
-        cutoff=cutoff_of(VARIANTS),
-        hypotheses=[one.as_dict() for one in estimate_hypotheses(found, asked, seed=1)],
-        tables={"offline_metrics": found.offline_metrics, "group_kpis": found.group_kpis},
-        documents={
-            "health": health,
-            "exploration": [asdict(one) for one in explore(found, level=0.95, seed=1)],
-            "not_fitted": unfitted_pairs(found, level=0.95),
-            "plan": plan.as_dict(),
-            "origin": BROUGHT,
-            "ingestion": ingestion,
-            "provenance": {
-                **software,
-                "variants": {"path": "v.csv", "md5": "0a1b"},
-                "log": {"log.parquet": "2c3d"},
-            },
-        },
+    variants = {"variants": {"path": "v.csv", "md5": "0a1b"}, "log": {"log.parquet": "2c3d"}}
+    study = parse_study(small_params)
+    report = build_report(
+        Findings(
+            hypotheses=tuple(estimate_hypotheses(found, asked, seed=1)),
+            diagnostics=diagnostics,
+            metric_ranking=tuple(ranking),
+            unfitted_pairs=tuple(unfitted),
+            level=study.regression.level,
+            cutoff=cutoff_of(VARIANTS),
+            offline_metrics=parse(tuple[MetricValue, ...], found.offline_metrics.to_dicts()),
+            group_kpis=parse(tuple[GroupKpi, ...], found.group_kpis.to_dicts()),
+            limitations=limitations_of_log(found.offline_metrics, found.group_kpis),
+        ),
+        parse(Provenance, software | variants),
+        study=study.study.name,
+        experiment=parse(Experiment, {"plan": plan.as_dict(), **BROUGHT}),
+        ingestion=parse(Ingestion, ingestion),
+        parameters=study.as_dict(),
     )
     folder = tmp_path_factory.mktemp("report")
-    write_variants_report(report, folder)
+    write_report(report, folder)
     page, text = ((folder / name).read_text("utf-8") for name in ("index.html", "report.md"))
     return read_json(folder / "report.json"), page, text
 
@@ -107,10 +120,10 @@ def test_what_is_not_told_is_left_out_and_said(written):
     report, page, _ = written
 
     assert {row["kpi"] for row in report["group_kpis"]} == {"ctr", "clicks_per_user"}
-    (words,) = report["not_known"]
-    assert words.startswith(
-        "The log tells nothing of orders, units, revenue, so nothing is said of"
-    )
+    *general, lost = parse(Report, report).limitations
+    assert [one.kind for one in general] == ["association", "extrapolation"]
+    (words,) = limitation_sentences([lost])
+    assert words.startswith("Without orders, units, revenue, ")
     assert "post-click conversion rate" in words
     assert words in page
 
@@ -120,13 +133,13 @@ def test_the_variants_confirm_what_was_planted_and_r2_is_undefined(written):
     ndcg, r2 = report["hypotheses"]
 
     # the odds of a click rise from 0.2 / 0.8 to 0.5 / 0.5 while NDCG rises by 35 %
-    low, high = ndcg["user_clustered"]["interval"]
+    low, high = ndcg["cluster_robust"]["interval"]
     assert low < np.log((0.5 / 0.5) / (0.2 / 0.8)) / 0.35 < high
     assert (ndcg["metric"], ndcg["verdict"]) == ("ndcg", "confirmed")
     assert report["cutoff"] == 10
     # nothing is known of how the errors of the variants' metrics go together, so they add up
     assert ndcg["metric_covariance"] == np.diag([0.001**2] * 4).tolist()
-    assert r2["undefined_because"] == "the metric is undefined, 0 or negative in a group"
+    assert r2["undefined_reason"] == "metric_not_positive"
     assert "r2 and click-through rate: undefined" in page
     assert all(words in text for words in report["summary"])
 
@@ -136,8 +149,10 @@ def test_the_groups_the_log_and_what_was_set_aside_are_on_the_page(written):
 
     assert report["ingestion"]["rejected"] == {"duplicate impression": 1}
     assert "4 variants of a recommender in experiment “autumn”, 3,600 impressions" in page
-    assert "3,600 impressions were taken in from 1 files; 1 rows of the log" in page
+    assert "3,600 impressions were ingested from 1 files; 1 rows of the log" in page
     assert "users: 150, 150, 150, 150; p = 1.0000" in page
     assert "<code>2c3d</code> (log.parquet)" in page
     clicks = {r["group"]: r["successes"] for r in report["group_kpis"] if r["kpi"] == "ctr"}
-    assert all(f"| {name} | 25.0 % | 150 | 900 | {clicks[name]} |" in text for name in NAMES)
+    assert all(
+        f"| {name} | {percent(0.25)} | 150 | 900 | {clicks[name]} |" in text for name in NAMES
+    )

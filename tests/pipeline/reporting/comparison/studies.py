@@ -9,7 +9,8 @@ from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
-from pipeline.reporting.report import SCHEMA_VERSION
+from pipeline.results.document import SCHEMA_VERSION
+from pipeline.results.serialization import to_dict
 from pipeline.study import Hypothesis, RegressionConfig
 
 RECALL = (0.40, 0.42, 0.45, 0.48)
@@ -50,7 +51,7 @@ def report(name, slope, *, hypotheses=(H1,), users=200_000, better=1.0, **facts)
         "schema_version": SCHEMA_VERSION,
         "study": name,
         "cutoff": 20,
-        "hypotheses": [one.as_dict() for one in found],
+        "hypotheses": [to_dict(one) for one in found],
         "experiment": {"plan": {"experiment": experiment, "groups": groups}, "origin": "real"},
         "front": {
             "hypervolume": 0.036 * better,

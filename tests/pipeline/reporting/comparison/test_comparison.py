@@ -4,13 +4,13 @@ import json
 import math
 
 import pytest
-from pipeline.reporting.comparison.reading import read_studies
 
 from pipeline.cli import main
 from pipeline.core.errors import DataError, MissingArtifact
 from pipeline.reporting.comparison.build import build_comparison
 from pipeline.reporting.comparison.files import write_comparison
-from pipeline.reporting.report import SCHEMA_VERSION
+from pipeline.results.document import SCHEMA_VERSION
+from pipeline.results.reader import read_studies
 from tests.pipeline.reporting.comparison.studies import H1, H4, report, write
 
 
@@ -33,7 +33,7 @@ def test_slopes_stand_side_by_side_and_their_difference_is_tested(compared):
 
     (one,) = found["hypotheses"]
     (difference,) = one["differences"]
-    first, second = (whole["hypotheses"][0]["user_clustered"] for whole in reports)
+    first, second = (whole["hypotheses"][0]["cluster_robust"] for whole in reports)
     assert [row["slope"] for row in one["studies"]] == [first["slope"], second["slope"]]
     assert one["studies"][0]["interval"] == pytest.approx(first["interval"])
     assert difference["test"]["slope"] == second["slope"] - first["slope"]
@@ -55,7 +55,7 @@ def test_equal_slopes_are_not_called_different_nor_the_same(compared):
     found = compared(report("a", 0.8), report("b", 0.8, epochs=3))
 
     difference = found["hypotheses"][0]["differences"][0]
-    assert difference["contrast"] == "not shown"
+    assert difference["contrast"] == "inconclusive"
     assert "that they are the same is not shown either" in found["summary"][1]
 
 
@@ -195,14 +195,14 @@ def test_a_report_of_another_schema_is_refused_with_a_remedy(tmp_path):
     old = report("old", 0.5) | {"schema_version": SCHEMA_VERSION - 1}
     names = [str(write(tmp_path, one)) for one in (old, report("new", 0.5))]
 
-    with pytest.raises(DataError, match=rf"schema version {SCHEMA_VERSION - 1}.*Make it anew with"):
+    with pytest.raises(DataError, match=rf"schema version {SCHEMA_VERSION - 1}.*Re-run"):
         read_studies(names)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"hypotheses": []}, "hypotheses: Tuple should have at least 1 item"),
+        ({"hypotheses": []}, "has no hypotheses; expected at least one"),
         ({"group_kpis": 3}, "group_kpis: Input should be a valid array"),
     ],
 )

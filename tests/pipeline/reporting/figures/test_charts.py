@@ -1,6 +1,7 @@
 """Pictures show the values they are given, in a form that any page can hold."""
 
 import base64
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -12,52 +13,58 @@ from pipeline.reporting.figures.charts import (
     learning_curves_picture,
 )
 from pipeline.reporting.figures.svg import as_svg
+from pipeline.results.document import CurvePoint, FrontPoint, GroupSummary
+from pipeline.results.hypothesis import GroupPoint
+from pipeline.results.reasons import UndefinedReason
+from pipeline.results.slopes import BandPoint
+from tests.pipeline.results.samples import hypothesis_result
 
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
 
 
-def hypothesis(name="H1", rates=(0.10, 0.11, 0.13), groups=("g1", "g2", "g3")):
+def hypothesis(name="H1", rates=(0.10, 0.11, 0.13), groups=("g1", "g2", "g3"), errors=None):
     """A fitted hypothesis on groups whose metric is 0, 10, 20, … % above the worst."""
-    points = [
-        {
-            "group": group,
-            "x": 0.1 * n,
-            "x_standard_error": None,
-            "rate": rate,
-            "standard_error": 0.001,
-        }
+    points = tuple(
+        GroupPoint(
+            group=group,
+            metric_value=None,
+            x=0.1 * n,
+            trials=1,
+            successes=0,
+            rate=rate,
+            standard_error=0.001 if errors is None else errors[n],
+        )
         for n, (group, rate) in enumerate(zip(groups, rates, strict=True))
-    ]
+    )
     line = [(0.1 * n, 0.1 + 0.01 * n) for n in range(len(rates))]
-    band = [{"x": x, "rate": y, "low": y - 0.002, "high": y + 0.002} for x, y in line]
-    answer = {"slope": 1.5, "band": band, "undefined_because": None}
-    return {"id": name, "metric": "recall", "response": "ctr", "points": points, **answer}
+    band = tuple(BandPoint(x=x, rate=y, low=y - 0.002, high=y + 0.002) for x, y in line)
+    return hypothesis_result(id=name, points=points, slope=1.5, band=band)
 
 
-UNDEFINED = hypothesis("H2") | {"slope": None, "undefined_because": "no trial succeeded"}
-FRONT = [
-    {
-        "preference_id": f"p{n}",
-        "preference": [n / 2, 1 - n / 2],
-        "recall": recall,
-        "order_density": density,
-        "dominated": n == 1,
-    }
+UNDEFINED = replace(hypothesis("H2"), slope=None, undefined_reason=UndefinedReason.NO_SUCCESSES)
+FRONT = tuple(
+    FrontPoint(
+        preference_id=f"p{n}",
+        preference=(n / 2, 1 - n / 2),
+        recall=recall,
+        order_density=density,
+        dominated=n == 1,
+    )
     for n, (recall, density) in enumerate([(0.40, 0.08), (0.42, 0.05), (0.48, 0.06)])
-]
+)
 CURVES = [
-    {"epoch": epoch, "split": split, "objective": objective, "loss": 5 / epoch}
+    CurvePoint(epoch=epoch, split=split, objective=objective, loss=5 / epoch)
     for objective in ("click", "order")
     for split in ("train", "validation")
     for epoch in (1, 2, 3)
 ] + [
-    {"epoch": epoch, "split": "validation", "objective": "hypervolume", "loss": epoch / 9}
+    CurvePoint(epoch=epoch, split="validation", objective="hypervolume", loss=epoch / 9)
     for epoch in (1, 2, 3)
 ]
 PICTURES = {
     "hypotheses": lambda: hypothesis_panels([hypothesis(), UNDEFINED], 20),
-    "front": lambda: front_picture(FRONT, [{"preference_id": "p0", "name": "g1"}], 20),
+    "front": lambda: front_picture(FRONT, [GroupSummary(name="g1", preference_id="p0")], 20),
     "learning curves": lambda: learning_curves_picture(CURVES),
 }
 
@@ -176,8 +183,7 @@ def test_a_group_without_success_has_no_base_to_compare_with():
 
 
 def test_an_unknown_standard_error_leaves_the_point():
-    unknown = hypothesis()
-    unknown["points"][1]["standard_error"] = None
+    unknown = hypothesis(errors=(0.001, None, 0.001))
 
     places = list(markers(hypothesis_panels([unknown], 20)).values())
 
@@ -195,7 +201,10 @@ def test_a_hostile_name_stays_text():
 
 
 def test_the_front_shows_every_preference_and_names_the_groups():
-    groups = [{"preference_id": "p0", "name": "g1"}, {"preference_id": "p2", "name": "g2"}]
+    groups = [
+        GroupSummary(name="g1", preference_id="p0"),
+        GroupSummary(name="g2", preference_id="p2"),
+    ]
 
     figure = front_picture(FRONT, groups, 20)
 

@@ -1,6 +1,4 @@
-"""Whole reports, as ``regression_report`` writes them, pooled and put in words."""
-
-import copy
+"""Whole reports, as ``regression_report`` writes them, pooled in a table."""
 
 import pytest
 
@@ -8,14 +6,15 @@ from pipeline.artifacts.storage import write_json
 from pipeline.core.errors import DataError
 from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.reporting.text.pooled_table import pooled_lines
+from pipeline.results.serialization import to_dict
 
 
 @pytest.fixture
 def write(tmp_path, whole_report, estimate):
     def as_experiment(name, slope, **changes):
-        report = copy.deepcopy(whole_report) | changes
+        report = to_dict(whole_report) | changes
         report["experiment"]["plan"]["experiment"] = name
-        report["hypotheses"] = estimate(slope, 100_000)
+        report["hypotheses"] = [to_dict(one) for one in estimate(slope, 100_000)]
         path = tmp_path / f"{name}.json"
         write_json(path, report)
         return path
@@ -26,7 +25,7 @@ def write(tmp_path, whole_report, estimate):
 def test_reports_are_read_as_they_are_written(write):
     paths = [write("spring", 0.8), write("summer", 1.2), write("autumn", 1.0)]
 
-    found = pool_studies(paths, level=0.95, gain=0.05)
+    found = pool_studies(paths, level=0.95, gain=0.05).hypotheses
 
     assert [(one.metric, one.kpi, one.response) for one in found] == [
         ("recall", "ctr", "ctr"),
@@ -42,7 +41,7 @@ def test_reports_are_read_as_they_are_written(write):
         "Recall@20 · OD@20",
         "Recall@20",
     ]
-    assert any("+5% Recall@20 foretells +4." in line for line in table)
+    assert any("+5% Recall@20 predicts +4." in line for line in table)
 
 
 def test_reports_of_one_experiment_are_refused(write, tmp_path):

@@ -1,6 +1,7 @@
 """A sentence claims what the wider of its intervals allows, and a p-value is never 0."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -16,6 +17,8 @@ from pipeline.reporting.text.formatting import (
     percent,
 )
 from pipeline.reporting.text.summary import answer_sentence
+from pipeline.results.reasons import Verdict
+from pipeline.results.slopes import Change
 from pipeline.study import PAPER_HYPOTHESES
 
 H1, _, H3, H4 = PAPER_HYPOTHESES
@@ -28,7 +31,12 @@ H1, _, H3, H4 = PAPER_HYPOTHESES
         (-1.0, 100_000, H1, ["does not predict more click", "(H1, contradicted)", "% less click"]),
         (-1.0, 100_000, H4, ["predicts less post-click", "(H4, confirmed)", "% less post-click"]),
         (1.0, 100_000, H4, ["does not predict less post", "(H4, contradicted)", "% more post"]),
-        (1.0, 100, H1, ["It is not shown that Recall@20 predicts", "(H1, not shown)", "anything"]),
+        (
+            1.0,
+            100,
+            H1,
+            ["inconclusive whether Recall@20 predicts", "(H1, inconclusive)", "between"],
+        ),
     ],
     ids=["confirmed", "contradicted", "negative", "contradicted-negative", "few"],
 )
@@ -47,33 +55,33 @@ def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothes
 
     found = answer_sentence(answer, 20).replace("−", "-")
 
-    low, high = answer["verdict_interval"]
+    low, high = answer.verdict_test.interval
     sign = 1 if hypothesis is H1 else -1
-    known = answer["few_groups"]
-    few = known and [sign * end for end in known["hartung_knapp"]["interval"]]
+    known = answer.small_sample
+    few = known and [sign * end for end in known.hartung_knapp.interval]
     claims = {
         "confirmed)": few is not None and min(sign * low, sign * high, *few) > 0,
-        "fragile)": min(sign * low, sign * high) > 0 and (few is None or min(few) <= 0),
+        "suggestive)": min(sign * low, sign * high) > 0 and (few is None or min(few) <= 0),
         "contradicted)": max(sign * low, sign * high) < 0,
-        "not shown)": low <= 0 <= high,
+        "inconclusive)": low <= 0 <= high,
     }
     assert {claim for claim in claims if claim in found} == {
         c for c, true in claims.items() if true
     }
     # per cent of the rate, not of the odds: times the share of failures
-    points = answer["points"]
-    failed = 1 - sum(p["successes"] for p in points) / sum(p["trials"] for p in points)
-    low, high, change = (failed * of for of in (low, high, answer["slope"]))
-    if "not shown)" in found:
+    points = answer.points
+    failed = 1 - sum(p.successes for p in points) / sum(p.trials for p in points)
+    low, high, change = (failed * of for of in (low, high, answer.slope))
+    if "inconclusive)" in found:
         printed = re.search(
-            r"from ([+-]?[\d.]+) to ([+-]?[\d.]+) % .*estimate ([+-]?[\d.]+)", found
+            r"between ([+-]?[\d.]+) and ([+-]?[\d.]+)% .*estimate ([+-]?[\d.]+)", found
         )
         ends = (low, high, change)
     else:
         printed = re.search(
-            r"goes with ([\d.]+) % (?:more|less) .*val ([\d.]+) to ([\d.]+) %", found
+            r"associated with ([\d.]+)% (?:more|less) .*CI ([\d.]+) to ([\d.]+)%", found
         )
-        assert ("% more" in found.split("goes with")[1]) == (change > 0)
+        assert ("% more" in found.split("associated with")[1]) == (change > 0)
         ends = (abs(change), *sorted((abs(low), abs(high))))
     # one figure of the half-width: the last printed place is no coarser than it
     rounding = 0.51 * 10 ** -len(printed[1].partition(".")[2])
@@ -82,42 +90,40 @@ def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothes
         assert float(text) == pytest.approx(end, abs=rounding)
 
 
-def test_a_fragile_finding_asks_for_groups_and_one_not_shown_for_trials(estimate):
+def test_a_suggestive_result_needs_groups_and_an_inconclusive_one_trials(estimate):
     (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
-    wide = answer | {"verdict": "fragile"}
+    wide = replace(answer, verdict=Verdict.SUGGESTIVE)
     (few,) = estimate(1.0, 100, hypotheses=(H1,))
 
-    assert "but 3 groups could lie so by chance. More groups would settle it" in answer_sentence(
-        wide, 20
-    )
-    assert "may predict click-through rate (H1, fragile)" in answer_sentence(wide, 20)
     assert (
-        f"About {approximate(few['trials_to_settle'])} impressions would settle"
+        "but 3 groups could show this by chance. More groups would resolve it"
+        in answer_sentence(wide, 20)
+    )
+    assert "may predict click-through rate (H1, suggestive)" in answer_sentence(wide, 20)
+    assert (
+        f"requires about {approximate(few.required_trials)} impressions for 80% power"
         in answer_sentence(few, 20)
     )
     # per cent of the rate: times the share of failures
-    effect = few["detectable_slope"] * few["rate_elasticity"] / few["slope"]
-    assert (
-        f"were 300, enough to find one of {effect:.0f} % with a chance of 80 %."
-        in answer_sentence(few, 20)
-    )
+    effect = few.minimum_detectable_slope * few.rate_elasticity / few.slope
+    assert f"were 300, enough to detect {effect:.0f}% with 80% power." in answer_sentence(few, 20)
 
 
 def test_a_blocked_finding_says_nothing_of_the_slope(estimate):
     (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
 
-    found = answer_sentence(answer | {"verdict": "blocked"}, 20)
+    found = answer_sentence(replace(answer, verdict=Verdict.BLOCKED), 20)
 
-    assert found.endswith(": the users are not divided as planned, so nothing is concluded.")
+    assert found.endswith(": the sample ratio does not match the plan, so nothing is concluded.")
     assert "%" not in found
 
 
 def test_an_early_look_says_that_its_interval_holds_on_all_days(estimate):
     (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
 
-    found = answer_sentence(answer | {"reading": "early look"}, 20)
+    found = answer_sentence(replace(answer, is_interim=True), 20)
 
-    assert "(95 % interval on all days at once " in found
+    assert "(anytime-valid 95% CI " in found
 
 
 def test_a_sentence_on_units_speaks_of_what_was_fitted(estimate):
@@ -160,15 +166,15 @@ def test_large_counts_have_no_false_precision(count, words):
 
 
 def test_changes_have_signs_and_the_digits_of_their_interval():
-    found = {"change": 0.968, "interval": [0.894, 1.043]}
-    small = {"change": -0.0004, "interval": [-0.0102, 0.0094]}
+    found = Change(change=0.968, interval=(0.894, 1.043))
+    small = Change(change=-0.0004, interval=(-0.0102, 0.0094))
 
     assert (change(found), change_interval(found)) == ("+97 %", "+89 to +104 %")
     assert (change(small), change_interval(small)) == ("0.0 %", "−1.0 to +0.9 %")
 
 
 @pytest.mark.parametrize(
-    ("level", "words"), [(0.9, "(90 % "), (0.975, "(97.5 % "), (0.999, "(99.9 % ")]
+    ("level", "words"), [(0.9, "(90% CI "), (0.975, "(97.5% CI "), (0.999, "(99.9% CI ")]
 )
 def test_a_sentence_states_its_level(estimate, level, words):
     (answer,) = estimate(1.0, 100_000, hypotheses=(H1,), level=level)
