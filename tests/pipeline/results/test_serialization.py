@@ -75,5 +75,7 @@ def test_a_missing_estimate_is_named_with_its_remedy(reports, tmp_path):
     write_estimates(Estimates(hypotheses=reports["study"].hypotheses), tmp_path)
     (tmp_path / "diagnostics.json").write_text(json.dumps({"sample_ratio": 1}))
 
-    with pytest.raises(DataError, match=r"diagnostics\.sample_ratio.*--select regression_estimates"):
+    with pytest.raises(
+        DataError, match=r"diagnostics\.sample_ratio.*--select regression_estimates"
+    ):
         read_estimates(tmp_path)
