@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from pipeline.reporting.comparison.reading import read_studies
 
 from pipeline.reporting.comparison.build import build_comparison
 from pipeline.reporting.comparison.files import write_comparison
+from pipeline.results.reader import read_studies
 from tests.pipeline.reporting.comparison.studies import H1, H4, report, write
 
 
