@@ -20,8 +20,9 @@ from pipeline.reporting.report import build_counts_report, write_new_report
 from pipeline.reporting.text.pooled_table import pooled_lines
 from pipeline.reporting.text.reasons import limitation_sentences
 from pipeline.reporting.text.summary import answer_sentence
-from pipeline.results.reader import read_report, read_studies
-from pipeline.results.serialization import to_dict
+from pipeline.results.document import Report
+from pipeline.results.reader import REMEDY, read_studies
+from pipeline.results.serialization import read_result, to_dict
 
 
 def fit(
@@ -64,7 +65,7 @@ def report(*, show: bool, json: bool) -> int:
         markdown = paths.require(REPORT, "report.md")
         files = {"page": page, "markdown": markdown, "data": data}
         found = {name: str(file.relative_to(paths.root)) for name, file in files.items()}
-        print_json({**found, "summary": list(read_report(data).summary)})
+        print_json({**found, "summary": list(read_result(Report, data, remedy=REMEDY).summary)})
     else:
         echo(f"the report: {page.relative_to(paths.root)}")
     if show and not webbrowser.open(page.as_uri()):

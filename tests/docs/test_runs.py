@@ -61,7 +61,7 @@ def test_bring_your_model(finished_project, project_root):
     report = json.loads((studies / "variants/report/report.json").read_text("utf-8"))
     assert model["model"]["backbone"] == "shop_backbone:ConvolutionalBackbone"
     assert [one["metric"] for one in report["hypotheses"]] == ["auc", "ndcg"]
-    assert report["hypotheses"][0]["few_groups"]["hartung_knapp"]["df"] == 1
+    assert report["hypotheses"][0]["small_sample"]["hartung_knapp"]["df"] == 1
 
 
 def test_bring_your_objective(small_project, project_root, generated_log):

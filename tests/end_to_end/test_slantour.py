@@ -96,20 +96,22 @@ def test_no_metric_is_confirmed_and_every_interval_and_the_power_are_stated(answ
     r2, *others = report["hypotheses"]
 
     assert (r2["verdict"], r2["metric"]) == ("undefined", "r2")
-    assert r2["undefined_because"] == "the metric is undefined, 0 or negative in a group"
-    assert [(h["verdict"], h["n"], h["groups"]) for h in others] == [("not shown", 130_255, 12)] * 5
+    assert r2["undefined_reason"] == "metric_not_positive"
+    assert [(h["verdict"], h["n"], h["groups"]) for h in others] == [
+        ("inconclusive", 130_255, 12)
+    ] * 5
     for h in others:
-        few = h["few_groups"]["hartung_knapp"]["interval"]
-        for interval in (h["interval"], h["user_clustered"]["interval"], few):
+        few = h["small_sample"]["hartung_knapp"]["interval"]
+        for interval in (h["interval"], h["cluster_robust"]["interval"], few):
             assert all(isfinite(end) for end in interval)
             assert f"{interval[0]:.3f} to {interval[1]:.3f}" in page
-        for low, high in (h["user_clustered"]["interval"], few):
+        for low, high in (h["cluster_robust"]["interval"], few):
             assert low < 0 < high
         # users see 31 tours each: independent trials would promise more than is known
-        assert h["user_clustered"]["standard_error"] > 1.15 * h["standard_error"]
-        assert abs(h["slope"]) < h["detectable_slope"]
-        assert h["trials_to_settle"] > 3 * h["n"]
-        assert f"± {h['detectable_slope']:.4f}" in page
+        assert h["cluster_robust"]["standard_error"] > 1.15 * h["standard_error"]
+        assert abs(h["slope"]) < h["minimum_detectable_slope"]
+        assert h["required_trials"] > 3 * h["n"]
+        assert f"± {h['minimum_detectable_slope']:.4f}" in page
         assert h["holm_p_value"] > 0.5
     # with opens as logged, taking tours for independent would have shown that diversity costs clicks
     low, high = others[-1]["interval"]
@@ -119,17 +121,17 @@ def test_no_metric_is_confirmed_and_every_interval_and_the_power_are_stated(answ
 def test_what_was_looked_through_is_a_tie_in_which_nothing_is_found(answered):
     _, report, page = answered
 
-    found = report["exploration"]
+    found = report["metric_ranking"]
     assert {one["metric"] for one in found} == set(METRICS) - {"r2", "user_novelty"}
     assert all(one["tied"] and one["bh_p_value"] > 0.5 for one in found)
-    assert [one["metric"] for one in report["not_fitted"]] == ["r2", "user_novelty"]
+    assert [one["metric"] for one in report["unfitted_pairs"]] == ["r2", "user_novelty"]
     assert page.count("as good as the best") == 5
 
 
 def test_the_users_are_divided_as_planned_and_what_is_not_known_is_said(answered):
     _, report, page = answered
 
-    ratio = report["health"]["sample_ratio"]
+    ratio = report["diagnostics"]["sample_ratio"]
     # χ² = Σ (users - 4267 / 12)² / (4267 / 12) = 7.9 with 11 degrees of freedom
     expected = 4267 / 12
     assert sum((n - expected) ** 2 for n in ratio["users"]) / expected == pytest.approx(
@@ -235,11 +237,13 @@ def test_the_log_as_it_is_ends_in_a_report_on_its_variants(project):
     report = json.loads((folder / "report.json").read_text("utf-8"))
     # nothing is shown, as from the counts, and what is undefined is so for the same reason
     *others, r2 = report["hypotheses"]
-    assert [(h["verdict"], h["n"], h["groups"]) for h in others] == [("not shown", 130_255, 12)] * 3
-    assert r2["undefined_because"] == "the metric is undefined, 0 or negative in a group"
-    assert report["health"]["sample_ratio"]["passed"]
-    assert report["health"]["events_kept"]["lost"] == 0
+    assert [(h["verdict"], h["n"], h["groups"]) for h in others] == [
+        ("inconclusive", 130_255, 12)
+    ] * 3
+    assert r2["undefined_reason"] == "metric_not_positive"
+    assert report["diagnostics"]["sample_ratio"]["passed"]
+    assert report["diagnostics"]["event_loss"]["lost"] == 0
     page = (folder / "index.html").read_text("utf-8")
     assert "12 variants of a recommender" in page
     assert "130,255 impressions were taken in" in page
-    assert (folder / "report.md").read_text("utf-8").count("| not shown") == 3
+    assert (folder / "report.md").read_text("utf-8").count("| inconclusive") == 3

@@ -90,7 +90,8 @@ def _of_verdict(answer: HypothesisResult, metric: str, kpi: str) -> str:
                 "the report says what is wrong."
             )
         case Verdict.UNDEFINED:
-            return f"The slope is undefined ({answer.undefined_reason})."
+            reason = (answer.undefined_reason or "unknown reason").replace("_", " ")
+            return f"The slope is undefined: {reason}."
         case _:
             assert_never(answer.verdict)
 

@@ -56,8 +56,8 @@ def write_study(paths):
 def answer(name, *interval):
     """A hypothesis' entry; undefined without an interval."""
     if not interval:
-        return {"id": name, "slope": None, "user_clustered": None}
-    return {"id": name, "slope": sum(interval) / 2, "user_clustered": {"interval": list(interval)}}
+        return {"id": name, "slope": None, "cluster_robust": None}
+    return {"id": name, "slope": sum(interval) / 2, "cluster_robust": {"interval": list(interval)}}
 
 
 def pin(root, *names):

@@ -13,6 +13,8 @@ from pipeline.artifacts.storage import md5, write_json
 from pipeline.cli import main
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.reporting.text.power_summary import plan_lines
+from pipeline.results.document import Report
+from pipeline.results.serialization import to_dict, write_result
 from tests.pipeline.inference.planned import planned_power
 
 SMALL_WORLD = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}
@@ -252,7 +254,7 @@ def planned(project):
     folder = project / STUDY / "traffic_plan"
     folder.mkdir(parents=True)
     write_json(folder / "traffic_plan.json", experiment.plan.as_dict())
-    write_json(folder / "power.json", experiment.as_dict())
+    write_result(experiment.analysis, folder / "power.json")
     return experiment
 
 
@@ -261,7 +263,7 @@ def test_plan_prints_groups_days_and_slopes(planned, capsys):
 
     out, err = capsys.readouterr()
     assert (status, err) == (0, "")
-    lines = plan_lines(planned.plan.as_dict(), planned.as_dict(), 20)
+    lines = plan_lines(planned.plan, planned.analysis, 20)
     assert out.splitlines() == lines
 
 
@@ -271,7 +273,7 @@ def test_plan_prints_all_there_is_as_json(planned, capsys):
     found = json.loads(capsys.readouterr().out)
     assert status == 0
     assert TrafficPlan.from_dict(found["plan"]) == planned.plan
-    assert found["power"] == planned.as_dict()
+    assert found["power"] == to_dict(planned.analysis)
 
 
 @pytest.mark.usefixtures("project")
@@ -312,7 +314,7 @@ def reported(project):
     folder.mkdir(parents=True)
     for name in ("index.html", "report.md"):
         (folder / name).write_text("page", encoding="utf-8")
-    write_json(folder / "report.json", {"summary": ["H1 is confirmed."]})
+    write_result(Report(hypotheses=(), summary=("H1 is confirmed.",)), folder / "report.json")
     return folder
 
 

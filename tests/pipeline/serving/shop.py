@@ -25,7 +25,9 @@ from pipeline.experiment.design.traffic_plan import Group, TrafficPlan, read_pla
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.results.document import Estimates
 from pipeline.results.family import Family
+from pipeline.results.serialization import write_estimates
 from pipeline.serving.ranking.rank import RankRequest
 from pipeline.serving.ranking.snapshot import Snapshot, load_snapshot
 from pipeline.study import parse_study
@@ -183,7 +185,7 @@ def finish_study(study, paths, *, ctr=lambda weight: 0.1 + 0.1 * weight):
         kpis.write_parquet(folder / "group_kpis.parquet")
     estimates = estimate_hypotheses(RegressionInputs(metrics, None, kpis), study.regression, seed=1)
     with atomic_folder(paths.artifact("regression_estimates")) as folder:
-        write_json(folder / "regression_estimates.json", [one.as_dict() for one in estimates])
+        write_estimates(Estimates(hypotheses=tuple(estimates)), folder)
 
 
 def group_kpis_of(groups, ctr):

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from pipeline.inference.estimates_file import Days
 
 from pipeline.core.contracts import Kpi
-from pipeline.inference.hypotheses.verdict import Verdict
+from pipeline.results.hypothesis import Days
+from pipeline.results.reasons import UndefinedReason, Verdict
 from pipeline.serving.explorer.kpi_forecast import kpi_views
 from pipeline.serving.ranking.snapshot import load_snapshot
+from tests.pipeline.results.samples import slope_test
 from tests.pipeline.serving.shop import (
     finish_study,
     recall_of,
@@ -46,7 +47,7 @@ def test_a_confirmed_line_gives_a_number_and_needs_no_words(known):
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        (Verdict.FRAGILE, "Fragile: so few groups might lie like this by chance."),
+        (Verdict.SUGGESTIVE, "Fragile: so few groups might lie like this by chance."),
         (
             Verdict.CONTRADICTED,
             "The line goes against what was declared, which is positive.",
@@ -64,12 +65,15 @@ def test_a_weaker_verdict_gives_the_number_with_its_reservation(known, verdict, 
     ("changed", "words"),
     [
         (
-            {"verdict": Verdict.NOT_SHOWN, "verdict_interval": (-0.126, 0.3)},
+            {"verdict": Verdict.INCONCLUSIVE, "verdict_test": slope_test((-0.126, 0.3))},
             "The experiment does not show that click-through rate changes with Recall@20: the slope's interval, −0.13 to 0.30, holds 0. So no value is given.",
         ),
         (
-            {"verdict": Verdict.UNDEFINED, "undefined_because": "no trial succeeded"},
-            "There is no line: no trial succeeded.",
+            {
+                "verdict": Verdict.UNDEFINED,
+                "undefined_reason": UndefinedReason.NO_SUCCESSES,
+            },
+            "The slope is undefined: no successes.",
         ),
     ],
 )
@@ -89,7 +93,7 @@ def test_a_blocked_experiment_gives_no_numbers_at_all(known):
 
 
 def test_an_early_look_says_that_the_interval_does_not_allow_for_it(known):
-    view = view_of(known, reading="early look", days=Days(observed=3, planned=14))
+    view = view_of(known, is_interim=True, days=Days(observed=3, planned=14))
 
     assert view.expected is not None
     assert view.words == [
