@@ -18,7 +18,8 @@ from pipeline.core.contracts import Split
 from pipeline.datasets.ingest_events import write_events
 from pipeline.quality.runner import check_tables, enforce
 from pipeline.reporting.figures.charts import as_markdown
-from pipeline.reporting.text.data_card import data_card_markdown, data_card_picture
+from pipeline.reporting.figures.data_card import data_card_figure
+from pipeline.reporting.text.data_card import data_card_markdown
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import profile_sessions
 from pipeline.sessions.rules import rules_of
@@ -92,7 +93,7 @@ def sessions(context: dg.AssetExecutionContext, study: StudyResource) -> dg.Mate
         parameters,
         paths.artifact("sessions"),
         metadata={
-            "picture": dg.MetadataValue.md(as_markdown(data_card_picture(profile), "the data")),
+            "picture": dg.MetadataValue.md(as_markdown(data_card_figure(profile), "the data")),
             "dagster/row_count": rows,
             **counts_metadata(summary),
             "data card": dg.MetadataValue.md(card),

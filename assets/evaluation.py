@@ -21,7 +21,7 @@ from pipeline.evaluation.scoring import SCORES, preference_ids, read_scores, sco
 from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.quality.runner import check_tables, enforce
 from pipeline.recommender.recommender import Recommender
-from pipeline.reporting.figures.charts import as_markdown, front_picture
+from pipeline.reporting.figures.charts import as_markdown, front_figure
 from pipeline.results.document import FrontPoint
 from pipeline.results.serialization import parse
 from pipeline.study import PARAMS_FILE, Study
@@ -126,7 +126,7 @@ def pareto_front(context: dg.AssetExecutionContext, study: StudyResource) -> dg.
             front.points.write_parquet(folder / "pareto_front.parquet")
             front.points.drop("preference").write_csv(folder / "pareto_front.csv")
             write_json(folder / "summary.json", _summary(front))
-    picture = front_picture(
+    picture = front_figure(
         parse(tuple[FrontPoint, ...], front.points.to_dicts()), [], parameters.evaluation.cutoff
     )
     spans = {"recall span": front.recall_span, "order density span": front.order_density_span}

@@ -30,7 +30,8 @@ from pipeline.inference.power.plan_experiment import POWER, PlannedExperiment, p
 from pipeline.quality.runner import CheckResult, check_experiment_log, check_tables, enforce
 from pipeline.recommender.recommender import Recommender
 from pipeline.reporting.figures.charts import as_markdown
-from pipeline.reporting.text.power_summary import design_picture, plan_lines, power_picture
+from pipeline.reporting.figures.power import design_figure, power_figure
+from pipeline.reporting.text.power_summary import plan_lines
 from pipeline.results.document import FrontPoint, GroupSummary
 from pipeline.results.serialization import parse, write_result
 from pipeline.simulator.ground_truth import truth_table
@@ -67,8 +68,8 @@ def _plan_in_pictures(
     """Where the groups lie, what they will be able to show, and both in words."""
     power, groups = planned.analysis, planned.plan.as_dict()["groups"]
     summaries = parse(tuple[GroupSummary, ...], groups)
-    design = design_picture(front, summaries, power.design.even, cutoff)
-    curves = power_picture(power, cutoff)
+    design = design_figure(front, summaries, power.design.even, cutoff)
+    curves = power_figure(power, cutoff)
     words = "\n".join(["```", *plan_lines(planned.plan, power, cutoff), "```"])
     return {
         "picture": dg.MetadataValue.md(as_markdown(design, "groups on the front")),

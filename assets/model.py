@@ -8,7 +8,7 @@ from assets.materialization import materialize_result, translate_errors
 from assets.resources import StudyResource
 from pipeline.evaluation.metric_registry import build_metrics
 from pipeline.recommender.train import fit_study, learning_curves
-from pipeline.reporting.figures.charts import as_markdown, learning_curves_picture
+from pipeline.reporting.figures.charts import as_markdown, learning_curves_figure
 from pipeline.results.document import CurvePoint
 from pipeline.results.serialization import parse
 
@@ -23,7 +23,7 @@ def conditioned_model(
         build_metrics(parameters.evaluation)  # what is wrong in them shows before training
         trained = fit_study(parameters, paths)
     curves = parse(tuple[CurvePoint, ...], learning_curves(trained).to_dicts())
-    picture = as_markdown(learning_curves_picture(curves), "learning curves")
+    picture = as_markdown(learning_curves_figure(curves), "learning curves")
     return materialize_result(
         "conditioned_model",
         parameters,

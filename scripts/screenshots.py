@@ -1,7 +1,7 @@
-"""Pictures of the default study's report: ``python scripts/screenshots.py [FOLDER]``.
+"""Screenshots of the report of the default study: ``python scripts/screenshots.py [FOLDER]``.
 
 Writes the first screen at desktop and phone width, in light and dark, into FOLDER
-(docs/screenshots if none is named), and docs/report.png, the README's picture. Needs the finished
+(default: docs/screenshots), and docs/report.png for the README. Needs the finished
 study and chromium (or PARETOSCOPE_CHROMIUM).
 """
 
@@ -22,7 +22,7 @@ _FIGURE = "document.querySelector('#figure-1').scrollIntoView()"
 
 
 def main() -> int:
-    """Take every picture; returns the exit status."""
+    """Take every screenshot; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "docs" / "screenshots")
     folder = parser.parse_args().folder

@@ -15,7 +15,7 @@ from pipeline.core.errors import StudyError
 from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
 from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.reporting.comparison.build import build_comparison
-from pipeline.reporting.comparison.files import write_comparison
+from pipeline.reporting.render import write_comparison
 from pipeline.reporting.report import build_counts_report, write_new_report
 from pipeline.reporting.text.pooled_table import pooled_lines
 from pipeline.reporting.text.reasons import limitation_sentences
@@ -119,13 +119,12 @@ def compare(*, studies: list[str], out: Path | None, json: bool, level: float) -
     comparison = build_comparison(found, level=level)
     page = write_comparison(comparison, out or _default_folder([one.label for one in found]))
     if json:
-        print_json({"page": str(page), **comparison})
+        print_json({"page": str(page), **to_dict(comparison)})
         return 0
-    for words in comparison["summary"]:
-        echo(words)
-    for doubt in comparison["doubts"]:
-        pair = " and ".join(doubt["studies"])
-        echo(f"{pair} may not be independent: {'; '.join(doubt['because'])}")
+    for sentence in comparison.summary:
+        echo(sentence)
+    for warning in comparison.dependence_warnings:
+        echo(f"{' and '.join(warning.studies)} may be dependent: {'; '.join(warning.reasons)}")
     echo(f"the comparison: {page}")
     return 0
 

@@ -1,1 +1,1 @@
-"""The report and its pictures."""
+"""Reports, comparisons and the data card."""

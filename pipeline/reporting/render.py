@@ -1,76 +1,150 @@
-"""The reports' templates: the same sections, written as a page or as Markdown."""
+"""Render reports, comparisons and the data card as HTML pages and Markdown."""
 
 import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from pipeline.core.labels import KPI_LABELS, metric_label
+from pipeline.artifacts.storage import atomic_folder, write_json
+from pipeline.core.errors import DataError
+from pipeline.core.labels import metric_label
+from pipeline.reporting.comparison.build import Comparison
+from pipeline.reporting.figures.charts import fronts_figure, slopes_figure
+from pipeline.reporting.figures.svg import as_svg
 from pipeline.reporting.text.diagnostics import diagnostic_rows
-from pipeline.reporting.text.formatting import NUMBERS
+from pipeline.reporting.text.formatting import NUMBERS, kpi, plain
 from pipeline.reporting.text.power_summary import power_lines
 from pipeline.reporting.text.reasons import (
     ANALYSES,
+    EXCLUSIONS,
     VERDICTS,
     evidence_words,
     limitation_sentences,
     undefined_words,
 )
+from pipeline.results.serialization import to_dict
 
 PAGE, MARKDOWN = "html", "md"
+"""The formats of a rendered template."""
 
-_WORDS: Mapping[str, Callable[..., Any]] = {
-    "kpi": KPI_LABELS.__getitem__,
+_LABELS: Mapping[str, Callable[..., Any]] = {
+    "kpi": kpi,
+    "plain": plain,
     "verdict": VERDICTS.__getitem__,
     "analysis": ANALYSES.__getitem__,
     "undefined": undefined_words,
+    "exclusion": EXCLUSIONS.__getitem__,
     "evidence": evidence_words,
     "limitations": limitation_sentences,
     "diagnostic_rows": diagnostic_rows,
-    "power_lines": power_lines,
 }
-"""The filters that turn results into words."""
+"""The filters that write names, reasons and sentences."""
 
 
 @cache
-def jinja_environment(face: str, cutoff: int | None) -> jinja2.Environment:
-    """The templates of a face, :data:`PAGE` or :data:`MARKDOWN`, with their filters; compiled once."""
+def jinja_environment(markup: str, cutoff: int | None) -> jinja2.Environment:
+    """The templates of a format, :data:`PAGE` or :data:`MARKDOWN`, with their filters.
+
+    Args:
+        markup: The format.
+        cutoff: The k of metrics whose name has none; None leaves it out.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.reporting", "templates"),
-        autoescape=face == PAGE,  # noqa: S701 - Markdown is not escaped
+        autoescape=markup == PAGE,  # noqa: S701 - Markdown is not escaped
         undefined=jinja2.StrictUndefined,
         extensions=["jinja2.ext.do"],
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    numbers: Mapping[str, Callable[..., Any]] = NUMBERS
-    environment.filters |= {**numbers, **_WORDS} | {"metric": partial(metric_label, cutoff=cutoff)}
+    filters: Mapping[str, Callable[..., Any]] = {
+        **NUMBERS,
+        **_LABELS,
+        "metric": partial(metric_label, cutoff=cutoff),
+        "power_lines": partial(power_lines, cutoff=cutoff),
+    }
+    environment.filters.update(filters)
     return environment
 
 
-def render(environment: jinja2.Environment, face: str, kind: str, values: Mapping[str, Any]) -> str:
-    """A report as text.
+def render(
+    environment: jinja2.Environment, markup: str, template: str, values: Mapping[str, Any]
+) -> str:
+    """Render a template.
 
     Args:
-        environment: Of the face.
-        face: :data:`PAGE` or :data:`MARKDOWN`.
-        kind: The template that lists the report's sections.
-        values: ``report`` and ``pictures``.
+        environment: The environment of the format.
+        markup: :data:`PAGE` or :data:`MARKDOWN`.
+        template: File name of the template that lists the sections.
+        values: Variables of the template; a page requires ``title``.
     """
-    ui = environment.get_template(f"ui.{face}").module
-    body = environment.get_template(kind).render(values, ui=ui, face=face)
-    if face == MARKDOWN:
+    ui = environment.get_template(f"ui.{markup}").module
+    body = environment.get_template(template).render(values, ui=ui)
+    if markup == MARKDOWN:
         return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", body)).strip() + "\n"
     loader = environment.loader
     assert loader
     script = loader.get_source(environment, "page.js")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    body = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", body)
     sections = re.findall(r'<section id="([^"]+)".*?<h2[^>]*>(.*?)</h2>', body, flags=re.DOTALL)
     return environment.get_template("page.html").render(
         values, body=body, script=script, digest=digest, sections=sections
     )
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write ``comparison.json``, ``comparison.md`` and ``index.html``; returns the page.
+
+    Raises:
+        DataError: if the folder contains other files, or cannot be written.
+    """
+    figures = {
+        f"slopes-{number}": slopes_figure(one.studies, f"slopes-{number}")
+        for number, one in enumerate(comparison.hypotheses)
+    }
+    if comparison.fronts:
+        figures["points"] = fronts_figure(comparison.fronts)
+    values = {
+        "title": f"Comparison of {', '.join(one.label for one in comparison.studies)}",
+        "comparison": comparison,
+        "figures": {name: as_svg(one, name) for name, one in figures.items() if one},
+    }
+    return write_files(
+        folder,
+        {"comparison.json": to_dict(comparison)},
+        {
+            name: render(jinja_environment(markup, None), markup, "comparison.j2", values)
+            for name, markup in (("index.html", PAGE), ("comparison.md", MARKDOWN))
+        },
+    )
+
+
+def write_files(folder: Path, documents: Mapping[str, Any], texts: Mapping[str, str]) -> Path:
+    """Write a folder of JSON documents and texts, replacing an older one; returns its page.
+
+    Raises:
+        DataError: if the folder contains other files, or cannot be written.
+    """
+    try:
+        found = {file.name for file in folder.iterdir()} if folder.exists() else set[str]()
+        if others := sorted(found - {*documents, *texts}):
+            names = ", ".join(others[:5])
+            msg = (
+                f"{folder} contains other files ({names}), which would be deleted; "
+                "choose a new or empty folder"
+            )
+            raise DataError(msg)
+        with atomic_folder(folder.resolve()) as fresh:
+            for name, document in documents.items():
+                write_json(fresh / name, document)
+            for name, text in texts.items():
+                (fresh / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        msg = f"cannot write to {folder}: {error}; choose another folder"
+        raise DataError(msg) from error
+    return folder / "index.html"

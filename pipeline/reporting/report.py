@@ -11,16 +11,15 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from pipeline.artifacts.provenance import environment_info
-from pipeline.artifacts.storage import atomic_folder, md5
+from pipeline.artifacts.storage import md5
 from pipeline.core.contracts import Kpi
-from pipeline.core.errors import DataError
 from pipeline.inference.hypotheses.confidence_rating import rate_evidence
 from pipeline.inference.hypotheses.recommendation import recommend
-from pipeline.reporting.figures.charts import front_picture, hypothesis_panels, learning_curves
+from pipeline.reporting.figures.charts import front_figure, hypothesis_panels, learning_curves
+from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.figures.forest import forest_plot
 from pipeline.reporting.figures.svg import as_svg
-from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
-from pipeline.reporting.text.data_card import data_card_picture
+from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render, write_files
 from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.decisions import Limitation
 from pipeline.results.document import (
@@ -33,7 +32,7 @@ from pipeline.results.document import (
 )
 from pipeline.results.reader import REPORT_FILE
 from pipeline.results.reasons import LimitationKind
-from pipeline.results.serialization import parse, write_result
+from pipeline.results.serialization import parse, to_dict, write_result
 
 _FILES = {PAGE: "index.html", MARKDOWN: "report.md"}
 _ORIGINS = {
@@ -112,10 +111,7 @@ def build_counts_report(findings: Findings, counts: Path) -> Report:
 def write_report(report: Report, folder: Path) -> None:
     """Write ``report.json``, ``index.html`` and ``report.md`` into ``folder``, which exists."""
     write_result(report, folder / REPORT_FILE)
-    values = page_values(report)
-    for format_, name in _FILES.items():
-        environment = jinja_environment(format_, report.cutoff)
-        text = render(environment, format_, _template(report), values)
+    for name, text in _pages(report).items():
         (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -123,19 +119,18 @@ def write_new_report(report: Report, folder: Path) -> Path:
     """Write a report to ``folder``, replacing an older report there; returns its page.
 
     Raises:
-        DataError: if the folder holds other files, or cannot be written.
+        DataError: if the folder contains other files, or cannot be written.
     """
-    try:
-        names = {file.name for file in folder.iterdir()} if folder.exists() else set[str]()
-        if others := names - {REPORT_FILE, *_FILES.values()}:
-            msg = f"{folder} holds {', '.join(sorted(others))}, which would be lost; choose a new folder"
-            raise DataError(msg)
-        with atomic_folder(folder.resolve()) as fresh:
-            write_report(report, fresh)
-    except OSError as error:
-        msg = f"cannot write the report to {folder}: {error}; choose another folder"
-        raise DataError(msg) from error
-    return folder / _FILES[PAGE]
+    return write_files(folder, {REPORT_FILE: to_dict(report)}, _pages(report))
+
+
+def _pages(report: Report) -> dict[str, str]:
+    """The report as HTML and Markdown, by file name."""
+    values = page_values(report)
+    return {
+        name: render(jinja_environment(markup, report.cutoff), markup, _template(report), values)
+        for markup, name in _FILES.items()
+    }
 
 
 def _template(report: Report) -> str:
@@ -146,20 +141,20 @@ def _template(report: Report) -> str:
 
 
 def page_values(report: Report) -> dict[str, Any]:
-    """The variables of the templates: ``title``, ``report`` and ``pictures``."""
+    """The variables of the templates: ``title``, ``report`` and ``figures``."""
     figures = hypothesis_figures(report)
     if report.front:
-        figures["front-points"] = front_picture(
+        figures["front-points"] = front_figure(
             report.front.points, report.groups, report.cutoff or 0
         )
     figures |= learning_curves(report.learning_curves)
     if report.data:
-        figures["data"] = data_card_picture(report.data["profile"])
+        figures["data"] = data_card_figure(report.data["profile"])
     counts = report.provenance.counts
     return {
         "title": report.study or (counts and counts.path) or "report",
         "report": report,
-        "pictures": to_svg(figures),
+        "figures": to_svg(figures),
     }
 
 

@@ -1,4 +1,4 @@
-"""The report in a real browser: nothing cut off, no foreign request, tooltips, tables, keyboard, print."""
+"""The report in a browser: nothing cut off, no external request, tooltips, tables, keyboard, print."""
 
 import pytest
 
@@ -10,7 +10,7 @@ __all__ = ["card", "whole_report"]
 
 @pytest.fixture(scope="module")
 def address(whole_report, tmp_path_factory):
-    """Where the written page lies."""
+    """The address of the written page."""
     folder = tmp_path_factory.mktemp("report")
     write_report(whole_report, folder)
     return (folder / "index.html").as_uri()
@@ -36,11 +36,17 @@ def test_nothing_is_cut_off_and_axe_finds_no_serious_fault(opened, axe, cut_off)
     assert width <= 0
 
 
-def test_the_first_screen_tells_origin_answer_and_trust(open_page, address):
+def test_the_first_screen_has_origin_result_and_strength_of_evidence(open_page, address):
     page = open_page(width="desktop")
     page.goto(address)
 
-    for words in ("This experiment was simulated.", "Optimise", "Trust", "Serve", "Expect"):
+    for words in (
+        "This experiment was simulated.",
+        "Optimise",
+        "Strength of evidence",
+        "Ship",
+        "Expected change",
+    ):
         box = page.get_by_text(words, exact=False).locator("visible=true").first.bounding_box()
         assert box is not None
         assert box["y"] + box["height"] < 900, words
@@ -61,7 +67,7 @@ def test_a_mark_shows_the_row_of_its_table_by_pointer(opened):
     assert cells[0] == "g2"
 
 
-def test_marks_are_reached_by_keyboard_and_escape_hides_what_they_say(opened):
+def test_marks_are_reached_by_keyboard_and_escape_hides_the_tooltip(opened):
     first = opened.locator("[aria-labelledby='points-H1-0']")
     first.focus()
     assert "group: g1" in opened.locator("#tip").inner_text()
@@ -73,7 +79,7 @@ def test_marks_are_reached_by_keyboard_and_escape_hides_what_they_say(opened):
     assert "group: g3" in opened.locator("#tip").inner_text()
     opened.keyboard.press("Escape")
     assert opened.locator("#tip").is_hidden()
-    # one stop a picture: Tab leaves it
+    # one tab stop per figure: Tab leaves it
     stops = opened.locator("svg .mark[tabindex='0']").count()
     assert stops == opened.locator("svg:has(.mark)").count()
 
@@ -87,8 +93,8 @@ def test_tooltips_stay_within_the_window(opened):
         assert box["x"] + box["width"] <= opened.viewport_size["width"]
 
 
-def test_the_table_behind_a_chart_opens_by_keyboard(opened):
-    summary = opened.get_by_text("The numbers behind Figure 1")
+def test_the_data_table_of_a_figure_opens_by_keyboard(opened):
+    summary = opened.get_by_text("Data table of Figure 1")
     table = opened.locator("#points-H1")
     assert not table.is_visible()
 
@@ -99,10 +105,10 @@ def test_the_table_behind_a_chart_opens_by_keyboard(opened):
     assert table.locator("caption").inner_text().startswith("H1: Recall@20")
 
 
-def test_the_first_stop_of_the_keyboard_skips_to_the_answer(opened):
+def test_the_first_tab_stop_skips_to_the_summary(opened):
     opened.keyboard.press("Tab")
 
-    assert opened.evaluate("document.activeElement.textContent") == "Skip to the answer"
+    assert opened.evaluate("document.activeElement.textContent") == "Skip to the summary"
     opened.keyboard.press("Enter")
     assert opened.url.endswith("#answer")
 

@@ -1,46 +1,86 @@
-"""A comparison as one dictionary, which ``comparison.json`` holds and the pages show."""
+"""A comparison of studies as one typed document, the content of ``comparison.json``."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from pipeline.reporting.comparison.front_comparison import compare_fronts
+from pipeline.reporting.comparison.front_comparison import FrontComparison, compare_fronts
 from pipeline.reporting.comparison.parameter_diff import (
+    ComparedFact,
+    ComparedParameter,
     changed_parameters,
-    data_of,
+    compare_data,
     dependence_warnings,
-    same_parameters,
+    equal_parameters,
 )
-from pipeline.reporting.comparison.slope_comparison import compare_slopes
-from pipeline.reporting.comparison.summary import sentences
+from pipeline.reporting.comparison.slope_comparison import ComparedHypothesis, compare_slopes
+from pipeline.reporting.comparison.summary import summary_sentences
 from pipeline.results.reader import StudyReport
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
-def build_comparison(studies: Sequence[StudyReport], *, level: float) -> dict[str, Any]:
-    """Everything a comparison says.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedStudy:
+    """A study, and the report it is read from."""
+
+    label: str
+    study: str
+    report: str
+    md5: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DependenceWarning:
+    """Why two studies may be dependent."""
+
+    studies: tuple[str, str]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The content of ``comparison.json``."""
+
+    summary: tuple[str, ...]
+    schema_version: int
+    level: float
+    studies: tuple[ComparedStudy, ...]
+    dependence_warnings: tuple[DependenceWarning, ...]
+    fronts: FrontComparison | None
+    hypotheses: tuple[ComparedHypothesis, ...]
+    parameters: tuple[ComparedParameter, ...]
+    equal_parameters: int
+    data: tuple[ComparedFact, ...]
+
+
+def build_comparison(studies: Sequence[StudyReport], *, level: float) -> Comparison:
+    """Compare two or more studies.
 
     Args:
-        studies: Two or more.
-        level: Coverage the intervals aim at.
+        studies: Their reports.
+        level: Nominal coverage of the confidence intervals.
     """
-    common = dependence_warnings(studies)
-    found: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "level": level,
-        "studies": [
-            {"label": one.label, "study": one.report.study, "report": one.path, "md5": one.md5}
+    warnings = dependence_warnings(studies)
+    fronts = compare_fronts(studies)
+    hypotheses = compare_slopes(studies, warnings, level=level)
+    return Comparison(
+        summary=tuple(summary_sentences(fronts, hypotheses)),
+        schema_version=SCHEMA_VERSION,
+        level=level,
+        studies=tuple(
+            ComparedStudy(
+                label=one.label, study=one.report.study or one.label, report=one.path, md5=one.md5
+            )
             for one in studies
-        ],
-        "doubts": [
-            {"studies": list(pair), "because": because}
-            for pair, because in common.items()
-            if because
-        ],
-        "fronts": compare_fronts(studies),
-        "hypotheses": compare_slopes(studies, common, level=level),
-        "parameters": changed_parameters(studies),
-        "same_parameters": same_parameters(studies),
-        "data": data_of(studies),
-    }
-    return {"summary": sentences(found), **found}
+        ),
+        dependence_warnings=tuple(
+            DependenceWarning(studies=pair, reasons=tuple(reasons))
+            for pair, reasons in warnings.items()
+            if reasons
+        ),
+        fronts=fronts,
+        hypotheses=tuple(hypotheses),
+        parameters=tuple(changed_parameters(studies)),
+        equal_parameters=equal_parameters(studies),
+        data=tuple(compare_data(studies)),
+    )

@@ -1,52 +1,99 @@
-"""Fronts over each other: whose hypervolume is larger, and whose points are dominated."""
+"""Pareto fronts of several studies: the largest hypervolume, and dominated points."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from pipeline.results.document import FrontPoint, FrontSummary
+from pipeline.results.document import FrontPoint, FrontSummary, Report
 from pipeline.results.reader import StudyReport
 from pipeline.study import flatten
 
-_AXES = ("recall", "order_density")
-_SESSIONS = ("sessions.", "evaluation.sessions", "dataset.")
+_TEST_SESSIONS = ("sessions.", "evaluation.sessions", "dataset.")
+"""Prefixes of the parameters that decide on which sessions metrics are measured."""
 
 
-def compare_fronts(studies: Sequence[StudyReport]) -> dict[str, Any] | None:
-    """The studies' fronts, and whether one is before the others; None with fewer than two.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedPoint:
+    """One preference in metric space; standard errors are None where unknown."""
 
-    Hypervolumes are compared only where the same sessions measured them, with the same k and from
-    the same reference point; elsewhere ``not_comparable_because`` says what differs.
+    preference_id: str
+    preference: tuple[float, ...]
+    recall: float
+    order_density: float
+    recall_standard_error: float | None
+    order_density_standard_error: float | None
+    dominated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DominatedBy:
+    """How many non-dominated points of a front another study's front dominates."""
+
+    study: str
+    points: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyFront:
+    """The front of one study."""
+
+    study: str
+    cutoff: int | None
+    hypervolume: float
+    reference_point: tuple[float, ...]
+    non_dominated: int
+    dominated_by: tuple[DominatedBy, ...]
+    points: tuple[ComparedPoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontComparison:
+    """The fronts of several studies.
+
+    Attributes:
+        not_comparable_because: Why hypervolumes cannot be compared; None if they can.
+        largest: The study with the largest hypervolume; None where not comparable.
+        studies: The fronts.
     """
-    fronts = {one.label: one.report.front for one in studies if one.report.front}
-    having = [one for one in studies if one.report.front]
+
+    not_comparable_because: str | None
+    largest: str | None
+    studies: tuple[StudyFront, ...]
+
+
+def compare_fronts(studies: Sequence[StudyReport]) -> FrontComparison | None:
+    """Compare the fronts of the studies; None with fewer than two.
+
+    Hypervolumes are comparable if they have the same cutoff, reference point and test sessions.
+    """
+    fronts = [(one, one.report.front) for one in studies if one.report.front]
     if len(fronts) < 2:
         return None
-    reason = _not_comparable(having)
-    return {
-        "not_comparable_because": reason,
-        "largest": None if reason else max(fronts, key=lambda label: fronts[label].hypervolume),
-        "studies": [
-            {
-                "study": one.label,
-                "cutoff": one.report.cutoff,
-                "hypervolume": front.hypervolume,
-                "reference_point": list(front.reference_point),
-                "undominated": sum(not point.dominated for point in front.points),
-                "behind": [
-                    {"study": other, "points": dominated_count(front, fronts[other])}
-                    for other in fronts
-                    if other != one.label
-                ],
-                "points": [_point(point, one) for point in front.points],
-            }
-            for one in having
-            if (front := fronts[one.label])
-        ],
-    }
+    reason = _not_comparable([one for one, _ in fronts])
+    largest = max(fronts, key=lambda pair: pair[1].hypervolume)[0].label
+    return FrontComparison(
+        not_comparable_because=reason,
+        largest=None if reason else largest,
+        studies=tuple(
+            StudyFront(
+                study=one.label,
+                cutoff=one.report.cutoff,
+                hypervolume=front.hypervolume,
+                reference_point=front.reference_point,
+                non_dominated=sum(not point.dominated for point in front.points),
+                dominated_by=tuple(
+                    DominatedBy(study=other.label, points=dominated_count(front, rival))
+                    for other, rival in fronts
+                    if other is not one
+                ),
+                points=tuple(_point(point, one) for point in front.points),
+            )
+            for one, front in fronts
+        ),
+    )
 
 
 def dominated_count(front: FrontSummary, other: FrontSummary) -> int:
-    """How many undominated points of ``front`` a point of ``other`` dominates."""
+    """The number of non-dominated points of ``front`` that a point of ``other`` dominates."""
     return sum(
         any(_dominates(rival, point) for rival in other.points)
         for point in front.points
@@ -54,43 +101,49 @@ def dominated_count(front: FrontSummary, other: FrontSummary) -> int:
     )
 
 
+def raw_md5(report: Report) -> str | None:
+    """The md5 of the raw data, if the report contains it."""
+    return report.provenance.dataset and report.provenance.dataset.md5
+
+
 def _dominates(rival: FrontPoint, point: FrontPoint) -> bool:
-    """At least as good in both, and better in one."""
-    gains = [getattr(rival, axis) - getattr(point, axis) for axis in _AXES]
+    gains = rival.recall - point.recall, rival.order_density - point.order_density
     return min(gains) >= 0 and max(gains) > 0
 
 
 def _not_comparable(studies: Sequence[StudyReport]) -> str | None:
     reports = [one.report for one in studies]
     if len({report.cutoff for report in reports}) > 1:
-        return "their metrics are at different cutoffs"
+        return "the metrics have different cutoffs"
     if len({report.front.reference_point for report in reports if report.front}) > 1:
-        return "their hypervolumes have different reference points"
-    if len({report.provenance.dataset for report in reports}) > 1:
-        return "they were measured on different data"
-    kept = [
+        return "the hypervolumes have different reference points"
+    if len({raw_md5(report) for report in reports}) > 1:
+        return "the metrics are measured on different data"
+    sessions = [
         {
             key: value
             for key, value in flatten(report.parameters or {}).items()
-            if key.startswith(_SESSIONS)
+            if key.startswith(_TEST_SESSIONS)
         }
         for report in reports
     ]
-    if any(one != kept[0] for one in kept):
-        return "they were measured on different test sessions of the same data"
+    if any(one != sessions[0] for one in sessions):
+        return "the metrics are measured on different test sessions of the same data"
     return None
 
 
-def _point(point: FrontPoint, study: StudyReport) -> dict[str, Any]:
+def _point(point: FrontPoint, study: StudyReport) -> ComparedPoint:
     errors = {
         row.metric: row.standard_error
         for row in study.report.offline_metrics
-        if row.preference_id == point.preference_id and row.metric in _AXES
+        if row.preference_id == point.preference_id
     }
-    return {
-        "preference_id": point.preference_id,
-        "preference": list(point.preference),
-        **{axis: getattr(point, axis) for axis in _AXES},
-        **{f"{axis}_standard_error": errors.get(axis) for axis in _AXES},
-        "dominated": point.dominated,
-    }
+    return ComparedPoint(
+        preference_id=point.preference_id,
+        preference=point.preference,
+        recall=point.recall,
+        order_density=point.order_density,
+        recall_standard_error=errors.get("recall"),
+        order_density_standard_error=errors.get("order_density"),
+        dominated=point.dominated,
+    )

@@ -1,102 +1,154 @@
-"""Slopes side by side, and whether they differ."""
+"""Slopes of several studies, and tests of their differences."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
+from pipeline.core.contracts import Kpi
 from pipeline.inference.glm.wald import wald_test
 from pipeline.inference.meta.slope_contrasts import slope_differences
-from pipeline.reporting.text.reasons import exclusion_words
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.pooled import MeasuredSlope
+from pipeline.results.pooled import MeasuredSlope, SlopeDifference
 from pipeline.results.reader import StudyReport
-from pipeline.results.serialization import to_dict
+from pipeline.results.reasons import ExclusionReason, UndefinedReason, Verdict
+from pipeline.results.slopes import SlopeTest
 
-Doubts = Mapping[tuple[str, str], Sequence[str]]
-"""By two labels, why their studies may not be independent."""
+DependenceReasons = Mapping[tuple[str, str], Sequence[str]]
+"""Why two studies may be dependent, by their labels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySlope:
+    """The slope of one study; see :class:`pipeline.results.hypothesis.HypothesisResult`.
+
+    Attributes:
+        test: Cluster-robust, with the measurement error of the metric where it is known; at the
+            level of the comparison. None where unknown.
+        small_sample: By Hartung and Knapp; None with two groups.
+        exclusion_reason: Why the slope is not compared; None if it is.
+    """
+
+    study: str
+    id: str
+    direction: str
+    response: Kpi
+    link: str
+    slope: float | None
+    test: SlopeTest | None
+    small_sample: SlopeTest | None
+    n: int
+    groups: int
+    worst_metric: float | None
+    verdict: Verdict
+    exclusion_reason: ExclusionReason | None
+    undefined_reason: UndefinedReason | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyDifference(SlopeDifference):
+    """The slope of the second study minus that of the first."""
+
+    studies: tuple[str, str]
+    independent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedHypothesis:
+    """One offline metric and KPI in all studies."""
+
+    metric: str
+    kpi: str
+    studies: tuple[StudySlope, ...]
+    not_tested: tuple[str, ...]
+    differences: tuple[StudyDifference, ...]
 
 
 def compare_slopes(
-    studies: Sequence[StudyReport], doubts: Doubts, *, level: float
-) -> list[dict[str, Any]]:
-    """An entry an offline metric and KPI: every study's slope, and the difference of every two."""
-    answers = {one.label: one.answers() for one in studies}
-    asked = dict.fromkeys(key for of_study in answers.values() for key in of_study)
+    studies: Sequence[StudyReport], dependence: DependenceReasons, *, level: float
+) -> list[ComparedHypothesis]:
+    """Compare the slopes of every offline metric and KPI between all pairs of studies."""
+    found = {one.label: one.answers() for one in studies}
+    keys = dict.fromkeys(key for results in found.values() for key in results)
+    slopes = {
+        key: {
+            label: _study_slope(label, results[key], level=level)
+            for label, results in found.items()
+            if key in results
+        }
+        for key in keys
+    }
     pairs = [
         (key, first, second)
-        for key in asked
-        for first, second in combinations(answers, 2)
-        if _comparable(answers[first].get(key), answers[second].get(key))
+        for key, of_key in slopes.items()
+        for first, second in combinations(of_key.values(), 2)
+        if _comparable(first, second)
     ]
-    differences = slope_differences(
-        [(_measured(answers[a][key]), _measured(answers[b][key])) for key, a, b in pairs],
-        level=level,
+    tested = slope_differences(
+        [(_measured(first), _measured(second)) for _, first, second in pairs], level=level
     )
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in asked}
-    for (key, a, b), difference in zip(pairs, differences, strict=True):
-        row = to_dict(difference)
-        found[key].append({"studies": [a, b], "independent": not doubts.get((a, b)), **row})
+    differences: dict[tuple[str, str], list[StudyDifference]] = {key: [] for key in keys}
+    for (key, first, second), difference in zip(pairs, tested, strict=True):
+        labels = first.study, second.study
+        differences[key].append(
+            StudyDifference(
+                studies=labels,
+                independent=not dependence.get(labels),
+                test=difference.test,
+                small_sample=difference.small_sample,
+                holm_p_value=difference.holm_p_value,
+                contrast=difference.contrast,
+            )
+        )
     return [
-        {
-            "metric": metric,
-            "kpi": kpi,
-            "studies": [
-                _row(label, of_study[metric, kpi], level=level)
-                for label, of_study in answers.items()
-                if (metric, kpi) in of_study
-            ],
-            "not_asked": [label for label in answers if (metric, kpi) not in answers[label]],
-            "differences": found[metric, kpi],
-        }
-        for metric, kpi in asked
+        ComparedHypothesis(
+            metric=key[0],
+            kpi=key[1],
+            studies=tuple(of_key.values()),
+            not_tested=tuple(label for label in found if label not in of_key),
+            differences=tuple(differences[key]),
+        )
+        for key, of_key in slopes.items()
     ]
 
 
-def _comparable(first: HypothesisResult | None, second: HypothesisResult | None) -> bool:
+def _comparable(first: StudySlope, second: StudySlope) -> bool:
     """Whether both have a slope, of the same KPI on the same scale."""
-    if first is None or second is None:
+    if first.exclusion_reason or second.exclusion_reason:
         return False
-    return (
-        first.exclusion_reason is None
-        and second.exclusion_reason is None
-        and (first.link, first.response) == (second.link, second.response)
-    )
+    return (first.link, first.response) == (second.link, second.response)
 
 
-def _measured(one: HypothesisResult) -> MeasuredSlope:
-    test = one.propagated_test
-    assert test is not None, "only slopes with an error are compared"
+def _measured(one: StudySlope) -> MeasuredSlope:
+    assert one.test, "a slope without an exclusion reason has a standard error"
     return MeasuredSlope(
-        slope=test.slope,
-        standard_error=test.standard_error,
-        small_sample=one.small_sample.hartung_knapp if one.small_sample else None,
+        slope=one.test.slope,
+        standard_error=one.test.standard_error,
+        small_sample=one.small_sample,
     )
 
 
-def _row(label: str, one: HypothesisResult, *, level: float) -> dict[str, Any]:
-    test = one.propagated_test
-    wald = test and wald_test(
-        test.slope, test.standard_error, covariance=test.covariance, level=level
+def _study_slope(label: str, result: HypothesisResult, *, level: float) -> StudySlope:
+    error, small = result.measurement_error, result.small_sample
+    return StudySlope(
+        study=label,
+        id=result.id,
+        direction=result.direction,
+        response=result.response,
+        link=result.link.value,
+        slope=result.slope,
+        test=_at_level(error.propagated if error else result.cluster_robust, level),
+        small_sample=_at_level(small and small.hartung_knapp, level),
+        n=result.n,
+        groups=result.groups,
+        worst_metric=result.worst_metric,
+        verdict=result.verdict,
+        exclusion_reason=result.exclusion_reason,
+        undefined_reason=result.undefined_reason,
     )
-    small = one.small_sample and one.small_sample.hartung_knapp
-    small_test = small and wald_test(
-        small.slope, small.standard_error, covariance=small.covariance, level=level, df=small.df
+
+
+def _at_level(test: SlopeTest | None, level: float) -> SlopeTest | None:
+    """The test with another nominal coverage."""
+    return test and wald_test(
+        test.slope, test.standard_error, covariance=test.covariance, level=level, df=test.df
     )
-    return {
-        "study": label,
-        "id": one.id,
-        "direction": one.direction,
-        "response": one.response,
-        "link": one.link.value,
-        "slope": one.slope,
-        "standard_error": wald.standard_error if wald else None,
-        "covariance": wald.covariance if wald else None,
-        "interval": list(wald.interval) if wald else None,
-        "small_sample_interval": list(small_test.interval) if small_test else None,
-        "n": one.n,
-        "groups": one.groups,
-        "worst_metric": one.worst_metric,
-        "verdict": one.verdict.value,
-        "not_compared_because": one.exclusion_reason
-        and exclusion_words(one.exclusion_reason, one.undefined_reason),
-    }

@@ -1,88 +1,80 @@
-"""A comparison in sentences that claim no more than its numbers do."""
+"""The findings of a comparison as sentences."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from pipeline.core.labels import KPI_LABELS
+from pipeline.reporting.comparison.front_comparison import FrontComparison
+from pipeline.reporting.comparison.slope_comparison import (
+    ComparedHypothesis,
+    StudyDifference,
+    StudySlope,
+)
+from pipeline.reporting.text.formatting import interval, kpi, number, p_statement, percent_trimmed
+from pipeline.reporting.text.reasons import exclusion_words
 from pipeline.results.reasons import Contrast
 
-_SAID = {
-    Contrast.DIFFERENT: "the slopes differ beyond chance",
-    Contrast.SUGGESTIVE: (
-        "the slopes differ by more than the chance of having so many users, but so few groups could "
-        "lie so by chance"
-    ),
-    Contrast.INCONCLUSIVE: "a difference is not shown; that they are the same is not shown either",
+_CONTRASTS = {
+    Contrast.DIFFERENT: "the slopes differ significantly",
+    Contrast.SUGGESTIVE: "the slopes differ significantly, but not with so few groups",
+    Contrast.INCONCLUSIVE: "the difference is inconclusive, which does not show that they are equal",
 }
 
 
-def sentences(found: Mapping[str, Any]) -> list[str]:
-    """What the first screen of a comparison says."""
-    words = [_front(found["fronts"])] if found["fronts"] else []
-    for one in found["hypotheses"]:
-        words += [_difference(one, difference) for difference in one["differences"]]
-        words += [_alone(one)] if not one["differences"] else []
-    return words
+def summary_sentences(
+    fronts: FrontComparison | None, hypotheses: list[ComparedHypothesis]
+) -> list[str]:
+    """One sentence on the fronts, and one per difference of slopes."""
+    sentences = [_fronts(fronts)] if fronts else []
+    for one in hypotheses:
+        sentences += [_difference(one, difference) for difference in one.differences]
+        sentences += [] if one.differences else [_without_difference(one)]
+    return sentences
 
 
-def _front(fronts: Mapping[str, Any]) -> str:
-    volumes = {one["study"]: one["hypervolume"] for one in fronts["studies"]}
-    told = ", ".join(f"{volume:.5f} in {study}" for study, volume in volumes.items())
-    if fronts["not_comparable_because"]:
-        return (
-            f"The fronts' hypervolumes ({told}) cannot be compared: "
-            f"{fronts['not_comparable_because']}."
-        )
-    largest = fronts["largest"]
-    if len(set(volumes.values())) == 1:
-        return f"The fronts have the same hypervolume ({told})."
-    behind = [
-        f"{entry['points']} of {one['undominated']} points of {one['study']} lie behind it"
-        for one in fronts["studies"]
-        for entry in one["behind"]
-        if entry["study"] == largest
-    ]
+def _fronts(fronts: FrontComparison) -> str:
+    volumes = ", ".join(f"{number(one.hypervolume, 5)} in {one.study}" for one in fronts.studies)
+    if fronts.not_comparable_because:
+        return f"The hypervolumes ({volumes}) cannot be compared: {fronts.not_comparable_because}."
+    if len({one.hypervolume for one in fronts.studies}) == 1:
+        return f"The fronts have the same hypervolume ({volumes})."
+    dominated = " and ".join(
+        f"{entry.points} of {one.non_dominated} points of {one.study}"
+        for one in fronts.studies
+        for entry in one.dominated_by
+        if entry.study == fronts.largest
+    )
     return (
-        f"The front of {largest} has the largest hypervolume ({told}); {' and '.join(behind)}. How "
-        "much of that is chance the reports do not tell."
+        f"The front of {fronts.largest} has the largest hypervolume ({volumes}) and dominates "
+        f"{dominated}. The reports contain no standard error of the hypervolume."
     )
 
 
-def _difference(one: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
-    slopes = {row["study"]: row for row in one["studies"]}
-    first, second = difference["studies"]
-    test = difference["test"]
-    low, high = test["interval"]
-    said = _SAID[Contrast(difference["contrast"])]
-    if not difference["independent"]:
-        said = f"if the studies are independent, {said}"
+def _difference(one: ComparedHypothesis, difference: StudyDifference) -> str:
+    slopes = {row.study: _slope(row) for row in one.studies}
+    first, second = difference.studies
+    test = difference.test
+    low, high = test.interval
+    finding = _CONTRASTS[difference.contrast]
+    if not difference.independent:
+        finding = f"if the studies are independent, {finding}"
     return (
-        f"{_pair(one)}: slope {_slope(slopes[first])} in {first} and {_slope(slopes[second])} in "
-        f"{second}; the second is {abs(test['slope']):.3f} "
-        f"{'higher' if test['slope'] >= 0 else 'lower'} ({100 * test['level']:g} % interval of the "
-        f"difference: {low:+.3f} to {high:+.3f}; p = {_p(difference['holm_p_value'])} with Holm's "
-        f"correction). {said[0].upper()}{said[1:]}."
+        f"{_pair(one)}: slope {slopes[first]} in {first} and {slopes[second]} in {second}; the "
+        f"second is {abs(test.slope):.3f} {'higher' if test.slope >= 0 else 'lower'} "
+        f"({percent_trimmed(test.level)} CI of the difference {low:+.3f} to {high:+.3f}; "
+        f"{p_statement(difference.holm_p_value)} with Holm correction). "
+        f"{finding[0].upper()}{finding[1:]}."
     )
 
 
-def _alone(one: Mapping[str, Any]) -> str:
-    told: Sequence[str] = [
-        f"{row['study']}: {row['not_compared_because'] or _slope(row)}" for row in one["studies"]
-    ]
-    absent = [f"{study}: not asked" for study in one["not_asked"]]
-    return f"{_pair(one)}: no two studies have slopes to compare ({'; '.join([*told, *absent])})."
+def _without_difference(one: ComparedHypothesis) -> str:
+    found = [f"{row.study}: {_slope(row)}" for row in one.studies]
+    absent = [f"{study}: not tested" for study in one.not_tested]
+    return f"{_pair(one)}: no two studies have comparable slopes ({'; '.join([*found, *absent])})."
 
 
-def _pair(one: Mapping[str, Any]) -> str:
-    return f"{one['metric']} and {KPI_LABELS.get(one['kpi'], one['kpi'])}"
+def _pair(one: ComparedHypothesis) -> str:
+    return f"{one.metric} and {kpi(one.kpi)}"
 
 
-def _slope(row: Mapping[str, Any]) -> str:
-    if row["interval"] is None:
-        return f"{row['slope']:.3f}"
-    low, high = row["interval"]
-    return f"{row['slope']:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _p(value: float) -> str:
-    return f"{value:.4f}" if value >= 1e-4 else "less than 0.0001"
+def _slope(row: StudySlope) -> str:
+    if row.exclusion_reason:
+        return exclusion_words(row.exclusion_reason, row.undefined_reason)
+    slope = number(row.slope, 3)
+    return f"{slope} ({interval(row.test.interval)})" if row.test else slope

@@ -1,11 +1,10 @@
-"""The report's pictures, each drawn from values that stand in ``report.json``."""
+"""Charts of reports and comparisons, in matplotlib; every value is in the JSON of the page."""
 
 import base64
 import io
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,52 +12,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.core.labels import KPI_LABELS, metric_label
+from pipeline.reporting.comparison.front_comparison import FrontComparison
+from pipeline.reporting.comparison.slope_comparison import StudySlope
+from pipeline.reporting.figures.style import COLOURS, INK, MARKERS, STYLE, mark_id
 from pipeline.reporting.text.reasons import undefined_words
 from pipeline.results.document import CurvePoint, FrontPoint, GroupSummary
 from pipeline.results.hypothesis import HypothesisResult
 
-_LETTERS_AN_INCH = 13
+_LETTERS_PER_INCH = 13
+_LONGEST_NAME = 30
 _NEAR = 0.1
-"""Groups closer than this share of the front's width have their names on different sides."""
-
-INK = "#010203"
-"""Stands for the page's text colour, which a dark page changes; see :mod:`pipeline.reporting.figures.svg`."""
-
-COLOURS = ("#3b7dd8", "#17a398", "#e0a100", "#e4572e", "#a24bc4", "#6b8e23", "#d6488e", "#7a6a53")
-MARKERS = ("o", "s", "^", "D")
-"""Groups beyond the number of colours have them again with another marker."""
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "paretoscope",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 10.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-}
-
-
-MARK = "mark:"
-"""Begins the gid of what a table explains."""
-
-
-def mark_id(table: str, row: int) -> str:
-    """The gid of a mark that the row of a table explains, counted from 0."""
-    return f"{MARK}{table}-{row}"
+"""Labels of groups closer than this share of the front's width go to opposite sides."""
 
 
 def hypothesis_panels(hypotheses: Sequence[HypothesisResult], cutoff: int | None) -> Figure:
-    """Figure 1 of the paper for this study: a panel a hypothesis.
+    """Figure 1 of the paper for this study, one panel per hypothesis.
 
-    Points are groups: change of the metric against the worst group, and of the KPI against the
-    lowest group, with intervals of ±1.96 standard errors; the line is the fitted regression with
-    its band.
+    Points are groups: relative change of the metric against its smallest value and of the KPI
+    against the lowest group, ±1.96 standard errors. The line is the fitted regression with its
+    confidence band.
     """
     columns = min(2, len(hypotheses))
     rows = math.ceil(len(hypotheses) / columns)
@@ -74,7 +46,7 @@ def hypothesis_panels(hypotheses: Sequence[HypothesisResult], cutoff: int | None
 
 
 def _legend_of_groups(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One legend for all panels, below them: in a panel it would hide points."""
+    """One legend below all panels; inside a panel it would cover points."""
     groups = {
         name: handle
         for ax in panels
@@ -83,14 +55,14 @@ def _legend_of_groups(figure: Figure, panels: Iterable[Axes]) -> None:
     if groups:
         names = sorted(groups, key=_by_number)
         handles = [groups[name] for name in names]
-        letters = int(_LETTERS_AN_INCH * figure.get_figwidth())
+        letters = int(_LETTERS_PER_INCH * figure.get_figwidth())
         rows = math.ceil(len(names) / max(1, letters // (max(map(len, names)) + 9)))
         columns = math.ceil(len(names) / rows)
         figure.legend(handles, names, loc="outside lower left", ncols=columns)
 
 
 def _by_number(name: str) -> list[str | int]:
-    """A key that sorts g2 before g10."""
+    """A sort key: g2 before g10."""
     parts = re.split(r"(\d+)", name)
     return [int(part) if part.isdecimal() else part for part in parts]
 
@@ -98,23 +70,22 @@ def _by_number(name: str) -> list[str | int]:
 def _panel(ax: Axes, hypothesis: HypothesisResult, cutoff: int | None) -> None:
     metric = metric_label(hypothesis.metric, cutoff)
     ax.set_title(f"{hypothesis.id}: {metric} → {KPI_LABELS[hypothesis.response]}")
-    ax.set_xlabel(f"change of {metric} [%]")
-    ax.set_ylabel("change of the KPI [%]")
-    if hypothesis.slope is None:
-        words = f"undefined:\n{undefined_words(hypothesis.undefined_reason)}"
-        ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes)
+    ax.set_xlabel(f"relative change of {metric} [%]")
+    ax.set_ylabel("relative change of the KPI [%]")
+    if hypothesis.undefined_reason:
+        annotate_empty(ax, f"undefined:\n{undefined_words(hypothesis.undefined_reason)}")
         return
-    points = hypothesis.points
-    base = min(point.rate or 0.0 for point in points)
+    base = min(point.rate or 0.0 for point in hypothesis.points)
     if base == 0:
-        ax.text(0.5, 0.5, "a group's KPI is 0", ha="center", va="center", transform=ax.transAxes)
+        annotate_empty(ax, "the KPI of a group is 0")
         return
-    for number, point in enumerate(points):
-        error = point.x_standard_error
+    for number, point in enumerate(hypothesis.points):
+        assert point.x is not None
+        assert point.rate is not None
         dot, *_ = ax.errorbar(
-            100 * (point.x or 0.0),
-            100 * ((point.rate or 0.0) / base - 1),
-            xerr=100 * 1.96 * error if error else None,
+            100 * point.x,
+            100 * (point.rate / base - 1),
+            xerr=100 * 1.96 * point.x_standard_error if point.x_standard_error else None,
             yerr=100 * 1.96 * (point.standard_error or 0.0) / base,
             fmt=MARKERS[number // len(COLOURS) % len(MARKERS)],
             color=COLOURS[number % len(COLOURS)],
@@ -122,58 +93,69 @@ def _panel(ax: Axes, hypothesis: HypothesisResult, cutoff: int | None) -> None:
             label=point.group,
         )
         dot.set_gid(mark_id(f"points-{hypothesis.id}", number))
-    x = [100 * place.x for place in hypothesis.band]
+    x = [100 * point.x for point in hypothesis.band]
     line, low, high = (
-        [100 * (getattr(place, end) / base - 1) for place in hypothesis.band]
-        for end in ("rate", "low", "high")
+        [100 * (rate / base - 1) for rate in rates]
+        for rates in zip(*((one.rate, one.low, one.high) for one in hypothesis.band), strict=True)
     )
     ax.fill_between(x, low, high, color=INK, alpha=0.12, linewidth=0)
     ax.plot(x, line, color=INK, linewidth=1.5)
 
 
-def front_picture(
-    points: Sequence[FrontPoint], groups: Sequence[GroupSummary], cutoff: int | None
+def annotate_empty(ax: Axes, reason: str) -> None:
+    """Write into an empty panel why nothing is drawn."""
+    ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes, wrap=True)
+
+
+def front_figure(
+    points: Sequence[FrontPoint], groups: Sequence[GroupSummary], cutoff: int
 ) -> Figure:
-    """The front in metric space, with the traffic plan's groups on it."""
-    places: dict[str | None, str] = {}
+    """The Pareto front in metric space, with the groups of the traffic plan."""
+    names: dict[str, list[str]] = {}
     for group in groups:
-        known = places.get(group.preference_id)
-        places[group.preference_id] = f"{known}, {group.name}" if known else group.name
+        names.setdefault(group.preference_id or "", []).append(group.name)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         ax = figure.subplots()
-        ordered = sorted(points, key=lambda point: point.recall)
-        kept = [point for point in ordered if not point.dominated]
-        ax.plot([p.recall for p in kept], [p.order_density for p in kept], color=COLOURS[0])
-        wide, last = ordered[-1].recall - ordered[0].recall, None
-        for point in ordered:
-            row = points.index(point)
-            name = places.get(point.preference_id)
+        kept = sorted((p.recall, p.order_density) for p in points if not p.dominated)
+        ax.plot(*zip(*kept, strict=True), color=COLOURS[0])
+        for row, point in enumerate(points):
             ax.plot(
                 point.recall,
                 point.order_density,
                 marker="o",
-                markersize=9 if name else 5,
-                color=COLOURS[0] if not point.dominated else "none",
+                markersize=9 if point.preference_id in names else 5,
+                color="none" if point.dominated else COLOURS[0],
                 markeredgecolor=COLOURS[0],
                 gid=mark_id("front-points", row),
             )
-            if name:
-                place = (point.recall, point.order_density)
-                words = f"{name} (π = {point.preference[0]:.1f})"
-                near = last is not None and place[0] - last < _NEAR * wide
-                side, last = ((-8, -12), "right") if near else ((8, 6), "left"), place[0]
-                ax.annotate(
-                    words, place, side[0], textcoords="offset points", fontsize=9, ha=side[1]
-                )
+        _label_groups(ax, points, names)
         ax.margins(x=0.15, y=0.12)
         ax.set_xlabel(f"Recall@{cutoff}")
         ax.set_ylabel(f"OD@{cutoff}")
         return figure
 
 
-def learning_curves_picture(curves: Sequence[CurvePoint]) -> Figure:
-    """Loss of each objective after every epoch, on train and validation; and the hypervolume."""
+def _label_groups(ax: Axes, points: Sequence[FrontPoint], names: dict[str, list[str]]) -> None:
+    recalls = [point.recall for point in points]
+    near, last = _NEAR * (max(recalls) - min(recalls)), -math.inf
+    for point in sorted(points, key=lambda point: point.recall):
+        if point.preference_id not in names:
+            continue
+        left = last > -math.inf and point.recall - last < near
+        ax.annotate(
+            f"{', '.join(names[point.preference_id])} (π = {point.preference[0]:.1f})",
+            (point.recall, point.order_density),
+            (-8, -12) if left else (8, 6),
+            textcoords="offset points",
+            fontsize=9,
+            ha="right" if left else "left",
+        )
+        last = point.recall
+
+
+def learning_curves_figure(curves: Sequence[CurvePoint]) -> Figure:
+    """Learning curves, one panel per objective: loss per epoch and split, and the hypervolume."""
     objectives = list(dict.fromkeys(point.objective for point in curves))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.0 * len(objectives), 2.8), layout="constrained")
@@ -184,7 +166,7 @@ def learning_curves_picture(curves: Sequence[CurvePoint]) -> Figure:
 
 
 def learning_curves(curves: Sequence[CurvePoint]) -> dict[str, Figure]:
-    """The same as a figure an objective, named ``curves-`` and the objective."""
+    """Learning curves as one figure per objective, by the name ``curves-OBJECTIVE``."""
     found: dict[str, Figure] = {}
     for objective in dict.fromkeys(point.objective for point in curves):
         with mpl.rc_context(STYLE):
@@ -195,7 +177,7 @@ def learning_curves(curves: Sequence[CurvePoint]) -> dict[str, Figure]:
 
 
 def _curves(ax: Axes, curves: Sequence[CurvePoint], objective: str) -> None:
-    """An objective on every split; a front is measured on validation alone."""
+    """One objective on every split; the hypervolume is measured on validation only."""
     for number, split in enumerate(("train", "validation")):
         rows = [
             (row, point)
@@ -204,22 +186,99 @@ def _curves(ax: Axes, curves: Sequence[CurvePoint], objective: str) -> None:
         ]
         if not rows:
             continue
-        colour = COLOURS[number]
-        places = [(point.epoch, point.loss) for _, point in rows]
-        ax.plot(*zip(*places, strict=True), color=colour, label=split)
-        for (row, _), place in zip(rows, places, strict=True):
-            ax.plot(*place, marker="o", markersize=5, color=colour, gid=mark_id("curves", row))
-    ax.set_title("hypervolume of the front" if objective == "hypervolume" else f"{objective} loss")
+        ax.plot(
+            [point.epoch for _, point in rows],
+            [point.loss for _, point in rows],
+            color=COLOURS[number],
+            label=split,
+        )
+        for row, point in rows:
+            ax.plot(
+                point.epoch,
+                point.loss,
+                marker="o",
+                markersize=5,
+                color=COLOURS[number],
+                gid=mark_id("curves", row),
+            )
+    ax.set_title("hypervolume" if objective == "hypervolume" else f"{objective} loss")
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(fontsize=8)
 
 
-def as_markdown(figure: Figure, words: str) -> str:
-    """The figure as a Markdown image that carries its bytes, for the Dagster UI."""
+def fronts_figure(fronts: FrontComparison) -> Figure:
+    """The Pareto fronts of several studies, ±1.96 standard errors; hollow points are dominated."""
+    cutoffs = {one.cutoff for one in fronts.studies}
+    at_k = f"@{cutoffs.pop()}" if len(cutoffs) == 1 else ""
+    row = 0
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        ax = figure.subplots()
+        for number, one in enumerate(fronts.studies):
+            colour, marker = _of_study(number)
+            kept = sorted((p.recall, p.order_density) for p in one.points if not p.dominated)
+            ax.plot(*zip(*kept, strict=True), color=colour, marker=marker, label=one.study)
+            for point in one.points:
+                dot, *_ = ax.errorbar(
+                    point.recall,
+                    point.order_density,
+                    xerr=1.96 * (point.recall_standard_error or 0.0),
+                    yerr=1.96 * (point.order_density_standard_error or 0.0),
+                    fmt=marker,
+                    color=colour,
+                    elinewidth=0.8,
+                    markerfacecolor="white" if point.dominated else colour,
+                )
+                dot.set_gid(mark_id("points", row))
+                row += 1
+        ax.set_xlabel(f"Recall{at_k}")
+        ax.set_ylabel(f"OD{at_k}")
+        figure.legend(loc="outside lower left", ncols=2)
+        return figure
+
+
+def slopes_figure(studies: Sequence[StudySlope], table: str) -> Figure | None:
+    """The slope per study: a thick cluster-robust CI, a thin small-sample CI; None without any.
+
+    Args:
+        studies: One per row of the data table.
+        table: Id of that table.
+    """
+    if not any(one.test for one in studies):
+        return None
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 0.8 + 0.4 * len(studies)), layout="constrained")
+        ax = figure.subplots()
+        ax.axvline(0, color=INK, linewidth=0.8)
+        for row, one in enumerate(studies):
+            if not one.test:
+                continue
+            colour, marker = _of_study(row)
+            ax.plot(one.test.interval, [row, row], color=colour, linewidth=3.5)
+            if one.small_sample:
+                ax.plot(one.small_sample.interval, [row, row], color=colour, linewidth=1)
+            gid = mark_id(table, row)
+            ax.plot([one.test.slope], [row], marker=marker, markersize=8, color=colour, gid=gid)
+        ax.set_yticks(range(len(studies)), [_shortened(one.study) for one in studies])
+        ax.set_ylim(len(studies) - 0.5, -0.5)
+        ax.set_xlabel("slope")
+        return figure
+
+
+def _of_study(number: int) -> tuple[str, str]:
+    return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
+
+
+def as_markdown(figure: Figure, alt: str) -> str:
+    """The figure as a Markdown image with embedded PNG bytes, for the Dagster UI."""
     stream = io.BytesIO()
     with mpl.rc_context(STYLE):
         figure.savefig(
             stream, format="png", dpi=110, facecolor="white", metadata={"Software": None}
         )
-    return f"![{words}](data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()})"
+    return f"![{alt}](data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()})"

@@ -1,4 +1,4 @@
-"""Figures as SVG elements of a page: its ink, names of their own, and marks that a table explains."""
+"""Figures as SVG elements of a page, with unique ids and focusable marks."""
 
 import io
 import re
@@ -6,18 +6,17 @@ import re
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from pipeline.reporting.figures.charts import INK, MARK, STYLE
+from pipeline.reporting.figures.style import INK, MARK, STYLE
 
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def as_svg(figure: Figure, name: str = "") -> str:
-    """The figure as an SVG element that takes its ink from the page's text colour.
+    """The figure as an SVG element in the page's text colour.
 
     Args:
-        figure: To be drawn.
-        name: With a name, marks can be reached by keyboard and are labelled by their rows, and ids
-            are those of no other picture on the page.
+        figure: The figure.
+        name: Makes ids unique on the page, and marks focusable and labelled by their table rows.
     """
     stream = io.StringIO()
     with mpl.rc_context(STYLE):
@@ -43,4 +42,4 @@ def _for_a_page(svg: str, name: str) -> str:
 
     svg = re.sub(r' id="([^"]+)"', rename, svg)
     svg = re.sub(r'(xlink:href="#|url\(#)', lambda found: f"{found[1]}{name}-", svg)
-    return svg.replace("<svg ", f'<svg role="group" aria-label="picture {name}" ', 1)
+    return svg.replace("<svg ", f'<svg role="group" aria-label="figure {name}" ', 1)

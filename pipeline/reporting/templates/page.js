@@ -1,4 +1,4 @@
-// A mark of a picture is labelled by a row of the table behind it: the tooltip shows that row.
+// Marks of a figure are labelled by rows of its data table: the tooltip shows the row.
 const tip = document.getElementById("tip");
 const hide = () => { tip.hidden = true; };
 const show = (mark) => {

@@ -1,1 +1,1 @@
-"""Sentences and numbers of the report."""
+"""Sentences, numbers and tables of text."""

@@ -1,23 +1,15 @@
-"""The data card: the profile of :mod:`pipeline.sessions.profile` as Markdown and as a picture."""
+"""The data card: the profile of :mod:`pipeline.sessions.profile` as Markdown."""
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
-
-from pipeline.reporting.figures.charts import COLOURS, INK, STYLE, mark_id
 from pipeline.reporting.render import MARKDOWN, jinja_environment, render
 
 Json = Mapping[str, Any]
 
 
 def data_card_markdown(profile: Json, events_summary: Json, sessions_summary: Json) -> str:
-    """The card in Markdown, without a title."""
+    """The data card in Markdown, without a title."""
     environment = jinja_environment(MARKDOWN, None)
     card = card_numbers(profile, events_summary, sessions_summary)
     values = {"profile": profile, "events": events_summary, "card": card}
@@ -25,7 +17,7 @@ def data_card_markdown(profile: Json, events_summary: Json, sessions_summary: Js
 
 
 def card_numbers(profile: Json, events_summary: Json, sessions_summary: Json) -> dict[str, Any]:
-    """What the card says beside its profile: counts, shares, and the change of conversion in points."""
+    """Derived numbers of the card: counts, shares, and the change of conversion in points."""
     rows = events_summary["events"] + events_summary["rejected"]
     whole = {
         "sessions": sessions_summary["sessions_in"],
@@ -55,95 +47,8 @@ def _share(part: int, whole: int | None) -> float | None:
 
 
 def _in_points(difference: float | None, error: float | None) -> dict[str, Any]:
-    """A difference of shares in percentage points, with its 95 % interval."""
+    """A difference of shares in percentage points, with its 95% CI."""
     if difference is None:
         return {"difference": None, "interval": None}
     ends = None if error is None else [100 * (difference + s * 1.96 * error) for s in (-1, 1)]
     return {"difference": 100 * difference, "interval": ends}
-
-
-def data_card_picture(profile: Json) -> Figure:
-    """Session lengths, popularity, events a day, conversion, and what was set aside."""
-    set_aside = [
-        *((f"rows: {why}", n) for why, n in profile["rejected_by_reason"].items()),
-        *((what.replace("_", " "), n) for what, n in profile["dropped"].items() if n),
-    ]
-    lowest = 0.7 + 0.2 * max(2, len(set_aside))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 5.4 + lowest), layout="constrained")
-        parts = figure.subfigures(2, 1, squeeze=False, height_ratios=[5.4, lowest])
-        above, below = parts.flat
-        axes = above.subplots(2, 2)
-        _draw_lengths(axes[0, 0], profile["by_split"])
-        _draw_popularity(axes[0, 1], profile["popularity"])
-        _draw_days(axes[1, 0], profile["events_by_day"])
-        _draw_conversion(axes[1, 1], profile["by_split"])
-        _draw_set_aside(below.subplots(), set_aside[::-1])
-        return figure
-
-
-def _draw_lengths(ax: Axes, by_split: Json) -> None:
-    shares = {split: by_split[split]["length_shares"] for split in ("train", "test")}
-    bins = list(shares["train"])
-    places = np.arange(len(bins))
-    heights = shares["train"].values()
-    bars = ax.bar(places, heights, 0.85, color=COLOURS[0], alpha=0.45, label="train")
-    for number, bar in enumerate(bars):
-        bar.set_gid(mark_id("lengths", number))
-    ax.plot(places, shares["test"].values(), "o", color=COLOURS[3], markersize=4, label="test")
-    ax.set_xticks([*places[:-1:4], places[-1]], [*bins[:-1:4], bins[-1]])
-    ax.set(title="Session length", xlabel="clicks in a session", ylabel="share of sessions")
-    ax.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
-    ax.legend(reverse=True)
-
-
-def _draw_popularity(ax: Axes, popularity: Json) -> None:
-    items = [point["items"] / popularity["items"] for point in popularity["curve"]]
-    for split, colour in (("train", COLOURS[0]), ("test", COLOURS[3])):
-        ax.plot(items, [p[split] for p in popularity["curve"]], color=colour, label=split)
-    ax.set(title="Popularity", xlabel="most clicked items of train", ylabel="share of clicks")
-    ax.set(xscale="log", ylim=(0, 1), xlim=(max(1e-4, items[0]), 1))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
-    ax.legend()
-
-
-def _draw_days(ax: Axes, days: list[dict[str, Any]]) -> None:
-    """A line a event_type; days without events of a event_type break it."""
-    known = {date.fromisoformat(day["day"]).toordinal(): day for day in days}
-    axis = range(min(known), max(known) + 1)
-    for event_type, colour in zip(("click", "cart", "order"), COLOURS, strict=False):
-        counts = [known.get(day, {}).get(event_type) or np.nan for day in axis]
-        if not np.isnan(counts).all():
-            ax.plot(axis, counts, ".-", color=colour, label=f"{event_type}s")
-    for number, (ordinal, day) in enumerate(known.items()):
-        if count := day.get("click"):
-            ax.plot(ordinal, count, "o", color=COLOURS[0], gid=mark_id("event-days", number))
-    ticks = axis[:: -(-len(axis) // 4)]
-    ax.set_xticks(ticks, [date.fromordinal(day).isoformat() for day in ticks], fontsize=9)
-    ax.set(title="Events a day (UTC)", yscale="log")
-    ax.legend()
-
-
-def _draw_conversion(ax: Axes, by_split: Json) -> None:
-    ax.set(title="Conversion, 95 % intervals", ylabel="share of clicks ordered")
-    shares = [split["ordered_share"] for split in by_split.values()]
-    if None in shares:
-        ax.text(0.5, 0.5, "no order in the data", ha="center", transform=ax.transAxes)
-        return
-    errors = [1.96 * (split["ordered_share_se"] or 0) for split in by_split.values()]
-    ax.errorbar(list(by_split), shares, yerr=errors, fmt="o", color=COLOURS[0], capsize=4)
-    ax.set(ylim=(0, None), xlim=(-0.5, len(shares) - 0.5))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-
-
-def _draw_set_aside(ax: Axes, counts: list[tuple[str, int]]) -> None:
-    ax.set_title("Set aside and dropped")
-    if not counts:
-        ax.text(0.5, 0.5, "nothing", ha="center", transform=ax.transAxes)
-        return
-    ax.plot([n for _, n in counts], [name for name, _ in counts], "o", color=COLOURS[1])
-    for name, n in counts:
-        ax.annotate(f"{n:,}", (n, name), (7, -3.5), textcoords="offset points", fontsize=9)
-    ax.set(xscale="log", xlim=(0.8, 5 * max(n for _, n in counts)), ylim=(-0.6, len(counts) - 0.4))
-    ax.grid(axis="y", color=INK, alpha=0.15)

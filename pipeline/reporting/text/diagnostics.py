@@ -1,9 +1,9 @@
-"""The diagnostics in words: what every check requires, its outcome and its numbers."""
+"""The rows of the diagnostics table: what each check requires, its outcome and its numbers."""
 
 from dataclasses import dataclass
 
 from pipeline.core.labels import KPI_LABELS
-from pipeline.reporting.text.formatting import number, p_value, percent, thousands
+from pipeline.reporting.text.formatting import interval, number, p_statement, percent, thousands
 from pipeline.results.diagnostics import (
     AaRerandomisation,
     AaTest,
@@ -69,27 +69,24 @@ def check_numbers(check: Check) -> str:
             return "; ".join(f"{name}: {_test_numbers(one)}" for name, one in tests if one)
         case Replicates():
             tests = check.kpis.items()
-            return "; ".join(f"{KPI_LABELS[kpi]}: p = {p_value(one.p_value)}" for kpi, one in tests)
+            return "; ".join(f"{KPI_LABELS[kpi]}: {p_statement(one.p_value)}" for kpi, one in tests)
         case _:
             return _data_numbers(check)
 
 
 def _test_numbers(test: AaTest | SlopeTest) -> str:
-    p = f"p = {p_value(test.p_value)}"
+    p = p_statement(test.p_value)
     if isinstance(test, AaTest):
         share, divisions = percent(test.false_positives), thousands(test.divisions)
         return f"{share} false positives in {divisions} re-randomisations, {p}"
-    low, high = (number(end, 3) for end in test.interval)
-    return f"slope changes by {number(test.slope, 3)} ({low} to {high}), {p}"
+    return f"slope changes by {number(test.slope, 3)} ({interval(test.interval)}), {p}"
 
 
 def _data_numbers(check: SampleRatio | CompleteDays | WholeWeeks | EventLoss) -> str:
     match check:
         case SampleRatio():
             users = ", ".join(thousands(count) for count in check.users)
-            return (
-                f"users: {users}; p = {p_value(check.p_value)} (below 0.0005 verdicts are blocked)"
-            )
+            return f"users: {users}; {p_statement(check.p_value)} (fails below 0.0005)"
         case CompleteDays():
             missing = ", ".join(day.isoformat() for day in check.missing) or "none"
             return f"{thousands(check.days)} days; missing: {missing}"

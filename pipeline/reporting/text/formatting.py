@@ -1,47 +1,65 @@
-"""How the reports write numbers and names: the only place where either becomes text."""
+"""Numbers as text: the only formatter of reports, comparisons and the data card."""
 
+import json
 import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pipeline.core.labels import KPI_LABELS
 from pipeline.results.slopes import Change
 
+ABSENT = "–"
+"""Stands for a value that is not known or not defined."""
+
+_SMALLEST_P = 1e-4
 _MOST_DIGITS = 6
 
 
 def p_value(value: float | None) -> str:
-    """A p-value as a table prints it; never 0."""
+    """A p-value in a table; never 0."""
     if value is None:
-        return "–"
-    return f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
+        return ABSENT
+    return f"{value:.4f}" if value >= _SMALLEST_P else f"< {_SMALLEST_P:.4f}"
+
+
+def p_statement(value: float) -> str:
+    """A p-value in a sentence: ``p = 0.0312`` or ``p < 0.0001``."""
+    text = p_value(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with fixed digits; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    """A number with fixed digits."""
+    return ABSENT if value is None else f"{value:.{digits}f}"
+
+
+def interval(ends: Sequence[float] | None, digits: int = 3) -> str:
+    """An interval, such as ``0.120 to 0.340``."""
+    return ABSENT if ends is None else f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
 
 
 def thousands(value: float | None) -> str:
-    """A whole number with commas; a dash where there is none."""
-    return "–" if value is None else f"{value:,}"
+    """An integer with thousands separators."""
+    return ABSENT if value is None else f"{value:,}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as a percentage; a dash where there is none."""
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
+    """A share as a percentage with fixed digits."""
+    return ABSENT if share is None else f"{100 * share:.{digits}f}%"
 
 
-def percent_trimmed(value: float | None) -> str:
-    """A percentage, told without zeros that say nothing: 40, 0.5, 97.5."""
-    return "–" if value is None else f"{100 * value:.6g} %"
+def percent_trimmed(share: float | None) -> str:
+    """A share as a percentage without trailing zeros: 40%, 0.5%, 97.5%."""
+    return ABSENT if share is None else f"{100 * share:.6g}%"
 
 
 def percent_value(value: float | None) -> str:
-    """A number of per cent."""
-    return "–" if value is None else f"{value:g} %"
+    """A number that is a percentage already."""
+    return ABSENT if value is None else f"{value:g}%"
 
 
 def approximate(count: float) -> str:
-    """A large count in the two digits that are worth reading: 8.6 million, 520 thousand, 4,300."""
+    """A large count with two significant digits: 8.6 million, 520 thousand, 4,300."""
     if not count:
         return "0"
     rounded = round(count, 1 - math.floor(math.log10(abs(count))))
@@ -52,16 +70,33 @@ def approximate(count: float) -> str:
 
 
 def format_value(value: Any, form: str = ",") -> str:
-    """A number by Python's rules; by "%" alone, a percentage with three significant digits."""
+    """A number by a format of Python; ``%`` alone gives three significant digits."""
     if value is None:
-        return "–"
-    return f"{100 * value:.3g} %" if form == "%" else format(value, form).replace("%", " %")
+        return ABSENT
+    return f"{100 * value:.3g}%" if form == "%" else format(value, form)
+
+
+def plain(value: Any) -> str:
+    """A parameter as in JSON, but strings without quotes and integers with separators."""
+    match value:
+        case None:
+            return ABSENT
+        case str():
+            return value
+        case bool():
+            return str(value).lower()
+        case int():
+            return thousands(value)
+        case float():
+            return f"{value:.6g}"
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def digits_for(low: float, high: float) -> int:
-    """Decimals that an interval is worth: one figure of its half-width, and ends that are not 0.
+    """Decimals for an interval: one significant digit of its half-width.
 
-    An end that lies on one side of 0 must not be printed as 0.
+    An end that is not 0 is never printed as 0.
     """
     half = (high - low) / 2
     digits = max(0, -math.floor(math.log10(half))) if half > 0 else 2
@@ -77,28 +112,36 @@ def signed(value: float, digits: int) -> str:
 
 
 def change(found: Change) -> str:
-    """A relative change, such as +63 %, with as many digits as its interval is worth."""
+    """A relative change, such as +63%, with the decimals of its interval."""
     low, high = (100 * end for end in found.interval)
-    return f"{signed(100 * found.change, digits_for(low, high))} %"
+    return f"{signed(100 * found.change, digits_for(low, high))}%"
 
 
 def change_interval(found: Change) -> str:
-    """The interval of a relative change, such as +60 to +66 %."""
+    """The interval of a relative change, such as +60% to +66%."""
     low, high = (100 * end for end in found.interval)
     digits = digits_for(low, high)
-    return f"{signed(low, digits)} to {signed(high, digits)} %"
+    return f"{signed(low, digits)}% to {signed(high, digits)}%"
 
 
-NUMBERS = {
-    "p_value": p_value,
-    "number": number,
-    "thousands": thousands,
-    "per_cent": percent,
-    "percentage": percent_trimmed,
-    "points": percent_value,
-    "about": approximate,
-    "show": format_value,
-    "change": change,
-    "change_interval": change_interval,
+def kpi(name: str) -> str:
+    """The label of a KPI; an unknown name is its own label."""
+    return KPI_LABELS.get(name, name)
+
+
+NUMBERS: Mapping[str, Callable[..., str]] = {
+    function.__name__: function
+    for function in (
+        p_value,
+        number,
+        thousands,
+        percent,
+        percent_trimmed,
+        percent_value,
+        approximate,
+        format_value,
+        change,
+        change_interval,
+    )
 }
-"""The filters that write numbers; all others write names."""
+"""The filters that write numbers of ``report.json``, by the function's name."""

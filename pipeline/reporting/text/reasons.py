@@ -1,4 +1,4 @@
-"""The words for the enums of a result; every enum member has one phrase here."""
+"""The words for the enums of a result, one phrase per member."""
 
 from collections.abc import Sequence
 
@@ -18,10 +18,10 @@ from pipeline.results.reasons import (
 
 VERDICTS = {
     Verdict.CONFIRMED: "confirmed",
-    Verdict.SUGGESTIVE: "suggestive: so few groups could do this by chance",
+    Verdict.SUGGESTIVE: "suggestive: not significant with so few groups",
     Verdict.CONTRADICTED: "significant in the opposite direction",
-    Verdict.INCONCLUSIVE: "inconclusive: the interval includes 0",
-    Verdict.BLOCKED: "blocked: sample ratio mismatch",
+    Verdict.INCONCLUSIVE: "inconclusive: the CI includes 0",
+    Verdict.BLOCKED: "blocked: sample ratio mismatch (SRM)",
     Verdict.UNDEFINED: "undefined",
 }
 
@@ -57,54 +57,60 @@ UNDEFINED = {
 }
 
 _NO_EVIDENCE = {
-    Verdict.INCONCLUSIVE: "the interval includes 0 and effects in both directions",
+    Verdict.INCONCLUSIVE: "the CI includes 0",
     Verdict.BLOCKED: "the sample ratio does not match the plan",
     Verdict.UNDEFINED: "the slope is undefined",
 }
 _SUPPORT = {
-    Support.BOTH_INTERVALS: "both intervals exclude 0",
-    Support.NO_INFLUENTIAL_GROUP: "no single group determines the sign of the slope",
-    Support.NO_LACK_OF_FIT: "the groups show no lack of fit",
+    Support.BOTH_INTERVALS: "the cluster-robust and the small-sample CI exclude 0",
+    Support.NO_INFLUENTIAL_GROUP: "no single group determines the sign of the slope (leave-one-out)",
+    Support.NO_LACK_OF_FIT: "there is no evidence of lack of fit",
     Support.DIAGNOSTICS_PASSED: "all diagnostics that could be run passed",
 }
 _CONCERNS = {
-    Concern.INTERIM: "it is an interim analysis",
-    Concern.SMALL_SAMPLE: "the small-sample interval includes 0",
-    Concern.INFLUENTIAL_GROUP: "the slope changes its sign without one of the groups",
-    Concern.MULTIPLICITY: "it is not significant after correction for all hypotheses",
-    Concern.MEASUREMENT_ERROR: "with the measurement error of the metric, 0 is not excluded",
+    Concern.INTERIM: "the experiment has not reached its planned end",
+    Concern.SMALL_SAMPLE: "the small-sample CI includes 0",
+    Concern.INFLUENTIAL_GROUP: "the slope changes sign without one of the groups (leave-one-out)",
+    Concern.MULTIPLICITY: "it is not significant after Holm correction",
+    Concern.MEASUREMENT_ERROR: "the CI with measurement error in the metric includes 0",
     Concern.USERS_UNKNOWN: "the users are unknown, so impressions count as independent",
-    Concern.EVENT_LOSS: "too many clicks or orders were lost",
-    Concern.AA_RERANDOMISATION: "the A/A re-randomisation has too many false positives",
+    Concern.EVENT_LOSS: "too many clicks or orders are lost",
+    Concern.AA_RERANDOMISATION: "the A/A re-randomisation shows too many false positives",
     Concern.CARRY_OVER: "the slope changes after the users' first day (carry-over)",
-    Concern.PRE_EXPERIMENT_BALANCE: "the groups differed before the experiment",
-    Concern.AA_REPLICATES: "groups with the same preference differ",
+    Concern.PRE_EXPERIMENT_BALANCE: "the groups differ before the experiment (pre-experiment balance)",
+    Concern.AA_REPLICATES: "groups with the same preference differ (A/A replicates)",
     Concern.COMPLETE_DAYS: "a group has no impressions on some day",
-    Concern.LACK_OF_FIT: "the groups show lack of fit: they deviate by more than sampling explains",
+    Concern.LACK_OF_FIT: "there is lack of fit: groups deviate from the line by more than sampling explains",
     Concern.NON_LINEAR: "the relation is non-linear",
     Concern.LOW_RELIABILITY: "much of the metric's variance between groups is measurement error",
-    Concern.WHOLE_WEEKS: "some weekdays occur more often than others",
+    Concern.WHOLE_WEEKS: "weekdays are not covered equally often",
 }
 
 EXCLUSIONS = {
-    ExclusionReason.NOT_DECLARED: "it does not declare the hypothesis",
-    ExclusionReason.BLOCKED: "blocked: the sample ratio does not match the plan",
-    ExclusionReason.USERS_UNKNOWN: "no cluster-robust error, because the users are unknown",
+    ExclusionReason.NOT_DECLARED: "the hypothesis is not declared",
+    ExclusionReason.BLOCKED: "blocked: sample ratio mismatch (SRM)",
+    ExclusionReason.USERS_UNKNOWN: "no cluster-robust standard error, because the users are unknown",
 }
 
 ANALYSES = {
-    Analysis.NAIVE: ("naive (i.i.d.)", "impressions are independent"),
+    Analysis.NAIVE: ("naive (i.i.d.)", "impressions are independent, as in the paper"),
     Analysis.CLUSTER_ROBUST: ("cluster-robust", "users are independent"),
-    Analysis.HARTUNG_KNAPP: ("small-sample", "groups deviate from the line at random"),
-    Analysis.QUASI_BINOMIAL: ("quasi-binomial", "groups are overdispersed"),
+    Analysis.HARTUNG_KNAPP: (
+        "small-sample",
+        "groups deviate from the line at random (Hartung–Knapp)",
+    ),
+    Analysis.QUASI_BINOMIAL: ("quasi-binomial", "all groups have the same overdispersion"),
     Analysis.MEASUREMENT_ERROR: (
         "measurement error",
         "the metrics are estimates, users are independent",
     ),
     Analysis.DAY_FIXED_EFFECTS: ("day fixed effects", "days differ, users are independent"),
-    Analysis.ANYTIME_VALID: ("anytime-valid", "the experiment may stop on any day"),
-    Analysis.CUPED: ("CUPED", "adjusted for the users' behaviour before the experiment"),
-    Analysis.LEAVE_ONE_OUT: ("leave-one-out", "smallest and largest slope without one group"),
+    Analysis.ANYTIME_VALID: ("anytime-valid", "valid at every look, users are independent"),
+    Analysis.CUPED: ("CUPED", "adjusted for pre-experiment data, users are independent"),
+    Analysis.LEAVE_ONE_OUT: (
+        "leave-one-out",
+        "smallest and largest slope without one group; not a CI",
+    ),
     Analysis.LOG_RATE: ("log link", "the KPI's logarithm is linear, users are independent"),
 }
 """Name and assumption of each analysis."""
@@ -118,34 +124,34 @@ _LIMITATIONS = {
         "describe your shop."
     ),
     LimitationKind.REPLAYED: (
-        "No user saw a list: held-out sessions were replayed (a simulation), and the same sessions "
-        "measured the offline metrics."
+        "Held-out sessions are replayed, which is a simulation: no user saw a recommendation list, "
+        "and the same sessions measure the offline metrics."
     ),
     LimitationKind.ASSOCIATION: (
-        "A slope describes how a KPI changes from group to group, where all metrics change "
-        "together; it is not the effect of one metric with the others held fixed."
+        "A slope is an association across groups, in which all metrics change together; it is not "
+        "the effect of one metric with the others held fixed."
     ),
     LimitationKind.EXTRAPOLATION: (
-        "The results do not extend beyond the tested groups, nor to effects that need more time "
-        "than the experiment ran."
+        "The results apply to the range of the tested groups and the duration of the experiment; "
+        "long-term effects are unknown."
     ),
     LimitationKind.NOTHING_DECLARED: (
         "No hypothesis is declared, and the table does not have the paper's metrics (recall@k and "
-        "od@k), so nothing is confirmed or contradicted. Declare hypotheses before the experiment: "
+        "od@k), so nothing is confirmed. Declare hypotheses before the experiment: "
         "--hypothesis METRIC:KPI:SIGN."
     ),
     LimitationKind.USERS_UNKNOWN: (
-        "Without per-user statistics, the trials of {kpis} count as independent: intervals are too "
-        "short if users see several lists, and cluster_robust is null."
+        "Without per-user sufficient statistics, the trials of {kpis} count as independent: CIs are "
+        "too narrow if users have several impressions, and cluster_robust is null."
     ),
     LimitationKind.METRIC_COVARIANCE_UNKNOWN: (
         "Without the covariance of the offline metrics, their measurement error is unknown: "
         "measurement_error is null."
     ),
     LimitationKind.SHARES_UNKNOWN: (
-        "Without the columns share and users, the sample ratio cannot be checked."
+        "Without the columns share and users, the SRM check cannot be run."
     ),
-    LimitationKind.COUNTS_UNKNOWN: "Without {counts}, {kpis} are unknown.",
+    LimitationKind.COUNTS_UNKNOWN: "Without counts of {counts}, {kpis} are unknown.",
 }
 
 
@@ -164,15 +170,15 @@ def exclusion_words(reason: ExclusionReason, undefined: UndefinedReason | None) 
 def evidence_words(rating: EvidenceRating, verdict: Verdict) -> str:
     """The strength of evidence behind a verdict, with its reasons, as one sentence."""
     if rating.strength is EvidenceStrength.NONE:
-        return f"{rating.strength}, because {_NO_EVIDENCE[verdict]}."
-    because = "; ".join(_SUPPORT[one] for one in rating.support)
+        return f"{rating.strength}: {_NO_EVIDENCE[verdict]}."
+    support = "; ".join(_SUPPORT[one] for one in rating.support)
     concerns = "; ".join(_CONCERNS[one] for one in (*rating.serious, *rating.minor))
-    words = f"{rating.strength}, because {because}" if because else str(rating.strength)
-    return f"{words}. But {concerns}." if concerns else f"{words}."
+    sentence = f"{rating.strength}: {support}." if support else f"{rating.strength}."
+    return f"{sentence} Caveats: {concerns}." if concerns else sentence
 
 
 def limitation_sentences(limitations: Sequence[Limitation]) -> list[str]:
-    """What a report cannot say, one sentence per limitation."""
+    """The limitations of a report, one sentence each."""
     return [
         _LIMITATIONS[one.kind].format(
             counts=", ".join(one.counts),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,8 @@ from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.reporting.report import build_report
-from pipeline.reporting.study_report import trained_parameters
 from pipeline.reporting.text.data_card import card_numbers
+from pipeline.results.decisions import RankedMetric
 from pipeline.results.diagnostics import (
     AaRerandomisation,
     AaTest,
@@ -26,9 +26,23 @@ from pipeline.results.diagnostics import (
     SampleRatio,
     WholeWeeks,
 )
-from pipeline.results.document import Findings, Report
+from pipeline.results.document import (
+    CurvePoint,
+    Experiment,
+    Findings,
+    FrontPoint,
+    FrontSummary,
+    GroupKpi,
+    GroupSummary,
+    Ingestion,
+    MetricValue,
+    PlanSummary,
+    Provenance,
+    Report,
+    SourceFile,
+)
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.serialization import parse, to_dict
+from pipeline.results.serialization import parse
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import profile_sessions
 from pipeline.sessions.rules import rules_of
@@ -58,6 +72,28 @@ TRAINING = {
         "epochs": 7,
     },
 }
+
+DIAGNOSTICS = Diagnostics(
+    sample_ratio=SampleRatio(
+        passed=True, users=(100_000,) * 3, expected=(100_000.0,) * 3, p_value=1.0
+    ),
+    whole_weeks=WholeWeeks(passed=False, days=9),
+    aa_rerandomisation=AaRerandomisation(
+        passed=True,
+        hypotheses={
+            "H1": AaTest(passed=True, divisions=1000, false_positives=0.051, p_value=0.4),
+            "H2": None,
+        },
+    ),
+    pre_experiment_balance=Replicates(passed=True, kpis={}),
+)
+PROVENANCE = Provenance(
+    code="abc123",
+    packages={"torch": "2.0"},
+    python="3.11.7",
+    machine="x86_64",
+    dataset=SourceFile(path="data/raw/log.jsonl", md5="0" * 32),
+)
 
 START, DAY, MINUTE = 1_659_333_600_000, 86_400_000, 60_000
 SESSIONS = [
@@ -147,132 +183,110 @@ def answers(slope, n, *, recall=RECALL, hypotheses=PAPER_HYPOTHESES, level=0.95)
 
 @pytest.fixture(scope="session")
 def estimate() -> Callable[..., list[HypothesisResult]]:
-    """Answers the paper's hypotheses, or others, on a planted slope and n users a group."""
+    """Tests the paper's hypotheses, or others, on a planted slope and n users per group."""
     return answers
-
-
-def rebuild(document) -> Report:
-    """The report of a document that was changed, with its summary built again."""
-    report = parse(Report, document)
-    findings = {field.name for field in fields(Findings)} - {"limitations"}
-    built = {"limitations", "summary", "evidence", "recommendations", "groups", "totals"}
-    values = {field.name: getattr(report, field.name) for field in fields(Report)}
-    return build_report(
-        Findings(**{name: values[name] for name in findings}),
-        report.provenance,
-        **{
-            name: value
-            for name, value in values.items()
-            if name not in findings | built | {"provenance", "schema_version"}
-        },
-    )
 
 
 @pytest.fixture(scope="session")
 def whole_report(card) -> Report:
     """A report on 300,000 impressions of three groups, on which H1 is true."""
-    preferences = [(0.5 * n, 1 - 0.5 * n) for n in range(3)]
+    ids = [(f"p{n}", (0.5 * n, 1 - 0.5 * n)) for n in range(3)]
     groups = [
-        {"name": f"g{n + 1}", "preference_id": f"p{n}", "preference": weights}
-        for n, weights in enumerate(preferences)
+        GroupSummary(name=f"g{n + 1}", preference_id=name, preference=preference)
+        for n, (name, preference) in enumerate(ids)
     ]
-    points = [
-        {
-            "preference_id": f"p{n}",
-            "preference": weights,
-            "recall": RECALL[n],
-            "order_density": 0.08 - 0.01 * n,
-            "recall_order_density": 0.03,
-            "dominated": False,
-        }
-        for n, weights in enumerate(preferences)
-    ]
-    curves = [("train", "click", 5.0), ("validation", "click", 6.0)]
-    study = load_study(Path(__file__).parents[3] / "params.yaml")
     profile, events, sessions = card
-    document = {
-        "study": study.study.name,
-        "level": study.regression.level,
-        "cutoff": 20,
-        "objectives": [str(one.loss) for one in study.training.objectives],
-        "hypotheses": answers(1.0, 100_000),
-        "diagnostics": DIAGNOSTICS,
-        "metric_ranking": [
-            {
-                "metric": metric,
-                "kpi": "ctr",
-                "slope": 0.9,
-                "p_value": None,
-                "interval": None,
-                "bh_p_value": None,
-                "lack_of_fit": 0.5 + delta,
-                "delta_qaic": delta,
-                "akaike_weight": weight,
-                "tied": delta < 2,
-                "probability_of_best": weight,
-                "vuong_p_value": 0.5**delta,
-                "leave_one_out_error": 0.0006,
-            }
-            for metric, delta, weight in (("recall", 0.0, 0.9), ("mrr@5", 4.4, 0.1))
-        ],
-        "offline_metrics": offline_metrics().to_dicts(),
-        "group_kpis": group_kpis(1.0, 100_000).to_dicts(),
-        "experiment": {
-            "plan": {"experiment": "spring", "groups": groups},
-            "origin": "simulated",
-            "how": "No real person saw a list.",
-            "power": planned_power().analysis,
-        },
-        "ingestion": {"impressions": 300_000, "rejected": {"units below 0": 7}, "files": 1},
-        "front": {
-            "hypervolume": 0.03,
-            "reference_point": [0.0, 0.0],
-            "recall_span": 0.2,
-            "order_density_span": 1 / 3,
-            "rank_correlation": -1.0,
-            "knee": "p1",
-            "points": points,
-        },
-        "training": TRAINING,
-        "learning_curves": [
-            {"epoch": 1, "split": split, "objective": objective, "loss": loss}
-            for split, objective, loss in curves
-        ],
-        "data": {
-            "profile": profile,
+    findings = Findings(
+        hypotheses=tuple(answers(1.0, 100_000)),
+        diagnostics=DIAGNOSTICS,
+        metric_ranking=tuple(ranked("recall", 0.0, 0.9) + ranked("mrr@5", 4.4, 0.1)),
+        cutoff=20,
+        offline_metrics=parse(tuple[MetricValue, ...], offline_metrics().to_dicts()),
+        group_kpis=parse(tuple[GroupKpi, ...], group_kpis(1.0, 100_000).to_dicts()),
+    )
+    return build_report(
+        findings,
+        PROVENANCE,
+        study="synthetic-shop",
+        objectives=("click", "order"),
+        experiment=Experiment(
+            plan=PlanSummary(experiment="spring", groups=tuple(groups)),
+            origin="simulated",
+            how="All users are simulated.",
+            power=planned_power().analysis,
+        ),
+        ingestion=Ingestion(impressions=300_000, rejected={"units below 0": 7}, files=1),
+        front=FrontSummary(
+            hypervolume=0.03,
+            reference_point=(0.0, 0.0),
+            recall_span=0.2,
+            order_density_span=1 / 3,
+            rank_correlation=-1.0,
+            knee="p1",
+            points=tuple(
+                FrontPoint(
+                    preference_id=name,
+                    preference=preference,
+                    recall=RECALL[n],
+                    order_density=0.08 - 0.01 * n,
+                    recall_order_density=0.03,
+                    dominated=False,
+                )
+                for n, (name, preference) in enumerate(ids)
+            ),
+        ),
+        training=TRAINING,
+        learning_curves=tuple(
+            CurvePoint(epoch=1, split=split, objective="click", loss=loss)
+            for split, loss in (("train", 5.0), ("validation", 6.0))
+        ),
+        data={
             "events": events,
             "sessions": sessions,
+            "profile": profile,
             "card": card_numbers(profile, events, sessions),
         },
-        **trained_parameters(study.as_dict(), TRAINING),
-        "provenance": {
-            "code": "abc123",
-            "packages": {"torch": "2.0"},
-            "python": "3.11.7",
-            "machine": "x86_64",
-            "dataset": {"path": "data/raw/log.jsonl", "md5": "0" * 32},
-        },
-    }
-    return rebuild(document)
+        parameters=load_study(Path(__file__).parents[3] / "params.yaml").as_dict(),
+    )
 
 
-DIAGNOSTICS = Diagnostics(
-    sample_ratio=SampleRatio(
-        passed=True, users=(100_000,) * 3, expected=(100_000.0,) * 3, p_value=1.0
-    ),
-    whole_weeks=WholeWeeks(passed=False, days=9),
-    aa_rerandomisation=AaRerandomisation(
-        passed=True,
-        hypotheses={
-            "H1": AaTest(passed=True, divisions=1000, false_positives=0.051, p_value=0.4),
-            "H2": None,
-        },
-    ),
-    pre_experiment_balance=Replicates(passed=True, kpis={}),
+def ranked(metric, delta, weight):
+    return [
+        RankedMetric(
+            metric=metric,
+            kpi=Kpi.CTR,
+            slope=0.9,
+            p_value=None,
+            interval=None,
+            bh_p_value=None,
+            lack_of_fit=0.5 + delta,
+            delta_qaic=delta,
+            akaike_weight=weight,
+            tied=delta < 2,
+            probability_of_best=weight,
+            vuong_p_value=0.5**delta,
+            leave_one_out_error=0.0006,
+        )
+    ]
+
+
+SECTIONS = (
+    "study",
+    "objectives",
+    "experiment",
+    "ingestion",
+    "front",
+    "training",
+    "learning_curves",
+    "data",
+    "parameters",
+    "changed_since_training",
 )
 
 
-@pytest.fixture
-def report(whole_report) -> dict:
-    """The whole report as a document, to be changed."""
-    return to_dict(whole_report)
+def rebuild(report, **changes):
+    """The report with other sections, and the summary and recommendations that follow from them."""
+    changed = replace(report, limitations=(), **changes)
+    findings = Findings(**{one.name: getattr(changed, one.name) for one in fields(Findings)})
+    sections = {name: getattr(changed, name) for name in SECTIONS}
+    return build_report(findings, changed.provenance, **sections)

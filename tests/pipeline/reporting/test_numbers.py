@@ -1,9 +1,9 @@
-"""Every number that a reader sees comes from report.json.
+"""Every number on the pages comes from report.json.
 
-The report is rendered with numbers that remember where they stand in it, and with filters that mark
-what they write. Without the marks the text must be, byte for byte, that of the written files; every
-mark must be what its filter makes of the number at that place of the file on disk; and what stands
-outside of the marks must be written so in a template, or be a string of report.json.
+The report is rendered with numbers that remember their place in it, and with filters that mark their
+output. Without the marks the text must be, byte for byte, that of the written files; every mark must
+be the output of its filter for the number at that place of the file on disk; and numbers outside the
+marks must be in a template, or in a string of report.json.
 """
 
 import math
@@ -21,14 +21,13 @@ from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
 from pipeline.reporting.report import page_values, write_report
 from pipeline.reporting.text.diagnostics import diagnostic_rows
 from pipeline.reporting.text.formatting import NUMBERS
-from pipeline.reporting.text.reasons import ANALYSES, evidence_words, limitation_sentences
-from pipeline.results.document import Report
+from pipeline.results.diagnostics import Diagnostics
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import Change
 
 OPEN, CLOSE = "\ue000", "\ue001"
 DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
-FACES = {PAGE: "index.html", MARKDOWN: "report.md"}
+FORMATS = {PAGE: "index.html", MARKDOWN: "report.md"}
 ROOT = Path(pipeline.reporting.__file__).parent
 
 
@@ -41,16 +40,14 @@ class TracedInt(int):
 
 
 def traced(value, path=()):
-    """The same value, its numbers knowing their place."""
+    """The same value with numbers that know their place."""
     if is_dataclass(value):
-        return replace(
-            value,
-            **{f.name: traced(getattr(value, f.name), (*path, f.name)) for f in fields(value)},
-        )
+        found = {one.name: getattr(value, one.name) for one in fields(value)}
+        return replace(value, **{key: traced(one, (*path, key)) for key, one in found.items()})
     if isinstance(value, dict):
         return {key: traced(one, (*path, key)) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(traced(one, (*path, n)) for n, one in enumerate(value))
+        return type(value)(traced(one, (*path, n)) for n, one in enumerate(value))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     known = (TracedInt if isinstance(value, int) else TracedFloat)(value)
@@ -58,23 +55,14 @@ def traced(value, path=()):
     return known
 
 
-def words_of(report):
-    """What is written of the results of report.json in words."""
-    for row in diagnostic_rows(report.diagnostics):
-        yield from (row.label, row.outcome, row.numbers)
-    for one in report.hypotheses:
-        yield evidence_words(report.evidence[one.id], one.verdict)
-    yield from limitation_sentences(report.limitations)
-    yield from (words for pair in ANALYSES.values() for words in pair)
-
-
 class Recorder:
-    """Filters that mark what they write and remember from which places."""
+    """Filters that mark their output and remember the places of their input."""
 
     def __init__(self, environment):
         self.marks = []
         for name in NUMBERS:
             environment.filters[name] = self._recording(name)
+        environment.filters["diagnostic_rows"] = marked_rows
 
     def _recording(self, name):
         def write(value, *arguments):
@@ -87,11 +75,25 @@ class Recorder:
         return write
 
 
+def marked_rows(diagnostics):
+    """The rows of the diagnostics with marked numbers."""
+    rows = diagnostic_rows(diagnostics)
+    return [replace(row, numbers=f"{OPEN}{row.numbers}{CLOSE}") for row in rows]
+
+
 def place_of(value):
-    """Where the value stands; of a change, where the change does."""
-    of = value.change if isinstance(value, Change) else value
-    path = getattr(of, "path", None)
-    return path[:-1] if path and isinstance(value, Change) else path
+    """The place of a value in the report; of a change, that of its object."""
+    if isinstance(value, Change):
+        path = getattr(value.change, "path", None)
+        return path and path[:-1]
+    return getattr(value, "path", None)
+
+
+def written_by(name, value, arguments):
+    """The output of a filter for a value of the file."""
+    if isinstance(value, dict):
+        value = parse(Change, value)
+    return NUMBERS[name](value, *arguments)
 
 
 def strings_in(value):
@@ -106,7 +108,7 @@ def strings_in(value):
 
 
 class Words(HTMLParser):
-    """The text of a page that a reader sees, without pictures and code."""
+    """The visible text of a page, without figures and code."""
 
     SKIPPED = ("style", "script", "svg", "pre", "title")
 
@@ -131,43 +133,41 @@ def at(document, path):
     return document
 
 
-def of_its_own(face, cutoff):
-    """Templates whose filters may be changed: not those that every report is rendered with."""
-    return jinja_environment.__wrapped__(face, cutoff)
+def new_environment(markup, cutoff):
+    """Templates with filters that may be changed: not the cached ones."""
+    return jinja_environment.__wrapped__(markup, cutoff)
 
 
-@pytest.fixture(scope="module", params=FACES)
+@pytest.fixture(scope="module", params=FORMATS)
 def recorded(request, whole_report, tmp_path_factory):
-    """A face of the report: rendered with marks, what was marked, its file, and report.json."""
+    """A format of the report: rendered with marks, the marks, its file, and report.json."""
     folder = tmp_path_factory.mktemp("report")
     write_report(whole_report, folder)
-    environment = of_its_own(request.param, whole_report.cutoff)
+    environment = new_environment(request.param, whole_report.cutoff)
     recorder = Recorder(environment)
     values = page_values(whole_report) | {"report": traced(whole_report)}
     text = render(environment, request.param, "report.j2", values)
-    file = (folder / FACES[request.param]).read_text("utf-8")
+    file = (folder / FORMATS[request.param]).read_text("utf-8")
     return text, recorder.marks, file, read_json(folder / "report.json")
 
 
-def test_the_recorded_face_is_the_written_one(recorded):
+def test_the_recorded_text_is_the_written_one(recorded):
     text, marks, file, _ = recorded
 
     assert text.replace(OPEN, "").replace(CLOSE, "") == file
     assert len(marks) > 300
 
 
-def test_every_marked_number_is_what_its_filter_makes_of_report_json(recorded):
+def test_every_marked_number_is_in_report_json(recorded):
     _, marks, _, document = recorded
 
     assert [(name, text) for name, value, _, text in marks if place_of(value) is None] == []
     for name, value, arguments, text in marks:
         path = place_of(value)
-        known = at(document, path)
-        known = parse(Change, known) if isinstance(value, Change) else known
-        assert NUMBERS[name](known, *arguments) == text, path
+        assert written_by(name, at(document, path), arguments) == text, path
 
 
-def test_no_number_stands_outside_of_the_marks_but_in_templates_and_strings(recorded):
+def test_numbers_outside_the_marks_are_in_templates_or_strings(recorded):
     text, _, _, document = recorded
     written = Words(text).text if text.startswith("<!doctype") else re.sub(
         r"```.*?```", "", text, flags=re.DOTALL
@@ -175,15 +175,21 @@ def test_no_number_stands_outside_of_the_marks_but_in_templates_and_strings(reco
 
     outside = set(DIGITS.findall(unescape(re.sub(f"{OPEN}[^{CLOSE}]*{CLOSE}", "", written))))
 
-    told = " ".join(strings_in(document)) + f" @{document['cutoff']}"
-    sources = (*sorted((ROOT / "templates").iterdir()), ROOT / "text" / "formatting.py")
-    told += " ".join(file.read_text("utf-8") for file in sources)
-    told += " ".join(words_of(parse(Report, document)))
-    assert outside <= set(DIGITS.findall(told))
+    known = " ".join(strings_in(document)) + f" @{document['cutoff']}"
+    sources = (*(ROOT / "templates").iterdir(), *(ROOT / "text").glob("*.py"))
+    known += " ".join(file.read_text("utf-8") for file in sources)
+    assert outside <= set(DIGITS.findall(known))
+
+
+def test_the_numbers_of_the_diagnostics_are_those_of_report_json(recorded):
+    text, _, _, document = recorded
+
+    for row in diagnostic_rows(parse(Diagnostics, document["diagnostics"])):
+        assert f"{OPEN}{row.numbers}{CLOSE}" in unescape(text)
 
 
 def test_a_number_that_is_not_in_the_report_would_be_noticed(whole_report):
-    environment = of_its_own(MARKDOWN, 20)
+    environment = new_environment(MARKDOWN, 20)
     recorder = Recorder(environment)
     template = environment.from_string("{{ (report.hypotheses[0].slope + 1) | number }}")
 

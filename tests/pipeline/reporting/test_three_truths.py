@@ -1,10 +1,11 @@
-"""Who reads only the first screen learns the truth that was planted, and no more than the log shows.
+"""The first screen states the planted truth, and no more than the log shows.
 
-A log is drawn from chosen slopes (``experiment.source: direct``): click-through rate on recall, and
-conversion on order density. The words are those of the written page, above Table 1.
+A log is drawn from planted slopes (``experiment.source: direct``): click-through rate on recall, and
+conversion on order density. The text is that of the written page, above Table 1.
 """
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.reporting.report import write_report
-from pipeline.results.serialization import to_dict
+from pipeline.results.document import Experiment, GroupKpi, MetricValue
+from pipeline.results.serialization import parse
 from pipeline.simulator import planted_slopes
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
@@ -51,7 +53,7 @@ def plan_of(n=5):
 
 @pytest.fixture(scope="module")
 def first_screen(whole_report, tmp_path_factory):
-    """What stands above Table 1 of the page on a log with these slopes, and its report.json."""
+    """The text above Table 1 of the page on a log with these slopes, and its report."""
 
     def screen(ctr_slope, cvr_slope, *, planned_days=4, users=12_000):
         folder, plan = tmp_path_factory.mktemp("truth"), plan_of()
@@ -84,90 +86,83 @@ def first_screen(whole_report, tmp_path_factory):
         )
         asked = RegressionConfig()
         shares = {group.name: group.share for group in plan.groups}
-        report = to_dict(whole_report)
-        report["experiment"] |= {"plan": plan.as_dict(), **planted_slopes.log_provenance()}
-        report["group_kpis"] = sums.group_kpis.to_dicts()
-        report["diagnostics"] = run_diagnostics(
-            evidence, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
+        metrics = front_of(RECALL, DENSITY).to_dicts()
+        origin = {"plan": plan.as_dict(), **planted_slopes.log_provenance()}
+        report = rebuild(
+            whole_report,
+            experiment=replace(parse(Experiment, origin), power=whole_report.experiment.power),
+            hypotheses=tuple(estimate_hypotheses(evidence, asked, seed=1)),
+            diagnostics=run_diagnostics(
+                evidence, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
+            ),
+            offline_metrics=parse(tuple[MetricValue, ...], metrics),
+            group_kpis=parse(tuple[GroupKpi, ...], sums.group_kpis.to_dicts()),
         )
-        found = estimate_hypotheses(evidence, asked, seed=1)
-        report["hypotheses"] = found
-        report = rebuild(report)
         write_report(report, folder)
         page = Page((folder / "index.html").read_text("utf-8"))
-        words = page.text.partition("Which offline metrics predict online impact?\n")[2]
-        words = words.partition("Table 1: the hypotheses")[0]
-        return re.sub(r"\s+", " ", words), report
+        text = page.text.partition("Which offline metrics predict online impact?\n")[2]
+        return re.sub(r"\s+", " ", text.partition("Table 1: hypotheses")[0]), report
 
     return screen
 
 
-def card(words, kpi):
-    return words.partition(f"For {kpi}")[2].partition("For ")[0]
+def card(text, kpi):
+    return text.partition(f"For {kpi}")[2].partition("For ")[0]
 
 
-def test_a_strong_truth_is_told_with_what_to_serve_and_what_it_costs(first_screen):
-    words, report = first_screen(0.9, 1.8)
+def test_a_strong_effect_has_a_group_to_ship_and_its_trade_offs(first_screen):
+    text, report = first_screen(0.9, 1.8)
     clicks, conversion = (
-        card(words, "click-through rate"),
-        card(words, "post-click conversion rate"),
+        card(text, "click-through rate"),
+        card(text, "post-click conversion rate"),
     )
 
-    assert "This experiment was drawn." in words
+    assert "This experiment was drawn." in text
     assert "Optimise increase Recall@20" in clicks
     assert "Recall@20 predicts click-through rate (H1, confirmed)" in clicks
     assert "Ship g5 (π of click, order = 1.00, 0.00)" in clicks
     assert "Optimise increase OD@20" in conversion
     assert "Ship g1 (π of click, order = 0.00, 1.00)" in conversion
-    expected, cost = (r.expected_change for r in report.recommendations[:2])
+    expected, cost = (one.expected_change for one in report.recommendations[:2])
     # x of g5 is 0.5: the odds of a click rise from 0.18 / 0.82 by exp(0.9 · 0.5)
     odds = 0.18 / 0.82 * np.exp(0.45)
     low, high = expected.interval
     assert low < odds / (1 + odds) / 0.18 - 1 < high
     assert (expected.baseline, cost.baseline) == ("g1", "g5")
-    (lost,) = [t for t in report.recommendations[0].trade_offs if t.kpi == "cvr"]
+    (lost,) = [one for one in report.recommendations[0].trade_offs if one.kpi == "cvr"]
     assert lost.movement == "decrease"
     assert "Trade-offs post-click conversion rate −" in clicks
 
 
-def test_without_an_effect_nothing_is_recommended_nor_called_predictive(first_screen):
-    words, report = first_screen(0.0, 0.0)
+def test_without_an_effect_nothing_is_recommended_or_called_predictive(first_screen):
+    text, report = first_screen(0.0, 0.0)
 
-    assert {h.verdict for h in report.hypotheses} == {"inconclusive"}
-    assert words.count("Optimise no declared metric.") == 3
-    assert words.count("Ship any group: no two of them differ significantly in this KPI.") == 3
-    assert words.count("It is inconclusive whether") == 4
-    assert not re.search(
-        r"predicts .{0,40} confirmed|Expected change [+−]|increase |more than", words
-    )
-    assert (
-        words.count(
-            "Strength of evidence none, because the interval includes 0 and effects in both "
-            "directions."
-        )
-        == 3
-    )
+    assert {one.verdict for one in report.hypotheses} == {"inconclusive"}
+    assert text.count("Optimise no pre-registered metric.") == 3
+    assert text.count("Ship any group: no pair of groups differs significantly in this KPI.") == 3
+    assert text.count("It is inconclusive whether") == 4
+    assert not re.search(r"predicts .{0,40} confirmed|Expected change |increase |more than", text)
+    assert text.count("Strength of evidence none: the CI includes 0.") == 3
 
 
-def test_an_opposite_truth_is_not_sold_as_the_declared_one(first_screen):
-    words, report = first_screen(-0.9, -1.8)
-    clicks = card(words, "click-through rate")
+def test_an_opposite_effect_is_not_reported_as_the_declared_one(first_screen):
+    text, report = first_screen(-0.9, -1.8)
+    clicks = card(text, "click-through rate")
 
     assert report.hypotheses[0].verdict == "contradicted"
-    assert "Optimise no declared metric. Recall@20 does not predict more click-through" in clicks
+    assert "Optimise no pre-registered metric. Recall@20 does not predict more click-" in clicks
     assert "% less click-through rate" in clicks
-    assert (
-        "Ship g1 (π of click, order = 0.00, 1.00)" in clicks
-    )  # as measured, whatever was declared
+    # as measured, whatever was declared
+    assert "Ship g1 (π of click, order = 0.00, 1.00)" in clicks
     assert "increase Recall@20" not in clicks
     assert report.recommendations[0].contradicted == ("H1",)
 
 
-def test_an_early_look_recommends_no_group(first_screen):
-    words, report = first_screen(0.9, 1.8, planned_days=14)
+def test_an_interim_result_recommends_no_group(first_screen):
+    text, report = first_screen(0.9, 1.8, planned_days=14)
 
-    assert {r.advice for r in report.recommendations} == {"wait"}
-    assert words.count("the experiment has not reached its planned end") == 3
-    assert "anytime-valid 95% CI" in words
-    assert "it is an interim analysis" in words
-    assert "Expected change" not in words
+    assert {one.advice for one in report.recommendations} == {"wait"}
+    assert text.count("no group is recommended before the planned end of the experiment") == 3
+    assert "anytime-valid 95% CI" in text
+    assert "the experiment has not reached its planned end" in text
+    assert "Expected change" not in text

@@ -1,4 +1,4 @@
-"""The report on variants has the results, and the limitations of the log."""
+"""The report on external variants has the results, and what its log does not contain."""
 
 import numpy as np
 import polars as pl
@@ -18,8 +18,6 @@ from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.inference.hypotheses.metric_ranking import rank_metrics
 from pipeline.reporting.report import build_report, write_report
 from pipeline.reporting.study_report import limitations_of_log
-from pipeline.reporting.text.formatting import percent
-from pipeline.reporting.text.reasons import limitation_sentences
 from pipeline.results.document import (
     Experiment,
     Findings,
@@ -27,7 +25,7 @@ from pipeline.results.document import (
     Ingestion,
     MetricValue,
     Provenance,
-    Report,
+    SourceFile,
 )
 from pipeline.results.serialization import parse
 from pipeline.study import Hypothesis, LogColumns, RegressionConfig, parse_study
@@ -53,7 +51,7 @@ ASKED = RegressionConfig(
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory):
-    """A log of clicks alone: 150 users a variant, 6 impressions each over two days."""
+    """A log of clicks alone: 150 users per variant, 6 impressions each over two days."""
     folder = tmp_path_factory.mktemp("log")
     rng = np.random.default_rng(5)
     rows = [
@@ -89,22 +87,28 @@ def written(evidence, small_params, tmp_path_factory):
         found, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
     )
     ranking, unfitted = rank_metrics(found, level=0.95, seed=1)
-    software = {"code": "c", "python": "3.11", "machine": "m", "packages": {"polars": "2"}}
-    variants = {"variants": {"path": "v.csv", "md5": "0a1b"}, "log": {"log.parquet": "2c3d"}}
+    metrics, kpis = found.offline_metrics, found.group_kpis
+    findings = Findings(
+        hypotheses=tuple(estimate_hypotheses(found, asked, seed=1)),
+        diagnostics=diagnostics,
+        metric_ranking=tuple(ranking),
+        unfitted_pairs=tuple(unfitted),
+        cutoff=cutoff_of(VARIANTS),
+        offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
+        group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
+        limitations=limitations_of_log(metrics, kpis),
+    )
     study = parse_study(small_params)
     report = build_report(
-        Findings(
-            hypotheses=tuple(estimate_hypotheses(found, asked, seed=1)),
-            diagnostics=diagnostics,
-            metric_ranking=tuple(ranking),
-            unfitted_pairs=tuple(unfitted),
-            level=study.regression.level,
-            cutoff=cutoff_of(VARIANTS),
-            offline_metrics=parse(tuple[MetricValue, ...], found.offline_metrics.to_dicts()),
-            group_kpis=parse(tuple[GroupKpi, ...], found.group_kpis.to_dicts()),
-            limitations=limitations_of_log(found.offline_metrics, found.group_kpis),
+        findings,
+        Provenance(
+            code="c",
+            python="3.11",
+            machine="m",
+            packages={"polars": "2"},
+            variants=SourceFile(path="v.csv", md5="0a1b"),
+            log={"log.parquet": "2c3d"},
         ),
-        parse(Provenance, software | variants),
         study=study.study.name,
         experiment=parse(Experiment, {"plan": plan.as_dict(), **BROUGHT}),
         ingestion=parse(Ingestion, ingestion),
@@ -116,16 +120,14 @@ def written(evidence, small_params, tmp_path_factory):
     return read_json(folder / "report.json"), page, text
 
 
-def test_what_is_not_told_is_left_out_and_said(written):
+def test_absent_counts_are_a_limitation(written):
     report, page, _ = written
 
     assert {row["kpi"] for row in report["group_kpis"]} == {"ctr", "clicks_per_user"}
-    *general, lost = parse(Report, report).limitations
-    assert [one.kind for one in general] == ["association", "extrapolation"]
-    (words,) = limitation_sentences([lost])
-    assert words.startswith("Without orders, units, revenue, ")
-    assert "post-click conversion rate" in words
-    assert words in page
+    (lost,) = [one for one in report["limitations"] if one["kind"] == "counts_unknown"]
+    assert lost["counts"] == ["orders", "units", "revenue"]
+    assert "cvr" in lost["kpis"]
+    assert "Without counts of orders, units, revenue, post-click conversion rate" in page
 
 
 def test_the_variants_confirm_what_was_planted_and_r2_is_undefined(written):
@@ -137,22 +139,20 @@ def test_the_variants_confirm_what_was_planted_and_r2_is_undefined(written):
     assert low < np.log((0.5 / 0.5) / (0.2 / 0.8)) / 0.35 < high
     assert (ndcg["metric"], ndcg["verdict"]) == ("ndcg", "confirmed")
     assert report["cutoff"] == 10
-    # nothing is known of how the errors of the variants' metrics go together, so they add up
+    # the covariance of the metrics of different variants is unknown, so their errors are independent
     assert ndcg["metric_covariance"] == np.diag([0.001**2] * 4).tolist()
     assert r2["undefined_reason"] == "metric_not_positive"
     assert "r2 and click-through rate: undefined" in page
     assert all(words in text for words in report["summary"])
 
 
-def test_the_groups_the_log_and_what_was_set_aside_are_on_the_page(written):
+def test_groups_log_and_rejected_rows_are_on_the_page(written):
     report, page, text = written
 
     assert report["ingestion"]["rejected"] == {"duplicate impression": 1}
     assert "4 variants of a recommender in experiment “autumn”, 3,600 impressions" in page
-    assert "3,600 impressions were ingested from 1 files; 1 rows of the log" in page
+    assert "3,600 impressions ingested from 1 file; 1 log row rejected" in page
     assert "users: 150, 150, 150, 150; p = 1.0000" in page
     assert "<code>2c3d</code> (log.parquet)" in page
     clicks = {r["group"]: r["successes"] for r in report["group_kpis"] if r["kpi"] == "ctr"}
-    assert all(
-        f"| {name} | {percent(0.25)} | 150 | 900 | {clicks[name]} |" in text for name in NAMES
-    )
+    assert all(f"| {name} | 25.0% | 150 | 900 | {clicks[name]} |" in text for name in NAMES)

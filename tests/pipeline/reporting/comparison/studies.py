@@ -1,4 +1,4 @@
-"""Reports of studies whose slopes and fronts are planted, with what a comparison reads of them."""
+"""Reports of studies with planted slopes and fronts, with the keys that a comparison reads."""
 
 import json
 
@@ -9,8 +9,19 @@ from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
-from pipeline.results.document import SCHEMA_VERSION
-from pipeline.results.serialization import to_dict
+from pipeline.results.document import (
+    Experiment,
+    FrontPoint,
+    FrontSummary,
+    GroupKpi,
+    GroupSummary,
+    MetricValue,
+    PlanSummary,
+    Provenance,
+    Report,
+    SourceFile,
+)
+from pipeline.results.serialization import parse, to_dict
 from pipeline.study import Hypothesis, RegressionConfig
 
 RECALL = (0.40, 0.42, 0.45, 0.48)
@@ -20,14 +31,14 @@ H4 = Hypothesis(id="H4", metric="recall", kpi=Kpi.CVR, direction="negative")
 
 
 def report(name, slope, *, hypotheses=(H1,), users=200_000, better=1.0, **facts):
-    """A report as ``report.json`` has it.
+    """The content of ``report.json``.
 
     Args:
-        name: Of the study and its experiment.
-        slope: Planted on the log odds.
-        hypotheses: What is asked.
-        users: In each of four groups, one trial each.
-        better: By how much its front's recall exceeds that of other studies, as a factor.
+        name: Name of the study and its experiment.
+        slope: Planted slope of the log odds.
+        hypotheses: The declared hypotheses.
+        users: Users in each of four groups, with one trial each.
+        better: Factor by which the recall of its front exceeds that of other studies.
         facts: ``experiment``, ``salt``, ``md5``, ``seed``, ``epochs``, ``source``, ``healthy``.
     """
     metrics, kpis = _metrics(), _kpis(slope, users)
@@ -35,44 +46,45 @@ def report(name, slope, *, hypotheses=(H1,), users=200_000, better=1.0, **facts)
     found = estimate_hypotheses(evidence, RegressionConfig(hypotheses=hypotheses), seed=0)
     ids = [f"p{n}" for n in range(4)]
     points = [
-        {
-            "preference_id": one,
-            "preference": [n / 3, 1 - n / 3],
-            "recall": better * RECALL[n],
-            "order_density": ORDER_DENSITY[n],
-            "recall_order_density": 0.03,
-            "dominated": False,
-        }
+        FrontPoint(
+            preference_id=one,
+            preference=(n / 3, 1 - n / 3),
+            recall=better * RECALL[n],
+            order_density=ORDER_DENSITY[n],
+            recall_order_density=0.03,
+            dominated=False,
+        )
         for n, one in enumerate(ids)
     ]
-    experiment = facts.get("experiment", name)
-    groups = [{"name": f"g{n}", "preference_id": one} for n, one in enumerate(ids)]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "study": name,
-        "cutoff": 20,
-        "hypotheses": [to_dict(one) for one in found],
-        "experiment": {"plan": {"experiment": experiment, "groups": groups}, "origin": "real"},
-        "front": {
-            "hypervolume": 0.036 * better,
-            "reference_point": [0.0, 0.0],
-            "points": points,
-        },
-        "offline_metrics": metrics.to_dicts(),
-        "group_kpis": kpis.to_dicts(),
-        "data": {"events": {"events": 1000, "sessions": 100, "rejected": 3}},
-        "parameters": {
-            "study": {"name": name, "seed": facts.get("seed", 1)},
-            "synthetic": {"seed": 7},
-            "training": {"epochs": facts.get("epochs", 10), "threads": 2},
-            "experiment": {"source": facts.get("source", "files")},
-        },
-        "provenance": {"code": "abc", "dataset": {"md5": facts.get("md5", "m" * 32)}},
-    }
+    groups = [GroupSummary(name=f"g{n}", preference_id=one) for n, one in enumerate(ids)]
+    plan = PlanSummary(experiment=facts.get("experiment", name), groups=tuple(groups))
+    return to_dict(
+        Report(
+            study=name,
+            cutoff=20,
+            hypotheses=tuple(found),
+            experiment=Experiment(plan=plan, origin="real"),
+            front=FrontSummary(
+                hypervolume=0.036 * better, reference_point=(0.0, 0.0), points=tuple(points)
+            ),
+            offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
+            group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
+            data={"events": {"events": 1000, "sessions": 100, "rejected": 3}},
+            parameters={
+                "study": {"name": name, "seed": facts.get("seed", 1)},
+                "synthetic": {"seed": 7},
+                "training": {"epochs": facts.get("epochs", 10), "threads": 2},
+                "experiment": {"source": facts.get("source", "files")},
+            },
+            provenance=Provenance(
+                code="abc", dataset=SourceFile(path="raw", md5=facts.get("md5", "m" * 32))
+            ),
+        )
+    )
 
 
 def write(folder, found):
-    """Put a report where a finished study has it; returns its path."""
+    """Write a report to the folder of a finished study; returns its path."""
     file = folder / found["study"] / "report" / "report.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Pictures show the values they are given, in a form that any page can hold."""
+"""Charts show the values they are given, as SVG and PNG that a page can embed."""
 
 import base64
 from dataclasses import replace
@@ -6,44 +6,56 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from pipeline.core.contracts import Kpi
 from pipeline.reporting.figures.charts import (
     as_markdown,
-    front_picture,
+    front_figure,
     hypothesis_panels,
-    learning_curves_picture,
+    learning_curves_figure,
 )
 from pipeline.reporting.figures.svg import as_svg
 from pipeline.results.document import CurvePoint, FrontPoint, GroupSummary
-from pipeline.results.hypothesis import GroupPoint
+from pipeline.results.family import Family
+from pipeline.results.hypothesis import GroupPoint, HypothesisResult
 from pipeline.results.reasons import UndefinedReason
 from pipeline.results.slopes import BandPoint
-from tests.pipeline.results.samples import hypothesis_result
 
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
 
 
-def hypothesis(name="H1", rates=(0.10, 0.11, 0.13), groups=("g1", "g2", "g3"), errors=None):
-    """A fitted hypothesis on groups whose metric is 0, 10, 20, … % above the worst."""
-    points = tuple(
+def hypothesis(name="H1", rates=(0.10, 0.11, 0.13), groups=("g1", "g2", "g3")):
+    """A fitted hypothesis on groups whose metric is 0%, 10%, 20%, … above the worst."""
+    points = [
         GroupPoint(
             group=group,
-            metric_value=None,
+            metric_value=0.4 * (1 + 0.1 * n),
             x=0.1 * n,
-            trials=1,
-            successes=0,
+            trials=1000,
+            successes=round(1000 * rate),
             rate=rate,
-            standard_error=0.001 if errors is None else errors[n],
+            standard_error=0.001,
         )
         for n, (group, rate) in enumerate(zip(groups, rates, strict=True))
-    )
+    ]
     line = [(0.1 * n, 0.1 + 0.01 * n) for n in range(len(rates))]
-    band = tuple(BandPoint(x=x, rate=y, low=y - 0.002, high=y + 0.002) for x, y in line)
-    return hypothesis_result(id=name, points=points, slope=1.5, band=band)
+    return HypothesisResult(
+        id=name,
+        metric="recall",
+        kpi=Kpi.CTR,
+        direction="positive",
+        response=Kpi.CTR,
+        link=Family.BINOMIAL,
+        slope=1.5,
+        n=3000,
+        groups=len(groups),
+        points=tuple(points),
+        band=tuple(BandPoint(x=x, rate=y, low=y - 0.002, high=y + 0.002) for x, y in line),
+    )
 
 
 UNDEFINED = replace(hypothesis("H2"), slope=None, undefined_reason=UndefinedReason.NO_SUCCESSES)
-FRONT = tuple(
+FRONT = [
     FrontPoint(
         preference_id=f"p{n}",
         preference=(n / 2, 1 - n / 2),
@@ -52,7 +64,7 @@ FRONT = tuple(
         dominated=n == 1,
     )
     for n, (recall, density) in enumerate([(0.40, 0.08), (0.42, 0.05), (0.48, 0.06)])
-)
+]
 CURVES = [
     CurvePoint(epoch=epoch, split=split, objective=objective, loss=5 / epoch)
     for objective in ("click", "order")
@@ -62,10 +74,16 @@ CURVES = [
     CurvePoint(epoch=epoch, split="validation", objective="hypervolume", loss=epoch / 9)
     for epoch in (1, 2, 3)
 ]
-PICTURES = {
+
+
+def group(name, preference_id):
+    return GroupSummary(name=name, preference_id=preference_id)
+
+
+FIGURES = {
     "hypotheses": lambda: hypothesis_panels([hypothesis(), UNDEFINED], 20),
-    "front": lambda: front_picture(FRONT, [GroupSummary(name="g1", preference_id="p0")], 20),
-    "learning curves": lambda: learning_curves_picture(CURVES),
+    "front": lambda: front_figure(FRONT, [group("g1", "p0")], 20),
+    "learning curves": lambda: learning_curves_figure(CURVES),
 }
 
 
@@ -74,7 +92,7 @@ def texts(figure):
 
 
 def markers(figure):
-    """The coloured marks outside of legends: colour → [(x, y)], from left to right."""
+    """The coloured marks outside legends: colour → [(x, y)], from left to right."""
     root = ET.fromstring(as_svg(figure))
     for parent in list(root.iter()):
         for child in list(parent):
@@ -89,9 +107,9 @@ def markers(figure):
     return {colour: sorted(places) for colour, places in found.items()}
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_svg_is_xml_that_takes_its_ink_from_the_page_and_nothing_from_elsewhere(name):
-    svg = as_svg(PICTURES[name]())
+@pytest.mark.parametrize("name", FIGURES)
+def test_svg_is_xml_in_the_text_colour_of_the_page_without_external_references(name):
+    svg = as_svg(FIGURES[name]())
 
     root = ET.fromstring(svg)
     assert root.tag == f"{SVG}svg"
@@ -102,16 +120,16 @@ def test_svg_is_xml_that_takes_its_ink_from_the_page_and_nothing_from_elsewhere(
     assert "http" not in svg.replace(SVG[1:-1], "").replace(XLINK[1:-1], "")
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_the_same_values_give_the_same_bytes(name):
-    assert as_svg(PICTURES[name]()) == as_svg(PICTURES[name]())
+    assert as_svg(FIGURES[name]()) == as_svg(FIGURES[name]())
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_markdown_carries_the_bytes_of_a_png(name):
     start = "![some words](data:image/png;base64,"
 
-    image = as_markdown(PICTURES[name](), "some words")
+    image = as_markdown(FIGURES[name](), "some words")
 
     assert image.startswith(start)
     png = base64.b64decode(image.removeprefix(start).removesuffix(")"), validate=True)
@@ -127,11 +145,11 @@ def test_every_hypothesis_has_a_panel(n):
 
     titles = [text for text in words if text and "→" in text]
     assert titles == [f"{name}: Recall@20 → click-through rate" for name in names]
-    assert words.count("change of Recall@20 [%]") == n
+    assert words.count("relative change of Recall@20 [%]") == n
 
 
 @pytest.mark.parametrize("n", [3, 8])
-def test_every_group_has_marks_of_its_own_colour_and_its_name(n):
+def test_every_group_has_a_colour_and_a_label(n):
     groups = [f"g{number}" for number in range(1, n + 1)]
 
     figure = hypothesis_panels([hypothesis(rates=[0.1] * n, groups=groups)], 20)
@@ -140,7 +158,7 @@ def test_every_group_has_marks_of_its_own_colour_and_its_name(n):
     assert [text for text in texts(figure) if text in groups] == groups
 
 
-def test_twelve_groups_have_marks_of_their_own_and_stand_in_the_order_of_their_numbers():
+def test_twelve_groups_have_distinct_marks_in_numeric_order():
     groups = sorted(f"g{number}" for number in range(12))  # g10 before g2
 
     figure = hypothesis_panels([hypothesis(rates=[0.1] * 12, groups=groups)], 20)
@@ -151,7 +169,7 @@ def test_twelve_groups_have_marks_of_their_own_and_stand_in_the_order_of_their_n
     assert len(marks) == 12
 
 
-def test_points_lie_where_their_values_say():
+def test_points_are_at_their_values():
     figure = hypothesis_panels([hypothesis(rates=(0.10, 0.11, 0.13))], 20)
 
     # the ends of an interval have the point's x; its y lies between them
@@ -160,30 +178,32 @@ def test_points_lie_where_their_values_say():
     ]
     x = [places[1][0] for places in (first, second, third)]
     y = [places[1][1] for places in (first, second, third)]
-    assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=1e-3)  # 0, 10, 20 %
-    assert y[0] - y[2] == pytest.approx(3 * (y[0] - y[1]), abs=1e-3)  # 0, 10, 30 %, upwards
+    assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=1e-3)  # 0%, 10%, 20%
+    assert y[0] - y[2] == pytest.approx(3 * (y[0] - y[1]), abs=1e-3)  # 0%, 10%, 30%, upwards
     per_rate = (y[0] - y[1]) / 0.01
     for high, middle, low in (first, second, third):
         assert middle[1] - high[1] == pytest.approx(1.96 * 0.001 * per_rate, abs=1e-3)
         assert low[1] - middle[1] == pytest.approx(1.96 * 0.001 * per_rate, abs=1e-3)
 
 
-def test_an_undefined_hypothesis_says_why_and_shows_no_point():
+def test_an_undefined_hypothesis_shows_the_reason_and_no_point():
     figure = hypothesis_panels([UNDEFINED], 20)
 
     assert markers(figure) == {}
     assert {"undefined:", "no trial succeeded"} <= set(texts(figure))
 
 
-def test_a_group_without_success_has_no_base_to_compare_with():
+def test_a_group_without_success_has_no_relative_change():
     figure = hypothesis_panels([hypothesis(rates=(0.0, 0.1, 0.2))], 20)
 
     assert markers(figure) == {}
-    assert "a group's KPI is 0" in texts(figure)
+    assert "the KPI of a group is 0" in texts(figure)
 
 
-def test_an_unknown_standard_error_leaves_the_point():
-    unknown = hypothesis(errors=(0.001, None, 0.001))
+def test_a_point_with_unknown_standard_error_has_no_bar():
+    known = hypothesis()
+    first, second, third = known.points
+    unknown = replace(known, points=(first, replace(second, standard_error=None), third))
 
     places = list(markers(hypothesis_panels([unknown], 20)).values())
 
@@ -200,13 +220,10 @@ def test_a_hostile_name_stays_text():
     assert "<script" not in as_svg(figure)
 
 
-def test_the_front_shows_every_preference_and_names_the_groups():
-    groups = [
-        GroupSummary(name="g1", preference_id="p0"),
-        GroupSummary(name="g2", preference_id="p2"),
-    ]
+def test_the_front_shows_every_preference_and_labels_the_groups():
+    groups = [group("g1", "p0"), group("g2", "p2")]
 
-    figure = front_picture(FRONT, groups, 20)
+    figure = front_figure(FRONT, groups, 20)
 
     (places,) = markers(figure).values()
     assert len(places) == len(FRONT)
@@ -222,12 +239,12 @@ def test_the_front_shows_every_preference_and_names_the_groups():
     assert hollow == pytest.approx([x1], abs=1)  # the dominated one
 
 
-def test_learning_curves_have_a_panel_an_objective():
-    words = texts(learning_curves_picture(CURVES))
+def test_learning_curves_have_one_panel_per_objective():
+    words = texts(learning_curves_figure(CURVES))
 
     assert [text for text in words if text and text.endswith("loss")] == [
         "click loss",
         "order loss",
     ]
-    assert "hypervolume of the front" in words
+    assert "hypervolume" in words
     assert (words.count("train"), words.count("validation")) == (2, 3)

@@ -1,4 +1,4 @@
-"""The data card says what the profile holds, in words and in a picture."""
+"""The data card has the numbers of the profile, as text and as a figure."""
 
 import re
 from copy import deepcopy
@@ -7,8 +7,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.figures.svg import as_svg
-from pipeline.reporting.text.data_card import data_card_markdown, data_card_picture
+from pipeline.reporting.text.data_card import data_card_markdown
 
 SVG = "{http://www.w3.org/2000/svg}text"
 
@@ -31,21 +32,21 @@ def _tables(markdown):
     ]
 
 
-def test_tables_say_what_was_rejected_what_was_dropped_and_what_is_left(card):
+def test_tables_have_rejected_rows_dropped_rows_splits_and_popularity(card):
     rejected, dropped, splits, popular = _tables(data_card_markdown(*card))
 
     # 18 events: 15 clicks and 3 orders
-    assert rejected[1:] == [["not a row of this format", "1", f"{100 / 19:.2f} %"]]
-    assert ["clicks on unknown items", "1", f"{100 / 15:.1f} %"] in dropped
-    assert ["sessions too short without unknown items", "1", f"{100 / 6:.1f} %"] in dropped
+    assert rejected[1:] == [["not a row of this format", "1", f"{100 / 19:.2f}%"]]
+    assert ["clicks on unknown items", "1", f"{100 / 15:.1f}%"] in dropped
+    assert ["sessions too short without unknown items", "1", f"{100 / 6:.1f}%"] in dropped
     assert ["", "train", "validation", "test"] in splits
     assert ["last day (UTC)", "2022-08-01", "2022-08-03", "2022-08-04"] in splits
     assert ["clicks", "5", "2", "6"] in splits
-    assert ["conversion: share of clicks ordered", "40 %", "50 %", "16.7 %"] in splits
-    assert ["50 %", "2", f"{100 * 4 / 5:.1f} %"] in popular
+    assert ["conversion: share of clicks with an order", "40%", "50%", "16.7%"] in splits
+    assert ["50%", "2", f"{100 * 4 / 5:.1f}%"] in popular
 
 
-def test_every_table_is_whole_and_every_heading_stands_alone(card):
+def test_tables_are_rectangular_and_headings_have_blank_lines_around(card):
     markdown = data_card_markdown(*card)
 
     assert all(len({len(row) for row in table}) == 1 for table in _tables(markdown))
@@ -56,26 +57,24 @@ def test_every_table_is_whole_and_every_heading_stands_alone(card):
     assert not re.search(r"\b(None|nan|inf|Undefined)\b", markdown)
 
 
-def test_drift_is_said_with_its_chance_and_its_interval_and_with_no_verdict(card, profile):
+def test_drift_has_its_distribution_by_chance_and_its_interval(card, profile):
     markdown = data_card_markdown(*card)
 
     drift, change = profile["drift"], profile["drift"]["conversion"]
     for name in ("length_distance", "item_distance"):
         chance = drift[name]["by_chance"]
         assert (
-            f"{drift[name]['value']:.3f} apart; by chance {chance['mean']:.3f} "
+            f"{drift[name]['value']:.3f}; by chance {chance['mean']:.3f} "
             f"({chance['smallest']:.3f} to {chance['largest']:.3f})"
         ) in markdown
     low, high = (1 / 6 - 2 / 5 + side * 1.96 * change["standard_error"] for side in (-1, 1))
-    assert "40 % of train's clicks and 16.7 % of test's (2 and 1 clicks)" in markdown
+    assert "40% of train clicks and 16.7% of test clicks (2 and 1) led to an order" in markdown
     assert "a difference of -23.3 percentage points" in markdown
-    assert (
-        f"95 % interval {100 * low:+.3g} to {100 * high:+.3g} (z = {change['z']:.1f};" in markdown
-    )
-    assert "**What exceeds chance need not be change over time**" in markdown
+    assert f"95% CI {100 * low:+.3g} to {100 * high:+.3g} (z = {change['z']:.1f};" in markdown
+    assert "**A larger distance is not necessarily drift over time**" in markdown
 
 
-def test_popular_items_are_compared_only_in_a_catalogue_that_has_others(card, profile):
+def test_popular_items_are_compared_only_in_a_larger_catalogue(card, profile):
     _, *summaries = card
     profile["popularity"]["items"] = 5000
     profile["drift"]["test_clicks_on_top_items"] = {
@@ -87,8 +86,8 @@ def test_popular_items_are_compared_only_in_a_catalogue_that_has_others(card, pr
 
     assert "Popular items" not in data_card_markdown(*card)
     assert (
-        "The 1,000 items most clicked in train have 50.0 % of train's clicks and 25.0 % of test's; "
-        "by chance test's would be 48.0 % (47.5 % to 48.5 %)."
+        "The 1,000 most clicked items of train receive 50.0% of train clicks and 25.0% of test "
+        "clicks; by chance 48.0% (47.5% to 48.5%)."
     ) in data_card_markdown(profile, *summaries)
 
 
@@ -96,10 +95,10 @@ def test_a_small_share_is_not_rounded_to_nothing(card, profile):
     _, *summaries = card
     profile["by_split"]["test"]["ordered_share"] = 8 / 210_825
 
-    assert "and 0.00379 % of test's" in data_card_markdown(profile, *summaries)
+    assert "and 0.00379% of test clicks" in data_card_markdown(profile, *summaries)
 
 
-def test_what_is_undefined_is_a_dash_and_a_reason(card, profile):
+def test_undefined_values_are_a_dash_with_a_reason(card, profile):
     _, *summaries = card
     for split in profile["by_split"].values():
         split.update(dict.fromkeys(("ordered_clicks", "ordered_share", "ordered_share_se")))
@@ -109,11 +108,11 @@ def test_what_is_undefined_is_a_dash_and_a_reason(card, profile):
     markdown = data_card_markdown(profile, *summaries)
 
     rows = {row[0]: row[1:] for row in _tables(markdown)[2]}
-    assert rows["clicks carted"] == rows["clicks ordered"] == ["–"] * 3
+    assert rows["share of clicks carted"] == rows["clicks ordered"] == ["–"] * 3
     assert "**Conversion.** Undefined: no order in the data." in markdown
-    assert "no order in the data" in _texts(data_card_picture(profile))
+    assert "no order in the data" in _texts(data_card_figure(profile))
     no_error["conversion"] |= {"standard_error": None, "z": None}
-    assert "percentage points; its error is undefined." in data_card_markdown(
+    assert "percentage points; its standard error is undefined." in data_card_markdown(
         {**card[0], "drift": no_error}, *summaries
     )
 
@@ -123,8 +122,8 @@ def test_a_card_without_rejected_rows_says_so(card, profile):
     profile["rejected_by_reason"] = {}
     profile["dropped"] = dict.fromkeys(profile["dropped"], 0)
 
-    assert "No row was set aside." in data_card_markdown(profile, *summaries)
-    assert "nothing" in _texts(data_card_picture(profile))
+    assert "No row was rejected." in data_card_markdown(profile, *summaries)
+    assert "none" in _texts(data_card_figure(profile))
 
 
 def _texts(figure):
@@ -132,20 +131,20 @@ def _texts(figure):
 
 
 def _panels(profile):
-    figure = data_card_picture(profile)
+    figure = data_card_figure(profile)
     panels = [axes for part in figure.subfigs for axes in part.axes]
     return {axes.get_title().split(",")[0]: axes for axes in panels}
 
 
-def test_the_picture_takes_its_ink_from_the_page_and_is_the_same_bytes_again(profile):
-    svg = as_svg(data_card_picture(profile))
+def test_the_figure_uses_the_text_colour_of_the_page_and_is_deterministic(profile):
+    svg = as_svg(data_card_figure(profile))
 
-    assert svg == as_svg(data_card_picture(profile))
+    assert svg == as_svg(data_card_figure(profile))
     assert "currentColor" in svg
     assert "#010203" not in svg
 
 
-def test_bars_points_and_curves_lie_where_the_profile_says(profile):
+def test_bars_points_and_curves_have_the_values_of_the_profile(profile):
     panels = _panels(profile)
 
     lengths, popularity = panels["Session length"], panels["Popularity"]
@@ -157,15 +156,15 @@ def test_bars_points_and_curves_lie_where_the_profile_says(profile):
     np.testing.assert_allclose(curves["test"], [[1 / 3, 4 / 6], [2 / 3, 5 / 6], [1, 1]])
 
 
-def test_a_kind_that_did_not_happen_has_no_line_and_a_day_without_events_breaks_it(profile):
-    lines = {line.get_label(): line for line in _panels(profile)["Events a day (UTC)"].lines}
+def test_an_absent_event_type_has_no_line_and_a_day_without_events_interrupts_it(profile):
+    lines = {line.get_label(): line for line in _panels(profile)["Events per day (UTC)"].lines}
 
     assert {label for label in lines if not label.startswith("_")} == {"clicks", "orders"}
     assert lines["clicks"].get_ydata() == pytest.approx([5, float("nan"), 2, 8], nan_ok=True)
     assert lines["orders"].get_ydata() == pytest.approx([1, float("nan"), 1, 1], nan_ok=True)
 
 
-def test_conversion_has_an_interval_a_split(profile):
+def test_conversion_has_one_interval_per_split(profile):
     profile["by_split"]["train"]["ordered_share_se"] = 0.01
 
     points = _panels(profile)["Conversion"].containers[0]
@@ -175,14 +174,14 @@ def test_conversion_has_an_interval_a_split(profile):
     assert (low, high) == pytest.approx((2 / 5 - 1.96 * 0.01, 2 / 5 + 1.96 * 0.01))
 
 
-def test_everything_set_aside_is_named_with_its_number(profile):
-    aside = _panels(profile)["Set aside and dropped"]
+def test_rejected_and_dropped_rows_are_labelled_with_their_counts(profile):
+    rejected = _panels(profile)["Rejected and dropped"]
 
-    numbers = aside.lines[0].get_xdata()
-    names = [label.get_text() for label in aside.get_yticklabels()]
+    numbers = rejected.lines[0].get_xdata()
+    names = [label.get_text() for label in rejected.get_yticklabels()]
     assert dict(zip(names, numbers, strict=True)) == {
         "rows: not a row of this format": 1,
         "clicks on unknown items": 1,
         "sessions too short without unknown items": 1,
     }
-    assert [text.get_text() for text in aside.texts] == ["1", "1", "1"]
+    assert [text.get_text() for text in rejected.texts] == ["1", "1", "1"]

@@ -1,28 +1,29 @@
-"""Whole reports, as ``regression_report`` writes them, pooled in a table."""
+"""Reports, as ``regression_report`` writes them, pooled and described in text."""
+
+from dataclasses import replace
 
 import pytest
 
-from pipeline.artifacts.storage import write_json
 from pipeline.core.errors import DataError
 from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.reporting.text.pooled_table import pooled_lines
-from pipeline.results.serialization import to_dict
+from pipeline.results.serialization import write_result
 
 
 @pytest.fixture
 def write(tmp_path, whole_report, estimate):
-    def as_experiment(name, slope, **changes):
-        report = to_dict(whole_report) | changes
-        report["experiment"]["plan"]["experiment"] = name
-        report["hypotheses"] = [to_dict(one) for one in estimate(slope, 100_000)]
+    def as_experiment(name, slope):
+        plan = replace(whole_report.experiment.plan, experiment=name)
+        experiment = replace(whole_report.experiment, plan=plan)
+        hypotheses = tuple(estimate(slope, 100_000))
         path = tmp_path / f"{name}.json"
-        write_json(path, report)
+        write_result(replace(whole_report, experiment=experiment, hypotheses=hypotheses), path)
         return path
 
     return as_experiment
 
 
-def test_reports_are_read_as_they_are_written(write):
+def test_written_reports_are_pooled(write):
     paths = [write("spring", 0.8), write("summer", 1.2), write("autumn", 1.0)]
 
     found = pool_studies(paths, level=0.95, gain=0.05).hypotheses
@@ -44,7 +45,7 @@ def test_reports_are_read_as_they_are_written(write):
     assert any("+5% Recall@20 predicts +4." in line for line in table)
 
 
-def test_reports_of_one_experiment_are_refused(write, tmp_path):
+def test_reports_of_the_same_experiment_are_rejected(write, tmp_path):
     first = write("spring", 0.8)
     again = tmp_path / "again.json"
     again.write_text(first.read_text("utf-8").replace('"cutoff": 20', '"cutoff":  20'), "utf-8")

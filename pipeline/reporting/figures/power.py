@@ -1,0 +1,77 @@
+"""Figures of a planned experiment: its groups on the Pareto front, and power over days."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.core.labels import KPI_LABELS, metric_label
+from pipeline.reporting.figures.charts import annotate_empty, front_figure
+from pipeline.reporting.figures.style import COLOURS, INK, STYLE
+from pipeline.reporting.text.reasons import undefined_words
+from pipeline.results.document import FrontPoint, GroupSummary
+from pipeline.results.power import PlannedHypothesis, PowerAnalysis
+
+
+def design_figure(
+    points: Sequence[FrontPoint], groups: Sequence[GroupSummary], even: Sequence[str], cutoff: int
+) -> Figure:
+    """The Pareto front with the groups of the plan; rings are evenly spaced preferences."""
+    figure = front_figure(points, groups, cutoff)
+    with mpl.rc_context(STYLE):
+        ax = figure.axes[0]
+        spaced = [point for point in points if point.preference_id in even]
+        ax.plot(
+            [point.recall for point in spaced],
+            [point.order_density for point in spaced],
+            linestyle="none",
+            marker="o",
+            markersize=15,
+            color="none",
+            markeredgecolor=COLOURS[3],
+            label="evenly spaced π",
+        )
+        ax.legend(loc="lower left", fontsize=9)
+    return figure
+
+
+def power_figure(power: PowerAnalysis, cutoff: int) -> Figure:
+    """Power over days, one panel per hypothesis; dashed for evenly spaced preferences."""
+    columns, rows = min(2, len(power.hypotheses)), -(-len(power.hypotheses) // 2)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.4 * columns, 2.9 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for ax in axes.flat[len(power.hypotheses) :]:
+            ax.set_axis_off()
+        for ax, one in zip(axes.flat, power.hypotheses, strict=False):
+            _panel(ax, one, power, cutoff)
+        return figure
+
+
+def _panel(ax: Axes, one: PlannedHypothesis, power: PowerAnalysis, cutoff: int) -> None:
+    metric, sign = metric_label(one.metric, cutoff), "−" * (one.direction == "negative")
+    ax.set_title(f"{one.id}: {metric} → {KPI_LABELS[one.response]}, slope {sign}{one.slope:g}")
+    if one.undefined_reason:
+        annotate_empty(ax, undefined_words(one.undefined_reason))
+        return
+    for reach, suffix, dashes in ((one.chosen, "", "-"), (one.even, ", evenly spaced", "--")):
+        assert reach is not None
+        for name, powers, colour in (
+            ("significant", reach.power_significant, COLOURS[0]),
+            ("confirmed", reach.power_confirmed, COLOURS[3]),
+        ):
+            known = [(day, p) for day, p in zip(reach.days, powers, strict=True) if p is not None]
+            ax.plot(
+                [day for day, _ in known],
+                [100 * chance for _, chance in known],
+                linestyle=dashes,
+                color=colour,
+                label=f"{name}{suffix}",
+            )
+    ax.axhline(100 * power.target_power, color=INK, linewidth=0.6)
+    ax.axvline(power.planned_days, color=INK, linewidth=0.6)
+    ax.set_ylim(0, 103)
+    ax.set_xlabel("days")
+    ax.set_ylabel("power [%]")
+    ax.legend(fontsize=7, loc="lower right")
