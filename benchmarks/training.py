@@ -1,4 +1,4 @@
-r"""The conditioned model against MultiTRON's: clicks a second, and fronts after equal time.
+r"""The conditioned model against MultiTRON's: clicks per second, and fronts after equal time.
 
     python benchmarks/training.py --reference /path/to/MultiTRON \\
         --retailrocket /path/to/click_sequences.parquet --write
@@ -41,7 +41,7 @@ from models.training.loop import train
 
 RESULTS = Path(__file__).parent / "results" / "training.md"
 PARTS = ["speed", "otto-like", "retailrocket"]
-"""What can be measured: clicks a second, and the fronts on either log."""
+"""What can be measured: clicks per second, and the fronts on either log."""
 PREFERENCES = 11
 CUTOFF = 20
 TOP = 100

@@ -129,7 +129,7 @@ def test_a_score_that_is_not_a_number_is_refused(place):
     table = torch.ones(4000, 2)
     table[place] = torch.tensor([torch.inf, -torch.inf])
 
-    with pytest.raises(ModelError, match="a score is not a number; the model's weights are"):
+    with pytest.raises(ModelError, match="a score is not a number; the weights of the model are"):
         count_above(torch.ones(1, 1, 2), table, torch.tensor([place]))
     with pytest.raises(ModelError, match="a score is not a number"):
         count_above(torch.ones(1, 1, 2), table, torch.tensor([1]))

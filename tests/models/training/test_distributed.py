@@ -118,7 +118,7 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused():
     with (
-        pytest.raises(ModelError, match=r"training.device = cuda, but torch sees no GPU; set it"),
+        pytest.raises(ModelError, match=r"training.device = cuda, but torch finds no GPU; set it"),
         distributed_context("cuda"),
     ):
         pass

@@ -654,7 +654,7 @@ def test_float16_without_a_gpu_is_refused():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(ModelError, match=r"training.device = cuda, but torch sees no GPU"):
+    with pytest.raises(ModelError, match=r"training.device = cuda, but torch finds no GPU"):
         run(config=replace(CONFIG, device="cuda"))
 
 
