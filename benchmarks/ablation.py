@@ -1,4 +1,4 @@
-"""Which choices make a good front: conditioning × sampling of π × regulariser, and the corners.
+"""Which choices make a good front: conditioning × sampling of π × regulariser, and the endpoints.
 
     python benchmarks/ablation.py --write
 
@@ -116,7 +116,7 @@ def combinations(log: Log, arguments: argparse.Namespace) -> list[str]:
 
 
 def concentrations(log: Log, arguments: argparse.Namespace) -> list[str]:
-    """The default with preferences drawn nearer the corners, and nearer the middle."""
+    """The default with preferences drawn nearer the endpoints, and nearer the middle."""
     lines = [
         "## The Dirichlet preferences are drawn from: the default, another concentration",
         "",
@@ -142,7 +142,7 @@ def cells(runs: list[dict[str, float]]) -> str:
 
 
 HEADER = (
-    "| hypervolume, Recall@20 × OD@20 | hypervolume, losses | click corner's Recall@20 "
+    "| hypervolume, Recall@20 × OD@20 | hypervolume, losses | click-only endpoint's Recall@20 "
     "| Recall@20 span | OD@20 span | cross-angle | non-dominated | seconds |"
 )
 RULE = "|---|---|---|---|---|---|---|---|"
@@ -158,8 +158,8 @@ COLUMNS = [
 ]
 
 
-def corners(log: Log, arguments: argparse.Namespace) -> list[str]:
-    """The default's corners against networks that know one objective only, at the same steps."""
+def endpoints(log: Log, arguments: argparse.Namespace) -> list[str]:
+    """The default's endpoints against networks trained on one objective only, at the same steps."""
     click, order = TRAINING.objectives
     alone = [
         (replace(click, concentration=ALONE), replace(order, concentration=1 / ALONE)),
@@ -169,9 +169,9 @@ def corners(log: Log, arguments: argparse.Namespace) -> list[str]:
     configs = [TRAINING, *(replace(single, objectives=objectives) for objectives in alone)]
     both, *only = measure_all(log, [(MODEL, config) for config in configs], arguments)
     lines = [
-        "## Corners against networks trained on one objective alone",
+        "## Endpoints against networks trained on one objective alone",
         "",
-        "| corner | measure | conditioned | alone | ratio of means |",
+        "| endpoint | measure | conditioned | alone | ratio of means |",
         "|---|---|---|---|---|",
     ]
     measures = [
@@ -240,7 +240,7 @@ def spread_of(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 
 
-PARTS = {"combinations": combinations, "concentrations": concentrations, "corners": corners}
+PARTS = {"combinations": combinations, "concentrations": concentrations, "endpoints": endpoints}
 
 
 if __name__ == "__main__":

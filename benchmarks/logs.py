@@ -29,8 +29,8 @@ def otto_like(  # noqa: PLR0913 - sizes
 ) -> Log:
     """Zipf popularity, item-to-item structure, and items that differ in how often they are ordered.
 
-    The next click is a neighbour of the last one (60 %), an item seen before (15 %) or any item by
-    popularity (25 %). Whether a click is ordered depends on the item alone, not on its popularity,
+    The next click is a neighbour of the last one (60%), an item seen before (15%) or any item by
+    popularity (25%). Whether a click is ordered depends on the item alone, not on its popularity,
     so that clicks and orders pull a list in different directions.
     """
     rng = np.random.default_rng(seed)

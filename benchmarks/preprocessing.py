@@ -451,7 +451,7 @@ def blocks(sessions: int, *, days: int, items: int = 100_000) -> Iterator[pl.Dat
 
 
 def otto_lines(events: pl.DataFrame) -> str:
-    """A line a session."""
+    """One line per session."""
     words = pl.Series(["clicks", "carts", "orders"])
     named = events.select(
         "session", aid="item", ts="ts", type=pl.lit(words).gather(pl.col("event_type"))
@@ -464,7 +464,7 @@ def otto_lines(events: pl.DataFrame) -> str:
 
 
 def yoochoose_rows(events: pl.DataFrame, *, orders: bool) -> str:
-    """A row an event, without header."""
+    """One row per event, without a header."""
     time_ = pl.from_epoch("ts", "ms").dt.strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
     rest = {"price": pl.lit(100), "quantity": pl.lit(1)} if orders else {"category": pl.lit("S")}
     return events.select("session", time_, 214_000_000 + pl.col("item"), **rest).write_csv(
@@ -473,7 +473,7 @@ def yoochoose_rows(events: pl.DataFrame, *, orders: bool) -> str:
 
 
 def diginetica_rows(events: pl.DataFrame, *, orders: bool) -> str:
-    """A row an event; the header is written before."""
+    """One row per event, after the header."""
     date = (pl.col("ts") // DAY_MS).cast(pl.Int32).cast(pl.Date)
     frame = pl.col("ts") % DAY_MS
     user = pl.lit("NA")

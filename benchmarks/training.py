@@ -109,7 +109,7 @@ def report(arguments: argparse.Namespace) -> str:
 
 
 def speed(arguments: argparse.Namespace) -> list[str]:
-    """Clicks a second at the size of the reference's configuration for OTTO."""
+    """Clicks per second at the size of the reference's configuration for OTTO."""
     shared = {"log": "otto-like", "size": "otto", "seed": 0, "evaluate": False}
     reference = [
         run({**shared, "program": "reference", "steps": arguments.steps}, arguments)
@@ -117,7 +117,7 @@ def speed(arguments: argparse.Namespace) -> list[str]:
     ]
     base = statistics.median(one["clicks_a_second"] for one in reference)
     lines = [
-        "## Clicks a second: hidden 200, 3 layers, 16,384 shared negatives, the top 100 count",
+        "## Clicks per second: hidden 200, 3 layers, 16,384 shared negatives, the top 100 count",
         "",
         "| program | clicks/s (median of 3) | times the reference | peak memory |",
         "|---|---|---|---|",
@@ -188,7 +188,7 @@ def fronts(log: str, epochs: int, arguments: argparse.Namespace) -> list[str]:
         "",
         (
             f"Ours over the reference's, median of {arguments.seeds} seeds: hypervolume "
-            f"{medians[0]:.2f}, Recall@20 span {medians[1]:.2f}, click corner's Recall@20 "
+            f"{medians[0]:.2f}, Recall@20 span {medians[1]:.2f}, click-only endpoint's Recall@20 "
             f"{medians[2]:.2f}."
         ),
         "",

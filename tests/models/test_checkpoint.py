@@ -73,7 +73,7 @@ def folder(tmp_path):
 
 
 def described(folder, **changes):
-    """Write the description anew with some keys changed, or left out where None."""
+    """Rewrite the description with some keys changed, or without those that are None."""
     description = json.loads((folder / DESCRIPTION).read_text("utf-8")) | changes
     kept = {key: value for key, value in description.items() if value is not None}
     (folder / DESCRIPTION).write_text(json.dumps(kept), encoding="utf-8")
@@ -281,7 +281,7 @@ def test_fingerprint_knows_items_and_their_order():
 
 def test_a_checkpoint_s_fingerprint_is_that_of_its_description_and_weights(folder):
     first = checkpoint_fingerprint(folder)
-    (folder / "learning_curves.parquet").write_bytes(b"beside it")
+    (folder / "learning_curves.parquet").write_bytes(b"next to it")
     assert checkpoint_fingerprint(folder) == first
 
     parts = [(folder / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)]

@@ -219,7 +219,10 @@ WRONG_WIDTH = (
     r"returns \(2, 4, 8\) for sessions of shape \(2, 4, 4\); expected one .* model.hidden_size = 4 per",
 )
 LAST_STATE_ONLY = ("return condition(0, x)[:, -1]", r"returns \(2, 4\) for sessions of shape")
-SQUEEZED = ("return condition(0, x).squeeze(1)", r"returns \(2, 4\) for sessions of shape \(2, 1, 4")
+SQUEEZED = (
+    "return condition(0, x).squeeze(1)",
+    r"returns \(2, 4\) for sessions of shape \(2, 1, 4",
+)
 NO_TENSOR = ("return condition(0, x), None", r"returns tuple for sessions of shape")
 READS_AHEAD = (
     "return condition(0, x + x.flip(1).cumsum(1).flip(1))",

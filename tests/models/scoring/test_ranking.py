@@ -30,7 +30,7 @@ def rank_by_sorting(scores, target, rule):
 
 
 def integer_tensor(rows, columns, seed, largest=3):
-    """Small whole numbers: their products are exact, and tie often."""
+    """Small integers: their products are exact, and tie often."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(-largest, largest + 1, (rows, columns), generator=generator).float()
 
