@@ -101,6 +101,11 @@ class TrainingConfig:
     threads: Annotated[int, Gt(0)] = 2
     save_every: Annotated[int, Gt(0)] = 1000
 
+    @property
+    def concentrations(self) -> tuple[float, ...]:
+        """β of Eq. 1, the parameter of the Dirichlet distribution of preferences."""
+        return tuple(objective.concentration for objective in self.objectives)
+
     def __post_init__(self) -> None:
         names = [objective.loss for objective in self.objectives]
         if len(set(names)) != len(names):

@@ -111,9 +111,7 @@ class _Run:
         self.seed = seed
         self.state_file = state_file
         self.sampler = CandidateSampler(
-            config.negatives,
-            n_items=n_items,
-            popularity_I=torch.from_numpy(tokens.clicks(n_items)),
+            config.negatives, n_items=n_items, popularity_I=torch.from_numpy(tokens.clicks(n_items))
         )
         self.objectives = Objectives(
             config,
@@ -209,7 +207,7 @@ class _Run:
         generator = generator_for(self.seed, SeedPurpose.STEP, epoch, step)
         preference_BO = draw_preferences(
             len(batch.sessions),
-            tuple(objective.concentration for objective in config.objectives),
+            config.concentrations,
             config.preference_sampling,
             generator=generator,
         )
