@@ -132,7 +132,7 @@ def test_however_it_is_cut_into_pieces_the_store_has_the_same_bytes(tmp_path):
     write(other, dict(reversed(SESSIONS.items())), pieces=2)
 
     assert one.read_bytes() == other.read_bytes()
-    assert sorted(tmp_path.iterdir()) == [one, other]  # nothing is left beside them
+    assert sorted(tmp_path.iterdir()) == [one, other]  # no other file is left
 
 
 def test_a_writer_that_fails_leaves_neither_a_store_nor_its_parts(tmp_path):
@@ -228,7 +228,7 @@ ENTRY = {"dtype": "I32", "shape": [1], "data_offsets": [0, 4]}
     ],
     ids=lambda content: content[8:70].split(b"\x00")[0].decode("latin-1")[:60] or str(len(content)),
 )
-def test_what_is_no_store_is_named_with_the_remedy(tmp_path, content):
+def test_an_invalid_store_is_named_with_the_remedy(tmp_path, content):
     path = tmp_path / "tokens.safetensors"
     path.write_bytes(content)
 
