@@ -142,7 +142,7 @@ def test_without_an_effect_nothing_is_recommended_or_called_predictive(first_scr
     assert text.count("Ship any group: no pair of groups differs significantly in this KPI.") == 3
     assert text.count("It is inconclusive whether") == 4
     assert not re.search(r"predicts .{0,40} confirmed|Expected change |increase |higher than", text)
-    assert text.count("Strength of evidence none: the CI includes 0.") == 3
+    assert text.count("Strength of evidence none. The CI includes 0.") == 3
 
 
 def test_an_opposite_effect_is_not_reported_as_the_declared_one(first_screen):
