@@ -64,7 +64,7 @@ def _estimates_metadata(
     numbers = {f"slope of {one.id}: {one.kpi} on {one.metric}": one.slope for one in hypotheses}
     numbers["sample ratio p"] = ratio.p_value if ratio else None
     return {
-        "figure": dg.MetadataValue.md(as_markdown(figure, "Figure 1")),
+        "picture": dg.MetadataValue.md(as_markdown(figure, "Figure 1")),
         "verdicts": dg.MetadataValue.md(_verdicts(hypotheses)),
         "dagster/row_count": len(hypotheses),
         **{name: value for name, value in numbers.items() if value is not None},
@@ -109,7 +109,7 @@ def regression_report(
         parameters,
         paths.artifact(REPORT),
         metadata={
-            "figure": dg.MetadataValue.md(figure),
+            "picture": dg.MetadataValue.md(figure),
             "summary": dg.MetadataValue.md("\n".join(f"- {line}" for line in report.summary)),
             "open": dg.MetadataValue.path(str(paths.artifact(REPORT, "index.html"))),
         },

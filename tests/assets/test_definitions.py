@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNode
-from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS
 
 from assets.definitions import defs
 from assets.jobs import retrain_weekly
 from pipeline.core.contracts import SESSIONS
 from pipeline.quality.suites import RULES
+from pipeline.results.diagnostics import CHECKS
 
 SCORES = {f"preference_scores/p{number:02d}" for number in range(11)}
 CHAIN = {
@@ -133,7 +133,7 @@ def test_every_rule_is_an_asset_check_and_so_is_the_health_of_the_experiment():
     found = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
 
     rules = {(asset, rule.name) for asset, rules in RULES.items() for rule in rules}
-    assert found == rules | {("regression_estimates", name) for name in HEALTH_CHECKS}
+    assert found == rules | {("regression_estimates", name) for name in CHECKS}
 
 
 def test_no_asset_is_partitioned():

@@ -1,6 +1,7 @@
 """What the UI shows of a finished study, and of an artifact that was refused."""
 
 import json
+from datetime import date
 
 import dagster as dg
 import polars as pl
@@ -11,6 +12,14 @@ from assets.data import events
 from assets.resources import StudyResource
 from pipeline.quality.expectation import forbid_rows
 from pipeline.quality.runner import CheckResult
+from pipeline.results.diagnostics import (
+    CarryOver,
+    CompleteDays,
+    Diagnostics,
+    Replicates,
+    SampleRatio,
+)
+from tests.pipeline.results.samples import slope_test
 
 STUDY = "data/studies/synthetic-shop"
 CORNERS = {
@@ -119,22 +128,25 @@ def test_rows_become_a_table_without_what_no_cell_can_hold():
     ]
 
 
-def test_health_is_told_by_hypothesis_group_or_day():
-    divided = {"passed": True, "hypotheses": {"H1": {"p_value": 0.2}, "H2": None}}
-    ratio = {"passed": False, "users": [10, 30], "expected": [20.0, 20.0], "p_value": 0.002}
+def test_diagnostics_have_rows_per_hypothesis_group_or_day():
+    carried = CarryOver(passed=True, hypotheses={"H1": slope_test((0.1, 0.3)), "H2": None})
+    ratio = SampleRatio(passed=False, users=(10, 30), expected=(20.0, 20.0), p_value=0.002)
 
-    assert health_rows(divided) == [{"hypotheses": "H1", "p_value": 0.2}, {"hypotheses": "H2"}]
+    first, second = health_rows(carried)
+    assert (first["hypotheses"], first["p_value"]) == ("H1", 0.01)
+    assert second == {"hypotheses": "H2"}
     assert health_rows(ratio) == [
         {"users": 10, "expected": 20.0},
         {"users": 30, "expected": 20.0},
     ]
-    assert health_rows({"passed": False, "missing": ["2025-10-03"]}) == [{"missing": "2025-10-03"}]
-    unseen = {"passed": True, "kpis": {}}
-    shown, unlooked = health_results({"sample_ratio": ratio, "alike_before": unseen})
-    assert shown.severity is dg.AssetCheckSeverity.ERROR
-    assert not shown.passed
-    assert shown.description is None
-    assert unlooked.description == "not looked at: the log has nothing to see it by"
+    missing = CompleteDays(passed=False, days=3, missing=(date(2025, 10, 3),))
+    assert health_rows(missing) == [{"missing": "2025-10-03"}]
+    unseen = Replicates(passed=True, kpis={})
+    failed, not_run = health_results(Diagnostics(sample_ratio=ratio, pre_experiment_balance=unseen))
+    assert failed.severity is dg.AssetCheckSeverity.ERROR
+    assert not failed.passed
+    assert failed.description is None
+    assert not_run.description == "not run: the log has no data for it"
 
 
 def test_a_blocking_rule_warns_only_where_the_study_waives_it():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.inference.hypotheses.confidence_rating import rate_evidence
+from pipeline.inference.hypotheses.evidence_rating import rate_evidence
 from pipeline.results.diagnostics import (
     CarryOver,
     Diagnostics,
