@@ -149,9 +149,9 @@ def _evidence(
         covariance,
         table("group_kpis", "group_kpis"),
         replicates=replicates,
-        daily_sums=table("group_kpis", "daily_sums"),
-        returning_sums=table("group_kpis", "returning_sums"),
-        before_sums=known("before_sums"),
+        daily_totals=table("group_kpis", "daily_totals"),
+        returning_user_totals=table("group_kpis", "returning_user_totals"),
+        pre_period_sums=known("pre_period_sums"),
         segment_kpis=known("segment_kpis"),
         planned_days=parameters.experiment.planned_days,
     )

@@ -233,7 +233,7 @@ def estimates(sums: ExperimentAggregates) -> float:
     section = RegressionConfig(hypotheses=PAPER_HYPOTHESES)
     started = time.perf_counter()
     evidence = RegressionInputs(
-        metrics, None, sums.group_kpis, daily_sums=sums.daily_sums, planned_days=DAYS
+        metrics, None, sums.group_kpis, daily_totals=sums.daily_totals, planned_days=DAYS
     )
     estimate_hypotheses(evidence, section, seed=1)
     return time.perf_counter() - started

@@ -1,6 +1,6 @@
 """What must hold for an artifact; naming a rule does not import Great Expectations."""
 
-from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, SHARES, EventType, Kpi, Split
+from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, SHARE_METRICS, EventType, Kpi, Split
 from pipeline.datasets.raw_rows import DELIBERATE
 from pipeline.quality.expectation import Rule, allowed_values, forbid_rows, not_empty, unique
 
@@ -10,7 +10,7 @@ _WITH_NEIGHBOURS = (
 )
 """The rows in the order of the file, each with the one before it and the one behind it."""
 
-_SHARES = ", ".join(f"'{metric.value}'" for metric in SHARES)
+_SHARES = ", ".join(f"'{metric.value}'" for metric in SHARE_METRICS)
 _DELIBERATE = ", ".join(f"'{reason.value}'" for reason in sorted(DELIBERATE))
 
 RULES: dict[str, tuple[Rule, ...]] = {
@@ -237,7 +237,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "no yes-or-no KPI has more successes than trials",
             "group_kpis",
             "trials < 0 OR successes < 0 OR (successes > trials AND kpi IN "
-            f"({', '.join(repr(kpi.value) for kpi in Kpi if kpi.is_yes_or_no)}))",
+            f"({', '.join(repr(kpi.value) for kpi in Kpi if kpi.is_binary)}))",
         ),
         forbid_rows(
             "every_group_has_every_kpi",
@@ -249,14 +249,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             f"count(DISTINCT kpi) FILTER (kpi IN ('{Kpi.CTR}', '{Kpi.CLICKS_PER_USER}')) AS of_clicks "
             'FROM {batch} GROUP BY "group")',
         ),
-        unique("one_row_a_day_and_batch", "daily_sums", ["group", "day", "batch"]),
+        unique("one_row_a_day_and_batch", "daily_totals", ["group", "day", "batch"]),
         forbid_rows(
             "days_are_possible",
             "a day has impressions, and no more clicks than those, nor orders than clicks",
-            "daily_sums",
+            "daily_totals",
             "impressions <= 0 OR clicks > impressions OR (orders > clicks) IS TRUE OR new_users > impressions",
         ),
-        unique("one_row_a_kpi_and_batch", "returning_sums", ["group", "batch", "kpi"]),
+        unique("one_row_a_kpi_and_batch", "returning_user_totals", ["group", "batch", "kpi"]),
         forbid_rows(
             "every_group_has_sales",
             "every group has clicks and orders",

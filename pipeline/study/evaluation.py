@@ -94,7 +94,7 @@ class EvaluationConfig:
             f"{metric}@{k}": MetricFacts(k, metric.higher_is_better)
             for k in self.extra_cutoffs
             for metric in Metric
-            if metric.has_cutoff and not metric.is_of_lists
+            if metric.has_cutoff and not metric.is_list_metric
         }
         own = {
             one.name: MetricFacts(self.cutoff, one.higher_is_better) for one in self.custom_metrics

@@ -17,9 +17,9 @@ class ExperimentAggregates:
     """The tables of ``group_kpis``: all that inference knows of an experiment."""
 
     group_kpis: pl.DataFrame
-    daily_sums: pl.DataFrame
-    returning_sums: pl.DataFrame
-    before_sums: pl.DataFrame | None
+    daily_totals: pl.DataFrame
+    returning_user_totals: pl.DataFrame
+    pre_period_sums: pl.DataFrame | None
     segment_kpis: pl.DataFrame | None
 
     def as_dict(self) -> dict[str, pl.DataFrame]:

@@ -48,8 +48,8 @@ users, and so on. A log without revenue has no rows of the KPIs that need it.
 BATCHES = 100
 """Parts of a group's users in the sums by day; their spread is known to a few per cent."""
 
-DAILY_SUMS = Contract(
-    name="daily_sums",
+DAILY_TOTALS = Contract(
+    name="daily_totals",
     row="what one batch of a group's users did on one day (UTC)",
     columns={
         "group": pl.String,
@@ -67,8 +67,8 @@ DAILY_SUMS = Contract(
 a user's days go together. ``new_users`` had their first impression on that day. ``revenue`` is null
 where the log has none."""
 
-RETURNING_SUMS = Contract(
-    name="returning_sums",
+RETURNING_USER_TOTALS = Contract(
+    name="returning_user_totals",
     row="one KPI of one batch of a group's users who came on several days: on their first, and after",
     columns={
         "group": pl.String,
@@ -76,25 +76,25 @@ RETURNING_SUMS = Contract(
         "kpi": pl.String,
         "users": pl.Int64,
         "trials": pl.Int64,
-        "first": pl.Int64,
-        "later": pl.Float64,
+        "first_day_successes": pl.Int64,
+        "later_successes": pl.Float64,
     },
 )
 """Of users with trials both on their first day (UTC) and after it; batches are those of
-``daily_sums``. ``trials`` and ``first`` are their trials and successes (or their amount) on the first
+``daily_totals``. ``trials`` and ``first`` are their trials and successes (or their amount) on the first
 day, ``later`` what the days after would bring in as many trials of each user: Σ m · y' / m'. So users
 weigh the same both times, however often they come back."""
 
-BEFORE_TERMS = ("m", "y", "a", "b", "mm", "my", "ma", "mb", "yy", "ya", "yb", "aa", "ab", "bb")
+PRE_PERIOD_TERMS = ("m", "y", "a", "b", "mm", "my", "ma", "mb", "yy", "ya", "yb", "aa", "ab", "bb")
 
-BEFORE_SUMS = Contract(
-    name="before_sums",
+PRE_PERIOD_SUMS = Contract(
+    name="pre_period_sums",
     row="one KPI of one group: its users in the experiment and before it",
     columns={
         "group": pl.String,
         "kpi": pl.String,
         "users": pl.Int64,
-        **{f"sum_{term}": pl.Int64 for term in BEFORE_TERMS},
+        **{f"sum_{term}": pl.Int64 for term in PRE_PERIOD_TERMS},
     },
 )
 """A user had m trials and y successes (or their amount) in the experiment, a and b of them before;

@@ -10,7 +10,7 @@ import ibis
 import polars as pl
 
 from pipeline.core.contracts import DAY_MS
-from pipeline.experiment.kpis.contracts import BATCHES, DAILY_SUMS, RETURNING_SUMS, TERMS
+from pipeline.experiment.kpis.contracts import BATCHES, DAILY_TOTALS, RETURNING_USER_TOTALS, TERMS
 from pipeline.experiment.kpis.group_kpis import log_totals
 
 _MILLION = 1_000_000
@@ -34,7 +34,7 @@ def daily_totals(impressions: ibis.Table, users: ibis.Table) -> pl.DataFrame:
     table = table.with_columns(
         pl.from_epoch("day", time_unit="d"), pl.col("new_users").fill_null(0)
     )
-    return DAILY_SUMS.validate(table.select(list(DAILY_SUMS.columns)).sort(keys))
+    return DAILY_TOTALS.validate(table.select(list(DAILY_TOTALS.columns)).sort(keys))
 
 
 def returning_user_totals(impressions: ibis.Table, users: ibis.Table) -> pl.DataFrame:
@@ -66,7 +66,7 @@ def returning_user_totals(impressions: ibis.Table, users: ibis.Table) -> pl.Data
     wide = visits.group_by("group", batch=_batch(visits.user)).agg(
         **{name: total.cast("int64") for name, total in found.items()}
     )
-    return RETURNING_SUMS.validate(_by_kpi(wide.to_polars()))
+    return RETURNING_USER_TOTALS.validate(_by_kpi(wide.to_polars()))
 
 
 def _divided(visits: Any, name: str) -> tuple[Any, Any]:

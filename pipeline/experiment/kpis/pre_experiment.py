@@ -14,8 +14,8 @@ import polars as pl
 
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.kpis.contracts import (
-    BEFORE_SUMS,
-    BEFORE_TERMS,
+    PRE_PERIOD_SUMS,
+    PRE_PERIOD_TERMS,
     COUNTS,
     SEGMENT_KPIS,
     TERMS,
@@ -75,7 +75,7 @@ def pre_period_sums(users: ibis.Table, before: Any) -> pl.DataFrame | None:
         m, y = joined[trials], joined[successes]
         a, b = joined[f"{trials}_before"].fill_null(0), joined[f"{successes}_before"].fill_null(0)
         of: dict[str, Any] = {"m": m, "y": y, "a": a, "b": b}
-        found |= {f"{kpi}_{term}": _product(of, term).sum() for term in BEFORE_TERMS}
+        found |= {f"{kpi}_{term}": _product(of, term).sum() for term in PRE_PERIOD_TERMS}
     wide = joined.group_by("group").agg(**{n: total.cast("int64") for n, total in found.items()})
     return _by_kpi(wide.to_polars(), kpis)
 
@@ -95,9 +95,9 @@ def _by_kpi(wide: pl.DataFrame, kpis: list[Kpi]) -> pl.DataFrame:
             "group",
             kpi=pl.lit(kpi.value),
             users="n_users",
-            **{f"sum_{term}": f"{kpi}_{term}" for term in BEFORE_TERMS},
+            **{f"sum_{term}": f"{kpi}_{term}" for term in PRE_PERIOD_TERMS},
         )
         for kpi in kpis
     ]
     table = pl.concat(tables).filter(pl.col("sum_y").is_not_null()).sort("kpi", "group")
-    return BEFORE_SUMS.validate(table.select(list(BEFORE_SUMS.columns)))
+    return PRE_PERIOD_SUMS.validate(table.select(list(PRE_PERIOD_SUMS.columns)))

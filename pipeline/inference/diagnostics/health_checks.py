@@ -64,8 +64,8 @@ def health_of(
     """
     ratio = sample_ratio_of(evidence.group_kpis, shares)
     found = {SAMPLE_RATIO: {"passed": ratio.healthy, **asdict(ratio)}}
-    if evidence.daily_sums is not None:
-        calendar = calendar_of(evidence.daily_sums, list(shares))
+    if evidence.daily_totals is not None:
+        calendar = calendar_of(evidence.daily_totals, list(shares))
         missing = [day.isoformat() for day in calendar.missing]
         found["no_day_missing"] = {"passed": not missing, "days": calendar.days, "missing": missing}
         found["whole_weeks"] = {"passed": calendar.whole_weeks, "days": calendar.days}

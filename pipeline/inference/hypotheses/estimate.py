@@ -71,7 +71,7 @@ def _estimate(
     answer = replace(
         _by_day(unanswered, x, daily_kpi(evidence, cells, response), evidence.planned_days, level),
         fit=fit,
-        rate_elasticity=fit.slope * (1 - sums.rate if response.is_yes_or_no else 1.0),
+        rate_elasticity=fit.slope * (1 - sums.rate if response.is_binary else 1.0),
         log_rate=None if isinstance(rate, str) else rate.clustered,
         few_groups=few,
         permutation=permutation_test(x, sums, seed=seed),

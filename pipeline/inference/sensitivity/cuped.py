@@ -40,7 +40,7 @@ def cuped(
 
     Args:
         x: Relative change of the metric, one entry a group.
-        before: The groups' rows of ``before_sums`` for the KPI, in the same order.
+        before: The groups' rows of ``pre_period_sums`` for the KPI, in the same order.
         family: How the KPI depends on x.
         unadjusted: The user-clustered slope without the past.
         level: Of the intervals.

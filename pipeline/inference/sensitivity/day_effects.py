@@ -1,7 +1,7 @@
 """The experiment day by day: whether days, or getting used to the lists, carry the slope.
 
 Users come back, so a group's days are not independent; errors come from batches of users
-(``daily_sums``), as :mod:`pipeline.inference.glm.stratified` says.
+(``daily_totals``), as :mod:`pipeline.inference.glm.stratified` says.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class DailyOutcome:
 
 
 def daily_outcome(daily: pl.DataFrame, groups: list[str], kpi: Kpi, family: Family) -> DailyOutcome:
-    """One KPI of the table ``daily_sums``, for these groups in this order."""
+    """One KPI of the table ``daily_totals``, for these groups in this order."""
     trials, successes = ("new_users" if name == "users" else name for name in TERMS[kpi])
     seen: list[date] = daily["day"].to_list()
     first = min(seen)

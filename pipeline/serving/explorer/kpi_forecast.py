@@ -28,7 +28,7 @@ def _view(
         hypothesis=answer.id,
         metric=name,
         kpi=KPI_LABELS[answer.response.value],
-        is_share=answer.response.is_yes_or_no,
+        is_share=answer.response.is_binary,
         verdict=answer.verdict.value,
         words=_words(answer, found, name, is_known=metric is not None),
         expected=None

@@ -11,7 +11,7 @@ CONTRACTS = [
     value
     for module in (contracts, experiment)
     for value in vars(module).values()
-    if isinstance(value, Contract) and value.name != "before_sums"  # sums named after their terms
+    if isinstance(value, Contract) and value.name != "pre_period_sums"  # sums named after their terms
 ]
 
 

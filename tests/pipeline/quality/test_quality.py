@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 
 from pipeline.core.contracts import ITEMS, OFFLINE_METRICS, SESSIONS
-from pipeline.experiment.kpis.contracts import DAILY_SUMS, GROUP_KPIS, RETURNING_SUMS
+from pipeline.experiment.kpis.contracts import DAILY_TOTALS, GROUP_KPIS, RETURNING_USER_TOTALS
 from pipeline.quality.runner import check_tables
 from pipeline.quality.suites import RULES
 
 CONTRACTS = {
-    c.name: c for c in (SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS, DAILY_SUMS, RETURNING_SUMS)
+    c.name: c for c in (SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS, DAILY_TOTALS, RETURNING_USER_TOTALS)
 }
 TEXT_IDS = {"sessions": {"session": pl.String}, "items": {"item": pl.String}}
 SCHEMAS = {name: c.schema | TEXT_IDS.get(name, {}) for name, c in CONTRACTS.items()}
@@ -89,8 +89,8 @@ GOOD = {
     "offline_metrics": {"offline_metrics": METRICS},
     "group_kpis": {
         "group_kpis": KPIS,
-        "daily_sums": [day(0), day(1, new_users=0)],
-        "returning_sums": [back(), back(kpi="cvr")],
+        "daily_totals": [day(0), day(1, new_users=0)],
+        "returning_user_totals": [back(), back(kpi="cvr")],
     },
 }
 
@@ -179,10 +179,10 @@ BAD = [
         [CTR, CVR | {"successes": 0}, ORDERS_PER_IMPRESSION, *AMOUNTS],
         {"every_group_has_sales": 1},
     ),
-    ("daily_sums", [day(0), day(0)], {"one_row_a_day_and_batch": 1}),
-    ("returning_sums", [back(), back()], {"one_row_a_kpi_and_batch": 1}),
+    ("daily_totals", [day(0), day(0)], {"one_row_a_day_and_batch": 1}),
+    ("returning_user_totals", [back(), back()], {"one_row_a_kpi_and_batch": 1}),
     (
-        "daily_sums",
+        "daily_totals",
         [day(0, impressions=0), day(1, clicks=5), day(2, orders=4), day(3, new_users=5)],
         {"days_are_possible": 4},
     ),
@@ -213,8 +213,8 @@ NO_FIELD = {
         "every_group_has_every_kpi",
         "every_group_has_sales",
     ],
-    "daily_sums": ["one_row_a_day_and_batch", "days_are_possible"],
-    "returning_sums": ["one_row_a_kpi_and_batch"],
+    "daily_totals": ["one_row_a_day_and_batch", "days_are_possible"],
+    "returning_user_totals": ["one_row_a_kpi_and_batch"],
 }
 """The rules that a row without any field breaks, by table."""
 

@@ -78,8 +78,8 @@ def first_screen(whole_report, tmp_path_factory):
             front_of(RECALL, DENSITY),
             None,
             sums.group_kpis,
-            daily_sums=sums.daily_sums,
-            returning_sums=sums.returning_sums,
+            daily_totals=sums.daily_totals,
+            returning_user_totals=sums.returning_user_totals,
             planned_days=planned_days,
         )
         asked = RegressionConfig()

@@ -63,8 +63,8 @@ def evidence(tmp_path_factory):
     rules = LogRules(columns=LogColumns())
     ingest([folder / "log.parquet"], plan, folder / "log.duckdb", rules=rules)
     sums = aggregate(folder / "log.duckdb", plan)
-    kpis, daily = sums.group_kpis, sums.daily_sums
-    found = RegressionInputs(*variant_metrics(VARIANTS), kpis, daily_sums=daily, planned_days=2)
+    kpis, daily = sums.group_kpis, sums.daily_totals
+    found = RegressionInputs(*variant_metrics(VARIANTS), kpis, daily_totals=daily, planned_days=2)
     return found, plan, summarise(folder / "log.duckdb")
 
 

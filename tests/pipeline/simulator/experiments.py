@@ -130,8 +130,8 @@ def evidence_of(folder):
         offline,
         None,
         sums.group_kpis,
-        daily_sums=sums.daily_sums,
-        returning_sums=sums.returning_sums,
+        daily_totals=sums.daily_totals,
+        returning_user_totals=sums.returning_user_totals,
         planned_days=7,
     )
     return evidence, result.rejected

@@ -164,7 +164,7 @@ def test_revenue_is_a_kpi_where_the_log_has_it(tmp_path):
     pl.DataFrame(rows, schema=schema).write_parquet(tmp_path / "log.parquet")
     ingest([tmp_path / "log.parquet"], PLAN, tmp_path / "log.duckdb")
     sums = aggregate(tmp_path / "log.duckdb", PLAN)
-    kpis, daily = sums.group_kpis, sums.daily_sums
+    kpis, daily = sums.group_kpis, sums.daily_totals
 
     per_impression, per_user = (
         cell(kpis, f"revenue_per_{of}", "g1") for of in ("impression", "user")
@@ -197,7 +197,7 @@ def fortnight(tmp_path_factory):
 def test_the_days_of_all_batches_add_up_to_the_rows(fortnight):
     database, frame = fortnight
     sums = aggregate(database, PLAN)
-    kpis, daily = sums.group_kpis, sums.daily_sums
+    kpis, daily = sums.group_kpis, sums.daily_totals
     day = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.date()
     first = frame.group_by("group", "user").agg(day.min().alias("day"))
 
@@ -215,7 +215,7 @@ def test_the_days_of_all_batches_add_up_to_the_rows(fortnight):
 
 
 def test_a_user_is_in_one_batch_on_all_days(fortnight):
-    daily = aggregate(fortnight[0], PLAN).daily_sums
+    daily = aggregate(fortnight[0], PLAN).daily_totals
 
     assert set(daily["batch"]) <= set(range(BATCHES))
     # 100 users of a group fall into 63 of 100 batches; with a new batch a day it would be all
@@ -224,7 +224,7 @@ def test_a_user_is_in_one_batch_on_all_days(fortnight):
 
 def test_users_who_come_back_weigh_the_same_on_their_first_day_and_after_it(fortnight):
     database, frame = fortnight
-    found = aggregate(database, PLAN).returning_sums
+    found = aggregate(database, PLAN).returning_user_totals
     expected = {}
     for (user,), rows in frame.with_columns(day=pl.col("ts") // DAY_MS).group_by("user"):
         first = rows.filter(pl.col("day") == rows["day"].min())
@@ -261,8 +261,8 @@ def test_another_engine_gives_the_same_counts(fortnight, engine):
     assert_frame_equal(group_kpis(group_counts(users).to_polars(), preferences), sums.group_kpis)
     if engine == "polars":  # SQLite has no hash to make batches of
         own = daily_totals(impressions, users).drop("batch").group_by("group", "day").sum()
-        expected = sums.daily_sums.drop("batch").group_by("group", "day").sum()
+        expected = sums.daily_totals.drop("batch").group_by("group", "day").sum()
         assert_frame_equal(own, expected, check_row_order=False)
         own = returning_user_totals(impressions, users).drop("batch").group_by("group", "kpi").sum()
-        expected = sums.returning_sums.drop("batch").group_by("group", "kpi").sum()
+        expected = sums.returning_user_totals.drop("batch").group_by("group", "kpi").sum()
         assert_frame_equal(own, expected, check_row_order=False)

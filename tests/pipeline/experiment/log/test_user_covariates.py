@@ -49,7 +49,7 @@ def taken_in(folder, known, name="users.csv"):
 def test_the_sums_by_hand(tmp_path, name):
     """Ann has 2 impressions and 2 clicks after 5 and 3; Bob, of whom nothing is known, has 1 and 0."""
     log, database = taken_in(tmp_path, KNOWN, name)
-    sums = aggregate(database, PLAN).before_sums
+    sums = aggregate(database, PLAN).pre_period_sums
 
     assert (log.impressions, log.rejected) == (4, {})
     assert set(sums["kpi"]) == {"ctr", "clicks_per_user"}  # no orders, units or revenue of the past
@@ -84,12 +84,12 @@ def test_segments_by_hand(tmp_path):
 
 def test_what_is_not_known_is_no_table(tmp_path):
     _, database = taken_in(tmp_path, [{"user": ANN, "segment": "new"}])
-    assert aggregate(database, PLAN).before_sums is None
+    assert aggregate(database, PLAN).pre_period_sums is None
 
     _, database = taken_in(tmp_path, [{"user": ANN, "impressions": 5, "clicks": 3}])
     sums = aggregate(database, PLAN)
     assert sums.segment_kpis is None
-    assert set(sums.as_dict()) == {"group_kpis", "daily_sums", "returning_sums", "before_sums"}
+    assert set(sums.as_dict()) == {"group_kpis", "daily_totals", "returning_user_totals", "pre_period_sums"}
 
 
 def test_unusable_rows_are_counted_and_the_first_of_a_user_is_kept(tmp_path):
@@ -131,5 +131,5 @@ def test_another_engine_gives_the_same_sums(tmp_path):
     known = engine.create_table("known", pl.DataFrame(KNOWN).with_columns(**unknown).to_arrow())
     preferences = {group.name: group.preference_id for group in PLAN.groups}
 
-    assert_frame_equal(pre_period_sums(users, known), expected.before_sums)
+    assert_frame_equal(pre_period_sums(users, known), expected.pre_period_sums)
     assert_frame_equal(segment_kpis(users, known, preferences), expected.segment_kpis)
