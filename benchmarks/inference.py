@@ -32,7 +32,7 @@ from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.quality.runner import check_experiment_log
 from pipeline.simulator.fault_injection import write_simulated_log
-from pipeline.simulator.planted_slopes import DirectWorld
+from pipeline.simulator.planted_slopes import DirectSimulation
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
     PAPER_HYPOTHESES,
@@ -276,7 +276,7 @@ def draw(impressions: float, folder: Path) -> None:
         seed=1,
     )
     x_ctr, x_cvr = relative_change(np.array(RECALL)), relative_change(np.array(DENSITY))
-    world = DirectWorld.open(PLAN, setting, x_ctr=x_ctr, x_cvr=x_cvr)
+    world = DirectSimulation.open(PLAN, setting, x_ctr=x_ctr, x_cvr=x_cvr)
     rng = np.random.default_rng(1)
     write_simulated_log(world.days(), PLAN, setting.simulator.faults, folder, rng=rng)
 

@@ -5,7 +5,7 @@ from itertools import combinations_with_replacement
 
 from pipeline.core.frame_contract import Contract
 
-USER_SUM_TERMS = (*"myab", *map("".join, combinations_with_replacement("myab", 2)))
+_USER_SUM_TERMS = (*"myab", *map("".join, combinations_with_replacement("myab", 2)))
 """Per-user terms whose sums the covariance of a KPI needs: of a user, m trials and y successes in the
 experiment, a trials and b successes before it, and the products of any two."""
 
@@ -78,7 +78,7 @@ _DESCRIPTIONS = {
     **{
         f"sum_{term}": f"sum over users of {'·'.join(term)}; m trials and y successes in the "
         "experiment, a and b before it"
-        for term in USER_SUM_TERMS
+        for term in _USER_SUM_TERMS
     },
 }
 

@@ -158,7 +158,7 @@ def _finish(
         if again.any():
             rejected = _duplicates(events.filter(again), sources)
             events = events.filter(~again)
-    if dataset.knows_users_only:
+    if dataset.lacks_sessions:
         events = sessionize_by_inactivity(events, dataset.inactivity_minutes)
     return _Finished(events.select(list(EVENTS.columns)), rejected)
 

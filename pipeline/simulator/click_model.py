@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.study import PlantedFaults
+from pipeline.study import InjectedFaults
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,7 +42,7 @@ def first_click_chances(attraction: Floats) -> Floats:
     return chance * np.concatenate([np.ones_like(chance[:, :1]), none_before[:, :-1]], axis=1)
 
 
-def carry_over_effect(faults: PlantedFaults, *, day: Ints, shown: Ints) -> Floats:
+def carry_over_effect(faults: InjectedFaults, *, day: Ints, shown: Ints) -> Floats:
     """What carry-over and novelty add to the log odds of a click at the end of the groups.
 
     Args:

@@ -15,7 +15,7 @@ from pipeline.experiment.design.assignment import N_BUCKETS, buckets_of
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.log_files import LOGGED_CLICKS, LOGGED_ORDERS, OUTCOMES, write_log
 from pipeline.simulator.shop_experiment import EXPERIMENT_TS
-from pipeline.study import PlantedFaults
+from pipeline.study import InjectedFaults
 
 _LOSING_SALT = "lost users"
 _BOT_PAUSE_MS = 5_000
@@ -27,7 +27,7 @@ _TO_CLICK_MS, _TO_ORDER_MS = 10_000, 300_000
 def write_simulated_log(
     days: Iterable[pl.DataFrame],
     plan: TrafficPlan,
-    faults: PlantedFaults,
+    faults: InjectedFaults,
     folder: Path,
     *,
     rng: np.random.Generator,

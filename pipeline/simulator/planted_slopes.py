@@ -78,7 +78,7 @@ def mean_rate(line: Floats, spread: float) -> Floats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DirectWorld:
+class DirectSimulation:
     """Users as arrays over user numbers 0 … U-1, groups as arrays in the plan's order.
 
     Attributes:

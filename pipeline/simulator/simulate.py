@@ -33,7 +33,7 @@ def log_provenance(study: Study) -> dict[str, Any]:
             return _with_faults(shop_experiment.log_provenance(), study)
         case LogSource.DIRECT:
             return _with_faults(planted_slopes.log_provenance(), study)
-        case LogSource.REPLAY:
+        case LogSource.HELD_OUT_REPLAY:
             return replay.log_provenance()
         case LogSource.FILES:
             return BROUGHT
@@ -71,7 +71,7 @@ def simulate_experiment(
             days = track(simulated.days(), study.experiment.days, "drawing the log")
             _write(days, plan, study, folder)
             truth = simulated.truth()
-        case LogSource.REPLAY:
+        case LogSource.HELD_OUT_REPLAY:
             write_log(_replay(study, paths, plan, recommender), folder)
         case LogSource.FILES:
             msg = "experiment.source = files: the log is brought, there is nothing to simulate"
@@ -88,7 +88,7 @@ def _write(days: Iterable[pl.DataFrame], plan: TrafficPlan, study: Study, folder
     write_simulated_log(days, plan, study.simulator.faults, folder, rng=rng)
 
 
-def _direct_world(study: Study, paths: StudyPaths, plan: TrafficPlan) -> planted_slopes.DirectWorld:
+def _direct_world(study: Study, paths: StudyPaths, plan: TrafficPlan) -> planted_slopes.DirectSimulation:
     """The world whose slopes are on the study's own metrics."""
     table = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
     check_same_preferences(plan, table)
@@ -96,7 +96,7 @@ def _direct_world(study: Study, paths: StudyPaths, plan: TrafficPlan) -> planted
     x_ctr, x_cvr = (
         _relative(table, plan, slope.metric) for slope in (chosen.ctr_slope, chosen.cvr_slope)
     )
-    return planted_slopes.DirectWorld.open(
+    return planted_slopes.DirectSimulation.open(
         plan, SimulationConfig.of(study), x_ctr=x_ctr, x_cvr=x_cvr
     )
 

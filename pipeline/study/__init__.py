@@ -1,7 +1,8 @@
-"""A study is ``params.yaml``: these frozen dataclasses are all it can say.
+"""``params.yaml`` as types: one frozen dataclass per section.
 
-This is the only place that reads configuration. A wrong key, type or range raises
-:class:`StudyError` before any work, naming the key, the value and what is accepted.
+Configuration is read here only. An unknown key, wrong type or value out of range raises
+:class:`~pipeline.core.errors.StudyError` before any work starts, with the key, the value and what is
+accepted.
 """
 
 from pipeline.study.dataset import BoundaryPolicy as BoundaryPolicy
@@ -17,7 +18,7 @@ from pipeline.study.dataset import SupportFilter as SupportFilter
 from pipeline.study.dataset import SyntheticConfig as SyntheticConfig
 from pipeline.study.evaluation import CustomMetric as CustomMetric
 from pipeline.study.evaluation import EvaluationConfig as EvaluationConfig
-from pipeline.study.evaluation import MetricFacts as MetricFacts
+from pipeline.study.evaluation import MetricInfo as MetricInfo
 from pipeline.study.experiment import ExperimentConfig as ExperimentConfig
 from pipeline.study.experiment import LogSource as LogSource
 from pipeline.study.experiment import PlanningConfig as PlanningConfig
@@ -46,9 +47,9 @@ from pipeline.study.serving import Pin as Pin
 from pipeline.study.serving import ScoreRule as ScoreRule
 from pipeline.study.serving import ServingConfig as ServingConfig
 from pipeline.study.serving import ServingFilters as ServingFilters
-from pipeline.study.simulator import ChosenSlope as ChosenSlope
+from pipeline.study.simulator import TrueSlope as TrueSlope
 from pipeline.study.simulator import DirectConfig as DirectConfig
-from pipeline.study.simulator import PlantedFaults as PlantedFaults
+from pipeline.study.simulator import InjectedFaults as InjectedFaults
 from pipeline.study.simulator import SimulatorConfig as SimulatorConfig
 from pipeline.study.study import Study as Study
 from pipeline.study.study import StudyConfig as StudyConfig

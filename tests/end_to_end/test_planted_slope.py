@@ -11,10 +11,10 @@ from pipeline.experiment.log.ingest import ingest
 from pipeline.experiment.log.log_files import write_log
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
-from pipeline.simulator.planted_slopes import DirectWorld
+from pipeline.simulator.planted_slopes import DirectSimulation
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
-    ChosenSlope,
+    TrueSlope,
     DirectConfig,
     ExperimentConfig,
     RegressionConfig,
@@ -76,8 +76,8 @@ def test_planted_slopes_come_back_through_files_and_database(plan, tmp_path):
         impressions_per_user=8.0,
         ctr=0.18,
         cvr=0.14,
-        ctr_slope=ChosenSlope(metric="recall", slope=SLOPES["H1"]),
-        cvr_slope=ChosenSlope(metric="order_density", slope=SLOPES["H2"]),
+        ctr_slope=TrueSlope(metric="recall", slope=SLOPES["H1"]),
+        cvr_slope=TrueSlope(metric="order_density", slope=SLOPES["H2"]),
     )
     setting = SimulationConfig(
         synthetic=SyntheticConfig(),
@@ -86,7 +86,7 @@ def test_planted_slopes_come_back_through_files_and_database(plan, tmp_path):
         seed=1,
     )
     x_recall, x_density = (relative_change(np.array(of)) for of in (RECALL, ORDER_DENSITY))
-    world = DirectWorld.open(plan, setting, x_ctr=x_recall, x_cvr=x_density)
+    world = DirectSimulation.open(plan, setting, x_ctr=x_recall, x_cvr=x_density)
     files = [file for day in world.days() for file in write_log(day, tmp_path)]
     ingest(files, plan, tmp_path / "experiment.duckdb")
     kpis = aggregate(tmp_path / "experiment.duckdb", plan).group_kpis

@@ -88,7 +88,7 @@ class RuleBook:
             StudyError: if a rule needs what the shop does not say of its items.
             DataError: if a filter's file cannot be read.
         """
-        lacking = [n for n in section.needed_attributes if attributes[n].is_null().all()]
+        lacking = [n for n in section.required_attributes if attributes[n].is_null().all()]
         if lacking:
             msg = (
                 f"serving.rules need the column {' and '.join(sorted(lacking))} of "
@@ -151,7 +151,7 @@ class RuleBook:
     def _apply(self, rule: ListRule, found: Candidates, context: Context) -> Candidates:
         match rule:
             case CategoryCap():
-                return cap_category(found, self.category_I[found.items], rule.most)
+                return cap_category(found, self.category_I[found.items], rule.max_items)
             case Pin():
                 item = self.index.get(rule.item)
                 if item is None or not np.isfinite(context.scores_I[item]):

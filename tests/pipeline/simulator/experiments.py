@@ -19,13 +19,13 @@ from pipeline.inference.hypotheses.inputs import (
 )
 from pipeline.inference.sensitivity.day_effects import day_effects
 from pipeline.simulator.fault_injection import write_simulated_log
-from pipeline.simulator.planted_slopes import DirectWorld
+from pipeline.simulator.planted_slopes import DirectSimulation
 from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
 from pipeline.study import (
     DirectConfig,
     ExperimentConfig,
     Hypothesis,
-    PlantedFaults,
+    InjectedFaults,
     SimulatorConfig,
     SyntheticConfig,
 )
@@ -92,7 +92,7 @@ def setting(seed, users=1500, days=7, faults=None, direct=None, **simulator):
         synthetic=WORLD,
         experiment=ExperimentConfig(users=users, days=days),
         simulator=SimulatorConfig(
-            faults=PlantedFaults(**(faults or {})),
+            faults=InjectedFaults(**(faults or {})),
             direct=DirectConfig(**(direct or {})),
             **simulator,
         ),
@@ -110,7 +110,7 @@ def write_shop_log(where, folder):
 
 def write_direct_log(where, folder):
     """The log of the world without a recommender; the world it was drawn from."""
-    world = DirectWorld.open(PLAN, where, x_ctr=X, x_cvr=-X)
+    world = DirectSimulation.open(PLAN, where, x_ctr=X, x_cvr=-X)
     rng = np.random.default_rng(where.seed)
     write_simulated_log(world.days(), PLAN, where.simulator.faults, folder, rng=rng)
     return world

@@ -13,7 +13,7 @@ from pipeline.simulator.fault_injection import (
     write_simulated_log,
 )
 from pipeline.simulator.shop_experiment import EXPERIMENT_TS, simulate_shop
-from pipeline.study import PlantedFaults
+from pipeline.study import InjectedFaults
 from tests.pipeline.simulator.experiments import (
     PLAN,
     Tempter,
@@ -47,7 +47,7 @@ def clean():
 
 def written(impressions, folder, **faults):
     rng = np.random.default_rng(1)
-    write_simulated_log([impressions], PLAN, PlantedFaults(**faults), folder, rng=rng)
+    write_simulated_log([impressions], PLAN, InjectedFaults(**faults), folder, rng=rng)
     return {file.name: pl.read_parquet(file) for file in sorted(folder.iterdir())}
 
 
@@ -97,7 +97,7 @@ def rate(log, group, late):
 def test_nothing_is_planted_by_default(clean, tmp_path):
     files = written(clean, tmp_path)
 
-    assert not PlantedFaults().planted()
+    assert not InjectedFaults().planted()
     assert pl.concat(files.values()).equals(clean.sort("ts", "impression"))
 
 

@@ -14,7 +14,7 @@ from pipeline.cli import main
 from pipeline.core.errors import EndpointError, StudyError
 from pipeline.simulator.http_client import simulate_over_http
 from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
-from pipeline.study import PlantedFaults, SimulatorConfig, load_study
+from pipeline.study import InjectedFaults, SimulatorConfig, load_study
 from tests.pipeline.simulator.experiments import ITEMS, PLAN, WORLD, Tempter
 
 TO_CLICK, TO_ORDER = 10_000, 20_000
@@ -183,7 +183,7 @@ def test_a_server_that_is_not_there_is_named(study):
 
 
 def test_faults_of_a_log_are_not_planted_in_a_servers(study):
-    faulty = replace(study, simulator=SimulatorConfig(faults=PlantedFaults(bots=1, novelty=1.0)))
+    faulty = replace(study, simulator=SimulatorConfig(faults=InjectedFaults(bots=1, novelty=1.0)))
 
     with pytest.raises(StudyError, match=r"simulator\.faults\.bots changes what a log says"):
         simulate_over_http(faulty, PLAN, "http://127.0.0.1:1")

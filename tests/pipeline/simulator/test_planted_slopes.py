@@ -11,7 +11,7 @@ from scipy import integrate, stats
 from scipy.special import expit, logit
 
 from pipeline.core.contracts import DAY_MS, IMPRESSIONS
-from pipeline.simulator.planted_slopes import DirectWorld, intercept_for_mean, mean_rate
+from pipeline.simulator.planted_slopes import DirectSimulation, intercept_for_mean, mean_rate
 from pipeline.simulator.shop_experiment import EXPERIMENT_TS
 from tests.pipeline.simulator.experiments import PLAN, X, setting
 
@@ -19,7 +19,7 @@ from tests.pipeline.simulator.experiments import PLAN, X, setting
 def world(seed=1, users=4000, x=X, **changes):
     direct = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.3} | changes.pop("direct", {})
     where = setting(seed, users=users, direct=direct, **changes)
-    return DirectWorld.open(PLAN, where, x_ctr=x, x_cvr=-x)
+    return DirectSimulation.open(PLAN, where, x_ctr=x, x_cvr=-x)
 
 
 def whole(drawn):

@@ -83,7 +83,7 @@ def events():
 @pytest.fixture
 def prepared(project_root, tmp_path, events):
     """The study's folder with sessions in it, and the catalogue."""
-    study = small_study(project_root, LogSource.REPLAY)
+    study = small_study(project_root, LogSource.HELD_OUT_REPLAY)
     paths = StudyPaths.of(study, tmp_path)
     raw, read, sessions = tmp_path / "log.csv", tmp_path / "events", paths.artifact("sessions")
     events.write_csv(raw)
@@ -225,7 +225,7 @@ def test_users_of_another_shop_than_the_model_learned_from_are_refused(project_r
         simulated(study, generated, untrained([str(item_id(n)) for n in range(60)]))
 
 
-@pytest.mark.parametrize("source", [LogSource.SIMULATED_SHOP, LogSource.REPLAY])
+@pytest.mark.parametrize("source", [LogSource.SIMULATED_SHOP, LogSource.HELD_OUT_REPLAY])
 def test_the_studys_seed_decides_what_users_do(project_root, prepared, source):
     paths, catalogue = prepared
     shop = [str(item_id(n)) for n in range(60)]
@@ -246,7 +246,7 @@ def test_held_out_sessions_and_no_others_are_replayed_at_their_own_times(
     project_root, prepared, events
 ):
     paths, catalogue = prepared
-    study = small_study(project_root, LogSource.REPLAY)
+    study = small_study(project_root, LogSource.HELD_OUT_REPLAY)
 
     log, truth = simulated(study, paths, untrained(catalogue))
 
@@ -263,7 +263,7 @@ def test_held_out_sessions_and_no_others_are_replayed_at_their_own_times(
 
 
 def test_a_replay_without_sessions_names_the_command_that_makes_them(project_root, tmp_path):
-    study = small_study(project_root, LogSource.REPLAY)
+    study = small_study(project_root, LogSource.HELD_OUT_REPLAY)
 
     with pytest.raises(MissingArtifact, match=r"tokens\.safetensors is missing.*--select sessions"):
         simulated(study, StudyPaths.of(study, tmp_path), untrained(["a"]))

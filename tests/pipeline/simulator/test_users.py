@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 
 from pipeline.core.contracts import DAY_MS
 from pipeline.simulator.users import UserState
-from pipeline.study import PlantedFaults, SimulatorConfig
+from pipeline.study import InjectedFaults, SimulatorConfig
 from pipeline.synthetic.users import Shoppers
 
 N = 6000
@@ -88,7 +88,7 @@ def test_those_it_is_made_of_stay_as_they_are():
 
 
 def test_the_pull_of_earlier_lists_and_of_the_first_day_by_hand():
-    faults = PlantedFaults(carry_over=0.5, novelty=0.8)
+    faults = InjectedFaults(carry_over=0.5, novelty=0.8)
     found = people(faults=faults)
     for _ in range(3):
         found.see(np.array([1]))
@@ -104,10 +104,10 @@ def test_the_pull_of_earlier_lists_and_of_the_first_day_by_hand():
     [
         ({}, False),
         ({"weekdays": (1, 2, 3, 4, 5, 6, 7)}, False),
-        ({"faults": PlantedFaults(novelty=1.0)}, False),
+        ({"faults": InjectedFaults(novelty=1.0)}, False),
         ({"learning": 0.1}, True),
         ({"drift": 0.1}, True),
-        ({"faults": PlantedFaults(carry_over=-0.1)}, True),
+        ({"faults": InjectedFaults(carry_over=-0.1)}, True),
     ],
 )
 def test_only_users_who_remember_must_come_in_order(rules, remember):

@@ -201,7 +201,7 @@ def test_a_groups_list_is_what_recommend_gives_its_users_and_only_that_is_logged
     """With a rule and a filter in force, which hold for the explorer, too."""
     (tmp_path / "denied.txt").write_text("\n".join(name_of(n) for n in range(0, 40, 3)))
     filters = {"seen": True, "out_of_stock": None, "allow": None, "deny": "denied.txt"}
-    rules = [{"rule": "cap", "most": 2}]
+    rules = [{"rule": "cap", "max_items": 2}]
     _, paths = finished(tmp_path, small_params, filters=filters, rules=rules)
     with serving(tmp_path) as server:
         _, explored = lists(server, [0.3, 0.7], group="g1")
