@@ -143,8 +143,8 @@ def test_the_users_are_divided_as_planned_and_what_is_not_known_is_said(answered
     assert "Without orders, nothing is known of conversion and sales." in page
 
 
-UNPRECEDED = "a click that no impression of its user precedes"
-FURTHER = "a further click on an impression"
+UNPRECEDED = "click without an earlier impression of the user"
+FURTHER = "repeated click on an impression"
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_every_tour_shown_and_every_opening_is_accounted_for_by_variant(project,
 
     # of the orders two follow an opened tour; what is not told is not there
     sales = dict(looked.kpis.group_by("kpi").agg(pl.col("successes").sum()).iter_rows())
-    assert sales["cvr"] + rejected["an order that no click of its user precedes"] == 69
+    assert sales["cvr"] + rejected["order without an earlier click of the user"] == 69
     assert not {"units_per_impression", "revenue_per_impression", "units_per_user"} & set(sales)
 
 

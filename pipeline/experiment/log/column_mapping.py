@@ -2,7 +2,7 @@
 
 ``experiment.columns`` of a study says what the log calls them, how it tells time and in what it
 counts money. Here that becomes SQL over a file's table ``raw``: an expression a column of the
-contract, null where a field is not of its type. What a log does not say stays unknown; only what
+contract, null where a field has the wrong type. What a log does not say stays unknown; only what
 follows from the rest is filled in (docs/experiment-log.md).
 """
 

@@ -45,8 +45,8 @@ CREATE OR REPLACE TEMP TABLE judged_clicks AS
 WITH examined AS (
     SELECT clicks.*, CASE
         WHEN shown.impression IS NULL THEN $lost
-        WHEN clicks.ts < shown.ts THEN 'a click before its impression'
-        WHEN clicks.ts - shown.ts > $window THEN 'a click after the attribution window'
+        WHEN clicks.ts < shown.ts THEN 'click before its impression'
+        WHEN clicks.ts - shown.ts > $window THEN 'click after the attribution window'
         END AS fault
     FROM clicks LEFT JOIN shown USING (impression))
 SELECT * EXCLUDE (fault), CASE
@@ -62,8 +62,8 @@ CREATE OR REPLACE TEMP TABLE judged_orders AS
 WITH examined AS (
     SELECT orders.*, CASE
         WHEN clicked.impression IS NULL THEN $lost
-        WHEN orders.ts < clicked.ts THEN 'an order before its click'
-        WHEN orders.ts - clicked.ts > $window THEN 'an order after the attribution window'
+        WHEN orders.ts < clicked.ts THEN 'order before its click'
+        WHEN orders.ts - clicked.ts > $window THEN 'order after the attribution window'
         END AS fault
     FROM orders LEFT JOIN (SELECT impression, ts FROM judged_clicks WHERE reason IS NULL) AS clicked
         USING (impression))
@@ -114,18 +114,18 @@ def exclude_users(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogR
     connection.execute(_SEEN)
     seen = pl.DataFrame(connection.sql('SELECT user, "group" FROM seen').to_arrow_table())
     in_two = seen.filter(pl.col("user").is_duplicated())
-    found = [in_two.select("user", reason=pl.lit("user seen in two groups"))]
+    found = [in_two.select("user", reason=pl.lit("user in two groups"))]
     if isinstance(plan, TrafficPlan):  # variants were assigned by whoever served them
         placed = replace(plan, enabled=True).assign_many(seen["user"])
         seen = seen.with_columns(placed.rename({"group": "assigned"}))
         outside = seen.filter(pl.col("reason").is_not_null()).select("user", "reason")
         elsewhere = seen.filter(pl.col("group").ne_missing(pl.col("assigned")))
-        reason = pl.lit("another group than the user is assigned to")
+        reason = pl.lit("group differs from the assignment")
         found = [outside, *found, elsewhere.select("user", reason=reason)]
     most = rules.impressions_per_hour
     busy = connection.execute(_BUSY, {"most": most}).fetchall()
     bots = pl.DataFrame({"user": [user for (user,) in busy]}, schema={"user": pl.String})
-    found.append(bots.select("user", reason=pl.lit(f"more than {most} impressions in an hour")))
+    found.append(bots.select("user", reason=pl.lit(f"more than {most} impressions per hour")))
     aside = pl.concat(found).unique("user", keep="first", maintain_order=True)
     connection.execute("DELETE FROM excluded_users")
     if aside.height:

@@ -34,8 +34,8 @@ _JUDGE_CLICKS = """
 CREATE OR REPLACE TEMP TABLE judged_clicks AS
 WITH examined AS (
     SELECT clicks.* EXCLUDE (impression), touches.impression, CASE
-        WHEN touches.impression IS NULL THEN 'a click that no impression of its user precedes'
-        WHEN clicks.ts - touches.ts > $window THEN 'a click after the attribution window'
+        WHEN touches.impression IS NULL THEN 'click without an earlier impression of the user'
+        WHEN clicks.ts - touches.ts > $window THEN 'click after the attribution window'
         END AS fault
     FROM clicks ASOF LEFT JOIN touches
         ON clicks.user = touches.user AND {item} = touches.item
@@ -52,8 +52,8 @@ _JUDGE_ORDERS = """
 CREATE OR REPLACE TEMP TABLE judged_orders AS
 WITH examined AS (
     SELECT orders.* EXCLUDE (impression), touches.impression, CASE
-        WHEN touches.impression IS NULL THEN 'an order that no click of its user precedes'
-        WHEN orders.ts - touches.ts > $window THEN 'an order after the attribution window'
+        WHEN touches.impression IS NULL THEN 'order without an earlier click of the user'
+        WHEN orders.ts - touches.ts > $window THEN 'order after the attribution window'
         END AS fault
     FROM orders ASOF LEFT JOIN touches
         ON orders.user = touches.user AND {item} = touches.item

@@ -25,10 +25,10 @@ REVENUE = "revenue"
 """A column that impressions or orders may have: what the pieces brought, a whole number of the
 currency's smallest unit (cents), so that sums are exact."""
 
-CLICK_WITHOUT_IMPRESSION = "a click without its impression"
-ORDER_WITHOUT_CLICK = "an order without a click"
+CLICK_WITHOUT_IMPRESSION = "click without impression"
+ORDER_WITHOUT_CLICK = "order without click"
 """Why an event is set aside that belongs to nothing that was logged: something was lost."""
-FURTHER_CLICK = "a further click on an impression"
+FURTHER_CLICK = "repeated click on an impression"
 """Why a click is set aside that its impression was clicked without."""
 
 LOGGED_CLICKS = Contract(

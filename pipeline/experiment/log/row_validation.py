@@ -14,13 +14,13 @@ from pipeline.study import ExperimentConfig, LogColumns
 _HOUR_MS = 3_600_000
 
 _OUTSIDE = ("time outside 2000-01-01 to 2100-01-01", "ts < $earliest OR ts >= $latest")
-_UNREADABLE = ("a field is not of its type", "unreadable")
+_UNREADABLE = ("a field has the wrong type", "unreadable")
 
 _OUTCOMES = (
-    ("units below 0", "units < 0"),
-    ("ordered without a click", "ordered AND NOT clicked"),
-    ("order and units disagree", "ordered <> (units > 0)"),
-    ("revenue below 0", "revenue < 0"),
+    ("negative units", "units < 0"),
+    ("ordered but not clicked", "ordered AND NOT clicked"),
+    ("ordered and units are inconsistent", "ordered <> (units > 0)"),
+    ("negative revenue", "revenue < 0"),
     ("revenue without an order", "revenue > 0 AND NOT ordered"),
 )
 
@@ -82,8 +82,8 @@ def rejection_sql(
         # an event belongs to its impression, or else to its user
         keys = {"user", "item"} if "impression" in told else set[str]()
         empty = _empty(*(name for name in needed if name not in keys))
-        units = ("units below 1", "units < 1")
-        faults = (units, ("revenue below 0", "revenue < 0")) if table is LogTable.ORDERS else ()
+        units = ("fewer than one unit", "units < 1")
+        faults = (units, ("negative revenue", "revenue < 0")) if table is LogTable.ORDERS else ()
         return _case(_UNREADABLE, empty, _OUTSIDE, *faults), everywhere
     other = (("another experiment", "experiment <> $experiment"),) if "experiment" in told else ()
     named = rules.columns.experiment if rules.columns else None
@@ -108,7 +108,7 @@ def _empty(*columns: str) -> tuple[str, str]:
     texts = {"experiment", "impression", "user", "group", "item"}
     missing = [f'"{name}" IS NULL' for name in columns]
     missing += [f"\"{name}\" = ''" for name in columns if name in texts]
-    return "a field is empty", " OR ".join(missing)
+    return "a field is missing", " OR ".join(missing)
 
 
 def _case(*faults: tuple[str, str]) -> str:

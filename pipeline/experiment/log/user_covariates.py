@@ -11,9 +11,9 @@ from pipeline.core.errors import LogError
 MOST_SEGMENTS = 50
 
 FAULTS = (
-    ("a field is empty", "user IS NULL OR user = ''"),
+    ("a field is missing", "user IS NULL OR user = ''"),
     (
-        "a count below 0",
+        "negative count",
         "impressions < 0 OR clicks < 0 OR orders < 0 OR units < 0 OR revenue < 0",
     ),
 )

@@ -171,7 +171,7 @@ def plan_with_power(
     """
     section = study.experiment
     covered = traffic.part(section.traffic_share * (1 - section.holdout))
-    plan, design = make_plan(front, study, model=model, telling=partial(_told, study, covered))
+    plan, design = make_plan(front, study, model=model, information=partial(_told, study, covered))
     bare = PlannedExperiment(
         plan=plan,
         design=design,

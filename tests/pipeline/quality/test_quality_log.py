@@ -96,7 +96,7 @@ def test_every_rule_on_the_log_is_broken_by_one_of_the_bad_logs():
 
 
 def test_many_bots_are_no_fault_of_the_log(database):
-    many = "INSERT INTO set_aside VALUES ('a.parquet', 'more than 500 impressions in an hour', 150)"
+    many = "INSERT INTO set_aside VALUES ('a.parquet', 'more than 500 impressions per hour', 150)"
 
     assert after(many, database) == set()
 

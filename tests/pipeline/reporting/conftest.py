@@ -222,7 +222,7 @@ def whole_report(card) -> dict:
             "plan": {"experiment": "spring", "salt": "s", "list_length": 20, "groups": groups},
             "origin": {"origin": "simulated", "how": "No real person saw a list."},
             **dict(zip(("profile", "events", "sessions"), card, strict=True)),
-            "ingestion": {"impressions": 300_000, "rejected": {"units below 0": 7}, "files": 1},
+            "ingestion": {"impressions": 300_000, "rejected": {"negative units": 7}, "files": 1},
             "training": TRAINING,
             "provenance": {
                 "code": "abc123",

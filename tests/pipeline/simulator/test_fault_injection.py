@@ -25,7 +25,7 @@ from tests.pipeline.simulator.experiments import (
 )
 
 CHOSEN = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
-BOTS = "more than 500 impressions in an hour"
+BOTS = "more than 500 impressions per hour"
 WRITERS = {"shop": write_shop_log, "direct": write_direct_log}
 CAUGHT = [
     # what fades over the days has faded when users come back
@@ -35,7 +35,7 @@ CAUGHT = [
     ({"duplicates": 0.01}, {"duplicate impression"}),
     (
         {"lost_events": 0.05},
-        {"events_kept", "a click without its impression", "an order without a click"},
+        {"events_kept", "click without impression", "order without click"},
     ),
 ]
 

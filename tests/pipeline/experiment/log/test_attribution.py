@@ -64,19 +64,19 @@ def test_impressions_learn_what_came_of_them_from_clicks_and_orders(tmp_path):
 @pytest.mark.parametrize(
     ("reason", "tables"),
     [
-        ("a click without its impression", {"clicks": [click("y")]}),
-        ("a click before its impression", {"clicks": [click("x", -0.001)]}),
-        ("a click after the attribution window", {"clicks": [click("x", 24.001)]}),
-        ("a further click on an impression", {"clicks": [click("c", 2)]}),
-        ("a field is empty", {"clicks": [{"impression": None, "ts": TS}]}),
+        ("click without impression", {"clicks": [click("y")]}),
+        ("click before its impression", {"clicks": [click("x", -0.001)]}),
+        ("click after the attribution window", {"clicks": [click("x", 24.001)]}),
+        ("repeated click on an impression", {"clicks": [click("c", 2)]}),
+        ("a field is missing", {"clicks": [{"impression": None, "ts": TS}]}),
         ("time outside 2000-01-01 to 2100-01-01", {"clicks": [{"impression": "x", "ts": 5}]}),
-        ("an order without a click", {"orders": [order("x")]}),
-        ("an order before its click", {"orders": [order("c", 0.5)]}),
-        ("an order after the attribution window", {"orders": [order("c", 25.001)]}),
+        ("order without click", {"orders": [order("x")]}),
+        ("order before its click", {"orders": [order("c", 0.5)]}),
+        ("order after the attribution window", {"orders": [order("c", 25.001)]}),
         ("duplicate order", {"orders": [order("o")]}),
-        ("units below 1", {"orders": [order("c", units=0)]}),
-        ("revenue below 0", {"orders": [order("c", revenue=-1)]}),
-        ("a field is empty", {"orders": [order("c") | {"units": None}]}),
+        ("fewer than one unit", {"orders": [order("c", units=0)]}),
+        ("negative revenue", {"orders": [order("c", revenue=-1)]}),
+        ("a field is missing", {"orders": [order("c") | {"units": None}]}),
     ],
 )
 def test_an_event_is_set_aside_for_its_reason(tmp_path, reason, tables):
@@ -154,21 +154,21 @@ def test_outcomes_told_twice_are_refused(tmp_path):
 
 def judge_click(event, ts, taken):
     if ts is None:
-        return "a click without its impression"
+        return "click without impression"
     if event["ts"] < ts:
-        return "a click before its impression"
+        return "click before its impression"
     if event["ts"] - ts > 24 * HOUR:
-        return "a click after the attribution window"
-    return "a further click on an impression" if taken else None
+        return "click after the attribution window"
+    return "repeated click on an impression" if taken else None
 
 
 def judge_order(event, clicks, taken):
     if not clicks:
-        return "an order without a click"
+        return "order without click"
     if event["ts"] < clicks[0]:
-        return "an order before its click"
+        return "order before its click"
     if event["ts"] - clicks[0] > 24 * HOUR:
-        return "an order after the attribution window"
+        return "order after the attribution window"
     return "duplicate order" if event in taken else None
 
 
@@ -243,8 +243,8 @@ def test_units_in_two_groups_and_bots_are_set_aside_whole(tmp_path):
     )
 
     assert result.rejected == {
-        "more than 3 impressions in an hour": 5,
-        "user seen in two groups": 2,
+        "more than 3 impressions per hour": 5,
+        "user in two groups": 2,
     }
     assert set(outcomes(tmp_path / "log.duckdb")) == {"p0", "p1", "p2", "p3"}
 

@@ -132,7 +132,7 @@ def test_what_is_no_such_time_is_set_aside(tmp_path, time):
 
     result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, time=time))
 
-    assert result.rejected == {"a field is not of its type": len(NO_TIMES[time])}
+    assert result.rejected == {"a field has the wrong type": len(NO_TIMES[time])}
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_number_that_cannot_be_is_set_aside(tmp_path):
 
     result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, revenue_unit=100))
 
-    assert (result.impressions, result.rejected) == (1, {"a field is not of its type": 5})
+    assert (result.impressions, result.rejected) == (1, {"a field has the wrong type": 5})
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_the_log_s_assignment_is_taken_as_given_but_for_units_in_two_groups(tmp_
     result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS))
 
     assert result.impressions == 19
-    assert result.rejected == {"user seen in two groups": 2, "unknown group": 1}
+    assert result.rejected == {"user in two groups": 2, "unknown group": 1}
 
 
 @pytest.mark.parametrize(("called", "kept"), [(None, "7"), ("Autumn '26", "8")])

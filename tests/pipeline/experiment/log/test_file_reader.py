@@ -122,16 +122,16 @@ REFUSED = {
 }
 
 SET_ASIDE = {
-    "a text for a time": (field("ts", "yesterday"), "a field is not of its type"),
-    "a date for a time": (field("ts", "2026-01-05"), "a field is not of its type"),
-    "a fraction of units": (field("units", "1.5"), "a field is not of its type"),
-    "an exponent": (field("units", "1e3"), "a field is not of its type"),
-    "a space before a number": (field("units", " 1"), "a field is not of its type"),
-    "units beyond 32 bits": (field("units", "3000000000"), "a field is not of its type"),
-    "a time beyond 64 bits": (field("ts", "9" * 25), "a field is not of its type"),
-    "yes for true": (field("clicked", "yes"), "a field is not of its type"),
-    "an empty id": (field("impression", ""), "a field is empty"),
-    "a quoted empty id": (field("user", '""'), "a field is empty"),
+    "a text for a time": (field("ts", "yesterday"), "a field has the wrong type"),
+    "a date for a time": (field("ts", "2026-01-05"), "a field has the wrong type"),
+    "a fraction of units": (field("units", "1.5"), "a field has the wrong type"),
+    "an exponent": (field("units", "1e3"), "a field has the wrong type"),
+    "a space before a number": (field("units", " 1"), "a field has the wrong type"),
+    "units beyond 32 bits": (field("units", "3000000000"), "a field has the wrong type"),
+    "a time beyond 64 bits": (field("ts", "9" * 25), "a field has the wrong type"),
+    "yes for true": (field("clicked", "yes"), "a field has the wrong type"),
+    "an empty id": (field("impression", ""), "a field is missing"),
+    "a quoted empty id": (field("user", '""'), "a field is missing"),
     "seconds for milliseconds": (
         field("ts", str(TS // 1000)),
         "time outside 2000-01-01 to 2100-01-01",
@@ -223,7 +223,7 @@ def test_revenue_is_kept_where_it_is_told(tmp_path):
     result = ingest([tmp_path / "a.parquet"], PLAN, tmp_path / "log.duckdb")
 
     assert outcomes(tmp_path / "log.duckdb") == {"x1": (True, True, 2, 1999)}
-    assert result.rejected == {"revenue below 0": 1}
+    assert result.rejected == {"negative revenue": 1}
 
 
 def test_a_column_that_only_some_files_have_is_named(tmp_path):

@@ -52,7 +52,7 @@ def test_rows_land_in_the_database_as_they_are_in_the_files(files, database):
     result = ingest(files, PLAN, database)
 
     assert result == Ingestion(
-        impressions=3, rejected={"unknown group": 1, "units below 0": 1}, files=2, files_read=2
+        impressions=3, rejected={"unknown group": 1, "negative units": 1}, files=2, files_read=2
     )
     tables = contents(database)
     assert tables["impressions"] == [
@@ -61,7 +61,7 @@ def test_rows_land_in_the_database_as_they_are_in_the_files(files, database):
         ("x4", UNIT["g1"], "g1", TS, True, False, 0, None, "b.parquet"),
     ]
     assert tables["rejected"] == [
-        ("a.parquet", "units below 0", 1),
+        ("a.parquet", "negative units", 1),
         ("b.parquet", "unknown group", 1),
     ]
 
@@ -71,7 +71,7 @@ def test_summary_of_a_database_says_what_its_ingestion_said(files, database):
 
     assert summarise(database) == {
         "impressions": 3,
-        "rejected": {"unknown group": 1, "units below 0": 1},
+        "rejected": {"unknown group": 1, "negative units": 1},
         "files": 2,
     }
 
@@ -167,7 +167,7 @@ def test_a_changed_plan_reads_every_file_again(files, database, tmp_path):
 def test_a_log_without_a_usable_row_is_refused(tmp_path, database):
     files = [log_file(tmp_path / "a.parquet", [row("x1", units=-1), row("x2", experiment="old")])]
 
-    with pytest.raises(LogError, match=r"no usable impression in 1 files; .*units below 0"):
+    with pytest.raises(LogError, match=r"no usable impression in 1 files; .*negative units"):
         ingest(files, PLAN, database)
 
     assert not database.exists()

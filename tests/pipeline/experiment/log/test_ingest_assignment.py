@@ -31,7 +31,7 @@ def test_impressions_of_testers_are_set_aside_whatever_group_they_were_shown(tmp
 
     result = ingested(tmp_path, plan, rows)
 
-    assert result.rejected == {"a tester, whose group is forced": 3}
+    assert result.rejected == {"forced assignment": 3}
     assert list(outcomes(tmp_path / "experiment.duckdb")) == ["e4"]
 
 
@@ -42,13 +42,13 @@ def test_impressions_of_testers_are_set_aside_whatever_group_they_were_shown(tmp
             "out",
             lambda share: {"holdout": share, "holdout_salt": "out"},
             min,
-            "a user that is held out of experiments",
+            "user in the holdout",
         ),
         (
             "in",
             lambda share: {"traffic_share": share, "traffic_salt": "in"},
             max,
-            "a user outside of the coverage",
+            "user outside the traffic share",
         ),
     ],
     ids=["holdout", "traffic_share"],

@@ -34,14 +34,14 @@ def stored(database):
 def reason_of(row):
     """What is wrong with one row, read field by field; None if nothing."""
     if None in row.values():
-        return "a field is empty"
+        return "a field is missing"
     checks = {
         "another experiment": row["experiment"] != "spring",
         "unknown group": row["group"] not in {"g1", "g2"},
         "time outside 2000-01-01 to 2100-01-01": not YEAR_2000 <= row["ts"] < YEAR_2100,
-        "units below 0": row["units"] < 0,
-        "ordered without a click": row["ordered"] and not row["clicked"],
-        "order and units disagree": row["ordered"] != (row["units"] > 0),
+        "negative units": row["units"] < 0,
+        "ordered but not clicked": row["ordered"] and not row["clicked"],
+        "ordered and units are inconsistent": row["ordered"] != (row["units"] > 0),
     }
     return next((reason for reason, broken in checks.items() if broken), None)
 
@@ -54,26 +54,26 @@ def reasons_of(rows):
         groups = {rows[n]["group"] for n in own}
         for n in own:
             if len(groups) > 1:
-                reasons[n] = "user seen in two groups"
+                reasons[n] = "user in two groups"
             elif groups != {PLAN.group_of(user).name}:
-                reasons[n] = "another group than the user is assigned to"
+                reasons[n] = "group differs from the assignment"
     return reasons
 
 
 @pytest.mark.parametrize(
     ("reason", "changes"),
     [
-        *[("a field is empty", {name: None}) for name in IMPRESSIONS.columns],
+        *[("a field is missing", {name: None}) for name in IMPRESSIONS.columns],
         ("another experiment", {"experiment": "autumn"}),
         ("unknown group", {"group": "g3"}),
-        ("another group than the user is assigned to", {"user": UNIT_IN_G2}),
+        ("group differs from the assignment", {"user": UNIT_IN_G2}),
         ("time outside 2000-01-01 to 2100-01-01", {"ts": YEAR_2000 - 1}),
         ("time outside 2000-01-01 to 2100-01-01", {"ts": YEAR_2100}),
         ("time outside 2000-01-01 to 2100-01-01", {"ts": TS // 1000}),
-        ("units below 0", {"units": -1}),
-        ("ordered without a click", {"clicked": False}),
-        ("order and units disagree", {"units": 0}),
-        ("order and units disagree", {"ordered": False}),
+        ("negative units", {"units": -1}),
+        ("ordered but not clicked", {"clicked": False}),
+        ("ordered and units are inconsistent", {"units": 0}),
+        ("ordered and units are inconsistent", {"ordered": False}),
         ("duplicate impression", {"impression": "good"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
@@ -174,7 +174,7 @@ def test_a_duplicate_in_another_file_is_rejected_there(tmp_path):
 
     result = ingest([first, second], PLAN, tmp_path / "log.duckdb")
 
-    assert result.rejected == {"duplicate impression": 1, "ordered without a click": 1}
+    assert result.rejected == {"duplicate impression": 1, "ordered but not clicked": 1}
     assert stored(tmp_path / "log.duckdb") == [("x1", True), ("x2", True)]
 
 

@@ -38,11 +38,11 @@ COLUMNS = {
     },
 }
 
-NO_IMPRESSION = "a click that no impression of its user precedes"
-NO_CLICK = "an order that no click of its user precedes"
-FURTHER = "a further click on an impression"
-LATE_CLICK = "a click after the attribution window"
-LATE_ORDER = "an order after the attribution window"
+NO_IMPRESSION = "click without an earlier impression of the user"
+NO_CLICK = "order without an earlier click of the user"
+FURTHER = "repeated click on an impression"
+LATE_CLICK = "click after the attribution window"
+LATE_ORDER = "order after the attribution window"
 
 
 def shown(impression, user, hours, item="a"):
@@ -124,13 +124,13 @@ def test_of_impressions_at_the_same_moment_the_one_with_the_greatest_id_is_the_l
         (NO_IMPRESSION, {"clicks": [click(ANN, 3, "b")]}),
         (LATE_CLICK, {"clicks": [click(ANN, 24.001)]}),
         (FURTHER, {"clicks": [click(ANN, 2)]}),
-        ("a field is empty", {"clicks": [click(ANN, 3, None)]}),
-        ("a field is empty", {"clicks": [click(None, 3)]}),
+        ("a field is missing", {"clicks": [click(ANN, 3, None)]}),
+        ("a field is missing", {"clicks": [click(None, 3)]}),
         (NO_CLICK, {"orders": [order(ANN, 0.5)]}),
         (NO_CLICK, {"orders": [order(ANN, 3, "b")]}),
         (LATE_ORDER, {"orders": [order(ANN, 25.001)]}),
         ("duplicate order", {"orders": [order(ANN, 2)]}),
-        ("units below 1", {"orders": [order(ANN, 3, units=0)]}),
+        ("fewer than one unit", {"orders": [order(ANN, 3, units=0)]}),
     ],
 )
 def test_an_event_is_set_aside_for_its_reason(tmp_path, reason, events):

@@ -101,7 +101,7 @@ def test_unusable_rows_are_counted_and_the_first_of_a_user_is_kept(tmp_path):
     ]
     log, database = taken_in(tmp_path, rows)
 
-    assert log.rejected == {"duplicate user": 1, "a count below 0": 1, "a field is empty": 1}
+    assert log.rejected == {"duplicate user": 1, "negative count": 1, "a field is missing": 1}
     assert log.impressions == 4
     assert "older" not in aggregate(database, PLAN).segment_kpis["segment"].to_list()
 

@@ -76,7 +76,7 @@ def failed(found):
 
 
 def test_a_healthy_experiment_passes_every_check():
-    found = health(HEALTHY, **{"units below 0": 99})
+    found = health(HEALTHY, **{"negative units": 99})
 
     assert failed(found) == []
     assert found["no_day_missing"] == {"passed": True, "days": 14, "missing": []}
@@ -106,9 +106,9 @@ def test_events_that_lost_what_they_belong_to_are_found():
     kept = events["trials"].sum() + events["successes"].sum()
     most = int(0.01 * kept)
 
-    few = health(HEALTHY, **{"a click without its impression": most // 2})
+    few = health(HEALTHY, **{"click without impression": most // 2})
     many = health(
-        HEALTHY, **{"a click without its impression": most, "an order without a click": 40}
+        HEALTHY, **{"click without impression": most, "order without click": 40}
     )
 
     assert failed(few) == []
