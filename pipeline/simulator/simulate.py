@@ -13,7 +13,7 @@ from pipeline.core.contracts import ALL_TARGETS, Split
 from pipeline.core.errors import StudyError
 from pipeline.experiment.design.plan_checks import check_same_preferences
 from pipeline.experiment.design.traffic_plan import TrafficPlan
-from pipeline.experiment.log.log_files import BROUGHT, write_log
+from pipeline.experiment.log.log_files import EXTERNAL_PROVENANCE, write_log
 from pipeline.inference.hypotheses.inputs import relative_change
 from pipeline.recommender.recommender import Recommender
 from pipeline.sessions.token_store import open_times, open_tokens
@@ -36,7 +36,7 @@ def log_provenance(study: Study) -> dict[str, Any]:
         case LogSource.HELD_OUT_REPLAY:
             return replay.log_provenance()
         case LogSource.FILES:
-            return BROUGHT
+            return EXTERNAL_PROVENANCE
         case _:
             assert_never(study.experiment.source)
 
@@ -88,7 +88,9 @@ def _write(days: Iterable[pl.DataFrame], plan: TrafficPlan, study: Study, folder
     write_simulated_log(days, plan, study.simulator.faults, folder, rng=rng)
 
 
-def _direct_world(study: Study, paths: StudyPaths, plan: TrafficPlan) -> planted_slopes.DirectSimulation:
+def _direct_world(
+    study: Study, paths: StudyPaths, plan: TrafficPlan
+) -> planted_slopes.DirectSimulation:
     """The world whose slopes are on the study's own metrics."""
     table = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
     check_same_preferences(plan, table)

@@ -47,9 +47,9 @@ from pipeline.study.serving import Pin as Pin
 from pipeline.study.serving import ScoreRule as ScoreRule
 from pipeline.study.serving import ServingConfig as ServingConfig
 from pipeline.study.serving import ServingFilters as ServingFilters
-from pipeline.study.simulator import TrueSlope as TrueSlope
 from pipeline.study.simulator import DirectConfig as DirectConfig
 from pipeline.study.simulator import InjectedFaults as InjectedFaults
 from pipeline.study.simulator import SimulatorConfig as SimulatorConfig
+from pipeline.study.simulator import TrueSlope as TrueSlope
 from pipeline.study.study import Study as Study
 from pipeline.study.study import StudyConfig as StudyConfig

@@ -167,7 +167,9 @@ class ExperimentConfig:
         if unknown := {
             user: name for user, name in self.forced_assignment.items() if name not in names
         }:
-            msg = f"experiment.forced_assignment = {unknown}: unknown groups; use {', '.join(names)}"
+            msg = (
+                f"experiment.forced_assignment = {unknown}: unknown groups; use {', '.join(names)}"
+            )
             raise StudyError(msg)
 
     @property

@@ -82,7 +82,9 @@ def _override(values: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         target = target.get(section) if isinstance(target, dict) else None
     if not isinstance(target, dict):
-        msg = f"override {key!r}: no section {'.'.join(sections)!r}; the sections are {list(values)}"
+        msg = (
+            f"override {key!r}: no section {'.'.join(sections)!r}; the sections are {list(values)}"
+        )
         raise StudyError(msg)
     target[name] = value
 

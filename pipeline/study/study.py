@@ -58,7 +58,10 @@ class Study:
 
     def __post_init__(self) -> None:
         self._check_source()
-        if self.sessions.preset is Preset.REFERENCE and self.dataset.duplicates is Duplicates.REJECT:
+        if (
+            self.sessions.preset is Preset.REFERENCE
+            and self.dataset.duplicates is Duplicates.REJECT
+        ):
             msg = (
                 "sessions.preset = reference keeps duplicate events, but dataset.duplicates = "
                 "reject; set dataset.duplicates: keep"

@@ -14,12 +14,12 @@ from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_chan
 from pipeline.simulator.planted_slopes import DirectSimulation
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
-    TrueSlope,
     DirectConfig,
     ExperimentConfig,
     RegressionConfig,
     SimulatorConfig,
     SyntheticConfig,
+    TrueSlope,
     load_study,
 )
 

@@ -126,7 +126,11 @@ class DesignCriterion:
             for axis, best in zip(self.axes, self.best_slope, strict=True)
             if best > 0
         ]
-        return np.log(np.maximum(found, _TOLERANCE)).mean(axis=0) if found else np.zeros(len(designs_KG))
+        return (
+            np.log(np.maximum(found, _TOLERANCE)).mean(axis=0)
+            if found
+            else np.zeros(len(designs_KG))
+        )
 
     def score(self, designs_KG: Ints, *, floor: float) -> Floats:
         """Shortfall below the floor, then log slope efficiency; K × 2.

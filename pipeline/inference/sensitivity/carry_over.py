@@ -53,7 +53,10 @@ def returning_outcome(
         return found_GB
 
     return ReturningOutcome(
-        family=family, trials_GB=sums("trials"), first_GB=sums("first_day_successes"), later_GB=sums("later_successes")
+        family=family,
+        trials_GB=sums("trials"),
+        first_GB=sums("first_day_successes"),
+        later_GB=sums("later_successes"),
     )
 
 

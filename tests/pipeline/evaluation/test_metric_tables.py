@@ -184,7 +184,10 @@ def sessions_of_a_random_shop(n):
 
 def test_covariances_are_symmetric_and_agree_with_the_errors():
     model = build_model(
-        ModelConfig(hidden_size=8, layers=1, heads=2, max_length=6), n_items=12, n_objectives=2, seed=3
+        ModelConfig(hidden_size=8, layers=1, heads=2, max_length=6),
+        n_items=12,
+        n_objectives=2,
+        seed=3,
     )
     section = replace(SECTION, cutoff=4, bootstrap=2000)
     found = evaluate(model, sessions_of_a_random_shop(400), section)
@@ -216,7 +219,10 @@ def test_covariances_are_symmetric_and_agree_with_the_errors():
 def test_replicates_of_all_metrics_are_of_the_same_redrawn_sessions():
     """The product of Recall and OD is redrawn with its factors; the covariance is the replicates'."""
     model = build_model(
-        ModelConfig(hidden_size=8, layers=1, heads=2, max_length=6), n_items=12, n_objectives=2, seed=3
+        ModelConfig(hidden_size=8, layers=1, heads=2, max_length=6),
+        n_items=12,
+        n_objectives=2,
+        seed=3,
     )
     found = evaluate(model, sessions_of_a_random_shop(300))
     drawn = {
@@ -300,7 +306,10 @@ def test_losses_of_planted_scores(planted_model):
 
 def test_order_of_the_sessions_does_not_matter():
     model = build_model(
-        ModelConfig(hidden_size=8, layers=1, heads=2, max_length=6), n_items=12, n_objectives=2, seed=3
+        ModelConfig(hidden_size=8, layers=1, heads=2, max_length=6),
+        n_items=12,
+        n_objectives=2,
+        seed=3,
     )
     sessions = [[((7 * s + t * t) % 12, (s + t) % 3 // 2) for t in range(2 + s)] for s in range(4)]
     here = evaluate(model, SessionTokens.from_lists(sessions))

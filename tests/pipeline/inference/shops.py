@@ -45,6 +45,8 @@ def before_sums_of(users, kpi="ctr"):
     rows = []
     for group in range(len(users["m"])):
         one = {name: values[group] for name, values in users.items()}
-        sums = [int(np.prod([one[name] for name in term], axis=0).sum()) for term in PRE_PERIOD_TERMS]
+        sums = [
+            int(np.prod([one[name] for name in term], axis=0).sum()) for term in PRE_PERIOD_TERMS
+        ]
         rows.append((f"g{group + 1}", kpi, len(one["m"]), *sums))
     return pl.DataFrame(rows, schema=PRE_PERIOD_SUMS.columns, orient="row")

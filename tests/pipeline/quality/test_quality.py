@@ -11,7 +11,8 @@ from pipeline.quality.runner import check_tables
 from pipeline.quality.suites import RULES
 
 CONTRACTS = {
-    c.name: c for c in (SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS, DAILY_TOTALS, RETURNING_USER_TOTALS)
+    c.name: c
+    for c in (SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS, DAILY_TOTALS, RETURNING_USER_TOTALS)
 }
 TEXT_IDS = {"sessions": {"session": pl.String}, "items": {"item": pl.String}}
 SCHEMAS = {name: c.schema | TEXT_IDS.get(name, {}) for name, c in CONTRACTS.items()}

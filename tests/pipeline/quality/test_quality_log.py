@@ -26,13 +26,13 @@ PLAN = TrafficPlan(
     ),
 )
 BAD = {
-    "impressions_not_empty": "DELETE FROM shown; DELETE FROM unusable",
-    "impressions_unique": "INSERT INTO shown FROM shown WHERE impression = 'x1'",
-    "orders_follow_clicks": "UPDATE shown SET clicked = false WHERE impression = 'x1'",
-    "orders_known_or_not": "UPDATE shown SET units = NULL WHERE impression = 'x1'",
-    "users_in_one_group": """UPDATE shown SET "group" = 'g2' WHERE impression = 'x1'""",
+    "impressions_not_empty": "DELETE FROM logged_impressions; DELETE FROM rejected_rows",
+    "impressions_unique": "INSERT INTO logged_impressions FROM logged_impressions WHERE impression = 'x1'",
+    "orders_follow_clicks": "UPDATE logged_impressions SET clicked = false WHERE impression = 'x1'",
+    "orders_known_or_not": "UPDATE logged_impressions SET units = NULL WHERE impression = 'x1'",
+    "users_in_one_group": """UPDATE logged_impressions SET "group" = 'g2' WHERE impression = 'x1'""",
     # 11 of 200 impressions in the file are just over 5 %
-    "few_impressions_rejected": "UPDATE unusable SET rows = 11",
+    "few_impressions_rejected": "UPDATE rejected_rows SET rows = 11",
 }
 WITHOUT = {
     "impression": {"impressions_unique"},
@@ -96,7 +96,9 @@ def test_every_rule_on_the_log_is_broken_by_one_of_the_bad_logs():
 
 
 def test_many_bots_are_no_fault_of_the_log(database):
-    many = "INSERT INTO set_aside VALUES ('a.parquet', 'more than 500 impressions per hour', 150)"
+    many = (
+        "INSERT INTO excluded_rows VALUES ('a.parquet', 'more than 500 impressions per hour', 150)"
+    )
 
     assert after(many, database) == set()
 
@@ -104,15 +106,15 @@ def test_many_bots_are_no_fault_of_the_log(database):
 @pytest.mark.parametrize("column", WITHOUT)
 def test_a_null_in_the_log_breaks_the_rule_that_speaks_of_it(database, column):
     statement = (
-        "CREATE OR REPLACE TABLE shown AS SELECT * REPLACE "
-        f"(CASE WHEN impression <> 'x1' THEN {column} END AS {column}) FROM shown"
+        "CREATE OR REPLACE TABLE logged_impressions AS SELECT * REPLACE "
+        f"(CASE WHEN impression <> 'x1' THEN {column} END AS {column}) FROM logged_impressions"
     )
 
     assert after(statement, database) == WITHOUT[column]
 
 
 def test_a_log_that_tells_nothing_of_orders_breaks_no_rule(database):
-    clicks_alone = "UPDATE shown SET ordered = NULL, units = NULL"
+    clicks_alone = "UPDATE logged_impressions SET ordered = NULL, units = NULL"
 
     assert after(clicks_alone, database) == set()
 

@@ -21,12 +21,12 @@ from pipeline.reporting.report import finalize, with_analyses, write_report
 from pipeline.simulator import planted_slopes
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
-    TrueSlope,
     DirectConfig,
     ExperimentConfig,
     RegressionConfig,
     SimulatorConfig,
     SyntheticConfig,
+    TrueSlope,
 )
 from tests.pipeline.reporting.conftest import front_of
 from tests.pipeline.reporting.page import Page

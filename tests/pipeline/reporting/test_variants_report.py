@@ -11,7 +11,7 @@ from pipeline.core.contracts import DAY_MS, Kpi
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest, summarise
-from pipeline.experiment.log.log_files import BROUGHT
+from pipeline.experiment.log.log_files import EXTERNAL_PROVENANCE
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.inference.diagnostics.health_checks import health_of
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
@@ -88,7 +88,7 @@ def written(evidence, small_params, tmp_path_factory):
             "exploration": [asdict(one) for one in explore(found, level=0.95, seed=1)],
             "not_fitted": unfitted_pairs(found, level=0.95),
             "plan": plan.as_dict(),
-            "origin": BROUGHT,
+            "origin": EXTERNAL_PROVENANCE,
             "ingestion": ingestion,
             "provenance": {
                 **software,

@@ -221,9 +221,7 @@ FRESH = {"rule": "freshness", "add": 1.0, "half_life_days": 7.0}
         ("regression.level", 0.999, 1.0, "less than 1"),
     ],
 )
-def test_the_boundary_value_loads_and_the_next_is_rejected(
-    values, key, accepted, refused, words
-):
+def test_the_boundary_value_loads_and_the_next_is_rejected(values, key, accepted, refused, words):
     section, name = key.split(".")
 
     study = parse_study(_set(values, key, accepted))
@@ -303,7 +301,10 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
         ({"training.objectives": [CLICK, {"loss": "view"}]}, ["unknown loss 'view'", "'click'"]),
         ({"training.negatives": {"uniform": 9, "top": 10}}, ["top = 10", "uniform = 9"]),
         ({"training.negatives": {"all": True}}, ["negatives.all", "uniform: 0"]),
-        ({"serving.rules": [CAP, FRESH]}, ["['cap', 'freshness']", "before the rules that re-rank"]),
+        (
+            {"serving.rules": [CAP, FRESH]},
+            ["['cap', 'freshness']", "before the rules that re-rank"],
+        ),
         ({"serving.rules": [{"rule": "boost", "add": 1.0}]}, ["neither items nor categories"]),
     ],
     ids="-".join,
@@ -401,7 +402,11 @@ def test_extra_cutoffs_and_custom_metrics_are_accepted_in_hypotheses(values, met
     [
         ("extra_cutoffs", [5, 5], "contain a cutoff twice"),
         ("extra_cutoffs", [20], "contain a cutoff twice"),
-        ("custom_metrics", [{"name": "recall", "function": "a:b"}], "['recall'] are already in use"),
+        (
+            "custom_metrics",
+            [{"name": "recall", "function": "a:b"}],
+            "['recall'] are already in use",
+        ),
         ("custom_metrics", [{"name": "x", "function": "a:b"}] * 2, "['x'] are already in use"),
     ],
 )
@@ -433,7 +438,11 @@ def test_item_attributes_need_a_file(values, key, value, words):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("shares", [1.0, 2.0], "has 2 values, but experiment.groups = 3; give one share per group (g1, g2"),
+        (
+            "shares",
+            [1.0, 2.0],
+            "has 2 values, but experiment.groups = 3; give one share per group (g1, g2",
+        ),
         ("shares", [1.0, 0.0001, 1.0], "at least 0.1%"),
         (
             "forced_assignment",

@@ -92,15 +92,30 @@ def test_integer_names_in_parquet_are_accepted(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("variant,", "name,"), "the column variant is missing from .*; expected variant"),
-        (GOOD.replace("share", "part"), "the column share is missing .*positive numbers, such as 1"),
-        (GOOD.replace("02,", "01,"), r"the variants are \['01', '01'\]; expected two or more unique"),
+        (
+            GOOD.replace("variant,", "name,"),
+            "the column variant is missing from .*; expected variant",
+        ),
+        (
+            GOOD.replace("share", "part"),
+            "the column share is missing .*positive numbers, such as 1",
+        ),
+        (
+            GOOD.replace("02,", "01,"),
+            r"the variants are \['01', '01'\]; expected two or more unique",
+        ),
         (GOOD[: GOOD.index("02,")], r"the variants are \['01'\]"),
         (GOOD.replace("02,", ","), r"the variants are \['01', None\]"),
         (GOOD.replace("doc2vec,2", "doc2vec,0"), r"share is \[0, 1\]; expected positive numbers"),
         (GOOD.replace("doc2vec,2", "doc2vec,"), r"share is \[None, 1\]"),
-        (GOOD.replace("0.02", "-0.02"), r"auc_se is \[0.01, -0.02\]; expected numbers of 0 or more"),
-        (GOOD.replace("auc,", "roc,"), "auc_se has the standard errors of auc, but there is no column auc"),
+        (
+            GOOD.replace("0.02", "-0.02"),
+            r"auc_se is \[0.01, -0.02\]; expected numbers of 0 or more",
+        ),
+        (
+            GOOD.replace("auc,", "roc,"),
+            "auc_se has the standard errors of auc, but there is no column auc",
+        ),
         ("", "cannot read .*; expected a CSV or parquet file"),
     ],
 )

@@ -93,7 +93,9 @@ def test_the_error_of_the_metric_reduces_the_information():
 def test_the_design_balances_the_information_per_user():
     x = np.linspace(0, 1, 11)
     low, high = (
-        DesignCriterion.of([axis(x, information=information)], even(3), seed=0).choose(floor=0, seed=0).tolist()
+        DesignCriterion.of([axis(x, information=information)], even(3), seed=0)
+        .choose(floor=0, seed=0)
+        .tolist()
         for information in (2 - x, 1 + x)
     )
 

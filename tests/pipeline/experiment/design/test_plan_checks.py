@@ -72,7 +72,9 @@ def test_the_traffic_share_can_only_be_raised():
 
 def test_an_experiment_without_users_is_rejected():
     check_has_users(RUNNING, 1)
-    with pytest.raises(LogError, match=r"no users to simulate: enabled = True, traffic_share = 0.1"):
+    with pytest.raises(
+        LogError, match=r"no users to simulate: enabled = True, traffic_share = 0.1"
+    ):
         check_has_users(RUNNING, 0)
     with pytest.raises(LogError, match="enabled = False"):
         check_has_users(replace(RUNNING, enabled=False), 5)

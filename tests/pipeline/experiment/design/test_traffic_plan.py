@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -14,25 +13,15 @@ from scipy import stats
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.assignment import bucket_of
-from pipeline.experiment.design.traffic_plan import Group, Reason, TrafficPlan
+from pipeline.experiment.design.traffic_plan import Reason, TrafficPlan
+from tests.pipeline.experiment import logs
 
 USERS = [f"u{number:05d}" for number in range(20_000)]
 EDGES = [0, 1000, 4000, 10_000]
 
 
 def plan_of(edges=EDGES, **changes):
-    """A plan with groups g1, g2, … between these buckets."""
-    groups = tuple(
-        Group(
-            name=f"g{n + 1}",
-            preference_id=f"p{n}",
-            preference=(0.5, 0.5),
-            first_bucket=first,
-            last_bucket=end - 1,
-        )
-        for n, (first, end) in enumerate(pairwise(edges))
-    )
-    return TrafficPlan(experiment="e", salt="seed", list_length=5, groups=groups, **changes)
+    return logs.plan_of(edges, salt="seed", **changes)
 
 
 PLANS = {
@@ -168,7 +157,9 @@ def test_overlapping_groups_are_rejected():
 
 
 def test_a_forced_assignment_to_an_unknown_group_is_rejected():
-    with pytest.raises(LogError, match=r"forced_assignment {'ada': 'g9'} has unknown groups; use g1, g2, g3"):
+    with pytest.raises(
+        LogError, match=r"forced_assignment {'ada': 'g9'} has unknown groups; use g1, g2, g3"
+    ):
         plan_of(forced_assignment={"ada": "g9"})
 
 
@@ -181,5 +172,7 @@ def test_a_forced_assignment_to_an_unknown_group_is_rejected():
     ],
 )
 def test_a_damaged_plan_is_rejected_with_its_key(change, place):
-    with pytest.raises(LogError, match=f"not a valid traffic plan: {place}.*materialise 'traffic_plan'"):
+    with pytest.raises(
+        LogError, match=f"not a valid traffic plan: {place}.*materialise 'traffic_plan'"
+    ):
         TrafficPlan.from_dict(plan_of().as_dict() | change)

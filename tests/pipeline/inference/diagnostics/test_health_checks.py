@@ -107,9 +107,7 @@ def test_events_that_lost_what_they_belong_to_are_found():
     most = int(0.01 * kept)
 
     few = health(HEALTHY, **{"click without impression": most // 2})
-    many = health(
-        HEALTHY, **{"click without impression": most, "order without click": 40}
-    )
+    many = health(HEALTHY, **{"click without impression": most, "order without click": 40})
 
     assert failed(few) == []
     assert failed(many) == ["events_kept"]

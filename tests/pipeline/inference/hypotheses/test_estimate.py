@@ -16,7 +16,7 @@ from pipeline.core.contracts import (
     Kpi,
     Metric,
 )
-from pipeline.experiment.kpis.contracts import PRE_PERIOD_TERMS, GROUP_KPIS
+from pipeline.experiment.kpis.contracts import GROUP_KPIS, PRE_PERIOD_TERMS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.study import PAPER_HYPOTHESES, RegressionConfig
