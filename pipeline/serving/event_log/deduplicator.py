@@ -5,7 +5,8 @@ import time
 from hashlib import blake2b
 from pathlib import Path
 
-from pipeline.serving.event_log.rotating_files import Table, read_rows
+from pipeline.experiment.log.log_files import LogTable
+from pipeline.serving.event_log.rotating_files import read_rows
 
 _DIGEST = 16
 
@@ -29,7 +30,7 @@ class EventDeduplicator:
         """Know the events of the log's closed files, as far back as is remembered."""
         found: list[tuple[int, bytes]] = []
         earliest = now_ms - self._ms
-        for table in (Table.CLICKS, Table.ORDERS, Table.SHOWN):
+        for table in (LogTable.CLICKS, LogTable.ORDERS, LogTable.CONFIRMATIONS):
             rows = read_rows(log, table, since=earliest / 1000)
             found.extend(
                 (row["received"], _digest(row["impression"], row["event"]))

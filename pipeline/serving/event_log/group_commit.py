@@ -14,11 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.kafka_sink import Row, Sink
 from pipeline.serving.event_log.rotating_files import (
+    WRITTEN,
     LogFile,
     Rotation,
-    Table,
     lock_folder,
     recover_files,
 )
@@ -56,7 +57,7 @@ class Journal:
         self.cut_lines = recover_files(folder)
         if self.cut_lines:
             _LOG.warning("%d lines that a crash had torn were cut from the log", self.cut_lines)
-        self._files = {table: LogFile(folder, table, rotation) for table in Table}
+        self._files = {table: LogFile(folder, table, rotation) for table in WRITTEN}
         self._sink = sink
         self._observe = observe
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
@@ -116,10 +117,10 @@ class Journal:
 
     def _commit(self, batch: list[_Pending]) -> None:
         started = time.perf_counter()
-        rows: dict[Table, list[bytes]] = {}
+        rows: dict[LogTable, list[bytes]] = {}
         for row, _ in batch:
             rows.setdefault(row.table, []).append(row.content)
-        failed: dict[Table, OSError] = {}
+        failed: dict[LogTable, OSError] = {}
         for table, contents in rows.items():
             try:
                 self._files[table].append(b"".join(contents))

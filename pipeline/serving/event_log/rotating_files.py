@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from pipeline.core.errors import LogError
+from pipeline.experiment.log.log_files import LogTable
 from pipeline.study import Durability, ServingConfig
 
 CLOSED = ".jsonl"
@@ -25,17 +25,13 @@ _MENDED = ".jsonl.mended"
 _LOCK = ".lock"
 
 
-class Table(StrEnum):
-    """What a row of the log is; the files are named after it."""
+WRITTEN = (LogTable.IMPRESSIONS, LogTable.CLICKS, LogTable.ORDERS, LogTable.CONFIRMATIONS)
+"""The tables that the endpoint writes."""
 
-    IMPRESSIONS = "impressions"
-    CLICKS = "clicks"
-    ORDERS = "orders"
-    SHOWN = "shown"
 
-    def folder(self, log: Path) -> Path:
-        """Where its files lie; ingestion takes every file beside the clicks for impressions."""
-        return log / "confirmations" if self is Table.SHOWN else log
+def folder_of(table: LogTable, log: Path) -> Path:
+    """The folder of a table's files; confirmations are kept apart, since they are not ingested."""
+    return log / "confirmations" if table is LogTable.CONFIRMATIONS else log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +55,8 @@ class Rotation:
 class LogFile:
     """The file rows of one table are appended to; another one after each rotation."""
 
-    def __init__(self, log: Path, table: Table, rotation: Rotation) -> None:
-        self._folder = table.folder(log)
+    def __init__(self, log: Path, table: LogTable, rotation: Rotation) -> None:
+        self._folder = folder_of(table, log)
         self._table = table
         self._rotation = rotation
         self._path: Path | None = None
@@ -133,8 +129,8 @@ def lock_folder(log: Path) -> int:
         LogError: if another server is writing there, or the folder cannot be written.
     """
     try:
-        for table in Table:
-            table.folder(log).mkdir(parents=True, exist_ok=True)
+        for table in WRITTEN:
+            folder_of(table, log).mkdir(parents=True, exist_ok=True)
         descriptor = os.open(log / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
     except OSError as error:
         msg = f"cannot write into {log}: {error.strerror}; serving.log_path names the log's folder"
@@ -155,8 +151,8 @@ def recover_files(log: Path) -> int:
     a loss of power may damage more. Interrupted, it is done again.
     """
     cut = 0
-    for table in Table:
-        folder = table.folder(log)
+    for table in WRITTEN:
+        folder = folder_of(table, log)
         for unfinished in folder.glob(f"*{_MENDED}"):
             unfinished.unlink()
         for path in sorted(folder.glob(f"*{OPEN}")):
@@ -165,9 +161,9 @@ def recover_files(log: Path) -> int:
     return cut
 
 
-def read_rows(log: Path, table: Table, *, since: float = 0.0) -> Iterator[dict[str, Any]]:
+def read_rows(log: Path, table: LogTable, *, since: float = 0.0) -> Iterator[dict[str, Any]]:
     """The rows of a table's closed files that were changed at or after ``since`` (seconds)."""
-    for path in sorted(table.folder(log).glob(f"{table}-*{CLOSED}")):
+    for path in sorted(folder_of(table, log).glob(f"{table}-*{CLOSED}")):
         if path.stat().st_mtime >= since:
             with path.open("rb") as stream:
                 yield from map(orjson.loads, stream)
@@ -218,7 +214,7 @@ def _give_name(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def _next_name(folder: Path, table: Table) -> str:
+def _next_name(folder: Path, table: LogTable) -> str:
     """A name that sorts after all there are, so that ingestion adds the file to what it has."""
     taken = [path.name.split(".")[0] for path in folder.glob(f"{table}-*")]
     now = f"{table}-{datetime.now(UTC):%Y%m%dT%H%M%S-%f}"

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.traffic_plan import Group
+from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import Journal
 from pipeline.serving.event_log.kafka_sink import Row
-from pipeline.serving.event_log.rotating_files import Table
 from pipeline.serving.http.prometheus import Metrics
 from pipeline.serving.http.schemas import Click, Order, RecommendRequest, Shown
 from pipeline.serving.ranking.micro_batcher import Batcher
@@ -32,7 +32,7 @@ _LOG = logging.getLogger(__name__)
 _DIGITS = 6
 """Of a score, behind the point."""
 
-_TABLES = {"shown": Table.SHOWN, "click": Table.CLICKS, "order": Table.ORDERS}
+_TABLES = {"shown": LogTable.CONFIRMATIONS, "click": LogTable.CLICKS, "order": LogTable.ORDERS}
 
 
 class Service:
@@ -122,7 +122,7 @@ class Service:
                 "positions": list(range(1, len(names) + 1)),
                 "scores": scores,
             }
-            await self._write(Table.IMPRESSIONS, answer["impression"], row)
+            await self._write(LogTable.IMPRESSIONS, answer["impression"], row)
         answer["items"] = [
             {"item": name, "position": n + 1, "score": scores and scores[n]}
             for n, name in enumerate(names)
@@ -188,7 +188,7 @@ class Service:
             _LOG.debug("fallback after %s", type(error).__name__)
             return None, "the model failed"
 
-    def _write(self, table: Table, impression: str, row: dict[str, Any]) -> asyncio.Future[None]:
+    def _write(self, table: LogTable, impression: str, row: dict[str, Any]) -> asyncio.Future[None]:
         content = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
         return self.journal.append(Row(table, impression, content))
 

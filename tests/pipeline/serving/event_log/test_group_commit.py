@@ -7,17 +7,18 @@ import threading
 
 import pytest
 
+from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import Journal
 from pipeline.serving.event_log.kafka_sink import KafkaSink, Row, open_kafka
-from pipeline.serving.event_log.rotating_files import LogFile, Rotation, Table
+from pipeline.serving.event_log.rotating_files import WRITTEN, LogFile, Rotation
 from pipeline.study import Durability, KafkaTopic
 from tests.pipeline.serving.shop import rows_of
 
 ROTATION = Rotation(seconds=3600.0, size=10**9, durability=Durability.FSYNC)
 
 
-def row(n, table=Table.CLICKS):
+def row(n, table=LogTable.CLICKS):
     content = f'{{"impression":"x{n}","event":"e{n}","received":{n}}}\n'
     return Row(table, f"x{n}", content.encode())
 
@@ -36,7 +37,7 @@ def run(folder, scenario, **options):
 
 def test_rows_go_to_the_files_of_their_tables(tmp_path):
     async def scenario(journal):
-        await asyncio.gather(*(journal.append(row(n, table)) for n, table in enumerate(Table)))
+        await asyncio.gather(*(journal.append(row(n, table)) for n, table in enumerate(WRITTEN)))
 
     run(tmp_path, scenario)
 

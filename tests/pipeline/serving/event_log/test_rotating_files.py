@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import LogError
-from pipeline.experiment.log.log_files import log_files
+from pipeline.experiment.log.log_files import LogTable, log_files
 from pipeline.serving.event_log.rotating_files import (
     LogFile,
     Rotation,
-    Table,
     lock_folder,
     read_rows,
     recover_files,
@@ -40,7 +39,7 @@ def names(folder):
 
 
 def test_a_file_gets_its_name_when_it_is_closed(folder):
-    file = LogFile(folder, Table.CLICKS, SELDOM)
+    file = LogFile(folder, LogTable.CLICKS, SELDOM)
     file.append(line(1) + line(2))
 
     (while_open,) = names(folder)
@@ -51,35 +50,35 @@ def test_a_file_gets_its_name_when_it_is_closed(folder):
     assert while_open.endswith(".jsonl.open")
     assert taken_in == []
     assert names(folder) == [while_open.removesuffix(".open")]
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 2]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 2]
     assert [path.name for path in log_files(folder)] == names(folder)
 
 
 def test_files_sort_in_the_order_they_were_written(folder):
-    file = LogFile(folder, Table.ORDERS, AT_ONCE)
+    file = LogFile(folder, LogTable.ORDERS, AT_ONCE)
 
     for n in range(50):
         file.append(line(n))
         file.rotate_if_due()
 
     assert len(names(folder)) == 50
-    assert [row["n"] for row in read_rows(folder, Table.ORDERS)] == list(range(50))
+    assert [row["n"] for row in read_rows(folder, LogTable.ORDERS)] == list(range(50))
 
 
 def test_a_clock_that_goes_back_does_not_reorder_files(folder):
     ahead = folder / "clicks-20990101T000000-000000.jsonl"
     ahead.write_bytes(line(0))
-    file = LogFile(folder, Table.CLICKS, AT_ONCE)
+    file = LogFile(folder, LogTable.CLICKS, AT_ONCE)
 
     for n in (1, 2):
         file.append(line(n))
         file.rotate_if_due()
 
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [0, 1, 2]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [0, 1, 2]
 
 
 def test_age_closes_a_file_too(folder, monkeypatch):
-    file = LogFile(folder, Table.CLICKS, SELDOM)
+    file = LogFile(folder, LogTable.CLICKS, SELDOM)
     file.append(line(1))
     file.rotate_if_due()
     still_open = names(folder)
@@ -101,7 +100,7 @@ def test_a_torn_last_line_is_cut_and_counted(tmp_path_factory, whole, torn):
     cut = recover_files(folder)
 
     assert cut == 1
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == list(range(whole))
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == list(range(whole))
     assert names(folder) == (["clicks-1.jsonl"] if whole else [])
     assert recover_files(folder) == 0
 
@@ -117,12 +116,12 @@ def test_recovery_can_be_interrupted_at_any_step(folder):
 
     assert cut == 2  # zeros that a loss of power has left, and the torn line
     assert names(folder) == ["clicks-1.jsonl"]
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 2]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 2]
     assert not shown.exists()
 
 
 def test_what_could_not_be_written_whole_is_not_in_the_file(folder, monkeypatch):
-    file = LogFile(folder, Table.CLICKS, SELDOM)
+    file = LogFile(folder, LogTable.CLICKS, SELDOM)
     file.append(line(1))
     real = os.write
 
@@ -138,12 +137,12 @@ def test_what_could_not_be_written_whole_is_not_in_the_file(folder, monkeypatch)
     file.append(line(3))
     file.close()
 
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 3]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 3]
 
 
 def test_a_failed_fsync_takes_its_rows_out_and_the_file_out_of_use(folder, monkeypatch):
     file = LogFile(
-        folder, Table.CLICKS, Rotation(seconds=9.0, size=99, durability=Durability.FSYNC)
+        folder, LogTable.CLICKS, Rotation(seconds=9.0, size=99, durability=Durability.FSYNC)
     )
     file.append(line(1))
     real = os.fsync
@@ -160,7 +159,7 @@ def test_a_failed_fsync_takes_its_rows_out_and_the_file_out_of_use(folder, monke
     file.append(line(3))
     file.close()
 
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 3]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 3]
     assert len(names(folder)) == 2
 
 
@@ -170,7 +169,7 @@ def test_a_failed_fsync_takes_its_rows_out_and_the_file_out_of_use(folder, monke
 def test_the_durability_decides_whether_an_append_waits_for_the_disk(
     folder, monkeypatch, durability, synced
 ):
-    file = LogFile(folder, Table.CLICKS, Rotation(seconds=9.0, size=99, durability=durability))
+    file = LogFile(folder, LogTable.CLICKS, Rotation(seconds=9.0, size=99, durability=durability))
     file.append(line(1))
     calls = []
     monkeypatch.setattr(os, "fsync", calls.append)
@@ -198,7 +197,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_duckdb_reads_files_that_are_being_written(folder):
-    file = LogFile(folder, Table.CLICKS, Rotation(seconds=9.0, size=200, durability=Durability.OS))
+    file = LogFile(
+        folder, LogTable.CLICKS, Rotation(seconds=9.0, size=200, durability=Durability.OS)
+    )
     query = "SELECT count(*), max(n) FROM read_json(?, format = 'newline_delimited')"
 
     for n in range(1, 41):
