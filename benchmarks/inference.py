@@ -276,7 +276,7 @@ def draw(impressions: float, folder: Path) -> None:
         seed=1,
     )
     x_ctr, x_cvr = relative_change(np.array(RECALL)), relative_change(np.array(DENSITY))
-    world = DirectSimulation.open(PLAN, setting, x_ctr=x_ctr, x_cvr=x_cvr)
+    world = DirectSimulation.of(PLAN, setting, x_ctr=x_ctr, x_cvr=x_cvr)
     rng = np.random.default_rng(1)
     write_simulated_log(world.days(), PLAN, setting.simulator.faults, folder, rng=rng)
 

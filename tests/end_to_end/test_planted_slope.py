@@ -86,7 +86,7 @@ def test_planted_slopes_come_back_through_files_and_database(plan, tmp_path):
         seed=1,
     )
     x_recall, x_density = (relative_change(np.array(of)) for of in (RECALL, ORDER_DENSITY))
-    world = DirectSimulation.open(plan, setting, x_ctr=x_recall, x_cvr=x_density)
+    world = DirectSimulation.of(plan, setting, x_ctr=x_recall, x_cvr=x_density)
     files = [file for day in world.days() for file in write_log(day, tmp_path)]
     ingest(files, plan, tmp_path / "experiment.duckdb")
     kpis = aggregate(tmp_path / "experiment.duckdb", plan).group_kpis

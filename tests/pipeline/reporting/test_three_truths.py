@@ -70,7 +70,7 @@ def first_screen(whole_report, tmp_path_factory):
             seed=1,
         )
         x_ctr, x_cvr = (relative_change(np.array(of)) for of in (RECALL, DENSITY))
-        world = planted_slopes.DirectSimulation.open(plan, setting, x_ctr=x_ctr, x_cvr=x_cvr)
+        world = planted_slopes.DirectSimulation.of(plan, setting, x_ctr=x_ctr, x_cvr=x_cvr)
         files = [file for day in world.days() for file in write_log(day, folder)]
         ingest(files, plan, folder / "log.duckdb")
         sums, ingestion = aggregate(folder / "log.duckdb", plan), summarise(folder / "log.duckdb")

@@ -110,7 +110,7 @@ def write_shop_log(where, folder):
 
 def write_direct_log(where, folder):
     """The log of the world without a recommender; the world it was drawn from."""
-    world = DirectSimulation.open(PLAN, where, x_ctr=X, x_cvr=-X)
+    world = DirectSimulation.of(PLAN, where, x_ctr=X, x_cvr=-X)
     rng = np.random.default_rng(where.seed)
     write_simulated_log(world.days(), PLAN, where.simulator.faults, folder, rng=rng)
     return world

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from pipeline.simulator.click_model import (
     NO_CLICK,
-    UNITS_AN_ORDER,
+    UNITS_PER_ORDER,
     examination,
     first_click,
-    first_click_chances,
+    first_click_probability,
     units_bought,
 )
 
@@ -48,7 +48,7 @@ def test_first_clicks_are_as_frequent_as_the_cascade_says(attraction):
 def test_the_exact_chances_are_the_cascades():
     rows = [[0.3, 0.6, 0.2, 0.9], [0.0, 1.0, 0.0, 0.1]]
 
-    found = first_click_chances(np.array(rows))
+    found = first_click_probability(np.array(rows))
 
     for chances, attraction in zip(found, rows, strict=True):
         assert chances == pytest.approx(cascade(attraction)[:-1])
@@ -78,8 +78,8 @@ def test_one_unit_an_order_and_at_times_more():
     units = units_bought(np.ones(USERS, dtype=np.bool_), np.random.default_rng(4))
 
     assert units.min() == 1
-    assert UNITS_AN_ORDER == 1 + 0.15
-    assert units.mean() == pytest.approx(UNITS_AN_ORDER, abs=4 * sqrt(0.15 / USERS))
+    assert UNITS_PER_ORDER == 1 + 0.15
+    assert units.mean() == pytest.approx(UNITS_PER_ORDER, abs=4 * sqrt(0.15 / USERS))
     assert (units == 1).mean() == pytest.approx(exp(-0.15), abs=4 * sqrt(0.12 / USERS))
 
 

@@ -97,7 +97,7 @@ def rate(log, group, late):
 def test_nothing_is_planted_by_default(clean, tmp_path):
     files = written(clean, tmp_path)
 
-    assert not InjectedFaults().planted()
+    assert not InjectedFaults().active()
     assert pl.concat(files.values()).equals(clean.sort("ts", "impression"))
 
 

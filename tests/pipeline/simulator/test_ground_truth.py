@@ -75,8 +75,8 @@ def test_what_is_expected_of_a_list_is_what_comes_of_it_on_average(rules):
     shoppers = make_shoppers(WORLD, 1000, rng)
     scene = SimulationState(
         shop=shop,
-        people=UserState.of(shoppers, preference, where.simulator, opening_ts=EXPERIMENT_TS),
-        host=InProcess.of(Tempter(), preference, k=5, shop_items=WORLD.items),
+        users=UserState.of(shoppers, preference, where.simulator, opening_ts=EXPERIMENT_TS),
+        backend=InProcess.of(Tempter(), preference, k=5, shop_items=WORLD.items),
         opening_ts=EXPERIMENT_TS,
     )
 

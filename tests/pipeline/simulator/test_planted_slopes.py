@@ -19,7 +19,7 @@ from tests.pipeline.simulator.experiments import PLAN, X, setting
 def world(seed=1, users=4000, x=X, **changes):
     direct = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.3} | changes.pop("direct", {})
     where = setting(seed, users=users, direct=direct, **changes)
-    return DirectSimulation.open(PLAN, where, x_ctr=x, x_cvr=-x)
+    return DirectSimulation.of(PLAN, where, x_ctr=x, x_cvr=-x)
 
 
 def whole(drawn):

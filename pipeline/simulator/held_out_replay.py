@@ -1,8 +1,9 @@
-"""The experiment of those who have real sessions but no traffic: held-out sessions play the users.
+"""Held-out replay: a simulated experiment in which the test sessions act as users.
 
-Each test session is a user. After each of its clicks the user is shown the group's list. What the
-user wants is what the session really clicked from there on; a wanted item is clicked if its
-position is looked at, and ordered if the session really ordered it later.
+For studies with real sessions but no traffic. After each click of its session a user is shown the
+group's list. The relevant items are those that the session clicks later: a relevant item is clicked if
+its position is examined, and ordered if the session orders it later. This is a simulation, not an
+off-policy estimate.
 """
 
 from typing import Any
@@ -15,20 +16,19 @@ from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.design.plan_checks import check_has_users
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.recommender.recommender import Recommender
-from pipeline.simulator.click_model import NO_CLICK, Ints, first_click, units_bought
+from pipeline.simulator.click_model import NO_CLICK, Flags, Ints, first_click, units_bought
 
 
 def log_provenance() -> dict[str, Any]:
-    """What a reader of the report must know about this log."""
+    """Provenance of the log, for the report."""
     return {
         "origin": "replayed",
         "how": (
             "Every held-out session was assigned to a group by a salted hash and replayed: after "
-            "each of its clicks it was shown the model's list, looked at position k with "
-            "probability (1+k)^-0.6, and clicked the first item it saw among those it really "
-            "clicked later; an order followed where it really ordered the item. The same sessions "
-            "also measured the offline metrics, so agreement between the two is partly built in. "
-            "No real person saw a list."
+            "each of its clicks it was shown the model's list, examined position k with probability "
+            "(1+k)^-0.6, and clicked the first examined item that it clicks later; an order followed "
+            "if the session orders the item. The offline metrics are computed on the same sessions, "
+            "so agreement between the two is partly built in. No real user saw a list."
         ),
     }
 
@@ -46,11 +46,11 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
 
     Args:
         recommender: The served model.
-        plan: Groups and assignment; the session's name is the user.
+        plan: The traffic plan; session ids are user ids.
         tokens: The held-out sessions.
-        names: Their names, in the order of ``tokens``.
+        names: Session ids, in the order of ``tokens``.
         times: Time of every click of ``tokens``, milliseconds UTC.
-        seed: Of the users' attention.
+        seed: Seed of the click model.
     """
     rng = np.random.default_rng([seed, 3])
     groups = [plan.group_of(name) for name in names]
@@ -67,11 +67,8 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
     served = {number: group for number, group in enumerate(groups) if group}
     preferences = np.array([served[int(s)].preference for s in session])
     lists = recommender.recommend(histories, preferences, k=plan.list_length)
-    wanted, would_order = _wishes(tokens, session, step, lists)
-    place = first_click(wanted.astype(np.float64), rng)
-    clicked = place != NO_CLICK
-    ordered = clicked & would_order[np.arange(len(place)), place]
-    impressions = pl.DataFrame(
+    clicked, ordered = _outcomes(tokens, session, step, lists, rng)
+    return pl.DataFrame(
         {
             "experiment": [plan.experiment] * len(session),
             "impression": [f"{names[s]}-{t}" for s, t in zip(session, step, strict=True)],
@@ -84,18 +81,27 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
         },
         schema=IMPRESSIONS.schema,
     )
-    return IMPRESSIONS.validate(impressions)
 
 
-def _wishes(
+def _outcomes(
+    tokens: SessionTokens, session: Ints, step: Ints, lists: Ints, rng: np.random.Generator
+) -> tuple[Flags, Flags]:
+    """Whether each list is clicked, and whether the clicked item is ordered."""
+    relevant, is_ordered = _later_actions(tokens, session, step, lists)
+    position = first_click(relevant.astype(np.float64), rng)
+    clicked = position != NO_CLICK
+    return clicked, clicked & is_ordered[np.arange(len(position)), position]
+
+
+def _later_actions(
     tokens: SessionTokens, session: Ints, step: Ints, lists: Ints
-) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each listed item is clicked later in its session, and whether such a click orders."""
-    wanted = np.zeros(lists.shape, dtype=np.bool_)
-    would_order = np.zeros(lists.shape, dtype=np.bool_)
+) -> tuple[Flags, Flags]:
+    """Whether the session later clicks each listed item, and whether it orders it."""
+    relevant = np.zeros(lists.shape, dtype=np.bool_)
+    is_ordered = np.zeros(lists.shape, dtype=np.bool_)
     for row, (s, t) in enumerate(zip(session, step, strict=True)):
         later = slice(tokens.offsets[s] + t + 1, tokens.offsets[s + 1])
         items, ordered = tokens.items[later], tokens.ordered[later]
-        wanted[row] = np.isin(lists[row], items)
-        would_order[row] = np.isin(lists[row], items[ordered == 1])
-    return wanted, would_order
+        relevant[row] = np.isin(lists[row], items)
+        is_ordered[row] = np.isin(lists[row], items[ordered == 1])
+    return relevant, is_ordered

@@ -9,7 +9,7 @@ import pytest
 from models.tokens import SessionTokens
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.simulator.replay import log_provenance, replay_sessions
+from pipeline.simulator.held_out_replay import log_provenance, replay_sessions
 
 PLAN = TrafficPlan(
     experiment="spring",
