@@ -43,10 +43,10 @@ def shop_truth(
     for group in plan.groups:
         rng = np.random.default_rng([config.seed, 4])
         preference = np.tile(group.preference, (users, 1))
-        shoppers = make_shoppers(config.synthetic, users, rng)
+        tastes = make_shoppers(config.synthetic, users, rng)
         state = SimulationState(
             shop=shop,
-            users=UserState.of(shoppers, preference, config.simulator, opening_ts=EXPERIMENT_TS),
+            users=UserState.of(tastes, preference, config.simulator, opening_ts=EXPERIMENT_TS),
             backend=InProcess.of(
                 recommender, preference, k=plan.list_length, shop_items=shop.catalogue.size
             ),

@@ -108,8 +108,8 @@ def simulate_sessions(
 ) -> pl.DataFrame:
     """Simulate the users of a study's experiment; one row per list, as in :func:`simulate_users`."""
     rng = np.random.default_rng([config.seed, 2])
-    shoppers = make_shoppers(config.synthetic, config.experiment.users, rng)
-    users = UserState.of(shoppers, preference, config.simulator, opening_ts=EXPERIMENT_TS)
+    tastes = make_shoppers(config.synthetic, config.experiment.users, rng)
+    users = UserState.of(tastes, preference, config.simulator, opening_ts=EXPERIMENT_TS)
     state = SimulationState(shop=shop, users=users, backend=backend, opening_ts=EXPERIMENT_TS)
     return simulate_users(state, config, rng)
 

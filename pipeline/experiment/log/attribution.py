@@ -9,8 +9,8 @@ item) instead are attributed by last touch:
   or impressions have items; the order counts for the click's impression.
 
 Both apply within the attribution window only. Of impressions at the same time, the one with the
-greatest id is the last. An order without an earlier click is no sign of data loss: most orders of a
-shop do not come from its recommendations.
+greatest id is the last. An order without an earlier click does not indicate data loss: most orders
+of a shop do not come from its recommendations.
 """
 
 from collections.abc import Collection, Mapping

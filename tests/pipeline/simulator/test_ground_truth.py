@@ -72,10 +72,10 @@ def test_what_is_expected_of_a_list_is_what_comes_of_it_on_average(rules):
     config = config_of(1, users=1000, **rules)
     rng = np.random.default_rng(1)
     shop, preference = build_shop(SHOP), preferences_of(user_ids(config), PLAN)
-    shoppers = make_shoppers(SHOP, 1000, rng)
+    tastes = make_shoppers(SHOP, 1000, rng)
     state = SimulationState(
         shop=shop,
-        users=UserState.of(shoppers, preference, config.simulator, opening_ts=EXPERIMENT_TS),
+        users=UserState.of(tastes, preference, config.simulator, opening_ts=EXPERIMENT_TS),
         backend=InProcess.of(Tempter(), preference, k=5, shop_items=SHOP.items),
         opening_ts=EXPERIMENT_TS,
     )
