@@ -63,12 +63,7 @@ class Metric(StrEnum):
     @property
     def higher_is_better(self) -> bool:
         """The metric's direction; lower popularity and Gini mean broader use of the catalogue."""
-        return self not in {
-            Metric.CLICK_LOSS,
-            Metric.ORDER_LOSS,
-            Metric.GINI_INDEX,
-            Metric.POPULARITY_PERCENTILE,
-        }
+        return self.has_cutoff and self not in {Metric.GINI_INDEX, Metric.POPULARITY_PERCENTILE}
 
     @property
     def has_cutoff(self) -> bool:
@@ -92,14 +87,6 @@ class Metric(StrEnum):
     def needs_attributes(self) -> bool:
         """Whether the metric needs ``dataset.item_attributes``."""
         return self in {Metric.CATEGORY_DIVERSITY, Metric.FRESHNESS}
-
-
-SHARE_METRICS = tuple(
-    metric
-    for metric in Metric
-    if metric.has_cutoff and metric not in {Metric.NOVELTY, Metric.INTRA_LIST_DIVERSITY}
-)
-"""Metrics with values in [0, 1]."""
 
 
 class Segmentation(StrEnum):

@@ -1,6 +1,6 @@
 """The rules of each artifact; importing them does not import Great Expectations."""
 
-from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, SHARE_METRICS, EventType, Kpi, Split
+from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, EventType, Kpi, Metric, Split
 from pipeline.datasets.raw_rows import DELIBERATE
 from pipeline.quality.expectation import Rule, allowed_values, forbid_rows, not_empty, unique
 
@@ -10,7 +10,12 @@ _WITH_NEIGHBOURS = (
 )
 """Rows in file order, with the previous and the next row."""
 
-_SHARE_METRICS = ", ".join(f"'{metric.value}'" for metric in SHARE_METRICS)
+_SHARE_METRICS = ", ".join(
+    f"'{metric}'"
+    for metric in Metric
+    if metric.has_cutoff and metric not in {Metric.NOVELTY, Metric.INTRA_LIST_DIVERSITY}
+)
+"""The metrics with values in [0, 1]."""
 _DELIBERATE = ", ".join(f"'{reason.value}'" for reason in sorted(DELIBERATE))
 
 RULES: dict[str, tuple[Rule, ...]] = {

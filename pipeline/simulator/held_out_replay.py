@@ -53,19 +53,13 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
         seed: Seed of the click model.
     """
     rng = np.random.default_rng([seed, 3])
-    groups = [plan.group_of(name) for name in names]
-    inside = np.array([group is not None for group in groups])
-    check_has_users(plan, int(inside.sum()))
-    shown = np.where(inside, np.maximum(tokens.lengths - 1, 0), 0)
-    session = np.repeat(np.arange(tokens.n_sessions), shown)
-    first = tokens.offsets[session]
+    served = {n: group for n, name in enumerate(names) if (group := plan.group_of(name))}
+    check_has_users(plan, len(served))
+    session = np.repeat(np.arange(tokens.n_sessions), np.maximum(tokens.lengths - 1, 0))
+    session = session[np.isin(session, list(served))]
     step = np.arange(len(session)) - np.searchsorted(session, session)
-    histories = [
-        np.asarray(tokens.items[a : a + n + 1], dtype=np.int64)
-        for a, n in zip(first, step, strict=True)
-    ]
-    served = {number: group for number, group in enumerate(groups) if group}
     preferences = np.array([served[int(s)].preference for s in session])
+    histories = _histories(tokens, session, step)
     lists = recommender.recommend(histories, preferences, k=plan.list_length)
     clicked, ordered = _outcomes(tokens, session, step, lists, rng)
     return pl.DataFrame(
@@ -73,14 +67,22 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
             "experiment": [plan.experiment] * len(session),
             "impression": [f"{names[s]}-{t}" for s, t in zip(session, step, strict=True)],
             "user": [names[s] for s in session],
-            "group": [served[int(s)].name for s in session],
-            "ts": np.asarray(times[first + step]),
+            "group": [served[s].name for s in session.tolist()],
+            "ts": np.asarray(times[tokens.offsets[session] + step]),
             "clicked": clicked,
             "ordered": ordered,
             "units": units_bought(ordered, rng).astype(np.int32),
         },
         schema=IMPRESSIONS.schema,
     )
+
+
+def _histories(tokens: SessionTokens, session: Ints, step: Ints) -> list[Ints]:
+    """The clicks of each session up to a step."""
+    return [
+        np.asarray(tokens.items[first : first + n + 1], dtype=np.int64)
+        for first, n in zip(tokens.offsets[session], step, strict=True)
+    ]
 
 
 def _outcomes(

@@ -92,16 +92,16 @@ def _step(  # noqa: PLR0913 - the whole state
     expected: bool,
 ) -> dict[str, Any]:
     """One list for each active session, and its outcome; writes the next click to ``sessions``."""
-    shop, users = state.shop, state.users
+    shop, users, rows = state.shop, state.users, np.arange(len(active))
     number, user, intent = sessions.number[active], sessions.user[active], sessions.intent[active]
-    seen, length = sessions.seen[active], sessions.length[active]
+    seen = sessions.seen[active]
     ts = sessions.start[active] + n * _PAUSE_MS
     lists = state.backend.recommend(number, user, seen[:, : n + 1], ts=ts)
     attraction = _attraction(lists, active, sessions, state, ts=ts)
     position = first_click(attraction, rng)
     clicked = position != NO_CLICK
-    browsed = shop.next_click(seen, length, intent, rng=rng)
-    item = np.where(clicked, lists[np.arange(len(active)), position], browsed)
+    browsed = shop.next_click(seen, sessions.length[active], intent, rng=rng)
+    item = np.where(clicked, lists[rows, position], browsed)
     repeated = (seen == item[:, None]).any(axis=1)
     probability = shop.order_chance(item, intent, repeated, users.tastes.thrift[user])
     ordered = clicked & (rng.integers(0, ORDER_SCALE, len(active)) < probability)
@@ -109,15 +109,8 @@ def _step(  # noqa: PLR0913 - the whole state
     state.backend.record(number[clicked], item[clicked], units[clicked], ts=ts[clicked])
     users.count_list(user)
     users.learn(user[clicked], shop.catalogue.category[item[clicked]], rng)
-    outcome = {
-        "session": number,
-        "step": np.full(len(active), n),
-        "user": user,
-        "ts": ts,
-        "clicked": clicked,
-        "ordered": ordered,
-        "units": units.astype(np.int32),
-    }
+    outcome = {"session": number, "step": np.full(len(active), n), "user": user, "ts": ts}
+    outcome |= {"clicked": clicked, "ordered": ordered, "units": units.astype(np.int32)}
     if expected:
         outcome |= _expectations(attraction, lists, active, sessions, state)
     sessions.seen[active, n + 1] = item

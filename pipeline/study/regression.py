@@ -17,7 +17,7 @@ class Hypothesis:
     Attributes:
         id: Name in tables and reports.
         metric: The offline metric, one of ``evaluation`` for which higher is better.
-        kpi: The online KPI.
+        kpi: The online KPI. ``units_per_impression`` is modelled as ``orders_per_impression``.
         direction: Expected sign of the slope.
         margin: Largest negligible slope, for the equivalence and non-inferiority tests; None to
             run neither.

@@ -94,8 +94,7 @@ def make_plan(
 ) -> tuple[TrafficPlan, Design]:
     """Choose the groups' preferences for the study's hypotheses, and allocate the buckets.
 
-    Dominated preferences are candidates only if there are too few others. With replicates, every
-    preference has several groups, such as g1 and g4, which form an A/A test.
+    Dominated preferences are candidates only if there are too few others.
 
     Args:
         front: The offline evaluation.
@@ -104,7 +103,6 @@ def make_plan(
         information: Information per user under each preference; equal by default.
     """
     section, seed = study.experiment, study.study.seed
-    floor = section.planning.curvature_floor
     points = front.points.with_row_index("position").sort("recall", maintain_order=True)
     ids: list[str] = points["preference_id"].to_list()
     weights_G = preference_shares(section)
@@ -112,29 +110,35 @@ def make_plan(
     only_undominated = len(undominated) >= len(weights_G)
     pool = undominated if only_undominated else np.arange(len(ids))
     axes, left_out = _axes(front, study, ids, information)
-    recall = points["recall"].to_numpy()
-    compared = list(axes.values()) or [_axis_of(recall, None, np.ones_like(recall))]
-    criterion = DesignCriterion.of([_select(axis, pool) for axis in compared], weights_G, seed=seed)
-    chosen = pool[criterion.choose(floor=floor, seed=seed)]
+    by_recall = {"": _axis_of(points["recall"].to_numpy(), None, np.ones(len(ids)))}
+    selected = [_select(axis, pool) for axis in (axes or by_recall).values()]
+    criterion = DesignCriterion.of(selected, weights_G, seed=seed)
+    chosen = pool[criterion.choose(floor=section.planning.curvature_floor, seed=seed)]
     even = _even(points, len(weights_G))
-    efficiencies = (criterion.efficiencies(design, compared) for design in (chosen, even))
-    metrics = {one.id: str(one.metric) for one in study.regression.hypotheses}
     design = Design(
         chosen=tuple(ids[n] for n in chosen),
         even=tuple(ids[n] for n in even),
         candidates=len(pool),
         only_undominated=only_undominated,
-        curvature_floor=floor,
-        hypotheses=tuple(
-            HypothesisInformation(
-                hypothesis=name, metric=metrics[name], chosen=a, even=b, gain=_gain(a, b)
-            )
-            for name, a, b in zip(axes, *efficiencies, strict=False)
-        ),
+        curvature_floor=section.planning.curvature_floor,
+        hypotheses=_compare(criterion, axes, study, chosen, even) if axes else (),
         left_out=left_out,
     )
-    rows = [points.row(int(n), named=True) for n in chosen]
-    return _allocate(rows, section, model), design
+    return _allocate([points.row(int(n), named=True) for n in chosen], section, model), design
+
+
+def _compare(
+    criterion: DesignCriterion, axes: dict[str, MetricAxis], study: Study, chosen: Ints, even: Ints
+) -> tuple[HypothesisInformation, ...]:
+    """The efficiencies of the chosen and of evenly spaced preferences, by hypothesis."""
+    metrics = {one.id: str(one.metric) for one in study.regression.hypotheses}
+    both = (criterion.efficiencies(design, list(axes.values())) for design in (chosen, even))
+    return tuple(
+        HypothesisInformation(
+            hypothesis=name, metric=metrics[name], chosen=a, even=b, gain=_gain(a, b)
+        )
+        for name, a, b in zip(axes, *both, strict=True)
+    )
 
 
 def preference_shares(section: ExperimentConfig) -> Floats:

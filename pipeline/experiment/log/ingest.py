@@ -106,22 +106,31 @@ def ingest(
     if len(known) == len(files):
         check(database)
         return _read_only(database)
+    new = [file for file in sorted(files, key=_sort_key) if file.name not in known]
     with atomic_file(database) as fresh:
         for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
             leftover.unlink(missing_ok=True)
         if known:
             shutil.copyfile(database, fresh)
-        new = [file for file in sorted(files, key=_sort_key) if file.name not in known]
-        with duckdb.connect(str(fresh), config={"preserve_insertion_order": False}) as connection:
-            connection.execute(_TABLES)
-            for file in track(new, len(new), "ingesting the log"):
-                _ingest_file(connection, file, plan, rules, entry=(md5s[file.name], fingerprint))
-            _derive(connection, plan, rules)
-            result = _summary(connection, len(new))
-        if not result.impressions:
-            msg = f"no usable impression in {len(files)} files; rejected: {result.rejected}"
-            raise LogError(msg)
+        entries = {file: (md5s[file.name], fingerprint) for file in new}
+        result = _update(fresh, entries, plan, rules)
         check(fresh)
+    return result
+
+
+def _update(
+    database: Path, new: dict[Path, tuple[str, str]], plan: Plan, rules: LogRules
+) -> Ingestion:
+    """Add new files, given with md5 and fingerprint, and derive the rest."""
+    with duckdb.connect(str(database), config={"preserve_insertion_order": False}) as connection:
+        connection.execute(_TABLES)
+        for file, entry in track(new.items(), len(new), "ingesting the log"):
+            _ingest_file(connection, file, plan, rules, entry=entry)
+        _derive(connection, plan, rules)
+        result = _summary(connection, len(new))
+    if not result.impressions:
+        msg = f"no usable impression in {result.files} files; rejected: {result.rejected}"
+        raise LogError(msg)
     return result
 
 

@@ -16,6 +16,9 @@ _HOUR_MS = 3_600_000
 _OUTSIDE = ("time outside 2000-01-01 to 2100-01-01", "ts < $earliest OR ts >= $latest")
 _WRONG_TYPE = ("a field has the wrong type", "has_wrong_type")
 
+_OTHER_EXPERIMENT = ("another experiment", "experiment <> $experiment")
+_ORDER_RULES = (("fewer than one unit", "units < 1"), ("negative revenue", "revenue < 0"))
+
 _OUTCOME_RULES = (
     ("negative units", "units < 0"),
     ("ordered but not clicked", "ordered AND NOT clicked"),
@@ -64,16 +67,13 @@ def _midnight(day: date) -> int:
 def rejection_sql(
     table: LogTable, plan: Plan, rules: LogRules, *, columns: Collection[str]
 ) -> tuple[str, dict[str, Any]]:
-    """SQL of the first rejection reason of a row of ``staged_rows``; null for a valid row.
+    """SQL, with parameters, of the rejection reason of a row of ``staged_rows``; null if valid.
 
     Args:
         table: Table of the rows.
         plan: Plan of the experiment.
         rules: Rules of the experiment.
         columns: Columns of the file; rules on other columns do not apply.
-
-    Returns:
-        The expression and its parameters.
     """
     if table is LogTable.USERS:
         return _case(_WRONG_TYPE, *user_covariates.RULES), {}
@@ -83,11 +83,9 @@ def rejection_sql(
         # an event has its impression, or else its user
         optional = {"user", "item"} if "impression" in columns else set[str]()
         missing = _missing(*(name for name in required if name not in optional))
-        units = ("fewer than one unit", "units < 1")
-        amounts = (units, ("negative revenue", "revenue < 0")) if table is LogTable.ORDERS else ()
+        amounts = _ORDER_RULES if table is LogTable.ORDERS else ()
         return _case(_WRONG_TYPE, missing, _OUTSIDE, *amounts), limits
-    other = (("another experiment", "experiment <> $experiment"),)
-    other = other if "experiment" in columns else ()
+    other = (_OTHER_EXPERIMENT,) if "experiment" in columns else ()
     name_in_log = rules.columns.experiment if rules.columns else None
     expression = _case(
         _WRONG_TYPE,
