@@ -55,12 +55,10 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
     rng = np.random.default_rng([seed, 3])
     served = {n: group for n, name in enumerate(names) if (group := plan.group_of(name))}
     check_has_users(plan, len(served))
-    session = np.repeat(np.arange(tokens.n_sessions), np.maximum(tokens.lengths - 1, 0))
-    session = session[np.isin(session, list(served))]
+    session = np.repeat(list(served), np.maximum(tokens.lengths[list(served)] - 1, 0))
     step = np.arange(len(session)) - np.searchsorted(session, session)
     preferences = np.array([served[int(s)].preference for s in session])
-    histories = _histories(tokens, session, step)
-    lists = recommender.recommend(histories, preferences, k=plan.list_length)
+    lists = recommender.recommend(_clicks(tokens, session, step), preferences, k=plan.list_length)
     clicked, ordered = _outcomes(tokens, session, step, lists, rng)
     return pl.DataFrame(
         {
@@ -77,7 +75,7 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
     )
 
 
-def _histories(tokens: SessionTokens, session: Ints, step: Ints) -> list[Ints]:
+def _clicks(tokens: SessionTokens, session: Ints, step: Ints) -> list[Ints]:
     """The clicks of each session up to a step."""
     return [
         np.asarray(tokens.items[first : first + n + 1], dtype=np.int64)
