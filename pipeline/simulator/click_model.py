@@ -45,10 +45,7 @@ def first_click_probability(attraction: Floats) -> Floats:
 def carry_over_effect(faults: InjectedFaults, *, day: Ints, shown: Ints) -> Floats:
     """Change of the click log odds by carry-over and novelty, at a first weight of 1.
 
-    Args:
-        faults: Strength of both effects.
-        day: Day of the experiment, from 0.
-        shown: Number of lists shown to the user before.
+    ``day`` counts from 0; ``shown`` is the number of lists shown to the user before.
     """
     novelty = faults.novelty * 0.5 ** (day / _NOVELTY_HALF_LIFE_DAYS)
     return novelty + faults.carry_over * np.log2(1.0 + shown)

@@ -32,14 +32,9 @@ def write_simulated_log(
     *,
     rng: np.random.Generator,
 ) -> None:
-    """Write the impressions of an experiment with the injected faults.
+    """Write the impressions of an experiment with the injected faults to an existing folder.
 
-    Args:
-        days: Impressions in order of time; no day is in two frames.
-        plan: The traffic plan.
-        faults: The faults to inject.
-        folder: An existing folder for the files.
-        rng: Random generator of the faults.
+    The frames of ``days`` are in order of time, and no day is in two of them.
     """
     for number, impressions in enumerate(days):
         frame = without_lost_users(impressions, plan, faults.lost_users)

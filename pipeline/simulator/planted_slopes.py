@@ -56,10 +56,6 @@ def intercept_for_mean(rate: Floats, spread: float) -> Floats:
     """The intercept at which the mean rate over users is ``rate``.
 
     Solves ``E[expit(c + spread · Z)] = rate`` for c by bisection, with Z standard normal.
-
-    Args:
-        rate: Rates of any shape, in (0, 1).
-        spread: Standard deviation of the users' log odds.
     """
     low = logit(rate) - 10 * spread * (1 + spread)
     high = logit(rate) + 10 * spread * (1 + spread)
@@ -111,11 +107,8 @@ class DirectSimulation:
     ) -> Self:
         """Set up a simulation.
 
-        Args:
-            plan: The traffic plan.
-            config: The simulated experiment.
-            x_ctr: Each group's relative change of the metric that affects the CTR.
-            x_cvr: Each group's relative change of the metric that affects the CVR.
+        ``x_ctr`` and ``x_cvr`` are each group's relative change of the metrics that affect the CTR and
+        the CVR.
         """
         rng = np.random.default_rng([config.seed, 6])
         direct, n_users = config.simulator.direct, config.experiment.users

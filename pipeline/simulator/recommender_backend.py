@@ -26,13 +26,9 @@ class RecommenderBackend(Protocol):
         ...
 
     def record(self, session: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
-        """Record the clicks on the last lists.
+        """Record the clicked items and ordered units of sessions with a click on their last list.
 
-        Args:
-            session: Numbers of the sessions with a click.
-            item: The clicked items.
-            units: Ordered units of each item, 0 without an order.
-            ts: Times of the lists, milliseconds UTC.
+        ``units`` are 0 without an order; ``ts`` are the times of the lists, milliseconds UTC.
         """
         ...
 

@@ -144,12 +144,7 @@ class DesignCriterion:
         return np.column_stack([shortfall, self.log_slope_efficiency(designs_KG)])
 
     def choose(self, *, floor: float, seed: int) -> Ints:
-        """The optimal candidates, in ascending order.
-
-        Args:
-            floor: Minimum curvature efficiency, relative to :attr:`attainable`.
-            seed: Seed of the random starts.
-        """
+        """The optimal candidates, in ascending order; for ``floor`` see :meth:`score`."""
         return coordinate_exchange(
             lambda designs: self.score(designs, floor=floor),
             len(self.axes[0].x_C),

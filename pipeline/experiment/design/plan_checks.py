@@ -28,11 +28,7 @@ def check_same_preferences(plan: TrafficPlan, offline_metrics: pl.DataFrame) -> 
 
 
 def check_same_model(plan: TrafficPlan, model: str) -> None:
-    """Check that the study's current model is the one that serves the plan's groups.
-
-    Args:
-        plan: The traffic plan.
-        model: Fingerprint of the current checkpoint.
+    """Check that the current checkpoint (by fingerprint) is the one that serves the plan's groups.
 
     Raises:
         LogError: if it is another model, whose offline metrics do not apply to the log.

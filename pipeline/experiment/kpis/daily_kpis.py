@@ -19,9 +19,7 @@ _MILLION = 1_000_000
 def daily_totals(impressions: ibis.Table, users: ibis.Table) -> pl.DataFrame:
     """One row per group, day and batch of users; the engine's hash function assigns the batches.
 
-    Args:
-        impressions: As for :func:`per_user_totals`.
-        users: The table of :func:`per_user_totals`.
+    ``users`` is the table of :func:`per_user_totals`.
     """
     totals = impressions.group_by(
         "group", day=_day(impressions.ts), batch=_batch(impressions.user)
@@ -38,12 +36,7 @@ def daily_totals(impressions: ibis.Table, users: ibis.Table) -> pl.DataFrame:
 
 
 def returning_user_totals(impressions: ibis.Table, users: ibis.Table) -> pl.DataFrame:
-    """One row per group, batch and KPI: users with several days, on the first day and after it.
-
-    Args:
-        impressions: As for :func:`per_user_totals`.
-        users: The table of :func:`per_user_totals`.
-    """
+    """One row per group, batch and KPI: users with several days, on the first day and after it."""
     returning = users.filter(_day(users.last_ts) > _day(users.first_ts))
     days = returning.select(first_user="user", first_day=_day(returning.first_ts))
     first = impressions.mutate(day=_day(impressions.ts))

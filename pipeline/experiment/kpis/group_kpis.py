@@ -33,12 +33,7 @@ def per_user_totals(impressions: ibis.Table) -> ibis.Table:
 
 
 def group_counts(users: ibis.Table, by: Sequence[str] = ("group",)) -> ibis.Table:
-    """One row per group: its counts and, for each KPI, per-user sums such as ``ctr_sum_mm``.
-
-    Args:
-        users: The table of :func:`per_user_totals`.
-        by: Columns to group by.
-    """
+    """One row per group: its counts and, for each KPI, per-user sums such as ``ctr_sum_mm``."""
     columns: dict[str, Any] = {name: users[name] for name in COUNTS}
     found = {name: column.sum() for name, column in columns.items()}
     for kpi, (trials, successes) in TERMS.items():

@@ -31,10 +31,7 @@ def segment_kpis(
 ) -> pl.DataFrame | None:
     """One row per segment, group and KPI; None without segments.
 
-    Args:
-        users: The table of :func:`pipeline.experiment.kpis.group_kpis.per_user_totals`.
-        covariates: One row per user: user, segment.
-        preferences: Preference id by group.
+    ``users`` is the table of :func:`pipeline.experiment.kpis.group_kpis.per_user_totals`.
     """
     if not _has_values(covariates, "segment"):
         return None

@@ -87,13 +87,7 @@ def attribute_outcomes(
     rules: LogRules,
     columns: Mapping[LogTable, Collection[str]],
 ) -> None:
-    """Compute the outcome of each impression from the files of clicks and orders.
-
-    Args:
-        connection: The experiment's database.
-        rules: The experiment's rules, with the attribution window.
-        columns: The columns that each table of the log has.
-    """
+    """Compute the outcome of each impression from clicks and orders; ``columns`` are the log's."""
     connection.execute("DELETE FROM outcomes")
     window = {"window": rules.attribution_ms}
     connection.execute(_attribute_clicks(columns), window)

@@ -50,10 +50,7 @@ def resolve_columns(table: LogTable, columns: LogColumns) -> dict[str, str]:
 def missing_columns(table: LogTable, present: Mapping[str, str], columns: LogColumns) -> list[str]:
     """Missing columns of a file: those named in the study, and required ones.
 
-    Args:
-        table: Table of the file.
-        present: Contract columns of the file, with their names in it.
-        columns: The study's column mapping.
+    ``present`` has the contract columns of the file, with their names in it.
     """
     mapping = asdict(columns)[table]
     problems = [
@@ -80,11 +77,8 @@ def column_sql(
 ) -> tuple[dict[str, str], list[str]]:
     """SQL of every column of a file in the contract's type, and the columns of the wrong type.
 
-    Args:
-        table: Table of the file.
-        present: Contract columns of the file, with their names in it.
-        types: DuckDB's types of all columns of the file.
-        columns: The study's column mapping.
+    ``present`` has the contract columns of the file, with their names in it; ``types`` has DuckDB's
+    types of all its columns.
     """
     typed: dict[str, str] = {}
     problems: list[str] = []
