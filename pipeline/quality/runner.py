@@ -123,7 +123,7 @@ def enforce(outcomes: list[CheckResult], *, waived: Container[str] = ()) -> list
         if outcome.rule.blocking and not outcome.passed and outcome.rule.name not in waived
     ]
     if broken:
-        msg = "checks failed, and nothing was written: " + "; ".join(broken)
+        msg = "artifact refused, and nothing was written: " + "; ".join(broken)
         raise BrokenRulesError(msg, outcomes)
     return outcomes
 

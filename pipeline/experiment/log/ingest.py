@@ -239,7 +239,7 @@ def _opened(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             yield connection
     except duckdb.Error as error:
         msg = (
-            f"cannot read {database}: {str(error).splitlines()[0]}. Wait if another process is "
+            f"{database} cannot be read: {str(error).splitlines()[0]}. Wait if another process is "
             "writing to it; otherwise rebuild it: paretoscope ingest"
         )
         raise LogError(msg) from error

@@ -117,7 +117,7 @@ def test_a_broken_blocking_rule_is_refused_with_its_rows():
         enforce(outcomes)
 
     assert str(error.value) == (
-        "checks failed, and nothing was written: no_ghosts: expected that no row is a ghost. "
+        "artifact refused, and nothing was written: no_ghosts: expected that no row is a ghost. "
         "2 rows, for example {'name': 'Casper'}, {'name': 'Slimer'}"
     )
 
