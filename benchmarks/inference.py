@@ -2,10 +2,10 @@ r"""From 26.5 million impressions to a verdict, against a bare load and row-leve
 
     python benchmarks/inference.py --write
 
-Impressions of 2 million users over 14 days are drawn (``experiment.source: direct``) so that groups and
-slopes are those of the paper's experiment, and written as a parquet file a day. Every measurement is a process of its own
-on two cores. The limit of taking a log in is DuckDB's ``CREATE TABLE AS SELECT`` of the same files
-into a database file. ``--write`` writes ``results/inference.md``.
+Impressions of 2 million users over 14 days are drawn (``experiment.source: direct``) with the groups and
+slopes of the paper's experiment, and written as one parquet file per day. Every measurement runs in a
+separate process on two cores. The lower bound of the ingestion is DuckDB's ``CREATE TABLE AS SELECT`` of
+the same files into a database file. ``--write`` writes ``results/inference.md``.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.quality.runner import check_experiment_log
 from pipeline.simulator.fault_injection import write_simulated_log
-from pipeline.simulator.planted_slopes import DirectWorld
+from pipeline.simulator.planted_slopes import DirectSimulation
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
     PAPER_HYPOTHESES,
@@ -44,7 +44,7 @@ from pipeline.study import (
 
 RESULTS = Path(__file__).parent / "results" / "inference.md"
 IMPRESSION_MILLIONS = (5.0, 10.0, 26.5)
-USERS_AN_IMPRESSION = 2 / 26.5
+USERS_PER_IMPRESSION = 2 / 26.5
 DAYS = 14
 CTR, CVR, SLOPE = 0.10, 0.027, 0.9
 RECALL = (0.4500, 0.4571, 0.4776, 0.4933, 0.4995)
@@ -70,7 +70,7 @@ PLAN = TrafficPlan(
 
 
 def main() -> None:
-    """Parse the command line and run what it asks for."""
+    """Parse the command line and run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -90,29 +90,31 @@ def main() -> None:
 
 
 def report(millions: list[float], repeats: int) -> str:
-    """Measure and say what was found."""
+    """Run all measurements; returns the report in Markdown."""
     with tempfile.TemporaryDirectory(prefix="paretoscope-") as name:
-        rows = [measured(million, Path(name), repeats) for million in millions]
-    about = (
+        rows = [measure(million, Path(name), repeats) for million in millions]
+    introduction = (
         "`python benchmarks/inference.py --write` on "
         f"{described('duckdb', 'polars', 'statsmodels')}. Seconds are medians of {repeats}, but for "
-        "*drawn* (the log made, once); *bare* is `CREATE TABLE AS SELECT` of the same parquet files."
+        "*draw* (writing the log, once); *bare load* is `CREATE TABLE AS SELECT` of the same files."
     )
     heads = (
-        "| million impressions | drawn | peak memory of drawing | parquet | bare | ingested | times bare | checks | the same files "
-        "again | one more day | group sums | four hypotheses | peak memory |"
+        "| million impressions | draw | peak memory of draw | parquet | bare load | ingestion | "
+        "relative to bare load | checks | repeated ingestion | one more day | aggregation | "
+        "four hypotheses | peak memory |"
     )
     lines = [
         "# From impressions to a verdict",
         "",
-        about,
+        introduction,
         "",
         heads,
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
         *(
-            f"| {r['million']} | {r['drawn']:.1f} s | {r['drawing_gib']:.2f} GiB | {r['mib']:.0f} MiB | {r['bare']:.1f} s | {r['take_in']:.1f} s | "
-            f"{r['take_in'] / r['bare']:.2f} | {r['check']:.1f} s | {r['again']:.2f} s | "
-            f"{r['a_day']:.1f} s | {r['sums']:.1f} s | {r['hypotheses']:.2f} s | {r['peak']:.2f} GiB |"
+            f"| {r['million']} | {r['draw']:.1f} s | {r['draw_gib']:.2f} GiB | {r['mib']:.0f} MiB | "
+            f"{r['bare']:.1f} s | {r['ingest']:.1f} s | {r['ingest'] / r['bare']:.2f} | "
+            f"{r['check']:.1f} s | {r['repeat']:.2f} s | {r['one_day']:.1f} s | "
+            f"{r['aggregate']:.1f} s | {r['hypotheses']:.2f} s | {r['peak']:.2f} GiB |"
             for r in rows
         ),
         "",
@@ -122,19 +124,19 @@ def report(millions: list[float], repeats: int) -> str:
     return "\n".join(lines)
 
 
-def measured(million: float, folder: Path, repeats: int) -> dict[str, Any]:
-    """Everything about a log of one size."""
+def measure(million: float, folder: Path, repeats: int) -> dict[str, Any]:
+    """All measurements of a log of one size."""
     files = folder / f"log-{million}"
     files.mkdir()
-    drawn, drawing_gib = alone(work="draw", files=str(files), million=str(million))
+    drawn, draw_gib = run_case(work="draw", files=str(files), million=str(million))
     found: dict[str, list[float]] = {}
     peak = 0.0
     for _ in range(repeats):
         database = folder / "log.duckdb"
-        for work in ("bare", "take_in", "again", "check", "sums", "a_day"):
-            if work in {"bare", "take_in"}:
+        for work in ("bare", "ingest", "repeat", "check", "aggregate", "one_day"):
+            if work in {"bare", "ingest"}:
                 database.unlink(missing_ok=True)
-            result, gib = alone(work=work, files=str(files), database=str(database))
+            result, gib = run_case(work=work, files=str(files), database=str(database))
             for key in ("seconds", "hypotheses"):
                 if key in result:
                     found.setdefault(work if key == "seconds" else key, []).append(result[key])
@@ -142,40 +144,40 @@ def measured(million: float, folder: Path, repeats: int) -> dict[str, Any]:
     size = sum(file.stat().st_size for file in files.iterdir()) / 2**20
     shutil.rmtree(files)
     medians = {name: statistics.median(times) for name, times in found.items()}
-    known = {"drawn": drawn["seconds"], "drawing_gib": drawing_gib, "peak": peak}
+    known = {"draw": drawn["seconds"], "draw_gib": draw_gib, "peak": peak}
     return {"million": million, "mib": size} | known | medians
 
 
 def compared_with_rows(largest: dict[str, Any], repeats: int) -> str:
-    """The slow twin: one row per impression, scaled to the whole log."""
-    times = [alone(work="statsmodels")[0] for _ in range(repeats)]
-    line, every = (
-        statistics.median(one[name] for one in times) for name in ("line", "line and variants")
+    """Comparison with statsmodels on one row per impression, scaled to the whole log."""
+    times = [run_case(work="statsmodels")[0] for _ in range(repeats)]
+    single, every = (
+        statistics.median(one[name] for one in times) for name in ("single", "all models")
     )
     scale = 4 * largest["million"] * 1e6 / STATSMODELS_ROWS
-    ours = largest["sums"] + largest["hypotheses"]
+    ours = largest["aggregate"] + largest["hypotheses"]
     return (
-        f"Row-level statsmodels with cluster-robust errors, on {STATSMODELS_ROWS:,} impressions: "
-        f"{line:.1f} s for the logistic regression alone, {every:.0f} s with the variants that a "
-        "report has of it and rows can be fitted for (Poisson, curvature, day effects, novelty, "
-        f"without each of the five groups; the permutation test's 119 further fits left out). For "
-        f"four hypotheses on {largest['million']} million that is {line * scale:,.0f} s and "
-        f"{every * scale:,.0f} s. Ours, which makes all of these and the rest in one go, is "
-        f"{every * scale / ours:,.0f} times faster from the database (group sums and estimates; "
-        f"{line * scale / ours:,.0f} times if rows are fitted for the one regression only) and "
-        f"{every * scale / largest['hypotheses']:,.0f} times faster from the group sums "
-        f"({line * scale / largest['hypotheses']:,.0f})."
+        f"Row-level statsmodels with user-clustered errors, on {STATSMODELS_ROWS:,} impressions: "
+        f"{single:.1f} s for the logistic regression only, {every:.0f} s with the models of the report "
+        "that can be fitted to rows (Poisson, curvature, day effects, novelty, leave-one-out over five "
+        "groups; without the 119 fits of the permutation test). For four hypotheses on "
+        f"{largest['million']} million impressions that is {single * scale:,.0f} s and "
+        f"{every * scale:,.0f} s. Ours, with all estimates of the report, is "
+        f"{every * scale / ours:,.0f} times faster from the database (aggregation and estimates; "
+        f"{single * scale / ours:,.0f} times compared with the logistic regression only) and "
+        f"{every * scale / largest['hypotheses']:,.0f} times faster from the aggregates "
+        f"({single * scale / largest['hypotheses']:,.0f})."
     )
 
 
-def alone(**case: str) -> tuple[dict[str, float], float]:
-    """One measurement in a process of its own: its seconds, and its peak memory in GiB."""
+def run_case(**case: str) -> tuple[dict[str, float], float]:
+    """Run one measurement in a separate process; returns its seconds and peak memory in GiB."""
     result, usage = run_alone([sys.executable, __file__, "--child", json.dumps(case)])
     return result, usage.ru_maxrss / 2**20
 
 
 def child(case: dict[str, Any]) -> dict[str, Any]:
-    """One measurement, in a process of its own."""
+    """One measurement, in the separate process."""
     if case["work"] == "statsmodels":
         return row_level()
     if case["work"] == "draw":
@@ -191,18 +193,18 @@ def child(case: dict[str, Any]) -> dict[str, Any]:
                     "CREATE TABLE impressions AS SELECT * FROM read_parquet(?)",
                     [[*map(str, files)]],
                 )
-        case "take_in" | "again":
+        case "ingest" | "repeat":
             ingest(files, PLAN, database)
         case "check":
             check_experiment_log(database)
-        case "a_day":
+        case "one_day":
             shorter = database.with_name("shorter.duckdb")
             shorter.unlink(missing_ok=True)
             ingest(files[:-1], PLAN, shorter)
             started = time.perf_counter()
             ingest(files, PLAN, shorter)
             shorter.unlink()
-        case "sums":
+        case "aggregate":
             sums = aggregate(database, PLAN)
             seconds = time.perf_counter() - started
             return {"seconds": seconds, "hypotheses": estimates(sums)}
@@ -212,7 +214,7 @@ def child(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def estimates(sums: ExperimentAggregates) -> float:
-    """Seconds for all estimates of the paper's four hypotheses, from the experiment's sums."""
+    """Seconds for all estimates of the paper's four hypotheses, from the aggregates."""
     values: dict[str, tuple[float, ...]] = {"recall": RECALL, "order_density": DENSITY}
     values["recall_order_density"] = tuple(r * d for r, d in zip(RECALL, DENSITY, strict=True))
     metrics = pl.DataFrame(
@@ -225,22 +227,22 @@ def estimates(sums: ExperimentAggregates) -> float:
                 "value": value,
                 "higher_is_better": True,
             }
-            for metric, of_groups in values.items()
-            for n, value in enumerate(of_groups)
+            for metric, values_G in values.items()
+            for n, value in enumerate(values_G)
         ],
         schema=OFFLINE_METRICS.schema,
     )
     section = RegressionConfig(hypotheses=PAPER_HYPOTHESES)
     started = time.perf_counter()
-    evidence = RegressionInputs(
-        metrics, None, sums.group_kpis, daily_sums=sums.daily_sums, planned_days=DAYS
+    inputs = RegressionInputs(
+        metrics, None, sums.group_kpis, daily_totals=sums.daily_totals, planned_days=DAYS
     )
-    estimate_hypotheses(evidence, section, seed=1)
+    estimate_hypotheses(inputs, section, seed=1)
     return time.perf_counter() - started
 
 
 def row_level() -> dict[str, float]:
-    """Seconds of statsmodels on one row per impression, with cluster-robust errors."""
+    """Seconds of statsmodels on one row per impression, with errors clustered by user."""
     import statsmodels.api as sm  # noqa: PLC0415 - only this child needs it
 
     rng = np.random.default_rng(3)
@@ -255,7 +257,7 @@ def row_level() -> dict[str, float]:
 
     started = time.perf_counter()
     fit(sm.Logit)
-    line = time.perf_counter() - started
+    single = time.perf_counter() - started
     days = (day[:, None] == np.arange(1, DAYS)).astype(float)
     fit(sm.Poisson)
     fit(sm.Logit, x**2 / np.ptp(x))
@@ -263,22 +265,22 @@ def row_level() -> dict[str, float]:
     fit(sm.Logit, days, x * np.log1p(day))
     for left_out in range(5):
         fit(sm.Logit, rows=group != left_out)
-    return {"line": line, "line and variants": time.perf_counter() - started}
+    return {"single": single, "all models": time.perf_counter() - started}
 
 
 def draw(impressions: float, folder: Path) -> None:
-    """A log of so many impressions, one file per day, drawn from the slopes of the paper."""
-    users = round(impressions * USERS_AN_IMPRESSION)
-    setting = SimulationConfig(
+    """Write a log with the slopes of the paper, one file per day."""
+    users = round(impressions * USERS_PER_IMPRESSION)
+    config = SimulationConfig(
         synthetic=SyntheticConfig(),
         experiment=ExperimentConfig(users=users, days=DAYS),
         simulator=SimulatorConfig(),
         seed=1,
     )
     x_ctr, x_cvr = relative_change(np.array(RECALL)), relative_change(np.array(DENSITY))
-    world = DirectWorld.open(PLAN, setting, x_ctr=x_ctr, x_cvr=x_cvr)
+    simulation = DirectSimulation.of(PLAN, config, x_ctr=x_ctr, x_cvr=x_cvr)
     rng = np.random.default_rng(1)
-    write_simulated_log(world.days(), PLAN, setting.simulator.faults, folder, rng=rng)
+    write_simulated_log(simulation.days(), PLAN, config.simulator.faults, folder, rng=rng)
 
 
 if __name__ == "__main__":

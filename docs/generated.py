@@ -291,12 +291,12 @@ def metrics_and_kpis() -> str:
     of_lists = (
         (f"`{metric}`", documented[metric], _direction(metric))
         for metric in Metric
-        if metric.is_of_lists
+        if metric.is_list_metric
     )
     lines += _table(("metric", "meaning", "better"), of_lists)
     lines += ["", "## KPIs", "", "The rate of a group is its successes / trials.", ""]
     kpis = (
-        (f"`{kpi}`", successes, trials, "logit" if kpi.is_yes_or_no else "log")
+        (f"`{kpi}`", successes, trials, "logit" if kpi.is_binary else "log")
         for kpi, (trials, successes) in ((kpi, TERMS[kpi]) for kpi in Kpi)
     )
     lines += _table(("KPI", "successes, or the amount", "trials", "link"), kpis)

@@ -1,1 +1,1 @@
-"""What every room shares: errors, contracts of tables, names and labels, the asset graph."""
+"""Shared by all rooms: errors, table contracts, metric and KPI names, the asset graph."""

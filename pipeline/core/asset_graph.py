@@ -1,4 +1,4 @@
-"""The chain of assets as the library knows it: what each is made from.
+"""The asset graph, for code that does not import Dagster.
 
 ``assets`` declares the same graph to Dagster; a test compares the two.
 """
@@ -18,11 +18,11 @@ ASSET_GRAPH: dict[str, tuple[str, ...]] = {
     "regression_estimates": ("group_kpis", "offline_metrics"),
     "regression_report": ("regression_estimates", "pareto_front", "conditioned_model"),
 }
-"""Every asset with those it is made from, in an order in which they can be made; the scores of all
-preferences are one step."""
+"""The upstream assets of each asset, in topological order. The assets that score one preference each
+are one entry, ``preference_scores``."""
 
 EVERYTHING = "*regression_report"
-"""Dagster's words for the whole chain."""
+"""Dagster's asset selection for the whole graph."""
 
 
 def rematerialize_command(asset: str) -> str:

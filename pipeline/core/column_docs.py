@@ -1,93 +1,101 @@
-"""What the columns of the study's tables mean, each once, for everyone who shows a table."""
+"""The meaning of every column of the study's tables, for everything that displays a table."""
 
 from collections.abc import Mapping
+from itertools import combinations_with_replacement
 
 from pipeline.core.frame_contract import Contract
 
-_MEANINGS = {
-    "available_since": "since when the shop sells the item, milliseconds since 1970-01-01 UTC",
-    "batch": "one of 100 batches of a group's users, divided at random, the same all days",
-    "carted_clicks": "clicks whose item was put into the cart in the session",
-    "category": "of the item, as the shop names it",
-    "click_loss": "cross-entropy of the target over the whole catalogue, in nats; lower is better",
+_USER_SUM_TERMS = (*"myab", *map("".join, combinations_with_replacement("myab", 2)))
+"""Per-user terms whose sums the covariance of a KPI needs: of a user, m trials and y successes in the
+experiment, a trials and b successes before it, and the products of any two."""
+
+_DESCRIPTIONS = {
+    "available_since": "when the item became available, milliseconds since 1970-01-01 UTC",
+    "batch": "batch of the group's users, 0 to 99; random, and the same on every day",
+    "carted_clicks": "clicks whose item was added to the cart in the session",
+    "category": "the item's category in the shop",
+    "click_loss": "cross-entropy of the target over the catalogue, in nats; lower is better",
     "clicked": "whether an item of the list was clicked",
-    "clicks": "clicks counted",
-    "content": "what stood there, cut at 200 characters",
-    "covariance": "of the errors of the metric under the two preferences",
+    "clicks": "number of clicks",
+    "content": "the rejected content, truncated to 200 characters",
+    "covariance": "covariance of the metric's errors under the two preferences",
     "cutoff": "k of a metric at k; null for losses",
-    "day": "UTC",
+    "day": "day in UTC",
     "dominated": "whether another preference is at least as good on both axes and better on one",
     "epoch": "passes over the training sessions, from 1",
-    "experiment": "name of the experiment",
-    "impression": "id of the impression, unique over all files",
-    "impressions": "recommended lists shown",
-    "file": "number of the file in the order they are read",
-    "first": "successes (or their amount) on the users' first day",
-    "first_ts": "of its first event, milliseconds since 1970-01-01 UTC",
-    "group": "of users that are served under one preference, or one variant",
-    "higher_is_better": "the metric's direction",
-    "history": "clicks before the target",
-    "index": "of the item in the model, from 0",
-    "item": "id of the item, as the shop has it",
-    "items": "indices of the recommended items, best first",
     "event_type": "what the user did: click, cart or order",
+    "experiment": "name of the experiment",
+    "file": "number of the input file, in reading order",
+    "first_day_successes": "successes (or their amount) on the users' first day",
+    "first_ts": "time of the first event, milliseconds since 1970-01-01 UTC",
+    "group": "the test group: users served under one preference, or by one variant",
+    "higher_is_better": "the metric's direction",
+    "history": "number of clicks before the target",
+    "impression": "id of the impression, unique over all files",
+    "impressions": "recommendation lists shown",
+    "index": "the item's index in the model, from 0",
+    "item": "the shop's item id",
+    "items": "indices of the recommended items, best first",
     "kpi": "name of the online key performance indicator",
-    "last_ts": "of its last event, milliseconds since 1970-01-01 UTC",
-    "later": "what the days after the first would bring in as many trials of each user",
+    "last_ts": "time of the last event, milliseconds since 1970-01-01 UTC",
+    "later_successes": "successes after the users' first day, scaled to the first day's trials user by user",
     "loss": "value of the loss (or of the hypervolume)",
-    "method": "bootstrap of sessions, or jackknife",
-    "metric": "name of the offline metric; recall@5 is one at a further cutoff",
-    "n_sessions": "test sessions it was measured on",
-    "n_targets": "test targets it was measured on",
-    "new_users": "users whose first impression was on that day",
+    "method": "bootstrap over sessions, or jackknife",
+    "metric": "name of the offline metric; recall@5 is recall at an extra cutoff",
+    "n_sessions": "test sessions the metric is computed on",
+    "n_targets": "test targets the metric is computed on",
+    "new_users": "users whose first impression is on this day",
     "objective": "the loss, or the hypervolume",
     "order_density": "share of ordered targets among those in the top k (OD@k); in [0, 1], higher is better",
     "order_loss": "binary cross-entropy of the target's score and whether it was ordered, in nats; lower is better",
-    "ordered": "whether a click led to an order",
+    "ordered": "whether the click led to an order",
     "ordered_clicks": "clicks whose item was ordered in the session",
-    "orders": "orders counted",
-    "other_preference_id": "the second preference",
+    "orders": "number of orders",
+    "other_preference_id": "id of the second preference",
     "position": "line in the file, from 1; null for a duplicate",
-    "preference": "one weight an objective, in the study's order; they sum to 1",
-    "preference_id": "name of the preference: p00, p01, …",
+    "preference": "one weight per objective, in the study's order; they sum to 1",
+    "preference_id": "id of the preference: p00, p01, …",
     "rank": "1 + items scored above the target, ties by evaluation.ties; 1 is best",
     "rate": "successes / trials; null without trials",
-    "reason": "why it was set aside",
+    "reason": "why the row was rejected",
     "recall": "share of targets in the top k (Recall@k); in [0, 1], higher is better",
     "recall_order_density": "share of targets in the top k and ordered; in [0, 1], higher is better",
-    "replicates": "the metric on every redrawn test set",
-    "revenue": "in the currency's smallest unit; null where the log tells none",
-    "segment": "of targets (all, or such as session_length=1) or of users, as known before",
-    "session": "id of the session, as the shop has it",
-    "source": "file it stood in",
+    "replicates": "value of the metric on each bootstrap test set",
+    "revenue": "revenue in the currency's smallest unit; null where the log has none",
+    "segment": "segment of test targets (all, or such as session_length=1) or of users, from before the experiment",
+    "session": "the shop's session id",
+    "source": "name of the input file",
     "split": "train, validation or test",
-    "standard_error": "of the value: of metrics over sessions, of rates clustered by user",
-    "successes": "of the trials, or the amount they brought",
-    "sum_mm": "over users, of trials squared",
-    "sum_my": "over users, of trials times successes",
-    "sum_yy": "over users, of successes squared",
+    "standard_error": "standard error of the value: over sessions for metrics, clustered by user for KPIs",
+    "successes": "successful trials, or the amount the trials yielded",
     "train_clicks": "clicks on the item in train",
-    "trials": "what can succeed: impressions, clicks or users, by KPI",
-    "ts": "milliseconds since 1970-01-01 UTC",
+    "trials": "denominator of the KPI: impressions, clicks or users",
+    "ts": "time, milliseconds since 1970-01-01 UTC",
+    "units": "units sold",
     "user": "id of the user, the randomisation unit",
-    "units": "pieces sold",
-    "users": "users counted",
-    "value": "of the metric; null where it is undefined",
+    "users": "number of users; of a KPI, users with a trial",
+    "value": "value of the metric; null where undefined",
+    **{
+        f"sum_{term}": f"sum over users of {'·'.join(term)}; m trials and y successes in the "
+        "experiment, a and b before it"
+        for term in _USER_SUM_TERMS
+    },
 }
 
-_OF_TABLE = {
-    "item_attributes": {"value": "what the item is worth, as the shop says"},
+_TABLE_SPECIFIC = {
+    "item_attributes": {"value": "the item's value according to the shop"},
+    "pre_period_sums": {"users": "all users with an impression"},
     "session_lists": {"session": "row of the test split"},
     "target_scores": {"session": "row of the test split", "item": "index of the item"},
 }
-"""Where a word means something else."""
+"""Columns that mean something else in one table."""
 
 
 def column_descriptions(contract: Contract) -> Mapping[str, str]:
-    """What each column of a table means, in the table's order.
+    """The meaning of each column of a table, in the table's order.
 
     Raises:
-        KeyError: if a column has no meaning yet; a test asks for all tables.
+        KeyError: if a column has no description; a test covers all tables.
     """
-    own = _OF_TABLE.get(contract.name, {})
-    return {name: own.get(name) or _MEANINGS[name] for name in contract.columns}
+    specific = _TABLE_SPECIFIC.get(contract.name, {})
+    return {name: specific.get(name) or _DESCRIPTIONS[name] for name in contract.columns}

@@ -1,4 +1,4 @@
-"""Names of columns and values, and the contracts of all frames, each written once."""
+"""Column value types and the contracts of the study's tables."""
 
 from enum import StrEnum
 
@@ -9,14 +9,14 @@ from pipeline.core.frame_contract import ID, Contract
 DAY_MS = 86_400_000
 
 EARLIEST_TS = 946_684_800_000
-"""2000-01-01 UTC in milliseconds; earlier times are taken for errors of unit or of clock."""
+"""2000-01-01 UTC in milliseconds; earlier times indicate a wrong time unit or clock."""
 
 LATEST_TS = 4_102_444_800_000
 """2100-01-01 UTC in milliseconds."""
 
 
 class EventType(StrEnum):
-    """What a user did with an item."""
+    """Type of a user's interaction with an item."""
 
     CLICK = "click"
     CART = "cart"
@@ -24,11 +24,11 @@ class EventType(StrEnum):
 
 
 EVENT_TYPE = pl.Enum([event_type.value for event_type in EventType])
-"""An :class:`EventType` in a frame."""
+"""The polars type of an :class:`EventType`."""
 
 
 class Split(StrEnum):
-    """The part of the data a session belongs to, by time."""
+    """Temporal split of the sessions."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -38,8 +38,8 @@ class Split(StrEnum):
 class Metric(StrEnum):
     """An offline metric at the study's cutoff.
 
-    The formulas are in :mod:`pipeline.evaluation.ranking_metrics` (of targets) and, from the coverage on,
-    in :mod:`pipeline.evaluation.list_metrics` (of recommended lists).
+    Target metrics are defined in :mod:`pipeline.evaluation.ranking_metrics`, list metrics (from the
+    catalogue coverage on) in :mod:`pipeline.evaluation.list_metrics`.
     """
 
     RECALL = "recall"
@@ -62,22 +62,17 @@ class Metric(StrEnum):
 
     @property
     def higher_is_better(self) -> bool:
-        """Its direction; of popularity and Gini, less is a wider use of the catalogue."""
-        return self not in {
-            Metric.CLICK_LOSS,
-            Metric.ORDER_LOSS,
-            Metric.GINI_INDEX,
-            Metric.POPULARITY_PERCENTILE,
-        }
+        """The metric's direction; lower popularity and Gini mean broader use of the catalogue."""
+        return self.has_cutoff and self not in {Metric.GINI_INDEX, Metric.POPULARITY_PERCENTILE}
 
     @property
     def has_cutoff(self) -> bool:
-        """Whether it is a metric at k."""
+        """Whether the metric is computed at a cutoff k."""
         return self not in {Metric.CLICK_LOSS, Metric.ORDER_LOSS}
 
     @property
-    def is_of_lists(self) -> bool:
-        """Whether it looks at recommended lists instead of targets."""
+    def is_list_metric(self) -> bool:
+        """Whether the metric is computed on recommendation lists instead of targets."""
         return self in {
             Metric.CATALOGUE_COVERAGE,
             Metric.GINI_INDEX,
@@ -90,20 +85,12 @@ class Metric(StrEnum):
 
     @property
     def needs_attributes(self) -> bool:
-        """Whether it is measured only where ``dataset.item_attributes`` says something."""
+        """Whether the metric needs ``dataset.item_attributes``."""
         return self in {Metric.CATEGORY_DIVERSITY, Metric.FRESHNESS}
 
 
-SHARES = tuple(
-    metric
-    for metric in Metric
-    if metric.has_cutoff and metric not in {Metric.NOVELTY, Metric.INTRA_LIST_DIVERSITY}
-)
-"""The metrics that lie in [0, 1]."""
-
-
 class Segmentation(StrEnum):
-    """What test targets are told apart by; see :mod:`pipeline.evaluation.target_segments`."""
+    """Dimensions that test targets are segmented by; see :mod:`pipeline.evaluation.target_segments`."""
 
     SESSION_LENGTH = "session_length"
     ITEM_POPULARITY = "item_popularity"
@@ -112,7 +99,7 @@ class Segmentation(StrEnum):
 
 
 ALL_TARGETS = "all"
-"""The segment that is the whole test set."""
+"""The segment that contains the whole test set."""
 
 
 class Kpi(StrEnum):
@@ -129,19 +116,19 @@ class Kpi(StrEnum):
     REVENUE_PER_USER = "revenue_per_user"
 
     @property
-    def is_yes_or_no(self) -> bool:
-        """Whether a trial succeeds or fails; else it brings an amount, 0 or more."""
+    def is_binary(self) -> bool:
+        """Whether a trial succeeds or fails; otherwise it yields a count or value of 0 or more."""
         return self in {Kpi.CTR, Kpi.CVR, Kpi.ORDERS_PER_IMPRESSION}
 
     @property
     def needs_revenue(self) -> bool:
-        """Whether the log must say what orders brought."""
+        """Whether the log must have revenue."""
         return self in {Kpi.REVENUE_PER_IMPRESSION, Kpi.REVENUE_PER_USER}
 
 
 EVENTS = Contract(
     name="events",
-    row="one event: what a session did with an item, and when",
+    row="one event: a click, cart or order of an item in a session",
     columns={
         "session": ID,
         "ts": pl.Int64,
@@ -150,11 +137,11 @@ EVENTS = Contract(
         "file": pl.UInt16,
     },
 )
-"""``ts`` is milliseconds since 1970-01-01 UTC; ``file`` numbers the files in the order they are read."""
+"""``ts`` is milliseconds since 1970-01-01 UTC; ``file`` numbers the input files in reading order."""
 
 REJECTED = Contract(
     name="rejected",
-    row="one line or row of the input that was set aside, and why",
+    row="one rejected line or row of the input, with the reason",
     columns={
         "source": pl.String,
         "position": pl.Int64,
@@ -162,11 +149,12 @@ REJECTED = Contract(
         "content": pl.String,
     },
 )
-"""``position`` counts lines from 1 and is null for a duplicate; ``content`` is cut at 200 characters."""
+"""``position`` counts lines from 1 and is null for a duplicate; ``content`` is truncated to 200
+characters."""
 
 SESSIONS = Contract(
     name="sessions",
-    row="one session that survived the filters, and the split it lies in whole",
+    row="one session that passed the filters, with its split",
     columns={
         "session": ID,
         "split": pl.String,
@@ -180,13 +168,13 @@ SESSIONS = Contract(
 
 ITEMS = Contract(
     name="items",
-    row="one item of the catalogue, as training knows it",
+    row="one item of the training catalogue",
     columns={"index": pl.Int32, "item": ID, "train_clicks": pl.Int64},
 )
 
 ITEM_ATTRIBUTES = Contract(
     name="item_attributes",
-    row="one item of the catalogue, and what the shop says of it",
+    row="one item of the catalogue, with its attributes in the shop",
     columns={
         "index": pl.Int32,
         "item": pl.String,
@@ -195,7 +183,7 @@ ITEM_ATTRIBUTES = Contract(
         "available_since": pl.Int64,
     },
 )
-"""``available_since`` is milliseconds since 1970-01-01 UTC; null is what the shop does not say."""
+"""``available_since`` is milliseconds since 1970-01-01 UTC; unknown attributes are null."""
 
 LEARNING_CURVES = Contract(
     name="learning_curves",
@@ -210,7 +198,7 @@ LEARNING_CURVES = Contract(
 
 TARGET_SCORES = Contract(
     name="target_scores",
-    row="one target of a test session, and what the model says of it under one preference",
+    row="one target of a test session, scored under one preference",
     columns={
         "session": pl.Int64,
         "history": pl.Int64,
@@ -225,7 +213,7 @@ TARGET_SCORES = Contract(
 
 SESSION_LISTS = Contract(
     name="session_lists",
-    row="one test session, and the list the model shows it before its last click",
+    row="one test session, with the list recommended before its last click",
     columns={"session": pl.Int64, "items": pl.List(pl.Int64)},
 )
 
@@ -245,13 +233,13 @@ OFFLINE_METRICS = Contract(
         "higher_is_better": pl.Boolean,
     },
 )
-"""``preference`` holds one weight an objective, in the study's order, and sums to 1; ``value`` is
-null where its denominator is 0; ``cutoff`` is null for the losses; ``segment`` is ``all`` or, for
-metrics of targets, such as ``session_length=1``."""
+"""``preference`` has one weight per objective, in the study's order, and sums to 1; ``value`` is null
+where its denominator is 0; ``cutoff`` is null for losses; ``segment`` is ``all`` or, for target
+metrics, such as ``session_length=1``."""
 
 OFFLINE_METRIC_COVARIANCE = Contract(
     name="offline_metric_covariance",
-    row="one metric under two preferences: how their errors go together",
+    row="one metric under two preferences, with the covariance of its errors",
     columns={
         "metric": pl.String,
         "preference_id": pl.String,
@@ -260,21 +248,21 @@ OFFLINE_METRIC_COVARIANCE = Contract(
         "method": pl.String,
     },
 )
-"""All preferences are measured on the same sessions. ``method`` is ``bootstrap`` (of sessions) for
-ratios, ``jackknife`` for the rest; ``covariance`` is null where the metric is undefined under one
-of the two, or in a redrawn test set."""
+"""All preferences are evaluated on the same sessions, so errors are correlated. ``method`` is
+``bootstrap`` (over sessions) for ratios, ``jackknife`` for the rest; ``covariance`` is null where the
+metric is undefined under one of the two preferences, or on a bootstrap test set."""
 
 OFFLINE_METRIC_REPLICATES = Contract(
     name="offline_metric_replicates",
-    row="one metric under one preference on every redrawn test set",
+    row="one metric under one preference, with its value on every bootstrap test set",
     columns={
         "metric": pl.String,
         "preference_id": pl.String,
         "replicates": pl.List(pl.Float64),
     },
 )
-"""Replicate r of all rows is of the same redrawn sessions (``evaluation.bootstrap`` of them), so that
-errors of different metrics are known together. Metrics that are ratios only."""
+"""Replicate r of every row (of ``evaluation.bootstrap``) is computed on the same sessions, so the
+joint error distribution of several metrics is known. Ratio metrics only."""
 
 PARETO_FRONT = Contract(
     name="pareto_front",
@@ -291,7 +279,7 @@ PARETO_FRONT = Contract(
 
 IMPRESSIONS = Contract(
     name="impressions",
-    row="one recommended list shown to one user, and what came of it",
+    row="one recommendation list shown to one user, with its outcome",
     columns={
         "experiment": pl.String,
         "impression": pl.String,
@@ -303,4 +291,4 @@ IMPRESSIONS = Contract(
         "units": pl.Int32,
     },
 )
-"""``user`` is the randomisation unit; ``units`` counts the pieces sold."""
+"""``user`` is the randomisation unit; ``units`` is the number of units sold."""

@@ -1,50 +1,50 @@
-"""The exception tree: who is at fault, and therefore who can mend it.
+"""Errors that a user can fix, by cause.
 
 ParetoscopeError
-├── StudyError       params.yaml (or an override) says something that cannot be
-├── DataError        the input data cannot be used at all, or too much of it was rejected
-├── LogError         the experiment's log does not fit the experiment's plan
-├── QualityError     an artifact broke an expectation and was therefore not written
-├── EndpointError    a serving endpoint cannot be reached, or does not answer as it should
-└── MissingArtifact  an earlier step of the chain has not been run
+├── StudyError       params.yaml (or an override) has an invalid value
+├── DataError        the input data is unusable, or too much of it was rejected
+├── LogError         the experiment log contradicts its contract or its traffic plan
+├── QualityError     an artifact broke a blocking check and was not written
+├── EndpointError    a serving endpoint cannot be reached, or gives an unexpected answer
+└── MissingArtifact  an upstream asset has not been materialised
 
 Every message says what was found, what was expected and what to do. ``models`` has its own
-small tree (:class:`models.errors.ModelError`); :data:`USER_ERRORS` is both, for the edges
-(command line, Dagster) that turn them into one readable line.
+small tree (:class:`models.errors.ModelError`). The command line and Dagster catch
+:data:`USER_ERRORS`, which covers both trees, and print one readable line.
 """
 
 from models.errors import ModelError
 
 
 class ParetoscopeError(Exception):
-    """Something the user can mend; the message says how."""
+    """An error the user can fix; the message says how."""
 
 
 class StudyError(ParetoscopeError):
-    """A parameter of the study is unknown, ill-typed, out of range or contradicts another."""
+    """A study parameter is unknown, of the wrong type, out of range or contradicts another."""
 
 
 class DataError(ParetoscopeError):
-    """Input data that cannot be read as the format the study names, or is not enough."""
+    """The input data is not in the format the study names, or there is not enough of it."""
 
 
 class LogError(ParetoscopeError):
-    """An experiment log that contradicts its plan or its contract."""
+    """The experiment log contradicts its contract or its traffic plan."""
 
 
 class QualityError(ParetoscopeError):
-    """Rows that broke a blocking expectation; nothing was written."""
+    """An artifact broke a blocking check; nothing was written."""
 
 
 class EndpointError(ParetoscopeError):
-    """A serving endpoint that cannot be reached, refuses, or serves something else."""
+    """A serving endpoint cannot be reached, refuses a request, or serves something else."""
 
 
 class MissingArtifact(ParetoscopeError):  # noqa: N818 - names what happened
-    """An upstream artifact is absent; the message names it and the command that makes it.
+    """An upstream artifact does not exist.
 
     Attributes:
-        command: The command by itself, if one is enough.
+        command: The command that makes it, if a single command is enough.
     """
 
     def __init__(self, message: str, command: str | None = None) -> None:
@@ -53,3 +53,4 @@ class MissingArtifact(ParetoscopeError):  # noqa: N818 - names what happened
 
 
 USER_ERRORS = (ParetoscopeError, ModelError)
+"""Every error that a user can fix."""

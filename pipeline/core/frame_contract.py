@@ -1,7 +1,4 @@
-"""A contract is the columns of a frame with their polars types, in order, and what one row is.
-
-:meth:`Contract.check` raises when a frame does not fit; it never converts or drops anything.
-"""
+"""Table contracts: the columns of a frame with their polars types, in order, and what one row is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +9,7 @@ from pipeline.core.errors import DataError
 
 
 class AnyId:
-    """The type of a shop's ids: whole numbers or texts, as the raw data has them."""
+    """The type of the shop's ids: integers or strings, as in the raw data."""
 
     def __repr__(self) -> str:
         return "Int64 or String"
@@ -25,7 +22,10 @@ _Type = pl.DataType | type[pl.DataType] | AnyId
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The columns of a frame, in order, and what one of its rows is."""
+    """The columns of a frame, in order, and what one row is.
+
+    :meth:`validate` only checks: it never converts a column or drops a row.
+    """
 
     name: str
     row: str
@@ -33,14 +33,14 @@ class Contract:
 
     @property
     def schema(self) -> dict[str, pl.DataType | type[pl.DataType]]:
-        """A schema that fits; ids are whole numbers."""
+        """A polars schema that satisfies the contract; ids are integers."""
         return {name: _example(dtype) for name, dtype in self.columns.items()}
 
     def validate(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return ``frame`` unchanged if its columns and types are exactly this contract's.
+        """Return ``frame`` with its columns in the contract's order.
 
         Raises:
-            DataError: naming every column that is missing, unexpected or of another type.
+            DataError: listing every column that is missing, unexpected or of another type.
         """
         got = dict(frame.schema)
         problems = [f"missing {name}" for name in self.columns if name not in got]
@@ -48,7 +48,7 @@ class Contract:
         problems += [
             f"{name} is {got[name]}, expected {dtype}"
             for name, dtype in self.columns.items()
-            if name in got and not _is(got[name], dtype)
+            if name in got and not _matches(got[name], dtype)
         ]
         if problems:
             msg = f"{self.name}: {'; '.join(problems)}. Expected columns: {list(self.columns)}"
@@ -56,7 +56,7 @@ class Contract:
         return frame.select(list(self.columns))
 
 
-def _is(got: pl.DataType, expected: _Type) -> bool:
+def _matches(got: pl.DataType, expected: _Type) -> bool:
     if isinstance(expected, AnyId):
         return got == pl.Int64 or isinstance(got, pl.String)
     return got == expected

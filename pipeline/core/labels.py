@@ -1,4 +1,4 @@
-"""What offline metrics and KPIs are called wherever somebody reads of them."""
+"""Display names of offline metrics and KPIs."""
 
 METRIC_LABELS = {
     "recall": "Recall@{k}",
@@ -33,12 +33,14 @@ KPI_LABELS = {
 
 
 def metric_label(metric: str, cutoff: int | None) -> str:
-    """An offline metric as it is written, such as ``Recall@20``; one's own by its name.
+    """The display name of an offline metric, such as ``Recall@20``; a custom metric keeps its name.
 
-    ``cutoff`` is that of metrics whose name has none; None leaves it out.
+    Args:
+        metric: Its name, with its cutoff if that is one of ``evaluation.extra_cutoffs``.
+        cutoff: The cutoff of a name without one; None to leave it out.
     """
-    name, _, further = metric.partition("@")
+    name, _, extra = metric.partition("@")
     if name not in METRIC_LABELS:
         return metric
-    k = further or cutoff
+    k = extra or cutoff
     return METRIC_LABELS[name].replace("@{k}", f"@{k}" if k else "")

@@ -153,7 +153,7 @@ def _finish(
         if repeated.any():
             rejected = _duplicates(events.filter(repeated), sources)
             events = events.filter(~repeated)
-    if dataset.knows_users_only:
+    if dataset.lacks_sessions:
         events = sessionize_by_inactivity(events, dataset.inactivity_minutes)
     return _Partition(events.select(list(EVENTS.columns)), rejected)
 

@@ -34,7 +34,7 @@ from pipeline.evaluation.ranking_metrics import (
     TargetMetric,
     Targets,
 )
-from pipeline.study import MetricFacts
+from pipeline.study.evaluation import MetricInfo
 
 METRIC_VALUES = Contract(
     name="metric_values",
@@ -118,7 +118,7 @@ def evaluate_ranks(
     if metrics is None:
         metrics = [metric for metric, column in _COLUMNS.items() if column in frame.columns]
     functions: dict[str, TargetMetric] = {}
-    facts: dict[str, MetricFacts] = {}
+    facts: dict[str, MetricInfo] = {}
     for metric in metrics:
         name = str(metric) if isinstance(metric, str) else metric.__name__
         functions[name], facts[name] = _target_metric(metric, name, frame.columns, k)
@@ -180,7 +180,7 @@ def evaluate_lists(
     counts = {metric.value: COUNT_METRICS[metric] for metric in selected if metric in COUNT_METRICS}
     estimates = estimate_ratios(sum_by_session([lists], ratios, session))
     estimates |= estimate_from_counts([items_SK], items.n_items, counts)
-    facts = {one.value: MetricFacts(items_SK.shape[1], one.higher_is_better) for one in selected}
+    facts = {one.value: MetricInfo(items_SK.shape[1], one.higher_is_better) for one in selected}
     return _table(estimates, facts, session)
 
 
@@ -202,19 +202,19 @@ def _targets(frame: pl.DataFrame, k: int, cold_item_clicks: int) -> Targets:
 
 def _target_metric(
     metric: str | TargetMetric, name: str, columns: Sequence[str], k: int
-) -> tuple[TargetMetric, MetricFacts]:
+) -> tuple[TargetMetric, MetricInfo]:
     """The function and the facts of a metric that is given by its name or as a function."""
     if not isinstance(metric, str):
         function = checked(metric, name, "metrics")
-        return function, MetricFacts(k, getattr(function, "higher_is_better", True))
+        return function, MetricInfo(k, getattr(function, "higher_is_better", True))
     base, _, cutoff = name.partition("@")
     if base in _COLUMNS and (cutoff.isdecimal() or not cutoff):
         known, k = Metric(base), int(cutoff or k)
         _check_known(known, _COLUMNS[known], columns)
-        facts = MetricFacts(k if known.has_cutoff else None, known.higher_is_better)
+        facts = MetricInfo(k if known.has_cutoff else None, known.higher_is_better)
         return at_cutoff(k, TARGET_METRICS[known]), facts
     function = load_metric(name, "metrics")
-    return function, MetricFacts(k, getattr(function, "higher_is_better", True))
+    return function, MetricInfo(k, getattr(function, "higher_is_better", True))
 
 
 def _list_metrics(metrics: Sequence[str] | None, known: Collection[str]) -> list[Metric]:
@@ -277,7 +277,7 @@ def _item_indices(frame: pl.DataFrame, catalogue: pl.DataFrame, k: int | None) -
 
 def _table(
     estimates: Mapping[str, MetricEstimate],
-    facts: Mapping[str, MetricFacts],
+    facts: Mapping[str, MetricInfo],
     session: NDArray[np.int64],
 ) -> pl.DataFrame:
     """One row per metric."""

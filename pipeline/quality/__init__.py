@@ -1,1 +1,1 @@
-"""What must hold for an artifact: the rules, and their runner over DuckDB."""
+"""Data quality: the rules of the artifacts, and their runner over DuckDB."""

@@ -1,4 +1,4 @@
-"""A rule as plain data, and the kinds of rules there are."""
+"""Rules as plain data, and constructors of common rules."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One expectation.
+    """An expectation on a table.
 
     Attributes:
-        name: Of the check, as the UI shows it.
-        description: What holds, in words.
-        table: The table it is about.
-        expectation: Class of ``great_expectations.expectations``.
-        arguments: Of that class.
+        name: Name of the check.
+        description: The condition that must hold.
+        table: Name of the table.
+        expectation: Class in ``great_expectations.expectations``.
+        arguments: Arguments of that class.
         blocking: Whether an artifact that breaks the rule is refused.
     """
 
@@ -35,9 +35,9 @@ def forbid_rows(  # noqa: PLR0913 - a rule's fields
     source: str = "{batch}",
     blocking: bool = True,
 ) -> Rule:
-    """A rule that no row of ``source`` may satisfy ``where``; both are code, never input.
+    """A rule that no row of ``source`` satisfies ``where``; a row where it is unknown also breaks it.
 
-    A row of which a null leaves that unknown breaks the rule, too.
+    Both are SQL and must not contain input.
     """
     return Rule(
         name=name,
@@ -50,10 +50,10 @@ def forbid_rows(  # noqa: PLR0913 - a rule's fields
 
 
 def not_empty(table: str) -> Rule:
-    """A rule that the table holds rows."""
+    """A rule that the table has rows."""
     return Rule(
         name=f"{table}_not_empty",
-        description=f"{table} holds rows",
+        description=f"{table} has rows",
         table=table,
         expectation="ExpectTableRowCountToBeBetween",
         arguments={"min_value": 1},
@@ -61,7 +61,7 @@ def not_empty(table: str) -> Rule:
 
 
 def allowed_values(name: str, table: str, column: str, values: list[str]) -> Rule:
-    """A rule that the column holds nothing but the values, which are code."""
+    """A rule that the column has no other values; they must not contain input."""
     listed = ", ".join(f"'{value}'" for value in values)
     return forbid_rows(
         name, f"{column} is one of {', '.join(values)}", table, f"{column} NOT IN ({listed})"
@@ -69,13 +69,13 @@ def allowed_values(name: str, table: str, column: str, values: list[str]) -> Rul
 
 
 def unique(name: str, table: str, columns: list[str]) -> Rule:
-    """A rule that the columns, none of them null, name a row."""
+    """A rule that the columns are a unique key without nulls."""
     key = ", ".join(f'"{column}"' for column in columns)
-    lacking = " OR ".join(f'"{column}" IS NULL' for column in columns)
+    missing = " OR ".join(f'"{column}" IS NULL' for column in columns)
     return forbid_rows(
         name,
-        f"every row has its own {', '.join(columns)}",
+        f"{', '.join(columns)} is a unique key",
         table,
-        f"copies > 1 OR {lacking}",
+        f"copies > 1 OR {missing}",
         source=f"(SELECT {key}, count(*) AS copies FROM {{batch}} GROUP BY {key})",  # noqa: S608
     )

@@ -1,6 +1,6 @@
-"""Checks an artifact's rules with Great Expectations over DuckDB.
+"""Check the rules of an artifact with Great Expectations over DuckDB.
 
-Blocking rules are checked on the artifact before it takes its place; the others report.
+Artifacts that break a blocking rule are not written; other broken rules are only reported.
 """
 
 import atexit
@@ -24,23 +24,23 @@ from pipeline.quality.expectation import Rule
 from pipeline.quality.suites import RULES
 
 _MEMORY = "3GB"
-"""Beyond it DuckDB works on disk."""
+"""Memory limit of DuckDB, beyond which it spills to disk."""
 
 _SAMPLE = 5
 _FORMAT = "COMPLETE"
-"""Of Great Expectations' results; the shorter ones do not hold the rows that broke a rule."""
+"""Result format of Great Expectations; shorter ones omit the rows that broke a rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What a rule found: whether it holds, how many rows broke it, and some of them.
+    """Result of a rule.
 
     Attributes:
         rule: The rule.
-        passed: Whether it holds.
-        unexpected: How many rows broke it.
-        sample: Some of them in words.
-        rows: The same by column.
+        passed: Whether no row broke it.
+        unexpected: Number of rows that broke it.
+        sample: Some of these rows, as strings.
+        rows: The same rows, by column.
     """
 
     rule: Rule
@@ -54,11 +54,11 @@ class CheckResult:
         rows = (
             f" {self.unexpected} rows, for example {', '.join(self.sample)}" if self.sample else ""
         )
-        return f"{self.rule.name}: not true that {self.rule.description}.{rows}"
+        return f"{self.rule.name}: expected that {self.rule.description}.{rows}"
 
 
 class BrokenRulesError(QualityError):
-    """Rows that broke a blocking expectation; nothing was written."""
+    """Blocking rules were broken; nothing was written."""
 
     def __init__(self, message: str, outcomes: list[CheckResult]) -> None:
         super().__init__(message)
@@ -68,12 +68,12 @@ class BrokenRulesError(QualityError):
 def check_tables(
     artifact: str, tables: Mapping[str, Path], limits: Mapping[str, float] | None = None
 ) -> list[CheckResult]:
-    """Check an artifact's rules on parquet files, one a table.
+    """Check an artifact's rules on parquet files.
 
     Args:
-        artifact: Whose rules.
-        tables: The files.
-        limits: The study's own limits, which rules find in the one row of the table ``limits``.
+        artifact: Name of the artifact.
+        tables: Parquet files by table name.
+        limits: Limits of the study; rules read them from the table ``limits`` with one row.
     """
     with _database() as connection:
         if limits:
@@ -92,7 +92,7 @@ def check_experiment_log(database: Path) -> list[CheckResult]:
         connection.execute(
             "CREATE VIEW log_files AS SELECT source, f.rows, coalesce(r.rows, 0) AS rejected "
             "FROM log.ingested_files AS f LEFT JOIN "
-            # bots are many on some days, and no fault of the log
+            # many bots on a day do not indicate a fault of the log
             "(SELECT source, sum(rows) AS rows FROM log.rejected WHERE reason NOT LIKE 'more than %' "
             "GROUP BY source) AS r USING (source) "
             "WHERE f.\"table\" = 'impressions'"
@@ -102,7 +102,7 @@ def check_experiment_log(database: Path) -> list[CheckResult]:
 
 @contextmanager
 def _database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty database in memory; what memory cannot hold lies in a folder that goes with it."""
+    """An empty in-memory database that spills to a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="paretoscope-") as folder:
         connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder})
         try:
@@ -112,10 +112,10 @@ def _database() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def enforce(outcomes: list[CheckResult], *, waived: Container[str] = ()) -> list[CheckResult]:
-    """Return the outcomes if no blocking rule is broken, but for those the study waives by name.
+    """Return the outcomes if no blocking rule is broken, except for waived ones.
 
     Raises:
-        BrokenRulesError: naming every broken blocking rule, with rows that break it.
+        BrokenRulesError: with every broken blocking rule, and rows that break it.
     """
     broken = [
         str(outcome)
@@ -123,23 +123,23 @@ def enforce(outcomes: list[CheckResult], *, waived: Container[str] = ()) -> list
         if outcome.rule.blocking and not outcome.passed and outcome.rule.name not in waived
     ]
     if broken:
-        msg = "refused, and nothing was written: " + "; ".join(broken)
+        msg = "artifact refused, and nothing was written: " + "; ".join(broken)
         raise BrokenRulesError(msg, outcomes)
     return outcomes
 
 
 def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) -> list[CheckResult]:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx  # noqa: PLC0415 - 2.5 s, only where checks run
+    import great_expectations as gx  # noqa: PLC0415 - takes 2.5 s to import
     import great_expectations.expectations as gxe  # noqa: PLC0415
 
-    _end_quietly()
+    _close_stderr_at_exit()
     outcomes: list[CheckResult] = []
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
     source = _data_source(context, connection)
     with warnings.catch_warnings():
-        # SQLAlchemy does not know DuckDB's list type; no rule needs it to.
+        # SQLAlchemy does not support DuckDB's list type; no rule needs it
         warnings.filterwarnings("ignore", "Did not recognize type", category=SAWarning)
         for table in dict.fromkeys(rule.table for rule in rules):
             batch = (
@@ -156,37 +156,36 @@ def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) ->
 
 
 @cache
-def _end_quietly() -> None:
-    """Have the error stream closed when the process is over.
+def _close_stderr_at_exit() -> None:
+    """Redirect stderr to null at the exit of the process.
 
-    A SQL source of Great Expectations keeps its connection until the interpreter is gone, and
-    DuckDB's bindings report that as forty lines of leaked objects; nothing can be done about it
-    then. What is logged is written line by line before.
+    A SQL source of Great Expectations keeps its connection until the interpreter has shut down, which
+    DuckDB's bindings report as forty lines of leaked objects. Log lines are written before.
     """
     atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
 class _NoTransactions(ConnectionWrapper):
-    """An open DuckDB connection that never begins or ends a transaction, and is not closed."""
+    """An open DuckDB connection without transactions, which is not closed."""
 
     def begin(self) -> None:
-        """Stay as it is."""
+        """Do nothing."""
 
     def commit(self) -> None:
-        """Stay as it is."""
+        """Do nothing."""
 
     def rollback(self) -> None:
-        """Stay as it is."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Leave closing to whoever opened the connection."""
+        """Do nothing; the owner closes the connection."""
 
 
 def _data_source(context: Any, connection: duckdb.DuckDBPyConnection) -> Any:
     """A Great Expectations source over an open DuckDB connection.
 
-    Great Expectations fetches results after SQLAlchemy has ended the transaction, and DuckDB drops
-    them then; so the connection it gets never begins or ends one.
+    Great Expectations fetches results after SQLAlchemy has ended the transaction, when DuckDB has
+    dropped them; so the connection has no transactions.
     """
     return context.data_sources.add_sql(
         "artifact",
@@ -213,8 +212,8 @@ def _outcome(rule: Rule, result: Any) -> CheckResult:
 
 
 def _exception(info: Mapping[str, Any]) -> str | None:
-    """What a check raised, if it could not run; Great Expectations nests it by metric."""
+    """The exception of a check that could not run; Great Expectations nests it by metric."""
     if "raised_exception" in info:
         return str(info["exception_message"]) if info["raised_exception"] else None
     nested = (_exception(value) for value in info.values())
-    return next((words for words in nested if words is not None), None)
+    return next((message for message in nested if message is not None), None)

@@ -1,16 +1,21 @@
-"""What must hold for an artifact; naming a rule does not import Great Expectations."""
+"""The rules of each artifact; importing them does not import Great Expectations."""
 
-from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, SHARES, EventType, Kpi, Split
+from pipeline.core.contracts import EARLIEST_TS, LATEST_TS, EventType, Kpi, Metric, Split
 from pipeline.datasets.raw_rows import DELIBERATE
 from pipeline.quality.expectation import Rule, allowed_values, forbid_rows, not_empty, unique
 
 _WITH_NEIGHBOURS = (
     "(SELECT *, lag(session) OVER () AS before, lag(ts) OVER () AS ts_before, "
-    "lead(session) OVER () AS behind, lead(ts) OVER () AS ts_behind FROM {batch})"
+    "lead(session) OVER () AS after, lead(ts) OVER () AS ts_after FROM {batch})"
 )
-"""The rows in the order of the file, each with the one before it and the one behind it."""
+"""Rows in file order, with the previous and the next row."""
 
-_SHARES = ", ".join(f"'{metric.value}'" for metric in SHARES)
+_SHARE_METRICS = ", ".join(
+    f"'{metric}'"
+    for metric in Metric
+    if metric.has_cutoff and metric not in {Metric.NOVELTY, Metric.INTRA_LIST_DIVERSITY}
+)
+"""The metrics with values in [0, 1]."""
 _DELIBERATE = ", ".join(f"'{reason.value}'" for reason in sorted(DELIBERATE))
 
 RULES: dict[str, tuple[Rule, ...]] = {
@@ -24,21 +29,21 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "OR item::VARCHAR = '' OR event_type IS NULL",
         ),
         allowed_values(
-            "event_kinds_known",
+            "event_types_known",
             "events",
             "event_type",
             [event_type.value for event_type in EventType],
         ),
         Rule(
             name="event_times_in_range",
-            description="times lie between 2000 and 2100",
+            description="times are between 2000 and 2100",
             table="events",
             expectation="ExpectColumnValuesToBeBetween",
             arguments={"column": "ts", "min_value": EARLIEST_TS, "max_value": LATEST_TS - 1},
         ),
         forbid_rows(
-            "events_of_a_session_together",
-            "the events of a session stand together",
+            "sessions_contiguous",
+            "the events of a session are contiguous",
             "events",
             "runs <> sessions",
             source="(SELECT count(*) FILTER (session IS DISTINCT FROM before) AS runs, "  # noqa: S608
@@ -47,19 +52,19 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         forbid_rows(
             "event_times_in_order",
-            "no event is earlier than the one before it in its session",
+            "the events of a session are in order of time",
             "events",
             "session IS NOT DISTINCT FROM before AND ts < ts_before",
             source=_WITH_NEIGHBOURS,
         ),
         forbid_rows(
             "events_unique",
-            "no event repeats another (dataset.duplicates: reject takes care of it)",
+            "no event is a duplicate (dataset.duplicates: reject removes them)",
             "events",
             "copies > 1",
             source="(SELECT session, ts, item, event_type, count(*) AS copies "  # noqa: S608
             f"FROM {_WITH_NEIGHBOURS} "
-            "WHERE (session = before AND ts = ts_before) OR (session = behind AND ts = ts_behind) "
+            "WHERE (session = before AND ts = ts_before) OR (session = after AND ts = ts_after) "
             "GROUP BY session, ts, item, event_type)",
             blocking=False,
         ),
@@ -75,13 +80,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         forbid_rows(
             "rejected_share_within_limit",
-            "the share of faulty rows is at most sessions.max_rejected_share",
+            "the share of rejected rows is at most sessions.max_rejected_share",
             "rejected",
-            "faulty > max_rejected_share * (faulty + accepted)",
+            "rejected > max_rejected_share * (rejected + accepted)",
             source="(SELECT max_rejected_share, (SELECT count(*) FROM events) AS accepted, "  # noqa: S608
             f"(SELECT count(*) FILTER ((reason IN ({_DELIBERATE})) IS NOT TRUE) FROM {{batch}}) "
-            "AS faulty "
-            "FROM limits)",
+            "AS rejected FROM limits)",
         ),
         forbid_rows(
             "clicks_present",
@@ -117,7 +121,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         forbid_rows(
             "splits_do_not_overlap_in_time",
-            "train ends before validation begins, and validation before test",
+            "train ends before validation starts, and validation before test",
             "sessions",
             "train_end >= validation_start OR validation_end >= test_start OR untimed > 0",
             source="(SELECT max(last_ts) FILTER (split = 'train') AS train_end, "
@@ -146,7 +150,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "offline_metrics": (
         not_empty("offline_metrics"),
-        unique("one_row_a_metric", "offline_metrics", ["preference_id", "metric", "segment"]),
+        unique("one_row_per_metric", "offline_metrics", ["preference_id", "metric", "segment"]),
         forbid_rows(
             "every_preference_has_every_metric",
             "all preferences have the same metrics on every segment",
@@ -158,9 +162,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         forbid_rows(
             "shares_between_0_and_1",
-            "metrics that are shares lie between 0 and 1",
+            "metrics that are shares are in [0, 1]",
             "offline_metrics",
-            f"split_part(metric, '@', 1) IN ({_SHARES}) "
+            f"split_part(metric, '@', 1) IN ({_SHARE_METRICS}) "
             "AND value IS NOT NULL AND (value < 0 OR value > 1)",
         ),
         forbid_rows(
@@ -177,8 +181,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "OR abs(list_sum(preference) - 1) > 1e-5",
         ),
         forbid_rows(
-            "every_preference_saw_the_same_test_set",
-            "all preferences were scored on the same targets",
+            "same_test_set_for_all_preferences",
+            "all preferences are evaluated on the same targets",
             "offline_metrics",
             "sizes > 1 OR unknown > 0",
             source="(SELECT segment, count(DISTINCT n_targets) AS sizes, "
@@ -189,25 +193,25 @@ RULES: dict[str, tuple[Rule, ...]] = {
         not_empty("impressions"),
         forbid_rows(
             "impressions_unique",
-            "every impression has an id of its own",
+            "impression ids are unique",
             "impressions",
             "rows > 1 OR impression IS NULL",
-            # only ids whose hash repeats are compared: a third of the time, and of the memory
+            # only ids with a repeated hash are compared: a third of the time and memory
             source="(SELECT impression, count(*) AS rows FROM {batch} WHERE impression IS NULL OR "
             "hash(impression) IN (SELECT hash(impression) FROM {batch} GROUP BY ALL HAVING count(*) > 1)"
             " GROUP BY impression)",
         ),
         forbid_rows(
             "orders_follow_clicks",
-            "an ordered impression was clicked and sold units, any other sold none",
+            "ordered impressions are clicked and have units, others have none",
             "impressions",
-            # what the log does not tell is null; that it is so throughout is the next rule's business
+            # unknown outcomes are null; the next rule checks that they are null in all rows
             "clicked IS NULL OR (ordered AND NOT clicked) IS TRUE OR (units < 0) IS TRUE "
             "OR (ordered <> (units > 0)) IS TRUE",
         ),
         forbid_rows(
-            "orders_known_or_not",
-            "orders and units are told of every impression, or of none",
+            "orders_complete_or_absent",
+            "either all impressions have orders and units, or none has",
             "impressions",
             "ordered NOT IN (0, rows) OR units NOT IN (0, ordered)",
             source="(SELECT count(*) AS rows, count(ordered) AS ordered, count(units) AS units "
@@ -215,29 +219,29 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         forbid_rows(
             "users_in_one_group",
-            "every user saw one group only",
+            "every user is in one group only",
             "impressions",
             "user IS NULL OR one <> other OR known < rows",
             source='(SELECT user, min("group") AS one, max("group") AS other, '
             'count(*) AS rows, count("group") AS known FROM {batch} GROUP BY user)',
         ),
         forbid_rows(
-            "few_impressions_rejected",
-            "at most 5 % of a file's impressions were set aside (else check experiment.salt)",
+            "rejected_impressions_within_limit",
+            "at most 5% of a file's impressions are rejected (otherwise check experiment.salt)",
             "log_files",
             "rejected > 0.05 * rows",
         ),
     ),
     "group_kpis": (
         not_empty("group_kpis"),
-        unique("one_row_a_kpi", "group_kpis", ["group", "kpi"]),
+        unique("one_row_per_kpi", "group_kpis", ["group", "kpi"]),
         allowed_values("kpis_known", "group_kpis", "kpi", [kpi.value for kpi in Kpi]),
         forbid_rows(
             "successes_within_trials",
-            "no yes-or-no KPI has more successes than trials",
+            "no binary KPI has more successes than trials",
             "group_kpis",
             "trials < 0 OR successes < 0 OR (successes > trials AND kpi IN "
-            f"({', '.join(repr(kpi.value) for kpi in Kpi if kpi.is_yes_or_no)}))",
+            f"({', '.join(repr(kpi.value) for kpi in Kpi if kpi.is_binary)}))",
         ),
         forbid_rows(
             "every_group_has_every_kpi",
@@ -249,16 +253,16 @@ RULES: dict[str, tuple[Rule, ...]] = {
             f"count(DISTINCT kpi) FILTER (kpi IN ('{Kpi.CTR}', '{Kpi.CLICKS_PER_USER}')) AS of_clicks "
             'FROM {batch} GROUP BY "group")',
         ),
-        unique("one_row_a_day_and_batch", "daily_sums", ["group", "day", "batch"]),
+        unique("one_row_per_day_and_batch", "daily_totals", ["group", "day", "batch"]),
         forbid_rows(
-            "days_are_possible",
-            "a day has impressions, and no more clicks than those, nor orders than clicks",
-            "daily_sums",
+            "daily_totals_consistent",
+            "a day has impressions, no more clicks than impressions, and no more orders than clicks",
+            "daily_totals",
             "impressions <= 0 OR clicks > impressions OR (orders > clicks) IS TRUE OR new_users > impressions",
         ),
-        unique("one_row_a_kpi_and_batch", "returning_sums", ["group", "batch", "kpi"]),
+        unique("one_row_per_kpi_and_batch", "returning_user_totals", ["group", "batch", "kpi"]),
         forbid_rows(
-            "every_group_has_sales",
+            "every_group_has_successes",
             "every group has clicks and orders",
             "group_kpis",
             "successes = 0",

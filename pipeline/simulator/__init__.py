@@ -1,1 +1,1 @@
-"""Users who answer, for those who have no live traffic yet."""
+"""Simulated experiments, for studies without live traffic."""

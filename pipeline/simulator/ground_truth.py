@@ -1,8 +1,8 @@
-"""The truth behind a simulated log: what the KPIs of each group are expected to be.
+"""Ground truth of a simulated log: the expected KPIs of each group.
 
-In the simulated shop it is a mean over many users none of whom is in the log. They visit under each
-group's preference in turn; their paths are drawn, but what is summed up is the exact chance of a
-click and of an order on every list they are shown, so far less is left to chance than in a log.
+In the simulated shop they are means over users who are not in the log, simulated under each group's
+preference in turn. Their sessions are random, but the exact probabilities of a click and of an order on
+every list are summed, so the error is far smaller than that of a log.
 """
 
 from typing import Any
@@ -25,39 +25,39 @@ from pipeline.synthetic.users import make_users
 TRUTH = "truth.json"
 
 _HOW = (
-    "expected clicks, orders and units summed over the visits of users who are not in the log, the "
-    "same under every group's preference; the errors are of having so many users"
+    "expected clicks, orders and units over the sessions of users who are not in the log, the same "
+    "users under every group's preference; the errors are due to the finite number of users"
 )
 
 
 def shop_truth(
-    recommender: Recommender, plan: TrafficPlan, setting: SimulationConfig
+    recommender: Recommender, plan: TrafficPlan, config: SimulationConfig
 ) -> dict[str, Any]:
-    """The expected KPIs of every group, each with the standard error of its own estimation.
+    """The expected KPIs of every group, with standard errors.
 
-    Carry-over, novelty, learning and drift are in them; faults of the log are not.
+    They include carry-over, novelty, learning and drift, but no faults of the log.
     """
-    shop = build_shop(setting.synthetic)
-    users = setting.simulator.truth_users
+    shop = build_shop(config.synthetic)
+    users = config.simulator.truth_users
     found: dict[str, Any] = {}
     for group in plan.groups:
-        rng = np.random.default_rng([setting.seed, 4])
+        rng = np.random.default_rng([config.seed, 4])
         preference = np.tile(group.preference, (users, 1))
-        shoppers = make_users(setting.synthetic, users, rng)
-        scene = SimulationState(
+        tastes = make_users(config.synthetic, users, rng)
+        state = SimulationState(
             shop=shop,
-            people=UserState.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS),
-            host=InProcess.of(
+            users=UserState.of(tastes, preference, config.simulator, opening_ts=EXPERIMENT_TS),
+            backend=InProcess.of(
                 recommender, preference, k=plan.list_length, shop_items=shop.catalogue.size
             ),
             opening_ts=EXPERIMENT_TS,
         )
-        found[group.name] = expected_kpis(simulate_users(scene, setting, rng, expected=True))
+        found[group.name] = expected_kpis(simulate_users(state, config, rng, expected=True))
     return {"how": _HOW, "users": users, "groups": found}
 
 
 def expected_kpis(outcomes: pl.DataFrame) -> dict[str, dict[str, float | None]]:
-    """The KPIs that expected outcomes come to, with standard errors clustered by user."""
+    """KPIs of expected outcomes, with standard errors clustered by user."""
     by_user = outcomes.group_by("user", maintain_order=True).agg(
         users=pl.lit(1.0),
         impressions=pl.len().cast(pl.Float64),
@@ -73,7 +73,7 @@ def expected_kpis(outcomes: pl.DataFrame) -> dict[str, dict[str, float | None]]:
 
 
 def _ratio(m: Floats, y: Floats) -> dict[str, float | None]:
-    """``Σ y / Σ m`` and its standard error over users (delta method); None where not defined."""
+    """``Σ y / Σ m`` and its standard error over users (delta method); None where undefined."""
     if m.sum() == 0:
         return {"value": None, "standard_error": None}
     rate = y.sum() / m.sum()
@@ -83,7 +83,7 @@ def _ratio(m: Floats, y: Floats) -> dict[str, float | None]:
 
 
 def truth_table(truth: dict[str, Any], plan: TrafficPlan) -> str:
-    """The truth as a Markdown table of groups and the three KPIs of the paper."""
+    """The ground truth as a Markdown table of groups and the KPIs of the paper."""
     kpis = (Kpi.CTR, Kpi.CVR, Kpi.UNITS_PER_IMPRESSION)
     lines = [f"| group | {' | '.join(kpis)} |", "|---|" + "---|" * len(kpis)]
     for group in plan.groups:

@@ -1,7 +1,7 @@
-"""Simulated users as clients of a serving endpoint: true end to end, its log is the experiment's.
+"""Simulated users as clients of a serving endpoint, whose log is the experiment's.
 
-Every list is asked for with ``POST /recommend``, every click and order is told with ``POST
-/events``, at the simulated time.
+Lists are requested with ``POST /recommend``, clicks and orders are sent with ``POST /events``, both
+with simulated times.
 """
 
 import asyncio
@@ -23,50 +23,51 @@ from pipeline.simulator.recommender_backend import NOTHING
 from pipeline.simulator.shop_experiment import (
     SimulationConfig,
     preferences_of,
-    simulate_visits,
+    simulate_sessions,
     user_ids,
 )
 from pipeline.study import Study
 from pipeline.synthetic.generate_log import build_shop, item_id
 
-_AT_ONCE = 64
-_CLICKS_A_REQUEST = 50
-"""Each may bring an order, too, and the endpoint takes 100 events at once."""
+_MAX_CONCURRENT = 64
+_CLICKS_PER_REQUEST = 50
+"""Each click may have an order, and the endpoint accepts 100 events per request."""
 
 _TO_CLICK_MS, _TO_ORDER_MS = 10_000, 20_000
-_SECONDS = 60.0
+_TIMEOUT_S = 60.0
 
 
 def simulate_over_http(
     study: Study, plan: TrafficPlan, url: str, *, key: str | None = None
 ) -> dict[str, int]:
-    """Let the users of a study's experiment visit a serving endpoint.
+    """Simulate the experiment of a study against a serving endpoint.
 
     Args:
-        study: Whose users come, and how.
-        plan: What the endpoint should be serving.
-        url: Of the endpoint, such as ``http://127.0.0.1:8350``.
-        key: Its bearer key, if it wants one.
+        study: The study.
+        plan: The plan that the endpoint should serve.
+        url: URL of the endpoint, such as ``http://127.0.0.1:8350``.
+        key: Bearer key of the endpoint, if it has one.
 
     Returns:
-        How many lists were shown, clicked and ordered from, and how many units that brought.
+        Numbers of lists, of clicked and ordered lists, and of units.
 
     Raises:
-        EndpointError: if it cannot be reached, refuses, or serves another plan or shop.
-        StudyError: if a fault of the log is planted, for the endpoint writes it.
+        EndpointError: if the endpoint cannot be reached, refuses a request, or serves another plan or
+            shop.
+        StudyError: if a fault of the log is set, since the endpoint writes the log.
     """
-    planted = study.simulator.faults.planted()
-    if of_the_log := planted.keys() - {"carry_over", "novelty"}:
+    faults = study.simulator.faults.active()
+    if of_the_log := faults.keys() - {"carry_over", "novelty"}:
         msg = (
-            f"simulator.faults.{min(of_the_log)} changes what a log says, and here the endpoint "
-            "writes it; over HTTP only carry_over and novelty can be planted"
+            f"simulator.faults.{min(of_the_log)} is a fault of the log, but over HTTP the endpoint "
+            "writes the log; use carry_over and novelty only"
         )
         raise StudyError(msg)
-    setting = SimulationConfig.of(study)
-    shop, users = build_shop(setting.synthetic), user_ids(setting)
+    config = SimulationConfig.of(study)
+    shop, users = build_shop(config.synthetic), user_ids(config)
     with _connected(url, key) as connection:
-        host = Endpoint(connection, plan, users, shop_items=shop.catalogue.size)
-        outcomes = simulate_visits(host, preferences_of(users, plan), setting, shop=shop)
+        backend = Endpoint(connection, plan, users, shop_items=shop.catalogue.size)
+        outcomes = simulate_sessions(backend, preferences_of(users, plan), config, shop=shop)
     return {
         "lists": outcomes.height,
         "clicked": int(outcomes["clicked"].sum()),
@@ -77,14 +78,14 @@ def simulate_over_http(
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Many requests at a time to one address."""
+    """Concurrent requests to one endpoint."""
 
     url: str
     client: aiohttp.ClientSession
     runner: asyncio.Runner
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
-        """The JSON that is answered; raises :class:`EndpointError` if none is."""
+        """Post JSON and return the JSON of the answer; raises :class:`EndpointError` if there is none."""
         try:
             async with self.client.post(f"{self.url}{path}", json=body) as response:
                 if response.status == HTTPStatus.OK:
@@ -96,15 +97,15 @@ class Connection:
                 "running there?"
             )
             raise EndpointError(msg) from error
-        msg = f"POST {path} at {self.url} was answered with {found}, expected 200"
+        msg = f"POST {path} at {self.url} returned {found}, expected status 200"
         raise EndpointError(msg)
 
     def gather(self, requests: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-        """The results of all requests, in order; the first that fails ends the others."""
-        return self.runner.run(_side_by_side(requests))
+        """The results of all requests, in order; the first failure cancels the others."""
+        return self.runner.run(_run_concurrently(requests))
 
 
-async def _side_by_side(requests: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+async def _run_concurrently(requests: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     waiting = iter(enumerate(requests))
     results: dict[int, Any] = {}
 
@@ -114,7 +115,7 @@ async def _side_by_side(requests: Sequence[Coroutine[Any, Any, Any]]) -> list[An
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
+            for _ in range(_MAX_CONCURRENT):
                 group.create_task(work())
     except* EndpointError as errors:
         raise errors.exceptions[0] from None
@@ -126,15 +127,15 @@ async def _side_by_side(requests: Sequence[Coroutine[Any, Any, Any]]) -> list[An
 
 @contextmanager
 def _connected(url: str, key: str | None) -> Iterator[Connection]:
-    async def opened() -> aiohttp.ClientSession:
+    async def connect() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=aiohttp.ClientTimeout(total=_SECONDS),
-            connector=aiohttp.TCPConnector(limit=_AT_ONCE),
+            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
+            connector=aiohttp.TCPConnector(limit=_MAX_CONCURRENT),
         )
 
     with asyncio.Runner() as runner:
-        client = runner.run(opened())
+        client = runner.run(connect())
         try:
             yield Connection(url.rstrip("/"), client, runner)
         finally:
@@ -152,7 +153,7 @@ class _Answer(BaseModel):
 
 
 class Endpoint:
-    """A serving endpoint that shows lists to the users ``users``."""
+    """A serving endpoint as the recommender backend of simulated users."""
 
     def __init__(
         self, connection: Connection, plan: TrafficPlan, users: pl.Series, *, shop_items: int
@@ -165,61 +166,65 @@ class Endpoint:
         self._impression: dict[int, str] = {}
 
     def can_serve(self, seen: Ints) -> Flags:
-        """All: the endpoint has popular items for those it knows nothing of."""
+        """All sessions; the endpoint falls back to popular items."""
         return np.ones(len(seen), dtype=np.bool_)
 
-    def recommend(self, visit: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:
-        """What the endpoint lists."""
+    def recommend(self, session: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:
+        """The lists of the endpoint."""
         requests = [
-            self._listed(int(v), int(u), [self._names[item] for item in row if item >= 0], int(at))
-            for v, u, row, at in zip(visit, user, seen, ts, strict=True)
+            self._recommend(
+                int(s), int(u), [self._names[item] for item in row if item >= 0], int(at)
+            )
+            for s, u, row, at in zip(session, user, seen, ts, strict=True)
         ]
         lists = np.full((len(requests), self._k), NOTHING, dtype=np.int64)
         for row, found in zip(lists, self._connection.gather(requests), strict=True):
             row[: len(found)] = found[: self._k]
         return lists
 
-    def record(self, visit: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
-        """Send the clicks, each with the order that came of it."""
-        told = [self._events_of(*map(int, one)) for one in zip(visit, item, units, ts, strict=True)]
+    def record(self, session: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
+        """Send the clicks with their orders."""
+        events = [
+            self._events_of(*map(int, one)) for one in zip(session, item, units, ts, strict=True)
+        ]
         batches = [
-            [event for events in told[first : first + _CLICKS_A_REQUEST] for event in events]
-            for first in range(0, len(told), _CLICKS_A_REQUEST)
+            [event for clicks in events[first : first + _CLICKS_PER_REQUEST] for event in clicks]
+            for first in range(0, len(events), _CLICKS_PER_REQUEST)
         ]
         self._connection.gather(
             [self._connection.post("/events", {"events": batch}) for batch in batches]
         )
 
-    async def _listed(self, visit: int, user: int, session: list[str], ts: int) -> list[int]:
-        user_id, at = self._users[user], self._connection.url
-        asked = {"user": user_id, "session": session, "k": self._k, "ts": ts}
-        answered = await self._connection.post("/recommend", asked)
+    async def _recommend(self, session: int, user: int, history: list[str], ts: int) -> list[int]:
+        user_id, url = self._users[user], self._connection.url
+        request = {"user": user_id, "session": history, "k": self._k, "ts": ts}
+        response = await self._connection.post("/recommend", request)
         try:
-            answer = _Answer.model_validate(answered)
+            answer = _Answer.model_validate(response)
         except ValidationError as error:
             first = error.errors()[0]
-            wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-            msg = f"POST /recommend at {at} was answered with {repr(answered)[:200]}: {wrong}"
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            msg = f"POST /recommend at {url} returned {repr(response)[:200]}: {problem}"
             raise EndpointError(msg) from error
         if answer.group != self._groups[user] or answer.impression is None:
             msg = (
-                f"{at} served user {user_id} as group {answer.group}, but by the study's traffic plan "
-                f"it is in {self._groups[user]}; serve this study's plan"
+                f"{url} served user {user_id} in group {answer.group}, but the study's traffic plan "
+                f"has {self._groups[user]}; serve this study's plan"
             )
             raise EndpointError(msg)
         names = [one.item for one in answer.items]
-        if strangers := [name for name in names if name not in self._number]:
+        if unknown := [name for name in names if name not in self._number]:
             msg = (
-                f"{at} listed {strangers[:3]}, which the synthetic shop of params.yaml does not "
-                "sell; serve the model that was trained on its log"
+                f"{url} recommended {unknown[:3]}, which are not items of the synthetic shop of "
+                "params.yaml; serve the model that was trained on its log"
             )
             raise EndpointError(msg)
-        self._impression[visit] = answer.impression
+        self._impression[session] = answer.impression
         return [self._number[name] for name in names]
 
-    def _events_of(self, visit: int, item: int, units: int, ts: int) -> list[dict[str, Any]]:
-        of = {"impression": self._impression[visit], "item": self._names[item]}
-        events = [of | {"event_type": "click", "event": "click", "ts": ts + _TO_CLICK_MS}]
+    def _events_of(self, session: int, item: int, units: int, ts: int) -> list[dict[str, Any]]:
+        common = {"impression": self._impression[session], "item": self._names[item]}
+        events = [common | {"event_type": "click", "event": "click", "ts": ts + _TO_CLICK_MS}]
         if units:
             order = {
                 "event_type": "order",
@@ -227,5 +232,5 @@ class Endpoint:
                 "ts": ts + _TO_ORDER_MS,
                 "units": units,
             }
-            events.append(of | order)
+            events.append(common | order)
         return events

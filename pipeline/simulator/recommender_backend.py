@@ -1,4 +1,4 @@
-"""Who shows lists to simulated users: the model in this process, or whoever else answers."""
+"""Recommender backends of the simulation: the model in this process, or an endpoint."""
 
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -11,43 +11,39 @@ from pipeline.simulator.click_model import Flags, Floats, Ints
 from pipeline.synthetic.generate_log import item_id
 
 NOTHING = -1
-"""Stands where there is no item: after the end of a visit's clicks, or of a short list."""
+"""Padding after the clicks of a session, and after the items of a short list."""
 
 
 class RecommenderBackend(Protocol):
-    """Shows lists and is told what came of them. Items are the shop's numbers."""
+    """Recommends lists and receives their outcomes. Items are numbers in the shop's catalogue."""
 
     def can_serve(self, seen: Ints) -> Flags:
-        """Which visits can be shown a list, by their clicks so far (V × T)."""
+        """Whether each session can be served, given its clicks so far (S × T)."""
         ...
 
-    def recommend(self, visit: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:
-        """A list for each visit, V × K, from the top; :data:`NOTHING` fills shorter ones."""
+    def recommend(self, session: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:
+        """A ranked list for each session, S × K, padded with :data:`NOTHING`."""
         ...
 
-    def record(self, visit: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
-        """The visits that clicked the list they were shown last, what they clicked and bought.
+    def record(self, session: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
+        """Record the clicked items and ordered units of sessions with a click on their last list.
 
-        Args:
-            visit: Their numbers.
-            item: What each clicked.
-            units: What each ordered of it, 0 for none.
-            ts: When the list was shown, milliseconds UTC.
+        ``units`` are 0 without an order; ``ts`` are the times of the lists, milliseconds UTC.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
-    """The model in this process, which writes no log of its own.
+    """The model in this process; it writes no log.
 
     Attributes:
         recommender: The served model.
-        preference: What each user is served under, U × objectives.
+        preference: Preference of each user, U × objectives.
         k: Length of the lists.
-        to_model: The model's index of each of the shop's items, :data:`NOTHING` for those it does
-            not know and for :data:`NOTHING` itself.
-        to_shop: The shop's number of each of the model's items.
+        to_model: The model's index of each shop item; :data:`NOTHING` for unknown items and for
+            :data:`NOTHING` itself.
+        to_shop: The shop's number of each item of the model.
     """
 
     recommender: Recommender
@@ -58,19 +54,19 @@ class InProcess:
 
     @classmethod
     def of(cls, recommender: Recommender, preference: Floats, *, k: int, shop_items: int) -> Self:
-        """The host of a shop with so many items.
+        """A backend for a shop with ``shop_items`` items.
 
         Raises:
-            DataError: if the model knows items that the shop does not sell.
+            DataError: if the model has items that are not in the shop.
         """
         ids = [str(name) for name in item_id(np.arange(shop_items))]
         number = {name: item for item, name in enumerate(ids)}
-        strangers = [item for item in recommender.items if item not in number]
-        if strangers:
+        unknown = [item for item in recommender.items if item not in number]
+        if unknown:
             msg = (
-                f"the model knows {len(strangers)} items that the synthetic shop of params.yaml "
-                f"does not sell, for example {strangers[:3]}; for other sessions than the shop's "
-                "own use experiment.source: held-out-replay"
+                f"the model has {len(unknown)} items that are not in the synthetic shop of "
+                f"params.yaml, for example {unknown[:3]}; for sessions of another shop set "
+                "experiment.source: held-out-replay"
             )
             raise DataError(msg)
         to_model = [recommender.index.get(name, NOTHING) for name in ids]
@@ -83,13 +79,13 @@ class InProcess:
         )
 
     def can_serve(self, seen: Ints) -> Flags:
-        """The model needs one item it knows."""
+        """Sessions with at least one item known to the model."""
         return np.any(self.to_model[seen] >= 0, axis=1).astype(np.bool_)
 
-    def recommend(self, visit: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:  # noqa: ARG002 - of the protocol
-        """The model's best items under each user's preference."""
-        sessions = [row[row >= 0] for row in self.to_model[seen]]
-        return self.to_shop[self.recommender.recommend(sessions, self.preference[user], k=self.k)]
+    def recommend(self, session: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:  # noqa: ARG002 - of the protocol
+        """The best items under each user's preference."""
+        histories = [row[row >= 0] for row in self.to_model[seen]]
+        return self.to_shop[self.recommender.recommend(histories, self.preference[user], k=self.k)]
 
-    def record(self, visit: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
-        """Nothing: what happened stands in the simulated log."""
+    def record(self, session: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
+        """Do nothing; outcomes are in the simulated log."""

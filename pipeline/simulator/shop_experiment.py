@@ -1,9 +1,8 @@
-"""The simulated experiment: users of the synthetic shop meet the model, each under its group's π.
+"""The simulated experiment: users of the synthetic shop are served under their group's preference.
 
-Users return, and differ in taste, curiosity and readiness to buy, so the impressions of one user are
-correlated. They come by hour and weekday; if the study says so, they learn what lists show them,
-change their tastes, and carry over what they have seen. :mod:`pipeline.simulator.session_loop` says what
-happens in a visit.
+Users return, and differ in tastes, curiosity and readiness to buy, so the impressions of a user are
+correlated. Arrivals vary by hour and weekday. Optionally, users learn from lists, their tastes drift,
+and lists have carry-over effects. :mod:`pipeline.simulator.session_loop` simulates a session.
 """
 
 import math
@@ -22,7 +21,7 @@ from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.click_model import Floats, Ints
 from pipeline.simulator.recommender_backend import NOTHING, InProcess, RecommenderBackend
-from pipeline.simulator.session_loop import MAX_IMPRESSIONS, SimulationState, Visits, step
+from pipeline.simulator.session_loop import MAX_IMPRESSIONS, Sessions, SimulationState, step
 from pipeline.simulator.users import UserState
 from pipeline.study import ExperimentConfig, SimulatorConfig, Study, SyntheticConfig
 from pipeline.synthetic.generate_log import OPENING_TS, arrival_times, build_shop
@@ -30,30 +29,30 @@ from pipeline.synthetic.shop import BROWSE, BUY, BUY_SESSIONS_PERCENT, Shop
 from pipeline.synthetic.users import make_users
 
 EXPERIMENT_TS = OPENING_TS + 30 * DAY_MS
-"""The simulated experiment opens on 2025-10-01 UTC, …"""
+"""Start of the simulated experiment, 2025-10-01 UTC."""
 
 _FIRST_WEEKDAY = 2
-"""… a Wednesday."""
+"""Weekday of the start: a Wednesday."""
 
-VISITS_PER_USER = 2
-_VISITS_AT_ONCE = 20_000
+SESSIONS_PER_USER = 2
+_BATCH_SIZE = 20_000
 
 
 def log_provenance() -> dict[str, Any]:
-    """What a reader of the report must know about this log."""
+    """Provenance of the log, for the report."""
     return {
         "origin": "simulated",
         "how": (
             "Users of the synthetic shop were assigned to groups by a salted hash, were shown the "
-            "model's list after every click, looked at position k with probability (1+k)^-0.6, "
-            "and clicked and ordered by the shop's own rules. No real person saw a list."
+            "model's list after every click, examined position k with probability (1+k)^-0.6, and "
+            "clicked and ordered by the shop's own rules. No real user saw a list."
         ),
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationConfig:
-    """What a simulated experiment depends on, beside its plan and who answers."""
+    """Parameters of a simulated experiment, apart from the plan and the recommender."""
 
     synthetic: SyntheticConfig
     experiment: ExperimentConfig
@@ -62,7 +61,7 @@ class SimulationConfig:
 
     @classmethod
     def of(cls, study: Study) -> Self:
-        """The setting of a study."""
+        """The parameters of a study."""
         return cls(
             synthetic=study.synthetic,
             experiment=study.experiment,
@@ -72,129 +71,133 @@ class SimulationConfig:
 
 
 def simulate_shop(
-    recommender: Recommender, plan: TrafficPlan, setting: SimulationConfig
+    recommender: Recommender, plan: TrafficPlan, config: SimulationConfig
 ) -> pl.DataFrame:
     """The impressions of a simulated experiment, in the log's contract."""
-    shop = build_shop(setting.synthetic)
-    users = user_ids(setting)
+    shop = build_shop(config.synthetic)
+    users = user_ids(config)
     preference = preferences_of(users, plan)
     check_has_users(plan, int((~np.isnan(preference[:, 0])).sum()))
-    host = InProcess.of(recommender, preference, k=plan.list_length, shop_items=shop.catalogue.size)
+    size = shop.catalogue.size
+    backend = InProcess.of(recommender, preference, k=plan.list_length, shop_items=size)
     names = plan.groups_of(users)
-    outcomes = simulate_visits(host, preference, setting, shop=shop)
+    outcomes = simulate_sessions(backend, preference, config, shop=shop)
     impressions = outcomes.with_columns(
         experiment=pl.lit(plan.experiment),
         user=users.gather(outcomes["user"]),
         group=names.gather(outcomes["user"]),
-        impression=pl.format("v{}-{}", "visit", "step"),
+        impression=pl.format("v{}-{}", "session", "step"),
     )
     return IMPRESSIONS.validate(impressions.select(list(IMPRESSIONS.columns)))
 
 
-def user_ids(setting: SimulationConfig) -> pl.Series:
-    """The names of the users."""
-    return pl.Series([f"u{number:07d}" for number in range(setting.experiment.users)])
+def user_ids(config: SimulationConfig) -> pl.Series:
+    """Ids of the users."""
+    return pl.Series([f"u{number:07d}" for number in range(config.experiment.users)])
 
 
 def preferences_of(users: pl.Series, plan: TrafficPlan) -> Floats:
-    """What each user is served under, U × objectives; nan for those outside the experiment."""
-    of_group = {group.name: group.preference for group in plan.groups}
-    nobody = (np.nan,) * len(plan.groups[0].preference)
-    return np.array([of_group.get(name, nobody) for name in plan.groups_of(users)])
+    """Preference of each user, U × objectives; nan outside the experiment."""
+    by_group = {group.name: group.preference for group in plan.groups}
+    outside = (np.nan,) * len(plan.groups[0].preference)
+    return np.array([by_group.get(name, outside) for name in plan.groups_of(users)])
 
 
-def simulate_visits(
-    host: RecommenderBackend, preference: Floats, setting: SimulationConfig, *, shop: Shop
+def simulate_sessions(
+    backend: RecommenderBackend, preference: Floats, config: SimulationConfig, *, shop: Shop
 ) -> pl.DataFrame:
-    """Let the users of a study's experiment come; one row a list, as :func:`play_all` says."""
-    rng = np.random.default_rng([setting.seed, 2])
-    shoppers = make_users(setting.synthetic, setting.experiment.users, rng)
-    people = UserState.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS)
-    scene = SimulationState(shop=shop, people=people, host=host, opening_ts=EXPERIMENT_TS)
-    return simulate_users(scene, setting, rng)
+    """Simulate the users of a study's experiment; one row per list, as in :func:`simulate_users`."""
+    rng = np.random.default_rng([config.seed, 2])
+    tastes = make_users(config.synthetic, config.experiment.users, rng)
+    users = UserState.of(tastes, preference, config.simulator, opening_ts=EXPERIMENT_TS)
+    state = SimulationState(shop=shop, users=users, backend=backend, opening_ts=EXPERIMENT_TS)
+    return simulate_users(state, config, rng)
 
 
 def simulate_users(
-    scene: SimulationState,
-    setting: SimulationConfig,
+    state: SimulationState,
+    config: SimulationConfig,
     rng: np.random.Generator,
     *,
     expected: bool = False,
 ) -> pl.DataFrame:
-    """Let all visits happen, one row a list, with the columns that :func:`visits.play` tells of.
+    """Simulate all sessions; one row per list, with the columns of :func:`session_loop.step`.
 
     Raises:
-        DataError: if nobody was shown a list.
+        DataError: if no list was shown.
     """
     steps = (
         frame
-        for visits in arrivals(scene, setting, rng)
-        for frame in step(visits, scene, rng, expected=expected)
+        for sessions in arrivals(state, config, rng)
+        for frame in step(sessions, state, rng, expected=expected)
     )
-    groups_of_visits = math.ceil(scene.people.shoppers.size * VISITS_PER_USER / _VISITS_AT_ONCE)
-    frames = list(track(steps, groups_of_visits * MAX_IMPRESSIONS, "simulated visits"))
+    batches = math.ceil(state.users.tastes.size * SESSIONS_PER_USER / _BATCH_SIZE)
+    frames = list(track(steps, batches * MAX_IMPRESSIONS, "simulated sessions"))
     if not frames:
-        msg = "no visit was shown a list: the model knows none of the items that visits begin with"
+        msg = (
+            "no list was shown: the model has none of the items that sessions start with; train it on "
+            "the log of the synthetic shop"
+        )
         raise DataError(msg)
     return pl.concat(frames)
 
 
 def arrivals(
-    scene: SimulationState, setting: SimulationConfig, rng: np.random.Generator
-) -> Iterator[Visits]:
-    """Visits by random users of the experiment, so many at a time as may happen side by side.
+    state: SimulationState, config: SimulationConfig, rng: np.random.Generator
+) -> Iterator[Sessions]:
+    """Sessions of random users of the experiment, in batches that can be simulated in parallel.
 
-    Users who remember come once at a time, in order of time; the next visits are to be drawn when
-    those before have happened.
+    If sessions depend on earlier ones, a batch has one session per user, in order of time, and must be
+    simulated before the next one is drawn.
     """
-    size = scene.people.shoppers.size
-    user = np.sort(rng.integers(0, size, size * VISITS_PER_USER))
-    user = user[~np.isnan(scene.people.preference[user, 0])]
+    size = state.users.tastes.size
+    user = np.sort(rng.integers(0, size, size * SESSIONS_PER_USER))
+    user = user[~np.isnan(state.users.preference[user, 0])]
     number = np.arange(len(user))
-    if not scene.people.remember:
-        for first in range(0, len(user), _VISITS_AT_ONCE):
-            part = number[first : first + _VISITS_AT_ONCE]
-            yield _begin(part, user[part], scene, setting, rng)
+    if not state.users.has_memory:
+        for first in range(0, len(user), _BATCH_SIZE):
+            part = number[first : first + _BATCH_SIZE]
+            yield _begin(part, user[part], state, config, rng)
         return
-    start = _times(len(user), setting, rng)
+    start = _times(len(user), config, rng)
     in_order = np.lexsort((start, user))
     turn = number - np.searchsorted(user, user)
     for now in range(turn.max() + 1 if len(turn) else 0):
-        come = in_order[turn == now]
-        for first in range(0, len(come), _VISITS_AT_ONCE):
-            part = come[first : first + _VISITS_AT_ONCE]
-            yield _begin(part, user[part], scene, setting, rng, start=start[part])
+        arriving = in_order[turn == now]
+        for first in range(0, len(arriving), _BATCH_SIZE):
+            part = arriving[first : first + _BATCH_SIZE]
+            yield _begin(part, user[part], state, config, rng, start=start[part])
 
 
-def _begin(  # noqa: PLR0913 - one visit's whole origin
+def _begin(  # noqa: PLR0913 - who arrives, where and when
     number: Ints,
     user: Ints,
-    scene: SimulationState,
-    setting: SimulationConfig,
+    state: SimulationState,
+    config: SimulationConfig,
     rng: np.random.Generator,
     *,
     start: Ints | None = None,
-) -> Visits:
+) -> Sessions:
     n = len(user)
     if start is not None:
-        scene.people.arrive(user, start, rng)
+        state.users.arrive(user, start, rng)
     seen = np.full((n, MAX_IMPRESSIONS + 1), NOTHING, dtype=np.int64)
-    seen[:, 0] = scene.shop.pages.draw_in(scene.people.shoppers.start_category(user, rng), rng)
-    return Visits(
+    seen[:, 0] = state.shop.pages.draw_in(state.users.tastes.start_category(user, rng), rng)
+    return Sessions(
         number=number,
         user=user,
-        start=_times(n, setting, rng) if start is None else start,
+        start=_times(n, config, rng) if start is None else start,
         intent=np.where(rng.integers(0, 100, n) < BUY_SESSIONS_PERCENT, BUY, BROWSE),
         seen=seen,
         length=np.ones(n, dtype=np.int64),
     )
 
 
-def _times(n: int, setting: SimulationConfig, rng: np.random.Generator) -> Ints:
-    return EXPERIMENT_TS + arrival_times(n, day_weights(setting), rng)
+def _times(n: int, config: SimulationConfig, rng: np.random.Generator) -> Ints:
+    return EXPERIMENT_TS + arrival_times(n, day_weights(config), rng)
 
 
-def day_weights(setting: SimulationConfig) -> list[int]:
-    """How many visits fall on each day of the experiment, relative to the others."""
-    weekdays = setting.simulator.weekdays
-    return [weekdays[(_FIRST_WEEKDAY + day) % 7] for day in range(setting.experiment.days)]
+def day_weights(config: SimulationConfig) -> list[int]:
+    """Relative number of sessions on each day of the experiment."""
+    weekdays = config.simulator.weekdays
+    return [weekdays[(_FIRST_WEEKDAY + day) % 7] for day in range(config.experiment.days)]

@@ -1,4 +1,4 @@
-"""The simulated experiment of a study: which users there are depends on where its sessions come from."""
+"""Simulate the experiment of a study, by ``experiment.source``."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,11 +13,11 @@ from pipeline.core.contracts import ALL_TARGETS, Split
 from pipeline.core.errors import StudyError
 from pipeline.experiment.design.plan_checks import check_same_preferences
 from pipeline.experiment.design.traffic_plan import TrafficPlan
-from pipeline.experiment.log.log_files import BROUGHT, write_log
+from pipeline.experiment.log.log_files import EXTERNAL_PROVENANCE, write_log
 from pipeline.inference.hypotheses.inputs import relative_change
 from pipeline.recommender.recommender import Recommender
 from pipeline.sessions.token_store import open_times, open_tokens
-from pipeline.simulator import planted_slopes, replay, shop_experiment
+from pipeline.simulator import held_out_replay, planted_slopes, shop_experiment
 from pipeline.simulator.click_model import Floats
 from pipeline.simulator.fault_injection import write_simulated_log
 from pipeline.simulator.ground_truth import TRUTH, shop_truth
@@ -27,54 +27,56 @@ from pipeline.synthetic.generate_log import check_shop_log
 
 
 def log_provenance(study: Study) -> dict[str, Any]:
-    """What a reader of the report must know about where the log comes from."""
+    """Provenance of the study's log, for the report."""
     match study.experiment.source:
         case LogSource.SIMULATED_SHOP:
             return _with_faults(shop_experiment.log_provenance(), study)
         case LogSource.DIRECT:
             return _with_faults(planted_slopes.log_provenance(), study)
-        case LogSource.REPLAY:
-            return replay.log_provenance()
+        case LogSource.HELD_OUT_REPLAY:
+            return held_out_replay.log_provenance()
         case LogSource.FILES:
-            return BROUGHT
+            return EXTERNAL_PROVENANCE
         case _:
             assert_never(study.experiment.source)
 
 
-def _with_faults(described: dict[str, Any], study: Study) -> dict[str, Any]:
-    """Say what was planted, so that nobody takes it for a finding."""
-    planted = study.simulator.faults.planted()
-    if not planted:
-        return described
-    named = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in planted.items())
-    return described | {"how": f"{described['how']} Faults were planted on purpose: {named}."}
+def _with_faults(provenance: dict[str, Any], study: Study) -> dict[str, Any]:
+    """Add the injected faults."""
+    faults = study.simulator.faults.active()
+    if not faults:
+        return provenance
+    listed = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in faults.items())
+    return provenance | {"how": f"{provenance['how']} Faults were injected: {listed}."}
 
 
 def simulate_experiment(
     study: Study, paths: StudyPaths, plan: TrafficPlan, recommender: Recommender, folder: Path
 ) -> dict[str, Any] | None:
-    """Write the log's files of a simulated or replayed experiment, and the truth behind them.
+    """Write the log files of a simulated experiment, and its ground truth.
 
     Returns:
-        What ``truth.json`` beside the log says, or None where no truth is known.
+        The content of ``truth.json``, or None for a log without ground truth.
     """
     truth = None
     match study.experiment.source:
         case LogSource.SIMULATED_SHOP:
             check_shop_log(study, require_dataset(study, paths.root))
-            setting = SimulationConfig.of(study)
-            _write([shop_experiment.simulate_shop(recommender, plan, setting)], plan, study, folder)
+            config = SimulationConfig.of(study)
+            _write([shop_experiment.simulate_shop(recommender, plan, config)], plan, study, folder)
             if study.simulator.truth_users:
-                truth = shop_truth(recommender, plan, setting)
+                truth = shop_truth(recommender, plan, config)
         case LogSource.DIRECT:
-            simulated = _direct_world(study, paths, plan)
+            simulated = _direct_simulation(study, paths, plan)
             days = track(simulated.days(), study.experiment.days, "drawing the log")
             _write(days, plan, study, folder)
             truth = simulated.truth()
-        case LogSource.REPLAY:
+        case LogSource.HELD_OUT_REPLAY:
             write_log(_replay(study, paths, plan, recommender), folder)
         case LogSource.FILES:
-            msg = "experiment.source = files: the log is brought, there is nothing to simulate"
+            msg = (
+                "experiment.source = files: the log comes from files, there is nothing to simulate"
+            )
             raise StudyError(msg)
         case _:
             assert_never(study.experiment.source)
@@ -88,28 +90,30 @@ def _write(days: Iterable[pl.DataFrame], plan: TrafficPlan, study: Study, folder
     write_simulated_log(days, plan, study.simulator.faults, folder, rng=rng)
 
 
-def _direct_world(study: Study, paths: StudyPaths, plan: TrafficPlan) -> planted_slopes.DirectWorld:
-    """The world whose slopes are on the study's own metrics."""
+def _direct_simulation(
+    study: Study, paths: StudyPaths, plan: TrafficPlan
+) -> planted_slopes.DirectSimulation:
+    """A simulation with slopes on the study's offline metrics."""
     table = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
     check_same_preferences(plan, table)
-    chosen = study.simulator.direct
+    direct = study.simulator.direct
     x_ctr, x_cvr = (
-        _relative(table, plan, slope.metric) for slope in (chosen.ctr_slope, chosen.cvr_slope)
+        _relative(table, plan, slope.metric) for slope in (direct.ctr_slope, direct.cvr_slope)
     )
-    return planted_slopes.DirectWorld.open(
+    return planted_slopes.DirectSimulation.of(
         plan, SimulationConfig.of(study), x_ctr=x_ctr, x_cvr=x_cvr
     )
 
 
 def _relative(table: pl.DataFrame, plan: TrafficPlan, metric: str) -> Floats:
-    """How much better each group's metric is than the worst group's."""
+    """Relative change of each group's metric against the worst group."""
     values = table.filter(metric=metric, segment=ALL_TARGETS)
     known: dict[str, float | None] = dict(values.select("preference_id", "value").iter_rows())
-    of_groups = [known.get(group.preference_id) for group in plan.groups]
-    x = relative_change(np.array(of_groups, dtype=np.float64))
+    values_G = [known.get(group.preference_id) for group in plan.groups]
+    x = relative_change(np.array(values_G, dtype=np.float64))
     if np.isnan(x).any():
         msg = (
-            f"simulator.direct: {metric} of the groups is {of_groups}, and a slope on it needs "
+            f"simulator.direct: {metric} of the groups is {values_G}, but a slope on it needs "
             "values above 0; choose another metric"
         )
         raise StudyError(msg)
@@ -121,7 +125,7 @@ def _replay(
 ) -> pl.DataFrame:
     store = paths.require("sessions", "tokens.safetensors")
     sessions = read_table(paths.require("sessions", "sessions.parquet"))
-    return replay.replay_sessions(
+    return held_out_replay.replay_sessions(
         recommender,
         plan,
         tokens=open_tokens(store, Split.TEST),

@@ -118,9 +118,9 @@ def _question(study: Study, paths: StudyPaths, plan: Plan) -> _Question:
         covariance,
         table("group_kpis", "group_kpis"),
         replicates=replicates,
-        daily_sums=table("group_kpis", "daily_sums"),
-        returning_sums=table("group_kpis", "returning_sums"),
-        before_sums=optional("before_sums"),
+        daily_totals=table("group_kpis", "daily_totals"),
+        returning_user_totals=table("group_kpis", "returning_user_totals"),
+        pre_period_sums=optional("pre_period_sums"),
         segment_kpis=optional("segment_kpis"),
         planned_days=study.experiment.planned_days,
     )

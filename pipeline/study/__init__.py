@@ -1,7 +1,8 @@
-"""A study is ``params.yaml``: these frozen dataclasses are all it can say.
+"""``params.yaml`` as types: one frozen dataclass per section.
 
-This is the only place that reads configuration. A wrong key, type or range raises
-:class:`StudyError` before any work, naming the key, the value and what is accepted.
+Configuration is read here only. An unknown key, wrong type or value out of range raises
+:class:`~pipeline.core.errors.StudyError` before any work starts, with the key, the value and what is
+accepted.
 """
 
 from pipeline.study.dataset import BoundaryPolicy as BoundaryPolicy
@@ -17,7 +18,6 @@ from pipeline.study.dataset import SupportFilter as SupportFilter
 from pipeline.study.dataset import SyntheticConfig as SyntheticConfig
 from pipeline.study.evaluation import CustomMetric as CustomMetric
 from pipeline.study.evaluation import EvaluationConfig as EvaluationConfig
-from pipeline.study.evaluation import MetricFacts as MetricFacts
 from pipeline.study.experiment import ExperimentConfig as ExperimentConfig
 from pipeline.study.experiment import LogSource as LogSource
 from pipeline.study.experiment import PlanningConfig as PlanningConfig
@@ -30,7 +30,6 @@ from pipeline.study.log_mapping import ImpressionColumns as ImpressionColumns
 from pipeline.study.log_mapping import LogColumns as LogColumns
 from pipeline.study.log_mapping import LogTime as LogTime
 from pipeline.study.log_mapping import OrderColumns as OrderColumns
-from pipeline.study.log_mapping import UserColumns as UserColumns
 from pipeline.study.regression import PAPER_HYPOTHESES as PAPER_HYPOTHESES
 from pipeline.study.regression import Hypothesis as Hypothesis
 from pipeline.study.regression import RegressionConfig as RegressionConfig
@@ -43,12 +42,10 @@ from pipeline.study.serving import Freshness as Freshness
 from pipeline.study.serving import KafkaTopic as KafkaTopic
 from pipeline.study.serving import ListRule as ListRule
 from pipeline.study.serving import Pin as Pin
-from pipeline.study.serving import ScoreRule as ScoreRule
 from pipeline.study.serving import ServingConfig as ServingConfig
 from pipeline.study.serving import ServingFilters as ServingFilters
-from pipeline.study.simulator import ChosenSlope as ChosenSlope
 from pipeline.study.simulator import DirectConfig as DirectConfig
-from pipeline.study.simulator import PlantedFaults as PlantedFaults
+from pipeline.study.simulator import InjectedFaults as InjectedFaults
 from pipeline.study.simulator import SimulatorConfig as SimulatorConfig
+from pipeline.study.simulator import TrueSlope as TrueSlope
 from pipeline.study.study import Study as Study
-from pipeline.study.study import StudyConfig as StudyConfig

@@ -1,4 +1,4 @@
-"""Where a study's sessions come from, and how they are made."""
+"""``dataset``, ``synthetic`` and ``sessions``: the raw data and its sessions."""
 
 import re
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from pipeline.core.errors import StudyError
 
 
 class DatasetFormat(StrEnum):
-    """A built-in layout of the raw data; each has an adapter in ``pipeline.datasets.formats``."""
+    """Format of the raw data; each has an adapter in ``pipeline.datasets.formats``."""
 
     OTTO = "otto"
     YOOCHOOSE = "yoochoose"
@@ -28,14 +28,14 @@ class DatasetFormat(StrEnum):
 
 
 class IdType(StrEnum):
-    """How ids are kept."""
+    """Type of session, user and item ids."""
 
     INTEGER = "integer"
     TEXT = "text"
 
 
 class Duplicates(StrEnum):
-    """What becomes of an event that repeats another: same session, time, item and event_type."""
+    """Treatment of events with the session, time, item and event type of an earlier one."""
 
     REJECT = "reject"
     KEEP = "keep"
@@ -46,13 +46,13 @@ class SyntheticConfig:
     """The synthetic shop.
 
     Attributes:
-        seed: Of the world alone, so that a study can change its own seed and keep the shop.
-        items: Size of the catalogue.
-        categories: Number of categories the items fall into.
-        neighbours: Related items a product page links to.
-        users: People who visit the shop.
-        sessions: Visits in the log.
-        days: Days the log covers, from 2025-09-01 UTC.
+        seed: Seed of the shop, independent of ``study.seed``.
+        items: Number of items in the catalogue.
+        categories: Number of item categories.
+        neighbours: Number of related items that a product page links to.
+        users: Number of users.
+        sessions: Number of sessions in the log.
+        days: Number of days in the log, from 2025-09-01 UTC.
     """
 
     seed: Annotated[int, Ge(0)] = 7
@@ -67,28 +67,28 @@ class SyntheticConfig:
         if self.categories > self.items:
             msg = (
                 f"synthetic.categories = {self.categories} exceeds synthetic.items = {self.items}; "
-                "every category needs an item of its own"
+                "every category needs at least one item. Lower categories or raise items"
             )
             raise StudyError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class GenericLayout:
-    """Where an event's fields stand in a parquet, CSV or JSON lines file of one's own.
+    """The columns of a custom parquet, CSV or JSON lines file.
 
     Attributes:
-        session: Column of the session; or None, and sessions are cut from those of ``user``.
-        user: Column of the user, if there is none of the session.
-        item: Column of the item.
-        time: Column of the time.
+        session: Column of the session id; None to derive sessions from ``user``.
+        user: Column of the user id, if there is no session id.
+        item: Column of the item id.
+        time: Column of the event time.
         time_unit: ``s``, ``ms`` or ``us`` since 1970 UTC; ``iso8601`` (with a zone);
             ``iso8601-utc`` (without one, read as UTC); or a ``strptime`` pattern such as
-            ``%Y-%m-%d %H:%M:%S`` (read as UTC unless it holds ``%z``). Fractions of a millisecond
-            are cut off.
+            ``%Y-%m-%d %H:%M:%S`` (read as UTC unless it has ``%z``). Fractions of a millisecond
+            are truncated.
         event_type: Column of the event type; None if every row is a click.
-        event_types: What the file's words for event_types mean; null for those that are of no use here.
-        ids: Whether sessions, users and items are whole numbers or texts.
-        separator: Between the fields of a CSV.
+        event_types: Event type for each value of that column; null to skip the value.
+        ids: Whether session, user and item ids are integers or strings.
+        separator: Field separator of a CSV file.
     """
 
     session: Annotated[str, Len(1)] | None = None
@@ -104,30 +104,31 @@ class GenericLayout:
     def __post_init__(self) -> None:
         if (self.session is None) == (self.user is None):
             msg = (
-                f"dataset.generic: session = {self.session!r} and user = {self.user!r}; name the "
-                "column of one of the two"
+                f"dataset.generic: session = {self.session!r} and user = {self.user!r}; set exactly "
+                "one of the two"
             )
             raise StudyError(msg)
         named = [self.session or self.user, self.item, self.time, self.event_type]
         if len(set(named)) < len(named):
-            msg = f"dataset.generic names a column twice: {[name for name in named if name]}"
+            msg = f"dataset.generic: a column is named twice: {[name for name in named if name]}"
             raise StudyError(msg)
         if (self.event_type is None) == bool(self.event_types):
             msg = (
-                f"dataset.generic: event_type = {self.event_type!r} and event_types = {self.event_types}; give both (the "
-                "column, and what its words mean) or neither (every row is a click)"
+                f"dataset.generic: event_type = {self.event_type!r} and event_types = "
+                f"{self.event_types}; set both (the column, and the event type of each value) or "
+                "neither (every row is a click)"
             )
             raise StudyError(msg)
-        if "%" in self.time_unit and not _names_a_date(self.time_unit):
+        if "%" in self.time_unit and not _has_date(self.time_unit):
             msg = (
-                f"dataset.generic.time_unit = {self.time_unit!r} is no pattern that strptime finds "
-                "a date by; expected one such as '%Y-%m-%d %H:%M:%S'"
+                f"dataset.generic.time_unit = {self.time_unit!r} is not a strptime pattern with a "
+                "date; expected a pattern such as '%Y-%m-%d %H:%M:%S'"
             )
             raise StudyError(msg)
 
 
-def _names_a_date(pattern: str) -> bool:
-    """Whether a time written by the pattern can be read by it, too."""
+def _has_date(pattern: str) -> bool:
+    """Whether a date survives being formatted and parsed with the pattern."""
     moment = datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC)
     try:
         read = datetime.strptime(moment.strftime(pattern), pattern)  # noqa: DTZ007
@@ -138,14 +139,14 @@ def _names_a_date(pattern: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Expected:
-    """Counts the raw data must have, such as those its publisher states; None is not checked.
+    """Expected counts of the raw data, such as those its publisher states; None is not checked.
 
     Attributes:
-        rows: Events and lines, those set aside included.
-        sessions: Sessions with an event.
-        clicks: Clicks as read, repeated ones included.
-        carts: Carts as read.
-        orders: Orders as read.
+        rows: Rows, rejected ones included.
+        sessions: Sessions with at least one event.
+        clicks: Clicks before deduplication.
+        carts: Carts before deduplication.
+        orders: Orders before deduplication.
     """
 
     rows: Annotated[int, Ge(0)] | None = None
@@ -160,15 +161,14 @@ class DatasetConfig:
     """The raw data.
 
     Attributes:
-        format: Its layout: a built-in name, the name of an installed ``paretoscope.formats`` entry
-            point, or an import path ``package.module:function``.
-        path: The file or folder it lies in.
-        generic: The columns, if the format is ``generic``.
-        inactivity_minutes: Where the data knows users only, a session ends after such a rest.
-        duplicates: ``reject`` (and count) an event that repeats another, or ``keep`` it.
-        expected: Counts the data must have.
-        item_attributes: A CSV or parquet file with the column item and one or more of value (for
-            an objective that weighs clicks by revenue), category and available_since.
+        format: Format of the data.
+        path: File or folder of the data.
+        generic: Columns of the data, if the format is ``generic``.
+        inactivity_minutes: Inactivity timeout that ends a session, for data without session ids.
+        duplicates: ``reject`` (and count) duplicate events, or ``keep`` them.
+        expected: Expected counts.
+        item_attributes: CSV or parquet file with the column ``item`` and one or more of ``value``
+            (for an objective that weights clicks by revenue), ``category`` and ``available_since``.
     """
 
     format: str
@@ -185,28 +185,28 @@ class DatasetConfig:
         )
         if (self.format == DatasetFormat.GENERIC) != (self.generic is not None):
             msg = (
-                f"dataset.format = {self.format}: give dataset.generic (where the columns stand) "
-                "if and only if the format is 'generic'"
+                f"dataset.format = {self.format}: set dataset.generic (the columns) if and only if "
+                "the format is 'generic'"
             )
             raise StudyError(msg)
 
     @property
-    def knows_users_only(self) -> bool:
-        """Whether sessions are still to be cut."""
+    def lacks_sessions(self) -> bool:
+        """Whether the data has user ids only, so that sessions must be derived."""
         if self.generic is not None:
             return self.generic.session is None
         return self.format == DatasetFormat.RETAILROCKET
 
 
 class SupportFilter(StrEnum):
-    """How often the filters of item support and session length are applied."""
+    """How the item support and session length filters are applied."""
 
     ONE_PASS = "one-pass"  # noqa: S105 - no password
     ITERATED = "iterated"
 
 
 class BoundaryPolicy(StrEnum):
-    """What becomes of a session that begins before a cut and ends after it."""
+    """Treatment of boundary sessions, which start before a split boundary and end after it."""
 
     DROP = "drop"
     TRIM = "trim"
@@ -215,30 +215,29 @@ class BoundaryPolicy(StrEnum):
 
 
 class Preset(StrEnum):
-    """A named way to make sessions, instead of the keys one by one."""
+    """A named set of preprocessing rules."""
 
     REFERENCE = "reference"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SessionsConfig:
-    """Cleaning and splitting.
+    """Filtering and splitting of the sessions.
 
     Attributes:
-        preset: ``reference`` makes the sessions MultiTRON's preprocessing makes of OTTO,
-            Yoochoose and Diginetica files; it then decides instead of the keys up to
-            ``test_days`` and of ``order_window_minutes``.
-        min_item_support: Clicks an item needs in the training period to be in the catalogue.
-        min_session_length: Clicks a session needs, before the item filter and after it.
+        preset: ``reference`` reproduces MultiTRON's preprocessing of OTTO, Yoochoose and
+            Diginetica; it overrides the keys up to ``test_days``, and ``order_window_minutes``.
+        min_item_support: Minimum number of training clicks of an item in the catalogue.
+        min_session_length: Minimum number of clicks of a session, before and after the item filter.
         support_filter: ``one-pass`` (length, support, length), or ``iterated`` until both hold.
-        boundary_sessions: ``drop`` a session that straddles a cut; ``trim`` it to the part before; or
-            count all of it to the ``later`` or the ``earlier`` part (which then holds events from
-            after its cut).
-        test_days: Length of the last part of the data, in days; its sessions are the test set.
-        validation_days: Length of the part before it; its sessions choose the epoch.
-        order_window_minutes: A click counts as ordered if the order follows within these; None
-            for any order later in the session.
-        max_rejected_share: Share of rejected rows above which the data is refused.
+        boundary_sessions: ``drop`` sessions that cross a split boundary; ``trim`` them to the part
+            before it; or assign them to the ``later`` or the ``earlier`` split (which then has
+            events from after its boundary).
+        test_days: Length of the test period, the last part of the data, in days.
+        validation_days: Length of the validation period before it, which selects the epoch.
+        order_window_minutes: A click counts as ordered if the order follows within this time; None
+            for any later order in the session.
+        max_rejected_share: Maximum share of rejected rows; with more, ingestion fails.
     """
 
     preset: Preset | None = None

@@ -1,4 +1,4 @@
-"""What a study measures of its model."""
+"""``evaluation``: how offline metrics are computed."""
 
 from typing import Annotated, NamedTuple
 
@@ -14,13 +14,12 @@ from pipeline.core.errors import StudyError
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class CustomMetric:
-    """A custom metric of targets; see :mod:`pipeline.evaluation.ranking_metrics`.
+    """A custom target metric; see :mod:`pipeline.evaluation.ranking_metrics`.
 
     Attributes:
-        name: Its name in tables and hypotheses.
-        function: Its import path ``package.module:function``, or the name of an installed
-            ``paretoscope.metrics`` entry point.
-        higher_is_better: Its direction.
+        name: Name in tables and hypotheses.
+        function: Import path, ``package.module:function``.
+        higher_is_better: Direction of the metric.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -28,8 +27,8 @@ class CustomMetric:
     higher_is_better: bool = True
 
 
-class MetricFacts(NamedTuple):
-    """The cutoff a metric is measured at, None for a loss; and its direction."""
+class MetricInfo(NamedTuple):
+    """The cutoff of a metric (None for a loss) and its direction."""
 
     cutoff: int | None
     higher_is_better: bool
@@ -40,19 +39,18 @@ class EvaluationConfig:
     """How offline metrics are computed.
 
     Attributes:
-        cutoff: k of all metrics at k, such as Recall@k, and the length of the lists.
-        extra_cutoffs: Other k the metrics of targets are also computed at, as ``recall@5``.
-        preferences: Points of the preference grid, evenly spaced from all-order to all-click.
-        sessions: Test sessions that are scored, drawn at random by the study's seed; None for all.
-            Items are never sampled.
-        shards: Parts the sessions are scored in, one after another or by several processes; what
-            comes out is the same for any number.
-        ties: Where a target stands among items of the same score.
-        cold_item_clicks: An item with at most so many clicks in train is a cold one.
-        fresh_days: An item is fresh for so many days after it became available.
-        bootstrap: Redrawn test sets the covariance of a metric's errors is from.
-        segments: What the metrics of targets are also computed by.
-        custom_metrics: Metrics of one's own.
+        cutoff: k of the metrics at k, such as Recall@k, and the length of the lists.
+        extra_cutoffs: Further values of k for target metrics, which are named such as ``recall@5``.
+        preferences: Size of the preference grid, evenly spaced from order-only to click-only.
+        sessions: Size of the random sample of test sessions; None for all. Items are never sampled.
+        shards: Number of parts in which the sessions are scored, in sequence or by several
+            processes. Results do not depend on it.
+        ties: Rank of a target among items of equal score.
+        cold_item_clicks: Maximum number of training clicks of a cold item.
+        fresh_days: Number of days for which an item is fresh after it became available.
+        bootstrap: Number of bootstrap test sets for the covariance of the metrics' errors.
+        segments: Segments that target metrics are also computed on.
+        custom_metrics: User-defined target metrics.
     """
 
     cutoff: Annotated[int, Ge(1)] = 20
@@ -75,29 +73,29 @@ class EvaluationConfig:
         if len({self.cutoff, *self.extra_cutoffs}) < 1 + len(self.extra_cutoffs):
             msg = (
                 f"evaluation.extra_cutoffs = {list(self.extra_cutoffs)} and evaluation.cutoff "
-                f"= {self.cutoff} name a cutoff twice"
+                f"= {self.cutoff} contain a cutoff twice; list each once"
             )
             raise StudyError(msg)
-        own = [metric.name for metric in self.custom_metrics]
-        if taken := sorted({name for name in own if own.count(name) > 1 or name in set(Metric)}):
-            msg = f"evaluation.custom_metrics: the names {taken} are taken; choose others"
+        names = [metric.name for metric in self.custom_metrics]
+        if taken := sorted({n for n in names if names.count(n) > 1 or n in set(Metric)}):
+            msg = f"evaluation.custom_metrics: the names {taken} are already in use; choose others"
             raise StudyError(msg)
 
-    def metrics(self) -> dict[str, MetricFacts]:
-        """Everything that is measured, by the name it has in ``offline_metrics``, in its order."""
+    def metrics(self) -> dict[str, MetricInfo]:
+        """All metrics of the study by their name in ``offline_metrics``, in its order."""
         found = {
-            metric.value: MetricFacts(
+            metric.value: MetricInfo(
                 self.cutoff if metric.has_cutoff else None, metric.higher_is_better
             )
             for metric in Metric
         }
-        at_others = {
-            f"{metric}@{k}": MetricFacts(k, metric.higher_is_better)
+        extra = {
+            f"{metric}@{k}": MetricInfo(k, metric.higher_is_better)
             for k in self.extra_cutoffs
             for metric in Metric
-            if metric.has_cutoff and not metric.is_of_lists
+            if metric.has_cutoff and not metric.is_list_metric
         }
-        own = {
-            one.name: MetricFacts(self.cutoff, one.higher_is_better) for one in self.custom_metrics
+        custom = {
+            one.name: MetricInfo(self.cutoff, one.higher_is_better) for one in self.custom_metrics
         }
-        return found | at_others | own
+        return found | extra | custom

@@ -1,4 +1,4 @@
-"""The experiment of a study: its groups, its users, its log."""
+"""``experiment``: the online experiment's groups, users and log."""
 
 from datetime import date
 from enum import StrEnum
@@ -14,38 +14,38 @@ from pipeline.study.log_mapping import LogColumns
 
 
 class LogSource(StrEnum):
-    """Where the experiment's log comes from."""
+    """Source of the experiment log."""
 
     SIMULATED_SHOP = "simulated-shop"
     DIRECT = "direct"
-    REPLAY = "held-out-replay"
+    HELD_OUT_REPLAY = "held-out-replay"
     FILES = "files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class PlanningConfig:
-    """How groups are chosen, and what the power of the experiment is foretold from.
+    """How the groups' preferences are selected, and the traffic assumptions of the power analysis.
 
     Attributes:
-        curvature_floor: How well x² must be told from a straight line, as a share of how well the
-            best groups for that would; 0 puts the groups at the ends of the metrics.
-        power: Chance the experiment is to have of showing a slope as steep as expected.
-        slope: How steep a slope is expected, if it is not said for the hypothesis; 1 is a per cent
-            more odds of the KPI (of amounts: more KPI) for a per cent more of the metric.
-        slopes: The same by the hypothesis's id.
-        past_study: A study whose ``group_kpis`` tell what the keys below would; None for those.
-        ctr: Clicks an impression.
-        cvr: Orders a click.
-        units_per_order: Pieces an order; those beyond the first are Poisson.
-        revenue_variation: Standard deviation of an order's revenue over its mean.
-        impressions_per_day: Lists shown on a day to all users, of whom the experiment gets what it
-            covers.
-        returning_users: Users who are there from the first day and come back all the time.
-        new_users_per_day: Users who come for the first time on a day.
-        impressions_variation: Standard deviation of the impressions a user over their mean.
-        user_correlation: Of what comes of two impressions of a user (two clicks, for conversion).
-        group_deviation: Standard deviation of groups from the line for reasons beyond the metric,
-            in log odds (of amounts: in the logarithm).
+        curvature_floor: Minimum efficiency for detecting curvature (x²), relative to the best
+            design for it; 0 places all groups at the extremes of the metrics.
+        power: Target power at the expected slopes.
+        slope: Default expected slope. A slope of 1 means 1% higher odds of the KPI (for count and
+            value metrics: a 1% higher KPI) per 1% of the metric.
+        slopes: Expected slopes by hypothesis id.
+        past_study: A study whose ``group_kpis`` replace the assumptions below; None to use them.
+        ctr: Click-through rate.
+        cvr: Post-click conversion rate.
+        units_per_order: Mean units per order; units beyond the first are Poisson.
+        revenue_variation: Coefficient of variation of the revenue per order.
+        impressions_per_day: Impressions per day over all users; ``traffic_share`` of the users are
+            in the experiment.
+        returning_users: Users present from the first day who keep coming back.
+        new_users_per_day: New users per day.
+        impressions_variation: Coefficient of variation of the impressions per user.
+        user_correlation: Correlation of two outcomes of one user (of two clicks, for the CVR).
+        group_deviation: Standard deviation of the groups' KPIs around the regression line for
+            reasons other than the metric, in log odds (for count and value metrics: in logs).
     """
 
     curvature_floor: Annotated[float, Interval(ge=0, lt=1)] = 0.5
@@ -68,7 +68,7 @@ class PlanningConfig:
         if self.returning_users + self.new_users_per_day <= 0:
             msg = (
                 "experiment.planning: returning_users and new_users_per_day are both 0; an "
-                "experiment needs users"
+                "experiment needs users. Raise one of them"
             )
             raise StudyError(msg)
 
@@ -78,39 +78,37 @@ class ExperimentConfig:
     """The online experiment.
 
     Attributes:
-        name: Of the experiment, in its log.
-        source: ``simulated-shop`` (users of the synthetic shop), ``direct`` (drawn from chosen
-            slopes), ``replay`` (held-out sessions play the users) or ``files`` (a log you bring, in
-            ``log_path``).
-        log_path: Folder of the log's files when ``source`` is ``files``.
-        columns: How they are to be read if they are not in this project's contract.
-        variants: CSV or parquet file of the groups, if they are variants of a recommender that is
-            not this project's: name, share of the users, and offline metrics of each.
+        name: Name of the experiment in its log.
+        source: ``simulated-shop`` (users of the synthetic shop), ``direct`` (drawn from known
+            slopes, without a recommender), ``held-out-replay`` (a simulation in which held-out
+            sessions act as users) or ``files`` (your own log, in ``log_path``).
+        log_path: Folder of the log files when ``source`` is ``files``.
+        columns: Column mapping of the log files; None if they follow the contract.
+        variants: CSV or parquet file of the groups, if they are variants of another recommender:
+            name, share of the users and offline metrics of each.
         salt: Seed of the assignment hash; change it for every new experiment.
-        enabled: The kill switch: nobody is assigned to a group of an experiment that is not.
-        traffic_share: Share of the users that are in the experiment; raised under way, it adds users
-            and leaves all others in their groups.
-        traffic_salt: Seed of the hash that chooses them; None for one made of ``salt``.
-        holdout: Share of the users that are kept out of the experiment.
-        holdout_salt: Seed of the hash that chooses them; keep it, and the same users are kept out
-            of every experiment.
-        forced_assignment: Users who are served as a group of your choice; their impressions do not count.
-        groups: Number of groups, g1 … with the smallest recall first.
-        shares: How the users are divided between the groups, a number above 0 each, such as
-            ``[2, 1, 2]``; None for evenly.
-        replicates: Groups under each preference. From 2 on, groups of one preference are an A/A test
-            within the experiment, and tell what groups differ by for reasons beyond π.
-        list_length: Items in a recommended list.
-        days: Days the experiment is planned to run; the simulated shop is open so long. With
-            ``first_day`` and ``last_day``, those say it.
-        users: Users of the simulated experiment.
-        first_day: Impressions before this day (UTC) are none of the experiment's; None for any.
-        last_day: Impressions after this day (UTC) are none of the experiment's; None for any.
-        attribution_hours: Where clicks and orders have files of their own, a click counts for so
-            long after its impression, and an order for so long after its click.
-        max_impressions_per_hour: A user who is shown more lists within an hour of the clock is a
-            bot, and set aside.
-        planning: What the groups are chosen by, and what is known of the traffic.
+        enabled: Kill switch; False assigns no user to the experiment.
+        traffic_share: Share of the users in the experiment. Raising it adds users and moves none
+            between groups.
+        holdout: Share of the users excluded from the experiment.
+        holdout_salt: Seed of the holdout hash. Experiments with the same salt exclude the same
+            users.
+        forced_assignment: Group by user id, for QA; impressions of these users are rejected.
+        groups: Number of groups, named g1, g2, … by ascending recall.
+        shares: Relative traffic share of each group, such as ``[2, 1, 2]``; None for equal shares.
+        replicates: Number of groups per preference. Two or more provide an A/A test within the
+            experiment, and an estimate of the variance between groups that π does not explain.
+        list_length: Number of items in a recommendation list.
+        days: Planned duration in days, and the duration of a simulated experiment; ``first_day``
+            and ``last_day`` take precedence.
+        users: Number of users in a simulated experiment.
+        first_day: First day of the experiment (UTC); earlier impressions are rejected.
+        last_day: Last day of the experiment (UTC); later impressions are rejected.
+        attribution_hours: Attribution window from impression to click, and from click to order,
+            for logs with separate files of clicks and orders.
+        max_impressions_per_hour: A user with more impressions within a clock hour is a bot, and
+            excluded.
+        planning: Selection of the groups' preferences, and traffic assumptions.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "pareto-1"
@@ -121,7 +119,6 @@ class ExperimentConfig:
     salt: Annotated[str, Len(1)] = "pareto-1"
     enabled: bool = True
     traffic_share: Annotated[float, Interval(gt=0, le=1)] = 1.0
-    traffic_salt: Annotated[str, Len(1)] | None = None
     holdout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     holdout_salt: Annotated[str, Len(1)] = "holdout"
     forced_assignment: dict[str, str] = Field(default_factory=dict[str, str])
@@ -142,41 +139,43 @@ class ExperimentConfig:
         if self.groups % self.replicates or self.groups // self.replicates < 2:
             msg = (
                 f"experiment.groups = {self.groups} and experiment.replicates = {self.replicates}; "
-                "the groups are so many of each of two or more preferences"
+                "expected a multiple of replicates with at least two preferences"
             )
             raise StudyError(msg)
         if self.first_day and self.last_day and self.first_day > self.last_day:
             msg = (
                 f"experiment.first_day = {self.first_day} is after experiment.last_day = "
-                f"{self.last_day}; the first comes first"
+                f"{self.last_day}; expected first_day <= last_day"
             )
             raise StudyError(msg)
 
     def _check_groups(self) -> None:
-        """Raise if shares or testers are of other groups than there are."""
+        """Raise if ``shares`` or ``forced_assignment`` do not match the groups."""
         names = [f"g{number}" for number in range(1, self.groups + 1)]
         if self.shares is not None and len(self.shares) != self.groups:
             msg = (
-                f"experiment.shares = {list(self.shares)} are {len(self.shares)}, but "
-                f"experiment.groups = {self.groups}; give a share for each of {', '.join(names)}"
+                f"experiment.shares = {list(self.shares)} has {len(self.shares)} values, but "
+                f"experiment.groups = {self.groups}; give one share per group ({', '.join(names)})"
             )
             raise StudyError(msg)
         if self.shares is not None and min(self.shares) < sum(self.shares) / 1000:
             msg = (
-                f"experiment.shares = {list(self.shares)}: every group needs at least 0.1 % of the "
+                f"experiment.shares = {list(self.shares)}: every group needs at least 0.1% of the "
                 "users"
             )
             raise StudyError(msg)
-        if strange := {
+        if unknown := {
             user: name for user, name in self.forced_assignment.items() if name not in names
         }:
-            msg = f"experiment.forced_assignment = {strange}: the groups are {', '.join(names)}"
+            msg = (
+                f"experiment.forced_assignment = {unknown}: unknown groups; use {', '.join(names)}"
+            )
             raise StudyError(msg)
 
     @property
     def planned_days(self) -> int | None:
-        """How long the experiment is to run; None for replayed sessions, of which all are there."""
-        if self.source is LogSource.REPLAY:
+        """Planned duration in days; None for a held-out replay, which has no schedule."""
+        if self.source is LogSource.HELD_OUT_REPLAY:
             return None
         if self.first_day and self.last_day:
             return (self.last_day - self.first_day).days + 1

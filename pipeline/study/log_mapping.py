@@ -1,4 +1,4 @@
-"""How a log that was not written for this project is to be read."""
+"""``experiment.columns``: the column mapping of a log in another format."""
 
 from dataclasses import asdict
 from enum import StrEnum
@@ -13,7 +13,7 @@ from pipeline.core.errors import StudyError
 
 
 class LogTime(StrEnum):
-    """How a log that was brought tells time."""
+    """Time format of a log."""
 
     MILLISECONDS = "ms"
     SECONDS = "s"
@@ -29,7 +29,7 @@ _LOG_TABLES = ("impressions", "clicks", "orders", "users")
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ImpressionColumns:
-    """What a log's impressions call the columns of the contract; None where they call it the same."""
+    """Column names in the files of impressions; None where they equal the contract's."""
 
     experiment: Column = None
     impression: Column = None
@@ -45,7 +45,7 @@ class ImpressionColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ClickColumns:
-    """What a log's clicks call the columns of the contract; None where they call it the same."""
+    """Column names in the files of clicks; None where they equal the contract's."""
 
     impression: Column = None
     user: Column = None
@@ -55,7 +55,7 @@ class ClickColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class OrderColumns:
-    """What a log's orders call the columns of the contract; None where they call it the same."""
+    """Column names in the files of orders; None where they equal the contract's."""
 
     impression: Column = None
     user: Column = None
@@ -67,7 +67,7 @@ class OrderColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class UserColumns:
-    """What a log's users call the columns of the contract; None where they call it the same."""
+    """Column names in the files of users; None where they equal the contract's."""
 
     user: Column = None
     segment: Column = None
@@ -80,18 +80,19 @@ class UserColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class LogColumns:
-    """How a log that was not written for this project is to be read; see docs/experiment-log.md.
+    """The column mapping of a log in another format; see docs/experiment-log.md.
 
     Attributes:
-        impressions: What the files of impressions call their columns.
-        clicks: What those of clicks do.
-        orders: What those of orders do.
-        users: What those of users do.
-        experiment: What the log calls the experiment; None if it is ``experiment.name``.
+        impressions: Columns of the files of impressions.
+        clicks: Columns of the files of clicks.
+        orders: Columns of the files of orders.
+        users: Columns of the files of users.
+        experiment: The experiment's name in the log; None for ``experiment.name``.
         time: ``s``, ``ms`` or ``us`` since 1970 UTC; ``iso8601`` (with a zone); or
-            ``iso8601-utc`` (without one, read as UTC). Fractions of a millisecond are cut off.
-        revenue_unit: How many of the currency's smallest unit a revenue of 1 is: 1 if the log
-            counts cents, 100 if 19.99 is nineteen euros and 99 cents.
+            ``iso8601-utc`` (without one, read as UTC). Fractions of a millisecond are
+            truncated.
+        revenue_unit: Value of a revenue of 1 in the currency's smallest unit: 1 for a log in cents,
+            100 for a log in euros.
     """
 
     impressions: ImpressionColumns = Field(default_factory=ImpressionColumns)
@@ -107,7 +108,7 @@ class LogColumns:
             named = [name for name in columns.values() if name] if table in _LOG_TABLES else []
             if twice := sorted({name for name in named if named.count(name) > 1}):
                 msg = (
-                    f"experiment.columns.{table} names {', '.join(twice)} twice; a column of the log "
-                    "has one meaning"
+                    f"experiment.columns.{table}: {', '.join(twice)} is named twice; map a column of "
+                    "the log once"
                 )
                 raise StudyError(msg)

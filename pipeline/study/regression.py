@@ -1,4 +1,4 @@
-"""What a study asks of its experiment."""
+"""``regression``: the pre-registered hypotheses."""
 
 from typing import Annotated, Literal
 
@@ -12,18 +12,15 @@ from pipeline.core.contracts import Kpi, Metric
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Hypothesis:
-    """A declared relation: this offline metric predicts that KPI in this direction.
-
-    The metric is one that ``evaluation`` measures and of which more is better, since x is its
-    change against the worst group.
+    """A pre-registered hypothesis: an offline metric predicts an online KPI in this direction.
 
     Attributes:
-        id: What tables and sentences call it.
-        metric: The offline metric.
-        kpi: The online KPI.
-        direction: Of the slope.
-        margin: Slopes within ± this are of no consequence; then equivalence and non-inferiority
-            are tested, too.
+        id: Name in tables and reports.
+        metric: The offline metric, one of ``evaluation`` for which higher is better.
+        kpi: The online KPI. ``units_per_impression`` is modelled as ``orders_per_impression``.
+        direction: Expected sign of the slope.
+        margin: Largest negligible slope, for the equivalence and non-inferiority tests; None to
+            run neither.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
@@ -44,16 +41,16 @@ PAPER_HYPOTHESES = (
     ),
     Hypothesis(id="H4", metric=Metric.RECALL, kpi=Kpi.CVR, direction="negative"),
 )
-"""Section 5 of the paper."""
+"""The hypotheses of section 5 of the paper."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RegressionConfig:
-    """The hypotheses to test, and the level of the intervals.
+    """The hypotheses and the confidence level.
 
     Attributes:
-        level: Of all intervals.
-        hypotheses: Those that are declared, and corrected for each other.
+        level: Confidence level of all intervals.
+        hypotheses: The pre-registered hypotheses; their p-values are adjusted for multiplicity.
     """
 
     level: Annotated[float, Interval(gt=0.5, lt=1)] = 0.95

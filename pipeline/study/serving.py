@@ -1,4 +1,4 @@
-"""How a study's groups are served."""
+"""``serving``: the endpoint, its filters and its re-ranking rules."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from pipeline.core.errors import StudyError
 
 
 class Durability(StrEnum):
-    """When an event or impression counts as kept: see docs/serving.md."""
+    """When a logged row counts as durable; see docs/serving.md."""
 
     FSYNC = "fsync"
     OS = "os"
@@ -20,7 +20,7 @@ class Durability(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Boost:
-    """Add to the scores of the named items and of those in the named categories."""
+    """Add a constant to the scores of some items or categories."""
 
     rule: Literal["boost"]
     add: float
@@ -30,7 +30,7 @@ class Boost:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Freshness:
-    """Add to the score of a new item; the addition halves every ``half_life_days``."""
+    """Add to the scores of new items; the bonus halves every ``half_life_days``."""
 
     rule: Literal["freshness"]
     add: Annotated[float, Gt(0)]
@@ -39,15 +39,15 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class CategoryCap:
-    """At most so many items of a category in a list."""
+    """Limit the number of items per category in a list."""
 
     rule: Literal["cap"]
-    most: Annotated[int, Ge(1)]
+    max_items: Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Pin:
-    """Show an item at a position, which counts from 1, unless it is filtered out."""
+    """Place an item at a position (from 1), unless a filter excludes it."""
 
     rule: Literal["pin"]
     item: Annotated[str, Len(1)]
@@ -56,9 +56,9 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Diversity:
-    """Choose items unlike each other: ``mmr`` or ``dpp`` on the model's item embeddings.
+    """Diversify a list with ``mmr`` or ``dpp`` on the model's item embeddings.
 
-    ``strength`` is from 0 (relevance alone) to 1.
+    ``strength`` is in [0, 1]; 0 ranks by relevance only.
     """
 
     rule: Literal["diversity"]
@@ -68,9 +68,9 @@ class Diversity:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Calibration:
-    """Let a list's categories be divided as the session's are (Steck 2018).
+    """Calibrate a list's category distribution to the session's (Steck 2018).
 
-    ``strength`` is λ of its Eq. 5, from 0 (relevance alone) to 1.
+    ``strength`` is λ of its Eq. 5, in [0, 1]; 0 ranks by relevance only.
     """
 
     rule: Literal["calibration"]
@@ -78,21 +78,23 @@ class Calibration:
 
 
 ScoreRule = Boost | Freshness
-"""Rules that act on the score of every item of the catalogue."""
+"""Rules that change the scores of catalogue items."""
 
 ListRule = CategoryCap | Pin | Diversity | Calibration
-"""Rules that act on the best candidates, one after another."""
+"""Rules that re-rank the best candidates, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ServingFilters:
-    """What is never listed.
+    """Items that are never recommended.
+
+    The files contain one item id per line, and are re-read when they change.
 
     Attributes:
-        seen: Whether the items of the session are left out.
-        out_of_stock: A text file of items that are left out, one a line; read again when it changes.
-        allow: A text file of the only items that may be listed.
-        deny: A text file of items that are left out.
+        seen: Whether to exclude the items of the session.
+        out_of_stock: File of unavailable items.
+        allow: File of the only items that may be recommended.
+        deny: File of excluded items.
     """
 
     seen: bool = False
@@ -103,7 +105,7 @@ class ServingFilters:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class KafkaTopic:
-    """Where a copy of every row of the log is sent, once it is in its file."""
+    """A Kafka topic that receives a copy of every logged row."""
 
     servers: Annotated[str, Len(1)]
     topic: Annotated[str, Len(1)]
@@ -111,25 +113,26 @@ class KafkaTopic:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ServingConfig:
-    """The endpoint that serves the groups and writes the experiment's log.
+    """The endpoint that serves the groups and writes the experiment log.
 
     Attributes:
-        log_path: Folder of the log; one server at a time writes into it.
-        durability: ``fsync`` acknowledges what the disk has; ``os`` what the operating system has.
-        rotate_minutes: A file of the log is closed at this age, or
-        rotate_megabytes: at this size.
-        dedup_window_hours: How long a repeated event is known for one.
-        orders_have_revenue: Whether every order says what it brought, or none does.
-        deadline_ms: When the model has not answered by then, the popular items are listed.
-        batch_wait_ms: How long a request waits for others to be answered together with.
-        batch_size: Requests that are answered together, at most.
+        log_path: Folder of the log; only one server may write to it.
+        durability: ``fsync`` acknowledges a row once it is on disk; ``os`` once the operating system
+            has it.
+        rotate_minutes: Age at which a log file is closed.
+        rotate_megabytes: Size at which a log file is closed.
+        dedup_window_hours: Time for which repeated events are recognised.
+        orders_have_revenue: Whether every order has revenue, or none has.
+        deadline_ms: Time after which the popularity fallback answers instead of the model.
+        batch_wait_ms: Time that a request waits to be batched with others.
+        batch_size: Maximum number of requests per batch.
         threads: CPU threads of the network.
-        reload_seconds: How often the study is looked at for a new model, plan or rule,
-            besides when the process gets SIGHUP.
-        candidates: Best items that rules which act on lists choose from.
-        filters: What is never listed.
-        rules: Changes of score or order, one after another.
-        kafka: Where a copy of the log is sent.
+        reload_seconds: Interval of the checks for a new model, plan or rule; SIGHUP also triggers
+            one.
+        candidates: Number of best items that list rules choose from.
+        filters: Items that are never recommended.
+        rules: Re-ranking rules, in order.
+        kafka: Topic that receives a copy of the log; None for none.
     """
 
     log_path: Annotated[str, Len(1)] = "data/served"
@@ -149,20 +152,20 @@ class ServingConfig:
     kafka: KafkaTopic | None = None
 
     def __post_init__(self) -> None:
-        of_lists = [isinstance(rule, ListRule) for rule in self.rules]
-        if of_lists != sorted(of_lists):
+        reranks = [isinstance(rule, ListRule) for rule in self.rules]
+        if reranks != sorted(reranks):
             msg = (
-                f"serving.rules = {[rule.rule for rule in self.rules]}: boost and freshness act on "
-                "all items and therefore come before the rules that act on a list"
+                f"serving.rules = {[rule.rule for rule in self.rules]}: boost and freshness change "
+                "the scores of all items; put them before the rules that re-rank a list"
             )
             raise StudyError(msg)
         if any(isinstance(r, Boost) and not (r.categories or r.items) for r in self.rules):
-            msg = "serving.rules: a boost names no item and no category; give it one or the other"
+            msg = "serving.rules: a boost has neither items nor categories; give it one of the two"
             raise StudyError(msg)
 
     @property
-    def needed_attributes(self) -> set[str]:
-        """What the rules must know of the items."""
+    def required_attributes(self) -> set[str]:
+        """The item attributes that the rules need."""
         needed: set[str] = set()
         for rule in self.rules:
             if isinstance(rule, CategoryCap | Calibration) or (

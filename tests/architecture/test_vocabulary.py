@@ -48,7 +48,6 @@ OLD_WORDS = {
     r"\bpictures?\b": "figure",
     r"\bin words\b": "summary",
     r"\brehears\w+": "dry run",
-    r"\bplanted faults?\b": "injected faults",
     r"\b(lies?|lay) (in|beside|there|where)\b": "is in, is stored with",
     r"\bbeside\b": "next to, stored with, and",
     r"\bnot shown\b": "inconclusive",
@@ -70,6 +69,10 @@ OLD_WORDS = {
     r"\bfew_groups\b": "small_sample",
     r"\bnot_fitted\b": "unfitted_pairs",
     r"\bundefined_because\b": "undefined_reason",
+    r"\b(before|daily|returning)_sums\b": "pre_period_sums, daily_totals, returning_user_totals",
+    r"\bis_yes_or_no\b|\byes-or-no\b": "binary",
+    r"\bslow twin\b": "reference implementation",
+    r"\b(people|person) saw\b": "user saw",
 }
 """What must not be written, and what is written instead."""
 

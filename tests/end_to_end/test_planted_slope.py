@@ -12,15 +12,15 @@ from pipeline.experiment.log.log_files import write_log
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.results.reasons import Verdict
-from pipeline.simulator.planted_slopes import DirectWorld
+from pipeline.simulator.planted_slopes import DirectSimulation
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
-    ChosenSlope,
     DirectConfig,
     ExperimentConfig,
     RegressionConfig,
     SimulatorConfig,
     SyntheticConfig,
+    TrueSlope,
     load_study,
 )
 
@@ -77,8 +77,8 @@ def test_planted_slopes_are_recovered_from_files_and_database(plan, tmp_path):
         impressions_per_user=8.0,
         ctr=0.18,
         cvr=0.14,
-        ctr_slope=ChosenSlope(metric="recall", slope=SLOPES["H1"]),
-        cvr_slope=ChosenSlope(metric="order_density", slope=SLOPES["H2"]),
+        ctr_slope=TrueSlope(metric="recall", slope=SLOPES["H1"]),
+        cvr_slope=TrueSlope(metric="order_density", slope=SLOPES["H2"]),
     )
     setting = SimulationConfig(
         synthetic=SyntheticConfig(),
@@ -87,7 +87,7 @@ def test_planted_slopes_are_recovered_from_files_and_database(plan, tmp_path):
         seed=1,
     )
     x_recall, x_density = (relative_change(np.array(of)) for of in (RECALL, ORDER_DENSITY))
-    world = DirectWorld.open(plan, setting, x_ctr=x_recall, x_cvr=x_density)
+    world = DirectSimulation.of(plan, setting, x_ctr=x_recall, x_cvr=x_density)
     files = [file for day in world.days() for file in write_log(day, tmp_path)]
     ingest(files, plan, tmp_path / "experiment.duckdb")
     kpis = aggregate(tmp_path / "experiment.duckdb", plan).group_kpis

@@ -1,9 +1,8 @@
-"""Groups that are variants of a recommender which is not this project's.
+"""Groups that are variants of another recommender, with offline metrics of their own.
 
-The multi-model experiment of Peska & Vojtas: each variant has offline metrics of its own, whoever
-measured them, and users were divided by whoever served them. So a study may name a table of its
-variants (``experiment.variants``) instead of training a model, and begins with the traffic plan that
-is made of it. The log's assignment is taken as given; only the shares are planned.
+This is the multi-model experiment of Peska & Vojtas. A study that names a table of variants
+(``experiment.variants``) trains no model and starts from the traffic plan derived from the table. The
+assignment of users is the log's; the plan has only the traffic shares.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from pipeline.study import ExperimentConfig
 VARIANT, SHARE = "variant", "share"
 
 STANDARD_ERROR = "_se"
-"""Behind a metric's name: the column of its standard errors."""
+"""Suffix of the column with a metric's standard errors."""
 
 VARIANTS = "variants.parquet"
 
@@ -29,11 +28,11 @@ _AS_LOGGED = "as logged"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """A group of users that one variant served.
+    """A test group served by one variant.
 
     Attributes:
-        name: What the log calls it.
-        share: Of the users, as planned; in (0, 1].
+        name: Name of the group in the log.
+        share: Planned share of the users, in (0, 1].
     """
 
     name: str
@@ -41,19 +40,19 @@ class Variant:
 
     @property
     def preference_id(self) -> str:
-        """What its offline metrics are found under."""
+        """Key of the variant in ``offline_metrics``."""
         return self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantPlan:
-    """Who was to get what: the experiment's name, and its variants."""
+    """The plan of an experiment with external variants."""
 
     experiment: str
     groups: tuple[Variant, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as JSON holds it."""
+        """The plan as plain values for JSON."""
         return {"assignment": _AS_LOGGED, **asdict(self)}
 
     @classmethod
@@ -64,21 +63,21 @@ class VariantPlan:
 
 
 Plan = TrafficPlan | VariantPlan
-"""Of an experiment: groups under preferences of ours, or variants of whatever kind."""
+"""The plan of an experiment: groups served under preferences, or external variants."""
 
 
 def load_plan(paths: StudyPaths) -> Plan:
-    """The traffic plan of a study; raises :class:`MissingArtifact` if it has none yet."""
+    """Read the plan of a study; raises :class:`MissingArtifact` if there is none."""
     plan = read_json(paths.require("traffic_plan", PLAN))
-    kind = VariantPlan if plan.get("assignment") == _AS_LOGGED else TrafficPlan
-    return kind.from_dict(plan)
+    plan_type = VariantPlan if plan.get("assignment") == _AS_LOGGED else TrafficPlan
+    return plan_type.from_dict(plan)
 
 
 def publish_variants(section: ExperimentConfig, paths: StudyPaths) -> VariantPlan:
-    """Make the traffic plan of a study of variants, and keep the variants beside it.
+    """Write the plan of a study with external variants, and store the variants with it.
 
     Raises:
-        DataError: if the study's table of variants is none.
+        DataError: if ``experiment.variants`` is not a valid table of variants.
     """
     variants = read_variants(paths.root / str(section.variants))
     plan = variant_plan(variants, section)
@@ -89,7 +88,7 @@ def publish_variants(section: ExperimentConfig, paths: StudyPaths) -> VariantPla
 
 
 def variant_plan(variants: pl.DataFrame, section: ExperimentConfig) -> VariantPlan:
-    """The plan of the variants that :func:`read_variants` read."""
+    """The plan for a table of :func:`read_variants`."""
     shares = variants[SHARE] / variants[SHARE].sum()
     return VariantPlan(
         experiment=section.name,
@@ -101,18 +100,18 @@ def variant_plan(variants: pl.DataFrame, section: ExperimentConfig) -> VariantPl
 
 
 def planned_variants(paths: StudyPaths) -> pl.DataFrame:
-    """The variants as the plan was made of them."""
+    """The table of variants stored with the plan."""
     return read_table(paths.require("traffic_plan", VARIANTS))
 
 
 def read_variants(path: Path) -> pl.DataFrame:
-    """One row a variant: its name, its share, its metrics and what is known of their errors.
+    """Read a table with one row per variant: its name, its share and its offline metrics.
 
-    Every column of numbers is an offline metric, but for those that end in ``_se``: the standard
-    errors of the metric before it. Texts describe the variant and say nothing.
+    Every numeric column is an offline metric, and ``<metric>_se`` its standard error. String columns
+    are ignored.
 
     Raises:
-        DataError: if the file cannot be read or is not such a table.
+        DataError: if the file cannot be read or is not a valid table of variants.
     """
     try:
         table = (
@@ -122,19 +121,19 @@ def read_variants(path: Path) -> pl.DataFrame:
         )
     except (OSError, pl.exceptions.PolarsError) as error:
         msg = (
-            f"experiment.variants: cannot read {path}: {error}; expected CSV or parquet with one row "
-            "a variant"
+            f"experiment.variants: cannot read {path}: {error}; expected a CSV or parquet file with "
+            "one row per variant"
         )
         raise DataError(msg) from error
     if absent := [name for name in (VARIANT, SHARE) if name not in table.columns]:
         msg = (
-            f"{path} lacks {' and '.join(absent)}; expected the columns {VARIANT} (as the log calls "
-            f"it), {SHARE} (what part of the users it was to get: any positive numbers, such as all "
-            f"1) and one an offline metric; it has {table.columns}"
+            f"{path}: the column {' and '.join(absent)} is missing from {table.columns}; expected "
+            f"{VARIANT} (the group's name in the log), {SHARE} (relative traffic share: positive "
+            "numbers, such as 1 for each) and one column per offline metric"
         )
         raise DataError(msg)
     if not (table[VARIANT].dtype.is_integer() or table[VARIANT].dtype == pl.String):
-        msg = f"{path}: {VARIANT} is {table[VARIANT].dtype}; expected texts or whole numbers"
+        msg = f"{path}: {VARIANT} is {table[VARIANT].dtype}; expected strings or integers"
         raise DataError(msg)
     table = table.with_columns(pl.col(VARIANT).cast(pl.String))
     _check_names(table, path)
@@ -145,22 +144,25 @@ def read_variants(path: Path) -> pl.DataFrame:
 def _check_names(table: pl.DataFrame, path: Path) -> None:
     names = table[VARIANT]
     if names.null_count() or (names == "").any() or names.is_duplicated().any() or len(names) < 2:
-        msg = f"{path}: the variants are {names.to_list()}; expected two or more, each named once"
+        msg = f"{path}: the variants are {names.to_list()}; expected two or more unique names"
         raise DataError(msg)
 
 
 def _check_numbers(table: pl.DataFrame, path: Path) -> None:
     shares = table[SHARE]
     if not _all_finite(shares) or (shares <= 0).any():
-        msg = f"{path}: {SHARE} is {shares.to_list()}; expected a number above 0 each"
+        msg = f"{path}: {SHARE} is {shares.to_list()}; expected positive numbers"
         raise DataError(msg)
     for name in filter(_is_standard_error, table.columns):
         metric, errors = name.removesuffix(STANDARD_ERROR), table[name]
         if metric not in table.columns:
-            msg = f"{path}: {name} are the standard errors of {metric}, which is no column; name it so"
+            msg = (
+                f"{path}: {name} has the standard errors of {metric}, but there is no column "
+                f"{metric}; add or rename it"
+            )
             raise DataError(msg)
         if not _all_finite(errors) or (errors < 0).any():
-            msg = f"{path}: {name} is {errors.to_list()}; expected a number from 0 up each"
+            msg = f"{path}: {name} is {errors.to_list()}; expected numbers of 0 or more"
             raise DataError(msg)
 
 

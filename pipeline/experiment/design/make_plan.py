@@ -1,4 +1,4 @@
-"""From the measured front to a traffic plan: which preferences get users, and which buckets."""
+"""Derive a traffic plan from the Pareto front: the groups' preferences and their buckets."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,18 +19,18 @@ from pipeline.experiment.design.optimal_design import (
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.study import ExperimentConfig, Hypothesis, Study
 
-Telling = Callable[[Hypothesis, Floats], Floats]
-"""What the same users tell of a hypothesis's KPI under each preference, from its metric there."""
+UserInformation = Callable[[Hypothesis, Floats], Floats]
+"""Information per user on a hypothesis's KPI under each preference, given the metric there."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredFront:
-    """What the model was found to do, preference by preference.
+    """The offline evaluation of every preference.
 
     Attributes:
         points: The table ``pareto_front``.
-        offline_metrics: The table of that name.
-        covariance: ``offline_metric_covariance``; None if the metrics' errors are not known.
+        offline_metrics: The table ``offline_metrics``.
+        covariance: The table ``offline_metric_covariance``; None if the metrics' errors are unknown.
     """
 
     points: pl.DataFrame
@@ -40,15 +40,15 @@ class MeasuredFront:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypothesisInformation:
-    """How much a design says of one hypothesis.
+    """The efficiency of a design for one hypothesis.
 
     Attributes:
-        hypothesis: Its id.
-        metric: Its metric.
-        chosen: The chosen preferences beside the best for this hypothesis alone.
-        even: Evenly spaced preferences beside the same.
-        gain: Information on the slope of the chosen over that of the evenly spaced, less 1: so
-            much more traffic the latter need. None where one of them has none.
+        hypothesis: Id of the hypothesis.
+        metric: Name of its metric.
+        chosen: Efficiency of the chosen preferences, relative to the best design for this hypothesis.
+        even: Efficiency of evenly spaced preferences, likewise.
+        gain: Ratio of the slope information of the chosen to that of the evenly spaced preferences,
+            minus 1: the additional traffic that the latter need. None if either has no information.
     """
 
     hypothesis: str
@@ -60,16 +60,16 @@ class HypothesisInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """The preferences of a plan, beside evenly spaced ones.
+    """The preferences of a plan, compared with evenly spaced ones.
 
     Attributes:
-        chosen: Ids of the preferences, the smallest recall first.
-        even: Ids of as many preferences, evenly spaced over the grid.
-        candidates: From how many they were chosen.
-        only_undominated: Whether those are the preferences that no other dominates.
-        curvature_floor: Of the study.
-        hypotheses: What both say of each hypothesis whose metric varies.
-        left_out: Hypotheses that could not be planned for, with the reason.
+        chosen: Ids of the chosen preferences, by ascending recall.
+        even: Ids of the same number of preferences, evenly spaced on the grid.
+        candidates: Number of candidate preferences.
+        only_undominated: Whether the candidates are the undominated preferences only.
+        curvature_floor: ``experiment.planning.curvature_floor``.
+        hypotheses: Efficiency of both for each hypothesis whose metric varies.
+        left_out: Hypotheses not in the criterion, with the reason.
     """
 
     chosen: tuple[str, ...]
@@ -81,7 +81,7 @@ class Design:
     left_out: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """The design as JSON has it."""
+        """The design as plain values for JSON."""
         return asdict(self)
 
 
@@ -90,62 +90,65 @@ def make_plan(
     study: Study,
     *,
     model: str | None = None,
-    telling: Telling = lambda _, metric: np.ones_like(metric),
+    information: UserInformation = lambda _, metric: np.ones_like(metric),
 ) -> tuple[TrafficPlan, Design]:
-    """Choose the groups' preferences by the study's hypotheses, and divide the users.
+    """Choose the groups' preferences for the study's hypotheses, and allocate the buckets.
 
-    Dominated preferences are candidates only if the others are too few. With replicates, every
-    preference has so many groups: g1 and g4, say, that differ by chance alone.
+    Dominated preferences are candidates only if there are too few others.
 
     Args:
-        front: What was measured.
-        study: Its hypotheses, and the experiment it plans.
-        model: Fingerprint of the checkpoint that was measured.
-        telling: What users tell under each preference; the same under all, if it is not said.
+        front: The offline evaluation.
+        study: The study, with its hypotheses and its experiment.
+        model: Fingerprint of the evaluated checkpoint.
+        information: Information per user under each preference; equal by default.
     """
-    section = study.experiment
-    points = front.points.with_row_index("place").sort("recall", maintain_order=True)
-    weights_G = preference_shares(section)
-    undominated = points.filter(~pl.col("dominated"))
-    only_undominated = undominated.height >= len(weights_G)
-    candidates = (undominated if only_undominated else points)["preference_id"].to_list()
+    section, seed = study.experiment, study.study.seed
+    points = front.points.with_row_index("position").sort("recall", maintain_order=True)
     ids: list[str] = points["preference_id"].to_list()
-    axes, left_out = _axes(front, study, ids, telling)
-    recall = points["recall"].to_numpy()
-    told = list(axes.values()) or [_axis_of(recall, None, np.ones_like(recall))]
-    pool = np.array([ids.index(one) for one in candidates])
-    seed = study.study.seed
-    criterion = DesignCriterion.of([_at(axis, pool) for axis in told], weights_G, seed=seed)
+    weights_G = preference_shares(section)
+    undominated = np.flatnonzero(~points["dominated"].to_numpy())
+    only_undominated = len(undominated) >= len(weights_G)
+    pool = undominated if only_undominated else np.arange(len(ids))
+    axes, left_out = _axes(front, study, ids, information)
+    by_recall = {"": _axis_of(points["recall"].to_numpy(), None, np.ones(len(ids)))}
+    selected = [_select(axis, pool) for axis in (axes or by_recall).values()]
+    criterion = DesignCriterion.of(selected, weights_G, seed=seed)
     chosen = pool[criterion.choose(floor=section.planning.curvature_floor, seed=seed)]
     even = _even(points, len(weights_G))
-    found = (criterion.efficiencies(design, told) for design in (chosen, even))
-    metrics = {one.id: str(one.metric) for one in study.regression.hypotheses}
     design = Design(
         chosen=tuple(ids[n] for n in chosen),
         even=tuple(ids[n] for n in even),
         candidates=len(pool),
         only_undominated=only_undominated,
         curvature_floor=section.planning.curvature_floor,
-        hypotheses=tuple(
-            HypothesisInformation(
-                hypothesis=name, metric=metrics[name], chosen=a, even=b, gain=_gain(a, b)
-            )
-            for name, a, b in zip(axes, *found, strict=False)
-        ),
+        hypotheses=_compare(criterion, axes, study, chosen, even) if axes else (),
         left_out=left_out,
     )
-    rows = [points.row(int(n), named=True) for n in chosen]
-    return _divide(rows, section, model), design
+    return _allocate([points.row(int(n), named=True) for n in chosen], section, model), design
+
+
+def _compare(
+    criterion: DesignCriterion, axes: dict[str, MetricAxis], study: Study, chosen: Ints, even: Ints
+) -> tuple[HypothesisInformation, ...]:
+    """The efficiencies of the chosen and of evenly spaced preferences, by hypothesis."""
+    metrics = {one.id: str(one.metric) for one in study.regression.hypotheses}
+    both = (criterion.efficiencies(design, list(axes.values())) for design in (chosen, even))
+    return tuple(
+        HypothesisInformation(
+            hypothesis=name, metric=metrics[name], chosen=a, even=b, gain=_gain(a, b)
+        )
+        for name, a, b in zip(axes, *both, strict=True)
+    )
 
 
 def preference_shares(section: ExperimentConfig) -> Floats:
-    """Share of the users of every preference, over all its groups; sums to 1."""
+    """Traffic share of every preference over all its groups; sums to 1."""
     preferences = section.groups // section.replicates
     shares = np.array(section.shares or [1.0] * section.groups)
     return shares.reshape(section.replicates, preferences).sum(axis=0) / shares.sum()
 
 
-def _divide(
+def _allocate(
     rows: Sequence[dict[str, Any]], section: ExperimentConfig, model: str | None
 ) -> TrafficPlan:
     shares = np.array(section.shares or [1.0] * section.groups)
@@ -168,7 +171,7 @@ def _divide(
         model=model,
         enabled=section.enabled,
         traffic_share=section.traffic_share,
-        traffic_salt=section.traffic_salt or f"{section.salt} coverage",
+        traffic_salt=f"{section.salt} coverage",
         holdout=section.holdout,
         holdout_salt=section.holdout_salt,
         forced_assignment=dict(section.forced_assignment),
@@ -176,9 +179,9 @@ def _divide(
 
 
 def _axes(
-    front: MeasuredFront, study: Study, ids: list[str], telling: Telling
+    front: MeasuredFront, study: Study, ids: list[str], information: UserInformation
 ) -> tuple[dict[str, MetricAxis], dict[str, str]]:
-    """An axis for every hypothesis whose metric is positive and varies; why the others have none."""
+    """An axis per hypothesis with a positive, varying metric, and why the others have none."""
     axes: dict[str, MetricAxis] = {}
     left_out: dict[str, str] = {}
     for one in study.regression.hypotheses:
@@ -189,12 +192,12 @@ def _axes(
             left_out[one.id] = "the metric is the same under all preferences"
         else:
             covariance = covariance_of(front.covariance, str(one.metric), ids)
-            axes[one.id] = _axis_of(found, covariance, telling(one, found))
+            axes[one.id] = _axis_of(found, covariance, information(one, found))
     return axes, left_out
 
 
 def metric_values(offline_metrics: pl.DataFrame, metric: str, ids: Sequence[str]) -> Floats:
-    """A metric under some preferences, in their order; nan where it is undefined."""
+    """A metric under the given preferences, in their order; nan where undefined."""
     rows = offline_metrics.filter(metric=metric, segment=ALL_TARGETS)
     known = dict(rows.select("preference_id", "value").iter_rows())
     found = [known.get(name) for name in ids]
@@ -202,7 +205,7 @@ def metric_values(offline_metrics: pl.DataFrame, metric: str, ids: Sequence[str]
 
 
 def covariance_of(table: pl.DataFrame | None, metric: str, ids: Sequence[str]) -> Floats | None:
-    """Covariance of a metric's errors under some preferences; None where it is not known."""
+    """Covariance of a metric's errors under the given preferences; None if unknown."""
     if table is None:
         return None
     rows = table.filter(metric=metric)
@@ -212,19 +215,21 @@ def covariance_of(table: pl.DataFrame | None, metric: str, ids: Sequence[str]) -
     return None if any(None in row for row in found) else np.array(found, dtype=np.float64)
 
 
-def _axis_of(values: Floats, covariance: Floats | None, told: Floats) -> MetricAxis:
-    user = float(np.ptp(values)) or 1.0
-    noise = np.zeros((len(values), len(values))) if covariance is None else covariance / user**2
-    return MetricAxis((values - values.min()) / user, noise, told / told.mean())
+def _axis_of(values: Floats, covariance: Floats | None, information: Floats) -> MetricAxis:
+    scale = float(np.ptp(values)) or 1.0
+    noise = np.zeros((len(values), len(values))) if covariance is None else covariance / scale**2
+    return MetricAxis((values - values.min()) / scale, noise, information / information.mean())
 
 
-def _at(axis: MetricAxis, places: Ints) -> MetricAxis:
-    return MetricAxis(axis.x_C[places], axis.noise_CC[np.ix_(places, places)], axis.told_C[places])
+def _select(axis: MetricAxis, pool: Ints) -> MetricAxis:
+    """The axis restricted to some candidates."""
+    noise = axis.noise_CC[np.ix_(pool, pool)]
+    return MetricAxis(axis.x_C[pool], noise, axis.information_C[pool])
 
 
 def _even(points: pl.DataFrame, n: int) -> Ints:
-    """Places of ``n`` preferences that are evenly spaced in the order of the grid, by recall."""
-    grid = points.with_row_index("by_recall").sort("place")["by_recall"].to_numpy()
+    """Rows of ``n`` preferences that are evenly spaced on the grid, by ascending recall."""
+    grid = points.with_row_index("by_recall").sort("position")["by_recall"].to_numpy()
     return np.sort(grid[np.round(np.linspace(0, len(grid) - 1, n)).astype(np.int64)])
 
 

@@ -1,16 +1,15 @@
-"""Which preferences say most of the hypotheses' slopes: an exact design of g points on the front.
+"""Optimal design: the g preferences on the front with the most information on the slopes.
 
-A group with share w, whose users tell u of the KPI's link, weighs d = w u. The information on the slope
-of a straight line is Σ d (x - x̄)²; where u is the same for all, the design with the most of it is the
-line's D-optimal one (Fedorov 1972; Pukelsheim 1993, ch. 9), and where u depends on the slope, it is the
-locally optimal one (Chernoff 1953). It puts all groups at the two ends and would never see a bend, so the information on the coefficient of x² beside
-the line (D_s-optimality; Atkinson, Donev & Tobias 2007, ch. 10 and 21) must not fall below a share of
-what is possible. Several hypotheses are weighed by the product of their efficiencies (compound
-design, ibid.); holding some efficiencies above a floor while another is maximised is a compound
-design, too (Cook & Wong 1994).
+A group with traffic share w and information u per user has weight d = w u. The information on the slope
+is Σ d (x - x̄)². Its maximum is the D-optimal design of a straight line (Fedorov 1972; Pukelsheim 1993,
+ch. 9), or the locally optimal one if u depends on the slope (Chernoff 1953). That design places all
+groups at the two extremes and cannot detect curvature, so the information on the coefficient of x²
+(D_s-optimality; Atkinson, Donev & Tobias 2007, ch. 10 and 21) must reach a share of its maximum.
+Several hypotheses are combined by the product of their efficiencies (compound design, ibid.);
+maximising one efficiency subject to a floor on another is also a compound design (Cook & Wong 1994).
 
-The best of all sets of g candidates is looked for by exchange (Fedorov 1972): from many starts, the
-best swap of a chosen for another candidate, until none is better.
+The search is Fedorov's exchange algorithm (1972) from several starts: the best swap of a chosen for
+another candidate, until none improves the criterion.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +23,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _RANDOM_STARTS = 10
-_SAME = 1e-9
-"""Criteria that differ by less, relative to 1, are equal: the exchange must come to an end."""
+_TOLERANCE = 1e-9
+"""Criteria within this tolerance are equal, so that the exchange terminates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +32,26 @@ class MetricAxis:
     """A hypothesis's metric over the candidates.
 
     Attributes:
-        x_C: The metric, in units of how far it goes on the whole front: efficiencies are ratios, so
-            that scale and origin do not matter.
-        noise_CC: Covariance of its errors.
-        told_C: What the same users tell of the KPI's link under each candidate, relative to others.
+        x_C: The metric, scaled to the range of the whole front; efficiencies do not depend on scale
+            and origin.
+        noise_CC: Covariance of the metric's errors, on the same scale.
+        information_C: Relative information per user on the KPI under each candidate.
     """
 
     x_C: Floats
     noise_CC: Floats
-    told_C: Floats
+    information_C: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Efficiency:
-    """What a design tells of one hypothesis, beside the best design for that hypothesis alone.
+    """Efficiency of a design for one hypothesis, relative to the best design for it.
 
     Attributes:
-        slope: Information on the slope, free of the metric's noise; 1 is the best there is. None
-            if no design has any: the metric varies by no more than its error.
-        curvature: Information on the coefficient of x²; None with fewer than three preferences, or
-            where x has two values only.
+        slope: Information on the slope, net of the metric's error; at most 1. None if no design has
+            any because the metric varies by no more than its error.
+        curvature: Information on the coefficient of x², at most 1; None with fewer than three
+            preferences or values of x.
         reliability: Share of the variance of x between the groups that is not error, at most 1.
     """
 
@@ -63,14 +62,14 @@ class Efficiency:
 
 @dataclass(frozen=True, slots=True)
 class DesignCriterion:
-    """What designs are compared by.
+    """The criterion that designs are compared by.
 
     Attributes:
-        axes: One a hypothesis.
-        weights_G: Share of the users of each chosen candidate, in the candidates' order; sums to 1.
-        best_slope: The most information on the slope, axis by axis.
-        best_curvature: The most on the coefficient of x², axis by axis.
-        attainable: The largest efficiency for curvature that all axes can have at once.
+        axes: One axis per hypothesis.
+        weights_G: Traffic share of each chosen candidate, in the candidates' order; sums to 1.
+        best_slope: Maximum information on the slope, per axis.
+        best_curvature: Maximum information on the coefficient of x², per axis.
+        attainable: Largest curvature efficiency that all axes can have at once.
     """
 
     axes: tuple[MetricAxis, ...]
@@ -81,7 +80,7 @@ class DesignCriterion:
 
     @classmethod
     def of(cls, axes: Sequence[MetricAxis], weights_G: Floats, *, seed: int) -> "DesignCriterion":
-        """Find what is the best for each axis alone."""
+        """Compute the maxima of each axis."""
         most: dict[str, tuple[float, ...]] = {}
         for name, information in (("slope", slope_information), ("curvature", curvature)):
             found: list[float] = []
@@ -95,7 +94,7 @@ class DesignCriterion:
                 found.append(float(information(axis, best[None], weights_G)[0]))
             most[name] = tuple(found)
         first = cls(tuple(axes), weights_G, most["slope"], most["curvature"], attainable=0.0)
-        if not first.bends:
+        if not first.has_curvature:
             return first
         best = coordinate_exchange(
             lambda designs: first.curvature_efficiency(designs)[:, None],
@@ -107,48 +106,45 @@ class DesignCriterion:
         return cls(first.axes, weights_G, first.best_slope, first.best_curvature, attainable=least)
 
     @property
-    def bends(self) -> bool:
-        """Whether a bend of any axis can be seen at all."""
-        return any(best > _SAME for best in self.best_curvature)
+    def has_curvature(self) -> bool:
+        """Whether any axis allows an estimate of curvature."""
+        return any(best > _TOLERANCE for best in self.best_curvature)
 
     def curvature_efficiency(self, designs_KG: Ints) -> Floats:
-        """The smallest efficiency for curvature over the axes; one a design."""
+        """Minimum curvature efficiency over the axes; one value per design."""
         found = [
             curvature(axis, designs_KG, self.weights_G) / best
             for axis, best in zip(self.axes, self.best_curvature, strict=True)
-            if best > _SAME
+            if best > _TOLERANCE
         ]
         return np.min(found, axis=0)
 
     def log_slope_efficiency(self, designs_KG: Ints) -> Floats:
-        """Mean logarithm of the efficiencies for the slopes; one a design."""
+        """Mean log slope efficiency over the axes; one value per design."""
         found = [
             slope_information(axis, designs_KG, self.weights_G) / best
             for axis, best in zip(self.axes, self.best_slope, strict=True)
             if best > 0
         ]
-        return np.log(np.maximum(found, _SAME)).mean(axis=0) if found else np.zeros(len(designs_KG))
+        return (
+            np.log(np.maximum(found, _TOLERANCE)).mean(axis=0)
+            if found
+            else np.zeros(len(designs_KG))
+        )
 
     def score(self, designs_KG: Ints, *, floor: float) -> Floats:
-        """How far below the floor a design is, then how much it says of the slopes; K × 2.
+        """Shortfall below the floor, then log slope efficiency; K × 2.
 
-        The floor is a share of what all axes can have at once.
+        The floor is relative to :attr:`attainable`.
         """
-        if not (self.bends and floor):
-            short = np.zeros(len(designs_KG))
-        else:
-            short = np.minimum(
-                self.curvature_efficiency(designs_KG) - floor * self.attainable + _SAME, 0
-            )
-        return np.column_stack([short, self.log_slope_efficiency(designs_KG)])
+        shortfall = np.zeros(len(designs_KG))
+        if self.has_curvature and floor:
+            excess = self.curvature_efficiency(designs_KG) - floor * self.attainable
+            shortfall = np.minimum(excess + _TOLERANCE, 0)
+        return np.column_stack([shortfall, self.log_slope_efficiency(designs_KG)])
 
     def choose(self, *, floor: float, seed: int) -> Ints:
-        """The candidates that say most of the slopes, in ascending order.
-
-        Args:
-            floor: Least efficiency for curvature, as a share of what all axes can have at once.
-            seed: Of the starts.
-        """
+        """The optimal candidates, in ascending order; for ``floor`` see :meth:`score`."""
         return coordinate_exchange(
             lambda designs: self.score(designs, floor=floor),
             len(self.axes[0].x_C),
@@ -157,30 +153,30 @@ class DesignCriterion:
         )
 
     def efficiencies(self, design_G: Ints, axes: Sequence[MetricAxis]) -> list[Efficiency]:
-        """What a design tells of each axis; ``axes`` may have other candidates than the best's."""
+        """Efficiencies of a design per axis; ``axes`` may have more candidates than the criterion's."""
         found: list[Efficiency] = []
-        for axis, slope, bend in zip(axes, self.best_slope, self.best_curvature, strict=True):
-            seen = float(raw_information(axis, design_G[None], self.weights_G)[0])
-            told = float(slope_information(axis, design_G[None], self.weights_G)[0])
-            bent = float(curvature(axis, design_G[None], self.weights_G)[0])
+        for axis, best, bent in zip(axes, self.best_slope, self.best_curvature, strict=True):
+            raw = float(raw_information(axis, design_G[None], self.weights_G)[0])
+            slope = float(slope_information(axis, design_G[None], self.weights_G)[0])
+            curved = float(curvature(axis, design_G[None], self.weights_G)[0])
             found.append(
                 Efficiency(
-                    slope=told / slope if slope > 0 else None,
-                    curvature=bent / bend if bend > _SAME else None,
-                    reliability=told / seen if seen > 0 else None,
+                    slope=slope / best if best > 0 else None,
+                    curvature=curved / bent if bent > _TOLERANCE else None,
+                    reliability=slope / raw if raw > 0 else None,
                 )
             )
         return found
 
 
 def coordinate_exchange(score: Callable[[Ints], Floats], n: int, chosen: int, *, seed: int) -> Ints:
-    """The set of ``chosen`` of ``n`` candidates with the largest score, as far as swaps find it.
+    """The set of ``chosen`` out of ``n`` candidates with the largest score found by exchange.
 
     Args:
-        score: Of K designs, K × criteria; the first that differs decides.
+        score: Criteria of K designs, K × criteria; compared lexicographically.
         n: Number of candidates.
-        chosen: How many of them make a design.
-        seed: Of the random starts, which stand beside evenly spaced ones.
+        chosen: Number of candidates in a design.
+        seed: Seed of the random starts, which complement deterministic ones.
     """
     rng = np.random.default_rng(seed)
     even = np.round(np.linspace(0, n - 1, chosen)).astype(np.int64)
@@ -191,13 +187,13 @@ def coordinate_exchange(score: Callable[[Ints], Floats], n: int, chosen: int, *,
 
 
 def _climb(score: Callable[[Ints], Floats], n: int, start_G: Ints) -> Ints:
-    """The best swap again and again, until none is better."""
+    """Apply the best swap until none improves the score."""
     design_G = start_G
     while n > len(design_G):
         others = np.setdiff1d(np.arange(n), design_G)
         swaps_PG = np.tile(design_G, (len(design_G) * len(others), 1))
-        place = np.repeat(np.arange(len(design_G)), len(others))
-        swaps_PG[np.arange(len(place)), place] = np.tile(others, len(design_G))
+        replaced = np.repeat(np.arange(len(design_G)), len(others))
+        swaps_PG[np.arange(len(replaced)), replaced] = np.tile(others, len(design_G))
         designs_KG = np.concatenate([design_G[None], np.sort(swaps_PG, axis=1)])
         best = _best(score(designs_KG))
         if best == 0:
@@ -207,17 +203,17 @@ def _climb(score: Callable[[Ints], Floats], n: int, start_G: Ints) -> Ints:
 
 
 def _best(score_KC: Floats) -> int:
-    """The first row that none is better than, criterion by criterion, but for round-off."""
+    """The first of the lexicographically best rows, within the tolerance."""
     kept = np.arange(len(score_KC))
     for column in score_KC.T:
         values = column[kept]
-        kept = kept[values >= values.max() - _SAME]
+        kept = kept[values >= values.max() - _TOLERANCE]
     return int(kept[0])
 
 
 def slope_information(axis: MetricAxis, designs_KG: Ints, weights_G: Floats) -> Floats:
-    """``Σ d (x - x̄)²`` less what the error of x adds to it, ``tr((D - d dᵀ / Σ d) Ξ)``; one a design."""
-    d_KG = weights_G * axis.told_C[designs_KG]
+    """``Σ d (x - x̄)²`` minus the contribution of the error of x, ``tr((D - d dᵀ / Σ d) Ξ)``."""
+    d_KG = weights_G * axis.information_C[designs_KG]
     noise_KGG = axis.noise_CC[designs_KG[:, :, None], designs_KG[:, None, :]]
     own = (d_KG * np.diagonal(noise_KGG, axis1=1, axis2=2)).sum(axis=1)
     common = np.einsum("kg,kgh,kh->k", d_KG, noise_KGG, d_KG) / d_KG.sum(axis=1)
@@ -225,23 +221,23 @@ def slope_information(axis: MetricAxis, designs_KG: Ints, weights_G: Floats) -> 
 
 
 def curvature(axis: MetricAxis, designs_KG: Ints, weights_G: Floats) -> Floats:
-    """Information on the coefficient of x² beside the line; one a design.
+    """Information on the coefficient of x²; one value per design.
 
-    The determinant of the parabola's information over that of the line's, in central sums
+    The ratio of the determinants of the quadratic's and the line's information, in central sums
     ``s4 - s2² / s0 - s3² / s2``.
     """
     s0, s2, s3, s4 = (_central_sum(axis, designs_KG, weights_G, power) for power in (0, 2, 3, 4))
-    skew = np.divide(s3**2, s2, out=np.zeros_like(s2), where=s2 > _SAME)
+    skew = np.divide(s3**2, s2, out=np.zeros_like(s2), where=s2 > _TOLERANCE)
     return np.maximum(s4 - s2**2 / s0 - skew, 0)
 
 
 def raw_information(axis: MetricAxis, designs_KG: Ints, weights_G: Floats) -> Floats:
-    """``Σ d (x - x̄)²`` as it is measured; one a design."""
+    """``Σ d (x - x̄)²``, the error of x included; one value per design."""
     return _central_sum(axis, designs_KG, weights_G, 2)
 
 
 def _central_sum(axis: MetricAxis, designs_KG: Ints, weights_G: Floats, power: int) -> Floats:
-    x_KG, d_KG = axis.x_C[designs_KG], weights_G * axis.told_C[designs_KG]
+    x_KG, d_KG = axis.x_C[designs_KG], weights_G * axis.information_C[designs_KG]
     mean_K = (d_KG * x_KG).sum(axis=1) / d_KG.sum(axis=1)
     return (d_KG * (x_KG - mean_K[:, None]) ** power).sum(axis=1)
 
@@ -252,5 +248,5 @@ def _alone(
     weights_G: Floats,
     designs_KG: Ints,
 ) -> Floats:
-    """The score of designs for one axis alone."""
+    """The score of designs for one axis."""
     return information(axis, designs_KG, weights_G)[:, None]

@@ -1,4 +1,4 @@
-"""The traffic plan: who is in the experiment, and which group, each with a preference, gets them."""
+"""The traffic plan: the experiment's groups, their preferences and the assignment of users."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,17 +17,17 @@ PLAN = "traffic_plan.json"
 
 
 class Reason(StrEnum):
-    """Why a user is not where its bucket would put it; the first that holds counts."""
+    """Why a user's group is not determined by its bucket; the first that applies counts."""
 
-    OFF = "the experiment is switched off"
-    FORCED = "a tester, whose group is forced"
-    HELD_OUT = "a user that is held out of experiments"
-    NOT_COVERED = "a user outside of the coverage"
+    DISABLED = "experiment disabled"
+    FORCED = "forced assignment"
+    HOLDOUT = "user in the holdout"
+    OUTSIDE_TRAFFIC = "user outside the traffic share"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Users whose bucket lies in ``first_bucket … last_bucket`` get lists under ``preference``."""
+    """A test group: users with buckets ``first_bucket … last_bucket``, served under ``preference``."""
 
     name: str
     preference_id: str
@@ -37,12 +37,12 @@ class Group:
 
     @property
     def share(self) -> float:
-        """Share of the experiment's users; in (0, 1]."""
+        """Share of the experiment's users, in (0, 1]."""
         return (self.last_bucket - self.first_bucket + 1) / N_BUCKETS
 
 
 class Assignment(NamedTuple):
-    """Where a user belongs: to a group, or (None) not to the experiment; and why, if not by bucket."""
+    """A user's group (None outside the experiment), and the reason if the bucket did not decide."""
 
     group: Group | None
     reason: Reason | None
@@ -50,25 +50,23 @@ class Assignment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficPlan:
-    """Who gets what.
+    """The groups of an experiment and the assignment of users to them.
 
-    Every question has a bucket of its own, from a hash with a salt of its own, so that the answers
-    are independent: raising the coverage moves nobody between groups.
+    Holdout, traffic and group are decided by three hashes with different salts, so they are
+    independent: raising the traffic share moves no user between groups.
 
     Attributes:
-        experiment: Its name in the log.
-        salt: Of the hash that chooses the group; a new one for every experiment.
-        list_length: Items in a recommended list.
-        groups: In order of their buckets, which they cover without gap or overlap.
-        model: Fingerprint of the checkpoint that serves all groups; None if it is not known.
-        enabled: The kill switch: nobody is in an experiment that is not.
-        traffic_share: Share of the users (that are not held out) that are in the experiment; raised, it
-            adds users and moves none.
-        traffic_salt: Of the hash that chooses them.
-        holdout: Share of the users that are kept out.
-        holdout_salt: Of the hash that chooses them; the same for all experiments, so that the same
-            users are kept out of all.
-        forced_assignment: Units whose group is forced, by name of the group. Their impressions do not count.
+        experiment: Name of the experiment in the log.
+        salt: Salt of the group hash; a new one for every experiment.
+        list_length: Number of items in a recommendation list.
+        groups: Groups in bucket order; they cover all buckets without gap or overlap.
+        model: Fingerprint of the checkpoint that serves all groups; None if unknown.
+        enabled: Kill switch; False assigns no user.
+        traffic_share: Share of the users outside the holdout that are in the experiment.
+        traffic_salt: Salt of the traffic hash.
+        holdout: Share of the users excluded from experiments.
+        holdout_salt: Salt of the holdout hash; the same for all experiments with the same holdout.
+        forced_assignment: Group name by user id, for QA; impressions of these users are rejected.
     """
 
     experiment: str
@@ -90,41 +88,41 @@ class TrafficPlan:
             msg = (
                 f"the groups of experiment {self.experiment!r} cover the buckets "
                 f"{[(first, end - 1) for first, end in edges]}; expected 0 to {N_BUCKETS - 1} in order, "
-                "without gap or overlap. Materialise 'traffic_plan' anew"
+                "without gap or overlap. Materialise 'traffic_plan' again"
             )
             raise LogError(msg)
         names = [group.name for group in self.groups]
-        if strange := {
+        if unknown := {
             user: name for user, name in self.forced_assignment.items() if name not in names
         }:
             msg = (
-                f"forced_assignment {strange} of experiment {self.experiment!r} are to get groups it does not "
-                f"have ({', '.join(names)}); correct experiment.forced_assignment"
+                f"experiment {self.experiment!r}: forced_assignment {unknown} has unknown groups; use "
+                f"{', '.join(names)} in experiment.forced_assignment"
             )
             raise LogError(msg)
 
     def assign(self, user: str) -> Assignment:
-        """Where a user belongs, and why if not by its bucket."""
+        """The group of a user, and the reason if the bucket did not decide."""
         if not self.enabled:
-            return Assignment(None, Reason.OFF)
+            return Assignment(None, Reason.DISABLED)
         if forced := self.forced_assignment.get(user):
             return Assignment(self._named(forced), Reason.FORCED)
         if bucket_of(user, self.holdout_salt) < _buckets(self.holdout):
-            return Assignment(None, Reason.HELD_OUT)
+            return Assignment(None, Reason.HOLDOUT)
         if bucket_of(user, self.traffic_salt) >= _buckets(self.traffic_share):
-            return Assignment(None, Reason.NOT_COVERED)
+            return Assignment(None, Reason.OUTSIDE_TRAFFIC)
         bucket = bucket_of(user, self.salt)
         return Assignment(next(one for one in self.groups if bucket <= one.last_bucket), None)
 
     def group_of(self, user: str) -> Group | None:
-        """The group a user is served as; None if it is not in the experiment."""
+        """The group of a user; None outside the experiment."""
         return self.assign(user).group
 
     def assign_many(self, users: pl.Series) -> pl.DataFrame:
-        """:meth:`place` for many users: the columns ``group`` (a name, or null) and ``reason``."""
+        """Vectorised :meth:`assign`: columns ``group`` (a name or null) and ``reason``."""
         if not self.enabled:
             nobody = pl.Series("group", [None] * len(users), dtype=pl.String)
-            return nobody.to_frame().with_columns(reason=pl.lit(Reason.OFF.value))
+            return nobody.to_frame().with_columns(reason=pl.lit(Reason.DISABLED.value))
         names = np.repeat(
             [group.name for group in self.groups],
             [group.last_bucket - group.first_bucket + 1 for group in self.groups],
@@ -133,14 +131,14 @@ class TrafficPlan:
         reason = pl.lit(None, dtype=pl.String)
         if self.traffic_share < 1:
             out = pl.Series(buckets_of(users, self.traffic_salt) >= _buckets(self.traffic_share))
-            reason = pl.when(out).then(pl.lit(Reason.NOT_COVERED.value)).otherwise(reason)
+            reason = pl.when(out).then(pl.lit(Reason.OUTSIDE_TRAFFIC.value)).otherwise(reason)
         if self.holdout > 0:
             out = pl.Series(buckets_of(users, self.holdout_salt) < _buckets(self.holdout))
-            reason = pl.when(out).then(pl.lit(Reason.HELD_OUT.value)).otherwise(reason)
-        placed = pl.DataFrame({"group": by_bucket}).with_columns(reason=reason)
-        placed = placed.with_columns(group=pl.when(pl.col("reason").is_null()).then("group"))
+            reason = pl.when(out).then(pl.lit(Reason.HOLDOUT.value)).otherwise(reason)
+        assigned = pl.DataFrame({"group": by_bucket}).with_columns(reason=reason)
+        assigned = assigned.with_columns(group=pl.when(pl.col("reason").is_null()).then("group"))
         if not self.forced_assignment:
-            return placed
+            return assigned
         forced = users.replace_strict(
             list(self.forced_assignment),
             list(self.forced_assignment.values()),
@@ -148,17 +146,17 @@ class TrafficPlan:
             return_dtype=pl.String,
         )
         is_forced = forced.is_not_null()
-        return placed.with_columns(
+        return assigned.with_columns(
             group=pl.when(is_forced).then(forced).otherwise("group"),
             reason=pl.when(is_forced).then(pl.lit(Reason.FORCED.value)).otherwise("reason"),
         )
 
     def groups_of(self, users: pl.Series) -> pl.Series:
-        """The names of the groups many users are served as; null where a user is in none."""
+        """Vectorised :meth:`group_of`: group names, null outside the experiment."""
         return self.assign_many(users)["group"]
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as JSON holds it; shares are added for the reader."""
+        """The plan as plain values for JSON, with the groups' shares."""
         plan = asdict(self)
         for values, group in zip(plan["groups"], self.groups, strict=True):
             values["share"] = group.share
@@ -169,16 +167,16 @@ class TrafficPlan:
         """Read back what :meth:`as_dict` wrote.
 
         Raises:
-            LogError: if it is no traffic plan.
+            LogError: if it is not a valid traffic plan.
         """
         try:
             return TypeAdapter(cls).validate_python(plan)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "all of it"
+            key = ".".join(map(str, first["loc"])) or "the whole file"
             msg = (
-                f"the traffic plan cannot be read, {place}: {first['msg']}; materialise "
-                "'traffic_plan' anew"
+                f"{PLAN} is not a valid traffic plan: {key}: {first['msg']}; materialise "
+                "'traffic_plan' again"
             )
             raise LogError(msg) from error
 

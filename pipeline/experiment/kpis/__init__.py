@@ -1,1 +1,1 @@
-"""Online KPIs per group with user-level sufficient statistics."""
+"""Online KPIs per group with per-user sufficient statistics."""

@@ -1,4 +1,4 @@
-"""All that inference knows of an experiment, summed up from its database."""
+"""Aggregate an experiment's database to the tables that inference needs."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,35 +14,35 @@ from pipeline.experiment.kpis.pre_experiment import pre_period_sums, segment_kpi
 
 @dataclass(frozen=True, slots=True)
 class ExperimentAggregates:
-    """The tables of ``group_kpis``: all that inference knows of an experiment."""
+    """The tables of the asset ``group_kpis``; None where the log has no covariates for a table."""
 
     group_kpis: pl.DataFrame
-    daily_sums: pl.DataFrame
-    returning_sums: pl.DataFrame
-    before_sums: pl.DataFrame | None
+    daily_totals: pl.DataFrame
+    returning_user_totals: pl.DataFrame
+    pre_period_sums: pl.DataFrame | None
     segment_kpis: pl.DataFrame | None
 
     def as_dict(self) -> dict[str, pl.DataFrame]:
-        """The tables by name, those left out of which nothing is known."""
+        """The available tables by name."""
         tables = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: table for name, table in tables.items() if table is not None}
 
 
 def aggregate(database: Path, plan: Plan) -> ExperimentAggregates:
-    """Sum up an experiment's database."""
+    """Aggregate an experiment's database."""
     connection = ibis.duckdb.connect(database, read_only=True)
     try:
         impressions = connection.table("impressions")
         users = connection.create_table("users", per_user_totals(impressions), temp=True)
         counts = group_counts(users).to_polars()
         preferences = {group.name: group.preference_id for group in plan.groups}
-        known = connection.table("known_users")
+        covariates = connection.table("user_covariates")
         return ExperimentAggregates(
             group_kpis(counts, preferences),
             daily_totals(impressions, users),
             returning_user_totals(impressions, users),
-            pre_period_sums(users, known),
-            segment_kpis(users, known, preferences),
+            pre_period_sums(users, covariates),
+            segment_kpis(users, covariates, preferences),
         )
     finally:
         connection.disconnect()

@@ -1,4 +1,6 @@
-"""What an experiment's log is summed up to: what is counted, and the contracts of the sums."""
+"""Definitions of the KPIs and contracts of the aggregated tables."""
+
+from itertools import combinations_with_replacement
 
 import polars as pl
 
@@ -16,17 +18,17 @@ TERMS = {
     Kpi.UNITS_PER_USER: ("users", "units"),
     Kpi.REVENUE_PER_USER: ("users", "revenue"),
 }
-"""What the trials of a KPI are, and what its successes (or their amount)."""
+"""Denominator (trials) and numerator (successes, or their amount) of each KPI."""
 
 COUNTS = ("users", "impressions", "clicks", "orders", "units", "revenue")
-"""What is counted of a group, a user, a day; ``revenue`` in the currency's smallest unit."""
+"""Totals of a group, a user or a day; ``revenue`` is in the currency's smallest unit."""
 
 USER_SUMS = ("users", "sum_mm", "sum_my", "sum_yy")
-"""Of a KPI, beside its trials and successes: users with a trial, Σ m², Σ m·y and Σ y²."""
+"""Per-user sufficient statistics of a KPI: users with a trial, Σ m², Σ m·y and Σ y²."""
 
 GROUP_KPIS = Contract(
     name="group_kpis",
-    row="one KPI of one group, with the user-level sums its covariance needs",
+    row="one KPI of one group, with the per-user sums of its covariance",
     columns={
         "group": pl.String,
         "preference_id": pl.String,
@@ -41,16 +43,16 @@ GROUP_KPIS = Contract(
         "sum_yy": pl.Int64,
     },
 )
-"""Per user u: m trials and y successes (or their amount); ``sum_mm`` is the sum of m squared over
-users, and so on. A log without revenue has no rows of the KPIs that need it.
-``rate`` is successes / trials (null without trials), with a user-clustered standard error."""
+"""User u has m trials and y successes (or their amount); ``sum_mm`` is the sum of m² over users, and so
+on. ``rate`` is successes / trials (null without trials), with a standard error clustered by user. A log
+without revenue has no rows of the KPIs that need it."""
 
 BATCHES = 100
-"""Parts of a group's users in the sums by day; their spread is known to a few per cent."""
+"""Number of random batches of a group's users, from which the errors over days are estimated."""
 
-DAILY_SUMS = Contract(
-    name="daily_sums",
-    row="what one batch of a group's users did on one day (UTC)",
+DAILY_TOTALS = Contract(
+    name="daily_totals",
+    row="one batch of a group's users on one day (UTC)",
     columns={
         "group": pl.String,
         "day": pl.Date,
@@ -63,46 +65,47 @@ DAILY_SUMS = Contract(
         "revenue": pl.Int64,
     },
 )
-"""Users are divided into 100 batches at random, the same all days, so that sums over days know how
-a user's days go together. ``new_users`` had their first impression on that day. ``revenue`` is null
+"""Users are assigned at random to 100 batches, the same on all days, so that sums over days reflect the
+correlation of a user's days. ``new_users`` had their first impression on the day. ``revenue`` is null
 where the log has none."""
 
-RETURNING_SUMS = Contract(
-    name="returning_sums",
-    row="one KPI of one batch of a group's users who came on several days: on their first, and after",
+RETURNING_USER_TOTALS = Contract(
+    name="returning_user_totals",
+    row="one KPI of one batch of a group's returning users, on their first day and after it",
     columns={
         "group": pl.String,
         "batch": pl.Int64,
         "kpi": pl.String,
         "users": pl.Int64,
         "trials": pl.Int64,
-        "first": pl.Int64,
-        "later": pl.Float64,
+        "first_day_successes": pl.Int64,
+        "later_successes": pl.Float64,
     },
 )
-"""Of users with trials both on their first day (UTC) and after it; batches are those of
-``daily_sums``. ``trials`` and ``first`` are their trials and successes (or their amount) on the first
-day, ``later`` what the days after would bring in as many trials of each user: Σ m · y' / m'. So users
-weigh the same both times, however often they come back."""
+"""Users with trials both on their first day (UTC) and after it; batches as in ``daily_totals``.
+``trials`` and ``first_day_successes`` are those of the first day. ``later_successes`` is the sum over
+users of m · y' / m', with m trials on the first day, and y' successes in m' trials after it: users have
+the same weight in both periods, however often they return."""
 
-BEFORE_TERMS = ("m", "y", "a", "b", "mm", "my", "ma", "mb", "yy", "ya", "yb", "aa", "ab", "bb")
+PRE_PERIOD_TERMS = (*"myab", *map("".join, combinations_with_replacement("myab", 2)))
 
-BEFORE_SUMS = Contract(
-    name="before_sums",
-    row="one KPI of one group: its users in the experiment and before it",
+PRE_PERIOD_SUMS = Contract(
+    name="pre_period_sums",
+    row="one KPI of one group, with per-user sums in and before the experiment",
     columns={
         "group": pl.String,
         "kpi": pl.String,
         "users": pl.Int64,
-        **{f"sum_{term}": pl.Int64 for term in BEFORE_TERMS},
+        **{f"sum_{term}": pl.Int64 for term in PRE_PERIOD_TERMS},
     },
 )
-"""A user had m trials and y successes (or their amount) in the experiment, a and b of them before;
-``sum_ya`` is the sum of y·a over users, and so on. ``users`` are all that had an impression."""
+"""A user has m trials and y successes (or their amount) in the experiment, and a trials and b successes
+before it; ``sum_ya`` is the sum of y·a over users, and so on. ``users`` counts all users with an
+impression."""
 
 SEGMENT_KPIS = Contract(
     name="segment_kpis",
-    row="one KPI of one group's users of one segment, with the sums its covariance needs",
+    row="one KPI of one segment of a group's users, with the per-user sums of its covariance",
     columns={"segment": pl.String, **GROUP_KPIS.columns},
 )
-"""As ``group_kpis``. A user's segment is what was known of the user before the experiment."""
+"""As ``group_kpis``. The segment of a user is a covariate from before the experiment."""

@@ -1,11 +1,11 @@
-"""What an experiment's impressions come to: sums over users, which is all that inference needs.
+"""KPIs per group with per-user sufficient statistics.
 
-A KPI is Σ y / Σ m over users, where a user contributes y successes in m trials. Users are the randomisation unit
-of randomisation and their impressions are correlated, so beside the two sums the counts carry Σ m²,
-Σ m·y and Σ y² over users: all that a user-clustered covariance needs. No row leaves the engine.
+A KPI is Σ y / Σ m over users, where a user has y successes in m trials. Users are the randomisation
+unit and their impressions are correlated, so the counts also have Σ m², Σ m·y and Σ y² over users, which
+suffice for a covariance clustered by user.
 
-The sums are Ibis expressions, so they run where the log lies: in the study's DuckDB file, or in a
-warehouse (docs/experiment-log.md).
+The sums are Ibis expressions and run where the log is stored, in the study's DuckDB file or in a
+warehouse (docs/experiment-log.md); only aggregates are fetched.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ from pipeline.experiment.kpis.contracts import COUNTS, GROUP_KPIS, TERMS, USER_S
 
 
 def per_user_totals(impressions: ibis.Table) -> ibis.Table:
-    """One row a user: what was shown to them, and what came of it.
+    """One row per user: impressions and their outcomes.
 
     Args:
-        impressions: One row an impression: user, group, ts (milliseconds since 1970 UTC), clicked,
+        impressions: One row per impression: user, group, ts (milliseconds since 1970 UTC), clicked,
             ordered, units and revenue.
     """
     return impressions.group_by("group", "user").agg(
@@ -33,12 +33,7 @@ def per_user_totals(impressions: ibis.Table) -> ibis.Table:
 
 
 def group_counts(users: ibis.Table, by: Sequence[str] = ("group",)) -> ibis.Table:
-    """One row a group: its counts and, for each KPI, sums over its users as ``ctr_sum_mm``.
-
-    Args:
-        users: As :func:`users_of` makes it.
-        by: What makes a row; further columns of the users divide the groups.
-    """
+    """One row per group: its counts and, for each KPI, per-user sums such as ``ctr_sum_mm``."""
     columns: dict[str, Any] = {name: users[name] for name in COUNTS}
     found = {name: column.sum() for name, column in columns.items()}
     for kpi, (trials, successes) in TERMS.items():
@@ -53,23 +48,22 @@ def group_counts(users: ibis.Table, by: Sequence[str] = ("group",)) -> ibis.Tabl
 
 
 def group_kpis(counts: pl.DataFrame, preferences: Mapping[str, str]) -> pl.DataFrame:
-    """One row a group and KPI.
+    """One row per group and KPI.
 
-    - ``ctr``: impressions clicked / impressions, in [0, 1].
-    - ``cvr``: clicks ordered / clicks, in [0, 1].
-    - ``orders_per_impression``: impressions that led to a sale / impressions, in [0, 1].
-    - ``units_per_impression``, ``revenue_per_impression``: units sold, and what orders brought, over
-      impressions, at least 0.
-    - ``clicks_per_user``, ``orders_per_user``, ``units_per_user``, ``revenue_per_user``: the same
-      over users with an impression, at least 0. Only these have a denominator that the groups' lists
-      cannot change.
+    - ``ctr``: clicked impressions / impressions, in [0, 1].
+    - ``cvr``: ordered clicks / clicks, in [0, 1].
+    - ``orders_per_impression``: ordered impressions / impressions, in [0, 1].
+    - ``units_per_impression``, ``revenue_per_impression``: units and revenue / impressions, at least
+      0.
+    - ``clicks_per_user``, ``orders_per_user``, ``units_per_user``, ``revenue_per_user``: per user with
+      an impression, at least 0. Only these have a denominator that does not depend on the lists.
 
-    KPIs of which a column is missing, or null in all groups, are left out. A group nobody was
-    exposed to keeps its rows, with 0 trials.
+    A KPI with a column that is missing, or null in all groups, is left out. A group without
+    impressions has rows with 0 trials.
 
     Args:
-        counts: As :func:`group_counts` makes them.
-        preferences: Of each of the experiment's groups, the preference's id.
+        counts: The table of :func:`group_counts`.
+        preferences: Preference id by group.
     """
     known = {name for name in counts.columns if counts[name].is_not_null().any()}
     pairs = list(preferences.items())
@@ -96,7 +90,7 @@ def group_kpis(counts: pl.DataFrame, preferences: Mapping[str, str]) -> pl.DataF
 
 
 def ratio_standard_error() -> pl.Expr:
-    """Standard error of a ratio over users, from the sums (delta method).
+    """Standard error of a ratio clustered by user, from the per-user sums (delta method).
 
     ``sqrt(U/(U-1) · Σ_u (y_u - p m_u)²) / Σ m``, null with fewer than two users.
     """
@@ -108,7 +102,7 @@ def ratio_standard_error() -> pl.Expr:
 
 
 def log_totals(impressions: Any) -> dict[str, Any]:
-    """What impressions come to, by the names in :data:`COUNTS`."""
+    """Totals over impressions, by the names in :data:`COUNTS`."""
     totals = {
         "impressions": impressions.count(),
         "clicks": impressions.clicked.cast("int64").sum(),

@@ -1,9 +1,8 @@
-"""What was known of users before, beside what they did in the experiment: sums for CUPED and A/A.
+"""KPIs with pre-experiment covariates: sums for CUPED and balance checks, and KPIs by segment.
 
-What was known of a user beforehand cannot be an effect of the lists, so it may be used to tell chance
-differences between the groups from effects (Deng et al., WSDM 2013). All that needs of a KPI with m
-trials and y successes of a user in the experiment, and a and b of them before it, are sums over users
-of these four and of their products.
+The lists cannot affect covariates from before the experiment, so these can remove chance differences
+between groups (CUPED: Deng et al., WSDM 2013). For a KPI with m trials and y successes of a user in the
+experiment, and a and b before it, the sums over users of these four and of their products suffice.
 """
 
 from collections.abc import Mapping
@@ -14,35 +13,31 @@ import polars as pl
 
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.kpis.contracts import (
-    BEFORE_SUMS,
-    BEFORE_TERMS,
     COUNTS,
+    PRE_PERIOD_SUMS,
+    PRE_PERIOD_TERMS,
     SEGMENT_KPIS,
     TERMS,
 )
 from pipeline.experiment.kpis.group_kpis import group_counts, group_kpis
-from pipeline.experiment.log.log_files import BEFORE
+from pipeline.experiment.log.log_files import PRE_PERIOD_COUNTS
 
-OTHERS = "unknown"
-"""The segment of users of whom none is known."""
+UNKNOWN_SEGMENT = "unknown"
+"""The segment of users without one."""
 
 
 def segment_kpis(
-    users: ibis.Table, known: Any, preferences: Mapping[str, str]
+    users: ibis.Table, covariates: Any, preferences: Mapping[str, str]
 ) -> pl.DataFrame | None:
-    """One row a segment, group and KPI; None if no segment is known.
+    """One row per segment, group and KPI; None without segments.
 
-    Args:
-        users: As :func:`pipeline.experiment.kpis.group_kpis.users_of` makes it.
-        known: One row a user: user, segment.
-        preferences: Of each of the experiment's groups, the preference's id.
+    ``users`` is the table of :func:`pipeline.experiment.kpis.group_kpis.per_user_totals`.
     """
-    if not _known(known, "segment"):
+    if not _has_values(covariates, "segment"):
         return None
-    joined: Any = users.left_join(known.select("user", "segment"), "user")
-    counts = group_counts(
-        joined.mutate(segment=joined.segment.fill_null(OTHERS)), by=("segment", "group")
-    ).to_polars()
+    joined: Any = users.left_join(covariates.select("user", "segment"), "user")
+    segment = joined.segment.fill_null(UNKNOWN_SEGMENT)
+    counts = group_counts(joined.mutate(segment=segment), by=("segment", "group")).to_polars()
     parts = counts.partition_by("segment", as_dict=True, include_key=False)
     tables = [
         group_kpis(part, preferences).with_columns(segment=pl.lit(name))
@@ -51,42 +46,42 @@ def segment_kpis(
     return SEGMENT_KPIS.validate(pl.concat(tables).select(list(SEGMENT_KPIS.columns)))
 
 
-def pre_period_sums(users: ibis.Table, before: Any) -> pl.DataFrame | None:
-    """One row a group and KPI: sums over all its users, those without a trial or a past included.
+def pre_period_sums(users: ibis.Table, covariates: Any) -> pl.DataFrame | None:
+    """One row per group and KPI: sums over all users, with and without trials or a pre-period.
 
     Args:
-        users: As :func:`pipeline.experiment.kpis.group_kpis.users_of` makes it.
-        before: One row a user: user, impressions, clicks, orders, units and revenue before the
-            experiment, null where unknown. Users it lacks had none.
+        users: The table of :func:`pipeline.experiment.kpis.group_kpis.per_user_totals`.
+        covariates: One row per user: user, and impressions, clicks, orders, units and revenue before
+            the experiment, null where unknown. Missing users had none.
 
     Returns:
-        The table, of the KPIs whose past is known; None if that of none is.
+        The table for the KPIs with a known pre-period; None if there are none.
     """
-    known = {name for name in BEFORE if _known(before, name)}
+    known = {name for name in PRE_PERIOD_COUNTS if _has_values(covariates, name)}
     kpis = [kpi for kpi, terms in TERMS.items() if set(terms) <= known | {"users"}]
     if "impressions" not in known or not kpis:
         return None
-    past = before.mutate(users=(before.impressions > 0).cast("int64"))
-    past = past.select("user", **{f"{name}_before": past[name] for name in COUNTS})
-    joined: Any = users.left_join(past, "user")
+    before = covariates.mutate(users=(covariates.impressions > 0).cast("int64"))
+    before = before.select("user", **{f"{name}_before": before[name] for name in COUNTS})
+    joined: Any = users.left_join(before, "user")
     found: dict[str, Any] = {"n_users": joined.count()}
     for kpi in kpis:
         trials, successes = TERMS[kpi]
         m, y = joined[trials], joined[successes]
         a, b = joined[f"{trials}_before"].fill_null(0), joined[f"{successes}_before"].fill_null(0)
-        of: dict[str, Any] = {"m": m, "y": y, "a": a, "b": b}
-        found |= {f"{kpi}_{term}": _product(of, term).sum() for term in BEFORE_TERMS}
+        factors: dict[str, Any] = {"m": m, "y": y, "a": a, "b": b}
+        found |= {f"{kpi}_{term}": _product(factors, term).sum() for term in PRE_PERIOD_TERMS}
     wide = joined.group_by("group").agg(**{n: total.cast("int64") for n, total in found.items()})
     return _by_kpi(wide.to_polars(), kpis)
 
 
-def _product(of: dict[str, Any], term: str) -> Any:
-    first, *others = (of[name] for name in term)
+def _product(factors: dict[str, Any], term: str) -> Any:
+    first, *others = (factors[name] for name in term)
     return first * others[0] if others else first
 
 
-def _known(before: Any, name: str) -> bool:
-    return bool(before[name].count().execute())
+def _has_values(covariates: Any, name: str) -> bool:
+    return bool(covariates[name].count().execute())
 
 
 def _by_kpi(wide: pl.DataFrame, kpis: list[Kpi]) -> pl.DataFrame:
@@ -95,9 +90,9 @@ def _by_kpi(wide: pl.DataFrame, kpis: list[Kpi]) -> pl.DataFrame:
             "group",
             kpi=pl.lit(kpi.value),
             users="n_users",
-            **{f"sum_{term}": f"{kpi}_{term}" for term in BEFORE_TERMS},
+            **{f"sum_{term}": f"{kpi}_{term}" for term in PRE_PERIOD_TERMS},
         )
         for kpi in kpis
     ]
     table = pl.concat(tables).filter(pl.col("sum_y").is_not_null()).sort("kpi", "group")
-    return BEFORE_SUMS.validate(table.select(list(BEFORE_SUMS.columns)))
+    return PRE_PERIOD_SUMS.validate(table.select(list(PRE_PERIOD_SUMS.columns)))

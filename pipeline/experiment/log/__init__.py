@@ -1,1 +1,1 @@
-"""The log of impressions, clicks and orders: read, validated, ingested."""
+"""The experiment log: read, validated and ingested into DuckDB, clicks and orders attributed."""

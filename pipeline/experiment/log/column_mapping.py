@@ -1,9 +1,8 @@
-"""How the columns of a log that was not written for this project become those of the contract.
+"""Map the columns of a log in another format to those of the contract.
 
-``experiment.columns`` of a study says what the log calls them, how it tells time and in what it
-counts money. Here that becomes SQL over a file's table ``raw``: an expression a column of the
-contract, null where a field is not of its type. What a log does not say stays unknown; only what
-follows from the rest is filled in (docs/experiment-log.md).
+``experiment.columns`` has the log's column names, time format and currency unit. They are translated
+to SQL over a file's table ``raw``: one expression per column of the contract, null where a field has
+the wrong type. Missing columns stay unknown unless they follow from others (docs/experiment-log.md).
 """
 
 from collections.abc import Callable, Mapping
@@ -15,90 +14,89 @@ import polars as pl
 from pipeline.experiment.log.log_files import COLUMNS, LogTable
 from pipeline.study import LogColumns, LogTime
 
-_WHOLE = {f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER")} | {
+_INTEGERS = {
+    f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER")
+} | {
     "BIGINT",
     "UBIGINT",
     "HUGEINT",
     "UHUGEINT",
 }
-_EXACT = "DECIMAL(25, 6)"
+_DECIMAL = "DECIMAL(25, 6)"
 _NUMBER = "-?[0-9]+([.][0-9]+)?"
-_MOMENT = "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?"
+_DATE_TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?"
 _ZONE = "(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _MILLISECONDS = {LogTime.SECONDS: "1000", LogTime.MILLISECONDS: "1", LogTime.MICROSECONDS: "0.001"}
-_AS_TEXT = "text or whole numbers"
+_ID_TYPES = "strings or integers"
 
 
 def quote_identifier(name: str) -> str:
-    """A column's name as SQL."""
+    """Quote a column name for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def resolve_columns(table: LogTable, columns: LogColumns) -> dict[str, str]:
-    """What a log calls the columns of the contract; those it means something else by are left out."""
-    named = asdict(columns)[table.contract.name]
-    taken = set(filter(None, named.values()))
+    """Column names in the log by contract column.
+
+    A contract column without a mapping is left out if the log uses its name for another column.
+    """
+    mapping = asdict(columns)[table]
+    used = set(filter(None, mapping.values()))
     return {
-        name: named[name] or name for name in COLUMNS[table] if named[name] or name not in taken
+        name: mapping[name] or name for name in COLUMNS[table] if mapping[name] or name not in used
     }
 
 
-def missing_columns(table: LogTable, there: Mapping[str, str], columns: LogColumns) -> list[str]:
-    """What a file lacks: columns that the study names, and those nothing can be read without.
+def missing_columns(table: LogTable, present: Mapping[str, str], columns: LogColumns) -> list[str]:
+    """Missing columns of a file: those named in the study, and required ones.
 
-    Args:
-        table: What the file holds.
-        there: The columns of the contract it has, and what it calls them.
-        columns: The study's.
+    ``present`` has the contract columns of the file, with their names in it.
     """
-    named = asdict(columns)[table.contract.name]
+    mapping = asdict(columns)[table]
     problems = [
-        f"{place} (experiment.columns.{table.contract.name}.{name}) is missing"
-        for name, place in named.items()
-        if place and name not in there
+        f"{column} (experiment.columns.{table}.{name}) is missing"
+        for name, column in mapping.items()
+        if column and name not in present
     ]
-    needed = ["user"] if table is LogTable.USERS else ["ts"]
+    required = ["user"] if table is LogTable.USERS else ["ts"]
     if table is LogTable.IMPRESSIONS:
-        needed += ["user", "group"]
-        if any(name in there for name in ("ordered", "units", "revenue")):
-            needed += ["clicked"]
-        if "revenue" in there and not {"ordered", "units"} & set(there):
-            needed += ["ordered"]
-    elif table.is_of_events and "impression" not in there:
-        needed += ["user"]
+        required += ["user", "group"]
+        if any(name in present for name in ("ordered", "units", "revenue")):
+            required += ["clicked"]
+        if "revenue" in present and not {"ordered", "units"} & set(present):
+            required += ["ordered"]
+    elif table.is_of_events and "impression" not in present:
+        required += ["user"]
     return problems + [
-        f"{name} is missing" for name in needed if not named[name] and name not in there
+        f"{name} is missing" for name in required if not mapping[name] and name not in present
     ]
 
 
 def column_sql(
-    table: LogTable, there: Mapping[str, str], got: Mapping[str, str], columns: LogColumns
+    table: LogTable, present: Mapping[str, str], types: Mapping[str, str], columns: LogColumns
 ) -> tuple[dict[str, str], list[str]]:
-    """SQL of every column a file has, in the contract's type, and what is wrong with the others.
+    """SQL of every column of a file in the contract's type, and the columns of the wrong type.
 
-    Args:
-        table: What the file holds.
-        there: The columns of the contract it has, and what it calls them.
-        got: DuckDB's types of all its columns.
-        columns: The study's.
+    ``present`` has the contract columns of the file, with their names in it; ``types`` has DuckDB's
+    types of all its columns.
     """
     typed: dict[str, str] = {}
     problems: list[str] = []
-    for name, place in there.items():
-        dtype = COLUMNS[table][name]
-        sql, expected = _reader(name, dtype, columns)(f"raw.{quote_identifier(place)}", got[place])
+    for name, column in present.items():
+        convert = _converter(name, COLUMNS[table][name], columns)
+        sql, expected = convert(f"raw.{quote_identifier(column)}", types[column])
         if sql is None:
-            problems.append(f"{place} is {got[place]}, expected {expected}")
+            problems.append(f"{column} is {types[column]}, expected {expected}")
         else:
             typed[name] = sql
     return typed, problems
 
 
 def with_derived_columns(table: LogTable, typed: Mapping[str, str]) -> dict[str, str]:
-    """The columns of the contract, those included that follow from the others.
+    """Add columns that follow from others.
 
-    An impression without an id is the one of its user (and item) at its time. Who bought nothing has
-    no units; who has units has ordered.
+    The id of an impression defaults to its user, time and item. Impressions without an order have 0
+    units; impressions with units are ordered.
     """
     found = dict(typed)
     if table is not LogTable.IMPRESSIONS:
@@ -114,98 +112,95 @@ def with_derived_columns(table: LogTable, typed: Mapping[str, str]) -> dict[str,
     return found
 
 
-_Reader = Callable[[str, str], tuple[str | None, str]]
-"""SQL of a column, given its name in SQL and its type, or None; and what types would do."""
+_Converter = Callable[[str, str], tuple[str | None, str]]
+"""Takes a quoted column and its type; returns its SQL in the contract's type (None for an unsuitable
+type) and a description of the suitable types."""
 
 
-def _reader(name: str, dtype: Any, columns: LogColumns) -> _Reader:
+def _converter(name: str, dtype: Any, columns: LogColumns) -> _Converter:
     if dtype == pl.String:
-        return _text
+        return _string
     if dtype == pl.Boolean:
-        return _yes_or_no
+        return _boolean
     if name == "ts":
-        return lambda column, got: _time(column, got, columns.time)
+        return lambda column, found: _time(column, found, columns.time)
     factor = columns.revenue_unit if name == "revenue" else 1
     target = "BIGINT" if dtype == pl.Int64 else "INTEGER"
-    return lambda column, got: (_count(column, got, factor, target), "numbers")
+    return lambda column, found: (_integer(column, found, factor, target), "numbers")
 
 
-def _text(column: str, got: str) -> tuple[str | None, str]:
-    if got == "VARCHAR":
-        return column, _AS_TEXT
-    kept = got in _WHOLE or got == "UUID" or got.startswith("ENUM")
-    return (f"CAST({column} AS VARCHAR)" if kept else None), _AS_TEXT
+def _string(column: str, found: str) -> tuple[str | None, str]:
+    if found == "VARCHAR":
+        return column, _ID_TYPES
+    suitable = found in _INTEGERS or found == "UUID" or found.startswith("ENUM")
+    return (f"CAST({column} AS VARCHAR)" if suitable else None), _ID_TYPES
 
 
-def _yes_or_no(column: str, got: str) -> tuple[str | None, str]:
+def _boolean(column: str, found: str) -> tuple[str | None, str]:
     expected = "true and false, or 1 and 0"
-    if got == "BOOLEAN":
+    if found == "BOOLEAN":
         return column, expected
-    if got == "VARCHAR":
-        words = {"true": "true", "1": "true", "false": "false", "0": "false"}
-        cases = " ".join(f"WHEN '{word}' THEN {value}" for word, value in words.items())
+    if found == "VARCHAR":
+        values = {"true": "true", "1": "true", "false": "false", "0": "false"}
+        cases = " ".join(f"WHEN '{text}' THEN {value}" for text, value in values.items())
         return f"CASE lower({column}) {cases} END", expected
-    if _is_number(got):
+    if _is_number(found):
         return f"CASE WHEN {column} = 1 THEN true WHEN {column} = 0 THEN false END", expected
     return None, expected
 
 
-def _time(column: str, got: str, time: LogTime) -> tuple[str | None, str]:
+def _time(column: str, found: str, time: LogTime) -> tuple[str | None, str]:
     if time in _MILLISECONDS:
-        return _number_of_time(column, got, _MILLISECONDS[time]), (
-            f"a number (experiment.columns.time: {time}); dates are iso8601 or iso8601-utc"
+        return _numeric_time(column, found, _MILLISECONDS[time]), (
+            f"a number (experiment.columns.time: {time}); for dates set iso8601 or iso8601-utc"
         )
     zoned = time is LogTime.ISO8601
     expected = (
-        "a moment with its zone (experiment.columns.time: iso8601); without one it is iso8601-utc"
+        "a time with a zone (experiment.columns.time: iso8601); for times without set iso8601-utc"
         if zoned
-        else "a moment without a zone (experiment.columns.time: iso8601-utc); with one it is iso8601"
+        else "a time without a zone (experiment.columns.time: iso8601-utc); for times with set iso8601"
     )
     target = "TIMESTAMP WITH TIME ZONE" if zoned else "TIMESTAMP"
-    if got == "VARCHAR":
-        pattern = _MOMENT + (_ZONE if zoned else "")
-        moment = f"TRY_CAST({column} AS {target})"
+    if found == "VARCHAR":
+        pattern = _DATE_TIME + (_ZONE if zoned else "")
         # epoch_ms would round
-        microseconds = f"epoch_us({moment})"
+        milliseconds = f"epoch_us(TRY_CAST({column} AS {target})) // 1000"
         return (
-            f"CASE WHEN regexp_full_match({column}, '{pattern}') THEN {microseconds} // 1000 END",
+            f"CASE WHEN regexp_full_match({column}, '{pattern}') THEN {milliseconds} END",
             expected,
         )
-    fits = (
-        got == target
-        if zoned
-        else got in {"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}
-    )
-    return (f"epoch_us(CAST({column} AS {target})) // 1000" if fits else None), expected
+    naive = {"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}
+    suitable = found == target if zoned else found in naive
+    return (f"epoch_us(CAST({column} AS {target})) // 1000" if suitable else None), expected
 
 
-def _number_of_time(column: str, got: str, factor: str) -> str | None:
-    if got in _WHOLE and factor == "1":
+def _numeric_time(column: str, found: str, factor: str) -> str | None:
+    if found in _INTEGERS and factor == "1":
         return f"TRY_CAST({column} AS BIGINT)"
-    # of 32 bits, seconds are only known to two minutes
-    exact = None if got == "FLOAT" else _exact(column, got)
+    # a 32-bit float resolves seconds since 1970 to two minutes only
+    exact = None if found == "FLOAT" else _decimal(column, found)
     return exact and f"TRY_CAST(floor({exact} * {factor}) AS BIGINT)"
 
 
-def _count(column: str, got: str, factor: int, target: str) -> str | None:
-    if got in _WHOLE and factor == 1:
+def _integer(column: str, found: str, factor: int, target: str) -> str | None:
+    if found in _INTEGERS and factor == 1:
         return f"TRY_CAST({column} AS {target})"
-    exact = _exact(column, got)
+    exact = _decimal(column, found)
     if exact is None:
         return None
     value = f"{exact} * {factor}"
     return f"CASE WHEN {value} = floor({value}) THEN TRY_CAST({value} AS {target}) END"
 
 
-def _exact(column: str, got: str) -> str | None:
-    """A number to six digits behind the point."""
-    if got == "VARCHAR":
+def _decimal(column: str, found: str) -> str | None:
+    """A number with six decimal places."""
+    if found == "VARCHAR":
         return (
             f"CASE WHEN regexp_full_match({column}, '{_NUMBER}') "
-            f"THEN TRY_CAST({column} AS {_EXACT}) END"
+            f"THEN TRY_CAST({column} AS {_DECIMAL}) END"
         )
-    return f"TRY_CAST({column} AS {_EXACT})" if _is_number(got) else None
+    return f"TRY_CAST({column} AS {_DECIMAL})" if _is_number(found) else None
 
 
-def _is_number(got: str) -> bool:
-    return got in _WHOLE or got in {"DOUBLE", "FLOAT"} or got.startswith("DECIMAL")
+def _is_number(found: str) -> bool:
+    return found in _INTEGERS or found in {"DOUBLE", "FLOAT"} or found.startswith("DECIMAL")

@@ -1,4 +1,4 @@
-"""What a study would make of a log that is brought, before anything is made of it."""
+"""Dry run of an ingestion: what a study would make of its log, without changing the study."""
 
 import tempfile
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from pipeline.study import ExperimentConfig, LogSource
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What would become of a log.
+    """Result of a dry run.
 
     Attributes:
-        log: Usable impressions, and rejected rows by reason.
+        log: Number of usable impressions, and of rejected rows by reason.
         kpis: The table ``group_kpis``.
     """
 
@@ -30,16 +30,16 @@ class Inspection:
 
 
 def inspect_log(section: ExperimentConfig, paths: StudyPaths) -> Inspection:
-    """Read a log under a study's rules, and leave the study's folder as it is.
+    """Ingest a log under a study's rules into a temporary database.
 
     Raises:
-        StudyError: if the study brings no log.
-        ParetoscopeError: as the ingestion of the study would.
+        StudyError: if ``experiment.source`` is not ``files``.
+        ParetoscopeError: as for the ingestion of the study.
     """
     if section.source is not LogSource.FILES:
         msg = (
-            f"experiment.source = {section.source}: there is no log to read; set source: files and "
-            "log_path (docs/experiment-log.md)"
+            f"experiment.source = {section.source}: there is no log to validate; set source: files "
+            "and log_path (docs/experiment-log.md)"
         )
         raise StudyError(msg)
     if section.variants is None:

@@ -1,8 +1,8 @@
-"""One file of the log as the table ``incoming``, whatever its format: typed, nothing judged yet.
+"""Read one log file into the view ``staged_rows``: typed, but not validated.
 
-Parquet must have the contract's types (whole numbers of any width). CSV and JSON lines are texts
-that are read here; a field that is not of its type makes its row ``unreadable``. What is no such
-file at all (cut short, a row with a field too many, bad UTF-8) is refused whole.
+Parquet files must have the contract's types (integers of any width). Fields of CSV and JSON lines are
+parsed; a field of the wrong type sets ``has_wrong_type`` of its row. A malformed file (truncated, a row
+with an additional field, invalid UTF-8) is refused as a whole.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +27,7 @@ from pipeline.experiment.log.column_mapping import (
 from pipeline.experiment.log.log_files import (
     COLUMNS,
     OUTCOMES,
+    REQUIRED,
     REVENUE,
     LogFormat,
     LogTable,
@@ -41,13 +42,13 @@ _SQL_TYPE: dict[Any, str] = {
     pl.Int32: "INTEGER",
     pl.Boolean: "BOOLEAN",
 }
-_WHOLE = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG")} | {
+_INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG")} | {
     "INTEGER",
     "UINTEGER",
 }
 
 _READ_CSV = """
-CREATE OR REPLACE TEMP TABLE texts AS SELECT * FROM read_csv(
+CREATE OR REPLACE TEMP TABLE text_rows AS SELECT * FROM read_csv(
     $path, all_varchar = true, header = true, delim = ',', quote = '"', escape = '"', comment = '',
     skip = 0, strict_mode = true, null_padding = false, ignore_errors = false,
     hive_partitioning = false)
@@ -59,152 +60,154 @@ SELECT * FROM read_csv($path, all_varchar = true, header = false, delim = ',', q
 """
 
 _READ_JSON = """
-CREATE OR REPLACE TEMP TABLE texts AS SELECT * FROM read_json(
+CREATE OR REPLACE TEMP TABLE text_rows AS SELECT * FROM read_json(
     $path, format = 'newline_delimited', columns = $columns, ignore_errors = false,
     hive_partitioning = false)
 """
 
-_MAYBE_SILENT = ("units", REVENUE)
-"""What an impression has only if it was ordered. A line of JSON may leave it out."""
+_OF_ORDERS = ("units", REVENUE)
+"""Columns that only ordered impressions have; JSON lines may omit them."""
 
 _NO_HEADER = "column0"
-"""What DuckDB calls the column of a file without a byte."""
+"""DuckDB's name of the column of an empty file."""
 
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class StagedFile:
-    """One file of the log, as it was read.
+    """A staged file.
 
     Attributes:
-        rows: How many it has.
-        told: The columns it tells, those that follow from others included.
-        silent: Columns that no row of it could have a value for. It fits files that have them, and
-            files that lack them.
+        rows: Number of rows.
+        columns: Columns of the file, derived ones included.
+        inapplicable: Columns that no row of the file could have a value for. The file is compatible
+            with files that have them and with files that do not.
     """
 
     rows: int
-    told: tuple[str, ...]
-    silent: tuple[str, ...] = ()
+    columns: tuple[str, ...]
+    inapplicable: tuple[str, ...] = ()
 
 
 def stage_file(
     connection: duckdb.DuckDBPyConnection, file: Path, columns: LogColumns | None = None
 ) -> StagedFile:
-    """Make ``incoming`` of one file: all columns a log may have and ``unreadable``, a row a row.
+    """Create ``staged_rows`` from one file: all columns of its table, and ``has_wrong_type``.
 
     Args:
-        connection: Where.
-        file: One of the log's.
-        columns: How a log is to be read that is not in the contract; None for one that is.
+        connection: The experiment's database.
+        file: The file.
+        columns: Column mapping; None for a file that follows the contract.
 
     Raises:
-        LogError: if the file cannot be read to its end, or lacks a column, or one has another type.
+        LogError: if the file is malformed, or a column is missing or has the wrong type.
     """
-    table, written = table_of(file), format_of(file)
-    wanted = _contract(table) if columns is None else resolve_columns(table, columns)
-    rows, got = _load(connection, file, wanted.values())
-    if written.is_text and not rows and list(got) in ([], [_NO_HEADER]):
-        _make_incoming(connection, table, {}, "false")
+    table, file_format = table_of(file), format_of(file)
+    names = _contract_columns(table) if columns is None else resolve_columns(table, columns)
+    rows, types = _load(connection, file, names.values())
+    if file_format.is_text and not rows and list(types) in ([], [_NO_HEADER]):
+        _stage(connection, table, {}, "false")
         return StagedFile(0, tuple(COLUMNS[table]))
-    there = {name: place for name, place in wanted.items() if place in got}
-    maybe = {name: wanted[name] for name in _MAYBE_SILENT if name in wanted}
-    maybe = maybe if written is LogFormat.JSON_LINES else {}
+    present = {name: column for name, column in names.items() if column in types}
+    optional = {name: names[name] for name in _OF_ORDERS if name in names}
+    optional = optional if file_format is LogFormat.JSON_LINES else {}
     if columns is None:
-        typed, problems = _of_contract(table, got, there, is_text=written.is_text)
+        typed, problems = _contract_sql(table, types, present, is_text=file_format.is_text)
     else:
-        typed, problems = column_sql(table, there, got, columns)
-        problems += missing_columns(table, maybe | there, columns)
-    problems += [f"{place} stands twice" for place in _twice(connection, file, got, there.values())]
-    _refuse(file, got, problems)
+        typed, problems = column_sql(table, present, types, columns)
+        problems += missing_columns(table, optional | present, columns)
+    repeated = _repeated_columns(connection, file, types, present.values())
+    problems += [f"{column} occurs twice" for column in repeated]
+    _refuse(file, types, problems)
     found = typed if columns is None else with_derived_columns(table, typed)
-    _make_incoming(connection, table, found, _unreadable(table, typed, there))
-    silent = [name for name in maybe if name not in found]
-    if silent and (table is not LogTable.IMPRESSIONS or _any_order(connection)):
-        silent = []
+    _stage(connection, table, found, _has_wrong_type(table, typed, present))
+    unknown = [name for name in optional if name not in found]
+    if unknown and (table is not LogTable.IMPRESSIONS or _any_order(connection)):
+        unknown = []
     if columns is not None:
-        _refuse(file, got, missing_columns(table, dict.fromkeys(silent, "") | there, columns))
-    return StagedFile(rows, tuple(found), tuple(silent))
+        known = dict.fromkeys(unknown, "") | present
+        _refuse(file, types, missing_columns(table, known, columns))
+    return StagedFile(rows, tuple(found), tuple(unknown))
 
 
-def _contract(table: LogTable) -> dict[str, str]:
-    """The columns of a log that is in the contract, which calls them what they are."""
+def _contract_columns(table: LogTable) -> dict[str, str]:
+    """Columns of a file that follows the contract, which have the contract's names."""
     if table is LogTable.USERS:
         return {name: name for name in COLUMNS[table]}
-    more = () if table is LogTable.CLICKS else (REVENUE,)
-    return {name: name for name in (*table.contract.columns, *more)}
+    optional = () if table is LogTable.CLICKS else (REVENUE,)
+    return {name: name for name in (*REQUIRED[table], *optional)}
 
 
 def _load(
     connection: duckdb.DuckDBPyConnection, file: Path, names: Iterable[str]
 ) -> tuple[int, dict[str, str]]:
-    """Make ``raw`` of a file; returns how many rows it has, and its columns with DuckDB's types."""
+    """Load a file as ``raw``; returns its number of rows and its columns with DuckDB's types."""
     with as_log_errors(file):
         if format_of(file).is_text:
             _load_text(connection, file, names)
-            raw = connection.table("texts")
+            raw = connection.table("text_rows")
         else:
             raw = connection.read_parquet(str(file), hive_partitioning=False)
         connection.register("raw", raw)
         described = connection.execute("DESCRIBE raw").fetchall()
-        got = {name: dtype for name, dtype, *_ in described}
+        types = {name: dtype for name, dtype, *_ in described}
         (rows,) = connection.execute("SELECT count(*) FROM raw").fetchone() or (0,)
         if format_of(file) is LogFormat.JSON_LINES:
-            got = _seen_in(connection, got)
-    return rows, got
+            types = _with_values(connection, types)
+    return rows, types
 
 
-def _make_incoming(
+def _stage(
     connection: duckdb.DuckDBPyConnection,
     table: LogTable,
     found: Mapping[str, str],
-    unreadable: str,
+    has_wrong_type: str,
 ) -> None:
     selected = [
         f"{found.get(name, f'NULL::{_SQL_TYPE[dtype]}')} AS {quote_identifier(name)}"
         for name, dtype in COLUMNS[table].items()
     ]
     connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW incoming AS SELECT {', '.join(selected)}, "  # noqa: S608
-        f"{unreadable} AS unreadable FROM raw"
+        f"CREATE OR REPLACE TEMP VIEW staged_rows AS SELECT {', '.join(selected)}, "  # noqa: S608
+        f"{has_wrong_type} AS has_wrong_type FROM raw"
     )
 
 
-def _unreadable(table: LogTable, typed: Mapping[str, str], there: Mapping[str, str]) -> str:
-    """SQL of whether a field is there, but not of its type; a text is of its type."""
-    faults = [
-        f"({sql} IS NULL AND raw.{quote_identifier(there[name])} IS NOT NULL)"
+def _has_wrong_type(table: LogTable, typed: Mapping[str, str], present: Mapping[str, str]) -> str:
+    """SQL of whether a field has a value of the wrong type; strings never have."""
+    conditions = [
+        f"({sql} IS NULL AND raw.{quote_identifier(present[name])} IS NOT NULL)"
         for name, sql in typed.items()
         if COLUMNS[table][name] != pl.String
     ]
-    return " OR ".join(faults) or "false"
+    return " OR ".join(conditions) or "false"
 
 
 def _any_order(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether some impression was ordered, and so could have units and revenue."""
-    found = connection.execute("SELECT bool_or(ordered) FROM incoming").fetchone()
+    """Whether any impression was ordered, and so could have units and revenue."""
+    found = connection.execute("SELECT bool_or(ordered) FROM staged_rows").fetchone()
     return bool(found and found[0])
 
 
 @contextmanager
 def as_log_errors(file: Path) -> Iterator[None]:
-    """Turn what DuckDB says of a file into what the user can do about it."""
+    """Convert DuckDB's errors on a file to :class:`LogError`."""
     try:
         yield
     except (duckdb.Error, OSError) as error:
-        said = " ".join(str(error).split())[:300]
+        details = " ".join(str(error).split())[:300]
         msg = (
-            f"{file.name} cannot be read to its end as {format_of(file).value}; nothing of it is taken "
-            f"in, restore or mend it. DuckDB says: {said}"
+            f"{file.name} cannot be read completely as {format_of(file).value}, and none of its rows "
+            f"are ingested; restore or fix the file. DuckDB reports: {details}"
         )
         raise LogError(msg) from error
 
 
 def _load_text(connection: duckdb.DuckDBPyConnection, file: Path, names: Iterable[str]) -> None:
-    """Load a text file as the table ``texts``; of JSON, the members with these names."""
+    """Load a text file as the table ``text_rows``; of JSON lines, only the named members."""
     if is_compressed(file):
-        # DuckDB takes the end of a cut zst for its end, and does not look at a gz's checksum
+        # DuckDB accepts a truncated zst file, and does not verify the checksum of gz
         with pa.input_stream(str(file), compression="detect") as stream:
             while stream.read(_CHUNK):
                 pass
@@ -215,59 +218,59 @@ def _load_text(connection: duckdb.DuckDBPyConnection, file: Path, names: Iterabl
         connection.execute(_READ_JSON, {"path": str(file), "columns": columns})
 
 
-def _seen_in(connection: duckdb.DuckDBPyConnection, got: dict[str, str]) -> dict[str, str]:
-    """The columns that some line of JSON has a value for."""
-    counts = ", ".join(f"count({quote_identifier(name)})" for name in got)
+def _with_values(connection: duckdb.DuckDBPyConnection, types: dict[str, str]) -> dict[str, str]:
+    """The columns of JSON lines that have a value in any row."""
+    counts = ", ".join(f"count({quote_identifier(name)})" for name in types)
     found = connection.execute(f"SELECT {counts} FROM raw").fetchone() or ()  # noqa: S608
-    return {name: got[name] for name, n in zip(got, found, strict=True) if n}
+    return {name: types[name] for name, n in zip(types, found, strict=True) if n}
 
 
-def _twice(
+def _repeated_columns(
     connection: duckdb.DuckDBPyConnection,
     file: Path,
-    got: Mapping[str, str],
+    types: Mapping[str, str],
     names: Iterable[str],
 ) -> list[str]:
-    """Columns that a CSV's header has twice; DuckDB numbers the further ones."""
-    numbered = [name for name in names if f"{name}_1" in got]
+    """Repeated names in the header of a CSV; DuckDB appends a number to repetitions."""
+    numbered = [name for name in names if f"{name}_1" in types]
     if not numbered or format_of(file) is not LogFormat.CSV:
         return []
     header = connection.execute(_READ_HEADER, {"path": str(file)}).fetchone() or ()
     return [name for name in numbered if header.count(name) > 1]
 
 
-def _refuse(file: Path, got: Mapping[str, str], problems: Sequence[str]) -> None:
+def _refuse(file: Path, types: Mapping[str, str], problems: Sequence[str]) -> None:
     if problems:
         msg = (
-            f"{file.name}: {'; '.join(problems)}; its columns are {sorted(got)}, the contract is "
+            f"{file.name}: {'; '.join(problems)}; its columns are {sorted(types)}, the contract is "
             "in docs/experiment-log.md"
         )
         raise LogError(msg)
 
 
-def _of_contract(
-    table: LogTable, got: Mapping[str, str], there: Mapping[str, str], *, is_text: bool
+def _contract_sql(
+    table: LogTable, types: Mapping[str, str], present: Mapping[str, str], *, is_text: bool
 ) -> tuple[dict[str, str], list[str]]:
-    """SQL of every column of a log that is in the contract, and what is missing or ill-typed."""
-    needed = list(table.contract.columns)
+    """SQL of every column of a file that follows the contract, and the problems of the file."""
+    required = REQUIRED[table]
     outcomes = OUTCOMES if table is LogTable.IMPRESSIONS else ()
-    if not any(name in got for name in outcomes):  # clicks and orders have files of their own
-        needed = [name for name in needed if name not in outcomes]
-    problems = [f"{name} is missing" for name in needed if name not in got]
-    types = {name: COLUMNS[table][name] for name in there}
+    if not any(name in types for name in outcomes):  # clicks and orders are in separate files
+        required = [name for name in required if name not in outcomes]
+    problems = [f"{name} is missing" for name in required if name not in types]
+    expected = {name: COLUMNS[table][name] for name in present}
     if not is_text:
         problems += [
-            f"{name} is {got[name]}, expected {_SQL_TYPE[dtype]}"
-            for name, dtype in types.items()
-            if got[name] != _SQL_TYPE[dtype]
-            and not (got[name] in _WHOLE and dtype in {pl.Int64, pl.Int32})
+            f"{name} is {types[name]}, expected {_SQL_TYPE[dtype]}"
+            for name, dtype in expected.items()
+            if types[name] != _SQL_TYPE[dtype]
+            and not (types[name] in _INTEGERS and dtype in {pl.Int64, pl.Int32})
         ]
-    typed = {name: _typed(name, dtype, is_text=is_text) for name, dtype in types.items()}
+    typed = {name: _typed(name, dtype, is_text=is_text) for name, dtype in expected.items()}
     return typed, problems
 
 
 def _typed(name: str, dtype: Any, *, is_text: bool) -> str:
-    """SQL of a column in the contract's type; null where a field is not of it."""
+    """SQL of a column in the contract's type; null where a field has another type."""
     column = f'raw."{name}"'
     if dtype == pl.String:
         return column
@@ -278,5 +281,5 @@ def _typed(name: str, dtype: Any, *, is_text: bool) -> str:
             f"CASE lower({column}) WHEN 'true' THEN true WHEN '1' THEN true "
             "WHEN 'false' THEN false WHEN '0' THEN false END"
         )
-    whole = f"regexp_full_match({column}, '-?[0-9]+')"
-    return f"CASE WHEN {whole} THEN TRY_CAST({column} AS {_SQL_TYPE[dtype]}) END"
+    is_integer = f"regexp_full_match({column}, '-?[0-9]+')"
+    return f"CASE WHEN {is_integer} THEN TRY_CAST({column} AS {_SQL_TYPE[dtype]}) END"

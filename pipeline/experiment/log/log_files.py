@@ -1,11 +1,11 @@
-"""The experiment's log as files: which there are, and what each of them holds.
+"""The files of the experiment log: their tables, formats and columns.
 
-A company's serving layer writes these files; so does the simulator. A file is complete when it has
-its name, and its name says what it holds: ``clicks…`` and ``orders…`` are events, ``users…`` what was
-known of users before, any other is of impressions. docs/experiment-log.md is the contract.
+The serving endpoint, another serving system or the simulator writes them. A file is complete once it
+has its final name, and the name determines its table: ``clicks…`` and ``orders…`` are events,
+``users…`` user covariates, any other file has impressions. docs/experiment-log.md is the contract.
 """
 
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +14,74 @@ import polars as pl
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
-from pipeline.core.frame_contract import Contract
 from pipeline.datasets.io.blocks import decompressed_suffix, is_compressed
 from pipeline.study import ExperimentConfig
 
 OUTCOMES = ("clicked", "ordered", "units")
-"""What an impression's row says of what came of it, unless clicks and orders have files of their own."""
+"""Outcome columns of an impression, unless clicks and orders are in separate files."""
 
 REVENUE = "revenue"
-"""A column that impressions or orders may have: what the pieces brought, a whole number of the
-currency's smallest unit (cents), so that sums are exact."""
+"""Optional column of impressions or orders: revenue as an integer in the currency's smallest unit, so
+that sums are exact."""
 
-CLICK_WITHOUT_IMPRESSION = "a click without its impression"
-ORDER_WITHOUT_CLICK = "an order without a click"
-"""Why an event is set aside that belongs to nothing that was logged: something was lost."""
-FURTHER_CLICK = "a further click on an impression"
-"""Why a click is set aside that its impression was clicked without."""
+CLICK_WITHOUT_IMPRESSION = "click without impression"
+ORDER_WITHOUT_CLICK = "order without click"
+"""Rejection reasons of events whose impression or click is missing, which indicates lost data."""
+REPEATED_CLICK = "repeated click on an impression"
+"""Rejection reason of the second and later clicks on an impression."""
 
-LOGGED_CLICKS = Contract(
-    name="clicks",
-    row="one click on an exposed list",
-    columns={"impression": pl.String, "ts": pl.Int64},
-)
-
-LOGGED_ORDERS = Contract(
-    name="orders",
-    row="one order that came of an exposed list",
-    columns={"impression": pl.String, "ts": pl.Int64, "units": pl.Int32},
-)
+PRE_PERIOD_COUNTS = ("impressions", "clicks", "orders", "units", REVENUE)
+"""Covariates of a user: counts and value from before the experiment."""
 
 
-LOGGED_USERS = Contract(
-    name="users",
-    row="what was known of one user before the experiment",
-    columns={"user": pl.String},
-)
+class LogTable(StrEnum):
+    """A table of the experiment log; its files are named after it."""
 
-BEFORE = ("impressions", "clicks", "orders", "units", REVENUE)
-"""What a user may have been shown, and have done, before the experiment."""
+    IMPRESSIONS = "impressions"
+    CLICKS = "clicks"
+    ORDERS = "orders"
+    USERS = "users"
+    CONFIRMATIONS = "shown"
+    """Written by the serving endpoint to a folder of its own; not ingested."""
+
+    @property
+    def is_of_events(self) -> bool:
+        """Whether its rows are outcomes of impressions."""
+        return self in {LogTable.CLICKS, LogTable.ORDERS}
+
+
+COLUMNS: dict[LogTable, dict[str, Any]] = {
+    LogTable.IMPRESSIONS: {**IMPRESSIONS.columns, "item": pl.String, REVENUE: pl.Int64},
+    LogTable.CLICKS: dict.fromkeys(("impression", "user", "item"), pl.String) | {"ts": pl.Int64},
+    LogTable.ORDERS: dict.fromkeys(("impression", "user", "item"), pl.String)
+    | {"ts": pl.Int64, "units": pl.Int32, REVENUE: pl.Int64},
+    LogTable.USERS: {
+        **dict.fromkeys(("user", "segment"), pl.String),
+        **dict.fromkeys(PRE_PERIOD_COUNTS, pl.Int64),
+    },
+}
+"""All columns of each table. ``item`` and the ``user`` of an event are read only with a column mapping
+(``experiment.columns``); the log contract does not have them."""
+
+REQUIRED: dict[LogTable, tuple[str, ...]] = {
+    LogTable.IMPRESSIONS: tuple(IMPRESSIONS.columns),
+    LogTable.CLICKS: ("impression", "ts"),
+    LogTable.ORDERS: ("impression", "ts", "units"),
+    LogTable.USERS: ("user",),
+}
+"""Columns that the log contract requires of each table."""
 
 
 class LogFormat(Enum):
-    """How a file of the log is written; the value says it to the user."""
+    """A file format; the value describes it to the user."""
 
     PARQUET = "parquet"
-    CSV = "CSV (UTF-8, one header, comma, every row as many fields)"
-    JSON_LINES = "JSON lines (UTF-8, an object a line)"
+    CSV = "CSV (UTF-8, one header, comma, the same number of fields in every row)"
+    JSON_LINES = "JSON lines (UTF-8, one object per line)"
 
     @property
     def is_text(self) -> bool:
-        """Whether every field is a text that is still to be read."""
+        """Whether fields are text that must be parsed."""
         return self is not LogFormat.PARQUET
 
 
@@ -74,53 +92,15 @@ _FORMATS = {
     ".ndjson": LogFormat.JSON_LINES,
 }
 
-
-class LogTable(Enum):
-    """What a file of the log holds; the value is its contract."""
-
-    IMPRESSIONS = IMPRESSIONS
-    CLICKS = LOGGED_CLICKS
-    ORDERS = LOGGED_ORDERS
-    USERS = LOGGED_USERS
-
-    @property
-    def is_of_events(self) -> bool:
-        """Whether its rows are what came of impressions."""
-        return self in {LogTable.CLICKS, LogTable.ORDERS}
-
-    @property
-    def contract(self) -> Contract:
-        """Its columns."""
-        return self.value
-
-
-COLUMNS: dict[LogTable, dict[str, Any]] = {
-    LogTable.IMPRESSIONS: {**IMPRESSIONS.columns, "item": pl.String, REVENUE: pl.Int64},
-    LogTable.CLICKS: {**LOGGED_CLICKS.columns, "user": pl.String, "item": pl.String},
-    LogTable.ORDERS: {
-        **LOGGED_ORDERS.columns,
-        "user": pl.String,
-        "item": pl.String,
-        REVENUE: pl.Int64,
-    },
-    LogTable.USERS: {
-        **LOGGED_USERS.columns,
-        "segment": pl.String,
-        **dict.fromkeys(BEFORE, pl.Int64),
-    },
-}
-"""All that a log may say. Only one that was not written for this project (``experiment.columns``) says
-what was shown or bought (``item``), and whose an event is instead of the impression it came of."""
-
-BROUGHT = {
+EXTERNAL_PROVENANCE = {
     "origin": "real",
-    "how": "The log was brought as files; what users saw and did was recorded by your own system.",
+    "how": "The log comes from files; impressions and outcomes were recorded by your own system.",
 }
-"""What a reader of the report must know about where such a log comes from."""
+"""Provenance of a log from files, for the report."""
 
 
 def write_log(impressions: pl.DataFrame, folder: Path) -> list[Path]:
-    """Write one file a day (UTC) into ``folder``, which exists; rows in order of time."""
+    """Write one file per day (UTC) to an existing folder; rows are sorted by time."""
     day = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.strftime("%Y-%m-%d")
     ordered = IMPRESSIONS.validate(impressions).sort("ts", "impression").with_columns(day=day)
     files: list[Path] = []
@@ -132,41 +112,41 @@ def write_log(impressions: pl.DataFrame, folder: Path) -> list[Path]:
 
 
 def log_folder(section: ExperimentConfig, paths: StudyPaths) -> Path:
-    """Where the log's files lie: the brought folder, or the simulator's."""
+    """The folder of the log files: ``experiment.log_path``, or the simulator's."""
     if section.log_path is not None:
         return paths.root / section.log_path
     return paths.require("experiment_log_files")
 
 
 def log_files(folder: Path) -> list[Path]:
-    """The log's files in order of name.
+    """The log files in a folder, sorted by name.
 
     Raises:
         LogError: if there is none.
     """
-    files = sorted(file for file in folder.glob("*") if _is_of_the_log(file))
+    files = sorted(file for file in folder.glob("*") if _is_log_file(file))
     if not files:
         msg = (
-            f"no file in {folder} ends in {', '.join(_FORMATS)} (text files also with .gz or .zst "
-            "behind); experiment.log_path must name the log's folder"
+            f"no log file in {folder}; expected files with the suffix {', '.join(_FORMATS)} (text "
+            "files also with .gz or .zst). Set experiment.log_path to the folder of the log"
         )
         raise LogError(msg)
     return files
 
 
-def _is_of_the_log(file: Path) -> bool:
+def _is_log_file(file: Path) -> bool:
     found = _FORMATS.get(decompressed_suffix(file))
     return found is not None and (found.is_text or not is_compressed(file))
 
 
 def format_of(file: Path) -> LogFormat:
-    """How one of the log's files is written, by its name."""
+    """The format of a log file, by its name."""
     return _FORMATS[decompressed_suffix(file)]
 
 
 def table_of(file: Path) -> LogTable:
-    """What a file holds, by its name."""
+    """The table of a log file, by its name."""
     for table in (LogTable.CLICKS, LogTable.ORDERS, LogTable.USERS):
-        if file.name.startswith(table.contract.name):
+        if file.name.startswith(table):
             return table
     return LogTable.IMPRESSIONS

@@ -1,4 +1,4 @@
-"""What makes a row of the log unusable by itself, each as a reason with its SQL condition."""
+"""Validation of single rows of the log: rejection reasons with their SQL conditions."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,27 +14,31 @@ from pipeline.study import ExperimentConfig, LogColumns
 _HOUR_MS = 3_600_000
 
 _OUTSIDE = ("time outside 2000-01-01 to 2100-01-01", "ts < $earliest OR ts >= $latest")
-_UNREADABLE = ("a field is not of its type", "unreadable")
+_WRONG_TYPE = ("a field has the wrong type", "has_wrong_type")
 
-_OUTCOMES = (
-    ("units below 0", "units < 0"),
-    ("ordered without a click", "ordered AND NOT clicked"),
-    ("order and units disagree", "ordered <> (units > 0)"),
-    ("revenue below 0", "revenue < 0"),
+_OTHER_EXPERIMENT = ("another experiment", "experiment <> $experiment")
+_ORDER_RULES = (("fewer than one unit", "units < 1"), ("negative revenue", "revenue < 0"))
+
+_OUTCOME_RULES = (
+    ("negative units", "units < 0"),
+    ("ordered but not clicked", "ordered AND NOT clicked"),
+    ("ordered and units are inconsistent", "ordered <> (units > 0)"),
+    ("negative revenue", "revenue < 0"),
     ("revenue without an order", "revenue > 0 AND NOT ordered"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRules:
-    """What an experiment asks of its log, beside the plan.
+    """The rules of an experiment for its log, in addition to the plan.
 
     Attributes:
-        first_ts: Earlier impressions are none of the experiment, in milliseconds since 1970 UTC.
-        end_ts: Impressions from here on are none of it.
-        attribution_ms: A click counts for so long after its impression, an order after its click.
-        impressions_per_hour: A user that is shown more within an hour of the clock is a bot.
-        columns: How its files are to be read if they are not in the contract.
+        first_ts: Start of the experiment, milliseconds since 1970 UTC; earlier impressions are
+            rejected.
+        end_ts: End of the experiment; impressions at or after it are rejected.
+        attribution_ms: Attribution window from impression to click, and from click to order.
+        impressions_per_hour: Maximum impressions per user and clock hour; bots have more.
+        columns: Column mapping of the log files; None if they follow the contract.
     """
 
     first_ts: int = EARLIEST_TS
@@ -46,9 +50,9 @@ class LogRules:
     @classmethod
     def of(cls, section: ExperimentConfig) -> Self:
         """The rules of a study."""
-        last = section.last_day
+        first, last = section.first_day, section.last_day
         return cls(
-            first_ts=_midnight(section.first_day) if section.first_day else EARLIEST_TS,
+            first_ts=_midnight(first) if first else EARLIEST_TS,
             end_ts=_midnight(last) + DAY_MS if last else LATEST_TS,
             attribution_ms=round(section.attribution_hours * _HOUR_MS),
             impressions_per_hour=section.max_impressions_per_hour,
@@ -61,56 +65,52 @@ def _midnight(day: date) -> int:
 
 
 def rejection_sql(
-    table: LogTable, plan: Plan, rules: LogRules, *, told: Collection[str]
+    table: LogTable, plan: Plan, rules: LogRules, *, columns: Collection[str]
 ) -> tuple[str, dict[str, Any]]:
-    """SQL for the first thing that is wrong with a row of ``incoming``, null if nothing is.
+    """SQL, with parameters, of the rejection reason of a row of ``staged_rows``; null if valid.
 
     Args:
-        table: What the rows are.
-        plan: The experiment they belong to.
-        rules: What it asks for.
-        told: The columns that the file has. Nothing is said against what it does not tell.
-
-    Returns:
-        The expression, and the values it is to be executed with.
+        table: Table of the rows.
+        plan: Plan of the experiment.
+        rules: Rules of the experiment.
+        columns: Columns of the file; rules on other columns do not apply.
     """
     if table is LogTable.USERS:
-        return _case(_UNREADABLE, *user_covariates.FAULTS), {}
-    everywhere = {"earliest": EARLIEST_TS, "latest": LATEST_TS}
-    needed = [name for name in COLUMNS[table] if name in told and name != REVENUE]
+        return _case(_WRONG_TYPE, *user_covariates.RULES), {}
+    limits = {"earliest": EARLIEST_TS, "latest": LATEST_TS}
+    required = [name for name in COLUMNS[table] if name in columns and name != REVENUE]
     if table is not LogTable.IMPRESSIONS:
-        # an event belongs to its impression, or else to its user
-        keys = {"user", "item"} if "impression" in told else set[str]()
-        empty = _empty(*(name for name in needed if name not in keys))
-        units = ("units below 1", "units < 1")
-        faults = (units, ("revenue below 0", "revenue < 0")) if table is LogTable.ORDERS else ()
-        return _case(_UNREADABLE, empty, _OUTSIDE, *faults), everywhere
-    other = (("another experiment", "experiment <> $experiment"),) if "experiment" in told else ()
-    named = rules.columns.experiment if rules.columns else None
-    judged = _case(
-        _UNREADABLE,
-        _empty(*needed),
+        # an event has its impression, or else its user
+        optional = {"user", "item"} if "impression" in columns else set[str]()
+        missing = _missing(*(name for name in required if name not in optional))
+        amounts = _ORDER_RULES if table is LogTable.ORDERS else ()
+        return _case(_WRONG_TYPE, missing, _OUTSIDE, *amounts), limits
+    other = (_OTHER_EXPERIMENT,) if "experiment" in columns else ()
+    name_in_log = rules.columns.experiment if rules.columns else None
+    expression = _case(
+        _WRONG_TYPE,
+        _missing(*required),
         *other,
         ("unknown group", 'NOT list_contains($groups, "group")'),
         _OUTSIDE,
         ("time outside the experiment", "ts < $first_ts OR ts >= $end_ts"),
-        *(_OUTCOMES if OUTCOMES[0] in told else ()),
+        *(_OUTCOME_RULES if OUTCOMES[0] in columns else ()),
     )
-    return judged, everywhere | {
-        **({"experiment": named or plan.experiment} if other else {}),
+    return expression, limits | {
+        **({"experiment": name_in_log or plan.experiment} if other else {}),
         "groups": [group.name for group in plan.groups],
         "first_ts": rules.first_ts,
         "end_ts": rules.end_ts,
     }
 
 
-def _empty(*columns: str) -> tuple[str, str]:
-    texts = {"experiment", "impression", "user", "group", "item"}
-    missing = [f'"{name}" IS NULL' for name in columns]
-    missing += [f"\"{name}\" = ''" for name in columns if name in texts]
-    return "a field is empty", " OR ".join(missing)
+def _missing(*columns: str) -> tuple[str, str]:
+    strings = {"experiment", "impression", "user", "group", "item"}
+    conditions = [f'"{name}" IS NULL' for name in columns]
+    conditions += [f"\"{name}\" = ''" for name in columns if name in strings]
+    return "a field is missing", " OR ".join(conditions)
 
 
-def _case(*faults: tuple[str, str]) -> str:
-    branches = " ".join(f"WHEN {condition} THEN '{reason}'" for reason, condition in faults)
+def _case(*rules: tuple[str, str]) -> str:
+    branches = " ".join(f"WHEN {condition} THEN '{reason}'" for reason, condition in rules)
     return f"CASE {branches} END"

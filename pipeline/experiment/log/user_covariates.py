@@ -1,52 +1,54 @@
-"""What was known of users before the experiment: their segment, and what they had done.
+"""Pre-experiment covariates of users: a segment, and counts from before the experiment.
 
-It comes in files ``users…``, one row a user. Neither can be an effect of the lists, so users may be
-told apart by them.
+Files ``users…`` have one row per user. The recommendation lists cannot affect covariates from before
+the experiment, so estimates may be adjusted for them and split by them.
 """
 
 import duckdb
 
 from pipeline.core.errors import LogError
 
-MOST_SEGMENTS = 50
+MAX_SEGMENTS = 50
 
-FAULTS = (
-    ("a field is empty", "user IS NULL OR user = ''"),
+RULES = (
+    ("a field is missing", "user IS NULL OR user = ''"),
     (
-        "a count below 0",
+        "negative count",
         "impressions < 0 OR clicks < 0 OR orders < 0 OR units < 0 OR revenue < 0",
     ),
 )
-"""What makes a row unusable, and its SQL."""
+"""Rejection reasons with their SQL conditions."""
 
-_REPEATED = """
-CREATE OR REPLACE TEMP TABLE repeated_users AS
+_DUPLICATES = """
+CREATE OR REPLACE TEMP TABLE duplicate_users AS
 SELECT "row", source FROM (
     SELECT rowid AS "row", source, row_number() OVER (PARTITION BY user ORDER BY source, segment,
-        impressions, clicks, orders, units, revenue) AS place
-    FROM known_users)
-WHERE place > 1
+        impressions, clicks, orders, units, revenue) AS n
+    FROM user_covariates)
+WHERE n > 1
 """
 
 
 def deduplicate_users(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep the first row of every user, by the order of files, and count the others.
+    """Keep the first row of every user, by file, and count the others as rejected.
 
     Raises:
-        LogError: if there are too many segments to be any.
+        LogError: if there are too many segments.
     """
-    connection.execute(_REPEATED)
-    connection.execute('DELETE FROM known_users WHERE rowid IN (SELECT "row" FROM repeated_users)')
+    connection.execute(_DUPLICATES)
     connection.execute(
-        "INSERT INTO unusable SELECT source, 'duplicate user', count(*) FROM repeated_users "
+        'DELETE FROM user_covariates WHERE rowid IN (SELECT "row" FROM duplicate_users)'
+    )
+    connection.execute(
+        "INSERT INTO rejected_rows SELECT source, 'duplicate user', count(*) FROM duplicate_users "
         "GROUP BY source"
     )
     (segments,) = connection.execute(
-        "SELECT count(DISTINCT segment) FROM known_users"
+        "SELECT count(DISTINCT segment) FROM user_covariates"
     ).fetchone() or (0,)
-    if segments > MOST_SEGMENTS:
+    if segments > MAX_SEGMENTS:
         msg = (
-            f"the files of users have {segments:,} segments, expected at most {MOST_SEGMENTS}: each has "
-            "a line fitted to it. Put users into fewer, or leave the column segment out"
+            f"the files of users have {segments:,} segments, expected at most {MAX_SEGMENTS}, as one "
+            "regression is fitted per segment; merge segments or drop the column segment"
         )
         raise LogError(msg)

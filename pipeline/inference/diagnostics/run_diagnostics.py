@@ -64,8 +64,8 @@ def run_diagnostics(
     """
     days: CompleteDays | None = None
     weeks: WholeWeeks | None = None
-    if evidence.daily_sums is not None:
-        calendar = calendar_of(evidence.daily_sums, list(shares))
+    if evidence.daily_totals is not None:
+        calendar = calendar_of(evidence.daily_totals, list(shares))
         days = CompleteDays(
             passed=not calendar.missing, days=calendar.days, missing=calendar.missing
         )

@@ -40,16 +40,16 @@ class Calendar:
     whole_weeks: bool
 
 
-def calendar_of(daily_sums: pl.DataFrame, groups: Collection[str]) -> Calendar:
-    """The days of the table ``daily_sums``, for the groups of the plan."""
-    impressions = dict(daily_sums.group_by("day").agg(pl.col("impressions").sum()).iter_rows())
+def calendar_of(daily_totals: pl.DataFrame, groups: Collection[str]) -> Calendar:
+    """The days of the table ``daily_totals``, for the groups of the plan."""
+    impressions = dict(daily_totals.group_by("day").agg(pl.col("impressions").sum()).iter_rows())
     if not impressions:
         return Calendar(first=None, last=None, days=0, missing=(), whole_weeks=False)
     first, last = min(impressions), max(impressions)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     edge = _EDGE * float(np.median(list(impressions.values())))
     full = [day for day in days if day not in {first, last} or impressions[day] >= edge]
-    shown = set(daily_sums.select("group", "day").unique().iter_rows())
+    shown = set(daily_totals.select("group", "day").unique().iter_rows())
     return Calendar(
         first=first,
         last=last,

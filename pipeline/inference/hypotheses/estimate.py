@@ -105,7 +105,7 @@ def _with_line(
     result: HypothesisResult, fit: LineFit, x: Floats, sums: GroupSums
 ) -> HypothesisResult:
     """The result with its line and the paper's test."""
-    level, binomial = fit.model.level, result.response.is_yes_or_no
+    level, binomial = fit.model.level, result.response.is_binary
     without = leave_one_out(x, sums, level=level)
     slopes = [one.slope if one else None for one in without]
     known = [slope for slope in slopes if slope is not None]

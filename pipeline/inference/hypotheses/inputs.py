@@ -30,9 +30,9 @@ class RegressionInputs:
         group_kpis: The table of that name.
         healthy: Whether the sample ratio matches the plan; if not, verdicts are blocked.
         replicates: ``offline_metric_replicates``; None without bootstrap replicates.
-        daily_sums: The table of that name; None if days are unknown.
-        returning_sums: The table of that name; None if days are unknown.
-        before_sums: The table of that name; None without pre-experiment data.
+        daily_totals: The table of that name; None if days are unknown.
+        returning_user_totals: The table of that name; None if days are unknown.
+        pre_period_sums: The table of that name; None without pre-experiment data.
         segment_kpis: The table of that name; None without segments.
         planned_days: Planned duration; None for the observed one.
     """
@@ -42,9 +42,9 @@ class RegressionInputs:
     group_kpis: pl.DataFrame
     healthy: bool = True
     replicates: pl.DataFrame | None = None
-    daily_sums: pl.DataFrame | None = None
-    returning_sums: pl.DataFrame | None = None
-    before_sums: pl.DataFrame | None = None
+    daily_totals: pl.DataFrame | None = None
+    returning_user_totals: pl.DataFrame | None = None
+    pre_period_sums: pl.DataFrame | None = None
     segment_kpis: pl.DataFrame | None = None
     planned_days: int | None = None
 
@@ -61,7 +61,7 @@ def group_cells(evidence: RegressionInputs, metric: str, kpi: Kpi) -> pl.DataFra
 
 def family_of(kpi: Kpi) -> Family:
     """The regression family of a KPI."""
-    return Family.BINOMIAL if kpi.is_yes_or_no else Family.POISSON
+    return Family.BINOMIAL if kpi.is_binary else Family.POISSON
 
 
 def group_sums(cells: pl.DataFrame, kpi: Kpi) -> GroupSums:
@@ -79,26 +79,26 @@ def group_sums(cells: pl.DataFrame, kpi: Kpi) -> GroupSums:
 
 def daily_kpi(evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi) -> DailyOutcome | None:
     """A KPI of the cells' groups by day; None if days are unknown."""
-    if evidence.daily_sums is None or evidence.daily_sums.is_empty():
+    if evidence.daily_totals is None or evidence.daily_totals.is_empty():
         return None
-    return daily_outcome(evidence.daily_sums, cells["group"].to_list(), kpi, family_of(kpi))
+    return daily_outcome(evidence.daily_totals, cells["group"].to_list(), kpi, family_of(kpi))
 
 
 def returning_of(
     evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi
 ) -> ReturningOutcome | None:
     """A KPI of the cells' groups on users' first days and after; None if days are unknown."""
-    if evidence.returning_sums is None:
+    if evidence.returning_user_totals is None:
         return None
     groups = cells["group"].to_list()
-    return returning_outcome(evidence.returning_sums, groups, kpi, family_of(kpi))
+    return returning_outcome(evidence.returning_user_totals, groups, kpi, family_of(kpi))
 
 
 def before_of(evidence: RegressionInputs, cells: pl.DataFrame, kpi: Kpi) -> pl.DataFrame | None:
-    """The rows of ``before_sums`` for a KPI of the cells' groups; None where one lacks them."""
-    if evidence.before_sums is None:
+    """The rows of ``pre_period_sums`` for a KPI of the cells' groups; None where one lacks them."""
+    if evidence.pre_period_sums is None:
         return None
-    known = evidence.before_sums.filter(kpi=kpi.value)
+    known = evidence.pre_period_sums.filter(kpi=kpi.value)
     found = cells.select("group").join(known, on="group", how="inner", maintain_order="left")
     return found if found.height == cells.height else None
 

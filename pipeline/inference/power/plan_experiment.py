@@ -57,7 +57,7 @@ def plan_with_power(
     section = study.experiment
     covered = traffic.part(section.traffic_share * (1 - section.holdout))
     information = partial(_information, study, covered)
-    plan, design = make_plan(front, study, model=model, telling=information)
+    plan, design = make_plan(front, study, model=model, information=information)
     setting = _Setting(study=study, front=front, plan=plan, design=design, traffic=covered)
     return PlannedExperiment(
         plan=plan,

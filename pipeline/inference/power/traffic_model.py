@@ -132,12 +132,12 @@ def traffic_of(section: PlanningConfig, paths: StudyPaths) -> Traffic:
     plan = read_plan(past)
     found = past_traffic(
         read_table(past.require("group_kpis", "group_kpis.parquet")),
-        read_table(past.require("group_kpis", "daily_sums.parquet")),
+        read_table(past.require("group_kpis", "daily_totals.parquet")),
     )
     return found.part(1 / (plan.traffic_share * (1 - plan.holdout)))
 
 
-def past_traffic(group_kpis: pl.DataFrame, daily_sums: pl.DataFrame) -> Traffic:
+def past_traffic(group_kpis: pl.DataFrame, daily_totals: pl.DataFrame) -> Traffic:
     """The traffic of a past experiment.
 
     New users are counted in its second half, when most returning users have come once.
@@ -154,8 +154,8 @@ def past_traffic(group_kpis: pl.DataFrame, daily_sums: pl.DataFrame) -> Traffic:
             "compute power. Set experiment.planning.past_study: null and specify the rates"
         )
         raise DataError(msg)
-    days = (daily_sums["day"].max() - daily_sums["day"].min()).days + 1  # type: ignore[operator]
-    came = daily_sums.group_by("day").agg(pl.col("new_users").sum()).sort("day")
+    days = (daily_totals["day"].max() - daily_totals["day"].min()).days + 1  # type: ignore[operator]
+    came = daily_totals.group_by("day").agg(pl.col("new_users").sum()).sort("day")
     later = came.filter(pl.col("day") > came["day"].min() + pl.duration(days=days // 2 - 1))  # type: ignore[operator]
     new = float(later["new_users"].sum()) / max(days - days // 2, 1)
     impressions, users = float(clicks["trials"]), float(clicks["users"])

@@ -39,7 +39,7 @@ class ReturningOutcome:
 def returning_outcome(
     returning: pl.DataFrame, groups: list[str], kpi: Kpi, family: Family
 ) -> ReturningOutcome:
-    """One KPI of the table ``returning_sums``, for these groups in this order."""
+    """One KPI of the table ``returning_user_totals``, for these groups in this order."""
     known = returning.filter(pl.col("group").is_in(groups), pl.col("kpi") == kpi.value)
     place = (
         np.array([groups.index(name) for name in known["group"]], dtype=np.int64),
@@ -52,7 +52,10 @@ def returning_outcome(
         return found_GB
 
     return ReturningOutcome(
-        family=family, trials_GB=sums("trials"), first_GB=sums("first"), later_GB=sums("later")
+        family=family,
+        trials_GB=sums("trials"),
+        first_GB=sums("first_day_successes"),
+        later_GB=sums("later_successes"),
     )
 
 

@@ -23,7 +23,7 @@ def cuped(
 
     Args:
         x: Relative change of the metric, one entry per group.
-        before: Rows of ``before_sums`` for the KPI, in the order of the groups.
+        before: Rows of ``pre_period_sums`` for the KPI, in the order of the groups.
         family: How the KPI depends on x.
         unadjusted: The cluster-robust slope without adjustment.
         level: Coverage of the intervals.

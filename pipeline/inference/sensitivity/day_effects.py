@@ -1,7 +1,7 @@
 """The slope with day fixed effects, and its novelty effect.
 
 Users return, so a group's days are not independent; errors come from batches of users
-(``daily_sums``), see :mod:`pipeline.inference.glm.stratified`.
+(``daily_totals``), see :mod:`pipeline.inference.glm.stratified`.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class DailyOutcome:
 
 
 def daily_outcome(daily: pl.DataFrame, groups: list[str], kpi: Kpi, family: Family) -> DailyOutcome:
-    """One KPI of the table ``daily_sums``, for these groups in this order."""
+    """One KPI of the table ``daily_totals``, for these groups in this order."""
     trials, successes = ("new_users" if name == "users" else name for name in TERMS[kpi])
     seen: list[date] = daily["day"].to_list()
     first = min(seen)

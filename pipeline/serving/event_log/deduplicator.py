@@ -5,7 +5,8 @@ import time
 from hashlib import blake2b
 from pathlib import Path
 
-from pipeline.serving.event_log.rotating_files import Table, read_rows
+from pipeline.experiment.log.log_files import LogTable
+from pipeline.serving.event_log.rotating_files import read_rows
 
 _DIGEST_BYTES = 16
 
@@ -26,7 +27,7 @@ class EventDeduplicator:
         earliest = now_ms - self._window_ms
         found = [
             (row["received"], _digest(row["impression"], row["event"]))
-            for table in (Table.CLICKS, Table.ORDERS, Table.SHOWN)
+            for table in (LogTable.CLICKS, LogTable.ORDERS, LogTable.CONFIRMATIONS)
             for row in read_rows(log, table, since=earliest / 1000)
             if row["received"] >= earliest
         ]

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.kafka_sink import KafkaSink, LogRow
 from pipeline.serving.event_log.rotating_files import (
+    WRITTEN,
     LogFile,
-    Table,
     lock_folder,
     recover_files,
 )
@@ -58,7 +59,7 @@ class EventLogWriter:
         self.removed_lines = recover_files(folder)
         if self.removed_lines:
             _LOG.warning("removed %d incomplete lines after a crash", self.removed_lines)
-        self._files = {table: LogFile(folder, table, config) for table in Table}
+        self._files = {table: LogFile(folder, table, config) for table in WRITTEN}
         self._sink = sink
         self._observe = observe
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
@@ -118,10 +119,10 @@ class EventLogWriter:
 
     def _commit(self, batch: list[_Pending]) -> None:
         started = time.perf_counter()
-        rows: dict[Table, list[bytes]] = {}
+        rows: dict[LogTable, list[bytes]] = {}
         for row, _ in batch:
             rows.setdefault(row.table, []).append(row.content)
-        failed: dict[Table, OSError] = {}
+        failed: dict[LogTable, OSError] = {}
         for table, contents in rows.items():
             try:
                 self._files[table].append(b"".join(contents))

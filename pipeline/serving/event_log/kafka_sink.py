@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pipeline.core.errors import StudyError
-from pipeline.serving.event_log.rotating_files import Table
+from pipeline.experiment.log.log_files import LogTable
 from pipeline.study import KafkaTopic
 
 _LOG = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ _FLUSH_SECONDS = 10.0
 class LogRow(NamedTuple):
     """One line of the log, with its line break, and its impression id."""
 
-    table: Table
+    table: LogTable
     impression: str
     content: bytes
 

@@ -9,13 +9,13 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from pipeline.core.errors import LogError
+from pipeline.experiment.log.log_files import LogTable
 from pipeline.study import Durability, ServingConfig
 
 CLOSED = ".jsonl"
@@ -24,24 +24,20 @@ _RECOVERED = ".jsonl.recovered"
 _LOCK = ".lock"
 
 
-class Table(StrEnum):
-    """The tables of the log; files are named after them."""
+WRITTEN = (LogTable.IMPRESSIONS, LogTable.CLICKS, LogTable.ORDERS, LogTable.CONFIRMATIONS)
+"""The tables that the endpoint writes."""
 
-    IMPRESSIONS = "impressions"
-    CLICKS = "clicks"
-    ORDERS = "orders"
-    SHOWN = "shown"
 
-    def folder(self, log: Path) -> Path:
-        """The folder of its files; ingestion would read ``shown`` files in ``log`` as impressions."""
-        return log / "confirmations" if self is Table.SHOWN else log
+def folder_of(table: LogTable, log: Path) -> Path:
+    """The folder of a table's files; confirmations are kept apart, since they are not ingested."""
+    return log / "confirmations" if table is LogTable.CONFIRMATIONS else log
 
 
 class LogFile:
     """The open file of one table; a new one after each rotation."""
 
-    def __init__(self, log: Path, table: Table, config: ServingConfig) -> None:
-        self._folder = table.folder(log)
+    def __init__(self, log: Path, table: LogTable, config: ServingConfig) -> None:
+        self._folder = folder_of(table, log)
         self._table = table
         self._durability = config.durability
         self._max_seconds = 60 * config.rotate_minutes
@@ -114,8 +110,8 @@ def lock_folder(log: Path) -> int:
         LogError: if another server holds the lock, or the folder is not writable.
     """
     try:
-        for table in Table:
-            table.folder(log).mkdir(parents=True, exist_ok=True)
+        for table in WRITTEN:
+            folder_of(table, log).mkdir(parents=True, exist_ok=True)
         descriptor = os.open(log / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
     except OSError as error:
         msg = f"cannot write to {log}: {error.strerror}; set serving.log_path to a writable folder"
@@ -136,8 +132,8 @@ def recover_files(log: Path) -> int:
     loss possibly more. Recovery can be interrupted and repeated.
     """
     removed = 0
-    for table in Table:
-        folder = table.folder(log)
+    for table in WRITTEN:
+        folder = folder_of(table, log)
         for unfinished in folder.glob(f"*{_RECOVERED}"):
             unfinished.unlink()
         for path in sorted(folder.glob(f"*{OPEN}")):
@@ -146,9 +142,9 @@ def recover_files(log: Path) -> int:
     return removed
 
 
-def read_rows(log: Path, table: Table, *, since: float = 0.0) -> Iterator[dict[str, Any]]:
+def read_rows(log: Path, table: LogTable, *, since: float = 0.0) -> Iterator[dict[str, Any]]:
     """The rows of a table's closed files that were modified at or after ``since`` (seconds)."""
-    for path in sorted(table.folder(log).glob(f"{table}-*{CLOSED}")):
+    for path in sorted(folder_of(table, log).glob(f"{table}-*{CLOSED}")):
         if path.stat().st_mtime >= since:
             with path.open("rb") as stream:
                 yield from map(orjson.loads, stream)
@@ -199,7 +195,7 @@ def _publish(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def _next_name(folder: Path, table: Table) -> str:
+def _next_name(folder: Path, table: LogTable) -> str:
     """A name that sorts after all existing files, even if the clock goes back."""
     existing = [path.name.split(".")[0] for path in folder.glob(f"{table}-*")]
     now = f"{table}-{datetime.now(UTC):%Y%m%dT%H%M%S-%f}"

@@ -36,7 +36,7 @@ def _view(
         hypothesis=result.id,
         metric=name,
         kpi=KPI_LABELS[result.response.value],
-        is_rate=result.response.is_yes_or_no,
+        is_rate=result.response.is_binary,
         verdict=result.verdict.value,
         notes=_notes(result, found, name, is_known=metric is not None),
         expected=None

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.traffic_plan import Group
+from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.kafka_sink import LogRow
-from pipeline.serving.event_log.rotating_files import Table
 from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.schemas import Click, Order, RecommendRequest, Shown
 from pipeline.serving.ranking.micro_batcher import MicroBatcher
@@ -30,7 +30,7 @@ FORMAT = 1
 
 _LOG = logging.getLogger(__name__)
 _SCORE_DECIMALS = 6
-_TABLES = {"shown": Table.SHOWN, "click": Table.CLICKS, "order": Table.ORDERS}
+_TABLES = {"shown": LogTable.CONFIRMATIONS, "click": LogTable.CLICKS, "order": LogTable.ORDERS}
 
 
 class _List(NamedTuple):
@@ -109,7 +109,7 @@ class Service:
                 "positions": list(range(1, len(found.items) + 1)),
                 "scores": found.scores,
             }
-            await self._write(Table.IMPRESSIONS, response["impression"], row)
+            await self._write(LogTable.IMPRESSIONS, response["impression"], row)
         response["items"] = [
             {"item": name, "position": n + 1, "score": found.scores and found.scores[n]}
             for n, name in enumerate(found.items)
@@ -203,7 +203,7 @@ class Service:
                 )
                 raise LogError(msg)
 
-    def _write(self, table: Table, impression: str, row: dict[str, Any]) -> asyncio.Future[None]:
+    def _write(self, table: LogTable, impression: str, row: dict[str, Any]) -> asyncio.Future[None]:
         content = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
         return self.event_log.append(LogRow(table, impression, content))
 

@@ -153,7 +153,7 @@ class RuleEngine:
     def _apply(self, rule: ListRule, found: Candidates, context: RerankContext) -> Candidates:
         match rule:
             case CategoryCap():
-                return cap_category(found, self.category_I[found.items], rule.most)
+                return cap_category(found, self.category_I[found.items], rule.max_items)
             case Pin():
                 item = self.index.get(rule.item)
                 if item is None or not np.isfinite(context.scores_I[item]):
@@ -185,7 +185,7 @@ def _rule_items(section: ServingConfig) -> list[str]:
 
 
 def _check_attributes(section: ServingConfig, attributes: pl.DataFrame) -> None:
-    missing = [name for name in section.needed_attributes if attributes[name].is_null().all()]
+    missing = [name for name in section.required_attributes if attributes[name].is_null().all()]
     if missing:
         msg = (
             f"serving.rules require the column {' and '.join(sorted(missing))} of "

@@ -64,7 +64,7 @@ def test_counts_and_reasons_as_json(project, capsys):
     assert status == 0
     assert {name: found[name] for name in ("impressions", "rejected", "files", "files_read")} == {
         "impressions": 2 + 99,
-        "rejected": {"units below 0": 1},
+        "rejected": {"negative units": 1},
         "files": 2,
         "files_read": 2,
     }

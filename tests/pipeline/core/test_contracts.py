@@ -1,4 +1,4 @@
-"""A contract accepts exactly its columns and types, and names everything that does not fit."""
+"""A contract accepts exactly its columns and types, and lists every mismatch."""
 
 import polars as pl
 import pytest
@@ -16,7 +16,7 @@ PETS = Contract(name="pets", row="one pet", columns={"name": pl.String, "legs": 
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
-def test_an_empty_frame_of_a_contract_fits_it(contract):
+def test_an_empty_frame_with_the_schema_is_valid(contract):
     empty = pl.DataFrame(schema=contract.schema)
 
     assert contract.validate(empty).schema == pl.Schema(contract.schema)
@@ -24,14 +24,14 @@ def test_an_empty_frame_of_a_contract_fits_it(contract):
 
 
 @pytest.mark.parametrize("dtype", [pl.Int64, pl.String], ids=str)
-def test_ids_are_whole_numbers_or_texts_and_stay_what_they_are(dtype):
+def test_ids_are_integers_or_strings_and_are_not_converted(dtype):
     frame = pl.DataFrame({"id": [1, 2]}).cast({"id": dtype})
 
     assert TAGS.validate(frame).equals(frame)
 
 
 @pytest.mark.parametrize("dtype", [pl.Int32, pl.UInt64, pl.Float64, pl.Categorical], ids=str)
-def test_ids_of_any_other_type_are_refused(dtype):
+def test_ids_of_any_other_type_are_rejected(dtype):
     frame = pl.DataFrame({"id": ["1"]}).cast(dtype)
 
     with pytest.raises(DataError, match=rf"tags: id is {dtype}.*, expected Int64 or String"):
@@ -39,19 +39,19 @@ def test_ids_of_any_other_type_are_refused(dtype):
 
 
 @pytest.mark.parametrize("event_types", [pl.String, pl.Enum(["click", "order"])], ids=str)
-def test_kinds_of_events_are_the_one_enumeration(event_types):
+def test_event_types_have_the_enum_type(event_types):
     frame = pl.DataFrame(schema=EVENTS.schema | {"event_type": event_types})
 
     with pytest.raises(DataError, match=r"events: event_type is .*, expected Enum"):
         EVENTS.validate(frame)
 
 
-def test_every_contract_has_a_name_of_its_own_and_says_what_a_row_is():
+def test_every_contract_has_a_unique_name_and_describes_a_row():
     assert len({contract.name for contract in CONTRACTS}) == len(CONTRACTS) > 0
     assert all(contract.row.startswith("one ") for contract in CONTRACTS)
 
 
-def test_a_fitting_frame_passes_unchanged():
+def test_a_valid_frame_is_returned_unchanged():
     frame = pl.DataFrame(
         [(1, 5, 2, "click", 0), (1, 5, 2, "click", 0)], schema=EVENTS.schema, orient="row"
     )
@@ -59,7 +59,7 @@ def test_a_fitting_frame_passes_unchanged():
     assert EVENTS.validate(frame).equals(frame)
 
 
-def test_columns_are_put_in_the_order_of_the_contract():
+def test_columns_are_reordered_to_the_contract():
     frame = pl.DataFrame({"legs": [4], "name": ["rex"]}, schema_overrides={"legs": pl.Int32})
 
     assert PETS.validate(frame).row(0) == ("rex", 4)
@@ -78,7 +78,7 @@ def test_columns_are_put_in_the_order_of_the_contract():
     ],
     ids=["missing", "wider-integer", "text", "null", "misspelt", "no-columns"],
 )
-def test_every_misfit_is_named_and_nothing_is_converted(columns, words):
+def test_every_mismatch_is_listed_and_nothing_is_converted(columns, words):
     with pytest.raises(DataError) as caught:
         PETS.validate(pl.DataFrame(columns))
 

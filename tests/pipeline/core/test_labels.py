@@ -1,4 +1,4 @@
-"""What metrics and KPIs are called."""
+"""Display names of metrics and KPIs."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from pipeline.core.labels import KPI_LABELS, metric_label
         ("click_loss", "click loss"),
     ],
 )
-def test_a_metric_is_called_as_in_the_paper(metric, label):
+def test_metric_labels_are_those_of_the_paper(metric, label):
     assert metric_label(metric, 5) == label
 
 
@@ -30,9 +30,9 @@ def test_a_metric_is_called_as_in_the_paper(metric, label):
         ("{mine}", "{mine}"),
     ],
 )
-def test_a_cutoff_nobody_knows_is_left_out_and_a_metric_of_ones_own_keeps_its_name(metric, label):
+def test_an_unknown_cutoff_is_omitted_and_a_custom_metric_keeps_its_name(metric, label):
     assert metric_label(metric, None) == label
 
 
-def test_every_kpi_has_a_name():
+def test_every_kpi_has_a_label():
     assert set(KPI_LABELS) == {kpi.value for kpi in Kpi}

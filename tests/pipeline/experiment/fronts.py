@@ -1,4 +1,4 @@
-"""Small fronts whose metrics are given, and studies on them."""
+"""Small Pareto fronts with given metrics, and studies on them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ _ROOT = Path(__file__).parents[3]
 
 
 def study_of(section=None, metrics=("recall",)):
-    """The repository's study with another experiment, a hypothesis on each metric."""
+    """The default study with another experiment and a hypothesis per metric."""
     study = parse_study(yaml.safe_load((_ROOT / "params.yaml").read_text("utf-8")))
     hypotheses = tuple(
         Hypothesis(id=f"H{n}", metric=metric, kpi=Kpi.CTR, direction="positive")
@@ -28,7 +28,7 @@ def study_of(section=None, metrics=("recall",)):
 
 
 def front_of(recall, *, dominated=(), covariance=None, **metrics):
-    """A front of preferences p00, p01, … with these metrics; ``covariance`` is of recall."""
+    """A front of preferences p00, p01, … with the given metrics; ``covariance`` is that of recall."""
     ids = [f"p{number:02d}" for number in range(len(recall))]
     weights = [[n / (len(ids) - 1), 1 - n / (len(ids) - 1)] for n in range(len(ids))]
     points = pl.DataFrame(

@@ -1,39 +1,63 @@
-"""Small logs of an experiment with two groups, and what a database holds."""
+"""Builders of plans and small logs, and readers of the resulting database."""
 
-from itertools import count
+from itertools import count, pairwise
 
 import duckdb
+import polars as pl
 
+from pipeline.core.contracts import IMPRESSIONS
+from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
+from pipeline.experiment.log.ingest import ingest
+from pipeline.experiment.log.log_files import log_files
+from pipeline.experiment.log.row_validation import LogRules
 
 TS = 1_760_000_000_000
-PLAN = TrafficPlan(
-    experiment="spring",
-    salt="salt",
-    list_length=5,
-    groups=tuple(
+HOUR = 3_600_000
+
+
+def plan_of(edges, preferences=None, **changes):
+    """A plan with groups g1, g2, …: so many of equal size, or with these bucket edges.
+
+    Preferences are evenly spaced by default; groups with equal preferences share their id.
+    """
+    if isinstance(edges, int):
+        edges = [round(N_BUCKETS * n / edges) for n in range(edges + 1)]
+    last = max(len(edges) - 2, 1)
+    if preferences is None:
+        preferences = [(n / last, 1 - n / last) for n in range(len(edges) - 1)]
+    groups = tuple(
         Group(
-            name=name,
-            preference_id=name,
-            preference=(0.5, 0.5),
+            name=f"g{n + 1}",
+            preference_id=f"p{preferences.index(preferences[n])}",
+            preference=preferences[n],
             first_bucket=first,
-            last_bucket=first + 4999,
+            last_bucket=end - 1,
         )
-        for name, first in (("g1", 0), ("g2", 5000))
-    ),
-)
+        for n, (first, end) in enumerate(pairwise(edges))
+    )
+    keys = {"experiment": "spring", "salt": "salt", "list_length": 5} | changes
+    return TrafficPlan(groups=groups, **keys)
+
+
+PLAN = plan_of(2)
 
 
 def users_in(group, n, *, plan=PLAN):
-    """The first ``n`` units that the plan puts into ``group``."""
+    """The first ``n`` users that the plan assigns to ``group``."""
     names = (f"u{number}" for number in count())
     inside = (name for name in names if plan.group_of(name).name == group)
     return [next(inside) for _ in range(n)]
 
 
+def at(hours):
+    """A time so many hours after :data:`TS`."""
+    return TS + round(hours * HOUR)
+
+
 def impression(name, /, **changes):
-    """A usable row, with some fields changed."""
-    usable = {
+    """A valid impression, with some fields changed."""
+    valid = {
         "experiment": "spring",
         "impression": name,
         "user": users_in("g1", 1)[0],
@@ -43,17 +67,28 @@ def impression(name, /, **changes):
         "ordered": True,
         "units": 2,
     }
-    return usable | changes
+    return valid | changes
 
 
-def shown(name, /, **changes):
-    """A usable row of a log whose clicks and orders have files of their own."""
+def logged_impression(name, /, **changes):
+    """A valid impression without outcomes, for a log with files of clicks and orders."""
     row = impression(name, **changes)
-    return {key: row[key] for key in ("experiment", "impression", "user", "group", "ts")}
+    return {key: value for key, value in row.items() if key not in {"clicked", "ordered", "units"}}
+
+
+def write_impressions(file, rows, **more_columns):
+    """Write impressions to a parquet file; returns the file."""
+    pl.DataFrame(rows, schema=IMPRESSIONS.columns | more_columns).write_parquet(file)
+    return file
+
+
+def ingest_folder(folder, plan=PLAN, **rules):
+    """Ingest all log files of a folder into ``log.duckdb`` in it."""
+    return ingest(log_files(folder), plan, folder / "log.duckdb", rules=LogRules(**rules))
 
 
 def outcomes(database):
-    """What came of each impression: clicked, ordered, units, revenue."""
+    """Outcome of each impression: clicked, ordered, units, revenue."""
     with duckdb.connect(str(database), read_only=True) as connection:
         rows = connection.execute(
             "SELECT impression, clicked, ordered, units, revenue FROM impressions ORDER BY impression"
@@ -62,7 +97,7 @@ def outcomes(database):
 
 
 def contents(database):
-    """Every row of every table and view."""
+    """All rows of every table and view."""
     with duckdb.connect(str(database), read_only=True) as connection:
         tables = sorted(name for (name,) in connection.execute("SHOW TABLES").fetchall())
         return {t: sorted(connection.table(t).fetchall(), key=str) for t in tables}

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from pipeline.experiment.kpis.contracts import BEFORE_SUMS, BEFORE_TERMS
+from pipeline.experiment.kpis.contracts import PRE_PERIOD_SUMS, PRE_PERIOD_TERMS
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
 from pipeline.results.family import Family
 
@@ -41,10 +41,12 @@ def weeks(seed, *, slope=0.0, x=X, users=1000, days=30, spread=1.0, fading=0.0, 
 
 
 def before_sums_of(users, kpi="ctr"):
-    """``before_sums`` of groups g1, g2, … from m, y, a and b of their users; G × U each."""
+    """``pre_period_sums`` of groups g1, g2, … from m, y, a and b of their users; G × U each."""
     rows = []
     for group in range(len(users["m"])):
         one = {name: values[group] for name, values in users.items()}
-        sums = [int(np.prod([one[name] for name in term], axis=0).sum()) for term in BEFORE_TERMS]
+        sums = [
+            int(np.prod([one[name] for name in term], axis=0).sum()) for term in PRE_PERIOD_TERMS
+        ]
         rows.append((f"g{group + 1}", kpi, len(one["m"]), *sums))
-    return pl.DataFrame(rows, schema=BEFORE_SUMS.columns, orient="row")
+    return pl.DataFrame(rows, schema=PRE_PERIOD_SUMS.columns, orient="row")

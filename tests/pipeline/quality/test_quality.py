@@ -1,4 +1,4 @@
-"""Every rule refuses a table that breaks it, a null included, and accepts one that does not."""
+"""Every rule fails on tables that break it, nulls included, and passes on others."""
 
 from datetime import date
 
@@ -6,12 +6,13 @@ import polars as pl
 import pytest
 
 from pipeline.core.contracts import ITEMS, OFFLINE_METRICS, SESSIONS
-from pipeline.experiment.kpis.contracts import DAILY_SUMS, GROUP_KPIS, RETURNING_SUMS
+from pipeline.experiment.kpis.contracts import DAILY_TOTALS, GROUP_KPIS, RETURNING_USER_TOTALS
 from pipeline.quality.runner import check_tables
 from pipeline.quality.suites import RULES
 
 CONTRACTS = {
-    c.name: c for c in (SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS, DAILY_SUMS, RETURNING_SUMS)
+    c.name: c
+    for c in (SESSIONS, ITEMS, OFFLINE_METRICS, GROUP_KPIS, DAILY_TOTALS, RETURNING_USER_TOTALS)
 }
 TEXT_IDS = {"sessions": {"session": pl.String}, "items": {"item": pl.String}}
 SCHEMAS = {name: c.schema | TEXT_IDS.get(name, {}) for name, c in CONTRACTS.items()}
@@ -51,8 +52,8 @@ def day(batch, **changes):
     return {"group": "g1", "day": date(2025, 10, 1), "batch": batch, **sums} | changes
 
 
-def back(**changes):
-    sums = {"users": 2, "trials": 4, "first": 3, "later": 2.5}
+def returning(**changes):
+    sums = {"users": 2, "trials": 4, "first_day_successes": 3, "later_successes": 2.5}
     return {"group": "g1", "batch": 0, "kpi": "ctr", **sums} | changes
 
 
@@ -75,11 +76,11 @@ METRICS = [
     ),
     metric("recall", "p01", preference=[1.0, 0.0], segment="session_length=1", n_targets=40),
 ]
-CTR, CVR, ORDERS_PER_IMPRESSION, *AMOUNTS = KPIS = [
+CTR, CVR, ORDERS_PER_IMPRESSION, *OTHERS = KPIS = [
     kpi("ctr"),
     kpi("cvr"),
     kpi("orders_per_impression"),
-    kpi("units_per_impression", successes=12),  # of 10 impressions: units may exceed impressions
+    kpi("units_per_impression", successes=12),  # with 10 impressions; units may exceed them
     kpi("clicks_per_user"),
     kpi("orders_per_user"),
     kpi("units_per_user", successes=12),
@@ -89,8 +90,8 @@ GOOD = {
     "offline_metrics": {"offline_metrics": METRICS},
     "group_kpis": {
         "group_kpis": KPIS,
-        "daily_sums": [day(0), day(1, new_users=0)],
-        "returning_sums": [back(), back(kpi="cvr")],
+        "daily_totals": [day(0), day(1, new_users=0)],
+        "returning_user_totals": [returning(), returning(kpi="cvr")],
     },
 }
 
@@ -121,11 +122,11 @@ BAD = [
     ("items", [ITEM_A, ITEM_B | {"index": 2}], {"item_index_complete": 1}),
     ("items", [ITEM_A, ITEM_B | {"index": 0}], {"item_index_complete": 1}),
     ("offline_metrics", [], {"offline_metrics_not_empty": 0}),
-    ("offline_metrics", [metric(), metric()], {"one_row_a_metric": 1}),
+    ("offline_metrics", [metric(), metric()], {"one_row_per_metric": 1}),
     (
         "offline_metrics",
         [metric(segment="day=2025-01-01"), metric("mrr", segment="day=2025-01-01", n_targets=3)],
-        {"every_preference_saw_the_same_test_set": 1},
+        {"same_test_set_for_all_preferences": 1},
     ),
     (
         "offline_metrics",
@@ -153,10 +154,10 @@ BAD = [
     (
         "offline_metrics",
         [metric(), metric("mrr", n_targets=99)],
-        {"every_preference_saw_the_same_test_set": 1},
+        {"same_test_set_for_all_preferences": 1},
     ),
     ("group_kpis", [], {"group_kpis_not_empty": 0}),
-    ("group_kpis", [*KPIS, CTR], {"one_row_a_kpi": 1}),
+    ("group_kpis", [*KPIS, CTR], {"one_row_per_kpi": 1}),
     ("group_kpis", [*KPIS, kpi("revenue")], {"kpis_known": 1}),
     (
         "group_kpis",
@@ -164,7 +165,7 @@ BAD = [
             kpi("ctr", successes=11),
             kpi("cvr", successes=-1),
             kpi("orders_per_impression", trials=-1),
-            *AMOUNTS,
+            *OTHERS,
         ],
         {"successes_within_trials": 3},
     ),
@@ -176,18 +177,18 @@ BAD = [
     ),
     (
         "group_kpis",
-        [CTR, CVR | {"successes": 0}, ORDERS_PER_IMPRESSION, *AMOUNTS],
-        {"every_group_has_sales": 1},
+        [CTR, CVR | {"successes": 0}, ORDERS_PER_IMPRESSION, *OTHERS],
+        {"every_group_has_successes": 1},
     ),
-    ("daily_sums", [day(0), day(0)], {"one_row_a_day_and_batch": 1}),
-    ("returning_sums", [back(), back()], {"one_row_a_kpi_and_batch": 1}),
+    ("daily_totals", [day(0), day(0)], {"one_row_per_day_and_batch": 1}),
+    ("returning_user_totals", [returning(), returning()], {"one_row_per_kpi_and_batch": 1}),
     (
-        "daily_sums",
+        "daily_totals",
         [day(0, impressions=0), day(1, clicks=5), day(2, orders=4), day(3, new_users=5)],
-        {"days_are_possible": 4},
+        {"daily_totals_consistent": 4},
     ),
 ]
-"""A table, its bad rows, and how many rows break which rule."""
+"""A table, its bad rows, and the number of rows that break each rule."""
 
 ARTIFACT_OF = {table: artifact for artifact, tables in GOOD.items() for table in tables}
 
@@ -201,26 +202,26 @@ NO_FIELD = {
     ],
     "items": ["items_unique", "item_index_complete"],
     "offline_metrics": [
-        "one_row_a_metric",
+        "one_row_per_metric",
         "losses_not_negative",
         "preferences_on_the_simplex",
-        "every_preference_saw_the_same_test_set",
+        "same_test_set_for_all_preferences",
     ],
     "group_kpis": [
-        "one_row_a_kpi",
+        "one_row_per_kpi",
         "kpis_known",
         "successes_within_trials",
         "every_group_has_every_kpi",
-        "every_group_has_sales",
+        "every_group_has_successes",
     ],
-    "daily_sums": ["one_row_a_day_and_batch", "days_are_possible"],
-    "returning_sums": ["one_row_a_kpi_and_batch"],
+    "daily_totals": ["one_row_per_day_and_batch", "daily_totals_consistent"],
+    "returning_user_totals": ["one_row_per_kpi_and_batch"],
 }
-"""The rules that a row without any field breaks, by table."""
+"""The rules that a row of nulls breaks, by table."""
 
 
 def check(folder, artifact, **changed):
-    """The outcomes of an artifact's rules on its good tables, some of them changed."""
+    """Results of an artifact's rules on its good tables with some tables replaced."""
     files = {}
     for table, rows in (GOOD[artifact] | changed).items():
         files[table] = folder / f"{table}.parquet"
@@ -233,7 +234,7 @@ def broken(outcomes):
 
 
 @pytest.mark.parametrize("artifact", GOOD)
-def test_a_good_table_breaks_no_rule(tmp_path, artifact):
+def test_a_good_table_passes_all_rules(tmp_path, artifact):
     outcomes = check(tmp_path, artifact)
 
     assert [outcome.rule for outcome in outcomes] == list(RULES[artifact])
@@ -243,22 +244,22 @@ def test_a_good_table_breaks_no_rule(tmp_path, artifact):
 @pytest.mark.parametrize(
     ("table", "rows", "counts"), BAD, ids=[f"{n}-{'+'.join(bad[2])}" for n, bad in enumerate(BAD)]
 )
-def test_a_bad_table_breaks_its_rules_and_no_other(tmp_path, table, rows, counts):
+def test_a_bad_table_breaks_its_rules_only(tmp_path, table, rows, counts):
     outcomes = check(tmp_path, ARTIFACT_OF[table], **{table: rows})
 
     assert {o.rule.name: o.unexpected for o in outcomes if not o.passed} == counts
     assert all(len(outcome.sample) == outcome.unexpected for outcome in outcomes)
 
 
-def test_every_rule_on_tables_is_broken_by_one_of_the_bad_tables():
+def test_every_rule_has_a_bad_table():
     for artifact in GOOD:
-        tried = {name for table, _, bad in BAD if ARTIFACT_OF[table] == artifact for name in bad}
+        covered = {name for table, _, bad in BAD if ARTIFACT_OF[table] == artifact for name in bad}
 
-        assert tried == {rule.name for rule in RULES[artifact]}
+        assert covered == {rule.name for rule in RULES[artifact]}
 
 
 @pytest.mark.parametrize("table", NO_FIELD)
-def test_a_row_without_any_field_breaks_every_rule_that_speaks_of_one(tmp_path, table):
+def test_a_row_of_nulls_breaks_every_rule_on_a_field(tmp_path, table):
     artifact = ARTIFACT_OF[table]
     nothing = dict.fromkeys(SCHEMAS[table])
 
@@ -275,7 +276,7 @@ def test_a_row_without_any_field_breaks_every_rule_that_speaks_of_one(tmp_path, 
         ("last_ts", "splits_do_not_overlap_in_time"),
     ],
 )
-def test_a_session_without_one_field_breaks_the_rule_that_speaks_of_it(tmp_path, column, rule):
+def test_a_session_with_a_null_breaks_the_rule_on_the_field(tmp_path, column, rule):
     rows = [*SPLITS, session("s4", "test", 3) | {column: None}]
 
     assert broken(check(tmp_path, "sessions", sessions=rows)) == {rule}

@@ -1,4 +1,4 @@
-"""Every rule on events refuses events that break it, and accepts those that do not."""
+"""Every rule on events fails on events that break it, and passes on others."""
 
 import polars as pl
 import pytest
@@ -17,7 +17,7 @@ SCHEMAS = {
     "events": EVENTS.schema | dict.fromkeys(("session", "item", "event_type"), pl.String),
     "rejected": REJECTED.schema,
 }
-"""Ids are texts here, and so are event_types, to hold what is none."""
+"""Ids and event types are strings here, which allows invalid event types."""
 
 
 def event(event_type="click", **changes):
@@ -30,7 +30,7 @@ def rejection(reason=Reason.UNREADABLE):
 
 CLICK, ORDER, CART = event(), event("order"), event("cart")
 GOOD = {
-    # times may fall from one session to the next, and a cart needs no click before it
+    # a session may be earlier than the previous one, and a cart needs no earlier click
     "events": [
         event(ts=YEAR_2000),
         CLICK,
@@ -38,7 +38,7 @@ GOOD = {
         event(ts=YEAR_2100 - 1),
         event("cart", session="s2", ts=YEAR_2000),
     ],
-    # 5 / (5 + 5) = 0.5 is at the limit; event_types of no use are no fault
+    # 5 / (5 + 5) = 0.5 is at the limit; unused event types do not count
     "rejected": [rejection()] * 5 + [rejection(Reason.UNUSED_EVENT_TYPE)] * 9,
 }
 BAD = [
@@ -48,7 +48,7 @@ BAD = [
         [event(session=""), CLICK, event(item=""), event(item=None), ORDER],
         {"event_fields_present": 3},
     ),
-    ("events", [CLICK, ORDER, event("view")], {"event_kinds_known": 1}),
+    ("events", [CLICK, ORDER, event("view")], {"event_types_known": 1}),
     (
         "events",
         [event(ts=YEAR_2000 - 1), CLICK, ORDER, event(ts=YEAR_2100)],
@@ -57,16 +57,16 @@ BAD = [
     (
         "events",
         [CLICK, ORDER, event(session="s2"), event(item="b")],
-        {"events_of_a_session_together": 1},
+        {"sessions_contiguous": 1},
     ),
     (
         "events",
         [CLICK, ORDER, event(ts=TS - 1), event(ts=TS - 2), event(ts=TS - 1, item="b")],
         {"event_times_in_order": 2},
     ),
-    # one event twice, and two events three times each, in turns
+    # one event twice, and two events three times each, alternating
     ("events", [CLICK, CLICK, *[ORDER, event(item="b")] * 3], {"events_unique": 3}),
-    # ordered before the click, without one, and after a click in another session only
+    # orders before the click, without a click, and with a click in another session only
     (
         "events",
         [
@@ -80,15 +80,15 @@ BAD = [
     ),
     ("events", [ORDER, CART], {"clicks_present": 1, "orders_follow_a_click": 1}),
     ("events", [CLICK, CART], {"orders_present": 1}),
-    # 6 / (6 + 5) exceeds 0.5; a reason that is not there is no excuse
+    # 6 / (6 + 5) exceeds 0.5; a row without a reason counts
     ("rejected", [rejection()] * 6, {"rejected_share_within_limit": 1}),
     ("rejected", [rejection()] * 5 + [rejection(None)], {"rejected_share_within_limit": 1}),
 ]
-"""A table, its bad rows, and how many rows break which rule."""
+"""A table, its bad rows, and the number of rows that break each rule."""
 
 
 def check(folder, **changed):
-    """The outcomes of the rules on good tables, one of them changed; few events, none rejected."""
+    """Results of the rules on good events without rejected rows, with some tables replaced."""
     files = {}
     for table, rows in (GOOD | {"rejected": []} | changed).items():
         files[table] = folder / f"{table}.parquet"
@@ -100,7 +100,7 @@ def broken(outcomes):
     return {outcome.rule.name for outcome in outcomes if not outcome.passed}
 
 
-def test_good_events_break_no_rule(tmp_path):
+def test_good_events_pass_all_rules(tmp_path):
     outcomes = check(tmp_path, **GOOD)
 
     assert [outcome.rule for outcome in outcomes] == list(RULES["events"])
@@ -110,48 +110,48 @@ def test_good_events_break_no_rule(tmp_path):
 @pytest.mark.parametrize(
     ("table", "rows", "counts"), BAD, ids=[f"{n}-{'+'.join(bad[2])}" for n, bad in enumerate(BAD)]
 )
-def test_bad_events_break_their_rules_and_no_other(tmp_path, table, rows, counts):
+def test_bad_events_break_their_rules_only(tmp_path, table, rows, counts):
     outcomes = check(tmp_path, **{table: rows})
 
     assert {o.rule.name: o.unexpected for o in outcomes if not o.passed} == counts
     assert all(len(outcome.sample) == outcome.unexpected for outcome in outcomes)
 
 
-def test_every_rule_is_broken_by_one_of_the_bad_tables():
+def test_every_rule_has_a_bad_table():
     assert {name for _, _, bad in BAD for name in bad} == {rule.name for rule in RULES["events"]}
 
 
 @pytest.mark.parametrize(
     ("column", "rules"),
     [
-        ("session", {"event_fields_present", "events_of_a_session_together"}),
+        ("session", {"event_fields_present", "sessions_contiguous"}),
         ("ts", {"event_fields_present", "event_times_in_order"}),
         ("item", {"event_fields_present"}),
-        ("event_type", {"event_fields_present", "event_kinds_known"}),
+        ("event_type", {"event_fields_present", "event_types_known"}),
     ],
     ids=["session", "ts", "item", "event_type"],
 )
-def test_an_event_without_a_field_breaks_every_rule_that_speaks_of_it(tmp_path, column, rules):
+def test_an_event_with_a_null_breaks_every_rule_on_the_field(tmp_path, column, rules):
     last = event(ts=YEAR_2100 - 1, item="b") | {column: None}
 
     assert broken(check(tmp_path, events=[CLICK, ORDER, last])) == rules
 
 
-def test_the_share_of_rejected_rows_is_refused_with_the_counts_it_was_made_of(tmp_path):
+def test_too_many_rejected_rows_are_refused_with_the_counts(tmp_path):
     outcomes = check(tmp_path, rejected=[rejection()] * 6)
 
     with pytest.raises(QualityError, match=r"rejected_share_within_limit: .*: 0\.5, .*: 5, .*: 6"):
         enforce(outcomes)
 
 
-def test_repeated_events_and_orders_without_a_click_are_reported_and_not_refused(tmp_path):
+def test_duplicates_and_orders_without_a_click_are_only_reported(tmp_path):
     outcomes = check(tmp_path, events=[CLICK, CLICK, event("order", item="b")])
 
     assert broken(enforce(outcomes)) == {"events_unique", "orders_follow_a_click"}
 
 
-def test_order_is_seen_across_row_groups(tmp_path):
-    # 10 rows a session, a second apart; a row group ends within a session.
+def test_order_is_checked_across_row_groups(tmp_path):
+    # 10 rows per session, one second apart; a row group ends within a session
     row = pl.int_range(2 * ROWS_PER_GROUP + 15)
     place, event_types = row % 10, pl.Series(["click"] * 9 + ["order"], dtype=EVENT_TYPE)
     good = pl.select(
@@ -161,8 +161,8 @@ def test_order_is_seen_across_row_groups(tmp_path):
         event_type=pl.lit(event_types).gather(place),
         file=pl.lit(0, dtype=pl.UInt16),
     )
-    behind_a_cut = pl.int_range(pl.len()) == ROWS_PER_GROUP
-    bad = good.with_columns(ts=pl.when(behind_a_cut).then(TS).otherwise("ts"))
+    first_of_group = pl.int_range(pl.len()) == ROWS_PER_GROUP
+    bad = good.with_columns(ts=pl.when(first_of_group).then(TS).otherwise("ts"))
 
     found = [broken(check_written(tmp_path, frame)) for frame in (good, bad)]
 
@@ -171,7 +171,7 @@ def test_order_is_seen_across_row_groups(tmp_path):
 
 
 def check_written(folder, events):
-    """The outcomes on events as the pipeline writes them."""
+    """Results on events written by the pipeline."""
     files = {table: folder / f"{table}.parquet" for table in SCHEMAS}
     with TableWriter(files["events"], EVENTS) as table, TableWriter(files["rejected"], REJECTED):
         table.write(events)

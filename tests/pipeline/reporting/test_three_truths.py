@@ -23,12 +23,12 @@ from pipeline.results.serialization import parse
 from pipeline.simulator import planted_slopes
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
-    ChosenSlope,
     DirectConfig,
     ExperimentConfig,
     RegressionConfig,
     SimulatorConfig,
     SyntheticConfig,
+    TrueSlope,
 )
 from tests.pipeline.reporting.conftest import front_of, rebuild
 from tests.pipeline.reporting.page import Page
@@ -62,8 +62,8 @@ def first_screen(whole_report, tmp_path_factory):
             ctr=0.18,
             cvr=0.14,
             user_spread=0.3,
-            ctr_slope=ChosenSlope(metric="recall", slope=ctr_slope),
-            cvr_slope=ChosenSlope(metric="order_density", slope=cvr_slope),
+            ctr_slope=TrueSlope(metric="recall", slope=ctr_slope),
+            cvr_slope=TrueSlope(metric="order_density", slope=cvr_slope),
         )
         setting = SimulationConfig(
             synthetic=SyntheticConfig(),
@@ -72,7 +72,7 @@ def first_screen(whole_report, tmp_path_factory):
             seed=1,
         )
         x_ctr, x_cvr = (relative_change(np.array(of)) for of in (RECALL, DENSITY))
-        world = planted_slopes.DirectWorld.open(plan, setting, x_ctr=x_ctr, x_cvr=x_cvr)
+        world = planted_slopes.DirectSimulation.of(plan, setting, x_ctr=x_ctr, x_cvr=x_cvr)
         files = [file for day in world.days() for file in write_log(day, folder)]
         ingest(files, plan, folder / "log.duckdb")
         sums, ingestion = aggregate(folder / "log.duckdb", plan), summarise(folder / "log.duckdb")
@@ -80,8 +80,8 @@ def first_screen(whole_report, tmp_path_factory):
             front_of(RECALL, DENSITY),
             None,
             sums.group_kpis,
-            daily_sums=sums.daily_sums,
-            returning_sums=sums.returning_sums,
+            daily_totals=sums.daily_totals,
+            returning_user_totals=sums.returning_user_totals,
             planned_days=planned_days,
         )
         asked = RegressionConfig()

@@ -9,7 +9,7 @@ from pipeline.core.contracts import DAY_MS, Kpi
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest, summarise
-from pipeline.experiment.log.log_files import BROUGHT
+from pipeline.experiment.log.log_files import EXTERNAL_PROVENANCE
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
@@ -72,8 +72,8 @@ def evidence(tmp_path_factory):
     rules = LogRules(columns=LogColumns())
     ingest([folder / "log.parquet"], plan, folder / "log.duckdb", rules=rules)
     sums = aggregate(folder / "log.duckdb", plan)
-    kpis, daily = sums.group_kpis, sums.daily_sums
-    found = RegressionInputs(*variant_metrics(VARIANTS), kpis, daily_sums=daily, planned_days=2)
+    kpis, daily = sums.group_kpis, sums.daily_totals
+    found = RegressionInputs(*variant_metrics(VARIANTS), kpis, daily_totals=daily, planned_days=2)
     return found, plan, summarise(folder / "log.duckdb")
 
 
@@ -110,7 +110,7 @@ def written(evidence, small_params, tmp_path_factory):
             log={"log.parquet": "2c3d"},
         ),
         study=study.study.name,
-        experiment=parse(Experiment, {"plan": plan.as_dict(), **BROUGHT}),
+        experiment=parse(Experiment, {"plan": plan.as_dict(), **EXTERNAL_PROVENANCE}),
         ingestion=parse(Ingestion, ingestion),
         parameters=study.as_dict(),
     )

@@ -1,4 +1,4 @@
-"""The cascade: what is looked at, what is clicked first, and how many units are bought."""
+"""The click model: examination, first click and units."""
 
 from math import exp, prod, sqrt
 
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from pipeline.simulator.click_model import (
     NO_CLICK,
-    UNITS_AN_ORDER,
+    UNITS_PER_ORDER,
     examination,
     first_click,
-    first_click_chances,
+    first_click_probability,
     units_bought,
 )
 
@@ -21,12 +21,12 @@ USERS = 200_000
 
 def cascade(attraction):
     """Exact probability of a first click at each position, then of no click."""
-    chance = [a * (1 + k) ** -0.6 for k, a in enumerate(attraction)]
-    first = [c * prod(1 - before for before in chance[:k]) for k, c in enumerate(chance)]
-    return [*first, prod(1 - c for c in chance)]
+    p = [a * (1 + k) ** -0.6 for k, a in enumerate(attraction)]
+    first = [c * prod(1 - before for before in p[:k]) for k, c in enumerate(p)]
+    return [*first, prod(1 - c for c in p)]
 
 
-def test_examination_by_hand():
+def test_examination_probabilities():
     # 1, 1 / 2^0.6, 1 / 3^0.6, 1 / 2^1.2
     assert examination(4) == pytest.approx([1, 0.659754, 0.517282, 0.435275], abs=5e-7)
 
@@ -34,24 +34,24 @@ def test_examination_by_hand():
 @pytest.mark.parametrize(
     "attraction",
     [[0.5], [1.0, 1.0], [0.3, 0.6, 0.2, 0.9], [0.0, 0.8, 0.0, 0.1]],
-    ids=["one-item", "all-certain", "four-items", "some-hopeless"],
+    ids=["one-item", "all-certain", "four-items", "some-unattractive"],
 )
-def test_first_clicks_are_as_frequent_as_the_cascade_says(attraction):
-    place = first_click(np.tile(attraction, (USERS, 1)), np.random.default_rng(3))
+def test_first_clicks_have_the_cascade_probabilities(attraction):
+    found = first_click(np.tile(attraction, (USERS, 1)), np.random.default_rng(3))
 
     positions = [*range(len(attraction)), NO_CLICK]
-    for position, chance in zip(positions, cascade(attraction), strict=True):
-        error = sqrt(chance * (1 - chance) / USERS)  # 0 where the outcome is certain
-        assert (place == position).mean() == pytest.approx(chance, abs=4 * error)
+    for position, p in zip(positions, cascade(attraction), strict=True):
+        error = sqrt(p * (1 - p) / USERS)  # 0 where the outcome is certain
+        assert (found == position).mean() == pytest.approx(p, abs=4 * error)
 
 
-def test_the_exact_chances_are_the_cascades():
+def test_exact_probabilities_equal_the_cascade():
     rows = [[0.3, 0.6, 0.2, 0.9], [0.0, 1.0, 0.0, 0.1]]
 
-    found = first_click_chances(np.array(rows))
+    found = first_click_probability(np.array(rows))
 
-    for chances, attraction in zip(found, rows, strict=True):
-        assert chances == pytest.approx(cascade(attraction)[:-1])
+    for probabilities, attraction in zip(found, rows, strict=True):
+        assert probabilities == pytest.approx(cascade(attraction)[:-1])
 
 
 @settings(max_examples=50, deadline=None)
@@ -64,22 +64,22 @@ def test_the_exact_chances_are_the_cascades():
 def test_only_attractive_items_are_clicked_and_none_below_a_certain_one(rows, seed):
     attraction = np.array(rows)
 
-    place = first_click(attraction, np.random.default_rng(seed))
+    clicks = first_click(attraction, np.random.default_rng(seed))
 
-    for user, position in enumerate(place):
+    for user, position in enumerate(clicks):
         if position == NO_CLICK:
-            assert attraction[user, 0] < 1  # the first item is always looked at
+            assert attraction[user, 0] < 1  # the first item is always examined
         else:
             assert attraction[user, position] > 0
             assert position == 0 or attraction[user, 0] < 1
 
 
-def test_one_unit_an_order_and_at_times_more():
+def test_an_order_has_one_unit_or_more():
     units = units_bought(np.ones(USERS, dtype=np.bool_), np.random.default_rng(4))
 
     assert units.min() == 1
-    assert UNITS_AN_ORDER == 1 + 0.15
-    assert units.mean() == pytest.approx(UNITS_AN_ORDER, abs=4 * sqrt(0.15 / USERS))
+    assert UNITS_PER_ORDER == 1 + 0.15
+    assert units.mean() == pytest.approx(UNITS_PER_ORDER, abs=4 * sqrt(0.15 / USERS))
     assert (units == 1).mean() == pytest.approx(exp(-0.15), abs=4 * sqrt(0.12 / USERS))
 
 

@@ -1,4 +1,4 @@
-"""Planted faults: what they do to the log, and that each is found by the check meant for it."""
+"""Injected faults: their effect on the log, and their detection by the diagnostics."""
 
 from dataclasses import replace
 
@@ -13,68 +13,66 @@ from pipeline.simulator.fault_injection import (
     write_simulated_log,
 )
 from pipeline.simulator.shop_experiment import EXPERIMENT_TS, simulate_shop
-from pipeline.study import PlantedFaults
+from pipeline.study import InjectedFaults
 from tests.pipeline.simulator.experiments import (
     PLAN,
     Tempter,
-    evidence_of,
+    config_of,
+    inputs_of,
     reported,
-    setting,
     write_direct_log,
     write_shop_log,
 )
 
-CHOSEN = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
-BOTS = "more than 500 impressions in an hour"
+RATES = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
+BOTS = "more than 500 impressions per hour"
 WRITERS = {"shop": write_shop_log, "direct": write_direct_log}
 CAUGHT = [
-    # what fades over the days has faded when users come back
-    ({"novelty": 1.5}, {"novelty", "carry_over"}),
+    # novelty has faded when users return
+    ({"novelty": 1.5}, {"novelty", "no_carry_over"}),
     ({"lost_users": 0.4}, {"sample_ratio"}),
     ({"bots": 3}, {BOTS}),
     ({"duplicates": 0.01}, {"duplicate impression"}),
     (
         {"lost_events": 0.05},
-        {"event_loss", "a click without its impression", "an order without a click"},
+        {"events_kept", "click without impression", "order without click"},
     ),
 ]
 
 
 @pytest.fixture(scope="module")
 def clean():
-    return simulate_shop(Tempter(), PLAN, setting(1, users=300))
+    return simulate_shop(Tempter(), PLAN, config_of(1, users=300))
 
 
 def written(impressions, folder, **faults):
     rng = np.random.default_rng(1)
-    write_simulated_log([impressions], PLAN, PlantedFaults(**faults), folder, rng=rng)
+    write_simulated_log([impressions], PLAN, InjectedFaults(**faults), folder, rng=rng)
     return {file.name: pl.read_parquet(file) for file in sorted(folder.iterdir())}
 
 
-@pytest.mark.parametrize("world", [pytest.param("shop", marks=pytest.mark.slow), "direct"])
+@pytest.mark.parametrize("source", [pytest.param("shop", marks=pytest.mark.slow), "direct"])
 @pytest.mark.parametrize(("faults", "found"), CAUGHT, ids=[next(iter(f)) for f, _ in CAUGHT])
-def test_each_fault_is_found_by_the_check_meant_for_it_and_by_no_other(
-    tmp_path, world, faults, found
-):
-    WRITERS[world](setting(1, faults=faults, direct=CHOSEN), tmp_path)
+def test_each_fault_is_detected_by_its_check_only(tmp_path, source, faults, found):
+    WRITERS[source](config_of(1, faults=faults, direct=RATES), tmp_path)
 
     assert reported(tmp_path) == found
 
 
-@pytest.mark.parametrize("world", WRITERS)
-def test_carry_over_is_found_and_may_pass_for_what_grows_with_the_days(tmp_path, world):
-    WRITERS[world](setting(1, faults={"carry_over": 0.5}, direct=CHOSEN), tmp_path)
+@pytest.mark.parametrize("source", WRITERS)
+def test_carry_over_is_detected_and_may_look_like_a_day_effect(tmp_path, source):
+    WRITERS[source](config_of(1, faults={"carry_over": 0.5}, direct=RATES), tmp_path)
 
     assert {"carry_over"} <= reported(tmp_path) <= {"carry_over", "novelty"}
 
 
-def test_habit_makes_users_click_more_the_more_lists_they_were_shown_and_the_more_so_by_group():
+def test_carry_over_grows_with_the_lists_shown_and_with_the_weight():
     plain, habit = (
-        simulate_shop(Tempter(), PLAN, setting(1, faults={"carry_over": strength}))
+        simulate_shop(Tempter(), PLAN, config_of(1, faults={"carry_over": strength}))
         for strength in (0.0, 1.0)
     )
 
-    # the group of weight 1/3 and that of weight 1 for clicks, on the first and after many lists
+    # the groups with click weights 1/3 and 1, on early and on late lists
     gains = {
         (group, late): rate(habit, group, late) - rate(plain, group, late)
         for group in ("g1", "g3")
@@ -94,14 +92,14 @@ def rate(log, group, late):
     return rows.filter(chosen)["clicked"].mean()
 
 
-def test_nothing_is_planted_by_default(clean, tmp_path):
+def test_there_are_no_faults_by_default(clean, tmp_path):
     files = written(clean, tmp_path)
 
-    assert not PlantedFaults().planted()
+    assert not InjectedFaults().active()
     assert pl.concat(files.values()).equals(clean.sort("ts", "impression"))
 
 
-def test_a_share_of_the_last_groups_users_is_lost_whole(clean):
+def test_all_impressions_of_lost_users_are_missing(clean):
     kept = without_lost_users(clean, PLAN, 0.5)
 
     lost = set(clean["user"]) - set(kept["user"])
@@ -119,7 +117,7 @@ def test_the_same_users_are_lost_on_all_days(clean):
     assert lost[0] & both == lost[1] & both != set()
 
 
-def test_bots_ask_for_a_list_every_five_seconds_of_an_hour():
+def test_bots_have_an_impression_every_five_seconds_for_an_hour():
     found = bot_impressions(PLAN, 4, np.random.default_rng(1))
 
     IMPRESSIONS.validate(found)
@@ -132,22 +130,22 @@ def test_bots_ask_for_a_list_every_five_seconds_of_an_hour():
         assert 0.4 < rows["clicked"].mean() < 0.6
 
 
-def test_a_bot_that_no_group_serves_is_shown_nothing():
+def test_bots_outside_the_experiment_have_no_impressions():
     assert bot_impressions(replace(PLAN, enabled=False), 4, np.random.default_rng(1)).is_empty()
 
 
-def test_duplicates_are_taken_in_once(clean, tmp_path):
+def test_duplicates_are_ingested_once(clean, tmp_path):
     rows = pl.concat(written(clean, tmp_path, duplicates=0.2).values())
 
     repeated = rows.height - clean.height
     assert 0.15 < repeated / clean.height < 0.25
     assert rows.unique().height == clean.height
-    evidence, rejected = evidence_of(tmp_path)
+    inputs, rejected = inputs_of(tmp_path)
     assert rejected == {"duplicate impression": repeated}
-    assert evidence.group_kpis.filter(kpi="ctr")["trials"].sum() == clean.height
+    assert inputs.group_kpis.filter(kpi="ctr")["trials"].sum() == clean.height
 
 
-def test_lost_events_leave_what_came_of_them_behind(clean, tmp_path):
+def test_the_outcomes_of_lost_events_are_kept(clean, tmp_path):
     files = written(clean, tmp_path, lost_events=0.1)
 
     tables = {

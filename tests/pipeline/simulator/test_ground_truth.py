@@ -1,4 +1,4 @@
-"""The truth of a simulated experiment, by hand and beside what its log says."""
+"""The ground truth of a simulated experiment, compared with its log."""
 
 from math import hypot, sqrt
 
@@ -22,18 +22,18 @@ from pipeline.synthetic.generate_log import build_shop
 from pipeline.synthetic.users import make_users
 from tests.pipeline.simulator.experiments import (
     PLAN,
-    WORLD,
+    SHOP,
     Tempter,
-    evidence_of,
+    config_of,
+    inputs_of,
     reported,
-    setting,
     write_direct_log,
     write_shop_log,
 )
 
 SEEDS = 50
 KPIS = [Kpi.CTR, Kpi.CVR, Kpi.UNITS_PER_IMPRESSION]
-CHOSEN = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
+RATES = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
 LEVELS = {
     "sample_ratio": 5e-4,
     "aa_rerandomisation": 1e-3,
@@ -41,10 +41,10 @@ LEVELS = {
     "aa_replicates": 1e-3,
     "novelty": 0.05,
 }
-"""How often a check may find something where there is nothing; the others never."""
+"""False positive rates of the checks; all others never fail on clean experiments."""
 
 
-def test_expected_kpis_of_two_users_by_hand():
+def test_expected_kpis_of_two_users():
     rows = [(0, 0.5, 0.10, 0.2), (0, 0.3, 0.02, 0.0), (1, 0.1, 0.06, 0.1)]
     names = ["user", "expected_clicks", "expected_orders", "expected_units"]
 
@@ -54,7 +54,7 @@ def test_expected_kpis_of_two_users_by_hand():
     assert found["cvr"]["value"] == pytest.approx(0.18 / 0.9)
     assert found["units_per_impression"]["value"] == pytest.approx(0.3 / 3)
     assert found["clicks_per_user"]["value"] == pytest.approx(0.9 / 2)
-    # the users lie 0.8 - 2 · 0.3 = 0.2 above and 0.1 - 0.3 = -0.2 below; U / (U - 1) = 2
+    # the residuals of the users are 0.8 - 2 · 0.3 = 0.2 above and 0.1 - 0.3 = -0.2 below; U / (U - 1) = 2
     assert found["ctr"]["standard_error"] == pytest.approx(sqrt(2 * (0.2**2 + 0.2**2)) / 3)
     assert not any(Kpi(name).needs_revenue for name in found)
 
@@ -69,28 +69,28 @@ def test_a_ratio_without_clicks_is_none():
 
 @pytest.mark.parametrize("rules", [{}, {"learning": 0.5, "drift": 0.1}], ids=["plain", "learning"])
 def test_what_is_expected_of_a_list_is_what_comes_of_it_on_average(rules):
-    where = setting(1, users=1000, **rules)
+    config = config_of(1, users=1000, **rules)
     rng = np.random.default_rng(1)
-    shop, preference = build_shop(WORLD), preferences_of(user_ids(where), PLAN)
-    shoppers = make_users(WORLD, 1000, rng)
-    scene = SimulationState(
+    shop, preference = build_shop(SHOP), preferences_of(user_ids(config), PLAN)
+    tastes = make_users(SHOP, 1000, rng)
+    state = SimulationState(
         shop=shop,
-        people=UserState.of(shoppers, preference, where.simulator, opening_ts=EXPERIMENT_TS),
-        host=InProcess.of(Tempter(), preference, k=5, shop_items=WORLD.items),
+        users=UserState.of(tastes, preference, config.simulator, opening_ts=EXPERIMENT_TS),
+        backend=InProcess.of(Tempter(), preference, k=5, shop_items=SHOP.items),
         opening_ts=EXPERIMENT_TS,
     )
 
-    rows = simulate_users(scene, where, rng, expected=True)
+    rows = simulate_users(state, config, rng, expected=True)
 
-    # given all before, the difference of every list has mean 0, so their sum is a martingale
+    # given the past, the difference of every list has mean 0, so the sum is a martingale
     for happened, expected in (("clicked", "clicks"), ("ordered", "orders"), ("units", "units")):
         difference = rows[happened].cast(pl.Float64) - rows[f"expected_{expected}"]
         assert abs(difference.sum()) < 4 * sqrt((difference**2).sum())
         assert rows[happened].sum() > 30
 
 
-def test_the_truth_has_every_group_and_its_error_falls_with_the_users():
-    few, many = (shop_truth(Tempter(), PLAN, setting(1, truth_users=n)) for n in (50, 800))
+def test_the_truth_has_every_group_and_its_error_decreases_with_the_users():
+    few, many = (shop_truth(Tempter(), PLAN, config_of(1, truth_users=n)) for n in (50, 800))
 
     assert list(few["groups"]) == [group.name for group in PLAN.groups]
     assert few["groups"]["g1"] == few["groups"]["g4"]  # the same users under the same preference
@@ -120,8 +120,8 @@ def test_the_truth_as_a_table():
 
 
 def distances(folder, truth):
-    """Measured KPIs less the true ones, in standard errors of both; by KPI."""
-    table, _ = evidence_of(folder)
+    """Differences of measured and true KPIs in standard errors, by KPI."""
+    table, _ = inputs_of(folder)
     found = {}
     for kpi in KPIS:
         rows = table.group_kpis.filter(kpi=kpi.value).sort("group").to_dicts()
@@ -135,18 +135,18 @@ def distances(folder, truth):
 
 @pytest.fixture(scope="module", params=["shop", "direct"])
 def fifty(request, tmp_path_factory):
-    """Of 50 experiments: how far measured KPIs lie from the truth, and what checks reported."""
+    """Distances from the truth and failed checks of 50 experiments."""
     found: list[dict] = []
     reports: list[set[str]] = []
-    truth = shop_truth(Tempter(), PLAN, setting(999, truth_users=20_000))
+    truth = shop_truth(Tempter(), PLAN, config_of(999, truth_users=20_000))
     for seed in range(SEEDS):
         folder = tmp_path_factory.mktemp(f"{request.param}-{seed}")
-        where = setting(seed, direct=CHOSEN)
+        config = config_of(seed, direct=RATES)
         if request.param == "direct":
-            world = write_direct_log(where, folder)
-            truth = world.truth()
+            simulation = write_direct_log(config, folder)
+            truth = simulation.truth()
         else:
-            write_shop_log(where, folder)
+            write_shop_log(config, folder)
         found.append(distances(folder, truth))
         reports.append(reported(folder))
     return found, reports
@@ -157,14 +157,14 @@ def fifty(request, tmp_path_factory):
 def test_measured_kpis_and_the_truth_agree_within_sampling_error(fifty, kpi):
     z = np.array([of_seed[kpi] for of_seed in fifty[0]])
 
-    # errors are estimated from 250 users a group, so that the squares are slightly too large
+    # errors are estimated from 250 users per group, so the squares are slightly too large
     assert 0.001 < stats.chi2.cdf((z**2).sum(), z.size) < 0.999
     assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
     assert abs(z.mean()) < 4 / sqrt(z.size)
 
 
 @pytest.mark.slow
-def test_clean_experiments_are_reported_no_more_often_than_the_levels_say(fifty):
+def test_false_positives_on_clean_experiments_are_within_the_levels(fifty):
     counts = dict.fromkeys(LEVELS, 0)
     for found in fifty[1]:
         assert found <= set(LEVELS)

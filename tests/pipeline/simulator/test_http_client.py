@@ -1,4 +1,4 @@
-"""Simulated users before a small HTTP server: they do what they do before the model in process."""
+"""Simulated users of a small HTTP server behave as with the model in this process."""
 
 import json
 import threading
@@ -14,20 +14,20 @@ from pipeline.cli import main
 from pipeline.core.errors import EndpointError, StudyError
 from pipeline.simulator.http_client import simulate_over_http
 from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
-from pipeline.study import PlantedFaults, SimulatorConfig, load_study
-from tests.pipeline.simulator.experiments import ITEMS, PLAN, WORLD, Tempter
+from pipeline.study import InjectedFaults, SimulatorConfig, load_study
+from tests.pipeline.simulator.experiments import ITEMS, PLAN, SHOP, Tempter
 
 TO_CLICK, TO_ORDER = 10_000, 20_000
 
 
 class Shopkeeper(ThreadingHTTPServer):
-    """Serves what :class:`Tempter` lists, and keeps what it is told."""
+    """Serves the lists of :class:`Tempter`, and keeps the events."""
 
     daemon_threads = True
-    request_queue_size = 128  # the clients connect all at once; those beyond it would wait seconds
+    request_queue_size = 128  # all clients connect at once
 
     def handle_error(self, request, client_address):
-        """A client that was refused has hung up."""
+        """Ignore clients that have disconnected."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -40,20 +40,20 @@ class Shopkeeper(ThreadingHTTPServer):
     def url(self):
         return f"http://127.0.0.1:{self.server_port}"
 
-    def recommend(self, asked):
-        group = PLAN.group_of(asked["user"])
-        session = np.array([ITEMS.index(name) for name in asked["session"]])
-        (listed,) = Tempter().recommend([session], np.array([group.preference]), k=asked["k"])
+    def recommend(self, request):
+        group = PLAN.group_of(request["user"])
+        session = np.array([ITEMS.index(name) for name in request["session"]])
+        (listed,) = Tempter().recommend([session], np.array([group.preference]), k=request["k"])
         with self.lock:
             impression = f"e{len(self.impressions)}"
-            self.impressions[impression] = (asked["user"], group.name, asked["ts"])
+            self.impressions[impression] = (request["user"], group.name, request["ts"])
         items = [{"item": ITEMS[n], "position": k + 1, "score": 0.0} for k, n in enumerate(listed)]
         return self.change({"group": group.name, "impression": impression, "items": items})
 
-    def take(self, told):
+    def take(self, request):
         with self.lock:
-            self.events += told["events"]
-        return {"accepted": len(told["events"]), "repeated": 0}
+            self.events += request["events"]
+        return {"accepted": len(request["events"]), "repeated": 0}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -87,26 +87,26 @@ def server():
 
 @pytest.fixture
 def study(project_root):
-    """A study of a small shop with 30 users."""
+    """A study with a small shop and 30 users."""
     small = load_study(project_root / "params.yaml")
     experiment = replace(small.experiment, users=30, days=3)
-    return replace(small, synthetic=WORLD, experiment=experiment)
+    return replace(small, synthetic=SHOP, experiment=experiment)
 
 
-def test_users_do_before_a_server_what_they_do_before_the_same_model_in_process(server, study):
+def test_users_behave_as_with_the_same_model_in_this_process(server, study):
     found = simulate_over_http(study, PLAN, server.url, key="secret")
 
     log = simulate_shop(Tempter(), PLAN, SimulationConfig.of(study))
-    told = {(event["impression"], event["event_type"]): event for event in server.events}
+    events = {(event["impression"], event["event_type"]): event for event in server.events}
     rows = []
     for impression, (user, group, ts) in server.impressions.items():
-        click, order = (told.get((impression, event_type)) for event_type in ("click", "order"))
+        click, order = (events.get((impression, event_type)) for event_type in ("click", "order"))
         assert click is None or click["ts"] == ts + TO_CLICK
         assert order is None or (order["ts"], order["item"]) == (ts + TO_ORDER, click["item"])
         rows.append((user, group, ts, click is not None, order["units"] if order else 0))
     expected = log.select("user", "group", "ts", "clicked", "units").rows()
     assert sorted(rows) == sorted(expected)
-    assert len(told) == len(server.events)
+    assert len(events) == len(server.events)
     assert found == {
         "lists": log.height,
         "clicked": log["clicked"].sum(),
@@ -117,8 +117,8 @@ def test_users_do_before_a_server_what_they_do_before_the_same_model_in_process(
     assert server.keys == {"Bearer secret"}
 
 
-def test_the_command_says_what_users_did(server, small_params, tmp_path, monkeypatch, capsys):
-    shop = {"experiment": {**small_params["experiment"], "users": 10}, "synthetic": asdict(WORLD)}
+def test_the_command_prints_the_outcome(server, small_params, tmp_path, monkeypatch, capsys):
+    shop = {"experiment": {**small_params["experiment"], "users": 10}, "synthetic": asdict(SHOP)}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params | shop), encoding="utf-8")
     plan = tmp_path / "data/studies/synthetic-shop/traffic_plan/traffic_plan.json"
     plan.parent.mkdir(parents=True)
@@ -129,11 +129,9 @@ def test_the_command_says_what_users_did(server, small_params, tmp_path, monkeyp
     assert main(["simulate", "--url", server.url]) == 0
 
     clicks = [event for event in server.events if event["event_type"] == "click"]
-    words = capsys.readouterr().out
-    assert words.startswith(
-        f"{len(server.impressions):,} impressions, {len(clicks):,} with a click, "
-    )
-    assert words.endswith(f"they are in the log of {server.url}\n")
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{len(server.impressions)} lists shown, {len(clicks)} clicked, ")
+    assert printed.endswith(f"they are in the log of {server.url}\n")
     assert server.keys == {"Bearer secret"}
 
 
@@ -146,7 +144,7 @@ def test_the_command_names_what_is_missing(small_params, tmp_path, monkeypatch, 
     assert "traffic_plan.json is missing" in capsys.readouterr().err
 
 
-def test_a_list_may_be_shorter_than_the_plan_says(server, study):
+def test_a_list_may_be_shorter_than_in_the_plan(server, study):
     server.change = lambda answer: answer | {"items": answer["items"][:1]}
 
     found = simulate_over_http(study, PLAN, server.url)
@@ -158,34 +156,37 @@ def test_a_list_may_be_shorter_than_the_plan_says(server, study):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"group": "g9"}, "as group g9, but by the study's traffic plan it is in g"),
-        ({"group": None, "impression": None}, "as group None"),
-        ({"items": [{"item": "socks"}]}, r"listed \['socks'\], which the synthetic shop"),
-        ({"items": "none"}, "answered with .*: items: Input should be a valid list"),
+        ({"group": "g9"}, "in group g9, but the study's traffic plan has g"),
+        ({"group": None, "impression": None}, "in group None"),
+        (
+            {"items": [{"item": "socks"}]},
+            r"recommended \['socks'\], which are not items of the synthetic shop",
+        ),
+        ({"items": "none"}, "returned .*: items: Input should be a valid list"),
     ],
     ids=["another group", "no group", "another shop", "no list"],
 )
-def test_a_server_of_something_else_is_refused(server, study, change, words):
+def test_an_unexpected_answer_is_an_error(server, study, change, words):
     server.change = lambda answer: answer | change
 
     with pytest.raises(EndpointError, match=words):
         simulate_over_http(study, PLAN, server.url)
 
 
-def test_a_refusal_is_told_as_it_was_answered(server, study):
+def test_an_error_status_is_reported(server, study):
     server.status = 503
 
-    with pytest.raises(EndpointError, match=r"answered with 503 .*expected 200"):
+    with pytest.raises(EndpointError, match=r"returned 503 .*expected status 200"):
         simulate_over_http(study, PLAN, server.url)
 
 
-def test_a_server_that_is_not_there_is_named(study):
+def test_an_unreachable_server_is_named(study):
     with pytest.raises(EndpointError, match=r"127\.0\.0\.1:1.*is 'paretoscope serve' running"):
         simulate_over_http(study, PLAN, "http://127.0.0.1:1")
 
 
-def test_faults_of_a_log_are_not_planted_in_a_servers(study):
-    faulty = replace(study, simulator=SimulatorConfig(faults=PlantedFaults(bots=1, novelty=1.0)))
+def test_faults_of_the_log_are_refused(study):
+    faulty = replace(study, simulator=SimulatorConfig(faults=InjectedFaults(bots=1, novelty=1.0)))
 
-    with pytest.raises(StudyError, match=r"simulator\.faults\.bots changes what a log says"):
+    with pytest.raises(StudyError, match=r"simulator\.faults\.bots is a fault of the log"):
         simulate_over_http(faulty, PLAN, "http://127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""The world without a recommender: its rates are the chosen ones, and its users differ."""
+"""Logs drawn from known slopes: their rates are exact, and their users differ."""
 
 from math import sqrt
 
@@ -11,40 +11,40 @@ from scipy import integrate, stats
 from scipy.special import expit, logit
 
 from pipeline.core.contracts import DAY_MS, IMPRESSIONS
-from pipeline.simulator.planted_slopes import DirectWorld, intercept_for_mean, mean_rate
+from pipeline.simulator.planted_slopes import DirectSimulation, intercept_for_mean, mean_rate
 from pipeline.simulator.shop_experiment import EXPERIMENT_TS
-from tests.pipeline.simulator.experiments import PLAN, X, setting
+from tests.pipeline.simulator.experiments import PLAN, X, config_of
 
 
-def world(seed=1, users=4000, x=X, **changes):
+def simulation(seed=1, users=4000, x=X, **changes):
     direct = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.3} | changes.pop("direct", {})
-    where = setting(seed, users=users, direct=direct, **changes)
-    return DirectWorld.open(PLAN, where, x_ctr=x, x_cvr=-x)
+    config = config_of(seed, users=users, direct=direct, **changes)
+    return DirectSimulation.of(PLAN, config, x_ctr=x, x_cvr=-x)
 
 
-def whole(drawn):
-    return pl.concat(drawn.days())
+def log_of(simulation):
+    return pl.concat(simulation.days())
 
 
 @settings(max_examples=30, deadline=None)
 @given(rate=st.floats(1e-4, 1 - 1e-4), spread=st.floats(0, 3))
-def test_users_spread_around_the_line_have_the_chosen_rate_on_average(rate, spread):
+def test_the_mean_rate_over_users_is_exact(rate, spread):
     line = float(intercept_for_mean(np.array([rate]), spread)[0])
 
-    # the slow twin: the integral by adaptive quadrature
+    # reference: adaptive quadrature
     mean, _ = integrate.quad(lambda z: expit(line + spread * z) * stats.norm.pdf(z), -12, 12)
     assert mean == pytest.approx(rate, rel=1e-5)
     assert float(mean_rate(np.array([line]), spread)[0]) == pytest.approx(rate, rel=1e-9)
 
 
-def test_where_users_are_alike_the_line_is_the_rate_s():
+def test_without_user_effects_the_intercept_is_the_logit_of_the_rate():
     assert intercept_for_mean(np.array([0.1, 0.5]), 0.0) == pytest.approx(logit([0.1, 0.5]))
 
 
-def test_rates_are_those_of_the_chosen_slopes():
-    drawn = world(direct={"user_spread": 1.5})
+def test_rates_follow_the_known_slopes():
+    drawn = simulation(direct={"user_spread": 1.5})
 
-    log = whole(drawn)
+    log = log_of(drawn)
 
     truth = drawn.truth()["groups"]
     for group, x in zip(PLAN.groups, X, strict=True):
@@ -59,22 +59,22 @@ def test_rates_are_those_of_the_chosen_slopes():
         log.with_columns(off=pl.col("clicked") - expected).group_by("user").agg(pl.col("off").sum())
     )
     assert abs(off["off"].sum()) < 4 * sqrt((off["off"] ** 2).sum())
-    # 1.5 in the log odds is a standard deviation of about 0.2 in the rate: far from alike
+    # a spread of 1.5 in the log odds is a standard deviation of about 0.2 in the rate
     rate = by_user["y"].sum() / by_user["m"].sum()
     squares = ((by_user["y"] - rate * by_user["m"]) ** 2).sum()
     assert squares > 2 * rate * (1 - rate) * by_user["m"].sum()
 
 
-def test_a_group_may_lie_off_its_line():
-    on_line, off = (world(direct={"group_spread": spread}) for spread in (0.0, 0.5))
+def test_groups_may_deviate_from_the_line():
+    without, with_spread = (simulation(direct={"group_spread": spread}) for spread in (0.0, 0.5))
 
-    moved = off.click_odds - on_line.click_odds
-    assert moved.std() > 0.1
-    assert len(set(np.round(moved, 9))) == len(PLAN.groups)
+    deviation = with_spread.click_odds - without.click_odds
+    assert deviation.std() > 0.1
+    assert len(set(np.round(deviation, 9))) == len(PLAN.groups)
 
 
-def test_the_log_is_in_the_contract_a_day_at_a_time():
-    for day, frame in enumerate(world(users=300).days()):
+def test_each_day_of_the_log_follows_the_contract():
+    for day, frame in enumerate(simulation(users=300).days()):
         IMPRESSIONS.validate(frame)
         assert (
             frame["ts"]
@@ -89,8 +89,8 @@ def test_the_log_is_in_the_contract_a_day_at_a_time():
     assert day == 6
 
 
-def test_impressions_are_as_many_as_chosen_and_differ_between_users():
-    log = whole(world(users=4000))
+def test_impressions_per_user_have_the_given_mean_and_variance():
+    log = log_of(simulation(users=4000))
 
     counts = np.zeros(4000)
     seen = log.group_by("user").len()["len"].to_numpy()
@@ -101,39 +101,39 @@ def test_impressions_are_as_many_as_chosen_and_differ_between_users():
     assert log["impression"].n_unique() == log.height
 
 
-def test_weekdays_decide_how_many_come():
-    days = [frame.height for frame in world(weekdays=(1, 1, 9, 1, 1, 1, 1)).days()]
+def test_weekdays_weight_the_days():
+    days = [frame.height for frame in simulation(weekdays=(1, 1, 9, 1, 1, 1, 1)).days()]
 
     assert days[0] / sum(days) == pytest.approx(9 / 15, abs=0.02)  # 2025-10-01 is a Wednesday
 
 
 def test_the_number_of_earlier_lists_is_counted_over_days():
-    drawn = world(users=200, faults={"carry_over": 0.2})
+    drawn = simulation(users=200, faults={"carry_over": 0.2})
 
-    log = whole(drawn)
+    log = log_of(drawn)
 
     counts = dict(log.group_by("user").len().iter_rows())
     assert drawn.shown.tolist() == [counts.get(user, 0) for user in drawn.users]
 
 
-def test_truth_with_carry_over_and_novelty_is_the_mean_over_the_lists_that_were_shown():
+def test_the_truth_with_carry_over_and_novelty_is_the_mean_over_the_impressions():
     faults = {"carry_over": 0.3, "novelty": 0.8}
-    drawn = world(users=300, faults=faults)
+    drawn = simulation(users=300, faults=faults)
 
-    log = whole(drawn)
+    log = log_of(drawn)
 
     rows = log.sort("ts", "impression").with_columns(n=pl.int_range(pl.len()).over("user"))
     day = ((rows["ts"] - EXPERIMENT_TS) // DAY_MS).to_numpy()
     for group, x in zip(PLAN.groups, X, strict=True):
         mine = (rows["group"] == group.name).to_numpy()
-        pull = 0.8 * 0.5 ** (day / 3) + 0.3 * np.log2(1 + rows["n"].to_numpy())
-        chance = expit(logit(0.2) + 0.9 * x + group.preference[0] * pull)
+        effect = 0.8 * 0.5 ** (day / 3) + 0.3 * np.log2(1 + rows["n"].to_numpy())
+        rate = expit(logit(0.2) + 0.9 * x + group.preference[0] * effect)
         found = drawn.truth()["groups"][group.name]["ctr"]["value"]
-        assert found == pytest.approx(chance[mine].mean())
+        assert found == pytest.approx(rate[mine].mean())
 
 
-def test_the_same_seed_gives_the_same_log_and_another_seed_another():
-    first = whole(world(users=200))
+def test_the_log_depends_on_the_seed():
+    first = log_of(simulation(users=200))
 
-    assert whole(world(users=200)).equals(first)
-    assert not whole(world(users=200, seed=2)).equals(first)
+    assert log_of(simulation(users=200)).equals(first)
+    assert not log_of(simulation(users=200, seed=2)).equals(first)

@@ -1,4 +1,4 @@
-"""The simulated experiment: a small shop, a small untrained model, and recommenders of known worth."""
+"""The simulated experiment with a small shop, an untrained model and recommenders of known quality."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,6 @@ from models.network.configuration import ModelConfig
 from models.network.model import build_model
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import DataError, LogError
-from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.session_loop import MAX_IMPRESSIONS
 from pipeline.simulator.shop_experiment import (
@@ -26,26 +25,12 @@ from pipeline.simulator.shop_experiment import (
 from pipeline.study import ExperimentConfig, SimulatorConfig, SyntheticConfig
 from pipeline.synthetic.generate_log import DAY_MS, build_shop, item_id
 from pipeline.synthetic.shop import BROWSE
+from tests.pipeline.experiment.logs import plan_of
 
-WORLD = SyntheticConfig(seed=3, items=60, categories=4, neighbours=5, users=10, sessions=10, days=3)
+SHOP = SyntheticConfig(seed=3, items=60, categories=4, neighbours=5, users=10, sessions=10, days=3)
 SECTION = ExperimentConfig(name="spring", groups=3, list_length=4, days=3, users=300)
-ITEMS = [str(number) for number in item_id(np.arange(WORLD.items))]
-EDGES = [(0, 3332), (3333, 6666), (6667, 9999)]
-PLAN = TrafficPlan(
-    experiment="spring",
-    salt="pareto-1",
-    list_length=SECTION.list_length,
-    groups=tuple(
-        Group(
-            name=f"g{n + 1}",
-            preference_id=f"p{n}",
-            preference=(n / 2, 1 - n / 2),
-            first_bucket=first,
-            last_bucket=last,
-        )
-        for n, (first, last) in enumerate(EDGES)
-    ),
-)
+ITEMS = [str(number) for number in item_id(np.arange(SHOP.items))]
+PLAN = plan_of(3, salt="pareto-1", list_length=SECTION.list_length)
 TOP_GROUP = PLAN.groups[-1]
 
 
@@ -56,7 +41,7 @@ def untrained(items):
 
 @dataclass(frozen=True)
 class KnowsTheShop:
-    """Lists the most probable next items for one preference, and random items for the others."""
+    """Lists the most probable next items for one preference, and random items for all others."""
 
     only_for: tuple[float, ...]
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(8))
@@ -68,18 +53,18 @@ class KnowsTheShop:
         seen = np.full((len(sessions), length.max()), -1)
         for row, session in enumerate(sessions):
             seen[row, : len(session)] = session
-        everything = np.tile(np.arange(WORLD.items), (len(sessions), 1))
-        chance = build_shop(WORLD).next_click_probability(
+        everything = np.tile(np.arange(SHOP.items), (len(sessions), 1))
+        probability = build_shop(SHOP).next_click_probability(
             seen, length, np.full(len(sessions), BROWSE), items=everything
         )
-        random = self.rng.random(chance.shape)
+        random = self.rng.random(probability.shape)
         knows = (preferences == self.only_for).all(axis=1)
-        return np.argsort(-np.where(knows[:, None], chance, random), axis=1)[:, :k]
+        return np.argsort(-np.where(knows[:, None], probability, random), axis=1)[:, :k]
 
 
 @dataclass(frozen=True)
 class Remembers:
-    """Passes on what another recommender lists, and keeps it with the sessions it was asked for."""
+    """Wraps another recommender, and records its lists with their sessions."""
 
     other: KnowsTheShop
     shown: list[tuple[list[int], list[int]]] = field(default_factory=list)
@@ -95,7 +80,7 @@ class Remembers:
 
 @dataclass(frozen=True)
 class ListsOf:
-    """Lists items of one category alone."""
+    """Lists items of one category only."""
 
     category: int
     items: list[str] = field(default_factory=lambda: list(ITEMS))
@@ -103,15 +88,15 @@ class ListsOf:
 
     def recommend(self, sessions, preferences, *, k):
         assert len(sessions) == len(preferences)
-        members = np.flatnonzero(build_shop(WORLD).catalogue.category == self.category)
+        members = np.flatnonzero(build_shop(SHOP).catalogue.category == self.category)
         return np.tile(members[:k], (len(sessions), 1))
 
 
 def simulate(recommender, seed=5, section=SECTION, **simulator):
-    setting = SimulationConfig(
-        synthetic=WORLD, experiment=section, simulator=SimulatorConfig(**simulator), seed=seed
+    config = SimulationConfig(
+        synthetic=SHOP, experiment=section, simulator=SimulatorConfig(**simulator), seed=seed
     )
-    return simulate_shop(recommender, PLAN, setting)
+    return simulate_shop(recommender, PLAN, config)
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +104,14 @@ def log():
     return simulate(untrained(ITEMS))
 
 
-def test_log_is_in_the_contract_and_no_field_is_empty(log):
+def test_the_log_follows_the_contract_without_nulls(log):
     IMPRESSIONS.validate(log)
     assert log.null_count().row(0) == (0,) * len(IMPRESSIONS.columns)
     assert log["impression"].n_unique() == log.height
     assert set(log["experiment"]) == {"spring"}
 
 
-def test_every_unit_is_in_exactly_the_group_of_the_plan(log):
+def test_every_user_is_in_the_group_of_the_plan_only(log):
     pairs = log.select("user", "group").unique()
 
     assert pairs["user"].n_unique() == pairs.height
@@ -140,63 +125,63 @@ def test_orders_follow_clicks_and_units_follow_orders(log):
     assert 0 < log["ordered"].sum() < log["clicked"].sum() < log.height
 
 
-def test_times_lie_in_the_days_of_the_experiment(log):
-    longest_visit_ms = MAX_IMPRESSIONS * 60_000
+def test_times_are_within_the_days_of_the_experiment(log):
+    longest_session_ms = MAX_IMPRESSIONS * 60_000
 
     assert log["ts"].min() >= EXPERIMENT_TS
-    assert log["ts"].max() < EXPERIMENT_TS + SECTION.days * DAY_MS + longest_visit_ms
+    assert log["ts"].max() < EXPERIMENT_TS + SECTION.days * DAY_MS + longest_session_ms
 
 
-def test_a_click_on_the_list_becomes_the_next_click_of_the_visit():
+def test_a_click_on_the_list_is_the_next_click_of_the_session():
     recommender = Remembers(KnowsTheShop(only_for=TOP_GROUP.preference))
     log = simulate(recommender)
-    visits = defaultdict(list)
+    sessions = defaultdict(list)
     for impression, clicked, (history, listed) in zip(
         log["impression"], log["clicked"], recommender.shown, strict=True
     ):
-        visits[impression.split("-")[0]].append((history, listed, clicked))
+        sessions[impression.split("-")[0]].append((history, listed, clicked))
 
     positions = Counter()
-    for visit in visits.values():
-        for (history, listed, clicked), (longer, _, _) in pairwise(visit):
+    for session in sessions.values():
+        for (history, listed, clicked), (longer, _, _) in pairwise(session):
             assert longer[:-1] == history
             if clicked:
                 positions[listed.index(longer[-1])] += 1
 
-    # the further down, the less it is seen and the less probable what stands there
+    # lower positions are examined less, and their items are less probable
     assert positions[0] > positions[1] > positions[2] > positions[3] > 0
 
 
-def test_a_visit_is_a_run_of_impressions_of_one_user_a_minute_apart(log):
-    visits = log.with_columns(
-        visit=pl.col("impression").str.extract(r"^v(\d+)-"),
+def test_a_session_has_one_user_and_an_impression_per_minute(log):
+    sessions = log.with_columns(
+        session=pl.col("impression").str.extract(r"^v(\d+)-"),
         step=pl.col("impression").str.extract(r"-(\d+)$").cast(pl.Int64),
     )
-    per_visit = visits.group_by("visit").agg(
+    per_session = sessions.group_by("session").agg(
         users=pl.col("user").n_unique(),
         steps=pl.col("step").sort(),
         starts=(pl.col("ts") - 60_000 * pl.col("step")).n_unique(),
     )
 
-    assert set(per_visit["users"]) == {1}
-    assert set(per_visit["starts"]) == {1}
-    for steps in per_visit["steps"]:
+    assert set(per_session["users"]) == {1}
+    assert set(per_session["starts"]) == {1}
+    for steps in per_session["steps"]:
         assert steps.to_list() == list(range(len(steps)))
         assert len(steps) <= MAX_IMPRESSIONS
 
 
-def test_users_come_twice_on_average(log):
-    visits = log["impression"].str.extract(r"^v(\d+)-").n_unique()
+def test_users_have_two_sessions_on_average(log):
+    sessions = log["impression"].str.extract(r"^v(\d+)-").n_unique()
 
-    assert visits == 2 * SECTION.users  # with every item known, each visit is shown a list
+    assert sessions == 2 * SECTION.users  # with every item known, each session has a list
 
 
-def test_the_same_seed_gives_the_same_log_and_another_seed_another(log):
+def test_the_log_depends_on_the_seed(log):
     assert simulate(untrained(ITEMS)).equals(log)
     assert not simulate(untrained(ITEMS), seed=6).equals(log)
 
 
-def test_a_recommender_that_knows_the_shop_is_clicked_more_in_its_group_alone():
+def test_a_recommender_that_knows_the_shop_is_clicked_more_in_its_group_only():
     rates = (
         simulate(KnowsTheShop(only_for=TOP_GROUP.preference))
         .group_by("group")
@@ -209,43 +194,43 @@ def test_a_recommender_that_knows_the_shop_is_clicked_more_in_its_group_alone():
     assert ctr["g1"] == pytest.approx(ctr["g2"], abs=4 * error)
 
 
-def test_visits_that_start_with_an_item_the_model_does_not_know_are_not_in_the_experiment():
-    known = ITEMS[: WORLD.items // 2]
+def test_sessions_that_start_with_an_unknown_item_are_not_in_the_experiment():
+    known = ITEMS[: SHOP.items // 2]
 
     log = simulate(untrained(known))
 
     first_steps = (
         log.with_columns(step=pl.col("impression").str.extract(r"-(\d+)$").cast(pl.Int64))
-        .group_by(visit=pl.col("impression").str.extract(r"^v(\d+)-"))
+        .group_by(session=pl.col("impression").str.extract(r"^v(\d+)-"))
         .agg(pl.col("step").min())["step"]
     )
     assert set(first_steps) == {0}
     assert 0.2 < len(first_steps) / (2 * SECTION.users) < 0.8  # half of the items are known
 
 
-def test_visits_come_by_weekday():
+def test_sessions_are_weighted_by_weekday():
     log = simulate(untrained(ITEMS), weekdays=(1, 1, 1, 1, 6, 1, 1))
 
-    # the shop opens on a Wednesday, for three days: the last is a Friday
+    # the experiment starts on a Wednesday and ends on a Friday
     starts = log.filter(pl.col("impression").str.ends_with("-0"))["ts"].to_numpy()
     days = np.bincount((starts - EXPERIMENT_TS) // DAY_MS, minlength=3)
     assert chisquare(days, days.sum() * np.array([1, 1, 6]) / 8).pvalue > 1e-3
 
 
-def test_users_who_remember_are_served_one_visit_after_another_in_order_of_time():
+def test_sessions_of_users_with_memory_are_simulated_in_order_of_time():
     recommender = Remembers(KnowsTheShop(only_for=TOP_GROUP.preference))
 
     log = simulate(recommender, drift=0.01)
 
-    first_of_visit = log.with_row_index("place").filter(pl.col("impression").str.ends_with("-0"))
-    for (user,), visits in first_of_visit.group_by("user"):
-        assert visits.sort("place")["ts"].is_sorted(), user
+    first_of_session = log.with_row_index("row").filter(pl.col("impression").str.ends_with("-0"))
+    for (user,), sessions in first_of_session.group_by("user"):
+        assert sessions.sort("row")["ts"].is_sorted(), user
     assert log["impression"].n_unique() == log.height
-    assert first_of_visit.height == 2 * SECTION.users
+    assert first_of_session.height == 2 * SECTION.users
 
 
-def test_who_learns_begins_visits_where_the_lists_led():
-    shop = build_shop(WORLD)
+def test_users_who_learn_start_sessions_in_the_category_of_the_lists():
+    shop = build_shop(SHOP)
     share = {}
     for learning in (0.0, 1.0):
         recommender = Remembers(ListsOf(category=2))
@@ -258,33 +243,33 @@ def test_who_learns_begins_visits_where_the_lists_led():
         later = begun.filter("led", pl.col("impression").str.ends_with("-0"))
         share[learning] = (later["start"] == 2).mean()
 
-    # whoever clicked a list was led to category 2, and starts half of all visits in the favourite
+    # users who clicked a list learned category 2, and start half of their sessions in the favourite
     assert share[0.0] < 0.4
     assert share[1.0] > 0.5
 
 
-def test_a_model_that_knows_no_item_visits_begin_with_is_an_error():
+def test_a_model_without_the_items_that_sessions_start_with_is_an_error():
     @dataclass(frozen=True)
     class KnowsNothing:
         items: tuple = ()
         index: dict = field(default_factory=dict)
 
-    with pytest.raises(DataError, match="no visit was shown a list"):
+    with pytest.raises(DataError, match="no list was shown"):
         simulate(KnowsNothing())
 
 
-def test_a_reader_is_told_that_no_person_saw_a_list():
+def test_the_provenance_says_that_no_user_saw_a_list():
     assert log_provenance()["origin"] == "simulated"
-    assert "No real person saw a list" in log_provenance()["how"]
+    assert "No real user saw a list" in log_provenance()["how"]
 
 
-SETTING = SimulationConfig(synthetic=WORLD, experiment=SECTION, simulator=SimulatorConfig(), seed=5)
+CONFIG = SimulationConfig(synthetic=SHOP, experiment=SECTION, simulator=SimulatorConfig(), seed=5)
 
 
-def test_users_outside_of_the_experiment_see_no_list_and_testers_that_of_their_group():
+def test_users_outside_the_experiment_have_no_lists_and_forced_ones_those_of_their_group():
     plan = replace(PLAN, traffic_share=0.5, holdout=0.2, forced_assignment={"u0000007": "g2"})
 
-    impressions = simulate_shop(untrained(ITEMS), plan, SETTING)
+    impressions = simulate_shop(untrained(ITEMS), plan, CONFIG)
 
     users = impressions["user"].unique()
     assert 0.25 * SECTION.users < len(users) < 0.55 * SECTION.users
@@ -292,8 +277,10 @@ def test_users_outside_of_the_experiment_see_no_list_and_testers_that_of_their_g
     assert set(impressions.filter(user="u0000007")["group"]) <= {"g2"}
 
 
-def test_without_users_there_is_nothing_to_simulate():
+def test_an_experiment_without_users_is_refused():
     off = replace(PLAN, enabled=False)
 
-    with pytest.raises(LogError, match="experiment 'spring' has no users: enabled = False"):
-        simulate_shop(untrained(ITEMS), off, SETTING)
+    with pytest.raises(
+        LogError, match="experiment 'spring' has no users to simulate: enabled = False"
+    ):
+        simulate_shop(untrained(ITEMS), off, CONFIG)

@@ -1,4 +1,4 @@
-"""A study's own experiment: the users its source names, and what a reader is told of them."""
+"""The experiment of a study by its source, and its provenance."""
 
 import polars as pl
 import pytest
@@ -10,8 +10,7 @@ from pipeline.artifacts.storage import StudyPaths, read_json
 from pipeline.core.contracts import IMPRESSIONS, OFFLINE_METRICS, EventType
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
 from pipeline.datasets.ingest_events import write_events
-from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.recommender.recommender import Recommender
+from pipeline.recommender.recommender import Recommender, read_catalogue
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
@@ -26,6 +25,7 @@ from pipeline.study import (
     load_study,
 )
 from pipeline.synthetic.generate_log import generate_log, item_id
+from tests.pipeline.experiment.logs import plan_of
 
 SMALL = {
     "study.name": "small",
@@ -43,21 +43,7 @@ SMALL = {
 }
 HOUR = 3_600_000
 TS = 1_757_000_000_000
-PLAN = TrafficPlan(
-    experiment="spring",
-    salt="salt",
-    list_length=3,
-    groups=tuple(
-        Group(
-            name=f"g{n}",
-            preference_id=f"p{n}",
-            preference=(float(n), 1.0 - n),
-            first_bucket=5000 * n,
-            last_bucket=5000 * n + 4999,
-        )
-        for n in (0, 1)
-    ),
-)
+PLAN = plan_of(2, list_length=3)
 
 
 def small_study(project_root, source, **changes):
@@ -72,7 +58,7 @@ def untrained(items):
 
 @pytest.fixture
 def events():
-    """Twelve sessions of 2 to 4 clicks, one every 12 hours; the later, the smaller the name."""
+    """Twelve sessions of 2 to 4 clicks, one every 12 hours, with descending names."""
     rows = [
         (f"s{99 - n}", TS + 12 * HOUR * n + 60_000 * click, "abcd"[(n + click) % 4], "click")
         for n in range(12)
@@ -83,8 +69,8 @@ def events():
 
 @pytest.fixture
 def prepared(project_root, tmp_path, events):
-    """The study's folder with sessions in it, and the catalogue."""
-    study = small_study(project_root, LogSource.REPLAY)
+    """The study's folder with its sessions, and the catalogue."""
+    study = small_study(project_root, LogSource.HELD_OUT_REPLAY)
     paths = StudyPaths.of(study, tmp_path)
     raw, read, sessions = tmp_path / "log.csv", tmp_path / "events", paths.artifact("sessions")
     events.write_csv(raw)
@@ -104,7 +90,7 @@ def prepared(project_root, tmp_path, events):
 
 
 def simulated(study, paths, recommender):
-    """The rows of the log's files, and the truth."""
+    """The rows of the log files, and the ground truth."""
     folder = paths.artifact("experiment_log_files")
     folder.mkdir(parents=True, exist_ok=True)
     truth = simulate_experiment(study, paths, PLAN, recommender, folder)
@@ -114,7 +100,7 @@ def simulated(study, paths, recommender):
 
 @pytest.fixture
 def generated(project_root, tmp_path):
-    """The folder of a study of the shop whose log is there."""
+    """The folder of a study with the generated log of the shop."""
     study = small_study(project_root, LogSource.SIMULATED_SHOP)
     generate_log(study.synthetic, tmp_path / study.dataset.path)
     return StudyPaths.of(study, tmp_path)
@@ -129,23 +115,23 @@ def generated(project_root, tmp_path):
         ("files", "real"),
     ],
 )
-def test_a_reader_is_told_whether_people_saw_the_lists(project_root, source, origin):
+def test_the_provenance_says_whether_users_saw_the_lists(project_root, source, origin):
     log_path = {"experiment.log_path": "logs"} if source == "files" else {}
     found = log_provenance(small_study(project_root, LogSource(source), **log_path))
 
     assert found["origin"] == origin
     words = {"real": "recorded by your own system", "drawn": "neither users nor lists"}
-    assert words.get(origin, "No real person saw a list") in found["how"]
+    assert words.get(origin, "No real user saw a list") in found["how"]
 
 
-def test_a_reader_is_told_what_was_planted(project_root):
+def test_the_provenance_lists_the_injected_faults(project_root):
     faults = {"simulator.faults.bots": 3, "simulator.faults.lost_users": 0.1}
     found = log_provenance(small_study(project_root, LogSource.SIMULATED_SHOP, **faults))
 
-    assert found["how"].endswith("planted on purpose: lost users 0.1, bots 3.")
+    assert found["how"].endswith("Faults were injected: lost users 0.1, bots 3.")
 
 
-def test_the_shops_users_come_from_the_study_and_so_does_the_truth(project_root, generated):
+def test_users_and_truth_of_the_shop_depend_on_the_study(project_root, generated):
     study = small_study(
         project_root, LogSource.SIMULATED_SHOP, **{"simulator.truth_users": 20, "study.seed": 3}
     )
@@ -173,14 +159,14 @@ def write_metrics(paths, recall):
     table.write_parquet(paths.artifact("offline_metrics", "offline_metrics.parquet"))
 
 
-def test_a_direct_log_has_the_chosen_slopes_on_the_studys_own_metrics(project_root, tmp_path):
-    chosen = {
+def test_a_direct_log_has_the_known_slopes_on_the_offline_metrics(project_root, tmp_path):
+    direct = {
         "ctr": 0.2,
         "cvr": 0.3,
         "ctr_slope": {"metric": "recall", "slope": 0.8},
         "cvr_slope": {"metric": "order_density", "slope": 2.0},
     }
-    study = small_study(project_root, LogSource.DIRECT, **{"simulator.direct": chosen})
+    study = small_study(project_root, LogSource.DIRECT, **{"simulator.direct": direct})
     paths = StudyPaths.of(study, tmp_path)
     write_metrics(paths, (0.40, 0.50))
 
@@ -188,14 +174,14 @@ def test_a_direct_log_has_the_chosen_slopes_on_the_studys_own_metrics(project_ro
 
     IMPRESSIONS.validate(log)
     groups = truth["groups"]
-    # group 1 has 25 % more recall, group 0 an order density that is 1.5 / 1.4 as large
-    assert logit(groups["g0"]["ctr"]["value"]) == pytest.approx(logit(0.2))
-    assert logit(groups["g1"]["ctr"]["value"]) == pytest.approx(logit(0.2) + 0.8 * 0.25)
-    assert logit(groups["g0"]["cvr"]["value"]) == pytest.approx(logit(0.3) + 2 * (1.5 / 1.4 - 1))
-    assert logit(groups["g1"]["cvr"]["value"]) == pytest.approx(logit(0.3))
+    # g2 has 25% more recall, g1 has 1.5 / 1.4 times the order density
+    assert logit(groups["g1"]["ctr"]["value"]) == pytest.approx(logit(0.2))
+    assert logit(groups["g2"]["ctr"]["value"]) == pytest.approx(logit(0.2) + 0.8 * 0.25)
+    assert logit(groups["g1"]["cvr"]["value"]) == pytest.approx(logit(0.3) + 2 * (1.5 / 1.4 - 1))
+    assert logit(groups["g2"]["cvr"]["value"]) == pytest.approx(logit(0.3))
 
 
-def test_a_slope_on_a_metric_that_is_0_is_refused(project_root, tmp_path):
+def test_a_slope_on_a_metric_of_0_is_refused(project_root, tmp_path):
     study = small_study(project_root, LogSource.DIRECT)
     paths = StudyPaths.of(study, tmp_path)
     write_metrics(paths, (0.0, 0.50))
@@ -204,14 +190,14 @@ def test_a_slope_on_a_metric_that_is_0_is_refused(project_root, tmp_path):
         simulated(study, paths, untrained(["a"]))
 
 
-def test_brought_files_are_not_simulated(project_root, tmp_path):
+def test_a_log_from_files_is_not_simulated(project_root, tmp_path):
     study = small_study(project_root, LogSource.FILES, **{"experiment.log_path": "logs"})
 
     with pytest.raises(StudyError, match="there is nothing to simulate"):
         simulated(study, StudyPaths.of(study, tmp_path), untrained(["a"]))
 
 
-def test_the_truth_can_be_gone_without(project_root, generated):
+def test_the_truth_is_optional(project_root, generated):
     study = small_study(project_root, LogSource.SIMULATED_SHOP, **{"simulator.truth_users": 0})
 
     _, truth = simulated(study, generated, untrained([str(item_id(n)) for n in range(60)]))
@@ -219,15 +205,15 @@ def test_the_truth_can_be_gone_without(project_root, generated):
     assert truth is None
 
 
-def test_users_of_another_shop_than_the_model_learned_from_are_refused(project_root, generated):
+def test_users_of_another_shop_than_the_models_are_refused(project_root, generated):
     study = small_study(project_root, LogSource.SIMULATED_SHOP, **{"synthetic.neighbours": 6})
 
     with pytest.raises(DataError, match="users of another shop than it learned from"):
         simulated(study, generated, untrained([str(item_id(n)) for n in range(60)]))
 
 
-@pytest.mark.parametrize("source", [LogSource.SIMULATED_SHOP, LogSource.REPLAY])
-def test_the_studys_seed_decides_what_users_do(project_root, prepared, source):
+@pytest.mark.parametrize("source", [LogSource.SIMULATED_SHOP, LogSource.HELD_OUT_REPLAY])
+def test_the_log_depends_on_the_studys_seed(project_root, prepared, source):
     paths, catalogue = prepared
     shop = [str(item_id(n)) for n in range(60)]
     recommender = untrained(shop if source is LogSource.SIMULATED_SHOP else catalogue)
@@ -243,17 +229,15 @@ def test_the_studys_seed_decides_what_users_do(project_root, prepared, source):
     assert any(not first.equals(log(seed)) for seed in (2, 3, 4))
 
 
-def test_held_out_sessions_and_no_others_are_replayed_at_their_own_times(
-    project_root, prepared, events
-):
+def test_only_held_out_sessions_are_replayed_at_their_own_times(project_root, prepared, events):
     paths, catalogue = prepared
-    study = small_study(project_root, LogSource.REPLAY)
+    study = small_study(project_root, LogSource.HELD_OUT_REPLAY)
 
     log, truth = simulated(study, paths, untrained(catalogue))
 
     assert truth is None
 
-    # the last two days hold the sessions 8 to 11; a list follows every click but the last
+    # the last two days have the sessions 8 to 11; a list follows every click but the last
     replayed = {f"s{99 - n}" for n in range(8, 12)}
     shown = events.filter(pl.col("session").is_in(replayed)).sort("ts")
     shown = shown.filter(pl.col("ts") < pl.col("ts").max().over("session"))
@@ -263,8 +247,8 @@ def test_held_out_sessions_and_no_others_are_replayed_at_their_own_times(
     IMPRESSIONS.validate(log)
 
 
-def test_a_replay_without_sessions_names_the_command_that_makes_them(project_root, tmp_path):
-    study = small_study(project_root, LogSource.REPLAY)
+def test_a_replay_without_sessions_names_the_command(project_root, tmp_path):
+    study = small_study(project_root, LogSource.HELD_OUT_REPLAY)
 
     with pytest.raises(MissingArtifact, match=r"tokens\.safetensors is missing.*--select sessions"):
         simulated(study, StudyPaths.of(study, tmp_path), untrained(["a"]))

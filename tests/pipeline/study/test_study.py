@@ -1,4 +1,4 @@
-"""params.yaml becomes a study, or one message that names key, value and what is accepted."""
+"""params.yaml is parsed into a study, or raises one error with key, value and what is accepted."""
 
 import dataclasses
 import math
@@ -28,7 +28,7 @@ WRONG_OF_TYPE = {
     list: [3, "click", None, True],
     bool: [1, "true", None],
     dict: [True, ["a"]],
-    type(None): [True, ["a"]],  # an optional value, left out
+    type(None): [True, ["a"]],  # an optional value
 }
 
 
@@ -39,7 +39,7 @@ def _params(path):
 
 @pytest.fixture
 def values(project_root):
-    """The repository's study as plain values, with three groups so that any grid suffices."""
+    """The default study as plain values, with three groups so that any grid suffices."""
     plain = deepcopy(_params(project_root / "params.yaml"))
     plain["experiment"]["groups"] = 3
     return plain
@@ -57,17 +57,17 @@ def _message(values):
     return str(caught.value)
 
 
-def test_params_file_says_every_key_once_and_nothing_else(project_root):
+def test_params_file_has_every_key_and_no_other(project_root):
     plain = _params(project_root / "params.yaml")
 
-    said = {f"{section}.{name}" for section, content in plain.items() for name in content}
+    present = {f"{section}.{name}" for section, content in plain.items() for name in content}
 
-    assert said == set(KEYS)
+    assert present == set(KEYS)
     accepted = {field.name for field in dataclasses.fields(Hypothesis)}
     assert all(set(one) == accepted for one in plain["regression"]["hypotheses"])
 
 
-def test_params_file_loads_to_the_values_it_says(project_root):
+def test_params_file_is_loaded_unchanged(project_root):
     plain = deepcopy(_params(project_root / "params.yaml"))
 
     loaded = load_study(project_root / "params.yaml")
@@ -79,7 +79,7 @@ def test_params_file_loads_to_the_values_it_says(project_root):
     assert loaded.regression.hypotheses == PAPER_HYPOTHESES
 
 
-def test_a_study_survives_being_written_out_and_parsed_again(values):
+def test_a_study_survives_a_round_trip(values):
     study = parse_study(values)
 
     assert parse_study(study.as_dict()) == study
@@ -89,7 +89,7 @@ def test_a_study_survives_being_written_out_and_parsed_again(values):
 def test_a_section_is_required(values, section):
     del values[section]
 
-    assert f"{section}: required, but absent" in _message(values)
+    assert f"{section}: required, but missing" in _message(values)
 
 
 @pytest.mark.parametrize("key", ["study.name", "study.seed", "dataset.format", "dataset.path"])
@@ -97,7 +97,7 @@ def test_a_field_without_default_is_required(values, key):
     section, name = key.split(".")
     del values[section][name]
 
-    assert f"{key}: required, but absent" in _message(values)
+    assert f"{key}: required, but missing" in _message(values)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -114,7 +114,7 @@ def test_an_unknown_section_is_named_with_the_accepted_ones(values):
     assert f"trainings = {{'epochs': 1}}: unknown key; accepted are {sorted(SECTIONS)}" in message
 
 
-def test_an_unknown_key_of_a_hypothesis_is_named_with_its_place(values):
+def test_an_unknown_key_of_a_hypothesis_is_named_with_its_index(values):
     values["regression"]["hypotheses"][2]["weight"] = 2
 
     expected = "regression.hypotheses.2.weight = 2: unknown key; accepted are "
@@ -129,14 +129,14 @@ def test_a_value_of_the_wrong_type_is_named_and_never_converted(values, key):
         message = _message(_set(values, key, wrong))
         shown = {"date": "2025-09-01"} if isinstance(wrong, date) else wrong
         place = key
-        if key == "experiment.shares" and isinstance(wrong, list):  # a list may stand there
+        if key == "experiment.shares" and isinstance(wrong, list):  # a list is accepted here
             place, shown = f"{key}.0", wrong[0]
         assert f"- {place} = {shown!r}: Input should be " in message
 
 
 CLICK, ORDER = {"loss": "click"}, {"loss": "order"}
-OF_LOSS = {"metric": "click_loss", "slope": 1.0}
-CAP = {"rule": "cap", "most": 2}
+ON_A_LOSS = {"metric": "click_loss", "slope": 1.0}
+CAP = {"rule": "cap", "max_items": 2}
 FRESH = {"rule": "freshness", "add": 1.0, "half_life_days": 7.0}
 
 
@@ -220,9 +220,7 @@ FRESH = {"rule": "freshness", "add": 1.0, "half_life_days": 7.0}
         ("regression.level", 0.999, 1.0, "less than 1"),
     ],
 )
-def test_the_last_accepted_value_loads_and_the_next_is_refused(
-    values, key, accepted, refused, words
-):
+def test_the_boundary_value_loads_and_the_next_is_rejected(values, key, accepted, refused, words):
     section, name = key.split(".")
 
     study = parse_study(_set(values, key, accepted))
@@ -246,16 +244,16 @@ def test_the_last_accepted_value_loads_and_the_next_is_refused(
         ("serving.rules", [{"rule": "sort"}], "serving.rules.0 = {'rule': 'sort'}: "),
         (
             "serving.rules",
-            [{"rule": "cap", "most": 2}, {"rule": "pin", "item": "a", "place": 1}],
+            [{"rule": "cap", "max_items": 2}, {"rule": "pin", "item": "a", "place": 1}],
             "pin.place = 1: unknown key; accepted are ['item', 'position', 'rule']",
         ),
-        ("serving.rules", [{"rule": "cap", "most": 0}], "serving.rules.0.cap.most = 0"),
+        ("serving.rules", [{"rule": "cap", "max_items": 0}], "serving.rules.0.cap.max_items = 0"),
         ("serving.filters", {"bought": True}, "filters.bought = True: unknown key; accepted are"),
-        ("serving.kafka", {"topic": "x"}, "serving.kafka.servers: required, but absent"),
+        ("serving.kafka", {"topic": "x"}, "serving.kafka.servers: required, but missing"),
     ],
     ids=str,
 )
-def test_a_wrong_element_of_a_list_is_named_by_its_place(values, key, value, place):
+def test_a_wrong_list_element_is_named_by_its_index(values, key, value, place):
     assert place in _message(_set(values, key, value))
 
 
@@ -286,15 +284,15 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
         ({"experiment.variants": "v.csv"}, ["experiment.variants", "source = simulated-shop"]),
         (
             {"experiment.columns": {"clicks": {"user": "who", "item": "who"}}},
-            ["experiment.columns.clicks", "who twice"],
+            ["experiment.columns.clicks", "who is named twice"],
         ),
         (
             {"experiment.source": "held-out-replay", "simulator.faults": {"bots": 1}},
             ["simulator.faults = {'bots': 1}", "experiment.source = held-out-replay"],
         ),
         (
-            {"experiment.source": "direct", "simulator.direct": {"ctr_slope": OF_LOSS}},
-            ["simulator.direct.ctr_slope: 'click_loss' is better when it is less"],
+            {"experiment.source": "direct", "simulator.direct": {"ctr_slope": ON_A_LOSS}},
+            ["simulator.direct.ctr_slope: 'click_loss' is better when lower"],
         ),
         ({"model.heads": 3}, ["model.hidden_size = 64", "model.heads = 3"]),
         ({"synthetic.categories": 3001}, ["synthetic.categories = 3001", "synthetic.items = 3000"]),
@@ -309,12 +307,15 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
         ),
         ({"training.negatives": {"uniform": 9, "top": 10}}, ["top = 10", "uniform = 9"]),
         ({"training.negatives": {"all": True}}, ["negatives.all", "uniform: 0"]),
-        ({"serving.rules": [CAP, FRESH]}, ["['cap', 'freshness']", "before the rules that act"]),
-        ({"serving.rules": [{"rule": "boost", "add": 1.0}]}, ["no item and no category"]),
+        (
+            {"serving.rules": [CAP, FRESH]},
+            ["['cap', 'freshness']", "before the rules that re-rank"],
+        ),
+        ({"serving.rules": [{"rule": "boost", "add": 1.0}]}, ["neither items nor categories"]),
     ],
     ids="-".join,
 )
-def test_parameters_that_contradict_each_other_are_both_named(values, changes, named):
+def test_contradicting_parameters_are_both_named(values, changes, named):
     for key, value in changes.items():
         _set(values, key, value)
 
@@ -323,19 +324,19 @@ def test_parameters_that_contradict_each_other_are_both_named(values, changes, n
     assert all(words in message for words in named)
 
 
-def test_two_hypotheses_cannot_share_an_id(values):
+def test_hypothesis_ids_are_unique(values):
     values["regression"]["hypotheses"][3]["id"] = "H1"
 
-    assert "['H1', 'H2', 'H3', 'H1'] are not distinct" in _message(values)
+    assert "['H1', 'H2', 'H3', 'H1'] are not unique" in _message(values)
 
 
-def test_a_log_of_files_needs_and_takes_a_path(values):
+def test_source_files_requires_a_path(values):
     values["experiment"] |= {"source": "files", "log_path": "logs"}
 
     assert parse_study(values).experiment.log_path == "logs"
 
 
-def test_variants_have_metrics_and_numbers_of_their_own(values):
+def test_variants_bring_their_own_metrics_and_group_count(values):
     values["experiment"] |= {"source": "files", "log_path": "logs", "variants": "v.csv"}
     values["experiment"] |= {"groups": 12}
     values["regression"]["hypotheses"][0]["metric"] = "auc"
@@ -362,10 +363,10 @@ def test_every_wrong_value_is_reported_at_once(values):
     assert "synthetic.users = 'many'" in message
 
 
-def test_the_simulated_shop_needs_its_own_sessions(values):
+def test_the_simulated_shop_requires_the_synthetic_data(values):
     message = _message(_set(values, "dataset.format", "jdata"))
 
-    assert "simulated-shop needs the synthetic shop's own sessions" in message
+    assert "simulated-shop needs the sessions of the synthetic shop" in message
     assert "use source: held-out-replay" in message
 
 
@@ -375,25 +376,25 @@ def on_metric(values, metric):
 
 
 @pytest.mark.parametrize("metric", ["click_loss", "gini_index", "worse"])
-def test_a_metric_of_which_less_is_better_is_no_predictor(values, metric):
-    own = {"name": "worse", "function": "mine:worse", "higher_is_better": False}
-    _set(values, "evaluation.custom_metrics", [own])
+def test_a_lower_is_better_metric_is_rejected_in_a_hypothesis(values, metric):
+    custom = {"name": "worse", "function": "mine:worse", "higher_is_better": False}
+    _set(values, "evaluation.custom_metrics", [custom])
 
     message = _message(on_metric(values, metric))
 
-    assert f"hypothesis H1: {metric!r} is better when it is less" in message
-    assert "name a metric of which more is better (recall, order_density," in message
+    assert f"hypothesis H1: {metric!r} is better when lower" in message
+    assert "use a metric for which higher is better (recall, order_density," in message
 
 
 @pytest.mark.parametrize("metric", ["precision", "recall@7", "novelty@5", "click_loss@5", "mine"])
-def test_a_metric_that_is_not_measured_is_no_predictor(values, metric):
+def test_a_metric_that_is_not_computed_is_rejected_in_a_hypothesis(values, metric):
     _set(values, "evaluation.extra_cutoffs", [5])
 
-    assert f"{metric!r} is not measured; name a metric" in _message(on_metric(values, metric))
+    assert f"{metric!r} is not computed; use a metric" in _message(on_metric(values, metric))
 
 
 @pytest.mark.parametrize("metric", ["recall@5", "novelty", "mine"])
-def test_further_cutoffs_and_metrics_of_ones_own_are_predictors(values, metric):
+def test_extra_cutoffs_and_custom_metrics_are_accepted_in_hypotheses(values, metric):
     _set(values, "evaluation.extra_cutoffs", [5])
     _set(values, "evaluation.custom_metrics", [{"name": "mine", "function": "mine:metric"}])
 
@@ -405,13 +406,17 @@ def test_further_cutoffs_and_metrics_of_ones_own_are_predictors(values, metric):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("extra_cutoffs", [5, 5], "name a cutoff twice"),
-        ("extra_cutoffs", [20], "name a cutoff twice"),
-        ("custom_metrics", [{"name": "recall", "function": "a:b"}], "['recall'] are taken"),
-        ("custom_metrics", [{"name": "x", "function": "a:b"}] * 2, "['x'] are taken"),
+        ("extra_cutoffs", [5, 5], "contain a cutoff twice"),
+        ("extra_cutoffs", [20], "contain a cutoff twice"),
+        (
+            "custom_metrics",
+            [{"name": "recall", "function": "a:b"}],
+            "['recall'] are already in use",
+        ),
+        ("custom_metrics", [{"name": "x", "function": "a:b"}] * 2, "['x'] are already in use"),
     ],
 )
-def test_what_is_measured_has_one_name(values, key, value, words):
+def test_metric_names_are_unique(values, key, value, words):
     assert words in _message(_set(values, f"evaluation.{key}", value))
 
 
@@ -428,7 +433,7 @@ def test_what_is_measured_has_one_name(values, key, value, words):
         ("serving.rules", [FRESH], "serving.rules: "),
     ],
 )
-def test_what_needs_attributes_of_items_needs_their_file(values, key, value, words):
+def test_item_attributes_need_a_file(values, key, value, words):
     message = _message(_set(values, key, value))
 
     assert words in message
@@ -439,14 +444,18 @@ def test_what_needs_attributes_of_items_needs_their_file(values, key, value, wor
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("shares", [1.0, 2.0], "are 2, but experiment.groups = 3; give a share for each of g1, g2"),
-        ("shares", [1.0, 0.0001, 1.0], "at least 0.1 %"),
+        (
+            "shares",
+            [1.0, 2.0],
+            "has 2 values, but experiment.groups = 3; give one share per group (g1, g2",
+        ),
+        ("shares", [1.0, 0.0001, 1.0], "at least 0.1%"),
         (
             "forced_assignment",
             {"ada": "g4"},
-            "experiment.forced_assignment = {'ada': 'g4'}: the groups are g1, g2, g3",
+            "experiment.forced_assignment = {'ada': 'g4'}: unknown groups; use g1, g2, g3",
         ),
-        ("planning", {"slopes": {"H9": 1.0}}, "['H9'] are no hypotheses; the ids are H1, H2"),
+        ("planning", {"slopes": {"H9": 1.0}}, "['H9'] are not hypotheses; the ids are H1, H2"),
         (
             "planning",
             {"returning_users": 0.0, "new_users_per_day": 0.0},
@@ -456,11 +465,11 @@ def test_what_needs_attributes_of_items_needs_their_file(values, key, value, wor
         ("planning", {"curvature_floor": 1.0}, "experiment.planning.curvature_floor = 1.0: "),
     ],
 )
-def test_groups_shares_testers_and_slopes_fit_each_other(values, key, value, words):
+def test_shares_forced_assignment_and_slopes_match_groups_and_hypotheses(values, key, value, words):
     assert words in _message(_set(values, f"experiment.{key}", value))
 
 
-def test_a_group_each_may_have_a_share_a_tester_and_a_hypothesis_a_slope(values):
+def test_shares_forced_assignment_and_slopes_are_parsed(values):
     _set(values, "experiment.shares", [3, 1, 1])
     _set(values, "experiment.forced_assignment", {"ada": "g3"})
     _set(values, "experiment.planning", {"slopes": {"H1": 0.5}, "past_study": "spring"})

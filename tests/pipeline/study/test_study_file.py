@@ -1,4 +1,4 @@
-"""Reading params.yaml: overrides by dotted key, and files that are no study."""
+"""Reading params.yaml: overrides by dotted key, and invalid files."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pipeline.core.errors import StudyError
 from pipeline.study import load_study
 
 
-def test_overrides_change_the_named_values_and_nothing_else(project_root):
+def test_overrides_change_only_the_named_values(project_root):
     params = project_root / "params.yaml"
     before = load_study(params).as_dict()
 
@@ -46,20 +46,20 @@ def test_a_wrong_override_names_its_key(project_root, key, value, words):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "holds NoneType, expected sections such as 'study:'"),
-        (b"- study\n- world\n", "holds list, expected sections"),
-        (b"just words", "holds str, expected sections"),
-        (b"study: [1, 2", "is not YAML: while parsing a flow sequence"),
-        (b"study:\n\tname: x\n", "is not YAML"),
-        (b"study: {name: a}\nname: !!python/object:os.system {}\n", "is not YAML"),
-        (b"study: \xff\xfe\n", "is not YAML"),
-        (b"study: \x00\n", "is not YAML"),
-        (b"study: 2025-13-45\n", "is not YAML: month must be in 1..12"),
-        (b"study: " + b"9" * 5000, "is not YAML: Exceeds the limit"),
-        (b"[" * 1000, "is not YAML: maximum recursion depth"),
-        (b"study: &self\n  name: *self\n", "JSON cannot say: Circular reference"),
-        (b"study:\n  ? [a, b]\n  : 1\n", "is not YAML"),
-        (b"study:\n  ? 2025-09-01\n  : 1\n", "JSON cannot say: keys must be str"),
+        (b"", "contains NoneType, expected sections such as 'study:'"),
+        (b"- study\n- shop\n", "contains list, expected sections"),
+        (b"just words", "contains str, expected sections"),
+        (b"study: [1, 2", "is not valid YAML: while parsing a flow sequence"),
+        (b"study:\n\tname: x\n", "is not valid YAML"),
+        (b"study: {name: a}\nname: !!python/object:os.system {}\n", "is not valid YAML"),
+        (b"study: \xff\xfe\n", "is not valid YAML"),
+        (b"study: \x00\n", "is not valid YAML"),
+        (b"study: 2025-13-45\n", "is not valid YAML: month must be in 1..12"),
+        (b"study: " + b"9" * 5000, "is not valid YAML: Exceeds the limit"),
+        (b"[" * 1000, "is not valid YAML: maximum recursion depth"),
+        (b"study: &self\n  name: *self\n", "JSON cannot represent: Circular reference"),
+        (b"study:\n  ? [a, b]\n  : 1\n", "is not valid YAML"),
+        (b"study:\n  ? 2025-09-01\n  : 1\n", "JSON cannot represent: keys must be str"),
     ],
     ids=[
         "empty",
@@ -78,7 +78,7 @@ def test_a_wrong_override_names_its_key(project_root, key, value, words):
         "date-as-key",
     ],
 )
-def test_a_file_that_is_no_study_ends_in_one_message(tmp_path, content, words):
+def test_an_invalid_file_raises_one_error(tmp_path, content, words):
     params = tmp_path / "params.yaml"
     params.write_bytes(content)
 
@@ -88,14 +88,14 @@ def test_a_file_that_is_no_study_ends_in_one_message(tmp_path, content, words):
     assert words in str(caught.value)
 
 
-def test_an_absent_file_is_named_with_the_folder_it_was_sought_in(tmp_path):
+def test_a_missing_file_is_named_with_its_folder(tmp_path):
     with pytest.raises(StudyError) as caught:
         load_study(tmp_path / "params.yaml")
 
-    assert str(caught.value).startswith(f"no params.yaml in {tmp_path}; run from the project's")
+    assert str(caught.value).startswith(f"no params.yaml in {tmp_path}; run in the project's")
 
 
-def test_a_folder_in_the_place_of_the_file_is_named(tmp_path):
+def test_a_folder_instead_of_the_file_is_named(tmp_path):
     (tmp_path / "params.yaml").mkdir()
 
     with pytest.raises(StudyError, match=r"cannot read .*params\.yaml: Is a directory"):

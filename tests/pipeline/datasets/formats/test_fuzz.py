@@ -147,7 +147,7 @@ def survive(load, real_data, tmp_path, case, *, mutants, rows):
         assert events.height + rejected.height == rows_in
         assert summary["events"] == events.height
         assert summary["rejected"] == rejected.height
-        if dataset.knows_users_only:
+        if dataset.lacks_sessions:
             user = events["session"].str.replace("-[0-9]+$", "").cast(int)
             events = events.with_columns(session=user)
         got = Counter(events.select("session", "ts", "item", "event_type").rows())

@@ -28,7 +28,7 @@ def test_a_layout_follows_the_parameters(dataset_of):
     dataset = dataset_of({"generic": {**layout, "time_unit": "%d/%b/%Y %H:%M:%S %z"}})
 
     assert dataset.format == DatasetFormat.GENERIC
-    assert dataset.knows_users_only
+    assert dataset.lacks_sessions
     assert dataset.generic.event_types == {
         "view": EventType.CLICK,
         "2": EventType.ORDER,

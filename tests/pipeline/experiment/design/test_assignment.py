@@ -11,8 +11,8 @@ from pipeline.experiment.design.assignment import N_BUCKETS, bucket_of, buckets_
 
 
 @pytest.fixture(scope="module")
-def a_million():
-    """Ids as shops have them: a letter and a number that counts up."""
+def million_users():
+    """Typical user ids: a letter and a counter."""
     return pl.Series([f"u{number:07d}" for number in range(1_000_000)])
 
 
@@ -34,7 +34,7 @@ def test_published_vectors_of_growthbook_hash_version_2(salt, user, fraction):
 
 @settings(max_examples=50, deadline=None)
 @given(user=st.text(max_size=20), salt=st.text(max_size=20))
-def test_any_unit_under_any_salt_has_one_bucket_and_keeps_it(user, salt):
+def test_every_user_has_one_stable_bucket_per_salt(user, salt):
     bucket = bucket_of(user, salt)
 
     assert 0 <= bucket < N_BUCKETS
@@ -42,10 +42,10 @@ def test_any_unit_under_any_salt_has_one_bucket_and_keeps_it(user, salt):
 
 
 @pytest.mark.parametrize("bins", [5, N_BUCKETS], ids=["five-groups", "every-bucket"])
-def test_a_million_units_spread_evenly_over_buckets(a_million, bins):
-    counts = np.bincount(buckets_of(a_million, "pareto-1") * bins // N_BUCKETS, minlength=bins)
+def test_a_million_users_are_uniform_over_the_buckets(million_users, bins):
+    counts = np.bincount(buckets_of(million_users, "pareto-1") * bins // N_BUCKETS, minlength=bins)
 
-    # two-sided: neither uneven, nor more even than chance would have it
+    # two-sided: neither uneven nor more even than random
     assert 0.001 < stats.chisquare(counts).pvalue < 0.999
 
 
@@ -57,8 +57,8 @@ def test_a_million_units_spread_evenly_over_buckets(a_million, bins):
         pytest.param("pareto-1", "holdout", marks=pytest.mark.slow),
     ],
 )
-def test_a_million_units_under_two_salts_are_independent(a_million, one, other):
-    first, second = (buckets_of(a_million, salt) * 10 // N_BUCKETS for salt in (one, other))
+def test_buckets_under_two_salts_are_independent(million_users, one, other):
+    first, second = (buckets_of(million_users, salt) * 10 // N_BUCKETS for salt in (one, other))
     table = np.bincount(first * 10 + second, minlength=100).reshape(10, 10)
 
     assert 0.001 < stats.chi2_contingency(table).pvalue < 0.999
@@ -67,13 +67,13 @@ def test_a_million_units_under_two_salts_are_independent(a_million, one, other):
 @given(users=st.lists(st.text(max_size=12), min_size=1, max_size=20), salt=st.text(max_size=5))
 @example(users=["u\0", "u", "", "\0"], salt="")
 @example(users=["é", "買い物", "🛒", "a" * 40], salt="spring")
-def test_many_users_at_a_time_fall_where_each_does_alone(users, salt):
+def test_vectorised_buckets_equal_single_ones(users, salt):
     assert buckets_of(pl.Series(users, dtype=pl.String), salt).tolist() == [
         bucket_of(user, salt) for user in users
     ]
 
 
-def test_more_units_than_are_hashed_at_once_keep_their_order():
+def test_chunks_of_users_keep_their_order():
     users = pl.Series([f"u{number}" for number in range(140_000)])
 
     found = buckets_of(users, "spring")

@@ -1,4 +1,4 @@
-"""The table of variants: read as it is meant, or refused for its reason."""
+"""The table of variants: parsed, or rejected with a reason."""
 
 import polars as pl
 import pytest
@@ -33,13 +33,13 @@ def variants(tmp_path):
     return read
 
 
-def test_names_stay_as_they_are_written_and_shares_are_shares(variants):
+def test_names_are_kept_and_shares_are_normalised(variants):
     plan = variant_plan(variants(), section())
 
     assert [(group.name, group.share) for group in plan.groups] == [("01", 2 / 3), ("02", 1 / 3)]
 
 
-def test_a_plan_of_variants_reads_back(tmp_path, variants):
+def test_a_plan_of_variants_survives_a_round_trip(tmp_path, variants):
     variants()
     paths = StudyPaths(root=tmp_path, name="s")
 
@@ -48,7 +48,7 @@ def test_a_plan_of_variants_reads_back(tmp_path, variants):
     assert load_plan(paths) == plan
 
 
-def test_columns_of_numbers_are_metrics_with_what_is_known_of_their_errors(variants):
+def test_numeric_columns_are_metrics_with_their_standard_errors(variants):
     metrics, covariance = variant_metrics(variants())
 
     assert metrics.select("preference_id", "metric", "value", "standard_error").rows() == [
@@ -75,14 +75,14 @@ def test_columns_of_numbers_are_metrics_with_what_is_known_of_their_errors(varia
     }
 
 
-def test_without_standard_errors_nothing_is_known_of_the_errors(variants):
+def test_without_standard_errors_the_covariance_is_unknown(variants):
     metrics, covariance = variant_metrics(variants().drop("auc_se"))
 
     assert covariance is None
     assert metrics["standard_error"].to_list() == [None] * 4
 
 
-def test_whole_numbers_of_parquet_are_names_too(tmp_path):
+def test_integer_names_in_parquet_are_accepted(tmp_path):
     frame = pl.DataFrame({"variant": [0, 11], "share": [1, 1], "auc": [0.5, 0.6]})
     frame.write_parquet(tmp_path / "variants.parquet")
 
@@ -92,23 +92,38 @@ def test_whole_numbers_of_parquet_are_names_too(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("variant,", "name,"), "lacks variant; expected the columns variant"),
-        (GOOD.replace("share", "part"), "lacks share; .*any positive numbers, such as all 1"),
-        (GOOD.replace("02,", "01,"), r"the variants are \['01', '01'\]; expected two or more"),
+        (
+            GOOD.replace("variant,", "name,"),
+            "the column variant is missing from .*; expected variant",
+        ),
+        (
+            GOOD.replace("share", "part"),
+            "the column share is missing .*positive numbers, such as 1",
+        ),
+        (
+            GOOD.replace("02,", "01,"),
+            r"the variants are \['01', '01'\]; expected two or more unique",
+        ),
         (GOOD[: GOOD.index("02,")], r"the variants are \['01'\]"),
         (GOOD.replace("02,", ","), r"the variants are \['01', None\]"),
-        (GOOD.replace("doc2vec,2", "doc2vec,0"), r"share is \[0, 1\]; expected a number above 0"),
+        (GOOD.replace("doc2vec,2", "doc2vec,0"), r"share is \[0, 1\]; expected positive numbers"),
         (GOOD.replace("doc2vec,2", "doc2vec,"), r"share is \[None, 1\]"),
-        (GOOD.replace("0.02", "-0.02"), r"auc_se is \[0.01, -0.02\]; expected a number from 0"),
-        (GOOD.replace("auc,", "roc,"), "auc_se are the standard errors of auc, which is no column"),
-        ("", "cannot read .*; expected CSV or parquet"),
+        (
+            GOOD.replace("0.02", "-0.02"),
+            r"auc_se is \[0.01, -0.02\]; expected numbers of 0 or more",
+        ),
+        (
+            GOOD.replace("auc,", "roc,"),
+            "auc_se has the standard errors of auc, but there is no column auc",
+        ),
+        ("", "cannot read .*; expected a CSV or parquet file"),
     ],
 )
-def test_what_is_no_such_table_is_refused(variants, text, message):
+def test_an_invalid_table_is_rejected(variants, text, message):
     with pytest.raises(DataError, match=message):
         variants(text)
 
 
-def test_a_table_without_a_metric_is_refused(variants):
+def test_a_table_without_a_metric_is_rejected(variants):
     with pytest.raises(DataError, match="are the offline metrics; expected one or more"):
         variant_metrics(variants("variant,share\na,1\nb,1\n"))

@@ -1,4 +1,4 @@
-"""What must agree with a plan that users are served under."""
+"""A plan must match the offline metrics, the model and the running experiment."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from tests.pipeline.experiment.fronts import front_of, study_of
 RUNNING = plan_of(model="0" * 64, traffic_share=0.1)
 
 
-def test_metrics_of_another_grid_are_refused():
+def test_metrics_of_another_grid_are_rejected():
     front = front_of([0.1, 0.2, 0.3])
     plan, _ = make_plan(front, study_of(ExperimentConfig(groups=3)))
     other = front.points.with_columns(preference=pl.Series([[0.0, 1.0], [0.4, 0.6], [1.0, 0.0]]))
@@ -32,10 +32,10 @@ def test_metrics_of_another_grid_are_refused():
         check_same_preferences(plan, front.points.head(2))
 
 
-def test_metrics_of_another_model_are_refused():
+def test_metrics_of_another_model_are_rejected():
     check_same_model(RUNNING, "0" * 64)
     check_same_model(replace(RUNNING, model=None), "1" * 64)
-    with pytest.raises(LogError, match=r"served by model 000000000000, but .* is 111111111111"):
+    with pytest.raises(LogError, match=r"served by model 000000000000, but .* is now 111111111111"):
         check_same_model(RUNNING, "1" * 64)
 
 
@@ -44,37 +44,37 @@ def test_metrics_of_another_model_are_refused():
     [{}, {"enabled": False}, {"traffic_share": 0.5}, {"forced_assignment": {"ada": "g1"}}],
     ids=["nothing", "killed", "ramped-up", "forced_assignment"],
 )
-def test_what_moves_nobody_may_change_under_way(change):
+def test_changes_that_move_no_user_are_accepted(change):
     check_not_running(RUNNING, replace(RUNNING, **change))
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"model": "1" * 64}, "another model "),
-        ({"salt": "other"}, "another salt "),
-        ({"holdout": 0.1}, "another holdout "),
-        ({"traffic_salt": "other"}, "another traffic_salt "),
-        ({"list_length": 3}, "another list_length "),
-        ({"groups": plan_of([0, 5000, 10_000]).groups}, "another groups "),
+        ({"model": "1" * 64}, "different model,"),
+        ({"salt": "other"}, "different salt,"),
+        ({"holdout": 0.1}, "different holdout,"),
+        ({"traffic_salt": "other"}, "different traffic_salt,"),
+        ({"list_length": 3}, "different list_length,"),
+        ({"groups": plan_of([0, 5000, 10_000]).groups}, "different groups,"),
     ],
 )
 def test_a_running_experiment_keeps_its_plan(change, named):
-    with pytest.raises(LogError, match=f"{named}than .*another experiment.name"):
+    with pytest.raises(LogError, match=f"{named} so .*another experiment.name"):
         check_not_running(RUNNING, replace(RUNNING, **change))
     check_not_running(RUNNING, replace(RUNNING, experiment="next", **change))
 
 
-def test_coverage_only_rises_under_way():
-    with pytest.raises(
-        LogError, match=r"traffic_share = 0.05 is less than the 0.1 .*enabled: false"
-    ):
+def test_the_traffic_share_can_only_be_raised():
+    with pytest.raises(LogError, match=r"traffic_share = 0.05 is below the 0.1 .*enabled: false"):
         check_not_running(RUNNING, replace(RUNNING, traffic_share=0.05))
 
 
-def test_an_experiment_without_users_cannot_be_simulated():
+def test_an_experiment_without_users_is_rejected():
     check_has_users(RUNNING, 1)
-    with pytest.raises(LogError, match=r"no users: enabled = True, coverage = 0.1"):
+    with pytest.raises(
+        LogError, match=r"no users to simulate: enabled = True, traffic_share = 0.1"
+    ):
         check_has_users(RUNNING, 0)
     with pytest.raises(LogError, match="enabled = False"):
         check_has_users(replace(RUNNING, enabled=False), 5)

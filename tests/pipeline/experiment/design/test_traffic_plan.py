@@ -1,9 +1,8 @@
-"""The traffic plan: who is in the experiment, and as which group."""
+"""The traffic plan: assignment of users to groups."""
 
 import json
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -14,25 +13,15 @@ from scipy import stats
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.assignment import bucket_of
-from pipeline.experiment.design.traffic_plan import Group, Reason, TrafficPlan
+from pipeline.experiment.design.traffic_plan import Reason, TrafficPlan
+from tests.pipeline.experiment import logs
 
 USERS = [f"u{number:05d}" for number in range(20_000)]
 EDGES = [0, 1000, 4000, 10_000]
 
 
 def plan_of(edges=EDGES, **changes):
-    """A plan of groups g1, g2, … between these buckets."""
-    groups = tuple(
-        Group(
-            name=f"g{n + 1}",
-            preference_id=f"p{n}",
-            preference=(0.5, 0.5),
-            first_bucket=first,
-            last_bucket=end - 1,
-        )
-        for n, (first, end) in enumerate(pairwise(edges))
-    )
-    return TrafficPlan(experiment="e", salt="seed", list_length=5, groups=groups, **changes)
+    return logs.plan_of(edges, salt="seed", **changes)
 
 
 PLANS = {
@@ -48,14 +37,14 @@ PLANS = {
 
 
 def served(plan, users=USERS):
-    """The users of the experiment, and the name of each one's group."""
+    """Group names by user, for the users in the experiment."""
     groups = plan.groups_of(pl.Series(users))
     return {user: name for user, name in zip(users, groups, strict=True) if name is not None}
 
 
 @settings(max_examples=30, deadline=None)
 @given(user=st.text(min_size=1, max_size=10))
-def test_a_unit_belongs_to_the_group_that_holds_its_bucket(user):
+def test_a_user_is_in_the_group_of_its_bucket(user):
     group, reason = plan_of().assign(user)
 
     assert group.first_bucket <= bucket_of(user, "seed") <= group.last_bucket
@@ -65,19 +54,19 @@ def test_a_unit_belongs_to_the_group_that_holds_its_bucket(user):
 @pytest.mark.parametrize("name", PLANS)
 @settings(max_examples=20, deadline=None)
 @given(users=st.lists(st.text(min_size=1, max_size=8) | st.sampled_from(USERS[:5]), max_size=20))
-def test_many_users_at_a_time_are_placed_as_each_is_alone(name, users):
+def test_the_vectorised_assignment_equals_the_single_one(name, users):
     plan = PLANS[name]
 
     found = plan.assign_many(pl.Series(users, dtype=pl.String))
 
-    alone = [plan.assign(user) for user in users]
-    assert found["group"].to_list() == [one.group and one.group.name for one in alone]
-    assert found["reason"].to_list() == [one.reason for one in alone]
+    single = [plan.assign(user) for user in users]
+    assert found["group"].to_list() == [one.group and one.group.name for one in single]
+    assert found["reason"].to_list() == [one.reason for one in single]
     assert plan.groups_of(pl.Series(users, dtype=pl.String)).equals(found["group"])
-    assert [plan.group_of(user) for user in users] == [one.group for one in alone]
+    assert [plan.group_of(user) for user in users] == [one.group for one in single]
 
 
-def test_the_shares_are_met():
+def test_groups_have_their_traffic_shares():
     counts = Counter(served(plan_of()).values())
 
     expected = [0.1 * len(USERS), 0.3 * len(USERS), 0.6 * len(USERS)]
@@ -93,7 +82,7 @@ def test_the_shares_are_met():
     salt=st.text(max_size=5),
     holdout=st.floats(0, 0.9),
 )
-def test_ramp_up_only_adds_units_and_moves_none(low, high, salt, holdout):
+def test_ramp_up_adds_users_and_moves_none(low, high, salt, holdout):
     low, high = sorted((low, high))
     plan = plan_of(traffic_salt=f"c{salt}", holdout=holdout)
 
@@ -103,21 +92,21 @@ def test_ramp_up_only_adds_units_and_moves_none(low, high, salt, holdout):
     assert before.items() <= after.items()
 
 
-def test_coverage_and_holdout_are_met_and_leave_the_shares_as_they_are():
+def test_traffic_share_and_holdout_do_not_change_the_group_shares():
     plan = plan_of(traffic_share=0.25, holdout=0.2)
 
     reasons = Counter(plan.assign_many(pl.Series(USERS))["reason"].to_list())
 
     n = len(USERS)
     held, waiting, inside = 0.2 * n, 0.8 * 0.75 * n, 0.8 * 0.25 * n
-    found = [reasons[Reason.HELD_OUT], reasons[Reason.NOT_COVERED], reasons[None]]
+    found = [reasons[Reason.HOLDOUT], reasons[Reason.OUTSIDE_TRAFFIC], reasons[None]]
     assert stats.chisquare(found, [held, waiting, inside]).pvalue > 0.001
     counts = Counter(served(plan).values())
     groups = [counts[name] for name in ("g1", "g2", "g3")]
     assert stats.chisquare(groups, np.array([0.1, 0.3, 0.6]) * sum(groups)).pvalue > 0.001
 
 
-def test_the_same_units_are_held_out_of_every_experiment():
+def test_the_holdout_is_the_same_in_every_experiment():
     spring = plan_of(holdout=0.1)
     autumn = replace(spring, experiment="autumn", salt="pepper", traffic_salt="other")
 
@@ -127,25 +116,25 @@ def test_the_same_units_are_held_out_of_every_experiment():
     assert set(USERS) - set(served(replace(autumn, holdout_salt="fresh"))) != out[0]
 
 
-def test_a_tester_is_served_as_the_forced_group_whatever_the_hash_says():
-    testers = {user: f"g{n % 3 + 1}" for n, user in enumerate(USERS[:50])}
-    plan = plan_of(traffic_share=0.01, holdout=0.5, forced_assignment=testers)
+def test_a_forced_assignment_overrides_the_hash():
+    forced = {user: f"g{n % 3 + 1}" for n, user in enumerate(USERS[:50])}
+    plan = plan_of(traffic_share=0.01, holdout=0.5, forced_assignment=forced)
 
-    placed = {user: plan.assign(user) for user in testers}
+    assigned = {user: plan.assign(user) for user in forced}
 
-    assert {user: one.group.name for user, one in placed.items()} == testers
-    assert {one.reason for one in placed.values()} == {Reason.FORCED}
+    assert {user: one.group.name for user, one in assigned.items()} == forced
+    assert {one.reason for one in assigned.values()} == {Reason.FORCED}
 
 
-def test_nobody_is_in_an_experiment_that_is_switched_off():
+def test_a_disabled_experiment_has_no_users():
     plan = plan_of(enabled=False, forced_assignment={"ada": "g1"})
 
-    assert plan.assign("ada") == (None, Reason.OFF)
+    assert plan.assign("ada") == (None, Reason.DISABLED)
     assert served(plan) == {}
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_plan_survives_json(name):
+def test_a_plan_survives_a_round_trip(name):
     plan = PLANS[name]
 
     text = json.dumps(plan.as_dict())
@@ -155,20 +144,22 @@ def test_plan_survives_json(name):
 
 
 @pytest.mark.parametrize("edges", [[0, 505], [5, 10_000], [0, 500, 500, 10_000]])
-def test_buckets_that_are_not_covered_once_are_refused(edges):
+def test_gaps_and_overlaps_of_buckets_are_rejected(edges):
     with pytest.raises(LogError, match=r"cover the buckets .* expected 0 to 9999 in order"):
         plan_of(edges)
 
 
-def test_overlapping_groups_are_refused():
+def test_overlapping_groups_are_rejected():
     first, *rest = plan_of().groups
 
     with pytest.raises(LogError, match="without gap or overlap"):
         replace(plan_of(), groups=(replace(first, last_bucket=1001), *rest))
 
 
-def test_a_tester_of_a_group_there_is_not_is_refused():
-    with pytest.raises(LogError, match=r"forced_assignment {'ada': 'g9'} .*\(g1, g2, g3\)"):
+def test_a_forced_assignment_to_an_unknown_group_is_rejected():
+    with pytest.raises(
+        LogError, match=r"forced_assignment {'ada': 'g9'} has unknown groups; use g1, g2, g3"
+    ):
         plan_of(forced_assignment={"ada": "g9"})
 
 
@@ -180,6 +171,8 @@ def test_a_tester_of_a_group_there_is_not_is_refused():
         ({"traffic_share": "much"}, "traffic_share"),
     ],
 )
-def test_a_damaged_plan_names_what_is_wrong(change, place):
-    with pytest.raises(LogError, match=f"cannot be read, {place}.*materialise 'traffic_plan'"):
+def test_a_damaged_plan_is_rejected_with_its_key(change, place):
+    with pytest.raises(
+        LogError, match=f"not a valid traffic plan: {place}.*materialise 'traffic_plan'"
+    ):
         TrafficPlan.from_dict(plan_of().as_dict() | change)

@@ -1,4 +1,4 @@
-"""Group KPIs of a handful of impressions by hand, and their errors against a row-level computation."""
+"""Group KPIs of a few impressions, and their errors against a row-level computation."""
 
 from math import sqrt
 
@@ -10,41 +10,31 @@ import statsmodels.api as sm
 from polars.testing import assert_frame_equal
 
 from pipeline.core.contracts import DAY_MS, IMPRESSIONS, Kpi
-from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.kpis.daily_kpis import BATCHES, daily_totals, returning_user_totals
 from pipeline.experiment.kpis.group_kpis import group_counts, group_kpis, per_user_totals
-from pipeline.experiment.log.ingest import ingest
-from tests.pipeline.experiment.logs import TS, impression, users_in
+from tests.pipeline.experiment.logs import (
+    TS,
+    impression,
+    ingest_folder,
+    plan_of,
+    users_in,
+    write_impressions,
+)
 
 COUNTS = ["trials", "successes", "users", "sum_mm", "sum_my", "sum_yy"]
-EDGES = [(0, 3333), (3334, 6666), (6667, 9999)]
-PLAN = TrafficPlan(
-    experiment="spring",
-    salt="salt",
-    list_length=5,
-    groups=tuple(
-        Group(
-            name=f"g{n + 1}",
-            preference_id=f"p{n}",
-            preference=(n / 2, 1 - n / 2),
-            first_bucket=first,
-            last_bucket=last,
-        )
-        for n, (first, last) in enumerate(EDGES)
-    ),
-)
+PLAN = plan_of(3)
 
 
 def kpis_of(outcomes, folder):
-    """KPIs of (user, clicked, units) outcomes, by way of a log file and the database."""
+    """KPIs of (user, clicked, units) outcomes, from a log file through the database."""
     rows = [
         ("spring", f"x{n}", user, PLAN.group_of(user).name, TS + n, c, u > 0, u)
         for n, (user, c, u) in enumerate(outcomes)
     ]
     frame = pl.DataFrame(rows, schema=IMPRESSIONS.columns, orient="row")
     frame.write_parquet(folder / "log.parquet")
-    assert ingest([folder / "log.parquet"], PLAN, folder / "log.duckdb").rejected == {}
+    assert ingest_folder(folder, PLAN).rejected == {}
     return aggregate(folder / "log.duckdb", PLAN).group_kpis, frame
 
 
@@ -74,20 +64,20 @@ def kpis(tmp_path_factory):
     [
         # Ann has 3 impressions, 2 clicks, 1 order of 2 units; Bob has 1 impression
         ("ctr", "g1", [3 + 1, 2 + 0, 2, 3**2 + 1**2, 3 * 2 + 1 * 0, 2**2 + 0**2]),
-        ("cvr", "g1", [2, 1, 1, 2**2, 2 * 1, 1**2]),  # only Ann has a click
+        ("cvr", "g1", [2, 1, 1, 2**2, 2 * 1, 1**2]),  # only Ann clicked
         ("orders_per_impression", "g1", [3 + 1, 1 + 0, 2, 3**2 + 1**2, 3 * 1 + 1 * 0, 1**2 + 0**2]),
         ("units_per_impression", "g1", [3 + 1, 2 + 0, 2, 3**2 + 1**2, 3 * 2 + 1 * 0, 2**2 + 0**2]),
         ("clicks_per_user", "g1", [1 + 1, 2 + 0, 2, 1 + 1, 2 + 0, 2**2 + 0**2]),
         ("orders_per_user", "g1", [1 + 1, 1 + 0, 2, 1 + 1, 1 + 0, 1**2 + 0**2]),
         ("units_per_user", "g1", [1 + 1, 2 + 0, 2, 1 + 1, 2 + 0, 2**2 + 0**2]),
-        # Cid has 2 impressions, 2 clicks, 1 order of 1 user
+        # Cid has 2 impressions, 2 clicks, 1 order of 1 unit
         ("ctr", "g2", [2, 2, 1, 2**2, 2 * 2, 2**2]),
         ("cvr", "g2", [2, 1, 1, 2**2, 2 * 1, 1**2]),
         ("orders_per_impression", "g2", [2, 1, 1, 2**2, 2 * 1, 1**2]),
         ("units_per_impression", "g2", [2, 1, 1, 2**2, 2 * 1, 1**2]),
     ],
 )
-def test_the_six_sums_by_hand(kpis, kpi, group, sums):
+def test_the_six_sums(kpis, kpi, group, sums):
     found = cell(kpis, kpi, group)
 
     assert [found[name] for name in COUNTS] == sums
@@ -99,19 +89,19 @@ def test_standard_error_by_hand(kpis):
     # CTR of g1 is 2/4: Ann has 2 - 3/2 = 1/2 clicks more than expected, Bob 0 - 1/2 = -1/2
     residuals = (2 - 3 * 2 / 4) ** 2 + (0 - 1 * 2 / 4) ** 2
     assert cell(kpis, "ctr", "g1")["standard_error"] == pytest.approx(sqrt(2 / 1 * residuals) / 4)
-    # its sale rate is 1/4: Ann has 1 - 3/4, Bob 0 - 1/4
+    # its orders per impression are 1/4: Ann has 1 - 3/4, Bob 0 - 1/4
     residuals = (1 - 3 * 1 / 4) ** 2 + (0 - 1 * 1 / 4) ** 2
     error = cell(kpis, "orders_per_impression", "g1")["standard_error"]
     assert error == pytest.approx(sqrt(2 / 1 * residuals) / 4)
 
 
-def test_one_user_alone_has_a_rate_and_no_standard_error(kpis):
+def test_a_single_user_has_a_rate_and_no_standard_error(kpis):
     assert cell(kpis, "ctr", "g2")["rate"] == 1
     assert cell(kpis, "ctr", "g2")["standard_error"] is None
     assert cell(kpis, "cvr", "g1")["standard_error"] is None  # Bob never clicked
 
 
-def test_a_group_nobody_was_exposed_to_has_no_trials_and_no_rate(kpis):
+def test_a_group_without_impressions_has_no_trials_and_no_rate(kpis):
     unseen = kpis.filter(pl.col("group") == "g3")
 
     assert sorted(unseen["kpi"]) == sorted(kpi for kpi in Kpi if not kpi.needs_revenue)
@@ -133,7 +123,7 @@ def test_rate_and_error_equal_a_row_level_regression_on_a_constant(tmp_path, kpi
     rng = np.random.default_rng(11)
     outcomes = []
     for user in (user for group in ("g1", "g2", "g3") for user in users_in(group, 40, plan=PLAN)):
-        readiness = rng.beta(2, 2)  # of one user: the user's impressions are correlated
+        readiness = rng.beta(2, 2)  # shared, so that a user's impressions are correlated
         for _ in range(rng.integers(1, 9)):
             clicked = bool(rng.random() < readiness)
             sold = int(rng.integers(1, 4)) if clicked and rng.random() < readiness else 0
@@ -150,21 +140,19 @@ def test_rate_and_error_equal_a_row_level_regression_on_a_constant(tmp_path, kpi
         assert found["standard_error"] == pytest.approx(fit.bse[0], rel=1e-9)
 
 
-def test_revenue_is_a_kpi_where_the_log_has_it(tmp_path):
+def test_revenue_kpis_need_revenue_in_the_log(tmp_path):
     (ann,) = users_in("g1", 1, plan=PLAN)
     (bob,) = users_in("g2", 1, plan=PLAN)
     bought = {"clicked": True, "ordered": True, "units": 1}
     rows = [
-        impression("x1", user=ann, **bought) | {"revenue": 700},
-        impression("x2", user=ann, **bought) | {"revenue": 50},
-        impression("x3", user=bob, group="g2", clicked=False, ordered=False, units=0)
-        | {"revenue": None},
+        impression("x1", user=ann, revenue=700, **bought),
+        impression("x2", user=ann, revenue=50, **bought),
+        impression("x3", user=bob, group="g2", clicked=False, ordered=False, units=0),
     ]
-    schema = IMPRESSIONS.columns | {"revenue": pl.Int64}
-    pl.DataFrame(rows, schema=schema).write_parquet(tmp_path / "log.parquet")
-    ingest([tmp_path / "log.parquet"], PLAN, tmp_path / "log.duckdb")
+    write_impressions(tmp_path / "log.parquet", rows, revenue=pl.Int64)
+    ingest_folder(tmp_path, PLAN)
     sums = aggregate(tmp_path / "log.duckdb", PLAN)
-    kpis, daily = sums.group_kpis, sums.daily_sums
+    kpis, daily = sums.group_kpis, sums.daily_totals
 
     per_impression, per_user = (
         cell(kpis, f"revenue_per_{of}", "g1") for of in ("impression", "user")
@@ -190,14 +178,14 @@ def fortnight(tmp_path_factory):
             rows.append(("spring", name, user, group, ts, clicked, clicked, 2 * clicked))
     frame = pl.DataFrame(rows, schema=IMPRESSIONS.columns, orient="row")
     frame.write_parquet(folder / "log.parquet")
-    ingest([folder / "log.parquet"], PLAN, folder / "log.duckdb")
+    ingest_folder(folder, PLAN)
     return folder / "log.duckdb", frame
 
 
-def test_the_days_of_all_batches_add_up_to_the_rows(fortnight):
+def test_daily_totals_sum_to_the_rows(fortnight):
     database, frame = fortnight
     sums = aggregate(database, PLAN)
-    kpis, daily = sums.group_kpis, sums.daily_sums
+    kpis, daily = sums.group_kpis, sums.daily_totals
     day = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.date()
     first = frame.group_by("group", "user").agg(day.min().alias("day"))
 
@@ -208,23 +196,23 @@ def test_the_days_of_all_batches_add_up_to_the_rows(fortnight):
         units=pl.col("units").cast(pl.Int64).sum(),
     )
     assert_frame_equal(by_day, expected, check_row_order=False)
-    came = daily.group_by("group", "day").agg(pl.col("new_users").sum())
+    new = daily.group_by("group", "day").agg(pl.col("new_users").sum())
     arrivals = first.group_by("group", "day").agg(new_users=pl.len().cast(pl.Int64))
-    assert_frame_equal(came.filter(pl.col("new_users") > 0), arrivals, check_row_order=False)
+    assert_frame_equal(new.filter(pl.col("new_users") > 0), arrivals, check_row_order=False)
     assert daily["new_users"].sum() == kpis.filter(kpi="ctr")["users"].sum()
 
 
 def test_a_user_is_in_one_batch_on_all_days(fortnight):
-    daily = aggregate(fortnight[0], PLAN).daily_sums
+    daily = aggregate(fortnight[0], PLAN).daily_totals
 
     assert set(daily["batch"]) <= set(range(BATCHES))
-    # 100 users of a group fall into 63 of 100 batches; with a new batch a day it would be all
+    # 100 users of a group are in 63 of 100 batches; with a new batch per day they would be in all
     assert 150 < daily.select("group", "batch").n_unique() < 230
 
 
-def test_users_who_come_back_weigh_the_same_on_their_first_day_and_after_it(fortnight):
+def test_returning_users_have_equal_weight_on_their_first_day_and_after_it(fortnight):
     database, frame = fortnight
-    found = aggregate(database, PLAN).returning_sums
+    found = aggregate(database, PLAN).returning_user_totals
     expected = {}
     for (user,), rows in frame.with_columns(day=pl.col("ts") // DAY_MS).group_by("user"):
         first = rows.filter(pl.col("day") == rows["day"].min())
@@ -240,17 +228,19 @@ def test_users_who_come_back_weigh_the_same_on_their_first_day_and_after_it(fort
                 key = PLAN.group_of(user).name, kpi
                 expected[key] = expected.get(key, 0) + sums
 
-    summed = found.group_by("group", "kpi").agg(pl.col("users", "trials", "first", "later").sum())
+    names = ("users", "trials", "first_day_successes", "later_successes")
+    summed = found.group_by("group", "kpi").agg(pl.col(names).sum())
 
     assert len(expected) == 9
     for (group, kpi), sums in expected.items():
         row = cell(summed, kpi, group)
-        assert [row[name] for name in ("users", "trials", "first")] == sums[:3].tolist()
-        assert row["later"] == pytest.approx(sums[3], abs=1e-6 * sums[0])  # millionths of a user
+        assert [row[name] for name in names[:3]] == sums[:3].tolist()
+        # each user is rounded to a millionth
+        assert row["later_successes"] == pytest.approx(sums[3], abs=1e-6 * sums[0])
 
 
 @pytest.mark.parametrize("engine", ["polars", "sqlite"])
-def test_another_engine_gives_the_same_counts(fortnight, engine):
+def test_another_engine_gives_equal_counts(fortnight, engine):
     database, frame = fortnight
     sums = aggregate(database, PLAN)
     rows = frame.with_columns(revenue=pl.lit(None, pl.Int64)).to_arrow()
@@ -259,10 +249,10 @@ def test_another_engine_gives_the_same_counts(fortnight, engine):
     preferences = {group.name: group.preference_id for group in PLAN.groups}
 
     assert_frame_equal(group_kpis(group_counts(users).to_polars(), preferences), sums.group_kpis)
-    if engine == "polars":  # SQLite has no hash to make batches of
+    if engine == "polars":  # SQLite has no hash function for the batches
         own = daily_totals(impressions, users).drop("batch").group_by("group", "day").sum()
-        expected = sums.daily_sums.drop("batch").group_by("group", "day").sum()
+        expected = sums.daily_totals.drop("batch").group_by("group", "day").sum()
         assert_frame_equal(own, expected, check_row_order=False)
         own = returning_user_totals(impressions, users).drop("batch").group_by("group", "kpi").sum()
-        expected = sums.returning_sums.drop("batch").group_by("group", "kpi").sum()
+        expected = sums.returning_user_totals.drop("batch").group_by("group", "kpi").sum()
         assert_frame_equal(own, expected, check_row_order=False)

@@ -1,4 +1,4 @@
-"""Clicks and orders in files of their own: what counts for an impression, and what for none."""
+"""Attribution of clicks and orders that name their impression."""
 
 import tempfile
 from collections import Counter
@@ -12,43 +12,53 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.ingest import ingest
-from pipeline.experiment.log.log_files import LOGGED_CLICKS, LOGGED_ORDERS
-from pipeline.experiment.log.row_validation import LogRules
-from tests.pipeline.experiment.logs import PLAN, TS, contents, impression, outcomes, shown, users_in
+from pipeline.experiment.log.log_files import COLUMNS
+from tests.pipeline.experiment.logs import (
+    HOUR,
+    PLAN,
+    TS,
+    at,
+    contents,
+    impression,
+    ingest_folder,
+    logged_impression,
+    outcomes,
+    users_in,
+    write_impressions,
+)
 
-HOUR = 3_600_000
-SHOWN = {"experiment": pl.String, "impression": pl.String, "user": pl.String, "group": pl.String}
-SCHEMAS = {
-    "impressions": SHOWN | {"ts": pl.Int64},
-    "clicks": dict(LOGGED_CLICKS.columns),
-    "orders": dict(LOGGED_ORDERS.columns) | {"revenue": pl.Int64},
+NAMES = {
+    "impressions": logged_impression("x"),
+    "clicks": ("impression", "ts"),
+    "orders": ("impression", "ts", "units", "revenue"),
 }
 
 
 def click(of, hours=1.0):
-    return {"impression": of, "ts": TS + round(hours * HOUR)}
+    return {"impression": of, "ts": at(hours)}
 
 
 def order(of, hours=2.0, units=1, revenue=100):
-    return {"impression": of, "ts": TS + round(hours * HOUR), "units": units, "revenue": revenue}
+    return click(of, hours) | {"units": units, "revenue": revenue}
 
 
 def write(folder, name, rows):
-    pl.DataFrame(rows, schema=SCHEMAS[name.split("-")[0]]).write_parquet(folder / f"{name}.parquet")
+    table = name.split("-")[0]
+    schema = {column: COLUMNS[table][column] for column in NAMES[table]}
+    pl.DataFrame(rows, schema=schema).write_parquet(folder / f"{name}.parquet")
 
 
-def taken_in(folder, **tables):
-    """The ingestion of a folder of these tables, and what came of each impression."""
+def ingested(folder, **tables):
+    """The ingestion of these tables, and the outcome of each impression."""
     for name, rows in tables.items():
         write(folder, name, rows)
-    result = ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "log.duckdb")
-    return result, outcomes(folder / "log.duckdb")
+    return ingest_folder(folder), outcomes(folder / "log.duckdb")
 
 
-def test_impressions_learn_what_came_of_them_from_clicks_and_orders(tmp_path):
-    result, found = taken_in(
+def test_clicks_and_orders_determine_the_outcomes(tmp_path):
+    result, found = ingested(
         tmp_path,
-        impressions=[shown("ignored"), shown("clicked"), shown("ordered")],
+        impressions=[logged_impression(name) for name in ("ignored", "clicked", "ordered")],
         clicks=[click("clicked"), click("ordered")],
         orders=[order("ordered", units=2, revenue=500), order("ordered", hours=3, revenue=20)],
     )
@@ -64,25 +74,25 @@ def test_impressions_learn_what_came_of_them_from_clicks_and_orders(tmp_path):
 @pytest.mark.parametrize(
     ("reason", "tables"),
     [
-        ("a click without its impression", {"clicks": [click("y")]}),
-        ("a click before its impression", {"clicks": [click("x", -0.001)]}),
-        ("a click after the attribution window", {"clicks": [click("x", 24.001)]}),
-        ("a further click on an impression", {"clicks": [click("c", 2)]}),
-        ("a field is empty", {"clicks": [{"impression": None, "ts": TS}]}),
+        ("click without impression", {"clicks": [click("y")]}),
+        ("click before its impression", {"clicks": [click("x", -0.001)]}),
+        ("click after the attribution window", {"clicks": [click("x", 24.001)]}),
+        ("repeated click on an impression", {"clicks": [click("c", 2)]}),
+        ("a field is missing", {"clicks": [{"impression": None, "ts": TS}]}),
         ("time outside 2000-01-01 to 2100-01-01", {"clicks": [{"impression": "x", "ts": 5}]}),
-        ("an order without a click", {"orders": [order("x")]}),
-        ("an order before its click", {"orders": [order("c", 0.5)]}),
-        ("an order after the attribution window", {"orders": [order("c", 25.001)]}),
+        ("order without click", {"orders": [order("x")]}),
+        ("order before its click", {"orders": [order("c", 0.5)]}),
+        ("order after the attribution window", {"orders": [order("c", 25.001)]}),
         ("duplicate order", {"orders": [order("o")]}),
-        ("units below 1", {"orders": [order("c", units=0)]}),
-        ("revenue below 0", {"orders": [order("c", revenue=-1)]}),
-        ("a field is empty", {"orders": [order("c") | {"units": None}]}),
+        ("fewer than one unit", {"orders": [order("c", units=0)]}),
+        ("negative revenue", {"orders": [order("c", revenue=-1)]}),
+        ("a field is missing", {"orders": [order("c") | {"units": None}]}),
     ],
 )
-def test_an_event_is_set_aside_for_its_reason(tmp_path, reason, tables):
-    result, found = taken_in(
+def test_an_event_is_rejected_for_its_reason(tmp_path, reason, tables):
+    result, found = ingested(
         tmp_path,
-        impressions=[shown("x"), shown("c"), shown("o")],
+        impressions=[logged_impression(name) for name in "xco"],
         clicks=[click("c"), click("o"), *tables.get("clicks", [])],
         orders=[order("o"), *tables.get("orders", [])],
     )
@@ -96,31 +106,28 @@ def test_an_event_is_set_aside_for_its_reason(tmp_path, reason, tables):
     }
 
 
-def test_the_window_is_the_study_s(tmp_path):
-    write(tmp_path, "impressions", [shown("x")])
+def test_the_attribution_window_is_configurable(tmp_path):
+    write(tmp_path, "impressions", [logged_impression("x")])
     write(tmp_path, "clicks", [click("x", 30)])
-    files = sorted(tmp_path.glob("*.parquet"))
-    rules = LogRules(attribution_ms=30 * HOUR)
 
-    assert ingest(files, PLAN, tmp_path / "log.duckdb").rejected
-    assert ingest(files, PLAN, tmp_path / "log.duckdb", rules=rules).rejected == {}
+    assert ingest_folder(tmp_path).rejected
+    assert ingest_folder(tmp_path, attribution_ms=30 * HOUR).rejected == {}
     assert outcomes(tmp_path / "log.duckdb")["x"][0]
 
 
 def test_a_late_event_updates_its_impression(tmp_path):
-    write(tmp_path, "impressions-1", [shown("x1"), shown("x2")])
+    write(tmp_path, "impressions-1", [logged_impression("x1"), logged_impression("x2")])
     write(tmp_path, "clicks-1", [click("x1")])
-    database = tmp_path / "log.duckdb"
-    ingest(sorted(tmp_path.glob("*.parquet")), PLAN, database)
-    write(tmp_path, "impressions-2", [shown("x3", ts=TS + HOUR)])
+    ingest_folder(tmp_path)
+    write(tmp_path, "impressions-2", [logged_impression("x3", ts=at(1))])
     write(tmp_path, "clicks-2", [click("x2", 20), click("x3", 3)])
     write(tmp_path, "orders-2", [order("x1", 20)])
 
-    late = ingest(sorted(tmp_path.glob("*.parquet")), PLAN, database)
+    late = ingest_folder(tmp_path)
 
     assert late.files_read == 3
     assert late.rejected == {}
-    assert outcomes(database) == {
+    assert outcomes(tmp_path / "log.duckdb") == {
         "x1": (True, True, 1, 100),
         "x2": (True, False, 0, None),
         "x3": (True, False, 0, None),
@@ -131,61 +138,60 @@ def test_a_late_event_updates_its_impression(tmp_path):
     ("tables", "message"),
     [
         (
-            {"impressions": [shown("x")]},
-            "impressions.parquet has no clicked, ordered, units, and no",
+            {"impressions": [logged_impression("x")]},
+            "impressions.parquet has no clicked, ordered, units, and no file",
         ),
         ({"clicks": [click("x")]}, "no usable impression in 1 files"),
     ],
 )
-def test_tables_that_do_not_make_a_log_are_refused(tmp_path, tables, message):
+def test_incomplete_logs_are_refused(tmp_path, tables, message):
     with pytest.raises(LogError, match=message):
-        taken_in(tmp_path, **tables)
+        ingested(tmp_path, **tables)
 
 
-def test_outcomes_told_twice_are_refused(tmp_path):
-    pl.DataFrame([impression("x")]).write_parquet(tmp_path / "impressions.parquet")
+def test_outcomes_that_are_logged_twice_are_refused(tmp_path):
+    write_impressions(tmp_path / "impressions.parquet", [impression("x")])
     write(tmp_path, "clicks", [click("x")])
 
-    with pytest.raises(
-        LogError, match=r"impressions\.parquet says .*, and so does clicks\.parquet"
-    ):
-        ingest(sorted(tmp_path.glob("*.parquet")), PLAN, tmp_path / "log.duckdb")
+    message = r"logged twice, in impressions\.parquet and in clicks\.parquet"
+    with pytest.raises(LogError, match=message):
+        ingest_folder(tmp_path)
 
 
-def judge_click(event, ts, taken):
+def reject_click(event, ts, earlier):
     if ts is None:
-        return "a click without its impression"
+        return "click without impression"
     if event["ts"] < ts:
-        return "a click before its impression"
+        return "click before its impression"
     if event["ts"] - ts > 24 * HOUR:
-        return "a click after the attribution window"
-    return "a further click on an impression" if taken else None
+        return "click after the attribution window"
+    return "repeated click on an impression" if earlier else None
 
 
-def judge_order(event, clicks, taken):
+def reject_order(event, clicks, earlier):
     if not clicks:
-        return "an order without a click"
+        return "order without click"
     if event["ts"] < clicks[0]:
-        return "an order before its click"
+        return "order before its click"
     if event["ts"] - clicks[0] > 24 * HOUR:
-        return "an order after the attribution window"
-    return "duplicate order" if event in taken else None
+        return "order after the attribution window"
+    return "duplicate order" if event in earlier else None
 
 
-def read_by_hand(impressions, clicks, orders):
-    """The slow twin: event by event, in order of time."""
+def attribute_by_hand(impressions, clicks, orders):
+    """Reference implementation: event by event, in order of time."""
     found = {row["impression"]: (row["ts"], [], []) for row in impressions}
     reasons = Counter()
     for event in sorted(clicks, key=lambda one: one["ts"]):
-        ts, taken, _ = found.get(event["impression"], (None, [], []))
-        reasons[reason := judge_click(event, ts, taken)] += 1
+        ts, accepted, _ = found.get(event["impression"], (None, [], []))
+        reasons[reason := reject_click(event, ts, accepted)] += 1
         if reason is None:
-            taken.append(event["ts"])
+            accepted.append(event["ts"])
     for event in orders:
-        _, clicked, taken = found.get(event["impression"], (None, [], []))
-        reasons[reason := judge_order(event, clicked, taken)] += 1
+        _, clicked, accepted = found.get(event["impression"], (None, [], []))
+        reasons[reason := reject_order(event, clicked, accepted)] += 1
         if reason is None:
-            taken.append(event)
+            accepted.append(event)
     reasons.pop(None, None)
     return {
         name: (bool(c), bool(o), sum(e["units"] for e in o), sum(e["revenue"] for e in o) or None)
@@ -194,7 +200,7 @@ def read_by_hand(impressions, clicks, orders):
 
 
 hours = st.sampled_from([-1.0, 0.0, 0.5, 1.0, 24.0, 24.5, 48.0])
-names = st.sampled_from(["x0", "x1", "x2", "nobody's"])
+names = st.sampled_from(["x0", "x1", "x2", "unknown"])
 
 
 @settings(max_examples=10, deadline=None)
@@ -203,9 +209,9 @@ names = st.sampled_from(["x0", "x1", "x2", "nobody's"])
     orders=st.lists(st.builds(order, names, hours, st.integers(1, 2)), max_size=8),
     days=st.integers(1, 3),
 )
-def test_in_whatever_steps_events_come_they_count_as_by_hand(clicks, orders, days):
+def test_incremental_attribution_equals_the_reference(clicks, orders, days):
     numbers = count()
-    impressions = [shown(f"x{next(numbers)}") for _ in range(3)]
+    impressions = [logged_impression(f"x{next(numbers)}") for _ in range(3)]
     clicks.append(click("x0"))
 
     with tempfile.TemporaryDirectory() as name:
@@ -214,47 +220,41 @@ def test_in_whatever_steps_events_come_they_count_as_by_hand(clicks, orders, day
             write(folder, f"impressions-{day}", impressions[day::days])
             write(folder, f"clicks-{day}", clicks[day::days])
             write(folder, f"orders-{day}", orders[day::days])
-            result = ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "log.duckdb")
+            result = ingest_folder(folder)
         found = outcomes(folder / "log.duckdb")
         stepwise = contents(folder / "log.duckdb")
-        ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "anew.duckdb")
-        assert stepwise == contents(folder / "anew.duckdb")
+        ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "fresh.duckdb")
+        assert stepwise == contents(folder / "fresh.duckdb")
 
-    assert (found, result.rejected) == read_by_hand(impressions, clicks, orders)
+    assert (found, result.rejected) == attribute_by_hand(impressions, clicks, orders)
 
 
-def test_units_in_two_groups_and_bots_are_set_aside_whole(tmp_path):
-    crossing, bot, person = users_in("g1", 3)
+def test_users_in_two_groups_and_bots_are_excluded(tmp_path):
+    crossing, bot, human = users_in("g1", 3)
     rows = [
         impression("c1", user=crossing),
-        impression("c2", user=crossing, group="g2", ts=TS + HOUR),
+        impression("c2", user=crossing, group="g2", ts=at(1)),
         *[impression(f"b{n}", user=bot, ts=TS // HOUR * HOUR + n) for n in range(4)],
-        impression("b4", user=bot, ts=TS + 50 * HOUR),
-        *[impression(f"p{n}", user=person, ts=TS // HOUR * HOUR + n) for n in range(3)],
-        impression("p3", user=person, ts=TS + 50 * HOUR),
+        impression("b4", user=bot, ts=at(50)),
+        *[impression(f"p{n}", user=human, ts=TS // HOUR * HOUR + n) for n in range(3)],
+        impression("p3", user=human, ts=at(50)),
     ]
-    pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
+    write_impressions(tmp_path / "a.parquet", rows)
 
-    result = ingest(
-        [tmp_path / "a.parquet"],
-        PLAN,
-        tmp_path / "log.duckdb",
-        rules=LogRules(impressions_per_hour=3),
-    )
+    result = ingest_folder(tmp_path, impressions_per_hour=3)
 
     assert result.rejected == {
-        "more than 3 impressions in an hour": 5,
-        "user seen in two groups": 2,
+        "more than 3 impressions per hour": 5,
+        "user in two groups": 2,
     }
     assert set(outcomes(tmp_path / "log.duckdb")) == {"p0", "p1", "p2", "p3"}
 
 
-def test_impressions_of_other_days_are_set_aside(tmp_path):
+def test_impressions_of_other_days_are_rejected(tmp_path):
     rows = [impression(f"x{n}", ts=TS + n) for n in range(4)]
-    pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
-    rules = LogRules(first_ts=TS + 1, end_ts=TS + 3)
+    write_impressions(tmp_path / "a.parquet", rows)
 
-    result = ingest([tmp_path / "a.parquet"], PLAN, tmp_path / "log.duckdb", rules=rules)
+    result = ingest_folder(tmp_path, first_ts=TS + 1, end_ts=TS + 3)
 
     assert result.rejected == {"time outside the experiment": 2}
     assert set(outcomes(tmp_path / "log.duckdb")) == {"x1", "x2"}

@@ -1,4 +1,4 @@
-"""A log that was written for someone else: other names, kinds of time and money, and gaps."""
+"""A log in another format: other names, time formats and currency units, and missing columns."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -9,16 +9,14 @@ import pytest
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
-from pipeline.experiment.log.ingest import ingest
-from pipeline.experiment.log.row_validation import LogRules
 from pipeline.study import ClickColumns, ImpressionColumns, LogColumns, LogTime, OrderColumns
-from tests.pipeline.experiment.logs import PLAN, TS, contents, outcomes, users_in
+from tests.pipeline.experiment.logs import PLAN, TS, contents, ingest_folder, outcomes, users_in
 
 ANN = users_in("g1", 1)[0]
 VARIANTS = VariantPlan(
     experiment="spring", groups=(Variant(name="1", share=0.5), Variant(name="2", share=0.5))
 )
-THEIRS = ImpressionColumns(
+COLUMNS = ImpressionColumns(
     impression="list_id",
     user="visitor",
     group="arm",
@@ -30,8 +28,8 @@ THEIRS = ImpressionColumns(
 )
 
 
-def impression(**changes):
-    usable = {
+def their_impression(**changes):
+    valid = {
         "list_id": 7,
         "visitor": 101,
         "arm": 1,
@@ -41,11 +39,11 @@ def impression(**changes):
         "pieces": 2,
         "paid": 1999,
     }
-    return usable | changes
+    return valid | changes
 
 
 def write(folder, name, rows):
-    """Rows as a file; texts of CSV and JSON lines as the values print."""
+    """Write rows to a file; the suffix determines the format."""
     file = folder / name
     if file.suffix == ".jsonl":
         file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -56,24 +54,23 @@ def write(folder, name, rows):
     return file
 
 
-def taken_in(folder, plan=VARIANTS, *, columns):
-    files = sorted(file for file in folder.iterdir() if file.suffix != ".duckdb")
-    return ingest(files, plan, folder / "log.duckdb", rules=LogRules(columns=columns))
+def ingested(folder, plan=VARIANTS, *, columns):
+    return ingest_folder(folder, plan, columns=columns)
 
 
-def moments(folder):
-    return [row[4] for row in contents(folder / "log.duckdb")["shown"]]
+def times_in(folder):
+    return [row[4] for row in contents(folder / "log.duckdb")["logged_impressions"]]
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.jsonl"])
-def test_a_log_by_other_names_and_with_numbers_for_ids_is_read(tmp_path, name):
+def test_other_names_and_numeric_ids_are_read(tmp_path, name):
     write(
         tmp_path,
         name,
-        [impression(), impression(list_id=8, arm=2, visitor=102, bought=0, pieces=0)],
+        [their_impression(), their_impression(list_id=8, arm=2, visitor=102, bought=0, pieces=0)],
     )
 
-    result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS))
+    result = ingested(tmp_path, columns=LogColumns(impressions=COLUMNS))
 
     assert result.rejected == {"revenue without an order": 1}
     assert outcomes(tmp_path / "log.duckdb") == {"7": (True, True, 2, 1999)}
@@ -95,7 +92,7 @@ TIMES = {
     ],
     LogTime.ISO8601_UTC: ["2025-10-09 08:53:20.123999", MOMENT.replace(tzinfo=None)],
 }
-NO_TIMES = {
+INVALID_TIMES = {
     LogTime.MILLISECONDS: ["2025-10-09"],
     LogTime.SECONDS: ["1e9", "9" * 30],
     LogTime.ISO8601: [
@@ -113,43 +110,43 @@ NO_TIMES = {
 
 
 @pytest.mark.parametrize("time", TIMES)
-def test_every_way_to_write_a_time_is_the_same_moment(tmp_path, time):
+def test_all_time_formats_give_the_same_time(tmp_path, time):
     for number, value in enumerate(TIMES[time]):
-        write(tmp_path, f"{number}.parquet", [impression(list_id=number, shown_at=value)])
+        write(tmp_path, f"{number}.parquet", [their_impression(list_id=number, shown_at=value)])
 
-    taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, time=time))
+    ingested(tmp_path, columns=LogColumns(impressions=COLUMNS, time=time))
 
     assert int(MOMENT.timestamp() * 1000) == MS
-    assert moments(tmp_path) == [MS] * len(TIMES[time])
+    assert times_in(tmp_path) == [MS] * len(TIMES[time])
 
 
-@pytest.mark.parametrize("time", NO_TIMES)
-def test_what_is_no_such_time_is_set_aside(tmp_path, time):
+@pytest.mark.parametrize("time", INVALID_TIMES)
+def test_an_invalid_time_is_rejected(tmp_path, time):
     good = next(value for value in TIMES[time] if isinstance(value, str))
-    times = [good, *NO_TIMES[time]]
-    rows = [impression(list_id=n, shown_at=value) for n, value in enumerate(times)]
+    times = [good, *INVALID_TIMES[time]]
+    rows = [their_impression(list_id=n, shown_at=value) for n, value in enumerate(times)]
     write(tmp_path, "a.csv", rows)
 
-    result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, time=time))
+    result = ingested(tmp_path, columns=LogColumns(impressions=COLUMNS, time=time))
 
-    assert result.rejected == {"a field is not of its type": len(NO_TIMES[time])}
+    assert result.rejected == {"a field has the wrong type": len(INVALID_TIMES[time])}
 
 
 @pytest.mark.parametrize(
-    ("user", "prices"),
+    ("factor", "prices"),
     [(100, [19.99, "19.99", Decimal("20.50"), 5]), (10, ["0.1"]), (1, [1999])],
 )
-def test_money_is_counted_in_the_smallest_unit_exactly(tmp_path, user, prices):
+def test_revenue_is_converted_exactly(tmp_path, factor, prices):
     for number, paid in enumerate(prices):
-        write(tmp_path, f"{number}.parquet", [impression(list_id=number, paid=paid)])
+        write(tmp_path, f"{number}.parquet", [their_impression(list_id=number, paid=paid)])
 
-    taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, revenue_unit=user))
+    ingested(tmp_path, columns=LogColumns(impressions=COLUMNS, revenue_unit=factor))
 
     found = [revenue for *_, revenue in outcomes(tmp_path / "log.duckdb").values()]
-    assert found == [Decimal(str(paid)) * user for paid in prices]
+    assert found == [Decimal(str(paid)) * factor for paid in prices]
 
 
-def test_a_number_that_cannot_be_is_set_aside(tmp_path):
+def test_an_invalid_number_is_rejected(tmp_path):
     floats = {"paid": 20.0, "pieces": 2.0, "was_clicked": 1.0}
     wrong = [
         {"paid": 19.999},
@@ -158,65 +155,69 @@ def test_a_number_that_cannot_be_is_set_aside(tmp_path):
         {"pieces": float("inf")},
         {"was_clicked": 2.0},
     ]
-    rows = [impression(list_id=n, **(floats | one)) for n, one in enumerate([{}, *wrong])]
+    rows = [their_impression(list_id=n, **(floats | one)) for n, one in enumerate([{}, *wrong])]
     write(tmp_path, "a.parquet", rows)
 
-    result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, revenue_unit=100))
+    result = ingested(tmp_path, columns=LogColumns(impressions=COLUMNS, revenue_unit=100))
 
-    assert (result.impressions, result.rejected) == (1, {"a field is not of its type": 5})
+    assert (result.impressions, result.rejected) == (1, {"a field has the wrong type": 5})
 
 
 @pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [
         ([{"who": 1}], {}, r"visitor \(experiment\.columns\.impressions\.user\) is missing"),
-        ([impression(visitor=1.0)], {}, "visitor is DOUBLE, expected text or whole numbers"),
+        ([their_impression(visitor=1.0)], {}, "visitor is DOUBLE, expected strings or integers"),
         (
-            [impression(shown_at=MOMENT.replace(tzinfo=None))],
+            [their_impression(shown_at=MOMENT.replace(tzinfo=None))],
             {},
-            r"shown_at is TIMESTAMP, expected a number .*dates are iso8601",
+            r"shown_at is TIMESTAMP, expected a number .*for dates set iso8601",
         ),
         (
-            [impression(shown_at=MOMENT.replace(tzinfo=None))],
+            [their_impression(shown_at=MOMENT.replace(tzinfo=None))],
             {"time": LogTime.ISO8601},
-            r"shown_at is TIMESTAMP, expected a moment with its zone .*without one it is iso8601-utc",
+            r"shown_at is TIMESTAMP, expected a time with a zone .*for times without set iso8601-utc",
         ),
-        ([impression(was_clicked=[1])], {}, r"was_clicked is BIGINT\[\], expected true and false"),
+        (
+            [their_impression(was_clicked=[1])],
+            {},
+            r"was_clicked is BIGINT\[\], expected true and false",
+        ),
     ],
 )
-def test_a_column_that_is_missing_or_of_no_use_is_named(tmp_path, rows, columns, message):
+def test_a_missing_or_unsuitable_column_is_named(tmp_path, rows, columns, message):
     write(tmp_path, "a.parquet", rows)
 
     with pytest.raises(LogError, match=message):
-        taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, **columns))
+        ingested(tmp_path, columns=LogColumns(impressions=COLUMNS, **columns))
 
 
-def test_a_column_may_have_a_name_that_the_contract_means_something_else_by(tmp_path):
+def test_a_contract_name_may_be_mapped_to_another_column(tmp_path):
     rows = [{"experiment": 1, "user": 5, "who": 9, "ts": TS, "clicked": False}]
     write(tmp_path, "a.parquet", rows)
     columns = LogColumns(impressions=ImpressionColumns(group="experiment", user="who"))
 
-    taken_in(tmp_path, columns=columns)
+    ingested(tmp_path, columns=columns)
 
     (row,) = contents(tmp_path / "log.duckdb")["impressions"]
     assert row[1:3] == ("9", "1")
 
 
-def test_impressions_without_an_id_are_those_of_their_unit_and_item_at_their_time(tmp_path):
+def test_the_default_id_is_user_item_and_time(tmp_path):
     rows = [
         {"user": user, "item": item, "group": 1, "ts": ts, "clicked": False}
         for user, item, ts in [(1, 5, TS), (1, 6, TS), (1, 5, TS + 1), (11, 5, TS), (1, 5, TS)]
     ]
     write(tmp_path, "a.parquet", rows)
 
-    result = taken_in(tmp_path, columns=LogColumns())
+    result = ingested(tmp_path, columns=LogColumns())
 
     assert (result.impressions, result.rejected) == (4, {"duplicate impression": 1})
 
 
-def test_what_is_not_told_is_unknown_and_what_follows_is_filled_in(tmp_path):
+def test_missing_outcomes_are_unknown_unless_they_follow_from_others(tmp_path):
     base = {"group": 1, "ts": TS}
-    told = {
+    logs = {
         "clicks alone": [{"clicked": True}, {"clicked": False}],
         "orders, not units": [
             {"clicked": True, "ordered": True},
@@ -229,11 +230,11 @@ def test_what_is_not_told_is_unknown_and_what_follows_is_filled_in(tmp_path):
         ],
     }
     found = {}
-    for kind, rows in told.items():
+    for kind, rows in logs.items():
         folder = tmp_path / kind
         folder.mkdir()
         write(folder, "a.parquet", [{"user": n} | base | row for n, row in enumerate(rows)])
-        assert taken_in(folder, columns=LogColumns()).rejected == {}
+        assert ingested(folder, columns=LogColumns()).rejected == {}
         found[kind] = [one[:3] for one in outcomes(folder / "log.duckdb").values()]
 
     assert found == {
@@ -244,8 +245,8 @@ def test_what_is_not_told_is_unknown_and_what_follows_is_filled_in(tmp_path):
     }
 
 
-def test_events_alone_leave_unknown_what_no_file_tells(tmp_path):
-    write(tmp_path, "shown.parquet", [{"id": 1, "user": 5, "group": 1, "ts": TS}])
+def test_outcomes_without_files_are_unknown(tmp_path):
+    write(tmp_path, "impressions.parquet", [{"id": 1, "user": 5, "group": 1, "ts": TS}])
     write(tmp_path, "clicks.parquet", [{"id": 1, "at": TS + 1}])
     columns = LogColumns(
         impressions=ImpressionColumns(impression="id"),
@@ -253,76 +254,82 @@ def test_events_alone_leave_unknown_what_no_file_tells(tmp_path):
         orders=OrderColumns(user="buyer"),
     )
 
-    taken_in(tmp_path, columns=columns)
+    ingested(tmp_path, columns=columns)
     clicks_alone = outcomes(tmp_path / "log.duckdb")
     write(tmp_path, "orders.parquet", [{"buyer": 5, "ts": TS + 2}])
-    taken_in(tmp_path, columns=columns)
+    ingested(tmp_path, columns=columns)
 
     assert clicks_alone == {"1": (True, None, None, None)}
     assert outcomes(tmp_path / "log.duckdb") == {"1": (True, True, None, None)}
 
 
-@pytest.mark.parametrize("told", [{}, {"ordered": False}])
-def test_groups_on_a_front_need_orders_and_units(tmp_path, told):
-    rows = [{"user": ANN, "group": "g1", "ts": TS, "clicked": False} | told]
+@pytest.mark.parametrize("more", [{}, {"ordered": False}])
+def test_groups_on_a_front_need_orders_and_units(tmp_path, more):
+    rows = [{"user": ANN, "group": "g1", "ts": TS, "clicked": False} | more]
     write(tmp_path, "a.parquet", rows)
 
-    unknown = "units" if told else "ordered"
-    with pytest.raises(LogError, match=f"tells nothing of {unknown}, and the groups of a front"):
-        taken_in(tmp_path, PLAN, columns=LogColumns())
+    missing = "units" if more else "ordered"
+    with pytest.raises(LogError, match=f"the log has no {missing}, but groups on a Pareto front"):
+        ingested(tmp_path, PLAN, columns=LogColumns())
 
 
-def test_the_log_s_assignment_is_taken_as_given_but_for_units_in_two_groups(tmp_path):
-    rows = [impression(list_id=n, visitor=n, arm=1 + n % 2) for n in range(20)]
-    rows += [impression(list_id=20, visitor=3, arm=1), impression(list_id=21, visitor=21, arm=3)]
+def test_the_assignment_of_the_log_is_used_except_for_users_in_two_groups(tmp_path):
+    rows = [their_impression(list_id=n, visitor=n, arm=1 + n % 2) for n in range(20)]
+    rows += [
+        their_impression(list_id=20, visitor=3, arm=1),
+        their_impression(list_id=21, visitor=21, arm=3),
+    ]
     write(tmp_path, "a.parquet", rows)
 
-    result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS))
+    result = ingested(tmp_path, columns=LogColumns(impressions=COLUMNS))
 
     assert result.impressions == 19
-    assert result.rejected == {"user seen in two groups": 2, "unknown group": 1}
+    assert result.rejected == {"user in two groups": 2, "unknown group": 1}
 
 
-@pytest.mark.parametrize(("called", "kept"), [(None, "7"), ("Autumn '26", "8")])
-def test_other_experiments_are_set_aside_where_the_log_names_them(tmp_path, called, kept):
-    rows = [impression(experiment="spring"), impression(list_id=8, experiment="Autumn '26")]
+@pytest.mark.parametrize(("name", "kept"), [(None, "7"), ("Autumn '26", "8")])
+def test_other_experiments_are_rejected_if_the_log_names_them(tmp_path, name, kept):
+    rows = [
+        their_impression(experiment="spring"),
+        their_impression(list_id=8, experiment="Autumn '26"),
+    ]
     write(tmp_path, "a.parquet", rows)
 
-    result = taken_in(tmp_path, columns=LogColumns(impressions=THEIRS, experiment=called))
+    result = ingested(tmp_path, columns=LogColumns(impressions=COLUMNS, experiment=name))
 
     assert result.rejected == {"another experiment": 1}
     assert list(outcomes(tmp_path / "log.duckdb")) == [kept]
 
 
-@pytest.mark.parametrize("twice", [False, True])
-def test_a_numbered_column_of_csv_is_no_repeated_one(tmp_path, twice):
-    header = f"user,group,ts,clicked,{'user' if twice else 'unit_1'}"
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_numbered_csv_column_is_not_a_repeated_one(tmp_path, repeated):
+    header = f"user,group,ts,clicked,{'user' if repeated else 'user_1'}"
     (tmp_path / "a.csv").write_text(f"{header}\n5,1,{TS},true,6\n", encoding="utf-8")
 
-    if twice:
-        with pytest.raises(LogError, match=r"a\.csv: user stands twice"):
-            taken_in(tmp_path, columns=LogColumns())
+    if repeated:
+        with pytest.raises(LogError, match=r"a\.csv: user occurs twice"):
+            ingested(tmp_path, columns=LogColumns())
     else:
-        assert taken_in(tmp_path, columns=LogColumns()).impressions == 1
+        assert ingested(tmp_path, columns=LogColumns()).impressions == 1
 
 
 def test_another_mapping_reads_every_file_again(tmp_path):
-    write(tmp_path, "a.parquet", [impression(other=102)])
-    taken_in(tmp_path, columns=LogColumns(impressions=THEIRS))
-    assert taken_in(tmp_path, columns=LogColumns(impressions=THEIRS)).files_read == 0
+    write(tmp_path, "a.parquet", [their_impression(other=102)])
+    ingested(tmp_path, columns=LogColumns(impressions=COLUMNS))
+    assert ingested(tmp_path, columns=LogColumns(impressions=COLUMNS)).files_read == 0
 
-    names = {name: getattr(THEIRS, name) for name in THEIRS.__slots__} | {"user": "other"}
-    result = taken_in(tmp_path, columns=LogColumns(impressions=ImpressionColumns(**names)))
+    names = {name: getattr(COLUMNS, name) for name in COLUMNS.__slots__} | {"user": "other"}
+    result = ingested(tmp_path, columns=LogColumns(impressions=ImpressionColumns(**names)))
 
     assert result.files_read == 1
     assert contents(tmp_path / "log.duckdb")["impressions"][0][1] == "102"
 
 
 @pytest.mark.parametrize("name", ['it\'s "so"', "raw.x; --"])
-def test_a_name_is_a_name_whatever_it_says(tmp_path, name):
+def test_any_column_name_is_quoted(tmp_path, name):
     columns = LogColumns(impressions=ImpressionColumns(user=name))
     for file in ("a.parquet", "b.csv", "c.jsonl"):
         row = {"impression": file, name: "u", "group": 1, "ts": TS, "clicked": False}
         write(tmp_path, file, [row])
 
-    assert taken_in(tmp_path, columns=columns).impressions == 3
+    assert ingested(tmp_path, columns=columns).impressions == 3

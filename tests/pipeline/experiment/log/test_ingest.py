@@ -1,29 +1,29 @@
-"""The database is what the files say under the plan, however often and in whatever steps."""
+"""The database depends on files, plan and rules only, not on the history of ingestions."""
 
 from dataclasses import replace
 
 import duckdb
-import polars as pl
 import pytest
 
-from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.ingest import Ingestion, ingest, summarise
-from tests.pipeline.experiment.logs import PLAN, TS, contents, impression, users_in
+from tests.pipeline.experiment.logs import (
+    PLAN,
+    TS,
+    contents,
+    impression,
+    users_in,
+    write_impressions,
+)
 
-UNIT = {group: users_in(group, 1)[0] for group in ("g1", "g2")}
-OTHER_UNIT = users_in("g2", 2)[1]
+USER = {group: users_in(group, 1)[0] for group in ("g1", "g2")}
+OTHER_USER = users_in("g2", 2)[1]
 
 
 def row(name, group="g1", /, **changes):
-    """A click of the group's user that ended in no order, with some fields changed."""
-    own = {"user": UNIT[group], "group": group, "ordered": False, "units": 0}
-    return impression(name, **(own | changes))
-
-
-def log_file(path, rows):
-    pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_parquet(path)
-    return path
+    """A clicked impression of the group's user without an order, with some fields changed."""
+    defaults = {"user": USER[group], "group": group, "ordered": False, "units": 0}
+    return impression(name, **(defaults | changes))
 
 
 def impressions(database):
@@ -31,7 +31,7 @@ def impressions(database):
 
 
 def rebuilt(files, plan, folder):
-    """What a database made from nothing holds."""
+    """Contents of a database built from scratch."""
     database = folder / "rebuilt.duckdb"
     ingest(files, plan, database)
     return contents(database)
@@ -44,34 +44,39 @@ def database(tmp_path):
 
 @pytest.fixture
 def files(tmp_path):
-    first = log_file(tmp_path / "a.parquet", [row("x1"), row("x2", "g2"), row("x3", units=-1)])
-    return [first, log_file(tmp_path / "b.parquet", [row("x4"), row("x5", "g2", group="g7")])]
+    first = write_impressions(
+        tmp_path / "a.parquet", [row("x1"), row("x2", "g2"), row("x3", units=-1)]
+    )
+    return [
+        first,
+        write_impressions(tmp_path / "b.parquet", [row("x4"), row("x5", "g2", group="g7")]),
+    ]
 
 
-def test_rows_land_in_the_database_as_they_are_in_the_files(files, database):
+def test_the_database_has_the_rows_of_the_files(files, database):
     result = ingest(files, PLAN, database)
 
     assert result == Ingestion(
-        impressions=3, rejected={"unknown group": 1, "units below 0": 1}, files=2, files_read=2
+        impressions=3, rejected={"unknown group": 1, "negative units": 1}, files=2, files_read=2
     )
     tables = contents(database)
     assert tables["impressions"] == [
-        ("x1", UNIT["g1"], "g1", TS, True, False, 0, None, "a.parquet"),
-        ("x2", UNIT["g2"], "g2", TS, True, False, 0, None, "a.parquet"),
-        ("x4", UNIT["g1"], "g1", TS, True, False, 0, None, "b.parquet"),
+        ("x1", USER["g1"], "g1", TS, True, False, 0, None, "a.parquet"),
+        ("x2", USER["g2"], "g2", TS, True, False, 0, None, "a.parquet"),
+        ("x4", USER["g1"], "g1", TS, True, False, 0, None, "b.parquet"),
     ]
     assert tables["rejected"] == [
-        ("a.parquet", "units below 0", 1),
+        ("a.parquet", "negative units", 1),
         ("b.parquet", "unknown group", 1),
     ]
 
 
-def test_summary_of_a_database_says_what_its_ingestion_said(files, database):
+def test_the_summary_of_a_database_equals_that_of_its_ingestion(files, database):
     ingest(files, PLAN, database)
 
     assert summarise(database) == {
         "impressions": 3,
-        "rejected": {"unknown group": 1, "units below 0": 1},
+        "rejected": {"unknown group": 1, "negative units": 1},
         "files": 2,
     }
 
@@ -97,7 +102,7 @@ def test_a_new_file_is_read_and_the_known_ones_are_not(files, database, tmp_path
 
 def test_a_changed_file_replaces_its_rows(files, database, tmp_path):
     ingest(files, PLAN, database)
-    log_file(files[0], [row("x1", clicked=False), row("x6")])
+    write_impressions(files[0], [row("x1", clicked=False), row("x6")])
 
     result = ingest(files, PLAN, database)
 
@@ -106,7 +111,7 @@ def test_a_changed_file_replaces_its_rows(files, database, tmp_path):
     assert contents(database) == rebuilt(files, PLAN, tmp_path)
 
 
-def test_a_vanished_file_takes_its_rows_with_it(files, database, tmp_path):
+def test_the_rows_of_a_removed_file_are_removed(files, database, tmp_path):
     ingest(files, PLAN, database)
 
     result = ingest(files[1:], PLAN, database)
@@ -115,7 +120,7 @@ def test_a_vanished_file_takes_its_rows_with_it(files, database, tmp_path):
     assert contents(database) == rebuilt(files[1:], PLAN, tmp_path)
 
 
-def test_a_new_day_costs_a_day(files, database, tmp_path):
+def test_a_new_day_reads_one_file(files, database, tmp_path):
     ingest(files[:1], PLAN, database)
 
     result = ingest(files, PLAN, database)
@@ -125,8 +130,8 @@ def test_a_new_day_costs_a_day(files, database, tmp_path):
 
 
 def test_which_of_two_duplicates_is_kept_does_not_depend_on_history(tmp_path, database):
-    early = log_file(tmp_path / "a.parquet", [row("x1", clicked=False)])
-    late = log_file(tmp_path / "b.parquet", [row("x1"), row("x2")])
+    early = write_impressions(tmp_path / "a.parquet", [row("x1", clicked=False)])
+    late = write_impressions(tmp_path / "b.parquet", [row("x1"), row("x2")])
     steps = ([late], [early, late], [late], [early, late])
 
     for files in steps:
@@ -135,16 +140,16 @@ def test_which_of_two_duplicates_is_kept_does_not_depend_on_history(tmp_path, da
         assert contents(database) == rebuilt(files, PLAN, tmp_path)
 
 
-def test_an_unusable_row_does_not_make_a_usable_one_a_duplicate(tmp_path, database):
+def test_a_rejected_row_does_not_count_as_a_duplicate(tmp_path, database):
     rows = [row("x1", experiment="old", ts=TS - 1), row("x1")]
 
-    result = ingest([log_file(tmp_path / "a.parquet", rows)], PLAN, database)
+    result = ingest([write_impressions(tmp_path / "a.parquet", rows)], PLAN, database)
 
     assert result.impressions == 1
     assert result.rejected == {"another experiment": 1}
 
 
-def test_a_file_written_anew_with_the_same_bytes_is_not_read(files, database):
+def test_a_rewritten_file_with_the_same_bytes_is_not_read(files, database):
     ingest(files, PLAN, database)
     files[0].write_bytes(files[0].read_bytes())
 
@@ -155,7 +160,7 @@ def test_a_changed_plan_reads_every_file_again(files, database, tmp_path):
     ingest(files, PLAN, database)
     first, second = PLAN.groups
     swapped = replace(PLAN, groups=(replace(first, name="g2"), replace(second, name="g1")))
-    log_file(files[0], [row("x1"), row("x2", "g2"), row("x7", user=OTHER_UNIT)])
+    write_impressions(files[0], [row("x1"), row("x2", "g2"), row("x7", user=OTHER_USER)])
 
     result = ingest(files, swapped, database)
 
@@ -164,10 +169,14 @@ def test_a_changed_plan_reads_every_file_again(files, database, tmp_path):
     assert contents(database) == rebuilt(files, swapped, tmp_path)
 
 
-def test_a_log_without_a_usable_row_is_refused(tmp_path, database):
-    files = [log_file(tmp_path / "a.parquet", [row("x1", units=-1), row("x2", experiment="old")])]
+def test_a_log_without_a_valid_row_is_refused(tmp_path, database):
+    files = [
+        write_impressions(
+            tmp_path / "a.parquet", [row("x1", units=-1), row("x2", experiment="old")]
+        )
+    ]
 
-    with pytest.raises(LogError, match=r"no usable impression in 1 files; .*units below 0"):
+    with pytest.raises(LogError, match=r"no usable impression in 1 files; .*negative units"):
         ingest(files, PLAN, database)
 
     assert not database.exists()
@@ -176,17 +185,17 @@ def test_a_log_without_a_usable_row_is_refused(tmp_path, database):
 def test_a_corrupt_file_leaves_the_database_byte_identical(files, database, tmp_path):
     ingest(files, PLAN, database)
     before, names = database.read_bytes(), sorted(tmp_path.iterdir())
-    log_file(files[0], [row("x8")])
+    write_impressions(files[0], [row("x8")])
     files[1].write_bytes(files[1].read_bytes()[:-20])
 
-    with pytest.raises(LogError, match=r"b\.parquet cannot be read to its end as parquet"):
+    with pytest.raises(LogError, match=r"b\.parquet cannot be read completely as parquet"):
         ingest(files, PLAN, database)
 
     assert database.read_bytes() == before
     assert sorted(tmp_path.iterdir()) == names
 
 
-def test_a_check_that_refuses_the_new_database_keeps_the_old_one(files, database, tmp_path):
+def test_a_failed_check_keeps_the_old_database(files, database, tmp_path):
     ingest(files[:1], PLAN, database)
     before, names = database.read_bytes(), sorted(tmp_path.iterdir())
     seen = []
@@ -198,18 +207,18 @@ def test_a_check_that_refuses_the_new_database_keeps_the_old_one(files, database
     with pytest.raises(LogError, match="suspicious"):
         ingest(files, PLAN, database, check=refuse)
 
-    assert seen == ["x1", "x2", "x4"]  # the check saw the database as it would have become
+    assert seen == ["x1", "x2", "x4"]  # the check reads the new database
     assert database.read_bytes() == before
     assert sorted(tmp_path.iterdir()) == names
 
 
-def test_what_a_killed_run_left_behind_does_no_harm(files, database, tmp_path):
+def test_leftovers_of_a_killed_run_are_ignored(files, database, tmp_path):
     ingest(files[:1], PLAN, database)
     with duckdb.connect(str(tmp_path / "other.duckdb")) as other:
         other.execute("CREATE TABLE impressions (x INTEGER)")
         unfinished = (tmp_path / "other.duckdb.wal").read_bytes()
     (tmp_path / ".log.duckdb.new").write_bytes(b"half a copy")
-    (tmp_path / ".log.duckdb.new.wal").write_bytes(unfinished)  # of a database since replaced
+    (tmp_path / ".log.duckdb.new.wal").write_bytes(unfinished)  # of another database
 
     ingest(files, PLAN, database)
 
@@ -217,8 +226,8 @@ def test_what_a_killed_run_left_behind_does_no_harm(files, database, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["group=g9", "day=2025-10-01", "log[1]", "it's"])
-def test_the_name_of_the_log_s_folder_adds_nothing_to_its_rows(tmp_path, database, folder):
+def test_the_name_of_the_folder_does_not_affect_the_rows(tmp_path, database, folder):
     (tmp_path / folder).mkdir()
-    file = log_file(tmp_path / folder / "a.parquet", [row("x1")])
+    file = write_impressions(tmp_path / folder / "a.parquet", [row("x1")])
 
     assert ingest([file], PLAN, database).impressions == 1

@@ -1,26 +1,29 @@
-"""What becomes of impressions of units that the plan keeps out, or whose group it forces."""
+"""Impressions of users outside the experiment, and of users with a forced assignment."""
 
 from dataclasses import replace
 
-import polars as pl
 import pytest
 
-from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.design.assignment import bucket_of
-from pipeline.experiment.log.ingest import ingest
-from tests.pipeline.experiment.logs import PLAN, impression, outcomes, users_in
+from tests.pipeline.experiment.logs import (
+    PLAN,
+    impression,
+    ingest_folder,
+    outcomes,
+    users_in,
+    write_impressions,
+)
 
 FIRST, SECOND, THIRD = users_in("g1", 3)
 (OTHER,) = users_in("g2", 1)
 
 
 def ingested(folder, plan, rows):
-    file = folder / "impressions-1.parquet"
-    pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_parquet(file)
-    return ingest([file], plan, folder / "experiment.duckdb")
+    write_impressions(folder / "impressions-1.parquet", rows)
+    return ingest_folder(folder, plan)
 
 
-def test_impressions_of_testers_are_set_aside_whatever_group_they_were_shown(tmp_path):
+def test_impressions_of_forced_assignments_are_rejected_in_any_group(tmp_path):
     plan = replace(PLAN, forced_assignment={FIRST: "g2", SECOND: "g1"})
     rows = [
         impression("e1", user=FIRST, group="g2"),
@@ -31,8 +34,8 @@ def test_impressions_of_testers_are_set_aside_whatever_group_they_were_shown(tmp
 
     result = ingested(tmp_path, plan, rows)
 
-    assert result.rejected == {"a tester, whose group is forced": 3}
-    assert list(outcomes(tmp_path / "experiment.duckdb")) == ["e4"]
+    assert result.rejected == {"forced assignment": 3}
+    assert list(outcomes(tmp_path / "log.duckdb")) == ["e4"]
 
 
 @pytest.mark.parametrize(
@@ -42,33 +45,33 @@ def test_impressions_of_testers_are_set_aside_whatever_group_they_were_shown(tmp
             "out",
             lambda share: {"holdout": share, "holdout_salt": "out"},
             min,
-            "a user that is held out of experiments",
+            "user in the holdout",
         ),
         (
             "in",
             lambda share: {"traffic_share": share, "traffic_salt": "in"},
             max,
-            "a user outside of the coverage",
+            "user outside the traffic share",
         ),
     ],
     ids=["holdout", "traffic_share"],
 )
-def test_units_that_were_to_see_nothing_are_set_aside(tmp_path, salt, changes, out, reason):
+def test_users_outside_the_experiment_are_excluded(tmp_path, salt, changes, out, reason):
     buckets = {user: bucket_of(user, salt) for user in (FIRST, SECOND, THIRD, OTHER)}
-    kept_out = out(buckets, key=buckets.get)
-    cut = sorted(buckets.values())[1 if out is min else 3] / 10_000
+    excluded = out(buckets, key=buckets.get)
+    share = sorted(buckets.values())[1 if out is min else 3] / 10_000
     rows = [
         impression(f"e{n}", user=user, group="g2" if user == OTHER else "g1")
         for n, user in enumerate(buckets)
     ]
 
-    result = ingested(tmp_path, replace(PLAN, **changes(cut)), rows)
+    result = ingested(tmp_path, replace(PLAN, **changes(share)), rows)
 
     assert (result.impressions, result.rejected) == (3, {reason: 1})
-    assert f"e{list(buckets).index(kept_out)}" not in outcomes(tmp_path / "experiment.duckdb")
+    assert f"e{list(buckets).index(excluded)}" not in outcomes(tmp_path / "log.duckdb")
 
 
-def test_what_was_shown_before_the_kill_switch_stays_in(tmp_path):
+def test_impressions_from_before_the_kill_switch_are_kept(tmp_path):
     rows = [impression("e1", user=FIRST), impression("e2", user=OTHER, group="g2")]
 
     result = ingested(tmp_path, replace(PLAN, enabled=False), rows)
@@ -76,11 +79,11 @@ def test_what_was_shown_before_the_kill_switch_stays_in(tmp_path):
     assert (result.impressions, result.rejected) == (2, {})
 
 
-def test_a_raised_coverage_leaves_earlier_impressions_where_they_were(tmp_path):
+def test_a_raised_traffic_share_keeps_earlier_impressions(tmp_path):
     buckets = {user: bucket_of(user, "in") for user in (FIRST, OTHER)}
     plan = replace(PLAN, traffic_share=(max(buckets.values()) + 1) / 10_000, traffic_salt="in")
     rows = [impression("e1", user=FIRST), impression("e2", user=OTHER, group="g2")]
 
-    for coverage in (plan.traffic_share, 1.0):
-        result = ingested(tmp_path, replace(plan, traffic_share=coverage), rows)
+    for share in (plan.traffic_share, 1.0):
+        result = ingested(tmp_path, replace(plan, traffic_share=share), rows)
         assert (result.impressions, result.rejected) == (2, {})

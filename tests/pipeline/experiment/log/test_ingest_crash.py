@@ -1,4 +1,4 @@
-"""A killed ingestion leaves the old database or the new one, and the next run finishes the work."""
+"""A killed ingestion leaves the old or the new database, and the next run completes it."""
 
 import json
 import subprocess
@@ -10,21 +10,11 @@ import polars as pl
 import pytest
 
 from pipeline.core.contracts import IMPRESSIONS
-from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.log.ingest import ingest
-from tests.pipeline.experiment.logs import TS, contents
+from tests.pipeline.experiment.logs import TS, contents, plan_of
 
-ROWS_A_FILE, FILES, KILLS = 3_000, 12, 20
-PLAN = TrafficPlan(
-    experiment="spring",
-    salt="salt",
-    list_length=5,
-    groups=(
-        Group(
-            name="g1", preference_id="p0", preference=(0.0, 1.0), first_bucket=0, last_bucket=9999
-        ),
-    ),
-)
+ROWS_PER_FILE, FILES, KILLS = 3_000, 12, 20
+PLAN = plan_of(1)
 INGEST = """
 import json, sys
 from pathlib import Path
@@ -40,13 +30,13 @@ ingest(sorted(folder.glob("*.parquet")), plan, folder / "log.duckdb")
 
 def write_files(folder, *, later_ms=0):
     for day in range(FILES):
-        number = pl.int_range(ROWS_A_FILE, eager=True)
+        number = pl.int_range(ROWS_PER_FILE, eager=True)
         frame = pl.DataFrame(
             {
-                "experiment": ["spring"] * ROWS_A_FILE,
+                "experiment": ["spring"] * ROWS_PER_FILE,
                 "impression": pl.select(pl.format("x{}-{}", day, number)).to_series(),
                 "user": pl.select(pl.format("u{}", number % 400)).to_series(),
-                "group": ["g1"] * ROWS_A_FILE,
+                "group": ["g1"] * ROWS_PER_FILE,
                 "ts": TS + number + later_ms,
                 "clicked": number % 3 == 0,
                 "ordered": number % 9 == 0,
@@ -57,7 +47,7 @@ def write_files(folder, *, later_ms=0):
 
 
 def run(folder, project_root, *, kill_after_s=None):
-    """Ingest in a process of its own; returns its exit code and the seconds the work took."""
+    """Ingest in a separate process; returns its exit code and the duration in seconds."""
     arguments = [sys.executable, "-c", INGEST, str(folder), json.dumps(PLAN.as_dict())]
     with subprocess.Popen(arguments, cwd=project_root, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -72,7 +62,7 @@ def run(folder, project_root, *, kill_after_s=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("before", ["no-database", "older-database"])
-def test_killed_ingestions_then_one_that_ends_equal_an_undisturbed_one(
+def test_killed_ingestions_and_a_completed_one_equal_an_undisturbed_one(
     tmp_path, project_root, before
 ):
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
@@ -86,11 +76,11 @@ def test_killed_ingestions_then_one_that_ends_equal_an_undisturbed_one(
     old = database.read_bytes() if database.exists() else None
     code, seconds = run(undisturbed, project_root)
     assert code == 0
-    moments = np.random.default_rng(5).uniform(0, seconds, 3 * KILLS)
+    delays = np.random.default_rng(5).uniform(0, seconds, 3 * KILLS)
     kills = 0
 
-    for moment in moments:
-        if run(killed, project_root, kill_after_s=moment)[0]:
+    for delay in delays:
+        if run(killed, project_root, kill_after_s=delay)[0]:
             kills += 1
             now = database.read_bytes() if database.exists() else None
             assert now == old or contents(database) == contents(undisturbed / "log.duckdb")

@@ -1,4 +1,4 @@
-"""Every row is in ``impressions`` or counted under a reason; a file off the contract is refused."""
+"""Every row is in ``impressions`` or counted as rejected; files off the contract are refused."""
 
 import tempfile
 from collections import Counter
@@ -14,16 +14,11 @@ from hypothesis import strategies as st
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.ingest import ingest
-from tests.pipeline.experiment.logs import PLAN, TS, impression, users_in
+from tests.pipeline.experiment.logs import PLAN, TS, impression, users_in, write_impressions
 
 YEAR_2000, YEAR_2100 = 946_684_800_000, 4_102_444_800_000
-UNIT_IN_G1, OTHER_UNIT_IN_G1 = users_in("g1", 2)
-(UNIT_IN_G2,) = users_in("g2", 1)
-
-
-def log_file(path, rows):
-    pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_parquet(path)
-    return path
+USER_IN_G1, OTHER_USER_IN_G1 = users_in("g1", 2)
+(USER_IN_G2,) = users_in("g2", 1)
 
 
 def stored(database):
@@ -32,54 +27,56 @@ def stored(database):
 
 
 def reason_of(row):
-    """What is wrong with one row, read field by field; None if nothing."""
+    """Rejection reason of a single row; None for a valid row."""
     if None in row.values():
-        return "a field is empty"
+        return "a field is missing"
     checks = {
         "another experiment": row["experiment"] != "spring",
         "unknown group": row["group"] not in {"g1", "g2"},
         "time outside 2000-01-01 to 2100-01-01": not YEAR_2000 <= row["ts"] < YEAR_2100,
-        "units below 0": row["units"] < 0,
-        "ordered without a click": row["ordered"] and not row["clicked"],
-        "order and units disagree": row["ordered"] != (row["units"] > 0),
+        "negative units": row["units"] < 0,
+        "ordered but not clicked": row["ordered"] and not row["clicked"],
+        "ordered and units are inconsistent": row["ordered"] != (row["units"] > 0),
     }
     return next((reason for reason, broken in checks.items() if broken), None)
 
 
 def reasons_of(rows):
-    """What is wrong with each row, the other rows of its user considered; None if nothing."""
+    """Rejection reason of each row, given the other rows of its user; None for a valid row."""
     reasons = [reason_of(row) for row in rows]
     for user in {row["user"] for row in rows}:
         own = [n for n, row in enumerate(rows) if row["user"] == user and reasons[n] is None]
         groups = {rows[n]["group"] for n in own}
         for n in own:
             if len(groups) > 1:
-                reasons[n] = "user seen in two groups"
+                reasons[n] = "user in two groups"
             elif groups != {PLAN.group_of(user).name}:
-                reasons[n] = "another group than the user is assigned to"
+                reasons[n] = "group differs from the assignment"
     return reasons
 
 
 @pytest.mark.parametrize(
     ("reason", "changes"),
     [
-        *[("a field is empty", {name: None}) for name in IMPRESSIONS.columns],
+        *[("a field is missing", {name: None}) for name in IMPRESSIONS.columns],
         ("another experiment", {"experiment": "autumn"}),
         ("unknown group", {"group": "g3"}),
-        ("another group than the user is assigned to", {"user": UNIT_IN_G2}),
+        ("group differs from the assignment", {"user": USER_IN_G2}),
         ("time outside 2000-01-01 to 2100-01-01", {"ts": YEAR_2000 - 1}),
         ("time outside 2000-01-01 to 2100-01-01", {"ts": YEAR_2100}),
         ("time outside 2000-01-01 to 2100-01-01", {"ts": TS // 1000}),
-        ("units below 0", {"units": -1}),
-        ("ordered without a click", {"clicked": False}),
-        ("order and units disagree", {"units": 0}),
-        ("order and units disagree", {"ordered": False}),
+        ("negative units", {"units": -1}),
+        ("ordered but not clicked", {"clicked": False}),
+        ("ordered and units are inconsistent", {"units": 0}),
+        ("ordered and units are inconsistent", {"ordered": False}),
         ("duplicate impression", {"impression": "good"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_a_row_is_rejected_for_its_reason(tmp_path, reason, changes):
-    file = log_file(tmp_path / "a.parquet", [impression("good"), impression("bad", **changes)])
+    file = write_impressions(
+        tmp_path / "a.parquet", [impression("good"), impression("bad", **changes)]
+    )
 
     result = ingest([file], PLAN, tmp_path / "log.duckdb")
 
@@ -93,24 +90,24 @@ def test_a_row_is_rejected_for_its_reason(tmp_path, reason, changes):
         {},
         {"clicked": False, "ordered": False, "units": 0},
         {"ordered": False, "units": 0},
-        {"user": UNIT_IN_G2, "group": "g2"},
+        {"user": USER_IN_G2, "group": "g2"},
         {"ts": YEAR_2000},
         {"ts": YEAR_2100 - 1},
     ],
-    ids=["ordered", "ignored", "clicked", "other-group", "first-moment", "last-moment"],
+    ids=["ordered", "ignored", "clicked", "other-group", "first-time", "last-time"],
 )
-def test_a_usable_row_is_accepted(tmp_path, changes):
-    file = log_file(tmp_path / "a.parquet", [impression("x1", **changes)])
+def test_a_valid_row_is_accepted(tmp_path, changes):
+    file = write_impressions(tmp_path / "a.parquet", [impression("x1", **changes)])
 
     result = ingest([file], PLAN, tmp_path / "log.duckdb")
 
     assert (result.impressions, result.rejected) == (1, {})
 
 
-usable_or_not = st.fixed_dictionaries(
+any_row = st.fixed_dictionaries(
     {
         "experiment": st.sampled_from(["spring"] * 8 + ["autumn", None]),
-        "user": st.sampled_from([UNIT_IN_G1, UNIT_IN_G2, None]),
+        "user": st.sampled_from([USER_IN_G1, USER_IN_G2, None]),
         "group": st.sampled_from(["g1"] * 4 + ["g2"] * 4 + ["g3", None]),
         "ts": st.sampled_from([TS] * 6 + [YEAR_2000 - 1, YEAR_2100, None]),
         "clicked": st.sampled_from([True, True, False, None]),
@@ -121,15 +118,16 @@ usable_or_not = st.fixed_dictionaries(
 
 
 @settings(max_examples=15, deadline=None)
-@given(drawn=st.lists(st.lists(usable_or_not, max_size=12), min_size=1, max_size=3))
-def test_every_row_is_judged_once_as_the_slow_reading_says(drawn):
+@given(drawn=st.lists(st.lists(any_row, max_size=12), min_size=1, max_size=3))
+def test_every_row_is_counted_once_as_in_the_reference(drawn):
     numbers = count()
     parts = [[{"impression": f"x{next(numbers)}", **fields} for fields in part] for part in drawn]
-    parts[0].append(impression("good", user=OTHER_UNIT_IN_G1))
+    parts[0].append(impression("good", user=OTHER_USER_IN_G1))
 
     with tempfile.TemporaryDirectory() as folder:
         files = [
-            log_file(Path(folder) / f"{name}.parquet", part) for name, part in enumerate(parts)
+            write_impressions(Path(folder) / f"{name}.parquet", part)
+            for name, part in enumerate(parts)
         ]
         result = ingest(files, PLAN, Path(folder) / "log.duckdb")
 
@@ -140,12 +138,12 @@ def test_every_row_is_judged_once_as_the_slow_reading_says(drawn):
     assert result.impressions + sum(result.rejected.values()) == len(rows)
 
 
-def test_of_a_duplicate_impression_the_earliest_row_is_kept(tmp_path):
+def test_the_earliest_row_of_a_duplicate_impression_is_kept(tmp_path):
     late, early = (
         impression("x1", ts=TS + 1),
         impression("x1", clicked=False, ordered=False, units=0),
     )
-    file = log_file(tmp_path / "a.parquet", [late, early, late])
+    file = write_impressions(tmp_path / "a.parquet", [late, early, late])
 
     result = ingest([file], PLAN, tmp_path / "log.duckdb")
 
@@ -153,12 +151,12 @@ def test_of_a_duplicate_impression_the_earliest_row_is_kept(tmp_path):
     assert stored(tmp_path / "log.duckdb") == [("x1", False)]
 
 
-def test_which_of_two_simultaneous_duplicates_is_kept_does_not_depend_on_their_order(tmp_path):
+def test_the_kept_one_of_two_simultaneous_duplicates_does_not_depend_on_their_order(tmp_path):
     clicked = impression("x1", ordered=False, units=0)
     ignored = clicked | {"clicked": False}
     kept = []
     for name, rows in (("here", [clicked, ignored]), ("there", [ignored, clicked])):
-        file = log_file(tmp_path / f"{name}.parquet", rows)
+        file = write_impressions(tmp_path / f"{name}.parquet", rows)
         ingest([file], PLAN, tmp_path / f"{name}.duckdb")
         kept.append(stored(tmp_path / f"{name}.duckdb"))
 
@@ -166,15 +164,15 @@ def test_which_of_two_simultaneous_duplicates_is_kept_does_not_depend_on_their_o
 
 
 def test_a_duplicate_in_another_file_is_rejected_there(tmp_path):
-    first = log_file(tmp_path / "a.parquet", [impression("x1")])
-    second = log_file(
+    first = write_impressions(tmp_path / "a.parquet", [impression("x1")])
+    second = write_impressions(
         tmp_path / "b.parquet",
         [impression("x1", clicked=False), impression("x2"), impression("x1")],
     )
 
     result = ingest([first, second], PLAN, tmp_path / "log.duckdb")
 
-    assert result.rejected == {"duplicate impression": 1, "ordered without a click": 1}
+    assert result.rejected == {"duplicate impression": 1, "ordered but not clicked": 1}
     assert stored(tmp_path / "log.duckdb") == [("x1", True), ("x2", True)]
 
 
@@ -196,7 +194,7 @@ def test_a_missing_column_is_named(tmp_path, column):
         ("units", pl.Float64, "units is DOUBLE, expected INTEGER"),
     ],
 )
-def test_an_ill_typed_column_is_named(tmp_path, column, dtype, message):
+def test_a_column_of_the_wrong_type_is_named(tmp_path, column, dtype, message):
     frame = pl.DataFrame([impression("x1", user="7")], schema=IMPRESSIONS.columns)
     frame.with_columns(pl.col(column).cast(dtype)).write_parquet(tmp_path / "a.parquet")
 
@@ -205,12 +203,12 @@ def test_an_ill_typed_column_is_named(tmp_path, column, dtype, message):
 
 
 @pytest.mark.parametrize("name", ["reason", "source", "assigned", "rows"])
-def test_a_further_column_does_not_touch_the_judgement(tmp_path, name):
+def test_an_additional_column_does_not_affect_the_validation(tmp_path, name):
     frame = pl.DataFrame(
         [impression("x1"), impression("x2", group="g3")], schema=IMPRESSIONS.columns
     )
-    further = frame.with_columns(pl.lit(None, dtype=pl.String).alias(name))
-    further.write_parquet(tmp_path / "a.parquet")
+    extended = frame.with_columns(pl.lit(None, dtype=pl.String).alias(name))
+    extended.write_parquet(tmp_path / "a.parquet")
 
     result = ingest([tmp_path / "a.parquet"], PLAN, tmp_path / "log.duckdb")
 

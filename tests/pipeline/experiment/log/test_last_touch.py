@@ -1,4 +1,4 @@
-"""Events that name their user and not their impression: last touch, as a slow reading finds it."""
+"""Last-touch attribution of events that name their user, against a reference implementation."""
 
 import tempfile
 from collections import Counter
@@ -11,70 +11,59 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.experiment.log.ingest import ingest
+from pipeline.experiment.log.log_files import COLUMNS
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.study import LogColumns
-from tests.pipeline.experiment.logs import PLAN, TS, contents, outcomes, users_in
+from tests.pipeline.experiment.logs import (
+    HOUR,
+    PLAN,
+    at,
+    contents,
+    ingest_folder,
+    logged_impression,
+    outcomes,
+    users_in,
+)
 
-HOUR = 3_600_000
 ANN, BOB = users_in("g1", 2)
-RULES = LogRules(columns=LogColumns())
-COLUMNS = {
-    "impressions": {
-        "experiment": pl.String,
-        "impression": pl.String,
-        "user": pl.String,
-        "group": pl.String,
-        "item": pl.String,
-        "ts": pl.Int64,
-    },
-    "clicks": {"impression": pl.String, "user": pl.String, "item": pl.String, "ts": pl.Int64},
-    "orders": {
-        "impression": pl.String,
-        "user": pl.String,
-        "item": pl.String,
-        "ts": pl.Int64,
-        "units": pl.Int32,
-        "revenue": pl.Int64,
-    },
-}
+NO_OUTCOMES = {"clicked", "ordered", "units", "revenue"}
 
-NO_IMPRESSION = "a click that no impression of its user precedes"
-NO_CLICK = "an order that no click of its user precedes"
-FURTHER = "a further click on an impression"
-LATE_CLICK = "a click after the attribution window"
-LATE_ORDER = "an order after the attribution window"
+NO_IMPRESSION = "click without an earlier impression of the user"
+NO_CLICK = "order without an earlier click of the user"
+REPEATED = "repeated click on an impression"
+LATE_CLICK = "click after the attribution window"
+LATE_ORDER = "order after the attribution window"
 
 
 def shown(impression, user, hours, item="a"):
-    fields = {"experiment": "spring", "impression": impression, "user": user, "group": "g1"}
-    return fields | {"item": item, "ts": TS + round(hours * HOUR)}
+    return logged_impression(impression, user=user, item=item, ts=at(hours))
 
 
 def click(user, hours, item="a"):
-    return {"user": user, "item": item, "ts": TS + round(hours * HOUR)}
+    return {"user": user, "item": item, "ts": at(hours)}
 
 
 def order(user, hours, item="a", units=1, revenue=100):
     return click(user, hours, item) | {"units": units, "revenue": revenue}
 
 
-def taken_in(folder, tables, *, items=("impressions", "clicks", "orders"), step=""):
-    """The ingestion of these tables; of them, ``items`` tell items."""
+def ingested(folder, tables, *, items=("impressions", "clicks", "orders"), step=""):
+    """The ingestion of these tables; those in ``items`` have the column item."""
     for name, rows in tables.items():
-        there = {
+        schema = {
             column: dtype
             for column, dtype in COLUMNS[name].items()
             if (column != "item" or name in items)
             and (column != "impression" or name == "impressions" or any(column in r for r in rows))
+            and (name != "impressions" or column not in NO_OUTCOMES)
         }
-        frame = pl.DataFrame([{c: row[c] for c in there} for row in rows], schema=there)
+        frame = pl.DataFrame([{c: row[c] for c in schema} for row in rows], schema=schema)
         frame.write_parquet(folder / f"{name}{step}.parquet")
-    files = sorted(folder.glob("*.parquet"))
-    return ingest(files, PLAN, folder / "log.duckdb", rules=RULES)
+    return ingest_folder(folder, columns=LogColumns())
 
 
-def test_a_click_belongs_to_the_last_impression_of_its_item_before_it(tmp_path):
-    result = taken_in(
+def test_a_click_is_attributed_to_the_last_impression_of_its_item(tmp_path):
+    result = ingested(
         tmp_path,
         {
             "impressions": [
@@ -91,13 +80,13 @@ def test_a_click_belongs_to_the_last_impression_of_its_item_before_it(tmp_path):
     assert [
         name for name, (clicked, *_) in outcomes(tmp_path / "log.duckdb").items() if clicked
     ] == ["last"]
-    assert result.rejected == {FURTHER: 1}
+    assert result.rejected == {REPEATED: 1}
 
 
-def test_without_items_it_belongs_to_the_last_impression_of_its_user(tmp_path):
+def test_without_items_a_click_is_attributed_to_the_last_impression_of_its_user(tmp_path):
     impressions = [shown("e1", ANN, 0, "a"), shown("e2", ANN, 1, "b"), shown("e3", BOB, 2)]
 
-    taken_in(
+    ingested(
         tmp_path,
         {"impressions": impressions, "clicks": [click(ANN, 3, "a")]},
         items=("impressions",),
@@ -106,10 +95,10 @@ def test_without_items_it_belongs_to_the_last_impression_of_its_user(tmp_path):
     assert outcomes(tmp_path / "log.duckdb")["e2"][0]
 
 
-def test_of_impressions_at_the_same_moment_the_one_with_the_greatest_id_is_the_last(tmp_path):
+def test_of_simultaneous_impressions_the_greatest_id_is_the_last(tmp_path):
     impressions = [shown("e2", ANN, 0), shown("e3", ANN, 0), shown("e1", ANN, 0)]
 
-    taken_in(tmp_path, {"impressions": impressions, "clicks": [click(ANN, 0)]})
+    ingested(tmp_path, {"impressions": impressions, "clicks": [click(ANN, 0)]})
 
     assert [n for n, (clicked, *_) in outcomes(tmp_path / "log.duckdb").items() if clicked] == [
         "e3"
@@ -123,18 +112,18 @@ def test_of_impressions_at_the_same_moment_the_one_with_the_greatest_id_is_the_l
         (NO_IMPRESSION, {"clicks": [click(ANN, -0.001)]}),
         (NO_IMPRESSION, {"clicks": [click(ANN, 3, "b")]}),
         (LATE_CLICK, {"clicks": [click(ANN, 24.001)]}),
-        (FURTHER, {"clicks": [click(ANN, 2)]}),
-        ("a field is empty", {"clicks": [click(ANN, 3, None)]}),
-        ("a field is empty", {"clicks": [click(None, 3)]}),
+        (REPEATED, {"clicks": [click(ANN, 2)]}),
+        ("a field is missing", {"clicks": [click(ANN, 3, None)]}),
+        ("a field is missing", {"clicks": [click(None, 3)]}),
         (NO_CLICK, {"orders": [order(ANN, 0.5)]}),
         (NO_CLICK, {"orders": [order(ANN, 3, "b")]}),
         (LATE_ORDER, {"orders": [order(ANN, 25.001)]}),
         ("duplicate order", {"orders": [order(ANN, 2)]}),
-        ("units below 1", {"orders": [order(ANN, 3, units=0)]}),
+        ("fewer than one unit", {"orders": [order(ANN, 3, units=0)]}),
     ],
 )
-def test_an_event_is_set_aside_for_its_reason(tmp_path, reason, events):
-    result = taken_in(
+def test_an_event_is_rejected_for_its_reason(tmp_path, reason, events):
+    result = ingested(
         tmp_path,
         {
             "impressions": [shown("x", ANN, 0)],
@@ -147,14 +136,14 @@ def test_an_event_is_set_aside_for_its_reason(tmp_path, reason, events):
     assert outcomes(tmp_path / "log.duckdb") == {"x": (True, True, 1, 100)}
 
 
-def test_orders_of_users_find_clicks_that_know_their_impression_and_item(tmp_path):
-    """Lists of many items: the clicks say which item, the orders which user bought which item."""
+def test_orders_of_users_are_attributed_to_clicks_with_impression_and_item(tmp_path):
+    """Lists of several items: clicks have impression and item, orders have user and item."""
     clicks = [
         click(ANN, 1, "tent") | {"impression": "list 1"},
         click(ANN, 1.5, "stove") | {"impression": "list 1"},
         click(ANN, 2, "lamp") | {"impression": "list 2"},
     ]
-    result = taken_in(
+    result = ingested(
         tmp_path,
         {
             "impressions": [shown("list 1", ANN, 0), shown("list 2", ANN, 0.5)],
@@ -164,16 +153,16 @@ def test_orders_of_users_find_clicks_that_know_their_impression_and_item(tmp_pat
         items=("clicks", "orders"),
     )
 
-    # the stove was a further click on the first list, and its sale is the list's all the same
+    # the stove was a repeated click on the first list; its order counts for the list
     assert outcomes(tmp_path / "log.duckdb") == {
         "list 1": (True, True, 2, 100),
         "list 2": (True, False, 0, None),
     }
-    assert result.rejected == {FURTHER: 1, NO_CLICK: 1}
+    assert result.rejected == {REPEATED: 1, NO_CLICK: 1}
 
 
 def last_touch(event, touches, *, by_item):
-    """The last of the touches (moment, impression, user, item) at or before an event; None if none."""
+    """The last of the touches (time, impression, user, item) at or before an event; None if none."""
     before = [
         (ts, impression)
         for ts, impression, user, item in touches
@@ -183,7 +172,7 @@ def last_touch(event, touches, *, by_item):
 
 
 def clicks_by_hand(tables, items):
-    """The impressions that were clicked, the clicks as what orders may follow, and the reasons."""
+    """The clicked impressions, the clicks that orders may follow, and the rejection reasons."""
     reasons, clicked, touches = Counter(), set(), []
     shown_before = [(r["ts"], r["impression"], r["user"], r["item"]) for r in tables["impressions"]]
     item_shown = {row["impression"]: row["item"] for row in tables["impressions"]}
@@ -194,7 +183,7 @@ def clicks_by_hand(tables, items):
         elif event["ts"] - touch[0] > 24 * HOUR:
             reasons[LATE_CLICK] += 1
         else:
-            reasons[FURTHER] += touch[1] in clicked
+            reasons[REPEATED] += touch[1] in clicked
             clicked.add(touch[1])
             item = event["item"] if "clicks" in items else item_shown[touch[1]]
             touches.append((event["ts"], touch[1], event["user"], item))
@@ -202,9 +191,9 @@ def clicks_by_hand(tables, items):
 
 
 def orders_by_hand(orders, touches, items):
-    """The orders of each impression, and the reasons of the others."""
+    """The accepted orders with their impressions, and the rejection reasons."""
     by_item = "orders" in items and bool({"clicks", "impressions"} & items)
-    reasons, taken = Counter(), []
+    reasons, accepted = Counter(), []
     for event in orders:
         touch = last_touch(event, touches, by_item=by_item)
         known = event if "orders" in items else event | {"item": None}
@@ -212,15 +201,15 @@ def orders_by_hand(orders, touches, items):
             reasons[NO_CLICK] += 1
         elif event["ts"] - touch[0] > 24 * HOUR:
             reasons[LATE_ORDER] += 1
-        elif (touch[1], known) in taken:
+        elif (touch[1], known) in accepted:
             reasons["duplicate order"] += 1
         else:
-            taken.append((touch[1], known))
-    return taken, reasons
+            accepted.append((touch[1], known))
+    return accepted, reasons
 
 
-def read_by_hand(tables, items):
-    """The slow twin: every event asks all that came before it."""
+def attribute_by_hand(tables, items):
+    """Reference implementation: every event is compared with all earlier ones."""
     clicked, touches, of_clicks = clicks_by_hand(tables, items)
     orders, of_orders = orders_by_hand(tables["orders"], touches, items)
     found = {}
@@ -232,33 +221,32 @@ def read_by_hand(tables, items):
 
 
 users = st.sampled_from([ANN, ANN, BOB])
-wares = st.sampled_from(["a", "a", "b"])
-moments = st.sampled_from([-1.0, 0.0, 1.0, 2.0, 25.0, 26.0, 49.5, 51.0])
+item_names = st.sampled_from(["a", "a", "b"])
+times = st.sampled_from([-1.0, 0.0, 1.0, 2.0, 25.0, 26.0, 49.5, 51.0])
 
 
 @settings(max_examples=7, deadline=None)
 @given(
-    impressions=st.lists(st.tuples(users, moments, wares), min_size=1, max_size=5),
-    clicks=st.lists(st.builds(click, users, moments, wares), min_size=1, max_size=6),
-    orders=st.lists(st.builds(order, users, moments, wares, st.integers(1, 2)), max_size=6),
+    impressions=st.lists(st.tuples(users, times, item_names), min_size=1, max_size=5),
+    clicks=st.lists(st.builds(click, users, times, item_names), min_size=1, max_size=6),
+    orders=st.lists(st.builds(order, users, times, item_names, st.integers(1, 2)), max_size=6),
     items=st.sets(st.sampled_from(["impressions", "clicks", "orders"])),
     steps=st.integers(1, 2),
 )
-def test_in_whatever_steps_events_come_they_are_linked_as_by_hand(
-    impressions, clicks, orders, items, steps
-):
+def test_incremental_attribution_equals_the_reference(impressions, clicks, orders, items, steps):
     numbers = count()
     rows = [shown(f"x{next(numbers)}", *one) for one in impressions]
     tables = {"impressions": rows, "clicks": clicks, "orders": orders}
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # the first file has a row, so that there is an impression and a click at all
+        # the first file has a row, so that there is an impression and a click
         for step in range(steps):
             part = {table: rows[step::steps] for table, rows in tables.items()}
-            result = taken_in(folder, part, items=items, step=f"-{step}")
+            result = ingested(folder, part, items=items, step=f"-{step}")
         found, stepwise = outcomes(folder / "log.duckdb"), contents(folder / "log.duckdb")
-        ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "anew.duckdb", rules=RULES)
-        assert stepwise == contents(folder / "anew.duckdb")
+        rules = LogRules(columns=LogColumns())
+        ingest(sorted(folder.glob("*.parquet")), PLAN, folder / "fresh.duckdb", rules=rules)
+        assert stepwise == contents(folder / "fresh.duckdb")
 
-    assert (found, result.rejected) == read_by_hand(tables, items)
+    assert (found, result.rejected) == attribute_by_hand(tables, items)

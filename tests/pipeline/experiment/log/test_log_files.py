@@ -1,4 +1,4 @@
-"""Log files: one a day, and nothing lost between them."""
+"""Log files: one file per day, with all impressions."""
 
 from datetime import UTC, datetime
 
@@ -23,7 +23,7 @@ def impressions(times):
     return pl.DataFrame(rows, schema=IMPRESSIONS.columns, orient="row")
 
 
-def test_one_file_a_day_in_utc(tmp_path):
+def test_one_file_per_day_in_utc(tmp_path):
     frame = impressions(
         [
             "2025-10-02 00:00:00.000",
@@ -44,7 +44,7 @@ def test_one_file_a_day_in_utc(tmp_path):
     assert log_files(tmp_path) == files
 
 
-def test_files_hold_the_impressions_in_the_contract(tmp_path):
+def test_the_files_follow_the_contract(tmp_path):
     frame = impressions([f"2025-10-0{day} 10:0{day}:00" for day in (1, 2, 3)])
 
     files = write_log(frame, tmp_path)
@@ -53,18 +53,18 @@ def test_files_hold_the_impressions_in_the_contract(tmp_path):
 
 
 def test_impressions_that_break_the_contract_are_not_written(tmp_path):
-    frame = impressions(["2025-10-01 10:00:00"]).rename({"user": "unit"})
+    frame = impressions(["2025-10-01 10:00:00"]).rename({"user": "visitor"})
 
-    with pytest.raises(DataError, match="missing user; unexpected unit"):
+    with pytest.raises(DataError, match="missing user; unexpected visitor"):
         write_log(frame, tmp_path)
 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_without_log_is_an_error_that_names_the_parameter(tmp_path):
+def test_a_folder_without_log_files_is_an_error_with_the_parameter(tmp_path):
     (tmp_path / "impressions.txt").write_text("experiment,impression\n")
 
     with pytest.raises(
-        LogError, match=r"no file in .* ends in \.parquet, \.csv.* experiment\.log_path"
+        LogError, match=r"no log file in .*suffix \.parquet, \.csv.* experiment\.log_path"
     ):
         log_files(tmp_path)

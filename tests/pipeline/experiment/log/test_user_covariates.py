@@ -1,4 +1,4 @@
-"""What was known of users before: taken in beside the log, and summed up by hand."""
+"""Covariates of users: ingested with the log, and aggregated."""
 
 import json
 
@@ -13,46 +13,45 @@ from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.kpis.group_kpis import per_user_totals
 from pipeline.experiment.kpis.pre_experiment import pre_period_sums, segment_kpis
 from pipeline.experiment.log.ingest import ingest
-from tests.pipeline.experiment.logs import PLAN, impression, users_in
+from tests.pipeline.experiment.logs import PLAN, impression, users_in, write_impressions
 
 ANN, BOB = users_in("g1", 2)
 (CID,) = users_in("g2", 1)
-SHOWN = [
+IMPRESSION_ROWS = [
     impression("x1", user=ANN, clicked=True, ordered=True, units=2),
     impression("x2", user=ANN, clicked=True, ordered=False, units=0),
     impression("x3", user=BOB, clicked=False, ordered=False, units=0),
     impression("x4", user=CID, group="g2", clicked=True, ordered=False, units=0),
 ]
-KNOWN = [
+COVARIATES = [
     {"user": ANN, "segment": "new", "impressions": 5, "clicks": 3},
     {"user": CID, "segment": "old", "impressions": 7, "clicks": 0},
-    {"user": "a stranger", "segment": "old", "impressions": 9, "clicks": 9},
+    {"user": "not in the log", "segment": "old", "impressions": 9, "clicks": 9},
 ]
 
 
-def taken_in(folder, known, name="users.csv"):
-    """The result of taking in four impressions and what is known of users, and the database."""
-    shown = folder / "impressions.parquet"
-    pl.DataFrame(SHOWN, schema=IMPRESSIONS.columns).write_parquet(shown)
-    frame = pl.DataFrame(known)
+def ingested(folder, covariates, name="users.csv"):
+    """The ingestion of four impressions and covariates, and the database."""
+    log = write_impressions(folder / "impressions.parquet", IMPRESSION_ROWS)
+    frame = pl.DataFrame(covariates)
     if name.endswith("csv"):
         frame.write_csv(folder / name)
     elif name.endswith("jsonl"):
-        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in known))
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in covariates))
     else:
         frame.write_parquet(folder / name)
     database = folder / "log.duckdb"
-    return ingest([shown, folder / name], PLAN, database), database
+    return ingest([log, folder / name], PLAN, database), database
 
 
 @pytest.mark.parametrize("name", ["users.csv", "users-2025.parquet", "users.jsonl"])
-def test_the_sums_by_hand(tmp_path, name):
-    """Ann has 2 impressions and 2 clicks after 5 and 3; Bob, of whom nothing is known, has 1 and 0."""
-    log, database = taken_in(tmp_path, KNOWN, name)
-    sums = aggregate(database, PLAN).before_sums
+def test_pre_period_sums(tmp_path, name):
+    """Ann has 2 impressions and 2 clicks after 5 and 3; Bob, without covariates, has 1 and 0."""
+    log, database = ingested(tmp_path, COVARIATES, name)
+    sums = aggregate(database, PLAN).pre_period_sums
 
     assert (log.impressions, log.rejected) == (4, {})
-    assert set(sums["kpi"]) == {"ctr", "clicks_per_user"}  # no orders, units or revenue of the past
+    assert set(sums["kpi"]) == {"ctr", "clicks_per_user"}  # no orders, units or revenue before
     g1, g2 = sums.filter(kpi="ctr").to_dicts()
     assert g1 == {"group": "g1", "kpi": "ctr", "users": 2} | {
         "sum_m": 2 + 1, "sum_y": 2, "sum_a": 5, "sum_b": 3, "sum_mm": 2 * 2 + 1, "sum_my": 2 * 2,
@@ -64,8 +63,8 @@ def test_the_sums_by_hand(tmp_path, name):
     assert (per_user["sum_m"], per_user["sum_a"], per_user["sum_b"]) == (2, 1, 3)
 
 
-def test_segments_by_hand(tmp_path):
-    _, database = taken_in(tmp_path, KNOWN)
+def test_segment_kpis(tmp_path):
+    _, database = ingested(tmp_path, COVARIATES)
     sums = aggregate(database, PLAN)
     table = sums.segment_kpis.filter(kpi="ctr").select("segment", "group", "trials", "successes")
 
@@ -77,59 +76,65 @@ def test_segments_by_hand(tmp_path):
         ("unknown", "g1", 1, 0),
         ("unknown", "g2", 0, 0),
     ]
-    added = sums.segment_kpis.group_by("kpi", "group").agg(pl.col("trials", "sum_yy").sum())
-    whole = sums.group_kpis.select("kpi", "group", "trials", "sum_yy")
-    assert_frame_equal(added, whole, check_row_order=False)
+    summed = sums.segment_kpis.group_by("kpi", "group").agg(pl.col("trials", "sum_yy").sum())
+    total = sums.group_kpis.select("kpi", "group", "trials", "sum_yy")
+    assert_frame_equal(summed, total, check_row_order=False)
 
 
-def test_what_is_not_known_is_no_table(tmp_path):
-    _, database = taken_in(tmp_path, [{"user": ANN, "segment": "new"}])
-    assert aggregate(database, PLAN).before_sums is None
+def test_without_covariates_there_is_no_table(tmp_path):
+    _, database = ingested(tmp_path, [{"user": ANN, "segment": "new"}])
+    assert aggregate(database, PLAN).pre_period_sums is None
 
-    _, database = taken_in(tmp_path, [{"user": ANN, "impressions": 5, "clicks": 3}])
+    _, database = ingested(tmp_path, [{"user": ANN, "impressions": 5, "clicks": 3}])
     sums = aggregate(database, PLAN)
     assert sums.segment_kpis is None
-    assert set(sums.as_dict()) == {"group_kpis", "daily_sums", "returning_sums", "before_sums"}
+    assert set(sums.as_dict()) == {
+        "group_kpis",
+        "daily_totals",
+        "returning_user_totals",
+        "pre_period_sums",
+    }
 
 
-def test_unusable_rows_are_counted_and_the_first_of_a_user_is_kept(tmp_path):
+def test_rejected_rows_are_counted_and_the_first_row_of_a_user_is_kept(tmp_path):
     rows = [
-        *KNOWN,
-        KNOWN[0] | {"segment": "older"},
+        *COVARIATES,
+        COVARIATES[0] | {"segment": "older"},
         {"user": BOB, "segment": "new", "impressions": -1, "clicks": 0},
         {"user": "", "segment": "new", "impressions": 1, "clicks": 0},
     ]
-    log, database = taken_in(tmp_path, rows)
+    log, database = ingested(tmp_path, rows)
 
-    assert log.rejected == {"duplicate user": 1, "a count below 0": 1, "a field is empty": 1}
+    assert log.rejected == {"duplicate user": 1, "negative count": 1, "a field is missing": 1}
     assert log.impressions == 4
     assert "older" not in aggregate(database, PLAN).segment_kpis["segment"].to_list()
 
 
-def test_a_segment_of_each_user_is_none(tmp_path):
+def test_too_many_segments_are_refused(tmp_path):
     many = [{"user": f"u{n}", "segment": f"s{n}"} for n in range(51)]
 
     with pytest.raises(LogError, match="51 segments, expected at most 50"):
-        taken_in(tmp_path, many)
+        ingested(tmp_path, many)
     assert not (tmp_path / "log.duckdb").exists()
 
 
-def test_users_without_a_unit_are_refused(tmp_path):
+def test_covariates_without_a_user_column_are_refused(tmp_path):
     with pytest.raises(LogError, match=r"users.csv: user is missing"):
-        taken_in(tmp_path, [{"visitor": ANN, "segment": "new"}])
+        ingested(tmp_path, [{"visitor": ANN, "segment": "new"}])
 
 
-def test_another_engine_gives_the_same_sums(tmp_path):
-    _, database = taken_in(tmp_path, KNOWN)
+def test_another_engine_gives_equal_sums(tmp_path):
+    _, database = ingested(tmp_path, COVARIATES)
     expected = aggregate(database, PLAN)
     engine = ibis.sqlite.connect()
-    rows = pl.DataFrame(SHOWN, schema=IMPRESSIONS.columns).with_columns(
+    rows = pl.DataFrame(IMPRESSION_ROWS, schema=IMPRESSIONS.columns).with_columns(
         revenue=pl.lit(None, pl.Int64)
     )
     users = per_user_totals(engine.create_table("impressions", rows.to_arrow()))
     unknown = {name: pl.lit(None, pl.Int64) for name in ("orders", "units", "revenue")}
-    known = engine.create_table("known", pl.DataFrame(KNOWN).with_columns(**unknown).to_arrow())
+    frame = pl.DataFrame(COVARIATES).with_columns(**unknown)
+    covariates = engine.create_table("covariates", frame.to_arrow())
     preferences = {group.name: group.preference_id for group in PLAN.groups}
 
-    assert_frame_equal(pre_period_sums(users, known), expected.before_sums)
-    assert_frame_equal(segment_kpis(users, known, preferences), expected.segment_kpis)
+    assert_frame_equal(pre_period_sums(users, covariates), expected.pre_period_sums)
+    assert_frame_equal(segment_kpis(users, covariates, preferences), expected.segment_kpis)

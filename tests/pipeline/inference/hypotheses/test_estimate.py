@@ -16,7 +16,7 @@ from pipeline.core.contracts import (
     Kpi,
     Metric,
 )
-from pipeline.experiment.kpis.contracts import BEFORE_TERMS, GROUP_KPIS
+from pipeline.experiment.kpis.contracts import GROUP_KPIS, PRE_PERIOD_TERMS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.results.serialization import to_dict
@@ -351,7 +351,7 @@ def test_a_known_past_and_known_segments_of_users_are_used(golden_evidence):
         "group",
         "kpi",
         "users",
-        **{f"sum_{term}": pl.lit(0) for term in BEFORE_TERMS},
+        **{f"sum_{term}": pl.lit(0) for term in PRE_PERIOD_TERMS},
     ).with_columns(
         sum_m=ctr["trials"],
         sum_y=ctr["successes"],
@@ -359,7 +359,7 @@ def test_a_known_past_and_known_segments_of_users_are_used(golden_evidence):
         sum_my=ctr["sum_my"],
         sum_yy=ctr["sum_yy"],
     )
-    evidence = replace(golden_evidence, before_sums=past, segment_kpis=pl.concat(halves))
+    evidence = replace(golden_evidence, pre_period_sums=past, segment_kpis=pl.concat(halves))
 
     h1, h2, *_ = estimate_hypotheses(
         evidence, RegressionConfig(hypotheses=PAPER_HYPOTHESES), seed=1

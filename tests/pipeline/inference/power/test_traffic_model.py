@@ -142,7 +142,7 @@ def test_a_past_study_tells_what_the_whole_shop_would_have_brought(tmp_path):
     for asset in ("group_kpis", "traffic_plan"):
         past.artifact(asset).mkdir(parents=True)
     table.write_parquet(past.artifact("group_kpis", "group_kpis.parquet"))
-    daily.write_parquet(past.artifact("group_kpis", "daily_sums.parquet"))
+    daily.write_parquet(past.artifact("group_kpis", "daily_totals.parquet"))
     plan = plan_of(traffic_share=0.5, holdout=0.2)
     write_json(past.artifact("traffic_plan", "traffic_plan.json"), plan.as_dict())
 

@@ -7,7 +7,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from pipeline.core.contracts import Kpi
-from pipeline.experiment.kpis.contracts import RETURNING_SUMS
+from pipeline.experiment.kpis.contracts import RETURNING_USER_TOTALS
 from pipeline.inference.sensitivity.carry_over import (
     ReturningOutcome,
     carry_over,
@@ -88,7 +88,7 @@ def test_the_table_by_hand():
         ("g2", 7, "cvr", 1, 1, 1, 1.0),
         ("elsewhere", 0, "ctr", 1, 1, 0, 0.0),
     ]
-    table = pl.DataFrame(rows, schema=RETURNING_SUMS.columns, orient="row")
+    table = pl.DataFrame(rows, schema=RETURNING_USER_TOTALS.columns, orient="row")
 
     found = returning_outcome(table, ["g1", "g2"], Kpi.CTR, Family.BINOMIAL)
 

@@ -9,7 +9,7 @@ import pytest
 import statsmodels.api as sm
 
 from pipeline.core.contracts import Kpi
-from pipeline.experiment.kpis.contracts import DAILY_SUMS
+from pipeline.experiment.kpis.contracts import DAILY_TOTALS
 from pipeline.inference.glm.group_regression import fit_line
 from pipeline.inference.sensitivity.day_effects import daily_outcome, day_effects
 from pipeline.results.family import Family
@@ -112,7 +112,7 @@ ROWS = [
 
 
 def test_the_table_becomes_arrays_with_the_days_between():
-    daily = pl.DataFrame(ROWS, schema=DAILY_SUMS.columns, orient="row")
+    daily = pl.DataFrame(ROWS, schema=DAILY_TOTALS.columns, orient="row")
 
     clicks = daily_outcome(daily, ["g1", "g2"], Kpi.CTR, Family.BINOMIAL)
     orders = daily_outcome(daily, ["g1", "g2"], Kpi.ORDERS_PER_USER, Family.POISSON)

@@ -7,17 +7,18 @@ import threading
 
 import pytest
 
+from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.kafka_sink import KafkaSink, LogRow, open_kafka
-from pipeline.serving.event_log.rotating_files import LogFile, Table
+from pipeline.serving.event_log.rotating_files import WRITTEN, LogFile
 from pipeline.study import KafkaTopic, ServingConfig
 from tests.pipeline.serving.shop import rows_of
 
 CONFIG = ServingConfig(rotate_minutes=60.0, rotate_megabytes=1000.0)
 
 
-def row(n, table=Table.CLICKS):
+def row(n, table=LogTable.CLICKS):
     content = f'{{"impression":"x{n}","event":"e{n}","received":{n}}}\n'
     return LogRow(table, f"x{n}", content.encode())
 
@@ -36,7 +37,7 @@ def run(folder, scenario, **options):
 
 def test_rows_are_written_to_the_files_of_their_tables(tmp_path):
     async def scenario(writer):
-        await asyncio.gather(*(writer.append(row(n, table)) for n, table in enumerate(Table)))
+        await asyncio.gather(*(writer.append(row(n, table)) for n, table in enumerate(WRITTEN)))
 
     run(tmp_path, scenario)
 

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import LogError
-from pipeline.experiment.log.log_files import log_files
+from pipeline.experiment.log.log_files import LogTable, log_files
 from pipeline.serving.event_log.rotating_files import (
     LogFile,
-    Table,
     lock_folder,
     read_rows,
     recover_files,
@@ -39,7 +38,7 @@ def names(folder):
 
 
 def test_a_file_is_renamed_when_it_is_closed(folder):
-    file = LogFile(folder, Table.CLICKS, NEVER)
+    file = LogFile(folder, LogTable.CLICKS, NEVER)
     file.append(line(1) + line(2))
 
     (while_open,) = names(folder)
@@ -50,35 +49,35 @@ def test_a_file_is_renamed_when_it_is_closed(folder):
     assert while_open.endswith(".jsonl.open")
     assert closed == []
     assert names(folder) == [while_open.removesuffix(".open")]
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 2]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 2]
     assert [path.name for path in log_files(folder)] == names(folder)
 
 
 def test_files_sort_in_the_order_they_were_written(folder):
-    file = LogFile(folder, Table.ORDERS, ALWAYS)
+    file = LogFile(folder, LogTable.ORDERS, ALWAYS)
 
     for n in range(50):
         file.append(line(n))
         file.rotate_if_due()
 
     assert len(names(folder)) == 50
-    assert [row["n"] for row in read_rows(folder, Table.ORDERS)] == list(range(50))
+    assert [row["n"] for row in read_rows(folder, LogTable.ORDERS)] == list(range(50))
 
 
 def test_a_clock_that_goes_back_does_not_reorder_files(folder):
     ahead = folder / "clicks-20990101T000000-000000.jsonl"
     ahead.write_bytes(line(0))
-    file = LogFile(folder, Table.CLICKS, ALWAYS)
+    file = LogFile(folder, LogTable.CLICKS, ALWAYS)
 
     for n in (1, 2):
         file.append(line(n))
         file.rotate_if_due()
 
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [0, 1, 2]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [0, 1, 2]
 
 
 def test_a_file_is_closed_at_its_maximum_age(folder, monkeypatch):
-    file = LogFile(folder, Table.CLICKS, NEVER)
+    file = LogFile(folder, LogTable.CLICKS, NEVER)
     file.append(line(1))
     file.rotate_if_due()
     still_open = names(folder)
@@ -100,7 +99,7 @@ def test_an_incomplete_last_line_is_removed_and_counted(tmp_path_factory, comple
     removed = recover_files(folder)
 
     assert removed == 1
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == list(range(complete))
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == list(range(complete))
     assert names(folder) == (["clicks-1.jsonl"] if complete else [])
     assert recover_files(folder) == 0
 
@@ -116,12 +115,12 @@ def test_recovery_can_be_interrupted_at_any_step(folder):
 
     assert removed == 2  # zeros after a power loss, and the incomplete line
     assert names(folder) == ["clicks-1.jsonl"]
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 2]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 2]
     assert not shown.exists()
 
 
 def test_a_partial_write_is_truncated(folder, monkeypatch):
-    file = LogFile(folder, Table.CLICKS, NEVER)
+    file = LogFile(folder, LogTable.CLICKS, NEVER)
     file.append(line(1))
     real = os.write
 
@@ -137,11 +136,11 @@ def test_a_partial_write_is_truncated(folder, monkeypatch):
     file.append(line(3))
     file.close()
 
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 3]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 3]
 
 
 def test_a_failed_fsync_removes_its_rows_and_closes_the_file(folder, monkeypatch):
-    file = LogFile(folder, Table.CLICKS, ServingConfig(durability=Durability.FSYNC))
+    file = LogFile(folder, LogTable.CLICKS, ServingConfig(durability=Durability.FSYNC))
     file.append(line(1))
     real = os.fsync
     failing = iter([OSError(errno.EIO, "input/output error")])
@@ -157,7 +156,7 @@ def test_a_failed_fsync_removes_its_rows_and_closes_the_file(folder, monkeypatch
     file.append(line(3))
     file.close()
 
-    assert [row["n"] for row in read_rows(folder, Table.CLICKS)] == [1, 3]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 3]
     assert len(names(folder)) == 2
 
 
@@ -165,7 +164,7 @@ def test_a_failed_fsync_removes_its_rows_and_closes_the_file(folder, monkeypatch
     ("durability", "synced"), [(Durability.FSYNC, True), (Durability.OS, False)]
 )
 def test_only_fsync_durability_waits_for_the_disk(folder, monkeypatch, durability, synced):
-    file = LogFile(folder, Table.CLICKS, ServingConfig(durability=durability))
+    file = LogFile(folder, LogTable.CLICKS, ServingConfig(durability=durability))
     file.append(line(1))
     calls = []
     monkeypatch.setattr(os, "fsync", calls.append)
@@ -194,7 +193,7 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path):
 
 def test_duckdb_reads_open_files(folder):
     file = LogFile(
-        folder, Table.CLICKS, ServingConfig(rotate_megabytes=200e-6, durability=Durability.OS)
+        folder, LogTable.CLICKS, ServingConfig(rotate_megabytes=200e-6, durability=Durability.OS)
     )
     query = "SELECT count(*), max(n) FROM read_json(?, format = 'newline_delimited')"
 

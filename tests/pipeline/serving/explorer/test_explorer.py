@@ -199,7 +199,7 @@ def test_a_groups_list_equals_that_of_recommend_and_is_not_logged(tmp_path, smal
     """With a rule and a filter, which apply to the explorer, too."""
     (tmp_path / "denied.txt").write_text("\n".join(name_of(n) for n in range(0, 40, 3)))
     filters = {"seen": True, "out_of_stock": None, "allow": None, "deny": "denied.txt"}
-    rules = [{"rule": "cap", "most": 2}]
+    rules = [{"rule": "cap", "max_items": 2}]
     _, paths = finished(tmp_path, small_params, filters=filters, rules=rules)
     with serving(tmp_path) as server:
         _, explored = lists(server, [0.3, 0.7], group="g1")

@@ -112,7 +112,7 @@ def test_rules_apply_in_order(tmp_path, small_params):
     scores = scores_of(snapshot_of(tmp_path, small_params), [7], (0.5, 0.5))
     hats = [n for n in best(scores, ITEMS) if n % 4 == 1]
     pinned = {"rule": "pin", "item": name_of(hats[-1]), "position": 1}
-    capped = {"rule": "cap", "most": 1}
+    capped = {"rule": "cap", "max_items": 1}
 
     cap_first = snapshot_of(tmp_path, small_params, rules=[capped, pinned])
     pin_first = snapshot_of(tmp_path, small_params, rules=[pinned, capped])
@@ -168,8 +168,8 @@ def test_every_change_of_rules_and_files_changes_the_version(tmp_path, small_par
             {"candidates": 100},
             {"filters": NO_FILTERS | {"seen": True}},
             {"filters": NO_FILTERS | {"deny": "deny.txt"}},
-            {"rules": [{"rule": "cap", "most": 2}]},
-            {"rules": [{"rule": "cap", "most": 3}]},
+            {"rules": [{"rule": "cap", "max_items": 2}]},
+            {"rules": [{"rule": "cap", "max_items": 3}]},
         )
     ]
     (tmp_path / "deny.txt").write_text("item-4\n")
@@ -180,7 +180,7 @@ def test_every_change_of_rules_and_files_changes_the_version(tmp_path, small_par
 
 
 def test_rules_that_require_missing_attributes_are_rejected(tmp_path, small_params):
-    study, paths = write_study(tmp_path, small_params, rules=[{"rule": "cap", "most": 2}])
+    study, paths = write_study(tmp_path, small_params, rules=[{"rule": "cap", "max_items": 2}])
     (tmp_path / "items.csv").write_text("item,value\nitem-1,2\n")
 
     with pytest.raises(

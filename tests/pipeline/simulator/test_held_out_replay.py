@@ -1,4 +1,4 @@
-"""Replayed sessions, written by hand, before a recommender whose lists are written by hand."""
+"""Held-out replay of explicit sessions with a recommender of explicit lists."""
 
 from dataclasses import dataclass, replace
 from math import sqrt
@@ -8,41 +8,27 @@ import pytest
 
 from models.tokens import SessionTokens
 from pipeline.core.contracts import IMPRESSIONS
-from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.simulator.replay import log_provenance, replay_sessions
+from pipeline.simulator.held_out_replay import log_provenance, replay_sessions
+from tests.pipeline.experiment.logs import TS, plan_of
 
-PLAN = TrafficPlan(
-    experiment="spring",
-    salt="salt",
-    list_length=2,
-    groups=tuple(
-        Group(
-            name=name,
-            preference_id=name,
-            preference=preference,
-            first_bucket=first,
-            last_bucket=first + 4999,
-        )
-        for name, preference, first in (("g1", (0.0, 1.0), 0), ("g2", (1.0, 0.0), 5000))
-    ),
-)
+PLAN = plan_of(2, list_length=2)
 
 
 @dataclass(frozen=True)
 class AfterLastClick:
-    """Lists two items that depend on the last click alone, and whose group it is on request."""
+    """Lists two items that depend on the last click only, optionally for one preference only."""
 
     lists: dict[int, tuple[int, int]]
     only_for: tuple[float, float] | None = None
 
     def recommend(self, sessions, preferences, *, k):
         assert k == 2
-        for_nobody = (98, 99)
+        irrelevant = (98, 99)
         return np.array(
             [
                 self.lists[int(session[-1])]
                 if self.only_for in (None, tuple(preference))
-                else for_nobody
+                else irrelevant
                 for session, preference in zip(sessions, preferences, strict=True)
             ]
         )
@@ -55,19 +41,19 @@ def replay(recommender, sessions, names=None, seed=0, plan=PLAN):
         plan,
         tokens=tokens,
         names=names or [f"s{number}" for number in range(len(sessions))],
-        times=1_760_000_000_000 + 1000 * np.arange(len(tokens.items)),
+        times=TS + 1000 * np.arange(len(tokens.items)),
         seed=seed,
     )
 
 
-def test_two_sessions_by_hand():
+def test_two_explicit_sessions():
     # the first session orders item 1, clicks 2 and 3; the second clicks 3 and then 1, unordered
     sessions = [[(0, 0), (1, 1), (2, 0), (3, 0)], [(3, 0), (1, 0)]]
     lists = {
-        0: (1, 9),  # wanted next, and ordered
-        1: (3, 9),  # wanted, though not next
-        2: (2, 0),  # both were clicked already and are not clicked again
-        3: (1, 9),  # wanted by the second session, which does not order it
+        0: (1, 9),  # relevant, and ordered
+        1: (3, 9),  # relevant, though not next
+        2: (2, 0),  # both were clicked before
+        3: (1, 9),  # relevant in the second session, without an order
     }
 
     log = replay(AfterLastClick(lists), sessions, names=["ann", "bob"])
@@ -75,10 +61,10 @@ def test_two_sessions_by_hand():
     IMPRESSIONS.validate(log)
     outcomes = log.select("user", "impression", "ts", "clicked", "ordered").rows()
     assert outcomes == [
-        ("ann", "ann-0", 1_760_000_000_000, True, True),
-        ("ann", "ann-1", 1_760_000_001_000, True, False),
-        ("ann", "ann-2", 1_760_000_002_000, False, False),
-        ("bob", "bob-0", 1_760_000_004_000, True, False),
+        ("ann", "ann-0", TS, True, True),
+        ("ann", "ann-1", TS + 1000, True, False),
+        ("ann", "ann-2", TS + 2000, False, False),
+        ("bob", "bob-0", TS + 4000, True, False),
     ]
     assert (log["units"] > 0).to_list() == [True, False, False, False]
     assert log["group"].to_list() == [PLAN.group_of(user).name for user in log["user"]]
@@ -95,24 +81,24 @@ def test_a_list_is_shown_after_every_click_but_the_last(lengths):
     assert log["impression"].n_unique() == log.height
 
 
-def test_a_wanted_item_at_the_top_is_always_clicked_and_an_unwanted_one_never():
-    wanting, unwanting = [(0, 0), (1, 0)], [(2, 0), (1, 0)]
+def test_a_relevant_item_at_the_top_is_always_clicked_and_an_irrelevant_one_never():
+    relevant, irrelevant = [(0, 0), (1, 0)], [(2, 0), (1, 0)]
 
-    log = replay(AfterLastClick({0: (1, 9), 2: (8, 9)}), [wanting, unwanting] * 500)
+    log = replay(AfterLastClick({0: (1, 9), 2: (8, 9)}), [relevant, irrelevant] * 500)
 
     assert log["clicked"].to_list() == [True, False] * 500
 
 
-def test_a_wanted_item_in_second_place_is_clicked_as_often_as_it_is_seen():
+def test_a_relevant_item_in_second_position_is_clicked_when_examined():
     n = 5000
 
     log = replay(AfterLastClick({0: (9, 1)}), [[(0, 0), (1, 0)]] * n)
 
-    seen = 2**-0.6
-    assert log["clicked"].mean() == pytest.approx(seen, abs=4 * sqrt(seen * (1 - seen) / n))
+    p = 2**-0.6
+    assert log["clicked"].mean() == pytest.approx(p, abs=4 * sqrt(p * (1 - p) / n))
 
 
-def test_an_order_follows_a_click_on_what_the_session_ordered():
+def test_an_order_follows_a_click_on_an_item_that_the_session_orders():
     ordering, looking = [(0, 0), (1, 1)], [(0, 0), (1, 0)]
 
     log = replay(AfterLastClick({0: (9, 1)}), [ordering, looking] * 500)
@@ -120,7 +106,7 @@ def test_an_order_follows_a_click_on_what_the_session_ordered():
     clicked, ordered = log["clicked"].to_list(), log["ordered"].to_list()
     assert ordered[0::2] == clicked[0::2]
     assert ordered[1::2] == [False] * 500
-    assert 0 < sum(ordered) < 500  # an unseen item is not ordered
+    assert 0 < sum(ordered) < 500  # an item that is not examined is not ordered
     assert [units > 0 for units in log["units"]] == ordered
 
 
@@ -133,7 +119,7 @@ def test_each_session_is_served_under_the_preference_of_its_group():
     assert log["clicked"].to_list() == [group == "g2" for group in log["group"]]
 
 
-def test_the_same_seed_gives_the_same_log_and_another_seed_another():
+def test_the_log_depends_on_the_seed():
     sessions = [[(0, 0), (1, 0)]] * 200
     recommender = AfterLastClick({0: (9, 1)})
 
@@ -141,12 +127,12 @@ def test_the_same_seed_gives_the_same_log_and_another_seed_another():
     assert not replay(recommender, sessions, seed=7).equals(replay(recommender, sessions, seed=8))
 
 
-def test_a_reader_is_told_that_no_person_saw_a_list():
+def test_the_provenance_says_that_no_user_saw_a_list():
     assert log_provenance()["origin"] == "replayed"
-    assert "No real person saw a list" in log_provenance()["how"]
+    assert "No real user saw a list" in log_provenance()["how"]
 
 
-def test_sessions_outside_of_the_experiment_are_not_replayed():
+def test_sessions_outside_the_experiment_are_not_replayed():
     names = [f"s{number}" for number in range(40)]
     plan = replace(PLAN, traffic_share=0.5)
     recommender = AfterLastClick({1: (2, 3), 2: (4, 5)})
@@ -157,5 +143,5 @@ def test_sessions_outside_of_the_experiment_are_not_replayed():
     assert 5 < len(inside) < 35
     assert found["user"].to_list() == [name for name in inside for _ in range(2)]
     assert found["group"].equals(plan.groups_of(found["user"]), check_names=False)
-    whole = replay(recommender, [[(1, 0), (2, 0), (4, 0)]] * 40, names)
-    assert len(whole) == 80
+    everyone = replay(recommender, [[(1, 0), (2, 0), (4, 0)]] * 40, names)
+    assert len(everyone) == 80
