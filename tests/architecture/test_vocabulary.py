@@ -48,6 +48,7 @@ OLD_WORDS = {
     r"\bpictures?\b": "figure",
     r"\bin words\b": "summary",
     r"\brehears\w+": "dry run",
+    r"\bplanted faults?\b": "injected faults",
     r"\b(lies?|lay) (in|beside|there|where)\b": "is in, is stored with",
     r"\bbeside\b": "next to, stored with, and",
     r"\bnot shown\b": "inconclusive",
