@@ -1,4 +1,4 @@
-"""Batches of sessions of similar length, so that little of a batch is padding."""
+"""Batches of sessions of similar length, to minimise padding."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from models.tokens import SessionTokens
 
-_SESSIONS_SORTED_TOGETHER = 40
-"""Batches whose sessions are sorted by length together; more means less padding, less chance."""
+_BATCHES_PER_SORT = 40
+"""Batches whose sessions are sorted together; more means less padding and less randomness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class SessionBatch:
         inputs_BT: Clicked items; 0 on padding, which follows the real positions.
         targets_BT: The next clicked item.
         ordered_BT: Whether the next clicked item was ordered later in the session, 0 or 1.
-        carted_BT: Whether it was put into the cart later in the session, 0 or 1.
+        carted_BT: Whether it was carted later in the session, 0 or 1.
         real_BT: Whether the position is real.
         sessions: Row b is session ``sessions[b]`` of the tokens.
     """
@@ -40,11 +40,11 @@ class SessionBatch:
         return self.real_BT.sum(dim=1)
 
     def to(self, device: torch.device) -> "SessionBatch":
-        """The same on another device."""
+        """The batch on another device."""
         return SessionBatch(*(one.to(device) for one in self._tensors), sessions=self.sessions)
 
     def part(self, number: int, of: int) -> "SessionBatch":
-        """Every ``of``-th session, from the one at ``number``."""
+        """Every ``of``-th session, starting at ``number``."""
         return SessionBatch(
             *(one[number::of] for one in self._tensors), sessions=self.sessions[number::of]
         )
@@ -57,7 +57,7 @@ class SessionBatch:
 def make_batch(
     tokens: SessionTokens, sessions: NDArray[np.int64], *, max_length: int
 ) -> SessionBatch:
-    """Put sessions into one matrix; of each, the last ``max_length`` inputs and their targets."""
+    """Pad sessions to a matrix, with the last ``max_length`` inputs of each and their targets."""
     ends = tokens.offsets[sessions + 1]
     starts = np.maximum(tokens.offsets[sessions], ends - max_length - 1)
     inputs_per_session = ends - starts - 1
@@ -83,10 +83,10 @@ def shuffled_batches(
     generator: torch.Generator,
     first: int = 0,
 ) -> Iterator[SessionBatch]:
-    """Every session once, in random batches of similar length; those from number ``first`` on."""
+    """Every session once, in random batches of similar length, starting with batch ``first``."""
     order = torch.randperm(tokens.n_sessions, generator=generator).numpy()
     lengths = np.minimum(tokens.lengths, max_length + 1)
-    step = batch_size * _SESSIONS_SORTED_TOGETHER
+    step = batch_size * _BATCHES_PER_SORT
     groups = [order[start : start + step] for start in range(0, len(order), step)]
     by_length = [group[np.argsort(lengths[group], kind="stable")] for group in groups]
     chunks = [
@@ -101,7 +101,7 @@ def shuffled_batches(
 def ordered_batches(
     tokens: SessionTokens, *, batch_size: int, max_length: int
 ) -> Iterator[SessionBatch]:
-    """Every session once, the short ones first; the same batches every time."""
+    """Every session once, shortest first, always in the same batches."""
     order = np.argsort(tokens.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         yield make_batch(tokens, order[start : start + batch_size], max_length=max_length)

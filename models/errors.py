@@ -1,12 +1,12 @@
-"""What can go wrong with a model, in words its user can act on."""
+"""Errors of models, with messages that say what to do."""
 
 
 class ModelError(Exception):
-    """A model that cannot be built, trained, saved or loaded as asked."""
+    """A model that cannot be built, trained, saved or loaded as configured."""
 
 
 class TrainingDiverged(ModelError):  # noqa: N818 - names what happened
-    """The loss stopped being a number; the message names epoch, step and sessions."""
+    """The loss is not finite; the message names epoch, step and sessions."""
 
 
 class CheckpointError(ModelError):

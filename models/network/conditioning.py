@@ -1,7 +1,7 @@
-"""How a preference reaches the network: at its entrance, and behind each of its layers.
+"""Conditioning of the network on a preference, at its input and after each layer.
 
-Each conditioning is an affine map of the hidden states whose weights depend on π alone. For one
-fixed π it therefore folds into plain weights (:class:`Folded`), one small set a traffic group.
+Each conditioning is an affine map of the hidden states whose weights depend on π alone. For a fixed
+π it folds into constant weights (:class:`FixedPreference`), one small set per test group.
 """
 
 from typing import Protocol, assert_never
@@ -15,32 +15,32 @@ _INITIAL_SCALE = 0.1
 
 
 class Condition(Protocol):
-    """What a backbone calls behind each of its layers: ``x_BTD = condition(layer, x_BTD)``."""
+    """What a backbone calls after each of its layers: ``x_BTD = condition(layer, x_BTD)``."""
 
     def __call__(self, layer: int, x_BTD: Tensor, /) -> Tensor:
-        """Let the preference act on what layer ``layer`` (from 0) has made of the session."""
+        """Condition the output of a layer, numbered from 0, on the preference."""
         ...
 
 
 class FixedPreference(nn.Module):
-    """The conditioning for one preference: ``x ↦ W x + b`` at the entrance and behind each layer.
+    """The conditioning for one preference: ``x ↦ W x + b`` at the input and after each layer.
 
-    A diagonal W is kept as its diagonal, the identity as None.
+    A diagonal W is stored as its diagonal, the identity as None.
     """
 
     def __init__(self, maps: list[tuple[Tensor | None, Tensor | None]]) -> None:
-        """Weight and bias of the entrance, then of every layer."""
+        """Store weight and bias of the input map, then of every layer's."""
         super().__init__()
         for number, (weight, bias) in enumerate(maps):
             self.register_buffer(f"weight_{number}", weight)
             self.register_buffer(f"bias_{number}", bias)
 
     def condition_input(self, x_BTD: Tensor, _preference_BO: Tensor) -> Tensor:
-        """The map of the entrance; it does not look at the preference any more."""
+        """Map the input; the preference argument is ignored."""
         return self._map(0, x_BTD)
 
     def condition_layer(self, layer: int, x_BTD: Tensor, _preference_BO: Tensor) -> Tensor:
-        """The map behind a layer."""
+        """Map the output of a layer; the preference argument is ignored."""
         return self._map(layer + 1, x_BTD)
 
     def _map(self, number: int, x_BTD: Tensor) -> Tensor:
@@ -52,9 +52,9 @@ class FixedPreference(nn.Module):
 
 
 class Concatenation(nn.Module):
-    """The paper's: the preference is joined to every position, then a linear layer (section 4.1).
+    """The paper's: the preference is concatenated to every position, then a linear layer (section 4.1).
 
-    A linear layer of two joined vectors is the sum of a linear layer of each.
+    A linear layer of concatenated vectors is the sum of a linear layer of each.
     """
 
     def __init__(self, config: ModelConfig, n_objectives: int) -> None:
@@ -62,17 +62,17 @@ class Concatenation(nn.Module):
         self.layers = config.layers
         self.from_item = nn.Linear(config.hidden_size, config.hidden_size)
         self.from_preference = nn.Linear(n_objectives, config.hidden_size, bias=False)
-        # Both begin as parts of one layer do: alone, so few inputs would drown the items'.
+        # Initialised as parts of one layer: alone, so few inputs would outweigh the items'.
         bound = (config.hidden_size + n_objectives) ** -0.5
         for weight in (self.from_item.weight, self.from_preference.weight):
             nn.init.uniform_(weight, -bound, bound)
 
     def condition_input(self, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
-        """Let the preference in."""
+        """Combine item embeddings and preference."""
         return self.from_item(x_BTD) + self.from_preference(preference_BO)[:, None, :]
 
     def condition_layer(self, _layer: int, x_BTD: Tensor, _preference_BO: Tensor) -> Tensor:
-        """Nothing more happens behind a layer."""
+        """The identity."""
         return x_BTD
 
     def fold(self, preference_O: Tensor) -> FixedPreference:
@@ -102,7 +102,7 @@ class FiLM(nn.Module):
         return self.condition_layer(-1, x_BTD, preference_BO)
 
     def condition_layer(self, layer: int, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
-        """Modulate what a layer has made."""
+        """Modulate the output of a layer."""
         scale_BD, shift_BD = self.modulations[layer + 1](preference_BO).chunk(2, dim=-1)
         return (1 + scale_BD)[:, None, :] * x_BTD + shift_BD[:, None, :]
 
@@ -113,10 +113,10 @@ class FiLM(nn.Module):
 
 
 class LowRankMixture(nn.Module):
-    """An adapter an objective, mixed by the preference: x ↦ x + Σ_k π_k B_k A_k x.
+    """One adapter per objective, mixed by the preference: x ↦ x + Σ_k π_k B_k A_k x.
 
     Source: Dimitriadis et al., "Pareto low-rank adapters", ICLR 2025, with A_k (rank × D) and B_k
-    (D × rank); at the entrance the mixture has a bias Σ_k π_k b_k, too.
+    (D × rank); at the input the mixture also has a bias Σ_k π_k b_k.
     """
 
     def __init__(self, config: ModelConfig, n_objectives: int) -> None:
@@ -134,7 +134,7 @@ class LowRankMixture(nn.Module):
         )
 
     def condition_layer(self, layer: int, x_BTD: Tensor, preference_BO: Tensor) -> Tensor:
-        """Adapt what a layer has made."""
+        """Adapt the output of a layer."""
         down_ORD, up_ORD = self.down_LORD[layer + 1], self.up_LORD[layer + 1]
         inner_BTX = x_BTD @ down_ORD.flatten(0, 1).T
         weight_BX = preference_BO.repeat_interleave(down_ORD.shape[1], dim=1)
@@ -154,7 +154,7 @@ PreferenceConditioning = Concatenation | FiLM | LowRankMixture
 
 
 def build_conditioning(config: ModelConfig, n_objectives: int) -> PreferenceConditioning:
-    """The conditioning a configuration names."""
+    """Build the conditioning named by the configuration."""
     match config.conditioning:
         case Conditioning.CONCATENATION:
             return Concatenation(config, n_objectives)

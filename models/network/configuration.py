@@ -11,7 +11,7 @@ from models.strict import STRICT
 
 
 class Conditioning(StrEnum):
-    """How the preference reaches the network; see :mod:`models.network.conditioning`."""
+    """How the network is conditioned on the preference; see :mod:`models.network.conditioning`."""
 
     CONCATENATION = "concatenation"
     FILM = "film"
@@ -19,14 +19,14 @@ class Conditioning(StrEnum):
 
 
 class Positions(StrEnum):
-    """Which end of the session positions are counted from."""
+    """The end of the session from which positions are counted."""
 
     START = "start"
     END = "end"
 
 
 class Activation(StrEnum):
-    """What bends the feed-forward network of the session transformer."""
+    """The non-linearity in the feed-forward network of the session transformer."""
 
     GELU = "gelu"
     RELU = "relu"
@@ -37,18 +37,20 @@ class ModelConfig:
     """The network R(x, π).
 
     Attributes:
-        backbone: ``tron``, ``ligr``, ``gru4rec``, or a module of one's own as
-            ``package.module:Class``; see :mod:`models.network.backbones`.
-        conditioning: How the preference reaches it.
+        backbone: ``tron``, ``ligr``, ``gru4rec``, the name of an installed
+            ``paretoscope.backbones`` entry point, or an import path ``package.module:Class``; see
+            :mod:`models.network.backbones`.
+        conditioning: How it is conditioned on the preference.
         rank: Rank of each objective's matrix in a low-rank mixture.
         hidden_size: Size of item embeddings and hidden states.
         layers: Number of blocks.
-        heads: Attention heads a block; divides ``width``.
-        feedforward_multiplier: Width of a block's feed-forward network, as a multiple of ``width``.
-        activation: Between the two layers of that network, where the backbone is ``tron``.
+        heads: Attention heads per block; divides ``hidden_size``.
+        feedforward_multiplier: Size of a block's feed-forward network, as a multiple of
+            ``hidden_size``.
+        activation: Non-linearity of that network, for the backbone ``tron``.
         dropout: Share of activations dropped in training.
-        max_length: Longest session the network reads, in clicks; of longer ones the last are kept.
-        positions: Which end of the window positions are counted from.
+        max_length: Longest session in clicks; of longer ones the last clicks are used.
+        positions: The end of the window from which positions are counted.
     """
 
     backbone: str = "tron"

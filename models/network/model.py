@@ -1,7 +1,7 @@
 """R(x, π): a session model conditioned on a preference (section 4.1 of the paper).
 
-Items are embedded, the preference enters, a backbone reads the session, and the hidden state scores
-items by its product with their embeddings.
+Clicked items are embedded and conditioned on the preference, a backbone encodes the session, and
+items are scored by the product of their embeddings with the hidden state.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class ConditionedSessionModel(nn.Module):
     def __init__(
         self, config: ModelConfig, *, n_items: int, n_objectives: int, sparse_items: bool = False
     ) -> None:
-        """``sparse_items`` gives the item table gradients of the rows a step has used only."""
+        """With ``sparse_items``, the item table has sparse gradients, of the rows used in a step."""
         if n_items < 1:
             msg = f"a model needs at least one item, got {n_items}"
             raise ModelError(msg)
@@ -47,15 +47,15 @@ class ConditionedSessionModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """Device of the weights."""
         return self.item_embedding.weight.device
 
     def forward(self, inputs_BT: Tensor, lengths_B: Tensor, preference_BO: Tensor) -> Tensor:
-        """Hidden states for sessions and preferences, one preference a session; B × T × D.
+        """Hidden states for sessions, one preference per session; B × T × D.
 
         Args:
-            inputs_BT: Clicked items; padding must follow the real positions, and causality then
-                keeps it from reaching them.
+            inputs_BT: Clicked items; padding must follow the real positions, which it then cannot
+                influence, by causality.
             lengths_B: Real positions of each session.
             preference_BO: Points of the simplex.
         """
@@ -77,13 +77,13 @@ class ConditionedSessionModel(nn.Module):
 
     @torch.no_grad()
     def folded(self, preference_O: Tensor) -> "ConditionedSessionModel":
-        """The model for one preference only, its conditioning in plain weights.
+        """The model for one fixed preference, with its conditioning as constant weights.
 
-        It shares every other weight with this one, and ignores the preferences it is called with.
+        It shares all other weights with this model, and ignores the preferences it is called with.
         """
         check_preference(preference_O, self.n_objectives)
         if isinstance(self.conditioning, FixedPreference):
-            msg = "the model is folded already; fold the one it was made from"
+            msg = "the model is already folded; fold the original one"
             raise ModelError(msg)
         folded = copy(self)
         folded._modules = {**self._modules, "conditioning": self.conditioning.fold(preference_O)}  # noqa: SLF001
@@ -100,7 +100,7 @@ class ConditionedSessionModel(nn.Module):
 def build_model(
     config: ModelConfig, *, n_items: int, n_objectives: int, seed: int, sparse_items: bool = False
 ) -> ConditionedSessionModel:
-    """A freshly initialised model; the same weights for the same seed."""
+    """A newly initialised model, with the same weights for the same seed."""
     with forked_rng(seed):
         return ConditionedSessionModel(
             config, n_items=n_items, n_objectives=n_objectives, sparse_items=sparse_items
@@ -111,7 +111,7 @@ def build_model(
 def forked_rng(seed: int) -> Iterator[None]:
     """Seed torch's global generators inside the block only.
 
-    Weight initialisation and dropout know no generator argument; this is their one door.
+    For weight initialisation and dropout, which accept no generator argument.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # noqa: TID251

@@ -1,8 +1,8 @@
-"""Sums over each position's candidates, which the losses are made of.
+"""Sums over each position's candidates, from which the losses are computed.
 
-Training's cost is here: every position is scored against thousands of candidates. Autograd would
-keep, mask, exponentiate and copy the matrix of scores several times over. :class:`_LogSumExp` keeps
-it once, as the softmax its gradient needs; :class:`_TopScores` does not keep it at all.
+This dominates the cost of training: every position is scored against thousands of candidates.
+Autograd would store and copy the score matrix several times. :class:`_LogSumExp` stores it once, as
+the softmax that its gradient needs; :class:`_TopScores` does not store it.
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from torch.nn import functional
 
 from models.objectives.negatives import Candidates
 
-_ROWS_AT_ONCE = 256
-"""Rows whose scores stay in the processor's cache from one operation to the next."""
+_ROWS_PER_BLOCK = 256
+"""Rows whose scores fit in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateSums:
-    """What the losses need to know of a position's candidates; its own target is not among them.
+    """Sums over a position's candidates, its own target excluded.
 
     Attributes:
         log_sum_exp_P: log Σ_n w_n exp s_n, w_n a candidate's weight; -∞ without candidates.
         sum_P: Σ_n s_n.
-        number_P: How many candidates there are.
-        softplus_P: Σ_n log(1 + exp s_n), if it was asked for; else 0.
+        number_P: Number of candidates.
+        softplus_P: Σ_n log(1 + exp s_n) if requested, else 0.
     """
 
     log_sum_exp_P: Tensor
@@ -35,7 +35,7 @@ class CandidateSums:
     softplus_P: Tensor
 
 
-def candidate_sums(  # noqa: PLR0913 - a batch's tensors, and what is wanted
+def candidate_sums(  # noqa: PLR0913 - a batch's tensors, and options
     hidden_PD: Tensor,
     embedding_ND: Tensor,
     candidates: Candidates,
@@ -49,17 +49,17 @@ def candidate_sums(  # noqa: PLR0913 - a batch's tensors, and what is wanted
     Args:
         hidden_PD: Hidden states.
         embedding_ND: The candidates' embeddings.
-        candidates: Which items they are.
-        targets_P: The item each position leaves out.
-        top: How many of a position's candidates count, those with the highest scores.
-        softplus: Whether that sum is wanted, too.
+        candidates: The candidates.
+        targets_P: Target of each position, which is excluded.
+        top: Number of candidates with the highest scores that count; None for all.
+        softplus: Whether to compute ``softplus_P``.
     """
     if torch.is_autocast_enabled(hidden_PD.device.type):
         dtype = torch.get_autocast_dtype(hidden_PD.device.type)
         hidden_PD, embedding_ND = hidden_PD.to(dtype), embedding_ND.to(dtype)
     own_P = _own_column(candidates.items_N, targets_P)
     top = min(top or len(candidates.items_N), len(candidates.items_N))
-    # A single candidate may be a position's own; what is then left has no softmax.
+    # A single candidate may be the target itself; the softmax over none is undefined.
     if top < len(candidates.items_N) or top == 1:
         return _sums_of_top(
             hidden_PD, embedding_ND, candidates.log_weight_N, own_P, top=top, softplus=softplus
@@ -106,7 +106,7 @@ def _sums_of_top(  # noqa: PLR0913 - as candidate_sums
 
 
 def _own_column(items_N: Tensor, targets_P: Tensor) -> Tensor:
-    """The column of each position's own target among the candidates; -1 where it is not."""
+    """Column of each position's target among the candidates; -1 if it is not one."""
     column_P = torch.searchsorted(items_N, targets_P).clamp_max(len(items_N) - 1)
     return torch.where(items_N[column_P] == targets_P, column_P, -1)
 
@@ -118,7 +118,7 @@ class _LogSumExp(torch.autograd.Function):
     def forward(
         ctx: Any, hidden_PD: Tensor, embedding_ND: Tensor, log_weight_N: Tensor, own_P: Tensor
     ) -> Tensor:
-        """Keeps the softmax, whose rows times the gradient are all the backward pass needs."""
+        """Store the softmax, which the backward pass multiplies with the gradient."""
         softmaxes: list[Tensor] = []
         sums: list[Tensor] = []
         for rows in _row_blocks(len(hidden_PD)):
@@ -146,16 +146,16 @@ class _LogSumExp(torch.autograd.Function):
 
 
 class _TopScores(torch.autograd.Function):
-    """The scores of each position's highest candidates but its own, and their columns.
+    """The highest scores of each position's candidates except its target, and their columns.
 
-    With fewer than ``top`` others, the own column is among them.
+    With fewer than ``top`` others, the target's column is among them.
     """
 
     @staticmethod
     def forward(
         ctx: Any, hidden_PD: Tensor, embedding_ND: Tensor, own_P: Tensor, top: int
     ) -> tuple[Tensor, Tensor]:
-        """Keeps columns only; which ones they are has no gradient."""
+        """Store the columns only, which have no gradient."""
         found = [
             torch.topk(
                 _scores_without_own(hidden_PD[rows], embedding_ND, own_P[rows]),
@@ -203,6 +203,6 @@ def _scores_without_own(hidden_PD: Tensor, embedding_ND: Tensor, own_P: Tensor) 
 
 
 def _row_blocks(positions: int) -> list[slice]:
-    """At least one, which is empty where a process has no session of a batch."""
-    starts = range(0, max(positions, 1), _ROWS_AT_ONCE)
-    return [slice(start, start + _ROWS_AT_ONCE) for start in starts]
+    """Blocks of rows; at least one, possibly empty."""
+    starts = range(0, max(positions, 1), _ROWS_PER_BLOCK)
+    return [slice(start, start + _ROWS_PER_BLOCK) for start in starts]

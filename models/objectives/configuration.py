@@ -12,7 +12,7 @@ from models.strict import STRICT
 
 
 class Loss(StrEnum):
-    """The losses this product knows; see :mod:`models.objectives.objectives`."""
+    """The built-in losses; see :mod:`models.objectives.objectives`."""
 
     CLICK = "click"
     ORDER = "order"
@@ -22,7 +22,7 @@ class Loss(StrEnum):
 
 
 class ClickLoss(StrEnum):
-    """What the click and the revenue objective are made of."""
+    """The loss of the click and the revenue objective."""
 
     SOFTMAX = "softmax"
     GBCE = "gbce"
@@ -30,18 +30,17 @@ class ClickLoss(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Objective:
-    """One loss the preference vector weighs.
+    """One loss that the preference weighs.
 
     Attributes:
-        loss: One of :class:`Loss`, or a function of one's own as ``package.module:function``; see
-            :mod:`models.objectives.objectives`.
-        scale: What the loss is multiplied with before the preference weighs it, so that the losses
-            have comparable pull; L_k of Eq. 1 is the scaled loss.
-        concentration: Its number in β, the Dirichlet a session's preference is drawn from (Eq. 1
-            of the paper, which uses 0.5 for each).
-        reference: Its worst loss worth having: its coordinate of the point the hypervolume is
-            measured from, and what the loss is divided by where losses are compared. None is a
-            number that follows from the loss; needed for one's own.
+        loss: A :class:`Loss`, the name of an installed ``paretoscope.objectives`` entry point, or
+            an import path ``package.module:function``; see :mod:`models.objectives.objectives`.
+        scale: Factor of the loss before the preference weighs it, to make losses comparable; L_k
+            of Eq. 1 is the scaled loss.
+        concentration: Its component of β, the parameter of the Dirichlet distribution from which
+            preferences are drawn (Eq. 1 of the paper, which uses 0.5 for each).
+        reference: Its worst useful value: its coordinate of the hypervolume's reference point, and
+            the divisor that normalises the loss. None to derive it; required for a custom loss.
     """
 
     loss: str

@@ -1,4 +1,4 @@
-"""Which items a batch's targets are compared with, and how often each was drawn."""
+"""Negative sampling: the items a batch's targets are compared with."""
 
 import math
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ class Negatives:
 
     Attributes:
         uniform: Items drawn uniformly with replacement, shared by the batch.
-        in_batch: Whether the batch's targets are among them, too.
-        top: Only so many with the highest scores count, for each position; None counts all.
-        log_q: Whether scores are corrected for how often an item is drawn.
-        all: Every item of the catalogue is compared with, and nothing is drawn.
+        in_batch: Whether the batch's targets are negatives, too.
+        top: Number of negatives with the highest scores that count per position; None for all.
+        log_q: Whether scores are corrected for the sampling probability of their item.
+        all: Whether every item of the catalogue is a negative, without sampling.
     """
 
     uniform: Annotated[int, Ge(0)] = 512
@@ -51,20 +51,19 @@ class Negatives:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Distinct items all targets of a batch are compared with, in ascending order.
+    """Distinct items that all targets of a batch are compared with, in ascending order.
 
     Attributes:
         items_N: Their indices.
-        log_weight_N: What is added to the score of each before it is exponentiated: the logarithm
-            of how often it was drawn (so that an item drawn twice counts twice), less, with the
-            logQ correction, that of how often it is drawn on average. 0 where all items count once.
+        log_weight_N: Added to the score of each before exponentiation: the logarithm of the number
+            of its draws, minus, with the logQ correction, that of its expected number of draws.
     """
 
     items_N: Tensor
     log_weight_N: Tensor
 
     def to(self, device: torch.device) -> "Candidates":
-        """The same on another device."""
+        """The candidates on another device."""
         return Candidates(self.items_N.to(device), self.log_weight_N.to(device))
 
 
@@ -72,15 +71,15 @@ class CandidateSampler:
     """Draws the candidates of a batch.
 
     Uniform negatives are drawn with replacement and shared by the batch; in-batch negatives are
-    the batch's own targets, which come as often as they are popular (Hidasi et al., GRU4Rec). Of
-    an item the draws are merged: one product with its embedding instead of several, the same sum.
+    the batch's targets, drawn in proportion to popularity (Hidasi et al., GRU4Rec). Draws of the
+    same item are merged, which needs one product with its embedding for the same sum.
 
     With the logQ correction (Bengio & Senécal 2008; Yi et al., RecSys 2019) each draw of item i
     counts 1 / E[draws of i]: the sampled softmax then estimates the softmax over the catalogue.
     """
 
     def __init__(self, config: Negatives, *, n_items: int, popularity_I: Tensor) -> None:
-        """``popularity_I`` holds each item's clicks in train."""
+        """``popularity_I`` is the number of train clicks of each item."""
         if config.uniform > n_items or (config.top or 0) > n_items:
             name = "top" if config.uniform <= n_items else "uniform"
             msg = (
@@ -108,7 +107,7 @@ class CandidateSampler:
         return Candidates(items_N, log_weight_N.float())
 
     def _log_expected(self, items_N: Tensor, n_targets: int) -> Tensor:
-        """Logarithm of how often each item is drawn on average."""
+        """Logarithm of the expected number of draws of each item."""
         uniform = math.log(self.config.uniform / self.n_items) if self.config.uniform else -math.inf
         expected_N = torch.full(items_N.shape, uniform, dtype=torch.float64)
         if self.config.in_batch:

@@ -1,7 +1,7 @@
-"""The losses a preference weighs: one value a position and objective.
+"""The losses that a preference weighs: one value per position and objective.
 
-An objective of one's own is a function of a batch's :class:`Predictions` that gives one loss a
-position (P, not negative, lower is better), named in the study by its import path.
+A custom objective is a function of a batch's :class:`Predictions` that returns one loss per
+position (P, not negative, lower is better).
 """
 
 import math
@@ -25,22 +25,22 @@ from models.training.configuration import TrainingConfig
 
 _CPU = torch.device("cpu")
 _LABEL_REFERENCE = 3.0
-"""Nats: a label's loss where one in twenty is 1 and the score says it is certain."""
+"""Nats: the loss of a label that is 1 in one of twenty cases, under a score that is certain."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a loss may look at, one entry a real position.
+    """The input of a loss, one entry per real position.
 
     Attributes:
         model: The network.
-        config: How it is trained.
+        config: The training configuration.
         hidden_PD: Hidden states.
         targets_P: The item clicked next.
         ordered_P: Whether it was ordered later in the session, 0 or 1.
-        carted_P: Whether it was put into the cart later in the session, 0 or 1.
+        carted_P: Whether it was carted later in the session, 0 or 1.
         value_P: Its value, such as its price over the mean price.
-        candidates: The items it is compared with.
+        candidates: The negatives it is compared with.
     """
 
     model: ConditionedSessionModel
@@ -73,7 +73,7 @@ class Predictions:
 
     @cached_property
     def click_P(self) -> Tensor:
-        """The click loss, of which the revenue loss is made, too."""
+        """The click loss, also used by the revenue loss."""
         if self.config.click_loss is ClickLoss.GBCE:
             return gbce_loss(
                 self.positive_P,
@@ -100,7 +100,7 @@ def gbce_loss(
 
     ``-β log σ(s⁺) - Σ_n log(1 - σ(s_n))`` over the mean number of terms, with
     ``β = α (t (1 - 1/α) + 1/α)`` and ``α`` the sampled share of the other items. Source: Petrov &
-    Macdonald, "gSASRec", RecSys 2023, Eq. 9 and 10 (here over 1 + N, so that its pull does not grow
+    Macdonald, "gSASRec", RecSys 2023, Eq. 9 and 10 (here divided by 1 + N, so that it does not grow
     with the number of negatives).
     """
     share_P = (sums.number_P / max(1, n_items - 1)).clamp(max=1)
@@ -110,11 +110,10 @@ def gbce_loss(
 
 
 def distortion_loss(positive_P: Tensor, sums: CandidateSums) -> Tensor:
-    """Cross-entropy of an even distribution against the model's, over target and candidates.
+    """Cross-entropy of the uniform distribution against the model's, over target and candidates.
 
     ``log(exp s⁺ + Σ_n w_n exp s_n) - mean(s⁺, s_1 … s_N)``, Eq. 2 of the paper: at least the
-    logarithm of their number, reached where all scores are equal; lower is more even. It shares
-    the log-sum-exp with the click loss, which is this less the difference of s⁺ to the mean.
+    logarithm of their number, which equal scores reach; lower is more uniform.
     """
     mean_P = (positive_P + sums.sum_P) / (1 + sums.number_P)
     return torch.logaddexp(sums.log_sum_exp_P, positive_P) - mean_P
@@ -155,24 +154,24 @@ class Objectives:
         value_I: Tensor | None = None,
         device: torch.device = _CPU,
     ) -> None:
-        """Find the losses of one's own.
+        """Load custom losses.
 
         Args:
-            config: Which losses.
+            config: The training configuration.
             n_items: Size of the catalogue.
             value_I: Value of each item; only the revenue loss needs it.
-            device: Where batches lie.
+            device: Device of the batches.
 
         Raises:
-            ModelError: if a loss is not there, or lacks the values it needs.
+            ModelError: if a custom loss cannot be loaded, or item values are missing.
         """
         self.names = [objective.loss for objective in config.objectives]
         if value_I is None and Loss.REVENUE in self.names:
-            msg = "training.objectives: revenue needs the value of every item; give dataset.item_attributes"
+            msg = "training.objectives: revenue needs the value of every item; set dataset.item_attributes"
             raise ModelError(msg)
         self._config = config
         self._value_I = (torch.ones(n_items) if value_I is None else value_I).to(device)
-        self._own: dict[str, Callable[[Predictions], Any]] = {
+        self._custom: dict[str, Callable[[Predictions], Any]] = {
             objective.loss: ExtensionPoint.OBJECTIVES.load(
                 objective.loss, key="training.objectives", built_in=list(Loss)
             )
@@ -206,14 +205,14 @@ class Objectives:
         return torch.stack([self._loss(name, predictions) for name in self.names], dim=-1)
 
     def _loss(self, name: str, predictions: Predictions) -> Tensor:
-        if name not in self._own:
+        if name not in self._custom:
             return _known_loss(Loss(name), predictions)
-        loss_P: Any = self._own[name](predictions)
+        loss_P: Any = self._custom[name](predictions)
         expected = tuple(predictions.targets_P.shape)
         got = tuple(loss_P.shape) if isinstance(loss_P, Tensor) else type(loss_P).__name__
         if got != expected:
             msg = (
-                f"training.objectives: {name} gives {got}, expected one loss for each of "
+                f"training.objectives: {name} returns {got}, expected one loss for each of "
                 f"{expected[0]} positions"
             )
             raise ModelError(msg)
@@ -221,25 +220,25 @@ class Objectives:
 
 
 def _reference(objective: Objective, config: TrainingConfig, n_items: int) -> float:
-    """The worst loss worth having.
+    """The worst useful value of a loss.
 
-    Of the softmax losses it is that of a model that knows nothing; the distortion loss begins
-    there, so twice it; gBCE's is that of scores of 0.
+    For softmax losses, that of an untrained model; for the distortion loss, which starts there,
+    twice that; for gBCE, that of scores of 0.
     """
     if objective.reference is not None:
         return objective.reference
-    knows_nothing = math.log(1 + _candidates_worth(config, n_items))
+    untrained = math.log(1 + _effective_candidates(config, n_items))
     match Loss(objective.loss):
         case Loss.ORDER | Loss.CART:
             return _LABEL_REFERENCE
         case Loss.DISTORTION:
-            return 2 * knows_nothing
+            return 2 * untrained
         case Loss.CLICK | Loss.REVENUE:
-            return math.log(2) if config.click_loss is ClickLoss.GBCE else knows_nothing
+            return math.log(2) if config.click_loss is ClickLoss.GBCE else untrained
 
 
-def _candidates_worth(config: TrainingConfig, n_items: int) -> float:
-    """For about how many items a position's candidates stand; with logQ, all for the catalogue."""
+def _effective_candidates(config: TrainingConfig, n_items: int) -> float:
+    """Number of items a position's candidates represent; with logQ, that of the catalogue."""
     negatives = config.negatives
     drawn = n_items if negatives.all else negatives.uniform
     if negatives.in_batch:

@@ -1,4 +1,4 @@
-"""Preferences between those that were measured: which of them a point of the simplex lies among."""
+"""Linear interpolation between evaluated preferences on the simplex."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
 _ON_A_POINT = 1e-6
-"""Weights this close to 1 are 1: preferences are stored with seven digits."""
+"""Weights this close to 1 count as 1, because preferences are rounded when stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimplexInterpolator:
-    """The measured preferences, joined: by a line of two objectives, by simplices of more.
+    """Interpolates between evaluated preferences: on a line, or for more than two objectives simplices.
 
     Attributes:
-        preference_GO: The measured preferences, one a row, each a point of the simplex; among them
-            its corners.
+        preference_GO: The evaluated preferences, one per row, each a point of the simplex; they
+            include its vertices.
     """
 
     preference_GO: NDArray[np.float64]
@@ -25,26 +25,25 @@ class SimplexInterpolator:
 
     @classmethod
     def of(cls, preference_GO: NDArray[np.float64]) -> Self:
-        """Join the measured preferences to their neighbours."""
+        """Triangulate the evaluated preferences."""
         # The last weight follows from the others.
         free_GX = preference_GO[:, :-1]
         return cls(preference_GO, Delaunay(free_GX) if free_GX.shape[1] > 1 else None)
 
     def weights_G(self, preference_O: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How a preference is made of the measured ones: at least 0, summing to 1.
+        """Interpolation weights of the evaluated preferences at another one; ≥ 0, summing to 1.
 
-        One number a measured preference, all 0 but for the neighbours: ``Σ share · preference`` is
-        the preference, and ``Σ share · metric`` the metric there by linear interpolation. At a
-        measured preference its share is 1.
+        Only neighbours have a weight above 0: ``Σ weight · preference`` is the preference, and
+        ``Σ weight · metric`` the interpolated metric. At an evaluated preference, its weight is 1.
         """
         free_X = preference_O[:-1]
-        corners, shares = self._on_line(free_X[0]) if len(free_X) == 1 else self._within(free_X)
+        vertices, shares = self._on_line(free_X[0]) if len(free_X) == 1 else self._within(free_X)
         shares = np.maximum(shares, 0)
         shares[shares > shares.sum() * (1 - _ON_A_POINT)] = 1
         if (shares == 1).any():
             shares = (shares == 1).astype(np.float64)
         found_G = np.zeros(len(self.preference_GO))
-        found_G[corners] = shares / shares.sum()
+        found_G[vertices] = shares / shares.sum()
         return found_G
 
     def _on_line(self, weight: float) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
@@ -60,8 +59,8 @@ class SimplexInterpolator:
     ) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
         simplices = self._simplices
         assert simplices is not None
-        # Points of a grid lie in planes and on spheres, which leaves slivers among the simplices.
-        # scipy's own search ends in them, wide of the point: the one that holds it best is taken.
+        # Grid points are coplanar and cospherical, so that some simplices are degenerate and scipy's
+        # own search ends in them. Take the simplex whose barycentric coordinates fit best.
         size, transform = len(free_X), simplices.transform
         first_SX = np.einsum("sij,sj->si", transform[:, :size], free_X - transform[:, size])
         shares_SC = np.column_stack([first_SX, 1 - first_SX.sum(axis=1)])

@@ -11,7 +11,7 @@ from pipeline.core.contracts import ALL_TARGETS, PARETO_FRONT, Metric
 from pipeline.core.errors import DataError
 
 REFERENCE_POINT = (0.0, 0.0)
-"""The worst point of metric space: Recall@k = 0 and OD@k = 0. Hypervolume is measured from here."""
+"""Reference point of the hypervolume: Recall@k = 0 and OD@k = 0."""
 _IDEAL_POINT = (1.0, 1.0)
 
 _ON_THE_LINE = 1e-9
@@ -21,22 +21,22 @@ _AXES = [Metric.RECALL.value, Metric.ORDER_DENSITY.value]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """The points of all preferences, and how good and how wide the front is.
+    """The Pareto front of a model, and its quality.
 
     Attributes:
-        points: One row a preference, ``dominated`` if another is at least as good on both axes
+        points: One row per preference, ``dominated`` if another is at least as good on both axes
             and better on one.
         hypervolume: Area dominated by the points, from :data:`REFERENCE_POINT`; in [0, 1], higher
             is better.
-        recall_span: Largest recall over the smallest, less 1; 0.05 is 5 per cent.
-        order_density_span: The same of order density.
-        rank_correlation: Spearman's ρ of recall and order density over the preferences; -1 where
-            each is only to be had for the other, None where one of them does not vary.
-        knee: The preference whose point is farthest above the line between the ends of the front,
-            each axis scaled to the front's width: from there on, a little more of one costs much of
-            the other (Das 1999). None where no point is above the line.
-        spans: Of every metric, its largest value over its smallest, less 1; None where the smallest
-            is not positive, or one is undefined.
+        recall_span: Largest over smallest recall, minus 1; 0.05 is 5%.
+        order_density_span: The same for order density.
+        rank_correlation: Spearman's ρ of recall and order density over the preferences; -1 for a
+            strict trade-off, None if one of them does not vary.
+        knee: The preference whose point is farthest above the line between the endpoints of the
+            front, axes scaled to its width; beyond it, a small gain of one metric costs much of the
+            other (Das 1999). None if no point is above the line.
+        spans: Largest over smallest value of every metric, minus 1; None if the smallest is not
+            positive or one is undefined.
     """
 
     points: pl.DataFrame
@@ -49,10 +49,10 @@ class Front:
 
 
 def pareto_front(offline_metrics: pl.DataFrame) -> Front:
-    """Place every preference in metric space.
+    """The front of a study's ``offline_metrics``.
 
     Raises:
-        DataError: if a preference has no recall or no order density (no target within the cutoff).
+        DataError: if recall or order density of a preference is undefined (no target within k).
     """
     offline_metrics = offline_metrics.filter(segment=ALL_TARGETS)
     wide = offline_metrics.pivot(
@@ -61,8 +61,8 @@ def pareto_front(offline_metrics: pl.DataFrame) -> Front:
     undefined = wide.filter(pl.any_horizontal(pl.col(_AXES).is_null()))["preference_id"].to_list()
     if undefined:
         msg = (
-            f"preferences {undefined} have no target within the cutoff, so no order density; "
-            "train longer, or raise evaluation.cutoff"
+            f"order density is undefined for preferences {undefined}, which have no target within "
+            "the cutoff; train longer, or raise evaluation.cutoff"
         )
         raise DataError(msg)
     points = wide.select(_AXES).to_numpy()
@@ -84,14 +84,14 @@ def pareto_front(offline_metrics: pl.DataFrame) -> Front:
 
 
 def extreme_points(front: pl.DataFrame, objectives: Sequence[str]) -> dict[str, float]:
-    """Recall and order density where one objective has all the weight, by name and corner.
+    """Recall and order density at the endpoints, where one objective has all the weight.
 
     Args:
         front: The points of :class:`Front`.
-        objectives: Their names, in the order of the weights.
+        objectives: Names of the objectives, in the order of the weights.
     """
     return {
-        f"{axis}, {objective} corner": row[axis]
+        f"{axis}, {objective}-only endpoint": row[axis]
         for row in front.iter_rows(named=True)
         for weight, objective in zip(row["preference"], objectives, strict=True)
         if weight == 1.0
@@ -100,7 +100,7 @@ def extreme_points(front: pl.DataFrame, objectives: Sequence[str]) -> dict[str, 
 
 
 def front_changes(front: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
-    """Recall and order density of each preference, before and now; only those both fronts have."""
+    """Recall and order density of each preference of both fronts, now and before."""
     names = {axis: f"{axis}_before" for axis in _AXES}
     return front.select("preference_id", "preference", *_AXES).join(
         previous.select("preference_id", "preference", *_AXES).rename(names),
@@ -110,12 +110,12 @@ def front_changes(front: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
 
 
 def _knee(best: pl.DataFrame) -> str | None:
-    """The point of a front with the largest distance above the line between its ends."""
+    """The point farthest above the line between the endpoints of a front."""
     points = best.select(_AXES).to_numpy()
     width = np.ptp(points, axis=0)
     if not (width > 0).all():
         return None
-    # Scaled, the ends are (0, 1) and (1, 0), and the line between them is where the axes sum to 1.
+    # Scaled, the endpoints are (0, 1) and (1, 0); on the line between them the axes sum to 1.
     above = ((points - points.min(axis=0)) / width).sum(axis=1) - 1
     return best["preference_id"][int(above.argmax())] if above.max() > _ON_THE_LINE else None
 

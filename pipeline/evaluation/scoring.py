@@ -1,8 +1,8 @@
-"""What the model says of the test sessions under each preference: scored in shards, kept on disk.
+"""Scores of the test sessions under each preference, computed in shards and stored on disk.
 
-``preference_scores/<preference>`` holds one row a target, one list a session, and what was scored.
-A shard that is ready lies in ``preference_scores.shards`` until all are, so that a run that was
-ended goes on where it was, and several processes may score a shard each.
+``preference_scores/<preference>`` has one row per target, one list per session, and a description
+of what was scored. A finished shard is kept in ``preference_scores.shards`` until all are, so that
+an interrupted run resumes, and several processes may score a shard each.
 """
 
 import hashlib
@@ -49,14 +49,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PreferenceScores:
-    """What the model says under one preference.
+    """A model's ranks, losses and lists under one preference.
 
     Attributes:
-        preference_id: Its name.
-        preference: Its weights, one an objective.
-        targets: Every target of the sessions.
-        sessions: Rows of the sessions that have a list.
-        lists_SK: The k best items for each before its last click; S × k.
+        preference_id: Name of the preference.
+        preference: Its weights, one per objective.
+        targets: Scores of every target.
+        sessions: Rows of the sessions with a list.
+        lists_SK: Their recommendation lists of k items before the last click; S × k.
     """
 
     preference_id: str
@@ -67,24 +67,24 @@ class PreferenceScores:
 
 
 def preference_ids(study: Study) -> list[str]:
-    """The names of the grid's preferences, such as ``p03``, in its order."""
+    """Names of the preferences of the grid, such as ``p03``, in its order."""
     return list(_grid(study.evaluation, len(study.training.objectives)))
 
 
 def score_preferences(
     model: ConditionedSessionModel,
     test: HeldOutSessions,
-    section: EvaluationConfig,
+    config: EvaluationConfig,
     *,
     ids: Sequence[str] | None = None,
     shard: Shard = WHOLE,
 ) -> list[PreferenceScores]:
-    """Score the sessions under preferences of the grid, all of them in one pass over the items."""
-    grid = _grid(section, model.n_objectives)
-    wanted = {name: grid[name] for name in (grid if ids is None else ids)}
-    grid_GO = torch.tensor(list(wanted.values()), dtype=torch.float64).float()
-    targets = score_targets(model, test.tokens, grid_GO, ties=section.ties, shard=shard)
-    k = min(section.cutoff, model.n_items)
+    """Score the sessions under preferences of the grid, in one pass over the items."""
+    grid = _grid(config, model.n_objectives)
+    selected = {name: grid[name] for name in (grid if ids is None else ids)}
+    grid_GO = torch.tensor(list(selected.values()), dtype=torch.float64).float()
+    targets = score_targets(model, test.tokens, grid_GO, ties=config.ties, shard=shard)
+    k = min(config.cutoff, model.n_items)
     return [
         PreferenceScores(
             name,
@@ -92,7 +92,7 @@ def score_preferences(
             scores,
             *session_lists(model, test.tokens, grid_GO[row], k, shard=shard),
         )
-        for row, ((name, weights), scores) in enumerate(zip(wanted.items(), targets, strict=True))
+        for row, ((name, weights), scores) in enumerate(zip(selected.items(), targets, strict=True))
     ]
 
 
@@ -100,29 +100,29 @@ def score_study(study: Study, paths: StudyPaths, ids: Sequence[str]) -> int:
     """Score the study's preferences ``ids`` and publish each; returns the number of targets.
 
     Raises:
-        ParetoscopeError, ModelError: if an artifact is missing, or they do not fit each other.
+        ParetoscopeError, ModelError: if an artifact is missing, or artifacts are incompatible.
     """
-    bench = ScoringJob.open(study, paths)
-    for other in bench.shards.parent.glob("*"):
-        if other != bench.shards:
+    job = ScoringJob.open(study, paths)
+    for other in job.shards.parent.glob("*"):
+        if other != job.shards:
             shutil.rmtree(other)
     for number in range(study.evaluation.shards):
-        bench.score(ids, number)
-    targets = [bench.publish(name) for name in ids]
-    if bench.shards.exists() and not any(bench.shards.iterdir()):
-        shutil.rmtree(bench.shards.parent)
+        job.score(ids, number)
+    targets = [job.publish(name) for name in ids]
+    if job.shards.exists() and not any(job.shards.iterdir()):
+        shutil.rmtree(job.shards.parent)
     return targets[0]
 
 
 def score_shard(study: Study, paths: StudyPaths, number: int) -> None:
-    """Score one shard under all preferences, for :func:`score_study` to find; numbers are from 1.
+    """Score one shard, numbered from 1, under all preferences, for a later :func:`score_study`.
 
     Raises:
         StudyError: if there is no such shard.
         ParetoscopeError, ModelError: as :func:`score_study`.
     """
     if not 1 <= number <= study.evaluation.shards:
-        msg = f"shard {number} of evaluation.shards = {study.evaluation.shards}: there is none"
+        msg = f"there is no shard {number}; evaluation.shards = {study.evaluation.shards}"
         raise StudyError(msg)
     ScoringJob.open(study, paths).score(preference_ids(study), number - 1)
 
@@ -132,7 +132,7 @@ def read_scores(study: Study, paths: StudyPaths) -> list[PreferenceScores]:
 
     Raises:
         MissingArtifact, DataError: if some are missing, damaged, or of another model or other
-            sessions than the study has now.
+            sessions than the study's.
     """
     expected = _facts(study, paths)
     grid = _grid(study.evaluation, len(study.training.objectives))
@@ -141,7 +141,7 @@ def read_scores(study: Study, paths: StudyPaths) -> list[PreferenceScores]:
 
 @dataclass(frozen=True, slots=True)
 class ScoringJob:
-    """A model, what it is to score, and where its shards lie."""
+    """A model and the sessions to score, in shards."""
 
     study: Study
     paths: StudyPaths
@@ -159,19 +159,19 @@ class ScoringJob:
 
     @property
     def shards(self) -> Path:
-        """Named by what is scored, so that shards of another model are never taken for this one's."""
+        """Folder of the shards, named by a digest of model and sessions."""
         digest = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
         return self.paths.artifact(_SHARDS) / digest[:16]
 
     def score(self, ids: Sequence[str], number: int) -> None:
-        """Score a shard under those of the preferences that lack it."""
+        """Score a shard under the preferences for which it is missing."""
         missing = [name for name in ids if not all(f.exists() for f in self._files(name, number))]
         if not missing:
             return
         started = time.perf_counter()
         shard = Shard(number, self.study.evaluation.shards)
-        section = self.study.evaluation
-        found = score_preferences(self.model, self.test, section, ids=missing, shard=shard)
+        config = self.study.evaluation
+        found = score_preferences(self.model, self.test, config, ids=missing, shard=shard)
         for one in found:
             for file, table in zip(
                 self._files(one.preference_id, number), _tables(one), strict=True
@@ -188,7 +188,7 @@ class ScoringJob:
         )
 
     def publish(self, name: str) -> int:
-        """Put a preference's shards together; returns the number of targets."""
+        """Publish the concatenated shards of a preference; returns the number of targets."""
         files = [self._files(name, number) for number in range(self.study.evaluation.shards)]
         targets, lists = (
             pl.concat([read_table(f) for f in column]) for column in zip(*files, strict=True)
@@ -206,23 +206,23 @@ class ScoringJob:
         return self.shards / f"{stem}.targets.parquet", self.shards / f"{stem}.lists.parquet"
 
 
-def _grid(section: EvaluationConfig, n_objectives: int) -> dict[str, list[float]]:
+def _grid(config: EvaluationConfig, n_objectives: int) -> dict[str, list[float]]:
     """Name and weights of every preference."""
-    grid = preference_grid(section.preferences, n_objectives).double().tolist()
+    grid = preference_grid(config.preferences, n_objectives).double().tolist()
     return {f"p{number:02d}": weights for number, weights in enumerate(grid)}
 
 
 def _facts(study: Study, paths: StudyPaths) -> dict[str, Any]:
-    """What scores depend on."""
-    section = study.evaluation
+    """Everything the scores depend on."""
+    config = study.evaluation
     return {
         "model": md5(paths.require("conditioned_model", "weights.safetensors")),
         "tokens": md5(paths.require("sessions", "tokens.safetensors")),
-        "preferences": section.preferences,
-        "list_length": section.cutoff,
-        "ties": section.ties.value,
-        "sessions": section.sessions,
-        "seed": None if section.sessions is None else study.study.seed,
+        "preferences": config.preferences,
+        "list_length": config.cutoff,
+        "ties": config.ties.value,
+        "sessions": config.sessions,
+        "seed": None if config.sessions is None else study.study.seed,
     }
 
 
@@ -244,8 +244,8 @@ def _read(
     if found != expected:
         other = ", ".join(key for key in expected if found.get(key) != expected[key])
         msg = (
-            f"{folder.relative_to(paths.root)} was scored with other {other} than the study has "
-            f"now. Score it anew with: dagster asset materialize --select {SCORES}/{name}"
+            f"{folder.relative_to(paths.root)} was scored with another {other} than the study's. "
+            f"Re-run: dagster asset materialize --select {SCORES}/{name}"
         )
         raise DataError(msg)
     targets = TARGET_SCORES.validate(read_table(folder / "targets.parquet"))

@@ -1,4 +1,4 @@
-"""Parts of the test targets a metric is also computed on."""
+"""Segments of the test targets, on which metrics are also computed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ _CATEGORIES = 10
 
 @dataclass(frozen=True, slots=True)
 class HeldOutTargets:
-    """The test targets, and what the segments are made of.
+    """The test targets with the attributes that define segments.
 
     Attributes:
-        scores: The targets; what the model says of them is not looked at.
+        scores: The targets; ranks and losses are not used.
         train_clicks_I: Clicks of each item in train.
-        ts_P: When each target was clicked, milliseconds since 1970-01-01 UTC.
-        category_I: Category of each item; None where the shop says none.
+        ts_P: Time of each target's click, milliseconds since 1970-01-01 UTC.
+        category_I: Category of each item; None where unknown.
     """
 
     scores: TargetScores
@@ -34,7 +34,7 @@ class HeldOutTargets:
 
 
 def segments(test: HeldOutTargets, kinds: Iterable[Segmentation]) -> Iterator[tuple[str, Mask]]:
-    """Name and targets of every segment that is not empty, such as ``session_length=3 to 5``."""
+    """Name and targets of every non-empty segment, such as ``session_length=3 to 5``."""
     for kind in kinds:
         for name, mask_P in _SEGMENTATIONS[kind](test):
             if mask_P.any():
@@ -42,16 +42,17 @@ def segments(test: HeldOutTargets, kinds: Iterable[Segmentation]) -> Iterator[tu
 
 
 def _by_history(test: HeldOutTargets) -> Iterator[tuple[str, Mask]]:
-    """By the clicks before the target: what the model knows of the session."""
+    """By the number of clicks before the target."""
     history_P = test.scores.history
     for name, (low, high) in _HISTORY_BINS.items():
         yield name, (history_P >= low) & (history_P <= high)
 
 
 def _by_popularity(test: HeldOutTargets) -> Iterator[tuple[str, Mask]]:
-    """By the target's place in the catalogue, so cut that each part has a third of the train clicks.
+    """By popularity of the target; each of the three segments has a third of the train clicks.
 
-    An item belongs to the part the middle of its clicks lies in; the head is the most popular.
+    Items are sorted by clicks, and an item is in the segment of its middle click; the head has the
+    most popular items.
     """
     order = np.argsort(test.train_clicks_I, kind="stable")
     clicks = test.train_clicks_I[order]
@@ -71,7 +72,7 @@ def _by_day(test: HeldOutTargets) -> Iterator[tuple[str, Mask]]:
 
 
 def _by_category(test: HeldOutTargets) -> Iterator[tuple[str, Mask]]:
-    """By the target's category; the largest by train clicks, and all others together."""
+    """By the target's category: the ten largest by train clicks, and all others together."""
     written_I = np.array(["unknown" if name is None else name for name in test.category_I])
     names, number_I = np.unique(written_I, return_inverse=True)
     clicks = np.bincount(number_I, weights=test.train_clicks_I)

@@ -1,1 +1,1 @@
-"""The conditioned model fitted to sessions, and its recommendation lists."""
+"""Training of the conditioned model, and its recommendation lists."""

@@ -254,7 +254,7 @@ def _check(counts: dict[str, int]) -> None:
     ]
     if empty:
         msg = (
-            f"{', '.join(empty)} is 0 after filtering; counts: {counts}. "
+            f"nothing is left in {', '.join(empty)} after filtering; counts: {counts}. "
             "Lower sessions.min_item_support, or change the split"
         )
         raise DataError(msg)

@@ -1,7 +1,7 @@
-"""What the prepared data is like: events a day, each split, how popular items are, what drifts.
+"""Profile of the prepared data: events per day, splits, popularity of items, drift.
 
-Memory grows with the catalogue and, by a byte each, with the sessions; clicks are gone through by
-slices of the memory-mapped tokens, events by the streaming engine. What is undefined is None.
+Memory grows with the catalogue and by one byte per session; clicks are read in slices of the
+memory-mapped tokens, events by the streaming engine. Undefined values are None.
 """
 
 import math
@@ -23,32 +23,32 @@ from pipeline.sessions.token_store import open_tokens
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-LONGEST_BIN = 20
+LAST_LENGTH_BIN = 20
 """Sessions with more clicks share the histogram's last bin."""
 
-LENGTH_BINS = (*(str(length) for length in range(2, LONGEST_BIN + 1)), f">{LONGEST_BIN}")
+LENGTH_BINS = (*(str(length) for length in range(2, LAST_LENGTH_BIN + 1)), f">{LAST_LENGTH_BIN}")
 
 RANDOM_DIVISIONS = 10
-"""Of the sessions of train and test; more tell little more where sessions are many."""
+"""Random divisions of the train and test sessions, as a baseline for drift."""
 
 _TOP_ITEMS = 1000
 _TOP_PER_CENT = (1, 10, 50)
 _CURVE_POINTS = 40
-_CLICKS_A_SLICE = 1 << 23
+_CLICKS_PER_SLICE = 1 << 23
 
 
 def profile_sessions(events: Path, sessions: Path, *, seed: int = 0) -> dict[str, Any]:
-    """Describe prepared data.
+    """Profile prepared data.
 
     Args:
-        events: Folder that :func:`pipeline.datasets.ingest_events.write_events` has filled.
-        sessions: Folder that :func:`pipeline.sessions.prepare.write_sessions` made of it.
-        seed: Of the random divisions drift is compared with.
+        events: Folder written by :func:`pipeline.datasets.ingest_events.write_events`.
+        sessions: Folder written by :func:`pipeline.sessions.prepare.write_sessions`.
+        seed: Seed of the random divisions that drift is compared with.
 
     Returns:
         JSON-able values: ``events_by_day`` (days without events are absent), ``by_split``,
         ``popularity``, ``drift`` (train against test), ``rejected_by_reason`` and ``dropped``.
-        Shares lie in [0, 1].
+        Shares are in [0, 1].
     """
     read, kept = (read_json(folder / "summary.json") for folder in (events, sessions))
     happens = {event_type: read["event_types"][event_type.value] > 0 for event_type in EventType}
@@ -76,7 +76,7 @@ def profile_sessions(events: Path, sessions: Path, *, seed: int = 0) -> dict[str
 
 
 def _is_loss(name: str) -> bool:
-    """Whether a count of the sessions' summary says what was dropped, not what came or is left."""
+    """Whether a count of the summary is of what was dropped, not of the input or the result."""
     return name not in {"sessions_in", "items"} and not name.startswith(tuple(Split))
 
 
@@ -94,7 +94,7 @@ def _events_by_day(path: Path) -> list[dict[str, Any]]:
 
 
 def _totals_by_length(path: Path) -> pl.DataFrame:
-    """One row a split and number of clicks: the sums that everything about sessions follows from."""
+    """One row per split and session length, with the sums from which all statistics follow."""
     carted, ordered = (pl.col(f"{what}_clicks").cast(pl.Int64) for what in ("carted", "ordered"))
     return (
         pl.scan_parquet(path)
@@ -114,10 +114,10 @@ def _totals_by_length(path: Path) -> pl.DataFrame:
 
 
 def _describe(part: pl.DataFrame, happens: dict[EventType, bool]) -> dict[str, Any]:
-    """One split; what its shop never records (carts, say) has no share."""
+    """Statistics of one split; an event type the shop never records has share None."""
     lengths, n = part["length"].to_numpy(), part["sessions"].to_numpy()
     sessions, clicks = int(n.sum()), int((lengths * n).sum())
-    bins = np.bincount(np.minimum(lengths, LONGEST_BIN + 1) - 2, n, len(LENGTH_BINS)) / sessions
+    bins = np.bincount(np.minimum(lengths, LAST_LENGTH_BIN + 1) - 2, n, len(LENGTH_BINS)) / sessions
     days = part.select(
         pl.from_epoch(end, time_unit="ms").dt.date().dt.to_string("iso")
         for end in (pl.col("first_ts").min(), pl.col("last_ts").max())
@@ -141,7 +141,7 @@ def _describe(part: pl.DataFrame, happens: dict[EventType, bool]) -> dict[str, A
 
 
 def _quantile(values: Ints, counts: Ints, share: float) -> float:
-    """As ``numpy.quantile`` of the values, each repeated as often as it was counted."""
+    """``numpy.quantile`` of the values repeated by their counts."""
     place = share * (int(counts.sum()) - 1)
     ends = np.searchsorted(np.cumsum(counts), [math.floor(place), math.ceil(place)], side="right")
     below, above = values[ends]
@@ -152,7 +152,7 @@ def _ordered_share_error(part: pl.DataFrame) -> float | None:
     """Standard error of ordered / clicks with sessions as clusters (delta method).
 
     ``sqrt(S/(S-1) · Σ_s (y_s - p m_s)²) / Σ m`` with m clicks and y ordered clicks of session s;
-    the sum is taken in whole numbers, so that 0 is 0. None with fewer than two sessions.
+    the sum is in integers, so that 0 is exact. None with fewer than two sessions.
     """
     sums = part.select(
         s=pl.col("sessions").sum(),
@@ -170,7 +170,7 @@ def _ordered_share_error(part: pl.DataFrame) -> float | None:
 
 
 def _change(train: dict[str, Any], test: dict[str, Any]) -> dict[str, float | None]:
-    """Conversion of clicks in test less that in train; z takes sessions for independent."""
+    """Ordered share of clicks in test minus train; z assumes independent sessions."""
     shares = [split["ordered_share"] for split in (train, test)]
     errors = [split["ordered_share_se"] for split in (train, test)]
     difference = None if None in shares else shares[1] - shares[0]
@@ -180,7 +180,7 @@ def _change(train: dict[str, Any], test: dict[str, Any]) -> dict[str, float | No
 
 
 def _popularity(train: Ints, test: Ints) -> dict[str, Any]:
-    """How clicks spread over the catalogue, its items in the order of their clicks in train."""
+    """Distribution of clicks over the catalogue, items sorted by their clicks in train."""
     items, order = len(train), np.argsort(-train, kind="stable")
     of_train, of_test = (np.cumsum(clicks[order]) / clicks.sum() for clicks in (train, test))
     tops = [(share, -(-items * share // 100)) for share in _TOP_PER_CENT]
@@ -199,14 +199,14 @@ def _popularity(train: Ints, test: Ints) -> dict[str, Any]:
 
 
 def _gini(clicks: Ints) -> float:
-    """0 if all items have as many clicks, (n - 1) / n if one of n items has them all."""
+    """Gini index of clicks: 0 if all items have equally many, (n - 1) / n if one of n has all."""
     n, ranks = len(clicks), np.arange(1, len(clicks) + 1)
     return 2 * int((ranks * np.sort(clicks)).sum()) / (n * int(clicks.sum())) - (n + 1) / n
 
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Of some sessions: the clicks on every item, and the sessions of every length (binned)."""
+    """Clicks of each item and sessions of each (binned) length, of a set of sessions."""
 
     items: Ints
     lengths: Ints
@@ -219,23 +219,23 @@ class _Counts:
 
 
 def _count(tokens: SessionTokens, items: int, chosen: Flags | None = None) -> _Counts:
-    """Count the chosen sessions, or all."""
-    total = _Counts(np.zeros(items, np.int64), np.zeros(LONGEST_BIN + 2, np.int64))
+    """Counts of the chosen sessions, or of all."""
+    total = _Counts(np.zeros(items, np.int64), np.zeros(LAST_LENGTH_BIN + 2, np.int64))
     for piece in _slices(tokens.offsets):
         offsets = tokens.offsets[piece.start : piece.stop + 1]
         clicked, lengths = tokens.items[offsets[0] : offsets[-1]], np.diff(offsets)
         if chosen is not None:
             clicked = clicked[np.repeat(chosen[piece], lengths)]
             lengths = lengths[chosen[piece]]
-        binned = np.minimum(lengths, LONGEST_BIN + 1)
+        binned = np.minimum(lengths, LAST_LENGTH_BIN + 1)
         total.items[:] += np.bincount(clicked, minlength=items)
-        total.lengths[:] += np.bincount(binned, minlength=LONGEST_BIN + 2)
+        total.lengths[:] += np.bincount(binned, minlength=LAST_LENGTH_BIN + 2)
     return total
 
 
 def _slices(offsets: Ints) -> Iterator[slice]:
-    """Sessions, one after another, of about as many clicks as a slice may have."""
-    starts = np.arange(0, int(offsets[-1]), _CLICKS_A_SLICE)
+    """Consecutive ranges of sessions with about :data:`_CLICKS_PER_SLICE` clicks each."""
+    starts = np.arange(0, int(offsets[-1]), _CLICKS_PER_SLICE)
     bounds = np.unique([*np.searchsorted(offsets[:-1], starts), len(offsets) - 1])
     for first, last in pairwise(bounds.tolist()):
         yield slice(first, last)
@@ -244,7 +244,7 @@ def _slices(offsets: Ints) -> Iterator[slice]:
 def _divisions(
     train: SessionTokens, test: SessionTokens, whole: _Counts, seed: int
 ) -> Iterator[tuple[_Counts, _Counts]]:
-    """Train's and test's sessions divided at random into parts of the same two sizes."""
+    """Random divisions of the train and test sessions into parts of the same two sizes."""
     items, generator = len(whole.items), np.random.default_rng(seed)
     for _ in range(RANDOM_DIVISIONS):
         chosen = np.arange(train.n_sessions + test.n_sessions) < test.n_sessions
@@ -257,11 +257,11 @@ def _divisions(
 def _drift(
     train: _Counts, test: _Counts, divisions: Iterator[tuple[_Counts, _Counts]]
 ) -> dict[str, Any]:
-    """How far test is from train, and how far parts are that differ by chance alone.
+    """Distance of test from train, and of random parts, which differ by chance alone.
 
-    Distances are total variation: 0 if two distributions are equal, 1 if they share nothing. What
-    exceeds chance need not be change over time: the catalogue is made without test, so that test
-    alone has lost its clicks on other items, and the sessions that became too short.
+    Distances are total variation: 0 if two distributions are equal, 1 if they are disjoint. An
+    excess over chance need not be a change over time: the catalogue does not depend on test, so
+    only test has lost clicks on other items, and the sessions that became too short.
     """
     found = _differences(train, test)
     by_chance = [_differences(*division) for division in divisions]
@@ -288,7 +288,7 @@ def _distance(left: Ints, right: Ints) -> float:
 
 
 def _share_on_top(ranking: Ints, clicks: Ints) -> float:
-    """Share of clicks on the items that another count ranks first; of equals the earlier item."""
+    """Share of clicks on the top items by another count; ties go to the lower index."""
     top = np.argsort(-ranking, kind="stable")[:_TOP_ITEMS]
     return float(clicks[top].sum() / clicks.sum())
 

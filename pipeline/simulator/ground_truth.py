@@ -20,7 +20,7 @@ from pipeline.simulator.session_loop import SimulationState
 from pipeline.simulator.shop_experiment import EXPERIMENT_TS, SimulationConfig, simulate_users
 from pipeline.simulator.users import UserState
 from pipeline.synthetic.generate_log import build_shop
-from pipeline.synthetic.users import make_shoppers
+from pipeline.synthetic.users import make_users
 
 TRUTH = "truth.json"
 
@@ -43,7 +43,7 @@ def shop_truth(
     for group in plan.groups:
         rng = np.random.default_rng([setting.seed, 4])
         preference = np.tile(group.preference, (users, 1))
-        shoppers = make_shoppers(setting.synthetic, users, rng)
+        shoppers = make_users(setting.synthetic, users, rng)
         scene = SimulationState(
             shop=shop,
             people=UserState.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS),

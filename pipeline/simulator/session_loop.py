@@ -24,7 +24,7 @@ from pipeline.simulator.click_model import (
 )
 from pipeline.simulator.recommender_backend import RecommenderBackend
 from pipeline.simulator.users import UserState
-from pipeline.synthetic.shop import CONTINUE_PER_CENT, ORDER_SCALE, Shop
+from pipeline.synthetic.shop import CONTINUE_PERCENT, ORDER_SCALE, Shop
 
 MAX_IMPRESSIONS = 30
 HALF_ATTRACTION = 1.0
@@ -78,7 +78,7 @@ def step(
         if not len(active):
             return
         yield pl.DataFrame(_step(step, active, visits, scene, rng, expected=expected))
-        stays = rng.integers(0, 100, len(active)) < CONTINUE_PER_CENT[visits.intent[active]]
+        stays = rng.integers(0, 100, len(active)) < CONTINUE_PERCENT[visits.intent[active]]
         active = active[stays]
 
 
@@ -107,7 +107,7 @@ def _step(  # noqa: PLR0913 - the whole scene
     )
     again = (seen == item[:, None]).any(axis=1)
     thrift = people.shoppers.thrift[user]
-    chance = shop.order_chance(item, intent, again, thrift)
+    chance = shop.order_rate_ppm(item, intent, again, thrift)
     ordered = clicked & (rng.integers(0, ORDER_SCALE, len(active)) < chance)
     units = units_bought(ordered, rng)
     scene.host.record(number[clicked], item[clicked], units[clicked], ts=ts[clicked])
@@ -128,7 +128,7 @@ def _step(  # noqa: PLR0913 - the whole scene
         return happened
     clicks = first_click_chances(attraction)
     again = (seen[:, None, :] == lists[:, :, None]).any(axis=2)
-    orders = shop.order_chance(lists, intent[:, None], again, thrift[:, None]) / ORDER_SCALE
+    orders = shop.order_rate_ppm(lists, intent[:, None], again, thrift[:, None]) / ORDER_SCALE
     expected_orders = (clicks * orders).sum(axis=1)
     return happened | {
         "expected_clicks": clicks.sum(axis=1),

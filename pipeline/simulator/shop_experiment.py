@@ -26,8 +26,8 @@ from pipeline.simulator.session_loop import MAX_IMPRESSIONS, SimulationState, Vi
 from pipeline.simulator.users import UserState
 from pipeline.study import ExperimentConfig, SimulatorConfig, Study, SyntheticConfig
 from pipeline.synthetic.generate_log import OPENING_TS, arrival_times, build_shop
-from pipeline.synthetic.shop import BROWSE, BUY, BUY_VISITS_PER_CENT, Shop
-from pipeline.synthetic.users import make_shoppers
+from pipeline.synthetic.shop import BROWSE, BUY, BUY_SESSIONS_PERCENT, Shop
+from pipeline.synthetic.users import make_users
 
 EXPERIMENT_TS = OPENING_TS + 30 * DAY_MS
 """The simulated experiment opens on 2025-10-01 UTC, …"""
@@ -108,7 +108,7 @@ def simulate_visits(
 ) -> pl.DataFrame:
     """Let the users of a study's experiment come; one row a list, as :func:`play_all` says."""
     rng = np.random.default_rng([setting.seed, 2])
-    shoppers = make_shoppers(setting.synthetic, setting.experiment.users, rng)
+    shoppers = make_users(setting.synthetic, setting.experiment.users, rng)
     people = UserState.of(shoppers, preference, setting.simulator, opening_ts=EXPERIMENT_TS)
     scene = SimulationState(shop=shop, people=people, host=host, opening_ts=EXPERIMENT_TS)
     return simulate_users(scene, setting, rng)
@@ -184,7 +184,7 @@ def _begin(  # noqa: PLR0913 - one visit's whole origin
         number=number,
         user=user,
         start=_times(n, setting, rng) if start is None else start,
-        intent=np.where(rng.integers(0, 100, n) < BUY_VISITS_PER_CENT, BUY, BROWSE),
+        intent=np.where(rng.integers(0, 100, n) < BUY_SESSIONS_PERCENT, BUY, BROWSE),
         seen=seen,
         length=np.ones(n, dtype=np.int64),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.core.contracts import DAY_MS
 from pipeline.simulator.click_model import Floats, Ints, carry_over_effect
 from pipeline.study import SimulatorConfig
-from pipeline.synthetic.users import FAVOURITES, Shoppers
+from pipeline.synthetic.users import FAVOURITES, ShopUsers
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class UserState:
         last_ts: When each user came last, milliseconds UTC.
     """
 
-    shoppers: Shoppers
+    shoppers: ShopUsers
     preference: Floats
     rules: SimulatorConfig
     shown: Ints
@@ -31,7 +31,7 @@ class UserState:
 
     @classmethod
     def of(
-        cls, shoppers: Shoppers, preference: Floats, rules: SimulatorConfig, *, opening_ts: int
+        cls, shoppers: ShopUsers, preference: Floats, rules: SimulatorConfig, *, opening_ts: int
     ) -> Self:
         """Users to whom nothing has happened yet; ``shoppers`` stay as they are."""
         return cls(

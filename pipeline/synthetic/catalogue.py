@@ -1,8 +1,8 @@
 """The synthetic shop's items: categories, popularity, appeal, quality and related items.
 
 Everything is integer arithmetic on bounded numbers, so that the same seed gives the same bytes on
-any processor. *Appeal* makes people click an item; *quality* makes them order it. The two are
-drawn against each other, which is why clicks and orders pull apart in this shop.
+any processor. *Appeal* makes users click an item, *quality* makes them order it. The two are
+negatively correlated, so that clicks and orders are conflicting objectives in this shop.
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Catalogue:
 
     Attributes:
         category: Category of each item.
-        appeal: How much a look at the item invites a click, 0 … 99.
-        quality: How much a visit to the item invites an order, 0 … 99.
+        appeal: How likely an impression of the item leads to a click, 0 … 99.
+        quality: How likely a click on the item leads to an order, 0 … 99.
         popularity: Zipf weight of each item in category pages and on the start page.
         neighbours: Related items of each item, I × K, none of them the item itself.
         neighbour_weight: Weight of each related item, I × K.
@@ -67,7 +67,7 @@ def make_catalogue(synthetic: SyntheticConfig, rng: np.random.Generator) -> Cata
 
 
 def _categories(synthetic: SyntheticConfig, rng: np.random.Generator) -> Ints:
-    """A random category for each item; one drawn by none takes an item of the largest."""
+    """A random category for each item; an empty category takes an item of the largest one."""
     category = rng.integers(0, synthetic.categories, synthetic.items)
     for absent in np.setdiff1d(np.arange(synthetic.categories), category):
         category[np.argmax(category == np.bincount(category).argmax())] = absent

@@ -1,9 +1,9 @@
-"""How people move through the synthetic shop: the rules the log and the simulator share.
+"""How users browse the synthetic shop: the rules that the log and the simulator share.
 
-From the item in view, a visitor takes one of four ways: a related item, an item of the same
-category, an item seen before in this visit, or any item of the shop. How often each is taken
-depends on the visit's intent. Orders follow clicks: more often on items of quality, with the
-intent to buy, and when the item is seen again.
+From the current item, a user takes one of four steps: to a related item, an item of the same
+category, an item seen before in the session, or any item. How often each is taken depends on the
+session's intent. Orders follow clicks: more often on items of high quality, with the intent to buy,
+and when the item is seen again.
 """
 
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ Flags = NDArray[np.bool_]
 BROWSE, BUY = 0, 1
 RELATED, CATEGORY, RETURN, ANYWHERE = range(4)
 
-WAY_SHARES = np.array([[60, 20, 8, 12], [50, 16, 28, 6]], dtype=np.int64)
-"""Per cent of steps by way (related, category, return, anywhere), one row an intent."""
+STEP_PERCENT = np.array([[60, 20, 8, 12], [50, 16, 28, 6]], dtype=np.int64)
+"""Percent of steps by kind (related, category, return, anywhere), one row per intent."""
 
-CONTINUE_PER_CENT = np.array([82, 88], dtype=np.int64)
-"""Chance that a visit goes on after a click, one number an intent."""
+CONTINUE_PERCENT = np.array([82, 88], dtype=np.int64)
+"""Probability that a session continues after a click, in percent, one number per intent."""
 
-BUY_VISITS_PER_CENT = 35
+BUY_SESSIONS_PERCENT = 35
 
 ORDER_SCALE = 1_000_000
-"""Order chances are integers in parts per million."""
+"""Order probabilities are integers in parts per million."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedDraw:
-    """Draws from rows of integer weights, exactly, by one uniform integer a draw."""
+    """Exact draws from rows of integer weights, with one uniform integer per draw."""
 
     cumulative: Ints
 
@@ -43,7 +43,7 @@ class WeightedDraw:
         return cls(cumulative=np.cumsum(weights, axis=1))
 
     def columns(self, rows: Ints, rng: np.random.Generator) -> Ints:
-        """For each row number, a column drawn by that row's weights."""
+        """For each row, a column drawn by the row's weights."""
         cumulative = self.cumulative[rows]
         ticket = rng.integers(0, cumulative[:, -1])
         return (cumulative <= ticket[:, None]).sum(axis=1)
@@ -51,7 +51,7 @@ class WeightedDraw:
 
 @dataclass(frozen=True, slots=True)
 class CategoryPages:
-    """Items ordered by category, for draws by popularity inside a category or anywhere."""
+    """Items sorted by category, for draws by popularity within a category or from all items."""
 
     items: Ints
     cumulative: Ints
@@ -78,7 +78,7 @@ class CategoryPages:
         return self._at(ticket)
 
     def draw_anywhere(self, n: int, rng: np.random.Generator) -> Ints:
-        """``n`` items of the whole shop, by popularity."""
+        """``n`` items of the catalogue, by popularity."""
         return self._at(rng.integers(0, self.cumulative[-1], n))
 
     def _at(self, ticket: Ints) -> Ints:
@@ -87,7 +87,7 @@ class CategoryPages:
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A catalogue with the tables its visitors' steps are drawn from."""
+    """A catalogue with the tables from which the users' steps are drawn."""
 
     catalogue: Catalogue
     pages: CategoryPages
@@ -101,22 +101,22 @@ class Shop:
             catalogue=catalogue,
             pages=CategoryPages.of(catalogue),
             related=WeightedDraw.over(catalogue.neighbour_weight),
-            ways=WeightedDraw.over(WAY_SHARES),
+            ways=WeightedDraw.over(STEP_PERCENT),
         )
 
     def next_click(
         self, seen: Ints, length: Ints, intent: Ints, *, rng: np.random.Generator
     ) -> Ints:
-        """Draw each visitor's next item.
+        """Draw the next item of each session.
 
         Args:
-            seen: V × T items clicked so far, in order; row v is filled up to ``length[v]``.
+            seen: S × T items clicked so far, in order; row s is filled up to ``length[s]``.
             length: Number of clicks so far, at least 1.
             intent: ``BROWSE`` or ``BUY``.
-            rng: The only source of chance.
+            rng: The source of randomness.
         """
-        visitors = np.arange(len(length))
-        current = seen[visitors, length - 1]
+        rows = np.arange(len(length))
+        current = seen[rows, length - 1]
         way = self.ways.columns(intent, rng)
         column = self.related.columns(current, rng)
         earlier = rng.integers(0, length)
@@ -124,19 +124,19 @@ class Shop:
             [
                 self.catalogue.neighbours[current, column],
                 self.pages.draw_in(self.catalogue.category[current], rng),
-                seen[visitors, earlier],
+                seen[rows, earlier],
                 self.pages.draw_anywhere(len(length), rng),
             ]
         )
-        return choices[way, visitors]
+        return choices[way, rows]
 
     def next_click_probability(
         self, seen: Ints, length: Ints, intent: Ints, *, items: Ints
     ) -> Floats:
-        """The exact probability that :meth:`next_click` draws each of ``items`` (V × K)."""
-        visitors = np.arange(len(length))
-        current = seen[visitors, length - 1]
-        share = WAY_SHARES[intent] / WAY_SHARES.sum(axis=1)[intent][:, None]
+        """The exact probability that :meth:`next_click` draws each of ``items`` (S × K)."""
+        rows = np.arange(len(length))
+        current = seen[rows, length - 1]
+        share = STEP_PERCENT[intent] / STEP_PERCENT.sum(axis=1)[intent][:, None]
         category = self.catalogue.category
         popularity = self.catalogue.popularity[items]
         weight = self.catalogue.neighbour_weight[current]
@@ -149,14 +149,14 @@ class Shop:
         ways = [related, page, times / length[:, None], popularity / self.pages.cumulative[-1]]
         return np.einsum("vw,wvk->vk", share, np.stack(ways))
 
-    def order_chance(self, item: Ints, intent: Ints, again: Flags, thrift: Ints) -> Ints:
-        """Chance that a click on ``item`` leads to an order, in parts per million.
+    def order_rate_ppm(self, item: Ints, intent: Ints, again: Flags, thrift: Ints) -> Ints:
+        """Probability that a click on ``item`` leads to an order, in parts per million.
 
         Args:
             item: Items clicked.
-            intent: Of the visit.
-            again: Whether the visit has seen the item before.
-            thrift: Per cent of an average visitor's readiness to buy (100 is average).
+            intent: Intent of the session.
+            again: Whether the session has clicked the item before.
+            thrift: Propensity to order, in percent of an average user's.
         """
         quality = self.catalogue.quality[item]
         by_quality = 2_000 + 120_000 * quality**3 // (QUALITY_LEVELS - 1) ** 3

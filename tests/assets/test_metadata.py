@@ -23,7 +23,7 @@ from pipeline.results.diagnostics import (
 
 STUDY = "data/studies/synthetic-shop"
 CORNERS = {
-    f"{axis}, {corner} corner"
+    f"{axis}, {corner}-only endpoint"
     for axis in ("recall", "order_density")
     for corner in ("click", "order")
 }
@@ -81,7 +81,10 @@ def test_numbers_and_row_counts_are_those_of_the_artifacts(finished, metadata):
     clicks_only = front.filter(pl.col("preference").list.get(0) == 1.0)
 
     assert metadata["pareto_front"]["hypervolume"].value == summary["hypervolume"]
-    assert metadata["pareto_front"]["recall, click corner"].value == clicks_only["recall"].item()
+    assert (
+        metadata["pareto_front"]["recall, click-only endpoint"].value
+        == clicks_only["recall"].item()
+    )
     for table in ("events", "offline_metrics", "pareto_front", "group_kpis"):
         rows = pl.read_parquet(folder / table / f"{table}.parquet").height
         assert metadata[table]["dagster/row_count"].value == rows

@@ -140,7 +140,7 @@ def test_every_field_of_the_training_changes_the_model(name):
 
 
 @pytest.mark.parametrize("name", OTHER_CHOICE)
-def test_every_field_of_the_choice_of_an_epoch_changes_what_is_known_of_it(name):
+def test_every_field_of_an_epoch_changes_its_state(name):
     before, after = before_and_after(TRAINING, name, OTHER_CHOICE)
 
     assert scores(MODEL, after) == scores(MODEL, before)  # the same steps, here the same epoch
@@ -298,7 +298,7 @@ def test_negatives_that_can_be_drawn_are_accepted(values):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused_before_training():
-    with pytest.raises(ModelError, match="torch sees no GPU; set it to auto or cpu"):
+    with pytest.raises(ModelError, match="torch finds no GPU; set it to auto or cpu"):
         trained(MODEL, replace(TRAINING, device="cuda"))
 
 

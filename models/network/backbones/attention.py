@@ -1,4 +1,4 @@
-"""Causal self-attention, the part both transformers share."""
+"""Causal self-attention, shared by both transformers."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,7 +7,7 @@ from models.network.configuration import ModelConfig
 
 
 class CausalSelfAttention(nn.Module):
-    """Every position reads the positions up to itself (torch's scaled-dot-product attention)."""
+    """Multi-head attention of each position to the positions up to itself."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -17,7 +17,7 @@ class CausalSelfAttention(nn.Module):
         self.out = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """What each position gathers; B × T × D."""
+        """Attention output of each position; B × T × D."""
         batch, length, width = x_BTD.shape
         shape = (batch, length, 3, self.heads, width // self.heads)
         query, key, value = self.query_key_value(x_BTD).view(shape).permute(2, 0, 3, 1, 4)

@@ -1,4 +1,4 @@
-"""A gated transformer: what attention and SwiGLU add is let through by learned sigmoid gates.
+"""A gated transformer: learned sigmoid gates scale the outputs of attention and SwiGLU.
 
 Source: Borisyuk et al., "From features to transformers: redefining ranking for scalable impact"
 (LiGR), 2025, as eSASRec uses it (Tikhonovich et al., RecSys 2025).
@@ -23,7 +23,7 @@ class SwiGLU(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """The feed-forward network's addition."""
+        """Output of the feed-forward network."""
         gate, value = self.gate_and_value(x_BTD).chunk(2, dim=-1)
         return self.dropout(self.out(functional.silu(gate) * value))
 
@@ -41,7 +41,7 @@ class GatedBlock(nn.Module):
         self.feed_forward_gate = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """What the block makes of the session."""
+        """Output of the block; B × T × D."""
         added = self.attention(self.attention_norm(x_BTD))
         x_BTD = x_BTD + self.attention_gate(x_BTD).sigmoid() * added
         added = self.feed_forward(self.feed_forward_norm(x_BTD))
@@ -49,7 +49,7 @@ class GatedBlock(nn.Module):
 
 
 class GatedTransformer(nn.Module):
-    """Gated blocks, one after another."""
+    """A stack of gated blocks."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

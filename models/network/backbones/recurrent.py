@@ -1,4 +1,4 @@
-"""The recurrent backbone: gated recurrent units read the session click by click.
+"""The recurrent backbone, of gated recurrent units.
 
 Source: Hidasi et al., "Session-based recommendations with recurrent neural networks" (GRU4Rec),
 ICLR 2016.
@@ -11,7 +11,7 @@ from models.network.configuration import ModelConfig
 
 
 class GRU4Rec(nn.Module):
-    """Layers of gated recurrent units, one after another."""
+    """A stack of gated recurrent units."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from models.network.configuration import Activation, ModelConfig
 
 
 class Block(nn.Module):
-    """Causal self-attention, then a feed-forward network, each added to what came in."""
+    """Causal self-attention, then a feed-forward network, each with a residual connection."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -27,13 +27,13 @@ class Block(nn.Module):
         )
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """What the block makes of the session."""
+        """Output of the block; B × T × D."""
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD))
         return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
 
 
 class SessionTransformer(nn.Module):
-    """Blocks, one after another."""
+    """A stack of blocks."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

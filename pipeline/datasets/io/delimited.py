@@ -77,7 +77,8 @@ def _header(block: Block, layout: Layout) -> tuple[str, ...]:
     if missing:
         msg = (
             f"{block.source}: the header must name {list(layout.columns)} exactly once each, "
-            f"separated by {layout.separator!r}, but not so {missing}; got {line[:200].strip()!r}"
+            f"separated by {layout.separator!r}; missing or repeated: {missing}; got "
+            f"{line[:200].strip()!r}"
         )
         raise DataError(msg)
     return names

@@ -234,7 +234,7 @@ def test_the_summary_is_returned_and_written(tmp_path):
     }
 
 
-def test_what_a_repeated_row_said_is_kept_up_to_200_letters(tmp_path):
+def test_the_content_of_a_duplicate_is_kept_up_to_200_characters(tmp_path):
     row = ("s" * 150, TS, "i" * 150, "c")
     source = write_csv(tmp_path / "log", [[row, row]])
 
@@ -250,11 +250,11 @@ GOOD = otto_lines((1, *((n, n) for n in range(19))))
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", r"holds no usable event \(no rows at all\); is dataset.format right\?"),
-        ("\n\n", r"holds no usable event \(no rows at all\); is dataset.format right\?"),
-        (GOOD + "?\n?\n", r"2 of 21 rows are unusable \(not a row of this format: 2, first in log"),
-        ("?\n" * 10_000 + GOOD, r"10000 of the first 10019 rows are unusable"),
-        (otto_lines((1, (5, -TS), (5, 0))), r"1 of 2 rows are unusable \(time outside"),
+        ("", r"has no usable event \(no rows at all\); is dataset.format right\?"),
+        ("\n\n", r"has no usable event \(no rows at all\); is dataset.format right\?"),
+        (GOOD + "?\n?\n", r"2 of 21 rows are rejected \(not a row of this format: 2, first in log"),
+        ("?\n" * 10_000 + GOOD, r"10000 of the first 10019 rows are rejected"),
+        (otto_lines((1, (5, -TS), (5, 0))), r"1 of 2 rows are rejected \(time outside"),
     ],
     ids=["blank", "blank-lines", "above-the-limit", "hopeless", "times"],
 )

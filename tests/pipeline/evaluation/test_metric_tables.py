@@ -122,7 +122,7 @@ def test_metrics_of_planted_lists(planted_model):
     assert values_of(table, Metric.NOVELTY) == pytest.approx([log2(6 / 2), log2(6), log2(6)])
 
 
-def test_what_the_shop_says_of_its_items_is_measured(planted_model):
+def test_metrics_of_item_attributes(planted_model):
     # the lists are asked for at 2 o'clock (two clicks before the last) and at midnight of day 0
     hours = DAY // 24
     section = replace(
@@ -210,7 +210,7 @@ def test_covariances_are_symmetric_and_agree_with_the_errors():
     assert (own["covariance"] >= 0).all()
     ratio = own["covariance"].sqrt() / own["standard_error"]
     bootstrap = ratio.filter((own["method"] == "bootstrap") & (own["standard_error"] > 1e-9))
-    # 2,000 replicates know it to 1.6 %, and the delta method is good to about 1/sqrt(400)
+    # 2,000 replicates know it to 1.6%, and the delta method is good to about 1/sqrt(400)
     assert bootstrap.to_list() == pytest.approx([1] * len(bootstrap), rel=0.1)
     jackknife = set(table.filter(method="jackknife")["metric"])
     assert jackknife == {"catalogue_coverage", "gini_index"}

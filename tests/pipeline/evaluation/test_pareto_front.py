@@ -76,7 +76,7 @@ def test_equal_points_do_not_dominate_each_other():
 
 @settings(max_examples=50, deadline=None)
 @given(points=st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=10))
-def test_dominance_is_what_the_definition_says(points):
+def test_dominance_follows_the_definition(points):
     assert pareto_front(offline_metrics(points)).points["dominated"].to_list() == dominated(points)
 
 
@@ -144,7 +144,9 @@ def test_rank_correlation_by_hand(points, expected):
 def test_a_preference_without_order_density_is_named():
     metrics = offline_metrics([(0.4, 0.1), (0.0, None), (0.0, None)])
 
-    with pytest.raises(DataError, match=r"\['p01', 'p02'\] have no target within the cutoff"):
+    with pytest.raises(
+        DataError, match=r"\['p01', 'p02'\], which have no target within the cutoff"
+    ):
         pareto_front(metrics)
 
 
@@ -159,7 +161,7 @@ def test_the_knee_is_where_the_front_bends_most():
     "points",
     [
         [(0.1, 0.3), (0.2, 0.2), (0.3, 0.1)],  # a straight line
-        [(0.1, 0.3), (0.15, 0.15), (0.3, 0.1)],  # a front that bends inwards
+        [(0.1, 0.3), (0.15, 0.15), (0.3, 0.1)],  # a convex front
         [(0.1, 0.3), (0.3, 0.1)],
         [(0.3, 0.3), (0.1, 0.1)],  # one point dominates all
     ],
@@ -177,7 +179,7 @@ def test_every_metric_has_its_span():
     assert spans["click_loss"] == 0
 
 
-def test_what_moved_is_told_of_the_preferences_both_fronts_have():
+def test_front_changes_are_of_the_preferences_of_both_fronts():
     before = pareto_front(offline_metrics([(0.2, 0.4), (0.3, 0.3)])).points
     now = pareto_front(offline_metrics([(0.2, 0.4), (0.4, 0.2), (0.5, 0.1)])).points
 
@@ -198,8 +200,8 @@ def test_corners_are_where_one_objective_has_all_the_weight():
     )
 
     assert extreme_points(front, ["click", "order"]) == {
-        "recall, order corner": 0.1,
-        "order_density, order corner": 0.06,
-        "recall, click corner": 0.3,
-        "order_density, click corner": 0.04,
+        "recall, order-only endpoint": 0.1,
+        "order_density, order-only endpoint": 0.06,
+        "recall, click-only endpoint": 0.3,
+        "order_density, click-only endpoint": 0.04,
     }

@@ -136,11 +136,11 @@ def test_the_items_of_another_training_are_refused(study):
     [
         ([[0.9, 0.9]], 3, "not a point of the simplex"),
         ([[0.2, 0.3, 0.5]], 3, "has 3 weights, the model 2 objectives"),
-        ([[0.5, 0.5]], 8, "asked for 8 items, but the catalogue holds 7"),
+        ([[0.5, 0.5]], 8, "asked for 8 items, but the catalogue has 7"),
     ],
     ids=["off-simplex", "three-weights", "too-long"],
 )
-def test_what_the_model_cannot_answer_is_refused(preferences, k, words):
+def test_an_invalid_request_is_rejected(preferences, k, words):
     recommender = Recommender.of(lively_model(), CATALOGUE)
 
     with pytest.raises(ModelError, match=words):

@@ -155,7 +155,7 @@ ORDERS = {"ordered_clicks", "ordered_share", "sessions_with_order_share", "diffe
         pytest.param(2, [1], {"z"}, id="no-spread"),
     ],
 )
-def test_what_is_undefined_is_none_and_never_zero(tmp_path, sessions_a_part, bought, undefined):
+def test_undefined_values_are_none_and_not_zero(tmp_path, sessions_a_part, bought, undefined):
     lines = [
         _session(10 * day + n, day, [1, 2, 3] * (n + 1), carted=bought, ordered=bought)
         for day in (TRAIN, VALIDATION, TEST)
@@ -243,7 +243,7 @@ def test_the_profile_of_real_clicks_equals_that_of_the_slow_way(tmp_path, real_d
 def test_slices_do_not_show(tmp_path, monkeypatch, clicks_a_slice):
     folders = _prepare(tmp_path, _world(2))
     whole = profile_sessions(*folders)
-    monkeypatch.setattr(module, "_CLICKS_A_SLICE", clicks_a_slice)
+    monkeypatch.setattr(module, "_CLICKS_PER_SLICE", clicks_a_slice)
 
     assert profile_sessions(*folders) == whole
 

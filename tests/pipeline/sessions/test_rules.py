@@ -129,8 +129,8 @@ def test_the_reference_preset_refuses_formats_it_does_not_know(dataset_format):
         rules_of(SessionsConfig(preset=Preset.REFERENCE), dataset(dataset_format))
 
     assert str(caught.value) == (
-        "sessions.preset = reference knows OTTO, Yoochoose and Diginetica, not dataset.format = "
-        f"{dataset_format}; leave it out and set the keys one by one"
+        "sessions.preset = reference supports OTTO, Yoochoose and Diginetica, not dataset.format = "
+        f"{dataset_format}; remove it and set the keys one by one"
     )
 
 

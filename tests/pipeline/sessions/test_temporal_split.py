@@ -1,4 +1,4 @@
-"""The split by time, to the millisecond: three parts, two cuts, and four rules for straddlers."""
+"""The split by time, to the millisecond: three splits, two boundaries, and four policies for boundary sessions."""
 
 import numpy as np
 import pytest
@@ -120,7 +120,7 @@ def test_a_session_across_a_cut_goes_where_the_rule_says(begin, end, boundary_se
     ],
     ids=named,
 )
-def test_trimming_takes_what_lies_beyond_the_part_a_session_begins_in(begin, ts, stays):
+def test_trimming_removes_events_after_the_starting_split(begin, ts, stays):
     assert in_start_split(np.array([ts]), np.array([begin]), CUTS).tolist() == [stays]
 
 
@@ -161,6 +161,6 @@ def test_data_must_reach_back_beyond_the_two_parts():
     with pytest.raises(DataError) as caught:
         check_date_range(cuts, start=START, end=START + 3 * DAY_MS)
     assert str(caught.value) == (
-        "the data covers 3.00 days, and the test and validation parts take 3.00; shorten "
+        "the data covers 3.00 days, but test and validation take 3.00; shorten "
         "sessions.test_days or sessions.validation_days so that training data remains"
     )

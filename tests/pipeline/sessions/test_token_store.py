@@ -132,7 +132,7 @@ def test_however_it_is_cut_into_pieces_the_store_has_the_same_bytes(tmp_path):
     write(other, dict(reversed(SESSIONS.items())), pieces=2)
 
     assert one.read_bytes() == other.read_bytes()
-    assert sorted(tmp_path.iterdir()) == [one, other]  # nothing is left beside them
+    assert sorted(tmp_path.iterdir()) == [one, other]  # no other file is left
 
 
 def test_a_writer_that_fails_leaves_neither_a_store_nor_its_parts(tmp_path):
@@ -186,7 +186,7 @@ def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path, name):
     header[f"train.{name}"]["shape"][0] -= 1
     path.write_bytes(content[:8] + json.dumps(header).encode().ljust(base - 8) + content[base:])
 
-    with pytest.raises(DataError, match="the arrays of split train do not fit"):
+    with pytest.raises(DataError, match="the arrays of split train have inconsistent lengths"):
         open_tokens(path, Split.TRAIN)
     open_tokens(path, Split.TEST)
 
@@ -228,7 +228,7 @@ ENTRY = {"dtype": "I32", "shape": [1], "data_offsets": [0, 4]}
     ],
     ids=lambda content: content[8:70].split(b"\x00")[0].decode("latin-1")[:60] or str(len(content)),
 )
-def test_what_is_no_store_is_named_with_the_remedy(tmp_path, content):
+def test_an_invalid_store_is_named_with_the_remedy(tmp_path, content):
     path = tmp_path / "tokens.safetensors"
     path.write_bytes(content)
 
@@ -237,7 +237,7 @@ def test_what_is_no_store_is_named_with_the_remedy(tmp_path, content):
 
     message = str(caught.value)
     assert message.startswith(f"{path} is not a token store with split train: ")
-    assert message.endswith("Materialise 'sessions' anew")
+    assert message.endswith("Materialise 'sessions' again")
 
 
 def test_the_reader_is_at_most_a_hundred_lines(project_root):

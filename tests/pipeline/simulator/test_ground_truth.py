@@ -19,7 +19,7 @@ from pipeline.simulator.shop_experiment import (
 )
 from pipeline.simulator.users import UserState
 from pipeline.synthetic.generate_log import build_shop
-from pipeline.synthetic.users import make_shoppers
+from pipeline.synthetic.users import make_users
 from tests.pipeline.simulator.experiments import (
     PLAN,
     WORLD,
@@ -36,9 +36,9 @@ KPIS = [Kpi.CTR, Kpi.CVR, Kpi.UNITS_PER_IMPRESSION]
 CHOSEN = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
 LEVELS = {
     "sample_ratio": 5e-4,
-    "users_divided_anew": 1e-3,
-    "no_carry_over": 1e-3,
-    "replicates_agree": 1e-3,
+    "aa_rerandomisation": 1e-3,
+    "carry_over": 1e-3,
+    "aa_replicates": 1e-3,
     "novelty": 0.05,
 }
 """How often a check may find something where there is nothing; the others never."""
@@ -72,7 +72,7 @@ def test_what_is_expected_of_a_list_is_what_comes_of_it_on_average(rules):
     where = setting(1, users=1000, **rules)
     rng = np.random.default_rng(1)
     shop, preference = build_shop(WORLD), preferences_of(user_ids(where), PLAN)
-    shoppers = make_shoppers(WORLD, 1000, rng)
+    shoppers = make_users(WORLD, 1000, rng)
     scene = SimulationState(
         shop=shop,
         people=UserState.of(shoppers, preference, where.simulator, opening_ts=EXPERIMENT_TS),

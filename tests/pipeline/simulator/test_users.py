@@ -10,14 +10,14 @@ from scipy.stats import chisquare
 from pipeline.core.contracts import DAY_MS
 from pipeline.simulator.users import UserState
 from pipeline.study import PlantedFaults, SimulatorConfig
-from pipeline.synthetic.users import Shoppers
+from pipeline.synthetic.users import ShopUsers
 
 N = 6000
 
 
 def people(**simulator):
     """Users who like the categories 0, 1 and 2 of ten; all served under (0.25, 0.75)."""
-    shoppers = Shoppers(
+    shoppers = ShopUsers(
         favourites=np.tile([0, 1, 2], (N, 1)),
         curiosity=np.full(N, 100),
         thrift=np.full(N, 100),

@@ -41,7 +41,7 @@ from pipeline.synthetic.generate_log import (
     simulate_browsing,
 )
 from pipeline.synthetic.shop import BUY
-from pipeline.synthetic.users import make_shoppers
+from pipeline.synthetic.users import make_users
 
 SMALL = {"items": 80, "categories": 6, "users": 40, "sessions": 300, "days": 5}
 BUSY = SyntheticConfig(items=300, categories=8, users=500, sessions=20_000)
@@ -74,7 +74,7 @@ def read(log, tmp_path_factory):
 def visits():
     """Many visits to :data:`BUSY` by users who all buy as readily, with what happened in them."""
     rng = np.random.default_rng(11)
-    drawn = make_shoppers(BUSY, BUSY.users, rng)
+    drawn = make_users(BUSY, BUSY.users, rng)
     alike = replace(drawn, thrift=np.full(BUSY.users, 100))
     return simulate_browsing(build_shop(BUSY), alike, BUSY, rng=rng)
 
@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_bytes_in_any_process(log, tmp_path, projec
     "change",
     ["seed", "items", "categories", "neighbours", "users", "sessions", "days"],
 )
-def test_every_parameter_of_the_world_changes_the_log(log, tmp_path, change):
+def test_every_parameter_of_the_shop_changes_the_log(log, tmp_path, change):
     one_more = asdict(SyntheticConfig(**SMALL))[change] + 1
     other = tmp_path / "log.jsonl"
 
@@ -106,7 +106,7 @@ def test_every_parameter_of_the_world_changes_the_log(log, tmp_path, change):
 
 
 @pytest.mark.parametrize("categories", [2, 40, 50])
-def test_the_smallest_world_has_a_log(tmp_path, categories):
+def test_the_smallest_shop_has_a_log(tmp_path, categories):
     world = SyntheticConfig(items=50, categories=categories, users=10, sessions=10, days=3)
 
     assert generate_log(world, tmp_path / "log.jsonl") == 10
@@ -189,7 +189,7 @@ def test_more_arrive_on_days_that_weigh_more():
     assert chisquare(np.bincount(day), weights / weights.sum() * n).pvalue > 1e-3
 
 
-def test_a_log_of_another_world_is_not_taken_for_the_shops_own(log, small_params):
+def test_a_log_of_another_shop_is_rejected(log, small_params):
     world = {"neighbours": 20, "seed": 7, **SMALL}
     study = parse_study(small_params | {"synthetic": world})
     other = parse_study(small_params | {"synthetic": world | {"sessions": 301}})
@@ -200,7 +200,7 @@ def test_a_log_of_another_world_is_not_taken_for_the_shops_own(log, small_params
 
     check_shop_log(study, md5(log))
     check_shop_log(replayed, md5(log))  # its users are those of the log, whatever shop it is from
-    with pytest.raises(DataError, match=rf"{md5(log)}, but the synthetic shop.*dvc repro raw_ev"):
+    with pytest.raises(DataError, match=rf"{md5(log)}, but the shop of .*dvc repro raw_ev"):
         check_shop_log(other, md5(log))
 
 
@@ -252,7 +252,7 @@ def test_orders_are_as_many_as_their_chances_add_up_to(visits, intent, seen_befo
                 ordered.append(visits.ordered[visit, place])
 
     alike = [np.full(len(items), value) for value in (intent, seen_before, 100)]
-    p = build_shop(BUSY).order_chance(np.array(items), *alike) / 1_000_000
+    p = build_shop(BUSY).order_rate_ppm(np.array(items), *alike) / 1_000_000
 
     assert p.sum() > 20
     assert abs(sum(ordered) - p.sum()) < 4 * np.sqrt((p * (1 - p)).sum())

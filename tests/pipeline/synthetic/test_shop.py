@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 
 from pipeline.study import SyntheticConfig
 from pipeline.synthetic.catalogue import QUALITY_LEVELS, Catalogue, make_catalogue
-from pipeline.synthetic.shop import BROWSE, BUY, WAY_SHARES, CategoryPages, Shop, WeightedDraw
+from pipeline.synthetic.shop import BROWSE, BUY, STEP_PERCENT, CategoryPages, Shop, WeightedDraw
 
 DRAWS = 60_000
 THRIFT = st.integers(30, 170)
@@ -160,14 +160,14 @@ def test_every_visitor_walks_by_their_own_row_and_intent(shop):
 
 
 def test_the_ways_of_each_intent_are_shares_of_a_hundred():
-    assert WAY_SHARES.sum(axis=1).tolist() == [100, 100]
+    assert STEP_PERCENT.sum(axis=1).tolist() == [100, 100]
 
 
 def _chance(quality, intent, *, again, thrift):
     """The order chance of one click on an item of this quality, in parts per million."""
     catalogue = _tiny()
     catalogue.quality[0] = quality
-    found = Shop.open(catalogue).order_chance(
+    found = Shop.open(catalogue).order_rate_ppm(
         np.array([0]), np.array([intent]), np.array([again]), np.array([thrift])
     )
     return int(found[0])

@@ -4,13 +4,13 @@ import numpy as np
 from scipy.stats import chisquare
 
 from pipeline.study import SyntheticConfig
-from pipeline.synthetic.users import Shoppers, make_shoppers
+from pipeline.synthetic.users import ShopUsers, make_users
 
 WORLD = SyntheticConfig(items=100, categories=8)
 
 
 def test_the_same_seed_gives_the_same_users_and_another_seed_others():
-    one, again, other = (make_shoppers(WORLD, 50, np.random.default_rng(s)) for s in (1, 1, 2))
+    one, again, other = (make_users(WORLD, 50, np.random.default_rng(s)) for s in (1, 1, 2))
 
     for name in ("favourites", "curiosity", "thrift"):
         assert np.array_equal(getattr(one, name), getattr(again, name))
@@ -19,7 +19,7 @@ def test_the_same_seed_gives_the_same_users_and_another_seed_others():
 
 def test_users_are_average_on_average_and_stay_in_range():
     n = 20_000
-    users = make_shoppers(WORLD, n, np.random.default_rng(3))
+    users = make_users(WORLD, n, np.random.default_rng(3))
 
     assert users.size == n
     assert set(np.unique(users.favourites)) == set(range(WORLD.categories))
@@ -31,7 +31,7 @@ def test_users_are_average_on_average_and_stay_in_range():
 
 
 def test_visits_start_in_the_favourites_in_ratio_3_2_1():
-    users = Shoppers(
+    users = ShopUsers(
         favourites=np.array([[4, 7, 1], [0, 2, 5]]),
         curiosity=np.array([100, 100]),
         thrift=np.array([100, 100]),
@@ -48,7 +48,7 @@ def test_visits_start_in_the_favourites_in_ratio_3_2_1():
 
 def test_each_visit_starts_in_a_favourite_of_its_own_user():
     rng = np.random.default_rng(5)
-    users = make_shoppers(WORLD, 30, rng)
+    users = make_users(WORLD, 30, rng)
     visits = rng.integers(0, 30, 500)
 
     start = users.start_category(visits, rng)

@@ -1,4 +1,4 @@
-"""A log of one's own by naming its columns: parquet, CSV and JSON lines say the same."""
+"""Generic logs with named columns: parquet, CSV and JSON lines give the same events."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ def section(**layout):
     return DatasetConfig(format=DatasetFormat.GENERIC, path="in the test", generic=layout)
 
 
-def test_retailrocket_by_mapping_alone_gives_what_its_adapter_gives(load, real_data):
+def test_retailrocket_by_mapping_equals_its_adapter(load, real_data):
     layout = GenericLayout(
         user="visitorid",
         item="itemid",
@@ -195,14 +195,16 @@ def test_a_folder_may_hold_files_of_all_suffixes_and_others(load, tmp_path):
 def test_a_suffix_that_does_not_say_how_to_read_it_is_refused(load, tmp_path, name):
     path = tmp_path / name
     path.write_text("session,item,time,event_type\n")
-    suffixes = r"\.csv, \.tsv, \.jsonl, \.ndjson, \.parquet, and the text files also with \.gz"
+    suffixes = (
+        r"\.csv, \.tsv, \.jsonl, \.ndjson, \.parquet, for text files optionally followed by \.gz"
+    )
 
-    with pytest.raises(DataError, match=rf"{name}: the suffix does not say .* are {suffixes}"):
+    with pytest.raises(DataError, match=rf"{name}: unknown suffix; expected one of {suffixes}"):
         load(section(), path)
 
 
 def test_a_folder_without_any_such_file_says_so(load, tmp_path):
     (tmp_path / "readme.md").write_text("nothing here")
 
-    with pytest.raises(DataError, match=r"holds no file that ends in \.csv, .*is dataset\.path"):
+    with pytest.raises(DataError, match=r"has no file that ends in \.csv, .*check dataset\.path"):
         load(section(), tmp_path)

@@ -98,7 +98,7 @@ def test_a_folder_is_read_in_order_of_name_and_other_files_are_left_alone(tmp_pa
 def test_a_folder_without_json_lines_is_refused(tmp_path):
     (tmp_path / "events.csv").write_bytes(GOOD)
 
-    with pytest.raises(DataError, match=r"holds no file that ends in \.jsonl, \.jsonl\.gz"):
+    with pytest.raises(DataError, match=r"has no file that ends in \.jsonl, \.jsonl\.gz"):
         otto(tmp_path)
 
 
@@ -128,7 +128,7 @@ SPELLINGS = {
         (".gz", gzip.compress),
         (".zst", lambda data: pa.Codec("zstd").compress(data, asbytes=True)),
     ],
-    ids=["unpacked", "gz", "zst"],
+    ids=["uncompressed", "gz", "zst"],
 )
 def test_how_a_file_is_written_makes_no_difference(tmp_path, content, suffix, pack):
     path = tmp_path / f"log.jsonl{suffix}"
@@ -262,7 +262,7 @@ def test_nesting_near_the_limit_of_the_stack_is_a_rejection_too(tmp_path, depth)
 
 
 @pytest.mark.parametrize("spelling", ["plain", "crlf", "spaces-as-python-writes"])
-def test_what_usual_writers_write_is_read_the_fast_way(spelling):
+def test_output_of_common_writers_takes_the_fast_path(spelling):
     data = SPELLINGS[spelling] + b"\n" * (not SPELLINGS[spelling].endswith(b"\n"))
 
     _, _, plain = _read_plain(data, line_ends(data))

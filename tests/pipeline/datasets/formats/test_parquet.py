@@ -1,4 +1,4 @@
-"""Parquet of one's own: types of columns, values that do not fit them, and damaged files."""
+"""Generic parquet: types of columns, values that do not fit them, and damaged files."""
 
 import numpy as np
 import pyarrow as pa
@@ -138,7 +138,7 @@ def test_no_number_wraps_around_into_the_calendar(raw_rows, tmp_path_factory, un
 
 
 def test_rows_keep_their_numbers_over_batches(load, tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(parquet, "_ROWS_PER_BATCH", 7)
     items = [str(n) for n in range(20)]
     items[3] = items[16] = "?"
     columns = {"who": [1] * 20, "what": items, "when": [T] * 20, "how": ["view"] * 20}
@@ -153,7 +153,7 @@ def test_rows_keep_their_numbers_over_batches(load, tmp_path, monkeypatch):
 WRONG_COLUMNS = {
     "no-item": (
         *("ms", {"who": [1], "when": [T], "how": ["view"]}),
-        r"the columns \['what'\], named in dataset.generic, must be there once each; got \['who', ",
+        r"expected the columns \['what'\] of dataset.generic exactly once each; got \['who', ",
     ),
     "text-for-a-number": (
         *("ms", {"who": [1], "what": [7], "when": [str(T)], "how": ["view"]}),
@@ -165,15 +165,15 @@ WRONG_COLUMNS = {
     ),
     "fractional-item": (
         *("ms", {"who": [1], "what": [7.0], "when": [T], "how": ["view"]}),
-        r"ids and event_types must be whole numbers or texts, but what is double; convert the column",
+        r"ids and event types must be integers or strings, but what is double; convert the column",
     ),
     "list-of-items": (
         *("ms", {"who": [1], "what": [[7]], "when": [T], "how": ["view"]}),
-        r"ids and event_types must be whole numbers or texts, but what is list<.*>; convert the column",
+        r"ids and event types must be integers or strings, but what is list<.*>; convert the column",
     ),
     "boolean-event_type-and-binary-session": (
         *("ms", {"who": [b"1"], "what": [7], "when": [T], "how": [True]}),
-        r"whole numbers or texts, but who is binary, how is bool; convert the column, or name ano",
+        r"integers or strings, but who is binary, how is bool; convert the column, or name another one",
     ),
 }
 
@@ -192,7 +192,9 @@ def test_a_column_that_is_there_twice_is_named(load, tmp_path):
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table(arrays, names=["who", "what", "when", "how", "what"]), path)
 
-    with pytest.raises(DataError, match=r"the columns \['what'\], named in .* once each"):
+    with pytest.raises(
+        DataError, match=r"the columns \['what'\] of dataset.generic exactly once each"
+    ):
         load(section(), path)
 
 

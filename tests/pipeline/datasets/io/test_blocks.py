@@ -27,7 +27,7 @@ PACK = {
     ".zst": lambda data: pa.Codec("zstd").compress(data, asbytes=True),
 }
 LINES = b"".join(f"{number},{number**2}\n".encode() for number in range(2000))
-PACKED = pytest.mark.parametrize("suffix", [".gz", ".zst"])
+COMPRESSED = pytest.mark.parametrize("suffix", [".gz", ".zst"])
 
 
 def _joined(file, **options):
@@ -84,7 +84,7 @@ def test_a_file_without_lines_gives_no_block(tmp_path, content, suffix):
     assert list(read_blocks(file)) == []
 
 
-@PACKED
+@COMPRESSED
 def test_archives_written_one_behind_another_are_read_to_the_last(tmp_path, suffix):
     file = tmp_path / f"log{suffix}"
     file.write_bytes(PACK[suffix](b"one\n") + PACK[suffix](b"two\n"))
@@ -92,7 +92,7 @@ def test_archives_written_one_behind_another_are_read_to_the_last(tmp_path, suff
     assert _joined(file) == b"one\ntwo\n"
 
 
-@PACKED
+@COMPRESSED
 def test_an_archive_cut_anywhere_is_refused(tmp_path, suffix):
     file = tmp_path / f"log{suffix}"
     whole = PACK[suffix](LINES)
@@ -103,12 +103,12 @@ def test_an_archive_cut_anywhere_is_refused(tmp_path, suffix):
         with pytest.raises(DataError) as caught:
             _joined(file, block_bytes=5000)
         assert str(caught.value) == (
-            f"cannot read {file} to its end: Truncated compressed stream. Nothing of it is used; "
-            "restore the file or mend dataset.path"
+            f"cannot read {file} to its end: Truncated compressed stream. "
+            "Restore the file, or correct dataset.path"
         )
 
 
-@PACKED
+@COMPRESSED
 @pytest.mark.parametrize("archives", [0, 1], ids=["alone", "behind-an-archive"])
 def test_text_where_an_archive_should_be_is_refused(tmp_path, suffix, archives):
     file = tmp_path / f"log{suffix}"
@@ -124,10 +124,10 @@ def test_no_flipped_bit_of_a_gz_goes_unnoticed(tmp_path):
     name_and_system = range(4, 10)  # of the header: nothing of the content
 
     for _ in range(100):
-        packed = bytearray(whole)
+        compressed = bytearray(whole)
         place = rng.choice([i for i in range(len(whole)) if i not in name_and_system])
-        packed[place] ^= 1 << rng.randrange(8)
-        file.write_bytes(packed)
+        compressed[place] ^= 1 << rng.randrange(8)
+        file.write_bytes(compressed)
         try:
             assert _joined(file) == LINES
         except DataError:
@@ -145,7 +145,7 @@ def test_no_flipped_bit_of_a_gz_goes_unnoticed(tmp_path):
     ],
     ids=["absent", "absent-gz", "within-a-file", "folder", "long-name"],
 )
-def test_what_is_no_file_is_refused_by_name(tmp_path, name, problem):
+def test_a_missing_file_is_named(tmp_path, name, problem):
     (tmp_path / "log.csv").write_text("a\n")
     (tmp_path / "folder").mkdir()
 
@@ -166,7 +166,7 @@ def test_an_endless_line_is_refused_before_it_fills_memory(tmp_path, monkeypatch
         _joined(file, block_bytes=50_000)
 
     assert str(caught.value) == (
-        f"{file}: line 2 is longer than 1 MiB; is this a text file with one event or session a "
+        f"{file}: line 2 is longer than 1 MiB; is this a text file with one event or session per "
         "line?"
     )
 
@@ -196,7 +196,7 @@ def test_named_files_come_in_the_order_of_the_names(tmp_path):
     assert find_files(tmp_path / "any", "views.csv") == [tmp_path / "any"]
 
 
-def test_a_folder_without_what_is_looked_for_is_refused(tmp_path):
+def test_a_folder_without_the_expected_files_is_rejected(tmp_path):
     (tmp_path / "buys.csv").write_bytes(b"")
 
     with pytest.raises(DataError) as no_suffix:
@@ -205,11 +205,10 @@ def test_a_folder_without_what_is_looked_for_is_refused(tmp_path):
         find_files(tmp_path, "views.csv", "buys.csv")
 
     assert str(no_suffix.value) == (
-        f"{tmp_path} holds no file that ends in .jsonl, .jsonl.gz, .jsonl.zst; "
-        "is dataset.path right?"
+        f"{tmp_path} has no file that ends in .jsonl, .jsonl.gz, .jsonl.zst; check dataset.path"
     )
     assert str(no_name.value) == (
-        f"{tmp_path} holds no views.csv (nor .gz, .zst); is dataset.path right?"
+        f"{tmp_path} has no views.csv (nor .gz, .zst); check dataset.path"
     )
 
 
@@ -217,7 +216,7 @@ def test_a_folder_without_what_is_looked_for_is_refused(tmp_path):
     ("name", "suffix"),
     [("a.csv", ".csv"), ("a.csv.gz", ".csv"), ("a.b.jsonl.zst", ".jsonl"), ("a.gz", ""), ("a", "")],
 )
-def test_the_suffix_is_that_of_the_unpacked_file(tmp_path, name, suffix):
+def test_the_suffix_is_that_of_the_decompressed_file(tmp_path, name, suffix):
     assert decompressed_suffix(tmp_path / name) == suffix
 
 

@@ -41,7 +41,7 @@ def test_browsing_ordering_and_carts_become_events_at_their_time_utc(load, tmp_p
     ]
 
 
-def test_following_and_commenting_are_set_aside_on_purpose(load, tmp_path):
+def test_follow_and_comment_events_are_not_used(load, tmp_path):
     others = ("2018-03-01 00:00:07,1,2,3,4,0", "2018-03-01 00:00:08,1,2,4,4,0")
 
     summary, *_ = load(JDATA, write(tmp_path / "a.csv", HEADER, GOOD, *others))
@@ -113,7 +113,7 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("row", HARMLESS.values(), ids=HARMLESS)
-def test_what_does_not_change_the_meaning_of_a_row_does_no_harm(load, tmp_path, row):
+def test_equivalent_spellings_of_a_row_are_accepted(load, tmp_path, row):
     _, events, rejected = load(JDATA, write(tmp_path / "a.csv", HEADER, row, NEXT))
 
     assert sorted(events.rows()) == EVENTS
@@ -190,7 +190,7 @@ WRONG_HEADERS = {
 
 
 @pytest.mark.parametrize("header", WRONG_HEADERS.values(), ids=WRONG_HEADERS)
-def test_a_header_that_is_not_the_formats_says_what_was_expected_and_found(load, tmp_path, header):
+def test_a_wrong_header_is_rejected_with_the_expected_and_the_found_one(load, tmp_path, header):
     path = write(tmp_path / "a.csv", header, GOOD)
 
     with pytest.raises(DataError) as caught:
@@ -198,10 +198,10 @@ def test_a_header_that_is_not_the_formats_says_what_was_expected_and_found(load,
 
     message = str(caught.value)
     assert message.startswith(
-        "a.csv: the header must name ['action_time', 'sku_id', 'type', 'sessionId'] once each, "
-        "separated by ','; ["
+        "a.csv: the header must name ['action_time', 'sku_id', 'type', 'sessionId'] exactly once "
+        "each, separated by ','; missing or repeated: ["
     )
-    assert message.endswith(f"are not so; got {header[:200]!r}")
+    assert message.endswith(f"]; got {header[:200]!r}")
 
 
 @pytest.mark.parametrize(
@@ -227,8 +227,8 @@ def test_data_is_refused_above_the_accepted_share_of_bad_rows(
     with pytest.raises(DataError) as caught:
         load(JDATA, path, max_rejected_share=limit)
     assert str(caught.value) == (
-        f"{path}: {bad} of {good + bad} rows are unusable (not a row of this format: {bad}, first "
-        f"in a.csv line {good + 2}); at most {limit:.1%} are accepted. Repair the data, correct "
+        f"{path}: {bad} of {good + bad} rows are rejected (not a row of this format: {bad}, first "
+        f"in a.csv line {good + 2}); at most {limit:.1%} are accepted. Fix the data, correct "
         "dataset.format, or raise sessions.max_rejected_share"
     )
 
