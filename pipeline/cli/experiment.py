@@ -10,15 +10,13 @@ from pipeline.experiment.design.traffic_plan import read_plan
 from pipeline.experiment.log.dry_run import inspect_log
 from pipeline.inference.power.plan_experiment import POWER
 from pipeline.reporting.text.power_summary import plan_lines
-from pipeline.results.power import PowerAnalysis
-from pipeline.results.serialization import read_result, to_dict
+from pipeline.results.serialization import read_power, to_dict
 from pipeline.synthetic.generate_log import generate_log
 
 SERVING_KEY = "PARETOSCOPE_SERVING_KEY"
 """The environment variable that holds the endpoint's bearer token."""
 
 SHOP_LOG = "data/raw/synthetic-shop.jsonl"
-_PLAN_AGAIN = "Re-create it with: dagster asset materialize --select traffic_plan"
 
 
 def generate(*, json: bool) -> int:
@@ -36,7 +34,7 @@ def plan(*, json: bool) -> int:
     """Print groups and power."""
     study, paths = open_project()
     traffic_plan = read_plan(paths)
-    power = read_result(PowerAnalysis, paths.require("traffic_plan", POWER), remedy=_PLAN_AGAIN)
+    power = read_power(paths.require("traffic_plan", POWER))
     if json:
         print_json({"plan": traffic_plan.as_dict(), "power": to_dict(power)})
         return 0

@@ -1,11 +1,11 @@
-"""What the released default study promises."""
+"""Properties of the reference results of the default study."""
 
 import json
 
 import polars as pl
 
 
-def test_the_released_front_spreads(project_root):
+def test_the_reference_front_spreads(project_root):
     front = pl.read_parquet(
         project_root / "data/reference/synthetic-shop/pareto_front.parquet"
     ).sort("recall")
@@ -15,10 +15,10 @@ def test_the_released_front_spreads(project_root):
     assert front["order_density"][0] > front["order_density"][-1]
 
 
-def test_the_released_study_answers_every_hypothesis(project_root):
-    released = project_root / "data/reference/synthetic-shop/regression_estimates.json"
+def test_every_hypothesis_has_a_slope(project_root):
+    reference = project_root / "data/reference/synthetic-shop/regression_estimates.json"
 
-    estimates = json.loads(released.read_text("utf-8"))
+    estimates = json.loads(reference.read_text("utf-8"))
 
     assert [estimate["id"] for estimate in estimates] == ["H1", "H2", "H3", "H4"]
     assert all(estimate["slope"] is not None for estimate in estimates)

@@ -1,6 +1,5 @@
 """The chain on real sessions, with the parameters of docs/datasets.md and no other change."""
 
-import json
 import re
 
 import dagster as dg
@@ -9,6 +8,7 @@ import yaml
 
 from assets.definitions import defs
 from assets.resources import StudyResource
+from pipeline.results.reader import read_report
 
 
 def documented_parameters(page: str) -> dict:
@@ -34,7 +34,7 @@ def test_real_sessions_end_in_a_report(project_root, real_data, tmp_path, monkey
     )
 
     assert result.success
-    report = json.loads((tmp_path / "data/studies/jdata/report/report.json").read_text("utf-8"))
-    assert report["data"]["events"]["event_types"] == {"click": 27_160, "cart": 0, "order": 2_163}
-    assert report["experiment"]["origin"] == "replayed"
-    assert [hypothesis["id"] for hypothesis in report["hypotheses"]] == ["H1", "H2", "H3", "H4"]
+    report = read_report(tmp_path / "data/studies/jdata/report/report.json")
+    assert report.data["events"]["event_types"] == {"click": 27_160, "cart": 0, "order": 2_163}
+    assert report.experiment.origin == "replayed"
+    assert [one.id for one in report.hypotheses] == ["H1", "H2", "H3", "H4"]

@@ -1,4 +1,4 @@
-"""The paper's Table 1 from 26.5 million impressions: written to files, taken in, summed and fitted."""
+"""The paper's Table 1 from 26.5 million impressions: written to files, ingested, summed and fitted."""
 
 import polars as pl
 import pytest
@@ -77,17 +77,17 @@ def test_the_papers_table_from_files_of_26_million_impressions(tmp_path):
     for name in GOLDEN:
         write_group(name, users.filter(groups == name), tmp_path)
 
-    taken_in = ingest(sorted(tmp_path.glob("*.parquet")), PLAN, tmp_path / "log.duckdb")
-    evidence = RegressionInputs(
+    log = ingest(sorted(tmp_path.glob("*.parquet")), PLAN, tmp_path / "log.duckdb")
+    inputs = RegressionInputs(
         offline_metrics(), None, aggregate(tmp_path / "log.duckdb", PLAN).group_kpis
     )
-    estimates = estimate_hypotheses(evidence, RegressionConfig(hypotheses=PAPER_HYPOTHESES), seed=1)
+    results = estimate_hypotheses(inputs, RegressionConfig(hypotheses=PAPER_HYPOTHESES), seed=1)
 
-    assert (taken_in.impressions, taken_in.rejected) == (26_500_000, {})
-    for estimate in estimates:
-        slope, within, interval = TABLE_1[estimate.hypothesis.id]
-        assert estimate.fit.slope == pytest.approx(slope, abs=within)
-        assert estimate.fit.model.interval == pytest.approx(interval, abs=5.1e-4)
-    p_values = {one.hypothesis.id: one.fit.model.p_value for one in estimates}
+    assert (log.impressions, log.rejected) == (26_500_000, {})
+    for one in results:
+        slope, within, interval = TABLE_1[one.id]
+        assert one.slope == pytest.approx(slope, abs=within)
+        assert one.interval == pytest.approx(interval, abs=5.1e-4)
+    p_values = {one.id: one.p_value for one in results}
     assert p_values["H2"] == pytest.approx(0.0080, abs=5e-5)
     assert p_values["H4"] == pytest.approx(0.0174, abs=5e-5)

@@ -23,15 +23,13 @@ class EventDeduplicator:
 
     def load(self, log: Path, now_ms: int) -> None:
         """Add the events of the log's closed files that are within the window."""
-        found: list[tuple[int, bytes]] = []
         earliest = now_ms - self._window_ms
-        for table in (Table.CLICKS, Table.ORDERS, Table.SHOWN):
-            rows = read_rows(log, table, since=earliest / 1000)
-            found.extend(
-                (row["received"], _digest(row["impression"], row["event"]))
-                for row in rows
-                if row["received"] >= earliest
-            )
+        found = [
+            (row["received"], _digest(row["impression"], row["event"]))
+            for table in (Table.CLICKS, Table.ORDERS, Table.SHOWN)
+            for row in read_rows(log, table, since=earliest / 1000)
+            if row["received"] >= earliest
+        ]
         self._received |= {digest: received for received, digest in sorted(found)}
 
     def is_known(self, impression: str, event: str) -> bool:

@@ -16,7 +16,7 @@ from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.prediction import FittedLine, fitted_line
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.serialization import HYPOTHESES, read_estimates
+from pipeline.results.serialization import HYPOTHESES, read_hypotheses
 from pipeline.sessions.token_store import open_tokens
 from pipeline.study import ServingFilters, Study
 
@@ -171,7 +171,7 @@ def _measured(paths: StudyPaths, plan: TrafficPlan) -> MeasuredMetrics:
 def _fitted_lines(
     paths: StudyPaths, plan: TrafficPlan
 ) -> tuple[tuple[HypothesisResult, FittedLine | None], ...]:
-    results = read_estimates(paths.require(*_ESTIMATES).parent).hypotheses
+    results = read_hypotheses(paths.require(*_ESTIMATES))
     kpis = GROUP_KPIS.validate(read_table(paths.require(*_KPIS)))
     planned = {(group.name, group.preference_id) for group in plan.groups}
     if not set(kpis.select("group", "preference_id").iter_rows()) <= planned:
