@@ -25,15 +25,15 @@ _DAMAGES = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorEr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFacts:
-    """What a checkpoint says about itself besides its weights.
+    """Metadata of a checkpoint.
 
     Attributes:
         catalogue: Fingerprint of the items, in index order; see :func:`catalogue_fingerprint`.
-        best_epoch: The epoch the weights are from.
-        training: How it was trained.
-        reference: The point its hypervolume in loss space is measured from, a loss an objective.
-        hypervolume: Of its front on validation, in the space ``training.hypervolume_of`` names.
-        seed: Of initialisation and training.
+        best_epoch: The epoch of the weights.
+        training: The training configuration.
+        reference: Reference point of the hypervolume in loss space, one loss per objective.
+        hypervolume: Hypervolume of the validation front, in the space ``training.hypervolume_of``.
+        seed: Seed of initialisation and training.
     """
 
     catalogue: str
@@ -53,7 +53,7 @@ def checkpoint_fingerprint(folder: Path) -> str:
     """SHA-256 over a checkpoint's files: the version of the model.
 
     Raises:
-        CheckpointError: if one is not there.
+        CheckpointError: if one is missing.
     """
     digest = hashlib.sha256()
     for name in (DESCRIPTION, WEIGHTS):
@@ -61,7 +61,7 @@ def checkpoint_fingerprint(folder: Path) -> str:
             with (folder / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            msg = f"{folder} is no checkpoint: {error}. Materialise 'conditioned_model' anew"
+            msg = f"{folder} is not a checkpoint: {error}. Materialise 'conditioned_model' again"
             raise CheckpointError(msg) from error
     return digest.hexdigest()
 
@@ -70,10 +70,10 @@ def save_checkpoint(model: ConditionedSessionModel, facts: CheckpointFacts, fold
     """Write a checkpoint into ``folder``, which exists.
 
     Raises:
-        CheckpointError: if the model is folded: it has forgotten all preferences but one.
+        CheckpointError: if the model is folded to one preference.
     """
     if isinstance(model.conditioning, FixedPreference):
-        msg = "a folded model knows one preference only; save the model it was made from"
+        msg = "a folded model has one preference only; save the original model"
         raise CheckpointError(msg)
     save_file({name: w.contiguous() for name, w in model.state_dict().items()}, folder / WEIGHTS)
     description = {
@@ -91,7 +91,7 @@ def load_checkpoint(folder: Path, *, items: list[str]) -> ConditionedSessionMode
     """Load a model for the catalogue ``items``.
 
     Raises:
-        CheckpointError: if a file is damaged, or the model knows another catalogue.
+        CheckpointError: if a file is damaged, or the model was trained on another catalogue.
     """
     try:
         description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text("utf-8"))
@@ -107,13 +107,13 @@ def load_checkpoint(folder: Path, *, items: list[str]) -> ConditionedSessionMode
         model.load_state_dict(weights)
     except _DAMAGES as error:
         msg = (
-            f"{folder} is not a readable checkpoint: {error}. Materialise 'conditioned_model' anew"
+            f"{folder} is not a readable checkpoint: {error}. Materialise 'conditioned_model' again"
         )
         raise CheckpointError(msg) from error
     if found != catalogue_fingerprint(items):
         msg = (
-            f"the checkpoint in {folder} knows {model.n_items} items of another catalogue than the "
-            f"{len(items)} given; materialise 'conditioned_model' anew after 'sessions'"
+            f"the checkpoint in {folder} has {model.n_items} items of another catalogue than the "
+            f"{len(items)} given; materialise 'conditioned_model' again after 'sessions'"
         )
         raise CheckpointError(msg)
     return model.eval()

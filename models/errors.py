@@ -1,4 +1,4 @@
-"""What can go wrong with a model, in words its user can act on."""
+"""Errors of models, with messages that say what to do."""
 
 
 class ModelError(Exception):
@@ -6,7 +6,7 @@ class ModelError(Exception):
 
 
 class TrainingDiverged(ModelError):  # noqa: N818 - names what happened
-    """The loss stopped being a number; the message names epoch, step and sessions."""
+    """The loss is not finite; the message names epoch, step and sessions."""
 
 
 class CheckpointError(ModelError):

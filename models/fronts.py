@@ -1,4 +1,4 @@
-"""How good a front is: the points a model reaches under a grid of preferences, measured."""
+"""Quality of a Pareto front: the points of a model under a grid of preferences."""
 
 from dataclasses import dataclass
 
@@ -15,17 +15,17 @@ class FrontQuality:
     """A front in loss space or in metric space.
 
     Attributes:
-        hypervolume: What the points dominate of the box between the reference and the ideal point,
-            as a share of it; in [0, 1], higher is better.
-        spans: Largest over smallest value on each axis, less 1; None where the smallest is not
-            positive. Wider is better for an experiment that must tell groups apart.
+        hypervolume: Share of the box between the reference and the ideal point that the points
+            dominate; in [0, 1], higher is better.
+        spans: Largest over smallest value on each axis, minus 1; None where the smallest is not
+            positive. A wider front gives an experiment more power.
         spacing: Standard deviation of the distance to the nearest other non-dominated point, axes
-            scaled to [0, 1] (Schott 1995); 0 is even. None with fewer than two such points.
+            scaled to [0, 1] (Schott 1995); 0 is evenly spaced. None with fewer than two such points.
         non_dominated_share: Share of points that no other dominates; in (0, 1], higher is better.
-        cross_angle: Mean angle between π and the loss vector, each loss over its reference, in
-            degrees; what the angle penalty lowers. None in metric space.
-        monotonicity: Of each axis, Spearman's ρ of its value and its own weight; -1 is best for
-            losses, 1 for metrics. None where one does not vary.
+        cross_angle: Mean angle in degrees between π and the normalised losses, which the angle
+            penalty lowers. None in metric space.
+        monotonicity: For each axis, Spearman's ρ of its value and its weight; -1 is best for
+            losses, 1 for metrics. None if one does not vary.
     """
 
     hypervolume: float
@@ -39,7 +39,7 @@ class FrontQuality:
 def hypervolume(points_GO: Points, *, reference: Points, ideal: Points) -> float:
     """Share of the box from ``ideal`` to ``reference`` that the points dominate.
 
-    Axes are to be lowered where the reference is above the ideal, else raised. Points beyond the
+    An axis is minimised if the reference is above the ideal, else maximised. Points beyond the
     reference dominate nothing. Computed by moocore (Fonseca, Paquete & López-Ibáñez 2006).
     """
     sign_O = np.sign(reference - ideal)
@@ -48,10 +48,10 @@ def hypervolume(points_GO: Points, *, reference: Points, ideal: Points) -> float
 
 
 def non_dominated(points_GO: Points, *, reference: Points, ideal: Points) -> NDArray[np.bool_]:
-    """Which points no other one dominates; the axes as in :func:`hypervolume`.
+    """Which points are non-dominated; axes as in :func:`hypervolume`.
 
-    A point dominates another if it is at least as good on every axis and better on one, so of
-    equal points all are kept.
+    A point dominates another if it is at least as good on every axis and better on one; equal
+    points are all kept.
     """
     return moocore.is_nondominated(points_GO * np.sign(reference - ideal), keep_weakly=True)
 
@@ -70,7 +70,7 @@ def loss_front(losses_GO: Points, preference_GO: Points, *, reference: Points) -
 def metric_front(metrics_GO: Points, preference_GO: Points) -> FrontQuality:
     """A front in a space of metrics in [0, 1], higher is better, measured from 0.
 
-    Column o is the metric that weight o should raise.
+    Column o is the metric that weight o should increase.
     """
     zero = np.zeros(metrics_GO.shape[1])
     return _measure(metrics_GO, preference_GO, reference=zero, ideal=zero + 1, cross_angle=None)
@@ -99,7 +99,7 @@ def _measure(
 
 
 def spread(values: Points) -> float | None:
-    """Largest over smallest, less 1; None where the smallest is not positive."""
+    """Largest over smallest value, minus 1; None if the smallest is not positive."""
     return float(values.max() / values.min() - 1) if values.min() > 0 else None
 
 

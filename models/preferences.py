@@ -1,4 +1,4 @@
-"""Preference vectors π: points of the simplex that weigh the objectives."""
+"""Preferences π: points of the simplex that weigh the objectives."""
 
 from enum import StrEnum
 from itertools import product
@@ -12,7 +12,7 @@ _TOLERANCE = 1e-6
 
 
 class PreferenceSampling(StrEnum):
-    """Whether each session of a batch is trained under its own preference, or all under one."""
+    """Whether a preference is drawn per session or per batch."""
 
     SESSION = "session"
     BATCH = "batch"
@@ -21,9 +21,9 @@ class PreferenceSampling(StrEnum):
 def sample_preferences(
     n: int, concentration: tuple[float, ...], *, generator: torch.Generator
 ) -> Tensor:
-    """Draw ``n`` preferences from Dir(β), one a row; n × O (Eq. 1 of the paper)."""
+    """Draw ``n`` preferences from Dir(β), one per row; n × O (Eq. 1 of the paper)."""
     beta_O = torch.tensor(concentration, dtype=torch.float64)
-    # torch.distributions knows no generator; this is what it calls.
+    # torch.distributions accepts no generator; it calls this function.
     gamma_BO = torch._standard_gamma(  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         beta_O.expand(n, -1), generator=generator
     )
@@ -38,7 +38,7 @@ def draw_preferences(
     *,
     generator: torch.Generator,
 ) -> Tensor:
-    """A preference for each session of a batch, its own or the batch's; B × O."""
+    """A preference for each session of a batch; B × O."""
     if sampling is PreferenceSampling.SESSION:
         return sample_preferences(n_sessions, concentration, generator=generator)
     return sample_preferences(1, concentration, generator=generator).repeat(n_sessions, 1)

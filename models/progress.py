@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, a log line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, else a log line from time to time."""
 
 import logging
 import threading
@@ -15,39 +15,39 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 15.0
-_SECONDS_BETWEEN_DRAWINGS = 0.1
+_SECONDS_BETWEEN_UPDATES = 0.1
 _LIBRARY = ("models", "pipeline")
-"""Loggers that have handlers of their own only where lines are collected, as in a Dagster run."""
+"""Loggers that have handlers only where log lines are collected, as in a Dagster run."""
 
 _one_bar = threading.Lock()
-"""Bars of work that is part of other work would write over each other: the outer one is shown."""
+"""Nested bars would overwrite each other: only the outer one is shown."""
 
 
 def track(
     pieces: Iterable[T],
     total: int,
-    words: str,
+    label: str,
     *,
     done: int = 0,
     clicks: Callable[[T], int] | None = None,
 ) -> Iterator[T]:
-    """Pass pieces on and show how many of about ``total`` have passed.
+    """Iterate over pieces of work and show how many of about ``total`` are done.
 
-    The bar is on stderr, and only where that is a terminal and no run collects log lines.
+    The bar is on stderr, if that is a terminal and no run collects log lines.
 
     Args:
-        pieces: What passes.
-        total: How many there are in all, or about so many.
-        words: What is done with them.
-        done: How many of them were done before.
-        clicks: How many clicks a piece has, to say how many are done a second.
+        pieces: The pieces.
+        total: Their number, possibly an estimate.
+        label: What is done.
+        done: How many were done before.
+        clicks: Number of clicks of a piece, to show clicks per second.
     """
     console = Console(stderr=True)
     if not console.is_terminal or any(logging.getLogger(name).handlers for name in _LIBRARY):
-        yield from _logged(pieces, total, words, done=done)
+        yield from _logged(pieces, total, label, done=done)
     elif _one_bar.acquire(blocking=False):
         try:
-            yield from _drawn(pieces, total, words, done=done, clicks=clicks, console=console)
+            yield from _shown(pieces, total, label, done=done, clicks=clicks, console=console)
         finally:
             _one_bar.release()
     else:
@@ -55,31 +55,31 @@ def track(
 
 
 @contextmanager
-def progress_bar(words: str) -> Iterator[Callable[[int, int | None, str], None]]:
-    """A bar for work that is not done piece by piece; gives what tells it (done, total, words)."""
+def progress_bar(label: str) -> Iterator[Callable[[int, int | None, str], None]]:
+    """A bar for work that is not iterated; yields a function ``update(done, total, label)``."""
     console = Console(stderr=True)
     with _bar(console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(words, total=None, rate="")
+        task = bar.add_task(label, total=None, rate="")
 
-        def tell(done: int, total: int | None, now: str) -> None:
-            bar.update(task, completed=done, total=total, description=now)
+        def update(done: int, total: int | None, label: str) -> None:
+            bar.update(task, completed=done, total=total, description=label)
 
-        yield tell
+        yield update
 
 
-def _logged(pieces: Iterable[T], total: int, words: str, *, done: int) -> Iterator[T]:
+def _logged(pieces: Iterable[T], total: int, label: str, *, done: int) -> Iterator[T]:
     last = time.monotonic()
     for number, piece in enumerate(pieces, start=done + 1):
         if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
-            log.info("%s: piece %d of about %d", words, number, max(number, total))
+            log.info("%s: piece %d of about %d", label, number, max(number, total))
             last = time.monotonic()
         yield piece
 
 
-def _drawn(  # noqa: PLR0913 - those of shown, and where
+def _shown(  # noqa: PLR0913 - as track, and the console
     pieces: Iterable[T],
     total: int,
-    words: str,
+    label: str,
     *,
     done: int,
     clicks: Callable[[T], int] | None,
@@ -87,14 +87,14 @@ def _drawn(  # noqa: PLR0913 - those of shown, and where
 ) -> Iterator[T]:
     number, clicked, rate, last = done, 0, "", 0.0
     with _bar(console) as bar:
-        task = bar.add_task(words, total=max(total, done), completed=done, rate="")
+        task = bar.add_task(label, total=max(total, done), completed=done, rate="")
         for number, piece in enumerate(pieces, start=done + 1):
             yield piece
             if clicks is not None:
                 clicked += clicks(piece)
                 seconds = bar.tasks[task].elapsed or 0.0
                 rate = f"{clicked / seconds:,.0f} clicks/s" if seconds else ""
-            if time.monotonic() - last > _SECONDS_BETWEEN_DRAWINGS:
+            if time.monotonic() - last > _SECONDS_BETWEEN_UPDATES:
                 bar.update(task, completed=number, rate=rate)
                 last = time.monotonic()
         bar.update(task, completed=number, total=number, rate=rate)

@@ -1,4 +1,4 @@
-"""Sessions as flat arrays: the only form in which the network sees data."""
+"""Sessions as flat arrays, the input of all models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class SessionTokens:
-    """Sessions of clicks, one after another.
+    """Concatenated sessions of clicks.
 
     Attributes:
         items: Item index of every click, int32.
         ordered: Whether the clicked item was ordered later in its session, uint8 (0 or 1).
-        carted: Whether it was put into the cart later in its session, uint8 (0 or 1).
-        offsets: Session s is the slice ``offsets[s]:offsets[s + 1]``, int64, one more than sessions.
+        carted: Whether it was carted later in its session, uint8 (0 or 1).
+        offsets: Session s is the slice ``offsets[s]:offsets[s + 1]``, int64; one more than sessions.
     """
 
     items: NDArray[np.int32]
@@ -40,9 +40,9 @@ class SessionTokens:
 
     @classmethod
     def from_lists(cls, sessions: Sequence[Sequence[tuple[int, ...]]]) -> Self:
-        """Tokens of sessions written out as (item, ordered) tuples, as in section 5 of the paper.
+        """Tokens of sessions given as (item, ordered) tuples, as in section 5 of the paper.
 
-        A third number says whether the item was put into the cart; without it, it was not.
+        An optional third number is whether the item was carted.
         """
         flat = [(*token, 0)[:3] for session in sessions for token in session]
         return cls(

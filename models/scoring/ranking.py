@@ -1,7 +1,7 @@
-"""Exact ranks by counting: how many items of the catalogue score above each target.
+"""Exact ranks by counting the items of the catalogue that score above each target.
 
-Scores are computed for a block of positions and a tile of items, small enough to stay in the
-processor's cache, and counted at once; a matrix of all scores is never held.
+Scores are computed for a block of positions and a tile of items that fit in the processor's cache,
+and counted at once; the matrix of all scores is never stored.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from torch.nn import functional
 from models.errors import ModelError
 
 _TILE = 768
-"""Positions and items of a tile: few enough to stay in the cache, enough to multiply at full rate,
-and a multiple of the widths in which processors multiply, so that all columns are alike."""
+"""Positions and items of a tile: few enough for the cache, enough to multiply at full rate, and a
+multiple of vector widths, so that all columns are computed in the same way."""
 
 
 class TieRule(StrEnum):
-    """Where a target stands among items of the same score."""
+    """Rank of a target among items with the same score."""
 
     HALF = "half"
     OPTIMISTIC = "optimistic"
@@ -30,13 +30,13 @@ class TieRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RankCounts:
-    """What a target's rank is made of, one entry a preference and position.
+    """Counts from which ranks are computed, one entry per preference and position.
 
     Attributes:
         positive_GP: The target's score.
         above_GP: Items that score above it.
-        ties_GP: Other items that score the same.
-        lse_GP: Logarithm of the sum of all exponentiated scores; None if it was not asked for.
+        ties_GP: Other items with the same score.
+        lse_GP: Log-sum-exp of all scores; None if not requested.
     """
 
     positive_GP: Tensor
@@ -45,10 +45,10 @@ class RankCounts:
     lse_GP: Tensor | None
 
     def ranks(self, rule: TieRule) -> Tensor:
-        """Ranks; 1 is best, the number of items the worst.
+        """Ranks; 1 is the best.
 
-        ``half``: the target loses half of its ties, rounded up. ``optimistic``: none.
-        ``pessimistic``: all.
+        ``half``: the target ranks after half of its ties, rounded up. ``optimistic``: after none.
+        ``pessimistic``: after all.
         """
         match rule:
             case TieRule.HALF:
@@ -68,16 +68,16 @@ def count_above(
 ) -> RankCounts:
     """Compare every target with the whole catalogue; the score of item i is its row times h.
 
-    Every tile of items is read once for all preferences. What is computed for one preference does
-    not depend on the others. A target never competes with itself. It is scored as its rivals are,
-    by a product of the same shape, so that an item with the same embedding ties with it: two
-    products of other shapes may round differently.
+    Every tile of items is read once for all preferences; the results of one preference do not
+    depend on the others. A target does not compete with itself. It is scored by a product of the
+    same shape as its competitors, so that an item with the same embedding is a tie: products of
+    different shapes may round differently.
 
     Args:
         hidden_GPD: Hidden states of P positions under G preferences, float32.
         table_ID: Item embeddings, float32.
         targets_P: Each position's item.
-        with_lse: Whether the log-sum-exp of all scores is wanted; it costs about as much again.
+        with_lse: Whether to compute the log-sum-exp of all scores, which doubles the cost.
 
     Raises:
         ModelError: if a score is not a number.
@@ -92,7 +92,7 @@ def count_above(
         for preference in range(n_preferences):
             scores = work.scores(hidden_GPD[preference, rows], own_TD)
             positive_GP[preference, rows] = scores.diagonal()
-    # Sums of whole numbers are exact in float64.
+    # Sums of integers are exact in float64.
     balance_GP = torch.zeros_like(positive_GP, dtype=torch.float64)
     unequal_GP, exponentials_GP = torch.zeros_like(balance_GP), torch.zeros_like(balance_GP)
     for number, tile in enumerate(_slices(len(table_ID), _TILE)):
@@ -122,8 +122,8 @@ def _log_sums(
 ) -> Tensor:
     """Log-sum-exps from the sums of ``exp(score - target's score)``.
 
-    Where that overflowed, because the target is e^88 times less likely than the best item, or lost
-    what it is made of, all scores of the position are looked at again.
+    Where that overflows, because the target is e^88 times less likely than the best item, or
+    underflows, it is computed from all scores of the position.
     """
     lse_GP = positive_GP + exponentials_GP.log().to(positive_GP.dtype)
     for place in (~torch.isfinite(lse_GP)).nonzero().tolist():
@@ -132,42 +132,41 @@ def _log_sums(
 
 
 class _Workspace:
-    """The memory every tile uses, and what is done in it."""
+    """Buffers that every tile reuses, and the operations on them."""
 
     def __init__(self, hidden_GPD: Tensor, table_ID: Tensor) -> None:
         self._scores_RT = torch.empty((_TILE, _TILE), device=hidden_GPD.device)
         self._differences_RT = torch.empty_like(self._scores_RT)
-        # No score can be infinite, let alone not a number, if the largest product is small enough.
+        # Scores are finite if the largest possible product is.
         largest = _largest(hidden_GPD) * _largest(table_ID) * hidden_GPD.shape[-1]
         self._is_finite = largest < torch.finfo(hidden_GPD.dtype).max
 
     def padded(self, rows_ND: Tensor) -> Tensor:
-        """The rows, and rows of 0 up to a whole tile."""
+        """The rows, padded with 0 to a whole tile."""
         missing = _TILE - len(rows_ND)
         return functional.pad(rows_ND, (0, 0, 0, missing)) if missing else rows_ND
 
     def scores(self, hidden_RD: Tensor, tile_TD: Tensor) -> Tensor:
-        """Scores of a whole tile; valid until the next ones."""
+        """Scores of a whole tile; valid until the next call."""
         return torch.mm(hidden_RD, tile_TD.T, out=self._scores_RT[: len(hidden_RD)])
 
     def refuse_nan(self, scores: Tensor) -> None:
         """Raise :class:`ModelError` if a score is not a number."""
         if not self._is_finite and bool(torch.isnan(scores).any()):
-            msg = "a score is not a number; the model's weights are damaged"
+            msg = "a score is not a number; the weights of the model are damaged"
             raise ModelError(msg)
 
     def difference(self, scores_RT: Tensor, target_R: Tensor) -> Tensor:
-        """Scores less the target's: positive above it, 0 or (of infinities) not a number in a tie.
+        """Scores minus the target's: positive above it, 0 or (of infinities) nan for a tie.
 
-        Differences and their signs are computed in the processor's widest steps; comparisons are
-        not, and take ten times as long.
+        Differences and their signs are vectorised; comparisons are not, and take ten times as long.
         """
         rows, columns = scores_RT.shape
         return torch.sub(scores_RT, target_R[:, None], out=self._differences_RT[:rows, :columns])
 
 
 def _largest(values: Tensor) -> float:
-    """Largest absolute value, without a copy; nan if there is one."""
+    """Largest absolute value, without a copy; nan if any value is."""
     if not values.numel():
         return 0.0
     low, high = values.aminmax()
@@ -180,7 +179,7 @@ def _slices(length: int, size: int) -> Iterator[slice]:
 
 
 def _own_places(targets_R: Tensor, n_items: int) -> dict[int, tuple[Tensor, Tensor]]:
-    """By tile: the rows whose target lies in it, and the columns it lies in."""
+    """By tile: the rows whose target is in it, and the columns of these targets."""
     tile_R, order = (targets_R // _TILE).sort(stable=True)
     found: dict[int, tuple[Tensor, Tensor]] = {}
     sizes = tile_R.bincount(minlength=-(-n_items // _TILE)).tolist()

@@ -13,7 +13,7 @@ from models.preferences import check_preference
 from models.scoring.target_scores import WHOLE, Shard, shard_batches
 from models.tokens import SessionTokens
 
-_SCORES_AT_ONCE = 4_000_000
+_SCORES_PER_BATCH = 4_000_000
 
 
 def session_lists(
@@ -24,14 +24,14 @@ def session_lists(
     *,
     shard: Shard = WHOLE,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The list of each session before its last click, under one preference.
+    """The recommendation list of each session before its last click, under one preference.
 
-    Every session must have two clicks or more.
+    Every session must have at least two clicks.
 
     Returns:
         Rows of the sessions in the tokens, ascending, and their lists, best item first; S and S × k.
     """
-    size = max(1, _SCORES_AT_ONCE // model.n_items)
+    size = max(1, _SCORES_PER_BATCH // model.n_items)
     sessions = [np.empty(0, dtype=np.int64)]
     lists = [np.empty((0, k), dtype=np.int64)]
     for batch in shard_batches(model, tokens, shard):
@@ -54,11 +54,11 @@ def top_items(
 ) -> NDArray[np.int64]:
     """The k best items for each session's next click, best first; B × k.
 
-    Each session is its non-empty clicks so far and has its own preference. Ties go to the lower
+    A session is its clicks so far, at least one, and has its own preference. Ties go to the lower
     item index.
     """
     if not 1 <= k <= model.n_items:
-        msg = f"asked for {k} items, but the catalogue holds {model.n_items}"
+        msg = f"asked for {k} items, but the catalogue has {model.n_items}"
         raise ModelError(msg)
     _, items_BK = best_items(next_scores(model, sessions, preference_BO), k)
     return items_BK.numpy()
@@ -72,10 +72,10 @@ def next_scores(
 ) -> Tensor:
     """The score of every item as each session's next click; B × I.
 
-    Each session is its non-empty clicks so far and has its own preference.
+    A session is its clicks so far, at least one, and has its own preference.
     """
     check_preference(preference_BO, model.n_objectives)
-    if model.training:  # it takes a while to ask every layer
+    if model.training:  # eval() visits every layer, which takes a while
         model.eval()
     window = model.config.max_length
     recent = [session[-window:] for session in sessions]
@@ -88,11 +88,11 @@ def next_scores(
 
 
 def best_items(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k highest scores a row and their items, highest first, ties by index; B × k each."""
+    """The k highest scores per row and their items, highest first, ties by index; B × k each."""
     values_BX, items_BX = torch.topk(scores_BI, min(k + 1, scores_BI.shape[1]), dim=1)
     values_BK, items_BK = values_BX[:, :k], items_BX[:, :k].clone()
     crowded_B = (values_BX[:, k:] == values_BK[:, -1:]).any(dim=1)
-    if bool(crowded_B.any()):  # topk picks any of the items that tie for the last place
+    if bool(crowded_B.any()):  # topk picks any of the items that tie for rank k
         sorted_BI = torch.argsort(scores_BI[crowded_B], dim=1, descending=True, stable=True)
         items_BK[crowded_B] = sorted_BI[:, :k]
         values_BK = scores_BI.gather(1, items_BK)

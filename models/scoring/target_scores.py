@@ -1,4 +1,4 @@
-"""From a trained model to ranks, losses and lists over the whole catalogue."""
+"""Ranks and losses of every target, over the whole catalogue."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -19,16 +19,15 @@ from models.scoring.ranking import TieRule, count_above
 from models.tokens import SessionTokens
 
 _BATCH_SIZE = 256
-_PLACE = ("history", "session")
-"""What targets are in the order of; the last counts first."""
+_SORT_KEYS = ("history", "session")
+"""Sort keys of targets, the last one first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Every ``of``-th batch of the sessions, from the one at ``number``, which counts from 0.
+    """Every ``of``-th batch of the sessions, starting at ``number``, from 0.
 
-    The batches are the same for any number of shards, so that what shards say of their sessions is,
-    bit for bit, what the whole says.
+    The batches are the same for any number of shards, so that the scores are the same, bit for bit.
     """
 
     number: int = 0
@@ -40,18 +39,18 @@ WHOLE = Shard()
 
 @dataclass(frozen=True, slots=True)
 class TargetScores:
-    """What the model says of every target, one entry a target (a click that is predicted).
+    """Ranks and losses of targets (clicks that are predicted), one entry per target.
 
-    Targets are in the order of their sessions, those of a session in the order of its clicks.
+    Targets are sorted by session, those of a session in the order of its clicks.
 
     Attributes:
-        session: Row of the target's session in the tokens.
-        history: Clicks of its session before it, at least 1.
+        session: Row of the session in the tokens.
+        history: Clicks of the session before the target, at least 1.
         item: The target.
         ordered: Whether the target was ordered later in its session.
         rank: 1 is best; see :class:`models.scoring.ranking.RankCounts`.
-        click_loss: Cross-entropy of the target under the softmax over all items; None if it was
-            not asked for.
+        click_loss: Cross-entropy of the target under the softmax over all items; None if not
+            requested.
         order_loss: Binary cross-entropy of the target's score and its order label.
     """
 
@@ -65,8 +64,8 @@ class TargetScores:
 
     @classmethod
     def concat(cls, parts: Sequence["TargetScores"]) -> Self:
-        """The targets of parts of the sessions, in their order."""
-        keys = [np.concatenate([getattr(part, key) for part in parts]) for key in _PLACE]
+        """Concatenate the targets of parts of the sessions."""
+        keys = [np.concatenate([getattr(part, key) for part in parts]) for key in _SORT_KEYS]
         order = np.lexsort(keys)
         columns: dict[str, Any] = {
             field.name: None
@@ -77,7 +76,7 @@ class TargetScores:
         return cls(**columns)
 
     def filter(self, part_P: NDArray[np.bool_]) -> "TargetScores":
-        """The same of a part of the targets."""
+        """The targets where ``part_P`` is true."""
         kept: dict[str, Any] = {
             field.name: None if (value := getattr(self, field.name)) is None else value[part_P]
             for field in fields(self)
@@ -91,7 +90,7 @@ class TargetScores:
 
 
 @torch.no_grad()
-def score_targets(  # noqa: PLR0913 - what, how, and which part
+def score_targets(  # noqa: PLR0913 - model, data and options
     model: ConditionedSessionModel,
     tokens: SessionTokens,
     preference_GO: Tensor,
@@ -102,26 +101,28 @@ def score_targets(  # noqa: PLR0913 - what, how, and which part
 ) -> list[TargetScores]:
     """Rank and losses of every target of every session under each preference.
 
-    Of a session longer than the model's window, the targets of the window are scored.
+    Of a session longer than the model's window, only targets in the window are scored.
 
     Args:
         model: The network.
         tokens: The sessions.
-        preference_GO: The preferences, one a row.
-        ties: Where a target stands among items of the same score.
-        with_click_loss: Whether that loss is wanted; it costs about as much as the ranks.
-        shard: The part of the sessions that is scored.
+        preference_GO: The preferences, one per row.
+        ties: Rank of a target among items with the same score.
+        with_click_loss: Whether to compute the click loss, which costs about as much as ranks.
+        shard: The part of the sessions to score.
 
     Raises:
-        ModelError: if a preference or a score is not what it should be.
+        ModelError: if a preference is not on the simplex, or a score is not a number.
     """
     check_preference(preference_GO, model.n_objectives)
     model.eval()
     parts = [
         _score_batch(model, tokens, batch, preference_GO, ties, with_click_loss=with_click_loss)
-        for batch in track(shard_batches(model, tokens, shard), _number(tokens, shard), "scoring")
+        for batch in track(
+            shard_batches(model, tokens, shard), _n_batches(tokens, shard), "scoring"
+        )
     ]
-    # a shard beyond the last batch has no targets, of which there are as many for each preference
+    # a shard beyond the last batch has no targets
     parts = parts or [[_no_targets(with_click_loss=with_click_loss)] * len(preference_GO)]
     return [TargetScores.concat(column) for column in zip(*parts, strict=True)]
 
@@ -134,8 +135,8 @@ def shard_batches(
     return islice(batches, shard.number, None, shard.of)
 
 
-def _number(tokens: SessionTokens, shard: Shard) -> int:
-    """How many batches a shard has."""
+def _n_batches(tokens: SessionTokens, shard: Shard) -> int:
+    """Number of batches of a shard."""
     batches = -(-tokens.n_sessions // _BATCH_SIZE)
     return max(0, -(-(batches - shard.number) // shard.of))
 
@@ -148,7 +149,7 @@ def _no_targets(*, with_click_loss: bool) -> TargetScores:
     )
 
 
-def _score_batch(  # noqa: PLR0913 - what score_targets was asked for
+def _score_batch(  # noqa: PLR0913 - as score_targets
     model: ConditionedSessionModel,
     tokens: SessionTokens,
     batch: SessionBatch,

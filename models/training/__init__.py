@@ -1,1 +1,1 @@
-"""Fitting R(x, π): the loop, what chooses the epoch, how a run is resumed, several processes."""
+"""Training of R(x, π): the loop, validation, resumption and distributed training."""

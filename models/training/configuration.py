@@ -14,14 +14,14 @@ from models.strict import STRICT
 
 
 class Scalarisation(StrEnum):
-    """How a session's losses become one number; see :mod:`models.training.scalarisation`."""
+    """How a session's losses are scalarised; see :mod:`models.training.scalarisation`."""
 
     LINEAR = "linear"
     SMOOTH_TCHEBYCHEFF = "smooth-tchebycheff"
 
 
 class Regulariser(StrEnum):
-    """What spreads the front; see :mod:`models.training.scalarisation`."""
+    """The regulariser that spreads the front; see :mod:`models.training.scalarisation`."""
 
     NONE = "none"
     NON_UNIFORMITY = "non-uniformity"
@@ -29,7 +29,7 @@ class Regulariser(StrEnum):
 
 
 class Precision(StrEnum):
-    """The numbers the network computes in; weights, sums and optimiser stay float32."""
+    """The data type the network computes in; weights, sums and optimiser stay float32."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -37,7 +37,7 @@ class Precision(StrEnum):
 
 
 class HypervolumeOf(StrEnum):
-    """The space in which validation measures the front that chooses the epoch."""
+    """The space of the validation front by which the epoch is selected."""
 
     LOSSES = "losses"
     METRICS = "metrics"
@@ -45,33 +45,33 @@ class HypervolumeOf(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class TrainingConfig:
-    """How R(x, π) is fitted.
+    """How R(x, π) is trained.
 
     Attributes:
         objectives: Two or more losses, in the order of the preference's weights.
-        click_loss: What the click objectives are made of.
-        gbce_calibration: t of gBCE in [0, 1]; 1 takes all overconfidence out.
+        click_loss: The loss behind the click objectives.
+        gbce_calibration: t of gBCE in [0, 1]; 1 removes all overconfidence.
         negatives: The items targets are compared with.
-        scalarisation: How a session's losses become one number.
+        scalarisation: How a session's losses are scalarised.
         smoothness: μ of the smooth Tchebycheff scalarisation.
-        regulariser: What spreads the front.
+        regulariser: The regulariser that spreads the front.
         regulariser_weight: λ of Eq. 1.
         preference_sampling: Whether preferences are drawn per session or per batch.
         epochs: Passes over the training sessions; the best one on validation is kept.
-        patience: Epochs without a better front after which training ends; None never ends it.
-        hypervolume_of: The space in which validation measures the front.
-        validation_preferences: Preferences along an edge of the simplex that validation looks at.
-        batch_size: Sessions in a step, over all processes.
+        patience: Epochs without a better front after which training stops; None for no limit.
+        hypervolume_of: The space of the validation front.
+        validation_preferences: Validation preferences along an edge of the simplex.
+        batch_size: Sessions per step, over all processes.
         learning_rate: Peak of the schedule (linear warm-up, then cosine decay).
-        warmup_ratio: Share of the steps in which the rate rises.
-        weight_decay: Of AdamW, on matrices only.
+        warmup_ratio: Share of the steps with linear warm-up.
+        weight_decay: Weight decay of AdamW, on matrices only.
         gradient_clip: Largest norm of a step's gradient.
-        sparse_items: Whether only the rows of the item table that a step uses are updated (lazy
-            Adam, without decay); for catalogues far larger than what a step touches.
-        precision: The numbers the network computes in.
-        device: ``auto`` takes a GPU if there is one; else ``cpu`` or ``cuda``.
+        sparse_items: Whether only the rows of the item table used in a step are updated (lazy
+            Adam, without decay); for catalogues far larger than the items of a step.
+        precision: The data type the network computes in.
+        device: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
         threads: CPU threads; part of the study because the order of additions depends on it.
-        save_every: Steps after which the run can be resumed from, besides the ends of epochs.
+        save_every: Steps between saved states, besides the end of each epoch.
     """
 
     objectives: Annotated[tuple[Objective, ...], MinLen(2)] = (
@@ -100,6 +100,11 @@ class TrainingConfig:
     device: str = "auto"
     threads: Annotated[int, Gt(0)] = 2
     save_every: Annotated[int, Gt(0)] = 1000
+
+    @property
+    def concentrations(self) -> tuple[float, ...]:
+        """β of Eq. 1, the parameter of the Dirichlet distribution of preferences."""
+        return tuple(objective.concentration for objective in self.objectives)
 
     def __post_init__(self) -> None:
         names = [objective.loss for objective in self.objectives]

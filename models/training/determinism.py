@@ -1,4 +1,4 @@
-"""The same numbers from the same seed: what must be fixed while a network trains."""
+"""Deterministic training: the same numbers from the same seed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ def deterministic(threads: int, device: torch.device) -> Iterator[None]:
     fill_before = fillings.fill_uninitialized_memory  # pyright: ignore[reportAttributeAccessIssue]
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=device.type == "cpu")
-    # No tensor is read before it is written; filling each first would take a tenth of the time.
+    # No tensor is read before it is written; filling uninitialised ones takes a tenth of the time.
     fillings.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Training on several processes that ``torchrun`` has started: each takes a part of every batch."""
+"""Distributed training with ``torchrun``: each process computes a part of every batch."""
 
 import os
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ class ProcessGroup:
     """The processes that train together.
 
     Attributes:
-        rank: This one's number; 0 writes.
-        number: How many there are.
-        device: Where this one computes.
+        rank: Rank of this process; 0 writes.
+        number: Number of processes.
+        device: Device of this process.
     """
 
     rank: int
@@ -40,19 +40,19 @@ class ProcessGroup:
 
 @contextmanager
 def distributed_context(device: str) -> Iterator[ProcessGroup]:
-    """Join the other processes, if ``torchrun`` started any; gloo on CPU, NCCL on GPUs.
+    """Join the process group if ``torchrun`` started one; gloo on CPU, NCCL on GPUs.
 
     Args:
         device: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
 
     Raises:
-        ModelError: if a GPU is asked for and none is there.
+        ModelError: if ``cuda`` is requested but no GPU is available.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        msg = "training.device = cuda, but torch sees no GPU; set it to auto or cpu"
+        msg = "training.device = cuda, but torch finds no GPU; set it to auto or cpu"
         raise ModelError(msg)
     on_gpu = device != "cpu" and torch.cuda.is_available()
-    number, local = _started("WORLD_SIZE", 1), _started("LOCAL_RANK", 0)
+    number, local = _from_environment("WORLD_SIZE", 1), _from_environment("LOCAL_RANK", 0)
     place = torch.device("cuda", local) if on_gpu else torch.device("cpu")
     if number == 1:
         yield ProcessGroup(rank=0, number=1, device=place)
@@ -65,10 +65,10 @@ def distributed_context(device: str) -> Iterator[ProcessGroup]:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that writes; a process alone is."""
-    return _started("RANK", 0) == 0
+    """Whether this process writes results; true without ``torchrun``."""
+    return _from_environment("RANK", 0) == 0
 
 
-def _started(variable: str, alone: int) -> int:
-    """What ``torchrun`` told this process; ``alone`` if nothing did."""
+def _from_environment(variable: str, alone: int) -> int:
+    """An environment variable set by ``torchrun``; ``alone`` if it is not set."""
     return int(os.environ.get(variable, alone))

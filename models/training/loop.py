@@ -1,4 +1,4 @@
-"""The training loop: one preference a session, validation after every epoch, the best one kept."""
+"""The training loop: one preference per session, validation after every epoch, the best one kept."""
 
 import logging
 import math
@@ -57,25 +57,25 @@ def train(  # noqa: PLR0913 - data and configuration
 ) -> TrainedModel:
     """Train on ``tokens`` and keep the epoch whose validation front has the largest hypervolume.
 
-    The test set is never seen here. On CPUs the same seed and thread count give the same weights,
-    bit for bit, on the same kind of processor, and so does a run that was ended and resumed.
-    Started by ``torchrun``, the processes share every batch.
+    The test set is never used. On CPUs of the same kind, the same seed and thread count give the
+    same weights, bit for bit, also if the run is interrupted and resumed. With ``torchrun``, the
+    processes share every batch.
 
     Args:
         tokens: Sessions to train on.
-        validation: Sessions that choose the epoch.
+        validation: Sessions by which the epoch is selected.
         n_items: Size of the catalogue.
         model_config: The network.
-        config: How it is trained.
-        seed: Of weights, order, preferences, negatives and dropout.
+        config: The training configuration.
+        seed: Seed of weights, order, preferences, negatives and dropout.
         item_values: Value of each item, such as its price over the mean price; for ``revenue``.
-        state_file: Where the run's state is kept until it is done; a run that finds its own goes
-            on from there.
+        state_file: File of the run's state until it is done; a run with the same fingerprint
+            resumes from it.
 
     Raises:
-        ModelError: if there is nothing to train or validate on, or configuration, device and data
-            do not fit; before any step.
-        TrainingDiverged: if the loss is not a number.
+        ModelError: before any step, if a split is empty, or configuration, device and data are
+            incompatible.
+        TrainingDiverged: if the loss is not finite.
     """
     _check(tokens, validation)
     with (
@@ -111,9 +111,7 @@ class _Run:
         self.seed = seed
         self.state_file = state_file
         self.sampler = CandidateSampler(
-            config.negatives,
-            n_items=n_items,
-            popularity_I=torch.from_numpy(tokens.clicks(n_items)),
+            config.negatives, n_items=n_items, popularity_I=torch.from_numpy(tokens.clicks(n_items))
         )
         self.objectives = Objectives(
             config,
@@ -130,9 +128,9 @@ class _Run:
         ).to(processes.device)
         self.optimizers = build_optimizers(self.model, config)
         loss = BatchLoss(self.model, self.objectives, config)
-        self.stepper = TrainStep(loss, config, self.optimizers, processes)
+        self.train_step = TrainStep(loss, config, self.optimizers, processes)
         self.validator = Validator(validation, config, self.objectives, self.sampler, seed=seed)
-        self.batches_an_epoch = math.ceil(tokens.n_sessions / config.batch_size)
+        self.batches_per_epoch = math.ceil(tokens.n_sessions / config.batch_size)
         self.fingerprint = run_fingerprint(
             model_config,
             config,
@@ -168,7 +166,7 @@ class _Run:
         )
 
     def _is_stale(self) -> bool:
-        """Whether the front has not become better for as long as one has patience."""
+        """Whether the front has not improved for ``patience`` epochs."""
         patience, best = self.config.patience, self.progress.best
         return (
             patience is not None
@@ -177,7 +175,7 @@ class _Run:
         )
 
     def _train_epoch(self) -> Tensor:
-        """The rest of the epoch; returns the mean unscaled losses of all of it."""
+        """Train the rest of the epoch; returns the mean unscaled losses of the whole epoch."""
         progress, epoch = self.progress, self.progress.epoch
         self.model.train()
         batches = shuffled_batches(
@@ -189,7 +187,7 @@ class _Run:
         )
         for batch in track(
             batches,
-            self.batches_an_epoch,
+            self.batches_per_epoch,
             f"epoch {epoch}",
             done=progress.step,
             clicks=lambda batch: int(batch.real_BT.sum()),
@@ -202,14 +200,14 @@ class _Run:
     def _step(self, batch: SessionBatch) -> None:
         progress, config = self.progress, self.config
         epoch, step = progress.epoch, progress.step
-        done = (epoch - 1) * self.batches_an_epoch + step
-        steps = config.epochs * self.batches_an_epoch
+        done = (epoch - 1) * self.batches_per_epoch + step
+        steps = config.epochs * self.batches_per_epoch
         share = learning_rate_share(done, steps, config.warmup_ratio)
         set_learning_rate(self.optimizers, config.learning_rate * share)
         generator = generator_for(self.seed, SeedPurpose.STEP, epoch, step)
         preference_BO = draw_preferences(
             len(batch.sessions),
-            tuple(objective.concentration for objective in config.objectives),
+            config.concentrations,
             config.preference_sampling,
             generator=generator,
         )
@@ -217,7 +215,7 @@ class _Run:
         with forked_rng(
             derived_seed(self.seed, SeedPurpose.DROPOUT, epoch, step, self.processes.rank)
         ):
-            loss, sums_O = self.stepper.step(batch, preference_BO, candidates)
+            loss, sums_O = self.train_step.step(batch, preference_BO, candidates)
         if not math.isfinite(loss):
             self._stop(f"the loss is {loss} at epoch {epoch}, step {step}", batch)
         progress.step += 1
@@ -225,7 +223,7 @@ class _Run:
         progress.positions += int(batch.real_BT.sum())
 
     def _validate(self) -> Validation:
-        with self.stepper.autocast():
+        with self.train_step.autocast():
             validation = self.validator.measure(self.model)
         if not math.isfinite(validation.scalarised):
             self._stop(
@@ -238,13 +236,13 @@ class _Run:
         saved = self.state_file is not None and load_state(self.state_file, self.fingerprint)
         last = f"The last good state is {self.state_file}" if saved else "No state was saved before"
         msg = (
-            f"{words}{ids}; lower training.learning_rate or training.gradient_clip, and look at "
-            f"these sessions. {last}"
+            f"{words}{ids}; lower training.learning_rate or training.gradient_clip, and check these "
+            f"sessions. {last}"
         )
         raise TrainingDiverged(msg)
 
     def _close_epoch(self, train_O: Tensor, validation: Validation) -> None:
-        """Keep the epoch if it is the best, and begin the next one."""
+        """Keep the epoch if it is the best, and start the next one."""
         progress = self.progress
         for split, losses_O in (("train", train_O), ("validation", validation.losses_O)):
             pairs = zip(self.objectives.names, losses_O.tolist(), strict=True)
@@ -272,30 +270,30 @@ class _Run:
             self.progress,
             weights=dict(self.model.state_dict()),
             optimizers=optimizer_tensors(self.optimizers),
-            scaler=self.stepper.scaler_state(),
+            scaler=self.train_step.scaler_state(),
         )
 
     def _resume(self, saved: SavedState) -> None:
         self.progress = saved.progress
         self.model.load_state_dict(saved.weights)
         restore_optimizers(self.optimizers, saved.optimizers)
-        self.stepper.restore_scaler(saved.scaler)
+        self.train_step.restore_scaler(saved.scaler)
         _LOG.info("resumed in epoch %d, step %d", saved.progress.epoch, saved.progress.step)
 
-    def _log(self, train_O: Tensor, validation: Validation, clicks_a_second: float) -> None:
+    def _log(self, train_O: Tensor, validation: Validation, clicks_per_second: float) -> None:
         _LOG.info(
-            "epoch %d of %d: train %s, validation %s, hypervolume %.4f, %.0f clicks a second",
+            "epoch %d of %d: train %s, validation %s, hypervolume %.4f, %.0f clicks per second",
             self.progress.epoch,
             self.config.epochs,
             " / ".join(f"{loss:.4f}" for loss in train_O.tolist()),
             " / ".join(f"{loss:.4f}" for loss in validation.losses_O.tolist()),
             validation.front.hypervolume,
-            clicks_a_second,
+            clicks_per_second,
         )
 
 
 def _check(tokens: SessionTokens, validation: SessionTokens) -> None:
     for part, name in ((tokens, "training"), (validation, "validation")):
         if not part.n_sessions:
-            msg = f"there is no {name} session"
+            msg = f"there are no {name} sessions"
             raise ModelError(msg)

@@ -1,4 +1,4 @@
-"""AdamW for the network; for a large item table, Adam on the rows a step has used."""
+"""AdamW for the network; for a large item table, Adam on the rows used in a step."""
 
 import math
 from typing import Any
@@ -27,14 +27,14 @@ def build_optimizers(model: ConditionedSessionModel, config: TrainingConfig) -> 
 
 
 def set_learning_rate(optimizers: Optimizers, rate: float) -> None:
-    """Use ``rate`` from the next step on."""
+    """Set the learning rate of all parameter groups."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate
 
 
 def learning_rate_share(step: int, steps: int, warmup_ratio: float) -> float:
-    """Share of the peak rate in a step, from 0: linear warm-up, then half a cosine down to 0."""
+    """Share of the peak rate in a step, from 0: linear warm-up, then cosine decay to 0."""
     warm_up = max(1, round(warmup_ratio * steps))
     if step < warm_up:
         return (step + 1) / warm_up
@@ -43,7 +43,7 @@ def learning_rate_share(step: int, steps: int, warmup_ratio: float) -> float:
 
 @torch.no_grad()
 def clip_gradient(model: nn.Module, largest: float) -> None:
-    """Scale all gradients down to a common norm of ``largest``, if it is larger."""
+    """Scale all gradients down if their joint norm exceeds ``largest``."""
     dense: list[Tensor] = []
     for one in model.parameters():
         if one.grad is None:
@@ -70,12 +70,12 @@ def optimizer_tensors(optimizers: Optimizers) -> dict[str, Tensor]:
 
 
 def restore_optimizers(optimizers: Optimizers, tensors: dict[str, Tensor]) -> None:
-    """Put back what :func:`optimizer_tensors` gave."""
+    """Restore the state returned by :func:`optimizer_tensors`."""
     for number, optimizer in enumerate(optimizers):
         state: dict[int, dict[str, Any]] = {}
         for key, value in tensors.items():
             of, index, name = key.split(".")
             if int(of) == number:
-                counts = not value.is_floating_point()  # SparseAdam's steps are no tensor
+                counts = not value.is_floating_point()  # SparseAdam's step counts are not tensors
                 state.setdefault(int(index), {})[name] = value.item() if counts else value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,4 +1,4 @@
-"""What a training run gives."""
+"""Results of training."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from models.network.model import ConditionedSessionModel
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One number of one split (train or validation) after one epoch.
+    """One value of one split (train or validation) after one epoch.
 
-    ``objective`` is the loss it is (unscaled, mean over positions), or ``hypervolume`` for that of
-    the validation front.
+    ``objective`` is a loss (unscaled, mean over positions), or ``hypervolume`` of the validation
+    front.
     """
 
     epoch: int
@@ -25,11 +25,11 @@ class TrainedModel:
     """The model of the best epoch.
 
     Attributes:
-        model: On the CPU, ready to serve.
+        model: The model, on the CPU and in evaluation mode.
         curves: Losses and hypervolume of all epochs.
-        best_epoch: The epoch the weights are from.
-        front: Its front on validation.
-        reference: The point hypervolume in loss space is measured from, one loss an objective.
+        best_epoch: The epoch of the weights.
+        front: Its validation front.
+        reference: Reference point of the hypervolume in loss space, one loss per objective.
     """
 
     model: ConditionedSessionModel

@@ -1,7 +1,7 @@
-"""From a session's losses to one number: what the preference does to training.
+"""Scalarisation: from a session's losses to one number, by its preference.
 
-Losses arrive as B × O, one row a session. Regularisers and the Tchebycheff scalarisation compare
-losses with one another, so they look at normalised losses: each divided by its reference
+Losses are B × O, one row per session. Regularisers and the Tchebycheff scalarisation compare losses
+with each other, so they use normalised losses: each divided by its reference
 (:attr:`models.objectives.configuration.Objective.reference`), about 1 at worst.
 """
 
@@ -25,7 +25,7 @@ def session_means(values_PO: Tensor, session_P: Tensor, n_sessions: int) -> Tens
 
 
 def non_uniformity(normalised_BO: Tensor, preference_BO: Tensor) -> Tensor:
-    """How far the weighted losses are from being equal; per session, in [0, log O], 0 is equal.
+    """Non-uniformity of the weighted losses; per session, in [0, log O], 0 if they are equal.
 
     ``KL(l̂ ‖ 1/O) = log O + Σ_k l̂_k log l̂_k`` with ``l̂ = π∘L / Σ π∘L`` (Mahapatra & Rajan,
     ICML 2020, the non-uniformity of exact Pareto optimal search; ``L_reg`` of Eq. 1).
@@ -65,14 +65,14 @@ def scalarised_losses(
     scale_O: Tensor,
     reference_O: Tensor,
 ) -> Tensor:
-    """One number a session, which training lowers; with the defaults Eq. 1 of the paper.
+    """The training loss of each session; with the defaults Eq. 1 of the paper.
 
     Args:
         losses_BO: Unscaled losses.
         preference_BO: Preferences.
-        config: Which scalarisation and regulariser.
-        scale_O: What each loss is multiplied with in a weighted sum.
-        reference_O: What each loss is divided by where losses are compared.
+        config: The scalarisation and the regulariser.
+        scale_O: Factor of each loss in a weighted sum.
+        reference_O: Divisor that normalises each loss.
     """
     normalised_BO = losses_BO / reference_O
     match config.scalarisation:

@@ -1,7 +1,7 @@
-"""One seed for every purpose, epoch and step, derived from the study's.
+"""Seeds for every purpose, epoch and step, derived from the study's seed.
 
-What is drawn in a step depends on nothing that was drawn before it, so that a resumed run needs no
-state of any generator, and several processes draw the same.
+The random numbers of a step do not depend on earlier draws, so a resumed run needs no generator
+state, and all processes draw the same numbers.
 """
 
 from enum import IntEnum
@@ -11,7 +11,7 @@ import torch
 
 
 class SeedPurpose(IntEnum):
-    """What a seed is for."""
+    """The purpose of a seed."""
 
     WEIGHTS = 0
     ORDER = 1
@@ -21,11 +21,11 @@ class SeedPurpose(IntEnum):
 
 
 def derived_seed(seed: int, purpose: SeedPurpose, *place: int) -> int:
-    """A seed for a purpose at a place, such as an epoch and a step."""
+    """A seed for a purpose and a place, such as epoch and step."""
     words = np.random.SeedSequence((seed, purpose, *place)).generate_state(2, np.uint32)
     return int(words[0]) << 31 | int(words[1]) >> 1
 
 
 def generator_for(seed: int, purpose: SeedPurpose, *place: int) -> torch.Generator:
-    """A generator with that seed."""
+    """A generator with the derived seed."""
     return torch.Generator().manual_seed(derived_seed(seed, purpose, *place))

@@ -1,4 +1,4 @@
-"""What a run needs to go on where it was: one safetensors file, replaced whole."""
+"""The state from which a run resumes: one safetensors file, replaced atomically."""
 
 import hashlib
 import json
@@ -22,18 +22,18 @@ from models.training.result import CurvePoint
 
 _KEY = "state"
 _FORMAT = 2
-"""Of the file; a run does not go on from a state that was written in another one."""
+"""Format of the file; a state in another format is not resumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestEpoch:
-    """The epoch that is kept.
+    """The best epoch so far.
 
     Attributes:
         epoch: Its number, from 1.
-        front: Its front on validation; the largest hypervolume is the best.
-        scalarised: Its mean scalarised loss on validation, which decides ties; lower is better.
-        weights: The network's.
+        front: Its validation front; the largest hypervolume is the best.
+        scalarised: Its mean scalarised validation loss, which decides ties; lower is better.
+        weights: Weights of the network.
     """
 
     epoch: int
@@ -42,22 +42,22 @@ class BestEpoch:
     weights: dict[str, Tensor]
 
     def is_better_than(self, other: "BestEpoch | None") -> bool:
-        """Whether this one is to be kept; of equal ones the earlier is."""
+        """Whether this epoch is better; if equal, the earlier one is kept."""
         mine = (self.front.hypervolume, -self.scalarised)
         return other is None or mine > (other.front.hypervolume, -other.scalarised)
 
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes:
-        epoch: The epoch it is in, from 1.
-        step: Steps of it that are done.
-        loss_sums_O: Sums of the unscaled losses over the positions of those steps, float64.
-        positions: How many positions that were.
-        curves: All epochs before it.
-        best: The epoch with the best validation front; None before the first has ended.
+        epoch: The current epoch, from 1.
+        step: Its completed steps.
+        loss_sums_O: Sums of the unscaled losses over the positions of these steps, float64.
+        positions: Number of these positions.
+        curves: Learning curves of earlier epochs.
+        best: The best epoch so far; None in the first epoch.
     """
 
     epoch: int = 1
@@ -68,7 +68,7 @@ class Progress:
     best: BestEpoch | None = None
 
 
-def run_fingerprint(  # noqa: PLR0913 - all that makes a run
+def run_fingerprint(  # noqa: PLR0913 - everything a run depends on
     model: ModelConfig,
     training: TrainingConfig,
     *,
@@ -77,7 +77,7 @@ def run_fingerprint(  # noqa: PLR0913 - all that makes a run
     data: tuple[SessionTokens, ...],
     item_values: NDArray | None = None,
 ) -> str:
-    """What must be the same for a run to be resumed: configuration, seed and data."""
+    """Fingerprint of configuration, seed and data, which must match to resume a run."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([_FORMAT, asdict(model), asdict(training), n_items, seed]).encode())
     for tokens in data:
@@ -88,7 +88,7 @@ def run_fingerprint(  # noqa: PLR0913 - all that makes a run
     return digest.hexdigest()
 
 
-def save_state(  # noqa: PLR0913 - all that is needed to go on
+def save_state(  # noqa: PLR0913 - everything needed to resume
     file: Path,
     fingerprint: str,
     progress: Progress,
@@ -97,7 +97,7 @@ def save_state(  # noqa: PLR0913 - all that is needed to go on
     optimizers: dict[str, Tensor],
     scaler: dict[str, Any],
 ) -> None:
-    """Write the run's state; the file is the old one or the new one, whenever it is looked at."""
+    """Write the run's state atomically."""
     best = progress.best
     tensors = {
         "loss_sums": progress.loss_sums_O,
@@ -105,7 +105,7 @@ def save_state(  # noqa: PLR0913 - all that is needed to go on
         **{f"optimizers/{name}": value for name, value in optimizers.items()},
         **{f"best/{name}": value for name, value in (best.weights if best else {}).items()},
     }
-    words = {
+    facts = {
         "fingerprint": fingerprint,
         "scaler": scaler,
         "epoch": progress.epoch,
@@ -115,16 +115,16 @@ def save_state(  # noqa: PLR0913 - all that is needed to go on
         "best": best
         and {"epoch": best.epoch, "front": asdict(best.front), "scalarised": best.scalarised},
     }
-    beside = file.with_name(f"{file.name}.{os.getpid()}")
+    temporary = file.with_name(f"{file.name}.{os.getpid()}")
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    words["digest"] = _digest(words, contiguous)
-    save_file(contiguous, beside, metadata={_KEY: json.dumps(words)})
-    beside.replace(file)
+    facts["digest"] = _digest(facts, contiguous)
+    save_file(contiguous, temporary, metadata={_KEY: json.dumps(facts)})
+    temporary.replace(file)
 
 
-def _digest(words: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    """What tells a damaged file: safetensors checks lengths only."""
-    digest = hashlib.blake2b(json.dumps(words).encode(), digest_size=16)
+def _digest(facts: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """A digest that detects damage; safetensors checks lengths only."""
+    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.flatten().view(torch.uint8).numpy().data)
@@ -133,7 +133,7 @@ def _digest(words: dict[str, Any], tensors: dict[str, Tensor]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """A state as it was saved."""
+    """A saved state."""
 
     progress: Progress
     weights: dict[str, Tensor]
@@ -142,14 +142,14 @@ class SavedState:
 
 
 def load_state(file: Path, fingerprint: str) -> SavedState | None:
-    """The state in a file; None if there is none, or it belongs to another run or is damaged."""
+    """The state in a file; None if it is missing, damaged or of another run."""
     try:
         with safe_open(file, framework="pt") as opened:
-            words = json.loads(opened.metadata()[_KEY])
-            if words["fingerprint"] != fingerprint:
+            facts = json.loads(opened.metadata()[_KEY])
+            if facts["fingerprint"] != fingerprint:
                 return None
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        if words.pop("digest") != _digest(words, tensors):
+        if facts.pop("digest") != _digest(facts, tensors):
             return None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
@@ -159,25 +159,25 @@ def load_state(file: Path, fingerprint: str) -> SavedState | None:
         if part in parts:
             parts[part][rest] = value
     progress = Progress(
-        epoch=words["epoch"],
-        step=words["step"],
+        epoch=facts["epoch"],
+        step=facts["step"],
         loss_sums_O=tensors["loss_sums"],
-        positions=words["positions"],
-        curves=[CurvePoint(**point) for point in words["curves"]],
-        best=words["best"] and _best(words["best"], parts["best"]),
+        positions=facts["positions"],
+        curves=[CurvePoint(**point) for point in facts["curves"]],
+        best=facts["best"] and _best(facts["best"], parts["best"]),
     )
-    return SavedState(progress, parts["weights"], parts["optimizers"], words["scaler"])
+    return SavedState(progress, parts["weights"], parts["optimizers"], facts["scaler"])
 
 
-def _best(words: dict[str, Any], weights: dict[str, Tensor]) -> BestEpoch:
-    """From JSON, which knows no tuples."""
+def _best(facts: dict[str, Any], weights: dict[str, Tensor]) -> BestEpoch:
+    """The best epoch from JSON, which has no tuples."""
     front: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in words["front"].items()
+        for name, value in facts["front"].items()
     }
     return BestEpoch(
-        epoch=words["epoch"],
+        epoch=facts["epoch"],
         front=FrontQuality(**front),
-        scalarised=words["scalarised"],
+        scalarised=facts["scalarised"],
         weights=weights,
     )

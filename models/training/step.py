@@ -1,4 +1,4 @@
-"""One step: a batch's loss on this process, its gradient, the optimisers."""
+"""One training step: loss, gradient and update."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ from models.training.scalarisation import scalarised_losses, session_means
 
 
 class BatchLoss(nn.Module):
-    """The scalarised loss of a batch; a module, so that processes can share its gradient."""
+    """The scalarised loss of a batch; a module, so that its gradient can be distributed."""
 
     def __init__(
         self, model: ConditionedSessionModel, objectives: Objectives, config: TrainingConfig
@@ -31,7 +31,7 @@ class BatchLoss(nn.Module):
     def forward(
         self, batch: SessionBatch, preference_BO: Tensor, candidates: Candidates, share: float
     ) -> tuple[Tensor, Tensor]:
-        """The sum over the sessions times ``share``, and the unscaled losses; scalar and P × O."""
+        """Sum over the sessions times ``share``, and the unscaled losses; scalar and P × O."""
         hidden_BTD = self.model(batch.inputs_BT, batch.lengths_B, preference_BO)
         losses_PO = self.objectives.losses(self.model, batch, hidden_BTD[batch.real_BT], candidates)
         session_P = batch.real_BT.nonzero()[:, 0]
@@ -46,7 +46,7 @@ class BatchLoss(nn.Module):
 
 
 class TrainStep:
-    """Takes steps: this process's part of each batch, gradients shared by all processes."""
+    """Training steps on this process's part of each batch, with averaged gradients."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class TrainStep:
         optimizers: Optimizers,
         processes: ProcessGroup,
     ) -> None:
-        """Raises :class:`ModelError` if the device cannot compute in ``config.precision``."""
+        """Raises :class:`ModelError` if the device does not support ``config.precision``."""
         device = processes.device
         if config.precision is Precision.FLOAT16 and device.type == "cpu":
             msg = "training.precision = float16 needs a GPU; set it to float32 or bfloat16"
@@ -68,7 +68,7 @@ class TrainStep:
         self._scaler = torch.GradScaler(device.type, enabled=config.precision is Precision.FLOAT16)
 
     def autocast(self) -> torch.autocast:
-        """Inside, the network computes in the study's precision."""
+        """A context in which the network computes in ``config.precision``."""
         precision = self._config.precision
         return torch.autocast(
             self._processes.device.type,
@@ -88,7 +88,7 @@ class TrainStep:
         rank = self._processes.rank
         part = batch.part(rank, number).to(device)
         with self.autocast():
-            # Processes average their gradients, so each counts for as many as there are.
+            # Gradients are averaged over processes, so each is multiplied by their number.
             loss, losses_PO = self._loss(
                 part,
                 preference_BO[rank::number].to(device),
@@ -117,6 +117,6 @@ class TrainStep:
         return self._scaler.state_dict()
 
     def restore_scaler(self, state: dict[str, Any]) -> None:
-        """Put back what :meth:`scaler_state` gave."""
+        """Restore the state returned by :meth:`scaler_state`."""
         if state:
             self._scaler.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""The front on validation, which chooses the epoch; the test set is never seen here."""
+"""The validation front, by which the epoch is selected; the test set is never used."""
 
 from dataclasses import dataclass
 
@@ -18,17 +18,17 @@ from models.training.configuration import HypervolumeOf, TrainingConfig
 from models.training.seeds import SeedPurpose, generator_for
 
 _CUTOFF = 20
-"""Of the metric space, Recall@20 × OD@20; the paper's."""
+"""Cutoff of the metric space, Recall@20 × OD@20 as in the paper."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What validation says of an epoch.
+    """Validation results of an epoch.
 
     Attributes:
         losses_O: Mean unscaled loss of each objective over positions and preferences.
         scalarised: Mean over preferences of the weighted sum of scaled losses; lower is better.
-        front: The front whose hypervolume chooses the epoch.
+        front: The front by whose hypervolume the epoch is selected.
     """
 
     losses_O: Tensor
@@ -37,7 +37,7 @@ class Validation:
 
 
 class Validator:
-    """Measures a model on the validation sessions, with the same negatives every time."""
+    """Evaluates a model on the validation sessions, always with the same negatives."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Validator:
 
     @torch.no_grad()
     def measure(self, model: ConditionedSessionModel) -> Validation:
-        """Losses under every preference of the grid, and the front they or the metrics span."""
+        """Losses under every preference of the grid, and the front of losses or metrics."""
         model.eval()
         losses_GO = self._losses(model)
         grid_GO = self._grid_GO.double()
@@ -75,7 +75,7 @@ class Validator:
         )
 
     def _axes(self) -> list[str]:
-        """The objectives whose weights should raise recall and order density."""
+        """The objectives whose weights should increase recall and order density."""
         first, *others = self._objectives.names
         return [first, "order" if "order" in others else others[0]]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.core.contracts import Metric
 from pipeline.core.errors import DataError
 from pipeline.core.frame_contract import Contract
+from pipeline.evaluation.frame_checks import check_unique, dense_codes, typed_columns
 from pipeline.evaluation.list_metrics import (
     COUNT_METRICS,
     LIST_METRICS,
@@ -164,8 +165,8 @@ def evaluate_lists(
         >>> evaluate_lists(lists, catalogue).select("metric", "cutoff", "value").rows()
         [('catalogue_coverage', 2, 0.75), ('gini_index', 2, 0.375), ('category_diversity', 2, 0.5)]
     """
-    frame = _typed(frame, {"ts": pl.Int64()}, required=("session", "items"))
-    _check_unique(frame["session"], "session {} has more than one list")
+    frame = typed_columns(frame, {"ts": pl.Int64()}, required=("session", "items"))
+    check_unique(frame["session"], "session {} has more than one list")
     items = _catalogue(catalogue)
     known = items.known if "ts" in frame.columns else items.known - {"available_since"}
     selected = _list_metrics(metrics, known)
@@ -174,7 +175,7 @@ def evaluate_lists(
     lists = RecommendationLists(
         catalogue=items, items_SK=items_SK, ts_S=ts_S, fresh_days=fresh_days
     )
-    session = _codes(frame["session"])
+    session = dense_codes(frame["session"])
     ratios = {metric.value: LIST_METRICS[metric] for metric in selected if metric in LIST_METRICS}
     counts = {metric.value: COUNT_METRICS[metric] for metric in selected if metric in COUNT_METRICS}
     estimates = estimate_ratios(sum_by_session([lists], ratios, session))
@@ -183,36 +184,13 @@ def evaluate_lists(
     return _table(estimates, facts, session)
 
 
-def _typed(
-    frame: pl.DataFrame, types: Mapping[str, pl.DataType], *, required: Sequence[str]
-) -> pl.DataFrame:
-    """The frame with the columns of ``types`` that it has cast; none of them may be null."""
-    if missing := [name for name in required if name not in frame.columns]:
-        msg = f"the frame lacks the columns {missing}; it has {frame.columns}"
-        raise DataError(msg)
-    if frame.is_empty():
-        msg = "the frame has no rows; expected one per target, or one per session with its list"
-        raise DataError(msg)
-    present = [name for name in types if name in frame.columns]
-    for name in {*present, *required}:
-        if nulls := frame[name].null_count():
-            msg = f"column {name!r} is null in {nulls} of {frame.height} rows; drop these or fill them"
-            raise DataError(msg)
-    try:
-        return frame.with_columns(frame[name].cast(types[name]) for name in present)
-    except pl.exceptions.PolarsError as error:
-        wanted = ", ".join(f"{name}: {types[name]}" for name in present)
-        msg = f"the frame's columns are of another type than expected ({wanted}): {error}"
-        raise DataError(msg) from error
-
-
 def _targets(frame: pl.DataFrame, k: int, cold_item_clicks: int) -> Targets:
-    frame = _typed(frame, _TARGET_TYPES, required=("session", "rank"))
+    frame = typed_columns(frame, _TARGET_TYPES, required=("session", "rank"))
     if (lowest := frame["rank"].to_numpy().min()) < 1:
         msg = f"column 'rank' holds {lowest}; ranks are integers from 1, the best"
         raise DataError(msg)
     columns = {name: frame[name].to_numpy() for name in frame.columns}
-    columns["session"] = _codes(frame["session"])
+    columns["session"] = dense_codes(frame["session"])
     item_ids = np.empty(0, np.str_)
     if "item" in columns:
         ids = frame["item"].cast(pl.String).to_numpy().astype(np.str_)
@@ -264,8 +242,8 @@ def _check_known(metric: Metric, column: str, known: Collection[str]) -> None:
 
 def _catalogue(frame: pl.DataFrame) -> Catalogue:
     types = {"train_clicks": pl.Int64()}
-    frame = _typed(frame, types, required=("item",))
-    _check_unique(frame["item"], "the catalogue has item {} more than once")
+    frame = typed_columns(frame, types, required=("item",))
+    check_unique(frame["item"], "the catalogue has item {} more than once")
     given = frame.columns
     return Catalogue(
         frame.height,
@@ -295,16 +273,6 @@ def _item_indices(frame: pl.DataFrame, catalogue: pl.DataFrame, k: int | None) -
         msg = f"{len(outside)} recommended items are not in the catalogue, such as {outside[0]!r}"
         raise DataError(msg)
     return found["row"].to_numpy().reshape(frame.height, size)
-
-
-def _check_unique(keys: pl.Series, words: str) -> None:
-    if len(twice := keys.filter(keys.is_duplicated())):
-        msg = f"{words.format(repr(twice[0]))}; expected one row for each"
-        raise DataError(msg)
-
-
-def _codes(session: pl.Series) -> NDArray[np.int64]:
-    return session.rank("dense").cast(pl.Int64).to_numpy()
 
 
 def _table(

@@ -2,7 +2,7 @@
 
 The session is the unit of resampling. A metric is a ratio of sums over sessions, so its standard
 error follows from each session's two sums (delta method), and its distribution from reweighting the
-sessions (Poisson bootstrap). What is no ratio, such as catalogue coverage, is computed again
+sessions (Poisson bootstrap). Other statistics, such as catalogue coverage, are computed again
 without each of several groups of sessions (delete-a-group jackknife; Kott 2001).
 """
 

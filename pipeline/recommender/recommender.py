@@ -13,7 +13,7 @@ from models.scoring.recommend import top_items
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 
-_SESSIONS_AT_ONCE = 512
+_SESSIONS_PER_BATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,10 @@ class Recommender:
         lists = [
             top_items(
                 self.model,
-                sessions[start : start + _SESSIONS_AT_ONCE],
-                torch.from_numpy(preferences[start : start + _SESSIONS_AT_ONCE]).float(),
+                sessions[start : start + _SESSIONS_PER_BATCH],
+                torch.from_numpy(preferences[start : start + _SESSIONS_PER_BATCH]).float(),
                 k,
             )
-            for start in range(0, len(sessions), _SESSIONS_AT_ONCE)
+            for start in range(0, len(sessions), _SESSIONS_PER_BATCH)
         ]
         return np.concatenate(lists) if lists else np.empty((0, k), dtype=np.int64)

@@ -29,7 +29,7 @@ from models.training.configuration import TrainingConfig
 
 ITEMS = ["shoe", "hat", "Mütze", "sock", "coat"]
 CONFIG = ModelConfig(hidden_size=8, layers=1, heads=2, dropout=0.2, max_length=3)
-REFUSAL = r"(?s)not a readable checkpoint: .+\. Materialise 'conditioned_model' anew"
+REFUSAL = r"(?s)not a readable checkpoint: .+\. Materialise 'conditioned_model' again"
 OTHERS = [
     *(
         replace(CONFIG, backbone=backbone, conditioning=conditioning)
@@ -73,7 +73,7 @@ def folder(tmp_path):
 
 
 def described(folder, **changes):
-    """Write the description anew with some keys changed, or left out where None."""
+    """Rewrite the description with some keys changed, or without those that are None."""
     description = json.loads((folder / DESCRIPTION).read_text("utf-8")) | changes
     kept = {key: value for key, value in description.items() if value is not None}
     (folder / DESCRIPTION).write_text(json.dumps(kept), encoding="utf-8")
@@ -167,7 +167,7 @@ def test_the_same_model_writes_the_same_bytes(folder, tmp_path_factory):
     ids=["one-more", "one-less", "other-order", "one-replaced", "empty"],
 )
 def test_another_catalogue_is_refused_with_the_remedy(folder, items):
-    words = f"knows 5 items of another catalogue than the {len(items)} given; materialise"
+    words = f"has 5 items of another catalogue than the {len(items)} given; materialise"
 
     with pytest.raises(CheckpointError, match=words):
         load_checkpoint(folder, items=items)
@@ -281,7 +281,7 @@ def test_fingerprint_knows_items_and_their_order():
 
 def test_a_checkpoint_s_fingerprint_is_that_of_its_description_and_weights(folder):
     first = checkpoint_fingerprint(folder)
-    (folder / "learning_curves.parquet").write_bytes(b"beside it")
+    (folder / "learning_curves.parquet").write_bytes(b"next to it")
     assert checkpoint_fingerprint(folder) == first
 
     parts = [(folder / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)]
@@ -296,7 +296,7 @@ def test_a_checkpoint_s_fingerprint_is_that_of_its_description_and_weights(folde
 def test_what_is_no_checkpoint_has_no_fingerprint(folder):
     (folder / WEIGHTS).unlink()
 
-    with pytest.raises(CheckpointError, match=r"is no checkpoint.*'conditioned_model' anew"):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint.*'conditioned_model' again"):
         checkpoint_fingerprint(folder)
 
 
@@ -304,7 +304,7 @@ def test_a_folded_model_is_not_saved(tmp_path):
     config = ModelConfig(hidden_size=4, layers=1, heads=1)
     model = build_model(config, n_items=3, n_objectives=2, seed=0)
 
-    with pytest.raises(CheckpointError, match="save the model it was made from"):
+    with pytest.raises(CheckpointError, match="save the original model"):
         save_checkpoint(model.folded(torch.tensor([0.5, 0.5])), FACTS, tmp_path)
 
     assert not list(tmp_path.iterdir())

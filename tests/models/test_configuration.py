@@ -298,7 +298,7 @@ def test_negatives_that_can_be_drawn_are_accepted(values):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused_before_training():
-    with pytest.raises(ModelError, match="torch sees no GPU; set it to auto or cpu"):
+    with pytest.raises(ModelError, match="torch finds no GPU; set it to auto or cpu"):
         trained(MODEL, replace(TRAINING, device="cuda"))
 
 

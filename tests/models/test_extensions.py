@@ -216,24 +216,27 @@ def test_a_plugin_that_fails_to_load_is_one_line_with_its_package(
 # Backbones that break the contract, each with the words that say what to change.
 WRONG_WIDTH = (
     "return torch.cat([condition(0, x), x], dim=2)",
-    r"gives \(2, 4, 8\) for sessions of shape \(2, 4, 4\); it must give .* model.hidden_size = 4 for every",
+    r"returns \(2, 4, 8\) for sessions of shape \(2, 4, 4\); expected one .* model.hidden_size = 4 per",
 )
-LAST_STATE_ONLY = ("return condition(0, x)[:, -1]", r"gives \(2, 4\) for sessions of shape")
-SQUEEZED = ("return condition(0, x).squeeze(1)", r"gives \(2, 4\) for sessions of shape \(2, 1, 4")
-NO_TENSOR = ("return condition(0, x), None", r"gives tuple for sessions of shape")
+LAST_STATE_ONLY = ("return condition(0, x)[:, -1]", r"returns \(2, 4\) for sessions of shape")
+SQUEEZED = (
+    "return condition(0, x).squeeze(1)",
+    r"returns \(2, 4\) for sessions of shape \(2, 1, 4",
+)
+NO_TENSOR = ("return condition(0, x), None", r"returns tuple for sessions of shape")
 READS_AHEAD = (
     "return condition(0, x + x.flip(1).cumsum(1).flip(1))",
-    "reads ahead: the first state changes with the clicks behind it.*; mask them",
+    "is not causal: the first state depends on later clicks.*; mask them",
 )
-MEAN_OF_ALL = ("return condition(0, x - x.mean(dim=1, keepdim=True))", "reads ahead")
+MEAN_OF_ALL = ("return condition(0, x - x.mean(dim=1, keepdim=True))", "is not causal")
 NOT_A_NUMBER = (
     "return condition(0, x / torch.arange(x.shape[1])[:, None])",
-    "gives states that are not finite numbers, as a mask does that leaves a position nothing to read",
+    "returns states that are not finite, as a mask does that leaves a position without input",
 )
 RAISES = ("return condition(0, x) @ self.weight", "fails on a session: AttributeError: .*'weight'")
 FORGETS = (
     "return x",
-    r"calls condition for layers \[\], but .*film acts behind each of .*; call x = condition\(layer",
+    r"calls condition for layers \[\], but .*film acts after each of .*; call x = condition\(layer",
 )
 COUNTS_FROM_ONE = ("return condition(1, x)", r"calls condition for layers \[1\], but")
 BROKEN = [
@@ -322,7 +325,7 @@ def test_a_broken_backbone_is_refused_before_anything_is_trained(brought_forward
     tokens = SessionTokens.from_lists([[(1, 0), (2, 0)]])
     state_file = tmp_path / "state"
 
-    with pytest.raises(ModelError, match="reads ahead"):
+    with pytest.raises(ModelError, match="is not causal"):
         train(
             tokens, tokens, n_items=3, model_config=own_config(), seed=1, state_file=state_file,
             config=TrainingConfig(negatives=Negatives(uniform=2), threads=1),
@@ -345,9 +348,9 @@ def test_trying_out_leaves_dropout_out_of_it_and_training_on(brought_forward):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("def Mine(config): return print", "is no torch.nn.Module; derive it from one"),
-        ("def Mine(): ...", "cannot be made: TypeError: .*takes 0 positional arguments but 1"),
-        ("def Mine(config): raise OSError('no file')", "cannot be made: OSError: no file"),
+        ("def Mine(config): return print", "is not a torch.nn.Module; derive its class from one"),
+        ("def Mine(): ...", "cannot be built: TypeError: .*takes 0 positional arguments but 1"),
+        ("def Mine(config): raise OSError('no file')", "cannot be built: OSError: no file"),
         ("def Other(config): ...", "module mine has no 'Mine'"),
         ("import nowhere", r"cannot import mine \(ModuleNotFoundError: No module named 'nowhere'"),
     ],

@@ -15,7 +15,7 @@ EVEN = np.array([[0.0, 1.0], [1 / 2, 1 / 2], [1.0, 0.0]])
 
 
 def share(points, reference, ideal=None):
-    """Hypervolume, from the origin unless told."""
+    """Hypervolume, from the origin by default."""
     reference = np.array(reference, dtype=float)
     ideal = np.zeros(len(reference)) if ideal is None else np.array(ideal, dtype=float)
     return hypervolume(np.array(points, dtype=float), reference=reference, ideal=ideal)
@@ -71,7 +71,7 @@ def test_one_axis_may_be_lowered_and_the_other_raised():
 )
 def test_hypervolume_is_the_share_of_cells_dominated(points):
     axes = len(points[0])
-    cells = list(product(range(SIDE), repeat=axes))  # each by its corner nearest to the ideal
+    cells = list(product(range(SIDE), repeat=axes))  # each by its vertex nearest to the ideal
     dominated = [
         cell
         for cell in cells

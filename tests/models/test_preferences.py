@@ -1,4 +1,4 @@
-"""Preferences: draws from the Dirichlet, an even grid, and what is no preference at all."""
+"""Preferences: draws from the Dirichlet, an even grid, and invalid preferences."""
 
 import math
 
@@ -70,7 +70,7 @@ def test_the_papers_concentration_draws_the_arcsine_law(below, share):
 def test_every_session_gets_its_own_draw():
     draws_BO = sample_preferences(1000, (0.5, 0.5), generator=generator())
 
-    assert len(draws_BO.unique(dim=0)) > 990  # float32 cannot tell the most extreme ones apart
+    assert len(draws_BO.unique(dim=0)) > 990  # float32 cannot distinguish the most extreme ones
 
 
 def test_draws_come_from_the_generator_alone():

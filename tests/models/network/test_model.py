@@ -300,7 +300,7 @@ def test_a_folded_model_shares_all_weights_but_the_conditioning(both):
 def test_a_folded_model_is_not_folded_again(both):
     folded = MODELS[both].folded(torch.tensor([0.2, 0.8]))
 
-    with pytest.raises(ModelError, match="folded already; fold the one it was made from"):
+    with pytest.raises(ModelError, match="already folded; fold the original one"):
         folded.folded(torch.tensor([0.2, 0.8]))
 
 

@@ -92,7 +92,7 @@ def test_sums_and_gradients_are_those_of_loops(positions, candidates, top, rows_
     )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast_path, "_ROWS_AT_ONCE", rows_at_once)
+        patch.setattr(fast_path, "_ROWS_PER_BLOCK", rows_at_once)
         fast_PS = as_matrix(
             candidate_sums(hidden_PD, embedding_ND, drawn, targets_P, top=top, softplus=True)
         )
@@ -117,7 +117,7 @@ def test_whether_or_not_the_own_target_is_among_them(top, own):
 
 @tops
 def test_more_positions_than_are_scored_at_once(top):
-    positions = 2 * fast_path._ROWS_AT_ONCE + 88
+    positions = 2 * fast_path._ROWS_PER_BLOCK + 88
     hidden_PD, embedding_ND, drawn, targets_P = random_case(
         positions=positions, candidates=8, seed=2
     )

@@ -336,7 +336,7 @@ def test_a_loss_of_ones_own_of_another_shape_is_refused(own_module, body, got):
     own_module(f"def loss(of):\n    return {body}\n")
     named = objectives("click", "my_losses:loss")
 
-    with pytest.raises(ModelError, match=rf"my_losses:loss gives {got}, .* each of 5 positions"):
+    with pytest.raises(ModelError, match=rf"my_losses:loss returns {got}, .* each of 5 positions"):
         losses_of(named, Candidates(torch.tensor([1]), torch.zeros(1)))
 
 

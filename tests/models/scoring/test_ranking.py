@@ -30,7 +30,7 @@ def rank_by_sorting(scores, target, rule):
 
 
 def integer_tensor(rows, columns, seed, largest=3):
-    """Small whole numbers: their products are exact, and tie often."""
+    """Small integers: their products are exact, and tie often."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(-largest, largest + 1, (rows, columns), generator=generator).float()
 
@@ -129,7 +129,7 @@ def test_a_score_that_is_not_a_number_is_refused(place):
     table = torch.ones(4000, 2)
     table[place] = torch.tensor([torch.inf, -torch.inf])
 
-    with pytest.raises(ModelError, match="a score is not a number; the model's weights are"):
+    with pytest.raises(ModelError, match="a score is not a number; the weights of the model are"):
         count_above(torch.ones(1, 1, 2), table, torch.tensor([place]))
     with pytest.raises(ModelError, match="a score is not a number"):
         count_above(torch.ones(1, 1, 2), table, torch.tensor([1]))

@@ -290,5 +290,5 @@ def test_many_ties_at_the_end_of_the_list_go_to_the_lowest_items(size):
 
 @pytest.mark.parametrize("k", [0, ITEMS + 1])
 def test_a_list_longer_than_the_catalogue_or_empty_is_refused(k):
-    with pytest.raises(ModelError, match=f"asked for {k} items, but the catalogue holds {ITEMS}"):
+    with pytest.raises(ModelError, match=f"asked for {k} items, but the catalogue has {ITEMS}"):
         top_items(lively_model(), [np.array([1])], torch.tensor([[0.5, 0.5]]), k)

@@ -118,7 +118,7 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused():
     with (
-        pytest.raises(ModelError, match=r"training.device = cuda, but torch sees no GPU; set it"),
+        pytest.raises(ModelError, match=r"training.device = cuda, but torch finds no GPU; set it"),
         distributed_context("cuda"),
     ):
         pass
@@ -157,8 +157,8 @@ def be_one_of_them(name, folder, killed_after):
     register_module_forward_pre_hook(before_a_step)
     result = run(RUNS[name], state_file=Path(folder) / "state")
     save_file(result.model.state_dict(), Path(folder) / f"weights {rank}")
-    told = {"steps": next(steps), "curves": [astuple(point) for point in result.curves]}
-    (Path(folder) / f"told {rank}").write_text(json.dumps(told), "utf-8")
+    summary = {"steps": next(steps), "curves": [astuple(point) for point in result.curves]}
+    (Path(folder) / f"summary {rank}").write_text(json.dumps(summary), "utf-8")
 
 
 def two_processes(name, folder, *, killed_after=-1):
@@ -197,12 +197,12 @@ def test_two_processes_learn_what_one_does_and_end_with_the_same_weights(tmp_pat
 
     alone = run(RUNS[name])
     for rank in (0, 1):
-        told = json.loads((tmp_path / f"told {rank}").read_text("utf-8"))
-        names, losses = zip(*((point[:3], point[3]) for point in told["curves"]), strict=True)
+        summary = json.loads((tmp_path / f"summary {rank}").read_text("utf-8"))
+        names, losses = zip(*((point[:3], point[3]) for point in summary["curves"]), strict=True)
         assert list(names) == [[*astuple(point)[:3]] for point in alone.curves]
         assert losses == pytest.approx([point.loss for point in alone.curves], rel=1e-4)
         # the state of step 8, or of step 7 where the other was ended while it wrote the next
-        assert told["steps"] in ([12 - 8, 12 - 7] if ended else [12])
+        assert summary["steps"] in ([12 - 8, 12 - 7] if ended else [12])
     first, second = (load_file(tmp_path / f"weights {rank}") for rank in (0, 1))
     assert first.keys() == second.keys()
     assert all(torch.equal(weight, second[key]) for key, weight in first.items())

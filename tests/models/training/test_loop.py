@@ -277,7 +277,7 @@ def test_every_session_is_trained_under_its_own_preference():
         assert len(preference_BO.unique(dim=0)) == len(preference_BO)
     together = torch.cat(training)
     assert len(together) == CONFIG.epochs * 20
-    assert len(together.unique(dim=0)) > 0.9 * len(together)  # drawn anew in every epoch
+    assert len(together.unique(dim=0)) > 0.9 * len(together)  # drawn again in every epoch
 
 
 def test_or_every_batch_under_one():
@@ -287,7 +287,7 @@ def test_or_every_batch_under_one():
 
     assert [len(preference_BO.unique(dim=0)) for preference_BO in training] == [1] * 9
     assert sum(len(preference_BO) for preference_BO in training) == CONFIG.epochs * 20
-    assert len(torch.cat(training).unique(dim=0)) == 9  # drawn anew for every batch
+    assert len(torch.cat(training).unique(dim=0)) == 9  # drawn again for every batch
 
 
 def test_preferences_are_drawn_with_each_objectives_concentration():
@@ -334,7 +334,7 @@ def test_validation_looks_at_a_grid_of_the_simplex():
 
 def test_the_learning_rate_follows_its_schedule_over_all_epochs():
     # Adam's steps are as long as the rate, so a weight whose gradient always points one way (that
-    # of an item which is never clicked but always a negative) tells the rate of every step
+    # of an item which is never clicked but always a negative) shows the rate of every step
     sessions = SessionTokens.from_lists([[(0, 0), (1, 0)]] * 4)
     config = replace(
         CONFIG,
@@ -479,7 +479,7 @@ def test_patience_that_is_never_needed_changes_nothing():
     assert run(config=replace(CONFIG, patience=3)).curves == run().curves
 
 
-# What is told
+# What is logged
 
 
 def test_curves_hold_every_epoch_split_and_objective():
@@ -654,7 +654,7 @@ def test_float16_without_a_gpu_is_refused():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(ModelError, match=r"training.device = cuda, but torch sees no GPU"):
+    with pytest.raises(ModelError, match=r"training.device = cuda, but torch finds no GPU"):
         run(config=replace(CONFIG, device="cuda"))
 
 

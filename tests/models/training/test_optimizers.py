@@ -217,7 +217,7 @@ def test_the_rate_warms_up_and_falls_like_half_a_cosine():
     falling = [(1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]  # the first is 1, too
     assert shares == pytest.approx(rising + falling)
     assert shares[8] == pytest.approx(0.5)  # half way down
-    assert learning_rate_share(12, 12, 1 / 3) == pytest.approx(0.0)  # the end, which is no step
+    assert learning_rate_share(12, 12, 1 / 3) == pytest.approx(0.0)  # the end, which is not a step
 
 
 def test_without_warm_up_the_first_step_has_the_peak_rate():

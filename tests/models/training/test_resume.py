@@ -61,7 +61,7 @@ SPARSE = replace(CONFIG, sparse_items=True)
 STEPS_AN_EPOCH = 3
 
 
-class Interrupted(Exception):  # noqa: N818 - is no error of the code that is tested
+class Interrupted(Exception):  # noqa: N818 - not an error of the code under test
     """Ends a run from within."""
 
 
@@ -106,7 +106,7 @@ def interrupted_run(file, *, after, in_training=True, **arguments):
 
 
 def assert_same(one, other):
-    """Weights bit for bit, and everything that is told."""
+    """Weights bit for bit, and all results."""
     weights, others = one.model.state_dict(), other.model.state_dict()
     assert weights.keys() == others.keys()
     for name, weight in weights.items():
@@ -348,7 +348,7 @@ def test_the_file_is_replaced_not_written_over(file):
 
         assert opened.read() == before
     assert file.read_bytes() != before
-    assert list(file.parent.iterdir()) == [file]  # nothing is left beside it
+    assert list(file.parent.iterdir()) == [file]  # no other file is left
 
 
 # A state that is not this run's

@@ -71,7 +71,7 @@ def test_long_and_short_sessions_weigh_the_same():
         ([5.0, 7.0], [1.0, 0.0], log(2)),
         ([1.0, 1.0, 2.0], [1 / 3] * 3, log(3) + 2 * 1 / 4 * log(1 / 4) + 1 / 2 * log(1 / 2)),
     ],
-    ids=["equal", "balanced", "one-to-three", "three-to-one", "corner", "three-objectives"],
+    ids=["equal", "balanced", "one-to-three", "three-to-one", "vertex", "three-objectives"],
 )
 def test_non_uniformity_by_hand(losses, preference, expected):
     value_B = non_uniformity(torch.tensor([losses]), torch.tensor([preference]))
@@ -130,7 +130,7 @@ def test_angle_knows_directions_only(case, scale):
         ([8.0, 1.0], [1 / 2, 1 / 2], 0.001, 1 / 2 * 8),
         ([0.0, 0.0, 0.0], [1 / 3] * 3, 0.3, 0.3 * log(3)),
     ],
-    ids=["equal", "plain", "corner", "nearly-the-maximum", "zero"],
+    ids=["equal", "plain", "vertex", "nearly-the-maximum", "zero"],
 )
 def test_smooth_tchebycheff_by_hand(losses, preference, smoothness, expected):
     value_B = smooth_tchebycheff(

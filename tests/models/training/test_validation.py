@@ -107,15 +107,15 @@ def slow_metrics(model, preference):
     return hits / targets, ordered_hits / hits
 
 
-def area_below(points, corner):
-    """What points, the lower the better, dominate of the box from (0, 0) to the corner; a share."""
-    inside = [(x, y) for x, y in sorted(points) if x < corner[0] and y < corner[1]]
-    area, height = 0.0, corner[1]
+def area_below(points, reference):
+    """What points, the lower the better, dominate of the box from (0, 0) to the reference; a share."""
+    inside = [(x, y) for x, y in sorted(points) if x < reference[0] and y < reference[1]]
+    area, height = 0.0, reference[1]
     for x, y in inside:
         if y < height:
-            area += (corner[0] - x) * (height - y)
+            area += (reference[0] - x) * (height - y)
             height = y
-    return area / (corner[0] * corner[1])
+    return area / (reference[0] * reference[1])
 
 
 @torch.no_grad()

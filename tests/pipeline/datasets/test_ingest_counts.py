@@ -26,7 +26,7 @@ def events(rows):
 
 
 def rejected(*reasons, source="log", first=1):
-    """One line a reason, numbered from ``first``; a duplicate has no line."""
+    """One row per reason, numbered from ``first``; a duplicate has no line."""
     rows = [
         (source, None if reason is Reason.DUPLICATE else line, reason.value, "?")
         for line, reason in enumerate(reasons, start=first)
@@ -97,7 +97,7 @@ def test_the_refusal_names_every_fault_with_its_count_and_first_place():
     with pytest.raises(DataError) as caught:
         found.check()
 
-    # 3 times out of range, 3 duplicates and 1 unreadable; a event_type that is not used is no fault
+    # 3 times out of range, 3 duplicates and 1 unreadable; an event type that is not used is not a defect
     assert str(caught.value) == (
         "data: 7 of 14 rows are rejected (duplicate of another event: 3, first in log; "
         "time outside 2000-01-01 to 2100-01-01: 3, first in log line 1; "
@@ -132,8 +132,8 @@ def test_data_without_any_event_is_refused_whatever_the_limit(reasons, words):
     ("good", "bad", "limit", "refused"),
     [
         (4_999, 5_001, 0.05, True),
-        (5_000, 5_000, 0.05, False),  # half of the first rows may be bad: the file may mend
-        (0, 9_999, 0.05, False),  # too few rows to tell
+        (5_000, 5_000, 0.05, False),  # half of the first rows may be bad: the file may improve
+        (0, 9_999, 0.05, False),  # too few rows to decide
         (1_999, 8_001, 0.8, True),
         (2_000, 8_000, 0.8, False),  # the limit itself allows as many
         (0, 20_000, 1.0, False),
@@ -169,7 +169,7 @@ COUNTS = {"rows": 5, "sessions": 2, "clicks": 2, "carts": 1, "orders": 1}
 
 
 def expecting():
-    """A tally of 4 events of which one is repeated, and 1 line set aside."""
+    """Counts of 4 events, one of them repeated, and 1 rejected line."""
     found = IngestCounts(dataset="data", max_rejected_share=1.0)
     found.count_read("log", events(ROWS), rejected(JUNK))
     found.count_rejected(rejected(Reason.DUPLICATE))

@@ -54,7 +54,7 @@ def write_log(path, seed):
 
 @contextmanager
 def runner(source, project_root):
-    """A process that materialises into the folders it is told, each in a child of its own.
+    """A process that materialises into the given folders, each in a child process.
 
     A child is forked as soon as everything is imported, which takes longer than the work itself.
     """

@@ -136,7 +136,7 @@ def test_partitions_one_after_another_are_all_events_in_order(
     assert len(found) == number
     assert pl.concat(found).rows() == whole[expected].rows()
     owners = [set(part["session"]) for part in found]
-    assert sum(map(len, owners)) == len(set(names))  # no session lies in two partitions
+    assert sum(map(len, owners)) == len(set(names))  # no session is in two partitions
     assert list(folder.glob("*")) == []
 
 

@@ -210,7 +210,7 @@ def test_covariances_are_symmetric_and_agree_with_the_errors():
     assert (own["covariance"] >= 0).all()
     ratio = own["covariance"].sqrt() / own["standard_error"]
     bootstrap = ratio.filter((own["method"] == "bootstrap") & (own["standard_error"] > 1e-9))
-    # 2,000 replicates know it to 1.6 %, and the delta method is good to about 1/sqrt(400)
+    # 2,000 replicates know it to 1.6%, and the delta method is good to about 1/sqrt(400)
     assert bootstrap.to_list() == pytest.approx([1] * len(bootstrap), rel=0.1)
     jackknife = set(table.filter(method="jackknife")["metric"])
     assert jackknife == {"catalogue_coverage", "gini_index"}

@@ -161,7 +161,7 @@ def test_the_knee_is_where_the_front_bends_most():
     "points",
     [
         [(0.1, 0.3), (0.2, 0.2), (0.3, 0.1)],  # a straight line
-        [(0.1, 0.3), (0.15, 0.15), (0.3, 0.1)],  # a front that bends inwards
+        [(0.1, 0.3), (0.15, 0.15), (0.3, 0.1)],  # a convex front
         [(0.1, 0.3), (0.3, 0.1)],
         [(0.3, 0.3), (0.1, 0.1)],  # one point dominates all
     ],

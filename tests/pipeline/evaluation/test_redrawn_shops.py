@@ -1,4 +1,4 @@
-"""Errors of offline metrics against the spread over test sets the synthetic shop draws anew."""
+"""Errors of offline metrics against the spread over redrawn test sets of the synthetic shop."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def shop():
 
 
 def sessions_of(shop, n, seed):
-    """Sessions of two clicks or more, of users drawn anew."""
+    """Sessions of two clicks or more, of newly drawn users."""
     rng = np.random.default_rng([seed, 77])
     world = replace(WORLD, sessions=13 * n // 10)
     visits = simulate_browsing(shop, make_users(world, world.users, rng), world, rng=rng)
@@ -120,11 +120,11 @@ def test_errors_are_the_spread_over_test_sets_that_are_drawn_anew(evaluate, esti
     of_all_lists = both.filter(pl.col("method") == "jackknife", pl.col("spread") > 0)
     assert of_ratios.height >= 12 * 3
     assert of_all_lists["metric"].n_unique() == 2
-    # 200 test sets know their spread to 5 %
+    # 200 test sets know their spread to 5%
     for error in ("standard_error", "redrawn"):
         ratios = (of_ratios[error] / of_ratios["spread"]).to_list()
         assert ratios == pytest.approx([1] * len(ratios), rel=0.15)
-    # one jackknife of 20 groups knows its error to 16 %, so this is about what it says on average;
+    # one jackknife of 20 groups knows its error to 16%, so this is about its mean;
     # coverage is a count of whole items, which leaving sessions out measures coarsely
     for metric, within in (("gini_index", 0.25), ("catalogue_coverage", 0.5)):
         one = of_all_lists.filter(metric=metric)

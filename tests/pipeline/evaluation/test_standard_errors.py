@@ -107,7 +107,7 @@ def test_the_bootstrap_agrees_with_the_delta_method_at_5000_sessions():
 
     bootstrap = covariance_of(bootstrap_ratios([sums], 4000, seed=1)[:, 0])
 
-    # 4,000 replicates know a standard deviation to 1/sqrt(8000), about 1.1 %
+    # 4,000 replicates know a standard deviation to 1/sqrt(8000), about 1.1%
     delta = sums.delta_covariance_GG()
     assert errors(bootstrap) == pytest.approx(errors(delta), rel=0.05)
     assert bootstrap == pytest.approx(delta, rel=0.15)
@@ -118,7 +118,7 @@ def test_both_agree_with_the_spread_of_redrawn_test_sets():
     spread = np.cov(values.T)
     sums = correlated_sessions(1000, seed=1000)
 
-    # 600 test sets know a standard deviation to 1/sqrt(1200), about 3 %
+    # 600 test sets know a standard deviation to 1/sqrt(1200), about 3%
     assert errors(sums.delta_covariance_GG()) == pytest.approx(errors(spread), rel=0.15)
     bootstrap = covariance_of(bootstrap_ratios([sums], 1000, seed=2)[:, 0])
     assert errors(bootstrap) == pytest.approx(errors(spread), rel=0.15)

@@ -136,7 +136,7 @@ def test_the_items_of_another_training_are_refused(study):
     [
         ([[0.9, 0.9]], 3, "not a point of the simplex"),
         ([[0.2, 0.3, 0.5]], 3, "has 3 weights, the model 2 objectives"),
-        ([[0.5, 0.5]], 8, "asked for 8 items, but the catalogue holds 7"),
+        ([[0.5, 0.5]], 8, "asked for 8 items, but the catalogue has 7"),
     ],
     ids=["off-simplex", "three-weights", "too-long"],
 )

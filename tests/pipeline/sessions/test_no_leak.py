@@ -1,7 +1,7 @@
 """What happens at or after a cut cannot reach training; where a rule lets it, that is shown.
 
 Under ``drop`` and ``later`` one bit of what follows a cut does decide about a session before it:
-that it goes on at all, for then it is no session of train. Nothing else does.
+that it continues at all, for then it is not a train session. Nothing else does.
 """
 
 import json
@@ -137,8 +137,8 @@ def test_poison_after_the_validation_cut_leaves_training_the_same_to_the_bit(
     assert poisoned == clean
 
 
-STRADDLER = {"s": [*clicks(START + DAY_MS, [2, 2, 0]), (VALIDATION, 3, C)]}
-GOES_ON = {"s": [*STRADDLER["s"], *clicks(TEST, [3, 3]), (TEST + 2, 2, O)]}
+BOUNDARY = {"s": [*clicks(START + DAY_MS, [2, 2, 0]), (VALIDATION, 3, C)]}
+GOES_ON = {"s": [*BOUNDARY["s"], *clicks(TEST, [3, 3]), (TEST + 2, 2, O)]}
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_counting_straddlers_to_the_earlier_part_shows_training_what_comes_after
     tmp_path, boundary_sessions, leaks
 ):
     found = []
-    for name, log in {"clean": FIXED | STRADDLER, "goes-on": FIXED | GOES_ON}.items():
+    for name, log in {"clean": FIXED | BOUNDARY, "goes-on": FIXED | GOES_ON}.items():
         (tmp_path / name).mkdir()
         found.append(trained_on(log, tmp_path / name, rules(boundary_sessions=boundary_sessions)))
 
@@ -194,7 +194,7 @@ def test_poison_before_the_cut_does_change_training(tmp_path):
 
 
 def _poisoned_line(line, cut, last, rng):
-    """The line, its events from the cut on made anew, but for the log's last."""
+    """The line, its events from the boundary on redrawn, but for the log's last."""
     session = json.loads(line)
     for event in session["events"]:
         if cut <= event["ts"] < last:

@@ -1,4 +1,4 @@
-"""The split by time, to the millisecond: three parts, two cuts, and four rules for straddlers."""
+"""The split by time, to the millisecond: three splits, two boundaries, and four policies for boundary sessions."""
 
 import numpy as np
 import pytest

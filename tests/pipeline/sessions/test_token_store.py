@@ -132,7 +132,7 @@ def test_however_it_is_cut_into_pieces_the_store_has_the_same_bytes(tmp_path):
     write(other, dict(reversed(SESSIONS.items())), pieces=2)
 
     assert one.read_bytes() == other.read_bytes()
-    assert sorted(tmp_path.iterdir()) == [one, other]  # nothing is left beside them
+    assert sorted(tmp_path.iterdir()) == [one, other]  # no other file is left
 
 
 def test_a_writer_that_fails_leaves_neither_a_store_nor_its_parts(tmp_path):

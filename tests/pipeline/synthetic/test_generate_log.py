@@ -189,7 +189,7 @@ def test_more_arrive_on_days_that_weigh_more():
     assert chisquare(np.bincount(day), weights / weights.sum() * n).pvalue > 1e-3
 
 
-def test_a_log_of_another_world_is_not_taken_for_the_shops_own(log, small_params):
+def test_a_log_of_another_shop_is_rejected(log, small_params):
     world = {"neighbours": 20, "seed": 7, **SMALL}
     study = parse_study(small_params | {"synthetic": world})
     other = parse_study(small_params | {"synthetic": world | {"sessions": 301}})
@@ -200,7 +200,7 @@ def test_a_log_of_another_world_is_not_taken_for_the_shops_own(log, small_params
 
     check_shop_log(study, md5(log))
     check_shop_log(replayed, md5(log))  # its users are those of the log, whatever shop it is from
-    with pytest.raises(DataError, match=rf"{md5(log)}, but the synthetic shop.*dvc repro raw_ev"):
+    with pytest.raises(DataError, match=rf"{md5(log)}, but the shop of .*dvc repro raw_ev"):
         check_shop_log(other, md5(log))
 
 

@@ -134,9 +134,9 @@ def survive(load, real_data, tmp_path, case, *, mutants, rows):
         body, whole = wounded_copy(lines, separator, rng)
         mark = b"\xef\xbb\xbf" if n % 3 == 0 else b""
         data = mark + b"".join(line + b"\n" for line in header) + body
-        packed = n % 2 == 0
-        target = tmp_path / (path.rsplit("/")[-1] + (".gz" if packed else ""))
-        target.write_bytes(gzip.compress(data) if packed else data)
+        compressed = n % 2 == 0
+        target = tmp_path / (path.rsplit("/")[-1] + (".gz" if compressed else ""))
+        target.write_bytes(gzip.compress(data) if compressed else data)
         duplicates = Duplicates.KEEP if n % 4 else Duplicates.REJECT
         dataset = DatasetConfig(format=dataset_format, path="copy", duplicates=duplicates)
 
@@ -206,11 +206,11 @@ def test_a_packed_file_with_any_wound_is_refused_or_read_whole(load, real_data, 
     rng = np.random.default_rng(20250922)
     dataset = DatasetConfig(format=dataset_format, path="copy", duplicates=Duplicates.KEEP)
     header, lines = sample(real_data, case, rng, 400)
-    packed = gzip.compress(b"\n".join([*header, *lines]), mtime=0)
+    compressed = gzip.compress(b"\n".join([*header, *lines]), mtime=0)
     target = tmp_path / (path.rsplit("/")[-1] + ".gz")
     for _ in range(14):
-        wounded = bytearray(packed)
-        at = int(rng.integers(len(packed)))
+        wounded = bytearray(compressed)
+        at = int(rng.integers(len(compressed)))
         if rng.integers(2):
             wounded[at] ^= 1 << int(rng.integers(8))
         else:

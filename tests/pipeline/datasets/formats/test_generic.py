@@ -1,4 +1,4 @@
-"""A log of one's own by naming its columns: parquet, CSV and JSON lines say the same."""
+"""Generic logs with named columns: parquet, CSV and JSON lines give the same events."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""JSON lines of one's own: lines by hand, and any JSON against a twin that judges nothing else."""
+"""Generic JSON lines: lines by hand, and any JSON against a simple reference."""
 
 import json
 

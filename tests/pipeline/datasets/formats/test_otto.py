@@ -128,7 +128,7 @@ SPELLINGS = {
         (".gz", gzip.compress),
         (".zst", lambda data: pa.Codec("zstd").compress(data, asbytes=True)),
     ],
-    ids=["unpacked", "gz", "zst"],
+    ids=["uncompressed", "gz", "zst"],
 )
 def test_how_a_file_is_written_makes_no_difference(tmp_path, content, suffix, pack):
     path = tmp_path / f"log.jsonl{suffix}"

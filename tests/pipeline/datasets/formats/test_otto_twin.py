@@ -170,22 +170,22 @@ def _line(*events, session=1):
 
 
 # The last line of each is exactly as long as what DuckDB reads in it takes when it is written out.
-# An exponent adds an e; a line that lacks one of its own stands beside it.
+# An exponent adds an e; here next to a line that lacks one of its own.
 DISGUISED = {
     "exponent": [_line(_event("1e03"))],
-    "exponents-beside-a-blank-line": ["", _line(_event("1e03"), _event("1e03"), _event("1e03"))],
-    "exponent-beside-an-event-without-e": [_line("null"), _line(_event("1e03"))],
+    "exponents-next-to-a-blank-line": ["", _line(_event("1e03"), _event("1e03"), _event("1e03"))],
+    "exponent-next-to-an-event-without-e": [_line("null"), _line(_event("1e03"))],
     "exponent-in-the-session": [_line("null"), _line(_event(), session="1e03")],
     "saved-bytes-as-spaces": [_line("null"), _line(_event("     1e7"))],
     "saved-bytes-as-another-field": [_line("null"), _line(_event('1e10,"x":12'))],
-    "exponent-beside-escapes-that-hide-an-e": [
+    "exponent-next-to-escapes-that-hide-an-e": [
         _line(_event("1e14 ", event_type='"ord\\u0065rs"').replace("type", "typ\\u0065")),
         _line(_event("1e03")),
     ],
     "capital-exponent": [_line(_event("1E03"))],
     "hexadecimal-text": [_line(_event('"0xfffffffffffffff"'))],
     "hexadecimal-text-in-capitals": [_line(_event('"0XFFFFFFFFFFFFFFF"'))],
-    "fraction-beside-the-smallest-integer": [
+    "fraction-next-to-the-smallest-integer": [
         _line(_event(-INT64)),
         _line(_event("5.000000000000000000")),
     ],

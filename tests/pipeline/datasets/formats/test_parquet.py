@@ -1,4 +1,4 @@
-"""Parquet of one's own: types of columns, values that do not fit them, and damaged files."""
+"""Generic parquet: types of columns, values that do not fit them, and damaged files."""
 
 import numpy as np
 import pyarrow as pa

@@ -163,18 +163,18 @@ def test_yoochoose_needs_no_buys_and_takes_them_for_orders(load, tmp_path):
     assert events.rows() == [(7, at, 5, "click", 0), (7, ms(2014, 9, 24, 10), 5, "order", 1)]
 
 
-@pytest.mark.parametrize("packed", [".gz", ".zst"])
-def test_months_of_rees46_are_read_in_order_packed_or_not(load, real_data, tmp_path, packed):
+@pytest.mark.parametrize("compressed", [".gz", ".zst"])
+def test_months_of_rees46_are_read_in_order_packed_or_not(load, real_data, tmp_path, compressed):
     content = (real_data / "rees46" / "2019-Oct.csv").read_bytes()
     october = content.replace(b"2019-10-01", b"2019-10-31")
-    codec = {".gz": "gzip", ".zst": "zstd"}[packed]
-    with pa.output_stream(str(tmp_path / f"2019-Oct.csv{packed}"), compression=codec) as file:
+    codec = {".gz": "gzip", ".zst": "zstd"}[compressed]
+    with pa.output_stream(str(tmp_path / f"2019-Oct.csv{compressed}"), compression=codec) as file:
         file.write(october)
     (tmp_path / "2019-Nov.csv").write_bytes(content.replace(b"2019-10-01", b"2019-11-01"))
 
     summary, events, _ = load(section(F.REES46), tmp_path)
 
-    assert summary["files"] == {"2019-Nov.csv": 1000, f"2019-Oct.csv{packed}": 1000}
+    assert summary["files"] == {"2019-Nov.csv": 1000, f"2019-Oct.csv{compressed}": 1000}
     assert (summary["sessions"], summary["events"]) == (372, 2000)
     session = events.filter(session="72d76fde-8bb3-4e00-8c23-a032dfed738c")
     assert session["ts"].is_sorted()
@@ -229,9 +229,11 @@ def test_data_of_another_format_is_found_out_at_the_beginning(load, tmp_path, na
 
 @pytest.mark.parametrize("cut", [0.02, 0.5, 0.98, 1.0])
 def test_a_packed_file_cut_short_is_named_and_nothing_of_it_is_used(load, real_data, tmp_path, cut):
-    packed = gzip.compress((real_data / "jdata" / "train.csv").read_bytes(), mtime=0)
+    compressed = gzip.compress((real_data / "jdata" / "train.csv").read_bytes(), mtime=0)
     path = tmp_path / "train.csv.gz"
-    path.write_bytes(packed[: int(len(packed) * cut) - 8])  # at the end a checksum of 8 bytes
+    path.write_bytes(
+        compressed[: int(len(compressed) * cut) - 8]
+    )  # at the end a checksum of 8 bytes
 
     with pytest.raises(DataError, match=rf"cannot read {path} to its end.*restore the file"):
         load(section(F.JDATA), path, max_rejected_share=1.0)

@@ -27,7 +27,7 @@ PACK = {
     ".zst": lambda data: pa.Codec("zstd").compress(data, asbytes=True),
 }
 LINES = b"".join(f"{number},{number**2}\n".encode() for number in range(2000))
-PACKED = pytest.mark.parametrize("suffix", [".gz", ".zst"])
+COMPRESSED = pytest.mark.parametrize("suffix", [".gz", ".zst"])
 
 
 def _joined(file, **options):
@@ -84,7 +84,7 @@ def test_a_file_without_lines_gives_no_block(tmp_path, content, suffix):
     assert list(read_blocks(file)) == []
 
 
-@PACKED
+@COMPRESSED
 def test_archives_written_one_behind_another_are_read_to_the_last(tmp_path, suffix):
     file = tmp_path / f"log{suffix}"
     file.write_bytes(PACK[suffix](b"one\n") + PACK[suffix](b"two\n"))
@@ -92,7 +92,7 @@ def test_archives_written_one_behind_another_are_read_to_the_last(tmp_path, suff
     assert _joined(file) == b"one\ntwo\n"
 
 
-@PACKED
+@COMPRESSED
 def test_an_archive_cut_anywhere_is_refused(tmp_path, suffix):
     file = tmp_path / f"log{suffix}"
     whole = PACK[suffix](LINES)
@@ -108,7 +108,7 @@ def test_an_archive_cut_anywhere_is_refused(tmp_path, suffix):
         )
 
 
-@PACKED
+@COMPRESSED
 @pytest.mark.parametrize("archives", [0, 1], ids=["alone", "behind-an-archive"])
 def test_text_where_an_archive_should_be_is_refused(tmp_path, suffix, archives):
     file = tmp_path / f"log{suffix}"
@@ -124,10 +124,10 @@ def test_no_flipped_bit_of_a_gz_goes_unnoticed(tmp_path):
     name_and_system = range(4, 10)  # of the header: nothing of the content
 
     for _ in range(100):
-        packed = bytearray(whole)
+        compressed = bytearray(whole)
         place = rng.choice([i for i in range(len(whole)) if i not in name_and_system])
-        packed[place] ^= 1 << rng.randrange(8)
-        file.write_bytes(packed)
+        compressed[place] ^= 1 << rng.randrange(8)
+        file.write_bytes(compressed)
         try:
             assert _joined(file) == LINES
         except DataError:
