@@ -99,8 +99,8 @@ def report(millions: list[float], repeats: int) -> str:
         "*drawn* (the log made, once); *bare* is `CREATE TABLE AS SELECT` of the same parquet files."
     )
     heads = (
-        "| million impressions | drawn | peak memory of drawing | parquet | bare | ingested | times bare | checks | the same files "
-        "again | one more day | group sums | four hypotheses | peak memory |"
+        "| million impressions | drawn | peak memory of that | parquet | bare | taken in | times bare | checks | the same files "
+        "again | one day more | group sums | four hypotheses | peak memory |"
     )
     lines = [
         "# From impressions to a verdict",
@@ -147,7 +147,7 @@ def measured(million: float, folder: Path, repeats: int) -> dict[str, Any]:
 
 
 def compared_with_rows(largest: dict[str, Any], repeats: int) -> str:
-    """The slow twin: one row per impression, scaled to the whole log."""
+    """The slow twin: one row an impression, scaled to the whole log."""
     times = [alone(work="statsmodels")[0] for _ in range(repeats)]
     line, every = (
         statistics.median(one[name] for one in times) for name in ("line", "line and variants")
@@ -155,7 +155,7 @@ def compared_with_rows(largest: dict[str, Any], repeats: int) -> str:
     scale = 4 * largest["million"] * 1e6 / STATSMODELS_ROWS
     ours = largest["sums"] + largest["hypotheses"]
     return (
-        f"Row-level statsmodels with cluster-robust errors, on {STATSMODELS_ROWS:,} impressions: "
+        f"Row-level statsmodels with user-clustered errors, on {STATSMODELS_ROWS:,} impressions: "
         f"{line:.1f} s for the logistic regression alone, {every:.0f} s with the variants that a "
         "report has of it and rows can be fitted for (Poisson, curvature, day effects, novelty, "
         f"without each of the five groups; the permutation test's 119 further fits left out). For "
@@ -240,7 +240,7 @@ def estimates(sums: ExperimentAggregates) -> float:
 
 
 def row_level() -> dict[str, float]:
-    """Seconds of statsmodels on one row per impression, with cluster-robust errors."""
+    """Seconds of statsmodels on one row an impression, with errors clustered by user."""
     import statsmodels.api as sm  # noqa: PLC0415 - only this child needs it
 
     rng = np.random.default_rng(3)
@@ -267,7 +267,7 @@ def row_level() -> dict[str, float]:
 
 
 def draw(impressions: float, folder: Path) -> None:
-    """A log of so many impressions, one file per day, drawn from the slopes of the paper."""
+    """A log of so many impressions, one file a day, drawn from the slopes of the paper."""
     users = round(impressions * USERS_AN_IMPRESSION)
     setting = SimulationConfig(
         synthetic=SyntheticConfig(),
