@@ -237,7 +237,7 @@ def test_a_truncated_compressed_file_is_named_and_rejected(load, real_data, tmp_
         compressed[: int(len(compressed) * cut) - 8]
     )  # at the end a checksum of 8 bytes
 
-    with pytest.raises(DataError, match=rf"cannot read {path} to its end.*restore the file"):
+    with pytest.raises(DataError, match=rf"cannot read {path} to its end.*Restore the file"):
         load(section(F.JDATA), path, max_rejected_share=1.0)
 
 
