@@ -193,8 +193,8 @@ def test_expected_counts_that_differ_are_all_named(load, real_data):
 
     assert str(caught.value) == (
         f"{real_data / 'rees46'} differs from dataset.expected: sessions: expected "
-        "371, got 372; carts: expected 4, got 3. Is the download complete? Else correct "
-        "dataset.expected"
+        "371, got 372; carts: expected 4, got 3. Check that the download is "
+        "complete, or correct dataset.expected"
     )
 
 
