@@ -2,7 +2,7 @@
 
 
 class ModelError(Exception):
-    """A model that cannot be built, trained, saved or loaded as asked."""
+    """A model that cannot be built, trained, saved or loaded as configured."""
 
 
 class TrainingDiverged(ModelError):  # noqa: N818 - names what happened

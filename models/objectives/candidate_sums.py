@@ -35,7 +35,7 @@ class CandidateSums:
     softplus_P: Tensor
 
 
-def candidate_sums(  # noqa: PLR0913 - a batch's tensors, and what is wanted
+def candidate_sums(  # noqa: PLR0913 - a batch's tensors, and options
     hidden_PD: Tensor,
     embedding_ND: Tensor,
     candidates: Candidates,

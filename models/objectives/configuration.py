@@ -22,7 +22,7 @@ class Loss(StrEnum):
 
 
 class ClickLoss(StrEnum):
-    """The loss behind the click and the revenue objective."""
+    """The loss of the click and the revenue objective."""
 
     SOFTMAX = "softmax"
     GBCE = "gbce"

@@ -79,7 +79,7 @@ class CandidateSampler:
     """
 
     def __init__(self, config: Negatives, *, n_items: int, popularity_I: Tensor) -> None:
-        """``popularity_I`` holds each item's clicks in train."""
+        """``popularity_I`` is the number of train clicks of each item."""
         if config.uniform > n_items or (config.top or 0) > n_items:
             name = "top" if config.uniform <= n_items else "uniform"
             msg = (

@@ -49,7 +49,7 @@ class TrainingConfig:
 
     Attributes:
         objectives: Two or more losses, in the order of the preference's weights.
-        click_loss: The loss behind the click objectives.
+        click_loss: The loss of the click and the revenue objective.
         gbce_calibration: t of gBCE in [0, 1]; 1 removes all overconfidence.
         negatives: The items targets are compared with.
         scalarisation: How a session's losses are scalarised.

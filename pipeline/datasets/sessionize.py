@@ -14,7 +14,7 @@ def sessionize_by_inactivity(events: pl.DataFrame, minutes: float) -> pl.DataFra
     type.
 
     Args:
-        events: Column ``session`` holds the user; a user's rows are consecutive, sorted by time.
+        events: Column ``session`` is the user; a user's rows are consecutive, sorted by time.
         minutes: The inactivity timeout.
     """
     user, new_user = pl.col("session"), pl.lit(run_starts(events["session"]))

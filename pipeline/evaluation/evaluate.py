@@ -218,7 +218,7 @@ def _target_metric(
 
 
 def _list_metrics(metrics: Sequence[str] | None, known: Collection[str]) -> list[Metric]:
-    """The metrics asked for, or those the columns allow."""
+    """The requested metrics, or all that the columns allow."""
     built_in = [*COUNT_METRICS, *LIST_METRICS]
     if metrics is None:
         return [one for one in built_in if REQUIRED_ATTRIBUTE.get(one) in {None, *known}]

@@ -179,7 +179,7 @@ REQUIRED_ATTRIBUTE: Mapping[Metric, str] = {
     Metric.CATEGORY_DIVERSITY: "category",
     Metric.FRESHNESS: "available_since",
 }
-"""What a mean over lists must know about the items."""
+"""The attribute of items that a metric reads."""
 
 COUNT_METRICS: Mapping[Metric, Callable[[NDArray[np.int64]], float]] = {
     Metric.CATALOGUE_COVERAGE: coverage,

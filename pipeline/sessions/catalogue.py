@@ -1,4 +1,4 @@
-"""The catalogue: the items a study's model knows, with the index each has in it."""
+"""The catalogue: the items of a study's model, with their indices."""
 
 import polars as pl
 

@@ -116,7 +116,7 @@ def test_a_loaded_model_can_be_folded(folder):
     torch.testing.assert_close(states(folded)[0], states(fresh_model())[0])
 
 
-def test_the_description_says_what_the_model_is_and_how_it_was_trained(folder):
+def test_the_description_has_model_and_training_configuration(folder):
     description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
 
     assert description == {
@@ -293,7 +293,7 @@ def test_a_checkpoint_s_fingerprint_is_that_of_its_description_and_weights(folde
         (folder / name).write_bytes(part)
 
 
-def test_what_is_no_checkpoint_has_no_fingerprint(folder):
+def test_an_invalid_checkpoint_has_no_fingerprint(folder):
     (folder / WEIGHTS).unlink()
 
     with pytest.raises(CheckpointError, match=r"is not a checkpoint.*'conditioned_model' again"):

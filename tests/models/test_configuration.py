@@ -140,7 +140,7 @@ def test_every_field_of_the_training_changes_the_model(name):
 
 
 @pytest.mark.parametrize("name", OTHER_CHOICE)
-def test_every_field_of_the_choice_of_an_epoch_changes_what_is_known_of_it(name):
+def test_every_field_of_an_epoch_changes_its_state(name):
     before, after = before_and_after(TRAINING, name, OTHER_CHOICE)
 
     assert scores(MODEL, after) == scores(MODEL, before)  # the same steps, here the same epoch

@@ -99,7 +99,7 @@ def test_the_folder_the_program_was_started_in_is_looked_in_last_and_named_once(
 
 
 @pytest.mark.parametrize("path", ["mine:", ":Mine", ":"])
-def test_what_is_not_an_import_path_is_refused_with_how_to_write_one(path):
+def test_an_invalid_import_path_is_rejected_with_a_valid_form(path):
     words = f"model.backbone = {path!r} is not an import path; write 'package.module:name'"
 
     with pytest.raises(ModelError, match=words):

@@ -308,6 +308,6 @@ def test_a_folded_model_is_not_folded_again(both):
     ("preference", "words"),
     [([0.5, 0.6], "not a point of the simplex"), ([0.2, 0.3, 0.5], "3 weights, the model 2")],
 )
-def test_what_is_no_preference_is_not_folded(preference, words):
+def test_an_invalid_preference_is_not_folded(preference, words):
     with pytest.raises(ModelError, match=words):
         MODEL.folded(torch.tensor(preference))

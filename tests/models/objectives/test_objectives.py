@@ -299,7 +299,7 @@ def own_module(tmp_path, monkeypatch):
     sys.modules.pop("my_losses", None)
 
 
-def test_a_loss_of_ones_own_sees_the_batch(own_module):
+def test_a_custom_loss_receives_the_batch(own_module):
     own_module(
         "def margin(of):\n"
         "    return of.value_P * (1 - of.positive_P).clamp_min(0) + of.candidates.items_N.sum()\n"
@@ -332,7 +332,7 @@ def test_a_loss_of_ones_own_sees_the_batch(own_module):
     ],
     ids=["mean", "some", "matrix", "number"],
 )
-def test_a_loss_of_ones_own_of_another_shape_is_refused(own_module, body, got):
+def test_a_custom_loss_of_another_shape_is_rejected(own_module, body, got):
     own_module(f"def loss(of):\n    return {body}\n")
     named = objectives("click", "my_losses:loss")
 
@@ -350,7 +350,7 @@ def test_a_loss_of_ones_own_of_another_shape_is_refused(own_module, body, got):
     ],
     ids=["name", "module", "not-callable", "half"],
 )
-def test_a_loss_of_ones_own_that_is_not_there_is_refused(own_module, path, words):
+def test_a_missing_custom_loss_is_rejected(own_module, path, words):
     own_module("NUMBER = 1\n")
 
     with pytest.raises(ModelError, match=words) as error:
@@ -410,7 +410,7 @@ EQUAL_SCORES = {
 
 
 @pytest.mark.parametrize(("negatives", "equal"), EQUAL_SCORES.values(), ids=EQUAL_SCORES)
-def test_references_without_being_told(negatives, equal):
+def test_derived_references(negatives, equal):
     config = TrainingConfig(
         objectives=tuple(Objective(loss=loss) for loss in Loss),
         negatives=negatives,

@@ -134,7 +134,7 @@ def test_the_click_loss_is_left_out_where_nobody_wants_it():
     assert without.rank.tolist() == with_loss.rank.tolist()
 
 
-def test_what_a_preference_gets_does_not_depend_on_the_others():
+def test_preferences_are_ranked_independently():
     model = lively_model(conditioning=Conditioning.FILM)
     tokens = SessionTokens.from_lists(written_sessions([2, 7, 3, 5] * 5))
     grid = preference_grid(4)

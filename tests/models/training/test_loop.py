@@ -543,7 +543,7 @@ def test_losses_of_training_are_means_over_positions():
     assert curve(result, "train", "order") == pytest.approx([sum(losses) / 12], rel=1e-5)
 
 
-def test_the_reference_is_what_knowing_nothing_costs():
+def test_the_reference_is_the_loss_of_an_untrained_model():
     # four negatives: log 5; labels have their own number
     assert run().reference == pytest.approx((math.log(1 + 4), 3.0))
 
@@ -637,7 +637,7 @@ def test_bfloat16_is_close_to_float32():
 
 
 @pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BFLOAT16])
-def test_the_front_that_is_told_is_the_one_that_chose_the_epoch(precision):
+def test_the_reported_front_is_the_one_that_selected_the_epoch(precision):
     result = run(config=replace(CONFIG, precision=precision))
 
     volumes = curve(result, "validation", "hypervolume")

@@ -141,7 +141,7 @@ def test_partitions_one_after_another_are_all_events_in_order(
 
 
 @pytest.mark.parametrize(("memory_bytes", "files"), [(0, 3 * 2), (1 << 30, 0)])
-def test_what_memory_cannot_hold_waits_on_disk(tmp_path, memory_bytes, files):
+def test_events_beyond_the_memory_limit_spill_to_disk(tmp_path, memory_bytes, files):
     parts = Partitions(3, tmp_path / "spill", memory_bytes=memory_bytes)
 
     for name in (1, 2):

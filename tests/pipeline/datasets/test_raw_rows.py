@@ -95,7 +95,7 @@ BAD = {
 
 @pytest.mark.parametrize(("row", "reason", "content"), BAD.values(), ids=BAD)
 @pytest.mark.parametrize("ids", [INTEGERS, TEXTS], ids=["integer-ids", "text-ids"])
-def test_a_bad_row_is_set_aside_under_the_first_reason_and_spoils_no_other(
+def test_an_invalid_row_is_rejected_by_the_first_reason_and_affects_no_other(
     row, reason, content, ids
 ):
     good = (3, T, 4, "buy")

@@ -234,7 +234,7 @@ def test_the_summary_is_returned_and_written(tmp_path):
     }
 
 
-def test_what_a_repeated_row_said_is_kept_up_to_200_letters(tmp_path):
+def test_the_content_of_a_duplicate_is_kept_up_to_200_characters(tmp_path):
     row = ("s" * 150, TS, "i" * 150, "c")
     source = write_csv(tmp_path / "log", [[row, row]])
 

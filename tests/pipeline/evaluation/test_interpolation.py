@@ -52,7 +52,7 @@ def test_a_preference_that_is_measured_but_for_rounding_is_measured():
     weights=st.lists(st.floats(0, 1), min_size=4, max_size=4),
 )
 @example(objectives=4, points=4, weights=[2**-9, 1.0, 1.0, 1.0])  # next to a degenerate simplex
-def test_shares_give_back_the_preference_and_whatever_is_linear(objectives, points, weights):
+def test_weights_reproduce_the_preference_and_linear_functions(objectives, points, weights):
     """Vertices, edges and inner points, whatever the grid."""
     weights = np.array(weights[:objectives]) + 1e-300
     preference = weights / weights.sum()

@@ -122,7 +122,7 @@ def test_metrics_of_planted_lists(planted_model):
     assert values_of(table, Metric.NOVELTY) == pytest.approx([log2(6 / 2), log2(6), log2(6)])
 
 
-def test_what_the_shop_says_of_its_items_is_measured(planted_model):
+def test_metrics_of_item_attributes(planted_model):
     # the lists are asked for at 2 o'clock (two clicks before the last) and at midnight of day 0
     hours = DAY // 24
     section = replace(

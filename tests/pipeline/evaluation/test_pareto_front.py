@@ -76,7 +76,7 @@ def test_equal_points_do_not_dominate_each_other():
 
 @settings(max_examples=50, deadline=None)
 @given(points=st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=10))
-def test_dominance_is_what_the_definition_says(points):
+def test_dominance_follows_the_definition(points):
     assert pareto_front(offline_metrics(points)).points["dominated"].to_list() == dominated(points)
 
 
@@ -179,7 +179,7 @@ def test_every_metric_has_its_span():
     assert spans["click_loss"] == 0
 
 
-def test_what_moved_is_told_of_the_preferences_both_fronts_have():
+def test_front_changes_are_of_the_preferences_of_both_fronts():
     before = pareto_front(offline_metrics([(0.2, 0.4), (0.3, 0.3)])).points
     now = pareto_front(offline_metrics([(0.2, 0.4), (0.4, 0.2), (0.5, 0.1)])).points
 

@@ -108,7 +108,7 @@ def test_the_bootstraps_errors_are_the_delta_methods(estimated):
 
 
 @pytest.mark.slow
-def test_errors_are_the_spread_over_test_sets_that_are_drawn_anew(evaluate, estimated):
+def test_errors_are_the_spread_over_redrawn_test_sets(evaluate, estimated):
     quickly = replace(SECTION, bootstrap=50)
     values = pl.concat([evaluate(seed, quickly).metrics for seed in range(1, TEST_SETS + 1)])
     spread = values.group_by("metric", "preference_id").agg(

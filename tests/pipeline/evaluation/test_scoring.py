@@ -126,7 +126,7 @@ def test_any_number_of_shards_gives_the_same_bytes(study, paths, shards):
     assert len(whole) == 3 * len(ids)
 
 
-def test_what_is_read_is_what_was_scored(study, paths):
+def test_scores_are_read_as_written(study, paths):
     score_study(study, paths, preference_ids(study))
     test = HeldOutSessions.open(study, paths)
     model = scores_module.ScoringJob.open(study, paths).model

@@ -31,7 +31,7 @@ def names_and_targets(test, kind):
     return {name: np.flatnonzero(mask).tolist() for name, mask in segments(test, [kind])}
 
 
-def test_targets_are_told_apart_by_the_clicks_before_them():
+def test_targets_are_segmented_by_the_clicks_before_them():
     test = held_out(history=[1, 2, 3, 4, 5, 6, 100, 1])
 
     assert names_and_targets(test, Segmentation.SESSION_LENGTH) == {
@@ -54,7 +54,7 @@ def test_each_third_of_the_train_clicks_is_a_segment_of_items():
 
 
 @pytest.mark.parametrize("train_clicks", [[5], [0, 0, 0], [1, 0, 0]])
-def test_every_item_lies_in_one_part_whatever_its_clicks(train_clicks):
+def test_every_item_is_in_one_segment(train_clicks):
     test = held_out(item=list(range(len(train_clicks))), train_clicks=train_clicks)
 
     found = names_and_targets(test, Segmentation.ITEM_POPULARITY).values()

@@ -61,7 +61,7 @@ def test_the_study_says_how_many_sessions(small_params, paths, wanted, found):
     assert test.items["category"].to_list() == [None, None]
 
 
-def test_what_the_shop_says_of_its_items_is_read(small_params, paths):
+def test_item_attributes_are_read(small_params, paths):
     study = parse_study(small_params)
     study = replace(study, dataset=replace(study.dataset, item_attributes="items.csv"))
     (paths.root / "items.csv").write_text("category,item\nhats,y\n", encoding="utf-8")

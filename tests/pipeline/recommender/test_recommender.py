@@ -140,7 +140,7 @@ def test_the_items_of_another_training_are_refused(study):
     ],
     ids=["off-simplex", "three-weights", "too-long"],
 )
-def test_what_the_model_cannot_answer_is_refused(preferences, k, words):
+def test_an_invalid_request_is_rejected(preferences, k, words):
     recommender = Recommender.of(lively_model(), CATALOGUE)
 
     with pytest.raises(ModelError, match=words):

@@ -150,7 +150,7 @@ GOES_ON = {"s": [*BOUNDARY["s"], *clicks(TEST, [3, 3]), (TEST + 2, 2, O)]}
         (BoundaryPolicy.EARLIER, True),
     ],
 )
-def test_counting_straddlers_to_the_earlier_part_shows_training_what_comes_after_its_cut(
+def test_boundary_sessions_in_the_earlier_split_leak_later_events_into_train(
     tmp_path, boundary_sessions, leaks
 ):
     found = []
@@ -162,7 +162,7 @@ def test_counting_straddlers_to_the_earlier_part_shows_training_what_comes_after
     assert different == (set(found[0]) if leaks else set())
 
 
-def test_the_reference_preset_lets_the_test_period_decide_what_is_trained_on(tmp_path):
+def test_the_reference_preset_leaks_the_test_period_into_train(tmp_path):
     asked = rules(YOOCHOOSE, preset=Preset.REFERENCE)
     # the test part is the day before the last session's first click; five clicks an item needs
     log = {

@@ -114,7 +114,7 @@ def test_labels_equal_those_of_a_double_loop(log, wanted, window):
 
 @given(log=LOG, cut=st.integers(0, 30), window=st.sampled_from([None, 3]))
 @quick
-def test_what_is_cut_off_in_front_changes_no_label_behind(log, cut, window):
+def test_trimming_the_start_changes_no_later_label(log, cut, window):
     assert labels(log[cut:], within_ms=window) == labels(log, within_ms=window)[cut:]
 
 

@@ -258,7 +258,7 @@ def test_every_session_and_click_that_is_dropped_is_counted(shop):
     }
 
 
-def test_the_most_clicked_item_comes_first_and_tokens_stand_as_the_table_does(shop):
+def test_the_most_clicked_item_is_first_and_tokens_follow_the_table(shop):
     write_sessions(*shop, rules())
 
     table, items, clicks = read_back(shop[1])

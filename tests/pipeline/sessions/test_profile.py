@@ -155,7 +155,7 @@ ORDERS = {"ordered_clicks", "ordered_share", "sessions_with_order_share", "diffe
         pytest.param(2, [1], {"z"}, id="no-spread"),
     ],
 )
-def test_what_is_undefined_is_none_and_never_zero(tmp_path, sessions_a_part, bought, undefined):
+def test_undefined_values_are_none_and_not_zero(tmp_path, sessions_a_part, bought, undefined):
     lines = [
         _session(10 * day + n, day, [1, 2, 3] * (n + 1), carted=bought, ordered=bought)
         for day in (TRAIN, VALIDATION, TEST)

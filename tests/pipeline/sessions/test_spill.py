@@ -160,7 +160,7 @@ def log(tmp_path_factory):
 
 
 @pytest.mark.parametrize("boundary_sessions", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM])
-def test_what_waits_on_disk_gives_the_same_bytes(log, tmp_path, monkeypatch, boundary_sessions):
+def test_spilled_sessions_give_the_same_bytes(log, tmp_path, monkeypatch, boundary_sessions):
     frame = pl.read_parquet(log / "events.parquet")
     (tmp_path / "events").mkdir()
     opened(frame, tmp_path / "events" / "events.parquet", rows_a_group=500)

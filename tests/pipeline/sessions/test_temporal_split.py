@@ -120,7 +120,7 @@ def test_a_session_across_a_cut_goes_where_the_rule_says(begin, end, boundary_se
     ],
     ids=named,
 )
-def test_trimming_takes_what_lies_beyond_the_part_a_session_begins_in(begin, ts, stays):
+def test_trimming_removes_events_after_the_starting_split(begin, ts, stays):
     assert in_start_split(np.array([ts]), np.array([begin]), CUTS).tolist() == [stays]
 
 

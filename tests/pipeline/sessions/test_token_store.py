@@ -228,7 +228,7 @@ ENTRY = {"dtype": "I32", "shape": [1], "data_offsets": [0, 4]}
     ],
     ids=lambda content: content[8:70].split(b"\x00")[0].decode("latin-1")[:60] or str(len(content)),
 )
-def test_what_is_no_store_is_named_with_the_remedy(tmp_path, content):
+def test_an_invalid_store_is_named_with_the_remedy(tmp_path, content):
     path = tmp_path / "tokens.safetensors"
     path.write_bytes(content)
 

@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_bytes_in_any_process(log, tmp_path, projec
     "change",
     ["seed", "items", "categories", "neighbours", "users", "sessions", "days"],
 )
-def test_every_parameter_of_the_world_changes_the_log(log, tmp_path, change):
+def test_every_parameter_of_the_shop_changes_the_log(log, tmp_path, change):
     one_more = asdict(SyntheticConfig(**SMALL))[change] + 1
     other = tmp_path / "log.jsonl"
 
@@ -106,7 +106,7 @@ def test_every_parameter_of_the_world_changes_the_log(log, tmp_path, change):
 
 
 @pytest.mark.parametrize("categories", [2, 40, 50])
-def test_the_smallest_world_has_a_log(tmp_path, categories):
+def test_the_smallest_shop_has_a_log(tmp_path, categories):
     world = SyntheticConfig(items=50, categories=categories, users=10, sessions=10, days=3)
 
     assert generate_log(world, tmp_path / "log.jsonl") == 10

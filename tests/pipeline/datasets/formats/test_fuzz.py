@@ -201,7 +201,7 @@ def test_random_bytes_in_a_file_end_as_rows_or_as_data_error(load, real_data, tm
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("case", SAMPLES.values(), ids=SAMPLES)
-def test_a_packed_file_with_any_wound_is_refused_or_read_whole(load, real_data, tmp_path, case):
+def test_a_damaged_compressed_file_is_rejected_or_read_whole(load, real_data, tmp_path, case):
     dataset_format, path, _, _ = case
     rng = np.random.default_rng(20250922)
     dataset = DatasetConfig(format=dataset_format, path="copy", duplicates=Duplicates.KEEP)

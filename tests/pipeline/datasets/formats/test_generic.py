@@ -35,7 +35,7 @@ def section(**layout):
     return DatasetConfig(format=DatasetFormat.GENERIC, path="in the test", generic=layout)
 
 
-def test_retailrocket_by_mapping_alone_gives_what_its_adapter_gives(load, real_data):
+def test_retailrocket_by_mapping_equals_its_adapter(load, real_data):
     layout = GenericLayout(
         user="visitorid",
         item="itemid",

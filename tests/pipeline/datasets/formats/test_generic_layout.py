@@ -21,7 +21,7 @@ def dataset_of(small_params):
     return parsed
 
 
-def test_a_layout_is_what_the_parameters_say(dataset_of):
+def test_a_layout_follows_the_parameters(dataset_of):
     event_types = {"view": "click", 2: "order", "like": None}
     layout = {"user": "u", "item": "i", "time": "t", "event_type": "k", "event_types": event_types}
 
@@ -83,7 +83,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
-def test_a_mistake_says_what_was_found_and_what_is_accepted(dataset_of, change, message):
+def test_a_mistake_is_reported_with_the_accepted_values(dataset_of, change, message):
     with pytest.raises(StudyError) as caught:
         dataset_of({"generic": {**GENERIC, **change}})
 

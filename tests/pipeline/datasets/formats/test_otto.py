@@ -262,7 +262,7 @@ def test_nesting_near_the_limit_of_the_stack_is_a_rejection_too(tmp_path, depth)
 
 
 @pytest.mark.parametrize("spelling", ["plain", "crlf", "spaces-as-python-writes"])
-def test_what_usual_writers_write_is_read_the_fast_way(spelling):
+def test_output_of_common_writers_takes_the_fast_path(spelling):
     data = SPELLINGS[spelling] + b"\n" * (not SPELLINGS[spelling].endswith(b"\n"))
 
     _, _, plain = _read_plain(data, line_ends(data))

@@ -61,7 +61,7 @@ def test_a_real_sample_has_the_counts_of_its_source(load, real_data, sample):
     assert events.height + rejected.height == rows
 
 
-def test_jdata_without_repeated_rows_is_what_its_source_counts(load, real_data):
+def test_jdata_without_duplicates_has_the_counts_of_its_source(load, real_data):
     dataset = section(F.JDATA)
 
     summary, events, rejected = load(dataset, real_data / "jdata", max_rejected_share=0.001)
@@ -140,7 +140,7 @@ FIRST_ROWS = {
 
 
 @pytest.mark.parametrize("sample", FIRST_ROWS.values(), ids=FIRST_ROWS)
-def test_the_first_rows_of_a_real_sample_are_what_the_file_says(raw_rows, real_data, sample):
+def test_the_first_rows_of_a_real_sample(raw_rows, real_data, sample):
     dataset_format, path, first_line, expected = sample
 
     pieces = raw_rows(section(dataset_format), real_data / path)
@@ -164,7 +164,9 @@ def test_yoochoose_needs_no_buys_and_takes_them_for_orders(load, tmp_path):
 
 
 @pytest.mark.parametrize("compressed", [".gz", ".zst"])
-def test_months_of_rees46_are_read_in_order_packed_or_not(load, real_data, tmp_path, compressed):
+def test_months_of_rees46_are_read_in_order_compressed_or_not(
+    load, real_data, tmp_path, compressed
+):
     content = (real_data / "rees46" / "2019-Oct.csv").read_bytes()
     october = content.replace(b"2019-10-01", b"2019-10-31")
     codec = {".gz": "gzip", ".zst": "zstd"}[compressed]
@@ -191,8 +193,8 @@ def test_expected_counts_that_differ_are_all_named(load, real_data):
 
     assert str(caught.value) == (
         f"{real_data / 'rees46'} differs from dataset.expected: sessions: expected "
-        "371, got 372; carts: expected 4, got 3. Is the download complete? Else correct "
-        "dataset.expected"
+        "371, got 372; carts: expected 4, got 3. Check that the download is "
+        "complete, or correct dataset.expected"
     )
 
 
@@ -228,14 +230,14 @@ def test_data_of_another_format_is_found_out_at_the_beginning(load, tmp_path, na
 
 
 @pytest.mark.parametrize("cut", [0.02, 0.5, 0.98, 1.0])
-def test_a_packed_file_cut_short_is_named_and_nothing_of_it_is_used(load, real_data, tmp_path, cut):
+def test_a_truncated_compressed_file_is_named_and_rejected(load, real_data, tmp_path, cut):
     compressed = gzip.compress((real_data / "jdata" / "train.csv").read_bytes(), mtime=0)
     path = tmp_path / "train.csv.gz"
     path.write_bytes(
         compressed[: int(len(compressed) * cut) - 8]
     )  # at the end a checksum of 8 bytes
 
-    with pytest.raises(DataError, match=rf"cannot read {path} to its end.*restore the file"):
+    with pytest.raises(DataError, match=rf"cannot read {path} to its end.*Restore the file"):
         load(section(F.JDATA), path, max_rejected_share=1.0)
 
 

@@ -145,7 +145,7 @@ def test_no_flipped_bit_of_a_gz_goes_unnoticed(tmp_path):
     ],
     ids=["absent", "absent-gz", "within-a-file", "folder", "long-name"],
 )
-def test_what_is_no_file_is_refused_by_name(tmp_path, name, problem):
+def test_a_missing_file_is_named(tmp_path, name, problem):
     (tmp_path / "log.csv").write_text("a\n")
     (tmp_path / "folder").mkdir()
 
@@ -196,7 +196,7 @@ def test_named_files_come_in_the_order_of_the_names(tmp_path):
     assert find_files(tmp_path / "any", "views.csv") == [tmp_path / "any"]
 
 
-def test_a_folder_without_what_is_looked_for_is_refused(tmp_path):
+def test_a_folder_without_the_expected_files_is_rejected(tmp_path):
     (tmp_path / "buys.csv").write_bytes(b"")
 
     with pytest.raises(DataError) as no_suffix:
@@ -216,7 +216,7 @@ def test_a_folder_without_what_is_looked_for_is_refused(tmp_path):
     ("name", "suffix"),
     [("a.csv", ".csv"), ("a.csv.gz", ".csv"), ("a.b.jsonl.zst", ".jsonl"), ("a.gz", ""), ("a", "")],
 )
-def test_the_suffix_is_that_of_the_unpacked_file(tmp_path, name, suffix):
+def test_the_suffix_is_that_of_the_decompressed_file(tmp_path, name, suffix):
     assert decompressed_suffix(tmp_path / name) == suffix
 
 

@@ -41,7 +41,7 @@ def test_browsing_ordering_and_carts_become_events_at_their_time_utc(load, tmp_p
     ]
 
 
-def test_following_and_commenting_are_set_aside_on_purpose(load, tmp_path):
+def test_follow_and_comment_events_are_not_used(load, tmp_path):
     others = ("2018-03-01 00:00:07,1,2,3,4,0", "2018-03-01 00:00:08,1,2,4,4,0")
 
     summary, *_ = load(JDATA, write(tmp_path / "a.csv", HEADER, GOOD, *others))
@@ -113,7 +113,7 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("row", HARMLESS.values(), ids=HARMLESS)
-def test_what_does_not_change_the_meaning_of_a_row_does_no_harm(load, tmp_path, row):
+def test_equivalent_spellings_of_a_row_are_accepted(load, tmp_path, row):
     _, events, rejected = load(JDATA, write(tmp_path / "a.csv", HEADER, row, NEXT))
 
     assert sorted(events.rows()) == EVENTS

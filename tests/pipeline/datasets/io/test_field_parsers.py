@@ -129,7 +129,7 @@ ANY = st.text(
         pytest.param(PATTERN, MOMENT.map("{} UTC".format), id="pattern"),
     ],
 )
-def test_what_arrow_accepts_is_what_python_reads(field, near):
+def test_arrow_and_python_accept_the_same_fields(field, near):
     layout = Layout(columns={"value": field, "other": INTEGER}, names=("value", "other"))
 
     @given(text=near | ANY, quoted=st.booleans())

@@ -83,7 +83,7 @@ def test_a_table_without_rows_is_a_table(tmp_path, pieces):
 
 
 @pytest.mark.parametrize("ids", [pl.Int64, pl.String], ids=["integers", "texts"])
-def test_what_is_read_back_is_what_was_written(tmp_path, ids):
+def test_a_table_is_read_as_written(tmp_path, ids):
     rows = [(1, 5, 10, "click", 0), (1, 5, 20, "order", 65_535), (2, 6, 10, "cart", 1)]
     frame = pl.DataFrame(rows, schema=EVENTS.schema, orient="row").with_columns(
         pl.col("session", "item").cast(ids)

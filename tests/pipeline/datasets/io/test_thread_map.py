@@ -84,7 +84,7 @@ def test_an_exception_comes_in_its_place_and_ends_the_work():
     assert max(begun) <= 3 + 2 + 2
 
 
-def test_an_exception_of_what_gives_the_tasks_is_passed_on():
+def test_an_exception_of_the_task_iterator_is_raised():
     def tasks():
         yield partial(int, 1)
         msg = "cannot read the file to its end"
