@@ -74,13 +74,13 @@ def main() -> None:
 def heading(arguments: argparse.Namespace) -> list[str]:
     """What was run on which machine."""
     return [
-        "# What makes a good front",
+        "# Ablation: what makes a good front",
         "",
         (
             f"`python benchmarks/ablation.py --sessions {arguments.sessions} --epochs "
             f"{arguments.epochs} --seeds {arguments.seeds} --parts {' '.join(arguments.parts)} "
             f"--write` on {described('torch', 'numpy')}. "
-            "Generated log, 2,000 items; `tron`, width 64, 2 layers, 512 uniform negatives, "
+            "Generated log, 2,000 items; `tron`, hidden size 64, 2 layers, 512 uniform negatives, "
             f"click + order; mean ± standard deviation over {arguments.seeds} seeds; "
             f"{PREFERENCES} preferences, 1,000 test sessions, exact ranks; {CORES} runs at a time, "
             "one core each."
@@ -108,7 +108,7 @@ def combinations(log: Log, arguments: argparse.Namespace) -> list[str]:
         best = statistics.mean(run["metrics"] for run in runs)
         rows.append((best, f"| {' | '.join(choice)} | {cells(runs)} |"))
     return [
-        f"| conditioning | π drawn per | spreads the front {HEADER}",
+        f"| conditioning | π drawn per | regulariser or scalarisation {HEADER}",
         "|---|---|---" + RULE,
         *(line for _, line in sorted(rows, reverse=True)),
         "",
@@ -118,7 +118,7 @@ def combinations(log: Log, arguments: argparse.Namespace) -> list[str]:
 def concentrations(log: Log, arguments: argparse.Namespace) -> list[str]:
     """The default with preferences drawn nearer the endpoints, and nearer the middle."""
     lines = [
-        "## The Dirichlet preferences are drawn from: the default, another concentration",
+        "## Concentration of the Dirichlet distribution of preferences",
         "",
         "| concentration " + HEADER,
         "|---" + RULE,
@@ -142,7 +142,7 @@ def cells(runs: list[dict[str, float]]) -> str:
 
 
 HEADER = (
-    "| hypervolume, Recall@20 × OD@20 | hypervolume, losses | click-only endpoint's Recall@20 "
+    "| hypervolume, Recall@20 × OD@20 | hypervolume, losses | Recall@20 at the click-only endpoint "
     "| Recall@20 span | OD@20 span | cross-angle | non-dominated | seconds |"
 )
 RULE = "|---|---|---|---|---|---|---|---|"
@@ -159,7 +159,7 @@ COLUMNS = [
 
 
 def endpoints(log: Log, arguments: argparse.Namespace) -> list[str]:
-    """The default's endpoints against networks trained on one objective only, at the same steps."""
+    """The endpoints of the default against networks trained on one objective, at equal steps."""
     click, order = TRAINING.objectives
     alone = [
         (replace(click, concentration=ALONE), replace(order, concentration=1 / ALONE)),

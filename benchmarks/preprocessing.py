@@ -100,7 +100,7 @@ def heading(arguments: argparse.Namespace) -> list[str]:
         f"`python benchmarks/preprocessing.py --reference … --sessions {arguments.sessions} --write`",
         (
             f"on {described('polars', 'duckdb', 'pyarrow', 'numpy')}. "
-            f"Medians of {arguments.repeats} runs, each in a process of its own; generated files."
+            f"Medians of {arguments.repeats} runs, each in its own process; generated files."
         ),
         "",
     ]
@@ -163,7 +163,7 @@ def scale(folder: Path, arguments: argparse.Namespace) -> Iterator[str]:
     if rate:
         yield ""
         yield (
-            f"At the last rate the {OTTO_SESSIONS:,} sessions of OTTO's training file take "
+            f"At this rate, the {OTTO_SESSIONS:,} sessions of OTTO's training file take "
             f"{OTTO_SESSIONS / rate / 60:.1f} minutes (projected, not run)."
         )
 
@@ -464,7 +464,7 @@ def otto_lines(events: pl.DataFrame) -> str:
 
 
 def yoochoose_rows(events: pl.DataFrame, *, orders: bool) -> str:
-    """One row per event, without a header."""
+    """One row per event, without header."""
     time_ = pl.from_epoch("ts", "ms").dt.strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
     rest = {"price": pl.lit(100), "quantity": pl.lit(1)} if orders else {"category": pl.lit("S")}
     return events.select("session", time_, 214_000_000 + pl.col("item"), **rest).write_csv(
@@ -473,7 +473,7 @@ def yoochoose_rows(events: pl.DataFrame, *, orders: bool) -> str:
 
 
 def diginetica_rows(events: pl.DataFrame, *, orders: bool) -> str:
-    """One row per event, after the header."""
+    """One row per event; the header is already written."""
     date = (pl.col("ts") // DAY_MS).cast(pl.Int32).cast(pl.Date)
     frame = pl.col("ts") % DAY_MS
     user = pl.lit("NA")

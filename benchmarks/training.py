@@ -159,7 +159,7 @@ def fronts(log: str, epochs: int, arguments: argparse.Namespace) -> list[str]:
         "",
         (
             f"Learning rate {LEARNING_RATE['reference']} and {LEARNING_RATE['ours']}; preferences "
-            f"from a Dirichlet of 0.5 (the reference's own) and {CONCENTRATION}. 11 preferences, "
+            f"from a Dirichlet of 0.5 (as in the reference) and {CONCENTRATION}. 11 preferences, "
             "all test targets, exact ranks."
         ),
         "",
@@ -188,7 +188,7 @@ def fronts(log: str, epochs: int, arguments: argparse.Namespace) -> list[str]:
         "",
         (
             f"Ours over the reference's, median of {arguments.seeds} seeds: hypervolume "
-            f"{medians[0]:.2f}, Recall@20 span {medians[1]:.2f}, click-only endpoint's Recall@20 "
+            f"{medians[0]:.2f}, Recall@20 span {medians[1]:.2f}, Recall@20 at the click-only endpoint "
             f"{medians[2]:.2f}."
         ),
         "",

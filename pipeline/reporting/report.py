@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from pipeline.artifacts.provenance import environment_info
 from pipeline.artifacts.storage import md5
 from pipeline.core.contracts import Kpi
-from pipeline.inference.hypotheses.confidence_rating import rate_evidence
+from pipeline.inference.hypotheses.evidence_rating import rate_evidence
 from pipeline.inference.hypotheses.recommendation import recommend
 from pipeline.reporting.figures.charts import front_figure, hypothesis_panels, learning_curves
 from pipeline.reporting.figures.data_card import data_card_figure

@@ -1,7 +1,7 @@
 """The report of a finished study, from its artifacts."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import polars as pl
@@ -23,7 +23,6 @@ from pipeline.reporting.text.data_card import card_numbers
 from pipeline.results.decisions import Limitation
 from pipeline.results.document import (
     CurvePoint,
-    Estimates,
     Experiment,
     Findings,
     FrontSummary,
@@ -50,60 +49,71 @@ def report_of_study(study: Study, paths: StudyPaths, *, origin: Mapping[str, str
         MissingArtifact: if an artifact is missing.
     """
     plan = load_plan(paths)
-    estimates = read_estimates(paths.require("regression_estimates"))
-    kpis = read_table(paths.require("group_kpis", "group_kpis.parquet"))
     experiment = {"plan": plan.as_dict(), **origin}
-    sections: dict[str, Any] = {
-        "study": study.study.name,
-        "ingestion": parse(Ingestion, summarise(paths.require(DATABASE))),
-        "parameters": study.as_dict(),
-    }
     if isinstance(plan, VariantPlan):
-        variants = planned_variants(paths)
-        metrics = variant_metrics(variants)[0]
-        log = ingested_md5s(paths.require(DATABASE))
-        return build_report(
-            replace(
-                _findings(study, estimates, metrics, kpis),
-                cutoff=cutoff_of(variants),
-                limitations=limitations_of_log(metrics, kpis),
-            ),
-            parse(Provenance, variants_provenance(study, paths.root, log)),
-            experiment=parse(Experiment, experiment),
-            **sections,
-        )
-    power = read_json(paths.require("traffic_plan", POWER))
+        return _report_of_variants(study, paths, experiment)
     metrics = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
-    cutoff = int(metrics["cutoff"].drop_nulls()[0])
+    power = read_json(paths.require("traffic_plan", POWER))
+    findings = replace(
+        _findings(study, paths, metrics), cutoff=int(metrics["cutoff"].drop_nulls()[0])
+    )
     return build_report(
-        replace(_findings(study, estimates, metrics, kpis), cutoff=cutoff),
+        findings,
         parse(Provenance, provenance(study, paths.root)),
-        experiment=parse(Experiment, experiment | {"power": power}),
         objectives=tuple(str(one.loss) for one in study.training.objectives),
-        **sections | _model_sections(study, paths),
+        **_study_sections(study, paths, experiment | {"power": power})
+        | _model_sections(study, paths),
     )
 
 
-def _findings(
-    study: Study, estimates: Estimates, metrics: pl.DataFrame, kpis: pl.DataFrame
-) -> Findings:
+def _report_of_variants(study: Study, paths: StudyPaths, experiment: Mapping[str, Any]) -> Report:
+    variants = planned_variants(paths)
+    metrics = variant_metrics(variants)[0]
+    findings = _findings(study, paths, metrics)
+    kpis = {row.kpi for row in findings.group_kpis}
+    log = ingested_md5s(paths.require(DATABASE))
+    return build_report(
+        replace(
+            findings, cutoff=cutoff_of(variants), limitations=limitations_of_log(metrics, kpis)
+        ),
+        parse(Provenance, variants_provenance(study, paths.root, log)),
+        **_study_sections(study, paths, experiment),
+    )
+
+
+def _study_sections(
+    study: Study, paths: StudyPaths, experiment: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The sections of every study."""
+    return {
+        "study": study.study.name,
+        "experiment": parse(Experiment, experiment),
+        "ingestion": parse(Ingestion, summarise(paths.require(DATABASE))),
+        "parameters": study.as_dict(),
+    }
+
+
+def _findings(study: Study, paths: StudyPaths, metrics: pl.DataFrame) -> Findings:
+    estimates = read_estimates(paths.require("regression_estimates"))
+    kpis = read_table(paths.require("group_kpis", "group_kpis.parquet"))
     rows = metrics.filter(segment=ALL_TARGETS).to_dicts()
     return Findings(
-        hypotheses=estimates.hypotheses,
-        diagnostics=estimates.diagnostics,
-        metric_ranking=estimates.metric_ranking,
-        unfitted_pairs=estimates.unfitted_pairs,
+        **{field.name: getattr(estimates, field.name) for field in fields(estimates)},
         level=study.regression.level,
         offline_metrics=parse(tuple[MetricValue, ...], rows),
         group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
     )
 
 
-def limitations_of_log(metrics: pl.DataFrame, kpis: pl.DataFrame) -> tuple[Limitation, ...]:
-    """What the log and the metrics of external variants do not contain."""
-    known = {Kpi(kpi) for kpi in kpis["kpi"].unique()}
-    absent = tuple(kpi for kpi in TERMS if kpi not in known)
-    counted = {count for kpi in known for count in TERMS[kpi]}
+def limitations_of_log(metrics: pl.DataFrame, kpis: Collection[Kpi]) -> tuple[Limitation, ...]:
+    """What the log and the metrics of external variants do not contain.
+
+    Args:
+        metrics: The table ``offline_metrics``.
+        kpis: Those the log contains.
+    """
+    absent = tuple(kpi for kpi in TERMS if kpi not in kpis)
+    counted = {count for kpi in kpis for count in TERMS[kpi]}
     missing = tuple(count for count in COUNTS if count not in counted)
     lost = Limitation(kind=LimitationKind.COUNTS_UNKNOWN, kpis=absent, counts=missing)
     no_errors = metrics["standard_error"].null_count() == metrics.height

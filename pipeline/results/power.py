@@ -59,19 +59,17 @@ class Power:
 class PlanPower:
     """The power of one set of preferences for a hypothesis.
 
+    ``significant`` is the cluster-robust test, ``confirmed`` both tests of a verdict.
+
     Attributes:
         power: At the planned end.
-        days_to_significant: Days until the cluster-robust test has the target power; None if more
-            than ten years.
-        days_to_confirmed: The same for both tests.
+        days_to_significant: Days to the target power; None if more than ten years.
         impressions_to_significant: In those days.
-        impressions_to_confirmed: In those days.
         minimum_detectable_significant: Smallest slope with the target power at the planned end, for
             a change of the metric from the front's worst preference; None if there is none.
-        minimum_detectable_confirmed: The same for both tests.
-        days: Of the power curve.
+        days: Of the power curves.
         power_significant: Power after so many days.
-        power_confirmed: The same for both tests; None with two groups.
+        power_confirmed: The same; None with two groups.
     """
 
     power: Power

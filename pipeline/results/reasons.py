@@ -1,6 +1,6 @@
 """The closed sets of a result: verdicts, advice, and the reasons for them.
 
-Enums alone; :mod:`pipeline.reporting.text` turns them into sentences.
+Enums alone; :mod:`pipeline.reporting.text.reasons` has the phrase of every member.
 """
 
 from enum import StrEnum
@@ -31,37 +31,21 @@ class UndefinedReason(StrEnum):
     """Why an estimate has no value."""
 
     METRIC_NOT_POSITIVE = "metric_not_positive"
-    """The metric is missing, 0 or negative in a group."""
     METRIC_CONSTANT = "metric_constant"
-    """The metric has the same value in all groups."""
     METRIC_WITHIN_NOISE = "metric_within_noise"
-    """The metric varies between the groups by no more than its measurement error."""
     NO_TRIALS = "no_trials"
-    """A group has no trials."""
     NO_SUCCESSES = "no_successes"
-    """No trial succeeded."""
     NO_FAILURES = "no_failures"
-    """Every trial succeeded."""
     SEPARATION = "separation"
-    """The metric separates successes from failures, so the slope is infinite."""
     SUCCESSES_AT_ONE_END = "successes_at_one_end"
-    """Only groups at one end of the metric have a success, so the slope is infinite."""
     IDENTICAL_USERS = "identical_users"
-    """The users of a group do not vary, so the slope has no cluster-robust error."""
     RATES_0_OR_1 = "rates_0_or_1"
-    """In every group all trials succeeded or none did."""
     ONE_STUDY = "one_study"
-    """One study alone says nothing of the variation between studies."""
     NO_STUDY = "no_study"
-    """No study has a slope that can be pooled."""
     METRIC_VARIES_IN_ONE_STUDY = "metric_varies_in_one_study"
-    """Without one of the studies, the metric varies by no more than its measurement error."""
     IDENTICAL_SLOPES = "identical_slopes"
-    """The slopes of all studies are identical, so the slope has no standard error."""
     METRIC_COVARIANCE_UNKNOWN = "metric_covariance_unknown"
-    """The report of a study has no covariance of the metrics' errors."""
     RATE_WITHOUT_ERROR = "rate_without_error"
-    """The rate of a group is 0 or 1, or its standard error is unknown."""
 
 
 class Covariance(StrEnum):
@@ -108,30 +92,20 @@ class Support(StrEnum):
     """What supports a verdict."""
 
     BOTH_INTERVALS = "both_intervals"
-    """The deciding and the small-sample interval exclude 0."""
     NO_INFLUENTIAL_GROUP = "no_influential_group"
-    """The slope keeps its sign without any one group."""
     NO_LACK_OF_FIT = "no_lack_of_fit"
-    """Neither lack of fit nor curvature is significant."""
     DIAGNOSTICS_PASSED = "diagnostics_passed"
-    """All diagnostics that could be run passed."""
 
 
 class Concern(StrEnum):
     """What lowers the strength of the evidence."""
 
     INTERIM = "interim"
-    """The experiment has not reached its planned end."""
     SMALL_SAMPLE = "small_sample"
-    """The small-sample interval includes 0."""
     INFLUENTIAL_GROUP = "influential_group"
-    """The slope changes its sign without one of the groups."""
     MULTIPLICITY = "multiplicity"
-    """The p-value is not significant after Holm's correction."""
     MEASUREMENT_ERROR = "measurement_error"
-    """The interval that accounts for the metric's measurement error includes 0."""
     USERS_UNKNOWN = "users_unknown"
-    """Without per-user statistics, impressions count as independent."""
     EVENT_LOSS = "event_loss"
     AA_RERANDOMISATION = "aa_rerandomisation"
     CARRY_OVER = "carry_over"
@@ -139,11 +113,8 @@ class Concern(StrEnum):
     AA_REPLICATES = "aa_replicates"
     COMPLETE_DAYS = "complete_days"
     LACK_OF_FIT = "lack_of_fit"
-    """Groups deviate from the line by more than sampling explains."""
     NON_LINEAR = "non_linear"
-    """The coefficient of x² is significant."""
     LOW_RELIABILITY = "low_reliability"
-    """Much of the metric's variance between groups is measurement error."""
     WHOLE_WEEKS = "whole_weeks"
 
 
@@ -186,35 +157,21 @@ class ExclusionReason(StrEnum):
     """Why a study has no slope that can be pooled or compared."""
 
     NOT_DECLARED = "not_declared"
-    """The study does not declare the hypothesis."""
     UNDEFINED = "undefined"
-    """The slope is undefined."""
     BLOCKED = "blocked"
-    """The sample ratio of the study does not match its plan."""
     USERS_UNKNOWN = "users_unknown"
-    """The slope has no cluster-robust standard error."""
 
 
 class LimitationKind(StrEnum):
     """What a report cannot say."""
 
     SIMULATED = "simulated"
-    """The users are simulated."""
     DRAWN = "drawn"
-    """Clicks and orders are drawn from planted slopes."""
     REPLAYED = "replayed"
-    """Held-out sessions are replayed."""
     ASSOCIATION = "association"
-    """A slope is not the effect of one metric with the others held fixed."""
     EXTRAPOLATION = "extrapolation"
-    """Nothing is known outside the groups and the duration of the experiment."""
     NOTHING_DECLARED = "nothing_declared"
-    """No hypothesis is declared, and the paper's metrics are absent."""
     USERS_UNKNOWN = "users_unknown"
-    """Per-user statistics of some KPIs are unknown."""
     METRIC_COVARIANCE_UNKNOWN = "metric_covariance_unknown"
-    """The measurement errors of the offline metrics are unknown."""
     SHARES_UNKNOWN = "shares_unknown"
-    """The sample ratio cannot be checked."""
     COUNTS_UNKNOWN = "counts_unknown"
-    """The log or table does not contain some counts, so some KPIs are unknown."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from pipeline.results.reasons import Covariance, UndefinedReason
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Interval = tuple[Finite, Finite]
 """Lower and upper end."""
 

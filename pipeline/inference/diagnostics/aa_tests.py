@@ -44,14 +44,19 @@ def aa_test(
     variance_K = meat_K / (weight_KG * (x_KG - centre_K1) ** 2).sum(axis=1) ** 2
     z_K = slope_K / np.sqrt(variance_K * clusters_K / (clusters_K - 1))
     p_values = 2 * stats.norm.sf(np.abs(z_K))
-    false_positives = (p_values < _NOMINAL).mean()
-    alarms = round(false_positives * divisions)
+    false_positives = float((p_values < _NOMINAL).mean())
     return AaTest(
-        passed=bool(stats.binom.sf(alarms - 1, divisions, _NOMINAL) >= UNLIKELY),
+        passed=is_nominal(false_positives, divisions),
         divisions=divisions,
-        false_positives=float(false_positives),
+        false_positives=false_positives,
         p_value=float(stats.kstest(p_values, "uniform").pvalue),
     )
+
+
+def is_nominal(false_positives: float, divisions: int) -> bool:
+    """Whether a share of false positives is compatible with a rate of at most 5%."""
+    positives = round(false_positives * divisions)
+    return bool(stats.binom.sf(positives - 1, divisions, _NOMINAL) >= UNLIKELY)
 
 
 def replicate_test(preferences: pl.Series, sums: GroupSums) -> ReplicateTest | None:

@@ -110,13 +110,11 @@ def offline_metrics(counts: pl.DataFrame) -> pl.DataFrame:
     if not names or len(set(names)) < len(names):
         msg = f"the columns {columns} are the offline metrics; expected one or more different ones"
         raise DataError(msg)
-    values = [
-        pl.when(pl.col(column).cast(pl.Float64).is_finite())
-        .then(pl.col(column).cast(pl.Float64))
-        .alias(name)
+    numbers = (
+        pl.col(column).cast(pl.Float64).alias(name)
         for column, name in zip(columns, names, strict=True)
-    ]
-    wide = counts.select("group", *values)
+    )
+    wide = counts.select("group", *(pl.when(one.is_finite()).then(one) for one in numbers))
     products = {f"{Metric.RECALL_ORDER_DENSITY}{at}": at for at in _cutoffs_of_both(names)}
     wide = wide.with_columns(
         (pl.col(f"{Metric.RECALL}{at}") * pl.col(f"{Metric.ORDER_DENSITY}{at}")).alias(name)

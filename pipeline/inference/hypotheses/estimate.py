@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import polars as pl
@@ -38,7 +38,7 @@ from pipeline.inference.sensitivity.user_segments import segments
 from pipeline.results.family import Family, Floats
 from pipeline.results.hypothesis import Days, Elasticity, GroupPoint, HypothesisResult
 from pipeline.results.reasons import UndefinedReason
-from pipeline.results.slopes import InterimEstimate, SlopeTest
+from pipeline.results.slopes import SlopeTest
 from pipeline.study import Hypothesis, RegressionConfig
 
 
@@ -184,24 +184,13 @@ def _with_verdict(
     """The result with the test that decides: before the planned end, the anytime-valid one."""
     test = fit.conservative
     if result.is_interim and result.interim:
-        test = _without_day(result.interim[-1])
+        last = result.interim[-1]
+        test = SlopeTest(**{field.name: getattr(last, field.name) for field in fields(SlopeTest)})
     return replace(
         result,
         verdict_test=test,
         elasticity=_elasticity(result, fit, test),
         verdict=verdict(hypothesis, test, result.small_sample, healthy=healthy),
-    )
-
-
-def _without_day(one: InterimEstimate) -> SlopeTest:
-    return SlopeTest(
-        covariance=one.covariance,
-        slope=one.slope,
-        standard_error=one.standard_error,
-        df=one.df,
-        level=one.level,
-        interval=one.interval,
-        p_value=one.p_value,
     )
 
 

@@ -8,7 +8,7 @@ hypothesis adds what its metric predicts of the same change.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -70,27 +70,25 @@ def _for_kpi(
     chosen = _hypothesis_to_optimise(declared)
     contradicted = tuple(one.id for one in declared if one.verdict is Verdict.CONTRADICTED)
 
-    def without_group(advice: Advice, comparisons: int = 0) -> Recommendation:
-        return Recommendation(
-            kpi=kpi,
-            advice=advice,
-            hypothesis=chosen.id if chosen else None,
-            metric_direction=_metric_direction(chosen),
-            contradicted=contradicted,
-            comparisons=comparisons,
-        )
-
+    bare = Recommendation(
+        kpi=kpi,
+        advice=Advice.WAIT,
+        hypothesis=chosen.id if chosen else None,
+        metric_direction=_metric_direction(chosen),
+        contradicted=contradicted,
+    )
     if any(one.is_interim for one in declared):
-        return without_group(Advice.WAIT)
+        return bare
     rows = measured.rows.get(kpi, {})
     if len(rows) < 2 or not all(row.rate and row.standard_error for row in rows.values()):
-        return without_group(Advice.UNDEFINED)
+        return replace(bare, advice=Advice.UNDEFINED)
     pairs = math.comb(len(rows), 2)
     z = float(stats.norm.ppf(1 - (1 - level) / (2 * pairs)))
     differences = (_compare(rows, a, b, z=z) for a, b in combinations(rows, 2))
     if not any(one and one.movement is not Movement.INCONCLUSIVE for one in differences):
-        return without_group(Advice.NO_DIFFERENCE, pairs)
-    return _ship(without_group(Advice.SHIP, pairs), chosen, measured, z=z)
+        return replace(bare, advice=Advice.NO_DIFFERENCE, comparisons=pairs)
+    bare = replace(bare, advice=Advice.SHIP, comparisons=pairs)
+    return _ship(bare, chosen, measured, z=z)
 
 
 def _ship(
@@ -108,12 +106,8 @@ def _ship(
 
     own = {one.baseline: one for one in changes(bare.kpi, others)}
     weights = measured.preferences.get(best)
-    return Recommendation(
-        kpi=bare.kpi,
-        advice=bare.advice,
-        hypothesis=bare.hypothesis,
-        metric_direction=bare.metric_direction,
-        contradicted=bare.contradicted,
+    return replace(
+        bare,
         group=best,
         preference=tuple(weights) if weights else None,
         baseline=lowest,
@@ -128,7 +122,6 @@ def _ship(
         changes=tuple(
             one for start in others for kpi in measured.kpis for one in changes(kpi, [start])
         ),
-        comparisons=bare.comparisons,
     )
 
 

@@ -49,14 +49,9 @@ def pool_slopes(
     df, tau2 = len(slopes) - 1, float(found.tau2)
     # Paule and Mandel's τ² makes the scale 1, unless it is 0 and the scale below 1.
     truncated = tau2 == 0 and found.scale_hksj_re < 1
-    error = float(found.sd_eff_w_re)
-    mean = wald_test(
-        float(found.mean_effect_re),
-        error,
-        covariance=Covariance.HARTUNG_KNAPP_TRUNCATED if truncated else Covariance.HARTUNG_KNAPP,
-        level=level,
-        df=df,
-    )
+    covariance = Covariance.HARTUNG_KNAPP_TRUNCATED if truncated else Covariance.HARTUNG_KNAPP
+    slope, error = float(found.mean_effect_re), float(found.sd_eff_w_re)
+    mean = wald_test(slope, error, covariance=covariance, level=level, df=df)
     cochran_q = float(found.scale_hksj_fe * df)
     higgins = profiled = wider = None
     if df > 1:

@@ -29,17 +29,16 @@ def confidence_sequence(
         x: Of the groups.
         outcome: The KPI by day.
         level: Coverage of the sequence.
-        planned_days: Planned duration.
+        planned_days: Duration.
     """
     alpha = 1 - level
     best_ratio = -2 * np.log(alpha) + np.log1p(-2 * np.log(alpha))
-    mixture, smallest = 0.0, 1.0
-    estimates: list[InterimEstimate] = []
+    mixture, smallest, estimates = 0.0, 1.0, list[InterimEstimate]()
     for number, day in enumerate(outcome.days):
         fit = fit_line(x, outcome.until(number), level=level)
         if not isinstance(fit, LineFit):
             continue
-        variance = fit.cluster_robust.standard_error**2
+        variance = (error := fit.cluster_robust.standard_error) ** 2
         mixture = mixture or best_ratio * variance * min(1.0, (number + 1) / planned_days)
         ratio = mixture / variance
         width = float(np.sqrt(variance * (1 + 1 / ratio) * np.log((1 + ratio) / alpha**2)))
@@ -50,7 +49,7 @@ def confidence_sequence(
                 day=day,
                 covariance=Covariance.ANYTIME_VALID,
                 slope=fit.slope,
-                standard_error=fit.cluster_robust.standard_error,
+                standard_error=error,
                 df=None,
                 level=level,
                 interval=(fit.slope - width, fit.slope + width),

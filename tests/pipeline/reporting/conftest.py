@@ -284,7 +284,7 @@ SECTIONS = (
 )
 
 
-def rebuilt(report, **changes):
+def rebuild(report, **changes):
     """The report with other sections, and the summary and recommendations that follow from them."""
     changed = replace(report, limitations=(), **changes)
     findings = Findings(**{one.name: getattr(changed, one.name) for one in fields(Findings)})

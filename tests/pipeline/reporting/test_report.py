@@ -18,7 +18,7 @@ from pipeline.results.reasons import UndefinedReason
 from pipeline.results.serialization import to_dict
 from pipeline.results.slopes import Cuped, Segments, SegmentSlope
 from pipeline.study import PAPER_HYPOTHESES
-from tests.pipeline.reporting.conftest import rebuilt
+from tests.pipeline.reporting.conftest import rebuild
 from tests.pipeline.reporting.page import Page
 
 HOSTILE = """<img src=x onerror="alert('1')"><script>alert(2)</script>&amp;"""
@@ -251,7 +251,7 @@ def test_hostile_names_stay_text(whole_report, estimate, tmp_path):
     hypotheses = [
         replace(one, points=tuple(map(renamed, one.points))) for one in whole.hypotheses[:3]
     ]
-    report = rebuilt(
+    report = rebuild(
         whole,
         study=HOSTILE,
         experiment=replace(whole.experiment, plan=plan, how=HOSTILE),
@@ -279,7 +279,7 @@ def test_an_undefined_hypothesis_has_a_reason_and_no_numbers(whole_report, estim
     found = estimate(1.0, 1000, recall=(0.4, 0.4, 0.4), hypotheses=PAPER_HYPOTHESES[:1])
     assert found[0].undefined_reason is UndefinedReason.METRIC_CONSTANT
 
-    report = rebuilt(whole_report, hypotheses=tuple(found))
+    report = rebuild(whole_report, hypotheses=tuple(found))
     document, page, markdown = written(report, tmp_path)
 
     why = "the metric is the same in all groups"
@@ -326,7 +326,7 @@ def test_unknown_values_are_a_dash(whole_report, tmp_path):
         names = ("value",) if isinstance(row, MetricValue) else ("rate", "standard_error")
         return replace(row, **dict.fromkeys(names))
 
-    report = rebuilt(
+    report = rebuild(
         whole_report,
         front=replace(whole_report.front, **dict.fromkeys(names)),
         offline_metrics=tuple(map(without_value, whole_report.offline_metrics)),

@@ -30,7 +30,7 @@ from pipeline.study import (
     SimulatorConfig,
     SyntheticConfig,
 )
-from tests.pipeline.reporting.conftest import front_of, rebuilt
+from tests.pipeline.reporting.conftest import front_of, rebuild
 from tests.pipeline.reporting.page import Page
 
 RECALL = [0.40, 0.45, 0.50, 0.55, 0.60]
@@ -88,7 +88,7 @@ def first_screen(whole_report, tmp_path_factory):
         shares = {group.name: group.share for group in plan.groups}
         metrics = front_of(RECALL, DENSITY).to_dicts()
         origin = {"plan": plan.as_dict(), **planted_slopes.log_provenance()}
-        report = rebuilt(
+        report = rebuild(
             whole_report,
             experiment=replace(parse(Experiment, origin), power=whole_report.experiment.power),
             hypotheses=tuple(estimate_hypotheses(evidence, asked, seed=1)),

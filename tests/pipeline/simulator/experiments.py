@@ -5,12 +5,12 @@ from functools import cache
 
 import numpy as np
 import polars as pl
-from pipeline.inference.diagnostics.health_checks import health_of
 
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import ingest
+from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.inputs import (
     RegressionInputs,
     daily_kpi,
@@ -141,8 +141,8 @@ def reported(folder, level=0.95):
     """The names of the checks that found something in the log of a folder."""
     evidence, rejected = evidence_of(folder)
     shares = {group.name: group.share for group in PLAN.groups}
-    health = health_of(evidence, [H1], shares=shares, rejected=rejected, seed=1)
-    found = {name for name, check in health.items() if not check["passed"]}
+    health = run_diagnostics(evidence, [H1], shares=shares, rejected=rejected, seed=1)
+    found = {name for name, check in health.items() if not check.passed}
     cells = group_cells(evidence, "recall", Kpi.CTR)
     effects = day_effects(X, daily_kpi(evidence, cells, Kpi.CTR), level=level)
     if effects is not None and effects.novelty.p_value < 1 - level:

@@ -36,9 +36,9 @@ KPIS = [Kpi.CTR, Kpi.CVR, Kpi.UNITS_PER_IMPRESSION]
 CHOSEN = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
 LEVELS = {
     "sample_ratio": 5e-4,
-    "users_divided_anew": 1e-3,
-    "no_carry_over": 1e-3,
-    "replicates_agree": 1e-3,
+    "aa_rerandomisation": 1e-3,
+    "carry_over": 1e-3,
+    "aa_replicates": 1e-3,
     "novelty": 0.05,
 }
 """How often a check may find something where there is nothing; the others never."""

@@ -16,7 +16,7 @@ def test_the_test_by_hand():
     assert found.users == (530, 470)
     assert found.expected == (500, 500)
     assert found.p_value == pytest.approx(2 * stats.norm.sf(3.6**0.5))
-    assert found.healthy
+    assert found.passed
 
 
 def test_shares_need_not_be_equal_nor_sum_to_1():
@@ -30,7 +30,7 @@ def test_52_to_48_of_100_000_users_is_caught_in_more_than_99_per_cent():
     rng = np.random.default_rng(1)
 
     caught = [
-        not sample_ratio(np.array([n, 100_000.0 - n]), HALVES).healthy
+        not sample_ratio(np.array([n, 100_000.0 - n]), HALVES).passed
         for n in rng.binomial(100_000, 0.52, 1000)
     ]
 
@@ -47,4 +47,4 @@ def test_p_values_are_uniform_where_users_are_divided_as_planned():
 
 
 def test_an_experiment_without_users_is_not_healthy():
-    assert not sample_ratio(np.zeros(2), HALVES).healthy
+    assert not sample_ratio(np.zeros(2), HALVES).passed

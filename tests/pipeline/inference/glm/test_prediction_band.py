@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
-from pipeline.inference.glm.prediction_band import band_of, cautious_covariance
+from pipeline.inference.glm.prediction_band import band_of, conservative_covariance
 from pipeline.inference.sensitivity.errors_in_variables import relative_change_se
 from pipeline.results.family import Family
 
@@ -22,8 +22,8 @@ def fit():
 
 
 def test_the_slope_s_error_is_that_of_the_covariance(fit):
-    assert fit.covariance[1][1] ** 0.5 == pytest.approx(fit.clustered.standard_error)
-    widened = cautious_covariance(fit)[1, 1] ** 0.5
+    assert fit.covariance[1][1] ** 0.5 == pytest.approx(fit.cluster_robust.standard_error)
+    widened = conservative_covariance(fit)[1, 1] ** 0.5
     assert widened == pytest.approx(fit.conservative.standard_error)
 
 
@@ -34,7 +34,7 @@ def test_the_band_spans_the_groups_around_the_line(fit):
     odds = np.exp(fit.intercept)
     assert band[0].rate == pytest.approx(odds / (1 + odds))
     # at x = 0 the line is the intercept, whose error is that of its variance
-    width = 1.959964 * cautious_covariance(fit)[0, 0] ** 0.5
+    width = 1.959964 * conservative_covariance(fit)[0, 0] ** 0.5
     high = np.exp(fit.intercept + width)
     assert band[0].high == pytest.approx(high / (1 + high), rel=1e-5)
     assert all(place.low < place.rate < place.high for place in band)

@@ -11,6 +11,7 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError, StudyError
 from pipeline.inference.hypotheses.counts_table import metric_name
 from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
+from pipeline.results.serialization import to_dict
 from tests.pipeline.inference.golden import GOLDEN, IMPRESSIONS_A_GROUP, TABLE_1, TEST_CLICKS
 
 
@@ -44,15 +45,15 @@ def fit(path, *texts, level=0.95):
 
 @pytest.mark.parametrize("name", ["counts.csv", "counts.parquet"])
 def test_the_papers_table_from_counts(write, name):
-    rows = {row["id"]: row for row in fit(write(golden_table(), name))["hypotheses"]}
+    rows = {row.id: row for row in fit(write(golden_table(), name)).hypotheses}
 
     assert list(rows) == list(TABLE_1)
     for row, (slope, within, interval) in zip(rows.values(), TABLE_1.values(), strict=True):
-        assert row["slope"] == pytest.approx(slope, abs=within)
-        assert row["interval"] == pytest.approx(interval, abs=5.1e-4)
-    assert rows["H2"]["p_value"] == pytest.approx(0.0080, abs=5e-5)
-    assert rows["H4"]["p_value"] == pytest.approx(0.0174, abs=5e-5)
-    assert rows["H3"]["metric"] == "recall_order_density"
+        assert row.slope == pytest.approx(slope, abs=within)
+        assert row.interval == pytest.approx(interval, abs=5.1e-4)
+    assert rows["H2"].p_value == pytest.approx(0.0080, abs=5e-5)
+    assert rows["H4"].p_value == pytest.approx(0.0174, abs=5e-5)
+    assert rows["H3"].metric == "recall_order_density"
 
 
 def test_counts_of_any_whole_numbers_are_read(write):
@@ -60,23 +61,19 @@ def test_counts_of_any_whole_numbers_are_read(write):
 
     found = fit(write(table.with_columns(pl.col("impressions").cast(pl.UInt64)), "counts.parquet"))
 
-    assert found["hypotheses"][0]["slope"] == pytest.approx(0.8985, abs=5e-5)
+    assert found.hypotheses[0].slope == pytest.approx(0.8985, abs=5e-5)
 
 
 def test_what_counts_cannot_say_is_said(write):
     found = fit(write(golden_table()))
 
-    assert [row["user_clustered"] for row in found["hypotheses"]] == [None] * 4
-    assert [row["error_in_x"] for row in found["hypotheses"]] == [None] * 4
-    assert [row["curvature"]["covariance"] for row in found["hypotheses"]] == [
-        "independent trials"
-    ] * 4
-    users, errors, division = found["not_known"]
-    assert users.startswith(
-        "Without sums over users, the trials of ctr, cvr, orders_per_impression are taken"
-    )
-    assert "offline metrics' covariance" in errors
-    assert "divided as planned is not known" in division
+    assert [row.cluster_robust for row in found.hypotheses] == [None] * 4
+    assert [row.measurement_error for row in found.hypotheses] == [None] * 4
+    assert [row.curvature.covariance for row in found.hypotheses] == ["model"] * 4
+    users, errors, shares = found.limitations
+    assert (users.kind, users.kpis) == ("users_unknown", ("ctr", "cvr", "orders_per_impression"))
+    assert errors.kind == "metric_covariance_unknown"
+    assert shares.kind == "shares_unknown"
 
 
 def with_user_sums():
@@ -103,24 +100,24 @@ def with_user_sums():
 def test_with_sums_over_users_the_clustered_interval_is_there(write):
     alone, users = fit(write(golden_table())), fit(write(with_user_sums(), "users.csv"))
 
-    h1, with_users = alone["hypotheses"][0], users["hypotheses"][0]
-    assert with_users["slope"] == pytest.approx(h1["slope"])
+    h1, with_users = alone.hypotheses[0], users.hypotheses[0]
+    assert with_users.slope == pytest.approx(h1.slope)
     # twice the squares, and -2 p (4 y) + p² (4 m) instead of a quarter of each
-    assert with_users["user_clustered"]["standard_error"] > 1.2 * h1["standard_error"]
-    assert len(users["not_known"]) == 2
+    assert with_users.cluster_robust.standard_error > 1.2 * h1.standard_error
+    assert len(users.limitations) == 2
 
 
 def test_hypotheses_of_ones_own(write):
     path = write(golden_table(**{"ndcg@10": [0.1, 0.11, 0.12, 0.13, 0.14]}))
 
-    found = fit(path, "ndcg@10:ctr:+", "recall@20:cvr:-")["hypotheses"]
+    found = fit(path, "ndcg@10:ctr:+", "recall@20:cvr:-").hypotheses
 
     # the cutoffs differ, so the names tell them
-    assert [(row["id"], row["metric"], row["kpi"]) for row in found] == [
+    assert [(row.id, row.metric, row.kpi) for row in found] == [
         ("H1", "ndcg@10", "ctr"),
         ("H2", "recall@20", "cvr"),
     ]
-    assert [row["direction"] for row in found] == ["positive", "negative"]
+    assert [row.direction for row in found] == ["positive", "negative"]
 
 
 @pytest.mark.parametrize(
@@ -155,19 +152,19 @@ def test_a_written_hypothesis_is_read():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"clicks": None}, "lacks clicks; expected the columns group"),
-        ({"group": None}, "lacks group"),
-        ({"group": ["g1"] * 5}, "expected two or more, each named once"),
-        ({"clicks": [1.5] * 5}, "clicks is .1.5, .*; expected a whole number from 0 up"),
-        ({"orders": [-1] * 5}, "orders is .-1, .*; expected a whole number from 0 up"),
+        ({"clicks": None}, "has no column clicks; expected the columns group"),
+        ({"group": None}, "has no column group"),
+        ({"group": ["g1"] * 5}, "expected two or more different names"),
+        ({"clicks": [1.5] * 5}, "clicks is .1.5, .*; expected non-negative integers"),
+        ({"orders": [-1] * 5}, "orders is .-1, .*; expected non-negative integers"),
         ({"clicks": [9_000_000] * 5}, "group g1 has 5300000 impressions and 9000000 clicks"),
         ({"orders": [9_000_000] * 5}, "group g1 has 525089 clicks and 9000000 orders"),
-        ({"share": [1, 1, 1, 1, 0]}, "share is .1, 1, 1, 1, 0.; expected a number above 0"),
-        ({"share": [0.5, 0.5, 0.5, 0.5, nan]}, "expected a number above 0"),
-        ({"share": ["a fifth"] * 5}, "expected a number above 0"),
+        ({"share": [1, 1, 1, 1, 0]}, "share is .1, 1, 1, 1, 0.; expected positive numbers"),
+        ({"share": [0.5, 0.5, 0.5, 0.5, nan]}, "expected positive numbers"),
+        ({"share": ["a fifth"] * 5}, "expected positive numbers"),
         ({"recall@20": None, "od@20": None}, "the columns .. are the offline metrics"),
-        ({"order_density@20": [0.1] * 5}, "expected one or more, each once"),
-        ({"ctr_users": ["many"] * 5}, "ctr_users is .*; expected a whole number"),
+        ({"order_density@20": [0.1] * 5}, "expected one or more different ones"),
+        ({"ctr_users": ["many"] * 5}, "ctr_users is .*; expected non-negative integers"),
     ],
     ids=str,
 )
@@ -182,7 +179,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_metric_that_is_not_there_is_named(write):
-    with pytest.raises(StudyError, match=r"is the metric novelty; there are .'recall'"):
+    with pytest.raises(StudyError, match=r"is the metric novelty; found .'recall'"):
         fit(write(golden_table()), "novelty:ctr:+")
 
 
@@ -192,11 +189,11 @@ def test_without_the_papers_metrics_hypotheses_must_be_declared(write, capsys):
 
     found = fit(path)
 
-    assert found["hypotheses"] == []
-    assert "No hypothesis was declared" in found["not_known"][0]
-    assert {one["metric"] for one in found["exploration"]} == {"mine"}
+    assert found.hypotheses == ()
+    assert found.limitations[0].kind == "nothing_declared"
+    assert {one.metric for one in found.metric_ranking} == {"mine"}
     assert main(["fit", str(path)]) == 1
-    assert "No hypothesis was declared" in capsys.readouterr().err
+    assert "No hypothesis is declared" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -216,18 +213,18 @@ def test_a_hypothesis_means_one_metric_of_the_table_or_none(write, asked, metric
     path = write(golden_table(**other, **{"ndcg@20": [0.1, 0.11, 0.12, 0.13, 0.14]}))
 
     if metric is None:
-        with pytest.raises(StudyError, match=f"no column is the metric {asked}; there are"):
+        with pytest.raises(StudyError, match=f"no column is the metric {asked}; found"):
             fit(path, f"{asked}:ctr:+")
     else:
-        assert [row["metric"] for row in fit(path, f"{asked}:ctr:+")["hypotheses"]] == [metric]
+        assert [row.metric for row in fit(path, f"{asked}:ctr:+").hypotheses] == [metric]
 
 
 @pytest.mark.parametrize("asked", ["recall", "recall@20"])
 def test_a_cutoff_that_all_metrics_have_need_not_be_said(write, asked):
     found = fit(write(golden_table()), f"{asked}:ctr:+")
 
-    assert found["cutoff"] == 20
-    assert [row["metric"] for row in found["hypotheses"]] == ["recall"]
+    assert found.cutoff == 20
+    assert [row.metric for row in found.hypotheses] == ["recall"]
 
 
 def test_without_orders_only_the_click_through_rate_is_known(write):
@@ -235,9 +232,12 @@ def test_without_orders_only_the_click_through_rate_is_known(write):
 
     found = fit(path)
 
-    assert [(row["id"], row["kpi"]) for row in found["hypotheses"]] == [("H1", "ctr")]
-    assert {one["kpi"] for one in found["exploration"]} == {"ctr"}
-    assert "Without orders, nothing is known of conversion" in found["not_known"][-1]
+    assert [(row.id, row.kpi) for row in found.hypotheses] == [("H1", "ctr")]
+    assert {one.kpi for one in found.metric_ranking} == {"ctr"}
+    assert (found.limitations[-1].kind, found.limitations[-1].counts) == (
+        "counts_unknown",
+        ("orders",),
+    )
     with pytest.raises(StudyError, match=r"there are no counts for cvr, only for \['ctr'\]"):
         fit(path, "recall:cvr:+")
 
@@ -248,15 +248,14 @@ def test_a_metric_without_relative_change_is_undefined_and_the_others_are_not(wr
 
     found = fit(path, "r2:ctr:+", "recall@20:ctr:+")
 
-    why = "the metric is undefined, 0 or negative in a group"
-    first, second = found["hypotheses"]
-    assert (first["verdict"], first["undefined_because"]) == ("undefined", why)
-    assert second["verdict"] == "confirmed"
-    assert found["not_fitted"] == [
-        {"metric": "r2", "kpi": kpi, "because": why}
-        for kpi in ("ctr", "cvr", "orders_per_impression")
+    why = "metric_not_positive"
+    first, second = found.hypotheses
+    assert (first.verdict, first.undefined_reason) == ("undefined", why)
+    assert second.verdict == "confirmed"
+    assert [(one.metric, one.kpi, one.undefined_reason) for one in found.unfitted_pairs] == [
+        ("r2", kpi, why) for kpi in ("ctr", "cvr", "orders_per_impression")
     ]
-    json.dumps(found, allow_nan=False)
+    json.dumps(to_dict(found), allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -271,12 +270,12 @@ def test_users_who_are_not_divided_by_the_shares_block_every_verdict(
 ):
     found = fit(write(golden_table(users=users, share=[0.2] * 5)), "recall@20:ctr:+")
 
-    ratio = found["health"]["sample_ratio"]
-    assert ratio["users"] == tuple(users)
-    assert ratio["expected"] == pytest.approx([sum(users) / 5] * 5)
-    assert (ratio["p_value"] >= 5e-4) == healthy
-    assert [row["verdict"] for row in found["hypotheses"]] == [verdict]
-    assert not [words for words in found["not_known"] if "divided" in words]
+    ratio = found.diagnostics.sample_ratio
+    assert ratio.users == tuple(users)
+    assert ratio.expected == pytest.approx([sum(users) / 5] * 5)
+    assert (ratio.p_value >= 5e-4) == ratio.passed == healthy
+    assert [row.verdict for row in found.hypotheses] == [verdict]
+    assert not [one for one in found.limitations if one.kind == "shares_unknown"]
 
 
 def test_the_command_prints_json_or_sentences(write, capsys):
@@ -288,7 +287,7 @@ def test_the_command_prints_json_or_sentences(write, capsys):
     assert main(["fit", path, "--hypothesis", "recall@20:ctr:+"]) == 0
     words = capsys.readouterr().out
     assert "Recall@20 predicts click-through rate (H1, confirmed)" in words
-    assert "are taken for independent" in words
+    assert "count as independent" in words
     assert main(["fit", path, "--hypothesis", "recall"]) == 1
     assert "METRIC:KPI:SIGN" in capsys.readouterr().err
 

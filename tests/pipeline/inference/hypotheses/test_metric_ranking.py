@@ -8,7 +8,7 @@ from scipy import stats
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.hypotheses.counts_table import group_kpis, offline_metrics
 from pipeline.inference.hypotheses.inputs import RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import TIED_WITHIN, explore, vuong
+from pipeline.inference.hypotheses.metric_ranking import TIED_WITHIN, rank_metrics, vuong
 from tests.pipeline.inference.golden import GOLDEN, IMPRESSIONS_A_GROUP, TEST_CLICKS
 
 
@@ -34,17 +34,17 @@ def golden():
     evidence = evidence_of(
         IMPRESSIONS_A_GROUP, clicks, orders, recall=recall, order_density=density
     )
-    return {(one.kpi, one.metric): one for one in explore(evidence, level=0.95, seed=0)}
+    return {(one.kpi, one.metric): one for one in rank_metrics(evidence, level=0.95, seed=0)[0]}
 
 
 def test_click_through_follows_recall_and_nothing_else_as_well(golden):
     tied = {metric for (kpi, metric), one in golden.items() if kpi == "ctr" and one.tied}
 
     assert tied == {"recall"}
-    assert golden["ctr", "recall"].weight > 0.9
+    assert golden["ctr", "recall"].akaike_weight > 0.9
     # 85.2 - 79.1 and 229.8 - 79.1 by AIC of the same lines
-    assert golden["ctr", "recall_order_density"].behind == pytest.approx(6.1, abs=0.2)
-    assert golden["ctr", "order_density"].behind == pytest.approx(150.7, rel=0.02)
+    assert golden["ctr", "recall_order_density"].delta_qaic == pytest.approx(6.1, abs=0.2)
+    assert golden["ctr", "order_density"].delta_qaic == pytest.approx(150.7, rel=0.02)
 
 
 def test_what_the_paper_cannot_decide_is_a_tie(golden):
@@ -75,10 +75,10 @@ def test_how_well_a_group_is_foretold_by_the_others(golden, kpi, metric, error):
 def test_weights_of_a_kpi_sum_to_1_and_the_best_comes_first(golden):
     for kpi in ("ctr", "cvr", "orders_per_impression"):
         own = [one for (of, _), one in golden.items() if of == kpi]
-        assert sum(one.weight for one in own) == pytest.approx(1)
-        assert [one.behind for one in own] == sorted(one.behind for one in own)
-        assert own[0].behind == 0
-        assert [one.tied for one in own] == [one.behind <= TIED_WITHIN for one in own]
+        assert sum(one.akaike_weight for one in own) == pytest.approx(1)
+        assert [one.delta_qaic for one in own] == sorted(one.delta_qaic for one in own)
+        assert own[0].delta_qaic == 0
+        assert [one.tied for one in own] == [one.delta_qaic <= TIED_WITHIN for one in own]
 
 
 def test_vuongs_test_equals_its_computation_user_by_user():
@@ -114,7 +114,7 @@ def test_metrics_that_are_multiples_of_each_other_are_one_line():
     recall = np.array([0.40, 0.41, 0.43, 0.44, 0.47])
     clicks = np.array([5000, 5120, 5300, 5500, 5790])
 
-    found = explore(
+    found, _ = rank_metrics(
         evidence_of(50_000, clicks, clicks // 30, mrr=recall / 3, ndcg=recall / 7),
         level=0.95,
         seed=0,
@@ -143,7 +143,7 @@ def test_the_metric_a_kpi_is_planted_on_is_found():
     rates = 1 / (1 + np.exp(-(-2 + 1.5 * (true - 1))))
     clicks = np.round(1_000_000 * rates).astype(int)
 
-    found = explore(
+    found, _ = rank_metrics(
         evidence_of(1_000_000, clicks, clicks // 30, mrr=0.2 * true, ndcg=0.3 * other),
         level=0.95,
         seed=0,
@@ -152,7 +152,7 @@ def test_the_metric_a_kpi_is_planted_on_is_found():
     best = next(one for one in found if one.kpi == "ctr")
     assert (best.metric, best.tied) == ("mrr", True)
     assert best.slope == pytest.approx(1.5, abs=0.01)
-    assert best.weight > 0.999
+    assert best.akaike_weight > 0.999
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_chance_alone_is_seldom_called_a_finding():
     for _ in range(200):
         metrics = {f"m{n}": rng.uniform(1, 1.1, 5) for n in range(4)}
         clicks = rng.binomial(50_000, 0.1, 5)
-        candidates = explore(
+        candidates, _ = rank_metrics(
             evidence_of(50_000, clicks, rng.binomial(clicks, 0.03), **metrics), level=0.95, seed=0
         )
         found += any(one.bh_p_value < 0.05 for one in candidates)
@@ -173,7 +173,7 @@ def test_chance_alone_is_seldom_called_a_finding():
 def test_a_metric_that_does_not_vary_is_left_out():
     clicks = np.array([5000, 5100, 5300])
 
-    found = explore(
+    found, _ = rank_metrics(
         evidence_of(50_000, clicks, clicks // 30, mrr=[0.2] * 3, ndcg=[0.1, 0.11, 0.12]),
         level=0.95,
         seed=0,

@@ -5,26 +5,22 @@ from dataclasses import replace
 import pytest
 
 from pipeline.inference.glm.group_regression import LineFit
-from pipeline.inference.glm.wald import SlopeTest
 from pipeline.inference.hypotheses.verdict import (
-    Verdict,
     fitted_mde,
     required_trials,
     verdict,
 )
-from pipeline.inference.sensitivity.random_effects import RandomEffectsSlope
+from pipeline.results.reasons import Covariance, Verdict
+from pipeline.results.slopes import LackOfFit
 from pipeline.study import PAPER_HYPOTHESES
+from tests.pipeline.results.samples import slope_test, small_sample
 
 H1, _, _, H4 = PAPER_HYPOTHESES  # H1 expects a positive slope, H4 a negative one
 ABOVE, BELOW, AROUND = (0.1, 0.5), (-0.5, -0.1), (-0.1, 0.5)
 
 
-def of_interval(interval, covariance="user-clustered", error=1.0):
-    low, high = interval
-    return SlopeTest(
-        covariance=covariance, slope=(low + high) / 2, standard_error=error, df=None,
-        level=0.95, interval=interval, p_value=0.5,
-    )  # fmt: skip
+def of_interval(interval, covariance=Covariance.CLUSTER_ROBUST, error=1.0):
+    return slope_test(interval, p_value=0.5, covariance=covariance, error=error)
 
 
 def fit_of(interval):
@@ -34,35 +30,27 @@ def fit_of(interval):
         intercept=0.0,
         slope=(low + high) / 2,
         covariance=((1.0, 0.0), (0.0, 1.0)),
-        model=of_interval((-high, -low), "model", error=0.5),
-        clustered=of_interval(interval),
-        pearson_chi2=1.0,
-        clustered_chi2=1.0,
-        lack_of_fit_df=1,
-        lack_of_fit_p=0.3,
+        model=of_interval((-high, -low), Covariance.MODEL, error=0.5),
+        cluster_robust=of_interval(interval),
+        lack_of_fit=LackOfFit(pearson_chi2=1.0, clustered_chi2=1.0, df=1, p_value=0.3),
     )
-
-
-def few_of(interval):
-    test = of_interval(interval, "hartung-knapp")
-    return RandomEffectsSlope(tau=0.0, heterogeneity=0.0, hartung_knapp=test, quasi_binomial=test)
 
 
 @pytest.mark.parametrize(
     ("clustered", "few", "positive", "negative"),
     [
         (ABOVE, ABOVE, Verdict.CONFIRMED, Verdict.CONTRADICTED),
-        (ABOVE, AROUND, Verdict.FRAGILE, Verdict.CONTRADICTED),
-        (ABOVE, None, Verdict.FRAGILE, Verdict.CONTRADICTED),
-        (ABOVE, BELOW, Verdict.FRAGILE, Verdict.CONTRADICTED),
+        (ABOVE, AROUND, Verdict.SUGGESTIVE, Verdict.CONTRADICTED),
+        (ABOVE, None, Verdict.SUGGESTIVE, Verdict.CONTRADICTED),
+        (ABOVE, BELOW, Verdict.SUGGESTIVE, Verdict.CONTRADICTED),
         (BELOW, BELOW, Verdict.CONTRADICTED, Verdict.CONFIRMED),
-        (AROUND, ABOVE, Verdict.NOT_SHOWN, Verdict.NOT_SHOWN),
-        ((0.0, 0.5), ABOVE, Verdict.NOT_SHOWN, Verdict.NOT_SHOWN),
-        ((-0.5, 0.0), BELOW, Verdict.NOT_SHOWN, Verdict.NOT_SHOWN),
+        (AROUND, ABOVE, Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE),
+        ((0.0, 0.5), ABOVE, Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE),
+        ((-0.5, 0.0), BELOW, Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE),
     ],
 )
 def test_the_verdict_is_what_the_rules_say(clustered, few, positive, negative):
-    groups = None if few is None else few_of(few)
+    groups = None if few is None else small_sample(few)
 
     found = [verdict(hypothesis, of_interval(clustered), groups) for hypothesis in (H1, H4)]
 
@@ -70,7 +58,7 @@ def test_the_verdict_is_what_the_rules_say(clustered, few, positive, negative):
 
 
 def test_an_unhealthy_experiment_blocks_whatever_was_found():
-    assert verdict(H1, of_interval(ABOVE), few_of(ABOVE), healthy=False) is Verdict.BLOCKED
+    assert verdict(H1, of_interval(ABOVE), small_sample(ABOVE), healthy=False) is Verdict.BLOCKED
 
 
 def test_the_slope_that_would_have_been_found_by_hand():

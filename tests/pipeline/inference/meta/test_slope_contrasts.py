@@ -5,12 +5,14 @@ import pytest
 from scipy import stats
 
 from pipeline.inference.glm.wald import wald_test
-from pipeline.inference.meta.slope_contrasts import Contrast, MeasuredSlope, slope_differences
+from pipeline.inference.meta.slope_contrasts import slope_differences
+from pipeline.results.pooled import MeasuredSlope
+from pipeline.results.reasons import Contrast
 
 
 def measured(slope, error, *, few_error=None, df=3):
-    few = few_error and wald_test(slope, few_error, covariance="hartung-knapp", level=0.95, df=df)
-    return MeasuredSlope(slope=slope, standard_error=error, few_groups=few)
+    few = few_error and wald_test(slope, few_error, covariance="hartung_knapp", level=0.95, df=df)
+    return MeasuredSlope(slope=slope, standard_error=error, small_sample=few)
 
 
 def test_variances_of_independent_slopes_add_up():
@@ -29,17 +31,17 @@ def test_few_groups_have_satterthwaites_degrees_of_freedom_rounded_down():
     (found,) = slope_differences([pair], level=0.95)
 
     df = (0.09 + 0.16) ** 2 / (0.09**2 / 3 + 0.16**2 / 3)  # 5.56
-    assert found.few_groups.df == int(df) == 5
-    assert found.few_groups.p_value == pytest.approx(2 * stats.t(5).sf(1 / 0.5))
+    assert found.small_sample.df == int(df) == 5
+    assert found.small_sample.p_value == pytest.approx(2 * stats.t(5).sf(1 / 0.5))
 
 
 @pytest.mark.parametrize(
     ("few_error", "second", "expected"),
     [
         (0.02, 1.5, Contrast.DIFFERENT),
-        (2.0, 1.5, Contrast.FRAGILE),
-        (None, 1.5, Contrast.FRAGILE),
-        (0.02, 0.51, Contrast.NOT_SHOWN),
+        (2.0, 1.5, Contrast.SUGGESTIVE),
+        (None, 1.5, Contrast.SUGGESTIVE),
+        (0.02, 0.51, Contrast.INCONCLUSIVE),
     ],
     ids=["both", "groups scatter", "groups unknown", "no difference"],
 )
@@ -60,7 +62,7 @@ def test_holm_multiplies_the_smallest_by_how_many_there_are():
 
     assert [one.test.p_value for one in found] == pytest.approx([0.02, 0.5, 0.9])
     assert found[0].holm_p_value == pytest.approx(0.06)
-    assert found[0].contrast is Contrast.NOT_SHOWN
+    assert found[0].contrast is Contrast.INCONCLUSIVE
 
 
 def test_without_pairs_there_is_nothing_to_say():

@@ -8,6 +8,8 @@ import pytest
 
 from pipeline.core.contracts import Kpi
 from pipeline.inference.power.power import PowerQuery, power
+from pipeline.results.power import PowerAnalysis
+from pipeline.results.serialization import parse, to_dict
 from pipeline.study import PlanningConfig
 from tests.pipeline.inference.planned import PLANNING, RECALL, TRAFFIC, planned_power
 
@@ -26,60 +28,64 @@ def question(ids, **changes):
 def test_each_design_is_judged_on_its_own_groups_and_the_same_truth():
     experiment = planned_power()
 
-    first, design = experiment.hypotheses[0], experiment.design
+    first, design = experiment.analysis.hypotheses[0], experiment.analysis.design
     assert design.even == ("p00", "p02", "p05")
     for reach, ids in ((first.chosen, design.chosen), (first.even, design.even)):
         # the worst group is p00 in both, so the slope means the same; so does the KPI's rate
         middle = np.mean(RECALL) / 0.30 - 1
         by_hand = power(question(ids, middle=middle), TRAFFIC, days=10, slope=1.5)
-        assert reach.power.shown == pytest.approx(by_hand.shown)
+        assert reach.power.significant == pytest.approx(by_hand.significant)
         assert reach.power.confirmed == pytest.approx(by_hand.confirmed)
-    assert first.informed.gain > 0
-    assert first.chosen.power.shown > first.even.power.shown
-    assert first.chosen.days_to_show <= first.even.days_to_show
-    assert first.chosen.detectable_shown < first.even.detectable_shown
+    assert first.information.gain > 0
+    assert first.chosen.power.significant > first.even.power.significant
+    assert first.chosen.days_to_significant <= first.even.days_to_significant
+    assert first.chosen.minimum_detectable_significant < first.even.minimum_detectable_significant
 
 
 def test_days_impressions_and_curves_fit_each_other():
-    reach = planned_power().hypotheses[0].chosen
+    reach = planned_power().analysis.hypotheses[0].chosen
 
-    assert reach.impressions_to_show == 100 * reach.days_to_show
-    assert reach.impressions_to_confirm == 100 * reach.days_to_confirm
+    assert reach.impressions_to_significant == 100 * reach.days_to_significant
+    assert reach.impressions_to_confirmed == 100 * reach.days_to_confirmed
     assert reach.days[0] == 1
     assert reach.days[-1] >= 20  # twice the planned days
-    assert list(reach.chance_shown) == sorted(reach.chance_shown)
-    assert all(c <= s for c, s in zip(reach.chance_confirmed, reach.chance_shown, strict=True))
+    assert list(reach.power_significant) == sorted(reach.power_significant)
+    assert all(c <= s for c, s in zip(reach.power_confirmed, reach.power_significant, strict=True))
 
 
 def test_what_cannot_be_foretold_says_why():
     experiment = planned_power()
 
-    second = experiment.hypotheses[1]
-    assert second.undefined_because == "the metric is undefined, 0 or negative under a preference"
+    second = experiment.analysis.hypotheses[1]
+    assert second.undefined_reason == "metric_not_positive"
     assert (second.chosen, second.even) == (None, None)
     blurred = planned_power(metrics=("recall",), covariance=np.diag(np.full(6, 0.5)))
-    assert "no more than its error" in blurred.hypotheses[0].undefined_because
+    assert blurred.analysis.hypotheses[0].undefined_reason == "metric_within_noise"
 
 
 def test_metrics_with_errors_promise_less():
     clean, blurred = (
-        planned_power(metrics=("recall",), covariance=np.diag(np.full(6, noise))).hypotheses[0]
+        planned_power(
+            metrics=("recall",), covariance=np.diag(np.full(6, noise))
+        ).analysis.hypotheses[0]
         for noise in (0.0, 0.002)
     )
 
-    assert clean.informed.chosen.reliability == pytest.approx(1)
-    assert 0.5 < blurred.informed.chosen.reliability < 0.95
-    assert blurred.chosen.power.shown < clean.chosen.power.shown
+    assert clean.information.chosen.reliability == pytest.approx(1)
+    assert 0.5 < blurred.information.chosen.reliability < 0.95
+    assert blurred.chosen.power.significant < clean.chosen.power.significant
 
 
 @pytest.mark.parametrize(
     "changes", [{"traffic_share": 0.1}, {"holdout": 0.9}], ids=["ramp-up", "holdout"]
 )
 def test_a_tenth_of_the_users_takes_ten_times_as_long(changes):
-    whole, part = (planned_power(**c).hypotheses[0].chosen for c in ({}, changes))
+    whole, part = (planned_power(**c).analysis.hypotheses[0].chosen for c in ({}, changes))
 
-    assert part.days_to_show == pytest.approx(10 * whole.days_to_show, abs=10)
-    assert part.impressions_to_show == pytest.approx(whole.impressions_to_show, rel=0.2)
+    assert part.days_to_significant == pytest.approx(10 * whole.days_to_significant, abs=10)
+    assert part.impressions_to_significant == pytest.approx(
+        whole.impressions_to_significant, rel=0.2
+    )
 
 
 def test_replicates_and_shares_are_those_of_the_plan():
@@ -88,11 +94,11 @@ def test_replicates_and_shares_are_those_of_the_plan():
     experiment = planned_power(groups=6, replicates=2, shares=shares, metrics=("recall",))
 
     assert len(experiment.plan.groups) == 6
-    assert len(experiment.design.chosen) == 3
-    wide = [ALL[name] for name in experiment.design.chosen * 2]
+    assert len(experiment.analysis.design.chosen) == 3
+    wide = [ALL[name] for name in experiment.analysis.design.chosen * 2]
     by_hand = power(
         question(
-            experiment.design.chosen,
+            experiment.analysis.design.chosen,
             x=np.array(wide) / min(wide) - 1,
             shares=np.array([group.share for group in experiment.plan.groups]),
             middle=np.mean(RECALL) / 0.30 - 1,
@@ -101,20 +107,24 @@ def test_replicates_and_shares_are_those_of_the_plan():
         days=10,
         slope=1.5,
     )
-    assert experiment.hypotheses[0].chosen.power.shown == pytest.approx(by_hand.shown)
+    assert experiment.analysis.hypotheses[0].chosen.power.significant == pytest.approx(
+        by_hand.significant
+    )
 
 
 def test_each_hypothesis_may_have_a_slope_of_its_own():
     experiment = planned_power(planning=replace(PLANNING, slope=0.7), metrics=("recall", "recall"))
 
-    assert [one.slope for one in experiment.hypotheses] == [1.5, 0.7]
+    assert [one.slope for one in experiment.analysis.hypotheses] == [1.5, 0.7]
 
 
 def test_all_of_it_is_json():
-    found = planned_power().as_dict()
+    analysis = planned_power().analysis
+    found = to_dict(analysis)
 
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["wanted_power"] == PlanningConfig().power == 0.8
+    assert parse(PowerAnalysis, found) == analysis
+    assert found["target_power"] == PlanningConfig().power == 0.8
     assert [one["id"] for one in found["hypotheses"]] == ["H1", "H2"]
     assert found["design"]["left_out"] == {
         "H2": "the metric is undefined, 0 or negative under a preference"

@@ -12,7 +12,6 @@ from pipeline.core.contracts import Kpi
 from pipeline.inference.glm.group_regression import GroupSums, fit_line
 from pipeline.inference.hypotheses.inputs import family_of
 from pipeline.inference.hypotheses.verdict import (
-    Verdict,
     detectable_se_multiple,
     fitted_mde,
     verdict,
@@ -26,6 +25,7 @@ from pipeline.inference.power.power import (
 )
 from pipeline.inference.power.traffic_model import Traffic
 from pipeline.inference.sensitivity.random_effects import random_effects_slope
+from pipeline.results.reasons import Verdict
 from pipeline.study import Hypothesis
 
 SEEDS, DAYS, SLOPE = 200, 14, 1.8
@@ -50,7 +50,7 @@ def question(kpi=Kpi.CTR, **changes):
 
 
 def shown(found):
-    return found.shown
+    return found.significant
 
 
 def confirmed(found):
@@ -110,9 +110,9 @@ def test_verdicts_come_as_often_as_foretold(kpi, tau):
 
     foretold = power(question(kpi, group_deviation=tau), TRAFFIC, days=DAYS, slope=SLOPE)
 
-    assert 0.4 < foretold.shown < 0.95  # neither is certain
-    some = np.mean([one in {Verdict.CONFIRMED, Verdict.FRAGILE} for one in found])
-    assert some == within_chance(foretold.shown)
+    assert 0.4 < foretold.significant < 0.95  # neither is certain
+    some = np.mean([one in {Verdict.CONFIRMED, Verdict.SUGGESTIVE} for one in found])
+    assert some == within_chance(foretold.significant)
     assert np.mean([one is Verdict.CONFIRMED for one in found]) == within_chance(foretold.confirmed)
 
 
@@ -121,7 +121,7 @@ def test_the_error_is_foretold_and_so_is_what_the_report_calls_detectable(kpi, t
     _, errors, slopes = zip(*verdicts(kpi, tau), strict=True)
 
     foretold = power(question(kpi, group_deviation=tau), TRAFFIC, days=DAYS, slope=SLOPE)
-    flattest = minimum_detectable_slope(0.8, question(kpi), TRAFFIC, days=DAYS, chance=shown)
+    flattest = minimum_detectable_slope(0.8, question(kpi), TRAFFIC, days=DAYS, power_of=shown)
 
     assert foretold.standard_error == pytest.approx(np.mean(errors), rel=0.02)
     assert flattest == pytest.approx(np.mean(slopes), rel=0.02)
@@ -135,16 +135,16 @@ def test_power_by_hand_where_users_are_many_and_alike():
     found = power(question(), traffic, days=DAYS, slope=1e-9)
 
     assert found.standard_error == pytest.approx(1 / sqrt(n * p * (1 - p) * variance), rel=1e-3)
-    assert found.shown == pytest.approx(0.025, abs=1e-6)
+    assert found.significant == pytest.approx(0.025, abs=1e-6)
 
 
 def test_the_detectable_slope_is_so_many_errors():
-    flattest = minimum_detectable_slope(0.8, question(), TRAFFIC, days=DAYS, chance=shown)
+    flattest = minimum_detectable_slope(0.8, question(), TRAFFIC, days=DAYS, power_of=shown)
 
     error = power(question(), TRAFFIC, days=DAYS, slope=flattest).standard_error
     assert flattest == pytest.approx(detectable_se_multiple(0.95) * error)
     assert detectable_se_multiple(0.95) == pytest.approx(1.95996 + 0.84162, abs=1e-5)
-    assert power(question(), TRAFFIC, days=DAYS, slope=flattest).shown == pytest.approx(0.8)
+    assert power(question(), TRAFFIC, days=DAYS, slope=flattest).significant == pytest.approx(0.8)
 
 
 def test_without_noise_between_groups_a_confirmation_is_a_t_test():
@@ -159,7 +159,7 @@ def test_without_noise_between_groups_a_confirmation_is_a_t_test():
 
 
 def test_the_days_are_the_fewest():
-    days = required_days(0.8, question(), TRAFFIC, slope=SLOPE, chance=confirmed)
+    days = required_days(0.8, question(), TRAFFIC, slope=SLOPE, power_of=confirmed)
 
     before, after = (
         power(question(), TRAFFIC, days=d, slope=SLOPE).confirmed for d in (days - 1, days)
@@ -170,8 +170,8 @@ def test_the_days_are_the_fewest():
 def test_groups_off_the_line_are_not_outlasted():
     lasting = question(group_deviation=0.5)
 
-    assert required_days(0.8, lasting, TRAFFIC, slope=0.5, chance=confirmed) is None
-    assert required_days(0.8, question(), TRAFFIC, slope=0.5, chance=confirmed) is not None
+    assert required_days(0.8, lasting, TRAFFIC, slope=0.5, power_of=confirmed) is None
+    assert required_days(0.8, question(), TRAFFIC, slope=0.5, power_of=confirmed) is not None
 
 
 def test_a_handful_of_users_shows_nothing():
@@ -179,28 +179,28 @@ def test_a_handful_of_users_shows_nothing():
 
     found = power(question(), nobody, days=3, slope=SLOPE)
 
-    assert (found.standard_error, found.shown, found.confirmed) == (None, 0.0, 0.0)
-    assert minimum_detectable_slope(0.8, question(), nobody, days=3, chance=shown) is None
+    assert (found.standard_error, found.significant, found.confirmed) == (None, 0.0, 0.0)
+    assert minimum_detectable_slope(0.8, question(), nobody, days=3, power_of=shown) is None
 
 
 def test_two_groups_confirm_nothing():
     two = question(x=X[[0, -1]], shares=np.full(2, 0.5))
 
     assert power(two, TRAFFIC, days=DAYS, slope=SLOPE).confirmed is None
-    assert required_days(0.8, two, TRAFFIC, slope=SLOPE, chance=confirmed) is None
-    assert minimum_detectable_slope(0.8, two, TRAFFIC, days=DAYS, chance=confirmed) is None
+    assert required_days(0.8, two, TRAFFIC, slope=SLOPE, power_of=confirmed) is None
+    assert minimum_detectable_slope(0.8, two, TRAFFIC, days=DAYS, power_of=confirmed) is None
 
 
 def test_a_slope_beyond_all_bounds_is_found():
     far = question(x=np.array([0.0, 10.0, 100.0, 400.0, 500.0]))
 
-    assert power(far, TRAFFIC, days=DAYS, slope=1.0).shown > 0.99
-    assert minimum_detectable_slope(0.8, far, TRAFFIC, days=DAYS, chance=confirmed) < 0.01
+    assert power(far, TRAFFIC, days=DAYS, slope=1.0).significant > 0.99
+    assert minimum_detectable_slope(0.8, far, TRAFFIC, days=DAYS, power_of=confirmed) < 0.01
 
 
 def test_error_in_x_flattens_what_is_measured():
     true, blurred = (
-        power(question(reliability=r), TRAFFIC, days=DAYS, slope=s).shown
+        power(question(reliability=r), TRAFFIC, days=DAYS, slope=s).significant
         for r, s in ((1.0, 0.9), (0.5, 1.8))
     )
 
@@ -215,6 +215,6 @@ def test_a_negative_slope_has_the_power_of_a_positive_one_on_symmetric_groups(kp
         for sign in (1, -1)
     )
 
-    assert up.shown == pytest.approx(down.shown, abs=0.03)
+    assert up.significant == pytest.approx(down.significant, abs=0.03)
     sums = expected_sums(question(kpi, sign=-1), TRAFFIC, days=90, slope=2.0)
     assert (np.diff(sums.successes / sums.trials) < 0).all()

@@ -23,7 +23,7 @@ def users(seed, *, slope=5.0, n=400, spread=1.0):
 
 def unadjusted(of):
     sums = GroupSums.over_users(Family.BINOMIAL, of["m"].astype(float), of["y"].astype(float))
-    return fit_line(X, sums, level=0.95).clustered
+    return fit_line(X, sums, level=0.95).cluster_robust
 
 
 def test_the_adjusted_sums_are_those_of_users_one_by_one():
@@ -51,7 +51,7 @@ def test_it_adjusts_nothing_without_a_past():
     found = cuped(X, before_sums_of(of), Family.BINOMIAL, unadjusted(of), level=0.95)
 
     assert found.variance_share == pytest.approx(1)
-    assert found.clustered.slope == pytest.approx(unadjusted(of).slope)
+    assert found.cluster_robust.slope == pytest.approx(unadjusted(of).slope)
 
 
 def test_slopes_are_held_by_shorter_intervals():
@@ -60,7 +60,7 @@ def test_slopes_are_held_by_shorter_intervals():
     for seed in range(100):
         of = users(seed, slope=0.0)
         found = cuped(X, before_sums_of(of), Family.BINOMIAL, unadjusted(of), level=0.95)
-        held.append(found.clustered.interval[0] < 0 < found.clustered.interval[1])
+        held.append(found.cluster_robust.interval[0] < 0 < found.cluster_robust.interval[1])
         shares.append(found.variance_share)
 
     assert 0.89 <= np.mean(held) <= 1
@@ -72,10 +72,10 @@ def test_a_planted_slope_comes_out_the_same_on_average():
         (cuped(X, before_sums_of(of), Family.BINOMIAL, unadjusted(of), level=0.95), unadjusted(of))
         for of in (users(seed) for seed in range(60))
     ]
-    difference = np.array([one.clustered.slope - other.slope for one, other in slopes])
+    difference = np.array([one.cluster_robust.slope - other.slope for one, other in slopes])
 
     assert abs(difference.mean()) < 3 * difference.std() / 60**0.5
-    assert np.mean([one.clustered.slope for one, _ in slopes]) > 3
+    assert np.mean([one.cluster_robust.slope for one, _ in slopes]) > 3
 
 
 def test_a_group_whose_few_successes_the_past_explains_away_has_no_answer():
@@ -90,7 +90,7 @@ def test_amounts_have_no_ceiling():
     of = users(2)
     of["y"], of["b"] = 30 * of["y"], 30 * of["b"]
     sums = GroupSums.over_users(Family.POISSON, of["m"].astype(float), of["y"].astype(float))
-    plain = fit_line(X, sums, level=0.95).clustered
+    plain = fit_line(X, sums, level=0.95).cluster_robust
 
     found = cuped(X, before_sums_of(of), Family.POISSON, plain, level=0.95)
 

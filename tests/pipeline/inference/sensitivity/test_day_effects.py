@@ -60,7 +60,7 @@ def test_traffic_that_shifts_between_days_does_not_carry_the_slope():
     pooled = fit_line(X, shifted.until(1), level=0.95)
     fixed = day_effects(X, shifted, level=0.95).fixed
 
-    assert pooled.clustered.slope < -1
+    assert pooled.cluster_robust.slope < -1
     assert abs(fixed.slope) < 3 * fixed.standard_error
 
 

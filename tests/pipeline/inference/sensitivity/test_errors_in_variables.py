@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.inference.glm.group_regression import GroupSums, fit_line
-from pipeline.inference.sensitivity.errors_in_variables import errors_in_variables
+from pipeline.inference.sensitivity.errors_in_variables import measurement_error
 
 TRUE = np.array([0.40, 0.41, 0.42, 0.43, 0.44])
 SLOPE = 3.0
@@ -19,14 +19,14 @@ def sums_of(metric, n=3_000_000):
 
 def study(values, covariance, sums, seed=0):
     fit = fit_line(values / values.min() - 1, sums, level=0.95)
-    return fit, errors_in_variables(values, covariance, sums, fit, seed=seed)
+    return fit, measurement_error(values, covariance, sums, fit, seed=seed)
 
 
 def test_metrics_without_error_change_nothing():
     fit, found = study(TRUE, np.zeros((5, 5)), sums_of(TRUE))
 
     assert found.reliability == 1
-    assert found.propagated.standard_error == pytest.approx(fit.clustered.standard_error)
+    assert found.propagated.standard_error == pytest.approx(fit.cluster_robust.standard_error)
     assert found.extrapolated_slope == pytest.approx(fit.slope, rel=1e-6)
 
 
@@ -53,7 +53,7 @@ def test_the_propagated_interval_covers_where_the_plain_one_does_not():
         fit, found = study(measured, covariance, sums, seed=seed)
         slopes.append(fit.slope)
         extrapolated.append(found.extrapolated_slope)
-        plain.append(fit.clustered.interval[0] <= SLOPE <= fit.clustered.interval[1])
+        plain.append(fit.cluster_robust.interval[0] <= SLOPE <= fit.cluster_robust.interval[1])
         propagated.append(found.propagated.interval[0] <= SLOPE <= found.propagated.interval[1])
 
     assert np.mean(plain) < 0.3

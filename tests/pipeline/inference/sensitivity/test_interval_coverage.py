@@ -66,7 +66,7 @@ def coverage(tests, slope):
 def test_where_users_are_alike_both_intervals_cover_the_planted_slope():
     found = fits(slope=1.2, concentration=ALIKE)
 
-    for tests in ([fit.model for fit in found], [fit.clustered for fit in found]):
+    for tests in ([fit.model for fit in found], [fit.cluster_robust for fit in found]):
         assert coverage(tests, 1.2) == pytest.approx(0.95, abs=3 * BINOMIAL_ERROR)
     slopes = [fit.slope for fit in found]
     assert np.mean(slopes) == pytest.approx(1.2, abs=3 * float(np.std(slopes)) / sqrt(SEEDS))
@@ -75,7 +75,7 @@ def test_where_users_are_alike_both_intervals_cover_the_planted_slope():
 def test_where_users_differ_the_clustered_interval_covers_and_the_paper_s_does_not():
     found = fits(slope=1.2, concentration=DIFFERENT)
 
-    clustered = coverage([fit.clustered for fit in found], 1.2)
+    clustered = coverage([fit.cluster_robust for fit in found], 1.2)
     naive = coverage([fit.model for fit in found], 1.2)
 
     assert clustered == pytest.approx(0.95, abs=3 * BINOMIAL_ERROR)
@@ -91,7 +91,7 @@ def test_standard_errors_are_the_spread_of_the_slopes():
 
     spread = np.std([fit.slope for fit in found])
 
-    clustered = np.mean([fit.clustered.standard_error for fit in found])
+    clustered = np.mean([fit.cluster_robust.standard_error for fit in found])
     naive = np.mean([fit.model.standard_error for fit in found])
     assert clustered == pytest.approx(spread, rel=3 / sqrt(2 * SEEDS))
     assert naive < 0.8 * spread
@@ -100,24 +100,24 @@ def test_standard_errors_are_the_spread_of_the_slopes():
 def test_without_an_effect_clustered_p_values_are_uniform_and_the_paper_s_are_not():
     found = fits(slope=0.0, concentration=DIFFERENT)
 
-    assert stats.kstest([fit.clustered.p_value for fit in found], "uniform").pvalue > 0.01
+    assert stats.kstest([fit.cluster_robust.p_value for fit in found], "uniform").pvalue > 0.01
     assert stats.kstest([fit.model.p_value for fit in found], "uniform").pvalue < 1e-4
-    false_alarms = np.mean([fit.clustered.p_value < 0.05 for fit in found])
+    false_alarms = np.mean([fit.cluster_robust.p_value < 0.05 for fit in found])
     assert false_alarms == pytest.approx(0.05, abs=3 * BINOMIAL_ERROR)
 
 
 def test_without_an_effect_and_with_users_alike_all_p_values_are_uniform():
     found = fits(slope=0.0, concentration=ALIKE)
 
-    for tests in ([fit.model for fit in found], [fit.clustered for fit in found]):
+    for tests in ([fit.model for fit in found], [fit.cluster_robust for fit in found]):
         assert stats.kstest([test.p_value for test in tests], "uniform").pvalue > 0.01
 
 
 def test_lack_of_fit_is_rejected_as_often_as_it_says_where_the_line_is_true():
     found = fits(slope=1.2, concentration=ALIKE)
 
-    assert stats.kstest([fit.lack_of_fit_p for fit in found], "uniform").pvalue > 0.01
-    assert {fit.lack_of_fit_df for fit in found} == {len(X) - 2}
+    assert stats.kstest([fit.lack_of_fit.p_value for fit in found], "uniform").pvalue > 0.01
+    assert {fit.lack_of_fit.df for fit in found} == {len(X) - 2}
 
 
 @GROUPS
@@ -132,7 +132,7 @@ def test_the_few_groups_interval_covers_with_and_without_habits_of_users(concent
 def test_where_groups_differ_the_few_groups_interval_alone_covers(groups):
     # the deviations are as large as the errors of the groups' log odds (about 0.05)
     known = few(1.2, DIFFERENT, tau=0.05, groups=groups)
-    clustered = [fit.clustered for fit in fits(1.2, DIFFERENT, tau=0.05, groups=groups)]
+    clustered = [fit.cluster_robust for fit in fits(1.2, DIFFERENT, tau=0.05, groups=groups)]
 
     assert 0.925 <= coverage(known, 1.2) <= 0.975
     assert coverage(clustered, 1.2) < 0.9

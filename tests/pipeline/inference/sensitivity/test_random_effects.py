@@ -103,8 +103,8 @@ def test_quasi_binomial_widens_by_the_dispersion_and_never_narrows():
     for sums, scaled in ((wide, True), (narrow, False)):
         fit = fit_line(x, sums, level=0.9)
         found = estimate(x, sums, level=0.9).quasi_binomial
-        factor = (fit.pearson_chi2 / 2) ** 0.5 if scaled else 1
-        assert (fit.pearson_chi2 / 2 > 1) is scaled
+        factor = (fit.lack_of_fit.pearson_chi2 / 2) ** 0.5 if scaled else 1
+        assert (fit.lack_of_fit.pearson_chi2 / 2 > 1) is scaled
         assert found.standard_error == pytest.approx(fit.model.standard_error * factor)
         width = stats.t.ppf(0.95, 2) * found.standard_error
         assert found.interval == pytest.approx((fit.slope - width, fit.slope + width))

@@ -20,7 +20,7 @@ def clicks(seed, *, slope=5.0, users=3000, base=-2.2):
 def whole_of(parts):
     names = ("trials", "successes", "users", "sum_mm", "sum_my", "sum_yy")
     added = {name: sum(getattr(part, name) for part in parts) for name in names}
-    return fit_line(X, GroupSums(**added), level=0.95).clustered
+    return fit_line(X, GroupSums(**added), level=0.95).cluster_robust
 
 
 def found(**parts):
@@ -30,7 +30,7 @@ def found(**parts):
 def test_every_segment_has_its_own_line_and_cochrans_q_compares_them():
     new, old = clicks(1), clicks(2, slope=-5.0)
     answer = found(new=new, old=old)
-    one, other = (fit_line(X, part, level=0.95).clustered for part in (new, old))
+    one, other = (fit_line(X, part, level=0.95).cluster_robust for part in (new, old))
 
     assert [slope.test for slope in answer.slopes] == [one, other]
     # two slopes: Q is the square of their difference over its error
@@ -46,7 +46,7 @@ def test_one_slope_of_all_gives_uniform_p_values():
     assert stats.kstest(p_values, "uniform").pvalue > 0.001
 
 
-def test_a_segment_that_goes_against_the_whole_is_marked():
+def test_a_segment_that_goes_opposite_sign_is_marked():
     """Simpson: of all users the slope is negative, of every segment it is positive."""
     shares = np.array([0.9, 0.7, 0.5, 0.3, 0.1])
 
@@ -57,9 +57,9 @@ def test_a_segment_that_goes_against_the_whole_is_marked():
 
     answer = found(ready=part(shares, 0.3), shy=part(1 - shares, 0.05))
 
-    assert [slope.against_the_whole for slope in answer.slopes] == [True, True]
+    assert [slope.opposite_sign for slope in answer.slopes] == [True, True]
     assert answer.p_value > 0.01
-    assert not any(one.against_the_whole for one in found(a=clicks(1), b=clicks(2)).slopes)
+    assert not any(one.opposite_sign for one in found(a=clicks(1), b=clicks(2)).slopes)
 
 
 def test_a_segment_without_a_slope_says_why():
@@ -67,7 +67,7 @@ def test_a_segment_without_a_slope_says_why():
     empty.successes[:] = 0
     answer = found(new=clicks(3), none=empty)
 
-    assert answer.slopes[1].undefined_because == "no trial succeeded"
+    assert answer.slopes[1].undefined_reason == "no_successes"
     assert answer.slopes[1].users == 15_000
     assert (answer.cochran_q, answer.p_value) == (None, None)
 

@@ -15,7 +15,7 @@ SIGNIFICANT = 0.05
 """p-value below which lack of fit and curvature are concerns."""
 
 _RELIABLE = 0.9
-"""Smallest reliability of the metric that is no concern."""
+"""Reliability of the metric below which measurement error is a concern."""
 
 _WITHOUT_ANSWER = {Verdict.INCONCLUSIVE, Verdict.BLOCKED, Verdict.UNDEFINED}
 

@@ -1,4 +1,4 @@
-"""The health of an experiment: all is well with a healthy one, and each check finds its fault."""
+"""Diagnostics: a healthy experiment passes every check, and each check finds its fault."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -6,13 +6,14 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from pipeline.inference.diagnostics.health_checks import HEALTH_CHECKS, health_of
 
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.kpis.contracts import DAILY_SUMS, RETURNING_SUMS
 from pipeline.experiment.kpis.group_kpis import group_kpis
+from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.diagnostics.sample_ratio import calendar_of
 from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.results.diagnostics import CHECKS, CompleteDays
 from pipeline.study import Hypothesis
 from tests.pipeline.inference.shops import FIRST, before_sums_of, weeks
 
@@ -64,23 +65,23 @@ HEALTHY = evidence_of(weeks(2, x=np.zeros(3), days=14))
 
 
 def health(evidence, shares=None, **rejected):
-    found = health_of(
+    found = run_diagnostics(
         evidence, [H1], shares=shares or dict.fromkeys(GROUPS, 1.0), rejected=rejected, seed=1
     )
-    assert list(found) == list(HEALTH_CHECKS)
+    assert [name for name, _ in found.items()] == list(CHECKS)
     return found
 
 
 def failed(found):
-    return [name for name, check in found.items() if not check["passed"]]
+    return [name for name, check in found.items() if not check.passed]
 
 
 def test_a_healthy_experiment_passes_every_check():
     found = health(HEALTHY, **{"units below 0": 99})
 
     assert failed(found) == []
-    assert found["no_day_missing"] == {"passed": True, "days": 14, "missing": []}
-    assert found["users_divided_anew"]["hypotheses"]["H1"]["divisions"] == 1000
+    assert found.complete_days == CompleteDays(passed=True, days=14, missing=())
+    assert found.aa_rerandomisation.hypotheses["H1"].divisions == 1000
 
 
 def test_users_divided_otherwise_than_planned_are_found():
@@ -91,8 +92,8 @@ def test_a_group_without_a_day_is_found():
     daily = HEALTHY.daily_sums.filter(~((pl.col("group") == "g2") & (pl.col("day") == FIRST)))
     found = health(replace(HEALTHY, daily_sums=daily))
 
-    assert failed(found) == ["no_day_missing"]
-    assert found["no_day_missing"]["missing"] == ["2025-09-01"]
+    assert failed(found) == ["complete_days"]
+    assert found.complete_days.missing == (date(2025, 9, 1),)
 
 
 def test_a_tenth_day_makes_no_week():
@@ -112,11 +113,11 @@ def test_events_that_lost_what_they_belong_to_are_found():
     )
 
     assert failed(few) == []
-    assert failed(many) == ["events_kept"]
-    assert many["events_kept"]["lost_share"] == pytest.approx((most + 40) / (most + 40 + kept))
+    assert failed(many) == ["event_loss"]
+    assert many.event_loss.lost_share == pytest.approx((most + 40) / (most + 40 + kept))
 
 
-@pytest.mark.parametrize(("more", "found"), [(0, []), (6, ["no_carry_over"])])
+@pytest.mark.parametrize(("more", "found"), [(0, []), (6, ["carry_over"])])
 def test_users_who_answer_otherwise_when_they_come_back_are_found(more, found):
     """Of 50 impressions on the first day and as many after it 10 are clicked, but for the best group."""
     rng = np.random.default_rng(1)
@@ -130,10 +131,10 @@ def test_users_who_answer_otherwise_when_they_come_back_are_found(more, found):
     checked = health(replace(HEALTHY, returning_sums=returning))
 
     assert failed(checked) == found
-    assert (checked["no_carry_over"]["hypotheses"]["H1"]["slope"] > 2) == bool(more)
+    assert (checked.carry_over.hypotheses["H1"].slope > 2) == bool(more)
 
 
-@pytest.mark.parametrize(("reused", "found"), [(0.0, []), (0.1, ["alike_before"])])
+@pytest.mark.parametrize(("reused", "found"), [(0.0, []), (0.1, ["pre_experiment_balance"])])
 def test_groups_that_differed_before_the_experiment_are_found(reused, found):
     """As when the last experiment's buckets are used again, and its lists have left habits."""
     rng = np.random.default_rng(4)
@@ -144,7 +145,7 @@ def test_groups_that_differed_before_the_experiment_are_found(reused, found):
     checked = health(replace(HEALTHY, before_sums=before))
 
     assert failed(checked) == found
-    assert checked["alike_before"]["kpis"]["ctr"]["df"] == 2
+    assert checked.pre_experiment_balance.kpis["ctr"].df == 2
 
 
 def test_groups_of_one_preference_that_differ_are_found():
@@ -153,8 +154,8 @@ def test_groups_of_one_preference_that_differ_are_found():
     other = evidence_of(weeks(2, slope=1.0, x=np.array([0.0, 0.0, 1.0]), days=14), alike)
 
     assert failed(health(same)) == []
-    assert failed(health(other)) == ["replicates_agree"]
-    assert health(other)["replicates_agree"]["kpis"]["ctr"]["df"] == 1
+    assert failed(health(other)) == ["aa_replicates"]
+    assert health(other).aa_replicates.kpis["ctr"].df == 1
 
 
 def day(number, impressions=100, group="g1"):
