@@ -289,7 +289,7 @@ def test_a_file_that_is_not_a_report_is_rejected(four, tmp_path, capsys, content
         ({"slope": "0.8"}, "hypotheses.0.slope"),
         ({"slope": float("inf")}, "hypotheses.0.slope"),
         ({"verdict": "splendid"}, "hypotheses.0.verdict"),
-        ({"cluster_robust": {"standard_error": 0.0}}, "cluster_robust.standard_error is 0"),
+        ({"cluster_robust": {"standard_error": 0.0}}, "hypotheses.0.cluster_robust.standard_error"),
         ({"metric_covariance": [[1.0]]}, "metric_covariance has 1 rows; expected 4 rows of 4"),
     ],
 )
