@@ -75,11 +75,7 @@ def next_scores(
     A session is its clicks so far, at least one, and has its own preference.
     """
     check_preference(preference_BO, model.n_objectives)
-<<<<<<< HEAD
     if model.training:  # switching the mode visits every layer
-=======
-    if model.training:  # .eval() visits every layer, which takes a while
->>>>>>> 25db801f2bf739a93cf2f651fadba42b52b06680
         model.eval()
     window = model.config.max_length
     recent = [session[-window:] for session in sessions]
