@@ -35,8 +35,7 @@ def fit(
             ``orders``, ``units``, ``revenue``, ``users``, ``share`` and per-user sums; every other
             numeric column is an offline metric, such as ``recall@20``. A polars or pandas frame, or
             a CSV or parquet file.
-        hypotheses: Each ``METRIC:KPI:SIGN``, such as ``recall@20:ctr:+``; if there are none, those
-            of the paper whose metrics and KPIs the table has.
+        hypotheses: Each ``METRIC:KPI:SIGN``; if none, those of the paper that the table allows.
         level: Nominal coverage of the confidence intervals.
         seed: Of the permutations and draws.
 
@@ -98,17 +97,23 @@ def evaluate(
     table = _as_polars(frame)
     if "rank" in table.columns:
         return Evaluation(evaluate_ranks(table, metrics, k=k))
-    if "items" not in table.columns or catalogue is None:
-        msg = (
-            f"the frame has the columns {table.columns}; expected session and rank, or session and "
-            "items with a catalogue"
-        )
-        raise DataError(msg)
-    if metrics is not None and not all(isinstance(one, str) for one in metrics):
+    if "items" in table.columns and catalogue is not None:
+        return Evaluation(evaluate_lists(table, _as_polars(catalogue), _names(metrics), k=k))
+    msg = (
+        f"the frame has the columns {table.columns}; expected session and rank, or session and "
+        "items with a catalogue"
+    )
+    raise DataError(msg)
+
+
+def _names(metrics: "Sequence[str | Callable[..., Any]] | None") -> list[str] | None:
+    if metrics is None:
+        return None
+    names = [one for one in metrics if isinstance(one, str)]
+    if len(names) < len(metrics):
         msg = "functions are metrics of ranks; of lists, expected names such as novelty"
         raise DataError(msg)
-    names = None if metrics is None else [str(one) for one in metrics]
-    return Evaluation(evaluate_lists(table, _as_polars(catalogue), names, k=k))
+    return names
 
 
 def meta_analysis(

@@ -75,7 +75,7 @@ def next_scores(
     A session is its clicks so far, at least one, and has its own preference.
     """
     check_preference(preference_BO, model.n_objectives)
-    if model.training:  # eval() visits every layer, which takes a while
+    if model.training:  # switching the mode visits every layer
         model.eval()
     window = model.config.max_length
     recent = [session[-window:] for session in sessions]

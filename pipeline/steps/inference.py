@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import polars as pl
 
@@ -79,20 +80,25 @@ def estimate_slopes(study: Study, paths: StudyPaths) -> StepResult[Estimates]:
     )
     with atomic_folder(paths.artifact("regression_estimates")) as folder:
         write_estimates(estimates, folder)
-    figure = partial(hypothesis_panels, hypotheses, question.cutoff)
     return StepResult(
         asset="regression_estimates",
         value=estimates,
         location=paths.artifact("regression_estimates"),
         rows=len(hypotheses),
-        details={
-            "figure": LazyFigure("Figure 1", figure),
-            "verdicts": _verdicts(hypotheses),
-            **{f"slope of {_name(one)}": one.slope for one in hypotheses},
-            "sample ratio p": ratio and ratio.p_value,
-        },
+        details=_details(estimates, question.cutoff),
         diagnostics=diagnostics,
     )
+
+
+def _details(estimates: Estimates, cutoff: int | None) -> dict[str, Any]:
+    """Figure 1, the verdicts, and the numbers that are tracked over runs."""
+    hypotheses, ratio = estimates.hypotheses, estimates.diagnostics.sample_ratio
+    return {
+        "figure": LazyFigure("Figure 1", partial(hypothesis_panels, hypotheses, cutoff)),
+        "verdicts": _verdicts(hypotheses),
+        **{f"slope of {_name(one)}": one.slope for one in hypotheses},
+        "sample ratio p": ratio and ratio.p_value,
+    }
 
 
 def _question(study: Study, paths: StudyPaths, plan: Plan) -> _Question:

@@ -200,7 +200,7 @@ def test_a_log_of_another_shop_is_rejected_before_training():
     result = materialize(["raw_events"], overrides={"synthetic.items": 190}, raise_on_error=False)
 
     words = failure_of(result).error_display_string
-    assert "a model would meet users of another shop than it learned from" in words
+    assert "the model would serve users of another shop than it was trained on" in words
 
 
 def test_raw_data_version_is_its_md5(project):

@@ -105,7 +105,7 @@ def test_every_table_metric_and_kpi_is_in_the_reference(docs_site):
     assert set(found) == {one.value for one in (*Metric, *Kpi)}
     assert found["order_density"][0] == "Σ `hit · ordered` / Σ `hit`"
     assert found["ndcg"][0] == "Σ `hit / log2(1 + rank)` / Σ `ones`"
-    assert found["cold_item_recall"][0] == "Σ `hit · cold_I[item]` / Σ `cold_I[item]`"
+    assert found["cold_item_recall"][0] == "Σ `hit · cold` / Σ `cold`"
     assert found["cvr"] == ["orders", "clicks", "logit"]
 
 

@@ -10,7 +10,7 @@ from pipeline.artifacts.storage import StudyPaths, read_json
 from pipeline.core.contracts import IMPRESSIONS, OFFLINE_METRICS, EventType
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
 from pipeline.datasets.ingest_events import write_events
-from pipeline.recommender.recommender import Recommender, read_catalogue
+from pipeline.recommender.recommender import Recommender
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of

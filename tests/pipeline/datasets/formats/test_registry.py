@@ -193,8 +193,8 @@ def test_expected_counts_that_differ_are_all_named(load, real_data):
 
     assert str(caught.value) == (
         f"{real_data / 'rees46'} differs from dataset.expected: sessions: expected "
-        "371, got 372; carts: expected 4, got 3. Is the download complete? Else correct "
-        "dataset.expected"
+        "371, got 372; carts: expected 4, got 3. Check that the download is "
+        "complete, or correct dataset.expected"
     )
 
 
@@ -237,7 +237,7 @@ def test_a_truncated_compressed_file_is_named_and_rejected(load, real_data, tmp_
         compressed[: int(len(compressed) * cut) - 8]
     )  # at the end a checksum of 8 bytes
 
-    with pytest.raises(DataError, match=rf"cannot read {path} to its end.*restore the file"):
+    with pytest.raises(DataError, match=rf"cannot read {path} to its end.*Restore the file"):
         load(section(F.JDATA), path, max_rejected_share=1.0)
 
 
