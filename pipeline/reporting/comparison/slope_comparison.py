@@ -16,6 +16,9 @@ from pipeline.results.slopes import SlopeTest
 DependenceReasons = Mapping[tuple[str, str], Sequence[str]]
 """Why two studies may be dependent, by their labels."""
 
+_Key = tuple[str, str]
+"""Offline metric and KPI."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudySlope:
@@ -68,15 +71,31 @@ def compare_slopes(
 ) -> list[ComparedHypothesis]:
     """Compare the slopes of every offline metric and KPI between all pairs of studies."""
     found = {one.label: one.answers() for one in studies}
-    keys = dict.fromkeys(key for results in found.values() for key in results)
     slopes = {
         key: {
             label: _study_slope(label, results[key], level=level)
             for label, results in found.items()
             if key in results
         }
-        for key in keys
+        for key in dict.fromkeys(key for results in found.values() for key in results)
     }
+    differences = _differences(slopes, dependence, level=level)
+    return [
+        ComparedHypothesis(
+            metric=metric,
+            kpi=kpi,
+            studies=tuple(of_key.values()),
+            not_tested=tuple(label for label in found if label not in of_key),
+            differences=tuple(differences[metric, kpi]),
+        )
+        for (metric, kpi), of_key in slopes.items()
+    ]
+
+
+def _differences(
+    slopes: Mapping[_Key, Mapping[str, StudySlope]], dependence: DependenceReasons, *, level: float
+) -> dict[_Key, list[StudyDifference]]:
+    """All pairs of comparable slopes, with Holm correction over all of them."""
     pairs = [
         (key, first, second)
         for key, of_key in slopes.items()
@@ -86,10 +105,10 @@ def compare_slopes(
     tested = slope_differences(
         [(_measured(first), _measured(second)) for _, first, second in pairs], level=level
     )
-    differences: dict[tuple[str, str], list[StudyDifference]] = {key: [] for key in keys}
+    found: dict[_Key, list[StudyDifference]] = {key: [] for key in slopes}
     for (key, first, second), difference in zip(pairs, tested, strict=True):
         labels = first.study, second.study
-        differences[key].append(
+        found[key].append(
             StudyDifference(
                 studies=labels,
                 independent=not dependence.get(labels),
@@ -99,16 +118,7 @@ def compare_slopes(
                 contrast=difference.contrast,
             )
         )
-    return [
-        ComparedHypothesis(
-            metric=key[0],
-            kpi=key[1],
-            studies=tuple(of_key.values()),
-            not_tested=tuple(label for label in found if label not in of_key),
-            differences=tuple(differences[key]),
-        )
-        for key, of_key in slopes.items()
-    ]
+    return found
 
 
 def _comparable(first: StudySlope, second: StudySlope) -> bool:

@@ -1,4 +1,4 @@
-"""The figure of the data card: session lengths, popularity, events per day, conversion, rejected rows."""
+"""The figure of the data card."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -10,13 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from pipeline.reporting.figures.charts import annotate_empty
 from pipeline.reporting.figures.style import COLOURS, INK, STYLE, mark_id
+from pipeline.reporting.text.formatting import thousands
 
 Json = Mapping[str, Any]
 
 
 def data_card_figure(profile: Json) -> Figure:
-    """The figure, from the profile of :mod:`pipeline.sessions.profile`."""
+    """Session lengths, popularity, events per day, conversion, and rejected or dropped rows.
+
+    Args:
+        profile: As :func:`pipeline.sessions.profile.profile_sessions` returns it.
+    """
     rejected = [
         *((f"rows: {reason}", n) for reason, n in profile["rejected_by_reason"].items()),
         *((what.replace("_", " "), n) for what, n in profile["dropped"].items() if n),
@@ -82,7 +88,7 @@ def _draw_conversion(ax: Axes, by_split: Json) -> None:
     ax.set(title="Conversion, 95% CI", ylabel="share of clicks with an order")
     shares = [split["ordered_share"] for split in by_split.values()]
     if None in shares:
-        ax.text(0.5, 0.5, "no order in the data", ha="center", transform=ax.transAxes)
+        annotate_empty(ax, "no order in the data")
         return
     errors = [1.96 * (split["ordered_share_se"] or 0) for split in by_split.values()]
     ax.errorbar(list(by_split), shares, yerr=errors, fmt="o", color=COLOURS[0], capsize=4)
@@ -93,10 +99,10 @@ def _draw_conversion(ax: Axes, by_split: Json) -> None:
 def _draw_rejected(ax: Axes, counts: list[tuple[str, int]]) -> None:
     ax.set_title("Rejected and dropped")
     if not counts:
-        ax.text(0.5, 0.5, "none", ha="center", transform=ax.transAxes)
+        annotate_empty(ax, "none")
         return
     ax.plot([n for _, n in counts], [name for name, _ in counts], "o", color=COLOURS[1])
     for name, n in counts:
-        ax.annotate(f"{n:,}", (n, name), (7, -3.5), textcoords="offset points", fontsize=9)
+        ax.annotate(thousands(n), (n, name), (7, -3.5), textcoords="offset points", fontsize=9)
     ax.set(xscale="log", xlim=(0.8, 5 * max(n for _, n in counts)), ylim=(-0.6, len(counts) - 0.4))
     ax.grid(axis="y", color=INK, alpha=0.15)

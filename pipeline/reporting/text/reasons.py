@@ -168,13 +168,21 @@ def exclusion_words(reason: ExclusionReason, undefined: UndefinedReason | None) 
 
 
 def evidence_words(rating: EvidenceRating, verdict: Verdict) -> str:
-    """The strength of evidence behind a verdict, with its reasons, as one sentence."""
+    """The strength of evidence behind a verdict, with its reasons."""
     if rating.strength is EvidenceStrength.NONE:
-        return f"{rating.strength}: {_NO_EVIDENCE[verdict]}."
-    support = "; ".join(_SUPPORT[one] for one in rating.support)
-    concerns = "; ".join(_CONCERNS[one] for one in (*rating.serious, *rating.minor))
-    sentence = f"{rating.strength}: {support}." if support else f"{rating.strength}."
-    return f"{sentence} Caveats: {concerns}." if concerns else sentence
+        return f"{rating.strength}. {_sentence([_NO_EVIDENCE[verdict]])}"
+    concerns = [_CONCERNS[one] for one in (*rating.serious, *rating.minor)]
+    parts = [
+        f"{rating.strength}.",
+        _sentence([_SUPPORT[one] for one in rating.support]),
+        f"Caveats: {'; '.join(concerns)}." if concerns else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _sentence(clauses: Sequence[str]) -> str:
+    text = "; ".join(clauses)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def limitation_sentences(limitations: Sequence[Limitation]) -> list[str]:

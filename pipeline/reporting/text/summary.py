@@ -3,7 +3,7 @@
 from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.experiment.kpis.contracts import TERMS
 from pipeline.reporting.text.formatting import approximate, digits_for, signed
-from pipeline.reporting.text.reasons import undefined_words
+from pipeline.reporting.text.reasons import VERDICTS, undefined_words
 from pipeline.results.hypothesis import Elasticity, HypothesisResult
 from pipeline.results.reasons import Verdict
 
@@ -16,7 +16,7 @@ def answer_sentence(result: HypothesisResult, cutoff: int | None) -> str:
         cutoff: The k of metrics whose name has none.
     """
     metric, kpi = metric_label(result.metric, cutoff), KPI_LABELS[result.kpi]
-    named = f"({result.id}, {result.verdict})"
+    named = f"({result.id}, {VERDICTS[result.verdict].partition(':')[0]})"
     if result.slope is None or result.elasticity is None:
         return f"{metric} and {kpi} {named}: {undefined_words(result.undefined_reason)}."
     if result.verdict is Verdict.BLOCKED:
@@ -25,33 +25,30 @@ def answer_sentence(result: HypothesisResult, cutoff: int | None) -> str:
             "concluded."
         )
     if result.verdict is Verdict.INCONCLUSIVE:
-        found = _inconclusive(result, result.elasticity)
+        found = _inconclusive(result, result.elasticity, metric)
         return f"It is inconclusive whether {metric} predicts {kpi} {named}: {found}"
-    less = "less " if result.direction == "negative" else ""
+    lower = "lower " if result.direction == "negative" else ""
     found = _effect(result, result.elasticity, metric)
     if result.verdict is Verdict.SUGGESTIVE:
         return (
-            f"{metric} may predict {less}{kpi} {named}: {found}, but {result.groups} groups could "
-            "show this by chance. More groups would resolve it, more users would not."
+            f"{metric} may predict {lower}{kpi} {named}: {found}, but with {result.groups} groups this "
+            "could be chance. More groups would resolve it, more users would not."
         )
     if result.verdict is Verdict.CONTRADICTED:
-        return (
-            f"{metric} does not predict {less or 'more '}{kpi}, as declared {named}; it is "
-            f"significant in the opposite direction: {found}."
-        )
-    return f"{metric} predicts {less}{kpi} {named}: {found}."
+        return f"{metric} does not predict {lower or 'higher '}{kpi}, as declared {named}: {found}."
+    return f"{metric} predicts {lower}{kpi} {named}: {found}."
 
 
 def _effect(result: HypothesisResult, found: Elasticity, metric: str) -> str:
-    """The change associated with 1% more of the metric, with the interval of the verdict."""
+    """The change associated with a 1% higher metric, with the interval of the verdict."""
     low, high = found.interval
     digits, up = digits_for(low, high), found.estimate > 0
     ends = sorted((low, high)) if up else sorted((-low, -high))
     first, last = (f"{end:.{digits}f}" for end in ends)
     return (
-        f"1% more {metric} is associated with {abs(found.estimate):.{digits}f}% "
-        f"{'more' if up else 'less'} {KPI_LABELS[result.response]} ({_interval(result)} {first} to "
-        f"{last}%)"
+        f"1% higher {metric} is associated with {abs(found.estimate):.{digits}f}% "
+        f"{'higher' if up else 'lower'} {KPI_LABELS[result.response]} ({_interval(result)} {first}% "
+        f"to {last}%)"
     )
 
 
@@ -60,12 +57,12 @@ def _interval(result: HypothesisResult) -> str:
     return f"{anytime}{100 * (result.level or 0.0):g}% CI"
 
 
-def _inconclusive(result: HypothesisResult, found: Elasticity) -> str:
+def _inconclusive(result: HypothesisResult, found: Elasticity, metric: str) -> str:
     low, high = found.interval
     digits = digits_for(low, high)
     words = (
-        f"the change associated with 1% more of it is between {signed(low, digits)} and "
-        f"{signed(high, digits)}% {KPI_LABELS[result.response]} ({_interval(result)}; estimate "
+        f"1% higher {metric} is associated with a change of {signed(low, digits)}% to "
+        f"{signed(high, digits)}% in {KPI_LABELS[result.response]} ({_interval(result)}; estimate "
         f"{signed(found.estimate, digits)}%)."
     )
     if result.required_trials is None:

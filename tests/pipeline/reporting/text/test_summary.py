@@ -13,20 +13,26 @@ from pipeline.results.reasons import Verdict
 from pipeline.study import PAPER_HYPOTHESES
 
 H1, _, H3, H4 = PAPER_HYPOTHESES
+OPPOSITE = "significant in the opposite direction)"
 
 
 @pytest.mark.parametrize(
     ("slope", "n", "hypothesis", "words"),
     [
-        (1.0, 100_000, H1, ["Recall@20 predicts click-through rate (H1, confirmed)", "% more cl"]),
-        (-1.0, 100_000, H1, ["does not predict more click", "(H1, contradicted)", "% less click"]),
-        (-1.0, 100_000, H4, ["predicts less post-click", "(H4, confirmed)", "% less post-click"]),
-        (1.0, 100_000, H4, ["does not predict less post", "(H4, contradicted)", "% more post"]),
+        (
+            1.0,
+            100_000,
+            H1,
+            ["Recall@20 predicts click-through rate (H1, confirmed)", "% higher cl"],
+        ),
+        (-1.0, 100_000, H1, ["does not predict higher click", OPPOSITE, "% lower click"]),
+        (-1.0, 100_000, H4, ["predicts lower post-click", "(H4, confirmed)", "% lower post-click"]),
+        (1.0, 100_000, H4, ["does not predict lower post", OPPOSITE, "% higher post"]),
         (
             1.0,
             100,
             H1,
-            ["It is inconclusive whether Recall@20 predicts", "(H1, inconclusive)", "between"],
+            ["It is inconclusive whether Recall@20 predicts", "(H1, inconclusive)", "a change of"],
         ),
     ],
     ids=["confirmed", "contradicted", "negative", "contradicted-negative", "few"],
@@ -53,7 +59,7 @@ def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothes
     claims = {
         "confirmed)": ends is not None and min(sign * low, sign * high, *ends) > 0,
         "suggestive)": min(sign * low, sign * high) > 0 and (ends is None or min(ends) <= 0),
-        "contradicted)": max(sign * low, sign * high) < 0,
+        "opposite direction)": max(sign * low, sign * high) < 0,
         "inconclusive)": low <= 0 <= high,
     }
     assert {claim for claim in claims if claim in found} == {
@@ -65,14 +71,14 @@ def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothes
     low, high, change = (failed * of for of in (low, high, answer.slope))
     if "inconclusive)" in found:
         printed = re.search(
-            r"between ([+-]?[\d.]+) and ([+-]?[\d.]+)% .*estimate ([+-]?[\d.]+)", found
+            r"change of ([+-]?[\d.]+)% to ([+-]?[\d.]+)% .*estimate ([+-]?[\d.]+)", found
         )
         ends = (low, high, change)
     else:
         printed = re.search(
-            r"associated with ([\d.]+)% (?:more|less) .*CI ([\d.]+) to ([\d.]+)%", found
+            r"associated with ([\d.]+)% (?:higher|lower) .*CI ([\d.]+)% to ([\d.]+)%", found
         )
-        assert ("% more" in found.split("associated with")[1]) == (change > 0)
+        assert ("% higher" in found.split("associated with")[1]) == (change > 0)
         ends = (abs(change), *sorted((abs(low), abs(high))))
     # one digit of the half-width: the last printed place is no coarser than it
     rounding = 0.51 * 10 ** -len(printed[1].partition(".")[2])
@@ -87,7 +93,7 @@ def test_a_suggestive_result_requires_groups_and_an_inconclusive_one_trials(esti
     (few,) = estimate(1.0, 100, hypotheses=(H1,))
 
     sentence = answer_sentence(wide, 20)
-    assert "but 3 groups could show this by chance. More groups would resolve it" in sentence
+    assert "but with 3 groups this could be chance. More groups would resolve it" in sentence
     assert "may predict click-through rate (H1, suggestive)" in sentence
     sentence = answer_sentence(few, 20)
     assert (
@@ -121,7 +127,7 @@ def test_a_sentence_on_units_has_the_effect_on_the_fitted_kpi(estimate):
     found = answer_sentence(answer, 20)
 
     assert "may predict units per impression" in found
-    assert "% more orders per impression" in found
+    assert "% higher orders per impression" in found
 
 
 @pytest.mark.parametrize(
