@@ -115,15 +115,8 @@ Check = (
 class Diagnostics:
     """All checks of an experiment; None where the data does not allow one.
 
-    Attributes:
-        sample_ratio: Users per group match the planned shares; the only check that blocks verdicts.
-        complete_days: Every group has impressions on every day.
-        whole_weeks: Every weekday is covered equally often.
-        event_loss: At most 1% of clicks and orders lack their impression or click.
-        aa_rerandomisation: Re-randomised users show 5% of false positives.
-        carry_over: The slope is the same on the users' first day and after it.
-        pre_experiment_balance: Groups do not differ before the experiment.
-        aa_replicates: Groups with the same preference do not differ.
+    :data:`pipeline.reporting.text.diagnostics.CHECK_LABELS` says what each requires; only the sample
+    ratio blocks verdicts.
     """
 
     sample_ratio: SampleRatio | None = None

@@ -190,15 +190,7 @@ class SourceFile:
 class Provenance:
     """The software and the inputs of a result.
 
-    Attributes:
-        code: Git commit or package version.
-        packages: Versions of the main dependencies.
-        python: Version of Python.
-        machine: Kind of processor.
-        dataset: Raw data of a study.
-        variants: Table of variants.
-        counts: Table of group counts.
-        log: md5 of each file of the experiment's log.
+    ``code`` is the git commit or the version of the package; ``log`` the md5 of each log file.
     """
 
     code: str | None = None
@@ -215,27 +207,18 @@ class Provenance:
 class Report(Findings):
     """What ``report.json`` holds; the pages show nothing else.
 
-    Which sections there are depends on the kind of report: of a study, of variants of another
-    recommender, or of a table of group counts.
+    The sections depend on the kind of report: of a study, of external variants, or of a table of
+    group counts.
 
     Attributes:
-        schema_version: :data:`SCHEMA_VERSION`.
         study: Name of the study; None for a table of counts.
         objectives: Losses of the study, in the order of π.
         summary: One sentence per hypothesis.
-        evidence: Strength of evidence by id of the hypothesis.
-        recommendations: One per KPI.
-        groups: Of the experiment, in order.
-        totals: Over all groups.
-        experiment: Of a study.
-        ingestion: Of the experiment's log.
-        front: The Pareto front of the model.
+        evidence: By id of the hypothesis.
         training: The model as it was trained.
-        learning_curves: Of the training.
         data: The data card: ``events``, ``sessions``, ``profile`` and ``card``.
         parameters: Of the study; those of the model as it was trained.
         changed_since_training: Keys of the model's parameters that params.yaml has changed since.
-        provenance: Software and inputs.
     """
 
     schema_version: int = SCHEMA_VERSION

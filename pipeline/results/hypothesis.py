@@ -107,49 +107,27 @@ class HypothesisResult:
     """The result of one hypothesis. Fields after ``verdict`` are None where undefined or unknown.
 
     Attributes:
-        id: Of the declared hypothesis.
-        metric: The offline metric.
-        kpi: The online KPI of the hypothesis.
-        direction: The declared direction.
         response: The KPI that is fitted (see :data:`pipeline.inference.hypotheses.inputs.RESPONSE`).
-        link: The link function of the regression.
         slope: Change of the link for a relative change of the metric by 1.
-        standard_error: Of the slope, from the model (independent trials).
-        interval: Naive (i.i.d.) confidence interval.
-        p_value: Of the naive test.
-        level: Nominal coverage of all intervals.
+        standard_error: Of the slope, from the model: independent trials, as in the paper. So are
+            ``interval`` and ``p_value``; ``level`` is that of all intervals.
         covariance: The assumption behind ``standard_error``.
         n: Trials in all groups.
         groups: Number of groups.
-        verdict: By the deciding and the small-sample interval.
-        undefined_reason: Why there is no slope.
         intercept: Of the line, on the link scale, at x = 0.
         line_covariance: Of intercept and slope, from the conservative error.
         rate_elasticity: Percent of the KPI per 1% of the metric.
-        elasticity: The same with intervals and the minimum detectable effect.
-        cluster_robust: The slope with users as clusters.
         verdict_test: The test that decides the verdict: the more conservative of model and
             cluster-robust; before the planned end, the last of the confidence sequence.
         is_interim: Whether the experiment has not reached its planned end.
         holm_p_value: p-value of ``verdict_test``, Holm-corrected for all declared hypotheses.
-        small_sample: The slope as g groups determine it.
-        permutation: Permutation test.
-        lack_of_fit: Test that the groups deviate from the line by sampling alone.
         curvature: The coefficient of x².
         leave_one_out: The slope without each group, by group.
-        leave_one_out_range: Smallest and largest of them.
-        band: The fitted line with its pointwise confidence band.
-        measurement_error: Effect of the metric's measurement error.
         log_rate: Slope of the logarithm of the hypothesis's own KPI (Poisson, cluster-robust).
-        day_fixed_effects: The slope with day fixed effects.
-        days: Observed and planned duration.
         interim: Confidence sequence: one estimate per day.
-        cuped: The slope adjusted for pre-experiment behaviour.
-        segments: The slope per segment of users.
         equivalence: Equivalence and non-inferiority tests, if a margin is declared.
         minimum_detectable_slope: Smallest slope detected with 80% power.
         required_trials: Trials that detect the estimated slope with 80% power.
-        points: The groups.
         metric_covariance: Covariance of the metric's errors, in the order of the points.
     """
 

@@ -65,6 +65,11 @@ OLD_WORDS = {
     r"\bcame of (it|them)\b": "outcome",
     r"\bpeople\b": "users",
     r"\btesters?\b": "forced assignment",
+    r"\berror_in_x\b": "measurement_error",
+    r"\btrials_to_settle\b": "required_trials",
+    r"\bfew_groups\b": "small_sample",
+    r"\bnot_fitted\b": "unfitted_pairs",
+    r"\bundefined_because\b": "undefined_reason",
 }
 """What must not be written, and what is written instead."""
 

@@ -96,7 +96,7 @@ def written(evidence, small_params, tmp_path_factory):
         cutoff=cutoff_of(VARIANTS),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
         group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
-        limitations=limitations_of_log(metrics, set(map(Kpi, kpis["kpi"]))),
+        limitations=limitations_of_log(metrics, {Kpi(kpi) for kpi in kpis["kpi"]}),
     )
     study = parse_study(small_params)
     report = build_report(

@@ -1,4 +1,4 @@
-"""A/A tests: users divided anew, and groups under the same preference."""
+"""A/A tests: re-randomised users, and groups with the same preference."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from pipeline.inference.glm.group_regression import GroupSums, fit_line
 from tests.pipeline.inference.shops import X, weeks
 
 
-def test_users_divided_anew_show_nothing_even_where_groups_differ():
+def test_aa_rerandomisation_shows_nothing_even_where_groups_differ():
     found = aa_test(X, weeks(1, slope=5.0, days=5, users=3000), seed=4)
 
     assert found.divisions == 1000

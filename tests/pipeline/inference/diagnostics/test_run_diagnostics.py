@@ -84,7 +84,7 @@ def test_a_healthy_experiment_passes_every_check():
     assert found.aa_rerandomisation.hypotheses["H1"].divisions == 1000
 
 
-def test_users_divided_otherwise_than_planned_are_found():
+def test_a_sample_ratio_mismatch_is_found():
     assert failed(health(HEALTHY, shares={"g1": 1.0, "g2": 1.0, "g3": 3.0})) == ["sample_ratio"]
 
 
@@ -96,13 +96,13 @@ def test_a_group_without_a_day_is_found():
     assert found.complete_days.missing == (date(2025, 9, 1),)
 
 
-def test_a_tenth_day_makes_no_week():
+def test_ten_days_are_not_whole_weeks():
     ten = HEALTHY.daily_sums.filter(pl.col("day") < FIRST + timedelta(days=10))
 
     assert failed(health(replace(HEALTHY, daily_sums=ten))) == ["whole_weeks"]
 
 
-def test_events_that_lost_what_they_belong_to_are_found():
+def test_lost_events_are_found():
     events = HEALTHY.group_kpis.filter(kpi="cvr")
     kept = events["trials"].sum() + events["successes"].sum()
     most = int(0.01 * kept)
@@ -118,7 +118,7 @@ def test_events_that_lost_what_they_belong_to_are_found():
 
 
 @pytest.mark.parametrize(("more", "found"), [(0, []), (6, ["carry_over"])])
-def test_users_who_answer_otherwise_when_they_come_back_are_found(more, found):
+def test_carry_over_is_found(more, found):
     """Of 50 impressions on the first day and as many after it 10 are clicked, but for the best group."""
     rng = np.random.default_rng(1)
     rows = [

@@ -37,7 +37,7 @@ def test_52_to_48_of_100_000_users_is_caught_in_more_than_99_per_cent():
     assert np.mean(caught) > 0.99
 
 
-def test_p_values_are_uniform_where_users_are_divided_as_planned():
+def test_p_values_are_uniform_without_a_mismatch():
     rng = np.random.default_rng(2)
     shares = np.array([0.4, 0.3, 0.3])
 

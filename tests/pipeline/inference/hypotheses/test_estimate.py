@@ -1,4 +1,4 @@
-"""Hypotheses: the paper's Table 1 from group counts, and what is said where nothing can be."""
+"""Hypotheses: the paper's Table 1 from group counts, and undefined slopes."""
 
 import json
 from dataclasses import replace
@@ -180,7 +180,7 @@ def test_holms_p_values_of_the_paper(golden):
     )
 
 
-def test_what_would_settle_the_papers_second_hypothesis(golden):
+def test_required_trials_of_the_papers_second_hypothesis(golden):
     h2 = golden["H2"]
 
     # (1.96 + 0.84)² · (error / slope)² of the clicks there were

@@ -1,4 +1,4 @@
-"""Hypotheses from group counts: the paper's Table 1, and what is said of tables that are none."""
+"""Hypotheses from group counts: the paper's Table 1, and errors for invalid tables."""
 
 import json
 from math import inf, nan
@@ -64,7 +64,7 @@ def test_counts_of_any_whole_numbers_are_read(write):
     assert found.hypotheses[0].slope == pytest.approx(0.8985, abs=5e-5)
 
 
-def test_what_counts_cannot_say_is_said(write):
+def test_limitations_of_counts(write):
     found = fit(write(golden_table()))
 
     assert [row.cluster_robust for row in found.hypotheses] == [None] * 4
@@ -107,7 +107,7 @@ def test_with_sums_over_users_the_clustered_interval_is_there(write):
     assert len(users.limitations) == 2
 
 
-def test_hypotheses_of_ones_own(write):
+def test_declared_hypotheses(write):
     path = write(golden_table(**{"ndcg@10": [0.1, 0.11, 0.12, 0.13, 0.14]}))
 
     found = fit(path, "ndcg@10:ctr:+", "recall@20:cvr:-").hypotheses
@@ -220,7 +220,7 @@ def test_a_hypothesis_means_one_metric_of_the_table_or_none(write, asked, metric
 
 
 @pytest.mark.parametrize("asked", ["recall", "recall@20"])
-def test_a_cutoff_that_all_metrics_have_need_not_be_said(write, asked):
+def test_a_common_cutoff_is_optional_in_names(write, asked):
     found = fit(write(golden_table()), f"{asked}:ctr:+")
 
     assert found.cutoff == 20
@@ -265,9 +265,7 @@ def test_a_metric_without_relative_change_is_undefined_and_the_others_are_not(wr
         ([1000, 1010, 990, 1005, 1300], "blocked", False),
     ],
 )
-def test_users_who_are_not_divided_by_the_shares_block_every_verdict(
-    write, users, verdict, healthy
-):
+def test_a_sample_ratio_mismatch_blocks_every_verdict(write, users, verdict, healthy):
     found = fit(write(golden_table(users=users, share=[0.2] * 5)), "recall@20:ctr:+")
 
     ratio = found.diagnostics.sample_ratio

@@ -1,4 +1,4 @@
-"""Which metric a KPI follows best: the paper's counts, a planted truth, and honest ties."""
+"""Metric ranking: the paper's counts, a planted truth, and ties."""
 
 import numpy as np
 import polars as pl
@@ -66,7 +66,7 @@ def test_what_the_paper_cannot_decide_is_a_tie(golden):
         ("orders_per_impression", "order_density", 0.0339),
     ],
 )
-def test_how_well_a_group_is_foretold_by_the_others(golden, kpi, metric, error):
+def test_leave_one_group_out_error(golden, kpi, metric, error):
     found = golden[kpi, metric].leave_one_out_error
 
     assert found == pytest.approx(error, abs=5e-4 if kpi == "cvr" else 5e-5)
@@ -128,7 +128,7 @@ def test_the_best_is_as_likely_as_itself_and_a_bad_line_is_not(golden):
     assert golden["ctr", "order_density"].vuong_p_value < 1e-9
 
 
-def test_p_values_are_corrected_for_all_that_was_looked_through(golden):
+def test_p_values_are_adjusted_for_all_metrics_and_kpis(golden):
     p_values = np.array([one.p_value for one in golden.values()])
     order = np.argsort(p_values)
     steps = p_values[order] * len(p_values) / np.arange(1, len(p_values) + 1)

@@ -66,7 +66,7 @@ def test_the_slope_that_would_have_been_found_by_hand():
     assert fitted_mde(replace(fit_of(AROUND), slope=0.5)) == pytest.approx(2.801585, abs=1e-6)
 
 
-def test_trials_that_would_settle_it_by_hand():
+def test_required_trials_by_hand():
     fit = replace(fit_of(AROUND), slope=0.5)
 
     # (1.959964 + 0.841621)² · (1 / 0.5)² = 31.4 times as many

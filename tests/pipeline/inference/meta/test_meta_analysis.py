@@ -206,7 +206,7 @@ def test_a_planted_mean_and_the_next_slope_are_covered():
 @pytest.mark.parametrize("errors", ["alike", "unlike"])
 @pytest.mark.parametrize("tau", [0.1, 0.3])
 @pytest.mark.parametrize("experiments", [3, 5, 10])
-def test_coverage_over_many_worlds(experiments, tau, errors):
+def test_coverage_over_many_simulations(experiments, tau, errors):
     mean, _, _, wider = coverage(experiments, tau, errors, seeds=400)
 
     # where one experiment's error is a tenth of another's, Hartung and Knapp's interval is too short
@@ -238,14 +238,14 @@ def test_of_a_rare_success_the_rate_changes_as_its_odds_and_of_a_sure_one_hardly
     assert 0 < sure.rate_change < 0.001 * sure.odds_change * 1.01
 
 
-def test_two_experiments_foretell_without_an_interval():
+def test_a_forecast_from_two_studies_has_no_interval():
     found = forecast(pool([1.0, 2.0], [0.1, 0.1]), gain=0.02, rate=0.1)
 
     assert found.odds_change == pytest.approx(exp(0.02 * 1.5) - 1)
     assert (found.odds_interval, found.rate_interval) == (None, None)
 
 
-def test_absurd_slopes_foretell_finite_numbers():
+def test_a_forecast_from_absurd_slopes_is_finite():
     found = forecast(pool([-5e3, 1e3, 8e3], [1.0, 1.0, 1.0]), gain=1.0, rate=0.1)
 
     assert np.isfinite([*found.odds_interval, *found.rate_interval]).all()

@@ -25,7 +25,7 @@ def test_variances_of_independent_slopes_add_up():
     assert found.test.interval == pytest.approx((1 - 1.96 * 0.5, 1 + 1.96 * 0.5), abs=1e-4)
 
 
-def test_few_groups_have_satterthwaites_degrees_of_freedom_rounded_down():
+def test_small_samples_have_satterthwaites_degrees_of_freedom_rounded_down():
     pair = (measured(0.5, 0.01, few_error=0.3), measured(1.5, 0.01, few_error=0.4))
 
     (found,) = slope_differences([pair], level=0.95)
@@ -45,7 +45,7 @@ def test_few_groups_have_satterthwaites_degrees_of_freedom_rounded_down():
     ],
     ids=["both", "groups scatter", "groups unknown", "no difference"],
 )
-def test_what_may_be_said(few_error, second, expected):
+def test_the_contrast_follows_both_tests(few_error, second, expected):
     pair = (measured(0.5, 0.02, few_error=few_error), measured(second, 0.02, few_error=few_error))
 
     (found,) = slope_differences([pair], level=0.95)

@@ -179,7 +179,7 @@ def test_the_jackknife_covers_the_planted_slope():
 @pytest.mark.parametrize("sigma", [0.01, 0.03])
 @pytest.mark.parametrize("hetero", [0.0, 0.3])
 @pytest.mark.parametrize("spread", [1.0, 1.9])
-def test_coverage_over_many_worlds(experiments, sigma, hetero, spread):
+def test_coverage_over_many_simulations(experiments, sigma, hetero, spread):
     share, refused = covered(experiments, 400, sigma=sigma, hetero=hetero, spread=spread)
 
     assert share >= 0.9

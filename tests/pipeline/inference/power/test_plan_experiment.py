@@ -1,4 +1,4 @@
-"""What a plan promises: for the groups it has, and for evenly spaced ones if the truth is the same."""
+"""The power of a plan, and of evenly spaced groups for the same truth."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from tests.pipeline.inference.planned import PLANNING, RECALL, TRAFFIC, planned_
 ALL = {name: RECALL[n] for n, name in enumerate(f"p{n:02d}" for n in range(6))}
 
 
-def question(ids, **changes):
+def query(ids, **changes):
     values = np.array([ALL[name] for name in ids])
     shares = np.diff([0, 3333, 6667, 10_000]) / 10_000
     x = values / values.min() - 1
@@ -25,17 +25,17 @@ def question(ids, **changes):
     )
 
 
-def test_each_design_is_judged_on_its_own_groups_and_the_same_truth():
+def test_each_design_is_evaluated_on_its_groups_and_the_same_truth():
     experiment = planned_power()
 
     first, design = experiment.analysis.hypotheses[0], experiment.analysis.design
     assert design.even == ("p00", "p02", "p05")
-    for reach, ids in ((first.chosen, design.chosen), (first.even, design.even)):
+    for powers, ids in ((first.chosen, design.chosen), (first.even, design.even)):
         # the worst group is p00 in both, so the slope means the same; so does the KPI's rate
         middle = np.mean(RECALL) / 0.30 - 1
-        by_hand = power(question(ids, middle=middle), TRAFFIC, days=10, slope=1.5)
-        assert reach.power.significant == pytest.approx(by_hand.significant)
-        assert reach.power.confirmed == pytest.approx(by_hand.confirmed)
+        by_hand = power(query(ids, middle=middle), TRAFFIC, days=10, slope=1.5)
+        assert powers.power.significant == pytest.approx(by_hand.significant)
+        assert powers.power.confirmed == pytest.approx(by_hand.confirmed)
     assert first.information.gain > 0
     assert first.chosen.power.significant > first.even.power.significant
     assert first.chosen.days_to_significant <= first.even.days_to_significant
@@ -43,17 +43,19 @@ def test_each_design_is_judged_on_its_own_groups_and_the_same_truth():
 
 
 def test_days_impressions_and_curves_fit_each_other():
-    reach = planned_power().analysis.hypotheses[0].chosen
+    powers = planned_power().analysis.hypotheses[0].chosen
 
-    assert reach.impressions_to_significant == 100 * reach.days_to_significant
-    assert reach.impressions_to_confirmed == 100 * reach.days_to_confirmed
-    assert reach.days[0] == 1
-    assert reach.days[-1] >= 20  # twice the planned days
-    assert list(reach.power_significant) == sorted(reach.power_significant)
-    assert all(c <= s for c, s in zip(reach.power_confirmed, reach.power_significant, strict=True))
+    assert powers.impressions_to_significant == 100 * powers.days_to_significant
+    assert powers.impressions_to_confirmed == 100 * powers.days_to_confirmed
+    assert powers.days[0] == 1
+    assert powers.days[-1] >= 20  # twice the planned days
+    assert list(powers.power_significant) == sorted(powers.power_significant)
+    assert all(
+        c <= s for c, s in zip(powers.power_confirmed, powers.power_significant, strict=True)
+    )
 
 
-def test_what_cannot_be_foretold_says_why():
+def test_an_undefined_power_has_a_reason():
     experiment = planned_power()
 
     second = experiment.analysis.hypotheses[1]
@@ -63,7 +65,7 @@ def test_what_cannot_be_foretold_says_why():
     assert blurred.analysis.hypotheses[0].undefined_reason == "metric_within_noise"
 
 
-def test_metrics_with_errors_promise_less():
+def test_measurement_error_lowers_the_power():
     clean, blurred = (
         planned_power(
             metrics=("recall",), covariance=np.diag(np.full(6, noise))
@@ -97,7 +99,7 @@ def test_replicates_and_shares_are_those_of_the_plan():
     assert len(experiment.analysis.design.chosen) == 3
     wide = [ALL[name] for name in experiment.analysis.design.chosen * 2]
     by_hand = power(
-        question(
+        query(
             experiment.analysis.design.chosen,
             x=np.array(wide) / min(wide) - 1,
             shares=np.array([group.share for group in experiment.plan.groups]),

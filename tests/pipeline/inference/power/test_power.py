@@ -1,4 +1,4 @@
-"""Power foretold, beside the verdicts of experiments that are drawn with a planted slope."""
+"""Power, compared with the verdicts of simulated experiments with a planted slope."""
 
 from dataclasses import replace
 from functools import cache
@@ -44,7 +44,7 @@ TRAFFIC = Traffic(
 )
 
 
-def question(kpi=Kpi.CTR, **changes):
+def query(kpi=Kpi.CTR, **changes):
     values = {"kpi": kpi, "x": X, "shares": np.full(5, 0.2), "sign": 1, "level": 0.95}
     return PowerQuery(**values | changes)
 
@@ -84,8 +84,8 @@ def verdicts(kpi, tau):
     for seed in range(SEEDS):
         sums = drawn_world(seed, kpi, SLOPE, tau)
         fit = fit_line(X, sums, level=0.95)
-        judged = verdict(hypothesis, fit.conservative, random_effects_slope(X, sums, fit))
-        found.append((judged, fit.conservative.standard_error, fitted_mde(fit)))
+        found_verdict = verdict(hypothesis, fit.conservative, random_effects_slope(X, sums, fit))
+        found.append((found_verdict, fit.conservative.standard_error, fitted_mde(fit)))
     return found
 
 
@@ -105,25 +105,27 @@ WORLDS = pytest.mark.parametrize(
 
 
 @WORLDS
-def test_verdicts_come_as_often_as_foretold(kpi, tau):
-    found = [judged for judged, _, _ in verdicts(kpi, tau)]
+def test_verdicts_are_as_frequent_as_their_power(kpi, tau):
+    found = [found_verdict for found_verdict, _, _ in verdicts(kpi, tau)]
 
-    foretold = power(question(kpi, group_deviation=tau), TRAFFIC, days=DAYS, slope=SLOPE)
+    predicted = power(query(kpi, group_deviation=tau), TRAFFIC, days=DAYS, slope=SLOPE)
 
-    assert 0.4 < foretold.significant < 0.95  # neither is certain
+    assert 0.4 < predicted.significant < 0.95  # neither is certain
     some = np.mean([one in {Verdict.CONFIRMED, Verdict.SUGGESTIVE} for one in found])
-    assert some == within_chance(foretold.significant)
-    assert np.mean([one is Verdict.CONFIRMED for one in found]) == within_chance(foretold.confirmed)
+    assert some == within_chance(predicted.significant)
+    assert np.mean([one is Verdict.CONFIRMED for one in found]) == within_chance(
+        predicted.confirmed
+    )
 
 
 @WORLDS
-def test_the_error_is_foretold_and_so_is_what_the_report_calls_detectable(kpi, tau):
+def test_the_standard_error_and_the_minimum_detectable_slope_are_predicted(kpi, tau):
     _, errors, slopes = zip(*verdicts(kpi, tau), strict=True)
 
-    foretold = power(question(kpi, group_deviation=tau), TRAFFIC, days=DAYS, slope=SLOPE)
-    flattest = minimum_detectable_slope(0.8, question(kpi), TRAFFIC, days=DAYS, power_of=shown)
+    predicted = power(query(kpi, group_deviation=tau), TRAFFIC, days=DAYS, slope=SLOPE)
+    flattest = minimum_detectable_slope(0.8, query(kpi), TRAFFIC, days=DAYS, power_of=shown)
 
-    assert foretold.standard_error == pytest.approx(np.mean(errors), rel=0.02)
+    assert predicted.standard_error == pytest.approx(np.mean(errors), rel=0.02)
     assert flattest == pytest.approx(np.mean(slopes), rel=0.02)
 
 
@@ -132,24 +134,24 @@ def test_power_by_hand_where_users_are_many_and_alike():
     traffic = replace(TRAFFIC, correlation=alike)
     n, p, variance = 2000 * 14, 0.18, X.var()
 
-    found = power(question(), traffic, days=DAYS, slope=1e-9)
+    found = power(query(), traffic, days=DAYS, slope=1e-9)
 
     assert found.standard_error == pytest.approx(1 / sqrt(n * p * (1 - p) * variance), rel=1e-3)
     assert found.significant == pytest.approx(0.025, abs=1e-6)
 
 
 def test_the_detectable_slope_is_so_many_errors():
-    flattest = minimum_detectable_slope(0.8, question(), TRAFFIC, days=DAYS, power_of=shown)
+    flattest = minimum_detectable_slope(0.8, query(), TRAFFIC, days=DAYS, power_of=shown)
 
-    error = power(question(), TRAFFIC, days=DAYS, slope=flattest).standard_error
+    error = power(query(), TRAFFIC, days=DAYS, slope=flattest).standard_error
     assert flattest == pytest.approx(detectable_se_multiple(0.95) * error)
     assert detectable_se_multiple(0.95) == pytest.approx(1.95996 + 0.84162, abs=1e-5)
-    assert power(question(), TRAFFIC, days=DAYS, slope=flattest).significant == pytest.approx(0.8)
+    assert power(query(), TRAFFIC, days=DAYS, slope=flattest).significant == pytest.approx(0.8)
 
 
 def test_without_noise_between_groups_a_confirmation_is_a_t_test():
     # where the users are so many that the clustered interval never decides
-    wide = question(group_deviation=0.05)
+    wide = query(group_deviation=0.05)
 
     found = power(wide, TRAFFIC, days=1_000_000, slope=1.0)
 
@@ -159,32 +161,32 @@ def test_without_noise_between_groups_a_confirmation_is_a_t_test():
 
 
 def test_the_days_are_the_fewest():
-    days = required_days(0.8, question(), TRAFFIC, slope=SLOPE, power_of=confirmed)
+    days = required_days(0.8, query(), TRAFFIC, slope=SLOPE, power_of=confirmed)
 
     before, after = (
-        power(question(), TRAFFIC, days=d, slope=SLOPE).confirmed for d in (days - 1, days)
+        power(query(), TRAFFIC, days=d, slope=SLOPE).confirmed for d in (days - 1, days)
     )
     assert before < 0.8 <= after
 
 
 def test_groups_off_the_line_are_not_outlasted():
-    lasting = question(group_deviation=0.5)
+    lasting = query(group_deviation=0.5)
 
     assert required_days(0.8, lasting, TRAFFIC, slope=0.5, power_of=confirmed) is None
-    assert required_days(0.8, question(), TRAFFIC, slope=0.5, power_of=confirmed) is not None
+    assert required_days(0.8, query(), TRAFFIC, slope=0.5, power_of=confirmed) is not None
 
 
 def test_a_handful_of_users_shows_nothing():
     nobody = TRAFFIC.part(0.001)
 
-    found = power(question(), nobody, days=3, slope=SLOPE)
+    found = power(query(), nobody, days=3, slope=SLOPE)
 
     assert (found.standard_error, found.significant, found.confirmed) == (None, 0.0, 0.0)
-    assert minimum_detectable_slope(0.8, question(), nobody, days=3, power_of=shown) is None
+    assert minimum_detectable_slope(0.8, query(), nobody, days=3, power_of=shown) is None
 
 
 def test_two_groups_confirm_nothing():
-    two = question(x=X[[0, -1]], shares=np.full(2, 0.5))
+    two = query(x=X[[0, -1]], shares=np.full(2, 0.5))
 
     assert power(two, TRAFFIC, days=DAYS, slope=SLOPE).confirmed is None
     assert required_days(0.8, two, TRAFFIC, slope=SLOPE, power_of=confirmed) is None
@@ -192,15 +194,15 @@ def test_two_groups_confirm_nothing():
 
 
 def test_a_slope_beyond_all_bounds_is_found():
-    far = question(x=np.array([0.0, 10.0, 100.0, 400.0, 500.0]))
+    far = query(x=np.array([0.0, 10.0, 100.0, 400.0, 500.0]))
 
     assert power(far, TRAFFIC, days=DAYS, slope=1.0).significant > 0.99
     assert minimum_detectable_slope(0.8, far, TRAFFIC, days=DAYS, power_of=confirmed) < 0.01
 
 
-def test_error_in_x_flattens_what_is_measured():
+def test_measurement_error_attenuates_the_slope():
     true, blurred = (
-        power(question(reliability=r), TRAFFIC, days=DAYS, slope=s).significant
+        power(query(reliability=r), TRAFFIC, days=DAYS, slope=s).significant
         for r, s in ((1.0, 0.9), (0.5, 1.8))
     )
 
@@ -211,10 +213,10 @@ def test_error_in_x_flattens_what_is_measured():
 def test_a_negative_slope_has_the_power_of_a_positive_one_on_symmetric_groups(kpi):
     x = np.array([0.0, 0.05, 0.1])
     up, down = (
-        power(question(kpi, x=x, shares=np.full(3, 1 / 3), sign=sign), TRAFFIC, days=90, slope=2.0)
+        power(query(kpi, x=x, shares=np.full(3, 1 / 3), sign=sign), TRAFFIC, days=90, slope=2.0)
         for sign in (1, -1)
     )
 
     assert up.significant == pytest.approx(down.significant, abs=0.03)
-    sums = expected_sums(question(kpi, sign=-1), TRAFFIC, days=90, slope=2.0)
+    sums = expected_sums(query(kpi, sign=-1), TRAFFIC, days=90, slope=2.0)
     assert (np.diff(sums.successes / sums.trials) < 0).all()

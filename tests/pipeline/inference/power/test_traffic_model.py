@@ -154,7 +154,7 @@ def test_a_past_study_tells_what_the_whole_shop_would_have_brought(tmp_path):
     assert found.users(4) == pytest.approx(seen.users(4) / 0.4)
 
 
-def test_an_experiment_without_orders_foretells_nothing():
+def test_past_traffic_without_orders_is_an_error():
     counts = {"group": ["g1"], "users": [2], "impressions": [10], "clicks": [3], "orders": [0]}
     counts |= {"units": [0], "revenue": [None]}
     for kpi in TERMS:

@@ -72,7 +72,7 @@ def test_without_it_p_values_are_uniform_however_users_differ_and_whoever_comes_
     assert stats.kstest(p_values, "uniform").pvalue > 0.001
 
 
-def test_where_one_of_the_two_has_no_finite_slope_nothing_is_said():
+def test_carry_over_is_none_if_one_slope_is_infinite():
     only_the_best, never = twice(1, users=50), twice(1, users=50)
     only_the_best.later_GB[:4] = 0
     never.first_GB[:] = 0

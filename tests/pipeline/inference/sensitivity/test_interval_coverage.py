@@ -122,14 +122,14 @@ def test_lack_of_fit_is_rejected_as_often_as_it_says_where_the_line_is_true():
 
 @GROUPS
 @pytest.mark.parametrize("concentration", [ALIKE, DIFFERENT], ids=["alike", "different"])
-def test_the_few_groups_interval_covers_with_and_without_habits_of_users(concentration, groups):
+def test_the_small_sample_interval_covers_with_and_without_correlated_users(concentration, groups):
     found = few(1.2, concentration, groups=groups)
 
     assert 0.925 <= coverage(found, 1.2) <= 0.975
 
 
 @GROUPS
-def test_where_groups_differ_the_few_groups_interval_alone_covers(groups):
+def test_where_groups_deviate_only_the_small_sample_interval_covers(groups):
     # the deviations are as large as the errors of the groups' log odds (about 0.05)
     known = few(1.2, DIFFERENT, tau=0.05, groups=groups)
     clustered = [fit.cluster_robust for fit in fits(1.2, DIFFERENT, tau=0.05, groups=groups)]
@@ -140,7 +140,7 @@ def test_where_groups_differ_the_few_groups_interval_alone_covers(groups):
 
 @GROUPS
 @pytest.mark.parametrize("tau", [0.0, 0.05], ids=["groups alike", "groups differ"])
-def test_without_an_effect_few_groups_p_values_are_uniform(tau, groups):
+def test_without_an_effect_small_sample_p_values_are_uniform(tau, groups):
     p_values = [test.p_value for test in few(0.0, DIFFERENT, tau=tau, groups=groups)]
 
     assert stats.kstest(p_values, "uniform").pvalue > 0.01

@@ -46,7 +46,7 @@ def test_on_the_planned_last_day_the_interval_is_half_as_wide_again():
     assert (last.interval[1] - last.slope) / last.standard_error == pytest.approx(3.05, abs=0.05)
 
 
-def test_days_that_define_no_slope_are_no_looks():
+def test_days_without_a_slope_have_no_interim_estimate():
     outcome = weeks(6, days=5)
     outcome.successes_GDB[:, :2] = 0
 
@@ -66,7 +66,7 @@ def ever_wrong(seeds):
     return np.mean(ours), np.mean(naive)
 
 
-def test_thirty_looks_are_wrong_in_few_null_worlds():
+def test_thirty_interim_tests_have_few_false_positives():
     ours, naive = ever_wrong(range(30))
 
     assert ours <= 0.1  # of 30; 5 % of 400 in the slow one
@@ -74,7 +74,7 @@ def test_thirty_looks_are_wrong_in_few_null_worlds():
 
 
 @pytest.mark.slow
-def test_thirty_looks_are_wrong_in_at_most_five_per_cent_of_null_worlds():
+def test_thirty_interim_tests_have_at_most_five_percent_of_false_positives():
     ours, naive = ever_wrong(range(1000, 1400))
 
     assert ours <= 0.05
