@@ -1,4 +1,4 @@
-"""Two real studies of other parameters, compared by the command line alone."""
+"""Two studies with different parameters, compared on the command line."""
 
 import json
 
@@ -22,9 +22,9 @@ def test_studies_are_run_and_compared_from_the_command_line(run, small_project):
         done = run(*paretoscope, "study", "--json", *words)
         assert done.returncode == 0, done.stderr
         assert "leaked" not in done.stderr
-        told = json.loads(done.stdout)
-        assert told["report"] == f"data/studies/{name}/report/index.html"
-        assert len(told["assets"]) == 13
+        printed = json.loads(done.stdout)
+        assert printed["report"] == f"data/studies/{name}/report/index.html"
+        assert len(printed["assets"]) == 13
 
     done = run(*paretoscope, "compare", "first", "second", "--json")
 
@@ -42,8 +42,8 @@ def test_studies_are_run_and_compared_from_the_command_line(run, small_project):
     first, second = (one["hypervolume"] for one in found["fronts"]["studies"])
     assert first != second
     assert found["fronts"]["largest"] == ("first" if first > second else "second")
-    (doubt,) = found["doubts"]
-    assert doubt["because"] == ["the offline metrics were measured on the same raw data"]
+    (warning,) = found["dependence_warnings"]
+    assert warning["reasons"] == ["the offline metrics are measured on the same raw data"]
     assert len(found["hypotheses"]) == 4
 
 
