@@ -40,7 +40,7 @@ def weeks(seed, *, slope=0.0, x=X, users=1000, days=30, spread=1.0, fading=0.0, 
     )
 
 
-def before_sums_of(users, kpi="ctr"):
+def pre_period_sums_of(users, kpi="ctr"):
     """``pre_period_sums`` of groups g1, g2, … from m, y, a and b of their users; G × U each."""
     rows = []
     for group in range(len(users["m"])):

@@ -15,7 +15,7 @@ from pipeline.inference.diagnostics.sample_ratio import calendar_of
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.results.diagnostics import CHECKS, CompleteDays
 from pipeline.study import Hypothesis
-from tests.pipeline.inference.shops import FIRST, before_sums_of, weeks
+from tests.pipeline.inference.shops import FIRST, pre_period_sums_of, weeks
 
 RECALL = {"g1": 0.40, "g2": 0.42, "g3": 0.45}
 PREFERENCES = {"g1": "p0", "g2": "p1", "g3": "p2"}
@@ -138,7 +138,7 @@ def test_groups_that_differed_before_the_experiment_are_found(reused, found):
     rng = np.random.default_rng(4)
     impressions = rng.poisson(10, (3, 500))
     clicks = rng.binomial(impressions, 0.2 + reused * np.array([[0], [0], [1]]))
-    before = before_sums_of({"m": impressions, "y": clicks, "a": impressions, "b": clicks})
+    before = pre_period_sums_of({"m": impressions, "y": clicks, "a": impressions, "b": clicks})
 
     checked = health(replace(HEALTHY, pre_period_sums=before))
 

@@ -7,7 +7,7 @@ import statsmodels.api as sm
 from pipeline.inference.glm.group_regression import GroupSums, fit_line
 from pipeline.inference.sensitivity.cuped import adjusted_sums, cuped, past_sums
 from pipeline.results.family import Family
-from tests.pipeline.inference.shops import X, before_sums_of
+from tests.pipeline.inference.shops import X, pre_period_sums_of
 
 
 def users(seed, *, slope=5.0, n=400, spread=1.0):
@@ -38,7 +38,7 @@ def test_the_adjusted_sums_are_those_of_users_one_by_one():
     y = of["y"] - less.reshape(of["y"].shape)
     expected = GroupSums.over_users(Family.BINOMIAL, of["m"].astype(float), y)
 
-    found = adjusted_sums(before_sums_of(of), Family.BINOMIAL)
+    found = adjusted_sums(pre_period_sums_of(of), Family.BINOMIAL)
 
     for name in ("trials", "successes", "users", "sum_mm", "sum_my", "sum_yy"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-9), name
@@ -48,7 +48,7 @@ def test_it_adjusts_nothing_without_a_past():
     of = users(1)
     of["a"] = of["b"] = np.zeros_like(of["m"])
 
-    found = cuped(X, before_sums_of(of), Family.BINOMIAL, unadjusted(of), level=0.95)
+    found = cuped(X, pre_period_sums_of(of), Family.BINOMIAL, unadjusted(of), level=0.95)
 
     assert found.variance_share == pytest.approx(1)
     assert found.cluster_robust.slope == pytest.approx(unadjusted(of).slope)
@@ -59,7 +59,7 @@ def test_slopes_are_held_by_shorter_intervals():
     held, shares = [], []
     for seed in range(100):
         of = users(seed, slope=0.0)
-        found = cuped(X, before_sums_of(of), Family.BINOMIAL, unadjusted(of), level=0.95)
+        found = cuped(X, pre_period_sums_of(of), Family.BINOMIAL, unadjusted(of), level=0.95)
         held.append(found.cluster_robust.interval[0] < 0 < found.cluster_robust.interval[1])
         shares.append(found.variance_share)
 
@@ -69,7 +69,7 @@ def test_slopes_are_held_by_shorter_intervals():
 
 def test_a_planted_slope_comes_out_the_same_on_average():
     slopes = [
-        (cuped(X, before_sums_of(of), Family.BINOMIAL, unadjusted(of), level=0.95), unadjusted(of))
+        (cuped(X, pre_period_sums_of(of), Family.BINOMIAL, unadjusted(of), level=0.95), unadjusted(of))
         for of in (users(seed) for seed in range(60))
     ]
     difference = np.array([one.cluster_robust.slope - other.slope for one, other in slopes])
@@ -83,7 +83,7 @@ def test_a_group_whose_few_successes_the_past_explains_away_has_no_answer():
     of["y"] = (of["b"] > 4).astype(int)
     of["y"][0] = 0
 
-    assert cuped(X, before_sums_of(of), Family.BINOMIAL, unadjusted(users(1)), level=0.95) is None
+    assert cuped(X, pre_period_sums_of(of), Family.BINOMIAL, unadjusted(users(1)), level=0.95) is None
 
 
 def test_amounts_have_no_ceiling():
@@ -92,14 +92,14 @@ def test_amounts_have_no_ceiling():
     sums = GroupSums.over_users(Family.POISSON, of["m"].astype(float), of["y"].astype(float))
     plain = fit_line(X, sums, level=0.95).cluster_robust
 
-    found = cuped(X, before_sums_of(of), Family.POISSON, plain, level=0.95)
+    found = cuped(X, pre_period_sums_of(of), Family.POISSON, plain, level=0.95)
 
     assert found.variance_share < 0.9
 
 
 def test_the_past_alone_by_hand():
     of = users(3)
-    found = past_sums(before_sums_of(of), Family.BINOMIAL)
+    found = past_sums(pre_period_sums_of(of), Family.BINOMIAL)
 
     assert found.trials.tolist() == of["a"].sum(axis=1).tolist()
     assert found.sum_my.tolist() == (of["a"] * of["b"]).sum(axis=1).tolist()
