@@ -96,7 +96,7 @@ class Study:
                 f"{source}; set source: files and log_path"
             )
             raise StudyError(msg)
-        if source is LogSource.SIMULATED_SHOP and self.dataset.format is not DatasetFormat.OTTO:
+        if source is LogSource.SIMULATED_SHOP and self.dataset.format != DatasetFormat.OTTO:
             msg = (
                 f"experiment.source = simulated-shop needs the sessions of the synthetic shop, but "
                 f"dataset.format = {self.dataset.format}; use source: held-out-replay, or files"
