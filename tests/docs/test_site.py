@@ -69,7 +69,7 @@ def test_a_parameter_has_the_type_range_default_and_meaning_of_the_code(docs_sit
     assert found["training.batch_size"] == [
         "integer > 0",
         "`256`",
-        "Sessions in a step, over all processes.",
+        "Sessions per step, over all processes.",
     ]
     assert found["model.dropout"][:2] == ["number ≥ 0 and < 1", "`0.1`"]
     assert found["dataset.path"][:2] == ["string", "required"]
