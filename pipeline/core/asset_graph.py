@@ -26,6 +26,6 @@ EVERYTHING = "*regression_report"
 
 
 def rematerialize_command(asset: str) -> str:
-    """The command that makes an asset anew, and all that is made from it."""
+    """The command that materialises an asset and everything downstream of it."""
     selection = f'key:"{asset}/*"+' if asset == "preference_scores" else f"{asset}*"
     return f"dagster asset materialize --select '{selection}'"

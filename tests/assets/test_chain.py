@@ -156,7 +156,7 @@ def test_another_model_than_the_plans_is_rejected(project, finished):
     }
 
     for asset, words in {
-        "traffic_plan": "under way with another model than",
+        "traffic_plan": "is running with a different model",
         "regression_estimates": "is served by model",
     }.items():
         result = materialize([asset], overrides=external, raise_on_error=False)
@@ -185,7 +185,7 @@ def test_a_running_experiment_is_ramped_up_and_stopped(project, finished):
 
     assert stopped.success
     assert summarise(database) == summarise(finished[0] / STUDY / "experiment.duckdb")
-    assert "coverage only rises" in failure_of(rejected).error_display_string
+    assert "is below the 1.0 of the running experiment" in failure_of(rejected).error_display_string
 
 
 def test_run_config_overrides_the_study(trained):

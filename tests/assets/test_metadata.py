@@ -112,7 +112,7 @@ def test_a_rejected_artifact_shows_the_rows_that_break_a_rule(project):
     assert not broken.passed
     assert broken.severity is dg.AssetCheckSeverity.ERROR
     assert broken.metadata["rows that break the rule"].records == [dg.TableRecord({"clicks": 0})]
-    assert broken.description.startswith("clicks_present: not true that at least one event")
+    assert broken.description.startswith("clicks_present: expected that at least one event")
     assert passed.passed
 
 

@@ -149,8 +149,8 @@ def test_the_sample_ratio_passes_and_the_limitations_are_stated(fitted):
 
 
 GENERAL = {LimitationKind.ASSOCIATION, LimitationKind.EXTRAPOLATION}
-UNPRECEDED = "a click that no impression of its user precedes"
-FURTHER = "a further click on an impression"
+UNPRECEDED = "click without an earlier impression of the user"
+FURTHER = "repeated click on an impression"
 
 
 @pytest.fixture

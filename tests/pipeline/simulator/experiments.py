@@ -5,10 +5,10 @@ from functools import cache
 
 import numpy as np
 import polars as pl
-from pipeline.inference.diagnostics.health_checks import health_of
 
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.kpis.aggregate import aggregate
+from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.inputs import (
     RegressionInputs,
     daily_kpi,
@@ -122,8 +122,8 @@ def reported(folder, level=0.95):
     """The checks that failed on the log in a folder."""
     inputs, rejected = inputs_of(folder)
     shares = {group.name: group.share for group in PLAN.groups}
-    health = health_of(inputs, [H1], shares=shares, rejected=rejected, seed=1)
-    found = {name for name, check in health.items() if not check["passed"]}
+    diagnostics = run_diagnostics(inputs, [H1], shares=shares, rejected=rejected, seed=1)
+    found = {name for name, check in diagnostics.items() if not check.passed}
     cells = group_cells(inputs, "recall", Kpi.CTR)
     effects = day_effects(X, daily_kpi(inputs, cells, Kpi.CTR), level=level)
     if effects is not None and effects.novelty.p_value < 1 - level:

@@ -29,13 +29,13 @@ BOTS = "more than 500 impressions per hour"
 WRITERS = {"shop": write_shop_log, "direct": write_direct_log}
 CAUGHT = [
     # novelty has faded when users return
-    ({"novelty": 1.5}, {"novelty", "no_carry_over"}),
+    ({"novelty": 1.5}, {"novelty", "carry_over"}),
     ({"lost_users": 0.4}, {"sample_ratio"}),
     ({"bots": 3}, {BOTS}),
     ({"duplicates": 0.01}, {"duplicate impression"}),
     (
         {"lost_events": 0.05},
-        {"events_kept", "click without impression", "order without click"},
+        {"event_loss", "click without impression", "order without click"},
     ),
 ]
 

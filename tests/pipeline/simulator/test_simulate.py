@@ -208,7 +208,7 @@ def test_the_truth_is_optional(project_root, generated):
 def test_users_of_another_shop_than_the_models_are_refused(project_root, generated):
     study = small_study(project_root, LogSource.SIMULATED_SHOP, **{"synthetic.neighbours": 6})
 
-    with pytest.raises(DataError, match="users of another shop than it learned from"):
+    with pytest.raises(DataError, match="users of another shop than it was trained on"):
         simulated(study, generated, untrained([str(item_id(n)) for n in range(60)]))
 
 

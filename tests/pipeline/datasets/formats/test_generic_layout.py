@@ -41,22 +41,22 @@ def test_a_layout_follows_the_parameters(dataset_of):
 WRONG = {
     "neither-session-nor-user": (
         {"session": None},
-        "session = None and user = None; name the column of one of the two",
+        "session = None and user = None; set exactly one of the two",
     ),
-    "session-and-user": ({"user": "u"}, "session = 's' and user = 'u'; name the column of one"),
+    "session-and-user": ({"user": "u"}, "session = 's' and user = 'u'; set exactly one"),
     "empty-session": ({"session": ""}, "session = '': String should have at least 1 character"),
     "empty-event_type": (
         {"event_type": ""},
         "event_type = '': String should have at least 1 character",
     ),
-    "a-column-twice": ({"item": "s"}, "names a column twice: ['s', 's', 't']"),
+    "a-column-twice": ({"item": "s"}, "a column is named twice: ['s', 's', 't']"),
     "event_type-is-the-item": (
         {"event_type": "i", "event_types": {"a": "click"}},
-        "names a column twice: ['s', 'i', 't', 'i']",
+        "a column is named twice: ['s', 'i', 't', 'i']",
     ),
     "event_type-without-event_types": (
         {"event_type": "k"},
-        "event_type = 'k' and event_types = {}; give both (the column, and",
+        "event_type = 'k' and event_types = {}; set both (the column, and",
     ),
     "event_types-without-event_type": (
         {"event_types": {"a": "click"}},
@@ -67,9 +67,12 @@ WRONG = {
         "event_types.a = 'clicks': Input should be 'click', 'cart' or 'order'",
     ),
     "unknown-unit": ({"time_unit": "minutes"}, "time_unit = 'minutes': String should match"),
-    "unknown-directive": ({"time_unit": "%Y-%m-%d %Q"}, "is no pattern that strptime finds a date"),
-    "directive-twice": ({"time_unit": "%Y %Y-%m-%d"}, "is no pattern that strptime finds a date"),
-    "pattern-without-a-day": ({"time_unit": "%H:%M"}, "expected one such as '%Y-%m-%d %H:%M:%S'"),
+    "unknown-directive": ({"time_unit": "%Y-%m-%d %Q"}, "is not a strptime pattern with a date"),
+    "directive-twice": ({"time_unit": "%Y %Y-%m-%d"}, "is not a strptime pattern with a date"),
+    "pattern-without-a-day": (
+        {"time_unit": "%H:%M"},
+        "expected a pattern such as '%Y-%m-%d %H:%M:%S'",
+    ),
     "long-separator": ({"separator": "::"}, "separator = '::': String should match pattern"),
     "quote-for-a-separator": ({"separator": '"'}, "separator = '\"': String should match pattern"),
     "newline-for-a-separator": ({"separator": "\n"}, "separator = '\\n': String should match"),
@@ -94,10 +97,10 @@ def test_a_mistake_is_reported_with_the_accepted_values(dataset_of, change, mess
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        pytest.param({}, "dataset.format = generic: give dataset.generic", id="no-columns"),
+        pytest.param({}, "dataset.format = generic: set dataset.generic", id="no-columns"),
         pytest.param(
             {"format": "rees46", "generic": GENERIC},
-            "dataset.format = rees46: give dataset.generic (where the columns stand) if and only",
+            "dataset.format = rees46: set dataset.generic (the columns) if and only",
             id="columns-of-a-known-format",
         ),
         pytest.param(

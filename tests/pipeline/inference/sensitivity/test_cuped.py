@@ -69,7 +69,10 @@ def test_slopes_are_held_by_shorter_intervals():
 
 def test_a_planted_slope_comes_out_the_same_on_average():
     slopes = [
-        (cuped(X, pre_period_sums_of(of), Family.BINOMIAL, unadjusted(of), level=0.95), unadjusted(of))
+        (
+            cuped(X, pre_period_sums_of(of), Family.BINOMIAL, unadjusted(of), level=0.95),
+            unadjusted(of),
+        )
         for of in (users(seed) for seed in range(60))
     ]
     difference = np.array([one.cluster_robust.slope - other.slope for one, other in slopes])
@@ -83,7 +86,9 @@ def test_a_group_whose_few_successes_the_past_explains_away_has_no_answer():
     of["y"] = (of["b"] > 4).astype(int)
     of["y"][0] = 0
 
-    assert cuped(X, pre_period_sums_of(of), Family.BINOMIAL, unadjusted(users(1)), level=0.95) is None
+    assert (
+        cuped(X, pre_period_sums_of(of), Family.BINOMIAL, unadjusted(users(1)), level=0.95) is None
+    )
 
 
 def test_amounts_have_no_ceiling():
