@@ -213,7 +213,7 @@ def test_every_impression_and_click_is_accounted_for_by_variant(project, real_da
 
     # two of the orders follow a click; KPIs that the log does not contain are absent
     sales = dict(dry_run.kpis.group_by("kpi").agg(pl.col("successes").sum()).iter_rows())
-    assert sales["cvr"] + rejected["an order that no click of its user precedes"] == 69
+    assert sales["cvr"] + rejected["order without an earlier click of the user"] == 69
     assert not {"units_per_impression", "revenue_per_impression", "units_per_user"} & set(sales)
 
 

@@ -130,7 +130,9 @@ def test_the_command_prints_the_outcome(server, small_params, tmp_path, monkeypa
 
     clicks = [event for event in server.events if event["event_type"] == "click"]
     printed = capsys.readouterr().out
-    assert printed.startswith(f"{len(server.impressions)} impressions, {len(clicks)} with a click, ")
+    assert printed.startswith(
+        f"{len(server.impressions)} impressions, {len(clicks)} with a click, "
+    )
     assert printed.endswith(f"they are in the log of {server.url}\n")
     assert server.keys == {"Bearer secret"}
 
