@@ -36,7 +36,7 @@ PAPER_HYPOTHESES = (
     Hypothesis(
         id="H3",
         metric=Metric.RECALL_ORDER_DENSITY,
-        kpi=Kpi.UNITS_PER_IMPRESSION,
+        kpi=Kpi.ORDERS_PER_IMPRESSION,
         direction="positive",
     ),
     Hypothesis(id="H4", metric=Metric.RECALL, kpi=Kpi.CVR, direction="negative"),

@@ -34,7 +34,7 @@ TRACKED = {
     "regression_estimates": {
         "slope of H1: ctr on recall",
         "slope of H2: cvr on order_density",
-        "slope of H3: units_per_impression on recall_order_density",
+        "slope of H3: orders_per_impression on recall_order_density",
         "slope of H4: cvr on recall",
         "sample ratio p",
     },

@@ -31,7 +31,7 @@ def test_written_reports_are_pooled(write):
     assert [(one.metric, one.kpi, one.response) for one in found] == [
         ("recall", "ctr", "ctr"),
         ("order_density", "cvr", "cvr"),
-        ("recall_order_density", "units_per_impression", "orders_per_impression"),
+        ("recall_order_density", "orders_per_impression", "orders_per_impression"),
         ("recall", "cvr", "cvr"),
     ]
     assert found[0].pooled.mean.slope == pytest.approx(1.0, abs=0.01)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.contracts import Kpi
 from pipeline.reporting.text.formatting import approximate
 from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.reasons import Verdict
@@ -122,7 +123,7 @@ def test_an_interim_result_has_the_anytime_valid_interval(estimate):
 
 
 def test_a_sentence_on_units_has_the_effect_on_the_fitted_kpi(estimate):
-    (answer,) = estimate(-1.0, 100_000, hypotheses=(H3,))
+    (answer,) = estimate(-1.0, 100_000, hypotheses=(replace(H3, kpi=Kpi.UNITS_PER_IMPRESSION),))
 
     found = answer_sentence(answer, 20)
 
