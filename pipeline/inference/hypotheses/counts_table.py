@@ -20,12 +20,15 @@ SHARE = "share"
 """The planned share of the users; any positive numbers, such as all 1."""
 
 _REQUIRED = ("group", "impressions", "clicks")
+_SYNONYMS = {"exposures": "impressions", "views": "impressions", "variant": "group"}
+"""Column names of other platforms, read where the table lacks ours."""
 _SHORT = {"od": Metric.ORDER_DENSITY.value}
 
 
 def read_counts(source: Path | pl.DataFrame) -> pl.DataFrame:
     """Read and validate a table of counts, a frame or CSV or parquet; raises :class:`DataError`."""
     table, name = (source, "the frame") if isinstance(source, pl.DataFrame) else _read(source)
+    table = _with_our_names(table)
     if missing := [column for column in _REQUIRED if column not in table.columns]:
         msg = (
             f"{name} has no column {', '.join(missing)}; expected the columns group, impressions and "
@@ -39,6 +42,13 @@ def read_counts(source: Path | pl.DataFrame) -> pl.DataFrame:
     _check_counts(table, name)
     _check_shares(table, name)
     return table.with_columns(pl.col(list(filter(_is_a_count, table.columns))).cast(pl.Int64))
+
+
+def _with_our_names(table: pl.DataFrame) -> pl.DataFrame:
+    for name, ours in _SYNONYMS.items():
+        if name in table.columns and ours not in table.columns:
+            table = table.rename({name: ours})
+    return table
 
 
 def _read(path: Path) -> tuple[pl.DataFrame, str]:

@@ -56,6 +56,23 @@ def test_the_papers_table_from_counts(write, name):
     assert rows["H3"].metric == "recall_order_density"
 
 
+@pytest.mark.parametrize("impressions", ["exposures", "views"])
+def test_names_of_other_platforms_are_read(write, impressions):
+    theirs = golden_table().rename({"group": "variant", "impressions": impressions})
+
+    found, ours = (to_dict(fit(write(table))) for table in (theirs, golden_table()))
+
+    assert found == ours
+
+
+def test_our_name_takes_precedence_over_a_synonym(write):
+    both = golden_table().with_columns(views=pl.col("impressions") * 2 / 3 / 100)
+
+    rows = {row.id: row.slope for row in fit(write(both), "recall@20:ctr:+").hypotheses}
+
+    assert rows == {"H1": pytest.approx(TABLE_1["H1"][0], abs=5e-5)}
+
+
 def test_counts_of_any_whole_numbers_are_read(write):
     table = golden_table().with_columns(pl.col("clicks", "orders").cast(pl.Int32))
 
