@@ -246,9 +246,7 @@ def fronts_figure(fronts: FrontComparison) -> Figure:
 def slopes_figure(studies: Sequence[StudySlope], table: str) -> Figure | None:
     """The slope per study: a thick cluster-robust CI, a thin small-sample CI; None without any.
 
-    Args:
-        studies: One per row of the data table.
-        table: Id of that table.
+    ``table`` is the id of the data table, which has one row per study.
     """
     if not any(one.test for one in studies):
         return None
