@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any, TypedDict
@@ -46,13 +46,13 @@ LOG = Contract(
 """The view ``impressions`` of the experiment's database."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of an asset before it is materialised.
 
     Attributes:
         group: The part of the chain it belongs to; the number orders the parts.
-        kinds: Technologies, as the UI's icons.
+        kind: Its technology, as the UI's icon.
         owner: The team to ask.
         reads: Sections or keys of ``params.yaml`` that determine its content, besides the assets
             upstream. A change of one makes it stale.
@@ -61,78 +61,74 @@ class Facts:
     """
 
     group: str
-    kinds: frozenset[str]
+    kind: str
     owner: str
     reads: tuple[str, ...] = ()
+    _: KW_ONLY
     table: Contract | None = None
     weekly: bool = False
 
 
-def _facts(group: str, kind: str, owner: str, *reads: str, **more: Any) -> Facts:
-    return Facts(group=group, kinds=frozenset({kind}), owner=owner, reads=reads, **more)
-
-
 ASSETS: Mapping[str, Facts] = {
-    "raw_events": _facts("1_data", "dvc", MODELLERS),
-    "events": _facts(
-        "1_data", "polars", MODELLERS, "dataset", "sessions.max_rejected_share", table=EVENTS
+    "raw_events": Facts("1_data", "dvc", MODELLERS),
+    "events": Facts(
+        "1_data", "polars", MODELLERS, ("dataset", "sessions.max_rejected_share"), table=EVENTS
     ),
-    "sessions": _facts("1_data", "polars", MODELLERS, "dataset", "sessions", table=SESSIONS),
-    "conditioned_model": _facts(
+    "sessions": Facts("1_data", "polars", MODELLERS, ("dataset", "sessions"), table=SESSIONS),
+    "conditioned_model": Facts(
         "2_model",
         "pytorch",
         MODELLERS,
-        *("study.seed", "dataset.item_attributes", "model", "training"),
+        ("study.seed", "dataset.item_attributes", "model", "training"),
         weekly=True,
     ),
-    SCORES: _facts(
+    SCORES: Facts(
         "3_scores",
         "pytorch",
         MODELLERS,
-        *("study.seed", "dataset.item_attributes", "training.objectives", "evaluation"),
+        ("study.seed", "dataset.item_attributes", "training.objectives", "evaluation"),
         table=TARGET_SCORES,
     ),
-    "offline_metrics": _facts(
+    "offline_metrics": Facts(
         "4_evaluation",
         "polars",
         MODELLERS,
-        *("study.seed", "dataset.item_attributes", "training.objectives", "evaluation"),
+        ("study.seed", "dataset.item_attributes", "training.objectives", "evaluation"),
         table=OFFLINE_METRICS,
     ),
-    "pareto_front": _facts(
+    "pareto_front": Facts(
         "4_evaluation",
         "polars",
         MODELLERS,
-        *("training.objectives", "evaluation.cutoff"),
+        ("training.objectives", "evaluation.cutoff"),
         table=PARETO_FRONT,
     ),
-    "traffic_plan": _facts(
+    "traffic_plan": Facts(
         "5_experiment",
         "json",
         EXPERIMENTERS,
-        *("study.seed", "evaluation.cutoff", "experiment", "regression"),
+        ("study.seed", "evaluation.cutoff", "experiment", "regression"),
     ),
-    "experiment_log_files": _facts(
+    "experiment_log_files": Facts(
         "5_experiment",
         "parquet",
         EXPERIMENTERS,
-        *("study.seed", "dataset.path", "synthetic", "experiment", "simulator"),
+        ("study.seed", "dataset.path", "synthetic", "experiment", "simulator"),
         table=IMPRESSIONS,
     ),
-    "experiment_log": _facts("5_experiment", "duckdb", EXPERIMENTERS, "experiment", table=LOG),
-    "group_kpis": _facts("5_experiment", "duckdb", EXPERIMENTERS, table=GROUP_KPIS),
-    "regression_estimates": _facts(
+    "experiment_log": Facts("5_experiment", "duckdb", EXPERIMENTERS, ("experiment",), table=LOG),
+    "group_kpis": Facts("5_experiment", "duckdb", EXPERIMENTERS, table=GROUP_KPIS),
+    "regression_estimates": Facts(
         "6_inference",
         "python",
         EXPERIMENTERS,
-        *("study.seed", "evaluation.cutoff", "experiment", "regression"),
+        ("study.seed", "evaluation.cutoff", "experiment", "regression"),
     ),
-    "regression_report": _facts(
+    "regression_report": Facts(
         "6_inference",
         "html",
         EXPERIMENTERS,
-        # the report shows all parameters
-        *Study.__dataclass_fields__,
+        tuple(Study.__dataclass_fields__),  # the report shows all parameters
         weekly=True,
     ),
 }
@@ -160,7 +156,7 @@ def asset_kwargs(name: str) -> AssetKwargs:
         metadata["parameters"] = ", ".join(facts.reads)
     return {
         "group_name": facts.group,
-        "kinds": set(facts.kinds),
+        "kinds": {facts.kind},
         "owners": [facts.owner],
         "tags": {f"params/{key}": "" for key in sorted({key.split(".")[0] for key in facts.reads})},
         "metadata": metadata,

@@ -37,31 +37,28 @@ def check_results(
     outcomes: Iterable[CheckResult], *, waived: Container[str] = ()
 ) -> list[dg.AssetCheckResult]:
     """Results of the rules as Dagster shows them; a failed rule that does not block, or is waived, warns."""
-    return [
-        dg.AssetCheckResult(
-            check_name=outcome.rule.name,
-            passed=outcome.passed,
-            severity=_severity(blocks=outcome.rule.blocking and outcome.rule.name not in waived),
-            description=str(outcome.rule.description if outcome.passed else outcome),
-            metadata=_found(outcome),
-        )
-        for outcome in outcomes
-    ]
+    return [dg.AssetCheckResult(**_arguments(outcome, waived)) for outcome in outcomes]
 
 
 def log_failed_checks(context: dg.AssetExecutionContext, outcomes: Iterable[CheckResult]) -> None:
     """Record the checks of an artifact that was rejected, with rows that break a rule."""
     for outcome in outcomes:
-        context.log_event(  # accepts it, though its annotation does not say so
-            dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]
-                asset_key=context.asset_key,
-                check_name=outcome.rule.name,
-                passed=outcome.passed,
-                severity=_severity(blocks=outcome.rule.blocking),
-                description=str(outcome.rule.description if outcome.passed else outcome),
-                metadata=_found(outcome),
-            )
-        )
+        evaluation = dg.AssetCheckEvaluation(asset_key=context.asset_key, **_arguments(outcome))
+        context.log_event(evaluation)  # pyright: ignore[reportArgumentType] - it accepts a check
+
+
+def _arguments(outcome: CheckResult, waived: Container[str] = ()) -> dict[str, Any]:
+    """Arguments of the two Dagster types that hold the result of a check."""
+    return {
+        "check_name": outcome.rule.name,
+        "passed": outcome.passed,
+        "severity": _severity(blocks=outcome.rule.blocking and outcome.rule.name not in waived),
+        "description": str(outcome.rule.description if outcome.passed else outcome),
+        "metadata": {
+            **_table("rows that break the rule", outcome.rows),
+            "unexpected rows": outcome.unexpected,
+        },
+    }
 
 
 def diagnostic_specs() -> list[dg.AssetCheckSpec]:
@@ -113,13 +110,6 @@ def diagnostic_rows(check: Check) -> list[Row]:
 
 def _severity(*, blocks: bool) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN
-
-
-def _found(outcome: CheckResult) -> dict[str, Any]:
-    return {
-        **_table("rows that break the rule", outcome.rows),
-        "unexpected rows": outcome.unexpected,
-    }
 
 
 def _table(name: str, rows: Sequence[Row]) -> dict[str, dg.MetadataValue]:

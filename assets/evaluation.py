@@ -8,7 +8,7 @@ import dagster as dg
 from assets.asset_metadata import asset_kwargs, load_time_study
 from assets.checks import check_specs
 from assets.data import sessions
-from assets.materialization import materialize_result, translate_errors
+from assets.materialization import materialize_result, run_asset, translate_errors
 from assets.model import conditioned_model
 from assets.resources import StudyResource
 from pipeline.core.errors import StudyError
@@ -67,14 +67,10 @@ def offline_metrics(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
     """One row per preference and metric: value, standard error over sessions, and n."""
-    with translate_errors(context):
-        parameters, paths = study.load()
-        return materialize_result(compute_offline_metrics(parameters, paths), parameters)
+    return run_asset(context, study, compute_offline_metrics)
 
 
 @dg.asset(deps=[offline_metrics], **asset_kwargs("pareto_front"))
 def pareto_front(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """One row per preference in metric space, dominated or not; also hypervolume and span."""
-    with translate_errors(context):
-        parameters, paths = study.load()
-        return materialize_result(find_pareto_front(parameters, paths), parameters)
+    return run_asset(context, study, find_pareto_front)

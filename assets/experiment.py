@@ -5,7 +5,7 @@ import dagster as dg
 from assets.asset_metadata import asset_kwargs
 from assets.checks import check_specs
 from assets.evaluation import offline_metrics, pareto_front
-from assets.materialization import materialize_result, translate_errors
+from assets.materialization import run_asset
 from assets.model import conditioned_model
 from assets.resources import StudyResource
 from pipeline.steps.experiment import aggregate_kpis, collect_log_files, ingest_log, plan_traffic
@@ -17,9 +17,7 @@ from pipeline.steps.experiment import aggregate_kpis, collect_log_files, ingest_
 )
 def traffic_plan(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """One entry per test group: its preference, share of the users and buckets; also their power."""
-    with translate_errors(context):
-        parameters, paths = study.load()
-        return materialize_result(plan_traffic(parameters, paths), parameters)
+    return run_asset(context, study, plan_traffic)
 
 
 @dg.asset(deps=[traffic_plan, conditioned_model], **asset_kwargs("experiment_log_files"))
@@ -27,9 +25,7 @@ def experiment_log_files(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
     """One row per impression, in files: your own, simulated, or from a held-out replay."""
-    with translate_errors(context):
-        parameters, paths = study.load()
-        return materialize_result(collect_log_files(parameters, paths), parameters)
+    return run_asset(context, study, collect_log_files)
 
 
 @dg.asset(
@@ -39,9 +35,7 @@ def experiment_log_files(
 )
 def experiment_log(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """One row per impression, in DuckDB; each file is ingested once, however often this runs."""
-    with translate_errors(context):
-        parameters, paths = study.load()
-        return materialize_result(ingest_log(parameters, paths), parameters)
+    return run_asset(context, study, ingest_log)
 
 
 @dg.asset(
@@ -51,6 +45,4 @@ def experiment_log(context: dg.AssetExecutionContext, study: StudyResource) -> d
 )
 def group_kpis(context: dg.AssetExecutionContext, study: StudyResource) -> dg.MaterializeResult:
     """One row per group and KPI: trials, successes, rate, and per-user sufficient statistics."""
-    with translate_errors(context):
-        parameters, paths = study.load()
-        return materialize_result(aggregate_kpis(parameters, paths), parameters)
+    return run_asset(context, study, aggregate_kpis)

@@ -6,7 +6,7 @@ from assets.asset_metadata import asset_kwargs
 from assets.checks import diagnostic_specs
 from assets.evaluation import offline_metrics, pareto_front
 from assets.experiment import group_kpis
-from assets.materialization import materialize_result, translate_errors
+from assets.materialization import run_asset
 from assets.model import conditioned_model
 from assets.resources import StudyResource
 from pipeline.steps.inference import estimate_slopes, write_regression_report
@@ -21,9 +21,7 @@ def regression_estimates(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
     """One entry per hypothesis: slope, standard error, confidence interval, p-value, n, and verdict."""
-    with translate_errors(context):
-        parameters, paths = study.load()
-        return materialize_result(estimate_slopes(parameters, paths), parameters)
+    return run_asset(context, study, estimate_slopes)
 
 
 @dg.asset(
@@ -34,6 +32,4 @@ def regression_report(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
     """The report as HTML (opens offline), Markdown and JSON; also the study's manifest."""
-    with translate_errors(context):
-        parameters, paths = study.load()
-        return materialize_result(write_regression_report(parameters, paths), parameters)
+    return run_asset(context, study, write_regression_report)

@@ -15,9 +15,11 @@ import dagster as dg
 
 from assets.asset_metadata import code_version
 from assets.checks import check_results, diagnostic_results, log_failed_checks
+from assets.resources import StudyResource
 from pipeline.core.errors import USER_ERRORS, MissingArtifact
 from pipeline.quality.runner import BrokenRulesError
 from pipeline.steps.result import LazyFigure, Markdown, StepResult
+from pipeline.steps.run import Step
 from pipeline.study import Study
 
 _TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EINTR, errno.ETIMEDOUT, errno.ESTALE}
@@ -98,6 +100,15 @@ def _end_quietly() -> None:
 
 
 atexit.register(_end_quietly)
+
+
+def run_asset(
+    context: dg.AssetExecutionContext, study: StudyResource, step: Step
+) -> dg.MaterializeResult:
+    """Run a step on the study, and return what Dagster records of it."""
+    with translate_errors(context):
+        parameters, paths = study.load()
+        return materialize_result(step(parameters, paths), parameters)
 
 
 def materialize_result(result: StepResult[Any], study: Study) -> dg.MaterializeResult:

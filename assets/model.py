@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.asset_metadata import asset_kwargs
 from assets.data import sessions
-from assets.materialization import materialize_result, translate_errors
+from assets.materialization import run_asset
 from assets.resources import StudyResource
 from pipeline.steps.model import fit_model
 
@@ -14,6 +14,4 @@ def conditioned_model(
     context: dg.AssetExecutionContext, study: StudyResource
 ) -> dg.MaterializeResult:
     """R(x, π), one network for the whole front: weights (safetensors), configuration, learning curves."""
-    with translate_errors(context):
-        parameters, paths = study.load()
-        return materialize_result(fit_model(parameters, paths), parameters)
+    return run_asset(context, study, fit_model)

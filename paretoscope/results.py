@@ -44,8 +44,19 @@ _COMPARED_COLUMNS = {
 _NO_INTERVAL = (None, None)
 
 
+class _Document(Result):
+    """A result that is a typed document."""
+
+    __slots__ = ()
+    document: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole document, as JSON has it."""
+        return to_dict(self.document)
+
+
 @dataclass(frozen=True, slots=True)
-class _Hypotheses(Result):
+class _Hypotheses(_Document):
     """Results of hypotheses."""
 
     document: Findings
@@ -54,10 +65,6 @@ class _Hypotheses(Result):
     def hypotheses(self) -> tuple[HypothesisResult, ...]:
         """One result per hypothesis."""
         return self.document.hypotheses
-
-    def to_dict(self) -> dict[str, Any]:
-        """The whole document, as JSON has it."""
-        return to_dict(self.document)
 
     def to_frame(self) -> pl.DataFrame:
         """One row per hypothesis: slope, standard error and CI of the verdict's test, and verdict."""
@@ -181,7 +188,7 @@ class Ingestion(Result):
 
 
 @dataclass(frozen=True, slots=True)
-class MetaAnalysis(Result):
+class MetaAnalysis(_Document):
     """Hypotheses pooled over several experiments; see :func:`paretoscope.meta_analysis`."""
 
     title: ClassVar[str] = "Meta-analysis"
@@ -198,13 +205,9 @@ class MetaAnalysis(Result):
         rows = [_pooled_row(one) for one in self.hypotheses]
         return pl.DataFrame(rows, schema=_POOLED_COLUMNS)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The whole document, as JSON has it."""
-        return to_dict(self.document)
-
 
 @dataclass(frozen=True, slots=True)
-class Comparison(Result):
+class Comparison(_Document):
     """Finished studies in comparison; see :func:`paretoscope.compare`."""
 
     title: ClassVar[str] = "Comparison of studies"
@@ -228,10 +231,6 @@ class Comparison(Result):
             ],
             schema=_COMPARED_COLUMNS,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The whole document, as ``comparison.json`` has it."""
-        return asdict(self.document)
 
     def figure(self) -> Figure | None:
         """The Pareto fronts of the studies; None if they have none."""

@@ -81,9 +81,7 @@ def update_reference(paths: StudyPaths) -> Path:
 def verify(paths: StudyPaths, dataset: str) -> Verification:
     """Compare a finished study with the committed md5s and the reference results.
 
-    Args:
-        paths: The study's paths.
-        dataset: The path of the raw data, relative to the project root.
+    ``dataset`` is the path of the raw data, relative to the project root.
 
     Raises:
         MissingArtifact: if an output, its pin or its reference result is missing.

@@ -1,5 +1,6 @@
 """What commands share: the project they run in, and their output."""
 
+from collections.abc import Iterable
 from json import dumps
 from typing import Any
 
@@ -28,6 +29,9 @@ def echo(line: str) -> None:
     Console(**_PLAIN).print(line)
 
 
-def print_json(value: Any) -> None:
-    """Print the result as JSON to stdout."""
-    echo(dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+def print_result(value: Any, lines: Iterable[str], *, json: bool) -> int:
+    """Print the result to stdout, as JSON or in lines; returns the exit code 0."""
+    text = dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    for line in [text] if json else lines:
+        echo(line)
+    return 0

@@ -2,9 +2,10 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 
-from pipeline.cli.context import echo, open_project, print_json
+from pipeline.cli.context import open_project, print_result
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.design.traffic_plan import read_plan
 from pipeline.experiment.log.dry_run import inspect_log
@@ -23,11 +24,8 @@ def generate(*, json: bool) -> int:
     """Generate the log of the synthetic shop."""
     study, paths = open_project()
     sessions = generate_log(study.synthetic, paths.root / SHOP_LOG)
-    if json:
-        print_json({"sessions": sessions, "path": SHOP_LOG})
-    else:
-        echo(f"{sessions:,} sessions in {SHOP_LOG}")
-    return 0
+    found = {"sessions": sessions, "path": SHOP_LOG}
+    return print_result(found, [f"{sessions:,} sessions in {SHOP_LOG}"], json=json)
 
 
 def plan(*, json: bool) -> int:
@@ -35,12 +33,8 @@ def plan(*, json: bool) -> int:
     study, paths = open_project()
     traffic_plan = read_plan(paths)
     power = read_power(paths.require("traffic_plan", POWER))
-    if json:
-        print_json({"plan": traffic_plan.as_dict(), "power": to_dict(power)})
-        return 0
-    for line in plan_lines(traffic_plan, power, study.evaluation.cutoff):
-        echo(line)
-    return 0
+    found = {"plan": traffic_plan.as_dict(), "power": to_dict(power)}
+    return print_result(found, plan_lines(traffic_plan, power, study.evaluation.cutoff), json=json)
 
 
 def serve(*, host: str, port: int) -> int:
@@ -59,32 +53,28 @@ def simulate(*, url: str, json: bool) -> int:
 
     study, paths = open_project()
     found = simulate_over_http(study, read_plan(paths), url, key=os.environ.get(SERVING_KEY))
-    if json:
-        print_json({**found, "url": url})
-        return 0
-    echo(
+    line = (
         f"{found['lists']:,} impressions, {found['clicked']:,} with a click, {found['ordered']:,} "
         f"with an order ({found['units']:,} units); they are in the log of {url}"
     )
-    return 0
+    return print_result({**found, "url": url}, [line], json=json)
 
 
 def validate_log(*, json: bool) -> int:
     """Validate the experiment's log without writing anything."""
     study, paths = open_project()
     found = inspect_log(study.experiment, paths)
-    if json:
-        print_json({"log": asdict(found.log), "group_kpis": found.kpis.to_dicts()})
-        return 0
-    echo(f"{found.log.impressions:,} usable impressions in {found.log.files} files")
-    for reason, rows in found.log.rejected.items():
-        echo(f"{rows:,} rows rejected: {reason}")
-    for row in found.kpis.filter(kpi=Kpi.CTR.value).iter_rows(named=True):
-        echo(
-            f"{row['group']}: {row['users']:,} users, {row['trials']:,} impressions, "
-            f"{row['successes']:,} with a click"
-        )
-    return 0
+    groups = [
+        f"{row['group']}: {row['users']:,} users, {row['trials']:,} impressions, "
+        f"{row['successes']:,} with a click"
+        for row in found.kpis.filter(kpi=Kpi.CTR.value).iter_rows(named=True)
+    ]
+    head = f"{found.log.impressions:,} usable impressions in {found.log.files} files"
+    return print_result(
+        {"log": asdict(found.log), "group_kpis": found.kpis.to_dicts()},
+        [head, *_rejected(found.log.rejected), *groups],
+        json=json,
+    )
 
 
 def ingest(*, json: bool) -> int:
@@ -94,15 +84,16 @@ def ingest(*, json: bool) -> int:
     step = ingest_log(*open_project())
     found = step.value
     warnings = [str(check) for check in step.checks if not check.passed]
-    if json:
-        print_json({**asdict(found), "warnings": warnings})
-        return 0
-    echo(
+    head = (
         f"{found.impressions:,} impressions in the database; {found.files_read} of {found.files} "
         "files were new or changed"
     )
-    for reason, rows in found.rejected.items():
-        echo(f"{rows:,} rows rejected: {reason}")
-    for warning in warnings:
-        echo(warning)
-    return 0
+    return print_result(
+        {**asdict(found), "warnings": warnings},
+        [head, *_rejected(found.rejected), *warnings],
+        json=json,
+    )
+
+
+def _rejected(rows_by_reason: Mapping[str, int]) -> list[str]:
+    return [f"{rows:,} rows rejected: {reason}" for reason, rows in rows_by_reason.items()]

@@ -3,7 +3,7 @@
 import logging
 
 from models.training.distributed import is_first_process
-from pipeline.cli.context import echo, open_project, print_json
+from pipeline.cli.context import open_project, print_result
 from pipeline.core.asset_graph import rematerialize_command
 from pipeline.evaluation.scoring import score_shard
 from pipeline.steps.model import fit_model
@@ -15,15 +15,14 @@ def train(*, json: bool) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     trained = fit_model(study, paths).value
     hypervolume = trained.front.hypervolume
-    if json:
-        if is_first_process():
-            print_json({"best_epoch": trained.best_epoch, "hypervolume": hypervolume})
-        return 0
-    echo(
+    line = (
         f"best epoch {trained.best_epoch}, validation hypervolume {hypervolume:.4f}; "
         f"next: {rematerialize_command('preference_scores')}"
     )
-    return 0
+    if json and not is_first_process():
+        return 0
+    found = {"best_epoch": trained.best_epoch, "hypervolume": hypervolume}
+    return print_result(found, [line], json=json)
 
 
 def evaluate_shard(*, shard: int) -> int:

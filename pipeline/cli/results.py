@@ -4,10 +4,11 @@ import re
 import webbrowser
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pipeline.artifacts import reference
 from pipeline.artifacts.storage import REPORT, find_project_root, read_json
-from pipeline.cli.context import echo, open_project, print_json
+from pipeline.cli.context import open_project, print_result
 from pipeline.core.errors import StudyError
 from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
 from pipeline.inference.meta.pool_studies import pool_studies
@@ -17,7 +18,7 @@ from pipeline.reporting.report import build_counts_report, write_new_report
 from pipeline.reporting.text.pooled_table import pooled_lines
 from pipeline.reporting.text.reasons import limitation_sentences
 from pipeline.reporting.text.summary import answer_sentence
-from pipeline.results.reader import read_studies
+from pipeline.results.reader import REPORT_FILE, read_studies
 from pipeline.results.serialization import to_dict
 
 
@@ -31,41 +32,28 @@ def fit(
     if not found.hypotheses and not report:
         raise StudyError(limitations[0])
     page = write_new_report(build_counts_report(found, counts), report) if report else None
-    if json:
-        print_json(to_dict(found))
-        return 0
-    for result in found.hypotheses:
-        echo(answer_sentence(result, found.cutoff))
-    for sentence in limitations:
-        echo(sentence)
-    if page:
-        echo(f"report: {page}")
-    return 0
+    answers = [answer_sentence(result, found.cutoff) for result in found.hypotheses]
+    written = [f"report: {page}"] if page else []
+    return print_result(to_dict(found), [*answers, *limitations, *written], json=json)
 
 
 def meta_analysis(*, reports: list[Path], gain: float | None, json: bool, level: float) -> int:
     """Pool the slopes of several studies."""
     found = pool_studies(reports, level=level, gain=gain)
-    if json:
-        print_json(to_dict(found))
-        return 0
-    for line in pooled_lines(found.hypotheses):
-        echo(line)
-    return 0
+    return print_result(to_dict(found), pooled_lines(found.hypotheses), json=json)
 
 
 def report(*, show: bool, json: bool) -> int:
     """Print the path of the report, or open it."""
     _, paths = open_project()
     page = paths.require(REPORT, "index.html")
+    found: dict[str, Any] = {}
     if json:
-        data = paths.require(REPORT, "report.json")
-        markdown = paths.require(REPORT, "report.md")
+        data, markdown = paths.require(REPORT, REPORT_FILE), paths.require(REPORT, "report.md")
         files = {"page": page, "markdown": markdown, "data": data}
         found = {name: str(file.relative_to(paths.root)) for name, file in files.items()}
-        print_json({**found, "summary": read_json(data)["summary"]})
-    else:
-        echo(f"report: {page.relative_to(paths.root)}")
+        found["summary"] = read_json(data)["summary"]
+    print_result(found, [f"report: {page.relative_to(paths.root)}"], json=json)
     if show and not webbrowser.open(page.as_uri()):
         msg = f"no browser found on this machine; open {page} in yours"
         raise StudyError(msg)
@@ -76,36 +64,30 @@ def verify(*, json: bool) -> int:
     """Compare the study with its pins and reference results; returns 1 if they differ."""
     study, paths = open_project()
     result = reference.verify(paths, study.dataset.path)
-    status = 0 if result.passed else 1
-    if json:
-        print_json({"passed": result.passed, **asdict(result)})
-        return status
-    for label, items in (
-        ("identical to the pin", result.identical),
-        ("DIFFERENT from the pin", result.different),
-        ("within tolerance", result.within_tolerance),
-        ("OUT OF TOLERANCE", result.out_of_tolerance),
-    ):
-        for item in items:
-            echo(f"{label}: {item}")
+    by_label = {
+        "identical to the pin": result.identical,
+        "DIFFERENT from the pin": result.different,
+        "within tolerance": result.within_tolerance,
+        "OUT OF TOLERANCE": result.out_of_tolerance,
+    }
     if not result.passed:
-        echo("not verified: see the lines above")
+        conclusion = "not verified: see the lines above"
     elif result.within_tolerance:
-        echo("verified: data bit for bit, model outputs within tolerance")
+        conclusion = "verified: data bit for bit, model outputs within tolerance"
     else:
-        echo("verified: everything bit for bit")
-    return status
+        conclusion = "verified: everything bit for bit"
+    lines = [f"{label}: {item}" for label, items in by_label.items() for item in items]
+    found = {"passed": result.passed, **asdict(result)}
+    print_result(found, [*lines, conclusion], json=json)
+    return 0 if result.passed else 1
 
 
 def update_reference(*, json: bool) -> int:
     """Replace the reference results with those of the study."""
     _, paths = open_project()
     folder = reference.update_reference(paths).relative_to(paths.root)
-    if json:
-        print_json({"folder": str(folder)})
-    else:
-        echo(f"reference results written to {folder}; commit them with dvc.lock")
-    return 0
+    line = f"reference results written to {folder}; commit them with dvc.lock"
+    return print_result({"folder": str(folder)}, [line], json=json)
 
 
 def compare(*, studies: list[str], out: Path | None, json: bool, level: float) -> int:
@@ -113,15 +95,15 @@ def compare(*, studies: list[str], out: Path | None, json: bool, level: float) -
     found = read_studies(studies)
     comparison = build_comparison(found, level=level)
     page = write_comparison(comparison, out or _default_folder([one.label for one in found]))
-    if json:
-        print_json({"page": str(page), **to_dict(comparison)})
-        return 0
-    for sentence in comparison.summary:
-        echo(sentence)
-    for warning in comparison.dependence_warnings:
-        echo(f"{' and '.join(warning.studies)} may be dependent: {'; '.join(warning.reasons)}")
-    echo(f"comparison: {page}")
-    return 0
+    warnings = [
+        f"{' and '.join(one.studies)} may be dependent: {'; '.join(one.reasons)}"
+        for one in comparison.dependence_warnings
+    ]
+    return print_result(
+        {"page": str(page), **to_dict(comparison)},
+        [*comparison.summary, *warnings, f"comparison: {page}"],
+        json=json,
+    )
 
 
 def _default_folder(labels: list[str]) -> Path:

@@ -17,7 +17,7 @@ from orjson import dumps
 
 from models.progress import progress_bar
 from pipeline.artifacts.storage import REPORT, StudyPaths, find_project_root, read_json
-from pipeline.cli.context import echo, print_json
+from pipeline.cli.context import print_result
 from pipeline.cli.main import print_error
 from pipeline.core.asset_graph import ASSET_GRAPH, EVERYTHING
 from pipeline.core.errors import StudyError
@@ -83,11 +83,7 @@ def study(*, select: str, overrides: list[tuple[str, str]], verbose: bool, json:
     if status and not verbose:
         print_error("study", "\n".join(dict.fromkeys(run.failures) or run.lines))
     result = _summary(status, run, paths) | {"seconds": round(time.perf_counter() - started, 1)}
-    if json:
-        print_json(result)
-    elif not status:
-        for line in _lines(result):
-            echo(line)
+    print_result(result, [] if status else _lines(result), json=json)
     return status
 
 

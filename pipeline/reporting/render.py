@@ -50,9 +50,7 @@ _LABELS: Mapping[str, Callable[..., Any]] = {
 def jinja_environment(markup: str, cutoff: int | None) -> jinja2.Environment:
     """The templates of a format, :data:`PAGE` or :data:`MARKDOWN`, with their filters.
 
-    Args:
-        markup: The format.
-        cutoff: The k of metrics whose name has none; None leaves it out.
+    ``cutoff`` is the k of metrics whose name has none; None leaves it out.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.reporting", "templates"),
@@ -75,14 +73,7 @@ def jinja_environment(markup: str, cutoff: int | None) -> jinja2.Environment:
 def render(
     environment: jinja2.Environment, markup: str, template: str, values: Mapping[str, Any]
 ) -> str:
-    """Render a template.
-
-    Args:
-        environment: The environment of the format.
-        markup: :data:`PAGE` or :data:`MARKDOWN`.
-        template: File name of the template that lists the sections.
-        values: Variables of the template; a page requires ``title``.
-    """
+    """Render the template that lists the sections; the values of a page must have a ``title``."""
     ui = environment.get_template(f"ui.{markup}").module
     body = environment.get_template(template).render(values, ui=ui)
     if markup == MARKDOWN:

@@ -3,7 +3,6 @@
 Every number on the pages is taken from the document that ``report.json`` holds.
 """
 
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -154,7 +153,7 @@ def page_values(report: Report) -> dict[str, Any]:
     return {
         "title": report.study or (counts and counts.path) or "report",
         "report": report,
-        "figures": to_svg(figures),
+        "figures": {name: as_svg(figure, name) for name, figure in figures.items()},
     }
 
 
@@ -166,8 +165,3 @@ def hypothesis_figures(report: Report) -> dict[str, Figure]:
         if one.analyses:
             found[f"slopes-{one.id}"] = forest_plot(one)
     return found
-
-
-def to_svg(figures: Mapping[str, Figure]) -> dict[str, str]:
-    """Figures as SVG elements, by name."""
-    return {name: as_svg(figure, name) for name, figure in figures.items()}

@@ -40,10 +40,7 @@ from pipeline.study import Study
 def report_of_study(study: Study, paths: StudyPaths, *, origin: Mapping[str, str]) -> Report:
     """Read the artifacts of a study and build its report.
 
-    Args:
-        study: Its parameters.
-        paths: Its artifacts.
-        origin: ``origin`` of the log and ``how`` it came about.
+    ``origin`` has the ``origin`` of the log and ``how`` it came about.
 
     Raises:
         MissingArtifact: if an artifact is missing.
@@ -106,12 +103,7 @@ def _findings(study: Study, paths: StudyPaths, metrics: pl.DataFrame) -> Finding
 
 
 def limitations_of_log(metrics: pl.DataFrame, kpis: Collection[Kpi]) -> tuple[Limitation, ...]:
-    """What the log and the metrics of external variants do not contain.
-
-    Args:
-        metrics: The table ``offline_metrics``.
-        kpis: Those the log contains.
-    """
+    """What the log, which contains ``kpis``, and the metrics of external variants do not contain."""
     absent = tuple(kpi for kpi in TERMS if kpi not in kpis)
     counted = {count for kpi in kpis for count in TERMS[kpi]}
     missing = tuple(count for count in COUNTS if count not in counted)

@@ -214,16 +214,14 @@ class HypothesisResult:
             Analysis.CUPED: self.cuped and self.cuped.cluster_robust,
             Analysis.LOG_RATE: self.log_rate,
         }
-        found = {
-            name: AnalysisSlope(analysis=name, slope=test.slope, interval=test.interval)
-            for name, test in tests.items()
-            if test
+        found: dict[Analysis, tuple[float | None, Interval]] = {
+            name: (test.slope, test.interval) for name, test in tests.items() if test
         }
-        found[Analysis.NAIVE] = AnalysisSlope(
-            analysis=Analysis.NAIVE, slope=self.slope, interval=self.interval
-        )
+        found[Analysis.NAIVE] = self.slope, self.interval
         if ends := self.leave_one_out_range:
-            found[Analysis.LEAVE_ONE_OUT] = AnalysisSlope(
-                analysis=Analysis.LEAVE_ONE_OUT, slope=None, interval=ends
-            )
-        return tuple(found[name] for name in Analysis if name in found)
+            found[Analysis.LEAVE_ONE_OUT] = None, ends
+        return tuple(
+            AnalysisSlope(analysis=name, slope=found[name][0], interval=found[name][1])
+            for name in Analysis
+            if name in found
+        )

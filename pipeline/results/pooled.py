@@ -139,21 +139,6 @@ class MetaAnalysis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredSlope:
-    """A slope of one study.
-
-    Attributes:
-        slope: The estimate.
-        standard_error: Cluster-robust (and of the test sessions); above 0.
-        small_sample: The small-sample slope with its degrees of freedom, if known.
-    """
-
-    slope: float
-    standard_error: float
-    small_sample: SlopeTest | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SlopeDifference:
     """The second slope less the first.
 

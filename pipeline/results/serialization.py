@@ -43,12 +43,7 @@ def parse(kind: type[T], value: Any) -> T:
 
 
 def read_result(kind: type[T], path: Path, *, remedy: str) -> T:
-    """Read a JSON file.
-
-    Args:
-        kind: The type to read.
-        path: The file.
-        remedy: What to do if it is not valid; the end of the error message.
+    """Read a JSON file; ``remedy`` ends the error message, and says what to do.
 
     Raises:
         DataError: if it cannot be read, or is not valid.

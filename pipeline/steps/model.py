@@ -56,10 +56,7 @@ def score_preferences(
 ) -> StepResult[int]:
     """Score the test sessions under preferences of the grid; the value is the number of targets.
 
-    Args:
-        study: The study.
-        paths: Where its artifacts are.
-        ids: The preferences, such as ``["p03"]``; all of the grid if None.
+    ``ids`` are the preferences, such as ``["p03"]``; all of the grid if None.
     """
     targets = score_study(study, paths, preference_ids(study) if ids is None else ids)
     location = paths.artifact(SCORES)

@@ -99,12 +99,7 @@ def spaced(counts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def markdown_table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Markdown:
-    """Rows as a Markdown table; floats are rounded to four significant digits.
-
-    Args:
-        heads: Names of the columns.
-        rows: One value per column; None is undefined.
-    """
+    """A Markdown table; floats are rounded to four significant digits, None is undefined."""
     lines = [heads, ("---",) * len(heads), *(tuple(map(_cell, row)) for row in rows)]
     return Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
 

@@ -37,15 +37,9 @@ _log = logging.getLogger(__name__)
 def run(
     study: Study, paths: StudyPaths, until: str = "regression_report"
 ) -> dict[str, StepResult[Any]]:
-    """Run every step that ``until`` is derived from, then its own.
+    """Run every step that ``until`` is derived from, then its own; returns the results in order.
 
-    Args:
-        study: The study; one of external variants has no model, and begins with its traffic plan.
-        paths: Where its artifacts are.
-        until: The last asset.
-
-    Returns:
-        The results by asset, in the order they ran.
+    A study of external variants has no model, and begins with its traffic plan.
 
     Raises:
         StudyError: if ``until`` is not an asset of the study.

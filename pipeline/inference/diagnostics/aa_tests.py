@@ -62,9 +62,7 @@ def is_nominal(false_positives: float, divisions: int) -> bool:
 def replicate_test(preferences: pl.Series, sums: GroupSums) -> ReplicateTest | None:
     """Test the groups of each preference for equality; None without replicates, or if a link is infinite.
 
-    Args:
-        preferences: The id of each group's preference.
-        sums: Of the groups, in the same order.
+    ``preferences`` has the id of each group's preference, in the order of the sums.
     """
     ids = preferences.to_numpy()
     df = len(ids) - len(np.unique(ids))

@@ -9,7 +9,7 @@ import polars as pl
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.log.log_files import CLICK_WITHOUT_IMPRESSION, ORDER_WITHOUT_CLICK
 from pipeline.inference.diagnostics.aa_tests import UNLIKELY, aa_test, replicate_test
-from pipeline.inference.diagnostics.sample_ratio import calendar_of, sample_ratio_of
+from pipeline.inference.diagnostics.sample_ratio import check_days, sample_ratio_of
 from pipeline.inference.hypotheses.inputs import (
     RESPONSE,
     RegressionInputs,
@@ -28,12 +28,10 @@ from pipeline.results.diagnostics import (
     AaRerandomisation,
     AaTest,
     CarryOver,
-    CompleteDays,
     Diagnostics,
     EventLoss,
     Replicates,
     ReplicateTest,
-    WholeWeeks,
 )
 from pipeline.results.slopes import SlopeTest
 from pipeline.study import Hypothesis
@@ -62,14 +60,8 @@ def run_diagnostics(
         rejected: Rejected rows of the log, by reason.
         seed: Of the re-randomisation.
     """
-    days: CompleteDays | None = None
-    weeks: WholeWeeks | None = None
-    if evidence.daily_totals is not None:
-        calendar = calendar_of(evidence.daily_totals, list(shares))
-        days = CompleteDays(
-            passed=not calendar.missing, days=calendar.days, missing=calendar.missing
-        )
-        weeks = WholeWeeks(passed=calendar.whole_weeks, days=calendar.days)
+    daily = evidence.daily_totals
+    days, weeks = (None, None) if daily is None else check_days(daily, shares)
     divided = {one.id: _rerandomised(evidence, one, seed) for one in hypotheses}
     carried = {one.id: _carry_over(evidence, one) for one in hypotheses}
     kpis = sorted({RESPONSE[one.kpi] for one in hypotheses})

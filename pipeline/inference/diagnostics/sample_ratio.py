@@ -1,15 +1,14 @@
 """The sample ratio (SRM) check, and the days the log covers."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
 from scipy import stats
 
 from pipeline.core.contracts import Kpi
-from pipeline.results.diagnostics import SampleRatio
+from pipeline.results.diagnostics import CompleteDays, SampleRatio, WholeWeeks
 from pipeline.results.family import Floats
 
 BLOCKED_BELOW = 5e-4
@@ -19,43 +18,29 @@ _EDGE = 0.1
 """A first or last day with less than this share of the median day's impressions does not count."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calendar:
-    """The days the log covers.
+def check_days(
+    daily_totals: pl.DataFrame, groups: Collection[str]
+) -> tuple[CompleteDays, WholeWeeks]:
+    """Check the days (UTC) of the table ``daily_totals``, for the groups of the plan.
 
-    Attributes:
-        first: First day (UTC), None without any.
-        last: Last day.
-        days: Number of days from the first to the last.
-        missing: Days on which a group of the plan has no impressions.
-        whole_weeks: Whether every weekday occurs equally often. A first or last day with less than
-            a tenth of the median day's impressions, such as sessions that cross midnight, does not
-            count.
+    A first or last day with less than a tenth of the median day's impressions, such as sessions that
+    cross midnight, does not count.
     """
-
-    first: date | None
-    last: date | None
-    days: int
-    missing: tuple[date, ...]
-    whole_weeks: bool
-
-
-def calendar_of(daily_totals: pl.DataFrame, groups: Collection[str]) -> Calendar:
-    """The days of the table ``daily_totals``, for the groups of the plan."""
     impressions = dict(daily_totals.group_by("day").agg(pl.col("impressions").sum()).iter_rows())
     if not impressions:
-        return Calendar(first=None, last=None, days=0, missing=(), whole_weeks=False)
+        return (
+            CompleteDays(passed=True, days=0, missing=()),
+            WholeWeeks(passed=False, days=0),
+        )
     first, last = min(impressions), max(impressions)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     edge = _EDGE * float(np.median(list(impressions.values())))
     full = [day for day in days if day not in {first, last} or impressions[day] >= edge]
     shown = set(daily_totals.select("group", "day").unique().iter_rows())
-    return Calendar(
-        first=first,
-        last=last,
-        days=len(days),
-        missing=tuple(day for day in full if any((name, day) not in shown for name in groups)),
-        whole_weeks=len(full) % 7 == 0,
+    missing = tuple(day for day in full if any((name, day) not in shown for name in groups))
+    return (
+        CompleteDays(passed=not missing, days=len(days), missing=missing),
+        WholeWeeks(passed=len(full) % 7 == 0, days=len(days)),
     )
 
 

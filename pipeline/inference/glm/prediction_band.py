@@ -34,15 +34,8 @@ def band_of(fit: LineFit, family: Family, furthest: float) -> tuple[BandPoint, .
 def predicted_change(result: HypothesisResult, start: float, end: float) -> Change | None:
     """The relative change of the KPI from one x to another on the line of a hypothesis.
 
-    The error of ``log rate`` follows from the covariance of intercept and slope (delta method).
-
-    Args:
-        result: Of the hypothesis.
-        start: x of the one group.
-        end: x of the other.
-
-    Returns:
-        The change at the hypothesis's level; None without a slope.
+    The error of ``log rate`` follows from the covariance of intercept and slope (delta method); the
+    interval has the hypothesis's level. None without a slope.
     """
     if result.slope is None or result.intercept is None or result.level is None:
         return None

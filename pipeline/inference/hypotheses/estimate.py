@@ -47,10 +47,7 @@ def estimate_hypotheses(
 ) -> list[HypothesisResult]:
     """Fit every declared hypothesis to the groups' metrics and KPIs.
 
-    Args:
-        evidence: The tables.
-        section: The hypotheses and the level of the intervals.
-        seed: Of permutations and of metrics drawn from their errors.
+    ``seed`` is that of permutations and of metrics drawn from their errors.
     """
     results = [_estimate(one, evidence, section.level, seed) for one in section.hypotheses]
     family = [one.verdict_test.p_value if one.verdict_test else None for one in results]

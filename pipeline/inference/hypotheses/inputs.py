@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.core.contracts import ALL_TARGETS, Kpi
+from pipeline.experiment.kpis.contracts import USER_SUMS
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.sensitivity.carry_over import ReturningOutcome, returning_outcome
 from pipeline.inference.sensitivity.day_effects import DailyOutcome, daily_outcome
@@ -68,12 +69,7 @@ def group_sums(cells: pl.DataFrame, kpi: Kpi) -> GroupSums:
     """The sums of a KPI's cells, as the estimators take them."""
     return GroupSums(
         family=family_of(kpi),
-        trials=_floats(cells, "trials"),
-        successes=_floats(cells, "successes"),
-        users=_floats(cells, "users"),
-        sum_mm=_floats(cells, "sum_mm"),
-        sum_my=_floats(cells, "sum_my"),
-        sum_yy=_floats(cells, "sum_yy"),
+        **{name: _floats(cells, name) for name in ("trials", "successes", *USER_SUMS)},
     )
 
 

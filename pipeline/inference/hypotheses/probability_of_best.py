@@ -36,15 +36,8 @@ def probabilities_of_best(
 
     A draw samples every group's KPI from its cluster-robust error, and a bootstrap replicate of the
     test sessions; both are the same for all metrics, so that correlated errors are kept. A metric
-    without replicates is drawn from its covariance. Tied metrics share a draw.
-
-    Args:
-        metrics: The candidates.
-        sums: Of the KPI.
-        seed: Of the draws.
-
-    Returns:
-        One probability per metric; None where a group's link is infinite or its error unknown.
+    without replicates is drawn from its covariance. Tied metrics share a draw. None where a group's
+    link is infinite or its error unknown.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         linked, variance = sums.family.link(sums.successes / sums.trials), link_variance(sums)

@@ -43,14 +43,7 @@ def recommend(
     *,
     level: float,
 ) -> list[Recommendation]:
-    """A recommendation for every KPI with a declared hypothesis, in their order.
-
-    Args:
-        hypotheses: Their results.
-        group_kpis: One per group and KPI.
-        preferences: The preference of each group, if it has one.
-        level: Coverage of the intervals.
-    """
+    """A recommendation for every KPI with a declared hypothesis, in their order."""
     kpis = list(dict.fromkeys(one.kpi for one in hypotheses))
     rows: dict[Kpi, dict[str, GroupKpi]] = {}
     for row in group_kpis:

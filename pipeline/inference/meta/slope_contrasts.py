@@ -5,17 +5,20 @@ from collections.abc import Sequence
 
 from pipeline.inference.glm.multiplicity import adjust_p_values
 from pipeline.inference.glm.wald import wald_test
-from pipeline.results.pooled import MeasuredSlope, SlopeDifference
+from pipeline.results.pooled import SlopeDifference
 from pipeline.results.reasons import Contrast, Covariance
 from pipeline.results.slopes import SlopeTest
 
+StudyTests = tuple[SlopeTest, SlopeTest | None]
+"""Of the slope of one study: cluster-robust, and small-sample if known."""
+
 
 def slope_differences(
-    pairs: Sequence[tuple[MeasuredSlope, MeasuredSlope]], *, level: float
+    pairs: Sequence[tuple[StudyTests, StudyTests]], *, level: float
 ) -> list[SlopeDifference]:
     """Test the difference of each pair of slopes, Holm-corrected (Holm 1979)."""
-    tests = [_test(*pair, level=level) for pair in pairs]
-    small = [_small_sample(*pair, level=level) for pair in pairs]
+    tests = [_test(a, b, level=level) for (a, _), (b, _) in pairs]
+    small = [_small_sample(a, b, level=level) for (_, a), (_, b) in pairs]
     corrected = adjust_p_values([test.p_value for test in tests], "holm")
     return [
         SlopeDifference(
@@ -29,7 +32,7 @@ def slope_differences(
     ]
 
 
-def _test(first: MeasuredSlope, second: MeasuredSlope, *, level: float) -> SlopeTest:
+def _test(first: SlopeTest, second: SlopeTest, *, level: float) -> SlopeTest:
     return wald_test(
         second.slope - first.slope,
         math.hypot(first.standard_error, second.standard_error),
@@ -38,8 +41,7 @@ def _test(first: MeasuredSlope, second: MeasuredSlope, *, level: float) -> Slope
     )
 
 
-def _small_sample(first: MeasuredSlope, second: MeasuredSlope, *, level: float) -> SlopeTest | None:
-    a, b = first.small_sample, second.small_sample
+def _small_sample(a: SlopeTest | None, b: SlopeTest | None, *, level: float) -> SlopeTest | None:
     if a is None or b is None or a.df is None or b.df is None:
         return None
     variance_a, variance_b = a.standard_error**2, b.standard_error**2

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from pipeline.inference.power.power import (
 from pipeline.inference.power.traffic_model import Traffic
 from pipeline.inference.sensitivity.random_effects import link_variance
 from pipeline.results.family import Floats
-from pipeline.results.power import PlannedHypothesis, PlanPower, Power, PowerAnalysis
+from pipeline.results.power import PlannedHypothesis, PlanPower, PowerAnalysis
 from pipeline.results.reasons import UndefinedReason
 from pipeline.study import Hypothesis, Study
 
@@ -31,6 +32,9 @@ POWER = "power.json"
 """Stored with the traffic plan."""
 
 _POINTS = 40
+_TESTS = (attrgetter("significant"), attrgetter("confirmed"))
+"""The two powers, of a :class:`Power`."""
+
 _CURVE = 10
 """Longest power curve, in multiples of the planned days."""
 
@@ -159,11 +163,11 @@ def _plan_power(query: PowerQuery, setting: _Setting, *, slope: float, unit: flo
     target = setting.study.experiment.planning.power
     days = [
         required_days(target, query, traffic, slope=slope * unit, power_of=power_of)
-        for power_of in (_significant, _confirmed)
+        for power_of in _TESTS
     ]
     smallest = [
         minimum_detectable_slope(target, query, traffic, days=planned, power_of=power_of)
-        for power_of in (_significant, _confirmed)
+        for power_of in _TESTS
     ]
     end = min(_CURVE * planned, max([2 * planned, *(day for day in days if day)]))
     curve = [round(day) for day in np.unique(np.linspace(1, end, _POINTS).round())]
@@ -180,11 +184,3 @@ def _plan_power(query: PowerQuery, setting: _Setting, *, slope: float, unit: flo
         power_significant=tuple(one.significant for one in powers),
         power_confirmed=tuple(one.confirmed for one in powers),
     )
-
-
-def _significant(found: Power) -> float | None:
-    return found.significant
-
-
-def _confirmed(found: Power) -> float | None:
-    return found.confirmed

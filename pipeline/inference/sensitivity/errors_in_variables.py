@@ -38,12 +38,7 @@ def measurement_error(
 ) -> MeasurementError | None:
     """Fit the line to metrics drawn from their errors; None if a draw has no finite slope.
 
-    Args:
-        values: The metric of each group.
-        covariance_GG: Covariance of their errors.
-        sums: Of the groups.
-        fit: The regression on the measured metrics.
-        seed: Of the draws.
+    ``fit`` is the regression on the measured ``values``, one metric per group.
     """
     rng = np.random.default_rng([seed, len(values)])
     root_GG = matrix_sqrt(covariance_GG)

@@ -24,12 +24,6 @@ def confidence_sequence(
 
     τ² is fixed on the first such day to minimise the interval of the last planned day: the optimal
     ratio τ²/V is -2 log α + log(1 - 2 log α), and V decreases with the number of days.
-
-    Args:
-        x: Of the groups.
-        outcome: The KPI by day.
-        level: Coverage of the sequence.
-        planned_days: Duration.
     """
     alpha = 1 - level
     best_ratio = -2 * np.log(alpha) + np.log1p(-2 * np.log(alpha))

@@ -54,12 +54,7 @@ class Comparison:
 
 
 def build_comparison(studies: Sequence[StudyReport], *, level: float) -> Comparison:
-    """Compare two or more studies.
-
-    Args:
-        studies: Their reports.
-        level: Nominal coverage of the confidence intervals.
-    """
+    """Compare two or more studies; ``level`` is the coverage of the confidence intervals."""
     warnings = dependence_warnings(studies)
     fronts = compare_fronts(studies)
     hypotheses = compare_slopes(studies, warnings, level=level)

@@ -6,9 +6,9 @@ from itertools import combinations
 
 from pipeline.core.contracts import Kpi
 from pipeline.inference.glm.wald import wald_test
-from pipeline.inference.meta.slope_contrasts import slope_differences
+from pipeline.inference.meta.slope_contrasts import StudyTests, slope_differences
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.pooled import MeasuredSlope, SlopeDifference
+from pipeline.results.pooled import SlopeDifference
 from pipeline.results.reader import StudyReport
 from pipeline.results.reasons import ExclusionReason, UndefinedReason, Verdict
 from pipeline.results.slopes import SlopeTest
@@ -103,7 +103,7 @@ def _differences(
         if _comparable(first, second)
     ]
     tested = slope_differences(
-        [(_measured(first), _measured(second)) for _, first, second in pairs], level=level
+        [(_tests(first), _tests(second)) for _, first, second in pairs], level=level
     )
     found: dict[_Key, list[StudyDifference]] = {key: [] for key in slopes}
     for (key, first, second), difference in zip(pairs, tested, strict=True):
@@ -128,13 +128,9 @@ def _comparable(first: StudySlope, second: StudySlope) -> bool:
     return (first.link, first.response) == (second.link, second.response)
 
 
-def _measured(one: StudySlope) -> MeasuredSlope:
+def _tests(one: StudySlope) -> StudyTests:
     assert one.test, "a slope without an exclusion reason has a standard error"
-    return MeasuredSlope(
-        slope=one.test.slope,
-        standard_error=one.test.standard_error,
-        small_sample=one.small_sample,
-    )
+    return one.test, one.small_sample
 
 
 def _study_slope(label: str, result: HypothesisResult, *, level: float) -> StudySlope:

@@ -32,17 +32,22 @@ def hypothesis_panels(hypotheses: Sequence[HypothesisResult], cutoff: int | None
     against the lowest group, ±1.96 standard errors. The line is the fitted regression with its
     confidence band.
     """
-    columns = min(2, len(hypotheses))
-    rows = math.ceil(len(hypotheses) / columns)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * columns, 3.5 * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
-        for ax in axes.flat[len(hypotheses) :]:
-            ax.set_axis_off()
-        for ax, hypothesis in zip(axes.flat, hypotheses, strict=False):
+        figure, axes = panel_grid(len(hypotheses), height=3.5)
+        for ax, hypothesis in zip(axes, hypotheses, strict=True):
             _panel(ax, hypothesis, cutoff)
-        _legend_of_groups(figure, axes.flat)
+        _legend_of_groups(figure, axes)
         return figure
+
+
+def panel_grid(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of panels, two per row, each ``height`` inches high."""
+    columns, rows = min(2, count), math.ceil(count / 2)
+    figure = Figure(figsize=(4.4 * columns, height * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes[count:]:
+        ax.set_axis_off()
+    return figure, axes[:count]
 
 
 def _legend_of_groups(figure: Figure, panels: Iterable[Axes]) -> None:
@@ -241,9 +246,7 @@ def fronts_figure(fronts: FrontComparison) -> Figure:
 def slopes_figure(studies: Sequence[StudySlope], table: str) -> Figure | None:
     """The slope per study: a thick cluster-robust CI, a thin small-sample CI; None without any.
 
-    Args:
-        studies: One per row of the data table.
-        table: Id of that table.
+    ``table`` is the id of the data table, which has one row per study.
     """
     if not any(one.test for one in studies):
         return None

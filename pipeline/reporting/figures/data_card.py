@@ -20,8 +20,7 @@ Json = Mapping[str, Any]
 def data_card_figure(profile: Json) -> Figure:
     """Session lengths, popularity, events per day, conversion, and rejected or dropped rows.
 
-    Args:
-        profile: As :func:`pipeline.sessions.profile.profile_sessions` returns it.
+    The ``profile`` is that of :func:`pipeline.sessions.profile.profile_sessions`.
     """
     rejected = [
         *((f"rows: {reason}", n) for reason, n in profile["rejected_by_reason"].items()),

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.core.labels import KPI_LABELS, metric_label
-from pipeline.reporting.figures.charts import annotate_empty, front_figure
+from pipeline.reporting.figures.charts import annotate_empty, front_figure, panel_grid
 from pipeline.reporting.figures.style import COLOURS, INK, STYLE
 from pipeline.reporting.text.reasons import undefined_words
 from pipeline.results.document import FrontPoint, GroupSummary
@@ -38,13 +38,9 @@ def design_figure(
 
 def power_figure(power: PowerAnalysis, cutoff: int) -> Figure:
     """Power over days, one panel per hypothesis; dashed for evenly spaced preferences."""
-    columns, rows = min(2, len(power.hypotheses)), -(-len(power.hypotheses) // 2)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * columns, 2.9 * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
-        for ax in axes.flat[len(power.hypotheses) :]:
-            ax.set_axis_off()
-        for ax, one in zip(axes.flat, power.hypotheses, strict=False):
+        figure, axes = panel_grid(len(power.hypotheses), height=2.9)
+        for ax, one in zip(axes, power.hypotheses, strict=True):
             _panel(ax, one, power, cutoff)
         return figure
 

@@ -14,9 +14,7 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 def as_svg(figure: Figure, name: str = "") -> str:
     """The figure as an SVG element in the page's text colour.
 
-    Args:
-        figure: The figure.
-        name: Makes ids unique on the page, and marks focusable and labelled by their table rows.
+    A ``name`` makes ids unique on the page, and marks focusable and labelled by their table rows.
     """
     stream = io.StringIO()
     with mpl.rc_context(STYLE):

@@ -8,13 +8,7 @@ from pipeline.results.power import PlannedHypothesis, PlanPower, Power, PowerAna
 
 
 def plan_lines(plan: TrafficPlan, power: PowerAnalysis, cutoff: int) -> list[str]:
-    """The traffic plan and its power.
-
-    Args:
-        plan: The plan.
-        power: Its power.
-        cutoff: The k of metrics whose name has none.
-    """
+    """The traffic plan and its power; ``cutoff`` is the k of metrics whose name has none."""
     state = "" if plan.enabled else " (disabled)"
     head = (
         f"experiment {plan.experiment}{state}: {len(plan.groups)} groups for {power.planned_days} "

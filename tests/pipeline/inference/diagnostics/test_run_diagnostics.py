@@ -11,7 +11,7 @@ from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.kpis.contracts import DAILY_TOTALS, RETURNING_USER_TOTALS
 from pipeline.experiment.kpis.group_kpis import group_kpis
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
-from pipeline.inference.diagnostics.sample_ratio import calendar_of
+from pipeline.inference.diagnostics.sample_ratio import check_days
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.results.diagnostics import CHECKS, CompleteDays
 from pipeline.study import Hypothesis
@@ -176,7 +176,8 @@ def day(number, impressions=100, group="g1"):
 def test_days_by_hand(days, missing, whole_weeks):
     groups = {row["group"] for row in days}
 
-    found = calendar_of(pl.DataFrame(days, schema=DAILY_TOTALS.schema), groups)
+    complete, weeks = check_days(pl.DataFrame(days, schema=DAILY_TOTALS.schema), groups)
 
-    assert len(found.missing) == missing
-    assert found.whole_weeks == whole_weeks
+    assert len(complete.missing) == missing
+    assert complete.passed == (missing == 0)
+    assert weeks.passed == whole_weeks

@@ -6,13 +6,12 @@ from scipy import stats
 
 from pipeline.inference.glm.wald import wald_test
 from pipeline.inference.meta.slope_contrasts import slope_differences
-from pipeline.results.pooled import MeasuredSlope
 from pipeline.results.reasons import Contrast
 
 
 def measured(slope, error, *, few_error=None, df=3):
     few = few_error and wald_test(slope, few_error, covariance="hartung_knapp", level=0.95, df=df)
-    return MeasuredSlope(slope=slope, standard_error=error, small_sample=few)
+    return wald_test(slope, error, covariance="cluster_robust", level=0.95), few
 
 
 def test_variances_of_independent_slopes_add_up():
