@@ -134,9 +134,7 @@ class IngestCounts:
         return {
             "events": self.events,
             "sessions": self.sessions,
-            "event_types": {
-                event_type.value: self.event_types[event_type.value] for event_type in EventType
-            },
+            "event_types": {one.value: self.event_types[one] for one in EventType},
             "first_ts": self.first_ts,
             "last_ts": self.last_ts,
             "files": self.files,

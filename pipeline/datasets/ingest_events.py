@@ -45,13 +45,6 @@ class _Piece(NamedTuple):
     rejected: pl.DataFrame
 
 
-class _Partition(NamedTuple):
-    """A partition ready to be written, and its rejected duplicates."""
-
-    events: pl.DataFrame
-    rejected: pl.DataFrame
-
-
 def write_events(
     dataset: DatasetConfig,
     path: Path,
@@ -101,11 +94,11 @@ def write_events(
         finish = partial(_finish, dataset=dataset, sources=sources)
         with TableWriter(folder / "events.parquet", EVENTS) as events:
             finished = ordered_thread_map(partial(finish, part) for part in parts.close())
-            for done in track(finished, parts.number, "sorting"):
-                counts.count_rejected(done.rejected)
-                counts.count_written(done.events)
-                rejected.write(done.rejected)
-                events.write(done.events)
+            for part, duplicates in track(finished, parts.number, "sorting"):
+                counts.count_rejected(duplicates)
+                counts.count_written(part)
+                rejected.write(duplicates)
+                events.write(part)
     shutil.rmtree(spill, ignore_errors=True)
     counts.check()
     if dataset.expected is not None:
@@ -144,8 +137,8 @@ def _read(task: Task, file: InputFile, number: int) -> _Piece:
 
 def _finish(
     part: Callable[[], pl.DataFrame], *, dataset: DatasetConfig, sources: list[str]
-) -> _Partition:
-    """Sort, deduplicate and sessionize one partition."""
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Sort, deduplicate and sessionize one partition; returns its events and its duplicates."""
     events = sort_by_time(part())
     rejected = pl.DataFrame(schema=REJECTED.schema)
     if dataset.duplicates is Duplicates.REJECT:
@@ -155,7 +148,7 @@ def _finish(
             events = events.filter(~repeated)
     if dataset.lacks_sessions:
         events = sessionize_by_inactivity(events, dataset.inactivity_minutes)
-    return _Partition(events.select(list(EVENTS.columns)), rejected)
+    return events.select(list(EVENTS.columns)), rejected
 
 
 def _duplicates(rows: pl.DataFrame, sources: list[str]) -> pl.DataFrame:

@@ -4,12 +4,13 @@ Metrics and standard errors are those of a study's ``offline_metrics``.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.core.contracts import Metric
+from pipeline.core.contracts import OFFLINE_METRICS, Metric
 from pipeline.core.errors import DataError
 from pipeline.core.frame_contract import Contract
 from pipeline.evaluation.frame_checks import check_unique, dense_codes, typed_columns
@@ -40,13 +41,9 @@ METRIC_VALUES = Contract(
     name="metric_values",
     row="one metric of the targets or lists of a frame",
     columns={
-        "metric": pl.String,
-        "cutoff": pl.Int32,
-        "value": pl.Float64,
-        "standard_error": pl.Float64,
-        "n_targets": pl.Int64,
-        "n_sessions": pl.Int64,
-        "higher_is_better": pl.Boolean,
+        name: dtype
+        for name, dtype in OFFLINE_METRICS.columns.items()
+        if name not in {"preference_id", "preference", "segment"}
     },
 )
 """``value`` is null where its denominator is 0; ``cutoff`` is null for the losses; ``n_targets`` counts
@@ -204,16 +201,14 @@ def _target_metric(
     metric: str | TargetMetric, name: str, columns: Sequence[str], k: int
 ) -> tuple[TargetMetric, MetricInfo]:
     """The function and the facts of a metric that is given by its name or as a function."""
-    if not isinstance(metric, str):
-        function = checked(metric, name, "metrics")
-        return function, MetricInfo(k, getattr(function, "higher_is_better", True))
     base, _, cutoff = name.partition("@")
-    if base in _COLUMNS and (cutoff.isdecimal() or not cutoff):
+    if isinstance(metric, str) and base in _COLUMNS and (cutoff.isdecimal() or not cutoff):
         known, k = Metric(base), int(cutoff or k)
         _check_known(known, _COLUMNS[known], columns)
         facts = MetricInfo(k if known.has_cutoff else None, known.higher_is_better)
         return at_cutoff(k, TARGET_METRICS[known]), facts
-    function = load_metric(name, "metrics")
+    load = load_metric if isinstance(metric, str) else partial(checked, metric)
+    function = load(name, "metrics")
     return function, MetricInfo(k, getattr(function, "higher_is_better", True))
 
 
@@ -241,8 +236,7 @@ def _check_known(metric: Metric, column: str, known: Collection[str]) -> None:
 
 
 def _catalogue(frame: pl.DataFrame) -> Catalogue:
-    types = {"train_clicks": pl.Int64()}
-    frame = typed_columns(frame, types, required=("item",))
+    frame = typed_columns(frame, {"train_clicks": pl.Int64()}, required=("item",))
     check_unique(frame["item"], "the catalogue has item {} more than once")
     given = frame.columns
     return Catalogue(

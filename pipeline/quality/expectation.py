@@ -1,6 +1,6 @@
 """Rules as plain data, and constructors of common rules."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +60,7 @@ def not_empty(table: str) -> Rule:
     )
 
 
-def allowed_values(name: str, table: str, column: str, values: list[str]) -> Rule:
+def allowed_values(name: str, table: str, column: str, values: Iterable[str]) -> Rule:
     """A rule that the column has no other values; they must not contain input."""
     listed = ", ".join(f"'{value}'" for value in values)
     return forbid_rows(

@@ -28,12 +28,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "session IS NULL OR session::VARCHAR = '' OR ts IS NULL OR item IS NULL "
             "OR item::VARCHAR = '' OR event_type IS NULL",
         ),
-        allowed_values(
-            "event_types_known",
-            "events",
-            "event_type",
-            [event_type.value for event_type in EventType],
-        ),
+        allowed_values("event_types_known", "events", "event_type", EventType),
         Rule(
             name="event_times_in_range",
             description="times are between 2000 and 2100",
@@ -105,7 +100,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "sessions": (
         unique("sessions_unique_to_a_split", "sessions", ["session"]),
-        allowed_values("splits_known", "sessions", "split", [split.value for split in Split]),
+        allowed_values("splits_known", "sessions", "split", Split),
         forbid_rows(
             "sessions_have_two_clicks",
             "every session has at least two clicks",
@@ -235,7 +230,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "group_kpis": (
         not_empty("group_kpis"),
         unique("one_row_per_kpi", "group_kpis", ["group", "kpi"]),
-        allowed_values("kpis_known", "group_kpis", "kpi", [kpi.value for kpi in Kpi]),
+        allowed_values("kpis_known", "group_kpis", "kpi", Kpi),
         forbid_rows(
             "successes_within_trials",
             "no binary KPI has more successes than trials",

@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 import numpy as np
@@ -34,12 +33,7 @@ class TokenWriter:
             self._put(split, "offsets", np.zeros(1, dtype=np.int64))
         return self
 
-    def __exit__(
-        self,
-        event_type: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _class: object, error: BaseException | None, _trace: object) -> None:
         for stream in self._streams.values():
             stream.close()
         if error is None:

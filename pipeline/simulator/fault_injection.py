@@ -13,7 +13,7 @@ import polars as pl
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.design.assignment import N_BUCKETS, buckets_of
 from pipeline.experiment.design.traffic_plan import TrafficPlan
-from pipeline.experiment.log.log_files import OUTCOMES, REQUIRED, LogTable, write_log
+from pipeline.experiment.log.log_files import OUTCOMES, REQUIRED, LogTable, write_log, write_table
 from pipeline.simulator.shop_experiment import EXPERIMENT_TS
 from pipeline.study import InjectedFaults
 
@@ -84,13 +84,10 @@ def _write_events(
     orders = clicks.filter("ordered").with_columns(ts=pl.col("ts") + _TO_ORDER_MS)
     shown = impressions.filter(rng.random(impressions.height) >= lost).drop(OUTCOMES)
     clicks = clicks.filter(rng.random(clicks.height) >= lost)
-    day = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.strftime("%Y-%m-%d")
     for table, frame in (
         (LogTable.IMPRESSIONS, shown),
         (LogTable.CLICKS, clicks),
         (LogTable.ORDERS, orders),
     ):
         columns = [name for name in REQUIRED[table] if name in frame.columns]
-        for (date,), rows in frame.with_columns(day=day).partition_by("day", as_dict=True).items():
-            file = folder / f"{table}-{date}.parquet"
-            rows.select(columns).sort("ts", "impression").write_parquet(file)
+        write_table(table, frame.select(columns), folder)

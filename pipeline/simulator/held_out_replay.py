@@ -6,8 +6,6 @@ its position is examined, and ordered if the session orders it later. This is a 
 off-policy estimate.
 """
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 
@@ -18,19 +16,17 @@ from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.click_model import NO_CLICK, Flags, Ints, first_click, units_bought
 
-
-def log_provenance() -> dict[str, Any]:
-    """Provenance of the log, for the report."""
-    return {
-        "origin": "replayed",
-        "how": (
-            "Every held-out session was assigned to a group by a salted hash and replayed: after "
-            "each of its clicks it was shown the model's list, examined position k with probability "
-            "(1+k)^-0.6, and clicked the first examined item that it clicks later; an order followed "
-            "if the session orders the item. The offline metrics are computed on the same sessions, "
-            "so agreement between the two is partly built in. No real user saw a list."
-        ),
-    }
+PROVENANCE = {
+    "origin": "replayed",
+    "how": (
+        "Every held-out session was assigned to a group by a salted hash and replayed: after "
+        "each of its clicks it was shown the model's list, examined position k with probability "
+        "(1+k)^-0.6, and clicked the first examined item that it clicks later; an order followed "
+        "if the session orders the item. The offline metrics are computed on the same sessions, "
+        "so agreement between the two is partly built in. No real user saw a list."
+    ),
+}
+"""Provenance of the log, for the report."""
 
 
 def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
@@ -59,7 +55,10 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
     step = np.arange(len(session)) - np.searchsorted(session, session)
     preferences = np.array([served[int(s)].preference for s in session])
     lists = recommender.recommend(_clicks(tokens, session, step), preferences, k=plan.list_length)
-    clicked, ordered = _outcomes(tokens, session, step, lists, rng)
+    relevant, is_ordered = _later_actions(tokens, session, step, lists)
+    position = first_click(relevant.astype(np.float64), rng)
+    clicked = position != NO_CLICK
+    ordered = clicked & is_ordered[np.arange(len(position)), position]
     return pl.DataFrame(
         {
             "experiment": [plan.experiment] * len(session),
@@ -81,16 +80,6 @@ def _clicks(tokens: SessionTokens, session: Ints, step: Ints) -> list[Ints]:
         np.asarray(tokens.items[first : first + n + 1], dtype=np.int64)
         for first, n in zip(tokens.offsets[session], step, strict=True)
     ]
-
-
-def _outcomes(
-    tokens: SessionTokens, session: Ints, step: Ints, lists: Ints, rng: np.random.Generator
-) -> tuple[Flags, Flags]:
-    """Whether each list is clicked, and whether the clicked item is ordered."""
-    relevant, is_ordered = _later_actions(tokens, session, step, lists)
-    position = first_click(relevant.astype(np.float64), rng)
-    clicked = position != NO_CLICK
-    return clicked, clicked & is_ordered[np.arange(len(position)), position]
 
 
 def _later_actions(

@@ -39,17 +39,15 @@ HOW = (
     "impressions of the log"
 )
 
-
-def log_provenance() -> dict[str, Any]:
-    """Provenance of the log, for the report."""
-    return {
-        "origin": "drawn",
-        "how": (
-            "There were neither users nor lists: clicks and orders were drawn from the slopes of "
-            "simulator.direct, in groups assigned by a salted hash. The report shows how inference "
-            "recovers a known truth."
-        ),
-    }
+PROVENANCE = {
+    "origin": "drawn",
+    "how": (
+        "There were neither users nor lists: clicks and orders were drawn from the slopes of "
+        "simulator.direct, in groups assigned by a salted hash. The report shows how inference "
+        "recovers a known truth."
+    ),
+}
+"""Provenance of the log, for the report."""
 
 
 def intercept_for_mean(rate: Floats, spread: float) -> Floats:

@@ -8,7 +8,7 @@ and lists have carry-over effects. :mod:`pipeline.simulator.session_loop` simula
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -37,17 +37,15 @@ _FIRST_WEEKDAY = 2
 SESSIONS_PER_USER = 2
 _BATCH_SIZE = 20_000
 
-
-def log_provenance() -> dict[str, Any]:
-    """Provenance of the log, for the report."""
-    return {
-        "origin": "simulated",
-        "how": (
-            "Users of the synthetic shop were assigned to groups by a salted hash, were shown the "
-            "model's list after every click, examined position k with probability (1+k)^-0.6, and "
-            "clicked and ordered by the shop's own rules. No real user saw a list."
-        ),
-    }
+PROVENANCE = {
+    "origin": "simulated",
+    "how": (
+        "Users of the synthetic shop were assigned to groups by a salted hash, were shown the "
+        "model's list after every click, examined position k with probability (1+k)^-0.6, and "
+        "clicked and ordered by the shop's own rules. No real user saw a list."
+    ),
+}
+"""Provenance of the log, for the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,25 +25,17 @@ from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import LogSource, Study
 from pipeline.synthetic.generate_log import check_shop_log
 
+_PROVENANCE = {
+    LogSource.SIMULATED_SHOP: shop_experiment.PROVENANCE,
+    LogSource.DIRECT: planted_slopes.PROVENANCE,
+    LogSource.HELD_OUT_REPLAY: held_out_replay.PROVENANCE,
+    LogSource.FILES: EXTERNAL_PROVENANCE,
+}
+
 
 def log_provenance(study: Study) -> dict[str, Any]:
-    """Provenance of the study's log, for the report."""
-    match study.experiment.source:
-        case LogSource.SIMULATED_SHOP:
-            return _with_faults(shop_experiment.log_provenance(), study)
-        case LogSource.DIRECT:
-            return _with_faults(planted_slopes.log_provenance(), study)
-        case LogSource.HELD_OUT_REPLAY:
-            return held_out_replay.log_provenance()
-        case LogSource.FILES:
-            return EXTERNAL_PROVENANCE
-        case _:
-            assert_never(study.experiment.source)
-
-
-def _with_faults(provenance: dict[str, Any], study: Study) -> dict[str, Any]:
-    """Add the injected faults."""
-    faults = study.simulator.faults.active()
+    """Provenance of the study's log with its injected faults, for the report."""
+    provenance, faults = _PROVENANCE[study.experiment.source], study.simulator.faults.active()
     if not faults:
         return provenance
     listed = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in faults.items())

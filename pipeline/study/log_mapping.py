@@ -54,13 +54,9 @@ class ClickColumns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class OrderColumns:
-    """Column names in the files of orders; None where they equal the contract's."""
+class OrderColumns(ClickColumns):
+    """Column names in the files of orders: those of clicks, and the amounts."""
 
-    impression: Column = None
-    user: Column = None
-    item: Column = None
-    ts: Column = None
     units: Column = None
     revenue: Column = None
 

@@ -9,6 +9,7 @@ omitted, because the preference is already in the embedded session.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,14 +17,15 @@ from torch import Tensor, nn
 
 from models.errors import ModelError
 from models.extensions import ExtensionPoint
-from models.network.backbones.gated import GatedTransformer
+from models.network.backbones.attention import Transformer
+from models.network.backbones.gated import GatedBlock
 from models.network.backbones.recurrent import GRU4Rec
-from models.network.backbones.transformer import SessionTransformer
+from models.network.backbones.transformer import Block
 from models.network.configuration import Conditioning, ModelConfig
 
 BACKBONES: dict[str, Callable[[ModelConfig], nn.Module]] = {
-    "tron": SessionTransformer,
-    "ligr": GatedTransformer,
+    "tron": partial(Transformer, Block),
+    "ligr": partial(Transformer, GatedBlock),
     "gru4rec": GRU4Rec,
 }
 

@@ -1,8 +1,11 @@
-"""Causal self-attention, shared by both transformers."""
+"""What both transformers share: causal self-attention, and the stack of blocks."""
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.network.conditioning import Condition
 from models.network.configuration import ModelConfig
 
 
@@ -26,3 +29,17 @@ class CausalSelfAttention(nn.Module):
         )
         joined = mixed.transpose(1, 2).reshape(batch, length, width)
         return functional.dropout(self.out(joined), p=self.dropout, training=self.training)
+
+
+class Transformer(nn.Module):
+    """A stack of blocks."""
+
+    def __init__(self, block: Callable[[ModelConfig], nn.Module], config: ModelConfig) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(block(config) for _ in range(config.layers))
+
+    def forward(self, x_BTD: Tensor, condition: Condition) -> Tensor:
+        """Hidden states; B × T × D."""
+        for layer, block in enumerate(self.blocks):
+            x_BTD = condition(layer, block(x_BTD))
+        return x_BTD

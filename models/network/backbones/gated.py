@@ -1,4 +1,4 @@
-"""A gated transformer: learned sigmoid gates scale the outputs of attention and SwiGLU.
+"""The block of a gated transformer: learned sigmoid gates scale the outputs of attention and SwiGLU.
 
 Source: Borisyuk et al., "From features to transformers: redefining ranking for scalable impact"
 (LiGR), 2025, as eSASRec uses it (Tikhonovich et al., RecSys 2025).
@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.network.backbones.attention import CausalSelfAttention
-from models.network.conditioning import Condition
 from models.network.configuration import ModelConfig
 
 
@@ -46,17 +45,3 @@ class GatedBlock(nn.Module):
         x_BTD = x_BTD + self.attention_gate(x_BTD).sigmoid() * added
         added = self.feed_forward(self.feed_forward_norm(x_BTD))
         return x_BTD + self.feed_forward_gate(x_BTD).sigmoid() * added
-
-
-class GatedTransformer(nn.Module):
-    """A stack of gated blocks."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(GatedBlock(config) for _ in range(config.layers))
-
-    def forward(self, x_BTD: Tensor, condition: Condition) -> Tensor:
-        """Hidden states; B × T × D."""
-        for layer, block in enumerate(self.blocks):
-            x_BTD = condition(layer, block(x_BTD))
-        return x_BTD

@@ -1,4 +1,4 @@
-"""The paper's backbone: a pre-norm session transformer.
+"""The block of the paper's backbone, a pre-norm session transformer.
 
 Source: Wilm et al., "Scaling session-based transformer recommendations using optimized negative
 sampling and loss functions" (TRON), RecSys 2023.
@@ -7,7 +7,6 @@ sampling and loss functions" (TRON), RecSys 2023.
 from torch import Tensor, nn
 
 from models.network.backbones.attention import CausalSelfAttention
-from models.network.conditioning import Condition
 from models.network.configuration import Activation, ModelConfig
 
 
@@ -30,17 +29,3 @@ class Block(nn.Module):
         """Output of the block; B × T × D."""
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD))
         return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
-
-
-class SessionTransformer(nn.Module):
-    """A stack of blocks."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-
-    def forward(self, x_BTD: Tensor, condition: Condition) -> Tensor:
-        """Hidden states; B × T × D."""
-        for layer, block in enumerate(self.blocks):
-            x_BTD = condition(layer, block(x_BTD))
-        return x_BTD

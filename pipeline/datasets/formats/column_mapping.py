@@ -5,16 +5,15 @@ import polars as pl
 from pipeline.core.contracts import LATEST_TS, EventType
 from pipeline.study import GenericLayout, IdType
 
-ALL_CLICKS = {EventType.CLICK.value: EventType.CLICK}
-"""The event types of a log with clicks only."""
-
 UNIT_MS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
 """Milliseconds per unit of time."""
 
 
-def kinds_of(layout: GenericLayout) -> dict[str, EventType | None]:
-    """The event type of each word in the event-type column."""
-    return dict(layout.event_types) if layout.event_type else dict(ALL_CLICKS)
+def event_types_of(layout: GenericLayout) -> dict[str, EventType | None]:
+    """The event type of each word in the event-type column; clicks only without the column."""
+    if layout.event_type:
+        return dict(layout.event_types)
+    return {EventType.CLICK.value: EventType.CLICK}
 
 
 def columns_of(layout: GenericLayout) -> list[str]:

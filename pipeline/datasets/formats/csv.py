@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from pipeline.datasets.formats.column_mapping import columns_of, is_integer, kinds_of, to_rows
+from pipeline.datasets.formats.column_mapping import columns_of, event_types_of, is_integer, to_rows
 from pipeline.datasets.io.delimited import Layout, delimited_file
 from pipeline.datasets.io.field_parsers import (
     DECIMAL,
@@ -33,4 +33,4 @@ def delimited_log(file: Path, layout: GenericLayout) -> InputFile:
     if layout.event_type:
         types[layout.event_type] = TEXT
     columns = Layout(columns=types, separator=layout.separator)
-    return delimited_file(file, columns, partial(to_rows, layout=layout), kinds_of(layout))
+    return delimited_file(file, columns, partial(to_rows, layout=layout), event_types_of(layout))

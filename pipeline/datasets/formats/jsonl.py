@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.contracts import LATEST_TS, EventType
-from pipeline.datasets.formats.column_mapping import UNIT_MS, columns_of, is_integer, kinds_of
+from pipeline.datasets.formats.column_mapping import UNIT_MS, columns_of, event_types_of, is_integer
 from pipeline.datasets.io.blocks import Block, read_blocks
 from pipeline.datasets.io.field_parsers import is_int64, read_clock, read_iso
 from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
@@ -20,7 +20,9 @@ from pipeline.study import GenericLayout
 
 def json_lines_log(file: Path, layout: GenericLayout) -> InputFile:
     """A file of objects; keys that ``dataset.generic`` does not name are ignored."""
-    return InputFile(path=file, tasks=partial(_tasks, file, layout), event_types=kinds_of(layout))
+    return InputFile(
+        path=file, tasks=partial(_tasks, file, layout), event_types=event_types_of(layout)
+    )
 
 
 def _tasks(file: Path, layout: GenericLayout) -> Iterator[Task]:

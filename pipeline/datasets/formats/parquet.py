@@ -15,8 +15,8 @@ from pipeline.core.errors import DataError
 from pipeline.datasets.formats.column_mapping import (
     UNIT_MS,
     columns_of,
+    event_types_of,
     is_integer,
-    kinds_of,
     to_rows,
 )
 from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
@@ -27,7 +27,9 @@ _ROWS_PER_BATCH = 1 << 18
 
 def parquet_log(file: Path, layout: GenericLayout) -> InputFile:
     """A parquet file; times are integers, decimals or timestamps."""
-    return InputFile(path=file, tasks=partial(_tasks, file, layout), event_types=kinds_of(layout))
+    return InputFile(
+        path=file, tasks=partial(_tasks, file, layout), event_types=event_types_of(layout)
+    )
 
 
 def _tasks(file: Path, layout: GenericLayout) -> Iterator[Task]:
@@ -86,12 +88,9 @@ def _check(file: Path, schema: pa.Schema, layout: GenericLayout) -> None:
 def _is_id(dtype: pa.DataType) -> bool:
     if pa.types.is_dictionary(dtype):
         return _is_id(dtype.value_type)
-    return pa.types.is_integer(dtype) or _is_string(dtype)
-
-
-def _is_string(dtype: pa.DataType) -> bool:
     types = pa.types
-    return types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype)
+    accepted = (types.is_integer, types.is_string, types.is_large_string, types.is_string_view)
+    return any(accepts(dtype) for accepts in accepted)
 
 
 def _read_batch(batch: pa.RecordBatch, file: Path, first: int, layout: GenericLayout) -> RawRows:

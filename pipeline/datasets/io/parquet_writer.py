@@ -1,7 +1,6 @@
 """A parquet file written in pieces, with the same bytes for any partition into pieces."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import polars as pl
@@ -28,12 +27,7 @@ class TableWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        event_type: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _class: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             self._write_waiting()
         if self._writer:

@@ -153,7 +153,7 @@ def _check_numbers(table: pl.DataFrame, path: Path) -> None:
     if not _all_finite(shares) or (shares <= 0).any():
         msg = f"{path}: {SHARE} is {shares.to_list()}; expected positive numbers"
         raise DataError(msg)
-    for name in filter(_is_standard_error, table.columns):
+    for name in (name for name in table.columns if name.endswith(STANDARD_ERROR)):
         metric, errors = name.removesuffix(STANDARD_ERROR), table[name]
         if metric not in table.columns:
             msg = (
@@ -164,10 +164,6 @@ def _check_numbers(table: pl.DataFrame, path: Path) -> None:
         if not _all_finite(errors) or (errors < 0).any():
             msg = f"{path}: {name} is {errors.to_list()}; expected numbers of 0 or more"
             raise DataError(msg)
-
-
-def _is_standard_error(column: str) -> bool:
-    return column.endswith(STANDARD_ERROR)
 
 
 def _all_finite(values: pl.Series) -> bool:

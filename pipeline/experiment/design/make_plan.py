@@ -1,7 +1,7 @@
 """Derive a traffic plan from the Pareto front: the groups' preferences and their buckets."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -79,10 +79,6 @@ class Design:
     curvature_floor: float
     hypotheses: tuple[HypothesisInformation, ...]
     left_out: dict[str, str]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The design as plain values for JSON."""
-        return asdict(self)
 
 
 def make_plan(

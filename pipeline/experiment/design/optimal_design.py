@@ -14,7 +14,6 @@ another candidate, until none improves the criterion.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,19 +80,11 @@ class DesignCriterion:
     @classmethod
     def of(cls, axes: Sequence[MetricAxis], weights_G: Floats, *, seed: int) -> "DesignCriterion":
         """Compute the maxima of each axis."""
-        most: dict[str, tuple[float, ...]] = {}
-        for name, information in (("slope", slope_information), ("curvature", curvature)):
-            found: list[float] = []
-            for axis in axes:
-                best = coordinate_exchange(
-                    partial(_alone, information, axis, weights_G),
-                    len(axis.x_C),
-                    len(weights_G),
-                    seed=seed,
-                )
-                found.append(float(information(axis, best[None], weights_G)[0]))
-            most[name] = tuple(found)
-        first = cls(tuple(axes), weights_G, most["slope"], most["curvature"], attainable=0.0)
+        best_slope, best_curvature = (
+            tuple(_largest(information, axis, weights_G, seed=seed) for axis in axes)
+            for information in (slope_information, curvature)
+        )
+        first = cls(tuple(axes), weights_G, best_slope, best_curvature, attainable=0.0)
         if not first.has_curvature:
             return first
         best = coordinate_exchange(
@@ -242,11 +233,18 @@ def _central_sum(axis: MetricAxis, designs_KG: Ints, weights_G: Floats, power: i
     return (d_KG * (x_KG - mean_K[:, None]) ** power).sum(axis=1)
 
 
-def _alone(
+def _largest(
     information: Callable[[MetricAxis, Ints, Floats], Floats],
     axis: MetricAxis,
     weights_G: Floats,
-    designs_KG: Ints,
-) -> Floats:
-    """The score of designs for one axis."""
-    return information(axis, designs_KG, weights_G)[:, None]
+    *,
+    seed: int,
+) -> float:
+    """The information of the best design for one axis."""
+    best_G = coordinate_exchange(
+        lambda designs_KG: information(axis, designs_KG, weights_G)[:, None],
+        len(axis.x_C),
+        len(weights_G),
+        seed=seed,
+    )
+    return float(information(axis, best_G[None], weights_G)[0])

@@ -14,14 +14,13 @@ import polars as pl
 from pipeline.experiment.log.log_files import COLUMNS, LogTable
 from pipeline.study import LogColumns, LogTime
 
-_INTEGERS = {
-    f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER")
-} | {
-    "BIGINT",
-    "UBIGINT",
-    "HUGEINT",
-    "UHUGEINT",
+INTEGERS = {
+    f"{sign}{size}"
+    for sign in ("", "U")
+    for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 }
+"""DuckDB's types of integers."""
+
 _DECIMAL = "DECIMAL(25, 6)"
 _NUMBER = "-?[0-9]+([.][0-9]+)?"
 _DATE_TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?"
@@ -33,6 +32,13 @@ _ID_TYPES = "strings or integers"
 def quote_identifier(name: str) -> str:
     """Quote a column name for SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def boolean_sql(column: str) -> str:
+    """SQL of a boolean from text; null unless it is true, false, 1 or 0."""
+    values = {"true": "true", "1": "true", "false": "false", "0": "false"}
+    cases = " ".join(f"WHEN '{text}' THEN {value}" for text, value in values.items())
+    return f"CASE lower({column}) {cases} END"
 
 
 def resolve_columns(table: LogTable, columns: LogColumns) -> dict[str, str]:
@@ -132,7 +138,7 @@ def _converter(name: str, dtype: Any, columns: LogColumns) -> _Converter:
 def _string(column: str, found: str) -> tuple[str | None, str]:
     if found == "VARCHAR":
         return column, _ID_TYPES
-    suitable = found in _INTEGERS or found == "UUID" or found.startswith("ENUM")
+    suitable = found in INTEGERS or found == "UUID" or found.startswith("ENUM")
     return (f"CAST({column} AS VARCHAR)" if suitable else None), _ID_TYPES
 
 
@@ -141,9 +147,7 @@ def _boolean(column: str, found: str) -> tuple[str | None, str]:
     if found == "BOOLEAN":
         return column, expected
     if found == "VARCHAR":
-        values = {"true": "true", "1": "true", "false": "false", "0": "false"}
-        cases = " ".join(f"WHEN '{text}' THEN {value}" for text, value in values.items())
-        return f"CASE lower({column}) {cases} END", expected
+        return boolean_sql(column), expected
     if _is_number(found):
         return f"CASE WHEN {column} = 1 THEN true WHEN {column} = 0 THEN false END", expected
     return None, expected
@@ -175,7 +179,7 @@ def _time(column: str, found: str, time: LogTime) -> tuple[str | None, str]:
 
 
 def _numeric_time(column: str, found: str, factor: str) -> str | None:
-    if found in _INTEGERS and factor == "1":
+    if found in INTEGERS and factor == "1":
         return f"TRY_CAST({column} AS BIGINT)"
     # a 32-bit float resolves seconds since 1970 to two minutes only
     exact = None if found == "FLOAT" else _decimal(column, found)
@@ -183,7 +187,7 @@ def _numeric_time(column: str, found: str, factor: str) -> str | None:
 
 
 def _integer(column: str, found: str, factor: int, target: str) -> str | None:
-    if found in _INTEGERS and factor == 1:
+    if found in INTEGERS and factor == 1:
         return f"TRY_CAST({column} AS {target})"
     exact = _decimal(column, found)
     if exact is None:
@@ -203,4 +207,4 @@ def _decimal(column: str, found: str) -> str | None:
 
 
 def _is_number(found: str) -> bool:
-    return found in _INTEGERS or found in {"DOUBLE", "FLOAT"} or found.startswith("DECIMAL")
+    return found in INTEGERS or found in {"DOUBLE", "FLOAT"} or found.startswith("DECIMAL")

@@ -18,6 +18,8 @@ import pyarrow as pa
 from pipeline.core.errors import LogError
 from pipeline.datasets.io.blocks import is_compressed
 from pipeline.experiment.log.column_mapping import (
+    INTEGERS,
+    boolean_sql,
     column_sql,
     missing_columns,
     quote_identifier,
@@ -41,10 +43,6 @@ _SQL_TYPE: dict[Any, str] = {
     pl.Int64: "BIGINT",
     pl.Int32: "INTEGER",
     pl.Boolean: "BOOLEAN",
-}
-_INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG")} | {
-    "INTEGER",
-    "UINTEGER",
 }
 
 _READ_CSV = """
@@ -263,7 +261,7 @@ def _contract_sql(
             f"{name} is {types[name]}, expected {_SQL_TYPE[dtype]}"
             for name, dtype in expected.items()
             if types[name] != _SQL_TYPE[dtype]
-            and not (types[name] in _INTEGERS and dtype in {pl.Int64, pl.Int32})
+            and not (types[name] in INTEGERS and dtype in {pl.Int64, pl.Int32})
         ]
     typed = {name: _typed(name, dtype, is_text=is_text) for name, dtype in expected.items()}
     return typed, problems
@@ -277,9 +275,6 @@ def _typed(name: str, dtype: Any, *, is_text: bool) -> str:
     if not is_text:
         return column if dtype == pl.Boolean else f"TRY_CAST({column} AS {_SQL_TYPE[dtype]})"
     if dtype == pl.Boolean:
-        return (
-            f"CASE lower({column}) WHEN 'true' THEN true WHEN '1' THEN true "
-            "WHEN 'false' THEN false WHEN '0' THEN false END"
-        )
+        return boolean_sql(column)
     is_integer = f"regexp_full_match({column}, '-?[0-9]+')"
     return f"CASE WHEN {is_integer} THEN TRY_CAST({column} AS {_SQL_TYPE[dtype]}) END"

@@ -100,13 +100,18 @@ EXTERNAL_PROVENANCE = {
 
 
 def write_log(impressions: pl.DataFrame, folder: Path) -> list[Path]:
+    """Write impressions to an existing folder, as :func:`write_table` does."""
+    return write_table(LogTable.IMPRESSIONS, IMPRESSIONS.validate(impressions), folder)
+
+
+def write_table(table: LogTable, rows: pl.DataFrame, folder: Path) -> list[Path]:
     """Write one file per day (UTC) to an existing folder; rows are sorted by time."""
     day = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.strftime("%Y-%m-%d")
-    ordered = IMPRESSIONS.validate(impressions).sort("ts", "impression").with_columns(day=day)
+    ordered = rows.sort("ts", "impression").with_columns(day=day)
     files: list[Path] = []
-    for (name,), rows in sorted(ordered.partition_by("day", as_dict=True).items()):
-        file = folder / f"impressions-{name}.parquet"
-        rows.drop("day").write_parquet(file)
+    for (name,), part in sorted(ordered.partition_by("day", as_dict=True).items()):
+        file = folder / f"{table}-{name}.parquet"
+        part.drop("day").write_parquet(file)
         files.append(file)
     return files
 

@@ -100,7 +100,7 @@ class LogFile:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         self._descriptor = os.open(path, flags, 0o640)
         self._path, self._size, self._opened = path, 0, time.monotonic()
-        sync_folder(self._folder)
+        _sync(self._folder)
 
 
 def lock_folder(log: Path) -> int:
@@ -150,9 +150,9 @@ def read_rows(log: Path, table: LogTable, *, since: float = 0.0) -> Iterator[dic
                 yield from map(orjson.loads, stream)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names of a folder's files durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    """Make a file's content, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -165,10 +165,8 @@ def _recover(path: Path) -> int:
     complete = [line for line in lines if _is_row(line)]
     if len(complete) < len(lines):
         recovered = path.with_name(path.name.removesuffix(OPEN) + _RECOVERED)
-        with recovered.open("wb") as stream:
-            stream.writelines(complete)
-            stream.flush()
-            os.fsync(stream.fileno())
+        recovered.write_bytes(b"".join(complete))
+        _sync(recovered)
         recovered.replace(path)
     return len(lines) - len(complete)
 
@@ -184,15 +182,11 @@ def _is_row(line: bytes) -> bool:
 
 def _publish(path: Path) -> None:
     if path.stat().st_size:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(path)
         path.rename(path.with_name(path.name.removesuffix(OPEN) + CLOSED))
     else:
         path.unlink()
-    sync_folder(path.parent)
+    _sync(path.parent)
 
 
 def _next_name(folder: Path, table: LogTable) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.artifacts.storage import md5
+from pipeline.core.contracts import DAY_MS
 from pipeline.core.errors import DataError, StudyError
 from pipeline.serving.ranking.rerank import Candidates, calibrate, cap_category, diversify, pin_item
 from pipeline.study import (
@@ -28,7 +29,6 @@ from pipeline.study import (
 )
 
 _HOUR_MS = 3_600_000
-_DAY_MS = 24 * _HOUR_MS
 _CACHED_HOURS = 4
 
 
@@ -138,7 +138,7 @@ class RuleEngine:
         return self._by_hour[hour]
 
     def _freshness(self, now: int) -> NDArray[np.float32]:
-        age_days_I = np.maximum(now - self.available_since_I, 0) / _DAY_MS
+        age_days_I = np.maximum(now - self.available_since_I, 0) / DAY_MS
         added = [
             rule.add * 0.5 ** (age_days_I / rule.half_life_days) for rule in self.freshness_rules
         ]

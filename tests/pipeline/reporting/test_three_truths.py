@@ -87,7 +87,7 @@ def first_screen(whole_report, tmp_path_factory):
         asked = RegressionConfig()
         shares = {group.name: group.share for group in plan.groups}
         metrics = front_of(RECALL, DENSITY).to_dicts()
-        origin = {"plan": plan.as_dict(), **planted_slopes.log_provenance()}
+        origin = {"plan": plan.as_dict(), **planted_slopes.PROVENANCE}
         report = rebuild(
             whole_report,
             experiment=replace(parse(Experiment, origin), power=whole_report.experiment.power),

@@ -18,8 +18,8 @@ from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.session_loop import MAX_IMPRESSIONS
 from pipeline.simulator.shop_experiment import (
     EXPERIMENT_TS,
+    PROVENANCE,
     SimulationConfig,
-    log_provenance,
     simulate_shop,
 )
 from pipeline.study import ExperimentConfig, SimulatorConfig, SyntheticConfig
@@ -259,8 +259,8 @@ def test_a_model_without_the_items_that_sessions_start_with_is_an_error():
 
 
 def test_the_provenance_says_that_no_user_saw_a_list():
-    assert log_provenance()["origin"] == "simulated"
-    assert "No real user saw a list" in log_provenance()["how"]
+    assert PROVENANCE["origin"] == "simulated"
+    assert "No real user saw a list" in PROVENANCE["how"]
 
 
 CONFIG = SimulationConfig(synthetic=SHOP, experiment=SECTION, simulator=SimulatorConfig(), seed=5)
