@@ -1,8 +1,9 @@
 """The Python API of Paretoscope: which offline metrics predict online impact?
 
-``import paretoscope as ps`` in a notebook or script. A study is a folder with a ``params.yaml``::
+``import paretoscope as ps`` in a notebook or script. A project is a folder with a
+``params.yaml``, which describes a study::
 
-    study = ps.open_study("my-study")
+    study = ps.open_study("path/of/project")
     study.run()
     study.table("group_kpis")
     study.report()

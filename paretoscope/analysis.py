@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from paretoscope.arguments import as_list, as_polars, as_texts, check_level
 from paretoscope.results import Comparison, Evaluation, Fit, MetaAnalysis
 from paretoscope.study import Study
 from pipeline.core.errors import DataError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def fit(
     counts: "Frame | str | Path",
-    hypotheses: Sequence[str] = (),
+    hypotheses: Sequence[str] | str = (),
     *,
     level: float = 0.95,
     seed: int = 0,
@@ -35,7 +36,7 @@ def fit(
             ``orders``, ``units``, ``revenue``, ``users``, ``share`` and per-user sums; every other
             numeric column is an offline metric, such as ``recall@20``. A polars or pandas frame, or
             a CSV or parquet file.
-        hypotheses: Each ``METRIC:KPI:SIGN``; if none, those of the paper that the table allows.
+        hypotheses: One or several ``METRIC:KPI:SIGN``; if none, those of the paper that the table allows.
         level: Nominal coverage of the confidence intervals.
         seed: Of the permutations and draws.
 
@@ -58,14 +59,16 @@ def fit(
         >>> round(result.hypotheses[0].slope, 2)
         1.17
     """
-    parsed = [parse_hypothesis(text, number) for number, text in enumerate(hypotheses, start=1)]
-    source = Path(counts) if isinstance(counts, str | Path) else _as_polars(counts)
+    check_level(level)
+    texts = as_texts(hypotheses, "hypotheses METRIC:KPI:SIGN, such as recall@20:ctr:+")
+    parsed = [parse_hypothesis(text, number) for number, text in enumerate(texts, start=1)]
+    source = Path(counts) if isinstance(counts, str | Path) else as_polars(counts)
     return Fit(fit_counts(source, parsed, level=level, seed=seed), source)
 
 
 def evaluate(
     frame: "Frame",
-    metrics: "Sequence[str | Callable[..., Any]] | None" = None,
+    metrics: "Sequence[str | Callable[..., Any]] | str | None" = None,
     *,
     k: int = 20,
     catalogue: "Frame | None" = None,
@@ -94,11 +97,13 @@ def evaluate(
         >>> ps.evaluate(lists, ["catalogue_coverage"], k=2, catalogue=items).to_dict()[0]["value"]
         0.75
     """
-    table = _as_polars(frame)
+    table = as_polars(frame)
+    if metrics is not None:
+        metrics = as_list(metrics, "names of metrics, such as recall@20, or functions")
     if "rank" in table.columns:
         return Evaluation(evaluate_ranks(table, metrics, k=k))
     if "items" in table.columns and catalogue is not None:
-        return Evaluation(evaluate_lists(table, _as_polars(catalogue), _names(metrics), k=k))
+        return Evaluation(evaluate_lists(table, as_polars(catalogue), _names(metrics), k=k))
     msg = (
         f"the frame has the columns {table.columns}; expected session and rank, or session and "
         "items with a catalogue"
@@ -117,7 +122,7 @@ def _names(metrics: "Sequence[str | Callable[..., Any]] | None") -> list[str] | 
 
 
 def meta_analysis(
-    reports: "Sequence[Study | str | Path]", *, level: float = 0.95, gain: float | None = None
+    reports: "Sequence[Study | str | Path] | str", *, level: float = 0.95, gain: float | None = None
 ) -> MetaAnalysis:
     """Pool the hypotheses that several experiments share, as ``paretoscope meta-analysis`` does.
 
@@ -131,10 +136,11 @@ def meta_analysis(
         MissingArtifact, DataError: if a report does not exist or is not valid, an experiment occurs
             twice, or no two reports have a hypothesis in common.
     """
-    return MetaAnalysis(pool_studies(list(map(_report_file, reports)), level=level, gain=gain))
+    check_level(level)
+    return MetaAnalysis(pool_studies(_report_files(reports), level=level, gain=gain))
 
 
-def compare(studies: "Sequence[Study | str | Path]", *, level: float = 0.95) -> Comparison:
+def compare(studies: "Sequence[Study | str | Path] | str", *, level: float = 0.95) -> Comparison:
     """Compare finished studies: their fronts, slopes and parameters.
 
     Args:
@@ -144,18 +150,11 @@ def compare(studies: "Sequence[Study | str | Path]", *, level: float = 0.95) -> 
     Raises:
         MissingArtifact, DataError: if a report does not exist, is not valid, or occurs twice.
     """
-    found = read_studies([str(_report_file(one)) for one in studies])
+    check_level(level)
+    found = read_studies([str(file) for file in _report_files(studies)])
     return Comparison(build_comparison(found, level=level))
 
 
-def _report_file(study: Study | str | Path) -> Path:
-    return find_report(str(study.paths.folder if isinstance(study, Study) else study))
-
-
-def _as_polars(frame: Any) -> pl.DataFrame:
-    if isinstance(frame, pl.DataFrame):
-        return frame
-    if type(frame).__module__.partition(".")[0] != "pandas":
-        msg = f"{type(frame).__name__} is not a table; expected a polars or pandas DataFrame"
-        raise DataError(msg)
-    return pl.from_pandas(frame)
+def _report_files(studies: Any) -> list[Path]:
+    given = as_list(studies, "studies: the results of ps.open_study, names or paths")
+    return [find_report(str(s.paths.folder if isinstance(s, Study) else s)) for s in given]

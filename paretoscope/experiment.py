@@ -69,6 +69,12 @@ def report(source: Study | Fit, folder: str | Path | None = None) -> Report:
     if isinstance(source, Study):
         step = write_regression_report(source.parameters, source.paths)
         return Report(step.value, step.location / "index.html")
+    if not isinstance(source, Fit):  # pyright: ignore[reportUnnecessaryIsInstance] - of a user
+        msg = (
+            f"{type(source).__name__} has no report; expected a study of ps.open_study or the result "
+            "of ps.fit"
+        )
+        raise DataError(msg)
     if folder is None:
         msg = "the report of a fit needs a folder: ps.report(fit, 'my-report')"
         raise DataError(msg)

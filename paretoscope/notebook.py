@@ -47,6 +47,11 @@ class Result:
         """Sentences that are shown above the table."""
         return ()
 
+    def __repr__(self) -> str:
+        frame = self.to_frame()
+        lines = [_text_table(frame)] if frame.height else self.notes()
+        return "\n".join([f"{type(self).__name__}: {self.title.lower()}", *lines])
+
     def _repr_html_(self) -> str:
         figure = self.figure()
         return "".join(
@@ -61,6 +66,21 @@ class Result:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _text_table(frame: pl.DataFrame) -> str:
+    """One line per row, of the first 20."""
+    shown = frame[[column.name for column in frame if column.null_count() < frame.height]]
+    with pl.Config(
+        tbl_formatting="NOTHING",
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+        tbl_rows=20,
+        tbl_cols=-1,
+        tbl_width_chars=1_000,
+        float_precision=4,
+    ):
+        return str(shown)
 
 
 def _html_table(frame: pl.DataFrame) -> str:

@@ -29,6 +29,7 @@ _HYPOTHESIS_COLUMNS = {
     "n": pl.Int64,
     "groups": pl.Int64,
     "verdict": pl.String,
+    "undefined_reason": pl.String,
 }
 _POOLED_COLUMNS = {
     "metric": pl.String,
@@ -55,7 +56,7 @@ class _Document(Result):
         return to_dict(self.document)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Hypotheses(_Document):
     """Results of hypotheses."""
 
@@ -78,7 +79,7 @@ class _Hypotheses(_Document):
         return Figure(hypothesis_panels(self.hypotheses, self.document.cutoff))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Fit(_Hypotheses):
     """Hypotheses tested on a table of group counts; see :func:`paretoscope.fit`.
 
@@ -92,7 +93,7 @@ class Fit(_Hypotheses):
     source: pl.DataFrame | Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report(_Hypotheses):
     """The report of a study, or of a table of counts.
 
@@ -111,7 +112,7 @@ class Report(_Hypotheses):
         return (*self.document.summary, f"the report: {self.page}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Evaluation(Result):
     """Offline metrics of a frame; see :func:`paretoscope.evaluate`."""
 
@@ -128,7 +129,7 @@ class Evaluation(Result):
         return self.table.to_dicts()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Plan(Result):
     """The traffic plan of a study, and the power it has; see :func:`paretoscope.plan`."""
 
@@ -162,7 +163,7 @@ class Plan(Result):
         return _drawn(self.step, "power by day")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Ingestion(Result):
     """The ingested log of a study; see :func:`paretoscope.ingest`."""
 
@@ -187,7 +188,7 @@ class Ingestion(Result):
         return (f"{found.impressions:,} impressions of {found.files} files",)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MetaAnalysis(_Document):
     """Hypotheses pooled over several experiments; see :func:`paretoscope.meta_analysis`."""
 
@@ -206,7 +207,7 @@ class MetaAnalysis(_Document):
         return pl.DataFrame(rows, schema=_POOLED_COLUMNS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison(_Document):
     """Finished studies in comparison; see :func:`paretoscope.compare`."""
 
@@ -266,6 +267,7 @@ def _hypothesis_row(one: HypothesisResult) -> dict[str, Any]:
         "n": one.n,
         "groups": one.groups,
         "verdict": one.verdict.value,
+        "undefined_reason": one.undefined_reason and one.undefined_reason.value,
     }
 
 

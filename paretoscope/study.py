@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from pipeline.artifacts.storage import StudyPaths, find_project_root
+from pipeline.core.errors import StudyError
 from pipeline.study import PARAMS_FILE, load_study
 from pipeline.study import Study as Parameters
 
@@ -45,6 +47,18 @@ class Study:
         changed = f", overrides={dict(self.overrides)}" if self.overrides else ""
         return f"Study(name={self.name!r}{changed})"
 
+    def _repr_html_(self) -> str:
+        rows = [
+            ("folder", self.paths.folder),
+            *self.overrides.items(),
+            ("tables", ", ".join(self.tables) or "none; run the study: .run()"),
+        ]
+        cells = "".join(
+            f"<tr><th>{escape(str(key))}</th><td>{escape(str(value))}</td></tr>"
+            for key, value in rows
+        )
+        return f"<h4>Study {escape(self.name)}</h4><table>{cells}</table>"
+
     @property
     def name(self) -> str:
         """The study's name, and that of its folder under ``data/studies``."""
@@ -71,6 +85,9 @@ class Study:
             >>> study.parameters.training.epochs
             5
         """
+        if not isinstance(values, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            msg = f"override: found {values!r}; expected a dict such as {{'training.epochs': 5}}"
+            raise StudyError(msg)
         return Study(self.root, {**self.overrides, **values})
 
     def generate_log(self) -> int:
@@ -182,10 +199,17 @@ def open_study(path: str | Path = ".") -> Study:
 
     Raises:
         MissingArtifact: if there is no ``params.yaml``.
-        StudyError: if it is not valid; the message names the key.
+        StudyError: if there is no such folder, or a parameter is not valid; the message names it.
 
     Examples:
         >>> ps.open_study().name
         'synthetic-shop'
     """
+    if not isinstance(path, str | Path) or not Path(path).is_dir():  # pyright: ignore[reportUnnecessaryIsInstance]
+        found = repr(str(path) if isinstance(path, Path) else path)
+        msg = (
+            f"no folder {found}; open_study takes the project's folder; choose a study with "
+            ".override({'study.name': ...})"
+        )
+        raise StudyError(msg)
     return Study(find_project_root(Path(path)))

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from pipeline.core.contracts import OFFLINE_METRICS, Metric
 from pipeline.core.errors import DataError
 from pipeline.core.frame_contract import Contract
-from pipeline.evaluation.frame_checks import check_unique, dense_codes, typed_columns
+from pipeline.evaluation.frame_checks import (
+    check_same_ids,
+    check_unique,
+    dense_codes,
+    typed_columns,
+)
 from pipeline.evaluation.list_metrics import (
     COUNT_METRICS,
     LIST_METRICS,
@@ -28,7 +33,7 @@ from pipeline.evaluation.metric_estimates import (
     estimate_ratios,
     sum_by_session,
 )
-from pipeline.evaluation.metric_registry import at_cutoff, checked, load_metric
+from pipeline.evaluation.metric_registry import at_cutoff, check_cutoff, checked, load_metric
 from pipeline.evaluation.ranking_metrics import (
     REQUIRED_COLUMN,
     TARGET_METRICS,
@@ -111,6 +116,7 @@ def evaluate_ranks(
         >>> evaluate_ranks(frame)["metric"].to_list()
         ['recall', 'order_density', 'recall_order_density', 'order_recall', 'mrr', 'ndcg']
     """
+    check_cutoff(k)
     targets = _targets(frame, k, cold_item_clicks)
     if metrics is None:
         metrics = [metric for metric, column in _COLUMNS.items() if column in frame.columns]
@@ -204,6 +210,7 @@ def _target_metric(
     base, _, cutoff = name.partition("@")
     if isinstance(metric, str) and base in _COLUMNS and (cutoff.isdecimal() or not cutoff):
         known, k = Metric(base), int(cutoff or k)
+        check_cutoff(k)
         _check_known(known, _COLUMNS[known], columns)
         facts = MetricInfo(k if known.has_cutoff else None, known.higher_is_better)
         return at_cutoff(k, TARGET_METRICS[known]), facts
@@ -250,20 +257,20 @@ def _catalogue(frame: pl.DataFrame) -> Catalogue:
 
 def _item_indices(frame: pl.DataFrame, catalogue: pl.DataFrame, k: int | None) -> Lists:
     """The lists as rows of the catalogue; S × k."""
+    check_same_ids(frame["items"], catalogue["item"])
     lengths = frame["items"].list.len().to_numpy()
     shortest, longest = int(lengths.min()), int(lengths.max())
-    if shortest < (longest if k is None else k):
+    check_cutoff(size := longest if k is None else k)
+    if shortest < size:
         msg = (
-            f"the lists have {shortest} to {longest} items, expected {longest if k is None else k} "
+            f"the lists have {shortest} to {longest} items, expected {size} "
             f"in each; pass k={shortest} to evaluate the first {shortest}"
         )
         raise DataError(msg)
-    size = longest if k is None else k
-    items = frame["items"].list.head(size).explode()
+    items = frame["items"].list.head(size).explode().cast(catalogue["item"].dtype)
     rows = catalogue.select("item", row=pl.int_range(pl.len(), dtype=pl.Int64))
     found = items.to_frame("item").join(rows, on="item", how="left", maintain_order="left")
-    outside = found.filter(pl.col("row").is_null())["item"]
-    if len(outside):
+    if len(outside := found.filter(pl.col("row").is_null())["item"]):
         msg = f"{len(outside)} recommended items are not in the catalogue, such as {outside[0]!r}"
         raise DataError(msg)
     return found["row"].to_numpy().reshape(frame.height, size)

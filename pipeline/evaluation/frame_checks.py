@@ -29,12 +29,31 @@ def typed_columns(
         if nulls := frame[name].null_count():
             msg = f"column {name!r} is null in {nulls} of {frame.height} rows; drop these or fill them"
             raise DataError(msg)
+    for name in present:
+        column = frame[name]
+        if types[name].is_integer() and column.dtype.is_float() and (column % 1 != 0).any():
+            found = column.filter(column % 1 != 0)[0]
+            msg = f"column {name!r} holds {found}; expected integers"
+            raise DataError(msg)
     try:
         return frame.with_columns(frame[name].cast(types[name]) for name in present)
     except pl.exceptions.PolarsError as error:
         wanted = ", ".join(f"{name}: {types[name]}" for name in present)
         msg = f"the frame's columns are of another type than expected ({wanted}): {error}"
         raise DataError(msg) from error
+
+
+def check_same_ids(lists: pl.Series, ids: pl.Series) -> None:
+    """Raise :class:`DataError` if items of lists and of the catalogue are of different types."""
+    inner = getattr(lists.dtype, "inner", None)
+    if inner is None or (
+        inner != ids.dtype and not (inner.is_integer() and ids.dtype.is_integer())
+    ):
+        msg = (
+            f"column 'items' of the lists is {lists.dtype}, column 'item' of the catalogue is "
+            f"{ids.dtype}; expected lists of the same type: cast one of them"
+        )
+        raise DataError(msg)
 
 
 def check_unique(keys: pl.Series, words: str) -> None:

@@ -6,11 +6,12 @@ A custom metric is a function like those of :mod:`pipeline.evaluation.ranking_me
 
 from dataclasses import replace
 from functools import wraps
+from numbers import Integral
 
 import numpy as np
 
 from models.extensions import ExtensionPoint
-from pipeline.core.errors import StudyError
+from pipeline.core.errors import DataError, StudyError
 from pipeline.evaluation.ranking_metrics import TARGET_METRICS, RatioTerms, TargetMetric, Targets
 from pipeline.study import EvaluationConfig
 
@@ -94,3 +95,10 @@ def _three_targets(k: int) -> Targets:
         "order_loss": np.array([0.5, 0.5, 0.5]),
     }
     return Targets(k=k, columns=columns, item_ids=np.array(["0", "1"]))
+
+
+def check_cutoff(k: object) -> None:
+    """Raise :class:`DataError` if ``k`` is not an integer from 1."""
+    if isinstance(k, bool) or not isinstance(k, Integral) or int(k) < 1:
+        msg = f"cutoff k = {k!r}: expected an integer of 1 or more"
+        raise DataError(msg)

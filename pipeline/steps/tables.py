@@ -7,7 +7,7 @@ from pathlib import Path
 import ibis
 import polars as pl
 
-from pipeline.artifacts.storage import DATABASE, StudyPaths, read_table
+from pipeline.artifacts.storage import ASSET_PATHS, DATABASE, StudyPaths, read_table
 from pipeline.core.asset_graph import ASSET_GRAPH
 from pipeline.core.errors import MissingArtifact
 from pipeline.evaluation.scoring import SCORES
@@ -48,11 +48,13 @@ def read_study_table(paths: StudyPaths, name: str) -> pl.DataFrame:
     tables = study_tables(paths)
     if name in tables:
         return tables[name]()
-    if name in ASSET_GRAPH:
-        paths.require(DATABASE if name == LOG else name, f"{name}.parquet")
+    if name == LOG:
+        paths.require(DATABASE)
+    elif name in ASSET_GRAPH and name not in ASSET_PATHS and not paths.artifact(name).exists():
+        paths.require(name, f"{name}.parquet")
     msg = (
-        f"{paths.name} has no table {name!r}; expected one of {', '.join(sorted(tables)) or 'none'}. "
-        "Run the step that creates it"
+        f"{paths.name} has no table {name!r}; expected one of {', '.join(sorted(tables)) or 'none'}"
+        f"{'' if name in ASSET_GRAPH else '. Run the step that creates it'}"
     )
     raise MissingArtifact(msg)
 

@@ -35,6 +35,9 @@ def read_counts(source: Path | pl.DataFrame) -> pl.DataFrame:
             f"clicks, and one per offline metric; found {table.columns}"
         )
         raise DataError(msg)
+    if table.is_empty():
+        msg = f"{name}: the table has no rows; expected one per test group"
+        raise DataError(msg)
     table = table.with_columns(pl.col("group").cast(pl.String))
     if table["group"].null_count() or table["group"].is_duplicated().any() or table.height < 2:
         msg = f"{name}: groups {table['group'].to_list()}; expected two or more different names"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.core.contracts import Kpi
+from pipeline.core.contracts import Kpi, Metric
 from pipeline.core.errors import StudyError
 from pipeline.inference.diagnostics.sample_ratio import sample_ratio
 from pipeline.inference.hypotheses.counts_table import (
@@ -129,17 +129,31 @@ def resolve_metric_names(
     """The hypotheses, their metrics named as in the table.
 
     Raises:
-        StudyError: if the table does not contain a metric or a KPI.
+        StudyError: if the table does not contain a metric or a KPI, or two hypotheses are the same.
     """
     there, kpis = measured_metrics(evidence), set(evidence.group_kpis["kpi"])
     found = [(one, _find(one.metric, there, cutoff)) for one in hypotheses]
     if absent := sorted({one.metric for one, metric in found if metric is None}):
-        msg = f"no column is the metric {', '.join(absent)}; found {there}"
+        msg = f"no column is the metric {', '.join(absent)}; found {_with_cutoff(there, cutoff)}"
         raise StudyError(msg)
     if absent := sorted({one.kpi.value for one in hypotheses if RESPONSE[one.kpi] not in kpis}):
         msg = f"there are no counts for {', '.join(absent)}, only for {sorted(kpis)}"
         raise StudyError(msg)
-    return [replace(one, metric=metric) for one, metric in found if metric]
+    resolved = [replace(one, metric=metric) for one, metric in found if metric]
+    ids: dict[tuple[str, Kpi], str] = {}
+    for one in resolved:
+        if (other := ids.setdefault((one.metric, one.kpi), one.id)) != one.id:
+            msg = (
+                f"hypotheses {other} and {one.id} both test {one.metric} on {one.kpi}; declare one"
+            )
+            raise StudyError(msg)
+    return resolved
+
+
+def _with_cutoff(metrics: Sequence[str], cutoff: int | None) -> list[str]:
+    """The metrics, named with the cutoff that all metrics at k have in common."""
+    at_k = set(Metric) if cutoff else set[Metric]()
+    return [f"{metric}@{cutoff}" if metric in at_k else metric for metric in metrics]
 
 
 def _find(metric: str, there: Sequence[str], cutoff: int | None) -> str | None:

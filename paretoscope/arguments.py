@@ -1,0 +1,63 @@
+"""Checks of the arguments that the API takes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import polars as pl
+
+from pipeline.core.errors import DataError, StudyError
+
+
+def as_list(values: Any, expected: str) -> list[Any]:
+    """The values as a list; one string, path or other single value is a list of one.
+
+    Raises:
+        DataError: if there is none, or one is None.
+    """
+    several = isinstance(values, Iterable) and not isinstance(values, str | pl.DataFrame)
+    found: list[Any] = list(values) if several else [values]
+    if not found or any(one is None for one in found):
+        msg = f"found {found or 'none'}; expected {expected}"
+        raise DataError(msg)
+    return found
+
+
+def as_texts(values: Any, expected: str) -> list[str]:
+    """As :func:`as_list`, of strings only; none is an empty list.
+
+    Raises:
+        DataError: if a value is not a string.
+    """
+    if isinstance(values, Iterable) and not list(values):
+        return []
+    found = as_list(values, expected)
+    for one in found:
+        if not isinstance(one, str):
+            msg = f"found {one!r}; expected {expected}"
+            raise DataError(msg)
+    return found
+
+
+def check_level(level: Any) -> None:
+    """Check a confidence level.
+
+    Raises:
+        StudyError: if it is not a number between 0.5 and 1.
+    """
+    known = isinstance(level, int | float)
+    if not known or not 0.5 < level < 1:
+        msg = f"level: {level!r} is not {'' if known else 'a number '}between 0.5 and 1"
+        raise StudyError(msg)
+
+
+def as_polars(frame: Any) -> pl.DataFrame:
+    """A polars or pandas frame as polars; raises :class:`DataError` for anything else."""
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if isinstance(frame, pl.LazyFrame):
+        msg = "a LazyFrame is not a table yet; call .collect() first"
+        raise DataError(msg)
+    if type(frame).__module__.partition(".")[0] != "pandas":
+        msg = f"{type(frame).__name__} is not a table; expected a polars or pandas DataFrame"
+        raise DataError(msg)
+    return pl.from_pandas(frame)
