@@ -196,7 +196,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_metric_that_is_not_there_is_named(write):
-    with pytest.raises(StudyError, match=r"is the metric novelty; found .'recall'"):
+    with pytest.raises(StudyError, match=r"is the metric novelty; found .'recall@20'"):
         fit(write(golden_table()), "novelty:ctr:+")
 
 
