@@ -188,7 +188,7 @@ def pinned_md5(study: Study, root: Path) -> str | None:
         return next((out["md5"] for out in outs if out["path"] == study.dataset.path), None)
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
         msg = f"{lock.name} or {pin.name} cannot be parsed: {error}. Restore it from git"
-        raise DataError(msg) from error
+        raise DataError(msg, "git checkout dvc.lock") from error
 
 
 def require_dataset(study: Study, root: Path) -> str:
@@ -199,26 +199,41 @@ def require_dataset(study: Study, root: Path) -> str:
         DataError: if its md5 is not the pinned one.
     """
     path, pinned = dataset_path(study, root), pinned_md5(study, root)
+    command = None
+    if _is_generated(study, root):
+        command = "dvc repro raw_events"
+    elif pinned:
+        command = f"dvc checkout {study.dataset.path}"
     if not path.exists():
-        command = "dvc repro raw_events" if pinned else None
-        fix = f"Create it with: {command}" if pinned else "Run 'dvc repro' or fix dataset.path"
+        fix = f"Create it with: {command}" if command else "Add it, or correct dataset.path"
         msg = f"raw data {study.dataset.path} is missing. {fix}"
         raise MissingArtifact(msg, command)
     found = md5(path)
     if pinned and found != pinned:
         msg = (
             f"raw data {study.dataset.path} has md5 {found}, expected the pinned {pinned}; "
-            "restore it with 'dvc checkout' or pin the change with 'dvc commit'"
+            f"restore it with '{command}' or pin the change with 'dvc commit'"
         )
-        raise DataError(msg)
+        raise DataError(msg, command)
     return found
+
+
+def _is_generated(study: Study, root: Path) -> bool:
+    """Whether the raw data is an output of the stage ``raw_events`` of ``dvc.yaml``."""
+    file = root / "dvc.yaml"
+    if not file.is_file():
+        return False
+    try:
+        outs = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]["raw_events"]["outs"]
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+        return False
+    return study.dataset.path in outs
 
 
 def _corrupt(path: Path, error: Exception) -> DataError:
     asset = _ASSETS.get(path.parent.name, path.parent.name)
-    return DataError(
-        f"{path} is corrupt: {error}. Re-create it with: dagster asset materialize --select {asset}"
-    )
+    command = f"dagster asset materialize --select {asset}"
+    return DataError(f"{path} is corrupt: {error}. Re-create it with: {command}", command)
 
 
 def _sibling(target: Path, suffix: str) -> Path:

@@ -1,6 +1,7 @@
 """Every command: help, arguments, examples, and the function that runs it."""
 
 import argparse
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,17 +49,17 @@ def _override(text: str) -> tuple[str, str]:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if 0 <= port < 1 << 16:
-        return port
-    raise argparse.ArgumentTypeError(f"{text} is not a valid port; expected 0 to 65535")
+    with suppress(ValueError):
+        if 0 <= (port := int(text)) < 1 << 16:
+            return port
+    raise argparse.ArgumentTypeError(f"{text!r} is not a valid port; expected 0 to 65535")
 
 
 def _level(text: str) -> float:
-    level = float(text)
-    if 0.5 < level < 1:
-        return level
-    raise argparse.ArgumentTypeError(f"{text} is not between 0.5 and 1")
+    with suppress(ValueError):
+        if 0.5 < (level := float(text)) < 1:
+            return level
+    raise argparse.ArgumentTypeError(f"{text!r} is not between 0.5 and 1; such as 0.95")
 
 
 _LEVEL = _argument(
@@ -97,9 +98,7 @@ _ALL = (
     Command(
         name="report",
         summary="print the path of the study's report, or open it",
-        description=(
-            "Prints the path of the HTML report; --json adds Markdown, JSON and the summary."
-        ),
+        description="Prints the path of the HTML report; --json adds Markdown, JSON and summary.",
         examples=("paretoscope report", "paretoscope report --open", "paretoscope report --json"),
         run="pipeline.cli.results:report",
         arguments=(_argument("--open", dest="show", action="store_true", help="open the page"),),

@@ -17,7 +17,15 @@ from models.errors import ModelError
 
 
 class ParetoscopeError(Exception):
-    """An error the user can fix; the message says how."""
+    """An error the user can fix; the message says how.
+
+    Attributes:
+        command: The command that fixes it, if a single command is enough.
+    """
+
+    def __init__(self, message: str, command: str | None = None) -> None:
+        super().__init__(message)
+        self.command = command
 
 
 class StudyError(ParetoscopeError):
@@ -41,15 +49,7 @@ class EndpointError(ParetoscopeError):
 
 
 class MissingArtifact(ParetoscopeError):  # noqa: N818 - names what happened
-    """An upstream artifact does not exist.
-
-    Attributes:
-        command: The command that makes it, if a single command is enough.
-    """
-
-    def __init__(self, message: str, command: str | None = None) -> None:
-        super().__init__(message)
-        self.command = command
+    """An upstream artifact does not exist."""
 
 
 USER_ERRORS = (ParetoscopeError, ModelError)

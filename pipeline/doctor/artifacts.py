@@ -18,6 +18,7 @@ from pipeline.artifacts.storage import (
     require_dataset,
 )
 from pipeline.core.asset_graph import ASSET_GRAPH, rematerialize_command
+from pipeline.core.errors import MissingArtifact
 from pipeline.doctor.finding import Finding, Status, ok, shortened
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
 from pipeline.experiment.log.log_files import log_files, log_folder
@@ -51,7 +52,13 @@ def check_raw_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     if study.experiment.variants is not None:
         yield ok("raw data", "not required: the experiment has external variants")
         return
-    digest, name = require_dataset(study, paths.root), study.dataset.path
+    name = study.dataset.path
+    try:
+        digest = require_dataset(study, paths.root)
+    except MissingArtifact as error:
+        fix = error.command or f"copy the log to {name}, or correct dataset.path in params.yaml"
+        yield Finding("raw data", Status.ERROR, f"{name} is missing", fix)
+        return
     if pinned_md5(study, paths.root) is None:
         message = f"{name} is not pinned: changes would not be noticed"
         yield Finding("raw data", Status.WARNING, message, f"dvc add {name}")

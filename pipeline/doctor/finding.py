@@ -31,7 +31,8 @@ class Finding:
         check: What was checked.
         status: ``warning`` if a study can run, ``error`` if it would fail or its result be wrong.
         message: What was found, and what was expected.
-        fix: A command or an instruction; None if the status is ``ok``.
+        fix: A command or an instruction; None if the status is ``ok``, or if the message says what
+            to do and no single command does it.
     """
 
     check: str
@@ -51,7 +52,8 @@ def run_check(check: str, find: Callable[[], Iterator[Finding]]) -> list[Finding
     try:
         findings.extend(find())
     except USER_ERRORS as error:
-        findings.append(Finding(check, Status.ERROR, str(error), "see the message"))
+        fix = getattr(error, "command", None)
+        findings.append(Finding(check, Status.ERROR, str(error), fix))
     except OSError as error:
         message = f"cannot read {error.filename}: {error.strerror}"
         findings.append(Finding(check, Status.ERROR, message, f"make {error.filename} readable"))

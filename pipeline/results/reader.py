@@ -17,6 +17,8 @@ from pipeline.results.serialization import read_result
 REPORT_FILE = "report.json"
 REMEDY = "Re-run: dagster asset materialize --select regression_report"
 
+_EXPECTED = "expected the report.json of a study or of 'paretoscope fit --report'"
+
 _SAME_X = 1e-6
 """Relative changes this close are equal; a file may be rounded."""
 
@@ -52,7 +54,7 @@ def read_report(path: Path) -> Report:
         DataError: if it cannot be read, is not valid, contradicts itself, or has another schema
             version.
     """
-    report = read_result(Report, path, remedy=REMEDY)
+    report = read_result(Report, path, remedy=_EXPECTED, name="a report.json")
     if report.schema_version != SCHEMA_VERSION:
         msg = f"{path} has schema version {report.schema_version}; expected {SCHEMA_VERSION}. {REMEDY}"
         raise DataError(msg)
@@ -95,7 +97,7 @@ def read_reports(paths: Sequence[Path]) -> dict[str, Report]:
         DataError: if a file is not a report, there are fewer than two, or an experiment occurs twice.
     """
     if len(paths) < 2:
-        msg = f"{len(paths)} report; expected two or more, each of a different experiment"
+        msg = f"got {len(paths)} report; expected two or more, each of a different experiment"
         raise DataError(msg)
     reports: dict[str, Report] = {}
     seen: dict[str, Path] = {}
@@ -103,12 +105,13 @@ def read_reports(paths: Sequence[Path]) -> dict[str, Report]:
         report = read_report(path)
         marks = [f"have the md5 {md5(path)}"]
         if report.experiment:
-            marks.append(f"are of the experiment {report.experiment.plan.experiment!r}")
+            marks.append(f"are from experiment {report.experiment.plan.experiment!r}")
         for mark in marks:
             if mark in seen:
                 msg = (
-                    f"{seen[mark]} and {path} both {mark}, and an experiment counts once: leave one "
-                    "out, or give the experiments different names (experiment.name in params.yaml)"
+                    f"{seen[mark]} and {path}: both reports {mark}; each experiment may be used only "
+                    "once. Leave one out, or give the experiments different names (experiment.name "
+                    "in params.yaml)"
                 )
                 raise DataError(msg)
             seen[mark] = path
@@ -124,7 +127,7 @@ def read_studies(names: Sequence[str]) -> list[StudyReport]:
         DataError: if there are fewer than two, one occurs twice, or one cannot be compared.
     """
     if len(names) < 2:
-        msg = f"{names[0]} alone: name two or more studies to compare"
+        msg = f"got one study, {names[0]}; compare needs two or more"
         raise DataError(msg)
     paths = [find_report(name) for name in names]
     found = [(path, md5(path), _of_study(path)) for path in paths]

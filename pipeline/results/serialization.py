@@ -42,8 +42,14 @@ def parse(kind: type[T], value: Any) -> T:
     return _adapter(kind).validate_python(value)
 
 
-def read_result(kind: type[T], path: Path, *, remedy: str) -> T:
-    """Read a JSON file; ``remedy`` ends the error message, and says what to do.
+def read_result(kind: type[T], path: Path, *, remedy: str, name: str | None = None) -> T:
+    """Read a JSON file.
+
+    Args:
+        kind: The type to read.
+        path: The file.
+        remedy: What to do if it is not valid; the end of the error message.
+        name: What the file should be, such as ``a report.json``, where a user names it.
 
     Raises:
         DataError: if it cannot be read, or is not valid.
@@ -56,7 +62,8 @@ def read_result(kind: type[T], path: Path, *, remedy: str) -> T:
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
-        msg = f"{path} is not valid: {key or 'the file'}: {problem['msg']}. {remedy}"
+        problems = f"{key or 'the file'}: {problem['msg']}"
+        msg = f"{path} is not {name or 'valid'}: {problems}{';' if name else '.'} {remedy}"
         raise DataError(msg) from error
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,14 @@ def _explain(problem: Mapping[str, Any]) -> str:
     match problem["type"]:
         case "unexpected_keyword_argument":
             parent = problem["loc"][:-1]
-            return f"{key} = {problem['input']!r}: unknown key; accepted are {_accepted(parent)}"
+            accepted = _accepted(parent)
+            near = get_close_matches(str(problem["loc"][-1]), accepted, n=1)
+            guess = f"; did you mean {near[0]!r}?" if near else ";"
+            return f"{key} = {problem['input']!r}: unknown key{guess} accepted are {accepted}"
         case "missing" | "missing_argument":
             return f"{key}: required, but missing"
+        case "enum" | "literal_error":
+            return f"{key} = {problem['input']!r}: expected one of {problem['ctx']['expected']}"
         case _:
             return f"{key} = {problem['input']!r}: {problem['msg']}"
 

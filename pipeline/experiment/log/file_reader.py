@@ -240,8 +240,8 @@ def _repeated_columns(
 def _refuse(file: Path, types: Mapping[str, str], problems: Sequence[str]) -> None:
     if problems:
         msg = (
-            f"{file.name}: {'; '.join(problems)}; its columns are {sorted(types)}, the contract is "
-            "in docs/experiment-log.md"
+            f"{file.name}: {'; '.join(problems)}; found {sorted(types)}; expected columns: "
+            "see docs/experiment-log.md"
         )
         raise LogError(msg)
 

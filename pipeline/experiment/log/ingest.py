@@ -242,7 +242,7 @@ def _opened(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             f"{database} cannot be read: {str(error).splitlines()[0]}. Wait if another process is "
             "writing to it; otherwise rebuild it: paretoscope ingest"
         )
-        raise LogError(msg) from error
+        raise LogError(msg, "paretoscope ingest") from error
 
 
 def _summary(connection: duckdb.DuckDBPyConnection, files_read: int) -> Ingestion:

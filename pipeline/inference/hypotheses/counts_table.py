@@ -55,10 +55,22 @@ def _with_our_names(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _read(path: Path) -> tuple[pl.DataFrame, str]:
+    expected = "expected a CSV or parquet file with one row per group"
+    if path.is_dir():
+        msg = f"{path} is a folder; {expected}"
+        raise DataError(msg)
     try:
-        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        msg = f"cannot read {path}: {error}; expected CSV or parquet with one row per group"
+        with path.open("rb") as file:
+            table = pl.read_parquet(file) if path.suffix == ".parquet" else pl.read_csv(file)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror or error}; {expected}"
+        raise DataError(msg) from error
+    except pl.exceptions.PolarsError as error:  # its other lines are hints on polars' arguments
+        kind = "parquet" if path.suffix == ".parquet" else "CSV"
+        problem = str(error).strip().partition("\n")[0]
+        if "more fields than" in problem:
+            problem = "a row has more fields than the header"
+        msg = f"{path} is not valid {kind}: {problem}; {expected}"
         raise DataError(msg) from error
     return table, str(path)
 
@@ -121,7 +133,11 @@ def offline_metrics(counts: pl.DataFrame) -> pl.DataFrame:
     columns = _metric_columns(counts)
     names = [metric_name(column) for column in columns]
     if not names or len(set(names)) < len(names):
-        msg = f"the columns {columns} are the offline metrics; expected one or more different ones"
+        msg = (
+            f"two of the columns {columns} are the same offline metric; drop one"
+            if names
+            else "no offline-metric column found; add at least one numeric column"
+        )
         raise DataError(msg)
     numbers = (
         pl.col(column).cast(pl.Float64).alias(name)

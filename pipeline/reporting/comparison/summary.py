@@ -6,7 +6,14 @@ from pipeline.reporting.comparison.slope_comparison import (
     StudyDifference,
     StudySlope,
 )
-from pipeline.reporting.text.formatting import interval, kpi, number, p_statement, percent_trimmed
+from pipeline.reporting.text.formatting import (
+    interval,
+    kpi,
+    number,
+    p_statement,
+    percent_trimmed,
+    signed,
+)
 from pipeline.reporting.text.reasons import exclusion_words
 from pipeline.results.reasons import Contrast
 
@@ -57,7 +64,7 @@ def _difference(one: ComparedHypothesis, difference: StudyDifference) -> str:
     return (
         f"{_pair(one)}: slope {slopes[first]} in {first} and {slopes[second]} in {second}; the "
         f"second is {abs(test.slope):.3f} {'higher' if test.slope >= 0 else 'lower'} "
-        f"({percent_trimmed(test.level)} CI of the difference {low:+.3f} to {high:+.3f}; "
+        f"({percent_trimmed(test.level)} CI of the difference {signed(low, 3)} to {signed(high, 3)}; "
         f"{p_statement(difference.holm_p_value)} with Holm correction). "
         f"{finding[0].upper()}{finding[1:]}."
     )

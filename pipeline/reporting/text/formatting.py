@@ -30,12 +30,12 @@ def p_statement(value: float) -> str:
 
 def number(value: float | None, digits: int = 4) -> str:
     """A number with fixed digits."""
-    return ABSENT if value is None else f"{value:.{digits}f}"
+    return ABSENT if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
 def interval(ends: Sequence[float] | None, digits: int = 3) -> str:
     """An interval, such as ``0.120 to 0.340``."""
-    return ABSENT if ends is None else f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
+    return ABSENT if ends is None else f"{number(ends[0], digits)} to {number(ends[1], digits)}"
 
 
 def thousands(value: float | None) -> str:

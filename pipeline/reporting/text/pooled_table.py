@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.core.labels import metric_label
-from pipeline.reporting.text.formatting import ABSENT, interval, kpi, number, percent
+from pipeline.reporting.text.formatting import ABSENT, interval, kpi, number, percent, signed
 from pipeline.reporting.text.reasons import exclusion_words, undefined_words
 from pipeline.results.pooled import ExcludedStudy, Forecast, PooledHypothesis
 
@@ -42,9 +42,8 @@ def _remarks(one: PooledHypothesis) -> list[str]:
     response = kpi(one.response)
     lines = [f"undefined: {undefined_words(one.undefined_reason)}"] if one.undefined_reason else []
     if one.forecast:
-        lines.append(
-            f"{100 * one.forecast.gain:+.3g}% {metric} predicts {_forecast(one.forecast, response)}"
-        )
+        gain = f"{100 * one.forecast.gain:+.3g}%".replace("-", "−")
+        lines.append(f"{gain} {metric} predicts {_forecast(one.forecast, response)}")
         if one.largest_change is not None and abs(one.forecast.gain) > one.largest_change:
             lines.append(
                 f"extrapolation: the largest change of {metric} in a study is "
@@ -71,11 +70,11 @@ def _forecast(found: Forecast, response: str) -> str:
         ends = "no prediction interval with two studies"
     else:
         low, high = found.rate_interval
-        ends = f"prediction interval {low:+.2%} to {high:+.2%}"
-    change = f"{found.rate_change:+.2%} {response} ({ends}) at a baseline of "
+        ends = f"prediction interval {signed(100 * low, 2)}% to {signed(100 * high, 2)}%"
+    change = f"{signed(100 * found.rate_change, 2)}% {response} ({ends}) at a baseline of "
     if found.odds_change is None:
         return f"{change}{found.rate:.4g}"
-    return f"{change}{found.rate:.2%}, {found.odds_change:+.2%} in odds"
+    return f"{change}{found.rate:.2%}, {signed(100 * found.odds_change, 2)}% in odds"
 
 
 def _excluded(found: ExcludedStudy) -> str:

@@ -228,8 +228,8 @@ def test_require_dataset_returns_the_md5(study, tmp_path, pin):
 @pytest.mark.parametrize(
     ("pin", "fix"),
     [
-        (None, "Run 'dvc repro' or fix dataset.path"),
-        ("1" * 32, "Create it with: dvc repro raw_events"),
+        (None, "Add it, or correct dataset.path"),
+        ("1" * 32, f"Create it with: dvc checkout {RAW}"),
     ],
     ids=["unpinned", "pinned"],
 )
@@ -241,6 +241,26 @@ def test_missing_data_is_named_with_the_fix(study, tmp_path, pin, fix):
         require_dataset(study, tmp_path)
 
     assert str(caught.value) == f"raw data {RAW} is missing. {fix}"
+
+
+@pytest.mark.parametrize(
+    ("output", "command"),
+    [(RAW, "dvc repro raw_events"), ("data/raw/other.csv", f"dvc checkout {RAW}")],
+    ids=["generated", "not generated"],
+)
+def test_generated_data_is_restored_by_its_stage(study, tmp_path, output, command):
+    stages = f"stages: {{raw_events: {{cmd: x, outs: [{output}]}}}}"
+    (tmp_path / "dvc.yaml").write_text(stages, encoding="utf-8")
+    _lock(tmp_path, (RAW, _digest(b"one\n")))
+
+    with pytest.raises(MissingArtifact) as missing:
+        require_dataset(study, tmp_path)
+    _raw(tmp_path, b"two\n")
+    with pytest.raises(DataError) as different:
+        require_dataset(study, tmp_path)
+
+    assert missing.value.command == different.value.command == command
+    assert f"restore it with '{command}'" in str(different.value)
 
 
 def test_data_that_differs_from_its_pin_is_rejected_with_both_md5s(study, tmp_path):

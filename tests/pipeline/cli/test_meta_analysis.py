@@ -159,7 +159,7 @@ def test_the_table_shows_pooled_slopes_and_forecasts(four, capsys):
     assert row.startswith("Recall@20  click-through rate  4        0.8")
     assert title == "Recall@20 and click-through rate"
     assert gain.startswith("  +2% Recall@20 predicts +1.")
-    assert "prediction interval -0." in gain
+    assert "prediction interval −0." in gain
     assert contrasts.startswith("  total covariance: slope 0.8")
 
 
@@ -280,7 +280,8 @@ def test_a_file_that_is_not_a_report_is_rejected(four, tmp_path, capsys, content
 
     assert message in err
     assert str(path) in err
-    assert "dagster asset materialize --select regression_report" in err
+    remedy = "Re-run: dagster" if "no hypotheses" in message else "report.json of a study or of"
+    assert remedy in err
 
 
 @pytest.mark.parametrize(
@@ -333,14 +334,14 @@ def test_a_metric_name_with_a_cutoff_overrides_that_of_the_study(study, capsys):
 def test_an_experiment_counts_once(study, four, capsys):
     again = study("again", results(0.9), experiment="shop-1")
 
-    assert "both are of the experiment 'shop-1'" in rejected(capsys, *four, again)
-    assert "both have the md5" in rejected(capsys, *four, four[2])
+    assert "both reports are from experiment 'shop-1'" in rejected(capsys, *four, again)
+    assert "both reports have the md5" in rejected(capsys, *four, four[2])
 
 
 def test_one_report_and_reports_without_a_common_hypothesis_are_rejected(study, four, capsys):
     other = study("other", results(0.9, hypotheses=(H4,)))
 
-    assert "1 report; expected two or more" in rejected(capsys, four[0])
+    assert "got 1 report; expected two or more" in rejected(capsys, four[0])
     err = rejected(capsys, four[0], other)
     assert "have a hypothesis in common; found recall on ctr, recall on cvr" in err
 

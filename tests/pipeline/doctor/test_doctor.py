@@ -182,9 +182,11 @@ def test_raw_data_is_compared_with_its_pin(project):
     assert (unpinned.status, unpinned.fix) == (Status.WARNING, f"dvc add {RAW}")
     assert (pinned.status, pinned.fix) == (Status.OK, None)
     assert other.status is Status.ERROR
-    assert "dvc checkout" in other.message
+    assert other.fix == f"dvc checkout {RAW}"
+    assert f"'{other.fix}'" in other.message
     assert missing.status is Status.ERROR
     assert "is missing" in missing.message
+    assert missing.fix == f"dvc checkout {RAW}"
 
 
 # artifacts

@@ -114,7 +114,7 @@ def test_table_1_has_the_answers_of_the_json(formats):
     document, page, _ = formats
 
     for row, entry in zip(page.by_id["hypotheses"][1:], document["hypotheses"], strict=True):
-        found = numbers(" | ".join(row[5:]))
+        found = numbers(" | ".join(row[5:]).replace("−", "-"))
         assert row[0] == entry["id"]
         assert row[3].startswith(VERDICTS[entry["verdict"]])
         assert row[4] == document["evidence"][entry["id"]]["strength"]

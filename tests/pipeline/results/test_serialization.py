@@ -67,7 +67,9 @@ def test_a_damaged_report_is_named_with_its_remedy(tmp_path, content):
     file = tmp_path / "report.json"
     file.write_text(content)
 
-    with pytest.raises(DataError, match=r"report\.json is not valid: .*Re-run: dagster"):
+    with pytest.raises(
+        DataError, match=r"is not a report\.json: .*; expected the report\.json of a"
+    ):
         read_report(file)
 
 

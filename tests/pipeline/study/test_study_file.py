@@ -26,7 +26,11 @@ def test_an_override_can_replace_a_whole_section(project_root):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("training.epoch", 1, "training.epoch = 1: unknown key; accepted are ['batch_size'"),
+        (
+            "training.epoch",
+            1,
+            "training.epoch = 1: unknown key; did you mean 'epochs'? accepted are ['batch_size'",
+        ),
         ("training.epochs", "1", "training.epochs = '1': Input should be a valid integer"),
         ("trainings.epochs", 1, "override 'trainings.epochs': no section 'trainings'"),
         ("study.name.first", 1, "override 'study.name.first': no section 'study.name'"),

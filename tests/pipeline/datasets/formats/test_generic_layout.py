@@ -64,7 +64,7 @@ WRONG = {
     ),
     "unknown-event_type": (
         {"event_type": "k", "event_types": {"a": "clicks"}},
-        "event_types.a = 'clicks': Input should be 'click', 'cart' or 'order'",
+        "event_types.a = 'clicks': expected one of 'click', 'cart' or 'order'",
     ),
     "unknown-unit": ({"time_unit": "minutes"}, "time_unit = 'minutes': String should match"),
     "unknown-directive": ({"time_unit": "%Y-%m-%d %Q"}, "is not a strptime pattern with a date"),
@@ -76,10 +76,10 @@ WRONG = {
     "long-separator": ({"separator": "::"}, "separator = '::': String should match pattern"),
     "quote-for-a-separator": ({"separator": '"'}, "separator = '\"': String should match pattern"),
     "newline-for-a-separator": ({"separator": "\n"}, "separator = '\\n': String should match"),
-    "unknown-type-of-id": ({"ids": "uuid"}, "ids = 'uuid': Input should be 'integer' or 'text'"),
+    "unknown-type-of-id": ({"ids": "uuid"}, "ids = 'uuid': expected one of 'integer' or 'text'"),
     "unknown-key": (
         {"timestamp": "t"},
-        "timestamp = 't': unknown key; accepted are ['event_type', 'event_types', 'ids', 'item'",
+        "timestamp = 't': unknown key; did you mean 'time'? accepted are ['event_type', ",
     ),
     "no-item": ({"item": None}, "item = None: Input should be a valid string"),
 }
@@ -117,7 +117,7 @@ def test_a_mistake_is_reported_with_the_accepted_values(dataset_of, change, mess
         ),
         pytest.param(
             {"generic": GENERIC, "duplicates": "drop"},
-            "dataset.duplicates = 'drop': Input should be 'reject' or 'keep'",
+            "dataset.duplicates = 'drop': expected one of 'reject' or 'keep'",
             id="duplicates",
         ),
         pytest.param(

@@ -125,5 +125,5 @@ def test_an_invalid_table_is_rejected(variants, text, message):
 
 
 def test_a_table_without_a_metric_is_rejected(variants):
-    with pytest.raises(DataError, match="are the offline metrics; expected one or more"):
+    with pytest.raises(DataError, match="no offline-metric column found"):
         variant_metrics(variants("variant,share\na,1\nb,1\n"))

@@ -81,12 +81,12 @@ def test_a_p_value_is_never_printed_as_0(p):
 
 
 def test_a_number_keeps_its_digits_and_an_absent_one_is_a_dash():
-    assert (number(0.5), number(-1.26, 1), percent(0.123)) == ("0.5000", "-1.3", "12.3%")
+    assert (number(0.5), number(-1.26, 1), percent(0.123)) == ("0.5000", "−1.3", "12.3%")
     assert (p_value(None), number(None), percent(None)) == ("–", "–", "–")
 
 
 def test_intervals_and_p_values_in_sentences():
-    assert interval((0.1, -0.25)) == "0.100 to -0.250"
+    assert interval((0.1, -0.25)) == "0.100 to −0.250"
     assert (p_statement(0.0174), p_statement(1e-9)) == ("p = 0.0174", "p < 0.0001")
 
 

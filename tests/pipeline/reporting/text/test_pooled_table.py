@@ -50,5 +50,5 @@ def test_reports_of_the_same_experiment_are_rejected(write, tmp_path):
     again = tmp_path / "again.json"
     again.write_text(first.read_text("utf-8").replace('"cutoff": 20', '"cutoff":  20'), "utf-8")
 
-    with pytest.raises(DataError, match="both are of the experiment 'spring'"):
+    with pytest.raises(DataError, match="both reports are from experiment 'spring'"):
         pool_studies([first, again], level=0.95)
