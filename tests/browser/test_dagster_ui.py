@@ -173,7 +173,7 @@ def test_the_graph_reads_from_the_data_to_the_inference(desk):
 
 def test_an_asset_s_page_shows_its_picture_rows_columns_and_green_checks(desk, ui):
     desk.goto(f"{ui.url}/assets/sessions")
-    expect(desk.get_by_text("One row a session with its split")).to_be_visible()
+    expect(desk.get_by_text("One row per session with its split")).to_be_visible()
     expect(desk.get_by_text("train, validation or test")).to_be_visible()
     desk.get_by_text("[Show Markdown]").first.click()
     picture = desk.locator("img[alt='the data']")

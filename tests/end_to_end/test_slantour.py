@@ -111,7 +111,7 @@ def test_no_metric_is_confirmed_and_every_ci_and_the_power_are_stated(fitted):
         small = h.small_sample.hartung_knapp.interval
         for interval in (h.interval, h.cluster_robust.interval, small):
             assert all(isfinite(end) for end in interval)
-            assert f"{interval[0]:.3f} to {interval[1]:.3f}" in page
+            assert f"{interval[0]:.3f} to {interval[1]:.3f}".replace("-", "−") in page
         for low, high in (h.cluster_robust.interval, small):
             assert low < 0 < high
         # a user has 31 impressions: independent trials would make the errors too small

@@ -43,17 +43,29 @@ def permutation_test(x: Floats, sums: GroupSums, *, seed: int) -> Permutation:
 
 
 def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
-    """The coefficient of x² in a quadratic model, cluster-robust; None with fewer than three x."""
+    """The coefficient of x² in a quadratic model, cluster-robust.
+
+    None with fewer than three x, and where the successes are too few to determine it: the parabola
+    then runs to a rate of 0 in a group, and its covariance is singular.
+    """
     if len(np.unique(x)) < 3:
         return None
     scaled = x / np.ptp(x)
     design = np.column_stack([np.ones_like(x), scaled, scaled**2])
     fit = fit_glm(build_glm(sums.family, design, sums.trials, sums.successes))
     rate = sums.family.mean(design @ fit.params)
-    error = float(np.sqrt(clustered_covariance(design, rate, sums)[2, 2]))
-    unit = np.ptp(x) ** 2
+    try:
+        variance = float(clustered_covariance(design, rate, sums)[2, 2])
+    except np.linalg.LinAlgError:
+        return None
+    if not variance > 0:
+        return None
+    error, unit = np.sqrt(variance), np.ptp(x) ** 2
     return wald_test(
-        float(fit.params[2]) / unit, error / unit, covariance=Covariance.CLUSTER_ROBUST, level=level
+        float(fit.params[2] / unit),
+        float(error / unit),
+        covariance=Covariance.CLUSTER_ROBUST,
+        level=level,
     )
 
 

@@ -168,8 +168,8 @@ def two_processes(name, folder, *, killed_after=-1):
         "import faulthandler, sys",
         "faulthandler.dump_traceback_later(150, exit=True)  # rather than wait for ever",
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})",
-        "import test_processes",
-        f"test_processes.be_one_of_them({name!r}, {str(folder)!r}, {killed_after})",
+        "import test_distributed",
+        f"test_distributed.be_one_of_them({name!r}, {str(folder)!r}, {killed_after})",
     ]
     script.write_text("\n".join(lines), "utf-8")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]

@@ -138,3 +138,7 @@ def test_without_the_only_other_x_there_is_no_slope():
     fits = leave_one_out(np.array([0.0, 0.0, 0.1]), sums, level=0.95)
 
     assert [fit is None for fit in fits] == [False, False, True]
+
+
+def test_curvature_is_undefined_where_its_covariance_is_singular():
+    assert curvature(X, independent([1000.0] * 4, [0, 0, 4, 9]), level=0.95) is None

@@ -70,7 +70,7 @@ def test_a_weaker_verdict_has_a_value_and_a_note(data, verdict, note):
     [
         (
             {"verdict": Verdict.INCONCLUSIVE, "interval": (-0.126, 0.3)},
-            "Inconclusive: the CI of the slope of click-through rate on Recall@20, -0.13 to 0.30, includes 0.",
+            "Inconclusive: the CI of the slope of click-through rate on Recall@20, −0.13 to 0.30, includes 0.",
         ),
         (
             {"verdict": Verdict.UNDEFINED, "undefined_reason": UndefinedReason.NO_SUCCESSES},

@@ -277,7 +277,7 @@ def test_a_new_model_plan_and_rule_are_loaded_without_a_lost_request(  # noqa: P
         status, stderr = server.end(signal.SIGTERM)
 
     assert status == 0
-    assert "experiment 'spring' is under way with another" in stderr
+    assert "experiment 'spring' is running with a different" in stderr
     rows = rows_of(log_of(paths), "impressions")
     assert len(rows) == len(seen)
     assert {row["model"] for row in rows} == set(snapshots)
