@@ -76,7 +76,7 @@ class TrafficPlan:
     model: str | None = None
     enabled: bool = True
     traffic_share: float = 1.0
-    traffic_salt: str = "traffic_share"
+    traffic_salt: str = "coverage"
     holdout: float = 0.0
     holdout_salt: str = "holdout"
     forced_assignment: Mapping[str, str] = field(default_factory=dict[str, str])
