@@ -106,7 +106,7 @@ def test_an_invalid_parameter_fails_before_dagster_starts(project, monkeypatch, 
 def test_the_exit_code_and_message_are_those_of_dagster(project, project_root):
     done = call(project, project_root, "study", "--select", "raw_events")
 
-    message = "raw data data/raw/synthetic-shop.jsonl is missing. Run 'dvc repro' or fix "
+    message = "raw data data/raw/synthetic-shop.jsonl is missing. Add it, or correct dataset.path"
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"paretoscope study: {message}")
     assert done.stderr.count("\n") == 1
