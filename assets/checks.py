@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline.quality.runner import CheckResult
+from pipeline.quality.expectation import CheckResult
 from pipeline.quality.suites import RULES
 from pipeline.reporting.text.diagnostics import CHECK_LABELS
 from pipeline.results.diagnostics import (

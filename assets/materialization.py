@@ -3,7 +3,6 @@
 import atexit
 import errno
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -58,7 +57,8 @@ def translate_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
         raise dg.Failure(str(error), metadata=_remedy(error), allow_retries=False) from None
     except OSError as error:
         if error.errno not in _TRANSIENT:
-            raise
+            _failures.append(str(error))
+            raise dg.Failure(str(error), allow_retries=False) from None
         raise dg.RetryRequested(max_retries=_RETRIES, seconds_to_wait=_SECONDS_BETWEEN) from error
     finally:
         for logger in loggers:
@@ -86,20 +86,13 @@ class _RunLog(logging.Handler):
         self.context.log.log(record.levelno, record.getMessage())
 
 
-def _end_quietly() -> None:
-    """Print the error messages once more, and close the error stream.
-
-    The ``dagster`` command ends with a long trace of its own. DuckDB's bindings report objects that
-    Great Expectations keeps until the interpreter ends as leaked: forty harmless lines at the end of
-    every run. Logs are flushed line by line before.
-    """
+def _repeat_failures() -> None:
+    """Print the error messages once more: the ``dagster`` command ends with a long trace of its own."""
     if Path(sys.argv[0]).name == "dagster":
         sys.stderr.writelines(f"\nFailed: {words}\n" for words in _failures)
-        sys.stderr.flush()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-atexit.register(_end_quietly)
+atexit.register(_repeat_failures)
 
 
 def run_asset(

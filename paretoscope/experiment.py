@@ -10,8 +10,6 @@ from pipeline.core.errors import DataError
 from pipeline.reporting.report import build_counts_report, write_new_report
 from pipeline.results.document import Report as ReportDocument
 from pipeline.results.reader import REPORT_FILE, read_report
-from pipeline.steps.experiment import ingest_log, plan_traffic
-from pipeline.steps.inference import write_regression_report
 
 
 def plan(study: Study) -> Plan:
@@ -27,7 +25,7 @@ def plan(study: Study) -> Plan:
         >>> ps.plan(ps.open_study()).to_frame()["group"].to_list()
         ['g1', 'g2', 'g3']
     """
-    return Plan(plan_traffic(study.parameters, study.paths))
+    return Plan(study.run_step("traffic_plan"))
 
 
 def ingest(study: Study) -> Ingestion:
@@ -45,7 +43,7 @@ def ingest(study: Study) -> Ingestion:
         >>> result.to_dict()["files_read"]
         0
     """
-    return Ingestion(ingest_log(study.parameters, study.paths))
+    return Ingestion(study.run_step("experiment_log"))
 
 
 def report(source: Study | Fit, folder: str | Path | None = None) -> Report:
@@ -67,7 +65,7 @@ def report(source: Study | Fit, folder: str | Path | None = None) -> Report:
         'index.html'
     """
     if isinstance(source, Study):
-        step = write_regression_report(source.parameters, source.paths)
+        step = source.run_step("regression_report")
         return Report(step.value, step.location / "index.html")
     if not isinstance(source, Fit):  # pyright: ignore[reportUnnecessaryIsInstance] - of a user
         msg = (

@@ -5,8 +5,10 @@ temporary name in the same folder and then renamed, so a crash leaves the old ar
 one, never a part.
 """
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from typing import Any, Self
 import polars as pl
 import yaml
 
-from pipeline.core.errors import DataError, MissingArtifact
+from pipeline.core.errors import USER_ERRORS, DataError, MissingArtifact, StorageError
 from pipeline.study import PARAMS_FILE, Study
 
 _READ_CHUNK = 1 << 20
@@ -85,38 +87,83 @@ class StudyPaths:
         return path
 
 
+_UNWRITABLE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
+    errno.EROFS: "write to another disk",
+    errno.EACCES: "change its permissions",
+    errno.EPERM: "change its permissions",
+}
+"""Errors of the operating system that a user can fix, and how."""
+
+
+@contextmanager
+def storage_errors(target: Path) -> Iterator[None]:
+    """Turn an error of the disk, whichever library raises it, into one line with a remedy.
+
+    Raises:
+        StorageError: if the disk is full, or a file cannot be written.
+    """
+    try:
+        yield
+    except USER_ERRORS:
+        raise
+    except Exception as error:
+        code = getattr(error, "errno", None)
+        for number, remedy in _UNWRITABLE.items():
+            # DuckDB, Arrow, polars and safetensors have only the text of the system's error
+            if code == number or (code is None and os.strerror(number) in str(error)):
+                file = getattr(error, "filename", None) or target
+                msg = (
+                    f"{file} cannot be written: {os.strerror(number)}. Please {remedy} and run the "
+                    "command again; finished artifacts are unchanged"
+                )
+                raise StorageError(msg) from error
+        raise
+
+
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder that replaces ``target`` on success and is deleted on failure.
 
     The old folder is renamed first, so for an instant there is no ``target``;
     :func:`restore_interrupted` recovers from a crash at that instant.
+
+    Raises:
+        StorageError: if it cannot be written.
     """
-    restore_interrupted(target)
     fresh, old = _sibling(target, "new"), _sibling(target, "old")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    try:
-        yield fresh
-    except BaseException:
+    with storage_errors(target):
+        restore_interrupted(target)
         shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    if target.exists():
-        target.rename(old)
-    fresh.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        try:
+            yield fresh
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Yield a path to write to; on success the file replaces ``target`` atomically."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a path to write to; on success the file replaces ``target`` atomically.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
     fresh = _sibling(target, "new")
-    try:
-        yield fresh
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield fresh
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def restore_interrupted(target: Path) -> None:

@@ -79,9 +79,9 @@ def validate_log(*, json: bool) -> int:
 
 def ingest(*, json: bool) -> int:
     """Bring the experiment database up to date with the log files."""
-    from pipeline.steps.experiment import ingest_log  # noqa: PLC0415 - Great Expectations takes two seconds
+    from pipeline.steps.run import run_step  # noqa: PLC0415 - Great Expectations takes two seconds
 
-    step = ingest_log(*open_project())
+    step = run_step("experiment_log", *open_project())
     found = step.value
     warnings = [str(check) for check in step.checks if not check.passed]
     head = (

@@ -1,6 +1,8 @@
 """Parses the command line, runs the command and returns its exit code."""
 
 import argparse
+import os
+import sys
 import textwrap
 from collections.abc import Sequence
 from importlib import import_module
@@ -32,7 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except USER_ERRORS as error:
         print_error(command.name, str(error))
         return 1
+    except BrokenPipeError:  # of `paretoscope ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print_error(command.name, str(error))
+        return 1
     except KeyboardInterrupt:
+        print_error(command.name, "interrupted; finished artifacts are kept, run it again to go on")
         return INTERRUPTED
 
 

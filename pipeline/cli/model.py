@@ -1,8 +1,10 @@
 """``train`` and ``evaluate-shard``: the model outside Dagster."""
 
 import logging
+from contextlib import nullcontext
 
 from models.training.distributed import is_first_process
+from pipeline.artifacts.lock import study_lock
 from pipeline.cli.context import open_project, print_result
 from pipeline.core.asset_graph import rematerialize_command
 from pipeline.evaluation.scoring import score_shard
@@ -13,7 +15,9 @@ def train(*, json: bool) -> int:
     """Train the study's model."""
     study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    trained = fit_model(study, paths).value
+    # of several processes (torchrun) the first writes
+    with study_lock(paths, "paretoscope train") if is_first_process() else nullcontext():
+        trained = fit_model(study, paths).value
     hypervolume = trained.front.hypervolume
     line = (
         f"best epoch {trained.best_epoch}, validation hypervolume {hypervolume:.4f}; "

@@ -96,7 +96,8 @@ def _value(key: str, text: str) -> Any:
 
 
 def _command(select: str, changed: dict[str, Any]) -> list[str]:
-    command = [sys.executable, "-m", "dagster", "asset", "materialize", "--select", select]
+    child = [sys.executable, "-m", "pipeline.cli.dagster_child"]
+    command = [*child, "asset", "materialize", "--select", select]
     if changed:
         resource = {"study": {"config": {"overrides": changed}}}
         command += ["--config-json", dumps({"resources": resource}).decode()]
@@ -122,6 +123,7 @@ def _follow(command: list[str], root: Path, run: RunProgress, *, select: str, ve
         command,
         cwd=root,
         env=environment(root),
+        stdin=subprocess.PIPE,  # closes with this process, which ends Dagster
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -5,6 +5,7 @@ ParetoscopeError
 ├── DataError        the input data is unusable, or too much of it was rejected
 ├── LogError         the experiment log contradicts its contract or its traffic plan
 ├── QualityError     an artifact broke a blocking check and was not written
+├── StorageError     the disk is full, or a file cannot be written
 ├── EndpointError    a serving endpoint cannot be reached, or gives an unexpected answer
 └── MissingArtifact  an upstream asset has not been materialised
 
@@ -42,6 +43,10 @@ class LogError(ParetoscopeError):
 
 class QualityError(ParetoscopeError):
     """An artifact broke a blocking check; nothing was written."""
+
+
+class StorageError(ParetoscopeError):
+    """The disk is full, or a file or folder cannot be written."""
 
 
 class EndpointError(ParetoscopeError):

@@ -26,6 +26,32 @@ class Rule:
     blocking: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """Result of a rule.
+
+    Attributes:
+        rule: The rule.
+        passed: Whether no row broke it.
+        unexpected: Number of rows that broke it.
+        sample: Some of these rows, as strings.
+        rows: The same rows, by column.
+    """
+
+    rule: Rule
+    passed: bool
+    unexpected: int
+    sample: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        """The broken rule in one line."""
+        rows = (
+            f" {self.unexpected} rows, for example {', '.join(self.sample)}" if self.sample else ""
+        )
+        return f"{self.rule.name}: expected that {self.rule.description}.{rows}"
+
+
 def forbid_rows(  # noqa: PLR0913 - a rule's fields
     name: str,
     description: str,

@@ -9,8 +9,6 @@ import tempfile
 import warnings
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from duckdb_engine import ConnectionWrapper
 from sqlalchemy.exc import SAWarning
 
 from pipeline.core.errors import QualityError
-from pipeline.quality.expectation import Rule
+from pipeline.quality.expectation import CheckResult, Rule
 from pipeline.quality.suites import RULES
 
 _MEMORY = "3GB"
@@ -29,32 +27,6 @@ _MEMORY = "3GB"
 _SAMPLE = 5
 _FORMAT = "COMPLETE"
 """Result format of Great Expectations; shorter ones omit the rows that broke a rule."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
-    """Result of a rule.
-
-    Attributes:
-        rule: The rule.
-        passed: Whether no row broke it.
-        unexpected: Number of rows that broke it.
-        sample: Some of these rows, as strings.
-        rows: The same rows, by column.
-    """
-
-    rule: Rule
-    passed: bool
-    unexpected: int
-    sample: tuple[str, ...]
-    rows: tuple[Mapping[str, Any], ...] = ()
-
-    def __str__(self) -> str:
-        """The broken rule in one line."""
-        rows = (
-            f" {self.unexpected} rows, for example {', '.join(self.sample)}" if self.sample else ""
-        )
-        return f"{self.rule.name}: expected that {self.rule.description}.{rows}"
 
 
 class BrokenRulesError(QualityError):
@@ -133,7 +105,6 @@ def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) ->
     import great_expectations as gx  # noqa: PLC0415 - takes 2.5 s to import
     import great_expectations.expectations as gxe  # noqa: PLC0415
 
-    _close_stderr_at_exit()
     outcomes: list[CheckResult] = []
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
@@ -155,14 +126,16 @@ def _validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) ->
     return sorted(outcomes, key=lambda outcome: rules.index(outcome.rule))
 
 
-@cache
-def _close_stderr_at_exit() -> None:
+def _close_stderr() -> None:
     """Redirect stderr to null at the exit of the process.
 
-    A SQL source of Great Expectations keeps its connection until the interpreter has shut down, which
-    DuckDB's bindings report as forty lines of leaked objects. Log lines are written before.
+    Great Expectations keeps its connections until the interpreter has shut down, which DuckDB's
+    bindings report as a hundred lines of leaked objects.
     """
-    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+atexit.register(_close_stderr)  # at import: functions registered later run, and print, before it
 
 
 class _NoTransactions(ConnectionWrapper):

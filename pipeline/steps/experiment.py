@@ -23,7 +23,8 @@ from pipeline.experiment.log.log_files import log_files, log_folder
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.inference.power.plan_experiment import POWER, PlannedExperiment, plan_with_power
 from pipeline.inference.power.traffic_model import traffic_of
-from pipeline.quality.runner import CheckResult, check_experiment_log, check_tables, enforce
+from pipeline.quality.expectation import CheckResult
+from pipeline.quality.runner import check_experiment_log, check_tables, enforce
 from pipeline.recommender.recommender import Recommender
 from pipeline.reporting.figures.power import design_figure, power_figure
 from pipeline.reporting.text.power_summary import plan_lines

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from matplotlib.figure import Figure
 
 from pipeline.artifacts.storage import md5
-from pipeline.quality.runner import CheckResult
+from pipeline.quality.expectation import CheckResult
 from pipeline.reporting.figures.charts import as_markdown
 from pipeline.results.diagnostics import Diagnostics
 

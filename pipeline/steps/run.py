@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipeline.artifacts.lock import study_lock
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.asset_graph import ASSET_GRAPH
 from pipeline.core.errors import StudyError
@@ -39,13 +40,16 @@ def run(
 ) -> dict[str, StepResult[Any]]:
     """Run every step that ``until`` is derived from, then its own; returns the results in order.
 
+    Waits while another process writes artifacts of the study.
+
     A study of external variants has no model, and begins with its traffic plan.
 
     Raises:
         StudyError: if ``until`` is not an asset of the study.
         ParetoscopeError, ModelError: as the steps do.
     """
-    return {asset: run_step(asset, study, paths) for asset in steps_until(study, until)}
+    with study_lock(paths, f"a run of the steps to {until}"):
+        return {asset: run_step(asset, study, paths) for asset in steps_until(study, until)}
 
 
 def run_step(asset: str, study: Study, paths: StudyPaths) -> StepResult[Any]:
@@ -58,8 +62,9 @@ def run_step(asset: str, study: Study, paths: StudyPaths) -> StepResult[Any]:
     if asset not in STEPS:
         msg = f"{asset!r} is not an asset; expected one of {', '.join(STEPS)}"
         raise StudyError(msg)
-    started = time.perf_counter()
-    result = STEPS[asset](study, paths)
+    with study_lock(paths, f"the step {asset}"):
+        started = time.perf_counter()
+        result = STEPS[asset](study, paths)
     _log.info("%s: done in %.1f s", asset, time.perf_counter() - started)
     return result
 

@@ -10,8 +10,7 @@ import pytest
 from assets.checks import check_results, diagnostic_results, diagnostic_rows
 from assets.data import events
 from assets.resources import StudyResource
-from pipeline.quality.expectation import forbid_rows
-from pipeline.quality.runner import CheckResult
+from pipeline.quality.expectation import CheckResult, forbid_rows
 from pipeline.results.diagnostics import (
     AaRerandomisation,
     AaTest,

@@ -108,14 +108,20 @@ def ingest(
         return _read_only(database)
     new = [file for file in sorted(files, key=_sort_key) if file.name not in known]
     with atomic_file(database) as fresh:
-        for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+        for leftover in (fresh, _write_ahead_log(fresh)):
             leftover.unlink(missing_ok=True)
         if known:
             shutil.copyfile(database, fresh)
         entries = {file: (md5s[file.name], fingerprint) for file in new}
         result = _update(fresh, entries, plan, rules)
         check(fresh)
+    _write_ahead_log(database).unlink(missing_ok=True)  # of the database that was replaced
     return result
+
+
+def _write_ahead_log(database: Path) -> Path:
+    """The file that DuckDB keeps beside a database with unfinished writes; we leave none."""
+    return database.with_name(f"{database.name}.wal")
 
 
 def _update(
@@ -159,8 +165,8 @@ def _known_files(
     The rows are valid if all ingested files still exist with the same bytes, plan and rules, and new
     files sort after the known ones of their table: of two duplicates the first file's is kept.
     """
-    if not database.exists():
-        return set()
+    if not database.exists() or _write_ahead_log(database).exists():
+        return set()  # another program has written to it, and may have been killed
     try:
         with duckdb.connect(str(database), read_only=True) as connection:
             rows = connection.execute(

@@ -1,8 +1,12 @@
 """Paths of artifacts, the message for a missing one, and DVC pins."""
 
+import errno
 import hashlib
 import math
 
+import duckdb
+import polars as pl
+import pyarrow as pa
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -10,6 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.artifacts.storage import (
     StudyPaths,
+    atomic_file,
+    atomic_folder,
     dataset_path,
     find_project_root,
     md5,
@@ -18,9 +24,10 @@ from pipeline.artifacts.storage import (
     require_dataset,
     write_json,
 )
-from pipeline.core.errors import DataError, MissingArtifact
+from pipeline.core.errors import DataError, MissingArtifact, StorageError
 from pipeline.study import load_study
 
+FULL = "No space left on device"
 RAW = "data/raw/log.jsonl"
 JSON = st.recursive(
     st.none()
@@ -286,3 +293,39 @@ def test_a_folder_of_data_gives_the_md5_of_its_contents(project_root, tmp_path):
 
     listing = f'[{{"md5": "{_digest(b"1")}", "relpath": "a.csv"}}]'
     assert require_dataset(study, tmp_path) == _digest(listing.encode()) + ".dir"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, FULL),
+        duckdb.IOException(f'Could not write file "x.duckdb": {FULL}'),
+        pa.ArrowException(f"[errno 28] Error writing bytes to file: {FULL}"),
+        pl.exceptions.ComputeError(f"{FULL} (os error 28)"),
+        RuntimeError(f"PytorchStreamWriter failed writing file: {FULL}"),
+    ],
+    ids=lambda error: type(error).__module__,
+)
+@pytest.mark.parametrize("atomic", [atomic_file, atomic_folder])
+def test_a_full_disk_is_one_line_whichever_library_meets_it(tmp_path, atomic, error):
+    target = tmp_path / "sessions"
+
+    message = rf"sessions cannot be written: {FULL}\. .* free some"
+    with pytest.raises(StorageError, match=message), atomic(target):
+        raise error
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_another_kind_is_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic_file(tmp_path / "x"):
+        raise ZeroDivisionError
+    with pytest.raises(DataError), atomic_file(tmp_path / "x"):
+        raise DataError(f"column 'a' holds {FULL!r}")
+
+
+def test_a_folder_where_a_file_is_in_the_way_is_named(tmp_path):
+    (tmp_path / "study").write_text("")
+
+    with pytest.raises(OSError, match="study"), atomic_file(tmp_path / "study" / "x"):
+        pass

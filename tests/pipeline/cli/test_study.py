@@ -8,6 +8,8 @@ import sys
 import pytest
 import yaml
 
+from pipeline.artifacts.lock import study_lock
+from pipeline.artifacts.storage import StudyPaths
 from pipeline.cli import main
 from pipeline.cli.study import RunProgress, environment
 
@@ -135,3 +137,26 @@ def test_verbose_prints_dagsters_log(project, project_root):
     assert done.returncode == 0
     assert " - raw_events - done in " in done.stderr
     assert done.stdout.startswith("raw_events: done in ")
+
+
+@pytest.mark.slow
+def test_killing_the_command_ends_dagster(project, project_root):
+    call(project, project_root, "generate")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "study", "--verbose"],
+        cwd=project,
+        env={"PYTHONPATH": str(project_root), "PATH": os.environ["PATH"]},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        for line in process.stderr:
+            if " - raw_events - done in " in line:
+                process.kill()
+        # Dagster holds the same pipe: the loop ended because Dagster did
+    lock = StudyPaths(root=project, name="small")
+    waited = []
+    with study_lock(lock, "the next run", waited.append):
+        pass
+    assert waited == []
+    assert not (project / "data/studies/small/report").exists()

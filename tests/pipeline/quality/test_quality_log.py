@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.core.contracts import REJECTED
 from pipeline.core.errors import QualityError
-from pipeline.quality.expectation import forbid_rows
-from pipeline.quality.runner import CheckResult, check_experiment_log, check_tables, enforce
+from pipeline.quality.expectation import CheckResult, forbid_rows
+from pipeline.quality.runner import check_experiment_log, check_tables, enforce
 from pipeline.quality.suites import RULES
 from tests.pipeline.experiment.logs import impression, ingest_folder, plan_of, write_impressions
 

@@ -1,5 +1,7 @@
 """The database depends on files, plan and rules only, not on the history of ingestions."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import duckdb
@@ -223,6 +225,60 @@ def test_leftovers_of_a_killed_run_are_ignored(files, database, tmp_path):
     ingest(files, PLAN, database)
 
     assert contents(database) == rebuilt(files, PLAN, tmp_path)
+
+
+def killed_script(database, sql):
+    """Run SQL in another process, which is killed before the database is closed."""
+    script = (
+        "import duckdb, os, sys\nconnection = duckdb.connect(sys.argv[1])\n"
+        "connection.execute(sys.argv[2])\nos.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(database), sql], check=False)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE mine AS SELECT 1 AS x",
+        "DELETE FROM logged_impressions",
+        "CREATE TABLE mine AS SELECT 1 AS x; CHECKPOINT; INSERT INTO mine VALUES (2)",
+    ],
+)
+@pytest.mark.parametrize("new_file", [True, False])
+def test_a_script_that_died_while_writing_leaves_no_trace(files, database, tmp_path, sql, new_file):
+    ingest(files[:1] if new_file else files, PLAN, database)
+    killed_script(database, sql)
+    assert database.with_name("log.duckdb.wal").exists()
+
+    ingest(files, PLAN, database)
+
+    assert contents(database) == rebuilt(files, PLAN, tmp_path)
+    assert not database.with_name("log.duckdb.wal").exists()
+    assert ingest(files, PLAN, database).files_read == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"random bytes" * 500])
+def test_a_damaged_database_is_rebuilt(files, database, tmp_path, content):
+    ingest(files, PLAN, database)
+    database.write_bytes(content)
+
+    ingest(files, PLAN, database)
+
+    assert contents(database) == rebuilt(files, PLAN, tmp_path)
+
+
+def test_a_database_that_another_process_holds_is_replaced(files, database, tmp_path):
+    ingest(files[:1], PLAN, database)
+    script = "import duckdb, sys\nc = duckdb.connect(sys.argv[1])\nprint(1, flush=True)\ninput()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(database)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        other.stdout.readline()
+        ingest(files, PLAN, database)
+        assert contents(database) == rebuilt(files, PLAN, tmp_path)
+        other.kill()
 
 
 @pytest.mark.parametrize("folder", ["group=g9", "day=2025-10-01", "log[1]", "it's"])

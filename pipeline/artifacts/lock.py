@@ -1,0 +1,52 @@
+"""The lock of a study: one process at a time writes its artifacts."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from filelock import FileLock, Timeout
+
+from pipeline.artifacts.storage import StudyPaths, storage_errors
+
+LOCK = ".lock"
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def study_lock(
+    paths: StudyPaths, action: str, on_wait: Callable[[str], None] = _log.warning
+) -> Iterator[None]:
+    """Hold the lock of a study; waits while another process holds it.
+
+    The operating system holds the lock (``flock``) and releases it with the process, however that
+    ends. A process that holds it may enter again.
+
+    Args:
+        paths: Of the study.
+        action: What the holder does, such as ``paretoscope ingest``; shown to those who wait.
+        on_wait: Called once with who holds the lock, before waiting.
+
+    Raises:
+        StorageError: if the folder of the study cannot be written.
+    """
+    file = paths.folder / LOCK
+    lock = FileLock(file, is_singleton=True, thread_local=False)
+    try:
+        with storage_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+    except Timeout:
+        holder = file.read_text(encoding="utf-8") or "another process"
+        on_wait(f"study {paths.name} is being written by {holder}; waiting for it to end")
+        lock.acquire()
+    try:
+        since = datetime.now().astimezone().isoformat(" ", "seconds")
+        name = f"{action} (process {os.getpid()} on {socket.gethostname()}, since {since})"
+        file.write_text(name, encoding="utf-8")
+        yield
+    finally:
+        lock.release()

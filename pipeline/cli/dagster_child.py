@@ -1,0 +1,26 @@
+"""The ``dagster`` command as a child of ``paretoscope study``: it ends when its parent does.
+
+``python -m pipeline.cli.dagster_child ARGUMENTS`` runs ``dagster ARGUMENTS``. Standard input is a
+pipe that only the parent can write to; it closes when the parent ends, however that happens.
+"""
+
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+
+_SECONDS_TO_END = 20
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)  # Dagster records the run as cancelled
+    time.sleep(_SECONDS_TO_END)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    runpy.run_module("dagster", run_name="__main__", alter_sys=True)
