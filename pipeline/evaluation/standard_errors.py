@@ -12,10 +12,14 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from models.progress import track
 
 _SESSIONS_PER_BLOCK = 8192
+
+_same_order = threadpool_limits.wrap(limits=1, user_api="blas")
+"""One thread of the BLAS library: with more, the order of a sum depends on the number of cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class SessionSums:
         """Σ numerator / Σ denominator of each preference; nan where the denominator is 0."""
         return _ratio(self.numerator_SG.sum(axis=0), self.denominator_SG.sum(axis=0))
 
+    @_same_order
     def delta_covariance_GG(self) -> NDArray[np.float64]:
         """Covariance of the ratios by the delta method; its diagonal is the squared errors.
 
@@ -60,6 +65,7 @@ class SessionSums:
         return product_GG * n / (n - 1) if n > 1 else np.full_like(product_GG, np.nan)
 
 
+@_same_order
 def bootstrap_ratios(sums: list[SessionSums], replicates: int, *, seed: int) -> NDArray[np.float64]:
     """Ratios in bootstrap replicates of the test set; replicate × metric × preference.
 
@@ -82,12 +88,14 @@ def bootstrap_ratios(sums: list[SessionSums], replicates: int, *, seed: int) -> 
     return _ratio(numerator_RK, denominator_RK).reshape(replicates, len(sums), -1)
 
 
+@_same_order
 def covariance_of(replicates_RG: NDArray[np.float64]) -> NDArray[np.float64]:
     """Covariance of one metric over its replicates; nan for a preference it is undefined for."""
     centred_RG = replicates_RG - replicates_RG.mean(axis=0)
     return centred_RG.T @ centred_RG / (len(replicates_RG) - 1)
 
 
+@_same_order
 def jackknife_covariance(without_KG: NDArray[np.float64]) -> NDArray[np.float64]:
     """Covariance of a statistic from its values without each of K groups of sessions.
 

@@ -1,5 +1,8 @@
 """Errors of metrics: by hand, against bootstraps, and against the spread of redrawn test sets."""
 
+import os
+import subprocess
+import sys
 from math import sqrt
 
 import numpy as np
@@ -158,3 +161,30 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     without = (sample.sum(axis=0) - sample) / 29
 
     assert jackknife_covariance(without) == pytest.approx(np.cov(sample.T) / 30, rel=1e-12)
+
+
+ON_CORES = """
+import numpy as np
+from pipeline.evaluation.standard_errors import SessionSums, bootstrap_ratios, covariance_of
+rng = np.random.default_rng(1)
+sums = SessionSums(rng.random((60_001, 11)), rng.random((60_001, 11)))
+replicates_RMG = bootstrap_ratios([sums], 50, seed=0)
+digest = hashlib.md5(sums.delta_covariance_GG().tobytes())
+digest.update(covariance_of(replicates_RMG[:, 0]).tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_the_number_of_cores_does_not_change_a_bit():
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", "import hashlib" + ON_CORES],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    ]
+
+    assert outputs[0] == outputs[1] != ""
