@@ -155,6 +155,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, reason: str) -> None:
         """Answer unless a response is under way, and close the connection."""
+        if self.transport.get_write_buffer_size():  # the client does not read
+            self.transport.abort()
+            return
         if self.is_idle or not self.cycle.response_started:
             head = b"content-type: text/plain\r\nconnection: close\r\ncontent-length: "
             lines = [STATUS_LINE[status], head, str(len(reason)).encode(), b"\r\n\r\n"]

@@ -77,7 +77,10 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
         gc.collect()
         gc.freeze()  # objects loaded so far live on: collecting them would delay requests
         server = _Server(config)
-        server.run(sockets=[listening])
+        try:
+            server.run(sockets=[listening])
+        finally:
+            gc.unfreeze()  # libraries report objects that are never collected as leaks
         _LOG.info("stopped by %s; the event log is closed", server.stopped_by)
 
 
