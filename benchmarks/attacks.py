@@ -42,8 +42,12 @@ def main() -> None:
     rows = {row.name: row for row in written_rows()} if arguments.write else {}
     for name in arguments.only:
         started = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            outcome = attacks[name](Path(folder))
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                outcome = attacks[name](Path(folder))
+        except Exception as error:  # noqa: BLE001 - the other attacks are tried all the same
+            note = f"the attack failed: {type(error).__name__} {error}".splitlines()[0]
+            outcome = Outcome(tried=name, times=0, wrong=1, note=note)
         print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
         rows[name] = Row(name, outcome.cells())
         text = page([rows[name] for name in attacks if name in rows])

@@ -215,10 +215,12 @@ def full_disk(folder: Path) -> Outcome:
             for turn in range(60):
                 status, answer = await post("/recommend", body_of(rng))
                 statuses.append(status)
-                served.extend([answer["impression"]] * (status == 200))
-                refused += status == 503
-                wrong += status == 503 and "No space left on device" not in answer["detail"]
-                if status == 503 and turn < 50:
+                if status == 200:
+                    served.append(answer["impression"])
+                    continue
+                refused += 1
+                wrong += status != 503 or "No space left on device" not in answer["detail"]
+                if turn < 50:
                     filler.unlink(missing_ok=True)
             wrong += 503 not in statuses or statuses[-1] != 200
 

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import FrameType
 
@@ -73,10 +73,11 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
             limit_concurrency=connection_limit(),
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        _log_served(snapshot, f"on {_address(listening)}")
         gc.collect()
         gc.freeze()  # objects loaded so far live on: collecting them would delay requests
-        server = _Server(config)
+        server = _Server(
+            config, on_start=lambda: _log_served(snapshot, f"on {_address(listening)}")
+        )
         try:
             server.run(sockets=[listening])
         finally:
@@ -172,7 +173,15 @@ class StudyWatcher:
 class _Server(uvicorn.Server):
     """Exits with 0 after SIGTERM; uvicorn would raise the signal again."""
 
-    stopped_by = "request"
+    def __init__(self, config: uvicorn.Config, *, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.stopped_by = "request"
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept requests; from here on, signals stop the server gracefully."""
+        await super().startup(sockets)
+        self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; remembers the signal."""

@@ -281,9 +281,9 @@ def differences(snapshot, row):
 class Server:
     """A server process; requests go to ``url``."""
 
-    def __init__(self, root, environment=None, *, first=""):
+    def __init__(self, root, environment=None, *, first="", before=()):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, str(root), first],
+            [*before, sys.executable, "-c", _SERVE, str(root), first],
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **(environment or {})},
@@ -305,9 +305,9 @@ class Server:
 
 
 @contextmanager
-def serving(root, environment=None, *, first=""):
-    """A running server; ``first`` is code that runs before it."""
-    server = Server(root, environment, first=first)
+def serving(root, environment=None, *, first="", before=()):
+    """A running server; ``first`` is code that runs before it, ``before`` a command around it."""
+    server = Server(root, environment, first=first, before=before)
     try:
         yield server
     finally:
