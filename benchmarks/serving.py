@@ -299,18 +299,18 @@ def open_study(root: Path) -> tuple[Study, StudyPaths]:
     return study, StudyPaths.of(study, root)
 
 
-def write_study(root: Path) -> None:
+def write_study(root: Path, n_items: int = ITEMS) -> None:
     """Write a finished study with untrained weights."""
     (root / PARAMS_FILE).write_text((ROOT / PARAMS_FILE).read_text("utf-8"), encoding="utf-8")
     study, paths = open_study(root)
-    names = [f"item-{n}" for n in range(ITEMS)]
+    names = [f"item-{n}" for n in range(n_items)]
     for asset in ("sessions", "conditioned_model", "traffic_plan"):
         paths.artifact(asset).mkdir(parents=True)
     pl.DataFrame(
         {
-            "index": pl.Series(range(ITEMS), dtype=pl.Int32),
+            "index": pl.Series(range(n_items), dtype=pl.Int32),
             "item": names,
-            "train_clicks": range(ITEMS, 0, -1),
+            "train_clicks": range(n_items, 0, -1),
         }
     ).write_parquet(paths.artifact("sessions", "items.parquet"))
     facts = CheckpointFacts(
@@ -321,7 +321,7 @@ def write_study(root: Path) -> None:
         hypervolume=0.5,
         seed=0,
     )
-    model = build_model(ModelConfig(), n_items=ITEMS, n_objectives=2, seed=0)
+    model = build_model(ModelConfig(), n_items=n_items, n_objectives=2, seed=0)
     save_checkpoint(model, facts, paths.artifact("conditioned_model"))
     groups = tuple(
         Group(

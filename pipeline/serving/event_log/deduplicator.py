@@ -6,13 +6,15 @@ from hashlib import blake2b
 from pathlib import Path
 
 from pipeline.experiment.log.log_files import LogTable
-from pipeline.serving.event_log.rotating_files import read_rows
+from pipeline.serving.event_log.recovery import SkippedLines, read_rows
 
 _DIGEST_BYTES = 16
+_KEYS = {"impression": str, "event": str, "received": int}
+"""The columns that are read from the log, and their types."""
 
 
 class EventDeduplicator:
-    """The events of the last hours, by impression id and event id.
+    """The events of the last hours, by event type, impression id and event id.
 
     An event that is still being written is pending: its duplicates wait for the same write.
     """
@@ -22,28 +24,35 @@ class EventDeduplicator:
         self._received: dict[bytes, int] = {}
         self._pending: dict[bytes, asyncio.Future[None]] = {}
 
-    def load(self, log: Path, now_ms: int) -> None:
-        """Add the events of the log's closed files that are within the window."""
+    def load(self, log: Path, now_ms: int) -> SkippedLines:
+        """Add the events of the log's closed files that are within the window.
+
+        Returns the lines and files that cannot be read, such as those of other programs.
+        """
         earliest = now_ms - self._window_ms
+        skipped: SkippedLines = {}
         found = [
-            (row["received"], _digest(row["impression"], row["event"]))
+            (received, _digest(table, row["impression"], row["event"]))
             for table in (LogTable.CLICKS, LogTable.ORDERS, LogTable.CONFIRMATIONS)
-            for row in read_rows(log, table, since=earliest / 1000)
-            if row["received"] >= earliest
+            for row in read_rows(log, table, _KEYS, since=earliest / 1000, skipped=skipped)
+            if (received := row["received"]) >= earliest
         ]
         self._received |= {digest: received for received, digest in sorted(found)}
+        return skipped
 
-    def is_known(self, impression: str, event: str) -> bool:
+    def is_known(self, table: LogTable, impression: str, event: str) -> bool:
         """Whether the event is in the log."""
-        return _digest(impression, event) in self._received
+        return _digest(table, impression, event) in self._received
 
-    def pending(self, impression: str, event: str) -> asyncio.Future[None] | None:
+    def pending(self, table: LogTable, impression: str, event: str) -> asyncio.Future[None] | None:
         """The unfinished write of the same event, if there is one."""
-        return self._pending.get(_digest(impression, event))
+        return self._pending.get(_digest(table, impression, event))
 
-    def register(self, impression: str, event: str, write: asyncio.Future[None]) -> None:
+    def register(
+        self, table: LogTable, impression: str, event: str, write: asyncio.Future[None]
+    ) -> None:
         """Add a new event; it becomes known when ``write`` succeeds."""
-        digest = _digest(impression, event)
+        digest = _digest(table, impression, event)
         self._pending[digest] = write
 
         def finish(done: asyncio.Future[None]) -> None:
@@ -63,5 +72,6 @@ class EventDeduplicator:
             del self._received[digest]
 
 
-def _digest(impression: str, event: str) -> bytes:
-    return blake2b(f"{impression}\0{event}".encode(), digest_size=_DIGEST_BYTES).digest()
+def _digest(table: LogTable, impression: str, event: str) -> bytes:
+    text = f"{table}\0{impression}\0{event}"
+    return blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()

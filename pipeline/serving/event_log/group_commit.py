@@ -13,13 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.core.errors import LogError
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.kafka_sink import KafkaSink, LogRow
+from pipeline.serving.event_log.recovery import SkippedLines, named, recover_files
 from pipeline.serving.event_log.rotating_files import (
     WRITTEN,
     LogFile,
+    check_writable,
     lock_folder,
-    recover_files,
 )
 from pipeline.study import ServingConfig
 
@@ -53,19 +55,23 @@ class EventLogWriter:
             observe: Receives the rows and seconds of each commit.
 
         Raises:
-            LogError: if another server writes to the folder.
+            LogError: if another server writes to the folder, or it is not writable.
         """
+        self._folder = folder
         self._lock = lock_folder(folder)
-        self.removed_lines = recover_files(folder)
-        if self.removed_lines:
-            _LOG.warning("removed %d incomplete lines after a crash", self.removed_lines)
+        removed = _recovered(folder)
+        self.removed_lines = sum(removed.values())
+        if removed:
+            _LOG.warning(
+                "removed %d incomplete lines after a crash: %s", self.removed_lines, named(removed)
+            )
         self._files = {table: LogFile(folder, table, config) for table in WRITTEN}
         self._sink = sink
         self._observe = observe
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
-        self.is_failing = False
-        """Whether the last commit failed."""
+        self.failure: str | None = None
+        """Why the last commit failed; None if it succeeded."""
 
     def start(self) -> None:
         """Start the writer thread."""
@@ -82,7 +88,10 @@ class EventLogWriter:
             self._queue.put(None)
             self._thread.join()
         for file in self._files.values():
-            file.close()
+            try:
+                file.close()
+            except OSError:
+                _LOG.exception("cannot close a file of the event log; the next start recovers it")
         if self._sink is not None:
             self._sink.close()
         os.close(self._lock)
@@ -99,11 +108,27 @@ class EventLogWriter:
             batch, is_open = self._collect()
             if batch:
                 self._commit(batch)
+            elif self.failure is not None:
+                self._try_again()
             for file in self._files.values():
                 try:
                     file.rotate_if_due()
                 except OSError:
                     _LOG.exception("cannot close a file of the event log")
+
+    def _try_again(self) -> None:
+        """Check the folder, since a server that is failing may get no requests."""
+        try:
+            check_writable(self._folder)
+        except OSError as error:
+            self._set_failure(error.strerror)
+        else:
+            self._set_failure(None)
+
+    def _set_failure(self, failure: str | None) -> None:
+        was_failing, self.failure = self.failure, failure
+        if was_failing and not failure:
+            _LOG.warning("the event log can be written again")
 
     def _collect(self) -> tuple[list[_Pending], bool]:
         """Wait for a row and take all that are waiting; False after the last."""
@@ -129,7 +154,7 @@ class EventLogWriter:
             except OSError as error:
                 _LOG.exception("cannot write %s to the event log", table)
                 failed[table] = error
-        self.is_failing = bool(failed)
+        self._set_failure(next((error.strerror for error in failed.values()), None))
         self._observe(len(batch), time.perf_counter() - started)
         results = [(done, failed.get(row.table)) for row, done in batch]
         loop = batch[0].done.get_loop()
@@ -139,6 +164,14 @@ class EventLogWriter:
             for row, _ in batch:
                 if row.table not in failed:
                     self._sink.send(row)
+
+
+def _recovered(folder: Path) -> SkippedLines:
+    try:
+        return recover_files(folder)
+    except OSError as error:
+        msg = f"cannot recover the event log in {folder}: {error.strerror} ({error.filename})"
+        raise LogError(msg) from error
 
 
 def _resolve(results: list[tuple[asyncio.Future[None], OSError | None]]) -> None:

@@ -1,28 +1,33 @@
-"""Files of the event log: append, rotation and crash recovery.
+"""Files of the event log: append and rotation; one server per folder.
 
 A file ends in ``.jsonl.open`` while it is written and in ``.jsonl`` once it is closed.
 docs/serving.md describes the columns.
 """
 
+import errno
 import fcntl
+import logging
 import os
+import re
+import socket
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.study import Durability, ServingConfig
 
+_LOG = logging.getLogger(__name__)
+
 CLOSED = ".jsonl"
 OPEN = ".jsonl.open"
-_RECOVERED = ".jsonl.recovered"
 _LOCK = ".lock"
-
+_PROBE = ".probe"
+_PROBE_BYTES = 4096
+_TIME = "%Y%m%dT%H%M%S-%f"
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 WRITTEN = (LogTable.IMPRESSIONS, LogTable.CLICKS, LogTable.ORDERS, LogTable.CONFIRMATIONS)
 """The tables that the endpoint writes."""
@@ -53,6 +58,10 @@ class LogFile:
         Raises:
             OSError: if they cannot be written.
         """
+        if self._path is not None and os.fstat(self._descriptor).st_nlink == 0:
+            _LOG.warning("%s was deleted; its rows are lost", self._path.name)
+            os.close(self._descriptor)
+            self._path = None
         if self._path is None:
             self._open()
         try:
@@ -78,7 +87,7 @@ class LogFile:
             return
         path, self._path = self._path, None
         os.close(self._descriptor)
-        _publish(path)
+        publish(path)
 
     def _discard_partial(self) -> None:
         """Truncate the rows of a failed write and close the file.
@@ -93,64 +102,75 @@ class LogFile:
             return
         finally:
             os.close(self._descriptor)
-        _publish(path)
+        publish(path)
 
     def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{_next_name(self._folder, self._table)}{OPEN}"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         self._descriptor = os.open(path, flags, 0o640)
         self._path, self._size, self._opened = path, 0, time.monotonic()
-        _sync(self._folder)
+        sync(self._folder)
 
 
 def lock_folder(log: Path) -> int:
     """Create the log's folders and lock them against other servers until the process ends.
 
+    The lock file names the process that holds it.
+
     Raises:
-        LogError: if another server holds the lock, or the folder is not writable.
+        LogError: if another server holds the lock, or the folder is not writable. A full disk is no
+            error, because it can be freed while the server runs.
     """
     try:
         for table in WRITTEN:
             folder_of(table, log).mkdir(parents=True, exist_ok=True)
         descriptor = os.open(log / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
     except OSError as error:
-        msg = f"cannot write to {log}: {error.strerror}; set serving.log_path to a writable folder"
-        raise LogError(msg) from error
+        raise _not_writable(log, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        holder = os.read(descriptor, 256).decode("utf-8", "replace").strip() or "unknown process"
         os.close(descriptor)
-        msg = f"another server writes its log to {log}; set another serving.log_path"
+        msg = (
+            f"another server writes its log to {log} ({holder}); stop it, or set another "
+            "serving.log_path"
+        )
         raise LogError(msg) from error
+    try:
+        check_writable(log)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            os.close(descriptor)
+            raise _not_writable(log, error) from error
     return descriptor
 
 
-def recover_files(log: Path) -> int:
-    """Close the files that a crash has left open; returns the number of removed lines.
+def _not_writable(log: Path, error: OSError) -> LogError:
+    msg = f"cannot write to {log}: {error.strerror}; set serving.log_path to a writable folder"
+    return LogError(msg)
 
-    Only complete JSON objects are kept. A crash damages at most the last line of a file, a power
-    loss possibly more. Recovery can be interrupted and repeated.
+
+def check_writable(log: Path) -> None:
+    """Write and delete a file in the log's folders.
+
+    Raises:
+        OSError: if it cannot be written.
     """
-    removed = 0
-    for table in WRITTEN:
-        folder = folder_of(table, log)
-        for unfinished in folder.glob(f"*{_RECOVERED}"):
-            unfinished.unlink()
-        for path in sorted(folder.glob(f"*{OPEN}")):
-            removed += _recover(path)
-            _publish(path)
-    return removed
+    for folder in {folder_of(table, log) for table in WRITTEN}:
+        probe = folder / _PROBE
+        try:
+            probe.write_bytes(bytes(_PROBE_BYTES))
+            sync(probe)
+        finally:
+            with suppress(OSError):
+                probe.unlink()
 
 
-def read_rows(log: Path, table: LogTable, *, since: float = 0.0) -> Iterator[dict[str, Any]]:
-    """The rows of a table's closed files that were modified at or after ``since`` (seconds)."""
-    for path in sorted(folder_of(table, log).glob(f"{table}-*{CLOSED}")):
-        if path.stat().st_mtime >= since:
-            with path.open("rb") as stream:
-                yield from map(orjson.loads, stream)
-
-
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Make a file's content, or the names in a folder, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -159,42 +179,30 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _recover(path: Path) -> int:
-    with path.open("rb") as stream:
-        lines = list(stream)
-    complete = [line for line in lines if _is_row(line)]
-    if len(complete) < len(lines):
-        recovered = path.with_name(path.name.removesuffix(OPEN) + _RECOVERED)
-        recovered.write_bytes(b"".join(complete))
-        _sync(recovered)
-        recovered.replace(path)
-    return len(lines) - len(complete)
-
-
-def _is_row(line: bytes) -> bool:
-    if not line.endswith(b"\n"):
-        return False
-    try:
-        return isinstance(orjson.loads(line), dict)
-    except orjson.JSONDecodeError:
-        return False
-
-
-def _publish(path: Path) -> None:
+def publish(path: Path) -> None:
+    """Give a complete file its final name, or delete it if it is empty."""
     if path.stat().st_size:
-        _sync(path)
+        sync(path)
         path.rename(path.with_name(path.name.removesuffix(OPEN) + CLOSED))
     else:
         path.unlink()
-    _sync(path.parent)
+    sync(path.parent)
+
+
+def log_name(path: Path, table: LogTable) -> str:
+    """The part of a file's name before its suffix; empty if the server did not write the file."""
+    name = path.name.partition(".")[0]
+    return name if re.fullmatch(rf"{table}-\d{{8}}T\d{{6}}-\d{{6}}", name) else ""
 
 
 def _next_name(folder: Path, table: LogTable) -> str:
-    """A name that sorts after all existing files, even if the clock goes back."""
-    existing = [path.name.split(".")[0] for path in folder.glob(f"{table}-*")]
-    now = f"{table}-{datetime.now(UTC):%Y%m%dT%H%M%S-%f}"
-    last = max(existing, default="")
-    return now if now > last else f"{last}x"
+    """A name of fixed length that sorts after all existing files, even if the clock goes back."""
+    last = max((log_name(path, table) for path in folder.glob(f"{table}-*")), default="")
+    moment = datetime.now(UTC)
+    with suppress(ValueError, OverflowError):  # no such date, or the end of the calendar
+        after = datetime.strptime(last, f"{table}-{_TIME}").replace(tzinfo=UTC)
+        moment = max(moment, after + timedelta(microseconds=1))
+    return f"{table}-{moment:{_TIME}}"
 
 
 def _write_all(descriptor: int, rows: bytes) -> None:

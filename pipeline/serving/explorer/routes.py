@@ -53,7 +53,7 @@ def add_explorer(app: FastAPI, service: Service, errors: Responses, *, needs_key
     explorer = Explorer(service)
     _add_page(app, needs_key=needs_key)
 
-    @app.get("/explore/state", responses={401: errors[401]})
+    @app.get("/explore/state", responses={status: errors[status] for status in (401, 403)})
     async def state() -> ExplorerState:  # pyright: ignore[reportUnusedFunction]
         """The Pareto front, the groups and sample sessions."""
         return explorer.state()

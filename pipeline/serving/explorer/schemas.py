@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 
-from pipeline.serving.http.schemas import GroupView, Id, RequestModel
+from pipeline.serving.http.schemas import GroupView, Id, Ids, RequestModel
 
 _MAX_OBJECTIVES = 32
 
@@ -14,7 +14,7 @@ Weight = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 class PreferenceRequest(RequestModel):
     """A preference, and a group to compare it with."""
 
-    preference: list[Weight] = Field(
+    preference: Annotated[list[Weight], FailFast()] = Field(
         min_length=2,
         max_length=_MAX_OBJECTIVES,
         description="One weight per objective; normalised to sum to 1.",
@@ -25,9 +25,7 @@ class PreferenceRequest(RequestModel):
 class ListsRequest(PreferenceRequest):
     """A session to recommend lists for."""
 
-    session: list[Id] = Field(
-        min_length=1, max_length=500, description="Clicked items, oldest first."
-    )
+    session: Ids = Field(min_length=1, max_length=500, description="Clicked items, oldest first.")
 
 
 class ItemView(BaseModel):

@@ -27,16 +27,18 @@ from pipeline.serving.http.schemas import (
 from pipeline.serving.http.service import Service
 
 _JSON = "application/json"
+_RETRY_SECONDS = 5
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body is not valid JSON"},
     401: {"model": Problem, "description": "The key is missing or wrong"},
+    403: {"model": Problem, "description": "Without a key: the Host is not this server's"},
     413: {
         "model": Problem,
         "content": {"text/plain": {"schema": {"type": "string"}}},
         "description": "The body is too large",
     },
     422: {"model": ValidationProblem, "description": "A field is invalid"},
-    503: {"model": Problem, "description": "The event log cannot be written"},
+    503: {"model": Problem, "description": "The event log cannot be written, and why"},
 }
 _CONFLICT: dict[int | str, dict[str, Any]] = {
     409: {
@@ -44,15 +46,24 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
         "description": "An order has a revenue, or lacks it, against serving.orders_have_revenue",
     }
 }
-_UNAUTHORIZED: dict[int | str, dict[str, Any]] = {401: _ERRORS[401]}
+_REJECTED: dict[int | str, dict[str, Any]] = {status: _ERRORS[status] for status in (401, 403)}
+
+_MESSAGES = {
+    "union_tag_invalid": "event_type is not one of shown, click, order",
+    "union_tag_not_found": "event_type is required: shown, click or order",
+}
+"""Messages in place of those that would repeat a value of the request."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def build_app(service: Service, *, key: str | None, background: Lifespan | None = None) -> FastAPI:
+def build_app(
+    service: Service, *, key: str | None, host: str = "", background: Lifespan | None = None
+) -> FastAPI:
     """The application; requests require ``key`` unless it is None.
 
-    ``background`` runs while the application does.
+    ``host`` is a further name that requests without a key may be sent to; ``background`` runs
+    while the application does.
     """
 
     @asynccontextmanager
@@ -84,7 +95,7 @@ def build_app(service: Service, *, key: str | None, background: Lifespan | None 
     _add_routes(app, service)
     add_explorer(app, service, _ERRORS, needs_key=key is not None)
     routes = {path for route in app.routes if (path := getattr(route, "path", None))}
-    app.add_middleware(AuthMiddleware, key=key, routes=routes, metrics=service.metrics)
+    app.add_middleware(AuthMiddleware, key=key, host=host, routes=routes, metrics=service.metrics)
     return app
 
 
@@ -97,11 +108,10 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.post("/events", response_model=EventsResponse, responses=_ERRORS | _CONFLICT)
     async def events(request: EventsRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Record events of impressions; they are durably logged before the response."""
-        accepted, duplicates = await service.record_events(request.events)
-        body = orjson.dumps({"accepted": accepted, "duplicates": duplicates})
-        return Response(body, media_type=_JSON)
+        recorded = await service.record_events(request.events)
+        return Response(orjson.dumps(recorded._asdict()), media_type=_JSON)
 
-    @app.get("/experiment", responses=_UNAUTHORIZED)
+    @app.get("/experiment", responses=_REJECTED)
     async def experiment() -> ExperimentView:  # pyright: ignore[reportUnusedFunction]
         """The groups of the experiment, and the versions that are served."""
         snapshot, plan = service.snapshot, service.snapshot.plan
@@ -114,7 +124,13 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             items=len(snapshot.recommender.items),
         )
 
-    @app.get("/health", responses={503: {"model": Health, "description": "The server is failing"}})
+    @app.get(
+        "/health",
+        responses={
+            403: _ERRORS[403],
+            503: {"model": Health, "description": "The server is failing"},
+        },
+    )
     async def health(response: Response) -> Health:  # pyright: ignore[reportUnusedFunction]
         """The health of the server."""
         problems = service.problems()
@@ -123,7 +139,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 
     text = {200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}}
 
-    @app.get("/metrics", response_class=Response, responses=text | _UNAUTHORIZED)
+    @app.get("/metrics", response_class=Response, responses=text | _REJECTED)
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
         """Metrics in Prometheus' text format."""
         return Response(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)
@@ -132,7 +148,10 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 def _invalid_request(_request: Request, error: Exception) -> Response:
     """The invalid fields without their values, which may be personal data."""
     assert isinstance(error, RequestValidationError)
-    fields = [{"loc": list(one["loc"]), "msg": one["msg"]} for one in error.errors()]
+    fields = [
+        {"loc": list(one["loc"]), "msg": _MESSAGES.get(one["type"], one["msg"])}
+        for one in error.errors()
+    ]
     return Response(orjson.dumps({"detail": fields}), status_code=422, media_type=_JSON)
 
 
@@ -140,6 +159,9 @@ def _conflict(_request: Request, error: Exception) -> Response:
     return Response(orjson.dumps({"detail": str(error)}), status_code=409, media_type=_JSON)
 
 
-def _log_unavailable(_request: Request, _error: Exception) -> Response:
-    body = {"detail": "the event log cannot be written; nothing is acknowledged, retry later"}
-    return Response(orjson.dumps(body), status_code=503, media_type=_JSON)
+def _log_unavailable(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    reason = f"the event log cannot be written ({error.strerror}); nothing is acknowledged"
+    body = orjson.dumps({"detail": f"{reason}, retry later"})
+    headers = {"retry-after": str(_RETRY_SECONDS)}
+    return Response(body, status_code=503, media_type=_JSON, headers=headers)

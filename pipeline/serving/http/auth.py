@@ -1,7 +1,10 @@
-"""Middleware: bearer authentication, and request metrics."""
+"""Middleware: bearer authentication, or a check of the host; request metrics."""
 
 import hmac
+import ipaddress
+import socket
 import time
+from functools import lru_cache
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -17,19 +20,30 @@ _UNAUTHORIZED = JSONResponse(
     {"detail": "send the key as Authorization: Bearer ..."}, 401, {"www-authenticate": "Bearer"}
 )
 
+_FOREIGN_HOST = JSONResponse(
+    {
+        "detail": "without a key, requests must name this server by IP address, localhost or its "
+        "host name; set PARETOSCOPE_SERVING_KEY to serve under other names"
+    },
+    403,
+)
+
 
 class AuthMiddleware:
     """Authenticates and counts every request."""
 
     def __init__(
-        self, app: ASGIApp, *, key: str | None, routes: set[str], metrics: ServerMetrics
+        self, app: ASGIApp, *, key: str | None, host: str, routes: set[str], metrics: ServerMetrics
     ) -> None:
         """Wrap ``app``; requests require ``key`` unless it is None.
 
-        Metrics are labelled by ``routes``, and ``other`` for other paths.
+        Without a key, the Host header must be an IP address, ``localhost``, the machine's name or
+        ``host``. Otherwise a web page could reach a local server by a name that it lets point to
+        127.0.0.1 (DNS rebinding). Metrics are labelled by ``routes``, and ``other`` for other paths.
         """
         self._app = app
         self._expected = None if key is None else f"Bearer {key}".encode()
+        self._names = {"", "localhost", socket.gethostname().lower(), host.lower()}
         self._routes = routes
         self._metrics = metrics
 
@@ -50,10 +64,8 @@ class AuthMiddleware:
             await send(message)
 
         try:
-            if self._is_allowed(scope["path"], headers):
-                await self._app(scope, receive, record_status)
-            else:
-                await _UNAUTHORIZED(scope, receive, record_status)
+            rejected = self._rejection(scope["path"], headers)
+            await (rejected or self._app)(scope, receive, record_status)
         except HTTPException as error:  # a body that exceeds the limit while it is read
             status = error.status_code
             raise
@@ -61,7 +73,24 @@ class AuthMiddleware:
             self._metrics.requests.labels(route, status).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
-    def _is_allowed(self, path: str, headers: dict[bytes, bytes]) -> bool:
-        if self._expected is None or path in _PUBLIC:
-            return True
-        return hmac.compare_digest(headers.get(b"authorization", b""), self._expected)
+    def _rejection(self, path: str, headers: dict[bytes, bytes]) -> JSONResponse | None:
+        if self._expected is None:
+            name = _host_name(headers.get(b"host", b""))
+            return None if name is None or name in self._names else _FOREIGN_HOST
+        if path in _PUBLIC:
+            return None
+        sent = headers.get(b"authorization", b"")
+        return None if hmac.compare_digest(sent, self._expected) else _UNAUTHORIZED
+
+
+@lru_cache(maxsize=64)
+def _host_name(header: bytes) -> str | None:
+    """The name in a Host header in lower case, without the port; None for an IP address."""
+    text = header.decode("latin-1").strip().lower()
+    name, _, port = text.rpartition(":")
+    name = name.rstrip(".") if port.isdecimal() and name else text.rstrip(".")
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return name
+    return None

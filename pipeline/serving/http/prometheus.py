@@ -23,12 +23,18 @@ class ServerMetrics:
         self.unknown_items = Counter("unknown_items", "Items not in the catalogue.", **common)
         self.events = Counter("events", "New events.", ["event_type"], **common)
         self.duplicate_events = Counter("duplicate_events", "Duplicate events.", **common)
+        self.unknown_impressions = Counter(
+            "unknown_impressions", "New events of impressions of no server of the study.", **common
+        )
         self.batch_size = Histogram("batch_size", "Requests per batch.", **sizes)
         self.batch_seconds = Histogram("batch_seconds", "Duration of a batch.", **seconds)
         self.commit_rows = Histogram("commit_rows", "Rows per commit.", **sizes)
         self.commit_seconds = Histogram("commit_seconds", "Duration of a commit.", **seconds)
         self.removed_log_lines = Counter(
             "removed_log_lines", "Incomplete lines removed after a crash.", **common
+        )
+        self.skipped_log_lines = Counter(
+            "skipped_log_lines", "Lines of the log that cannot be read at the start.", **common
         )
         self.reloads = Counter("reloads", "Reloads of the study.", ["outcome"], **common)
         self.kafka_rows_lost = Counter("kafka_rows_lost", "Rows not delivered to Kafka.", **common)

@@ -2,7 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from pipeline.core.contracts import EARLIEST_TS, LATEST_TS
 
@@ -28,21 +37,38 @@ _MAX_REVENUE = 10**15
 _TS = "Milliseconds since 1970 UTC; default: now. For simulations."
 
 
+Ids = Annotated[list[Id], FailFast()]
+"""A list of ids; validation stops at the first invalid one."""
+
+
 class RequestModel(BaseModel):
-    """A request body: no unknown fields, no type coercion."""
+    """A request body: no unknown fields, no type coercion.
+
+    The number of faults is limited by the number of fields, because unknown fields are one fault
+    and lists stop at their first (:class:`pydantic.FailFast`).
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forbid_unknown_fields(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (n := len(values.keys() - cls.model_fields.keys())):
+            known = ", ".join(cls.model_fields)
+            msg = "{n} unknown fields; expected only: {known}"
+            raise PydanticCustomError("unknown_fields", msg, {"n": n, "known": known})
+        return values
 
 
 class RecommendRequest(RequestModel):
     """A user and the current session."""
 
     user: Id = Field(description="The user id; the user is the randomisation unit.")
-    session: list[Id] = Field(max_length=500, description="Clicked items, oldest first.")
+    session: Ids = Field(max_length=500, description="Clicked items, oldest first.")
     k: Annotated[int, Field(ge=1, le=100), _INTEGER] | None = Field(
         None, description="Length of the list; default: that of the plan."
     )
-    exclude: list[Id] = Field([], max_length=1000, description="Items not to recommend.")
+    exclude: Ids = Field([], max_length=1000, description="Items not to recommend.")
     ts: Timestamp | None = Field(None, description=_TS)
 
 
@@ -69,7 +95,9 @@ class RecommendResponse(BaseModel):
 
 
 class _Event(RequestModel):
-    event: Id = Field(description="Your event id, unique per impression; duplicates count once.")
+    event: Id = Field(
+        description="Your event id, unique per impression and event type; duplicates count once."
+    )
     impression: Id
     ts: Timestamp | None = Field(None, description=_TS)
 
@@ -104,7 +132,7 @@ Event = Annotated[Shown | Click | Order, Field(discriminator="event_type")]
 class EventsRequest(RequestModel):
     """Events of any impressions."""
 
-    events: list[Event] = Field(min_length=1, max_length=100)
+    events: Annotated[list[Event], FailFast()] = Field(min_length=1, max_length=100)
 
 
 class EventsResponse(BaseModel):
@@ -112,6 +140,9 @@ class EventsResponse(BaseModel):
 
     accepted: int
     duplicates: int
+    unknown_impressions: int = Field(
+        description="Accepted events whose impression id is not from this study's server."
+    )
 
 
 class GroupView(BaseModel):

@@ -8,8 +8,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from types import FrameType
 
 import torch
 import uvicorn
@@ -21,7 +22,10 @@ from pipeline.experiment.design.plan_checks import check_not_running
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.kafka_sink import open_kafka
+from pipeline.serving.event_log.recovery import named
 from pipeline.serving.http.app import build_app
+from pipeline.serving.http.connections import LimitedProtocol, connection_limit
+from pipeline.serving.http.log_lines import one_line_logs
 from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.service import Service
 from pipeline.serving.ranking.snapshot import Snapshot, file_fingerprint, load_snapshot
@@ -54,23 +58,31 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
     fingerprint = file_fingerprint(study, paths)
     snapshot = load_snapshot(study, paths)
     _warn_of_unknown_items(snapshot)
-    with _listen(host, port) as listening:
+    with one_line_logs(), _listen(host, port) as listening:
         service = build_service(snapshot, study, paths)
         watcher = StudyWatcher(service, study, paths, fingerprint)
         config = uvicorn.Config(
-            build_app(service, key=key, background=watcher.run),
+            build_app(service, key=key, host=host, background=watcher.run),
             loop="uvloop",
-            http="httptools",
+            http=LimitedProtocol,
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
+            limit_concurrency=connection_limit(),
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        _log_served(snapshot, f"on {_address(listening)}")
         gc.collect()
         gc.freeze()  # objects loaded so far live on: collecting them would delay requests
-        _Server(config).run(sockets=[listening])
+        server = _Server(
+            config, on_start=lambda: _log_served(snapshot, f"on {_address(listening)}")
+        )
+        try:
+            server.run(sockets=[listening])
+        finally:
+            gc.unfreeze()  # libraries report objects that are never collected as leaks
+        _LOG.info("stopped by %s; the event log is closed", server.stopped_by)
 
 
 def build_service(snapshot: Snapshot, study: Study, paths: StudyPaths) -> Service:
@@ -85,7 +97,9 @@ def build_service(snapshot: Snapshot, study: Study, paths: StudyPaths) -> Servic
     event_log = EventLogWriter(folder, config, sink=sink, observe=metrics.observe_commit)
     metrics.removed_log_lines.inc(event_log.removed_lines)
     deduplicator = EventDeduplicator(config.dedup_window_hours)
-    deduplicator.load(folder, time.time_ns() // 1_000_000)
+    if skipped := deduplicator.load(folder, time.time_ns() // 1_000_000):
+        metrics.skipped_log_lines.inc(lines := sum(skipped.values()))
+        _LOG.warning("skipped %d lines that are no events, in %s", lines, named(skipped))
     return Service(
         snapshot, config, event_log=event_log, deduplicator=deduplicator, metrics=metrics
     )
@@ -158,6 +172,21 @@ class StudyWatcher:
 
 class _Server(uvicorn.Server):
     """Exits with 0 after SIGTERM; uvicorn would raise the signal again."""
+
+    def __init__(self, config: uvicorn.Config, *, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.stopped_by = "request"
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept requests; from here on, signals stop the server gracefully."""
+        await super().startup(sockets)
+        self._on_start()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; remembers the signal."""
+        self.stopped_by = signal.Signals(sig).name
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

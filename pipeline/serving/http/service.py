@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from pipeline.experiment.design.traffic_plan import Group
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import EventLogWriter
+from pipeline.serving.event_log.impression_ids import ImpressionIds
 from pipeline.serving.event_log.kafka_sink import LogRow
 from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.schemas import Click, Order, RecommendRequest, Shown
@@ -38,6 +38,14 @@ class _List(NamedTuple):
     scores: list[float] | None
     fallback: str | None
     unknown_items: int
+
+
+class RecordedEvents(NamedTuple):
+    """What became of the events of one request."""
+
+    accepted: int
+    duplicates: int
+    unknown_impressions: int
 
 
 class Service:
@@ -67,6 +75,7 @@ class Service:
     def swap_snapshot(self, snapshot: Snapshot) -> None:
         """Serve new requests from ``snapshot``; running requests keep theirs."""
         self.snapshot = snapshot
+        self._impression_ids = ImpressionIds(snapshot.study)
         self.metrics.served.info(
             {
                 "model": snapshot.version,
@@ -92,7 +101,7 @@ class Service:
             "preference": group and group.preference,
             "model": snapshot.version,
             "rules": snapshot.rules.version,
-            "impression": group and _new_id(),
+            "impression": group and self._impression_ids.new(),
             "fallback": found.fallback,
             "unknown_items": found.unknown_items,
         }
@@ -116,8 +125,8 @@ class Service:
         ]
         return response
 
-    async def record_events(self, events: Sequence[Shown | Click | Order]) -> tuple[int, int]:
-        """Log events; returns the number of new and of duplicate events.
+    async def record_events(self, events: Sequence[Shown | Click | Order]) -> RecordedEvents:
+        """Log events; events of unknown impressions are logged, marked and counted.
 
         Raises:
             LogError: if an order has a revenue and must not, or the reverse.
@@ -125,32 +134,36 @@ class Service:
         """
         self._check_revenue(events)
         writes: list[asyncio.Future[None]] = []
-        duplicates = 0
+        duplicates = unknown = 0
         for event in events:
-            pending = self._deduplicator.pending(event.impression, event.event)
-            if pending is not None or self._deduplicator.is_known(event.impression, event.event):
+            key = _TABLES[event.event_type], event.impression, event.event
+            pending = self._deduplicator.pending(*key)
+            if pending is not None or self._deduplicator.is_known(*key):
                 duplicates += 1
-                self.metrics.duplicate_events.inc()
-                if pending is not None:
-                    writes.append(pending)
+                writes += [] if pending is None else [pending]
                 continue
-            write = self._write(_TABLES[event.event_type], event.impression, _event_row(event))
-            self._deduplicator.register(event.impression, event.event, write)
+            is_known = self._impression_ids.is_issued(event.impression)
+            unknown += not is_known
+            write = self._write(*key[:2], _event_row(event, known_impression=is_known))
+            self._deduplicator.register(*key, write)
             writes.append(write)
             self.metrics.events.labels(event.event_type).inc()
+        self.metrics.duplicate_events.inc(duplicates)
+        self.metrics.unknown_impressions.inc(unknown)
         results = await asyncio.gather(*map(asyncio.shield, writes), return_exceptions=True)
         if failed := [error for error in results if isinstance(error, BaseException)]:
             raise failed[0]
-        return len(events) - duplicates, duplicates
+        return RecordedEvents(len(events) - duplicates, duplicates, unknown)
 
     def problems(self) -> list[str]:
         """Why the server is failing; empty if it is healthy."""
         found = {
             "the ranking thread has stopped": not self.batcher.is_alive,
             "the event log thread has stopped": not self.event_log.is_alive,
-            "the event log cannot be written": self.event_log.is_failing,
         }
-        return [problem for problem, holds in found.items() if holds]
+        failure = self.event_log.failure
+        problems = [problem for problem, holds in found.items() if holds]
+        return problems + [f"the event log cannot be written: {failure}"] * bool(failure)
 
     async def _list_for(
         self, request: RecommendRequest, snapshot: Snapshot, group: Group | None, *, k: int, ts: int
@@ -215,17 +228,12 @@ def _item_indices(snapshot: Snapshot, names: list[str]) -> tuple[NDArray[np.int6
     return np.array(known, dtype=np.int64), len(names) - len(known)
 
 
-def _event_row(event: Shown | Click | Order) -> dict[str, Any]:
+def _event_row(event: Shown | Click | Order, *, known_impression: bool) -> dict[str, Any]:
     row = event.model_dump(exclude={"event_type"})
     now = _now()
     row["ts"] = now if event.ts is None else event.ts
-    return {"format": FORMAT, **row, "received": now}
+    return {"format": FORMAT, **row, "received": now, "known_impression": known_impression}
 
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _new_id() -> str:
-    """128 random bits: an impression id that cannot be guessed."""
-    return os.urandom(16).hex()

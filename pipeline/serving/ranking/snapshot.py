@@ -28,6 +28,7 @@ class Snapshot:
     """A consistent model, traffic plan and rules.
 
     Attributes:
+        study: The study's name.
         recommender: The model and its catalogue.
         version: The model's version: the first 12 digits of the SHA-256 of its files.
         plan: Assigns users to groups.
@@ -37,6 +38,7 @@ class Snapshot:
         explorer_data: The study's tables for the front explorer.
     """
 
+    study: str
     recommender: Recommender
     version: str
     plan: TrafficPlan
@@ -71,6 +73,7 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
     )
     by_clicks = np.argsort(-items["train_clicks"].to_numpy(), kind="stable")
     return Snapshot(
+        study=study.study.name,
         recommender=recommender,
         version=model_id[:_DIGITS],
         plan=plan,

@@ -47,6 +47,7 @@ from pipeline.study import load_study
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 root = Path(sys.argv[1])
+exec(sys.argv[2])
 study = load_study(root / "params.yaml")
 serve(study, StudyPaths.of(study, root), port=0)
 """
@@ -280,9 +281,9 @@ def differences(snapshot, row):
 class Server:
     """A server process; requests go to ``url``."""
 
-    def __init__(self, root, environment=None):
+    def __init__(self, root, environment=None, *, first="", before=()):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, str(root)],
+            [*before, sys.executable, "-c", _SERVE, str(root), first],
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **(environment or {})},
@@ -304,9 +305,9 @@ class Server:
 
 
 @contextmanager
-def serving(root, environment=None):
-    """A running server."""
-    server = Server(root, environment)
+def serving(root, environment=None, *, first="", before=()):
+    """A running server; ``first`` is code that runs before it, ``before`` a command around it."""
+    server = Server(root, environment, first=first, before=before)
     try:
         yield server
     finally:

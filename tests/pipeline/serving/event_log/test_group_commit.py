@@ -15,6 +15,7 @@ from pipeline.serving.event_log.rotating_files import WRITTEN, LogFile
 from pipeline.study import KafkaTopic, ServingConfig
 from tests.pipeline.serving.shop import rows_of
 
+CLICKS = LogTable.CLICKS
 CONFIG = ServingConfig(rotate_minutes=60.0, rotate_megabytes=1000.0)
 
 
@@ -101,17 +102,17 @@ def test_a_full_disk_fails_the_row_until_space_is_freed(tmp_path, monkeypatch):
         monkeypatch.setattr(LogFile, "append", full)
         with pytest.raises(OSError, match="no space left"):
             await writer.append(row(1))
-        failing = writer.is_failing
+        failing = writer.failure
         monkeypatch.undo()
         await writer.append(row(2))
-        return failing, writer.is_failing, writer.is_alive
+        return failing, writer.failure, writer.is_alive
 
-    assert run(tmp_path, scenario) == (True, False, True)
+    assert run(tmp_path, scenario) == ("no space left on device", None, True)
     assert [one["impression"] for one in rows_of(tmp_path, "clicks")] == ["x2"]
 
 
 def test_a_new_writer_recovers_open_files(tmp_path):
-    (tmp_path / "clicks-1.jsonl.open").write_bytes(row(1).content + b'{"tor')
+    (tmp_path / "clicks-20260101T000000-000000.jsonl.open").write_bytes(row(1).content + b'{"tor')
 
     async def scenario(writer):
         return writer.removed_lines
@@ -125,21 +126,29 @@ def test_duplicates_are_detected_while_pending_and_after_a_restart(tmp_path):
 
     async def scenario(writer):
         written = writer.append(row(1))
-        deduplicator.register("x1", "e1", written)
-        during = deduplicator.pending("x1", "e1") is written, deduplicator.is_known("x1", "e1")
+        deduplicator.register(CLICKS, "x1", "e1", written)
+        during = (
+            deduplicator.pending(CLICKS, "x1", "e1") is written,
+            deduplicator.is_known(CLICKS, "x1", "e1"),
+        )
         await written
         await asyncio.sleep(0)
-        return *during, deduplicator.pending("x1", "e1") is None, deduplicator.is_known("x1", "e1")
+        return (
+            *during,
+            deduplicator.pending(CLICKS, "x1", "e1") is None,
+            deduplicator.is_known(CLICKS, "x1", "e1"),
+        )
 
     assert run(tmp_path, scenario) == (True, False, True, True)
-    assert not deduplicator.is_known("x1", "e2")
-    assert not deduplicator.is_known("x", "1e1")
+    assert not deduplicator.is_known(CLICKS, "x1", "e2")
+    assert not deduplicator.is_known(LogTable.ORDERS, "x1", "e1")
+    assert not deduplicator.is_known(CLICKS, "x", "1e1")
     again = EventDeduplicator(hours=1.0)
     again.load(tmp_path, now_ms=1)
-    assert again.is_known("x1", "e1")
+    assert again.is_known(CLICKS, "x1", "e1")
     late = EventDeduplicator(hours=1.0)
     late.load(tmp_path, now_ms=3_600_002)
-    assert not late.is_known("x1", "e1")
+    assert not late.is_known(CLICKS, "x1", "e1")
 
 
 def test_an_event_whose_write_failed_can_be_sent_again():
@@ -147,10 +156,10 @@ def test_an_event_whose_write_failed_can_be_sent_again():
 
     async def scenario():
         written = asyncio.get_running_loop().create_future()
-        deduplicator.register("x", "e", written)
+        deduplicator.register(CLICKS, "x", "e", written)
         written.set_exception(OSError("full"))
         await asyncio.sleep(0)
-        return deduplicator.is_known("x", "e"), deduplicator.pending("x", "e")
+        return deduplicator.is_known(CLICKS, "x", "e"), deduplicator.pending(CLICKS, "x", "e")
 
     assert asyncio.run(scenario()) == (False, None)
 
@@ -162,13 +171,13 @@ def test_events_expire_after_the_window(monkeypatch):
         for n, hour in enumerate((0, 0.5, 1.2)):
             monkeypatch.setattr("time.time_ns", lambda hour=hour: int(hour * 3.6e12))
             written = asyncio.get_running_loop().create_future()
-            deduplicator.register("x", f"e{n}", written)
+            deduplicator.register(CLICKS, "x", f"e{n}", written)
             written.set_result(None)
             await asyncio.sleep(0)
 
     asyncio.run(scenario())
 
-    assert [deduplicator.is_known("x", f"e{n}") for n in range(3)] == [False, True, True]
+    assert [deduplicator.is_known(CLICKS, "x", f"e{n}") for n in range(3)] == [False, True, True]
 
 
 class Broker:

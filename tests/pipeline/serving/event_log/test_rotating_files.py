@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import shutil
+import socket
 
 import duckdb
 import pytest
@@ -11,14 +13,12 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.log_files import LogTable, log_files
-from pipeline.serving.event_log.rotating_files import (
-    LogFile,
-    lock_folder,
-    read_rows,
-    recover_files,
-)
+from pipeline.serving.event_log.recovery import named, read_rows, recover_files
+from pipeline.serving.event_log.rotating_files import CLOSED, OPEN, LogFile, lock_folder
 from pipeline.study import Durability, ServingConfig
 
+N = {"n": int}
+FIRST = "clicks-20260101T000000-000000"
 NEVER = ServingConfig(rotate_megabytes=1000.0, durability=Durability.OS)
 ALWAYS = ServingConfig(rotate_megabytes=1e-6, durability=Durability.OS)
 
@@ -49,7 +49,7 @@ def test_a_file_is_renamed_when_it_is_closed(folder):
     assert while_open.endswith(".jsonl.open")
     assert closed == []
     assert names(folder) == [while_open.removesuffix(".open")]
-    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 2]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS, N)] == [1, 2]
     assert [path.name for path in log_files(folder)] == names(folder)
 
 
@@ -61,7 +61,7 @@ def test_files_sort_in_the_order_they_were_written(folder):
         file.rotate_if_due()
 
     assert len(names(folder)) == 50
-    assert [row["n"] for row in read_rows(folder, LogTable.ORDERS)] == list(range(50))
+    assert [row["n"] for row in read_rows(folder, LogTable.ORDERS, N)] == list(range(50))
 
 
 def test_a_clock_that_goes_back_does_not_reorder_files(folder):
@@ -73,7 +73,63 @@ def test_a_clock_that_goes_back_does_not_reorder_files(folder):
         file.append(line(n))
         file.rotate_if_due()
 
-    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [0, 1, 2]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS, N)] == [0, 1, 2]
+
+
+def test_names_keep_their_length_while_the_clock_stands_still(folder):
+    """Also after the last moment of the calendar, and beside a name that is not a date."""
+    for name in ("clicks-99991231T235959-999999", "clicks-20269999T000000-000000", "clicks-zz"):
+        (folder / f"{name}{CLOSED}").write_bytes(line(0))
+    before = set(names(folder))
+    file = LogFile(folder, LogTable.CLICKS, ALWAYS)
+
+    for n in range(100):
+        file.append(line(n))
+        file.rotate_if_due()
+
+    written = set(names(folder)) - before
+    assert len(written) == 100
+    assert {len(name) for name in written} == {len(f"{FIRST}{CLOSED}")}
+
+
+def test_damaged_and_foreign_files_are_left_alone_counted_and_named(folder):
+    foreign = folder / "clicks-notes.jsonl.open"
+    foreign.write_bytes(b"my notes\n")
+    (folder / f"{FIRST}{CLOSED}").write_bytes(line(1) + b"\x00\xff\n[1]\n" + line("2") + b'{"n": 3')
+    (folder / "clicks-folder.jsonl").mkdir()
+    (folder / "clicks-gone.jsonl").symlink_to(folder / "nowhere")
+    (folder / "clicks-export.jsonl").write_bytes(b"time;user\n1;2\n")
+    (folder / "shown-pipe.jsonl.open").symlink_to("/etc/passwd")
+    skipped = {}
+
+    removed = recover_files(folder)
+    rows = list(read_rows(folder, LogTable.CLICKS, N, skipped=skipped))
+
+    assert removed == {}
+    assert foreign.read_bytes() == b"my notes\n"
+    assert rows == [{"n": 1}]
+    assert skipped == {
+        f"{FIRST}{CLOSED}": 4,
+        "clicks-export.jsonl": 2,
+        "clicks-folder.jsonl": 0,
+        "clicks-gone.jsonl": 0,
+    }
+    assert named(skipped) == (
+        f"'{FIRST}{CLOSED}' (4 lines), 'clicks-export.jsonl' (2 lines), "
+        "'clicks-folder.jsonl' (cannot be opened), 'clicks-gone.jsonl' (cannot be opened)"
+    )
+
+
+def test_rows_after_the_open_file_was_deleted_are_written_to_a_new_one(folder):
+    """A cleaning job deletes the folder; the folder and a file are created again."""
+    file = LogFile(folder, LogTable.CLICKS, NEVER)
+    file.append(line(1))
+    shutil.rmtree(folder)
+
+    file.append(line(2))
+    file.close()
+
+    assert list(read_rows(folder, LogTable.CLICKS, N)) == [{"n": 2}]
 
 
 def test_a_file_is_closed_at_its_maximum_age(folder, monkeypatch):
@@ -93,29 +149,29 @@ def test_a_file_is_closed_at_its_maximum_age(folder, monkeypatch):
 def test_an_incomplete_last_line_is_removed_and_counted(tmp_path_factory, complete, torn):
     folder = tmp_path_factory.mktemp("log")
     os.close(lock_folder(folder))
-    left = folder / "clicks-1.jsonl.open"
+    left = folder / f"{FIRST}{OPEN}"
     left.write_bytes(b"".join(map(line, range(complete))) + torn)
 
     removed = recover_files(folder)
 
-    assert removed == 1
-    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == list(range(complete))
-    assert names(folder) == (["clicks-1.jsonl"] if complete else [])
-    assert recover_files(folder) == 0
+    assert removed == {left.name: 1}
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS, N)] == list(range(complete))
+    assert names(folder) == ([f"{FIRST}{CLOSED}"] if complete else [])
+    assert recover_files(folder) == {}
 
 
 def test_recovery_can_be_interrupted_at_any_step(folder):
-    left = folder / "clicks-1.jsonl.open"
-    (folder / "clicks-1.jsonl.recovered").write_bytes(line(1)[:4])
+    left = folder / f"{FIRST}{OPEN}"
+    (folder / f"{FIRST}.jsonl.recovered").write_bytes(line(1)[:4])
     left.write_bytes(line(1) + b"\x00\x00\x00\n" + line(2) + b'{"n"')
-    shown = folder / "confirmations" / "shown-1.jsonl.open"
+    shown = folder / "confirmations" / f"shown-20260101T000000-000000{OPEN}"
     shown.write_bytes(b"")
 
     removed = recover_files(folder)
 
-    assert removed == 2  # zeros after a power loss, and the incomplete line
-    assert names(folder) == ["clicks-1.jsonl"]
-    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 2]
+    assert removed == {left.name: 2}  # zeros after a power loss, and the incomplete line
+    assert names(folder) == [f"{FIRST}{CLOSED}"]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS, N)] == [1, 2]
     assert not shown.exists()
 
 
@@ -136,7 +192,7 @@ def test_a_partial_write_is_truncated(folder, monkeypatch):
     file.append(line(3))
     file.close()
 
-    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 3]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS, N)] == [1, 3]
 
 
 def test_a_failed_fsync_removes_its_rows_and_closes_the_file(folder, monkeypatch):
@@ -156,7 +212,7 @@ def test_a_failed_fsync_removes_its_rows_and_closes_the_file(folder, monkeypatch
     file.append(line(3))
     file.close()
 
-    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS)] == [1, 3]
+    assert [row["n"] for row in read_rows(folder, LogTable.CLICKS, N)] == [1, 3]
     assert len(names(folder)) == 2
 
 
@@ -177,7 +233,8 @@ def test_only_fsync_durability_waits_for_the_disk(folder, monkeypatch, durabilit
 
 def test_one_server_per_folder(folder):
     first = lock_folder(folder)
-    with pytest.raises(LogError, match="another server writes its log to"):
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    with pytest.raises(LogError, match=rf"another server writes its log to .*\({holder}\)"):
         lock_folder(folder)
     os.close(first)
 

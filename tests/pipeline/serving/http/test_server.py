@@ -97,7 +97,10 @@ def run_sessions(url, n, *, at_once):
                     order = {"event_type": "order", "units": 2, "revenue": number}
                     events.append(order | {"event": "o", "impression": answer["impression"]})
                 status, recorded = await post(session, "/events", {"events": events})
-                assert (status, recorded) == (200, {"accepted": len(events), "duplicates": 0})
+                assert (status, recorded) == (
+                    200,
+                    {"accepted": len(events), "duplicates": 0, "unknown_impressions": 0},
+                )
 
         await asyncio.gather(*map(session_of, range(n)))
         return answers
@@ -113,7 +116,7 @@ def test_the_log_contains_exactly_the_responses(tmp_path, small_params, sessions
         answers = run_sessions(server.url, sessions, at_once=16)
         stopped = server.end(signal.SIGTERM)
 
-    assert stopped == (0, "")
+    assert stopped == (0, "stopped by SIGTERM; the event log is closed\n")
     log, snapshot = log_of(paths), load_snapshot(study, paths)
     assert list(log.rglob("*.open")) == []
     rows = {row["impression"]: row for row in rows_of(log, "impressions")}
@@ -158,8 +161,8 @@ def test_a_duplicate_after_a_restart_counts_once(tmp_path, small_params):
             status, _ = server.end(number)
 
     assert answers == [
-        (200, {"accepted": 1, "duplicates": 0}),
-        (200, {"accepted": 0, "duplicates": 1}),
+        (200, {"accepted": 1, "duplicates": 0, "unknown_impressions": 1}),
+        (200, {"accepted": 0, "duplicates": 1, "unknown_impressions": 0}),
     ]
     assert status == 0
     assert len(rows_of(log_of(paths), "clicks")) == 1

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.serving.event_log.impression_ids import ImpressionIds
 from pipeline.serving.http.schemas import Click, Order, RecommendRequest, Shown
 from pipeline.serving.http.server import build_service
 from pipeline.serving.ranking import micro_batcher
@@ -153,8 +154,9 @@ def test_users_outside_the_experiment_get_popular_items_and_are_not_logged(run, 
 
 
 def test_duplicate_events_are_logged_once(run):
+    """An order is not a duplicate of the click with the same event id."""
     click = Click(event_type="click", event="1", impression="x", item="item-1")
-    order = Order(event_type="order", event="2", impression="x", units=3, revenue=500, ts=TS)
+    order = Order(event_type="order", event="1", impression="x", units=3, revenue=500, ts=TS)
     shown = Shown(event_type="shown", event="3", impression="x")
 
     async def scenario(service):
@@ -164,14 +166,15 @@ def test_duplicate_events_are_logged_once(run):
 
     (first, together, again), _, log = run(scenario)
 
-    assert first == (2, 1)
-    assert sorted(together) == [(0, 1)] * 9 + [(1, 0)]
-    assert again == (0, 3)
+    assert first == (2, 1, 2)
+    assert sorted(together) == [(0, 1, 0)] * 9 + [(1, 0, 1)]
+    assert again == (0, 3, 0)
     assert [row["item"] for row in rows_of(log, "clicks")] == ["item-1"]
     (row,) = rows_of(log, "orders")
     assert {k: v for k, v in row.items() if k != "received"} == {
         "format": 1,
-        "event": "2",
+        "event": "1",
+        "known_impression": False,
         "impression": "x",
         "ts": TS,
         "item": None,
@@ -179,6 +182,23 @@ def test_duplicate_events_are_logged_once(run):
         "revenue": 500,
     }
     assert len(rows_of(log / "confirmations", "shown")) == 1
+
+
+def test_events_of_impressions_that_never_were_are_logged_counted_and_marked(run):
+    """Made-up ids, the id of another study, and an id with one digit changed."""
+
+    async def scenario(service):
+        served = (await service.recommend(request()))["impression"]
+        changed = served[:-1] + ("0" if served[-1] != "0" else "1")
+        ids = [served, changed, served.upper(), served + " ", "f" * 32, ImpressionIds("b").new()]
+        events = [Click(event_type="click", event="1", impression=one) for one in ids]
+        return await service.record_events(events), ids
+
+    (recorded, ids), _, log = run(scenario)
+
+    assert recorded == (6, 0, 5)
+    rows = {row["impression"]: row["known_impression"] for row in rows_of(log, "clicks")}
+    assert rows == {one: one == ids[0] for one in ids}
 
 
 @pytest.mark.parametrize(("required", "revenue"), [(True, None), (False, 500)])
@@ -198,7 +218,7 @@ def test_all_orders_have_a_revenue_or_none(run, required, revenue):
 def test_problems_of_the_threads_and_the_log(run):
     async def scenario(service):
         healthy = service.problems()
-        service.event_log.is_failing = True
+        service.event_log.failure = "disk full"
         await asyncio.to_thread(service.batcher.close)
         failing = service.problems()
         service.batcher._thread = type(service.batcher._thread)(target=lambda: None)
@@ -208,4 +228,7 @@ def test_problems_of_the_threads_and_the_log(run):
     (healthy, failing), _, _ = run(scenario)
 
     assert healthy == []
-    assert failing == ["the ranking thread has stopped", "the event log cannot be written"]
+    assert failing == [
+        "the ranking thread has stopped",
+        "the event log cannot be written: disk full",
+    ]
