@@ -16,6 +16,7 @@ from pipeline.core.labels import metric_label
 from pipeline.reporting.comparison.build import Comparison
 from pipeline.reporting.figures.charts import fronts_figure, slopes_figure
 from pipeline.reporting.figures.svg import as_svg
+from pipeline.reporting.text.confounding import direction_sentence
 from pipeline.reporting.text.diagnostics import diagnostic_rows
 from pipeline.reporting.text.formatting import NUMBERS, kpi, plain
 from pipeline.reporting.text.power_summary import power_lines
@@ -64,6 +65,7 @@ def jinja_environment(markup: str, cutoff: int | None) -> jinja2.Environment:
         **NUMBERS,
         **_LABELS,
         "metric": partial(metric_label, cutoff=cutoff),
+        "direction_sentence": partial(direction_sentence, cutoff=cutoff),
         "power_lines": partial(power_lines, cutoff=cutoff),
     }
     environment.filters.update(filters)

@@ -46,6 +46,8 @@ class UndefinedReason(StrEnum):
     IDENTICAL_SLOPES = "identical_slopes"
     METRIC_COVARIANCE_UNKNOWN = "metric_covariance_unknown"
     RATE_WITHOUT_ERROR = "rate_without_error"
+    FEWER_THAN_4_GROUPS = "fewer_than_4_groups"
+    NOT_ASSOCIATED = "not_associated"
 
 
 class Covariance(StrEnum):
@@ -116,6 +118,7 @@ class Concern(StrEnum):
     NON_LINEAR = "non_linear"
     LOW_RELIABILITY = "low_reliability"
     WHOLE_WEEKS = "whole_weeks"
+    CONFOUNDED = "confounded"
 
 
 class Advice(StrEnum):

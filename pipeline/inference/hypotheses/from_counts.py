@@ -21,7 +21,8 @@ from pipeline.inference.hypotheses.counts_table import (
 )
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RESPONSE, RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import measured_metrics, rank_metrics
+from pipeline.inference.hypotheses.metric_ranking import measured_metrics, rank_metrics, with_rivals
+from pipeline.inference.ranking.shared_directions import shared_directions
 from pipeline.results.decisions import Limitation
 from pipeline.results.diagnostics import Diagnostics, SampleRatio
 from pipeline.results.document import Findings, GroupKpi, MetricValue
@@ -58,13 +59,15 @@ def fit_counts(
         if hypotheses
         else _papers(evidence, cutoff)
     )
-    ranking, unfitted = rank_metrics(evidence, level=level, seed=seed)
+    ranking = rank_metrics(evidence, level=level)
+    results = _estimates(evidence, declared, without_users, level=level, seed=seed)
     return Findings(
         level=level,
         cutoff=cutoff,
-        hypotheses=_estimates(evidence, declared, without_users, level=level, seed=seed),
-        metric_ranking=tuple(ranking),
-        unfitted_pairs=tuple(unfitted),
+        hypotheses=with_rivals(results, ranking),
+        shared_directions=shared_directions(results),
+        metric_ranking=ranking.metrics,
+        unfitted_pairs=ranking.unfitted_pairs,
         diagnostics=Diagnostics(sample_ratio=ratio),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
         group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
