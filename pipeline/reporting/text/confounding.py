@@ -3,12 +3,20 @@
 from collections.abc import Sequence
 
 from pipeline.core.labels import metric_label
+from pipeline.inference.hypotheses.inputs import RESPONSE
 from pipeline.inference.ranking.metric_comparison import LEAST_GROUPS, ONE_DIRECTION
 from pipeline.reporting.text.formatting import number
-from pipeline.results.decisions import Rival, SharedDirection
+from pipeline.results.decisions import Advice, Rival, SharedDirection
+from pipeline.results.document import Report
+from pipeline.results.reasons import Verdict
 
 _NAMED = 4
 """Rivals that a sentence names; the others are counted."""
+
+_RUNNERS_UP = 2
+_SEPARATE = (
+    "To tell them apart, serve groups that differ in one of these metrics but not in the others."
+)
 
 
 def correlation(value: float) -> str:
@@ -59,3 +67,37 @@ def _rounded_down(share: float) -> str:
 def joined(names: Sequence[str]) -> str:
     """A list in words: ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def optimise_words(
+    advice: Advice, sentence: str, verdict: Verdict, report: Report, cutoff: int | None
+) -> str:
+    """Which metric to optimise along this front, or that none alone is recommended.
+
+    Args:
+        advice: With a metric to optimise, or with rivals of one.
+        sentence: The result of its hypothesis.
+        verdict: Of the hypothesis.
+        report: With the ranking of the other metrics.
+        cutoff: The k of metrics whose name has none.
+    """
+    if advice.optimise is None:
+        return f"no metric alone. {sentence} {_SEPARATE}"
+    metric, caution = advice.optimise.metric, verdict is Verdict.SUGGESTIVE
+    words = f"{advice.optimise.direction} {metric_label(metric, cutoff)} along this front"
+    others = [one for one in report.metric_ranking if one.kpi is RESPONSE[advice.kpi]]
+    runners_up = [
+        f"{metric_label(one.metric, cutoff)} ({correlation(one.correlation_with_best)})"
+        for one in others
+        if one.metric != metric and one.correlation_with_best is not None
+    ]
+    return f"{words}{', with caution' if caution else ''}. {sentence} {_apart(runners_up)}"
+
+
+def _apart(runners_up: Sequence[str]) -> str:
+    if not runners_up:
+        return "No other metric is measured, so it cannot be told apart from any."
+    return (
+        "It is told apart from the other measured metrics; the next best "
+        f"{'is' if len(runners_up) == 1 else 'are'} {joined(runners_up[:_RUNNERS_UP])}."
+    )
