@@ -83,7 +83,7 @@ class EvidenceStrength(StrEnum):
     HIGH = "high"
     """No diagnostic or sensitivity analysis weakens it."""
     MODERATE = "moderate"
-    """Only the linear form, the measurement of the metric or the calendar is in doubt."""
+    """Only the linear form, the metric, its measurement or the calendar is in doubt."""
     LOW = "low"
     """At least one finding could reverse the verdict."""
     NONE = "none"
