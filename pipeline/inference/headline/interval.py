@@ -175,10 +175,7 @@ def _with_intervals(bare: Headline, found: Fitted, slope: float, *, least_width:
     interval = _accepted(found, slope, deciding)
     low, high = interval
     longer = None if low is None or high is None else max(slope - low, high - slope)
-    without_errors = score_slope(0.0, found.x, found.response)
-    line = line_through(
-        found.x, found.response, without_errors, slope=slope, half_width=longer, level=level
-    )
+    line = line_through(found.x, found.response, slope=slope, half_width=longer, level=level)
     return replace(
         bare,
         slope=slope,
@@ -221,4 +218,4 @@ def _end(excess: Callable[[float | Floats], Floats], inside: float, beyond: Floa
 def _root(function: Callable[[float], float], start: float, end: float) -> float:
     if function(start) * function(end) > 0:  # the estimate itself, to round-off
         return start
-    return float(optimize.brentq(function, start, end, rtol=_ROUND_OFF))
+    return float(optimize.root_scalar(function, bracket=(start, end), rtol=_ROUND_OFF).root)
