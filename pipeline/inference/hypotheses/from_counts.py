@@ -197,7 +197,6 @@ def _estimates(
         replace(
             one,
             cluster_robust=None,
-            verdict_test=_naive(one.verdict_test),
             curvature=_naive(one.curvature),
             log_rate=_naive(one.log_rate),
         )
