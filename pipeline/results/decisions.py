@@ -1,11 +1,12 @@
-"""What follows from the slopes: strength of evidence, recommendations, and the metric ranking."""
+"""What follows from the slopes: strength of evidence, advice, and the metric ranking."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.core.contracts import Kpi
 from pipeline.results.reasons import (
-    Advice,
+    Action,
+    AdviceReason,
     Concern,
     EvidenceStrength,
     LimitationKind,
@@ -36,60 +37,94 @@ class EvidenceRating:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KpiChange(Change):
-    """The relative change of a KPI from a baseline group to another.
+    """The relative change of a KPI from a baseline group to another, a fraction.
 
     Attributes:
+        change: Expected change: the posterior mean, drawn in towards the mean of all groups
+            (empirical Bayes), because the measured change of a selected group is too large.
+        interval: Posterior interval of ``change``, at the study's level.
         kpi: The KPI.
         group: The group compared.
         baseline: The group it is compared with.
-        movement: The direction, or inconclusive. The interval covers all pairs of groups
-            simultaneously.
+        measured: Ratio of the two measured rates less 1; None if the baseline's rate is 0.
+        measured_interval: Confidence interval of ``measured``, simultaneous over the comparisons:
+            it excludes 0 if, and only if, the pair test is significant. None if a rate is 0.
+        movement: The direction, or inconclusive, by the pair test.
     """
 
     kpi: Kpi
     group: str
     baseline: str
+    measured: Finite | None
+    measured_interval: Interval | None
     movement: Movement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recommendation:
+class Optimise:
+    """The metric to optimise for a KPI.
+
+    Attributes:
+        hypothesis: Id of its hypothesis: of those on the KPI, confirmed before suggestive, then
+            those with a positive slope, then the first declared.
+        metric: The metric.
+        direction: Whether to increase or decrease it.
+    """
+
+    hypothesis: str
+    metric: str
+    direction: Literal["increase", "decrease"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
     """What to do for one KPI.
 
     Attributes:
         kpi: The KPI.
-        advice: See :class:`Advice`.
-        hypothesis: Id of the hypothesis whose metric to optimise: of those on this KPI, confirmed
-            before suggestive, then those with a positive slope, then the first declared. None if
-            there is none.
-        metric_direction: Whether to increase or decrease that metric.
+        action: Which group to ship, or why none.
+        reason: Of the action.
+        group: The group to ship; None unless the action is to ship.
+        baseline: The group it is compared with: the control, or else the group with the lowest KPI.
+        control: Whether the baseline is the declared control.
+        expected: The change from the baseline to the group; None unless the action is to ship.
+        predicted_change: The same change on the line of the metric to optimise, at the study's
+            level; its error is that of the line alone.
+        leading: Where no group is shipped, the change from the baseline to the group with the
+            highest KPI, for reference.
+        trade_offs: The change of the other KPIs (guardrails), from the baseline to the group.
+        indistinguishable: Groups that are not significantly worse than the group to ship.
+        changes: The change of every KPI from every other group to the group to ship.
+        optimise: The metric to optimise; None if no hypothesis on this KPI supports one.
+        explained: Whether a hypothesis on this KPI is confirmed or suggestive.
         contradicted: Ids of hypotheses on this KPI that are contradicted.
-        group: The group with the highest KPI.
-        preference: Its π; None for a variant.
-        baseline: The group with the lowest KPI.
-        expected_change: Measured change from the baseline to the group.
-        predicted_change: The same change on the line of ``hypothesis``, at the study's level; its
-            error is that of the line alone.
-        trade_offs: The change of the other KPIs (guardrails).
-        indistinguishable: Groups that are not significantly worse than the best.
-        changes: The change of every KPI from every other group to ``group``.
-        comparisons: Number of pairs of groups that the intervals cover simultaneously.
+        comparisons: Number of comparisons that the error rate is shared by (Bonferroni).
+        candidates: Number of groups that the best was selected from.
+        users: Users with a trial, of the smaller of the two groups compared; None where unknown.
+        events: Events (clicks, orders) in the two groups compared.
+        margin: Relative change of the KPI that is negligible, as declared.
     """
 
     kpi: Kpi
-    advice: Advice
-    hypothesis: str | None = None
-    metric_direction: Literal["increase", "decrease"] | None = None
-    contradicted: tuple[str, ...] = ()
+    action: Action
+    reason: AdviceReason
     group: str | None = None
-    preference: tuple[Finite, ...] | None = None
     baseline: str | None = None
-    expected_change: KpiChange | None = None
+    control: bool = False
+    expected: KpiChange | None = None
     predicted_change: Change | None = None
+    leading: KpiChange | None = None
     trade_offs: tuple[KpiChange, ...] = ()
     indistinguishable: tuple[str, ...] = ()
     changes: tuple[KpiChange, ...] = ()
+    optimise: Optimise | None = None
+    explained: bool = False
+    contradicted: tuple[str, ...] = ()
     comparisons: int = 0
+    candidates: int = 0
+    users: int | None = None
+    events: int | None = None
+    margin: Finite | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

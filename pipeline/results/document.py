@@ -5,10 +5,10 @@ from typing import Any
 
 from pipeline.core.contracts import Kpi
 from pipeline.results.decisions import (
+    Advice,
     EvidenceRating,
     Limitation,
     RankedMetric,
-    Recommendation,
     UnfittedPair,
 )
 from pipeline.results.diagnostics import Diagnostics
@@ -31,12 +31,14 @@ class Estimates:
         diagnostics: Of the experiment.
         metric_ranking: Every metric and KPI with a slope (exploratory), the best of each KPI first.
         unfitted_pairs: Every metric and KPI without one.
+        advice: Which group to ship, and which metric to optimise: one per KPI with a hypothesis.
     """
 
     hypotheses: tuple[HypothesisResult, ...]
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     metric_ranking: tuple[RankedMetric, ...] = ()
     unfitted_pairs: tuple[UnfittedPair, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +228,6 @@ class Report(Findings):
     objectives: tuple[str, ...] = ()
     summary: tuple[str, ...] = ()
     evidence: dict[str, EvidenceRating] = field(default_factory=dict[str, EvidenceRating])
-    recommendations: tuple[Recommendation, ...] = ()
     groups: tuple[GroupSummary, ...] = ()
     totals: Totals | None = None
     experiment: Experiment | None = None

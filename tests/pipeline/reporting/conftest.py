@@ -75,7 +75,12 @@ TRAINING = {
 
 DIAGNOSTICS = Diagnostics(
     sample_ratio=SampleRatio(
-        passed=True, users=(100_000,) * 3, expected=(100_000.0,) * 3, p_value=1.0
+        passed=True,
+        users=(100_000,) * 3,
+        expected=(100_000.0,) * 3,
+        p_value=1.0,
+        e_value=0.03,
+        largest_e_value=0.9,
     ),
     whole_weeks=WholeWeeks(passed=False, days=9),
     aa_rerandomisation=AaRerandomisation(
