@@ -21,7 +21,9 @@ Number = int | float
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "nil", "-", "–", "#n/a"}
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _SPACES = " \u00a0\u202f\u2009"
-_GROUPED = re.compile(rf"([0-9]{{1,3}}(?:([.,'’_{_SPACES}])[0-9]{{3}})(?:\2[0-9]{{3}})*)(?:([.,])([0-9]+))?")
+_GROUPED = re.compile(
+    rf"([0-9]{{1,3}}(?:([.,'’_{_SPACES}])[0-9]{{3}})(?:\2[0-9]{{3}})*)(?:([.,])([0-9]+))?"
+)
 _SIMPLE = re.compile(r"([0-9]*)(?:([.,])([0-9]*))?(?:[eE]([+-]?[0-9]{1,4}))?")
 
 
@@ -43,7 +45,12 @@ class _Written:
     ambiguous: bool = False
 
 
-_Cells = Sequence[_Written | Number | None | str]
+_OTHER = {".": ",", ",": "."}
+
+_Placed = tuple[str, str, _Written]
+"""Column, row label and number."""
+
+_Cells = Sequence[_Written | Number | str | None]
 """Of a column: numbers, missing values, and the text of cells that are neither."""
 
 
@@ -90,7 +97,7 @@ def parse_numbers(table: CellTable, labels: Sequence[str], counts: Collection[st
     return NumberTable(numbers=numbers, strings=strings, notes=_notes(numeric, written, decimal))
 
 
-def _parse(cell: Cell) -> _Written | Number | None | str:
+def _parse(cell: Cell) -> _Written | Number | str | None:
     if cell is None or isinstance(cell, bool):
         return None if cell is None else str(cell)
     if isinstance(cell, int):
@@ -160,24 +167,13 @@ def _check_percent(source: str, name: str, cells: _Cells, *, counted: bool) -> N
         raise DataError(msg)
 
 
-def _decimal_mark(
-    source: str, written: Sequence[tuple[str, str, _Written]], counts: Collection[str]
-) -> str:
+def _decimal_mark(source: str, written: Sequence[_Placed], counts: Collection[str]) -> str:
     """The decimal mark of a file, ``.`` or ``,``.
 
     Raises:
         DataError: if its numbers contradict each other, or one has two readings.
     """
-    reasons: dict[str, tuple[str, str, _Written]] = {}
-    other = {".": ",", ",": "."}
-    for one in written:
-        cell = one[2]
-        if cell.ambiguous:
-            continue
-        if cell.decimal:
-            reasons.setdefault(cell.decimal, one)
-        if cell.thousands in other:
-            reasons.setdefault(other[cell.thousands], one)
+    reasons = _reasons(written)
     if len(reasons) == 2:
         (a, x, one), (b, y, two) = reasons.values()
         msg = (
@@ -186,30 +182,43 @@ def _decimal_mark(
         )
         raise DataError(msg)
     unclear = [one for one in written if one[2].ambiguous]
-    if not reasons:
-        for name, _, cell in unclear:
-            if name in counts:
-                reasons.setdefault(other[cell.decimal], (name, "", cell))
-    mark = next(iter(reasons), "." if all(c.decimal == "." for _, _, c in unclear) else "")
+    counted = (_OTHER[cell.decimal] for name, _, cell in unclear if name in counts)
+    mark = next(iter(reasons), None) or next(counted, None)
+    if mark is None and all(cell.decimal == "." for _, _, cell in unclear):
+        mark = "."
     for name, label, cell in unclear:
         if not mark or (name in counts and cell.decimal == mark):
-            plain = cell.text.replace(cell.decimal, "")
             msg = (
-                f"{source}: {name} of group {label} is {cell.text!r}, which can be {plain} or "
-                f"{cell.text.replace(',', '.')}; write it without thousands separators"
+                f"{source}: {name} of group {label} is {cell.text!r}, which can be "
+                f"{cell.text.replace(cell.decimal, '')} or {cell.text.replace(',', '.')}; write it "
+                "without thousands separators"
             )
             raise DataError(msg)
     return mark or "."
 
 
-def _value(cell: _Written | Number | None | str, decimal: str) -> Number | None:
+def _reasons(written: Sequence[_Placed]) -> dict[str, _Placed]:
+    """The first number that can only be read with each decimal mark."""
+    reasons: dict[str, _Placed] = {}
+    for one in written:
+        cell = one[2]
+        if cell.decimal and not cell.ambiguous:
+            reasons.setdefault(cell.decimal, one)
+        if cell.thousands in _OTHER:
+            reasons.setdefault(_OTHER[cell.thousands], one)
+    return reasons
+
+
+def _value(cell: _Written | Number | str | None, decimal: str) -> Number | None:
     if not isinstance(cell, _Written):
         return None if isinstance(cell, str) else cell
     fraction = cell.fraction
     integer = cell.integer
     if cell.ambiguous and cell.decimal != decimal:
         integer, fraction = integer + fraction, ""
-    text = f"{'-' if cell.negative else ''}{integer or '0'}.{fraction or '0'}e{cell.exponent or '0'}"
+    text = (
+        f"{'-' if cell.negative else ''}{integer or '0'}.{fraction or '0'}e{cell.exponent or '0'}"
+    )
     value = Decimal(text)
     return _plain(value / 100 if cell.percent else value)
 
@@ -222,7 +231,7 @@ def _plain(value: Decimal) -> Number:
 
 
 def _notes(
-    columns: Mapping[str, _Cells], written: Sequence[tuple[str, str, _Written]], decimal: str
+    columns: Mapping[str, _Cells], written: Sequence[_Placed], decimal: str
 ) -> tuple[ReadNote, ...]:
     percent = tuple(dict.fromkeys(name for name, _, cell in written if cell.percent))
     grouped = {

@@ -257,7 +257,9 @@ def _table(name: str, columns: list[tuple[str, Sequence[Cell]]]) -> CellTable:
     """The columns that have a name; of the others those with cells are noted."""
     counts = Counter(column for column, _ in columns if column)
     if twice := [column for column, count in counts.items() if count > 1]:
-        msg = f"{name}: the column {twice[0]} occurs {counts[twice[0]]} times; expected unique names"
+        msg = (
+            f"{name}: the column {twice[0]} occurs {counts[twice[0]]} times; expected unique names"
+        )
         raise DataError(msg)
     unnamed = [c for c, cells in columns if _is_unnamed(c) and any(map(_is_filled, cells))]
     notes = [ReadNote(kind=ReadAs.UNNAMED_COLUMN, value=str(len(unnamed)))] if unnamed else []

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.contracts import Kpi
+from pipeline.core.table_file import ReadNote
 from pipeline.results.decisions import (
     Advice,
     EvidenceRating,
@@ -63,13 +64,13 @@ class GroupKpi:
     preference_id: str
     kpi: Kpi
     trials: int
-    successes: int
+    successes: int | Finite
     rate: Finite | None
     standard_error: Finite | None
     users: int
-    sum_mm: int
-    sum_my: int
-    sum_yy: int
+    sum_mm: int | Finite
+    sum_my: int | Finite
+    sum_yy: int | Finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,7 @@ class Findings(Estimates):
         offline_metrics: On all test targets.
         group_kpis: One per group and KPI.
         limitations: What the analysis cannot say.
+        read_as: How a table of counts was read.
     """
 
     level: Finite = 0.95
@@ -89,6 +91,7 @@ class Findings(Estimates):
     offline_metrics: tuple[MetricValue, ...] = ()
     group_kpis: tuple[GroupKpi, ...] = ()
     limitations: tuple[Limitation, ...] = ()
+    read_as: tuple[ReadNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

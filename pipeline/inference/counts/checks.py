@@ -110,9 +110,7 @@ def _count(value: Number | None, column: str, place: str) -> Number:
     expected = f"{'an integer' if whole else 'a number'}{'' if signed else ' of 0 or more'}"
     if value is None or not math.isfinite(value):
         problem = "is missing" if value is None else f"is {value}"
-    elif whole and value != int(value):
-        problem = f"is {value}"
-    elif value < 0 and not signed:
+    elif (whole and value != int(value)) or (value < 0 and not signed):
         problem = f"is {value}"
     else:
         return int(value) if value == int(value) else value
@@ -135,9 +133,7 @@ def _check_total(
             raise DataError(msg)
 
 
-def check_shares(
-    values: Sequence[Number | None], groups: Sequence[str], source: str
-) -> Floats:
+def check_shares(values: Sequence[Number | None], groups: Sequence[str], source: str) -> Floats:
     """The planned shares; raises :class:`DataError` if one is not a positive number."""
     for row, (value, group) in enumerate(zip(values, groups, strict=True), start=1):
         if value is None or not 0 < value < math.inf:
@@ -147,5 +143,3 @@ def check_shares(
             )
             raise DataError(msg)
     return np.array(values, dtype=np.float64)
-
-

@@ -22,12 +22,11 @@ AMOUNTS = ("units", "revenue")
 SUM_COLUMNS = {f"{kpi}_{name}": (kpi, name) for kpi in Kpi for name in USER_SUMS}
 """KPI and sum of the columns of per-user sufficient statistics, such as ``ctr_sum_mm``."""
 
-INTEGERS = {*COUNTS, *SUM_COLUMNS} - {"revenue"} - {
-    f"{kpi}_{name}"
-    for kpi in Kpi
-    if kpi.needs_revenue
-    for name in ("sum_my", "sum_yy")
-}
+INTEGERS = (
+    {*COUNTS, *SUM_COLUMNS}
+    - {"revenue"}
+    - {f"{kpi}_{name}" for kpi in Kpi if kpi.needs_revenue for name in ("sum_my", "sum_yy")}
+)
 """Columns whose numbers have no decimals."""
 
 _SYNONYMS = {

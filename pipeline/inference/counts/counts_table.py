@@ -18,7 +18,7 @@ import polars as pl
 from pipeline.core.cell_numbers import Number, parse_numbers
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError
-from pipeline.core.table_file import CellTable, ReadAs, ReadNote, read_table, table_of_frame
+from pipeline.core.table_file import ReadAs, ReadNote, read_table, table_of_frame
 from pipeline.experiment.kpis.contracts import GROUP_KPIS, TERMS
 from pipeline.experiment.kpis.group_kpis import ratio_standard_error
 from pipeline.inference.counts import metrics

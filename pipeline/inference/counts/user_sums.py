@@ -119,11 +119,11 @@ class _Sums:
         n, y = self.counts[self.trials][row], self.counts[self.successes][row]
         yield from self._users(sums, row, n)
         yield from self._trials(sums, n)
-        yield from self._products(sums, n, y)
-        if not any(one in sums for one in USER_SUMS[1:]) or len(sums) < len(USER_SUMS):
+        yield from self._products(sums, y)
+        yield from self._squares(sums, y)
+        if len(sums) < len(USER_SUMS):
             return
-        users, mm, my, yy = (sums[name] for name in USER_SUMS)
-        if _determinant(users, n, y, mm, my, yy) < 0:
+        if _is_indefinite([sums["users"], n, y], [sums[name] for name in USER_SUMS[1:]]):
             names = ", ".join(f"{self.kpi}_{name} {sums[name]}" for name in USER_SUMS)
             yield (
                 f"no users have these sums: {names}, {self.trials} {n}, {self.successes} {y}; "
@@ -167,32 +167,41 @@ class _Sums:
         if users and mm > (n - users + 1) ** 2 + users - 1:
             yield f"{name} is {mm}, more than {users} users with {n} {self.trials} can have"
 
-    def _products(self, sums: Mapping[str, Number], n: Number, y: Number) -> Iterator[str]:
-        users, mm, my, yy = (sums.get(name) for name in USER_SUMS)
-        product, squares = f"{self.kpi}_sum_my", f"{self.kpi}_sum_yy"
-        if my is not None and self.alone and not _equal(my, y):
+    def _products(self, sums: Mapping[str, Number], y: Number) -> Iterator[str]:
+        name, mm, my = f"{self.kpi}_sum_my", sums.get("sum_mm"), sums.get("sum_my")
+        if my is None:
+            return
+        if self.alone and not _equal(my, y):
             yield (
-                f"{product} is {my}, and {self.successes} is {y}; each user has one trial, so that "
-                "they are the same"
+                f"{name} is {my}, and {self.successes} is {y}; each user has one trial, so that they "
+                "are the same"
             )
-        if my is not None and mm is not None and self.kpi.is_binary and my > mm:
-            yield f"{product} is {my}, more than {self.kpi}_sum_mm, {mm}; expected y of at most m"
-        if my is not None and self.kpi.is_binary and my < y:
-            yield f"{product} is {my}, less than the {y} {self.successes}; expected the sum of m·y"
+        if not self.kpi.is_binary:
+            return
+        if my < y:
+            yield f"{name} is {my}, less than the {y} {self.successes}; expected the sum of m·y"
+        if mm is not None and my > mm:
+            yield f"{name} is {my}, more than {self.kpi}_sum_mm, {mm}; expected y of at most m"
+
+    def _squares(self, sums: Mapping[str, Number], y: Number) -> Iterator[str]:
+        users, mm, my, yy = (sums.get(name) for name in USER_SUMS)
+        name = f"{self.kpi}_sum_yy"
         if yy is None:
             return
         if users and _less(yy * users, y * y):
             yield (
-                f"{squares} is {yy}, less than {self.successes}² / {self.kpi}_users = {y}² / {users} "
-                f"= {y * y / users:.10g}; expected the sum of y² over users"
+                f"{name} is {yy}, less than {self.successes}² / {self.kpi}_users = {y}² / {users} = "
+                f"{y * y / users:.10g}; expected the sum of y² over users"
             )
         if self.successes != "revenue" and yy < y:
-            yield f"{squares} is {yy}, less than the {y} {self.successes}; expected the sum of y²"
-        if my is not None and self.kpi.is_binary and yy > my:
-            yield f"{squares} is {yy}, more than {product}, {my}; expected y of at most m"
-        if my is not None and mm is not None and _less(mm * yy, my * my):
+            yield f"{name} is {yy}, less than the {y} {self.successes}; expected the sum of y²"
+        if my is None:
+            return
+        if self.kpi.is_binary and yy > my:
+            yield f"{name} is {yy}, more than {self.kpi}_sum_my, {my}; expected y of at most m"
+        if mm is not None and _less(mm * yy, my * my):
             yield (
-                f"{squares} · {self.kpi}_sum_mm is {yy} · {mm}, less than {product}² = {my}²; "
+                f"{name} · {self.kpi}_sum_mm is {yy} · {mm}, less than {self.kpi}_sum_my² = {my}²; "
                 "expected sums over the same users"
             )
 
@@ -205,10 +214,14 @@ def _equal(one: Number, other: Number) -> bool:
     return abs(one - other) <= abs(other) * _TOLERANCE
 
 
-def _determinant(
-    users: Number, n: Number, y: Number, mm: Number, my: Number, yy: Number
-) -> Fraction:
-    """Of the matrix of sums of products of (1, m, y); 0 if negative by rounding only."""
-    u, a, b, aa, ab, bb = (Fraction(value) for value in (users, n, y, mm, my, yy))
-    value = u * (aa * bb - ab * ab) - a * (a * bb - ab * b) + b * (a * ab - aa * b)
-    return value if value < -Fraction(_TOLERANCE) * u * aa * bb else max(value, Fraction(0))
+def _is_indefinite(totals: Sequence[Number], products: Sequence[Number]) -> bool:
+    """Whether the matrix of sums of products of (1, m, y) has a negative determinant.
+
+    Args:
+        totals: Users, Σ m and Σ y.
+        products: Σ m², Σ m·y and Σ y².
+    """
+    u, a, b = map(Fraction, totals)
+    aa, ab, bb = map(Fraction, products)
+    determinant = u * (aa * bb - ab * ab) - a * (a * bb - ab * b) + b * (a * ab - aa * b)
+    return determinant < -Fraction(_TOLERANCE) * u * aa * bb
