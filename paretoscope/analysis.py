@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Frame = pl.DataFrame | pd.DataFrame
 
 
-def fit(
+def fit(  # noqa: PLR0913 - the options of `paretoscope fit`
     counts: "Frame | str | Path",
     hypotheses: Sequence[str] | str = (),
     *,

@@ -24,7 +24,7 @@ from pipeline.results.serialization import to_dict
 from pipeline.study import AdviceConfig
 
 
-def fit(
+def fit(  # noqa: PLR0913 - the options of the command
     *,
     counts: Path,
     json: bool,
