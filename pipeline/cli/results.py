@@ -17,6 +17,7 @@ from pipeline.reporting.comparison.build import build_comparison
 from pipeline.reporting.render import write_comparison
 from pipeline.reporting.report import build_counts_report, write_new_report
 from pipeline.reporting.text.advice import advice_sentence
+from pipeline.reporting.text.confounding import direction_sentence
 from pipeline.reporting.text.pooled_table import pooled_lines
 from pipeline.reporting.text.read_as import read_as_sentences
 from pipeline.reporting.text.reasons import limitation_sentences
@@ -55,6 +56,7 @@ def fit(  # noqa: PLR0913 - the options of the command
         raise StudyError(limitations[0])
     page = write_new_report(build_counts_report(found, counts), report) if report else None
     answers = [answer_sentence(result, found.cutoff) for result in found.hypotheses]
+    answers += [direction_sentence(one, found.cutoff) for one in found.shared_directions]
     answers += [advice_sentence(one) for one in found.advice]
     read_as = read_as_sentences(found.read_as)
     written = [f"report: {page}"] if page else []

@@ -10,6 +10,7 @@ from pipeline.results.decisions import (
     EvidenceRating,
     Limitation,
     RankedMetric,
+    SharedDirection,
     UnfittedPair,
 )
 from pipeline.results.diagnostics import Diagnostics
@@ -30,8 +31,8 @@ class Estimates:
     Attributes:
         hypotheses: One result per declared hypothesis.
         diagnostics: Of the experiment.
-        metric_ranking: Every metric and KPI with a slope (exploratory), the best of each KPI first.
-        unfitted_pairs: Every metric and KPI without one.
+        metric_ranking: Every metric that varies and KPI (exploratory), the best of each KPI first.
+        unfitted_pairs: Every metric and KPI without a slope.
         advice: Which group to ship, and which metric to optimise: one per KPI with a hypothesis.
     """
 
@@ -82,6 +83,7 @@ class Findings(Estimates):
         cutoff: The k of metrics whose name has none; None if they differ.
         offline_metrics: On all test targets.
         group_kpis: One per group and KPI.
+        shared_directions: Hypotheses that are one result, because their metrics move together.
         limitations: What the analysis cannot say.
         read_as: How a table of counts was read.
     """
@@ -90,6 +92,7 @@ class Findings(Estimates):
     cutoff: int | None = None
     offline_metrics: tuple[MetricValue, ...] = ()
     group_kpis: tuple[GroupKpi, ...] = ()
+    shared_directions: tuple[SharedDirection, ...] = ()
     limitations: tuple[Limitation, ...] = ()
     read_as: tuple[ReadNote, ...] = ()
 

@@ -14,8 +14,9 @@ from pipeline.inference.counts.metrics import metric_name
 from pipeline.inference.diagnostics.sample_ratio import sample_ratio
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RESPONSE, RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import measured_metrics, rank_metrics
+from pipeline.inference.hypotheses.metric_ranking import measured_metrics, rank_metrics, with_rivals
 from pipeline.inference.hypotheses.recommendation import advise
+from pipeline.inference.ranking.shared_directions import shared_directions
 from pipeline.results.decisions import Limitation
 from pipeline.results.diagnostics import Diagnostics, SampleRatio
 from pipeline.results.document import Findings, GroupKpi, MetricValue
@@ -73,15 +74,18 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         if hypotheses
         else _papers(evidence, cutoff)
     )
-    ranking, unfitted = rank_metrics(evidence, level=level, seed=seed)
-    results = _estimates(evidence, declared, without_users, level=level, seed=seed)
+    ranking = rank_metrics(evidence, level=level)
+    results = with_rivals(
+        _estimates(evidence, declared, without_users, level=level, seed=seed), ranking
+    )
     section = RegressionConfig(level=level, advice=advice or AdviceConfig())
     return Findings(
         level=level,
         cutoff=cutoff,
         hypotheses=results,
-        metric_ranking=tuple(ranking),
-        unfitted_pairs=tuple(unfitted),
+        shared_directions=shared_directions(results),
+        metric_ranking=ranking.metrics,
+        unfitted_pairs=ranking.unfitted_pairs,
         advice=advise(results, evidence, section, users_unknown=without_users),
         diagnostics=Diagnostics(sample_ratio=ratio),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),

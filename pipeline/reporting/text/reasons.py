@@ -57,6 +57,8 @@ UNDEFINED = {
     UndefinedReason.USER_SUMS_UNKNOWN: (
         "the slope is a point estimate, its interval is not known without sums over users"
     ),
+    UndefinedReason.FEWER_THAN_4_GROUPS: "fewer than four groups do not tell metrics apart",
+    UndefinedReason.NOT_ASSOCIATED: "no metric is associated with it",
 }
 
 _NO_EVIDENCE = {
@@ -87,6 +89,7 @@ _CONCERNS = {
     Concern.NON_LINEAR: "the relation is non-linear",
     Concern.LOW_RELIABILITY: "much of the metric's variance between groups is measurement error",
     Concern.WHOLE_WEEKS: "weekdays are not covered equally often",
+    Concern.CONFOUNDED: "other metrics cannot be told apart from this one in this experiment",
 }
 
 EXCLUSIONS = {
