@@ -27,16 +27,10 @@ from pipeline.results.decisions import Limitation, UnfittedPair
 from pipeline.results.diagnostics import Diagnostics, SampleRatio
 from pipeline.results.document import Findings, GroupKpi, MetricValue
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.reasons import Covariance, LimitationKind, UndefinedReason, Verdict
+from pipeline.results.reasons import Covariance, LimitationKind, UndefinedReason
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import SlopeTest
 from pipeline.study import PAPER_HYPOTHESES, AdviceConfig, Hypothesis, RegressionConfig
-
-_POINT_ESTIMATE = (
-    "id", "metric", "kpi", "direction", "response", "link", "n", "groups", "points", "slope",
-    "intercept",
-)  # fmt: skip
-"""What is known of an amount without per-user sums; its rates have no error."""
 
 
 def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
@@ -251,24 +245,16 @@ def _estimates(
     section = RegressionConfig(level=level, hypotheses=tuple(declared))
     results = estimate_hypotheses(evidence, section, seed=seed)
     return tuple(
-        _without_users(one) if one.response in evidence.users_unknown else one for one in results
-    )
-
-
-def _without_users(result: HypothesisResult) -> HypothesisResult:
-    """A result without the tests that need users; of an amount, the slope alone is left."""
-    if result.response.is_binary:
-        return replace(
-            result,
+        replace(
+            one,
             cluster_robust=None,
-            curvature=_naive(result.curvature),
-            log_rate=_naive(result.log_rate),
+            curvature=_naive(one.curvature),
+            log_rate=_naive(one.log_rate),
         )
-    bare = HypothesisResult(
-        **{name: getattr(result, name) for name in _POINT_ESTIMATE},
-        undefined_reason=result.undefined_reason or UndefinedReason.USER_SUMS_UNKNOWN,
+        if one.response in evidence.users_unknown
+        else one
+        for one in results
     )
-    return replace(bare, verdict=Verdict.BLOCKED) if result.verdict is Verdict.BLOCKED else bare
 
 
 def _naive(test: SlopeTest | None) -> SlopeTest | None:
