@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.contracts import Kpi
+from pipeline.core.table_file import ReadNote
 from pipeline.results.decisions import (
     Advice,
     EvidenceRating,
@@ -58,19 +59,22 @@ class MetricValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupKpi:
-    """One KPI of one group; see :data:`pipeline.experiment.kpis.contracts.GROUP_KPIS`."""
+    """One KPI of one group; see :data:`pipeline.experiment.kpis.contracts.GROUP_KPIS`.
+
+    Users and their sums are None where a table of counts does not have them.
+    """
 
     group: str
     preference_id: str
     kpi: Kpi
     trials: int
-    successes: int
+    successes: int | Finite
     rate: Finite | None
     standard_error: Finite | None
-    users: int
-    sum_mm: int
-    sum_my: int
-    sum_yy: int
+    users: int | None
+    sum_mm: int | Finite | None
+    sum_my: int | Finite | None
+    sum_yy: int | Finite | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,7 @@ class Findings(Estimates):
         group_kpis: One per group and KPI.
         shared_directions: Hypotheses that are one result, because their metrics move together.
         limitations: What the analysis cannot say.
+        read_as: How a table of counts was read.
     """
 
     level: Finite = 0.95
@@ -92,6 +97,7 @@ class Findings(Estimates):
     group_kpis: tuple[GroupKpi, ...] = ()
     shared_directions: tuple[SharedDirection, ...] = ()
     limitations: tuple[Limitation, ...] = ()
+    read_as: tuple[ReadNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -236,6 +236,7 @@ class LimitationKind(StrEnum):
     EXTRAPOLATION = "extrapolation"
     NOTHING_DECLARED = "nothing_declared"
     USERS_UNKNOWN = "users_unknown"
+    INTERVAL_UNKNOWN = "interval_unknown"
     METRIC_COVARIANCE_UNKNOWN = "metric_covariance_unknown"
     SHARES_UNKNOWN = "shares_unknown"
     COUNTS_UNKNOWN = "counts_unknown"
