@@ -61,12 +61,29 @@ class KpiChange(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """A metric that the experiment cannot tell apart from another, of which it is the rival.
+
+    Attributes:
+        metric: The rival.
+        correlation: Pearson correlation of the two over the groups; from 0.95, positive or
+            negative, they move together along one direction of the front.
+        probability_better: The probability that the KPI follows the other metric, if it follows one
+            of the two; below 0.95 they are not told apart. None where unknown.
+    """
+
+    metric: str
+    correlation: Finite
+    probability_better: Finite | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Optimise:
     """The metric to optimise for a KPI.
 
     Attributes:
         hypothesis: Id of its hypothesis: of those on the KPI, confirmed before suggestive, then
-            those with a positive slope, then the first declared.
+            those without rivals, then those with a positive slope, then the first declared.
         metric: The metric.
         direction: Whether to increase or decrease it.
     """
@@ -95,7 +112,10 @@ class Advice:
         trade_offs: The change of the other KPIs (guardrails), from the baseline to the group.
         indistinguishable: Groups that are not significantly worse than the group to ship.
         changes: The change of every KPI from every other group to the group to ship.
-        optimise: The metric to optimise; None if no hypothesis on this KPI supports one.
+        optimise: The metric to optimise along this front; None if no hypothesis on this KPI supports
+            one, and where other metrics cannot be told apart from it: then none alone is advised.
+        confounded: Id of the hypothesis whose metric would be optimised but for its ``rivals``.
+        rivals: The metrics that cannot be told apart from that of ``confounded``.
         explained: Whether a hypothesis on this KPI is confirmed or suggestive.
         contradicted: Ids of hypotheses on this KPI that are contradicted.
         comparisons: Number of comparisons that the error rate is shared by (Bonferroni).
@@ -118,6 +138,8 @@ class Advice:
     indistinguishable: tuple[str, ...] = ()
     changes: tuple[KpiChange, ...] = ()
     optimise: Optimise | None = None
+    confounded: str | None = None
+    rivals: tuple[Rival, ...] = ()
     explained: bool = False
     contradicted: tuple[str, ...] = ()
     comparisons: int = 0
@@ -128,40 +150,53 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedDirection:
+    """Hypotheses on different metrics that move together over the groups: one result, not several.
+
+    Attributes:
+        hypotheses: Their ids.
+        metrics: Their metrics, each once.
+        least_correlation: Smallest Pearson correlation of any two, without its sign; at least 0.95.
+    """
+
+    hypotheses: tuple[str, ...]
+    metrics: tuple[str, ...]
+    least_correlation: Finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RankedMetric:
     """How well one metric predicts one KPI (exploratory).
 
     Attributes:
         metric: The metric.
         kpi: The KPI.
-        slope: Change of the link for a relative change of the metric by 1.
+        slope: Change of the link for a relative change of the metric by 1; None where undefined,
+            with the reason among the unfitted pairs. So are ``p_value`` and ``interval``.
         p_value: Of the small-sample test (Hartung–Knapp, t with g - 2); None for two groups.
         interval: Small-sample confidence interval.
         bh_p_value: ``p_value``, adjusted for all metrics and KPIs (Benjamini–Hochberg).
-        lack_of_fit: Cluster-robust χ² of the groups' deviations from the line.
-        delta_qaic: QAIC less that of the KPI's best metric, 0 or more.
-        akaike_weight: Among the KPI's metrics, in [0, 1]; they sum to 1.
-        tied: Whether ``delta_qaic`` is at most 2.
-        probability_of_best: Share of draws of metrics and KPI in which this metric has the least
-            lack of fit; None where unknown.
-        vuong_p_value: Of Vuong's (1989) test against the best metric, users as observations; 1 for
-            the best itself.
+        probability_of_best: The probability that the KPI follows this metric, of those measured
+            (posterior with equal prior probabilities, calibrated by simulation); they sum to 1.
+        undefined_reason: Why that is unknown; then all metrics are tied.
+        tied: Whether it cannot be told apart from the KPI's best metric: against it alone, its
+            probability is above 5%.
+        correlation_with_best: Pearson correlation with the best metric over the groups; None where
+            no metric is best.
         leave_one_out_error: Root mean square relative error of the rate of each group, predicted by
             the line through the other groups; None where one of those lines is undefined.
     """
 
     metric: str
     kpi: Kpi
-    slope: Finite
+    slope: Finite | None
     p_value: Finite | None
     interval: Interval | None
     bh_p_value: Finite | None
-    lack_of_fit: Finite
-    delta_qaic: Finite
-    akaike_weight: Finite
-    tied: bool
     probability_of_best: Finite | None
-    vuong_p_value: Finite
+    undefined_reason: UndefinedReason | None
+    tied: bool
+    correlation_with_best: Finite | None
     leave_one_out_error: Finite | None
 
 
@@ -176,8 +211,12 @@ class UnfittedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limitation:
-    """Something a report cannot say, with the KPIs and counts it concerns."""
+    """Something a report cannot say, with the KPIs, counts and metrics it concerns.
+
+    ``counts`` are columns of the table of counts that would change that.
+    """
 
     kind: LimitationKind
     kpis: tuple[Kpi, ...] = ()
     counts: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()

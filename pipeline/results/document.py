@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.contracts import Kpi
+from pipeline.core.table_file import ReadNote
 from pipeline.results.decisions import (
     Advice,
     EvidenceRating,
     Limitation,
     RankedMetric,
+    SharedDirection,
     UnfittedPair,
 )
 from pipeline.results.diagnostics import Diagnostics
@@ -29,8 +31,8 @@ class Estimates:
     Attributes:
         hypotheses: One result per declared hypothesis.
         diagnostics: Of the experiment.
-        metric_ranking: Every metric and KPI with a slope (exploratory), the best of each KPI first.
-        unfitted_pairs: Every metric and KPI without one.
+        metric_ranking: Every metric that varies and KPI (exploratory), the best of each KPI first.
+        unfitted_pairs: Every metric and KPI without a slope.
         advice: Which group to ship, and which metric to optimise: one per KPI with a hypothesis.
     """
 
@@ -63,13 +65,13 @@ class GroupKpi:
     preference_id: str
     kpi: Kpi
     trials: int
-    successes: int
+    successes: int | Finite
     rate: Finite | None
     standard_error: Finite | None
     users: int
-    sum_mm: int
-    sum_my: int
-    sum_yy: int
+    sum_mm: int | Finite
+    sum_my: int | Finite
+    sum_yy: int | Finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +83,18 @@ class Findings(Estimates):
         cutoff: The k of metrics whose name has none; None if they differ.
         offline_metrics: On all test targets.
         group_kpis: One per group and KPI.
+        shared_directions: Hypotheses that are one result, because their metrics move together.
         limitations: What the analysis cannot say.
+        read_as: How a table of counts was read.
     """
 
     level: Finite = 0.95
     cutoff: int | None = None
     offline_metrics: tuple[MetricValue, ...] = ()
     group_kpis: tuple[GroupKpi, ...] = ()
+    shared_directions: tuple[SharedDirection, ...] = ()
     limitations: tuple[Limitation, ...] = ()
+    read_as: tuple[ReadNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

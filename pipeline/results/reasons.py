@@ -27,8 +27,34 @@ class Verdict(StrEnum):
     """There is no finite, unique slope."""
 
 
+class Target(StrEnum):
+    """What an interval covers."""
+
+    NEW_PREFERENCE = "a new preference on this front"
+    """The line that groups deviate from: what to expect of a preference that was not tested."""
+    THESE_GROUPS = "the line through these groups"
+    """Only the users vary."""
+
+
+class Reading(StrEnum):
+    """The day whose sums the headline is based on."""
+
+    PLANNED_END = "planned end"
+    EARLY_LOOK = "early look"
+    """Before the planned end: anytime-valid."""
+    LATE_LOOK = "after the planned end"
+    """Anytime-valid."""
+
+
 class UndefinedReason(StrEnum):
     """Why an estimate has no value."""
+
+    TWO_GROUPS = "two_groups"
+    FEW_SUCCESSES = "few_successes"
+    FEW_FAILURES = "few_failures"
+    USER_SUMS_UNKNOWN = "user_sums_unknown"
+    NEGATIVE_AMOUNT = "negative_amount"
+    EXACT_LINE = "exact_line"
 
     METRIC_NOT_POSITIVE = "metric_not_positive"
     METRIC_CONSTANT = "metric_constant"
@@ -46,6 +72,9 @@ class UndefinedReason(StrEnum):
     IDENTICAL_SLOPES = "identical_slopes"
     METRIC_COVARIANCE_UNKNOWN = "metric_covariance_unknown"
     RATE_WITHOUT_ERROR = "rate_without_error"
+    USER_SUMS_UNKNOWN = "user_sums_unknown"
+    FEWER_THAN_4_GROUPS = "fewer_than_4_groups"
+    NOT_ASSOCIATED = "not_associated"
 
 
 class Covariance(StrEnum):
@@ -81,7 +110,7 @@ class EvidenceStrength(StrEnum):
     HIGH = "high"
     """No diagnostic or sensitivity analysis weakens it."""
     MODERATE = "moderate"
-    """Only the linear form, the measurement of the metric or the calendar is in doubt."""
+    """Only the linear form, the metric, its measurement or the calendar is in doubt."""
     LOW = "low"
     """At least one finding could reverse the verdict."""
     NONE = "none"
@@ -116,6 +145,7 @@ class Concern(StrEnum):
     NON_LINEAR = "non_linear"
     LOW_RELIABILITY = "low_reliability"
     WHOLE_WEEKS = "whole_weeks"
+    CONFOUNDED = "confounded"
 
 
 class Action(StrEnum):
@@ -203,6 +233,7 @@ class LimitationKind(StrEnum):
     EXTRAPOLATION = "extrapolation"
     NOTHING_DECLARED = "nothing_declared"
     USERS_UNKNOWN = "users_unknown"
+    INTERVAL_UNKNOWN = "interval_unknown"
     METRIC_COVARIANCE_UNKNOWN = "metric_covariance_unknown"
     SHARES_UNKNOWN = "shares_unknown"
     COUNTS_UNKNOWN = "counts_unknown"

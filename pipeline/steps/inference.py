@@ -30,7 +30,7 @@ from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
 from pipeline.inference.hypotheses.inputs import RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import rank_metrics
+from pipeline.inference.hypotheses.metric_ranking import rank_metrics, with_rivals
 from pipeline.inference.hypotheses.recommendation import advise
 from pipeline.reporting.figures.charts import hypothesis_panels
 from pipeline.reporting.report import write_report
@@ -62,7 +62,7 @@ def estimate_slopes(study: Study, paths: StudyPaths) -> StepResult[Estimates]:
     """
     seed, plan = study.study.seed, load_plan(paths)
     question = _question(study, paths, plan)
-    section, level = question.section, question.section.level
+    section = question.section
     diagnostics = run_diagnostics(
         question.inputs,
         section.hypotheses,
@@ -72,13 +72,13 @@ def estimate_slopes(study: Study, paths: StudyPaths) -> StepResult[Estimates]:
     )
     ratio = diagnostics.sample_ratio
     inputs = replace(question.inputs, healthy=ratio is None or ratio.passed)
-    hypotheses = tuple(estimate_hypotheses(inputs, section, seed=seed))
-    ranking, unfitted = rank_metrics(inputs, level=level, seed=seed)
+    ranking = rank_metrics(inputs, level=section.level)
+    hypotheses = with_rivals(estimate_hypotheses(inputs, section, seed=seed), ranking)
     estimates = Estimates(
         hypotheses=hypotheses,
         diagnostics=diagnostics,
-        metric_ranking=tuple(ranking),
-        unfitted_pairs=tuple(unfitted),
+        metric_ranking=ranking.metrics,
+        unfitted_pairs=ranking.unfitted_pairs,
         advice=advise(hypotheses, inputs, section),
     )
     with atomic_folder(paths.artifact("regression_estimates")) as folder:

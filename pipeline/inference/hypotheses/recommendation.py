@@ -92,6 +92,8 @@ def _for_kpi(
         action=Action.UNDEFINED,
         reason=AdviceReason.NO_COUNTS,
         optimise=_optimise(chosen),
+        confounded=chosen.id if chosen and chosen.rivals else None,
+        rivals=chosen.rivals if chosen else (),
         explained=any(one.verdict in _USABLE for one in declared),
         contradicted=tuple(one.id for one in declared if one.verdict is Verdict.CONTRADICTED),
         margin=margin,
@@ -195,12 +197,14 @@ def _hypothesis_to_optimise(declared: Sequence[HypothesisResult]) -> HypothesisR
     """The hypothesis whose metric to optimise, by the rule of :class:`Optimise`."""
     usable = [one for one in declared if one.verdict in _USABLE]
     return min(
-        usable, key=lambda one: (_USABLE.index(one.verdict), (one.slope or 0.0) < 0), default=None
+        usable,
+        key=lambda one: (_USABLE.index(one.verdict), bool(one.rivals), (one.slope or 0.0) < 0),
+        default=None,
     )
 
 
 def _optimise(chosen: HypothesisResult | None) -> Optimise | None:
-    if chosen is None or chosen.slope is None:
+    if chosen is None or chosen.slope is None or chosen.rivals:
         return None
     direction = "increase" if chosen.slope > 0 else "decrease"
     return Optimise(hypothesis=chosen.id, metric=chosen.metric, direction=direction)
