@@ -72,7 +72,6 @@ class UndefinedReason(StrEnum):
     IDENTICAL_SLOPES = "identical_slopes"
     METRIC_COVARIANCE_UNKNOWN = "metric_covariance_unknown"
     RATE_WITHOUT_ERROR = "rate_without_error"
-    USER_SUMS_UNKNOWN = "user_sums_unknown"
     FEWER_THAN_4_GROUPS = "fewer_than_4_groups"
     NOT_ASSOCIATED = "not_associated"
 

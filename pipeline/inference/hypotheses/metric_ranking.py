@@ -120,8 +120,9 @@ def _fit(evidence: RegressionInputs, metric: str, kpi: Kpi, level: float) -> _Fi
     values, sums = metric_values(cells), group_sums(cells, kpi)
     covariance_GG = metric_covariance(evidence, metric, cells)
     x = relative_change(values)
-    known = covariance_GG is not None and np.isfinite(x).all()
-    error_GG = relative_change_covariance(values, covariance_GG) if known else None
+    error_GG = None
+    if covariance_GG is not None and np.isfinite(x).all():
+        error_GG = relative_change_covariance(values, covariance_GG)
     slope = headline(x, sums, error_GG, level=level)
     association = slope
     if varies(values) and not np.isfinite(x).all():  # a shift of x does not change its p-value
