@@ -66,11 +66,14 @@ def headline(
     found = fitted_groups(x, sums, covariance_GG)
     if isinstance(found, UndefinedReason):
         return replace(bare, undefined_because=found)
+    if not found.response.variance_G.any():
+        return replace(bare, undefined_because=UndefinedReason.IDENTICAL_USERS)
     if len(x) < 3:
         return _two_groups(bare, found)
     zero = found.score(0.0)
-    if reason := _without_error(zero, found):
-        return replace(bare, slope=_slope(found, zero), undefined_because=reason)
+    if not max(zero.few_groups, zero.users) > 0:
+        slope = _slope(found, zero)
+        return replace(bare, slope=slope, undefined_because=UndefinedReason.EXACT_LINE)
     bare = replace(
         bare,
         p_value=float(zero.p_value),
@@ -116,12 +119,6 @@ def _too_little(sums: GroupSums) -> UndefinedReason | None:
         return UndefinedReason.FEW_SUCCESSES
     failures = float(sums.trials.sum()) - successes
     return UndefinedReason.FEW_FAILURES if 0 < failures < FEWEST_SUCCESSES else None
-
-
-def _without_error(zero: SlopeScore, found: Fitted) -> UndefinedReason | None:
-    if not found.response.variance_G.any():
-        return UndefinedReason.IDENTICAL_USERS
-    return None if max(zero.few_groups, zero.users) > 0 else UndefinedReason.EXACT_LINE
 
 
 def _two_groups(bare: Headline, found: Fitted) -> Headline:

@@ -74,7 +74,7 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         if hypotheses
         else _papers(evidence, cutoff)
     )
-    ranking = rank_metrics(evidence, level=level)
+    ranking = rank_metrics(evidence, level=level, users_unknown=without_users)
     results = with_rivals(
         _estimates(evidence, declared, without_users, level=level, seed=seed), ranking
     )

@@ -5,7 +5,7 @@ for the next experiment. The comparison behind it also says which metrics a verd
 apart, so that the two cannot disagree.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,7 +35,7 @@ from pipeline.results.decisions import RankedMetric, Rival, UnfittedPair
 from pipeline.results.family import Floats
 from pipeline.results.headline import Headline
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.reasons import Verdict
+from pipeline.results.reasons import UndefinedReason, Verdict
 
 _WITHOUT_ANSWER = {Verdict.INCONCLUSIVE, Verdict.BLOCKED, Verdict.UNDEFINED}
 
@@ -66,13 +66,23 @@ class _Fit:
     candidate: Candidate | None
 
 
-def rank_metrics(evidence: RegressionInputs, *, level: float) -> MetricRanking:
-    """Rank every measured metric for every KPI that can be fitted."""
+def rank_metrics(
+    evidence: RegressionInputs, *, level: float, users_unknown: Collection[Kpi] = ()
+) -> MetricRanking:
+    """Rank every measured metric for every KPI that can be fitted.
+
+    Args:
+        evidence: The experiment's tables.
+        level: Coverage of the intervals.
+        users_unknown: KPIs without sums over users; of amounts, only the slope is then known.
+    """
     ranked: list[RankedMetric] = []
     unfitted: list[UnfittedPair] = []
     comparisons: dict[Kpi, MetricComparison] = {}
     for kpi in _kpis(evidence):
         fits = [_fit(evidence, metric, kpi, level) for metric in measured_metrics(evidence)]
+        if kpi in users_unknown and not kpi.is_binary:
+            fits = [_without_errors(one) for one in fits]
         unfitted += [
             UnfittedPair(metric=one.metric, kpi=kpi, undefined_reason=one.slope.undefined_because)
             for one in fits
@@ -141,6 +151,17 @@ def _fit(evidence: RegressionInputs, metric: str, kpi: Kpi, level: float) -> _Fi
         slope=slope,
         candidate=candidate if varies(values) else None,
     )
+
+
+def _without_errors(fit: _Fit) -> _Fit:
+    """The slope of an amount without sums over users: its interval and p-value are not known."""
+    reason = UndefinedReason.USER_SUMS_UNKNOWN
+    candidate = fit.candidate and replace(fit.candidate, p_value=None, undefined_reason=reason)
+    if fit.slope.slope is None:
+        return replace(fit, candidate=candidate)
+    slope = float(fit_batch(fit.x, fit.sums)[1])
+    bare = Headline(slope=slope, level=fit.slope.level, undefined_because=reason)
+    return replace(fit, slope=bare, candidate=candidate)
 
 
 def _rank(fits: Sequence[_Fit], kpi: Kpi, comparison: MetricComparison) -> list[RankedMetric]:
