@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.core.contracts import ALL_TARGETS, Kpi
 from pipeline.inference.glm.batched_newton import fit_batch
-from pipeline.inference.glm.group_regression import GroupSums
+from pipeline.inference.glm.group_regression import GroupSums, undefined_reason
 from pipeline.inference.glm.multiplicity import adjust_p_values
 from pipeline.inference.headline.interval import headline
 from pipeline.inference.hypotheses.inputs import (
@@ -157,11 +157,10 @@ def _without_errors(fit: _Fit) -> _Fit:
     """The slope of an amount without sums over users: its interval and p-value are not known."""
     reason = UndefinedReason.USER_SUMS_UNKNOWN
     candidate = fit.candidate and replace(fit.candidate, p_value=None, undefined_reason=reason)
-    if fit.slope.slope is None:
-        return replace(fit, candidate=candidate)
     slope = float(fit_batch(fit.x, fit.sums)[1])
+    known = bool(np.isfinite(slope)) and undefined_reason(fit.x, fit.sums) is None
     bare = Headline(slope=slope, level=fit.slope.level, undefined_because=reason)
-    return replace(fit, slope=bare, candidate=candidate)
+    return replace(fit, slope=bare if known else fit.slope, candidate=candidate)
 
 
 def _rank(fits: Sequence[_Fit], kpi: Kpi, comparison: MetricComparison) -> list[RankedMetric]:
