@@ -170,6 +170,8 @@ def undefined_reason(x: Floats, sums: GroupSums) -> UndefinedReason | None:
         return UndefinedReason.METRIC_NOT_POSITIVE
     if (sums.trials <= 0).any():
         return UndefinedReason.NO_TRIALS
+    if (sums.successes < 0).any():
+        return UndefinedReason.NEGATIVE_AMOUNT
     if np.ptp(x) < _SMALLEST_RANGE:
         return UndefinedReason.METRIC_CONSTANT
     if sums.successes.sum() == 0:

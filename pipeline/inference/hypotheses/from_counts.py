@@ -8,13 +8,18 @@ import polars as pl
 
 from pipeline.core.contracts import Kpi, Metric
 from pipeline.core.errors import StudyError
+from pipeline.experiment.kpis.contracts import USER_SUMS
 from pipeline.inference.counts.columns import CountsOptions
 from pipeline.inference.counts.counts_table import CountsTable, read_counts
 from pipeline.inference.counts.metrics import metric_name
 from pipeline.inference.diagnostics.sample_ratio import sample_ratio
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RESPONSE, RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import measured_metrics, rank_metrics, with_rivals
+from pipeline.inference.hypotheses.metric_ranking import (
+    measured_metrics,
+    rank_metrics,
+    with_rivals,
+)
 from pipeline.inference.hypotheses.recommendation import advise
 from pipeline.inference.ranking.shared_directions import shared_directions
 from pipeline.results.decisions import Limitation
@@ -67,17 +72,16 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         kpis,
         healthy=ratio is None or ratio.passed,
         replicates=counts.replicates(),
+        users_unknown=frozenset(counts.users_unknown),
     )
-    cutoff, without_users = counts.cutoff, counts.users_unknown
+    cutoff = counts.cutoff
     declared = (
         resolve_metric_names(hypotheses, evidence, cutoff)
         if hypotheses
         else _papers(evidence, cutoff)
     )
-    ranking = rank_metrics(evidence, level=level, users_unknown=without_users)
-    results = with_rivals(
-        _estimates(evidence, declared, without_users, level=level, seed=seed), ranking
-    )
+    ranking = rank_metrics(evidence, level=level)
+    results = with_rivals(_estimates(evidence, declared, level=level, seed=seed), ranking)
     section = RegressionConfig(level=level, advice=advice or AdviceConfig())
     return Findings(
         level=level,
@@ -86,13 +90,23 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         shared_directions=shared_directions(results),
         metric_ranking=ranking.metrics,
         unfitted_pairs=ranking.unfitted_pairs,
-        advice=advise(results, evidence, section, users_unknown=without_users),
+        advice=advise(results, evidence, section, users_unknown=counts.users_unknown),
         diagnostics=Diagnostics(sample_ratio=ratio),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
-        group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
+        group_kpis=_documented(kpis, evidence),
         limitations=_limitations(counts, evidence, declared, ratio),
         read_as=counts.notes,
     )
+
+
+def _documented(kpis: pl.DataFrame, evidence: RegressionInputs) -> tuple[GroupKpi, ...]:
+    """The rows of ``group_kpis``; sums that are not known are None."""
+    unknown = {kpi.value for kpi in evidence.users_unknown}
+    rows = (
+        {**row, **dict.fromkeys(USER_SUMS)} if row["kpi"] in unknown else row
+        for row in kpis.iter_rows(named=True)
+    )
+    return parse(tuple[GroupKpi, ...], tuple(rows))
 
 
 def _limitations(
@@ -209,7 +223,6 @@ def _find(metric: str, there: Sequence[str], cutoff: int | None) -> str | None:
 def _estimates(
     evidence: RegressionInputs,
     declared: Sequence[Hypothesis],
-    without_users: Sequence[Kpi],
     *,
     level: float,
     seed: int,
@@ -219,7 +232,9 @@ def _estimates(
         return ()
     section = RegressionConfig(level=level, hypotheses=tuple(declared))
     results = estimate_hypotheses(evidence, section, seed=seed)
-    return tuple(_without_users(one) if one.response in without_users else one for one in results)
+    return tuple(
+        _without_users(one) if one.response in evidence.users_unknown else one for one in results
+    )
 
 
 def _without_users(result: HypothesisResult) -> HypothesisResult:

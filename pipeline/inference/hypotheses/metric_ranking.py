@@ -5,7 +5,7 @@ for the next experiment. The comparison behind it also says which metrics a verd
 apart, so that the two cannot disagree.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,22 +66,14 @@ class _Fit:
     candidate: Candidate | None
 
 
-def rank_metrics(
-    evidence: RegressionInputs, *, level: float, users_unknown: Collection[Kpi] = ()
-) -> MetricRanking:
-    """Rank every measured metric for every KPI that can be fitted.
-
-    Args:
-        evidence: The experiment's tables.
-        level: Coverage of the intervals.
-        users_unknown: KPIs without sums over users; of amounts, only the slope is then known.
-    """
+def rank_metrics(evidence: RegressionInputs, *, level: float) -> MetricRanking:
+    """Rank every measured metric for every KPI that can be fitted."""
     ranked: list[RankedMetric] = []
     unfitted: list[UnfittedPair] = []
     comparisons: dict[Kpi, MetricComparison] = {}
     for kpi in _kpis(evidence):
         fits = [_fit(evidence, metric, kpi, level) for metric in measured_metrics(evidence)]
-        if kpi in users_unknown and not kpi.is_binary:
+        if kpi in evidence.users_unknown and not kpi.is_binary:
             fits = [_without_errors(one) for one in fits]
         unfitted += [
             UnfittedPair(metric=one.metric, kpi=kpi, undefined_reason=one.slope.undefined_because)
