@@ -124,6 +124,7 @@ class Advice:
         users: Users with a trial, of the smaller of the two groups compared; None where unknown.
         events: Events (clicks, orders) in the two groups compared.
         margin: Relative change of the KPI that is negligible, as declared.
+        missing_columns: Of a table of counts: those that would make the users of the KPI known.
     """
 
     kpi: Kpi
@@ -148,6 +149,7 @@ class Advice:
     users: int | None = None
     events: int | None = None
     margin: Finite | None = None
+    missing_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

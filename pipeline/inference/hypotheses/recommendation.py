@@ -5,7 +5,7 @@ effect of what they were served, whether or not a metric explains it. The line o
 what its metric predicts of the same change.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +42,7 @@ def advise(
     evidence: RegressionInputs,
     section: RegressionConfig,
     *,
-    users_unknown: Collection[Kpi] = (),
+    users_unknown: Mapping[Kpi, Sequence[str]] | None = None,
 ) -> tuple[Advice, ...]:
     """The advice for every KPI with a declared hypothesis, in their order.
 
@@ -50,7 +50,7 @@ def advise(
         hypotheses: The results.
         evidence: The experiment's tables.
         section: Level, control, margin and prior.
-        users_unknown: KPIs whose rows count every trial as a user.
+        users_unknown: KPIs whose rows count every trial as a user, with the columns that lack.
 
     Raises:
         StudyError: if the control is not a group.
@@ -59,12 +59,11 @@ def advise(
     if control is not None and control not in names:
         msg = f"the control {control!r} is not a test group; expected one of {', '.join(names)}"
         raise StudyError(msg)
-    kpis = list(dict.fromkeys(one.kpi for one in hypotheses))
+    kpis, unknown = list(dict.fromkeys(one.kpi for one in hypotheses)), users_unknown or {}
     found: _Found = {
-        kpi: _groups_of(kpi, evidence, section, users_known=kpi not in users_unknown)
-        for kpi in kpis
+        kpi: _groups_of(kpi, evidence, section, users_known=kpi not in unknown) for kpi in kpis
     }
-    return tuple(
+    advice = (
         _for_kpi(
             kpi,
             [one for one in hypotheses if one.kpi is kpi],
@@ -74,6 +73,7 @@ def advise(
         )
         for kpi in kpis
     )
+    return tuple(replace(one, missing_columns=tuple(unknown.get(one.kpi, ()))) for one in advice)
 
 
 def _for_kpi(
