@@ -66,12 +66,9 @@ def headline(
         return replace(bare, undefined_because=found)
     if not found.response.variance_G.any():
         return replace(bare, undefined_because=UndefinedReason.IDENTICAL_USERS)
+    zero = found.score(0.0)
     if len(x) < 3:
         return _two_groups(bare, found)
-    zero = found.score(0.0)
-    if not max(zero.few_groups, zero.users) > 0:
-        slope = _slope(found, zero)
-        return replace(bare, slope=slope, undefined_because=UndefinedReason.EXACT_LINE)
     bare = replace(
         bare,
         p_value=float(zero.p_value),
@@ -130,8 +127,6 @@ def _two_groups(bare: Headline, found: Fitted) -> Headline:
     bare = replace(
         bare, slope=slope, undefined_because=UndefinedReason.TWO_GROUPS, positive=slope > 0
     )
-    if not error > 0:
-        return bare
     width = float(zero.users_width(bare.level))
     return replace(
         bare,
