@@ -41,11 +41,11 @@ class UndefinedReason(StrEnum):
     IDENTICAL_USERS = "identical_users"
     RATES_0_OR_1 = "rates_0_or_1"
     ONE_STUDY = "one_study"
+    TWO_STUDIES = "two_studies"
     NO_STUDY = "no_study"
     METRIC_VARIES_IN_ONE_STUDY = "metric_varies_in_one_study"
     IDENTICAL_SLOPES = "identical_slopes"
-    METRIC_COVARIANCE_UNKNOWN = "metric_covariance_unknown"
-    RATE_WITHOUT_ERROR = "rate_without_error"
+    RATE_NOT_POSITIVE = "rate_not_positive"
 
 
 class Covariance(StrEnum):
