@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from paretoscope.arguments import as_list, as_polars, as_texts, check_level
+from paretoscope.arguments import advice_config, as_list, as_polars, as_texts, check_level
 from paretoscope.results import Comparison, Evaluation, Fit, MetaAnalysis
 from paretoscope.study import Study
 from pipeline.core.errors import DataError
@@ -28,6 +28,8 @@ def fit(
     *,
     level: float = 0.95,
     seed: int = 0,
+    control: str | None = None,
+    margin: float | None = None,
 ) -> Fit:
     """Test hypotheses on a table of group counts, as ``paretoscope fit`` does.
 
@@ -39,10 +41,14 @@ def fit(
         hypotheses: One or several ``METRIC:KPI:SIGN``; if none, those of the paper that the table allows.
         level: Nominal coverage of the confidence intervals.
         seed: Of the permutations and draws.
+        control: The group that others are compared with, such as the one in production; None to
+            compare with the group where a KPI is lowest.
+        margin: Largest negligible relative difference of a KPI between groups, such as 0.01.
 
     Raises:
         DataError: if the table is not valid; the message names the column.
-        StudyError: if a hypothesis names a metric or KPI that the table does not have.
+        StudyError: if a hypothesis names a metric or KPI that the table does not have, or the
+            control is not a group.
 
     Examples:
         >>> counts = pl.DataFrame(
@@ -63,7 +69,8 @@ def fit(
     texts = as_texts(hypotheses, "hypotheses METRIC:KPI:SIGN, such as recall@20:ctr:+")
     parsed = [parse_hypothesis(text, number) for number, text in enumerate(texts, start=1)]
     source = Path(counts) if isinstance(counts, str | Path) else as_polars(counts)
-    return Fit(fit_counts(source, parsed, level=level, seed=seed), source)
+    advice = advice_config(control, margin)
+    return Fit(fit_counts(source, parsed, level=level, seed=seed, advice=advice), source)
 
 
 def evaluate(

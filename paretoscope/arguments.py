@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.core.errors import DataError, StudyError
+from pipeline.study import AdviceConfig
 
 
 def as_list(values: Any, expected: str) -> list[Any]:
@@ -48,6 +49,21 @@ def check_level(level: Any) -> None:
     if not known or not 0.5 < level < 1:
         msg = f"level: {level!r} is not {'' if known else 'a number '}between 0.5 and 1"
         raise StudyError(msg)
+
+
+def advice_config(control: Any, margin: Any) -> AdviceConfig:
+    """How groups are compared.
+
+    Raises:
+        StudyError: if the control is not a name, or the margin not a number in (0, 1].
+    """
+    if control is not None and not (isinstance(control, str) and control):
+        msg = f"control: {control!r} is not the name of a group"
+        raise StudyError(msg)
+    if margin is not None and not (isinstance(margin, int | float) and 0 < margin <= 1):
+        msg = f"margin: {margin!r} is not a number above 0 and at most 1, such as 0.01"
+        raise StudyError(msg)
+    return AdviceConfig(control=control, margin=margin)
 
 
 def as_polars(frame: Any) -> pl.DataFrame:

@@ -62,6 +62,13 @@ def _level(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not between 0.5 and 1; such as 0.95")
 
 
+def _margin(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (margin := float(text)) <= 1:
+            return margin
+    raise argparse.ArgumentTypeError(f"{text!r} is not above 0 and at most 1; such as 0.01")
+
+
 _LEVEL = _argument(
     "--level", type=_level, default=0.95, help="confidence level of intervals (default: 0.95)"
 )
@@ -239,7 +246,7 @@ _ALL = (
         examples=(
             "paretoscope fit counts.csv",
             "paretoscope fit counts.csv --hypothesis recall@20:ctr:+ --level 0.9",
-            "paretoscope fit counts.csv --report findings",
+            "paretoscope fit counts.csv --control g1 --report findings",
         ),
         run="pipeline.cli.results:fit",
         arguments=(
@@ -251,6 +258,14 @@ _ALL = (
                 default=[],
                 metavar="METRIC:KPI:SIGN",
                 help="such as recall@20:ctr:+; default: those of the paper",
+            ),
+            _argument(
+                "--control", metavar="GROUP", help="compare with it; default: the lowest group"
+            ),
+            _argument(
+                "--margin",
+                type=_margin,
+                help="relative KPI difference that is negligible; 0.01 is 1%%",
             ),
             _LEVEL,
         ),

@@ -15,24 +15,37 @@ from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.reporting.comparison.build import build_comparison
 from pipeline.reporting.render import write_comparison
 from pipeline.reporting.report import build_counts_report, write_new_report
+from pipeline.reporting.text.advice import advice_sentence
+from pipeline.reporting.text.confounding import direction_sentence
 from pipeline.reporting.text.pooled_table import pooled_lines
 from pipeline.reporting.text.reasons import limitation_sentences
 from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.reader import REPORT_FILE, read_studies
 from pipeline.results.serialization import to_dict
+from pipeline.study import AdviceConfig
 
 
 def fit(
-    *, counts: Path, json: bool, report: Path | None, level: float, hypothesis: list[str]
+    *,
+    counts: Path,
+    json: bool,
+    report: Path | None,
+    level: float,
+    hypothesis: list[str],
+    control: str | None,
+    margin: float | None,
 ) -> int:
     """Fit hypotheses to a table of group counts."""
     declared = [parse_hypothesis(text, number) for number, text in enumerate(hypothesis, start=1)]
-    found = fit_counts(counts, declared, level=level, seed=0)
+    advice = AdviceConfig(control=control, margin=margin)
+    found = fit_counts(counts, declared, level=level, seed=0, advice=advice)
     limitations = limitation_sentences(found.limitations)
     if not found.hypotheses and not report:
         raise StudyError(limitations[0])
     page = write_new_report(build_counts_report(found, counts), report) if report else None
     answers = [answer_sentence(result, found.cutoff) for result in found.hypotheses]
+    answers += [direction_sentence(one, found.cutoff) for one in found.shared_directions]
+    answers += [advice_sentence(one) for one in found.advice]
     written = [f"report: {page}"] if page else []
     return print_result(to_dict(found), [*answers, *limitations, *written], json=json)
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from pipeline.core.contracts import Kpi
 from pipeline.results.decisions import (
+    Advice,
     EvidenceRating,
     Limitation,
     RankedMetric,
-    Recommendation,
+    SharedDirection,
     UnfittedPair,
 )
 from pipeline.results.diagnostics import Diagnostics
@@ -29,14 +30,16 @@ class Estimates:
     Attributes:
         hypotheses: One result per declared hypothesis.
         diagnostics: Of the experiment.
-        metric_ranking: Every metric and KPI with a slope (exploratory), the best of each KPI first.
-        unfitted_pairs: Every metric and KPI without one.
+        metric_ranking: Every metric that varies and KPI (exploratory), the best of each KPI first.
+        unfitted_pairs: Every metric and KPI without a slope.
+        advice: Which group to ship, and which metric to optimise: one per KPI with a hypothesis.
     """
 
     hypotheses: tuple[HypothesisResult, ...]
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     metric_ranking: tuple[RankedMetric, ...] = ()
     unfitted_pairs: tuple[UnfittedPair, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,7 @@ class Findings(Estimates):
         cutoff: The k of metrics whose name has none; None if they differ.
         offline_metrics: On all test targets.
         group_kpis: One per group and KPI.
+        shared_directions: Hypotheses that are one result, because their metrics move together.
         limitations: What the analysis cannot say.
     """
 
@@ -86,6 +90,7 @@ class Findings(Estimates):
     cutoff: int | None = None
     offline_metrics: tuple[MetricValue, ...] = ()
     group_kpis: tuple[GroupKpi, ...] = ()
+    shared_directions: tuple[SharedDirection, ...] = ()
     limitations: tuple[Limitation, ...] = ()
 
 
@@ -226,7 +231,6 @@ class Report(Findings):
     objectives: tuple[str, ...] = ()
     summary: tuple[str, ...] = ()
     evidence: dict[str, EvidenceRating] = field(default_factory=dict[str, EvidenceRating])
-    recommendations: tuple[Recommendation, ...] = ()
     groups: tuple[GroupSummary, ...] = ()
     totals: Totals | None = None
     experiment: Experiment | None = None

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Literal
 
 from pipeline.core.contracts import Kpi
+from pipeline.results.decisions import Rival
 from pipeline.results.family import Family
 from pipeline.results.reasons import ExclusionReason, UndefinedReason, Verdict
 from pipeline.results.slopes import (
@@ -129,6 +130,8 @@ class HypothesisResult:
         minimum_detectable_slope: Smallest slope detected with 80% power.
         required_trials: Trials that detect the estimated slope with 80% power.
         metric_covariance: Covariance of the metric's errors, in the order of the points.
+        rivals: Metrics that this experiment cannot tell apart from this one as the one the KPI
+            follows, the most correlated first; empty where the verdict states no association.
     """
 
     id: str
@@ -174,6 +177,7 @@ class HypothesisResult:
     required_trials: int | None = None
     points: tuple[GroupPoint, ...] = ()
     metric_covariance: tuple[tuple[Finite, ...], ...] | None = None
+    rivals: tuple[Rival, ...] = ()
 
     @property
     def exclusion_reason(self) -> ExclusionReason | None:

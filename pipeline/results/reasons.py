@@ -1,4 +1,4 @@
-"""The closed sets of a result: verdicts, advice, and the reasons for them.
+"""The closed sets of a result: verdicts, actions, and the reasons for them.
 
 Enums alone; :mod:`pipeline.reporting.text.reasons` has the phrase of every member.
 """
@@ -46,6 +46,9 @@ class UndefinedReason(StrEnum):
     METRIC_VARIES_IN_ONE_STUDY = "metric_varies_in_one_study"
     IDENTICAL_SLOPES = "identical_slopes"
     RATE_NOT_POSITIVE = "rate_not_positive"
+    RATE_WITHOUT_ERROR = "rate_without_error"
+    FEWER_THAN_4_GROUPS = "fewer_than_4_groups"
+    NOT_ASSOCIATED = "not_associated"
 
 
 class Covariance(StrEnum):
@@ -81,7 +84,7 @@ class EvidenceStrength(StrEnum):
     HIGH = "high"
     """No diagnostic or sensitivity analysis weakens it."""
     MODERATE = "moderate"
-    """Only the linear form, the measurement of the metric or the calendar is in doubt."""
+    """Only the linear form, the metric, its measurement or the calendar is in doubt."""
     LOW = "low"
     """At least one finding could reverse the verdict."""
     NONE = "none"
@@ -116,21 +119,53 @@ class Concern(StrEnum):
     NON_LINEAR = "non_linear"
     LOW_RELIABILITY = "low_reliability"
     WHOLE_WEEKS = "whole_weeks"
+    CONFOUNDED = "confounded"
 
 
-class Advice(StrEnum):
-    """What is recommended for a KPI."""
+class Action(StrEnum):
+    """What to do about the groups, for one KPI."""
 
     SHIP = "ship"
-    """One group is better than the group with the lowest KPI."""
-    NO_DIFFERENCE = "no_difference"
-    """No two groups differ significantly in this KPI."""
+    """One group is significantly better than the baseline."""
+    NO_DIFFERENCE = "no difference"
+    """All groups are within a declared margin of each other, or of the control."""
+    INCONCLUSIVE = "inconclusive"
+    """No group is significantly better than the baseline, which does not show that they are equal."""
     WAIT = "wait"
     """The experiment has not reached its planned end."""
     BLOCKED = "blocked"
     """The sample ratio does not match the plan."""
     UNDEFINED = "undefined"
-    """The KPI of a group is 0 or unknown."""
+    """The groups cannot be compared."""
+
+
+class AdviceReason(StrEnum):
+    """Why an action is advised."""
+
+    BETTER = "better"
+    """Ship: the pair test is significant, for all comparisons simultaneously."""
+    WITHIN_MARGIN = "within_margin"
+    """No difference: the intervals of all comparisons are within the margin."""
+    NOT_SIGNIFICANT = "not_significant"
+    """Inconclusive: the pair test is not significant."""
+    CONTROL_LEADS = "control_leads"
+    """Inconclusive: no group has a higher KPI than the control."""
+    FEW_USERS = "few_users"
+    """Inconclusive: one of the two groups has fewer than 10 users with a trial."""
+    FEW_EVENTS = "few_events"
+    """Inconclusive: the two groups have fewer than 10 events."""
+    BEFORE_PLANNED_END = "before_planned_end"
+    """Wait: the anytime-valid test is not significant yet."""
+    SAMPLE_RATIO = "sample_ratio"
+    """Blocked."""
+    USERS_UNKNOWN = "users_unknown"
+    """Undefined: there are no per-user sufficient statistics, and trials may be correlated."""
+    NO_COUNTS = "no_counts"
+    """Undefined: the KPI is not counted."""
+    NO_TRIALS = "no_trials"
+    """Undefined: a group has no trials."""
+    NOT_POSITIVE = "not_positive"
+    """Undefined: the revenue of a group is 0 or less, so relative changes are undefined."""
 
 
 class Movement(StrEnum):

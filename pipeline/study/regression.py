@@ -45,13 +45,33 @@ PAPER_HYPOTHESES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class AdviceConfig:
+    """How groups are compared, for the advice on which one to ship.
+
+    Attributes:
+        control: The group that others are compared with, such as the one in production; None to
+            compare with the group where a KPI is lowest.
+        effect_scale: Typical relative difference of a KPI between groups (scale of the half-Cauchy
+            prior). The smaller, the more the measured change of the best group is drawn in.
+        margin: Largest negligible relative difference of a KPI between groups, such as 0.01; None
+            to never conclude that there is no difference.
+    """
+
+    control: Annotated[str, Len(1)] | None = None
+    effect_scale: Annotated[float, Interval(gt=0, le=1)] = 0.05
+    margin: Annotated[float, Interval(gt=0, le=1)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RegressionConfig:
-    """The hypotheses and the confidence level.
+    """The hypotheses, the confidence level and the advice.
 
     Attributes:
         level: Confidence level of all intervals.
         hypotheses: The pre-registered hypotheses; their p-values are adjusted for multiplicity.
+        advice: Settings of the advice on which group to ship.
     """
 
     level: Annotated[float, Interval(gt=0.5, lt=1)] = 0.95
     hypotheses: Annotated[tuple[Hypothesis, ...], Len(1)] = PAPER_HYPOTHESES
+    advice: AdviceConfig = Field(default_factory=AdviceConfig)

@@ -19,7 +19,7 @@ OLD_WORDS = {
     r"\bset(s|ting)? aside\b": "reject (rows), exclude (users)",
     r"\b(taken|takes?|taking) in\b": "ingest",
     r"\bstraddl\w*": "boundary sessions, cross",
-    r"\b(told|tells?|telling)\b": "the log contains; says; distinguish",
+    r"\b(told|tells?|telling)\b(?!( \w+)* apart\b)": "the log contains; says; distinguish",
     r"\bjudg(e|es|ed|ement|ing)\b": "validate, decide",
     r"\bgoes with\b": "is associated with",
     r"\bwhole numbers?\b": "integer",

@@ -50,6 +50,7 @@ def rate_evidence(result: HypothesisResult, diagnostics: Diagnostics) -> Evidenc
         Concern.LOW_RELIABILITY: bool(result.measurement_error)
         and result.measurement_error.reliability < _RELIABLE,
         Concern.WHOLE_WEEKS: _fails(Concern.WHOLE_WEEKS, result, diagnostics),
+        Concern.CONFOUNDED: bool(result.rivals),
     }
     serious = tuple(concern for concern, holds in conditions.items() if holds)
     minor = tuple(concern for concern, holds in mild.items() if holds)

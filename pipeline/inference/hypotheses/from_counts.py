@@ -21,7 +21,9 @@ from pipeline.inference.hypotheses.counts_table import (
 )
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RESPONSE, RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import measured_metrics, rank_metrics
+from pipeline.inference.hypotheses.metric_ranking import measured_metrics, rank_metrics, with_rivals
+from pipeline.inference.hypotheses.recommendation import advise
+from pipeline.inference.ranking.shared_directions import shared_directions
 from pipeline.results.decisions import Limitation
 from pipeline.results.diagnostics import Diagnostics, SampleRatio
 from pipeline.results.document import Findings, GroupKpi, MetricValue
@@ -29,11 +31,16 @@ from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.reasons import Covariance, LimitationKind
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import SlopeTest
-from pipeline.study import PAPER_HYPOTHESES, Hypothesis, RegressionConfig
+from pipeline.study import PAPER_HYPOTHESES, AdviceConfig, Hypothesis, RegressionConfig
 
 
 def fit_counts(
-    source: Path | pl.DataFrame, hypotheses: Sequence[Hypothesis], *, level: float, seed: int
+    source: Path | pl.DataFrame,
+    hypotheses: Sequence[Hypothesis],
+    *,
+    level: float,
+    seed: int,
+    advice: AdviceConfig | None = None,
 ) -> Findings:
     """Fit the hypotheses to a table of counts, and rank every metric for every KPI.
 
@@ -43,10 +50,12 @@ def fit_counts(
             table contains, possibly none.
         level: Coverage of the intervals.
         seed: Of random draws.
+        advice: How groups are compared; None for the defaults.
 
     Raises:
         DataError: if the file cannot be read or is not such a table.
-        StudyError: if a hypothesis names a metric or KPI that the table does not contain.
+        StudyError: if a hypothesis names a metric or KPI that the table does not contain, or
+            the control is not a group.
     """
     counts = read_counts(source)
     metrics, kpis = offline_metrics(counts), group_kpis(counts)
@@ -58,13 +67,19 @@ def fit_counts(
         if hypotheses
         else _papers(evidence, cutoff)
     )
-    ranking, unfitted = rank_metrics(evidence, level=level, seed=seed)
+    ranking = rank_metrics(evidence, level=level)
+    results = with_rivals(
+        _estimates(evidence, declared, without_users, level=level, seed=seed), ranking
+    )
+    section = RegressionConfig(level=level, advice=advice or AdviceConfig())
     return Findings(
         level=level,
         cutoff=cutoff,
-        hypotheses=_estimates(evidence, declared, without_users, level=level, seed=seed),
-        metric_ranking=tuple(ranking),
-        unfitted_pairs=tuple(unfitted),
+        hypotheses=results,
+        shared_directions=shared_directions(results),
+        metric_ranking=ranking.metrics,
+        unfitted_pairs=ranking.unfitted_pairs,
+        advice=advise(results, evidence, section, users_unknown=without_users),
         diagnostics=Diagnostics(sample_ratio=ratio),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
         group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),

@@ -54,6 +54,9 @@ UNDEFINED = {
     ),
     UndefinedReason.IDENTICAL_SLOPES: "all studies have the same slope, so it has no error",
     UndefinedReason.RATE_NOT_POSITIVE: "the amount of a group is 0 or negative, so it has no logarithm",
+    UndefinedReason.RATE_WITHOUT_ERROR: "a group's rate is 0 or 1, or its error is unknown",
+    UndefinedReason.FEWER_THAN_4_GROUPS: "fewer than four groups do not tell metrics apart",
+    UndefinedReason.NOT_ASSOCIATED: "no metric is associated with it",
 }
 
 _NO_EVIDENCE = {
@@ -84,6 +87,7 @@ _CONCERNS = {
     Concern.NON_LINEAR: "the relation is non-linear",
     Concern.LOW_RELIABILITY: "much of the metric's variance between groups is measurement error",
     Concern.WHOLE_WEEKS: "weekdays are not covered equally often",
+    Concern.CONFOUNDED: "other metrics cannot be told apart from this one in this experiment",
 }
 
 EXCLUSIONS = {

@@ -2,6 +2,7 @@
 
 from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.experiment.kpis.contracts import TERMS
+from pipeline.reporting.text.confounding import rivals_sentence
 from pipeline.reporting.text.formatting import approximate, digits_for, signed
 from pipeline.reporting.text.reasons import VERDICTS, undefined_words
 from pipeline.results.hypothesis import Elasticity, HypothesisResult
@@ -9,12 +10,18 @@ from pipeline.results.reasons import Verdict
 
 
 def answer_sentence(result: HypothesisResult, cutoff: int | None) -> str:
-    """The result of one hypothesis in one sentence.
+    """The result of one hypothesis, and the metrics that it cannot be told apart from.
 
     Args:
         result: The result.
         cutoff: The k of metrics whose name has none.
     """
+    confounded = rivals_sentence(result.metric, result.rivals, result.groups, cutoff)
+    return " ".join(filter(None, [_result(result, cutoff), confounded]))
+
+
+def _result(result: HypothesisResult, cutoff: int | None) -> str:
+    """The result of one hypothesis in one sentence."""
     metric, kpi = metric_label(result.metric, cutoff), KPI_LABELS[result.kpi]
     named = f"({result.id}, {VERDICTS[result.verdict].partition(':')[0]})"
     if result.slope is None or result.elasticity is None:

@@ -75,7 +75,12 @@ TRAINING = {
 
 DIAGNOSTICS = Diagnostics(
     sample_ratio=SampleRatio(
-        passed=True, users=(100_000,) * 3, expected=(100_000.0,) * 3, p_value=1.0
+        passed=True,
+        users=(100_000,) * 3,
+        expected=(100_000.0,) * 3,
+        p_value=1.0,
+        e_value=0.03,
+        largest_e_value=0.9,
     ),
     whole_weeks=WholeWeeks(passed=False, days=9),
     aa_rerandomisation=AaRerandomisation(
@@ -199,7 +204,7 @@ def whole_report(card) -> Report:
     findings = Findings(
         hypotheses=tuple(answers(1.0, 100_000)),
         diagnostics=DIAGNOSTICS,
-        metric_ranking=tuple(ranked("recall", 0.0, 0.9) + ranked("mrr@5", 4.4, 0.1)),
+        metric_ranking=tuple(ranked("recall", 0.9) + ranked("mrr@5", 0.1)),
         cutoff=20,
         offline_metrics=parse(tuple[MetricValue, ...], offline_metrics().to_dicts()),
         group_kpis=parse(tuple[GroupKpi, ...], group_kpis(1.0, 100_000).to_dicts()),
@@ -250,7 +255,7 @@ def whole_report(card) -> Report:
     )
 
 
-def ranked(metric, delta, weight):
+def ranked(metric, probability):
     return [
         RankedMetric(
             metric=metric,
@@ -259,12 +264,10 @@ def ranked(metric, delta, weight):
             p_value=None,
             interval=None,
             bh_p_value=None,
-            lack_of_fit=0.5 + delta,
-            delta_qaic=delta,
-            akaike_weight=weight,
-            tied=delta < 2,
-            probability_of_best=weight,
-            vuong_p_value=0.5**delta,
+            probability_of_best=probability,
+            undefined_reason=None,
+            tied=True,
+            correlation_with_best=1.0 if metric == "recall" else 0.7,
             leave_one_out_error=0.0006,
         )
     ]

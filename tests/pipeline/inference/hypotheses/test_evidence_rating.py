@@ -28,7 +28,9 @@ def carry_over(passed, **p_values):
 
 
 HEALTHY = Diagnostics(
-    sample_ratio=SampleRatio(passed=True, users=(), expected=(), p_value=1.0),
+    sample_ratio=SampleRatio(
+        passed=True, users=(), expected=(), p_value=1.0, e_value=1.0, largest_e_value=1.0
+    ),
     carry_over=carry_over(passed=True, H1=0.4, H2=0.2),
 )
 
