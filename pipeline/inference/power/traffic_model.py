@@ -70,15 +70,8 @@ class Traffic(TrafficStatistics):
         m1, m2 = self._impressions_of_a_user(days)
         if trials == "clicks":
             m1, m2 = self._events(m1, m2, self.ctr, Kpi.CTR)
-        counted = (
-            kpi
-            if kpi in _RATES
-            else Kpi.CTR
-            if successes == "clicks"
-            else Kpi.ORDERS_PER_IMPRESSION
-        )
-        e1, e2 = self._events(m1, m2, chances, counted)
-        mean, variance = self._amount(successes)
+        e1, e2 = self._events(m1, m2, chances, counted_kpi(kpi))
+        mean, variance = self.amount(successes)
         users = self.users(days) * shares
         per_user = trials == "users"
         return GroupSums(
@@ -102,11 +95,18 @@ class Traffic(TrafficStatistics):
         spread = chance * (1 - chance) * (m1 + self.correlation[kpi] * pairs)
         return chance * m1, spread + chance**2 * m2
 
-    def _amount(self, successes: str) -> tuple[float, float]:
+    def amount(self, successes: str) -> tuple[float, float]:
         """Mean and variance of the amount of a success; of revenue, in mean orders."""
         if successes == "units":
             return self.units_per_order, self.units_per_order - 1
         return 1.0, self.revenue_variation**2 if successes == "revenue" else 0.0
+
+
+def counted_kpi(kpi: Kpi) -> Kpi:
+    """The rate of the events whose number or amounts a KPI sums up."""
+    if kpi is Kpi.CVR:
+        return kpi
+    return Kpi.CTR if TERMS[kpi][1] == "clicks" else Kpi.ORDERS_PER_IMPRESSION
 
 
 def traffic_of(section: PlanningConfig, paths: StudyPaths) -> Traffic:
