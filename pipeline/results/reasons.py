@@ -27,8 +27,34 @@ class Verdict(StrEnum):
     """There is no finite, unique slope."""
 
 
+class Target(StrEnum):
+    """What an interval covers."""
+
+    NEW_PREFERENCE = "a new preference on this front"
+    """The line that groups deviate from: what to expect of a preference that was not tested."""
+    THESE_GROUPS = "the line through these groups"
+    """Only the users vary."""
+
+
+class Reading(StrEnum):
+    """The day whose sums the headline is based on."""
+
+    PLANNED_END = "planned end"
+    EARLY_LOOK = "early look"
+    """Before the planned end: anytime-valid."""
+    LATE_LOOK = "after the planned end"
+    """Anytime-valid."""
+
+
 class UndefinedReason(StrEnum):
     """Why an estimate has no value."""
+
+    TWO_GROUPS = "two_groups"
+    FEW_SUCCESSES = "few_successes"
+    FEW_FAILURES = "few_failures"
+    USER_SUMS_UNKNOWN = "user_sums_unknown"
+    NEGATIVE_AMOUNT = "negative_amount"
+    EXACT_LINE = "exact_line"
 
     METRIC_NOT_POSITIVE = "metric_not_positive"
     METRIC_CONSTANT = "metric_constant"
