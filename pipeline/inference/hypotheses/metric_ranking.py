@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.core.contracts import ALL_TARGETS, Kpi
-from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
+from pipeline.inference.glm.batched_newton import fit_batch
+from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.glm.multiplicity import adjust_p_values
+from pipeline.inference.headline.interval import headline
 from pipeline.inference.hypotheses.inputs import (
     RESPONSE,
     RegressionInputs,
@@ -28,13 +30,12 @@ from pipeline.inference.ranking.metric_comparison import (
     compare_metrics,
     varies,
 )
-from pipeline.inference.sensitivity.random_effects import random_effects_slope
-from pipeline.inference.sensitivity.robustness import leave_one_out
+from pipeline.inference.sensitivity.errors_in_variables import relative_change_covariance
 from pipeline.results.decisions import RankedMetric, Rival, UnfittedPair
 from pipeline.results.family import Floats
+from pipeline.results.headline import Headline
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.reasons import UndefinedReason, Verdict
-from pipeline.results.slopes import SlopeTest
+from pipeline.results.reasons import Verdict
 
 _WITHOUT_ANSWER = {Verdict.INCONCLUSIVE, Verdict.BLOCKED, Verdict.UNDEFINED}
 
@@ -56,13 +57,12 @@ class MetricRanking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fit:
-    """A metric and a KPI: the line, or why there is none, and the metric where it can be compared."""
+    """A metric and a KPI: its slope, or the reason, and the metric where it can be compared."""
 
     metric: str
     x: Floats
     sums: GroupSums
-    line: LineFit | UndefinedReason
-    test: SlopeTest | None
+    slope: Headline
     candidate: Candidate | None
 
 
@@ -74,16 +74,16 @@ def rank_metrics(evidence: RegressionInputs, *, level: float) -> MetricRanking:
     for kpi in _kpis(evidence):
         fits = [_fit(evidence, metric, kpi, level) for metric in measured_metrics(evidence)]
         unfitted += [
-            UnfittedPair(metric=one.metric, kpi=kpi, undefined_reason=one.line)
+            UnfittedPair(metric=one.metric, kpi=kpi, undefined_reason=one.slope.undefined_because)
             for one in fits
-            if isinstance(one.line, UndefinedReason)
+            if one.slope.slope is None and one.slope.undefined_because
         ]
         varying = [one for one in fits if one.candidate]
         if varying:
             sums = varying[0].sums
             comparison = compare_metrics([one.candidate for one in varying if one.candidate], sums)
             comparisons[kpi] = comparison
-            ranked += _rank(varying, kpi, comparison, level=level)
+            ranked += _rank(varying, kpi, comparison)
     bh = adjust_p_values([one.p_value for one in ranked], "fdr_bh")
     adjusted = (replace(one, bh_p_value=p) for one, p in zip(ranked, bh, strict=True))
     return MetricRanking(
@@ -118,29 +118,31 @@ def _kpis(evidence: RegressionInputs) -> list[Kpi]:
 def _fit(evidence: RegressionInputs, metric: str, kpi: Kpi, level: float) -> _Fit:
     cells = group_cells(evidence, metric, kpi)
     values, sums = metric_values(cells), group_sums(cells, kpi)
+    covariance_GG = metric_covariance(evidence, metric, cells)
     x = relative_change(values)
-    line = fit_line(x, sums, level=level)
-    small = None if isinstance(line, UndefinedReason) else random_effects_slope(x, sums, line)
-    test = small and small.hartung_knapp
+    known = covariance_GG is not None and np.isfinite(x).all()
+    error_GG = relative_change_covariance(values, covariance_GG) if known else None
+    slope = headline(x, sums, error_GG, level=level)
+    association = slope
+    if varies(values) and not np.isfinite(x).all():  # a shift of x does not change its p-value
+        association = headline((values - values.mean()) / values.std(), sums, level=level)
     candidate = Candidate(
         metric=metric,
         values=values,
-        p_value=test and test.p_value,
-        error_covariance=metric_covariance(evidence, metric, cells),
+        p_value=association.p_value,
+        undefined_reason=association.undefined_because,
+        error_covariance=covariance_GG,
     )
     return _Fit(
         metric=metric,
         x=x,
         sums=sums,
-        line=line,
-        test=test,
+        slope=slope,
         candidate=candidate if varies(values) else None,
     )
 
 
-def _rank(
-    fits: Sequence[_Fit], kpi: Kpi, comparison: MetricComparison, *, level: float
-) -> list[RankedMetric]:
+def _rank(fits: Sequence[_Fit], kpi: Kpi, comparison: MetricComparison) -> list[RankedMetric]:
     """The metrics of one KPI, the best first; their p-values are not adjusted yet."""
     best = comparison.best
     tied = {best, *(one.metric for one in comparison.rivals(best))} if best else None
@@ -148,15 +150,15 @@ def _rank(
         RankedMetric(
             metric=one.metric,
             kpi=kpi,
-            slope=None if isinstance(one.line, UndefinedReason) else one.line.slope,
-            p_value=one.test and one.test.p_value,
-            interval=one.test and one.test.interval,
+            slope=one.slope.slope,
+            p_value=one.candidate.p_value if one.candidate else None,
+            interval=one.slope.interval,
             bh_p_value=None,
             probability_of_best=comparison.probability(one.metric),
             undefined_reason=comparison.undefined_reason,
             tied=tied is None or one.metric in tied,
             correlation_with_best=comparison.correlation(one.metric, best) if best else None,
-            leave_one_out_error=leave_one_out_error(one.x, one.sums, level=level),
+            leave_one_out_error=leave_one_out_error(one.x, one.sums),
         )
         for one in fits
     ]
@@ -167,13 +169,13 @@ def _order(one: RankedMetric) -> tuple[float, float]:
     return -(one.probability_of_best or 0.0), 1.0 if one.p_value is None else one.p_value
 
 
-def leave_one_out_error(x: Floats, sums: GroupSums, *, level: float) -> float | None:
+def leave_one_out_error(x: Floats, sums: GroupSums) -> float | None:
     """Root mean square of ``observed / predicted - 1`` over the groups, each left out in turn."""
-    fits = [fit for fit in leave_one_out(x, sums, level=level) if fit]
-    if len(fits) < len(x) or not sums.successes.all():
+    kept_GG = 1.0 - np.eye(len(x))
+    without = replace(sums, trials=sums.trials * kept_GG, successes=sums.successes * kept_GG)
+    intercepts, slopes = fit_batch(x, without)
+    if not np.isfinite(slopes).all() or not sums.successes.all():
         return None
-    intercepts = np.array([fit.intercept for fit in fits])
-    slopes = np.array([fit.slope for fit in fits])
     predicted = sums.family.mean(intercepts + slopes * x)
     found = sums.successes / sums.trials
     return float(np.sqrt(np.mean((found / predicted - 1) ** 2)))
