@@ -1,12 +1,19 @@
 """Analyses without a study: of group counts, of ranks and lists, and of several reports."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from paretoscope.arguments import advice_config, as_list, as_polars, as_texts, check_level
+from paretoscope.arguments import (
+    advice_config,
+    as_list,
+    as_polars,
+    as_texts,
+    check_level,
+    counts_options,
+)
 from paretoscope.results import Comparison, Evaluation, Fit, MetaAnalysis
 from paretoscope.study import Study
 from pipeline.core.errors import DataError
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     Frame = pl.DataFrame | pd.DataFrame
 
 
-def fit(
+def fit(  # noqa: PLR0913 - the options of `paretoscope fit`
     counts: "Frame | str | Path",
     hypotheses: Sequence[str] | str = (),
     *,
@@ -30,6 +37,10 @@ def fit(
     seed: int = 0,
     control: str | None = None,
     margin: float | None = None,
+    columns: Mapping[str, str] | None = None,
+    metrics: Sequence[str] | str = (),
+    one_trial_per_user: bool = False,
+    error_correlation: float = 0.0,
 ) -> Fit:
     """Test hypotheses on a table of group counts, as ``paretoscope fit`` does.
 
@@ -37,13 +48,19 @@ def fit(
         counts: One row per test group: ``group``, ``impressions``, ``clicks``, and optionally
             ``orders``, ``units``, ``revenue``, ``users``, ``share`` and per-user sums; every other
             numeric column is an offline metric, such as ``recall@20``. A polars or pandas frame, or
-            a CSV or parquet file.
+            a file: CSV of any separator, parquet, JSON or JSON lines.
         hypotheses: One or several ``METRIC:KPI:SIGN``; if none, those of the paper that the table allows.
         level: Nominal coverage of the confidence intervals.
         seed: Of the permutations and draws.
         control: The group that others are compared with, such as the one in production; None to
             compare with the group where a KPI is lowest.
         margin: Largest negligible relative difference of a KPI between groups, such as 0.01.
+        columns: The table's column by our name, such as ``{"impressions": "views"}``.
+        metrics: The columns that are offline metrics; if none, every numeric column that is nothing
+            else.
+        one_trial_per_user: Whether no user has two impressions, so that impressions are independent.
+        error_correlation: Correlation of the errors of two groups' metrics with standard errors
+            (``auc_se``): 0 on different test data, near 1 on the same sessions.
 
     Raises:
         DataError: if the table is not valid; the message names the column.
@@ -70,7 +87,9 @@ def fit(
     parsed = [parse_hypothesis(text, number) for number, text in enumerate(texts, start=1)]
     source = Path(counts) if isinstance(counts, str | Path) else as_polars(counts)
     advice = advice_config(control, margin)
-    return Fit(fit_counts(source, parsed, level=level, seed=seed, advice=advice), source)
+    options = counts_options(columns, metrics, one_trial_per_user, error_correlation)
+    found = fit_counts(source, parsed, level=level, seed=seed, advice=advice, options=options)
+    return Fit(found, source)
 
 
 def evaluate(

@@ -1,11 +1,12 @@
 """Checks of the arguments that the API takes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
 
 from pipeline.core.errors import DataError, StudyError
+from pipeline.inference.counts.columns import CountsOptions
 from pipeline.study import AdviceConfig
 
 
@@ -77,3 +78,29 @@ def as_polars(frame: Any) -> pl.DataFrame:
         msg = f"{type(frame).__name__} is not a table; expected a polars or pandas DataFrame"
         raise DataError(msg)
     return pl.from_pandas(frame)
+
+
+def counts_options(
+    columns: Any, metrics: Any, one_trial_per_user: Any, error_correlation: Any
+) -> CountsOptions:
+    """How a table of counts is read.
+
+    Raises:
+        StudyError: if the columns are not a mapping of strings, or the correlation is not in [0, 1).
+        DataError: if a metric is not a string.
+    """
+    names = {} if columns is None else columns
+    if not isinstance(names, Mapping) or not all(
+        isinstance(name, str) for pair in names.items() for name in pair
+    ):
+        msg = f'columns: {columns!r} does not map our names to yours, such as {{"impressions": "views"}}'
+        raise StudyError(msg)
+    if not isinstance(error_correlation, int | float) or not 0 <= error_correlation < 1:
+        msg = f"error_correlation: {error_correlation!r} is not at least 0 and below 1"
+        raise StudyError(msg)
+    return CountsOptions(
+        columns=dict(names),
+        metrics=tuple(as_texts(metrics, "names of columns, such as auc")),
+        one_trial_per_user=bool(one_trial_per_user),
+        error_correlation=error_correlation,
+    )

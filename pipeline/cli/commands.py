@@ -69,6 +69,24 @@ def _margin(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not above 0 and at most 1; such as 0.01")
 
 
+def _correlation(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (correlation := float(text)) < 1:
+            return correlation
+    raise argparse.ArgumentTypeError(f"{text!r} is not at least 0 and below 1; such as 0.9")
+
+
+_COUNTS = {
+    "group": "the test groups' names",
+    "impressions": "impressions",
+    "clicks": "clicks",
+    "orders": "orders",
+    "units": "units sold",
+    "revenue": "revenue",
+    "users": "users, those assigned to the group",
+    "share": "planned shares of the users",
+}
+
 _LEVEL = _argument(
     "--level", type=_level, default=0.95, help="confidence level of intervals (default: 0.95)"
 )
@@ -238,19 +256,21 @@ _ALL = (
     ),
     Command(
         name="fit",
-        summary="fit hypotheses to a CSV or parquet file of group counts",
+        summary="fit hypotheses to a table of group counts",
         description=(
-            "Fits the slopes of KPIs on offline metrics to a table of groups, without a study. "
-            "--report also fits every metric against every KPI; see docs/inference.md."
+            "Fits the slopes of KPIs on offline metrics to a table of groups, without a study. The "
+            "table is CSV (any separator), parquet, JSON or JSON lines; name its columns if they are "
+            "not ours. --report also fits every metric against every KPI; see docs/inference.md."
         ),
         examples=(
             "paretoscope fit counts.csv",
             "paretoscope fit counts.csv --hypothesis recall@20:ctr:+ --level 0.9",
             "paretoscope fit counts.csv --control g1 --report findings",
+            "paretoscope fit tests.csv --group variant --impressions views --metric auc",
         ),
         run="pipeline.cli.results:fit",
         arguments=(
-            _argument("counts", type=Path, help="a CSV or parquet file, one row per group"),
+            _argument("counts", type=Path, metavar="TABLE", help="one row per group"),
             _argument("--report", type=Path, metavar="FOLDER", help="write a report there"),
             _argument(
                 "--hypothesis",
@@ -266,6 +286,29 @@ _ALL = (
                 "--margin",
                 type=_margin,
                 help="relative KPI difference that is negligible; 0.01 is 1%%",
+            ),
+            *(
+                _argument(f"--{name}", metavar="COLUMN", help=f"the table's column of {meaning}")
+                for name, meaning in _COUNTS.items()
+            ),
+            _argument(
+                "--metric",
+                action="append",
+                default=[],
+                metavar="COLUMN",
+                help="an offline metric; may be repeated; default: every other numeric column",
+            ),
+            _argument(
+                "--one-trial-per-user",
+                action="store_true",
+                help="no user has two impressions, so impressions are independent",
+            ),
+            _argument(
+                "--error-correlation",
+                type=_correlation,
+                default=0.0,
+                metavar="R",
+                help="of two groups' metric errors (METRIC_se); near 1 on the same test sessions",
             ),
             _LEVEL,
         ),

@@ -213,8 +213,12 @@ class UnfittedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limitation:
-    """Something a report cannot say, with the KPIs and counts it concerns."""
+    """Something a report cannot say, with the KPIs, counts and metrics it concerns.
+
+    ``counts`` are columns of the table of counts that would change that.
+    """
 
     kind: LimitationKind
     kpis: tuple[Kpi, ...] = ()
     counts: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()

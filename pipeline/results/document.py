@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.contracts import Kpi
+from pipeline.core.table_file import ReadNote
 from pipeline.results.decisions import (
     Advice,
     EvidenceRating,
@@ -64,13 +65,13 @@ class GroupKpi:
     preference_id: str
     kpi: Kpi
     trials: int
-    successes: int
+    successes: int | Finite
     rate: Finite | None
     standard_error: Finite | None
     users: int
-    sum_mm: int
-    sum_my: int
-    sum_yy: int
+    sum_mm: int | Finite
+    sum_my: int | Finite
+    sum_yy: int | Finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,7 @@ class Findings(Estimates):
         group_kpis: One per group and KPI.
         shared_directions: Hypotheses that are one result, because their metrics move together.
         limitations: What the analysis cannot say.
+        read_as: How a table of counts was read.
     """
 
     level: Finite = 0.95
@@ -92,6 +94,7 @@ class Findings(Estimates):
     group_kpis: tuple[GroupKpi, ...] = ()
     shared_directions: tuple[SharedDirection, ...] = ()
     limitations: tuple[Limitation, ...] = ()
+    read_as: tuple[ReadNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

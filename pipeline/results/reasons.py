@@ -73,6 +73,7 @@ class UndefinedReason(StrEnum):
     IDENTICAL_SLOPES = "identical_slopes"
     RATE_NOT_POSITIVE = "rate_not_positive"
     RATE_WITHOUT_ERROR = "rate_without_error"
+    USER_SUMS_UNKNOWN = "user_sums_unknown"
     FEWER_THAN_4_GROUPS = "fewer_than_4_groups"
     NOT_ASSOCIATED = "not_associated"
 
@@ -233,6 +234,7 @@ class LimitationKind(StrEnum):
     EXTRAPOLATION = "extrapolation"
     NOTHING_DECLARED = "nothing_declared"
     USERS_UNKNOWN = "users_unknown"
+    INTERVAL_UNKNOWN = "interval_unknown"
     METRIC_COVARIANCE_UNKNOWN = "metric_covariance_unknown"
     SHARES_UNKNOWN = "shares_unknown"
     COUNTS_UNKNOWN = "counts_unknown"

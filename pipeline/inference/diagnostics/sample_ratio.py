@@ -87,8 +87,8 @@ def sample_ratio(users: Floats, shares: Floats, users_DG: Floats | None = None) 
     expected = users.sum() * shares / shares.sum()
     p_value = float(stats.chisquare(users, expected).pvalue) if users.sum() else 0.0
     e_value = sample_ratio_e_value(users, shares)
-    earlier = () if users_DG is None else (sample_ratio_e_value(one, shares) for one in users_DG)
-    largest = max((e_value, *earlier))
+    days = [] if users_DG is None else [sample_ratio_e_value(day, shares) for day in users_DG]
+    largest = max([e_value, *days])
     return SampleRatio(
         passed=p_value >= BLOCKED_BELOW and largest <= BLOCKED_ABOVE,
         users=tuple(int(count) for count in users),

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from pipeline.inference.glm.group_regression import GroupSums, cluster_sum_squares
-from pipeline.results.family import Floats
+from pipeline.results.family import Family, Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +48,10 @@ def pair_test(sums: GroupSums, a: int, b: int) -> PairTest:
 
     The variance uses the common rate ``p = (Y_a + Y_b) / (n_a + n_b)`` of the null hypothesis in
     ``Q = Σ_u (y_u - m_u p)²``: a user who dominates a group is part of its variance, so that |z| is
-    at most the square root of the number of users. It is the larger of ``Σ Q / n²`` over the two
-    groups and, for groups of unequal size with heavy tails, ``Σ Q / Σ S · Σ S / n²``, with S the sum
-    of m². The degrees of freedom are Kish's effective users, ``Σ n² / S - 2``.
+    at most the square root of the number of users. It is the largest of ``Σ Q / n²`` over the two
+    groups; ``Σ Q / Σ S · Σ S / n²`` with S = Σ m², for groups of unequal size with heavy tails; and,
+    for yes/no KPIs, that of independent trials. The degrees of freedom are Kish's effective users,
+    ``Σ n² / S - 2``.
     """
     pair = sums.of(np.isin(np.arange(len(sums.trials)), [a, b]))
     n, squares_mm = pair.trials, pair.sum_mm
@@ -60,6 +61,7 @@ def pair_test(sums: GroupSums, a: int, b: int) -> PairTest:
     variance = max(
         float((squares / n**2).sum()),
         float(squares.sum() / squares_mm.sum() * spread.sum()),
+        rate * (1 - rate) * float((1 / n).sum()) if sums.family is Family.BINOMIAL else 0.0,
     )
     first, second = (float(sums.successes[one] / sums.trials[one]) for one in (a, b))
     return PairTest(

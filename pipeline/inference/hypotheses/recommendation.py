@@ -23,7 +23,6 @@ from pipeline.inference.groups.shrinkage import shrink
 from pipeline.inference.hypotheses.inputs import (
     RegressionInputs,
     daily_kpi,
-    family_of,
     group_sums,
 )
 from pipeline.results.decisions import Advice, KpiChange, Optimise

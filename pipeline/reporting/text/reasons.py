@@ -55,6 +55,9 @@ UNDEFINED = {
     UndefinedReason.IDENTICAL_SLOPES: "all studies have the same slope, so it has no error",
     UndefinedReason.RATE_NOT_POSITIVE: "the amount of a group is 0 or negative, so it has no logarithm",
     UndefinedReason.RATE_WITHOUT_ERROR: "a group's rate is 0 or 1, or its error is unknown",
+    UndefinedReason.USER_SUMS_UNKNOWN: (
+        "the slope is a point estimate, its interval is not known without sums over users"
+    ),
     UndefinedReason.FEWER_THAN_4_GROUPS: "fewer than four groups do not tell metrics apart",
     UndefinedReason.NOT_ASSOCIATED: "no metric is associated with it",
 }
@@ -146,14 +149,19 @@ _LIMITATIONS = {
     ),
     LimitationKind.USERS_UNKNOWN: (
         "Without per-user sufficient statistics, the trials of {kpis} count as independent: CIs are "
-        "too narrow if users have several impressions, and cluster_robust is null."
+        "too narrow if users have several impressions, and cluster_robust is null. Add the columns "
+        "{counts}; or, if no user has two impressions, --one-trial-per-user."
+    ),
+    LimitationKind.INTERVAL_UNKNOWN: (
+        "The interval of {kpis} is not known: an amount needs sums over users, and has a point "
+        "estimate only. Add {counts}."
     ),
     LimitationKind.METRIC_COVARIANCE_UNKNOWN: (
-        "Without the covariance of the offline metrics, their measurement error is unknown: "
-        "measurement_error is null."
+        "The errors of {metrics} are not known: slopes are pulled towards 0 by an unknown factor. Add "
+        "the standard errors, such as {column}_se."
     ),
     LimitationKind.SHARES_UNKNOWN: (
-        "Without the columns share and users, the SRM check cannot be run."
+        "Without the columns share and users, the SRM check is not run."
     ),
     LimitationKind.COUNTS_UNKNOWN: "Without counts of {counts}, {kpis} are unknown.",
 }
@@ -189,12 +197,17 @@ def _sentence(clauses: Sequence[str]) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
+_MOST_NAMES = 5
+
+
 def limitation_sentences(limitations: Sequence[Limitation]) -> list[str]:
     """The limitations of a report, one sentence each."""
     return [
         _LIMITATIONS[one.kind].format(
             counts=", ".join(one.counts),
             kpis=", ".join(KPI_LABELS[kpi] for kpi in one.kpis or _lost_kpis(one.counts)),
+            metrics=", ".join(one.metrics[:_MOST_NAMES]) + ("…" * (len(one.metrics) > _MOST_NAMES)),
+            column=next(iter(one.metrics), ""),
         )
         for one in limitations
     ]
