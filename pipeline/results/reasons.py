@@ -73,7 +73,6 @@ class UndefinedReason(StrEnum):
     IDENTICAL_SLOPES = "identical_slopes"
     RATE_NOT_POSITIVE = "rate_not_positive"
     RATE_WITHOUT_ERROR = "rate_without_error"
-    USER_SUMS_UNKNOWN = "user_sums_unknown"
     FEWER_THAN_4_GROUPS = "fewer_than_4_groups"
     NOT_ASSOCIATED = "not_associated"
 

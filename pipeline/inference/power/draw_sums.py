@@ -5,6 +5,8 @@ groups without a success occur as often as they will. With more users, the count
 beta-binomial with the variance that the users imply.
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,12 +17,17 @@ from pipeline.inference.hypotheses.inputs import family_of
 from pipeline.inference.power.traffic_model import Traffic, counted_kpi
 from pipeline.results.family import Family, Floats
 
-FEW_USERS = 100
-"""Effective users (Kish) of a group, below which users are drawn one by one."""
+FEW_USERS, FEW_SUCCESSFUL_USERS = 60, 30
+"""Effective users (Kish: ``(Σm)²/Σm²``, ``(Σy)²/Σy²``) of a group, below which users are drawn one by
+one."""
+
+MOST_USERS = 2500
+"""Of an experiment whose users are drawn one by one."""
 
 _SUMS = ("trials", "successes", *USER_SUMS)
-_MOST_USERS = 6_000_000
-"""Drawn one by one, in all experiments together."""
+
+_RESERVE = 200_000
+"""Users of which the groups are windows; groups of half as many have the expected moments."""
 
 _LEAST_CORRELATION, _LARGEST_CORRELATION = 1e-12, 1 - 1e-6
 _SMALLEST = 1e-9
@@ -28,57 +35,81 @@ _POISSON_SPREAD = 1.5
 """Variance of a user's impressions over their mean, up to which they are 1 + Poisson."""
 
 
-def draw_sums(
-    rng: np.random.Generator,
-    traffic: Traffic,
-    kpi: Kpi,
-    *,
-    days: float,
-    shares: Floats,
-    chances_RG: Floats,
-) -> GroupSums:
-    """The sums of R experiments of G groups.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedGroups:
+    """R experiments of G groups that are to be simulated.
 
-    Args:
-        rng: Random numbers.
+    Attributes:
         traffic: Of the experiment.
         kpi: The KPI.
         days: Duration.
         shares: Of the users, one per group.
         chances_RG: :meth:`Traffic.chance` in each group of each experiment.
     """
-    users = traffic.users(days) * shares
-    effective = users / (1 + traffic.impressions_variation**2)
-    if effective.min() >= FEW_USERS or len(chances_RG) * users.sum() > _MOST_USERS:
-        return _draw_groups(rng, traffic, kpi, days=days, shares=shares, chances_RG=chances_RG)
-    mean = traffic.impressions(days) / traffic.users(days)
-    columns = [
-        _draw_users(rng, traffic, kpi, mean, (len(chances_RG), round(size)), chances_R1)
-        for size, chances_R1 in zip(users, np.split(chances_RG, len(users), axis=1), strict=True)
+
+    traffic: Traffic
+    kpi: Kpi
+    days: float
+    shares: Floats
+    chances_RG: Floats
+
+    @property
+    def users(self) -> Floats:
+        """Of each group."""
+        return self.traffic.users(self.days) * self.shares
+
+    @property
+    def mean_impressions(self) -> float:
+        """Of a user."""
+        return self.traffic.impressions(self.days) / self.traffic.users(self.days)
+
+    def expected(
+        self, kpi: Kpi, chances: Floats, impressions: tuple[Floats, Floats] | None = None
+    ) -> GroupSums:
+        """See :meth:`Traffic.sums`."""
+        return self.traffic.sums(
+            kpi, days=self.days, shares=self.shares, chances=chances, impressions=impressions
+        )
+
+
+def draw_sums(rng: np.random.Generator, groups: PlannedGroups) -> GroupSums:
+    """Draw the sums of all experiments."""
+    if groups.users.sum() > MOST_USERS or _counts_suffice(groups):
+        return _draw_groups(rng, groups)
+    experiments = len(groups.chances_RG)
+    chances = np.split(groups.chances_RG, len(groups.users), axis=1)
+    drawn = [
+        _draw_users(rng, groups, (experiments, round(size)), chances_R1)
+        for size, chances_R1 in zip(groups.users, chances, strict=True)
     ]
-    groups = [GroupSums.over_users(family_of(kpi), m, y) for m, y in columns]
     return GroupSums(
-        family=family_of(kpi),
-        **{n: np.stack([getattr(one, n) for one in groups], axis=-1) for n in _SUMS},
+        family=family_of(groups.kpi),
+        **{name: np.stack([getattr(one, name) for one in drawn], axis=-1) for name in _SUMS},
+    )
+
+
+def _counts_suffice(groups: PlannedGroups) -> bool:
+    """Whether no group depends on a few heavy users, or on a few users with a success."""
+    sums = groups.expected(counted_kpi(groups.kpi), np.median(groups.chances_RG, axis=0))
+    return bool(
+        (sums.trials**2 / sums.sum_mm).min() >= FEW_USERS
+        and (sums.successes**2 / sums.sum_yy).min() >= FEW_SUCCESSFUL_USERS
     )
 
 
 def _draw_users(
-    rng: np.random.Generator,
-    traffic: Traffic,
-    kpi: Kpi,
-    mean: float,
-    shape: tuple[int, int],
-    chances_R1: Floats,
-) -> tuple[Floats, Floats]:
-    """Trials and successes of the users of one group, users along the last axis."""
+    rng: np.random.Generator, groups: PlannedGroups, shape: tuple[int, int], chances_R1: Floats
+) -> GroupSums:
+    """The sums over the users of one group."""
+    traffic, kpi = groups.traffic, groups.kpi
     trials, successes = TERMS[kpi]
-    m = _impressions(rng, mean, traffic.impressions_variation, shape)
+    m = _impressions(rng, groups.mean_impressions, traffic.impressions_variation, shape)
     if trials == "clicks":
         m = _events(rng, m, np.full((1, 1), traffic.ctr), traffic.correlation[Kpi.CTR])
     events = _events(rng, m, chances_R1, traffic.correlation[counted_kpi(kpi)])
     amounts = _amounts(rng, traffic, successes, events)
-    return (np.ones(shape) if trials == "users" else m.astype(np.float64)), amounts
+    per_user = np.ones(shape) if trials == "users" else m.astype(np.float64)
+    return GroupSums.over_users(family_of(kpi), per_user, amounts)
 
 
 def _impressions(
@@ -116,17 +147,11 @@ def _amounts(
     return rng.gamma(np.maximum(events, _SMALLEST) / variance, variance) * (events > 0)
 
 
-def _draw_groups(
-    rng: np.random.Generator,
-    traffic: Traffic,
-    kpi: Kpi,
-    *,
-    days: float,
-    shares: Floats,
-    chances_RG: Floats,
-) -> GroupSums:
-    """The groups' counts, and what such users have as sums on average at the counted rate."""
-    expected = traffic.sums(counted_kpi(kpi), days=days, shares=shares, chances=chances_RG)
+def _draw_groups(rng: np.random.Generator, groups: PlannedGroups) -> GroupSums:
+    """The groups' counts, and what their users have as sums on average at the counted rate."""
+    kpi, chances_RG = groups.kpi, groups.chances_RG
+    moments = _impression_moments(rng, groups)
+    expected = groups.expected(counted_kpi(kpi), chances_RG, moments)
     n = np.broadcast_to(np.maximum(np.round(expected.trials), 1), chances_RG.shape)
     binomial = expected.trials * chances_RG * (1 - chances_RG)
     inflation = cluster_sum_squares(chances_RG, expected) / binomial
@@ -138,17 +163,35 @@ def _draw_groups(
         np.maximum(size * chances_RG, _SMALLEST), np.maximum(size * (1 - chances_RG), _SMALLEST)
     )
     counts = rng.binomial(n.astype(np.int64), rate)
-    sums = traffic.sums(kpi, days=days, shares=shares, chances=counts / n)
+    sums = groups.expected(kpi, counts / n, moments)
     if sums.family is Family.BINOMIAL:
         return sums
-    factor = _amounts(rng, traffic, TERMS[kpi][1], counts)
-    factor = factor / np.maximum(counts * traffic.amount(TERMS[kpi][1])[0], 1.0)
-    return GroupSums(
-        family=sums.family,
-        trials=sums.trials,
+    amount = TERMS[kpi][1]
+    factor = _amounts(rng, groups.traffic, amount, counts)
+    factor = factor / np.maximum(counts * groups.traffic.amount(amount)[0], 1.0)
+    return replace(
+        sums,
         successes=sums.successes * factor,
-        users=sums.users,
-        sum_mm=sums.sum_mm,
         sum_my=sums.sum_my * factor,
         sum_yy=sums.sum_yy * factor**2,
     )
+
+
+def _impression_moments(
+    rng: np.random.Generator, groups: PlannedGroups
+) -> tuple[Floats, Floats] | None:
+    """Mean and mean square of the impressions of each group's users; None for the expected ones.
+
+    A heavy user may double a group's mean square, whose usual value is then far below the expected
+    one. Every group is a random window of the same users.
+    """
+    users = np.maximum(np.round(groups.users), 1).astype(np.int64)
+    if 2 * users.max() > _RESERVE:
+        return None
+    variation = groups.traffic.impressions_variation
+    drawn = _impressions(rng, groups.mean_impressions, variation, (1, _RESERVE))[0]
+    drawn = drawn.astype(np.float64)
+    start = rng.integers(0, _RESERVE - users + 1, groups.chances_RG.shape)
+    totals = (np.concatenate([[0.0], np.cumsum(one)]) for one in (drawn, drawn**2))
+    first, second = ((total[start + users] - total[start]) / users for total in totals)
+    return first, second

@@ -13,7 +13,7 @@ from pipeline.experiment.design.make_plan import (
 )
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.inference.hypotheses.inputs import RESPONSE, relative_change
-from pipeline.inference.power.power import PowerAnalyzer, PowerQuery, expected_sums
+from pipeline.inference.power.power import PowerQuery, PowerSearch, expected_sums, power
 from pipeline.inference.power.traffic_model import Traffic
 from pipeline.inference.sensitivity.random_effects import link_variance
 from pipeline.results.family import Floats
@@ -152,16 +152,16 @@ def _plan_power(query: PowerQuery, setting: _Setting, *, slope: float, unit: flo
     """The power of some groups; slopes refer to a change from the front's worst preference."""
     traffic, planned = setting.traffic, _planned_days(setting.study)
     target = setting.study.experiment.planning.power
-    analyzer = PowerAnalyzer(query=query, traffic=traffic)
-    days = analyzer.required_days(target, slope * unit)
-    smallest = analyzer.minimum_detectable_slope(target, planned)
+    search = PowerSearch(query=query, traffic=traffic)
+    days = search.required_days(target, slope * unit)
+    smallest = search.minimum_detectable_slope(target, planned)
     end = min(_CURVE * planned, max(2 * planned, days or 0))
     curve = [round(day) for day in np.unique(np.linspace(1, end, _POINTS).round())]
     return PlanPower(
-        power=analyzer.power(planned, slope * unit),
+        power=power(query, traffic, days=planned, slope=slope * unit),
         days_to_confirmed=days,
         impressions_to_confirmed=days and round(traffic.impressions(days)),
         minimum_detectable_slope=smallest and smallest / unit,
         days=tuple(curve),
-        power_confirmed=analyzer.curve(curve, slope * unit),
+        power_confirmed=search.curve(curve, slope * unit),
     )

@@ -14,22 +14,26 @@ from scipy import optimize, stats
 
 from pipeline.core.contracts import Kpi
 from pipeline.inference.glm.group_regression import GroupSums
+from pipeline.inference.headline.interval import FEWEST_SUCCESSES
 from pipeline.inference.headline.slope_test import score_slope
 from pipeline.inference.headline.working_response import WorkingResponse, working_response
 from pipeline.inference.hypotheses.inputs import family_of
-from pipeline.inference.power.draw_sums import draw_sums
+from pipeline.inference.power.draw_sums import PlannedGroups, draw_sums
 from pipeline.inference.power.traffic_model import Traffic
 from pipeline.results.family import Family, Floats
 from pipeline.results.power import Power
 
-DRAWS = 1000
-"""Simulated experiments of a power, whose standard error is then at most 1.6 points."""
+DRAWS = 2000
+"""Simulated experiments of a power, whose standard error is then at most 1.1 points."""
+
+SEARCH_DRAWS = 400
+"""Of each duration or slope of a search: 2.5 points, the same random numbers for all of them."""
 
 LONGEST_DAYS = 3650
 """Ten years; longer experiments are not considered."""
 
-LEAST_SUCCESSES = 5
 PLANNED_END_SHARE = 0.8
+"""Of the error rate; the rest is for looks on other days."""
 
 _SUREST = 0.999
 _FARTHEST = 10.0
@@ -81,7 +85,9 @@ def expected_sums(query: PowerQuery, traffic: Traffic, *, days: float, slope: fl
     return traffic.sums(query.kpi, days=days, shares=query.shares, chances=chances)
 
 
-def power(query: PowerQuery, traffic: Traffic, *, days: float, slope: float) -> Power:
+def power(
+    query: PowerQuery, traffic: Traffic, *, days: float, slope: float, draws: int = DRAWS
+) -> Power:
     """The power of an experiment of some days for a true slope."""
     two_groups = len(query.x) < 3
     if (traffic.users(days) * query.shares).min() < 2:
@@ -91,7 +97,7 @@ def power(query: PowerQuery, traffic: Traffic, *, days: float, slope: float) -> 
             suggestive=0.0,
             confirmed=None if two_groups else 0.0,
         )
-    sums = _draw(query, traffic, days=days, slope=slope)
+    sums = _draw(query, traffic, days=days, slope=slope, draws=draws)
     found, p_value, error = _tested(query, sums)
     alpha = 1 - query.level
     return Power(
@@ -102,7 +108,9 @@ def power(query: PowerQuery, traffic: Traffic, *, days: float, slope: float) -> 
     )
 
 
-def _draw(query: PowerQuery, traffic: Traffic, *, days: float, slope: float) -> GroupSums:
+def _draw(
+    query: PowerQuery, traffic: Traffic, *, days: float, slope: float, draws: int
+) -> GroupSums:
     """The sums of all simulated experiments.
 
     The true metric given the measured one is normal: with reliability r its mean is drawn in by
@@ -111,17 +119,18 @@ def _draw(query: PowerQuery, traffic: Traffic, *, days: float, slope: float) -> 
     rng = np.random.default_rng(query.seed)
     x, r = query.x, query.reliability
     left = np.sqrt(r * (1 - r)) * x.std(ddof=1)
-    true_RG = x.mean() + r * (x - x.mean()) + left * rng.standard_normal((DRAWS, len(x)))
-    deviations_RG = query.group_deviation * rng.standard_normal((DRAWS, len(x)))
+    true_RG = x.mean() + r * (x - x.mean()) + left * rng.standard_normal((draws, len(x)))
+    deviations_RG = query.group_deviation * rng.standard_normal((draws, len(x)))
     chances_RG = query.chances(traffic, true_RG, slope, deviations_RG)
     return draw_sums(
-        rng, traffic, query.kpi, days=days, shares=query.shares, chances_RG=chances_RG
+        rng,
+        PlannedGroups(
+            traffic=traffic, kpi=query.kpi, days=days, shares=query.shares, chances_RG=chances_RG
+        ),
     )
 
 
-def _tested(
-    query: PowerQuery, sums: GroupSums
-) -> tuple[NDArray[np.bool_], Floats, Floats]:
+def _tested(query: PowerQuery, sums: GroupSums) -> tuple[NDArray[np.bool_], Floats, Floats]:
     """Which experiments have a slope on the declared side, their p-values, and the users' errors.
 
     The users' errors are of the experiments that have one. An experiment with too few successes, or
@@ -129,7 +138,7 @@ def _tested(
     """
     response = working_response(query.x, sums)
     has_slope = _has_enough(sums) & np.isfinite(response.values_G).all(axis=-1)
-    p_value, right = np.ones(DRAWS), np.zeros(DRAWS, dtype=np.bool_)
+    p_value, right = np.ones(len(has_slope)), np.zeros(len(has_slope), dtype=np.bool_)
     users_df = np.broadcast_to(response.users_df, has_slope.shape)
     score = score_slope(
         0.0,
@@ -154,7 +163,7 @@ def _has_enough(sums: GroupSums) -> NDArray[np.bool_]:
     events = sums.successes.sum(axis=-1)
     if sums.family is not Family.BINOMIAL:
         return events > 0
-    return np.minimum(events, sums.trials.sum(axis=-1) - events) >= LEAST_SUCCESSES
+    return np.minimum(events, sums.trials.sum(axis=-1) - events) >= FEWEST_SUCCESSES
 
 
 def _share(verdicts: NDArray[np.bool_]) -> float:
@@ -162,8 +171,8 @@ def _share(verdicts: NDArray[np.bool_]) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PowerAnalyzer:
-    """The powers of one hypothesis; each is simulated once."""
+class PowerSearch:
+    """Durations and slopes that reach a power; each pair of the two is simulated once."""
 
     query: PowerQuery
     traffic: Traffic
@@ -171,15 +180,9 @@ class PowerAnalyzer:
         default_factory=dict[tuple[float, float], Power], init=False, repr=False
     )
 
-    def power(self, days: float, slope: float) -> Power:
-        """Of an experiment of some days for a true slope."""
-        if (days, slope) not in self._found:
-            self._found[days, slope] = power(self.query, self.traffic, days=days, slope=slope)
-        return self._found[days, slope]
-
     def curve(self, days: Sequence[int], slope: float) -> tuple[float | None, ...]:
         """The power after so many days, without the simulation's ups and downs (isotonic)."""
-        found = [self.power(day, slope).confirmed for day in days]
+        found = [self._power(day, slope).confirmed for day in days]
         known = [one for one in found if one is not None]
         return tuple(optimize.isotonic_regression(known).x.tolist() if known else found)
 
@@ -200,7 +203,7 @@ class PowerAnalyzer:
 
     def minimum_detectable_slope(self, target: float, days: float) -> float | None:
         """The smallest slope with the target power, to 1%; None if there is none."""
-        error = self.power(days, 0.0).standard_error
+        error = self._power(days, 0.0).standard_error
         if error is None:
             return None
         flat, first = 0.0, _FIRST_ERRORS * error
@@ -216,5 +219,12 @@ class PowerAnalyzer:
         return steep
 
     def _reaches(self, target: float, days: float, slope: float) -> bool:
-        found = self.power(days, slope).confirmed
+        found = self._power(days, slope).confirmed
         return found is not None and found >= target
+
+    def _power(self, days: float, slope: float) -> Power:
+        if (days, slope) not in self._found:
+            self._found[days, slope] = power(
+                self.query, self.traffic, days=days, slope=slope, draws=SEARCH_DRAWS
+            )
+        return self._found[days, slope]

@@ -57,7 +57,15 @@ class Traffic(TrafficStatistics):
             return self.cvr
         return self.ctr if TERMS[kpi][1] == "clicks" else self.ctr * self.cvr
 
-    def sums(self, kpi: Kpi, *, days: float, shares: Floats, chances: Floats) -> GroupSums:
+    def sums(
+        self,
+        kpi: Kpi,
+        *,
+        days: float,
+        shares: Floats,
+        chances: Floats,
+        impressions: tuple[Floats, Floats] | None = None,
+    ) -> GroupSums:
         """The expected sums of groups.
 
         Args:
@@ -65,9 +73,10 @@ class Traffic(TrafficStatistics):
             days: Duration.
             shares: Of the users, one per group.
             chances: :meth:`chance` in each group.
+            impressions: Mean and mean square over the users of each group; the expected by default.
         """
         trials, successes = TERMS[kpi]
-        m1, m2 = self._impressions_of_a_user(days)
+        m1, m2 = impressions or self._impressions_of_a_user(days)
         if trials == "clicks":
             m1, m2 = self._events(m1, m2, self.ctr, Kpi.CTR)
         e1, e2 = self._events(m1, m2, chances, counted_kpi(kpi))

@@ -3,9 +3,9 @@
 import numpy as np
 import polars as pl
 import pytest
+from pipeline.inference.hypotheses.counts_table import group_kpis, offline_metrics
 
 from pipeline.core.contracts import Kpi
-from pipeline.inference.hypotheses.counts_table import group_kpis, offline_metrics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.inference.hypotheses.metric_ranking import rank_metrics, with_rivals
