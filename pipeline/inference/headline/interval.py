@@ -4,18 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
 from pipeline.inference.glm.group_regression import GroupSums, undefined_reason
 from pipeline.inference.headline.line import line_through
 from pipeline.inference.headline.slope_test import SlopeScore, score_slope
 from pipeline.inference.headline.working_response import WorkingResponse, working_response
 from pipeline.results.family import Family, Floats
-from pipeline.results.headline import Headline, OpenInterval
+from pipeline.results.headline import FEWEST_SUCCESSES, Headline
 from pipeline.results.reasons import Target, UndefinedReason
-
-FEWEST_SUCCESSES = 5
-"""Successes, and failures, in all groups together, below which no test is calibrated."""
+from pipeline.results.slopes import OpenInterval
 
 _LEAST_EFFECTIVE_EVENTS = 2.0
 """The same for amounts, whose events are not counted: ``(Σy)²/Σy²`` is at most their number."""
@@ -87,7 +85,7 @@ def fitted_groups(
     x: Floats, sums: GroupSums, covariance_GG: Floats | None = None
 ) -> Fitted | UndefinedReason:
     """The groups on the link scale; the reason where no slope can be tested on them."""
-    if reason := _too_little(sums) or undefined_reason(x, sums):
+    if reason := too_few_events(sums) or undefined_reason(x, sums):
         return reason
     response = working_response(x, sums)
     if not np.isfinite(response.values_G).all():
@@ -103,7 +101,11 @@ def reliability(x: Floats, covariance_GG: Floats | None) -> float | None:
     return float(1 - error / x.var(ddof=1))
 
 
-def _too_little(sums: GroupSums) -> UndefinedReason | None:
+def too_few_events(sums: GroupSums) -> UndefinedReason | None:
+    """Why the successes of all groups together are too few for any test; None if they are not.
+
+    No success at all, and groups without trials, have reasons of their own.
+    """
     successes = float(sums.successes.sum())
     if successes == 0 or (sums.trials <= 0).any():
         return None
@@ -137,7 +139,7 @@ def _two_groups(bare: Headline, found: Fitted) -> Headline:
     return replace(
         bare,
         target=Target.THESE_GROUPS,
-        p_value=float(2 * stats.t.sf(abs(slope) / error, zero.users_df)),
+        p_value=float(zero.p_value),
         users_interval=(slope - width, slope + width),
         standard_error=error,
         users_standard_error=error,

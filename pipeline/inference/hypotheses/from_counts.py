@@ -228,7 +228,6 @@ def _without_users(result: HypothesisResult) -> HypothesisResult:
         return replace(
             result,
             cluster_robust=None,
-            verdict_test=_naive(result.verdict_test),
             curvature=_naive(result.curvature),
             log_rate=_naive(result.log_rate),
         )
