@@ -68,7 +68,7 @@ def _pool(
     first = next(iter(declared.values()))
     cutoffs = {path: cutoff_of(reports[path], first.metric) for path in declared}
     responses = {path: one.response for path, one in declared.items()}
-    usable = {path: one for path, one in declared.items() if one.exclusion_reason is None}
+    usable = {path: one for path, one in declared.items() if _exclusion_reason(one) is None}
     pooled = _pooled_slope(list(usable.values()), level=level)
     slope = None if isinstance(pooled, UndefinedReason) else pooled
     contrasts, left_out = _total_covariance(declared, level=level)
@@ -108,12 +108,33 @@ def _require_same(what: str, by_study: Mapping[str, _Value | None]) -> _Value | 
 
 
 def _excluded(path: str, result: HypothesisResult | None) -> ExcludedStudy:
-    reason = result.exclusion_reason if result else None
+    if result is None:
+        return ExcludedStudy(study=path, reason=ExclusionReason.NOT_DECLARED)
     return ExcludedStudy(
         study=path,
-        reason=reason or ExclusionReason.NOT_DECLARED,
-        undefined_reason=result.undefined_reason if result else None,
+        reason=_exclusion_reason(result) or ExclusionReason.UNDEFINED,
+        undefined_reason=result.undefined_reason
+        or (result.headline and result.headline.undefined_because),
     )
+
+
+def _exclusion_reason(result: HypothesisResult) -> ExclusionReason | None:
+    """Why the headline of a study cannot be pooled; None if it can.
+
+    A headline of two groups can: its error comes from the users, as that of all studies here. What
+    the groups of a study add to it is part of τ.
+    """
+    if result.exclusion_reason is None and _slope_and_error(result) is None:
+        return ExclusionReason.UNDEFINED
+    return result.exclusion_reason
+
+
+def _slope_and_error(result: HypothesisResult) -> tuple[float, float] | None:
+    """The headline's slope with the error of users and metric."""
+    found = result.headline
+    if found is None or found.slope is None or not found.users_standard_error:
+        return None
+    return found.slope, found.users_standard_error
 
 
 def _pooled_slope(
@@ -121,9 +142,8 @@ def _pooled_slope(
 ) -> PooledSlope | UndefinedReason:
     if not usable:
         return UndefinedReason.NO_STUDY
-    errors = [one.cluster_robust.standard_error for one in usable if one.cluster_robust]
-    slopes = np.array([one.slope for one in usable], dtype=np.float64)
-    return pool_slopes(slopes, np.array(errors), level=level)
+    slopes, errors = np.array([_slope_and_error(one) for one in usable], dtype=np.float64).T
+    return pool_slopes(slopes, errors, level=level)
 
 
 def _forecast(usable: _Results, pooled: PooledSlope, gain: float) -> Forecast:

@@ -109,12 +109,12 @@ def rejected(capsys, *arguments):
     return err
 
 
-def test_slopes_and_cluster_robust_errors_are_pooled(four, capsys):
+def test_headline_slopes_and_their_users_errors_are_pooled(four, capsys):
     (found,) = pooled(capsys, *four, "--gain", "0.02", "--level", "0.9")
 
     rows = [json.loads(Path(path).read_text(encoding="utf-8"))["hypotheses"][0] for path in four]
-    slopes = np.array([row["slope"] for row in rows])
-    errors = np.array([row["cluster_robust"]["standard_error"] for row in rows])
+    slopes = np.array([row["headline"]["slope"] for row in rows])
+    errors = np.array([row["headline"]["users_standard_error"] for row in rows])
     expected = pool_slopes(slopes, errors, level=0.9)
     points = [point for row in rows for point in row["points"]]
     rate = sum(p["successes"] for p in points) / sum(p["trials"] for p in points)
