@@ -189,5 +189,7 @@ def leave_one_out_error(x: Floats, sums: GroupSums) -> float | None:
     if not np.isfinite(slope_G).all() or not sums.successes.all():
         return None
     predicted = sums.family.mean(intercept_G + slope_G * x)
+    if not ((predicted > 0) & np.isfinite(predicted)).all():
+        return None
     found = sums.successes / sums.trials
     return float(np.sqrt(np.mean((found / predicted - 1) ** 2)))
