@@ -83,7 +83,7 @@ def rank_metrics(evidence: RegressionInputs, *, level: float) -> MetricRanking:
             sums = varying[0].sums
             comparison = compare_metrics([one.candidate for one in varying if one.candidate], sums)
             comparisons[kpi] = comparison
-            ranked += _rank(varying, kpi, comparison, level=level)
+            ranked += _rank(varying, kpi, comparison)
     bh = adjust_p_values([one.p_value for one in ranked], "fdr_bh")
     adjusted = (replace(one, bh_p_value=p) for one, p in zip(ranked, bh, strict=True))
     return MetricRanking(
