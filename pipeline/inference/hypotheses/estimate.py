@@ -119,7 +119,7 @@ def _point_estimate(
 ) -> HypothesisResult:
     """The result of an amount without sums over users: a slope whose interval is not known."""
     reason = UndefinedReason.USER_SUMS_UNKNOWN
-    slope = fit.slope if quoted.slope is None else quoted.slope
+    corrected = quoted.slope if quoted.reliability is not None else None
     return replace(
         undefined,
         slope=fit.slope,
@@ -127,7 +127,7 @@ def _point_estimate(
         undefined_reason=reason,
         headline=Headline(
             level=quoted.level,
-            slope=slope,
+            slope=fit.slope if corrected is None else corrected,
             reliability=quoted.reliability,
             undefined_because=reason,
         ),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -30,6 +31,9 @@ from pipeline.results.reasons import Covariance, LimitationKind
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import SlopeTest
 from pipeline.study import PAPER_HYPOTHESES, AdviceConfig, Hypothesis, RegressionConfig
+
+_EXACT = 1 << 53
+"""Below it, floats without decimals are integers."""
 
 
 def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
@@ -100,7 +104,14 @@ def _documented(kpis: pl.DataFrame, evidence: RegressionInputs) -> tuple[GroupKp
         {**row, **dict.fromkeys(USER_SUMS)} if row["kpi"] in unknown else row
         for row in kpis.iter_rows(named=True)
     )
-    return parse(tuple[GroupKpi, ...], tuple(rows))
+    whole = ({name: _whole(value) for name, value in row.items()} for row in rows)
+    return parse(tuple[GroupKpi, ...], tuple(whole))
+
+
+def _whole(value: Any) -> Any:
+    """A float without decimals as an integer."""
+    exact = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+    return int(value) if exact else value
 
 
 def _limitations(
