@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from pipeline.results.reasons import Reading, Target, UndefinedReason
-from pipeline.results.slopes import Finite, Interval
+from pipeline.results.slopes import Finite, Interval, OpenInterval
 
-OpenInterval = tuple[Finite | None, Finite | None]
-"""Lower and upper end; None where there is no limit."""
+FEWEST_SUCCESSES = 5
+"""Successes, and failures, in all groups together, below which no test is calibrated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ class Headline:
             √(cᵀ M c). Empty where there is no interval.
         positive: Whether the test against 0 points to a positive slope; None where undefined.
         reading: The day that is read; None without days.
+        conflicting: Whether two days are significant in opposite directions; nothing is concluded.
         undefined_because: Why the slope or its interval is None.
     """
 
@@ -55,4 +56,10 @@ class Headline:
     margins: tuple[tuple[Interval, Interval], ...] = ()
     positive: bool | None = None
     reading: Reading | None = None
+    conflicting: bool = False
     undefined_because: UndefinedReason | None = None
+
+    @property
+    def quoted(self) -> OpenInterval | None:
+        """The interval; with two groups that of the line through them."""
+        return self.interval or self.users_interval

@@ -7,24 +7,25 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What the confidence intervals say of the declared direction.
+    """What the headline says of the declared direction; both directions need the same evidence.
 
-    The deciding interval is the cluster-robust one, or the model's where that is wider; before the
-    planned end of the experiment it is the anytime-valid one.
+    p is the headline's p-value. It is significant below 1 less the headline's level.
     """
 
     CONFIRMED = "confirmed"
-    """The deciding and the small-sample interval exclude 0 on the declared side."""
+    """Significant in the declared direction."""
     SUGGESTIVE = "suggestive"
-    """The deciding interval excludes 0 on the declared side, the small-sample interval does not."""
+    """Not significant, but p is below 10% (twice the error rate) in the declared direction."""
     INCONCLUSIVE = "inconclusive"
-    """The deciding interval includes 0."""
+    """Neither."""
+    SUGGESTIVE_OPPOSITE = "suggestive of the opposite"
+    """Not significant, but p is below 10% (twice the error rate) in the opposite direction."""
     CONTRADICTED = "contradicted"
     """Significant in the opposite direction."""
     BLOCKED = "blocked"
     """The sample ratio does not match the plan, so nothing is concluded."""
     UNDEFINED = "undefined"
-    """There is no finite, unique slope."""
+    """The slope cannot be tested."""
 
 
 class Target(StrEnum):
@@ -119,7 +120,7 @@ class EvidenceStrength(StrEnum):
 class Support(StrEnum):
     """What supports a verdict."""
 
-    BOTH_INTERVALS = "both_intervals"
+    SIGNIFICANT = "significant"
     NO_INFLUENTIAL_GROUP = "no_influential_group"
     NO_LACK_OF_FIT = "no_lack_of_fit"
     DIAGNOSTICS_PASSED = "diagnostics_passed"
@@ -129,11 +130,14 @@ class Concern(StrEnum):
     """What lowers the strength of the evidence."""
 
     INTERIM = "interim"
-    SMALL_SAMPLE = "small_sample"
+    NOT_SIGNIFICANT = "not_significant"
+    FEW_USERS = "few_users"
+    FEW_EVENTS = "few_events"
+    UNRELIABLE_METRIC = "unreliable_metric"
     INFLUENTIAL_GROUP = "influential_group"
     MULTIPLICITY = "multiplicity"
-    MEASUREMENT_ERROR = "measurement_error"
     USERS_UNKNOWN = "users_unknown"
+    METRIC_ERRORS_UNKNOWN = "metric_errors_unknown"
     EVENT_LOSS = "event_loss"
     AA_RERANDOMISATION = "aa_rerandomisation"
     CARRY_OVER = "carry_over"

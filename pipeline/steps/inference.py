@@ -36,6 +36,7 @@ from pipeline.reporting.figures.charts import hypothesis_panels
 from pipeline.reporting.report import write_report
 from pipeline.reporting.study_report import report_of_study
 from pipeline.reporting.text.advice import advice_sentence
+from pipeline.reporting.text.formatting import interval
 from pipeline.results.document import Estimates, Report
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.serialization import to_dict, write_estimates
@@ -149,8 +150,8 @@ def _verdicts(hypotheses: Sequence[HypothesisResult]) -> Markdown:
         [
             (
                 _name(one),
-                one.slope,
-                "{:.3f} to {:.3f}".format(*one.verdict_test.interval) if one.verdict_test else None,
+                one.headline and one.headline.slope,
+                interval(one.headline.quoted) if one.headline else None,
                 one.verdict.value,
             )
             for one in hypotheses

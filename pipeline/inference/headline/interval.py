@@ -4,18 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
 from pipeline.inference.glm.group_regression import GroupSums, undefined_reason
 from pipeline.inference.headline.line import line_through
 from pipeline.inference.headline.slope_test import SlopeScore, score_slope
 from pipeline.inference.headline.working_response import WorkingResponse, working_response
 from pipeline.results.family import Family, Floats
-from pipeline.results.headline import Headline, OpenInterval
+from pipeline.results.headline import FEWEST_SUCCESSES, Headline
 from pipeline.results.reasons import Target, UndefinedReason
-
-FEWEST_SUCCESSES = 5
-"""Successes, and failures, in all groups together, below which no test is calibrated."""
+from pipeline.results.slopes import OpenInterval
 
 _LEAST_EFFECTIVE_EVENTS = 2.0
 """The same for amounts, whose events are not counted: ``(Σy)²/Σy²`` is at most their number."""
@@ -87,7 +85,7 @@ def fitted_groups(
     x: Floats, sums: GroupSums, covariance_GG: Floats | None = None
 ) -> Fitted | UndefinedReason:
     """The groups on the link scale; the reason where no slope can be tested on them."""
-    if reason := _too_little(sums) or undefined_reason(x, sums):
+    if reason := too_few_events(sums) or undefined_reason(x, sums):
         return reason
     response = working_response(x, sums)
     if not np.isfinite(response.values_G).all():
@@ -103,7 +101,11 @@ def reliability(x: Floats, covariance_GG: Floats | None) -> float | None:
     return float(1 - error / x.var(ddof=1))
 
 
-def _too_little(sums: GroupSums) -> UndefinedReason | None:
+def too_few_events(sums: GroupSums) -> UndefinedReason | None:
+    """Why the successes of all groups together are too few for any test; None if they are not.
+
+    No success at all, and groups without trials, have reasons of their own.
+    """
     successes = float(sums.successes.sum())
     if successes == 0 or (sums.trials <= 0).any():
         return None
@@ -137,7 +139,7 @@ def _two_groups(bare: Headline, found: Fitted) -> Headline:
     return replace(
         bare,
         target=Target.THESE_GROUPS,
-        p_value=float(2 * stats.t.sf(abs(slope) / error, zero.users_df)),
+        p_value=float(zero.p_value),
         users_interval=(slope - width, slope + width),
         standard_error=error,
         users_standard_error=error,
@@ -175,10 +177,7 @@ def _with_intervals(bare: Headline, found: Fitted, slope: float, *, least_width:
     interval = _accepted(found, slope, deciding)
     low, high = interval
     longer = None if low is None or high is None else max(slope - low, high - slope)
-    without_errors = score_slope(0.0, found.x, found.response)
-    line = line_through(
-        found.x, found.response, without_errors, slope=slope, half_width=longer, level=level
-    )
+    line = line_through(found.x, found.response, slope=slope, half_width=longer, level=level)
     return replace(
         bare,
         slope=slope,
@@ -221,4 +220,4 @@ def _end(excess: Callable[[float | Floats], Floats], inside: float, beyond: Floa
 def _root(function: Callable[[float], float], start: float, end: float) -> float:
     if function(start) * function(end) > 0:  # the estimate itself, to round-off
         return start
-    return float(optimize.brentq(function, start, end, rtol=_ROUND_OFF))
+    return float(optimize.root_scalar(function, bracket=(start, end), rtol=_ROUND_OFF).root)

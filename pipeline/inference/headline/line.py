@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from pipeline.inference.headline.slope_test import SlopeScore
+from pipeline.inference.headline.slope_test import score_slope
 from pipeline.inference.headline.working_response import WorkingResponse
 from pipeline.results.family import Floats
 from pipeline.results.slopes import Interval
@@ -25,7 +25,6 @@ class Line:
 def line_through(
     x: Floats,
     response: WorkingResponse,
-    score: SlopeScore,
     *,
     slope: float,
     half_width: float | None,
@@ -40,12 +39,12 @@ def line_through(
     Args:
         x: The metric.
         response: The KPI on the link scale.
-        score: The test of slope 0 without the metric's errors.
         slope: Of the line.
         half_width: The longer side of the slope's interval; None where it has no limit, and then
             there are no margins.
         level: Nominal coverage.
     """
+    score = score_slope(0.0, x, response)
     w = 1 / (response.variance_G + score.tau2)
     centre = float((w * x).sum() / w.sum())
     z = x - centre

@@ -69,13 +69,18 @@ class SlopeScore:
 
     @property
     def p_value(self) -> Floats:
-        """Two-sided; below 1 - level exactly where ``|δ|`` exceeds the half-width (plug-in 0)."""
+        """Two-sided; below 1 - level exactly where ``|δ|`` exceeds the half-width (plug-in 0).
+
+        With two groups, which have no deviations, that of the users.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
             error2 = np.maximum(self.few_groups, self.users) ** 2
             distance = np.abs(self.delta) / np.sqrt(
                 1 + self.plug_in / np.maximum(error2, _SMALLEST)
             )
-            groups = 2 * stats.t.sf(distance / self.few_groups, max(self.groups - 2, 1))
+            if self.groups < 3:
+                return 2 * stats.t.sf(distance / self.users, self.users_df)
+            groups = 2 * stats.t.sf(distance / self.few_groups, self.groups - 2)
             users = stats.t.sf(distance / self.users, self.users_df)
         return np.maximum(groups, users)
 

@@ -138,9 +138,7 @@ def _fit(evidence: RegressionInputs, metric: str, kpi: Kpi, level: float) -> _Fi
     )
 
 
-def _rank(
-    fits: Sequence[_Fit], kpi: Kpi, comparison: MetricComparison, *, level: float
-) -> list[RankedMetric]:
+def _rank(fits: Sequence[_Fit], kpi: Kpi, comparison: MetricComparison) -> list[RankedMetric]:
     """The metrics of one KPI, the best first; their p-values are not adjusted yet."""
     best = comparison.best
     tied = {best, *(one.metric for one in comparison.rivals(best))} if best else None
@@ -156,7 +154,7 @@ def _rank(
             undefined_reason=comparison.undefined_reason,
             tied=tied is None or one.metric in tied,
             correlation_with_best=comparison.correlation(one.metric, best) if best else None,
-            leave_one_out_error=leave_one_out_error(one.x, one.sums, level=level),
+            leave_one_out_error=leave_one_out_error(one.x, one.sums),
         )
         for one in fits
     ]
@@ -167,13 +165,11 @@ def _order(one: RankedMetric) -> tuple[float, float]:
     return -(one.probability_of_best or 0.0), 1.0 if one.p_value is None else one.p_value
 
 
-def leave_one_out_error(x: Floats, sums: GroupSums, *, level: float) -> float | None:
+def leave_one_out_error(x: Floats, sums: GroupSums) -> float | None:
     """Root mean square of ``observed / predicted - 1`` over the groups, each left out in turn."""
-    fits = [fit for fit in leave_one_out(x, sums, level=level) if fit]
-    if len(fits) < len(x) or not sums.successes.all():
+    intercept_G, slope_G = leave_one_out(x, sums)
+    if not np.isfinite(slope_G).all() or not sums.successes.all():
         return None
-    intercepts = np.array([fit.intercept for fit in fits])
-    slopes = np.array([fit.slope for fit in fits])
-    predicted = sums.family.mean(intercepts + slopes * x)
+    predicted = sums.family.mean(intercept_G + slope_G * x)
     found = sums.successes / sums.trials
     return float(np.sqrt(np.mean((found / predicted - 1) ** 2)))

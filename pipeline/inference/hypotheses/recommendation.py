@@ -15,11 +15,11 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import StudyError
 from pipeline.experiment.kpis.contracts import TERMS
 from pipeline.inference.glm.group_regression import GroupSums
-from pipeline.inference.glm.prediction_band import predicted_change
 from pipeline.inference.groups.comparison import Choice, KpiGroups, choose, kpi_change
 from pipeline.inference.groups.looks import looks
 from pipeline.inference.groups.pair_test import kish_events
 from pipeline.inference.groups.shrinkage import shrink
+from pipeline.inference.headline.prediction_band import predicted_change
 from pipeline.inference.hypotheses.inputs import (
     RegressionInputs,
     daily_kpi,

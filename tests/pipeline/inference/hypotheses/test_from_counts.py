@@ -5,11 +5,11 @@ from math import inf, nan
 
 import polars as pl
 import pytest
+from pipeline.inference.hypotheses.counts_table import metric_name
 
 from pipeline.cli import main
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError, StudyError
-from pipeline.inference.hypotheses.counts_table import metric_name
 from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
 from pipeline.results.serialization import to_dict
 from tests.pipeline.inference.golden import GOLDEN, IMPRESSIONS_A_GROUP, TABLE_1, TEST_CLICKS

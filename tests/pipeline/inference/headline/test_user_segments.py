@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from pipeline.inference.glm.group_regression import GroupSums, fit_line
-from pipeline.inference.sensitivity.user_segments import segments
+from pipeline.inference.headline.user_segments import segments
 from pipeline.results.family import Family
 from tests.pipeline.inference.shops import X
 

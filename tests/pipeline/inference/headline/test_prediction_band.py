@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
-from pipeline.inference.glm.prediction_band import band_of, conservative_covariance
+from pipeline.inference.headline.prediction_band import band_of, conservative_covariance
 from pipeline.inference.sensitivity.errors_in_variables import relative_change_se
 from pipeline.results.family import Family
 
