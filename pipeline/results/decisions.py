@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.core.contracts import Kpi
+from pipeline.results.headline import OpenInterval
 from pipeline.results.reasons import (
     Action,
     AdviceReason,
@@ -174,9 +175,10 @@ class RankedMetric:
         metric: The metric.
         kpi: The KPI.
         slope: Change of the link for a relative change of the metric by 1; None where undefined,
-            with the reason among the unfitted pairs. So are ``p_value`` and ``interval``.
-        p_value: Of the small-sample test (Hartung–Knapp, t with g - 2); None for two groups.
-        interval: Small-sample confidence interval.
+            with the reason among the unfitted pairs.
+        p_value: Of its test against 0 (see :class:`pipeline.results.headline.Headline`); None where
+            undefined.
+        interval: Confidence interval of the slope.
         bh_p_value: ``p_value``, adjusted for all metrics and KPIs (Benjamini–Hochberg).
         probability_of_best: The probability that the KPI follows this metric, of those measured
             (posterior with equal prior probabilities, calibrated by simulation); they sum to 1.
@@ -193,7 +195,7 @@ class RankedMetric:
     kpi: Kpi
     slope: Finite | None
     p_value: Finite | None
-    interval: Interval | None
+    interval: OpenInterval | None
     bh_p_value: Finite | None
     probability_of_best: Finite | None
     undefined_reason: UndefinedReason | None

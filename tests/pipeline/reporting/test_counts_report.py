@@ -113,7 +113,7 @@ def test_without_a_hypothesis_the_report_has_the_exploratory_ranking(fit):
 
     assert (document["hypotheses"], document["summary"]) == ([], [])
     assert "No hypothesis is declared" in page.text
-    rows = table_with(page, "ΔQAIC")
+    rows = table_with(page, "probability of being best")
     low, high = document["metric_ranking"][0]["interval"]
     assert [row[:2] for row in rows] == [
         ["mine", "click-through rate"],
@@ -131,7 +131,7 @@ def test_every_metric_is_on_the_page_not_only_the_best(fit):
     _, page = fit(GROUPS | more)
 
     # recall and the seven, but r2 is undefined
-    assert len(table_with(page, "ΔQAIC")) == 8
+    assert len(table_with(page, "probability of being best")) == 8
 
 
 def test_the_page_opens_offline_and_hostile_names_stay_text(fit):
