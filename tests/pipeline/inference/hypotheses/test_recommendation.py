@@ -67,10 +67,16 @@ def rows(kpi, successes, users=USERS, amount=1):
 CTR = rows("ctr", (1000, 1200, 1500))
 
 
-def all_advice(hypotheses, table=CTR, *, users_unknown=None, level=0.95, settings=None, **changes):
-    evidence = RegressionInputs(pl.DataFrame(schema=OFFLINE_METRICS.schema), None, table, **changes)
+def all_advice(hypotheses, table=CTR, *, missing=None, level=0.95, settings=None, **changes):
+    evidence = RegressionInputs(
+        pl.DataFrame(schema=OFFLINE_METRICS.schema),
+        None,
+        table,
+        users_unknown=frozenset(missing or ()),
+        **changes,
+    )
     section = RegressionConfig(level=level, advice=settings or AdviceConfig())
-    return advise(hypotheses, evidence, section, users_unknown=users_unknown)
+    return advise(hypotheses, evidence, section, missing_columns=missing)
 
 
 def advice(*args, **named):
@@ -168,7 +174,7 @@ def test_groups_not_significantly_worse_than_the_best_are_named():
         (rows("ctr", (0, 0, 0)), {}, ("inconclusive", "few_events")),
         (rows("ctr", (0, 0, 0), users=0), {}, ("undefined", "no_trials")),
         (rows("cvr", (1, 2, 3)), {}, ("undefined", "no_counts")),
-        (CTR, {"users_unknown": {Kpi.CTR: ["ctr_users"]}}, ("undefined", "users_unknown")),
+        (CTR, {"missing": {Kpi.CTR: ["ctr_users"]}}, ("undefined", "users_unknown")),
     ],
 )  # fmt: skip
 def test_no_group_is_recommended_where_nothing_may_be_concluded(table, named, expected):
@@ -194,9 +200,7 @@ def test_where_nothing_ships_the_leading_group_is_told_with_its_change():
 
 
 def test_trials_of_unknown_users_are_compared_only_to_say_that_nothing_differs():
-    same = advice(
-        [hypothesis()], rows("ctr", (1000, 1010, 1020)), users_unknown={Kpi.CTR: ["ctr_users"]}
-    )
+    same = advice([hypothesis()], rows("ctr", (1000, 1010, 1020)), missing={Kpi.CTR: ["ctr_users"]})
 
     # not significant even if they are independent, which is the best case
     assert (same.action, same.leading, same.users) == ("inconclusive", None, None)
@@ -207,7 +211,7 @@ def test_amounts_of_unknown_users_are_never_compared(successes):
     kpi = Kpi.REVENUE_PER_IMPRESSION
     table = rows(kpi, successes, amount=50)
 
-    found = advice([hypothesis(kpi=kpi)], table, users_unknown={kpi: ["sums"]})
+    found = advice([hypothesis(kpi=kpi)], table, missing={kpi: ["sums"]})
 
     assert (found.action, found.reason) == ("undefined", "users_unknown")
     assert found.missing_columns == ("sums",)
@@ -353,7 +357,7 @@ def test_every_small_table_has_an_answer_of_finite_numbers():
         unknown = {kpi: ["ctr_users"]} if rng.random() < 0.2 else None
 
         found = advice(
-            [hypothesis("inconclusive", kpi=kpi)], table, settings=control, users_unknown=unknown
+            [hypothesis("inconclusive", kpi=kpi)], table, settings=control, missing=unknown
         )
 
         json.dumps(to_dict(found), allow_nan=False)
