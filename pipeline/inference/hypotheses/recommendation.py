@@ -33,6 +33,7 @@ from pipeline.results.slopes import Change
 from pipeline.study import RegressionConfig
 
 _USABLE = (Verdict.CONFIRMED, Verdict.SUGGESTIVE)
+_WITHOUT_ANSWER = (Verdict.INCONCLUSIVE, Verdict.UNDEFINED)
 
 _Found = Mapping[Kpi, KpiGroups | AdviceReason]
 
@@ -92,7 +93,7 @@ def _for_kpi(
         optimise=_optimise(chosen),
         confounded=chosen.id if chosen and chosen.rivals else None,
         rivals=chosen.rivals if chosen else (),
-        explained=any(one.verdict in _USABLE for one in declared),
+        explained=any(one.verdict not in _WITHOUT_ANSWER for one in declared),
         contradicted=tuple(one.id for one in declared if one.verdict is Verdict.CONTRADICTED),
         margin=margin,
     )
