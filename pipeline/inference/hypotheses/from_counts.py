@@ -88,7 +88,7 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         shared_directions=shared_directions(results),
         metric_ranking=ranking.metrics,
         unfitted_pairs=ranking.unfitted_pairs,
-        advice=advise(results, evidence, section, users_unknown=counts.sums.missing),
+        advice=advise(results, evidence, section, missing_columns=counts.sums.missing),
         diagnostics=Diagnostics(sample_ratio=ratio),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
         group_kpis=_documented(kpis, evidence),
