@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.core.contracts import Kpi
+from pipeline.results.headline import OpenInterval
 from pipeline.results.reasons import (
     Action,
     AdviceReason,
@@ -116,13 +117,14 @@ class Advice:
             one, and where other metrics cannot be told apart from it: then none alone is advised.
         confounded: Id of the hypothesis whose metric would be optimised but for its ``rivals``.
         rivals: The metrics that cannot be told apart from that of ``confounded``.
-        explained: Whether a hypothesis on this KPI is confirmed or suggestive.
+        explained: Whether a hypothesis on this KPI has an answer, whatever its direction.
         contradicted: Ids of hypotheses on this KPI that are contradicted.
         comparisons: Number of comparisons that the error rate is shared by (Bonferroni).
         candidates: Number of groups that the best was selected from.
         users: Users with a trial, of the smaller of the two groups compared; None where unknown.
         events: Events (clicks, orders) in the two groups compared.
         margin: Relative change of the KPI that is negligible, as declared.
+        missing_columns: Of a table of counts: those that would make the users of the KPI known.
     """
 
     kpi: Kpi
@@ -147,6 +149,7 @@ class Advice:
     users: int | None = None
     events: int | None = None
     margin: Finite | None = None
+    missing_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +175,10 @@ class RankedMetric:
         metric: The metric.
         kpi: The KPI.
         slope: Change of the link for a relative change of the metric by 1; None where undefined,
-            with the reason among the unfitted pairs. So are ``p_value`` and ``interval``.
-        p_value: Of the small-sample test (Hartung–Knapp, t with g - 2); None for two groups.
-        interval: Small-sample confidence interval.
+            with the reason among the unfitted pairs.
+        p_value: Of its test against 0 (see :class:`pipeline.results.headline.Headline`); None where
+            undefined.
+        interval: Confidence interval of the slope.
         bh_p_value: ``p_value``, adjusted for all metrics and KPIs (Benjamini–Hochberg).
         probability_of_best: The probability that the KPI follows this metric, of those measured
             (posterior with equal prior probabilities, calibrated by simulation); they sum to 1.
@@ -191,7 +195,7 @@ class RankedMetric:
     kpi: Kpi
     slope: Finite | None
     p_value: Finite | None
-    interval: Interval | None
+    interval: OpenInterval | None
     bh_p_value: Finite | None
     probability_of_best: Finite | None
     undefined_reason: UndefinedReason | None

@@ -159,7 +159,7 @@ def fit_glm(model: GLM) -> Any:
     The warning of a perfect fit is ignored: as many groups as coefficients fit exactly, and
     separation is excluded before.
     """
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         warnings.simplefilter("ignore", PerfectSeparationWarning)
         return model.fit(tol=1e-10, tol_criterion="params", maxiter=100)
 

@@ -17,18 +17,17 @@ from pipeline.inference.diagnostics.sample_ratio import sample_ratio
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RESPONSE, RegressionInputs
 from pipeline.inference.hypotheses.metric_ranking import (
-    MetricRanking,
     measured_metrics,
     rank_metrics,
     with_rivals,
 )
 from pipeline.inference.hypotheses.recommendation import advise
 from pipeline.inference.ranking.shared_directions import shared_directions
-from pipeline.results.decisions import Limitation, UnfittedPair
+from pipeline.results.decisions import Limitation
 from pipeline.results.diagnostics import Diagnostics, SampleRatio
 from pipeline.results.document import Findings, GroupKpi, MetricValue
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.reasons import Covariance, LimitationKind, UndefinedReason
+from pipeline.results.reasons import Covariance, LimitationKind
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import SlopeTest
 from pipeline.study import PAPER_HYPOTHESES, AdviceConfig, Hypothesis, RegressionConfig
@@ -79,7 +78,7 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         if hypotheses
         else _papers(evidence, cutoff)
     )
-    ranking = _with_intervals(rank_metrics(evidence, level=level), evidence)
+    ranking = rank_metrics(evidence, level=level)
     results = with_rivals(_estimates(evidence, declared, level=level, seed=seed), ranking)
     section = RegressionConfig(level=level, advice=advice or AdviceConfig())
     return Findings(
@@ -89,29 +88,12 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         shared_directions=shared_directions(results),
         metric_ranking=ranking.metrics,
         unfitted_pairs=ranking.unfitted_pairs,
-        advice=advise(results, evidence, section, users_unknown=counts.users_unknown),
+        advice=advise(results, evidence, section, missing_columns=counts.sums.missing),
         diagnostics=Diagnostics(sample_ratio=ratio),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
         group_kpis=_documented(kpis, evidence),
         limitations=_limitations(counts, evidence, declared, ratio),
         read_as=counts.notes,
-    )
-
-
-def _with_intervals(ranking: MetricRanking, evidence: RegressionInputs) -> MetricRanking:
-    """The ranking without the KPIs whose intervals are not known."""
-    unknown = {kpi for kpi in evidence.users_unknown if not kpi.is_binary}
-    without = (
-        UnfittedPair(
-            metric=one.metric, kpi=one.kpi, undefined_reason=UndefinedReason.USER_SUMS_UNKNOWN
-        )
-        for one in ranking.metrics
-        if one.kpi in unknown
-    )
-    return replace(
-        ranking,
-        metrics=tuple(one for one in ranking.metrics if one.kpi not in unknown),
-        unfitted_pairs=tuple(dict.fromkeys((*ranking.unfitted_pairs, *without))),
     )
 
 

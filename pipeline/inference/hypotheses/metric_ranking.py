@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.core.contracts import ALL_TARGETS, Kpi
-from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
+from pipeline.inference.glm.batched_newton import fit_batch
+from pipeline.inference.glm.group_regression import GroupSums, undefined_reason
 from pipeline.inference.glm.multiplicity import adjust_p_values
+from pipeline.inference.headline.interval import headline
 from pipeline.inference.hypotheses.inputs import (
     RESPONSE,
     RegressionInputs,
@@ -28,13 +30,13 @@ from pipeline.inference.ranking.metric_comparison import (
     compare_metrics,
     varies,
 )
-from pipeline.inference.sensitivity.random_effects import random_effects_slope
+from pipeline.inference.sensitivity.errors_in_variables import relative_change_covariance
 from pipeline.inference.sensitivity.robustness import leave_one_out
 from pipeline.results.decisions import RankedMetric, Rival, UnfittedPair
 from pipeline.results.family import Floats
+from pipeline.results.headline import Headline
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.reasons import UndefinedReason, Verdict
-from pipeline.results.slopes import SlopeTest
 
 _WITHOUT_ANSWER = {Verdict.INCONCLUSIVE, Verdict.BLOCKED, Verdict.UNDEFINED}
 
@@ -56,13 +58,12 @@ class MetricRanking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fit:
-    """A metric and a KPI: the line, or why there is none, and the metric where it can be compared."""
+    """A metric and a KPI: its slope, or the reason, and the metric where it can be compared."""
 
     metric: str
     x: Floats
     sums: GroupSums
-    line: LineFit | UndefinedReason
-    test: SlopeTest | None
+    slope: Headline
     candidate: Candidate | None
 
 
@@ -73,10 +74,12 @@ def rank_metrics(evidence: RegressionInputs, *, level: float) -> MetricRanking:
     comparisons: dict[Kpi, MetricComparison] = {}
     for kpi in _kpis(evidence):
         fits = [_fit(evidence, metric, kpi, level) for metric in measured_metrics(evidence)]
+        if kpi in evidence.users_unknown and not kpi.is_binary:
+            fits = [_without_errors(one) for one in fits]
         unfitted += [
-            UnfittedPair(metric=one.metric, kpi=kpi, undefined_reason=one.line)
+            UnfittedPair(metric=one.metric, kpi=kpi, undefined_reason=one.slope.undefined_because)
             for one in fits
-            if isinstance(one.line, UndefinedReason)
+            if one.slope.slope is None and one.slope.undefined_because
         ]
         varying = [one for one in fits if one.candidate]
         if varying:
@@ -118,24 +121,39 @@ def _kpis(evidence: RegressionInputs) -> list[Kpi]:
 def _fit(evidence: RegressionInputs, metric: str, kpi: Kpi, level: float) -> _Fit:
     cells = group_cells(evidence, metric, kpi)
     values, sums = metric_values(cells), group_sums(cells, kpi)
+    covariance_GG = metric_covariance(evidence, metric, cells)
     x = relative_change(values)
-    line = fit_line(x, sums, level=level)
-    small = None if isinstance(line, UndefinedReason) else random_effects_slope(x, sums, line)
-    test = small and small.hartung_knapp
+    error_GG = None
+    if covariance_GG is not None and np.isfinite(x).all():
+        error_GG = relative_change_covariance(values, covariance_GG)
+    slope = headline(x, sums, error_GG, level=level)
+    association = slope
+    if varies(values) and not np.isfinite(x).all():  # a shift of x does not change its p-value
+        association = headline((values - values.mean()) / values.std(), sums, level=level)
     candidate = Candidate(
         metric=metric,
         values=values,
-        p_value=test and test.p_value,
-        error_covariance=metric_covariance(evidence, metric, cells),
+        p_value=association.p_value,
+        undefined_reason=association.undefined_because,
+        error_covariance=covariance_GG,
     )
     return _Fit(
         metric=metric,
         x=x,
         sums=sums,
-        line=line,
-        test=test,
+        slope=slope,
         candidate=candidate if varies(values) else None,
     )
+
+
+def _without_errors(fit: _Fit) -> _Fit:
+    """The slope of an amount without sums over users: its interval and p-value are not known."""
+    reason = UndefinedReason.USER_SUMS_UNKNOWN
+    candidate = fit.candidate and replace(fit.candidate, p_value=None, undefined_reason=reason)
+    slope = float(fit_batch(fit.x, fit.sums)[1])
+    known = bool(np.isfinite(slope)) and undefined_reason(fit.x, fit.sums) is None
+    bare = Headline(slope=slope, level=fit.slope.level, undefined_because=reason)
+    return replace(fit, slope=bare if known else fit.slope, candidate=candidate)
 
 
 def _rank(fits: Sequence[_Fit], kpi: Kpi, comparison: MetricComparison) -> list[RankedMetric]:
@@ -146,9 +164,9 @@ def _rank(fits: Sequence[_Fit], kpi: Kpi, comparison: MetricComparison) -> list[
         RankedMetric(
             metric=one.metric,
             kpi=kpi,
-            slope=None if isinstance(one.line, UndefinedReason) else one.line.slope,
-            p_value=one.test and one.test.p_value,
-            interval=one.test and one.test.interval,
+            slope=one.slope.slope,
+            p_value=one.candidate.p_value if one.candidate else None,
+            interval=one.slope.interval,
             bh_p_value=None,
             probability_of_best=comparison.probability(one.metric),
             undefined_reason=comparison.undefined_reason,
@@ -171,5 +189,7 @@ def leave_one_out_error(x: Floats, sums: GroupSums) -> float | None:
     if not np.isfinite(slope_G).all() or not sums.successes.all():
         return None
     predicted = sums.family.mean(intercept_G + slope_G * x)
+    if not ((predicted > 0) & np.isfinite(predicted)).all():
+        return None
     found = sums.successes / sums.trials
     return float(np.sqrt(np.mean((found / predicted - 1) ** 2)))

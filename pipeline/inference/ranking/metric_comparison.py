@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.inference.glm.group_regression import GroupSums
+from pipeline.inference.headline.slope_test import between_groups_variance
 from pipeline.inference.ranking.marginal_likelihood import log_marginal_likelihood
 from pipeline.inference.ranking.pooled_response import pooled_response
 from pipeline.inference.ranking.true_metrics import true_metrics
-from pipeline.inference.sensitivity.random_effects import between_group_variance
 from pipeline.results.decisions import Rival
 from pipeline.results.family import Floats
 from pipeline.results.reasons import UndefinedReason
@@ -41,13 +41,15 @@ class Candidate:
     Attributes:
         metric: Its name.
         values: Finite, one per group.
-        p_value: Of its association with the KPI; None where unknown.
+        p_value: Of its association with the KPI; None where undefined.
+        undefined_reason: Why it is undefined.
         error_covariance: Of the values' errors; None for no error.
     """
 
     metric: str
     values: Floats
     p_value: float | None
+    undefined_reason: UndefinedReason | None = None
     error_covariance: Floats | None = None
 
     @property
@@ -141,13 +143,15 @@ def _probabilities(
 ) -> Floats | UndefinedReason:
     if len(metrics_GK) < LEAST_GROUPS:
         return UndefinedReason.FEWER_THAN_4_GROUPS
-    if not any(one.p_value is not None and one.p_value < ASSOCIATED for one in candidates):
-        return UndefinedReason.NOT_ASSOCIATED
+    known = [one.p_value for one in candidates if one.p_value is not None]
+    if not any(p_value < ASSOCIATED for p_value in known):
+        reason = None if known else candidates[0].undefined_reason
+        return reason or UndefinedReason.NOT_ASSOCIATED
     response = pooled_response(sums)
     if isinstance(response, UndefinedReason):
         return response
     kpi_G, variance_G = response
-    tau2 = min(between_group_variance(one.values, kpi_G, variance_G) for one in candidates)
+    tau2 = between_groups_variance(kpi_G, variance_G, np.ones_like(kpi_G), metrics_GK.T).min()
     error_variance_K = np.array([one.error_variance for one in candidates])
     return metric_probabilities(metrics_GK, error_variance_K, kpi_G, variance_G + tau2)
 

@@ -27,7 +27,7 @@ def random_effects_slope(x: Floats, sums: GroupSums, fit: LineFit) -> RandomEffe
     df, level = len(x) - 2, fit.model.level
     linked, variance = sums.family.link(sums.successes / sums.trials), link_variance(sums)
     fixed = weighted_line(x, linked, 1 / variance)
-    tau2 = between_group_variance(x, linked, variance)
+    tau2 = _between_groups(x, linked, variance)
     mixed = weighted_line(x, linked, 1 / (variance + tau2))
     if mixed.deviations <= _ON_THE_LINE:
         return None
@@ -97,7 +97,7 @@ def link_variance(sums: GroupSums) -> Floats:
     return squares / (sums.trials * sums.family.variance(rate)) ** 2
 
 
-def between_group_variance(x: Floats, y: Floats, variance: Floats) -> float:
+def _between_groups(x: Floats, y: Floats, variance: Floats) -> float:
     """τ² at which the groups' deviations equal their degrees of freedom (Paule–Mandel)."""
     df = len(x) - 2
 

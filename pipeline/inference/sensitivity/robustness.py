@@ -51,11 +51,11 @@ def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
         return None
     scaled = x / np.ptp(x)
     design = np.column_stack([np.ones_like(x), scaled, scaled**2])
-    fit = fit_glm(build_glm(sums.family, design, sums.trials, sums.successes))
-    rate = sums.family.mean(design @ fit.params)
     try:
+        fit = fit_glm(build_glm(sums.family, design, sums.trials, sums.successes))
+        rate = sums.family.mean(design @ fit.params)
         variance = float(clustered_covariance(design, rate, sums)[2, 2])
-    except np.linalg.LinAlgError:
+    except (np.linalg.LinAlgError, ValueError):  # singular, or it diverges
         return None
     if not variance > 0:
         return None

@@ -15,6 +15,7 @@ from pipeline.datasets.ingest_events import write_events
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.inference.hypotheses.recommendation import advise
 from pipeline.reporting.report import build_report
 from pipeline.reporting.text.data_card import card_numbers
 from pipeline.results.decisions import RankedMetric
@@ -186,6 +187,12 @@ def answers(slope, n, *, recall=RECALL, hypotheses=PAPER_HYPOTHESES, level=0.95)
     return estimate_hypotheses(evidence, section, seed=0)
 
 
+def advice_on(slope, n):
+    """The advice on the KPIs of the paper's hypotheses, for a planted slope of log odds."""
+    evidence = RegressionInputs(offline_metrics(), None, group_kpis(slope, n))
+    return advise(answers(slope, n), evidence, RegressionConfig())
+
+
 @pytest.fixture(scope="session")
 def estimate() -> Callable[..., list[HypothesisResult]]:
     """Tests the paper's hypotheses, or others, on a planted slope and n users per group."""
@@ -203,6 +210,7 @@ def whole_report(card) -> Report:
     profile, events, sessions = card
     findings = Findings(
         hypotheses=tuple(answers(1.0, 100_000)),
+        advice=advice_on(1.0, 100_000),
         diagnostics=DIAGNOSTICS,
         metric_ranking=tuple(ranked("recall", 0.9) + ranked("mrr@5", 0.1)),
         cutoff=20,
@@ -288,7 +296,7 @@ SECTIONS = (
 
 
 def rebuild(report, **changes):
-    """The report with other sections, and the summary and recommendations that follow from them."""
+    """The report with other sections, and the summary that follows from them."""
     changed = replace(report, limitations=(), **changes)
     findings = Findings(**{one.name: getattr(changed, one.name) for one in fields(Findings)})
     sections = {name: getattr(changed, name) for name in SECTIONS}

@@ -5,8 +5,7 @@ import polars as pl
 import pytest
 
 from pipeline.core.contracts import Kpi
-from pipeline.inference.counts.columns import CountsOptions
-from pipeline.inference.counts.counts_table import read_counts
+from pipeline.inference.counts.counts_table import CountsOptions, read_counts
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.inference.hypotheses.metric_ranking import rank_metrics, with_rivals
@@ -17,7 +16,7 @@ from tests.pipeline.inference.golden import GOLDEN, IMPRESSIONS_A_GROUP, TEST_CL
 
 def evidence_of(impressions, clicks, orders, **metrics):
     groups = len(clicks)
-    frame = pl.DataFrame(
+    table = pl.DataFrame(
         {
             "group": [f"g{n + 1}" for n in range(groups)],
             "impressions": [impressions] * groups,
@@ -27,7 +26,7 @@ def evidence_of(impressions, clicks, orders, **metrics):
             **metrics,
         }
     )
-    counts = read_counts(frame, CountsOptions())
+    counts = read_counts(table, CountsOptions())
     return RegressionInputs(counts.offline_metrics(), None, counts.group_kpis())
 
 
