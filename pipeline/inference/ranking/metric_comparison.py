@@ -176,7 +176,7 @@ def metric_probabilities(
     """The probability that a KPI follows each metric, all equally likely beforehand; they sum to 1.
 
     A metric's log likelihood ratio to the best one counts by ``min(1, 3 s)``, s being the share of
-    the variance of their standardised difference over the groups that is no error: metrics that
+    the variance of their standardised difference over the groups that is signal: metrics that
     differ by no more than their errors are tied. Calibrated by simulation.
 
     Args:
