@@ -1,12 +1,20 @@
 """Analyses without a study: of group counts, of ranks and lists, and of several reports."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
-from paretoscope.arguments import as_list, as_polars, as_texts, check_level
+from paretoscope.arguments import (
+    advice_config,
+    as_list,
+    as_polars,
+    as_texts,
+    as_x_reference,
+    check_level,
+    counts_options,
+)
 from paretoscope.results import Comparison, Evaluation, Fit, MetaAnalysis
 from paretoscope.study import Study
 from pipeline.core.errors import DataError
@@ -22,12 +30,19 @@ if TYPE_CHECKING:
     Frame = pl.DataFrame | pd.DataFrame
 
 
-def fit(
+def fit(  # noqa: PLR0913 - the options of `paretoscope fit`
     counts: "Frame | str | Path",
     hypotheses: Sequence[str] | str = (),
     *,
     level: float = 0.95,
     seed: int = 0,
+    control: str | None = None,
+    margin: float | None = None,
+    columns: Mapping[str, str] | None = None,
+    metrics: Sequence[str] | str = (),
+    one_trial_per_user: bool = False,
+    error_correlation: float = 0.0,
+    x_reference: Literal["worst", "control", "log"] = "worst",
 ) -> Fit:
     """Test hypotheses on a table of group counts, as ``paretoscope fit`` does.
 
@@ -35,14 +50,25 @@ def fit(
         counts: One row per test group: ``group``, ``impressions``, ``clicks``, and optionally
             ``orders``, ``units``, ``revenue``, ``users``, ``share`` and per-user sums; every other
             numeric column is an offline metric, such as ``recall@20``. A polars or pandas frame, or
-            a CSV or parquet file.
+            a file: CSV of any separator, parquet, JSON or JSON lines.
         hypotheses: One or several ``METRIC:KPI:SIGN``; if none, those of the paper that the table allows.
         level: Nominal coverage of the confidence intervals.
         seed: Of the permutations and draws.
+        control: The group that others are compared with, such as the one in production; None to
+            compare with the group where a KPI is lowest.
+        margin: Largest negligible relative difference of a KPI between groups, such as 0.01.
+        columns: The table's column by our name, such as ``{"impressions": "views"}``.
+        metrics: The columns that are offline metrics; if none, every numeric column that is nothing
+            else.
+        one_trial_per_user: Whether no user has two impressions, so that impressions are independent.
+        error_correlation: Correlation of the errors of two groups' metrics with standard errors
+            (``auc_se``): 0 on different test data, near 1 on the same sessions.
+        x_reference: What slopes are relative to: M / min M - 1, M / M of the control - 1, or log M.
 
     Raises:
         DataError: if the table is not valid; the message names the column.
-        StudyError: if a hypothesis names a metric or KPI that the table does not have.
+        StudyError: if a hypothesis names a metric or KPI that the table does not have, or the
+            control is not a group.
 
     Examples:
         >>> counts = pl.DataFrame(
@@ -63,7 +89,18 @@ def fit(
     texts = as_texts(hypotheses, "hypotheses METRIC:KPI:SIGN, such as recall@20:ctr:+")
     parsed = [parse_hypothesis(text, number) for number, text in enumerate(texts, start=1)]
     source = Path(counts) if isinstance(counts, str | Path) else as_polars(counts)
-    return Fit(fit_counts(source, parsed, level=level, seed=seed), source)
+    advice = advice_config(control, margin)
+    options = counts_options(columns, metrics, one_trial_per_user, error_correlation)
+    found = fit_counts(
+        source,
+        parsed,
+        level=level,
+        seed=seed,
+        advice=advice,
+        options=options,
+        x_reference=as_x_reference(x_reference),
+    )
+    return Fit(found, source)
 
 
 def evaluate(

@@ -1,11 +1,13 @@
 """Checks of the arguments that the API takes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
 
 from pipeline.core.errors import DataError, StudyError
+from pipeline.inference.counts.columns import CountsOptions
+from pipeline.study import AdviceConfig, XReference
 
 
 def as_list(values: Any, expected: str) -> list[Any]:
@@ -50,6 +52,29 @@ def check_level(level: Any) -> None:
         raise StudyError(msg)
 
 
+def advice_config(control: Any, margin: Any) -> AdviceConfig:
+    """How groups are compared.
+
+    Raises:
+        StudyError: if the control is not a name, or the margin not a number in (0, 1].
+    """
+    if control is not None and not (isinstance(control, str) and control):
+        msg = f"control: {control!r} is not the name of a group"
+        raise StudyError(msg)
+    if margin is not None and not (isinstance(margin, int | float) and 0 < margin <= 1):
+        msg = f"margin: {margin!r} is not a number above 0 and at most 1, such as 0.01"
+        raise StudyError(msg)
+    return AdviceConfig(control=control, margin=margin)
+
+
+def as_x_reference(name: Any) -> XReference:
+    """What x is relative to; raises :class:`StudyError` for an unknown name."""
+    if name not in set(XReference):
+        msg = f"x_reference: {name!r} is not one of {', '.join(XReference)}"
+        raise StudyError(msg)
+    return XReference(name)
+
+
 def as_polars(frame: Any) -> pl.DataFrame:
     """A polars or pandas frame as polars; raises :class:`DataError` for anything else."""
     if isinstance(frame, pl.DataFrame):
@@ -61,3 +86,29 @@ def as_polars(frame: Any) -> pl.DataFrame:
         msg = f"{type(frame).__name__} is not a table; expected a polars or pandas DataFrame"
         raise DataError(msg)
     return pl.from_pandas(frame)
+
+
+def counts_options(
+    columns: Any, metrics: Any, one_trial_per_user: Any, error_correlation: Any
+) -> CountsOptions:
+    """How a table of counts is read.
+
+    Raises:
+        StudyError: if the columns are not a mapping of strings, or the correlation is not in [0, 1).
+        DataError: if a metric is not a string.
+    """
+    names = {} if columns is None else columns
+    if not isinstance(names, Mapping) or not all(
+        isinstance(name, str) for pair in names.items() for name in pair
+    ):
+        msg = f'columns: {columns!r} does not map our names to yours, such as {{"impressions": "views"}}'
+        raise StudyError(msg)
+    if not isinstance(error_correlation, int | float) or not 0 <= error_correlation < 1:
+        msg = f"error_correlation: {error_correlation!r} is not at least 0 and below 1"
+        raise StudyError(msg)
+    return CountsOptions(
+        columns=dict(names),
+        metrics=tuple(as_texts(metrics, "names of columns, such as auc")),
+        one_trial_per_user=bool(one_trial_per_user),
+        error_correlation=error_correlation,
+    )

@@ -68,7 +68,7 @@ class _Hypotheses(_Document):
         return self.document.hypotheses
 
     def to_frame(self) -> pl.DataFrame:
-        """One row per hypothesis: slope, standard error and CI of the verdict's test, and verdict."""
+        """One row per hypothesis: slope, standard error and CI of the headline, and verdict."""
         rows = [_hypothesis_row(one) for one in self.hypotheses]
         return pl.DataFrame(rows, schema=_HYPOTHESIS_COLUMNS)
 
@@ -252,15 +252,15 @@ class Comparison(_Document):
 
 
 def _hypothesis_row(one: HypothesisResult) -> dict[str, Any]:
-    test = one.verdict_test
-    low, high = test.interval if test else _NO_INTERVAL
+    found = one.headline
+    low, high = (found and found.quoted) or _NO_INTERVAL
     return {
         "id": one.id,
         "metric": one.metric,
         "kpi": one.kpi.value,
         "direction": one.direction,
-        "slope": one.slope,
-        "standard_error": test.standard_error if test else None,
+        "slope": found and found.slope,
+        "standard_error": found and found.standard_error,
         "ci_low": low,
         "ci_high": high,
         "holm_p_value": one.holm_p_value,

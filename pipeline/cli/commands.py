@@ -1,15 +1,17 @@
 """Every command: help, arguments, examples, and the function that runs it."""
 
-import argparse
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pipeline.cli.arguments import (
+    FIT,
+    LEVEL,
+    Argument,
+    argument,
+    override,
+    port,
+)
 from pipeline.core.asset_graph import EVERYTHING
-
-Argument = tuple[tuple[str, ...], dict[str, Any]]
-"""Names and options of an argument, as ``ArgumentParser.add_argument`` takes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,35 +39,6 @@ class Command:
     has_json: bool = True
 
 
-def _argument(*names: str, **options: Any) -> Argument:
-    return names, options
-
-
-def _override(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if equals and "." in key:
-        return key, value
-    raise argparse.ArgumentTypeError(f"{text!r} is not of the form section.key=value")
-
-
-def _port(text: str) -> int:
-    with suppress(ValueError):
-        if 0 <= (port := int(text)) < 1 << 16:
-            return port
-    raise argparse.ArgumentTypeError(f"{text!r} is not a valid port; expected 0 to 65535")
-
-
-def _level(text: str) -> float:
-    with suppress(ValueError):
-        if 0.5 < (level := float(text)) < 1:
-            return level
-    raise argparse.ArgumentTypeError(f"{text!r} is not between 0.5 and 1; such as 0.95")
-
-
-_LEVEL = _argument(
-    "--level", type=_level, default=0.95, help="confidence level of intervals (default: 0.95)"
-)
-
 _ALL = (
     Command(
         name="study",
@@ -82,17 +55,17 @@ _ALL = (
         ),
         run="pipeline.cli.study:study",
         arguments=(
-            _argument("--select", default=EVERYTHING, metavar="ASSETS", help="default: all"),
-            _argument(
+            argument("--select", default=EVERYTHING, metavar="ASSETS", help="default: all"),
+            argument(
                 "--set",
                 dest="overrides",
                 action="append",
                 default=[],
-                type=_override,
+                type=override,
                 metavar="KEY=VALUE",
                 help="override a parameter, such as training.epochs=3; may be repeated",
             ),
-            _argument("--verbose", action="store_true", help="print Dagster's log to stderr"),
+            argument("--verbose", action="store_true", help="print Dagster's log to stderr"),
         ),
     ),
     Command(
@@ -101,7 +74,7 @@ _ALL = (
         description="Prints the path of the HTML report; --json adds Markdown, JSON and summary.",
         examples=("paretoscope report", "paretoscope report --open", "paretoscope report --json"),
         run="pipeline.cli.results:report",
-        arguments=(_argument("--open", dest="show", action="store_true", help="open the page"),),
+        arguments=(argument("--open", dest="show", action="store_true", help="open the page"),),
     ),
     Command(
         name="compare",
@@ -118,9 +91,9 @@ _ALL = (
         ),
         run="pipeline.cli.results:compare",
         arguments=(
-            _argument("studies", nargs="+", metavar="STUDY", help="name, folder or report.json"),
-            _argument("--out", type=Path, metavar="FOLDER", help="default: data/comparisons/A-B"),
-            _LEVEL,
+            argument("studies", nargs="+", metavar="STUDY", help="name, folder or report.json"),
+            argument("--out", type=Path, metavar="FOLDER", help="default: data/comparisons/A-B"),
+            LEVEL,
         ),
     ),
     Command(
@@ -164,7 +137,7 @@ _ALL = (
         ),
         examples=("paretoscope evaluate-shard 1", "paretoscope evaluate-shard 2"),
         run="pipeline.cli.model:evaluate_shard",
-        arguments=(_argument("shard", type=int, help="1 to evaluation.shards"),),
+        arguments=(argument("shard", type=int, help="1 to evaluation.shards"),),
         has_json=False,
     ),
     Command(
@@ -188,8 +161,8 @@ _ALL = (
         examples=("paretoscope serve", "paretoscope serve --host 0.0.0.0 --port 8080"),
         run="pipeline.cli.experiment:serve",
         arguments=(
-            _argument("--host", default="127.0.0.1", help="address to listen on"),
-            _argument("--port", type=_port, default=8350, help="0 selects a free port"),
+            argument("--host", default="127.0.0.1", help="address to listen on"),
+            argument("--port", type=port, default=8350, help="0 selects a free port"),
         ),
         has_json=False,
     ),
@@ -205,7 +178,7 @@ _ALL = (
             "paretoscope simulate --url http://127.0.0.1:8350 --json",
         ),
         run="pipeline.cli.experiment:simulate",
-        arguments=(_argument("--url", required=True, help="such as http://127.0.0.1:8350"),),
+        arguments=(argument("--url", required=True, help="such as http://127.0.0.1:8350"),),
     ),
     Command(
         name="validate-log",
@@ -231,29 +204,20 @@ _ALL = (
     ),
     Command(
         name="fit",
-        summary="fit hypotheses to a CSV or parquet file of group counts",
+        summary="fit hypotheses to a table of group counts",
         description=(
-            "Fits the slopes of KPIs on offline metrics to a table of groups, without a study. "
-            "--report also fits every metric against every KPI; see docs/inference.md."
+            "Fits the slopes of KPIs on offline metrics to a table of groups, without a study. The "
+            "table is CSV (any separator), parquet, JSON or JSON lines; name its columns if they are "
+            "not ours. --report also fits every metric against every KPI; see docs/inference.md."
         ),
         examples=(
             "paretoscope fit counts.csv",
             "paretoscope fit counts.csv --hypothesis recall@20:ctr:+ --level 0.9",
-            "paretoscope fit counts.csv --report findings",
+            "paretoscope fit counts.csv --control g1 --report findings",
+            "paretoscope fit tests.csv --group variant --impressions views --metric auc",
         ),
         run="pipeline.cli.results:fit",
-        arguments=(
-            _argument("counts", type=Path, help="a CSV or parquet file, one row per group"),
-            _argument("--report", type=Path, metavar="FOLDER", help="write a report there"),
-            _argument(
-                "--hypothesis",
-                action="append",
-                default=[],
-                metavar="METRIC:KPI:SIGN",
-                help="such as recall@20:ctr:+; default: those of the paper",
-            ),
-            _LEVEL,
-        ),
+        arguments=FIT,
     ),
     Command(
         name="meta-analysis",
@@ -269,9 +233,9 @@ _ALL = (
         ),
         run="pipeline.cli.results:meta_analysis",
         arguments=(
-            _argument("reports", type=Path, nargs="+", metavar="REPORT.json"),
-            _argument("--gain", type=float, help="relative gain of the metric; 0.02 is +2%%"),
-            _LEVEL,
+            argument("reports", type=Path, nargs="+", metavar="REPORT.json"),
+            argument("--gain", type=float, help="relative gain of the metric; 0.02 is +2%%"),
+            LEVEL,
         ),
     ),
     Command(

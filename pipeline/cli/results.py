@@ -10,31 +10,66 @@ from pipeline.artifacts import reference
 from pipeline.artifacts.storage import REPORT, find_project_root, read_json
 from pipeline.cli.context import open_project, print_result
 from pipeline.core.errors import StudyError
+from pipeline.inference.counts.columns import CountsOptions
 from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
 from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.reporting.comparison.build import build_comparison
 from pipeline.reporting.render import write_comparison
 from pipeline.reporting.report import build_counts_report, write_new_report
+from pipeline.reporting.text.advice import advice_sentence
+from pipeline.reporting.text.confounding import direction_sentence
 from pipeline.reporting.text.pooled_table import pooled_lines
+from pipeline.reporting.text.read_as import read_as_sentences
 from pipeline.reporting.text.reasons import limitation_sentences
 from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.reader import REPORT_FILE, read_studies
 from pipeline.results.serialization import to_dict
+from pipeline.study import AdviceConfig, XReference
 
 
-def fit(
-    *, counts: Path, json: bool, report: Path | None, level: float, hypothesis: list[str]
+def fit(  # noqa: PLR0913 - the options of the command
+    *,
+    counts: Path,
+    json: bool,
+    report: Path | None,
+    level: float,
+    hypothesis: list[str],
+    control: str | None,
+    margin: float | None,
+    metric: list[str],
+    one_trial_per_user: bool,
+    error_correlation: float,
+    x_reference: str,
+    **columns: str | None,
 ) -> int:
     """Fit hypotheses to a table of group counts."""
     declared = [parse_hypothesis(text, number) for number, text in enumerate(hypothesis, start=1)]
-    found = fit_counts(counts, declared, level=level, seed=0)
+    advice = AdviceConfig(control=control, margin=margin)
+    options = CountsOptions(
+        columns={ours: theirs for ours, theirs in columns.items() if theirs},
+        metrics=tuple(metric),
+        one_trial_per_user=one_trial_per_user,
+        error_correlation=error_correlation,
+    )
+    found = fit_counts(
+        counts,
+        declared,
+        level=level,
+        seed=0,
+        advice=advice,
+        options=options,
+        x_reference=XReference(x_reference),
+    )
     limitations = limitation_sentences(found.limitations)
-    if not found.hypotheses and not report:
+    if not (found.hypotheses or report or json):
         raise StudyError(limitations[0])
     page = write_new_report(build_counts_report(found, counts), report) if report else None
     answers = [answer_sentence(result, found.cutoff) for result in found.hypotheses]
+    answers += [direction_sentence(one, found.cutoff) for one in found.shared_directions]
+    answers += [advice_sentence(one) for one in found.advice]
+    read_as = read_as_sentences(found.read_as)
     written = [f"report: {page}"] if page else []
-    return print_result(to_dict(found), [*answers, *limitations, *written], json=json)
+    return print_result(to_dict(found), [*read_as, *answers, *limitations, *written], json=json)
 
 
 def meta_analysis(*, reports: list[Path], gain: float | None, json: bool, level: float) -> int:

@@ -13,7 +13,6 @@ from pipeline.artifacts.provenance import environment_info
 from pipeline.artifacts.storage import md5
 from pipeline.core.contracts import Kpi
 from pipeline.inference.hypotheses.evidence_rating import rate_evidence
-from pipeline.inference.hypotheses.recommendation import recommend
 from pipeline.reporting.figures.charts import front_figure, hypothesis_panels, learning_curves
 from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.figures.forest import forest_plot
@@ -45,7 +44,7 @@ def build_report(findings: Findings, provenance: Provenance, **sections: Any) ->
     """The report on the findings of an analysis.
 
     Args:
-        findings: Hypotheses, diagnostics, metric ranking and the tables.
+        findings: Hypotheses, diagnostics, metric ranking, advice and the tables.
         provenance: Software and inputs.
         sections: Optional fields of :class:`Report`: ``study``, ``objectives``, ``experiment``,
             ``ingestion``, ``front``, ``training``, ``learning_curves``, ``data``, ``parameters``
@@ -56,18 +55,11 @@ def build_report(findings: Findings, provenance: Provenance, **sections: Any) ->
     groups = _groups(bare)
     rows = [row for row in bare.group_kpis if row.kpi is Kpi.CTR]
     rejected = bare.ingestion.rejected if bare.ingestion else {}
-    recommendations = recommend(
-        bare.hypotheses,
-        bare.group_kpis,
-        {group.name: group.preference for group in groups},
-        level=bare.level,
-    )
     return replace(
         bare,
         limitations=_limitations(bare),
         summary=tuple(answer_sentence(one, bare.cutoff) for one in bare.hypotheses),
         evidence={one.id: rate_evidence(one, bare.diagnostics) for one in bare.hypotheses},
-        recommendations=tuple(recommendations),
         groups=groups,
         totals=Totals(
             groups=len(groups),

@@ -18,6 +18,7 @@ from pipeline.experiment.kpis.contracts import COUNTS, TERMS
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
 from pipeline.inference.hypotheses.external_variants import cutoff_of, variant_metrics
 from pipeline.inference.power.plan_experiment import POWER
+from pipeline.inference.ranking.shared_directions import shared_directions
 from pipeline.reporting.report import build_report
 from pipeline.reporting.text.data_card import card_numbers
 from pipeline.results.decisions import Limitation
@@ -99,6 +100,7 @@ def _findings(study: Study, paths: StudyPaths, metrics: pl.DataFrame) -> Finding
         level=study.regression.level,
         offline_metrics=parse(tuple[MetricValue, ...], rows),
         group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
+        shared_directions=shared_directions(estimates.hypotheses),
     )
 
 

@@ -12,16 +12,21 @@ class SampleRatio:
     """The sample ratio (SRM) check: whether the users per group match the planned shares.
 
     Attributes:
-        passed: Whether the p-value is at least 0.0005; if not, every verdict is blocked.
+        passed: Whether the p-value is at least 0.0005, and the e-value at most 1000 on every day; if
+            not, every verdict is blocked.
         users: Of each group.
         expected: Users by the planned shares.
-        p_value: Of Pearson's χ² test.
+        p_value: Of Pearson's χ² test, which is valid for one look.
+        e_value: Evidence against the planned shares, 0 or more; valid at any number of looks.
+        largest_e_value: Of all days; ``e_value`` if days are unknown.
     """
 
     passed: bool
     users: tuple[int, ...]
     expected: tuple[Finite, ...]
     p_value: Finite
+    e_value: Finite
+    largest_e_value: Finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

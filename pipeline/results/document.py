@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.contracts import Kpi
+from pipeline.core.table_file import ReadNote
 from pipeline.results.decisions import (
+    Advice,
     EvidenceRating,
     Limitation,
     RankedMetric,
-    Recommendation,
+    SharedDirection,
     UnfittedPair,
 )
 from pipeline.results.diagnostics import Diagnostics
@@ -29,14 +31,16 @@ class Estimates:
     Attributes:
         hypotheses: One result per declared hypothesis.
         diagnostics: Of the experiment.
-        metric_ranking: Every metric and KPI with a slope (exploratory), the best of each KPI first.
-        unfitted_pairs: Every metric and KPI without one.
+        metric_ranking: Every metric that varies and KPI (exploratory), the best of each KPI first.
+        unfitted_pairs: Every metric and KPI without a slope.
+        advice: Which group to ship, and which metric to optimise: one per KPI with a hypothesis.
     """
 
     hypotheses: tuple[HypothesisResult, ...]
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     metric_ranking: tuple[RankedMetric, ...] = ()
     unfitted_pairs: tuple[UnfittedPair, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +59,22 @@ class MetricValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupKpi:
-    """One KPI of one group; see :data:`pipeline.experiment.kpis.contracts.GROUP_KPIS`."""
+    """One KPI of one group; see :data:`pipeline.experiment.kpis.contracts.GROUP_KPIS`.
+
+    Users and their sums are None where a table of counts does not have them.
+    """
 
     group: str
     preference_id: str
     kpi: Kpi
     trials: int
-    successes: int
+    successes: int | Finite
     rate: Finite | None
     standard_error: Finite | None
-    users: int
-    sum_mm: int
-    sum_my: int
-    sum_yy: int
+    users: int | None
+    sum_mm: int | Finite | None
+    sum_my: int | Finite | None
+    sum_yy: int | Finite | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +86,18 @@ class Findings(Estimates):
         cutoff: The k of metrics whose name has none; None if they differ.
         offline_metrics: On all test targets.
         group_kpis: One per group and KPI.
+        shared_directions: Hypotheses that are one result, because their metrics move together.
         limitations: What the analysis cannot say.
+        read_as: How a table of counts was read.
     """
 
     level: Finite = 0.95
     cutoff: int | None = None
     offline_metrics: tuple[MetricValue, ...] = ()
     group_kpis: tuple[GroupKpi, ...] = ()
+    shared_directions: tuple[SharedDirection, ...] = ()
     limitations: tuple[Limitation, ...] = ()
+    read_as: tuple[ReadNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +237,6 @@ class Report(Findings):
     objectives: tuple[str, ...] = ()
     summary: tuple[str, ...] = ()
     evidence: dict[str, EvidenceRating] = field(default_factory=dict[str, EvidenceRating])
-    recommendations: tuple[Recommendation, ...] = ()
     groups: tuple[GroupSummary, ...] = ()
     totals: Totals | None = None
     experiment: Experiment | None = None

@@ -5,7 +5,9 @@ from enum import StrEnum
 from typing import Literal
 
 from pipeline.core.contracts import Kpi
+from pipeline.results.decisions import Rival
 from pipeline.results.family import Family
+from pipeline.results.headline import Headline
 from pipeline.results.reasons import ExclusionReason, UndefinedReason, Verdict
 from pipeline.results.slopes import (
     BandPoint,
@@ -17,6 +19,7 @@ from pipeline.results.slopes import (
     Interval,
     LackOfFit,
     MeasurementError,
+    OpenInterval,
     Permutation,
     Positive,
     RandomEffectsSlope,
@@ -46,7 +49,7 @@ class GroupPoint:
     x: Finite | None
     x_standard_error: Finite | None = None
     trials: int
-    successes: int
+    successes: int | Finite
     rate: Finite | None
     standard_error: Finite | None
     kpi_change: Finite | None = None
@@ -54,20 +57,21 @@ class GroupPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elasticity:
-    """The slope in percent: change of the KPI for 1% of the metric.
+    """The headline in percent: change of the KPI for 1% of the metric.
 
     Attributes:
         estimate: Percent of the KPI per 1% of the metric.
-        interval: From the interval that decides the verdict.
+        interval: Of the headline; with two groups, of the line through them.
         minimum_detectable: Smallest elasticity, positive or negative, detected with 80% power.
         minimum_detectable_change: The relative change of the odds (of the rate, for amounts) that
-            it implies between the groups with the smallest and the largest metric, a fraction.
+            it implies between the groups with the smallest and the largest metric, a fraction; None
+            where that is beyond any number.
     """
 
     estimate: Finite
-    interval: Interval
+    interval: OpenInterval
     minimum_detectable: Finite
-    minimum_detectable_change: Finite
+    minimum_detectable_change: Finite | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,7 @@ class Days:
 class Analysis(StrEnum):
     """An analysis that the slope of a hypothesis is estimated under."""
 
+    HEADLINE = "headline"
     NAIVE = "naive"
     CLUSTER_ROBUST = "cluster_robust"
     HARTUNG_KNAPP = "hartung_knapp"
@@ -107,6 +112,8 @@ class HypothesisResult:
     """The result of one hypothesis. Fields after ``verdict`` are None where undefined or unknown.
 
     Attributes:
+        headline: The slope and the interval that the verdict, the summary and Figure 1 are based on;
+            all other analyses are in the robustness section.
         response: The KPI that is fitted (see :data:`pipeline.inference.hypotheses.inputs.RESPONSE`).
         slope: Change of the link for a relative change of the metric by 1.
         standard_error: Of the slope, from the model: independent trials, as in the paper. So are
@@ -115,12 +122,11 @@ class HypothesisResult:
         n: Trials in all groups.
         groups: Number of groups.
         intercept: Of the line, on the link scale, at x = 0.
-        line_covariance: Of intercept and slope, from the conservative error.
         rate_elasticity: Percent of the KPI per 1% of the metric.
-        verdict_test: The test that decides the verdict: the more conservative of model and
-            cluster-robust; before the planned end, the last of the confidence sequence.
         is_interim: Whether the experiment has not reached its planned end.
-        holm_p_value: p-value of ``verdict_test``, Holm-corrected for all declared hypotheses.
+        holm_p_value: p-value of the headline, Holm-corrected for all declared hypotheses.
+        effective_users: Number of users with equal trials that know as much, ``Σ n²/Σm²``.
+        small_sample_undefined_because: Why ``small_sample`` is None.
         curvature: The coefficient of x².
         leave_one_out: The slope without each group, by group.
         log_rate: Slope of the logarithm of the hypothesis's own KPI (Poisson, cluster-robust).
@@ -128,7 +134,10 @@ class HypothesisResult:
         equivalence: Equivalence and non-inferiority tests, if a margin is declared.
         minimum_detectable_slope: Smallest slope detected with 80% power.
         required_trials: Trials that detect the estimated slope with 80% power.
+        x_reference: What x is relative to; see :class:`pipeline.study.regression.XReference`.
         metric_covariance: Covariance of the metric's errors, in the order of the points.
+        rivals: Metrics that this experiment cannot tell apart from this one as the one the KPI
+            follows, the most correlated first; empty where the verdict states no association.
     """
 
     id: str
@@ -147,15 +156,16 @@ class HypothesisResult:
     groups: int
     verdict: Verdict = Verdict.UNDEFINED
     undefined_reason: UndefinedReason | None = None
+    headline: Headline | None = None
     intercept: Finite | None = None
-    line_covariance: tuple[Interval, Interval] | None = None
     rate_elasticity: Finite | None = None
     elasticity: Elasticity | None = None
     cluster_robust: SlopeTest | None = None
-    verdict_test: SlopeTest | None = None
     is_interim: bool = False
     holm_p_value: Finite | None = None
+    effective_users: Finite | None = None
     small_sample: RandomEffectsSlope | None = None
+    small_sample_undefined_because: UndefinedReason | None = None
     permutation: Permutation | None = None
     lack_of_fit: LackOfFit | None = None
     curvature: SlopeTest | None = None
@@ -173,7 +183,9 @@ class HypothesisResult:
     minimum_detectable_slope: Positive | None = None
     required_trials: int | None = None
     points: tuple[GroupPoint, ...] = ()
+    x_reference: Literal["worst", "control", "log"] = "worst"
     metric_covariance: tuple[tuple[Finite, ...], ...] | None = None
+    rivals: tuple[Rival, ...] = ()
 
     @property
     def exclusion_reason(self) -> ExclusionReason | None:
@@ -199,7 +211,7 @@ class HypothesisResult:
 
     @property
     def analyses(self) -> tuple[AnalysisSlope, ...]:
-        """The slope under every analysis that was run, the paper's first."""
+        """The slope under every analysis that was run: the headline, the paper's, and the others."""
         if self.slope is None or self.interval is None:
             return ()
         small, days = self.small_sample, self.day_fixed_effects
@@ -218,6 +230,9 @@ class HypothesisResult:
             name: (test.slope, test.interval) for name, test in tests.items() if test
         }
         found[Analysis.NAIVE] = self.slope, self.interval
+        low, high = (self.headline and self.headline.interval) or (None, None)
+        if self.headline and low is not None and high is not None:
+            found[Analysis.HEADLINE] = self.headline.slope, (low, high)
         if ends := self.leave_one_out_range:
             found[Analysis.LEAVE_ONE_OUT] = None, ends
         return tuple(

@@ -1,4 +1,4 @@
-"""The closed sets of a result: verdicts, advice, and the reasons for them.
+"""The closed sets of a result: verdicts, actions, and the reasons for them.
 
 Enums alone; :mod:`pipeline.reporting.text.reasons` has the phrase of every member.
 """
@@ -7,28 +7,55 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What the confidence intervals say of the declared direction.
+    """What the headline says of the declared direction; both directions need the same evidence.
 
-    The deciding interval is the cluster-robust one, or the model's where that is wider; before the
-    planned end of the experiment it is the anytime-valid one.
+    p is the headline's p-value. It is significant below 1 less the headline's level.
     """
 
     CONFIRMED = "confirmed"
-    """The deciding and the small-sample interval exclude 0 on the declared side."""
+    """Significant in the declared direction."""
     SUGGESTIVE = "suggestive"
-    """The deciding interval excludes 0 on the declared side, the small-sample interval does not."""
+    """Not significant, but p is below 10% (twice the error rate) in the declared direction."""
     INCONCLUSIVE = "inconclusive"
-    """The deciding interval includes 0."""
+    """Neither."""
+    SUGGESTIVE_OPPOSITE = "suggestive of the opposite"
+    """Not significant, but p is below 10% (twice the error rate) in the opposite direction."""
     CONTRADICTED = "contradicted"
     """Significant in the opposite direction."""
     BLOCKED = "blocked"
     """The sample ratio does not match the plan, so nothing is concluded."""
     UNDEFINED = "undefined"
-    """There is no finite, unique slope."""
+    """The slope cannot be tested."""
+
+
+class Target(StrEnum):
+    """What an interval covers."""
+
+    NEW_PREFERENCE = "a new preference on this front"
+    """The line that groups deviate from: what to expect of a preference that was not tested."""
+    THESE_GROUPS = "the line through these groups"
+    """Only the users vary."""
+
+
+class Reading(StrEnum):
+    """The day whose sums the headline is based on."""
+
+    PLANNED_END = "planned end"
+    EARLY_LOOK = "early look"
+    """Before the planned end: anytime-valid."""
+    LATE_LOOK = "after the planned end"
+    """Anytime-valid."""
 
 
 class UndefinedReason(StrEnum):
     """Why an estimate has no value."""
+
+    TWO_GROUPS = "two_groups"
+    FEW_SUCCESSES = "few_successes"
+    FEW_FAILURES = "few_failures"
+    USER_SUMS_UNKNOWN = "user_sums_unknown"
+    NEGATIVE_AMOUNT = "negative_amount"
+    EXACT_LINE = "exact_line"
 
     METRIC_NOT_POSITIVE = "metric_not_positive"
     METRIC_CONSTANT = "metric_constant"
@@ -41,11 +68,14 @@ class UndefinedReason(StrEnum):
     IDENTICAL_USERS = "identical_users"
     RATES_0_OR_1 = "rates_0_or_1"
     ONE_STUDY = "one_study"
+    TWO_STUDIES = "two_studies"
     NO_STUDY = "no_study"
     METRIC_VARIES_IN_ONE_STUDY = "metric_varies_in_one_study"
     IDENTICAL_SLOPES = "identical_slopes"
-    METRIC_COVARIANCE_UNKNOWN = "metric_covariance_unknown"
+    RATE_NOT_POSITIVE = "rate_not_positive"
     RATE_WITHOUT_ERROR = "rate_without_error"
+    FEWER_THAN_4_GROUPS = "fewer_than_4_groups"
+    NOT_ASSOCIATED = "not_associated"
 
 
 class Covariance(StrEnum):
@@ -81,7 +111,7 @@ class EvidenceStrength(StrEnum):
     HIGH = "high"
     """No diagnostic or sensitivity analysis weakens it."""
     MODERATE = "moderate"
-    """Only the linear form, the measurement of the metric or the calendar is in doubt."""
+    """Only the linear form, the metric, its measurement or the calendar is in doubt."""
     LOW = "low"
     """At least one finding could reverse the verdict."""
     NONE = "none"
@@ -91,7 +121,7 @@ class EvidenceStrength(StrEnum):
 class Support(StrEnum):
     """What supports a verdict."""
 
-    BOTH_INTERVALS = "both_intervals"
+    SIGNIFICANT = "significant"
     NO_INFLUENTIAL_GROUP = "no_influential_group"
     NO_LACK_OF_FIT = "no_lack_of_fit"
     DIAGNOSTICS_PASSED = "diagnostics_passed"
@@ -101,11 +131,14 @@ class Concern(StrEnum):
     """What lowers the strength of the evidence."""
 
     INTERIM = "interim"
-    SMALL_SAMPLE = "small_sample"
+    NOT_SIGNIFICANT = "not_significant"
+    FEW_USERS = "few_users"
+    FEW_EVENTS = "few_events"
+    UNRELIABLE_METRIC = "unreliable_metric"
     INFLUENTIAL_GROUP = "influential_group"
     MULTIPLICITY = "multiplicity"
-    MEASUREMENT_ERROR = "measurement_error"
     USERS_UNKNOWN = "users_unknown"
+    METRIC_ERRORS_UNKNOWN = "metric_errors_unknown"
     EVENT_LOSS = "event_loss"
     AA_RERANDOMISATION = "aa_rerandomisation"
     CARRY_OVER = "carry_over"
@@ -116,21 +149,53 @@ class Concern(StrEnum):
     NON_LINEAR = "non_linear"
     LOW_RELIABILITY = "low_reliability"
     WHOLE_WEEKS = "whole_weeks"
+    CONFOUNDED = "confounded"
 
 
-class Advice(StrEnum):
-    """What is recommended for a KPI."""
+class Action(StrEnum):
+    """What to do about the groups, for one KPI."""
 
     SHIP = "ship"
-    """One group is better than the group with the lowest KPI."""
-    NO_DIFFERENCE = "no_difference"
-    """No two groups differ significantly in this KPI."""
+    """One group is significantly better than the baseline."""
+    NO_DIFFERENCE = "no difference"
+    """All groups are within a declared margin of each other, or of the control."""
+    INCONCLUSIVE = "inconclusive"
+    """No group is significantly better than the baseline, which does not show that they are equal."""
     WAIT = "wait"
     """The experiment has not reached its planned end."""
     BLOCKED = "blocked"
     """The sample ratio does not match the plan."""
     UNDEFINED = "undefined"
-    """The KPI of a group is 0 or unknown."""
+    """The groups cannot be compared."""
+
+
+class AdviceReason(StrEnum):
+    """Why an action is advised."""
+
+    BETTER = "better"
+    """Ship: the pair test is significant, for all comparisons simultaneously."""
+    WITHIN_MARGIN = "within_margin"
+    """No difference: the intervals of all comparisons are within the margin."""
+    NOT_SIGNIFICANT = "not_significant"
+    """Inconclusive: the pair test is not significant."""
+    CONTROL_LEADS = "control_leads"
+    """Inconclusive: no group has a higher KPI than the control."""
+    FEW_USERS = "few_users"
+    """Inconclusive: one of the two groups has fewer than 10 users with a trial."""
+    FEW_EVENTS = "few_events"
+    """Inconclusive: the two groups have fewer than 10 events."""
+    BEFORE_PLANNED_END = "before_planned_end"
+    """Wait: the anytime-valid test is not significant yet."""
+    SAMPLE_RATIO = "sample_ratio"
+    """Blocked."""
+    USERS_UNKNOWN = "users_unknown"
+    """Undefined: there are no per-user sufficient statistics, and trials may be correlated."""
+    NO_COUNTS = "no_counts"
+    """Undefined: the KPI is not counted."""
+    NO_TRIALS = "no_trials"
+    """Undefined: a group has no trials."""
+    NOT_POSITIVE = "not_positive"
+    """Undefined: the revenue of a group is 0 or less, so relative changes are undefined."""
 
 
 class Movement(StrEnum):
@@ -172,6 +237,7 @@ class LimitationKind(StrEnum):
     EXTRAPOLATION = "extrapolation"
     NOTHING_DECLARED = "nothing_declared"
     USERS_UNKNOWN = "users_unknown"
+    INTERVAL_UNKNOWN = "interval_unknown"
     METRIC_COVARIANCE_UNKNOWN = "metric_covariance_unknown"
     SHARES_UNKNOWN = "shares_unknown"
     COUNTS_UNKNOWN = "counts_unknown"

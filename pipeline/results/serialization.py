@@ -21,6 +21,7 @@ _FILES = {
     "diagnostics": "diagnostics.json",
     "metric_ranking": "metric_ranking.json",
     "unfitted_pairs": "unfitted_pairs.json",
+    "advice": "advice.json",
 }
 """The files of the artifact ``regression_estimates``, by field of :class:`Estimates`."""
 

@@ -12,6 +12,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Interval = tuple[Finite, Finite]
 """Lower and upper end."""
+OpenInterval = tuple[Finite | None, Finite | None]
+"""Lower and upper end; None where there is no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +47,16 @@ class SlopeTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equivalence:
-    """Two one-sided tests against a margin (Schuirmann 1987).
+    """The headline against a margin: equivalence (Schuirmann 1987) and non-inferiority.
 
     Attributes:
         margin: Slopes from -margin to margin are practically 0; above 0.
-        p_value: Of the null hypothesis that the slope is outside the margins.
-        equivalent: Whether that is rejected at 1 - level.
-        non_inferiority_p_value: Of the null hypothesis that the slope is beyond the margin on the
-            side opposite to the declared direction.
-        non_inferior: Whether that is rejected at 1 - level.
+        p_value: One-sided, of the null hypothesis that the slope is outside the margins: the larger
+            of the two tests.
+        equivalent: Whether the headline's interval is within the margins.
+        non_inferiority_p_value: One-sided, of the null hypothesis that the slope is beyond the margin
+            on the side opposite to the declared direction.
+        non_inferior: Whether the headline's interval is not.
     """
 
     margin: Finite
@@ -185,32 +188,45 @@ class SegmentSlope:
     Attributes:
         segment: Its name.
         users: Users with a trial, over all groups.
-        test: The slope, cluster-robust; None where undefined.
-        undefined_reason: The reason where it is.
-        opposite_sign: Whether the interval excludes 0 on the side opposite to the slope of all
-            users (Simpson's paradox, if so in all segments).
+        slope: As that of a headline, on the segment's users; None where undefined.
+        interval: As that of a headline, at the study's level; an end None where there is no limit.
+        p_value: Of ``slope`` against 0, corrected for the number of segments (Bonferroni).
+        difference_p_value: Of the difference from the slope of all other users, likewise.
+        test: The cluster-robust slope, on which Cochran's Q is based; None where undefined.
+        undefined_reason: Why ``slope`` or ``interval`` is None.
+        opposite_sign: Whether the slope is significant against that of all users, which is at least
+            suggestive (Simpson's paradox, if so in all segments).
+        differs: Whether the slope differs significantly from that of all other users.
     """
 
     segment: str
     users: int
+    slope: Finite | None
+    interval: OpenInterval | None
+    p_value: Finite | None
+    difference_p_value: Finite | None
     test: SlopeTest | None
     undefined_reason: UndefinedReason | None
     opposite_sign: bool
+    differs: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segments:
-    """The slopes of all segments of users, and the test that they are equal.
+    """The slopes of all segments of users, and the tests that they are equal.
 
     Attributes:
         slopes: One per segment, by name.
-        cochran_q: Σ (b - mean)² / se² of the segments with a slope; None with fewer than two.
-        p_value: Of Cochran's Q, χ² with one degree of freedom fewer than segments.
+        p_value: That all slopes are equal: the smallest ``difference_p_value``.
+        cochran_q: Σ (b - mean)² / se² of the segments with a cluster-robust slope; None with fewer
+            than two. It takes the deviations of groups from the line for differences of segments.
+        cochran_p_value: Of Cochran's Q, χ² with one degree of freedom fewer than segments.
     """
 
     slopes: tuple[SegmentSlope, ...]
-    cochran_q: Finite | None
     p_value: Finite | None
+    cochran_q: Finite | None
+    cochran_p_value: Finite | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +236,7 @@ class BandPoint:
     Attributes:
         x: Relative change of the metric from the worst group, a fraction.
         rate: The KPI on the line.
-        low: Lower end of its pointwise confidence interval, from the conservative error. The
-            deviation of groups from the line is not included.
+        low: Lower end of the headline's pointwise confidence interval of the line.
         high: Upper end.
     """
 

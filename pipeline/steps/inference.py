@@ -30,10 +30,13 @@ from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
 from pipeline.inference.hypotheses.inputs import RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import rank_metrics
+from pipeline.inference.hypotheses.metric_ranking import rank_metrics, with_rivals
+from pipeline.inference.hypotheses.recommendation import advise
 from pipeline.reporting.figures.charts import hypothesis_panels
 from pipeline.reporting.report import write_report
 from pipeline.reporting.study_report import report_of_study
+from pipeline.reporting.text.advice import advice_sentence
+from pipeline.reporting.text.formatting import interval
 from pipeline.results.document import Estimates, Report
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.serialization import to_dict, write_estimates
@@ -60,7 +63,7 @@ def estimate_slopes(study: Study, paths: StudyPaths) -> StepResult[Estimates]:
     """
     seed, plan = study.study.seed, load_plan(paths)
     question = _question(study, paths, plan)
-    section, level = question.section, question.section.level
+    section = question.section
     diagnostics = run_diagnostics(
         question.inputs,
         section.hypotheses,
@@ -70,13 +73,14 @@ def estimate_slopes(study: Study, paths: StudyPaths) -> StepResult[Estimates]:
     )
     ratio = diagnostics.sample_ratio
     inputs = replace(question.inputs, healthy=ratio is None or ratio.passed)
-    hypotheses = tuple(estimate_hypotheses(inputs, section, seed=seed))
-    ranking, unfitted = rank_metrics(inputs, level=level, seed=seed)
+    ranking = rank_metrics(inputs, level=section.level)
+    hypotheses = with_rivals(estimate_hypotheses(inputs, section, seed=seed), ranking)
     estimates = Estimates(
         hypotheses=hypotheses,
         diagnostics=diagnostics,
-        metric_ranking=tuple(ranking),
-        unfitted_pairs=tuple(unfitted),
+        metric_ranking=ranking.metrics,
+        unfitted_pairs=ranking.unfitted_pairs,
+        advice=advise(hypotheses, inputs, section),
     )
     with atomic_folder(paths.artifact("regression_estimates")) as folder:
         write_estimates(estimates, folder)
@@ -96,8 +100,10 @@ def _details(estimates: Estimates, cutoff: int | None) -> dict[str, Any]:
     return {
         "figure": LazyFigure("Figure 1", partial(hypothesis_panels, hypotheses, cutoff)),
         "verdicts": _verdicts(hypotheses),
+        "advice": Markdown("\n".join(f"- {advice_sentence(one)}" for one in estimates.advice)),
         **{f"slope of {_name(one)}": one.slope for one in hypotheses},
         "sample ratio p": ratio and ratio.p_value,
+        "sample ratio e-value": ratio and ratio.largest_e_value,
     }
 
 
@@ -144,8 +150,8 @@ def _verdicts(hypotheses: Sequence[HypothesisResult]) -> Markdown:
         [
             (
                 _name(one),
-                one.slope,
-                "{:.3f} to {:.3f}".format(*one.verdict_test.interval) if one.verdict_test else None,
+                one.headline and one.headline.slope,
+                interval(one.headline.quoted) if one.headline else None,
                 one.verdict.value,
             )
             for one in hypotheses

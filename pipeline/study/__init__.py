@@ -31,8 +31,10 @@ from pipeline.study.log_mapping import LogColumns as LogColumns
 from pipeline.study.log_mapping import LogTime as LogTime
 from pipeline.study.log_mapping import OrderColumns as OrderColumns
 from pipeline.study.regression import PAPER_HYPOTHESES as PAPER_HYPOTHESES
+from pipeline.study.regression import AdviceConfig as AdviceConfig
 from pipeline.study.regression import Hypothesis as Hypothesis
 from pipeline.study.regression import RegressionConfig as RegressionConfig
+from pipeline.study.regression import XReference as XReference
 from pipeline.study.serving import Boost as Boost
 from pipeline.study.serving import Calibration as Calibration
 from pipeline.study.serving import CategoryCap as CategoryCap

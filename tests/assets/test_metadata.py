@@ -36,6 +36,7 @@ TRACKED = {
         "slope of H3: orders_per_impression on recall_order_density",
         "slope of H4: cvr on recall",
         "sample ratio p",
+        "sample ratio e-value",
     },
 }
 """Numbers that the UI plots over runs, under stable names."""
@@ -133,7 +134,14 @@ def test_rows_become_a_table_of_the_scalar_columns():
 def test_diagnostics_are_tables_by_hypothesis_group_or_day():
     test = AaTest(passed=True, divisions=20, false_positives=0.05, p_value=0.2)
     by_hypothesis = AaRerandomisation(passed=True, hypotheses={"H1": test, "H2": None})
-    ratio = SampleRatio(passed=False, users=(10, 30), expected=(20.0, 20.0), p_value=0.002)
+    ratio = SampleRatio(
+        passed=False,
+        users=(10, 30),
+        expected=(20.0, 20.0),
+        p_value=0.002,
+        e_value=2.0,
+        largest_e_value=2.0,
+    )
     days = CompleteDays(passed=False, days=2, missing=(date(2025, 10, 3),))
 
     assert [row.get("p_value") for row in diagnostic_rows(by_hypothesis)] == [0.2, None]

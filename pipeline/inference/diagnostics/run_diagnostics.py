@@ -66,7 +66,7 @@ def run_diagnostics(
     carried = {one.id: _carry_over(evidence, one) for one in hypotheses}
     kpis = sorted({RESPONSE[one.kpi] for one in hypotheses})
     return Diagnostics(
-        sample_ratio=sample_ratio_of(evidence.group_kpis, shares),
+        sample_ratio=sample_ratio_of(evidence.group_kpis, shares, daily),
         complete_days=days,
         whole_weeks=weeks,
         event_loss=_event_loss(evidence, rejected),

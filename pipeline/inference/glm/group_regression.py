@@ -68,8 +68,8 @@ class GroupSums:
         """Successes over trials in all groups; nan without trials."""
         return float(self.successes.sum() / self.trials.sum()) if self.trials.sum() else np.nan
 
-    def of(self, groups: NDArray[np.bool_]) -> "GroupSums":
-        """The sums of some of the groups."""
+    def of(self, groups: NDArray[np.bool_] | NDArray[np.intp]) -> "GroupSums":
+        """The sums of some of the groups, by a mask or by indices of any shape."""
         sums = (field.name for field in fields(self) if field.name != "family")
         return replace(self, **{name: getattr(self, name)[groups] for name in sums})
 
@@ -84,7 +84,8 @@ class LineFit:
         covariance: Of intercept and slope, cluster-robust.
         model: The test with independent trials (the paper's); for amounts, which have no such
             model, the cluster-robust test.
-        cluster_robust: The test with users as clusters.
+        cluster_robust: The test with users as clusters; that of the model, if no user of a binary
+            KPI differs from the line.
         lack_of_fit: The groups' deviations from the line; for amounts, both χ² are cluster-robust.
     """
 
@@ -115,20 +116,25 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | Undefined
     intercept, slope = (float(value) for value in fit.params)
     (aa, ab), (_, bb) = clustered_covariance(design, rate, sums).tolist()
     error = float(np.sqrt(bb))
-    if not error > _NO_VARIATION * fit.bse[1]:
+    binomial = sums.family is Family.BINOMIAL
+    model = wald_test(slope, float(fit.bse[1]), covariance=Covariance.MODEL, level=level)
+    varies = error > _NO_VARIATION * fit.bse[1]
+    if not varies and not binomial:
         return UndefinedReason.IDENTICAL_USERS
     df = len(x) - 2
     residuals = sums.successes - sums.trials * rate
-    chi2 = float((residuals**2 / cluster_sum_squares(rate, sums)).sum())
-    robust = wald_test(slope, error, covariance=Covariance.CLUSTER_ROBUST, level=level)
-    binomial = sums.family is Family.BINOMIAL
+    squares, weights = cluster_sum_squares(rate, sums), sums.trials * sums.family.variance(rate)
+    chi2 = float((residuals**2 / np.where(squares > 0, squares, weights)).sum())
+    robust = (
+        wald_test(slope, error, covariance=Covariance.CLUSTER_ROBUST, level=level)
+        if varies
+        else model
+    )
     return LineFit(
         intercept=intercept,
         slope=slope,
         covariance=((aa, ab), (ab, bb)),
-        model=wald_test(slope, float(fit.bse[1]), covariance=Covariance.MODEL, level=level)
-        if binomial
-        else robust,
+        model=model if binomial else robust,
         cluster_robust=robust,
         lack_of_fit=LackOfFit(
             pearson_chi2=float(fit.pearson_chi2) if binomial else chi2,
@@ -153,7 +159,7 @@ def fit_glm(model: GLM) -> Any:
     The warning of a perfect fit is ignored: as many groups as coefficients fit exactly, and
     separation is excluded before.
     """
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         warnings.simplefilter("ignore", PerfectSeparationWarning)
         return model.fit(tol=1e-10, tol_criterion="params", maxiter=100)
 
@@ -164,6 +170,8 @@ def undefined_reason(x: Floats, sums: GroupSums) -> UndefinedReason | None:
         return UndefinedReason.METRIC_NOT_POSITIVE
     if (sums.trials <= 0).any():
         return UndefinedReason.NO_TRIALS
+    if (sums.successes < 0).any():
+        return UndefinedReason.NEGATIVE_AMOUNT
     if np.ptp(x) < _SMALLEST_RANGE:
         return UndefinedReason.METRIC_CONSTANT
     if sums.successes.sum() == 0:

@@ -1,9 +1,9 @@
-"""Wald tests of a slope: against 0, and against an equivalence margin."""
+"""The Wald test of a slope against 0."""
 
 from scipy import stats
 
 from pipeline.results.reasons import Covariance
-from pipeline.results.slopes import Equivalence, SlopeTest
+from pipeline.results.slopes import SlopeTest
 
 
 def wald_test(
@@ -25,19 +25,4 @@ def wald_test(
         level=level,
         interval=(slope - width, slope + width),
         p_value=float(2 * distribution.sf(abs(slope) / standard_error)),
-    )
-
-
-def equivalence(test: SlopeTest, margin: float, *, positive: bool) -> Equivalence:
-    """Two one-sided tests of a slope against ±margin; ``positive`` is the declared direction."""
-    distribution = stats.norm if test.df is None else stats.t(test.df)
-    low = float(distribution.sf((test.slope + margin) / test.standard_error))
-    high = float(distribution.cdf((test.slope - margin) / test.standard_error))
-    worse = low if positive else high
-    return Equivalence(
-        margin=margin,
-        p_value=max(low, high),
-        equivalent=max(low, high) < 1 - test.level,
-        non_inferiority_p_value=worse,
-        non_inferior=worse < 1 - test.level,
     )

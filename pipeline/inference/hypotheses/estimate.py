@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
 from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
 from pipeline.inference.glm.multiplicity import adjust_p_values
-from pipeline.inference.glm.prediction_band import band_of, conservative_covariance
-from pipeline.inference.glm.wald import equivalence
+from pipeline.inference.headline.interval import too_few_events
+from pipeline.inference.headline.margins import equivalence
+from pipeline.inference.headline.prediction_band import band_of
+from pipeline.inference.headline.readings import Groups, Quoted, read_headline
+from pipeline.inference.headline.user_segments import segments
+from pipeline.inference.headline.working_response import effective_users
 from pipeline.inference.hypotheses.inputs import (
     RESPONSE,
     RegressionInputs,
@@ -21,25 +25,24 @@ from pipeline.inference.hypotheses.inputs import (
     group_sums,
     metric_covariance,
     metric_values,
-    relative_change,
     segments_of,
 )
-from pipeline.inference.hypotheses.verdict import fitted_mde, required_trials, verdict
+from pipeline.inference.hypotheses.metric_change import MetricChange, metric_change
+from pipeline.inference.hypotheses.verdict import detectable_slope, required_trials, verdict
 from pipeline.inference.sensitivity.cuped import cuped
-from pipeline.inference.sensitivity.day_effects import DailyOutcome, day_effects
-from pipeline.inference.sensitivity.errors_in_variables import (
-    measurement_error,
-    relative_change_se,
-)
-from pipeline.inference.sensitivity.random_effects import random_effects_slope
+from pipeline.inference.sensitivity.day_effects import day_effects
+from pipeline.inference.sensitivity.errors_in_variables import measurement_error
+from pipeline.inference.sensitivity.random_effects import random_effects_slope, why_undefined
 from pipeline.inference.sensitivity.robustness import curvature, leave_one_out, permutation_test
 from pipeline.inference.sensitivity.sequential import confidence_sequence
-from pipeline.inference.sensitivity.user_segments import segments
 from pipeline.results.family import Family, Floats
+from pipeline.results.headline import Headline
 from pipeline.results.hypothesis import Days, Elasticity, GroupPoint, HypothesisResult
 from pipeline.results.reasons import UndefinedReason
-from pipeline.results.slopes import SlopeTest
-from pipeline.study import Hypothesis, RegressionConfig
+from pipeline.study import Hypothesis, RegressionConfig, XReference
+
+_LARGEST_CHANGE = 50.0
+"""Changes of the link above it are beyond any number."""
 
 
 def estimate_hypotheses(
@@ -49,8 +52,8 @@ def estimate_hypotheses(
 
     ``seed`` is that of permutations and of metrics drawn from their errors.
     """
-    results = [_estimate(one, evidence, section.level, seed) for one in section.hypotheses]
-    family = [one.verdict_test.p_value if one.verdict_test else None for one in results]
+    results = [_estimate(one, evidence, section, seed) for one in section.hypotheses]
+    family = [one.headline.p_value if one.headline else None for one in results]
     return [
         replace(one, holm_p_value=p_value)
         for one, p_value in zip(results, adjust_p_values(family, "holm"), strict=True)
@@ -58,14 +61,23 @@ def estimate_hypotheses(
 
 
 def _estimate(
-    hypothesis: Hypothesis, evidence: RegressionInputs, level: float, seed: int
+    hypothesis: Hypothesis, evidence: RegressionInputs, section: RegressionConfig, seed: int
 ) -> HypothesisResult:
-    response = RESPONSE[hypothesis.kpi]
+    response, level = RESPONSE[hypothesis.kpi], section.level
     cells = group_cells(evidence, hypothesis.metric, response)
     values = metric_values(cells)
-    x, sums = relative_change(values), group_sums(cells, response)
     covariance_GG = metric_covariance(evidence, hypothesis.metric, cells)
-    points = _points(cells, x, relative_change_se(values, covariance_GG))
+    change = metric_change(values, covariance_GG, section, cells["group"].to_list())
+    x, sums = change.x_G, group_sums(cells, response)
+    groups = Groups(
+        x=x,
+        covariance_GG=change.covariance_GG,
+        sums=sums,
+        outcome=daily_kpi(evidence, cells, response),
+        planned_days=evidence.planned_days,
+    )
+    quoted = read_headline(groups, level=level)
+    points = _points(cells, change)
     undefined = HypothesisResult(
         id=hypothesis.id,
         metric=str(hypothesis.metric),
@@ -76,25 +88,49 @@ def _estimate(
         n=sum(point.trials for point in points),
         groups=len(points),
         points=points,
+        x_reference=section.x_reference.value,
+        headline=quoted.headline,
     )
     fit = fit_line(x, sums, level=level)
     if isinstance(fit, UndefinedReason):
         return replace(undefined, undefined_reason=fit)
+    if response in evidence.users_unknown and not response.is_binary:
+        return _point_estimate(undefined, quoted.headline, fit)
+    if too_few := too_few_events(sums):
+        return replace(undefined, undefined_reason=too_few)
     result = _with_line(undefined, fit, x, sums)
-    result = _with_sensitivity(result, hypothesis, evidence, (x, sums, cells), fit)
+    result = _with_sensitivity(result, evidence, groups, fit)
     if covariance_GG is not None:
         result = replace(
             result,
-            measurement_error=measurement_error(values, covariance_GG, sums, fit, seed=seed),
+            measurement_error=measurement_error(values, covariance_GG, sums, fit, seed=seed)
+            if section.x_reference is XReference.WORST
+            else None,
             metric_covariance=tuple(map(tuple, covariance_GG.tolist())),
         )
-    outcome = daily_kpi(evidence, cells, response)
-    result = _with_days(result, x, outcome, evidence.planned_days, level)
-    return _with_verdict(
-        replace(result, permutation=permutation_test(x, sums, seed=seed)),
-        hypothesis,
-        fit,
-        healthy=evidence.healthy,
+    result = replace(
+        _with_days(result, groups, level), permutation=permutation_test(x, sums, seed=seed)
+    )
+    return _with_verdict(result, hypothesis, groups, quoted, healthy=evidence.healthy)
+
+
+def _point_estimate(
+    undefined: HypothesisResult, quoted: Headline, fit: LineFit
+) -> HypothesisResult:
+    """The result of an amount without sums over users: a slope whose interval is not known."""
+    reason = UndefinedReason.USER_SUMS_UNKNOWN
+    corrected = quoted.slope if quoted.reliability is not None else None
+    return replace(
+        undefined,
+        slope=fit.slope,
+        intercept=fit.intercept,
+        undefined_reason=reason,
+        headline=Headline(
+            level=quoted.level,
+            slope=fit.slope if corrected is None else corrected,
+            reliability=quoted.reliability,
+            undefined_because=reason,
+        ),
     )
 
 
@@ -103,10 +139,10 @@ def _with_line(
 ) -> HypothesisResult:
     """The result with its line and the paper's test."""
     level, binomial = fit.model.level, result.response.is_binary
-    without = leave_one_out(x, sums, level=level)
-    slopes = [one.slope if one else None for one in without]
+    _, slope_G = leave_one_out(x, sums)
+    slopes = [slope if math.isfinite(slope) else None for slope in slope_G.tolist()]
     known = [slope for slope in slopes if slope is not None]
-    (aa, ab), (ba, bb) = conservative_covariance(fit).tolist()
+    small = random_effects_slope(x, sums, fit)
     return replace(
         result,
         slope=fit.slope,
@@ -116,106 +152,111 @@ def _with_line(
         level=level,
         covariance=fit.model.covariance,
         intercept=fit.intercept,
-        line_covariance=((aa, ab), (ba, bb)),
         rate_elasticity=fit.slope * (1 - sums.rate if binomial else 1.0),
         cluster_robust=fit.cluster_robust,
+        effective_users=float(effective_users(sums)),
         lack_of_fit=fit.lack_of_fit,
-        small_sample=random_effects_slope(x, sums, fit),
+        small_sample=small,
+        small_sample_undefined_because=None if small else why_undefined(x, sums),
         curvature=curvature(x, sums, level=level),
         leave_one_out=dict(zip((one.group for one in result.points), slopes, strict=True)),
         leave_one_out_range=(min(known), max(known)) if known else None,
-        band=band_of(fit, result.link, _largest_x(result.points)),
-        minimum_detectable_slope=fitted_mde(fit),
-        required_trials=required_trials(fit, sums.trials.sum()),
     )
 
 
 def _with_sensitivity(
-    result: HypothesisResult,
-    hypothesis: Hypothesis,
-    evidence: RegressionInputs,
-    fitted: tuple[Floats, GroupSums, pl.DataFrame],
-    fit: LineFit,
+    result: HypothesisResult, evidence: RegressionInputs, groups: Groups, fit: LineFit
 ) -> HypothesisResult:
-    """The result with the analyses that use other tables, or a declared margin."""
-    (x, sums, cells), level, robust = fitted, fit.model.level, fit.cluster_robust
-    own = group_sums(group_cells(evidence, hypothesis.metric, hypothesis.kpi), hypothesis.kpi)
+    """The result with the analyses that use other tables."""
+    x, level, robust = groups.x, fit.model.level, fit.cluster_robust
+    cells = group_cells(evidence, result.metric, result.response)
+    own = group_sums(group_cells(evidence, result.metric, result.kpi), result.kpi)
     rate = fit_line(x, replace(own, family=Family.POISSON), level=level)
     before = before_of(evidence, cells, result.response)
-    positive = hypothesis.direction == "positive"
+    whole = result.headline or Headline(level=level)
     return replace(
         result,
         log_rate=None if isinstance(rate, UndefinedReason) else rate.cluster_robust,
-        cuped=None if before is None else cuped(x, before, sums.family, robust, level=level),
-        segments=segments(x, segments_of(evidence, cells, result.response), robust, level=level),
-        equivalence=equivalence(fit.conservative, hypothesis.margin, positive=positive)
+        cuped=None if before is None else cuped(x, before, result.link, robust, level=level),
+        segments=segments(
+            groups, segments_of(evidence, cells, result.response), whole, level=level
+        ),
+    )
+
+
+def _with_days(result: HypothesisResult, groups: Groups, level: float) -> HypothesisResult:
+    """The result with day fixed effects and confidence sequence, if days are known."""
+    if groups.outcome is None:
+        return result
+    observed = len(groups.outcome.days)
+    planned = groups.planned_days or observed
+    return replace(
+        result,
+        days=Days(observed=observed, planned=planned),
+        is_interim=observed < planned,
+        day_fixed_effects=day_effects(groups.x, groups.outcome, level=level),
+        interim=confidence_sequence(groups.x, groups.outcome, level=level, planned_days=planned),
+    )
+
+
+def _with_verdict(
+    result: HypothesisResult,
+    hypothesis: Hypothesis,
+    groups: Groups,
+    quoted: Quoted,
+    *,
+    healthy: bool,
+) -> HypothesisResult:
+    """The result with what follows from the headline."""
+    found, level = quoted.headline, result.level or quoted.headline.level
+    positive = hypothesis.direction == "positive"
+    return replace(
+        result,
+        verdict=verdict(hypothesis, found, level=level, healthy=healthy),
+        undefined_reason=None if found.p_value is not None else found.undefined_because,
+        elasticity=_elasticity(result, found),
+        band=band_of(found, result.link, *_range(result.points)),
+        minimum_detectable_slope=detectable_slope(found, result.groups),
+        required_trials=required_trials(found, result.groups, float(quoted.sums.trials.sum())),
+        equivalence=equivalence(groups, quoted, margin=hypothesis.margin, positive=positive)
         if hypothesis.margin
         else None,
     )
 
 
-def _with_days(
-    result: HypothesisResult,
-    x: Floats,
-    outcome: DailyOutcome | None,
-    planned_days: int | None,
-    level: float,
-) -> HypothesisResult:
-    """The result with day fixed effects and confidence sequence, if days are known."""
-    if outcome is None:
-        return result
-    observed = len(outcome.days)
-    planned = planned_days or observed
-    return replace(
-        result,
-        days=Days(observed=observed, planned=planned),
-        is_interim=observed < planned,
-        day_fixed_effects=day_effects(x, outcome, level=level),
-        interim=confidence_sequence(x, outcome, level=level, planned_days=planned),
-    )
-
-
-def _with_verdict(
-    result: HypothesisResult, hypothesis: Hypothesis, fit: LineFit, *, healthy: bool
-) -> HypothesisResult:
-    """The result with the test that decides: before the planned end, the anytime-valid one."""
-    test = fit.conservative
-    if result.is_interim and result.interim:
-        last = result.interim[-1]
-        test = SlopeTest(**{field.name: getattr(last, field.name) for field in fields(SlopeTest)})
-    return replace(
-        result,
-        verdict_test=test,
-        elasticity=_elasticity(result, fit, test),
-        verdict=verdict(hypothesis, test, result.small_sample, healthy=healthy),
-    )
-
-
-def _elasticity(result: HypothesisResult, fit: LineFit, test: SlopeTest) -> Elasticity | None:
-    if result.rate_elasticity is None:
+def _elasticity(result: HypothesisResult, found: Headline) -> Elasticity | None:
+    detectable = detectable_slope(found, result.groups)
+    if found.slope is None or found.quoted is None or detectable is None:
         return None
-    share = result.rate_elasticity / fit.slope if fit.slope else 1.0
-    (low, high), detectable = test.interval, fitted_mde(fit)
+    successes = sum(point.successes for point in result.points)
+    share = 1 - successes / result.n if result.response.is_binary else 1.0
+    low, high = found.quoted
+    lowest, highest = _range(result.points)
+    change = detectable * (highest - lowest)
     return Elasticity(
-        estimate=result.rate_elasticity,
-        interval=(share * low, share * high),
+        estimate=share * found.slope,
+        interval=(None if low is None else share * low, None if high is None else share * high),
         minimum_detectable=share * detectable,
-        minimum_detectable_change=math.expm1(detectable * _largest_x(result.points)),
+        minimum_detectable_change=math.expm1(change) if change < _LARGEST_CHANGE else None,
     )
 
 
-def _largest_x(points: Sequence[GroupPoint]) -> float:
-    return max((point.x or 0.0 for point in points), default=0.0)
+def _range(points: Sequence[GroupPoint]) -> tuple[float, float]:
+    known = [point.x or 0.0 for point in points]
+    return min(known, default=0.0), max(known, default=0.0)
 
 
-def _points(cells: pl.DataFrame, x: Floats, errors: Floats) -> tuple[GroupPoint, ...]:
+def _points(cells: pl.DataFrame, change: MetricChange) -> tuple[GroupPoint, ...]:
     rates = [rate for rate in cells["rate"] if rate is not None]
-    lowest = min(rates, default=None)
+    lowest, x_G = min(rates, default=None), change.x_G
+    errors_G = np.full_like(x_G, np.nan)
+    if change.covariance_GG is not None:
+        errors_G = np.sqrt(np.maximum(change.covariance_GG.diagonal(), 0))
     return tuple(
         GroupPoint(
             group=row["group"],
             metric_value=row["value"],
-            x=None if np.isnan(change) else float(change),
+            x=None if np.isnan(x) else float(x),
             x_standard_error=None if np.isnan(error) else float(error),
             trials=row["trials"],
             successes=row["successes"],
@@ -223,5 +264,5 @@ def _points(cells: pl.DataFrame, x: Floats, errors: Floats) -> tuple[GroupPoint,
             standard_error=row["standard_error"],
             kpi_change=row["rate"] / lowest - 1 if row["rate"] is not None and lowest else None,
         )
-        for row, change, error in zip(cells.iter_rows(named=True), x, errors, strict=True)
+        for row, x, error in zip(cells.iter_rows(named=True), x_G, errors_G, strict=True)
     )

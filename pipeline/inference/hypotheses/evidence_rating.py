@@ -1,22 +1,27 @@
 """The strength of evidence behind a verdict, by rules fixed before the data is analysed.
 
-The verdict uses two intervals (see :mod:`pipeline.inference.hypotheses.verdict`). Diagnostics and
-sensitivity analyses may weaken it: serious concerns could reverse it (low), minor ones say that the
-line is an approximation (moderate).
+The verdict uses the headline (see :mod:`pipeline.inference.hypotheses.verdict`). Diagnostics and
+sensitivity analyses may weaken it: serious concerns could reverse it (low), minor ones say that it
+is an approximation, or may be of another metric (moderate).
 """
 
 from pipeline.inference.diagnostics.aa_tests import UNLIKELY
 from pipeline.results.decisions import EvidenceRating
 from pipeline.results.diagnostics import AaRerandomisation, AaTest, CarryOver, Diagnostics
+from pipeline.results.headline import Headline
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.reasons import Concern, EvidenceStrength, Support, Verdict
 
 SIGNIFICANT = 0.05
 """p-value below which lack of fit and curvature are concerns."""
 
-_RELIABLE = 0.9
-"""Reliability of the metric below which measurement error is a concern."""
+_RELIABLE, _LEAST_RELIABLE = 0.9, 0.7
+"""Reliability of the metric below which measurement error is a minor, and a serious, concern."""
 
+_FEWEST_USERS = _FEWEST_EVENTS = 30
+"""Effective users, and successes (or failures), in all groups together."""
+
+_SIGNIFICANT_VERDICTS = {Verdict.CONFIRMED, Verdict.CONTRADICTED}
 _WITHOUT_ANSWER = {Verdict.INCONCLUSIVE, Verdict.BLOCKED, Verdict.UNDEFINED}
 
 _SERIOUS_CHECKS = (
@@ -35,20 +40,22 @@ def rate_evidence(result: HypothesisResult, diagnostics: Diagnostics) -> Evidenc
     if result.verdict in _WITHOUT_ANSWER:
         return EvidenceRating(strength=EvidenceStrength.NONE)
     conditions = {
-        Concern.INTERIM: result.is_interim,
-        Concern.SMALL_SAMPLE: _small_sample_includes_0(result),
+        Concern.NOT_SIGNIFICANT: result.verdict not in _SIGNIFICANT_VERDICTS,
+        Concern.FEW_USERS: (result.effective_users or 0.0) < _FEWEST_USERS,
+        Concern.FEW_EVENTS: _events(result) < _FEWEST_EVENTS,
+        Concern.UNRELIABLE_METRIC: _reliability(result.headline) < _LEAST_RELIABLE,
         Concern.INFLUENTIAL_GROUP: _has_influential_group(result),
         Concern.MULTIPLICITY: _insignificant_after_holm(result),
-        Concern.MEASUREMENT_ERROR: bool(result.measurement_error)
-        and not result.measurement_error.propagated.excludes_0,
-        Concern.USERS_UNKNOWN: result.cluster_robust is None,
         **{check: _fails(check, result, diagnostics) for check in _SERIOUS_CHECKS},
     }
     mild = {
+        Concern.INTERIM: result.is_interim,
+        Concern.CONFOUNDED: bool(result.rivals),
+        Concern.USERS_UNKNOWN: result.cluster_robust is None,
+        Concern.METRIC_ERRORS_UNKNOWN: result.metric_covariance is None,
+        Concern.LOW_RELIABILITY: _LEAST_RELIABLE <= _reliability(result.headline) < _RELIABLE,
         Concern.LACK_OF_FIT: _lacks_fit(result),
         Concern.NON_LINEAR: _is_curved(result),
-        Concern.LOW_RELIABILITY: bool(result.measurement_error)
-        and result.measurement_error.reliability < _RELIABLE,
         Concern.WHOLE_WEEKS: _fails(Concern.WHOLE_WEEKS, result, diagnostics),
     }
     serious = tuple(concern for concern, holds in conditions.items() if holds)
@@ -67,7 +74,7 @@ def _support(result: HypothesisResult, diagnostics: Diagnostics) -> tuple[Suppor
     checks = [check for _, check in diagnostics.items()]
     fit = result.lack_of_fit
     conditions = {
-        Support.BOTH_INTERVALS: not _small_sample_includes_0(result),
+        Support.SIGNIFICANT: result.verdict in _SIGNIFICANT_VERDICTS,
         Support.NO_INFLUENTIAL_GROUP: result.leave_one_out_range is not None
         and not _has_influential_group(result),
         Support.NO_LACK_OF_FIT: fit is not None
@@ -92,11 +99,15 @@ def _fails(name: str, result: HypothesisResult, diagnostics: Diagnostics) -> boo
     return not own.passed if isinstance(own, AaTest) else own.p_value < UNLIKELY
 
 
-def _small_sample_includes_0(result: HypothesisResult) -> bool:
-    if result.small_sample is None or result.slope is None:
-        return True
-    low, high = result.small_sample.hartung_knapp.interval
-    return not (low > 0 if result.slope > 0 else high < 0)
+def _reliability(headline: Headline | None) -> float:
+    """Of the metric; 1 where unknown, which is a concern of its own."""
+    return 1.0 if headline is None or headline.reliability is None else headline.reliability
+
+
+def _events(result: HypothesisResult) -> float:
+    """Successes of all groups, or failures where these are fewer."""
+    successes = sum(point.successes for point in result.points)
+    return min(successes, result.n - successes) if result.response.is_binary else successes
 
 
 def _has_influential_group(result: HypothesisResult) -> bool:
@@ -105,8 +116,8 @@ def _has_influential_group(result: HypothesisResult) -> bool:
 
 
 def _insignificant_after_holm(result: HypothesisResult) -> bool:
-    p_value, level = result.holm_p_value, result.level
-    return p_value is not None and level is not None and p_value >= 1 - level
+    p_value, found = result.holm_p_value, result.headline
+    return p_value is not None and found is not None and p_value >= 1 - found.level
 
 
 def _lacks_fit(result: HypothesisResult) -> bool:

@@ -3,25 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from pipeline.core.contracts import Kpi, Metric
 from pipeline.core.errors import StudyError
+from pipeline.experiment.kpis.contracts import USER_SUMS
+from pipeline.inference.counts.columns import CountsOptions
+from pipeline.inference.counts.counts_table import CountsTable, read_counts
+from pipeline.inference.counts.metrics import metric_name
 from pipeline.inference.diagnostics.sample_ratio import sample_ratio
-from pipeline.inference.hypotheses.counts_table import (
-    SHARE,
-    common_cutoff,
-    group_kpis,
-    kpis_without_users,
-    metric_name,
-    offline_metrics,
-    read_counts,
-    users_of_groups,
-)
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RESPONSE, RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import measured_metrics, rank_metrics
+from pipeline.inference.hypotheses.metric_ranking import (
+    measured_metrics,
+    rank_metrics,
+    with_rivals,
+)
+from pipeline.inference.hypotheses.recommendation import advise
+from pipeline.inference.ranking.shared_directions import shared_directions
 from pipeline.results.decisions import Limitation
 from pipeline.results.diagnostics import Diagnostics, SampleRatio
 from pipeline.results.document import Findings, GroupKpi, MetricValue
@@ -29,65 +30,128 @@ from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.reasons import Covariance, LimitationKind
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import SlopeTest
-from pipeline.study import PAPER_HYPOTHESES, Hypothesis, RegressionConfig
+from pipeline.study import PAPER_HYPOTHESES, AdviceConfig, Hypothesis, RegressionConfig, XReference
+
+_EXACT = 1 << 53
+"""Below it, floats without decimals are integers."""
 
 
-def fit_counts(
-    source: Path | pl.DataFrame, hypotheses: Sequence[Hypothesis], *, level: float, seed: int
+def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
+    source: Path | pl.DataFrame,
+    hypotheses: Sequence[Hypothesis],
+    *,
+    level: float,
+    seed: int,
+    advice: AdviceConfig | None = None,
+    options: CountsOptions | None = None,
+    x_reference: XReference = XReference.WORST,
 ) -> Findings:
     """Fit the hypotheses to a table of counts, and rank every metric for every KPI.
 
     Args:
-        source: A frame, CSV or parquet; see :mod:`pipeline.inference.hypotheses.counts_table`.
+        source: A frame or a file; see :mod:`pipeline.inference.counts.counts_table`.
         hypotheses: Pre-registered ones; without any, those of the paper whose metrics and KPIs the
             table contains, possibly none.
         level: Coverage of the intervals.
         seed: Of random draws.
+        advice: How groups are compared; None for the defaults.
+        options: How the table is read; None for the defaults.
+        x_reference: What slopes are relative to.
 
     Raises:
         DataError: if the file cannot be read or is not such a table.
-        StudyError: if a hypothesis names a metric or KPI that the table does not contain.
+        StudyError: if a hypothesis names a metric or KPI that the table does not contain, or
+            the control is not a group.
     """
-    counts = read_counts(source)
-    metrics, kpis = offline_metrics(counts), group_kpis(counts)
+    counts = read_counts(source, options or CountsOptions())
+    metrics, kpis = counts.offline_metrics(), counts.group_kpis()
     ratio = _sample_ratio(counts)
-    evidence = RegressionInputs(metrics, None, kpis, healthy=ratio is None or ratio.passed)
-    cutoff, without_users = common_cutoff(counts), kpis_without_users(counts)
+    evidence = RegressionInputs(
+        metrics,
+        counts.covariance(),
+        kpis,
+        healthy=ratio is None or ratio.passed,
+        replicates=counts.replicates(),
+        users_unknown=frozenset(counts.users_unknown),
+    )
+    cutoff = counts.cutoff
     declared = (
         resolve_metric_names(hypotheses, evidence, cutoff)
         if hypotheses
         else _papers(evidence, cutoff)
     )
-    ranking, unfitted = rank_metrics(evidence, level=level, seed=seed)
+    ranking = rank_metrics(evidence, level=level)
+    section = RegressionConfig(
+        level=level, advice=advice or AdviceConfig(), x_reference=x_reference
+    )
+    results = with_rivals(_estimates(evidence, declared, section, seed=seed), ranking)
     return Findings(
         level=level,
         cutoff=cutoff,
-        hypotheses=_estimates(evidence, declared, without_users, level=level, seed=seed),
-        metric_ranking=tuple(ranking),
-        unfitted_pairs=tuple(unfitted),
+        hypotheses=results,
+        shared_directions=shared_directions(results),
+        metric_ranking=ranking.metrics,
+        unfitted_pairs=ranking.unfitted_pairs,
+        advice=advise(results, evidence, section, missing_columns=counts.sums.missing),
         diagnostics=Diagnostics(sample_ratio=ratio),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
-        group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
-        limitations=_limitations(counts, declared, ratio, without_users),
+        group_kpis=_documented(kpis, evidence),
+        limitations=_limitations(counts, evidence, declared, ratio),
+        read_as=counts.notes,
     )
 
 
+def _documented(kpis: pl.DataFrame, evidence: RegressionInputs) -> tuple[GroupKpi, ...]:
+    """The rows of ``group_kpis``; sums that are not known are None."""
+    unknown = {kpi.value for kpi in evidence.users_unknown}
+    rows = (
+        {**row, **dict.fromkeys(USER_SUMS)} if row["kpi"] in unknown else row
+        for row in kpis.iter_rows(named=True)
+    )
+    whole = ({name: _whole(value) for name, value in row.items()} for row in rows)
+    return parse(tuple[GroupKpi, ...], tuple(whole))
+
+
+def _whole(value: Any) -> Any:
+    """A float without decimals as an integer."""
+    exact = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+    return int(value) if exact else value
+
+
 def _limitations(
-    counts: pl.DataFrame,
+    counts: CountsTable,
+    evidence: RegressionInputs,
     declared: Sequence[Hypothesis],
     ratio: SampleRatio | None,
-    without_users: Sequence[Kpi],
 ) -> tuple[Limitation, ...]:
     """What the table cannot say."""
-    orders = Limitation(kind=LimitationKind.COUNTS_UNKNOWN, counts=("orders",))
+    missing = counts.sums.missing
+    yes_no = tuple(kpi for kpi in missing if kpi.is_binary)
+    unknown = _metrics_without_errors(evidence)
     found = {
         Limitation(kind=LimitationKind.NOTHING_DECLARED): not declared,
-        Limitation(kind=LimitationKind.USERS_UNKNOWN, kpis=tuple(without_users)): without_users,
-        Limitation(kind=LimitationKind.METRIC_COVARIANCE_UNKNOWN): True,
+        Limitation(
+            kind=LimitationKind.USERS_UNKNOWN,
+            kpis=yes_no,
+            counts=tuple(column for kpi in yes_no for column in missing[kpi]),
+        ): yes_no,
+        **{
+            Limitation(kind=LimitationKind.INTERVAL_UNKNOWN, kpis=(kpi,), counts=columns): True
+            for kpi, columns in missing.items()
+            if not kpi.is_binary
+        },
+        Limitation(kind=LimitationKind.METRIC_COVARIANCE_UNKNOWN, metrics=unknown): unknown,
         Limitation(kind=LimitationKind.SHARES_UNKNOWN): ratio is None,
-        orders: "orders" not in counts.columns,
+        Limitation(kind=LimitationKind.COUNTS_UNKNOWN, counts=("orders",)): (
+            "orders" not in counts.counts
+        ),
     }
     return tuple(limitation for limitation, holds in found.items() if holds)
+
+
+def _metrics_without_errors(evidence: RegressionInputs) -> tuple[str, ...]:
+    known = set() if evidence.covariance is None else set(evidence.covariance["metric"])
+    return tuple(metric for metric in measured_metrics(evidence) if metric not in known)
 
 
 def parse_hypothesis(text: str, number: int) -> Hypothesis:
@@ -168,25 +232,23 @@ def _find(metric: str, there: Sequence[str], cutoff: int | None) -> str | None:
 def _estimates(
     evidence: RegressionInputs,
     declared: Sequence[Hypothesis],
-    without_users: Sequence[Kpi],
+    section: RegressionConfig,
     *,
-    level: float,
     seed: int,
 ) -> tuple[HypothesisResult, ...]:
     """The results; those on KPIs without per-user statistics have no cluster-robust test."""
     if not declared:
         return ()
-    section = RegressionConfig(level=level, hypotheses=tuple(declared))
+    section = replace(section, hypotheses=tuple(declared))
     results = estimate_hypotheses(evidence, section, seed=seed)
     return tuple(
         replace(
             one,
             cluster_robust=None,
-            verdict_test=_naive(one.verdict_test),
             curvature=_naive(one.curvature),
             log_rate=_naive(one.log_rate),
         )
-        if one.response in without_users
+        if one.response in evidence.users_unknown
         else one
         for one in results
     )
@@ -197,11 +259,8 @@ def _naive(test: SlopeTest | None) -> SlopeTest | None:
     return test and replace(test, covariance=Covariance.MODEL)
 
 
-def _sample_ratio(counts: pl.DataFrame) -> SampleRatio | None:
+def _sample_ratio(counts: CountsTable) -> SampleRatio | None:
     """The sample ratio check; None if users or shares are unknown."""
-    users = users_of_groups(counts)
-    if users is None or SHARE not in counts.columns:
+    if counts.users is None or counts.shares is None:
         return None
-    return sample_ratio(
-        users.cast(pl.Float64).to_numpy(), counts[SHARE].cast(pl.Float64).to_numpy()
-    )
+    return sample_ratio(counts.users, counts.shares)

@@ -1,82 +1,110 @@
-"""Metric ranking: how well every offline metric predicts every KPI (exploratory).
+"""Metric ranking: which of the measured metrics each KPI follows (exploratory).
 
 No hypothesis here is pre-registered, so nothing is confirmed; the ranking suggests what to declare
-for the next experiment. All metrics move along one front, so several may predict equally well.
+for the next experiment. The rivals of a verdict's metric follow from the same comparison, so that
+the two cannot disagree.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from pipeline.core.contracts import ALL_TARGETS, Kpi
-from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
+from pipeline.inference.glm.batched_newton import fit_batch
+from pipeline.inference.glm.group_regression import GroupSums, undefined_reason
 from pipeline.inference.glm.multiplicity import adjust_p_values
+from pipeline.inference.headline.interval import headline
 from pipeline.inference.hypotheses.inputs import (
     RESPONSE,
     RegressionInputs,
     group_cells,
     group_sums,
     metric_covariance,
-    metric_replicates,
     metric_values,
     relative_change,
 )
-from pipeline.inference.hypotheses.probability_of_best import Measured, probabilities_of_best
-from pipeline.inference.sensitivity.random_effects import random_effects_slope
+from pipeline.inference.ranking.metric_comparison import (
+    Candidate,
+    MetricComparison,
+    compare_metrics,
+    varies,
+)
+from pipeline.inference.sensitivity.errors_in_variables import relative_change_covariance
 from pipeline.inference.sensitivity.robustness import leave_one_out
-from pipeline.results.decisions import RankedMetric, UnfittedPair
+from pipeline.results.decisions import RankedMetric, Rival, UnfittedPair
 from pipeline.results.family import Floats
-from pipeline.results.reasons import UndefinedReason
+from pipeline.results.headline import Headline
+from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.reasons import UndefinedReason, Verdict
 
-TIED_WITHIN = 2.0
-"""ΔQAIC up to which a metric has substantial support (Burnham & Anderson 2002, 2.6)."""
-
-_SAME_LINE = 1e-9
-"""Lines this close are equal: one metric may be a multiple of another."""
+_WITHOUT_ANSWER = {Verdict.INCONCLUSIVE, Verdict.BLOCKED, Verdict.UNDEFINED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
-    """A metric with a line: the fit, and what is measured of the metric."""
+class MetricRanking:
+    """The ranking of all metrics for all KPIs.
+
+    Attributes:
+        metrics: Every metric that varies over the groups, the best of each KPI first.
+        unfitted_pairs: The metrics and KPIs without a slope.
+        comparisons: By KPI, what the ranking rests on.
+    """
+
+    metrics: tuple[RankedMetric, ...]
+    unfitted_pairs: tuple[UnfittedPair, ...]
+    comparisons: Mapping[Kpi, MetricComparison]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fit:
+    """A metric and a KPI: its slope, or the reason, and the metric where it can be compared."""
 
     metric: str
     x: Floats
-    fit: LineFit
-    measured: Measured
+    sums: GroupSums
+    slope: Headline
+    candidate: Candidate | None
 
 
-def rank_metrics(
-    evidence: RegressionInputs, *, level: float, seed: int
-) -> tuple[list[RankedMetric], list[UnfittedPair]]:
-    """Rank every measured metric for every fitted KPI; the best metric of each KPI comes first.
-
-    All candidates of a KPI have two coefficients, so QAIC orders them by lack of fit over the
-    dispersion, which is that of the best of them where it is above 1.
-
-    Returns:
-        The ranking, and the metrics and KPIs without a line.
-    """
+def rank_metrics(evidence: RegressionInputs, *, level: float) -> MetricRanking:
+    """Rank every measured metric for every KPI that can be fitted."""
     ranked: list[RankedMetric] = []
     unfitted: list[UnfittedPair] = []
-    metrics = measured_metrics(evidence)
+    comparisons: dict[Kpi, MetricComparison] = {}
     for kpi in _kpis(evidence):
-        sums = group_sums(group_cells(evidence, metrics[0], kpi), kpi)
-        candidates: list[_Candidate] = []
-        for metric in metrics:
-            found = _candidate(evidence, metric, kpi, sums, level)
-            if isinstance(found, UndefinedReason):
-                unfitted.append(UnfittedPair(metric=metric, kpi=kpi, undefined_reason=found))
-            else:
-                candidates.append(found)
-        ranked += _rank(candidates, kpi, sums, level=level, seed=seed)
+        fits = [_fit(evidence, metric, kpi, level) for metric in measured_metrics(evidence)]
+        if kpi in evidence.users_unknown and not kpi.is_binary:
+            fits = [_without_errors(one) for one in fits]
+        unfitted += [
+            UnfittedPair(metric=one.metric, kpi=kpi, undefined_reason=one.slope.undefined_because)
+            for one in fits
+            if one.slope.slope is None and one.slope.undefined_because
+        ]
+        varying = [one for one in fits if one.candidate]
+        if varying:
+            sums = varying[0].sums
+            comparison = compare_metrics([one.candidate for one in varying if one.candidate], sums)
+            comparisons[kpi] = comparison
+            ranked += _rank(varying, kpi, comparison)
     bh = adjust_p_values([one.p_value for one in ranked], "fdr_bh")
-    return [replace(one, bh_p_value=p) for one, p in zip(ranked, bh, strict=True)], unfitted
+    adjusted = (replace(one, bh_p_value=p) for one, p in zip(ranked, bh, strict=True))
+    return MetricRanking(
+        metrics=tuple(adjusted), unfitted_pairs=tuple(unfitted), comparisons=comparisons
+    )
 
 
-def _kpis(evidence: RegressionInputs) -> list[Kpi]:
-    there = set(evidence.group_kpis["kpi"])
-    return [kpi for kpi in Kpi if RESPONSE[kpi] is kpi and kpi in there]
+def with_rivals(
+    results: Sequence[HypothesisResult], ranking: MetricRanking
+) -> tuple[HypothesisResult, ...]:
+    """The results, each verdict that states an association with the metrics not told apart."""
+    return tuple(replace(one, rivals=_rivals(one, ranking)) for one in results)
+
+
+def _rivals(result: HypothesisResult, ranking: MetricRanking) -> tuple[Rival, ...]:
+    if result.verdict in _WITHOUT_ANSWER:
+        return ()
+    return ranking.comparisons[result.response].rivals(result.metric)
 
 
 def measured_metrics(evidence: RegressionInputs) -> list[str]:
@@ -85,84 +113,83 @@ def measured_metrics(evidence: RegressionInputs) -> list[str]:
     return measured.unique(maintain_order=True).to_list()
 
 
-def _candidate(
-    evidence: RegressionInputs, metric: str, kpi: Kpi, sums: GroupSums, level: float
-) -> _Candidate | UndefinedReason:
+def _kpis(evidence: RegressionInputs) -> list[Kpi]:
+    there = set(evidence.group_kpis["kpi"])
+    return [kpi for kpi in Kpi if RESPONSE[kpi] is kpi and kpi in there]
+
+
+def _fit(evidence: RegressionInputs, metric: str, kpi: Kpi, level: float) -> _Fit:
     cells = group_cells(evidence, metric, kpi)
-    values = metric_values(cells)
-    x = relative_change(values)
-    fit = fit_line(x, sums, level=level)
-    if isinstance(fit, UndefinedReason):
-        return fit
+    values, sums = metric_values(cells), group_sums(cells, kpi)
     covariance_GG = metric_covariance(evidence, metric, cells)
-    replicates_RG = metric_replicates(evidence, metric, cells)
-    measured = Measured(values, replicates_RG, covariance_GG)
-    return _Candidate(metric=metric, x=x, fit=fit, measured=measured)
+    x = relative_change(values)
+    error_GG = None
+    if covariance_GG is not None and np.isfinite(x).all():
+        error_GG = relative_change_covariance(values, covariance_GG)
+    slope = headline(x, sums, error_GG, level=level)
+    association = slope
+    if varies(values) and not np.isfinite(x).all():  # a shift of x does not change its p-value
+        association = headline((values - values.mean()) / values.std(), sums, level=level)
+    candidate = Candidate(
+        metric=metric,
+        values=values,
+        p_value=association.p_value,
+        undefined_reason=association.undefined_because,
+        error_covariance=covariance_GG,
+    )
+    return _Fit(
+        metric=metric,
+        x=x,
+        sums=sums,
+        slope=slope,
+        candidate=candidate if varies(values) else None,
+    )
 
 
-def _rank(
-    candidates: list[_Candidate], kpi: Kpi, sums: GroupSums, *, level: float, seed: int
-) -> list[RankedMetric]:
-    """The metrics of one KPI, by QAIC; their p-values are not adjusted yet."""
-    if not candidates:
-        return []
-    misfit = np.array([one.fit.lack_of_fit.clustered_chi2 for one in candidates])
-    df = max(len(sums.trials) - 2, 1)
-    delta = (misfit - misfit.min()) / max(1.0, misfit.min() / df)
-    likelihood = np.exp(-delta / 2)
-    weights = likelihood / likelihood.sum()
-    lines = [one.fit.intercept + one.fit.slope * one.x for one in candidates]
-    best = lines[int(misfit.argmin())]
-    measured = [one.measured for one in candidates]
-    probabilities = probabilities_of_best(measured, sums, seed=seed) or [None] * len(candidates)
-    ranked: list[RankedMetric] = []
-    for n, one in enumerate(candidates):
-        small = random_effects_slope(one.x, sums, one.fit)
-        ranked.append(
-            RankedMetric(
-                metric=one.metric,
-                kpi=kpi,
-                slope=one.fit.slope,
-                p_value=small.hartung_knapp.p_value if small else None,
-                interval=small.hartung_knapp.interval if small else None,
-                bh_p_value=None,
-                lack_of_fit=float(misfit[n]),
-                delta_qaic=float(delta[n]),
-                akaike_weight=float(weights[n]),
-                tied=bool(delta[n] <= TIED_WITHIN),
-                probability_of_best=probabilities[n],
-                vuong_p_value=vuong(best, lines[n], sums),
-                leave_one_out_error=leave_one_out_error(one.x, sums, level=level),
-            )
+def _without_errors(fit: _Fit) -> _Fit:
+    """The slope of an amount without sums over users: its interval and p-value are not known."""
+    reason = UndefinedReason.USER_SUMS_UNKNOWN
+    candidate = fit.candidate and replace(fit.candidate, p_value=None, undefined_reason=reason)
+    slope = float(fit_batch(fit.x, fit.sums)[1])
+    known = bool(np.isfinite(slope)) and undefined_reason(fit.x, fit.sums) is None
+    bare = Headline(slope=slope, level=fit.slope.level, undefined_because=reason)
+    return replace(fit, slope=bare if known else fit.slope, candidate=candidate)
+
+
+def _rank(fits: Sequence[_Fit], kpi: Kpi, comparison: MetricComparison) -> list[RankedMetric]:
+    """The metrics of one KPI, the best first; their p-values are not adjusted yet."""
+    best = comparison.best
+    tied = {best, *(one.metric for one in comparison.rivals(best))} if best else None
+    ranked = [
+        RankedMetric(
+            metric=one.metric,
+            kpi=kpi,
+            slope=one.slope.slope,
+            p_value=one.candidate.p_value if one.candidate else None,
+            interval=one.slope.interval,
+            bh_p_value=None,
+            probability_of_best=comparison.probability(one.metric),
+            undefined_reason=comparison.undefined_reason,
+            tied=tied is None or one.metric in tied,
+            correlation_with_best=comparison.correlation(one.metric, best) if best else None,
+            leave_one_out_error=leave_one_out_error(one.x, one.sums),
         )
-    return sorted(ranked, key=lambda one: one.delta_qaic)
+        for one in fits
+    ]
+    return sorted(ranked, key=_order)
 
 
-def vuong(one: Floats, other: Floats, sums: GroupSums) -> float:
-    """p-value of Vuong's test that the lines ``one`` and ``other`` are equally likely.
-
-    A user with y successes in m trials contributes ``d = y (η - η') - m (A(η) - A(η'))``, A the
-    family's cumulant; that is linear in both, so that Σ d and Σ d² over users follow from the sums:
-    ``z = Σ d / sqrt(U · Var d)``.
-    """
-    if np.allclose(one, other, rtol=0, atol=_SAME_LINE):
-        return 1.0
-    a = one - other
-    b = sums.family.cumulant(one) - sums.family.cumulant(other)
-    total = float((a * sums.successes - b * sums.trials).sum())
-    squares = float((a**2 * sums.sum_yy - 2 * a * b * sums.sum_my + b**2 * sums.sum_mm).sum())
-    users = float(sums.users.sum())
-    variance = (squares - total**2 / users) * users / (users - 1)
-    return float(2 * stats.norm.sf(abs(total) / variance**0.5)) if variance > 0 else 1.0
+def _order(one: RankedMetric) -> tuple[float, float]:
+    return -(one.probability_of_best or 0.0), 1.0 if one.p_value is None else one.p_value
 
 
-def leave_one_out_error(x: Floats, sums: GroupSums, *, level: float) -> float | None:
+def leave_one_out_error(x: Floats, sums: GroupSums) -> float | None:
     """Root mean square of ``observed / predicted - 1`` over the groups, each left out in turn."""
-    fits = [fit for fit in leave_one_out(x, sums, level=level) if fit]
-    if len(fits) < len(x) or not sums.successes.all():
+    intercept_G, slope_G = leave_one_out(x, sums)
+    if not np.isfinite(slope_G).all() or not sums.successes.all():
         return None
-    intercepts = np.array([fit.intercept for fit in fits])
-    slopes = np.array([fit.slope for fit in fits])
-    predicted = sums.family.mean(intercepts + slopes * x)
+    predicted = sums.family.mean(intercept_G + slope_G * x)
+    if not ((predicted > 0) & np.isfinite(predicted)).all():
+        return None
     found = sums.successes / sums.trials
     return float(np.sqrt(np.mean((found / predicted - 1) ** 2)))

@@ -2,9 +2,8 @@
 
 from scipy import stats
 
-from pipeline.inference.glm.group_regression import LineFit
-from pipeline.results.reasons import Verdict
-from pipeline.results.slopes import RandomEffectsSlope, SlopeTest
+from pipeline.results.headline import Headline
+from pipeline.results.reasons import Target, Verdict
 from pipeline.study import Hypothesis
 
 POWER = 0.8
@@ -12,48 +11,60 @@ POWER = 0.8
 
 
 def verdict(
-    hypothesis: Hypothesis,
-    test: SlopeTest,
-    small_sample: RandomEffectsSlope | None,
-    *,
-    healthy: bool = True,
+    hypothesis: Hypothesis, headline: Headline, *, level: float, healthy: bool = True
 ) -> Verdict:
-    """The verdict on a hypothesis that has a slope.
+    """The verdict on a hypothesis: its p-value against the error rate and against twice that.
+
+    A line through two groups has no error from groups, so that it is suggestive at most.
 
     Args:
         hypothesis: As declared.
-        test: The conservative test; before the planned end, the anytime-valid one.
-        small_sample: The small-sample slope; None where it has no error.
+        headline: Its slope and test.
+        level: Of the study.
         healthy: Whether the sample ratio matches the plan.
     """
     if not healthy:
         return Verdict.BLOCKED
-    if not test.excludes_0:
+    if headline.p_value is None:
+        return Verdict.UNDEFINED
+    declared = headline.positive == (hypothesis.direction == "positive")
+    two_groups = headline.target is Target.THESE_GROUPS
+    if headline.conflicting or headline.p_value >= (1 if two_groups else 2) * (1 - level):
         return Verdict.INCONCLUSIVE
-    if (test.slope > 0) != (hypothesis.direction == "positive"):
-        return Verdict.CONTRADICTED
-    if small_sample is None or not small_sample.hartung_knapp.excludes_0:
-        return Verdict.SUGGESTIVE
-    same_side = (small_sample.hartung_knapp.slope > 0) == (test.slope > 0)
-    return Verdict.CONFIRMED if same_side else Verdict.SUGGESTIVE
+    if two_groups or headline.p_value >= 1 - headline.level:
+        return Verdict.SUGGESTIVE if declared else Verdict.SUGGESTIVE_OPPOSITE
+    return Verdict.CONFIRMED if declared else Verdict.CONTRADICTED
 
 
-def detectable_se_multiple(level: float, power: float = POWER) -> float:
-    """Slope over standard error that gives the test this power: ``z_{1-α/2} + z_power``."""
-    return float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power))
+def detectable_se_multiple(level: float, power: float = POWER, *, df: int | None = None) -> float:
+    """Slope over standard error that gives the test this power: ``t_{1-α/2} + t_power``."""
+    distribution = stats.norm if df is None else stats.t(df)
+    return float(distribution.ppf((1 + level) / 2) + distribution.ppf(power))
 
 
-def fitted_mde(fit: LineFit) -> float:
-    """Minimum detectable slope, positive or negative, of the conservative test with 80% power."""
-    test = fit.conservative
-    return detectable_se_multiple(test.level) * test.standard_error
-
-
-def required_trials(fit: LineFit, trials: float) -> int | None:
-    """Trials that detect the estimated slope with 80% power, for the same users and groups.
-
-    ``n (minimum detectable slope / slope)²``; None for a slope of 0.
-    """
-    if fit.slope == 0:
+def detectable_slope(headline: Headline, groups: int) -> float | None:
+    """Minimum detectable slope, positive or negative, with 80% power; None without an error."""
+    if headline.standard_error is None or not headline.standard_error > 0:
         return None
-    return int(trials * (fitted_mde(fit) / fit.slope) ** 2) + 1
+    df = groups - 2 if groups > 2 else None
+    return detectable_se_multiple(headline.level, df=df) * headline.standard_error
+
+
+def required_trials(headline: Headline, groups: int, trials: float) -> int | None:
+    """Trials that detect the estimated slope with 80% power, for the same groups.
+
+    More trials shrink the users' error u; the rest of the error e, from groups that deviate from the
+    line, stays: ``n u² / ((slope / multiple)² - (e² - u²))``. None where no number is enough.
+    """
+    detectable, error = detectable_slope(headline, groups), headline.standard_error
+    if not detectable or not headline.slope or not error or not headline.users_standard_error:
+        return None
+    needed = (headline.slope * error / detectable) ** 2
+    users = headline.users_standard_error**2
+    left = needed - max(error**2 - users, 0.0)
+    found = trials * users / left if left > 0 else float("inf")
+    return int(found) + 1 if found < MOST_TRIALS else None
+
+
+MOST_TRIALS = 1e15
+"""Required sample sizes above it are as good as none."""

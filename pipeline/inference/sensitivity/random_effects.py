@@ -13,7 +13,7 @@ from scipy import optimize
 from pipeline.inference.glm.group_regression import GroupSums, LineFit, cluster_sum_squares
 from pipeline.inference.glm.wald import wald_test
 from pipeline.results.family import Floats
-from pipeline.results.reasons import Covariance
+from pipeline.results.reasons import Covariance, UndefinedReason
 from pipeline.results.slopes import RandomEffectsSlope
 
 _ON_THE_LINE = 1e-12
@@ -21,19 +21,11 @@ _ON_THE_LINE = 1e-12
 
 
 def random_effects_slope(x: Floats, sums: GroupSums, fit: LineFit) -> RandomEffectsSlope | None:
-    """The small-sample slope.
-
-    None where it has no error: for two groups, where the link of a group is infinite, or where the
-    groups fit the line exactly.
-    """
-    df = len(x) - 2
-    rate = sums.successes / sums.trials
-    with np.errstate(divide="ignore", invalid="ignore"):
-        linked = sums.family.link(rate)
-    if df < 1 or not np.isfinite(linked).all():
+    """The small-sample slope; None where it is undefined, see :func:`why_undefined`."""
+    if why_undefined(x, sums) in {UndefinedReason.TWO_GROUPS, UndefinedReason.RATE_WITHOUT_ERROR}:
         return None
-    level = fit.model.level
-    variance = link_variance(sums)
+    df, level = len(x) - 2, fit.model.level
+    linked, variance = sums.family.link(sums.successes / sums.trials), link_variance(sums)
     fixed = weighted_line(x, linked, 1 / variance)
     tau2 = _between_groups(x, linked, variance)
     mixed = weighted_line(x, linked, 1 / (variance + tau2))
@@ -55,6 +47,20 @@ def random_effects_slope(x: Floats, sums: GroupSums, fit: LineFit) -> RandomEffe
             df=df,
         ),
     )
+
+
+def why_undefined(x: Floats, sums: GroupSums) -> UndefinedReason:
+    """The reason for a small-sample slope that is None: a group's link or error is undefined.
+
+    If nothing else is, the groups fit the line exactly.
+    """
+    if len(x) < 3:
+        return UndefinedReason.TWO_GROUPS
+    with np.errstate(divide="ignore", invalid="ignore"):
+        linked, variance = sums.family.link(sums.successes / sums.trials), link_variance(sums)
+    if np.isfinite(linked).all() and np.isfinite(variance).all() and (variance > 0).all():
+        return UndefinedReason.EXACT_LINE
+    return UndefinedReason.RATE_WITHOUT_ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +88,12 @@ def weighted_line(x: Floats, y: Floats, weights: Floats) -> Line:
 
 
 def link_variance(sums: GroupSums) -> Floats:
-    """Variance of each group's link(rate), cluster-robust: ``U/(U-1) · Q / (n v(p))²``."""
-    rate = sums.successes / sums.trials
-    squares = cluster_sum_squares(rate, sums) * sums.users / (sums.users - 1)
+    """Variance of each group's link(rate), cluster-robust: ``U/(U-1) · Q / (n v(p))²``.
+
+    A single user counts as two.
+    """
+    rate, users = sums.successes / sums.trials, np.maximum(sums.users, 2)
+    squares = cluster_sum_squares(rate, sums) * users / (users - 1)
     return squares / (sums.trials * sums.family.variance(rate)) ** 2
 
 

@@ -8,6 +8,8 @@ Waudby-Smith et al. (2024): with V the slope's variance on a day and τ² that o
     b ± sqrt(V (1 + V/τ²) log((1 + τ²/V) / α²)).
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from pipeline.inference.glm.group_regression import LineFit, fit_line
@@ -17,27 +19,57 @@ from pipeline.results.reasons import Covariance
 from pipeline.results.slopes import InterimEstimate
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfidenceSequence:
+    """The mixture of a sequence of tests.
+
+    τ² is fixed on the first day with a variance to minimise the interval of the last planned day:
+    the optimal ratio τ²/V is -2 log α + log(1 - 2 log α), and V decreases with the number of days.
+
+    Attributes:
+        alpha: Error rate of all days together.
+        planned_days: Planned duration.
+        mixture: τ²; 0 before it is fixed.
+    """
+
+    alpha: float
+    planned_days: int
+    mixture: float = 0.0
+
+    def started(self, variance: float, day: int) -> "ConfidenceSequence":
+        """The sequence with its mixture, fixed at the variance of the day with this index."""
+        if self.mixture:
+            return self
+        best_ratio = -2 * np.log(self.alpha) + np.log1p(-2 * np.log(self.alpha))
+        share = min(1.0, (day + 1) / self.planned_days)
+        return replace(self, mixture=float(best_ratio * variance * share))
+
+    def width(self, variance: float) -> float:
+        """Half-width of the interval of a slope with this variance."""
+        ratio = self.mixture / variance
+        return float(np.sqrt(variance * (1 + 1 / ratio) * np.log((1 + ratio) / self.alpha**2)))
+
+    def p_value(self, slope: float, variance: float) -> float:
+        """Below α where the interval excludes 0."""
+        ratio = self.mixture / variance
+        evidence = ratio / (1 + ratio) * slope**2 / (2 * variance) - 0.5 * np.log1p(ratio)
+        return float(np.exp(-evidence))
+
+
 def confidence_sequence(
     x: Floats, outcome: DailyOutcome, *, level: float, planned_days: int
 ) -> tuple[InterimEstimate, ...]:
-    """The slope at the end of every day on which it is defined.
-
-    τ² is fixed on the first such day to minimise the interval of the last planned day: the optimal
-    ratio τ²/V is -2 log α + log(1 - 2 log α), and V decreases with the number of days.
-    """
-    alpha = 1 - level
-    best_ratio = -2 * np.log(alpha) + np.log1p(-2 * np.log(alpha))
-    mixture, smallest, estimates = 0.0, 1.0, list[InterimEstimate]()
+    """The slope at the end of every day on which it is defined."""
+    sequence = ConfidenceSequence(alpha=1 - level, planned_days=planned_days)
+    smallest, estimates = 1.0, list[InterimEstimate]()
     for number, day in enumerate(outcome.days):
         fit = fit_line(x, outcome.until(number), level=level)
         if not isinstance(fit, LineFit):
             continue
-        variance = (error := fit.cluster_robust.standard_error) ** 2
-        mixture = mixture or best_ratio * variance * min(1.0, (number + 1) / planned_days)
-        ratio = mixture / variance
-        width = float(np.sqrt(variance * (1 + 1 / ratio) * np.log((1 + ratio) / alpha**2)))
-        evidence = ratio / (1 + ratio) * fit.slope**2 / (2 * variance) - 0.5 * np.log1p(ratio)
-        smallest = min(smallest, float(np.exp(-evidence)))
+        error = fit.cluster_robust.standard_error
+        sequence = sequence.started(error**2, number)
+        width = sequence.width(error**2)
+        smallest = min(smallest, sequence.p_value(fit.slope, error**2))
         estimates.append(
             InterimEstimate(
                 day=day,

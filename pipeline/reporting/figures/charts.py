@@ -98,6 +98,8 @@ def _panel(ax: Axes, hypothesis: HypothesisResult, cutoff: int | None) -> None:
             label=point.group,
         )
         dot.set_gid(mark_id(f"points-{hypothesis.id}", number))
+    if not hypothesis.band:
+        return
     x = [100 * point.x for point in hypothesis.band]
     line, low, high = (
         [100 * (rate / base - 1) for rate in rates]

@@ -35,6 +35,8 @@ _NOT_RUN = {
     "aa_replicates": "no preference has two groups",
 }
 
+_LARGEST_E_VALUE = 1_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnosticRow:
@@ -86,7 +88,10 @@ def _data_numbers(check: SampleRatio | CompleteDays | WholeWeeks | EventLoss) ->
     match check:
         case SampleRatio():
             users = ", ".join(thousands(count) for count in check.users)
-            return f"users: {users}; {p_statement(check.p_value)} (fails below 0.0005)"
+            return (
+                f"users: {users}; {p_statement(check.p_value)} (fails below 0.0005), e-value "
+                f"{_e_value(check.largest_e_value)} (fails above 1,000 on any day)"
+            )
         case CompleteDays():
             missing = ", ".join(day.isoformat() for day in check.missing) or "none"
             return f"{thousands(check.days)} days; missing: {missing}"
@@ -94,3 +99,9 @@ def _data_numbers(check: SampleRatio | CompleteDays | WholeWeeks | EventLoss) ->
             return f"{thousands(check.days)} days, without an incomplete first or last day"
         case EventLoss():
             return f"{thousands(check.lost)} lost, {percent(check.lost_share, 2)}"
+
+
+def _e_value(value: float) -> str:
+    if value > _LARGEST_E_VALUE:
+        return f"over {thousands(_LARGEST_E_VALUE)}"
+    return thousands(round(value)) if value >= 10 else number(value, 2)

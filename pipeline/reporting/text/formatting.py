@@ -13,6 +13,7 @@ ABSENT = "–"
 
 _SMALLEST_P = 1e-4
 _MOST_DIGITS = 6
+_NEAR_1 = 0.95
 
 
 def p_value(value: float | None) -> str:
@@ -33,9 +34,25 @@ def number(value: float | None, digits: int = 4) -> str:
     return ABSENT if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
-def interval(ends: Sequence[float] | None, digits: int = 3) -> str:
-    """An interval, such as ``0.120 to 0.340``."""
-    return ABSENT if ends is None else f"{number(ends[0], digits)} to {number(ends[1], digits)}"
+def interval(ends: Sequence[float | None] | None, digits: int = 3) -> str:
+    """An interval, such as ``0.120 to 0.340``; an end may be open."""
+    if ends is None:
+        return ABSENT
+    low, high = ends
+    if high is None:
+        return "no limit" if low is None else f"{number(low, digits)} or more"
+    return (
+        f"{number(high, digits)} or less"
+        if low is None
+        else f"{number(low, digits)} to {number(high, digits)}"
+    )
+
+
+def correlation(value: float | None) -> str:
+    """A correlation as ``r = −0.62``; with four decimals where it is near 1."""
+    if value is None:
+        return ABSENT
+    return f"r = {number(value, 4 if abs(value) >= _NEAR_1 else 2)}"
 
 
 def thousands(value: float | None) -> str:
@@ -134,6 +151,8 @@ NUMBERS: Mapping[str, Callable[..., str]] = {
     for function in (
         p_value,
         number,
+        interval,
+        correlation,
         thousands,
         percent,
         percent_trimmed,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline.core.labels import KPI_LABELS
 from pipeline.experiment.kpis.contracts import TERMS
 from pipeline.results.decisions import EvidenceRating, Limitation
+from pipeline.results.headline import FEWEST_SUCCESSES
 from pipeline.results.hypothesis import Analysis
 from pipeline.results.reasons import (
     Concern,
@@ -18,7 +19,10 @@ from pipeline.results.reasons import (
 
 VERDICTS = {
     Verdict.CONFIRMED: "confirmed",
-    Verdict.SUGGESTIVE: "suggestive: not significant with so few groups",
+    Verdict.SUGGESTIVE: "suggestive: not significant, p is below twice the error rate",
+    Verdict.SUGGESTIVE_OPPOSITE: (
+        "suggestive of the opposite: not significant, p is below twice the error rate"
+    ),
     Verdict.CONTRADICTED: "significant in the opposite direction",
     Verdict.INCONCLUSIVE: "inconclusive: the CI includes 0",
     Verdict.BLOCKED: "blocked: sample ratio mismatch (SRM)",
@@ -26,6 +30,19 @@ VERDICTS = {
 }
 
 UNDEFINED = {
+    UndefinedReason.TWO_GROUPS: (
+        "two groups do not show how far groups deviate from a line, so there is no small-sample CI"
+    ),
+    UndefinedReason.FEW_SUCCESSES: (
+        f"fewer than {FEWEST_SUCCESSES} events in all groups together: a CI would not be calibrated"
+    ),
+    UndefinedReason.FEW_FAILURES: (
+        f"fewer than {FEWEST_SUCCESSES} trials without success in all groups together: a CI would "
+        "not be calibrated"
+    ),
+    UndefinedReason.USER_SUMS_UNKNOWN: ("the CI is not known: the amounts per user are not given"),
+    UndefinedReason.NEGATIVE_AMOUNT: "the amount of a group is negative, so it has no logarithm",
+    UndefinedReason.EXACT_LINE: "the groups are on the line to the last digit, so it has no error",
     UndefinedReason.METRIC_NOT_POSITIVE: "the metric is undefined, 0 or negative in a group",
     UndefinedReason.METRIC_CONSTANT: "the metric is the same in all groups",
     UndefinedReason.METRIC_WITHIN_NOISE: (
@@ -45,15 +62,22 @@ UNDEFINED = {
         "the users of a group do not differ, so the slope has no cluster-robust error"
     ),
     UndefinedReason.ONE_STUDY: "one study has no variation between studies",
+    UndefinedReason.TWO_STUDIES: (
+        "two studies cannot tell their variation from their errors; a prediction interval needs three"
+    ),
     UndefinedReason.NO_STUDY: "no study has a slope that can be pooled",
     UndefinedReason.METRIC_VARIES_IN_ONE_STUDY: (
         "the metric varies by more than its measurement error in one study only"
     ),
     UndefinedReason.IDENTICAL_SLOPES: "all studies have the same slope, so it has no error",
-    UndefinedReason.METRIC_COVARIANCE_UNKNOWN: (
-        "the report has no metric_covariance, the measurement errors of the metric"
-    ),
+    UndefinedReason.RATE_NOT_POSITIVE: "the amount of a group is 0 or negative, so it has no logarithm",
     UndefinedReason.RATE_WITHOUT_ERROR: "a group's rate is 0 or 1, or its error is unknown",
+    UndefinedReason.NEGATIVE_AMOUNT: "a group's amount is negative (more refunds than sales)",
+    UndefinedReason.USER_SUMS_UNKNOWN: (
+        "the slope is a point estimate, its interval is not known without sums over users"
+    ),
+    UndefinedReason.FEWER_THAN_4_GROUPS: "fewer than four groups do not tell metrics apart",
+    UndefinedReason.NOT_ASSOCIATED: "no metric is associated with it",
 }
 
 _NO_EVIDENCE = {
@@ -62,17 +86,25 @@ _NO_EVIDENCE = {
     Verdict.UNDEFINED: "the slope is undefined",
 }
 _SUPPORT = {
-    Support.BOTH_INTERVALS: "the cluster-robust and the small-sample CI exclude 0",
+    Support.SIGNIFICANT: (
+        "the CI excludes 0, allowing for correlated trials of a user, few groups and measurement "
+        "error in the metric"
+    ),
     Support.NO_INFLUENTIAL_GROUP: "no single group determines the sign of the slope (leave-one-out)",
     Support.NO_LACK_OF_FIT: "there is no evidence of lack of fit",
     Support.DIAGNOSTICS_PASSED: "all diagnostics that could be run passed",
 }
 _CONCERNS = {
     Concern.INTERIM: "the experiment has not reached its planned end",
-    Concern.SMALL_SAMPLE: "the small-sample CI includes 0",
+    Concern.NOT_SIGNIFICANT: "the CI includes 0",
+    Concern.FEW_USERS: "the trials are those of few users (fewer than 30 effective users)",
+    Concern.FEW_EVENTS: "there are fewer than 30 events in all groups",
+    Concern.UNRELIABLE_METRIC: (
+        "30% or more of the metric's variance between groups is measurement error"
+    ),
     Concern.INFLUENTIAL_GROUP: "the slope changes sign without one of the groups (leave-one-out)",
     Concern.MULTIPLICITY: "it is not significant after Holm correction",
-    Concern.MEASUREMENT_ERROR: "the CI with measurement error in the metric includes 0",
+    Concern.METRIC_ERRORS_UNKNOWN: "the metric's measurement error is unknown",
     Concern.USERS_UNKNOWN: "the users are unknown, so impressions count as independent",
     Concern.EVENT_LOSS: "too many clicks or orders are lost",
     Concern.AA_RERANDOMISATION: "the A/A re-randomisation shows too many false positives",
@@ -82,8 +114,11 @@ _CONCERNS = {
     Concern.COMPLETE_DAYS: "a group has no impressions on some day",
     Concern.LACK_OF_FIT: "there is lack of fit: groups deviate from the line by more than sampling explains",
     Concern.NON_LINEAR: "the relation is non-linear",
-    Concern.LOW_RELIABILITY: "much of the metric's variance between groups is measurement error",
+    Concern.LOW_RELIABILITY: (
+        "10% or more of the metric's variance between groups is measurement error"
+    ),
     Concern.WHOLE_WEEKS: "weekdays are not covered equally often",
+    Concern.CONFOUNDED: "other metrics cannot be told apart from this one in this experiment",
 }
 
 EXCLUSIONS = {
@@ -93,6 +128,10 @@ EXCLUSIONS = {
 }
 
 ANALYSES = {
+    Analysis.HEADLINE: (
+        "headline",
+        "users are independent, groups deviate from the line, the metrics are estimates",
+    ),
     Analysis.NAIVE: ("naive (i.i.d.)", "impressions are independent, as in the paper"),
     Analysis.CLUSTER_ROBUST: ("cluster-robust", "users are independent"),
     Analysis.HARTUNG_KNAPP: (
@@ -142,14 +181,19 @@ _LIMITATIONS = {
     ),
     LimitationKind.USERS_UNKNOWN: (
         "Without per-user sufficient statistics, the trials of {kpis} count as independent: CIs are "
-        "too narrow if users have several impressions, and cluster_robust is null."
+        "too narrow if users have several impressions, and cluster_robust is null. Add {counts}; or, "
+        "if no user has two impressions, --one-trial-per-user."
+    ),
+    LimitationKind.INTERVAL_UNKNOWN: (
+        "The interval of {kpis} is not known: an amount needs sums over users, and has a point "
+        "estimate only. Add {counts}."
     ),
     LimitationKind.METRIC_COVARIANCE_UNKNOWN: (
-        "Without the covariance of the offline metrics, their measurement error is unknown: "
-        "measurement_error is null."
+        "The errors of {metrics} are not known: slopes are pulled towards 0 by an unknown factor. Add "
+        "the standard errors, such as {column}_se."
     ),
     LimitationKind.SHARES_UNKNOWN: (
-        "Without the columns share and users, the SRM check cannot be run."
+        "Without the columns share and users, the SRM check is not run."
     ),
     LimitationKind.COUNTS_UNKNOWN: "Without counts of {counts}, {kpis} are unknown.",
 }
@@ -185,15 +229,26 @@ def _sentence(clauses: Sequence[str]) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
+_MOST_NAMES = 4
+
+
 def limitation_sentences(limitations: Sequence[Limitation]) -> list[str]:
     """The limitations of a report, one sentence each."""
     return [
         _LIMITATIONS[one.kind].format(
-            counts=", ".join(one.counts),
+            counts=_listed(one.counts),
             kpis=", ".join(KPI_LABELS[kpi] for kpi in one.kpis or _lost_kpis(one.counts)),
+            metrics=_listed(one.metrics),
+            column=next(iter(one.metrics), ""),
         )
         for one in limitations
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many there are besides."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _lost_kpis(counts: Sequence[str]) -> list[str]:

@@ -2,72 +2,174 @@
 
 from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.experiment.kpis.contracts import TERMS
-from pipeline.reporting.text.formatting import approximate, digits_for, signed
+from pipeline.reporting.text.confounding import rivals_sentence
+from pipeline.reporting.text.formatting import (
+    approximate,
+    digits_for,
+    number,
+    p_statement,
+    percent_trimmed,
+    signed,
+)
 from pipeline.reporting.text.reasons import VERDICTS, undefined_words
+from pipeline.results.headline import FEWEST_SUCCESSES, Headline
 from pipeline.results.hypothesis import Elasticity, HypothesisResult
-from pipeline.results.reasons import Verdict
+from pipeline.results.reasons import Reading, Target, UndefinedReason, Verdict
+
+_TWO_GROUPS = (
+    "Two groups do not show how far groups deviate from a line: other preferences may differ."
+)
+_MORE_GROUPS = "More groups would resolve it, more users would not."
 
 
 def answer_sentence(result: HypothesisResult, cutoff: int | None) -> str:
-    """The result of one hypothesis in one sentence.
+    """The result of one hypothesis, and the metrics that it cannot be told apart from.
 
     Args:
         result: The result.
         cutoff: The k of metrics whose name has none.
     """
+    confounded = rivals_sentence(result.metric, result.rivals, result.groups, cutoff)
+    return " ".join(filter(None, [_result(result, cutoff), confounded]))
+
+
+def _result(result: HypothesisResult, cutoff: int | None) -> str:
+    """The result of one hypothesis in one or two sentences."""
     metric, kpi = metric_label(result.metric, cutoff), KPI_LABELS[result.kpi]
     named = f"({result.id}, {VERDICTS[result.verdict].partition(':')[0]})"
-    if result.slope is None or result.elasticity is None:
-        return f"{metric} and {kpi} {named}: {undefined_words(result.undefined_reason)}."
+    found = result.headline
     if result.verdict is Verdict.BLOCKED:
         return (
             f"{metric} and {kpi} {named}: the sample ratio does not match the plan, so nothing is "
             "concluded."
         )
-    if result.verdict is Verdict.INCONCLUSIVE:
-        found = _inconclusive(result, result.elasticity, metric)
-        return f"It is inconclusive whether {metric} predicts {kpi} {named}: {found}"
-    lower = "lower " if result.direction == "negative" else ""
-    found = _effect(result, result.elasticity, metric)
-    if result.verdict is Verdict.SUGGESTIVE:
+    if found is None or result.elasticity is None or result.verdict is Verdict.UNDEFINED:
+        return f"{metric} and {kpi} {named}: {_undefined(result, found)}."
+    if found.conflicting:
         return (
-            f"{metric} may predict {lower}{kpi} {named}: {found}, but with {result.groups} groups this "
-            "could be chance. More groups would resolve it, more users would not."
+            f"{metric} and {kpi} {named}: the slope is significant in opposite directions on "
+            "different days, so nothing is concluded."
         )
-    if result.verdict is Verdict.CONTRADICTED:
-        return f"{metric} does not predict {lower or 'higher '}{kpi}, as declared {named}: {found}."
-    return f"{metric} predicts {lower}{kpi} {named}: {found}."
+    if result.verdict is Verdict.INCONCLUSIVE:
+        words = _inconclusive(result, found, result.elasticity, metric)
+        return f"It is inconclusive whether {metric} predicts {kpi} {named}: {words}"
+    claim = _claim(result, f"{metric} {{}} {kpi}")
+    return f"{claim} {named}: {_effect(result, found, result.elasticity, metric)}{_doubt(result, found)}"
 
 
-def _effect(result: HypothesisResult, found: Elasticity, metric: str) -> str:
-    """The change associated with a 1% higher metric, with the interval of the verdict."""
-    low, high = found.interval
-    digits, up = digits_for(low, high), found.estimate > 0
-    ends = sorted((low, high)) if up else sorted((-low, -high))
-    first, last = (f"{end:.{digits}f}" for end in ends)
-    return (
-        f"1% higher {metric} is associated with {abs(found.estimate):.{digits}f}% "
-        f"{'higher' if up else 'lower'} {KPI_LABELS[result.response]} ({_interval(result)} {first}% "
-        f"to {last}%)"
-    )
-
-
-def _interval(result: HypothesisResult) -> str:
-    anytime = "anytime-valid " if result.is_interim else ""
-    return f"{anytime}{100 * (result.level or 0.0):g}% CI"
-
-
-def _inconclusive(result: HypothesisResult, found: Elasticity, metric: str) -> str:
-    low, high = found.interval
-    digits = digits_for(low, high)
-    words = (
-        f"1% higher {metric} is associated with a change of {signed(low, digits)}% to "
-        f"{signed(high, digits)}% in {KPI_LABELS[result.response]} ({_interval(result)}; estimate "
-        f"{signed(found.estimate, digits)}%)."
-    )
-    if result.required_trials is None:
+def _undefined(result: HypothesisResult, found: Headline | None) -> str:
+    """Why nothing is said of a slope, with the counts that are too few."""
+    reason = result.undefined_reason or (found and found.undefined_because)
+    successes = sum(point.successes for point in result.points)
+    term = TERMS[result.response][1]
+    if reason is UndefinedReason.FEW_SUCCESSES and result.response.is_binary:
+        counted = term.removesuffix("s") if successes == 1 else term
+        return f"only {successes} {counted} in all groups; a CI requires {FEWEST_SUCCESSES}"
+    if reason is UndefinedReason.FEW_FAILURES:
+        trials = TERMS[result.response][0]
+        return (
+            f"only {result.n - successes} {trials} without {term} in all groups; a CI requires "
+            f"{FEWEST_SUCCESSES}"
+        )
+    words = undefined_words(reason)
+    if found is None or found.p_value is None:
         return words
-    detectable = abs(found.minimum_detectable)
+    return f"{words} ({p_statement(found.p_value)} against 0)"
+
+
+def _claim(result: HypothesisResult, sentence: str) -> str:
+    """The claim of a verdict; ``sentence`` has a place for its verb."""
+    negative = result.direction == "negative"
+    declared, other = ("lower", "higher") if negative else ("higher", "lower")
+    lower = " lower" if negative else ""
+    match result.verdict:
+        case Verdict.SUGGESTIVE:
+            return sentence.format(f"may predict{lower}")
+        case Verdict.SUGGESTIVE_OPPOSITE:
+            return sentence.format(f"may predict {other}") + f", not {declared}, as declared"
+        case Verdict.CONTRADICTED:
+            return sentence.format(f"does not predict {declared}") + ", as declared"
+        case _:
+            return sentence.format(f"predicts{lower}")
+
+
+def _effect(result: HypothesisResult, found: Headline, size: Elasticity, metric: str) -> str:
+    """The change associated with a 1% higher metric, with the interval of the verdict."""
+    up = size.estimate > 0
+    digits, (low, high) = _digits(size), size.interval
+    if not up:
+        low, high = None if high is None else -high, None if low is None else -low
+    return (
+        f"1% higher {metric} is associated with {abs(size.estimate):.{digits}f}% "
+        f"{'higher' if up else 'lower'} {KPI_LABELS[result.response]} ({_interval(found)} "
+        f"{_ends(low, high, digits)}{_target(found)})"
+    )
+
+
+def _digits(size: Elasticity) -> int:
+    low, high = size.interval
+    other = size.estimate or 1.0
+    digits = digits_for(other if low is None else low, 2 * abs(other) if high is None else high)
+    return digits if round(size.estimate, digits) else max(digits, digits_for(0.0, 2 * abs(other)))
+
+
+def _ends(low: float | None, high: float | None, digits: int, *, sign: bool = False) -> str:
+    """An interval in percent; an end may be open."""
+
+    def end(value: float) -> str:
+        return f"{signed(value, digits) if sign else number(value, digits)}%"
+
+    if low is None and high is None:
+        return "without a limit"
+    if high is None:
+        return f"from {end(low or 0.0)}, without an upper limit"
+    return (
+        f"up to {end(high)}, without a lower limit" if low is None else f"{end(low)} to {end(high)}"
+    )
+
+
+def _interval(found: Headline) -> str:
+    anytime = found.reading in {Reading.EARLY_LOOK, Reading.LATE_LOOK}
+    return f"{'anytime-valid ' if anytime else ''}{percent_trimmed(found.level)} CI"
+
+
+def _target(found: Headline) -> str:
+    return f", for {found.target.value}"
+
+
+def _doubt(result: HypothesisResult, found: Headline) -> str:
+    """Why a suggestive slope is no more than that; a full stop for a significant one."""
+    if result.verdict not in {Verdict.SUGGESTIVE, Verdict.SUGGESTIVE_OPPOSITE}:
+        return "."
+    if found.target is Target.THESE_GROUPS:
+        return f". {_TWO_GROUPS}"
+    chance = f", but this could be chance ({p_statement(found.p_value or 0.0)})."
+    return f"{chance} {_MORE_GROUPS}" if _groups_scatter(found) else chance
+
+
+def _groups_scatter(found: Headline) -> bool:
+    """Whether the users alone would make the slope significant."""
+    low, high = found.users_interval or (None, None)
+    return (low is not None and low > 0) or (high is not None and high < 0)
+
+
+def _inconclusive(result: HypothesisResult, found: Headline, size: Elasticity, metric: str) -> str:
+    digits, (low, high) = _digits(size), size.interval
+    words = (
+        f"1% higher {metric} is associated with a change of {_ends(low, high, digits, sign=True)} in "
+        f"{KPI_LABELS[result.response]} ({_interval(found)}{_target(found)}; estimate "
+        f"{signed(size.estimate, digits)}%)."
+    )
+    if found.target is Target.THESE_GROUPS:
+        words = f"{words} {_TWO_GROUPS}"
+    elif _groups_scatter(found):
+        words = (
+            f"{words} The users of these groups differ, but the groups deviate from the line as much: "
+            "other preferences may show nothing."
+        )
+    if result.required_trials is None:
+        return f"{words} {_MORE_GROUPS}" if _groups_scatter(found) else words
+    detectable = abs(size.minimum_detectable)
     return (
         f"{words} An effect of the estimated size requires about "
         f"{approximate(result.required_trials)} {TERMS[result.response][0]} for 80% power; there "

@@ -1,7 +1,6 @@
 """The KPIs expected at a preference: values where the verdict allows them, notes otherwise."""
 
 from collections.abc import Mapping
-from typing import assert_never
 
 from scipy import stats
 
@@ -14,8 +13,13 @@ from pipeline.results.reasons import Verdict
 from pipeline.serving.explorer.schemas import ExpectedKpi, KpiView, ObservedKpi
 from pipeline.serving.explorer.study_tables import ExplorerData
 
-_WITH_VALUE = {Verdict.CONFIRMED, Verdict.SUGGESTIVE, Verdict.CONTRADICTED}
-"""Verdicts whose confidence interval excludes 0."""
+_WITH_VALUE = {
+    Verdict.CONFIRMED,
+    Verdict.SUGGESTIVE,
+    Verdict.SUGGESTIVE_OPPOSITE,
+    Verdict.CONTRADICTED,
+}
+"""Verdicts that state an association."""
 
 
 def kpi_views(data: ExplorerData, metrics: Mapping[str, float | None]) -> list[KpiView]:
@@ -62,7 +66,7 @@ def _notes(
     if found and result.is_interim:
         notes.append(
             f"Interim analysis on day {result.days.observed} of {result.days.planned}: the "
-            "confidence interval is not adjusted for early stopping."
+            "confidence interval is anytime-valid."
         )
     if found and found.is_extrapolated:
         notes.append(f"Extrapolated: {metric} is outside the range of the groups.")
@@ -72,22 +76,24 @@ def _notes(
 
 
 def _verdict_note(result: HypothesisResult, metric: str, kpi: str) -> str:
-    match result.verdict:
-        case Verdict.CONFIRMED:
-            return ""
-        case Verdict.SUGGESTIVE:
-            return "Suggestive: not significant with the small-sample (Hartung–Knapp) interval."
-        case Verdict.CONTRADICTED:
-            return f"Significant in the opposite direction: {result.direction} was pre-registered."
-        case Verdict.INCONCLUSIVE:
-            ends = interval(result.verdict_test and result.verdict_test.interval, 2)
-            return f"Inconclusive: the CI of the slope of {kpi} on {metric}, {ends}, includes 0."
-        case Verdict.BLOCKED:
-            return "Blocked: the sample ratio check failed; see the report."
-        case Verdict.UNDEFINED:
-            return f"No slope: {undefined_words(result.undefined_reason)}."
-        case _:
-            assert_never(result.verdict)
+    ends = interval(result.headline and result.headline.quoted, 2)
+    notes = {
+        Verdict.CONFIRMED: "",
+        Verdict.SUGGESTIVE: "Suggestive: not significant, this could be chance.",
+        Verdict.SUGGESTIVE_OPPOSITE: (
+            "Suggestive of the opposite: not significant, this could be chance; "
+            f"{result.direction} was pre-registered."
+        ),
+        Verdict.CONTRADICTED: (
+            f"Significant in the opposite direction: {result.direction} was pre-registered."
+        ),
+        Verdict.INCONCLUSIVE: (
+            f"Inconclusive: the CI of the slope of {kpi} on {metric}, {ends}, includes 0."
+        ),
+        Verdict.BLOCKED: "Blocked: the sample ratio check failed; see the report.",
+        Verdict.UNDEFINED: f"No slope: {undefined_words(result.undefined_reason)}.",
+    }
+    return notes[result.verdict]
 
 
 def _observed(result: HypothesisResult, level: float) -> list[ObservedKpi]:

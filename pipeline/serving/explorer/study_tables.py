@@ -180,7 +180,7 @@ def _fitted_lines(
             "dagster asset materialize --select 'group_kpis*'"
         )
         raise DataError(msg)
-    return tuple((result, fitted_line(result, kpis)) for result in results)
+    return tuple((result, fitted_line(result)) for result in results)
 
 
 def _sample_sessions(study: Study, paths: StudyPaths, n_items: int) -> tuple[SampleSession, ...]:

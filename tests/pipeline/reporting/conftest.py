@@ -15,6 +15,7 @@ from pipeline.datasets.ingest_events import write_events
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.inference.hypotheses.recommendation import advise
 from pipeline.reporting.report import build_report
 from pipeline.reporting.text.data_card import card_numbers
 from pipeline.results.decisions import RankedMetric
@@ -75,7 +76,12 @@ TRAINING = {
 
 DIAGNOSTICS = Diagnostics(
     sample_ratio=SampleRatio(
-        passed=True, users=(100_000,) * 3, expected=(100_000.0,) * 3, p_value=1.0
+        passed=True,
+        users=(100_000,) * 3,
+        expected=(100_000.0,) * 3,
+        p_value=1.0,
+        e_value=0.03,
+        largest_e_value=0.9,
     ),
     whole_weeks=WholeWeeks(passed=False, days=9),
     aa_rerandomisation=AaRerandomisation(
@@ -181,6 +187,12 @@ def answers(slope, n, *, recall=RECALL, hypotheses=PAPER_HYPOTHESES, level=0.95)
     return estimate_hypotheses(evidence, section, seed=0)
 
 
+def advice_on(slope, n):
+    """The advice on the KPIs of the paper's hypotheses, for a planted slope of log odds."""
+    evidence = RegressionInputs(offline_metrics(), None, group_kpis(slope, n))
+    return advise(answers(slope, n), evidence, RegressionConfig())
+
+
 @pytest.fixture(scope="session")
 def estimate() -> Callable[..., list[HypothesisResult]]:
     """Tests the paper's hypotheses, or others, on a planted slope and n users per group."""
@@ -198,8 +210,9 @@ def whole_report(card) -> Report:
     profile, events, sessions = card
     findings = Findings(
         hypotheses=tuple(answers(1.0, 100_000)),
+        advice=advice_on(1.0, 100_000),
         diagnostics=DIAGNOSTICS,
-        metric_ranking=tuple(ranked("recall", 0.0, 0.9) + ranked("mrr@5", 4.4, 0.1)),
+        metric_ranking=tuple(ranked("recall", 0.9) + ranked("mrr@5", 0.1)),
         cutoff=20,
         offline_metrics=parse(tuple[MetricValue, ...], offline_metrics().to_dicts()),
         group_kpis=parse(tuple[GroupKpi, ...], group_kpis(1.0, 100_000).to_dicts()),
@@ -250,7 +263,7 @@ def whole_report(card) -> Report:
     )
 
 
-def ranked(metric, delta, weight):
+def ranked(metric, probability):
     return [
         RankedMetric(
             metric=metric,
@@ -259,12 +272,10 @@ def ranked(metric, delta, weight):
             p_value=None,
             interval=None,
             bh_p_value=None,
-            lack_of_fit=0.5 + delta,
-            delta_qaic=delta,
-            akaike_weight=weight,
-            tied=delta < 2,
-            probability_of_best=weight,
-            vuong_p_value=0.5**delta,
+            probability_of_best=probability,
+            undefined_reason=None,
+            tied=True,
+            correlation_with_best=1.0 if metric == "recall" else 0.7,
             leave_one_out_error=0.0006,
         )
     ]
@@ -285,7 +296,7 @@ SECTIONS = (
 
 
 def rebuild(report, **changes):
-    """The report with other sections, and the summary and recommendations that follow from them."""
+    """The report with other sections, and the summary that follows from them."""
     changed = replace(report, limitations=(), **changes)
     findings = Findings(**{one.name: getattr(changed, one.name) for one in fields(Findings)})
     sections = {name: getattr(changed, name) for name in SECTIONS}

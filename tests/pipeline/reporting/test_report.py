@@ -8,13 +8,15 @@ from math import expm1
 import pytest
 
 from pipeline.artifacts.storage import md5, read_json
+from pipeline.core.contracts import Kpi
 from pipeline.reporting.report import write_report
 from pipeline.reporting.text.diagnostics import CHECK_LABELS
 from pipeline.reporting.text.power_summary import power_lines
 from pipeline.reporting.text.reasons import VERDICTS
 from pipeline.reporting.text.summary import answer_sentence
+from pipeline.results.decisions import Advice
 from pipeline.results.document import MetricValue
-from pipeline.results.reasons import UndefinedReason
+from pipeline.results.reasons import Action, AdviceReason, UndefinedReason
 from pipeline.results.serialization import to_dict
 from pipeline.results.slopes import Cuped, Segments, SegmentSlope
 from pipeline.study import PAPER_HYPOTHESES
@@ -279,7 +281,7 @@ def test_an_undefined_hypothesis_has_a_reason_and_no_numbers(whole_report, estim
     found = estimate(1.0, 1000, recall=(0.4, 0.4, 0.4), hypotheses=PAPER_HYPOTHESES[:1])
     assert found[0].undefined_reason is UndefinedReason.METRIC_CONSTANT
 
-    report = rebuild(whole_report, hypotheses=tuple(found))
+    report = rebuild(whole_report, hypotheses=tuple(found), advice=())
     document, page, markdown = written(report, tmp_path)
 
     why = "the metric is the same in all groups"
@@ -304,10 +306,10 @@ def test_the_report_names_the_knee_of_the_front(formats):
 def test_the_report_ranks_metrics_and_marks_ties(formats):
     _, page, _ = formats
 
-    rows = [[row[0], *row[7:10], row[11], row[-1]] for row in page.by_id["explored"][1:]]
+    rows = [[row[0], *row[6:]] for row in page.by_id["explored"][1:]]
     assert rows == [
-        ["Recall@20", "0.00", "0.90", "90%", "0.06%", "tied with the best"],
-        ["MRR@5", "4.40", "0.10", "10%", "0.06%", "worse than the best"],
+        ["Recall@20", "90%", "1.0000", "0.06%", "tied with the best"],
+        ["MRR@5", "10%", "0.7000", "0.06%", "tied with the best"],
     ]
 
 
@@ -332,6 +334,7 @@ def test_unknown_values_are_a_dash(whole_report, tmp_path):
         offline_metrics=tuple(map(without_value, whole_report.offline_metrics)),
         group_kpis=tuple(map(without_value, whole_report.group_kpis)),
         hypotheses=(first, *others),
+        advice=(Advice(kpi=Kpi.CTR, action=Action.UNDEFINED, reason=AdviceReason.NO_TRIALS),),
     )
     _, page, markdown = written(report, tmp_path)
 
@@ -341,7 +344,7 @@ def test_unknown_values_are_a_dash(whole_report, tmp_path):
     assert "Relative range: recall –, order density –; rank correlation –" in page.text
     assert page.by_id["fit"][1][3:] == [*["–"] * 6, "not testable with two groups"]
     assert {(row[3], row[4]) for row in page.by_id["metrics"][1:]} == {("–", "–")}
-    assert "a group's KPI is 0 or its standard error is unknown" in page.text
+    assert "no recommendation: a group has no trials of this KPI" in page.text
 
 
 def test_the_same_report_gives_the_same_bytes(whole_report, folder, tmp_path):

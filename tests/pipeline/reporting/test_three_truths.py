@@ -17,6 +17,7 @@ from pipeline.experiment.log.log_files import write_log
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
+from pipeline.inference.hypotheses.recommendation import advise
 from pipeline.reporting.report import write_report
 from pipeline.results.document import Experiment, GroupKpi, MetricValue
 from pipeline.results.serialization import parse
@@ -88,10 +89,12 @@ def first_screen(whole_report, tmp_path_factory):
         shares = {group.name: group.share for group in plan.groups}
         metrics = front_of(RECALL, DENSITY).to_dicts()
         origin = {"plan": plan.as_dict(), **planted_slopes.PROVENANCE}
+        hypotheses = estimate_hypotheses(evidence, asked, seed=1)
         report = rebuild(
             whole_report,
             experiment=replace(parse(Experiment, origin), power=whole_report.experiment.power),
-            hypotheses=tuple(estimate_hypotheses(evidence, asked, seed=1)),
+            hypotheses=tuple(hypotheses),
+            advice=advise(hypotheses, evidence, asked),
             diagnostics=run_diagnostics(
                 evidence, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
             ),
@@ -123,15 +126,21 @@ def test_a_strong_effect_has_a_group_to_ship_and_its_trade_offs(first_screen):
     assert "Ship g5 (π of click, order = 1.00, 0.00)" in clicks
     assert "Optimise increase OD@20" in conversion
     assert "Ship g1 (π of click, order = 0.00, 1.00)" in conversion
-    expected, cost = (one.expected_change for one in report.recommendations[:2])
+    expected, cost = (one.expected for one in report.advice[:2])
     # x of g5 is 0.5: the odds of a click rise from 0.18 / 0.82 by exp(0.9 · 0.5)
     odds = 0.18 / 0.82 * np.exp(0.45)
     low, high = expected.interval
     assert low < odds / (1 + odds) / 0.18 - 1 < high
     assert (expected.baseline, cost.baseline) == ("g1", "g5")
-    (lost,) = [one for one in report.recommendations[0].trade_offs if one.kpi == "cvr"]
+    (lost,) = [one for one in report.advice[0].trade_offs if one.kpi == "cvr"]
     assert lost.movement == "decrease"
     assert "Trade-offs post-click conversion rate −" in clicks
+    assert 0 < expected.change < expected.measured
+    assert re.search(
+        r"Expected change \+\S+% \(\+\S+% to \+\S+%; measured \+\S+%, drawn in because the best of 5 was "
+        r"picked\) against g1, the group with the lowest value",
+        clicks,
+    )
 
 
 def test_without_an_effect_nothing_is_recommended_or_called_predictive(first_screen):
@@ -139,7 +148,7 @@ def test_without_an_effect_nothing_is_recommended_or_called_predictive(first_scr
 
     assert {one.verdict for one in report.hypotheses} == {"inconclusive"}
     assert text.count("Optimise no pre-registered metric.") == 3
-    assert text.count("Ship any group: no pair of groups differs significantly in this KPI.") == 3
+    assert text.count("Ship no recommendation: inconclusive; no group is significantly better") == 3
     assert text.count("It is inconclusive whether") == 4
     assert not re.search(r"predicts .{0,40} confirmed|Expected change |increase |higher than", text)
     assert text.count("Strength of evidence none. The CI includes 0.") == 3
@@ -155,14 +164,21 @@ def test_an_opposite_effect_is_not_reported_as_the_declared_one(first_screen):
     # as measured, whatever was declared
     assert "Ship g1 (π of click, order = 0.00, 1.00)" in clicks
     assert "increase Recall@20" not in clicks
-    assert report.recommendations[0].contradicted == ("H1",)
+    assert report.advice[0].contradicted == ("H1",)
 
 
 def test_an_interim_result_recommends_no_group(first_screen):
+    text, report = first_screen(0.1, 0.1, planned_days=14)
+
+    assert {one.action for one in report.advice} == {"wait"}
+    keep = "Ship keep the current group: the experiment has not reached its planned end"
+    assert text.count(keep) == 3
+    assert "Expected change" not in text
+
+
+def test_strong_evidence_ships_before_the_planned_end(first_screen):
     text, report = first_screen(0.9, 1.8, planned_days=14)
 
-    assert {one.advice for one in report.recommendations} == {"wait"}
-    assert text.count("no group is recommended before the planned end of the experiment") == 3
+    assert report.advice[0].action == "ship"
     assert "anytime-valid 95% CI" in text
     assert "the experiment has not reached its planned end" in text
-    assert "Expected change" not in text

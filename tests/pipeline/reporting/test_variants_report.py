@@ -86,13 +86,13 @@ def written(evidence, small_params, tmp_path_factory):
     diagnostics = run_diagnostics(
         found, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
     )
-    ranking, unfitted = rank_metrics(found, level=0.95, seed=1)
+    ranking = rank_metrics(found, level=0.95)
     metrics, kpis = found.offline_metrics, found.group_kpis
     findings = Findings(
         hypotheses=tuple(estimate_hypotheses(found, asked, seed=1)),
         diagnostics=diagnostics,
-        metric_ranking=tuple(ranking),
-        unfitted_pairs=tuple(unfitted),
+        metric_ranking=ranking.metrics,
+        unfitted_pairs=ranking.unfitted_pairs,
         cutoff=cutoff_of(VARIANTS),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
         group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),

@@ -39,7 +39,7 @@ def test_every_kind_of_report_conforms_and_is_parsed_back(reports, kind):
         (("hypotheses", 0, "slope"), "steep"),
         (("hypotheses", 0, "verdict"), "proven"),
         (("hypotheses", 0, "undeclared"), 1),
-        (("recommendations", 0, "advice"), "guess"),
+        (("advice", 0, "action"), "guess"),
         (("totals", "impressions"), 0.5),
         (("undeclared",), 1),
     ],

@@ -26,12 +26,14 @@ def test_estimates_are_read_back(reports, tmp_path):
         diagnostics=study.diagnostics,
         metric_ranking=study.metric_ranking,
         unfitted_pairs=study.unfitted_pairs,
+        advice=study.advice,
     )
 
     write_estimates(estimates, tmp_path)
 
     assert read_estimates(tmp_path) == estimates
     assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "advice.json",
         "diagnostics.json",
         "metric_ranking.json",
         "regression_estimates.json",

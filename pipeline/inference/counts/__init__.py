@@ -1,0 +1,1 @@
+"""Tables of group counts, as people export them: read, checked and completed."""

@@ -1,0 +1,1 @@
+"""Which of the measured metrics a KPI follows: calibrated chances, and metrics not told apart."""
