@@ -117,7 +117,7 @@ class Advice:
             one, and where other metrics cannot be told apart from it: then none alone is advised.
         confounded: Id of the hypothesis whose metric would be optimised but for its ``rivals``.
         rivals: The metrics that cannot be told apart from that of ``confounded``.
-        explained: Whether a hypothesis on this KPI is confirmed or suggestive.
+        explained: Whether a hypothesis on this KPI has an answer, whatever its direction.
         contradicted: Ids of hypotheses on this KPI that are contradicted.
         comparisons: Number of comparisons that the error rate is shared by (Bonferroni).
         candidates: Number of groups that the best was selected from.

@@ -20,12 +20,10 @@ class PooledSlope:
         i_squared: Share of the slopes' variance that sampling does not explain, in [0, 1].
         cochran_q: Σ (b̂_e - b̄)² / se_e², χ² with E - 1 degrees of freedom if τ is 0.
         q_p_value: Of Cochran's Q.
-        higgins: Prediction interval of the next study's true slope, ``μ ± t_{E-2} √(τ² + se²)``
-            (Higgins, Thompson & Spiegelhalter 2009); None for two studies. Too short where τ is
-            about as large as the errors, because it takes τ as known.
-        profiled: The same over the confidence distribution of τ; see
-            :func:`pipeline.inference.meta.meta_analysis.profiled_interval`.
-        prediction_interval: The wider of the two.
+        prediction_interval: Of the next study's true slope, over the confidence distribution of τ
+            (see :func:`pipeline.inference.meta.meta_analysis.prediction_interval`); None where
+            undefined.
+        prediction_undefined_reason: Why there is none.
     """
 
     mean: SlopeTest
@@ -33,9 +31,8 @@ class PooledSlope:
     i_squared: Finite
     cochran_q: Finite
     q_p_value: Finite
-    higgins: Interval | None
-    profiled: Interval | None
     prediction_interval: Interval | None
+    prediction_undefined_reason: UndefinedReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +58,15 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TotalCovariance:
-    """The slope of the KPI on the proxy over all contrasts, corrected for noise.
+    """The slope of the KPI on ln(metric) over all contrasts of groups, corrected for noise.
 
     Attributes:
         slope: ``Λ_SY / Λ_SS`` with Λ = covariance of the measured contrasts - mean covariance of
             their noise; error by the jackknife over the E studies, t with E - 1. Studies weigh by
             the variance of the proxy in them.
         naive_slope: The same without subtracting the noise.
-        reliability: Share of the proxy's measured variance that is not noise, at most 1.
+        reliability: Share of the proxy's measured variance that is not noise, at most 1; None where
+            a study does not know the errors of its metric.
         correlation: ``Λ_SY / √(Λ_SS Λ_YY)``, the correlation of KPI and proxy without noise; an
             estimate, which may exceed 1. None where Λ_YY is not positive.
         contrasts: Σ (g - 1).
@@ -76,19 +74,20 @@ class TotalCovariance:
 
     slope: SlopeTest
     naive_slope: Finite
-    reliability: Finite
+    reliability: Finite | None
     correlation: Finite | None
     contrasts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcludedStudy:
-    """A study that is not pooled.
+    """A study that is not pooled, or not among the contrasts.
 
     Attributes:
         study: Path of its report.
         reason: Why.
-        undefined_reason: Why its slope is undefined, if that is the reason.
+        undefined_reason: Why its slope (or its groups' contrasts) are undefined, if that is the
+            reason.
     """
 
     study: str
@@ -111,9 +110,11 @@ class PooledHypothesis:
         undefined_reason: The reason where it is.
         largest_change: The largest x in the pooled studies, a fraction; the range of the data.
         forecast: The KPI's change for the requested gain.
-        total_covariance: The slope over all group contrasts, corrected for noise.
+        attenuated: Whether a study does not know the errors of its metric: slopes are then pulled
+            towards 0 by an unknown factor.
+        total_covariance: The slope over all contrasts of groups, corrected for noise.
         total_covariance_undefined_reason: Why there is none.
-        total_covariance_undefined_in: The study the reason applies to, if it is one study.
+        total_covariance_excluded: The studies that are not among its contrasts.
     """
 
     metric: str
@@ -126,9 +127,10 @@ class PooledHypothesis:
     undefined_reason: UndefinedReason | None
     largest_change: Finite | None
     forecast: Forecast | None
+    attenuated: bool
     total_covariance: TotalCovariance | None
     total_covariance_undefined_reason: UndefinedReason | None
-    total_covariance_undefined_in: str | None = None
+    total_covariance_excluded: tuple[ExcludedStudy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

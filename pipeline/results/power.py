@@ -43,15 +43,16 @@ class Power:
 
     Attributes:
         slope: True change of the link per unit of x, in the declared direction.
-        standard_error: Of the estimated slope, cluster-robust; None with fewer than two users in a
-            group.
-        significant: Power of the cluster-robust test: the verdict is *confirmed* or *suggestive*.
-        confirmed: Power of both tests; None with two groups, where no verdict is *confirmed*.
+        standard_error: Of the estimated slope, from the users; the median of the simulated
+            experiments. None where none has a slope.
+        suggestive: Share of simulated experiments whose verdict is *confirmed* or *suggestive*.
+        confirmed: Share whose verdict is *confirmed* at the planned end; None with two groups, where
+            none can be.
     """
 
     slope: float
     standard_error: float | None
-    significant: float
+    suggestive: float
     confirmed: float | None
 
 
@@ -59,28 +60,21 @@ class Power:
 class PlanPower:
     """The power of one set of preferences for a hypothesis.
 
-    ``significant`` is the cluster-robust test, ``confirmed`` both tests of a verdict.
-
     Attributes:
         power: At the planned end.
-        days_to_significant: Days to the target power; None if more than ten years.
-        impressions_to_significant: In those days.
-        minimum_detectable_significant: Smallest slope with the target power at the planned end, for
-            a change of the metric from the front's worst preference; None if there is none.
-        days: Of the power curves.
-        power_significant: Power after so many days.
-        power_confirmed: The same; None with two groups.
+        days_to_confirmed: Days to the target power of *confirmed*; None if more than ten years.
+        impressions_to_confirmed: In those days.
+        minimum_detectable_slope: Smallest slope with the target power at the planned end, for a
+            change of the metric from the front's worst preference; None if there is none.
+        days: Of the power curve.
+        power_confirmed: Power after so many days, were that the planned end; None with two groups.
     """
 
     power: Power
-    days_to_significant: int | None
     days_to_confirmed: int | None
-    impressions_to_significant: int | None
     impressions_to_confirmed: int | None
-    minimum_detectable_significant: Finite | None
-    minimum_detectable_confirmed: Finite | None
+    minimum_detectable_slope: Finite | None
     days: tuple[int, ...]
-    power_significant: tuple[Finite, ...]
     power_confirmed: tuple[Finite | None, ...]
 
 

@@ -69,7 +69,10 @@ def read_report(path: Path) -> Report:
 
 
 def _contradiction(result: HypothesisResult) -> str | None:
-    """What is inconsistent in a result that has a slope."""
+    """What is inconsistent in a result."""
+    covariance, g = result.metric_covariance, len(result.points)
+    if covariance is not None and [len(row) for row in covariance] != [g] * g:
+        return f"metric_covariance has {len(covariance)} rows; expected {g} rows of {g}"
     if result.slope is None:
         return None
     values = np.array([point.metric_value for point in result.points], dtype=np.float64)
@@ -78,9 +81,6 @@ def _contradiction(result: HypothesisResult) -> str | None:
     if not np.allclose(x, expected, rtol=0, atol=_SAME_X):
         found, metric = (", ".join(f"{one:.6g}" for one in column) for column in (x, values))
         return f"x is {found}; expected each metric over the smallest of {metric}, less 1"
-    covariance, g = result.metric_covariance, len(x)
-    if covariance is not None and [len(row) for row in covariance] != [g] * g:
-        return f"metric_covariance has {len(covariance)} rows; expected {g} rows of {g}"
     return None
 
 

@@ -6,6 +6,7 @@ positive semi-definite, m is at least 1, and for yes/no KPIs y is at most m. Sum
 sums of something else, such as of one day's users.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,8 +16,11 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError
 from pipeline.experiment.kpis.contracts import TERMS, USER_SUMS
 
-_TOLERANCE = 1e-9
-"""Relative; sums may have been computed in floating point."""
+_TOLERANCE = 1e-4
+"""Relative, of inequalities: sums may be rounded."""
+
+_ROUND_OFF = 1e-9
+"""Relative, of equalities: sums may have been computed in floating point."""
 
 Columns = Mapping[str, Sequence[Number]]
 
@@ -95,6 +99,8 @@ def _placeholder(counts: Columns, kpi: Kpi) -> dict[str, Sequence[Number]]:
     """
     trials, successes = (counts[name] for name in TERMS[kpi])
     squares = [2 * y * y / n if n else 0 for n, y in zip(trials, successes, strict=True)]
+    if all(isinstance(y, int) for y in successes):
+        squares = [math.ceil(square) for square in squares]
     alone = _derived(counts, kpi, alone=True)
     return alone if kpi.is_binary else {**alone, "sum_yy": squares}
 
@@ -240,7 +246,7 @@ def _less(one: Number, other: Number) -> bool:
 
 
 def _equal(one: Number, other: Number) -> bool:
-    return abs(one - other) <= abs(other) * _TOLERANCE
+    return abs(one - other) <= abs(other) * _ROUND_OFF
 
 
 def _is_indefinite(totals: Sequence[Number], products: Sequence[Number]) -> bool:

@@ -68,8 +68,8 @@ class GroupSums:
         """Successes over trials in all groups; nan without trials."""
         return float(self.successes.sum() / self.trials.sum()) if self.trials.sum() else np.nan
 
-    def of(self, groups: NDArray[np.bool_]) -> "GroupSums":
-        """The sums of some of the groups."""
+    def of(self, groups: NDArray[np.bool_] | NDArray[np.intp]) -> "GroupSums":
+        """The sums of some of the groups, by a mask or by indices of any shape."""
         sums = (field.name for field in fields(self) if field.name != "family")
         return replace(self, **{name: getattr(self, name)[groups] for name in sums})
 

@@ -80,10 +80,14 @@ class SlopeScore:
             distance = np.abs(self.delta) / np.sqrt(
                 1 + self.plug_in / np.maximum(error2, _SMALLEST)
             )
+            far, near = (
+                np.where(distance > 0, distance / error, 0.0)
+                for error in (self.few_groups, self.users)
+            )
             if self.groups < 3:
-                return 2 * stats.t.sf(distance / self.users, self.users_df)
-            groups = 2 * stats.t.sf(distance / self.few_groups, self.groups - 2)
-            users = stats.t.sf(distance / self.users, self.users_df)
+                return 2 * stats.t.sf(near, self.users_df)
+            groups = 2 * stats.t.sf(far, self.groups - 2)
+            users = stats.t.sf(near, self.users_df)
         return np.maximum(groups, users)
 
     def one_sided_p_value(self, *, above: bool) -> Floats:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -26,16 +27,13 @@ from pipeline.results.decisions import Limitation
 from pipeline.results.diagnostics import Diagnostics, SampleRatio
 from pipeline.results.document import Findings, GroupKpi, MetricValue
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.reasons import Covariance, LimitationKind, UndefinedReason, Verdict
+from pipeline.results.reasons import Covariance, LimitationKind
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import SlopeTest
 from pipeline.study import PAPER_HYPOTHESES, AdviceConfig, Hypothesis, RegressionConfig
 
-_POINT_ESTIMATE = (
-    "id", "metric", "kpi", "direction", "response", "link", "n", "groups", "points", "slope",
-    "intercept",
-)  # fmt: skip
-"""What is known of an amount without per-user sums; its rates have no error."""
+_EXACT = 1 << 53
+"""Below it, floats without decimals are integers."""
 
 
 def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
@@ -90,7 +88,7 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         shared_directions=shared_directions(results),
         metric_ranking=ranking.metrics,
         unfitted_pairs=ranking.unfitted_pairs,
-        advice=advise(results, evidence, section, users_unknown=counts.sums.missing),
+        advice=advise(results, evidence, section, missing_columns=counts.sums.missing),
         diagnostics=Diagnostics(sample_ratio=ratio),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
         group_kpis=_documented(kpis, evidence),
@@ -106,7 +104,14 @@ def _documented(kpis: pl.DataFrame, evidence: RegressionInputs) -> tuple[GroupKp
         {**row, **dict.fromkeys(USER_SUMS)} if row["kpi"] in unknown else row
         for row in kpis.iter_rows(named=True)
     )
-    return parse(tuple[GroupKpi, ...], tuple(rows))
+    whole = ({name: _whole(value) for name, value in row.items()} for row in rows)
+    return parse(tuple[GroupKpi, ...], tuple(whole))
+
+
+def _whole(value: Any) -> Any:
+    """A float without decimals as an integer."""
+    exact = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+    return int(value) if exact else value
 
 
 def _limitations(
@@ -233,24 +238,16 @@ def _estimates(
     section = RegressionConfig(level=level, hypotheses=tuple(declared))
     results = estimate_hypotheses(evidence, section, seed=seed)
     return tuple(
-        _without_users(one) if one.response in evidence.users_unknown else one for one in results
-    )
-
-
-def _without_users(result: HypothesisResult) -> HypothesisResult:
-    """A result without the tests that need users; of an amount, the slope alone is left."""
-    if result.response.is_binary:
-        return replace(
-            result,
+        replace(
+            one,
             cluster_robust=None,
-            curvature=_naive(result.curvature),
-            log_rate=_naive(result.log_rate),
+            curvature=_naive(one.curvature),
+            log_rate=_naive(one.log_rate),
         )
-    bare = HypothesisResult(
-        **{name: getattr(result, name) for name in _POINT_ESTIMATE},
-        undefined_reason=result.undefined_reason or UndefinedReason.USER_SUMS_UNKNOWN,
+        if one.response in evidence.users_unknown
+        else one
+        for one in results
     )
-    return replace(bare, verdict=Verdict.BLOCKED) if result.verdict is Verdict.BLOCKED else bare
 
 
 def _naive(test: SlopeTest | None) -> SlopeTest | None:

@@ -32,6 +32,7 @@ from pipeline.inference.ranking.metric_comparison import (
     varies,
 )
 from pipeline.inference.sensitivity.errors_in_variables import relative_change_covariance
+from pipeline.inference.sensitivity.robustness import leave_one_out
 from pipeline.results.decisions import RankedMetric, Rival, UnfittedPair
 from pipeline.results.family import Floats
 from pipeline.results.headline import Headline
@@ -186,11 +187,11 @@ def _order(one: RankedMetric) -> tuple[float, float]:
 
 def leave_one_out_error(x: Floats, sums: GroupSums) -> float | None:
     """Root mean square of ``observed / predicted - 1`` over the groups, each left out in turn."""
-    kept_GG = 1.0 - np.eye(len(x))
-    without = replace(sums, trials=sums.trials * kept_GG, successes=sums.successes * kept_GG)
-    intercepts, slopes = fit_batch(x, without)
-    if not np.isfinite(slopes).all() or not sums.successes.all():
+    intercept_G, slope_G = leave_one_out(x, sums)
+    if not np.isfinite(slope_G).all() or not sums.successes.all():
         return None
-    predicted = sums.family.mean(intercepts + slopes * x)
+    predicted = sums.family.mean(intercept_G + slope_G * x)
+    if not ((predicted > 0) & np.isfinite(predicted)).all():
+        return None
     found = sums.successes / sums.trials
     return float(np.sqrt(np.mean((found / predicted - 1) ** 2)))

@@ -11,8 +11,8 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError, StudyError
 from pipeline.inference.meta.meta_analysis import forecast, pool_slopes
 from pipeline.inference.meta.surrogate_slope import MeasuredGroups, total_covariance
-from pipeline.inference.sensitivity.errors_in_variables import relative_change_covariance
 from pipeline.results.document import Report
+from pipeline.results.family import Family
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.pooled import (
     ExcludedStudy,
@@ -23,7 +23,7 @@ from pipeline.results.pooled import (
     TotalCovariance,
 )
 from pipeline.results.reader import cutoff_of, read_reports
-from pipeline.results.reasons import ExclusionReason, UndefinedReason
+from pipeline.results.reasons import ExclusionReason, UndefinedReason, Verdict
 
 _Value = TypeVar("_Value")
 _Results = Mapping[str, HypothesisResult]
@@ -68,10 +68,10 @@ def _pool(
     first = next(iter(declared.values()))
     cutoffs = {path: cutoff_of(reports[path], first.metric) for path in declared}
     responses = {path: one.response for path, one in declared.items()}
-    usable = {path: one for path, one in declared.items() if one.exclusion_reason is None}
+    usable = {path: one for path, one in declared.items() if _exclusion_reason(one) is None}
     pooled = _pooled_slope(list(usable.values()), level=level)
     slope = None if isinstance(pooled, UndefinedReason) else pooled
-    contrasts, where = _total_covariance(usable, level=level)
+    contrasts, left_out = _total_covariance(declared, level=level)
     undefined = isinstance(contrasts, UndefinedReason)
     return PooledHypothesis(
         metric=first.metric,
@@ -86,9 +86,10 @@ def _pool(
         undefined_reason=pooled if isinstance(pooled, UndefinedReason) else None,
         largest_change=max((p.x or 0.0 for a in usable.values() for p in a.points), default=None),
         forecast=None if gain is None or slope is None else _forecast(usable, slope, gain),
+        attenuated=any(one.metric_covariance is None for one in declared.values()),
         total_covariance=None if undefined else contrasts,
         total_covariance_undefined_reason=contrasts if undefined else None,
-        total_covariance_undefined_in=where,
+        total_covariance_excluded=left_out,
     )
 
 
@@ -107,12 +108,33 @@ def _require_same(what: str, by_study: Mapping[str, _Value | None]) -> _Value | 
 
 
 def _excluded(path: str, result: HypothesisResult | None) -> ExcludedStudy:
-    reason = result.exclusion_reason if result else None
+    if result is None:
+        return ExcludedStudy(study=path, reason=ExclusionReason.NOT_DECLARED)
     return ExcludedStudy(
         study=path,
-        reason=reason or ExclusionReason.NOT_DECLARED,
-        undefined_reason=result.undefined_reason if result else None,
+        reason=_exclusion_reason(result) or ExclusionReason.UNDEFINED,
+        undefined_reason=result.undefined_reason
+        or (result.headline and result.headline.undefined_because),
     )
+
+
+def _exclusion_reason(result: HypothesisResult) -> ExclusionReason | None:
+    """Why the headline of a study cannot be pooled; None if it can.
+
+    A headline of two groups can: its error comes from the users, as that of all studies here. What
+    the groups of a study add to it is part of τ.
+    """
+    if result.exclusion_reason is None and _slope_and_error(result) is None:
+        return ExclusionReason.UNDEFINED
+    return result.exclusion_reason
+
+
+def _slope_and_error(result: HypothesisResult) -> tuple[float, float] | None:
+    """The headline's slope with the error of users and metric."""
+    found = result.headline
+    if found is None or found.slope is None or not found.users_standard_error:
+        return None
+    return found.slope, found.users_standard_error
 
 
 def _pooled_slope(
@@ -120,9 +142,8 @@ def _pooled_slope(
 ) -> PooledSlope | UndefinedReason:
     if not usable:
         return UndefinedReason.NO_STUDY
-    errors = [one.cluster_robust.standard_error for one in usable if one.cluster_robust]
-    slopes = np.array([one.slope for one in usable], dtype=np.float64)
-    return pool_slopes(slopes, np.array(errors), level=level)
+    slopes, errors = np.array([_slope_and_error(one) for one in usable], dtype=np.float64).T
+    return pool_slopes(slopes, errors, level=level)
 
 
 def _forecast(usable: _Results, pooled: PooledSlope, gain: float) -> Forecast:
@@ -133,35 +154,50 @@ def _forecast(usable: _Results, pooled: PooledSlope, gain: float) -> Forecast:
 
 
 def _total_covariance(
-    usable: _Results, *, level: float
-) -> tuple[TotalCovariance | UndefinedReason, str | None]:
-    """The total covariance; or why there is none, and in which study, if it is one."""
+    declared: _Results, *, level: float
+) -> tuple[TotalCovariance | UndefinedReason, tuple[ExcludedStudy, ...]]:
+    """The slope over all contrasts or the reason, and the studies that are not among them.
+
+    A study needs no slope of its own: its contrasts count whatever its groups and users.
+    """
     studies: list[MeasuredGroups] = []
-    for path, result in usable.items():
-        groups = measured_groups(result)
-        if isinstance(groups, UndefinedReason):
-            return groups, path
-        studies.append(groups)
-    return total_covariance(studies, level=level), None
+    excluded: list[ExcludedStudy] = []
+    for path, result in declared.items():
+        blocked = result.verdict is Verdict.BLOCKED
+        groups = None if blocked else measured_groups(result)
+        if isinstance(groups, MeasuredGroups):
+            studies.append(groups)
+            continue
+        reason = ExclusionReason.BLOCKED if blocked else ExclusionReason.UNDEFINED
+        excluded.append(ExcludedStudy(study=path, reason=reason, undefined_reason=groups))
+    return total_covariance(studies, level=level), tuple(excluded)
 
 
 def measured_groups(result: HypothesisResult) -> MeasuredGroups | UndefinedReason:
-    """The groups' relative changes and linked rates with their noise, or why they are unknown.
+    """The groups' log metrics and linked rates with their noise, or why they are undefined.
 
-    The errors of metrics (test sessions) and KPIs (users) are independent.
+    The errors of metrics (test sessions) and KPIs (users) are independent. Successes and failures of
+    a rate are ½ more, so that a group without either has log odds.
     """
-    if result.metric_covariance is None:
-        return UndefinedReason.METRIC_COVARIANCE_UNKNOWN
-    values, x, rate, error = np.array(
-        [(p.metric_value, p.x, p.rate, p.standard_error) for p in result.points], dtype=np.float64
+    values, trials, successes, rate, error = np.array(
+        [(p.metric_value, p.trials, p.successes, p.rate, p.standard_error) for p in result.points],
+        dtype=np.float64,
     ).T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        linked, noise = result.link.link(rate), (error / result.link.variance(rate)) ** 2
-    if not (np.isfinite(linked) & (error > 0)).all():
-        return UndefinedReason.RATE_WITHOUT_ERROR
-    noise_of_x = relative_change_covariance(values, np.array(result.metric_covariance))
+    if np.isnan(values).any() or values.min() <= 0:
+        return UndefinedReason.METRIC_NOT_POSITIVE
+    if trials.min() <= 0:
+        return UndefinedReason.NO_TRIALS
+    binomial = result.link is Family.BINOMIAL
+    rate = (successes + 0.5) / (trials + 1) if binomial else rate
+    if not binomial and not rate.min() > 0:
+        return UndefinedReason.RATE_NOT_POSITIVE
+    variance = result.link.variance(rate)
+    noise = np.where(error > 0, (error / variance) ** 2, 1 / (trials * variance))
+    known, g = result.metric_covariance, len(values)
+    noise_of_log = np.zeros((g, g)) if known is None else np.array(known) / np.outer(values, values)
     return MeasuredGroups(
-        proxy=x,
-        kpi=linked,
-        noise=np.asarray(block_diag(noise_of_x, np.diag(noise)), dtype=np.float64),
+        proxy=np.log(values),
+        kpi=result.link.link(rate),
+        noise=np.asarray(block_diag(noise_of_log, np.diag(noise)), dtype=np.float64),
+        noise_known=known is not None,
     )

@@ -25,16 +25,20 @@ class MeasuredGroups:
     """The g groups of one study.
 
     Attributes:
-        proxy: Relative change of the offline metric (or another proxy), one per group.
+        proxy: Logarithm of the offline metric (or another proxy), one per group. Centred within a
+            study it has no reference group; ``M / min M - 1`` would have the noisiest one in every
+            denominator.
         kpi: Log odds (or log rate) of the KPI, one per group.
         noise: Covariance of the errors, 2 g by 2 g: the proxies of all groups first, then the KPIs.
             Offline metrics of all groups come from the same test sessions, so the block of the
             proxies is not diagonal; that of proxy and KPI is 0 unless they share users.
+        noise_known: Whether the errors of the proxies are known; if not, their block is 0.
     """
 
     proxy: Floats
     kpi: Floats
     noise: Floats
+    noise_known: bool = True
 
 
 def total_covariance(
@@ -69,7 +73,9 @@ def total_covariance(
             df=len(experiments) - 1,
         ),
         naive_slope=float(observed_AA[0, 1] / observed_AA[0, 0]),
-        reliability=float(signal_AA[0, 0] / observed_AA[0, 0]),
+        reliability=float(signal_AA[0, 0] / observed_AA[0, 0])
+        if all(one.noise_known for one in experiments)
+        else None,
         correlation=float(signal_AA[0, 1] / np.sqrt(signal_AA[0, 0] * signal_AA[1, 1]))
         if signal_AA[1, 1] > 0
         else None,

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import attrgetter
 
 import numpy as np
 
@@ -14,13 +13,7 @@ from pipeline.experiment.design.make_plan import (
 )
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.inference.hypotheses.inputs import RESPONSE, relative_change
-from pipeline.inference.power.power import (
-    PowerQuery,
-    expected_sums,
-    minimum_detectable_slope,
-    power,
-    required_days,
-)
+from pipeline.inference.power.power import PowerQuery, PowerSearch, expected_sums, power
 from pipeline.inference.power.traffic_model import Traffic
 from pipeline.inference.sensitivity.random_effects import link_variance
 from pipeline.results.family import Floats
@@ -31,10 +24,7 @@ from pipeline.study import Hypothesis, Study
 POWER = "power.json"
 """Stored with the traffic plan."""
 
-_POINTS = 40
-_TESTS = (attrgetter("significant"), attrgetter("confirmed"))
-"""The two powers, of a :class:`Power`."""
-
+_POINTS = 12
 _CURVE = 10
 """Longest power curve, in multiples of the planned days."""
 
@@ -145,6 +135,7 @@ def _query(
         level=study.regression.level,
         middle=float(everywhere.mean() / values.min() - 1),
         group_deviation=study.experiment.planning.group_deviation,
+        seed=study.study.seed,
     )
 
 
@@ -161,26 +152,16 @@ def _plan_power(query: PowerQuery, setting: _Setting, *, slope: float, unit: flo
     """The power of some groups; slopes refer to a change from the front's worst preference."""
     traffic, planned = setting.traffic, _planned_days(setting.study)
     target = setting.study.experiment.planning.power
-    days = [
-        required_days(target, query, traffic, slope=slope * unit, power_of=power_of)
-        for power_of in _TESTS
-    ]
-    smallest = [
-        minimum_detectable_slope(target, query, traffic, days=planned, power_of=power_of)
-        for power_of in _TESTS
-    ]
-    end = min(_CURVE * planned, max([2 * planned, *(day for day in days if day)]))
+    search = PowerSearch(query=query, traffic=traffic)
+    days = search.required_days(target, slope * unit)
+    smallest = search.minimum_detectable_slope(target, planned)
+    end = min(_CURVE * planned, max(2 * planned, days or 0))
     curve = [round(day) for day in np.unique(np.linspace(1, end, _POINTS).round())]
-    powers = [power(query, traffic, days=day, slope=slope * unit) for day in curve]
     return PlanPower(
         power=power(query, traffic, days=planned, slope=slope * unit),
-        days_to_significant=days[0],
-        days_to_confirmed=days[1],
-        impressions_to_significant=days[0] and round(traffic.impressions(days[0])),
-        impressions_to_confirmed=days[1] and round(traffic.impressions(days[1])),
-        minimum_detectable_significant=smallest[0] and smallest[0] / unit,
-        minimum_detectable_confirmed=smallest[1] and smallest[1] / unit,
+        days_to_confirmed=days,
+        impressions_to_confirmed=days and round(traffic.impressions(days)),
+        minimum_detectable_slope=smallest and smallest / unit,
         days=tuple(curve),
-        power_significant=tuple(one.significant for one in powers),
-        power_confirmed=tuple(one.confirmed for one in powers),
+        power_confirmed=search.curve(curve, slope * unit),
     )

@@ -57,7 +57,15 @@ class Traffic(TrafficStatistics):
             return self.cvr
         return self.ctr if TERMS[kpi][1] == "clicks" else self.ctr * self.cvr
 
-    def sums(self, kpi: Kpi, *, days: float, shares: Floats, chances: Floats) -> GroupSums:
+    def sums(
+        self,
+        kpi: Kpi,
+        *,
+        days: float,
+        shares: Floats,
+        chances: Floats,
+        impressions: tuple[Floats, Floats] | None = None,
+    ) -> GroupSums:
         """The expected sums of groups.
 
         Args:
@@ -65,20 +73,14 @@ class Traffic(TrafficStatistics):
             days: Duration.
             shares: Of the users, one per group.
             chances: :meth:`chance` in each group.
+            impressions: Mean and mean square over the users of each group; the expected by default.
         """
         trials, successes = TERMS[kpi]
-        m1, m2 = self._impressions_of_a_user(days)
+        m1, m2 = impressions or self._impressions_of_a_user(days)
         if trials == "clicks":
             m1, m2 = self._events(m1, m2, self.ctr, Kpi.CTR)
-        counted = (
-            kpi
-            if kpi in _RATES
-            else Kpi.CTR
-            if successes == "clicks"
-            else Kpi.ORDERS_PER_IMPRESSION
-        )
-        e1, e2 = self._events(m1, m2, chances, counted)
-        mean, variance = self._amount(successes)
+        e1, e2 = self._events(m1, m2, chances, counted_kpi(kpi))
+        mean, variance = self.amount(successes)
         users = self.users(days) * shares
         per_user = trials == "users"
         return GroupSums(
@@ -102,11 +104,18 @@ class Traffic(TrafficStatistics):
         spread = chance * (1 - chance) * (m1 + self.correlation[kpi] * pairs)
         return chance * m1, spread + chance**2 * m2
 
-    def _amount(self, successes: str) -> tuple[float, float]:
+    def amount(self, successes: str) -> tuple[float, float]:
         """Mean and variance of the amount of a success; of revenue, in mean orders."""
         if successes == "units":
             return self.units_per_order, self.units_per_order - 1
         return 1.0, self.revenue_variation**2 if successes == "revenue" else 0.0
+
+
+def counted_kpi(kpi: Kpi) -> Kpi:
+    """The rate of the events whose number or amounts a KPI sums up."""
+    if kpi is Kpi.CVR:
+        return kpi
+    return Kpi.CTR if TERMS[kpi][1] == "clicks" else Kpi.ORDERS_PER_IMPRESSION
 
 
 def traffic_of(section: PlanningConfig, paths: StudyPaths) -> Traffic:

@@ -53,18 +53,15 @@ def _panel(ax: Axes, one: PlannedHypothesis, power: PowerAnalysis, cutoff: int) 
         return
     for reach, suffix, dashes in ((one.chosen, "", "-"), (one.even, ", evenly spaced", "--")):
         assert reach is not None
-        for name, powers, colour in (
-            ("significant", reach.power_significant, COLOURS[0]),
-            ("confirmed", reach.power_confirmed, COLOURS[3]),
-        ):
-            known = [(day, p) for day, p in zip(reach.days, powers, strict=True) if p is not None]
-            ax.plot(
-                [day for day, _ in known],
-                [100 * chance for _, chance in known],
-                linestyle=dashes,
-                color=colour,
-                label=f"{name}{suffix}",
-            )
+        curve = zip(reach.days, reach.power_confirmed, strict=True)
+        known = [(day, chance) for day, chance in curve if chance is not None]
+        ax.plot(
+            [day for day, _ in known],
+            [100 * chance for _, chance in known],
+            linestyle=dashes,
+            color=COLOURS[3],
+            label=f"confirmed{suffix}",
+        )
     ax.axhline(100 * power.target_power, color=INK, linewidth=0.6)
     ax.axvline(power.planned_days, color=INK, linewidth=0.6)
     ax.set_ylim(0, 103)

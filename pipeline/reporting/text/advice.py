@@ -1,4 +1,4 @@
-"""The advice on which group to ship, in words."""
+"""The advice on which group to ship."""
 
 from pipeline.core.labels import KPI_LABELS
 from pipeline.reporting.text.formatting import (

@@ -5,8 +5,17 @@ from collections.abc import Sequence
 from pipeline.core.labels import metric_label
 from pipeline.reporting.text.formatting import ABSENT, interval, kpi, number, percent, signed
 from pipeline.reporting.text.reasons import exclusion_words, undefined_words
-from pipeline.results.pooled import ExcludedStudy, Forecast, PooledHypothesis
+from pipeline.results.pooled import (
+    ExcludedStudy,
+    Forecast,
+    PooledHypothesis,
+    TotalCovariance,
+)
 
+ATTENUATED = (
+    "attenuated: a study does not know the errors of its metric, so slopes are pulled towards 0 by an "
+    "unknown factor"
+)
 _HEADER = ("metric", "KPI", "studies", "slope", "CI", "tau", "I²", "prediction interval")
 
 
@@ -50,24 +59,31 @@ def _remarks(one: PooledHypothesis) -> list[str]:
                 f"+{percent(one.largest_change)}"
             )
     if contrasts := one.total_covariance:
-        lines.append(
-            f"total covariance: slope {number(contrasts.slope.slope, 3)} "
-            f"({interval(contrasts.slope.interval)}), {number(contrasts.naive_slope, 3)} without "
-            "correction for measurement error; reliability of the metric "
-            f"{percent(contrasts.reliability)}"
-        )
-    elif one.pooled and one.total_covariance_undefined_reason:
-        where = one.total_covariance_undefined_in
+        lines.append(_contrasts(contrasts))
+    elif one.total_covariance_undefined_reason:
         reason = undefined_words(one.total_covariance_undefined_reason)
-        lines.append(f"no total covariance: {f'{where}: ' if where else ''}{reason}")
+        lines.append(f"no total covariance: {reason}")
+    if one.attenuated:
+        lines.append(ATTENUATED)
     lines += [f"excluded: {_excluded(study)}" for study in one.excluded]
     head = f"{metric} and {kpi(one.kpi)}"
     return ["", head, *(f"  {line}" for line in lines)]
 
 
+def _contrasts(found: TotalCovariance) -> str:
+    slope = f"{number(found.slope.slope, 3)} ({interval(found.slope.interval)})"
+    head = f"total covariance: slope {slope} on ln(metric) over {found.contrasts} contrasts"
+    if found.reliability is None:
+        return head
+    return (
+        f"{head}, {number(found.naive_slope, 3)} without correction for measurement error; "
+        f"reliability of the metric {percent(found.reliability)}"
+    )
+
+
 def _forecast(found: Forecast, response: str) -> str:
     if found.rate_interval is None:
-        ends = "no prediction interval with two studies"
+        ends = "no prediction interval: two studies cannot tell their variation from their errors"
     else:
         low, high = found.rate_interval
         ends = f"prediction interval {signed(100 * low, 2)}% to {signed(100 * high, 2)}%"

@@ -44,7 +44,7 @@ def _of_hypothesis(one: PlannedHypothesis, target: float, cutoff: int | None) ->
     if gain is not None:
         more = "more" if gain > 0 else "less"
         information = f"; the plan has {percent(abs(gain), 0)} {more} information on the slope"
-    slopes = f"{_slopes(chosen, sign)} (evenly spaced: {_slopes(even, sign)})"
+    slopes = f"{_slope(chosen, sign)} (evenly spaced: {_slope(even, sign)})"
     return [
         f"{name}, assumed slope {sign}{one.slope:g}:",
         f"  power at the planned end: {_power(chosen.power)}",
@@ -56,27 +56,17 @@ def _of_hypothesis(one: PlannedHypothesis, target: float, cutoff: int | None) ->
 
 def _power(power: Power) -> str:
     confirmed = power.confirmed
-    both = "never with two groups" if confirmed is None else percent(confirmed, 0)
-    return f"{percent(power.significant, 0)} (significant), {both} (confirmed)"
+    sure = "never with two groups" if confirmed is None else percent(confirmed, 0)
+    return f"{sure} (confirmed), {percent(power.suggestive, 0)} (at least suggestive)"
 
 
 def _days(reach: PlanPower) -> str:
-    significant = _duration(reach.days_to_significant, reach.impressions_to_significant)
-    confirmed = _duration(reach.days_to_confirmed, reach.impressions_to_confirmed)
-    return f"{significant} (significant), {confirmed} (confirmed)"
-
-
-def _duration(days: int | None, impressions: int | None) -> str:
+    days, impressions = reach.days_to_confirmed, reach.impressions_to_confirmed
     if days is None:
         return "never: more days do not help, more groups may"
     return f"{days} {'day' if days == 1 else 'days'} with {thousands(impressions)} impressions"
 
 
-def _slopes(reach: PlanPower, sign: str) -> str:
-    slopes = (
-        (reach.minimum_detectable_significant, "significant"),
-        (reach.minimum_detectable_confirmed, "confirmed"),
-    )
-    return ", ".join(
-        f"{'none' if slope is None else f'{sign}{slope:.3g}'} ({name})" for slope, name in slopes
-    )
+def _slope(reach: PlanPower, sign: str) -> str:
+    slope = reach.minimum_detectable_slope
+    return "none" if slope is None else f"{sign}{slope:.3g}"

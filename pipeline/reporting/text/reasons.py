@@ -62,14 +62,15 @@ UNDEFINED = {
         "the users of a group do not differ, so the slope has no cluster-robust error"
     ),
     UndefinedReason.ONE_STUDY: "one study has no variation between studies",
+    UndefinedReason.TWO_STUDIES: (
+        "two studies cannot tell their variation from their errors; a prediction interval needs three"
+    ),
     UndefinedReason.NO_STUDY: "no study has a slope that can be pooled",
     UndefinedReason.METRIC_VARIES_IN_ONE_STUDY: (
         "the metric varies by more than its measurement error in one study only"
     ),
     UndefinedReason.IDENTICAL_SLOPES: "all studies have the same slope, so it has no error",
-    UndefinedReason.METRIC_COVARIANCE_UNKNOWN: (
-        "the report has no metric_covariance, the measurement errors of the metric"
-    ),
+    UndefinedReason.RATE_NOT_POSITIVE: "the amount of a group is 0 or negative, so it has no logarithm",
     UndefinedReason.RATE_WITHOUT_ERROR: "a group's rate is 0 or 1, or its error is unknown",
     UndefinedReason.NEGATIVE_AMOUNT: "a group's amount is negative (more refunds than sales)",
     UndefinedReason.USER_SUMS_UNKNOWN: (

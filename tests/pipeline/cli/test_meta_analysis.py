@@ -109,12 +109,12 @@ def rejected(capsys, *arguments):
     return err
 
 
-def test_slopes_and_cluster_robust_errors_are_pooled(four, capsys):
+def test_headline_slopes_and_their_users_errors_are_pooled(four, capsys):
     (found,) = pooled(capsys, *four, "--gain", "0.02", "--level", "0.9")
 
     rows = [json.loads(Path(path).read_text(encoding="utf-8"))["hypotheses"][0] for path in four]
-    slopes = np.array([row["slope"] for row in rows])
-    errors = np.array([row["cluster_robust"]["standard_error"] for row in rows])
+    slopes = np.array([row["headline"]["slope"] for row in rows])
+    errors = np.array([row["headline"]["users_standard_error"] for row in rows])
     expected = pool_slopes(slopes, errors, level=0.9)
     points = [point for row in rows for point in row["points"]]
     rate = sum(p["successes"] for p in points) / sum(p["trials"] for p in points)
@@ -133,11 +133,13 @@ def test_the_total_covariance_is_corrected_for_measurement_error(four, capsys):
     (found,) = pooled(capsys, *four)
 
     contrasts = found["total_covariance"]
-    # of the errors' variance, 2e-6, half is shared by all groups and falls out of the contrasts
-    share = 1e-6 / np.var(RECALL, ddof=1)
+    # in logs; of the errors' variance, 2e-6, the half that all groups share nearly falls out
+    share = 1e-6 * np.mean(np.array(RECALL) ** -2.0) / np.var(np.log(RECALL), ddof=1)
     assert 1 - contrasts["reliability"] == pytest.approx(share, rel=0.2)
     assert contrasts["naive_slope"] < contrasts["slope"]["slope"]
-    assert contrasts["slope"]["slope"] == pytest.approx(0.85, abs=0.01)
+    # the planted slopes are those of x; ln(M) changes by 0.91 of it over the front
+    assert contrasts["slope"]["slope"] == pytest.approx(0.85 / 0.91, abs=0.02)
+    assert found["attenuated"] is False
     assert contrasts["contrasts"] == 4 * 3
 
 
@@ -159,8 +161,8 @@ def test_the_table_shows_pooled_slopes_and_forecasts(four, capsys):
     assert row.startswith("Recall@20  click-through rate  4        0.8")
     assert title == "Recall@20 and click-through rate"
     assert gain.startswith("  +2% Recall@20 predicts +1.")
-    assert "prediction interval −0." in gain
-    assert contrasts.startswith("  total covariance: slope 0.8")
+    assert "prediction interval +0." in gain
+    assert contrasts.startswith("  total covariance: slope 0.9")
 
 
 def test_studies_that_cannot_be_pooled_are_excluded_with_a_reason(study, four, capsys):
@@ -203,11 +205,11 @@ def test_two_studies_predict_without_an_interval(four, capsys):
     assert main(["meta-analysis", *four[:2], "--gain", "0.5"]) == 0
 
     out = capsys.readouterr().out
-    assert "no prediction interval with two studies" in out
+    assert "no prediction interval: two studies cannot tell" in out
     assert "extrapolation: the largest change of Recall@20 in a study is +20.0%" in out
 
 
-def test_reports_without_metric_covariance_are_pooled(study, four, capsys):
+def test_slopes_on_a_metric_of_unknown_error_are_said_to_be_attenuated(study, four, capsys):
     old = results(1.0)
     del old[0]["metric_covariance"]
     path = study("old", old)
@@ -215,18 +217,30 @@ def test_reports_without_metric_covariance_are_pooled(study, four, capsys):
     (found,) = pooled(capsys, *four, path)
 
     assert len(found["studies"]) == 5
-    assert found["total_covariance"] is None
-    assert found["total_covariance_undefined_reason"] == "metric_covariance_unknown"
-    assert found["total_covariance_undefined_in"] == path
+    assert found["attenuated"] is True
+    assert found["total_covariance"]["reliability"] is None
+    assert main(["meta-analysis", *four, path]) == 0
+    assert "attenuated: a study does not know the errors of its metric" in capsys.readouterr().out
 
 
-def test_a_group_without_failures_has_no_log_odds(study, four, capsys):
-    extreme = results(1.0)
-    extreme[0]["points"][0]["rate"] = 1.0
+def test_contrasts_need_neither_a_slope_of_their_study_nor_its_users(study, four, capsys):
+    """Two groups, counts without users, a group without clicks: no slope to pool, but contrasts."""
+    pair = results(1.0)[0]
+    pair |= {"slope": None, "verdict": "undefined", "metric_covariance": None, "groups": 2}
+    pair["points"] = pair["points"][:2]
+    pair["points"][0] |= {"rate": 0.0, "successes": 0, "standard_error": None}
+    blocked, level = results(1.0, healthy=False), results(1.0)
+    level[0] |= {"slope": None, "verdict": "undefined"}
+    level[0]["points"][2]["metric_value"] = 0.0
+    paths = [study("pair", [pair]), study("blocked", blocked), study("level", level)]
 
-    (found,) = pooled(capsys, *four, study("extreme", extreme))
+    (found,) = pooled(capsys, *four, *paths)
 
-    assert found["total_covariance_undefined_reason"] == "rate_without_error"
+    assert found["total_covariance"]["contrasts"] == 4 * 3 + 1
+    assert [tuple(one.values()) for one in found["total_covariance_excluded"]] == [
+        (paths[1], "blocked", None),
+        (paths[2], "undefined", "metric_not_positive"),
+    ]
 
 
 def test_the_output_of_fit_can_be_pooled(tmp_path, capsys):
@@ -387,7 +401,7 @@ def test_count_metrics_are_pooled_on_the_log_scale_without_odds(study, capsys):
     assert change["rate"] > 2
     assert change["rate_change"] == pytest.approx(np.expm1(0.05 * slope))
     assert (change["odds_change"], change["odds_interval"]) == (None, None)
-    # log(2 (1 + x)^b) is b log(1 + x), a little below b x
-    assert found["total_covariance"]["slope"]["slope"] == pytest.approx(0.95, abs=0.12)
+    # log(2 (1 + x)^b) is b ln(M) plus a constant; studies weigh equally, as their metric is the same
+    assert found["total_covariance"]["slope"]["slope"] == pytest.approx(0.95, abs=0.002)
     assert main(["meta-analysis", *paths, "--gain", "0.05"]) == 0
     assert "odds" not in capsys.readouterr().out

@@ -51,6 +51,10 @@ def test_between_groups_variance_solves_its_equation():
     assert between_groups_variance(y / 10, v, np.ones(4)) == 0
 
 
+def test_groups_that_are_all_the_same_have_a_p_value_of_1():
+    assert score_slope(0.0, X, response(np.zeros(5), 1.0)).p_value == 1
+
+
 @pytest.mark.parametrize("b", [0.0, 0.5, -2.0])
 def test_a_p_value_below_the_error_rate_is_a_rejection(b):
     rng = np.random.default_rng(3)

@@ -174,6 +174,26 @@ def test_the_jackknife_covers_the_planted_slope():
     assert refused == 0
 
 
+@pytest.mark.parametrize("reliability", [0.42, 0.7])
+def test_many_small_tests_of_a_noisy_metric_have_the_slope_of_the_true_one(reliability):
+    """150 tests of four groups; the spread of the true log metric is 0.2, its slope 1."""
+    rng = np.random.default_rng(5)
+    error = 0.2 * sqrt((1 - reliability) / reliability)
+    noise = np.diag([error**2] * 4 + [0.15**2] * 4)
+    experiments = []
+    for _ in range(150):
+        true = 0.2 * rng.standard_normal(4)
+        kpi = true + 0.1 * rng.standard_normal(4) + 0.15 * rng.standard_normal(4)
+        experiments.append(groups(true + error * rng.standard_normal(4), kpi, noise))
+
+    found = fit(*experiments)
+
+    assert found.slope.interval[0] < 1 < found.slope.interval[1]
+    assert found.slope.standard_error < 0.15
+    assert found.reliability == pytest.approx(reliability, abs=0.07)
+    assert found.naive_slope == pytest.approx(reliability, abs=0.1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("experiments", [5, 20])
 @pytest.mark.parametrize("sigma", [0.01, 0.03])

@@ -42,11 +42,13 @@ def test_the_lines_have_the_plan_its_power_and_evenly_spaced_groups(plan, power)
     assert spaced == "compared with evenly spaced preferences: p00, p02, p05"
     assert name == "H1, Recall@20 → click-through rate, assumed slope 1.5:"
     first = power.hypotheses[0]
-    assert f"{first.chosen.power.significant:.0%} (significant)" in planned
-    assert f"80% power after {first.chosen.days_to_significant} days" in target
-    assert f"with {first.chosen.impressions_to_confirmed:,} impressions (confirmed)" in target
+    assert f"{first.chosen.power.suggestive:.0%} (at least suggestive)" in planned
+    assert f"80% power after {first.chosen.days_to_confirmed} days" in target
+    assert f"with {first.chosen.impressions_to_confirmed:,} impressions" in target
     assert f"{first.information.gain:.0%} more information" in even
-    assert f"{first.chosen.minimum_detectable_significant:.3g} (significant)" in detectable
+    smallest = first.chosen.minimum_detectable_slope
+    found = "none" if smallest is None else f"{smallest:.3g}"
+    assert f"slope at 80% power: {found} (evenly" in detectable
     assert second == (
         "H2, MRR@20 → click-through rate: the metric is undefined, 0 or negative in a group"
     )
@@ -57,7 +59,7 @@ def test_power_that_is_never_reached_and_a_disabled_plan_are_reported(plan, powe
     never = replace(
         first.chosen,
         days_to_confirmed=None,
-        minimum_detectable_confirmed=None,
+        minimum_detectable_slope=None,
         power=replace(first.chosen.power, confirmed=None),
     )
     changed = replace(first, chosen=never, direction="negative")
@@ -67,9 +69,9 @@ def test_power_that_is_never_reached_and_a_disabled_plan_are_reported(plan, powe
     text = "\n".join(lines)
     assert "experiment spring (disabled): 3 groups" in text
     assert "assumed slope -1.5" in text
-    assert "never: more days do not help, more groups may (confirmed)" in text
+    assert "never: more days do not help, more groups may" in text
     assert "never with two groups (confirmed)" in text
-    assert "none (confirmed)" in text
+    assert "at 80% power: none (evenly spaced" in text
 
 
 def test_the_curves_are_the_power_and_an_undefined_hypothesis_has_its_reason(power):
@@ -77,16 +79,11 @@ def test_the_curves_are_the_power_and_an_undefined_hypothesis_has_its_reason(pow
 
     first, second = figure.axes
     curves = {line.get_label(): line for line in first.lines if line.get_label()[0] != "_"}
-    assert sorted(curves) == [
-        "confirmed",
-        "confirmed, evenly spaced",
-        "significant",
-        "significant, evenly spaced",
-    ]
+    assert sorted(curves) == ["confirmed", "confirmed, evenly spaced"]
     chosen = power.hypotheses[0].chosen
-    assert tuple(curves["significant"].get_xdata()) == chosen.days
-    assert list(curves["significant"].get_ydata()) == [
-        100 * chance for chance in chosen.power_significant
+    assert tuple(curves["confirmed"].get_xdata()) == chosen.days
+    assert list(curves["confirmed"].get_ydata()) == [
+        100 * chance for chance in chosen.power_confirmed
     ]
     assert [text.get_text() for text in second.texts] == [
         "the metric is undefined, 0 or negative in a group"
