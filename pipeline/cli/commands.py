@@ -1,15 +1,17 @@
 """Every command: help, arguments, examples, and the function that runs it."""
 
-import argparse
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pipeline.cli.arguments import (
+    FIT,
+    LEVEL,
+    Argument,
+    argument,
+    override,
+    port,
+)
 from pipeline.core.asset_graph import EVERYTHING
-
-Argument = tuple[tuple[str, ...], dict[str, Any]]
-"""Names and options of an argument, as ``ArgumentParser.add_argument`` takes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,60 +39,6 @@ class Command:
     has_json: bool = True
 
 
-def _argument(*names: str, **options: Any) -> Argument:
-    return names, options
-
-
-def _override(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if equals and "." in key:
-        return key, value
-    raise argparse.ArgumentTypeError(f"{text!r} is not of the form section.key=value")
-
-
-def _port(text: str) -> int:
-    with suppress(ValueError):
-        if 0 <= (port := int(text)) < 1 << 16:
-            return port
-    raise argparse.ArgumentTypeError(f"{text!r} is not a valid port; expected 0 to 65535")
-
-
-def _level(text: str) -> float:
-    with suppress(ValueError):
-        if 0.5 < (level := float(text)) < 1:
-            return level
-    raise argparse.ArgumentTypeError(f"{text!r} is not between 0.5 and 1; such as 0.95")
-
-
-def _margin(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < (margin := float(text)) <= 1:
-            return margin
-    raise argparse.ArgumentTypeError(f"{text!r} is not above 0 and at most 1; such as 0.01")
-
-
-def _correlation(text: str) -> float:
-    with suppress(ValueError):
-        if 0 <= (correlation := float(text)) < 1:
-            return correlation
-    raise argparse.ArgumentTypeError(f"{text!r} is not at least 0 and below 1; such as 0.9")
-
-
-_COUNTS = {
-    "group": "the test groups' names",
-    "impressions": "impressions",
-    "clicks": "clicks",
-    "orders": "orders",
-    "units": "units sold",
-    "revenue": "revenue",
-    "users": "users, those assigned to the group",
-    "share": "planned shares of the users",
-}
-
-_LEVEL = _argument(
-    "--level", type=_level, default=0.95, help="confidence level of intervals (default: 0.95)"
-)
-
 _ALL = (
     Command(
         name="study",
@@ -107,17 +55,17 @@ _ALL = (
         ),
         run="pipeline.cli.study:study",
         arguments=(
-            _argument("--select", default=EVERYTHING, metavar="ASSETS", help="default: all"),
-            _argument(
+            argument("--select", default=EVERYTHING, metavar="ASSETS", help="default: all"),
+            argument(
                 "--set",
                 dest="overrides",
                 action="append",
                 default=[],
-                type=_override,
+                type=override,
                 metavar="KEY=VALUE",
                 help="override a parameter, such as training.epochs=3; may be repeated",
             ),
-            _argument("--verbose", action="store_true", help="print Dagster's log to stderr"),
+            argument("--verbose", action="store_true", help="print Dagster's log to stderr"),
         ),
     ),
     Command(
@@ -126,7 +74,7 @@ _ALL = (
         description="Prints the path of the HTML report; --json adds Markdown, JSON and summary.",
         examples=("paretoscope report", "paretoscope report --open", "paretoscope report --json"),
         run="pipeline.cli.results:report",
-        arguments=(_argument("--open", dest="show", action="store_true", help="open the page"),),
+        arguments=(argument("--open", dest="show", action="store_true", help="open the page"),),
     ),
     Command(
         name="compare",
@@ -143,9 +91,9 @@ _ALL = (
         ),
         run="pipeline.cli.results:compare",
         arguments=(
-            _argument("studies", nargs="+", metavar="STUDY", help="name, folder or report.json"),
-            _argument("--out", type=Path, metavar="FOLDER", help="default: data/comparisons/A-B"),
-            _LEVEL,
+            argument("studies", nargs="+", metavar="STUDY", help="name, folder or report.json"),
+            argument("--out", type=Path, metavar="FOLDER", help="default: data/comparisons/A-B"),
+            LEVEL,
         ),
     ),
     Command(
@@ -189,7 +137,7 @@ _ALL = (
         ),
         examples=("paretoscope evaluate-shard 1", "paretoscope evaluate-shard 2"),
         run="pipeline.cli.model:evaluate_shard",
-        arguments=(_argument("shard", type=int, help="1 to evaluation.shards"),),
+        arguments=(argument("shard", type=int, help="1 to evaluation.shards"),),
         has_json=False,
     ),
     Command(
@@ -213,8 +161,8 @@ _ALL = (
         examples=("paretoscope serve", "paretoscope serve --host 0.0.0.0 --port 8080"),
         run="pipeline.cli.experiment:serve",
         arguments=(
-            _argument("--host", default="127.0.0.1", help="address to listen on"),
-            _argument("--port", type=_port, default=8350, help="0 selects a free port"),
+            argument("--host", default="127.0.0.1", help="address to listen on"),
+            argument("--port", type=port, default=8350, help="0 selects a free port"),
         ),
         has_json=False,
     ),
@@ -230,7 +178,7 @@ _ALL = (
             "paretoscope simulate --url http://127.0.0.1:8350 --json",
         ),
         run="pipeline.cli.experiment:simulate",
-        arguments=(_argument("--url", required=True, help="such as http://127.0.0.1:8350"),),
+        arguments=(argument("--url", required=True, help="such as http://127.0.0.1:8350"),),
     ),
     Command(
         name="validate-log",
@@ -269,49 +217,7 @@ _ALL = (
             "paretoscope fit tests.csv --group variant --impressions views --metric auc",
         ),
         run="pipeline.cli.results:fit",
-        arguments=(
-            _argument("counts", type=Path, metavar="TABLE", help="one row per group"),
-            _argument("--report", type=Path, metavar="FOLDER", help="write a report there"),
-            _argument(
-                "--hypothesis",
-                action="append",
-                default=[],
-                metavar="METRIC:KPI:SIGN",
-                help="such as recall@20:ctr:+; default: those of the paper",
-            ),
-            _argument(
-                "--control", metavar="GROUP", help="compare with it; default: the lowest group"
-            ),
-            _argument(
-                "--margin",
-                type=_margin,
-                help="relative KPI difference that is negligible; 0.01 is 1%%",
-            ),
-            *(
-                _argument(f"--{name}", metavar="COLUMN", help=f"the table's column of {meaning}")
-                for name, meaning in _COUNTS.items()
-            ),
-            _argument(
-                "--metric",
-                action="append",
-                default=[],
-                metavar="COLUMN",
-                help="an offline metric; may be repeated; default: every other numeric column",
-            ),
-            _argument(
-                "--one-trial-per-user",
-                action="store_true",
-                help="no user has two impressions, so impressions are independent",
-            ),
-            _argument(
-                "--error-correlation",
-                type=_correlation,
-                default=0.0,
-                metavar="R",
-                help="of two groups' metric errors (METRIC_se); near 1 on the same test sessions",
-            ),
-            _LEVEL,
-        ),
+        arguments=FIT,
     ),
     Command(
         name="meta-analysis",
@@ -327,9 +233,9 @@ _ALL = (
         ),
         run="pipeline.cli.results:meta_analysis",
         arguments=(
-            _argument("reports", type=Path, nargs="+", metavar="REPORT.json"),
-            _argument("--gain", type=float, help="relative gain of the metric; 0.02 is +2%%"),
-            _LEVEL,
+            argument("reports", type=Path, nargs="+", metavar="REPORT.json"),
+            argument("--gain", type=float, help="relative gain of the metric; 0.02 is +2%%"),
+            LEVEL,
         ),
     ),
     Command(

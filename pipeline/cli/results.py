@@ -52,7 +52,7 @@ def fit(  # noqa: PLR0913 - the options of the command
     )
     found = fit_counts(counts, declared, level=level, seed=0, advice=advice, options=options)
     limitations = limitation_sentences(found.limitations)
-    if not found.hypotheses and not report:
+    if not (found.hypotheses or report or json):
         raise StudyError(limitations[0])
     page = write_new_report(build_counts_report(found, counts), report) if report else None
     answers = [answer_sentence(result, found.cutoff) for result in found.hypotheses]

@@ -17,7 +17,7 @@ from pipeline.reporting.comparison.build import Comparison
 from pipeline.reporting.figures.charts import fronts_figure, slopes_figure
 from pipeline.reporting.figures.svg import as_svg
 from pipeline.reporting.text.advice import expected_words, moved, predicted_words, ship_words
-from pipeline.reporting.text.confounding import direction_sentence, optimise_words
+from pipeline.reporting.text.confounding import direction_words, optimise_words, runners_up
 from pipeline.reporting.text.diagnostics import diagnostic_rows
 from pipeline.reporting.text.formatting import NUMBERS, kpi, plain
 from pipeline.reporting.text.power_summary import power_lines
@@ -44,6 +44,7 @@ _LABELS: Mapping[str, Callable[..., Any]] = {
     "evidence": evidence_words,
     "limitations": limitation_sentences,
     "diagnostic_rows": diagnostic_rows,
+    "runners_up": runners_up,
     "ship_words": ship_words,
     "expected_words": expected_words,
     "predicted_words": predicted_words,
@@ -70,7 +71,7 @@ def jinja_environment(markup: str, cutoff: int | None) -> jinja2.Environment:
         **NUMBERS,
         **_LABELS,
         "metric": partial(metric_label, cutoff=cutoff),
-        "direction_sentence": partial(direction_sentence, cutoff=cutoff),
+        "direction_words": partial(direction_words, cutoff=cutoff),
         "optimise_words": partial(optimise_words, cutoff=cutoff),
         "power_lines": partial(power_lines, cutoff=cutoff),
     }

@@ -117,13 +117,14 @@ class Advice:
             one, and where other metrics cannot be told apart from it: then none alone is advised.
         confounded: Id of the hypothesis whose metric would be optimised but for its ``rivals``.
         rivals: The metrics that cannot be told apart from that of ``confounded``.
-        explained: Whether a hypothesis on this KPI is confirmed or suggestive.
+        explained: Whether a hypothesis on this KPI has an answer, whatever its direction.
         contradicted: Ids of hypotheses on this KPI that are contradicted.
         comparisons: Number of comparisons that the error rate is shared by (Bonferroni).
         candidates: Number of groups that the best was selected from.
         users: Users with a trial, of the smaller of the two groups compared; None where unknown.
         events: Events (clicks, orders) in the two groups compared.
         margin: Relative change of the KPI that is negligible, as declared.
+        missing_columns: Of a table of counts: those that would make the users of the KPI known.
     """
 
     kpi: Kpi
@@ -148,6 +149,7 @@ class Advice:
     users: int | None = None
     events: int | None = None
     margin: Finite | None = None
+    missing_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

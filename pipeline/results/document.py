@@ -59,7 +59,10 @@ class MetricValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupKpi:
-    """One KPI of one group; see :data:`pipeline.experiment.kpis.contracts.GROUP_KPIS`."""
+    """One KPI of one group; see :data:`pipeline.experiment.kpis.contracts.GROUP_KPIS`.
+
+    Users and their sums are None where a table of counts does not have them.
+    """
 
     group: str
     preference_id: str
@@ -68,10 +71,10 @@ class GroupKpi:
     successes: int | Finite
     rate: Finite | None
     standard_error: Finite | None
-    users: int
-    sum_mm: int | Finite
-    sum_my: int | Finite
-    sum_yy: int | Finite
+    users: int | None
+    sum_mm: int | Finite | None
+    sum_my: int | Finite | None
+    sum_yy: int | Finite | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

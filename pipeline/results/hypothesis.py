@@ -49,7 +49,7 @@ class GroupPoint:
     x: Finite | None
     x_standard_error: Finite | None = None
     trials: int
-    successes: int
+    successes: int | Finite
     rate: Finite | None
     standard_error: Finite | None
     kpi_change: Finite | None = None

@@ -103,6 +103,7 @@ def _details(estimates: Estimates, cutoff: int | None) -> dict[str, Any]:
         "advice": Markdown("\n".join(f"- {advice_sentence(one)}" for one in estimates.advice)),
         **{f"slope of {_name(one)}": one.slope for one in hypotheses},
         "sample ratio p": ratio and ratio.p_value,
+        "sample ratio e-value": ratio and ratio.largest_e_value,
     }
 
 

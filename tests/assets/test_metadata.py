@@ -37,6 +37,7 @@ TRACKED = {
         "slope of H3: orders_per_impression on recall_order_density",
         "slope of H4: cvr on recall",
         "sample ratio p",
+        "sample ratio e-value",
     },
 }
 """Numbers that the UI plots over runs, under stable names."""

@@ -20,6 +20,7 @@ from assets.definitions import defs
 from assets.resources import StudyResource
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.cli import main
+from pipeline.core.contracts import Kpi
 from pipeline.experiment.log.dry_run import inspect_log
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.reader import read_report
@@ -129,10 +130,12 @@ def test_the_exploratory_ranking_is_a_tie_in_which_nothing_is_significant(fitted
     _, report, page = fitted
 
     found = report.metric_ranking
-    assert {one.metric for one in found} == set(METRICS) - {"r2", "user_novelty"}
-    assert all(one.tied and one.bh_p_value > 0.5 for one in found)
-    assert [one.metric for one in report.unfitted_pairs] == ["r2", "user_novelty"]
-    assert page.count("tied with the best") == 5
+    own = [one for one in found if one.kpi is Kpi.CTR]
+    assert {one.metric for one in own} == set(METRICS)
+    assert all(one.tied and one.bh_p_value > 0.5 for one in own)
+    assert {one.undefined_reason for one in own} == {UndefinedReason.NOT_ASSOCIATED}
+    assert {one.metric for one in report.unfitted_pairs} == {"r2", "user_novelty"}
+    assert "not ranked: no metric is associated with it" in page
 
 
 def test_the_sample_ratio_passes_and_the_limitations_are_stated(fitted):

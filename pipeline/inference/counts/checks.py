@@ -87,7 +87,7 @@ def check_counts(
         for row, y in enumerate(counts.get(part, ())):
             if y > (n := counts[whole][row]):
                 msg = (
-                    f"{source}: row {row + 1} (group {groups[row]}) has {n} {whole} and {y} {part}; "
+                    f"{source}: row {row + 1}: group {groups[row]} has {n} {whole} and {y} {part}; "
                     "expected at most one click per impression and one order per click"
                 )
                 raise DataError(msg)

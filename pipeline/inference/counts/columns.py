@@ -101,7 +101,7 @@ def with_our_names(table: CellTable, options: CountsOptions) -> CellTable:
         DataError: if a declared column is missing, or a required one is not found.
     """
     chosen = _declared(table, options)
-    plain = {_plain(name): name for name in reversed(table.columns)}
+    plain = {_plain(name): name for name in reversed(list(table.columns))}
     for name in (*OUR_NAMES, *SUM_COLUMNS):
         if name not in chosen and name in plain:
             chosen[name] = name if name in table.columns else plain[name]

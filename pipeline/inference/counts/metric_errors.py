@@ -106,8 +106,8 @@ def _arrays(
     signed = len(names) > 1
     for name in names:
         for row, (group, value) in enumerate(zip(groups, numbers[name], strict=True), start=1):
-            known = value is not None and np.isfinite(float(value))
-            if not known or (value < 0 and not signed):
+            number = float("nan") if value is None else float(value)
+            if not np.isfinite(number) or (number < 0 and not signed):
                 msg = (
                     f"{source}: {name} is {'missing' if value is None else value} in row {row} "
                     f"(group {group}); expected {'a number' if signed else 'a number of 0 or more'} "

@@ -65,7 +65,7 @@ def offline_metrics(
     cutoff = common_cutoff(list(values))
     known = {
         metric_column(column, cutoff): np.sqrt(covariance_GG.diagonal())
-        for column, covariance_GG in errors.covariances().items()
+        for column, covariance_GG in _with_products(errors, list(values)).covariances().items()
     }
     measured = dict(zip(names, values.values(), strict=True))
     measured |= _products(measured)
@@ -105,16 +105,16 @@ def covariance_table(
     errors: MetricErrors, columns: Sequence[str], groups: Sequence[str]
 ) -> pl.DataFrame | None:
     """The table ``offline_metric_covariance``; None if no error is known."""
-    cutoff = common_cutoff(columns)
+    cutoff, known = common_cutoff(columns), _with_products(errors, columns)
     rows = [
         {
             "metric": metric_column(column, cutoff),
             "preference_id": one,
             "other_preference_id": other,
             "covariance": float(covariance_GG[row, at]),
-            "method": errors.methods[column],
+            "method": known.methods[column],
         }
-        for column, covariance_GG in _with_products(errors, columns).covariances().items()
+        for column, covariance_GG in known.covariances().items()
         for row, one in enumerate(groups)
         for at, other in enumerate(groups)
     ]

@@ -6,6 +6,7 @@ positive semi-definite, m is at least 1, and for yes/no KPIs y is at most m. Sum
 sums of something else, such as of one day's users.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,8 +16,11 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError
 from pipeline.experiment.kpis.contracts import TERMS, USER_SUMS
 
-_TOLERANCE = 1e-9
-"""Relative; sums may have been computed in floating point."""
+_TOLERANCE = 1e-4
+"""Relative, of inequalities: sums may be rounded."""
+
+_ROUND_OFF = 1e-9
+"""Relative, of equalities: sums may have been computed in floating point."""
 
 Columns = Mapping[str, Sequence[Number]]
 
@@ -26,7 +30,7 @@ class UserSums:
     """The sums of a table by KPI.
 
     Attributes:
-        known: All four of every KPI, one number per group. Where they are not known, every trial
+        known: All four of every KPI, one number per group. Where they are missing, every trial
             counts as a user.
         missing: The columns that would make them known, of the KPIs that lack some.
         one_trial_per_user: Whether each user has one impression.
@@ -58,7 +62,7 @@ def complete_user_sums(
     single = one_trial or _same(counts, "users", "impressions")
     if single:
         _check_single(counts, groups, source)
-    found: dict[Kpi, dict[str, Sequence[Number]]] = {}
+    found: dict[Kpi, Mapping[str, Sequence[Number]]] = {}
     missing: dict[Kpi, tuple[str, ...]] = {}
     for kpi, (trials, successes) in TERMS.items():
         if not {trials, successes} <= set(counts):
@@ -67,14 +71,38 @@ def complete_user_sums(
         alone = single or trials == "users" or _same(counts, f"{kpi}_users", trials)
         known = _derived(counts, kpi, alone=alone) | given
         sums = _Sums(kpi=kpi, trials=trials, successes=successes, alone=alone, counts=counts)
-        for row, group in enumerate(groups):
-            if fault := next(sums.faults({s: known[s][row] for s in known}, row), None):
-                raise DataError(f"{source}: row {row + 1} (group {group}): {fault}")
+        if fault := sums.first_fault(known):
+            row, problem = fault
+            raise DataError(f"{source}: row {row + 1} (group {groups[row]}): {problem}")
+        if "sum_yy" not in known:
+            shared = known | _squares_of_another(counts, kpi)
+            known = known if sums.first_fault(shared) else shared
         if lacking := [f"{kpi}_{name}" for name in USER_SUMS if name not in known]:
             missing[kpi] = tuple(lacking)
-            known = _derived(counts, kpi, alone=True) | {"sum_yy": counts[successes]}
+            known = _placeholder(counts, kpi)
         found[kpi] = {name: known[name] for name in USER_SUMS}
     return UserSums(known=found, missing=missing, one_trial_per_user=single)
+
+
+def _squares_of_another(counts: Columns, kpi: Kpi) -> dict[str, Sequence[Number]]:
+    """Σ y² of another KPI with the same successes: it is the same, whatever the trials are."""
+    _, successes = TERMS[kpi]
+    names = (f"{one}_sum_yy" for one, (_, other) in TERMS.items() if other == successes)
+    return next(({"sum_yy": counts[name]} for name in names if name in counts), {})
+
+
+def _placeholder(counts: Columns, kpi: Kpi) -> dict[str, Sequence[Number]]:
+    """Sums with every trial as a user; amounts vary by a coefficient of variation of 1.
+
+    What follows from them is the model's of yes/no KPIs, and of amounts the slope alone. They scale
+    with the unit of the amount, so that the slope does not depend on it.
+    """
+    trials, successes = (counts[name] for name in TERMS[kpi])
+    squares = [2 * y * y / n if n else 0 for n, y in zip(trials, successes, strict=True)]
+    if all(isinstance(y, int) for y in successes):
+        squares = [math.ceil(square) for square in squares]
+    alone = _derived(counts, kpi, alone=True)
+    return alone if kpi.is_binary else {**alone, "sum_yy": squares}
 
 
 def _same(counts: Columns, one: str, other: str) -> bool:
@@ -114,7 +142,14 @@ class _Sums:
     alone: bool
     counts: Columns
 
-    def faults(self, sums: Mapping[str, Number], row: int) -> Iterator[str]:
+    def first_fault(self, known: Mapping[str, Sequence[Number]]) -> tuple[int, str] | None:
+        """The first row whose sums contradict something, and what."""
+        for row in range(len(self.counts[self.trials])):
+            if fault := next(self._faults({s: known[s][row] for s in known}, row), None):
+                return row, fault
+        return None
+
+    def _faults(self, sums: Mapping[str, Number], row: int) -> Iterator[str]:
         """What the sums of one group contradict, in words."""
         n, y = self.counts[self.trials][row], self.counts[self.successes][row]
         yield from self._users(sums, row, n)
@@ -211,7 +246,7 @@ def _less(one: Number, other: Number) -> bool:
 
 
 def _equal(one: Number, other: Number) -> bool:
-    return abs(one - other) <= abs(other) * _TOLERANCE
+    return abs(one - other) <= abs(other) * _ROUND_OFF
 
 
 def _is_indefinite(totals: Sequence[Number], products: Sequence[Number]) -> bool:

@@ -47,4 +47,5 @@ def fit_batch(x_G: Floats, sums: GroupSums) -> tuple[Floats, Floats]:
 def log_likelihood(x_KG: Floats, sums: GroupSums, intercept_K: Floats, slope_K: Floats) -> Floats:
     """Log likelihood of the sums for every row of x, up to the family's constant."""
     line_KG = intercept_K[:, None] + slope_K[:, None] * x_KG
-    return (sums.successes * line_KG - sums.trials * sums.family.cumulant(line_KG)).sum(axis=1)
+    with np.errstate(invalid="ignore"):  # nan where there is no finite fit
+        return (sums.successes * line_KG - sums.trials * sums.family.cumulant(line_KG)).sum(axis=1)

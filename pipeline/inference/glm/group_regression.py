@@ -68,8 +68,8 @@ class GroupSums:
         """Successes over trials in all groups; nan without trials."""
         return float(self.successes.sum() / self.trials.sum()) if self.trials.sum() else np.nan
 
-    def of(self, groups: NDArray[np.bool_]) -> "GroupSums":
-        """The sums of some of the groups."""
+    def of(self, groups: NDArray[np.bool_] | NDArray[np.intp]) -> "GroupSums":
+        """The sums of some of the groups, by a mask or by indices of any shape."""
         sums = (field.name for field in fields(self) if field.name != "family")
         return replace(self, **{name: getattr(self, name)[groups] for name in sums})
 
@@ -159,7 +159,7 @@ def fit_glm(model: GLM) -> Any:
     The warning of a perfect fit is ignored: as many groups as coefficients fit exactly, and
     separation is excluded before.
     """
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         warnings.simplefilter("ignore", PerfectSeparationWarning)
         return model.fit(tol=1e-10, tol_criterion="params", maxiter=100)
 
@@ -170,6 +170,8 @@ def undefined_reason(x: Floats, sums: GroupSums) -> UndefinedReason | None:
         return UndefinedReason.METRIC_NOT_POSITIVE
     if (sums.trials <= 0).any():
         return UndefinedReason.NO_TRIALS
+    if (sums.successes < 0).any():
+        return UndefinedReason.NEGATIVE_AMOUNT
     if np.ptp(x) < _SMALLEST_RANGE:
         return UndefinedReason.METRIC_CONSTANT
     if sums.successes.sum() == 0:

@@ -1,12 +1,17 @@
 """p-values adjusted for multiple tests."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
+from scipy import stats
+
+from pipeline.results.family import Floats
 
 
-def adjust_p_values(p_values: Sequence[float | None], method: str) -> list[float | None]:
+def adjust_p_values(
+    p_values: Sequence[float | None], method: Literal["holm", "fdr_bh"]
+) -> list[float | None]:
     """Adjust the p-values of a family of tests; None stays None and does not count.
 
     Args:
@@ -18,6 +23,18 @@ def adjust_p_values(p_values: Sequence[float | None], method: str) -> list[float
     known = [p for p in p_values if p is not None]
     if not known:
         return list(p_values)
-    corrected = np.asarray(multipletests(known, method=method)[1], dtype=np.float64)
+    p_values_K = np.array(known)
+    corrected = (
+        stats.false_discovery_control(p_values_K) if method == "fdr_bh" else _holm(p_values_K)
+    )
     found = iter(corrected.tolist())
     return [None if p is None else next(found) for p in p_values]
+
+
+def _holm(p_values_K: Floats) -> Floats:
+    """The k-th smallest of K p-values times K + 1 - k, made increasing, at most 1."""
+    order_K = np.argsort(p_values_K, kind="stable")
+    scaled_K = p_values_K[order_K] * np.arange(len(p_values_K), 0, -1)
+    corrected_K = np.empty_like(scaled_K)
+    corrected_K[order_K] = np.minimum(np.maximum.accumulate(scaled_K), 1)
+    return corrected_K

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.groups.pair_test import PairTest, pair_test
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
+from pipeline.inference.sensitivity.sequential import ConfidenceSequence
 
 _PLANNED_END_SHARE = 0.8
 
@@ -40,11 +41,11 @@ class Look:
         quantile = pair.quantile(alpha)
         if self.outcome is None:
             return quantile
-        mixture = _mixture(self.outcome, a, b, alpha=alpha, planned_days=self.planned_days)
-        if not mixture or not pair.relative_variance:
+        sequence = _started(self.outcome, a, b, alpha=alpha, planned_days=self.planned_days)
+        if not sequence.mixture or not pair.relative_variance:
             return np.inf
-        ratio = mixture / pair.relative_variance
-        return max(quantile, float(np.sqrt((1 + 1 / ratio) * np.log((1 + ratio) / alpha**2))))
+        width = sequence.width(pair.relative_variance)
+        return max(quantile, width / pair.relative_variance**0.5)
 
 
 def looks(
@@ -74,18 +75,15 @@ def looks(
     return [Look(sums=outcome.until(planned - 1), alpha=at_end), today]
 
 
-def _mixture(
+def _started(
     outcome: DailyOutcome, a: int, b: int, *, alpha: float, planned_days: int
-) -> float | None:
-    """Variance of the mixture, fixed on the first day on which the pair has one; else None.
-
-    The interval of the planned end is the narrowest, if the variance decreases with the days.
-    """
-    best_ratio = -2 * np.log(alpha) + np.log1p(-2 * np.log(alpha))
+) -> ConfidenceSequence:
+    """The sequence of tests of a pair, tuned on the first day on which the pair has a variance."""
+    sequence = ConfidenceSequence(alpha=alpha, planned_days=planned_days)
     for day in range(len(outcome.days)):
         sums = outcome.until(day)
-        if min(sums.trials[a], sums.trials[b]) <= 0:
-            continue
-        if variance := pair_test(sums, a, b).relative_variance:
-            return float(best_ratio * variance * min(1.0, (day + 1) / planned_days))
-    return None
+        if min(sums.trials[a], sums.trials[b]) > 0:
+            sequence = sequence.started(pair_test(sums, a, b).relative_variance, day)
+        if sequence.mixture:
+            break
+    return sequence

@@ -10,9 +10,12 @@ posterior is that of a random-effects mean.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import ndtr
 
 from pipeline.inference.glm.group_regression import GroupSums, cluster_sum_squares
 from pipeline.results.family import Floats
@@ -26,21 +29,49 @@ _NEGLIGIBLE = 1e-18
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """Mean and covariance of the logarithms of the groups' true KPIs."""
+    """The logarithms of the groups' true KPIs: normal for every A, with these probabilities.
 
-    mean_G: Floats
-    covariance_GG: Floats
+    Attributes:
+        probability_A: Of every standard deviation A between groups.
+        mean_AG: Of the logarithms.
+        own_AG: Weight of a group's own measurement; the rest is that of the mean of all groups.
+        mean_variance_A: Variance of the mean of all groups.
+        variance_G: Of the measured logarithms.
+    """
+
+    probability_A: Floats
+    mean_AG: Floats
+    own_AG: Floats
+    mean_variance_A: Floats
+    variance_G: Floats
 
     def change(self, group: int, baseline: int, *, level: float) -> Change:
         """The relative change from a baseline to a group: posterior mean and interval."""
-        difference = float(self.mean_G[group] - self.mean_G[baseline])
-        block = self.covariance_GG[np.ix_([group, baseline], [group, baseline])]
-        variance = max(float(block[0, 0] + block[1, 1] - 2 * block[0, 1]), 0.0)
-        width = float(stats.norm.ppf((1 + level) / 2)) * variance**0.5
-        return Change(
-            change=float(np.expm1(difference + variance / 2)),
-            interval=(float(np.expm1(difference - width)), float(np.expm1(difference + width))),
+        mean_A = self.mean_AG[:, group] - self.mean_AG[:, baseline]
+        own_A, other_A = self.own_AG[:, group], self.own_AG[:, baseline]
+        variance_A = (
+            own_A * self.variance_G[group]
+            + other_A * self.variance_G[baseline]
+            + (own_A - other_A) ** 2 * self.mean_variance_A
         )
+        low, high = (
+            self._quantile(share, mean_A, np.sqrt(variance_A + _NEGLIGIBLE))
+            for share in ((1 - level) / 2, (1 + level) / 2)
+        )
+        return Change(
+            change=float(self.probability_A @ np.expm1(mean_A + variance_A / 2)),
+            interval=(float(np.expm1(low)), float(np.expm1(high))),
+        )
+
+    def _quantile(self, share: float, mean_A: Floats, error_A: Floats) -> float:
+        """Of a mixture of normal distributions."""
+        reach = float(stats.norm.isf(min(share, 1 - share)) + 1) * error_A
+
+        def excess(value: float) -> float:
+            return float(self.probability_A @ ndtr((value - mean_A) / error_A)) - share
+
+        ends = float((mean_A - reach).min()), float((mean_A + reach).max())
+        return cast("float", brentq(excess, *ends))
 
 
 def shrink(sums: GroupSums, *, counted: bool, scale: float) -> Posterior | None:
@@ -87,15 +118,14 @@ def shrink_normal(log_G: Floats, variance_G: Floats, *, scale: float) -> Posteri
     posterior_A = np.exp(likelihood_A - likelihood_A.max()) * _prior(spread_A, scale)
     posterior_A /= posterior_A.sum()
 
-    own_AG = spread_A[:, None] ** 2 * weight_AG  # weight of a group's own measurement
-    true_AG = mean_A[:, None] + own_AG * deviation_AG
-    mean_G = posterior_A @ true_AG
-    around_AG, rest_AG = true_AG - mean_G, 1 - own_AG
-    mean_variance_A = 1 / weight_AG.sum(axis=1)
-    covariance_GG = (around_AG.T * posterior_A) @ around_AG
-    covariance_GG += (rest_AG.T * (posterior_A * mean_variance_A)) @ rest_AG
-    covariance_GG += np.diag(posterior_A @ (own_AG * variance_G))
-    return Posterior(mean_G, covariance_GG)
+    own_AG = spread_A[:, None] ** 2 * weight_AG
+    return Posterior(
+        probability_A=posterior_A,
+        mean_AG=mean_A[:, None] + own_AG * deviation_AG,
+        own_AG=own_AG,
+        mean_variance_A=1 / weight_AG.sum(axis=1),
+        variance_G=variance_G,
+    )
 
 
 def _prior(spread_A: Floats, scale: float) -> Floats:

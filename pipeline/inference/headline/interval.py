@@ -64,11 +64,11 @@ def headline(
     found = fitted_groups(x, sums, covariance_GG)
     if isinstance(found, UndefinedReason):
         return replace(bare, undefined_because=found)
+    if not found.response.variance_G.any():
+        return replace(bare, undefined_because=UndefinedReason.IDENTICAL_USERS)
+    zero = found.score(0.0)
     if len(x) < 3:
         return _two_groups(bare, found)
-    zero = found.score(0.0)
-    if reason := _without_error(zero, found):
-        return replace(bare, slope=_slope(found, zero), undefined_because=reason)
     bare = replace(
         bare,
         p_value=float(zero.p_value),
@@ -120,12 +120,6 @@ def too_few_events(sums: GroupSums) -> UndefinedReason | None:
     return UndefinedReason.FEW_FAILURES if 0 < failures < FEWEST_SUCCESSES else None
 
 
-def _without_error(zero: SlopeScore, found: Fitted) -> UndefinedReason | None:
-    if not found.response.variance_G.any():
-        return UndefinedReason.IDENTICAL_USERS
-    return None if max(zero.few_groups, zero.users) > 0 else UndefinedReason.EXACT_LINE
-
-
 def _two_groups(bare: Headline, found: Fitted) -> Headline:
     """A line through two groups: its error comes from the users alone."""
     zero = score_slope(0.0, found.x, found.response)
@@ -133,8 +127,6 @@ def _two_groups(bare: Headline, found: Fitted) -> Headline:
     bare = replace(
         bare, slope=slope, undefined_because=UndefinedReason.TWO_GROUPS, positive=slope > 0
     )
-    if not error > 0:
-        return bare
     width = float(zero.users_width(bare.level))
     return replace(
         bare,

@@ -19,7 +19,10 @@ def band_of(headline: Headline, family: Family, furthest: float) -> tuple[BandPo
     for x in np.linspace(0, furthest, _STEPS + 1):
         line = headline.intercept + headline.slope * x
         width = margin(headline.margins, (1.0, x))
-        rate, low, high = family.mean(np.array([line, line - width, line + width])).tolist()
+        with np.errstate(over="ignore"):
+            rate, low, high = family.mean(np.array([line, line - width, line + width])).tolist()
+        if not np.isfinite(high):  # no upper limit worth drawing
+            return ()
         points.append(BandPoint(x=float(x), rate=rate, low=low, high=high))
     return tuple(points)
 

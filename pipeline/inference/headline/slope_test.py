@@ -23,6 +23,8 @@ from pipeline.results.family import Floats
 _STEPS = 60
 _CONVERGED = 1e-10
 _SMALLEST = 1e-300
+_ROUND_OFF, _NO_VARIANCE = 1e-14, 1e-30
+"""Least variance of users, relative to that of the groups and as such."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +80,14 @@ class SlopeScore:
             distance = np.abs(self.delta) / np.sqrt(
                 1 + self.plug_in / np.maximum(error2, _SMALLEST)
             )
+            far, near = (
+                np.where(distance > 0, distance / error, 0.0)
+                for error in (self.few_groups, self.users)
+            )
             if self.groups < 3:
-                return 2 * stats.t.sf(distance / self.users, self.users_df)
-            groups = 2 * stats.t.sf(distance / self.few_groups, self.groups - 2)
-            users = stats.t.sf(distance / self.users, self.users_df)
+                return 2 * stats.t.sf(near, self.users_df)
+            groups = 2 * stats.t.sf(far, self.groups - 2)
+            users = stats.t.sf(near, self.users_df)
         return np.maximum(groups, users)
 
     def one_sided_p_value(self, *, above: bool) -> Floats:
@@ -102,7 +108,8 @@ def score_slope(
         covariance_GG: Of the errors of x; None if there are none.
     """
     b = np.asarray(b, dtype=np.float64)
-    basis = _diagonal_basis(b, response.variance_G, covariance_GG)
+    floor = _ROUND_OFF * response.values_G.var(axis=-1, keepdims=True) + _NO_VARIANCE
+    basis = _diagonal_basis(b, np.maximum(response.variance_G, floor), covariance_GG)
     one, x = basis.rotate(np.ones_like(x_G)), basis.rotate(x_G)
     r = basis.rotate(response.values_G) - b[..., None] * x
     tau2 = between_groups_variance(r, basis.variance_G, one, x if covariance_GG is None else None)

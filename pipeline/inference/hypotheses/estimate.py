@@ -96,6 +96,8 @@ def _estimate(
     fit = fit_line(x, sums, level=level)
     if isinstance(fit, UndefinedReason):
         return replace(undefined, undefined_reason=fit)
+    if response in evidence.users_unknown and not response.is_binary:
+        return _point_estimate(undefined, quoted.headline, fit)
     if too_few := too_few_events(sums):
         return replace(undefined, undefined_reason=too_few)
     result = _with_line(undefined, fit, x, sums)
@@ -112,6 +114,26 @@ def _estimate(
     return _with_verdict(result, hypothesis, groups, quoted, healthy=evidence.healthy)
 
 
+def _point_estimate(
+    undefined: HypothesisResult, quoted: Headline, fit: LineFit
+) -> HypothesisResult:
+    """The result of an amount without sums over users: a slope whose interval is not known."""
+    reason = UndefinedReason.USER_SUMS_UNKNOWN
+    corrected = quoted.slope if quoted.reliability is not None else None
+    return replace(
+        undefined,
+        slope=fit.slope,
+        intercept=fit.intercept,
+        undefined_reason=reason,
+        headline=Headline(
+            level=quoted.level,
+            slope=fit.slope if corrected is None else corrected,
+            reliability=quoted.reliability,
+            undefined_because=reason,
+        ),
+    )
+
+
 def _of_changes(values: Floats, covariance_GG: Floats | None) -> Floats | None:
     """Covariance of the errors of the relative changes; None where unknown or undefined."""
     if covariance_GG is None or np.isnan(relative_change(values)).any():
@@ -124,8 +146,8 @@ def _with_line(
 ) -> HypothesisResult:
     """The result with its line and the paper's test."""
     level, binomial = fit.model.level, result.response.is_binary
-    without = leave_one_out(x, sums, level=level)
-    slopes = [one.slope if one else None for one in without]
+    _, slope_G = leave_one_out(x, sums)
+    slopes = [slope if math.isfinite(slope) else None for slope in slope_G.tolist()]
     known = [slope for slope in slopes if slope is not None]
     small = random_effects_slope(x, sums, fit)
     return replace(

@@ -3,34 +3,37 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from pipeline.core.contracts import Kpi, Metric
 from pipeline.core.errors import StudyError
+from pipeline.experiment.kpis.contracts import USER_SUMS
 from pipeline.inference.counts.columns import CountsOptions
 from pipeline.inference.counts.counts_table import CountsTable, read_counts
 from pipeline.inference.counts.metrics import metric_name
 from pipeline.inference.diagnostics.sample_ratio import sample_ratio
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RESPONSE, RegressionInputs
-from pipeline.inference.hypotheses.metric_ranking import measured_metrics, rank_metrics, with_rivals
+from pipeline.inference.hypotheses.metric_ranking import (
+    measured_metrics,
+    rank_metrics,
+    with_rivals,
+)
 from pipeline.inference.hypotheses.recommendation import advise
 from pipeline.inference.ranking.shared_directions import shared_directions
 from pipeline.results.decisions import Limitation
 from pipeline.results.diagnostics import Diagnostics, SampleRatio
 from pipeline.results.document import Findings, GroupKpi, MetricValue
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.reasons import Covariance, LimitationKind, UndefinedReason, Verdict
+from pipeline.results.reasons import Covariance, LimitationKind
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import SlopeTest
 from pipeline.study import PAPER_HYPOTHESES, AdviceConfig, Hypothesis, RegressionConfig
 
-_POINT_ESTIMATE = (
-    "id", "metric", "kpi", "direction", "response", "link", "n", "groups", "points", "slope",
-    "intercept",
-)  # fmt: skip
-"""What is known of an amount without per-user sums; its rates have no error."""
+_EXACT = 1 << 53
+"""Below it, floats without decimals are integers."""
 
 
 def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
@@ -67,17 +70,16 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         kpis,
         healthy=ratio is None or ratio.passed,
         replicates=counts.replicates(),
+        users_unknown=frozenset(counts.users_unknown),
     )
-    cutoff, without_users = counts.cutoff, counts.users_unknown
+    cutoff = counts.cutoff
     declared = (
         resolve_metric_names(hypotheses, evidence, cutoff)
         if hypotheses
         else _papers(evidence, cutoff)
     )
     ranking = rank_metrics(evidence, level=level)
-    results = with_rivals(
-        _estimates(evidence, declared, without_users, level=level, seed=seed), ranking
-    )
+    results = with_rivals(_estimates(evidence, declared, level=level, seed=seed), ranking)
     section = RegressionConfig(level=level, advice=advice or AdviceConfig())
     return Findings(
         level=level,
@@ -86,13 +88,30 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         shared_directions=shared_directions(results),
         metric_ranking=ranking.metrics,
         unfitted_pairs=ranking.unfitted_pairs,
-        advice=advise(results, evidence, section, users_unknown=without_users),
+        advice=advise(results, evidence, section, missing_columns=counts.sums.missing),
         diagnostics=Diagnostics(sample_ratio=ratio),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
-        group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
+        group_kpis=_documented(kpis, evidence),
         limitations=_limitations(counts, evidence, declared, ratio),
         read_as=counts.notes,
     )
+
+
+def _documented(kpis: pl.DataFrame, evidence: RegressionInputs) -> tuple[GroupKpi, ...]:
+    """The rows of ``group_kpis``; sums that are not known are None."""
+    unknown = {kpi.value for kpi in evidence.users_unknown}
+    rows = (
+        {**row, **dict.fromkeys(USER_SUMS)} if row["kpi"] in unknown else row
+        for row in kpis.iter_rows(named=True)
+    )
+    whole = ({name: _whole(value) for name, value in row.items()} for row in rows)
+    return parse(tuple[GroupKpi, ...], tuple(whole))
+
+
+def _whole(value: Any) -> Any:
+    """A float without decimals as an integer."""
+    exact = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+    return int(value) if exact else value
 
 
 def _limitations(
@@ -209,7 +228,6 @@ def _find(metric: str, there: Sequence[str], cutoff: int | None) -> str | None:
 def _estimates(
     evidence: RegressionInputs,
     declared: Sequence[Hypothesis],
-    without_users: Sequence[Kpi],
     *,
     level: float,
     seed: int,
@@ -219,23 +237,17 @@ def _estimates(
         return ()
     section = RegressionConfig(level=level, hypotheses=tuple(declared))
     results = estimate_hypotheses(evidence, section, seed=seed)
-    return tuple(_without_users(one) if one.response in without_users else one for one in results)
-
-
-def _without_users(result: HypothesisResult) -> HypothesisResult:
-    """A result without the tests that need users; of an amount, the slope alone is left."""
-    if result.response.is_binary:
-        return replace(
-            result,
+    return tuple(
+        replace(
+            one,
             cluster_robust=None,
-            curvature=_naive(result.curvature),
-            log_rate=_naive(result.log_rate),
+            curvature=_naive(one.curvature),
+            log_rate=_naive(one.log_rate),
         )
-    bare = HypothesisResult(
-        **{name: getattr(result, name) for name in _POINT_ESTIMATE},
-        undefined_reason=result.undefined_reason or UndefinedReason.USER_SUMS_UNKNOWN,
+        if one.response in evidence.users_unknown
+        else one
+        for one in results
     )
-    return replace(bare, verdict=Verdict.BLOCKED) if result.verdict is Verdict.BLOCKED else bare
 
 
 def _naive(test: SlopeTest | None) -> SlopeTest | None:

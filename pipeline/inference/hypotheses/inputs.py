@@ -36,6 +36,8 @@ class RegressionInputs:
         pre_period_sums: The table of that name; None without pre-experiment data.
         segment_kpis: The table of that name; None without segments.
         planned_days: Planned duration; None for the observed one.
+        users_unknown: The KPIs without per-user sufficient statistics, whose rows of ``group_kpis``
+            count every trial as a user.
     """
 
     offline_metrics: pl.DataFrame
@@ -48,6 +50,7 @@ class RegressionInputs:
     pre_period_sums: pl.DataFrame | None = None
     segment_kpis: pl.DataFrame | None = None
     planned_days: int | None = None
+    users_unknown: frozenset[Kpi] = frozenset()
 
 
 def group_cells(evidence: RegressionInputs, metric: str, kpi: Kpi) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.core.contracts import ALL_TARGETS, Kpi
 from pipeline.inference.glm.batched_newton import fit_batch
-from pipeline.inference.glm.group_regression import GroupSums
+from pipeline.inference.glm.group_regression import GroupSums, undefined_reason
 from pipeline.inference.glm.multiplicity import adjust_p_values
 from pipeline.inference.headline.interval import headline
 from pipeline.inference.hypotheses.inputs import (
@@ -31,11 +31,12 @@ from pipeline.inference.ranking.metric_comparison import (
     varies,
 )
 from pipeline.inference.sensitivity.errors_in_variables import relative_change_covariance
+from pipeline.inference.sensitivity.robustness import leave_one_out
 from pipeline.results.decisions import RankedMetric, Rival, UnfittedPair
 from pipeline.results.family import Floats
 from pipeline.results.headline import Headline
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.reasons import Verdict
+from pipeline.results.reasons import UndefinedReason, Verdict
 
 _WITHOUT_ANSWER = {Verdict.INCONCLUSIVE, Verdict.BLOCKED, Verdict.UNDEFINED}
 
@@ -73,6 +74,8 @@ def rank_metrics(evidence: RegressionInputs, *, level: float) -> MetricRanking:
     comparisons: dict[Kpi, MetricComparison] = {}
     for kpi in _kpis(evidence):
         fits = [_fit(evidence, metric, kpi, level) for metric in measured_metrics(evidence)]
+        if kpi in evidence.users_unknown and not kpi.is_binary:
+            fits = [_without_errors(one) for one in fits]
         unfitted += [
             UnfittedPair(metric=one.metric, kpi=kpi, undefined_reason=one.slope.undefined_because)
             for one in fits
@@ -120,8 +123,9 @@ def _fit(evidence: RegressionInputs, metric: str, kpi: Kpi, level: float) -> _Fi
     values, sums = metric_values(cells), group_sums(cells, kpi)
     covariance_GG = metric_covariance(evidence, metric, cells)
     x = relative_change(values)
-    known = covariance_GG is not None and np.isfinite(x).all()
-    error_GG = relative_change_covariance(values, covariance_GG) if known else None
+    error_GG = None
+    if covariance_GG is not None and np.isfinite(x).all():
+        error_GG = relative_change_covariance(values, covariance_GG)
     slope = headline(x, sums, error_GG, level=level)
     association = slope
     if varies(values) and not np.isfinite(x).all():  # a shift of x does not change its p-value
@@ -140,6 +144,16 @@ def _fit(evidence: RegressionInputs, metric: str, kpi: Kpi, level: float) -> _Fi
         slope=slope,
         candidate=candidate if varies(values) else None,
     )
+
+
+def _without_errors(fit: _Fit) -> _Fit:
+    """The slope of an amount without sums over users: its interval and p-value are not known."""
+    reason = UndefinedReason.USER_SUMS_UNKNOWN
+    candidate = fit.candidate and replace(fit.candidate, p_value=None, undefined_reason=reason)
+    slope = float(fit_batch(fit.x, fit.sums)[1])
+    known = bool(np.isfinite(slope)) and undefined_reason(fit.x, fit.sums) is None
+    bare = Headline(slope=slope, level=fit.slope.level, undefined_because=reason)
+    return replace(fit, slope=bare if known else fit.slope, candidate=candidate)
 
 
 def _rank(fits: Sequence[_Fit], kpi: Kpi, comparison: MetricComparison) -> list[RankedMetric]:
@@ -171,11 +185,11 @@ def _order(one: RankedMetric) -> tuple[float, float]:
 
 def leave_one_out_error(x: Floats, sums: GroupSums) -> float | None:
     """Root mean square of ``observed / predicted - 1`` over the groups, each left out in turn."""
-    kept_GG = 1.0 - np.eye(len(x))
-    without = replace(sums, trials=sums.trials * kept_GG, successes=sums.successes * kept_GG)
-    intercepts, slopes = fit_batch(x, without)
-    if not np.isfinite(slopes).all() or not sums.successes.all():
+    intercept_G, slope_G = leave_one_out(x, sums)
+    if not np.isfinite(slope_G).all() or not sums.successes.all():
         return None
-    predicted = sums.family.mean(intercepts + slopes * x)
+    predicted = sums.family.mean(intercept_G + slope_G * x)
+    if not ((predicted > 0) & np.isfinite(predicted)).all():
+        return None
     found = sums.successes / sums.trials
     return float(np.sqrt(np.mean((found / predicted - 1) ** 2)))

@@ -5,7 +5,7 @@ effect of what they were served, whether or not a metric explains it. The line o
 what its metric predicts of the same change.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,7 @@ from pipeline.results.slopes import Change
 from pipeline.study import RegressionConfig
 
 _USABLE = (Verdict.CONFIRMED, Verdict.SUGGESTIVE)
+_WITHOUT_ANSWER = (Verdict.INCONCLUSIVE, Verdict.UNDEFINED)
 
 _Found = Mapping[Kpi, KpiGroups | AdviceReason]
 
@@ -42,7 +43,7 @@ def advise(
     evidence: RegressionInputs,
     section: RegressionConfig,
     *,
-    users_unknown: Collection[Kpi] = (),
+    missing_columns: Mapping[Kpi, Sequence[str]] | None = None,
 ) -> tuple[Advice, ...]:
     """The advice for every KPI with a declared hypothesis, in their order.
 
@@ -50,7 +51,7 @@ def advise(
         hypotheses: The results.
         evidence: The experiment's tables.
         section: Level, control, margin and prior.
-        users_unknown: KPIs whose rows count every trial as a user.
+        missing_columns: Those that would make the users known, of KPIs whose users are not.
 
     Raises:
         StudyError: if the control is not a group.
@@ -59,12 +60,9 @@ def advise(
     if control is not None and control not in names:
         msg = f"the control {control!r} is not a test group; expected one of {', '.join(names)}"
         raise StudyError(msg)
-    kpis = list(dict.fromkeys(one.kpi for one in hypotheses))
-    found: _Found = {
-        kpi: _groups_of(kpi, evidence, section, users_known=kpi not in users_unknown)
-        for kpi in kpis
-    }
-    return tuple(
+    kpis, missing = list(dict.fromkeys(one.kpi for one in hypotheses)), missing_columns or {}
+    found: _Found = {kpi: _groups_of(kpi, evidence, section) for kpi in kpis}
+    advice = (
         _for_kpi(
             kpi,
             [one for one in hypotheses if one.kpi is kpi],
@@ -74,6 +72,7 @@ def advise(
         )
         for kpi in kpis
     )
+    return tuple(replace(one, missing_columns=tuple(missing.get(one.kpi, ()))) for one in advice)
 
 
 def _for_kpi(
@@ -94,7 +93,7 @@ def _for_kpi(
         optimise=_optimise(chosen),
         confounded=chosen.id if chosen and chosen.rivals else None,
         rivals=chosen.rivals if chosen else (),
-        explained=any(one.verdict in _USABLE for one in declared),
+        explained=any(one.verdict not in _WITHOUT_ANSWER for one in declared),
         contradicted=tuple(one.id for one in declared if one.verdict is Verdict.CONTRADICTED),
         margin=margin,
     )
@@ -156,12 +155,13 @@ def _with_group(
 
 
 def _groups_of(
-    kpi: Kpi, evidence: RegressionInputs, section: RegressionConfig, *, users_known: bool
+    kpi: Kpi, evidence: RegressionInputs, section: RegressionConfig
 ) -> KpiGroups | AdviceReason:
     """The groups of a KPI; where they cannot be compared, the reason."""
     cells = evidence.group_kpis.filter(kpi=kpi.value).sort("group")
     if cells.height < 2:
         return AdviceReason.NO_COUNTS
+    users_known = kpi not in evidence.users_unknown
     if not users_known and not kpi.is_binary:
         return AdviceReason.USERS_UNKNOWN
     sums, names = group_sums(cells, kpi), cells["group"].to_list()

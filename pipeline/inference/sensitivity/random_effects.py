@@ -88,9 +88,12 @@ def weighted_line(x: Floats, y: Floats, weights: Floats) -> Line:
 
 
 def link_variance(sums: GroupSums) -> Floats:
-    """Variance of each group's link(rate), cluster-robust: ``U/(U-1) · Q / (n v(p))²``."""
-    rate = sums.successes / sums.trials
-    squares = cluster_sum_squares(rate, sums) * sums.users / (sums.users - 1)
+    """Variance of each group's link(rate), cluster-robust: ``U/(U-1) · Q / (n v(p))²``.
+
+    A single user counts as two.
+    """
+    rate, users = sums.successes / sums.trials, np.maximum(sums.users, 2)
+    squares = cluster_sum_squares(rate, sums) * users / (users - 1)
     return squares / (sums.trials * sums.family.variance(rate)) ** 2
 
 

@@ -7,11 +7,10 @@ import numpy as np
 from pipeline.inference.glm.batched_newton import fit_batch, log_likelihood
 from pipeline.inference.glm.group_regression import (
     GroupSums,
-    LineFit,
     build_glm,
     clustered_covariance,
     fit_glm,
-    fit_line,
+    undefined_reason,
 )
 from pipeline.inference.glm.wald import wald_test
 from pipeline.results.family import Floats
@@ -52,11 +51,11 @@ def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
         return None
     scaled = x / np.ptp(x)
     design = np.column_stack([np.ones_like(x), scaled, scaled**2])
-    fit = fit_glm(build_glm(sums.family, design, sums.trials, sums.successes))
-    rate = sums.family.mean(design @ fit.params)
     try:
+        fit = fit_glm(build_glm(sums.family, design, sums.trials, sums.successes))
+        rate = sums.family.mean(design @ fit.params)
         variance = float(clustered_covariance(design, rate, sums)[2, 2])
-    except np.linalg.LinAlgError:
+    except (np.linalg.LinAlgError, ValueError):  # singular, or it diverges
         return None
     if not variance > 0:
         return None
@@ -69,11 +68,10 @@ def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
     )
 
 
-def leave_one_out(x: Floats, sums: GroupSums, *, level: float) -> list[LineFit | None]:
-    """The fit without each group; None where it is undefined."""
-    fits: list[LineFit | None] = []
-    for left_out in range(len(x)):
-        kept = np.arange(len(x)) != left_out
-        found = fit_line(x[kept], sums.of(kept), level=level)
-        fits.append(found if isinstance(found, LineFit) else None)
-    return fits
+def leave_one_out(x: Floats, sums: GroupSums) -> tuple[Floats, Floats]:
+    """Intercept and slope without each group; nan where they are undefined."""
+    kept_GG = ~np.eye(len(x), dtype=np.bool_)
+    defined_G = [not undefined_reason(x[kept], sums.of(kept)) for kept in kept_GG]
+    left_GG = np.array([np.flatnonzero(kept) for kept in kept_GG])
+    intercept_G, slope_G = fit_batch(x[left_GG], sums.of(left_GG))
+    return np.where(defined_G, intercept_G, np.nan), np.where(defined_G, slope_G, np.nan)

@@ -1,7 +1,6 @@
-"""The advice on which group to ship, in words."""
+"""The advice on which group to ship."""
 
 from pipeline.core.labels import KPI_LABELS
-from pipeline.experiment.kpis.contracts import USER_SUMS
 from pipeline.reporting.text.formatting import (
     change,
     change_interval,
@@ -39,33 +38,35 @@ _REASONS = {
         "keep the current group and find the cause of the sample ratio mismatch"
     ),
     AdviceReason.USERS_UNKNOWN: (
-        "no recommendation: the trials of a user may be correlated, and users are unknown. Add the "
-        "columns {columns}"
+        "no recommendation: {unknown} without sums over users. Add the column{s} {columns}"
     ),
     AdviceReason.NO_COUNTS: "no recommendation: the KPI is not counted",
     AdviceReason.NO_TRIALS: "no recommendation: a group has no trials of this KPI",
     AdviceReason.NOT_POSITIVE: "no recommendation: the revenue of a group is 0 or less",
 }
-_ONE_TRIAL = ", or confirm with --one-trial-per-user that no user has more than one"
+_ONE_TRIAL = ", or confirm with --one-trial-per-user that no user has more than one impression"
 
 
 def ship_words(advice: Advice, preference: str = "") -> str:
     """Which group to ship, or why none; ``preference`` describes the group's π, if it has one."""
     if advice.action is Action.SHIP:
         return f"{advice.group}{preference and f' ({preference})'}{_ship_details(advice)}."
-    kpi, flagged = KPI_LABELS[advice.kpi], advice.kpi.is_binary
-    unknown = advice.reason is AdviceReason.USERS_UNKNOWN
     words = _REASONS[advice.reason].format(
-        kpi=kpi,
+        kpi=KPI_LABELS[advice.kpi],
         baseline=_baseline(advice),
         everything=_baseline(advice) if advice.control else "each other",
         margin=percent_trimmed(advice.margin),
         anyway=", even if the trials of a user are independent" if advice.users is None else "",
         users=thousands(advice.users),
         events=thousands(advice.events),
-        columns=", ".join(f"{advice.kpi}_{name}" for name in USER_SUMS),
+        unknown="the correlation of a user's trials is unknown"
+        if advice.kpi.is_binary
+        else "the error of this KPI is unknown",
+        s="s" if len(advice.missing_columns) > 1 else "",
+        columns=", ".join(advice.missing_columns),
     )
-    return f"{words}{_ONE_TRIAL if unknown and flagged else ''}."
+    unknown = advice.reason is AdviceReason.USERS_UNKNOWN
+    return f"{words}{_ONE_TRIAL if unknown and advice.kpi.is_binary else ''}."
 
 
 def _ship_details(advice: Advice) -> str:

@@ -13,6 +13,7 @@ ABSENT = "–"
 
 _SMALLEST_P = 1e-4
 _MOST_DIGITS = 6
+_NEAR_1 = 0.95
 
 
 def p_value(value: float | None) -> str:
@@ -45,6 +46,13 @@ def interval(ends: Sequence[float | None] | None, digits: int = 3) -> str:
         if low is None
         else f"{number(low, digits)} to {number(high, digits)}"
     )
+
+
+def correlation(value: float | None) -> str:
+    """A correlation as ``r = −0.62``; with four decimals where it is near 1."""
+    if value is None:
+        return ABSENT
+    return f"r = {number(value, 4 if abs(value) >= _NEAR_1 else 2)}"
 
 
 def thousands(value: float | None) -> str:
@@ -144,6 +152,7 @@ NUMBERS: Mapping[str, Callable[..., str]] = {
         p_value,
         number,
         interval,
+        correlation,
         thousands,
         percent,
         percent_trimmed,

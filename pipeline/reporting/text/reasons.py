@@ -72,6 +72,7 @@ UNDEFINED = {
     UndefinedReason.IDENTICAL_SLOPES: "all studies have the same slope, so it has no error",
     UndefinedReason.RATE_NOT_POSITIVE: "the amount of a group is 0 or negative, so it has no logarithm",
     UndefinedReason.RATE_WITHOUT_ERROR: "a group's rate is 0 or 1, or its error is unknown",
+    UndefinedReason.NEGATIVE_AMOUNT: "a group's amount is negative (more refunds than sales)",
     UndefinedReason.USER_SUMS_UNKNOWN: (
         "the slope is a point estimate, its interval is not known without sums over users"
     ),
@@ -180,8 +181,8 @@ _LIMITATIONS = {
     ),
     LimitationKind.USERS_UNKNOWN: (
         "Without per-user sufficient statistics, the trials of {kpis} count as independent: CIs are "
-        "too narrow if users have several impressions, and cluster_robust is null. Add the columns "
-        "{counts}; or, if no user has two impressions, --one-trial-per-user."
+        "too narrow if users have several impressions, and cluster_robust is null. Add {counts}; or, "
+        "if no user has two impressions, --one-trial-per-user."
     ),
     LimitationKind.INTERVAL_UNKNOWN: (
         "The interval of {kpis} is not known: an amount needs sums over users, and has a point "
@@ -228,20 +229,26 @@ def _sentence(clauses: Sequence[str]) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
-_MOST_NAMES = 5
+_MOST_NAMES = 4
 
 
 def limitation_sentences(limitations: Sequence[Limitation]) -> list[str]:
     """The limitations of a report, one sentence each."""
     return [
         _LIMITATIONS[one.kind].format(
-            counts=", ".join(one.counts),
+            counts=_listed(one.counts),
             kpis=", ".join(KPI_LABELS[kpi] for kpi in one.kpis or _lost_kpis(one.counts)),
-            metrics=", ".join(one.metrics[:_MOST_NAMES]) + ("…" * (len(one.metrics) > _MOST_NAMES)),
+            metrics=_listed(one.metrics),
             column=next(iter(one.metrics), ""),
         )
         for one in limitations
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many there are besides."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _lost_kpis(counts: Sequence[str]) -> list[str]:

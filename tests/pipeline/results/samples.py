@@ -2,6 +2,7 @@
 
 from pipeline.core.contracts import Kpi
 from pipeline.results.family import Family
+from pipeline.results.headline import Headline
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.reasons import Covariance, Verdict
 from pipeline.results.slopes import LackOfFit, MeasurementError, RandomEffectsSlope, SlopeTest
@@ -19,6 +20,23 @@ def slope_test(interval, *, p_value=0.01, covariance=Covariance.CLUSTER_ROBUST, 
         interval=(low, high),
         p_value=p_value,
     )
+
+
+def headline(ends, *, p_value=0.01, level=0.95, **changes):
+    """A headline whose slope is between these ends."""
+    low, high = ends
+    values = {
+        "slope": (low + high) / 2,
+        "interval": (low, high),
+        "users_interval": (low, high),
+        "few_groups_interval": (low, high),
+        "level": level,
+        "p_value": p_value,
+        "positive": low + high > 0,
+        "standard_error": 1.0,
+        "users_standard_error": 1.0,
+    }
+    return Headline(**values | changes)
 
 
 def small_sample(interval):

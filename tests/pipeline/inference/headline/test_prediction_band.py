@@ -1,45 +1,66 @@
-"""The band is that of the line's coefficients, and x has the error that the metrics give it."""
+"""The band is that of the headline's line, and x has the error that the metrics give it."""
 
 import numpy as np
 import pytest
 
-from pipeline.inference.glm.group_regression import GroupSums, LineFit, fit_line
-from pipeline.inference.headline.prediction_band import band_of, conservative_covariance
+from pipeline.inference.headline.interval import headline
+from pipeline.inference.headline.line import margin
+from pipeline.inference.headline.prediction_band import band_of, predicted_change
 from pipeline.inference.sensitivity.errors_in_variables import relative_change_se
 from pipeline.results.family import Family
+from pipeline.results.headline import Headline
+from tests.pipeline.inference.headline.sums import counts
+from tests.pipeline.results.samples import hypothesis_result
 
-X = np.array([0.0, 0.1, 0.2])
+X = np.array([0.0, 0.1, 0.2, 0.3])
 
 
 @pytest.fixture
-def fit():
-    """1,000 users a group with one trial each."""
-    n, y = np.full(3, 1000.0), np.array([100.0, 120.0, 140.0])
-    sums = GroupSums(trials=n, successes=y, users=n, sum_mm=n, sum_my=y, sum_yy=y)
-    found = fit_line(X, sums, level=0.95)
-    assert isinstance(found, LineFit)
-    return found
+def found():
+    """1,000 users per group with one trial each."""
+    return headline(X, counts([1000] * 4, [100, 125, 138, 170]), level=0.95)
 
 
-def test_the_slope_s_error_is_that_of_the_covariance(fit):
-    assert fit.covariance[1][1] ** 0.5 == pytest.approx(fit.cluster_robust.standard_error)
-    widened = conservative_covariance(fit)[1, 1] ** 0.5
-    assert widened == pytest.approx(fit.conservative.standard_error)
+def test_the_band_spans_the_groups_around_the_line(found):
+    band = band_of(found, Family.BINOMIAL, 0.3)
 
-
-def test_the_band_spans_the_groups_around_the_line(fit):
-    band = band_of(fit, Family.BINOMIAL, 0.2)
-
-    assert (band[0].x, band[-1].x) == (0.0, 0.2)
-    odds = np.exp(fit.intercept)
+    assert (band[0].x, band[-1].x) == (0.0, 0.3)
+    odds = np.exp(found.intercept)
     assert band[0].rate == pytest.approx(odds / (1 + odds))
-    # at x = 0 the line is the intercept, whose error is that of its variance
-    width = 1.959964 * conservative_covariance(fit)[0, 0] ** 0.5
-    high = np.exp(fit.intercept + width)
+    # at x = 0 the line is the intercept
+    high = np.exp(found.intercept + margin(found.margins, (1.0, 0.0)))
     assert band[0].high == pytest.approx(high / (1 + high), rel=1e-5)
     assert all(place.low < place.rate < place.high for place in band)
-    middle = band[len(band) // 2]
-    assert middle.high - middle.low < band[-1].high - band[-1].low
+
+
+def test_the_band_of_equal_groups_is_that_of_least_squares():
+    """t with g - 2 times the residual standard deviation times √(1/g + (x - mean)² / Sxx)."""
+    n, y = np.full(4, 1e9), np.array([0.1, 0.126, 0.134, 0.17]) * 1e9
+    found = headline(X, counts(n, y), level=0.95)
+    line = np.polynomial.Polynomial.fit(X, np.log(y / (n - y)), 1)
+    residuals = np.log(y / (n - y)) - line(X)
+    deviation = np.sqrt((residuals**2).sum() / 2)
+
+    width = margin(found.margins, (1.0, 0.3))
+
+    expected = 4.302653 * deviation * np.sqrt(1 / 4 + (0.3 - 0.15) ** 2 / 0.05)
+    assert width == pytest.approx(expected, rel=0.01)
+
+
+def test_a_line_without_an_interval_has_no_band():
+    open_end = Headline(level=0.95, slope=1.0, intercept=-2.0, interval=(0.1, None))
+
+    assert band_of(open_end, Family.BINOMIAL, 0.2) == ()
+    assert predicted_change(hypothesis_result(headline=open_end), 0.0, 0.1) is None
+
+
+def test_the_predicted_change_of_an_amount_is_its_slope_times_the_change_of_x(found):
+    result = hypothesis_result(headline=found, link=Family.POISSON)
+
+    change = predicted_change(result, 0.1, 0.3)
+
+    assert np.log1p(change.change) == pytest.approx(0.2 * found.slope)
+    assert np.log1p(change.interval) == pytest.approx(0.2 * np.array(found.interval))
 
 
 def test_the_error_of_x_agrees_with_draws():

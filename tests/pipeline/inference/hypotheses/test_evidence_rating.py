@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.inference.hypotheses.evidence_rating import rate_evidence
+from pipeline.results.decisions import Rival
 from pipeline.results.diagnostics import (
     CarryOver,
     Diagnostics,
@@ -12,14 +13,11 @@ from pipeline.results.diagnostics import (
     SampleRatio,
     WholeWeeks,
 )
+from pipeline.results.hypothesis import GroupPoint
 from pipeline.results.reasons import Concern, Support, Verdict
-from tests.pipeline.results.samples import (
-    hypothesis_result,
-    lack_of_fit,
-    measurement_error,
-    slope_test,
-    small_sample,
-)
+from tests.pipeline.results.samples import headline, hypothesis_result, lack_of_fit, slope_test
+
+RIVAL = Rival(metric="order_density", correlation=-0.99, probability_better=0.5)
 
 
 def carry_over(passed, **p_values):
@@ -41,24 +39,44 @@ def hypothesis(**changes):
         **{
             "slope": 1.0,
             "level": 0.95,
+            "headline": headline((0.6, 1.4), p_value=0.001, reliability=0.99),
             "holm_p_value": 0.001,
-            "small_sample": small_sample((0.5, 1.5)),
+            "effective_users": 500.0,
+            "n": 1000,
+            "points": (point(successes=100),),
             "leave_one_out_range": (0.8, 1.2),
             "lack_of_fit": lack_of_fit(0.4),
             "curvature": slope_test((-1.0, 1.0), p_value=0.4),
-            "measurement_error": measurement_error(0.99, (0.6, 1.4)),
+            "metric_covariance": ((1e-6,),),
             "cluster_robust": slope_test((0.7, 1.3)),
         }
         | changes
     )
 
 
-def test_without_concerns_the_evidence_is_high():
-    found = rate_evidence(hypothesis(), HEALTHY)
+def point(successes):
+    return GroupPoint(
+        group="g1",
+        metric_value=0.1,
+        x=0.0,
+        trials=1000,
+        successes=successes,
+        rate=successes / 1000,
+        standard_error=None,
+    )
+
+
+def of_reliability(share):
+    return {"headline": headline((0.6, 1.4), p_value=0.001, reliability=share)}
+
+
+@pytest.mark.parametrize("verdict", [Verdict.CONFIRMED, Verdict.CONTRADICTED])
+def test_without_concerns_the_evidence_is_high_in_both_directions(verdict):
+    found = rate_evidence(hypothesis(verdict=verdict), HEALTHY)
 
     assert (found.strength, found.serious, found.minor) == ("high", (), ())
     assert found.support == (
-        Support.BOTH_INTERVALS,
+        Support.SIGNIFICANT,
         Support.NO_INFLUENTIAL_GROUP,
         Support.NO_LACK_OF_FIT,
         Support.DIAGNOSTICS_PASSED,
@@ -68,14 +86,14 @@ def test_without_concerns_the_evidence_is_high():
 @pytest.mark.parametrize(
     ("changes", "concern"),
     [
-        ({"is_interim": True}, Concern.INTERIM),
-        ({"small_sample": None}, Concern.SMALL_SAMPLE),
-        ({"small_sample": small_sample((-0.1, 1.5))}, Concern.SMALL_SAMPLE),
-        ({"small_sample": small_sample((-1.5, -0.5))}, Concern.SMALL_SAMPLE),  # the other side
+        ({"verdict": Verdict.SUGGESTIVE}, Concern.NOT_SIGNIFICANT),
+        ({"verdict": Verdict.SUGGESTIVE_OPPOSITE}, Concern.NOT_SIGNIFICANT),
+        ({"effective_users": 29.9}, Concern.FEW_USERS),
+        ({"points": (point(29),)}, Concern.FEW_EVENTS),
+        ({"points": (point(971),)}, Concern.FEW_EVENTS),
+        (of_reliability(0.69), Concern.UNRELIABLE_METRIC),
         ({"leave_one_out_range": (-0.1, 1.2)}, Concern.INFLUENTIAL_GROUP),
         ({"holm_p_value": 0.051}, Concern.MULTIPLICITY),
-        ({"measurement_error": measurement_error(0.99, (-0.1, 1.4))}, Concern.MEASUREMENT_ERROR),
-        ({"cluster_robust": None}, Concern.USERS_UNKNOWN),
     ],
 )
 def test_a_concern_that_could_reverse_the_verdict_is_serious(changes, concern):
@@ -87,12 +105,17 @@ def test_a_concern_that_could_reverse_the_verdict_is_serious(changes, concern):
 @pytest.mark.parametrize(
     ("changes", "concern"),
     [
+        ({"is_interim": True}, Concern.INTERIM),
+        ({"rivals": (RIVAL,)}, Concern.CONFOUNDED),
+        ({"cluster_robust": None}, Concern.USERS_UNKNOWN),
+        ({"metric_covariance": None}, Concern.METRIC_ERRORS_UNKNOWN),
+        (of_reliability(0.89), Concern.LOW_RELIABILITY),
+        (of_reliability(0.7), Concern.LOW_RELIABILITY),
         ({"lack_of_fit": lack_of_fit(0.049)}, Concern.LACK_OF_FIT),
         ({"curvature": slope_test((0.1, 1.0), p_value=0.049)}, Concern.NON_LINEAR),
-        ({"measurement_error": measurement_error(0.89, (0.6, 1.4))}, Concern.LOW_RELIABILITY),
     ],
 )
-def test_a_concern_about_the_linear_form_is_minor(changes, concern):
+def test_a_concern_that_could_not_is_minor(changes, concern):
     found = rate_evidence(hypothesis(**changes), HEALTHY)
 
     assert (found.strength, found.serious, found.minor) == ("moderate", (), (concern,))

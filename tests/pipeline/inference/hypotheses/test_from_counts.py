@@ -9,7 +9,7 @@ import pytest
 from pipeline.cli import main
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError, StudyError
-from pipeline.inference.hypotheses.counts_table import metric_name
+from pipeline.inference.counts.metrics import metric_name
 from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
 from pipeline.results.serialization import to_dict
 from tests.pipeline.inference.golden import GOLDEN, IMPRESSIONS_A_GROUP, TABLE_1, TEST_CLICKS
@@ -62,7 +62,9 @@ def test_names_of_other_platforms_are_read(write, impressions):
 
     found, ours = (to_dict(fit(write(table))) for table in (theirs, golden_table()))
 
-    assert found == ours
+    renamed = [one["columns"] for one in found.pop("read_as")]
+    assert renamed == [["variant"], [impressions]]
+    assert found | {"read_as": []} == ours
 
 
 def test_our_name_takes_precedence_over_a_synonym(write):
@@ -172,16 +174,16 @@ def test_a_written_hypothesis_is_read():
         ({"clicks": None}, "has no column clicks; expected the columns group"),
         ({"group": None}, "has no column group"),
         ({"group": ["g1"] * 5}, "expected two or more different names"),
-        ({"clicks": [1.5] * 5}, "clicks is .1.5, .*; expected non-negative integers"),
-        ({"orders": [-1] * 5}, "orders is .-1, .*; expected non-negative integers"),
+        ({"clicks": [1.5] * 5}, r"clicks is 1\.5; expected an integer of 0 or more"),
+        ({"orders": [-1] * 5}, "orders is -1; expected an integer of 0 or more"),
         ({"clicks": [9_000_000] * 5}, "group g1 has 5300000 impressions and 9000000 clicks"),
         ({"orders": [9_000_000] * 5}, "group g1 has 525089 clicks and 9000000 orders"),
-        ({"share": [1, 1, 1, 1, 0]}, "share is .1, 1, 1, 1, 0.; expected positive numbers"),
+        ({"share": [1, 1, 1, 1, 0]}, "share is 0; expected positive numbers"),
         ({"share": [0.5, 0.5, 0.5, 0.5, nan]}, "expected positive numbers"),
-        ({"share": ["a fifth"] * 5}, "expected positive numbers"),
+        ({"share": ["a fifth"] * 5}, "share is .*; expected numbers"),
         ({"recall@20": None, "od@20": None}, "no offline-metric column found; add at least one"),
         ({"order_density@20": [0.1] * 5}, "are the same offline metric; drop one"),
-        ({"ctr_users": ["many"] * 5}, "ctr_users is .*; expected non-negative integers"),
+        ({"ctr_users": ["many"] * 5}, "ctr_users is .*; expected numbers"),
     ],
     ids=str,
 )

@@ -3,9 +3,9 @@
 import numpy as np
 import polars as pl
 import pytest
-from pipeline.inference.hypotheses.counts_table import group_kpis, offline_metrics
 
 from pipeline.core.contracts import Kpi
+from pipeline.inference.counts.counts_table import CountsOptions, read_counts
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.inference.hypotheses.metric_ranking import rank_metrics, with_rivals
@@ -16,7 +16,7 @@ from tests.pipeline.inference.golden import GOLDEN, IMPRESSIONS_A_GROUP, TEST_CL
 
 def evidence_of(impressions, clicks, orders, **metrics):
     groups = len(clicks)
-    counts = pl.DataFrame(
+    table = pl.DataFrame(
         {
             "group": [f"g{n + 1}" for n in range(groups)],
             "impressions": [impressions] * groups,
@@ -26,7 +26,8 @@ def evidence_of(impressions, clicks, orders, **metrics):
             **metrics,
         }
     )
-    return RegressionInputs(offline_metrics(counts), None, group_kpis(counts))
+    counts = read_counts(table, CountsOptions())
+    return RegressionInputs(counts.offline_metrics(), None, counts.group_kpis())
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.core.contracts import Kpi
 from pipeline.reporting.text.formatting import approximate
 from pipeline.reporting.text.summary import answer_sentence
-from pipeline.results.reasons import Verdict
+from pipeline.results.reasons import Reading, Target, Verdict
 from pipeline.study import PAPER_HYPOTHESES
 
 H1, _, H3, H4 = PAPER_HYPOTHESES
@@ -53,15 +53,14 @@ def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothes
 
     found = answer_sentence(answer, 20).replace("−", "-")
 
-    low, high = answer.verdict_test.interval
-    sign = 1 if hypothesis is H1 else -1
-    small = answer.small_sample
-    ends = small and [sign * end for end in small.hartung_knapp.interval]
+    p_value, (low, high) = answer.headline.p_value, answer.headline.interval
+    declared = (answer.headline.slope > 0) == (hypothesis is H1)
     claims = {
-        "confirmed)": ends is not None and min(sign * low, sign * high, *ends) > 0,
-        "suggestive)": min(sign * low, sign * high) > 0 and (ends is None or min(ends) <= 0),
-        "opposite direction)": max(sign * low, sign * high) < 0,
-        "inconclusive)": low <= 0 <= high,
+        "confirmed)": p_value < 0.05 and declared,
+        "suggestive)": 0.05 <= p_value < 0.1 and declared,
+        "suggestive of the opposite)": 0.05 <= p_value < 0.1 and not declared,
+        "opposite direction)": p_value < 0.05 and not declared,
+        "inconclusive)": p_value >= 0.1,
     }
     assert {claim for claim in claims if claim in found} == {
         c for c, true in claims.items() if true
@@ -69,7 +68,7 @@ def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothes
     # percent of the rate, not of the odds: times the share of failures
     points = answer.points
     failed = 1 - sum(p.successes for p in points) / sum(p.trials for p in points)
-    low, high, change = (failed * of for of in (low, high, answer.slope))
+    low, high, change = (failed * of for of in (low, high, answer.headline.slope))
     if "inconclusive)" in found:
         printed = re.search(
             r"change of ([+-]?[\d.]+)% to ([+-]?[\d.]+)% .*estimate ([+-]?[\d.]+)", found
@@ -77,10 +76,10 @@ def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothes
         ends = (low, high, change)
     else:
         printed = re.search(
-            r"associated with ([\d.]+)% (?:higher|lower) .*CI ([\d.]+)% to ([\d.]+)%", found
+            r"associated with ([\d.]+)% (?:higher|lower) .*CI (-?[\d.]+)% to ([\d.]+)%", found
         )
         assert ("% higher" in found.split("associated with")[1]) == (change > 0)
-        ends = (abs(change), *sorted((abs(low), abs(high))))
+        ends = (abs(change), *((low, high) if change > 0 else (-high, -low)))
     # one digit of the half-width: the last printed place is no coarser than it
     rounding = 0.51 * 10 ** -len(printed[1].partition(".")[2])
     assert rounding <= 0.51 * max(1, (high - low) / 2)
@@ -88,21 +87,91 @@ def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothes
         assert float(text) == pytest.approx(end, abs=rounding)
 
 
-def test_a_suggestive_result_requires_groups_and_an_inconclusive_one_trials(estimate):
-    (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
-    wide = replace(answer, verdict=Verdict.SUGGESTIVE)
-    (few,) = estimate(1.0, 100, hypotheses=(H1,))
+def with_headline(answer, **changes):
+    return replace(answer, headline=replace(answer.headline, **changes))
 
-    sentence = answer_sentence(wide, 20)
-    assert "but with 3 groups this could be chance. More groups would resolve it" in sentence
-    assert "may predict click-through rate (H1, suggestive)" in sentence
+
+def test_a_suggestive_result_says_what_would_resolve_it(estimate):
+    (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
+    suggestive = replace(answer, verdict=Verdict.SUGGESTIVE)
+    users = with_headline(suggestive, users_interval=(-0.1, 1.0), p_value=0.07)
+    groups = with_headline(suggestive, users_interval=(0.1, 1.0), p_value=0.07)
+
+    assert "may predict click-through rate (H1, suggestive)" in answer_sentence(users, 20)
+    assert answer_sentence(users, 20).endswith("but this could be chance (p = 0.0700).")
+    assert "More groups would resolve it, more users would not." in answer_sentence(groups, 20)
+
+
+def test_the_opposite_is_suggested_in_the_same_words(estimate):
+    (answer,) = estimate(-1.0, 100_000, hypotheses=(H1,))
+    opposite = replace(answer, verdict=Verdict.SUGGESTIVE_OPPOSITE)
+
+    found = answer_sentence(opposite, 20)
+
+    assert (
+        "may predict lower click-through rate, not higher, as declared (H1, suggestive of the "
+        "opposite)"
+    ) in found
+
+
+def test_an_inconclusive_result_says_what_would_resolve_it(estimate):
+    (few,) = estimate(1.0, 100, hypotheses=(H1,))
+    scattered = with_headline(few, users_interval=(0.1, 1.0))
+
     sentence = answer_sentence(few, 20)
+
     assert (
         f"requires about {approximate(few.required_trials)} impressions for 80% power" in sentence
     )
     # percent of the rate: times the share of failures
     effect = few.minimum_detectable_slope * few.rate_elasticity / few.slope
     assert f"were 300, enough to detect {effect:.0f}% with 80% power." in sentence
+    assert (
+        "The users of these groups differ, but the groups deviate from the line as much: other "
+        "preferences may show nothing."
+    ) in answer_sentence(scattered, 20)
+
+
+def test_a_sentence_says_what_its_interval_is_for(estimate):
+    (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
+    found = replace(answer, verdict=Verdict.SUGGESTIVE)
+    two = with_headline(found, interval=None, target=Target.THESE_GROUPS)
+
+    assert "%, for a new preference on this front)" in answer_sentence(answer, 20)
+    assert "%, for the line through these groups). Two groups do not show" in answer_sentence(
+        two, 20
+    )
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ((0.5, None), "CI from 0.5%, without an upper limit, for"),
+        ((None, 1.5), "CI up to 1.5%, without a lower limit, for"),
+    ],
+)
+def test_an_end_without_a_limit_is_said(estimate, ends, words):
+    (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
+    size = replace(answer.elasticity, estimate=1.0, interval=ends)
+
+    assert words in answer_sentence(replace(answer, elasticity=size), 20)
+
+
+def test_days_that_contradict_each_other_conclude_nothing(estimate):
+    (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
+
+    found = answer_sentence(with_headline(answer, conflicting=True), 20)
+
+    assert "significant in opposite directions on different days" in found
+
+
+def test_too_few_events_are_counted(estimate):
+    (answer,) = estimate(0.0, 6, hypotheses=(H1,))
+
+    successes = sum(point.successes for point in answer.points)
+    assert answer.undefined_reason == "few_successes"
+    assert f"only {successes} click" in answer_sentence(answer, 20)
+    assert answer_sentence(answer, 20).endswith("in all groups; a CI requires 5.")
 
 
 def test_a_blocked_result_has_no_effect(estimate):
@@ -117,7 +186,7 @@ def test_a_blocked_result_has_no_effect(estimate):
 def test_an_interim_result_has_the_anytime_valid_interval(estimate):
     (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
 
-    found = answer_sentence(replace(answer, is_interim=True), 20)
+    found = answer_sentence(with_headline(answer, reading=Reading.EARLY_LOOK), 20)
 
     assert "(anytime-valid 95% CI " in found
 
