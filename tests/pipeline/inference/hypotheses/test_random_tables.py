@@ -137,7 +137,7 @@ def check(table, folder):
     )
     for one in found.hypotheses:
         interval = one.headline.interval if one.headline else None
-        assert interval or one.undefined_reason or one.headline.undefined_because
+        assert interval or one.undefined_reason or one.headline.undefined_reason
         assert one.verdict != "undefined" or one.undefined_reason
     for one in found.metric_ranking:
         assert one.probability_of_best is not None or one.undefined_reason
