@@ -126,7 +126,7 @@ class HypothesisResult:
         is_interim: Whether the experiment has not reached its planned end.
         holm_p_value: p-value of the headline, Holm-corrected for all declared hypotheses.
         effective_users: Number of users with equal trials that know as much, ``Σ n²/Σm²``.
-        small_sample_undefined_because: Why ``small_sample`` is None.
+        small_sample_undefined_reason: Why ``small_sample`` is None.
         curvature: The coefficient of x².
         leave_one_out: The slope without each group, by group.
         log_rate: Slope of the logarithm of the hypothesis's own KPI (Poisson, cluster-robust).
@@ -165,7 +165,7 @@ class HypothesisResult:
     holm_p_value: Finite | None = None
     effective_users: Finite | None = None
     small_sample: RandomEffectsSlope | None = None
-    small_sample_undefined_because: UndefinedReason | None = None
+    small_sample_undefined_reason: UndefinedReason | None = None
     permutation: Permutation | None = None
     lack_of_fit: LackOfFit | None = None
     curvature: SlopeTest | None = None

@@ -129,7 +129,7 @@ def _point_estimate(
             level=quoted.level,
             slope=fit.slope if corrected is None else corrected,
             reliability=quoted.reliability,
-            undefined_because=reason,
+            undefined_reason=reason,
         ),
     )
 
@@ -157,7 +157,7 @@ def _with_line(
         effective_users=float(effective_users(sums)),
         lack_of_fit=fit.lack_of_fit,
         small_sample=small,
-        small_sample_undefined_because=None if small else why_undefined(x, sums),
+        small_sample_undefined_reason=None if small else why_undefined(x, sums),
         curvature=curvature(x, sums, level=level),
         leave_one_out=dict(zip((one.group for one in result.points), slopes, strict=True)),
         leave_one_out_range=(min(known), max(known)) if known else None,
@@ -213,7 +213,7 @@ def _with_verdict(
     return replace(
         result,
         verdict=verdict(hypothesis, found, level=level, healthy=healthy),
-        undefined_reason=None if found.p_value is not None else found.undefined_because,
+        undefined_reason=None if found.p_value is not None else found.undefined_reason,
         elasticity=_elasticity(result, found),
         band=band_of(found, result.link, *_range(result.points)),
         minimum_detectable_slope=detectable_slope(found, result.groups),

@@ -115,7 +115,7 @@ def _excluded(path: str, result: HypothesisResult | None) -> ExcludedStudy:
         study=path,
         reason=_exclusion_reason(result) or ExclusionReason.UNDEFINED,
         undefined_reason=result.undefined_reason
-        or (result.headline and result.headline.undefined_because),
+        or (result.headline and result.headline.undefined_reason),
     )
 
 

@@ -67,8 +67,8 @@ def test_two_groups_have_a_slope_and_no_interval_from_groups(impressions, clicks
     assert one.slope == pytest.approx(log(odds[1] / odds[0]) / change, rel=1e-6)
     parts = [1 / y + 1 / (n - y) for n, y in zip(impressions, clicks, strict=True)]
     assert one.standard_error == pytest.approx(sqrt(sum(parts)) / change, rel=1e-6)
-    assert one.headline.few_groups_interval is None
-    assert one.headline.undefined_because == "two_groups"
+    assert one.headline.small_sample_interval is None
+    assert one.headline.undefined_reason == "two_groups"
     assert "NaN" not in "".join(as_report(found))
 
 
@@ -94,7 +94,7 @@ def test_a_group_without_orders_leaves_the_other_kpis(orders, as_report):
     assert clicks.headline.interval is not None
     assert all(one.slope is not None or one.undefined_reason for one in of_orders)
     for one in (one for one in of_orders if one.slope is not None):
-        assert one.small_sample or one.small_sample_undefined_because
+        assert one.small_sample or one.small_sample_undefined_reason
     as_report(found)
 
 

@@ -136,7 +136,7 @@ def check(table, folder):
     assert np.array(slopes[0], float) == pytest.approx(np.array(slopes[1], float), nan_ok=True)
     for one in found.hypotheses:
         interval = one.headline.interval if one.headline else None
-        assert interval or one.undefined_reason or one.headline.undefined_because
+        assert interval or one.undefined_reason or one.headline.undefined_reason
         assert one.verdict != "undefined" or one.undefined_reason
     for one in found.metric_ranking:
         assert one.probability_of_best is not None or one.undefined_reason
