@@ -55,6 +55,10 @@ def traced(value, path=()):
     return known
 
 
+ADVICE = ("ship_words", "expected_words", "predicted_words", "moved")
+"""Filters that write sentences with numbers of the advice; they have tests of their own."""
+
+
 class Recorder:
     """Filters that mark their output and remember the places of their input."""
 
@@ -63,6 +67,14 @@ class Recorder:
         for name in NUMBERS:
             environment.filters[name] = self._recording(name)
         environment.filters["diagnostic_rows"] = marked_rows
+        for name in ADVICE:
+            environment.filters[name] = self._marking(environment.filters[name])
+
+    def _marking(self, sentence):
+        def write(*arguments):
+            return f"{OPEN}{sentence(*arguments)}{CLOSE}"
+
+        return write
 
     def _recording(self, name):
         def write(value, *arguments):
