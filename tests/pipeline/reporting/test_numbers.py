@@ -19,7 +19,7 @@ import pipeline.reporting
 from pipeline.artifacts.storage import read_json
 from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
 from pipeline.reporting.report import page_values, write_report
-from pipeline.reporting.text.advice import expected_words, moved, predicted_words
+from pipeline.reporting.text.advice import expected_words, moved, predicted_words, ship_words
 from pipeline.reporting.text.diagnostics import diagnostic_rows
 from pipeline.reporting.text.formatting import NUMBERS
 from pipeline.results.decisions import Advice
@@ -29,7 +29,10 @@ from pipeline.results.slopes import Change
 
 OPEN, CLOSE = "\ue000", "\ue001"
 DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
-ADVICE_WORDS = {one.__name__: one for one in (expected_words, predicted_words, moved)}
+ADVICE_WORDS = {
+    one.__name__: one for one in (ship_words, expected_words, predicted_words, moved)
+}
+"""Filters that write sentences with numbers of the advice; they have tests of their own."""
 FORMATS = {PAGE: "index.html", MARKDOWN: "report.md"}
 ROOT = Path(pipeline.reporting.__file__).parent
 
