@@ -29,9 +29,7 @@ from pipeline.results.slopes import Change
 
 OPEN, CLOSE = "\ue000", "\ue001"
 DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
-ADVICE_WORDS = {
-    one.__name__: one for one in (ship_words, expected_words, predicted_words, moved)
-}
+ADVICE_WORDS = {one.__name__: one for one in (ship_words, expected_words, predicted_words, moved)}
 """Filters that write sentences with numbers of the advice; they have tests of their own."""
 FORMATS = {PAGE: "index.html", MARKDOWN: "report.md"}
 ROOT = Path(pipeline.reporting.__file__).parent
