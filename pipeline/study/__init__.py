@@ -49,3 +49,4 @@ from pipeline.study.simulator import InjectedFaults as InjectedFaults
 from pipeline.study.simulator import SimulatorConfig as SimulatorConfig
 from pipeline.study.simulator import TrueSlope as TrueSlope
 from pipeline.study.study import Study as Study
+from pipeline.study.yaml_file import parse_yaml as parse_yaml

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Interval, Len
+from annotated_types import Ge, Interval, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -55,13 +55,13 @@ class SyntheticConfig:
         days: Number of days in the log, from 2025-09-01 UTC.
     """
 
-    seed: Annotated[int, Ge(0)] = 7
-    items: Annotated[int, Ge(50)] = 3000
-    categories: Annotated[int, Ge(2)] = 40
-    neighbours: Annotated[int, Ge(5)] = 20
-    users: Annotated[int, Ge(10)] = 20000
-    sessions: Annotated[int, Ge(10)] = 40000
-    days: Annotated[int, Ge(3)] = 28
+    seed: Annotated[int, Interval(ge=0, lt=2**63)] = 7
+    items: Annotated[int, Interval(ge=50, le=10_000_000)] = 3000
+    categories: Annotated[int, Interval(ge=2, le=100_000)] = 40
+    neighbours: Annotated[int, Interval(ge=5, le=1000)] = 20
+    users: Annotated[int, Interval(ge=10, le=100_000_000)] = 20000
+    sessions: Annotated[int, Interval(ge=10, le=1_000_000_000)] = 40000
+    days: Annotated[int, Interval(ge=3, le=3650)] = 28
 
     def __post_init__(self) -> None:
         if self.categories > self.items:
@@ -174,7 +174,7 @@ class DatasetConfig:
     format: str
     path: Annotated[str, Len(1)]
     generic: GenericLayout | None = None
-    inactivity_minutes: Annotated[float, Gt(0)] = 30.0
+    inactivity_minutes: Annotated[float, Interval(gt=0, le=525_600)] = 30.0
     duplicates: Duplicates = Duplicates.REJECT
     expected: Expected | None = None
     item_attributes: Annotated[str, Len(1)] | None = None
@@ -241,11 +241,11 @@ class SessionsConfig:
     """
 
     preset: Preset | None = None
-    min_item_support: Annotated[int, Ge(1)] = 5
-    min_session_length: Annotated[int, Ge(2)] = 2
+    min_item_support: Annotated[int, Interval(ge=1, le=1_000_000_000)] = 5
+    min_session_length: Annotated[int, Interval(ge=2, le=1000)] = 2
     support_filter: SupportFilter = SupportFilter.ONE_PASS
     boundary_sessions: BoundaryPolicy = BoundaryPolicy.DROP
-    test_days: Annotated[float, Gt(0)] = 4.0
-    validation_days: Annotated[float, Gt(0)] = 2.0
-    order_window_minutes: Annotated[float, Gt(0)] | None = None
+    test_days: Annotated[float, Interval(gt=0, le=3650)] = 4.0
+    validation_days: Annotated[float, Interval(gt=0, le=3650)] = 2.0
+    order_window_minutes: Annotated[float, Interval(gt=0, le=5_256_000)] | None = None
     max_rejected_share: Annotated[float, Interval(ge=0, le=1)] = 0.05

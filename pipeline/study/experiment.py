@@ -4,7 +4,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Interval, Len
+from annotated_types import Gt, Interval, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -50,19 +50,21 @@ class PlanningConfig:
 
     curvature_floor: Annotated[float, Interval(ge=0, lt=1)] = 0.5
     power: Annotated[float, Interval(gt=0.05, lt=1)] = 0.8
-    slope: Annotated[float, Gt(0)] = 1.0
-    slopes: dict[str, Annotated[float, Gt(0)]] = Field(default_factory=dict[str, float])
+    slope: Annotated[float, Interval(gt=0, le=100)] = 1.0
+    slopes: dict[str, Annotated[float, Interval(gt=0, le=100)]] = Field(
+        default_factory=dict[str, float]
+    )
     past_study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] | None = None
     ctr: Annotated[float, Interval(gt=0, lt=1)] = 0.05
     cvr: Annotated[float, Interval(gt=0, lt=1)] = 0.03
-    units_per_order: Annotated[float, Ge(1)] = 1.2
-    revenue_variation: Annotated[float, Ge(0)] = 1.0
-    impressions_per_day: Annotated[float, Gt(0)] = 10000.0
-    returning_users: Annotated[float, Ge(0)] = 0.0
-    new_users_per_day: Annotated[float, Ge(0)] = 1000.0
-    impressions_variation: Annotated[float, Ge(0)] = 1.0
+    units_per_order: Annotated[float, Interval(ge=1, le=1_000_000)] = 1.2
+    revenue_variation: Annotated[float, Interval(ge=0, le=1000)] = 1.0
+    impressions_per_day: Annotated[float, Interval(gt=0, le=1e10)] = 10000.0
+    returning_users: Annotated[float, Interval(ge=0, le=1e10)] = 0.0
+    new_users_per_day: Annotated[float, Interval(ge=0, le=1e10)] = 1000.0
+    impressions_variation: Annotated[float, Interval(ge=0, le=1000)] = 1.0
     user_correlation: Annotated[float, Interval(ge=0, lt=1)] = 0.02
-    group_deviation: Annotated[float, Ge(0)] = 0.0
+    group_deviation: Annotated[float, Interval(ge=0, le=10)] = 0.0
 
     def __post_init__(self) -> None:
         if self.returning_users + self.new_users_per_day <= 0:
@@ -122,16 +124,16 @@ class ExperimentConfig:
     holdout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     holdout_salt: Annotated[str, Len(1)] = "holdout"
     forced_assignment: dict[str, str] = Field(default_factory=dict[str, str])
-    groups: Annotated[int, Ge(3)] = 5
+    groups: Annotated[int, Interval(ge=3, le=1000)] = 5
     shares: tuple[Annotated[float, Gt(0)], ...] | None = None
-    replicates: Annotated[int, Ge(1)] = 1
-    list_length: Annotated[int, Ge(1)] = 20
-    days: Annotated[int, Ge(1)] = 14
-    users: Annotated[int, Ge(10)] = 40000
+    replicates: Annotated[int, Interval(ge=1, le=100)] = 1
+    list_length: Annotated[int, Interval(ge=1, le=1000)] = 20
+    days: Annotated[int, Interval(ge=1, le=3650)] = 14
+    users: Annotated[int, Interval(ge=10, le=100_000_000)] = 40000
     first_day: date | None = None
     last_day: date | None = None
-    attribution_hours: Annotated[float, Gt(0)] = 24.0
-    max_impressions_per_hour: Annotated[int, Ge(1)] = 500
+    attribution_hours: Annotated[float, Interval(gt=0, le=87_600)] = 24.0
+    max_impressions_per_hour: Annotated[int, Interval(ge=1, le=1_000_000_000)] = 500
     planning: PlanningConfig = Field(default_factory=PlanningConfig)
 
     def __post_init__(self) -> None:
