@@ -139,6 +139,12 @@ EVENTS = Contract(
 )
 """``ts`` is milliseconds since 1970-01-01 UTC; ``file`` numbers the input files in reading order."""
 
+PRICED_EVENTS = Contract(
+    name="events", row=EVENTS.row, columns={**EVENTS.columns, "revenue": pl.Int64}
+)
+"""Events of a log with prices. ``revenue`` is price × quantity of an order in ten-thousandths of the
+currency, so that sums are exact; null for other events, and for an order without a price."""
+
 REJECTED = Contract(
     name="rejected",
     row="one rejected line or row of the input, with the reason",
@@ -146,10 +152,12 @@ REJECTED = Contract(
         "source": pl.String,
         "position": pl.Int64,
         "reason": pl.String,
+        "field": pl.String,
         "content": pl.String,
     },
 )
-"""``position`` counts lines from 1 and is null for a duplicate; ``content`` is truncated to 200
+"""``position`` counts lines from 1 and is null for a duplicate; ``field`` names the columns of the file
+that the reason is about and is null if it is about the whole row; ``content`` is truncated to 200
 characters."""
 
 SESSIONS = Contract(

@@ -216,7 +216,7 @@ def test_a_bad_line_is_counted_under_its_reason_and_spoils_no_other(tmp_path, li
     events, rejected = _judged(path)
 
     assert events.rows() == EVENTS
-    ((source, position, counted, content),) = rejected.rows()
+    ((source, position, counted, _, content),) = rejected.rows()
     assert (source, position, counted) == ("log.jsonl", 2, reason.value)
     assert 0 < len(content) <= 200
 
@@ -247,7 +247,9 @@ def test_one_bad_event_does_not_cost_the_session_its_good_ones(tmp_path):
         (3, 1659304800002),
         (2, 1659304800026),
     ]
-    assert rejected.rows() == [("log.jsonl", 2, Reason.UNKNOWN_EVENT_TYPE.value, repr(events[1]))]
+    assert rejected.rows() == [
+        ("log.jsonl", 2, Reason.UNKNOWN_EVENT_TYPE.value, "type", repr(events[1]))
+    ]
 
 
 @pytest.mark.parametrize("depth", [200, 600, 900, 950, *range(960, 1000, 4)])
