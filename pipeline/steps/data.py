@@ -24,6 +24,7 @@ from pipeline.datasets.item_attributes import coverage
 from pipeline.quality.runner import check_tables, enforce
 from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.text.data_card import data_card_markdown
+from pipeline.sessions.catalogue import check_catalogue_size
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import profile_sessions
 from pipeline.sessions.rules import rules_of
@@ -111,6 +112,7 @@ def prepare_sessions(study: Study, paths: StudyPaths) -> StepResult[dict[str, An
     waived = frozenset[str]() if rules.keeps_apart else frozenset({_SPLITS_APART})
     with atomic_folder(paths.artifact("sessions")) as folder:
         counts = write_sessions(source, folder, rules)
+        check_catalogue_size(study, counts["items"])
         tables = {name: folder / f"{name}.parquet" for name in ("sessions", "items")}
         limits = {"attributes_coverage": _attributes_coverage(study, paths, tables["items"])}
         checks = enforce(check_tables("sessions", tables, limits), waived=waived)
