@@ -1,11 +1,10 @@
 """Every command: help, arguments, examples, and the function that runs it."""
 
-import argparse
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.cli import arguments
 from pipeline.core.asset_graph import EVERYTHING
 
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -41,29 +40,11 @@ def _argument(*names: str, **options: Any) -> Argument:
     return names, options
 
 
-def _override(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if equals and "." in key:
-        return key, value
-    raise argparse.ArgumentTypeError(f"{text!r} is not of the form section.key=value")
-
-
-def _port(text: str) -> int:
-    with suppress(ValueError):
-        if 0 <= (port := int(text)) < 1 << 16:
-            return port
-    raise argparse.ArgumentTypeError(f"{text!r} is not a valid port; expected 0 to 65535")
-
-
-def _level(text: str) -> float:
-    with suppress(ValueError):
-        if 0.5 < (level := float(text)) < 1:
-            return level
-    raise argparse.ArgumentTypeError(f"{text!r} is not between 0.5 and 1; such as 0.95")
-
-
 _LEVEL = _argument(
-    "--level", type=_level, default=0.95, help="confidence level of intervals (default: 0.95)"
+    "--level",
+    type=arguments.level,
+    default=0.95,
+    help="confidence level of intervals (default: 0.95)",
 )
 
 _ALL = (
@@ -88,7 +69,7 @@ _ALL = (
                 dest="overrides",
                 action="append",
                 default=[],
-                type=_override,
+                type=arguments.override,
                 metavar="KEY=VALUE",
                 help="override a parameter, such as training.epochs=3; may be repeated",
             ),
@@ -189,7 +170,7 @@ _ALL = (
         run="pipeline.cli.experiment:serve",
         arguments=(
             _argument("--host", default="127.0.0.1", help="address to listen on"),
-            _argument("--port", type=_port, default=8350, help="0 selects a free port"),
+            _argument("--port", type=arguments.port, default=8350, help="0 selects a free port"),
         ),
         has_json=False,
     ),

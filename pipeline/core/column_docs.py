@@ -84,7 +84,7 @@ _DESCRIPTIONS = {
 }
 
 _TABLE_SPECIFIC = {
-    "events": {
+    "priced_events": {
         "revenue": "price × quantity of an order in ten-thousandths of the currency; null without a price"
     },
     "item_attributes": {"value": "the item's value according to the shop"},

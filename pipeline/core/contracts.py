@@ -139,11 +139,9 @@ EVENTS = Contract(
 )
 """``ts`` is milliseconds since 1970-01-01 UTC; ``file`` numbers the input files in reading order."""
 
-PRICED_EVENTS = Contract(
-    name="events", row=EVENTS.row, columns={**EVENTS.columns, "revenue": pl.Int64}
-)
-"""Events of a log with prices. ``revenue`` is price × quantity of an order in ten-thousandths of the
-currency, so that sums are exact; null for other events, and for an order without a price."""
+_PRICED = {**EVENTS.columns, "revenue": pl.Int64}
+PRICED_EVENTS = Contract(name="priced_events", row=EVENTS.row, columns=_PRICED)
+"""``revenue`` is price × quantity of an order in ten-thousandths of the currency, else null."""
 
 REJECTED = Contract(
     name="rejected",

@@ -41,7 +41,7 @@ def amount_faults(rows: pl.DataFrame, is_order: pl.Expr) -> list[tuple[str, pl.E
 
 
 def revenue_of(events: pl.DataFrame, event_type: pl.Expr) -> pl.Series:
-    """Revenue of each event in 1 / :data:`PER_UNIT` of the currency; null if it is no order."""
+    """Revenue of each event in 1 / :data:`PER_UNIT` of the currency; null for other events."""
     price = (_number("price") * PER_UNIT).round().cast(pl.Int64)
     quantity = _number("quantity").fill_null(1).cast(pl.Int64)
     is_order = event_type == EventType.ORDER.value

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from models.tokens import SessionTokens
 from pipeline.artifacts.storage import read_json
 from pipeline.core.contracts import EventType, Split
+from pipeline.sessions.days import day_of, events_by_day
 from pipeline.sessions.token_store import open_tokens
 
 Flags = NDArray[np.bool_]
@@ -66,7 +67,7 @@ def profile_sessions(
     in_train, in_test = (_count(tokens, kept["items"]) for tokens in (train, test))
     divisions = _divisions(train, test, in_train + in_test, seed)
     return {
-        "events_by_day": _events_by_day(events / "events.parquet", time_zone),
+        "events_by_day": events_by_day(events / "events.parquet", time_zone),
         "by_split": by_split,
         "popularity": _popularity(in_train.items, in_test.items),
         "drift": {
@@ -81,25 +82,6 @@ def profile_sessions(
 def _is_loss(name: str) -> bool:
     """Whether a count of the summary is of what was dropped, not of the input or the result."""
     return name not in {"sessions_in", "items"} and not name.startswith(tuple(Split))
-
-
-def _events_by_day(path: Path, time_zone: str) -> list[dict[str, Any]]:
-    counts = (
-        pl.scan_parquet(path, glob=False)
-        .group_by(day=_day(pl.col("ts"), time_zone))
-        .agg(
-            (pl.col("event_type") == event_type.value).sum().alias(event_type.value)
-            for event_type in EventType
-        )
-        .collect(engine="streaming")
-    )
-    return counts.sort("day").with_columns(pl.col("day").dt.to_string("iso")).to_dicts()
-
-
-def _day(ts: pl.Expr, time_zone: str) -> pl.Expr:
-    """The day of a time in milliseconds UTC, as calendars in the zone show it."""
-    moment = pl.from_epoch(ts, time_unit="ms").dt.replace_time_zone("UTC")
-    return moment.dt.convert_time_zone(time_zone).dt.date()
 
 
 def _totals_by_length(path: Path) -> pl.DataFrame:
@@ -128,7 +110,7 @@ def _describe(part: pl.DataFrame, happens: dict[EventType, bool], time_zone: str
     sessions, clicks = int(n.sum()), int((lengths * n).sum())
     bins = np.bincount(np.minimum(lengths, LAST_LENGTH_BIN + 1) - 2, n, len(LENGTH_BINS)) / sessions
     days = part.select(
-        _day(end, time_zone).dt.to_string("iso")
+        day_of(end, time_zone).dt.to_string("iso")
         for end in (pl.col("first_ts").min(), pl.col("last_ts").max())
     )
     carts, orders = happens[EventType.CART], happens[EventType.ORDER]

@@ -136,7 +136,7 @@ def _shortened(text: str) -> str:
 
 
 def _remedy(problem: Mapping[str, Any]) -> str:
-    """What to write instead, if the value is of a type that YAML made of it."""
+    """What to write instead, if a plain value has another type than it seems to have."""
     match problem["type"], problem.get("input"):
         case "string_type", bool() | int() | float():
             return "; put it in quotes"

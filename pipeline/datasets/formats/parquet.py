@@ -25,6 +25,7 @@ from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, T
 from pipeline.study import GenericLayout
 
 _ROWS_PER_BATCH = 1 << 18
+_NAMES_SHOWN = 20
 
 
 def parquet_log(file: Path, layout: GenericLayout) -> InputFile:
@@ -69,7 +70,7 @@ def _check(file: Path, schema: pa.Schema, layout: GenericLayout) -> None:
     if missing:
         msg = (
             f"{file}: expected the columns {missing} of dataset.generic exactly once each; "
-            f"got {schema.names}"
+            f"got {_shown(schema.names)}"
         )
         raise DataError(msg)
     time = schema.field(layout.time).type
@@ -93,6 +94,12 @@ def _check(file: Path, schema: pa.Schema, layout: GenericLayout) -> None:
             "convert the column, or name another one in dataset.generic"
         )
         raise DataError(msg)
+
+
+def _shown(names: list[str]) -> str:
+    """The first names, and the number of the others."""
+    more = len(names) - _NAMES_SHOWN
+    return f"{names[:_NAMES_SHOWN]}{f' and {more:,} more' if more > 0 else ''}"
 
 
 def _is_id(dtype: pa.DataType) -> bool:

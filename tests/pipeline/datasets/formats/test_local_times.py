@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import StudyError
 from pipeline.datasets.dry_run import inspect_data
-from pipeline.sessions.profile import _events_by_day
+from pipeline.sessions.days import events_by_day
 from pipeline.study import DatasetConfig, DatasetFormat, GenericLayout
 
 CLOCKS = {
@@ -84,13 +84,13 @@ def test_days_are_those_of_the_zone(tmp_path):
     times = [1_756_679_400_000, 1_756_675_800_000]
     pl.DataFrame({"ts": times, "event_type": ["click", "order"]}).write_parquet(file)
 
-    days = _events_by_day(file, "Europe/Berlin")
+    days = events_by_day(file, "Europe/Berlin")
 
     assert days == [
         {"day": "2025-08-31", "click": 0, "cart": 0, "order": 1},
         {"day": "2025-09-01", "click": 1, "cart": 0, "order": 0},
     ]
-    assert [day["day"] for day in _events_by_day(file, "UTC")] == ["2025-08-31"]
+    assert [day["day"] for day in events_by_day(file, "UTC")] == ["2025-08-31"]
 
 
 @pytest.mark.parametrize(
