@@ -134,6 +134,8 @@ def _of_type(kind: Kind, dataset: DatasetConfig) -> str | None:
             f"{kind.field} is not always an integer without leading zeros: set "
             "dataset.generic.ids: text"
         )
+    if kind.field in (*layout.session_columns, layout.item, layout.event_type):
+        return f"{kind.field} must be text or an integer; 1965.0 is another id than 1965"
     return None
 
 

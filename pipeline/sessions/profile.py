@@ -67,6 +67,7 @@ def profile_sessions(
     in_train, in_test = (_count(tokens, kept["items"]) for tokens in (train, test))
     divisions = _divisions(train, test, in_train + in_test, seed)
     return {
+        "time_zone": time_zone,
         "events_by_day": events_by_day(events / "events.parquet", time_zone),
         "by_split": by_split,
         "popularity": _popularity(in_train.items, in_test.items),

@@ -7,7 +7,6 @@ rejected without an effect on the other rows.
 """
 
 import csv
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -134,7 +133,7 @@ def _read_clean(data: bytes, lines: int, layout: Layout) -> pa.Table | None:
     if not lines or _has_stray_return(data, text) or _has_stray_quote(data, text, layout):
         return None
     # Arrow parses 0x10 as 16, and 007 as 7.
-    by_text = _has_hexadecimal(data, text) or _has_leading_zeros(data, layout)
+    by_text = _has_hexadecimal(data, text) or _has_leading_zeros(text, layout)
     types = {
         name: _BY_TEXT if field.by_text or (by_text and field.arrow == pa.int64()) else field.arrow
         for name, field in layout.columns.items()
@@ -183,12 +182,19 @@ def _has_hexadecimal(data: bytes, text: NDArray[np.uint8]) -> bool:
     return bool((text[np.flatnonzero(_is_any(text, "xX")) - 1] == ord("0")).any())
 
 
-def _has_leading_zeros(data: bytes, layout: Layout) -> bool:
+def _has_leading_zeros(text: NDArray[np.uint8], layout: Layout) -> bool:
     """Whether an id may start with a zero that an integer would lose."""
     if INTEGER_ID not in layout.columns.values():
         return False
-    start = re.escape(layout.separator.encode())
-    return re.search(rb'(?:^|\n|%s)"?[ \t]*-?0[0-9]' % start, data) is not None
+    digit = text - ord("0")  # of other letters more than 9
+    is_digit = digit <= 9
+    zeros = np.flatnonzero((digit[1:-1] == 0) & is_digit[2:] & ~is_digit[:-2]) + 1
+    if digit[0] == 0 and is_digit[1]:
+        return True
+    starts, spaces = f'{layout.separator}\n"', " \t-"
+    before, further = text[zeros - 1], text[zeros - 2]
+    begins = _is_any(before, starts) | (_is_any(before, spaces) & _is_any(further, starts + spaces))
+    return bool(begins.any())
 
 
 def _has_stray_quote(data: bytes, text: NDArray[np.uint8], layout: Layout) -> bool:
