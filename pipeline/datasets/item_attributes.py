@@ -106,8 +106,12 @@ _EXPECTED = (
 def _read(path: Path) -> pl.DataFrame:
     """The known columns of the file, as strings."""
     try:
-        parquet = path.suffix == ".parquet"
-        table = pl.read_parquet(path) if parquet else pl.read_csv(path, infer_schema=False)
+        parquet = path.suffix.lower() == ".parquet"
+        table = (
+            pl.read_parquet(path, glob=False)
+            if parquet
+            else pl.read_csv(path, glob=False, infer_schema=False)
+        )
         columns = ["item", *(name for name in _ATTRIBUTES if name in table.columns)]
         return table.select(pl.col(columns).cast(pl.String))
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -20,6 +20,7 @@ from duckdb_engine import ConnectionWrapper
 from sqlalchemy.exc import SAWarning
 
 from pipeline.core.errors import QualityError
+from pipeline.datasets.io.files import duckdb_path
 from pipeline.quality.expectation import Rule
 from pipeline.quality.suites import RULES
 
@@ -75,18 +76,18 @@ def check_tables(
         tables: Parquet files by table name.
         limits: Limits of the study; rules read them from the table ``limits`` with one row.
     """
-    with _database() as connection:
+    with _database() as (connection, folder):
         if limits:
             connection.register("limits", pl.DataFrame([dict(limits)]).to_arrow())
         for name, path in tables.items():
-            relation = connection.read_parquet(str(path))
+            relation = connection.read_parquet(duckdb_path(path, folder))
             relation.create_view(name)
         return _validate(RULES[artifact], connection)
 
 
 def check_experiment_log(database: Path) -> list[CheckResult]:
     """Check the rules of ``experiment_log`` on the experiment's database."""
-    with _database() as connection:
+    with _database() as (connection, _):
         connection.execute("ATTACH $path AS log (READ_ONLY)", {"path": str(database)})
         connection.execute("CREATE VIEW impressions AS SELECT * FROM log.impressions")
         connection.execute(
@@ -101,12 +102,12 @@ def check_experiment_log(database: Path) -> list[CheckResult]:
 
 
 @contextmanager
-def _database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty in-memory database that spills to a temporary folder."""
+def _database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """An empty in-memory database, and the temporary folder that it spills to."""
     with tempfile.TemporaryDirectory(prefix="paretoscope-") as folder:
         connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder})
         try:
-            yield connection
+            yield connection, Path(folder)
         finally:
             connection.close()
 

@@ -82,7 +82,7 @@ def _is_loss(name: str) -> bool:
 
 def _events_by_day(path: Path) -> list[dict[str, Any]]:
     counts = (
-        pl.scan_parquet(path)
+        pl.scan_parquet(path, glob=False)
         .group_by(day=pl.from_epoch("ts", time_unit="ms").dt.date())
         .agg(
             (pl.col("event_type") == event_type.value).sum().alias(event_type.value)
@@ -97,7 +97,7 @@ def _totals_by_length(path: Path) -> pl.DataFrame:
     """One row per split and session length, with the sums from which all statistics follow."""
     carted, ordered = (pl.col(f"{what}_clicks").cast(pl.Int64) for what in ("carted", "ordered"))
     return (
-        pl.scan_parquet(path)
+        pl.scan_parquet(path, glob=False)
         .group_by("split", length=pl.col("clicks").cast(pl.Int64))
         .agg(
             sessions=pl.len().cast(pl.Int64),

@@ -115,9 +115,9 @@ def read_variants(path: Path) -> pl.DataFrame:
     """
     try:
         table = (
-            pl.read_parquet(path)
-            if path.suffix == ".parquet"
-            else pl.read_csv(path, schema_overrides={VARIANT: pl.String})
+            pl.read_parquet(path, glob=False)
+            if path.suffix.lower() == ".parquet"
+            else pl.read_csv(path, glob=False, schema_overrides={VARIANT: pl.String})
         )
     except (OSError, pl.exceptions.PolarsError) as error:
         msg = (
