@@ -24,6 +24,7 @@ from pipeline.datasets.io.files import duckdb_path
 from pipeline.quality.expectation import Rule
 from pipeline.quality.suites import RULES
 
+_MAX_FAULTY_SHARE = 0.05
 _MEMORY = "3GB"
 """Memory limit of DuckDB, beyond which it spills to disk."""
 
@@ -85,18 +86,23 @@ def check_tables(
         return _validate(RULES[artifact], connection)
 
 
-def check_experiment_log(database: Path) -> list[CheckResult]:
-    """Check the rules of ``experiment_log`` on the experiment's database."""
+def check_experiment_log(
+    database: Path, limits: Mapping[str, float] | None = None
+) -> list[CheckResult]:
+    """Check the rules of ``experiment_log`` on the experiment's database.
+
+    ``limits`` has the study's ``max_faulty_share``, 0.05 by default.
+    """
+    share = (limits or {}).get("max_faulty_share", _MAX_FAULTY_SHARE)
     with _database() as (connection, _):
         connection.execute("ATTACH $path AS log (READ_ONLY)", {"path": str(database)})
         connection.execute("CREATE VIEW impressions AS SELECT * FROM log.impressions")
         connection.execute(
-            "CREATE VIEW log_files AS SELECT source, f.rows, coalesce(r.rows, 0) AS rejected "
-            "FROM log.ingested_files AS f LEFT JOIN "
-            # many bots on a day do not indicate a fault of the log
-            "(SELECT source, sum(rows) AS rows FROM log.rejected WHERE reason NOT LIKE 'more than %' "
-            "GROUP BY source) AS r USING (source) "
-            "WHERE f.\"table\" = 'impressions'"
+            "CREATE VIEW faulty_rows AS SELECT reason, sum(rows)::BIGINT AS rows, "
+            "sum(sum(rows)) OVER ()::BIGINT AS faulty, "
+            "(SELECT sum(rows) FROM log.ingested_files)::BIGINT AS read, "
+            f"{share!r}::DOUBLE AS max_faulty_share "
+            "FROM log.rejected WHERE kind = 'invalid' GROUP BY reason ORDER BY 2 DESC, 1"
         )
         return _validate(RULES["experiment_log"], connection)
 

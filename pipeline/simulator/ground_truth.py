@@ -22,7 +22,7 @@ from pipeline.simulator.users import UserState
 from pipeline.synthetic.generate_log import build_shop
 from pipeline.synthetic.users import make_users
 
-TRUTH = "truth.json"
+from pipeline.experiment.log.log_folder import TRUTH as TRUTH
 
 _HOW = (
     "expected clicks, orders and units over the sessions of users who are not in the log, the same "

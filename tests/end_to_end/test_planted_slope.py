@@ -7,7 +7,7 @@ import pytest
 from pipeline.core.contracts import OFFLINE_METRICS, PARETO_FRONT
 from pipeline.experiment.design.make_plan import MeasuredFront, make_plan
 from pipeline.experiment.kpis.aggregate import aggregate
-from pipeline.experiment.log.ingest import ingest
+from tests.pipeline.experiment.logs import ingest
 from pipeline.experiment.log.log_files import write_log
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change

@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import aggregate
-from pipeline.experiment.log.ingest import ingest, summarise
+from pipeline.experiment.log.ingest import summarise
+from tests.pipeline.experiment.logs import ingest
 from pipeline.experiment.log.log_files import write_log
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses

@@ -8,7 +8,8 @@ from pipeline.artifacts.storage import read_json
 from pipeline.core.contracts import DAY_MS, Kpi
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
 from pipeline.experiment.kpis.aggregate import aggregate
-from pipeline.experiment.log.ingest import ingest, summarise
+from pipeline.experiment.log.ingest import summarise
+from tests.pipeline.experiment.logs import ingest
 from pipeline.experiment.log.log_files import EXTERNAL_PROVENANCE
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import LogError
-from pipeline.experiment.log.ingest import ingest
+from tests.pipeline.experiment.logs import ingest
 from pipeline.experiment.log.log_files import COLUMNS
 from tests.pipeline.experiment.logs import (
     HOUR,

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
-from pipeline.experiment.log.ingest import ingest
+from tests.pipeline.experiment.logs import ingest
 from tests.pipeline.experiment.logs import (
     PLAN,
     TS,

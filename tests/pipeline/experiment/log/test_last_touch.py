@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.experiment.log.ingest import ingest
+from tests.pipeline.experiment.logs import ingest
 from pipeline.experiment.log.log_files import COLUMNS
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.study import LogColumns

@@ -8,7 +8,8 @@ from polars.testing import assert_frame_equal
 
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import DataError, LogError
-from pipeline.experiment.log.log_files import log_files, write_log
+from pipeline.experiment.log.log_files import write_log
+from pipeline.experiment.log.log_folder import log_files
 
 
 def milliseconds(text):
