@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from pipeline.core.errors import LogError
+from pipeline.core.errors import DataError, LogError
 from pipeline.datasets.io.files import duckdb_path, is_compressed, open_stream
 from pipeline.experiment.log.column_mapping import (
     column_sql,
@@ -198,7 +198,7 @@ def as_log_errors(file: LogFile) -> Iterator[None]:
     """Convert DuckDB's errors on a file to :class:`LogError`."""
     try:
         yield
-    except (duckdb.Error, OSError, UnicodeDecodeError) as error:
+    except (duckdb.Error, DataError, OSError, UnicodeDecodeError) as error:
         details = " ".join(str(error).split())[:300]
         msg = (
             f"{file.source} cannot be read completely as {file.format.value}, and none of its rows "
@@ -258,16 +258,16 @@ def _repeated_columns(
     numbered = [name for name in names if f"{name}_1" in types]
     if not numbered:
         return []
-    header = connection.execute(_READ_HEADER, dict(parameters)).fetchone() or ()
+    ((*header,),) = connection.execute(_READ_HEADER, dict(parameters)).fetchall()
     return [name for name in numbered if header.count(name) > 1]
 
 
 def _refuse(file: LogFile, types: Mapping[str, str], problems: Sequence[str]) -> None:
     if problems:
         msg = (
-            f"{file.source}, which is read as {file.table} by its name (experiment.files): "
-            f"{'; '.join(problems)}; found {sorted(types)}; expected columns: "
-            "see docs/experiment-log.md"
+            f"{file.source}: {'; '.join(problems)}; found {sorted(types)}; it is read as {file.table} by "
+            "its name, or name the files of a table in experiment.files; expected columns: see "
+            "docs/experiment-log.md"
         )
         raise LogError(msg)
 

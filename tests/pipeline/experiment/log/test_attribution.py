@@ -165,6 +165,8 @@ def reject_click(event, ts, earlier):
         return "click before its impression"
     if event["ts"] - ts > 24 * HOUR:
         return "click after the attribution window"
+    if event["ts"] in earlier:
+        return "duplicate click"
     return "repeated click on an impression" if earlier else None
 
 
@@ -185,7 +187,7 @@ def attribute_by_hand(impressions, clicks, orders):
     for event in sorted(clicks, key=lambda one: one["ts"]):
         ts, accepted, _ = found.get(event["impression"], (None, [], []))
         reasons[reason := reject_click(event, ts, accepted)] += 1
-        if reason is None:
+        if reason in {None, "repeated click on an impression"}:
             accepted.append(event["ts"])
     for event in orders:
         _, clicked, accepted = found.get(event["impression"], (None, [], []))
