@@ -113,7 +113,11 @@ def _raw_bytes(files: list[InputFile]) -> int:
     try:
         return sum(
             file.stat().st_size
-            * (_DECOMPRESSION_RATIO if is_compressed(file) or file.suffix.lower() == ".parquet" else 1)
+            * (
+                _DECOMPRESSION_RATIO
+                if is_compressed(file) or file.suffix.lower() == ".parquet"
+                else 1
+            )
             for file in (entry.path for entry in files)
         )
     except OSError as error:

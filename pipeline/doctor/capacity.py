@@ -60,7 +60,11 @@ def disk_bytes(study: Study, paths: StudyPaths) -> int:
         files = path.rglob("*") if path.is_dir() else [path]
         raw = sum(
             file.stat().st_size
-            * (_COMPRESSION_RATIO if is_compressed(file) or file.suffix.lower() == ".parquet" else 1)
+            * (
+                _COMPRESSION_RATIO
+                if is_compressed(file) or file.suffix.lower() == ".parquet"
+                else 1
+            )
             for file in files
             if file.is_file()
         )

@@ -13,6 +13,7 @@ import polars as pl
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.kpis.contracts import TERMS
+from pipeline.experiment.log.log_folder import TRUTH as TRUTH
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.click_model import Floats
 from pipeline.simulator.recommender_backend import InProcess
@@ -21,8 +22,6 @@ from pipeline.simulator.shop_experiment import EXPERIMENT_TS, SimulationConfig, 
 from pipeline.simulator.users import UserState
 from pipeline.synthetic.generate_log import build_shop
 from pipeline.synthetic.users import make_users
-
-from pipeline.experiment.log.log_folder import TRUTH as TRUTH
 
 _HOW = (
     "expected clicks, orders and units over the sessions of users who are not in the log, the same "

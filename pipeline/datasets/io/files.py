@@ -29,19 +29,65 @@ COMPRESSIONS = {
 
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".open", ".recovered", ".inprogress")
 _NOTES = (
-    *(".md", ".rst", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".py", ".r", ".sql", ".sh", ".ipynb"),
+    *(
+        ".md",
+        ".rst",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".ini",
+        ".cfg",
+        ".py",
+        ".r",
+        ".sql",
+        ".sh",
+        ".ipynb",
+    ),
     *(".html", ".pdf", ".png", ".jpg", ".svg", ".dvc", ".lock", ".md5", ".sha256", ".crc", ".bak"),
 )
 """Suffixes of files that are never data."""
 
 _DATA = (
-    *(".csv", ".tsv", ".psv", ".dat", ".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".avro", ".orc"),
-    *(".arrow", ".feather", ".ipc", ".xlsx", ".xls", ".ods", ".xml", ".pkl", ".pickle", ".npz", ".h5"),
+    *(
+        ".csv",
+        ".tsv",
+        ".psv",
+        ".dat",
+        ".json",
+        ".jsonl",
+        ".ndjson",
+        ".parquet",
+        ".pq",
+        ".avro",
+        ".orc",
+    ),
+    *(
+        ".arrow",
+        ".feather",
+        ".ipc",
+        ".xlsx",
+        ".xls",
+        ".ods",
+        ".xml",
+        ".pkl",
+        ".pickle",
+        ".npz",
+        ".h5",
+    ),
     *(".db", ".sqlite", ".duckdb", ".tar", ".tgz", ".xz", ".7z", ".rar", ".lz4", ".snappy", ".br"),
 )
 """Suffixes of files that are data, whether or not a reader knows them."""
 
-_MAGIC = (b"PAR1", b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\x28\xb5\x2f\xfd", b"Obj\x01", b"ORC", b"{")
+_MAGIC = (
+    b"PAR1",
+    b"\x1f\x8b",
+    b"PK\x03\x04",
+    b"BZh",
+    b"\x28\xb5\x2f\xfd",
+    b"Obj\x01",
+    b"ORC",
+    b"{",
+)
 _SEPARATORS = (b",", b"\t", b";", b"|")
 _SNIFFED = 4096
 _PATTERN = set("*?[")

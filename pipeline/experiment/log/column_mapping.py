@@ -160,9 +160,7 @@ def _boolean(column: str, found: str) -> tuple[str | None, str]:
     return None, expected
 
 
-def _time(
-    column: str, found: str, time: LogTime, time_zone: str
-) -> tuple[str | None, str]:
+def _time(column: str, found: str, time: LogTime, time_zone: str) -> tuple[str | None, str]:
     """Milliseconds; a timestamp with a zone has one meaning, whatever the setting."""
     if found in _TIME_ZONED:
         return f"epoch_us(CAST({column} AS TIMESTAMP WITH TIME ZONE)) // 1000", ""
@@ -185,7 +183,10 @@ def _time(
         moment = _in_zone(f"TRY_CAST({column} AS {target})", time, time_zone)
         # epoch_ms would round
         milliseconds = f"epoch_us({moment}) // 1000"
-        return f"CASE WHEN regexp_full_match({column}, '{pattern}') THEN {milliseconds} END", expected
+        return (
+            f"CASE WHEN regexp_full_match({column}, '{pattern}') THEN {milliseconds} END",
+            expected,
+        )
     if zoned or found not in _TIME_NAIVE:
         return None, expected
     moment = _in_zone(f"CAST({column} AS TIMESTAMP)", time, time_zone)

@@ -232,7 +232,9 @@ def _ingest_file(staging: _Staging, file: LogFile, plan: Plan, *, entry: tuple[s
             by_events = table is LogTable.IMPRESSIONS and OUTCOMES[0] not in staged.columns
             _reject(connection, file, validated, parameters)
             if by_events:
-                connection.execute(_OUTSIDE, {"reasons": _reasons_now(connection).get(RowKind.OUT_OF_SCOPE, [])})
+                connection.execute(
+                    _OUTSIDE, {"reasons": _reasons_now(connection).get(RowKind.OUT_OF_SCOPE, [])}
+                )
         connection.execute(
             "INSERT INTO ingested_files VALUES (?, ?, ?, ?, ?, ?)",
             [file.source, table.value, *entry, staged.rows, ", ".join(columns)],

@@ -48,10 +48,14 @@ _NAMES = (
     "{clicks: 'click_events_*.csv'}"
 )
 _READ = (
-    f"The files of a log are those that end in {', '.join(FORMATS)}, text files also compressed "
-    f"({', '.join(COMPRESSIONS)}); subfolders are read with experiment.subfolders: true. Convert, move "
-    "or remove the others, or name them in experiment.files: {{ignored: '*.xlsx'}}"
-).replace("{{", "{").replace("}}", "}")
+    (
+        f"The files of a log are those that end in {', '.join(FORMATS)}, text files also compressed "
+        f"({', '.join(COMPRESSIONS)}); subfolders are read with experiment.subfolders: true. Convert, move "
+        "or remove the others, or name them in experiment.files: {{ignored: '*.xlsx'}}"
+    )
+    .replace("{{", "{")
+    .replace("}}", "}")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,7 @@ def log_location(section: ExperimentConfig, paths: StudyPaths) -> Path:
 
 def study_log(section: ExperimentConfig, paths: StudyPaths) -> LogFolder:
     """The log files of a study; raises as :func:`log_files` does."""
-    return log_files(
-        log_location(section, paths), section.files, subfolders=section.subfolders
-    )
+    return log_files(log_location(section, paths), section.files, subfolders=section.subfolders)
 
 
 def log_files(
@@ -105,7 +107,9 @@ def log_files(
             chosen.append(_log_file(path, source, names))
     others = check_all_read(location, [*unread, *(file.path for file in chosen)], _READ)
     if not chosen:
-        msg = f"no log file in {location}. {_READ}. Set experiment.log_path to the folder of the log"
+        msg = (
+            f"no log file in {location}. {_READ}. Set experiment.log_path to the folder of the log"
+        )
         raise LogError(msg)
     ignored = sorted(path.relative_to(location).as_posix() for path in (*unread, *others))
     return LogFolder(tuple(sorted(chosen, key=lambda file: file.source)), tuple(ignored))
@@ -121,7 +125,9 @@ def file_md5(file: LogFile) -> str:
     try:
         return md5(file.path)
     except OSError as error:
-        msg = f"{file.source} cannot be read: {error.strerror}; restore it, or change its permissions"
+        msg = (
+            f"{file.source} cannot be read: {error.strerror}; restore it, or change its permissions"
+        )
         raise LogError(msg) from error
 
 

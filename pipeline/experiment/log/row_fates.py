@@ -116,6 +116,20 @@ class RowFates:
     fates: pl.DataFrame
     sums: pl.DataFrame
 
+    def funnel(self) -> pl.DataFrame:
+        """Rows read, usable and attributed, by table and group (null if unknown)."""
+        rows, kind = pl.col("rows"), pl.col("kind")
+        out = [RowKind.INVALID.value, RowKind.OUT_OF_SCOPE.value]
+        return (
+            self.fates.group_by("table", "group")
+            .agg(
+                read=rows.sum(),
+                usable=rows.filter(~kind.is_in(out)).sum(),
+                attributed=rows.filter(kind == RowKind.USED.value).sum(),
+            )
+            .sort("table", "group", nulls_last=True)
+        )
+
 
 def read_row_fates(database: Path) -> RowFates:
     """Read what became of the rows of an ingested log."""
@@ -131,9 +145,7 @@ def read_row_fates(database: Path) -> RowFates:
     return RowFates(fates, sums)
 
 
-def write_row_fates(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, *, by_events: bool
-) -> None:
+def write_row_fates(connection: duckdb.DuckDBPyConnection, plan: Plan, *, by_events: bool) -> None:
     """Write the tables ``row_fates`` and ``loss_sums``, after the attribution."""
     events = (LogTable.CLICKS, LogTable.ORDERS) if by_events else ()
     connection.execute(_CREATE)

@@ -25,9 +25,7 @@ _WRONG_TYPE = ("a field has the wrong type", "has_wrong_type")
 
 _OTHER_EXPERIMENT = (OTHER_EXPERIMENT, "experiment <> $experiment")
 
-REFUND = (
-    "((units < 0 AND coalesce(revenue, 0) <= 0) OR (revenue < 0 AND coalesce(units, 0) <= 0))"
-)
+REFUND = "((units < 0 AND coalesce(revenue, 0) <= 0) OR (revenue < 0 AND coalesce(units, 0) <= 0))"
 """SQL of whether an order row is a refund: nothing is sold, and goods or money go back."""
 
 _ORDER_RULES = (

@@ -98,9 +98,12 @@ def _data_numbers(check: SampleRatio | LostOutcomes | CompleteDays | WholeWeeks)
 
 def _losses(check: LostOutcomes) -> str:
     total = f"{thousands(check.lost)} clicks and orders lost, {percent(check.lost_share, 2)}"
-    unknown = f", {thousands(check.unknown_group)} of an unknown group" if check.unknown_group else ""
+    unknown = (
+        f", {thousands(check.unknown_group)} of an unknown group" if check.unknown_group else ""
+    )
     tests = [
-        f"{table}: " + ", ".join(f"{group} {percent(n, 1)}" for group, n in test.shares.items())
+        f"{table}: "
+        + ", ".join(f"{group} {percent(n, 1)}" for group, n in test.shares.items())
         + f" lost or late, {p_statement(test.p_value)}"
         for table, test in check.tables.items()
     ]

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import LogError
-from tests.pipeline.experiment.logs import ingest
 from pipeline.experiment.log.log_files import COLUMNS
 from tests.pipeline.experiment.logs import (
     HOUR,
@@ -20,6 +19,7 @@ from tests.pipeline.experiment.logs import (
     at,
     contents,
     impression,
+    ingest,
     ingest_folder,
     logged_impression,
     outcomes,

@@ -13,12 +13,12 @@ import pytest
 
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
-from tests.pipeline.experiment.logs import ingest
 from tests.pipeline.experiment.logs import (
     PLAN,
     TS,
     contents,
     impression,
+    ingest,
     ingest_folder,
     outcomes,
     users_in,
@@ -225,7 +225,17 @@ def test_at_least_thirty_cases_are_covered():
         csv(GOOD).replace(b",", b"\t"),
         csv(",".join(reversed(GOOD.split(","))), head=",".join(reversed(HEAD.split(",")))),
     ],
-    ids=["crlf", "byte-order-mark", "no-last-newline", "TRUE", "1", "additional-column", "semicolons", "tabs", "order"],
+    ids=[
+        "crlf",
+        "byte-order-mark",
+        "no-last-newline",
+        "TRUE",
+        "1",
+        "additional-column",
+        "semicolons",
+        "tabs",
+        "order",
+    ],
 )
 def test_valid_variations_of_csv_are_read(tmp_path, data):
     (tmp_path / "log.csv").write_bytes(data)

@@ -10,8 +10,7 @@ import polars as pl
 import pytest
 
 from pipeline.core.contracts import IMPRESSIONS
-from tests.pipeline.experiment.logs import ingest
-from tests.pipeline.experiment.logs import TS, contents, plan_of
+from tests.pipeline.experiment.logs import TS, contents, ingest, plan_of
 
 ROWS_PER_FILE, FILES, KILLS = 3_000, 12, 20
 PLAN = plan_of(1)

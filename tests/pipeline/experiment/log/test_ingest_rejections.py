@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
-from tests.pipeline.experiment.logs import ingest
-from tests.pipeline.experiment.logs import PLAN, TS, impression, users_in, write_impressions
+from tests.pipeline.experiment.logs import PLAN, TS, impression, ingest, users_in, write_impressions
 
 YEAR_2000, YEAR_2100 = 946_684_800_000, 4_102_444_800_000
 USER_IN_G1, OTHER_USER_IN_G1 = users_in("g1", 2)

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pipeline.experiment.logs import ingest
 from pipeline.experiment.log.log_files import COLUMNS
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.study import LogColumns
@@ -19,6 +18,7 @@ from tests.pipeline.experiment.logs import (
     PLAN,
     at,
     contents,
+    ingest,
     ingest_folder,
     logged_impression,
     outcomes,
