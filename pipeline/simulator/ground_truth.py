@@ -13,7 +13,6 @@ import polars as pl
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.kpis.contracts import TERMS
-from pipeline.experiment.log.log_folder import TRUTH as TRUTH
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.click_model import Floats
 from pipeline.simulator.recommender_backend import InProcess

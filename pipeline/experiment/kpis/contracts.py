@@ -38,13 +38,13 @@ GROUP_KPIS = Contract(
         "rate": pl.Float64,
         "standard_error": pl.Float64,
         "users": pl.Int64,
-        "sum_mm": pl.Int64,
-        "sum_my": pl.Int64,
-        "sum_yy": pl.Int64,
+        "sum_mm": pl.Float64,
+        "sum_my": pl.Float64,
+        "sum_yy": pl.Float64,
     },
 )
 """User u has m trials and y successes (or their amount); ``sum_mm`` is the sum of m² over users, and so
-on. ``rate`` is successes / trials (null without trials), with a standard error clustered by user. A log
+on. These sums are computed with integers of 128 bits and rounded once, as squares of revenue exceed 64. ``rate`` is successes / trials (null without trials), with a standard error clustered by user. A log
 without revenue has no rows of the KPIs that need it."""
 
 BATCHES = 100
@@ -96,7 +96,7 @@ PRE_PERIOD_SUMS = Contract(
         "group": pl.String,
         "kpi": pl.String,
         "users": pl.Int64,
-        **{f"sum_{term}": pl.Int64 for term in PRE_PERIOD_TERMS},
+        **{f"sum_{term}": pl.Float64 for term in PRE_PERIOD_TERMS},
     },
 )
 """A user has m trials and y successes (or their amount) in the experiment, and a trials and b successes

@@ -49,8 +49,8 @@ def returning_user_totals(impressions: ibis.Table, users: ibis.Table) -> pl.Data
         m, later_m = _by_period(both_periods, trials)
         y, later_y = _by_period(both_periods, successes)
         both = (m > 0) & (later_m > 0)
-        # integer millionths, whose sums do not depend on the order of the users
-        scaled = _MILLION * m * later_y // later_m.nullif(0)
+        # integers, whose sums do not depend on the order of the users
+        scaled = _scale(successes) * m * later_y // later_m.nullif(0)
         found |= {
             f"{kpi}_users": both.cast("int64").sum(),
             f"{kpi}_trials": m.sum(where=both),
@@ -61,6 +61,11 @@ def returning_user_totals(impressions: ibis.Table, users: ibis.Table) -> pl.Data
         **{name: total.cast("int64") for name, total in found.items()}
     )
     return RETURNING_USER_TOTALS.validate(_by_kpi(wide.to_polars()))
+
+
+def _scale(successes: str) -> int:
+    """Resolution of later successes: revenue, in cents, would exceed 64 bits in millionths."""
+    return 1 if successes == "revenue" else _MILLION
 
 
 def _by_period(users: Any, name: str) -> tuple[Any, Any]:
@@ -82,9 +87,9 @@ def _by_kpi(wide: pl.DataFrame) -> pl.DataFrame:
             users=f"{kpi}_users",
             trials=f"{kpi}_trials",
             first_day_successes=f"{kpi}_first",
-            later_successes=pl.col(f"{kpi}_later") / _MILLION,
+            later_successes=pl.col(f"{kpi}_later") / _scale(successes),
         )
-        for kpi in TERMS
+        for kpi, (_, successes) in TERMS.items()
     ]
     known = (pl.col("users") > 0) & pl.col("first_day_successes").is_not_null()
     return pl.concat(tables).filter(known).sort("kpi", "group", "batch")

@@ -98,20 +98,20 @@ WHERE (clicks.reason IS NULL OR clicks.reason IN ('{repeated}', 'duplicate click
 GROUP BY ALL
 """
 
-_REFUNDS_ALONE = f"""
-UPDATE attributed_orders SET reason = '{reasons.REFUND_ALONE}'
-WHERE reason IS NULL AND {REFUND} AND impression IN (
+_REFUNDS_ALONE = """
+UPDATE attributed_orders SET reason = '{alone}'
+WHERE reason IS NULL AND {refund} AND impression IN (
     SELECT impression FROM attributed_orders WHERE reason IS NULL GROUP BY impression
     HAVING coalesce(sum(units), 0) < 0 OR coalesce(sum(revenue), 0) < 0)
 """
 """Refunds beyond what was ordered belong to orders that the log does not have."""
 
-_OUTCOMES = f"""
+_OUTCOMES = """
 INSERT INTO outcomes
 SELECT c.impression, true, coalesce(o.kept, false), o.units, o.revenue
 FROM (SELECT impression FROM attributed_clicks WHERE reason IS NULL) AS c LEFT JOIN (
     SELECT impression, sum(units)::BIGINT AS units, sum(revenue)::BIGINT AS revenue,
-        NOT (bool_or(coalesce({REFUND}, false))
+        NOT (bool_or(coalesce({refund}, false))
             AND coalesce(sum(units), 0) = 0 AND coalesce(sum(revenue), 0) <= 0) AS kept
     FROM attributed_orders WHERE reason IS NULL GROUP BY impression) AS o
     ON c.impression = o.impression AND o.kept
@@ -136,8 +136,8 @@ def attribute_outcomes(
     parameters = {"window": rules.attribution_ms, "tolerance": rules.tolerance_ms}
     connection.execute(_attribute_clicks(columns), parameters)
     connection.execute(_attribute_orders(columns), parameters)
-    connection.execute(_REFUNDS_ALONE)
-    connection.execute(_OUTCOMES)
+    connection.execute(_REFUNDS_ALONE.format(alone=reasons.REFUND_ALONE, refund=REFUND))
+    connection.execute(_OUTCOMES.format(refund=REFUND))
     found = connection.execute(
         "SELECT reason FROM attributed_clicks UNION SELECT reason FROM attributed_orders"
     ).fetchall()

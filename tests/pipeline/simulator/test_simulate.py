@@ -14,7 +14,8 @@ from pipeline.recommender.recommender import Recommender
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
-from pipeline.simulator.ground_truth import TRUTH, shop_truth
+from pipeline.experiment.log.log_folder import TRUTH
+from pipeline.simulator.ground_truth import shop_truth
 from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
 from pipeline.simulator.simulate import log_provenance, simulate_experiment
 from pipeline.study import (

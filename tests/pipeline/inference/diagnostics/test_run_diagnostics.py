@@ -62,7 +62,7 @@ def evidence_of(outcome, preferences=PREFERENCES):
     return RegressionInputs(offline, None, kpis, daily_totals=daily, planned_days=14)
 
 
-FATES = ("table", "group", "kind", "reason", "rows")
+FATES = {**dict.fromkeys(("table", "group", "kind", "reason"), pl.String), "rows": pl.Int64}
 NOTHING_LOST = RowFates(
     pl.DataFrame([("clicks", "g1", "used", None, 900)], schema=FATES, orient="row"),
     pl.DataFrame(schema={"table": pl.String}),
