@@ -101,7 +101,7 @@ def check_experiment_log(
             "CREATE VIEW faulty_rows AS SELECT reason, sum(rows)::BIGINT AS rows, "
             "sum(sum(rows)) OVER ()::BIGINT AS faulty, "
             "(SELECT sum(rows) FROM log.ingested_files)::BIGINT AS read, "
-            f"{share!r}::DOUBLE AS max_faulty_share "  # noqa: S608 - a number
+            f"{share!r}::DOUBLE AS max_faulty_share "
             "FROM log.rejected WHERE kind = 'invalid' GROUP BY reason ORDER BY 2 DESC, 1"
         )
         return _validate(RULES["experiment_log"], connection)

@@ -75,9 +75,7 @@ def pre_period_sums(users: ibis.Table, covariates: Any) -> pl.DataFrame | None:
         m, y = joined[trials], joined[successes]
         a, b = joined[f"{trials}_before"].fill_null(0), joined[f"{successes}_before"].fill_null(0)
         factors: dict[str, Any] = {"m": m, "y": y, "a": a, "b": b}
-        found |= {
-            f"{kpi}_sum_{term}": _sum(factors, term, successes) for term in PRE_PERIOD_TERMS
-        }
+        found |= {f"{kpi}_sum_{term}": _sum(factors, term, successes) for term in PRE_PERIOD_TERMS}
     wide = joined.group_by("group").agg(**{n: total_of(n, total) for n, total in found.items()})
     return _by_kpi(wide.to_polars(), kpis)
 

@@ -49,6 +49,7 @@ SELECT event.*, touch.owner, touch."group", CASE
         AND hash(event.impression) IN (SELECT "hash" FROM outside_impressions) THEN '{outside}'
     WHEN touch.impression IS NULL THEN '{unmatched}'
     WHEN touch.excluded THEN '{excluded}'
+    WHEN touch.late THEN '{late}'
     WHEN event.ts < touch.ts - $tolerance THEN '{early}'
     WHEN event.ts - touch.ts > $window THEN '{late}'
     END AS rejection
@@ -56,14 +57,17 @@ FROM logged_{event}s AS event LEFT JOIN ({touches}) AS touch USING (impression)
 """
 
 _IMPRESSIONS = """
-SELECT impression, ts, user AS owner, "group", user IN (SELECT user FROM excluded_users) AS excluded
+SELECT impression, ts, user AS owner, "group", user IN (SELECT user FROM excluded_users) AS excluded,
+    false AS late
 FROM logged_impressions
 """
 
 _CLICKED = """
-SELECT impression, min(ts) AS ts, any_value(owner) AS owner, any_value("group") AS "group",
-    any_value(reason) IS NOT NULL AS excluded
-FROM attributed_clicks WHERE reason IS NULL OR reason IN ('{excluded}', '{outside}')
+SELECT impression, coalesce(min(ts) FILTER (reason IS NULL), min(ts)) AS ts,
+    any_value(owner) AS owner, any_value("group") AS "group",
+    bool_and(coalesce(reason IN ('{excluded}', '{outside}'), false)) AS excluded,
+    bool_and(coalesce(reason = '{late}', false)) AS late
+FROM attributed_clicks WHERE reason IS NULL OR reason IN ('{excluded}', '{outside}', '{late}')
 GROUP BY impression
 """
 
@@ -171,7 +175,9 @@ def _attribute_orders(columns: Mapping[LogTable, Collection[str]]) -> str:
     if "impression" in orders or not orders:
         key = "impression"
         touches = _CLICKED.format(
-            excluded=reasons.of_excluded_user("click"), outside=reasons.of_other_impression("click")
+            excluded=reasons.of_excluded_user("click"),
+            outside=reasons.of_other_impression("click"),
+            late=reasons.late("click"),
         )
         matched = _match("order", "click", touches)
     else:

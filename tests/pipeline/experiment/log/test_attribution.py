@@ -170,7 +170,9 @@ def reject_click(event, ts, earlier):
     return "repeated click on an impression" if earlier else None
 
 
-def reject_order(event, clicks, earlier):
+def reject_order(event, clicks, earlier, *, has_late_click):
+    if not clicks and has_late_click:
+        return "order after the attribution window"
     if not clicks:
         return "order without click"
     if event["ts"] < clicks[0]:
@@ -183,15 +185,18 @@ def reject_order(event, clicks, earlier):
 def attribute_by_hand(impressions, clicks, orders):
     """Reference implementation: event by event, in order of time."""
     found = {row["impression"]: (row["ts"], [], []) for row in impressions}
-    reasons = Counter()
+    reasons, too_late = Counter(), set()
     for event in sorted(clicks, key=lambda one: one["ts"]):
         ts, accepted, _ = found.get(event["impression"], (None, [], []))
         reasons[reason := reject_click(event, ts, accepted)] += 1
+        if reason == "click after the attribution window":
+            too_late.add(event["impression"])
         if reason in {None, "repeated click on an impression"}:
             accepted.append(event["ts"])
     for event in orders:
         _, clicked, accepted = found.get(event["impression"], (None, [], []))
-        reasons[reason := reject_order(event, clicked, accepted)] += 1
+        late = event["impression"] in too_late
+        reasons[reason := reject_order(event, clicked, accepted, has_late_click=late)] += 1
         if reason is None:
             accepted.append(event)
     reasons.pop(None, None)
