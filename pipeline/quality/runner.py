@@ -98,11 +98,12 @@ def check_experiment_log(
         connection.execute("ATTACH $path AS log (READ_ONLY)", {"path": str(database)})
         connection.execute("CREATE VIEW impressions AS SELECT * FROM log.impressions")
         connection.execute(
-            "CREATE VIEW faulty_rows AS SELECT reason, sum(rows)::BIGINT AS rows, "
+            "CREATE TABLE faulty_rows AS SELECT reason, sum(rows)::BIGINT AS rows, "
             "sum(sum(rows)) OVER ()::BIGINT AS faulty, "
             "(SELECT sum(rows) FROM log.ingested_files)::BIGINT AS read, "
-            f"{share!r}::DOUBLE AS max_faulty_share "
-            "FROM log.rejected WHERE kind = 'invalid' GROUP BY reason ORDER BY 2 DESC, 1"
+            "$share::DOUBLE AS max_faulty_share "
+            "FROM log.rejected WHERE kind = 'invalid' GROUP BY reason ORDER BY 2 DESC, 1",
+            {"share": share},
         )
         return _validate(RULES["experiment_log"], connection)
 

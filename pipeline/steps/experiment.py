@@ -18,6 +18,7 @@ from pipeline.experiment.design.external_variants import (
     Plan,
     VariantPlan,
     load_plan,
+    planned_variants,
     publish_variants,
 )
 from pipeline.experiment.design.make_plan import MeasuredFront
@@ -28,6 +29,7 @@ from pipeline.experiment.log.ingest import Ingestion, ingest, ingested_md5s
 from pipeline.experiment.log.log_files import LogFile
 from pipeline.experiment.log.log_folder import log_location, study_log
 from pipeline.experiment.log.row_validation import LogRules
+from pipeline.inference.hypotheses.external_variants import check_hypotheses
 from pipeline.inference.power.plan_experiment import POWER, PlannedExperiment, plan_with_power
 from pipeline.inference.power.traffic_model import traffic_of
 from pipeline.quality.runner import CheckResult, check_experiment_log, check_tables, enforce
@@ -176,10 +178,13 @@ def aggregate_kpis(study: Study, paths: StudyPaths) -> StepResult[ExperimentAggr
 
     Raises:
         MissingArtifact: if the database or the traffic plan is missing.
+        StudyError: if a hypothesis about variants has a metric or KPI that there is not.
         QualityError: if the tables break a blocking rule.
     """
-    del study  # all parameters that count are in the plan and the database
-    found = aggregate(paths.require(DATABASE), load_plan(paths))
+    plan = load_plan(paths)
+    found = aggregate(paths.require(DATABASE), plan)
+    if isinstance(plan, VariantPlan):  # other parameters are in the plan and the database
+        check_hypotheses(study.regression, planned_variants(paths), found.group_kpis)
     with atomic_folder(paths.artifact("group_kpis")) as folder:
         files = {name: folder / f"{name}.parquet" for name in found.as_dict()}
         for name, table in found.as_dict().items():

@@ -14,8 +14,7 @@ from pipeline.experiment.log.ingest import Ingestion
 from pipeline.experiment.log.log_folder import study_log
 from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.inference.diagnostics.lost_outcomes import lost_outcomes
-from pipeline.inference.hypotheses.external_variants import section_of, variant_metrics
-from pipeline.inference.hypotheses.inputs import RegressionInputs
+from pipeline.inference.hypotheses.external_variants import check_hypotheses
 from pipeline.quality.runner import CheckResult
 from pipeline.results.diagnostics import LostOutcomes
 from pipeline.steps.experiment import ingest_files
@@ -68,8 +67,7 @@ def validate_log(study: Study, paths: StudyPaths) -> LogValidation:
         kpis = aggregate(database, plan).group_kpis
         lost = lost_outcomes(read_row_fates(database))
     if variants is not None:
-        metrics, covariance = variant_metrics(variants)
-        section_of(study.regression, RegressionInputs(metrics, covariance, kpis), variants)
+        check_hypotheses(study.regression, variants, kpis)
     return LogValidation(
         log=log, kpis=kpis, checks=tuple(checks), lost_outcomes=lost, ignored=folder.ignored
     )

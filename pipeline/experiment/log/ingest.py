@@ -151,6 +151,9 @@ def _update(
         for file, entry in track(new.items(), len(new), "ingesting the log"):
             staging = _Staging(connection, rules, Path(scratch))
             _ingest_file(staging, file, plan, entry=entry)
+        connection.execute(
+            "CREATE OR REPLACE TABLE log_settings AS SELECT ? AS time_zone", [rules.time_zone]
+        )
         _derive(connection, plan, rules)
         result = _summary(connection, len(new))
     if not result.impressions:
