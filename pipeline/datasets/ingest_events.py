@@ -21,7 +21,8 @@ from pipeline.core.errors import DataError
 from pipeline.core.frame_contract import Contract
 from pipeline.datasets.formats.registry import list_inputs
 from pipeline.datasets.ingest_counts import IngestCounts
-from pipeline.datasets.io.blocks import BLOCK_BYTES, is_compressed
+from pipeline.datasets.io.blocks import BLOCK_BYTES
+from pipeline.datasets.io.files import is_compressed
 from pipeline.datasets.io.parquet_writer import TableWriter
 from pipeline.datasets.io.thread_map import ordered_thread_map
 from pipeline.datasets.partition_sort import Partitions, duplicate_mask, sort_by_time
@@ -134,7 +135,11 @@ def _raw_bytes(files: list[InputFile]) -> int:
     try:
         return sum(
             file.stat().st_size
-            * (_DECOMPRESSION_RATIO if is_compressed(file) or file.suffix == ".parquet" else 1)
+            * (
+                _DECOMPRESSION_RATIO
+                if is_compressed(file) or file.suffix.lower() == ".parquet"
+                else 1
+            )
             for file in (entry.path for entry in files)
         )
     except OSError as error:

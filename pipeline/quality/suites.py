@@ -240,10 +240,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
             'count(*) AS rows, count("group") AS known FROM {batch} GROUP BY user)',
         ),
         forbid_rows(
-            "rejected_impressions_within_limit",
-            "at most 5% of a file's impressions are rejected (otherwise check experiment.salt)",
-            "log_files",
-            "rejected > 0.05 * rows",
+            "faulty_rows_within_limit",
+            "at most experiment.max_faulty_share of the log's rows are faulty, or fewer than 10 (if the "
+            "group differs from the assignment, check experiment.salt; 1 waives the limit)",
+            "faulty_rows",
+            "faulty >= 10 AND faulty > max_faulty_share * read",
         ),
     ),
     "group_kpis": (

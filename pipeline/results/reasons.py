@@ -106,7 +106,6 @@ class Concern(StrEnum):
     MULTIPLICITY = "multiplicity"
     MEASUREMENT_ERROR = "measurement_error"
     USERS_UNKNOWN = "users_unknown"
-    EVENT_LOSS = "event_loss"
     AA_RERANDOMISATION = "aa_rerandomisation"
     CARRY_OVER = "carry_over"
     PRE_EXPERIMENT_BALANCE = "pre_experiment_balance"

@@ -28,6 +28,7 @@ from pipeline.study.loader import parse_study as parse_study
 from pipeline.study.log_mapping import ClickColumns as ClickColumns
 from pipeline.study.log_mapping import ImpressionColumns as ImpressionColumns
 from pipeline.study.log_mapping import LogColumns as LogColumns
+from pipeline.study.log_mapping import LogFileNames as LogFileNames
 from pipeline.study.log_mapping import LogTime as LogTime
 from pipeline.study.log_mapping import OrderColumns as OrderColumns
 from pipeline.study.regression import PAPER_HYPOTHESES as PAPER_HYPOTHESES

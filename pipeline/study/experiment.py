@@ -3,6 +3,7 @@
 from datetime import date
 from enum import StrEnum
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Gt, Interval, Len
 from pydantic import Field
@@ -10,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
-from pipeline.study.log_mapping import LogColumns
+from pipeline.study.log_mapping import LogColumns, LogFileNames
 
 
 class LogSource(StrEnum):
@@ -86,6 +87,8 @@ class ExperimentConfig:
             sessions act as users) or ``files`` (your own log, in ``log_path``).
         log_path: Folder of the log files when ``source`` is ``files``.
         columns: Column mapping of the log files; None if they follow the contract.
+        files: Which log files have which table; None if their names say so.
+        subfolders: Whether the log files in subfolders of ``log_path`` are read.
         variants: CSV or parquet file of the groups, if they are variants of another recommender:
             name, share of the users and offline metrics of each.
         salt: Seed of the assignment hash; change it for every new experiment.
@@ -104,10 +107,18 @@ class ExperimentConfig:
         days: Planned duration in days, and the duration of a simulated experiment; ``first_day``
             and ``last_day`` take precedence.
         users: Number of users in a simulated experiment.
-        first_day: First day of the experiment (UTC); earlier impressions are rejected.
-        last_day: Last day of the experiment (UTC); later impressions are rejected.
+        first_day: First day of the experiment; earlier impressions are rejected.
+        last_day: Last day of the experiment; later impressions are rejected.
+        time_zone: Time zone of the days, such as ``Europe/Berlin``: of the two above, of the daily
+            totals, and of a log with local times.
+        ignored_groups: Groups of the log that are left out, if the plan or the table of variants does
+            not have them.
         attribution_hours: Attribution window from impression to click, and from click to order,
             for logs with separate files of clicks and orders.
+        clock_tolerance_seconds: How much earlier than its impression a click may be logged, and an
+            order than its click, if two clocks differ.
+        max_faulty_share: Maximum share of faulty rows in the log; with more, it is refused. 1 waives
+            the limit. Rows out of scope are not faulty.
         max_impressions_per_hour: A user with more impressions within a clock hour is a bot, and
             excluded.
         planning: Selection of the groups' preferences, and traffic assumptions.
@@ -117,6 +128,8 @@ class ExperimentConfig:
     source: LogSource = LogSource.SIMULATED_SHOP
     log_path: str | None = None
     columns: LogColumns | None = None
+    files: LogFileNames | None = None
+    subfolders: bool = False
     variants: Annotated[str, Len(1)] | None = None
     salt: Annotated[str, Len(1)] = "pareto-1"
     enabled: bool = True
@@ -132,7 +145,11 @@ class ExperimentConfig:
     users: Annotated[int, Interval(ge=10, le=100_000_000)] = 40000
     first_day: date | None = None
     last_day: date | None = None
+    time_zone: str = "UTC"
     attribution_hours: Annotated[float, Interval(gt=0, le=87_600)] = 24.0
+    ignored_groups: tuple[Annotated[str, Len(1)], ...] = ()
+    clock_tolerance_seconds: Annotated[float, Interval(ge=0, le=3600)] = 0.0
+    max_faulty_share: Annotated[float, Interval(ge=0, le=1)] = 0.05
     max_impressions_per_hour: Annotated[int, Interval(ge=1, le=1_000_000_000)] = 500
     planning: PlanningConfig = Field(default_factory=PlanningConfig)
 
@@ -144,6 +161,14 @@ class ExperimentConfig:
                 "expected a multiple of replicates with at least two preferences"
             )
             raise StudyError(msg)
+        try:
+            ZoneInfo(self.time_zone)
+        except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+            msg = (
+                f"experiment.time_zone = {self.time_zone!r} is not a time zone; expected a name such "
+                "as UTC or Europe/Berlin"
+            )
+            raise StudyError(msg) from error
         if self.first_day and self.last_day and self.first_day > self.last_day:
             msg = (
                 f"experiment.first_day = {self.first_day} is after experiment.last_day = "

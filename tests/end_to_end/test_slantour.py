@@ -15,12 +15,12 @@ import dagster as dg
 import polars as pl
 import pytest
 import yaml
+from pipeline.experiment.log.dry_run import inspect_log
 
 from assets.definitions import defs
 from assets.resources import StudyResource
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.cli import main
-from pipeline.experiment.log.dry_run import inspect_log
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.reader import read_report
 from pipeline.results.reasons import LimitationKind, UndefinedReason, Verdict

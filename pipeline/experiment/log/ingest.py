@@ -11,27 +11,31 @@ Readers use the view ``impressions``: one row per impression of a user in the ex
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 
 from models.progress import track
-from pipeline.artifacts.storage import atomic_file, md5
+from pipeline.artifacts.storage import atomic_file
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log.attribution import attribute_outcomes
 from pipeline.experiment.log.exclusions import drop_duplicates, exclude_users
 from pipeline.experiment.log.file_reader import as_log_errors, stage_file
 from pipeline.experiment.log.log_coverage import INAPPLICABLE, detect_log_coverage
-from pipeline.experiment.log.log_files import LogTable, table_of
+from pipeline.experiment.log.log_files import OUTCOMES, LogFile, LogTable
+from pipeline.experiment.log.log_folder import file_md5
+from pipeline.experiment.log.reasons import RowKind, kind_of
+from pipeline.experiment.log.row_fates import check_unknown_groups, write_row_fates
 from pipeline.experiment.log.row_validation import LogRules, rejection_sql
 from pipeline.experiment.log.user_covariates import deduplicate_users
 
-_SCHEMA_VERSION = 5
+_SCHEMA_VERSION = 6
 """Version of the database schema; databases of an older version are rebuilt."""
 
 _TABLES = """
@@ -46,16 +50,32 @@ CREATE TABLE IF NOT EXISTS logged_orders (impression VARCHAR, user VARCHAR, item
     units INTEGER, revenue BIGINT, source VARCHAR);
 CREATE TABLE IF NOT EXISTS user_covariates (user VARCHAR, segment VARCHAR, impressions BIGINT,
     clicks BIGINT, orders BIGINT, units BIGINT, revenue BIGINT, source VARCHAR);
-CREATE TABLE IF NOT EXISTS rejected_rows (source VARCHAR, reason VARCHAR, rows BIGINT);
-CREATE TABLE IF NOT EXISTS excluded_rows (source VARCHAR, reason VARCHAR, rows BIGINT);
-CREATE TABLE IF NOT EXISTS excluded_users (user VARCHAR, reason VARCHAR);
+CREATE TABLE IF NOT EXISTS rejected_rows (source VARCHAR, kind VARCHAR, reason VARCHAR,
+    "group" VARCHAR, rows BIGINT);
+CREATE TABLE IF NOT EXISTS excluded_rows AS FROM rejected_rows;
+CREATE TABLE IF NOT EXISTS faulty_rows ("table" VARCHAR, reason VARCHAR, impression VARCHAR,
+    user VARCHAR, "group" VARCHAR, rows BIGINT);
+CREATE TABLE IF NOT EXISTS outside_impressions ("hash" UBIGINT);
+CREATE TABLE IF NOT EXISTS excluded_users (user VARCHAR, reason VARCHAR, kind VARCHAR);
 CREATE TABLE IF NOT EXISTS outcomes (impression VARCHAR, clicked BOOLEAN, ordered BOOLEAN,
-    units INTEGER, revenue BIGINT);
-CREATE OR REPLACE VIEW rejected AS SELECT source, reason, sum(rows)::BIGINT AS rows
-    FROM (FROM rejected_rows UNION ALL FROM excluded_rows) GROUP BY source, reason;
+    units BIGINT, revenue BIGINT);
+CREATE OR REPLACE VIEW rejected AS SELECT source, kind, reason, sum(rows)::BIGINT AS rows
+    FROM (FROM rejected_rows UNION ALL FROM excluded_rows) GROUP BY source, kind, reason;
 """
-"""``rejected_rows`` counts rows that are invalid by themselves or duplicates; ``excluded_rows``, which
-every ingestion computes again, those rejected because of the rest of the log."""
+"""``rejected_rows`` counts rows that are invalid or out of scope by themselves, and duplicates;
+``excluded_rows``, which every ingestion computes again, those rejected because of the rest of the log.
+``faulty_rows`` has the invalid ones with what they say of their user and group, and
+``outside_impressions`` the hashed ids of impressions out of scope, whose events are out of scope, too."""
+
+_REJECTED = """
+CREATE OR REPLACE TEMP TABLE rejected_now AS
+SELECT reason, {impression} AS impression, user, {group} AS "group" {validated} WHERE reason IS NOT NULL
+"""
+
+_OUTSIDE = """
+INSERT INTO outside_impressions
+SELECT hash(impression) FROM rejected_now WHERE list_contains($reasons, reason)
+"""
 
 _INSERT = {
     LogTable.IMPRESSIONS: 'INSERT INTO logged_impressions SELECT impression, user, "group", item, ts, '
@@ -79,7 +99,7 @@ class Ingestion:
 
 
 def ingest(
-    files: list[Path],
+    files: Sequence[LogFile],
     plan: Plan,
     database: Path,
     *,
@@ -100,32 +120,40 @@ def ingest(
             row is usable. The database is then unchanged.
     """
     rules = rules or LogRules()
-    md5s = {file.name: md5(file) for file in files}
+    md5s = {file.source: file_md5(file) for file in files}
     fingerprint = _fingerprint(plan, rules)
     known = _known_files(database, files, md5s, fingerprint)
     if len(known) == len(files):
         check(database)
         return _read_only(database)
-    new = [file for file in sorted(files, key=_sort_key) if file.name not in known]
+    new = [file for file in sorted(files, key=_sort_key) if file.source not in known]
     with atomic_file(database) as fresh:
         for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
             leftover.unlink(missing_ok=True)
         if known:
             shutil.copyfile(database, fresh)
-        entries = {file: (md5s[file.name], fingerprint) for file in new}
+        entries = {file: (md5s[file.source], fingerprint) for file in new}
         result = _update(fresh, entries, plan, rules)
         check(fresh)
     return result
 
 
 def _update(
-    database: Path, new: dict[Path, tuple[str, str]], plan: Plan, rules: LogRules
+    database: Path, new: dict[LogFile, tuple[str, str]], plan: Plan, rules: LogRules
 ) -> Ingestion:
     """Add new files, given with md5 and fingerprint, and derive the rest."""
-    with duckdb.connect(str(database), config={"preserve_insertion_order": False}) as connection:
+    options = {"preserve_insertion_order": False}
+    with (
+        duckdb.connect(str(database), config=options) as connection,
+        TemporaryDirectory(prefix="paretoscope-") as scratch,
+    ):
         connection.execute(_TABLES)
         for file, entry in track(new.items(), len(new), "ingesting the log"):
-            _ingest_file(connection, file, plan, rules, entry=entry)
+            staging = _Staging(connection, rules, Path(scratch))
+            _ingest_file(staging, file, plan, entry=entry)
+        connection.execute(
+            "CREATE OR REPLACE TABLE log_settings AS SELECT ? AS time_zone", [rules.time_zone]
+        )
         _derive(connection, plan, rules)
         result = _summary(connection, len(new))
     if not result.impressions:
@@ -141,18 +169,20 @@ def _derive(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) 
     drop_duplicates(connection)
     deduplicate_users(connection)
     exclude_users(connection, plan, rules)
+    check_unknown_groups(connection, plan)
     if coverage.by_events:
         attribute_outcomes(connection, rules, coverage.columns)
+    write_row_fates(connection, plan, by_events=coverage.by_events)
     connection.execute(coverage.view)
 
 
-def _sort_key(file: Path) -> tuple[str, str]:
+def _sort_key(file: LogFile) -> tuple[str, str]:
     """Order of ingestion."""
-    return table_of(file).value, file.name
+    return file.table.value, file.source
 
 
 def _known_files(
-    database: Path, files: list[Path], md5s: dict[str, str], fingerprint: str
+    database: Path, files: Sequence[LogFile], md5s: dict[str, str], fingerprint: str
 ) -> set[str]:
     """Files whose rows in ``database`` are still valid; empty if it must be rebuilt.
 
@@ -179,37 +209,74 @@ def _known_files(
     return known if in_order and len(known) == len(rows) else set()
 
 
-def _ingest_file(
-    connection: duckdb.DuckDBPyConnection,
-    file: Path,
-    plan: Plan,
-    rules: LogRules,
-    *,
-    entry: tuple[str, str],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Staging:
+    """Where files are staged: the database, the log's rules, and a temporary folder."""
+
+    connection: duckdb.DuckDBPyConnection
+    rules: LogRules
+    scratch: Path
+
+
+def _ingest_file(staging: _Staging, file: LogFile, plan: Plan, *, entry: tuple[str, str]) -> None:
     """Insert the valid rows of one file, and count the others by reason."""
-    table = table_of(file)
-    staged = stage_file(connection, file, rules.columns)
-    reason, parameters = rejection_sql(table, plan, rules, columns=staged.columns)
+    connection, table = staging.connection, file.table
+    staged = stage_file(connection, file, staging.rules, staging.scratch)
+    reason, parameters = rejection_sql(table, plan, staging.rules, columns=staged.columns)
     columns = [*staged.columns, *(f"{name}{INAPPLICABLE}" for name in staged.inapplicable)]
     validated = f"FROM (SELECT *, {reason} AS reason FROM staged_rows)"  # noqa: S608 - own SQL
-    parameters |= {"source": file.name}
     with as_log_errors(file):
         connection.execute("BEGIN")
         (inserted,) = connection.execute(
-            f"{_INSERT[table]} {validated} WHERE reason IS NULL", parameters
+            f"{_INSERT[table]} {validated} WHERE reason IS NULL",
+            parameters | {"source": file.source},
         ).fetchone() or (0,)
         if inserted < staged.rows:
-            connection.execute(
-                f"INSERT INTO rejected_rows SELECT $source, reason, count(*) {validated} "
-                "WHERE reason IS NOT NULL GROUP BY reason",
-                parameters,
-            )
+            by_events = table is LogTable.IMPRESSIONS and OUTCOMES[0] not in staged.columns
+            _reject(connection, file, validated, parameters)
+            if by_events:
+                connection.execute(
+                    _OUTSIDE, {"reasons": _reasons_now(connection).get(RowKind.OUT_OF_SCOPE, [])}
+                )
         connection.execute(
             "INSERT INTO ingested_files VALUES (?, ?, ?, ?, ?, ?)",
-            [file.name, table.value, *entry, staged.rows, ", ".join(columns)],
+            [file.source, table.value, *entry, staged.rows, ", ".join(columns)],
         )
         connection.execute("COMMIT")
+
+
+def _reject(
+    connection: duckdb.DuckDBPyConnection,
+    file: LogFile,
+    validated: str,
+    parameters: Mapping[str, Any],
+) -> None:
+    """Count the rejected rows of a file; keep what faulty ones say of their user and group."""
+    table = file.table
+    impression = "NULL::VARCHAR" if table is LogTable.USERS else "impression"
+    group = '"group"' if table is LogTable.IMPRESSIONS else "NULL::VARCHAR"
+    query = _REJECTED.format(validated=validated, impression=impression, group=group)
+    connection.execute(query, dict(parameters))
+    for kind, these in _reasons_now(connection).items():
+        connection.execute(
+            'INSERT INTO rejected_rows SELECT ?, ?, reason, "group", count(*) FROM rejected_now '
+            "WHERE list_contains(?, reason) GROUP BY ALL",
+            [file.source, kind, these],
+        )
+        if kind is RowKind.INVALID and table is not LogTable.USERS:
+            connection.execute(
+                'INSERT INTO faulty_rows SELECT ?, reason, impression, user, "group", count(*) '
+                "FROM rejected_now WHERE list_contains(?, reason) GROUP BY ALL",
+                [table, these],
+            )
+
+
+def _reasons_now(connection: duckdb.DuckDBPyConnection) -> dict[RowKind, list[str]]:
+    """The reasons of the file's rejected rows, by what they mean."""
+    found: dict[RowKind, list[str]] = {}
+    for (reason,) in connection.execute("SELECT DISTINCT reason FROM rejected_now").fetchall():
+        found.setdefault(kind_of(reason), []).append(reason)
+    return found
 
 
 def summarise(database: Path) -> dict[str, Any]:

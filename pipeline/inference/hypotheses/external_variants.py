@@ -69,6 +69,13 @@ def section_of(
     return replace(section, hypotheses=tuple(asked))
 
 
+def check_hypotheses(
+    section: RegressionConfig, variants: pl.DataFrame, group_kpis: pl.DataFrame
+) -> None:
+    """Raise what :func:`section_of` does, as soon as the KPIs of the log are known."""
+    section_of(section, RegressionInputs(*variant_metrics(variants), group_kpis), variants)
+
+
 def _of_groups(variants: pl.DataFrame) -> pl.DataFrame:
     """The variants as a table of groups and metrics."""
     metrics = [name for name in variants.columns if not name.endswith(STANDARD_ERROR)]

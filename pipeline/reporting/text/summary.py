@@ -21,8 +21,8 @@ def answer_sentence(result: HypothesisResult, cutoff: int | None) -> str:
         return f"{metric} and {kpi} {named}: {undefined_words(result.undefined_reason)}."
     if result.verdict is Verdict.BLOCKED:
         return (
-            f"{metric} and {kpi} {named}: the sample ratio does not match the plan, so nothing is "
-            "concluded."
+            f"{metric} and {kpi} {named}: the sample ratio does not match the plan, or outcomes "
+            "are lost (see the diagnostics), so nothing is concluded."
         )
     if result.verdict is Verdict.INCONCLUSIVE:
         found = _inconclusive(result, result.elasticity, metric)

@@ -83,7 +83,7 @@ def _verdict_note(result: HypothesisResult, metric: str, kpi: str) -> str:
             ends = interval(result.verdict_test and result.verdict_test.interval, 2)
             return f"Inconclusive: the CI of the slope of {kpi} on {metric}, {ends}, includes 0."
         case Verdict.BLOCKED:
-            return "Blocked: the sample ratio check failed; see the report."
+            return "Blocked: a diagnostic failed (sample ratio or lost outcomes); see the report."
         case Verdict.UNDEFINED:
             return f"No slope: {undefined_words(result.undefined_reason)}."
         case _:

@@ -191,7 +191,7 @@ def test_a_folder_may_hold_files_of_all_suffixes_and_others(load, tmp_path):
     assert events["event_type"].to_list() == ["click", "cart", "order"]
 
 
-@pytest.mark.parametrize("name", ["log.txt", "log", "log.csv.bz2", "log.parquet.gz"])
+@pytest.mark.parametrize("name", ["log.txt", "log", "log.csv.xz", "log.parquet.gz"])
 def test_a_suffix_that_does_not_say_how_to_read_it_is_refused(load, tmp_path, name):
     path = tmp_path / name
     path.write_text("session,item,time,event_type\n")

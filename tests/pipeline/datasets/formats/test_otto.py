@@ -98,7 +98,9 @@ def test_a_folder_is_read_in_order_of_name_and_other_files_are_left_alone(tmp_pa
 def test_a_folder_without_json_lines_is_refused(tmp_path):
     (tmp_path / "events.csv").write_bytes(GOOD)
 
-    with pytest.raises(DataError, match=r"has no file that ends in \.jsonl, \.jsonl\.gz"):
+    with pytest.raises(
+        DataError, match=r"has no file that ends in \.jsonl \(compressed: also \.gz"
+    ):
         otto(tmp_path)
 
 
