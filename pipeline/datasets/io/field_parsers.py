@@ -17,7 +17,7 @@ INT64_LIMIT = 2**63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _INTEGER = re.compile(r"[ \t]*(-?)0*([0-9]{1,19})[ \t]*")
-_INTEGER_ID = re.compile(r"[ \t]*(0|-?[1-9][0-9]{0,18})[ \t]*")
+_INTEGER_ID = re.compile(r"[ \t]*(-?0|-?[1-9][0-9]{0,18})[ \t]*")
 _WHOLE_NUMBER = re.compile(r"[ \t]*(-?)0*([0-9]{1,19})(?:\.0*)?[ \t]*")
 _DECIMAL = re.compile(
     r"[ \t]*[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf|infinity)[ \t]*",

@@ -60,7 +60,7 @@ def _draw_popularity(ax: Axes, popularity: Json) -> None:
     for split, colour in (("train", COLOURS[0]), ("test", COLOURS[3])):
         ax.plot(items, [p[split] for p in popularity["curve"]], color=colour, label=split)
     ax.set(title="Popularity", xlabel="most clicked items of train", ylabel="share of clicks")
-    ax.set(xscale="log", ylim=(0, 1), xlim=(max(1e-4, items[0]), 1))
+    ax.set(xscale="log", ylim=(0, 1), xlim=(min(max(1e-4, items[0]), 0.5), 1))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
     ax.legend()
