@@ -142,9 +142,8 @@ def _update(
     database: Path, new: dict[LogFile, tuple[str, str]], plan: Plan, rules: LogRules
 ) -> Ingestion:
     """Add new files, given with md5 and fingerprint, and derive the rest."""
-    options = {"preserve_insertion_order": False}
     with (
-        duckdb.connect(str(database), config=options) as connection,
+        duckdb.connect(str(database), config={"preserve_insertion_order": False}) as connection,
         TemporaryDirectory(prefix="paretoscope-") as scratch,
     ):
         connection.execute(_TABLES)
