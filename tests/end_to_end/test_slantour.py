@@ -208,7 +208,7 @@ def test_every_impression_and_click_is_accounted_for_by_variant(project, real_da
     assert found["successes"].to_list() == [per_variant[n] for n in range(12)]
     rejected = dry_run.log.rejected
     assert (rejected[UNPRECEDED], rejected[EARLY]) == (72, 111)
-    assert 72 + 111 == opens["of"].null_count()
+    assert opens["of"].null_count() == 72 + 111
     assert (
         clicked.height + 72 + 111 + rejected[FURTHER] + rejected["duplicate click"]
         == found["opened"].sum()
