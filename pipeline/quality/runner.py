@@ -102,7 +102,7 @@ def check_experiment_log(
             "sum(sum(rows)) OVER ()::BIGINT AS faulty, "
             "(SELECT sum(rows) FROM log.ingested_files)::BIGINT AS read, "
             "$share::DOUBLE AS max_faulty_share "
-            "FROM log.rejected WHERE kind = 'invalid' GROUP BY reason ORDER BY 2 DESC, 1",
+            "FROM log.rejected WHERE kind IN ('invalid', 'duplicate') GROUP BY reason ORDER BY 2 DESC, 1",
             {"share": share},
         )
         return _validate(RULES["experiment_log"], connection)

@@ -72,7 +72,7 @@ class LostOutcomes:
         lost: Clicks and orders that are invalid, or have no impression or click before them.
         lost_share: Of these and the attributed ones, in [0, 1].
         unknown_group: How many of the lost ones are of a group that is not known.
-        tables: The test of each table with lost rows, those after the attribution window included.
+        tables: The test of each table with lost rows; late ones and duplicates count here, too.
     """
 
     passed: bool

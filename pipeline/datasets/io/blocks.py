@@ -64,7 +64,9 @@ def input_files(path: Path, *suffixes: str) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    endings = tuple(suffix + packed for suffix in suffixes for packed in ("", *COMPRESSIONS))
+    endings = tuple(
+        suffix + compression for suffix in suffixes for compression in ("", *COMPRESSIONS)
+    )
     files = sorted(file for file in path.iterdir() if file.name.lower().endswith(endings))
     if not files:
         msg = (

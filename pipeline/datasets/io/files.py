@@ -70,7 +70,6 @@ _DATA = (
         ".ods",
         ".xml",
         ".pkl",
-        ".pickle",
         ".npz",
         ".h5",
     ),

@@ -68,7 +68,7 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         'DELETE FROM logged_impressions WHERE rowid IN (SELECT "row" FROM duplicates)'
     )
-    connection.execute(_REJECT_DUPLICATES, {"kind": RowKind.INVALID})
+    connection.execute(_REJECT_DUPLICATES, {"kind": RowKind.DUPLICATE})
     connection.execute(_FAULTY_DUPLICATES)
 
 

@@ -40,7 +40,7 @@ _TABLES = (LogTable.IMPRESSIONS, LogTable.CLICKS, LogTable.ORDERS, LogTable.USER
 _SUGGESTIVE = re.compile(
     "click|order|purchase|transaction|conversion|checkout|user|customer|visitor", re.IGNORECASE
 )
-_IMPRESSIVE = re.compile("impression|exposure|shown|view", re.IGNORECASE)
+_IMPRESSIVE = re.compile("impression|shown|view", re.IGNORECASE)
 
 _NAMES = (
     "A file is named after its table: clicks…, orders… and users… (or a folder of that name), any "

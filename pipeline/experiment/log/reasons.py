@@ -10,8 +10,10 @@ class RowKind(StrEnum):
 
     USED = "used"
     INVALID = "invalid"
-    """Faulty: a field is missing, of the wrong type or contradicts another; a duplicate; a user in a
-    group that the plan does not give."""
+    """Faulty: a field is missing, of the wrong type or contradicts another; a user in a group that the
+    plan does not give."""
+    DUPLICATE = "duplicate"
+    """Faulty, but the row that it repeats counts."""
     UNMATCHED = "unmatched"
     """An event without its impression or click, or before it: lost data, or clocks that differ."""
     LATE = "late"
@@ -22,11 +24,11 @@ class RowKind(StrEnum):
     """Not part of the experiment, by its design."""
 
 
-LOST = (RowKind.INVALID, RowKind.UNMATCHED, RowKind.LATE)
+LOST = (RowKind.INVALID, RowKind.DUPLICATE, RowKind.UNMATCHED, RowKind.LATE)
 """Kinds of rows whose share must not differ between groups."""
 
 FAULTY = (RowKind.INVALID, RowKind.UNMATCHED)
-"""Kinds of rows that a sound log does not have."""
+"""Kinds of rows whose outcomes do not count, although they should."""
 
 OTHER_EXPERIMENT = "another experiment"
 OUTSIDE_DAYS = "time outside the experiment"
@@ -38,6 +40,7 @@ REPEATED_CLICK = "repeated click on an impression"
 REFUND_ALONE = "refund without its order"
 
 _OUT_OF_SCOPE = {OTHER_EXPERIMENT, OUTSIDE_DAYS, IGNORED_GROUP, *(one.value for one in Reason)}
+_DUPLICATE = "duplicate "
 _BOT = "more than {} impressions per hour"
 
 
@@ -83,6 +86,8 @@ def kind_of(reason: str) -> RowKind:
         return RowKind.UNMATCHED
     if reason in {late(event) for event, _ in pairs}:
         return RowKind.LATE
+    if reason.startswith(_DUPLICATE):
+        return RowKind.DUPLICATE
     if reason == REPEATED_CLICK:
         return RowKind.REPEATED
     is_bot = reason.startswith(_BOT.split("{", 1)[0])

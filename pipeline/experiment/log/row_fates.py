@@ -25,7 +25,7 @@ CREATE OR REPLACE TABLE row_fates ("table" VARCHAR, "group" VARCHAR, kind VARCHA
 CREATE OR REPLACE TABLE loss_sums ("table" VARCHAR, "group" VARCHAR, users BIGINT, rows BIGINT,
     lost BIGINT, sum_nn HUGEINT, sum_nr HUGEINT, sum_rr HUGEINT);
 CREATE OR REPLACE TEMP TABLE lost_rows AS
-SELECT "table", 'invalid' AS kind, reason, impression, user, "group", rows FROM faulty_rows;
+SELECT "table", if(starts_with(reason, 'duplicate'), 'duplicate', 'invalid') AS kind, reason, impression, user, "group", rows FROM faulty_rows;
 """
 
 _LOST_EVENTS = """
@@ -65,7 +65,7 @@ FROM lost_rows GROUP BY ALL
 UNION ALL
 SELECT f."table", CASE WHEN list_contains($groups, "group") THEN "group" END, kind, reason, sum(r.rows)
 FROM rejected_rows AS r JOIN ingested_files AS f USING (source)
-WHERE kind <> 'invalid' OR f."table" = 'users' GROUP BY ALL
+WHERE kind NOT IN ('invalid', 'duplicate') OR f."table" = 'users' GROUP BY ALL
 UNION ALL
 SELECT f."table", "group", kind, reason, sum(r.rows)
 FROM excluded_rows AS r JOIN ingested_files AS f USING (source)
@@ -119,7 +119,7 @@ class RowFates:
     def funnel(self) -> pl.DataFrame:
         """Rows read, usable and attributed, by table and group (null if unknown)."""
         rows, kind = pl.col("rows"), pl.col("kind")
-        out = [RowKind.INVALID.value, RowKind.OUT_OF_SCOPE.value]
+        out = [RowKind.INVALID.value, RowKind.DUPLICATE.value, RowKind.OUT_OF_SCOPE.value]
         return (
             self.fates.group_by("table", "group")
             .agg(

@@ -79,8 +79,8 @@ def loss_test(sums: pl.DataFrame) -> LossTest | None:
 def _design_effect(groups: pl.DataFrame) -> float:
     """Variance of the lost rows over that of independent rows.
 
-    The larger of two estimates: from the users' residuals, within the groups; and for users whose rows
-    are all lost or all used, as far as rows are lost at all in too few users to tell.
+    Estimated from the users' residuals within the groups. Where no group has both lost and used rows,
+    it is that of users whose rows are all lost or all used.
     """
     n, r, nn, nr, rr = (
         groups[name].to_numpy().astype(np.float64)
