@@ -9,12 +9,13 @@ from pipeline.quality.expectation import CheckResult
 from pipeline.quality.suites import RULES
 from pipeline.reporting.text.diagnostics import CHECK_LABELS
 from pipeline.results.diagnostics import (
-    SAMPLE_RATIO,
+    BLOCKING,
     AaRerandomisation,
     CarryOver,
     Check,
     CompleteDays,
     Diagnostics,
+    LostOutcomes,
     Replicates,
     SampleRatio,
 )
@@ -70,7 +71,7 @@ def diagnostic_specs() -> list[dg.AssetCheckSpec]:
 
 
 def diagnostic_results(diagnostics: Diagnostics) -> list[dg.AssetCheckResult]:
-    """Diagnostics as Dagster shows them; only the sample ratio blocks the verdicts, the others warn."""
+    """Diagnostics as Dagster shows them; those that block the verdicts are errors, the others warn."""
     checks = dict(diagnostics.items())
     return [_diagnostic_result(name, checks.get(name)) for name in CHECK_LABELS]
 
@@ -82,7 +83,7 @@ def _diagnostic_result(name: str, check: Check | None) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=name,
         passed=check is None or check.passed,
-        severity=_severity(blocks=name == SAMPLE_RATIO),
+        severity=_severity(blocks=name in BLOCKING),
         description=None if was_run else "not run: the log does not contain the data for it",
         metadata={
             **_table("numbers", rows),
@@ -102,6 +103,13 @@ def diagnostic_rows(check: Check) -> list[Row]:
         case SampleRatio():
             pairs = zip(check.users, check.expected, strict=True)
             return [{"users": observed, "expected": expected} for observed, expected in pairs]
+        case LostOutcomes():
+            tests = check.tables.items()
+            return [
+                {"table": table, "group": group, "lost share": share, "p": test.p_value}
+                for table, test in tests
+                for group, share in test.shares.items()
+            ]
         case CompleteDays():
             return [{"missing": day.isoformat()} for day in check.missing]
         case _:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -10,7 +9,8 @@ import dagster as dg
 from assets.jobs import ingest_and_report_job
 from pipeline.artifacts.storage import StudyPaths, find_project_root
 from pipeline.core.errors import USER_ERRORS, MissingArtifact
-from pipeline.experiment.log.log_files import log_files, log_folder
+from pipeline.experiment.log.log_files import LogFile
+from pipeline.experiment.log.log_folder import study_log
 from pipeline.study import PARAMS_FILE, LogSource, load_study
 
 _ACTIVE = [
@@ -52,7 +52,7 @@ def new_log_files(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
     )
 
 
-def _files() -> list[Path]:
+def _files() -> tuple[LogFile, ...]:
     """The files of the study's external log.
 
     Raises:
@@ -65,10 +65,10 @@ def _files() -> list[Path]:
         raise MissingArtifact(msg)
     paths = StudyPaths.of(study, root)
     paths.require("traffic_plan")
-    return log_files(log_folder(study.experiment, paths))
+    return study_log(study.experiment, paths).files
 
 
-def _fingerprint(files: list[Path]) -> str:
+def _fingerprint(files: tuple[LogFile, ...]) -> str:
     """A hash of names, sizes and times of modification."""
-    known = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
+    known = [(file.source, (stat := file.path.stat()).st_size, stat.st_mtime_ns) for file in files]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]

@@ -28,6 +28,7 @@ from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import ExperimentAggregates, aggregate
 from pipeline.experiment.log.ingest import ingest
+from pipeline.experiment.log.log_folder import log_files
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.quality.runner import check_experiment_log
@@ -184,14 +185,14 @@ def child(case: dict[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
         draw(float(case["million"]) * 1e6, Path(case["files"]))
         return {"seconds": time.perf_counter() - started}
-    files, database = sorted(Path(case["files"]).iterdir()), Path(case["database"])
+    files, database = log_files(Path(case["files"])).files, Path(case["database"])
     started = time.perf_counter()
     match case["work"]:
         case "bare":
             with duckdb.connect(str(database)) as connection:
                 connection.execute(
                     "CREATE TABLE impressions AS SELECT * FROM read_parquet(?)",
-                    [[*map(str, files)]],
+                    [[str(file.path) for file in files]],
                 )
         case "ingest" | "repeat":
             ingest(files, PLAN, database)

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Interval
 from pydantic.dataclasses import dataclass
 
 from models.errors import ModelError
@@ -55,14 +55,14 @@ class ModelConfig:
 
     backbone: str = "tron"
     conditioning: Conditioning = Conditioning.LOW_RANK_MIXTURE
-    rank: Annotated[int, Gt(0)] = 4
-    hidden_size: Annotated[int, Gt(0)] = 64
-    layers: Annotated[int, Gt(0)] = 2
-    heads: Annotated[int, Gt(0)] = 2
-    feedforward_multiplier: Annotated[int, Gt(0)] = 2
+    rank: Annotated[int, Interval(gt=0, le=1024)] = 4
+    hidden_size: Annotated[int, Interval(gt=0, le=8192)] = 64
+    layers: Annotated[int, Interval(gt=0, le=128)] = 2
+    heads: Annotated[int, Interval(gt=0, le=256)] = 2
+    feedforward_multiplier: Annotated[int, Interval(gt=0, le=64)] = 2
     activation: Activation = Activation.GELU
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
-    max_length: Annotated[int, Ge(2)] = 50
+    max_length: Annotated[int, Interval(ge=2, le=10_000)] = 50
     positions: Positions = Positions.START
 
     def __post_init__(self) -> None:

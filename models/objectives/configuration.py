@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from annotated_types import Gt
+from annotated_types import Interval
 from pydantic.dataclasses import dataclass
 
 from models.errors import ModelError
@@ -44,9 +44,9 @@ class Objective:
     """
 
     loss: str
-    scale: Annotated[float, Gt(0)] = 1.0
-    concentration: Annotated[float, Gt(0)] = 0.1
-    reference: Annotated[float, Gt(0)] | None = None
+    scale: Annotated[float, Interval(gt=0, le=1e9)] = 1.0
+    concentration: Annotated[float, Interval(gt=0, le=1e6)] = 0.1
+    reference: Annotated[float, Interval(gt=0, le=1e30)] | None = None
 
     @property
     def is_custom(self) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Interval
 from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 
@@ -25,9 +25,9 @@ class Negatives:
         all: Whether every item of the catalogue is a negative, without sampling.
     """
 
-    uniform: Annotated[int, Ge(0)] = 512
+    uniform: Annotated[int, Interval(ge=0, le=10_000_000)] = 512
     in_batch: bool = False
-    top: Annotated[int, Gt(0)] | None = None
+    top: Annotated[int, Interval(gt=0, le=10_000_000)] | None = None
     log_q: bool = False
     all: bool = False
 

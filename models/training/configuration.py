@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Interval, MinLen
 from pydantic.dataclasses import dataclass
 
 from models.errors import ModelError
@@ -82,24 +82,24 @@ class TrainingConfig:
     gbce_calibration: Annotated[float, Interval(ge=0, le=1)] = 0.75
     negatives: Negatives = Negatives()
     scalarisation: Scalarisation = Scalarisation.LINEAR
-    smoothness: Annotated[float, Gt(0)] = 0.1
+    smoothness: Annotated[float, Interval(gt=0, le=1e6)] = 0.1
     regulariser: Regulariser = Regulariser.NON_UNIFORMITY
-    regulariser_weight: Annotated[float, Ge(0)] = 0.2
+    regulariser_weight: Annotated[float, Interval(ge=0, le=1e6)] = 0.2
     preference_sampling: PreferenceSampling = PreferenceSampling.SESSION
-    epochs: Annotated[int, Gt(0)] = 8
-    patience: Annotated[int, Gt(0)] | None = None
+    epochs: Annotated[int, Interval(gt=0, le=10_000)] = 8
+    patience: Annotated[int, Interval(gt=0, le=10_000)] | None = None
     hypervolume_of: HypervolumeOf = HypervolumeOf.LOSSES
-    validation_preferences: Annotated[int, Ge(2)] = 5
-    batch_size: Annotated[int, Gt(0)] = 256
-    learning_rate: Annotated[float, Gt(0)] = 0.003
+    validation_preferences: Annotated[int, Interval(ge=2, le=101)] = 5
+    batch_size: Annotated[int, Interval(gt=0, le=1_000_000)] = 256
+    learning_rate: Annotated[float, Interval(gt=0, le=1e30)] = 0.003
     warmup_ratio: Annotated[float, Interval(ge=0, lt=1)] = 0.05
-    weight_decay: Annotated[float, Ge(0)] = 0.01
-    gradient_clip: Annotated[float, Gt(0)] = 1.0
+    weight_decay: Annotated[float, Interval(ge=0, le=1000)] = 0.01
+    gradient_clip: Annotated[float, Interval(gt=0, le=1e9)] = 1.0
     sparse_items: bool = False
     precision: Precision = Precision.FLOAT32
     device: str = "auto"
-    threads: Annotated[int, Gt(0)] = 2
-    save_every: Annotated[int, Gt(0)] = 1000
+    threads: Annotated[int, Interval(gt=0, le=1024)] = 2
+    save_every: Annotated[int, Interval(gt=0, le=1_000_000_000)] = 1000
 
     @property
     def concentrations(self) -> tuple[float, ...]:

@@ -155,7 +155,7 @@ def _joined(
     current: Path, reference: Path, keys: list[str], rows: pl.Expr | None = None
 ) -> pl.DataFrame:
     """Both tables side by side, one row per key; reference columns end in ``_reference``."""
-    tables = [pl.read_parquet(file) for file in (current, reference)]
+    tables = [pl.read_parquet(file, glob=False) for file in (current, reference)]
     if rows is not None:
         tables = [table.filter(rows) for table in tables]
     return tables[0].join(tables[1], on=keys, how="full", suffix="_reference", coalesce=True)

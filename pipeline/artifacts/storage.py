@@ -183,7 +183,7 @@ def restore_interrupted(target: Path) -> None:
 def read_table(path: Path) -> pl.DataFrame:
     """Read a parquet file of an artifact; raises :class:`DataError` if it is corrupt."""
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _corrupt(path, error) from error
 

@@ -23,7 +23,7 @@ def override(text: str) -> tuple[str, str]:
 
 
 def port(text: str) -> int:
-    """Parse a TCP port."""
+    """Parse a TCP port; 0 selects a free one."""
     with suppress(ValueError):
         if 0 <= (number := int(text)) < 1 << 16:
             return number

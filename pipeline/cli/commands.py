@@ -181,6 +181,18 @@ _ALL = (
         arguments=(argument("--url", required=True, help="such as http://127.0.0.1:8350"),),
     ),
     Command(
+        name="validate-data",
+        summary="show what would become of the raw log's rows, without writing anything",
+        description=(
+            "Reads the raw log of dataset.path under the rules of params.yaml and prints its events, "
+            "sessions and items, the columns and event types that were read, the rejected rows by "
+            "reason and field with an example of each, and whether it would be refused; see "
+            "docs/datasets.md. Exits with 1 if it would."
+        ),
+        examples=("paretoscope validate-data", "paretoscope validate-data --json"),
+        run="pipeline.cli.data:validate_data",
+    ),
+    Command(
         name="validate-log",
         summary="validate your experiment's log without writing anything",
         description=(

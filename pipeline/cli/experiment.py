@@ -2,14 +2,14 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from pipeline.cli.context import open_project, print_result
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.design.traffic_plan import read_plan
-from pipeline.experiment.log.dry_run import inspect_log
 from pipeline.inference.power.plan_experiment import POWER
+from pipeline.reporting.text.diagnostics import check_numbers
 from pipeline.reporting.text.power_summary import plan_lines
 from pipeline.results.serialization import read_power, to_dict
 from pipeline.synthetic.generate_log import generate_log
@@ -62,17 +62,27 @@ def simulate(*, url: str, json: bool) -> int:
 
 def validate_log(*, json: bool) -> int:
     """Validate the experiment's log without writing anything."""
-    study, paths = open_project()
-    found = inspect_log(study.experiment, paths)
+    from pipeline.steps.log_validation import validate_log as validate  # noqa: PLC0415 - as ingest
+
+    found = validate(*open_project())
     groups = [
         f"{row['group']}: {row['users']:,} users, {row['trials']:,} impressions, "
         f"{row['successes']:,} with a click"
         for row in found.kpis.filter(kpi=Kpi.CTR.value).iter_rows(named=True)
     ]
     head = f"{found.log.impressions:,} usable impressions in {found.log.files} files"
+    warnings = [str(check) for check in found.checks if not check.passed]
+    if not found.lost_outcomes.passed:
+        warnings.append(f"no verdict: lost_outcomes fails: {check_numbers(found.lost_outcomes)}")
     return print_result(
-        {"log": asdict(found.log), "group_kpis": found.kpis.to_dicts()},
-        [head, *_rejected(found.log.rejected), *groups],
+        {
+            "log": asdict(found.log),
+            "group_kpis": found.kpis.to_dicts(),
+            "lost_outcomes": asdict(found.lost_outcomes),
+            "ignored_files": list(found.ignored),
+            "warnings": warnings,
+        },
+        [head, *_rejected(found.log.rejected), *groups, *warnings, *_ignored(found.ignored)],
         json=json,
     )
 
@@ -93,6 +103,10 @@ def ingest(*, json: bool) -> int:
         [head, *_rejected(found.rejected), *warnings],
         json=json,
     )
+
+
+def _ignored(files: Sequence[str]) -> list[str]:
+    return [f"not read: {', '.join(files)}"] if files else []
 
 
 def _rejected(rows_by_reason: Mapping[str, int]) -> list[str]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from orjson import dumps
 
 from models.progress import progress_bar
@@ -21,7 +20,7 @@ from pipeline.cli.context import print_result
 from pipeline.cli.main import print_error
 from pipeline.core.asset_graph import ASSET_GRAPH, EVERYTHING
 from pipeline.core.errors import StudyError
-from pipeline.study import PARAMS_FILE, load_study
+from pipeline.study import PARAMS_FILE, load_study, parse_yaml
 
 _LINE = re.compile(r" - (?P<level>[A-Z]+) - \S+ - [0-9a-f-]{36} - (?P<message>.*)$")
 _ASSET = re.compile(r"^(?P<asset>\w+) - (?P<message>.*)$")
@@ -89,8 +88,8 @@ def study(*, select: str, overrides: list[tuple[str, str]], verbose: bool, json:
 
 def _value(key: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return parse_yaml(text).values
+    except StudyError as error:
         msg = f"--set {key}={text}: not a YAML value: {error}"
         raise StudyError(msg) from error
 

@@ -25,6 +25,7 @@ _DESCRIPTIONS = {
     "epoch": "passes over the training sessions, from 1",
     "event_type": "what the user did: click, cart or order",
     "experiment": "name of the experiment",
+    "field": "columns of the file that the reason is about; null if it is about the whole row",
     "file": "number of the input file, in reading order",
     "first_day_successes": "successes (or their amount) on the users' first day",
     "first_ts": "time of the first event, milliseconds since 1970-01-01 UTC",
@@ -83,6 +84,9 @@ _DESCRIPTIONS = {
 }
 
 _TABLE_SPECIFIC = {
+    "priced_events": {
+        "revenue": "price × quantity of an order in ten-thousandths of the currency; null without a price"
+    },
     "item_attributes": {"value": "the item's value according to the shop"},
     "pre_period_sums": {"users": "all users with an impression"},
     "session_lists": {"session": "row of the test split"},

@@ -139,6 +139,10 @@ EVENTS = Contract(
 )
 """``ts`` is milliseconds since 1970-01-01 UTC; ``file`` numbers the input files in reading order."""
 
+_PRICED = {**EVENTS.columns, "revenue": pl.Int64}
+PRICED_EVENTS = Contract(name="priced_events", row=EVENTS.row, columns=_PRICED)
+"""``revenue`` is price × quantity of an order in ten-thousandths of the currency, else null."""
+
 REJECTED = Contract(
     name="rejected",
     row="one rejected line or row of the input, with the reason",
@@ -146,10 +150,12 @@ REJECTED = Contract(
         "source": pl.String,
         "position": pl.Int64,
         "reason": pl.String,
+        "field": pl.String,
         "content": pl.String,
     },
 )
-"""``position`` counts lines from 1 and is null for a duplicate; ``content`` is truncated to 200
+"""``position`` counts lines from 1 and is null for a duplicate; ``field`` names the columns of the file
+that the reason is about and is null if it is about the whole row; ``content`` is truncated to 200
 characters."""
 
 SESSIONS = Contract(

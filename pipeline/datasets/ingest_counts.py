@@ -7,15 +7,34 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipeline.core.contracts import EVENT_TYPE, EventType
+from pipeline.core.contracts import EVENT_TYPE, REJECTED, EventType
 from pipeline.core.errors import DataError
 from pipeline.datasets.raw_rows import DELIBERATE, Reason
+from pipeline.datasets.remedies import Kind, remedies
+from pipeline.datasets.revenue import PER_UNIT
 from pipeline.datasets.session_runs import run_starts
-from pipeline.study import Expected
+from pipeline.study import DatasetConfig, Expected
 
+_DELIBERATE = [reason.value for reason in DELIBERATE]
 _EARLY_ROWS = 10_000
 _EARLY_REJECTED_SHARE = 0.5
 """If more than this share of the rows read so far is rejected, ingestion stops early."""
+
+_KEPT_ROWS = 10_000
+"""Rejected rows that a refusal shows."""
+
+
+class RefusedDataError(DataError):
+    """Too many rows are rejected, or none is usable.
+
+    Attributes:
+        rejected: The first rejected rows that count as faults, as
+            :data:`pipeline.core.contracts.REJECTED`.
+    """
+
+    def __init__(self, message: str, rejected: pl.DataFrame) -> None:
+        super().__init__(message)
+        self.rejected = rejected
 
 
 @dataclass(slots=True)
@@ -25,8 +44,9 @@ class IngestCounts:
     Attributes:
         dataset: Its path, for messages.
         max_rejected_share: Largest accepted share of rejected rows.
-        reasons: Rejected rows by reason.
-        first: Where each reason occurred first.
+        config: Its format and columns, for the remedies in messages; None for none.
+        kinds: Rejected rows by reason and field.
+        faulty_rows: The first rejected rows that count as faults.
         read: Events by type, duplicates included.
         event_types: Events by type, as written.
         files: Events of each file, duplicates included.
@@ -34,12 +54,17 @@ class IngestCounts:
         sessions: Their sessions.
         first_ts: Time of the earliest one; None without events.
         last_ts: Time of the latest one.
+        revenue: Revenue of the orders, in :data:`pipeline.datasets.revenue.PER_UNIT`; None if the log
+            has no prices.
+        unpriced_orders: Orders without a price.
+        currencies: Orders by currency, duplicates included.
     """
 
     dataset: str
     max_rejected_share: float
-    reasons: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)
+    config: DatasetConfig | None = None
+    kinds: dict[tuple[str, str | None], Kind] = field(default_factory=dict)
+    faulty_rows: list[pl.DataFrame] = field(default_factory=list)
     read: Counter[str] = field(default_factory=Counter)
     event_types: Counter[str] = field(default_factory=Counter)
     files: dict[str, int] = field(default_factory=dict)
@@ -47,6 +72,17 @@ class IngestCounts:
     sessions: int = 0
     first_ts: int | None = None
     last_ts: int | None = None
+    revenue: int | None = None
+    unpriced_orders: int = 0
+    currencies: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Rejected rows by reason."""
+        found: Counter[str] = Counter()
+        for (reason, _), kind in self.kinds.items():
+            found[reason] += kind.rows
+        return found
 
     def count_read(self, source: str, events: pl.DataFrame, rejected: pl.DataFrame) -> None:
         """Count a piece of a file.
@@ -56,6 +92,9 @@ class IngestCounts:
         """
         self.files[source] = self.files.get(source, 0) + events.height
         self.read.update(_by_type(events))
+        if "currency" in events.columns:
+            orders = events.filter(pl.col("event_type") == EventType.ORDER.value)["currency"]
+            self.currencies.update(orders.drop_nulls().cast(pl.String).to_list())
         self.count_rejected(rejected)
         faulty, total = self._faulty(), self._faulty() + sum(self.files.values())
         if (
@@ -66,14 +105,17 @@ class IngestCounts:
 
     def count_rejected(self, rejected: pl.DataFrame) -> None:
         """Count rejected rows."""
-        for reason, n, source, position in (
-            rejected.group_by("reason", maintain_order=True)
-            .agg(pl.len(), pl.col("source").first(), pl.col("position").first())
+        for reason, column, n, *example in (
+            rejected.group_by("reason", "field", maintain_order=True)
+            .agg(pl.len(), *(pl.col(name).first() for name in ("source", "position", "content")))
             .iter_rows()
         ):
-            place = source if position is None else f"{source} line {position}"
-            self.first.setdefault(reason, place)
-            self.reasons[reason] += n
+            kind = self.kinds.setdefault((reason, column), Kind(Reason(reason), column, *example))
+            kind.rows += n
+        kept = sum(frame.height for frame in self.faulty_rows)
+        if kept < _KEPT_ROWS:
+            faulty = rejected.filter(~pl.col("reason").is_in(_DELIBERATE))
+            self.faulty_rows.append(faulty.head(_KEPT_ROWS - kept))
 
     def count_written(self, events: pl.DataFrame) -> None:
         """Count events of whole sessions."""
@@ -86,6 +128,10 @@ class IngestCounts:
         times = [int(time) for time in ends if isinstance(time, int)]
         self.first_ts, self.last_ts = min(times), max(times)
         self.event_types.update(_by_type(events))
+        if "revenue" in events.columns:
+            orders = events.filter(pl.col("event_type") == EventType.ORDER.value)["revenue"]
+            self.revenue = (self.revenue or 0) + int(orders.cast(pl.Int128).sum() or 0)
+            self.unpriced_orders += orders.null_count()
 
     def check(self) -> None:
         """Check the counts of the whole data set.
@@ -97,11 +143,20 @@ class IngestCounts:
         if not self.events:
             msg = (
                 f"{self.dataset} has no usable event ({self._reasons()}); is dataset.format right?"
+                f"{self._remedies()}"
             )
-            raise DataError(msg)
+            raise RefusedDataError(msg, self.rejected_rows())
         total = self.events + faulty
         if faulty > self.max_rejected_share * total:
             self._refuse(f"{faulty} of {total}")
+        if len(self.currencies) > 1:
+            orders = ", ".join(f"{name}: {n:,}" for name, n in self.currencies.most_common(5))
+            msg = (
+                f"{self.dataset} has orders in {len(self.currencies)} currencies ({orders}), whose "
+                "revenue cannot be added; convert the prices to one currency, or remove "
+                "dataset.generic.price"
+            )
+            raise DataError(msg)
 
     def check_expected(self, expected: Expected) -> None:
         """Compare the counts with those of ``dataset.expected``.
@@ -139,12 +194,30 @@ class IngestCounts:
             "last_ts": self.last_ts,
             "files": self.files,
             "rejected": self.reasons.total(),
-            "rejected_by_reason": dict(self._by_size()),
+            "rejected_by_reason": dict(
+                sorted(self.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
+            ),
+            **self._revenue(),
         }
 
-    def _by_size(self) -> list[tuple[str, int]]:
-        """The reasons with their counts, most frequent first, ties by name."""
-        return sorted(self.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
+    def _revenue(self) -> dict[str, Any]:
+        if self.revenue is None:
+            return {}
+        return {
+            "revenue": self.revenue / PER_UNIT,
+            "currency": next(iter(self.currencies), None),
+            "orders_without_price": self.unpriced_orders,
+        }
+
+    def by_size(self) -> list[Kind]:
+        """The kinds of rejected rows, most frequent first, ties by reason and field."""
+        return sorted(
+            self.kinds.values(), key=lambda kind: (-kind.rows, kind.reason, kind.field or "")
+        )
+
+    def rejected_rows(self) -> pl.DataFrame:
+        """The first rejected rows that count as faults."""
+        return pl.concat([pl.DataFrame(schema=REJECTED.schema), *self.faulty_rows])
 
     def _faulty(self) -> int:
         return sum(n for reason, n in self.reasons.items() if Reason(reason) not in DELIBERATE)
@@ -152,19 +225,21 @@ class IngestCounts:
     def _refuse(self, share: str) -> None:
         msg = (
             f"{self.dataset}: {share} rows are rejected ({self._reasons()}); at most "
-            f"{self.max_rejected_share:.1%} are accepted. Fix the data, correct dataset.format, "
-            "or raise sessions.max_rejected_share"
+            f"{self.max_rejected_share:.1%} are accepted.{self._remedies()} Fix the data, correct "
+            "dataset.format, or raise sessions.max_rejected_share"
         )
-        raise DataError(msg)
+        raise RefusedDataError(msg, self.rejected_rows())
 
     def _reasons(self) -> str:
         """The reasons that count, each with its count and where it occurred first."""
-        texts = [
-            f"{reason}: {n}, first in {self.first[reason]}"
-            for reason, n in self._by_size()
-            if Reason(reason) not in DELIBERATE
-        ]
+        texts = [str(kind) for kind in self.by_size() if kind.reason not in DELIBERATE]
         return "; ".join(texts) or "no rows at all"
+
+    def _remedies(self) -> str:
+        """What to set, from the rows that were rejected."""
+        faults = [kind for kind in self.by_size() if kind.reason not in DELIBERATE]
+        found = remedies(faults, self.rejected_rows(), self.config) if self.config else []
+        return "".join(f" {remedy}." for remedy in found)
 
 
 def _by_type(events: pl.DataFrame) -> dict[str, int]:

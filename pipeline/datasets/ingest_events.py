@@ -16,11 +16,13 @@ import polars as pl
 
 from models.progress import track
 from pipeline.artifacts.storage import write_json
-from pipeline.core.contracts import EVENTS, REJECTED
+from pipeline.core.contracts import EVENTS, PRICED_EVENTS, REJECTED
 from pipeline.core.errors import DataError
+from pipeline.core.frame_contract import Contract
 from pipeline.datasets.formats.registry import list_inputs
 from pipeline.datasets.ingest_counts import IngestCounts
-from pipeline.datasets.io.blocks import BLOCK_BYTES, is_compressed
+from pipeline.datasets.io.blocks import BLOCK_BYTES
+from pipeline.datasets.io.files import is_compressed
 from pipeline.datasets.io.parquet_writer import TableWriter
 from pipeline.datasets.io.thread_map import ordered_thread_map
 from pipeline.datasets.partition_sort import Partitions, duplicate_mask, sort_by_time
@@ -73,6 +75,26 @@ def write_events(
         DataError: if a file cannot be read, no row is usable, too many are rejected, or the counts
             differ from the expected ones.
     """
+    counts = read_events(
+        dataset, path, folder, max_rejected_share=max_rejected_share, partitions=partitions
+    )
+    counts.check()
+    if dataset.expected is not None:
+        counts.check_expected(dataset.expected)
+    summary = counts.summary()
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def read_events(
+    dataset: DatasetConfig,
+    path: Path,
+    folder: Path,
+    *,
+    max_rejected_share: float,
+    partitions: int | None = None,
+) -> IngestCounts:
+    """Ingest raw data as :func:`write_events` does, but check only the share of the first rows."""
     files = list_inputs(dataset, path)
     raw_bytes = _raw_bytes(files)
     spill = folder / "spill"
@@ -82,6 +104,7 @@ def write_events(
     counts = IngestCounts(
         dataset=str(path),
         max_rejected_share=max_rejected_share,
+        config=dataset,
         files=dict.fromkeys(sources, 0),
     )
     with TableWriter(folder / "rejected.parquet", REJECTED) as rejected:
@@ -90,9 +113,9 @@ def write_events(
             for piece in track(pieces, raw_bytes // BLOCK_BYTES + len(files), "ingesting"):
                 counts.count_read(piece.source, piece.events, piece.rejected)
                 rejected.write(piece.rejected)
-                parts.add(piece.events)
+                parts.add(piece.events.drop("currency", strict=False))
         finish = partial(_finish, dataset=dataset, sources=sources)
-        with TableWriter(folder / "events.parquet", EVENTS) as events:
+        with TableWriter(folder / "events.parquet", _contract(dataset)) as events:
             finished = ordered_thread_map(partial(finish, part) for part in parts.close())
             for part, duplicates in track(finished, parts.number, "sorting"):
                 counts.count_rejected(duplicates)
@@ -100,19 +123,23 @@ def write_events(
                 rejected.write(duplicates)
                 events.write(part)
     shutil.rmtree(spill, ignore_errors=True)
-    counts.check()
-    if dataset.expected is not None:
-        counts.check_expected(dataset.expected)
-    summary = counts.summary()
-    write_json(folder / "summary.json", summary)
-    return summary
+    return counts
+
+
+def _contract(dataset: DatasetConfig) -> Contract:
+    has_prices = dataset.generic is not None and dataset.generic.price is not None
+    return PRICED_EVENTS if has_prices else EVENTS
 
 
 def _raw_bytes(files: list[InputFile]) -> int:
     try:
         return sum(
             file.stat().st_size
-            * (_DECOMPRESSION_RATIO if is_compressed(file) or file.suffix == ".parquet" else 1)
+            * (
+                _DECOMPRESSION_RATIO
+                if is_compressed(file) or file.suffix.lower() == ".parquet"
+                else 1
+            )
             for file in (entry.path for entry in files)
         )
     except OSError as error:
@@ -130,7 +157,7 @@ def _pieces(files: list[InputFile]) -> Iterator[Callable[[], _Piece]]:
 
 
 def _read(task: Task, file: InputFile, number: int) -> _Piece:
-    events, rejected = validate_rows(task(), file.event_types)
+    events, rejected = validate_rows(task(), file.event_types, file.columns)
     events = events.with_columns(file=pl.lit(number, dtype=pl.UInt16))
     return _Piece(file.path.name, events, rejected)
 
@@ -148,7 +175,7 @@ def _finish(
             events = events.filter(~repeated)
     if dataset.lacks_sessions:
         events = sessionize_by_inactivity(events, dataset.inactivity_minutes)
-    return events.select(list(EVENTS.columns)), rejected
+    return events.select(list(_contract(dataset).columns)), rejected
 
 
 def _duplicates(rows: pl.DataFrame, sources: list[str]) -> pl.DataFrame:
@@ -160,5 +187,6 @@ def _duplicates(rows: pl.DataFrame, sources: list[str]) -> pl.DataFrame:
         source=pl.lit(names).gather(pl.col("file")),
         position=pl.lit(None, dtype=pl.Int64),
         reason=pl.lit(Reason.DUPLICATE.value),
+        field=pl.lit(None, dtype=pl.String),
         content=content.str.head(CONTENT_LIMIT),
     )

@@ -11,6 +11,13 @@ from pipeline.core.contracts import ITEM_ATTRIBUTES
 from pipeline.core.errors import DataError
 
 _ATTRIBUTES = ("value", "category", "available_since")
+_SPELLINGS = {
+    "'.0' (a column of decimals)": pl.col("id").str.replace(r"\.0+$", ""),
+    "leading zeros": pl.col("id").str.strip_chars_start("0"),
+    "spaces": pl.col("id").str.strip_chars(),
+    "upper and lower case": pl.col("id").str.to_lowercase(),
+}
+"""Differences in spelling by which two columns of ids match after all."""
 
 
 def read_item_attributes(path: Path | None, items: pl.DataFrame) -> pl.DataFrame:
@@ -23,8 +30,8 @@ def read_item_attributes(path: Path | None, items: pl.DataFrame) -> pl.DataFrame
         items: The catalogue, with index and item.
 
     Raises:
-        DataError: if the file cannot be read, has none of the columns, contains an item twice, or
-            contains an invalid time.
+        DataError: if the file cannot be read, has none of the columns or none of the items,
+            contains an item twice, or contains an invalid value or time.
     """
     catalogue = items.select("index", item=pl.col("item").cast(pl.String))
     known = _known_attributes(path, catalogue) if path else pl.DataFrame(schema={"item": pl.String})
@@ -34,6 +41,12 @@ def read_item_attributes(path: Path | None, items: pl.DataFrame) -> pl.DataFrame
     return ITEM_ATTRIBUTES.validate(table.cast(dict(ITEM_ATTRIBUTES.schema)))  # pyright: ignore[reportArgumentType]
 
 
+def coverage(path: Path, items: pl.DataFrame) -> float:
+    """Share of the catalogue's items that the file has; raises as :func:`read_item_attributes`."""
+    catalogue = items.select(item=pl.col("item").cast(pl.String))
+    return _known_attributes(path, catalogue).height / catalogue.height
+
+
 def _known_attributes(path: Path, catalogue: pl.DataFrame) -> pl.DataFrame:
     """One row per item of the catalogue that the file has, with the file's columns typed."""
     table = _read(path)
@@ -41,6 +54,8 @@ def _known_attributes(path: Path, catalogue: pl.DataFrame) -> pl.DataFrame:
         msg = f"{path} has none of the columns {', '.join(_ATTRIBUTES)}; {_EXPECTED}"
         raise DataError(msg)
     known = table.filter(pl.col("item").is_in(catalogue["item"].implode()))
+    if not known.height:
+        raise DataError(_no_match(path, table["item"].drop_nulls(), catalogue["item"]))
     repeated = known.filter(pl.col("item").is_duplicated())["item"].unique().sort()
     if len(repeated):
         msg = (
@@ -48,10 +63,39 @@ def _known_attributes(path: Path, catalogue: pl.DataFrame) -> pl.DataFrame:
         )
         raise DataError(msg)
     if "value" in known.columns:
-        known = known.with_columns(pl.col("value").cast(pl.Float64, strict=False))
+        known = known.with_columns(value=_numbers(path, known))
     if "available_since" in known.columns:
         known = known.with_columns(available_since=_milliseconds(path, known))
     return known
+
+
+def _no_match(path: Path, found: pl.Series, wanted: pl.Series) -> str:
+    """Why no item of the file is in the catalogue, as far as the ids show it."""
+    hint = "is 'item' the column of the ids that the log has?"
+    for what, normalised in _SPELLINGS.items():
+        texts = [ids.to_frame("id").select(normalised).to_series() for ids in (found, wanted)]
+        if matches := texts[0].unique().is_in(texts[1].unique().implode()).sum():
+            hint = f"{matches:,} match apart from {what}: write the ids as the log has them"
+            break
+    example = f"such as {found[0]!r}, " if len(found) else ""
+    return (
+        f"{path}: 0 of the catalogue's {len(wanted):,} items are in it. It has {len(found):,} items, "
+        f"{example}and the catalogue has items such as {wanted[0]!r}; {hint}"
+    )
+
+
+def _numbers(path: Path, known: pl.DataFrame) -> pl.Series:
+    """The values as numbers."""
+    written = known["value"]
+    value = written.str.strip_chars().cast(pl.Float64, strict=False)
+    wrong = known.filter(value.is_null() & (written.str.strip_chars() != ""))
+    if wrong.height:
+        msg = (
+            f"{path}: {wrong.height} items have a value that is not a number, such as "
+            f"{wrong['item'][0]} ({wrong['value'][0]}); expected a decimal number with a point"
+        )
+        raise DataError(msg)
+    return value
 
 
 def _milliseconds(path: Path, known: pl.DataFrame) -> pl.Series:
@@ -106,8 +150,10 @@ _EXPECTED = (
 def _read(path: Path) -> pl.DataFrame:
     """The known columns of the file, as strings."""
     try:
-        parquet = path.suffix == ".parquet"
-        table = pl.read_parquet(path) if parquet else pl.read_csv(path, infer_schema=False)
+        if path.suffix.lower() == ".parquet":
+            table = pl.read_parquet(path, glob=False)
+        else:
+            table = pl.read_csv(path, infer_schema=False, glob=False)
         columns = ["item", *(name for name in _ATTRIBUTES if name in table.columns)]
         return table.select(pl.col(columns).cast(pl.String))
     except (OSError, pl.exceptions.PolarsError) as error:

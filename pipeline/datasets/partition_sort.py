@@ -82,13 +82,13 @@ def sort_by_time(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def duplicate_mask(events: pl.DataFrame) -> NDArray[np.bool_]:
-    """Which rows repeat an earlier one (session, time, item and event type); sorted by time."""
+    """Which rows repeat an earlier one in everything but the file; sorted by time."""
     ts, new = events["ts"].to_numpy(), run_starts(events["session"]).to_numpy()
     tie = np.zeros(len(events), dtype=np.bool_)
     tie[1:] = (ts[1:] == ts[:-1]) & ~new[1:]
     tied = np.flatnonzero(tie | np.append(tie[1:], False))
     found = np.zeros(len(events), dtype=np.bool_)
-    same = pl.struct("session", "ts", "item", "event_type")
+    same = pl.struct(pl.exclude("file"))
     found[tied] = events[tied].select(~same.is_first_distinct()).to_series().to_numpy()
     return found
 

@@ -1,7 +1,7 @@
 """Rows of raw files as an adapter reads them, and their validation.
 
-Adapters only parse. Whether a value is missing, an event type unknown or a time out of range is
-decided in one place for all formats, :func:`validate_rows`.
+Adapters only parse. Whether a value is missing, an event type unknown, a time out of range or a price
+invalid is decided in one place for all formats, :func:`validate_rows`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,8 +14,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.core.contracts import EARLIEST_TS, EVENT_TYPE, LATEST_TS, REJECTED, EventType
+from pipeline.datasets.revenue import amount_faults, revenue_of
 
 CONTENT_LIMIT = 200
+
+FIELDS = ["session", "ts", "item", "event_type"]
+"""The fields that every event has."""
 
 
 class Reason(StrEnum):
@@ -27,6 +31,7 @@ class Reason(StrEnum):
     WRONG_TYPE = "a field has the wrong type"
     TIME_OUT_OF_RANGE = "time outside 2000-01-01 to 2100-01-01"
     UNKNOWN_EVENT_TYPE = "unknown event type"
+    INVALID_AMOUNT = "price or quantity of an order is not valid"
     DUPLICATE = "duplicate of another event"
     UNUSED_EVENT_TYPE = "an event type that is not used"
 
@@ -37,11 +42,21 @@ DELIBERATE = frozenset({Reason.UNUSED_EVENT_TYPE})
 
 @dataclass(frozen=True, slots=True)
 class ParseError:
-    """A line that cannot be parsed as a row, and why."""
+    """A line that cannot be parsed as a row, and why.
+
+    Attributes:
+        position: Its line, from 1.
+        reason: Why it is rejected, unless its event type is not used.
+        content: The line.
+        field: The column that the reason is about; None if it is the whole line.
+        event_type: The event type as the file spells it; None if unknown.
+    """
 
     position: int
     reason: Reason
     content: str
+    field: str | None = None
+    event_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +67,8 @@ class RawRows:
         source: Name of the file.
         positions: Line of each row of ``frame``, from 1.
         frame: Columns session (the user, if the data has no sessions), ts, item and event_type as
-            the file spells it; null or empty where the file has no value.
+            the file spells it; null or empty where the file has no value. With prices also price,
+            quantity and currency, as numbers or strings.
         errors: Lines that are not rows.
     """
 
@@ -74,41 +90,60 @@ class InputFile:
         path: The file.
         tasks: Returns the tasks that read its pieces, in their order in the file.
         event_types: The event type of each word in the file; None for a word that is not used.
+        columns: The file's name of each field, where it differs.
     """
 
     path: Path
     tasks: Callable[[], Iterator[Task]]
     event_types: Mapping[str, EventType | None]
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def validate_rows(
-    rows: RawRows, event_types: Mapping[str, EventType | None]
+    rows: RawRows,
+    event_types: Mapping[str, EventType | None],
+    columns: Mapping[str, str] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Separate valid events from rejected rows; every row is in exactly one of the two.
 
+    Rows whose event type is not used are rejected as such, whatever else they lack.
+
+    Args:
+        rows: The rows.
+        event_types: The event type of each word; None for a word that is not used.
+        columns: The file's name of each field, where it differs.
+
     Returns:
-        Events with columns session, ts, item and event_type, in the order of ``rows``; and the
-        rejected rows as :data:`REJECTED`.
+        Events with columns session, ts, item and event_type (with prices also revenue and currency),
+        in the order of ``rows``; and the rejected rows as :data:`REJECTED`.
     """
     used = {word: event_type for word, event_type in event_types.items() if event_type}
     word = pl.col("event_type").cast(pl.Enum(list(used)), strict=False)
     meanings = pl.Series(used.values(), dtype=EVENT_TYPE)
     event_type = pl.lit(meanings).gather(word.to_physical())
-    bad = _missing() | word.is_null() | ~_in_range()
-    rejected = _parse_errors(rows)
-    events = rows.frame
-    if not _all_valid(events, word):
+    unused = [word for word in event_types if word not in used]
+    rejected = [_parse_errors(rows, unused)]
+    events, faults = rows.frame, list[tuple[str, pl.Expr]]()
+    if "price" in events.columns:
+        faults = amount_faults(events, event_type == EventType.ORDER.value)
+    bad = pl.any_horizontal(
+        _missing(), word.is_null(), ~_in_range(), *(condition for _, condition in faults)
+    )
+    if faults or not _all_valid(events, word):
+        rejected.append(_rejected(rows, bad, unused, faults, columns or {}))
         events = events.filter(~bad)
-        unused = [word for word in event_types if word not in used]
-        rejected = pl.concat([rejected, _rejected(rows, bad, unused)])
-    return events.with_columns(event_type=event_type), REJECTED.validate(rejected)
+    if "price" in events.columns:
+        events = events.with_columns(revenue=revenue_of(events, event_type))
+    names = [*FIELDS, *(name for name in ("revenue", "currency") if name in events.columns)]
+    events = events.with_columns(event_type=event_type).select(names)
+    return events, REJECTED.validate(pl.concat(rejected))
 
 
 def _all_valid(events: pl.DataFrame, word: pl.Expr) -> bool:
     """Whether every row is valid, from aggregates only: the fast path for most pieces."""
-    strings = pl.selectors.string() - pl.selectors.by_name("event_type")
+    strings = pl.selectors.string() & pl.selectors.by_name("session", "item")
     totals = events.select(
-        pl.sum_horizontal(pl.all().null_count()).alias("nulls"),
+        pl.sum_horizontal(pl.col(FIELDS).null_count()).alias("nulls"),
         word.null_count().alias("unknown"),
         pl.sum_horizontal(pl.lit(0), (strings == "").sum()).alias("empty"),
         pl.col("ts").min().alias("first"),
@@ -120,17 +155,24 @@ def _all_valid(events: pl.DataFrame, word: pl.Expr) -> bool:
     return in_range and not totals["nulls"] + totals["unknown"] + totals["empty"]
 
 
-def _rejected(rows: RawRows, bad: pl.Expr, unused: list[str]) -> pl.DataFrame:
+def _rejected(
+    rows: RawRows,
+    bad: pl.Expr,
+    unused: list[str],
+    faults: list[tuple[str, pl.Expr]],
+    columns: Mapping[str, str],
+) -> pl.DataFrame:
     """The bad rows as :data:`REJECTED`, each with the first reason that applies."""
-    reason = (
-        pl.when(_missing())
-        .then(pl.lit(Reason.MISSING_FIELD.value))
-        .when(pl.col("event_type").is_in(unused))
-        .then(pl.lit(Reason.UNUSED_EVENT_TYPE.value))
-        .when(_in_range())
-        .then(pl.lit(Reason.UNKNOWN_EVENT_TYPE.value))
-        .otherwise(pl.lit(Reason.TIME_OUT_OF_RANGE.value))
-    )
+    rules = [
+        (Reason.UNUSED_EVENT_TYPE, "event_type", pl.col("event_type").is_in(unused)),
+        *((Reason.MISSING_FIELD, name, _is_missing(name, rows.frame)) for name in FIELDS),
+        (Reason.TIME_OUT_OF_RANGE, "ts", ~_in_range()),
+        *((Reason.INVALID_AMOUNT, name, condition) for name, condition in faults),
+    ]
+    reason, about = pl.lit(Reason.UNKNOWN_EVENT_TYPE.value), pl.lit(_name("event_type", columns))
+    for rule, name, condition in reversed(rules):
+        reason = pl.when(condition).then(pl.lit(rule.value)).otherwise(reason)
+        about = pl.when(condition).then(pl.lit(_name(name, columns))).otherwise(about)
     content = pl.concat_str(pl.exclude("position").cast(pl.String).fill_null(""), separator=",")
     return (
         rows.frame.with_columns(position=pl.Series(rows.positions))
@@ -139,26 +181,45 @@ def _rejected(rows: RawRows, bad: pl.Expr, unused: list[str]) -> pl.DataFrame:
             source=pl.lit(rows.source),
             position="position",
             reason=reason,
+            field=about,
             content=content.str.head(CONTENT_LIMIT),
         )
     )
 
 
+def _name(field: str, columns: Mapping[str, str]) -> str:
+    return columns.get(field, field)
+
+
 def _missing() -> pl.Expr:
     """Whether a field is null or an empty string."""
-    return pl.any_horizontal(pl.all().is_null(), pl.selectors.string() == "")
+    strings = pl.selectors.string() & pl.selectors.by_name(*FIELDS)
+    return pl.any_horizontal(pl.col(FIELDS).is_null(), strings == "")
+
+
+def _is_missing(name: str, frame: pl.DataFrame) -> pl.Expr:
+    column = pl.col(name)
+    is_text = isinstance(frame.schema[name], pl.String)
+    return column.is_null() | (column == "") if is_text else column.is_null()
 
 
 def _in_range() -> pl.Expr:
     return pl.col("ts").is_between(EARLIEST_TS, LATEST_TS, closed="left")
 
 
-def _parse_errors(rows: RawRows) -> pl.DataFrame:
+def _parse_errors(rows: RawRows, unused: list[str]) -> pl.DataFrame:
     return pl.DataFrame(
         [
-            (rows.source, line.position, line.reason.value, line.content[:CONTENT_LIMIT])
+            (rows.source, line.position, *_verdict(line, unused), line.content[:CONTENT_LIMIT])
             for line in rows.errors
         ],
         schema=REJECTED.schema,
         orient="row",
     )
+
+
+def _verdict(line: ParseError, unused: list[str]) -> tuple[str, str | None]:
+    """Reason and field of a line that is not a row."""
+    if line.event_type in unused:
+        return Reason.UNUSED_EVENT_TYPE.value, None
+    return line.reason.value, line.field

@@ -21,7 +21,7 @@ from pipeline.core.asset_graph import ASSET_GRAPH, rematerialize_command
 from pipeline.core.errors import MissingArtifact
 from pipeline.doctor.finding import Finding, Status, ok, shortened
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
-from pipeline.experiment.log.log_files import log_files, log_folder
+from pipeline.experiment.log.log_folder import log_location, study_log
 from pipeline.study import LogSource, Study, flatten
 
 _SAME_SECONDS = 1.0
@@ -102,7 +102,7 @@ def _find_artifacts(
         path = paths.artifact(ASSET_PATHS.get(asset, asset))
         is_input = asset == "experiment_log_files" and study.experiment.source is LogSource.FILES
         if is_input:
-            path = log_folder(study.experiment, paths)
+            path = log_location(study.experiment, paths)
         files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
         if path.exists() and files:
             found[asset] = Artifact(
@@ -150,7 +150,7 @@ def _is_newer(seconds: float, artifact: Artifact) -> bool:
 def _changed_log_files(study: Study, paths: StudyPaths) -> list[str]:
     """Log files that the database does not contain in their current version."""
     ingested = ingested_md5s(paths.artifact(DATABASE))
-    files = {file.name: md5(file) for file in log_files(log_folder(study.experiment, paths))}
+    files = study_log(study.experiment, paths).md5s()
     names = ingested.keys() | files.keys()
     changed = sorted(name for name in names if ingested.get(name) != files.get(name))
     return [shortened(changed)] if changed else []

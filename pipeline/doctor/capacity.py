@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.artifacts.storage import StudyPaths, dataset_path, read_json
-from pipeline.datasets.io.blocks import is_compressed
+from pipeline.datasets.io.files import is_compressed
 from pipeline.doctor.finding import Finding, Status, ok
 from pipeline.study import Study
 
@@ -60,7 +60,11 @@ def disk_bytes(study: Study, paths: StudyPaths) -> int:
         files = path.rglob("*") if path.is_dir() else [path]
         raw = sum(
             file.stat().st_size
-            * (_COMPRESSION_RATIO if is_compressed(file) or file.suffix == ".parquet" else 1)
+            * (
+                _COMPRESSION_RATIO
+                if is_compressed(file) or file.suffix.lower() == ".parquet"
+                else 1
+            )
             for file in files
             if file.is_file()
         )

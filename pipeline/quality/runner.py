@@ -18,9 +18,11 @@ from duckdb_engine import ConnectionWrapper
 from sqlalchemy.exc import SAWarning
 
 from pipeline.core.errors import QualityError
+from pipeline.datasets.io.files import duckdb_path
 from pipeline.quality.expectation import CheckResult, Rule
 from pipeline.quality.suites import RULES
 
+_MAX_FAULTY_SHARE = 0.05
 _MEMORY = "3GB"
 """Memory limit of DuckDB, beyond which it spills to disk."""
 
@@ -47,38 +49,44 @@ def check_tables(
         tables: Parquet files by table name.
         limits: Limits of the study; rules read them from the table ``limits`` with one row.
     """
-    with _database() as connection:
+    with _database() as (connection, folder):
         if limits:
             connection.register("limits", pl.DataFrame([dict(limits)]).to_arrow())
         for name, path in tables.items():
-            relation = connection.read_parquet(str(path))
+            relation = connection.read_parquet(duckdb_path(path, folder))
             relation.create_view(name)
         return _validate(RULES[artifact], connection)
 
 
-def check_experiment_log(database: Path) -> list[CheckResult]:
-    """Check the rules of ``experiment_log`` on the experiment's database."""
-    with _database() as connection:
+def check_experiment_log(
+    database: Path, limits: Mapping[str, float] | None = None
+) -> list[CheckResult]:
+    """Check the rules of ``experiment_log`` on the experiment's database.
+
+    ``limits`` has the study's ``max_faulty_share``, 0.05 by default.
+    """
+    share = (limits or {}).get("max_faulty_share", _MAX_FAULTY_SHARE)
+    with _database() as (connection, _):
         connection.execute("ATTACH $path AS log (READ_ONLY)", {"path": str(database)})
         connection.execute("CREATE VIEW impressions AS SELECT * FROM log.impressions")
         connection.execute(
-            "CREATE VIEW log_files AS SELECT source, f.rows, coalesce(r.rows, 0) AS rejected "
-            "FROM log.ingested_files AS f LEFT JOIN "
-            # many bots on a day do not indicate a fault of the log
-            "(SELECT source, sum(rows) AS rows FROM log.rejected WHERE reason NOT LIKE 'more than %' "
-            "GROUP BY source) AS r USING (source) "
-            "WHERE f.\"table\" = 'impressions'"
+            "CREATE TABLE faulty_rows AS SELECT reason, sum(rows)::BIGINT AS rows, "
+            "sum(sum(rows)) OVER ()::BIGINT AS faulty, "
+            "(SELECT sum(rows) FROM log.ingested_files)::BIGINT AS read, "
+            "$share::DOUBLE AS max_faulty_share "
+            "FROM log.rejected WHERE kind IN ('invalid', 'duplicate') GROUP BY reason ORDER BY 2 DESC, 1",
+            {"share": share},
         )
         return _validate(RULES["experiment_log"], connection)
 
 
 @contextmanager
-def _database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty in-memory database that spills to a temporary folder."""
+def _database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """An empty in-memory database, and the temporary folder that it spills to."""
     with tempfile.TemporaryDirectory(prefix="paretoscope-") as folder:
         connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder})
         try:
-            yield connection
+            yield connection, Path(folder)
         finally:
             connection.close()
 

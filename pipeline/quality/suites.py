@@ -18,6 +18,9 @@ _SHARE_METRICS = ", ".join(
 """The metrics with values in [0, 1]."""
 _DELIBERATE = ", ".join(f"'{reason.value}'" for reason in sorted(DELIBERATE))
 
+_MIN_COVERAGE = 0.9
+"""Share of the catalogue that item attributes should have; without them a metric has fewer items."""
+
 RULES: dict[str, tuple[Rule, ...]] = {
     "events": (
         not_empty("events"),
@@ -83,6 +86,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "AS rejected FROM limits)",
         ),
         forbid_rows(
+            "item_ids_are_not_decimals",
+            "item ids are not decimals such as 1965.0, which a column with empty fields becomes",
+            "events",
+            "coalesce(regexp_full_match(item::VARCHAR, '-?[0-9]+[.]0+'), false)",
+            source="(SELECT DISTINCT item FROM {batch})",
+            blocking=False,
+        ),
+        forbid_rows(
             "clicks_present",
             "at least one event is a click",
             "events",
@@ -126,6 +137,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "count(*) - count(first_ts + last_ts) AS untimed FROM {batch})",
         ),
         unique("items_unique", "items", ["item"]),
+        forbid_rows(
+            "item_attributes_cover_the_catalogue",
+            "dataset.item_attributes has at least 90% of the catalogue's items",
+            "items",
+            f"attributes_coverage < {_MIN_COVERAGE}",
+            source="(SELECT attributes_coverage, (SELECT count(*) FROM {batch}) AS items FROM limits)",
+            blocking=False,
+        ),
         forbid_rows(
             "item_index_complete",
             "items are numbered 0, 1, 2, … without a gap",
@@ -221,10 +240,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
             'count(*) AS rows, count("group") AS known FROM {batch} GROUP BY user)',
         ),
         forbid_rows(
-            "rejected_impressions_within_limit",
-            "at most 5% of a file's impressions are rejected (otherwise check experiment.salt)",
-            "log_files",
-            "rejected > 0.05 * rows",
+            "faulty_rows_within_limit",
+            "at most experiment.max_faulty_share of the log's rows are faulty, or fewer than 10 (if the "
+            "group differs from the assignment, check experiment.salt; 1 waives the limit)",
+            "faulty_rows",
+            "faulty >= 10 AND faulty > max_faulty_share * read",
         ),
     ),
     "group_kpis": (

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -16,6 +17,7 @@ from pipeline.experiment.design.external_variants import (
 )
 from pipeline.experiment.kpis.contracts import COUNTS, TERMS
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
+from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.inference.hypotheses.external_variants import cutoff_of, variant_metrics
 from pipeline.inference.power.plan_experiment import POWER
 from pipeline.inference.ranking.shared_directions import shared_directions
@@ -86,9 +88,14 @@ def _study_sections(
     return {
         "study": study.study.name,
         "experiment": parse(Experiment, experiment),
-        "ingestion": parse(Ingestion, summarise(paths.require(DATABASE))),
+        "ingestion": _ingestion(paths.require(DATABASE)),
         "parameters": study.as_dict(),
     }
+
+
+def _ingestion(database: Path) -> Ingestion:
+    funnel = read_row_fates(database).funnel().to_dicts()
+    return parse(Ingestion, summarise(database) | {"funnel": funnel})
 
 
 def _findings(study: Study, paths: StudyPaths, metrics: pl.DataFrame) -> Findings:

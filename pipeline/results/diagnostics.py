@@ -47,12 +47,44 @@ class WholeWeeks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventLoss:
-    """Clicks without impression and orders without click: their number, and share of all events."""
+class LossTest:
+    """Whether the share of lost rows of one table differs between groups.
+
+    Attributes:
+        passed: Whether the p-value is at least 0.0005 or the shares differ by less than 0.01.
+        shares: Lost / (lost + used) rows of each group, in [0, 1].
+        chi2: Of the test that the shares are equal, corrected for the correlation of a user's rows.
+        df: Groups with rows, less one.
+        p_value: Of ``chi2``.
+        design_effect: By which factor that correlation increases the variance, at least 1.
+    """
+
+    passed: bool
+    shares: dict[str, Finite]
+    chi2: Finite
+    df: int
+    p_value: Finite
+    design_effect: Finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostOutcomes:
+    """Whether clicks, orders and impressions are lost, in total or in some groups.
+
+    Attributes:
+        passed: Whether at most 1% of the clicks and orders are lost (or fewer than 10), and no test
+            of ``tables`` fails; if not, every verdict is blocked.
+        lost: Clicks and orders that are invalid, or have no impression or click before them.
+        lost_share: Of these and the attributed ones, in [0, 1].
+        unknown_group: How many of the lost ones are of a group that is not known.
+        tables: The test of each table with lost rows; late ones and duplicates count here, too.
+    """
 
     passed: bool
     lost: int
     lost_share: Finite
+    unknown_group: int
+    tables: dict[str, LossTest]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +144,13 @@ class Replicates:
 
 
 Check = (
-    SampleRatio | CompleteDays | WholeWeeks | EventLoss | AaRerandomisation | CarryOver | Replicates
+    SampleRatio
+    | LostOutcomes
+    | CompleteDays
+    | WholeWeeks
+    | AaRerandomisation
+    | CarryOver
+    | Replicates
 )
 
 
@@ -120,14 +158,14 @@ Check = (
 class Diagnostics:
     """All checks of an experiment; None where the data does not allow one.
 
-    :data:`pipeline.reporting.text.diagnostics.CHECK_LABELS` says what each requires; only the sample
-    ratio blocks verdicts.
+    :data:`pipeline.reporting.text.diagnostics.CHECK_LABELS` says what each requires; only those of
+    :data:`BLOCKING` block verdicts.
     """
 
     sample_ratio: SampleRatio | None = None
+    lost_outcomes: LostOutcomes | None = None
     complete_days: CompleteDays | None = None
     whole_weeks: WholeWeeks | None = None
-    event_loss: EventLoss | None = None
     aa_rerandomisation: AaRerandomisation | None = None
     carry_over: CarryOver | None = None
     pre_experiment_balance: Replicates | None = None
@@ -139,7 +177,15 @@ class Diagnostics:
             if (check := getattr(self, field.name)) is not None:
                 yield field.name, check
 
+    @property
+    def allow_verdicts(self) -> bool:
+        """Whether no check that blocks verdicts fails."""
+        return all(check.passed for name, check in self.items() if name in BLOCKING)
+
 
 SAMPLE_RATIO = "sample_ratio"
+BLOCKING = (SAMPLE_RATIO, "lost_outcomes")
+"""Checks whose failure means that the KPIs of the groups cannot be compared."""
+
 CHECKS = tuple(field.name for field in fields(Diagnostics))
 """Names of all checks."""

@@ -145,12 +145,32 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FunnelRow:
+    """Rows of one table and group of the log; the group is None where it is not known.
+
+    Attributes:
+        table: Of the log.
+        group: Of the row, of the impression it names, or of its user.
+        read: Rows of the files.
+        usable: Those that are valid and in the experiment's scope.
+        attributed: Those that count for the KPIs.
+    """
+
+    table: str
+    group: str | None
+    read: int
+    usable: int
+    attributed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ingestion:
-    """Ingested impressions and files, and rejected rows by reason."""
+    """Ingested impressions and files, rejected rows by reason, and what became of all rows."""
 
     impressions: int
     rejected: dict[str, int]
     files: int
+    funnel: tuple[FunnelRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,7 +139,6 @@ class Concern(StrEnum):
     MULTIPLICITY = "multiplicity"
     USERS_UNKNOWN = "users_unknown"
     METRIC_ERRORS_UNKNOWN = "metric_errors_unknown"
-    EVENT_LOSS = "event_loss"
     AA_RERANDOMISATION = "aa_rerandomisation"
     CARRY_OVER = "carry_over"
     PRE_EXPERIMENT_BALANCE = "pre_experiment_balance"

@@ -254,7 +254,8 @@ def _check(counts: dict[str, int]) -> None:
     ]
     if empty:
         msg = (
-            f"nothing is left in {', '.join(empty)} after filtering; counts: {counts}. "
-            "Lower sessions.min_item_support, or change the split"
+            f"nothing is left in {', '.join(empty)} after filtering; "
+            f"{', '.join(f'{name}: {n}' for name, n in counts.items() if n)}. Lower "
+            "sessions.min_item_support, or change sessions.test_days and sessions.validation_days"
         )
         raise DataError(msg)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from models.tokens import SessionTokens
 from pipeline.artifacts.storage import read_json
 from pipeline.core.contracts import EventType, Split
+from pipeline.sessions.days import day_of, events_by_day
 from pipeline.sessions.token_store import open_tokens
 
 Flags = NDArray[np.bool_]
@@ -37,13 +38,16 @@ _CURVE_POINTS = 40
 _CLICKS_PER_SLICE = 1 << 23
 
 
-def profile_sessions(events: Path, sessions: Path, *, seed: int = 0) -> dict[str, Any]:
+def profile_sessions(
+    events: Path, sessions: Path, *, seed: int = 0, time_zone: str = "UTC"
+) -> dict[str, Any]:
     """Profile prepared data.
 
     Args:
         events: Folder written by :func:`pipeline.datasets.ingest_events.write_events`.
         sessions: Folder written by :func:`pipeline.sessions.prepare.write_sessions`.
         seed: Seed of the random divisions that drift is compared with.
+        time_zone: The zone of the days.
 
     Returns:
         JSON-able values: ``events_by_day`` (days without events are absent), ``by_split``,
@@ -54,7 +58,7 @@ def profile_sessions(events: Path, sessions: Path, *, seed: int = 0) -> dict[str
     happens = {event_type: read["event_types"][event_type.value] > 0 for event_type in EventType}
     totals = _totals_by_length(sessions / "sessions.parquet")
     by_split = {
-        split.value: _describe(totals.filter(pl.col("split") == split.value), happens)
+        split.value: _describe(totals.filter(pl.col("split") == split.value), happens, time_zone)
         for split in Split
     }
     train, test = (
@@ -63,7 +67,8 @@ def profile_sessions(events: Path, sessions: Path, *, seed: int = 0) -> dict[str
     in_train, in_test = (_count(tokens, kept["items"]) for tokens in (train, test))
     divisions = _divisions(train, test, in_train + in_test, seed)
     return {
-        "events_by_day": _events_by_day(events / "events.parquet"),
+        "time_zone": time_zone,
+        "events_by_day": events_by_day(events / "events.parquet", time_zone),
         "by_split": by_split,
         "popularity": _popularity(in_train.items, in_test.items),
         "drift": {
@@ -80,24 +85,11 @@ def _is_loss(name: str) -> bool:
     return name not in {"sessions_in", "items"} and not name.startswith(tuple(Split))
 
 
-def _events_by_day(path: Path) -> list[dict[str, Any]]:
-    counts = (
-        pl.scan_parquet(path)
-        .group_by(day=pl.from_epoch("ts", time_unit="ms").dt.date())
-        .agg(
-            (pl.col("event_type") == event_type.value).sum().alias(event_type.value)
-            for event_type in EventType
-        )
-        .collect(engine="streaming")
-    )
-    return counts.sort("day").with_columns(pl.col("day").dt.to_string("iso")).to_dicts()
-
-
 def _totals_by_length(path: Path) -> pl.DataFrame:
     """One row per split and session length, with the sums from which all statistics follow."""
     carted, ordered = (pl.col(f"{what}_clicks").cast(pl.Int64) for what in ("carted", "ordered"))
     return (
-        pl.scan_parquet(path)
+        pl.scan_parquet(path, glob=False)
         .group_by("split", length=pl.col("clicks").cast(pl.Int64))
         .agg(
             sessions=pl.len().cast(pl.Int64),
@@ -113,13 +105,13 @@ def _totals_by_length(path: Path) -> pl.DataFrame:
     )
 
 
-def _describe(part: pl.DataFrame, happens: dict[EventType, bool]) -> dict[str, Any]:
+def _describe(part: pl.DataFrame, happens: dict[EventType, bool], time_zone: str) -> dict[str, Any]:
     """Statistics of one split; an event type the shop never records has share None."""
     lengths, n = part["length"].to_numpy(), part["sessions"].to_numpy()
     sessions, clicks = int(n.sum()), int((lengths * n).sum())
     bins = np.bincount(np.minimum(lengths, LAST_LENGTH_BIN + 1) - 2, n, len(LENGTH_BINS)) / sessions
     days = part.select(
-        pl.from_epoch(end, time_unit="ms").dt.date().dt.to_string("iso")
+        day_of(end, time_zone).dt.to_string("iso")
         for end in (pl.col("first_ts").min(), pl.col("last_ts").max())
     )
     carts, orders = happens[EventType.CART], happens[EventType.ORDER]

@@ -22,8 +22,6 @@ from pipeline.simulator.users import UserState
 from pipeline.synthetic.generate_log import build_shop
 from pipeline.synthetic.users import make_users
 
-TRUTH = "truth.json"
-
 _HOW = (
     "expected clicks, orders and units over the sessions of users who are not in the log, the same "
     "users under every group's preference; the errors are due to the finite number of users"

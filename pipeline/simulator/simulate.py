@@ -14,13 +14,14 @@ from pipeline.core.errors import StudyError
 from pipeline.experiment.design.plan_checks import check_same_preferences
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.log_files import EXTERNAL_PROVENANCE, write_log
+from pipeline.experiment.log.log_folder import TRUTH
 from pipeline.inference.hypotheses.inputs import relative_change
 from pipeline.recommender.recommender import Recommender
 from pipeline.sessions.token_store import open_times, open_tokens
 from pipeline.simulator import held_out_replay, planted_slopes, shop_experiment
 from pipeline.simulator.click_model import Floats
 from pipeline.simulator.fault_injection import write_simulated_log
-from pipeline.simulator.ground_truth import TRUTH, shop_truth
+from pipeline.simulator.ground_truth import shop_truth
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import LogSource, Study
 from pipeline.synthetic.generate_log import check_shop_log

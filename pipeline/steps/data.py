@@ -1,6 +1,9 @@
 """From the pinned raw data to sessions."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.storage import (
@@ -9,20 +12,28 @@ from pipeline.artifacts.storage import (
     dataset_path,
     pinned_md5,
     read_json,
+    read_table,
     require_dataset,
     write_json,
 )
 from pipeline.core.contracts import Split
+from pipeline.core.errors import DataError
+from pipeline.datasets.ingest_counts import RefusedDataError
 from pipeline.datasets.ingest_events import write_events
+from pipeline.datasets.item_attributes import coverage
 from pipeline.quality.runner import check_tables, enforce
 from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.text.data_card import data_card_markdown
+from pipeline.sessions.catalogue import check_catalogue_size
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import profile_sessions
 from pipeline.sessions.rules import rules_of
 from pipeline.steps.result import LazyFigure, Markdown, StepResult, spaced
 from pipeline.study import Study
 from pipeline.synthetic.generate_log import check_shop_log
+
+REFUSED_ROWS = "refused_rows.jsonl"
+"""In the study's folder: rejected rows of raw data that was refused."""
 
 _SPLITS_APART = "splits_do_not_overlap_in_time"
 """The rule that studies waive whose sessions may cross a split boundary."""
@@ -56,7 +67,8 @@ def ingest_events(study: Study, paths: StudyPaths) -> StepResult[dict[str, Any]]
     limit = study.sessions.max_rejected_share
     target, raw = paths.artifact("events"), dataset_path(study, paths.root)
     with atomic_folder(target) as folder:
-        counts = write_events(study.dataset, raw, folder, max_rejected_share=limit)
+        with _rejected_rows_kept(paths.artifact(REFUSED_ROWS)):
+            counts = write_events(study.dataset, raw, folder, max_rejected_share=limit)
         tables = {name: folder / f"{name}.parquet" for name in ("events", "rejected")}
         checks = enforce(check_tables("events", tables, {"max_rejected_share": limit}))
     return StepResult(
@@ -67,6 +79,24 @@ def ingest_events(study: Study, paths: StudyPaths) -> StepResult[dict[str, Any]]
         details=spaced(counts),
         checks=tuple(checks),
     )
+
+
+@contextmanager
+def _rejected_rows_kept(file: Path) -> Iterator[None]:
+    """If the data is refused, leave the rejected rows in a file that the message names.
+
+    JSON lines, because a spreadsheet would run a row that is a formula.
+    """
+    file.unlink(missing_ok=True)
+    try:
+        yield
+    except RefusedDataError as error:
+        if not error.rejected.height:
+            raise
+        error.rejected.write_ndjson(file)
+        rows = f"{error.rejected.height:,} rejected rows"
+        msg = f"{error}. The first {rows} are in {file}"
+        raise DataError(msg) from error
 
 
 def prepare_sessions(study: Study, paths: StudyPaths) -> StepResult[dict[str, Any]]:
@@ -82,9 +112,11 @@ def prepare_sessions(study: Study, paths: StudyPaths) -> StepResult[dict[str, An
     waived = frozenset[str]() if rules.keeps_apart else frozenset({_SPLITS_APART})
     with atomic_folder(paths.artifact("sessions")) as folder:
         counts = write_sessions(source, folder, rules)
+        check_catalogue_size(study, counts["items"])
         tables = {name: folder / f"{name}.parquet" for name in ("sessions", "items")}
-        checks = enforce(check_tables("sessions", tables), waived=waived)
-        profile = profile_sessions(source, folder)
+        limits = {"attributes_coverage": _attributes_coverage(study, paths, tables["items"])}
+        checks = enforce(check_tables("sessions", tables, limits), waived=waived)
+        profile = profile_sessions(source, folder, time_zone=study.dataset.time_zone)
         write_json(folder / "profile.json", profile)
         card = data_card_markdown(profile, read_json(source / "summary.json"), counts)
         page = f"# Data card: {study.study.name}\n\n{card}"
@@ -97,8 +129,15 @@ def prepare_sessions(study: Study, paths: StudyPaths) -> StepResult[dict[str, An
         details={
             "figure": LazyFigure("the data", partial(data_card_figure, profile)),
             **spaced(counts),
+            **(spaced(limits) if study.dataset.item_attributes else {}),
             "data card": Markdown(card),
         },
         checks=tuple(checks),
         waived=waived,
     )
+
+
+def _attributes_coverage(study: Study, paths: StudyPaths, items: Path) -> float:
+    """Share of the items that have attributes; 1 if the study has no file of them."""
+    file = study.dataset.item_attributes
+    return coverage(paths.root / file, read_table(items)) if file else 1.0

@@ -1,7 +1,9 @@
 """The online experiment: its traffic plan, its log, its database and its KPIs."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from models.checkpoint import checkpoint_fingerprint
@@ -9,18 +11,25 @@ from pipeline.artifacts.storage import (
     DATABASE,
     StudyPaths,
     atomic_folder,
-    md5,
     read_table,
     write_json,
 )
-from pipeline.experiment.design.external_variants import VariantPlan, load_plan, publish_variants
+from pipeline.experiment.design.external_variants import (
+    Plan,
+    VariantPlan,
+    load_plan,
+    planned_variants,
+    publish_variants,
+)
 from pipeline.experiment.design.make_plan import MeasuredFront
 from pipeline.experiment.design.plan_checks import check_not_running, check_same_model
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
 from pipeline.experiment.kpis.aggregate import ExperimentAggregates, aggregate
 from pipeline.experiment.log.ingest import Ingestion, ingest, ingested_md5s
-from pipeline.experiment.log.log_files import log_files, log_folder
+from pipeline.experiment.log.log_files import LogFile
+from pipeline.experiment.log.log_folder import log_location, study_log
 from pipeline.experiment.log.row_validation import LogRules
+from pipeline.inference.hypotheses.external_variants import check_hypotheses
 from pipeline.inference.power.plan_experiment import POWER, PlannedExperiment, plan_with_power
 from pipeline.inference.power.traffic_model import traffic_of
 from pipeline.quality.expectation import CheckResult
@@ -40,7 +49,7 @@ from pipeline.steps.result import (
     markdown_table,
     spaced,
 )
-from pipeline.study import LogSource, Study
+from pipeline.study import ExperimentConfig, LogSource, Study
 
 
 def plan_traffic(study: Study, paths: StudyPaths) -> StepResult[PlannedExperiment | VariantPlan]:
@@ -110,8 +119,8 @@ def collect_log_files(study: Study, paths: StudyPaths) -> StepResult[dict[str, s
             truth = simulate_experiment(study, paths, plan, recommender, folder)
         if truth:
             details["ground truth"] = Markdown(truth_table(truth, plan))
-    location = log_folder(study.experiment, paths)
-    md5s = {file.name: md5(file) for file in log_files(location)}
+    location = log_location(study.experiment, paths)
+    md5s = study_log(study.experiment, paths).md5s()
     return StepResult(
         asset="experiment_log_files",
         value=md5s,
@@ -129,16 +138,10 @@ def ingest_log(study: Study, paths: StudyPaths) -> StepResult[Ingestion]:
         LogError: if a file is unreadable or breaks the contract, or no row is usable.
         QualityError: if the database breaks a blocking rule; it then stays as it was.
     """
-    checks: list[CheckResult] = []
-    plan, rules = load_plan(paths), LogRules.of(study.experiment)
-    database = paths.artifact(DATABASE)
-    result = ingest(
-        log_files(log_folder(study.experiment, paths)),
-        plan,
-        database,
-        rules=rules,
-        check=lambda fresh: checks.extend(enforce(check_experiment_log(fresh))),
-    )
+    plan, database = load_plan(paths), paths.artifact(DATABASE)
+    files = study_log(study.experiment, paths).files
+    result, checks = ingest_files(files, plan, database, study.experiment)
+    rules = LogRules.of(study.experiment)
     return StepResult(
         asset="experiment_log",
         value=result,
@@ -150,15 +153,39 @@ def ingest_log(study: Study, paths: StudyPaths) -> StepResult[Ingestion]:
     )
 
 
+def ingest_files(
+    files: Sequence[LogFile], plan: Plan, database: Path, section: ExperimentConfig
+) -> tuple[Ingestion, list[CheckResult]]:
+    """Bring a database up to date with files, and check it; ``validate-log`` does it elsewhere.
+
+    Raises:
+        LogError: as :func:`pipeline.experiment.log.ingest.ingest` does.
+        QualityError: if the database breaks a blocking rule; it then stays as it was.
+    """
+    checks: list[CheckResult] = []
+    limits = {"max_faulty_share": section.max_faulty_share}
+    result = ingest(
+        files,
+        plan,
+        database,
+        rules=LogRules.of(section),
+        check=lambda fresh: checks.extend(enforce(check_experiment_log(fresh, limits))),
+    )
+    return result, checks
+
+
 def aggregate_kpis(study: Study, paths: StudyPaths) -> StepResult[ExperimentAggregates]:
     """Sum the experiment's database up by group, day and user segment.
 
     Raises:
         MissingArtifact: if the database or the traffic plan is missing.
+        StudyError: if a hypothesis about variants has a metric or KPI that there is not.
         QualityError: if the tables break a blocking rule.
     """
-    del study  # all parameters that count are in the plan and the database
-    found = aggregate(paths.require(DATABASE), load_plan(paths))
+    plan = load_plan(paths)
+    found = aggregate(paths.require(DATABASE), plan)
+    if isinstance(plan, VariantPlan):  # other parameters are in the plan and the database
+        check_hypotheses(study.regression, planned_variants(paths), found.group_kpis)
     with atomic_folder(paths.artifact("group_kpis")) as folder:
         files = {name: folder / f"{name}.parquet" for name in found.as_dict()}
         for name, table in found.as_dict().items():

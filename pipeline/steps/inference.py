@@ -25,7 +25,7 @@ from pipeline.experiment.design.external_variants import (
     planned_variants,
 )
 from pipeline.experiment.design.plan_checks import check_same_model, check_same_preferences
-from pipeline.experiment.log.ingest import summarise
+from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics
@@ -68,11 +68,10 @@ def estimate_slopes(study: Study, paths: StudyPaths) -> StepResult[Estimates]:
         question.inputs,
         section.hypotheses,
         shares={group.name: group.share for group in plan.groups},
-        rejected=summarise(paths.require(DATABASE))["rejected"],
+        rows=read_row_fates(paths.require(DATABASE)),
         seed=seed,
     )
-    ratio = diagnostics.sample_ratio
-    inputs = replace(question.inputs, healthy=ratio is None or ratio.passed)
+    inputs = replace(question.inputs, healthy=diagnostics.allow_verdicts)
     ranking = rank_metrics(inputs, level=section.level)
     hypotheses = with_rivals(estimate_hypotheses(inputs, section, seed=seed), ranking)
     estimates = Estimates(

@@ -10,8 +10,6 @@ from pipeline.study.dataset import DatasetConfig as DatasetConfig
 from pipeline.study.dataset import DatasetFormat as DatasetFormat
 from pipeline.study.dataset import Duplicates as Duplicates
 from pipeline.study.dataset import Expected as Expected
-from pipeline.study.dataset import GenericLayout as GenericLayout
-from pipeline.study.dataset import IdType as IdType
 from pipeline.study.dataset import Preset as Preset
 from pipeline.study.dataset import SessionsConfig as SessionsConfig
 from pipeline.study.dataset import SupportFilter as SupportFilter
@@ -21,6 +19,8 @@ from pipeline.study.evaluation import EvaluationConfig as EvaluationConfig
 from pipeline.study.experiment import ExperimentConfig as ExperimentConfig
 from pipeline.study.experiment import LogSource as LogSource
 from pipeline.study.experiment import PlanningConfig as PlanningConfig
+from pipeline.study.generic_layout import GenericLayout as GenericLayout
+from pipeline.study.generic_layout import IdType as IdType
 from pipeline.study.loader import PARAMS_FILE as PARAMS_FILE
 from pipeline.study.loader import flatten as flatten
 from pipeline.study.loader import load_study as load_study
@@ -28,6 +28,7 @@ from pipeline.study.loader import parse_study as parse_study
 from pipeline.study.log_mapping import ClickColumns as ClickColumns
 from pipeline.study.log_mapping import ImpressionColumns as ImpressionColumns
 from pipeline.study.log_mapping import LogColumns as LogColumns
+from pipeline.study.log_mapping import LogFileNames as LogFileNames
 from pipeline.study.log_mapping import LogTime as LogTime
 from pipeline.study.log_mapping import OrderColumns as OrderColumns
 from pipeline.study.regression import PAPER_HYPOTHESES as PAPER_HYPOTHESES
@@ -51,3 +52,4 @@ from pipeline.study.simulator import InjectedFaults as InjectedFaults
 from pipeline.study.simulator import SimulatorConfig as SimulatorConfig
 from pipeline.study.simulator import TrueSlope as TrueSlope
 from pipeline.study.study import Study as Study
+from pipeline.study.yaml_file import parse_yaml as parse_yaml

@@ -1,18 +1,15 @@
 """``dataset``, ``synthetic`` and ``sessions``: the raw data and its sessions."""
 
-import re
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Interval, Len
-from pydantic import Field
+from annotated_types import Ge, Interval, Len
 from pydantic.dataclasses import dataclass
 
 from models.extensions import ExtensionPoint
 from models.strict import STRICT
-from pipeline.core.contracts import EventType
 from pipeline.core.errors import StudyError
+from pipeline.study.generic_layout import GenericLayout
 
 
 class DatasetFormat(StrEnum):
@@ -25,13 +22,6 @@ class DatasetFormat(StrEnum):
     REES46 = "rees46"
     JDATA = "jdata"
     GENERIC = "generic"
-
-
-class IdType(StrEnum):
-    """Type of session, user and item ids."""
-
-    INTEGER = "integer"
-    TEXT = "text"
 
 
 class Duplicates(StrEnum):
@@ -55,13 +45,13 @@ class SyntheticConfig:
         days: Number of days in the log, from 2025-09-01 UTC.
     """
 
-    seed: Annotated[int, Ge(0)] = 7
-    items: Annotated[int, Ge(50)] = 3000
-    categories: Annotated[int, Ge(2)] = 40
-    neighbours: Annotated[int, Ge(5)] = 20
-    users: Annotated[int, Ge(10)] = 20000
-    sessions: Annotated[int, Ge(10)] = 40000
-    days: Annotated[int, Ge(3)] = 28
+    seed: Annotated[int, Interval(ge=0, lt=2**63)] = 7
+    items: Annotated[int, Interval(ge=50, le=10_000_000)] = 3000
+    categories: Annotated[int, Interval(ge=2, le=100_000)] = 40
+    neighbours: Annotated[int, Interval(ge=5, le=1000)] = 20
+    users: Annotated[int, Interval(ge=10, le=100_000_000)] = 20000
+    sessions: Annotated[int, Interval(ge=10, le=1_000_000_000)] = 40000
+    days: Annotated[int, Interval(ge=3, le=3650)] = 28
 
     def __post_init__(self) -> None:
         if self.categories > self.items:
@@ -70,71 +60,6 @@ class SyntheticConfig:
                 "every category needs at least one item. Lower categories or raise items"
             )
             raise StudyError(msg)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class GenericLayout:
-    """The columns of a custom parquet, CSV or JSON lines file.
-
-    Attributes:
-        session: Column of the session id; None to derive sessions from ``user``.
-        user: Column of the user id, if there is no session id.
-        item: Column of the item id.
-        time: Column of the event time.
-        time_unit: ``s``, ``ms`` or ``us`` since 1970 UTC; ``iso8601`` (with a zone);
-            ``iso8601-utc`` (without one, read as UTC); or a ``strptime`` pattern such as
-            ``%Y-%m-%d %H:%M:%S`` (read as UTC unless it has ``%z``). Fractions of a millisecond
-            are truncated.
-        event_type: Column of the event type; None if every row is a click.
-        event_types: Event type for each value of that column; null to skip the value.
-        ids: Whether session, user and item ids are integers or strings.
-        separator: Field separator of a CSV file.
-    """
-
-    session: Annotated[str, Len(1)] | None = None
-    user: Annotated[str, Len(1)] | None = None
-    item: Annotated[str, Len(1)]
-    time: Annotated[str, Len(1)]
-    time_unit: Annotated[str, Field(pattern=r"^(s|ms|us|iso8601|iso8601-utc|.*%.*)$")] = "ms"
-    event_type: Annotated[str, Len(1)] | None = None
-    event_types: dict[str, EventType | None] = Field(default_factory=dict[str, EventType | None])
-    ids: IdType = IdType.TEXT
-    separator: Annotated[str, Field(pattern=r'^[\x01-\x7f--"\r\n]$')] = ","
-
-    def __post_init__(self) -> None:
-        if (self.session is None) == (self.user is None):
-            msg = (
-                f"dataset.generic: session = {self.session!r} and user = {self.user!r}; set exactly "
-                "one of the two"
-            )
-            raise StudyError(msg)
-        named = [self.session or self.user, self.item, self.time, self.event_type]
-        if len(set(named)) < len(named):
-            msg = f"dataset.generic: a column is named twice: {[name for name in named if name]}"
-            raise StudyError(msg)
-        if (self.event_type is None) == bool(self.event_types):
-            msg = (
-                f"dataset.generic: event_type = {self.event_type!r} and event_types = "
-                f"{self.event_types}; set both (the column, and the event type of each value) or "
-                "neither (every row is a click)"
-            )
-            raise StudyError(msg)
-        if "%" in self.time_unit and not _has_date(self.time_unit):
-            msg = (
-                f"dataset.generic.time_unit = {self.time_unit!r} is not a strptime pattern with a "
-                "date; expected a pattern such as '%Y-%m-%d %H:%M:%S'"
-            )
-            raise StudyError(msg)
-
-
-def _has_date(pattern: str) -> bool:
-    """Whether a date survives being formatted and parsed with the pattern."""
-    moment = datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC)
-    try:
-        read = datetime.strptime(moment.strftime(pattern), pattern)  # noqa: DTZ007
-    except (ValueError, re.error):
-        return False
-    return read.date() == moment.date()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -174,7 +99,7 @@ class DatasetConfig:
     format: str
     path: Annotated[str, Len(1)]
     generic: GenericLayout | None = None
-    inactivity_minutes: Annotated[float, Gt(0)] = 30.0
+    inactivity_minutes: Annotated[float, Interval(gt=0, le=525_600)] = 30.0
     duplicates: Duplicates = Duplicates.REJECT
     expected: Expected | None = None
     item_attributes: Annotated[str, Len(1)] | None = None
@@ -189,6 +114,11 @@ class DatasetConfig:
                 "the format is 'generic'"
             )
             raise StudyError(msg)
+
+    @property
+    def time_zone(self) -> str:
+        """The zone of the days of the data card."""
+        return self.generic.time_zone if self.generic else "UTC"
 
     @property
     def lacks_sessions(self) -> bool:
@@ -241,11 +171,11 @@ class SessionsConfig:
     """
 
     preset: Preset | None = None
-    min_item_support: Annotated[int, Ge(1)] = 5
-    min_session_length: Annotated[int, Ge(2)] = 2
+    min_item_support: Annotated[int, Interval(ge=1, le=1_000_000_000)] = 5
+    min_session_length: Annotated[int, Interval(ge=2, le=1000)] = 2
     support_filter: SupportFilter = SupportFilter.ONE_PASS
     boundary_sessions: BoundaryPolicy = BoundaryPolicy.DROP
-    test_days: Annotated[float, Gt(0)] = 4.0
-    validation_days: Annotated[float, Gt(0)] = 2.0
-    order_window_minutes: Annotated[float, Gt(0)] | None = None
+    test_days: Annotated[float, Interval(gt=0, le=3650)] = 4.0
+    validation_days: Annotated[float, Interval(gt=0, le=3650)] = 2.0
+    order_window_minutes: Annotated[float, Interval(gt=0, le=5_256_000)] | None = None
     max_rejected_share: Annotated[float, Interval(ge=0, le=1)] = 0.05

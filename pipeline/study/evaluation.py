@@ -2,7 +2,7 @@
 
 from typing import Annotated, NamedTuple
 
-from annotated_types import Ge, Gt, Len
+from annotated_types import Interval, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -53,15 +53,15 @@ class EvaluationConfig:
         custom_metrics: User-defined target metrics.
     """
 
-    cutoff: Annotated[int, Ge(1)] = 20
-    extra_cutoffs: tuple[Annotated[int, Ge(1)], ...] = ()
-    preferences: Annotated[int, Ge(3)] = 11
-    sessions: Annotated[int, Ge(2)] | None = None
-    shards: Annotated[int, Ge(1)] = 1
+    cutoff: Annotated[int, Interval(ge=1, le=10_000)] = 20
+    extra_cutoffs: tuple[Annotated[int, Interval(ge=1, le=10_000)], ...] = ()
+    preferences: Annotated[int, Interval(ge=3, le=1001)] = 11
+    sessions: Annotated[int, Interval(ge=2, le=1_000_000_000)] | None = None
+    shards: Annotated[int, Interval(ge=1, le=10_000)] = 1
     ties: TieRule = TieRule.HALF
-    cold_item_clicks: Annotated[int, Ge(0)] = 10
-    fresh_days: Annotated[float, Gt(0)] = 30.0
-    bootstrap: Annotated[int, Ge(50)] = 500
+    cold_item_clicks: Annotated[int, Interval(ge=0, le=1_000_000_000)] = 10
+    fresh_days: Annotated[float, Interval(gt=0, le=36_500)] = 30.0
+    bootstrap: Annotated[int, Interval(ge=50, le=100_000)] = 500
     segments: tuple[Segmentation, ...] = (
         Segmentation.SESSION_LENGTH,
         Segmentation.ITEM_POPULARITY,

@@ -3,14 +3,15 @@
 from datetime import date
 from enum import StrEnum
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from annotated_types import Ge, Gt, Interval, Len
+from annotated_types import Gt, Interval, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
-from pipeline.study.log_mapping import LogColumns
+from pipeline.study.log_mapping import LogColumns, LogFileNames
 
 
 class LogSource(StrEnum):
@@ -50,19 +51,21 @@ class PlanningConfig:
 
     curvature_floor: Annotated[float, Interval(ge=0, lt=1)] = 0.5
     power: Annotated[float, Interval(gt=0.05, lt=1)] = 0.8
-    slope: Annotated[float, Gt(0)] = 1.0
-    slopes: dict[str, Annotated[float, Gt(0)]] = Field(default_factory=dict[str, float])
+    slope: Annotated[float, Interval(gt=0, le=100)] = 1.0
+    slopes: dict[str, Annotated[float, Interval(gt=0, le=100)]] = Field(
+        default_factory=dict[str, float]
+    )
     past_study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] | None = None
     ctr: Annotated[float, Interval(gt=0, lt=1)] = 0.05
     cvr: Annotated[float, Interval(gt=0, lt=1)] = 0.03
-    units_per_order: Annotated[float, Ge(1)] = 1.2
-    revenue_variation: Annotated[float, Ge(0)] = 1.0
-    impressions_per_day: Annotated[float, Gt(0)] = 10000.0
-    returning_users: Annotated[float, Ge(0)] = 0.0
-    new_users_per_day: Annotated[float, Ge(0)] = 1000.0
-    impressions_variation: Annotated[float, Ge(0)] = 1.0
+    units_per_order: Annotated[float, Interval(ge=1, le=1_000_000)] = 1.2
+    revenue_variation: Annotated[float, Interval(ge=0, le=1000)] = 1.0
+    impressions_per_day: Annotated[float, Interval(gt=0, le=1e10)] = 10000.0
+    returning_users: Annotated[float, Interval(ge=0, le=1e10)] = 0.0
+    new_users_per_day: Annotated[float, Interval(ge=0, le=1e10)] = 1000.0
+    impressions_variation: Annotated[float, Interval(ge=0, le=1000)] = 1.0
     user_correlation: Annotated[float, Interval(ge=0, lt=1)] = 0.02
-    group_deviation: Annotated[float, Ge(0)] = 0.0
+    group_deviation: Annotated[float, Interval(ge=0, le=10)] = 0.0
 
     def __post_init__(self) -> None:
         if self.returning_users + self.new_users_per_day <= 0:
@@ -84,6 +87,8 @@ class ExperimentConfig:
             sessions act as users) or ``files`` (your own log, in ``log_path``).
         log_path: Folder of the log files when ``source`` is ``files``.
         columns: Column mapping of the log files; None if they follow the contract.
+        files: Which log files have which table; None if their names say so.
+        subfolders: Whether the log files in subfolders of ``log_path`` are read.
         variants: CSV or parquet file of the groups, if they are variants of another recommender:
             name, share of the users and offline metrics of each.
         salt: Seed of the assignment hash; change it for every new experiment.
@@ -102,10 +107,18 @@ class ExperimentConfig:
         days: Planned duration in days, and the duration of a simulated experiment; ``first_day``
             and ``last_day`` take precedence.
         users: Number of users in a simulated experiment.
-        first_day: First day of the experiment (UTC); earlier impressions are rejected.
-        last_day: Last day of the experiment (UTC); later impressions are rejected.
+        first_day: First day of the experiment; earlier impressions are rejected.
+        last_day: Last day of the experiment; later impressions are rejected.
+        time_zone: Time zone of the days, such as ``Europe/Berlin``: of the two above, of the daily
+            totals, and of a log with local times.
+        ignored_groups: Groups of the log that are left out, if the plan or the table of variants does
+            not have them.
         attribution_hours: Attribution window from impression to click, and from click to order,
             for logs with separate files of clicks and orders.
+        clock_tolerance_seconds: How much earlier than its impression a click may be logged, and an
+            order than its click, if two clocks differ.
+        max_faulty_share: Maximum share of faulty rows in the log; with more, it is refused. 1 waives
+            the limit. Rows out of scope are not faulty.
         max_impressions_per_hour: A user with more impressions within a clock hour is a bot, and
             excluded.
         planning: Selection of the groups' preferences, and traffic assumptions.
@@ -115,6 +128,8 @@ class ExperimentConfig:
     source: LogSource = LogSource.SIMULATED_SHOP
     log_path: str | None = None
     columns: LogColumns | None = None
+    files: LogFileNames | None = None
+    subfolders: bool = False
     variants: Annotated[str, Len(1)] | None = None
     salt: Annotated[str, Len(1)] = "pareto-1"
     enabled: bool = True
@@ -122,16 +137,20 @@ class ExperimentConfig:
     holdout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     holdout_salt: Annotated[str, Len(1)] = "holdout"
     forced_assignment: dict[str, str] = Field(default_factory=dict[str, str])
-    groups: Annotated[int, Ge(3)] = 5
+    groups: Annotated[int, Interval(ge=3, le=1000)] = 5
     shares: tuple[Annotated[float, Gt(0)], ...] | None = None
-    replicates: Annotated[int, Ge(1)] = 1
-    list_length: Annotated[int, Ge(1)] = 20
-    days: Annotated[int, Ge(1)] = 14
-    users: Annotated[int, Ge(10)] = 40000
+    replicates: Annotated[int, Interval(ge=1, le=100)] = 1
+    list_length: Annotated[int, Interval(ge=1, le=1000)] = 20
+    days: Annotated[int, Interval(ge=1, le=3650)] = 14
+    users: Annotated[int, Interval(ge=10, le=100_000_000)] = 40000
     first_day: date | None = None
     last_day: date | None = None
-    attribution_hours: Annotated[float, Gt(0)] = 24.0
-    max_impressions_per_hour: Annotated[int, Ge(1)] = 500
+    time_zone: str = "UTC"
+    attribution_hours: Annotated[float, Interval(gt=0, le=87_600)] = 24.0
+    ignored_groups: tuple[Annotated[str, Len(1)], ...] = ()
+    clock_tolerance_seconds: Annotated[float, Interval(ge=0, le=3600)] = 0.0
+    max_faulty_share: Annotated[float, Interval(ge=0, le=1)] = 0.05
+    max_impressions_per_hour: Annotated[int, Interval(ge=1, le=1_000_000_000)] = 500
     planning: PlanningConfig = Field(default_factory=PlanningConfig)
 
     def __post_init__(self) -> None:
@@ -142,6 +161,14 @@ class ExperimentConfig:
                 "expected a multiple of replicates with at least two preferences"
             )
             raise StudyError(msg)
+        try:
+            ZoneInfo(self.time_zone)
+        except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+            msg = (
+                f"experiment.time_zone = {self.time_zone!r} is not a time zone; expected a name such "
+                "as UTC or Europe/Berlin"
+            )
+            raise StudyError(msg) from error
         if self.first_day and self.last_day and self.first_day > self.last_day:
             msg = (
                 f"experiment.first_day = {self.first_day} is after experiment.last_day = "

@@ -1,19 +1,28 @@
 """Read ``params.yaml``, overrides included, with readable errors."""
 
 import json
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from models.errors import ModelError
 from pipeline.core.errors import StudyError
 from pipeline.study.study import Study
+from pipeline.study.yaml_file import Location, parse_yaml
 
 PARAMS_FILE = "params.yaml"
+
+_NO_LINE = 0
+"""The line of an override, which is not in the file."""
+
+_SHOWN = 200
+"""Characters of a value that a message shows."""
+
+_KEY = re.compile(r"[a-z_]+(?:[.][a-z_0-9]+)+")
 
 _STUDY = TypeAdapter(Study)
 
@@ -29,34 +38,46 @@ def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
         StudyError: with the key, the value and what is accepted.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError as error:
         msg = f"no {path.name} in {path.parent.resolve()}; run in the project's folder"
         raise StudyError(msg) from error
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"
         raise StudyError(msg) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    try:
+        values, lines = parse_yaml(data)
+    except StudyError as error:
         msg = f"{path} is not valid YAML: {error}"
         raise StudyError(msg) from error
     if not isinstance(values, dict):
-        msg = f"{path} contains {type(values).__name__}, expected sections such as 'study:'"
+        found = "nothing" if values is None else type(values).__name__
+        msg = f"{path} contains {found}, expected sections such as 'study:'"
         raise StudyError(msg)
     for key, value in (overrides or {}).items():
         _override(values, key, value)
-    return parse_study(values)
+        location = tuple(key.split("."))
+        kept = {place: n for place, n in lines.items() if place[: len(location)] != location}
+        lines = {**kept, location: _NO_LINE}
+    return parse_study(values, lines)
 
 
-def parse_study(values: Mapping[str, Any]) -> Study:
-    """Parse plain values; raises :class:`StudyError` as :func:`load_study` does."""
+def parse_study(values: Mapping[str, Any], lines: Mapping[Location, int] | None = None) -> Study:
+    """Parse plain values; raises :class:`StudyError` as :func:`load_study` does.
+
+    Args:
+        values: The sections.
+        lines: The line of each value, for messages; None if they are not from a file.
+    """
+    lines = lines or {}
     try:
         return _STUDY.validate_json(json.dumps(values, default=_foreign))
     except ValidationError as error:
-        problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
+        problems = "\n".join(f"  - {_explain(problem, lines)}" for problem in error.errors())
         msg = f"invalid study parameters:\n{problems}"
         raise StudyError(msg) from error
-    except ModelError as error:
-        raise StudyError(str(error)) from error
+    except (StudyError, ModelError) as error:
+        raise StudyError(f"{error}{_lines_of_keys(str(error), lines)}") from error
     except (TypeError, ValueError) as error:
         msg = f"the study has a key or value that JSON cannot represent: {error}"
         raise StudyError(msg) from error
@@ -90,22 +111,60 @@ def _override(values: dict[str, Any], key: str, value: Any) -> None:
     target[name] = value
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
-    """One line for a pydantic error: key, value and what is accepted."""
+def _explain(problem: Mapping[str, Any], lines: Mapping[Location, int]) -> str:
+    """One line for a pydantic error: line, key, value and what is accepted."""
     key = ".".join(str(part) for part in problem["loc"])
+    line = _line_of(problem["loc"], lines)
+    place = f"line {line}: {key}" if line else key
+    value = _shortened(repr(problem.get("input")))
     match problem["type"]:
         case "unexpected_keyword_argument":
-            parent = problem["loc"][:-1]
-            accepted = _accepted(parent)
+            accepted = _accepted(problem["loc"][:-1])
             near = get_close_matches(str(problem["loc"][-1]), accepted, n=1)
             guess = f"; did you mean {near[0]!r}?" if near else ";"
-            return f"{key} = {problem['input']!r}: unknown key{guess} accepted are {accepted}"
+            return f"{place} = {value}: unknown key{guess} accepted are {accepted}"
         case "missing" | "missing_argument":
-            return f"{key}: required, but missing"
+            return f"{place}: required, but missing"
         case "enum" | "literal_error":
-            return f"{key} = {problem['input']!r}: expected one of {problem['ctx']['expected']}"
+            return f"{place} = {value}: expected one of {problem['ctx']['expected']}"
         case _:
-            return f"{key} = {problem['input']!r}: {problem['msg']}"
+            return f"{place} = {value}: {problem['msg']}{_remedy(problem)}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _remedy(problem: Mapping[str, Any]) -> str:
+    """What to write instead, if a plain value has another type than it seems to have."""
+    match problem["type"], problem.get("input"):
+        case "string_type", bool() | int() | float():
+            return "; put it in quotes"
+        case "bool_type", str():
+            return "; write true or false"
+        case "int_type" | "float_type", str():
+            return "; write a decimal number without quotes, leading zeros or separators"
+        case _:
+            return ""
+
+
+def _line_of(location: Location, lines: Mapping[Location, int]) -> int | None:
+    """The line of a value, or of the nearest section around it.
+
+    A location may also have parts that the file has not, such as the tag of a union.
+    """
+    known: Location = ()
+    for part in location:
+        if (*known, part) in lines:
+            known = (*known, part)
+    return (lines.get(known) or None) if known else None
+
+
+def _lines_of_keys(message: str, lines: Mapping[Location, int]) -> str:
+    """Where the keys stand that a message names: `` (epochs: line 66)``."""
+    named = {".".join(map(str, place)): n for place, n in lines.items() if n and len(place) > 1}
+    found = [key for key in dict.fromkeys(_KEY.findall(message)) if key in named]
+    return f" ({', '.join(f'{key}: line {named[key]}' for key in found)})" if found else ""
 
 
 def _accepted(location: tuple[str | int, ...]) -> list[str]:

@@ -20,11 +20,33 @@ class LogTime(StrEnum):
     MICROSECONDS = "us"
     ISO8601 = "iso8601"
     ISO8601_UTC = "iso8601-utc"
+    ISO8601_LOCAL = "iso8601-local"
 
 
 Column = Annotated[str, Len(1)] | None
 
 _LOG_TABLES = ("impressions", "clicks", "orders", "users")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class LogFileNames:
+    """``experiment.files``: which files have which table, if their names do not say so.
+
+    Patterns such as ``click_events_*.csv`` match a file's name or its path in the folder, in any case.
+
+    Attributes:
+        impressions: Files of impressions.
+        clicks: Files of clicks.
+        orders: Files of orders.
+        users: Files of pre-experiment data of users.
+        ignored: Files that are not read, although they look like data.
+    """
+
+    impressions: Column = None
+    clicks: Column = None
+    orders: Column = None
+    users: Column = None
+    ignored: Column = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -84,9 +106,9 @@ class LogColumns:
         orders: Columns of the files of orders.
         users: Columns of the files of users.
         experiment: The experiment's name in the log; None for ``experiment.name``.
-        time: ``s``, ``ms`` or ``us`` since 1970 UTC; ``iso8601`` (with a zone); or
-            ``iso8601-utc`` (without one, read as UTC). Fractions of a millisecond are
-            truncated.
+        time: ``s``, ``ms`` or ``us`` since 1970 UTC; ``iso8601`` (with a zone); or, without one,
+            ``iso8601-utc`` and ``iso8601-local`` (in ``experiment.time_zone``). Timestamps with a
+            zone are read under every setting. Fractions of a millisecond are truncated.
         revenue_unit: Value of a revenue of 1 in the currency's smallest unit: 1 for a log in cents,
             100 for a log in euros.
     """

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Interval, Len
+from annotated_types import Interval, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Hypothesis:
     metric: str
     kpi: Kpi
     direction: Literal["positive", "negative"]
-    margin: Annotated[float, Gt(0)] | None = None
+    margin: Annotated[float, Interval(gt=0, le=100)] | None = None
 
 
 PAPER_HYPOTHESES = (

@@ -137,16 +137,16 @@ class ServingConfig:
 
     log_path: Annotated[str, Len(1)] = "data/served"
     durability: Durability = Durability.FSYNC
-    rotate_minutes: Annotated[float, Gt(0)] = 60.0
-    rotate_megabytes: Annotated[float, Gt(0)] = 64.0
-    dedup_window_hours: Annotated[float, Gt(0)] = 48.0
+    rotate_minutes: Annotated[float, Interval(gt=0, le=525_600)] = 60.0
+    rotate_megabytes: Annotated[float, Interval(gt=0, le=1_000_000)] = 64.0
+    dedup_window_hours: Annotated[float, Interval(gt=0, le=87_600)] = 48.0
     orders_have_revenue: bool = False
-    deadline_ms: Annotated[float, Gt(0)] = 200.0
-    batch_wait_ms: Annotated[float, Ge(0)] = 5.0
-    batch_size: Annotated[int, Ge(1)] = 32
-    threads: Annotated[int, Ge(1)] = 1
-    reload_seconds: Annotated[float, Gt(0)] = 10.0
-    candidates: Annotated[int, Ge(1)] = 200
+    deadline_ms: Annotated[float, Interval(gt=0, le=3_600_000)] = 200.0
+    batch_wait_ms: Annotated[float, Interval(ge=0, le=60_000)] = 5.0
+    batch_size: Annotated[int, Interval(ge=1, le=100_000)] = 32
+    threads: Annotated[int, Interval(ge=1, le=1024)] = 1
+    reload_seconds: Annotated[float, Interval(gt=0, le=86_400)] = 10.0
+    candidates: Annotated[int, Interval(ge=1, le=1_000_000)] = 200
     filters: ServingFilters = ServingFilters()
     rules: tuple[Annotated[ScoreRule | ListRule, Field(discriminator="rule")], ...] = ()
     kafka: KafkaTopic | None = None

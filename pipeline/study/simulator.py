@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Interval, Len
+from annotated_types import Interval, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class InjectedFaults:
     carry_over: Annotated[float, Interval(ge=-3, le=3)] = 0.0
     novelty: Annotated[float, Interval(ge=-3, le=3)] = 0.0
     lost_users: Annotated[float, Interval(ge=0, lt=1)] = 0.0
-    bots: Annotated[int, Ge(0)] = 0
+    bots: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
     lost_events: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     duplicates: Annotated[float, Interval(ge=0, lt=1)] = 0.0
 
@@ -46,7 +46,7 @@ class TrueSlope:
     """The true slope of a KPI's log odds in the relative change of a metric against the worst group."""
 
     metric: str
-    slope: float
+    slope: Annotated[float, Interval(ge=-100, le=100)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -65,8 +65,8 @@ class DirectConfig:
         group_spread: Standard deviation of the groups around the regression line, in log odds.
     """
 
-    impressions_per_user: Annotated[float, Gt(0)] = 13.25
-    activity_shape: Annotated[float, Gt(0)] = 1.0
+    impressions_per_user: Annotated[float, Interval(gt=0, le=100_000)] = 13.25
+    activity_shape: Annotated[float, Interval(gt=0, le=1_000_000)] = 1.0
     ctr: Annotated[float, Interval(gt=0, lt=1)] = 0.10
     cvr: Annotated[float, Interval(gt=0, lt=1)] = 0.027
     ctr_slope: TrueSlope = Field(
@@ -94,9 +94,11 @@ class SimulatorConfig:
         direct: Distribution of a log that is drawn without a recommender.
     """
 
-    weekdays: Annotated[tuple[Annotated[int, Ge(1)], ...], Len(7, 7)] = (1,) * 7
+    weekdays: Annotated[tuple[Annotated[int, Interval(ge=1, le=1_000_000)], ...], Len(7, 7)] = (
+        1,
+    ) * 7
     learning: Annotated[float, Interval(ge=0, le=1)] = 0.0
     drift: Annotated[float, Interval(ge=0, le=1)] = 0.0
-    truth_users: Annotated[int, Ge(0)] = 2000
+    truth_users: Annotated[int, Interval(ge=0, le=100_000_000)] = 2000
     faults: InjectedFaults = Field(default_factory=InjectedFaults)
     direct: DirectConfig = Field(default_factory=DirectConfig)

@@ -6,10 +6,10 @@ import pytest
 from pipeline.core.contracts import ALL_TARGETS, IMPRESSIONS, OFFLINE_METRICS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import aggregate
-from pipeline.experiment.log.ingest import ingest
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.study import PAPER_HYPOTHESES, RegressionConfig
+from tests.pipeline.experiment.logs import ingest
 from tests.pipeline.inference.golden import GOLDEN, IMPRESSIONS_A_GROUP, TABLE_1, TEST_CLICKS
 
 USERS = 2_000_000

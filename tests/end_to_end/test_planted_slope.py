@@ -7,7 +7,6 @@ import pytest
 from pipeline.core.contracts import OFFLINE_METRICS, PARETO_FRONT
 from pipeline.experiment.design.make_plan import MeasuredFront, make_plan
 from pipeline.experiment.kpis.aggregate import aggregate
-from pipeline.experiment.log.ingest import ingest
 from pipeline.experiment.log.log_files import write_log
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
@@ -23,6 +22,7 @@ from pipeline.study import (
     TrueSlope,
     load_study,
 )
+from tests.pipeline.experiment.logs import ingest
 
 RECALL = [0.40, 0.42, 0.44, 0.46, 0.48]
 ORDER_DENSITY = [0.060, 0.058, 0.056, 0.054, 0.052]

@@ -7,7 +7,13 @@ from pipeline.core.errors import DataError
 from pipeline.datasets.formats.csv import delimited_log
 from pipeline.datasets.formats.jsonl import json_lines_log
 from pipeline.datasets.formats.parquet import parquet_log
-from pipeline.datasets.io.blocks import decompressed_suffix, input_files, is_compressed
+from pipeline.datasets.io.blocks import input_files
+from pipeline.datasets.io.files import (
+    COMPRESSIONS,
+    check_all_read,
+    decompressed_suffix,
+    is_compressed,
+)
 from pipeline.datasets.raw_rows import InputFile
 from pipeline.study import GenericLayout
 
@@ -33,7 +39,14 @@ def generic(path: Path, layout: GenericLayout) -> list[InputFile]:
         if decompressed_suffix(file) not in suffixes:
             msg = (
                 f"{file}: unknown suffix; expected one of {', '.join(_READERS)}, for text files "
-                "optionally followed by .gz or .zst"
+                f"optionally followed by {', '.join(COMPRESSIONS)}"
             )
             raise DataError(msg)
+    if path.is_dir():
+        rule = (
+            f"The files of a folder are those that end in {', '.join(_READERS)}, text files also "
+            f"compressed ({', '.join(COMPRESSIONS)}), without its subfolders; convert, move or remove "
+            "the others"
+        )
+        check_all_read(path, files, rule)
     return [_READERS[decompressed_suffix(file)](file, layout) for file in files]

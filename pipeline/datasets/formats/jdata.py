@@ -22,14 +22,17 @@ EVENT_TYPES = {
     "5": EventType.CART,
 }
 _LAYOUT = Layout(
-    columns={"action_time": UTC_CLOCK, "sku_id": INTEGER, "type": TEXT, "sessionId": INTEGER}
+    columns={"action_time": UTC_CLOCK, "sku_id": INTEGER, "type": TEXT, "sessionId": INTEGER},
+    event_type="type",
 )
+_NAMES = {"session": "sessionId", "ts": "action_time", "item": "sku_id", "event_type": "type"}
 
 
 def jdata(path: Path) -> list[InputFile]:
     """A file, or every ``.csv`` of a folder, sorted by name."""
     return [
-        delimited_file(file, _LAYOUT, _convert, EVENT_TYPES) for file in input_files(path, ".csv")
+        delimited_file(file, _LAYOUT, _convert, EVENT_TYPES, _NAMES)
+        for file in input_files(path, ".csv")
     ]
 
 

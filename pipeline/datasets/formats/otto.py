@@ -33,6 +33,7 @@ from pipeline.datasets.session_runs import run_sums
 
 EVENT_TYPES = {"clicks": EventType.CLICK, "carts": EventType.CART, "orders": EventType.ORDER}
 _EVENT_FIELDS = ("aid", "ts", "type")
+_COLUMNS = {"item": "aid", "event_type": "type"}
 
 _SHAPE = '{"session":"BIGINT","events":[{"aid":"BIGINT","ts":"BIGINT","type":"VARCHAR"}]}'
 _PARSE = (
@@ -54,7 +55,7 @@ Mask = NDArray[np.bool_]
 def otto(path: Path) -> list[InputFile]:
     """A file, or every ``.jsonl`` of a folder, sorted by name."""
     return [
-        InputFile(path=file, tasks=partial(_tasks, file), event_types=EVENT_TYPES)
+        InputFile(path=file, tasks=partial(_tasks, file), event_types=EVENT_TYPES, columns=_COLUMNS)
         for file in input_files(path, ".jsonl")
     ]
 
@@ -218,26 +219,40 @@ def _read_line(line: int, position: int, data: bytes, into: _Lines) -> None:
     except (ValueError, RecursionError):
         into.errors.append(ParseError(position, Reason.UNREADABLE, text))
         return
+    fault = _fault_of(value)
+    if fault:
+        into.errors.append(ParseError(position, fault[0], text, fault[1]))
+        return
+    for event in value["events"]:
+        fault = _fault_of_event(event)
+        if fault:
+            into.errors.append(ParseError(position, fault[0], repr(event), fault[1]))
+        else:
+            ts = max(-INT64_LIMIT, min(event["ts"], INT64_LIMIT - 1))
+            into.line.append(line)
+            into.rows.append((value["session"], ts, event["aid"], event["type"]))
+
+
+def _fault_of(value: Any) -> tuple[Reason, str | None] | None:
+    """Why a line is rejected, and the field that is the reason; None if it is a session."""
     if not isinstance(value, dict) or not {"session", "events"} <= value.keys():
-        into.errors.append(ParseError(position, Reason.MISSING_FIELD, text))
-    elif not is_int64(value["session"]) or not isinstance(value["events"], list):
-        into.errors.append(ParseError(position, Reason.WRONG_TYPE, text))
-    else:
-        for event in value["events"]:
-            reason = _error_in(event)
-            if reason:
-                into.errors.append(ParseError(position, reason, repr(event)))
-            else:
-                ts = max(-INT64_LIMIT, min(event["ts"], INT64_LIMIT - 1))
-                into.line.append(line)
-                into.rows.append((value["session"], ts, event["aid"], event["type"]))
+        return Reason.MISSING_FIELD, "session, events"
+    if not is_int64(value["session"]):
+        return Reason.WRONG_TYPE, "session"
+    return None if isinstance(value["events"], list) else (Reason.WRONG_TYPE, "events")
 
 
-def _error_in(event: Any) -> Reason | None:
-    if not isinstance(event, dict) or any(event.get(name) is None for name in _EVENT_FIELDS):
-        return Reason.MISSING_FIELD
-    if not is_int64(event["aid"]) or type(event["ts"]) is not int:
-        return Reason.WRONG_TYPE
+def _fault_of_event(event: Any) -> tuple[Reason, str | None] | None:
+    """Why an event is rejected, and the field that is the reason; None if it is valid."""
+    if not isinstance(event, dict):
+        return Reason.MISSING_FIELD, None
+    missing = next((name for name in _EVENT_FIELDS if event.get(name) is None), None)
+    if missing:
+        return Reason.MISSING_FIELD, missing
+    if not is_int64(event["aid"]):
+        return Reason.WRONG_TYPE, "aid"
+    if type(event["ts"]) is not int:
+        return Reason.WRONG_TYPE, "ts"
     if not isinstance(event["type"], str) or event["type"] not in EVENT_TYPES:
-        return Reason.UNKNOWN_EVENT_TYPE
+        return Reason.UNKNOWN_EVENT_TYPE, "type"
     return None

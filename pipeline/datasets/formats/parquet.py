@@ -14,21 +14,27 @@ from numpy.typing import NDArray
 from pipeline.core.errors import DataError
 from pipeline.datasets.formats.column_mapping import (
     UNIT_MS,
-    columns_of,
+    amounts_of,
     event_types_of,
     is_integer,
+    names_of,
+    session_type,
     to_rows,
 )
 from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
 from pipeline.study import GenericLayout
 
 _ROWS_PER_BATCH = 1 << 18
+_NAMES_SHOWN = 20
 
 
 def parquet_log(file: Path, layout: GenericLayout) -> InputFile:
     """A parquet file; times are integers, decimals or timestamps."""
     return InputFile(
-        path=file, tasks=partial(_tasks, file, layout), event_types=event_types_of(layout)
+        path=file,
+        tasks=partial(_tasks, file, layout),
+        event_types=event_types_of(layout),
+        columns=names_of(layout),
     )
 
 
@@ -36,7 +42,7 @@ def _tasks(file: Path, layout: GenericLayout) -> Iterator[Task]:
     with _as_data_error(file), pq.ParquetFile(file) as parquet:
         _check(file, parquet.schema_arrow, layout)
         first = 1
-        for batch in parquet.iter_batches(_ROWS_PER_BATCH, columns=columns_of(layout)):
+        for batch in parquet.iter_batches(_ROWS_PER_BATCH, columns=layout.columns):
             yield partial(_read_batch, batch, file, first, layout)
             first += batch.num_rows
         metadata = parquet.metadata
@@ -60,11 +66,11 @@ def _as_data_error(file: Path) -> Iterator[None]:
 
 
 def _check(file: Path, schema: pa.Schema, layout: GenericLayout) -> None:
-    missing = [name for name in columns_of(layout) if schema.names.count(name) != 1]
+    missing = [name for name in layout.columns if schema.names.count(name) != 1]
     if missing:
         msg = (
             f"{file}: expected the columns {missing} of dataset.generic exactly once each; "
-            f"got {schema.names}"
+            f"got {_shown(schema.names)}"
         )
         raise DataError(msg)
     time = schema.field(layout.time).type
@@ -72,17 +78,28 @@ def _check(file: Path, schema: pa.Schema, layout: GenericLayout) -> None:
     if not (pa.types.is_timestamp(time) or (number and layout.time_unit in UNIT_MS)):
         msg = (
             f"{file}: column {layout.time} is {time} and dataset.generic.time_unit is "
-            f"{layout.time_unit}; expected a timestamp, or numbers with unit s, ms or us"
+            f"{layout.time_unit}; expected a timestamp, or numbers with unit s, ms, us or ns"
         )
         raise DataError(msg)
-    others = {name: schema.field(name).type for name in columns_of(layout) if name != layout.time}
-    wrong = [f"{name} is {dtype}" for name, dtype in others.items() if not _is_id(dtype)]
+    amounts = amounts_of(layout).values()
+    others = {name: schema.field(name).type for name in layout.columns if name != layout.time}
+    wrong = [
+        f"{name} is {dtype}{' (1965.0 is another id than 1965)' if _is_decimal(dtype) else ''}"
+        for name, dtype in others.items()
+        if not (_is_id(dtype) or (name in amounts and _is_decimal(dtype)))
+    ]
     if wrong:
         msg = (
             f"{file}: ids and event types must be integers or strings, but {', '.join(wrong)}; "
             "convert the column, or name another one in dataset.generic"
         )
         raise DataError(msg)
+
+
+def _shown(names: list[str]) -> str:
+    """The first names, and the number of the others."""
+    more = len(names) - _NAMES_SHOWN
+    return f"{names[:_NAMES_SHOWN]}{f' and {more:,} more' if more > 0 else ''}"
 
 
 def _is_id(dtype: pa.DataType) -> bool:
@@ -93,22 +110,35 @@ def _is_id(dtype: pa.DataType) -> bool:
     return any(accepts(dtype) for accepts in accepted)
 
 
+def _is_decimal(dtype: pa.DataType) -> bool:
+    return pa.types.is_floating(dtype) or pa.types.is_decimal(dtype)
+
+
 def _read_batch(batch: pa.RecordBatch, file: Path, first: int, layout: GenericLayout) -> RawRows:
     with _as_data_error(file):
         columns, not_utf8 = _decoded(batch)
     raw = to_rows(pl.DataFrame(columns), layout)
     ids = pl.Int64 if is_integer(layout) else pl.String
-    typed = raw.cast({"session": ids, "item": ids, "event_type": pl.String}, strict=False)
-    lost = [raw[name].is_not_null() & typed[name].is_null() for name in typed.columns]
-    wrong = np.any([not_utf8, *(column.to_numpy() for column in lost)], axis=0)
+    types = {"session": session_type(layout), "item": ids, "event_type": pl.String}
+    typed = raw.cast(types, strict=False)  # pyright: ignore[reportArgumentType]
+    names = names_of(layout)
+    lost = {name: (raw[name].is_not_null() & typed[name].is_null()).to_numpy() for name in types}
+    wrong = np.any([not_utf8, *lost.values()], axis=0)
     positions = np.arange(first, first + batch.num_rows)
     contents = pl.concat_str(pl.all().cast(pl.String).fill_null(""), separator=",")
     errors = [
         ParseError(
-            int(positions[row]), Reason.NOT_TEXT if not_utf8[row] else Reason.WRONG_TYPE, content
+            int(positions[row]),
+            Reason.NOT_TEXT if not_utf8[row] else Reason.WRONG_TYPE,
+            content,
+            next((names.get(name, name) for name, where in lost.items() if where[row]), None),
+            event_type,
         )
-        for row, content in zip(
-            np.flatnonzero(wrong), raw.filter(wrong).select(contents).to_series(), strict=True
+        for row, content, event_type in zip(
+            np.flatnonzero(wrong),
+            raw.filter(wrong).select(contents).to_series(),
+            typed.filter(wrong)["event_type"],
+            strict=True,
         )
     ]
     return RawRows(

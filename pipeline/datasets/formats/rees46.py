@@ -26,14 +26,17 @@ _LAYOUT = Layout(
         "event_type": TEXT,
         "product_id": INTEGER,
         "user_session": TEXT,
-    }
+    },
+    event_type="event_type",
 )
+_NAMES = {"session": "user_session", "ts": "event_time", "item": "product_id"}
 
 
 def rees46(path: Path) -> list[InputFile]:
     """A file, or every ``.csv`` of a folder, sorted by name."""
     return [
-        delimited_file(file, _LAYOUT, _convert, EVENT_TYPES) for file in input_files(path, ".csv")
+        delimited_file(file, _LAYOUT, _convert, EVENT_TYPES, _NAMES)
+        for file in input_files(path, ".csv")
     ]
 
 

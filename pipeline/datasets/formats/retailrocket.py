@@ -19,14 +19,16 @@ EVENT_TYPES = {
     "transaction": EventType.ORDER,
 }
 _LAYOUT = Layout(
-    columns={"timestamp": INTEGER, "visitorid": INTEGER, "event": TEXT, "itemid": INTEGER}
+    columns={"timestamp": INTEGER, "visitorid": INTEGER, "event": TEXT, "itemid": INTEGER},
+    event_type="event",
 )
+_NAMES = {"session": "visitorid", "ts": "timestamp", "item": "itemid", "event_type": "event"}
 
 
 def retailrocket(path: Path) -> list[InputFile]:
     """``events.csv`` of a folder, or one file."""
     return [
-        delimited_file(file, _LAYOUT, _convert, EVENT_TYPES)
+        delimited_file(file, _LAYOUT, _convert, EVENT_TYPES, _NAMES)
         for file in find_files(path, "events.csv")
     ]
 

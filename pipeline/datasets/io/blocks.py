@@ -1,6 +1,6 @@
 """A file as blocks of whole lines, which several threads can parse at once.
 
-Files ending in ``.gz`` or ``.zst`` are decompressed while they are read.
+Compressed files (:data:`pipeline.datasets.io.files.COMPRESSIONS`) are decompressed while they are read.
 """
 
 import os
@@ -11,10 +11,10 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
+from pipeline.datasets.io.files import COMPRESSIONS, is_compressed, open_stream
 
 BLOCK_BYTES = 8 << 20
 _FIRST_BLOCK_BYTES = 256 << 10
@@ -22,7 +22,6 @@ _FIRST_BLOCK_BYTES = 256 << 10
 
 _MAX_LINE_BYTES = 256 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def line_ends(data: bytes) -> NDArray[np.int64]:
 def input_files(path: Path, *suffixes: str) -> list[Path]:
     """``path`` itself, or the files of a folder with one of the suffixes, sorted by name.
 
-    A suffix such as ``.csv`` also matches ``.csv.gz`` and ``.csv.zst``.
+    A suffix such as ``.csv`` also matches ``.CSV``, ``.csv.gz`` and the other compressions.
 
     Raises:
         DataError: if a folder has no such file.
@@ -66,11 +65,14 @@ def input_files(path: Path, *suffixes: str) -> list[Path]:
     if not path.is_dir():
         return [path]
     endings = tuple(
-        suffix + compression for suffix in suffixes for compression in ("", *_COMPRESSIONS)
+        suffix + compression for suffix in suffixes for compression in ("", *COMPRESSIONS)
     )
-    files = sorted(file for file in path.iterdir() if file.name.endswith(endings))
+    files = sorted(file for file in path.iterdir() if file.name.lower().endswith(endings))
     if not files:
-        msg = f"{path} has no file that ends in {', '.join(endings)}; check dataset.path"
+        msg = (
+            f"{path} has no file that ends in {', '.join(suffixes)} (compressed: also "
+            f"{', '.join(COMPRESSIONS)}); check dataset.path"
+        )
         raise DataError(msg)
     return files
 
@@ -83,14 +85,15 @@ def find_files(path: Path, *names: str) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
+    present = sorted(path.iterdir())
     found = [
         file
         for name in names
-        for compression in ("", *_COMPRESSIONS)
-        if (file := path / f"{name}{compression}").is_file()
+        for file in present
+        if (file.with_suffix("") if is_compressed(file) else file).name.lower() == name
     ]
-    if not found or not found[0].name.startswith(names[0]):
-        msg = f"{path} has no {names[0]} (nor .gz, .zst); check dataset.path"
+    if not found or not found[0].name.lower().startswith(names[0]):
+        msg = f"{path} has no {names[0]} (nor {', '.join(COMPRESSIONS)}); check dataset.path"
         raise DataError(msg)
     return found
 
@@ -111,19 +114,9 @@ def read_blocks(file: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block
         raise DataError(msg) from error
 
 
-def is_compressed(file: Path) -> bool:
-    """Whether the file is decompressed while it is read."""
-    return file.suffix in _COMPRESSIONS
-
-
-def decompressed_suffix(file: Path) -> str:
-    """The suffix after decompression: ``.csv`` of ``events.csv.gz``."""
-    return file.with_suffix("").suffix if is_compressed(file) else file.suffix
-
-
 def _read_blocks(file: Path, block_bytes: int) -> Iterator[Block]:
     line, rest = 1, b""
-    with pa.input_stream(str(file), compression=_COMPRESSIONS.get(file.suffix)) as stream:
+    with open_stream(file) as stream:
         first = stream.read(max(min(_FIRST_BLOCK_BYTES, block_bytes), len(_BYTE_ORDER_MARK)))
         others = iter(partial(stream.read, block_bytes), b"")
         for chunk in chain([first.removeprefix(_BYTE_ORDER_MARK)], others):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pipeline.core.contracts import EventType
 from pipeline.core.errors import DataError
 from pipeline.datasets.io.blocks import Block, count_lines, read_blocks
-from pipeline.datasets.io.field_parsers import INTEGER, FieldType
+from pipeline.datasets.io.field_parsers import INTEGER_ID, FieldType
 from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
 
 _MIN_ARROW_LINES = 256
@@ -40,11 +40,13 @@ class Layout:
         columns: The columns to read, with their types.
         names: All columns in their order; empty to take them from the header.
         separator: Between fields.
+        event_type: The column of the event type; None if there is none.
     """
 
     columns: Mapping[str, FieldType]
     names: tuple[str, ...] = ()
     separator: str = ","
+    event_type: str | None = None
 
 
 Convert = Callable[[pl.DataFrame], pl.DataFrame]
@@ -52,11 +54,18 @@ Convert = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 def delimited_file(
-    file: Path, layout: Layout, convert: Convert, event_types: Mapping[str, EventType | None]
+    file: Path,
+    layout: Layout,
+    convert: Convert,
+    event_types: Mapping[str, EventType | None],
+    names: Mapping[str, str] | None = None,
 ) -> InputFile:
-    """A file of delimited text with the given layout."""
+    """A file of delimited text with the given layout; ``names`` has its columns by field."""
     return InputFile(
-        path=file, tasks=partial(_tasks, file, layout, convert), event_types=event_types
+        path=file,
+        tasks=partial(_tasks, file, layout, convert),
+        event_types=event_types,
+        columns=names or {},
     )
 
 
@@ -123,10 +132,10 @@ def _read_clean(data: bytes, lines: int, layout: Layout) -> pa.Table | None:
     text = np.frombuffer(data, dtype=np.uint8)
     if not lines or _has_stray_return(data, text) or _has_stray_quote(data, text, layout):
         return None
-    # Arrow parses 0x10 as 16.
-    by_text = INTEGER if _has_hexadecimal(data, text) else None
+    # Arrow parses 0x10 as 16, and 007 as 7.
+    by_text = _has_hexadecimal(data, text) or _has_leading_zeros(text, layout)
     types = {
-        name: _BY_TEXT if field.by_text or field is by_text else field.arrow
+        name: _BY_TEXT if field.by_text or (by_text and field.arrow == pa.int64()) else field.arrow
         for name, field in layout.columns.items()
     }
     try:
@@ -173,6 +182,21 @@ def _has_hexadecimal(data: bytes, text: NDArray[np.uint8]) -> bool:
     return bool((text[np.flatnonzero(_is_any(text, "xX")) - 1] == ord("0")).any())
 
 
+def _has_leading_zeros(text: NDArray[np.uint8], layout: Layout) -> bool:
+    """Whether an id may start with a zero that an integer would lose."""
+    if INTEGER_ID not in layout.columns.values():
+        return False
+    digit = text - ord("0")  # of other letters more than 9
+    is_digit = digit <= 9
+    zeros = np.flatnonzero((digit[1:-1] == 0) & is_digit[2:] & ~is_digit[:-2]) + 1
+    if digit[0] == 0 and is_digit[1]:
+        return True
+    starts, spaces = f'{layout.separator}\n"', " \t-"
+    before, further = text[zeros - 1], text[zeros - 2]
+    begins = _is_any(before, starts) | (_is_any(before, spaces) & _is_any(further, starts + spaces))
+    return bool(begins.any())
+
+
 def _has_stray_quote(data: bytes, text: NDArray[np.uint8], layout: Layout) -> bool:
     """Whether there is a quote that neither starts or ends a field nor is doubled inside one."""
     if b'"' not in data:
@@ -203,9 +227,9 @@ def _read_lines(
     for position, line in enumerate(data.split(b"\n"), start=first):
         if not line.strip(blank):
             continue
-        row = _read_line(line, layout)
-        if isinstance(row, Reason):
-            errors.append(_parse_error(position, line, row))
+        row = _read_line(position, line, layout)
+        if isinstance(row, ParseError):
+            errors.append(row)
         else:
             rows.append(row)
             numbers.append(position)
@@ -217,18 +241,22 @@ def _read_lines(
     return pa.table(columns), np.array(numbers, dtype=np.int64), errors
 
 
-def _read_line(line: bytes, layout: Layout) -> list[Any] | Reason:
+def _read_line(position: int, line: bytes, layout: Layout) -> list[Any] | ParseError:
     """The values of a line's fields, or why it is not a row."""
     # Bytes that are not UTF-8 invalidate their own field only.
     fields = _fields(line.decode("utf-8", errors="surrogateescape"), layout.separator)
     if fields is None or len(fields) != len(layout.names):
-        return Reason.UNREADABLE
-    try:
-        return [
-            field.read(fields[layout.names.index(name)]) for name, field in layout.columns.items()
-        ]
-    except ValueError:
-        return Reason.WRONG_TYPE
+        return _parse_error(position, line, Reason.UNREADABLE)
+    texts = dict(zip(layout.names, fields, strict=True))
+    values: list[Any] = []
+    for name, field in layout.columns.items():
+        try:
+            values.append(field.read(texts[name]))
+        except ValueError:
+            error = _parse_error(position, line, Reason.WRONG_TYPE)
+            event_type = texts.get(layout.event_type or "")
+            return replace(error, field=name, event_type=event_type)
+    return values
 
 
 def _parse_error(position: int, line: bytes, reason: Reason) -> ParseError:

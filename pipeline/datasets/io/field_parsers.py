@@ -17,6 +17,8 @@ INT64_LIMIT = 2**63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _INTEGER = re.compile(r"[ \t]*(-?)0*([0-9]{1,19})[ \t]*")
+_INTEGER_ID = re.compile(r"[ \t]*(-?0|-?[1-9][0-9]{0,18})[ \t]*")
+_WHOLE_NUMBER = re.compile(r"[ \t]*(-?)0*([0-9]{1,19})(?:\.0*)?[ \t]*")
 _DECIMAL = re.compile(
     r"[ \t]*[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf|infinity)[ \t]*",
     re.IGNORECASE,
@@ -83,12 +85,12 @@ def _int64(value: int) -> int:
     return value
 
 
-def _integer(text: str) -> int:
-    match = _INTEGER.fullmatch(text)
+def _integer(text: str, pattern: re.Pattern[str] = _INTEGER) -> int:
+    match = pattern.fullmatch(text)
     if match is None:
         msg = f"{text!r} is not an integer"
         raise ValueError(msg)
-    return _int64(int(match[1] + match[2]))
+    return _int64(int("".join(match.groups())))
 
 
 def _decimal(text: str) -> float:
@@ -112,6 +114,12 @@ def _text(text: str) -> str:
 
 
 INTEGER = FieldType(pa.int64(), _integer)
+INTEGER_ID = FieldType(pa.int64(), partial(_integer, pattern=_INTEGER_ID))
+"""An integer without leading zeros: ``007`` and ``7`` are two ids, and only one can be a number."""
+
+WHOLE_NUMBER = FieldType(pa.int64(), partial(_integer, pattern=_WHOLE_NUMBER))
+"""An integer, which may have passed through a column of decimals: ``1772445604000.0``."""
+
 DECIMAL = FieldType(pa.float64(), _decimal)
 TEXT = FieldType(pa.string(), _text)
 DATE = FieldType(pa.date32(), _date)

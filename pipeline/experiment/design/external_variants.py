@@ -115,9 +115,9 @@ def read_variants(path: Path) -> pl.DataFrame:
     """
     try:
         table = (
-            pl.read_parquet(path)
-            if path.suffix == ".parquet"
-            else pl.read_csv(path, schema_overrides={VARIANT: pl.String})
+            pl.read_parquet(path, glob=False)
+            if path.suffix.lower() == ".parquet"
+            else pl.read_csv(path, glob=False, schema_overrides={VARIANT: pl.String})
         )
     except (OSError, pl.exceptions.PolarsError) as error:
         msg = (
@@ -138,6 +138,7 @@ def read_variants(path: Path) -> pl.DataFrame:
     table = table.with_columns(pl.col(VARIANT).cast(pl.String))
     _check_names(table, path)
     _check_numbers(table, path)
+    _check_metrics(table, path)
     return table
 
 
@@ -164,6 +165,22 @@ def _check_numbers(table: pl.DataFrame, path: Path) -> None:
         if not _all_finite(errors) or (errors < 0).any():
             msg = f"{path}: {name} is {errors.to_list()}; expected numbers of 0 or more"
             raise DataError(msg)
+
+
+def _check_metrics(table: pl.DataFrame, path: Path) -> None:
+    """Raise if a metric is known for some variants only."""
+    for name in (name for name in table.columns if table[name].dtype.is_numeric()):
+        values = table[name].cast(pl.Float64)
+        known = values.is_not_null() & values.is_finite().fill_null(value=False)
+        if known.all() or not known.any():
+            continue
+        absent = table.filter(~known)[VARIANT].to_list()
+        msg = (
+            f"{path}: {name} has no value for the variant {', '.join(absent)}; fill it in, drop the column "
+            f"{name}, or leave the variant out: remove its row and set experiment.ignored_groups: "
+            f"{absent}"
+        )
+        raise DataError(msg)
 
 
 def _all_finite(values: pl.Series) -> bool:

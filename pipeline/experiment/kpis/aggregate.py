@@ -36,11 +36,12 @@ def aggregate(database: Path, plan: Plan) -> ExperimentAggregates:
         users = connection.create_table("users", per_user_totals(impressions), temp=True)
         counts = group_counts(users).to_polars()
         preferences = {group.name: group.preference_id for group in plan.groups}
+        zone = connection.table("log_settings").to_polars()["time_zone"][0]
         covariates = connection.table("user_covariates")
         return ExperimentAggregates(
             group_kpis(counts, preferences),
-            daily_totals(impressions, users),
-            returning_user_totals(impressions, users),
+            daily_totals(impressions, users, zone),
+            returning_user_totals(impressions, users, zone),
             pre_period_sums(users, covariates),
             segment_kpis(users, covariates, preferences),
         )

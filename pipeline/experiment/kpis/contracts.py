@@ -38,13 +38,13 @@ GROUP_KPIS = Contract(
         "rate": pl.Float64,
         "standard_error": pl.Float64,
         "users": pl.Int64,
-        "sum_mm": pl.Int64,
-        "sum_my": pl.Int64,
-        "sum_yy": pl.Int64,
+        "sum_mm": pl.Float64,
+        "sum_my": pl.Float64,
+        "sum_yy": pl.Float64,
     },
 )
 """User u has m trials and y successes (or their amount); ``sum_mm`` is the sum of m² over users, and so
-on. ``rate`` is successes / trials (null without trials), with a standard error clustered by user. A log
+on. These sums are computed with integers of 128 bits and rounded once, as squares of revenue exceed 64. ``rate`` is successes / trials (null without trials), with a standard error clustered by user. A log
 without revenue has no rows of the KPIs that need it."""
 
 BATCHES = 100
@@ -52,7 +52,7 @@ BATCHES = 100
 
 DAILY_TOTALS = Contract(
     name="daily_totals",
-    row="one batch of a group's users on one day (UTC)",
+    row="one batch of a group's users on one day",
     columns={
         "group": pl.String,
         "day": pl.Date,
@@ -65,7 +65,7 @@ DAILY_TOTALS = Contract(
         "revenue": pl.Int64,
     },
 )
-"""Users are assigned at random to 100 batches, the same on all days, so that sums over days reflect the
+"""Days are those of ``experiment.time_zone``. Users are assigned at random to 100 batches, the same on all days, so that sums over days reflect the
 correlation of a user's days. ``new_users`` had their first impression on the day. ``revenue`` is null
 where the log has none."""
 
@@ -82,7 +82,7 @@ RETURNING_USER_TOTALS = Contract(
         "later_successes": pl.Float64,
     },
 )
-"""Users with trials both on their first day (UTC) and after it; batches as in ``daily_totals``.
+"""Users with trials both on their first day and after it; batches as in ``daily_totals``.
 ``trials`` and ``first_day_successes`` are those of the first day. ``later_successes`` is the sum over
 users of m · y' / m', with m trials on the first day, and y' successes in m' trials after it: users have
 the same weight in both periods, however often they return."""
@@ -96,7 +96,7 @@ PRE_PERIOD_SUMS = Contract(
         "group": pl.String,
         "kpi": pl.String,
         "users": pl.Int64,
-        **{f"sum_{term}": pl.Int64 for term in PRE_PERIOD_TERMS},
+        **{f"sum_{term}": pl.Float64 for term in PRE_PERIOD_TERMS},
     },
 )
 """A user has m trials and y successes (or their amount) in the experiment, and a trials and b successes

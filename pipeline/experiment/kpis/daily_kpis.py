@@ -9,24 +9,27 @@ from typing import Any
 import ibis
 import polars as pl
 
-from pipeline.core.contracts import DAY_MS
 from pipeline.experiment.kpis.contracts import BATCHES, DAILY_TOTALS, RETURNING_USER_TOTALS, TERMS
 from pipeline.experiment.kpis.group_kpis import log_totals
+from pipeline.experiment.kpis.local_days import local_day, offsets_of
 
 _MILLION = 1_000_000
 
 
-def daily_totals(impressions: ibis.Table, users: ibis.Table) -> pl.DataFrame:
+def daily_totals(
+    impressions: ibis.Table, users: ibis.Table, time_zone: str = "UTC"
+) -> pl.DataFrame:
     """One row per group, day and batch of users; the engine's hash function assigns the batches.
 
-    ``users`` is the table of :func:`per_user_totals`.
+    ``users`` is the table of :func:`per_user_totals`; ``time_zone`` is that of the days.
     """
+    offsets = _offsets(users, time_zone)
     totals = impressions.group_by(
-        "group", day=_day(impressions.ts), batch=_batch(impressions.user)
+        "group", day=local_day(impressions.ts, offsets), batch=_batch(impressions.user)
     ).agg(**log_totals(impressions))
-    new = users.group_by("group", day=_day(users.first_ts), batch=_batch(users.user)).agg(
-        new_users=users.count().cast("int64")
-    )
+    new = users.group_by(
+        "group", day=local_day(users.first_ts, offsets), batch=_batch(users.user)
+    ).agg(new_users=users.count().cast("int64"))
     keys = ["group", "day", "batch"]
     table = totals.to_polars().join(new.to_polars(), on=keys, how="left")
     table = table.with_columns(
@@ -35,11 +38,14 @@ def daily_totals(impressions: ibis.Table, users: ibis.Table) -> pl.DataFrame:
     return DAILY_TOTALS.validate(table.select(list(DAILY_TOTALS.columns)).sort(keys))
 
 
-def returning_user_totals(impressions: ibis.Table, users: ibis.Table) -> pl.DataFrame:
+def returning_user_totals(
+    impressions: ibis.Table, users: ibis.Table, time_zone: str = "UTC"
+) -> pl.DataFrame:
     """One row per group, batch and KPI: users with several days, on the first day and after it."""
-    returning = users.filter(_day(users.last_ts) > _day(users.first_ts))
-    days = returning.select(first_user="user", first_day=_day(returning.first_ts))
-    first = impressions.mutate(day=_day(impressions.ts))
+    offsets = _offsets(users, time_zone)
+    returning = users.filter(local_day(users.last_ts, offsets) > local_day(users.first_ts, offsets))
+    days = returning.select(first_user="user", first_day=local_day(returning.first_ts, offsets))
+    first = impressions.mutate(day=local_day(impressions.ts, offsets))
     # later totals are the difference, so only one day of each user is aggregated again
     first = first.join(days, [("user", "first_user"), ("day", "first_day")])
     first = first.group_by("user").agg(**log_totals(first))
@@ -49,8 +55,8 @@ def returning_user_totals(impressions: ibis.Table, users: ibis.Table) -> pl.Data
         m, later_m = _by_period(both_periods, trials)
         y, later_y = _by_period(both_periods, successes)
         both = (m > 0) & (later_m > 0)
-        # integer millionths, whose sums do not depend on the order of the users
-        scaled = _MILLION * m * later_y // later_m.nullif(0)
+        # integers, whose sums do not depend on the order of the users
+        scaled = _scale(successes) * m * later_y // later_m.nullif(0)
         found |= {
             f"{kpi}_users": both.cast("int64").sum(),
             f"{kpi}_trials": m.sum(where=both),
@@ -61,6 +67,11 @@ def returning_user_totals(impressions: ibis.Table, users: ibis.Table) -> pl.Data
         **{name: total.cast("int64") for name, total in found.items()}
     )
     return RETURNING_USER_TOTALS.validate(_by_kpi(wide.to_polars()))
+
+
+def _scale(successes: str) -> int:
+    """Resolution of later successes: revenue, in cents, would exceed 64 bits in millionths."""
+    return 1 if successes == "revenue" else _MILLION
 
 
 def _by_period(users: Any, name: str) -> tuple[Any, Any]:
@@ -82,16 +93,21 @@ def _by_kpi(wide: pl.DataFrame) -> pl.DataFrame:
             users=f"{kpi}_users",
             trials=f"{kpi}_trials",
             first_day_successes=f"{kpi}_first",
-            later_successes=pl.col(f"{kpi}_later") / _MILLION,
+            later_successes=pl.col(f"{kpi}_later") / _scale(successes),
         )
-        for kpi in TERMS
+        for kpi, (_, successes) in TERMS.items()
     ]
     known = (pl.col("users") > 0) & pl.col("first_day_successes").is_not_null()
     return pl.concat(tables).filter(known).sort("kpi", "group", "batch")
 
 
-def _day(ts: Any) -> Any:
-    return (ts // DAY_MS).cast("int32")
+def _offsets(users: Any, time_zone: str) -> list[tuple[int, int]]:
+    """The offsets of the time zone in the time of the log."""
+    if time_zone == "UTC":
+        return [(0, 0)]
+    times = users.aggregate(first=users.first_ts.min(), last=users.last_ts.max()).to_polars()
+    first, last = times.row(0)
+    return offsets_of(time_zone, first, last) if first is not None else [(0, 0)]
 
 
 def _batch(user: Any) -> Any:

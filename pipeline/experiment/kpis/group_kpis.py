@@ -16,6 +16,9 @@ import polars as pl
 
 from pipeline.experiment.kpis.contracts import COUNTS, GROUP_KPIS, TERMS, USER_SUMS
 
+_WIDE = "decimal(19, 0)"
+"""Products of two such numbers have 128 bits."""
+
 
 def per_user_totals(impressions: ibis.Table) -> ibis.Table:
     """One row per user: impressions and their outcomes.
@@ -40,11 +43,24 @@ def group_counts(users: ibis.Table, by: Sequence[str] = ("group",)) -> ibis.Tabl
         m, y = columns[trials], columns[successes]
         found |= {
             f"{kpi}_users": (m > 0).sum(),
-            f"{kpi}_sum_mm": (m * m).sum(),
-            f"{kpi}_sum_my": (m * y).sum(),
-            f"{kpi}_sum_yy": (y * y).sum(),
+            f"{kpi}_sum_mm": sum_of_products(trials, m, m),
+            f"{kpi}_sum_my": sum_of_products(successes, y, m),
+            f"{kpi}_sum_yy": sum_of_products(successes, y, y),
         }
-    return users.group_by(*by).agg(**{n: total.cast("int64") for n, total in found.items()})
+    return users.group_by(*by).agg(**{n: total_of(n, total) for n, total in found.items()})
+
+
+def sum_of_products(term: str, first: Any, other: Any) -> Any:
+    """Σ first · other, exact for units and revenue, too, whose products may exceed 64 bits.
+
+    ``term`` is the count or amount that ``first`` has, in the engine's 64-bit integers.
+    """
+    return ((first.cast(_WIDE) if term in {"units", "revenue"} else first) * other).sum()
+
+
+def total_of(name: str, total: Any) -> Any:
+    """A sum as it leaves the engine: those of products are rounded once."""
+    return total.cast("float64" if "_sum_" in name else "int64")
 
 
 def group_kpis(counts: pl.DataFrame, preferences: Mapping[str, str]) -> pl.DataFrame:
@@ -70,6 +86,7 @@ def group_kpis(counts: pl.DataFrame, preferences: Mapping[str, str]) -> pl.DataF
     groups = pl.DataFrame(pairs, schema=["group", "preference_id"], orient="row")
     rows = groups.join(counts, on="group", how="left")
     rows = rows.with_columns(pl.exclude("group", "preference_id").fill_null(0))
+    rows = rows.with_columns(pl.col("^.*_sum_(mm|my|yy)$").cast(pl.Float64))
     tables = [
         rows.select(
             "group",

@@ -19,7 +19,12 @@ from pipeline.experiment.kpis.contracts import (
     SEGMENT_KPIS,
     TERMS,
 )
-from pipeline.experiment.kpis.group_kpis import group_counts, group_kpis
+from pipeline.experiment.kpis.group_kpis import (
+    group_counts,
+    group_kpis,
+    sum_of_products,
+    total_of,
+)
 from pipeline.experiment.log.log_files import PRE_PERIOD_COUNTS
 
 UNKNOWN_SEGMENT = "unknown"
@@ -70,14 +75,15 @@ def pre_period_sums(users: ibis.Table, covariates: Any) -> pl.DataFrame | None:
         m, y = joined[trials], joined[successes]
         a, b = joined[f"{trials}_before"].fill_null(0), joined[f"{successes}_before"].fill_null(0)
         factors: dict[str, Any] = {"m": m, "y": y, "a": a, "b": b}
-        found |= {f"{kpi}_{term}": _product(factors, term).sum() for term in PRE_PERIOD_TERMS}
-    wide = joined.group_by("group").agg(**{n: total.cast("int64") for n, total in found.items()})
+        found |= {f"{kpi}_sum_{term}": _sum(factors, term, successes) for term in PRE_PERIOD_TERMS}
+    wide = joined.group_by("group").agg(**{n: total_of(n, total) for n, total in found.items()})
     return _by_kpi(wide.to_polars(), kpis)
 
 
-def _product(factors: dict[str, Any], term: str) -> Any:
+def _sum(factors: dict[str, Any], term: str, successes: str) -> Any:
+    """The sum of a factor, or of the product of two; ``successes`` is the amount of y and b."""
     first, *others = (factors[name] for name in term)
-    return first * others[0] if others else first
+    return sum_of_products(successes, first, others[0]) if others else first.sum()
 
 
 def _has_values(covariates: Any, name: str) -> bool:
@@ -90,7 +96,7 @@ def _by_kpi(wide: pl.DataFrame, kpis: list[Kpi]) -> pl.DataFrame:
             "group",
             kpi=pl.lit(kpi.value),
             users="n_users",
-            **{f"sum_{term}": f"{kpi}_{term}" for term in PRE_PERIOD_TERMS},
+            **{f"sum_{term}": f"{kpi}_sum_{term}" for term in PRE_PERIOD_TERMS},
         )
         for kpi in kpis
     ]

@@ -25,8 +25,10 @@ _DECIMAL = "DECIMAL(25, 6)"
 _NUMBER = "-?[0-9]+([.][0-9]+)?"
 _DATE_TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?"
 _ZONE = "(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
+_TIME_ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+_TIME_NAIVE = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
 _MILLISECONDS = {LogTime.SECONDS: "1000", LogTime.MILLISECONDS: "1", LogTime.MICROSECONDS: "0.001"}
-_ID_TYPES = "strings or integers"
+_ID_TYPES = "strings or integers (ids that became 1965.0 match nothing: cast them to integers)"
 
 
 def quote_identifier(name: str) -> str:
@@ -79,17 +81,22 @@ def missing_columns(table: LogTable, present: Mapping[str, str], columns: LogCol
 
 
 def column_sql(
-    table: LogTable, present: Mapping[str, str], types: Mapping[str, str], columns: LogColumns
+    table: LogTable,
+    present: Mapping[str, str],
+    types: Mapping[str, str],
+    columns: LogColumns,
+    *,
+    time_zone: str = "UTC",
 ) -> tuple[dict[str, str], list[str]]:
     """SQL of every column of a file in the contract's type, and the columns of the wrong type.
 
     ``present`` has the contract columns of the file, with their names in it; ``types`` has DuckDB's
-    types of all its columns.
+    types of all its columns; ``time_zone`` is that of local times.
     """
     typed: dict[str, str] = {}
     problems: list[str] = []
     for name, column in present.items():
-        convert = _converter(name, COLUMNS[table][name], columns)
+        convert = _converter(name, COLUMNS[table][name], columns, time_zone)
         sql, expected = convert(f"raw.{quote_identifier(column)}", types[column])
         if sql is None:
             problems.append(f"{column} is {types[column]}, expected {expected}")
@@ -123,13 +130,13 @@ _Converter = Callable[[str, str], tuple[str | None, str]]
 type) and a description of the suitable types."""
 
 
-def _converter(name: str, dtype: Any, columns: LogColumns) -> _Converter:
+def _converter(name: str, dtype: Any, columns: LogColumns, time_zone: str) -> _Converter:
     if dtype == pl.String:
         return _string
     if dtype == pl.Boolean:
         return _boolean
     if name == "ts":
-        return lambda column, found: _time(column, found, columns.time)
+        return lambda column, found: _time(column, found, columns.time, time_zone)
     factor = columns.revenue_unit if name == "revenue" else 1
     target = "BIGINT" if dtype == pl.Int64 else "INTEGER"
     return lambda column, found: (_integer(column, found, factor, target), "numbers")
@@ -153,29 +160,41 @@ def _boolean(column: str, found: str) -> tuple[str | None, str]:
     return None, expected
 
 
-def _time(column: str, found: str, time: LogTime) -> tuple[str | None, str]:
+def _time(column: str, found: str, time: LogTime, time_zone: str) -> tuple[str | None, str]:
+    """Milliseconds; a timestamp with a zone has one meaning, whatever the setting."""
+    if found in _TIME_ZONED:
+        return f"epoch_us(CAST({column} AS TIMESTAMP WITH TIME ZONE)) // 1000", ""
     if time in _MILLISECONDS:
         return _numeric_time(column, found, _MILLISECONDS[time]), (
-            f"a number (experiment.columns.time: {time}); for dates set iso8601 or iso8601-utc"
+            f"a number (experiment.columns.time: {time}) or a timestamp with a zone; for dates and "
+            "timestamps set iso8601, iso8601-utc or iso8601-local"
         )
     zoned = time is LogTime.ISO8601
     expected = (
-        "a time with a zone (experiment.columns.time: iso8601); for times without set iso8601-utc"
+        "a time with a zone (experiment.columns.time: iso8601); for times without set iso8601-utc or "
+        "iso8601-local, for numbers ms, s or us"
         if zoned
-        else "a time without a zone (experiment.columns.time: iso8601-utc); for times with set iso8601"
+        else f"a time without a zone (experiment.columns.time: {time}); for times with a zone set "
+        "iso8601, for numbers ms, s or us"
     )
-    target = "TIMESTAMP WITH TIME ZONE" if zoned else "TIMESTAMP"
     if found == "VARCHAR":
         pattern = _DATE_TIME + (_ZONE if zoned else "")
+        target = "TIMESTAMP WITH TIME ZONE" if zoned else "TIMESTAMP"
+        moment = _in_zone(f"TRY_CAST({column} AS {target})", time, time_zone)
         # epoch_ms would round
-        milliseconds = f"epoch_us(TRY_CAST({column} AS {target})) // 1000"
+        milliseconds = f"epoch_us({moment}) // 1000"
         return (
             f"CASE WHEN regexp_full_match({column}, '{pattern}') THEN {milliseconds} END",
             expected,
         )
-    naive = {"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}
-    suitable = found == target if zoned else found in naive
-    return (f"epoch_us(CAST({column} AS {target})) // 1000" if suitable else None), expected
+    if zoned or found not in _TIME_NAIVE:
+        return None, expected
+    moment = _in_zone(f"CAST({column} AS TIMESTAMP)", time, time_zone)
+    return f"epoch_us({moment}) // 1000", expected
+
+
+def _in_zone(timestamp: str, time: LogTime, time_zone: str) -> str:
+    return f"timezone('{time_zone}', {timestamp})" if time is LogTime.ISO8601_LOCAL else timestamp
 
 
 def _numeric_time(column: str, found: str, factor: str) -> str | None:
@@ -183,7 +202,15 @@ def _numeric_time(column: str, found: str, factor: str) -> str | None:
         return f"TRY_CAST({column} AS BIGINT)"
     # a 32-bit float resolves seconds since 1970 to two minutes only
     exact = None if found == "FLOAT" else _decimal(column, found)
-    return exact and f"TRY_CAST(floor({exact} * {factor}) AS BIGINT)"
+    sql = exact and f"TRY_CAST(floor({exact} * {factor}) AS BIGINT)"
+    in_text = found == "VARCHAR" and factor == "1"
+    return _integer_first(column, "BIGINT", sql) if sql and in_text else sql
+
+
+def _integer_first(column: str, target: str, otherwise: str) -> str:
+    """SQL of an integer from text, which is most often written without a point."""
+    is_integer = f"regexp_full_match({column}, '-?[0-9]+')"
+    return f"CASE WHEN {is_integer} THEN TRY_CAST({column} AS {target}) ELSE {otherwise} END"
 
 
 def _integer(column: str, found: str, factor: int, target: str) -> str | None:
@@ -193,7 +220,8 @@ def _integer(column: str, found: str, factor: int, target: str) -> str | None:
     if exact is None:
         return None
     value = f"{exact} * {factor}"
-    return f"CASE WHEN {value} = floor({value}) THEN TRY_CAST({value} AS {target}) END"
+    sql = f"CASE WHEN {value} = floor({value}) THEN TRY_CAST({value} AS {target}) END"
+    return _integer_first(column, target, sql) if found == "VARCHAR" and factor == 1 else sql
 
 
 def _decimal(column: str, found: str) -> str | None:

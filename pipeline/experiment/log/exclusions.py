@@ -10,15 +10,33 @@ import polars as pl
 
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.experiment.log.reasons import (
+    TWO_GROUPS,
+    WRONG_GROUP,
+    RowKind,
+    bot_reason,
+    kind_of,
+)
 from pipeline.experiment.log.row_validation import LogRules
 
 _DUPLICATES = """
 CREATE OR REPLACE TEMP TABLE duplicates AS
-SELECT "row", source FROM (
-    SELECT rowid AS "row", source, row_number() OVER (
+SELECT "row", source, user, "group" FROM (
+    SELECT rowid AS "row", source, user, "group", row_number() OVER (
         PARTITION BY impression ORDER BY source, ts, user, clicked, ordered, units, revenue) AS n
     FROM logged_impressions WHERE hash(impression) IN (SELECT "hash" FROM repeated_hashes))
 WHERE n > 1
+"""
+
+_REJECT_DUPLICATES = """
+INSERT INTO rejected_rows
+SELECT source, $kind, 'duplicate impression', "group", count(*) FROM duplicates GROUP BY ALL
+"""
+
+_FAULTY_DUPLICATES = """
+INSERT INTO faulty_rows
+SELECT 'impressions', 'duplicate impression', NULL, user, "group", count(*) FROM duplicates
+GROUP BY ALL
 """
 
 _USER_GROUPS = """
@@ -50,10 +68,8 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         'DELETE FROM logged_impressions WHERE rowid IN (SELECT "row" FROM duplicates)'
     )
-    connection.execute(
-        "INSERT INTO rejected_rows SELECT source, 'duplicate impression', count(*) FROM duplicates "
-        "GROUP BY source"
-    )
+    connection.execute(_REJECT_DUPLICATES, {"kind": RowKind.DUPLICATE})
+    connection.execute(_FAULTY_DUPLICATES)
 
 
 def exclude_users(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) -> None:
@@ -64,25 +80,27 @@ def exclude_users(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogR
     connection.execute(_USER_GROUPS)
     users = pl.DataFrame(connection.sql('SELECT user, "group" FROM user_groups').to_arrow_table())
     in_two = users.filter(pl.col("user").is_duplicated())
-    found = [in_two.select("user", reason=pl.lit("user in two groups"))]
+    found = [in_two.select("user", reason=pl.lit(TWO_GROUPS))]
     if isinstance(plan, TrafficPlan):  # external variants were assigned by another system
         assigned = replace(plan, enabled=True).assign_many(users["user"])
         users = users.with_columns(assigned.rename({"group": "assigned"}))
         outside = users.filter(pl.col("reason").is_not_null()).select("user", "reason")
         differing = users.filter(pl.col("group").ne_missing(pl.col("assigned")))
-        reason = pl.lit("group differs from the assignment")
+        reason = pl.lit(WRONG_GROUP)
         found = [outside, *found, differing.select("user", reason=reason)]
     most = rules.impressions_per_hour
     busy = connection.execute(_BOTS, {"most": most}).fetchall()
     bots = pl.DataFrame({"user": [user for (user,) in busy]}, schema={"user": pl.String})
-    found.append(bots.select("user", reason=pl.lit(f"more than {most} impressions per hour")))
+    found.append(bots.select("user", reason=pl.lit(bot_reason(most))))
     excluded = pl.concat(found).unique("user", keep="first", maintain_order=True)
     connection.execute("DELETE FROM excluded_users")
     if excluded.height:
+        kinds = {reason: kind_of(reason).value for reason in excluded["reason"].unique()}
+        excluded = excluded.with_columns(kind=pl.col("reason").replace_strict(kinds))
         connection.register("excluded", excluded.to_arrow())
-        connection.execute("INSERT INTO excluded_users SELECT user, reason FROM excluded")
+        connection.execute("INSERT INTO excluded_users SELECT user, reason, kind FROM excluded")
         connection.unregister("excluded")
         connection.execute(
-            "INSERT INTO excluded_rows SELECT source, reason, count(*) FROM logged_impressions "
-            "JOIN excluded_users USING (user) GROUP BY source, reason"
+            'INSERT INTO excluded_rows SELECT source, kind, reason, "group", count(*) '
+            "FROM logged_impressions JOIN excluded_users USING (user) GROUP BY ALL"
         )

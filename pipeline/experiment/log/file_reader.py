@@ -1,8 +1,7 @@
 """Read one log file into the view ``staged_rows``: typed, but not validated.
 
-Parquet files must have the contract's types (integers of any width). Fields of CSV and JSON lines are
-parsed; a field of the wrong type sets ``has_wrong_type`` of its row. A malformed file (truncated, a row
-with an additional field, invalid UTF-8) is refused as a whole.
+A field of the wrong type sets ``has_wrong_type`` of its row. A malformed file (truncated, a row with an
+additional field, invalid UTF-8) is refused as a whole, as is a column without a suitable type.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,13 +12,10 @@ from typing import Any
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 
-from pipeline.core.errors import LogError
-from pipeline.datasets.io.blocks import is_compressed
+from pipeline.core.errors import DataError, LogError
+from pipeline.datasets.io.files import duckdb_path, is_compressed, open_stream
 from pipeline.experiment.log.column_mapping import (
-    INTEGERS,
-    boolean_sql,
     column_sql,
     missing_columns,
     quote_identifier,
@@ -31,11 +27,11 @@ from pipeline.experiment.log.log_files import (
     OUTCOMES,
     REQUIRED,
     REVENUE,
+    LogFile,
     LogFormat,
     LogTable,
-    format_of,
-    table_of,
 )
+from pipeline.experiment.log.row_validation import LogRules
 from pipeline.study import LogColumns
 
 _SQL_TYPE: dict[Any, str] = {
@@ -47,21 +43,23 @@ _SQL_TYPE: dict[Any, str] = {
 
 _READ_CSV = """
 CREATE OR REPLACE TEMP TABLE text_rows AS SELECT * FROM read_csv(
-    $path, all_varchar = true, header = true, delim = ',', quote = '"', escape = '"', comment = '',
-    skip = 0, strict_mode = true, null_padding = false, ignore_errors = false,
-    hive_partitioning = false)
+    $path, all_varchar = true, header = true, delim = $separator, quote = '"', escape = '"',
+    comment = '', skip = 0, strict_mode = true, null_padding = false, ignore_errors = false,
+    compression = 'none', hive_partitioning = false)
 """
 
 _READ_HEADER = """
-SELECT * FROM read_csv($path, all_varchar = true, header = false, delim = ',', quote = '"',
-    escape = '"', comment = '', skip = 0, hive_partitioning = false) LIMIT 1
+SELECT * FROM read_csv($path, all_varchar = true, header = false, delim = $separator, quote = '"',
+    escape = '"', comment = '', skip = 0, compression = 'none', hive_partitioning = false) LIMIT 1
 """
 
 _READ_JSON = """
 CREATE OR REPLACE TEMP TABLE text_rows AS SELECT * FROM read_json(
-    $path, format = 'newline_delimited', columns = $columns, ignore_errors = false,
+    $path, format = $format, columns = $columns, ignore_errors = false, compression = 'none',
     hive_partitioning = false)
 """
+
+_SEPARATORS = ",;\t|"
 
 _OF_ORDERS = ("units", REVENUE)
 """Columns that only ordered impressions have; JSON lines may omit them."""
@@ -70,6 +68,7 @@ _NO_HEADER = "column0"
 """DuckDB's name of the column of an empty file."""
 
 _CHUNK = 1 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,33 +88,34 @@ class StagedFile:
 
 
 def stage_file(
-    connection: duckdb.DuckDBPyConnection, file: Path, columns: LogColumns | None = None
+    connection: duckdb.DuckDBPyConnection, file: LogFile, rules: LogRules, scratch: Path
 ) -> StagedFile:
     """Create ``staged_rows`` from one file: all columns of its table, and ``has_wrong_type``.
 
     Args:
         connection: The experiment's database.
         file: The file.
-        columns: Column mapping; None for a file that follows the contract.
+        rules: Column mapping and time zone of the log.
+        scratch: A temporary folder, which must exist as long as the rows are read.
 
     Raises:
         LogError: if the file is malformed, or a column is missing or has the wrong type.
     """
-    table, file_format = table_of(file), format_of(file)
+    table, columns = file.table, rules.columns
     names = _contract_columns(table) if columns is None else resolve_columns(table, columns)
-    rows, types = _load(connection, file, names.values())
-    if file_format.is_text and not rows and list(types) in ([], [_NO_HEADER]):
+    rows, types, repeated = _load(connection, file, names.values(), scratch)
+    if file.format.is_text and not rows and list(types) in ([], [_NO_HEADER]):
         _stage(connection, table, {}, "false")
         return StagedFile(0, tuple(COLUMNS[table]))
     present = {name: column for name, column in names.items() if column in types}
     optional = {name: names[name] for name in _OF_ORDERS if name in names}
-    optional = optional if file_format is LogFormat.JSON_LINES else {}
+    optional = optional if file.format is LogFormat.JSON else {}
+    mapping = columns or LogColumns()
+    typed, problems = column_sql(table, present, types, mapping, time_zone=rules.time_zone)
     if columns is None:
-        typed, problems = _contract_sql(table, types, present, is_text=file_format.is_text)
+        problems += _missing_of_contract(table, types)
     else:
-        typed, problems = column_sql(table, present, types, columns)
         problems += missing_columns(table, optional | present, columns)
-    repeated = _repeated_columns(connection, file, types, present.values())
     problems += [f"{column} occurs twice" for column in repeated]
     _refuse(file, types, problems)
     found = typed if columns is None else with_derived_columns(table, typed)
@@ -138,22 +138,27 @@ def _contract_columns(table: LogTable) -> dict[str, str]:
 
 
 def _load(
-    connection: duckdb.DuckDBPyConnection, file: Path, names: Iterable[str]
-) -> tuple[int, dict[str, str]]:
-    """Load a file as ``raw``; returns its number of rows and its columns with DuckDB's types."""
+    connection: duckdb.DuckDBPyConnection, file: LogFile, names: Iterable[str], scratch: Path
+) -> tuple[int, dict[str, str], list[str]]:
+    """Load a file as ``raw``.
+
+    Returns its number of rows, its columns with DuckDB's types, and the wanted columns it has twice.
+    """
+    repeated: list[str] = []
     with as_log_errors(file):
-        if format_of(file).is_text:
-            _load_text(connection, file, names)
+        if file.format.is_text:
+            repeated = _load_text(connection, file, list(names), scratch)
             raw = connection.table("text_rows")
         else:
-            raw = connection.read_parquet(str(file), hive_partitioning=False)
+            path = duckdb_path(file.path, scratch)
+            raw = connection.read_parquet(path, hive_partitioning=False)
         connection.register("raw", raw)
         described = connection.execute("DESCRIBE raw").fetchall()
         types = {name: dtype for name, dtype, *_ in described}
         (rows,) = connection.execute("SELECT count(*) FROM raw").fetchone() or (0,)
-        if format_of(file) is LogFormat.JSON_LINES:
+        if file.format is LogFormat.JSON:
             types = _with_values(connection, types)
-    return rows, types
+    return rows, types, repeated
 
 
 def _stage(
@@ -189,31 +194,53 @@ def _any_order(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 @contextmanager
-def as_log_errors(file: Path) -> Iterator[None]:
+def as_log_errors(file: LogFile) -> Iterator[None]:
     """Convert DuckDB's errors on a file to :class:`LogError`."""
     try:
         yield
-    except (duckdb.Error, OSError) as error:
+    except (duckdb.Error, DataError, OSError, UnicodeDecodeError) as error:
         details = " ".join(str(error).split())[:300]
         msg = (
-            f"{file.name} cannot be read completely as {format_of(file).value}, and none of its rows "
-            f"are ingested; restore or fix the file. DuckDB reports: {details}"
+            f"{file.source} cannot be read completely as {file.format.value}, and none of its rows "
+            f"are ingested; restore or fix the file. The reader reports: {details}"
         )
         raise LogError(msg) from error
 
 
-def _load_text(connection: duckdb.DuckDBPyConnection, file: Path, names: Iterable[str]) -> None:
-    """Load a text file as the table ``text_rows``; of JSON lines, only the named members."""
-    if is_compressed(file):
-        # DuckDB accepts a truncated zst file, and does not verify the checksum of gz
-        with pa.input_stream(str(file), compression="detect") as stream:
-            while stream.read(_CHUNK):
-                pass
-    if format_of(file) is LogFormat.CSV:
-        connection.execute(_READ_CSV, {"path": str(file)})
-    else:
-        columns = dict.fromkeys(names, "VARCHAR")
-        connection.execute(_READ_JSON, {"path": str(file), "columns": columns})
+def _load_text(
+    connection: duckdb.DuckDBPyConnection, file: LogFile, names: list[str], scratch: Path
+) -> list[str]:
+    """Load a text file as the table ``text_rows``; of JSON, only the named members.
+
+    Returns the names that the header of a CSV repeats.
+    """
+    path = Path(duckdb_path(file.path, scratch))
+    if is_compressed(file.path):  # to its end, whose checksum DuckDB does not verify
+        path = scratch / "decompressed"
+        with open_stream(file.path) as stream, path.open("wb") as plain:
+            while chunk := stream.read(_CHUNK):
+                plain.write(chunk)
+    with path.open("rb") as stream:
+        head = stream.read(_CHUNK).removeprefix(_BYTE_ORDER_MARK).lstrip()
+    try:
+        if file.format is LogFormat.JSON:
+            columns = dict.fromkeys(names, "VARCHAR")
+            layout = "array" if head.startswith(b"[") else "newline_delimited"
+            parameters = {"path": str(path), "columns": columns, "format": layout}
+            connection.execute(_READ_JSON, parameters)
+            return []
+        parameters = {"path": str(path), "separator": _separator(head)}
+        connection.execute(_READ_CSV, parameters)
+        return _repeated_columns(connection, parameters, names)
+    finally:
+        if is_compressed(file.path):
+            path.unlink()
+
+
+def _separator(head: bytes) -> str:
+    """The most frequent separator in the header."""
+    line = head.split(b"\n", 1)[0].decode("utf-8", errors="replace")
+    return max(_SEPARATORS, key=line.count)
 
 
 def _with_values(connection: duckdb.DuckDBPyConnection, types: dict[str, str]) -> dict[str, str]:
@@ -224,57 +251,31 @@ def _with_values(connection: duckdb.DuckDBPyConnection, types: dict[str, str]) -
 
 
 def _repeated_columns(
-    connection: duckdb.DuckDBPyConnection,
-    file: Path,
-    types: Mapping[str, str],
-    names: Iterable[str],
+    connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, str], names: Iterable[str]
 ) -> list[str]:
     """Repeated names in the header of a CSV; DuckDB appends a number to repetitions."""
+    types = {name for name, *_ in connection.execute("DESCRIBE text_rows").fetchall()}
     numbered = [name for name in names if f"{name}_1" in types]
-    if not numbered or format_of(file) is not LogFormat.CSV:
+    if not numbered:
         return []
-    header = connection.execute(_READ_HEADER, {"path": str(file)}).fetchone() or ()
+    ((*header,),) = connection.execute(_READ_HEADER, dict(parameters)).fetchall()
     return [name for name in numbered if header.count(name) > 1]
 
 
-def _refuse(file: Path, types: Mapping[str, str], problems: Sequence[str]) -> None:
+def _refuse(file: LogFile, types: Mapping[str, str], problems: Sequence[str]) -> None:
     if problems:
         msg = (
-            f"{file.name}: {'; '.join(problems)}; found {sorted(types)}; expected columns: "
-            "see docs/experiment-log.md"
+            f"{file.source}: {'; '.join(problems)}; found {sorted(types)}; it is read as {file.table} by "
+            "its name, or name the files of a table in experiment.files; expected columns: see "
+            "docs/experiment-log.md"
         )
         raise LogError(msg)
 
 
-def _contract_sql(
-    table: LogTable, types: Mapping[str, str], present: Mapping[str, str], *, is_text: bool
-) -> tuple[dict[str, str], list[str]]:
-    """SQL of every column of a file that follows the contract, and the problems of the file."""
+def _missing_of_contract(table: LogTable, types: Mapping[str, str]) -> list[str]:
+    """Missing columns of a file that follows the contract."""
     required = REQUIRED[table]
     outcomes = OUTCOMES if table is LogTable.IMPRESSIONS else ()
     if not any(name in types for name in outcomes):  # clicks and orders are in separate files
         required = [name for name in required if name not in outcomes]
-    problems = [f"{name} is missing" for name in required if name not in types]
-    expected = {name: COLUMNS[table][name] for name in present}
-    if not is_text:
-        problems += [
-            f"{name} is {types[name]}, expected {_SQL_TYPE[dtype]}"
-            for name, dtype in expected.items()
-            if types[name] != _SQL_TYPE[dtype]
-            and not (types[name] in INTEGERS and dtype in {pl.Int64, pl.Int32})
-        ]
-    typed = {name: _typed(name, dtype, is_text=is_text) for name, dtype in expected.items()}
-    return typed, problems
-
-
-def _typed(name: str, dtype: Any, *, is_text: bool) -> str:
-    """SQL of a column in the contract's type; null where a field has another type."""
-    column = f'raw."{name}"'
-    if dtype == pl.String:
-        return column
-    if not is_text:
-        return column if dtype == pl.Boolean else f"TRY_CAST({column} AS {_SQL_TYPE[dtype]})"
-    if dtype == pl.Boolean:
-        return boolean_sql(column)
-    is_integer = f"regexp_full_match({column}, '-?[0-9]+')"
-    return f"CASE WHEN {is_integer} THEN TRY_CAST({column} AS {_SQL_TYPE[dtype]}) END"
+    return [f"{name} is missing" for name in required if name not in types]

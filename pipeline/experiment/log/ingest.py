@@ -11,27 +11,30 @@ Readers use the view ``impressions``: one row per impression of a user in the ex
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 
 from models.progress import track
-from pipeline.artifacts.storage import atomic_file, md5
+from pipeline.artifacts.storage import atomic_file
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log.attribution import attribute_outcomes
 from pipeline.experiment.log.exclusions import drop_duplicates, exclude_users
-from pipeline.experiment.log.file_reader import as_log_errors, stage_file
-from pipeline.experiment.log.log_coverage import INAPPLICABLE, detect_log_coverage
-from pipeline.experiment.log.log_files import LogTable, table_of
-from pipeline.experiment.log.row_validation import LogRules, rejection_sql
+from pipeline.experiment.log.insert_rows import Staging, insert_file
+from pipeline.experiment.log.log_coverage import detect_log_coverage
+from pipeline.experiment.log.log_files import LogFile
+from pipeline.experiment.log.log_folder import file_md5
+from pipeline.experiment.log.row_fates import check_unknown_groups, write_row_fates
+from pipeline.experiment.log.row_validation import LogRules
 from pipeline.experiment.log.user_covariates import deduplicate_users
 
-_SCHEMA_VERSION = 5
+_SCHEMA_VERSION = 6
 """Version of the database schema; databases of an older version are rebuilt."""
 
 _TABLES = """
@@ -46,26 +49,22 @@ CREATE TABLE IF NOT EXISTS logged_orders (impression VARCHAR, user VARCHAR, item
     units INTEGER, revenue BIGINT, source VARCHAR);
 CREATE TABLE IF NOT EXISTS user_covariates (user VARCHAR, segment VARCHAR, impressions BIGINT,
     clicks BIGINT, orders BIGINT, units BIGINT, revenue BIGINT, source VARCHAR);
-CREATE TABLE IF NOT EXISTS rejected_rows (source VARCHAR, reason VARCHAR, rows BIGINT);
-CREATE TABLE IF NOT EXISTS excluded_rows (source VARCHAR, reason VARCHAR, rows BIGINT);
-CREATE TABLE IF NOT EXISTS excluded_users (user VARCHAR, reason VARCHAR);
+CREATE TABLE IF NOT EXISTS rejected_rows (source VARCHAR, kind VARCHAR, reason VARCHAR,
+    "group" VARCHAR, rows BIGINT);
+CREATE TABLE IF NOT EXISTS excluded_rows AS FROM rejected_rows;
+CREATE TABLE IF NOT EXISTS faulty_rows ("table" VARCHAR, reason VARCHAR, impression VARCHAR,
+    user VARCHAR, "group" VARCHAR, rows BIGINT);
+CREATE TABLE IF NOT EXISTS outside_impressions ("hash" UBIGINT);
+CREATE TABLE IF NOT EXISTS excluded_users (user VARCHAR, reason VARCHAR, kind VARCHAR);
 CREATE TABLE IF NOT EXISTS outcomes (impression VARCHAR, clicked BOOLEAN, ordered BOOLEAN,
-    units INTEGER, revenue BIGINT);
-CREATE OR REPLACE VIEW rejected AS SELECT source, reason, sum(rows)::BIGINT AS rows
-    FROM (FROM rejected_rows UNION ALL FROM excluded_rows) GROUP BY source, reason;
+    units BIGINT, revenue BIGINT);
+CREATE OR REPLACE VIEW rejected AS SELECT source, kind, reason, sum(rows)::BIGINT AS rows
+    FROM (FROM rejected_rows UNION ALL FROM excluded_rows) GROUP BY source, kind, reason;
 """
-"""``rejected_rows`` counts rows that are invalid by themselves or duplicates; ``excluded_rows``, which
-every ingestion computes again, those rejected because of the rest of the log."""
-
-_INSERT = {
-    LogTable.IMPRESSIONS: 'INSERT INTO logged_impressions SELECT impression, user, "group", item, ts, '
-    "clicked, ordered, units, revenue, $source",
-    LogTable.CLICKS: "INSERT INTO logged_clicks SELECT impression, user, item, ts, $source",
-    LogTable.ORDERS: "INSERT INTO logged_orders SELECT impression, user, item, ts, units, revenue, "
-    "$source",
-    LogTable.USERS: "INSERT INTO user_covariates SELECT user, segment, impressions, clicks, orders, "
-    "units, revenue, $source",
-}
+"""``rejected_rows`` counts rows that are invalid or out of scope by themselves, and duplicates;
+``excluded_rows``, which every ingestion computes again, those rejected because of the rest of the log.
+``faulty_rows`` has the invalid ones with what they say of their user and group, and
+``outside_impressions`` the hashed ids of impressions out of scope, whose events are out of scope, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class Ingestion:
 
 
 def ingest(
-    files: list[Path],
+    files: Sequence[LogFile],
     plan: Plan,
     database: Path,
     *,
@@ -100,19 +99,19 @@ def ingest(
             row is usable. The database is then unchanged.
     """
     rules = rules or LogRules()
-    md5s = {file.name: md5(file) for file in files}
+    md5s = {file.source: file_md5(file) for file in files}
     fingerprint = _fingerprint(plan, rules)
     known = _known_files(database, files, md5s, fingerprint)
     if len(known) == len(files):
         check(database)
         return _read_only(database)
-    new = [file for file in sorted(files, key=_sort_key) if file.name not in known]
+    new = [file for file in sorted(files, key=_sort_key) if file.source not in known]
     with atomic_file(database) as fresh:
         for leftover in (fresh, _write_ahead_log(fresh)):
             leftover.unlink(missing_ok=True)
         if known:
             shutil.copyfile(database, fresh)
-        entries = {file: (md5s[file.name], fingerprint) for file in new}
+        entries = {file: (md5s[file.source], fingerprint) for file in new}
         result = _update(fresh, entries, plan, rules)
         check(fresh)
     _write_ahead_log(database).unlink(missing_ok=True)  # of the database that was replaced
@@ -125,13 +124,20 @@ def _write_ahead_log(database: Path) -> Path:
 
 
 def _update(
-    database: Path, new: dict[Path, tuple[str, str]], plan: Plan, rules: LogRules
+    database: Path, new: dict[LogFile, tuple[str, str]], plan: Plan, rules: LogRules
 ) -> Ingestion:
     """Add new files, given with md5 and fingerprint, and derive the rest."""
-    with duckdb.connect(str(database), config={"preserve_insertion_order": False}) as connection:
+    with (
+        duckdb.connect(str(database), config={"preserve_insertion_order": False}) as connection,
+        TemporaryDirectory(prefix="paretoscope-") as scratch,
+    ):
         connection.execute(_TABLES)
         for file, entry in track(new.items(), len(new), "ingesting the log"):
-            _ingest_file(connection, file, plan, rules, entry=entry)
+            staging = Staging(connection, rules, Path(scratch))
+            insert_file(staging, file, plan, entry=entry)
+        connection.execute(
+            "CREATE OR REPLACE TABLE log_settings AS SELECT ? AS time_zone", [rules.time_zone]
+        )
         _derive(connection, plan, rules)
         result = _summary(connection, len(new))
     if not result.impressions:
@@ -147,18 +153,20 @@ def _derive(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) 
     drop_duplicates(connection)
     deduplicate_users(connection)
     exclude_users(connection, plan, rules)
+    check_unknown_groups(connection, plan)
     if coverage.by_events:
         attribute_outcomes(connection, rules, coverage.columns)
+    write_row_fates(connection, plan, by_events=coverage.by_events)
     connection.execute(coverage.view)
 
 
-def _sort_key(file: Path) -> tuple[str, str]:
+def _sort_key(file: LogFile) -> tuple[str, str]:
     """Order of ingestion."""
-    return table_of(file).value, file.name
+    return file.table.value, file.source
 
 
 def _known_files(
-    database: Path, files: list[Path], md5s: dict[str, str], fingerprint: str
+    database: Path, files: Sequence[LogFile], md5s: dict[str, str], fingerprint: str
 ) -> set[str]:
     """Files whose rows in ``database`` are still valid; empty if it must be rebuilt.
 
@@ -183,39 +191,6 @@ def _known_files(
     last = {table: name for table, name in keys if name in known}
     in_order = all(name in known or name > last.get(table, "") for table, name in keys)
     return known if in_order and len(known) == len(rows) else set()
-
-
-def _ingest_file(
-    connection: duckdb.DuckDBPyConnection,
-    file: Path,
-    plan: Plan,
-    rules: LogRules,
-    *,
-    entry: tuple[str, str],
-) -> None:
-    """Insert the valid rows of one file, and count the others by reason."""
-    table = table_of(file)
-    staged = stage_file(connection, file, rules.columns)
-    reason, parameters = rejection_sql(table, plan, rules, columns=staged.columns)
-    columns = [*staged.columns, *(f"{name}{INAPPLICABLE}" for name in staged.inapplicable)]
-    validated = f"FROM (SELECT *, {reason} AS reason FROM staged_rows)"  # noqa: S608 - own SQL
-    parameters |= {"source": file.name}
-    with as_log_errors(file):
-        connection.execute("BEGIN")
-        (inserted,) = connection.execute(
-            f"{_INSERT[table]} {validated} WHERE reason IS NULL", parameters
-        ).fetchone() or (0,)
-        if inserted < staged.rows:
-            connection.execute(
-                f"INSERT INTO rejected_rows SELECT $source, reason, count(*) {validated} "
-                "WHERE reason IS NOT NULL GROUP BY reason",
-                parameters,
-            )
-        connection.execute(
-            "INSERT INTO ingested_files VALUES (?, ?, ?, ?, ?, ?)",
-            [file.name, table.value, *entry, staged.rows, ", ".join(columns)],
-        )
-        connection.execute("COMMIT")
 
 
 def summarise(database: Path) -> dict[str, Any]:

@@ -1,21 +1,18 @@
 """The files of the experiment log: their tables, formats and columns.
 
 The serving endpoint, another serving system or the simulator writes them. A file is complete once it
-has its final name, and the name determines its table: ``clicks…`` and ``orders…`` are events,
-``users…`` user covariates, any other file has impressions. docs/experiment-log.md is the contract.
+has its final name. docs/experiment-log.md is the contract; :mod:`pipeline.experiment.log.log_folder`
+finds the files and says which table each has.
 """
 
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import IMPRESSIONS
-from pipeline.core.errors import LogError
-from pipeline.datasets.io.blocks import decompressed_suffix, is_compressed
-from pipeline.study import ExperimentConfig
 
 OUTCOMES = ("clicked", "ordered", "units")
 """Outcome columns of an impression, unless clicks and orders are in separate files."""
@@ -23,12 +20,6 @@ OUTCOMES = ("clicked", "ordered", "units")
 REVENUE = "revenue"
 """Optional column of impressions or orders: revenue as an integer in the currency's smallest unit, so
 that sums are exact."""
-
-CLICK_WITHOUT_IMPRESSION = "click without impression"
-ORDER_WITHOUT_CLICK = "order without click"
-"""Rejection reasons of events whose impression or click is missing, which indicates lost data."""
-REPEATED_CLICK = "repeated click on an impression"
-"""Rejection reason of the second and later clicks on an impression."""
 
 PRE_PERIOD_COUNTS = ("impressions", "clicks", "orders", "units", REVENUE)
 """Covariates of a user: counts and value from before the experiment."""
@@ -76,8 +67,8 @@ class LogFormat(Enum):
     """A file format; the value describes it to the user."""
 
     PARQUET = "parquet"
-    CSV = "CSV (UTF-8, one header, comma, the same number of fields in every row)"
-    JSON_LINES = "JSON lines (UTF-8, one object per line)"
+    CSV = "CSV (UTF-8, one header, one separator, the same number of fields in every row)"
+    JSON = "JSON (UTF-8, one object per line, or an array of objects)"
 
     @property
     def is_text(self) -> bool:
@@ -85,12 +76,22 @@ class LogFormat(Enum):
         return self is not LogFormat.PARQUET
 
 
-_FORMATS = {
-    ".parquet": LogFormat.PARQUET,
-    ".csv": LogFormat.CSV,
-    ".jsonl": LogFormat.JSON_LINES,
-    ".ndjson": LogFormat.JSON_LINES,
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFile:
+    """A file of the log.
+
+    Attributes:
+        path: Where it is.
+        source: Its path in the log's folder, by which messages and the database name it.
+        table: Its table.
+        format: Its format.
+    """
+
+    path: Path
+    source: str
+    table: LogTable
+    format: LogFormat
+
 
 EXTERNAL_PROVENANCE = {
     "origin": "real",
@@ -114,44 +115,3 @@ def write_table(table: LogTable, rows: pl.DataFrame, folder: Path) -> list[Path]
         part.drop("day").write_parquet(file)
         files.append(file)
     return files
-
-
-def log_folder(section: ExperimentConfig, paths: StudyPaths) -> Path:
-    """The folder of the log files: ``experiment.log_path``, or the simulator's."""
-    if section.log_path is not None:
-        return paths.root / section.log_path
-    return paths.require("experiment_log_files")
-
-
-def log_files(folder: Path) -> list[Path]:
-    """The log files in a folder, sorted by name.
-
-    Raises:
-        LogError: if there is none.
-    """
-    files = sorted(file for file in folder.glob("*") if _is_log_file(file))
-    if not files:
-        msg = (
-            f"no log file in {folder}; expected files with the suffix {', '.join(_FORMATS)} (text "
-            "files also with .gz or .zst). Set experiment.log_path to the folder of the log"
-        )
-        raise LogError(msg)
-    return files
-
-
-def _is_log_file(file: Path) -> bool:
-    found = _FORMATS.get(decompressed_suffix(file))
-    return found is not None and (found.is_text or not is_compressed(file))
-
-
-def format_of(file: Path) -> LogFormat:
-    """The format of a log file, by its name."""
-    return _FORMATS[decompressed_suffix(file)]
-
-
-def table_of(file: Path) -> LogTable:
-    """The table of a log file, by its name."""
-    for table in (LogTable.CLICKS, LogTable.ORDERS, LogTable.USERS):
-        if file.name.startswith(table):
-            return table
-    return LogTable.IMPRESSIONS

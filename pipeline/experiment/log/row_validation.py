@@ -2,13 +2,20 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
-from pipeline.core.contracts import DAY_MS, EARLIEST_TS, LATEST_TS
+from pipeline.core.contracts import EARLIEST_TS, LATEST_TS
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log import user_covariates
 from pipeline.experiment.log.log_files import COLUMNS, OUTCOMES, REVENUE, LogTable
+from pipeline.experiment.log.reasons import (
+    IGNORED_GROUP,
+    OTHER_EXPERIMENT,
+    OUTSIDE_DAYS,
+    UNKNOWN_GROUP,
+)
 from pipeline.study import ExperimentConfig, LogColumns
 
 _HOUR_MS = 3_600_000
@@ -16,8 +23,15 @@ _HOUR_MS = 3_600_000
 _OUTSIDE = ("time outside 2000-01-01 to 2100-01-01", "ts < $earliest OR ts >= $latest")
 _WRONG_TYPE = ("a field has the wrong type", "has_wrong_type")
 
-_OTHER_EXPERIMENT = ("another experiment", "experiment <> $experiment")
-_ORDER_RULES = (("fewer than one unit", "units < 1"), ("negative revenue", "revenue < 0"))
+_OTHER_EXPERIMENT = (OTHER_EXPERIMENT, "experiment <> $experiment")
+
+REFUND = "((units < 0 AND coalesce(revenue, 0) <= 0) OR (revenue < 0 AND coalesce(units, 0) <= 0))"
+"""SQL of whether an order row is a refund: nothing is sold, and goods or money go back."""
+
+_ORDER_RULES = (
+    ("fewer than one unit", f"units < 1 AND NOT coalesce({REFUND}, false)"),
+    ("negative revenue", f"revenue < 0 AND NOT {REFUND}"),
+)
 
 _OUTCOME_RULES = (
     ("negative units", "units < 0"),
@@ -37,14 +51,20 @@ class LogRules:
             rejected.
         end_ts: End of the experiment; impressions at or after it are rejected.
         attribution_ms: Attribution window from impression to click, and from click to order.
+        tolerance_ms: How much earlier than its impression or click an event may be.
         impressions_per_hour: Maximum impressions per user and clock hour; bots have more.
+        ignored_groups: Groups of the log that are left out.
+        time_zone: Of local times.
         columns: Column mapping of the log files; None if they follow the contract.
     """
 
     first_ts: int = EARLIEST_TS
     end_ts: int = LATEST_TS
     attribution_ms: int = 24 * _HOUR_MS
+    tolerance_ms: int = 0
     impressions_per_hour: int = 500
+    ignored_groups: tuple[str, ...] = ()
+    time_zone: str = "UTC"
     columns: LogColumns | None = None
 
     @classmethod
@@ -52,16 +72,20 @@ class LogRules:
         """The rules of a study."""
         first, last = section.first_day, section.last_day
         return cls(
-            first_ts=_midnight(first) if first else EARLIEST_TS,
-            end_ts=_midnight(last) + DAY_MS if last else LATEST_TS,
+            first_ts=_midnight(first, section.time_zone) if first else EARLIEST_TS,
+            end_ts=_midnight(last + timedelta(days=1), section.time_zone) if last else LATEST_TS,
             attribution_ms=round(section.attribution_hours * _HOUR_MS),
+            tolerance_ms=round(section.clock_tolerance_seconds * 1000),
             impressions_per_hour=section.max_impressions_per_hour,
+            ignored_groups=section.ignored_groups,
+            time_zone=section.time_zone,
             columns=section.columns,
         )
 
 
-def _midnight(day: date) -> int:
-    return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
+def _midnight(day: date, time_zone: str) -> int:
+    start = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(time_zone))
+    return round(start.timestamp()) * 1000
 
 
 def rejection_sql(
@@ -87,17 +111,20 @@ def rejection_sql(
         return _case(_WRONG_TYPE, missing, _OUTSIDE, *amounts), limits
     other = (_OTHER_EXPERIMENT,) if "experiment" in columns else ()
     name_in_log = rules.columns.experiment if rules.columns else None
+    ignored = (IGNORED_GROUP, 'list_contains($ignored_groups, "group")')
     expression = _case(
+        *other,  # rows out of scope may lack what the experiment needs
+        *((ignored,) if rules.ignored_groups else ()),
         _WRONG_TYPE,
         _missing(*required),
-        *other,
-        ("unknown group", 'NOT list_contains($groups, "group")'),
         _OUTSIDE,
-        ("time outside the experiment", "ts < $first_ts OR ts >= $end_ts"),
+        (OUTSIDE_DAYS, "ts < $first_ts OR ts >= $end_ts"),
+        (UNKNOWN_GROUP, 'NOT list_contains($groups, "group")'),
         *(_OUTCOME_RULES if OUTCOMES[0] in columns else ()),
     )
     return expression, limits | {
         **({"experiment": name_in_log or plan.experiment} if other else {}),
+        **({"ignored_groups": list(rules.ignored_groups)} if rules.ignored_groups else {}),
         "groups": [group.name for group in plan.groups],
         "first_ts": rules.first_ts,
         "end_ts": rules.end_ts,

@@ -40,8 +40,8 @@ def deduplicate_users(connection: duckdb.DuckDBPyConnection) -> None:
         'DELETE FROM user_covariates WHERE rowid IN (SELECT "row" FROM duplicate_users)'
     )
     connection.execute(
-        "INSERT INTO rejected_rows SELECT source, 'duplicate user', count(*) FROM duplicate_users "
-        "GROUP BY source"
+        "INSERT INTO rejected_rows SELECT source, 'duplicate', 'duplicate user', NULL, count(*) "
+        "FROM duplicate_users GROUP BY source"
     )
     (segments,) = connection.execute(
         "SELECT count(DISTINCT segment) FROM user_covariates"

@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.contracts import Kpi
-from pipeline.experiment.log.log_files import CLICK_WITHOUT_IMPRESSION, ORDER_WITHOUT_CLICK
+from pipeline.experiment.log.row_fates import RowFates
 from pipeline.inference.diagnostics.aa_tests import UNLIKELY, aa_test, replicate_test
+from pipeline.inference.diagnostics.lost_outcomes import lost_outcomes
 from pipeline.inference.diagnostics.sample_ratio import check_days, sample_ratio_of
 from pipeline.inference.hypotheses.inputs import (
     RESPONSE,
@@ -29,7 +30,6 @@ from pipeline.results.diagnostics import (
     AaTest,
     CarryOver,
     Diagnostics,
-    EventLoss,
     Replicates,
     ReplicateTest,
 )
@@ -37,8 +37,6 @@ from pipeline.results.slopes import SlopeTest
 from pipeline.study import Hypothesis
 
 _LEVEL = 0.95
-_MAX_LOST_SHARE = 0.01
-_LOST = (CLICK_WITHOUT_IMPRESSION, ORDER_WITHOUT_CLICK)
 
 _Test = TypeVar("_Test", SlopeTest, ReplicateTest)
 
@@ -48,7 +46,7 @@ def run_diagnostics(
     hypotheses: Sequence[Hypothesis],
     *,
     shares: Mapping[str, float],
-    rejected: Mapping[str, int],
+    rows: RowFates,
     seed: int,
 ) -> Diagnostics:
     """Run every check that the tables allow.
@@ -57,7 +55,7 @@ def run_diagnostics(
         evidence: The experiment's tables.
         hypotheses: The A/A tests use their metrics and KPIs.
         shares: Planned shares of the users, by group.
-        rejected: Rejected rows of the log, by reason.
+        rows: What became of the rows of the log.
         seed: Of the re-randomisation.
     """
     daily = evidence.daily_totals
@@ -67,9 +65,9 @@ def run_diagnostics(
     kpis = sorted({RESPONSE[one.kpi] for one in hypotheses})
     return Diagnostics(
         sample_ratio=sample_ratio_of(evidence.group_kpis, shares, daily),
+        lost_outcomes=lost_outcomes(rows),
         complete_days=days,
         whole_weeks=weeks,
-        event_loss=_event_loss(evidence, rejected),
         aa_rerandomisation=AaRerandomisation(
             passed=all(one.passed for one in divided.values() if one), hypotheses=divided
         ),
@@ -86,14 +84,6 @@ def _significant(tests: Mapping[str, _Test | None]) -> bool:
 def _by_kpi(tests: Mapping[Kpi, ReplicateTest | None]) -> Replicates:
     known = {kpi.value: one for kpi, one in tests.items() if one}
     return Replicates(passed=not _significant(known), kpis=known)
-
-
-def _event_loss(evidence: RegressionInputs, rejected: Mapping[str, int]) -> EventLoss:
-    events = evidence.group_kpis.filter(pl.col("kpi").is_in([Kpi.CTR.value, Kpi.CVR.value]))
-    kept = sum(events["successes"].to_list())
-    lost = sum(rejected.get(reason, 0) for reason in _LOST)
-    share = lost / (lost + kept) if lost + kept else 0.0
-    return EventLoss(passed=share <= _MAX_LOST_SHARE, lost=lost, lost_share=share)
 
 
 def _rerandomised(evidence: RegressionInputs, hypothesis: Hypothesis, seed: int) -> AaTest | None:

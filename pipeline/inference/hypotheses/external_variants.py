@@ -55,6 +55,13 @@ def section_of(
     return replace(section, hypotheses=tuple(asked))
 
 
+def check_hypotheses(
+    section: RegressionConfig, variants: pl.DataFrame, group_kpis: pl.DataFrame
+) -> None:
+    """Raise what :func:`section_of` does, as soon as the KPIs of the log are known."""
+    section_of(section, RegressionInputs(*variant_metrics(variants), group_kpis), variants)
+
+
 def _metrics_of(variants: pl.DataFrame) -> dict[str, Floats]:
     """The numeric columns but share and standard errors."""
     return {

@@ -34,7 +34,7 @@ def data_card_figure(profile: Json) -> Figure:
         axes = above.subplots(2, 2)
         _draw_lengths(axes[0, 0], profile["by_split"])
         _draw_popularity(axes[0, 1], profile["popularity"])
-        _draw_days(axes[1, 0], profile["events_by_day"])
+        _draw_days(axes[1, 0], profile["events_by_day"], profile.get("time_zone", "UTC"))
         _draw_conversion(axes[1, 1], profile["by_split"])
         _draw_rejected(below.subplots(), rejected[::-1])
         return figure
@@ -60,13 +60,13 @@ def _draw_popularity(ax: Axes, popularity: Json) -> None:
     for split, colour in (("train", COLOURS[0]), ("test", COLOURS[3])):
         ax.plot(items, [p[split] for p in popularity["curve"]], color=colour, label=split)
     ax.set(title="Popularity", xlabel="most clicked items of train", ylabel="share of clicks")
-    ax.set(xscale="log", ylim=(0, 1), xlim=(max(1e-4, items[0]), 1))
+    ax.set(xscale="log", ylim=(0, 1), xlim=(min(max(1e-4, items[0]), 0.5), 1))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
     ax.legend()
 
 
-def _draw_days(ax: Axes, days: list[dict[str, Any]]) -> None:
+def _draw_days(ax: Axes, days: list[dict[str, Any]], time_zone: str) -> None:
     """One line per event type, interrupted on days without events of the type."""
     known = {date.fromisoformat(day["day"]).toordinal(): day for day in days}
     axis = range(min(known), max(known) + 1)
@@ -79,7 +79,7 @@ def _draw_days(ax: Axes, days: list[dict[str, Any]]) -> None:
             ax.plot(ordinal, count, "o", color=COLOURS[0], gid=mark_id("event-days", number))
     ticks = axis[:: -(-len(axis) // 4)]
     ax.set_xticks(ticks, [date.fromordinal(day).isoformat() for day in ticks], fontsize=9)
-    ax.set(title="Events per day (UTC)", yscale="log")
+    ax.set(title=f"Events per day ({time_zone})", yscale="log")
     ax.legend()
 
 

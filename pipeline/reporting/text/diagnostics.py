@@ -11,7 +11,7 @@ from pipeline.results.diagnostics import (
     Check,
     CompleteDays,
     Diagnostics,
-    EventLoss,
+    LostOutcomes,
     Replicates,
     SampleRatio,
     WholeWeeks,
@@ -20,15 +20,15 @@ from pipeline.results.slopes import SlopeTest
 
 CHECK_LABELS = {
     "sample_ratio": "users per group match the planned shares (SRM check; else no verdict)",
+    "lost_outcomes": "no clicks, orders or impressions are lost, in no group (else no verdict)",
     "complete_days": "every group has impressions on every day",
     "whole_weeks": "every weekday occurs equally often",
-    "event_loss": "at most 1% of clicks and orders lack their impression or click",
     "aa_rerandomisation": "A/A re-randomisation of the users has 5% of false positives",
     "carry_over": "the slope is the same on the users' first day and after it",
     "pre_experiment_balance": "the groups do not differ before the experiment",
     "aa_replicates": "groups with the same preference do not differ (A/A replicates)",
 }
-"""What every check requires; only the first blocks verdicts."""
+"""What every check requires; the first two block verdicts."""
 
 _NOT_RUN = {
     "pre_experiment_balance": "no pre-experiment data",
@@ -84,7 +84,7 @@ def _test_numbers(test: AaTest | SlopeTest) -> str:
     return f"slope changes by {number(test.slope, 3)} ({interval(test.interval)}), {p}"
 
 
-def _data_numbers(check: SampleRatio | CompleteDays | WholeWeeks | EventLoss) -> str:
+def _data_numbers(check: SampleRatio | LostOutcomes | CompleteDays | WholeWeeks) -> str:
     match check:
         case SampleRatio():
             users = ", ".join(thousands(count) for count in check.users)
@@ -97,11 +97,25 @@ def _data_numbers(check: SampleRatio | CompleteDays | WholeWeeks | EventLoss) ->
             return f"{thousands(check.days)} days; missing: {missing}"
         case WholeWeeks():
             return f"{thousands(check.days)} days, without an incomplete first or last day"
-        case EventLoss():
-            return f"{thousands(check.lost)} lost, {percent(check.lost_share, 2)}"
+        case LostOutcomes():
+            return _losses(check)
 
 
 def _e_value(value: float) -> str:
     if value > _LARGEST_E_VALUE:
         return f"over {thousands(_LARGEST_E_VALUE)}"
     return thousands(round(value)) if value >= 10 else number(value, 2)
+
+
+def _losses(check: LostOutcomes) -> str:
+    total = f"{thousands(check.lost)} clicks and orders lost, {percent(check.lost_share, 2)}"
+    unknown = (
+        f", {thousands(check.unknown_group)} of an unknown group" if check.unknown_group else ""
+    )
+    tests = [
+        f"{table}: "
+        + ", ".join(f"{group} {percent(n, 1)}" for group, n in test.shares.items())
+        + f" lost or late, {p_statement(test.p_value)}"
+        for table, test in check.tables.items()
+    ]
+    return "; ".join([f"{total}{unknown} (fails above 1%)", *tests])

@@ -25,7 +25,7 @@ VERDICTS = {
     ),
     Verdict.CONTRADICTED: "significant in the opposite direction",
     Verdict.INCONCLUSIVE: "inconclusive: the CI includes 0",
-    Verdict.BLOCKED: "blocked: sample ratio mismatch (SRM)",
+    Verdict.BLOCKED: "blocked: sample ratio mismatch (SRM) or lost outcomes",
     Verdict.UNDEFINED: "undefined",
 }
 
@@ -82,7 +82,7 @@ UNDEFINED = {
 
 _NO_EVIDENCE = {
     Verdict.INCONCLUSIVE: "the CI includes 0",
-    Verdict.BLOCKED: "the sample ratio does not match the plan",
+    Verdict.BLOCKED: "the sample ratio does not match the plan, or outcomes are lost",
     Verdict.UNDEFINED: "the slope is undefined",
 }
 _SUPPORT = {
@@ -106,7 +106,6 @@ _CONCERNS = {
     Concern.MULTIPLICITY: "it is not significant after Holm correction",
     Concern.METRIC_ERRORS_UNKNOWN: "the metric's measurement error is unknown",
     Concern.USERS_UNKNOWN: "the users are unknown, so impressions count as independent",
-    Concern.EVENT_LOSS: "too many clicks or orders are lost",
     Concern.AA_RERANDOMISATION: "the A/A re-randomisation shows too many false positives",
     Concern.CARRY_OVER: "the slope changes after the users' first day (carry-over)",
     Concern.PRE_EXPERIMENT_BALANCE: "the groups differ before the experiment (pre-experiment balance)",
@@ -123,7 +122,7 @@ _CONCERNS = {
 
 EXCLUSIONS = {
     ExclusionReason.NOT_DECLARED: "the hypothesis is not declared",
-    ExclusionReason.BLOCKED: "blocked: sample ratio mismatch (SRM)",
+    ExclusionReason.BLOCKED: "blocked: sample ratio mismatch (SRM) or lost outcomes",
     ExclusionReason.USERS_UNKNOWN: "no cluster-robust standard error, because the users are unknown",
 }
 

@@ -40,8 +40,8 @@ def _result(result: HypothesisResult, cutoff: int | None) -> str:
     found = result.headline
     if result.verdict is Verdict.BLOCKED:
         return (
-            f"{metric} and {kpi} {named}: the sample ratio does not match the plan, so nothing is "
-            "concluded."
+            f"{metric} and {kpi} {named}: the sample ratio does not match the plan, or outcomes "
+            "are lost (see the diagnostics), so nothing is concluded."
         )
     if found is None or result.elasticity is None or result.verdict is Verdict.UNDEFINED:
         return f"{metric} and {kpi} {named}: {_undefined(result, found)}."

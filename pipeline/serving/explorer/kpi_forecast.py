@@ -90,7 +90,9 @@ def _verdict_note(result: HypothesisResult, metric: str, kpi: str) -> str:
         Verdict.INCONCLUSIVE: (
             f"Inconclusive: the CI of the slope of {kpi} on {metric}, {ends}, includes 0."
         ),
-        Verdict.BLOCKED: "Blocked: the sample ratio check failed; see the report.",
+        Verdict.BLOCKED: (
+            "Blocked: a diagnostic failed (sample ratio or lost outcomes); see the report."
+        ),
         Verdict.UNDEFINED: f"No slope: {undefined_words(result.undefined_reason)}.",
     }
     return notes[result.verdict]

@@ -72,7 +72,8 @@ def test_counts_and_reasons_as_json(project, capsys):
 
 def test_a_failed_blocking_check_leaves_the_database_unchanged(project, capsys):
     main(["ingest"])
-    put(project / "log", "b", units=-1)
+    rows = [impression(f"b{n}", units=-1) for n in range(10)]
+    pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_parquet(project / "log/b.parquet")
 
     status = main(["ingest"])
 

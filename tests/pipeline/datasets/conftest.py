@@ -6,7 +6,7 @@ from typing import NamedTuple
 import polars as pl
 import pytest
 
-from pipeline.core.contracts import EVENTS, REJECTED
+from pipeline.core.contracts import EVENTS, PRICED_EVENTS, REJECTED
 from pipeline.datasets.formats.registry import list_inputs
 from pipeline.datasets.ingest_events import write_events
 
@@ -28,8 +28,9 @@ def load(tmp_path_factory):
         summary = write_events(dataset, path, folder, max_rejected_share=max_rejected_share)
         frames = (pl.read_parquet(folder / f"{name}.parquet") for name in ("events", "rejected"))
         events, rejected = frames
+        contract = PRICED_EVENTS if "revenue" in events.columns else EVENTS
         shutil.rmtree(folder)
-        return Loaded(summary, EVENTS.validate(events), REJECTED.validate(rejected))
+        return Loaded(summary, contract.validate(events), REJECTED.validate(rejected))
 
     return loaded
 

@@ -28,7 +28,7 @@ def events(rows):
 def rejected(*reasons, source="log", first=1):
     """One row per reason, numbered from ``first``; a duplicate has no line."""
     rows = [
-        (source, None if reason is Reason.DUPLICATE else line, reason.value, "?")
+        (source, None if reason is Reason.DUPLICATE else line, reason.value, None, "?")
         for line, reason in enumerate(reasons, start=first)
     ]
     return pl.DataFrame(rows, schema=REJECTED.schema, orient="row")

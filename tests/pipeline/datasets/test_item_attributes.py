@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from pipeline.core.errors import DataError
-from pipeline.datasets.item_attributes import read_item_attributes, relative_values
+from pipeline.datasets.item_attributes import coverage, read_item_attributes, relative_values
 
 ITEMS = pl.DataFrame(
     {"index": [1, 0, 2], "item": [20, 10, 30]}, schema={"index": pl.Int32, "item": pl.Int64}
@@ -69,11 +69,12 @@ def test_values_are_relative_to_the_mean_click(tmp_path):
     [
         ([(10, 1.0), (20, 2.0)], "1 of the catalogue's 3 items have no valid value, such as 30"),
         ([(10, -1.0), (20, 2.0), (30, 3.0)], r"such as 10 \(-1.0\)"),
-        ([(10, "dear"), (20, "2"), (30, "3")], "such as 10"),
+        ([(10, "dear"), (20, "2"), (30, "3")], r"1 items have a value that is not .*, such as 10"),
+        ([(10, "8,50"), (20, "2"), (30, "3")], r"such as 10 \(8,50\); expected a decimal number"),
         ([(10, "inf"), (20, "2"), (30, "3")], r"such as 10 \(inf\)"),
         ([(10, 0.0), (20, 0.0), (30, 0.0)], "the value of every clicked item is 0"),
     ],
-    ids=["absent", "negative", "text", "infinite", "all zero"],
+    ids=["absent", "negative", "text", "decimal comma", "infinite", "all zero"],
 )
 def test_an_item_without_a_valid_value_is_rejected(tmp_path, rows, words):
     with pytest.raises(DataError, match=words):
@@ -107,3 +108,41 @@ def test_an_unreadable_file_is_rejected(tmp_path, name):
 
     with pytest.raises(DataError, match=r"cannot read .* the column item and one or more"):
         read_item_attributes(tmp_path / name, ITEMS)
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (["10.0", "20.0"], "2 match apart from '.0' (a column of decimals)"),
+        ([10.0, 20.0], "2 match apart from '.0' (a column of decimals)"),
+        (["0010", "0020", "30x"], "2 match apart from leading zeros"),
+        ([" 10", "20 "], "2 match apart from spaces"),
+        (["x1", "x2"], "is 'item' the column of the ids that the log has?"),
+        ([], "It has 0 items, and the catalogue has items such as '20'"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_file_without_any_item_of_the_catalogue_is_refused(tmp_path, suffix, ids, words):
+    path = write(tmp_path, [(one, "hats") for one in ids], ("item", "category"), suffix)
+
+    with pytest.raises(DataError) as caught:
+        read_item_attributes(path, ITEMS)
+
+    assert "0 of the catalogue's 3 items are in it" in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_coverage_is_the_share_of_the_catalogue_that_the_file_has(tmp_path):
+    path = write(tmp_path, [(20, "hats"), (99, "shoes"), (30, None)], ("item", "category"))
+
+    assert coverage(path, ITEMS) == pytest.approx(2 / 3)
+
+
+def test_a_file_is_found_by_its_literal_name(tmp_path):
+    folder = tmp_path / "ml [v2]"
+    folder.mkdir()
+
+    path = write(folder, [(20, "hats")], ("item", "category")).rename(folder / "items[1].CSV")
+
+    assert coverage(path, ITEMS) == pytest.approx(1 / 3)

@@ -59,44 +59,72 @@ def test_a_good_row_passes_unchanged_but_for_our_word_for_its_kind(ids, a, b, ev
 
 
 BAD = {
-    "no-session": ((None, T, 2, "view"), Reason.MISSING_FIELD, f",{T},2,view"),
-    "no-time": ((1, None, 2, "view"), Reason.MISSING_FIELD, "1,,2,view"),
-    "no-item": ((1, T, None, "view"), Reason.MISSING_FIELD, f"1,{T},,view"),
-    "no-event_type": ((1, T, 2, None), Reason.MISSING_FIELD, f"1,{T},2,"),
-    "empty-event_type": ((1, T, 2, ""), Reason.MISSING_FIELD, f"1,{T},2,"),
-    "nothing": ((None, None, None, None), Reason.MISSING_FIELD, ",,,"),
-    "unknown-event_type": ((1, T, 2, "hover"), Reason.UNKNOWN_EVENT_TYPE, f"1,{T},2,hover"),
-    "our-own-word": ((1, T, 2, "click"), Reason.UNKNOWN_EVENT_TYPE, f"1,{T},2,click"),
-    "event_type-in-capitals": ((1, T, 2, "VIEW"), Reason.UNKNOWN_EVENT_TYPE, f"1,{T},2,VIEW"),
-    "other-event_type": ((1, T, 2, "follow"), Reason.UNUSED_EVENT_TYPE, f"1,{T},2,follow"),
-    "too-early": ((1, FIRST - 1, 2, "view"), Reason.TIME_OUT_OF_RANGE, f"1,{FIRST - 1},2,view"),
+    "no-session": ((None, T, 2, "view"), Reason.MISSING_FIELD, "session", f",{T},2,view"),
+    "no-time": ((1, None, 2, "view"), Reason.MISSING_FIELD, "ts", "1,,2,view"),
+    "no-item": ((1, T, None, "view"), Reason.MISSING_FIELD, "item", f"1,{T},,view"),
+    "no-event_type": ((1, T, 2, None), Reason.MISSING_FIELD, "event_type", f"1,{T},2,"),
+    "empty-event_type": ((1, T, 2, ""), Reason.MISSING_FIELD, "event_type", f"1,{T},2,"),
+    "nothing": ((None, None, None, None), Reason.MISSING_FIELD, "session", ",,,"),
+    "unknown-event_type": (
+        (1, T, 2, "hover"),
+        Reason.UNKNOWN_EVENT_TYPE,
+        "event_type",
+        f"1,{T},2,hover",
+    ),
+    "our-own-word": ((1, T, 2, "click"), Reason.UNKNOWN_EVENT_TYPE, "event_type", f"1,{T},2,click"),
+    "event_type-in-capitals": (
+        (1, T, 2, "VIEW"),
+        Reason.UNKNOWN_EVENT_TYPE,
+        "event_type",
+        f"1,{T},2,VIEW",
+    ),
+    "other-event_type": (
+        (1, T, 2, "follow"),
+        Reason.UNUSED_EVENT_TYPE,
+        "event_type",
+        f"1,{T},2,follow",
+    ),
+    "too-early": (
+        (1, FIRST - 1, 2, "view"),
+        Reason.TIME_OUT_OF_RANGE,
+        "ts",
+        f"1,{FIRST - 1},2,view",
+    ),
     "too-late": (
         (1, BEHIND_LAST, 2, "buy"),
         Reason.TIME_OUT_OF_RANGE,
+        "ts",
         f"1,{BEHIND_LAST},2,buy",
     ),
     "far-too-late": (
         (1, 2**63 - 1, 2, "buy"),
         Reason.TIME_OUT_OF_RANGE,
+        "ts",
         "1,9223372036854775807,2,buy",
     ),
-    # Where several reasons hold, the first of this order: missing, other event_type, time, unknown event_type.
-    "missing-before-other-event_type": (
+    # Where several reasons hold, the first of this order: other event_type, missing, time, unknown event_type.
+    "other-event_type-before-missing": (
         (1, 5, None, "follow"),
-        Reason.MISSING_FIELD,
+        Reason.UNUSED_EVENT_TYPE,
+        "event_type",
         "1,5,,follow",
     ),
-    "missing-before-time": ((None, 5, 2, "view"), Reason.MISSING_FIELD, ",5,2,view"),
-    "missing-before-unknown": ((1, None, 2, "hover"), Reason.MISSING_FIELD, "1,,2,hover"),
-    "other-event_type-before-time": ((1, 5, 2, "remove"), Reason.UNUSED_EVENT_TYPE, "1,5,2,remove"),
-    "time-before-unknown": ((1, 5, 2, "hover"), Reason.TIME_OUT_OF_RANGE, "1,5,2,hover"),
+    "missing-before-time": ((None, 5, 2, "view"), Reason.MISSING_FIELD, "session", ",5,2,view"),
+    "missing-before-unknown": ((1, None, 2, "hover"), Reason.MISSING_FIELD, "ts", "1,,2,hover"),
+    "other-event_type-before-time": (
+        (1, 5, 2, "remove"),
+        Reason.UNUSED_EVENT_TYPE,
+        "event_type",
+        "1,5,2,remove",
+    ),
+    "time-before-unknown": ((1, 5, 2, "hover"), Reason.TIME_OUT_OF_RANGE, "ts", "1,5,2,hover"),
 }
 
 
-@pytest.mark.parametrize(("row", "reason", "content"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("row", "reason", "field", "content"), BAD.values(), ids=BAD)
 @pytest.mark.parametrize("ids", [INTEGERS, TEXTS], ids=["integer-ids", "text-ids"])
 def test_an_invalid_row_is_rejected_by_the_first_reason_and_affects_no_other(
-    row, reason, content, ids
+    row, reason, field, content, ids
 ):
     good = (3, T, 4, "buy")
     data = pl.DataFrame(
@@ -107,19 +135,22 @@ def test_an_invalid_row_is_rejected_by_the_first_reason_and_affects_no_other(
     events, rejected = validate_rows(_rows(typed, ids=ids), EVENT_TYPES)
 
     assert events.rows() == [(*typed[0][:3], "order"), (*typed[2][:3], "order")]
-    assert rejected.rows() == [("log", 12, reason.value, content)]
+    assert rejected.rows() == [("log", 12, reason.value, field, content)]
 
 
 @pytest.mark.parametrize(
-    ("row", "content"),
-    [(("", T, "2", "view"), f",{T},2,view"), (("1", T, "", "view"), f"1,{T},,view")],
+    ("row", "field", "content"),
+    [
+        (("", T, "2", "view"), "session", f",{T},2,view"),
+        (("1", T, "", "view"), "item", f"1,{T},,view"),
+    ],
     ids=["session", "item"],
 )
-def test_an_empty_text_names_nothing(row, content):
+def test_an_empty_text_names_nothing(row, field, content):
     events, rejected = validate_rows(_rows([row], ids=TEXTS), EVENT_TYPES)
 
     assert events.is_empty()
-    assert rejected.rows() == [("log", 11, Reason.MISSING_FIELD.value, content)]
+    assert rejected.rows() == [("log", 11, Reason.MISSING_FIELD.value, field, content)]
 
 
 def test_the_range_of_times_holds_its_first_millisecond_and_not_its_last():
@@ -159,11 +190,11 @@ def test_lines_that_are_no_rows_are_handed_on_with_the_bad_rows():
     _, mixed = validate_rows(_rows([(1, T, None, "view")], errors=errors), EVENT_TYPES)
 
     lines = [
-        ("log", 4, "not UTF-8 text", "b'\\xff'"),
-        ("log", 9, "not a row of this format", "{"),
+        ("log", 4, "not UTF-8 text", None, "b'\\xff'"),
+        ("log", 9, "not a row of this format", None, "{"),
     ]
     assert good.rows() == lines
-    assert mixed.rows() == [*lines, ("log", 11, "a field is missing", f"1,{T},,view")]
+    assert mixed.rows() == [*lines, ("log", 11, "a field is missing", "item", f"1,{T},,view")]
 
 
 def test_content_of_a_rejection_is_cut_at_200_characters():
@@ -192,10 +223,10 @@ ROW = st.tuples(
 
 def _reason(session, ts, item, event_type):
     """The verdict as it is defined, for one row."""
-    if None in (session, ts, item, event_type) or event_type == "":
-        return Reason.MISSING_FIELD
     if event_type in ("follow", "remove"):
         return Reason.UNUSED_EVENT_TYPE
+    if None in (session, ts, item, event_type) or event_type == "":
+        return Reason.MISSING_FIELD
     if not FIRST <= ts < BEHIND_LAST:
         return Reason.TIME_OUT_OF_RANGE
     return None if event_type in EVENT_TYPES else Reason.UNKNOWN_EVENT_TYPE

@@ -74,7 +74,9 @@ def twin(files, *, keep=False, gap_ms=None):
         for line, (session, ts, item, word) in enumerate(rows, start=2):  # behind the header
             if WORDS[word] is None:
                 content = f"{session},{ts},{item},{word}"
-                rejected.append((f"{number}.csv", line, Reason.UNUSED_EVENT_TYPE, content))
+                rejected.append(
+                    (f"{number}.csv", line, Reason.UNUSED_EVENT_TYPE, "event_type", content)
+                )
             else:
                 event = (session, ts, item, WORDS[word], number)
                 sessions.setdefault(session, []).append(event)
@@ -89,7 +91,7 @@ def twin(files, *, keep=False, gap_ms=None):
         ):
             if (ts, item, event_type) in said and not keep:
                 content = f"{session},{ts},{item},{event_type}"
-                rejected.append((f"{number}.csv", None, Reason.DUPLICATE, content))
+                rejected.append((f"{number}.csv", None, Reason.DUPLICATE, None, content))
                 continue
             said.add((ts, item, event_type))
             visit += gap_ms is not None and before is not None and ts - before > gap_ms
@@ -210,7 +212,7 @@ def test_a_session_in_several_lines_and_files_is_one_in_order_of_time(tmp_path):
     assert [(item, ts - TS, file) for session, ts, item, _, file in events if session == 7] == (
         expected
     )
-    assert rejected == [("c.jsonl", None, Reason.DUPLICATE, f"7,{TS + 10},2,click")]
+    assert rejected == [("c.jsonl", None, Reason.DUPLICATE, None, f"7,{TS + 10},2,click")]
     files = read_json(tmp_path / "out" / "summary.json")["files"]
     assert list(files.items()) == [("a.jsonl", 4), ("b.jsonl", 0), ("c.jsonl", 3)]
 
@@ -241,7 +243,7 @@ def test_the_content_of_a_duplicate_is_kept_up_to_200_characters(tmp_path):
     made(table_of(IdType.TEXT), source, tmp_path / "out")
 
     said = f"{'s' * 150},{TS},{'i' * 150},click"
-    assert frames(tmp_path / "out")[1] == [("0.csv", None, Reason.DUPLICATE, said[:200])]
+    assert frames(tmp_path / "out")[1] == [("0.csv", None, Reason.DUPLICATE, None, said[:200])]
 
 
 GOOD = otto_lines((1, *((n, n) for n in range(19))))

@@ -16,9 +16,8 @@ from pipeline.doctor.capacity import GIB, available_memory, check_capacity, memo
 from pipeline.doctor.environment import check_dvc_remote, check_packages, check_variables
 from pipeline.doctor.finding import Status
 from pipeline.doctor.run import run_checks
-from pipeline.experiment.log.ingest import ingest
 from pipeline.study import load_study
-from tests.pipeline.experiment.logs import PLAN, TS, impression
+from tests.pipeline.experiment.logs import PLAN, TS, impression, ingest
 
 RAW = "data/raw/synthetic-shop.jsonl"
 SHOP = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}

@@ -8,9 +8,10 @@ import polars as pl
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.experiment.log.ingest import ingest
-from pipeline.experiment.log.log_files import log_files
+from pipeline.experiment.log import ingest as ingestion
+from pipeline.experiment.log.log_folder import log_file, log_files
 from pipeline.experiment.log.row_validation import LogRules
+from pipeline.study import LogFileNames
 
 TS = 1_760_000_000_000
 HOUR = 3_600_000
@@ -82,9 +83,15 @@ def write_impressions(file, rows, **more_columns):
     return file
 
 
+def ingest(files, plan, database, **options):
+    """Ingest files, whose names say which table they have."""
+    return ingestion.ingest([log_file(file) for file in files], plan, database, **options)
+
+
 def ingest_folder(folder, plan=PLAN, **rules):
     """Ingest all log files of a folder into ``log.duckdb`` in it."""
-    return ingest(log_files(folder), plan, folder / "log.duckdb", rules=LogRules(**rules))
+    files = log_files(folder, LogFileNames(ignored="*.duckdb")).files
+    return ingestion.ingest(files, plan, folder / "log.duckdb", rules=LogRules(**rules))
 
 
 def outcomes(database):

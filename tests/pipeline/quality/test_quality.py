@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.contracts import ITEMS, OFFLINE_METRICS, SESSIONS
 from pipeline.experiment.kpis.contracts import DAILY_TOTALS, GROUP_KPIS, RETURNING_USER_TOTALS
-from pipeline.quality.runner import check_tables
+from pipeline.quality.runner import check_tables, enforce
 from pipeline.quality.suites import RULES
 
 CONTRACTS = {
@@ -220,13 +220,17 @@ NO_FIELD = {
 """The rules that a row of nulls breaks, by table."""
 
 
-def check(folder, artifact, **changed):
+COVERED_BELOW = {"item_attributes_cover_the_catalogue"}
+LIMITS = {"attributes_coverage": 1.0}
+
+
+def check(folder, artifact, limits=LIMITS, **changed):
     """Results of an artifact's rules on its good tables with some tables replaced."""
     files = {}
     for table, rows in (GOOD[artifact] | changed).items():
         files[table] = folder / f"{table}.parquet"
         pl.DataFrame(rows, schema=SCHEMAS[table]).write_parquet(files[table])
-    return check_tables(artifact, files)
+    return check_tables(artifact, files, limits)
 
 
 def broken(outcomes):
@@ -253,9 +257,18 @@ def test_a_bad_table_breaks_its_rules_only(tmp_path, table, rows, counts):
 
 def test_every_rule_has_a_bad_table():
     for artifact in GOOD:
-        covered = {name for table, _, bad in BAD if ARTIFACT_OF[table] == artifact for name in bad}
+        covered = COVERED_BELOW & {rule.name for rule in RULES[artifact]}
+        covered |= {name for table, _, bad in BAD if ARTIFACT_OF[table] == artifact for name in bad}
 
         assert covered == {rule.name for rule in RULES[artifact]}
+
+
+@pytest.mark.parametrize(("share", "is_enough"), [(1.0, True), (0.9, True), (0.89, False)])
+def test_a_low_share_of_items_with_attributes_is_reported(tmp_path, share, is_enough):
+    outcomes = check(tmp_path, "sessions", limits={"attributes_coverage": share})
+
+    expected = set() if is_enough else {"item_attributes_cover_the_catalogue"}
+    assert broken(enforce(outcomes)) == expected
 
 
 @pytest.mark.parametrize("table", NO_FIELD)

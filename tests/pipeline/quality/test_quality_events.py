@@ -78,6 +78,12 @@ BAD = [
         ],
         {"orders_follow_a_click": 3},
     ),
+    # ids of a column that became decimals, counted once each; 1.5 may be an id of its own
+    (
+        "events",
+        [CLICK, ORDER, *(event(item=item) for item in ("1.0", "1.0", "2.00", "1.5", "v1.0"))],
+        {"item_ids_are_not_decimals": 2, "events_unique": 1},
+    ),
     ("events", [ORDER, CART], {"clicks_present": 1, "orders_follow_a_click": 1}),
     ("events", [CLICK, CART], {"orders_present": 1}),
     # 6 / (6 + 5) exceeds 0.5; a row without a reason counts

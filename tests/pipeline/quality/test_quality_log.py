@@ -21,8 +21,8 @@ BAD = {
     "orders_follow_clicks": "UPDATE logged_impressions SET clicked = false WHERE impression = 'x1'",
     "orders_complete_or_absent": "UPDATE logged_impressions SET units = NULL WHERE impression = 'x1'",
     "users_in_one_group": """UPDATE logged_impressions SET "group" = 'g2' WHERE impression = 'x1'""",
-    # 11 of 200 impressions in the file are just over 5%
-    "rejected_impressions_within_limit": "UPDATE rejected_rows SET rows = 11",
+    # 11 of the log's 200 rows are just over 5%
+    "faulty_rows_within_limit": "UPDATE rejected_rows SET rows = 11",
 }
 WITHOUT = {
     "impression": {"impressions_unique"},
@@ -74,7 +74,8 @@ def test_every_rule_has_a_bad_log():
 
 def test_many_bots_do_not_fail_the_log(database):
     many = (
-        "INSERT INTO excluded_rows VALUES ('a.parquet', 'more than 500 impressions per hour', 150)"
+        "INSERT INTO excluded_rows VALUES ('a.parquet', 'out of scope', 'more than 500 impressions per "
+        "hour', 'g1', 150)"
     )
 
     assert after(many, database) == set()

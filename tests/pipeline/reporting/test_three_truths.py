@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import aggregate
-from pipeline.experiment.log.ingest import ingest, summarise
 from pipeline.experiment.log.log_files import write_log
+from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
@@ -31,6 +31,7 @@ from pipeline.study import (
     SyntheticConfig,
     TrueSlope,
 )
+from tests.pipeline.experiment.logs import ingest
 from tests.pipeline.reporting.conftest import front_of, rebuild
 from tests.pipeline.reporting.page import Page
 
@@ -76,7 +77,8 @@ def first_screen(whole_report, tmp_path_factory):
         world = planted_slopes.DirectSimulation.of(plan, setting, x_ctr=x_ctr, x_cvr=x_cvr)
         files = [file for day in world.days() for file in write_log(day, folder)]
         ingest(files, plan, folder / "log.duckdb")
-        sums, ingestion = aggregate(folder / "log.duckdb", plan), summarise(folder / "log.duckdb")
+        sums = aggregate(folder / "log.duckdb", plan)
+        rows = read_row_fates(folder / "log.duckdb")
         evidence = RegressionInputs(
             front_of(RECALL, DENSITY),
             None,
@@ -96,7 +98,7 @@ def first_screen(whole_report, tmp_path_factory):
             hypotheses=tuple(hypotheses),
             advice=advise(hypotheses, evidence, asked),
             diagnostics=run_diagnostics(
-                evidence, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
+                evidence, asked.hypotheses, shares=shares, rows=rows, seed=1
             ),
             offline_metrics=parse(tuple[MetricValue, ...], metrics),
             group_kpis=parse(tuple[GroupKpi, ...], sums.group_kpis.to_dicts()),

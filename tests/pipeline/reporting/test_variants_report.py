@@ -8,8 +8,9 @@ from pipeline.artifacts.storage import read_json
 from pipeline.core.contracts import DAY_MS, Kpi
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
 from pipeline.experiment.kpis.aggregate import aggregate
-from pipeline.experiment.log.ingest import ingest, summarise
+from pipeline.experiment.log.ingest import summarise
 from pipeline.experiment.log.log_files import EXTERNAL_PROVENANCE
+from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
@@ -29,6 +30,7 @@ from pipeline.results.document import (
 )
 from pipeline.results.serialization import parse
 from pipeline.study import Hypothesis, LogColumns, RegressionConfig, parse_study
+from tests.pipeline.experiment.logs import ingest
 
 MONDAY = 1_767_571_200_000
 NAMES = ("plain", "tuned", "deep", "wide")
@@ -74,18 +76,17 @@ def evidence(tmp_path_factory):
     sums = aggregate(folder / "log.duckdb", plan)
     kpis, daily = sums.group_kpis, sums.daily_totals
     found = RegressionInputs(*variant_metrics(VARIANTS), kpis, daily_totals=daily, planned_days=2)
-    return found, plan, summarise(folder / "log.duckdb")
+    rows = read_row_fates(folder / "log.duckdb")
+    return found, plan, summarise(folder / "log.duckdb"), rows
 
 
 @pytest.fixture(scope="module")
 def written(evidence, small_params, tmp_path_factory):
     """The report's JSON, its page and its Markdown."""
-    found, plan, ingestion = evidence
+    found, plan, ingestion, rows = evidence
     asked = section_of(ASKED, found, VARIANTS)
     shares = {group.name: group.share for group in plan.groups}
-    diagnostics = run_diagnostics(
-        found, asked.hypotheses, shares=shares, rejected=ingestion["rejected"], seed=1
-    )
+    diagnostics = run_diagnostics(found, asked.hypotheses, shares=shares, rows=rows, seed=1)
     ranking = rank_metrics(found, level=0.95)
     metrics, kpis = found.offline_metrics, found.group_kpis
     findings = Findings(

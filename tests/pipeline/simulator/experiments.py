@@ -8,6 +8,7 @@ import polars as pl
 
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.kpis.aggregate import aggregate
+from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.inputs import (
     RegressionInputs,
@@ -121,8 +122,9 @@ def inputs_of(folder):
 def reported(folder, level=0.95):
     """The checks that failed on the log in a folder."""
     inputs, rejected = inputs_of(folder)
+    rows = read_row_fates(folder / "log.duckdb")
     shares = {group.name: group.share for group in PLAN.groups}
-    diagnostics = run_diagnostics(inputs, [H1], shares=shares, rejected=rejected, seed=1)
+    diagnostics = run_diagnostics(inputs, [H1], shares=shares, rows=rows, seed=1)
     found = {name for name, check in diagnostics.items() if not check.passed}
     cells = group_cells(inputs, "recall", Kpi.CTR)
     effects = day_effects(X, daily_kpi(inputs, cells, Kpi.CTR), level=level)

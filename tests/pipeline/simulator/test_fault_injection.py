@@ -35,7 +35,7 @@ CAUGHT = [
     ({"duplicates": 0.01}, {"duplicate impression"}),
     (
         {"lost_events": 0.05},
-        {"event_loss", "click without impression", "order without click"},
+        {"lost_outcomes", "click without impression", "order without click"},
     ),
 ]
 

@@ -10,11 +10,12 @@ from pipeline.artifacts.storage import StudyPaths, read_json
 from pipeline.core.contracts import IMPRESSIONS, OFFLINE_METRICS, EventType
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
 from pipeline.datasets.ingest_events import write_events
+from pipeline.experiment.log.log_folder import TRUTH
 from pipeline.recommender.recommender import Recommender
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.rules import rules_of
-from pipeline.simulator.ground_truth import TRUTH, shop_truth
+from pipeline.simulator.ground_truth import shop_truth
 from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
 from pipeline.simulator.simulate import log_provenance, simulate_experiment
 from pipeline.study import (

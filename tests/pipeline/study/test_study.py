@@ -234,6 +234,30 @@ def test_the_boundary_value_loads_and_the_next_is_rejected(values, key, accepted
     assert words in message
 
 
+def _numbers(values, prefix=()):
+    """The keys of all numbers of the study, however deep."""
+    entries = values.items() if isinstance(values, dict) else enumerate(values)
+    for key, value in entries:
+        if isinstance(value, dict | list):
+            yield from _numbers(value, (*prefix, key))
+        elif type(value) in {int, float} and key not in {"seed", "learning_rate"}:
+            yield (*prefix, key)
+
+
+@pytest.mark.parametrize("absurd", [10**12, 1e40, math.inf, math.nan], ids=str)
+def test_no_number_may_be_absurd(values, absurd):
+    for *sections, name in _numbers(values):
+        changed = deepcopy(values)
+        place = changed
+        for section in sections:
+            place = place[section]
+        if isinstance(place[name], int) and isinstance(absurd, float):
+            continue
+        place[name] = absurd
+
+        assert f"{'.'.join(map(str, (*sections, name)))} = {absurd}: " in _message(changed)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "place"),
     [

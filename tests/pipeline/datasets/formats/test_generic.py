@@ -191,7 +191,7 @@ def test_a_folder_may_hold_files_of_all_suffixes_and_others(load, tmp_path):
     assert events["event_type"].to_list() == ["click", "cart", "order"]
 
 
-@pytest.mark.parametrize("name", ["log.txt", "log", "log.csv.bz2", "log.parquet.gz"])
+@pytest.mark.parametrize("name", ["log.txt", "log", "log.csv.xz", "log.parquet.gz"])
 def test_a_suffix_that_does_not_say_how_to_read_it_is_refused(load, tmp_path, name):
     path = tmp_path / name
     path.write_text("session,item,time,event_type\n")
@@ -208,3 +208,20 @@ def test_a_folder_without_any_such_file_says_so(load, tmp_path):
 
     with pytest.raises(DataError, match=r"has no file that ends in \.csv, .*check dataset\.path"):
         load(section(), tmp_path)
+
+
+def test_an_id_with_leading_zeros_is_another_id_or_no_integer(load, tmp_path):
+    path = tmp_path / "log.csv"
+    # more lines than are read one by one
+    rows = [f"{n},7,{T + n}\n" for n in range(1, 600)] + [f"700,007,{T}\n", f"701,07,{T}\n"]
+    path.write_text("session,item,time\n" + "".join(rows))
+    by_text = section(event_type=..., event_types=...)
+    by_integer = section(ids=IdType.INTEGER, event_type=..., event_types=...)
+
+    assert load(by_text, path).events["item"].unique().sort().to_list() == ["007", "07", "7"]
+    _, events, rejected = load(by_integer, path, max_rejected_share=0.01)
+    assert events["item"].unique().to_list() == [7]
+    assert rejected.select("position", "reason", "field").rows() == [
+        (601, Reason.WRONG_TYPE.value, "item"),
+        (602, Reason.WRONG_TYPE.value, "item"),
+    ]

@@ -44,7 +44,7 @@ WRONG = {
         "session = None and user = None; set exactly one of the two",
     ),
     "session-and-user": ({"user": "u"}, "session = 's' and user = 'u'; set exactly one"),
-    "empty-session": ({"session": ""}, "session = '': String should have at least 1 character"),
+    "empty-session": ({"session": ""}, "session.0 = '': String should have at least 1 character"),
     "empty-event_type": (
         {"event_type": ""},
         "event_type = '': String should have at least 1 character",
@@ -79,7 +79,7 @@ WRONG = {
     "unknown-type-of-id": ({"ids": "uuid"}, "ids = 'uuid': expected one of 'integer' or 'text'"),
     "unknown-key": (
         {"timestamp": "t"},
-        "timestamp = 't': unknown key; did you mean 'time'? accepted are ['event_type', ",
+        "timestamp = 't': unknown key; did you mean 'time'? accepted are ['currency', ",
     ),
     "no-item": ({"item": None}, "item = None: Input should be a valid string"),
 }

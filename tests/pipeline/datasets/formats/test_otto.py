@@ -98,7 +98,9 @@ def test_a_folder_is_read_in_order_of_name_and_other_files_are_left_alone(tmp_pa
 def test_a_folder_without_json_lines_is_refused(tmp_path):
     (tmp_path / "events.csv").write_bytes(GOOD)
 
-    with pytest.raises(DataError, match=r"has no file that ends in \.jsonl, \.jsonl\.gz"):
+    with pytest.raises(
+        DataError, match=r"has no file that ends in \.jsonl \(compressed: also \.gz"
+    ):
         otto(tmp_path)
 
 
@@ -216,7 +218,7 @@ def test_a_bad_line_is_counted_under_its_reason_and_spoils_no_other(tmp_path, li
     events, rejected = _judged(path)
 
     assert events.rows() == EVENTS
-    ((source, position, counted, content),) = rejected.rows()
+    ((source, position, counted, _, content),) = rejected.rows()
     assert (source, position, counted) == ("log.jsonl", 2, reason.value)
     assert 0 < len(content) <= 200
 
@@ -247,7 +249,9 @@ def test_one_bad_event_does_not_cost_the_session_its_good_ones(tmp_path):
         (3, 1659304800002),
         (2, 1659304800026),
     ]
-    assert rejected.rows() == [("log.jsonl", 2, Reason.UNKNOWN_EVENT_TYPE.value, repr(events[1]))]
+    assert rejected.rows() == [
+        ("log.jsonl", 2, Reason.UNKNOWN_EVENT_TYPE.value, "type", repr(events[1]))
+    ]
 
 
 @pytest.mark.parametrize("depth", [200, 600, 900, 950, *range(960, 1000, 4)])

@@ -13,12 +13,12 @@ from pipeline.datasets.io import blocks
 from pipeline.datasets.io.blocks import (
     Block,
     count_lines,
-    decompressed_suffix,
     find_files,
     input_files,
     line_ends,
     read_blocks,
 )
+from pipeline.datasets.io.files import decompressed_suffix
 
 BOM = b"\xef\xbb\xbf"
 PACK = {
@@ -205,10 +205,11 @@ def test_a_folder_without_the_expected_files_is_rejected(tmp_path):
         find_files(tmp_path, "views.csv", "buys.csv")
 
     assert str(no_suffix.value) == (
-        f"{tmp_path} has no file that ends in .jsonl, .jsonl.gz, .jsonl.zst; check dataset.path"
+        f"{tmp_path} has no file that ends in .jsonl (compressed: also .gz, .gzip, .zst, .zstd, .bz2, "
+        ".zip); check dataset.path"
     )
     assert str(no_name.value) == (
-        f"{tmp_path} has no views.csv (nor .gz, .zst); check dataset.path"
+        f"{tmp_path} has no views.csv (nor .gz, .gzip, .zst, .zstd, .bz2, .zip); check dataset.path"
     )
 
 

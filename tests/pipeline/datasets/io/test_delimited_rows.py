@@ -97,7 +97,7 @@ def test_a_bad_row_is_counted_under_its_reason_and_spoils_no_other(load, tmp_pat
     _, events, rejected = load(JDATA, path, max_rejected_share=0.5)
 
     assert sorted(events.rows()) == EVENTS
-    ((source, position, named, content),) = rejected.rows()
+    ((source, position, named, _, content),) = rejected.rows()
     assert (source, position, named) == ("a.csv", 3, reason.value)
     assert 0 < len(content) <= 200
 

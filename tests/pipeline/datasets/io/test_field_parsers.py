@@ -12,8 +12,10 @@ from pipeline.datasets.io.field_parsers import (
     DECIMAL,
     INSTANT,
     INTEGER,
+    INTEGER_ID,
     TEXT,
     UTC_CLOCK,
+    WHOLE_NUMBER,
     strptime_type,
 )
 from pipeline.datasets.raw_rows import Reason
@@ -30,6 +32,10 @@ RIGHT = {
     "minus-nothing": (INTEGER, "-0", 0),
     "largest": (INTEGER, "9223372036854775807", 2**63 - 1),
     "smallest": (INTEGER, "-9223372036854775808", -(2**63)),
+    "id": (INTEGER_ID, " -70 ", -70),
+    "id-zero": (INTEGER_ID, "0", 0),
+    "whole-number": (WHOLE_NUMBER, "1772445604000", 1_772_445_604_000),
+    "whole-number-of-decimals": (WHOLE_NUMBER, "1772445604000.0", 1_772_445_604_000),
     "decimal": (DECIMAL, "1411552712.25", 1411552712.25),
     "exponent": (DECIMAL, "1.5e3", 1500.0),
     "text": (TEXT, " ä😀 ", " ä😀 "),
@@ -66,6 +72,8 @@ def test_a_right_text_has_its_value(field, text, value):
 WRONG = [
     (INTEGER, ["x", "+5", "5.0", "1e3", "1_0", "0x5", "0X5", " ", "NaN", "5\x00", "９", "\xa05"]),
     (INTEGER, ["9223372036854775808", "-9223372036854775809", "9" * 5000, "5 5", "--5", "true"]),
+    (INTEGER_ID, ["007", "-07", "00", "-00", "7.0", " 07", "0x7", "x", "9223372036854775808"]),
+    (WHOLE_NUMBER, ["1.5", "1e3", ".0", "1.0.0", "x", "9223372036854775808.0"]),
     (DECIMAL, ["x", "1_0", "0x5", "0x1p3", " ", "1e", ".", "1,5", "５", "true"]),
     (TEXT, ["\udcff", "a\udce4b"]),
     (DATE, ["2015-02-29", "2016-2-3", "20160203", "2016-13-01", "2016-02-03T00", "2016-W05-3"]),
@@ -121,6 +129,8 @@ ANY = st.text(
     ("field", "near"),
     [
         pytest.param(INTEGER, NUMBER | st.integers(-(2**64), 2**64).map(str), id="integer"),
+        pytest.param(INTEGER_ID, NUMBER | st.integers(-(2**64), 2**64).map(str), id="id"),
+        pytest.param(WHOLE_NUMBER, NUMBER | st.integers(0, 2**64).map("{}.0".format), id="whole"),
         pytest.param(DECIMAL, NUMBER | st.floats().map(repr), id="decimal"),
         pytest.param(TEXT, st.text(max_size=5), id="text"),
         pytest.param(DATE, DAY | DAY.map(" {} ".format), id="date"),

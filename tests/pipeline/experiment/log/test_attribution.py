@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import LogError
-from pipeline.experiment.log.ingest import ingest
 from pipeline.experiment.log.log_files import COLUMNS
 from tests.pipeline.experiment.logs import (
     HOUR,
@@ -20,6 +19,7 @@ from tests.pipeline.experiment.logs import (
     at,
     contents,
     impression,
+    ingest,
     ingest_folder,
     logged_impression,
     outcomes,
@@ -165,10 +165,14 @@ def reject_click(event, ts, earlier):
         return "click before its impression"
     if event["ts"] - ts > 24 * HOUR:
         return "click after the attribution window"
+    if event["ts"] in earlier:
+        return "duplicate click"
     return "repeated click on an impression" if earlier else None
 
 
-def reject_order(event, clicks, earlier):
+def reject_order(event, clicks, earlier, *, has_late_click):
+    if not clicks and has_late_click:
+        return "order after the attribution window"
     if not clicks:
         return "order without click"
     if event["ts"] < clicks[0]:
@@ -181,15 +185,18 @@ def reject_order(event, clicks, earlier):
 def attribute_by_hand(impressions, clicks, orders):
     """Reference implementation: event by event, in order of time."""
     found = {row["impression"]: (row["ts"], [], []) for row in impressions}
-    reasons = Counter()
+    reasons, too_late = Counter(), set()
     for event in sorted(clicks, key=lambda one: one["ts"]):
         ts, accepted, _ = found.get(event["impression"], (None, [], []))
         reasons[reason := reject_click(event, ts, accepted)] += 1
-        if reason is None:
+        if reason == "click after the attribution window":
+            too_late.add(event["impression"])
+        if reason in {None, "repeated click on an impression"}:
             accepted.append(event["ts"])
     for event in orders:
         _, clicked, accepted = found.get(event["impression"], (None, [], []))
-        reasons[reason := reject_order(event, clicked, accepted)] += 1
+        late = event["impression"] in too_late
+        reasons[reason := reject_order(event, clicked, accepted, has_late_click=late)] += 1
         if reason is None:
             accepted.append(event)
     reasons.pop(None, None)

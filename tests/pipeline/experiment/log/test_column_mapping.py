@@ -171,7 +171,7 @@ def test_an_invalid_number_is_rejected(tmp_path):
         (
             [their_impression(shown_at=MOMENT.replace(tzinfo=None))],
             {},
-            r"shown_at is TIMESTAMP, expected a number .*for dates set iso8601",
+            r"shown_at is TIMESTAMP, expected a number .*for dates and timestamps set iso8601",
         ),
         (
             [their_impression(shown_at=MOMENT.replace(tzinfo=None))],

@@ -1,7 +1,10 @@
 """All formats give the same rows; malformed files are refused, malformed rows rejected."""
 
+import bz2
 import gzip
 import json
+import zipfile
+from io import BytesIO
 from shutil import copytree
 
 import polars as pl
@@ -10,12 +13,12 @@ import pytest
 
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
-from pipeline.experiment.log.ingest import ingest
 from tests.pipeline.experiment.logs import (
     PLAN,
     TS,
     contents,
     impression,
+    ingest,
     ingest_folder,
     outcomes,
     users_in,
@@ -28,8 +31,18 @@ GOOD = f"spring,good,{USER},g1,{TS},true,true,2"
 GOOD_JSON = json.dumps(impression("good"))
 
 
-def as_csv(rows):
-    return pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_csv().encode()
+def as_csv(rows, separator=","):
+    table = pl.DataFrame(rows, schema=IMPRESSIONS.columns)
+    return table.write_csv(separator=separator).encode()
+
+
+def zipped(data, *names):
+    archive = BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("__MACOSX/._log.csv", b"resource fork")
+        for name in names or ("log.csv",):
+            file.writestr(name, data)
+    return archive.getvalue()
 
 
 def as_json_lines(rows):
@@ -46,6 +59,13 @@ FORMATS = {
     "log.csv.zst": lambda rows: zstd(as_csv(rows)),
     "log.jsonl": as_json_lines,
     "log.ndjson": as_json_lines,
+    "log.CSV": as_csv,
+    "log.csv.bz2": lambda rows: bz2.compress(as_csv(rows)),
+    "log.csv.zip": lambda rows: zipped(as_csv(rows)),
+    "log.Csv.GZIP": lambda rows: gzip.compress(as_csv(rows)),
+    "log.tsv": lambda rows: as_csv(rows, separator="\t"),
+    "log.json": as_json_lines,
+    "log-array.json": lambda rows: json.dumps(rows, indent=1).encode(),
     "log.jsonl.gz": lambda rows: gzip.compress(as_json_lines(rows)),
     "log.jsonl.zst": lambda rows: zstd(as_json_lines(rows)),
 }
@@ -107,18 +127,19 @@ REFUSED = {
     "a gz with a wrong checksum": ("log.csv.gz", gzip.compress(LONG)[:-8] + bytes(8)),
     "a truncated zst": ("log.csv.zst", zstd(LONG)[:4000]),
     "not a zst file": ("log.jsonl.zst", as_json_lines([impression("good")])),
+    "a truncated bz2": ("log.csv.bz2", bz2.compress(LONG)[:-20]),
+    "a damaged zip": ("log.csv.zip", zipped(LONG)[:400]),
+    "a zip with two files": ("log.csv.zip", zipped(csv(GOOD), "a.csv", "b.csv")),
     "an additional field": ("log.csv", csv(GOOD, GOOD.replace("good", "x") + ",7")),
     "a missing field": ("log.csv", csv(GOOD, GOOD.replace("good", "x").rsplit(",", 1)[0])),
     "an open quote": ("log.csv", csv(GOOD, 'spring,"x,u,g1,1,true,true,2')),
     "invalid UTF-8": ("log.csv", csv(GOOD) + field("user", "\xff").encode("latin-1")),
     "UTF-16": ("log.csv", csv(GOOD).decode().encode("utf-16")),
-    "semicolons instead of commas": ("log.csv", csv(GOOD).replace(b",", b";")),
     "no header": ("log.csv", (GOOD + "\n").encode()),
     "a missing column": ("log.csv", csv(GOOD.replace("spring,", ""), head=HEAD[11:])),
     "a renamed column": ("log.csv", csv(GOOD, head=HEAD.replace("user,", "visitor,"))),
     "a repeated column": ("log.csv", csv(GOOD + ",u", head=f"{HEAD},user")),
     "a truncated line of JSON": ("log.jsonl", f'{GOOD_JSON}\n{{"experiment": "spr'.encode()),
-    "a JSON array": ("log.jsonl", f"[{GOOD_JSON}]".encode()),
     "a number instead of an object": ("log.jsonl", f"{GOOD_JSON}\n5\n".encode()),
     "two objects on a line": ("log.jsonl", f"{GOOD_JSON} {GOOD_JSON}\n".encode()),
     "a repeated key": ("log.jsonl", f'{GOOD_JSON[:-1]}, "units": 3}}\n'.encode()),
@@ -200,9 +221,21 @@ def test_at_least_thirty_cases_are_covered():
         csv(GOOD.replace("true", "TRUE")),
         csv(GOOD.replace("true", "1")),
         csv(GOOD + ",more", head=HEAD + ",note"),
+        csv(GOOD).replace(b",", b";"),
+        csv(GOOD).replace(b",", b"\t"),
         csv(",".join(reversed(GOOD.split(","))), head=",".join(reversed(HEAD.split(",")))),
     ],
-    ids=["crlf", "byte-order-mark", "no-last-newline", "TRUE", "1", "additional-column", "order"],
+    ids=[
+        "crlf",
+        "byte-order-mark",
+        "no-last-newline",
+        "TRUE",
+        "1",
+        "additional-column",
+        "semicolons",
+        "tabs",
+        "order",
+    ],
 )
 def test_valid_variations_of_csv_are_read(tmp_path, data):
     (tmp_path / "log.csv").write_bytes(data)

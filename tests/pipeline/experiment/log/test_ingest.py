@@ -8,12 +8,13 @@ import duckdb
 import pytest
 
 from pipeline.core.errors import LogError
-from pipeline.experiment.log.ingest import Ingestion, ingest, summarise
+from pipeline.experiment.log.ingest import Ingestion, summarise
 from tests.pipeline.experiment.logs import (
     PLAN,
     TS,
     contents,
     impression,
+    ingest,
     users_in,
     write_impressions,
 )
@@ -68,8 +69,8 @@ def test_the_database_has_the_rows_of_the_files(files, database):
         ("x4", USER["g1"], "g1", TS, True, False, 0, None, "b.parquet"),
     ]
     assert tables["rejected"] == [
-        ("a.parquet", "negative units", 1),
-        ("b.parquet", "unknown group", 1),
+        ("a.parquet", "invalid", "negative units", 1),
+        ("b.parquet", "invalid", "unknown group", 1),
     ]
 
 

@@ -10,15 +10,14 @@ import polars as pl
 import pytest
 
 from pipeline.core.contracts import IMPRESSIONS
-from pipeline.experiment.log.ingest import ingest
-from tests.pipeline.experiment.logs import TS, contents, plan_of
+from tests.pipeline.experiment.logs import TS, contents, ingest, plan_of
 
 ROWS_PER_FILE, FILES, KILLS = 3_000, 12, 20
 PLAN = plan_of(1)
 INGEST = """
 import json, sys
 from pathlib import Path
-from pipeline.experiment.log.ingest import ingest
+from tests.pipeline.experiment.logs import ingest
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 
 folder = Path(sys.argv[1])

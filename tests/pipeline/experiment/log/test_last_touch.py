@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.experiment.log.ingest import ingest
 from pipeline.experiment.log.log_files import COLUMNS
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.study import LogColumns
@@ -19,6 +18,7 @@ from tests.pipeline.experiment.logs import (
     PLAN,
     at,
     contents,
+    ingest,
     ingest_folder,
     logged_impression,
     outcomes,
@@ -109,7 +109,9 @@ def test_of_simultaneous_impressions_the_greatest_id_is_the_last(tmp_path):
     ("reason", "events"),
     [
         (NO_IMPRESSION, {"clicks": [click(BOB, 3)]}),
-        (NO_IMPRESSION, {"clicks": [click(ANN, -0.001)]}),
+        ("click before its impression", {"clicks": [click(ANN, -0.001)]}),
+        (NO_IMPRESSION, {"clicks": [click(ANN, -0.1)]}),
+        ("duplicate click", {"clicks": [click(ANN, 1)]}),
         (NO_IMPRESSION, {"clicks": [click(ANN, 3, "b")]}),
         (LATE_CLICK, {"clicks": [click(ANN, 24.001)]}),
         (REPEATED, {"clicks": [click(ANN, 2)]}),
@@ -173,7 +175,7 @@ def last_touch(event, touches, *, by_item):
 
 def clicks_by_hand(tables, items):
     """The clicked impressions, the clicks that orders may follow, and the rejection reasons."""
-    reasons, clicked, touches = Counter(), set(), []
+    reasons, clicked, touches = Counter(), {}, []
     shown_before = [(r["ts"], r["impression"], r["user"], r["item"]) for r in tables["impressions"]]
     item_shown = {row["impression"]: row["item"] for row in tables["impressions"]}
     for event in sorted(tables["clicks"], key=lambda one: one["ts"]):
@@ -183,8 +185,10 @@ def clicks_by_hand(tables, items):
         elif event["ts"] - touch[0] > 24 * HOUR:
             reasons[LATE_CLICK] += 1
         else:
-            reasons[REPEATED] += touch[1] in clicked
-            clicked.add(touch[1])
+            times = clicked.setdefault(touch[1], [])
+            key = (event["ts"], event["item"] if "clicks" in items else None)
+            reasons["duplicate click" if key in times else REPEATED] += bool(times)
+            times.append(key)
             item = event["item"] if "clicks" in items else item_shown[touch[1]]
             touches.append((event["ts"], touch[1], event["user"], item))
     return clicked, touches, reasons

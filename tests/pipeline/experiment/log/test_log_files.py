@@ -8,7 +8,8 @@ from polars.testing import assert_frame_equal
 
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import DataError, LogError
-from pipeline.experiment.log.log_files import log_files, write_log
+from pipeline.experiment.log.log_files import write_log
+from pipeline.experiment.log.log_folder import log_files
 
 
 def milliseconds(text):
@@ -41,7 +42,7 @@ def test_one_file_per_day_in_utc(tmp_path):
         "impressions-2025-10-02.parquet": ["x0"],
         "impressions-2025-10-04.parquet": ["x3"],
     }
-    assert log_files(tmp_path) == files
+    assert [file.path for file in log_files(tmp_path).files] == files
 
 
 def test_the_files_follow_the_contract(tmp_path):
@@ -65,6 +66,6 @@ def test_a_folder_without_log_files_is_an_error_with_the_parameter(tmp_path):
     (tmp_path / "impressions.txt").write_text("experiment,impression\n")
 
     with pytest.raises(
-        LogError, match=r"no log file in .*suffix \.parquet, \.csv.* experiment\.log_path"
+        LogError, match=r"no log file in .*end in \.parquet, \.pq, \.csv.* experiment\.log_path"
     ):
         log_files(tmp_path)

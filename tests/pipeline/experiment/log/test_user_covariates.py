@@ -12,8 +12,7 @@ from pipeline.core.errors import LogError
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.kpis.group_kpis import per_user_totals
 from pipeline.experiment.kpis.pre_experiment import pre_period_sums, segment_kpis
-from pipeline.experiment.log.ingest import ingest
-from tests.pipeline.experiment.logs import PLAN, impression, users_in, write_impressions
+from tests.pipeline.experiment.logs import PLAN, impression, ingest, users_in, write_impressions
 
 ANN, BOB = users_in("g1", 2)
 (CID,) = users_in("g2", 1)

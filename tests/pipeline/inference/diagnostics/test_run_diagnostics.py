@@ -10,6 +10,7 @@ import pytest
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
 from pipeline.experiment.kpis.contracts import DAILY_TOTALS, RETURNING_USER_TOTALS
 from pipeline.experiment.kpis.group_kpis import group_kpis
+from pipeline.experiment.log.row_fates import RowFates
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.diagnostics.sample_ratio import check_days
 from pipeline.inference.hypotheses.inputs import RegressionInputs
@@ -61,12 +62,18 @@ def evidence_of(outcome, preferences=PREFERENCES):
     return RegressionInputs(offline, None, kpis, daily_totals=daily, planned_days=14)
 
 
+FATES = {**dict.fromkeys(("table", "group", "kind", "reason"), pl.String), "rows": pl.Int64}
+NOTHING_LOST = RowFates(
+    pl.DataFrame([("clicks", "g1", "used", None, 900)], schema=FATES, orient="row"),
+    pl.DataFrame(schema={"table": pl.String}),
+)
+
 HEALTHY = evidence_of(weeks(2, x=np.zeros(3), days=14))
 
 
-def health(evidence, shares=None, **rejected):
+def health(evidence, shares=None, rows=NOTHING_LOST):
     found = run_diagnostics(
-        evidence, [H1], shares=shares or dict.fromkeys(GROUPS, 1.0), rejected=rejected, seed=1
+        evidence, [H1], shares=shares or dict.fromkeys(GROUPS, 1.0), rows=rows, seed=1
     )
     assert [name for name, _ in found.items()] == list(CHECKS)
     return found
@@ -77,7 +84,7 @@ def failed(found):
 
 
 def test_a_healthy_experiment_passes_every_check():
-    found = health(HEALTHY, **{"negative units": 99})
+    found = health(HEALTHY)
 
     assert failed(found) == []
     assert found.complete_days == CompleteDays(passed=True, days=14, missing=())
@@ -102,17 +109,19 @@ def test_ten_days_are_not_whole_weeks():
     assert failed(health(replace(HEALTHY, daily_totals=ten))) == ["whole_weeks"]
 
 
-def test_lost_events_are_found():
-    events = HEALTHY.group_kpis.filter(kpi="cvr")
-    kept = events["trials"].sum() + events["successes"].sum()
-    most = int(0.01 * kept)
+@pytest.mark.parametrize(("lost", "names"), [(9, []), (10, ["lost_outcomes"])])
+def test_lost_events_are_found_from_ten_rows_and_one_percent(lost, names):
+    more = pl.DataFrame(
+        [("clicks", None, "unmatched", "click without impression", lost)],
+        schema=NOTHING_LOST.fates.schema,
+        orient="row",
+    )
+    found = health(HEALTHY, rows=replace(NOTHING_LOST, fates=NOTHING_LOST.fates.vstack(more)))
 
-    few = health(HEALTHY, **{"click without impression": most // 2})
-    many = health(HEALTHY, **{"click without impression": most, "order without click": 40})
-
-    assert failed(few) == []
-    assert failed(many) == ["event_loss"]
-    assert many.event_loss.lost_share == pytest.approx((most + 40) / (most + 40 + kept))
+    assert failed(found) == names
+    assert found.allow_verdicts is (names == [])
+    assert found.lost_outcomes.lost_share == pytest.approx(lost / (900 + lost))
+    assert found.lost_outcomes.unknown_group == lost
 
 
 @pytest.mark.parametrize(("more", "found"), [(0, []), (6, ["carry_over"])])

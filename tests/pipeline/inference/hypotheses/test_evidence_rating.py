@@ -9,7 +9,6 @@ from pipeline.results.decisions import Rival
 from pipeline.results.diagnostics import (
     CarryOver,
     Diagnostics,
-    EventLoss,
     SampleRatio,
     WholeWeeks,
 )
@@ -135,11 +134,8 @@ def test_a_failed_check_counts_for_the_hypotheses_it_failed_for():
     assert rate_evidence(hypothesis(id="H2"), failed).serious == (Concern.CARRY_OVER,)
 
 
-def test_partial_weeks_are_a_minor_concern_and_lost_events_a_serious_one():
+def test_partial_weeks_are_a_minor_concern():
     weeks = replace(HEALTHY, whole_weeks=WholeWeeks(passed=False, days=9))
-    lost = replace(HEALTHY, event_loss=EventLoss(passed=False, lost=5, lost_share=0.5))
 
     assert rate_evidence(hypothesis(), weeks).minor == (Concern.WHOLE_WEEKS,)
-    assert rate_evidence(hypothesis(), lost).serious == (Concern.EVENT_LOSS,)
-    assert rate_evidence(hypothesis(), lost).strength == "low"
-    assert Support.DIAGNOSTICS_PASSED not in rate_evidence(hypothesis(), lost).support
+    assert Support.DIAGNOSTICS_PASSED not in rate_evidence(hypothesis(), weeks).support

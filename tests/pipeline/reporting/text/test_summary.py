@@ -179,7 +179,7 @@ def test_a_blocked_result_has_no_effect(estimate):
 
     found = answer_sentence(replace(answer, verdict=Verdict.BLOCKED), 20)
 
-    assert found.endswith(": the sample ratio does not match the plan, so nothing is concluded.")
+    assert found.endswith("are lost (see the diagnostics), so nothing is concluded.")
     assert "%" not in found
 
 

@@ -21,14 +21,13 @@ from pipeline.artifacts.storage import write_json
 from pipeline.cli import main
 from pipeline.core.errors import LogError, StudyError
 from pipeline.experiment.design.traffic_plan import PLAN, read_plan
-from pipeline.experiment.log.ingest import ingest
-from pipeline.experiment.log.log_files import log_files
+from pipeline.experiment.log.log_folder import log_files
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.serving.event_log.rotating_files import lock_folder
 from pipeline.serving.explorer.routes import PAGE
 from pipeline.serving.http.server import serve
 from pipeline.serving.ranking.snapshot import load_snapshot
-from tests.pipeline.experiment.logs import outcomes
+from tests.pipeline.experiment.logs import ingest, outcomes
 from tests.pipeline.serving.shop import (
     differences,
     finish_study,
