@@ -135,6 +135,7 @@ def test_a_metric_of_some_variants_only_is_named_with_the_ways_out(tmp_path, abs
     file.write_text(f"variant,share,auc,ndcg\na,1,0.6,0.3\nb,1,0.7,0.4\nc,1,0.8,{absent}\n")
 
     with pytest.raises(
-        DataError, match=r"ndcg has no value for the variant c; .*experiment\.ignored_groups: \['c'\]"
+        DataError,
+        match=r"ndcg has no value for the variant c; .*experiment\.ignored_groups: \['c'\]",
     ):
         read_variants(file)
