@@ -92,6 +92,16 @@ SELECT '{table}', "group", count(*), sum(n), sum(r), sum(n * n), sum(n * r), sum
 FROM both_rows GROUP BY "group"
 """
 
+_READ_FATES = """
+SELECT "table", "group", kind, reason, sum(rows)::BIGINT AS rows FROM row_fates GROUP BY ALL ORDER BY ALL
+"""
+
+_READ_SUMS = """
+SELECT "table", "group", users, rows, lost, sum_nn::DOUBLE AS sum_nn, sum_nr::DOUBLE AS sum_nr,
+    sum_rr::DOUBLE AS sum_rr
+FROM loss_sums ORDER BY ALL
+"""
+
 _USED_ROWS = {
     LogTable.IMPRESSIONS: 'SELECT "group", user, impressions::HUGEINT AS n FROM user_groups '
     "ANTI JOIN excluded_users USING (user)",
@@ -132,17 +142,14 @@ class RowFates:
 
 
 def read_row_fates(database: Path) -> RowFates:
-    """Read what became of the rows of an ingested log."""
-    with duckdb.connect(str(database), read_only=True) as connection:
-        fates = connection.sql(
-            'SELECT "table", "group", kind, reason, sum(rows)::BIGINT AS rows FROM row_fates '
-            "GROUP BY ALL ORDER BY ALL"
-        ).pl()
-        sums = connection.sql(
-            'SELECT "table", "group", users, rows, lost, sum_nn::DOUBLE AS sum_nn, '
-            "sum_nr::DOUBLE AS sum_nr, sum_rr::DOUBLE AS sum_rr FROM loss_sums ORDER BY ALL"
-        ).pl()
-    return RowFates(fates, sums)
+    """Read what became of the rows of an ingested log; raises LogError if the database has no such table."""
+    try:
+        with duckdb.connect(str(database), read_only=True) as connection:
+            return RowFates(connection.sql(_READ_FATES).pl(), connection.sql(_READ_SUMS).pl())
+    except duckdb.Error as error:
+        command = "paretoscope ingest"
+        msg = f"{database} cannot be read: {str(error).splitlines()[0]}. Rebuild it: {command}"
+        raise LogError(msg, command) from error
 
 
 def write_row_fates(connection: duckdb.DuckDBPyConnection, plan: Plan, *, by_events: bool) -> None:

@@ -1,6 +1,7 @@
 """``paretoscope ingest`` and ``validate-log``."""
 
 import json
+import shutil
 
 import polars as pl
 import pytest
@@ -102,3 +103,42 @@ def test_validate_log_finds_the_same_and_writes_nothing(project, capsys):
     assert (status, found["log"]["impressions"]) == (0, 2)
     assert {row["group"] for row in found["group_kpis"]} == {"g1", "g2"}
     assert not (project / STUDY / "experiment.duckdb").exists()
+
+
+def test_validate_log_and_ingest_refuse_the_same_log_in_the_same_words(project, capsys):
+    rows = [impression(f"b{n}", units=-1) for n in range(10)]
+    pl.DataFrame(rows, schema=IMPRESSIONS.columns).write_parquet(project / "log/b.parquet")
+
+    statuses = main(["validate-log"]), main(["ingest"])
+
+    validated, ingested = capsys.readouterr().err.splitlines()
+    assert statuses == (1, 1)
+    assert validated.removeprefix("paretoscope validate-log") == ingested.removeprefix(
+        "paretoscope ingest"
+    )
+    assert "experiment.max_faulty_share" in validated
+    assert "negative units" in validated
+
+
+@pytest.mark.parametrize("command", ["validate-log", "ingest"])
+def test_a_file_that_would_not_be_read_stops_both(project, capsys, command):
+    (project / "log/clicks.xlsx").write_bytes(b"PK\x03\x04")
+
+    assert main([command]) == 1
+    assert "clicks.xlsx would not be read" in capsys.readouterr().err
+
+
+def test_files_that_are_not_read_are_named(project, capsys):
+    (project / "log/README.md").write_text("a note")
+
+    assert main(["validate-log"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "not read: README.md"
+
+
+def test_a_project_in_a_folder_with_brackets(project, tmp_path_factory, capsys, monkeypatch):
+    elsewhere = tmp_path_factory.mktemp("projects") / "ml [v2]"
+    shutil.copytree(project, elsewhere)
+    monkeypatch.chdir(elsewhere)
+
+    assert main(["ingest"]) == 0
+    assert capsys.readouterr().out.startswith("2 impressions in the database")

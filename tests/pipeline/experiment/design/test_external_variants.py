@@ -127,3 +127,15 @@ def test_an_invalid_table_is_rejected(variants, text, message):
 def test_a_table_without_a_metric_is_rejected(variants):
     with pytest.raises(DataError, match="no offline-metric column found"):
         variant_metrics(variants("variant,share\na,1\nb,1\n"))
+
+
+@pytest.mark.parametrize("absent", ["", "NaN"])
+def test_a_metric_of_some_variants_only_is_named_with_the_ways_out(tmp_path, absent):
+    file = tmp_path / "variants.csv"
+    file.write_text(f"variant,share,auc,ndcg\na,1,0.6,0.3\nb,1,0.7,0.4\nc,1,0.8,{absent}\n")
+
+    with pytest.raises(
+        DataError,
+        match=r"ndcg has no value for the variant c; .*experiment\.ignored_groups: \['c'\]",
+    ):
+        read_variants(file)

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pipeline.core.errors import LogError
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
 from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.experiment.log.row_validation import LogRules
@@ -308,3 +309,11 @@ def test_impressions_that_are_logged_twice_in_one_variant(log, tmp_path):
         assert connection.execute("SELECT count(*) FROM impressions").fetchone() == (
             log["impressions"].height,
         )
+
+
+def test_a_database_of_an_older_version_is_one_line_with_the_command(tmp_path):
+    database = tmp_path / "log.duckdb"
+    duckdb.connect(str(database)).close()
+
+    with pytest.raises(LogError, match=r"row_fates.*Rebuild it: paretoscope ingest"):
+        read_row_fates(database)

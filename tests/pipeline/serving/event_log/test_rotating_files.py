@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import LogError
-from pipeline.experiment.log.log_files import LogTable, log_files
+from pipeline.experiment.log.log_files import LogTable
+from pipeline.experiment.log.log_folder import log_files
 from pipeline.serving.event_log.recovery import named, read_rows, recover_files
 from pipeline.serving.event_log.rotating_files import CLOSED, OPEN, LogFile, lock_folder
 from pipeline.study import Durability, ServingConfig
@@ -50,7 +51,7 @@ def test_a_file_is_renamed_when_it_is_closed(folder):
     assert closed == []
     assert names(folder) == [while_open.removesuffix(".open")]
     assert [row["n"] for row in read_rows(folder, LogTable.CLICKS, N)] == [1, 2]
-    assert [path.name for path in log_files(folder)] == names(folder)
+    assert [file.source for file in log_files(folder).files] == names(folder)
 
 
 def test_files_sort_in_the_order_they_were_written(folder):

@@ -132,7 +132,7 @@ def test_the_log_contains_exactly_the_responses(tmp_path, small_params, sessions
     assert fallbacks[None] >= 0.99 * sessions
     assert len(rows_of(log / "confirmations", "shown")) == sessions
     result = ingest(
-        log_files(log),
+        [file.path for file in log_files(log).files],
         read_plan(paths),
         tmp_path / "log.duckdb",
         rules=LogRules.of(study.experiment),
