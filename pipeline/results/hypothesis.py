@@ -134,6 +134,7 @@ class HypothesisResult:
         equivalence: Equivalence and non-inferiority tests, if a margin is declared.
         minimum_detectable_slope: Smallest slope detected with 80% power.
         required_trials: Trials that detect the estimated slope with 80% power.
+        x_reference: What x is relative to; see :class:`pipeline.study.regression.XReference`.
         metric_covariance: Covariance of the metric's errors, in the order of the points.
         rivals: Metrics that this experiment cannot tell apart from this one as the one the KPI
             follows, the most correlated first; empty where the verdict states no association.
@@ -182,6 +183,7 @@ class HypothesisResult:
     minimum_detectable_slope: Positive | None = None
     required_trials: int | None = None
     points: tuple[GroupPoint, ...] = ()
+    x_reference: Literal["worst", "control", "log"] = "worst"
     metric_covariance: tuple[tuple[Finite, ...], ...] | None = None
     rivals: tuple[Rival, ...] = ()
 

@@ -1,8 +1,8 @@
 """Metric ranking: which of the measured metrics each KPI follows (exploratory).
 
 No hypothesis here is pre-registered, so nothing is confirmed; the ranking suggests what to declare
-for the next experiment. The comparison behind it also says which metrics a verdict cannot tell
-apart, so that the two cannot disagree.
+for the next experiment. The rivals of a verdict's metric follow from the same comparison, so that
+the two cannot disagree.
 """
 
 from collections.abc import Mapping, Sequence

@@ -31,7 +31,7 @@ _SMALLEST_RANGE = 1e-9
 """A metric that varies less than this, relative to its largest value, is constant."""
 
 _FULL_SHARE = 1 / 3
-"""Share of two metrics' difference that is no error from which their likelihoods count in full."""
+"""Share of two metrics' difference that is signal from which their likelihoods count in full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +176,7 @@ def metric_probabilities(
     """The probability that a KPI follows each metric, all equally likely beforehand; they sum to 1.
 
     A metric's log likelihood ratio to the best one counts by ``min(1, 3 s)``, s being the share of
-    the variance of their standardised difference over the groups that is no error: metrics that
+    the variance of their standardised difference over the groups that is signal: metrics that
     differ by no more than their errors are tied. Calibrated by simulation.
 
     Args:
@@ -198,7 +198,7 @@ def metric_probabilities(
 
 
 def _signal_share(metrics_GK: Floats, error_variance_K: Floats, best: NDArray[np.intp]) -> Floats:
-    """Share of the variance of each metric's difference from the best that is no error; 1 for it."""
+    """Share of the variance of each metric's difference from the best that is not error; 1 for it."""
     centred_GK = metrics_GK - metrics_GK.mean(axis=-2, keepdims=True)
     variance_K = centred_GK.var(axis=-2, ddof=1)
     x_GK = centred_GK / np.sqrt(variance_K)[..., None, :]

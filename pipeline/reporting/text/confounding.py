@@ -60,7 +60,7 @@ def direction_sentence(one: SharedDirection, cutoff: int | None) -> str:
 
 
 def joined(names: Sequence[str]) -> str:
-    """A list in words: ``a, b and c``."""
+    """Names as text: ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
