@@ -21,6 +21,7 @@ from pipeline.inference.hypotheses.inputs import (
     group_cells,
     group_sums,
     metric_covariance,
+    metric_replicates,
     metric_values,
     relative_change,
 )
@@ -136,6 +137,7 @@ def _fit(evidence: RegressionInputs, metric: str, kpi: Kpi, level: float) -> _Fi
         p_value=association.p_value,
         undefined_reason=association.undefined_reason,
         error_covariance=covariance_GG,
+        replicates_RG=metric_replicates(evidence, metric, cells),
     )
     return _Fit(
         metric=metric,

@@ -1,0 +1,159 @@
+"""Predictions: the power of a plan, and the slope of the next experiment."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from claims.result import ALPHA, LEVEL, Claim, Row, share_row, tails
+from claims.worlds import Line, Users, evenly, world
+from pipeline.core.contracts import Kpi
+from pipeline.inference.headline.interval import headline
+from pipeline.inference.hypotheses.verdict import verdict
+from pipeline.inference.meta.meta_analysis import pool_slopes
+from pipeline.inference.meta.surrogate_slope import MeasuredGroups, total_covariance
+from pipeline.inference.power.power import DRAWS, PLANNED_END_SHARE, PowerQuery, power
+from pipeline.results.family import Floats
+from pipeline.results.pooled import PooledSlope, TotalCovariance
+from pipeline.results.reasons import Verdict
+from pipeline.study import Hypothesis
+
+CLICKS = Hypothesis(id="H1", metric="metric", kpi=Kpi.CTR, direction="positive")
+
+
+def planned_power(worlds: int) -> list[Claim]:
+    """Predicted power less the share of simulated experiments that are confirmed."""
+    rng, rows = np.random.default_rng(8), []
+    few = np.linspace(0, 1, 5)
+    for heavy, correlation in ((False, 0.0), (False, 0.05), (True, 0.05)):
+        for clicks in (1, 3, 10, 30):
+            users = Users(number=60, mean=20, heavy=heavy, correlation=correlation)
+            planned = PlannedWorld(users=users, line=Line(x=few, ctr=clicks / 1200, slope=3.0))
+            setting = f"{clicks} clicks a group, {tails(heavy=heavy)}, correlation {correlation:g}"
+            rows.append(planned.compare(rng, worlds, setting))
+    for tau in (0.0, 0.03):
+        for users in (Users(heavy=True), Users(number=3000, mean=30)):
+            planned = PlannedWorld(users=users, line=Line(x=evenly(5), tau=tau))
+            setting = f"{users.number} users a group, {tails(heavy=users.heavy)}, τ = {tau:g}"
+            rows.append(planned.compare(rng, worlds, setting))
+    title = "Predicted less observed power, g = 5"
+    return [Claim(title=title, rows=tuple(rows))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedWorld:
+    """An experiment that is planned, and then run in many worlds."""
+
+    users: Users
+    line: Line
+
+    def compare(self, rng: np.random.Generator, worlds: int, setting: str) -> Row:
+        """Predicted less observed power."""
+        observed = self._observed(rng, worlds)
+        groups = len(self.line.x)
+        query = PowerQuery(
+            kpi=Kpi.CTR,
+            x=self.line.x,
+            shares=np.full(groups, 1 / groups),
+            sign=1,
+            level=LEVEL,
+            group_deviation=self.line.tau,
+        )
+        traffic = self.users.traffic(self.line.ctr, groups, days=10)
+        predicted = power(query, traffic, days=10, slope=self.line.slope).confirmed
+        assert predicted is not None
+        return Row(
+            setting=f"{setting}: observed {observed.value:.3f}",
+            value=predicted - observed.value,
+            error=float(np.hypot(observed.error, (predicted * (1 - predicted) / DRAWS) ** 0.5)),
+            low=-0.05,
+            high=0.05,
+        )
+
+    def _observed(self, rng: np.random.Generator, worlds: int) -> Row:
+        sums = self.users.sums(rng, self.line.rates(rng, worlds))
+        found = (
+            headline(self.line.x, world(sums, n), level=1 - PLANNED_END_SHARE * ALPHA)
+            for n in range(worlds)
+        )
+        confirmed = [verdict(CLICKS, one, level=LEVEL) is Verdict.CONFIRMED for one in found]
+        return share_row("observed", np.array(confirmed))
+
+
+def meta_analysis(worlds: int) -> list[Claim]:
+    """The prediction interval of the next experiment, and the pooled slope of a noisy metric."""
+    rng, coverage, width = np.random.default_rng(9), [], []
+    for experiments in (3, 5, 10):
+        for ratio in (0.5, 1.0, 1.5, 2.0, 3.0):
+            errors = np.exp(0.4 * rng.standard_normal((worlds, experiments)))
+            slopes_RE = ratio * rng.standard_normal((worlds, experiments))
+            slopes_RE = slopes_RE + errors * rng.standard_normal((worlds, experiments))
+            following = ratio * rng.standard_normal(worlds)
+            found = np.array([_interval(b, se) for b, se in zip(slopes_RE, errors, strict=True)])
+            inside = (found[:, 0] <= following) & (following <= found[:, 1])
+            known = 3.92 * np.sqrt(ratio**2 + 1 / (1 / (errors**2 + ratio**2)).sum(axis=1))
+            wider = (found[:, 1] - found[:, 0]) / known
+            setting = f"{experiments} experiments, τ = {ratio:g} standard errors"
+            coverage.append(share_row(setting, inside, low=0.93, high=0.98))
+            error = float(wider.std(ddof=1) / worlds**0.5)
+            width.append(Row(setting=setting, value=float(wider.mean()), error=error, high=2.0))
+    limit = (
+        "With 3 experiments and τ below 1.5 standard errors the interval is wider than twice the ideal: "
+        "two degrees of freedom cannot tell such a τ from 0, and an interval that is short there covers "
+        "less than 93% where τ is large."
+    )
+    return [
+        Claim(
+            title="Coverage of the 95% prediction interval of the next slope", rows=tuple(coverage)
+        ),
+        Claim(
+            title="Width of that interval, over its width if mean error and τ were known",
+            rows=tuple(width),
+            limit=limit,
+        ),
+        _noisy_metric(rng, worlds),
+    ]
+
+
+def _interval(slopes_E: Floats, errors_E: Floats) -> tuple[float, float]:
+    found = pool_slopes(slopes_E, errors_E, level=LEVEL)
+    assert isinstance(found, PooledSlope)
+    assert found.prediction_interval
+    return found.prediction_interval
+
+
+def _noisy_metric(rng: np.random.Generator, worlds: int) -> Claim:
+    rows, groups = [], 4
+    for reliability in (0.42, 0.7):
+        variance = 0.04 * (1 - reliability) / reliability
+        noise = np.diag([variance] * groups + [0.15**2] * groups)
+        found = []
+        for _ in range(max(20, worlds // 10)):
+            true = 0.2 * rng.standard_normal((150, groups))
+            kpi = true + (0.1**2 + 0.15**2) ** 0.5 * rng.standard_normal(true.shape)
+            log_metric = true + variance**0.5 * rng.standard_normal(true.shape)
+            one = total_covariance(
+                [
+                    MeasuredGroups(proxy=m, kpi=k, noise=noise)
+                    for m, k in zip(log_metric, kpi, strict=True)
+                ],
+                level=LEVEL,
+            )
+            assert isinstance(one, TotalCovariance)
+            low, high = one.slope.interval
+            found.append((one.slope.slope, one.naive_slope, low <= 1 <= high))
+        slopes_R, naive_R, covered = np.array(found, dtype=np.float64).T
+        error = float(1.25 * slopes_R.std(ddof=1) / len(slopes_R) ** 0.5)
+        setting = f"reliability {reliability:g} (slope without correction {naive_R.mean():.2f})"
+        rows.append(
+            Row(
+                setting=f"{setting}: median slope",
+                value=float(np.median(slopes_R)),
+                error=error,
+                low=0.95,
+                high=1.05,
+            )
+        )
+        rows.append(share_row(f"{setting}: coverage", covered, low=0.93, high=0.985))
+    return Claim(
+        title="Slope over 150 small tests of a noisy metric; the true one is 1", rows=tuple(rows)
+    )
