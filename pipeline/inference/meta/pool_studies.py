@@ -9,8 +9,15 @@ from scipy.linalg import block_diag
 
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError, StudyError
-from pipeline.inference.meta.meta_analysis import forecast, pool_slopes
+from pipeline.inference.headline.working_response import WorkingResponse
+from pipeline.inference.meta.common_slope import (
+    KnownSlope,
+    NoisyGroups,
+    pool_around_common_slope,
+)
+from pipeline.inference.meta.meta_analysis import forecast
 from pipeline.inference.meta.surrogate_slope import MeasuredGroups, total_covariance
+from pipeline.inference.sensitivity.errors_in_variables import relative_change_covariance
 from pipeline.results.document import Report
 from pipeline.results.family import Family
 from pipeline.results.hypothesis import HypothesisResult
@@ -125,17 +132,44 @@ def _exclusion_reason(result: HypothesisResult) -> ExclusionReason | None:
     A headline of two groups can: its error comes from the users, as that of all studies here. What
     the groups of a study add to it is part of τ.
     """
-    if result.exclusion_reason is None and _slope_and_error(result) is None:
+    if result.exclusion_reason is None and _study(result) is None:
         return ExclusionReason.UNDEFINED
     return result.exclusion_reason
 
 
-def _slope_and_error(result: HypothesisResult) -> tuple[float, float] | None:
-    """The headline's slope with the error of users and metric."""
+def _study(result: HypothesisResult) -> KnownSlope | NoisyGroups | None:
+    """A study as it is pooled; None where it has no slope.
+
+    With a known error of the metric it needs no slope of its own, which may not exist because of that
+    error: leaving it out would select studies by their luck.
+    """
+    if result.metric_covariance is not None:
+        groups = measured_groups(result)
+        return None if isinstance(groups, UndefinedReason) else _noisy_groups(result, groups)
     found = result.headline
     if found is None or found.slope is None or not found.users_standard_error:
         return None
-    return found.slope, found.users_standard_error
+    return KnownSlope(slope=found.slope, standard_error=found.users_standard_error)
+
+
+def _noisy_groups(result: HypothesisResult, groups: MeasuredGroups) -> NoisyGroups:
+    """The groups with the variance that users have at the rate of all groups.
+
+    Users are divided at random, so the variance of a group is that of independent trials, inflated as
+    in all groups together, whatever the group's own luck.
+    """
+    values, trials = np.array([(p.metric_value, p.trials) for p in result.points], np.float64).T
+    rate, variance_of = result.link.mean(groups.kpi), result.link.variance
+    own = groups.noise.diagonal()[len(values) :]
+    inflation = (own * trials * variance_of(rate)).mean()
+    common = variance_of(np.array(np.average(rate, weights=trials)))
+    return NoisyGroups(
+        x=values / values.min() - 1,
+        response=WorkingResponse(
+            values_G=groups.kpi, variance_G=inflation / (common * trials), users_df=np.array(np.inf)
+        ),
+        covariance_GG=relative_change_covariance(values, np.array(result.metric_covariance)),
+    )
 
 
 def _pooled_slope(
@@ -143,8 +177,8 @@ def _pooled_slope(
 ) -> PooledSlope | UndefinedReason:
     if not usable:
         return UndefinedReason.NO_STUDY
-    slopes, errors = np.array([_slope_and_error(one) for one in usable], dtype=np.float64).T
-    return pool_slopes(slopes, errors, level=level)
+    studies = [study for study in map(_study, usable) if study]
+    return pool_around_common_slope(studies, level=level)
 
 
 def _forecast(usable: _Results, pooled: PooledSlope, gain: float) -> Forecast:

@@ -12,6 +12,9 @@ from pipeline.results.pooled import (
     TotalCovariance,
 )
 
+NOISY = 0.9
+"""Reliability below which the mean of the studies' slopes is visibly attenuated."""
+
 ATTENUATED = (
     "attenuated: a study does not know the errors of its metric, so slopes are pulled towards 0 by an "
     "unknown factor"
@@ -75,10 +78,13 @@ def _contrasts(found: TotalCovariance) -> str:
     head = f"total covariance: slope {slope} on ln(metric) over {found.contrasts} contrasts"
     if found.reliability is None:
         return head
-    return (
+    text = (
         f"{head}, {number(found.naive_slope, 3)} without correction for measurement error; "
         f"reliability of the metric {percent(found.reliability)}"
     )
+    if found.reliability >= NOISY:
+        return text
+    return f"{text}. With so noisy a metric the mean slope stays closer to 0 than this one"
 
 
 def _forecast(found: Forecast, response: str) -> str:
