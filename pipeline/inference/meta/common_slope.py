@@ -25,7 +25,7 @@ _CONVERGED = 1e-6
 
 _STEP = 1e-3
 _LEAST_SIGNAL = 0.1
-"""Share of the metric's spread that is no error, below which the studies have no common slope."""
+"""Share of the metric's spread that is not error, below which the studies have no common slope."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

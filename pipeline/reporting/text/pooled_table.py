@@ -89,7 +89,9 @@ def _contrasts(found: TotalCovariance) -> str:
 
 def _forecast(found: Forecast, response: str) -> str:
     if found.rate_interval is None:
-        ends = "no prediction interval: two studies cannot tell their variation from their errors"
+        ends = (
+            "no prediction interval: two studies cannot separate their variation from their errors"
+        )
     else:
         low, high = found.rate_interval
         ends = f"prediction interval {signed(100 * low, 2)}% to {signed(100 * high, 2)}%"
