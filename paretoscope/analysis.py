@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -11,6 +11,7 @@ from paretoscope.arguments import (
     as_list,
     as_polars,
     as_texts,
+    as_x_reference,
     check_level,
     counts_options,
 )
@@ -41,6 +42,7 @@ def fit(  # noqa: PLR0913 - the options of `paretoscope fit`
     metrics: Sequence[str] | str = (),
     one_trial_per_user: bool = False,
     error_correlation: float = 0.0,
+    x_reference: Literal["worst", "control", "log"] = "worst",
 ) -> Fit:
     """Test hypotheses on a table of group counts, as ``paretoscope fit`` does.
 
@@ -61,6 +63,7 @@ def fit(  # noqa: PLR0913 - the options of `paretoscope fit`
         one_trial_per_user: Whether no user has two impressions, so that impressions are independent.
         error_correlation: Correlation of the errors of two groups' metrics with standard errors
             (``auc_se``): 0 on different test data, near 1 on the same sessions.
+        x_reference: What slopes are relative to: M / min M - 1, M / M of the control - 1, or log M.
 
     Raises:
         DataError: if the table is not valid; the message names the column.
@@ -88,7 +91,15 @@ def fit(  # noqa: PLR0913 - the options of `paretoscope fit`
     source = Path(counts) if isinstance(counts, str | Path) else as_polars(counts)
     advice = advice_config(control, margin)
     options = counts_options(columns, metrics, one_trial_per_user, error_correlation)
-    found = fit_counts(source, parsed, level=level, seed=seed, advice=advice, options=options)
+    found = fit_counts(
+        source,
+        parsed,
+        level=level,
+        seed=seed,
+        advice=advice,
+        options=options,
+        x_reference=as_x_reference(x_reference),
+    )
     return Fit(found, source)
 
 

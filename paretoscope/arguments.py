@@ -7,7 +7,7 @@ import polars as pl
 
 from pipeline.core.errors import DataError, StudyError
 from pipeline.inference.counts.columns import CountsOptions
-from pipeline.study import AdviceConfig
+from pipeline.study import AdviceConfig, XReference
 
 
 def as_list(values: Any, expected: str) -> list[Any]:
@@ -65,6 +65,14 @@ def advice_config(control: Any, margin: Any) -> AdviceConfig:
         msg = f"margin: {margin!r} is not a number above 0 and at most 1, such as 0.01"
         raise StudyError(msg)
     return AdviceConfig(control=control, margin=margin)
+
+
+def as_x_reference(name: Any) -> XReference:
+    """What x is relative to; raises :class:`StudyError` for an unknown name."""
+    if name not in set(XReference):
+        msg = f"x_reference: {name!r} is not one of {', '.join(XReference)}"
+        raise StudyError(msg)
+    return XReference(name)
 
 
 def as_polars(frame: Any) -> pl.DataFrame:

@@ -60,10 +60,10 @@ def _ranked(
     kpi_RG = kpi_RG + (1 + tau**2) ** 0.5 * rng.standard_normal((worlds, groups))
     noise = (1 - reliability) / reliability
     measured_RGK = true_RGK + noise**0.5 * rng.standard_normal(true_RGK.shape)
-    variance_RG, noise_K = np.ones((worlds, groups)), np.full(metrics, noise)
+    variance_RG, noise_KK = np.ones((worlds, groups)), noise * np.eye(metrics)
     parts = [slice(n, n + _AT_ONCE) for n in range(0, worlds, _AT_ONCE)]
     chunks = [
-        metric_probabilities(measured_RGK[part], noise_K, kpi_RG[part], variance_RG[part])
+        metric_probabilities(measured_RGK[part], noise_KK, kpi_RG[part], variance_RG[part])
         for part in parts
     ]
     return np.concatenate(chunks), np.eye(metrics)[followed]
@@ -95,7 +95,9 @@ def _alone(true_G: Floats, other_G: Floats, kpi_G: Floats) -> tuple[bool, bool]:
     comparison = MetricComparison(
         metrics=("true", "other"),
         correlation_KK=correlations(metrics_GK),
-        probability_K=metric_probabilities(metrics_GK, np.zeros(2), kpi_G, np.ones_like(kpi_G)),
+        probability_K=metric_probabilities(
+            metrics_GK, np.zeros((2, 2)), kpi_G, np.ones_like(kpi_G)
+        ),
     )
     right, wrong = (not comparison.rivals(name) for name in ("true", "other"))
     return right, wrong

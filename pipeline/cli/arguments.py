@@ -97,6 +97,12 @@ FIT = (
         help="an offline metric; may be repeated; default: every other numeric column",
     ),
     argument(
+        "--x-reference",
+        choices=["worst", "control", "log"],
+        default="worst",
+        help="x is M / min M - 1 (default), M / M of --control - 1, or log M",
+    ),
+    argument(
         "--one-trial-per-user",
         action="store_true",
         help="no user has two impressions, so impressions are independent",

@@ -24,7 +24,7 @@ from pipeline.reporting.text.reasons import limitation_sentences
 from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.reader import REPORT_FILE, read_studies
 from pipeline.results.serialization import to_dict
-from pipeline.study import AdviceConfig
+from pipeline.study import AdviceConfig, XReference
 
 
 def fit(  # noqa: PLR0913 - the options of the command
@@ -39,6 +39,7 @@ def fit(  # noqa: PLR0913 - the options of the command
     metric: list[str],
     one_trial_per_user: bool,
     error_correlation: float,
+    x_reference: str,
     **columns: str | None,
 ) -> int:
     """Fit hypotheses to a table of group counts."""
@@ -50,7 +51,15 @@ def fit(  # noqa: PLR0913 - the options of the command
         one_trial_per_user=one_trial_per_user,
         error_correlation=error_correlation,
     )
-    found = fit_counts(counts, declared, level=level, seed=0, advice=advice, options=options)
+    found = fit_counts(
+        counts,
+        declared,
+        level=level,
+        seed=0,
+        advice=advice,
+        options=options,
+        x_reference=XReference(x_reference),
+    )
     limitations = limitation_sentences(found.limitations)
     if not (found.hypotheses or report or json):
         raise StudyError(limitations[0])

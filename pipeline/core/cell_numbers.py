@@ -1,4 +1,4 @@
-"""Numbers as people write them: decimal commas, thousands separators and percent.
+"""Numbers as they are written: decimal commas, thousands separators and percent.
 
 ``1,250`` is 1250 in one country and 1.25 in another. The marks of a whole file decide: a cell that can
 only be read in one way, such as ``0,6`` or ``1,250.50``, settles the others. Where none does, a count
@@ -158,7 +158,7 @@ def _check_all_numbers(source: str, name: str, cells: _Cells, labels: Sequence[s
 
 
 def _check_percent(source: str, name: str, cells: _Cells, *, counted: bool) -> None:
-    """Check that all numbers of a column are percent, or none; a count is no percent."""
+    """Check that all numbers of a column are percent, or none; counts are not."""
     written = [one for one in cells if isinstance(one, _Written)]
     percent = [one for one in written if one.percent]
     if percent and (counted or len(percent) < len([one for one in cells if one is not None])):

@@ -21,6 +21,7 @@ from pipeline.reporting.text.confounding import direction_words, optimise_words,
 from pipeline.reporting.text.diagnostics import diagnostic_rows
 from pipeline.reporting.text.formatting import NUMBERS, kpi, plain
 from pipeline.reporting.text.power_summary import power_lines
+from pipeline.reporting.text.read_as import read_as_sentences
 from pipeline.reporting.text.reasons import (
     ANALYSES,
     EXCLUSIONS,
@@ -43,6 +44,7 @@ _LABELS: Mapping[str, Callable[..., Any]] = {
     "exclusion": EXCLUSIONS.__getitem__,
     "evidence": evidence_words,
     "limitations": limitation_sentences,
+    "read_as": read_as_sentences,
     "diagnostic_rows": diagnostic_rows,
     "runners_up": runners_up,
     "ship_words": ship_words,

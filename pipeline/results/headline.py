@@ -29,16 +29,16 @@ class Headline:
         reliability: Share of the variance of x between groups that is not measurement error; may be
             below 0; None where the errors are unknown.
         users_interval: Two-sided interval of the line through these groups, from the users alone.
-        few_groups_interval: From the groups' deviations alone (Hartung–Knapp).
+        small_sample_interval: From the groups' deviations alone (Hartung–Knapp).
         standard_error: The larger of the two errors.
         users_standard_error: From users and the metric's errors alone.
         intercept: Of the line with ``slope``, on the link scale, at x = 0.
         margins: Matrices M: the half-width of the interval of ``c·(intercept, slope)`` is the largest
-            √(cᵀ M c). Empty where there is no interval.
+            √(cᵀ M c). Empty without an interval.
         positive: Whether the test against 0 points to a positive slope; None where undefined.
         reading: The day that is read; None without days.
         conflicting: Whether two days are significant in opposite directions; nothing is concluded.
-        undefined_because: Why the slope or its interval is None.
+        undefined_reason: Why the slope or its interval is None.
     """
 
     slope: Finite | None = None
@@ -49,7 +49,7 @@ class Headline:
     tau: Finite | None = None
     reliability: Finite | None = None
     users_interval: OpenInterval | None = None
-    few_groups_interval: OpenInterval | None = None
+    small_sample_interval: OpenInterval | None = None
     standard_error: Finite | None = None
     users_standard_error: Finite | None = None
     intercept: Finite | None = None
@@ -57,7 +57,7 @@ class Headline:
     positive: bool | None = None
     reading: Reading | None = None
     conflicting: bool = False
-    undefined_because: UndefinedReason | None = None
+    undefined_reason: UndefinedReason | None = None
 
     @property
     def quoted(self) -> OpenInterval | None:

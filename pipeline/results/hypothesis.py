@@ -126,7 +126,7 @@ class HypothesisResult:
         is_interim: Whether the experiment has not reached its planned end.
         holm_p_value: p-value of the headline, Holm-corrected for all declared hypotheses.
         effective_users: Number of users with equal trials that know as much, ``Σ n²/Σm²``.
-        small_sample_undefined_because: Why ``small_sample`` is None.
+        small_sample_undefined_reason: Why ``small_sample`` is None.
         curvature: The coefficient of x².
         leave_one_out: The slope without each group, by group.
         log_rate: Slope of the logarithm of the hypothesis's own KPI (Poisson, cluster-robust).
@@ -134,6 +134,7 @@ class HypothesisResult:
         equivalence: Equivalence and non-inferiority tests, if a margin is declared.
         minimum_detectable_slope: Smallest slope detected with 80% power.
         required_trials: Trials that detect the estimated slope with 80% power.
+        x_reference: What x is relative to; see :class:`pipeline.study.regression.XReference`.
         metric_covariance: Covariance of the metric's errors, in the order of the points.
         rivals: Metrics that this experiment cannot tell apart from this one as the one the KPI
             follows, the most correlated first; empty where the verdict states no association.
@@ -164,7 +165,7 @@ class HypothesisResult:
     holm_p_value: Finite | None = None
     effective_users: Finite | None = None
     small_sample: RandomEffectsSlope | None = None
-    small_sample_undefined_because: UndefinedReason | None = None
+    small_sample_undefined_reason: UndefinedReason | None = None
     permutation: Permutation | None = None
     lack_of_fit: LackOfFit | None = None
     curvature: SlopeTest | None = None
@@ -182,6 +183,7 @@ class HypothesisResult:
     minimum_detectable_slope: Positive | None = None
     required_trials: int | None = None
     points: tuple[GroupPoint, ...] = ()
+    x_reference: Literal["worst", "control", "log"] = "worst"
     metric_covariance: tuple[tuple[Finite, ...], ...] | None = None
     rivals: tuple[Rival, ...] = ()
 

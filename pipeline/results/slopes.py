@@ -13,7 +13,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Interval = tuple[Finite, Finite]
 """Lower and upper end."""
 OpenInterval = tuple[Finite | None, Finite | None]
-"""Lower and upper end; None where there is no limit."""
+"""Lower and upper end; None for an open end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +189,7 @@ class SegmentSlope:
         segment: Its name.
         users: Users with a trial, over all groups.
         slope: As that of a headline, on the segment's users; None where undefined.
-        interval: As that of a headline, at the study's level; an end None where there is no limit.
+        interval: As that of a headline, at the study's level; an end None for an open end.
         p_value: Of ``slope`` against 0, corrected for the number of segments (Bonferroni).
         difference_p_value: Of the difference from the slope of all other users, likewise.
         test: The cluster-robust slope, on which Cochran's Q is based; None where undefined.

@@ -34,6 +34,7 @@ from pipeline.study.regression import PAPER_HYPOTHESES as PAPER_HYPOTHESES
 from pipeline.study.regression import AdviceConfig as AdviceConfig
 from pipeline.study.regression import Hypothesis as Hypothesis
 from pipeline.study.regression import RegressionConfig as RegressionConfig
+from pipeline.study.regression import XReference as XReference
 from pipeline.study.serving import Boost as Boost
 from pipeline.study.serving import Calibration as Calibration
 from pipeline.study.serving import CategoryCap as CategoryCap

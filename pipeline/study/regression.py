@@ -1,5 +1,6 @@
 """``regression``: the pre-registered hypotheses."""
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from annotated_types import Gt, Interval, Len
@@ -62,6 +63,17 @@ class AdviceConfig:
     margin: Annotated[float, Interval(gt=0, le=1)] | None = None
 
 
+class XReference(StrEnum):
+    """What a group's metric is compared with to make x."""
+
+    WORST = "worst"
+    """``M / min M - 1``, as in the paper."""
+    CONTROL = "control"
+    """``M / M_control - 1``, with the control of ``advice``."""
+    LOG = "log"
+    """``log M`` less that of the control, or of the worst group without one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RegressionConfig:
     """The hypotheses, the confidence level and the advice.
@@ -70,8 +82,11 @@ class RegressionConfig:
         level: Confidence level of all intervals.
         hypotheses: The pre-registered hypotheses; their p-values are adjusted for multiplicity.
         advice: Settings of the advice on which group to ship.
+        x_reference: What slopes are relative to: ``worst`` (M / min M - 1, as in the paper),
+            ``control`` (M / M of the control - 1) or ``log`` (log M).
     """
 
     level: Annotated[float, Interval(gt=0.5, lt=1)] = 0.95
     hypotheses: Annotated[tuple[Hypothesis, ...], Len(1)] = PAPER_HYPOTHESES
     advice: AdviceConfig = Field(default_factory=AdviceConfig)
+    x_reference: XReference = XReference.WORST

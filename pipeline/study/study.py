@@ -111,8 +111,15 @@ class Study:
             raise StudyError(msg)
 
     def _check_groups(self) -> None:
-        """Raise if there are more groups than preferences for them."""
+        """Raise if there are more groups than preferences, or the control is not one of them."""
         groups, replicates = self.experiment.groups, self.experiment.replicates
+        names, control = [f"g{n}" for n in range(1, groups + 1)], self.regression.advice.control
+        if control is not None and control not in names:
+            msg = (
+                f"regression.advice.control = {control} is not a group; expected one of "
+                f"{', '.join(names)}"
+            )
+            raise StudyError(msg)
         if groups > self.evaluation.preferences * replicates:
             msg = (
                 f"experiment.groups = {groups} exceeds evaluation.preferences = "

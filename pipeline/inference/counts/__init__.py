@@ -1,1 +1,1 @@
-"""Tables of group counts, as people export them: read, checked and completed."""
+"""Tables of group counts, as other programs export them: read, checked and completed."""

@@ -1,13 +1,20 @@
 """What the columns of a table of group counts are."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError
 from pipeline.core.table_file import CellTable, ReadAs, ReadNote
 from pipeline.experiment.kpis.contracts import COUNTS, TERMS, USER_SUMS
+from pipeline.inference.counts.error_columns import (
+    STANDARD_ERROR,
+    ErrorColumns,
+    columns_of,
+    error_columns,
+    plain_name,
+)
 
 GROUP, SHARE = "group", "share"
 
@@ -29,22 +36,15 @@ INTEGERS = (
 )
 """Columns whose numbers have no decimals."""
 
-_SYNONYMS = {
-    "exposures": "impressions",
-    "views": "impressions",
-    "variant": GROUP,
-    "variation": GROUP,
-    "arm": GROUP,
-}
+_SYNONYMS = {"exposures": "impressions", "views": "impressions"} | dict.fromkeys(
+    ("variant", "variation", "arm"), GROUP
+)
 """Column names of other platforms, read where the table lacks ours."""
 
-_STANDARD_ERROR = re.compile(r"(.+)_(?:se|stderr|std_?err(?:or)?|standard_error)", re.IGNORECASE)
-_REPLICATE = re.compile(r"(.+)_r([1-9][0-9]*)")
 _UNCERTAINTY = re.compile(
     r"(.+?)_(?:sd|std|var|variance|ci|moe|n|count|p|p_?value|(?:ci_?)?(?:low|high|lower|upper)(?:_.*)?)",
     re.IGNORECASE,
 )
-_COVARIANCE = "_cov_"
 _SAME = 1e-3
 """A column within this relative distance of a KPI's rate in every group is that rate."""
 
@@ -69,21 +69,6 @@ class CountsOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorColumns:
-    """Where the errors of one metric are.
-
-    Attributes:
-        standard_error: A column.
-        covariance: One column per group.
-        replicates: Columns of bootstrap replicates, in their order.
-    """
-
-    standard_error: str | None = None
-    covariance: Mapping[str, str] = field(default_factory=dict[str, str])
-    replicates: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricColumns:
     """The offline metrics of a table, the columns of their errors, and what is not read."""
 
@@ -101,7 +86,7 @@ def with_our_names(table: CellTable, options: CountsOptions) -> CellTable:
         DataError: if a declared column is missing, or a required one is not found.
     """
     chosen = _declared(table, options)
-    plain = {_plain(name): name for name in reversed(list(table.columns))}
+    plain = {plain_name(name): name for name in reversed(list(table.columns))}
     for name in (*OUR_NAMES, *SUM_COLUMNS):
         if name not in chosen and name in plain:
             chosen[name] = name if name in table.columns else plain[name]
@@ -145,13 +130,9 @@ def _declared(table: CellTable, options: CountsOptions) -> dict[str, str]:
     return dict(options.columns)
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\s-]+", "_", name.strip().casefold())
-
-
 def _meaning(column: str) -> str | None:
     """Our name of a column that is a count, a sum or a share under any name."""
-    name = _plain(column)
+    name = plain_name(column)
     name = _SYNONYMS.get(name, name)
     return name if name in (*OUR_NAMES, *SUM_COLUMNS) else None
 
@@ -177,8 +158,8 @@ def metric_columns(
             declared metric is missing.
     """
     other = [name for name in numbers if not is_a_count(name) and name != SHARE]
-    errors = _error_columns(other, groups, source)
-    taken = {name for one in errors.values() for name in _columns_of(one)}
+    errors = error_columns(other, groups, source)
+    taken = {name for one in errors.values() for name in columns_of(one)}
     rest = [name for name in other if name not in taken]
     rates = [name for name in rest if _is_a_rate(name, numbers)]
     described = [name for name in rest if name not in rates and _describes(name, rest)]
@@ -198,87 +179,6 @@ def metric_columns(
     )
 
 
-def _columns_of(errors: ErrorColumns) -> Iterator[str]:
-    if errors.standard_error:
-        yield errors.standard_error
-    yield from errors.covariance.values()
-    yield from errors.replicates
-
-
-def _error_columns(
-    names: Sequence[str], groups: Sequence[str], source: str
-) -> dict[str, ErrorColumns]:
-    """The columns of errors by metric."""
-    found: dict[str, ErrorColumns] = {}
-    for name, metric in _standard_errors(names, source):
-        found[metric] = ErrorColumns(standard_error=name)
-    for metric, covariance in _covariances(names, groups, source).items():
-        found[metric] = replace(found.get(metric, ErrorColumns()), covariance=covariance)
-    for metric, replicates in _replicates(names, source).items():
-        found[metric] = replace(found.get(metric, ErrorColumns()), replicates=replicates)
-    for metric, one in found.items():
-        if sum(map(bool, (one.standard_error, one.covariance, one.replicates))) > 1:
-            msg = (
-                f"{source}: the errors of {metric} are given twice, in "
-                f"{' and '.join(list(_columns_of(one))[:2])}; keep one"
-            )
-            raise DataError(msg)
-    return found
-
-
-def _standard_errors(names: Sequence[str], source: str) -> Iterator[tuple[str, str]]:
-    for name in names:
-        found = _STANDARD_ERROR.fullmatch(name)
-        base = found[1] if found else name[3:] if name.casefold().startswith("se_") else None
-        if base is None or (found is None and base not in names):
-            continue
-        if base in names:
-            yield name, base
-        elif _plain(base) not in set(Kpi):
-            msg = (
-                f"{source}: {name} has the standard errors of {base}, but there is no column {base}; "
-                "add or rename it"
-            )
-            raise DataError(msg)
-
-
-def _covariances(
-    names: Sequence[str], groups: Sequence[str], source: str
-) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for name in names:
-        metric, separator, group = name.partition(_COVARIANCE)
-        if separator and metric in names and group in groups:
-            found.setdefault(metric, {})[group] = name
-    for metric, columns in found.items():
-        if missing := [group for group in groups if group not in columns]:
-            msg = (
-                f"{source}: the covariance of {metric} has no column "
-                f"{metric}{_COVARIANCE}{missing[0]}; expected one per group"
-            )
-            raise DataError(msg)
-    return found
-
-
-def _replicates(names: Sequence[str], source: str) -> dict[str, tuple[str, ...]]:
-    numbered: dict[str, dict[int, str]] = {}
-    for name in names:
-        if found := _REPLICATE.fullmatch(name):
-            numbered.setdefault(found[1], {})[int(found[2])] = name
-    replicates: dict[str, tuple[str, ...]] = {}
-    for metric, columns in numbered.items():
-        if sorted(columns) != list(range(1, len(columns) + 1)) or len(columns) < 2:
-            continue  # such as an R², val_r2
-        if metric not in names:
-            msg = (
-                f"{source}: {columns[1]} to {columns[len(columns)]} are replicates of {metric}, but "
-                f"there is no column {metric}; add or rename it"
-            )
-            raise DataError(msg)
-        replicates[metric] = tuple(columns[number] for number in sorted(columns))
-    return replicates
-
-
 def _describes(name: str, names: Collection[str]) -> bool:
     """Whether a column is an uncertainty of another one, in a form that is not read."""
     found = _UNCERTAINTY.fullmatch(name)
@@ -287,8 +187,8 @@ def _describes(name: str, names: Collection[str]) -> bool:
 
 def _is_a_rate(name: str, numbers: Mapping[str, Sequence[float | int | None]]) -> bool:
     """Whether a column is a KPI, by its name (or that of its error), or by its values."""
-    bare = _plain(name)
-    error = _STANDARD_ERROR.fullmatch(bare)
+    bare = plain_name(name)
+    error = STANDARD_ERROR.fullmatch(bare)
     uncertain = _UNCERTAINTY.fullmatch(bare)
     if {bare, error and error[1], uncertain and uncertain[1]} & set(Kpi):
         return True

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.core.cell_numbers import Number
 from pipeline.core.errors import DataError
-from pipeline.inference.counts.columns import ErrorColumns
+from pipeline.inference.counts.error_columns import ErrorColumns
 from pipeline.results.family import Floats
 
 _ROUND_OFF = 1e-6

@@ -150,7 +150,7 @@ class _Sums:
         return None
 
     def _faults(self, sums: Mapping[str, Number], row: int) -> Iterator[str]:
-        """What the sums of one group contradict, in words."""
+        """What the sums of one group contradict."""
         n, y = self.counts[self.trials][row], self.counts[self.successes][row]
         yield from self._users(sums, row, n)
         yield from self._trials(sums, n)

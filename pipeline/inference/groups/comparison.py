@@ -56,6 +56,11 @@ class KpiGroups:
         return math.comb(groups, 2) if self.control is None else groups - 1
 
     @property
+    def users_G(self) -> Floats:
+        """Users with a trial in the whole log, of each group; sums of a day may be over batches."""
+        return self.looks[-1].sums.users
+
+    @property
     def candidates(self) -> int:
         """The groups that the best is selected from."""
         return len(self.names) - (self.control is not None)
@@ -63,14 +68,18 @@ class KpiGroups:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The group with the highest KPI at a look, the group it is compared with, and the result."""
+    """The group with the highest KPI at a look, the group it is compared with, and the result.
+
+    ``users`` are those of the smaller of the two, ``events`` those of both.
+    """
 
     action: Action
     reason: AdviceReason
     best: int
     baseline: int
     look: Look
-    pair: PairTest
+    users: int
+    events: int
 
 
 def choose(groups: KpiGroups, margin: float | None) -> Choice:
@@ -85,15 +94,23 @@ def _choose_at(look: Look, groups: KpiGroups, margin: float | None) -> Choice:
     best = int(rates.argmax())
     baseline = int(rates.argmin()) if groups.control is None else groups.control
     pair = pair_test(look.sums, best, baseline)
+    users = int(min(groups.users_G[best], groups.users_G[baseline]))
+    events = int(groups.events_G[best] + groups.events_G[baseline])
 
     def choice(action: Action, reason: AdviceReason) -> Choice:
         return Choice(
-            action=action, reason=reason, best=best, baseline=baseline, look=look, pair=pair
+            action=action,
+            reason=reason,
+            best=best,
+            baseline=baseline,
+            look=look,
+            users=users,
+            events=events,
         )
 
     significant = pair.z > look.critical(pair, best, baseline, comparisons=groups.comparisons)
-    enough_users = not groups.users_known or pair.users >= FEWEST_USERS
-    enough_events = groups.events_G[best] + groups.events_G[baseline] >= FEWEST_EVENTS
+    enough_users = not groups.users_known or users >= FEWEST_USERS
+    enough_events = events >= FEWEST_EVENTS
     if significant and enough_users and enough_events:
         return choice(Action.SHIP, AdviceReason.BETTER)
     if margin and enough_users and _within(margin, look, groups):

@@ -18,14 +18,12 @@ class PairTest:
         df: Degrees of freedom of the t distribution, 1 or more.
         relative_variance: Of the difference of the rates, over the square of the common rate.
         log_ratio: Of the rates; None if one of them is not positive.
-        users: Users with a trial, of the smaller group.
     """
 
     z: float
     df: float
     relative_variance: float
     log_ratio: float | None
-    users: int
 
     def quantile(self, alpha: float) -> float:
         """Absolute value that t exceeds with probability ``alpha``."""
@@ -69,7 +67,6 @@ def pair_test(sums: GroupSums, a: int, b: int) -> PairTest:
         df=max(float((1 / spread).sum()) - 2, 1.0),
         relative_variance=variance / rate**2 if rate else 0.0,
         log_ratio=float(np.log(first / second)) if min(first, second) > 0 else None,
-        users=int(pair.users.min()),
     )
 
 

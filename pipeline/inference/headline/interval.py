@@ -63,9 +63,9 @@ def headline(
     bare = Headline(level=level, reliability=reliability(x, covariance_GG))
     found = fitted_groups(x, sums, covariance_GG)
     if isinstance(found, UndefinedReason):
-        return replace(bare, undefined_because=found)
+        return replace(bare, undefined_reason=found)
     if not found.response.variance_G.any():
-        return replace(bare, undefined_because=UndefinedReason.IDENTICAL_USERS)
+        return replace(bare, undefined_reason=UndefinedReason.IDENTICAL_USERS)
     zero = found.score(0.0)
     if len(x) < 3:
         return _two_groups(bare, found)
@@ -77,7 +77,7 @@ def headline(
     )
     slope = _slope(found, zero)
     if slope is None:
-        return replace(bare, undefined_because=UndefinedReason.METRIC_WITHIN_NOISE)
+        return replace(bare, undefined_reason=UndefinedReason.METRIC_WITHIN_NOISE)
     return _with_intervals(bare, found, slope, least_width=least_width)
 
 
@@ -125,7 +125,7 @@ def _two_groups(bare: Headline, found: Fitted) -> Headline:
     zero = score_slope(0.0, found.x, found.response)
     slope, error = float(zero.delta), float(zero.users)
     bare = replace(
-        bare, slope=slope, undefined_because=UndefinedReason.TWO_GROUPS, positive=slope > 0
+        bare, slope=slope, undefined_reason=UndefinedReason.TWO_GROUPS, positive=slope > 0
     )
     width = float(zero.users_width(bare.level))
     return replace(
@@ -176,8 +176,10 @@ def _with_intervals(bare: Headline, found: Fitted, slope: float, *, least_width:
         interval=interval,
         tau=float(np.sqrt(at.tau2)),
         users_interval=_accepted(found, slope, lambda score: score.users_width(level)),
-        few_groups_interval=_accepted(found, slope, lambda score: score.few_groups_width(level)),
-        standard_error=float(max(at.few_groups, at.users)),
+        small_sample_interval=_accepted(
+            found, slope, lambda score: score.small_sample_width(level)
+        ),
+        standard_error=float(max(at.small_sample, at.users)),
         users_standard_error=float(at.users),
         intercept=line.intercept,
         margins=line.margins,

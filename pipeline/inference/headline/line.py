@@ -54,7 +54,7 @@ def line_through(
         return Line(intercept=intercept, margins=())
     effect = np.stack([w / w.sum(), w * z / spread])
     users = (effect * response.variance_G) @ effect.T * stats.t.ppf(level, score.users_df) ** 2
-    scale = float(score.few_groups_width(level)) ** 2 * spread
+    scale = float(score.small_sample_width(level)) ** 2 * spread
     groups = scale * np.diag([1 / w.sum(), 1 / spread])
     ratio = half_width / float(score.half_width(level))
     back = np.array([[1.0, -centre * ratio], [0.0, ratio]])

@@ -11,12 +11,14 @@ from pipeline.results.slopes import BandPoint, Change
 _STEPS = 24
 
 
-def band_of(headline: Headline, family: Family, furthest: float) -> tuple[BandPoint, ...]:
-    """The line with its band, from the worst group (x = 0) to the ``furthest``; empty without one."""
+def band_of(
+    headline: Headline, family: Family, lowest: float, highest: float
+) -> tuple[BandPoint, ...]:
+    """The line with its band over a range of x; empty without one."""
     if headline.slope is None or headline.intercept is None or not headline.margins:
         return ()
     points: list[BandPoint] = []
-    for x in np.linspace(0, furthest, _STEPS + 1):
+    for x in np.linspace(lowest, highest, _STEPS + 1):
         line = headline.intercept + headline.slope * x
         width = margin(headline.margins, (1.0, x))
         with np.errstate(over="ignore"):

@@ -2,7 +2,7 @@
 
 Four fifths of the error rate are spent at the planned end, and one fifth on all other days together.
 On those a slope is significant if both the confidence sequence of the users' error
-(:mod:`pipeline.inference.sensitivity.sequential`) and the few-groups test at a tenth of the error
+(:mod:`pipeline.inference.sensitivity.sequential`) and the small-sample test at a tenth of the error
 rate (a fiftieth with three groups) reject 0. A significant day stands, whatever comes after it.
 """
 
@@ -17,7 +17,7 @@ from pipeline.results.headline import Headline
 from pipeline.results.reasons import Reading, UndefinedReason
 
 _AT_END = 0.8
-_FEW_GROUPS = 0.1
+_SMALL_SAMPLE = 0.1
 _THREE_GROUPS = 0.02
 """Shares of the error rate."""
 
@@ -130,7 +130,7 @@ def _looks(groups: Groups, outcome: DailyOutcome, planned: int, *, level: float)
                     1.0,
                     max(
                         sequence.p_value(slope, variance),
-                        float(score.p_value) / _few_groups_share(groups),
+                        float(score.p_value) / _small_sample_share(groups),
                     ),
                 ),
                 positive=slope > 0,
@@ -140,8 +140,8 @@ def _looks(groups: Groups, outcome: DailyOutcome, planned: int, *, level: float)
     return looks
 
 
-def _few_groups_share(groups: Groups) -> float:
-    return _FEW_GROUPS if len(groups.x) > 3 else _THREE_GROUPS
+def _small_sample_share(groups: Groups) -> float:
+    return _SMALL_SAMPLE if len(groups.x) > 3 else _THREE_GROUPS
 
 
 def _quoted(groups: Groups, look: _Look, *, level: float) -> Quoted:
@@ -150,7 +150,7 @@ def _quoted(groups: Groups, look: _Look, *, level: float) -> Quoted:
         groups.x,
         look.sums,
         groups.covariance_GG,
-        level=1 - _few_groups_share(groups) * (1 - level),
+        level=1 - _small_sample_share(groups) * (1 - level),
         least_width=look.width or 0.0,
     )
     return Quoted(

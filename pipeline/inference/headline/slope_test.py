@@ -5,7 +5,7 @@ With ``y_i = a + b ξ_i + d_i + e_i`` and ``x = ξ + error``, W the covariance o
 correlated with it, whatever the true metric ξ: a corrected regressor. Under b, r must not depend on
 it. The slope of r on it, δ, has two errors:
 
-- few groups: from how far the groups are off the line (Knapp & Hartung 2003), t with g - 2;
+- small sample: from how far the groups deviate from the line (Knapp & Hartung 2003), t with g - 2;
 - users: the error of the same estimator if groups did not deviate, t with the effective users.
 
 Without W this is the random-effects regression, and δ is its slope less b. Arrays are batched: the
@@ -33,7 +33,7 @@ class SlopeScore:
 
     Attributes:
         delta: Slope of the residuals on the corrected metric; 0 at the estimate.
-        few_groups: Its error from the groups' deviations.
+        small_sample: Its error from the groups' deviations.
         users: Its error from users and the metric.
         plug_in: Variance that comes of τ being estimated where the metric has errors; 0 at b = 0.
         tau2: Variance between groups, by Paule and Mandel.
@@ -42,16 +42,16 @@ class SlopeScore:
     """
 
     delta: Floats
-    few_groups: Floats
+    small_sample: Floats
     users: Floats
     plug_in: Floats
     tau2: Floats
     groups: int
     users_df: Floats
 
-    def few_groups_width(self, level: float) -> Floats:
+    def small_sample_width(self, level: float) -> Floats:
         """Half-width of the two-sided interval from the groups' deviations."""
-        return stats.t.ppf((1 + level) / 2, max(self.groups - 2, 1)) * self.few_groups
+        return stats.t.ppf((1 + level) / 2, max(self.groups - 2, 1)) * self.small_sample
 
     def users_width(self, level: float) -> Floats:
         """Half-width of the two-sided interval from the users."""
@@ -65,7 +65,7 @@ class SlopeScore:
         """
         floor = stats.t.ppf(level, self.users_df) * self.users
         return np.sqrt(
-            np.maximum(self.few_groups_width(level), floor) ** 2
+            np.maximum(self.small_sample_width(level), floor) ** 2
             + stats.norm.ppf((1 + level) / 2) ** 2 * self.plug_in
         )
 
@@ -76,13 +76,13 @@ class SlopeScore:
         With two groups, which have no deviations, that of the users.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            error2 = np.maximum(self.few_groups, self.users) ** 2
+            error2 = np.maximum(self.small_sample, self.users) ** 2
             distance = np.abs(self.delta) / np.sqrt(
                 1 + self.plug_in / np.maximum(error2, _SMALLEST)
             )
             far, near = (
                 np.where(distance > 0, distance / error, 0.0)
-                for error in (self.few_groups, self.users)
+                for error in (self.small_sample, self.users)
             )
             if self.groups < 3:
                 return 2 * stats.t.sf(near, self.users_df)
@@ -128,7 +128,7 @@ def score_slope(
     groups = x_G.shape[-1]
     return SlopeScore(
         delta=delta,
-        few_groups=np.sqrt(deviations / max(groups - 2, 1) / spread),
+        small_sample=np.sqrt(deviations / max(groups - 2, 1) / spread),
         users=np.sqrt(((w * z) ** 2 * basis.variance_G).sum(axis=-1)) / spread,
         plug_in=plug_in,
         tau2=tau2,

@@ -63,7 +63,7 @@ def _slope(
         p_value=p_value,
         difference_p_value=difference,
         test=fit.cluster_robust if isinstance(fit, LineFit) else None,
-        undefined_reason=found.undefined_because,
+        undefined_reason=found.undefined_reason,
         opposite_sign=found.positive is not whole.positive
         and p_value is not None
         and p_value < 1 - level
@@ -95,7 +95,7 @@ def _difference(groups: Groups, own: GroupSums, others: Sequence[GroupSums]) -> 
         users_df=np.minimum(here.response.users_df, there.response.users_df),
     )
     score = score_slope(0.0, groups.x, response, groups.covariance_GG)
-    return float(score.p_value) if max(score.users, score.few_groups) > 0 else None
+    return float(score.p_value) if max(score.users, score.small_sample) > 0 else None
 
 
 def _cochran(tests: Sequence[SlopeTest]) -> tuple[float | None, float | None]:

@@ -25,17 +25,13 @@ from pipeline.inference.hypotheses.inputs import (
     group_sums,
     metric_covariance,
     metric_values,
-    relative_change,
     segments_of,
 )
+from pipeline.inference.hypotheses.metric_change import MetricChange, metric_change
 from pipeline.inference.hypotheses.verdict import detectable_slope, required_trials, verdict
 from pipeline.inference.sensitivity.cuped import cuped
 from pipeline.inference.sensitivity.day_effects import day_effects
-from pipeline.inference.sensitivity.errors_in_variables import (
-    measurement_error,
-    relative_change_covariance,
-    relative_change_se,
-)
+from pipeline.inference.sensitivity.errors_in_variables import measurement_error
 from pipeline.inference.sensitivity.random_effects import random_effects_slope, why_undefined
 from pipeline.inference.sensitivity.robustness import curvature, leave_one_out, permutation_test
 from pipeline.inference.sensitivity.sequential import confidence_sequence
@@ -43,7 +39,7 @@ from pipeline.results.family import Family, Floats
 from pipeline.results.headline import Headline
 from pipeline.results.hypothesis import Days, Elasticity, GroupPoint, HypothesisResult
 from pipeline.results.reasons import UndefinedReason
-from pipeline.study import Hypothesis, RegressionConfig
+from pipeline.study import Hypothesis, RegressionConfig, XReference
 
 _LARGEST_CHANGE = 50.0
 """Changes of the link above it are beyond any number."""
@@ -56,7 +52,7 @@ def estimate_hypotheses(
 
     ``seed`` is that of permutations and of metrics drawn from their errors.
     """
-    results = [_estimate(one, evidence, section.level, seed) for one in section.hypotheses]
+    results = [_estimate(one, evidence, section, seed) for one in section.hypotheses]
     family = [one.headline.p_value if one.headline else None for one in results]
     return [
         replace(one, holm_p_value=p_value)
@@ -65,22 +61,23 @@ def estimate_hypotheses(
 
 
 def _estimate(
-    hypothesis: Hypothesis, evidence: RegressionInputs, level: float, seed: int
+    hypothesis: Hypothesis, evidence: RegressionInputs, section: RegressionConfig, seed: int
 ) -> HypothesisResult:
-    response = RESPONSE[hypothesis.kpi]
+    response, level = RESPONSE[hypothesis.kpi], section.level
     cells = group_cells(evidence, hypothesis.metric, response)
     values = metric_values(cells)
-    x, sums = relative_change(values), group_sums(cells, response)
     covariance_GG = metric_covariance(evidence, hypothesis.metric, cells)
+    change = metric_change(values, covariance_GG, section, cells["group"].to_list())
+    x, sums = change.x_G, group_sums(cells, response)
     groups = Groups(
         x=x,
-        covariance_GG=_of_changes(values, covariance_GG),
+        covariance_GG=change.covariance_GG,
         sums=sums,
         outcome=daily_kpi(evidence, cells, response),
         planned_days=evidence.planned_days,
     )
     quoted = read_headline(groups, level=level)
-    points = _points(cells, x, relative_change_se(values, covariance_GG))
+    points = _points(cells, change)
     undefined = HypothesisResult(
         id=hypothesis.id,
         metric=str(hypothesis.metric),
@@ -91,6 +88,7 @@ def _estimate(
         n=sum(point.trials for point in points),
         groups=len(points),
         points=points,
+        x_reference=section.x_reference.value,
         headline=quoted.headline,
     )
     fit = fit_line(x, sums, level=level)
@@ -105,7 +103,9 @@ def _estimate(
     if covariance_GG is not None:
         result = replace(
             result,
-            measurement_error=measurement_error(values, covariance_GG, sums, fit, seed=seed),
+            measurement_error=measurement_error(values, covariance_GG, sums, fit, seed=seed)
+            if section.x_reference is XReference.WORST
+            else None,
             metric_covariance=tuple(map(tuple, covariance_GG.tolist())),
         )
     result = replace(
@@ -129,16 +129,9 @@ def _point_estimate(
             level=quoted.level,
             slope=fit.slope if corrected is None else corrected,
             reliability=quoted.reliability,
-            undefined_because=reason,
+            undefined_reason=reason,
         ),
     )
-
-
-def _of_changes(values: Floats, covariance_GG: Floats | None) -> Floats | None:
-    """Covariance of the errors of the relative changes; None where unknown or undefined."""
-    if covariance_GG is None or np.isnan(relative_change(values)).any():
-        return None
-    return relative_change_covariance(values, covariance_GG)
 
 
 def _with_line(
@@ -164,7 +157,7 @@ def _with_line(
         effective_users=float(effective_users(sums)),
         lack_of_fit=fit.lack_of_fit,
         small_sample=small,
-        small_sample_undefined_because=None if small else why_undefined(x, sums),
+        small_sample_undefined_reason=None if small else why_undefined(x, sums),
         curvature=curvature(x, sums, level=level),
         leave_one_out=dict(zip((one.group for one in result.points), slopes, strict=True)),
         leave_one_out_range=(min(known), max(known)) if known else None,
@@ -220,9 +213,9 @@ def _with_verdict(
     return replace(
         result,
         verdict=verdict(hypothesis, found, level=level, healthy=healthy),
-        undefined_reason=None if found.p_value is not None else found.undefined_because,
+        undefined_reason=None if found.p_value is not None else found.undefined_reason,
         elasticity=_elasticity(result, found),
-        band=band_of(found, result.link, _largest_x(result.points)),
+        band=band_of(found, result.link, *_range(result.points)),
         minimum_detectable_slope=detectable_slope(found, result.groups),
         required_trials=required_trials(found, result.groups, float(quoted.sums.trials.sum())),
         equivalence=equivalence(groups, quoted, margin=hypothesis.margin, positive=positive)
@@ -238,7 +231,8 @@ def _elasticity(result: HypothesisResult, found: Headline) -> Elasticity | None:
     successes = sum(point.successes for point in result.points)
     share = 1 - successes / result.n if result.response.is_binary else 1.0
     low, high = found.quoted
-    change = detectable * _largest_x(result.points)
+    lowest, highest = _range(result.points)
+    change = detectable * (highest - lowest)
     return Elasticity(
         estimate=share * found.slope,
         interval=(None if low is None else share * low, None if high is None else share * high),
@@ -247,18 +241,22 @@ def _elasticity(result: HypothesisResult, found: Headline) -> Elasticity | None:
     )
 
 
-def _largest_x(points: Sequence[GroupPoint]) -> float:
-    return max((point.x or 0.0 for point in points), default=0.0)
+def _range(points: Sequence[GroupPoint]) -> tuple[float, float]:
+    known = [point.x or 0.0 for point in points]
+    return min(known, default=0.0), max(known, default=0.0)
 
 
-def _points(cells: pl.DataFrame, x: Floats, errors: Floats) -> tuple[GroupPoint, ...]:
+def _points(cells: pl.DataFrame, change: MetricChange) -> tuple[GroupPoint, ...]:
     rates = [rate for rate in cells["rate"] if rate is not None]
-    lowest = min(rates, default=None)
+    lowest, x_G = min(rates, default=None), change.x_G
+    errors_G = np.full_like(x_G, np.nan)
+    if change.covariance_GG is not None:
+        errors_G = np.sqrt(np.maximum(change.covariance_GG.diagonal(), 0))
     return tuple(
         GroupPoint(
             group=row["group"],
             metric_value=row["value"],
-            x=None if np.isnan(change) else float(change),
+            x=None if np.isnan(x) else float(x),
             x_standard_error=None if np.isnan(error) else float(error),
             trials=row["trials"],
             successes=row["successes"],
@@ -266,5 +264,5 @@ def _points(cells: pl.DataFrame, x: Floats, errors: Floats) -> tuple[GroupPoint,
             standard_error=row["standard_error"],
             kpi_change=row["rate"] / lowest - 1 if row["rate"] is not None and lowest else None,
         )
-        for row, change, error in zip(cells.iter_rows(named=True), x, errors, strict=True)
+        for row, x, error in zip(cells.iter_rows(named=True), x_G, errors_G, strict=True)
     )

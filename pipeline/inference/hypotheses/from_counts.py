@@ -30,7 +30,7 @@ from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.reasons import Covariance, LimitationKind
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import SlopeTest
-from pipeline.study import PAPER_HYPOTHESES, AdviceConfig, Hypothesis, RegressionConfig
+from pipeline.study import PAPER_HYPOTHESES, AdviceConfig, Hypothesis, RegressionConfig, XReference
 
 _EXACT = 1 << 53
 """Below it, floats without decimals are integers."""
@@ -44,6 +44,7 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
     seed: int,
     advice: AdviceConfig | None = None,
     options: CountsOptions | None = None,
+    x_reference: XReference = XReference.WORST,
 ) -> Findings:
     """Fit the hypotheses to a table of counts, and rank every metric for every KPI.
 
@@ -55,6 +56,7 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         seed: Of random draws.
         advice: How groups are compared; None for the defaults.
         options: How the table is read; None for the defaults.
+        x_reference: What slopes are relative to.
 
     Raises:
         DataError: if the file cannot be read or is not such a table.
@@ -79,8 +81,10 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         else _papers(evidence, cutoff)
     )
     ranking = rank_metrics(evidence, level=level)
-    results = with_rivals(_estimates(evidence, declared, level=level, seed=seed), ranking)
-    section = RegressionConfig(level=level, advice=advice or AdviceConfig())
+    section = RegressionConfig(
+        level=level, advice=advice or AdviceConfig(), x_reference=x_reference
+    )
+    results = with_rivals(_estimates(evidence, declared, section, seed=seed), ranking)
     return Findings(
         level=level,
         cutoff=cutoff,
@@ -228,14 +232,14 @@ def _find(metric: str, there: Sequence[str], cutoff: int | None) -> str | None:
 def _estimates(
     evidence: RegressionInputs,
     declared: Sequence[Hypothesis],
+    section: RegressionConfig,
     *,
-    level: float,
     seed: int,
 ) -> tuple[HypothesisResult, ...]:
     """The results; those on KPIs without per-user statistics have no cluster-robust test."""
     if not declared:
         return ()
-    section = RegressionConfig(level=level, hypotheses=tuple(declared))
+    section = replace(section, hypotheses=tuple(declared))
     results = estimate_hypotheses(evidence, section, seed=seed)
     return tuple(
         replace(

@@ -1,8 +1,8 @@
 """Metric ranking: which of the measured metrics each KPI follows (exploratory).
 
 No hypothesis here is pre-registered, so nothing is confirmed; the ranking suggests what to declare
-for the next experiment. The comparison behind it also says which metrics a verdict cannot tell
-apart, so that the two cannot disagree.
+for the next experiment. The rivals of a verdict's metric follow from the same comparison, so that
+the two cannot disagree.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from pipeline.inference.hypotheses.inputs import (
     group_cells,
     group_sums,
     metric_covariance,
+    metric_replicates,
     metric_values,
     relative_change,
 )
@@ -77,9 +78,9 @@ def rank_metrics(evidence: RegressionInputs, *, level: float) -> MetricRanking:
         if kpi in evidence.users_unknown and not kpi.is_binary:
             fits = [_without_errors(one) for one in fits]
         unfitted += [
-            UnfittedPair(metric=one.metric, kpi=kpi, undefined_reason=one.slope.undefined_because)
+            UnfittedPair(metric=one.metric, kpi=kpi, undefined_reason=one.slope.undefined_reason)
             for one in fits
-            if one.slope.slope is None and one.slope.undefined_because
+            if one.slope.slope is None and one.slope.undefined_reason
         ]
         varying = [one for one in fits if one.candidate]
         if varying:
@@ -134,8 +135,9 @@ def _fit(evidence: RegressionInputs, metric: str, kpi: Kpi, level: float) -> _Fi
         metric=metric,
         values=values,
         p_value=association.p_value,
-        undefined_reason=association.undefined_because,
+        undefined_reason=association.undefined_reason,
         error_covariance=covariance_GG,
+        replicates_RG=metric_replicates(evidence, metric, cells),
     )
     return _Fit(
         metric=metric,
@@ -152,7 +154,7 @@ def _without_errors(fit: _Fit) -> _Fit:
     candidate = fit.candidate and replace(fit.candidate, p_value=None, undefined_reason=reason)
     slope = float(fit_batch(fit.x, fit.sums)[1])
     known = bool(np.isfinite(slope)) and undefined_reason(fit.x, fit.sums) is None
-    bare = Headline(slope=slope, level=fit.slope.level, undefined_because=reason)
+    bare = Headline(slope=slope, level=fit.slope.level, undefined_reason=reason)
     return replace(fit, slope=bare if known else fit.slope, candidate=candidate)
 
 

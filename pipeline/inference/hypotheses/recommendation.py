@@ -112,8 +112,8 @@ def _for_kpi(
         control=groups.control is not None,
         comparisons=groups.comparisons,
         candidates=groups.candidates,
-        users=choice.pair.users if groups.users_known else None,
-        events=int(groups.events_G[best] + groups.events_G[baseline]),
+        users=choice.users if groups.users_known else None,
+        events=choice.events,
     )
     if choice.action is not Action.SHIP:
         leading = kpi_change(groups, choice.look, best, baseline) if best != baseline else None

@@ -75,6 +75,7 @@ def _pool(
     first = next(iter(declared.values()))
     cutoffs = {path: cutoff_of(reports[path], first.metric) for path in declared}
     responses = {path: one.response for path, one in declared.items()}
+    _require_same(f"x_reference of {first.metric}", {p: o.x_reference for p, o in declared.items()})
     usable = {path: one for path, one in declared.items() if _exclusion_reason(one) is None}
     pooled = _pooled_slope(list(usable.values()), level=level)
     slope = None if isinstance(pooled, UndefinedReason) else pooled
@@ -121,7 +122,7 @@ def _excluded(path: str, result: HypothesisResult | None) -> ExcludedStudy:
         study=path,
         reason=_exclusion_reason(result) or ExclusionReason.UNDEFINED,
         undefined_reason=result.undefined_reason
-        or (result.headline and result.headline.undefined_because),
+        or (result.headline and result.headline.undefined_reason),
     )
 
 

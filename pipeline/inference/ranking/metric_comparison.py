@@ -10,7 +10,7 @@ from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.headline.slope_test import between_groups_variance
 from pipeline.inference.ranking.marginal_likelihood import log_marginal_likelihood
 from pipeline.inference.ranking.pooled_response import pooled_response
-from pipeline.inference.ranking.true_metrics import true_metrics
+from pipeline.inference.ranking.true_metrics import standardised, true_metrics
 from pipeline.results.decisions import Rival
 from pipeline.results.family import Floats
 from pipeline.results.reasons import UndefinedReason
@@ -31,7 +31,7 @@ _SMALLEST_RANGE = 1e-9
 """A metric that varies less than this, relative to its largest value, is constant."""
 
 _FULL_SHARE = 1 / 3
-"""Share of two metrics' difference that is no error from which their likelihoods count in full."""
+"""Share of two metrics' difference that is signal from which their likelihoods count in full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,8 @@ class Candidate:
         p_value: Of its association with the KPI; None where undefined.
         undefined_reason: Why it is undefined.
         error_covariance: Of the values' errors; None for no error.
+        replicates_RG: Bootstrap replicates of the values, on the same test sets for all metrics;
+            None if unknown. They have the covariance of the errors of two metrics.
     """
 
     metric: str
@@ -51,10 +53,11 @@ class Candidate:
     p_value: float | None
     undefined_reason: UndefinedReason | None = None
     error_covariance: Floats | None = None
+    replicates_RG: Floats | None = None
 
     @property
     def error_variance(self) -> float:
-        """Mean error variance of the centred metric: tr(P W) / (g - 1)."""
+        """Mean error variance of the centred metric: tr(P W) / (g - 1), P the centring."""
         if self.error_covariance is None:
             return 0.0
         covariance, groups = self.error_covariance, len(self.values)
@@ -152,8 +155,27 @@ def _probabilities(
         return response
     kpi_G, variance_G = response
     tau2 = between_groups_variance(kpi_G, variance_G, np.ones_like(kpi_G), metrics_GK.T).min()
-    error_variance_K = np.array([one.error_variance for one in candidates])
-    return metric_probabilities(metrics_GK, error_variance_K, kpi_G, variance_G + tau2)
+    return metric_probabilities(metrics_GK, error_covariance(candidates), kpi_G, variance_G + tau2)
+
+
+def error_covariance(candidates: Sequence[Candidate]) -> Floats:
+    """Covariance of the errors of the centred metrics, K × K, the mean over the groups.
+
+    Of metrics with replicates, the same number for all, it is theirs; others are independent.
+    """
+    error_KK = np.diag([one.error_variance for one in candidates])
+    drawn = {
+        n: one.replicates_RG for n, one in enumerate(candidates) if one.replicates_RG is not None
+    }
+    if len({len(one) for one in drawn.values()}) != 1:
+        return error_KK
+    drawn_RGK = np.stack(list(drawn.values()), axis=-1)
+    off_RGK = drawn_RGK - drawn_RGK.mean(axis=0)
+    off_RGK = off_RGK - off_RGK.mean(axis=1, keepdims=True)
+    replicates, groups, _ = off_RGK.shape
+    joint_KK = np.einsum("rgj,rgk->jk", off_RGK, off_RGK) / (replicates - 1) / (groups - 1)
+    error_KK[np.ix_(list(drawn), list(drawn))] = joint_KK
+    return error_KK
 
 
 def varies(values: Floats) -> bool:
@@ -171,41 +193,41 @@ def correlations(metrics_GK: Floats) -> Floats:
 
 
 def metric_probabilities(
-    metrics_GK: Floats, error_variance_K: Floats, kpi_G: Floats, variance_G: Floats
+    metrics_GK: Floats, error_KK: Floats, kpi_G: Floats, variance_G: Floats
 ) -> Floats:
     """The probability that a KPI follows each metric, all equally likely beforehand; they sum to 1.
 
     A metric's log likelihood ratio to the best one counts by ``min(1, 3 s)``, s being the share of
-    the variance of their standardised difference over the groups that is no error: metrics that
+    the variance of their standardised difference over the groups that is signal: metrics that
     differ by no more than their errors are tied. Calibrated by simulation.
 
     Args:
         metrics_GK: As :func:`true_metrics` takes them; at least 4 groups.
-        error_variance_K: The same.
+        error_KK: The same.
         kpi_G: Working response (link scale), not constant.
         variance_G: Variances of the groups in relation to each other.
     """
-    expected_GK, left_K = true_metrics(metrics_GK, error_variance_K)
+    expected_GK, left_K = true_metrics(metrics_GK, error_KK)
     relative_G = variance_G / variance_G.mean(axis=-1, keepdims=True)
     log_K = log_marginal_likelihood(
         np.swapaxes(expected_GK, -1, -2), left_K, kpi_G[..., None, :], relative_G[..., None, :]
     )
     best = log_K.argmax(axis=-1)[..., None]
     ratio_K = log_K - np.take_along_axis(log_K, best, axis=-1)
-    share_K = _signal_share(metrics_GK, error_variance_K, best)
+    share_K = _signal_share(metrics_GK, error_KK, best)
     odds_K = np.exp(ratio_K * np.minimum(1.0, share_K / _FULL_SHARE))
     return odds_K / odds_K.sum(axis=-1, keepdims=True)
 
 
-def _signal_share(metrics_GK: Floats, error_variance_K: Floats, best: NDArray[np.intp]) -> Floats:
-    """Share of the variance of each metric's difference from the best that is no error; 1 for it."""
-    centred_GK = metrics_GK - metrics_GK.mean(axis=-2, keepdims=True)
-    variance_K = centred_GK.var(axis=-2, ddof=1)
-    x_GK = centred_GK / np.sqrt(variance_K)[..., None, :]
-    error_K = np.broadcast_to(error_variance_K / variance_K, variance_K.shape)
+def _signal_share(metrics_GK: Floats, error_KK: Floats, best: NDArray[np.intp]) -> Floats:
+    """Share of the variance of each metric's difference from the best that is not error; 1 for it."""
+    x_GK, error_KK = standardised(metrics_GK, error_KK)
+    metrics = np.arange(x_GK.shape[-1])
     best_G1 = np.take_along_axis(x_GK, best[..., None, :], axis=-1)
     correlation_K = (x_GK * best_G1).sum(axis=-2) / (x_GK.shape[-2] - 1)
     difference_K = np.maximum(2 - 2 * np.abs(correlation_K), 1e-12)
-    error_K = error_K + np.take_along_axis(error_K, best, axis=-1)
-    share_K = np.clip(1 - error_K / difference_K, 0.0, 1.0)
-    return np.where(np.arange(variance_K.shape[-1]) == best, 1.0, share_K)
+    is_best_K = metrics == best
+    own_K = np.einsum("...kk->...k", error_KK)
+    common_K = (error_KK * is_best_K[..., None, :]).sum(axis=-1) * np.sign(correlation_K)
+    error_K = own_K + (own_K * is_best_K).sum(axis=-1, keepdims=True) - 2 * common_K
+    return np.where(is_best_K, 1.0, np.clip(1 - error_K / difference_K, 0.0, 1.0))

@@ -19,20 +19,6 @@ _SIMULATIONS = 200
 _LEAST_RELIABILITY = 0.5
 
 
-def relative_change_se(values: Floats, covariance_GG: Floats | None) -> Floats:
-    """Standard error of each group's ``M / min M - 1``, a fraction; nan where it is unknown.
-
-    By the delta method with the worst group w: ``Var(M) - 2 r Cov(M, M_w) + r² Var(M_w)`` over
-    ``M_w²``, r = M / M_w. The worst group itself has no error: its change is 0 by definition.
-    """
-    if covariance_GG is None or np.isnan(values).any() or values.min() <= 0:
-        return np.full(len(values), np.nan)
-    worst = int(values.argmin())
-    ratio, base = values / values[worst], covariance_GG[worst, worst]
-    variance = covariance_GG.diagonal() - 2 * ratio * covariance_GG[worst] + ratio**2 * base
-    return np.sqrt(np.maximum(variance, 0)) / values[worst]
-
-
 def measurement_error(
     values: Floats, covariance_GG: Floats, sums: GroupSums, fit: LineFit, *, seed: int
 ) -> MeasurementError | None:
@@ -67,12 +53,14 @@ def measurement_error(
     )
 
 
-def relative_change_covariance(values: Floats, covariance_GG: Floats) -> Floats:
+def relative_change_covariance(
+    values: Floats, covariance_GG: Floats, reference: int | None = None
+) -> Floats:
     """Covariance of the errors of x = M / min M - 1, from that of M (delta method).
 
-    The worst group is treated as known: its x is 0 without error.
+    The worst group, or the ``reference`` in its place, is treated as known: its x is 0 without error.
     """
-    worst = int(values.argmin())
+    worst = int(values.argmin()) if reference is None else reference
     jacobian_GG = np.eye(len(values)) / values[worst]
     jacobian_GG[:, worst] -= values / values[worst] ** 2
     return jacobian_GG @ covariance_GG @ jacobian_GG.T

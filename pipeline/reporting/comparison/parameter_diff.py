@@ -79,7 +79,7 @@ def _facts(report: Report) -> dict[str, Any]:
         "experiment": experiment and experiment.plan.experiment,
         "origin of the log": experiment and experiment.origin,
         "groups": experiment and len(experiment.plan.groups),
-        "users": sum(row.users for row in impressions),
+        "users": sum(row.users or 0 for row in impressions),
         "impressions": sum(row.trials for row in impressions),
         "clicked impressions": sum(row.successes for row in impressions),
         "code": report.provenance.code,

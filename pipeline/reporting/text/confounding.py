@@ -28,7 +28,7 @@ def rivals_sentence(
         f"{metric_label(one.metric, cutoff)} ({correlation(one.correlation)})"
         for one in rivals[:_NAMED]
     ]
-    if others := len(rivals) - _NAMED if len(rivals) > _NAMED else 0:
+    if (others := len(rivals) - _NAMED) > 0:
         named.append(f"{others} other{'s' if others > 1 else ''}")
     listed = joined([metric_label(metric, cutoff), *named])
     return f"{listed} cannot be told apart in this experiment: {_why(rivals, groups)}."
@@ -60,7 +60,7 @@ def direction_sentence(one: SharedDirection, cutoff: int | None) -> str:
 
 
 def joined(names: Sequence[str]) -> str:
-    """A list in words: ``a, b and c``."""
+    """Names as text: ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 

@@ -151,7 +151,6 @@ NUMBERS: Mapping[str, Callable[..., str]] = {
     for function in (
         p_value,
         number,
-        interval,
         correlation,
         thousands,
         percent,

@@ -59,7 +59,7 @@ def _result(result: HypothesisResult, cutoff: int | None) -> str:
 
 def _undefined(result: HypothesisResult, found: Headline | None) -> str:
     """Why nothing is said of a slope, with the counts that are too few."""
-    reason = result.undefined_reason or (found and found.undefined_because)
+    reason = result.undefined_reason or (found and found.undefined_reason)
     successes = sum(point.successes for point in result.points)
     term = TERMS[result.response][1]
     if reason is UndefinedReason.FEW_SUCCESSES and result.response.is_binary:
@@ -138,7 +138,7 @@ def _target(found: Headline) -> str:
 
 
 def _doubt(result: HypothesisResult, found: Headline) -> str:
-    """Why a suggestive slope is no more than that; a full stop for a significant one."""
+    """Why a suggestive slope is only that; a full stop for a significant one."""
     if result.verdict not in {Verdict.SUGGESTIVE, Verdict.SUGGESTIVE_OPPOSITE}:
         return "."
     if found.target is Target.THESE_GROUPS:

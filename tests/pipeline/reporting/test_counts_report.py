@@ -60,8 +60,11 @@ def test_the_page_has_the_numbers_of_the_json(fit):
     low, high = h1["cluster_robust"]["interval"]
     assert row[:3] == ["H1", "Recall@20", "click-through rate"]
     assert row[3] == h1["verdict"] == "confirmed"
-    assert row[5] == f"{h1['slope']:.4f}"
-    assert row[9] == f"{low:.3f} to {high:.3f}"
+    headline = h1["headline"]
+    assert row[5] == f"{headline['slope']:.4f}"
+    assert row[6] == "{:.3f} to {:.3f}".format(*headline["interval"])
+    assert row[9] == f"{h1['slope']:.4f}"
+    assert row[13] == f"{low:.3f} to {high:.3f}"
     (power,) = table_with(page, "minimum detectable slope")
     assert power[2] == f"± {h1['minimum_detectable_slope']:.4f}"
     assert document["summary"][0] in page.text
@@ -83,8 +86,8 @@ def test_the_page_has_the_limitations(fit):
     document, page = fit(GROUPS, "--hypothesis", "recall:ctr:+")
 
     (row,) = table_with(page, "cluster-robust CI")
-    assert row[9:11] == ["–", "–"]
-    assert "users_unknown" in document["evidence"]["H1"]["serious"]
+    assert row[13:15] == ["–", "–"]
+    assert "users_unknown" in document["evidence"]["H1"]["minor"]
     assert [one["kind"] for one in document["limitations"]] == [
         "association",
         "extrapolation",

@@ -19,14 +19,17 @@ import pipeline.reporting
 from pipeline.artifacts.storage import read_json
 from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
 from pipeline.reporting.report import page_values, write_report
+from pipeline.reporting.text.advice import expected_words, moved, predicted_words
 from pipeline.reporting.text.diagnostics import diagnostic_rows
 from pipeline.reporting.text.formatting import NUMBERS
+from pipeline.results.decisions import Advice
 from pipeline.results.diagnostics import Diagnostics
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import Change
 
 OPEN, CLOSE = "\ue000", "\ue001"
 DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
+ADVICE_WORDS = {one.__name__: one for one in (expected_words, predicted_words, moved)}
 FORMATS = {PAGE: "index.html", MARKDOWN: "report.md"}
 ROOT = Path(pipeline.reporting.__file__).parent
 
@@ -63,6 +66,7 @@ class Recorder:
         for name in NUMBERS:
             environment.filters[name] = self._recording(name)
         environment.filters["diagnostic_rows"] = marked_rows
+        environment.filters |= {name: marked(words) for name, words in ADVICE_WORDS.items()}
 
     def _recording(self, name):
         def write(value, *arguments):
@@ -73,6 +77,16 @@ class Recorder:
             return f"{OPEN}{text}{CLOSE}"
 
         return write
+
+
+def marked(words):
+    """A function whose output is marked."""
+
+    def write(value):
+        text = words(value)
+        return text and f"{OPEN}{text}{CLOSE}"
+
+    return write
 
 
 def marked_rows(diagnostics):
@@ -186,6 +200,18 @@ def test_the_numbers_of_the_diagnostics_are_those_of_report_json(recorded):
 
     for row in diagnostic_rows(parse(Diagnostics, document["diagnostics"])):
         assert f"{OPEN}{row.numbers}{CLOSE}" in unescape(text)
+
+
+def test_the_numbers_of_the_advice_are_those_of_report_json(recorded):
+    text, _, _, document = recorded
+    advice = [parse(Advice, one) for one in document["advice"]]
+    changes = [one for each in advice for one in (*each.trade_offs, *each.changes)]
+
+    words = [expected_words(one) for one in advice] + [predicted_words(one) for one in advice]
+    words += [moved(one) for one in changes]
+    assert any(words)
+    for one in filter(None, words):
+        assert f"{OPEN}{one}{CLOSE}" in unescape(text)
 
 
 def test_a_number_that_is_not_in_the_report_would_be_noticed(whole_report):

@@ -117,11 +117,14 @@ def test_table_1_has_the_answers_of_the_json(formats):
 
     for row, entry in zip(page.by_id["hypotheses"][1:], document["hypotheses"], strict=True):
         found = numbers(" | ".join(row[5:]).replace("−", "-"))
+        headline, paper = entry["headline"], numbers(" | ".join(row[9:]).replace("−", "-"))
         assert row[0] == entry["id"]
         assert row[3].startswith(VERDICTS[entry["verdict"]])
         assert row[4] == document["evidence"][entry["id"]]["strength"]
-        assert found[:2] == pytest.approx([entry["slope"], entry["standard_error"]], abs=5e-5)
-        assert found[2:4] == pytest.approx(entry["interval"], abs=5e-4)
+        assert found[0] == pytest.approx(headline["slope"], abs=5e-5)
+        assert found[1:3] == pytest.approx(headline["interval"], abs=5e-4)
+        assert paper[:2] == pytest.approx([entry["slope"], entry["standard_error"]], abs=5e-5)
+        assert paper[2:4] == pytest.approx(entry["interval"], abs=5e-4)
         assert found[-2:] == [entry["n"], entry["groups"]]
 
 
@@ -165,6 +168,7 @@ def test_the_forest_has_every_analysis_of_the_slope(formats):
     rows = {row[0]: row[1:3] for row in page.by_id["slopes-H1"][1:]}
 
     assert list(rows) == [
+        "headline",
         "naive (i.i.d.)",
         "cluster-robust",
         "small-sample",
@@ -289,7 +293,7 @@ def test_an_undefined_hypothesis_has_a_reason_and_no_numbers(whole_report, estim
     (row,) = page.by_id["hypotheses"][1:]
     assert row == [
         *("H1", "Recall@20", "click-through rate", f"undefined: {why}", "none"),
-        *(["–"] * 8),
+        *(["–"] * 11),
         *("3,000", "3"),
     ]
     assert "slopes-H1" not in page.by_id
@@ -359,19 +363,33 @@ def test_cuped_and_segments_have_a_table_only_where_known(whole_report, formats,
     first, *others = whole_report.hypotheses
     test = replace(first.cluster_robust, slope=1.25, interval=(0.75, 1.75))
     new = SegmentSlope(
-        segment=HOSTILE, users=70_000, test=test, undefined_reason=None, opposite_sign=True
+        segment=HOSTILE,
+        users=70_000,
+        slope=1.25,
+        interval=(0.75, 1.75),
+        p_value=0.011,
+        difference_p_value=0.0455,
+        test=test,
+        undefined_reason=None,
+        opposite_sign=True,
+        differs=True,
     )
     old = SegmentSlope(
         segment="old",
         users=9,
+        slope=None,
+        interval=None,
+        p_value=None,
+        difference_p_value=None,
         test=None,
         undefined_reason=UndefinedReason.NO_SUCCESSES,
         opposite_sign=False,
+        differs=False,
     )
     first = replace(
         first,
         cuped=Cuped(cluster_robust=test, small_sample=None, variance_share=0.4),
-        segments=Segments(slopes=(new, old), cochran_q=4.0, p_value=0.0455),
+        segments=Segments(slopes=(new, old), cochran_q=4.0, p_value=0.0455, cochran_p_value=0.02),
     )
 
     _, page, words = written(replace(whole_report, hypotheses=(first, *others)), tmp_path)
@@ -379,9 +397,12 @@ def test_cuped_and_segments_have_a_table_only_where_known(whole_report, formats,
     (row,) = page.by_id["cuped"][1:]
     assert row[2:] == ["1.2500", "0.750 to 1.750", "–", "40.0%"]
     first, second = page.by_id["segments"][1:]
-    expected = (HOSTILE, "opposite sign to the overall slope", "0.0455")
-    assert (first[1], first[5], first[6]) == expected
-    assert (second[1], second[5]) == ("old", "no trial succeeded")
+    assert first[1:] == [
+        HOSTILE,
+        *("70,000", "1.2500", "0.750 to 1.750", "0.0110", "0.0455"),
+        *("opposite sign to the overall slope", "0.0455", "0.0200"),
+    ]
+    assert (second[1], second[7]) == ("old", "no trial succeeded")
     assert "| 1.2500 | 0.750 to 1.750 | – | 40.0% |" in words
     _, plain, markdown = formats
     assert "User segments" in page.text

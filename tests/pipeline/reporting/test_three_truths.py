@@ -56,7 +56,7 @@ def plan_of(n=5):
 def first_screen(whole_report, tmp_path_factory):
     """The text above Table 1 of the page on a log with these slopes, and its report."""
 
-    def screen(ctr_slope, cvr_slope, *, planned_days=4, users=12_000):
+    def screen(ctr_slope, cvr_slope, *, planned_days=4, users=12_000, seed=1):
         folder, plan = tmp_path_factory.mktemp("truth"), plan_of()
         chosen = DirectConfig(
             impressions_per_user=8.0,
@@ -70,7 +70,7 @@ def first_screen(whole_report, tmp_path_factory):
             synthetic=SyntheticConfig(),
             experiment=ExperimentConfig(users=users, days=4),
             simulator=SimulatorConfig(direct=chosen),
-            seed=1,
+            seed=seed,
         )
         x_ctr, x_cvr = (relative_change(np.array(of)) for of in (RECALL, DENSITY))
         world = planted_slopes.DirectSimulation.of(plan, setting, x_ctr=x_ctr, x_cvr=x_cvr)
@@ -144,7 +144,7 @@ def test_a_strong_effect_has_a_group_to_ship_and_its_trade_offs(first_screen):
 
 
 def test_without_an_effect_nothing_is_recommended_or_called_predictive(first_screen):
-    text, report = first_screen(0.0, 0.0)
+    text, report = first_screen(0.0, 0.0, seed=2)
 
     assert {one.verdict for one in report.hypotheses} == {"inconclusive"}
     assert text.count("Optimise no pre-registered metric.") == 3

@@ -29,7 +29,7 @@ def headline(ends, *, p_value=0.01, level=0.95, **changes):
         "slope": (low + high) / 2,
         "interval": (low, high),
         "users_interval": (low, high),
-        "few_groups_interval": (low, high),
+        "small_sample_interval": (low, high),
         "level": level,
         "p_value": p_value,
         "positive": low + high > 0,

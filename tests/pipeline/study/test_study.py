@@ -327,6 +327,14 @@ def test_contradicting_parameters_are_both_named(values, changes, named):
     assert all(words in message for words in named)
 
 
+def test_the_control_is_a_group(values):
+    values["regression"]["advice"]["control"] = "g3"
+    assert parse_study(values).regression.advice.control == "g3"
+
+    values["regression"]["advice"]["control"] = "g9"
+    assert "regression.advice.control = g9 is not a group; expected one of g1, g2" in _message(values)
+
+
 def test_hypothesis_ids_are_unique(values):
     values["regression"]["hypotheses"][3]["id"] = "H1"
 

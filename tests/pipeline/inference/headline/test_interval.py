@@ -53,7 +53,7 @@ def test_groups_that_lie_far_off_their_line_decide():
     found = headline(relative([0.4, 0.409, 0.421, 0.432, 0.444]), sums, level=0.95)
 
     assert found.interval == pytest.approx((-1.733, 0.612), abs=1e-3)
-    assert found.interval == found.few_groups_interval
+    assert found.interval == found.small_sample_interval
     assert found.users_interval[1] < 0
     assert found.target == "a new preference on this front"
 
@@ -65,7 +65,7 @@ def test_two_groups_have_a_slope_of_their_users_and_no_interval():
     assert found.slope == pytest.approx(2.8241, abs=1e-4)
     assert found.standard_error == pytest.approx(1.5573, abs=1e-4)
     assert found.users_interval == pytest.approx((2.8241 - 3.0523, 2.8241 + 3.0523), abs=1e-3)
-    assert (found.interval, found.undefined_because) == (None, "two_groups")
+    assert (found.interval, found.undefined_reason) == (None, "two_groups")
     assert found.target == "the line through these groups"
 
 
@@ -89,7 +89,7 @@ def test_a_slope_that_cannot_be_tested_has_a_reason(x, sums, reason):
     found = headline(x, sums, level=0.95)
 
     assert (found.slope, found.interval, found.p_value) == (None, None, None)
-    assert found.undefined_because == reason
+    assert found.undefined_reason == reason
 
 
 def test_users_who_do_not_differ_leave_an_amount_without_an_interval():
@@ -97,7 +97,7 @@ def test_users_who_do_not_differ_leave_an_amount_without_an_interval():
 
     found = headline(np.array([0.0, 0.1, 0.2]), alike, level=0.95)
 
-    assert (found.interval, found.undefined_because) == (None, "identical_users")
+    assert (found.interval, found.undefined_reason) == (None, "identical_users")
 
 
 def test_a_small_error_of_the_metric_is_almost_none():

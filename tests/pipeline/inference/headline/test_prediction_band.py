@@ -6,9 +6,10 @@ import pytest
 from pipeline.inference.headline.interval import headline
 from pipeline.inference.headline.line import margin
 from pipeline.inference.headline.prediction_band import band_of, predicted_change
-from pipeline.inference.sensitivity.errors_in_variables import relative_change_se
+from pipeline.inference.hypotheses.metric_change import metric_change
 from pipeline.results.family import Family
 from pipeline.results.headline import Headline
+from pipeline.study import RegressionConfig
 from tests.pipeline.inference.headline.sums import counts
 from tests.pipeline.results.samples import hypothesis_result
 
@@ -22,7 +23,7 @@ def found():
 
 
 def test_the_band_spans_the_groups_around_the_line(found):
-    band = band_of(found, Family.BINOMIAL, 0.3)
+    band = band_of(found, Family.BINOMIAL, 0.0, 0.3)
 
     assert (band[0].x, band[-1].x) == (0.0, 0.3)
     odds = np.exp(found.intercept)
@@ -50,7 +51,7 @@ def test_the_band_of_equal_groups_is_that_of_least_squares():
 def test_a_line_without_an_interval_has_no_band():
     open_end = Headline(level=0.95, slope=1.0, intercept=-2.0, interval=(0.1, None))
 
-    assert band_of(open_end, Family.BINOMIAL, 0.2) == ()
+    assert band_of(open_end, Family.BINOMIAL, 0.0, 0.2) == ()
     assert predicted_change(hypothesis_result(headline=open_end), 0.0, 0.1) is None
 
 
@@ -70,13 +71,15 @@ def test_the_error_of_x_agrees_with_draws():
     )  # fmt: skip
     drawn = values + rng.standard_normal((100_000, 3)) @ root.T
 
-    errors = relative_change_se(values, root @ root.T)
+    change = metric_change(values, root @ root.T, RegressionConfig(), ["a", "b", "c"])
+    errors = np.sqrt(change.covariance_GG.diagonal())
 
-    assert errors[0] == 0.0
+    assert errors[0] == pytest.approx(0.0, abs=1e-12)
     spread = (drawn / drawn[:, :1] - 1).std(axis=0)
     np.testing.assert_allclose(errors[1:], spread[1:], rtol=0.02)
 
 
 def test_an_unknown_covariance_or_a_metric_of_0_has_no_error_of_x():
-    assert np.isnan(relative_change_se(np.array([0.1, 0.2]), None)).all()
-    assert np.isnan(relative_change_se(np.array([0.0, 0.2]), np.eye(2))).all()
+    known, zero = np.array([0.1, 0.2]), np.array([0.0, 0.2])
+    assert metric_change(known, None, RegressionConfig(), ["a", "b"]).covariance_GG is None
+    assert metric_change(zero, np.eye(2), RegressionConfig(), ["a", "b"]).covariance_GG is None

@@ -27,7 +27,7 @@ def test_of_equal_groups_it_is_the_t_test_of_least_squares():
     found = score_slope(0.0, x, response(y, 1e-6))
 
     assert found.delta == pytest.approx(expected.slope)
-    assert found.few_groups == pytest.approx(expected.stderr)
+    assert found.small_sample == pytest.approx(expected.stderr)
     assert found.p_value == pytest.approx(expected.pvalue)
 
 
@@ -36,7 +36,7 @@ def test_the_users_error_is_a_floor_with_the_quantile_of_a_one_sided_test():
     found = score_slope(0.0, np.array([0.0, 1.0, 2.0]), response([0.0, 1.001, 2.0], 1.0))
 
     assert found.users == pytest.approx(0.5**0.5)
-    assert found.few_groups < 1e-3
+    assert found.small_sample < 1e-3
     assert found.half_width(0.95) == pytest.approx(1.644854 * 0.5**0.5, rel=1e-5)
     assert found.p_value == pytest.approx(stats.norm.sf(1 / 0.5**0.5), rel=1e-5)
 
@@ -73,7 +73,7 @@ def test_a_common_error_of_all_metrics_changes_nothing():
 
     one, other = (score_slope(0.7, X, response(y, 0.001), w) for w in (own, own + 0.01))
 
-    for name in ("delta", "few_groups", "users", "tau2"):
+    for name in ("delta", "small_sample", "users", "tau2"):
         assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-6)
 
 

@@ -61,7 +61,7 @@ def test_cochrans_q_compares_the_cluster_robust_slopes():
 
 
 def test_a_deviation_that_all_users_of_a_group_share_is_no_difference():
-    """Twenty segments with equal slopes, groups off the line by 0.1: seldom any flag."""
+    """Twenty segments with equal slopes, groups that deviate by 0.1: seldom any flag."""
     flagged = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)

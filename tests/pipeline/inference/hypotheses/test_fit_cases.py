@@ -9,7 +9,7 @@ import pytest
 
 import paretoscope as ps
 from pipeline.cli import main
-from pipeline.core.errors import DataError
+from pipeline.core.errors import DataError, StudyError
 from pipeline.reporting.report import build_counts_report
 from pipeline.reporting.text.reasons import limitation_sentences
 from pipeline.results.serialization import to_dict
@@ -67,8 +67,8 @@ def test_two_groups_have_a_slope_and_no_interval_from_groups(impressions, clicks
     assert one.slope == pytest.approx(log(odds[1] / odds[0]) / change, rel=1e-6)
     parts = [1 / y + 1 / (n - y) for n, y in zip(impressions, clicks, strict=True)]
     assert one.standard_error == pytest.approx(sqrt(sum(parts)) / change, rel=1e-6)
-    assert one.headline.few_groups_interval is None
-    assert one.headline.undefined_because == "two_groups"
+    assert one.headline.small_sample_interval is None
+    assert one.headline.undefined_reason == "two_groups"
     assert "NaN" not in "".join(as_report(found))
 
 
@@ -94,7 +94,7 @@ def test_a_group_without_orders_leaves_the_other_kpis(orders, as_report):
     assert clicks.headline.interval is not None
     assert all(one.slope is not None or one.undefined_reason for one in of_orders)
     for one in (one for one in of_orders if one.slope is not None):
-        assert one.small_sample or one.small_sample_undefined_because
+        assert one.small_sample or one.small_sample_undefined_reason
     as_report(found)
 
 
@@ -146,8 +146,8 @@ def test_an_amount_without_user_sums_has_a_slope_in_any_currency_and_no_interval
     assert "Add revenue_per_impression_users" in limitation_sentences(unknown)[0]
     rows = [row for row in found.document.group_kpis if row.kpi == "revenue_per_impression"]
     assert {(row.standard_error, row.users, row.sum_yy) for row in rows} == {(None, None, None)}
-    ranked = {pair.kpi for pair in found.document.metric_ranking}
-    assert "revenue_per_impression" not in ranked
+    ranked = [one for one in found.document.metric_ranking if one.kpi == "revenue_per_impression"]
+    assert {(one.p_value, one.interval, one.probability_of_best) for one in ranked} == {(None,) * 3}
     as_report(found)
 
 
@@ -303,6 +303,53 @@ def test_every_form_of_errors_reaches_the_slope(form):
     (one,) = fit(counts | errors, "auc:ctr:+").hypotheses
 
     assert 0.9 < one.headline.reliability < 1
+
+
+# The reference of x
+
+
+def with_errors():
+    auc_se = [0.004, 0.003, 0.006, 0.006]
+    return table([21307, 21306, 21387, 21300], [3894, 2262, 3238, 3000], (0.26, 0.20, 0.23, 0.22),
+                 auc_se=auc_se)  # fmt: skip
+
+
+def test_x_relative_to_the_control_is_the_papers_x_on_another_scale():
+    (worst,), (control,) = (
+        fit(with_errors(), "auc:ctr:+", control="g3", x_reference=one).hypotheses
+        for one in ("worst", "control")
+    )
+
+    # M / M_3 - 1 = (M / M_2 - 1) M_2 / M_3 + const, so that slopes are M_3 / M_2 times as steep
+    assert control.slope == pytest.approx(worst.slope * 0.23 / 0.20, rel=1e-6)
+    assert [point.x for point in control.points] == pytest.approx(
+        [0.26 / 0.23 - 1, 0.20 / 0.23 - 1, 0, 0.22 / 0.23 - 1]
+    )
+    assert control.points[2].x_standard_error == 0
+    assert control.headline.p_value == pytest.approx(worst.headline.p_value, rel=0.2)
+    assert control.verdict == worst.verdict
+
+
+def test_x_may_be_a_logarithm(as_report):
+    found = fit(with_errors(), "auc:ctr:+", x_reference="log")
+
+    (one,) = found.hypotheses
+    assert [point.x for point in one.points] == pytest.approx(
+        [log(0.26 / 0.20), 0, log(0.23 / 0.20), log(0.22 / 0.20)]
+    )
+    assert one.points[0].x_standard_error == pytest.approx(0.004 / 0.26)
+    assert one.x_reference == "log"
+    assert 0 < one.headline.reliability < 1
+    as_report(found)
+
+
+def test_a_reference_that_is_none_is_refused():
+    with pytest.raises(
+        StudyError, match=r"no control is declared; set regression\.advice\.control"
+    ):
+        fit(with_errors(), "auc:ctr:+", x_reference="control")
+    with pytest.raises(StudyError, match="x_reference: 'best' is not one of worst, control, log"):
+        fit(with_errors(), "auc:ctr:+", x_reference="best")
 
 
 # Diagnostics and groups

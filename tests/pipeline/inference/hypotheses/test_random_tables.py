@@ -22,7 +22,7 @@ HOSTILE = [
     "{{ x }}",
     "$y$",
     "\\x",
-    "nan",
+    "~",
 ]
 METRICS = ["auc", "recall@20", "od@20", "my metric", "<i>m</i>"]
 
@@ -132,12 +132,11 @@ def check(table, folder):
     read = fit_counts(file, asked, level=0.95, seed=0)
 
     assert json.dumps(to_dict(found), allow_nan=False)
-    assert [one.slope for one in read.hypotheses] == pytest.approx(
-        [one.slope for one in found.hypotheses], rel=1e-6
-    )
+    slopes = [[one.slope for one in of.hypotheses] for of in (read, found)]
+    assert np.array(slopes[0], float) == pytest.approx(np.array(slopes[1], float), nan_ok=True)
     for one in found.hypotheses:
         interval = one.headline.interval if one.headline else None
-        assert interval or one.undefined_reason or one.headline.undefined_because
+        assert interval or one.undefined_reason or one.headline.undefined_reason
         assert one.verdict != "undefined" or one.undefined_reason
     for one in found.metric_ranking:
         assert one.probability_of_best is not None or one.undefined_reason
@@ -154,6 +153,7 @@ def test_a_random_table_gets_answers_or_reasons(seed, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6, 506))
-def test_random_tables_get_answers_or_reasons(seed, tmp_path):
-    check(random_table(seed), tmp_path)
+@pytest.mark.parametrize("batch", range(20))
+def test_five_hundred_random_tables_get_answers_or_reasons(batch, tmp_path):
+    for seed in range(100 + 25 * batch, 125 + 25 * batch):
+        check(random_table(seed), tmp_path)

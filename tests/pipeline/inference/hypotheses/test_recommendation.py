@@ -331,7 +331,8 @@ def test_evidence_that_suffices_at_the_planned_end_does_not_suffice_earlier():
 
     assert on_day(clicks, 2).action == "ship"
     assert on_day(clicks, 14).action == "wait"
-    assert on_day([[*row, 1000] for row in clicks], 2).action == "ship"
+    after = on_day([[*row, 1000] for row in clicks], 2)
+    assert (after.action, after.users) == ("ship", 30_000)
 
 
 def random_table(rng):

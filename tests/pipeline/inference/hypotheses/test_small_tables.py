@@ -1,4 +1,4 @@
-"""Small tables that people have: every hypothesis has an answer or a reason, and no number is nan."""
+"""Small tables from practice: every hypothesis has an answer or a reason, and no number is nan."""
 
 import json
 
@@ -38,8 +38,8 @@ def test_two_variants_are_a_line_without_a_small_sample_interval():
 
     # log odds ratio ln((1290/10710)/(1000/9000)) = 0.08069 over x = 0.72/0.70 - 1
     assert (found.slope, found.standard_error) == pytest.approx((2.8241, 1.5573), abs=1e-4)
-    assert found.headline.undefined_because == "two_groups"
-    assert (found.small_sample, found.small_sample_undefined_because) == (None, "two_groups")
+    assert found.headline.undefined_reason == "two_groups"
+    assert (found.small_sample, found.small_sample_undefined_reason) == (None, "two_groups")
     assert found.verdict == "inconclusive"
     assert "Two groups do not show how far groups deviate" in answer_sentence(found, None)
 
@@ -60,7 +60,7 @@ def test_a_group_without_success_is_answered_by_the_likelihood(orders):
 
     assert first.verdict == "suggestive"
     assert (first.small_sample is None, second.small_sample) == (False, None)
-    assert second.small_sample_undefined_because == "rate_without_error"
+    assert second.small_sample_undefined_reason == "rate_without_error"
     assert second.verdict == "inconclusive"
     low, high = second.headline.interval
     assert low < second.headline.slope < high
@@ -84,7 +84,7 @@ def test_a_group_with_one_user_leaves_the_other_kpi_alone():
     )
 
     assert ctr.verdict == "inconclusive"
-    assert (cvr.small_sample, cvr.small_sample_undefined_because) == (None, "rate_without_error")
+    assert (cvr.small_sample, cvr.small_sample_undefined_reason) == (None, "rate_without_error")
     assert cvr.headline.interval is not None
 
 
@@ -196,7 +196,7 @@ def check_answers(found):
         assert evidence_words(rate_evidence(one, found.diagnostics), one.verdict)
         assert (one.verdict == "undefined") == (one.undefined_reason is not None)
         ends = one.headline.interval
-        assert ends is not None or one.headline.undefined_because
+        assert ends is not None or one.headline.undefined_reason
         if ends and one.headline.p_value is not None:
             low, high = ends
             excludes = (low is not None and low > 0) or (high is not None and high < 0)

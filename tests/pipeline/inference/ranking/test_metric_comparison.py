@@ -9,6 +9,7 @@ from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.ranking.metric_comparison import (
     Candidate,
     compare_metrics,
+    error_covariance,
     metric_probabilities,
 )
 from pipeline.results.family import Family
@@ -82,6 +83,55 @@ def test_metrics_that_differ_by_no_more_than_their_errors_are_tied():
 
     assert sharp.probability("recall") > 0.95
     assert blurred.probability("recall") == pytest.approx(0.5, abs=0.05)
+
+
+def test_errors_that_two_metrics_share_do_not_hide_their_difference():
+    """Both are measured on the same test sessions: a draw raises or lowers both."""
+    other = FRONT + np.array([0.006, -0.006, 0.006, -0.006, 0.0])
+    drawn = 0.008 * np.random.default_rng(5).standard_normal((400, 5))
+    sums = clicks(FRONT)
+
+    def compared(noise):
+        return compare_metrics(
+            [
+                Candidate(metric=name, values=values, p_value=0.001, replicates_RG=values + off)
+                for name, values, off in (("recall", FRONT, drawn), ("mrr", other, noise))
+            ],
+            sums,
+        )
+
+    apart, together = compared(drawn[::-1]), compared(drawn)
+
+    assert apart.probability("recall") == pytest.approx(0.5, abs=0.05)
+    assert together.probability("recall") > 0.6
+
+
+def test_the_covariance_of_errors_is_that_of_the_replicates():
+    rng = np.random.default_rng(6)
+    drawn_RG = rng.standard_normal((3000, 5))
+    known = [
+        Candidate(metric="a", values=FRONT, p_value=0.1, replicates_RG=FRONT + drawn_RG),
+        Candidate(metric="b", values=FRONT, p_value=0.1, replicates_RG=FRONT - 2 * drawn_RG),
+        Candidate(metric="c", values=FRONT, p_value=0.1, error_covariance=4 * np.eye(5)),
+    ]
+
+    found = error_covariance(known)
+
+    assert found == pytest.approx(np.array([[1, -2, 0], [-2, 4, 0], [0, 0, 4]]), rel=0.05)
+
+
+def test_replicates_of_different_test_sets_say_nothing_of_two_metrics():
+    drawn_RG, one = np.random.default_rng(6).standard_normal((30, 5)), np.eye(5)
+    known = [
+        Candidate(
+            metric="a", values=FRONT, p_value=0.1, error_covariance=one, replicates_RG=drawn_RG
+        ),
+        Candidate(
+            metric="b", values=FRONT, p_value=0.1, error_covariance=one, replicates_RG=drawn_RG[:20]
+        ),
+    ]
+
+    assert error_covariance(known) == pytest.approx(np.eye(2))
 
 
 def test_an_error_that_all_groups_share_is_none():
@@ -162,7 +212,7 @@ def test_the_probability_is_a_frequency():
         kpi = slope * metrics[np.arange(100), :, followed] + noise
         measured = metrics + np.sqrt(error) * rng.standard_normal(shape)
         equal = np.ones((100, groups))
-        stated.append(metric_probabilities(measured, np.full(4, error), kpi, equal))
+        stated.append(metric_probabilities(measured, error * np.eye(4), kpi, equal))
         true.append(np.arange(4) == followed[:, None])
     p, hit = np.concatenate(stated).ravel(), np.concatenate(true).ravel()
     for low in (0.0, 0.2, 0.4, 0.6, 0.8):

@@ -31,7 +31,7 @@ def view_of(data, *, recall=0.3, **changed):
     """H1, recall on CTR, with a changed estimate."""
     (result, line), *_ = data.fitted_lines
     if "interval" in changed:
-        changed["verdict_test"] = replace(result.verdict_test, interval=changed["interval"])
+        changed["headline"] = replace(result.headline, interval=changed["interval"])
     data = replace(data, fitted_lines=((replace(result, **changed), line),))
     (view,) = kpi_views(data, {"recall": recall})
     return view
@@ -50,7 +50,12 @@ def test_a_confirmed_hypothesis_has_a_value_and_no_notes(data):
     [
         (
             Verdict.SUGGESTIVE,
-            "Suggestive: not significant with the small-sample (Hartung–Knapp) interval.",
+            "Suggestive: not significant, this could be chance.",
+        ),
+        (
+            Verdict.SUGGESTIVE_OPPOSITE,
+            "Suggestive of the opposite: not significant, this could be chance; positive was "
+            "pre-registered.",
         ),
         (
             Verdict.CONTRADICTED,
@@ -98,10 +103,7 @@ def test_an_interim_analysis_is_noted(data):
 
     assert view.expected is not None
     assert view.notes == [
-        (
-            "Interim analysis on day 3 of 14: the confidence interval is not adjusted for early "
-            "stopping."
-        )
+        "Interim analysis on day 3 of 14: the confidence interval is anytime-valid."
     ]
 
 
