@@ -8,12 +8,13 @@ from claims.result import ALPHA, LEVEL, Claim, Row, share_row, tails
 from claims.worlds import Line, Users, evenly, world
 from pipeline.core.contracts import Kpi
 from pipeline.inference.headline.interval import headline
+from pipeline.inference.headline.readings import PLANNED_END_SHARE
 from pipeline.inference.headline.working_response import WorkingResponse
 from pipeline.inference.hypotheses.verdict import verdict
 from pipeline.inference.meta.common_slope import NoisyGroups, pool_around_common_slope
 from pipeline.inference.meta.meta_analysis import pool_slopes
 from pipeline.inference.meta.surrogate_slope import MeasuredGroups, total_covariance
-from pipeline.inference.power.power import DRAWS, PLANNED_END_SHARE, PowerQuery, power
+from pipeline.inference.power.power import DRAWS, PowerQuery, power
 from pipeline.results.family import Floats
 from pipeline.results.pooled import PooledSlope, TotalCovariance
 from pipeline.results.reasons import Verdict

@@ -332,7 +332,9 @@ def test_the_control_is_a_group(values):
     assert parse_study(values).regression.advice.control == "g3"
 
     values["regression"]["advice"]["control"] = "g9"
-    assert "regression.advice.control = g9 is not a group; expected one of g1, g2" in _message(values)
+    assert "regression.advice.control = g9 is not a group; expected one of g1, g2" in _message(
+        values
+    )
 
 
 def test_hypothesis_ids_are_unique(values):
