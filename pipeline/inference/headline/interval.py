@@ -15,7 +15,7 @@ from pipeline.results.headline import FEWEST_SUCCESSES, Headline
 from pipeline.results.reasons import Target, UndefinedReason
 from pipeline.results.slopes import OpenInterval
 
-_LEAST_EFFECTIVE_EVENTS = 2.0
+LEAST_EFFECTIVE_EVENTS = 2.0
 """The same for amounts, whose events are not counted: ``(Σy)²/Σy²`` is at most their number."""
 
 _CANDIDATES = np.tan(np.linspace(-1.0, 1.0, 401) * (np.pi / 2 - 0.01))
@@ -113,7 +113,7 @@ def too_few_events(sums: GroupSums) -> UndefinedReason | None:
         if (sums.successes < 0).any():
             return UndefinedReason.NEGATIVE_AMOUNT
         events = successes**2 / max(float(sums.sum_yy.sum()), 1e-300)
-        return UndefinedReason.FEW_SUCCESSES if events < _LEAST_EFFECTIVE_EVENTS else None
+        return UndefinedReason.FEW_SUCCESSES if events < LEAST_EFFECTIVE_EVENTS else None
     if successes < FEWEST_SUCCESSES:
         return UndefinedReason.FEW_SUCCESSES
     failures = float(sums.trials.sum()) - successes
