@@ -37,7 +37,7 @@ def write(tmp_path):
         (' group , n\n"01", 5\n1 , 6\n', []),
         ("\ufeffgroup,n\n01,5\n1,6\n".encode(), []),
         ("group,n\n01,5\n1,6\n".encode("utf-16"), [ReadAs.ENCODING]),
-        (gzip.compress(b"group,n\n01,5\n1,6\n"), []),
+        (gzip.compress(b"group,n\n01,5\n1,6\n", mtime=0), []),
         (",group,n\n0,01,5\n1,1,6\n", [ReadAs.UNNAMED_COLUMN]),  # the index of pandas
         ("Unnamed: 0,group,n\n0,01,5\n1,1,6\n", [ReadAs.UNNAMED_COLUMN]),
     ],
@@ -96,7 +96,7 @@ def test_parquet_is_read_whatever_its_suffix(tmp_path):
             "t.csv",
             "20,000 columns",
         ),
-        (gzip.compress(b"group,n\na,1\n")[:-8], "t.csv.gz", "cannot read"),
+        (gzip.compress(b"group,n\na,1\n", mtime=0)[:-8], "t.csv.gz", "cannot read"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -106,7 +106,7 @@ def test_a_full_disk_is_refused_with_its_reason_until_there_is_space(disk, tmp_p
 
 @pytest.mark.slow
 def test_a_read_only_folder_is_one_line(disk, tmp_path):
-    command = [*own_disk(disk, "ro"), "paretoscope", "serve", "--port", "0"]
+    command = [*own_disk(disk, "ro"), sys.executable, "-m", "pipeline.cli", "serve", "--port", "0"]
 
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
