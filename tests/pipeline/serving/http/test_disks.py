@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
