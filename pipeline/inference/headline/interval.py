@@ -15,9 +15,6 @@ from pipeline.results.headline import FEWEST_SUCCESSES, Headline
 from pipeline.results.reasons import Target, UndefinedReason
 from pipeline.results.slopes import OpenInterval
 
-_LEAST_EFFECTIVE_EVENTS = 2.0
-"""The same for amounts, whose events are not counted: ``(Σy)²/Σy²`` is at most their number."""
-
 _CANDIDATES = np.tan(np.linspace(-1.0, 1.0, 401) * (np.pi / 2 - 0.01))
 """Candidate slopes, dense in the middle and up to ±100, in units of sd(y)/sd(x)."""
 
@@ -104,7 +101,8 @@ def reliability(x: Floats, covariance_GG: Floats | None) -> float | None:
 def too_few_events(sums: GroupSums) -> UndefinedReason | None:
     """Why the successes of all groups together are too few for any test; None if they are not.
 
-    No success at all, and groups without trials, have reasons of their own.
+    No success at all, and groups without trials, have reasons of their own. The events of an amount
+    are not counted: ``(Σy)²/Σy²`` is their effective number, that of users with equal amounts.
     """
     successes = float(sums.successes.sum())
     if successes == 0 or (sums.trials <= 0).any():
@@ -113,7 +111,7 @@ def too_few_events(sums: GroupSums) -> UndefinedReason | None:
         if (sums.successes < 0).any():
             return UndefinedReason.NEGATIVE_AMOUNT
         events = successes**2 / max(float(sums.sum_yy.sum()), 1e-300)
-        return UndefinedReason.FEW_SUCCESSES if events < _LEAST_EFFECTIVE_EVENTS else None
+        return UndefinedReason.FEW_SUCCESSES if events < FEWEST_SUCCESSES else None
     if successes < FEWEST_SUCCESSES:
         return UndefinedReason.FEW_SUCCESSES
     failures = float(sums.trials.sum()) - successes
