@@ -269,16 +269,18 @@ def test_groups_of_successes_or_failures_alone_do_not_make_it_undefined(successe
     assert isinstance(fit_line(x, sums, level=0.95), LineFit)
 
 
-def test_users_who_do_not_differ_leave_the_clustered_error_undefined():
+def test_of_users_who_do_not_differ_the_error_is_the_models_or_undefined():
     # one user a group, two clicks each, one of them ordered: nothing to estimate a spread from
     ones = np.ones(3)
     sums = GroupSums(
         trials=2 * ones, successes=ones, users=ones, sum_mm=4 * ones, sum_my=2 * ones, sum_yy=ones
     )
 
-    result = fit_line(np.array([0.0, 0.1, 0.2]), sums, level=0.95)
+    binary = fit_line(np.array([0.0, 0.1, 0.2]), sums, level=0.95)
+    amount = fit_line(np.array([0.0, 0.1, 0.2]), replace(sums, family=Family.POISSON), level=0.95)
 
-    assert result == "identical_users"
+    assert binary.cluster_robust == binary.model  # labelled as such
+    assert amount == "identical_users"
 
 
 @pytest.mark.parametrize(

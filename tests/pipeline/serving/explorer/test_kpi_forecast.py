@@ -54,8 +54,10 @@ def test_a_confirmed_hypothesis_has_a_value_and_no_notes(data):
         ),
         (
             Verdict.SUGGESTIVE_OPPOSITE,
-            "Suggestive of the opposite: not significant, this could be chance; positive was "
-            "pre-registered.",
+            (
+                "Suggestive of the opposite: not significant, this could be chance; positive was "
+                "pre-registered."
+            ),
         ),
         (
             Verdict.CONTRADICTED,
