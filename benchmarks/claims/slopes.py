@@ -6,12 +6,13 @@ from datetime import date, timedelta
 import numpy as np
 
 from claims.result import ALPHA, GROUPS, LEVEL, RELIABILITIES, TAUS, Claim, Row, share_row, tails
-from claims.worlds import SLOPE, Line, Users, evenly, measured, one_trial_per_user, world
+from claims.worlds import SLOPE, SUMS, Line, Users, evenly, measured, one_trial_per_user, world
 from pipeline.experiment.kpis.contracts import BATCHES
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.headline.interval import headline
 from pipeline.inference.headline.readings import Groups, read_headline
 from pipeline.inference.headline.slope_test import SlopeScore, score_slope
+from pipeline.inference.headline.user_segments import segments
 from pipeline.inference.headline.working_response import working_response
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
 from pipeline.results.family import Family, Floats
@@ -156,3 +157,26 @@ def daily_looks(worlds: int) -> list[Claim]:
 def _daily(trials: Floats, clicks: Floats) -> DailyOutcome:
     days = tuple(date(2026, 1, 1) + timedelta(days=n) for n in range(trials.shape[1]))
     return DailyOutcome(family=Family.BINOMIAL, days=days, trials_GDB=trials, successes_GDB=clicks)
+
+
+def user_segments(worlds: int) -> list[Claim]:
+    """20 segments of users with equal slopes: one goes against the whole, or differs from the rest."""
+    rng, against, differs = np.random.default_rng(11), [], []
+    x, names = evenly(5), [f"s{n:02d}" for n in range(20)]
+    for tau in (0.0, 0.05):
+        for _ in range(max(10, worlds // 2)):
+            chances = Line(x=x, tau=tau).rates(rng, 1)
+            own = {name: world(Users(number=100, mean=20).sums(rng, chances), 0) for name in names}
+            whole = GroupSums(
+                **{k: np.sum([getattr(s, k) for s in own.values()], axis=0) for k in SUMS}
+            )
+            groups = Groups(x=x, covariance_GG=None, sums=whole)
+            found = segments(groups, own, headline(x, whole, level=LEVEL), level=LEVEL)
+            assert found
+            against.append(any(one.opposite_sign for one in found.slopes))
+            differs.append(any(one.differs for one in found.slopes))
+    rows = (
+        share_row("a segment goes against the whole", np.array(against), high=ALPHA),
+        share_row("a segment differs from the rest", np.array(differs), high=ALPHA),
+    )
+    return [Claim(title="20 segments of users with equal slopes, g = 5", rows=rows)]

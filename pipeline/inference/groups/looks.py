@@ -11,10 +11,9 @@ import numpy as np
 
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.groups.pair_test import PairTest, pair_test
+from pipeline.inference.headline.readings import PLANNED_END_SHARE
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
 from pipeline.inference.sensitivity.sequential import ConfidenceSequence
-
-_PLANNED_END_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ def looks(
         return [Look(sums=sums, alpha=alpha)]
     observed = len(outcome.days)
     planned = planned_days or observed
-    at_end, other = _PLANNED_END_SHARE * alpha, (1 - _PLANNED_END_SHARE) * alpha
+    at_end, other = PLANNED_END_SHARE * alpha, (1 - PLANNED_END_SHARE) * alpha
     if observed == planned:
         return [Look(sums=sums, alpha=at_end)]
     today = Look(

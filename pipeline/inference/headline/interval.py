@@ -15,6 +15,9 @@ from pipeline.results.headline import FEWEST_SUCCESSES, Headline
 from pipeline.results.reasons import Target, UndefinedReason
 from pipeline.results.slopes import OpenInterval
 
+LEAST_EFFECTIVE_EVENTS = 5.0
+"""The same for amounts, whose events are not counted: ``(Σy)²/Σy²`` is at most their number."""
+
 _CANDIDATES = np.tan(np.linspace(-1.0, 1.0, 401) * (np.pi / 2 - 0.01))
 """Candidate slopes, dense in the middle and up to ±100, in units of sd(y)/sd(x)."""
 
@@ -111,7 +114,7 @@ def too_few_events(sums: GroupSums) -> UndefinedReason | None:
         if (sums.successes < 0).any():
             return UndefinedReason.NEGATIVE_AMOUNT
         events = successes**2 / max(float(sums.sum_yy.sum()), 1e-300)
-        return UndefinedReason.FEW_SUCCESSES if events < FEWEST_SUCCESSES else None
+        return UndefinedReason.FEW_SUCCESSES if events < LEAST_EFFECTIVE_EVENTS else None
     if successes < FEWEST_SUCCESSES:
         return UndefinedReason.FEW_SUCCESSES
     failures = float(sums.trials.sum()) - successes

@@ -16,7 +16,7 @@ from pipeline.results.family import Floats
 from pipeline.results.headline import Headline
 from pipeline.results.reasons import Reading, UndefinedReason
 
-_AT_END = 0.8
+PLANNED_END_SHARE = 0.8
 _SMALL_SAMPLE = 0.1
 _THREE_GROUPS = 0.02
 """Shares of the error rate."""
@@ -86,7 +86,9 @@ def _planned_end(
         return None
     later = len(outcome.days) > planned
     sums = outcome.until(planned - 1) if later else groups.sums
-    found = headline(groups.x, sums, groups.covariance_GG, level=1 - _AT_END * (1 - level))
+    found = headline(
+        groups.x, sums, groups.covariance_GG, level=1 - PLANNED_END_SHARE * (1 - level)
+    )
     return Quoted(headline=replace(found, reading=Reading.PLANNED_END), sums=sums)
 
 

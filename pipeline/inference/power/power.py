@@ -14,13 +14,15 @@ from scipy import optimize, stats
 
 from pipeline.core.contracts import Kpi
 from pipeline.inference.glm.group_regression import GroupSums
-from pipeline.inference.headline.interval import FEWEST_SUCCESSES
+from pipeline.inference.headline.interval import LEAST_EFFECTIVE_EVENTS
+from pipeline.inference.headline.readings import PLANNED_END_SHARE
 from pipeline.inference.headline.slope_test import score_slope
 from pipeline.inference.headline.working_response import WorkingResponse, working_response
 from pipeline.inference.hypotheses.inputs import family_of
 from pipeline.inference.power.draw_sums import PlannedGroups, draw_sums
 from pipeline.inference.power.traffic_model import Traffic
 from pipeline.results.family import Family, Floats
+from pipeline.results.headline import FEWEST_SUCCESSES
 from pipeline.results.power import Power
 
 DRAWS = 2000
@@ -32,9 +34,7 @@ SEARCH_DRAWS = 400
 LONGEST_DAYS = 3650
 """Ten years; longer experiments are not considered."""
 
-PLANNED_END_SHARE = 0.8
-"""Of the error rate; the rest is for looks on other days."""
-
+_SMALLEST = 1e-300
 _SUREST = 0.999
 _FARTHEST = 10.0
 """Largest distance from the middle on the link scale; beyond it a KPI is practically 0 or 1."""
@@ -162,7 +162,8 @@ def _has_enough(sums: GroupSums) -> NDArray[np.bool_]:
     """Whether all groups together have the successes (and failures) that an interval needs."""
     events = sums.successes.sum(axis=-1)
     if sums.family is not Family.BINOMIAL:
-        return events > 0
+        squares = np.maximum(sums.sum_yy.sum(axis=-1), _SMALLEST)
+        return events**2 / squares >= LEAST_EFFECTIVE_EVENTS
     return np.minimum(events, sums.trials.sum(axis=-1) - events) >= FEWEST_SUCCESSES
 
 
