@@ -51,7 +51,7 @@ def test_a_fit_is_a_frame_a_figure_and_html():
     assert frame["id"].to_list() == ["H1", "H2"]
     assert frame["n"].to_list() == [COUNTS["impressions"].sum(), COUNTS["clicks"].sum()]
     for row, one in zip(frame.iter_rows(named=True), fit.hypotheses, strict=True):
-        assert (row["ci_low"], row["ci_high"]) == one.headline.interval
+        assert (row["ci_low"], row["ci_high"]) == one.headline.quoted
         assert one.headline.level == 0.9
     figure = fit.figure()
     assert len(figure.matplotlib.axes) >= 2
