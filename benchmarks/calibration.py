@@ -2,7 +2,7 @@ r"""What intervals, verdicts, advice and predictions claim, against what is true
 
     python benchmarks/calibration.py --write
 
-Every row is a setting with at least ``--worlds`` simulated worlds (2,000; the coverage of the slope's interval
+Every row is a setting with at least ``--worlds`` simulated worlds (1,500; the coverage of the slope's interval
 has four times as many), and calls the functions that reports are made of. ``--only`` runs some of the claims.
 ``--write`` writes ``results/calibration.md``.
 """
@@ -21,7 +21,7 @@ from claims.slopes import daily_looks, noise_metric, printed_interval, slopes, u
 from machine import described, use_two_cores
 
 RESULTS = Path(__file__).parent / "results" / "calibration.md"
-WORLDS = 2000
+WORLDS = 1500
 ALLOWANCE = 2.0
 """Standard errors that a row may be outside its target by chance."""
 

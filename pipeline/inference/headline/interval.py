@@ -15,7 +15,7 @@ from pipeline.results.headline import FEWEST_SUCCESSES, Headline
 from pipeline.results.reasons import Target, UndefinedReason
 from pipeline.results.slopes import OpenInterval
 
-LEAST_EFFECTIVE_EVENTS = 2.0
+LEAST_EFFECTIVE_EVENTS = 5.0
 """The same for amounts, whose events are not counted: ``(Σy)²/Σy²`` is at most their number."""
 
 _CANDIDATES = np.tan(np.linspace(-1.0, 1.0, 401) * (np.pi / 2 - 0.01))
@@ -104,7 +104,8 @@ def reliability(x: Floats, covariance_GG: Floats | None) -> float | None:
 def too_few_events(sums: GroupSums) -> UndefinedReason | None:
     """Why the successes of all groups together are too few for any test; None if they are not.
 
-    No success at all, and groups without trials, have reasons of their own.
+    No success at all, and groups without trials, have reasons of their own. The events of an amount
+    are not counted: ``(Σy)²/Σy²`` is their effective number, that of users with equal amounts.
     """
     successes = float(sums.successes.sum())
     if successes == 0 or (sums.trials <= 0).any():

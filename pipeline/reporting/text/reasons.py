@@ -34,7 +34,8 @@ UNDEFINED = {
         "two groups do not show how far groups deviate from a line, so there is no small-sample CI"
     ),
     UndefinedReason.FEW_SUCCESSES: (
-        f"fewer than {FEWEST_SUCCESSES} events in all groups together: a CI would not be calibrated"
+        f"fewer than {FEWEST_SUCCESSES} events in all groups (of amounts: effective users with an "
+        "amount), so a CI would not be calibrated"
     ),
     UndefinedReason.FEW_FAILURES: (
         f"fewer than {FEWEST_SUCCESSES} trials without success in all groups together: a CI would "

@@ -80,7 +80,7 @@ def test_two_groups_have_a_slope_of_their_users_and_no_interval():
         (X, counts([20, 0, 20, 20, 20], [9, 0, 9, 9, 9]), "no_trials"),
         (np.zeros(5), CLICKS, "metric_constant"),
         (X, counts([20] * 5, [0, 0, 0, 0, 9]), "separation"),
-        (X, amounts(np.outer([1.0, 0, 0, 0, 0], [3, 2, 2])), "successes_at_one_end"),
+        (X, amounts(np.outer([1.0, 0, 0, 0, 0], [3, 2, 2, 3, 2, 2])), "successes_at_one_end"),
         (X, amounts(np.array([[3.0, 0], [1, 0], [1, 1], [0, -2], [5, 5]])), "negative_amount"),
         (X, amounts(np.array([[0.0, 0], [0, 0], [9, 0], [0, 0], [0, 0]])), "few_successes"),
     ],
