@@ -119,7 +119,7 @@ def ingest(
 
 
 def _write_ahead_log(database: Path) -> Path:
-    """The file that DuckDB keeps beside a database with unfinished writes; we leave none."""
+    """The file that DuckDB keeps for a database with unfinished writes; we leave none."""
     return database.with_name(f"{database.name}.wal")
 
 
