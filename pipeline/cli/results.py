@@ -21,7 +21,7 @@ from pipeline.reporting.text.confounding import direction_sentence
 from pipeline.reporting.text.pooled_table import pooled_lines
 from pipeline.reporting.text.read_as import read_as_sentences
 from pipeline.reporting.text.reasons import limitation_sentences
-from pipeline.reporting.text.summary import answer_sentence
+from pipeline.reporting.text.summary import answer_sentence, exploratory_sentence
 from pipeline.results.reader import REPORT_FILE, read_studies
 from pipeline.results.serialization import to_dict
 from pipeline.study import AdviceConfig, XReference
@@ -61,10 +61,10 @@ def fit(  # noqa: PLR0913 - the options of the command
         x_reference=XReference(x_reference),
     )
     limitations = limitation_sentences(found.limitations)
-    if not (found.hypotheses or report or json):
-        raise StudyError(limitations[0])
     page = write_new_report(build_counts_report(found, counts), report) if report else None
     answers = [answer_sentence(result, found.cutoff) for result in found.hypotheses]
+    if not answers:
+        answers = [exploratory_sentence(one, found.cutoff) for one in found.metric_ranking]
     answers += [direction_sentence(one, found.cutoff) for one in found.shared_directions]
     answers += [advice_sentence(one) for one in found.advice]
     read_as = read_as_sentences(found.read_as)

@@ -6,12 +6,14 @@ from pipeline.reporting.text.confounding import rivals_sentence
 from pipeline.reporting.text.formatting import (
     approximate,
     digits_for,
+    interval,
     number,
     p_statement,
     percent_trimmed,
     signed,
 )
 from pipeline.reporting.text.reasons import VERDICTS, undefined_words
+from pipeline.results.decisions import RankedMetric
 from pipeline.results.headline import FEWEST_SUCCESSES, Headline
 from pipeline.results.hypothesis import Elasticity, HypothesisResult
 from pipeline.results.reasons import Reading, Target, UndefinedReason, Verdict
@@ -31,6 +33,16 @@ def answer_sentence(result: HypothesisResult, cutoff: int | None) -> str:
     """
     confounded = rivals_sentence(result.metric, result.rivals, result.groups, cutoff)
     return " ".join(filter(None, [_result(result, cutoff), confounded]))
+
+
+def exploratory_sentence(found: RankedMetric, cutoff: int | None) -> str:
+    """The slope of a metric and KPI that no hypothesis declares."""
+    names = f"{metric_label(found.metric, cutoff)} and {KPI_LABELS[found.kpi]}"
+    if found.slope is None:
+        return f"Exploratory, not declared: {names}, {undefined_words(found.undefined_reason)}."
+    ends = f", CI {interval(found.interval)}" if found.interval else ""
+    tested = "" if found.p_value is None else f", {p_statement(found.p_value)}"
+    return f"Exploratory, not declared: {names}, slope {number(found.slope)}{ends}{tested}."
 
 
 def _result(result: HypothesisResult, cutoff: int | None) -> str:
