@@ -39,7 +39,8 @@ assert one.slope > 0 and one.verdict.value == "suggestive"
 counts = variants.table("group_kpis").filter(kpi="ctr").select(
     "group", "rate", impressions="trials", clicks="successes"
 )
-fit = ps.fit(counts, ["rate:ctr:+"])
+counts = counts.select("group", "impressions", "clicks", auc=counts["rate"].rank())
+fit = ps.fit(counts, ["auc:ctr:+"])
 assert fit.to_frame()["n"].to_list() == [4000]
 
 assert "dagster" not in sys.modules

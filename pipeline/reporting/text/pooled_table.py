@@ -90,7 +90,7 @@ def _contrasts(found: TotalCovariance) -> str:
 def _forecast(found: Forecast, response: str) -> str:
     if found.rate_interval is None:
         ends = (
-            "no prediction interval: two studies do not separate their variation from their errors"
+            "no prediction interval: two studies cannot separate their variation from their errors"
         )
     else:
         low, high = found.rate_interval

@@ -64,7 +64,7 @@ UNDEFINED = {
     ),
     UndefinedReason.ONE_STUDY: "one study has no variation between studies",
     UndefinedReason.TWO_STUDIES: (
-        "two studies do not separate their variation from their errors; a prediction interval needs three"
+        "two studies cannot separate their variation from their errors; a prediction interval needs three"
     ),
     UndefinedReason.NO_STUDY: "no study has a slope that can be pooled",
     UndefinedReason.METRIC_VARIES_IN_ONE_STUDY: (

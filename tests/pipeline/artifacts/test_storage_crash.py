@@ -66,15 +66,15 @@ def test_a_killed_writer_leaves_a_complete_file(tmp_path):
         fresh.write_bytes(_content(0))
     versions, torn = [0], 0
 
-    for _ in range(KILLS):
+    while len(versions) <= KILLS or not torn:
         _kill_while_writing(_write_files_forever, target, versions[-1] + 1, rng)
         found = target.read_bytes()
         versions.append(int(found[:8]))
         assert found == _content(versions[-1])
         torn += (target.parent / ".model.bin.new").exists()
 
+    # until a kill happened while writing
     assert all(later > earlier for earlier, later in pairwise(versions))
-    assert torn > 0  # at least one kill happened while writing
 
 
 def test_a_killed_writer_leaves_a_complete_folder(tmp_path):
@@ -83,14 +83,13 @@ def test_a_killed_writer_leaves_a_complete_folder(tmp_path):
         _fill(fresh, 0)
     versions, torn = [0], 0
 
-    for _ in range(KILLS):
+    while len(versions) <= KILLS or not torn:
         _kill_while_writing(_write_folders_forever, target, versions[-1] + 1, rng)
         torn += (tmp_path / ".sessions.new").exists()
         restore_interrupted(target)
         versions.append(_version(target))
 
     assert all(later > earlier for earlier, later in pairwise(versions))
-    assert torn > 0
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def test_two_studies_predict_without_an_interval(four, capsys):
     assert main(["meta-analysis", *four[:2], "--gain", "0.5"]) == 0
 
     out = capsys.readouterr().out
-    assert "no prediction interval: two studies do not separate" in out
+    assert "no prediction interval: two studies cannot separate" in out
     assert "extrapolation: the largest change of Recall@20 in a study is +20.0%" in out
 
 

@@ -83,8 +83,8 @@ class Recorder:
 def marked(words):
     """A function whose output is marked."""
 
-    def write(value):
-        text = words(value)
+    def write(*arguments):
+        text = words(*arguments)
         return text and f"{OPEN}{text}{CLOSE}"
 
     return write

@@ -23,6 +23,7 @@ from pipeline.artifacts.storage import StudyPaths, atomic_folder, write_json
 from pipeline.core.contracts import OFFLINE_METRICS
 from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan, read_plan
+from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
@@ -216,7 +217,7 @@ def group_kpis_of(groups, ctr):
             rows.append(
                 of | row | {"rate": p, "standard_error": (p * (1 - p) / sums.trials[n]) ** 0.5}
             )
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows, schema=GROUP_KPIS.schema)
 
 
 def write_test_sessions(paths, sessions):
