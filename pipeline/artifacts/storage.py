@@ -98,6 +98,15 @@ _UNWRITABLE = {
 """Errors of the operating system that a user can fix, and how."""
 
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error, whichever library raises it, is that of a full disk."""
+    code = getattr(error, "errno", None)
+    return code in _FULL or any(os.strerror(number) in str(error) for number in _FULL)
+
+
 @contextmanager
 def storage_errors(target: Path) -> Iterator[None]:
     """Turn an error of the disk, whichever library raises it, into one line with a remedy.

@@ -7,7 +7,6 @@ pipe that only the parent can write to; it closes when the parent ends, however 
 import os
 import runpy
 import signal
-import sys
 import threading
 import time
 
@@ -15,7 +14,7 @@ _SECONDS_TO_END = 20
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    os.read(0, 1)  # not sys.stdin, whose lock would abort the interpreter at its end
     os.kill(os.getpid(), signal.SIGTERM)  # Dagster records the run as cancelled
     time.sleep(_SECONDS_TO_END)
     os._exit(1)

@@ -5,12 +5,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from pipeline.artifacts.storage import DATABASE
 from pipeline.cli.context import open_project, print_result
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.design.traffic_plan import read_plan
+from pipeline.experiment.log.row_fates import read_row_fates
+from pipeline.inference.diagnostics.lost_outcomes import lost_outcomes
 from pipeline.inference.power.plan_experiment import POWER
+from pipeline.quality.expectation import CheckResult
 from pipeline.reporting.text.diagnostics import check_numbers
 from pipeline.reporting.text.power_summary import plan_lines
+from pipeline.results.diagnostics import LostOutcomes
 from pipeline.results.serialization import read_power, to_dict
 from pipeline.synthetic.generate_log import generate_log
 
@@ -71,9 +76,7 @@ def validate_log(*, json: bool) -> int:
         for row in found.kpis.filter(kpi=Kpi.CTR.value).iter_rows(named=True)
     ]
     head = f"{found.log.impressions:,} usable impressions in {found.log.files} files"
-    warnings = [str(check) for check in found.checks if not check.passed]
-    if not found.lost_outcomes.passed:
-        warnings.append(f"no verdict: lost_outcomes fails: {check_numbers(found.lost_outcomes)}")
+    warnings = _warnings(found.checks, found.lost_outcomes)
     return print_result(
         {
             "log": asdict(found.log),
@@ -91,9 +94,11 @@ def ingest(*, json: bool) -> int:
     """Bring the experiment database up to date with the log files."""
     from pipeline.steps.run import run_step  # noqa: PLC0415 - Great Expectations takes two seconds
 
-    step = run_step("experiment_log", *open_project())
+    study, paths = open_project()
+    step = run_step("experiment_log", study, paths)
     found = step.value
-    warnings = [str(check) for check in step.checks if not check.passed]
+    lost = lost_outcomes(read_row_fates(paths.require(DATABASE)))
+    warnings = _warnings(step.checks, lost)
     head = (
         f"{found.impressions:,} impressions in the database; {found.files_read} of {found.files} "
         "files were new or changed"
@@ -103,6 +108,17 @@ def ingest(*, json: bool) -> int:
         [head, *_rejected(found.rejected), *warnings],
         json=json,
     )
+
+
+def _warnings(checks: Sequence[CheckResult], lost: LostOutcomes) -> list[str]:
+    """What a finished ingestion says of the log, the same for ``validate-log`` and ``ingest``."""
+    warnings = [str(check) for check in checks if not check.passed]
+    if not lost.passed:
+        warnings.append(
+            f"no verdict: lost_outcomes fails: {check_numbers(lost)}. If clocks differ, set "
+            "experiment.clock_tolerance_seconds; docs/experiment-log.md lists the reasons"
+        )
+    return warnings
 
 
 def _ignored(files: Sequence[str]) -> list[str]:

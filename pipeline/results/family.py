@@ -24,7 +24,10 @@ class Family(Enum):
 
     def mean(self, line: Floats) -> Floats:
         """The rate of a linear predictor; the inverse of the link."""
-        return expit(line) if self is Family.BINOMIAL else np.exp(line)
+        if self is Family.BINOMIAL:
+            return expit(line)
+        with np.errstate(over="ignore"):  # inf is the rate of a line without end
+            return np.exp(line)
 
     def variance(self, rate: Floats) -> Floats:
         """The variance of a trial, which is the derivative of the mean."""

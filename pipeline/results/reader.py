@@ -73,7 +73,7 @@ def _contradiction(result: HypothesisResult) -> str | None:
     covariance, g = result.metric_covariance, len(result.points)
     if covariance is not None and [len(row) for row in covariance] != [g] * g:
         return f"metric_covariance has {len(covariance)} rows; expected {g} rows of {g}"
-    if result.slope is None:
+    if result.slope is None or result.x_reference != "worst":
         return None
     values = np.array([point.metric_value for point in result.points], dtype=np.float64)
     x = np.array([point.x for point in result.points], dtype=np.float64)

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from pipeline.artifacts.storage import is_full
 from pipeline.core.errors import DataError, LogError
 from pipeline.datasets.io.files import duckdb_path, is_compressed, open_stream
 from pipeline.experiment.log.column_mapping import (
@@ -199,6 +200,8 @@ def as_log_errors(file: LogFile) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, DataError, OSError, UnicodeDecodeError) as error:
+        if is_full(error):
+            raise  # the disk of the database, and no fault of the file
         details = " ".join(str(error).split())[:300]
         msg = (
             f"{file.source} cannot be read completely as {file.format.value}, and none of its rows "

@@ -102,6 +102,10 @@ def check_counts(
     return counts
 
 
+_SMALLEST, _LARGEST = 1e-60, 1e60
+"""Beyond, products of sums are not numbers any more."""
+
+
 def _count(value: Number | None, column: str, place: str) -> Number:
     whole = column in INTEGERS
     signed = column in AMOUNTS or (
@@ -110,7 +114,11 @@ def _count(value: Number | None, column: str, place: str) -> Number:
     expected = f"{'an integer' if whole else 'a number'}{'' if signed else ' of 0 or more'}"
     if value is None or not math.isfinite(value):
         problem = "is missing" if value is None else f"is {value}"
-    elif (whole and value != int(value)) or (value < 0 and not signed):
+    elif (
+        (whole and value != int(value))
+        or (value < 0 and not signed)
+        or (value and not _SMALLEST < abs(value) < _LARGEST)
+    ):
         problem = f"is {value}"
     else:
         return int(value) if value == int(value) else value

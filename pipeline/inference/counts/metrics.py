@@ -155,5 +155,9 @@ def _base(metric: str) -> str:
     return metric.partition("@")[0]
 
 
+_SMALLEST, _LARGEST = 1e-60, 1e60
+"""Beyond, a metric is undefined: its products are not numbers any more."""
+
+
 def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return float(value) if value == 0 or _SMALLEST < abs(value) < _LARGEST else None

@@ -21,6 +21,9 @@ FEWEST_EVENTS = 10
 """Clicks or orders, in two groups that are compared."""
 
 
+FEWEST_EVENTS_OF_A_GROUP = 5
+"""Clicks or orders of a group whose rate a change is relative to."""
+
 _BEYOND = 20.0
 """In logs: a factor of 500 million."""
 
@@ -148,8 +151,14 @@ def _log_interval(
 
 
 def kpi_change(groups: KpiGroups, look: Look, group: int, baseline: int) -> KpiChange | None:
-    """The change of the KPI from a baseline to a group; None without a posterior."""
+    """The change of the KPI from a baseline to a group; None without a posterior.
+
+    None also where one of the two has fewer than ``FEWEST_EVENTS_OF_A_GROUP``: the ratio of two
+    rates is then mostly the chance of its denominator.
+    """
     if groups.posterior is None or not groups.users_known:
+        return None
+    if min(groups.events_G[group], groups.events_G[baseline]) < FEWEST_EVENTS_OF_A_GROUP:
         return None
     pair, ends, critical = _log_interval(look, group, baseline, groups.comparisons)
     movement = Movement.INCREASE if pair.z > 0 else Movement.DECREASE

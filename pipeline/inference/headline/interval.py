@@ -61,6 +61,10 @@ def headline(
         least_width: Half-width below which no slope is rejected, from a confidence sequence.
     """
     bare = Headline(level=level, reliability=reliability(x, covariance_GG))
+    if bare.reliability is not None and bare.reliability <= 0:
+        return replace(bare, undefined_reason=UndefinedReason.METRIC_WITHIN_NOISE)
+    if covariance_GG is not None and not covariance_GG.any():
+        covariance_GG = None  # a metric without errors
     found = fitted_groups(x, sums, covariance_GG)
     if isinstance(found, UndefinedReason):
         return replace(bare, undefined_reason=found)

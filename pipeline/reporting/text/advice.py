@@ -73,8 +73,8 @@ def _ship_details(advice: Advice) -> str:
     parts: list[str] = []
     if not advice.explained:
         parts.append(
-            f"it is better than {advice.baseline} as measured; no pre-registered metric explains "
-            "the difference"
+            f"it is better than {advice.baseline} as measured; no pre-registered metric is "
+            "confirmed to explain the difference"
         )
     if advice.indistinguishable:
         names = ", ".join(advice.indistinguishable)
@@ -92,8 +92,13 @@ def _role(advice: Advice) -> str:
 
 def expected_words(advice: Advice) -> str:
     """The expected change of the group to ship, with the measured one; empty without a group."""
-    if advice.expected is None:
+    if advice.action is not Action.SHIP:
         return ""
+    if advice.expected is None:
+        return (
+            f"How much better it is than {_baseline(advice)}, is not stated: one of them has too few "
+            "events."
+        )
     return f"{_expected(advice.expected, advice.candidates)} against {_baseline(advice)}."
 
 
@@ -132,10 +137,11 @@ def advice_sentence(advice: Advice) -> str:
     """The advice for one KPI in one line."""
     kpi = KPI_LABELS[advice.kpi]
     head = f"{kpi[0].upper()}{kpi[1:]}"
-    if advice.expected is None:
+    if advice.action is not Action.SHIP:
         return f"{head}: {ship_words(advice)}"
     trades = "; ".join(f"{KPI_LABELS[one.kpi]} {moved(one)}" for one in advice.trade_offs)
-    parts = [f"{head}: ship {ship_words(advice)}", f"Expect {expected_words(advice)}"]
+    expect = "Expect " if advice.expected else ""
+    parts = [f"{head}: ship {ship_words(advice)}", f"{expect}{expected_words(advice)}"]
     if trades:
         parts.append(f"Trade-offs: {trades}.")
     return " ".join(parts)

@@ -21,6 +21,8 @@ from pipeline.results.reasons import Reading, Target, UndefinedReason, Verdict
 _TWO_GROUPS = (
     "Two groups do not show how far groups deviate from a line: other preferences may differ."
 )
+_WIDEST = 100.0
+"""Percent of a KPI per 1% of a metric; beyond, an interval says nothing in percent."""
 _MORE_GROUPS = "More groups would resolve it, more users would not."
 
 
@@ -160,13 +162,20 @@ def _doubt(result: HypothesisResult, found: Headline) -> str:
 
 
 def _groups_scatter(found: Headline) -> bool:
-    """Whether the users alone would make the slope significant."""
+    """Whether the users alone would make the slope significant, but for the groups' deviations."""
+    if not found.tau:
+        return False
     low, high = found.users_interval or (None, None)
     return (low is not None and low > 0) or (high is not None and high < 0)
 
 
 def _inconclusive(result: HypothesisResult, found: Headline, size: Elasticity, metric: str) -> str:
     digits, (low, high) = _digits(size), size.interval
+    if max(abs(low or 0.0), abs(high or 0.0)) > _WIDEST:
+        return (
+            f"the {_interval(found)} of the slope, {interval(found.quoted)}, rules out no change of "
+            f"{KPI_LABELS[result.response]}."
+        )
     words = (
         f"1% higher {metric} is associated with a change of {_ends(low, high, digits, sign=True)} in "
         f"{KPI_LABELS[result.response]} ({_interval(found)}{_target(found)}; estimate "

@@ -12,6 +12,7 @@ from pipeline.cli import main
 from pipeline.core.errors import DataError, StudyError
 from pipeline.reporting.report import build_counts_report
 from pipeline.reporting.text.reasons import limitation_sentences
+from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.serialization import to_dict
 
 
@@ -423,3 +424,66 @@ def test_a_metric_that_is_undefined_in_a_group_leaves_the_other_metrics(as_repor
 def test_every_refusal_is_a_data_error():
     with pytest.raises(DataError, match="expected two or more different names"):
         fit({"group": ["a"], "impressions": [5], "clicks": [1], "auc": [1]}, "auc:ctr:+")
+
+
+@pytest.mark.parametrize("error", [0.2, 1.0, 100.0])
+def test_a_metric_below_its_noise_has_no_slope(error, as_report):
+    columns = table([20_000] * 4, [200, 260, 310, 370], (0.60, 0.62, 0.64, 0.66))
+
+    result = fit(columns | {"auc_se": [error] * 4}, "auc:ctr:+")
+
+    assert summary(result) == {"H1": ("undefined", "metric_within_noise")}
+    assert result.hypotheses[0].headline.reliability <= 0
+    assert "varies between the groups by no more than its measurement error" in as_report(result)[0]
+
+
+def test_errors_of_zero_are_no_errors():
+    columns = table([10_000] * 4, [100, 115, 118, 160], (0.60, 0.62, 0.64, 0.66))
+
+    exact = fit(columns | {"auc_se": [0.0] * 4}, "auc:ctr:+").hypotheses[0].headline
+    none = fit(columns, "auc:ctr:+").hypotheses[0].headline
+
+    assert exact.interval == pytest.approx(none.interval)
+    assert exact.p_value == pytest.approx(none.p_value)
+
+
+def test_an_interval_beyond_all_percentages_is_said_to_rule_out_nothing():
+    columns = table([500] * 3, [5, 3, 9], (0.5, 0.5005, 0.5009), users=[500] * 3)
+
+    answer = answer_sentence(fit(columns, "auc:ctr:+").hypotheses[0], None)
+
+    assert "of the slope, " in answer
+    assert "rules out no change of click-through rate." in answer
+    assert "%" not in answer.partition("CI of the slope")[2]
+
+
+@pytest.mark.parametrize("revenue", [1e300, 1e200, 1e-200])
+def test_amounts_beyond_all_currencies_are_refused(revenue):
+    columns = table([10_000] * 4, [100, 115, 118, 160], revenue=[revenue] * 4)
+
+    with pytest.raises(DataError, match="revenue is 1e"):
+        fit(columns, "auc:ctr:+")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("smallest", [1e-300, 1e-100, 1e200])
+def test_metrics_beyond_all_numbers_are_undefined(smallest, as_report):
+    columns = table([500] * 3, [5, 4, 1], (smallest, 0.62, 0.5287), ndcg=[0.52, 0.62, 0.53])
+
+    result = fit(columns, "auc:ctr:+", "ndcg:ctr:+")
+
+    assert summary(result)["H1"] == ("undefined", "metric_not_positive")
+    assert summary(result)["H2"][1] is None
+    as_report(result)
+
+
+@pytest.mark.parametrize("reference", ["log", "control"])
+def test_fits_on_another_reference_are_pooled_with_each_other(tmp_path, capsys, reference):
+    files = []
+    for number, clicks in enumerate([(100, 115, 118, 160), (90, 119, 121, 150)]):
+        columns = table([10_000] * 4, clicks, (0.60, 0.62, 0.64, 0.66), users=[10_000] * 4)
+        result = fit(columns, "auc:ctr:+", x_reference=reference, control="g1")
+        files.append(str(ps.report(result, tmp_path / f"{number}").page.with_name("report.json")))
+
+    assert main(["meta-analysis", *files]) == 0
+    assert "auc" in capsys.readouterr().out

@@ -134,7 +134,7 @@ def test_a_group_that_no_metric_explains_is_said_to_be():
 
     assert advice_sentence(found).startswith(
         "Click-through rate: ship g3; it is better than g1 as measured; no pre-registered metric "
-        "explains the difference; the difference from g2 is inconclusive. Expect "
+        "is confirmed to explain the difference; the difference from g2 is inconclusive. Expect "
     )
 
 

@@ -95,11 +95,13 @@ def test_a_suggestive_result_says_what_would_resolve_it(estimate):
     (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
     suggestive = replace(answer, verdict=Verdict.SUGGESTIVE)
     users = with_headline(suggestive, users_interval=(-0.1, 1.0), p_value=0.07)
-    groups = with_headline(suggestive, users_interval=(0.1, 1.0), p_value=0.07)
+    groups = with_headline(suggestive, users_interval=(0.1, 1.0), p_value=0.07, tau=0.03)
+    on_the_line = with_headline(suggestive, users_interval=(0.1, 1.0), p_value=0.07, tau=0.0)
 
     assert "may predict click-through rate (H1, suggestive)" in answer_sentence(users, 20)
     assert answer_sentence(users, 20).endswith("but this could be chance (p = 0.0700).")
     assert "More groups would resolve it, more users would not." in answer_sentence(groups, 20)
+    assert "More groups" not in answer_sentence(on_the_line, 20)
 
 
 def test_the_opposite_is_suggested_in_the_same_words(estimate):
@@ -116,7 +118,7 @@ def test_the_opposite_is_suggested_in_the_same_words(estimate):
 
 def test_an_inconclusive_result_says_what_would_resolve_it(estimate):
     (few,) = estimate(1.0, 100, hypotheses=(H1,))
-    scattered = with_headline(few, users_interval=(0.1, 1.0))
+    scattered = with_headline(few, users_interval=(0.1, 1.0), tau=0.03)
 
     sentence = answer_sentence(few, 20)
 

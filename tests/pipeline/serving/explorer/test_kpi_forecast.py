@@ -97,7 +97,10 @@ def test_a_blocked_experiment_has_no_values_at_all(data):
     view = view_of(data, verdict=Verdict.BLOCKED)
 
     assert (view.expected, view.groups) == (None, [])
-    assert view.notes[0] == "Blocked: a diagnostic failed (sample ratio or lost outcomes); see the report."
+    assert (
+        view.notes[0]
+        == "Blocked: a diagnostic failed (sample ratio or lost outcomes); see the report."
+    )
 
 
 def test_an_interim_analysis_is_noted(data):
