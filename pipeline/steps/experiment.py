@@ -17,6 +17,7 @@ from pipeline.artifacts.storage import (
 from pipeline.experiment.design.external_variants import (
     Plan,
     VariantPlan,
+    check_planned,
     load_plan,
     planned_variants,
     publish_variants,
@@ -139,6 +140,7 @@ def ingest_log(study: Study, paths: StudyPaths) -> StepResult[Ingestion]:
         QualityError: if the database breaks a blocking rule; it then stays as it was.
     """
     plan, database = load_plan(paths), paths.artifact(DATABASE)
+    check_planned(study.experiment, paths)
     files = study_log(study.experiment, paths).files
     result, checks = ingest_files(files, plan, database, study.experiment)
     rules = LogRules.of(study.experiment)

@@ -21,6 +21,7 @@ from pipeline.artifacts.storage import (
 from pipeline.experiment.design.external_variants import (
     Plan,
     TrafficPlan,
+    check_planned,
     load_plan,
     planned_variants,
 )
@@ -122,6 +123,7 @@ def _question(study: Study, paths: StudyPaths, plan: Plan) -> _Question:
         check_same_model(plan, checkpoint_fingerprint(paths.require("conditioned_model")))
         check_same_preferences(plan, metrics)
     else:
+        check_planned(study.experiment, paths)
         variants = planned_variants(paths)
         metrics, covariance = variant_metrics(variants)
     inputs = RegressionInputs(

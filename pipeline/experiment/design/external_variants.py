@@ -104,6 +104,23 @@ def planned_variants(paths: StudyPaths) -> pl.DataFrame:
     return read_table(paths.require("traffic_plan", VARIANTS))
 
 
+def check_planned(section: ExperimentConfig, paths: StudyPaths) -> None:
+    """Check that the plan is of the table of variants as it is today, if the study has one.
+
+    Raises:
+        DataError: if the table has changed since, or is not valid any more.
+    """
+    if section.variants is None:
+        return
+    table = read_variants(paths.root / section.variants)
+    if not table.equals(planned_variants(paths)):
+        msg = (
+            f"{section.variants} has changed since the traffic plan was made from it. Re-create the "
+            "plan and what follows from it: paretoscope study --select 'traffic_plan*'"
+        )
+        raise DataError(msg, "paretoscope study --select 'traffic_plan*'")
+
+
 def read_variants(path: Path) -> pl.DataFrame:
     """Read a table with one row per variant: its name, its share and its offline metrics.
 

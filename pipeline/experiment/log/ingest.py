@@ -10,6 +10,7 @@ Readers use the view ``impressions``: one row per impression of a user in the ex
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from pipeline.experiment.log.log_folder import file_md5
 from pipeline.experiment.log.row_fates import check_unknown_groups, write_row_fates
 from pipeline.experiment.log.row_validation import LogRules
 from pipeline.experiment.log.user_covariates import deduplicate_users
+
+_log = logging.getLogger(__name__)
 
 _SCHEMA_VERSION = 6
 """Version of the database schema; databases of an older version are rebuilt."""
@@ -105,6 +108,8 @@ def ingest(
     if len(known) == len(files):
         check(database)
         return _read_only(database)
+    if gone := sorted(_sources(database) - md5s.keys()):
+        _log.warning("no longer in the log, and their rows removed: %s", ", ".join(gone))
     new = [file for file in sorted(files, key=_sort_key) if file.source not in known]
     with atomic_file(database) as fresh:
         for leftover in (fresh, _write_ahead_log(fresh)):
@@ -116,6 +121,14 @@ def ingest(
         check(fresh)
     _write_ahead_log(database).unlink(missing_ok=True)  # of the database that was replaced
     return result
+
+
+def _sources(database: Path) -> set[str]:
+    """The files of a database; empty if there is none, or it cannot be read."""
+    try:
+        return set(ingested_md5s(database)) if database.exists() else set()
+    except LogError:
+        return set()
 
 
 def _write_ahead_log(database: Path) -> Path:
@@ -140,6 +153,11 @@ def _update(
         )
         _derive(connection, plan, rules)
         result = _summary(connection, len(new))
+        empty = connection.execute(
+            "SELECT source FROM ingested_files WHERE rows = 0 ORDER BY source"
+        ).fetchall()
+    if empty:
+        _log.warning("without a row: %s", ", ".join(source for (source,) in empty))
     if not result.impressions:
         msg = f"no usable impression in {result.files} files; rejected: {result.rejected}"
         raise LogError(msg)

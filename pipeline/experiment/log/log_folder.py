@@ -6,6 +6,7 @@ has impressions, unless its name suggests another table: then it is an error.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -105,6 +106,7 @@ def log_files(
             unread.append(path)
         elif (subfolders or path.parent == location) and _format_of(path) is not None:
             chosen.append(_log_file(path, source, names))
+    _check_patterns(chosen, names, location)
     others = check_all_read(location, [*unread, *(file.path for file in chosen)], _READ)
     if not chosen:
         msg = (
@@ -113,6 +115,19 @@ def log_files(
         raise LogError(msg)
     ignored = sorted(path.relative_to(location).as_posix() for path in (*unread, *others))
     return LogFolder(tuple(sorted(chosen, key=lambda file: file.source)), tuple(ignored))
+
+
+def _check_patterns(files: Sequence[LogFile], names: LogFileNames, location: Path) -> None:
+    """Check that every table that ``experiment.files`` names has a file."""
+    tables = {file.table.value for file in files}
+    for table, pattern in asdict(names).items():
+        if pattern and table != "ignored" and table not in tables:
+            found = ", ".join(sorted(file.source for file in files)) or "none"
+            msg = (
+                f"experiment.files.{table} = {pattern!r} matches no file in {location}; found {found}. "
+                "Correct the pattern, or remove it until there is such a file"
+            )
+            raise LogError(msg)
 
 
 def log_file(path: Path) -> LogFile:

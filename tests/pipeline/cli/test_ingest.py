@@ -142,3 +142,23 @@ def test_a_project_in_a_folder_with_brackets(project, tmp_path_factory, capsys, 
 
     assert main(["ingest"]) == 0
     assert capsys.readouterr().out.startswith("2 impressions in the database")
+
+
+def test_a_file_that_is_gone_is_named(project, caplog):
+    put(project / "log", "b", groups=("g1",))
+    main(["ingest"])
+    (project / "log/a.parquet").unlink()
+
+    assert main(["ingest"]) == 0
+
+    assert "no longer in the log, and their rows removed: a.parquet" in caplog.text
+    assert summarise(project / STUDY / "experiment.duckdb")["impressions"] == 1
+
+
+@pytest.mark.parametrize("content", ["", ",".join(IMPRESSIONS.columns) + "\n"])
+def test_a_file_without_a_row_is_named(project, caplog, content):
+    (project / "log/b.csv").write_text(content)
+
+    assert main(["ingest"]) == 0
+
+    assert "without a row: b.csv" in caplog.text

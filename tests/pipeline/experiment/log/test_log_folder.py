@@ -235,3 +235,35 @@ def test_a_damaged_archive_is_named(tmp_path):
 
     with pytest.raises(LogError, match=r"impressions\.csv\.zip cannot be read completely"):
         ingest([tmp_path / "impressions.csv.zip"], PLAN, tmp_path / "log.duckdb")
+
+
+@pytest.mark.parametrize("pattern", ["klick*.csv", "Clicks-9.csv", "clicks/[a-z]"])
+def test_a_pattern_without_a_file_is_refused(tmp_path, pattern):
+    impressions("x").write_csv(tmp_path / "impressions.csv")
+    orders("x").write_csv(tmp_path / "purchases.csv")
+
+    with pytest.raises(
+        LogError, match=r"experiment\.files\.clicks = .*found impressions.csv, purch"
+    ):
+        log_files(tmp_path, LogFileNames(clicks=pattern, orders="purchases*"))
+
+
+@pytest.mark.parametrize("column", ["user", "impression"])
+@pytest.mark.parametrize("write", ["write_csv", "write_ndjson"])
+def test_ids_that_became_decimal_numbers_are_refused(tmp_path, column, write):
+    suffix = write.removeprefix("write_").replace("ndjson", "jsonl")
+    rows = impressions("x", "y").with_columns(pl.lit("1965.0").alias(column))
+    getattr(rows, write)(tmp_path / f"impressions.{suffix}")
+
+    with pytest.raises(LogError, match=rf"column {column} has ids that became .* '1965.0'"):
+        ingest_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["v1.0", "1.05", "1.0.0", "A-12.0", ".0"])
+def test_ids_with_a_point_are_ids(tmp_path, name):
+    impressions(name).write_csv(tmp_path / "impressions.csv")
+    clicks(name).write_csv(tmp_path / "clicks.csv")
+
+    ingest_folder(tmp_path)
+
+    assert outcomes(tmp_path / "log.duckdb")[name][0]
