@@ -18,6 +18,8 @@ STUDY = "data/studies/synthetic-shop"
 NOT_IN_THE_VERSION = {
     # they reject the log of another shop; the content is the pinned file
     "raw_events": {"dataset.path", "experiment.source", "synthetic.*"},
+    # lists longer than the catalogue are refused before training
+    "sessions": {"evaluation.cutoff", "experiment.list_length", "training.negatives"},
     # validated before training, so that errors show early
     "conditioned_model": {"evaluation.extra_cutoffs", "evaluation.custom_metrics"},
 }

@@ -183,7 +183,7 @@ def test_an_asset_s_page_shows_its_picture_rows_columns_and_green_checks(desk, u
     assert picture.evaluate("image => image.naturalWidth") > 300
 
     desk.goto(f"{ui.url}/assets/sessions?view=checks")
-    expect(desk.get_by_text("Checks (8)")).to_be_visible()
+    expect(desk.get_by_text("Checks (9)")).to_be_visible()
     expect(desk.get_by_text("Succeeded").nth(7)).to_be_visible()  # the states come after the names
     expect(desk.get_by_text("Failed")).to_have_count(0)
 

@@ -111,7 +111,10 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | Undefined
     if reason := undefined_reason(x, sums):
         return reason
     design = np.column_stack([np.ones_like(x), x])
-    fit = fit_glm(build_glm(sums.family, design, sums.trials, sums.successes))
+    try:
+        fit = fit_glm(build_glm(sums.family, design, sums.trials, sums.successes))
+    except ValueError:  # statsmodels: the weights leave the numbers on the way to a maximum
+        return UndefinedReason.SEPARATION
     rate = sums.family.mean(design @ fit.params)
     intercept, slope = (float(value) for value in fit.params)
     (aa, ab), (_, bb) = clustered_covariance(design, rate, sums).tolist()
