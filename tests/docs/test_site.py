@@ -75,7 +75,10 @@ def test_a_parameter_has_the_type_range_default_and_meaning_of_the_code(docs_sit
     assert found["dataset.path"][:2] == ["string", "required"]
     assert found["training.patience"][:2] == ["integer > 0 and ≤ 10000 or `null`", "`null`"]
     assert found["evaluation.ties"][:2] == ["`half`, `optimistic`, `pessimistic`", "`half`"]
-    assert found["training.objectives[].concentration"][:2] == ["number > 0 and ≤ 1000000.0", "`0.1`"]
+    assert found["training.objectives[].concentration"][:2] == [
+        "number > 0 and ≤ 1000000.0",
+        "`0.1`",
+    ]
     assert found["serving.filters.seen"][:2] == ["`true` or `false`", "`false`"]
 
 
