@@ -98,16 +98,6 @@ def test_a_client_that_sends_a_byte_at_a_time_is_closed(server, drip):
     assert is_healthy(server)
 
 
-@pytest.mark.slow
-def test_a_client_that_does_not_read_is_closed(server):
-    request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n"
-    with connect(server) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        with pytest.raises(ConnectionError):
-            send_until_closed(client, 100 * request)
-    assert is_healthy(server)
-
-
 @pytest.mark.parametrize(
     "pieces",
     [
