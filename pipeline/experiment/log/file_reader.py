@@ -23,6 +23,7 @@ from pipeline.experiment.log.column_mapping import (
     resolve_columns,
     with_derived_columns,
 )
+from pipeline.experiment.log.log_coverage import decimal_ids
 from pipeline.experiment.log.log_files import (
     COLUMNS,
     OUTCOMES,
@@ -119,7 +120,7 @@ def stage_file(
         problems += missing_columns(table, optional | present, columns)
     problems += [f"{column} occurs twice" for column in repeated]
     if file.format.is_text:
-        problems += _decimal_ids(connection, table, present)
+        problems += decimal_ids(connection, table, present)
     _refuse(file, types, problems)
     found = typed if columns is None else with_derived_columns(table, typed)
     _stage(connection, table, found, _has_wrong_type(table, typed, present))
@@ -130,30 +131,6 @@ def stage_file(
         known = dict.fromkeys(unknown, "") | present
         _refuse(file, types, missing_columns(table, known, columns))
     return StagedFile(rows, tuple(found), tuple(unknown))
-
-
-_IDS = ("impression", "user", "item")
-
-
-def _decimal_ids(
-    connection: duckdb.DuckDBPyConnection, table: LogTable, present: Mapping[str, str]
-) -> list[str]:
-    """Ids such as ``12.0``: another tool took them for numbers, and ``12`` would be another user."""
-    problems: list[str] = []
-    for name in _IDS:
-        if name not in present or name not in COLUMNS[table]:
-            continue
-        column = quote_identifier(present[name])
-        found = connection.execute(
-            f"SELECT {column} FROM raw WHERE ends_with({column}, '.0') "  # noqa: S608 - quoted
-            f"AND regexp_full_match({column}, '[0-9]+\\.0') LIMIT 1"
-        ).fetchone()
-        if found:
-            problems.append(
-                f"column {present[name]} has ids that became decimal numbers, such as {found[0]!r}; "
-                "export them as integers or text"
-            )
-    return problems
 
 
 def _contract_columns(table: LogTable) -> dict[str, str]:
