@@ -98,13 +98,18 @@ _UNWRITABLE = {
 """Errors of the operating system that a user can fix, and how."""
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
 def is_full(error: Exception) -> bool:
     """Whether an error, whichever library raises it, is that of a full disk."""
+    return _system_error(error) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def _system_error(error: Exception) -> int | None:
+    """The number of the system's error, if it is one of ``_UNWRITABLE``."""
     code = getattr(error, "errno", None)
-    return code in _FULL or any(os.strerror(number) in str(error) for number in _FULL)
+    if code is not None:
+        return code if code in _UNWRITABLE else None
+    # DuckDB, Arrow, polars and safetensors have only the text of the system's error
+    return next((number for number in _UNWRITABLE if os.strerror(number) in str(error)), None)
 
 
 @contextmanager
@@ -119,17 +124,15 @@ def storage_errors(target: Path) -> Iterator[None]:
     except USER_ERRORS:
         raise
     except Exception as error:
-        code = getattr(error, "errno", None)
-        for number, remedy in _UNWRITABLE.items():
-            # DuckDB, Arrow, polars and safetensors have only the text of the system's error
-            if code == number or (code is None and os.strerror(number) in str(error)):
-                file = getattr(error, "filename", None) or target
-                msg = (
-                    f"{file} cannot be written: {os.strerror(number)}. Please {remedy} and run the "
-                    "command again; finished artifacts are unchanged"
-                )
-                raise StorageError(msg) from error
-        raise
+        number = _system_error(error)
+        if number is None:
+            raise
+        file = getattr(error, "filename", None) or target
+        msg = (
+            f"{file} cannot be written: {os.strerror(number)}. Please {_UNWRITABLE[number]} and run "
+            "the command again; finished artifacts are unchanged"
+        )
+        raise StorageError(msg) from error
 
 
 @contextmanager

@@ -197,13 +197,6 @@ class HypothesisResult:
         return None if self.cluster_robust else ExclusionReason.USERS_UNKNOWN
 
     @property
-    def propagated_test(self) -> SlopeTest | None:
-        """The cluster-robust test, with the metric's measurement error where that is known."""
-        if self.slope is None:
-            return None
-        return self.measurement_error.propagated if self.measurement_error else self.cluster_robust
-
-    @property
     def worst_metric(self) -> float | None:
         """The metric of the worst group, from which x is the relative change."""
         known = [one.metric_value for one in self.points if one.metric_value is not None]

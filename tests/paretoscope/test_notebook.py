@@ -5,8 +5,6 @@ import sys
 
 import pytest
 
-import paretoscope as ps
-from pipeline.core.errors import DataError
 from tests.paretoscope.conftest import write_params
 
 NOTEBOOK = """
@@ -60,24 +58,3 @@ def test_a_study_and_two_variants_through_the_python_api_alone(tmp_path, small_p
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "done\n"
-
-
-@pytest.mark.parametrize(
-    "table",
-    [
-        "variant,share,recall@20\ncontrol,1,0.30\ntreatment,1,0.37\n",
-        "variant,share,recall@20\ncontrol,1,0.30\ntreatment,2,0.36\n",
-        "variant,share,recall@20\ncontrol,1,0.30\ntreatment,1,\n",
-        "variant,share\ncontrol,1\ntreatment,1\n",
-    ],
-)
-def test_a_table_of_variants_that_changed_after_the_plan_is_never_ignored(
-    two_variants_project, table
-):
-    study = ps.open_study(two_variants_project)
-    study.run(until="experiment_log")
-    ps.ingest(study)  # unchanged
-    (two_variants_project / "variants.csv").write_text(table)
-
-    with pytest.raises(DataError, match=r"variants\.csv"):
-        ps.ingest(study)

@@ -236,3 +236,12 @@ def _decimal(column: str, found: str) -> str | None:
 
 def _is_number(found: str) -> bool:
     return found in INTEGERS or found in {"DOUBLE", "FLOAT"} or found.startswith("DECIMAL")
+
+
+def decimal_id_sql(name: str) -> str:
+    """SQL of an id such as ``12.0`` in a column of texts: another tool took the ids for numbers."""
+    column = quote_identifier(name)
+    return (
+        f"SELECT {column} FROM raw WHERE ends_with({column}, '.0') "  # noqa: S608 - quoted
+        f"AND regexp_full_match({column}, '[0-9]+\\.0') LIMIT 1"
+    )

@@ -18,12 +18,12 @@ from pipeline.core.errors import DataError, LogError
 from pipeline.datasets.io.files import duckdb_path, is_compressed, open_stream
 from pipeline.experiment.log.column_mapping import (
     column_sql,
+    decimal_id_sql,
     missing_columns,
     quote_identifier,
     resolve_columns,
     with_derived_columns,
 )
-from pipeline.experiment.log.log_coverage import decimal_ids
 from pipeline.experiment.log.log_files import (
     COLUMNS,
     OUTCOMES,
@@ -120,7 +120,7 @@ def stage_file(
         problems += missing_columns(table, optional | present, columns)
     problems += [f"{column} occurs twice" for column in repeated]
     if file.format.is_text:
-        problems += decimal_ids(connection, table, present)
+        problems += _decimal_ids(connection, present)
     _refuse(file, types, problems)
     found = typed if columns is None else with_derived_columns(table, typed)
     _stage(connection, table, found, _has_wrong_type(table, typed, present))
@@ -131,6 +131,18 @@ def stage_file(
         known = dict.fromkeys(unknown, "") | present
         _refuse(file, types, missing_columns(table, known, columns))
     return StagedFile(rows, tuple(found), tuple(unknown))
+
+
+def _decimal_ids(connection: duckdb.DuckDBPyConnection, present: Mapping[str, str]) -> list[str]:
+    """Columns with ids such as ``12.0``; ``12`` would be another user."""
+    columns = [present[name] for name in ("impression", "user", "item") if name in present]
+    found = {name: connection.execute(decimal_id_sql(name)).fetchone() for name in columns}
+    return [
+        f"column {name} has ids that became decimal numbers, such as {row[0]!r}; export them as "
+        "integers or text"
+        for name, row in found.items()
+        if row
+    ]
 
 
 def _contract_columns(table: LogTable) -> dict[str, str]:

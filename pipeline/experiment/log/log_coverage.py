@@ -8,8 +8,7 @@ import duckdb
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
-from pipeline.experiment.log.column_mapping import quote_identifier
-from pipeline.experiment.log.log_files import COLUMNS, OUTCOMES, LogTable
+from pipeline.experiment.log.log_files import OUTCOMES, LogTable
 
 INAPPLICABLE = "?"
 """Suffix in ``ingested_files.columns`` of a column that no row of the file could have a value for."""
@@ -136,27 +135,3 @@ def _check_outcome_source(
             "(docs/experiment-log.md)"
         )
         raise LogError(msg)
-
-
-_IDS = ("impression", "user", "item")
-
-
-def decimal_ids(
-    connection: duckdb.DuckDBPyConnection, table: LogTable, present: Mapping[str, str]
-) -> list[str]:
-    """Ids such as ``12.0``: another tool took them for numbers, and ``12`` would be another user."""
-    problems: list[str] = []
-    for name in _IDS:
-        if name not in present or name not in COLUMNS[table]:
-            continue
-        column = quote_identifier(present[name])
-        found = connection.execute(
-            f"SELECT {column} FROM raw WHERE ends_with({column}, '.0') "  # noqa: S608 - quoted
-            f"AND regexp_full_match({column}, '[0-9]+\\.0') LIMIT 1"
-        ).fetchone()
-        if found:
-            problems.append(
-                f"column {present[name]} has ids that became decimal numbers, such as {found[0]!r}; "
-                "export them as integers or text"
-            )
-    return problems

@@ -103,7 +103,12 @@ def check_counts(
 
 
 _SMALLEST, _LARGEST = 1e-60, 1e60
-"""Beyond, products of sums are not numbers any more."""
+"""Beyond, products of sums overflow, or are 0."""
+
+
+def is_computable(value: Number) -> bool:
+    """Whether a number is finite, and neither so large nor so small that its products are lost."""
+    return value == 0 or _SMALLEST < abs(value) < _LARGEST
 
 
 def _count(value: Number | None, column: str, place: str) -> Number:
@@ -114,12 +119,11 @@ def _count(value: Number | None, column: str, place: str) -> Number:
     expected = f"{'an integer' if whole else 'a number'}{'' if signed else ' of 0 or more'}"
     if value is None or not math.isfinite(value):
         problem = "is missing" if value is None else f"is {value}"
-    elif (
-        (whole and value != int(value))
-        or (value < 0 and not signed)
-        or (value and not _SMALLEST < abs(value) < _LARGEST)
-    ):
+    elif (whole and value != int(value)) or (value < 0 and not signed):
         problem = f"is {value}"
+    elif not is_computable(value):
+        problem = f"is {value}"
+        expected = f"{expected}, {_SMALLEST:g} to {_LARGEST:g} in size"
     else:
         return int(value) if value == int(value) else value
     msg = f"{place}: {column} {problem}; expected {expected}"

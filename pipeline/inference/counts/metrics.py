@@ -13,6 +13,7 @@ from pipeline.core.contracts import (
     Metric,
 )
 from pipeline.core.errors import DataError
+from pipeline.inference.counts.checks import is_computable
 from pipeline.inference.counts.metric_errors import MetricErrors
 from pipeline.results.family import Floats
 
@@ -75,8 +76,8 @@ def offline_metrics(
             "preference": [],
             "metric": (metric := metric_column(name, cutoff)),
             "segment": ALL_TARGETS,
-            "value": _finite(metric_G[row]),
-            "standard_error": _finite(known[metric][row]) if metric in known else None,
+            "value": _computable(metric_G[row]),
+            "standard_error": _computable(known[metric][row]) if metric in known else None,
             "higher_is_better": True,
         }
         for row, group in enumerate(groups)
@@ -155,9 +156,5 @@ def _base(metric: str) -> str:
     return metric.partition("@")[0]
 
 
-_SMALLEST, _LARGEST = 1e-60, 1e60
-"""Beyond, a metric is undefined: its products are not numbers any more."""
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if value == 0 or _SMALLEST < abs(value) < _LARGEST else None
+def _computable(value: float) -> float | None:
+    return float(value) if is_computable(value) else None

@@ -1,5 +1,6 @@
 """A finished study of a small shop, without training, and a real server of it."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
+import aiohttp
 import numpy as np
 import polars as pl
 import torch
@@ -327,3 +329,18 @@ def rows_of(folder, table):
 
 def log_of(paths: StudyPaths) -> Path:
     return paths.root / "data/served"
+
+
+async def post(session, route, body):
+    async with session.post(route, json=body) as answer:
+        return answer.status, await answer.json()
+
+
+def with_client(url, scenario):
+    """Run ``scenario(session)`` with an HTTP client."""
+
+    async def main_task():
+        async with aiohttp.ClientSession(url) as session:
+            return await scenario(session)
+
+    return asyncio.run(main_task())

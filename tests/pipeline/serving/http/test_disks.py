@@ -7,12 +7,19 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import aiohttp
 import psutil
 import pytest
 
 from pipeline.cli import main
-from tests.pipeline.serving.shop import log_of, name_of, rows_of, serving, write_study
+from tests.pipeline.serving.shop import (
+    log_of,
+    name_of,
+    post,
+    rows_of,
+    serving,
+    with_client,
+    write_study,
+)
 
 REQUEST = {"user": "ada", "session": [name_of(1), name_of(2)]}
 HOSTILE = [
@@ -40,19 +47,6 @@ def disk(tmp_path, small_params):
     if subprocess.run([*own_disk(log, "size=1m"), "true"], check=False).returncode:
         pytest.skip("disks cannot be mounted here")
     return log
-
-
-async def post(session, route, body):
-    async with session.post(route, json=body) as answer:
-        return answer.status, await answer.json()
-
-
-def with_client(url, scenario):
-    async def main_task():
-        async with aiohttp.ClientSession(url) as session:
-            return await scenario(session)
-
-    return asyncio.run(main_task())
 
 
 def fill(file):

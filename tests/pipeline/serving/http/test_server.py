@@ -33,8 +33,10 @@ from tests.pipeline.serving.shop import (
     finish_study,
     log_of,
     name_of,
+    post,
     rows_of,
     serving,
+    with_client,
     write_model,
     write_params,
     write_plan,
@@ -58,21 +60,6 @@ def shop(tmp_path_factory, small_params):
 def request_of(n):
     """The request of the n-th user."""
     return {"user": f"u{n}", "session": [name_of(n % 40), name_of(7 * n % 40)], "k": 1 + n % 9}
-
-
-async def post(session, route, body):
-    async with session.post(route, json=body) as answer:
-        return answer.status, await answer.json()
-
-
-def with_client(url, scenario):
-    """Run ``scenario(session)`` with an HTTP client."""
-
-    async def main_task():
-        async with aiohttp.ClientSession(url) as session:
-            return await scenario(session)
-
-    return asyncio.run(main_task())
 
 
 def run_sessions(url, n, *, at_once):
