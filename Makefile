@@ -5,7 +5,7 @@ VENV := .venv
 ACTIVATE := . $(VENV)/bin/activate
 PYTEST_ARGS ?=
 
-.PHONY: study test check docs ui verify update-reference install clean
+.PHONY: study test check docs ui wheel verify update-reference install clean
 
 ## study: install, generate the synthetic shop's log, and materialise everything up to the report
 study: install
@@ -28,6 +28,12 @@ docs: install
 ui: install
 	$(ACTIVATE) && dagster dev --host 127.0.0.1
 
+## wheel: dist/paretoscope-….whl, for `pip install --constraint constraints.txt` anywhere
+wheel: install
+	rm -rf build dist
+	$(ACTIVATE) && python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf build
+
 ## verify: compare the finished study with pinned md5s and reference results
 verify: install
 	$(ACTIVATE) && paretoscope verify
@@ -47,4 +53,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt scripts/activation.sh
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis docs/_build docs/reference docs/measured
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis docs/_build docs/reference docs/measured

@@ -2,30 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
-from functools import cache
+from pathlib import Path
 from typing import Any, TypedDict
 
 import dagster as dg
 import polars as pl
 
-from pipeline.artifacts.storage import find_project_root, pinned_md5
+from pipeline.artifacts.raw_data import pinned_md5
 from pipeline.core.column_docs import column_descriptions
-from pipeline.core.contracts import (
-    EVENTS,
-    IMPRESSIONS,
-    OFFLINE_METRICS,
-    PARETO_FRONT,
-    SESSIONS,
-    TARGET_SCORES,
-)
+from pipeline.core.contracts import EVENTS, IMPRESSIONS, OFFLINE_METRICS, SESSIONS, TARGET_SCORES
 from pipeline.core.errors import USER_ERRORS
 from pipeline.core.frame_contract import Contract
+from pipeline.core.front_contract import PARETO_FRONT
+from pipeline.counterfactual.experiment.paired_table import PAIRED_LISTS
 from pipeline.evaluation.scoring import SCORES
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
-from pipeline.study import PARAMS_FILE, Study, load_study
+from pipeline.study import SECTIONS, Study
 
 WEEKLY = dg.FreshnessPolicy.time_window(
     warn_window=timedelta(days=8), fail_window=timedelta(days=15)
@@ -51,6 +46,7 @@ class Facts:
     """What is known of an asset before it is materialised.
 
     Attributes:
+        description: What one row is, or what the artifact contains.
         group: The part of the chain it belongs to; the number orders the parts.
         kind: Its technology, as the UI's icon.
         owner: The team to ask.
@@ -60,6 +56,7 @@ class Facts:
         weekly: Whether it has to be materialised every week.
     """
 
+    description: str
     group: str
     kind: str
     owner: str
@@ -70,12 +67,30 @@ class Facts:
 
 
 ASSETS: Mapping[str, Facts] = {
-    "raw_events": Facts("1_data", "dvc", MODELLERS),
-    "events": Facts(
-        "1_data", "polars", MODELLERS, ("dataset", "sessions.max_rejected_share"), table=EVENTS
+    "raw_events": Facts(
+        "The raw log as DVC pins it: checked to exist, and to have the pinned bytes.",
+        "1_data",
+        "dvc",
+        MODELLERS,
     ),
-    "sessions": Facts("1_data", "polars", MODELLERS, ("dataset", "sessions"), table=SESSIONS),
+    "events": Facts(
+        "One row per event: session, time (UTC ms), item, event type. Rejected rows have their reasons.",
+        "1_data",
+        "polars",
+        MODELLERS,
+        ("dataset", "sessions.max_rejected_share"),
+        table=EVENTS,
+    ),
+    "sessions": Facts(
+        "One row per session with its split; also the catalogue, and the clicks as flat arrays.",
+        "1_data",
+        "polars",
+        MODELLERS,
+        ("dataset", "sessions"),
+        table=SESSIONS,
+    ),
     "conditioned_model": Facts(
+        "R(x, π), one network for the whole front: weights (safetensors), configuration, learning curves.",
         "2_model",
         "pytorch",
         MODELLERS,
@@ -83,53 +98,115 @@ ASSETS: Mapping[str, Facts] = {
         weekly=True,
     ),
     SCORES: Facts(
+        "One row per target of a test session: its rank and losses under this preference. Also one row per session: the list the model recommends.",
         "3_scores",
         "pytorch",
         MODELLERS,
-        ("study.seed", "dataset.item_attributes", "training.objectives", "evaluation"),
+        (
+            "study.seed",
+            "dataset.item_attributes",
+            "training.objectives",
+            "evaluation",
+            "experiment.second_axis",
+        ),
         table=TARGET_SCORES,
     ),
     "offline_metrics": Facts(
+        "One row per preference and metric: value, standard error over sessions, and n.",
         "4_evaluation",
         "polars",
         MODELLERS,
-        ("study.seed", "dataset.item_attributes", "training.objectives", "evaluation"),
+        (
+            "study.seed",
+            "dataset.generic",
+            "dataset.item_attributes",
+            "training.objectives",
+            "evaluation",
+            "experiment.second_axis",
+        ),
         table=OFFLINE_METRICS,
     ),
     "pareto_front": Facts(
+        "One row per preference in metric space, dominated or not; also hypervolume and span.",
         "4_evaluation",
         "polars",
         MODELLERS,
-        ("training.objectives", "evaluation.cutoff"),
+        ("training.objectives", "evaluation.cutoff", "experiment.second_axis"),
         table=PARETO_FRONT,
     ),
     "traffic_plan": Facts(
+        "One entry per test group: its preference, share of the users and buckets; also their power.",
         "5_experiment",
         "json",
         EXPERIMENTERS,
         ("study.seed", "evaluation.cutoff", "experiment", "regression"),
     ),
     "experiment_log_files": Facts(
+        "One row per impression, in files: your own, simulated, or from a held-out replay.",
         "5_experiment",
         "parquet",
         EXPERIMENTERS,
-        ("study.seed", "dataset.path", "synthetic", "experiment", "simulator"),
+        (
+            "study.seed",
+            "dataset.format",
+            "dataset.path",
+            "synthetic",
+            "experiment",
+            "simulator",
+            "serving.exploration",
+        ),
         table=IMPRESSIONS,
     ),
-    "experiment_log": Facts("5_experiment", "duckdb", EXPERIMENTERS, ("experiment",), table=LOG),
-    "group_kpis": Facts("5_experiment", "duckdb", EXPERIMENTERS, table=GROUP_KPIS),
+    "experiment_log": Facts(
+        "One row per impression, in DuckDB; each file is ingested once, however often this runs.",
+        "5_experiment",
+        "duckdb",
+        EXPERIMENTERS,
+        ("experiment",),
+        table=LOG,
+    ),
+    "group_kpis": Facts(
+        "One row per group and KPI: trials, successes, rate, and per-user sufficient statistics.",
+        "5_experiment",
+        "duckdb",
+        EXPERIMENTERS,
+        table=GROUP_KPIS,
+    ),
     "regression_estimates": Facts(
+        "One entry per hypothesis: slope, standard error, confidence interval, p-value, n, and verdict.",
         "6_inference",
         "python",
         EXPERIMENTERS,
-        ("study.seed", "evaluation.cutoff", "experiment", "regression"),
+        ("study.seed", "dataset.generic", "evaluation.cutoff", "experiment", "regression"),
     ),
     "regression_report": Facts(
+        "The report as HTML (opens offline), Markdown and JSON; also the study's manifest.",
         "6_inference",
         "html",
         EXPERIMENTERS,
         tuple(Study.__dataclass_fields__),  # the report shows all parameters
         weekly=True,
+    ),
+    "paired_lists": Facts(
+        "One row per request: the list of every group for it, and the click. Needs a log with lists.",
+        "7_counterfactual",
+        "pytorch",
+        EXPERIMENTERS,
+        ("dataset.item_attributes", "experiment"),
+        table=PAIRED_LISTS,
+    ),
+    "counterfactual_estimates": Facts(
+        "One entry per KPI, estimator and group: the group estimated from the other groups, and Recovery.",
+        "7_counterfactual",
+        "numpy",
+        EXPERIMENTERS,
+        ("study.seed", "regression.level"),
+    ),
+    "counterfactual_report": Facts(
+        "What could have been known without the experiment, as HTML (opens offline), Markdown and JSON.",
+        "7_counterfactual",
+        "html",
+        EXPERIMENTERS,
     ),
 }
 
@@ -137,6 +214,7 @@ ASSETS: Mapping[str, Facts] = {
 class AssetKwargs(TypedDict):
     """Arguments of ``dg.asset`` and ``dg.AssetSpec``."""
 
+    description: str
     group_name: str
     kinds: set[str]
     owners: list[str]
@@ -146,23 +224,26 @@ class AssetKwargs(TypedDict):
     freshness_policy: dg.FreshnessPolicy | None
 
 
-def asset_kwargs(name: str) -> AssetKwargs:
-    """Group, kinds, owner, versions and metadata of an asset; ``name`` is the first part of its key."""
-    facts, study = ASSETS[name], load_time_study()
-    metadata: dict[str, Any] = {}
-    if facts.table is not None:
-        metadata["dagster/column_schema"] = column_schema(facts.table)
-    if facts.reads:
-        metadata["parameters"] = ", ".join(facts.reads)
-    return {
-        "group_name": facts.group,
-        "kinds": {facts.kind},
-        "owners": [facts.owner],
-        "tags": {f"params/{key}": "" for key in sorted({key.split(".")[0] for key in facts.reads})},
-        "metadata": metadata,
-        "code_version": code_version(name, study) if study else None,
-        "freshness_policy": WEEKLY if facts.weekly else None,
-    }
+def asset_key(prefix: str, path: Sequence[str]) -> dg.AssetKey:
+    """The key of an asset of the study with this prefix."""
+    return dg.AssetKey([prefix, *path] if prefix else list(path))
+
+
+def asset_name(key: dg.AssetKey) -> str:
+    """The name of an asset in the asset graph, whatever its study."""
+    return key.path[1 if prefix_of(key) else 0]
+
+
+def prefix_of(key: dg.AssetKey) -> str:
+    """The prefix of the study that an asset is of; empty for the default study."""
+    return "" if len(key.path) == 1 or key.path[0] == SCORES else key.path[0]
+
+
+def sections_of(keys: Iterable[dg.AssetKey]) -> tuple[str, ...]:
+    """The sections of ``params.yaml`` that assets read."""
+    names = {name for key in keys for name in key.path if name in ASSETS}
+    read = {part.split(".")[0] for name in names for part in ASSETS[name].reads}
+    return tuple(section for section in SECTIONS if section in read)
 
 
 def column_schema(contract: Contract) -> dg.TableSchema:
@@ -175,19 +256,7 @@ def column_schema(contract: Contract) -> dg.TableSchema:
     )
 
 
-@cache
-def load_time_study() -> Study | None:
-    """The study of ``params.yaml`` when the definitions are loaded.
-
-    None where it is not valid: the assets are shown all the same, and report the error when they run.
-    """
-    try:
-        return load_study(find_project_root() / PARAMS_FILE)
-    except USER_ERRORS:
-        return None
-
-
-def code_version(name: str, study: Study) -> str | None:
+def code_version(name: str, study: Study, root: Path) -> str | None:
     """The version of what an asset is derived from, besides the assets upstream.
 
     Of the raw data, it is the md5 that DVC pins (None if it is not pinned); of all others, a hash of
@@ -195,7 +264,7 @@ def code_version(name: str, study: Study) -> str | None:
     """
     if name == "raw_events":
         try:
-            return pinned_md5(study, find_project_root())
+            return pinned_md5(study, root)
         except USER_ERRORS:
             return None
     parameters = study.as_dict()

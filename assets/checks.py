@@ -24,11 +24,11 @@ from pipeline.results.serialization import to_dict
 Row = Mapping[str, Any]
 
 
-def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
+def check_specs(asset: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """The checks of an asset, one per rule."""
     return [
         dg.AssetCheckSpec(
-            name=rule.name, asset=asset, description=rule.description, blocking=rule.blocking
+            name=rule.name, asset=key, description=rule.description, blocking=rule.blocking
         )
         for rule in RULES[asset]
     ]
@@ -62,10 +62,10 @@ def _arguments(outcome: CheckResult, waived: Container[str] = ()) -> dict[str, A
     }
 
 
-def diagnostic_specs() -> list[dg.AssetCheckSpec]:
+def diagnostic_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """The checks of the experiment's diagnostics."""
     return [
-        dg.AssetCheckSpec(name, asset="regression_estimates", description=description)
+        dg.AssetCheckSpec(name, asset=key, description=description)
         for name, description in CHECK_LABELS.items()
     ]
 
@@ -73,16 +73,18 @@ def diagnostic_specs() -> list[dg.AssetCheckSpec]:
 def diagnostic_results(diagnostics: Diagnostics) -> list[dg.AssetCheckResult]:
     """Diagnostics as Dagster shows them; those that block the verdicts are errors, the others warn."""
     checks = dict(diagnostics.items())
-    return [_diagnostic_result(name, checks.get(name)) for name in CHECK_LABELS]
+    return [
+        _diagnostic_result(name, checks.get(name), passed=name not in diagnostics.failed)
+        for name in CHECK_LABELS
+    ]
 
 
-def _diagnostic_result(name: str, check: Check | None) -> dg.AssetCheckResult:
+def _diagnostic_result(name: str, check: Check | None, *, passed: bool) -> dg.AssetCheckResult:
     rows = [] if check is None else diagnostic_rows(check)
-    by_part = isinstance(check, AaRerandomisation | CarryOver | Replicates)
-    was_run = check is not None and not (by_part and all(len(row) == 1 for row in rows))
+    was_run = check is not None and check.passed is not None
     return dg.AssetCheckResult(
         check_name=name,
-        passed=check is None or check.passed,
+        passed=passed,
         severity=_severity(blocks=name in BLOCKING),
         description=None if was_run else "not run: the log does not contain the data for it",
         metadata={

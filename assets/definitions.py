@@ -1,17 +1,46 @@
-"""The one ``Definitions``: all assets, jobs, schedules, sensors and resources."""
+"""The one ``Definitions``: assets, jobs, schedules, sensors and resources of every study."""
+
+from collections.abc import Iterable
 
 import dagster as dg
 
-from assets import data, evaluation, experiment, inference, model
-from assets.jobs import ingest_and_report_job, retrain_job, retrain_weekly, study_job
-from assets.resources import StudyResource
+from assets.chain import study_assets
+from assets.jobs import study_jobs
+from assets.loaded_study import LoadedStudy
+from assets.messages import message_sensors
+from assets.resources import StudyResource, study_resource
 from assets.sensors import new_log_files
+from pipeline.artifacts.project import loaded_studies
+from pipeline.core.asset_graph import resource_key
+from pipeline.core.errors import MissingArtifact
 
-defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([data, model, evaluation, experiment, inference]),
-    jobs=[study_job, retrain_job, ingest_and_report_job],
-    schedules=[retrain_weekly],
-    sensors=[new_log_files],
-    resources={"study": StudyResource()},
-    executor=dg.in_process_executor,
-)
+
+def _studies() -> list[LoadedStudy]:
+    """The studies of the project; outside one, a default study without parameters."""
+    try:
+        return [LoadedStudy.of(file) for file in loaded_studies()]
+    except MissingArtifact:
+        return [LoadedStudy.empty()]
+
+
+def _definitions(study: LoadedStudy) -> dg.Definitions:
+    jobs = study_jobs(study)
+    resource = study_resource(study.prefix) if study.prefix else StudyResource()
+    return dg.Definitions(
+        assets=study_assets(study),
+        jobs=[job for job in (jobs.everything, jobs.retrain, jobs.ingest_and_report) if job],
+        schedules=[jobs.weekly],
+        sensors=[new_log_files(study.prefix, jobs.ingest_and_report)],
+        resources={resource_key(study.prefix): resource},
+    )
+
+
+def build_definitions(studies: Iterable[LoadedStudy]) -> dg.Definitions:
+    """Everything that Dagster shows of these studies."""
+    return dg.Definitions.merge(
+        *(_definitions(study) for study in studies),
+        dg.Definitions(sensors=message_sensors(), executor=dg.in_process_executor),
+    )
+
+
+defs = build_definitions(_studies())

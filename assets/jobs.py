@@ -1,37 +1,86 @@
-"""The jobs, each a part of the chain, and the schedule."""
+"""The jobs of a study, each a part of the chain, and their schedule."""
+
+from dataclasses import dataclass
 
 import dagster as dg
-
-NO_OVERRIDES = {"resources": {"study": {"config": {"overrides": {}}}}}
-"""Default of the launchpad: ``params.yaml`` without overrides."""
-
-study_job = dg.define_asset_job(
-    name="study",
-    selection=dg.AssetSelection.assets("regression_report").upstream(),
-    config=NO_OVERRIDES,
-    description="The whole chain, from the pinned raw data to the report.",
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
 )
 
-retrain_job = dg.define_asset_job(
-    name="retrain",
-    selection=dg.AssetSelection.assets("pareto_front").upstream(),
-    config=NO_OVERRIDES,
-    description="The model and its Pareto front from the pinned raw data, without an experiment.",
-)
+from assets.loaded_study import LoadedStudy
+from assets.resources import STUDY_TAG
+from pipeline.core.asset_graph import group_prefix, resource_key
 
-ingest_and_report_job = dg.define_asset_job(
-    name="ingest_and_report",
-    selection=dg.AssetSelection.assets("experiment_log_files").downstream(),
-    config=NO_OVERRIDES,
-    description="From the experiment's log files to the report; model and traffic plan stay as they "
-    "are. The job to run during an experiment.",
-)
 
-retrain_weekly = dg.ScheduleDefinition(
-    name="retrain_weekly",
-    job=study_job,
-    cron_schedule="0 3 * * 1",
-    execution_timezone="UTC",
-    description="Every Monday at 03:00 UTC: the whole study on the pinned data. Turn it off during an "
-    "experiment on real users, whose model must not change.",
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyJobs:
+    """The jobs of a study; those of a further study are named after it, such as ``spring__study``.
+
+    Attributes:
+        everything: The whole chain.
+        retrain: The part that trains the model; None if the study trains none.
+        ingest_and_report: The part that follows from the log's files.
+        weekly: The schedule of the whole chain.
+    """
+
+    everything: UnresolvedAssetJobDefinition
+    retrain: UnresolvedAssetJobDefinition | None
+    ingest_and_report: UnresolvedAssetJobDefinition
+    weekly: dg.ScheduleDefinition
+
+
+def study_jobs(study: LoadedStudy) -> StudyJobs:
+    """The jobs and the schedule of a study."""
+    everything = _job(
+        "study",
+        "The whole chain, from the pinned raw data to the report.",
+        _selection("regression_report", study).upstream(),
+        study,
+    )
+    weekly = dg.ScheduleDefinition(
+        name=f"{group_prefix(study.prefix)}retrain_weekly",
+        job=everything,
+        cron_schedule="0 3 * * 1",
+        execution_timezone="UTC",
+        description="Every Monday at 03:00 UTC: the whole study on the pinned data. Turn it off "
+        "during an experiment on real users, whose model must not change.",
+    )
+    retrain = _job(
+        "retrain",
+        "The model and its Pareto front from the pinned raw data, without an experiment.",
+        _selection("pareto_front", study).upstream(),
+        study,
+    )
+    ingest_and_report = _job(
+        "ingest_and_report",
+        "From the experiment's log files to the report; model and traffic plan stay as they are. "
+        "The job to run during an experiment.",
+        _selection("experiment_log_files", study).downstream()
+        & _selection("regression_report", study).upstream(),
+        study,
+    )
+    return StudyJobs(
+        everything=everything,
+        retrain=retrain if "pareto_front" in study.graph else None,
+        ingest_and_report=ingest_and_report,
+        weekly=weekly,
+    )
+
+
+def _selection(asset: str, study: LoadedStudy) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*study.keys(asset))
+
+
+def _job(
+    name: str, description: str, selection: dg.AssetSelection, study: LoadedStudy
+) -> UnresolvedAssetJobDefinition:
+    # without overrides; the launchpad shows where to write them
+    config = {"resources": {resource_key(study.prefix): {"config": {"overrides": {}}}}}
+    tags = {STUDY_TAG: study.parameters.study.name} if study.parameters else {}
+    return dg.define_asset_job(
+        name=f"{group_prefix(study.prefix)}{name}",
+        selection=selection,
+        config=config,
+        tags=tags,
+        description=description,
+    )

@@ -4,18 +4,21 @@ import atexit
 import errno
 import logging
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from assets.asset_metadata import code_version
+from assets.asset_metadata import asset_key, asset_name, code_version
 from assets.checks import check_results, diagnostic_results, log_failed_checks
+from assets.durations import AssetTimer
 from assets.resources import StudyResource
+from pipeline.artifacts.project import StudyFile
+from pipeline.core.asset_graph import rematerialize_command
 from pipeline.core.errors import USER_ERRORS, MissingArtifact
+from pipeline.experiment.log.reading.shown_lists import NoListsError
 from pipeline.quality.runner import BrokenRulesError
 from pipeline.steps.result import LazyFigure, Markdown, StepResult
 from pipeline.steps.run import Step
@@ -35,8 +38,8 @@ _failures: list[str] = []
 
 
 @contextmanager
-def translate_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Turn an error the user can fix into one readable failure.
+def translate_errors(context: dg.AssetExecutionContext, file: StudyFile) -> Iterator[None]:
+    """Turn an error the user can fix into one readable failure, with the commands of its study.
 
     Only temporary errors are retried: bad data is just as bad the second time. Log lines of
     ``models`` and ``pipeline`` go to the run's log meanwhile.
@@ -46,31 +49,36 @@ def translate_errors(context: dg.AssetExecutionContext) -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
-    started = time.perf_counter()
     try:
         yield
-        context.log.info("done in %.1f s", time.perf_counter() - started)
     except USER_ERRORS as error:
         if isinstance(error, BrokenRulesError):
             log_failed_checks(context, error.outcomes)
-        _failures.append(str(error))
-        raise dg.Failure(str(error), metadata=_remedy(error), allow_retries=False) from None
+        message = file.adapt(str(error))
+        _failures.append(message)
+        raise dg.Failure(message, metadata=_remedy(error, file), allow_retries=False) from None
     except OSError as error:
         if error.errno not in _TRANSIENT:
             _failures.append(str(error))
             raise dg.Failure(str(error), allow_retries=False) from None
         raise dg.RetryRequested(max_retries=_RETRIES, seconds_to_wait=_SECONDS_BETWEEN) from error
+    except dg.DagsterExecutionInterruptedError:
+        asset = asset_name(next(iter(context.selected_asset_keys)))
+        command = file.adapt(rematerialize_command(asset))
+        _failures.append(f"interrupted; finished artifacts are kept. Go on with: {command}")
+        raise
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
 
 
-def _remedy(error: Exception) -> dict[str, Any]:
+def _remedy(error: Exception, file: StudyFile) -> dict[str, Any]:
     """The class of error, and the command that fixes it where there is one."""
     kind = (type(error).__doc__ or "").strip().splitlines()[0]
     remedy: dict[str, Any] = {"error type": kind}
     if isinstance(error, MissingArtifact) and error.command:
-        remedy["run this"] = dg.MetadataValue.md(f"```sh\n{error.command}\n```")
+        command = file.adapt(error.command)
+        remedy["run this"] = dg.MetadataValue.md(f"```sh\n{command}\n```")
     return remedy
 
 
@@ -97,30 +105,44 @@ atexit.register(_repeat_failures)
 
 def run_asset(
     context: dg.AssetExecutionContext, study: StudyResource, step: Step
-) -> dg.MaterializeResult:
-    """Run a step on the study, and return what Dagster records of it."""
-    with translate_errors(context):
+) -> Iterator[dg.MaterializeResult]:
+    """Run a step on the study, and yield what Dagster records of it.
+
+    A log without lists skips the assets that need them with a warning: the report does not, and a
+    selection such as ``experiment_log*`` has both.
+    """
+    with translate_errors(context, study.file):
         parameters, paths = study.load()
-        return materialize_result(step(parameters, paths), parameters)
+        timer = AssetTimer(context, asset_name(context.asset_key), parameters, paths)
+        try:
+            result = step(parameters, paths)
+        except NoListsError as error:
+            context.log.warning("skipped: %s", study.file.adapt(str(error)))
+            return
+        yield materialize_result(result, parameters, study.file, timing=timer.stop())
 
 
-def materialize_result(result: StepResult[Any], study: Study) -> dg.MaterializeResult:
+def materialize_result(
+    result: StepResult[Any], study: Study, file: StudyFile, *, timing: Mapping[str, Any]
+) -> dg.MaterializeResult:
     """What Dagster records of a step that has run.
 
     Args:
         result: Its result; assets derived from the same content stay fresh.
         study: The study it ran with; after an override it differs from ``params.yaml``, and the
             asset then shows as stale.
+        file: Of the study.
+        timing: Its seconds and rate.
     """
     key = result.asset.split("/")
     rows = {} if result.rows is None else {"dagster/row_count": result.rows}
     details = [(name, value) for name, value in result.details.items() if value is not None]
     figures = {name: value for name, value in details if isinstance(value, LazyFigure)}
-    shown = {**figures, **rows, **dict(details), "data location": result.location}
+    shown = {**figures, **rows, **dict(details), "data location": result.location, **timing}
     return dg.MaterializeResult(
-        asset_key=key,
+        asset_key=asset_key(file.prefix, key),
         data_version=dg.DataVersion(result.version),
-        tags={_CODE_VERSION: code_version(key[0], study) or "unpinned"},
+        tags={_CODE_VERSION: code_version(key[0], study, file.root) or "unpinned"},
         metadata={name: _metadata_value(value) for name, value in shown.items()},
         check_results=[
             *check_results(result.checks, waived=result.waived),

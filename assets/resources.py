@@ -1,16 +1,21 @@
-"""The study as a Dagster resource: ``params.yaml``, with overrides from the launchpad."""
+"""A study as a Dagster resource: its file, with overrides from the launchpad."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from assets.asset_metadata import prefix_of, sections_of
 from pipeline.artifacts.lock import study_lock
-from pipeline.artifacts.storage import StudyPaths, find_project_root
-from pipeline.core.errors import USER_ERRORS
-from pipeline.study import PARAMS_FILE, Study, load_study
+from pipeline.artifacts.project import StudyFile, loaded_studies
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.errors import USER_ERRORS, MissingArtifact, StudyError
+from pipeline.study import SECTIONS, Study
+
+STUDY_TAG = "study"
+"""The tag of a run with the name of its study."""
 
 
 class StudyResource(dg.ConfigurableResource):
@@ -20,26 +25,65 @@ class StudyResource(dg.ConfigurableResource):
         overrides: Values that replace those of ``params.yaml``, by dotted key.
     """
 
+    prefix: ClassVar[str] = ""
+    """Of the study; empty for the default study."""
+
     overrides: dict[str, Any] = Field(
         default={},
         description="Values that replace those of params.yaml for this run, by dotted key: "
         '{"training.epochs": 3, "evaluation.bootstrap": 100}. Empty: no overrides.',
     )
+    _touched: tuple[str, ...] = PrivateAttr(default=SECTIONS)
+    _foreign: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def file(self) -> StudyFile:
+        """The study's file.
+
+        Raises:
+            MissingArtifact: if it is gone since the definitions were loaded.
+        """
+        found = next((one for one in loaded_studies() if one.prefix == self.prefix), None)
+        if found is None:
+            msg = f"studies/{self.prefix}.yaml is gone; restore it, or reload the definitions"
+            raise MissingArtifact(msg)
+        return found
 
     def load(self) -> tuple[Study, StudyPaths]:
-        """The study, and the paths of its artifacts."""
-        root = find_project_root()
-        study = load_study(root / PARAMS_FILE, self.overrides)
-        return study, StudyPaths.of(study, root)
+        """The study, and the paths of its artifacts.
+
+        Raises:
+            StudyError: if a parameter that the run reads is not valid, or the run is not of this
+                study alone.
+        """
+        if self._foreign:
+            msg = (
+                f"this run has assets of several studies ({', '.join(self._foreign)}); a run is of one "
+                "study, so that runs do not mix: start one run per study"
+            )
+            raise StudyError(msg)
+        return self.file.load(self.overrides, self._touched)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["StudyResource"]:
         """Hold the study's lock during a run. Invalid parameters are reported by the asset."""
+        run = context.run
+        if run and run.asset_selection:
+            names = {prefix_of(key) or "the default study" for key in run.asset_selection}
+            self._foreign = tuple(sorted(names)) if len(names) > 1 else ()
+            self._touched = sections_of(run.asset_selection)
         try:
             _, paths = self.load()
         except USER_ERRORS:
             yield self
             return
-        action = f"Dagster run {context.run.run_id}" if context.run else "a Dagster resource"
+        action = f"Dagster run {run.run_id}" if run else "a Dagster resource"
+        if run and context.instance:
+            context.instance.add_run_tags(run.run_id, {STUDY_TAG: paths.name})
         with study_lock(paths, action, context.log.warning):  # pyright: ignore[reportOptionalMemberAccess]
             yield self
+
+
+def study_resource(prefix: str) -> StudyResource:
+    """The resource of a further study."""
+    return type(f"Study_{prefix}", (StudyResource,), {"prefix": prefix, "__module__": __name__})()

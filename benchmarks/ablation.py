@@ -24,10 +24,15 @@ from machine import CORES, described, use_two_cores
 
 from models.fronts import FrontQuality, loss_front, metric_front
 from models.network.configuration import Conditioning, ModelConfig
-from models.objectives.negatives import Negatives
-from models.preferences import PreferenceSampling, preference_grid
+from models.objectives.configuration import Negatives
+from models.preferences import preference_grid
 from models.scoring.target_scores import score_targets
-from models.training.configuration import Regulariser, Scalarisation, TrainingConfig
+from models.training.configuration import (
+    PreferenceSampling,
+    Regulariser,
+    Scalarisation,
+    TrainingConfig,
+)
 from models.training.loop import train
 
 RESULTS = Path(__file__).parent / "results" / "ablation.md"

@@ -13,10 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-import attacks_serving
 from machine import described
 from outcome import Outcome
 
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 def main() -> None:
     """Parse the command line and run the attacks."""
-    attacks: dict[str, Callable[[Path], Outcome]] = {**attacks_serving.ATTACKS}
+    attacks = found_attacks()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -54,6 +54,14 @@ def main() -> None:
         if arguments.write:
             RESULTS.write_text(text, encoding="utf-8")
     print(text)
+
+
+def found_attacks() -> dict[str, Callable[[Path], Outcome]]:
+    """The attacks of all modules ``attacks_*.py``, by name."""
+    modules = sorted(path.stem for path in Path(__file__).parent.glob("attacks_*.py"))
+    return {
+        name: attack for module in modules for name, attack in import_module(module).ATTACKS.items()
+    }
 
 
 def written_rows() -> list[Row]:

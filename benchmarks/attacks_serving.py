@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -29,8 +30,11 @@ ITEMS = 2_000
 LOG = Path("data/served")
 KILLS = DISKS = PAIRS = 20
 HALF_OPEN = 1_200
+UNREAD = 100
+UNREAD_SECONDS = 30.0
 FAULTS = 24_000
-FAULTY_REQUESTS = 300
+FITTING_FAULTS = 7_000
+LISTS_BESIDE = 500
 REQUESTS = 50_000
 WARM_UP_REQUESTS = 5_000
 EXAMPLES = 200
@@ -303,29 +307,81 @@ def half_open(folder: Path) -> Outcome:
     )
 
 
-def faults(folder: Path) -> Outcome:
-    """Requests with 24,000 faults each, beside a healthy client."""
+def unread(folder: Path) -> Outcome:
+    """Clients that send request after request and never read, beside a healthy client."""
     root, rng = study_in(folder), np.random.default_rng(0)
-    body = {"user": "a", "session": [], **{str(n): 1 for n in range(FAULTS)}}
-    content = json.dumps(body, separators=(",", ":")).encode()
+    content = json.dumps(body_of(rng)).encode()
+    head = b"POST /recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    sent = (head + b"content-length: %d\r\n\r\n" % len(content) + content) * 50
+
+    async def send_on(host: str, port: int) -> float:
+        client, loop, started = socket.socket(), asyncio.get_running_loop(), time.perf_counter()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(0)
+        with client, suppress(ConnectionError, TimeoutError):
+            await loop.sock_connect(client, (host, port))
+            async with asyncio.timeout(3 * UNREAD_SECONDS):
+                while True:
+                    await loop.sock_sendall(client, sent)
+        return time.perf_counter() - started
+
+    async def scenario(post: Post, url: str, process: psutil.Process) -> tuple[Any, ...]:
+        await lists(post, rng, 200)
+        host, port = url.removeprefix("http://").split(":")
+        before = process.memory_info().rss
+        attack = asyncio.gather(*(send_on(host, int(port)) for _ in range(UNREAD)))
+        seconds, memory = [], before
+        while not attack.done():
+            seconds += await lists(post, rng, 1)
+            memory = max(memory, process.memory_info().rss)
+        return seconds, await attack, memory - before
+
+    with server_of(root) as server:
+        process = psutil.Process(server.process.pid)
+        seconds, closed, memory = with_client(
+            server.url, lambda post: scenario(post, server.url, process)
+        )
+        stderr = server.end()
+    is_open = sum(one > 2 * UNREAD_SECONDS for one in closed)
+    return Outcome(
+        tried="connections that send lists' requests without end and read nothing",
+        times=UNREAD,
+        wrong=is_open + (memory > UNREAD * 2**20) + tracebacks(stderr),
+        note=f"closed after {min(closed):.0f} to {max(closed):.0f} s; the server's memory grew by "
+        f"{memory / 2**20:.0f} MiB; {len(seconds):,} lists of a healthy client, p99 {p99(seconds)}",
+    )
+
+
+def faulty_bodies() -> dict[bytes, int]:
+    """Bodies with many unknown fields, and the status of the response to each."""
+    bodies: dict[bytes, int] = {}
+    for n, status in ((FAULTS, 413), (FITTING_FAULTS, 422)):
+        body = {"user": "a", "session": [], **{str(key): 1 for key in range(n)}}
+        bodies[json.dumps(body, separators=(",", ":")).encode()] = status
+    return bodies
+
+
+def faults(folder: Path) -> Outcome:
+    """Requests with 24,000 faults each, or as many as a body may have, beside a healthy client."""
+    root, rng, bodies = study_in(folder), np.random.default_rng(0), faulty_bodies()
     sizes: list[int] = []
 
-    async def attack(url: str) -> None:
-        headers = {"content-type": "application/json"}
-        async with aiohttp.ClientSession(url, headers=headers) as session:
-            for _ in range(FAULTY_REQUESTS):
+    async def attack(session: aiohttp.ClientSession) -> None:
+        while True:
+            for content, status in bodies.items():
                 async with session.post("/recommend", data=content) as answer:
-                    assert answer.status == 422
+                    assert answer.status == status
                     sizes.append(len(await answer.read()))
 
     async def scenario(post: Post, url: str) -> tuple[list[float], list[float]]:
         await lists(post, rng, 50)
-        alone = await lists(post, rng, FAULTY_REQUESTS)
-        attacking = asyncio.create_task(attack(url))
-        beside: list[float] = []
-        while not attacking.done():
-            beside += await lists(post, rng, 1)
-        await attacking
+        alone = await lists(post, rng, LISTS_BESIDE)
+        headers = {"content-type": "application/json"}
+        async with aiohttp.ClientSession(url, headers=headers) as session:
+            attacking = asyncio.create_task(attack(session))
+            beside = await lists(post, rng, LISTS_BESIDE)
+            assert not attacking.done(), attacking.exception()
+            attacking.cancel()
         return alone, beside
 
     with server_of(root) as server:
@@ -333,11 +389,11 @@ def faults(folder: Path) -> Outcome:
         stderr = server.end()
     is_slow = statistics.quantiles(beside, n=100)[98] >= 0.1
     return Outcome(
-        tried=f"requests with {FAULTS:,} faults each, one after the other",
-        times=FAULTY_REQUESTS,
+        tried=f"requests with {FAULTS:,} faults (413) and {FITTING_FAULTS:,} faults (422), in turn",
+        times=len(sizes),
         wrong=is_slow + (max(sizes) > 1000) + tracebacks(stderr),
-        note=f"others' p99 {p99(beside)} ({p99(alone)} without); answers of {max(sizes)} bytes, "
-        "without what was sent",
+        note=f"others' p99 {p99(beside)} of {len(beside)} lists ({p99(alone)} without); answers of at most "
+        f"{max(sizes)} bytes, without what was sent",
     )
 
 
@@ -449,6 +505,7 @@ ATTACKS: dict[str, Callable[[Path], Outcome]] = {
     "read-only-serve": read_only,
     "two-servers": two_servers,
     "half-open": half_open,
+    "unread": unread,
     "faults": faults,
     "many-requests": many_requests,
     "openapi": schema_examples,

@@ -86,7 +86,7 @@ def report(arguments: argparse.Namespace) -> str:
         ours = run({**case, "program": "ours", "loss": False}, arguments)
         loss = run({**case, "program": "ours", "loss": True}, arguments)
         lines.append(
-            f"| {case['items']:,} | {case['width']} | {ours['targets']:,} | {case['preferences']} "
+            f"| {case['items']:,} | {case['hidden_size']} | {ours['targets']:,} | {case['preferences']} "
             f"| {reference['seconds']:.1f} s | {ours['seconds']:.2f} s "
             f"| {reference['seconds'] / ours['seconds']:.1f} | {ours['of_sgemm']:.0%} "
             f"| {loss['seconds']:.2f} s | {reference['seconds'] / loss['seconds']:.1f} |"

@@ -3,8 +3,8 @@ r"""From 26.5 million impressions to a verdict, against a bare load and row-leve
     python benchmarks/inference.py --write
 
 Impressions of 2 million users over 14 days are drawn (``experiment.source: direct``) with the groups and
-slopes of the paper's experiment, and written as one parquet file per day. Every measurement runs in a
-separate process on two cores. The lower bound of the ingestion is DuckDB's ``CREATE TABLE AS SELECT`` of
+slopes of the paper's experiment, and written as one parquet file per day; 5 million of them also as
+500 files. Every measurement runs in a separate process on two cores. The lower bound of the ingestion is DuckDB's ``CREATE TABLE AS SELECT`` of
 the same files into a database file. ``--write`` writes ``results/inference.md``.
 """
 
@@ -28,7 +28,7 @@ from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.kpis.aggregate import ExperimentAggregates, aggregate
 from pipeline.experiment.log.ingest import ingest
-from pipeline.experiment.log.log_folder import log_files
+from pipeline.experiment.log.reading.log_folder import log_files
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.quality.runner import check_experiment_log
@@ -45,6 +45,8 @@ from pipeline.study import (
 
 RESULTS = Path(__file__).parent / "results" / "inference.md"
 IMPRESSION_MILLIONS = (5.0, 10.0, 26.5)
+MANY_FILES = 500
+MANY_FILES_MILLIONS = 5.0
 USERS_PER_IMPRESSION = 2 / 26.5
 DAYS = 14
 CTR, CVR, SLOPE = 0.10, 0.027, 0.9
@@ -93,15 +95,16 @@ def main() -> None:
 def report(millions: list[float], repeats: int) -> str:
     """Run all measurements; returns the report in Markdown."""
     with tempfile.TemporaryDirectory(prefix="paretoscope-") as name:
-        rows = [measure(million, Path(name), repeats) for million in millions]
+        rows = [measure(MANY_FILES_MILLIONS, Path(name), repeats, n_files=MANY_FILES)]
+        rows += [measure(million, Path(name), repeats) for million in millions]
     introduction = (
         "`python benchmarks/inference.py --write` on "
         f"{described('duckdb', 'polars', 'statsmodels')}. Seconds are medians of {repeats}, but for "
         "*draw* (writing the log, once); *bare load* is `CREATE TABLE AS SELECT` of the same files."
     )
     heads = (
-        "| million impressions | draw | peak memory of draw | parquet | bare load | ingestion | "
-        "relative to bare load | checks | repeated ingestion | one more day | aggregation | "
+        "| million impressions | files | draw | peak memory of draw | parquet | bare load | ingestion | "
+        "relative to bare load | checks | repeated ingestion | one more file | aggregation | "
         "four hypotheses | peak memory |"
     )
     lines = [
@@ -110,9 +113,9 @@ def report(millions: list[float], repeats: int) -> str:
         introduction,
         "",
         heads,
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
         *(
-            f"| {r['million']} | {r['draw']:.1f} s | {r['draw_gib']:.2f} GiB | {r['mib']:.0f} MiB | "
+            f"| {r['million']} | {r['files']} | {r['draw']:.1f} s | {r['draw_gib']:.2f} GiB | {r['mib']:.0f} MiB | "
             f"{r['bare']:.1f} s | {r['ingest']:.1f} s | {r['ingest'] / r['bare']:.2f} | "
             f"{r['check']:.1f} s | {r['repeat']:.2f} s | {r['one_day']:.1f} s | "
             f"{r['aggregate']:.1f} s | {r['hypotheses']:.2f} s | {r['peak']:.2f} GiB |"
@@ -125,16 +128,21 @@ def report(millions: list[float], repeats: int) -> str:
     return "\n".join(lines)
 
 
-def measure(million: float, folder: Path, repeats: int) -> dict[str, Any]:
-    """All measurements of a log of one size."""
+def measure(
+    million: float, folder: Path, repeats: int, *, n_files: int | None = None
+) -> dict[str, Any]:
+    """All measurements of a log of one size; one file per day, or ``n_files``."""
     files = folder / f"log-{million}"
     files.mkdir()
     drawn, draw_gib = run_case(work="draw", files=str(files), million=str(million))
+    if n_files:
+        split(files, n_files)
     found: dict[str, list[float]] = {}
     peak = 0.0
     for _ in range(repeats):
         database = folder / "log.duckdb"
         for work in ("bare", "ingest", "repeat", "check", "aggregate", "one_day"):
+            print(f"{million} million, {n_files or 'daily'} files: {work}", file=sys.stderr)
             if work in {"bare", "ingest"}:
                 database.unlink(missing_ok=True)
             result, gib = run_case(work=work, files=str(files), database=str(database))
@@ -143,10 +151,24 @@ def measure(million: float, folder: Path, repeats: int) -> dict[str, Any]:
                     found.setdefault(work if key == "seconds" else key, []).append(result[key])
             peak = max(peak, gib if work != "bare" else 0.0)
     size = sum(file.stat().st_size for file in files.iterdir()) / 2**20
+    count = sum(1 for _ in files.iterdir())
     shutil.rmtree(files)
     medians = {name: statistics.median(times) for name, times in found.items()}
     known = {"draw": drawn["seconds"], "draw_gib": draw_gib, "peak": peak}
-    return {"million": million, "mib": size} | known | medians
+    return {"million": million, "files": count, "mib": size} | known | medians
+
+
+def split(folder: Path, n_files: int) -> None:
+    """Replace the files of a log by so many of about the same size, whose names sort by time."""
+    days = sorted(folder.iterdir())
+    for number, day in enumerate(days):
+        pieces = n_files * (number + 1) // len(days) - n_files * number // len(days)
+        table = pl.read_parquet(day)
+        for piece in range(pieces):
+            first, last = (table.height * end // pieces for end in (piece, piece + 1))
+            part = table.slice(first, last - first)
+            part.write_parquet(day.with_name(f"{day.stem}-{piece:03d}{day.suffix}"))
+        day.unlink()
 
 
 def compared_with_rows(largest: dict[str, Any], repeats: int) -> str:

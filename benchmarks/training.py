@@ -30,11 +30,11 @@ from torch import Tensor
 from models.batching import ordered_batches
 from models.fronts import hypervolume
 from models.network.configuration import ModelConfig
-from models.objectives.configuration import Objective
-from models.objectives.negatives import Negatives
+from models.objectives.configuration import Negatives, Objective
 from models.objectives.objectives import label_loss
 from models.preferences import preference_grid
-from models.scoring.ranking import TieRule, count_above
+from models.scoring.ranking import count_above
+from models.scoring.tie_rule import TieRule
 from models.tokens import SessionTokens
 from models.training.configuration import Precision, TrainingConfig
 from models.training.loop import train

@@ -1,21 +1,14 @@
 """Preferences π: points of the simplex that weigh the objectives."""
 
-from enum import StrEnum
 from itertools import product
 
 import torch
 from torch import Tensor
 
 from models.errors import ModelError
+from models.training.configuration import PreferenceSampling
 
 _TOLERANCE = 1e-6
-
-
-class PreferenceSampling(StrEnum):
-    """Whether a preference is drawn per session or per batch."""
-
-    SESSION = "session"
-    BATCH = "batch"
 
 
 def sample_preferences(

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from paretoscope.analysis import evaluate as evaluate
     from paretoscope.analysis import fit as fit
     from paretoscope.analysis import meta_analysis as meta_analysis
+    from paretoscope.analysis import past_tests as past_tests
     from paretoscope.experiment import ingest as ingest
     from paretoscope.experiment import plan as plan
     from paretoscope.experiment import report as report
     from paretoscope.notebook import Figure as Figure
+    from paretoscope.proxies import PastTests as PastTests
     from paretoscope.results import Comparison as Comparison
     from paretoscope.results import Evaluation as Evaluation
     from paretoscope.results import Fit as Fit
@@ -44,6 +46,7 @@ __all__ = [
     "Fit",
     "Ingestion",
     "MetaAnalysis",
+    "PastTests",
     "Plan",
     "Report",
     "Study",
@@ -53,14 +56,16 @@ __all__ = [
     "ingest",
     "meta_analysis",
     "open_study",
+    "past_tests",
     "plan",
     "report",
 ]
 
 _MODULES = {
-    "analysis": ("compare", "evaluate", "fit", "meta_analysis"),
+    "analysis": ("compare", "evaluate", "fit", "meta_analysis", "past_tests"),
     "experiment": ("ingest", "plan", "report"),
     "notebook": ("Figure",),
+    "proxies": ("PastTests",),
     "study": ("Study", "open_study"),
 }
 """The module of a public name, which is imported when the name is first used; else ``results``."""

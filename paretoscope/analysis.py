@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import polars as pl
 
@@ -13,16 +13,21 @@ from paretoscope.arguments import (
     as_texts,
     as_x_reference,
     check_level,
+    columns_mapping,
     counts_options,
 )
+from paretoscope.proxies import PastTests
 from paretoscope.results import Comparison, Evaluation, Fit, MetaAnalysis
 from paretoscope.study import Study
 from pipeline.core.errors import DataError
 from pipeline.evaluation.evaluate import evaluate_lists, evaluate_ranks
 from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
 from pipeline.inference.meta.pool_studies import pool_studies
+from pipeline.inference.past_tests.columns import PastTestsOptions
+from pipeline.inference.past_tests.ranked_proxies import ProxyOptions
 from pipeline.reporting.comparison.build import build_comparison
 from pipeline.results.reader import find_report, read_studies
+from pipeline.steps.past_tests import past_tests_of, past_tests_of_studies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,6 +180,77 @@ def meta_analysis(
     """
     check_level(level)
     return MetaAnalysis(pool_studies(_report_files(reports), level=level, gain=gain))
+
+
+def past_tests(  # noqa: PLR0913 - the options of `paretoscope meta-analysis`
+    table: "Frame | str | Path | Sequence[Study | str | Path]",
+    kpis: Sequence[str] | str = (),
+    metrics: Sequence[str] | str = (),
+    *,
+    level: float = 0.95,
+    gain: float | None = None,
+    columns: Mapping[str, str] | None = None,
+    control: str | None = None,
+    error_correlation: float = 0.0,
+    ci_level: float = 0.95,
+    difference: bool = False,
+) -> PastTests:
+    """Find the metric to trust in a table of past tests, as ``paretoscope meta-analysis`` does.
+
+    Args:
+        table: A frame or a file. A row is a test with columns of changes, lifts and their errors
+            (``recall_delta``, ``recall_delta_se``, ``ctr_lift``, ``ctr_lift_ci_low``, …); or the
+            change of one metric in a test; or counts and metrics of a variant; or count, mean and
+            variance of one metric of a variant. A list is two or more studies, as for
+            :func:`meta_analysis`, whose groups are variants; of the options, level, gain and
+            error_correlation apply to them.
+        kpis: Names of the KPIs; if none, columns ``NAME_lift`` and our KPIs.
+        metrics: Names of the metrics; if none, all that is not a KPI.
+        level: Nominal coverage of the intervals.
+        gain: A change of the metrics to predict the lifts for.
+        columns: The table's column by our name, such as ``{"test": "experiment"}``.
+        control: The variant that others are compared with; None for ``control``, or the first.
+        error_correlation: Correlation of the errors of metric and KPI in a variant: 0 for offline
+            metrics, unknown where both are measured on the same users.
+        ci_level: Level of the confidence intervals in the table.
+        difference: Whether counts and means are compared by their difference, instead of the
+            logarithm of their ratio.
+
+    Raises:
+        DataError: if it is not a table of past tests; the message names the row or column.
+        StudyError: if an option is out of range.
+
+    Examples:
+        >>> tests = pl.DataFrame(
+        ...     {
+        ...         "test": ["spring", "summer", "autumn"],
+        ...         "recall_delta": [0.01, 0.03, -0.02],
+        ...         "recall_delta_se": [0.001, 0.001, 0.001],
+        ...         "ctr_lift": [0.008, 0.022, -0.017],
+        ...         "ctr_lift_se": [0.002, 0.002, 0.002],
+        ...     }
+        ... )
+        >>> found = ps.past_tests(tests, gain=0.02)
+        >>> found.to_frame().select("metric", "kpi", "tests", "signs_agreed").rows()
+        [('recall_delta', 'ctr_lift', 3, 3)]
+        >>> round(found.proxies[0].line.slope, 2)
+        0.77
+    """
+    check_level(level)
+    check_level(ci_level)
+    analysis = ProxyOptions(level=level, error_correlation=error_correlation, gain=gain)
+    if isinstance(table, list | tuple):
+        return PastTests(past_tests_of_studies(_report_files(table), analysis))
+    source = Path(table) if isinstance(table, str | Path) else as_polars(cast("Frame", table))
+    options = PastTestsOptions(
+        columns=columns_mapping(columns, '{"test": "experiment"}'),
+        kpis=tuple(as_texts(kpis, "names of KPIs, such as ctr_lift")),
+        metrics=tuple(as_texts(metrics, "names of metrics, such as recall_delta")),
+        control=control,
+        ci_level=ci_level,
+        difference=difference,
+    )
+    return PastTests(past_tests_of(source, options, analysis))
 
 
 def compare(studies: "Sequence[Study | str | Path] | str", *, level: float = 0.95) -> Comparison:

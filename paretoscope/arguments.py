@@ -88,6 +88,17 @@ def as_polars(frame: Any) -> pl.DataFrame:
     return pl.from_pandas(frame)
 
 
+def columns_mapping(columns: Any, example: str) -> dict[str, str]:
+    """A table's column by our name; raises :class:`StudyError` if it is not a mapping of strings."""
+    names = {} if columns is None else columns
+    if not isinstance(names, Mapping) or not all(
+        isinstance(name, str) for pair in names.items() for name in pair
+    ):
+        msg = f"columns: {columns!r} does not map our names to yours, such as {example}"
+        raise StudyError(msg)
+    return dict(names)
+
+
 def counts_options(
     columns: Any, metrics: Any, one_trial_per_user: Any, error_correlation: Any
 ) -> CountsOptions:
@@ -97,17 +108,12 @@ def counts_options(
         StudyError: if the columns are not a mapping of strings, or the correlation is not in [0, 1).
         DataError: if a metric is not a string.
     """
-    names = {} if columns is None else columns
-    if not isinstance(names, Mapping) or not all(
-        isinstance(name, str) for pair in names.items() for name in pair
-    ):
-        msg = f'columns: {columns!r} does not map our names to yours, such as {{"impressions": "views"}}'
-        raise StudyError(msg)
+    names = columns_mapping(columns, '{"impressions": "views"}')
     if not isinstance(error_correlation, int | float) or not 0 <= error_correlation < 1:
         msg = f"error_correlation: {error_correlation!r} is not at least 0 and below 1"
         raise StudyError(msg)
     return CountsOptions(
-        columns=dict(names),
+        columns=names,
         metrics=tuple(as_texts(metrics, "names of columns, such as auc")),
         one_trial_per_user=bool(one_trial_per_user),
         error_correlation=error_correlation,

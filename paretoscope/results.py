@@ -8,10 +8,11 @@ import polars as pl
 
 from paretoscope.notebook import Figure, Result
 from pipeline.artifacts.storage import read_json
+from pipeline.core.labels import counted
 from pipeline.experiment.design.external_variants import VariantPlan
 from pipeline.experiment.design.traffic_plan import PLAN
 from pipeline.experiment.log.ingest import Ingestion as IngestCounts
-from pipeline.inference.power.plan_experiment import POWER, PlannedExperiment
+from pipeline.inference.power.plan_experiment import PlannedExperiment
 from pipeline.reporting.comparison.build import Comparison as ComparisonDocument
 from pipeline.reporting.figures.charts import fronts_figure, hypothesis_panels
 from pipeline.reporting.render import write_comparison
@@ -20,6 +21,7 @@ from pipeline.results.document import Report as ReportDocument
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.pooled import MetaAnalysis as MetaAnalysisDocument
 from pipeline.results.pooled import PooledHypothesis
+from pipeline.results.power import POWER
 from pipeline.results.serialization import to_dict
 from pipeline.steps.result import LazyFigure, StepResult
 
@@ -45,7 +47,7 @@ _COMPARED_COLUMNS = {
 _NO_INTERVAL = (None, None)
 
 
-class _Document(Result):
+class Document(Result):
     """A result that is a typed document."""
 
     __slots__ = ()
@@ -57,7 +59,7 @@ class _Document(Result):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Hypotheses(_Document):
+class _Hypotheses(Document):
     """Results of hypotheses."""
 
     document: Findings
@@ -138,7 +140,7 @@ class Plan(Result):
     step: StepResult[PlannedExperiment | VariantPlan]
 
     def to_frame(self) -> pl.DataFrame:
-        """One row per test group: its preference (none for a variant) and share of the users."""
+        """One row per test group: its preference or cell (none for a variant) and share of the users."""
         value = self.step.value
         plan = value if isinstance(value, VariantPlan) else value.plan
         return pl.DataFrame(
@@ -185,11 +187,11 @@ class Ingestion(Result):
     def notes(self) -> tuple[str, ...]:
         """The number of impressions and files."""
         found = self.step.value
-        return (f"{found.impressions:,} impressions of {found.files} files",)
+        return (f"{counted(found.impressions, 'impression')} of {counted(found.files, 'file')}",)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class MetaAnalysis(_Document):
+class MetaAnalysis(Document):
     """Hypotheses pooled over several experiments; see :func:`paretoscope.meta_analysis`."""
 
     title: ClassVar[str] = "Meta-analysis"
@@ -208,7 +210,7 @@ class MetaAnalysis(_Document):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Comparison(_Document):
+class Comparison(Document):
     """Finished studies in comparison; see :func:`paretoscope.compare`."""
 
     title: ClassVar[str] = "Comparison of studies"
@@ -253,7 +255,7 @@ class Comparison(_Document):
 
 def _hypothesis_row(one: HypothesisResult) -> dict[str, Any]:
     found = one.headline
-    low, high = (found and found.quoted) or _NO_INTERVAL
+    low, high = (found and found.interval) or _NO_INTERVAL
     return {
         "id": one.id,
         "metric": one.metric,

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.artifacts.storage import StudyPaths, find_project_root
+from pipeline.artifacts.project import StudyFile, named_study
+from pipeline.artifacts.project_root import find_project_root
+from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import StudyError
-from pipeline.study import PARAMS_FILE, load_study
+from pipeline.study import PARAMS_FILE
 from pipeline.study import Study as Parameters
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class Study:
     Attributes:
         root: The folder that has ``params.yaml``.
         overrides: Values that replace those of ``params.yaml``, by dotted key.
+        file: The file of its parameters; None for ``params.yaml``.
         parameters: All parameters, overrides included.
 
     Examples:
@@ -37,11 +40,13 @@ class Study:
 
     root: Path
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    file: StudyFile | None = None
     parameters: Parameters = field(init=False)
 
     def __post_init__(self) -> None:
-        found = load_study(self.root / PARAMS_FILE, self.overrides)
-        object.__setattr__(self, "parameters", found)
+        file = self.file or StudyFile(root=self.root, path=self.root / PARAMS_FILE)
+        object.__setattr__(self, "file", file)
+        object.__setattr__(self, "parameters", file.load(self.overrides)[0])
 
     def __repr__(self) -> str:
         changed = f", overrides={dict(self.overrides)}" if self.overrides else ""
@@ -67,7 +72,7 @@ class Study:
     @property
     def paths(self) -> StudyPaths:
         """Where the study's artifacts are."""
-        return StudyPaths.of(self.parameters, self.root)
+        return StudyPaths(self.root, self.name, self.file and self.file.path)
 
     def override(self, values: Mapping[str, Any]) -> "Study":
         """The same study with other parameters; ``params.yaml`` stays as it is.
@@ -88,7 +93,7 @@ class Study:
         if not isinstance(values, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             msg = f"override: found {values!r}; expected a dict such as {{'training.epochs': 5}}"
             raise StudyError(msg)
-        return Study(self.root, {**self.overrides, **values})
+        return Study(self.root, {**self.overrides, **values}, self.file)
 
     def generate_log(self) -> int:
         """Write the raw log of the synthetic shop to ``dataset.path``; returns its sessions."""
@@ -191,15 +196,16 @@ class Study:
         return read_report_of(self)
 
 
-def open_study(path: str | Path = ".") -> Study:
-    """Open the study of a project.
+def open_study(path: str | Path = ".", study: str | None = None) -> Study:
+    """Open a study of a project.
 
     Args:
         path: The project's folder, or one below it: the nearest folder with a ``params.yaml``.
+        study: The name of a study of ``studies``; None for ``params.yaml``.
 
     Raises:
         MissingArtifact: if there is no ``params.yaml``.
-        StudyError: if there is no such folder, or a parameter is not valid; the message names it.
+        StudyError: if there is no such folder or study, or a parameter is not valid.
 
     Examples:
         >>> ps.open_study().name
@@ -212,4 +218,5 @@ def open_study(path: str | Path = ".") -> Study:
             ".override({'study.name': ...})"
         )
         raise StudyError(msg)
-    return Study(find_project_root(Path(path)))
+    root = find_project_root(Path(path))
+    return Study(root, file=named_study(root, study) if study else None)

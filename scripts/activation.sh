@@ -4,6 +4,8 @@ export DAGSTER_HOME="$(dirname "$VIRTUAL_ENV")/.dagster"
 export DAGSTER_MODULE_NAME="assets.definitions"
 export DVC_NO_ANALYTICS=1
 export GX_ANALYTICS_ENABLED=false
+# Dagster recommends `dg launch`, which needs another package.
+export PYTHONWARNINGS='ignore:Function `asset_materialize_command` is superseded'
 
 # `dagster dev` rejects a module in the environment when there is a workspace.yaml.
 dagster() {

@@ -21,7 +21,7 @@ SMALL = {
     "sessions": {"test_days": 3.0, "validation_days": 2.0},
     "model": {"hidden_size": 16, "layers": 1, "heads": 2, "max_length": 20},
     "training": {"epochs": 2, "negatives": {"uniform": 64}, "threads": 1},
-    "experiment": {"groups": 3, "users": 600, "days": 7},
+    "experiment": {"groups": 3, "users": 600, "days": 7, "guardrails": {}},
     "simulator": {"truth_users": 100},
 }
 """What makes the default study one of seconds."""

@@ -1,4 +1,4 @@
-"""Which metric a KPI follows, and whether it can be told from another."""
+"""Which metric a KPI follows, and whether it can be distinguished from another."""
 
 import numpy as np
 

@@ -14,7 +14,7 @@ from pipeline.inference.hypotheses.verdict import verdict
 from pipeline.inference.meta.common_slope import NoisyGroups, pool_around_common_slope
 from pipeline.inference.meta.meta_analysis import pool_slopes
 from pipeline.inference.meta.surrogate_slope import MeasuredGroups, total_covariance
-from pipeline.inference.power.power import DRAWS, PowerQuery, power
+from pipeline.inference.power.power import DRAWS, power
 from pipeline.results.family import Floats
 from pipeline.results.pooled import PooledSlope, TotalCovariance
 from pipeline.results.reasons import Verdict
@@ -60,16 +60,8 @@ class PlannedWorld:
         """Predicted less observed power."""
         observed = self._observed(rng, worlds)
         groups = len(self.line.x)
-        query = PowerQuery(
-            kpi=Kpi.CTR,
-            x=self.line.x,
-            shares=np.full(groups, 1 / groups),
-            sign=1,
-            level=LEVEL,
-            group_deviation=self.line.tau,
-        )
         traffic = self.users.traffic(self.line.ctr, groups, days=10)
-        predicted = power(query, traffic, days=10, slope=self.line.slope).confirmed
+        predicted = power(self.line.query, traffic, days=10, slope=self.line.slope).confirmed
         assert predicted is not None
         return Row(
             setting=f"{setting}: observed {observed.value:.3f}",

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from claims.result import LEVEL
 from pipeline.core.contracts import Kpi
 from pipeline.inference.glm.group_regression import GroupSums
+from pipeline.inference.power.power import PowerQuery
 from pipeline.inference.power.traffic_model import Traffic
 from pipeline.results.family import Family, Floats
 
@@ -50,6 +52,19 @@ class Line:
         deviations = self.tau * rng.standard_normal((worlds, len(self.x)))
         middle = np.log(self.ctr / (1 - self.ctr))
         return Family.BINOMIAL.mean(middle + self.slope * (self.x - self.x.mean()) + deviations)
+
+    @property
+    def query(self) -> PowerQuery:
+        """Its click-through rate in a plan with equal shares."""
+        groups = len(self.x)
+        return PowerQuery(
+            kpi=Kpi.CTR,
+            x=self.x,
+            shares=np.full(groups, 1 / groups),
+            sign=1,
+            level=LEVEL,
+            group_deviation=self.tau,
+        )
 
 
 def impressions(

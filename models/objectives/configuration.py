@@ -21,6 +21,10 @@ class Loss(StrEnum):
     DISTORTION = "distortion"
 
 
+DISTORTION_SCALE = 0.1
+"""A starting scale of the distortion loss with the click loss (docs/how-to/clicks-only.md)."""
+
+
 class ClickLoss(StrEnum):
     """The loss of the click and the revenue objective."""
 
@@ -58,4 +62,40 @@ class Objective:
         ExtensionPoint.OBJECTIVES.check_name(self.loss, key=key, built_in=list(Loss))
         if self.is_custom and self.reference is None:
             msg = f"{key}: the custom loss {self.loss} needs a 'reference', its worst useful value"
+            raise ModelError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Negatives:
+    """The items a target is compared with.
+
+    Attributes:
+        uniform: Items drawn uniformly with replacement, shared by the batch.
+        in_batch: Whether the batch's targets are negatives, too.
+        top: Number of negatives with the highest scores that count per position; None for all.
+        log_q: Whether scores are corrected for the sampling probability of their item.
+        all: Whether every item of the catalogue is a negative, without sampling.
+    """
+
+    uniform: Annotated[int, Interval(ge=0, le=10_000_000)] = 512
+    in_batch: bool = False
+    top: Annotated[int, Interval(gt=0, le=10_000_000)] | None = None
+    log_q: bool = False
+    all: bool = False
+
+    def __post_init__(self) -> None:
+        if self.all and (self.uniform or self.in_batch or self.log_q):
+            msg = (
+                "training.negatives.all compares with every item; set uniform: 0, in_batch: false "
+                "and log_q: false"
+            )
+            raise ModelError(msg)
+        if not (self.all or self.uniform or self.in_batch):
+            msg = "training.negatives draws none; set uniform, in_batch or all"
+            raise ModelError(msg)
+        if self.top is not None and self.uniform and self.top > self.uniform:
+            msg = (
+                f"training.negatives.top = {self.top} exceeds uniform = {self.uniform}, the "
+                "negatives it is chosen from; lower it"
+            )
             raise ModelError(msg)

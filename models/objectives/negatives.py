@@ -2,51 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from annotated_types import Interval
-from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 
 from models.errors import ModelError
-from models.strict import STRICT
-
-
-@config_dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Negatives:
-    """The items a target is compared with.
-
-    Attributes:
-        uniform: Items drawn uniformly with replacement, shared by the batch.
-        in_batch: Whether the batch's targets are negatives, too.
-        top: Number of negatives with the highest scores that count per position; None for all.
-        log_q: Whether scores are corrected for the sampling probability of their item.
-        all: Whether every item of the catalogue is a negative, without sampling.
-    """
-
-    uniform: Annotated[int, Interval(ge=0, le=10_000_000)] = 512
-    in_batch: bool = False
-    top: Annotated[int, Interval(gt=0, le=10_000_000)] | None = None
-    log_q: bool = False
-    all: bool = False
-
-    def __post_init__(self) -> None:
-        if self.all and (self.uniform or self.in_batch or self.log_q):
-            msg = (
-                "training.negatives.all compares with every item; set uniform: 0, in_batch: false "
-                "and log_q: false"
-            )
-            raise ModelError(msg)
-        if not (self.all or self.uniform or self.in_batch):
-            msg = "training.negatives draws none; set uniform, in_batch or all"
-            raise ModelError(msg)
-        if self.top is not None and self.uniform and self.top > self.uniform:
-            msg = (
-                f"training.negatives.top = {self.top} exceeds uniform = {self.uniform}, the "
-                "negatives it is chosen from; lower it"
-            )
-            raise ModelError(msg)
+from models.objectives.configuration import Negatives
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ and counted at once; the matrix of all scores is never stored.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import assert_never
 
 import torch
@@ -14,18 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.errors import ModelError
+from models.scoring.tie_rule import TieRule
 
 _TILE = 768
 """Positions and items of a tile: few enough for the cache, enough to multiply at full rate, and a
 multiple of vector widths, so that all columns are computed in the same way."""
-
-
-class TieRule(StrEnum):
-    """Rank of a target among items with the same score."""
-
-    HALF = "half"
-    OPTIMISTIC = "optimistic"
-    PESSIMISTIC = "pessimistic"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Recommendation lists of a trained model: the best items of the whole catalogue."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +11,14 @@ from torch import Tensor
 from models.errors import ModelError
 from models.network.model import ConditionedSessionModel
 from models.preferences import check_preference
-from models.scoring.target_scores import WHOLE, Shard, shard_batches
+from models.progress import track
+from models.scoring.target_scores import (
+    WHOLE,
+    Shard,
+    n_batches,
+    shard_batches,
+    target_places,
+)
 from models.tokens import SessionTokens
 
 _SCORES_PER_BATCH = 4_000_000
@@ -34,7 +42,13 @@ def session_lists(
     size = max(1, _SCORES_PER_BATCH // model.n_items)
     sessions = [np.empty(0, dtype=np.int64)]
     lists = [np.empty((0, k), dtype=np.int64)]
-    for batch in shard_batches(model, tokens, shard):
+    for batch in track(
+        shard_batches(model, tokens, shard),
+        n_batches(tokens, shard),
+        "recommending lists",
+        unit="sessions",
+        size=lambda batch: len(batch.sessions),
+    ):
         for start in range(0, len(batch.sessions), size):
             some = batch.sessions[start : start + size]
             clicks = [
@@ -44,6 +58,55 @@ def session_lists(
             lists.append(top_items(model, clicks, preference_O.expand(len(some), -1), k))
     order = np.argsort(np.concatenate(sessions))
     return np.concatenate(sessions)[order], np.concatenate(lists)[order]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCandidates:
+    """The best items at some targets.
+
+    Attributes:
+        session: Row of each target's session in the tokens.
+        history: Clicks of the session before the target, at least 1.
+        item: The target.
+        items_PN: The N best items after these clicks, best first.
+        scores_PN: Their scores.
+    """
+
+    session: NDArray[np.int64]
+    history: NDArray[np.int64]
+    item: NDArray[np.int64]
+    items_PN: NDArray[np.int64]
+    scores_PN: NDArray[np.float32]
+
+
+@torch.no_grad()
+def target_candidates(
+    model: ConditionedSessionModel,
+    tokens: SessionTokens,
+    preference_O: Tensor,
+    n: int,
+    *,
+    shard: Shard = WHOLE,
+) -> Iterator[TargetCandidates]:
+    """The n best items at every target of :func:`score_targets`, under one preference, in parts."""
+    model.eval()
+    size = max(1, _SCORES_PER_BATCH // model.n_items)
+    for batch in shard_batches(model, tokens, shard):
+        session_P, history_P = target_places(tokens, batch)
+        there = batch.to(model.device)
+        preference_BO = preference_O.to(model.device).expand(len(batch.sessions), -1)
+        hidden_BTD = model(there.inputs_BT, there.lengths_B, preference_BO)
+        hidden_PD, item_P = hidden_BTD[there.real_BT], there.targets_BT[there.real_BT]
+        for start in range(0, len(session_P), size):
+            part = slice(start, start + size)
+            values_PN, items_PN = best_items(model.score_all(hidden_PD[part]), n)
+            yield TargetCandidates(
+                session=session_P[part],
+                history=history_P[part],
+                item=item_P[part].cpu().numpy(),
+                items_PN=items_PN.cpu().numpy(),
+                scores_PN=values_PN.float().cpu().numpy(),
+            )
 
 
 def top_items(
@@ -78,13 +141,18 @@ def next_scores(
     if model.training:  # switching the mode visits every layer
         model.eval()
     window = model.config.max_length
-    recent = [session[-window:] for session in sessions]
-    lengths_B = torch.tensor([len(session) for session in recent])
-    inputs_BT = torch.zeros(len(recent), int(lengths_B.max()), dtype=torch.int64)
-    for row, session in enumerate(recent):
-        inputs_BT[row, : len(session)] = torch.from_numpy(session.astype(np.int64))
+    inputs_BT, lengths_B = padded([session[-window:] for session in sessions])
     hidden_BTD = model(inputs_BT, lengths_B, preference_BO)
-    return model.score_all(hidden_BTD[torch.arange(len(recent)), lengths_B - 1])
+    return model.score_all(hidden_BTD[torch.arange(len(sessions)), lengths_B - 1])
+
+
+def padded(sessions: Sequence[NDArray[np.integer]]) -> tuple[Tensor, Tensor]:
+    """Sessions as one tensor, filled up with 0, and their lengths; B × T and B."""
+    lengths_B = torch.tensor([len(session) for session in sessions])
+    inputs_BT = torch.zeros(len(sessions), int(lengths_B.max()), dtype=torch.int64)
+    for row, session in enumerate(sessions):
+        inputs_BT[row, : len(session)] = torch.from_numpy(session.astype(np.int64))
+    return inputs_BT, lengths_B
 
 
 def best_items(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:

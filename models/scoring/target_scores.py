@@ -1,5 +1,6 @@
 """Ranks and losses of every target, over the whole catalogue."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -15,7 +16,8 @@ from models.network.model import ConditionedSessionModel
 from models.objectives.objectives import label_loss
 from models.preferences import check_preference
 from models.progress import track
-from models.scoring.ranking import TieRule, count_above
+from models.scoring.ranking import count_above
+from models.scoring.tie_rule import TieRule
 from models.tokens import SessionTokens
 
 _BATCH_SIZE = 256
@@ -51,6 +53,8 @@ class TargetScores:
         rank: 1 is best; see :class:`models.scoring.ranking.RankCounts`.
         click_loss: Cross-entropy of the target under the softmax over all items; None if not
             requested.
+        uniformity: Logarithm of the number of items over the distortion loss (Eq. 2 of the paper
+            over all items), in (0, 1]; 1 for equal scores. None without the click loss.
         order_loss: Binary cross-entropy of the target's score and its order label.
     """
 
@@ -60,6 +64,7 @@ class TargetScores:
     ordered: NDArray[np.bool_]
     rank: NDArray[np.int64]
     click_loss: NDArray[np.float64] | None
+    uniformity: NDArray[np.float64] | None
     order_loss: NDArray[np.float64]
 
     @classmethod
@@ -119,7 +124,11 @@ def score_targets(  # noqa: PLR0913 - model, data and options
     parts = [
         _score_batch(model, tokens, batch, preference_GO, ties, with_click_loss=with_click_loss)
         for batch in track(
-            shard_batches(model, tokens, shard), _n_batches(tokens, shard), "scoring"
+            shard_batches(model, tokens, shard),
+            n_batches(tokens, shard),
+            "scoring",
+            unit="targets",
+            size=lambda batch: int(batch.real_BT.sum()),
         )
     ]
     # a shard beyond the last batch has no targets
@@ -135,7 +144,7 @@ def shard_batches(
     return islice(batches, shard.number, None, shard.of)
 
 
-def _n_batches(tokens: SessionTokens, shard: Shard) -> int:
+def n_batches(tokens: SessionTokens, shard: Shard) -> int:
     """Number of batches of a shard."""
     batches = -(-tokens.n_sessions // _BATCH_SIZE)
     return max(0, -(-(batches - shard.number) // shard.of))
@@ -144,9 +153,8 @@ def _n_batches(tokens: SessionTokens, shard: Shard) -> int:
 def _no_targets(*, with_click_loss: bool) -> TargetScores:
     none = np.empty(0, dtype=np.int64)
     losses = np.empty(0)
-    return TargetScores(
-        none, none, none, none.astype(np.bool_), none, losses if with_click_loss else None, losses
-    )
+    softmax = (losses, losses) if with_click_loss else (None, None)
+    return TargetScores(none, none, none, none.astype(np.bool_), none, *softmax, losses)
 
 
 def _score_batch(  # noqa: PLR0913 - as score_targets
@@ -158,9 +166,7 @@ def _score_batch(  # noqa: PLR0913 - as score_targets
     *,
     with_click_loss: bool,
 ) -> list[TargetScores]:
-    row_P, place_P = batch.real_BT.numpy().nonzero()
-    left_out_B = tokens.lengths[batch.sessions] - 1 - batch.lengths_B.numpy()
-    history_P = left_out_B[row_P] + place_P + 1
+    session_P, history_P = target_places(tokens, batch)
     batch = batch.to(model.device)
     targets_P, ordered_P = batch.targets_BT[batch.real_BT], batch.ordered_BT[batch.real_BT]
     hidden_GPD = torch.stack(
@@ -175,19 +181,39 @@ def _score_batch(  # noqa: PLR0913 - as score_targets
         hidden_GPD, model.item_embedding.weight, targets_P, with_lse=with_click_loss
     )
     ranks_GP = counts.ranks(rule).cpu().numpy()
-    click_GP = None
+    click_GP, uniformity_GP = None, None
     if counts.lse_GP is not None:
-        click_GP = (counts.lse_GP.double() - counts.positive_GP.double()).cpu().numpy()
+        lse_GP = counts.lse_GP.double()
+        click_GP = (lse_GP - counts.positive_GP.double()).cpu().numpy()
+        mean_D = model.item_embedding.weight.double().mean(dim=0)
+        mean_GP = (hidden_GPD.double() * mean_D).sum(dim=-1)
+        uniformity_GP = _uniformity(lse_GP - mean_GP, model.n_items).cpu().numpy()
     order_GP = label_loss(counts.positive_GP, ordered_P.expand_as(counts.positive_GP))
     return [
         TargetScores(
-            session=batch.sessions[row_P],
+            session=session_P,
             history=history_P,
             item=targets_P.cpu().numpy(),
             ordered=ordered_P.bool().cpu().numpy(),
             rank=rank_P,
             click_loss=None if click_GP is None else click_GP[row],
+            uniformity=None if uniformity_GP is None else uniformity_GP[row],
             order_loss=order_GP[row].double().cpu().numpy(),
         )
         for row, rank_P in enumerate(ranks_GP)
     ]
+
+
+def target_places(
+    tokens: SessionTokens, batch: SessionBatch
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Session and history of the targets of a batch, as in :class:`TargetScores`, in its order."""
+    row_P, place_P = batch.real_BT.numpy().nonzero()
+    left_out_B = tokens.lengths[batch.sessions] - 1 - batch.lengths_B.numpy()
+    return batch.sessions[row_P], left_out_B[row_P] + place_P + 1
+
+
+def _uniformity(distortion_GP: Tensor, n_items: int) -> Tensor:
+    """How uniform the softmax over all items is, from the distortion loss; in (0, 1]."""
+    least = math.log(n_items)
+    return least / distortion_GP.clamp_min(least) if n_items > 1 else torch.ones_like(distortion_GP)

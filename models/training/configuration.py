@@ -7,10 +7,15 @@ from annotated_types import Interval, MinLen
 from pydantic.dataclasses import dataclass
 
 from models.errors import ModelError
-from models.objectives.configuration import ClickLoss, Objective
-from models.objectives.negatives import Negatives
-from models.preferences import PreferenceSampling
+from models.objectives.configuration import ClickLoss, Loss, Negatives, Objective
 from models.strict import STRICT
+
+
+class PreferenceSampling(StrEnum):
+    """Whether a preference is drawn per session or per batch."""
+
+    SESSION = "session"
+    BATCH = "batch"
 
 
 class Scalarisation(StrEnum):
@@ -102,14 +107,25 @@ class TrainingConfig:
     save_every: Annotated[int, Interval(gt=0, le=1_000_000_000)] = 1000
 
     @property
+    def losses(self) -> tuple[str, ...]:
+        """The objectives' losses, in the order of the preference's weights."""
+        return tuple(objective.loss for objective in self.objectives)
+
+    @property
     def concentrations(self) -> tuple[float, ...]:
         """β of Eq. 1, the parameter of the Dirichlet distribution of preferences."""
         return tuple(objective.concentration for objective in self.objectives)
 
     def __post_init__(self) -> None:
-        names = [objective.loss for objective in self.objectives]
+        names = self.losses
         if len(set(names)) != len(names):
-            msg = f"training.objectives names a loss twice: {names}"
+            msg = f"training.objectives names a loss twice: {list(names)}"
+            raise ModelError(msg)
+        if self.hypervolume_of is HypervolumeOf.METRICS and Loss.ORDER not in names:
+            msg = (
+                "training.hypervolume_of = metrics is the space of Recall@20 and OD@20, but order is "
+                f"not among the objectives {list(names)}; set hypervolume_of: losses"
+            )
             raise ModelError(msg)
         if self.negatives.all and self.click_loss is ClickLoss.GBCE:
             msg = "training.click_loss = gbce samples negatives; set training.negatives.all: false"

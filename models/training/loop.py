@@ -16,7 +16,7 @@ from models.network.model import build_model, forked_rng
 from models.objectives.negatives import CandidateSampler
 from models.objectives.objectives import Objectives
 from models.preferences import draw_preferences
-from models.progress import track
+from models.progress import readable_duration, track
 from models.tokens import SessionTokens
 from models.training.configuration import TrainingConfig
 from models.training.determinism import deterministic
@@ -152,7 +152,7 @@ class _Run:
             train_O = self._train_epoch()
             rate = (progress.positions - before) / (time.perf_counter() - started)
             validation = self._validate()
-            self._log(train_O, validation, rate)
+            self._log(train_O, validation, rate, time.perf_counter() - started)
             self._close_epoch(train_O, validation)
         best = progress.best
         assert best is not None, "a run has at least one epoch"
@@ -188,9 +188,10 @@ class _Run:
         for batch in track(
             batches,
             self.batches_per_epoch,
-            f"epoch {epoch}",
+            f"epoch {epoch} of {self.config.epochs}",
+            unit="clicks",
+            size=lambda batch: int(batch.real_BT.sum()),
             done=progress.step,
-            clicks=lambda batch: int(batch.real_BT.sum()),
         ):
             self._step(batch)
             if progress.step % self.config.save_every == 0:
@@ -280,16 +281,15 @@ class _Run:
         self.train_step.restore_scaler(saved.scaler)
         _LOG.info("resumed in epoch %d, step %d", saved.progress.epoch, saved.progress.step)
 
-    def _log(self, train_O: Tensor, validation: Validation, clicks_per_second: float) -> None:
-        _LOG.info(
-            "epoch %d of %d: train %s, validation %s, hypervolume %.4f, %.0f clicks per second",
-            self.progress.epoch,
-            self.config.epochs,
-            " / ".join(f"{loss:.4f}" for loss in train_O.tolist()),
-            " / ".join(f"{loss:.4f}" for loss in validation.losses_O.tolist()),
-            validation.front.hypervolume,
-            clicks_per_second,
+    def _log(self, train_O: Tensor, validation: Validation, rate: float, seconds: float) -> None:
+        epoch, of = self.progress.epoch, self.config.epochs
+        train, held_out = (
+            " / ".join(f"{loss:.4f}" for loss in losses_O.tolist())
+            for losses_O in (train_O, validation.losses_O)
         )
+        volume = f"hypervolume {validation.front.hypervolume:.4f}"
+        pace = f"{rate:.0f} clicks/s, {readable_duration((of - epoch) * seconds)} left"
+        _LOG.info(f"epoch {epoch} of {of}: train {train}, validation {held_out}, {volume}, {pace}")
 
 
 def _check(tokens: SessionTokens, validation: SessionTokens) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,11 +114,14 @@ def save_state(  # noqa: PLR0913 - everything needed to resume
         "best": best
         and {"epoch": best.epoch, "front": asdict(best.front), "scalarised": best.scalarised},
     }
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
+    temporary = file.with_name(f".{file.name}.new")
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     facts["digest"] = _digest(facts, contiguous)
-    save_file(contiguous, temporary, metadata={_KEY: json.dumps(facts)})
-    temporary.replace(file)
+    try:
+        save_file(contiguous, temporary, metadata={_KEY: json.dumps(facts)})
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _digest(facts: dict[str, Any], tensors: dict[str, Tensor]) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 from models.batching import ordered_batches
 from models.fronts import FrontQuality, loss_front, metric_front
 from models.network.model import ConditionedSessionModel
+from models.objectives.configuration import Loss
 from models.objectives.negatives import CandidateSampler
 from models.objectives.objectives import Objectives
 from models.preferences import preference_grid
@@ -76,8 +77,8 @@ class Validator:
 
     def _axes(self) -> list[str]:
         """The objectives whose weights should increase recall and order density."""
-        first, *others = self._objectives.names
-        return [first, "order" if "order" in others else others[0]]
+        others = [name for name in self._objectives.names if name != Loss.ORDER]
+        return [others[0], Loss.ORDER.value]
 
     def _losses(self, model: ConditionedSessionModel) -> Tensor:
         sums_GO = torch.zeros(self._grid_GO.shape, dtype=torch.float64)

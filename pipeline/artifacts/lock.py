@@ -9,7 +9,7 @@ from datetime import datetime
 
 from filelock import FileLock, Timeout
 
-from pipeline.artifacts.storage import StudyPaths, storage_errors
+from pipeline.artifacts.storage import StudyPaths, remove_leftovers, storage_errors
 
 LOCK = ".lock"
 
@@ -23,7 +23,7 @@ def study_lock(
     """Hold the lock of a study; waits while another process holds it.
 
     The operating system holds the lock (``flock``) and releases it with the process, however that
-    ends. A process that holds it may enter again.
+    ends. A process that holds it may enter again. Unfinished work of killed processes is removed.
 
     Args:
         paths: Of the study.
@@ -36,7 +36,7 @@ def study_lock(
     file = paths.folder / LOCK
     lock = FileLock(file, is_singleton=True, thread_local=False)
     try:
-        with storage_errors(file):
+        with storage_errors(paths.folder):
             file.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
     except Timeout:
@@ -46,7 +46,9 @@ def study_lock(
     try:
         since = datetime.now().astimezone().isoformat(" ", "seconds")
         name = f"{action} (process {os.getpid()} on {socket.gethostname()}, since {since})"
-        file.write_text(name, encoding="utf-8")
+        with storage_errors(paths.folder):
+            file.write_text(name, encoding="utf-8")
+        remove_leftovers(paths.folder)
         yield
     finally:
         lock.release()

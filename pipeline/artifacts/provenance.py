@@ -7,7 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.storage import StudyPaths, md5, require_dataset
+from pipeline.artifacts.raw_data import require_dataset
+from pipeline.artifacts.storage import StudyPaths, md5
 from pipeline.study import Study
 
 PACKAGES = ("torch", "numpy", "polars", "duckdb", "statsmodels", "scipy", "moocore", "dagster")
@@ -28,11 +29,12 @@ def variants_provenance(study: Study, root: Path, log: Mapping[str, str]) -> dic
 
     ``log`` maps each file of the experiment's log to its md5.
     """
-    variants = root / str(study.experiment.variants)
+    variants = study.experiment.variants
+    table = {"path": variants, "md5": md5(root / variants)} if isinstance(variants, str) else None
     return {
         "code": code_version(root),
         **environment_info(),
-        "variants": {"path": study.experiment.variants, "md5": md5(variants)},
+        "variants": table,
         "log": dict(log),
     }
 
@@ -58,11 +60,11 @@ def code_version(root: Path) -> str:
 def output_md5s(paths: StudyPaths) -> dict[str, str]:
     """The md5 of every file of a study, without its manifest and unfinished artifacts."""
     files = sorted(file for file in paths.folder.rglob("*") if file.is_file())
-    names = {file.relative_to(paths.folder).as_posix(): file for file in files}
+    names = {file: file.relative_to(paths.folder) for file in files}
     return {
-        name: md5(file)
-        for name, file in names.items()
-        if name != "manifest.json" and not name.startswith(".")
+        name.as_posix(): md5(file)
+        for file, name in names.items()
+        if name != Path("manifest.json") and not any(part.startswith(".") for part in name.parts)
     }
 
 

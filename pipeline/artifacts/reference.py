@@ -16,9 +16,11 @@ import polars as pl
 import yaml
 
 from pipeline.artifacts.provenance import git
-from pipeline.artifacts.storage import StudyPaths, md5, read_json
+from pipeline.artifacts.storage import StudyPaths, atomic_folder, md5, read_json
+from pipeline.core.asset_graph import assets_of
 from pipeline.core.contracts import ALL_TARGETS
 from pipeline.core.errors import MissingArtifact
+from pipeline.study import Study
 
 METRIC_TOLERANCE = 0.1
 """Largest relative difference of an offline metric from its reference value."""
@@ -68,28 +70,26 @@ def reference_folder(paths: StudyPaths) -> Path:
     return paths.root / "data" / "reference" / paths.name
 
 
-def update_reference(paths: StudyPaths) -> Path:
+def update_reference(study: Study, paths: StudyPaths) -> Path:
     """Replace the reference results with the study's current ones; returns their folder."""
     folder = reference_folder(paths)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in MODEL_FILES:
-        asset, file = name.split("/")
-        shutil.copyfile(paths.require(asset, file), folder / file)
+    with atomic_folder(folder) as fresh:
+        for name in _outputs(study):
+            asset, file = name.split("/")
+            shutil.copyfile(paths.require(asset, file), fresh / file)
     return folder
 
 
-def verify(paths: StudyPaths, dataset: str) -> Verification:
+def verify(study: Study, paths: StudyPaths) -> Verification:
     """Compare a finished study with the committed md5s and the reference results.
-
-    ``dataset`` is the path of the raw data, relative to the project root.
 
     Raises:
         MissingArtifact: if an output, its pin or its reference result is missing.
     """
     pins = _read_pins(paths.root)
     prefix = paths.folder.relative_to(paths.root).as_posix()
-    data = (dataset, *(f"{prefix}/{file}" for file in DATA_FILES))
-    model = {f"{prefix}/{file}": file for file in MODEL_FILES}
+    data = (*_inputs(study), *(f"{prefix}/{file}" for file in DATA_FILES if study.trains))
+    model = {f"{prefix}/{file}": file for file in _outputs(study)}
     matches = {name: _matches_pin(paths.root, name, pins) for name in (*data, *model)}
     differences = {name: _differences(paths, model[name]) for name in model if not matches[name]}
     return Verification(
@@ -100,22 +100,46 @@ def verify(paths: StudyPaths, dataset: str) -> Verification:
     )
 
 
+def _inputs(study: Study) -> tuple[str, ...]:
+    """The study's data: its raw log, or the log of an experiment with external variants."""
+    variants = study.experiment.variants
+    if study.trains:
+        return (study.dataset.path,)
+    log = str(study.experiment.log_path)
+    return (log, variants) if isinstance(variants, str) else (log,)
+
+
+def _outputs(study: Study) -> tuple[str, ...]:
+    """The outputs that are compared with reference results."""
+    assets = assets_of(trains=study.trains)
+    return tuple(file for file in MODEL_FILES if file.split("/")[0] in assets)
+
+
 def _matches_pin(root: Path, name: str, pins: dict[str, str]) -> bool:
     path = root / name
     if not path.exists():
-        msg = f"{name} is missing. Create it with: make study"
+        msg = f"{name} is missing. Create it with: paretoscope study"
         raise MissingArtifact(msg)
     if name not in pins:
-        msg = f"{name} is not pinned in the committed dvc.lock; run 'dvc repro' and commit dvc.lock"
+        msg = (
+            f"{name} is not pinned in dvc.lock; add a stage of the study to dvc.yaml, run 'dvc repro' "
+            "and commit dvc.lock"
+        )
         raise MissingArtifact(msg)
     return md5(path) == pins[name]
 
 
 def _read_pins(root: Path) -> dict[str, str]:
-    """The md5 of each path in the committed ``dvc.lock``; a run may have changed the local file."""
-    lock = git(root, "show", "HEAD:dvc.lock")
+    """The md5 of each path in ``dvc.lock``: in git, the committed one, as a run may have changed it."""
+    file = root / "dvc.lock"
+    lock = git(root, "show", "HEAD:./dvc.lock")
+    if lock is None and git(root, "rev-parse", "--git-dir") is None and file.is_file():
+        lock = file.read_text(encoding="utf-8")
     if lock is None:
-        msg = "git has no committed dvc.lock to compare with; run this in a clone"
+        msg = (
+            "there is no committed dvc.lock to compare with. It pins data and results: git init && "
+            "dvc init && dvc repro, then commit dvc.lock"
+        )
         raise MissingArtifact(msg)
     stages: dict[str, Any] = yaml.safe_load(lock)["stages"]
     return {
@@ -133,7 +157,7 @@ def _differences(paths: StudyPaths, file: str) -> list[str]:
     if not reference.exists():
         msg = (
             f"{reference.relative_to(paths.root)} is missing: study {paths.name} has no reference "
-            "results. Create them with: make update-reference"
+            "results. Create them with: paretoscope update-reference"
         )
         raise MissingArtifact(msg)
     match asset:

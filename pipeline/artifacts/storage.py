@@ -1,28 +1,32 @@
 """Paths of a study's artifacts, and atomic writes.
 
-Every artifact is one file or one folder under ``data/studies/<study>/``. It is written under a
-temporary name in the same folder and then renamed, so a crash leaves the old artifact or the new
-one, never a part.
+Every artifact is one file or one folder under ``data/studies/<study>/``. It is written to a hidden
+folder next to it and then renamed, so a crash leaves the old artifact or the new one, never a part.
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Self
 
 import polars as pl
-import yaml
 
+from pipeline.core.asset_graph import ASSET_GRAPH
 from pipeline.core.errors import USER_ERRORS, DataError, MissingArtifact, StorageError
+from pipeline.core.frame_contract import Contract
 from pipeline.study import PARAMS_FILE, Study
 
 _READ_CHUNK = 1 << 20
+_UNFINISHED = ".new"
 
 REPORT = "report"
 DATABASE = "experiment.duckdb"
@@ -33,31 +37,26 @@ ASSET_PATHS = {"regression_report": REPORT, "experiment_log": DATABASE}
 _ASSETS = {path: asset for asset, path in ASSET_PATHS.items()}
 
 
-def find_project_root(start: Path | None = None) -> Path:
-    """The nearest folder at or above ``start`` that contains ``params.yaml``.
-
-    Raises:
-        MissingArtifact: if there is none.
-    """
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / PARAMS_FILE).is_file():
-            return folder
-    msg = f"no {PARAMS_FILE} in {here} or above it; run this in a folder of the project"
-    raise MissingArtifact(msg)
-
-
 @dataclass(frozen=True, slots=True)
 class StudyPaths:
-    """The paths of one study's artifacts; most are named after the asset that writes them."""
+    """The paths of one study; ``params`` is the file of its parameters, None for ``params.yaml``.
+
+    Most artifacts are named after the asset that writes them.
+    """
 
     root: Path
     name: str
+    params: Path | None = None
 
     @classmethod
     def of(cls, study: Study, root: Path) -> Self:
-        """The paths of ``study`` in the project at ``root``."""
+        """The paths of the default study of the project at ``root``."""
         return cls(root=root, name=study.study.name)
+
+    @property
+    def params_file(self) -> Path:
+        """The file of the study's parameters."""
+        return self.params or self.root / PARAMS_FILE
 
     @property
     def folder(self) -> Path:
@@ -73,10 +72,13 @@ class StudyPaths:
 
         Raises:
             MissingArtifact: if it does not exist; the message gives the command that creates it.
+        StorageError: if its folder cannot be read.
         """
-        restore_interrupted(self.folder / asset)
         path = self.artifact(asset, file)
-        if not path.exists():
+        with storage_errors(path):
+            restore_interrupted(self.folder / asset)
+            is_missing = not path.exists()
+        if is_missing:
             name = _ASSETS.get(asset, asset)
             command = f"dagster asset materialize --select {name}"
             msg = (
@@ -117,7 +119,7 @@ def storage_errors(target: Path) -> Iterator[None]:
     """Turn an error of the disk, whichever library raises it, into one line with a remedy.
 
     Raises:
-        StorageError: if the disk is full, or a file cannot be written.
+        StorageError: if the disk is full, or a file cannot be written or read.
     """
     try:
         yield
@@ -127,9 +129,11 @@ def storage_errors(target: Path) -> Iterator[None]:
         number = _system_error(error)
         if number is None:
             raise
-        file = getattr(error, "filename", None) or target
+        named = Path(getattr(error, "filename", None) or target)
+        file = target if target.parent in named.parents else named  # of unfinished work, its target
+        verb = "accessed" if number in {errno.EACCES, errno.EPERM} else "written"
         msg = (
-            f"{file} cannot be written: {os.strerror(number)}. Please {_UNWRITABLE[number]} and run "
+            f"{file} cannot be {verb}: {os.strerror(number)}. Please {_UNWRITABLE[number]} and run "
             "the command again; finished artifacts are unchanged"
         )
         raise StorageError(msg) from error
@@ -145,58 +149,117 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Raises:
         StorageError: if it cannot be written.
     """
-    fresh, old = _sibling(target, "new"), _sibling(target, "old")
-    with storage_errors(target):
-        restore_interrupted(target)
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        try:
-            yield fresh
-        except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise
-        if target.exists():
-            target.rename(old)
-        fresh.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
+    with _work_folder(target) as work:
+        fresh = work / target.name
+        fresh.mkdir()
+        yield fresh
+        _publish_folder(fresh, target)
 
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Yield a path to write to; on success the file replaces ``target`` atomically.
+    """Yield a path in a new folder; on success the file replaces ``target`` atomically.
 
     Raises:
         StorageError: if it cannot be written.
     """
-    fresh = _sibling(target, "new")
-    with storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield fresh
-            fresh.replace(target)
-        finally:
-            fresh.unlink(missing_ok=True)
+    with _work_folder(target) as work:
+        yield work / target.name
+        (work / target.name).replace(target)
 
 
 def restore_interrupted(target: Path) -> None:
-    """Rename a folder back that a crash has left under its ``.old`` name.
+    """Remove what killed processes have left of an artifact, and rename the old one back if needed."""
+    for left in target.parent.glob(f".{escape(target.name)}.*{_UNFINISHED}"):
+        _remove_leftover(left)
 
-    An unfinished ``.new`` folder is kept: it may belong to a running writer. The next
-    :func:`atomic_folder` replaces it.
+
+def remove_leftovers(folder: Path) -> None:
+    """Do so for all artifacts in a folder and below it."""
+    for left in folder.rglob(f".*{_UNFINISHED}"):
+        _remove_leftover(left)
+
+
+@contextmanager
+def _work_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder next to ``target`` for unfinished work, deleted at the end.
+
+    Its process holds a lock on it (``flock``), which distinguishes it from the leftover of a killed one.
     """
-    old = _sibling(target, "old")
-    if old.exists():
-        if target.exists():
-            shutil.rmtree(old)
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        restore_interrupted(target)
+        work, lock = _new_work_folder(target)
+        try:
+            yield work
+        finally:
+            _discard(work)
+            os.close(lock)
+
+
+def _new_work_folder(target: Path) -> tuple[Path, int]:
+    """A new folder, and the descriptor that holds its lock."""
+    while True:
+        work = Path(mkdtemp(_UNFINISHED, f".{target.name}.", target.parent))
+        with suppress(FileNotFoundError):
+            lock = os.open(work, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks, where leftovers are kept
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if work.exists():  # else another process took it for a leftover before it was locked
+                return work, lock
+            os.close(lock)
+
+
+def _publish_folder(fresh: Path, target: Path) -> None:
+    """Rename a folder to ``target``; an older one, also of another process, is moved out of the way."""
+    old = _old(fresh.parent, target)
+    while True:
+        try:
+            fresh.replace(target)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
         else:
-            old.rename(target)
+            return
+        shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            target.rename(old)
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """Read a parquet file of an artifact; raises :class:`DataError` if it is corrupt."""
+def _remove_leftover(path: Path) -> None:
+    """Discard unfinished work, unless its process holds the lock on it."""
+    with suppress(OSError):
+        lock = os.open(path, os.O_RDONLY)
+        try:
+            is_publishing = any(path.glob("*.old"))  # ends in an instant
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if is_publishing else fcntl.LOCK_NB))
+            _discard(path)
+        finally:
+            os.close(lock)
+
+
+def _discard(work: Path) -> None:
+    """Delete a folder of unfinished work, after renaming an old artifact in it back if there is no new one."""
+    target = work.with_name(work.name[1:].rsplit(".", 2)[0])
+    if not target.exists():
+        with suppress(OSError):
+            _old(work, target).rename(target)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _old(work: Path, target: Path) -> Path:
+    return work / f"{target.name}.old"
+
+
+def read_table(path: Path, contract: Contract | None = None) -> pl.DataFrame:
+    """Read a parquet file of an artifact; raises :class:`DataError` if it is corrupt.
+
+    A table that breaks its contract is corrupt, too.
+    """
     try:
-        return pl.read_parquet(path, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        table = pl.read_parquet(path, glob=False)
+        return contract.validate(table) if contract else table
+    except (pl.exceptions.PolarsError, OSError, DataError) as error:
         raise _corrupt(path, error) from error
 
 
@@ -210,7 +273,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of an artifact; raises :class:`DataError` if it is corrupt."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _corrupt(path, error) from error
 
 
@@ -228,72 +291,9 @@ def md5(path: Path) -> str:
     return digest.hexdigest()
 
 
-def dataset_path(study: Study, root: Path) -> Path:
-    """The path of the raw data; relative paths are relative to the project root."""
-    return root / study.dataset.path
-
-
-def pinned_md5(study: Study, root: Path) -> str | None:
-    """The md5 that ``dvc.lock`` or a ``.dvc`` file pins for the raw data; None if unpinned."""
-    lock, pin = root / "dvc.lock", Path(f"{dataset_path(study, root)}.dvc")
-    outs: list[dict[str, Any]] = []
-    try:
-        if lock.is_file():
-            stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
-            outs += [out for stage in stages.values() for out in stage.get("outs", [])]
-        if pin.is_file():
-            content = yaml.safe_load(pin.read_text(encoding="utf-8"))
-            outs += [{**out, "path": study.dataset.path} for out in content["outs"]]
-        return next((out["md5"] for out in outs if out["path"] == study.dataset.path), None)
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        msg = f"{lock.name} or {pin.name} cannot be parsed: {error}. Restore it from git"
-        raise DataError(msg, "git checkout dvc.lock") from error
-
-
-def require_dataset(study: Study, root: Path) -> str:
-    """The md5 of the raw data, which must exist and match its pin if it has one.
-
-    Raises:
-        MissingArtifact: if it does not exist.
-        DataError: if its md5 is not the pinned one.
-    """
-    path, pinned = dataset_path(study, root), pinned_md5(study, root)
-    command = None
-    if _is_generated(study, root):
-        command = "dvc repro raw_events"
-    elif pinned:
-        command = f"dvc checkout {study.dataset.path}"
-    if not path.exists():
-        fix = f"Create it with: {command}" if command else "Add it, or correct dataset.path"
-        msg = f"raw data {study.dataset.path} is missing. {fix}"
-        raise MissingArtifact(msg, command)
-    found = md5(path)
-    if pinned and found != pinned:
-        msg = (
-            f"raw data {study.dataset.path} has md5 {found}, expected the pinned {pinned}; "
-            f"restore it with '{command}' or pin the change with 'dvc commit'"
-        )
-        raise DataError(msg, command)
-    return found
-
-
-def _is_generated(study: Study, root: Path) -> bool:
-    """Whether the raw data is an output of the stage ``raw_events`` of ``dvc.yaml``."""
-    file = root / "dvc.yaml"
-    if not file.is_file():
-        return False
-    try:
-        outs = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]["raw_events"]["outs"]
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
-        return False
-    return study.dataset.path in outs
-
-
 def _corrupt(path: Path, error: Exception) -> DataError:
-    asset = _ASSETS.get(path.parent.name, path.parent.name)
+    folders = [folder.name for folder in path.parents]
+    name = next((one for one in folders if one in ASSET_GRAPH or one in _ASSETS), path.parent.name)
+    asset = _ASSETS.get(name, name)
     command = f"dagster asset materialize --select {asset}"
     return DataError(f"{path} is corrupt: {error}. Re-create it with: {command}", command)
-
-
-def _sibling(target: Path, suffix: str) -> Path:
-    return target.with_name(f".{target.name}.{suffix}")

@@ -54,6 +54,50 @@ def correlation(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not at least 0 and below 1; such as 0.9")
 
 
+def weights(text: str) -> tuple[float, ...]:
+    """Parse the weights of a preference."""
+    with suppress(ValueError):
+        return tuple(map(float, text.split(",")))
+    raise argparse.ArgumentTypeError(f"{text!r} is not a list of weights; such as .4,.6")
+
+
+def exploration(text: str) -> tuple[float, float]:
+    """Parse share and temperature of exploration."""
+    with suppress(ValueError):
+        share, temperature = map(float, text.split(","))
+        if 0.0001 <= share <= 1 and 0.001 <= temperature <= 1000:
+            return share, temperature
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not SHARE,TEMPERATURE; such as 0.05,0.25: 0.0001 to 1, and 0.001 to 1000"
+    )
+
+
+STUDY = (
+    argument(
+        "--study",
+        dest="study_name",
+        metavar="NAME",
+        help="a study of studies/NAME.yaml (or set PARETOSCOPE_STUDY); default: params.yaml",
+    ),
+    argument(
+        "--params",
+        dest="study_params",
+        type=Path,
+        metavar="FILE",
+        help="the file of the study, instead of --study",
+    ),
+)
+"""Of every command that is about a study."""
+
+
+def signed_correlation(text: str) -> float:
+    """Parse a correlation."""
+    with suppress(ValueError):
+        if -1 < (number := float(text)) < 1:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is not between -1 and 1; such as 0.3")
+
+
 LEVEL = argument(
     "--level", type=level, default=0.95, help="confidence level of intervals (default: 0.95)"
 )
@@ -117,3 +161,126 @@ FIT = (
     LEVEL,
 )
 """Of ``paretoscope fit``."""
+
+PAST_TEST_COLUMNS = {
+    "test": "names of tests",
+    "variant": "names of variants",
+    "metric-name": "names of metrics and KPIs, with one row for each",
+    "time": "the last time of a test is read",
+    "estimate": "changes, with one row per metric",
+    "standard-error": "their standard errors",
+    "ci-low": "lower ends of their intervals",
+    "ci-high": "upper ends",
+    **{
+        f"{one}{side}": f"{one} per metric{words}"
+        for one in ("count", "mean", "variance")
+        for side, words in (
+            ("", ""),
+            ("-control", ", of the control"),
+            ("-variant", ", of the variant"),
+        )
+    },
+    **{name: meaning for name, meaning in _COUNTS.items() if name not in {"group", "share"}},
+}
+
+META_ANALYSIS = (
+    argument(
+        "tables",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="a table of past tests, or two or more report.json",
+    ),
+    argument("--report", type=Path, metavar="FOLDER", help="write a page of past tests there"),
+    argument(
+        "--kpi",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a KPI of past tests; may be repeated; default: columns NAME_lift, and our KPIs",
+    ),
+    argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a metric of past tests; may be repeated; default: all that is not a KPI",
+    ),
+    argument("--control", metavar="VARIANT", help="of past tests; default: control, or the first"),
+    argument(
+        "--error-correlation",
+        type=signed_correlation,
+        default=0.0,
+        metavar="R",
+        help="of the errors of metric and KPI in a variant; 0 for offline metrics",
+    ),
+    argument(
+        "--ci-level", type=level, default=0.95, help="of the intervals in the table (default: 0.95)"
+    ),
+    argument(
+        "--difference",
+        action="store_true",
+        help="compare means by their difference instead of the logarithm of their ratio",
+    ),
+    argument(
+        "--gain", type=float, help="change of the metric to predict the KPI for; 0.02 is +2%%"
+    ),
+    *(
+        argument(f"--{name}", metavar="COLUMN", help=f"column of past tests: {meaning}")
+        for name, meaning in PAST_TEST_COLUMNS.items()
+    ),
+    LEVEL,
+)
+"""Of ``paretoscope meta-analysis``."""
+
+COUNTERFACTUAL = (
+    argument(
+        "--preference",
+        type=weights,
+        metavar="W,W",
+        help="weights of the objectives that were not served, such as .4,.6; default: every group's",
+    ),
+    argument(
+        "--rules",
+        type=Path,
+        metavar="FILE",
+        help="YAML with re-ranking rules, as in the section serving: rules, filters, candidates",
+    ),
+    argument(
+        "--model",
+        type=Path,
+        metavar="FOLDER",
+        help="a study with a second model, such as data/studies/next",
+    ),
+    argument(
+        "--log",
+        type=Path,
+        metavar="FILE",
+        help="a bandit table instead of the experiment: one row per decision",
+    ),
+    argument(
+        "--policy",
+        action="append",
+        default=[],
+        metavar="FILE|COLUMN",
+        help="a table of the policy (action, probability and contexts), or the log's column with its "
+        "probability of the logged action; may be repeated",
+    ),
+    argument(
+        "--logging",
+        type=Path,
+        metavar="FILE",
+        help="table of the policy that wrote the log: support",
+    ),
+    argument(
+        "--realised", type=Path, metavar="FILE", help="a log of the policy itself, to compare with"
+    ),
+    argument("--action", default="action", metavar="COLUMN", help="default: action"),
+    argument("--propensity", default="propensity", metavar="COLUMN", help="default: propensity"),
+    argument("--reward", default="reward", metavar="COLUMN", help="default: reward"),
+    argument(
+        "--user", metavar="COLUMN", help="the randomisation unit; default: rows are independent"
+    ),
+    LEVEL,
+)
+"""Of ``paretoscope counterfactual``."""

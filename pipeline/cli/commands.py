@@ -1,45 +1,19 @@
 """Every command: help, arguments, examples, and the function that runs it."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 from pipeline.cli.arguments import (
-    FIT,
-    LEVEL,
-    Argument,
     argument,
+    exploration,
     override,
     port,
 )
+from pipeline.cli.command import Command
+from pipeline.cli.project_commands import PROJECT_COMMANDS
+from pipeline.cli.result_commands import RESULT_COMMANDS
 from pipeline.core.asset_graph import EVERYTHING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """One command.
-
-    Attributes:
-        name: As typed.
-        aliases: Shorter names.
-        summary: One line of ``paretoscope --help``.
-        description: A paragraph of ``paretoscope COMMAND --help``.
-        examples: Command lines.
-        run: The function as ``module:function``, imported when the command runs.
-        arguments: Arguments and options besides ``--help`` and ``--json``.
-        has_json: Whether the command has a result to print as JSON.
-    """
-
-    name: str
-    aliases: tuple[str, ...] = ()
-    summary: str
-    description: str
-    examples: tuple[str, ...]
-    run: str
-    arguments: tuple[Argument, ...] = ()
-    has_json: bool = True
-
+from pipeline.core.sections import SERVED_SECTIONS
 
 _ALL = (
+    *PROJECT_COMMANDS,
     Command(
         name="study",
         summary="run all steps from the raw log to the report",
@@ -68,34 +42,7 @@ _ALL = (
             argument("--verbose", action="store_true", help="print Dagster's log to stderr"),
         ),
     ),
-    Command(
-        name="report",
-        summary="print the path of the study's report, or open it",
-        description="Prints the path of the HTML report; --json adds Markdown, JSON and summary.",
-        examples=("paretoscope report", "paretoscope report --open", "paretoscope report --json"),
-        run="pipeline.cli.results:report",
-        arguments=(argument("--open", dest="show", action="store_true", help="open the page"),),
-    ),
-    Command(
-        name="compare",
-        summary="compare two or more finished studies on one page",
-        description=(
-            "Overlays the Pareto fronts of several studies, tests which slopes differ (with Holm's "
-            "correction), warns about studies that may not be independent, and lists differences in "
-            "parameters and data. A study is a name under data/studies, a folder or a report.json."
-        ),
-        examples=(
-            "paretoscope compare synthetic-shop jdata",
-            "paretoscope compare before/report.json after/report.json --out changed",
-            "paretoscope compare spring summer autumn --json",
-        ),
-        run="pipeline.cli.results:compare",
-        arguments=(
-            argument("studies", nargs="+", metavar="STUDY", help="name, folder or report.json"),
-            argument("--out", type=Path, metavar="FOLDER", help="default: data/comparisons/A-B"),
-            LEVEL,
-        ),
-    ),
+    *RESULT_COMMANDS,
     Command(
         name="doctor",
         summary="check environment, parameters, data and artifacts, and print fixes",
@@ -112,10 +59,12 @@ _ALL = (
         summary="generate the log of the synthetic shop (the DVC stage raw_events)",
         description=(
             "Writes the log of the synthetic shop (section synthetic of params.yaml) to "
+            "dataset.path, if that is a file synthetic-shop.jsonl, or else to "
             "data/raw/synthetic-shop.jsonl. The bytes are the same on any machine."
         ),
         examples=("paretoscope generate", "paretoscope generate --json"),
         run="pipeline.cli.experiment:generate",
+        reads=("study", "dataset", "synthetic"),
     ),
     Command(
         name="train",
@@ -126,6 +75,7 @@ _ALL = (
         ),
         examples=("paretoscope train", "paretoscope train --json"),
         run="pipeline.cli.model:train",
+        reads=("study", "dataset", "sessions", "model", "training"),
     ),
     Command(
         name="evaluate-shard",
@@ -137,6 +87,7 @@ _ALL = (
         ),
         examples=("paretoscope evaluate-shard 1", "paretoscope evaluate-shard 2"),
         run="pipeline.cli.model:evaluate_shard",
+        reads=("study", "dataset", "sessions", "model", "training", "evaluation", "experiment"),
         arguments=(argument("shard", type=int, help="1 to evaluation.shards"),),
         has_json=False,
     ),
@@ -145,10 +96,37 @@ _ALL = (
         summary="print the experiment's groups and their power",
         description=(
             "Prints the groups, and for every hypothesis the days and impressions required for 80% "
-            "power and the minimum detectable effect of the planned days; see docs/experiment.md."
+            "power and the minimum detectable effect of the planned days; see docs/experiment.md. With "
+            "exploration, also what it is expected to cost; see docs/serving.md."
         ),
-        examples=("paretoscope plan", "paretoscope plan --json"),
+        examples=(
+            "paretoscope plan",
+            "paretoscope plan --json",
+            "paretoscope plan --explore 0.05,0.25",
+        ),
         run="pipeline.cli.experiment:plan",
+        reads=("study", "dataset", "evaluation", "serving"),
+        arguments=(
+            argument(
+                "--explore",
+                dest="exploration",
+                type=exploration,
+                metavar="SHARE,TEMPERATURE",
+                help="expected cost of exploration, before it is on; default: serving.exploration",
+            ),
+        ),
+    ),
+    Command(
+        name="progress",
+        summary="show whether the experiment may end: decided, not to be decided any more, or open",
+        description=(
+            "Prints for every hypothesis whether its slope is decided, cannot be decided any more, or "
+            "how many more days are expected, with the days before. Reads regression_estimates: "
+            "materialise 'experiment_log_files*' first when the log has a new day; docs/experiment.md."
+        ),
+        examples=("paretoscope progress", "paretoscope progress --json"),
+        run="pipeline.cli.experiment:progress",
+        reads=("study", "evaluation"),
     ),
     Command(
         name="serve",
@@ -160,6 +138,7 @@ _ALL = (
         ),
         examples=("paretoscope serve", "paretoscope serve --host 0.0.0.0 --port 8080"),
         run="pipeline.cli.experiment:serve",
+        reads=SERVED_SECTIONS,
         arguments=(
             argument("--host", default="127.0.0.1", help="address to listen on"),
             argument("--port", type=port, default=8350, help="0 selects a free port"),
@@ -178,6 +157,7 @@ _ALL = (
             "paretoscope simulate --url http://127.0.0.1:8350 --json",
         ),
         run="pipeline.cli.experiment:simulate",
+        reads=("study", "synthetic", "experiment", "simulator"),
         arguments=(argument("--url", required=True, help="such as http://127.0.0.1:8350"),),
     ),
     Command(
@@ -191,6 +171,7 @@ _ALL = (
         ),
         examples=("paretoscope validate-data", "paretoscope validate-data --json"),
         run="pipeline.cli.data:validate_data",
+        reads=("study", "dataset", "sessions"),
     ),
     Command(
         name="validate-log",
@@ -202,6 +183,7 @@ _ALL = (
         ),
         examples=("paretoscope validate-log", "paretoscope validate-log --json"),
         run="pipeline.cli.experiment:validate_log",
+        reads=("study", "experiment", "regression"),
     ),
     Command(
         name="ingest",
@@ -213,62 +195,7 @@ _ALL = (
         ),
         examples=("paretoscope ingest", "paretoscope ingest --json"),
         run="pipeline.cli.experiment:ingest",
-    ),
-    Command(
-        name="fit",
-        summary="fit hypotheses to a table of group counts",
-        description=(
-            "Fits the slopes of KPIs on offline metrics to a table of groups, without a study. The "
-            "table is CSV (any separator), parquet, JSON or JSON lines; name its columns if they are "
-            "not ours. --report also fits every metric against every KPI; see docs/inference.md."
-        ),
-        examples=(
-            "paretoscope fit counts.csv",
-            "paretoscope fit counts.csv --hypothesis recall@20:ctr:+ --level 0.9",
-            "paretoscope fit counts.csv --control g1 --report findings",
-            "paretoscope fit tests.csv --group variant --impressions views --metric auc",
-        ),
-        run="pipeline.cli.results:fit",
-        arguments=FIT,
-    ),
-    Command(
-        name="meta-analysis",
-        aliases=("meta",),
-        summary="pool the slopes of several studies' report.json",
-        description=(
-            "Pools the slopes of several experiments: their mean, their heterogeneity, and the KPI "
-            "change that an offline gain predicts; see docs/inference.md."
-        ),
-        examples=(
-            "paretoscope meta-analysis a/report.json b/report.json --gain 0.02",
-            "paretoscope meta a/report.json b/report.json --json",
-        ),
-        run="pipeline.cli.results:meta_analysis",
-        arguments=(
-            argument("reports", type=Path, nargs="+", metavar="REPORT.json"),
-            argument("--gain", type=float, help="relative gain of the metric; 0.02 is +2%%"),
-            LEVEL,
-        ),
-    ),
-    Command(
-        name="verify",
-        summary="compare the finished study with pinned md5s and reference results",
-        description=(
-            "Raw data and sessions must have the pinned md5s on any machine; model outputs must "
-            "have them or be within the tolerance of the reference results. Exits with 1 otherwise."
-        ),
-        examples=("paretoscope verify", "paretoscope verify --json"),
-        run="pipeline.cli.results:verify",
-    ),
-    Command(
-        name="update-reference",
-        summary="replace the reference results with those of the finished study",
-        description=(
-            "Copies the model outputs to data/reference/<study>, which 'verify' compares with. "
-            "Commit them together with dvc.lock."
-        ),
-        examples=("paretoscope update-reference", "paretoscope update-reference --json"),
-        run="pipeline.cli.results:update_reference",
+        reads=("study", "experiment"),
     ),
 )
 

@@ -1,32 +1,57 @@
-"""What commands share: the project they run in, and their output."""
+"""What commands share: the study they are about, and their output."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from json import dumps
 from typing import Any
 
 from rich.console import Console
 
-from pipeline.artifacts.storage import StudyPaths, find_project_root
-from pipeline.study import PARAMS_FILE, Study, load_study
+from pipeline.artifacts.project import StudyFile, choose_study
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.cli.choice import current_choice
+from pipeline.core.errors import ParetoscopeError
+from pipeline.study import SECTIONS, Study
 
 _PLAIN: Any = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False}
 
 
-def open_project() -> tuple[Study, StudyPaths]:
-    """The study of the nearest ``params.yaml``, and its paths.
+def study_file() -> StudyFile:
+    """The file of the study that the command is about.
 
     Raises:
         MissingArtifact: if there is no ``params.yaml`` in this folder or above it.
-        StudyError: if a parameter is invalid.
+        StudyError: if the project has no such study.
     """
-    root = find_project_root()
-    study = load_study(root / PARAMS_FILE)
-    return study, StudyPaths.of(study, root)
+    choice = current_choice()
+    return choose_study(choice.name, choice.params)
+
+
+def open_project(overrides: Mapping[str, Any] | None = None) -> tuple[Study, StudyPaths]:
+    """The study that the command is about, and its paths.
+
+    Raises:
+        MissingArtifact, StudyError: as :func:`study_file`.
+        StudyError: if a parameter that the command reads is invalid.
+    """
+    return study_file().load(overrides, current_choice().touched or SECTIONS)
+
+
+def adapted(message: str) -> str:
+    """A message whose commands are those for the study that the command is about."""
+    with suppress(ParetoscopeError):
+        return study_file().adapt(message)
+    return message
 
 
 def echo(line: str) -> None:
     """Print one line of the result to stdout."""
     Console(**_PLAIN).print(line)
+
+
+def echo_progress(line: str) -> None:
+    """Print one line on the state of the work to stderr."""
+    Console(stderr=True, **_PLAIN).print(line)
 
 
 def print_result(value: Any, lines: Iterable[str], *, json: bool) -> int:

@@ -9,6 +9,7 @@ import runpy
 import signal
 import threading
 import time
+import warnings
 
 _SECONDS_TO_END = 20
 
@@ -21,5 +22,7 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    # it recommends `dg launch`, which needs another package
+    warnings.filterwarnings("ignore", "Function `asset_materialize_command` is superseded")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     runpy.run_module("dagster", run_name="__main__", alter_sys=True)

@@ -5,24 +5,23 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.artifacts.storage import dataset_path
+from pipeline.artifacts.raw_data import dataset_path, raw_data_errors
 from pipeline.cli.context import open_project, print_result
 from pipeline.cli.main import print_error
+from pipeline.core.labels import counted
 from pipeline.datasets.dry_run import DataInspection, inspect_data
 from pipeline.datasets.raw_rows import FIELDS
-
-_CONTENT = 100
-"""Characters of a rejected row that are printed."""
 
 
 def validate_data(*, json: bool) -> int:
     """Validate the raw log without writing anything; returns 1 if it would be refused."""
     study, paths = open_project()
-    found = inspect_data(
-        study.dataset,
-        dataset_path(study, paths.root),
-        max_rejected_share=study.sessions.max_rejected_share,
-    )
+    with raw_data_errors(study, paths.root):
+        found = inspect_data(
+            study.dataset,
+            dataset_path(study, paths.root),
+            max_rejected_share=study.sessions.max_rejected_share,
+        )
     print_result(_as_dict(found), _lines(found), json=json)
     if found.refusal:
         print_error("validate-data", found.refusal)
@@ -37,6 +36,7 @@ def _as_dict(found: DataInspection) -> dict[str, Any]:
         "words": dict(found.words),
         "examples": found.examples.to_dicts(),
         "rejected_kinds": [asdict(kind) for kind in found.rejected],
+        "warnings": list(found.warnings),
         "refusal": found.refusal,
     }
 
@@ -44,9 +44,9 @@ def _as_dict(found: DataInspection) -> dict[str, Any]:
 def _lines(found: DataInspection) -> Iterator[str]:
     summary, examples = found.summary, found.examples.to_dicts()
     yield (
-        f"{summary['events']:,} usable events of {summary['sessions']:,} sessions and "
-        f"{found.items:,} items in {len(summary['files']):,} files; {summary['rejected']:,} rows "
-        "rejected"
+        f"{counted(summary['events'], 'usable event')} of {counted(summary['sessions'], 'session')} and "
+        f"{counted(found.items, 'item')} in {counted(len(summary['files']), 'file')}; "
+        f"{counted(summary['rejected'], 'row')} rejected"
     )
     for name in FIELDS:
         column = found.columns.get(name, name)
@@ -55,21 +55,17 @@ def _lines(found: DataInspection) -> Iterator[str]:
     yield "event types: " + ", ".join(
         f"{word} → {kind or 'not used'}" for word, kind in found.words.items()
     )
-    yield ", ".join(f"{n:,} {kind}s" for kind, n in summary["event_types"].items())
+    yield ", ".join(counted(n, kind) for kind, n in summary["event_types"].items())
     if summary["first_ts"] is not None:
         yield f"from {_time(summary['first_ts'])} to {_time(summary['last_ts'])}"
     if "revenue" in summary:
         yield (
             f"revenue {summary['revenue']:,.2f} {summary['currency'] or ''}".rstrip()
-            + f"; {summary['orders_without_price']:,} orders without a price"
+            + f"; {counted(summary['orders_without_price'], 'order')} without a price"
         )
     for kind in found.rejected:
-        about = f" ({kind.field})" if kind.field else ""
-        place = kind.source if kind.position is None else f"{kind.source} line {kind.position}"
-        yield (
-            f"{kind.rows:,} rows rejected: {kind.reason}{about}; first in {place}: "
-            f"{kind.content[:_CONTENT]!r}"
-        )
+        yield f"{counted(kind.rows, 'row')} rejected: {kind.label}; first in {kind.place}"
+    yield from found.warnings
 
 
 def _time(ts: int) -> str:

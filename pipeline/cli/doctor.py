@@ -1,17 +1,16 @@
 """``paretoscope doctor``."""
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from pipeline.artifacts.storage import find_project_root
-from pipeline.cli.context import print_result
+from pipeline.cli.context import adapted, print_result, study_file
 from pipeline.doctor.finding import Status
 from pipeline.doctor.run import run_checks
 
 
 def doctor(*, json: bool) -> int:
     """Print the findings; returns 1 if there is an error."""
-    findings = run_checks(find_project_root())
+    findings = [replace(one, fix=one.fix and adapted(one.fix)) for one in run_checks(study_file())]
     counts = Counter(one.status for one in findings)
     errors, warnings = counts[Status.ERROR], counts[Status.WARNING]
     numbers = {status.value: counts[status] for status in Status}

@@ -2,44 +2,71 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from pipeline.artifacts.storage import DATABASE
 from pipeline.cli.context import open_project, print_result
 from pipeline.core.contracts import Kpi
+from pipeline.core.labels import counted
 from pipeline.experiment.design.traffic_plan import read_plan
+from pipeline.experiment.log.ingest import Ingestion
 from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.inference.diagnostics.lost_outcomes import lost_outcomes
-from pipeline.inference.power.plan_experiment import POWER
 from pipeline.quality.expectation import CheckResult
 from pipeline.reporting.text.diagnostics import check_numbers
+from pipeline.reporting.text.exploration import exploration_lines
 from pipeline.reporting.text.power_summary import plan_lines
+from pipeline.reporting.text.progress import progress_lines
 from pipeline.results.diagnostics import LostOutcomes
-from pipeline.results.serialization import read_power, to_dict
+from pipeline.results.power import POWER
+from pipeline.results.serialization import read_estimates, read_power, to_dict
 from pipeline.synthetic.generate_log import generate_log
 
 SERVING_KEY = "PARETOSCOPE_SERVING_KEY"
 """The environment variable that holds the endpoint's bearer token."""
 
-SHOP_LOG = "data/raw/synthetic-shop.jsonl"
+SHOP_LOG = Path("data/raw/synthetic-shop.jsonl")
 
 
 def generate(*, json: bool) -> int:
     """Generate the log of the synthetic shop."""
     study, paths = open_project()
-    sessions = generate_log(study.synthetic, paths.root / SHOP_LOG)
-    found = {"sessions": sessions, "path": SHOP_LOG}
-    return print_result(found, [f"{sessions:,} sessions in {SHOP_LOG}"], json=json)
+    own = Path(study.dataset.path)
+    target = own if own.name == SHOP_LOG.name else SHOP_LOG  # never the log of a real shop
+    sessions = generate_log(study.synthetic, paths.root / target)
+    found = {"sessions": sessions, "path": str(target)}
+    return print_result(found, [f"{counted(sessions, 'session')} in {target}"], json=json)
 
 
-def plan(*, json: bool) -> int:
-    """Print groups and power."""
-    study, paths = open_project()
+def plan(*, exploration: tuple[float, float] | None, json: bool) -> int:
+    """Print groups, power, and what exploration would cost."""
+    overrides = {}
+    if exploration is not None:
+        share, temperature = exploration
+        overrides = {"serving.exploration": {"share": share, "temperature": temperature}}
+    study, paths = open_project(overrides)
     traffic_plan = read_plan(paths)
     power = read_power(paths.require("traffic_plan", POWER))
     found = {"plan": traffic_plan.as_dict(), "power": to_dict(power)}
-    return print_result(found, plan_lines(traffic_plan, power, study.evaluation.cutoff), json=json)
+    lines = plan_lines(traffic_plan, power, study.evaluation.cutoff)
+    section = study.serving.exploration
+    if section is not None:
+        from pipeline.steps.exploration import predict_exploration  # noqa: PLC0415 - torch takes a second
+
+        loss = predict_exploration(section, study, paths, traffic_plan)
+        found["exploration"] = to_dict(loss) | {"share": section.share}
+        lines += exploration_lines(section, loss, power, study.evaluation.cutoff)
+    return print_result(found, lines, json=json)
+
+
+def progress(*, json: bool) -> int:
+    """Print whether the experiment may end."""
+    study, paths = open_project()
+    found = read_estimates(paths.require("regression_estimates")).hypotheses
+    value = {one.id: to_dict(one.days) for one in found}
+    return print_result(value, progress_lines(found, study.evaluation.cutoff), json=json)
 
 
 def serve(*, host: str, port: int) -> int:
@@ -59,7 +86,7 @@ def simulate(*, url: str, json: bool) -> int:
     study, paths = open_project()
     found = simulate_over_http(study, read_plan(paths), url, key=os.environ.get(SERVING_KEY))
     line = (
-        f"{found['lists']:,} impressions, {found['clicked']:,} with a click, {found['ordered']:,} "
+        f"{counted(found['lists'], 'impression')}, {found['clicked']:,} with a click, {found['ordered']:,} "
         f"with an order ({found['units']:,} units); they are in the log of {url}"
     )
     return print_result({**found, "url": url}, [line], json=json)
@@ -71,11 +98,11 @@ def validate_log(*, json: bool) -> int:
 
     found = validate(*open_project())
     groups = [
-        f"{row['group']}: {row['users']:,} users, {row['trials']:,} impressions, "
+        f"{row['group']}: {counted(row['users'], 'user')}, {counted(row['trials'], 'impression')}, "
         f"{row['successes']:,} with a click"
         for row in found.kpis.filter(kpi=Kpi.CTR.value).iter_rows(named=True)
     ]
-    head = f"{found.log.impressions:,} usable impressions in {found.log.files} files"
+    head = f"{counted(found.log.impressions, 'usable impression')} in {counted(found.log.files, 'file')}"
     warnings = _warnings(found.checks, found.lost_outcomes)
     return print_result(
         {
@@ -85,7 +112,7 @@ def validate_log(*, json: bool) -> int:
             "ignored_files": list(found.ignored),
             "warnings": warnings,
         },
-        [head, *_rejected(found.log.rejected), *groups, *warnings, *_ignored(found.ignored)],
+        [head, *_rejected(found.log), *groups, *warnings, *_ignored(found.ignored)],
         json=json,
     )
 
@@ -100,12 +127,12 @@ def ingest(*, json: bool) -> int:
     lost = lost_outcomes(read_row_fates(paths.require(DATABASE)))
     warnings = _warnings(step.checks, lost)
     head = (
-        f"{found.impressions:,} impressions in the database; {found.files_read} of {found.files} "
-        "files were new or changed"
+        f"{counted(found.impressions, 'impression')} in the database; {found.files_read:,} of "
+        f"{counted(found.files, 'file')} new or changed"
     )
     return print_result(
         {**asdict(found), "warnings": warnings},
-        [head, *_rejected(found.rejected), *warnings],
+        [head, *_rejected(found), *warnings],
         json=json,
     )
 
@@ -125,5 +152,8 @@ def _ignored(files: Sequence[str]) -> list[str]:
     return [f"not read: {', '.join(files)}"] if files else []
 
 
-def _rejected(rows_by_reason: Mapping[str, int]) -> list[str]:
-    return [f"{rows:,} rows rejected: {reason}" for reason, rows in rows_by_reason.items()]
+def _rejected(log: Ingestion) -> list[str]:
+    return [
+        f"{counted(rows, 'row')} rejected: {reason}{log.example_of(reason)}"
+        for reason, rows in log.rejected.items()
+    ]

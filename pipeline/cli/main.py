@@ -10,7 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.cli.commands import COMMANDS, Command
+from models.progress import lines_on_stderr
+from pipeline.cli.arguments import STUDY
+from pipeline.cli.choice import StudyChoice, chosen_study
+from pipeline.cli.command import Command
+from pipeline.cli.commands import COMMANDS
 from pipeline.core.errors import USER_ERRORS
 
 INTERRUPTED = 130
@@ -28,6 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns 0 on success and 1 on failure. A usage error exits with 2."""
     values = vars(build_parser().parse_args(arguments))
     command: Command = values.pop("command")
+    study, params = values.pop("study_name", None), values.pop("study_params", None)
+    choice = StudyChoice(name=study, params=params, touched=command.reads)
+    with chosen_study(choice), lines_on_stderr():
+        return _run(command, values)
+
+
+def _run(command: Command, values: dict[str, Any]) -> int:
     module, function = command.run.split(":")
     try:
         return getattr(import_module(module), function)(**values)
@@ -61,9 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def print_error(command: str, message: str) -> None:
     """Print ``paretoscope COMMAND: message`` to stderr."""
+    from pipeline.cli.context import adapted  # noqa: PLC0415 - as the commands
+
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     console.print(f"paretoscope {command}: ", style="bold red", end="")
-    console.print(message)
+    console.print(adapted(message))
 
 
 def _add_command(command: Command, parsers: Any) -> None:
@@ -79,5 +92,9 @@ def _add_command(command: Command, parsers: Any) -> None:
     parser.set_defaults(command=command)
     for names, options in command.arguments:
         parser.add_argument(*names, **options)
+    if command.reads != ():
+        study = parser.add_mutually_exclusive_group()
+        for names, options in STUDY:
+            study.add_argument(*names, **options)
     if command.has_json:
         parser.add_argument("--json", action="store_true", help="print the result as JSON")

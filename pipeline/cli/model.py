@@ -5,9 +5,9 @@ from contextlib import nullcontext
 
 from models.training.distributed import is_first_process
 from pipeline.artifacts.lock import study_lock
-from pipeline.cli.context import open_project, print_result
+from pipeline.cli.context import adapted, open_project, print_result
 from pipeline.core.asset_graph import rematerialize_command
-from pipeline.evaluation.scoring import score_shard
+from pipeline.evaluation.score_files import score_shard
 from pipeline.steps.model import fit_model
 
 
@@ -21,7 +21,7 @@ def train(*, json: bool) -> int:
     hypervolume = trained.front.hypervolume
     line = (
         f"best epoch {trained.best_epoch}, validation hypervolume {hypervolume:.4f}; "
-        f"next: {rematerialize_command('preference_scores')}"
+        f"next: {adapted(rematerialize_command('preference_scores'))}"
     )
     if json and not is_first_process():
         return 0

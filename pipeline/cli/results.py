@@ -7,79 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import reference
-from pipeline.artifacts.storage import REPORT, find_project_root, read_json
+from pipeline.artifacts.project_root import find_project_root
+from pipeline.artifacts.storage import REPORT
 from pipeline.cli.context import open_project, print_result
 from pipeline.core.errors import StudyError
-from pipeline.inference.counts.columns import CountsOptions
-from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
-from pipeline.inference.meta.pool_studies import pool_studies
+from pipeline.core.labels import counted
 from pipeline.reporting.comparison.build import build_comparison
+from pipeline.reporting.export import TableFormat, write_tables
 from pipeline.reporting.render import write_comparison
-from pipeline.reporting.report import build_counts_report, write_new_report
-from pipeline.reporting.text.advice import advice_sentence
-from pipeline.reporting.text.confounding import direction_sentence
-from pipeline.reporting.text.pooled_table import pooled_lines
-from pipeline.reporting.text.read_as import read_as_sentences
-from pipeline.reporting.text.reasons import limitation_sentences
-from pipeline.reporting.text.summary import answer_sentence, exploratory_sentence
-from pipeline.results.reader import REPORT_FILE, read_studies
+from pipeline.reporting.tables import report_tables
+from pipeline.reporting.text.message import answer_lines, message_lines
+from pipeline.results.reader import REPORT_FILE, find_report, read_report, read_studies
 from pipeline.results.serialization import to_dict
-from pipeline.study import AdviceConfig, XReference
 
 
-def fit(  # noqa: PLR0913 - the options of the command
-    *,
-    counts: Path,
-    json: bool,
-    report: Path | None,
-    level: float,
-    hypothesis: list[str],
-    control: str | None,
-    margin: float | None,
-    metric: list[str],
-    one_trial_per_user: bool,
-    error_correlation: float,
-    x_reference: str,
-    **columns: str | None,
-) -> int:
-    """Fit hypotheses to a table of group counts."""
-    declared = [parse_hypothesis(text, number) for number, text in enumerate(hypothesis, start=1)]
-    advice = AdviceConfig(control=control, margin=margin)
-    options = CountsOptions(
-        columns={ours: theirs for ours, theirs in columns.items() if theirs},
-        metrics=tuple(metric),
-        one_trial_per_user=one_trial_per_user,
-        error_correlation=error_correlation,
-    )
-    found = fit_counts(
-        counts,
-        declared,
-        level=level,
-        seed=0,
-        advice=advice,
-        options=options,
-        x_reference=XReference(x_reference),
-    )
-    limitations = limitation_sentences(found.limitations)
-    page = write_new_report(build_counts_report(found, counts), report) if report else None
-    answers = [answer_sentence(result, found.cutoff) for result in found.hypotheses]
-    if not answers:
-        answers = [exploratory_sentence(one, found.cutoff) for one in found.metric_ranking]
-    answers += [direction_sentence(one, found.cutoff) for one in found.shared_directions]
-    answers += [advice_sentence(one) for one in found.advice]
-    read_as = read_as_sentences(found.read_as)
-    written = [f"report: {page}"] if page else []
-    return print_result(to_dict(found), [*read_as, *answers, *limitations, *written], json=json)
-
-
-def meta_analysis(*, reports: list[Path], gain: float | None, json: bool, level: float) -> int:
-    """Pool the slopes of several studies."""
-    found = pool_studies(reports, level=level, gain=gain)
-    return print_result(to_dict(found), pooled_lines(found.hypotheses), json=json)
-
-
-def report(*, show: bool, json: bool) -> int:
-    """Print the path of the report, or open it."""
+def report(*, show: bool, summary: bool, json: bool) -> int:
+    """Print the path of the report or its five lines, or open it."""
     _, paths = open_project()
     page = paths.require(REPORT, "index.html")
     found: dict[str, Any] = {}
@@ -87,8 +30,12 @@ def report(*, show: bool, json: bool) -> int:
         data, markdown = paths.require(REPORT, REPORT_FILE), paths.require(REPORT, "report.md")
         files = {"page": page, "markdown": markdown, "data": data}
         found = {name: str(file.relative_to(paths.root)) for name, file in files.items()}
-        found["summary"] = read_json(data)["summary"]
-    print_result(found, [f"report: {page.relative_to(paths.root)}"], json=json)
+        found["summary"] = answer_lines(read_report(data))
+    lines = [f"report: {page.relative_to(paths.root)}"]
+    if summary:
+        lines = list(message_lines(read_report(paths.require(REPORT, REPORT_FILE)), str(page)))
+        found["message"] = lines
+    print_result(found, lines, json=json)
     if show and not webbrowser.open(page.as_uri()):
         msg = f"no browser found on this machine; open {page} in yours"
         raise StudyError(msg)
@@ -98,7 +45,7 @@ def report(*, show: bool, json: bool) -> int:
 def verify(*, json: bool) -> int:
     """Compare the study with its pins and reference results; returns 1 if they differ."""
     study, paths = open_project()
-    result = reference.verify(paths, study.dataset.path)
+    result = reference.verify(study, paths)
     by_label = {
         "identical to the pin": result.identical,
         "DIFFERENT from the pin": result.different,
@@ -119,8 +66,8 @@ def verify(*, json: bool) -> int:
 
 def update_reference(*, json: bool) -> int:
     """Replace the reference results with those of the study."""
-    _, paths = open_project()
-    folder = reference.update_reference(paths).relative_to(paths.root)
+    study, paths = open_project()
+    folder = reference.update_reference(study, paths).relative_to(paths.root)
     line = f"reference results written to {folder}; commit them with dvc.lock"
     return print_result({"folder": str(folder)}, [line], json=json)
 
@@ -138,6 +85,19 @@ def compare(*, studies: list[str], out: Path | None, json: bool, level: float) -
         {"page": str(page), **to_dict(comparison)},
         [*comparison.summary, *warnings, f"comparison: {page}"],
         json=json,
+    )
+
+
+def export(*, report: str | None, out: Path, formats: list[TableFormat], json: bool) -> int:
+    """Write the tables of a report as CSV, parquet and a workbook."""
+    _, paths = open_project() if report is None else (None, None)
+    source = paths.require(REPORT, REPORT_FILE) if paths else find_report(report or "")
+    tables = report_tables(read_report(source))
+    files = write_tables(tables, out, formats or list(TableFormat), source)
+    rows = [f"{name}: {counted(frame.height, 'row')}" for name, frame in tables.items()]
+    found = {"folder": str(out), "files": [file.name for file in files]}
+    return print_result(
+        found, [*rows, f"exported {counted(len(files), 'file')} to {out}"], json=json
     )
 
 

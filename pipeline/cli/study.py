@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,17 +15,28 @@ from typing import Any
 
 from orjson import dumps
 
-from models.progress import progress_bar
-from pipeline.artifacts.storage import REPORT, StudyPaths, find_project_root, read_json
-from pipeline.cli.context import print_result
-from pipeline.cli.main import print_error
-from pipeline.core.asset_graph import ASSET_GRAPH, EVERYTHING
+from models.progress import SECONDS_BETWEEN_LINES, progress_bar
+from pipeline.artifacts.project import ONLY_VARIABLE, PARAMS_VARIABLE, StudyFile
+from pipeline.artifacts.storage import REPORT, StudyPaths
+from pipeline.cli.context import echo_progress, print_result, study_file
+from pipeline.cli.main import INTERRUPTED, print_error
+from pipeline.core.asset_graph import (
+    ASSET_GRAPH,
+    EVERYTHING,
+    downstream_selection,
+    report_assets,
+    resource_key,
+    study_selection,
+)
 from pipeline.core.errors import StudyError
-from pipeline.study import PARAMS_FILE, load_study, parse_yaml
+from pipeline.reporting.text.message import answer_lines
+from pipeline.results.reader import REPORT_FILE, read_report
+from pipeline.steps.duration import RUN_TAKES
+from pipeline.study import SECTIONS, parse_yaml
 
 _LINE = re.compile(r" - (?P<level>[A-Z]+) - \S+ - [0-9a-f-]{36} - (?P<message>.*)$")
-_ASSET = re.compile(r"^(?P<asset>\w+) - (?P<message>.*)$")
-_DONE = re.compile(r"^done in (?P<seconds>[\d.]+) s$")
+_ASSET = re.compile(r"^(?:[a-z0-9_]+__)?(?P<asset>[a-z]\w*) - (?P<message>.*)$")
+_DONE = re.compile(r"^done in (?P<seconds>[\d.]+) s(; (?P<left>.* left))?$")
 _FAILURE = re.compile(r"^\S*\bFailure: (?P<message>.*)$")
 _KEPT_LINES = 40
 
@@ -35,23 +47,36 @@ class RunProgress:
 
     Attributes:
         status: The current step.
+        asset: The current asset; None before the first.
+        is_announced: Whether the command has said how long the run takes.
+        left: How long the rest takes; empty if unknown.
         seconds: The duration of each finished asset.
         failures: Error messages of Paretoscope.
+        warnings: Its warnings, such as that the study waits for another process.
         lines: The last lines, printed for an unexpected error.
     """
 
     status: str = "loading the asset graph"
+    asset: str | None = None
+    is_announced: bool = False
+    left: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     _in_failure: bool = False
+
+    @property
+    def announces(self) -> bool:
+        """Whether the status is how long the run takes."""
+        return self.status.startswith(RUN_TAKES)
 
     def parse_line(self, line: str) -> None:
         """Parse one line of the log."""
         self.lines = [*self.lines, line][-_KEPT_LINES:]
         if found := _LINE.search(line):
             self._in_failure = False
-            self._parse_event(found["message"])
+            self._parse_event(found["message"], found["level"])
         elif found := _FAILURE.match(line):
             self.failures.append(found["message"])
             self._in_failure = True
@@ -60,30 +85,63 @@ class RunProgress:
         else:
             self._in_failure = False
 
-    def _parse_event(self, message: str) -> None:
+    def _parse_event(self, message: str, level: str) -> None:
         found = _ASSET.match(message)
         if found is None:
             return
         asset, message = found["asset"], found["message"]
+        if asset in ASSET_GRAPH:
+            self.asset = asset
+        if level == "WARNING":
+            self.warnings.append(message)
         if done := _DONE.match(message):
             self.seconds[asset] = float(done["seconds"])
-            self.status = f"{asset} is done"
-        else:
-            self.status = f"{asset}: {message}"
+            self.left = done["left"] or ""
+        self.status = message if message.startswith(RUN_TAKES) else f"{asset}: {message}"
 
 
-def study(*, select: str, overrides: list[tuple[str, str]], verbose: bool, json: bool) -> int:
-    """Materialise the selected assets; returns Dagster's exit code."""
-    root = find_project_root()
+def study(
+    *,
+    select: str,
+    overrides: list[tuple[str, str]],
+    verbose: bool,
+    json: bool,
+    is_announced: bool = False,
+) -> int:
+    """Materialise the selected assets; returns Dagster's exit code.
+
+    With ``is_announced`` the caller has said how long it will take.
+    """
+    file = study_file()
     overrides_by_key = {key: _value(key, text) for key, text in overrides}
-    paths = StudyPaths.of(load_study(root / PARAMS_FILE, overrides_by_key), root)
-    run, started = RunProgress(), time.perf_counter()
-    status = _follow(_command(select, overrides_by_key), root, run, select=select, verbose=verbose)
+    # the run itself checks the sections that other selections touch
+    is_everything = select == EVERYTHING
+    parameters, paths = file.load(overrides_by_key, SECTIONS if is_everything else ())
+    run, started = RunProgress(is_announced=is_announced), time.perf_counter()
+    command = _command(file, select, overrides_by_key)
+    total = len(report_assets(trains=parameters.trains)) if is_everything else None
+    try:
+        status = _follow(command, file, run, total=total, verbose=verbose)
+    except KeyboardInterrupt:
+        print_error("study", _interruption(run, select, overrides))
+        return INTERRUPTED
     if status and not verbose:
         print_error("study", "\n".join(dict.fromkeys(run.failures) or run.lines))
     result = _summary(status, run, paths) | {"seconds": round(time.perf_counter() - started, 1)}
     print_result(result, [] if status else _lines(result), json=json)
     return status
+
+
+def _interruption(run: RunProgress, select: str, overrides: list[tuple[str, str]]) -> str:
+    """What a run that Ctrl-C has ended says, with the command that continues it."""
+    if run.asset is None:
+        return "interrupted before the first asset; run it again"
+    rest = downstream_selection(run.asset) if select == EVERYTHING else select
+    changed = "".join(f" --set {shlex.quote(f'{key}={text}')}" for key, text in overrides)
+    return (
+        f"interrupted in {run.asset}; finished artifacts are kept. Go on with: paretoscope study "
+        f"--select '{rest}'{changed}"
+    )
 
 
 def _value(key: str, text: str) -> Any:
@@ -94,11 +152,12 @@ def _value(key: str, text: str) -> Any:
         raise StudyError(msg) from error
 
 
-def _command(select: str, changed: dict[str, Any]) -> list[str]:
+def _command(file: StudyFile, select: str, changed: dict[str, Any]) -> list[str]:
     child = [sys.executable, "-m", "pipeline.cli.dagster_child"]
-    command = [*child, "asset", "materialize", "--select", select]
+    selection = study_selection(select, file.prefix)
+    command = [*child, "asset", "materialize", "--select", selection]
     if changed:
-        resource = {"study": {"config": {"overrides": changed}}}
+        resource = {resource_key(file.prefix): {"config": {"overrides": changed}}}
         command += ["--config-json", dumps({"resources": resource}).decode()]
     return command
 
@@ -113,15 +172,18 @@ def environment(root: Path) -> dict[str, str]:
         "DVC_NO_ANALYTICS": "1",
         "GX_ANALYTICS_ENABLED": "false",
     }
-    return defaults | os.environ | {"PYTHONUNBUFFERED": "1"}
+    # the project's .env refers to its folder as PWD
+    return defaults | os.environ | {"PYTHONUNBUFFERED": "1", "PWD": str(root)}
 
 
-def _follow(command: list[str], root: Path, run: RunProgress, *, select: str, verbose: bool) -> int:
-    """Run Dagster and parse its log until it ends; returns its exit code."""
+def _follow(
+    command: list[str], file: StudyFile, run: RunProgress, *, total: int | None, verbose: bool
+) -> int:
+    """Run Dagster on one study and parse its log until it ends; returns its exit code."""
     process = subprocess.Popen(  # noqa: S603 - our own interpreter; the selection is one argument
         command,
-        cwd=root,
-        env=environment(root),
+        cwd=file.root,
+        env=environment(file.root) | {PARAMS_VARIABLE: str(file.path), ONLY_VARIABLE: "1"},
         stdin=subprocess.PIPE,  # closes with this process, which ends Dagster
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -137,15 +199,28 @@ def _follow(command: list[str], root: Path, run: RunProgress, *, select: str, ve
                 sys.stderr.write(f"{line}\n")
                 run.parse_line(line)
         else:
-            _show_progress(lines, run, total=len(ASSET_GRAPH) if select == EVERYTHING else None)
+            _show_progress(lines, run, total=total)
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
 def _show_progress(lines: Iterable[str], run: RunProgress, *, total: int | None) -> None:
+    """Show a bar on a terminal; elsewhere print a line per asset, and one now and then."""
+    is_plain, printed = not sys.stderr.isatty(), time.monotonic()
     with progress_bar(run.status) as update:
         for line in lines:
+            warned, done, status = len(run.warnings), len(run.seconds), run.status
             run.parse_line(line)
-            update(len(run.seconds), total, run.status)
+            for warning in run.warnings[warned:]:
+                print_error("study", warning)
+            if run.announces and not run.is_announced:
+                echo_progress(run.status)
+                run.is_announced = True
+            is_due = len(run.seconds) > done or time.monotonic() - printed > SECONDS_BETWEEN_LINES
+            is_new = run.status != status and not run.announces
+            if is_plain and is_due and is_new:
+                echo_progress(run.status)
+                printed = time.monotonic()
+            update(len(run.seconds) / total if total else None, run.status, run.left)
 
 
 @contextmanager
@@ -159,7 +234,7 @@ def _terminated_with(process: "subprocess.Popen[str]") -> Iterator[None]:
 
 
 def _summary(status: int, run: RunProgress, paths: StudyPaths) -> dict[str, Any]:
-    page, data = (paths.artifact(REPORT, name) for name in ("index.html", "report.json"))
+    page = paths.artifact(REPORT, "index.html")
     has_report = not status and "regression_report" in run.seconds
     return {
         "status": status,
@@ -167,7 +242,7 @@ def _summary(status: int, run: RunProgress, paths: StudyPaths) -> dict[str, Any]
         "assets": run.seconds,
         "failures": list(dict.fromkeys(run.failures)),
         "report": str(page.relative_to(paths.root)) if has_report else None,
-        "summary": read_json(data)["summary"] if has_report else [],
+        "summary": answer_lines(read_report(page.with_name(REPORT_FILE))) if has_report else [],
     }
 
 

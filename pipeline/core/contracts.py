@@ -52,6 +52,7 @@ class Metric(StrEnum):
     SHORT_SESSION_RECALL = "short_session_recall"
     CLICK_LOSS = "click_loss"
     ORDER_LOSS = "order_loss"
+    SCORE_UNIFORMITY = "score_uniformity"
     CATALOGUE_COVERAGE = "catalogue_coverage"
     GINI_INDEX = "gini_index"
     POPULARITY_PERCENTILE = "popularity_percentile"
@@ -63,12 +64,17 @@ class Metric(StrEnum):
     @property
     def higher_is_better(self) -> bool:
         """The metric's direction; lower popularity and Gini mean broader use of the catalogue."""
-        return self.has_cutoff and self not in {Metric.GINI_INDEX, Metric.POPULARITY_PERCENTILE}
+        return self not in {
+            Metric.CLICK_LOSS,
+            Metric.ORDER_LOSS,
+            Metric.GINI_INDEX,
+            Metric.POPULARITY_PERCENTILE,
+        }
 
     @property
     def has_cutoff(self) -> bool:
         """Whether the metric is computed at a cutoff k."""
-        return self not in {Metric.CLICK_LOSS, Metric.ORDER_LOSS}
+        return self not in {Metric.CLICK_LOSS, Metric.ORDER_LOSS, Metric.SCORE_UNIFORMITY}
 
     @property
     def is_list_metric(self) -> bool:
@@ -124,6 +130,11 @@ class Kpi(StrEnum):
     def needs_revenue(self) -> bool:
         """Whether the log must have revenue."""
         return self in {Kpi.REVENUE_PER_IMPRESSION, Kpi.REVENUE_PER_USER}
+
+    @property
+    def needs_orders(self) -> bool:
+        """Whether the log must have orders."""
+        return self not in {Kpi.CTR, Kpi.CLICKS_PER_USER}
 
 
 EVENTS = Contract(
@@ -212,6 +223,7 @@ TARGET_SCORES = Contract(
         "ordered": pl.Boolean,
         "rank": pl.Int64,
         "click_loss": pl.Float64,
+        "uniformity": pl.Float64,
         "order_loss": pl.Float64,
     },
 )
@@ -269,19 +281,6 @@ OFFLINE_METRIC_REPLICATES = Contract(
 )
 """Replicate r of every row (of ``evaluation.bootstrap``) is computed on the same sessions, so the
 joint error distribution of several metrics is known. Ratio metrics only."""
-
-PARETO_FRONT = Contract(
-    name="pareto_front",
-    row="one preference as a point in metric space",
-    columns={
-        "preference_id": pl.String,
-        "preference": pl.List(pl.Float64),
-        "recall": pl.Float64,
-        "order_density": pl.Float64,
-        "recall_order_density": pl.Float64,
-        "dominated": pl.Boolean,
-    },
-)
 
 IMPRESSIONS = Contract(
     name="impressions",

@@ -11,6 +11,7 @@ METRIC_LABELS = {
     "short_session_recall": "short-session recall@{k}",
     "click_loss": "click loss",
     "order_loss": "order loss",
+    "score_uniformity": "score uniformity",
     "catalogue_coverage": "catalogue coverage@{k}",
     "gini_index": "Gini index@{k}",
     "popularity_percentile": "popularity percentile@{k}",
@@ -44,3 +45,8 @@ def metric_label(metric: str, cutoff: int | None) -> str:
         return metric
     k = extra or cutoff
     return METRIC_LABELS[name].replace("@{k}", f"@{k}" if k else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, whose plural ends in s: ``1 file``, ``1,234 files``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -18,11 +18,11 @@ from typing import Any
 import polars as pl
 
 from pipeline.core.errors import DataError
+from pipeline.core.file_content import HEAD_BYTES, foreign_content
 
 Cell = Any
 """A string of a text file; a string, number, boolean or None of a typed one."""
 
-MOST_ROWS = 10_000
 MOST_COLUMNS = 5_000
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
@@ -53,6 +53,8 @@ class ReadAs(StrEnum):
     DUPLICATE_IGNORED = "duplicate_ignored"
     UNCERTAINTY_IGNORED = "uncertainty_ignored"
     UNSELECTED_IGNORED = "unselected_ignored"
+    SHARE_OF_USERS = "share_of_users"
+    INDEPENDENT_TRIALS = "independent_trials"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,22 @@ class ReadNote:
     kind: ReadAs
     columns: tuple[str, ...] = ()
     value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What one row of a table is, for messages, and how many there may be."""
+
+    one_per: str
+    most: int
+    instead: str = ""
+
+
+GROUPS = Rows(
+    one_per="test group",
+    most=10_000,
+    instead=" and a few columns (a log of single events is read by paretoscope ingest)",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,18 +108,18 @@ class CellTable:
         return len(next(iter(self.columns.values())))
 
 
-def table_of_frame(frame: pl.DataFrame, name: str) -> CellTable:
+def table_of_frame(frame: pl.DataFrame, name: str, rows: Rows = GROUPS) -> CellTable:
     """The cells of a frame; raises :class:`DataError` if it is empty or too large."""
-    _check_size(name, frame.height, frame.width)
-    return _table(name, [(column, frame[column].to_list()) for column in frame.columns])
+    _check_size(name, frame.height, frame.width, rows)
+    return _table(name, [(column, frame[column].to_list()) for column in frame.columns], rows)
 
 
-def read_table(path: Path) -> CellTable:
+def read_table(path: Path, rows: Rows = GROUPS) -> CellTable:
     """Read a file; its name is taken literally, and ``.gz`` is decompressed.
 
     Raises:
-        DataError: if the file cannot be read, is not a table, or has more than
-            :data:`MOST_ROWS` rows or :data:`MOST_COLUMNS` columns.
+        DataError: if the file cannot be read, is not a table, or has too many rows, or more than
+            :data:`MOST_COLUMNS` columns.
     """
     try:
         content = _content(path)
@@ -113,11 +131,11 @@ def read_table(path: Path) -> CellTable:
         msg = f"{path} is a spreadsheet; save the sheet as CSV (UTF-8) and pass that file"
         raise DataError(msg)
     if kind == ".parquet" or content[:4] == b"PAR1":
-        return _read_parquet(content, str(path))
+        return _read_parquet(content, str(path), rows)
     text, notes = _decode(content, str(path))
     if kind in {".json", ".jsonl", ".ndjson"}:
-        return _read_json(text, str(path), lines=kind != ".json")
-    return _read_delimited(text, str(path), notes)
+        return _read_json(text, str(path), rows, lines=kind != ".json")
+    return _read_delimited(text, str(path), rows, notes)
 
 
 def _content(path: Path) -> bytes:
@@ -130,14 +148,14 @@ def _suffix(path: Path) -> str:
     return next((name for name in reversed(names) if name != ".gz"), "")
 
 
-def _read_parquet(content: bytes, name: str) -> CellTable:
+def _read_parquet(content: bytes, name: str, rows: Rows) -> CellTable:
     try:
         frame = pl.read_parquet(io.BytesIO(content))
     except (pl.exceptions.PolarsError, OSError) as error:
         problem = str(error).strip().partition("\n")[0]
         msg = f"{name} is not valid parquet: {problem}; {_EXPECTED}"
         raise DataError(msg) from error
-    return table_of_frame(frame, name)
+    return table_of_frame(frame, name, rows)
 
 
 def _decode(content: bytes, name: str) -> tuple[str, list[ReadNote]]:
@@ -146,29 +164,37 @@ def _decode(content: bytes, name: str) -> tuple[str, list[ReadNote]]:
     try:
         text = content.decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
-        msg = f"{name} is not UTF-8: {error.reason} at byte {error.start}; save it as CSV UTF-8"
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = f"byte 0x{content[error.start]:02x}"
+        what = foreign_content(content[:HEAD_BYTES]) or f"line {line} has the {byte}"
+        msg = f"{name} is not UTF-8: {what}; save it as CSV UTF-8"
         raise DataError(msg) from error
-    if "\0" in text:
-        msg = f"{name} contains zero bytes; save it as CSV UTF-8"
+    if "\0" in text or _is_page(content):
+        what = foreign_content(content[:HEAD_BYTES]) or "it contains zero bytes"
+        msg = f"{name} is not a table: {what}; {_EXPECTED}"
         raise DataError(msg)
     notes = [ReadNote(kind=ReadAs.ENCODING, value="UTF-16")] if encoding == "utf-16" else []
     return text, notes
 
 
-def _read_delimited(text: str, name: str, notes: list[ReadNote]) -> CellTable:
+def _is_page(content: bytes) -> bool:
+    return content.lstrip()[:1] == b"<" and foreign_content(content[:HEAD_BYTES]) is not None
+
+
+def _read_delimited(text: str, name: str, kind: Rows, notes: list[ReadNote]) -> CellTable:
     first, _, rest = text.partition("\n")
     declared = first.strip().strip('"').lower()
     if declared.startswith("sep=") and len(declared) == len("sep=,"):  # a hint of Excel's
         text = rest
     separator = _separator(text, name)
-    rows = _rows(text, separator, name)
+    rows = _rows(text, separator, name, kind)
     if separator != ",":
         notes.append(ReadNote(kind=ReadAs.SEPARATOR, value=_SEPARATORS[separator]))
     full = [row for row in rows[1:] if any(row)]
     if blank := sum(1 for row in rows[1:] if not any(row) and len(row) > 1):
         notes.append(ReadNote(kind=ReadAs.EMPTY_ROWS, value=str(blank)))
-    _check_size(name, len(full), len(rows[0]))
-    header = _header(rows[0], full, name)
+    _check_size(name, len(full), len(rows[0]), kind)
+    header = _header(rows[0], full)
     for number, row in enumerate(full, start=1):
         if len(row) != len(header):
             msg = (
@@ -177,7 +203,7 @@ def _read_delimited(text: str, name: str, notes: list[ReadNote]) -> CellTable:
             )
             raise DataError(msg)
     cells = [[row[at] for row in full] for at in range(len(header))]
-    table = _table(name, list(zip(header, cells, strict=True)))
+    table = _table(name, list(zip(header, cells, strict=True)), kind)
     return CellTable(name=name, columns=table.columns, notes=(*notes, *table.notes))
 
 
@@ -191,14 +217,14 @@ def _separator(text: str, name: str) -> str:
     return max(fields, key=lambda one: fields[one])
 
 
-def _rows(text: str, separator: str, name: str) -> list[list[str]]:
+def _rows(text: str, separator: str, name: str, kind: Rows) -> list[list[str]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     rows: list[list[str]] = []
     try:
         for row in reader:
             if row and (rows or any(map(str.strip, row))):
                 rows.append([field.strip() for field in row])
-            if len(rows) > MOST_ROWS + 1:
+            if len(rows) > kind.most + 1:
                 break
     except csv.Error as error:
         msg = f"{name} is not valid CSV: line {reader.line_num}: {error}; {_EXPECTED}"
@@ -206,18 +232,15 @@ def _rows(text: str, separator: str, name: str) -> list[list[str]]:
     return rows
 
 
-def _header(names: list[str], rows: list[list[str]], name: str) -> list[str]:
+def _header(names: list[str], rows: list[list[str]]) -> list[str]:
     """The header, as wide as the rows: trailing separators make empty fields on either side."""
-    if not rows:
-        msg = f"{name}: the table has no rows; expected one per test group"
-        raise DataError(msg)
     wider = max(len(row) for row in rows) - len(names)
     if wider > 0 and not any(any(row[len(names) :]) for row in rows):
         return [*names, *[""] * wider]
     return names
 
 
-def _read_json(text: str, name: str, *, lines: bool) -> CellTable:
+def _read_json(text: str, name: str, kind: Rows, *, lines: bool) -> CellTable:
     try:
         value: Any = (
             [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -230,30 +253,27 @@ def _read_json(text: str, name: str, *, lines: bool) -> CellTable:
     if isinstance(value, dict) and value and all(isinstance(one, list) for one in value.values()):
         by_name: dict[str, list[Cell]] = value
         if len({len(cells) for cells in by_name.values()}) == 1:
-            return _table(name, list(by_name.items()))
+            return _table(name, list(by_name.items()), kind)
     if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
-        msg = f"{name}: expected an array of objects, one per test group"
+        msg = f"{name}: expected an array of objects, one per {kind.one_per}"
         raise DataError(msg)
     rows: list[dict[str, Cell]] = value
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    _check_size(name, len(rows), len(columns))
-    return _table(name, [(column, [row.get(column) for row in rows]) for column in columns])
+    _check_size(name, len(rows), len(columns), kind)
+    return _table(name, [(column, [row.get(column) for row in rows]) for column in columns], kind)
 
 
-def _check_size(name: str, rows: int, columns: int) -> None:
-    if rows > MOST_ROWS or columns > MOST_COLUMNS:
-        msg = (
-            f"{name} has {f'more than {MOST_ROWS:,} rows' if rows > MOST_ROWS else f'{columns:,} columns'}; "
-            "expected one row per test group and a few columns (a log of single events is read by "
-            "paretoscope ingest)"
-        )
+def _check_size(name: str, rows: int, columns: int, kind: Rows) -> None:
+    if rows > kind.most or columns > MOST_COLUMNS:
+        found = f"more than {kind.most:,} rows" if rows > kind.most else f"{columns:,} columns"
+        msg = f"{name} has {found}; expected one row per {kind.one_per}{kind.instead}"
         raise DataError(msg)
     if not rows:
-        msg = f"{name}: the table has no rows; expected one per test group"
+        msg = f"{name}: the table has no rows; expected one per {kind.one_per}"
         raise DataError(msg)
 
 
-def _table(name: str, columns: list[tuple[str, Sequence[Cell]]]) -> CellTable:
+def _table(name: str, columns: list[tuple[str, Sequence[Cell]]], kind: Rows) -> CellTable:
     """The columns that have a name; of the others those with cells are noted."""
     counts = Counter(column for column, _ in columns if column)
     if twice := [column for column, count in counts.items() if count > 1]:
@@ -265,7 +285,7 @@ def _table(name: str, columns: list[tuple[str, Sequence[Cell]]]) -> CellTable:
     notes = [ReadNote(kind=ReadAs.UNNAMED_COLUMN, value=str(len(unnamed)))] if unnamed else []
     named = {column: cells for column, cells in columns if not _is_unnamed(column)}
     if not named or not len(next(iter(named.values()))):
-        msg = f"{name}: the table has no rows; expected one per test group"
+        msg = f"{name}: the table has no rows; expected one per {kind.one_per}"
         raise DataError(msg)
     return CellTable(name=name, columns=named, notes=tuple(notes))
 

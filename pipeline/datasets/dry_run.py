@@ -12,6 +12,7 @@ from pipeline.core.errors import DataError
 from pipeline.datasets.formats.registry import list_inputs
 from pipeline.datasets.ingest_counts import IngestCounts
 from pipeline.datasets.ingest_events import read_events
+from pipeline.datasets.lost_zeros import find_lost_zeros
 from pipeline.datasets.remedies import Kind
 from pipeline.study import DatasetConfig
 
@@ -29,6 +30,7 @@ class DataInspection:
         items: Number of items.
         examples: The first events.
         rejected: The kinds of rejected rows, most frequent first.
+        warnings: What is odd without being wrong.
         refusal: Why ingestion would refuse the data, and what to set; None if it would not.
     """
 
@@ -38,6 +40,7 @@ class DataInspection:
     items: int
     examples: pl.DataFrame
     rejected: tuple[Kind, ...]
+    warnings: tuple[str, ...]
     refusal: str | None
 
 
@@ -53,6 +56,7 @@ def inspect_data(
     with tempfile.TemporaryDirectory(prefix="paretoscope-") as folder:
         counts = read_events(dataset, path, Path(folder), max_rejected_share=1.0)
         events = pl.scan_parquet(Path(folder) / "events.parquet", glob=False)
+        warnings = tuple(find_lost_zeros(Path(folder) / "events.parquet"))
         items = events.select(pl.col("item").n_unique()).collect().item()
         examples = events.sort("file", "ts").head(_ROWS_SHOWN).collect()
     words = {word: kind.value if kind else None for word, kind in first.event_types.items()}
@@ -63,6 +67,7 @@ def inspect_data(
         items=items,
         examples=examples,
         rejected=tuple(counts.by_size()),
+        warnings=warnings,
         refusal=_refusal(counts, dataset, max_rejected_share),
     )
 

@@ -1,6 +1,7 @@
 """Counts of ingested and rejected rows, and the limits they must keep."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ import polars as pl
 
 from pipeline.core.contracts import EVENT_TYPE, REJECTED, EventType
 from pipeline.core.errors import DataError
+from pipeline.core.labels import counted
 from pipeline.datasets.raw_rows import DELIBERATE, Reason
 from pipeline.datasets.remedies import Kind, remedies
 from pipeline.datasets.revenue import PER_UNIT
@@ -19,6 +21,9 @@ _DELIBERATE = [reason.value for reason in DELIBERATE]
 _EARLY_ROWS = 10_000
 _EARLY_REJECTED_SHARE = 0.5
 """If more than this share of the rows read so far is rejected, ingestion stops early."""
+
+_COPY_SHARE = 0.9
+"""A file with more duplicates than this share of its events is a copy."""
 
 _KEPT_ROWS = 10_000
 """Rejected rows that a refusal shows."""
@@ -47,9 +52,11 @@ class IngestCounts:
         config: Its format and columns, for the remedies in messages; None for none.
         kinds: Rejected rows by reason and field.
         faulty_rows: The first rejected rows that count as faults.
+        foreign: What each file is that is not text, and what to do.
         read: Events by type, duplicates included.
         event_types: Events by type, as written.
         files: Events of each file, duplicates included.
+        duplicates: Duplicates of each file.
         events: Events, as written.
         sessions: Their sessions.
         first_ts: Time of the earliest one; None without events.
@@ -66,8 +73,10 @@ class IngestCounts:
     kinds: dict[tuple[str, str | None], Kind] = field(default_factory=dict)
     faulty_rows: list[pl.DataFrame] = field(default_factory=list)
     read: Counter[str] = field(default_factory=Counter)
+    foreign: Mapping[str, str] = field(default_factory=dict[str, str])
     event_types: Counter[str] = field(default_factory=Counter)
     files: dict[str, int] = field(default_factory=dict)
+    duplicates: Counter[str] = field(default_factory=Counter)
     events: int = 0
     sessions: int = 0
     first_ts: int | None = None
@@ -112,6 +121,8 @@ class IngestCounts:
         ):
             kind = self.kinds.setdefault((reason, column), Kind(Reason(reason), column, *example))
             kind.rows += n
+        repeated = rejected.filter(pl.col("reason") == Reason.DUPLICATE.value)["source"]
+        self.duplicates.update(repeated.to_list())
         kept = sum(frame.height for frame in self.faulty_rows)
         if kept < _KEPT_ROWS:
             faulty = rejected.filter(~pl.col("reason").is_in(_DELIBERATE))
@@ -142,8 +153,8 @@ class IngestCounts:
         faulty = self._faulty()
         if not self.events:
             msg = (
-                f"{self.dataset} has no usable event ({self._reasons()}); is dataset.format right?"
-                f"{self._remedies()}"
+                f"{self.dataset} has no usable event ({self._reasons()}).{self._remedies()} Check "
+                "dataset.format"
             )
             raise RefusedDataError(msg, self.rejected_rows())
         total = self.events + faulty
@@ -233,13 +244,25 @@ class IngestCounts:
     def _reasons(self) -> str:
         """The reasons that count, each with its count and where it occurred first."""
         texts = [str(kind) for kind in self.by_size() if kind.reason not in DELIBERATE]
+        if not texts and self.reasons:
+            return f"{counted(self.reasons.total(), 'row')}, all of event types that are not used"
         return "; ".join(texts) or "no rows at all"
 
     def _remedies(self) -> str:
         """What to set, from the rows that were rejected."""
         faults = [kind for kind in self.by_size() if kind.reason not in DELIBERATE]
         found = remedies(faults, self.rejected_rows(), self.config) if self.config else []
-        return "".join(f" {remedy}." for remedy in found)
+        foreign = [f"{file}: {what}" for file, what in self.foreign.items()]
+        copies = [f"{file} repeats other files: remove the copy" for file in self._copies()]
+        return "".join(f" {remedy}." for remedy in (*foreign, *copies, *found))
+
+    def _copies(self) -> list[str]:
+        """Files whose events nearly all repeat those of other files."""
+        return [
+            file
+            for file, n in self.duplicates.items()
+            if len(self.files) > 1 and n > _COPY_SHARE * self.files[file]
+        ]
 
 
 def _by_type(events: pl.DataFrame) -> dict[str, int]:

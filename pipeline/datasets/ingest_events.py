@@ -5,9 +5,10 @@ sorted, deduplicated and written. Memory holds a few pieces, events up to a limi
 spill to disk) and one partition per core.
 """
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,17 +19,21 @@ from models.progress import track
 from pipeline.artifacts.storage import write_json
 from pipeline.core.contracts import EVENTS, PRICED_EVENTS, REJECTED
 from pipeline.core.errors import DataError
+from pipeline.core.file_content import HEAD_BYTES, foreign_content
 from pipeline.core.frame_contract import Contract
 from pipeline.datasets.formats.registry import list_inputs
 from pipeline.datasets.ingest_counts import IngestCounts
 from pipeline.datasets.io.blocks import BLOCK_BYTES
-from pipeline.datasets.io.files import is_compressed
+from pipeline.datasets.io.files import is_compressed, open_stream
 from pipeline.datasets.io.parquet_writer import TableWriter
 from pipeline.datasets.io.thread_map import ordered_thread_map
+from pipeline.datasets.lost_zeros import find_lost_zeros
 from pipeline.datasets.partition_sort import Partitions, duplicate_mask, sort_by_time
 from pipeline.datasets.raw_rows import CONTENT_LIMIT, InputFile, Reason, Task, validate_rows
 from pipeline.datasets.sessionize import sessionize_by_inactivity
 from pipeline.study import DatasetConfig, Duplicates
+
+_log = logging.getLogger(__name__)
 
 _EVENTS_BYTES_IN_MEMORY = 512 << 20
 _RAW_BYTES_PER_PARTITION = 128 << 20
@@ -81,7 +86,9 @@ def write_events(
     counts.check()
     if dataset.expected is not None:
         counts.check_expected(dataset.expected)
-    summary = counts.summary()
+    for sentence in find_lost_zeros(folder / "events.parquet"):
+        _log.warning("%s", sentence)
+    summary = counts.summary() | {"has_times": dataset.has_times}
     write_json(folder / "summary.json", summary)
     return summary
 
@@ -99,31 +106,52 @@ def read_events(
     raw_bytes = _raw_bytes(files)
     spill = folder / "spill"
     number = partitions or max(_MIN_PARTITIONS, -(-raw_bytes // _RAW_BYTES_PER_PARTITION))
-    parts = Partitions(number, spill, memory_bytes=_EVENTS_BYTES_IN_MEMORY)
+    parts = Partitions(
+        number, spill, memory_bytes=_EVENTS_BYTES_IN_MEMORY, contract=_contract(dataset)
+    )
     sources = [file.path.name for file in files]
     counts = IngestCounts(
         dataset=str(path),
         max_rejected_share=max_rejected_share,
         config=dataset,
         files=dict.fromkeys(sources, 0),
+        foreign=_foreign(files),
     )
     with TableWriter(folder / "rejected.parquet", REJECTED) as rejected:
         # If the data is refused, the threads end before the error leaves this function.
         with closing(ordered_thread_map(_pieces(files))) as pieces:
-            for piece in track(pieces, raw_bytes // BLOCK_BYTES + len(files), "ingesting"):
+            for piece in track(
+                pieces,
+                raw_bytes // BLOCK_BYTES + len(files),
+                "ingesting",
+                unit="rows",
+                size=lambda piece: piece.events.height + piece.rejected.height,
+            ):
                 counts.count_read(piece.source, piece.events, piece.rejected)
                 rejected.write(piece.rejected)
                 parts.add(piece.events.drop("currency", strict=False))
         finish = partial(_finish, dataset=dataset, sources=sources)
         with TableWriter(folder / "events.parquet", _contract(dataset)) as events:
             finished = ordered_thread_map(partial(finish, part) for part in parts.close())
-            for part, duplicates in track(finished, parts.number, "sorting"):
+            for part, duplicates in track(
+                finished, parts.number, "sorting", unit="events", size=lambda one: one[0].height
+            ):
                 counts.count_rejected(duplicates)
                 counts.count_written(part)
                 rejected.write(duplicates)
                 events.write(part)
     shutil.rmtree(spill, ignore_errors=True)
     return counts
+
+
+def _foreign(files: list[InputFile]) -> dict[str, str]:
+    """What the files are that should be text and are not, for a refusal."""
+    found: dict[str, str] = {}
+    for path in (file.path for file in files if file.path.suffix.lower() != ".parquet"):
+        with suppress(OSError, DataError), open_stream(path) as stream:  # reported when it is read
+            if what := foreign_content(stream.read(HEAD_BYTES)):
+                found[path.name] = what
+    return found
 
 
 def _contract(dataset: DatasetConfig) -> Contract:

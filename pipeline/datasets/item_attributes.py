@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.contracts import ITEM_ATTRIBUTES
 from pipeline.core.errors import DataError
+from pipeline.core.file_content import did_you_mean
+from pipeline.core.labels import counted
+from pipeline.datasets.io.table_files import read_table_file
 
 _ATTRIBUTES = ("value", "category", "available_since")
 _SPELLINGS = {
@@ -58,9 +61,7 @@ def _known_attributes(path: Path, catalogue: pl.DataFrame) -> pl.DataFrame:
         raise DataError(_no_match(path, table["item"].drop_nulls(), catalogue["item"]))
     repeated = known.filter(pl.col("item").is_duplicated())["item"].unique().sort()
     if len(repeated):
-        msg = (
-            f"{path} has {len(repeated)} items more than once, such as {repeated[0]}; keep one row"
-        )
+        msg = f"{path} has {counted(len(repeated), 'item')} more than once, such as {repeated[0]}; keep one row"
         raise DataError(msg)
     if "value" in known.columns:
         known = known.with_columns(value=_numbers(path, known))
@@ -79,7 +80,7 @@ def _no_match(path: Path, found: pl.Series, wanted: pl.Series) -> str:
             break
     example = f"such as {found[0]!r}, " if len(found) else ""
     return (
-        f"{path}: 0 of the catalogue's {len(wanted):,} items are in it. It has {len(found):,} items, "
+        f"{path}: 0 of the catalogue's {len(wanted):,} items are in it. It has {counted(len(found), 'item')}, "
         f"{example}and the catalogue has items such as {wanted[0]!r}; {hint}"
     )
 
@@ -91,7 +92,7 @@ def _numbers(path: Path, known: pl.DataFrame) -> pl.Series:
     wrong = known.filter(value.is_null() & (written.str.strip_chars() != ""))
     if wrong.height:
         msg = (
-            f"{path}: {wrong.height} items have a value that is not a number, such as "
+            f"{path}: {counted(wrong.height, 'item')} with a value that is not a number, such as "
             f"{wrong['item'][0]} ({wrong['value'][0]}); expected a decimal number with a point"
         )
         raise DataError(msg)
@@ -149,13 +150,10 @@ _EXPECTED = (
 
 def _read(path: Path) -> pl.DataFrame:
     """The known columns of the file, as strings."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = pl.read_parquet(path, glob=False)
-        else:
-            table = pl.read_csv(path, infer_schema=False, glob=False)
-        columns = ["item", *(name for name in _ATTRIBUTES if name in table.columns)]
-        return table.select(pl.col(columns).cast(pl.String))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        msg = f"cannot read {path}: {error}; {_EXPECTED}"
-        raise DataError(msg) from error
+    table = read_table_file(path, _EXPECTED)
+    if "item" not in table.columns:
+        found = f"{', '.join(table.columns)}{did_you_mean('item', table.columns)}"
+        msg = f"{path} has no column item; found {found}; {_EXPECTED}"
+        raise DataError(msg)
+    columns = ["item", *(name for name in _ATTRIBUTES if name in table.columns)]
+    return table.select(pl.col(columns).cast(pl.String))

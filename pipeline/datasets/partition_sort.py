@@ -14,9 +14,9 @@ from typing import NamedTuple, Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pandas.util import hash_array
 
 from pipeline.core.contracts import EVENTS
+from pipeline.core.frame_contract import Contract
 from pipeline.datasets.session_runs import run_starts
 
 Ints = NDArray[np.int64]
@@ -24,6 +24,8 @@ Ints = NDArray[np.int64]
 
 def hash_of(sessions: pl.Series) -> NDArray[np.uint64]:
     """A 64-bit hash of each session id, the same on every machine."""
+    from pandas.util import hash_array  # noqa: PLC0415 - half a second, which a refusal need not wait for
+
     return hash_array(sessions.to_numpy(), categorize=False)  # pyright: ignore[reportCallIssue]
 
 
@@ -96,12 +98,17 @@ def duplicate_mask(events: pl.DataFrame) -> NDArray[np.bool_]:
 class Partitions:
     """Collects events by range of their session's hash; beyond a limit they spill to disk."""
 
-    def __init__(self, number: int, folder: Path, *, memory_bytes: int) -> None:
-        """Start with ``number`` empty ranges; files go into ``folder``, which the caller removes."""
+    def __init__(
+        self, number: int, folder: Path, *, memory_bytes: int, contract: Contract = EVENTS
+    ) -> None:
+        """Start with ``number`` empty ranges; files go into ``folder``, which the caller removes.
+
+        Without a piece, the partitions have the columns of ``contract``.
+        """
         self.number = number
         self._folder = folder
         self._memory_bytes = memory_bytes
-        self._empty = pl.DataFrame(schema=EVENTS.schema)
+        self._empty = pl.DataFrame(schema=contract.schema)
         self._pieces: list[pl.DataFrame] = []
         self._held_bytes = 0
         self._spills = 0

@@ -4,7 +4,7 @@ Adapters only parse. Whether a value is missing, an event type unknown, a time o
 invalid is decided in one place for all formats, :func:`validate_rows`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -106,7 +106,7 @@ def validate_rows(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Separate valid events from rejected rows; every row is in exactly one of the two.
 
-    Rows whose event type is not used are rejected as such, whatever else they lack.
+    Rows whose event type is unknown or not used are rejected as such, whatever else they lack.
 
     Args:
         rows: The rows.
@@ -121,8 +121,7 @@ def validate_rows(
     word = pl.col("event_type").cast(pl.Enum(list(used)), strict=False)
     meanings = pl.Series(used.values(), dtype=EVENT_TYPE)
     event_type = pl.lit(meanings).gather(word.to_physical())
-    unused = [word for word in event_types if word not in used]
-    rejected = [_parse_errors(rows, unused)]
+    rejected = [_parse_errors(rows, event_types)]
     events, faults = rows.frame, list[tuple[str, pl.Expr]]()
     if "price" in events.columns:
         faults = amount_faults(events, event_type == EventType.ORDER.value)
@@ -130,7 +129,7 @@ def validate_rows(
         _missing(), word.is_null(), ~_in_range(), *(condition for _, condition in faults)
     )
     if faults or not _all_valid(events, word):
-        rejected.append(_rejected(rows, bad, unused, faults, columns or {}))
+        rejected.append(_rejected(rows, bad, event_types, faults, columns or {}))
         events = events.filter(~bad)
     if "price" in events.columns:
         events = events.with_columns(revenue=revenue_of(events, event_type))
@@ -158,18 +157,22 @@ def _all_valid(events: pl.DataFrame, word: pl.Expr) -> bool:
 def _rejected(
     rows: RawRows,
     bad: pl.Expr,
-    unused: list[str],
+    event_types: Mapping[str, EventType | None],
     faults: list[tuple[str, pl.Expr]],
     columns: Mapping[str, str],
 ) -> pl.DataFrame:
     """The bad rows as :data:`REJECTED`, each with the first reason that applies."""
+    unused = [word for word, event_type in event_types.items() if event_type is None]
+    word = pl.col("event_type").cast(pl.String)
+    unknown = ~word.is_in([*event_types, ""])
     rules = [
-        (Reason.UNUSED_EVENT_TYPE, "event_type", pl.col("event_type").is_in(unused)),
+        (Reason.UNUSED_EVENT_TYPE, "event_type", word.is_in(unused)),
+        (Reason.UNKNOWN_EVENT_TYPE, "event_type", unknown),
         *((Reason.MISSING_FIELD, name, _is_missing(name, rows.frame)) for name in FIELDS),
         (Reason.TIME_OUT_OF_RANGE, "ts", ~_in_range()),
         *((Reason.INVALID_AMOUNT, name, condition) for name, condition in faults),
     ]
-    reason, about = pl.lit(Reason.UNKNOWN_EVENT_TYPE.value), pl.lit(_name("event_type", columns))
+    reason = about = pl.lit(None, dtype=pl.String)
     for rule, name, condition in reversed(rules):
         reason = pl.when(condition).then(pl.lit(rule.value)).otherwise(reason)
         about = pl.when(condition).then(pl.lit(_name(name, columns))).otherwise(about)
@@ -207,7 +210,8 @@ def _in_range() -> pl.Expr:
     return pl.col("ts").is_between(EARLIEST_TS, LATEST_TS, closed="left")
 
 
-def _parse_errors(rows: RawRows, unused: list[str]) -> pl.DataFrame:
+def _parse_errors(rows: RawRows, event_types: Mapping[str, EventType | None]) -> pl.DataFrame:
+    unused = {word for word, event_type in event_types.items() if event_type is None}
     return pl.DataFrame(
         [
             (rows.source, line.position, *_verdict(line, unused), line.content[:CONTENT_LIMIT])
@@ -218,7 +222,7 @@ def _parse_errors(rows: RawRows, unused: list[str]) -> pl.DataFrame:
     )
 
 
-def _verdict(line: ParseError, unused: list[str]) -> tuple[str, str | None]:
+def _verdict(line: ParseError, unused: Collection[str]) -> tuple[str, str | None]:
     """Reason and field of a line that is not a row."""
     if line.event_type in unused:
         return Reason.UNUSED_EVENT_TYPE.value, None

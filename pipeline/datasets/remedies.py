@@ -9,11 +9,15 @@ import polars as pl
 from pipeline.core.contracts import EARLIEST_TS, LATEST_TS
 from pipeline.datasets.formats.column_mapping import UNIT_MS, names_of
 from pipeline.datasets.raw_rows import FIELDS, Reason
-from pipeline.study import DatasetConfig, IdType
+from pipeline.study import DatasetConfig, GenericLayout, IdType
+
+CONTENT_SHOWN = 100
+"""Characters of a rejected row that a message shows."""
 
 _NAMED = 5
 _UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]+(?P<zone>Z|[+-][0-9:]+)?")
+_SECONDS = re.compile(r"(?<![0-9.])[0-9]{9,10}[.][0-9]+(?![0-9.])")
 _TOO_LARGE_FOR_SECONDS = 1 << 62
 """Milliseconds; nanoseconds that were read as seconds have been clipped at twice as many."""
 
@@ -39,10 +43,20 @@ class Kind:
     rows: int = 0
 
     def __str__(self) -> str:
-        """Reason, field, count and first place."""
-        place = self.source if self.position is None else f"{self.source} line {self.position}"
-        about = f" ({self.field})" if self.field else ""
-        return f"{self.reason.value}{about}: {self.rows}, first in {place}"
+        """Reason, field, count, first place, and what was found there."""
+        return f"{self.label}: {self.rows:,}, first in {self.place}"
+
+    @property
+    def place(self) -> str:
+        """Where the first such row is, and its content."""
+        line = self.source if self.position is None else f"{self.source} line {self.position}"
+        content = self.content[:CONTENT_SHOWN]
+        return f"{line}: {content!r}{'…' if len(self.content) > CONTENT_SHOWN else ''}"
+
+    @property
+    def label(self) -> str:
+        """Reason and field."""
+        return f"{self.reason.value} ({self.field})" if self.field else self.reason.value
 
 
 def remedies(kinds: Sequence[Kind], rejected: pl.DataFrame, dataset: DatasetConfig) -> list[str]:
@@ -62,6 +76,11 @@ def _remedy(kind: Kind, contents: list[str], dataset: DatasetConfig) -> str | No
             return _of_range(contents[0], dataset)
         case Reason.WRONG_TYPE:
             return _of_type(kind, dataset)
+        case Reason.DUPLICATE:
+            return (
+                "If a file is there twice (such as 'events (1).csv'), remove the copy; if events may "
+                "repeat within a millisecond, set dataset.duplicates: keep"
+            )
         case Reason.INVALID_AMOUNT:
             return (
                 f"An order's {kind.field} must be a decimal number with a point, without currency "
@@ -83,9 +102,19 @@ def _of_generic(kind: Kind, contents: list[str]) -> str | None:
             named = ", ".join(repr(word) for word in list(words)[:_NAMED])
             return f"Map {named} to click, cart, order or null in dataset.generic.event_types"
         case Reason.UNREADABLE:
-            return "Is dataset.generic.separator right?"
+            return _of_line(kind)
         case _:
             return None
+
+
+def _of_line(kind: Kind) -> str:
+    """What a line must be, by the name of its file."""
+    if ".jsonl" in kind.source.lower() or ".ndjson" in kind.source.lower():
+        return "A line must be one JSON object; convert an array or an indented file to such lines"
+    return (
+        "A row needs as many fields as the header: quote fields that contain the separator, close "
+        "quotes, and check dataset.generic.separator"
+    )
 
 
 def _of_range(content: str, dataset: DatasetConfig) -> str | None:
@@ -99,7 +128,7 @@ def _of_range(content: str, dataset: DatasetConfig) -> str | None:
     if declared == "s" and int(text) > _TOO_LARGE_FOR_SECONDS:
         fits = ["ns"]
     if not fits:
-        return None
+        return f"{text} is not a time in {_UNIT_NAMES[declared]} between 2000 and 2100"
     seems = f"The times look like {_UNIT_NAMES[fits[0]]}"
     if dataset.generic is not None:
         return f"{seems}: set dataset.generic.time_unit: {fits[0]}"
@@ -120,15 +149,7 @@ def _of_type(kind: Kind, dataset: DatasetConfig) -> str | None:
         )
     names = names_of(layout)
     if kind.field == names["ts"]:
-        found = _ISO.search(kind.content)
-        if found is None:
-            units = ", ".join([*UNIT_MS, "iso8601", "iso8601-utc", "iso8601-local"])
-            return (
-                f"{kind.field} is not a time with dataset.generic.time_unit: {layout.time_unit}; set "
-                f"{units} or a strptime pattern"
-            )
-        unit = "iso8601" if found["zone"] else "iso8601-local"
-        return f"The times look like {found[0]!r}: set dataset.generic.time_unit: {unit}"
+        return _of_time(kind, layout)
     if layout.ids is IdType.INTEGER and kind.field in (*layout.session_columns, layout.item):
         return (
             f"{kind.field} is not always an integer without leading zeros: set "
@@ -137,6 +158,21 @@ def _of_type(kind: Kind, dataset: DatasetConfig) -> str | None:
     if kind.field in (*layout.session_columns, layout.item, layout.event_type):
         return f"{kind.field} must be text or an integer; 1965.0 is another id than 1965"
     return None
+
+
+def _of_time(kind: Kind, layout: GenericLayout) -> str:
+    """The unit that times of the wrong type seem to have."""
+    found = _ISO.search(kind.content)
+    if found is None and _SECONDS.search(kind.content):
+        return "The times look like seconds: set dataset.generic.time_unit: s"
+    if found is None:
+        units = ", ".join([*UNIT_MS, "iso8601", "iso8601-utc", "iso8601-local"])
+        return (
+            f"{kind.field} is not a time with dataset.generic.time_unit: {layout.time_unit}; set "
+            f"{units} or a strptime pattern"
+        )
+    unit = "iso8601" if found["zone"] else "iso8601-local"
+    return f"The times look like {found[0]!r}: set dataset.generic.time_unit: {unit}"
 
 
 def _values(content: str) -> dict[str, str]:

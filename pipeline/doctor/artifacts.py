@@ -1,27 +1,27 @@
 """Checks a study's artifacts: complete, not older than their inputs, and those of the report."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models.progress import track
-from pipeline.artifacts.provenance import code_version, environment_info
-from pipeline.artifacts.storage import (
-    ASSET_PATHS,
-    DATABASE,
-    StudyPaths,
-    dataset_path,
-    md5,
-    pinned_md5,
-    read_json,
-    require_dataset,
+from pipeline.artifacts.provenance import code_version, environment_info, git
+from pipeline.artifacts.raw_data import dataset_path, pinned_md5, require_dataset, writing_stage
+from pipeline.artifacts.storage import ASSET_PATHS, DATABASE, StudyPaths, md5, read_json
+from pipeline.core.asset_graph import (
+    ASSET_GRAPH,
+    COUNTERFACTUAL,
+    assets_of,
+    rematerialize_command,
 )
-from pipeline.core.asset_graph import ASSET_GRAPH, rematerialize_command
 from pipeline.core.errors import MissingArtifact
+from pipeline.core.labels import counted
+from pipeline.doctor.environment import dvc_init
 from pipeline.doctor.finding import Finding, Status, ok, shortened
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
-from pipeline.experiment.log.log_folder import log_location, study_log
+from pipeline.experiment.log.reading.log_folder import log_location, study_log
 from pipeline.study import LogSource, Study, flatten
 
 _SAME_SECONDS = 1.0
@@ -49,7 +49,7 @@ class Artifact:
 
 def check_raw_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     """Check that the raw data exists and matches its pin."""
-    if study.experiment.variants is not None:
+    if not study.trains:
         yield ok("raw data", "not required: the experiment has external variants")
         return
     name = study.dataset.path
@@ -61,9 +61,27 @@ def check_raw_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
         return
     if pinned_md5(study, paths.root) is None:
         message = f"{name} is not pinned: changes would not be noticed"
-        yield Finding("raw data", Status.WARNING, message, f"dvc add {name}")
+        yield Finding("raw data", Status.WARNING, message, pin_command(study, paths.root))
     else:
         yield ok("raw data", f"{name} has the pinned md5 {digest}")
+
+
+def pin_command(study: Study, root: Path) -> str:
+    """The command that pins raw data; DVC pins only what is in the project, and not in git."""
+    name = study.dataset.path
+    if not (root / name).resolve().is_relative_to(root.resolve()):
+        return (
+            f"DVC pins data inside the project only: copy it to data/raw/{Path(name).name}, set "
+            "dataset.path, and run this again"
+        )
+    # this may not be the only finding that initialises DVC
+    steps = [] if (root / ".dvc").is_dir() else [f"(test -d .dvc || {dvc_init(root)})"]
+    if stage := writing_stage(study, root):
+        return " && ".join([*steps, f"dvc repro {stage}"])
+    path = shlex.quote(f"./{name}" if name.startswith("-") else name)
+    if git(root, "ls-files", "--", name):
+        steps.append(f"git rm -r --cached --quiet -- {path}")
+    return " && ".join([*steps, f"dvc add {path}"])
 
 
 def check_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
@@ -72,25 +90,28 @@ def check_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     manifest = read_json(manifest_file) if manifest_file.exists() else None
     assets = _assets_of(study)
     found = _find_artifacts(assets, study, paths, manifest)
-    if missing := [asset for asset in assets if asset not in found]:
-        message = f"{len(missing)} of {len(assets)} are missing: {', '.join(missing)}"
-        fix = _STUDY if len(missing) == len(assets) else rematerialize_command(missing[0])
+    needed = [asset for asset in assets if asset not in COUNTERFACTUAL]
+    if missing := [asset for asset in needed if asset not in found]:
+        message = f"{len(missing)} of {len(needed)} are missing: {', '.join(missing)}"
+        fix = _STUDY if len(missing) == len(needed) else rematerialize_command(missing[0])
         yield Finding("artifacts", Status.WARNING, message, fix)
     outdated = list(_outdated(study, paths, found))
     yield from outdated
     if not missing and not outdated:
-        yield ok("artifacts", f"all {len(assets)} exist, none is older than its inputs")
+        yield ok("artifacts", f"all {len(needed)} exist, none is older than its inputs")
     if "experiment_log" in found:
         log = summarise(paths.artifact(DATABASE))
-        yield ok("database", f"{log['impressions']:,} impressions from {log['files']} files")
+        yield ok(
+            "database",
+            f"{counted(log['impressions'], 'impression')} from {counted(log['files'], 'file')}",
+        )
     if manifest is not None:
         yield from check_manifest(manifest, study, paths, found)
 
 
 def _assets_of(study: Study) -> list[str]:
-    """The assets that the study materialises; with external variants, from the plan on."""
-    assets = list(ASSET_GRAPH)
-    return assets[1 if study.experiment.variants is None else assets.index("traffic_plan") :]
+    """The assets that the study materialises, without its raw data."""
+    return [asset for asset in assets_of(trains=study.trains) if asset != "raw_events"]
 
 
 def _find_artifacts(
@@ -98,7 +119,7 @@ def _find_artifacts(
 ) -> dict[str, Artifact]:
     outputs = manifest["outputs"] if manifest else {}
     found: dict[str, Artifact] = {}
-    for asset in track(assets, len(assets), "reading artifacts"):
+    for asset in track(assets, len(assets), "reading artifacts", unit="artifacts"):
         path = paths.artifact(ASSET_PATHS.get(asset, asset))
         is_input = asset == "experiment_log_files" and study.experiment.source is LogSource.FILES
         if is_input:
@@ -122,6 +143,8 @@ def _outdated(study: Study, paths: StudyPaths, found: dict[str, Artifact]) -> It
     """Artifacts that are older than one of their inputs."""
     raw = dataset_path(study, paths.root)
     for asset, artifact in found.items():
+        if artifact.is_input:  # a log may be older than the plan of its analysis
+            continue
         if asset == "experiment_log":
             # the database is not rewritten if the files are the same, so its time says nothing
             newer = _changed_log_files(study, paths)

@@ -4,7 +4,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.artifacts.storage import StudyPaths, dataset_path, read_json
+from pipeline.artifacts.raw_data import dataset_path
+from pipeline.artifacts.storage import StudyPaths, read_json
 from pipeline.datasets.io.files import is_compressed
 from pipeline.doctor.finding import Finding, Status, ok
 from pipeline.study import Study
@@ -55,7 +56,7 @@ def disk_bytes(study: Study, paths: StudyPaths) -> int:
     """Bytes that the study's folder will take, including old artifacts during replacement."""
     traffic = study.experiment.planning.impressions_per_day * study.experiment.days
     raw = 0
-    if study.experiment.variants is None:
+    if study.trains:
         path = dataset_path(study, paths.root)
         files = path.rglob("*") if path.is_dir() else [path]
         raw = sum(

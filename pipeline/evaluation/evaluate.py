@@ -61,6 +61,7 @@ _TARGET_TYPES: Mapping[str, pl.DataType] = {
     "train_clicks": pl.Int64(),
     "click_loss": pl.Float64(),
     "order_loss": pl.Float64(),
+    "uniformity": pl.Float64(),
 }
 
 _COLUMNS: Mapping[Metric, str] = {
@@ -84,9 +85,8 @@ def evaluate_ranks(
 
     Args:
         frame: One row per target: ``session``; ``rank`` in the whole catalogue, 1 is best; and what
-            the metrics need of ``ordered`` (boolean), ``history`` (clicks before the target),
-            ``train_clicks`` (of the target's item), ``item``, ``click_loss`` and ``order_loss``.
-            Custom metrics find further columns in ``targets.columns``.
+            the metrics need of ``ordered`` (boolean), ``history`` (clicks before it), ``item``, its
+            ``train_clicks``, ``uniformity`` and losses. Custom metrics find all in ``targets.columns``.
         metrics: Names of built-in metrics, with a cutoff of their own as in ``recall@5``; names of
             installed metrics; import paths ``package.module:function``; or functions. None for
             every built-in metric that the columns allow.

@@ -93,6 +93,7 @@ def _three_targets(k: int) -> Targets:
         "rank": np.array([1, k + 1, 1]),
         "click_loss": np.array([0.5, 3.0, 0.5]),
         "order_loss": np.array([0.5, 0.5, 0.5]),
+        "uniformity": np.array([0.9, 0.6, 0.9]),
     }
     return Targets(k=k, columns=columns, item_ids=np.array(["0", "1"]))
 

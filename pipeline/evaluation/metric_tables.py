@@ -1,6 +1,6 @@
 """The tables of ``offline_metrics``: values, standard errors, covariances, bootstrap replicates."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ from pipeline.evaluation.standard_errors import SessionSums, bootstrap_ratios
 from pipeline.evaluation.target_segments import HeldOutTargets, segments
 from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.study import EvaluationConfig
+from pipeline.study.evaluation import MetricInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,13 @@ class OfflineEvaluation:
     replicates: pl.DataFrame
 
 
-def compute_metric_tables(
+def compute_metric_tables(  # noqa: PLR0913 - data and configuration
     scores: Sequence[PreferenceScores],
     test: HeldOutSessions,
     embedding_ID: NDArray[np.float32],
     config: EvaluationConfig,
     *,
+    objectives: Collection[str],
     seed: int,
 ) -> OfflineEvaluation:
     """Offline metrics of a model under every preference.
@@ -60,27 +62,31 @@ def compute_metric_tables(
         test: The sessions that were scored.
         embedding_ID: The model's item embeddings, for the diversity of lists.
         config: Which metrics, cutoffs and segments.
+        objectives: The losses that the model was trained with.
         seed: Seed of the bootstrap.
     """
     cold_I = test.train_clicks_I <= config.cold_item_clicks
     item_ids = test.items["item"].to_numpy().astype(np.str_)
     targets = [Targets.from_scores(one.targets, config.cutoff, cold_I, item_ids) for one in scores]
-    declared = build_metrics(config)
+    metrics = config.metrics(objectives, has_orders=bool(scores[0].targets.ordered.any()))
+    declared = {name: terms for name, terms in build_metrics(config).items() if name in metrics}
     ratios = sum_by_session(targets, declared, targets[0].session)
     ratios |= _list_sums(scores, test, embedding_ID, config)
     replicates_RMG = bootstrap_ratios(list(ratios.values()), config.bootstrap, seed=seed)
     counts = {metric.value: statistic for metric, statistic in COUNT_METRICS.items()}
     estimates = estimate_ratios(ratios, replicates_RMG)
     estimates |= estimate_from_counts([one.lists_SK for one in scores], len(embedding_ID), counts)
-    tables = [_rows(ALL_TARGETS, estimates, scores, targets[0].session, config)]
+    tables = [_rows(ALL_TARGETS, estimates, scores, targets[0].session, metrics)]
     for segment, part_P in segments(_held_out_targets(test, scores[0].targets), config.segments):
         parts = [one.filter(part_P) for one in targets]
         found = estimate_ratios(sum_by_session(parts, declared, parts[0].session))
-        tables.append(_rows(segment, found, scores, parts[0].session, config))
+        tables.append(_rows(segment, found, scores, parts[0].session, metrics))
     replicates = _replicates_table(replicates_RMG, ratios, scores)
     return OfflineEvaluation(
         metrics=OFFLINE_METRICS.validate(pl.concat(tables)),
-        covariance=OFFLINE_METRIC_COVARIANCE.validate(_covariance_table(estimates, scores, config)),
+        covariance=OFFLINE_METRIC_COVARIANCE.validate(
+            _covariance_table(estimates, scores, metrics)
+        ),
         replicates=OFFLINE_METRIC_REPLICATES.validate(replicates),
     )
 
@@ -126,7 +132,7 @@ def _rows(
     estimates: Mapping[str, MetricEstimate],
     scores: Sequence[PreferenceScores],
     session: NDArray[np.int64],
-    config: EvaluationConfig,
+    metrics: Mapping[str, MetricInfo],
 ) -> pl.DataFrame:
     """One row per preference and metric, in the order of the grid and of the study's metrics."""
     sizes = {"n_targets": len(session), "n_sessions": len(np.unique(session))}
@@ -143,7 +149,7 @@ def _rows(
             "higher_is_better": facts.higher_is_better,
         }
         for number, one in enumerate(scores)
-        for metric, facts in config.metrics().items()
+        for metric, facts in metrics.items()
         if metric in estimates
     ]
     table = pl.DataFrame(rows, schema=OFFLINE_METRICS.schema)
@@ -153,13 +159,13 @@ def _rows(
 def _covariance_table(
     estimates: Mapping[str, MetricEstimate],
     scores: Sequence[PreferenceScores],
-    config: EvaluationConfig,
+    metrics: Iterable[str],
 ) -> pl.DataFrame:
     """One row per metric and ordered pair of preferences."""
     names = [one.preference_id for one in scores]
     rows = [
         (metric, names[row], names[column], covariance, estimates[metric].method)
-        for metric in config.metrics()
+        for metric in metrics
         if metric in estimates
         for (row, column), covariance in np.ndenumerate(estimates[metric].covariance_GG)
     ]

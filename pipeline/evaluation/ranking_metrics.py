@@ -43,7 +43,16 @@ class Targets:
         cls, scores: TargetScores, k: int, cold_I: NDArray[np.bool_], item_ids: NDArray[np.str_]
     ) -> "Targets":
         """Targets that a model has scored; ``cold_I`` marks the cold items of the catalogue."""
-        names = ("session", "rank", "ordered", "history", "item", "click_loss", "order_loss")
+        names = (
+            "session",
+            "rank",
+            "ordered",
+            "history",
+            "item",
+            "click_loss",
+            "uniformity",
+            "order_loss",
+        )
         known = {name: getattr(scores, name) for name in names}
         columns = {name: value for name, value in known.items() if value is not None}
         return cls(k=k, columns=columns | {"cold": cold_I[scores.item]}, item_ids=item_ids)
@@ -157,6 +166,14 @@ def order_loss(targets: Targets) -> RatioTerms:
     return targets.column("order_loss"), targets.ones
 
 
+def score_uniformity(targets: Targets) -> RatioTerms:
+    """Mean of log n over the distortion loss, n items; in (0, 1], 1 for equal scores of all items.
+
+    It rises as the distortion loss falls (Eq. 2 of Wilm & Normann, 2025), without its unit.
+    """
+    return targets.column("uniformity"), targets.ones
+
+
 TargetMetric = Callable[[Targets], RatioTerms]
 
 TARGET_METRICS: Mapping[Metric, TargetMetric] = {
@@ -170,6 +187,7 @@ TARGET_METRICS: Mapping[Metric, TargetMetric] = {
     Metric.SHORT_SESSION_RECALL: short_session_recall,
     Metric.CLICK_LOSS: click_loss,
     Metric.ORDER_LOSS: order_loss,
+    Metric.SCORE_UNIFORMITY: score_uniformity,
 }
 
 REQUIRED_COLUMN: Mapping[Metric, str] = {
@@ -180,6 +198,7 @@ REQUIRED_COLUMN: Mapping[Metric, str] = {
     Metric.SHORT_SESSION_RECALL: "history",
     Metric.CLICK_LOSS: "click_loss",
     Metric.ORDER_LOSS: "order_loss",
+    Metric.SCORE_UNIFORMITY: "uniformity",
 }
 """What a metric reads, apart from ``session`` and ``rank``."""
 

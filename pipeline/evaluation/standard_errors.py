@@ -78,9 +78,15 @@ def bootstrap_ratios(sums: list[SessionSums], replicates: int, *, seed: int) -> 
     shape = (replicates, numerator_SK.shape[1])
     numerator_RK, denominator_RK = np.zeros(shape), np.zeros(shape)
     starts = range(0, len(numerator_SK), _SESSIONS_PER_BLOCK)
-    for start in track(starts, len(starts), "bootstrap of sessions"):
-        rows = slice(start, start + _SESSIONS_PER_BLOCK)
-        rng = np.random.default_rng([seed, start])
+    blocks = (slice(start, start + _SESSIONS_PER_BLOCK) for start in starts)
+    for rows in track(
+        blocks,
+        len(starts),
+        "bootstrap of sessions",
+        unit="sessions",
+        size=lambda rows: len(numerator_SK[rows]),
+    ):
+        rng = np.random.default_rng([seed, rows.start])
         size = (len(numerator_SK[rows]), replicates)
         weight_RS = rng.poisson(1.0, size).T.astype(np.float64)
         numerator_RK += weight_RS @ numerator_SK[rows]

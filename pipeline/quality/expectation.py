@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.core.labels import counted
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
@@ -47,7 +49,9 @@ class CheckResult:
     def __str__(self) -> str:
         """The broken rule in one line."""
         rows = (
-            f" {self.unexpected} rows, for example {', '.join(self.sample)}" if self.sample else ""
+            f" {counted(self.unexpected, 'row')}, for example {'; '.join(self.sample)}"
+            if self.sample
+            else ""
         )
         return f"{self.rule.name}: expected that {self.rule.description}.{rows}"
 

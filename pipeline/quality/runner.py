@@ -73,8 +73,10 @@ def check_experiment_log(
             "CREATE TABLE faulty_rows AS SELECT reason, sum(rows)::BIGINT AS rows, "
             "sum(sum(rows)) OVER ()::BIGINT AS faulty, "
             "(SELECT sum(rows) FROM log.ingested_files)::BIGINT AS read, "
-            "$share::DOUBLE AS max_faulty_share "
-            "FROM log.rejected WHERE kind IN ('invalid', 'duplicate') GROUP BY reason ORDER BY 2 DESC, 1",
+            "$share::DOUBLE AS max_faulty_share, "
+            "(SELECT min(example) FROM log.faulty_examples AS e WHERE e.reason = r.reason) AS first "
+            "FROM log.rejected AS r WHERE kind IN ('invalid', 'duplicate') GROUP BY reason "
+            "ORDER BY 2 DESC, 1",
             {"share": share},
         )
         return _validate(RULES["experiment_log"], connection)
@@ -187,9 +189,16 @@ def _outcome(rule: Rule, result: Any) -> CheckResult:
         rule=rule,
         passed=bool(result.success),
         unexpected=0 if result.success else int(count or 0),
-        sample=tuple(str(row) for row in rows),
+        sample=tuple(_in_words(row) for row in rows),
         rows=tuple(row if isinstance(row, Mapping) else {"value": row} for row in rows),
     )
+
+
+def _in_words(row: Any) -> str:
+    """A row that broke a rule; null values are left out."""
+    if not isinstance(row, Mapping):
+        return str(row)
+    return ", ".join(f"{name} = {value}" for name, value in row.items() if value is not None)  # pyright: ignore[reportUnknownVariableType]
 
 
 def _exception(info: Mapping[str, Any]) -> str | None:

@@ -154,9 +154,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         forbid_rows(
             "orders_in_every_split",
-            "every split has ordered clicks",
+            "every split has ordered clicks, or none has",
             "sessions",
-            f"splits_with_orders < {len(Split)}",
+            f"splits_with_orders BETWEEN 1 AND {len(Split) - 1}",
             source="(SELECT count(DISTINCT split) FILTER (ordered_clicks > 0) "
             "AS splits_with_orders FROM {batch})",
             blocking=False,

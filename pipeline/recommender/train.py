@@ -7,12 +7,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
-from models.objectives.configuration import Loss
+from models.objectives.configuration import DISTORTION_SCALE, Loss
+from models.tokens import SessionTokens
 from models.training.distributed import is_first_process
 from models.training.loop import train
 from models.training.result import TrainedModel
-from pipeline.artifacts.storage import StudyPaths, atomic_folder
+from pipeline.artifacts.storage import StudyPaths, atomic_folder, storage_errors
 from pipeline.core.contracts import LEARNING_CURVES, Split
+from pipeline.core.errors import DataError
 from pipeline.datasets.item_attributes import read_item_attributes, relative_values
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.sessions.token_store import open_tokens
@@ -34,20 +36,41 @@ def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
     catalogue = read_catalogue(paths)
     items = item_ids(catalogue)
     state = paths.artifact(f"{MODEL}.state.safetensors")
-    trained = train(
-        open_tokens(store, Split.TRAIN),
-        open_tokens(store, Split.VALIDATION),
-        n_items=len(items),
-        model_config=study.model,
-        config=study.training,
-        seed=study.study.seed,
-        item_values=_item_values(study, paths, catalogue),
-        state_file=state,
-    )
+    tokens = open_tokens(store, Split.TRAIN)
+    _check_labels(study, tokens)
+    with storage_errors(state):
+        trained = train(
+            tokens,
+            open_tokens(store, Split.VALIDATION),
+            n_items=len(items),
+            model_config=study.model,
+            config=study.training,
+            seed=study.study.seed,
+            item_values=_item_values(study, paths, catalogue),
+            state_file=state,
+        )
     if is_first_process():
         _publish(trained, items, study, paths)
         state.unlink(missing_ok=True)
     return trained
+
+
+def _check_labels(study: Study, tokens: SessionTokens) -> None:
+    """Raise :class:`DataError` if an objective's labels are all negative: nothing can be learnt."""
+    labels = {Loss.ORDER.value: tokens.ordered, Loss.CART.value: tokens.carted}
+    for loss in study.training.losses:
+        if loss in labels and not labels[loss].any():
+            others = [other for other in study.training.losses if other not in labels] or ["click"]
+            kept = "".join(f"{{loss: {other}}}, " for other in others)
+            msg = (
+                f"training.objectives: the objective {loss} needs clicks that are followed by "
+                f"{'an order' if loss == Loss.ORDER else 'a cart'} of the item, but none of the "
+                f"{len(tokens.items):,} train clicks is. For a log without them, train against the "
+                f"distortion loss: objectives: [{kept}{{loss: distortion, scale: "
+                f"{DISTORTION_SCALE}}}], and leave hypotheses on orders out (regression.hypotheses: "
+                "[]); see docs/how-to/clicks-only.md"
+            )
+            raise DataError(msg)
 
 
 def _item_values(

@@ -16,11 +16,31 @@ from pipeline.core.labels import metric_label
 from pipeline.reporting.comparison.build import Comparison
 from pipeline.reporting.figures.charts import fronts_figure, slopes_figure
 from pipeline.reporting.figures.svg import as_svg
-from pipeline.reporting.text.advice import expected_words, moved, predicted_words, ship_words
+from pipeline.reporting.first_screen.phrases import short_kpi
+from pipeline.reporting.first_screen.screen import first_screen
+from pipeline.reporting.text.advice import (
+    expected_words,
+    measured_briefly,
+    moved,
+    moved_briefly,
+    predicted_words,
+    ship_words,
+)
+from pipeline.reporting.text.command import fit_command
 from pipeline.reporting.text.confounding import direction_words, optimise_words, runners_up
+from pipeline.reporting.text.counterfactual_estimates import (
+    estimate_lines,
+    lift_rows,
+    recovery_rows,
+)
 from pipeline.reporting.text.diagnostics import diagnostic_rows
 from pipeline.reporting.text.formatting import NUMBERS, kpi, plain
+from pipeline.reporting.text.lifts import lift_sentence
+from pipeline.reporting.text.markdown import as_cell, as_text
+from pipeline.reporting.text.partial import partial_sentences
+from pipeline.reporting.text.plan_costs import cost_lines
 from pipeline.reporting.text.power_summary import power_lines
+from pipeline.reporting.text.progress import progress_words
 from pipeline.reporting.text.read_as import read_as_sentences
 from pipeline.reporting.text.reasons import (
     ANALYSES,
@@ -36,6 +56,11 @@ PAGE, MARKDOWN = "html", "md"
 """The formats of a rendered template."""
 
 _LABELS: Mapping[str, Callable[..., Any]] = {
+    "moved_briefly": moved_briefly,
+    "measured_briefly": measured_briefly,
+    "short_kpi": short_kpi,
+    "first_screen": first_screen,
+    "fit_command": fit_command,
     "kpi": kpi,
     "plain": plain,
     "verdict": VERDICTS.__getitem__,
@@ -51,6 +76,11 @@ _LABELS: Mapping[str, Callable[..., Any]] = {
     "expected_words": expected_words,
     "predicted_words": predicted_words,
     "moved": moved,
+    "lift_sentence": lift_sentence,
+    "counterfactual_lines": estimate_lines,
+    "lift_rows": lift_rows,
+    "recovery_rows": recovery_rows,
+    "cell": as_cell,
 }
 """The filters that write names, reasons and sentences."""
 
@@ -63,7 +93,8 @@ def jinja_environment(markup: str, cutoff: int | None) -> jinja2.Environment:
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.reporting", "templates"),
-        autoescape=markup == PAGE,  # noqa: S701 - Markdown is not escaped
+        autoescape=markup == PAGE,  # noqa: S701 - of Markdown, `finalize` escapes names
+        finalize=as_text if markup == MARKDOWN else None,
         undefined=jinja2.StrictUndefined,
         extensions=["jinja2.ext.do"],
         trim_blocks=True,
@@ -75,7 +106,10 @@ def jinja_environment(markup: str, cutoff: int | None) -> jinja2.Environment:
         "metric": partial(metric_label, cutoff=cutoff),
         "direction_words": partial(direction_words, cutoff=cutoff),
         "optimise_words": partial(optimise_words, cutoff=cutoff),
+        "partial_sentences": partial(partial_sentences, cutoff=cutoff),
         "power_lines": partial(power_lines, cutoff=cutoff),
+        "cost_lines": partial(cost_lines, cutoff=cutoff),
+        "progress": progress_words,
     }
     environment.filters.update(filters)
     return environment
@@ -86,7 +120,7 @@ def render(
 ) -> str:
     """Render the template that lists the sections; the values of a page must have a ``title``."""
     ui = environment.get_template(f"ui.{markup}").module
-    body = environment.get_template(template).render(values, ui=ui)
+    body = environment.get_template(template).render(values, ui=ui, markup=markup)
     if markup == MARKDOWN:
         return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", body)).strip() + "\n"
     loader = environment.loader

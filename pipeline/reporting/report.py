@@ -13,10 +13,15 @@ from pipeline.artifacts.provenance import environment_info
 from pipeline.artifacts.storage import md5
 from pipeline.core.contracts import Kpi
 from pipeline.inference.hypotheses.evidence_rating import rate_evidence
-from pipeline.reporting.figures.charts import front_figure, hypothesis_panels, learning_curves
+from pipeline.reporting.figures.charts import hypothesis_panels, learning_curves
+from pipeline.reporting.figures.counterfactual import LIFTS, lift_panels
 from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.figures.forest import forest_plot
+from pipeline.reporting.figures.front import front_figure
+from pipeline.reporting.figures.lead import lead_figure
 from pipeline.reporting.figures.svg import as_svg
+from pipeline.reporting.first_screen.phrases import short_kpi
+from pipeline.reporting.first_screen.screen import first_screen
 from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render, write_files
 from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.decisions import Limitation
@@ -47,8 +52,8 @@ def build_report(findings: Findings, provenance: Provenance, **sections: Any) ->
         findings: Hypotheses, diagnostics, metric ranking, advice and the tables.
         provenance: Software and inputs.
         sections: Optional fields of :class:`Report`: ``study``, ``objectives``, ``experiment``,
-            ``ingestion``, ``front``, ``training``, ``learning_curves``, ``data``, ``parameters``
-            and ``changed_since_training``.
+            ``ingestion``, ``front``, ``training``, ``learning_curves``, ``data``, ``counterfactual``,
+            ``parameters`` and ``changed_since_training``.
     """
     found = {field.name: getattr(findings, field.name) for field in fields(findings)}
     bare = Report(**found, provenance=provenance, **sections)
@@ -134,17 +139,22 @@ def _template(report: Report) -> str:
 def page_values(report: Report) -> dict[str, Any]:
     """The variables of the templates: ``title``, ``report`` and ``figures``."""
     figures = hypothesis_figures(report)
+    if lead := first_screen(report).lead:
+        figures["lead"] = lead_figure(lead, short_kpi(lead.response), report.cutoff)
     if report.front:
         figures["front-points"] = front_figure(
-            report.front.points, report.groups, report.cutoff or 0
+            report.front.points, report.front.axes, report.groups, report.cutoff
         )
     figures |= learning_curves(report.learning_curves)
+    if report.counterfactual:
+        figures[LIFTS] = lift_panels(report.counterfactual.kpis)
     if report.data:
         figures["data"] = data_card_figure(report.data["profile"])
     counts = report.provenance.counts
     return {
         "title": report.study or (counts and counts.path) or "report",
         "report": report,
+        "counterfactual": report.counterfactual,
         "figures": {name: as_svg(figure, name) for name, figure in figures.items()},
     }
 

@@ -10,6 +10,8 @@ import polars as pl
 from pipeline.artifacts.provenance import provenance, variants_provenance
 from pipeline.artifacts.storage import DATABASE, StudyPaths, read_json, read_table
 from pipeline.core.contracts import ALL_TARGETS, Kpi
+from pipeline.counterfactual.experiment.stored_estimates import current_estimates
+from pipeline.evaluation.pareto_front import point_rows
 from pipeline.experiment.design.external_variants import (
     VariantPlan,
     load_plan,
@@ -19,7 +21,6 @@ from pipeline.experiment.kpis.contracts import COUNTS, TERMS
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
 from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.inference.hypotheses.external_variants import cutoff_of, variant_metrics
-from pipeline.inference.power.plan_experiment import POWER
 from pipeline.inference.ranking.shared_directions import shared_directions
 from pipeline.reporting.report import build_report
 from pipeline.reporting.text.data_card import card_numbers
@@ -35,6 +36,7 @@ from pipeline.results.document import (
     Provenance,
     Report,
 )
+from pipeline.results.power import POWER
 from pipeline.results.reasons import LimitationKind
 from pipeline.results.serialization import parse, read_estimates
 from pipeline.study import Study
@@ -54,8 +56,12 @@ def report_of_study(study: Study, paths: StudyPaths, *, origin: Mapping[str, str
         return _report_of_variants(study, paths, experiment)
     metrics = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
     power = read_json(paths.require("traffic_plan", POWER))
+    findings = _findings(study, paths, metrics)
+    has_orders = plan.has_orders or any(row.kpi.needs_orders for row in findings.group_kpis)
     findings = replace(
-        _findings(study, paths, metrics), cutoff=int(metrics["cutoff"].drop_nulls()[0])
+        findings,
+        cutoff=int(metrics["cutoff"].drop_nulls()[0]),
+        limitations=() if has_orders else (Limitation(kind=LimitationKind.NO_ORDERS),),
     )
     return build_report(
         findings,
@@ -133,10 +139,13 @@ def _model_sections(study: Study, paths: StudyPaths) -> dict[str, Any]:
     profile = read_json(paths.require("sessions", "profile.json"))
     card = card_numbers(profile, events, sessions)
     return {
-        "front": parse(FrontSummary, front | {"points": points.to_dicts()}),
+        "front": parse(
+            FrontSummary, front | {"points": point_rows(points, study.experiment.second_axis)}
+        ),
         "training": training,
         "learning_curves": parse(tuple[CurvePoint, ...], curves.to_dicts()),
         "data": {"events": events, "sessions": sessions, "profile": profile, "card": card},
+        "counterfactual": current_estimates(paths),
         **trained_parameters(study.as_dict(), training),
     }
 

@@ -68,16 +68,32 @@ class LossTest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SilentGroup:
+    """A group without any outcome, as if those of the whole group were lost.
+
+    Attributes:
+        group: Its name.
+        outcome: ``clicks`` or ``orders``.
+        expected: How many it would have at the rate of the other groups, at least 30.
+    """
+
+    group: str
+    outcome: str
+    expected: Finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LostOutcomes:
     """Whether clicks, orders and impressions are lost, in total or in some groups.
 
     Attributes:
-        passed: Whether at most 1% of the clicks and orders are lost (or fewer than 10), and no test
-            of ``tables`` fails; if not, every verdict is blocked.
+        passed: Whether at most 1% of the clicks and orders are lost (or fewer than 10), no test of
+            ``tables`` fails and no group is silent; if not, every verdict is blocked.
         lost: Clicks and orders that are invalid, or have no impression or click before them.
         lost_share: Of these and the attributed ones, in [0, 1].
         unknown_group: How many of the lost ones are of a group that is not known.
         tables: The test of each table with lost rows; late ones and duplicates count here, too.
+        silent: Groups without a click or an order.
     """
 
     passed: bool
@@ -85,6 +101,7 @@ class LostOutcomes:
     lost_share: Finite
     unknown_group: int
     tables: dict[str, LossTest]
+    silent: tuple[SilentGroup, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +138,12 @@ class ReplicateTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AaRerandomisation:
-    """The A/A re-randomisation test per hypothesis; None where it could not be run."""
+    """The A/A re-randomisation test per hypothesis; None where it could not be run.
 
-    passed: bool
+    ``passed`` is None if no test could be run; so it is for the checks below.
+    """
+
+    passed: bool | None
     hypotheses: dict[str, AaTest | None]
 
 
@@ -131,7 +151,7 @@ class AaRerandomisation:
 class CarryOver:
     """The change of the slope after the users' first day, per hypothesis; None if not run."""
 
-    passed: bool
+    passed: bool | None
     hypotheses: dict[str, SlopeTest | None]
 
 
@@ -139,7 +159,7 @@ class CarryOver:
 class Replicates:
     """Tests of groups that should not differ, per KPI; empty if none could be run."""
 
-    passed: bool
+    passed: bool | None
     kpis: dict[str, ReplicateTest]
 
 
@@ -178,9 +198,14 @@ class Diagnostics:
                 yield field.name, check
 
     @property
+    def failed(self) -> tuple[str, ...]:
+        """The checks that fail; one that could not be run does not."""
+        return tuple(name for name, check in self.items() if check.passed is False)
+
+    @property
     def allow_verdicts(self) -> bool:
         """Whether no check that blocks verdicts fails."""
-        return all(check.passed for name, check in self.items() if name in BLOCKING)
+        return not set(BLOCKING) & set(self.failed)
 
 
 SAMPLE_RATIO = "sample_ratio"

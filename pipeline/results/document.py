@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.core.contracts import Kpi
 from pipeline.core.table_file import ReadNote
+from pipeline.results.counterfactual_estimates import CounterfactualEstimates
 from pipeline.results.decisions import (
     Advice,
     EvidenceRating,
@@ -14,11 +15,13 @@ from pipeline.results.decisions import (
     UnfittedPair,
 )
 from pipeline.results.diagnostics import Diagnostics
+from pipeline.results.fit_options import FitOptions
 from pipeline.results.hypothesis import HypothesisResult
+from pipeline.results.lifts import KpiLift
 from pipeline.results.power import PowerAnalysis
 from pipeline.results.slopes import Finite
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 5
 """Of ``report.json``; docs/report.schema.json describes it."""
 
 Json = dict[str, Any]
@@ -33,7 +36,9 @@ class Estimates:
         diagnostics: Of the experiment.
         metric_ranking: Every metric that varies and KPI (exploratory), the best of each KPI first.
         unfitted_pairs: Every metric and KPI without a slope.
-        advice: Which group to ship, and which metric to optimise: one per KPI with a hypothesis.
+        advice: Which group to ship, and which metric to optimise: one per KPI with a hypothesis;
+            without any hypothesis, one per KPI.
+        lifts: The change of every KPI against the control; none without a control.
     """
 
     hypotheses: tuple[HypothesisResult, ...]
@@ -41,6 +46,7 @@ class Estimates:
     metric_ranking: tuple[RankedMetric, ...] = ()
     unfitted_pairs: tuple[UnfittedPair, ...] = ()
     advice: tuple[Advice, ...] = ()
+    lifts: tuple[KpiLift, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,8 @@ class Findings(Estimates):
         shared_directions: Hypotheses that are one result, because their metrics move together.
         limitations: What the analysis cannot say.
         read_as: How a table of counts was read.
+        options: How it was fitted; None for a study.
+        evidence: The strength of evidence, by id of the hypothesis.
     """
 
     level: Finite = 0.95
@@ -98,16 +106,23 @@ class Findings(Estimates):
     shared_directions: tuple[SharedDirection, ...] = ()
     limitations: tuple[Limitation, ...] = ()
     read_as: tuple[ReadNote, ...] = ()
+    options: FitOptions | None = None
+    evidence: dict[str, EvidenceRating] = field(default_factory=dict[str, EvidenceRating])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSummary:
-    """A group of the experiment; a variant has no preference."""
+    """A group of the experiment; a variant has no preference.
+
+    ``level`` is that of the second axis, for the reader ``level_label``; both are None without one.
+    """
 
     name: str
     preference_id: str | None = None
     preference: tuple[Finite, ...] | None = None
     share: Finite | None = None
+    level: Finite | None = None
+    level_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,24 +190,27 @@ class Ingestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontPoint:
-    """One preference in metric space."""
+    """One preference in metric space.
+
+    ``metrics`` has the axes of the front, by name; one is None, and so is ``dominated``, if no target
+    of any session is in the top k. ``level_label`` is that of a cell off the neutral level of the
+    second axis; ``dominated`` compares cells of one level.
+    """
 
     preference_id: str
     preference: tuple[Finite, ...]
-    recall: Finite
-    order_density: Finite
-    recall_order_density: Finite | None = None
-    dominated: bool
+    metrics: dict[str, Finite | None]
+    dominated: bool | None
+    level_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontSummary:
     """The Pareto front; see :class:`pipeline.evaluation.pareto_front.Front`."""
 
+    axes: tuple[str, ...]
     hypervolume: Finite
     reference_point: tuple[Finite, ...]
-    recall_span: Finite | None = None
-    order_density_span: Finite | None = None
     rank_correlation: Finite | None = None
     knee: str | None = None
     spans: dict[str, Finite | None] = field(default_factory=dict[str, float | None])
@@ -245,9 +263,9 @@ class Report(Findings):
         study: Name of the study; None for a table of counts.
         objectives: Losses of the study, in the order of π.
         summary: One sentence per hypothesis.
-        evidence: By id of the hypothesis.
         training: The model as it was trained.
         data: The data card: ``events``, ``sessions``, ``profile`` and ``card``.
+        counterfactual: What the groups say of one another; None without estimates of this log.
         parameters: Of the study; those of the model as it was trained.
         changed_since_training: Keys of the model's parameters that params.yaml has changed since.
     """
@@ -256,7 +274,6 @@ class Report(Findings):
     study: str | None = None
     objectives: tuple[str, ...] = ()
     summary: tuple[str, ...] = ()
-    evidence: dict[str, EvidenceRating] = field(default_factory=dict[str, EvidenceRating])
     groups: tuple[GroupSummary, ...] = ()
     totals: Totals | None = None
     experiment: Experiment | None = None
@@ -265,6 +282,7 @@ class Report(Findings):
     training: Json | None = None
     learning_curves: tuple[CurvePoint, ...] = ()
     data: Json | None = None
+    counterfactual: CounterfactualEstimates | None = None
     parameters: Json | None = None
     changed_since_training: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)

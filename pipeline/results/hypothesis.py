@@ -8,6 +8,7 @@ from pipeline.core.contracts import Kpi
 from pipeline.results.decisions import Rival
 from pipeline.results.family import Family
 from pipeline.results.headline import Headline
+from pipeline.results.progress import DayProgress
 from pipeline.results.reasons import ExclusionReason, UndefinedReason, Verdict
 from pipeline.results.slopes import (
     BandPoint,
@@ -75,11 +76,44 @@ class Elasticity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartialSlope:
+    """The slope of a metric with the other declared metrics of the same KPI held fixed.
+
+    All of them are in one regression. It is refused where the groups do not separate the metrics.
+
+    Attributes:
+        held_fixed: The other metrics.
+        variance_inflation: Of the metric over the groups (VIF); None if it is a combination of the
+            others.
+        verdict: By the rules of the hypothesis, of the partial slope.
+        headline: The slope and its interval, as those of the hypothesis; None where refused.
+        elasticity: Of that headline; None where undefined.
+        collinear_with: Where the inflation is too large, the fewest metrics that it is too large with.
+        undefined_reason: Why the slope or its interval is None.
+    """
+
+    held_fixed: tuple[str, ...]
+    variance_inflation: Finite | None
+    verdict: Verdict = Verdict.UNDEFINED
+    headline: Headline | None = None
+    elasticity: Elasticity | None = None
+    collinear_with: tuple[str, ...] = ()
+    undefined_reason: UndefinedReason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
-    """The duration of the experiment in days; None where days are unknown."""
+    """The duration of the experiment in days; None where days are unknown.
+
+    Attributes:
+        observed: Days of the log.
+        planned: Days that were planned.
+        progress: Each day's answer to whether the experiment may end.
+    """
 
     observed: int | None = None
     planned: int | None = None
+    progress: tuple[DayProgress, ...] = ()
 
 
 class Analysis(StrEnum):
@@ -136,6 +170,7 @@ class HypothesisResult:
         required_trials: Trials that detect the estimated slope with 80% power.
         x_reference: What x is relative to; see :class:`pipeline.study.regression.XReference`.
         metric_covariance: Covariance of the metric's errors, in the order of the points.
+        partial: The slope with the other declared metrics of the KPI held fixed; None without any.
         rivals: Metrics that this experiment cannot tell apart from this one as the one the KPI
             follows, the most correlated first; empty where the verdict states no association.
     """
@@ -185,6 +220,7 @@ class HypothesisResult:
     points: tuple[GroupPoint, ...] = ()
     x_reference: Literal["worst", "control", "log"] = "worst"
     metric_covariance: tuple[tuple[Finite, ...], ...] | None = None
+    partial: PartialSlope | None = None
     rivals: tuple[Rival, ...] = ()
 
     @property
@@ -195,6 +231,12 @@ class HypothesisResult:
         if self.verdict is Verdict.BLOCKED:
             return ExclusionReason.BLOCKED
         return None if self.cluster_robust else ExclusionReason.USERS_UNKNOWN
+
+    @property
+    def range(self) -> Interval:
+        """The smallest and the largest x; (0, 0) where undefined."""
+        known = [one.x or 0.0 for one in self.points]
+        return min(known, default=0.0), max(known, default=0.0)
 
     @property
     def worst_metric(self) -> float | None:

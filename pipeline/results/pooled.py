@@ -12,17 +12,15 @@ class PooledSlope:
     """The slope of one hypothesis over E studies.
 
     Attributes:
-        mean: The mean slope μ, with Hartung and Knapp's (2001) error and t with E - 1 degrees of
-            freedom. Where the slopes vary less than their errors imply, that error would be below
-            the error of equal slopes; then the latter is used (Knapp and Hartung's modification,
-            recommended for few studies of unequal size by Röver, Knapp & Friede 2015).
+        mean: The mean slope μ, weighted with τ. Its interval and p-value are those of a mixture over
+            the confidence distribution of τ (see :mod:`pipeline.inference.meta.meta_analysis`), so that
+            the interval is not ± a multiple of the standard error.
         tau: Standard deviation of the true slopes between studies (Paule & Mandel 1982).
         i_squared: Share of the slopes' variance that sampling does not explain, in [0, 1].
         cochran_q: Σ (b̂_e - b̄)² / se_e², χ² with E - 1 degrees of freedom if τ is 0.
         q_p_value: Of Cochran's Q.
-        prediction_interval: Of the next study's true slope, over the confidence distribution of τ
-            (see :func:`pipeline.inference.meta.meta_analysis.prediction_interval`); None where
-            undefined.
+        prediction_interval: Of the next study's true slope, over the same distribution of τ, never
+            narrower than the interval of the mean; None where undefined.
         prediction_undefined_reason: Why there is none.
     """
 

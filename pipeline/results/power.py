@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.design.make_plan import Design, HypothesisInformation
 from pipeline.results.reasons import UndefinedReason
-from pipeline.results.slopes import Finite
+from pipeline.results.slopes import Finite, Interval
+
+POWER = "power.json"
+"""Stored with the traffic plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,74 @@ class PlanPower:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToldApart:
+    """Whether an experiment can distinguish the metric of a hypothesis from its rivals.
+
+    Attributes:
+        partial: Power that its slope is confirmed with the rivals held fixed, if the KPI follows this
+            metric alone; None where metrics move together too closely for a partial slope, or the
+            groups are too few for so many metrics.
+        mistaken: Share of experiments in which its own slope, without the rivals held fixed, is
+            significant in any direction although the KPI follows the rival that it correlates with
+            the most.
+    """
+
+    partial: Finite | None
+    mistaken: Finite | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptiveEnd:
+    """What an experiment that ends when a hypothesis is decided, or cannot be any more, is expected to do.
+
+    Attributes:
+        days: Mean number of days, at the assumed slope.
+        confirmed: Share of experiments that end as confirmed.
+        days_without_slope: Mean number of days where the metric does nothing.
+        given_up: Share of experiments at the assumed slope that end early without a decision.
+    """
+
+    days: Finite
+    confirmed: Finite
+    days_without_slope: Finite
+    given_up: Finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedCost:
+    """What an experiment costs next to serving everybody the reference.
+
+    Attributes:
+        quantity: ``clicks``, ``orders`` or ``revenue``.
+        reference: Id of the incumbent, or without one of the best candidate for the quantity.
+        hypotheses: Whose slopes are assumed.
+        amount: Expected loss over the planned days; negative for a gain.
+        interval: Of the loss, from the errors of the metrics and the groups' deviations.
+        share: Expected loss as a share of what the reference would give.
+    """
+
+    quantity: str
+    reference: str
+    hypotheses: tuple[str, ...]
+    amount: Finite
+    interval: Interval
+    share: Finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOffer:
+    """A change of the plan at the same traffic, and what it would gain.
+
+    Attributes:
+        change: The keys of ``experiment`` that make it.
+        power: Power at the planned end by hypothesis; None with two groups.
+    """
+
+    change: str
+    power: Mapping[str, Finite | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedHypothesis:
     """The power of an experiment for one hypothesis.
 
@@ -93,6 +164,9 @@ class PlannedHypothesis:
         information: The design's information on the slope.
         chosen: With the plan's groups.
         even: With as many evenly spaced preferences, for the same truth.
+        apart: Whether the metric can be distinguished from its rivals; None without any.
+        apart_one_front: The same with the plan on the front alone; None if that is the plan.
+        adaptive: With an end that adapts; None with two groups.
     """
 
     id: str
@@ -105,6 +179,9 @@ class PlannedHypothesis:
     information: HypothesisInformation | None = None
     chosen: PlanPower | None = None
     even: PlanPower | None = None
+    apart: ToldApart | None = None
+    apart_one_front: ToldApart | None = None
+    adaptive: AdaptiveEnd | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +195,8 @@ class PowerAnalysis:
         traffic: The users of the experiment.
         design: The chosen preferences, next to evenly spaced ones.
         hypotheses: One per declared hypothesis.
+        cost: Expected, of clicks, orders and revenue.
+        offers: Shares and replicates that would give more power.
     """
 
     planned_days: int
@@ -126,3 +205,5 @@ class PowerAnalysis:
     traffic: TrafficStatistics
     design: Design
     hypotheses: tuple[PlannedHypothesis, ...]
+    cost: tuple[ExpectedCost, ...] = ()
+    offers: tuple[PlanOffer, ...] = ()

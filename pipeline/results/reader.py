@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts.storage import REPORT, find_project_root, md5
+from pipeline.artifacts.project_root import find_project_root
+from pipeline.artifacts.storage import REPORT, md5
 from pipeline.core.contracts import Metric
 from pipeline.core.errors import DataError, MissingArtifact
-from pipeline.core.labels import metric_label
+from pipeline.core.labels import counted, metric_label
 from pipeline.results.document import SCHEMA_VERSION, Report
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.serialization import read_result
@@ -48,7 +49,7 @@ class StudyReport:
 
 
 def read_report(path: Path) -> Report:
-    """Read a report, or the output of ``paretoscope fit --json``, with at least one hypothesis.
+    """Read a report, or the output of ``paretoscope fit --json``.
 
     Raises:
         DataError: if it cannot be read, is not valid, contradicts itself, or has another schema
@@ -58,9 +59,6 @@ def read_report(path: Path) -> Report:
     if report.schema_version != SCHEMA_VERSION:
         msg = f"{path} has schema version {report.schema_version}; expected {SCHEMA_VERSION}. {REMEDY}"
         raise DataError(msg)
-    if not report.hypotheses:
-        msg = f"{path} has no hypotheses; expected at least one. {REMEDY}"
-        raise DataError(msg)
     for one in report.hypotheses:
         if problem := _contradiction(one):
             msg = f"{path} is not valid: {one.metric} on {one.kpi}: {problem}. {REMEDY}"
@@ -68,11 +66,20 @@ def read_report(path: Path) -> Report:
     return report
 
 
+def _with_hypotheses(path: Path) -> Report:
+    """Read a report that has at least one hypothesis."""
+    report = read_report(path)
+    if not report.hypotheses:
+        msg = f"{path} has no hypotheses; expected at least one. {REMEDY}"
+        raise DataError(msg)
+    return report
+
+
 def _contradiction(result: HypothesisResult) -> str | None:
     """What is inconsistent in a result."""
     covariance, g = result.metric_covariance, len(result.points)
     if covariance is not None and [len(row) for row in covariance] != [g] * g:
-        return f"metric_covariance has {len(covariance)} rows; expected {g} rows of {g}"
+        return f"metric_covariance has {counted(len(covariance), 'row')}; expected {g} rows of {g}"
     if result.slope is None or result.x_reference != "worst":
         return None
     values = np.array([point.metric_value for point in result.points], dtype=np.float64)
@@ -102,7 +109,7 @@ def read_reports(paths: Sequence[Path]) -> dict[str, Report]:
     reports: dict[str, Report] = {}
     seen: dict[str, Path] = {}
     for path in paths:
-        report = read_report(path)
+        report = _with_hypotheses(path)
         marks = [f"have the md5 {md5(path)}"]
         if report.experiment:
             marks.append(f"are from experiment {report.experiment.plan.experiment!r}")
@@ -152,7 +159,7 @@ def read_studies(names: Sequence[str]) -> list[StudyReport]:
 
 
 def _of_study(path: Path) -> Report:
-    report = read_report(path)
+    report = _with_hypotheses(path)
     if report.study is None or report.experiment is None:
         msg = f"{path} is not the report of a study: it has no study or no experiment. {REMEDY}"
         raise DataError(msg)

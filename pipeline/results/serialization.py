@@ -22,6 +22,7 @@ _FILES = {
     "metric_ranking": "metric_ranking.json",
     "unfitted_pairs": "unfitted_pairs.json",
     "advice": "advice.json",
+    "lifts": "lifts.json",
 }
 """The files of the artifact ``regression_estimates``, by field of :class:`Estimates`."""
 

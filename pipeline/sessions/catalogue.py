@@ -4,6 +4,7 @@ import polars as pl
 
 from pipeline.artifacts.storage import StudyPaths, read_table
 from pipeline.core.errors import DataError
+from pipeline.core.labels import counted
 from pipeline.study import Study
 
 
@@ -35,7 +36,7 @@ def check_catalogue_size(study: Study, items: int) -> None:
     }
     if longer := [f"{key} = {length}" for key, length in lengths.items() if length > items]:
         msg = (
-            f"the catalogue has {items} items, fewer than {', '.join(longer)}; lower these to at most "
+            f"the catalogue has {counted(items, 'item')}, fewer than {', '.join(longer)}; lower these to at most "
             f"{items}, or raise the number of items: sessions.min_item_support = "
             f"{study.sessions.min_item_support} is the number of clicks an item needs"
         )

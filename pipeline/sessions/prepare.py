@@ -12,7 +12,7 @@ Events are read once, their labelled clicks (:mod:`pipeline.sessions.spill`) sev
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from pipeline.sessions.temporal_split import (
     assign_split,
     check_date_range,
     compute_cuts,
+    cuts_by_sessions,
 )
 from pipeline.sessions.token_store_writer import TokenWriter
 
@@ -102,7 +103,8 @@ class _Preparation:
     ) -> "_Preparation":
         """Label the clicks of all sessions."""
         cuts = None
-        if rules.test_end is CutAnchor.LAST_EVENT and rules.test_files is None:
+        by_days = rules.test_sessions is None
+        if by_days and rules.test_end is CutAnchor.LAST_EVENT and rules.test_files is None:
             cuts = _cuts(summary["last_ts"] + 1, summary["first_ts"], rules)
         test_files = [n for n, name in enumerate(summary["files"]) if rules.is_test_file(name)]
         items, buffer = ItemIndex.of(file), SpillBuffer(folder)
@@ -110,9 +112,29 @@ class _Preparation:
             partial(label_sessions, piece, items, rules, cuts, test_files)
             for piece in iter_session_chunks(file)
         )
-        for labelled in track(ordered_thread_map(tasks), file.num_row_groups, "labelling sessions"):
+        for labelled in track(
+            ordered_thread_map(tasks),
+            file.num_row_groups,
+            "labelling sessions",
+            unit="clicks",
+            size=lambda labelled: labelled.clicks.height,
+        ):
             buffer.add(labelled)
-        return cls(rules, items, buffer, cuts)
+        work = cls(rules, items, buffer, cuts)
+        return work if by_days else replace(work, cuts=work.cuts_by_sessions())
+
+    def cuts_by_sessions(self) -> Cuts:
+        """The split boundaries by the number of sessions that are long enough."""
+        starts = [
+            staged.sessions["first_ts"].to_numpy()[
+                staged.sessions["clicks"].to_numpy() >= self.rules.min_length
+            ]
+            for staged in (piece() for piece in self.buffer)
+        ]
+        test, validation = self.rules.test_sessions, self.rules.validation_sessions
+        assert test is not None
+        assert validation is not None
+        return cuts_by_sessions(np.concatenate(starts), test=test, validation=validation)
 
     def well_supported(self) -> Flags:
         """Which items have enough clicks, in sessions that are long enough."""
@@ -162,7 +184,13 @@ class _Preparation:
             TokenWriter(folder / "tokens.safetensors") as tokens,
         ):
             tasks = (partial(self._select, piece, keep, catalogue) for piece in self.buffer)
-            for selected in ordered_thread_map(tasks):
+            for selected in track(
+                ordered_thread_map(tasks),
+                len(self.buffer),
+                "writing sessions",
+                unit="sessions",
+                size=lambda selected: selected.sessions.height,
+            ):
                 counts.update(selected.dropped)
                 table.write(selected.sessions)
                 for split, clicks, lengths in selected.splits:
@@ -184,7 +212,9 @@ class _Preparation:
         """
         total = np.zeros(self.items.number, dtype=np.int64)
         tasks = (partial(self._count, piece, keep, in_train=in_train) for piece in self.buffer)
-        for codes in ordered_thread_map(tasks):
+        for codes in track(
+            ordered_thread_map(tasks), len(self.buffer), "counting items", unit="clicks", size=len
+        ):
             np.add.at(total, codes, 1)
         return total
 

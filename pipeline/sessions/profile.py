@@ -68,6 +68,7 @@ def profile_sessions(
     divisions = _divisions(train, test, in_train + in_test, seed)
     return {
         "time_zone": time_zone,
+        "has_times": read.get("has_times", True),
         "events_by_day": events_by_day(events / "events.parquet", time_zone),
         "by_split": by_split,
         "popularity": _popularity(in_train.items, in_test.items),

@@ -43,6 +43,8 @@ class Rules:
         test_files: A word in the names of the files whose sessions are the test split; None to
             split by time.
         order_window_ms: A click counts as ordered if the order follows within this time.
+        test_sessions: Share or number of the sessions in the test split; None to split by days.
+        validation_sessions: Likewise of the validation split.
     """
 
     min_support: int
@@ -57,6 +59,8 @@ class Rules:
     by_clicks: bool = False
     validation_in_catalogue: bool = False
     test_files: str | None = None
+    test_sessions: float | None = None
+    validation_sessions: float | None = None
 
     def is_test_file(self, name: str) -> bool:
         """Whether a file's sessions are the test split: ``otto-recsys-test.jsonl`` for ``test``."""
@@ -86,6 +90,8 @@ def rules_of(config: SessionsConfig, dataset: DatasetConfig) -> Rules:
         test_days=config.test_days,
         validation_days=config.validation_days,
         order_window_ms=None if window is None else round(window * 60_000),
+        test_sessions=config.test_sessions,
+        validation_sessions=config.validation_sessions,
     )
     return _reference(rules, dataset.format) if config.preset is Preset.REFERENCE else rules
 

@@ -74,6 +74,10 @@ class SpillBuffer:
         staged.clicks.write_ipc(files[1])
         self._pieces.append(lambda: SpilledSessions(*(pl.read_ipc(file) for file in files)))
 
+    def __len__(self) -> int:
+        """Number of pieces."""
+        return len(self._pieces)
+
     def __iter__(self) -> Iterator[Callable[[], SpilledSessions]]:
         """A function per piece that returns it."""
         return iter(self._pieces)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.contracts import DAY_MS, Split
 from pipeline.core.errors import DataError
+from pipeline.core.labels import counted
 from pipeline.study import BoundaryPolicy
 
 Ints = NDArray[np.int64]
@@ -35,6 +36,32 @@ def compute_cuts(end: int, *, test_days: float, validation_days: float) -> Cuts:
     """Test is the last ``test_days`` before ``end``, validation the days before it."""
     test_from = end - round(test_days * DAY_MS)
     return Cuts(test_from - round(validation_days * DAY_MS), test_from)
+
+
+def cuts_by_sessions(starts: Ints, *, test: float, validation: float) -> Cuts:
+    """The boundaries that leave so many sessions after them.
+
+    Args:
+        starts: Start of every session.
+        test: Share (below 1) or number of the sessions that start last: the test split.
+        validation: Share or number of those before them.
+
+    Raises:
+        DataError: if no session is left for train.
+    """
+    n = len(starts)
+    tests, validations = (
+        round(size * n) if size < 1 else round(size) for size in (test, validation)
+    )
+    if not 0 < tests <= tests + validations < n or not validations:
+        msg = (
+            f"{counted(n, 'session')} long enough, but test takes {tests:,} and validation {validations:,}; "
+            "change sessions.test_sessions and sessions.validation_sessions so that each split has "
+            "sessions and training data remains"
+        )
+        raise DataError(msg)
+    ordered = np.sort(starts)
+    return Cuts(int(ordered[n - tests - validations]), int(ordered[n - tests]))
 
 
 def check_date_range(cuts: Cuts, *, start: int, end: int) -> None:

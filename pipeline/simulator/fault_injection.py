@@ -13,7 +13,16 @@ import polars as pl
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.design.assignment import N_BUCKETS, buckets_of
 from pipeline.experiment.design.traffic_plan import TrafficPlan
-from pipeline.experiment.log.log_files import OUTCOMES, REQUIRED, LogTable, write_log, write_table
+from pipeline.experiment.log.log_files import (
+    DRAW_COLUMNS,
+    EXPLORED_COLUMNS,
+    LIST_COLUMNS,
+    OUTCOMES,
+    REQUIRED,
+    LogTable,
+    write_log,
+    write_table,
+)
 from pipeline.simulator.shop_experiment import EXPERIMENT_TS
 from pipeline.study import InjectedFaults
 
@@ -39,7 +48,7 @@ def write_simulated_log(
     for number, impressions in enumerate(days):
         frame = without_lost_users(impressions, plan, faults.lost_users)
         if number == 0 and faults.bots:
-            frame = pl.concat([frame, bot_impressions(plan, faults.bots, rng)])
+            frame = pl.concat([frame, bot_impressions(plan, faults.bots, rng)], how="diagonal")
         if faults.duplicates:
             repeated = rng.random(frame.height) < faults.duplicates
             frame = pl.concat([frame, frame.filter(repeated)])
@@ -81,13 +90,18 @@ def _write_events(
     """Write separate files of impressions, clicks and orders, and lose a share of the first two."""
     clicks = impressions.unique("impression", keep="first", maintain_order=True).filter("clicked")
     clicks = clicks.with_columns(ts=pl.col("ts") + _TO_CLICK_MS)
+    if "clicked_item" in clicks.columns:
+        clicks = clicks.rename({"clicked_item": "item"})
     orders = clicks.filter("ordered").with_columns(ts=pl.col("ts") + _TO_ORDER_MS)
-    shown = impressions.filter(rng.random(impressions.height) >= lost).drop(OUTCOMES)
+    shown = impressions.filter(rng.random(impressions.height) >= lost)
+    shown = shown.drop(*OUTCOMES, "clicked_item", strict=False)
     clicks = clicks.filter(rng.random(clicks.height) >= lost)
+    of_lists = (*LIST_COLUMNS, *EXPLORED_COLUMNS, *DRAW_COLUMNS)
     for table, frame in (
         (LogTable.IMPRESSIONS, shown),
         (LogTable.CLICKS, clicks),
         (LogTable.ORDERS, orders),
     ):
-        columns = [name for name in REQUIRED[table] if name in frame.columns]
+        wanted = (*REQUIRED[table], *(of_lists if table is LogTable.IMPRESSIONS else ("item",)))
+        columns = [name for name in wanted if name in frame.columns]
         write_table(table, frame.select(columns), folder)

@@ -41,12 +41,17 @@ def shop_truth(
     for group in plan.groups:
         rng = np.random.default_rng([config.seed, 4])
         preference = np.tile(group.preference, (users, 1))
+        level = None if group.level is None else np.full(users, group.level)
         tastes = make_users(config.synthetic, users, rng)
         state = SimulationState(
             shop=shop,
             users=UserState.of(tastes, preference, config.simulator, opening_ts=EXPERIMENT_TS),
             backend=InProcess.of(
-                recommender, preference, k=plan.list_length, shop_items=shop.catalogue.size
+                recommender,
+                preference,
+                k=plan.list_length,
+                shop_items=shop.catalogue.size,
+                level=level,
             ),
             opening_ts=EXPERIMENT_TS,
         )

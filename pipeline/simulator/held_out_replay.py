@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 
 from models.tokens import SessionTokens
-from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.design.plan_checks import check_has_users
 from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.experiment.log.log_files import LISTED_IMPRESSIONS, model_version
 from pipeline.recommender.recommender import Recommender
+from pipeline.recommender.second_axis import NO_ITEM
 from pipeline.simulator.click_model import NO_CLICK, Flags, Ints, first_click, units_bought
 
 PROVENANCE = {
@@ -21,8 +22,8 @@ PROVENANCE = {
     "how": (
         "Every held-out session was assigned to a group by a salted hash and replayed: after "
         "each of its clicks it was shown the model's list, examined position k with probability "
-        "(1+k)^-0.6, and clicked the first examined item that it clicks later; an order followed "
-        "if the session orders the item. The offline metrics are computed on the same sessions, "
+        "(1+k)^-0.6, and clicked the first examined item that it clicks later; where sessions have "
+        "orders, one followed if the session orders the item. The offline metrics are computed on the same sessions, "
         "so agreement between the two is partly built in. No real user saw a list."
     ),
 }
@@ -38,7 +39,7 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
     times: Ints,
     seed: int,
 ) -> pl.DataFrame:
-    """The impressions of the replayed sessions, in the log's contract.
+    """The impressions of the replayed sessions with their lists, in the log's contract.
 
     Args:
         recommender: The served model.
@@ -54,11 +55,17 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
     session = np.repeat(list(served), np.maximum(tokens.lengths[list(served)] - 1, 0))
     step = np.arange(len(session)) - np.searchsorted(session, session)
     preferences = np.array([served[int(s)].preference for s in session])
-    lists = recommender.recommend(_clicks(tokens, session, step), preferences, k=plan.list_length)
+    seen = _clicks(tokens, session, step)
+    levels = None
+    if plan.second_axis is not None:
+        levels = np.array([served[int(s)].level for s in session], dtype=np.float64)
+    lists = recommender.recommend(seen, preferences, k=plan.list_length, levels=levels)
     relevant, is_ordered = _later_actions(tokens, session, step, lists)
     position = first_click(relevant.astype(np.float64), rng)
     clicked = position != NO_CLICK
     ordered = clicked & is_ordered[np.arange(len(position)), position]
+    names_I = pl.Series(recommender.items)
+    clicked_item = lists[np.arange(len(position)), position]
     return pl.DataFrame(
         {
             "experiment": [plan.experiment] * len(session),
@@ -69,8 +76,12 @@ def replay_sessions(  # noqa: PLR0913 - sessions are tokens, names and times
             "clicked": clicked,
             "ordered": ordered,
             "units": units_bought(ordered, rng).astype(np.int32),
+            "session": [names_I.gather(row) for row in seen],
+            "items": [names_I.gather(row[row != NO_ITEM]) for row in lists],
+            "clicked_item": names_I.gather(clicked_item).set(pl.Series(~clicked), None),
+            "model": [plan.model and model_version(plan.model)] * len(session),
         },
-        schema=IMPRESSIONS.schema,
+        schema=LISTED_IMPRESSIONS.schema,
     )
 
 

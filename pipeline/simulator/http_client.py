@@ -161,6 +161,7 @@ class Endpoint:
         self._connection = connection
         self._k, self._users = plan.list_length, users
         self._groups = plan.groups_of(users)
+        self._length = {group.name: plan.list_length_of(group) for group in plan.groups}
         self._names = [str(name) for name in item_id(np.arange(shop_items))]
         self._number = {name: item for item, name in enumerate(self._names)}
         self._impression: dict[int, str] = {}
@@ -197,7 +198,8 @@ class Endpoint:
 
     async def _recommend(self, session: int, user: int, history: list[str], ts: int) -> list[int]:
         user_id, url = self._users[user], self._connection.url
-        request = {"user": user_id, "session": history, "k": self._k, "ts": ts}
+        length = self._length.get(self._groups[user], self._k)
+        request = {"user": user_id, "session": history, "k": length, "ts": ts}
         response = await self._connection.post("/recommend", request)
         try:
             answer = _Answer.model_validate(response)

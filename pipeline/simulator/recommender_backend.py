@@ -40,20 +40,31 @@ class InProcess:
     Attributes:
         recommender: The served model.
         preference: Preference of each user, U × objectives.
+        level: Level of the second axis of each user; None without such an axis.
         k: Length of the lists.
         to_model: The model's index of each shop item; :data:`NOTHING` for unknown items and for
             :data:`NOTHING` itself.
-        to_shop: The shop's number of each item of the model.
+        to_shop: The shop's number of each item of the model; :data:`NOTHING` for
+            :data:`NOTHING` itself.
     """
 
     recommender: Recommender
     preference: Floats
+    level: Floats | None
     k: int
     to_model: Ints
     to_shop: Ints
 
     @classmethod
-    def of(cls, recommender: Recommender, preference: Floats, *, k: int, shop_items: int) -> Self:
+    def of(
+        cls,
+        recommender: Recommender,
+        preference: Floats,
+        *,
+        k: int,
+        shop_items: int,
+        level: Floats | None = None,
+    ) -> Self:
         """A backend for a shop with ``shop_items`` items.
 
         Raises:
@@ -73,9 +84,10 @@ class InProcess:
         return cls(
             recommender=recommender,
             preference=preference,
+            level=level,
             k=k,
             to_model=np.array([*to_model, NOTHING]),
-            to_shop=np.array([number[item] for item in recommender.items]),
+            to_shop=np.array([*(number[item] for item in recommender.items), NOTHING]),
         )
 
     def can_serve(self, seen: Ints) -> Flags:
@@ -83,9 +95,12 @@ class InProcess:
         return np.any(self.to_model[seen] >= 0, axis=1).astype(np.bool_)
 
     def recommend(self, session: Ints, user: Ints, seen: Ints, *, ts: Ints) -> Ints:  # noqa: ARG002 - of the protocol
-        """The best items under each user's preference."""
+        """The lists of each user's preference and level."""
         histories = [row[row >= 0] for row in self.to_model[seen]]
-        return self.to_shop[self.recommender.recommend(histories, self.preference[user], k=self.k)]
+        levels = None if self.level is None else self.level[user]
+        return self.to_shop[
+            self.recommender.recommend(histories, self.preference[user], k=self.k, levels=levels)
+        ]
 
     def record(self, session: Ints, item: Ints, units: Ints, *, ts: Ints) -> None:
         """Do nothing; outcomes are in the simulated log."""

@@ -22,7 +22,7 @@ from pipeline.simulator.click_model import (
     first_click_probability,
     units_bought,
 )
-from pipeline.simulator.recommender_backend import RecommenderBackend
+from pipeline.simulator.recommender_backend import NOTHING, RecommenderBackend
 from pipeline.simulator.users import UserState
 from pipeline.synthetic.shop import CONTINUE_PERCENT, ORDER_SCALE, Shop
 
@@ -68,9 +68,10 @@ def step(
 ) -> Iterator[pl.DataFrame]:
     """Simulate sessions in parallel; one frame per step with one row per list.
 
-    Columns are session, step, user, ts, clicked, ordered and units; with ``expected`` also
-    ``expected_clicks``, ``expected_orders`` and ``expected_units``, the exact expectations given the
-    session so far.
+    Columns are session, step, user, ts, clicked, ordered and units, and what was shown: ``seen`` (the
+    clicks so far), ``items`` and ``clicked_item``, as numbers of the catalogue. With ``expected``, what was
+    shown is replaced by ``expected_clicks``, ``expected_orders`` and ``expected_units``, the exact
+    expectations given the session so far.
     """
     active = np.arange(len(sessions.user))
     for n in range(MAX_IMPRESSIONS):
@@ -113,6 +114,9 @@ def _step(  # noqa: PLR0913 - the whole state
     outcome |= {"clicked": clicked, "ordered": ordered, "units": units.astype(np.int32)}
     if expected:
         outcome |= _expectations(attraction, lists, active, sessions, state)
+    else:
+        outcome |= {"seen": _as_lists(seen[:, : n + 1]), "items": _as_lists(lists)}
+        outcome["clicked_item"] = pl.Series(item).set(pl.Series(~clicked), None)
     sessions.seen[active, n + 1] = item
     sessions.length[active] += 1
     return outcome
@@ -133,6 +137,11 @@ def _expectations(
         "expected_orders": expected_orders,
         "expected_units": expected_orders * UNITS_PER_ORDER,
     }
+
+
+def _as_lists(items: Ints) -> pl.Series:
+    """Rows of items as lists, without the padding of short ones."""
+    return pl.Series(items).cast(pl.List(pl.Int64)).list.filter(pl.element() != NOTHING)
 
 
 def _attraction(

@@ -14,17 +14,20 @@ import numpy as np
 import polars as pl
 
 from models.progress import track
-from pipeline.core.contracts import DAY_MS, IMPRESSIONS
+from pipeline.core.contracts import DAY_MS
 from pipeline.core.errors import DataError
+from pipeline.experiment.design.exploration import Exploration
 from pipeline.experiment.design.plan_checks import check_has_users
 from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.experiment.log.log_files import LISTED_IMPRESSIONS, model_version
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.click_model import Floats, Ints
+from pipeline.simulator.exploring_backend import ExploringBackend
 from pipeline.simulator.recommender_backend import NOTHING, InProcess, RecommenderBackend
 from pipeline.simulator.session_loop import MAX_IMPRESSIONS, Sessions, SimulationState, step
 from pipeline.simulator.users import UserState
 from pipeline.study import ExperimentConfig, SimulatorConfig, Study, SyntheticConfig
-from pipeline.synthetic.generate_log import OPENING_TS, arrival_times, build_shop
+from pipeline.synthetic.generate_log import OPENING_TS, arrival_times, build_shop, item_id
 from pipeline.synthetic.shop import BROWSE, BUY, BUY_SESSIONS_PERCENT, Shop
 from pipeline.synthetic.users import make_users
 
@@ -56,6 +59,7 @@ class SimulationConfig:
     experiment: ExperimentConfig
     simulator: SimulatorConfig
     seed: int
+    exploration: Exploration | None = None
 
     @classmethod
     def of(cls, study: Study) -> Self:
@@ -65,28 +69,46 @@ class SimulationConfig:
             experiment=study.experiment,
             simulator=study.simulator,
             seed=study.study.seed,
+            exploration=Exploration.of(study.serving, study.experiment.salt),
         )
 
 
 def simulate_shop(
     recommender: Recommender, plan: TrafficPlan, config: SimulationConfig
 ) -> pl.DataFrame:
-    """The impressions of a simulated experiment, in the log's contract."""
+    """The impressions of a simulated experiment with their lists, in the log's contract.
+
+    With exploration, they have the columns of explored lists, too.
+    """
     shop = build_shop(config.synthetic)
     users = user_ids(config)
     preference = preferences_of(users, plan)
     check_has_users(plan, int((~np.isnan(preference[:, 0])).sum()))
     size = shop.catalogue.size
-    backend = InProcess.of(recommender, preference, k=plan.list_length, shop_items=size)
+    backend = InProcess.of(
+        recommender, preference, k=plan.list_length, shop_items=size, level=levels_of(users, plan)
+    )
+    exploring = config.exploration and ExploringBackend(backend, config.exploration)
     names = plan.groups_of(users)
-    outcomes = simulate_sessions(backend, preference, config, shop=shop)
+    outcomes = simulate_sessions(exploring or backend, preference, config, shop=shop)
+    ids = pl.Enum([str(name) for name in item_id(np.arange(size))])
     impressions = outcomes.with_columns(
         experiment=pl.lit(plan.experiment),
         user=users.gather(outcomes["user"]),
         group=names.gather(outcomes["user"]),
         impression=pl.format("v{}-{}", "session", "step"),
+        session=pl.col("seen").list.agg(_named(pl.element(), ids)),
+        items=pl.col("items").list.agg(_named(pl.element(), ids)),
+        clicked_item=_named(pl.col("clicked_item"), ids),
+        model=pl.lit(plan.model and model_version(plan.model), pl.String),
     )
-    return IMPRESSIONS.validate(impressions.select(list(IMPRESSIONS.columns)))
+    log = LISTED_IMPRESSIONS.validate(impressions.select(list(LISTED_IMPRESSIONS.columns)))
+    return exploring.added_to(log) if exploring else log
+
+
+def _named(numbers: pl.Expr, ids: pl.Enum) -> pl.Expr:
+    """The ids of items that are numbers of a catalogue with these ids."""
+    return numbers.cast(pl.UInt32).cat.to(ids).cast(pl.String)
 
 
 def user_ids(config: SimulationConfig) -> pl.Series:
@@ -99,6 +121,14 @@ def preferences_of(users: pl.Series, plan: TrafficPlan) -> Floats:
     by_group = {group.name: group.preference for group in plan.groups}
     outside = (np.nan,) * len(plan.groups[0].preference)
     return np.array([by_group.get(name, outside) for name in plan.groups_of(users)])
+
+
+def levels_of(users: pl.Series, plan: TrafficPlan) -> Floats | None:
+    """Level of the second axis of each user, nan outside the experiment; None without such an axis."""
+    if plan.second_axis is None:
+        return None
+    by_group = {group.name: group.level for group in plan.groups}
+    return np.array([by_group.get(name) for name in plan.groups_of(users)], dtype=np.float64)
 
 
 def simulate_sessions(
@@ -130,7 +160,9 @@ def simulate_users(
         for frame in step(sessions, state, rng, expected=expected)
     )
     batches = math.ceil(state.users.tastes.size * SESSIONS_PER_USER / _BATCH_SIZE)
-    frames = list(track(steps, batches * MAX_IMPRESSIONS, "simulated sessions"))
+    frames = list(
+        track(steps, batches * MAX_IMPRESSIONS, "simulating sessions", unit="impressions", size=len)
+    )
     if not frames:
         msg = (
             "no list was shown: the model has none of the items that sessions start with; train it on "

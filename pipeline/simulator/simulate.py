@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 
 from models.progress import track
-from pipeline.artifacts.storage import StudyPaths, read_table, require_dataset, write_json
+from pipeline.artifacts.raw_data import require_dataset
+from pipeline.artifacts.storage import StudyPaths, read_table, write_json
 from pipeline.core.contracts import ALL_TARGETS, Split
 from pipeline.core.errors import StudyError
 from pipeline.experiment.design.plan_checks import check_same_preferences
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.log_files import EXTERNAL_PROVENANCE, write_log
-from pipeline.experiment.log.log_folder import TRUTH
+from pipeline.experiment.log.reading.log_folder import TRUTH
 from pipeline.inference.hypotheses.inputs import relative_change
 from pipeline.recommender.recommender import Recommender
 from pipeline.sessions.token_store import open_times, open_tokens
@@ -61,11 +62,18 @@ def simulate_experiment(
                 truth = shop_truth(recommender, plan, config)
         case LogSource.DIRECT:
             simulated = _direct_simulation(study, paths, plan)
-            days = track(simulated.days(), study.experiment.days, "drawing the log")
+            days = track(
+                simulated.days(),
+                study.experiment.days,
+                "drawing the log",
+                unit="impressions",
+                size=len,
+            )
             _write(days, plan, study, folder)
             truth = simulated.truth()
         case LogSource.HELD_OUT_REPLAY:
-            write_log(_replay(study, paths, plan, recommender), folder)
+            replayed = _replay(study, paths, plan, recommender)
+            write_log(replayed if plan.has_orders else replayed.drop("ordered", "units"), folder)
         case LogSource.FILES:
             msg = (
                 "experiment.source = files: the log comes from files, there is nothing to simulate"

@@ -6,18 +6,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.storage import (
-    StudyPaths,
-    atomic_folder,
+from pipeline.artifacts.raw_data import (
     dataset_path,
     pinned_md5,
+    raw_data_errors,
+    require_dataset,
+)
+from pipeline.artifacts.storage import (
+    StudyPaths,
+    atomic_file,
+    atomic_folder,
     read_json,
     read_table,
-    require_dataset,
     write_json,
 )
 from pipeline.core.contracts import Split
 from pipeline.core.errors import DataError
+from pipeline.core.labels import counted
 from pipeline.datasets.ingest_counts import RefusedDataError
 from pipeline.datasets.ingest_events import write_events
 from pipeline.datasets.item_attributes import coverage
@@ -67,7 +72,7 @@ def ingest_events(study: Study, paths: StudyPaths) -> StepResult[dict[str, Any]]
     limit = study.sessions.max_rejected_share
     target, raw = paths.artifact("events"), dataset_path(study, paths.root)
     with atomic_folder(target) as folder:
-        with _rejected_rows_kept(paths.artifact(REFUSED_ROWS)):
+        with _rejected_rows_kept(paths.artifact(REFUSED_ROWS)), raw_data_errors(study, paths.root):
             counts = write_events(study.dataset, raw, folder, max_rejected_share=limit)
         tables = {name: folder / f"{name}.parquet" for name in ("events", "rejected")}
         checks = enforce(check_tables("events", tables, {"max_rejected_share": limit}))
@@ -93,8 +98,9 @@ def _rejected_rows_kept(file: Path) -> Iterator[None]:
     except RefusedDataError as error:
         if not error.rejected.height:
             raise
-        error.rejected.write_ndjson(file)
-        rows = f"{error.rejected.height:,} rejected rows"
+        with atomic_file(file) as fresh:
+            error.rejected.write_ndjson(fresh)
+        rows = counted(error.rejected.height, "rejected row")
         msg = f"{error}. The first {rows} are in {file}"
         raise DataError(msg) from error
 

@@ -1,9 +1,7 @@
 """The online experiment: its traffic plan, its log, its database and its KPIs."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from models.checkpoint import checkpoint_fingerprint
@@ -14,34 +12,38 @@ from pipeline.artifacts.storage import (
     read_table,
     write_json,
 )
+from pipeline.core.contracts import Kpi
+from pipeline.core.front_contract import front_metrics
+from pipeline.evaluation.pareto_front import point_rows
 from pipeline.experiment.design.external_variants import (
-    Plan,
     VariantPlan,
+    check_control,
     check_planned,
     load_plan,
     planned_variants,
     publish_variants,
+    variants_of,
 )
-from pipeline.experiment.design.make_plan import MeasuredFront
+from pipeline.experiment.design.optimal_design.measured_front import MeasuredFront
 from pipeline.experiment.design.plan_checks import check_not_running, check_same_model
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
 from pipeline.experiment.kpis.aggregate import ExperimentAggregates, aggregate
-from pipeline.experiment.log.ingest import Ingestion, ingest, ingested_md5s
-from pipeline.experiment.log.log_files import LogFile
-from pipeline.experiment.log.log_folder import log_location, study_log
-from pipeline.experiment.log.row_validation import LogRules
+from pipeline.experiment.log.ingest import Ingestion, ingested_md5s
+from pipeline.experiment.log.reading.log_folder import log_location, study_log
+from pipeline.experiment.log.validation.row_validation import LogRules
 from pipeline.inference.hypotheses.external_variants import check_hypotheses
-from pipeline.inference.power.plan_experiment import POWER, PlannedExperiment, plan_with_power
+from pipeline.inference.power.plan_experiment import PlannedExperiment, plan_with_power
 from pipeline.inference.power.traffic_model import traffic_of
-from pipeline.quality.expectation import CheckResult
-from pipeline.quality.runner import check_experiment_log, check_tables, enforce
+from pipeline.quality.runner import check_tables, enforce
 from pipeline.recommender.recommender import Recommender
 from pipeline.reporting.figures.power import design_figure, power_figure
 from pipeline.reporting.text.power_summary import plan_lines
 from pipeline.results.document import FrontPoint, GroupSummary
+from pipeline.results.power import POWER
 from pipeline.results.serialization import parse, write_result
 from pipeline.simulator.ground_truth import truth_table
 from pipeline.simulator.simulate import log_provenance, simulate_experiment
+from pipeline.steps.checked_ingestion import ingest_files
 from pipeline.steps.result import (
     LazyFigure,
     Markdown,
@@ -50,7 +52,8 @@ from pipeline.steps.result import (
     markdown_table,
     spaced,
 )
-from pipeline.study import ExperimentConfig, LogSource, Study
+from pipeline.study import LogSource, Study
+from pipeline.study.evaluation import is_of_orders
 
 
 def plan_traffic(study: Study, paths: StudyPaths) -> StepResult[PlannedExperiment | VariantPlan]:
@@ -59,18 +62,33 @@ def plan_traffic(study: Study, paths: StudyPaths) -> StepResult[PlannedExperimen
     Raises:
         MissingArtifact: if the front, the metrics or the model are missing.
         DataError: if the study's table of variants cannot be read.
+        StudyError: if the control is not a variant.
         LogError: if an experiment with a log of your own is running, and the plan would change it.
     """
     target = paths.artifact("traffic_plan")
     if study.experiment.variants is not None:
+        table = variants_of(study.experiment, paths.root)
+        check_control(table, study.regression.advice.control)
         variants = publish_variants(study.experiment, paths)
         details = {"variants": variants.as_dict()["groups"]}
         return StepResult(asset="traffic_plan", value=variants, location=target, details=details)
+    metrics = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
+    names: list[str] = metrics["metric"].unique().to_list()
+    points = read_table(paths.require("pareto_front", "pareto_front.parquet"))
+    axis = study.experiment.second_axis
     front = MeasuredFront(
-        read_table(paths.require("pareto_front", "pareto_front.parquet")),
-        read_table(paths.require("offline_metrics", "offline_metrics.parquet")),
+        points,
+        metrics,
         read_table(paths.require("offline_metrics", "offline_metric_covariance.parquet")),
+        has_orders=any(map(is_of_orders, names)),
+        replicates=read_table(
+            paths.require("offline_metrics", "offline_metric_replicates.parquet")
+        ),
+        off_front=axis.off_front(points["preference_id"]) if axis else frozenset(),
     )
+    if not study.regression.hypotheses:
+        kpis = [kpi for kpi in Kpi if front.has_orders or not kpi.needs_orders]
+        study = replace(study, regression=study.regression.declared(names, kpis))
     model = checkpoint_fingerprint(paths.require("conditioned_model"))
     traffic = traffic_of(study.experiment.planning, paths)
     planned = plan_with_power(study, front, traffic, model=model)
@@ -93,8 +111,9 @@ def _plan_details(planned: PlannedExperiment, front: MeasuredFront, cutoff: int)
     """Where the groups are on the front, what power they have, and a summary of both."""
     plan, power = planned.plan, planned.analysis
     groups = parse(tuple[GroupSummary, ...], plan.as_dict()["groups"])
-    points = parse(tuple[FrontPoint, ...], front.points.to_dicts())
-    design = partial(design_figure, points, groups, power.design.even, cutoff)
+    points = parse(tuple[FrontPoint, ...], point_rows(front.points, plan.second_axis))
+    axes = front_metrics(front.points)[:2]
+    design = partial(design_figure, points, axes, groups, power.design.even, cutoff)
     summary = "\n".join(["```", *plan_lines(plan, power, cutoff), "```"])
     return {
         "figure": LazyFigure("groups on the Pareto front", design),
@@ -115,7 +134,7 @@ def collect_log_files(study: Study, paths: StudyPaths) -> StepResult[dict[str, s
     if study.experiment.source is not LogSource.FILES:
         plan, checkpoint = read_plan(paths), paths.require("conditioned_model")
         check_same_model(plan, checkpoint_fingerprint(checkpoint))
-        recommender = Recommender.load(paths)
+        recommender = Recommender.load(paths).with_axis(plan.second_axis, study, paths)
         with atomic_folder(paths.artifact("experiment_log_files")) as folder:
             truth = simulate_experiment(study, paths, plan, recommender, folder)
         if truth:
@@ -153,27 +172,6 @@ def ingest_log(study: Study, paths: StudyPaths) -> StepResult[Ingestion]:
         details=spaced(asdict(result)),
         checks=tuple(checks),
     )
-
-
-def ingest_files(
-    files: Sequence[LogFile], plan: Plan, database: Path, section: ExperimentConfig
-) -> tuple[Ingestion, list[CheckResult]]:
-    """Bring a database up to date with files, and check it; ``validate-log`` does it elsewhere.
-
-    Raises:
-        LogError: as :func:`pipeline.experiment.log.ingest.ingest` does.
-        QualityError: if the database breaks a blocking rule; it then stays as it was.
-    """
-    checks: list[CheckResult] = []
-    limits = {"max_faulty_share": section.max_faulty_share}
-    result = ingest(
-        files,
-        plan,
-        database,
-        rules=LogRules.of(section),
-        check=lambda fresh: checks.extend(enforce(check_experiment_log(fresh, limits))),
-    )
-    return result, checks
 
 
 def aggregate_kpis(study: Study, paths: StudyPaths) -> StepResult[ExperimentAggregates]:

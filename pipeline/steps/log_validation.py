@@ -8,17 +8,21 @@ import polars as pl
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import StudyError
-from pipeline.experiment.design.external_variants import load_plan, read_variants, variant_plan
-from pipeline.experiment.kpis.aggregate import aggregate
+from pipeline.experiment.design.external_variants import (
+    Plan,
+    check_control,
+    load_plan,
+    variant_plan,
+    variants_of,
+)
 from pipeline.experiment.log.ingest import Ingestion
-from pipeline.experiment.log.log_folder import study_log
+from pipeline.experiment.log.reading.log_folder import study_log
 from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.inference.diagnostics.lost_outcomes import lost_outcomes
-from pipeline.inference.hypotheses.external_variants import check_hypotheses
-from pipeline.quality.runner import CheckResult
+from pipeline.quality.expectation import CheckResult
 from pipeline.results.diagnostics import LostOutcomes
-from pipeline.steps.experiment import ingest_files
-from pipeline.study import LogSource, Study
+from pipeline.steps.checked_ingestion import ingest_files
+from pipeline.study import LogSource, RegressionConfig, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +62,31 @@ def validate_log(study: Study, paths: StudyPaths) -> LogValidation:
     if section.variants is None:
         plan = load_plan(paths)
     else:
-        variants = read_variants(paths.root / section.variants)
+        variants = variants_of(section, paths.root)
+        check_control(variants, study.regression.advice.control)
         plan = variant_plan(variants, section)
     folder = study_log(section, paths)
     with TemporaryDirectory(prefix="paretoscope-") as scratch:
         database = Path(scratch) / "log.duckdb"
         log, checks = ingest_files(folder.files, plan, database, section)
-        kpis = aggregate(database, plan).group_kpis
+        kpis = _group_kpis(database, plan)
         lost = lost_outcomes(read_row_fates(database))
     if variants is not None:
-        check_hypotheses(study.regression, variants, kpis)
+        _check_hypotheses(study.regression, variants, kpis)
     return LogValidation(
         log=log, kpis=kpis, checks=tuple(checks), lost_outcomes=lost, ignored=folder.ignored
     )
+
+
+def _group_kpis(database: Path, plan: Plan) -> pl.DataFrame:
+    from pipeline.experiment.kpis.aggregate import aggregate  # noqa: PLC0415 - a refused log need not wait for Ibis
+
+    return aggregate(database, plan).group_kpis
+
+
+def _check_hypotheses(
+    section: RegressionConfig, variants: pl.DataFrame, kpis: pl.DataFrame
+) -> None:
+    from pipeline.inference.hypotheses.external_variants import check_hypotheses  # noqa: PLC0415 - nor for statsmodels
+
+    check_hypotheses(section, variants, kpis)

@@ -9,20 +9,24 @@ import polars as pl
 from models.checkpoint import load_checkpoint
 from models.training.result import TrainedModel
 from pipeline.artifacts.storage import StudyPaths, atomic_folder, read_table, write_json
+from pipeline.core.labels import metric_label
 from pipeline.evaluation.metric_registry import build_metrics
 from pipeline.evaluation.metric_tables import OfflineEvaluation, compute_metric_tables
 from pipeline.evaluation.pareto_front import (
-    REFERENCE_POINT,
     Front,
     extreme_points,
     front_changes,
-    pareto_front,
+    fronts_by_level,
+    point_rows,
 )
-from pipeline.evaluation.scoring import SCORES, preference_ids, read_scores, score_study
+from pipeline.evaluation.score_files import read_scores, score_study
+from pipeline.evaluation.scoring import SCORES, preference_ids
 from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.quality.runner import check_tables, enforce
 from pipeline.recommender.train import fit_study, learning_curves
-from pipeline.reporting.figures.charts import front_figure, learning_curves_figure
+from pipeline.reporting.figures.charts import learning_curves_figure
+from pipeline.reporting.figures.front import front_figure
+from pipeline.reporting.figures.sketch import points_sketch
 from pipeline.results.document import CurvePoint, FrontPoint
 from pipeline.results.serialization import parse
 from pipeline.steps.result import LazyFigure, Markdown, StepResult, markdown_table
@@ -77,7 +81,8 @@ def compute_offline_metrics(study: Study, paths: StudyPaths) -> StepResult[Offli
         read_scores(study, paths),
         test,
         model.item_embedding.weight.detach().numpy(),
-        study.evaluation,
+        study.evaluation if study.dataset.has_times else study.evaluation.without_days(),
+        objectives=study.training.losses,
         seed=study.study.seed,
     )
     table = evaluation.metrics
@@ -87,7 +92,7 @@ def compute_offline_metrics(study: Study, paths: StudyPaths) -> StepResult[Offli
         evaluation.covariance.write_parquet(folder / "offline_metric_covariance.parquet")
         evaluation.replicates.write_parquet(folder / "offline_metric_replicates.parquet")
         checks = enforce(check_tables("offline_metrics", {"offline_metrics": file}))
-    endpoints = _endpoints(study, pareto_front(table))
+    endpoints = _endpoints(study, _fronts(study, table)[0])
     return StepResult(
         asset="offline_metrics",
         value=evaluation,
@@ -101,54 +106,69 @@ def compute_offline_metrics(study: Study, paths: StudyPaths) -> StepResult[Offli
 def find_pareto_front(study: Study, paths: StudyPaths) -> StepResult[Front]:
     """Place every preference in metric space, and mark those that no other dominates.
 
+    With a second axis, its other cells too, each level with a front of its own.
+
     Raises:
-        MissingArtifact, DataError: if metrics are missing, or undefined for a preference.
+        MissingArtifact: if metrics are missing.
     """
-    front = pareto_front(read_table(paths.require("offline_metrics", "offline_metrics.parquet")))
+    metrics = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
+    front, *others = _fronts(study, metrics)
+    cells = pl.concat([front.points, *(one.points for one in others)])
     previous = paths.artifact("pareto_front", "pareto_front.parquet")
     before = read_table(previous) if previous.exists() else None
     with atomic_folder(paths.artifact("pareto_front")) as folder:
-        front.points.write_parquet(folder / "pareto_front.parquet")
-        front.points.drop("preference").write_csv(folder / "pareto_front.csv")
+        cells.write_parquet(folder / "pareto_front.parquet")
+        cells.drop("preference").write_csv(folder / "pareto_front.csv")
         write_json(folder / "summary.json", _summary(front))
-    points = parse(tuple[FrontPoint, ...], front.points.to_dicts())
-    draw = partial(front_figure, points, (), study.evaluation.cutoff)
+    points = parse(tuple[FrontPoint, ...], point_rows(cells, study.experiment.second_axis))
+    k = study.evaluation.cutoff
+    draw = partial(front_figure, points, front.axes, (), k)
+    placed = front.points.drop_nulls(list(front.axes[:2])).select(front.axes[:2])
+    sketch = points_sketch(sorted(placed.iter_rows()), "the Pareto front")
     return StepResult(
         asset="pareto_front",
         value=front,
         location=paths.artifact("pareto_front"),
-        rows=front.points.height,
+        rows=cells.height,
         details={
             "figure": LazyFigure("the Pareto front", draw),
+            "at a glance": Markdown(sketch) if sketch else None,
             "hypervolume": front.hypervolume,
-            "recall span": front.recall_span,
-            "order density span": front.order_density_span,
+            **{f"{one.replace('_', ' ')} span": front.spans[one] for one in front.axes},
             **_endpoints(study, front),
-            "changes since the previous front": _changes(front.points, before),
+            "changes since the previous front": _changes(front, before),
         },
     )
 
 
-def _endpoints(study: Study, front: Front) -> dict[str, float]:
+def _fronts(study: Study, metrics: pl.DataFrame) -> list[Front]:
+    """The front of each level of the second axis, the neutral one first."""
+    return fronts_by_level(metrics, study.training.losses, study.experiment.second_axis)
+
+
+def _endpoints(study: Study, front: Front) -> dict[str, float | None]:
     """What the front reaches where one objective has all the weight."""
-    return extreme_points(front.points, [objective.loss for objective in study.training.objectives])
+    return extreme_points(front, study.training.losses)
 
 
 def _summary(front: Front) -> dict[str, Any]:
     return {
+        "axes": list(front.axes),
         "hypervolume": front.hypervolume,
-        "reference_point": list(REFERENCE_POINT),
-        "recall_span": front.recall_span,
-        "order_density_span": front.order_density_span,
+        "reference_point": [0.0] * len(front.axes),
         "rank_correlation": front.rank_correlation,
         "knee": front.knee,
         "spans": front.spans,
     }
 
 
-def _changes(front: pl.DataFrame, before: pl.DataFrame | None) -> Markdown:
+def _changes(front: Front, before: pl.DataFrame | None) -> Markdown:
     if before is None:
         return Markdown("there is no previous front")
-    columns = ("preference_id", "recall_before", "recall", "order_density_before", "order_density")
-    heads = ("preference", "Recall@k before", "now", "OD@k before", "now")
-    return markdown_table(heads, front_changes(front, before).select(columns).rows())
+    changes = front_changes(front, before).drop("preference")
+    labels = {
+        name: f"{metric_label(name.removesuffix('_before'), None)} "
+        f"{'before' if name.endswith('_before') else 'now'}"
+        for name in changes.columns[1:]
+    }
+    return markdown_table(("preference", *labels.values()), changes.rows())

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from pipeline.artifacts.storage import md5
 from pipeline.quality.expectation import CheckResult
 from pipeline.reporting.figures.charts import as_markdown
+from pipeline.reporting.text.markdown import as_cell
 from pipeline.results.diagnostics import Diagnostics
 
 T = TypeVar("T")
@@ -109,4 +110,4 @@ def _cell(value: Any) -> str:
         return "undefined"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else as_cell(str(value))

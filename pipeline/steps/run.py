@@ -7,9 +7,9 @@ from typing import Any
 
 from pipeline.artifacts.lock import study_lock
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.asset_graph import ASSET_GRAPH
+from pipeline.core.asset_graph import ASSET_GRAPH, assets_of
 from pipeline.core.errors import StudyError
-from pipeline.steps import data, experiment, inference, model
+from pipeline.steps import data, experiment, inference, model, policies
 from pipeline.steps.result import StepResult
 from pipeline.study import Study
 
@@ -29,6 +29,9 @@ STEPS: Mapping[str, Step] = {
     "group_kpis": experiment.aggregate_kpis,
     "regression_estimates": inference.estimate_slopes,
     "regression_report": inference.write_regression_report,
+    "paired_lists": policies.pair_experiment_lists,
+    "counterfactual_estimates": policies.estimate_counterfactuals,
+    "counterfactual_report": policies.write_counterfactual_report,
 }
 """The step of every asset of the graph, in its order."""
 
@@ -75,9 +78,7 @@ def steps_until(study: Study, until: str) -> list[str]:
     Raises:
         StudyError: if the study has no such asset.
     """
-    assets = list(ASSET_GRAPH)
-    if study.experiment.variants is not None:
-        assets = assets[assets.index("traffic_plan") :]
+    assets = list(assets_of(trains=study.trains))
     if until not in assets:
         msg = (
             f"{until!r} is not an asset of {study.study.name}; expected one of {', '.join(assets)}"

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import ibis
 import polars as pl
 
 from pipeline.artifacts.storage import ASSET_PATHS, DATABASE, StudyPaths, read_table
 from pipeline.core.asset_graph import ASSET_GRAPH
 from pipeline.core.errors import MissingArtifact
 from pipeline.evaluation.scoring import SCORES
+from pipeline.experiment.kpis.aggregate import open_tables
 
 LISTS = "preference_lists"
 LOG = "experiment_log"
@@ -30,7 +30,7 @@ def study_tables(paths: StudyPaths) -> dict[str, Callable[[], pl.DataFrame]]:
         if asset not in _SEVERAL_FILES:
             for file in sorted(paths.artifact(asset).glob("*.parquet")):
                 found[file.stem] = partial(read_table, file)
-        elif asset == SCORES and (folders := sorted(paths.artifact(SCORES).glob("p*"))):
+        elif asset == SCORES and (folders := _score_folders(paths)):
             found[SCORES] = partial(_of_preferences, folders, "targets.parquet")
             found[LISTS] = partial(_of_preferences, folders, "lists.parquet")
     if (database := paths.artifact(DATABASE)).exists():
@@ -59,6 +59,11 @@ def read_study_table(paths: StudyPaths, name: str) -> pl.DataFrame:
     raise MissingArtifact(msg)
 
 
+def _score_folders(paths: StudyPaths) -> list[Path]:
+    """The folders of all preferences, each followed by its other cells."""
+    return sorted(file.parent for file in paths.artifact(SCORES).rglob("targets.parquet"))
+
+
 def _of_preferences(folders: list[Path], file: str) -> pl.DataFrame:
     """One file of every preference, with the preference as its first column."""
     return pl.concat(
@@ -68,8 +73,5 @@ def _of_preferences(folders: list[Path], file: str) -> pl.DataFrame:
 
 
 def _impressions(database: Path) -> pl.DataFrame:
-    connection = ibis.duckdb.connect(database, read_only=True)
-    try:
+    with open_tables(database) as connection:
         return connection.table("impressions").to_polars()
-    finally:
-        connection.disconnect()

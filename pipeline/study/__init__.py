@@ -36,11 +36,15 @@ from pipeline.study.regression import AdviceConfig as AdviceConfig
 from pipeline.study.regression import Hypothesis as Hypothesis
 from pipeline.study.regression import RegressionConfig as RegressionConfig
 from pipeline.study.regression import XReference as XReference
+from pipeline.study.regression import default_hypotheses as default_hypotheses
+from pipeline.study.second_axis import AxisKind as AxisKind
+from pipeline.study.second_axis import SecondAxis as SecondAxis
 from pipeline.study.serving import Boost as Boost
 from pipeline.study.serving import Calibration as Calibration
 from pipeline.study.serving import CategoryCap as CategoryCap
 from pipeline.study.serving import Diversity as Diversity
 from pipeline.study.serving import Durability as Durability
+from pipeline.study.serving import ExplorationConfig as ExplorationConfig
 from pipeline.study.serving import Freshness as Freshness
 from pipeline.study.serving import KafkaTopic as KafkaTopic
 from pipeline.study.serving import ListRule as ListRule
@@ -51,5 +55,6 @@ from pipeline.study.simulator import DirectConfig as DirectConfig
 from pipeline.study.simulator import InjectedFaults as InjectedFaults
 from pipeline.study.simulator import SimulatorConfig as SimulatorConfig
 from pipeline.study.simulator import TrueSlope as TrueSlope
+from pipeline.study.study import SECTIONS as SECTIONS
 from pipeline.study.study import Study as Study
 from pipeline.study.yaml_file import parse_yaml as parse_yaml

@@ -22,6 +22,8 @@ class DatasetFormat(StrEnum):
     REES46 = "rees46"
     JDATA = "jdata"
     GENERIC = "generic"
+    NONE = "none"
+    """No raw log: of a study of external variants."""
 
 
 class Duplicates(StrEnum):
@@ -105,9 +107,9 @@ class DatasetConfig:
     item_attributes: Annotated[str, Len(1)] | None = None
 
     def __post_init__(self) -> None:
-        ExtensionPoint.FORMATS.check_name(
-            self.format, key="dataset.format", built_in=[one.value for one in DatasetFormat]
-        )
+        if self.format != DatasetFormat.NONE:
+            built_in = [one.value for one in DatasetFormat]
+            ExtensionPoint.FORMATS.check_name(self.format, key="dataset.format", built_in=built_in)
         if (self.format == DatasetFormat.GENERIC) != (self.generic is not None):
             msg = (
                 f"dataset.format = {self.format}: set dataset.generic (the columns) if and only if "
@@ -121,11 +123,20 @@ class DatasetConfig:
         return self.generic.time_zone if self.generic else "UTC"
 
     @property
+    def has_times(self) -> bool:
+        """Whether the times of events are known, or only their order."""
+        return self.generic is None or not self.generic.row_order
+
+    @property
     def lacks_sessions(self) -> bool:
         """Whether the data has user ids only, so that sessions must be derived."""
         if self.generic is not None:
             return self.generic.session is None
         return self.format == DatasetFormat.RETAILROCKET
+
+
+NO_DATASET = DatasetConfig(format=DatasetFormat.NONE.value, path="none")
+"""The dataset of a study that has no raw log."""
 
 
 class SupportFilter(StrEnum):
@@ -165,6 +176,10 @@ class SessionsConfig:
             events from after its boundary).
         test_days: Length of the test period, the last part of the data, in days.
         validation_days: Length of the validation period before it, which selects the epoch.
+        test_sessions: Size of the test split instead of ``test_days``: a share of the sessions that
+            are long enough, such as 0.1, or their number from 1; those that start last. Required for
+            a log without times.
+        validation_sessions: Likewise, of the validation split before it; set both or neither.
         order_window_minutes: A click counts as ordered if the order follows within this time; None
             for any later order in the session.
         max_rejected_share: Maximum share of rejected rows; with more, ingestion fails.
@@ -177,5 +192,32 @@ class SessionsConfig:
     boundary_sessions: BoundaryPolicy = BoundaryPolicy.DROP
     test_days: Annotated[float, Interval(gt=0, le=3650)] = 4.0
     validation_days: Annotated[float, Interval(gt=0, le=3650)] = 2.0
+    test_sessions: Annotated[float, Interval(gt=0, le=1_000_000_000)] | None = None
+    validation_sessions: Annotated[float, Interval(gt=0, le=1_000_000_000)] | None = None
     order_window_minutes: Annotated[float, Interval(gt=0, le=5_256_000)] | None = None
     max_rejected_share: Annotated[float, Interval(ge=0, le=1)] = 0.05
+
+    def __post_init__(self) -> None:
+        sizes = {
+            "sessions.test_sessions": self.test_sessions,
+            "sessions.validation_sessions": self.validation_sessions,
+        }
+        given = [name for name, size in sizes.items() if size is not None]
+        if len(given) == 1:
+            msg = f"{given[0]} is set without the other; set both {' and '.join(sizes)}, or neither"
+            raise StudyError(msg)
+        if wrong := [name for name in given if (size := sizes[name] or 0) >= 1 and size % 1]:
+            msg = (
+                f"{wrong[0]} = {sizes[wrong[0]]:g}; expected a share below 1, such as 0.1, or an "
+                "integer number of sessions"
+            )
+            raise StudyError(msg)
+        if given and self.preset is not None:
+            msg = f"sessions.preset = {self.preset} splits by days; remove {' and '.join(given)}"
+            raise StudyError(msg)
+        if given and self.boundary_sessions is BoundaryPolicy.TRIM:
+            msg = (
+                "sessions.boundary_sessions = trim cuts sessions at a time; with "
+                f"{' and '.join(given)} set drop, later or earlier"
+            )
+            raise StudyError(msg)

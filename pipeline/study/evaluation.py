@@ -1,12 +1,14 @@
 """``evaluation``: how offline metrics are computed."""
 
-from typing import Annotated, NamedTuple
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Annotated, NamedTuple, Self
 
 from annotated_types import Interval, Len
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from models.scoring.ranking import TieRule
+from models.scoring.tie_rule import TieRule
 from models.strict import STRICT
 from pipeline.core.contracts import Metric, Segmentation
 from pipeline.core.errors import StudyError
@@ -25,6 +27,20 @@ class CustomMetric:
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     function: Annotated[str, Len(1)]
     higher_is_better: bool = True
+
+
+_OF_ORDERS = frozenset(
+    {Metric.ORDER_DENSITY, Metric.RECALL_ORDER_DENSITY, Metric.ORDER_RECALL, Metric.ORDER_LOSS}
+)
+"""Metrics that are unknown without ordered targets."""
+
+_TRAINED_BY = {Metric.ORDER_LOSS: "order", Metric.SCORE_UNIFORMITY: "distortion"}
+"""The objective without which a metric describes scores that nothing was trained for."""
+
+
+def is_of_orders(metric: str) -> bool:
+    """Whether a metric, with or without a cutoff in its name, is unknown without ordered targets."""
+    return metric.partition("@")[0] in _OF_ORDERS
 
 
 class MetricInfo(NamedTuple):
@@ -81,18 +97,42 @@ class EvaluationConfig:
             msg = f"evaluation.custom_metrics: the names {taken} are already in use; choose others"
             raise StudyError(msg)
 
-    def metrics(self) -> dict[str, MetricInfo]:
-        """All metrics of the study by their name in ``offline_metrics``, in its order."""
+    @property
+    def deepest_cutoff(self) -> int:
+        """The largest k of any metric."""
+        return max((self.cutoff, *self.extra_cutoffs))
+
+    def without_days(self) -> Self:
+        """The configuration for a log without times, which has no segments by day."""
+        return replace(
+            self, segments=tuple(one for one in self.segments if one is not Segmentation.DAY)
+        )
+
+    def metrics(
+        self, objectives: Collection[str], *, has_orders: bool = True
+    ) -> dict[str, MetricInfo]:
+        """All metrics of a study by their name in ``offline_metrics``, in its order.
+
+        Args:
+            objectives: Losses of the study: a metric of scores that no objective trained is left out.
+            has_orders: Whether any target is ordered; metrics of orders are unknown otherwise.
+        """
+        measured = [
+            metric
+            for metric in Metric
+            if _TRAINED_BY.get(metric) in {None, *objectives}
+            and (has_orders or not is_of_orders(metric))
+        ]
         found = {
             metric.value: MetricInfo(
                 self.cutoff if metric.has_cutoff else None, metric.higher_is_better
             )
-            for metric in Metric
+            for metric in measured
         }
         extra = {
             f"{metric}@{k}": MetricInfo(k, metric.higher_is_better)
             for k in self.extra_cutoffs
-            for metric in Metric
+            for metric in measured
             if metric.has_cutoff and not metric.is_list_metric
         }
         custom = {

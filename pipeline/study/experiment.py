@@ -6,12 +6,24 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Gt, Interval, Len
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
 from pipeline.study.log_mapping import LogColumns, LogFileNames
+from pipeline.study.second_axis import SecondAxis
+
+Shares = Annotated[
+    dict[Annotated[str, Len(1)], Annotated[float, Interval(gt=0, le=1e9)]], Len(2, 1000)
+]
+"""The planned share of the users by variant."""
+
+Variants = Annotated[
+    Annotated[str, Len(1), Tag("(file)")] | Annotated[Shares, Tag("(shares)")],
+    Discriminator(lambda value: "(shares)" if isinstance(value, dict) else "(file)"),
+]
+"""The file of a table, or the shares themselves; tags in parentheses are not part of the key."""
 
 
 class LogSource(StrEnum):
@@ -39,6 +51,8 @@ class PlanningConfig:
         cvr: Post-click conversion rate.
         units_per_order: Mean units per order; units beyond the first are Poisson.
         revenue_variation: Coefficient of variation of the revenue per order.
+        order_value: Mean revenue of an order, in your currency: the expected cost of the experiment
+            is then stated in revenue, too. None to state it as a share.
         impressions_per_day: Impressions per day over all users; ``traffic_share`` of the users are
             in the experiment.
         returning_users: Users present from the first day who keep coming back.
@@ -60,6 +74,7 @@ class PlanningConfig:
     cvr: Annotated[float, Interval(gt=0, lt=1)] = 0.03
     units_per_order: Annotated[float, Interval(ge=1, le=1_000_000)] = 1.2
     revenue_variation: Annotated[float, Interval(ge=0, le=1000)] = 1.0
+    order_value: Annotated[float, Interval(gt=0, le=1e9)] | None = None
     impressions_per_day: Annotated[float, Interval(gt=0, le=1e10)] = 10000.0
     returning_users: Annotated[float, Interval(ge=0, le=1e10)] = 0.0
     new_users_per_day: Annotated[float, Interval(ge=0, le=1e10)] = 1000.0
@@ -89,8 +104,9 @@ class ExperimentConfig:
         columns: Column mapping of the log files; None if they follow the contract.
         files: Which log files have which table; None if their names say so.
         subfolders: Whether the log files in subfolders of ``log_path`` are read.
-        variants: CSV or parquet file of the groups, if they are variants of another recommender:
-            name, share of the users and offline metrics of each.
+        variants: The groups, if they are variants of another recommender: their planned shares, such
+            as ``{control: 1, treatment: 1}``; or a CSV or parquet file with name, share of the users
+            and offline metrics of each.
         salt: Seed of the assignment hash; change it for every new experiment.
         enabled: Kill switch; False assigns no user to the experiment.
         traffic_share: Share of the users in the experiment. Raising it adds users and moves none
@@ -101,8 +117,13 @@ class ExperimentConfig:
         forced_assignment: Group by user id, for QA; impressions of these users are rejected.
         groups: Number of groups, named g1, g2, … by ascending recall.
         shares: Relative traffic share of each group, such as ``[2, 1, 2]``; None for equal shares.
+        guardrails: Largest loss of offline metrics that a group may have, such as ``{recall: 0.15}``
+            for 15% less than under the incumbent, or without one under the best preference.
+        incumbent: Id of the preference in production, such as ``p07``: guardrails and the expected
+            cost of the experiment compare with it. None if there is none.
         replicates: Number of groups per preference. Two or more provide an A/A test within the
             experiment, and an estimate of the variance between groups that π does not explain.
+        second_axis: What groups may differ in besides their preference; None for preferences only.
         list_length: Number of items in a recommendation list.
         days: Planned duration in days, and the duration of a simulated experiment; ``first_day``
             and ``last_day`` take precedence.
@@ -130,7 +151,7 @@ class ExperimentConfig:
     columns: LogColumns | None = None
     files: LogFileNames | None = None
     subfolders: bool = False
-    variants: Annotated[str, Len(1)] | None = None
+    variants: Variants | None = None
     salt: Annotated[str, Len(1)] = "pareto-1"
     enabled: bool = True
     traffic_share: Annotated[float, Interval(gt=0, le=1)] = 1.0
@@ -139,7 +160,12 @@ class ExperimentConfig:
     forced_assignment: dict[str, str] = Field(default_factory=dict[str, str])
     groups: Annotated[int, Interval(ge=3, le=1000)] = 5
     shares: tuple[Annotated[float, Gt(0)], ...] | None = None
+    guardrails: dict[Annotated[str, Len(1)], Annotated[float, Interval(gt=0, lt=1)]] = Field(
+        default_factory=dict[str, float]
+    )
+    incumbent: Annotated[str, Len(1)] | None = None
     replicates: Annotated[int, Interval(ge=1, le=100)] = 1
+    second_axis: SecondAxis | None = None
     list_length: Annotated[int, Interval(ge=1, le=1000)] = 20
     days: Annotated[int, Interval(ge=1, le=3650)] = 14
     users: Annotated[int, Interval(ge=10, le=100_000_000)] = 40000

@@ -15,6 +15,9 @@ from models.strict import STRICT
 from pipeline.core.contracts import EventType
 from pipeline.core.errors import StudyError
 
+ROW_ORDER = "row-order"
+"""In place of a time column: rows are in the order of their events, and no times are known."""
+
 
 class IdType(StrEnum):
     """Type of session, user and item ids."""
@@ -38,8 +41,10 @@ class GenericLayout:
         session: Column of the session id, or a list of columns that identify a session together,
             such as ``[user_pseudo_id, ga_session_id]``; None to derive sessions from ``user``.
         user: Column of the user id, if there is no session id.
-        item: Column of the item id.
-        time: Column of the event time.
+        item: Column of the item id; in a parquet file in row order also a list of items, one row
+            per session.
+        time: Column of the event time; or ``row-order`` for a log without times, whose rows are in
+            the order of their events.
         time_unit: ``s``, ``ms``, ``us`` or ``ns`` since 1970 UTC; ``iso8601`` (with a zone);
             ``iso8601-utc`` (without one, read as UTC); ``iso8601-local`` (without one, read in
             ``time_zone``); or a ``strptime`` pattern such as ``%Y-%m-%d %H:%M:%S`` (read in
@@ -92,6 +97,12 @@ class GenericLayout:
                 "neither (every row is a click)"
             )
             raise StudyError(msg)
+        if self.row_order and self.session is None:
+            msg = (
+                f"dataset.generic: time = {ROW_ORDER} and session = None; sessions cannot be derived "
+                "without times. Name the column of the session"
+            )
+            raise StudyError(msg)
         if self.price is None and (self.quantity or self.currency):
             msg = "dataset.generic: quantity and currency describe prices; set price, too"
             raise StudyError(msg)
@@ -125,9 +136,15 @@ class GenericLayout:
         return self.session or (self.user or "",)
 
     @property
+    def row_order(self) -> bool:
+        """Whether the log has no times."""
+        return self.time == ROW_ORDER
+
+    @property
     def columns(self) -> list[str]:
         """All columns to read."""
-        named = (self.item, self.time, self.event_type, self.price, self.quantity, self.currency)
+        time = None if self.row_order else self.time
+        named = (self.item, time, self.event_type, self.price, self.quantity, self.currency)
         return [*self.session_columns, *(name for name in named if name)]
 
     @property

@@ -2,16 +2,17 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from models.errors import ModelError
 from pipeline.core.errors import StudyError
-from pipeline.study.study import Study
+from pipeline.study.experiment import LogSource
+from pipeline.study.study import SECTIONS, Study
 from pipeline.study.yaml_file import Location, parse_yaml
 
 PARAMS_FILE = "params.yaml"
@@ -24,15 +25,25 @@ _SHOWN = 200
 
 _KEY = re.compile(r"[a-z_]+(?:[.][a-z_0-9]+)+")
 
+_UNREAD = {"experiment": {"source": LogSource.HELD_OUT_REPLAY}}
+"""What stands for an invalid section that is not read; its defaults would simulate the shop's users."""
+
 _STUDY = TypeAdapter(Study)
+_SECTIONS = {name: TypeAdapter[Any](kind) for name, kind in get_type_hints(Study).items()}
 
 
-def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
+def load_study(
+    path: Path,
+    overrides: Mapping[str, Any] | None = None,
+    touched: Collection[str] = SECTIONS,
+) -> Study:
     """Read a study from a YAML file.
 
     Args:
         path: The file.
         overrides: Values by dotted key, such as ``{"training.epochs": 1}``.
+        touched: Sections that the caller reads. An invalid section that is not among them does not
+            raise; it has its defaults, and the experiment is that of a held-out replay.
 
     Raises:
         StudyError: with the key, the value and what is accepted.
@@ -59,19 +70,27 @@ def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
         location = tuple(key.split("."))
         kept = {place: n for place, n in lines.items() if place[: len(location)] != location}
         lines = {**kept, location: _NO_LINE}
-    return parse_study(values, lines)
+    return parse_study(values, lines, touched)
 
 
-def parse_study(values: Mapping[str, Any], lines: Mapping[Location, int] | None = None) -> Study:
+def parse_study(
+    values: Mapping[str, Any],
+    lines: Mapping[Location, int] | None = None,
+    touched: Collection[str] = SECTIONS,
+) -> Study:
     """Parse plain values; raises :class:`StudyError` as :func:`load_study` does.
 
     Args:
         values: The sections.
         lines: The line of each value, for messages; None if they are not from a file.
+        touched: As for :func:`load_study`.
     """
-    lines = lines or {}
+    lines, touched = lines or {}, {"study", *touched}
     try:
-        return _STUDY.validate_json(json.dumps(values, default=_foreign))
+        usable = {name: value for name, value in values.items() if _is_usable(name, value, touched)}
+        unread = {name: value for name, value in _UNREAD.items() if name in values.keys() - usable}
+        study = _parse(usable | unread)
+        study.check(touched)
     except ValidationError as error:
         problems = "\n".join(f"  - {_explain(problem, lines)}" for problem in error.errors())
         msg = f"invalid study parameters:\n{problems}"
@@ -81,6 +100,22 @@ def parse_study(values: Mapping[str, Any], lines: Mapping[Location, int] | None 
     except (TypeError, ValueError) as error:
         msg = f"the study has a key or value that JSON cannot represent: {error}"
         raise StudyError(msg) from error
+    return study
+
+
+def _parse(values: Mapping[str, Any]) -> Study:
+    return _STUDY.validate_json(json.dumps(values, default=_foreign))
+
+
+def _is_usable(name: str, value: Any, touched: Collection[str]) -> bool:
+    """Whether a section is read: those touched, unknown ones (to be refused), and valid ones."""
+    if name in touched or name not in _SECTIONS:
+        return True
+    try:
+        _SECTIONS[name].validate_json(json.dumps(value, default=_foreign))
+    except (ValidationError, StudyError, ModelError, TypeError, ValueError):
+        return False
+    return True
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -99,21 +134,23 @@ def _foreign(value: Any) -> dict[str, str]:
 
 
 def _override(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value by its dotted key; a section that the file leaves out, which has defaults, is added."""
     *sections, name = key.split(".")
     target: Any = values
-    for section in sections:
-        target = target.get(section) if isinstance(target, dict) else None
+    for depth, section in enumerate(sections):
+        if isinstance(target, dict) and (depth or section in SECTIONS):
+            target = target.setdefault(section, {})
+        else:
+            target = None
     if not isinstance(target, dict):
-        msg = (
-            f"override {key!r}: no section {'.'.join(sections)!r}; the sections are {list(values)}"
-        )
+        msg = f"override {key!r}: no section {'.'.join(sections)!r}; the sections are {list(SECTIONS)}"
         raise StudyError(msg)
     target[name] = value
 
 
 def _explain(problem: Mapping[str, Any], lines: Mapping[Location, int]) -> str:
     """One line for a pydantic error: line, key, value and what is accepted."""
-    key = ".".join(str(part) for part in problem["loc"])
+    key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("("))
     line = _line_of(problem["loc"], lines)
     place = f"line {line}: {key}" if line else key
     value = _shortened(repr(problem.get("input")))

@@ -63,6 +63,8 @@ class ImpressionColumns:
     ordered: Column = None
     units: Column = None
     revenue: Column = None
+    explored: Column = None
+    propensity: Column = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

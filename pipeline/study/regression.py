@@ -1,7 +1,9 @@
 """``regression``: the pre-registered hypotheses."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from annotated_types import Interval, Len
 from pydantic import Field
@@ -9,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
 from pipeline.core.contracts import Kpi, Metric
+from pipeline.study.evaluation import is_of_orders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -30,6 +33,11 @@ class Hypothesis:
     direction: Literal["positive", "negative"]
     margin: Annotated[float, Interval(gt=0, le=100)] | None = None
 
+    @property
+    def needs_orders(self) -> bool:
+        """Whether its metric or its KPI is unknown without orders."""
+        return self.kpi.needs_orders or is_of_orders(self.metric)
+
 
 PAPER_HYPOTHESES = (
     Hypothesis(id="H1", metric=Metric.RECALL, kpi=Kpi.CTR, direction="positive"),
@@ -43,6 +51,11 @@ PAPER_HYPOTHESES = (
     Hypothesis(id="H4", metric=Metric.RECALL, kpi=Kpi.CVR, direction="negative"),
 )
 """The hypotheses of section 5 of the paper."""
+
+
+def default_hypotheses(metrics: Collection[str], kpis: Collection[Kpi]) -> tuple[Hypothesis, ...]:
+    """The paper's hypotheses whose metric and KPI exist: those of a study that declares none."""
+    return tuple(one for one in PAPER_HYPOTHESES if one.metric in metrics and one.kpi in kpis)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -81,12 +94,19 @@ class RegressionConfig:
     Attributes:
         level: Confidence level of all intervals.
         hypotheses: The pre-registered hypotheses; their p-values are adjusted for multiplicity.
+            Without any (``[]``), those of the paper whose metric and KPI exist.
         advice: Settings of the advice on which group to ship.
         x_reference: What slopes are relative to: ``worst`` (M / min M - 1, as in the paper),
             ``control`` (M / M of the control - 1) or ``log`` (log M).
     """
 
     level: Annotated[float, Interval(gt=0.5, lt=1)] = 0.95
-    hypotheses: Annotated[tuple[Hypothesis, ...], Len(1)] = PAPER_HYPOTHESES
+    hypotheses: tuple[Hypothesis, ...] = ()
     advice: AdviceConfig = Field(default_factory=AdviceConfig)
     x_reference: XReference = XReference.WORST
+
+    def declared(self, metrics: Collection[str], kpis: Collection[Kpi]) -> Self:
+        """These settings with the hypotheses that are tested where these metrics and KPIs exist."""
+        return (
+            self if self.hypotheses else replace(self, hypotheses=default_hypotheses(metrics, kpis))
+        )

@@ -10,6 +10,9 @@ from pydantic.dataclasses import dataclass
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
 
+MOST_EXPLORED = 1000
+"""Candidates of explored lists: of 100 among so many, any list has a probability above 1e-308."""
+
 
 class Durability(StrEnum):
     """When a logged row counts as durable; see docs/serving.md."""
@@ -112,6 +115,20 @@ class KafkaTopic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ExplorationConfig:
+    """Random lists for a share of the requests, so that other policies can be evaluated on their log.
+
+    Attributes:
+        share: Share of the requests, in steps of 0.0001; a hash of the impression decides.
+        temperature: Of the Plackett–Luce draw, in units of the model's scores: near 0 the best items,
+            large values any of ``serving.candidates``.
+    """
+
+    share: Annotated[float, Interval(ge=0.0001, le=1)]
+    temperature: Annotated[float, Interval(ge=0.001, le=1000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ServingConfig:
     """The endpoint that serves the groups and writes the experiment log.
 
@@ -129,9 +146,11 @@ class ServingConfig:
         threads: CPU threads of the network.
         reload_seconds: Interval of the checks for a new model, plan or rule; SIGHUP also triggers
             one.
-        candidates: Number of best items that list rules choose from.
+        candidates: Number of best items that list rules choose from, and that explored lists are drawn
+            from.
         filters: Items that are never recommended.
         rules: Re-ranking rules, in order.
+        exploration: Random lists for a share of the requests; None for none.
         kafka: Topic that receives a copy of the log; None for none.
     """
 
@@ -149,6 +168,7 @@ class ServingConfig:
     candidates: Annotated[int, Interval(ge=1, le=1_000_000)] = 200
     filters: ServingFilters = ServingFilters()
     rules: tuple[Annotated[ScoreRule | ListRule, Field(discriminator="rule")], ...] = ()
+    exploration: ExplorationConfig | None = None
     kafka: KafkaTopic | None = None
 
     def __post_init__(self) -> None:
@@ -161,6 +181,23 @@ class ServingConfig:
             raise StudyError(msg)
         if any(isinstance(r, Boost) and not (r.categories or r.items) for r in self.rules):
             msg = "serving.rules: a boost has neither items nor categories; give it one of the two"
+            raise StudyError(msg)
+        if self.exploration is not None:
+            self._check_exploration()
+
+    def _check_exploration(self) -> None:
+        """Raise if the probabilities of explored lists could not be known."""
+        if named := [rule.rule for rule in self.rules if isinstance(rule, ListRule)]:
+            msg = (
+                f"serving.exploration and serving.rules = {named}: the probability of a list that rules "
+                "re-rank is unknown; remove one of the two (boost, freshness and filters are possible)"
+            )
+            raise StudyError(msg)
+        if self.candidates > MOST_EXPLORED:
+            msg = (
+                f"serving.exploration draws lists of serving.candidates = {self.candidates}; expected at "
+                f"most {MOST_EXPLORED}, whose lists have probabilities that a number can hold"
+            )
             raise StudyError(msg)
 
     @property

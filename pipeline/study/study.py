@@ -1,7 +1,8 @@
 """A study: all sections of ``params.yaml``, and the checks between them."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Collection
+from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 from annotated_types import Interval
@@ -14,6 +15,7 @@ from models.training.configuration import TrainingConfig
 from pipeline.core.contracts import Metric, Segmentation
 from pipeline.core.errors import StudyError
 from pipeline.study.dataset import (
+    NO_DATASET,
     DatasetConfig,
     DatasetFormat,
     Duplicates,
@@ -23,7 +25,9 @@ from pipeline.study.dataset import (
 )
 from pipeline.study.evaluation import EvaluationConfig
 from pipeline.study.experiment import ExperimentConfig, LogSource
-from pipeline.study.regression import RegressionConfig
+from pipeline.study.generic_layout import ROW_ORDER
+from pipeline.study.regression import PAPER_HYPOTHESES, RegressionConfig
+from pipeline.study.second_axis import AxisKind
 from pipeline.study.serving import ServingConfig
 from pipeline.study.simulator import SimulatorConfig
 
@@ -39,7 +43,7 @@ class StudyConfig:
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    seed: Annotated[int, Interval(ge=0, lt=2**63)]
+    seed: Annotated[int, Interval(ge=0, lt=2**63)] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -47,19 +51,62 @@ class Study:
     """Everything that determines a study's results, apart from data and code."""
 
     study: StudyConfig
-    dataset: DatasetConfig
-    synthetic: SyntheticConfig
-    sessions: SessionsConfig
-    model: ModelConfig
-    training: TrainingConfig
-    evaluation: EvaluationConfig
-    experiment: ExperimentConfig
-    serving: ServingConfig
-    simulator: SimulatorConfig
-    regression: RegressionConfig
+    dataset: DatasetConfig = NO_DATASET
+    synthetic: SyntheticConfig = SyntheticConfig()
+    sessions: SessionsConfig = SessionsConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    experiment: ExperimentConfig = ExperimentConfig()
+    serving: ServingConfig = ServingConfig()
+    simulator: SimulatorConfig = SimulatorConfig()
+    regression: RegressionConfig = RegressionConfig()
 
-    def __post_init__(self) -> None:
-        self._check_source()
+    @property
+    def trains(self) -> bool:
+        """Whether the study trains a model; one of external variants does not."""
+        return self.experiment.variants is None
+
+    def check(self, touched: Collection[str]) -> None:
+        """Check that the sections ``touched`` do not contradict each other.
+
+        Raises:
+            StudyError: with both keys and what to change.
+        """
+        checks = (
+            ({"dataset", "experiment"}, self._check_dataset),
+            ({"experiment"}, self._check_log),
+            ({"dataset", "experiment"}, self._check_shop),
+            ({"experiment", "simulator"}, self._check_faults),
+            ({"dataset", "sessions"}, self._check_preset),
+            ({"dataset", "sessions"}, self._check_times),
+            ({"experiment", "regression"}, self._check_ids),
+            ({"experiment", "regression"}, self._check_control),
+            ({"evaluation", "experiment"}, self._check_groups),
+            ({"evaluation", "experiment"}, self._check_second_axis),
+            ({"experiment", "serving"}, self._check_exploration),
+            ({"dataset", "experiment"}, self._check_axis_attributes),
+            ({"dataset", "regression"}, self._check_metric_attributes),
+            ({"dataset", "evaluation"}, self._check_segment_attributes),
+            ({"dataset", "serving"}, self._check_rule_attributes),
+            ({"training", "evaluation", "regression", "simulator"}, self._check_metrics),
+            ({"experiment", "regression"}, self._check_expected_slopes),
+        )
+        for sections, check in checks:
+            if sections <= set(touched):
+                check()
+
+    def _check_dataset(self) -> None:
+        """Raise if the study needs a raw log and names none."""
+        if self.trains and self.dataset.format == DatasetFormat.NONE:
+            msg = (
+                "dataset: required, but missing; name the format and path of your raw log, or set "
+                "experiment.variants if you only have an experiment"
+            )
+            raise StudyError(msg)
+
+    def _check_preset(self) -> None:
+        """Raise if the rules of a preset contradict the treatment of duplicates."""
         if (
             self.sessions.preset is Preset.REFERENCE
             and self.dataset.duplicates is Duplicates.REJECT
@@ -69,18 +116,16 @@ class Study:
                 "reject; set dataset.duplicates: keep"
             )
             raise StudyError(msg)
+
+    def _check_ids(self) -> None:
+        """Raise if two hypotheses have the same id."""
         ids = [hypothesis.id for hypothesis in self.regression.hypotheses]
         if len(set(ids)) != len(ids):
             msg = f"regression.hypotheses: the ids {ids} are not unique"
             raise StudyError(msg)
-        if self.experiment.variants is None:
-            self._check_groups()
-            self._check_attributes()
-            self._check_metrics()
-            self._check_expected_slopes(ids)
 
-    def _check_source(self) -> None:
-        """Raise if a key contradicts ``experiment.source``."""
+    def _check_log(self) -> None:
+        """Raise if a key of the log contradicts ``experiment.source``."""
         experiment, source = self.experiment, self.experiment.source
         if (source is LogSource.FILES) != (experiment.log_path is not None):
             msg = (
@@ -96,12 +141,20 @@ class Study:
                 f"{source}; set source: files and log_path"
             )
             raise StudyError(msg)
+
+    def _check_shop(self) -> None:
+        """Raise if the experiment is in the synthetic shop, but its sessions are not."""
+        source = self.experiment.source
         if source is LogSource.SIMULATED_SHOP and self.dataset.format != DatasetFormat.OTTO:
             msg = (
                 f"experiment.source = simulated-shop needs the sessions of the synthetic shop, but "
                 f"dataset.format = {self.dataset.format}; use source: held-out-replay, or files"
             )
             raise StudyError(msg)
+
+    def _check_faults(self) -> None:
+        """Raise if faults would be injected into a log that is not simulated."""
+        source = self.experiment.source
         faults = self.simulator.faults.active()
         if faults and source not in {LogSource.SIMULATED_SHOP, LogSource.DIRECT}:
             msg = (
@@ -110,26 +163,76 @@ class Study:
             )
             raise StudyError(msg)
 
-    def _check_groups(self) -> None:
-        """Raise if there are more groups than preferences, or the control is not one of them."""
-        groups, replicates = self.experiment.groups, self.experiment.replicates
-        names, control = [f"g{n}" for n in range(1, groups + 1)], self.regression.advice.control
-        if control is not None and control not in names:
+    def _check_times(self) -> None:
+        """Raise if a key needs the times of events and the log has none."""
+        if self.dataset.has_times:
+            return
+        if self.sessions.test_sessions is None:
+            msg = (
+                f"dataset.generic.time = {ROW_ORDER}: sessions.test_days needs times; split by a "
+                "share of the sessions: sessions.test_sessions: 0.1 and "
+                "sessions.validation_sessions: 0.05"
+            )
+            raise StudyError(msg)
+        if self.sessions.order_window_minutes is not None:
+            msg = (
+                f"dataset.generic.time = {ROW_ORDER}: sessions.order_window_minutes needs times; set "
+                "it to null"
+            )
+            raise StudyError(msg)
+
+    def _check_control(self) -> None:
+        """Raise if the control is not one of the groups; the plan checks the names of a table."""
+        variants, control = self.experiment.variants, self.regression.advice.control
+        if control is None or isinstance(variants, str):
+            return
+        names = list(variants or (f"g{n}" for n in range(1, self.experiment.groups + 1)))
+        if control not in names:
             msg = (
                 f"regression.advice.control = {control} is not a group; expected one of "
                 f"{', '.join(names)}"
             )
             raise StudyError(msg)
-        if groups > self.evaluation.preferences * replicates:
+
+    def _check_groups(self) -> None:
+        """Raise if there are more groups than cells."""
+        groups, replicates = self.experiment.groups, self.experiment.replicates
+        axis = self.experiment.second_axis
+        levels = len(axis.levels) if axis else 1
+        if self.trains and groups > self.evaluation.preferences * levels * replicates:
+            of_levels = f" times {levels} levels of experiment.second_axis" if axis else ""
             msg = (
                 f"experiment.groups = {groups} exceeds evaluation.preferences = "
-                f"{self.evaluation.preferences} times experiment.replicates = {replicates}; raise "
-                "evaluation.preferences or lower experiment.groups"
+                f"{self.evaluation.preferences}{of_levels} times experiment.replicates = "
+                f"{replicates}; raise evaluation.preferences or lower experiment.groups"
             )
             raise StudyError(msg)
 
-    def _check_expected_slopes(self, ids: list[str]) -> None:
+    def _check_second_axis(self) -> None:
+        """Raise if lists of the second axis are not those that the offline metrics measure."""
+        axis, length = self.experiment.second_axis, self.experiment.list_length
+        if axis is None:
+            return
+        if not self.trains:
+            msg = (
+                "experiment.second_axis is for groups that this model serves; external variants "
+                "(experiment.variants) have offline metrics of their own. Remove one of the two"
+            )
+            raise StudyError(msg)
+        evaluation = self.evaluation
+        axis.check_lists(length, evaluation.cutoff, evaluation.deepest_cutoff)
+
+    def _check_exploration(self) -> None:
+        """Raise if the probabilities of explored lists would be unknown."""
+        if self.serving.exploration and (axis := self.experiment.second_axis):
+            msg = f"serving.exploration draws by the model's scores, but experiment.second_axis = {axis.kind}"
+            raise StudyError(f"{msg} changes the lists of groups; remove one of the two")
+
+    def _check_expected_slopes(self) -> None:
         """Raise if an expected slope is for an unknown hypothesis."""
+        if not self.trains:
+            return
+        ids = [one.id for one in self.regression.hypotheses or PAPER_HYPOTHESES]
         if unknown := sorted(set(self.experiment.planning.slopes) - set(ids)):
             msg = (
                 f"experiment.planning.slopes: {unknown} are not hypotheses; the ids are "
@@ -137,17 +240,27 @@ class Study:
             )
             raise StudyError(msg)
 
-    def _check_attributes(self) -> None:
-        """Raise if item attributes are needed but no file of them is given."""
-        if self.dataset.item_attributes is not None:
-            return
+    def _check_metric_attributes(self) -> None:
         metrics = [h.metric for h in self.regression.hypotheses]
-        users = [m for m in metrics if m in set(Metric) and Metric(m).needs_attributes]
-        if Segmentation.CATEGORY in self.evaluation.segments:
-            users.append("the segment category")
-        if self.serving.required_attributes:
-            users.append("serving.rules")
-        if users:
+        self._check_attributes(
+            [m for m in metrics if m in set(Metric) and Metric(m).needs_attributes]
+        )
+
+    def _check_axis_attributes(self) -> None:
+        axis = self.experiment.second_axis
+        is_needed = axis is not None and axis.kind is AxisKind.FRESHNESS
+        self._check_attributes(["experiment.second_axis.kind = freshness"] if is_needed else [])
+
+    def _check_segment_attributes(self) -> None:
+        is_needed = Segmentation.CATEGORY in self.evaluation.segments
+        self._check_attributes(["the segment category"] if is_needed else [])
+
+    def _check_rule_attributes(self) -> None:
+        self._check_attributes(["serving.rules"] if self.serving.required_attributes else [])
+
+    def _check_attributes(self, users: list[str]) -> None:
+        """Raise if item attributes are needed, by ``users``, but no file of them is given."""
+        if users and self.trains and self.dataset.item_attributes is None:
             msg = (
                 f"{', '.join(users)}: item attributes are required; name their file in "
                 "dataset.item_attributes"
@@ -156,13 +269,21 @@ class Study:
 
     def _check_metrics(self) -> None:
         """Raise if a slope is on a metric that is not computed, or for which lower is better."""
+        if not self.trains:
+            return
         requested = {f"hypothesis {h.id}": h.metric for h in self.regression.hypotheses}
         if self.experiment.source is LogSource.DIRECT:
             direct = self.simulator.direct
             requested["simulator.direct.ctr_slope"] = direct.ctr_slope.metric
             requested["simulator.direct.cvr_slope"] = direct.cvr_slope.metric
-        computed = self.evaluation.metrics()
+        computed = self.evaluation.metrics(self.training.losses)
         usable = ", ".join(name for name, info in computed.items() if info.higher_is_better)
+        if unknown := sorted(set(self.experiment.guardrails) - set(computed)):
+            msg = (
+                f"experiment.guardrails: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} not "
+                f"computed; use a metric of {', '.join(computed)}"
+            )
+            raise StudyError(msg)
         for key, metric in requested.items():
             info = computed.get(metric)
             if info is None or not info.higher_is_better:
@@ -173,3 +294,7 @@ class Study:
     def as_dict(self) -> dict[str, Any]:
         """The study as plain values, as in ``params.yaml``."""
         return json.loads(json.dumps(asdict(self), default=str))
+
+
+SECTIONS = tuple(field.name for field in fields(Study))
+"""The sections of ``params.yaml``, in its order."""

@@ -11,7 +11,7 @@ from models.progress import track
 from pipeline.artifacts.storage import atomic_file
 from pipeline.core.contracts import DAY_MS
 from pipeline.core.errors import DataError
-from pipeline.study import LogSource, Study, SyntheticConfig
+from pipeline.study import DatasetFormat, LogSource, Study, SyntheticConfig
 from pipeline.synthetic.catalogue import Ints, make_catalogue
 from pipeline.synthetic.shop import (
     BROWSE,
@@ -69,7 +69,8 @@ def check_shop_log(study: Study, found_md5: str) -> None:
     Raises:
         DataError: if the study simulates the shop's users, but ``synthetic`` gives another log.
     """
-    if study.experiment.source is not LogSource.SIMULATED_SHOP:
+    is_of_the_shop = study.dataset.format == DatasetFormat.OTTO
+    if study.experiment.source is not LogSource.SIMULATED_SHOP or not is_of_the_shop:
         return
     digest = hashlib.md5(usedforsecurity=False)
     for line in _log_lines(study.synthetic):
@@ -89,7 +90,9 @@ def _log_lines(synthetic: SyntheticConfig) -> Iterator[str]:
     users = make_users(synthetic, synthetic.users, rng)
     sessions = simulate_browsing(build_shop(synthetic), users, synthetic, rng=rng)
     by_start = np.argsort(sessions.start, kind="stable")
-    for session, row in enumerate(track(by_start, len(by_start), "generating sessions")):
+    for session, row in enumerate(
+        track(by_start, len(by_start), "generating sessions", unit="sessions")
+    ):
         yield _line(session, sessions, int(row), rng)
 
 

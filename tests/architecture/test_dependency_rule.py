@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 LINTER = Path(sys.executable).with_name("lint-imports")
 
 
@@ -37,3 +39,23 @@ def test_a_model_that_imports_frames_is_caught(project_root, tmp_path):
 
     assert done.returncode == 1
     assert "models knows tensors only BROKEN" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "unneeded"),
+    [
+        ("pipeline.cli.fit", {"torch", "matplotlib", "ibis", "duckdb", "jinja2"}),
+        ("pipeline.cli.past_tests", {"torch", "matplotlib", "ibis", "duckdb", "jinja2"}),
+        ("pipeline.cli.data", {"torch", "matplotlib", "ibis", "pandas", "statsmodels"}),
+        ("pipeline.cli.experiment", {"torch", "matplotlib", "ibis", "pandas", "statsmodels"}),
+        ("pipeline.steps.log_validation", {"torch", "matplotlib", "ibis", "statsmodels"}),
+    ],
+)
+def test_a_command_imports_only_what_it_needs_to_refuse_its_input(project_root, module, unneeded):
+    code = f"import sys, {module}; print(*sorted({unneeded} & set(sys.modules)))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "\n"

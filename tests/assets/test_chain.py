@@ -2,6 +2,7 @@
 
 import errno
 import json
+from pathlib import Path
 from shutil import copytree
 
 import dagster as dg
@@ -11,6 +12,7 @@ import pytest
 from assets.definitions import defs
 from assets.materialization import translate_errors
 from assets.resources import StudyResource
+from pipeline.artifacts.project import StudyFile
 from pipeline.artifacts.storage import md5
 from pipeline.core.contracts import OFFLINE_METRICS
 from pipeline.core.errors import DataError
@@ -88,7 +90,7 @@ def test_bad_data_is_rejected_once_and_leaves_the_previous_artifacts(project):
     result = materialize(["events"], raise_on_error=False)
 
     assert not result.success
-    assert "not a row of this format: 200" in failure_of(result).error_display_string
+    assert "not a row of this format: 2,000" in failure_of(result).error_display_string
     assert "max_rejected_share" in failure_of(result).error_display_string
     assert md5(project / STUDY / "events") == before
     retries = [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
@@ -215,12 +217,13 @@ def test_raw_data_version_is_its_md5(project):
 
 def test_only_temporary_errors_are_retried():
     context = dg.build_asset_context()
+    file = StudyFile(root=Path(), path=Path("params.yaml"))
 
-    with pytest.raises(dg.RetryRequested), translate_errors(context):
+    with pytest.raises(dg.RetryRequested), translate_errors(context, file):
         raise OSError(errno.ESTALE, "the network disk was away")
-    with pytest.raises(dg.Failure) as failure, translate_errors(context):
+    with pytest.raises(dg.Failure) as failure, translate_errors(context, file):
         raise DataError("bad")
-    with pytest.raises(dg.Failure, match="not yours") as refused, translate_errors(context):
+    with pytest.raises(dg.Failure, match="not yours") as refused, translate_errors(context, file):
         raise PermissionError(errno.EACCES, "not yours")
 
     assert failure.value.allow_retries is refused.value.allow_retries is False

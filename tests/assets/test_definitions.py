@@ -7,7 +7,6 @@ import pytest
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNode
 
 from assets.definitions import defs
-from assets.jobs import retrain_weekly
 from pipeline.core.contracts import SESSIONS
 from pipeline.quality.suites import RULES
 from pipeline.results.diagnostics import CHECKS
@@ -28,6 +27,11 @@ CHAIN = {
     "regression_estimates": {"group_kpis", "offline_metrics"},
     "regression_report": {"regression_estimates", "pareto_front", "conditioned_model"},
 }
+COUNTERFACTUAL = {
+    "paired_lists": {"experiment_log", "traffic_plan", "conditioned_model"},
+    "counterfactual_estimates": {"paired_lists"},
+    "counterfactual_report": {"counterfactual_estimates"},
+}
 
 
 GROUPS = {
@@ -37,6 +41,7 @@ GROUPS = {
     "4_evaluation": {"offline_metrics", "pareto_front"},
     "5_experiment": {"traffic_plan", "experiment_log_files", "experiment_log", "group_kpis"},
     "6_inference": {"regression_estimates", "regression_report"},
+    "7_counterfactual": set(COUNTERFACTUAL),
 }
 REPORTING = {"experiment_log", "group_kpis", "regression_estimates", "regression_report"}
 JOBS = {
@@ -46,7 +51,7 @@ JOBS = {
 }
 TABLES = {
     *("events", "sessions", *SCORES, "offline_metrics", "pareto_front"),
-    *("experiment_log_files", "experiment_log", "group_kpis"),
+    *("experiment_log_files", "experiment_log", "group_kpis", "paired_lists"),
 }
 
 
@@ -114,7 +119,7 @@ def test_asset_graph_is_the_designs():
         for key in graph.get_all_asset_keys()
     }
 
-    assert found == CHAIN
+    assert found == CHAIN | COUNTERFACTUAL
 
 
 def test_every_asset_has_a_description():
@@ -147,6 +152,7 @@ def test_weekly_schedule_requests_the_whole_study_on_monday():
     monday = datetime(2026, 11, 23, 3, tzinfo=UTC)
     context = dg.build_schedule_context(instance=instance, scheduled_execution_time=monday)
 
+    (retrain_weekly,) = defs.schedules or ()
     tick = retrain_weekly.evaluate_tick(context)
 
     assert len(tick.run_requests or []) == 1

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from assets.definitions import defs
-from assets.sensors import new_log_files
 from pipeline.study import PARAMS_FILE
 
 LOG = "external"
+new_log_files = next(one for one in defs.sensors or () if one.name == "new_log_files")
 
 
 @pytest.fixture

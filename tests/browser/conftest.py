@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = "PARETOSCOPE_CHROMIUM"
-WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
+WIDTHS = {"phone": (390, 844), "desktop": (1400, 900)}
 LOCAL = {"", "127.0.0.1"}
 """Hosts that a page may ask: none (file:, data:, blob:) and this machine."""
 
@@ -103,6 +103,33 @@ def serious_faults(page: Page) -> list[str]:
 def axe() -> Callable[[Page], list[str]]:
     """The serious faults of a page for those who use it by keyboard or ear."""
     return serious_faults
+
+
+@pytest.fixture
+def faults(axe, cut_off) -> Callable[[Page], list[str]]:
+    """Serious faults, what is cut off, and whether the page is wider than its window."""
+    wider = "document.documentElement.scrollWidth > innerWidth ? ['wider than the window'] : []"
+    return lambda page: [*axe(page), *cut_off(page), *page.evaluate(wider)]
+
+
+@pytest.fixture
+def above_the_fold() -> Callable[[Page], list[str]]:
+    """The words that are visible without scrolling, numbers and the figure's included."""
+    return lambda page: page.evaluate(_ABOVE_THE_FOLD)
+
+
+_ABOVE_THE_FOLD = r"""() => {
+  const words = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const text = texts.currentNode;
+    if (!text.parentElement.checkVisibility({ visibilityProperty: true })) continue;
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    const box = range.getBoundingClientRect();
+    if (box.width && box.top < innerHeight && box.right > 0) words.push(text.textContent);
+  }
+  return words.join(' ').split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word));
+}"""
 
 
 @pytest.fixture

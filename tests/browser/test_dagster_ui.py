@@ -188,6 +188,20 @@ def test_an_asset_s_page_shows_its_picture_rows_columns_and_green_checks(desk, u
     expect(desk.get_by_text("Failed")).to_have_count(0)
 
 
+def test_the_answer_and_a_small_figure_are_there_without_a_click(desk, ui):
+    desk.goto(f"{ui.url}/assets/pareto_front")
+    front = desk.locator("img[alt='the Pareto front']")
+    expect(front).to_be_visible()
+    assert front.evaluate("image => image.naturalWidth") == 300
+
+    desk.goto(f"{ui.url}/assets/regression_report")
+    expect(desk.locator("img[alt='confidence intervals of the slopes']")).to_be_visible()
+    sentence = json.loads((ui.project / REPORT).read_text("utf-8"))["summary"][0]
+    answer = desk.get_by_text(sentence[:60]).first
+    expect(answer).to_be_visible()
+    assert answer.evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
 def test_jobs_schedule_and_sensor_are_there_and_off(desk, ui):
     desk.goto(f"{ui.url}/automation")
     expect(desk.get_by_text("retrain_weekly")).to_be_visible()
@@ -259,7 +273,7 @@ def test_a_failure_leads_with_what_to_do(desk, ui):
     told = {entry["label"]: entry.get("mdStr") for entry in failure["metadataEntries"]}
     assert status == "FAILURE"
     assert failure["description"].startswith("data/studies/synthetic-shop/traffic_plan")
-    assert told["run this"] == "```sh\ndagster asset materialize --select traffic_plan\n```"
+    assert told["run this"] == "```sh\nparetoscope study --select traffic_plan\n```"
 
     desk.goto(f"{ui.url}/runs/{run}")
     expect(desk.get_by_text("is missing. Create it with:").first).to_be_visible()

@@ -36,22 +36,6 @@ def test_nothing_is_cut_off_and_axe_finds_no_serious_fault(opened, axe, cut_off)
     assert width <= 0
 
 
-def test_the_first_screen_has_origin_result_and_strength_of_evidence(open_page, address):
-    page = open_page(width="desktop")
-    page.goto(address)
-
-    for words in (
-        "This experiment was simulated.",
-        "Optimise",
-        "Strength of evidence",
-        "Ship",
-        "Expected change",
-    ):
-        box = page.get_by_text(words, exact=False).locator("visible=true").first.bounding_box()
-        assert box is not None
-        assert box["y"] + box["height"] < 900, words
-
-
 def test_a_mark_shows_the_row_of_its_table_by_pointer(opened):
     mark = opened.locator("[aria-labelledby='points-H1-1']")
     mark.scroll_into_view_if_needed()

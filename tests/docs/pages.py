@@ -70,8 +70,10 @@ def run_page(project: Path, listed: list[Block]) -> None:
     ran = [block for block in listed if block.not_run is None]
     for number, block in enumerate(ran):
         if words := _words(block, folder / f"block{number}", project):
-            script.append(f"echo {shlex.quote(str(block))} > .page/at")
-            script.append(f"{{\n{words}\n}} > .page/out{number} 2> .page/err{number}")
+            script.append(
+                f"echo {shlex.quote(str(block))} > {folder}/at"
+            )  # a page may change folder
+            script.append(f"{{\n{words}\n}} > {folder}/out{number} 2> {folder}/err{number}")
     status = _shell(project, "\n".join(script))
     at = (folder / "at").read_text("utf-8").strip()
     errors = "".join(file.read_text("utf-8", "replace")[-3000:] for file in folder.glob("err*"))

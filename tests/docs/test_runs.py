@@ -44,6 +44,10 @@ def test_the_tutorial(new_project, project_root):
     assert experiment["origin"] == "real"  # as far as a log can tell
 
 
+def test_study_folder(small_project, project_root):
+    run_page(small_project, blocks(project_root, "docs/how-to/study-folder.md"))
+
+
 def test_bring_your_log(small_project, project_root, generated_log):
     generated_log(small_project)
 
@@ -72,6 +76,32 @@ def test_bring_your_objective(small_project, project_root, generated_log):
 
     front = small_project / "data/studies/margin/pareto_front/pareto_front.csv"
     assert len(front.read_text("utf-8").splitlines()) == 1 + 15  # (5 points an edge: 5 · 6 / 2)
+
+
+def test_clicks_only(small_project, project_root, generated_log):
+    generated_log(small_project)
+
+    run_page(small_project, blocks(project_root, "docs/how-to/clicks-only.md"))
+
+    report = small_project / "data/studies/clicks/report/report.json"
+    found = json.loads(report.read_text("utf-8"))
+    assert found["front"]["axes"] == ["recall", "score_uniformity"]
+    assert [one["id"] for one in found["hypotheses"]] == ["H1"]
+
+
+def test_two_axes(small_project, project_root):
+    run_page(small_project, blocks(project_root, "docs/how-to/two-axes.md"))
+
+    folder = small_project / "data/studies/apart"
+    plan = json.loads((folder / "traffic_plan/traffic_plan.json").read_text("utf-8"))
+    assert {group["level_label"] for group in plan["groups"]} == {"diversity 0", "diversity 0.5"}
+
+
+def test_past_tests(small_project, project_root):
+    run_page(small_project, blocks(project_root, "docs/how-to/past-tests.md"))
+
+    document = json.loads((small_project / "which-metric/past_tests.json").read_text("utf-8"))
+    assert [one["metric"] for one in document["proxies"]] == ["recall_delta", "novelty_delta"]
 
 
 def test_notebook(finished_project, project_root):

@@ -2,6 +2,7 @@
 
 import random
 
+import polars as pl
 import pytest
 import yaml
 
@@ -66,13 +67,26 @@ HOURS = {"test_days": 0.2, "validation_days": 0.1, "min_item_support": 1}
         (visits(300, 1, 280), {**ONE, "experiment": {"groups": 3, "list_length": 1}}),
         (
             [
-                ("u", (n + k) % 25, T + 3 * HOUR * n + 1000 * k, kind)
+                ("u", (n + k // 2) % 25, T + 3 * HOUR * n + 1000 * k, kind)
                 for n in range(100)
                 for k, kind in enumerate("vovo")
             ],
             {"generic": {"session": None, "user": "s"}, "experiment": {"groups": 3}},
         ),
         (visits(600, 30, 23), {"sessions": HOURS, "experiment": {"groups": 3}}),
+        (
+            [(s, 7 if s % 20 else i, at, kind) for s, i, at, kind in visits(600, 9, 280)],
+            {**ONE, "experiment": {"groups": 3, "list_length": 1}},
+        ),
+        (
+            [
+                (s, i, T + 96 * HOUR * s + 1000 * i, kind)
+                for s in range(3)
+                for i in range(4)
+                for kind in "vo"
+            ],
+            {**ONE, "experiment": {"groups": 3, "list_length": 1}},
+        ),
         (
             visits(600, 60, 280),
             {
@@ -82,7 +96,14 @@ HOURS = {"test_days": 0.2, "validation_days": 0.1, "min_item_support": 1}
             },
         ),
     ],
-    ids=["one item", "one user", "one day", "60 groups"],
+    ids=[
+        "one item",
+        "one user",
+        "one day",
+        "all on one item",
+        "one session per split",
+        "60 groups",
+    ],
 )
 def test_an_extreme_size_ends_in_a_report(study_of, rows, changes):
     study = study_of(rows, **changes)
@@ -92,10 +113,43 @@ def test_an_extreme_size_ends_in_a_report(study_of, rows, changes):
     assert study.report().page.is_file()
 
 
+def large_catalogue(items):
+    """Sessions of 20 new items each, until all were clicked once; then 300 of two to six items."""
+    for session in range(items // 20):
+        for n in range(20):
+            yield f"train {session}", 20 * session + n, T + 1000 * (20 * session + n), "v"
+    last = T + 1000 * items
+    for session, item, at, kind in visits(300, items, 120):
+        yield session, item, last + at - T, kind
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("items", [3_000, 300_000])
+def test_a_catalogue_that_is_too_large_for_its_sessions_ends_in_a_report(study_of, items):
+    """No target of any test session is in the top 20, so there is no order density to show."""
+    study = study_of(
+        large_catalogue(items),
+        sessions={"test_days": 2.5, "validation_days": 1.0, "min_item_support": 1},
+        evaluation={"cutoff": 20 if items > 3_000 else 1, "extra_cutoffs": []},
+        training={"epochs": 1},
+        experiment={"groups": 3},
+    )
+
+    study.run()
+
+    points = study.table("pareto_front")
+    assert study.table("items").height == items
+    undefined = points.filter(pl.col("order_density").is_null())["preference_id"].to_list()
+    assert undefined
+    page = study.report().page.read_text("utf-8")
+    assert f"{len(undefined)} of {points.height} preferences ({', '.join(undefined)})" in page
+    assert "undefined: the metric is undefined, 0 or negative in a group" in page
+
+
 @pytest.mark.parametrize(
     ("rows", "changes", "words"),
     [
-        (visits(300, 1, 280), {}, "the catalogue has 1 items, fewer than evaluation.cutoff = 20"),
+        (visits(300, 1, 280), {}, "the catalogue has 1 item, fewer than evaluation.cutoff = 20"),
         (
             [("a", 1, T, "v"), ("a", 2, T + 1, "v"), ("b", 1, T + 200 * HOUR, "v")],
             {},

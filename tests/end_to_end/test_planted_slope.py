@@ -4,8 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.core.contracts import OFFLINE_METRICS, PARETO_FRONT
-from pipeline.experiment.design.make_plan import MeasuredFront, make_plan
+from pipeline.core.contracts import OFFLINE_METRICS
+from pipeline.core.front_contract import PARETO_FRONT
+from pipeline.experiment.design.make_plan import make_plan
+from pipeline.experiment.design.optimal_design.measured_front import MeasuredFront
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.log_files import write_log
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
@@ -14,6 +16,7 @@ from pipeline.results.reasons import Verdict
 from pipeline.simulator.planted_slopes import DirectSimulation
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
+    PAPER_HYPOTHESES,
     DirectConfig,
     ExperimentConfig,
     RegressionConfig,
@@ -93,7 +96,7 @@ def test_planted_slopes_are_recovered_from_files_and_database(plan, tmp_path):
     kpis = aggregate(tmp_path / "experiment.duckdb", plan).group_kpis
 
     inputs = RegressionInputs(offline_metrics(), None, kpis)
-    results = estimate_hypotheses(inputs, RegressionConfig(), seed=0)
+    results = estimate_hypotheses(inputs, RegressionConfig(hypotheses=PAPER_HYPOTHESES), seed=0)
 
     found = {one.id: one for one in results}
     impressions = pl.concat(map(pl.read_parquet, files))

@@ -23,8 +23,7 @@ from models.errors import CheckpointError
 from models.network.backbones import BACKBONES
 from models.network.configuration import Conditioning, ModelConfig, Positions
 from models.network.model import build_model
-from models.objectives.configuration import Objective
-from models.objectives.negatives import Negatives
+from models.objectives.configuration import Negatives, Objective
 from models.training.configuration import TrainingConfig
 
 ITEMS = ["shoe", "hat", "Mütze", "sock", "coat"]

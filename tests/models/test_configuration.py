@@ -11,13 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.errors import ModelError
 from models.network.configuration import Activation, Conditioning, ModelConfig, Positions
-from models.objectives.configuration import ClickLoss, Objective
-from models.objectives.negatives import Negatives
-from models.preferences import PreferenceSampling
+from models.objectives.configuration import ClickLoss, Negatives, Objective
 from models.tokens import SessionTokens
 from models.training.configuration import (
     HypervolumeOf,
     Precision,
+    PreferenceSampling,
     Regulariser,
     Scalarisation,
     TrainingConfig,

@@ -19,8 +19,7 @@ from models.extensions import ExtensionPoint
 from models.network.backbones import BACKBONES, build_backbone
 from models.network.configuration import Conditioning, ModelConfig
 from models.network.model import build_model
-from models.objectives.configuration import Loss, Objective
-from models.objectives.negatives import Negatives
+from models.objectives.configuration import Loss, Negatives, Objective
 from models.objectives.objectives import Objectives
 from models.tokens import SessionTokens
 from models.training.configuration import TrainingConfig

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from models import progress
-from models.progress import track
+from models.progress import lines_on_stderr, track
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["log", "terminal"])
@@ -19,7 +19,7 @@ def test_pieces_pass_unchanged_and_only_when_asked_for(terminal, total, monkeypa
             taken.append(piece)
             yield piece
 
-    passed = track(pieces(), total, "reading")
+    passed = track(pieces(), total, "reading", unit="rows")
 
     assert taken == []
     assert next(passed) == "a"
@@ -30,31 +30,86 @@ def test_pieces_pass_unchanged_and_only_when_asked_for(terminal, total, monkeypa
 def test_a_terminal_shows_a_bar_with_the_words(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
 
-    list(track("abc", 3, "reading"))
+    list(track("abc", 3, "reading", unit="rows"))
 
     shown_text = capsys.readouterr()
     assert "reading" in shown_text.err
     assert "100%" in shown_text.err
+    assert "rows/s, 5 seconds left" in shown_text.err
     assert shown_text.out == ""
 
 
-def test_elsewhere_a_line_now_and_then_says_how_far_it_is(monkeypatch, caplog):
-    caplog.set_level(logging.INFO, logger="models.progress")
-    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", -1.0)
+class Clock:
+    """A clock that a test moves."""
 
-    list(track("abc", 2, "reading"))
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def test_elsewhere_a_line_now_and_then_says_rate_and_time_left(clock, caplog):
+    caplog.set_level(logging.INFO, logger="models.progress")
+
+    # 30 seconds per piece of 600 rows; 4 pieces in all
+    for _ in track([600] * 4, 4, "reading", unit="rows", size=int):
+        clock.now += 30
 
     assert caplog.messages == [
-        "reading: piece 1 of about 2",
-        "reading: piece 2 of about 2",
-        "reading: piece 3 of about 3",
+        "reading: 25%, 20 rows/s, 90 seconds left",
+        "reading: 50%, 20 rows/s, 60 seconds left",
+        "reading: 75%, 20 rows/s, 30 seconds left",
+        "reading: 100%, 20 rows/s, 5 seconds left",
+    ]
+
+
+def test_lines_are_at_least_15_seconds_apart(clock, caplog):
+    caplog.set_level(logging.INFO, logger="models.progress")
+
+    for _ in track(range(1000), 1000, "reading", unit="rows"):
+        clock.now += 0.1
+
+    assert len(caplog.messages) == 6  # of 100 seconds
+
+
+def test_an_estimate_that_is_too_small_stays_at_100_percent(clock, caplog):
+    caplog.set_level(logging.INFO, logger="models.progress")
+
+    for _ in track("abc", 2, "reading", unit="rows"):
+        clock.now += 20
+
+    assert [line.split(",")[0] for line in caplog.messages] == [
+        "reading: 50%",
+        "reading: 100%",
+        "reading: 100%",
+    ]
+
+
+def test_work_that_goes_on_counts_what_was_done_before_but_not_in_its_rate(clock, caplog):
+    caplog.set_level(logging.INFO, logger="models.progress")
+
+    for _ in track([7, 8], 4, "epoch 2 of 3", unit="clicks", size=lambda n: 1000 * n, done=2):
+        clock.now += 20
+
+    # 7,000 clicks in 20 s, one batch left of 20 s; then 15,000 in 40 s
+    assert caplog.messages == [
+        "epoch 2 of 3: 75%, 350 clicks/s, 20 seconds left",
+        "epoch 2 of 3: 100%, 375 clicks/s, 5 seconds left",
     ]
 
 
 def test_quick_work_logs_nothing(caplog):
     caplog.set_level(logging.INFO, logger="models.progress")
 
-    list(track("abc", 3, "reading"))
+    list(track("abc", 3, "reading", unit="rows"))
 
     assert caplog.messages == []
 
@@ -64,24 +119,32 @@ def test_a_run_that_collects_lines_has_no_bar(monkeypatch, capsys):
     library, collector = logging.getLogger("pipeline"), logging.NullHandler()
     library.addHandler(collector)
 
-    list(track("abc", 3, "reading"))
+    list(track("abc", 3, "reading", unit="rows"))
 
     library.removeHandler(collector)
     assert capsys.readouterr().err == ""
 
 
-def test_where_stderr_is_no_terminal_nothing_is_printed(capfd):
-    list(track("abc", 3, "reading"))
+def test_a_script_prints_nothing_and_a_command_plain_lines(clock, capsys):
+    def work():
+        for _ in track("abc", 3, "reading", unit="rows"):
+            clock.now += 20
 
-    assert capfd.readouterr() == ("", "")
+    work()
+    assert capsys.readouterr() == ("", "")
+    with lines_on_stderr():
+        work()
+    assert capsys.readouterr().err.splitlines()[0] == "reading: 33%, 0.05 rows/s, 40 seconds left"
+    work()
+    assert capsys.readouterr() == ("", "")
 
 
 def test_work_within_work_has_no_bar_of_its_own(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
 
-    for _ in track("ab", 2, "outer"):
-        assert list(track("cd", 2, "inner")) == ["c", "d"]
-    list(track("ef", 2, "later"))
+    for _ in track("ab", 2, "outer", unit="rows"):
+        assert list(track("cd", 2, "inner", unit="rows")) == ["c", "d"]
+    list(track("ef", 2, "later", unit="rows"))
 
     err = capsys.readouterr().err
     assert "outer" in err
@@ -92,19 +155,9 @@ def test_work_within_work_has_no_bar_of_its_own(monkeypatch, capsys):
 def test_work_that_is_left_early_makes_room_for_the_next_bar(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
 
-    left = track("abc", 3, "left")
+    left = track("abc", 3, "left", unit="rows")
     next(left)
     left.close()
-    list(track("abc", 3, "next"))
+    list(track("abc", 3, "next", unit="rows"))
 
     assert "next" in capsys.readouterr().err
-
-
-def test_work_that_goes_on_begins_where_it_was_and_tells_its_rate(monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-
-    list(track([7, 8], 4, "epoch 2", done=2, clicks=lambda clicked: 1_000_000 * clicked))
-
-    err = capsys.readouterr().err
-    assert "100%" in err
-    assert "clicks/s" in err

@@ -58,7 +58,7 @@ def to_rows(table: pl.DataFrame, layout: GenericLayout) -> pl.DataFrame:
     event_type = pl.col(layout.event_type) if layout.event_type else pl.lit(EventType.CLICK.value)
     return table.select(
         session=_session(layout),
-        ts=_milliseconds(table.schema[layout.time], layout),
+        ts=pl.lit(0) if layout.row_order else _milliseconds(table.schema[layout.time], layout),
         item=layout.item,
         event_type=event_type,
         **{field: pl.col(column) for field, column in amounts_of(layout).items()},

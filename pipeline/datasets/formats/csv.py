@@ -49,10 +49,11 @@ def _types(layout: GenericLayout) -> dict[str, FieldType]:
     id_type = INTEGER_ID if is_integer(layout) else TEXT
     session_type = id_type if len(layout.session_columns) == 1 else TEXT
     unit = layout.time_unit
+    time = _TIMES[unit] if unit in _TIMES else strptime_type(unit)
     return {
         **dict.fromkeys(layout.session_columns, session_type),
         layout.item: id_type,
-        layout.time: _TIMES[unit] if unit in _TIMES else strptime_type(unit),
+        **({} if layout.row_order else {layout.time: time}),
         **({layout.event_type: TEXT} if layout.event_type else {}),
         **dict.fromkeys(amounts_of(layout).values(), TEXT),
     }

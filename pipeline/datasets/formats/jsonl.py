@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.contracts import EventType
+from pipeline.core.errors import DataError
 from pipeline.datasets.formats.column_mapping import (
     UNIT_MS,
     amounts_of,
@@ -25,6 +27,8 @@ from pipeline.datasets.io.blocks import Block, read_blocks
 from pipeline.datasets.io.field_parsers import is_int64, read_clock, read_iso
 from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
 from pipeline.study import GenericLayout
+
+_KEYS_SHOWN = 200
 
 _LARGEST = 9_000_000_000_000_000_000
 """Milliseconds that still fit into 64 bits, far out of range."""
@@ -42,7 +46,27 @@ def json_lines_log(file: Path, layout: GenericLayout) -> InputFile:
 
 def _tasks(file: Path, layout: GenericLayout) -> Iterator[Task]:
     for block in read_blocks(file):
+        if block.first_line == 1:
+            _check_case(block, layout)
         yield partial(_read_block, block, layout)
+
+
+def _check_case(block: Block, layout: GenericLayout) -> None:
+    """Raise if a key of the first object differs from a column in upper and lower case only.
+
+    A null may be omitted, so that a missing key is not a fault by itself.
+    """
+    with suppress(ValueError, RecursionError):
+        value = json.loads(block.data[: block.data.index(b"\n")])
+        keys: list[str] = list(value) if isinstance(value, dict) else []  # pyright: ignore[reportUnknownArgumentType]
+        near = {key.casefold(): key for key in keys}
+        for name in layout.columns:
+            if name not in keys and name.casefold() in near:
+                msg = (
+                    f"{block.source} line 1 has no {name!r} (did you mean {near[name.casefold()]!r}?); "
+                    f"the keys are {', '.join(keys)[:_KEYS_SHOWN]}. Correct dataset.generic"
+                )
+                raise DataError(msg)
 
 
 def _read_block(block: Block, layout: GenericLayout) -> RawRows:
@@ -111,7 +135,7 @@ def _read_line(line: bytes, layout: GenericLayout) -> tuple[Any, ...]:
         session = joined_id(parts) if all(parts) else None
     return (
         session,
-        read(layout.time, partial(_time, layout=layout)),
+        0 if layout.row_order else read(layout.time, partial(_time, layout=layout)),
         read(layout.item, as_id),
         event_type,
         *(read(name, _amount) for name in amounts_of(layout).values()),

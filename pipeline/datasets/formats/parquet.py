@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
+from pipeline.core.file_content import did_you_mean
+from pipeline.core.labels import counted
 from pipeline.datasets.formats.column_mapping import (
     UNIT_MS,
     amounts_of,
@@ -23,6 +25,7 @@ from pipeline.datasets.formats.column_mapping import (
 )
 from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
 from pipeline.study import GenericLayout
+from pipeline.study.generic_layout import ROW_ORDER
 
 _ROWS_PER_BATCH = 1 << 18
 _NAMES_SHOWN = 20
@@ -41,18 +44,28 @@ def parquet_log(file: Path, layout: GenericLayout) -> InputFile:
 def _tasks(file: Path, layout: GenericLayout) -> Iterator[Task]:
     with _as_data_error(file), pq.ParquetFile(file) as parquet:
         _check(file, parquet.schema_arrow, layout)
-        first = 1
+        first, rows = 1, 0
         for batch in parquet.iter_batches(_ROWS_PER_BATCH, columns=layout.columns):
-            yield partial(_read_batch, batch, file, first, layout)
-            first += batch.num_rows
+            rows += batch.num_rows
+            for part in _one_event_per_row(batch, layout):
+                yield partial(_read_batch, part, file, first, layout)
+                first += part.num_rows
         metadata = parquet.metadata
         groups = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
-        if not first - 1 == sum(groups) == metadata.num_rows:
+        if not rows == sum(groups) == metadata.num_rows:
             msg = (
-                f"{file} is damaged: {first - 1} rows were read, but its metadata says "
+                f"{file} is damaged: {counted(rows, 'row')} read, but its metadata says "
                 f"{metadata.num_rows}, in groups of {sum(groups)}. Restore the file"
             )
             raise DataError(msg)
+
+
+def _one_event_per_row(batch: pa.RecordBatch, layout: GenericLayout) -> list[pa.RecordBatch]:
+    """A batch whose lists of items, one per session, are rows."""
+    if not _is_list(batch.schema.field(layout.item).type):
+        return [batch]
+    exploded = pl.DataFrame(pa.table(batch)).explode(layout.item)
+    return exploded.to_arrow().combine_chunks().to_batches()
 
 
 @contextmanager
@@ -61,18 +74,23 @@ def _as_data_error(file: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        msg = f"cannot read {file} as parquet: {str(error).splitlines()[0]}. Restore the file"
+        msg = f"cannot read {file} as parquet: {str(error).splitlines()[0].rstrip('.')}. Restore the file"
         raise DataError(msg) from error
 
 
 def _check(file: Path, schema: pa.Schema, layout: GenericLayout) -> None:
+    schema = pa.schema([one.with_type(_plain_type(one.type)) for one in schema])
     missing = [name for name in layout.columns if schema.names.count(name) != 1]
     if missing:
+        wrong = ", ".join(f"{name!r}{did_you_mean(name, schema.names)}" for name in missing)
         msg = (
-            f"{file}: expected the columns {missing} of dataset.generic exactly once each; "
-            f"got {_shown(schema.names)}"
+            f"{file}: expected the columns of dataset.generic exactly once each; missing or "
+            f"repeated: {wrong}; got {_shown(schema.names)}"
         )
         raise DataError(msg)
+    _check_types(file, schema, layout)
+    if layout.row_order:
+        return
     time = schema.field(layout.time).type
     number = pa.types.is_integer(time) or pa.types.is_floating(time)
     if not (pa.types.is_timestamp(time) or (number and layout.time_unit in UNIT_MS)):
@@ -81,6 +99,21 @@ def _check(file: Path, schema: pa.Schema, layout: GenericLayout) -> None:
             f"{layout.time_unit}; expected a timestamp, or numbers with unit s, ms, us or ns"
         )
         raise DataError(msg)
+
+
+def _check_types(file: Path, schema: pa.Schema, layout: GenericLayout) -> None:
+    """Check the types of ids, event types and amounts."""
+    item = schema.field(layout.item).type
+    if _is_list(item):
+        if not layout.row_order:
+            msg = (
+                f"{file}: column {layout.item} is {item}, several events per row, which can have no "
+                f"times; expected one item per row, or dataset.generic.time: {ROW_ORDER}"
+            )
+            raise DataError(msg)
+        schema = schema.set(
+            schema.get_field_index(layout.item), pa.field(layout.item, item.value_type)
+        )
     amounts = amounts_of(layout).values()
     others = {name: schema.field(name).type for name in layout.columns if name != layout.time}
     wrong = [
@@ -108,6 +141,15 @@ def _is_id(dtype: pa.DataType) -> bool:
     types = pa.types
     accepted = (types.is_integer, types.is_string, types.is_large_string, types.is_string_view)
     return any(accepts(dtype) for accepts in accepted)
+
+
+def _plain_type(dtype: pa.DataType) -> pa.DataType:
+    """The type of a column; warehouses export integers as decimals without decimal places."""
+    return pa.int64() if pa.types.is_decimal(dtype) and dtype.scale == 0 else dtype
+
+
+def _is_list(dtype: pa.DataType) -> bool:
+    return pa.types.is_list(dtype) or pa.types.is_large_list(dtype)
 
 
 def _is_decimal(dtype: pa.DataType) -> bool:
@@ -150,12 +192,13 @@ def _read_batch(batch: pa.RecordBatch, file: Path, first: int, layout: GenericLa
 
 
 def _decoded(batch: pa.RecordBatch) -> tuple[pa.Table, NDArray[np.bool_]]:
-    """Columns without dictionaries, and which rows have strings that are not UTF-8 (now escaped)."""
+    """Columns of plain types, and which rows have strings that are not UTF-8 (now escaped)."""
     not_utf8 = np.zeros(batch.num_rows, dtype=np.bool_)
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     for name, column in columns.items():
         if isinstance(column, pa.DictionaryArray):
             columns[name] = column.dictionary_decode()
+        columns[name] = columns[name].cast(_plain_type(columns[name].type))
         try:
             columns[name].validate(full=True)
         except pa.ArrowInvalid:

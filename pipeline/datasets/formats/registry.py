@@ -32,9 +32,12 @@ def list_inputs(dataset: DatasetConfig, path: Path) -> list[InputFile]:
     """The files of a dataset at ``path``, in the order they are read.
 
     Raises:
-        DataError: if a file is missing, or a custom format fails.
+        DataError: if a file is missing, a custom format fails, or there is no dataset.
         ModelError: if a custom format cannot be loaded.
     """
+    if dataset.format == DatasetFormat.NONE:
+        msg = "this study has no raw log: set dataset.format and dataset.path to read one"
+        raise DataError(msg)
     if dataset.generic is not None:
         return generic(path, dataset.generic)
     adapter = _BUILT_IN.get(dataset.format)
@@ -43,7 +46,9 @@ def list_inputs(dataset: DatasetConfig, path: Path) -> list[InputFile]:
 
 def _custom_inputs(name: str, path: Path) -> list[InputFile]:
     adapter = ExtensionPoint.FORMATS.load(
-        name, key="dataset.format", built_in=[one.value for one in DatasetFormat]
+        name,
+        key="dataset.format",
+        built_in=[one.value for one in DatasetFormat if one is not DatasetFormat.NONE],
     )
     try:
         files = list(adapter(path))

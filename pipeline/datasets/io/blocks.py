@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
-from pipeline.datasets.io.files import COMPRESSIONS, is_compressed, open_stream
+from pipeline.datasets.io.files import (
+    COMPRESSIONS,
+    is_compressed,
+    name_of_compressed,
+    open_stream,
+)
 
 BLOCK_BYTES = 8 << 20
 _FIRST_BLOCK_BYTES = 256 << 10
@@ -69,9 +74,16 @@ def input_files(path: Path, *suffixes: str) -> list[Path]:
     )
     files = sorted(file for file in path.iterdir() if file.name.lower().endswith(endings))
     if not files:
+        found = sorted(file.name for file in path.iterdir() if not file.name.startswith("."))
+        hint = name_of_compressed(Path(found[0])) if found else ""
+        has = (
+            f"only {', '.join(found[:3])}{', …' if len(found) > 3 else ''}"
+            if found
+            else "the folder is empty"
+        )
         msg = (
             f"{path} has no file that ends in {', '.join(suffixes)} (compressed: also "
-            f"{', '.join(COMPRESSIONS)}); check dataset.path"
+            f"{', '.join(COMPRESSIONS)}), {has}{hint}; check dataset.path"
         )
         raise DataError(msg)
     return files

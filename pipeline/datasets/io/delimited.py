@@ -21,12 +21,17 @@ from numpy.typing import NDArray
 
 from pipeline.core.contracts import EventType
 from pipeline.core.errors import DataError
+from pipeline.core.file_content import HEAD_BYTES, did_you_mean, foreign_content
 from pipeline.datasets.io.blocks import Block, count_lines, read_blocks
 from pipeline.datasets.io.field_parsers import INTEGER_ID, FieldType
 from pipeline.datasets.raw_rows import InputFile, ParseError, RawRows, Reason, Task
 
 _MIN_ARROW_LINES = 256
 """Python parses this many lines as fast as a call of Arrow takes."""
+
+_HEADER_SHOWN = 200
+_SEPARATORS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'"}
+"""How params.yaml spells a separator."""
 
 _BY_TEXT = pa.dictionary(pa.int32(), pa.string())
 _SPACES = b" \t\r\v\f"
@@ -84,13 +89,27 @@ def _header(block: Block, layout: Layout) -> tuple[str, ...]:
     names = tuple(name.strip() for name in _fields(line, layout.separator) or [])
     missing = [name for name in layout.columns if names.count(name) != 1]
     if missing:
+        if what := foreign_content(block.data[:HEAD_BYTES]):
+            msg = f"{block.source} is not a CSV file: {what}"
+            raise DataError(msg)
+        wrong = ", ".join(f"{name!r}{did_you_mean(name, names)}" for name in missing)
         msg = (
             f"{block.source}: the header must name {list(layout.columns)} exactly once each, "
-            f"separated by {layout.separator!r}; missing or repeated: {missing}; got "
-            f"{line[:200].strip()!r}"
+            f"separated by {layout.separator!r}; missing or repeated: {wrong}; got "
+            f"{line[:_HEADER_SHOWN].strip()!r}{_other_separator(line, layout)}"
         )
         raise DataError(msg)
     return names
+
+
+def _other_separator(line: str, layout: Layout) -> str:
+    """What to set if another separator makes the header name all columns."""
+    for separator, text in _SEPARATORS.items():
+        if {name.strip() for name in _fields(line, separator) or []} >= layout.columns.keys():
+            return f"; it is separated by {text} (dataset.generic.separator)"
+    if line.rstrip("\r").count("\r"):
+        return "; its lines end in carriage returns alone, save it with line feeds"
+    return ""
 
 
 def _read_block(block: Block, layout: Layout, convert: Convert) -> RawRows:

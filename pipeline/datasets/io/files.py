@@ -77,6 +77,10 @@ _DATA = (
 )
 """Suffixes of files that are data, whether or not a reader knows them."""
 
+_HIDDEN = (".", "~$")
+_BOOKKEEPING = {"_delta_log", "_spark_metadata", "_temporary", "__macosx", "thumbs.db"}
+"""What tables, spreadsheets and operating systems keep next to data, in lower case."""
+
 _MAGIC = (
     b"PAR1",
     b"\x1f\x8b",
@@ -143,6 +147,8 @@ def _member(file: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         names = ", ".join(one.filename for one in found[:3]) or "none"
         msg = f"{file.name} contains {len(found)} files ({names}), expected one; unzip it"
         raise DataError(msg)
+    if found[0].flag_bits & 1:
+        raise DataError(f"{file.name} is encrypted; unzip it with its password")
     return found[0]
 
 
@@ -162,7 +168,7 @@ def duckdb_path(file: Path, folder: Path) -> str:
 
 
 def list_folder(folder: Path, *, subfolders: bool = True) -> list[Path]:
-    """The files of a folder, sorted by path; without hidden ones.
+    """The files of a folder, sorted by path; without hidden ones and those that other programs keep.
 
     Raises:
         DataError: if the folder or one of its files cannot be read, or is neither file nor folder.
@@ -170,7 +176,7 @@ def list_folder(folder: Path, *, subfolders: bool = True) -> list[Path]:
     found: list[Path] = []
     try:
         for path in folder.iterdir():
-            if path.name.startswith("."):
+            if path.name.startswith(_HIDDEN) or path.name.lower() in _BOOKKEEPING:
                 continue
             if path.is_dir():
                 found += list_folder(path) if subfolders else []
@@ -193,6 +199,14 @@ def _check_readable(path: Path) -> None:
     if not os.access(path, os.R_OK):
         msg = f"{path} cannot be read: permission denied; change its permissions, or remove it"
         raise DataError(msg)
+
+
+def name_of_compressed(file: Path) -> str:
+    """What to rename a compressed file to whose name does not say what it contains; else nothing."""
+    if not is_compressed(file) or decompressed_suffix(file):
+        return ""
+    name = f"{file.stem}.csv{file.suffix}"
+    return f": {file.name} does not say what it contains; if that is CSV, rename it to {name}"
 
 
 def looks_like_data(file: Path) -> bool:
@@ -224,6 +238,7 @@ def check_all_read(folder: Path, read: Iterable[Path], rule: str) -> list[Path]:
     data = [file.relative_to(folder).as_posix() for file in others if looks_like_data(file)]
     if data:
         more = f" and {len(data) - 3} more" if len(data) > 3 else ""
-        msg = f"{folder}: {', '.join(data[:3])}{more} would not be read. {rule}"
+        hint = name_of_compressed(Path(data[0]))
+        msg = f"{folder}: {', '.join(data[:3])}{more} would not be read{hint}. {rule}"
         raise DataError(msg)
     return others

@@ -5,14 +5,17 @@ This is the multi-model experiment of Peska & Vojtas. A study that names a table
 assignment of users is the log's; the plan has only the traffic shares.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import polars as pl
 
 from pipeline.artifacts.storage import StudyPaths, atomic_folder, read_json, read_table, write_json
-from pipeline.core.errors import DataError
+from pipeline.core import table_file
+from pipeline.core.cell_numbers import parse_numbers
+from pipeline.core.errors import DataError, StudyError
+from pipeline.core.file_content import did_you_mean
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan
 from pipeline.study import ExperimentConfig
 
@@ -79,12 +82,39 @@ def publish_variants(section: ExperimentConfig, paths: StudyPaths) -> VariantPla
     Raises:
         DataError: if ``experiment.variants`` is not a valid table of variants.
     """
-    variants = read_variants(paths.root / str(section.variants))
+    variants = variants_of(section, paths.root)
     plan = variant_plan(variants, section)
     with atomic_folder(paths.artifact("traffic_plan")) as folder:
         write_json(folder / PLAN, plan.as_dict())
         variants.write_parquet(folder / VARIANTS)
     return plan
+
+
+def variants_of(section: ExperimentConfig, root: Path) -> pl.DataFrame:
+    """The variants of a study, one row each; without metrics if ``params.yaml`` names only shares.
+
+    Raises:
+        DataError: if ``experiment.variants`` is not a valid table of variants.
+    """
+    if isinstance(section.variants, dict):
+        schema = {VARIANT: pl.String, SHARE: pl.Float64}
+        return pl.DataFrame(list(section.variants.items()), schema=schema, orient="row")
+    return read_variants(root / str(section.variants))
+
+
+def check_control(variants: pl.DataFrame, control: str | None) -> None:
+    """Check that the declared control is one of the variants.
+
+    Raises:
+        StudyError: with the names of the variants.
+    """
+    names = variants[VARIANT].to_list()
+    if control is not None and control not in names:
+        msg = (
+            f"regression.advice.control = {control} is not a variant; expected one of "
+            f"{', '.join(names)}"
+        )
+        raise StudyError(msg)
 
 
 def variant_plan(variants: pl.DataFrame, section: ExperimentConfig) -> VariantPlan:
@@ -112,10 +142,11 @@ def check_planned(section: ExperimentConfig, paths: StudyPaths) -> None:
     """
     if section.variants is None:
         return
-    table = read_variants(paths.root / section.variants)
+    table = variants_of(section, paths.root)
     if not table.equals(planned_variants(paths)):
+        source = section.variants if isinstance(section.variants, str) else "experiment.variants"
         msg = (
-            f"{section.variants} has changed since the traffic plan was made from it. Re-create the "
+            f"{source} has changed since the traffic plan was made from it. Re-create the "
             "plan and what follows from it: paretoscope study --select 'traffic_plan*'"
         )
         raise DataError(msg, "paretoscope study --select 'traffic_plan*'")
@@ -130,33 +161,39 @@ def read_variants(path: Path) -> pl.DataFrame:
     Raises:
         DataError: if the file cannot be read or is not a valid table of variants.
     """
-    try:
-        table = (
-            pl.read_parquet(path, glob=False)
-            if path.suffix.lower() == ".parquet"
-            else pl.read_csv(path, glob=False, schema_overrides={VARIANT: pl.String})
-        )
-    except (OSError, pl.exceptions.PolarsError) as error:
-        msg = (
-            f"experiment.variants: cannot read {path}: {error}; expected a CSV or parquet file with "
-            "one row per variant"
-        )
-        raise DataError(msg) from error
+    table = table_file.read_table(path)
     if absent := [name for name in (VARIANT, SHARE) if name not in table.columns]:
+        wrong = " and ".join(f"{name}{did_you_mean(name, table.columns)}" for name in absent)
         msg = (
-            f"{path}: the column {' and '.join(absent)} is missing from {table.columns}; expected "
+            f"{path}: the column {wrong} is missing from {', '.join(table.columns)}; expected "
             f"{VARIANT} (the group's name in the log), {SHARE} (relative traffic share: positive "
             "numbers, such as 1 for each) and one column per offline metric"
         )
         raise DataError(msg)
-    if not (table[VARIANT].dtype.is_integer() or table[VARIANT].dtype == pl.String):
-        msg = f"{path}: {VARIANT} is {table[VARIANT].dtype}; expected strings or integers"
-        raise DataError(msg)
-    table = table.with_columns(pl.col(VARIANT).cast(pl.String))
-    _check_names(table, path)
-    _check_numbers(table, path)
-    _check_metrics(table, path)
-    return table
+    names = [_name(cell, path) for cell in table.columns[VARIANT]]
+    others = {name: cells for name, cells in table.columns.items() if name != VARIANT}
+    parsed = parse_numbers(replace(table, columns=others), names, counts=())
+    columns = {VARIANT: pl.Series(names, dtype=pl.String)}
+    for name, cells in others.items():
+        values = parsed.numbers.get(name, [])
+        is_metric = any(value is not None for value in values)
+        texts = [None if cell is None else str(cell) for cell in cells]
+        columns[name] = (
+            pl.Series(values, dtype=pl.Float64) if is_metric else pl.Series(texts, dtype=pl.String)
+        )
+    variants = pl.DataFrame(columns)
+    _check_names(variants, path)
+    _check_numbers(variants, path)
+    _check_metrics(variants, path)
+    return variants
+
+
+def _name(cell: table_file.Cell, path: Path) -> str:
+    """The name of a variant; a decimal number is none."""
+    if cell is None or isinstance(cell, str | int):
+        return "" if cell is None else str(cell)
+    msg = f"{path}: {VARIANT} is {cell!r}; expected strings or integers"
+    raise DataError(msg)
 
 
 def _check_names(table: pl.DataFrame, path: Path) -> None:

@@ -1,41 +1,27 @@
-"""Derive a traffic plan from the Pareto front: the groups' preferences and their buckets."""
+"""Derive a traffic plan from the Pareto front: the groups' preferences and their buckets.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+With a second axis, the candidates are the cells, of which preferences are those of the neutral level.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from pipeline.core.contracts import ALL_TARGETS
 from pipeline.experiment.design.assignment import N_BUCKETS
-from pipeline.experiment.design.optimal_design import (
-    DesignCriterion,
-    Efficiency,
-    Floats,
-    Ints,
-    MetricAxis,
+from pipeline.experiment.design.optimal_design.criterion import DesignCriterion, Efficiency
+from pipeline.experiment.design.optimal_design.exchange import Ints
+from pipeline.experiment.design.optimal_design.guardrails import GuardrailLoss, plan_losses
+from pipeline.experiment.design.optimal_design.measured_front import (
+    MeasuredFront,
+    UserInformation,
+    rival_metrics,
 )
+from pipeline.experiment.design.optimal_design.metric_axis import MetricAxis
+from pipeline.experiment.design.optimal_design.search import Search
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.study import ExperimentConfig, Hypothesis, Study
-
-UserInformation = Callable[[Hypothesis, Floats], Floats]
-"""Information per user on a hypothesis's KPI under each preference, given the metric there."""
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredFront:
-    """The offline evaluation of every preference.
-
-    Attributes:
-        points: The table ``pareto_front``.
-        offline_metrics: The table ``offline_metrics``.
-        covariance: The table ``offline_metric_covariance``; None if the metrics' errors are unknown.
-    """
-
-    points: pl.DataFrame
-    offline_metrics: pl.DataFrame
-    covariance: pl.DataFrame | None = None
+from pipeline.study import ExperimentConfig, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +35,11 @@ class HypothesisInformation:
         even: Efficiency of evenly spaced preferences, likewise.
         gain: Ratio of the slope information of the chosen to that of the evenly spaced preferences,
             minus 1: the additional traffic that the latter need. None if either has no information.
+        one_front: Efficiency of the plan on the front alone, likewise; None if that is the plan.
+        rivals: The other metrics that hypotheses have for the same KPI.
+        partial: Efficiency of the chosen for the slope with the rivals held fixed; None without any.
+        partial_one_front: The same of the plan on the front alone.
+        lowest_inflation: Smallest variance inflation of that slope in any design; None if infinite.
     """
 
     hypothesis: str
@@ -56,6 +47,11 @@ class HypothesisInformation:
     chosen: Efficiency
     even: Efficiency
     gain: float | None
+    one_front: Efficiency | None = None
+    rivals: tuple[str, ...] = ()
+    partial: Efficiency | None = None
+    partial_one_front: Efficiency | None = None
+    lowest_inflation: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +59,17 @@ class Design:
     """The preferences of a plan, compared with evenly spaced ones.
 
     Attributes:
-        chosen: Ids of the chosen preferences, by ascending recall.
+        chosen: Ids of the chosen preferences, by ascending first metric of the front (recall).
         even: Ids of the same number of preferences, evenly spaced on the grid.
         candidates: Number of candidate preferences.
         only_undominated: Whether the candidates are the undominated preferences only.
         curvature_floor: ``experiment.planning.curvature_floor``.
         hypotheses: Efficiency of both for each hypothesis whose metric varies.
         left_out: Hypotheses not in the criterion, with the reason.
+        one_front: Ids of the plan on the front alone, if the groups differ in more than their
+            preference; it cannot tell metrics apart.
+        guardrails: What the groups lose of the guardrails' metrics, and of the first of the front.
+        optimal_shares: The traffic shares of the chosen with the most information.
     """
 
     chosen: tuple[str, ...]
@@ -79,6 +79,9 @@ class Design:
     curvature_floor: float
     hypotheses: tuple[HypothesisInformation, ...]
     left_out: dict[str, str]
+    one_front: tuple[str, ...] = ()
+    guardrails: tuple[GuardrailLoss, ...] = ()
+    optimal_shares: tuple[float, ...] = ()
 
 
 def make_plan(
@@ -90,58 +93,90 @@ def make_plan(
 ) -> tuple[TrafficPlan, Design]:
     """Choose the groups' preferences for the study's hypotheses, and allocate the buckets.
 
-    Dominated preferences are candidates only if there are too few others.
+    Dominated preferences are candidates only if there are too few others. Where the metrics of all
+    hypotheses vary by no more than their errors, preferences are evenly spaced. If there are
+    candidates off the front, with which metrics of one KPI can be told apart, the partial slopes of
+    those metrics take the place of the marginal ones.
 
     Args:
         front: The offline evaluation.
         study: The study, with its hypotheses and its experiment.
         model: Fingerprint of the evaluated checkpoint.
         information: Information per user under each preference; equal by default.
+
+    Raises:
+        StudyError: if the guardrails leave too few candidates, or one is undefined.
     """
-    section, seed = study.experiment, study.study.seed
-    points = front.points.with_row_index("position").sort("recall", maintain_order=True)
-    ids: list[str] = points["preference_id"].to_list()
-    weights_G = preference_shares(section)
-    undominated = np.flatnonzero(~points["dominated"].to_numpy())
-    only_undominated = len(undominated) >= len(weights_G)
-    pool = undominated if only_undominated else np.arange(len(ids))
-    axes, left_out = _axes(front, study, ids, information)
-    by_recall = {"": _axis_of(points["recall"].to_numpy(), None, np.ones(len(ids)))}
-    selected = [_select(axis, pool) for axis in (axes or by_recall).values()]
-    criterion = DesignCriterion.of(selected, weights_G, seed=seed)
-    chosen = pool[criterion.choose(floor=section.planning.curvature_floor, seed=seed)]
-    even = _even(points, len(weights_G))
+    section = study.experiment
+    points = front.points.with_row_index("position").sort(front.first_axis, maintain_order=True)
+    search = Search.of(front, study, points, information)
+    one_front, even, ids = search.one_front, search.even(), search.ids
+    chosen = search.chosen()
     design = Design(
         chosen=tuple(ids[n] for n in chosen),
         even=tuple(ids[n] for n in even),
-        candidates=len(pool),
-        only_undominated=only_undominated,
+        candidates=len(search.pool),
+        only_undominated=search.only_undominated,
         curvature_floor=section.planning.curvature_floor,
-        hypotheses=_compare(criterion, axes, study, chosen, even) if axes else (),
-        left_out=left_out,
+        hypotheses=_compare(search, study, chosen, even, one_front),
+        left_out=search.left_out,
+        one_front=tuple(ids[n] for n in one_front) if search.tells_apart else (),
+        guardrails=plan_losses(front, section, ids, [ids[n] for n in chosen]),
+        optimal_shares=tuple(search.shares(chosen).tolist()) if search.axes else (),
     )
-    return _allocate([points.row(int(n), named=True) for n in chosen], section, model), design
+    rows = [points.row(int(n), named=True) for n in chosen]
+    plan = _allocate(rows, section, model)
+    return replace(plan, has_orders=front.has_orders), design
 
 
 def _compare(
-    criterion: DesignCriterion, axes: dict[str, MetricAxis], study: Study, chosen: Ints, even: Ints
+    search: Search, study: Study, chosen: Ints, even: Ints, one_front: Ints
 ) -> tuple[HypothesisInformation, ...]:
-    """The efficiencies of the chosen and of evenly spaced preferences, by hypothesis."""
-    metrics = {one.id: str(one.metric) for one in study.regression.hypotheses}
-    both = (criterion.efficiencies(design, list(axes.values())) for design in (chosen, even))
+    """The efficiencies of the chosen, of evenly spaced and of the one front's preferences."""
+    if not search.axes:
+        return ()
+    defined = [one for one in study.regression.hypotheses if one.id in search.axes]
+    axes = list(search.axes.values())
+    marginal = list(search.marginal_axes.values())
+    partial = search.criterion(search.axes, search.pool)
+
+    def efficiencies(
+        criterion: DesignCriterion, design: Ints, of: list[MetricAxis]
+    ) -> list[Efficiency]:
+        weights_G = search.weights_of(design)
+        return replace(criterion, weights_G=weights_G).efficiencies(design, of)
+
+    rows = zip(
+        defined,
+        *(efficiencies(search.marginal, one, marginal) for one in (chosen, even, one_front)),
+        *(efficiencies(partial, one, axes) for one in (chosen, one_front)),
+        strict=True,
+    )
     return tuple(
         HypothesisInformation(
-            hypothesis=name, metric=metrics[name], chosen=a, even=b, gain=_gain(a, b)
+            hypothesis=one.id,
+            metric=str(one.metric),
+            chosen=a,
+            even=b,
+            gain=_gain(a, b),
+            one_front=c if search.tells_apart else None,
+            rivals=(rivals := rival_metrics(one, defined)),
+            partial=d if rivals else None,
+            partial_one_front=e if rivals and search.tells_apart else None,
+            lowest_inflation=_finite(search.inflation.get(one.id, np.inf)),
         )
-        for name, a, b in zip(axes, *both, strict=True)
+        for one, a, b, c, d, e in rows
     )
 
 
-def preference_shares(section: ExperimentConfig) -> Floats:
-    """Traffic share of every preference over all its groups; sums to 1."""
-    preferences = section.groups // section.replicates
-    shares = np.array(section.shares or [1.0] * section.groups)
-    return shares.reshape(section.replicates, preferences).sum(axis=0) / shares.sum()
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _gain(chosen: Efficiency, even: Efficiency) -> float | None:
+    if not chosen.slope or not even.slope or min(chosen.slope, even.slope) <= 0:
+        return None
+    return chosen.slope / even.slope - 1
 
 
 def _allocate(
@@ -149,6 +184,7 @@ def _allocate(
 ) -> TrafficPlan:
     shares = np.array(section.shares or [1.0] * section.groups)
     ends = [0, *(round(N_BUCKETS * end) for end in shares.cumsum() / shares.sum())]
+    axis = section.second_axis
     groups = [
         Group(
             name=f"g{n + 1}",
@@ -156,6 +192,7 @@ def _allocate(
             preference=tuple(row["preference"]),
             first_bucket=ends[n],
             last_bucket=ends[n + 1] - 1,
+            level=axis.split(row["preference_id"])[1] if axis else None,
         )
         for n, row in enumerate(list(rows) * section.replicates)
     ]
@@ -163,6 +200,7 @@ def _allocate(
         experiment=section.name,
         salt=section.salt,
         list_length=section.list_length,
+        second_axis=axis,
         groups=tuple(groups),
         model=model,
         enabled=section.enabled,
@@ -172,64 +210,3 @@ def _allocate(
         holdout_salt=section.holdout_salt,
         forced_assignment=dict(section.forced_assignment),
     )
-
-
-def _axes(
-    front: MeasuredFront, study: Study, ids: list[str], information: UserInformation
-) -> tuple[dict[str, MetricAxis], dict[str, str]]:
-    """An axis per hypothesis with a positive, varying metric, and why the others have none."""
-    axes: dict[str, MetricAxis] = {}
-    left_out: dict[str, str] = {}
-    for one in study.regression.hypotheses:
-        found = metric_values(front.offline_metrics, str(one.metric), ids)
-        if np.isnan(found).any() or found.min() <= 0:
-            left_out[one.id] = "the metric is undefined, 0 or negative under a preference"
-        elif not np.ptp(found) > 0:
-            left_out[one.id] = "the metric is the same under all preferences"
-        else:
-            covariance = covariance_of(front.covariance, str(one.metric), ids)
-            axes[one.id] = _axis_of(found, covariance, information(one, found))
-    return axes, left_out
-
-
-def metric_values(offline_metrics: pl.DataFrame, metric: str, ids: Sequence[str]) -> Floats:
-    """A metric under the given preferences, in their order; nan where undefined."""
-    rows = offline_metrics.filter(metric=metric, segment=ALL_TARGETS)
-    known = dict(rows.select("preference_id", "value").iter_rows())
-    found = [known.get(name) for name in ids]
-    return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
-
-
-def covariance_of(table: pl.DataFrame | None, metric: str, ids: Sequence[str]) -> Floats | None:
-    """Covariance of a metric's errors under the given preferences; None if unknown."""
-    if table is None:
-        return None
-    rows = table.filter(metric=metric)
-    keys = ("preference_id", "other_preference_id", "covariance")
-    known = {(one, other): value for one, other, value in rows.select(keys).iter_rows()}
-    found = [[known.get((one, other)) for other in ids] for one in ids]
-    return None if any(None in row for row in found) else np.array(found, dtype=np.float64)
-
-
-def _axis_of(values: Floats, covariance: Floats | None, information: Floats) -> MetricAxis:
-    scale = float(np.ptp(values)) or 1.0
-    noise = np.zeros((len(values), len(values))) if covariance is None else covariance / scale**2
-    return MetricAxis((values - values.min()) / scale, noise, information / information.mean())
-
-
-def _select(axis: MetricAxis, pool: Ints) -> MetricAxis:
-    """The axis restricted to some candidates."""
-    noise = axis.noise_CC[np.ix_(pool, pool)]
-    return MetricAxis(axis.x_C[pool], noise, axis.information_C[pool])
-
-
-def _even(points: pl.DataFrame, n: int) -> Ints:
-    """Rows of ``n`` preferences that are evenly spaced on the grid, by ascending recall."""
-    grid = points.with_row_index("by_recall").sort("position")["by_recall"].to_numpy()
-    return np.sort(grid[np.round(np.linspace(0, len(grid) - 1, n)).astype(np.int64)])
-
-
-def _gain(chosen: Efficiency, even: Efficiency) -> float | None:
-    if not chosen.slope or not even.slope or min(chosen.slope, even.slope) <= 0:
-        return None
-    return chosen.slope / even.slope - 1

@@ -1,5 +1,6 @@
 """The traffic plan: the experiment's groups, their preferences and the assignment of users."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.artifacts.storage import StudyPaths, read_json
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.assignment import N_BUCKETS, bucket_of, buckets_of
+from pipeline.study import SecondAxis
 
 PLAN = "traffic_plan.json"
 
@@ -27,13 +29,17 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """A test group: users with buckets ``first_bucket … last_bucket``, served under ``preference``."""
+    """A test group: users with buckets ``first_bucket … last_bucket``, served under ``preference``.
+
+    With a second axis, ``preference_id`` is the id of the group's cell, and ``level`` its level.
+    """
 
     name: str
     preference_id: str
     preference: tuple[float, ...]
     first_bucket: int
     last_bucket: int
+    level: float | None = None
 
     @property
     def share(self) -> float:
@@ -59,8 +65,10 @@ class TrafficPlan:
         experiment: Name of the experiment in the log.
         salt: Salt of the group hash; a new one for every experiment.
         list_length: Number of items in a recommendation list.
+        second_axis: What the groups may differ in besides their preference.
         groups: Groups in bucket order; they cover all buckets without gap or overlap.
         model: Fingerprint of the checkpoint that serves all groups; None if unknown.
+        has_orders: Whether the shop's sessions have orders; if not, the experiment's log need not.
         enabled: Kill switch; False assigns no user.
         traffic_share: Share of the users outside the holdout that are in the experiment.
         traffic_salt: Salt of the traffic hash.
@@ -73,7 +81,9 @@ class TrafficPlan:
     salt: str
     list_length: int
     groups: tuple[Group, ...]
+    second_axis: SecondAxis | None = None
     model: str | None = None
+    has_orders: bool = True
     enabled: bool = True
     traffic_share: float = 1.0
     traffic_salt: str = "coverage"
@@ -155,11 +165,24 @@ class TrafficPlan:
         """Vectorised :meth:`group_of`: group names, null outside the experiment."""
         return self.assign_many(users)["group"]
 
+    def list_length_of(self, group: Group | None) -> int:
+        """The number of items in the lists of a group (of a user outside the experiment: None)."""
+        if self.second_axis is None or group is None:
+            return self.list_length
+        return self.second_axis.list_length(group.level, self.list_length)
+
+    def level_label(self, group: Group) -> str | None:
+        """The group's level for the reader, such as ``diversity 0.3``; None without a second axis."""
+        if self.second_axis is None or group.level is None:
+            return None
+        return self.second_axis.label(group.level)
+
     def as_dict(self) -> dict[str, Any]:
-        """The plan as plain values for JSON, with the groups' shares."""
+        """The plan as plain values for JSON, with the groups' shares and names of their levels."""
         plan = asdict(self)
         for values, group in zip(plan["groups"], self.groups, strict=True):
             values["share"] = group.share
+            values["level_label"] = self.level_label(group)
         return plan
 
     @classmethod
@@ -170,7 +193,7 @@ class TrafficPlan:
             LogError: if it is not a valid traffic plan.
         """
         try:
-            return TypeAdapter(cls).validate_python(plan)
+            return TypeAdapter(cls).validate_json(json.dumps(plan))
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "the whole file"

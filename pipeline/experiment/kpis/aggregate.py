@@ -1,15 +1,21 @@
 """Aggregate an experiment's database to the tables that inference needs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import ibis
 import polars as pl
+from ibis.backends.duckdb import Backend
+from ibis.common.exceptions import IbisError
 
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.kpis.daily_kpis import daily_totals, returning_user_totals
-from pipeline.experiment.kpis.group_kpis import group_counts, group_kpis, per_user_totals
+from pipeline.experiment.kpis.group_kpis import group_kpis
 from pipeline.experiment.kpis.pre_experiment import pre_period_sums, segment_kpis
+from pipeline.experiment.kpis.user_totals import group_counts, per_user_totals
+from pipeline.experiment.log.database import database_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +35,8 @@ class ExperimentAggregates:
 
 
 def aggregate(database: Path, plan: Plan) -> ExperimentAggregates:
-    """Aggregate an experiment's database."""
-    connection = ibis.duckdb.connect(database, read_only=True)
-    try:
+    """Aggregate an experiment's database; raises LogError if it cannot be read."""
+    with open_tables(database) as connection:
         impressions = connection.table("impressions")
         users = connection.create_table("users", per_user_totals(impressions), temp=True)
         counts = group_counts(users).to_polars()
@@ -45,5 +50,14 @@ def aggregate(database: Path, plan: Plan) -> ExperimentAggregates:
             pre_period_sums(users, covariates),
             segment_kpis(users, covariates, preferences),
         )
-    finally:
-        connection.disconnect()
+
+
+@contextmanager
+def open_tables(database: Path) -> Iterator[Backend]:
+    """An experiment's database as Ibis tables; raises LogError if it cannot be read."""
+    with database_errors(database, IbisError):
+        connection = ibis.duckdb.connect(database, read_only=True)
+        try:
+            yield connection
+        finally:
+            connection.disconnect()

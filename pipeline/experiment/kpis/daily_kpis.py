@@ -10,8 +10,8 @@ import ibis
 import polars as pl
 
 from pipeline.experiment.kpis.contracts import BATCHES, DAILY_TOTALS, RETURNING_USER_TOTALS, TERMS
-from pipeline.experiment.kpis.group_kpis import log_totals
 from pipeline.experiment.kpis.local_days import local_day, offsets_of
+from pipeline.experiment.kpis.user_totals import log_totals
 
 _MILLION = 1_000_000
 

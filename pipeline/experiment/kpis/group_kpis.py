@@ -3,64 +3,13 @@
 A KPI is Σ y / Σ m over users, where a user has y successes in m trials. Users are the randomisation
 unit and their impressions are correlated, so the counts also have Σ m², Σ m·y and Σ y² over users, which
 suffice for a covariance clustered by user.
-
-The sums are Ibis expressions and run where the log is stored, in the study's DuckDB file or in a
-warehouse (docs/experiment-log.md); only aggregates are fetched.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-import ibis
 import polars as pl
 
-from pipeline.experiment.kpis.contracts import COUNTS, GROUP_KPIS, TERMS, USER_SUMS
-
-_WIDE = "decimal(19, 0)"
-"""Products of two such numbers have 128 bits."""
-
-
-def per_user_totals(impressions: ibis.Table) -> ibis.Table:
-    """One row per user: impressions and their outcomes.
-
-    Args:
-        impressions: One row per impression: user, group, ts (milliseconds since 1970 UTC), clicked,
-            ordered, units and revenue.
-    """
-    return impressions.group_by("group", "user").agg(
-        users=ibis.literal(1, "int64"),
-        first_ts=impressions.ts.min(),
-        last_ts=impressions.ts.max(),
-        **log_totals(impressions),
-    )
-
-
-def group_counts(users: ibis.Table, by: Sequence[str] = ("group",)) -> ibis.Table:
-    """One row per group: its counts and, for each KPI, per-user sums such as ``ctr_sum_mm``."""
-    columns: dict[str, Any] = {name: users[name] for name in COUNTS}
-    found = {name: column.sum() for name, column in columns.items()}
-    for kpi, (trials, successes) in TERMS.items():
-        m, y = columns[trials], columns[successes]
-        found |= {
-            f"{kpi}_users": (m > 0).sum(),
-            f"{kpi}_sum_mm": sum_of_products(trials, m, m),
-            f"{kpi}_sum_my": sum_of_products(successes, y, m),
-            f"{kpi}_sum_yy": sum_of_products(successes, y, y),
-        }
-    return users.group_by(*by).agg(**{n: total_of(n, total) for n, total in found.items()})
-
-
-def sum_of_products(term: str, first: Any, other: Any) -> Any:
-    """Σ first · other, exact for units and revenue, too, whose products may exceed 64 bits.
-
-    ``term`` is the count or amount that ``first`` has, in the engine's 64-bit integers.
-    """
-    return ((first.cast(_WIDE) if term in {"units", "revenue"} else first) * other).sum()
-
-
-def total_of(name: str, total: Any) -> Any:
-    """A sum as it leaves the engine: those of products are rounded once."""
-    return total.cast("float64" if "_sum_" in name else "int64")
+from pipeline.experiment.kpis.contracts import GROUP_KPIS, TERMS, USER_SUMS
 
 
 def group_kpis(counts: pl.DataFrame, preferences: Mapping[str, str]) -> pl.DataFrame:
@@ -78,7 +27,7 @@ def group_kpis(counts: pl.DataFrame, preferences: Mapping[str, str]) -> pl.DataF
     impressions has rows with 0 trials.
 
     Args:
-        counts: The table of :func:`group_counts`.
+        counts: The table of :func:`pipeline.experiment.kpis.user_totals.group_counts`.
         preferences: Preference id by group.
     """
     known = {name for name in counts.columns if counts[name].is_not_null().any()}
@@ -116,15 +65,3 @@ def ratio_standard_error() -> pl.Expr:
     users = pl.col("users")
     error = (squares.clip(lower_bound=0) * users / (users - 1)).sqrt() / pl.col("trials")
     return pl.when(users > 1).then(error)
-
-
-def log_totals(impressions: Any) -> dict[str, Any]:
-    """Totals over impressions, by the names in :data:`COUNTS`."""
-    totals = {
-        "impressions": impressions.count(),
-        "clicks": impressions.clicked.cast("int64").sum(),
-        "orders": impressions.ordered.cast("int64").sum(),
-        "units": impressions.units.cast("int64").sum(),
-        "revenue": impressions.revenue.sum(),
-    }
-    return {name: total.cast("int64") for name, total in totals.items()}

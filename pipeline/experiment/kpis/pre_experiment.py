@@ -19,12 +19,8 @@ from pipeline.experiment.kpis.contracts import (
     SEGMENT_KPIS,
     TERMS,
 )
-from pipeline.experiment.kpis.group_kpis import (
-    group_counts,
-    group_kpis,
-    sum_of_products,
-    total_of,
-)
+from pipeline.experiment.kpis.group_kpis import group_kpis
+from pipeline.experiment.kpis.user_totals import group_counts, sum_of_products, total_of
 from pipeline.experiment.log.log_files import PRE_PERIOD_COUNTS
 
 UNKNOWN_SEGMENT = "unknown"

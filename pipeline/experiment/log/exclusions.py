@@ -17,7 +17,7 @@ from pipeline.experiment.log.reasons import (
     bot_reason,
     kind_of,
 )
-from pipeline.experiment.log.row_validation import LogRules
+from pipeline.experiment.log.validation.row_validation import LogRules
 
 _DUPLICATES = """
 CREATE OR REPLACE TEMP TABLE duplicates AS
@@ -49,6 +49,14 @@ SELECT DISTINCT user FROM logged_impressions
 WHERE user IN (SELECT user FROM user_groups WHERE impressions > $most)
 GROUP BY user, ts // 3600000 HAVING count(*) > $most
 """
+
+
+_IN_TWO_GROUPS = """
+INSERT INTO faulty_examples
+SELECT '', $reason, format('user {} is in {}', user, string_agg("group", ' and ' ORDER BY "group"))
+FROM user_groups GROUP BY user HAVING count(*) > 1 ORDER BY sum(impressions) DESC, user LIMIT 1
+"""
+"""The one with the most impressions; it may stand for everybody whose id is not known."""
 
 
 def drop_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
@@ -93,6 +101,8 @@ def exclude_users(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogR
     bots = pl.DataFrame({"user": [user for (user,) in busy]}, schema={"user": pl.String})
     found.append(bots.select("user", reason=pl.lit(bot_reason(most))))
     excluded = pl.concat(found).unique("user", keep="first", maintain_order=True)
+    connection.execute("DELETE FROM faulty_examples WHERE reason = $reason", {"reason": TWO_GROUPS})
+    connection.execute(_IN_TWO_GROUPS, {"reason": TWO_GROUPS})
     connection.execute("DELETE FROM excluded_users")
     if excluded.height:
         kinds = {reason: kind_of(reason).value for reason in excluded["reason"].unique()}

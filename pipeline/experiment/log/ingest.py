@@ -14,7 +14,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,20 +24,24 @@ import duckdb
 from models.progress import track
 from pipeline.artifacts.storage import atomic_file
 from pipeline.core.errors import LogError
+from pipeline.core.labels import counted
 from pipeline.experiment.design.external_variants import Plan
-from pipeline.experiment.log.attribution import attribute_outcomes
+from pipeline.experiment.log.attribution.attribute_outcomes import attribute_outcomes
+from pipeline.experiment.log.database import database_errors
 from pipeline.experiment.log.exclusions import drop_duplicates, exclude_users
 from pipeline.experiment.log.insert_rows import Staging, insert_file
 from pipeline.experiment.log.log_coverage import detect_log_coverage
 from pipeline.experiment.log.log_files import LogFile
-from pipeline.experiment.log.log_folder import file_md5
+from pipeline.experiment.log.oddities import find_oddities
+from pipeline.experiment.log.reading.explored_lists import create_explored_view
+from pipeline.experiment.log.reading.log_folder import file_md5
 from pipeline.experiment.log.row_fates import check_unknown_groups, write_row_fates
-from pipeline.experiment.log.row_validation import LogRules
-from pipeline.experiment.log.user_covariates import deduplicate_users
+from pipeline.experiment.log.validation.row_validation import LogRules
+from pipeline.experiment.log.validation.user_covariates import deduplicate_users
 
 _log = logging.getLogger(__name__)
 
-_SCHEMA_VERSION = 6
+_SCHEMA_VERSION = 9
 """Version of the database schema; databases of an older version are rebuilt."""
 
 _TABLES = """
@@ -57,6 +61,9 @@ CREATE TABLE IF NOT EXISTS rejected_rows (source VARCHAR, kind VARCHAR, reason V
 CREATE TABLE IF NOT EXISTS excluded_rows AS FROM rejected_rows;
 CREATE TABLE IF NOT EXISTS faulty_rows ("table" VARCHAR, reason VARCHAR, impression VARCHAR,
     user VARCHAR, "group" VARCHAR, rows BIGINT);
+CREATE TABLE IF NOT EXISTS faulty_examples (source VARCHAR, reason VARCHAR, example VARCHAR);
+CREATE TABLE IF NOT EXISTS explored_impressions (impression VARCHAR, user VARCHAR, "group" VARCHAR,
+    ts BIGINT, clicked BOOLEAN, propensity DOUBLE, source VARCHAR);
 CREATE TABLE IF NOT EXISTS outside_impressions ("hash" UBIGINT);
 CREATE TABLE IF NOT EXISTS excluded_users (user VARCHAR, reason VARCHAR, kind VARCHAR);
 CREATE TABLE IF NOT EXISTS outcomes (impression VARCHAR, clicked BOOLEAN, ordered BOOLEAN,
@@ -66,18 +73,27 @@ CREATE OR REPLACE VIEW rejected AS SELECT source, kind, reason, sum(rows)::BIGIN
 """
 """``rejected_rows`` counts rows that are invalid or out of scope by themselves, and duplicates;
 ``excluded_rows``, which every ingestion computes again, those rejected because of the rest of the log.
-``faulty_rows`` has the invalid ones with what they say of their user and group, and
+``faulty_rows`` has the invalid ones with what they say of their user and group,
+``faulty_examples`` a sentence on one of each file and reason, and
 ``outside_impressions`` the hashed ids of impressions out of scope, whose events are out of scope, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ingestion:
-    """Content of the database after an ingestion, and the number of files read for it."""
+    """Content of the database after an ingestion, and the number of files read for it.
+
+    ``examples`` has a row for each reason of faulty rows: its place, and what was found.
+    """
 
     impressions: int
     rejected: dict[str, int]
     files: int
     files_read: int
+    examples: dict[str, str] = field(default_factory=dict[str, str], compare=False)
+
+    def example_of(self, reason: str) -> str:
+        """`` (first: clicks.csv line 3: ts is 'soon')`` for a reason that has one, else nothing."""
+        return f" (first: {self.examples[reason]})" if reason in self.examples else ""
 
 
 def ingest(
@@ -104,16 +120,15 @@ def ingest(
     rules = rules or LogRules()
     md5s = {file.source: file_md5(file) for file in files}
     fingerprint = _fingerprint(plan, rules)
-    known = _known_files(database, files, md5s, fingerprint)
+    ingested = _ingested(database)
+    known = _known_files(ingested, files, md5s, fingerprint)
     if len(known) == len(files):
         check(database)
         return _read_only(database)
-    if gone := sorted(_sources(database) - md5s.keys()):
+    if gone := sorted({source for source, *_ in ingested} - md5s.keys()):
         _log.warning("no longer in the log, and their rows removed: %s", ", ".join(gone))
     new = [file for file in sorted(files, key=_sort_key) if file.source not in known]
     with atomic_file(database) as fresh:
-        for leftover in (fresh, _write_ahead_log(fresh)):
-            leftover.unlink(missing_ok=True)
         if known:
             shutil.copyfile(database, fresh)
         entries = {file: (md5s[file.source], fingerprint) for file in new}
@@ -123,12 +138,17 @@ def ingest(
     return result
 
 
-def _sources(database: Path) -> set[str]:
-    """The files of a database; empty if there is none, or it cannot be read."""
+def _ingested(database: Path) -> list[tuple[str, str, str]]:
+    """Source, md5 and fingerprint of the files of a database; none if it must be rebuilt."""
+    if not database.exists() or _write_ahead_log(database).exists():
+        return []  # another program has written to it, and may have been killed
     try:
-        return set(ingested_md5s(database)) if database.exists() else set()
-    except LogError:
-        return set()
+        with duckdb.connect(str(database), read_only=True) as connection:
+            return connection.execute(
+                "SELECT source, md5, fingerprint FROM ingested_files"
+            ).fetchall()
+    except duckdb.Error:
+        return []
 
 
 def _write_ahead_log(database: Path) -> Path:
@@ -142,26 +162,35 @@ def _update(
     """Add new files, given with md5 and fingerprint, and derive the rest."""
     with (
         duckdb.connect(str(database), config={"preserve_insertion_order": False}) as connection,
-        TemporaryDirectory(prefix="paretoscope-") as scratch,
+        TemporaryDirectory(prefix="paretoscope-", dir=database.parent) as scratch,
     ):
         connection.execute(_TABLES)
-        for file, entry in track(new.items(), len(new), "ingesting the log"):
-            staging = Staging(connection, rules, Path(scratch))
-            insert_file(staging, file, plan, entry=entry)
+        staging = Staging(connection, rules, Path(scratch))
+        inserted = (insert_file(staging, file, plan, entry=entry) for file, entry in new.items())
+        sum(track(inserted, len(new), "ingesting the log", unit="rows", size=int))
         connection.execute(
             "CREATE OR REPLACE TABLE log_settings AS SELECT ? AS time_zone", [rules.time_zone]
         )
         _derive(connection, plan, rules)
         result = _summary(connection, len(new))
-        empty = connection.execute(
-            "SELECT source FROM ingested_files WHERE rows = 0 ORDER BY source"
-        ).fetchall()
-    if empty:
-        _log.warning("without a row: %s", ", ".join(source for (source,) in empty))
+        oddities = find_oddities(connection)
+    for oddity in oddities:
+        _log.warning("%s", oddity)
     if not result.impressions:
-        msg = f"no usable impression in {result.files} files; rejected: {result.rejected}"
+        msg = f"no usable impression in {counted(result.files, 'file')}; {_reasons(result)}"
         raise LogError(msg)
     return result
+
+
+def _reasons(result: Ingestion) -> str:
+    """Why no row is usable."""
+    if not result.rejected:
+        return "they have no rows at all: check the export and experiment.log_path"
+    listed = (
+        f"{counted(rows, 'row')} rejected: {reason}{result.example_of(reason)}"
+        for reason, rows in result.rejected.items()
+    )
+    return f"{'; '.join(listed)}. Check experiment.log_path, experiment.name and experiment.columns"
 
 
 def _derive(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) -> None:
@@ -174,8 +203,9 @@ def _derive(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) 
     check_unknown_groups(connection, plan)
     if coverage.by_events:
         attribute_outcomes(connection, rules, coverage.columns)
-    write_row_fates(connection, plan, by_events=coverage.by_events)
     connection.execute(coverage.view)
+    create_explored_view(connection, coverage, rules)
+    write_row_fates(connection, plan, by_events=coverage.by_events)
 
 
 def _sort_key(file: LogFile) -> tuple[str, str]:
@@ -184,31 +214,25 @@ def _sort_key(file: LogFile) -> tuple[str, str]:
 
 
 def _known_files(
-    database: Path, files: Sequence[LogFile], md5s: dict[str, str], fingerprint: str
+    ingested: Sequence[tuple[str, str, str]],
+    files: Sequence[LogFile],
+    md5s: dict[str, str],
+    fingerprint: str,
 ) -> set[str]:
-    """Files whose rows in ``database`` are still valid; empty if it must be rebuilt.
+    """Ingested files whose rows are still valid; empty if the database must be rebuilt.
 
     The rows are valid if all ingested files still exist with the same bytes, plan and rules, and new
     files sort after the known ones of their table: of two duplicates the first file's is kept.
     """
-    if not database.exists() or _write_ahead_log(database).exists():
-        return set()  # another program has written to it, and may have been killed
-    try:
-        with duckdb.connect(str(database), read_only=True) as connection:
-            rows = connection.execute(
-                "SELECT source, md5, fingerprint FROM ingested_files"
-            ).fetchall()
-    except duckdb.Error:
-        return set()
     known = {
         source
-        for source, digest, found in rows
+        for source, digest, found in ingested
         if md5s.get(source) == digest and found == fingerprint
     }
     keys = sorted(map(_sort_key, files))
     last = {table: name for table, name in keys if name in known}
     in_order = all(name in known or name > last.get(table, "") for table, name in keys)
-    return known if in_order and len(known) == len(rows) else set()
+    return known if in_order and len(known) == len(ingested) else set()
 
 
 def summarise(database: Path) -> dict[str, Any]:
@@ -233,15 +257,11 @@ def _read_only(database: Path) -> Ingestion:
 
 @contextmanager
 def _opened(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    try:
-        with duckdb.connect(str(database), read_only=True) as connection:
-            yield connection
-    except duckdb.Error as error:
-        msg = (
-            f"{database} cannot be read: {str(error).splitlines()[0]}. Wait if another process is "
-            "writing to it; otherwise rebuild it: paretoscope ingest"
-        )
-        raise LogError(msg, "paretoscope ingest") from error
+    with (
+        database_errors(database),
+        duckdb.connect(str(database), read_only=True) as connection,
+    ):
+        yield connection
 
 
 def _summary(connection: duckdb.DuckDBPyConnection, files_read: int) -> Ingestion:
@@ -253,9 +273,16 @@ def _summary(connection: duckdb.DuckDBPyConnection, files_read: int) -> Ingestio
     rejected = connection.execute(
         "SELECT reason, sum(rows)::BIGINT FROM rejected GROUP BY reason ORDER BY 2 DESC, 1"
     ).fetchall()
+    examples = connection.execute(
+        "SELECT reason, min(example) FROM faulty_examples GROUP BY reason"
+    ).fetchall()
     (files,) = connection.execute("SELECT count(*) FROM ingested_files").fetchone() or (0,)
     return Ingestion(
-        impressions=impressions, rejected=dict(rejected), files=files, files_read=files_read
+        impressions=impressions,
+        rejected=dict(rejected),
+        files=files,
+        files_read=files_read,
+        examples=dict(examples),
     )
 
 

@@ -61,7 +61,8 @@ def detect_log_coverage(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Lo
 
     Raises:
         LogError: if files of a table have different columns, outcomes are logged both in
-            impressions and in files of events, or groups on a front have no orders or units.
+            impressions and in files of events, or groups on a front of a shop with orders have no
+            orders or units.
     """
     found = connection.execute(
         'SELECT "table", source, columns, rows FROM ingested_files ORDER BY "table", source'
@@ -74,14 +75,14 @@ def detect_log_coverage(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Lo
     _check_outcome_source(tables, by_events=by_events)
     orders = [columns.split(", ") for table, _, columns, _ in found if table == LogTable.ORDERS]
     # a serving endpoint writes no file of orders before the first order
-    on_a_front = isinstance(plan, TrafficPlan)
-    ordered = bool(orders) or on_a_front if by_events else _ORDERED in impressions
+    has_orders = isinstance(plan, TrafficPlan) and plan.has_orders
+    ordered = bool(orders) or has_orders if by_events else _ORDERED in impressions
     units = all(_UNITS in columns for columns in orders) if by_events else _UNITS in impressions
-    if on_a_front and impressions and not (ordered and units):
+    if has_orders and impressions and not (ordered and units):
         msg = (
-            f"the log has no {_UNITS if ordered else _ORDERED}, but groups on a Pareto front are "
-            "compared by clicks, orders and units; add the column, or define the groups by "
-            "experiment.variants, which need clicks only"
+            f"the log has no {_UNITS if ordered else _ORDERED}, but groups on the Pareto front of a "
+            "shop with orders are compared by clicks, orders and units; add the column, or define "
+            "the groups by experiment.variants, which need clicks only"
         )
         raise LogError(msg)
     return LogCoverage(

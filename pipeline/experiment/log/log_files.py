@@ -1,11 +1,11 @@
 """The files of the experiment log: their tables, formats and columns.
 
 The serving endpoint, another serving system or the simulator writes them. A file is complete once it
-has its final name. docs/experiment-log.md is the contract; :mod:`pipeline.experiment.log.log_folder`
+has its final name. docs/experiment-log.md is the contract; :mod:`pipeline.experiment.log.reading.log_folder`
 finds the files and says which table each has.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.core.contracts import IMPRESSIONS
+from pipeline.core.frame_contract import Contract
 
 OUTCOMES = ("clicked", "ordered", "units")
 """Outcome columns of an impression, unless clicks and orders are in separate files."""
@@ -41,8 +42,12 @@ class LogTable(StrEnum):
         return self in {LogTable.CLICKS, LogTable.ORDERS}
 
 
+EXPLORED_COLUMNS: dict[str, Any] = {"explored": pl.Boolean, "propensity": pl.Float64}
+"""Optional columns of impressions: whether the list was drawn at random, and then its probability."""
+
 COLUMNS: dict[LogTable, dict[str, Any]] = {
-    LogTable.IMPRESSIONS: {**IMPRESSIONS.columns, "item": pl.String, REVENUE: pl.Int64},
+    LogTable.IMPRESSIONS: {**IMPRESSIONS.columns, "item": pl.String, REVENUE: pl.Int64}
+    | EXPLORED_COLUMNS,
     LogTable.CLICKS: dict.fromkeys(("impression", "user", "item"), pl.String) | {"ts": pl.Int64},
     LogTable.ORDERS: dict.fromkeys(("impression", "user", "item"), pl.String)
     | {"ts": pl.Int64, "units": pl.Int32, REVENUE: pl.Int64},
@@ -93,6 +98,44 @@ class LogFile:
     format: LogFormat
 
 
+LIST_COLUMNS: dict[str, Any] = {
+    "session": pl.List(pl.String),
+    "items": pl.List(pl.String),
+    "clicked_item": pl.String,
+    "model": pl.String,
+}
+"""Optional columns of impressions: the clicks so far, oldest first; the list that was shown, by position;
+the clicked item (null without a click; in a log with files of clicks their ``item``); the version of the
+model. They are not ingested; :mod:`pipeline.experiment.log.reading.shown_lists` reads them."""
+
+DRAW_COLUMNS: dict[str, Any] = {
+    "position_propensities": pl.List(pl.Float64),
+    "temperature": pl.Float64,
+    "candidates": pl.Int64,
+}
+"""Optional columns of explored impressions, which are not ingested: P(item | the items above it) of each
+position, whose product is the propensity; temperature and number of candidates of the Plackett–Luce draw."""
+
+_MODEL_DIGITS = 12
+
+LISTED_IMPRESSIONS = Contract(
+    name="listed_impressions",
+    row=IMPRESSIONS.row,
+    columns={**IMPRESSIONS.columns, **LIST_COLUMNS},
+)
+"""As ``impressions``, with what was shown."""
+
+CLICKED_IMPRESSIONS = Contract(
+    name="clicked_impressions",
+    row=IMPRESSIONS.row,
+    columns={
+        name: dtype
+        for name, dtype in IMPRESSIONS.columns.items()
+        if name not in {"ordered", "units"}
+    },
+)
+"""As ``impressions``, of a shop without orders."""
+
 EXTERNAL_PROVENANCE = {
     "origin": "real",
     "how": "The log comes from files; impressions and outcomes were recorded by your own system.",
@@ -101,8 +144,16 @@ EXTERNAL_PROVENANCE = {
 
 
 def write_log(impressions: pl.DataFrame, folder: Path) -> list[Path]:
-    """Write impressions to an existing folder, as :func:`write_table` does."""
-    return write_table(LogTable.IMPRESSIONS, IMPRESSIONS.validate(impressions), folder)
+    """Write impressions to an existing folder, as :func:`write_table` does.
+
+    Those of a shop without orders have neither ``ordered`` nor ``units``; :data:`LIST_COLUMNS`,
+    :data:`EXPLORED_COLUMNS` and :data:`DRAW_COLUMNS` are optional.
+    """
+    contract = IMPRESSIONS if OUTCOMES[1] in impressions.columns else CLICKED_IMPRESSIONS
+    optional = LIST_COLUMNS | EXPLORED_COLUMNS | DRAW_COLUMNS
+    listed = {name: optional[name] for name in optional if name in impressions.columns}
+    contract = replace(contract, columns={**contract.columns, **listed})
+    return write_table(LogTable.IMPRESSIONS, contract.validate(impressions), folder)
 
 
 def write_table(table: LogTable, rows: pl.DataFrame, folder: Path) -> list[Path]:
@@ -115,3 +166,8 @@ def write_table(table: LogTable, rows: pl.DataFrame, folder: Path) -> list[Path]
         part.drop("day").write_parquet(file)
         files.append(file)
     return files
+
+
+def model_version(fingerprint: str) -> str:
+    """The version of a model in the log: the first digits of its checkpoint's fingerprint."""
+    return fingerprint[:_MODEL_DIGITS]

@@ -33,13 +33,19 @@ FAULTY = (RowKind.INVALID, RowKind.UNMATCHED)
 OTHER_EXPERIMENT = "another experiment"
 OUTSIDE_DAYS = "time outside the experiment"
 IGNORED_GROUP = "group left out (experiment.ignored_groups)"
+EXPLORED = "explored list"
 UNKNOWN_GROUP = "unknown group"
 WRONG_GROUP = "group differs from the assignment"
 TWO_GROUPS = "user in two groups"
 REPEATED_CLICK = "repeated click on an impression"
 REFUND_ALONE = "refund without its order"
+REFUND_TOO_LARGE = "refund larger than its order"
+REFUND_LATE = "refund after the attribution window"
 
-_OUT_OF_SCOPE = {OTHER_EXPERIMENT, OUTSIDE_DAYS, IGNORED_GROUP, *(one.value for one in Reason)}
+_OUT_OF_SCOPE = {
+    *(OTHER_EXPERIMENT, OUTSIDE_DAYS, IGNORED_GROUP, EXPLORED),
+    *(one.value for one in Reason),
+}
 _DUPLICATE = "duplicate "
 _BOT = "more than {} impressions per hour"
 
@@ -57,6 +63,11 @@ def without(event: str, touch: str) -> str:
 def without_earlier(event: str, touch: str) -> str:
     """The reason of an event of a user without such a touch: most are of other parts of the shop."""
     return f"{event} without an earlier {touch} of the user"
+
+
+def miswritten(event: str) -> str:
+    """The reason of an event whose user or item is in the log, but written in another way."""
+    return f"{event} whose user or item is written in another way"
 
 
 def before(event: str, touch: str) -> str:
@@ -82,9 +93,10 @@ def of_other_impression(event: str) -> str:
 def kind_of(reason: str) -> RowKind:
     """What a reason means."""
     pairs = (("click", "impression"), ("order", "click"))
-    if reason in {text for pair in pairs for text in (without(*pair), before(*pair))}:
+    lost = {text for pair in pairs for text in (without(*pair), before(*pair))}
+    if reason in lost | {miswritten(event) for event, _ in pairs}:
         return RowKind.UNMATCHED
-    if reason in {late(event) for event, _ in pairs}:
+    if reason in {REFUND_LATE, *(late(event) for event, _ in pairs)}:
         return RowKind.LATE
     if reason.startswith(_DUPLICATE):
         return RowKind.DUPLICATE

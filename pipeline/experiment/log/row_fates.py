@@ -11,8 +11,10 @@ import duckdb
 import polars as pl
 
 from pipeline.core.errors import LogError
+from pipeline.core.labels import counted
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.experiment.log.database import database_errors
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.experiment.log.reasons import LOST, UNKNOWN_GROUP, RowKind
 
@@ -39,6 +41,13 @@ UPDATE lost_rows SET user = coalesce(lost_rows.user, named.user), "group" = name
 FROM (SELECT impression, user, "group" FROM logged_impressions WHERE impression IN (
     SELECT impression FROM lost_rows WHERE "group" IS NULL)) AS named
 WHERE lost_rows."group" IS NULL AND lost_rows.impression = named.impression
+"""
+
+_BY_FAULTY_IMPRESSION = """
+UPDATE lost_rows SET user = named.user
+FROM (SELECT impression, min(user) AS user FROM lost_rows WHERE "table" = 'impressions'
+    GROUP BY impression) AS named
+WHERE lost_rows."group" IS NULL AND lost_rows.user IS NULL AND lost_rows.impression = named.impression
 """
 
 _BY_USER = """
@@ -92,6 +101,13 @@ SELECT '{table}', "group", count(*), sum(n), sum(r), sum(n * n), sum(n * r), sum
 FROM both_rows GROUP BY "group"
 """
 
+_OUTCOMES = """
+CREATE OR REPLACE TABLE group_outcomes AS
+SELECT "group", count(*) AS impressions, count(*) FILTER (clicked) AS clicks,
+    count(*) FILTER (ordered) AS orders
+FROM impressions GROUP BY ALL ORDER BY ALL
+"""
+
 _READ_FATES = """
 SELECT "table", "group", kind, reason, sum(rows)::BIGINT AS rows FROM row_fates GROUP BY ALL ORDER BY ALL
 """
@@ -121,10 +137,12 @@ class RowFates:
         fates: table, group (null if unknown), kind, reason (null if used), rows.
         sums: For each table and group: users with a row, used and lost rows, lost ones, and the sums
             over users of n², n·r and r², where a user has r lost of n rows.
+        outcomes: For each group: usable impressions, and those with a click and an order.
     """
 
     fates: pl.DataFrame
     sums: pl.DataFrame
+    outcomes: pl.DataFrame
 
     def funnel(self) -> pl.DataFrame:
         """Rows read, usable and attributed, by table and group (null if unknown)."""
@@ -143,17 +161,20 @@ class RowFates:
 
 def read_row_fates(database: Path) -> RowFates:
     """Read what became of the rows of an ingested log; raises LogError if the database has no such table."""
-    try:
-        with duckdb.connect(str(database), read_only=True) as connection:
-            return RowFates(connection.sql(_READ_FATES).pl(), connection.sql(_READ_SUMS).pl())
-    except duckdb.Error as error:
-        command = "paretoscope ingest"
-        msg = f"{database} cannot be read: {str(error).splitlines()[0]}. Rebuild it: {command}"
-        raise LogError(msg, command) from error
+    with (
+        database_errors(database),
+        duckdb.connect(str(database), read_only=True) as connection,
+    ):
+        return RowFates(
+            fates=connection.sql(_READ_FATES).pl(),
+            sums=connection.sql(_READ_SUMS).pl(),
+            outcomes=connection.sql("FROM group_outcomes").pl(),
+        )
 
 
 def write_row_fates(connection: duckdb.DuckDBPyConnection, plan: Plan, *, by_events: bool) -> None:
-    """Write the tables ``row_fates`` and ``loss_sums``, after the attribution."""
+    """Write the tables ``row_fates``, ``loss_sums`` and ``group_outcomes``, after the view ``impressions``."""
+    connection.execute(_OUTCOMES)
     events = (LogTable.CLICKS, LogTable.ORDERS) if by_events else ()
     connection.execute(_CREATE)
     for table in events:
@@ -172,13 +193,18 @@ def write_row_fates(connection: duckdb.DuckDBPyConnection, plan: Plan, *, by_eve
 
 
 def _resolve_groups(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    """Give lost rows the group of the impression they name, or else of their user."""
+    """Give lost rows without a group of the plan that of the impression they name, or of their user."""
+    connection.execute(
+        'UPDATE lost_rows SET "group" = NULL WHERE NOT list_contains($groups, "group")',
+        {"groups": [group.name for group in plan.groups]},
+    )
     (open_rows,) = connection.execute(
         'SELECT count(*) FROM lost_rows WHERE "group" IS NULL'
     ).fetchone() or (0,)
     if not open_rows:
         return
     connection.execute(_BY_IMPRESSION)
+    connection.execute(_BY_FAULTY_IMPRESSION)
     if not isinstance(plan, TrafficPlan):  # external variants were assigned by another system
         connection.execute(_BY_USER.format(assigned=_USERS_WITH_ONE_GROUP))
         return
@@ -211,7 +237,7 @@ def check_unknown_groups(connection: duckdb.DuckDBPyConnection, plan: Plan) -> N
         return
     known = ", ".join(group.name for group in plan.groups)
     names = [name for name, _ in unknown]
-    listed = ", ".join(f"{name!r} ({n:,} impressions)" for name, n in unknown[:5])
+    listed = ", ".join(f"{name!r} ({counted(n, 'impression')})" for name, n in unknown[:5])
     where = "traffic plan" if isinstance(plan, TrafficPlan) else "table experiment.variants"
     msg = (
         f"the log has groups that the {where} does not have: {listed}; it has {known}. Add them to it, "

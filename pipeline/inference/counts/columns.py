@@ -36,7 +36,7 @@ INTEGERS = (
 )
 """Columns whose numbers have no decimals."""
 
-_SYNONYMS = {"exposures": "impressions", "views": "impressions"} | dict.fromkeys(
+SYNONYMS = {"exposures": "impressions", "views": "impressions"} | dict.fromkeys(
     ("variant", "variation", "arm"), GROUP
 )
 """Column names of other platforms, read where the table lacks ours."""
@@ -90,7 +90,7 @@ def with_our_names(table: CellTable, options: CountsOptions) -> CellTable:
     for name in (*OUR_NAMES, *SUM_COLUMNS):
         if name not in chosen and name in plain:
             chosen[name] = name if name in table.columns else plain[name]
-    for theirs, ours in _SYNONYMS.items():
+    for theirs, ours in SYNONYMS.items():
         if theirs in plain and ours not in chosen:
             chosen[ours] = plain[theirs]
     if missing := [name for name in REQUIRED if name not in chosen]:
@@ -133,7 +133,7 @@ def _declared(table: CellTable, options: CountsOptions) -> dict[str, str]:
 def _meaning(column: str) -> str | None:
     """Our name of a column that is a count, a sum or a share under any name."""
     name = plain_name(column)
-    name = _SYNONYMS.get(name, name)
+    name = SYNONYMS.get(name, name)
     return name if name in (*OUR_NAMES, *SUM_COLUMNS) else None
 
 

@@ -33,7 +33,7 @@ from pipeline.inference.counts.columns import (
     with_our_names,
 )
 from pipeline.inference.counts.metric_errors import MetricErrors, metric_errors
-from pipeline.inference.counts.user_sums import UserSums, complete_user_sums
+from pipeline.inference.counts.user_sums import KpiUserSums, complete_user_sums
 from pipeline.results.family import Floats
 
 _INT64 = 1 << 63
@@ -57,7 +57,7 @@ class CountsTable:
     groups: tuple[str, ...]
     counts: Mapping[str, Sequence[Number]]
     shares: Floats | None
-    sums: UserSums
+    sums: KpiUserSums
     values: Mapping[str, Floats]
     errors: MetricErrors
     notes: tuple[ReadNote, ...]

@@ -53,15 +53,11 @@ def offline_metrics(
         errors: Of the metrics.
 
     Raises:
-        DataError: if there is no metric, or two are the same.
+        DataError: if two metrics are the same.
     """
     names = [metric_name(column) for column in values]
-    if not names or len(set(names)) < len(names):
-        msg = (
-            f"two of the columns {list(values)} are the same offline metric; drop one"
-            if names
-            else "no offline-metric column found; add at least one numeric column"
-        )
+    if len(set(names)) < len(names):
+        msg = f"two of the columns {list(values)} are the same offline metric; drop one"
         raise DataError(msg)
     cutoff = common_cutoff(list(values))
     known = {

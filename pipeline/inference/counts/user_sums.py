@@ -26,7 +26,7 @@ Columns = Mapping[str, Sequence[Number]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UserSums:
+class KpiUserSums:
     """The sums of a table by KPI.
 
     Attributes:
@@ -43,7 +43,7 @@ class UserSums:
 
 def complete_user_sums(
     counts: Columns, groups: Sequence[str], *, one_trial: bool, source: str
-) -> UserSums:
+) -> KpiUserSums:
     """The sums of every KPI whose counts are known.
 
     Some follow from the counts. The trials of a KPI per user are its users: m is 1. If the users of
@@ -81,7 +81,7 @@ def complete_user_sums(
             missing[kpi] = tuple(lacking)
             known = _placeholder(counts, kpi)
         found[kpi] = {name: known[name] for name in USER_SUMS}
-    return UserSums(known=found, missing=missing, one_trial_per_user=single)
+    return KpiUserSums(known=found, missing=missing, one_trial_per_user=single)
 
 
 def _squares_of_another(counts: Columns, kpi: Kpi) -> dict[str, Sequence[Number]]:

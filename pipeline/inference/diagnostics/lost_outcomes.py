@@ -14,13 +14,16 @@ from pipeline.experiment.log.log_files import LogTable
 from pipeline.experiment.log.reasons import FAULTY, RowKind
 from pipeline.experiment.log.row_fates import RowFates
 from pipeline.inference.diagnostics.sample_ratio import BLOCKED_BELOW
-from pipeline.results.diagnostics import LossTest, LostOutcomes
+from pipeline.results.diagnostics import LossTest, LostOutcomes, SilentGroup
 
 _MAX_SHARE = 0.01
 """Largest share of lost clicks and orders, and largest difference of shares between two groups."""
 
 _MIN_ROWS = 10
 """Fewer lost clicks and orders are no reason to block verdicts."""
+
+_LEAST_EXPECTED = 30
+"""A group without an outcome is silent if the other groups' rate gives it as many."""
 
 _EVENTS = (LogTable.CLICKS.value, LogTable.ORDERS.value)
 
@@ -38,13 +41,33 @@ def lost_outcomes(rows: RowFates) -> LostOutcomes:
         if (test := loss_test(part)) is not None
     }
     few = lost < _MIN_ROWS or share <= _MAX_SHARE
+    silent = silent_groups(rows.outcomes)
     return LostOutcomes(
-        passed=few and all(test.passed for test in tests.values()),
+        passed=few and not silent and all(test.passed for test in tests.values()),
         lost=lost,
         lost_share=share,
         unknown_group=int(faulty.filter(pl.col("group").is_null())["rows"].sum()),
         tables=tests,
+        silent=silent,
     )
+
+
+def silent_groups(outcomes: pl.DataFrame) -> tuple[SilentGroup, ...]:
+    """The groups without a click, or else without an order, although the others have some.
+
+    No variant of a recommender takes every click; a log that lacks all of a group's does.
+
+    Args:
+        outcomes: One row per group, as in :class:`pipeline.experiment.log.row_fates.RowFates`.
+    """
+    found: dict[str, SilentGroup] = {}
+    for outcome in _EVENTS:
+        for group, n, y in outcomes.select("group", "impressions", outcome).iter_rows():
+            others = outcomes.filter(pl.col("group") != group)
+            expected = n * others[outcome].sum() / max(others["impressions"].sum(), 1)
+            if not y and group not in found and expected >= _LEAST_EXPECTED:
+                found[group] = SilentGroup(group=group, outcome=outcome, expected=expected)
+    return tuple(found.values())
 
 
 def loss_test(sums: pl.DataFrame) -> LossTest | None:

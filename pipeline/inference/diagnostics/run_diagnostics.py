@@ -1,6 +1,6 @@
 """All diagnostics of an experiment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -53,37 +53,46 @@ def run_diagnostics(
 
     Args:
         evidence: The experiment's tables.
-        hypotheses: The A/A tests use their metrics and KPIs.
+        hypotheses: The A/A tests use their metrics and KPIs, where the log has the KPI.
         shares: Planned shares of the users, by group.
         rows: What became of the rows of the log.
         seed: Of the re-randomisation.
     """
     daily = evidence.daily_totals
     days, weeks = (None, None) if daily is None else check_days(daily, shares)
-    divided = {one.id: _rerandomised(evidence, one, seed) for one in hypotheses}
-    carried = {one.id: _carry_over(evidence, one) for one in hypotheses}
-    kpis = sorted({RESPONSE[one.kpi] for one in hypotheses})
+    known = set(evidence.group_kpis["kpi"])
+    counted = [one for one in hypotheses if RESPONSE[one.kpi].value in known]
+    divided = {one.id: _rerandomised(evidence, one, seed) for one in counted}
+    carried = {one.id: _carry_over(evidence, one) for one in counted}
+    kpis = sorted({RESPONSE[one.kpi] for one in counted})
     return Diagnostics(
         sample_ratio=sample_ratio_of(evidence.group_kpis, shares, daily),
         lost_outcomes=lost_outcomes(rows),
         complete_days=days,
         whole_weeks=weeks,
         aa_rerandomisation=AaRerandomisation(
-            passed=all(one.passed for one in divided.values() if one), hypotheses=divided
+            passed=_passed(one.passed for one in divided.values() if one), hypotheses=divided
         ),
-        carry_over=CarryOver(passed=not _significant(carried), hypotheses=carried),
+        carry_over=CarryOver(passed=_passed(_expected(carried)), hypotheses=carried),
         pre_experiment_balance=_by_kpi({kpi: _balance(evidence, kpi) for kpi in kpis}),
         aa_replicates=_by_kpi({kpi: _replicates(evidence, kpi) for kpi in kpis}),
     )
 
 
-def _significant(tests: Mapping[str, _Test | None]) -> bool:
-    return any(one.p_value < UNLIKELY for one in tests.values() if one)
+def _passed(tests: Iterable[bool]) -> bool | None:
+    """Whether all tests passed; None without any."""
+    found = list(tests)
+    return all(found) if found else None
+
+
+def _expected(tests: Mapping[str, _Test | None]) -> list[bool]:
+    """Of every test that was run, whether its p-value is not too small."""
+    return [one.p_value >= UNLIKELY for one in tests.values() if one]
 
 
 def _by_kpi(tests: Mapping[Kpi, ReplicateTest | None]) -> Replicates:
     known = {kpi.value: one for kpi, one in tests.items() if one}
-    return Replicates(passed=not _significant(known), kpis=known)
+    return Replicates(passed=_passed(_expected(known)), kpis=known)
 
 
 def _rerandomised(evidence: RegressionInputs, hypothesis: Hypothesis, seed: int) -> AaTest | None:

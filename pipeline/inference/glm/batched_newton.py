@@ -14,6 +14,8 @@ _CONVERGED = 1e-10
 _LARGEST_STEP = 2.0
 """Of the linear predictor, in one step."""
 
+_LARGEST_CONDITION = 1e12
+
 
 def fit_batch(x_G: Floats, sums: GroupSums) -> tuple[Floats, Floats]:
     """Intercept and slope; nan where the likelihood has no finite maximum.
@@ -42,6 +44,47 @@ def fit_batch(x_G: Floats, sums: GroupSums) -> tuple[Floats, Floats]:
                 break
     diverged = ~(np.abs(step) <= _CONVERGED * (1 + np.abs(slope)))
     return np.where(diverged, np.nan, intercept), np.where(diverged, np.nan, slope)
+
+
+def fit_plane(x_MG: Floats, sums: GroupSums) -> Floats:
+    """The linear predictor of the regression on M metrics, per group; nan without a finite maximum.
+
+    Axes before the metrics are broadcast against the sums.
+    """
+    family = sums.family
+    shape = np.broadcast_shapes(sums.successes.shape, x_MG[..., 0, :].shape)
+    trials, successes = (np.broadcast_to(one, shape) for one in (sums.trials, sums.successes))
+    x_MG = np.broadcast_to(x_MG, (*shape[:-1], *x_MG.shape[-2:]))
+    columns_MG = np.concatenate([np.ones_like(x_MG[..., :1, :]), x_MG], axis=-2)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        rate = successes.sum(axis=-1) / trials.sum(axis=-1)
+        line_G, moved = np.tile(family.link(rate)[..., None], shape[-1]), np.zeros(shape[:-1])
+        for _ in range(_STEPS):
+            fitted = family.mean(line_G)
+            weighted_MG = columns_MG * (trials * family.variance(fitted))[..., None, :]
+            residual = successes - trials * fitted
+            step_M = _solve(
+                weighted_MG @ np.swapaxes(columns_MG, -1, -2), columns_MG @ residual[..., None]
+            )
+            step_G = (np.swapaxes(columns_MG, -1, -2) @ step_M)[..., 0]
+            moved = np.abs(step_G).max(axis=-1)
+            damping = np.minimum(1.0, _LARGEST_STEP / np.maximum(moved, _CONVERGED))
+            line_G = line_G + damping[..., None] * step_G
+            if not (moved > _CONVERGED * (1 + np.abs(line_G).max(axis=-1))).any():
+                break
+        converged = moved <= _CONVERGED * (1 + np.abs(line_G).max(axis=-1))
+    return np.where(converged[..., None], line_G, np.nan)
+
+
+def _solve(matrix_MM: Floats, values_M1: Floats) -> Floats:
+    """The solution, or nan where there is none; the matrix is scaled to a unit diagonal."""
+    scale_M = np.sqrt(np.einsum("...mm->...m", matrix_MM))[..., None]
+    scaled_MM = matrix_MM / scale_M / np.swapaxes(scale_M, -1, -2)
+    known = np.isfinite(scaled_MM).all(axis=(-1, -2)) & np.isfinite(values_M1).all(axis=(-1, -2))
+    known &= np.linalg.cond(np.where(known[..., None, None], scaled_MM, 0.0)) < _LARGEST_CONDITION
+    solvable_MM = np.where(known[..., None, None], scaled_MM, np.eye(matrix_MM.shape[-1]))
+    found_M1 = np.linalg.solve(solvable_MM, values_M1 / scale_M) / scale_M
+    return np.where(known[..., None, None], found_M1, np.nan)
 
 
 def log_likelihood(x_KG: Floats, sums: GroupSums, intercept_K: Floats, slope_K: Floats) -> Floats:

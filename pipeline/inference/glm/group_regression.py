@@ -96,15 +96,6 @@ class LineFit:
     cluster_robust: SlopeTest
     lack_of_fit: LackOfFit
 
-    @property
-    def conservative(self) -> SlopeTest:
-        """The test with the larger standard error.
-
-        With many users that is the cluster-robust one; with few successes its error is too small,
-        and the model's is larger.
-        """
-        return max(self.cluster_robust, self.model, key=lambda test: test.standard_error)
-
 
 def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | UndefinedReason:
     """Fit the regression; where it is undefined, return the reason."""

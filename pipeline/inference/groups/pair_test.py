@@ -29,6 +29,11 @@ class PairTest:
         """Absolute value that t exceeds with probability ``alpha``."""
         return float(stats.t.isf(alpha / 2, self.df))
 
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of the same t."""
+        return float(2 * stats.t.sf(abs(self.z), self.df))
+
     def log_interval(self, critical: float) -> tuple[float, float] | None:
         """Interval of ``log_ratio`` that excludes 0 if, and only if, ``|z| > critical``.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.headline.interval import fitted_groups, headline
+from pipeline.inference.headline.slope_test import OtherMetrics
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
 from pipeline.inference.sensitivity.sequential import ConfidenceSequence
 from pipeline.results.family import Floats
@@ -32,6 +33,7 @@ class Groups:
         sums: Of the KPI.
         outcome: The same by day; None if days are unknown.
         planned_days: Planned duration; None for the observed one.
+        others: The metrics that are held fixed; None for the marginal slope.
     """
 
     x: Floats
@@ -39,6 +41,12 @@ class Groups:
     sums: GroupSums
     outcome: DailyOutcome | None = None
     planned_days: int | None = None
+    others: OtherMetrics | None = None
+
+    @property
+    def residual_df(self) -> int:
+        """Groups less coefficients: of a line g - 2."""
+        return len(self.x) - 2 - (0 if self.others is None else len(self.others.x_MG))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +64,7 @@ def read_headline(groups: Groups, *, level: float) -> Quoted:
     days, all there is. Days that are significant in opposite directions are ``conflicting``.
     """
     if groups.outcome is None:
-        found = headline(groups.x, groups.sums, groups.covariance_GG, level=level)
+        found = headline(groups.x, groups.sums, groups.covariance_GG, groups.others, level=level)
         return Quoted(headline=found, sums=groups.sums)
     observed = len(groups.outcome.days)
     planned = groups.planned_days or observed
@@ -87,7 +95,11 @@ def _planned_end(
     later = len(outcome.days) > planned
     sums = outcome.until(planned - 1) if later else groups.sums
     found = headline(
-        groups.x, sums, groups.covariance_GG, level=1 - PLANNED_END_SHARE * (1 - level)
+        groups.x,
+        sums,
+        groups.covariance_GG,
+        groups.others,
+        level=1 - PLANNED_END_SHARE * (1 - level),
     )
     return Quoted(headline=replace(found, reading=Reading.PLANNED_END), sums=sums)
 
@@ -117,7 +129,7 @@ def _looks(groups: Groups, outcome: DailyOutcome, planned: int, *, level: float)
     sequence = ConfidenceSequence(alpha=1 - level, planned_days=planned)
     for day in range(len(outcome.days)):
         sums = outcome.until(day)
-        found = fitted_groups(groups.x, sums, groups.covariance_GG)
+        found = fitted_groups(groups.x, sums, groups.covariance_GG, groups.others)
         score = None if isinstance(found, UndefinedReason) else found.score(0.0)
         look = _Look(
             sums=sums, reading=Reading.EARLY_LOOK if day < planned - 1 else Reading.LATE_LOOK
@@ -132,7 +144,7 @@ def _looks(groups: Groups, outcome: DailyOutcome, planned: int, *, level: float)
                     1.0,
                     max(
                         sequence.p_value(slope, variance),
-                        float(score.p_value) / _small_sample_share(groups),
+                        float(score.p_value) / small_sample_share(groups.residual_df),
                     ),
                 ),
                 positive=slope > 0,
@@ -142,8 +154,9 @@ def _looks(groups: Groups, outcome: DailyOutcome, planned: int, *, level: float)
     return looks
 
 
-def _small_sample_share(groups: Groups) -> float:
-    return _SMALL_SAMPLE if len(groups.x) > 3 else _THREE_GROUPS
+def small_sample_share(residual_df: int) -> float:
+    """Share of the error rate of the small-sample test on a day other than the planned end."""
+    return _SMALL_SAMPLE if residual_df > 1 else _THREE_GROUPS
 
 
 def _quoted(groups: Groups, look: _Look, *, level: float) -> Quoted:
@@ -152,7 +165,8 @@ def _quoted(groups: Groups, look: _Look, *, level: float) -> Quoted:
         groups.x,
         look.sums,
         groups.covariance_GG,
-        level=1 - _small_sample_share(groups) * (1 - level),
+        groups.others,
+        level=1 - small_sample_share(groups.residual_df) * (1 - level),
         least_width=look.width or 0.0,
     )
     return Quoted(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.inference.glm.batched_newton import fit_batch
+from pipeline.inference.glm.batched_newton import fit_batch, fit_plane
 from pipeline.inference.glm.group_regression import GroupSums, cluster_sum_squares
 from pipeline.results.family import Family, Floats
 
@@ -32,19 +32,29 @@ class WorkingResponse:
     users_df: Floats
 
 
-def working_response(x_G: Floats, sums: GroupSums) -> WorkingResponse:
-    """Linearise the GLM of the sums on x at its maximum likelihood fit ``a + b x``.
+def working_response(
+    x_G: Floats, sums: GroupSums, others_MG: Floats | None = None
+) -> WorkingResponse:
+    """Linearise the GLM of the sums on x, and M other metrics, at its maximum likelihood fit.
 
     ``y_i = a + b x_i + (Y_i - n_i p_i) / (n_i v(p_i))``, v the variance function, p_i the fitted
-    rate. Groups without a success are no special case. nan where the likelihood has no finite
-    maximum.
+    rate; with other metrics, their slopes are in the line. Groups without a success are no special
+    case. nan where the likelihood has no finite maximum.
     """
-    intercept, slope = fit_batch(x_G, sums)
-    line_G = np.clip(intercept[..., None] + slope[..., None] * x_G, -_LARGEST_LINE, _LARGEST_LINE)
+    if others_MG is None:
+        intercept, slope = fit_batch(x_G, sums)
+        line_G = intercept[..., None] + slope[..., None] * x_G
+    else:
+        line_G = fit_plane(np.concatenate([x_G[..., None, :], others_MG], axis=-2), sums)
+    line_G = np.clip(line_G, -_LARGEST_LINE, _LARGEST_LINE)
     rate_G = sums.family.mean(line_G)
-    weight_G = np.maximum(sums.trials * sums.family.variance(rate_G), _SMALLEST)
+    weight_G = sums.trials * sums.family.variance(rate_G)
+    residual_G = sums.successes - sums.trials * rate_G
+    # a rate of 1 to the last digit despite failures: the fit has run off
+    is_fitted = (weight_G > _SMALLEST) | (residual_G == 0)
+    values_G = line_G + residual_G / np.maximum(weight_G, _SMALLEST)
     return WorkingResponse(
-        values_G=line_G + (sums.successes - sums.trials * rate_G) / weight_G,
+        values_G=np.where(is_fitted, values_G, np.nan),
         variance_G=user_variance(rate_G, sums),
         users_df=np.maximum(effective_users(sums) - 2, 1.0),
     )

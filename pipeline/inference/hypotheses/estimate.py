@@ -1,7 +1,6 @@
 """The result of every declared hypothesis: its slope, its verdict and the sensitivity analyses."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +27,14 @@ from pipeline.inference.hypotheses.inputs import (
     segments_of,
 )
 from pipeline.inference.hypotheses.metric_change import MetricChange, metric_change
-from pipeline.inference.hypotheses.verdict import detectable_slope, required_trials, verdict
+from pipeline.inference.hypotheses.partial import with_partial_slopes
+from pipeline.inference.hypotheses.verdict import (
+    detectable_slope,
+    elasticity,
+    required_trials,
+    verdict,
+)
+from pipeline.inference.sensitivity.adaptive_end import progress
 from pipeline.inference.sensitivity.cuped import cuped
 from pipeline.inference.sensitivity.day_effects import day_effects
 from pipeline.inference.sensitivity.errors_in_variables import measurement_error
@@ -37,22 +43,20 @@ from pipeline.inference.sensitivity.robustness import curvature, leave_one_out, 
 from pipeline.inference.sensitivity.sequential import confidence_sequence
 from pipeline.results.family import Family, Floats
 from pipeline.results.headline import Headline
-from pipeline.results.hypothesis import Days, Elasticity, GroupPoint, HypothesisResult
+from pipeline.results.hypothesis import Days, GroupPoint, HypothesisResult
 from pipeline.results.reasons import UndefinedReason
 from pipeline.study import Hypothesis, RegressionConfig, XReference
-
-_LARGEST_CHANGE = 50.0
-"""Changes of the link above it are beyond any number."""
 
 
 def estimate_hypotheses(
     evidence: RegressionInputs, section: RegressionConfig, *, seed: int
 ) -> list[HypothesisResult]:
-    """Fit every declared hypothesis to the groups' metrics and KPIs.
+    """Fit every hypothesis of the section to the groups' metrics and KPIs.
 
     ``seed`` is that of permutations and of metrics drawn from their errors.
     """
     results = [_estimate(one, evidence, section, seed) for one in section.hypotheses]
+    results = with_partial_slopes(results, evidence, section)
     family = [one.headline.p_value if one.headline else None for one in results]
     return [
         replace(one, holm_p_value=p_value)
@@ -65,6 +69,8 @@ def _estimate(
 ) -> HypothesisResult:
     response, level = RESPONSE[hypothesis.kpi], section.level
     cells = group_cells(evidence, hypothesis.metric, response)
+    if hypothesis.needs_orders and (cells.is_empty() or cells["value"].is_null().all()):
+        return _without_orders(hypothesis, section)
     values = metric_values(cells)
     covariance_GG = metric_covariance(evidence, hypothesis.metric, cells)
     change = metric_change(values, covariance_GG, section, cells["group"].to_list())
@@ -112,6 +118,24 @@ def _estimate(
         _with_days(result, groups, level), permutation=permutation_test(x, sums, seed=seed)
     )
     return _with_verdict(result, hypothesis, groups, quoted, healthy=evidence.healthy)
+
+
+def _without_orders(hypothesis: Hypothesis, section: RegressionConfig) -> HypothesisResult:
+    """The result of a hypothesis whose metric or KPI counts orders, where there are none."""
+    response = RESPONSE[hypothesis.kpi]
+    return HypothesisResult(
+        id=hypothesis.id,
+        metric=str(hypothesis.metric),
+        kpi=hypothesis.kpi,
+        direction=hypothesis.direction,
+        response=response,
+        link=family_of(response),
+        n=0,
+        groups=0,
+        points=(),
+        x_reference=section.x_reference.value,
+        undefined_reason=UndefinedReason.NO_ORDERS,
+    )
 
 
 def _point_estimate(
@@ -192,7 +216,7 @@ def _with_days(result: HypothesisResult, groups: Groups, level: float) -> Hypoth
     planned = groups.planned_days or observed
     return replace(
         result,
-        days=Days(observed=observed, planned=planned),
+        days=Days(observed=observed, planned=planned, progress=progress(groups, level=level)),
         is_interim=observed < planned,
         day_fixed_effects=day_effects(groups.x, groups.outcome, level=level),
         interim=confidence_sequence(groups.x, groups.outcome, level=level, planned_days=planned),
@@ -214,36 +238,14 @@ def _with_verdict(
         result,
         verdict=verdict(hypothesis, found, level=level, healthy=healthy),
         undefined_reason=None if found.p_value is not None else found.undefined_reason,
-        elasticity=_elasticity(result, found),
-        band=band_of(found, result.link, *_range(result.points)),
+        elasticity=elasticity(result, found),
+        band=band_of(found, result.link, *result.range),
         minimum_detectable_slope=detectable_slope(found, result.groups),
         required_trials=required_trials(found, result.groups, float(quoted.sums.trials.sum())),
         equivalence=equivalence(groups, quoted, margin=hypothesis.margin, positive=positive)
         if hypothesis.margin
         else None,
     )
-
-
-def _elasticity(result: HypothesisResult, found: Headline) -> Elasticity | None:
-    detectable = detectable_slope(found, result.groups)
-    if found.slope is None or found.quoted is None or detectable is None:
-        return None
-    successes = sum(point.successes for point in result.points)
-    share = 1 - successes / result.n if result.response.is_binary else 1.0
-    low, high = found.quoted
-    lowest, highest = _range(result.points)
-    change = detectable * (highest - lowest)
-    return Elasticity(
-        estimate=share * found.slope,
-        interval=(None if low is None else share * low, None if high is None else share * high),
-        minimum_detectable=share * detectable,
-        minimum_detectable_change=math.expm1(change) if change < _LARGEST_CHANGE else None,
-    )
-
-
-def _range(points: Sequence[GroupPoint]) -> tuple[float, float]:
-    known = [point.x or 0.0 for point in points]
-    return min(known, default=0.0), max(known, default=0.0)
 
 
 def _points(cells: pl.DataFrame, change: MetricChange) -> tuple[GroupPoint, ...]:

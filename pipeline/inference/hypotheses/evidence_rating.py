@@ -70,7 +70,6 @@ def rate_evidence(result: HypothesisResult, diagnostics: Diagnostics) -> Evidenc
 
 def _support(result: HypothesisResult, diagnostics: Diagnostics) -> tuple[Support, ...]:
     """The analyses and diagnostics that support the verdict."""
-    checks = [check for _, check in diagnostics.items()]
     fit = result.lack_of_fit
     conditions = {
         Support.SIGNIFICANT: result.verdict in _SIGNIFICANT_VERDICTS,
@@ -80,7 +79,8 @@ def _support(result: HypothesisResult, diagnostics: Diagnostics) -> tuple[Suppor
         and fit.p_value is not None
         and not _lacks_fit(result)
         and not _is_curved(result),
-        Support.DIAGNOSTICS_PASSED: bool(checks) and all(check.passed for check in checks),
+        Support.DIAGNOSTICS_PASSED: any(True for _ in diagnostics.items())
+        and not diagnostics.failed,
     }
     return tuple(support for support, holds in conditions.items() if holds)
 
@@ -88,7 +88,7 @@ def _support(result: HypothesisResult, diagnostics: Diagnostics) -> tuple[Suppor
 def _fails(name: str, result: HypothesisResult, diagnostics: Diagnostics) -> bool:
     """Whether a check failed; a check per hypothesis, for this one."""
     check = dict(diagnostics.items()).get(name)
-    if check is None or check.passed:
+    if name not in diagnostics.failed:
         return False
     if not isinstance(check, AaRerandomisation | CarryOver):
         return True

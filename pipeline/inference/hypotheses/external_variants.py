@@ -7,10 +7,12 @@ import polars as pl
 from pipeline.experiment.design.external_variants import SHARE, STANDARD_ERROR, VARIANT
 from pipeline.inference.counts.metric_errors import INDEPENDENT, MetricErrors, with_correlation
 from pipeline.inference.counts.metrics import common_cutoff, covariance_table, offline_metrics
-from pipeline.inference.hypotheses.from_counts import resolve_metric_names
+from pipeline.inference.hypotheses.from_counts import declared_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.results.family import Floats
 from pipeline.study import RegressionConfig
+
+_WHERE = "regression.hypotheses"
 
 
 def variant_metrics(variants: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
@@ -25,7 +27,7 @@ def variant_metrics(variants: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame 
         independent: their correlation is unknown.
 
     Raises:
-        DataError: if no column is a metric, or two are the same.
+        DataError: if two metrics are the same.
     """
     values, names = _metrics_of(variants), variants[VARIANT].to_list()
     matrices = {
@@ -46,12 +48,14 @@ def cutoff_of(variants: pl.DataFrame) -> int | None:
 def section_of(
     section: RegressionConfig, evidence: RegressionInputs, variants: pl.DataFrame
 ) -> RegressionConfig:
-    """The study's hypotheses, their metrics named as in the tables.
+    """The hypotheses that are tested, their metrics named as in the tables.
+
+    Of the default hypotheses, those of the paper, only the ones that variants have a metric for.
 
     Raises:
         StudyError: if a metric is not a column of the variants, or the log does not contain a KPI.
     """
-    asked = resolve_metric_names(section.hypotheses, evidence, cutoff_of(variants))
+    asked = declared_hypotheses(section.hypotheses, evidence, cutoff_of(variants), where=_WHERE)
     return replace(section, hypotheses=tuple(asked))
 
 

@@ -15,7 +15,9 @@ from pipeline.inference.counts.counts_table import CountsTable, read_counts
 from pipeline.inference.counts.metrics import metric_name
 from pipeline.inference.diagnostics.sample_ratio import sample_ratio
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
+from pipeline.inference.hypotheses.evidence_rating import rate_evidence
 from pipeline.inference.hypotheses.inputs import RESPONSE, RegressionInputs
+from pipeline.inference.hypotheses.lifts import kpi_lifts
 from pipeline.inference.hypotheses.metric_ranking import (
     measured_metrics,
     rank_metrics,
@@ -26,11 +28,19 @@ from pipeline.inference.ranking.shared_directions import shared_directions
 from pipeline.results.decisions import Limitation
 from pipeline.results.diagnostics import Diagnostics, SampleRatio
 from pipeline.results.document import Findings, GroupKpi, MetricValue
+from pipeline.results.fit_options import FitOptions
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.reasons import Covariance, LimitationKind
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import SlopeTest
-from pipeline.study import PAPER_HYPOTHESES, AdviceConfig, Hypothesis, RegressionConfig, XReference
+from pipeline.study import (
+    PAPER_HYPOTHESES,
+    AdviceConfig,
+    Hypothesis,
+    RegressionConfig,
+    XReference,
+    default_hypotheses,
+)
 
 _EXACT = 1 << 53
 """Below it, floats without decimals are integers."""
@@ -63,7 +73,8 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         StudyError: if a hypothesis names a metric or KPI that the table does not contain, or
             the control is not a group.
     """
-    counts = read_counts(source, options or CountsOptions())
+    options, advice = options or CountsOptions(), advice or AdviceConfig()
+    counts = read_counts(source, options)
     metrics, kpis = counts.offline_metrics(), counts.group_kpis()
     ratio = _sample_ratio(counts)
     evidence = RegressionInputs(
@@ -75,15 +86,9 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         users_unknown=frozenset(counts.users_unknown),
     )
     cutoff = counts.cutoff
-    declared = (
-        resolve_metric_names(hypotheses, evidence, cutoff)
-        if hypotheses
-        else _papers(evidence, cutoff)
-    )
+    declared = declared_hypotheses(hypotheses, evidence, cutoff)
     ranking = rank_metrics(evidence, level=level)
-    section = RegressionConfig(
-        level=level, advice=advice or AdviceConfig(), x_reference=x_reference
-    )
+    section = RegressionConfig(level=level, advice=advice, x_reference=x_reference)
     results = with_rivals(_estimates(evidence, declared, section, seed=seed), ranking)
     return Findings(
         level=level,
@@ -93,11 +98,22 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
         metric_ranking=ranking.metrics,
         unfitted_pairs=ranking.unfitted_pairs,
         advice=advise(results, evidence, section, missing_columns=counts.sums.missing),
+        lifts=kpi_lifts(evidence, section),
         diagnostics=Diagnostics(sample_ratio=ratio),
         offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
         group_kpis=_documented(kpis, evidence),
         limitations=_limitations(counts, evidence, declared, ratio),
         read_as=counts.notes,
+        evidence={one.id: rate_evidence(one, Diagnostics(sample_ratio=ratio)) for one in results},
+        options=FitOptions(
+            columns=dict(options.columns),
+            metrics=options.metrics,
+            one_trial_per_user=options.one_trial_per_user,
+            error_correlation=options.error_correlation,
+            x_reference=x_reference.value,
+            control=advice.control,
+            margin=advice.margin,
+        ),
     )
 
 
@@ -129,7 +145,8 @@ def _limitations(
     yes_no = tuple(kpi for kpi in missing if kpi.is_binary)
     unknown = _metrics_without_errors(evidence)
     found = {
-        Limitation(kind=LimitationKind.NOTHING_DECLARED): not declared,
+        Limitation(kind=LimitationKind.NO_METRICS): not counts.values,
+        Limitation(kind=LimitationKind.NOTHING_DECLARED): counts.values and not declared,
         Limitation(
             kind=LimitationKind.USERS_UNKNOWN,
             kpis=yes_no,
@@ -176,21 +193,37 @@ def parse_hypothesis(text: str, number: int) -> Hypothesis:
     )
 
 
-def _papers(evidence: RegressionInputs, cutoff: int | None) -> list[Hypothesis]:
-    """The paper's hypotheses whose metrics and KPIs the table contains."""
-    there = measured_metrics(evidence)
-    found = [(one, _find(one.metric, there, cutoff)) for one in PAPER_HYPOTHESES]
-    return [
-        replace(one, metric=metric)
-        for one, metric in found
-        if metric and RESPONSE[one.kpi].value in set(evidence.group_kpis["kpi"])
-    ]
+def declared_hypotheses(
+    hypotheses: Sequence[Hypothesis],
+    evidence: RegressionInputs,
+    cutoff: int | None,
+    *,
+    where: str = "--hypothesis",
+) -> list[Hypothesis]:
+    """The hypotheses that are tested, their metrics named as in the table.
+
+    Without any, the default ones whose metric and KPI the table contains, possibly none.
+
+    Raises:
+        StudyError: as :func:`resolve_metric_names`.
+    """
+    if hypotheses:
+        return resolve_metric_names(hypotheses, evidence, cutoff, where=where)
+    there, kpis = measured_metrics(evidence), set(evidence.group_kpis["kpi"])
+    names = {one.metric: _find(one.metric, there, cutoff) for one in PAPER_HYPOTHESES}
+    known = {metric: name for metric, name in names.items() if name}
+    found = default_hypotheses(known, [kpi for kpi in Kpi if RESPONSE[kpi].value in kpis])
+    return [replace(one, metric=known[one.metric]) for one in found]
 
 
 def resolve_metric_names(
-    hypotheses: Sequence[Hypothesis], evidence: RegressionInputs, cutoff: int | None
+    hypotheses: Sequence[Hypothesis],
+    evidence: RegressionInputs,
+    cutoff: int | None,
+    *,
+    where: str = "--hypothesis",
 ) -> list[Hypothesis]:
-    """The hypotheses, their metrics named as in the table.
+    """The hypotheses, their metrics named as in the table; ``where`` says where they are declared.
 
     Raises:
         StudyError: if the table does not contain a metric or a KPI, or two hypotheses are the same.
@@ -198,18 +231,17 @@ def resolve_metric_names(
     there, kpis = measured_metrics(evidence), set(evidence.group_kpis["kpi"])
     found = [(one, _find(one.metric, there, cutoff)) for one in hypotheses]
     if absent := sorted({one.metric for one, metric in found if metric is None}):
-        msg = f"no column is the metric {', '.join(absent)}; found {_with_cutoff(there, cutoff)}"
+        found_there = ", ".join(_with_cutoff(there, cutoff)) or "no metric"
+        msg = f"{where}: no column is the metric {', '.join(absent)}; found {found_there}"
         raise StudyError(msg)
     if absent := sorted({one.kpi.value for one in hypotheses if RESPONSE[one.kpi] not in kpis}):
-        msg = f"there are no counts for {', '.join(absent)}, only for {sorted(kpis)}"
+        msg = f"{where}: there are no counts for {', '.join(absent)}, only for {', '.join(sorted(kpis))}"
         raise StudyError(msg)
     resolved = [replace(one, metric=metric) for one, metric in found if metric]
     ids: dict[tuple[str, Kpi], str] = {}
     for one in resolved:
         if (other := ids.setdefault((one.metric, one.kpi), one.id)) != one.id:
-            msg = (
-                f"hypotheses {other} and {one.id} both test {one.metric} on {one.kpi}; declare one"
-            )
+            msg = f"{where}: hypotheses {other} and {one.id} both test {one.metric} on {one.kpi}; declare one"
             raise StudyError(msg)
     return resolved
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.core.errors import StudyError
 from pipeline.inference.hypotheses.inputs import relative_change
-from pipeline.inference.sensitivity.errors_in_variables import relative_change_covariance
+from pipeline.inference.sensitivity.errors_in_variables import relative_change_jacobian
 from pipeline.results.family import Floats
 from pipeline.study import RegressionConfig, XReference
 
@@ -24,10 +24,13 @@ class MetricChange:
         x_G: ``M / min M - 1``, ``M / M_control - 1``, or ``log M`` less that of the control, or of
             the worst group without one; nan where a metric is not positive.
         covariance_GG: Of the errors of x; None where unknown or undefined.
+        jacobian_GG: Derivative of x by the metric, which errors of the metric are multiplied by; None
+            where x is undefined.
     """
 
     x_G: Floats
     covariance_GG: Floats | None
+    jacobian_GG: Floats | None
 
 
 def metric_change(
@@ -47,15 +50,16 @@ def metric_change(
     at = _reference(values, section, groups)
     worst_G = relative_change(values)
     if np.isnan(worst_G).any():
-        return MetricChange(x_G=worst_G, covariance_GG=None)
+        return MetricChange(x_G=worst_G, covariance_GG=None, jacobian_GG=None)
     known = covariance_GG is not None
     if section.x_reference == XReference.LOG:
         x_G = np.log(values / values[at])
         scaled_GG = covariance_GG / np.outer(values, values) if known else None
-        return MetricChange(x_G=x_G, covariance_GG=scaled_GG)
+        return MetricChange(x_G=x_G, covariance_GG=scaled_GG, jacobian_GG=np.diag(1 / values))
     x_G = worst_G if section.x_reference == XReference.WORST else values / values[at] - 1
-    errors_GG = relative_change_covariance(values, covariance_GG, at) if known else None
-    return MetricChange(x_G=x_G, covariance_GG=errors_GG)
+    jacobian_GG = relative_change_jacobian(values, at)
+    errors_GG = jacobian_GG @ covariance_GG @ jacobian_GG.T if known else None
+    return MetricChange(x_G=x_G, covariance_GG=errors_GG, jacobian_GG=jacobian_GG)
 
 
 def _reference(values: Floats, section: RegressionConfig, groups: list[str]) -> int:

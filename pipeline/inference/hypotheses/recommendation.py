@@ -47,6 +47,8 @@ def advise(
 ) -> tuple[Advice, ...]:
     """The advice for every KPI with a declared hypothesis, in their order.
 
+    Without any hypothesis, for every KPI of which a difference has an error.
+
     Args:
         hypotheses: The results.
         evidence: The experiment's tables.
@@ -60,7 +62,9 @@ def advise(
     if control is not None and control not in names:
         msg = f"the control {control!r} is not a test group; expected one of {', '.join(names)}"
         raise StudyError(msg)
-    kpis, missing = list(dict.fromkeys(one.kpi for one in hypotheses)), missing_columns or {}
+    declared = list(dict.fromkeys(one.kpi for one in hypotheses))
+    kpis = declared or _comparable(evidence)
+    missing = missing_columns or {}
     found: _Found = {kpi: _groups_of(kpi, evidence, section) for kpi in kpis}
     advice = (
         _for_kpi(
@@ -73,6 +77,12 @@ def advise(
         for kpi in kpis
     )
     return tuple(replace(one, missing_columns=tuple(missing.get(one.kpi, ()))) for one in advice)
+
+
+def _comparable(evidence: RegressionInputs) -> list[Kpi]:
+    """The KPIs of which a difference has an error."""
+    counted, unknown = set(evidence.group_kpis["kpi"]), evidence.users_unknown
+    return [kpi for kpi in Kpi if kpi.value in counted and (kpi.is_binary or kpi not in unknown)]
 
 
 def _for_kpi(

@@ -1,8 +1,11 @@
-"""The verdict on a hypothesis, by rules fixed before the data is analysed, and its sample size."""
+"""The verdict on a hypothesis, by rules fixed before the data is analysed, its size and sample size."""
+
+import math
 
 from scipy import stats
 
 from pipeline.results.headline import Headline
+from pipeline.results.hypothesis import Elasticity, HypothesisResult
 from pipeline.results.reasons import Target, Verdict
 from pipeline.study import Hypothesis
 
@@ -65,6 +68,35 @@ def required_trials(headline: Headline, groups: int, trials: float) -> int | Non
     found = trials * users / left if left > 0 else float("inf")
     return int(found) + 1 if found < MOST_TRIALS else None
 
+
+def elasticity(
+    result: HypothesisResult, found: Headline, *, held_fixed: int = 0
+) -> Elasticity | None:
+    """A headline in percent; None where its slope or its error is undefined.
+
+    Args:
+        result: The hypothesis.
+        found: Its headline, or that of its partial slope.
+        held_fixed: Number of other metrics in the regression.
+    """
+    detectable = detectable_slope(found, result.groups - held_fixed)
+    if found.slope is None or found.quoted is None or detectable is None:
+        return None
+    successes = sum(point.successes for point in result.points)
+    share = 1 - successes / result.n if result.response.is_binary else 1.0
+    low, high = found.quoted
+    lowest, highest = result.range
+    change = detectable * (highest - lowest)
+    return Elasticity(
+        estimate=share * found.slope,
+        interval=(None if low is None else share * low, None if high is None else share * high),
+        minimum_detectable=share * detectable,
+        minimum_detectable_change=math.expm1(change) if change < _LARGEST_CHANGE else None,
+    )
+
+
+_LARGEST_CHANGE = 50.0
+"""Changes of the link above it are beyond any number."""
 
 MOST_TRIALS = 1e15
 """Required sample sizes above it are as good as none."""

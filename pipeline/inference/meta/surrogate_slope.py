@@ -51,7 +51,7 @@ def total_covariance(
     """
     if len(experiments) < 2:
         return UndefinedReason.ONE_STUDY
-    moments = [_moments(one) for one in experiments]
+    moments = [group_moments(one) for one in experiments]
     observed_EAA = np.array([observed for observed, _ in moments])
     signal_EAA = observed_EAA - np.array([noise for _, noise in moments])
     observed_AA, signal_AA = observed_EAA.sum(axis=0), signal_EAA.sum(axis=0)
@@ -83,7 +83,7 @@ def total_covariance(
     )
 
 
-def _moments(groups: MeasuredGroups) -> tuple[Floats, Floats]:
+def group_moments(groups: MeasuredGroups) -> tuple[Floats, Floats]:
     """Sums of squares and products of the centred pairs, and their expectation under noise.
 
     With the projector P = I - 1 1ᵀ / g these are ``D P Dᵀ`` and ``tr(P Ξ_ab)`` for a, b = proxy, KPI.

@@ -5,24 +5,28 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.experiment.design.make_plan import (
-    Design,
-    MeasuredFront,
-    make_plan,
-    metric_values,
-)
+from models.progress import track
+from pipeline.experiment.design.make_plan import make_plan
+from pipeline.experiment.design.optimal_design.measured_front import MeasuredFront
 from pipeline.experiment.design.traffic_plan import TrafficPlan
-from pipeline.inference.hypotheses.inputs import RESPONSE, relative_change
+from pipeline.inference.hypotheses.inputs import RESPONSE
+from pipeline.inference.power.adaptive_plan import adaptive_end
+from pipeline.inference.power.expected_cost import expected_cost
+from pipeline.inference.power.offers import plan_offers
+from pipeline.inference.power.planned_query import (
+    PlannedSetting,
+    assumed_slope,
+    hypothesis_query,
+    planned_days,
+)
 from pipeline.inference.power.power import PowerQuery, PowerSearch, expected_sums, power
+from pipeline.inference.power.separation import separation
 from pipeline.inference.power.traffic_model import Traffic
 from pipeline.inference.sensitivity.random_effects import link_variance
 from pipeline.results.family import Floats
 from pipeline.results.power import PlannedHypothesis, PlanPower, PowerAnalysis
 from pipeline.results.reasons import UndefinedReason
 from pipeline.study import Hypothesis, Study
-
-POWER = "power.json"
-"""Stored with the traffic plan."""
 
 _POINTS = 12
 _CURVE = 10
@@ -52,60 +56,57 @@ def plan_with_power(
     covered = traffic.part(section.traffic_share * (1 - section.holdout))
     information = partial(_information, study, covered)
     plan, design = make_plan(front, study, model=model, information=information)
-    setting = _Setting(study=study, front=front, plan=plan, design=design, traffic=covered)
+    setting = PlannedSetting(study=study, front=front, plan=plan, design=design, traffic=covered)
+    n = len(study.regression.hypotheses)
+    planned = (_planned(one, setting) for one in study.regression.hypotheses)
+    hypotheses = tuple(track(planned, n, "power by simulation", unit="hypotheses"))
     return PlannedExperiment(
         plan=plan,
         analysis=PowerAnalysis(
-            planned_days=_planned_days(study),
+            planned_days=setting.days,
             target_power=section.planning.power,
             level=study.regression.level,
             traffic=covered.statistics,
             design=design,
-            hypotheses=tuple(_planned(one, setting) for one in study.regression.hypotheses),
+            hypotheses=hypotheses,
+            cost=expected_cost(setting),
+            offers=plan_offers(setting, hypotheses),
         ),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Setting:
-    """The inputs of a hypothesis's power."""
-
-    study: Study
-    front: MeasuredFront
-    plan: TrafficPlan
-    design: Design
-    traffic: Traffic
-
-
 def _information(study: Study, traffic: Traffic, hypothesis: Hypothesis, metric: Floats) -> Floats:
     """Information of a group's users on the KPI under each preference: the link's 1 / variance."""
-    groups, days = study.experiment.groups, _planned_days(study)
-    query = _query(hypothesis, study, metric, metric, np.full(len(metric), 1 / groups))
-    sums = expected_sums(query, traffic, days=days, slope=_slope(hypothesis, study))
+    equal = np.full(len(metric), 1 / study.experiment.groups)
+    query = hypothesis_query(hypothesis, study, (metric, equal), middle=float(metric.mean()))
+    slope = assumed_slope(hypothesis, study)
+    sums = expected_sums(query, traffic, days=planned_days(study), slope=slope)
     if sums.users.min() < 2:
         return np.ones_like(metric)
     return 1 / (link_variance(sums) + query.group_deviation**2)
 
 
-def _planned(hypothesis: Hypothesis, setting: _Setting) -> PlannedHypothesis:
-    study, front, design = setting.study, setting.front, setting.design
+def _planned(hypothesis: Hypothesis, setting: PlannedSetting) -> PlannedHypothesis:
+    front, design = setting.front, setting.design
+    slope = assumed_slope(hypothesis, setting.study)
     planned = PlannedHypothesis(
         id=hypothesis.id,
         metric=str(hypothesis.metric),
         kpi=hypothesis.kpi,
         response=RESPONSE[hypothesis.kpi],
         direction=hypothesis.direction,
-        slope=_slope(hypothesis, study),
+        slope=slope,
     )
-    ids = front.points["preference_id"].to_list()
-    everywhere = metric_values(front.offline_metrics, planned.metric, ids)
+    if hypothesis.needs_orders and not front.has_orders:
+        return replace(planned, undefined_reason=UndefinedReason.NO_ORDERS)
     information = next((one for one in design.hypotheses if one.hypothesis == hypothesis.id), None)
     if information is None:
+        everywhere = setting.everywhere(hypothesis)
         positive = not np.isnan(everywhere).any() and everywhere.min() > 0
         constant, missing = UndefinedReason.METRIC_CONSTANT, UndefinedReason.METRIC_NOT_POSITIVE
         return replace(planned, undefined_reason=constant if positive else missing)
     planned = replace(planned, information=information)
-    shares = np.array([group.share for group in setting.plan.groups])
+    queries: list[PowerQuery] = []
     powers: list[PlanPower] = []
     for chosen, efficiency in (
         (design.chosen, information.chosen),
@@ -113,44 +114,42 @@ def _planned(hypothesis: Hypothesis, setting: _Setting) -> PlannedHypothesis:
     ):
         if not efficiency.reliability or efficiency.reliability <= 0:
             return replace(planned, undefined_reason=UndefinedReason.METRIC_WITHIN_NOISE)
-        values = metric_values(front.offline_metrics, planned.metric, chosen)
-        values = np.tile(values, study.experiment.replicates)
-        query = _query(hypothesis, study, everywhere, values, shares)
-        query = replace(query, reliability=min(efficiency.reliability, 1.0))
-        # x is relative to the worst group, so the same truth has another slope for other groups
-        unit = float(values.min() / everywhere.min())
-        powers.append(_plan_power(query, setting, slope=planned.slope, unit=unit))
-    return replace(planned, chosen=powers[0], even=powers[1])
+        query = setting.query(
+            hypothesis,
+            chosen,
+            shares=setting.shares,
+            reliability=min(efficiency.reliability, 1.0),
+        )
+        queries.append(query)
+        unit = setting.unit(hypothesis, chosen)
+        powers.append(_plan_power(query, setting, slope=slope, unit=unit))
+    at_plan = setting.slope(hypothesis, design.chosen)
+    end = adaptive_end(queries[0], setting.traffic, planned=setting.days, slope=at_plan)
+    planned = replace(planned, chosen=powers[0], even=powers[1], adaptive=end)
+    return _with_rivals(planned, hypothesis, setting)
 
 
-def _query(
-    hypothesis: Hypothesis, study: Study, everywhere: Floats, values: Floats, shares: Floats
-) -> PowerQuery:
-    """A hypothesis on groups with these metrics; the KPI has its rate in the middle of the front."""
-    return PowerQuery(
-        kpi=RESPONSE[hypothesis.kpi],
-        x=relative_change(values),
-        shares=shares,
-        sign=1 if hypothesis.direction == "positive" else -1,
-        level=study.regression.level,
-        middle=float(everywhere.mean() / values.min() - 1),
-        group_deviation=study.experiment.planning.group_deviation,
-        seed=study.study.seed,
+def _with_rivals(
+    planned: PlannedHypothesis, hypothesis: Hypothesis, setting: PlannedSetting
+) -> PlannedHypothesis:
+    """The hypothesis with its separation from its rivals, with the plan and on the front alone."""
+    information, design = planned.information, setting.design
+    if information is None or information.partial is None:
+        return planned
+    planned = replace(
+        planned, apart=separation(hypothesis, setting, design.chosen, information.partial)
     )
+    if information.partial_one_front is None:
+        return planned
+    one_front = separation(hypothesis, setting, design.one_front, information.partial_one_front)
+    return replace(planned, apart_one_front=one_front)
 
 
-def _slope(hypothesis: Hypothesis, study: Study) -> float:
-    planning = study.experiment.planning
-    return planning.slopes.get(hypothesis.id, planning.slope)
-
-
-def _planned_days(study: Study) -> int:
-    return study.experiment.planned_days or study.experiment.days
-
-
-def _plan_power(query: PowerQuery, setting: _Setting, *, slope: float, unit: float) -> PlanPower:
+def _plan_power(
+    query: PowerQuery, setting: PlannedSetting, *, slope: float, unit: float
+) -> PlanPower:
     """The power of some groups; slopes refer to a change from the front's worst preference."""
-    traffic, planned = setting.traffic, _planned_days(setting.study)
+    traffic, planned = setting.traffic, setting.days
     target = setting.study.experiment.planning.power
     search = PowerSearch(query=query, traffic=traffic)
     days = search.required_days(target, slope * unit)

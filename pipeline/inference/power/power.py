@@ -16,7 +16,7 @@ from pipeline.core.contracts import Kpi
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.headline.interval import LEAST_EFFECTIVE_EVENTS
 from pipeline.inference.headline.readings import PLANNED_END_SHARE
-from pipeline.inference.headline.slope_test import score_slope
+from pipeline.inference.headline.slope_test import OtherMetrics, score_slope
 from pipeline.inference.headline.working_response import WorkingResponse, working_response
 from pipeline.inference.hypotheses.inputs import family_of
 from pipeline.inference.power.draw_sums import PlannedGroups, draw_sums
@@ -39,6 +39,9 @@ _SUREST = 0.999
 _FARTHEST = 10.0
 """Largest distance from the middle on the link scale; beyond it a KPI is practically 0 or 1."""
 
+_LARGEST_CHANGE = 50.0
+"""Change of the link between the groups beyond which rates are 0 or 1 to the last digit."""
+
 _FIRST_ERRORS, _STEEPEST, _SLOPE_PRECISION = 3.0, 2.0**10, 0.01
 """Of the search for a slope: the first in standard errors, the last in first ones, and when it ends."""
 
@@ -57,6 +60,8 @@ class PowerQuery:
         reliability: Share of the variance of x that is not error.
         group_deviation: Standard deviation of groups from the line, τ, on the link scale.
         seed: Of the simulated experiments.
+        follows: The metric that the KPI follows in truth, one per group; None for x.
+        others_MG: Metrics that are held fixed; None for the marginal slope.
     """
 
     kpi: Kpi
@@ -68,6 +73,8 @@ class PowerQuery:
     reliability: float = 1.0
     group_deviation: float = 0.0
     seed: int = 0
+    follows: Floats | None = None
+    others_MG: Floats | None = None
 
     def chances(self, traffic: Traffic, x: Floats, slope: float, deviations: Floats) -> Floats:
         """:meth:`Traffic.chance` of groups with these true metrics and deviations from the line."""
@@ -111,23 +118,30 @@ def power(
 def _draw(
     query: PowerQuery, traffic: Traffic, *, days: float, slope: float, draws: int
 ) -> GroupSums:
-    """The sums of all simulated experiments.
-
-    The true metric given the measured one is normal: with reliability r its mean is drawn in by
-    1 - r, and its variance r (1 - r) times the measured one.
-    """
+    """The sums of all simulated experiments."""
     rng = np.random.default_rng(query.seed)
-    x, r = query.x, query.reliability
-    left = np.sqrt(r * (1 - r)) * x.std(ddof=1)
-    true_RG = x.mean() + r * (x - x.mean()) + left * rng.standard_normal((draws, len(x)))
-    deviations_RG = query.group_deviation * rng.standard_normal((draws, len(x)))
-    chances_RG = query.chances(traffic, true_RG, slope, deviations_RG)
+    chances_RG = true_chances(query, traffic, slope, rng, draws=draws)
     return draw_sums(
         rng,
         PlannedGroups(
             traffic=traffic, kpi=query.kpi, days=days, shares=query.shares, chances_RG=chances_RG
         ),
     )
+
+
+def true_chances(
+    query: PowerQuery, traffic: Traffic, slope: float, rng: np.random.Generator, *, draws: int
+) -> Floats:
+    """:meth:`Traffic.chance` of the groups of simulated experiments, R × G.
+
+    The true metric given the measured one is normal: with reliability r its mean is drawn in by
+    1 - r, and its variance r (1 - r) times the measured one.
+    """
+    x, r = query.x if query.follows is None else query.follows, query.reliability
+    left = np.sqrt(r * (1 - r)) * x.std(ddof=1)
+    true_RG = x.mean() + r * (x - x.mean()) + left * rng.standard_normal((draws, len(x)))
+    deviations_RG = query.group_deviation * rng.standard_normal((draws, len(x)))
+    return query.chances(traffic, true_RG, slope, deviations_RG)
 
 
 def _tested(query: PowerQuery, sums: GroupSums) -> tuple[NDArray[np.bool_], Floats, Floats]:
@@ -148,6 +162,7 @@ def _tested(query: PowerQuery, sums: GroupSums) -> tuple[NDArray[np.bool_], Floa
             variance_G=np.broadcast_to(response.variance_G, sums.successes.shape)[has_slope],
             users_df=users_df[has_slope],
         ),
+        others=None if query.others_MG is None else OtherMetrics(x_MG=query.others_MG[None]),
     )
     right[has_slope] = query.sign * score.delta > 0
     p_value[has_slope] = (
@@ -211,7 +226,7 @@ class PowerSearch:
         steep = first
         while not self._reaches(target, days, steep):
             flat, steep = steep, 2 * steep
-            if steep > _STEEPEST * first:
+            if steep > _STEEPEST * first or steep * np.ptp(self.query.x) > _LARGEST_CHANGE:
                 return None
         while steep - flat > _SLOPE_PRECISION * steep:
             middle = (flat + steep) / 2

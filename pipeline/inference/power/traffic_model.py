@@ -149,15 +149,16 @@ def traffic_of(section: PlanningConfig, paths: StudyPaths) -> Traffic:
 def past_traffic(group_kpis: pl.DataFrame, daily_totals: pl.DataFrame) -> Traffic:
     """The traffic of a past experiment.
 
-    New users are counted in its second half, when most returning users have come once.
+    New users are counted in its second half, when most returning users have come once. One whose log
+    has clicks alone has no rate of orders.
 
     Raises:
-        DataError: if it has no clicks or no orders.
+        DataError: if it has no clicks, or its log has orders but none was counted.
     """
     totals = group_kpis.group_by("kpi").agg(pl.col("trials", "successes", "users", "sum_mm").sum())
     of = {row["kpi"]: row for row in totals.iter_rows(named=True)}
-    clicks, orders = of[Kpi.CTR], of[Kpi.CVR]
-    if not orders["successes"]:
+    clicks, orders = of[Kpi.CTR], of.get(Kpi.CVR)
+    if not clicks["successes"] or (orders and not orders["successes"]):
         msg = (
             f"the past experiment has {clicks['successes']} clicks and no orders; expected both to "
             "compute power. Set experiment.planning.past_study: null and specify the rates"
@@ -168,12 +169,12 @@ def past_traffic(group_kpis: pl.DataFrame, daily_totals: pl.DataFrame) -> Traffi
     later = came.filter(pl.col("day") > came["day"].min() + pl.duration(days=days // 2 - 1))  # type: ignore[operator]
     new = float(later["new_users"].sum()) / max(days - days // 2, 1)
     impressions, users = float(clicks["trials"]), float(clicks["users"])
-    pieces = of[Kpi.UNITS_PER_IMPRESSION]["successes"] / orders["successes"]
+    pieces = of[Kpi.UNITS_PER_IMPRESSION]["successes"] / orders["successes"] if orders else 1.0
     return Traffic(
         ctr=clicks["successes"] / impressions,
-        cvr=orders["successes"] / orders["trials"],
+        cvr=orders["successes"] / orders["trials"] if orders else 0.0,
         units_per_order=max(pieces, 1.0),
-        revenue_variation=_revenue_variation(group_kpis),
+        revenue_variation=_revenue_variation(group_kpis) if orders else 1.0,
         impressions_per_day=impressions / days,
         returning_users=max(users - new * days, 0.0),
         new_users_per_day=new,

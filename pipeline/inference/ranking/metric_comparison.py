@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.inference.glm.group_regression import GroupSums
-from pipeline.inference.headline.slope_test import between_groups_variance
+from pipeline.inference.headline.deviations import between_groups_variance
 from pipeline.inference.ranking.marginal_likelihood import log_marginal_likelihood
 from pipeline.inference.ranking.pooled_response import pooled_response
 from pipeline.inference.ranking.true_metrics import standardised, true_metrics
@@ -154,7 +154,7 @@ def _probabilities(
     if isinstance(response, UndefinedReason):
         return response
     kpi_G, variance_G = response
-    tau2 = between_groups_variance(kpi_G, variance_G, np.ones_like(kpi_G), metrics_GK.T).min()
+    tau2 = between_groups_variance(kpi_G, variance_G, [np.ones_like(kpi_G), metrics_GK.T]).min()
     return metric_probabilities(metrics_GK, error_covariance(candidates), kpi_G, variance_G + tau2)
 
 

@@ -53,17 +53,20 @@ def measurement_error(
     )
 
 
-def relative_change_covariance(
-    values: Floats, covariance_GG: Floats, reference: int | None = None
-) -> Floats:
-    """Covariance of the errors of x = M / min M - 1, from that of M (delta method).
-
-    The worst group, or the ``reference`` in its place, is treated as known: its x is 0 without error.
-    """
-    worst = int(values.argmin()) if reference is None else reference
-    jacobian_GG = np.eye(len(values)) / values[worst]
-    jacobian_GG[:, worst] -= values / values[worst] ** 2
+def relative_change_covariance(values: Floats, covariance_GG: Floats) -> Floats:
+    """Covariance of the errors of x = M / min M - 1, from that of M (delta method)."""
+    jacobian_GG = relative_change_jacobian(values, int(values.argmin()))
     return jacobian_GG @ covariance_GG @ jacobian_GG.T
+
+
+def relative_change_jacobian(values: Floats, reference: int) -> Floats:
+    """Derivative of x = M / M_reference - 1 by M.
+
+    The reference is treated as known: its x is 0 without error.
+    """
+    jacobian_GG = np.eye(len(values)) / values[reference]
+    jacobian_GG[:, reference] -= values / values[reference] ** 2
+    return jacobian_GG
 
 
 def _slopes(values_KG: Floats, sums: GroupSums) -> Floats:

@@ -40,9 +40,8 @@ class ConfidenceSequence:
         """The sequence with its mixture, fixed at the variance of the day with this index."""
         if self.mixture:
             return self
-        best_ratio = -2 * np.log(self.alpha) + np.log1p(-2 * np.log(self.alpha))
         share = min(1.0, (day + 1) / self.planned_days)
-        return replace(self, mixture=float(best_ratio * variance * share))
+        return replace(self, mixture=float(mixture_of(variance * share, self.alpha)))
 
     def width(self, variance: float) -> float:
         """Half-width of the interval of a slope with this variance."""
@@ -51,9 +50,21 @@ class ConfidenceSequence:
 
     def p_value(self, slope: float, variance: float) -> float:
         """Below α where the interval excludes 0."""
-        ratio = self.mixture / variance
-        evidence = ratio / (1 + ratio) * slope**2 / (2 * variance) - 0.5 * np.log1p(ratio)
-        return float(np.exp(-evidence))
+        return float(always_valid_p_value(slope, variance, self.mixture))
+
+
+def mixture_of(variance: float | Floats, alpha: float) -> Floats:
+    """τ² that minimises the width of the interval at this variance."""
+    return np.asarray(variance * (-2 * np.log(alpha) + np.log1p(-2 * np.log(alpha))))
+
+
+def always_valid_p_value(
+    slope: float | Floats, variance: float | Floats, mixture: float | Floats
+) -> Floats:
+    """p-value of a slope of 0 that is valid however often it is looked at; may exceed 1."""
+    ratio = np.asarray(mixture / variance)
+    evidence = ratio / (1 + ratio) * np.square(slope) / (2 * variance) - 0.5 * np.log1p(ratio)
+    return np.exp(-evidence)
 
 
 def confidence_sequence(

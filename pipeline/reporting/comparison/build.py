@@ -16,7 +16,7 @@ from pipeline.reporting.comparison.slope_comparison import ComparedHypothesis, c
 from pipeline.reporting.comparison.summary import summary_sentences
 from pipeline.results.reader import StudyReport
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

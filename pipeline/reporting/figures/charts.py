@@ -14,15 +14,26 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.reporting.comparison.front_comparison import FrontComparison
 from pipeline.reporting.comparison.slope_comparison import StudySlope
-from pipeline.reporting.figures.style import COLOURS, INK, MARKERS, STYLE, mark_id
+from pipeline.reporting.figures.front import as_drawn
+from pipeline.reporting.figures.style import (
+    COLOURS,
+    INK,
+    MARKERS,
+    STYLE,
+    annotate_empty,
+    mark_id,
+)
+from pipeline.reporting.text.markdown import as_text
 from pipeline.reporting.text.reasons import undefined_words
-from pipeline.results.document import CurvePoint, FrontPoint, GroupSummary
+from pipeline.results.document import CurvePoint
 from pipeline.results.hypothesis import HypothesisResult
 
+_MOST_LEGEND_ROWS = 5
+"""A longer legend leaves no room for points; the data table names them."""
+
+_LONGEST_GROUP, _LONGEST_METRIC = 34, 28
 _LETTERS_PER_INCH = 13
 _LONGEST_NAME = 30
-_NEAR = 0.1
-"""Labels of groups closer than this share of the front's width go to opposite sides."""
 
 
 def hypothesis_panels(hypotheses: Sequence[HypothesisResult], cutoff: int | None) -> Figure:
@@ -62,6 +73,8 @@ def _legend_of_groups(figure: Figure, panels: Iterable[Axes]) -> None:
         handles = [groups[name] for name in names]
         letters = int(_LETTERS_PER_INCH * figure.get_figwidth())
         rows = math.ceil(len(names) / max(1, letters // (max(map(len, names)) + 9)))
+        if rows > _MOST_LEGEND_ROWS:
+            return
         columns = math.ceil(len(names) / rows)
         figure.legend(handles, names, loc="outside lower left", ncols=columns)
 
@@ -73,8 +86,10 @@ def _by_number(name: str) -> list[str | int]:
 
 
 def _panel(ax: Axes, hypothesis: HypothesisResult, cutoff: int | None) -> None:
-    metric = metric_label(hypothesis.metric, cutoff)
-    ax.set_title(f"{hypothesis.id}: {metric} → {KPI_LABELS[hypothesis.response]}")
+    metric = shortened(metric_label(hypothesis.metric, cutoff), _LONGEST_METRIC)
+    long = len(metric) == _LONGEST_METRIC
+    arrow = "\n→" if long else " →"
+    ax.set_title(f"{hypothesis.id}: {metric}{arrow} {KPI_LABELS[hypothesis.response]}")
     ax.set_xlabel(f"relative change of {metric} [%]")
     ax.set_ylabel("relative change of the KPI [%]")
     if hypothesis.undefined_reason:
@@ -95,7 +110,7 @@ def _panel(ax: Axes, hypothesis: HypothesisResult, cutoff: int | None) -> None:
             fmt=MARKERS[number // len(COLOURS) % len(MARKERS)],
             color=COLOURS[number % len(COLOURS)],
             capsize=3,
-            label=point.group,
+            label=shortened(point.group, _LONGEST_GROUP),
         )
         dot.set_gid(mark_id(f"points-{hypothesis.id}", number))
     if not hypothesis.band:
@@ -107,58 +122,6 @@ def _panel(ax: Axes, hypothesis: HypothesisResult, cutoff: int | None) -> None:
     )
     ax.fill_between(x, low, high, color=INK, alpha=0.12, linewidth=0)
     ax.plot(x, line, color=INK, linewidth=1.5)
-
-
-def annotate_empty(ax: Axes, reason: str) -> None:
-    """Write into an empty panel why nothing is drawn."""
-    ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes, wrap=True)
-
-
-def front_figure(
-    points: Sequence[FrontPoint], groups: Sequence[GroupSummary], cutoff: int
-) -> Figure:
-    """The Pareto front in metric space, with the groups of the traffic plan."""
-    names: dict[str, list[str]] = {}
-    for group in groups:
-        names.setdefault(group.preference_id or "", []).append(group.name)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        ax = figure.subplots()
-        kept = sorted((p.recall, p.order_density) for p in points if not p.dominated)
-        ax.plot(*zip(*kept, strict=True), color=COLOURS[0])
-        for row, point in enumerate(points):
-            ax.plot(
-                point.recall,
-                point.order_density,
-                marker="o",
-                markersize=9 if point.preference_id in names else 5,
-                color="none" if point.dominated else COLOURS[0],
-                markeredgecolor=COLOURS[0],
-                gid=mark_id("front-points", row),
-            )
-        _label_groups(ax, points, names)
-        ax.margins(x=0.15, y=0.12)
-        ax.set_xlabel(f"Recall@{cutoff}")
-        ax.set_ylabel(f"OD@{cutoff}")
-        return figure
-
-
-def _label_groups(ax: Axes, points: Sequence[FrontPoint], names: dict[str, list[str]]) -> None:
-    recalls = [point.recall for point in points]
-    near, last = _NEAR * (max(recalls) - min(recalls)), -math.inf
-    for point in sorted(points, key=lambda point: point.recall):
-        if point.preference_id not in names:
-            continue
-        left = last > -math.inf and point.recall - last < near
-        ax.annotate(
-            f"{', '.join(names[point.preference_id])} (π = {point.preference[0]:.1f})",
-            (point.recall, point.order_density),
-            (-8, -12) if left else (8, 6),
-            textcoords="offset points",
-            fontsize=9,
-            ha="right" if left else "left",
-        )
-        last = point.recall
 
 
 def learning_curves_figure(curves: Sequence[CurvePoint]) -> Figure:
@@ -217,21 +180,22 @@ def _curves(ax: Axes, curves: Sequence[CurvePoint], objective: str) -> None:
 def fronts_figure(fronts: FrontComparison) -> Figure:
     """The Pareto fronts of several studies, ±1.96 standard errors; hollow points are dominated."""
     cutoffs = {one.cutoff for one in fronts.studies}
-    at_k = f"@{cutoffs.pop()}" if len(cutoffs) == 1 else ""
+    cutoff = cutoffs.pop() if len(cutoffs) == 1 else None
     row = 0
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         ax = figure.subplots()
         for number, one in enumerate(fronts.studies):
             colour, marker = _of_study(number)
-            kept = sorted((p.recall, p.order_density) for p in one.points if not p.dominated)
+            kept = sorted(as_drawn(p.metrics) for p in one.points if p.dominated is False)
             ax.plot(*zip(*kept, strict=True), color=colour, marker=marker, label=one.study)
             for point in one.points:
+                (x, y), (x_error, y_error) = as_drawn(point.metrics), point.standard_errors
                 dot, *_ = ax.errorbar(
-                    point.recall,
-                    point.order_density,
-                    xerr=1.96 * (point.recall_standard_error or 0.0),
-                    yerr=1.96 * (point.order_density_standard_error or 0.0),
+                    x,
+                    y,
+                    xerr=1.96 * (x_error or 0.0),
+                    yerr=1.96 * (y_error or 0.0),
                     fmt=marker,
                     color=colour,
                     elinewidth=0.8,
@@ -239,8 +203,8 @@ def fronts_figure(fronts: FrontComparison) -> Figure:
                 )
                 dot.set_gid(mark_id("points", row))
                 row += 1
-        ax.set_xlabel(f"Recall{at_k}")
-        ax.set_ylabel(f"OD{at_k}")
+        ax.set_xlabel(metric_label(fronts.axes[0], cutoff))
+        ax.set_ylabel(metric_label(fronts.axes[1], cutoff))
         figure.legend(loc="outside lower left", ncols=2)
         return figure
 
@@ -265,7 +229,7 @@ def slopes_figure(studies: Sequence[StudySlope], table: str) -> Figure | None:
                 ax.plot(one.small_sample.interval, [row, row], color=colour, linewidth=1)
             gid = mark_id(table, row)
             ax.plot([one.test.slope], [row], marker=marker, markersize=8, color=colour, gid=gid)
-        ax.set_yticks(range(len(studies)), [_shortened(one.study) for one in studies])
+        ax.set_yticks(range(len(studies)), [shortened(one.study) for one in studies])
         ax.set_ylim(len(studies) - 0.5, -0.5)
         ax.set_xlabel("slope")
         return figure
@@ -275,8 +239,9 @@ def _of_study(number: int) -> tuple[str, str]:
     return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
+def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
+    """The end of a name that is too long for a figure."""
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
 def as_markdown(figure: Figure, alt: str) -> str:
@@ -286,4 +251,6 @@ def as_markdown(figure: Figure, alt: str) -> str:
         figure.savefig(
             stream, format="png", dpi=110, facecolor="white", metadata={"Software": None}
         )
-    return f"![{alt}](data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()})"
+    return (
+        f"![{as_text(alt)}](data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()})"
+    )

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from pipeline.reporting.figures.charts import annotate_empty
-from pipeline.reporting.figures.style import COLOURS, INK, STYLE, mark_id
+from pipeline.reporting.figures.style import COLOURS, INK, STYLE, annotate_empty, mark_id
 from pipeline.reporting.text.formatting import thousands
 
 Json = Mapping[str, Any]
@@ -34,7 +33,11 @@ def data_card_figure(profile: Json) -> Figure:
         axes = above.subplots(2, 2)
         _draw_lengths(axes[0, 0], profile["by_split"])
         _draw_popularity(axes[0, 1], profile["popularity"])
-        _draw_days(axes[1, 0], profile["events_by_day"], profile.get("time_zone", "UTC"))
+        if profile.get("has_times", True):
+            _draw_days(axes[1, 0], profile["events_by_day"], profile.get("time_zone", "UTC"))
+        else:
+            axes[1, 0].set_title("Events per day")
+            annotate_empty(axes[1, 0], "the log has no times,\nonly the order of its rows")
         _draw_conversion(axes[1, 1], profile["by_split"])
         _draw_rejected(below.subplots(), rejected[::-1])
         return figure

@@ -7,24 +7,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.core.labels import KPI_LABELS, metric_label
-from pipeline.reporting.figures.charts import annotate_empty, front_figure, panel_grid
-from pipeline.reporting.figures.style import COLOURS, INK, STYLE
+from pipeline.reporting.figures.charts import panel_grid
+from pipeline.reporting.figures.front import front_figure, point_at
+from pipeline.reporting.figures.style import COLOURS, INK, STYLE, annotate_empty
 from pipeline.reporting.text.reasons import undefined_words
 from pipeline.results.document import FrontPoint, GroupSummary
 from pipeline.results.power import PlannedHypothesis, PowerAnalysis
 
 
 def design_figure(
-    points: Sequence[FrontPoint], groups: Sequence[GroupSummary], even: Sequence[str], cutoff: int
+    points: Sequence[FrontPoint],
+    axes: Sequence[str],
+    groups: Sequence[GroupSummary],
+    even: Sequence[str],
+    cutoff: int,
 ) -> Figure:
     """The Pareto front with the groups of the plan; rings are evenly spaced preferences."""
-    figure = front_figure(points, groups, cutoff)
+    figure = front_figure(points, axes, groups, cutoff)
     with mpl.rc_context(STYLE):
         ax = figure.axes[0]
-        spaced = [point for point in points if point.preference_id in even]
+        spaced = [point_at(one, axes[:2]) for one in points if one.preference_id in even]
         ax.plot(
-            [point.recall for point in spaced],
-            [point.order_density for point in spaced],
+            *zip(*spaced, strict=True),
             linestyle="none",
             marker="o",
             markersize=15,

@@ -2,10 +2,14 @@
 
 from typing import Any
 
+from matplotlib.axes import Axes
+
 INK = "#010203"
 """Placeholder for the page's text colour; :mod:`pipeline.reporting.figures.svg` replaces it."""
 
-COLOURS = ("#3b7dd8", "#17a398", "#e0a100", "#e4572e", "#a24bc4", "#6b8e23", "#d6488e", "#7a6a53")
+COLOURS = ("#1f7fc4", "#00936f", "#c98a00", "#d55e00", "#8f63c2", "#b8608f", "#4b9fb5", "#7a6a53")
+"""Okabe and Ito's palette, in shades that show on a light and on a dark page."""
+
 MARKERS = ("o", "s", "^", "D")
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -30,3 +34,8 @@ MARK = "mark:"
 def mark_id(table: str, row: int) -> str:
     """The gid of the mark of one table row, counted from 0."""
     return f"{MARK}{table}-{row}"
+
+
+def annotate_empty(ax: Axes, reason: str) -> None:
+    """Write into an empty panel why nothing is drawn."""
+    ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes, wrap=True)

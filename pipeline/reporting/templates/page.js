@@ -31,7 +31,7 @@ document.addEventListener("keydown", (event) => {
   const mark = markOf(event);
   if (event.key === "Escape") hide();
   if (!mark || !event.key.startsWith("Arrow")) return;
-  const marks = [...mark.closest("svg").querySelectorAll(".mark")];
+  const marks = [...mark.closest("svg, .bars").querySelectorAll(".mark")];
   const step = ["ArrowRight", "ArrowDown"].includes(event.key) ? 1 : -1;
   marks[(marks.indexOf(mark) + step + marks.length) % marks.length].focus();
   event.preventDefault();
@@ -42,3 +42,10 @@ addEventListener("beforeprint", () => {
   for (const one of closed) one.open = true;
 });
 addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
+// A table that does not fit says so.
+const regions = [...document.querySelectorAll(".wide")];
+const check = () => {
+  for (const one of regions) one.classList.toggle("scrolls", one.firstElementChild.offsetWidth > one.clientWidth + 1);
+};
+const resized = new ResizeObserver(check);
+for (const one of regions) resized.observe(one);

@@ -2,6 +2,7 @@
 
 from pipeline.core.labels import KPI_LABELS
 from pipeline.reporting.text.formatting import (
+    ABSENT,
     change,
     change_interval,
     percent_trimmed,
@@ -73,8 +74,8 @@ def _ship_details(advice: Advice) -> str:
     parts: list[str] = []
     if not advice.explained:
         parts.append(
-            f"it is better than {advice.baseline} as measured; no pre-registered metric is "
-            "confirmed to explain the difference"
+            f"it is better than {advice.baseline} as measured; no confirmed metric explains the "
+            "difference"
         )
     if advice.indistinguishable:
         names = ", ".join(advice.indistinguishable)
@@ -83,7 +84,8 @@ def _ship_details(advice: Advice) -> str:
 
 
 def _baseline(advice: Advice) -> str:
-    return f"{advice.baseline}, {_role(advice)}"
+    named = advice.control and str(advice.baseline).lower() == "control"
+    return str(advice.baseline) if named else f"{advice.baseline}, {_role(advice)}"
 
 
 def _role(advice: Advice) -> str:
@@ -131,6 +133,23 @@ def moved(found: KpiChange) -> str:
         return "inconclusive"
     measured = Change(change=found.measured, interval=found.measured_interval)
     return f"inconclusive ({change_interval(measured)})"
+
+
+def moved_briefly(found: KpiChange) -> str:
+    """A change, or the range of an inconclusive one as measured, such as −18…+15%."""
+    if found.movement is not Movement.INCONCLUSIVE:
+        return change(found)
+    if found.measured is None or found.measured_interval is None:
+        return ABSENT
+    measured = Change(change=found.measured, interval=found.measured_interval)
+    return change_interval(measured).replace("% to ", "…")
+
+
+def measured_briefly(found: KpiChange) -> str:
+    """A change as measured, with the decimals of its interval."""
+    if found.measured is None:
+        return ABSENT
+    return change(Change(change=found.measured, interval=found.measured_interval or found.interval))
 
 
 def advice_sentence(advice: Advice) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.core.labels import metric_label
+from pipeline.core.labels import counted, metric_label
 from pipeline.inference.hypotheses.inputs import RESPONSE
 from pipeline.inference.ranking.metric_comparison import LEAST_GROUPS, ONE_DIRECTION
 from pipeline.reporting.text.formatting import correlation, number
@@ -29,7 +29,7 @@ def rivals_sentence(
         for one in rivals[:_NAMED]
     ]
     if (others := len(rivals) - _NAMED) > 0:
-        named.append(f"{others} other{'s' if others > 1 else ''}")
+        named.append(counted(others, "other"))
     listed = joined([metric_label(metric, cutoff), *named])
     return f"{listed} cannot be told apart in this experiment: {_why(rivals, groups)}."
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.core.labels import KPI_LABELS
+from pipeline.core.labels import KPI_LABELS, counted
 from pipeline.reporting.text.formatting import interval, number, p_statement, percent, thousands
 from pipeline.results.diagnostics import (
     AaRerandomisation,
@@ -30,7 +30,12 @@ CHECK_LABELS = {
 }
 """What every check requires; the first two block verdicts."""
 
-_NOT_RUN = {
+PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
+"""The outcomes of a check."""
+
+_OUTCOMES = {True: PASSED, False: FAILED, None: NOT_RUN}
+
+_WHY_NOT_RUN = {
     "pre_experiment_balance": "no pre-experiment data",
     "aa_replicates": "no preference has two groups",
 }
@@ -51,20 +56,19 @@ def diagnostic_rows(diagnostics: Diagnostics) -> list[DiagnosticRow]:
     """One row per check."""
     rows: list[DiagnosticRow] = []
     for name, check in diagnostics.items():
-        numbers = check_numbers(check)
-        outcome = "passed" if check.passed else "FAILED"
+        why = _WHY_NOT_RUN.get(name, "not enough daily data")
         rows.append(
             DiagnosticRow(
                 label=CHECK_LABELS[name],
-                outcome=outcome if numbers else "not run",
-                numbers=numbers or _NOT_RUN.get(name, "not enough daily data"),
+                outcome=_OUTCOMES[check.passed],
+                numbers=why if check.passed is None else check_numbers(check),
             )
         )
     return rows
 
 
 def check_numbers(check: Check) -> str:
-    """The numbers of a check; empty if it could not be run."""
+    """The numbers of a check that was run."""
     match check:
         case AaRerandomisation() | CarryOver():
             tests = check.hypotheses.items()
@@ -94,9 +98,9 @@ def _data_numbers(check: SampleRatio | LostOutcomes | CompleteDays | WholeWeeks)
             )
         case CompleteDays():
             missing = ", ".join(day.isoformat() for day in check.missing) or "none"
-            return f"{thousands(check.days)} days; missing: {missing}"
+            return f"{counted(check.days, 'day')}; missing: {missing}"
         case WholeWeeks():
-            return f"{thousands(check.days)} days, without an incomplete first or last day"
+            return f"{counted(check.days, 'day')}, without an incomplete first or last day"
         case LostOutcomes():
             return _losses(check)
 
@@ -118,4 +122,9 @@ def _losses(check: LostOutcomes) -> str:
         + f" lost or late, {p_statement(test.p_value)}"
         for table, test in check.tables.items()
     ]
-    return "; ".join([f"{total}{unknown} (fails above 1%)", *tests])
+    silent = [
+        f"{one.group} has no {one.outcome}, and about {thousands(round(one.expected))} at the rate of "
+        "the other groups"
+        for one in check.silent
+    ]
+    return "; ".join([*silent, f"{total}{unknown} (fails above 1%)", *tests])

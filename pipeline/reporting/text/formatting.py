@@ -5,7 +5,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline.core.labels import KPI_LABELS
+from pipeline.core.contracts import Kpi
+from pipeline.core.labels import KPI_LABELS, counted
+from pipeline.results.hypothesis import Elasticity
 from pipeline.results.slopes import Change
 
 ABSENT = "–"
@@ -14,6 +16,8 @@ ABSENT = "–"
 _SMALLEST_P = 1e-4
 _MOST_DIGITS = 6
 _NEAR_1 = 0.95
+_ROUND = 20.0
+"""Variance inflations from here on have no decimals."""
 
 
 def p_value(value: float | None) -> str:
@@ -62,7 +66,7 @@ def thousands(value: float | None) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """A share as a percentage with fixed digits."""
-    return ABSENT if share is None else f"{100 * share:.{digits}f}%"
+    return ABSENT if share is None else f"{number(100 * share, digits)}%"
 
 
 def percent_trimmed(share: float | None) -> str:
@@ -128,6 +132,11 @@ def signed(value: float, digits: int) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
+def variance_inflation(factor: float | None) -> str:
+    """A variance inflation factor; None where metrics are collinear."""
+    return "infinite" if factor is None else f"{factor:,.{1 if factor < _ROUND else 0}f}"
+
+
 def change(found: Change) -> str:
     """A relative change, such as +63%, with the decimals of its interval."""
     low, high = (100 * end for end in found.interval)
@@ -139,6 +148,37 @@ def change_interval(found: Change) -> str:
     low, high = (100 * end for end in found.interval)
     digits = digits_for(low, high)
     return f"{signed(low, digits)}% to {signed(high, digits)}%"
+
+
+def effect_digits(found: Elasticity) -> int:
+    """Decimals for an elasticity, by its interval; an estimate that is not 0 is not printed as 0."""
+    low, high = found.interval
+    other = found.estimate or 1.0
+    digits = digits_for(other if low is None else low, 2 * abs(other) if high is None else high)
+    if round(found.estimate, digits):
+        return digits
+    return max(digits, digits_for(0.0, 2 * abs(other)))
+
+
+def effect(found: Elasticity) -> str:
+    """An elasticity, such as +0.70%, with the decimals of its interval, below 10% at least one."""
+    low, high = found.interval
+    digits = effect_digits(found) if low is None or high is None else digits_for(low, high)
+    return f"{signed(found.estimate, max(digits, 1 if abs(found.estimate) < 10 else 0))}%"
+
+
+def rate(value: float | None, error: float | None, name: str) -> str:
+    """A KPI ± its standard error, with the decimals of the error: ``23.8% ± 0.2%``, ``3.17 ± 0.04``.
+
+    ``name`` is that of the KPI; a binary one is a percentage.
+    """
+    if value is None:
+        return ABSENT
+    scale, unit = (100, "%") if Kpi(name).is_binary else (1, "")
+    if not error:
+        return f"{scale * value:.3g}{unit}"
+    digits = digits_for(-scale * error, scale * error)
+    return f"{number(scale * value, digits)}{unit} ± {number(scale * error, digits)}{unit}"
 
 
 def kpi(name: str) -> str:
@@ -156,10 +196,13 @@ NUMBERS: Mapping[str, Callable[..., str]] = {
         percent,
         percent_trimmed,
         percent_value,
-        approximate,
         format_value,
         change,
         change_interval,
+        effect,
+        rate,
+        variance_inflation,
+        counted,
     )
 }
 """The filters that write numbers of ``report.json``, by the function's name."""

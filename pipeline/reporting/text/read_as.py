@@ -25,6 +25,11 @@ _PHRASES = {
         "METRIC_se."
     ),
     ReadAs.UNSELECTED_IGNORED: "Not selected as metrics: {columns}.",
+    ReadAs.SHARE_OF_USERS: "A user counts at most once in {columns}: shares of the users.",
+    ReadAs.INDEPENDENT_TRIALS: (
+        "Without standard errors (such as ctr_se), the trials of {columns} count as independent; CIs are "
+        "too narrow if users have several."
+    ),
 }
 
 

@@ -49,6 +49,7 @@ UNDEFINED = {
     UndefinedReason.METRIC_WITHIN_NOISE: (
         "the metric varies between the groups by no more than its measurement error"
     ),
+    UndefinedReason.NO_ORDERS: "there are no orders",
     UndefinedReason.NO_TRIALS: "a group has no trials",
     UndefinedReason.NO_SUCCESSES: "no trial succeeded",
     UndefinedReason.NO_FAILURES: "every trial succeeded",
@@ -78,7 +79,11 @@ UNDEFINED = {
         "the slope is a point estimate, its interval is not known without sums over users"
     ),
     UndefinedReason.FEWER_THAN_4_GROUPS: "fewer than four groups do not tell metrics apart",
+    UndefinedReason.FEWER_THAN_4_TESTS: "fewer than four tests measured all metrics",
     UndefinedReason.NOT_ASSOCIATED: "no metric is associated with it",
+    UndefinedReason.NO_SLOPE: "no metric has a slope",
+    UndefinedReason.FEW_GROUPS_FOR_METRICS: "too few groups for the number of metrics",
+    UndefinedReason.COLLINEAR_METRICS: "the groups do not tell the metrics apart",
 }
 
 _NO_EVIDENCE = {
@@ -97,7 +102,7 @@ _SUPPORT = {
 }
 _CONCERNS = {
     Concern.INTERIM: "the experiment has not reached its planned end",
-    Concern.NOT_SIGNIFICANT: "the CI includes 0",
+    Concern.NOT_SIGNIFICANT: "it is not significant",
     Concern.FEW_USERS: "the trials are those of few users (fewer than 30 effective users)",
     Concern.FEW_EVENTS: "there are fewer than 30 events in all groups",
     Concern.UNRELIABLE_METRIC: (
@@ -174,6 +179,10 @@ _LIMITATIONS = {
         "The results apply to the range of the tested groups and the duration of the experiment; "
         "long-term effects are unknown."
     ),
+    LimitationKind.NO_METRICS: (
+        "The table has no column of an offline metric, so there is no slope; comparing the groups needs "
+        "none."
+    ),
     LimitationKind.NOTHING_DECLARED: (
         "No hypothesis is declared, and the table does not have the paper's metrics (recall@k and "
         "od@k), so nothing is confirmed. Declare hypotheses before the experiment: "
@@ -194,6 +203,10 @@ _LIMITATIONS = {
     ),
     LimitationKind.SHARES_UNKNOWN: (
         "Without the columns share and users, the SRM check is not run."
+    ),
+    LimitationKind.NO_ORDERS: (
+        "There are no orders: order density and the KPIs of orders are unknown, not zero, and "
+        "nothing is concluded about them."
     ),
     LimitationKind.COUNTS_UNKNOWN: "Without counts of {counts}, {kpis} are unknown.",
 }

@@ -6,6 +6,7 @@ from pipeline.reporting.text.confounding import rivals_sentence
 from pipeline.reporting.text.formatting import (
     approximate,
     digits_for,
+    effect_digits,
     interval,
     number,
     p_statement,
@@ -19,7 +20,7 @@ from pipeline.results.hypothesis import Elasticity, HypothesisResult
 from pipeline.results.reasons import Reading, Target, UndefinedReason, Verdict
 
 _TWO_GROUPS = (
-    "Two groups do not show how far groups deviate from a line: other preferences may differ."
+    "The slope is undefined with 2 groups: they do not show how far groups deviate from a line."
 )
 _WIDEST = 100.0
 """Percent of a KPI per 1% of a metric; beyond, an interval says nothing in percent."""
@@ -64,10 +65,16 @@ def _result(result: HypothesisResult, cutoff: int | None) -> str:
             f"{metric} and {kpi} {named}: the slope is significant in opposite directions on "
             "different days, so nothing is concluded."
         )
-    if result.verdict is Verdict.INCONCLUSIVE:
-        words = _inconclusive(result, found, result.elasticity, metric)
-        return f"It is inconclusive whether {metric} predicts {kpi} {named}: {words}"
-    claim = _claim(result, f"{metric} {{}} {kpi}")
+    inconclusive = result.verdict is Verdict.INCONCLUSIVE
+    claim = (
+        f"It is inconclusive whether {metric} predicts {kpi}"
+        if inconclusive
+        else _claim(result, metric, kpi)
+    )
+    if found.target is Target.THESE_GROUPS:
+        return f"{claim} {named}: {_lift(result, found, metric)}"
+    if inconclusive:
+        return f"{claim} {named}: {_inconclusive(result, found, result.elasticity, metric)}"
     return f"{claim} {named}: {_effect(result, found, result.elasticity, metric)}{_doubt(result, found)}"
 
 
@@ -91,26 +98,42 @@ def _undefined(result: HypothesisResult, found: Headline | None) -> str:
     return f"{words} ({p_statement(found.p_value)} against 0)"
 
 
-def _claim(result: HypothesisResult, sentence: str) -> str:
-    """The claim of a verdict; ``sentence`` has a place for its verb."""
+def _claim(result: HypothesisResult, metric: str, kpi: str) -> str:
+    """The claim of a verdict."""
     negative = result.direction == "negative"
     declared, other = ("lower", "higher") if negative else ("higher", "lower")
-    lower = " lower" if negative else ""
+    lower = "lower " if negative else ""
     match result.verdict:
         case Verdict.SUGGESTIVE:
-            return sentence.format(f"may predict{lower}")
+            return f"{metric} may predict {lower}{kpi}"
         case Verdict.SUGGESTIVE_OPPOSITE:
-            return sentence.format(f"may predict {other}") + f", not {declared}, as declared"
+            return f"{metric} may predict {other} {kpi}, not {declared}, as declared"
         case Verdict.CONTRADICTED:
-            return sentence.format(f"does not predict {declared}") + ", as declared"
+            return f"{metric} does not predict {declared} {kpi}, as declared"
         case _:
-            return sentence.format(f"predicts{lower}")
+            return f"{metric} predicts {lower}{kpi}"
+
+
+def _lift(result: HypothesisResult, found: Headline, metric: str) -> str:
+    """The change of the KPI between two groups, which has no interval of a slope."""
+    low, high = sorted(result.points, key=lambda one: one.x or 0.0)
+    if not low.rate or high.rate is None:
+        return _TWO_GROUPS
+    change = high.rate / low.rate - 1
+    more = number(100 * (high.metric_value or 0.0) / (low.metric_value or 1.0) - 100, 1)
+    tested = (
+        "" if found.p_value is None else f" ({p_statement(found.p_value)}, for the users alone)"
+    )
+    return (
+        f"{high.group} has {more}% higher {metric} than {low.group}, and {abs(100 * change):.1f}% "
+        f"{'lower' if change < 0 else 'higher'} {KPI_LABELS[result.response]}{tested}. {_TWO_GROUPS}"
+    )
 
 
 def _effect(result: HypothesisResult, found: Headline, size: Elasticity, metric: str) -> str:
     """The change associated with a 1% higher metric, with the interval of the verdict."""
     up = size.estimate > 0
-    digits, (low, high) = _digits(size), size.interval
+    digits, (low, high) = effect_digits(size), size.interval
     if not up:
         low, high = None if high is None else -high, None if low is None else -low
     return (
@@ -118,13 +141,6 @@ def _effect(result: HypothesisResult, found: Headline, size: Elasticity, metric:
         f"{'higher' if up else 'lower'} {KPI_LABELS[result.response]} ({_interval(found)} "
         f"{_ends(low, high, digits)}{_target(found)})"
     )
-
-
-def _digits(size: Elasticity) -> int:
-    low, high = size.interval
-    other = size.estimate or 1.0
-    digits = digits_for(other if low is None else low, 2 * abs(other) if high is None else high)
-    return digits if round(size.estimate, digits) else max(digits, digits_for(0.0, 2 * abs(other)))
 
 
 def _ends(low: float | None, high: float | None, digits: int, *, sign: bool = False) -> str:
@@ -155,8 +171,6 @@ def _doubt(result: HypothesisResult, found: Headline) -> str:
     """Why a suggestive slope is only that; a full stop for a significant one."""
     if result.verdict not in {Verdict.SUGGESTIVE, Verdict.SUGGESTIVE_OPPOSITE}:
         return "."
-    if found.target is Target.THESE_GROUPS:
-        return f". {_TWO_GROUPS}"
     chance = f", but this could be chance ({p_statement(found.p_value or 0.0)})."
     return f"{chance} {_MORE_GROUPS}" if _groups_scatter(found) else chance
 
@@ -170,10 +184,12 @@ def _groups_scatter(found: Headline) -> bool:
 
 
 def _inconclusive(result: HypothesisResult, found: Headline, size: Elasticity, metric: str) -> str:
-    digits, (low, high) = _digits(size), size.interval
+    digits, (low, high) = effect_digits(size), size.interval
+    if low is None and high is None:
+        return f"the {_interval(found)} of the slope has no limit, so it rules out nothing."
     if max(abs(low or 0.0), abs(high or 0.0)) > _WIDEST:
         return (
-            f"the {_interval(found)} of the slope, {interval(found.quoted)}, rules out no change of "
+            f"the {_interval(found)} of the slope, {interval(found.interval)}, rules out no change of "
             f"{KPI_LABELS[result.response]}."
         )
     words = (
@@ -181,9 +197,7 @@ def _inconclusive(result: HypothesisResult, found: Headline, size: Elasticity, m
         f"{KPI_LABELS[result.response]} ({_interval(found)}{_target(found)}; estimate "
         f"{signed(size.estimate, digits)}%)."
     )
-    if found.target is Target.THESE_GROUPS:
-        words = f"{words} {_TWO_GROUPS}"
-    elif _groups_scatter(found):
+    if _groups_scatter(found):
         words = (
             f"{words} The users of these groups differ, but the groups deviate from the line as much: "
             "other preferences may show nothing."

@@ -27,12 +27,15 @@ class EventDeduplicator:
     def load(self, log: Path, now_ms: int) -> SkippedLines:
         """Add the events of the log's closed files that are within the window.
 
+        Events of the future, after the clock was set back, count as received now: events expire in
+        the order of their times.
+
         Returns the lines and files that cannot be read, such as those of other programs.
         """
         earliest = now_ms - self._window_ms
         skipped: SkippedLines = {}
         found = [
-            (received, _digest(table, row["impression"], row["event"]))
+            (min(received, now_ms), _digest(table, row["impression"], row["event"]))
             for table in (LogTable.CLICKS, LogTable.ORDERS, LogTable.CONFIRMATIONS)
             for row in read_rows(log, table, _KEYS, since=earliest / 1000, skipped=skipped)
             if (received := row["received"]) >= earliest

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.core.labels import counted
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.rotating_files import (
     CLOSED,
@@ -81,10 +82,10 @@ def read_rows(
 def named(skipped: SkippedLines) -> str:
     """The first files, with their numbers of lines."""
     files = [
-        f"{name!r} ({f'{lines} lines' if lines else 'cannot be opened'})"
+        f"{name!r} ({counted(lines, 'line') if lines else 'cannot be opened'})"
         for name, lines in skipped.items()
     ]
-    more = [f"{len(files) - _NAMED_FILES} more files"] * (len(files) > _NAMED_FILES)
+    more = [counted(len(files) - _NAMED_FILES, "more file")] * (len(files) > _NAMED_FILES)
     return ", ".join(files[:_NAMED_FILES] + more)
 
 

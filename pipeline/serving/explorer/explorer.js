@@ -184,10 +184,10 @@ const group = () => $("group").value;
 
 function renderGroups() {
   const before = group();
-  replace($("group"), ...state.groups.map((one) => html("option", { value: one.name }, one.name)));
+  replace($("group"), ...state.groups.map((one) => html("option", { value: one.name }, one.label)));
   if (state.groups.some((one) => one.name === before)) $("group").value = before;
   replace($("jumps"), html("span", { class: "soft" }, "Select"), ...state.groups.map((one) => {
-    const button = html("button", { type: "button" }, one.name);
+    const button = html("button", { type: "button" }, one.label);
     button.addEventListener("click", () => setPreference(one.preference));
     return button;
   }));
@@ -215,9 +215,10 @@ let frontScale = null;
 
 function renderFront() {
   const { front } = state;
-  if (!front) {
+  if (!front || !front.points.length) {
     frontScale = null;
-    return void replace($("front"), html("p", { class: "soft" }, "No figure: the offline metrics are missing."));
+    const why = front ? `${front.x_metric} or ${front.y_metric} is undefined for every preference` : "the offline metrics are missing";
+    return void replace($("front"), html("p", { class: "soft" }, `No figure: ${why}.`));
   }
   const { wide, high, left, right, top, bottom } = FRONT;
   const ends = (name) => front.points.flatMap((p) => [p[name] - p[`${name}_error`], p[name] + p[`${name}_error`]]);
@@ -236,11 +237,11 @@ function renderFront() {
     svg("line", { class: "error", x1: x.at(p.x - p.x_error), x2: x.at(p.x + p.x_error), y1: y.at(p.y), y2: y.at(p.y) }),
     svg("line", { class: "error", x1: x.at(p.x), x2: x.at(p.x), y1: y.at(p.y - p.y_error), y2: y.at(p.y + p.y_error) }),
   ]);
-  const line = state.objectives.length === 2 ? [svg("polyline", { class: "front-line", points: front.points.map((p) => `${x.at(p.x)},${y.at(p.y)}`).join(" ") })] : [];
+  const line = state.objectives.length === 2 ? [svg("polyline", { class: "front-line", points: front.points.filter((p) => p.is_neutral).map((p) => `${x.at(p.x)},${y.at(p.y)}`).join(" ") })] : [];
   const points = front.points.map((p) => {
     const names = groups.get(p.preference_id);
-    const dot = svg("circle", { class: names ? "group" : "measured", cx: x.at(p.x), cy: y.at(p.y), r: names ? 6 : 4 });
-    const weights = weightsText(p.preference);
+    const dot = svg("circle", { class: `${names ? "group" : "measured"}${p.is_neutral ? "" : " other-level"}`, cx: x.at(p.x), cy: y.at(p.y), r: names ? 6 : 4 });
+    const weights = weightsText(p.preference) + (p.is_neutral ? "" : `, ${p.preference_id}`);
     dot.append(svg("title", {}, `${names ? `${names.join(", ")}: ` : ""}${weights}; ${front.x_metric} ${p.x.toFixed(4)} ± ${p.x_error.toFixed(4)}, ${front.y_metric} ${p.y.toFixed(4)} ± ${p.y_error.toFixed(4)}`));
     dot.addEventListener("click", () => setPreference(p.preference));
     return dot;
@@ -248,7 +249,15 @@ function renderFront() {
   const here = svg("circle", { class: "here", id: "here", r: 10 });
   const label = `${front.y_metric} against ${front.x_metric} of every measured preference; the groups are labelled, the ring is the current preference. The table of offline metrics has the values.`;
   const figure = svg("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": label }, ...axes, ...line, ...errors, ...points, ...groupNames(groups, x, y), here);
-  replace($("front"), figure, html("p", { class: "soft" }, "Bars are ± 1 standard error. Click a point to select its preference."));
+  replace($("front"), figure, html("p", { class: "soft" }, `Bars are ± 1 standard error. Click a point to select its preference.${undefinedPoints(front)}${otherLevels(front)}`));
+}
+
+function otherLevels({ points }) {
+  return points.every((p) => p.is_neutral) ? "" : " Dashed points have another level of the second axis; the sliders are at its neutral level.";
+}
+
+function undefinedPoints({ undefined: missing, x_metric, y_metric }) {
+  return missing.length ? ` No point: ${missing.join(", ")} (${x_metric} or ${y_metric} is undefined).` : "";
 }
 
 // Labels are above and right of their points; a label that would overlap another is below.

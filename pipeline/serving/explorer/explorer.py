@@ -2,18 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from fastapi import HTTPException
 from numpy.typing import NDArray
 
-from pipeline.core.contracts import Metric
 from pipeline.core.labels import metric_label
 from pipeline.experiment.design.traffic_plan import Group
 from pipeline.serving.explorer.kpi_forecast import kpi_views
 from pipeline.serving.explorer.schemas import (
+    ExploredGroup,
     ExplorerState,
     FrontView,
     ItemView,
@@ -32,7 +33,6 @@ from pipeline.serving.http.service import Service
 from pipeline.serving.ranking.rank import RankRequest
 from pipeline.serving.ranking.snapshot import Snapshot
 
-_AXES = (Metric.RECALL.value, Metric.ORDER_DENSITY.value)
 _MAX_CLIENTS = 4
 """Clients whose lists are ranked at the same time: eight requests of a batch at most."""
 
@@ -59,7 +59,11 @@ class Explorer:
             start=_start(snapshot),
             front=_front(data.measured) if data.measured else None,
             groups=[
-                GroupView.model_validate(one, from_attributes=True) for one in snapshot.plan.groups
+                ExploredGroup(
+                    **GroupView.model_validate(one, from_attributes=True).model_dump(),
+                    label=_label(snapshot, one),
+                )
+                for one in snapshot.plan.groups
             ],
             sessions=[
                 SessionView(
@@ -104,8 +108,8 @@ class Explorer:
             preference=preference.tolist(),
             measured_preference=measured_preference,
             group=group.name,
-            x=values.get(_AXES[0]),
-            y=values.get(_AXES[1]),
+            x=values.get(measured.axes[0]) if measured else None,
+            y=values.get(measured.axes[1]) if measured else None,
             metrics=metrics,
             kpis=kpi_views(snapshot.explorer_data, values),
         )
@@ -137,7 +141,7 @@ class Explorer:
         if len(known):
             with self._limit(client):
                 chosen, of_group = await self._rank(
-                    snapshot, known, [tuple(preference.tolist()), group.preference]
+                    snapshot, known, tuple(preference.tolist()), group
                 )
             view.preference_list = _listed(snapshot, chosen, of_group)
             view.group_list = _listed(snapshot, of_group, chosen)
@@ -157,18 +161,24 @@ class Explorer:
         self,
         snapshot: Snapshot,
         session: NDArray[np.int64],
-        preferences: Sequence[tuple[float, ...]],
+        preference: tuple[float, ...],
+        group: Group,
     ) -> list[list[int]]:
-        requests = [
-            RankRequest(
-                session=session,
-                preference=preference,
-                k=snapshot.plan.list_length,
-                excluded=session if snapshot.rules.excludes_seen else session[:0],
-                ts=time.time_ns() // 1_000_000,
-            )
-            for preference in preferences
-        ]
+        """The lists under a preference, at the neutral level of a second axis, and of a group."""
+        of_preference = RankRequest(
+            session=session,
+            preference=preference,
+            k=snapshot.plan.list_length,
+            excluded=session if snapshot.rules.excludes_seen else session[:0],
+            ts=time.time_ns() // 1_000_000,
+        )
+        of_group = replace(
+            of_preference,
+            preference=group.preference,
+            level=group.level,
+            k=snapshot.plan.list_length_of(group),
+        )
+        requests = (of_preference, of_group)
         submitted = asyncio.gather(*(self._service.batcher.submit(snapshot, r) for r in requests))
         try:
             found = await asyncio.wait_for(submitted, self._service.deadline)
@@ -200,6 +210,12 @@ def _group(snapshot: Snapshot, request: PreferenceRequest) -> Group:
     return groups[request.group]
 
 
+def _label(snapshot: Snapshot, group: Group) -> str:
+    """A group with its level, if there is a second axis: ``g3 (diversity 0.3)``."""
+    level = snapshot.plan.level_label(group)
+    return f"{group.name} ({level})" if level else group.name
+
+
 def _start(snapshot: Snapshot) -> list[float]:
     objectives = len(snapshot.plan.groups[0].preference)
     equal = np.full(objectives, 1 / objectives)
@@ -211,28 +227,37 @@ def _start(snapshot: Snapshot) -> list[float]:
 
 
 def _front(measured: MeasuredMetrics) -> FrontView | None:
-    x, y = (measured.metric(axis) for axis in _AXES)
-    if x is None or y is None or not np.isfinite([x.value_G, y.value_G]).all():
+    x, y = (measured.metric(axis) for axis in measured.axes)
+    if x is None or y is None:
         return None
+    defined_G = np.isfinite(x.value_G) & np.isfinite(y.value_G)
     return FrontView(
         x_metric=metric_label(x.name, x.cutoff),
         y_metric=metric_label(y.name, y.cutoff),
         points=[
             PointView(
                 preference_id=name,
-                preference=measured.interpolator.preference_GO[n].tolist(),
+                preference=list(measured.preferences[n]),
+                is_neutral=n < len(measured.interpolator.preference_GO),
                 x=x.value_G[n],
                 x_error=np.nan_to_num(x.standard_error_G[n]),
                 y=y.value_G[n],
                 y_error=np.nan_to_num(y.standard_error_G[n]),
             )
             for n, name in enumerate(measured.preference_ids)
+            if defined_G[n]
+        ],
+        undefined=[
+            name
+            for name, defined in zip(measured.preference_ids, defined_G, strict=True)
+            if not defined
         ],
     )
 
 
 def _mean(value_G: NDArray[np.float64], weights_G: NDArray[np.float64]) -> float | None:
-    used = weights_G > 0
+    """The interpolated value; cells that are not of the neutral level have no weight."""
+    used = np.flatnonzero(weights_G > 0)
     return _finite(float(weights_G[used] @ value_G[used]))
 
 

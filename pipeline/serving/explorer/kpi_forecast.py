@@ -76,7 +76,7 @@ def _notes(
 
 
 def _verdict_note(result: HypothesisResult, metric: str, kpi: str) -> str:
-    ends = interval(result.headline and result.headline.quoted, 2)
+    ends = result.headline and result.headline.interval
     notes = {
         Verdict.CONFIRMED: "",
         Verdict.SUGGESTIVE: "Suggestive: not significant, this could be chance.",
@@ -88,7 +88,9 @@ def _verdict_note(result: HypothesisResult, metric: str, kpi: str) -> str:
             f"Significant in the opposite direction: {result.direction} was pre-registered."
         ),
         Verdict.INCONCLUSIVE: (
-            f"Inconclusive: the CI of the slope of {kpi} on {metric}, {ends}, includes 0."
+            f"Inconclusive: the CI of the slope of {kpi} on {metric}, {interval(ends, 2)}, includes 0."
+            if ends
+            else "Inconclusive: the slope is undefined with 2 groups."
         ),
         Verdict.BLOCKED: (
             "Blocked: a diagnostic failed (sample ratio or lost outcomes); see the report."

@@ -43,10 +43,11 @@ class SessionView(BaseModel):
 
 
 class PointView(BaseModel):
-    """A measured preference on the Pareto front."""
+    """A measured preference on the Pareto front, or another cell of a second axis."""
 
     preference_id: str
     preference: list[float]
+    is_neutral: bool = Field(description="Whether the second axis, if any, has its neutral level.")
     x: float
     x_error: float = Field(description="Standard error.")
     y: float
@@ -59,6 +60,15 @@ class FrontView(BaseModel):
     x_metric: str
     y_metric: str
     points: list[PointView]
+    undefined: list[str] = Field(
+        description="Preferences with an undefined metric, which have no point."
+    )
+
+
+class ExploredGroup(GroupView):
+    """A group, and what the page calls it."""
+
+    label: str
 
 
 class ExplorerState(BaseModel):
@@ -73,7 +83,7 @@ class ExplorerState(BaseModel):
     objectives: list[str] = Field(description="The objectives, in the order of the weights.")
     start: list[float] = Field(description="The measured preference closest to equal weights.")
     front: FrontView | None
-    groups: list[GroupView]
+    groups: list[ExploredGroup]
     sessions: list[SessionView]
     missing: list[str] = Field(description="Missing artifacts and how to create them.")
 

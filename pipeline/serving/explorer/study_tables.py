@@ -1,6 +1,6 @@
 """The study's tables for the front explorer; tables that are missing are reported, not required."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.artifacts.storage import StudyPaths, read_table
 from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Split
 from pipeline.core.errors import DataError, MissingArtifact
+from pipeline.evaluation.front_axes import front_axes
 from pipeline.evaluation.interpolation import SimplexInterpolator
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
@@ -18,7 +19,7 @@ from pipeline.inference.hypotheses.prediction import FittedLine, fitted_line
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.serialization import HYPOTHESES, read_hypotheses
 from pipeline.sessions.token_store import open_tokens
-from pipeline.study import ServingFilters, Study
+from pipeline.study import SecondAxis, ServingFilters, Study
 
 _SAMPLE_SESSIONS = 8
 _MIN_CLICKS, _MAX_CLICKS = 4, 13
@@ -42,7 +43,7 @@ class MetricByPreference:
         name: As in ``offline_metrics``.
         cutoff: Its k; None if it has none.
         higher_is_better: Its direction.
-        value_G: One value per measured preference.
+        value_G: One value per measured cell.
         standard_error_G: Their standard errors.
     """
 
@@ -55,19 +56,39 @@ class MetricByPreference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredMetrics:
-    """The offline metrics of all measured preferences."""
+    """The offline metrics of all measured preferences.
+
+    Attributes:
+        interpolator: Of the preferences.
+        preference_ids: Their ids, then those of the other cells of a second axis.
+        preferences: The preference of each of these cells.
+        metrics: Their metrics.
+        axes: The two metrics of the plot, the first axes of the Pareto front.
+    """
 
     interpolator: SimplexInterpolator
     preference_ids: tuple[str, ...]
+    preferences: tuple[tuple[float, ...], ...]
     metrics: tuple[MetricByPreference, ...]
+    axes: tuple[str, str]
 
     @classmethod
-    def of(cls, offline_metrics: pl.DataFrame) -> Self:
-        """The rows of ``offline_metrics`` for the whole test set."""
+    def of(
+        cls,
+        offline_metrics: pl.DataFrame,
+        objectives: Sequence[str],
+        second_axis: SecondAxis | None = None,
+    ) -> Self:
+        """The rows of ``offline_metrics`` for the whole test set, of a model with these losses."""
+        x, y, *_ = front_axes(offline_metrics, objectives)
         rows = offline_metrics.filter(segment=ALL_TARGETS)
         preferences = (
             rows.select("preference_id", "preference").unique("preference_id").sort("preference_id")
         )
+        off_front = second_axis.off_front(preferences["preference_id"]) if second_axis else ()
+        is_neutral = ~preferences["preference_id"].is_in(list(off_front))
+        preferences = pl.concat([preferences.filter(is_neutral), preferences.filter(~is_neutral)])
+        weights = [tuple(one) for one in preferences["preference"].to_list()]
         metrics = [
             MetricByPreference(
                 name=str(name),
@@ -83,10 +104,12 @@ class MeasuredMetrics:
         ]
         return cls(
             interpolator=SimplexInterpolator.of(
-                np.array(preferences["preference"].to_list(), dtype=np.float64)
+                np.array(weights[: len(weights) - len(off_front)], dtype=np.float64)
             ),
             preference_ids=tuple(preferences["preference_id"]),
+            preferences=tuple(weights),
             metrics=tuple(metrics),
+            axes=(x, y),
         )
 
     def metric(self, name: str) -> MetricByPreference | None:
@@ -144,7 +167,7 @@ class ExplorerData:
             objectives=_names(
                 [one.loss for one in study.training.objectives], len(plan.groups[0].preference)
             ),
-            measured=available(lambda: _measured(paths, plan), None),
+            measured=available(lambda: _measured(paths, plan, study.training.losses), None),
             fitted_lines=available(lambda: _fitted_lines(paths, plan), ()),
             level=study.regression.level,
             sample_sessions=available(
@@ -156,8 +179,10 @@ class ExplorerData:
         )
 
 
-def _measured(paths: StudyPaths, plan: TrafficPlan) -> MeasuredMetrics:
-    measured = MeasuredMetrics.of(OFFLINE_METRICS.validate(read_table(paths.require(*_METRICS))))
+def _measured(paths: StudyPaths, plan: TrafficPlan, objectives: Sequence[str]) -> MeasuredMetrics:
+    table = OFFLINE_METRICS.validate(read_table(paths.require(*_METRICS)))
+    known = objectives[: len(plan.groups[0].preference)]
+    measured = MeasuredMetrics.of(table, known, plan.second_axis)
     unknown = [g.name for g in plan.groups if g.preference_id not in measured.preference_ids]
     if unknown or measured.interpolator.preference_GO.shape[1] != len(plan.groups[0].preference):
         msg = (

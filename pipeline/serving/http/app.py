@@ -46,6 +46,9 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
         "description": "An order has a revenue, or lacks it, against serving.orders_have_revenue",
     }
 }
+_LENGTH: dict[int | str, dict[str, Any]] = {
+    409: {"model": Problem, "description": "The experiment varies the length of lists, against k"}
+}
 _REJECTED: dict[int | str, dict[str, Any]] = {status: _ERRORS[status] for status in (401, 403)}
 
 _MESSAGES = {
@@ -100,7 +103,7 @@ def build_app(
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    @app.post("/recommend", response_model=RecommendResponse, responses=_ERRORS)
+    @app.post("/recommend", response_model=RecommendResponse, responses=_ERRORS | _LENGTH)
     async def recommend(request: RecommendRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Recommend a list to a user; the impression is durably logged before the response."""
         return Response(orjson.dumps(await service.recommend(request)), media_type=_JSON)
@@ -118,6 +121,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         return ExperimentView(
             experiment=plan.experiment,
             list_length=plan.list_length,
+            second_axis=plan.second_axis and plan.second_axis.kind.value,
             groups=[GroupView.model_validate(one, from_attributes=True) for one in plan.groups],
             model=snapshot.version,
             rules=snapshot.rules.version,

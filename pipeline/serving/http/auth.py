@@ -4,6 +4,7 @@ import hmac
 import ipaddress
 import socket
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 
 from starlette.exceptions import HTTPException
@@ -43,7 +44,7 @@ class AuthMiddleware:
         """
         self._app = app
         self._expected = None if key is None else f"Bearer {key}".encode()
-        self._names = {"", "localhost", socket.gethostname().lower(), host.lower()}
+        self._names = {None, "", "localhost", socket.gethostname().lower(), host.lower()}
         self._routes = routes
         self._metrics = metrics
 
@@ -53,7 +54,6 @@ class AuthMiddleware:
             await self._app(scope, receive, send)
             return
         route = scope["path"] if scope["path"] in self._routes else "other"
-        headers = dict(scope["headers"])
         started = time.perf_counter()
         status = 500
 
@@ -64,7 +64,7 @@ class AuthMiddleware:
             await send(message)
 
         try:
-            rejected = self._rejection(scope["path"], headers)
+            rejected = self._rejection(scope["path"], scope["headers"])
             await (rejected or self._app)(scope, receive, record_status)
         except HTTPException as error:  # a body that exceeds the limit while it is read
             status = error.status_code
@@ -73,13 +73,13 @@ class AuthMiddleware:
             self._metrics.requests.labels(route, status).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
-    def _rejection(self, path: str, headers: dict[bytes, bytes]) -> JSONResponse | None:
+    def _rejection(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> JSONResponse | None:
         if self._expected is None:
-            name = _host_name(headers.get(b"host", b""))
-            return None if name is None or name in self._names else _FOREIGN_HOST
+            names = {_host_name(value) for name, value in headers if name == b"host"}
+            return None if names <= self._names else _FOREIGN_HOST
         if path in _PUBLIC:
             return None
-        sent = headers.get(b"authorization", b"")
+        sent = dict(headers).get(b"authorization", b"")
         return None if hmac.compare_digest(sent, self._expected) else _UNAUTHORIZED
 
 

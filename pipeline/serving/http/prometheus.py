@@ -19,6 +19,7 @@ class ServerMetrics:
         self.requests = Counter("requests", "Requests.", ["route", "status"], **common)
         self.seconds = Histogram("request_seconds", "Response time.", ["route"], **seconds)
         self.lists = Counter("lists", "Lists by group; empty outside.", ["group"], **common)
+        self.explored_lists = Counter("explored_lists", "Lists drawn at random.", **common)
         self.fallbacks = Counter("fallbacks", "Lists of popular items.", ["reason"], **common)
         self.unknown_items = Counter("unknown_items", "Items not in the catalogue.", **common)
         self.events = Counter("events", "New events.", ["event_type"], **common)

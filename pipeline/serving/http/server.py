@@ -18,18 +18,23 @@ from fastapi import FastAPI
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import USER_ERRORS, StudyError
+from pipeline.core.sections import SERVED_SECTIONS
 from pipeline.experiment.design.plan_checks import check_not_running
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.kafka_sink import open_kafka
 from pipeline.serving.event_log.recovery import named
 from pipeline.serving.http.app import build_app
-from pipeline.serving.http.connections import LimitedProtocol, connection_limit
+from pipeline.serving.http.connections import (
+    LimitedProtocol,
+    connection_limit,
+    limit_kernel_buffers,
+)
 from pipeline.serving.http.log_lines import one_line_logs
 from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.service import Service
 from pipeline.serving.ranking.snapshot import Snapshot, file_fingerprint, load_snapshot
-from pipeline.study import PARAMS_FILE, Study, load_study
+from pipeline.study import Study, load_study
 
 KEY = "PARETOSCOPE_SERVING_KEY"
 """The environment variable that holds the bearer token; unset means no authentication."""
@@ -160,8 +165,8 @@ class StudyWatcher:
         _log_served(snapshot, "after a reload")
 
     def _load(self) -> tuple[Study, Snapshot, tuple[object, ...]]:
-        study = load_study(self._paths.root / PARAMS_FILE)
-        paths = StudyPaths.of(study, self._paths.root)
+        study = load_study(self._paths.params_file, touched=SERVED_SECTIONS)
+        paths = StudyPaths(self._paths.root, study.study.name, self._paths.params)
         fingerprint = file_fingerprint(study, paths)
         snapshot = load_snapshot(study, paths)
         if file_fingerprint(study, paths) != fingerprint:
@@ -199,10 +204,12 @@ class _Server(uvicorn.Server):
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         msg = f"cannot listen on {host} port {port}: {error.strerror or error}; choose another"
         raise StudyError(msg) from error
+    limit_kernel_buffers(listening)
+    return listening
 
 
 def _address(listening: socket.socket) -> str:

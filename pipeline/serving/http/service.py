@@ -11,8 +11,9 @@ import orjson
 from numpy.typing import NDArray
 
 from pipeline.core.errors import LogError
-from pipeline.experiment.design.traffic_plan import Group
-from pipeline.experiment.log.log_files import LogTable
+from pipeline.experiment.design.exploration import Exploration
+from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
+from pipeline.experiment.log.log_files import DRAW_COLUMNS, LogTable
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.impression_ids import ImpressionIds
@@ -23,7 +24,7 @@ from pipeline.serving.ranking.micro_batcher import MicroBatcher
 from pipeline.serving.ranking.rank import RankRequest, popularity_fallback
 from pipeline.serving.ranking.rerank import Candidates
 from pipeline.serving.ranking.snapshot import Snapshot
-from pipeline.study import ServingConfig
+from pipeline.study import AxisKind, ServingConfig
 
 FORMAT = 1
 """The format version of the log's rows; see docs/serving.md."""
@@ -38,6 +39,7 @@ class _List(NamedTuple):
     scores: list[float] | None
     fallback: str | None
     unknown_items: int
+    propensities: list[float] | None = None
 
 
 class RecordedEvents(NamedTuple):
@@ -88,24 +90,29 @@ class Service:
         """A recommendation list; the impression is logged if the user is in the experiment.
 
         Raises:
+            LogError: if the request asks for another length of the list than the experiment.
             OSError: if the log cannot be written.
         """
         snapshot = self.snapshot
         ts = _now() if request.ts is None else request.ts
-        k = request.k or snapshot.plan.list_length
         group = snapshot.plan.group_of(request.user)
-        found = await self._list_for(request, snapshot, group, k=k, ts=ts)
+        k = _list_length(request, snapshot.plan, group)
+        impression = group and self._impression_ids.new()
+        found = await self._list_for(request, snapshot, group, k=k, ts=ts, impression=impression)
         response: dict[str, Any] = {
             "experiment": snapshot.plan.experiment,
             "group": group and group.name,
             "preference": group and group.preference,
+            "level": group and group.level,
             "model": snapshot.version,
             "rules": snapshot.rules.version,
-            "impression": group and self._impression_ids.new(),
+            "impression": impression,
+            "explored": found.propensities is not None,
             "fallback": found.fallback,
             "unknown_items": found.unknown_items,
         }
         self.metrics.lists.labels(group.name if group else "").inc()
+        self.metrics.explored_lists.inc(found.propensities is not None)
         if group is not None:
             row = response | {
                 "format": FORMAT,
@@ -117,8 +124,9 @@ class Service:
                 "items": found.items,
                 "positions": list(range(1, len(found.items) + 1)),
                 "scores": found.scores,
+                **_propensities(found, snapshot.exploration, k),
             }
-            await self._write(LogTable.IMPRESSIONS, response["impression"], row)
+            await self._write(LogTable.IMPRESSIONS, str(impression), row)
         response["items"] = [
             {"item": name, "position": n + 1, "score": found.scores and found.scores[n]}
             for n, name in enumerate(found.items)
@@ -165,8 +173,15 @@ class Service:
         problems = [problem for problem, holds in found.items() if holds]
         return problems + [f"the event log cannot be written: {failure}"] * bool(failure)
 
-    async def _list_for(
-        self, request: RecommendRequest, snapshot: Snapshot, group: Group | None, *, k: int, ts: int
+    async def _list_for(  # noqa: PLR0913 - a request, and what is known of it
+        self,
+        request: RecommendRequest,
+        snapshot: Snapshot,
+        group: Group | None,
+        *,
+        k: int,
+        ts: int,
+        impression: str | None,
     ) -> _List:
         session, unknown_clicks = _item_indices(snapshot, request.session)
         excluded, unknown_excluded = _item_indices(snapshot, request.exclude)
@@ -176,20 +191,29 @@ class Service:
             excluded = np.concatenate([excluded, session])
         ranked, fallback = None, "not in the experiment"
         if group is not None:
+            exploration = snapshot.exploration
+            is_explored = exploration and impression and exploration.explores(impression)
             ranked, fallback = await self._rank(
                 snapshot,
                 RankRequest(
-                    session=session, preference=group.preference, k=k, excluded=excluded, ts=ts
+                    session=session,
+                    preference=group.preference,
+                    level=group.level,
+                    k=k,
+                    excluded=excluded,
+                    ts=ts,
+                    explored_as=impression if is_explored else None,
                 ),
             )
         if ranked is None:
             self.metrics.fallbacks.labels(fallback).inc()
-            items, scores = popularity_fallback(snapshot, excluded, k), None
+            items, scores, propensities = popularity_fallback(snapshot, excluded, k), None, None
         else:
-            items = ranked.items.tolist()
+            items, propensities = ranked.items.tolist(), ranked.propensities
             scores = [round(score, _SCORE_DECIMALS) for score in ranked.scores.tolist()]
         names = [snapshot.recommender.items[item] for item in items]
-        return _List(names, scores, fallback, unknown)
+        known = None if propensities is None else propensities.tolist()
+        return _List(names, scores, fallback, unknown, known)
 
     async def _rank(
         self, snapshot: Snapshot, request: RankRequest
@@ -219,6 +243,31 @@ class Service:
     def _write(self, table: LogTable, impression: str, row: dict[str, Any]) -> asyncio.Future[None]:
         content = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
         return self.event_log.append(LogRow(table, impression, content))
+
+
+def _list_length(request: RecommendRequest, plan: TrafficPlan, group: Group | None) -> int:
+    """The number of items to recommend.
+
+    Raises:
+        LogError: if the request asks for another number than the experiment gives to the group.
+    """
+    length = plan.list_length_of(group)
+    axis = plan.second_axis
+    is_varied = axis is not None and axis.kind is AxisKind.LIST_LENGTH and group is not None
+    if is_varied and request.k not in {None, length}:
+        msg = (
+            f"k is {request.k}, but experiment {plan.experiment} varies the length of lists; leave k "
+            "out of the request"
+        )
+        raise LogError(msg)
+    return request.k or length
+
+
+def _propensities(found: _List, exploration: Exploration | None, k: int) -> dict[str, Any]:
+    """How likely an explored list was; nulls for other lists."""
+    if found.propensities is None or exploration is None:
+        return dict.fromkeys(["propensity", *DRAW_COLUMNS])
+    return exploration.logged(found.propensities, k)
 
 
 def _item_indices(snapshot: Snapshot, names: list[str]) -> tuple[NDArray[np.int64], int]:

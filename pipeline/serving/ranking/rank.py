@@ -1,12 +1,13 @@
 """Ranks a batch of requests of any groups in one forward pass."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.scoring.recommend import best_items, next_scores
 from pipeline.serving.ranking.rerank import Candidates
@@ -24,6 +25,8 @@ class RankRequest:
         k: The length of the list.
         excluded: Items (model indices) that must not be in the list.
         ts: The time of the request, in milliseconds since 1970 UTC.
+        level: The level of the plan's second axis; None for the neutral one.
+        explored_as: The impression of an explored list; None for the model's own.
     """
 
     session: NDArray[np.int64]
@@ -31,15 +34,17 @@ class RankRequest:
     k: int
     excluded: NDArray[np.int64]
     ts: int
+    level: float | None = None
+    explored_as: str | None = None
 
 
 @torch.no_grad()
 def rank(snapshot: Snapshot, requests: Sequence[RankRequest]) -> list[Candidates]:
-    """The list of each request: scores all items, then applies filters and rules.
+    """The list of each request: scores all items, then applies filters, the second axis and rules.
 
-    A list is shorter than ``k`` if filters and rules leave fewer items.
+    Explored lists are drawn from the best items after filters. A list is shorter than ``k`` if filters and rules leave fewer items.
     """
-    rules = snapshot.rules
+    rules, reranker = snapshot.rules, snapshot.recommender.reranker
     preference_BO = torch.tensor([one.preference for one in requests])
     model = snapshot.recommender.model
     scores_BI = next_scores(model, [one.session for one in requests], preference_BO)
@@ -50,16 +55,43 @@ def rank(snapshot: Snapshot, requests: Sequence[RankRequest]) -> list[Candidates
     n_candidates = max(request.k for request in requests)
     if rules.list_rules:
         n_candidates = max(n_candidates, snapshot.candidates)
+    if reranker is not None:
+        n_candidates = max(n_candidates, reranker.axis.candidates)
     values_BK, items_BK = best_items(scores_BI, min(n_candidates, model.n_items))
     lists: list[Candidates] = []
     for row, request in enumerate(requests):
         scores_K = values_BK[row].numpy()
         n = int(np.isfinite(scores_K).sum())  # filtered items have -∞ and are last
         found = Candidates(items_BK[row, :n].numpy(), scores_K[:n])
+        if reranker is not None and request.level is not None and n:
+            items_1N, scores_1N = found.items[None], found.scores[None]
+            order_1N = reranker.rank(items_1N, scores_1N, level=request.level, k=request.k)
+            found = found.take(order_1N[0])
         scores_I = scores_BI[row].numpy()
         context = RerankContext(session=request.session, scores_I=scores_I, k=request.k)
         lists.append(rules.apply(found, context))
+    for row, drawn in _explored_lists(snapshot, requests, scores_BI):
+        lists[row] = drawn
     return lists
+
+
+def _explored_lists(
+    snapshot: Snapshot, requests: Sequence[RankRequest], scores_BI: Tensor
+) -> Iterator[tuple[int, Candidates]]:
+    """The rows with an explored list; only they sort more items than a list has."""
+    exploration = snapshot.exploration
+    rows = [row for row, request in enumerate(requests) if request.explored_as is not None]
+    if exploration is None or not rows:
+        return
+    most = max(exploration.pool(requests[row].k) for row in rows)
+    values_BC, items_BC = best_items(scores_BI[rows], min(most, scores_BI.shape[1]))
+    for row, items_C, values_C in zip(rows, items_BC.numpy(), values_BC.numpy(), strict=True):
+        request = requests[row]
+        scores_C = values_C[: exploration.pool(request.k)]
+        scores_C = scores_C[np.isfinite(scores_C)]
+        drawn = exploration.draw(str(request.explored_as), scores_C, request.k)
+        chosen = Candidates(items_C, values_C).take(drawn.indices)
+        yield row, replace(chosen, propensities=drawn.propensities)
 
 
 def popularity_fallback(snapshot: Snapshot, excluded: NDArray[np.int64], k: int) -> list[int]:

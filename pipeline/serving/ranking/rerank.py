@@ -12,10 +12,14 @@ _SMOOTHING = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Items (model indices) and their ranking scores, best first."""
+    """Items (model indices) and their ranking scores, best first.
+
+    ``propensities`` are those of an explored list, whose order is random: P(item | the items above it).
+    """
 
     items: NDArray[np.int64]
     scores: NDArray[np.float32]
+    propensities: NDArray[np.float64] | None = None
 
     def take(self, indices: NDArray[np.integer]) -> "Candidates":
         """The candidates at these indices, in this order."""

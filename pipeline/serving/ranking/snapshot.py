@@ -11,16 +11,16 @@ from models.network.model import ConditionedSessionModel
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import DataError, LogError
 from pipeline.datasets.item_attributes import read_item_attributes
+from pipeline.experiment.design.exploration import Exploration
 from pipeline.experiment.design.plan_checks import check_same_model
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
+from pipeline.experiment.log.log_files import model_version
 from pipeline.recommender.recommender import Recommender
 from pipeline.serving.explorer.study_tables import FILES as EXPLORER_FILES
 from pipeline.serving.explorer.study_tables import ExplorerData
 from pipeline.serving.ranking.rule_engine import RuleEngine, filter_files
 from pipeline.sessions.catalogue import read_catalogue
-from pipeline.study import PARAMS_FILE, Study
-
-_DIGITS = 12
+from pipeline.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class Snapshot:
         plan: Assigns users to groups.
         rules: Filters and re-ranking rules.
         candidates: The number of items that list rules select from.
+        exploration: Random lists for a share of the requests; None for none.
         popular: Eligible items, most clicked in the training split first.
         explorer_data: The study's tables for the front explorer.
     """
@@ -44,6 +45,7 @@ class Snapshot:
     plan: TrafficPlan
     rules: RuleEngine
     candidates: int
+    exploration: Exploration | None
     popular: tuple[int, ...]
     explorer_data: ExplorerData
 
@@ -59,7 +61,7 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
     checkpoint = paths.require("conditioned_model", WEIGHTS).parent
     plan, model_id = read_plan(paths), checkpoint_fingerprint(checkpoint)
     check_same_model(plan, model_id)
-    recommender = Recommender.load(paths)
+    recommender = Recommender.load(paths).with_axis(plan.second_axis, study, paths)
     model = recommender.model
     _check_model(model, plan, checkpoint)
     # Column-major embeddings make the product of few sessions with many items faster.
@@ -75,10 +77,11 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
     return Snapshot(
         study=study.study.name,
         recommender=recommender,
-        version=model_id[:_DIGITS],
+        version=model_version(model_id),
         plan=plan,
         rules=rules,
         candidates=study.serving.candidates,
+        exploration=Exploration.of(study.serving, plan.salt),
         popular=tuple(by_clicks[rules.eligible_I[by_clicks]].tolist()),
         explorer_data=ExplorerData.load(study, paths, plan=plan, attributes=attributes),
     )
@@ -104,7 +107,7 @@ def _check_model(model: ConditionedSessionModel, plan: TrafficPlan, checkpoint: 
 def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:
     """Identifies the files of a snapshot; changes when one of them changes."""
     files = [
-        paths.root / PARAMS_FILE,
+        paths.params_file,
         paths.artifact("conditioned_model", WEIGHTS),
         paths.artifact("conditioned_model", DESCRIPTION),
         paths.artifact("sessions", "items.parquet"),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from models.errors import ModelError
 from models.scoring import ranking
-from models.scoring.ranking import TieRule, count_above
+from models.scoring.ranking import count_above
+from models.scoring.tie_rule import TieRule
 
 ADVERSARIAL = [-math.inf, -1.0, -1e-30, -0.0, 0.0, 1.0, 1.0 + 2**-23, 3e38, math.inf]
 RULES = {

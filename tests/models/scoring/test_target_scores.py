@@ -14,9 +14,9 @@ from models.network.configuration import Conditioning, ModelConfig, Positions
 from models.network.model import build_model
 from models.preferences import preference_grid
 from models.scoring import target_scores
-from models.scoring.ranking import TieRule
 from models.scoring.recommend import best_items, top_items
 from models.scoring.target_scores import score_targets
+from models.scoring.tie_rule import TieRule
 from models.tokens import SessionTokens
 
 EVEN = torch.tensor([[0.5, 0.5]])
@@ -97,8 +97,12 @@ def test_target_scores_equal_a_session_by_session_twin(config, preference, monke
             click_loss = math.log(sum(map(math.exp, scores))) - scores[target]
             order_loss = -math.log(likely if ordered else 1 - likely)
             rank = rank_by_sorting(scores, target)
-            expected.append((number, target, bool(ordered), rank, click_loss, order_loss))
-    columns = (got.session, got.item, got.ordered, got.rank, got.click_loss, got.order_loss)
+            distortion = math.log(sum(map(math.exp, scores))) - sum(scores) / len(scores)
+            uniformity = math.log(len(scores)) / distortion
+            found = (click_loss, uniformity, order_loss)
+            expected.append((number, target, bool(ordered), rank, *found))
+    losses = (got.click_loss, got.uniformity, got.order_loss)
+    columns = (got.session, got.item, got.ordered, got.rank, *losses)
     rows = sorted(zip(*(column.tolist() for column in columns), strict=True))
     assert [row[:4] for row in rows] == [row[:4] for row in sorted(expected)]
     np.testing.assert_allclose(

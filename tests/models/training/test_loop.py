@@ -17,13 +17,14 @@ from models.network.model import ConditionedSessionModel, build_model
 from models.objectives.configuration import ClickLoss, Objective
 from models.objectives.negatives import CandidateSampler, Negatives
 from models.objectives.objectives import Objectives
-from models.preferences import PreferenceSampling, preference_grid
+from models.preferences import preference_grid
 from models.scoring.recommend import top_items
 from models.scoring.target_scores import score_targets
 from models.tokens import SessionTokens
 from models.training.configuration import (
     HypervolumeOf,
     Precision,
+    PreferenceSampling,
     Regulariser,
     Scalarisation,
     TrainingConfig,

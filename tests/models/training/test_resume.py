@@ -23,13 +23,12 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from models.fronts import FrontQuality
 from models.network.configuration import Activation, Conditioning, ModelConfig, Positions
 from models.network.model import ConditionedSessionModel
-from models.objectives.configuration import ClickLoss, Objective
-from models.objectives.negatives import Negatives
-from models.preferences import PreferenceSampling
+from models.objectives.configuration import ClickLoss, Negatives, Objective
 from models.tokens import SessionTokens
 from models.training.configuration import (
     HypervolumeOf,
     Precision,
+    PreferenceSampling,
     Regulariser,
     Scalarisation,
     TrainingConfig,

@@ -16,9 +16,17 @@ from pipeline.artifacts.reference import (
 )
 from pipeline.artifacts.storage import StudyPaths, md5, read_json, write_json
 from pipeline.core.errors import MissingArtifact
+from pipeline.study import parse_study
 
 RAW = "data/raw/log.jsonl"
 STUDY = "data/studies/shop"
+SHOP = parse_study(
+    {
+        "study": {"name": "shop"},
+        "dataset": {"format": "otto", "path": RAW},
+        "experiment": {"source": "held-out-replay"},
+    }
+)
 METRICS, FRONT, KPIS, ESTIMATES = MODEL_FILES
 
 
@@ -83,7 +91,7 @@ def paths(tmp_path):
     (tmp_path / RAW).parent.mkdir(parents=True)
     (tmp_path / RAW).write_bytes(b"one session\n")
     write_study(found)
-    update_reference(found)
+    update_reference(SHOP, found)
     git(tmp_path, "init", "--quiet")
     pin(tmp_path, RAW, *(f"{STUDY}/{file}" for file in (*DATA_FILES, *MODEL_FILES)))
     return found
@@ -98,7 +106,7 @@ def change(paths, file, column, factor, *, row=0):
 
 
 def test_identical_files_pass(paths):
-    found = verify(paths, RAW)
+    found = verify(SHOP, paths)
 
     assert found.passed
     assert found.identical == (RAW, *(f"{STUDY}/{file}" for file in (*DATA_FILES, *MODEL_FILES)))
@@ -109,7 +117,7 @@ def test_identical_files_pass(paths):
 def test_different_data_fails(paths, name):
     (paths.root / name).write_bytes(b"other\n")
 
-    found = verify(paths, RAW)
+    found = verify(SHOP, paths)
 
     assert not found.passed
     assert (found.different, found.within_tolerance, found.out_of_tolerance) == ((name,), (), ())
@@ -132,7 +140,7 @@ def test_model_outputs_pass_within_their_tolerance(paths, file, column, message)
     for percent in (-30, -11, -9, 5, 9, 11, 30):
         copyfile(paths.root / "original", original)
         change(paths, file, column, 1 + percent / 100)
-        verdicts[percent] = verify(paths, RAW)
+        verdicts[percent] = verify(SHOP, paths)
 
     for percent, found in verdicts.items():
         assert found.passed == (abs(percent) < 10)
@@ -144,7 +152,7 @@ def test_model_outputs_pass_within_their_tolerance(paths, file, column, message)
 def test_order_density_of_the_front_is_compared(paths):
     change(paths, FRONT, "order_density", 1.3, row=1)
 
-    (line,) = verify(paths, RAW).out_of_tolerance
+    (line,) = verify(SHOP, paths).out_of_tolerance
 
     assert line.startswith("p01: order_density 0.078")
 
@@ -152,7 +160,7 @@ def test_order_density_of_the_front_is_compared(paths):
 def test_losses_are_not_compared(paths):
     change(paths, METRICS, "value", 2, row=4)
 
-    assert verify(paths, RAW).within_tolerance == (f"{STUDY}/{METRICS}",)
+    assert verify(SHOP, paths).within_tolerance == (f"{STUDY}/{METRICS}",)
 
 
 @pytest.mark.parametrize("reference", [0.0, None], ids=["zero", "undefined"])
@@ -162,7 +170,7 @@ def test_a_value_whose_reference_is_zero_or_undefined_is_out_of_tolerance(paths,
     values = [0.2 if n == row else value for n, value in enumerate(table["value"])]
     table.with_columns(value=pl.Series(values)).write_parquet(paths.folder / METRICS)
 
-    (line,) = verify(paths, RAW).out_of_tolerance
+    (line,) = verify(SHOP, paths).out_of_tolerance
 
     assert (
         line
@@ -188,7 +196,7 @@ def test_a_row_in_only_one_of_the_tables_is_out_of_tolerance(paths, ours, missin
 
     ours(table).write_parquet(paths.folder / METRICS)
 
-    assert verify(paths, RAW).out_of_tolerance == (missing,)
+    assert verify(SHOP, paths).out_of_tolerance == (missing,)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +224,7 @@ def test_a_row_in_only_one_of_the_tables_is_out_of_tolerance(paths, ours, missin
 def test_slopes_are_compared_by_whether_their_intervals_overlap(paths, estimates, messages):
     write_json(paths.folder / ESTIMATES, estimates)
 
-    found = verify(paths, RAW)
+    found = verify(SHOP, paths)
 
     assert found.out_of_tolerance == messages
     assert found.passed == (not messages)
@@ -228,47 +236,49 @@ def test_only_the_committed_lock_counts(paths):
     lock.write_text(lock.read_text("utf-8").replace(md5(paths.root / RAW), "0" * 32), "utf-8")
     git(paths.root, "add", "dvc.lock")
 
-    assert verify(paths, RAW).different == (f"{STUDY}/{DATA_FILES[0]}",)
+    assert verify(SHOP, paths).different == (f"{STUDY}/{DATA_FILES[0]}",)
 
 
 def test_a_missing_output_is_named_with_the_command_that_creates_it(paths):
     (paths.folder / METRICS).unlink()
 
-    with pytest.raises(MissingArtifact, match=r"offline_metrics\.parquet is missing.* make study"):
-        verify(paths, RAW)
+    with pytest.raises(
+        MissingArtifact, match=r"offline_metrics\.parquet is missing.* paretoscope study"
+    ):
+        verify(SHOP, paths)
 
 
 def test_a_committed_lock_is_required(paths):
     git(paths.root, "rm", "--quiet", "--cached", "dvc.lock")
     git(paths.root, "commit", "--quiet", "--message", "no pins")
 
-    with pytest.raises(MissingArtifact, match=r"no committed dvc\.lock .* in a clone"):
-        verify(paths, RAW)
+    with pytest.raises(MissingArtifact, match=r"no committed dvc\.lock .* git init"):
+        verify(SHOP, paths)
 
 
 def test_an_unpinned_file_is_named_with_the_command_that_pins_it(paths):
     pin(paths.root, RAW)
 
     with pytest.raises(MissingArtifact, match=r"sessions\.parquet is not pinned .* 'dvc repro'"):
-        verify(paths, RAW)
+        verify(SHOP, paths)
 
 
 def test_a_table_that_differs_requires_a_reference(paths):
     (reference_folder(paths) / "group_kpis.parquet").unlink()
-    assert verify(paths, RAW).passed  # identical to the pin: no comparison needed
+    assert verify(SHOP, paths).passed  # identical to the pin: no comparison needed
 
     change(paths, KPIS, "rate", 1.01)
 
     with pytest.raises(
-        MissingArtifact, match=r"group_kpis\.parquet is missing: .*make update-reference"
+        MissingArtifact, match=r"group_kpis\.parquet is missing: .*paretoscope update-reference"
     ):
-        verify(paths, RAW)
+        verify(SHOP, paths)
 
 
 def test_update_reference_copies_the_model_outputs(paths):
     write_json(paths.folder / ESTIMATES, [estimate("H1", 2, 3)])
 
-    folder = update_reference(paths)
+    folder = update_reference(SHOP, paths)
 
     assert folder == paths.root / "data/reference/shop"
     assert {file.name: md5(file) for file in folder.iterdir()} == {
@@ -281,7 +291,7 @@ def test_update_reference_requires_a_finished_study(paths):
     (paths.folder / KPIS).unlink()
 
     with pytest.raises(MissingArtifact, match="dagster asset materialize --select group_kpis"):
-        update_reference(paths)
+        update_reference(SHOP, paths)
 
 
 def test_a_collapsed_front_fails_although_every_point_is_within_tolerance(paths):
@@ -289,7 +299,7 @@ def test_a_collapsed_front_fails_although_every_point_is_within_tolerance(paths)
     flat = before.with_columns(recall=pl.Series([0.43, 0.46]))
     flat.write_parquet(paths.folder / FRONT)
 
-    found = verify(paths, RAW)
+    found = verify(SHOP, paths)
 
     # 0.46 / 0.43 - 1 = 7.0%, reference 0.50 / 0.40 - 1 = 25%
     assert found.out_of_tolerance == ("the front spans 7.0% in recall, reference 25.0%",)

@@ -12,16 +12,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.artifacts.project_root import find_project_root
+from pipeline.artifacts.raw_data import dataset_path, pinned_md5, require_dataset
 from pipeline.artifacts.storage import (
     StudyPaths,
     atomic_file,
     atomic_folder,
-    dataset_path,
-    find_project_root,
     md5,
-    pinned_md5,
     read_json,
-    require_dataset,
     write_json,
 )
 from pipeline.core.errors import DataError, MissingArtifact, StorageError
@@ -60,6 +58,13 @@ def _raw(root, content=b"one\n"):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def _cache(folder, digest):
+    """Bytes with this md5 in DVC's cache."""
+    file = folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    file.parent.mkdir(parents=True)
+    file.touch()
 
 
 def _lock(root, *outs):
@@ -243,6 +248,7 @@ def test_require_dataset_returns_the_md5(study, tmp_path, pin):
 def test_missing_data_is_named_with_the_fix(study, tmp_path, pin, fix):
     if pin:
         _lock(tmp_path, (RAW, pin))
+        _cache(tmp_path, pin)
 
     with pytest.raises(MissingArtifact) as caught:
         require_dataset(study, tmp_path)
@@ -259,6 +265,7 @@ def test_generated_data_is_restored_by_its_stage(study, tmp_path, output, comman
     stages = f"stages: {{raw_events: {{cmd: x, outs: [{output}]}}}}"
     (tmp_path / "dvc.yaml").write_text(stages, encoding="utf-8")
     _lock(tmp_path, (RAW, _digest(b"one\n")))
+    _cache(tmp_path, _digest(b"one\n"))
 
     with pytest.raises(MissingArtifact) as missing:
         require_dataset(study, tmp_path)
@@ -270,9 +277,26 @@ def test_generated_data_is_restored_by_its_stage(study, tmp_path, output, comman
     assert f"restore it with '{command}'" in str(different.value)
 
 
+def test_data_that_is_not_in_the_cache_is_pulled_or_restored_by_hand(study, tmp_path):
+    _lock(tmp_path, (RAW, "1" * 32))
+
+    def command():
+        with pytest.raises(MissingArtifact) as caught:
+            require_dataset(study, tmp_path)
+        return caught.value.command
+
+    nowhere = command()
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    remote = store\n", "utf-8")
+
+    assert nowhere is None
+    assert command() == f"dvc pull {RAW}"
+
+
 def test_data_that_differs_from_its_pin_is_rejected_with_both_md5s(study, tmp_path):
     _raw(tmp_path, b"two\n")
     _lock(tmp_path, (RAW, _digest(b"one\n")))
+    _cache(tmp_path, _digest(b"one\n"))
 
     with pytest.raises(DataError) as caught:
         require_dataset(study, tmp_path)

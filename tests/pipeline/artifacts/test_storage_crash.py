@@ -8,11 +8,18 @@ from itertools import count, pairwise
 import numpy as np
 import pytest
 
-from pipeline.artifacts.storage import StudyPaths, atomic_file, atomic_folder, restore_interrupted
+from pipeline.artifacts.storage import (
+    StudyPaths,
+    atomic_file,
+    atomic_folder,
+    remove_leftovers,
+    restore_interrupted,
+)
 
 KILLS = 20
 FILES = 12
 WORDS = 20_000
+VERSIONS = 50
 FORK = multiprocessing.get_context("fork")
 
 
@@ -71,7 +78,7 @@ def test_a_killed_writer_leaves_a_complete_file(tmp_path):
         found = target.read_bytes()
         versions.append(int(found[:8]))
         assert found == _content(versions[-1])
-        torn += (target.parent / ".model.bin.new").exists()
+        torn += any(target.parent.glob(".model.bin.*.new"))
 
     # until a kill happened while writing
     assert all(later > earlier for earlier, later in pairwise(versions))
@@ -85,7 +92,7 @@ def test_a_killed_writer_leaves_a_complete_folder(tmp_path):
 
     while len(versions) <= KILLS or not torn:
         _kill_while_writing(_write_folders_forever, target, versions[-1] + 1, rng)
-        torn += (tmp_path / ".sessions.new").exists()
+        torn += any(tmp_path.glob(".sessions.*.new"))
         restore_interrupted(target)
         versions.append(_version(target))
 
@@ -96,19 +103,27 @@ def test_a_killed_writer_leaves_a_complete_folder(tmp_path):
     ("folders", "found"),
     [
         ({"": 1}, 1),
-        ({"": 1, "new": 2}, 1),
-        ({"old": 1, "new": 2}, 1),
-        ({"": 2, "old": 1}, 2),
+        ({"": 1, ".sessions.killed.new/sessions": 2}, 1),
+        ({".sessions.killed.new/sessions.old": 1, ".sessions.killed.new/sessions": 2}, 1),
+        ({"": 2, ".sessions.killed.new/sessions.old": 1}, 2),
+        ({"": 2, ".sessions.killed.new/sessions.old": None}, 2),
     ],
-    ids=["idle", "writing", "between-the-renames", "before-the-old-one-is-deleted"],
+    ids=[
+        "idle",
+        "writing",
+        "between-the-renames",
+        "before-the-old-one-is-deleted",
+        "while-the-old-one-is-deleted",
+    ],
 )
 def test_readers_and_writers_recover_from_every_state_a_crash_leaves(tmp_path, folders, found):
     paths = StudyPaths(root=tmp_path, name="shop")
     target = paths.artifact("sessions")
-    for suffix, version in folders.items():
-        folder = target.with_name(f".sessions.{suffix}") if suffix else target
+    for name, version in folders.items():
+        folder = paths.folder / (name or "sessions")
         folder.mkdir(parents=True)
-        _fill(folder, version)
+        if version is not None:
+            _fill(folder, version)
 
     assert _version(paths.require("sessions")) == found
     with atomic_folder(target) as fresh:
@@ -117,16 +132,50 @@ def test_readers_and_writers_recover_from_every_state_a_crash_leaves(tmp_path, f
     assert [path.name for path in paths.folder.iterdir()] == ["sessions"]
 
 
-def test_a_partly_deleted_old_folder_is_not_restored(tmp_path):
-    target = tmp_path / "sessions"
-    target.mkdir()
-    _fill(target, 2)
-    (tmp_path / ".sessions.old").mkdir()  # a crash while its files were being deleted
+def _publish_versions(target, first, step, barrier):
+    barrier.wait()
+    for version in range(first, first + step * VERSIONS, step):
+        with atomic_folder(target) as fresh:
+            _fill(fresh, version)
+        restore_interrupted(target)  # as a reader does
 
-    restore_interrupted(target)
 
-    assert _version(target) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["sessions"]
+def test_two_processes_that_publish_the_same_folder_leave_the_whole_of_one(tmp_path):
+    target, barrier = tmp_path / "findings", FORK.Barrier(2)
+    both = [
+        FORK.Process(target=_publish_versions, args=(target, first, 2, barrier)) for first in (0, 1)
+    ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+
+    assert [process.exitcode for process in both] == [0, 0]
+    assert _version(target) in {2 * VERSIONS - 2, 2 * VERSIONS - 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["findings"]
+
+
+def _write_and_wait(target, writing, finish):
+    with atomic_file(target) as fresh:
+        fresh.write_text("half")
+        writing.set()
+        finish.wait()
+        fresh.write_text("whole")
+
+
+def test_unfinished_work_of_a_running_process_is_no_leftover(tmp_path):
+    target, writing, finish = tmp_path / "model.bin", FORK.Event(), FORK.Event()
+    process = FORK.Process(target=_write_and_wait, args=(target, writing, finish))
+    process.start()
+    assert writing.wait(30)
+    (tmp_path / ".model.bin.killed.new").mkdir()
+
+    remove_leftovers(tmp_path)
+
+    assert len(list(tmp_path.glob(".model.bin.*"))) == 1
+    finish.set()
+    process.join()
+    assert target.read_text() == "whole"
 
 
 def _fail_with(error, writing, *parts):

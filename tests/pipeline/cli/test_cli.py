@@ -133,7 +133,7 @@ def test_verify_requires_pins_in_git(capsys):
 
     out, err = capsys.readouterr()
     assert (status, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith("paretoscope verify: git has no committed dvc.lock")
+    assert err.startswith("paretoscope verify: there is no committed dvc.lock")
 
 
 @pytest.mark.usefixtures("finished")
@@ -207,7 +207,7 @@ def test_outside_a_project_every_command_fails_with_one_line(
 def test_messages_are_printed_without_markup(project, project_root, capsys, text):
     write_params(project, project_root, {"experiment": {"source": text}})
 
-    status = main(["report"])
+    status = main(["ingest"])
 
     assert status == 1
     assert f"experiment.source = '{text}'" in capsys.readouterr().err
@@ -309,23 +309,25 @@ def test_verify_and_update_reference_as_json(finished, capsys):
 
 
 @pytest.fixture
-def reported(project):
+def reported(project, capsys):
     """A project with a report."""
-    folder = project / STUDY / "report"
-    folder.mkdir(parents=True)
-    for name in ("index.html", "report.md"):
-        (folder / name).write_text("page", encoding="utf-8")
-    write_json(folder / "report.json", {"summary": ["H1 is confirmed."]})
-    return folder
+    counts = project / "counts.csv"
+    rows = ("group,impressions,clicks,recall", "a,1000,100,0.1", "b,1000,120,0.2")
+    counts.write_text("\n".join(rows), encoding="utf-8")
+    assert main(["fit", str(counts), "--report", str(project / STUDY / "report")]) == 0
+    capsys.readouterr()
+    return project / STUDY / "report"
 
 
 @pytest.mark.usefixtures("reported")
 def test_report_as_json_contains_paths_and_summary(capsys):
-    assert as_json(capsys, "report") == {
+    found = as_json(capsys, "report")
+
+    assert found.pop("summary")
+    assert found == {
         "page": f"{STUDY}/report/index.html",
         "markdown": f"{STUDY}/report/report.md",
         "data": f"{STUDY}/report/report.json",
-        "summary": ["H1 is confirmed."],
     }
 
 
@@ -357,3 +359,22 @@ def test_ctrl_c_exits_with_130(monkeypatch):
     monkeypatch.setattr("webbrowser.open", interrupted)
 
     assert main(["report", "--open"]) == 130
+
+
+@pytest.mark.parametrize("text", ["0.05", "0.05,0.25,1", "0,0.25", "2,0.25", "0.05,0", "a,b"])
+def test_an_impossible_exploration_is_one_line(text, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", "--explore", text])
+
+    assert stopped.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"'{text}' is not SHARE,TEMPERATURE; such as 0.05,0.25" in last
+
+
+def test_an_exploration_is_asked_for_under_the_rules_of_the_study(project, project_root, capsys):
+    diversity = {"rule": "diversity", "method": "mmr", "strength": 0.3}
+    write_params(project, project_root, {"serving": {"rules": [diversity]}})
+
+    assert main(["plan", "--explore", "0.05,0.25"]) == 1
+
+    assert "serving.exploration and serving.rules = ['diversity']" in capsys.readouterr().err

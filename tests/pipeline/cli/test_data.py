@@ -36,12 +36,12 @@ def test_data_that_would_be_refused_is_shown_and_fails(project, capsys):
     assert main(["validate-data"]) == 1
 
     shown = capsys.readouterr()
-    assert "4 usable events of 1 sessions and 4 items in 1 files; 2 rows rejected" in shown.out
+    assert "4 usable events of 1 session and 4 items in 1 file; 2 rows rejected" in shown.out
     assert "ts (column t): 2025-09-01T00:00:00.000Z, 2025-09-01T00:00:00.001Z" in shown.out
-    assert "1 rows rejected: a field is missing (i); first in log.csv line 6: 'b,5,,click'" in (
+    assert "1 row rejected: a field is missing (i); first in log.csv line 6: 'b,5,,click'" in (
         shown.out
     )
-    assert "1 rows rejected: a field has the wrong type (t); first in log.csv line 7" in shown.out
+    assert "1 row rejected: a field has the wrong type (t); first in log.csv line 7" in shown.out
     assert "2 of 6 rows are rejected" in shown.err
     assert sorted(file.name for file in folder.iterdir()) == ["log.csv", "params.yaml"]
 

@@ -48,9 +48,9 @@ def test_only_new_files_are_read(project, capsys):
 
     assert (first, second, third) == (0, 0, 0)
     assert capsys.readouterr().out.splitlines() == [
-        "2 impressions in the database; 1 of 1 files were new or changed",
-        "3 impressions in the database; 1 of 2 files were new or changed",
-        "3 impressions in the database; 0 of 2 files were new or changed",
+        "2 impressions in the database; 1 of 1 file new or changed",
+        "3 impressions in the database; 1 of 2 files new or changed",
+        "3 impressions in the database; 0 of 2 files new or changed",
     ]
 
 

@@ -307,7 +307,7 @@ def test_a_file_that_is_not_a_report_is_rejected(four, tmp_path, capsys, content
         ({"slope": float("inf")}, "hypotheses.0.slope"),
         ({"verdict": "splendid"}, "hypotheses.0.verdict"),
         ({"cluster_robust": {"standard_error": 0.0}}, "hypotheses.0.cluster_robust.standard_error"),
-        ({"metric_covariance": [[1.0]]}, "metric_covariance has 1 rows; expected 4 rows of 4"),
+        ({"metric_covariance": [[1.0]]}, "metric_covariance has 1 row; expected 4 rows of 4"),
     ],
 )
 def test_an_invalid_hypothesis_is_rejected(study, four, capsys, changes, message):
@@ -407,3 +407,30 @@ def test_count_metrics_are_pooled_on_the_log_scale_without_odds(study, capsys):
     assert found["total_covariance"]["slope"]["slope"] == pytest.approx(0.95, abs=0.002)
     assert main(["meta-analysis", *paths, "--gain", "0.05"]) == 0
     assert "odds" not in capsys.readouterr().out
+
+
+def test_studies_are_past_tests_whose_groups_are_variants(four, capsys, tmp_path):
+    folder = tmp_path / "page"
+
+    assert main(["meta-analysis", *four, "--report", str(folder)]) == 0
+
+    assert "Launching by recall would have chosen the right variant in" in capsys.readouterr().out
+    found = json.loads((folder / "past_tests.json").read_text())
+    (proxy,) = found["proxies"]
+    assert (proxy["metric"], proxy["kpi"], proxy["tests"], proxy["contrasts"]) == (
+        "recall",
+        "ctr",
+        4,
+        12,
+    )
+    point = proxy["points"][0]
+    row = json.loads(Path(four[0]).read_text(encoding="utf-8"))["hypotheses"][0]
+    first, second = row["points"][:2]
+    assert (point["test"], point["variant"]) == (four[0], second["group"])
+    assert point["delta"] == pytest.approx(np.log(RECALL[1] / RECALL[0]))
+    # independent errors of 1e-6 of each group, and 1e-6 that all share, which cancels
+    shares = 1e-6 / RECALL[0] ** 2 + 1e-6 / RECALL[1] ** 2
+    assert point["delta_standard_error"] == pytest.approx(shares**0.5, rel=0.05)
+    assert point["lift"] == pytest.approx(np.log(second["rate"] / first["rate"]), abs=1e-4)
+    variance = sum((one["standard_error"] / one["rate"]) ** 2 for one in (first, second))
+    assert point["lift_standard_error"] == pytest.approx(variance**0.5, rel=1e-3)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from pipeline.core import contracts
+from pipeline.core import contracts, front_contract
 from pipeline.core.column_docs import column_descriptions
 from pipeline.core.frame_contract import Contract
 from pipeline.experiment.kpis import contracts as experiment
 
 CONTRACTS = [
     value
-    for module in (contracts, experiment)
+    for module in (contracts, front_contract, experiment)
     for value in vars(module).values()
     if isinstance(value, Contract)
 ]

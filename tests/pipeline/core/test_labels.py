@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.core.contracts import Kpi
-from pipeline.core.labels import KPI_LABELS, metric_label
+from pipeline.core.labels import KPI_LABELS, counted, metric_label
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,10 @@ def test_an_unknown_cutoff_is_omitted_and_a_custom_metric_keeps_its_name(metric,
 
 def test_every_kpi_has_a_label():
     assert set(KPI_LABELS) == {kpi.value for kpi in Kpi}
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(0, "0 files"), (1, "1 file"), (2, "2 files"), (1234, "1,234 files")]
+)
+def test_a_number_has_its_noun(number, expected):
+    assert counted(number, "file") == expected

@@ -85,7 +85,7 @@ def test_parquet_is_read_whatever_its_suffix(tmp_path):
         ("group,n\na\n", "t.csv", r"row 1 \(a\) has 1 fields, the header has 2"),
         ("group,n,n\na,1,2\n", "t.csv", "the column n occurs 2 times"),
         ("group,n\na,\xe9\n".encode("latin-1"), "t.csv", "is not UTF-8: .* save it as CSV UTF-8"),
-        ("group,n\na,1\n".encode("utf-16-le"), "t.csv", "contains zero bytes"),
+        ("group,n\na,1\n".encode("utf-16-le"), "t.csv", "it is UTF-16 text; save it as UTF-8"),
         (b"PK\x03\x04", "t.xlsx", "is a spreadsheet; save the sheet as CSV"),
         (b"PAR1 broken", "t.parquet", "is not valid parquet"),
         ("[1, 2]", "t.json", "expected an array of objects"),

@@ -99,9 +99,9 @@ def test_the_refusal_names_every_fault_with_its_count_and_first_place():
 
     # 3 times out of range, 3 duplicates and 1 unreadable; an event type that is not used is not a defect
     assert str(caught.value) == (
-        "data: 7 of 14 rows are rejected (duplicate of another event: 3, first in log; "
-        "time outside 2000-01-01 to 2100-01-01: 3, first in log line 1; "
-        "not a row of this format: 1, first in log line 3); at most 5.0% are accepted. "
+        "data: 7 of 14 rows are rejected (duplicate of another event: 3, first in log: '?'; "
+        "time outside 2000-01-01 to 2100-01-01: 3, first in log line 1: '?'; "
+        "not a row of this format: 1, first in log line 3: '?'); at most 5.0% are accepted. "
         "Fix the data, correct dataset.format, or raise sessions.max_rejected_share"
     )
 
@@ -117,9 +117,9 @@ def test_rows_left_out_on_purpose_do_not_count_against_the_data():
 @pytest.mark.parametrize(
     ("reasons", "words"),
     [
-        ([], r"no usable event \(no rows at all\); is dataset.format right\?"),
-        ([JUNK], r"no usable event \(not a row of this format: 1, first in log line 1\)"),
-        ([Reason.UNUSED_EVENT_TYPE], r"no usable event \(no rows at all\)"),
+        ([], r"no usable event \(no rows at all\)\. Check dataset\.format"),
+        ([JUNK], r"no usable event \(not a row of this format: 1, first in log line 1: '\?'\)"),
+        ([Reason.UNUSED_EVENT_TYPE], r"\(1 row, all of event types that are not used\)"),
     ],
     ids=["nothing", "junk", "only-other-event_types"],
 )

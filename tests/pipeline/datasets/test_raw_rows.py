@@ -110,14 +110,24 @@ BAD = {
         "1,5,,follow",
     ),
     "missing-before-time": ((None, 5, 2, "view"), Reason.MISSING_FIELD, "session", ",5,2,view"),
-    "missing-before-unknown": ((1, None, 2, "hover"), Reason.MISSING_FIELD, "ts", "1,,2,hover"),
+    "unknown-before-missing": (
+        (1, 5, None, "hover"),
+        Reason.UNKNOWN_EVENT_TYPE,
+        "event_type",
+        "1,5,,hover",
+    ),
     "other-event_type-before-time": (
         (1, 5, 2, "remove"),
         Reason.UNUSED_EVENT_TYPE,
         "event_type",
         "1,5,2,remove",
     ),
-    "time-before-unknown": ((1, 5, 2, "hover"), Reason.TIME_OUT_OF_RANGE, "ts", "1,5,2,hover"),
+    "unknown-before-time": (
+        (1, 5, 2, "hover"),
+        Reason.UNKNOWN_EVENT_TYPE,
+        "event_type",
+        "1,5,2,hover",
+    ),
 }
 
 
@@ -225,11 +235,13 @@ def _reason(session, ts, item, event_type):
     """The verdict as it is defined, for one row."""
     if event_type in ("follow", "remove"):
         return Reason.UNUSED_EVENT_TYPE
+    if event_type not in (*EVENT_TYPES, None, ""):
+        return Reason.UNKNOWN_EVENT_TYPE
     if None in (session, ts, item, event_type) or event_type == "":
         return Reason.MISSING_FIELD
     if not FIRST <= ts < BEHIND_LAST:
         return Reason.TIME_OUT_OF_RANGE
-    return None if event_type in EVENT_TYPES else Reason.UNKNOWN_EVENT_TYPE
+    return None
 
 
 @given(data=st.lists(ROW, max_size=8))

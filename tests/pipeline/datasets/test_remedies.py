@@ -27,7 +27,7 @@ def line(session=1, aid=2, ts=T * 1000, event_type="clicks"):
         (line(aid="x-1"), "wrong type (aid): 1", "set dataset.format: generic"),
         (line(aid=1965.0), "wrong type (aid): 1", "dataset.format = otto has integer ids"),
         (line(ts="2025-09-01"), "wrong type (ts): 1", "times in another unit"),
-        (line(event_type="view"), "unknown event type (type): 1", "is dataset.format right?"),
+        (line(event_type="view"), "unknown event type (type): 1", "Check dataset.format"),
         (line().replace('"events"', '"e"'), "missing (session, events): 1", "dataset.format"),
     ],
     ids=str,

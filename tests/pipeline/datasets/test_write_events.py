@@ -231,6 +231,7 @@ def test_the_summary_is_returned_and_written(tmp_path):
         "first_ts": TS,
         "last_ts": TS,
         "files": {"0.csv": 2},
+        "has_times": True,
         "rejected": 2,
         "rejected_by_reason": {Reason.DUPLICATE: 1, Reason.UNUSED_EVENT_TYPE: 1},
     }
@@ -252,8 +253,8 @@ GOOD = otto_lines((1, *((n, n) for n in range(19))))
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", r"has no usable event \(no rows at all\); is dataset.format right\?"),
-        ("\n\n", r"has no usable event \(no rows at all\); is dataset.format right\?"),
+        ("", r"has no usable event \(no rows at all\)\. Check dataset\.format"),
+        ("\n\n", r"has no usable event \(no rows at all\)\. Check dataset\.format"),
         (GOOD + "?\n?\n", r"2 of 21 rows are rejected \(not a row of this format: 2, first in log"),
         ("?\n" * 10_000 + GOOD, r"10000 of the first 10019 rows are rejected"),
         (otto_lines((1, (5, -TS), (5, 0))), r"1 of 2 rows are rejected \(time outside"),

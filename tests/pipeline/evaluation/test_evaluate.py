@@ -78,6 +78,7 @@ def test_values_and_errors_are_those_of_a_study():
         ordered=rng.random(200) < 0.3,
         rank=rng.integers(1, 60, 200),
         click_loss=rng.random(200),
+        uniformity=rng.random(200),
         order_loss=rng.random(200),
     )
     clicks_I = np.arange(9) * 3

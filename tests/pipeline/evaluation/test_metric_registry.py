@@ -26,6 +26,7 @@ def targets(ranks, k=20, items=None):
         ordered=np.zeros(n, dtype=np.bool_),
         rank=np.array(ranks),
         click_loss=np.zeros(n),
+        uniformity=np.ones(n),
         order_loss=np.zeros(n),
     )
     return Targets.from_scores(scores, k, np.zeros(2, dtype=np.bool_), np.array(["cheap", "dear"]))

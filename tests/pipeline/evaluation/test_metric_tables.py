@@ -14,13 +14,14 @@ from polars.testing import assert_frame_equal
 
 from models.network.configuration import ModelConfig
 from models.network.model import build_model
-from models.scoring.ranking import TieRule
+from models.scoring.tie_rule import TieRule
 from models.tokens import SessionTokens
 from pipeline.core.contracts import ITEM_ATTRIBUTES, Metric, Segmentation
 from pipeline.evaluation.metric_tables import compute_metric_tables
 from pipeline.evaluation.scoring import score_preferences
 from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.study import EvaluationConfig
+from pipeline.study.evaluation import is_of_orders
 
 # targets: 0, 0 and 1 (ordered) of the first session, 1 of the second
 TOKENS = SessionTokens.from_lists([[(2, 0), (0, 0), (0, 0), (1, 1)], [(2, 1), (1, 0)]])
@@ -59,14 +60,21 @@ def items_of(n, **attributes):
     return pl.DataFrame(nothing | names | attributes, schema=ITEM_ATTRIBUTES.schema)
 
 
-def evaluate(model, tokens=TOKENS, section=SECTION, seed=0, **attributes):
+def evaluate(
+    model, tokens=TOKENS, section=SECTION, seed=0, losses=("click", "order"), **attributes
+):
     """Items have 1, 2, 3 … clicks in train; every session begins at midnight, a click an hour."""
     place = np.concatenate([np.arange(length) for length in tokens.lengths])
     items = items_of(model.n_items, **attributes)
     test = HeldOutSessions(tokens, place * DAY // 24, np.arange(model.n_items) + 1, items)
     scores = score_preferences(model, test, section)
     return compute_metric_tables(
-        scores, test, model.item_embedding.weight.detach().numpy(), section, seed=seed
+        scores,
+        test,
+        model.item_embedding.weight.detach().numpy(),
+        section,
+        objectives=losses,
+        seed=seed,
     )
 
 
@@ -79,7 +87,8 @@ def values_of(table, metric, segment="all"):
 def test_every_preference_of_the_grid_has_every_metric(planted_model):
     table = evaluate(planted_model).metrics
 
-    known = [metric.value for metric in Metric if not metric.needs_attributes]
+    untrained = {Metric.SCORE_UNIFORMITY}  # without the distortion loss
+    known = [m.value for m in Metric if not m.needs_attributes and m not in untrained]
     keys = [(number, metric) for number in ("p00", "p01", "p02") for metric in known]
     assert table.select("preference_id", "metric").rows() == keys
     preferences = table.filter(pl.col("metric") == "mrr")["preference"].to_list()
@@ -98,6 +107,29 @@ def test_metrics_of_planted_scores(planted_model):
     assert values_of(table, Metric.ORDER_DENSITY) == [1 / 2, None, 0 / 2]
     assert values_of(table, Metric.RECALL_ORDER_DENSITY) == [1 / 4, 0 / 4, 0 / 4]
     assert values_of(table, Metric.MRR) == [2 / 4, 0 / 4, 2 / 4]
+
+
+def test_without_orders_their_metrics_are_unknown_and_not_zero(planted_model):
+    clicks = SessionTokens.from_lists([[(2, 0), (0, 0), (0, 0), (1, 0)], [(2, 0), (1, 0)]])
+    section = replace(SECTION, extra_cutoffs=(2,))
+
+    found = evaluate(planted_model, clicks, section, losses=("click", "distortion"))
+
+    names = set(found.metrics["metric"])
+    assert {"recall", "recall@2", "score_uniformity", "catalogue_coverage"} <= names
+    assert not any(is_of_orders(name) for name in names)
+    assert names == set(found.covariance["metric"])
+
+
+def test_the_uniformity_is_that_of_the_softmax_over_all_items(planted_model):
+    table = evaluate(planted_model, losses=("click", "distortion")).metrics
+
+    # scores are 0, 1, 0 under p00, ½, ½, 0 under p01 and 1, 0, 0 under p02
+    distortion = [log(2 + exp(1)) - 1 / 3, log(1 + 2 * exp(0.5)) - 1 / 3, log(2 + exp(1)) - 1 / 3]
+    assert values_of(table, Metric.SCORE_UNIFORMITY) == pytest.approx(
+        [log(3) / one for one in distortion]
+    )
+    assert "order_loss" not in set(table["metric"])  # orders are in the log, but not trained
 
 
 def test_metrics_of_parts_of_the_targets(planted_model):
@@ -201,7 +233,7 @@ def test_covariances_are_symmetric_and_agree_with_the_errors():
         ),
         on=["metric", "preference_id", "other_preference_id"],
     )  # fmt: skip
-    known = [metric for metric in Metric if not metric.needs_attributes]
+    known = found.metrics["metric"].unique()
     assert table.height == len(known) * 3 * 3
     assert (pairs["covariance"] == pairs["covariance_right"]).all()
     own = table.filter(pl.col("preference_id") == pl.col("other_preference_id")).join(

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.contracts import OFFLINE_METRICS, Metric
-from pipeline.core.errors import DataError
 from pipeline.evaluation.pareto_front import extreme_points, front_changes, pareto_front
 
 coordinate = st.integers(1, 10).map(lambda tenths: tenths / 10)
@@ -41,6 +40,10 @@ def offline_metrics(points):
     return pl.DataFrame(rows, schema=OFFLINE_METRICS.columns)
 
 
+def front_at(points):
+    return pareto_front(offline_metrics(points), ["click", "order"])
+
+
 def dominated(points):
     """For each point, whether another is at least as good on both axes and better on one."""
     return [
@@ -58,7 +61,7 @@ def test_dominance_by_hand():
         (0.8, 0.3),
     ]
 
-    front = pareto_front(offline_metrics(points)).points
+    front = front_at(points).points
 
     assert front["preference_id"].to_list() == ["p00", "p01", "p02", "p03", "p04"]
     assert front["dominated"].to_list() == [False, False, True, True, False]
@@ -69,7 +72,7 @@ def test_dominance_by_hand():
 
 
 def test_equal_points_do_not_dominate_each_other():
-    front = pareto_front(offline_metrics([(0.5, 0.5), (0.5, 0.5), (0.4, 0.5)]))
+    front = front_at([(0.5, 0.5), (0.5, 0.5), (0.4, 0.5)])
 
     assert front.points["dominated"].to_list() == [False, False, True]
 
@@ -77,7 +80,7 @@ def test_equal_points_do_not_dominate_each_other():
 @settings(max_examples=50, deadline=None)
 @given(points=st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=10))
 def test_dominance_follows_the_definition(points):
-    assert pareto_front(offline_metrics(points)).points["dominated"].to_list() == dominated(points)
+    assert front_at(points).points["dominated"].to_list() == dominated(points)
 
 
 @pytest.mark.parametrize(
@@ -95,33 +98,33 @@ def test_dominance_follows_the_definition(points):
     ids=["one-point", "two-points", "three-points", "with-a-dominated-point", "ideal-point"],
 )
 def test_hypervolume_is_the_area_of_rectangles(points, area):
-    assert pareto_front(offline_metrics(points)).hypervolume == pytest.approx(area, rel=1e-12)
+    assert front_at(points).hypervolume == pytest.approx(area, rel=1e-12)
 
 
 @settings(max_examples=30, deadline=None)
 @given(points=st.lists(st.tuples(coordinate, coordinate), min_size=2, max_size=8))
 def test_hypervolume_grows_with_points_unless_they_are_dominated_or_repeated(points):
     *others, last = points
-    without = pareto_front(offline_metrics(others)).hypervolume
+    without = front_at(others).hypervolume
     adds_nothing = last in others or dominated(points)[-1]
 
-    gain = pareto_front(offline_metrics(points)).hypervolume - without
+    gain = front_at(points).hypervolume - without
 
     assert gain == pytest.approx(0, abs=1e-12) if adds_nothing else gain > 1e-9
 
 
 def test_span_is_largest_over_smallest_less_one():
-    front = pareto_front(offline_metrics([(0.40, 0.050), (0.42, 0.049), (0.44, 0.040)]))
+    front = front_at([(0.40, 0.050), (0.42, 0.049), (0.44, 0.040)])
 
-    assert front.recall_span == pytest.approx(0.44 / 0.40 - 1)
-    assert front.order_density_span == pytest.approx(0.050 / 0.040 - 1)
+    assert front.spans["recall"] == pytest.approx(0.44 / 0.40 - 1)
+    assert front.spans["order_density"] == pytest.approx(0.050 / 0.040 - 1)
 
 
 def test_span_from_zero_is_undefined():
-    front = pareto_front(offline_metrics([(0.40, 0.0), (0.42, 0.2)]))
+    front = front_at([(0.40, 0.0), (0.42, 0.2)])
 
-    assert front.order_density_span is None
-    assert front.recall_span == pytest.approx(0.42 / 0.40 - 1)
+    assert front.spans["order_density"] is None
+    assert front.spans["recall"] == pytest.approx(0.42 / 0.40 - 1)
 
 
 @pytest.mark.parametrize(
@@ -136,25 +139,29 @@ def test_span_from_zero_is_undefined():
     ids=["opposed", "together", "one-swap", "one-axis-constant"],
 )
 def test_rank_correlation_by_hand(points, expected):
-    found = pareto_front(offline_metrics(points)).rank_correlation
+    found = front_at(points).rank_correlation
 
     assert found is None if expected is None else found == pytest.approx(expected)
 
 
-def test_a_preference_without_order_density_is_named():
-    metrics = offline_metrics([(0.4, 0.1), (0.0, None), (0.0, None)])
+@pytest.mark.parametrize("placed", [[], [(0.4, 0.1)], [(0.4, 0.1), (0.2, 0.3), (0.3, 0.1)]])
+def test_preferences_without_order_density_have_no_point_and_change_nothing(placed):
+    front = front_at([*placed, (0.0, None), (0.5, None)])
 
-    with pytest.raises(
-        DataError, match=r"\['p01', 'p02'\], which have no target within the cutoff"
-    ):
-        pareto_front(metrics)
+    assert front.points["dominated"].to_list() == [*dominated(placed), None, None]
+    assert front.points["order_density"].to_list() == [y for _, y in placed] + [None, None]
+    assert front.spans["order_density"] is None
+    alone = front_at(placed) if placed else None
+    assert front.hypervolume == (alone.hypervolume if alone else 0.0)
+    assert front.knee == (alone and alone.knee)
+    assert front.rank_correlation == (alone and alone.rank_correlation)
 
 
 def test_the_knee_is_where_the_front_bends_most():
     # scaled by widths of 0.4 and 0.2: (0, 1), (0.5, 0.9), (0.75, 0.5), (1, 0)
     points = [(0.1, 0.30), (0.3, 0.28), (0.4, 0.20), (0.5, 0.10), (0.2, 0.15)]
 
-    assert pareto_front(offline_metrics(points)).knee == "p01"
+    assert front_at(points).knee == "p01"
 
 
 @pytest.mark.parametrize(
@@ -168,11 +175,11 @@ def test_the_knee_is_where_the_front_bends_most():
     ids=["line", "inwards", "two", "one"],
 )
 def test_a_front_that_bends_nowhere_has_no_knee(points):
-    assert pareto_front(offline_metrics(points)).knee is None
+    assert front_at(points).knee is None
 
 
 def test_every_metric_has_its_span():
-    spans = pareto_front(offline_metrics([(0.2, 0.4), (0.3, 0.4), (0.5, 0.1)])).spans
+    spans = front_at([(0.2, 0.4), (0.3, 0.4), (0.5, 0.1)]).spans
 
     assert spans["recall"] == pytest.approx(0.5 / 0.2 - 1)
     assert spans["order_density"] == pytest.approx(0.4 / 0.1 - 1)
@@ -180,8 +187,8 @@ def test_every_metric_has_its_span():
 
 
 def test_front_changes_are_of_the_preferences_of_both_fronts():
-    before = pareto_front(offline_metrics([(0.2, 0.4), (0.3, 0.3)])).points
-    now = pareto_front(offline_metrics([(0.2, 0.4), (0.4, 0.2), (0.5, 0.1)])).points
+    before = front_at([(0.2, 0.4), (0.3, 0.3)]).points
+    now = front_at([(0.2, 0.4), (0.4, 0.2), (0.5, 0.1)])
 
     table = front_changes(now, before)
 
@@ -191,17 +198,13 @@ def test_front_changes_are_of_the_preferences_of_both_fronts():
 
 
 def test_corners_are_where_one_objective_has_all_the_weight():
-    front = pl.DataFrame(
+    front = front_at([(0.1 + n / 100, 0.06 - n / 1000) for n in range(11)])
+
+    assert extreme_points(front, ["click", "order"]) == pytest.approx(
         {
-            "preference": [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]],
-            "recall": [0.1, 0.2, 0.3],
-            "order_density": [0.06, 0.05, 0.04],
+            "recall, order-only endpoint": 0.1,
+            "order_density, order-only endpoint": 0.06,
+            "recall, click-only endpoint": 0.2,
+            "order_density, click-only endpoint": 0.05,
         }
     )
-
-    assert extreme_points(front, ["click", "order"]) == {
-        "recall, order-only endpoint": 0.1,
-        "order_density, order-only endpoint": 0.06,
-        "recall, click-only endpoint": 0.3,
-        "order_density, click-only endpoint": 0.04,
-    }

@@ -17,7 +17,9 @@ NOT_COLD = np.zeros(10, dtype=np.bool_)
 ITEM_IDS = np.arange(10).astype(str)
 
 
-def target_scores(targets, click_loss=None, order_loss=None, history=None, item=None):
+def target_scores(
+    targets, click_loss=None, order_loss=None, history=None, item=None, *, uniformity=None
+):
     """Scores from (session, rank, ordered) triples, one per target."""
     session, rank, ordered = zip(*targets, strict=True)
     return TargetScores(
@@ -27,6 +29,7 @@ def target_scores(targets, click_loss=None, order_loss=None, history=None, item=
         rank=np.array(rank),
         ordered=np.array(ordered, dtype=np.bool_),
         click_loss=np.array(click_loss or [0.0] * len(targets)),
+        uniformity=np.array(uniformity or [1.0] * len(targets)),
         order_loss=np.array(order_loss or [0.0] * len(targets)),
     )
 
@@ -36,7 +39,7 @@ def shuffled(scores, seed):
     return TargetScores(**{name: getattr(scores, name)[order] for name in FIELDS})
 
 
-FIELDS = ("session", "history", "item", "ordered", "rank", "click_loss", "order_loss")
+FIELDS = ("session", "history", "item", "ordered", "rank", "click_loss", "uniformity", "order_loss")
 
 
 def value(metric, scores, cutoff, cold=NOT_COLD):
@@ -147,11 +150,12 @@ def test_order_of_the_targets_does_not_matter(targets, seed):
         assert here == pytest.approx(there, rel=1e-9, abs=1e-12, nan_ok=True)
 
 
-def test_losses_are_the_metrics_without_cutoff():
-    losses = {Metric.CLICK_LOSS, Metric.ORDER_LOSS}
+def test_metrics_of_all_scores_have_no_cutoff():
+    of_scores = {Metric.CLICK_LOSS, Metric.ORDER_LOSS, Metric.SCORE_UNIFORMITY}
 
-    assert {metric for metric in Metric if not metric.has_cutoff} == losses
-    assert {metric for metric in TARGET_METRICS if not metric.higher_is_better} == losses
+    assert {metric for metric in Metric if not metric.has_cutoff} == of_scores
+    losses = {metric for metric in TARGET_METRICS if not metric.higher_is_better}
+    assert losses == of_scores - {Metric.SCORE_UNIFORMITY}
 
 
 def test_a_metric_of_a_column_that_is_missing_names_it():

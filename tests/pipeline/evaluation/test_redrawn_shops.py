@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 
 from models.network.configuration import ModelConfig
-from models.objectives.configuration import Objective
-from models.objectives.negatives import Negatives
+from models.objectives.configuration import Negatives, Objective
 from models.tokens import SessionTokens
 from models.training.configuration import TrainingConfig
 from models.training.loop import train
@@ -78,7 +77,9 @@ def evaluate(shop):
         times = np.zeros(len(drawn.items), dtype=np.int64)
         test = HeldOutSessions(drawn, times, tokens.clicks(WORLD.items), items)
         scores = score_preferences(model, test, section)
-        return compute_metric_tables(scores, test, embedding, section, seed=seed)
+        return compute_metric_tables(
+            scores, test, embedding, section, objectives=("click", "order"), seed=seed
+        )
 
     return of
 

@@ -17,15 +17,9 @@ from pipeline.artifacts.storage import StudyPaths, md5
 from pipeline.cli import main
 from pipeline.core.contracts import ITEMS, Split
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
-from pipeline.evaluation import scoring as scores_module
-from pipeline.evaluation.scoring import (
-    SCORES,
-    preference_ids,
-    read_scores,
-    score_preferences,
-    score_shard,
-    score_study,
-)
+from pipeline.evaluation import score_files as scores_module
+from pipeline.evaluation.score_files import read_scores, score_shard, score_study
+from pipeline.evaluation.scoring import SCORES, preference_ids, score_preferences
 from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.sessions.token_store_writer import TokenWriter
 from pipeline.study import PARAMS_FILE, parse_study

@@ -20,6 +20,7 @@ def held_out(history=None, item=None, ts=None, train_clicks=(1, 1, 1), category=
         ordered=zeros > 0,
         rank=zeros + 1,
         click_loss=None,
+        uniformity=None,
         order_loss=zeros / 1,
     )
     category_I = np.array(category or [None] * len(train_clicks), dtype=np.object_)

@@ -6,8 +6,9 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, PARETO_FRONT, Kpi
-from pipeline.experiment.design.make_plan import MeasuredFront
+from pipeline.core.contracts import ALL_TARGETS, OFFLINE_METRICS, Kpi
+from pipeline.core.front_contract import PARETO_FRONT
+from pipeline.experiment.design.optimal_design.measured_front import MeasuredFront
 from pipeline.study import ExperimentConfig, Hypothesis, RegressionConfig, parse_study
 
 _ROOT = Path(__file__).parents[3]

@@ -9,8 +9,8 @@ from pipeline.core.contracts import IMPRESSIONS
 from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
 from pipeline.experiment.log import ingest as ingestion
-from pipeline.experiment.log.log_folder import log_file, log_files
-from pipeline.experiment.log.row_validation import LogRules
+from pipeline.experiment.log.reading.log_folder import log_files
+from pipeline.experiment.log.validation.row_validation import LogRules
 from pipeline.study import LogFileNames
 
 TS = 1_760_000_000_000
@@ -85,7 +85,8 @@ def write_impressions(file, rows, **more_columns):
 
 def ingest(files, plan, database, **options):
     """Ingest files, whose names say which table they have."""
-    return ingestion.ingest([log_file(file) for file in files], plan, database, **options)
+    found = [one for file in files for one in log_files(file).files]
+    return ingestion.ingest(found, plan, database, **options)
 
 
 def ingest_folder(folder, plan=PLAN, **rules):

@@ -1,4 +1,4 @@
-"""A small experiment that is planned: six preferences, three groups, two hypotheses."""
+"""Small experiments that are planned: six preferences, and cells of two levels."""
 
 from dataclasses import replace
 
@@ -22,6 +22,7 @@ TRAFFIC = Traffic(
     impressions_variation=0.5,
     correlation=dict.fromkeys((Kpi.CTR, Kpi.CVR, Kpi.ORDERS_PER_IMPRESSION), 0.02),
 )
+BUSY = {"impressions_per_day": 20_000.0, "new_users_per_day": 2000.0}
 
 
 def planned_power(*, metrics=("recall", "mrr"), covariance=None, **changes):
@@ -29,3 +30,13 @@ def planned_power(*, metrics=("recall", "mrr"), covariance=None, **changes):
     study = study_of(replace(SECTION, **changes), metrics)
     front = front_of(RECALL, covariance=covariance, mrr=[0.0, 0.1, 0.2, 0.2, 0.1, 0.1])
     return plan_with_power(study, front, TRAFFIC)
+
+
+def planned_axes(**changes):
+    """An experiment with cells of two levels, whose metrics go together on the front alone."""
+    study = study_of(replace(SECTION, **changes), ("recall", "mrr"))
+    recall = [*RECALL, *(one - 0.01 for one in RECALL)]
+    other = [*(1.0 - one for one in RECALL), *(1.4 - one for one in RECALL)]
+    front = front_of(recall, mrr=other)
+    cells = frozenset(front.points["preference_id"][len(RECALL) :])
+    return plan_with_power(study, replace(front, off_front=cells), replace(TRAFFIC, **BUSY))

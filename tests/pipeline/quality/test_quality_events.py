@@ -146,7 +146,7 @@ def test_an_event_with_a_null_breaks_every_rule_on_the_field(tmp_path, column, r
 def test_too_many_rejected_rows_are_refused_with_the_counts(tmp_path):
     outcomes = check(tmp_path, rejected=[rejection()] * 6)
 
-    with pytest.raises(QualityError, match=r"rejected_share_within_limit: .*: 0\.5, .*: 5, .*: 6"):
+    with pytest.raises(QualityError, match=r"rejected_share_within_limit: .*= 0\.5, .*= 5, .*= 6"):
         enforce(outcomes)
 
 

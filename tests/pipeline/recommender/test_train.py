@@ -12,7 +12,7 @@ from models.network.configuration import ModelConfig
 from models.objectives.configuration import Objective
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import ITEMS, Split
-from pipeline.core.errors import MissingArtifact
+from pipeline.core.errors import DataError, MissingArtifact
 from pipeline.recommender.recommender import Recommender
 from pipeline.recommender.train import fit_study
 from pipeline.sessions.token_store_writer import TokenWriter
@@ -32,18 +32,7 @@ def paths(study, tmp_path):
     paths = StudyPaths.of(study, tmp_path)
     folder = paths.artifact("sessions")
     folder.mkdir(parents=True)
-    with TokenWriter(folder / "tokens.safetensors") as tokens:
-        for split in Split:
-            for first in range(0, N_ITEMS, 5):
-                clicks = pl.DataFrame(
-                    {
-                        "item": [(first + step) % N_ITEMS for step in range(5)],
-                        "ts": [0, 1, 2, 3, 4],
-                        "ordered": [False, False, True, False, False],
-                        "carted": [False] * 5,
-                    }
-                )
-                tokens.append(split, clicks, np.array([5]))
+    write_tokens(folder, ordered=[False, False, True, False, False])
     items = {
         "index": range(N_ITEMS),
         "item": range(100, 100 + N_ITEMS),
@@ -53,6 +42,21 @@ def paths(study, tmp_path):
         folder / "items.parquet"
     )
     return paths
+
+
+def write_tokens(folder, ordered):
+    with TokenWriter(folder / "tokens.safetensors") as tokens:
+        for split in Split:
+            for first in range(0, N_ITEMS, 5):
+                clicks = pl.DataFrame(
+                    {
+                        "item": [(first + step) % N_ITEMS for step in range(5)],
+                        "ts": [0, 1, 2, 3, 4],
+                        "ordered": ordered,
+                        "carted": [False] * 5,
+                    }
+                )
+                tokens.append(split, clicks, np.array([5]))
 
 
 def published(paths):
@@ -104,3 +108,30 @@ def test_revenue_takes_the_values_of_the_file_the_study_names(study, paths):
 def test_missing_sessions_are_named_with_the_command_that_makes_them(study, tmp_path):
     with pytest.raises(MissingArtifact, match="--select sessions"):
         fit_study(study, StudyPaths.of(study, tmp_path))
+
+
+@pytest.mark.parametrize(("loss", "followed"), [("order", "an order"), ("cart", "a cart")])
+def test_an_objective_without_labels_is_refused_before_training(study, paths, loss, followed):
+    write_tokens(paths.artifact("sessions"), ordered=[False] * 5)
+    objectives = (Objective(loss="click"), Objective(loss=loss))
+    study = replace(study, training=replace(study.training, objectives=objectives))
+
+    with pytest.raises(DataError) as refused:
+        fit_study(study, paths)
+
+    message = str(refused.value)
+    assert f"the objective {loss} needs clicks that are followed by {followed}" in message
+    assert f"none of the {N_ITEMS} train clicks is" in message
+    assert "objectives: [{loss: click}, {loss: distortion, scale: 0.1}]" in message
+    assert "regression.hypotheses: []" in message
+    assert not published(paths)
+
+
+def test_clicks_alone_train_against_distortion(study, paths):
+    write_tokens(paths.artifact("sessions"), ordered=[False] * 5)
+    objectives = (Objective(loss="click"), Objective(loss="distortion", scale=0.1))
+    study = replace(study, training=replace(study.training, objectives=objectives))
+
+    trained = fit_study(study, paths)
+
+    assert {point.objective for point in trained.curves} == {"click", "distortion", "hypervolume"}

@@ -91,7 +91,7 @@ DIAGNOSTICS = Diagnostics(
             "H2": None,
         },
     ),
-    pre_experiment_balance=Replicates(passed=True, kpis={}),
+    pre_experiment_balance=Replicates(passed=None, kpis={}),
 )
 PROVENANCE = Provenance(
     code="abc123",
@@ -230,19 +230,21 @@ def whole_report(card) -> Report:
         ),
         ingestion=Ingestion(impressions=300_000, rejected={"units below 0": 7}, files=1),
         front=FrontSummary(
+            axes=("recall", "order_density"),
             hypervolume=0.03,
             reference_point=(0.0, 0.0),
-            recall_span=0.2,
-            order_density_span=1 / 3,
+            spans={"recall": 0.2, "order_density": 1 / 3},
             rank_correlation=-1.0,
             knee="p1",
             points=tuple(
                 FrontPoint(
                     preference_id=name,
                     preference=preference,
-                    recall=RECALL[n],
-                    order_density=0.08 - 0.01 * n,
-                    recall_order_density=0.03,
+                    metrics={
+                        "recall": RECALL[n],
+                        "order_density": 0.08 - 0.01 * n,
+                        "recall_order_density": 0.03,
+                    },
                     dominated=False,
                 )
                 for n, (name, preference) in enumerate(ids)

@@ -17,19 +17,31 @@ import pytest
 
 import pipeline.reporting
 from pipeline.artifacts.storage import read_json
+from pipeline.reporting.first_screen.screen import changes_of
 from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
 from pipeline.reporting.report import page_values, write_report
-from pipeline.reporting.text.advice import expected_words, moved, predicted_words, ship_words
+from pipeline.reporting.text.advice import (
+    expected_words,
+    measured_briefly,
+    moved,
+    moved_briefly,
+    predicted_words,
+    ship_words,
+)
 from pipeline.reporting.text.diagnostics import diagnostic_rows
 from pipeline.reporting.text.formatting import NUMBERS
 from pipeline.results.decisions import Advice
 from pipeline.results.diagnostics import Diagnostics
+from pipeline.results.hypothesis import Elasticity
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import Change
 
 OPEN, CLOSE = "\ue000", "\ue001"
 DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
-ADVICE_WORDS = {one.__name__: one for one in (ship_words, expected_words, predicted_words, moved)}
+ADVICE_WORDS = {
+    one.__name__: one
+    for one in (ship_words, expected_words, predicted_words, moved, moved_briefly, measured_briefly)
+}
 """Filters that write sentences with numbers of the advice; they have tests of their own."""
 FORMATS = {PAGE: "index.html", MARKDOWN: "report.md"}
 ROOT = Path(pipeline.reporting.__file__).parent
@@ -68,6 +80,7 @@ class Recorder:
             environment.filters[name] = self._recording(name)
         environment.filters["diagnostic_rows"] = marked_rows
         environment.filters |= {name: marked(words) for name, words in ADVICE_WORDS.items()}
+        environment.filters["cost_lines"] = marked_lines(environment.filters["cost_lines"])
 
     def _recording(self, name):
         def write(value, *arguments):
@@ -90,6 +103,11 @@ def marked(words):
     return write
 
 
+def marked_lines(sentences):
+    """A function whose sentences are marked; those on the cost of a plan have tests of their own."""
+    return lambda *arguments: [f"{OPEN}{line}{CLOSE}" for line in sentences(*arguments)]
+
+
 def marked_rows(diagnostics):
     """The rows of the diagnostics with marked numbers."""
     rows = diagnostic_rows(diagnostics)
@@ -97,9 +115,10 @@ def marked_rows(diagnostics):
 
 
 def place_of(value):
-    """The place of a value in the report; of a change, that of its object."""
-    if isinstance(value, Change):
-        path = getattr(value.change, "path", None)
+    """The place of a value in the report; of a change or an elasticity, that of its object."""
+    if isinstance(value, Change | Elasticity):
+        first = value.change if isinstance(value, Change) else value.estimate
+        path = getattr(first, "path", None)
         return path and path[:-1]
     return getattr(value, "path", None)
 
@@ -107,7 +126,7 @@ def place_of(value):
 def written_by(name, value, arguments):
     """The output of a filter for a value of the file."""
     if isinstance(value, dict):
-        value = parse(Change, value)
+        value = parse(Elasticity if name == "effect" else Change, value)
     return NUMBERS[name](value, *arguments)
 
 
@@ -210,6 +229,8 @@ def test_the_numbers_of_the_advice_are_those_of_report_json(recorded):
 
     words = [expected_words(one) for one in advice] + [predicted_words(one) for one in advice]
     words += [moved(one) for one in changes]
+    if text.startswith("<!doctype"):
+        words += [moved_briefly(one) for each in advice for one in changes_of(each)]
     assert any(words)
     for one in filter(None, words):
         assert f"{OPEN}{one}{CLOSE}" in unescape(text)

@@ -11,12 +11,13 @@ from pipeline.artifacts.storage import md5, read_json
 from pipeline.core.contracts import Kpi
 from pipeline.reporting.report import write_report
 from pipeline.reporting.text.diagnostics import CHECK_LABELS
+from pipeline.reporting.text.plan_costs import cost_lines
 from pipeline.reporting.text.power_summary import power_lines
 from pipeline.reporting.text.reasons import VERDICTS
 from pipeline.reporting.text.summary import answer_sentence
-from pipeline.results.decisions import Advice
+from pipeline.results.decisions import Advice, Limitation
 from pipeline.results.document import MetricValue
-from pipeline.results.reasons import Action, AdviceReason, UndefinedReason
+from pipeline.results.reasons import Action, AdviceReason, LimitationKind, UndefinedReason
 from pipeline.results.serialization import to_dict
 from pipeline.results.slopes import Cuped, Segments, SegmentSlope
 from pipeline.study import PAPER_HYPOTHESES
@@ -95,6 +96,16 @@ def test_the_page_has_the_planned_power(whole_report, formats):
     lines = power_lines(whole_report.experiment.power, whole_report.cutoff)
     assert "\n".join(lines) in page.text
     assert lines[0] == "H1, Recall@20 → click-through rate, assumed slope 1.5:"
+
+
+def test_the_plan_has_its_guardrails_its_cost_and_offers(whole_report, formats):
+    _, page, _ = formats
+    power = whole_report.experiment.power
+
+    for line in cost_lines(power, whole_report.cutoff):
+        assert line in page.text
+    for offer in power.offers:
+        assert offer.change in page.text
 
 
 def test_json_holds_the_whole_report(whole_report, formats):
@@ -279,6 +290,9 @@ def test_hostile_names_stay_text(whole_report, estimate, tmp_path):
     cells = [cell for table in page.tables for row in table for cell in row]
     assert cells.count(HOSTILE) >= 4
     assert page.text.count(HOSTILE) >= 10
+    assert "<img" not in (markdown := (tmp_path / "report.md").read_text("utf-8"))
+    assert "<script" not in markdown
+    assert markdown.count("&lt;img") >= 10
 
 
 def test_an_undefined_hypothesis_has_a_reason_and_no_numbers(whole_report, estimate, tmp_path):
@@ -318,7 +332,7 @@ def test_the_report_ranks_metrics_and_marks_ties(formats):
 
 
 def test_unknown_values_are_a_dash(whole_report, tmp_path):
-    names = ("recall_span", "order_density_span", "rank_correlation", "knee")
+    names = ("rank_correlation", "knee")
     unknown = ("curvature", "small_sample", "permutation", "measurement_error", "log_rate")
     first, *others = whole_report.hypotheses
     first = replace(
@@ -334,7 +348,11 @@ def test_unknown_values_are_a_dash(whole_report, tmp_path):
 
     report = rebuild(
         whole_report,
-        front=replace(whole_report.front, **dict.fromkeys(names)),
+        front=replace(
+            whole_report.front,
+            spans=dict.fromkeys(whole_report.front.axes),
+            **dict.fromkeys(names),
+        ),
         offline_metrics=tuple(map(without_value, whole_report.offline_metrics)),
         group_kpis=tuple(map(without_value, whole_report.group_kpis)),
         hypotheses=(first, *others),
@@ -345,7 +363,10 @@ def test_unknown_values_are_a_dash(whole_report, tmp_path):
     assert "None" not in page.text
     assert "None" not in markdown
     assert "knee" not in page.text + markdown
-    assert "Relative range: recall –, order density –; rank correlation –" in page.text
+    assert (
+        "Relative range: Recall@20 –, OD@20 –; rank correlation of Recall@20 and OD@20 –"
+        in page.text
+    )
     assert page.by_id["fit"][1][3:] == [*["–"] * 6, "not testable with two groups"]
     assert {(row[3], row[4]) for row in page.by_id["metrics"][1:]} == {("–", "–")}
     assert "no recommendation: a group has no trials of this KPI" in page.text
@@ -414,3 +435,32 @@ def test_the_sentence_of_a_hypothesis_is_the_summary_s(whole_report):
     assert whole_report.summary == tuple(
         answer_sentence(one, 20) for one in whole_report.hypotheses
     )
+
+
+def test_without_orders_the_report_begins_with_that_and_shows_dashes(whole_report, tmp_path):
+    of_clicks = tuple(row for row in whole_report.group_kpis if not row.kpi.needs_orders)
+    points = tuple(
+        replace(one, metrics={"recall": one.metrics["recall"], "score_uniformity": 0.9})
+        for one in whole_report.front.points
+    )
+    spans = {"recall": 0.2, "score_uniformity": 0.0, "catalogue_coverage": 0.15}
+    report = rebuild(
+        whole_report,
+        objectives=("click", "distortion"),
+        group_kpis=of_clicks,
+        front=replace(
+            whole_report.front, axes=("recall", "score_uniformity"), spans=spans, points=points
+        ),
+    )
+    report = replace(report, limitations=(Limitation(kind=LimitationKind.NO_ORDERS),))
+
+    _, page, markdown = written(report, tmp_path)
+
+    assert "**Clicks only.** The sessions have no orders" in markdown.split("\n\n")[1]
+    assert "Recall@20 20.0%, score uniformity 0.0%, catalogue coverage@20 15.0%" in markdown
+    heads, *rows = page.by_id["kpis"]
+    place = heads.index("post-click conversion rate")
+    assert {row[place] for row in rows} == {"–"}
+    heads, *rows = page.by_id["front-points"]
+    assert {row[heads.index("OD@20")] for row in rows} == {"–"}
+    assert "clicks and orders under past" not in page.text

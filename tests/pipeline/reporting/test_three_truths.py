@@ -24,6 +24,7 @@ from pipeline.results.serialization import parse
 from pipeline.simulator import planted_slopes
 from pipeline.simulator.shop_experiment import SimulationConfig
 from pipeline.study import (
+    PAPER_HYPOTHESES,
     DirectConfig,
     ExperimentConfig,
     RegressionConfig,
@@ -87,7 +88,7 @@ def first_screen(whole_report, tmp_path_factory):
             returning_user_totals=sums.returning_user_totals,
             planned_days=planned_days,
         )
-        asked = RegressionConfig()
+        asked = RegressionConfig(hypotheses=PAPER_HYPOTHESES)
         shares = {group.name: group.share for group in plan.groups}
         metrics = front_of(RECALL, DENSITY).to_dicts()
         origin = {"plan": plan.as_dict(), **planted_slopes.PROVENANCE}
@@ -105,8 +106,8 @@ def first_screen(whole_report, tmp_path_factory):
         )
         write_report(report, folder)
         page = Page((folder / "index.html").read_text("utf-8"))
-        text = page.text.partition("Which offline metrics predict online impact?\n")[2]
-        return re.sub(r"\s+", " ", text.partition("Table 1: hypotheses")[0]), report
+        text = page.text.partition("Skip to the summary")[2].partition("Findings")[2]
+        return re.sub(r"\s+", " ", text.partition("Table 1: hypotheses\n")[0]), report
 
     return screen
 

@@ -11,7 +11,7 @@ from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.ingest import summarise
 from pipeline.experiment.log.log_files import EXTERNAL_PROVENANCE
 from pipeline.experiment.log.row_fates import read_row_fates
-from pipeline.experiment.log.row_validation import LogRules
+from pipeline.experiment.log.validation.row_validation import LogRules
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.external_variants import cutoff_of, section_of, variant_metrics

@@ -28,7 +28,7 @@ def test_the_published_schema_is_that_of_the_types(project_root):
 def test_every_kind_of_report_conforms_and_is_parsed_back(reports, kind):
     document = json.loads(json.dumps(to_dict(reports[kind]), allow_nan=False))
 
-    assert document["schema_version"] == SCHEMA_VERSION == 3
+    assert document["schema_version"] == SCHEMA_VERSION == 5
     assert faults(document) == []
     assert parse(Report, document) == reports[kind]
 

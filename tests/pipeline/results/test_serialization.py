@@ -27,6 +27,7 @@ def test_estimates_are_read_back(reports, tmp_path):
         metric_ranking=study.metric_ranking,
         unfitted_pairs=study.unfitted_pairs,
         advice=study.advice,
+        lifts=study.lifts,
     )
 
     write_estimates(estimates, tmp_path)
@@ -35,6 +36,7 @@ def test_estimates_are_read_back(reports, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "advice.json",
         "diagnostics.json",
+        "lifts.json",
         "metric_ranking.json",
         "regression_estimates.json",
         "unfitted_pairs.json",

@@ -23,7 +23,7 @@ def test_a_catalogue_as_long_as_every_list_is_enough(study, items):
     [
         (63, ["training.negatives.uniform = 64"]),
         (19, ["evaluation.cutoff = 20", "experiment.list_length = 20", "negatives.uniform = 64"]),
-        (1, ["the catalogue has 1 items", "lower these to at most 1", "min_item_support = 5"]),
+        (1, ["the catalogue has 1 item", "lower these to at most 1", "min_item_support = 5"]),
     ],
 )
 def test_a_smaller_catalogue_names_every_key_to_lower(study, items, named):

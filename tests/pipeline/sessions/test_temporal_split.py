@@ -14,6 +14,7 @@ from pipeline.sessions.temporal_split import (
     assign_split,
     check_date_range,
     compute_cuts,
+    cuts_by_sessions,
     in_start_split,
 )
 from pipeline.study import BoundaryPolicy
@@ -51,6 +52,23 @@ def named(value):
 def part(begin, end, boundary_sessions):
     places = assign_split(np.array([begin]), np.array([end]), CUTS, boundary_sessions)
     return NAMES[places.item()]
+
+
+@pytest.mark.parametrize(("test", "validation"), [(0.2, 0.3), (2, 3), (0.2, 3)])
+def test_the_sessions_that_start_last_are_the_test_split(test, validation):
+    starts = np.array([30, 10, 90, 50, 20, 70, 40, 80, 60, 0])
+
+    cuts = cuts_by_sessions(starts, test=test, validation=validation)
+
+    assert cuts == Cuts(validation_from=50, test_from=80)
+    parts = assign_split(starts, starts, cuts, DROP)
+    assert [int((parts == number).sum()) for number in range(3)] == [5, 3, 2]
+
+
+@pytest.mark.parametrize(("test", "validation"), [(5, 5), (0.9, 0.2), (0.01, 2), (2, 0.01)])
+def test_a_split_without_sessions_is_refused(test, validation):
+    with pytest.raises(DataError, match=r"change sessions\.test_sessions"):
+        cuts_by_sessions(np.arange(10), test=test, validation=validation)
 
 
 def test_the_parts_are_counted_back_from_the_end():

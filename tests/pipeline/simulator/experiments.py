@@ -64,7 +64,7 @@ class Tempter:
     def index(self):
         return {name: n for n, name in enumerate(self.items)}
 
-    def recommend(self, sessions, preferences, *, k):
+    def recommend(self, sessions, preferences, *, k, **_):
         last = np.array([session[-1] for session in sessions])
         probable, good = _scores()
         score = preferences[:, :1] * probable[last] + preferences[:, 1:] * good[last]
@@ -125,7 +125,7 @@ def reported(folder, level=0.95):
     rows = read_row_fates(folder / "log.duckdb")
     shares = {group.name: group.share for group in PLAN.groups}
     diagnostics = run_diagnostics(inputs, [H1], shares=shares, rows=rows, seed=1)
-    found = {name for name, check in diagnostics.items() if not check.passed}
+    found = {name for name, check in diagnostics.items() if check.passed is False}
     cells = group_cells(inputs, "recall", Kpi.CTR)
     effects = day_effects(X, daily_kpi(inputs, cells, Kpi.CTR), level=level)
     if effects is not None and effects.novelty.p_value < 1 - level:

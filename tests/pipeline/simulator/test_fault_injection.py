@@ -153,7 +153,11 @@ def test_the_outcomes_of_lost_events_are_kept(clean, tmp_path):
         for table in ("impressions", "clicks", "orders")
     }
     clicked, ordered = clean.filter("clicked"), clean.filter("ordered")
-    assert tables["impressions"].columns == ["experiment", "impression", "user", "group", "ts"]
+    assert tables["impressions"].columns == [
+        *("experiment", "impression", "user", "group", "ts"),
+        *("session", "items", "model"),
+    ]
+    assert tables["clicks"].columns == ["impression", "ts", "item"]
     assert 0.07 < 1 - tables["impressions"].height / clean.height < 0.13
     assert set(tables["clicks"]["impression"]) < set(clicked["impression"])
     assert set(tables["orders"]["impression"]) == set(ordered["impression"])

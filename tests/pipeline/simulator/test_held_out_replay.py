@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from models.tokens import SessionTokens
-from pipeline.core.contracts import IMPRESSIONS
+from pipeline.experiment.log.log_files import LISTED_IMPRESSIONS
+from pipeline.recommender.second_axis import NO_ITEM
 from pipeline.simulator.held_out_replay import PROVENANCE, replay_sessions
 from tests.pipeline.experiment.logs import TS, plan_of
 
@@ -20,8 +21,9 @@ class AfterLastClick:
 
     lists: dict[int, tuple[int, int]]
     only_for: tuple[float, float] | None = None
+    items: tuple[str, ...] = tuple(f"i{number}" for number in range(100))
 
-    def recommend(self, sessions, preferences, *, k):
+    def recommend(self, sessions, preferences, *, k, **_):
         assert k == 2
         irrelevant = (98, 99)
         return np.array(
@@ -58,7 +60,7 @@ def test_two_explicit_sessions():
 
     log = replay(AfterLastClick(lists), sessions, names=["ann", "bob"])
 
-    IMPRESSIONS.validate(log)
+    LISTED_IMPRESSIONS.validate(log)
     outcomes = log.select("user", "impression", "ts", "clicked", "ordered").rows()
     assert outcomes == [
         ("ann", "ann-0", TS, True, True),
@@ -66,9 +68,23 @@ def test_two_explicit_sessions():
         ("ann", "ann-2", TS + 2000, False, False),
         ("bob", "bob-0", TS + 4000, True, False),
     ]
+    assert log.select("session", "items", "clicked_item").rows() == [
+        (["i0"], ["i1", "i9"], "i1"),
+        (["i0", "i1"], ["i3", "i9"], "i3"),
+        (["i0", "i1", "i2"], ["i2", "i0"], None),
+        (["i3"], ["i1", "i9"], "i1"),
+    ]
     assert (log["units"] > 0).to_list() == [True, False, False, False]
     assert log["group"].to_list() == [PLAN.group_of(user).name for user in log["user"]]
     assert set(log["experiment"]) == {"spring"}
+
+
+def test_a_short_list_is_logged_without_its_padding():
+    sessions = [[(0, 0), (1, 0), (2, 0)]]
+
+    log = replay(AfterLastClick({0: (1, NO_ITEM), 1: (3, NO_ITEM)}), sessions)
+
+    assert log.select("items", "clicked_item").rows() == [(["i1"], "i1"), (["i3"], None)]
 
 
 @pytest.mark.parametrize("lengths", [[2], [2, 5, 3], [1, 4, 1, 2]], ids=str)

@@ -14,6 +14,7 @@ from models.network.configuration import ModelConfig
 from models.network.model import build_model
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import DataError, LogError
+from pipeline.experiment.log.log_files import LISTED_IMPRESSIONS
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.session_loop import MAX_IMPRESSIONS
 from pipeline.simulator.shop_experiment import (
@@ -48,7 +49,7 @@ class KnowsTheShop:
     items: list[str] = field(default_factory=lambda: list(ITEMS))
     index: dict[str, int] = field(default_factory=lambda: {name: n for n, name in enumerate(ITEMS)})
 
-    def recommend(self, sessions, preferences, *, k):
+    def recommend(self, sessions, preferences, *, k, **_):
         length = np.array([len(session) for session in sessions])
         seen = np.full((len(sessions), length.max()), -1)
         for row, session in enumerate(sessions):
@@ -71,7 +72,7 @@ class Remembers:
     items: list[str] = field(default_factory=lambda: list(ITEMS))
     index: dict[str, int] = field(default_factory=lambda: {name: n for n, name in enumerate(ITEMS)})
 
-    def recommend(self, sessions, preferences, *, k):
+    def recommend(self, sessions, preferences, *, k, **_):
         lists = self.other.recommend(sessions, preferences, k=k)
         histories = (session.tolist() for session in sessions)
         self.shown.extend(zip(histories, lists.tolist(), strict=True))
@@ -86,7 +87,7 @@ class ListsOf:
     items: list[str] = field(default_factory=lambda: list(ITEMS))
     index: dict[str, int] = field(default_factory=lambda: {name: n for n, name in enumerate(ITEMS)})
 
-    def recommend(self, sessions, preferences, *, k):
+    def recommend(self, sessions, preferences, *, k, **_):
         assert len(sessions) == len(preferences)
         members = np.flatnonzero(build_shop(SHOP).catalogue.category == self.category)
         return np.tile(members[:k], (len(sessions), 1))
@@ -105,10 +106,30 @@ def log():
 
 
 def test_the_log_follows_the_contract_without_nulls(log):
-    IMPRESSIONS.validate(log)
-    assert log.null_count().row(0) == (0,) * len(IMPRESSIONS.columns)
+    LISTED_IMPRESSIONS.validate(log)
+    outcomes = log.select(list(IMPRESSIONS.columns))
+    assert outcomes.null_count().row(0) == (0,) * len(IMPRESSIONS.columns)
     assert log["impression"].n_unique() == log.height
     assert set(log["experiment"]) == {"spring"}
+
+
+def test_the_log_has_what_was_shown_and_clicked(log):
+    """The session grows by one item per list, and is the clicked one where there is one."""
+    assert set(log["items"].list.len()) == {PLAN.list_length}
+    assert log.filter(pl.col("clicked") != pl.col("clicked_item").is_not_null()).is_empty()
+    assert log.filter("clicked", ~pl.col("clicked_item").is_in("items")).is_empty()
+    visit, step = (
+        log["impression"].str.extract(r"v(\d+)-(\d+)", group).cast(pl.Int64) for group in (1, 2)
+    )
+    lists = log.with_columns(visit=visit, step=step).sort("visit", "step")
+    assert (lists["session"].list.len() == lists["step"] + 1).all()
+    after = lists.with_columns(next=pl.col("session").shift(-1).over("visit")).drop_nulls("next")
+    assert after.filter(
+        pl.col("next").list.head(pl.col("step") + 1) != pl.col("session")
+    ).is_empty()
+    clicked = after.filter("clicked")
+    assert clicked.height
+    assert (clicked["next"].list.last() == clicked["clicked_item"]).all()
 
 
 def test_every_user_is_in_the_group_of_the_plan_only(log):

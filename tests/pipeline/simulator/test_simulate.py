@@ -10,7 +10,8 @@ from pipeline.artifacts.storage import StudyPaths, read_json
 from pipeline.core.contracts import IMPRESSIONS, OFFLINE_METRICS, EventType
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
 from pipeline.datasets.ingest_events import write_events
-from pipeline.experiment.log.log_folder import TRUTH
+from pipeline.experiment.log.log_files import LISTED_IMPRESSIONS
+from pipeline.experiment.log.reading.log_folder import TRUTH
 from pipeline.recommender.recommender import Recommender
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.sessions.prepare import write_sessions
@@ -245,7 +246,7 @@ def test_only_held_out_sessions_are_replayed_at_their_own_times(project_root, pr
     assert log.sort("ts").select("user", "ts").rows() == shown.select("session", "ts").rows()
     assert log["group"].to_list() == [PLAN.group_of(user).name for user in log["user"]]
     assert set(log["experiment"]) == {"spring"}
-    IMPRESSIONS.validate(log)
+    LISTED_IMPRESSIONS.validate(log)
 
 
 def test_a_replay_without_sessions_names_the_command(project_root, tmp_path):

@@ -84,7 +84,7 @@ def test_data_without_any_row_is_refused_without_a_file(study_of):
         ([f"007,x,{T}"], {"ids": "integer"}, "leading zeros: set dataset.generic.ids: text"),
         ([f"1,-07,{T}"], {"ids": "integer"}, "i is not always an integer without leading zeros"),
         ([f"1,1965.0,{T}"], {"ids": "integer"}, "i is not always an integer"),
-        ([f"a;x;{T}"], {}, "Is dataset.generic.separator right?"),
+        ([f"a;x;{T}"], {}, "A row needs as many fields as the header"),
     ],
     ids=str,
 )

@@ -4,8 +4,9 @@ import polars as pl
 import pytest
 
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.contracts import EVENTS, PARETO_FRONT, TARGET_SCORES
+from pipeline.core.contracts import EVENTS, TARGET_SCORES
 from pipeline.core.errors import MissingArtifact
+from pipeline.core.front_contract import PARETO_FRONT
 from pipeline.steps.tables import read_study_table, study_tables
 from pipeline.study import PARAMS_FILE, load_study
 

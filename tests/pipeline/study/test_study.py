@@ -10,16 +10,15 @@ from typing import get_type_hints
 import pytest
 import yaml
 
+from pipeline.core.contracts import Kpi
 from pipeline.core.errors import StudyError
 from pipeline.study import PAPER_HYPOTHESES, Hypothesis, Study, load_study, parse_study
 
 SECTIONS = get_type_hints(Study)
-OPTIONAL = {"experiment.log_path"}
 KEYS = [
     f"{section}.{field.name}"
     for section, owner in SECTIONS.items()
     for field in dataclasses.fields(owner)
-    if f"{section}.{field.name}" not in OPTIONAL
 ]
 WRONG_OF_TYPE = {
     int: ["3", 2.5, True, None, [1], math.nan],
@@ -72,11 +71,29 @@ def test_params_file_is_loaded_unchanged(project_root):
 
     loaded = load_study(project_root / "params.yaml")
 
-    plain["experiment"]["log_path"] = None
     for objective in plain["training"]["objectives"]:
         objective["reference"] = None
     assert loaded.as_dict() == plain
     assert loaded.regression.hypotheses == PAPER_HYPOTHESES
+
+
+def test_without_hypotheses_those_of_the_paper_are_tested_whose_metric_and_kpi_exist(values):
+    section = parse_study(_set(values, "regression.hypotheses", [])).regression
+
+    def ids(metrics, kpis):
+        return [one.id for one in section.declared(metrics, kpis).hypotheses]
+
+    everything = ["recall", "order_density", "recall_order_density", "novelty"]
+    assert ids(everything, list(Kpi)) == ["H1", "H2", "H3", "H4"]
+    assert ids(["recall", "catalogue_coverage"], [Kpi.CTR, Kpi.CLICKS_PER_USER]) == ["H1"]
+    assert ids(["recall"], list(Kpi)) == ["H1", "H4"]
+    assert ids(["auc"], list(Kpi)) == []
+
+
+def test_declared_hypotheses_are_tested_as_they_are(values):
+    section = parse_study(values).regression
+
+    assert section.declared(["auc"], []) is section
 
 
 def test_a_study_survives_a_round_trip(values):
@@ -85,14 +102,22 @@ def test_a_study_survives_a_round_trip(values):
     assert parse_study(study.as_dict()) == study
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_a_section_is_required(values, section):
+@pytest.mark.parametrize("section", ["study", "dataset"])
+def test_a_study_needs_a_name_and_a_raw_log(values, section):
     del values[section]
 
     assert f"{section}: required, but missing" in _message(values)
 
 
-@pytest.mark.parametrize("key", ["study.name", "study.seed", "dataset.format", "dataset.path"])
+@pytest.mark.parametrize("section", sorted({*SECTIONS} - {"study", "dataset"}))
+def test_another_section_may_be_left_out(values, section):
+    del values[section]
+
+    kind = SECTIONS[section]
+    assert getattr(parse_study(values), section) == kind()
+
+
+@pytest.mark.parametrize("key", ["study.name", "dataset.format", "dataset.path"])
 def test_a_field_without_default_is_required(values, key):
     section, name = key.split(".")
     del values[section][name]
@@ -267,7 +292,6 @@ def test_no_number_may_be_absurd(values, absurd):
         ("training.objectives", [CLICK, ORDER | {"concentration": -1.0}], "1.concentration = -1.0"),
         ("training.objectives", [CLICK, ORDER | {"reference": math.nan}], "1.reference = nan"),
         ("training.negatives", {"uniform": -1}, "training.negatives.uniform = -1"),
-        ("regression.hypotheses", [], "regression.hypotheses = []"),
         ("serving.rules", [{"rule": "sort"}], "serving.rules.0 = {'rule': 'sort'}: "),
         (
             "serving.rules",
@@ -330,7 +354,7 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
         ),
         (
             {"dataset.format": "ottoman"},
-            ["dataset.format = 'ottoman'", "jdata, generic; installed"],
+            ["dataset.format = 'ottoman'", "jdata, generic, none; installed"],
         ),
         ({"training.negatives": {"uniform": 9, "top": 10}}, ["top = 10", "uniform = 9"]),
         ({"training.negatives": {"all": True}}, ["negatives.all", "uniform: 0"]),

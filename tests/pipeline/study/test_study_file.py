@@ -31,6 +31,16 @@ def test_an_override_can_replace_a_whole_section(project_root):
     assert (changed.evaluation.cutoff, changed.evaluation.preferences) == (5, 11)
 
 
+def test_an_override_adds_a_section_that_the_file_leaves_out(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("study: {name: a, seed: 1}\ndataset: {format: otto, path: log}\n", "utf-8")
+
+    changed = load_study(file, {"model.hidden_size": 16, "training.negatives.uniform": 64})
+
+    assert (changed.model.hidden_size, changed.training.negatives.uniform) == (16, 64)
+    assert changed.model.layers == load_study(file).model.layers
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [

@@ -168,7 +168,7 @@ def test_wounded_copies_lose_no_row_and_change_no_good_one(load, real_data, tmp_
 @pytest.mark.real_data
 @pytest.mark.parametrize("case", SAMPLES.values(), ids=SAMPLES)
 def test_many_wounded_copies_of_long_files_do_neither(load, real_data, tmp_path, case):
-    survive(load, real_data, tmp_path, case, mutants=100, rows=5_000)
+    survive(load, real_data, tmp_path, case, mutants=30, rows=2_000)
 
 
 @pytest.mark.real_data

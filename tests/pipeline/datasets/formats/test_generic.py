@@ -195,9 +195,7 @@ def test_a_folder_may_hold_files_of_all_suffixes_and_others(load, tmp_path):
 def test_a_suffix_that_does_not_say_how_to_read_it_is_refused(load, tmp_path, name):
     path = tmp_path / name
     path.write_text("session,item,time,event_type\n")
-    suffixes = (
-        r"\.csv, \.tsv, \.jsonl, \.ndjson, \.parquet, for text files optionally followed by \.gz"
-    )
+    suffixes = r"\.csv, \.tsv, \.inter, \.jsonl, \.ndjson, \.parquet, for text files optionally followed by \.gz"
 
     with pytest.raises(DataError, match=rf"{name}: unknown suffix; expected one of {suffixes}"):
         load(section(), path)

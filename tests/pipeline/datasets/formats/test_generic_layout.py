@@ -106,7 +106,7 @@ def test_a_mistake_is_reported_with_the_accepted_values(dataset_of, change, mess
         pytest.param(
             {"format": "movielens"},
             "dataset.format = 'movielens' is unknown; built-in: otto, yoochoose, diginetica, "
-            "retailrocket, rees46, jdata, generic; installed as paretoscope.formats: none",
+            "retailrocket, rees46, jdata, generic, none; installed as paretoscope.formats: none",
             id="unknown-format",
         ),
         pytest.param({"path": ""}, "dataset.path = '': String should have at least 1", id="path"),

@@ -206,7 +206,7 @@ def test_a_folder_without_the_expected_files_is_rejected(tmp_path):
 
     assert str(no_suffix.value) == (
         f"{tmp_path} has no file that ends in .jsonl (compressed: also .gz, .gzip, .zst, .zstd, .bz2, "
-        ".zip); check dataset.path"
+        ".zip), only buys.csv; check dataset.path"
     )
     assert str(no_name.value) == (
         f"{tmp_path} has no views.csv (nor .gz, .gzip, .zst, .zstd, .bz2, .zip); check dataset.path"

@@ -28,6 +28,12 @@ def as_integer(text):
     return int(text)
 
 
+def as_decimal_integer(text):
+    """An integer that may have passed through a column of decimals."""
+    whole = re.fullmatch(r"([ \t]*-?[0-9]+)(?:\.0*)?([ \t]*)", text)
+    return as_integer("".join(whole.groups()) if whole else text)
+
+
 def as_instant(text, shape=r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)"):
     if not re.fullmatch(shape, text, re.ASCII):
         raise ValueError(text)
@@ -84,11 +90,12 @@ FORMATS = {
     ),
     "generic-tsv": (
         *(F.GENERIC, "log.tsv", "s\tx\ti\tt", "\t"),
-        ((0, as_text), [(3, as_integer)], (2, as_text), "click", 4),
+        ((0, as_text), [(3, as_decimal_integer)], (2, as_text), "click", 4),
     ),
 }
 GOOD = {
     as_integer: st.sampled_from(["5", "007", "-3", " 8 ", "1436810676034", "9223372036854775807"]),
+    as_decimal_integer: st.sampled_from(["5", "1436810676034.0", " 8. "]),
     as_instant: st.sampled_from(["2014-09-24T09:58:32.124Z", "2014-09-24 11:58:32+02:00"]),
     as_clock: st.sampled_from(["2018-03-01 00:00:06", "2018-03-01T00:00:07.25"]),
     as_rees46: st.sampled_from(["2019-10-01 00:00:00 UTC", "2019-10-31 23:59:59 UTC"]),

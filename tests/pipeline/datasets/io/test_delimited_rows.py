@@ -199,9 +199,9 @@ def test_a_wrong_header_is_rejected_with_the_expected_and_the_found_one(load, tm
     message = str(caught.value)
     assert message.startswith(
         "a.csv: the header must name ['action_time', 'sku_id', 'type', 'sessionId'] exactly once "
-        "each, separated by ','; missing or repeated: ["
+        "each, separated by ','; missing or repeated: '"
     )
-    assert message.endswith(f"]; got {header[:200]!r}")
+    assert f"; got {header[:200]!r}" in message
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_data_is_refused_above_the_accepted_share_of_bad_rows(
         load(JDATA, path, max_rejected_share=limit)
     assert str(caught.value) == (
         f"{path}: {bad} of {good + bad} rows are rejected (not a row of this format: {bad}, first "
-        f"in a.csv line {good + 2}); at most {limit:.1%} are accepted. Fix the data, correct "
+        f"in a.csv line {good + 2}: '?'); at most {limit:.1%} are accepted. Fix the data, correct "
         "dataset.format, or raise sessions.max_rejected_share"
     )
 

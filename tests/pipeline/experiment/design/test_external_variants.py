@@ -105,9 +105,12 @@ def test_integer_names_in_parquet_are_accepted(tmp_path):
             r"the variants are \['01', '01'\]; expected two or more unique",
         ),
         (GOOD[: GOOD.index("02,")], r"the variants are \['01'\]"),
-        (GOOD.replace("02,", ","), r"the variants are \['01', None\]"),
-        (GOOD.replace("doc2vec,2", "doc2vec,0"), r"share is \[0, 1\]; expected positive numbers"),
-        (GOOD.replace("doc2vec,2", "doc2vec,"), r"share is \[None, 1\]"),
+        (GOOD.replace("02,", ","), r"the variants are \['01', ''\]"),
+        (
+            GOOD.replace("doc2vec,2", "doc2vec,0"),
+            r"share is \[0.0, 1.0\]; expected positive numbers",
+        ),
+        (GOOD.replace("doc2vec,2", "doc2vec,"), r"share is \[None, 1.0\]"),
         (
             GOOD.replace("0.02", "-0.02"),
             r"auc_se is \[0.01, -0.02\]; expected numbers of 0 or more",
@@ -116,7 +119,17 @@ def test_integer_names_in_parquet_are_accepted(tmp_path):
             GOOD.replace("auc,", "roc,"),
             "auc_se has the standard errors of auc, but there is no column auc",
         ),
-        ("", "cannot read .*; expected a CSV or parquet file"),
+        ("", r"variants\.csv is empty; expected a CSV, parquet, JSON or JSON lines file"),
+        (GOOD.replace("0.6", "n/a"), "auc has no value for the variant 02; fill it in"),
+        (
+            GOOD.replace("0.6", "good"),
+            r"auc is 'good' in row 2 \(group 02\), and a number in other",
+        ),
+        (
+            GOOD.replace("variant,", "Variant,"),
+            r"column variant \(did you mean 'Variant'\?\) is missing",
+        ),
+        (GOOD + "03,x,1\n", r"row 3 \(03\) has 3 fields, the header has 6"),
     ],
 )
 def test_an_invalid_table_is_rejected(variants, text, message):
@@ -124,9 +137,27 @@ def test_an_invalid_table_is_rejected(variants, text, message):
         variants(text)
 
 
-def test_a_table_without_a_metric_is_rejected(variants):
-    with pytest.raises(DataError, match="no offline-metric column found"):
-        variant_metrics(variants("variant,share\na,1\nb,1\n"))
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD.replace(",", ";").replace(".", ","),
+        "\ufeff" + GOOD,
+        GOOD.replace(",2,", ",66%,").replace(",1,", ",33%,"),
+        GOOD + ",,,,,\n",
+    ],
+)
+def test_a_table_is_read_as_other_programs_write_it(variants, text):
+    found = variants(text)
+
+    assert found["variant"].to_list() == ["01", "02"]
+    assert found["auc"].to_list() == [0.5, 0.6]
+    assert (found["share"][0] / found["share"][1]) == 2
+
+
+def test_a_table_without_a_metric_has_groups_to_compare(variants):
+    metrics, covariance = variant_metrics(variants("variant,share\na,1\nb,1\n"))
+
+    assert (metrics.height, covariance) == (0, None)
 
 
 @pytest.mark.parametrize("absent", ["", "NaN"])

@@ -1,10 +1,13 @@
 """From the front to the plan: candidates, order of the groups, and buckets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.errors import StudyError
 from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.make_plan import make_plan
 from pipeline.study import ExperimentConfig, PlanningConfig
@@ -159,3 +162,122 @@ def test_the_plan_has_the_keys_of_the_study():
     assert (plan.enabled, plan.traffic_share, plan.holdout) == (False, 0.1, 0.05)
     assert (plan.holdout_salt, plan.forced_assignment) == ("all", {"ada": "g2"})
     assert plan.traffic_salt == "pepper coverage"
+
+
+def guarded(recall, section, **metrics):
+    return make_plan(front_of(recall, **metrics), study_of(section))
+
+
+def test_no_group_loses_more_than_a_guardrail_allows():
+    recall = [0.30, 0.40, 0.50, 0.54, 0.56, 0.58, 0.60]
+    section = ExperimentConfig(groups=3, guardrails={"recall": 0.15}, planning=EXTREMES)
+
+    plan, design = guarded(recall, section)
+
+    # 0.85 · 0.60 = 0.51: the first three are out
+    assert set(ids(plan)) <= {"p03", "p04", "p05", "p06"}
+    assert ids(plan)[0] == "p03"
+    (loss,) = design.guardrails
+    assert (loss.metric, loss.limit, loss.reference, loss.excluded) == ("recall", 0.15, "p06", 3)
+    assert loss.largest == pytest.approx(0.10)
+    assert set(design.even) <= {"p03", "p04", "p05", "p06"}
+
+
+def test_a_guardrail_compares_with_the_incumbent():
+    recall = [0.30, 0.40, 0.50, 0.54, 0.56, 0.58, 0.60]
+    section = ExperimentConfig(
+        groups=3, guardrails={"recall": 0.15}, incumbent="p03", planning=EXTREMES
+    )
+
+    plan, design = guarded(recall, section)
+
+    assert ids(plan)[0] == "p02"  # 0.50 / 0.54 is 7% below
+    assert design.guardrails[0].largest == pytest.approx(1 - 0.50 / 0.54)
+
+
+def test_two_guardrails_hold_at_once():
+    recall, mrr = [0.4, 0.5, 0.55, 0.58, 0.6], [0.30, 0.29, 0.27, 0.22, 0.1]
+    section = ExperimentConfig(groups=3, guardrails={"recall": 0.2, "mrr": 0.3})
+
+    plan, _ = guarded(recall, section, mrr=mrr)
+
+    assert ids(plan) == ["p01", "p02", "p03"]  # mrr from 0.21 on, recall from 0.48 on
+
+
+def test_without_a_guardrail_the_loss_is_stated_all_the_same():
+    _, design = guarded([0.3, 0.4, 0.6], ExperimentConfig(groups=3))
+
+    (loss,) = design.guardrails
+    assert loss.limit is None
+    assert loss.largest == pytest.approx(0.5)
+    assert loss.excluded == 0
+
+
+def test_next_to_an_incumbent_without_recall_no_loss_is_stated():
+    _, design = guarded([0.0, 0.4, 0.6], ExperimentConfig(groups=3, incumbent="p00"))
+
+    assert design.guardrails == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"guardrails": {"recall": 0.1}}, "leave 2 of 4 candidates (p02, p03)"),
+        ({"guardrails": {"mrr": 0.1}}, "mrr is undefined"),
+        ({"incumbent": "p9"}, "experiment.incumbent = p9 is not a preference"),
+    ],
+)
+def test_a_guardrail_that_cannot_hold_says_so(changes, expected):
+    section = ExperimentConfig(groups=3, **changes)
+
+    with pytest.raises(StudyError) as error:
+        guarded([0.3, 0.4, 0.55, 0.6], section)
+
+    assert expected in str(error.value)
+
+
+def two_axes(preferences=7):
+    """Cells of two levels of diversity: recall and diversity go together on the front alone."""
+    front = np.linspace(0.4, 0.6, preferences)
+    recall = np.concatenate([front, front - 0.01])
+    diversity = np.concatenate([1.2 - front, 1.5 - front])
+    measured = front_of(recall.tolist(), mrr=diversity.tolist())
+    return replace(measured, off_front=frozenset(measured.points["preference_id"][preferences:]))
+
+
+def test_with_a_second_axis_the_groups_tell_metrics_apart():
+    section = ExperimentConfig(groups=6)
+
+    _, design = make_plan(two_axes(), study_of(section, ("recall", "mrr")))
+
+    off_front = {f"p{n:02d}" for n in range(7, 14)}
+    assert set(design.chosen) & off_front
+    assert not set(design.one_front) & off_front
+    for one in design.hypotheses:
+        assert one.partial.inflation < 2
+        assert one.partial_one_front.inflation is None  # a line in each other on the front
+        assert one.lowest_inflation < one.partial.inflation
+        assert one.rivals == ({"recall": "mrr", "mrr": "recall"}[one.metric],)
+
+
+def test_the_plan_on_the_front_alone_has_as_many_groups_as_the_front_allows():
+    section = ExperimentConfig(groups=5, guardrails={"recall": 0.18})
+
+    _, design = make_plan(two_axes(preferences=5), study_of(section, ("recall", "mrr")))
+
+    assert len(design.chosen) == 5
+    assert design.one_front == ("p02", "p03", "p04")  # from 0.82 · 0.6 on
+    assert all(one.partial_one_front.inflation is None for one in design.hypotheses)
+
+
+def test_on_one_front_the_plan_is_that_of_the_marginal_slopes_and_names_the_rivals():
+    recall = [0.40, 0.44, 0.48, 0.52, 0.56, 0.60]
+    front = front_of(recall, mrr=[0.9 - one for one in recall])
+    both = study_of(ExperimentConfig(groups=3), ("recall", "mrr"))
+
+    _, design = make_plan(front, both)
+
+    assert design.one_front == ()
+    assert design.chosen == make_plan(front, study_of(ExperimentConfig(groups=3)))[1].chosen
+    assert design.hypotheses[0].partial.correlations == pytest.approx([-1])
+    assert design.hypotheses[0].lowest_inflation is None

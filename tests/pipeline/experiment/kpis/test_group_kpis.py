@@ -12,7 +12,8 @@ from polars.testing import assert_frame_equal
 from pipeline.core.contracts import DAY_MS, IMPRESSIONS, Kpi
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.kpis.daily_kpis import BATCHES, daily_totals, returning_user_totals
-from pipeline.experiment.kpis.group_kpis import group_counts, group_kpis, per_user_totals
+from pipeline.experiment.kpis.group_kpis import group_kpis
+from pipeline.experiment.kpis.user_totals import group_counts, per_user_totals
 from tests.pipeline.experiment.logs import (
     TS,
     impression,

@@ -138,6 +138,41 @@ def test_every_row_is_counted_once_as_in_the_reference(drawn):
     assert result.impressions + sum(result.rejected.values()) == len(rows)
 
 
+@pytest.mark.parametrize(
+    ("yes", "no"),
+    [("true", "False"), ("1", "0"), ("1.0", "0.0"), ("t", "f"), ("Yes", "NO"), ("y", "n")],
+)
+def test_booleans_of_databases_spreadsheets_and_data_frames(tmp_path, yes, no):
+    rows = [impression("a"), impression("b", clicked=False, ordered=False, units=0)]
+    frame = pl.DataFrame(rows, schema=IMPRESSIONS.columns).with_columns(
+        pl.when(name).then(pl.lit(yes)).otherwise(pl.lit(no)).alias(name)
+        for name in ("clicked", "ordered")
+    )
+    frame.write_csv(tmp_path / "a.csv")
+
+    result = ingest([tmp_path / "a.csv"], PLAN, tmp_path / "log.duckdb")
+
+    assert result.rejected == {}
+    with duckdb.connect(str(tmp_path / "log.duckdb")) as connection:
+        found = connection.sql("SELECT impression, clicked, ordered FROM impressions ORDER BY 1")
+        assert found.fetchall() == [("a", True, True), ("b", False, False)]
+
+
+def test_the_user_in_two_groups_with_the_most_impressions_is_named(tmp_path):
+    rows = [impression(f"x{n}", user="guest", group=f"g{1 + n % 2}") for n in range(4)]
+    rows += [
+        impression("y1", user="ann"),
+        impression("y2", user="ann", group="g2"),
+        impression("z"),
+    ]
+    file = write_impressions(tmp_path / "a.parquet", rows)
+
+    result = ingest([file], PLAN, tmp_path / "log.duckdb")
+
+    assert result.rejected["user in two groups"] >= 4
+    assert result.examples["user in two groups"] == "user guest is in g1 and g2"
+
+
 def test_the_earliest_row_of_a_duplicate_impression_is_kept(tmp_path):
     late, early = (
         impression("x1", ts=TS + 1),
@@ -182,7 +217,7 @@ def test_a_missing_column_is_named(tmp_path, column):
     frame.write_parquet(tmp_path / "a.parquet")
 
     with pytest.raises(
-        LogError, match=rf"a\.parquet: {column} is missing; .*expected columns: see docs"
+        LogError, match=rf"a\.parquet: {column} is missing; .*map them in experiment\.columns"
     ):
         ingest([tmp_path / "a.parquet"], PLAN, tmp_path / "log.duckdb")
 
@@ -193,7 +228,7 @@ def test_a_missing_column_is_named(tmp_path, column):
         ("user", pl.Float64, "user is DOUBLE, expected strings or integers"),
         ("ts", pl.Datetime("ms"), "ts is TIMESTAMP, expected a number"),
         ("clicked", pl.Date, "clicked is DATE, expected true and false"),
-        ("units", pl.Boolean, "units is BOOLEAN, expected numbers"),
+        ("units", pl.Boolean, "units is BOOLEAN, expected an integer"),
     ],
 )
 def test_a_column_of_the_wrong_type_is_named(tmp_path, column, dtype, message):

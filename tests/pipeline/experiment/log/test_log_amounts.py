@@ -11,7 +11,7 @@ from pipeline.core.errors import LogError
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.kpis.local_days import offsets_of
-from pipeline.experiment.log.row_validation import LogRules
+from pipeline.experiment.log.validation.row_validation import LogRules
 from pipeline.study import LogColumns, LogTime
 from tests.pipeline.experiment.logs import (
     PLAN,
@@ -85,6 +85,9 @@ def test_timestamps_without_a_zone_need_a_setting_that_the_message_names(tmp_pat
         ("1772445604123456", LogTime.MICROSECONDS),
         ("1772445604123456.0", LogTime.MICROSECONDS),
         ("2026-03-02T11:00:04.123+01:00", LogTime.ISO8601),
+        ("2026-03-02 10:00:04.123000 UTC", LogTime.ISO8601),  # BigQuery's CSV
+        ("2026-03-02 11:00:04.123 +0100", LogTime.ISO8601),  # Snowflake's
+        ("2026-03-02 10:00:04.123+00", LogTime.ISO8601),  # PostgreSQL's
         ("2026-03-02 10:00:04.123999", LogTime.ISO8601_UTC),
         ("2026-03-02 11:00:04.123", LogTime.ISO8601_LOCAL),
     ],
@@ -248,7 +251,17 @@ def write(folder, clicks, orders):
         (
             [order(1, 500), order(-2, -900, 3)],
             (True, True, 1, 500),
-            {"refund without its order": 1},
+            {"refund larger than its order": 1},
+        ),
+        (
+            [order(2, 500), order(0, -501, 3)],
+            (True, True, 2, 500),
+            {"refund larger than its order": 1},
+        ),
+        (
+            [order(1, 500), order(-1, -500, 26)],  # the click is at 1 h, the window 24 h
+            (True, True, 1, 500),
+            {"refund after the attribution window": 1},
         ),
         ([order(1, 500), order(-1, 500, 3)], (True, True, 1, 500), {"fewer than one unit": 1}),
         ([order(1, 500), order(0, 0, 3)], (True, True, 1, 500), {"fewer than one unit": 1}),

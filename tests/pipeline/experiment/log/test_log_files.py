@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import DataError, LogError
 from pipeline.experiment.log.log_files import write_log
-from pipeline.experiment.log.log_folder import log_files
+from pipeline.experiment.log.reading.log_folder import log_files
 
 
 def milliseconds(text):

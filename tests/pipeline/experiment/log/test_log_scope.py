@@ -9,7 +9,7 @@ from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError, QualityError
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
 from pipeline.experiment.log.row_fates import read_row_fates
-from pipeline.experiment.log.row_validation import LogRules
+from pipeline.experiment.log.validation.row_validation import LogRules
 from pipeline.inference.diagnostics.lost_outcomes import lost_outcomes
 from pipeline.quality.runner import check_experiment_log, enforce
 from pipeline.study import ExperimentConfig

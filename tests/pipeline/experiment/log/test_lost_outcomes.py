@@ -14,8 +14,9 @@ import pytest
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
 from pipeline.experiment.log.row_fates import read_row_fates
-from pipeline.experiment.log.row_validation import LogRules
+from pipeline.experiment.log.validation.row_validation import LogRules
 from pipeline.inference.diagnostics.lost_outcomes import loss_test, lost_outcomes
+from pipeline.reporting.text.diagnostics import check_numbers
 from pipeline.study import LogColumns
 from tests.pipeline.experiment.logs import TS, ingest
 
@@ -311,9 +312,101 @@ def test_impressions_that_are_logged_twice_in_one_variant(log, tmp_path):
         )
 
 
+SILENT = pl.col("group") == "d"
+
+
+@pytest.mark.parametrize("outcome", ["clicks", "orders"])
+@pytest.mark.parametrize("kind", [BY_ID, BY_TOUCH], ids=["by-id", "by-last-touch"])
+def test_a_group_without_any_click_or_order(log, tmp_path, kind, outcome):
+    found, _ = diagnosed(tmp_path, log | {outcome: log[outcome].filter(~SILENT)}, kind)
+
+    assert not found.passed
+    (one,) = found.silent
+    assert (one.group, one.outcome) == ("d", outcome)
+    # a quarter of the impressions, at the rate of the other three quarters
+    others = log[outcome].filter(~SILENT)
+    assert one.expected == pytest.approx(others["impression"].n_unique() / 3, rel=0.01)
+    assert f"d has no {outcome}, and about" in check_numbers(found)
+
+
+def test_a_group_without_any_click_in_rows_of_impressions(log, tmp_path):
+    clicked = log["clicks"].filter(~SILENT)["impression"].implode()
+    rows = log["impressions"].with_columns(clicked=pl.col("impression").is_in(clicked))
+    rows.drop("item").write_csv(tmp_path / "impressions.csv")
+    database = tmp_path / "log.duckdb"
+    ingest([tmp_path / "impressions.csv"], PLAN, database, rules=LogRules(columns=LogColumns()))
+
+    found = lost_outcomes(read_row_fates(database))
+
+    assert not found.passed
+    assert [(one.group, one.outcome) for one in found.silent] == [("d", "clicks")]
+
+
+def test_a_group_without_orders_where_few_are_expected_is_not_silent(log, tmp_path):
+    few = log["orders"].head(80)  # all of the group a: a third of them, 27, expected in each other
+
+    found, _ = diagnosed(tmp_path, log | {"orders": few})
+
+    assert found.passed
+    assert found.silent == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("clicks", "user", lambda ids: ids.str.to_uppercase()),
+        ("clicks", "user", lambda ids: ids + " "),
+        ("clicks", "item", lambda ids: pl.lit("00") + ids),
+        ("orders", "user", lambda ids: pl.lit("0") + ids),
+        ("orders", "item", lambda ids: ids.str.to_uppercase()),
+    ],
+)
+@pytest.mark.parametrize("where", [True, SILENT], ids=["all", "one-group"])
+def test_events_whose_ids_are_written_in_another_way(log, tmp_path, change, where):
+    table, column, how = change
+    ids = pl.when(where).then(how(pl.col(column))).otherwise(column).alias(column)
+
+    found, result = diagnosed(tmp_path, log | {table: log[table].with_columns(ids)}, BY_TOUCH)
+
+    reason = f"{table[:-1]} whose user or item is written in another way"
+    lost = log[table] if where is True else log[table].filter(where)
+    assert not found.passed
+    assert result.rejected[reason] == pytest.approx(lost.height, rel=0.02)  # less repetitions
+    assert result.examples[reason].startswith(f"{table}.csv: user ")
+    shares = found.tables[table].shares
+    assert shares["d"] == pytest.approx(1, abs=0.02)
+    assert shares["a"] == pytest.approx(float(where is True), abs=0.02)
+
+
+def test_ids_that_are_in_no_other_form_in_the_log_are_no_loss(log, tmp_path):
+    elsewhere = log["clicks"].with_columns(user=pl.lit("x") + pl.col("user"))
+
+    found, result = diagnosed(
+        tmp_path, log | {"clicks": pl.concat([log["clicks"], elsewhere])}, BY_TOUCH
+    )
+
+    assert found.passed
+    assert result.rejected["click without an earlier impression of the user"] == elsewhere.height
+
+
+def test_rows_of_a_misspelt_group_are_lost_rows_of_their_user_s_group(log, tmp_path):
+    """2% of the impressions of d are of a group 'd '; their clicks have no usable impression."""
+    number = pl.col("impression").str.slice(1).cast(pl.Int64)
+    misspelt = pl.when(SILENT & (number % 50 == 0)).then(pl.lit("d ")).otherwise("group")
+
+    found, _ = diagnosed(
+        tmp_path, log | {"impressions": log["impressions"].with_columns(group=misspelt)}
+    )
+
+    assert not found.passed
+    assert found.tables["impressions"].shares == pytest.approx({"a": 0, "b": 0, "c": 0, "d": 0.02})
+    assert found.tables["clicks"].shares["d"] == pytest.approx(0.02, abs=0.006)
+    assert found.unknown_group == 0
+
+
 def test_a_database_of_an_older_version_is_one_line_with_the_command(tmp_path):
     database = tmp_path / "log.duckdb"
     duckdb.connect(str(database)).close()
 
-    with pytest.raises(LogError, match=r"row_fates.*Rebuild it: paretoscope ingest"):
+    with pytest.raises(LogError, match=r"row_fates.*rebuild it: paretoscope ingest"):
         read_row_fates(database)

@@ -64,8 +64,11 @@ def evidence_of(outcome, preferences=PREFERENCES):
 
 FATES = {**dict.fromkeys(("table", "group", "kind", "reason"), pl.String), "rows": pl.Int64}
 NOTHING_LOST = RowFates(
-    pl.DataFrame([("clicks", "g1", "used", None, 900)], schema=FATES, orient="row"),
-    pl.DataFrame(schema={"table": pl.String}),
+    fates=pl.DataFrame([("clicks", "g1", "used", None, 900)], schema=FATES, orient="row"),
+    sums=pl.DataFrame(schema={"table": pl.String}),
+    outcomes=pl.DataFrame(
+        schema=dict.fromkeys(("group", "impressions", "clicks", "orders"), pl.Int64)
+    ),
 )
 
 HEALTHY = evidence_of(weeks(2, x=np.zeros(3), days=14))
@@ -80,7 +83,7 @@ def health(evidence, shares=None, rows=NOTHING_LOST):
 
 
 def failed(found):
-    return [name for name, check in found.items() if not check.passed]
+    return [name for name, check in found.items() if check.passed is False]
 
 
 def test_a_healthy_experiment_passes_every_check():

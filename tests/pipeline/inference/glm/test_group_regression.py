@@ -302,12 +302,3 @@ def test_wald_test_against_the_normal_table(slope, error, level, p_value, width)
 
 def test_an_effect_of_one_hundred_sigma_keeps_a_positive_p_value_below_any_threshold():
     assert 0 <= wald_test(30.0, 1.0, covariance="model", level=0.95).p_value < exp(-400)
-
-
-def test_the_cautious_test_is_the_wider_one():
-    fit = fitted(np.array([0.0, 0.1, 0.2]), independent([100] * 3, [20, 30, 45]))
-    half = replace(fit.cluster_robust, standard_error=fit.model.standard_error / 2)
-    double = replace(fit.cluster_robust, standard_error=fit.model.standard_error * 2)
-
-    assert replace(fit, cluster_robust=half).conservative == fit.model
-    assert replace(fit, cluster_robust=double).conservative == double

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.inference.headline.slope_test import between_groups_variance, score_slope
+from pipeline.inference.headline.deviations import between_groups_variance
+from pipeline.inference.headline.slope_test import score_slope
 from pipeline.inference.headline.working_response import WorkingResponse, working_response
 from tests.pipeline.inference.headline.sums import counts
 
@@ -44,11 +45,11 @@ def test_the_users_error_is_a_floor_with_the_quantile_of_a_one_sided_test():
 def test_between_groups_variance_solves_its_equation():
     y, v = np.array([0.0, 0.5, 0.1, 0.9]), np.array([0.01, 0.02, 0.01, 0.04])
 
-    tau2 = between_groups_variance(y, v, np.ones(4))
+    tau2 = between_groups_variance(y, v, [np.ones(4)])
 
     w = 1 / (v + tau2)
     assert (w * (y - np.average(y, weights=w)) ** 2).sum() == pytest.approx(4 - 1)
-    assert between_groups_variance(y / 10, v, np.ones(4)) == 0
+    assert between_groups_variance(y / 10, v, [np.ones(4)]) == 0
 
 
 def test_groups_that_are_all_the_same_have_a_p_value_of_1():

@@ -57,6 +57,13 @@ def test_a_group_without_success_has_the_variance_of_its_line():
     assert (1 / found.variance_G).sum() == pytest.approx(6, rel=0.01)  # n p q, p small
 
 
+def test_a_fit_that_has_run_off_has_no_response():
+    # a rate of 1 to the last digit, and one failure in the group: (999 - 1000) / (1000 · 0)
+    found = working_response(np.array([0, 0.5, 10]), counts([1000] * 3, [500, 990, 999]))
+
+    assert np.isnan(found.values_G[2])
+
+
 def test_amounts_do_not_know_their_currency():
     rng = np.random.default_rng(1)
     euros = (rng.random((4, 200)) < 0.2) * rng.lognormal(3, 1, (4, 200))

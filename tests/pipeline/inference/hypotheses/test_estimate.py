@@ -402,3 +402,24 @@ def test_a_known_past_and_known_segments_of_users_are_used(golden_evidence):
     assert [one["segment"] for one in row["segments"]["slopes"]] == ["new", "old"]
     assert row["segments"]["p_value"] == pytest.approx(1, abs=1e-3)
     assert (h2.cuped, h2.segments) == (None, None)  # nothing is known of its KPI
+
+
+@pytest.mark.parametrize(
+    ("without", "reasons"),
+    [
+        ("cvr", [None, "no_orders", None, "no_orders"]),  # the KPI is not in the log
+        ("order_density", [None, "no_orders", None, None]),  # the metric was not measured
+    ],
+)
+def test_hypotheses_on_orders_say_that_there_are_none(golden_evidence, without, reasons):
+    evidence = replace(
+        golden_evidence,
+        offline_metrics=golden_evidence.offline_metrics.filter(pl.col("metric") != without),
+        group_kpis=golden_evidence.group_kpis.filter(pl.col("kpi") != without),
+    )
+
+    results = estimate_hypotheses(evidence, RegressionConfig(hypotheses=PAPER_HYPOTHESES), seed=0)
+
+    found = [one.undefined_reason and one.undefined_reason.value for one in results]
+    assert found == reasons
+    assert all(one.n == 0 for one in results if one.undefined_reason)

@@ -181,7 +181,6 @@ def test_a_written_hypothesis_is_read():
         ({"share": [1, 1, 1, 1, 0]}, "share is 0; expected positive numbers"),
         ({"share": [0.5, 0.5, 0.5, 0.5, nan]}, "expected positive numbers"),
         ({"share": ["a fifth"] * 5}, "share is .*; expected numbers"),
-        ({"recall@20": None, "od@20": None}, "no offline-metric column found; add at least one"),
         ({"order_density@20": [0.1] * 5}, "are the same offline metric; drop one"),
         ({"ctr_users": ["many"] * 5}, "ctr_users is .*; expected numbers"),
     ],
@@ -198,7 +197,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_metric_that_is_not_there_is_named(write):
-    with pytest.raises(StudyError, match=r"is the metric novelty; found .'recall@20'"):
+    with pytest.raises(StudyError, match=r"is the metric novelty; found recall@20"):
         fit(write(golden_table()), "novelty:ctr:+")
 
 
@@ -259,7 +258,7 @@ def test_without_orders_only_the_click_through_rate_is_known(write):
         "counts_unknown",
         ("orders",),
     )
-    with pytest.raises(StudyError, match=r"there are no counts for cvr, only for \['ctr'\]"):
+    with pytest.raises(StudyError, match="--hypothesis: there are no counts for cvr, only for ctr"):
         fit(path, "recall:cvr:+")
 
 

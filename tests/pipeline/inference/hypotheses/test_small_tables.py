@@ -41,7 +41,7 @@ def test_two_variants_are_a_line_without_a_small_sample_interval():
     assert found.headline.undefined_reason == "two_groups"
     assert (found.small_sample, found.small_sample_undefined_reason) == (None, "two_groups")
     assert found.verdict == "inconclusive"
-    assert "Two groups do not show how far groups deviate" in answer_sentence(found, None)
+    assert "The slope is undefined with 2 groups" in answer_sentence(found, None)
 
 
 @pytest.mark.parametrize("orders", [[0, 9, 7], [0, 12, 13]])

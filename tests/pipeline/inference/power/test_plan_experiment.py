@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from pipeline.core.contracts import Kpi
+from pipeline.inference.power.plan_experiment import plan_with_power
 from pipeline.inference.power.power import PowerQuery, power
 from pipeline.results.power import PowerAnalysis
+from pipeline.results.reasons import UndefinedReason
 from pipeline.results.serialization import parse, to_dict
-from pipeline.study import PlanningConfig
-from tests.pipeline.experiment.fronts import study_of
+from pipeline.study import Hypothesis, PlanningConfig, RegressionConfig
+from tests.pipeline.experiment.fronts import front_of, study_of
 from tests.pipeline.inference.planned import PLANNING, RECALL, SECTION, TRAFFIC, planned_power
 
 SEED = study_of(SECTION, ("recall",)).study.seed
@@ -128,3 +130,28 @@ def test_all_of_it_is_json():
     assert found["design"]["left_out"] == {
         "H2": "the metric is undefined, 0 or negative under a preference"
     }
+
+
+def test_no_power_is_promised_for_orders_where_there_are_none():
+    clicks = Hypothesis(id="H1", metric="recall", kpi=Kpi.CTR, direction="positive")
+    orders = Hypothesis(id="H2", metric="recall", kpi=Kpi.CVR, direction="negative")
+    study = study_of(SECTION)
+    study = replace(study, regression=RegressionConfig(hypotheses=(clicks, orders)))
+
+    planned = plan_with_power(study, replace(front_of(RECALL), has_orders=False), TRAFFIC)
+
+    of_clicks, of_orders = planned.analysis.hypotheses
+    assert of_clicks.chosen.power.suggestive > 0
+    assert of_orders.undefined_reason is UndefinedReason.NO_ORDERS
+    assert of_orders.chosen is None
+    assert planned.analysis.design.left_out == {"H2": "there are no orders"}
+    assert planned.plan.has_orders is False
+
+
+def test_groups_are_evenly_spaced_where_the_metric_varies_by_chance_alone():
+    study = study_of(SECTION)
+
+    planned = plan_with_power(study, front_of(RECALL, covariance=np.eye(6)), TRAFFIC)
+
+    design = planned.analysis.design
+    assert design.chosen == design.even == ("p00", "p02", "p05")

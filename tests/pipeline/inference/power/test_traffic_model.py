@@ -132,6 +132,17 @@ def test_an_experiment_that_was_tells_its_traffic():
     assert found.returning_users == seen - PER_DAY * days
 
 
+def test_a_past_experiment_of_clicks_has_no_rate_of_orders():
+    _, table, daily = past_experiment(10, 20_000)
+    of_clicks = table.filter(pl.col("kpi").is_in(["ctr", "clicks_per_user"]))
+
+    found, whole = past_traffic(of_clicks, daily), past_traffic(table, daily)
+
+    assert (found.cvr, found.correlation[Kpi.CVR]) == (0.0, 0.0)
+    assert (found.ctr, found.correlation[Kpi.CTR]) == (whole.ctr, whole.correlation[Kpi.CTR])
+    assert found.impressions_per_day == whole.impressions_per_day
+
+
 def test_a_past_study_tells_what_the_whole_shop_would_have_brought(tmp_path):
     paths = StudyPaths(root=tmp_path, name="autumn")
     past = StudyPaths(root=tmp_path, name="spring")

@@ -49,9 +49,7 @@ def report(name, slope, *, hypotheses=(H1,), users=200_000, better=1.0, **facts)
         FrontPoint(
             preference_id=one,
             preference=(n / 3, 1 - n / 3),
-            recall=better * RECALL[n],
-            order_density=ORDER_DENSITY[n],
-            recall_order_density=0.03,
+            metrics={"recall": better * RECALL[n], "order_density": ORDER_DENSITY[n]},
             dominated=False,
         )
         for n, one in enumerate(ids)
@@ -65,7 +63,10 @@ def report(name, slope, *, hypotheses=(H1,), users=200_000, better=1.0, **facts)
             hypotheses=tuple(found),
             experiment=Experiment(plan=plan, origin="real"),
             front=FrontSummary(
-                hypervolume=0.036 * better, reference_point=(0.0, 0.0), points=tuple(points)
+                axes=("recall", "order_density"),
+                hypervolume=0.036 * better,
+                reference_point=(0.0, 0.0),
+                points=tuple(points),
             ),
             offline_metrics=parse(tuple[MetricValue, ...], metrics.to_dicts()),
             group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),

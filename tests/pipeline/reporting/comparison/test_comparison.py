@@ -283,4 +283,4 @@ def test_names_with_html_or_markdown_stay_text(tmp_path, monkeypatch):
     write_comparison(build_comparison(read_studies(names), level=0.95), tmp_path / "out")
 
     assert "<b>a" not in (tmp_path / "out/index.html").read_text("utf-8")
-    assert "<b>a\\|b" in (tmp_path / "out/comparison.md").read_text("utf-8")
+    assert "&lt;b>a\\|b" in (tmp_path / "out/comparison.md").read_text("utf-8")

@@ -9,10 +9,10 @@ import pytest
 from pipeline.core.contracts import Kpi
 from pipeline.reporting.figures.charts import (
     as_markdown,
-    front_figure,
     hypothesis_panels,
     learning_curves_figure,
 )
+from pipeline.reporting.figures.front import front_figure
 from pipeline.reporting.figures.svg import as_svg
 from pipeline.results.document import CurvePoint, FrontPoint, GroupSummary
 from pipeline.results.family import Family
@@ -59,12 +59,12 @@ FRONT = [
     FrontPoint(
         preference_id=f"p{n}",
         preference=(n / 2, 1 - n / 2),
-        recall=recall,
-        order_density=density,
+        metrics={"recall": recall, "order_density": density},
         dominated=n == 1,
     )
     for n, (recall, density) in enumerate([(0.40, 0.08), (0.42, 0.05), (0.48, 0.06)])
 ]
+AXES = ("recall", "order_density")
 CURVES = [
     CurvePoint(epoch=epoch, split=split, objective=objective, loss=5 / epoch)
     for objective in ("click", "order")
@@ -82,7 +82,7 @@ def group(name, preference_id):
 
 FIGURES = {
     "hypotheses": lambda: hypothesis_panels([hypothesis(), UNDEFINED], 20),
-    "front": lambda: front_figure(FRONT, [group("g1", "p0")], 20),
+    "front": lambda: front_figure(FRONT, AXES, [group("g1", "p0")], 20),
     "learning curves": lambda: learning_curves_figure(CURVES),
 }
 
@@ -169,6 +169,18 @@ def test_twelve_groups_have_distinct_marks_in_numeric_order():
     assert len(marks) == 12
 
 
+@pytest.mark.parametrize("name", ["v{}", "a variant with a name of eighty letters " * 2 + "{}"])
+def test_sixty_groups_leave_room_for_the_panel(name):
+    groups = [name.format(n) for n in range(60)]
+    rates = [0.1 + 0.001 * n for n in range(60)]
+
+    figure = hypothesis_panels([hypothesis(rates=rates, groups=groups)], 20)
+    as_svg(figure)  # computes the layout
+
+    (ax,) = figure.axes
+    assert ax.get_position().height * figure.get_figheight() > 1.5
+
+
 def test_points_are_at_their_values():
     figure = hypothesis_panels([hypothesis(rates=(0.10, 0.11, 0.13))], 20)
 
@@ -223,7 +235,7 @@ def test_a_hostile_name_stays_text():
 def test_the_front_shows_every_preference_and_labels_the_groups():
     groups = [group("g1", "p0"), group("g2", "p2")]
 
-    figure = front_figure(FRONT, groups, 20)
+    figure = front_figure(FRONT, AXES, groups, 20)
 
     (places,) = markers(figure).values()
     assert len(places) == len(FRONT)
@@ -248,3 +260,20 @@ def test_learning_curves_have_one_panel_per_objective():
     ]
     assert "hypervolume" in words
     assert (words.count("train"), words.count("validation")) == (2, 3)
+
+
+def test_preferences_without_order_density_are_not_drawn():
+    unplaced = [
+        replace(point, metrics=point.metrics | {"order_density": None}, dominated=None)
+        for point in FRONT
+    ]
+    axes = ("recall", "order_density")
+
+    some = front_figure([FRONT[0], *unplaced[1:]], axes, [group("g1", "p0"), group("g2", "p1")], 20)
+    none = front_figure(unplaced, axes, [group("g1", "p0")], 20)
+
+    assert as_svg(some)
+    assert as_svg(none)
+    assert any("g1" in text for text in texts(some))
+    assert not any("g2" in text for text in texts(some))
+    assert "no preference has a target in the top k" in texts(none)

@@ -133,9 +133,17 @@ def test_a_group_that_no_metric_explains_is_said_to_be():
     found = replace(SHIP, explained=False, indistinguishable=("g2",))
 
     assert advice_sentence(found).startswith(
-        "Click-through rate: ship g3; it is better than g1 as measured; no pre-registered metric "
-        "is confirmed to explain the difference; the difference from g2 is inconclusive. Expect "
+        "Click-through rate: ship g3; it is better than g1 as measured; no confirmed metric explains "
+        "the difference; the difference from g2 is inconclusive. Expect "
     )
+
+
+def test_a_control_of_that_name_is_not_named_twice():
+    named = replace(SHIP, baseline="control", control=True)
+
+    assert advice_sentence(named).count("control") == 1
+    assert "against control." in advice_sentence(named)
+    assert "against g1, the control." in advice_sentence(replace(named, baseline="g1"))
 
 
 def test_trade_offs_that_are_inconclusive_show_the_interval_as_measured():

@@ -9,13 +9,16 @@ from pipeline.reporting.text.formatting import (
     change,
     change_interval,
     digits_for,
+    effect,
     interval,
     number,
     p_statement,
     p_value,
     percent,
     plain,
+    rate,
 )
+from pipeline.results.hypothesis import Elasticity
 from pipeline.results.slopes import Change
 
 
@@ -96,3 +99,36 @@ def test_intervals_and_p_values_in_sentences():
 )
 def test_parameters_are_written_as_in_json(value, text):
     assert plain(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "kpi", "words"),
+    [
+        (0.23847, 0.0018, "ctr", "23.8% ± 0.2%"),
+        (0.00156, 0.00012, "orders_per_impression", "0.16% ± 0.01%"),
+        (3.17427, 0.04007, "clicks_per_user", "3.17 ± 0.04"),
+        (0.5, None, "ctr", "50%"),
+        (None, None, "ctr", "–"),
+    ],
+)
+def test_a_kpi_has_the_digits_of_its_error(value, error, kpi, words):
+    assert rate(value, error, kpi) == words
+
+
+@pytest.mark.parametrize(
+    ("estimate", "interval", "words"),
+    [
+        (0.6954, (0.6255, 0.7681), "+0.70%"),
+        (0.1757, (-1.5564, 2.1546), "+0.2%"),
+        (-0.002, (-0.024, 0.023), "0.00%"),
+        (31.2, (-40.0, 99.0), "+31%"),
+        (1.0, (0.5, None), "+1.0%"),
+        (2.34, (-18.2, 16.1), "+2.3%"),  # half-width 17, but below 10% at least one decimal
+    ],
+)
+def test_an_effect_has_the_digits_of_its_interval(estimate, interval, words):
+    found = Elasticity(
+        estimate=estimate, interval=interval, minimum_detectable=1.0, minimum_detectable_change=None
+    )
+
+    assert effect(found) == words

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pipeline.core.contracts import Kpi
 from pipeline.reporting.text.formatting import approximate
 from pipeline.reporting.text.summary import answer_sentence
-from pipeline.results.reasons import Reading, Target, Verdict
+from pipeline.results.reasons import Reading, Verdict
 from pipeline.study import PAPER_HYPOTHESES
+from tests.pipeline.reporting.truths import TWO, report_of
 
 H1, _, H3, H4 = PAPER_HYPOTHESES
 OPPOSITE = "significant in the opposite direction)"
@@ -136,13 +137,24 @@ def test_an_inconclusive_result_says_what_would_resolve_it(estimate):
 
 def test_a_sentence_says_what_its_interval_is_for(estimate):
     (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
-    found = replace(answer, verdict=Verdict.SUGGESTIVE)
-    two = with_headline(found, interval=None, target=Target.THESE_GROUPS)
 
     assert "%, for a new preference on this front)" in answer_sentence(answer, 20)
-    assert "%, for the line through these groups). Two groups do not show" in answer_sentence(
-        two, 20
+
+
+def test_two_groups_have_a_change_of_the_kpi_and_no_interval_of_a_slope(tmp_path):
+    clicks, orders, *_ = report_of(TWO, (), tmp_path).hypotheses
+
+    first, second = answer_sentence(clicks, 20), answer_sentence(orders, 20)
+
+    assert clicks.headline.interval is None
+    assert first.startswith(
+        "Recall@20 may predict click-through rate (H1, suggestive): B has 10.0% higher Recall@20 than "
+        "A, and 9.0% higher click-through rate (p < 0.0001, for the users alone). The slope is "
+        "undefined with 2 groups"
     )
+    # 500 / 10,000 against 470 / 10,900, and 0.08 against 0.07
+    assert "A has 14.3% higher OD@20 than B, and 16.0% higher post-click" in second
+    assert "CI" not in first + second
 
 
 @pytest.mark.parametrize(

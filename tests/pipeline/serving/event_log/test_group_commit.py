@@ -146,6 +146,7 @@ def test_duplicates_are_detected_while_pending_and_after_a_restart(tmp_path):
     again = EventDeduplicator(hours=1.0)
     again.load(tmp_path, now_ms=1)
     assert again.is_known(CLICKS, "x1", "e1")
+    assert not again.is_known(LogTable.ORDERS, "x1", "e1")
     late = EventDeduplicator(hours=1.0)
     late.load(tmp_path, now_ms=3_600_002)
     assert not late.is_known(CLICKS, "x1", "e1")
@@ -178,6 +179,33 @@ def test_events_expire_after_the_window(monkeypatch):
     asyncio.run(scenario())
 
     assert [deduplicator.is_known(CLICKS, "x", f"e{n}") for n in range(3)] == [False, True, True]
+
+
+def test_events_of_the_future_in_a_log_do_not_keep_later_ones(tmp_path, monkeypatch):
+    """A clock that was set back, or a damaged row: it expires after the window, and so do others."""
+    hour = 3_600_000
+    rows = [
+        b'{"impression":"x","event":"e%d","received":%d}\n' % (n, received)
+        for n, received in enumerate((hour, 2**62))
+    ]
+    (tmp_path / "clicks-20260101T000000-000000.jsonl").write_bytes(b"".join(rows))
+    deduplicator = EventDeduplicator(hours=1.0)
+    deduplicator.load(tmp_path, now_ms=hour)
+
+    async def scenario():
+        for at in (1.5 * hour, 3 * hour):
+            monkeypatch.setattr("time.time_ns", lambda at=at: int(at * 1e6))
+            written = asyncio.get_running_loop().create_future()
+            deduplicator.register(CLICKS, "x", f"at {at}", written)
+            written.set_result(None)
+            await asyncio.sleep(0)
+            yield [deduplicator.is_known(CLICKS, "x", f"e{n}") for n in range(2)]
+
+    async def known():
+        return [one async for one in scenario()]
+
+    assert asyncio.run(known()) == [[True, True], [False, False]]
+    assert not deduplicator.is_known(CLICKS, "x", f"at {1.5 * hour}")
 
 
 class Broker:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.log_files import LogTable
-from pipeline.experiment.log.log_folder import log_files
+from pipeline.experiment.log.reading.log_folder import log_files
 from pipeline.serving.event_log.recovery import named, read_rows, recover_files
 from pipeline.serving.event_log.rotating_files import CLOSED, OPEN, LogFile, lock_folder
 from pipeline.study import Durability, ServingConfig

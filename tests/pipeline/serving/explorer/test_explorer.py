@@ -259,6 +259,21 @@ def test_invalid_requests_are_rejected(shop, change, status):
     assert content["detail"]
 
 
+def test_a_preference_with_an_undefined_metric_has_no_point_and_is_named(tmp_path, small_params):
+    study, paths = finished(tmp_path, small_params)
+    file = paths.artifact("offline_metrics", "offline_metrics.parquet")
+    undefined = (pl.col("metric") == "order_density") & (pl.col("preference_id") == "m0.25")
+    table = pl.read_parquet(file)
+    table.with_columns(value=pl.when(~undefined).then("value")).write_parquet(file)
+    service = build_service(load_snapshot(study, paths), study, paths)
+
+    with TestClient(build_app(service, key=None), base_url="http://localhost") as client:
+        front = client.get("/explore/state").json()["front"]
+
+    assert front["undefined"] == ["m0.25"]
+    assert [one["preference"][0] for one in front["points"]] == [0.0, 0.5, 1.0]
+
+
 def test_before_an_experiment_lists_work_and_missing_artifacts_are_reported(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params)
     service = build_service(load_snapshot(study, paths), study, paths)

@@ -201,6 +201,15 @@ def test_events_of_impressions_that_never_were_are_logged_counted_and_marked(run
     assert rows == {one: one == ids[0] for one in ids}
 
 
+def test_ids_are_known_to_every_server_of_the_study_and_to_no_other():
+    first, restarted, other = ImpressionIds("a"), ImpressionIds("a"), ImpressionIds("b")
+    ids = [first.new() for _ in range(100)]
+
+    assert len(set(ids)) == 100
+    assert all(map(restarted.is_issued, ids))
+    assert not any(map(other.is_issued, ids))
+
+
 @pytest.mark.parametrize(("required", "revenue"), [(True, None), (False, 500)])
 def test_all_orders_have_a_revenue_or_none(run, required, revenue):
     order = Order(event_type="order", event="2", impression="x", units=3, revenue=revenue)
@@ -232,3 +241,37 @@ def test_problems_of_the_threads_and_the_log(run):
         "the ranking thread has stopped",
         "the event log cannot be written: disk full",
     ]
+
+
+def test_explored_lists_are_logged_with_their_propensities(run):
+    async def scenario(service):
+        requests = [request(f"u{n}", ts=TS + n, k=4) for n in range(60)]
+        answers = [await service.recommend(one) for one in requests]
+        fallback = await service.recommend(request("u0", session=["unknown"]))
+        return [*answers, fallback], service.metrics.page().decode()
+
+    exploration = {"share": 0.5, "temperature": 0.7}
+    (answers, page), snapshot, log = run(scenario, exploration=exploration, candidates=15)
+
+    rows = {row["impression"]: row for row in rows_of(log, "impressions")}
+    draw = ("propensity", "position_propensities", "temperature", "candidates")
+    explored = [row for row in rows.values() if row["explored"]]
+    assert 15 < len(explored) < 45
+    assert f"paretoscope_explored_lists_total {len(explored)}.0" in page
+    for answer in answers:
+        row = rows[answer["impression"]]
+        assert row["explored"] == answer["explored"]
+        if row["explored"]:
+            assert snapshot.exploration.explores(row["impression"])
+            assert (row["temperature"], row["candidates"]) == (0.7, 15)
+            assert row["propensity"] == pytest.approx(np.prod(row["position_propensities"]))
+            scores = np.array(scores_of(snapshot, [1, 5], row["preference"]))
+            best = np.argsort(-scores)[:15]
+            drawn = snapshot.exploration.draw(row["impression"], scores[best], 4)
+            assert [name_of(item) for item in best[drawn.indices]] == row["items"]
+            assert drawn.propensities == pytest.approx(row["position_propensities"], rel=1e-3)
+        else:
+            assert [row[name] for name in draw] == [None] * 4
+            assert row["fallback"] or differences(snapshot, row) == []
+    assert answers[-1]["fallback"]
+    assert not answers[-1]["explored"]

@@ -1,0 +1,67 @@
+"""Messages after scheduled runs: the result in five lines, or that the run has failed."""
+
+import os
+from collections.abc import Callable, Iterable
+
+import dagster as dg
+
+from assets.resources import STUDY_TAG
+from pipeline.artifacts.project import loaded_studies
+from pipeline.artifacts.storage import REPORT
+from pipeline.core.errors import USER_ERRORS
+from pipeline.reporting.text.message import message_lines
+from pipeline.reporting.webhook import WEBHOOK_VARIABLE, send_message
+from pipeline.results.reader import REPORT_FILE, read_report
+
+_AUTOMATIC = ("dagster/schedule_name", "dagster/sensor_name")
+"""Tags of runs that a schedule or a sensor has started."""
+
+
+def message_sensors() -> list[dg.SensorDefinition]:
+    """The sensors that report on scheduled runs; on where the address of a webhook is set."""
+    on = bool(os.environ.get(WEBHOOK_VARIABLE))
+    default = dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
+
+    @dg.run_status_sensor(
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        default_status=default,
+        description=f"After a scheduled run: sends the result to {WEBHOOK_VARIABLE}.",
+    )
+    def send_result(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
+        return _send(context.dagster_run, _result_lines)
+
+    @dg.run_status_sensor(
+        run_status=dg.DagsterRunStatus.FAILURE,
+        default_status=default,
+        description=f"After a scheduled run that failed: says so to {WEBHOOK_VARIABLE}.",
+    )
+    def send_failure(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
+        return _send(context.dagster_run, _failure_lines)
+
+    return [send_result, send_failure]
+
+
+def _send(
+    run: dg.DagsterRun, lines: Callable[[dg.DagsterRun], Iterable[str]]
+) -> dg.SkipReason | None:
+    if not any(tag in run.tags for tag in _AUTOMATIC):
+        return dg.SkipReason(f"run {run.run_id} was not started by a schedule or sensor")
+    try:
+        send_message(lines(run))
+    except USER_ERRORS as error:
+        return dg.SkipReason(f"no message about run {run.run_id}: {error}")
+    return None
+
+
+def _result_lines(run: dg.DagsterRun) -> Iterable[str]:
+    _, paths = next(one for one in loaded_studies() if one.name() == run.tags[STUDY_TAG]).load()
+    page = paths.require(REPORT, "index.html")
+    return message_lines(read_report(paths.require(REPORT, REPORT_FILE)), str(page))
+
+
+def _failure_lines(run: dg.DagsterRun) -> Iterable[str]:
+    name = run.tags.get(STUDY_TAG, "unknown study")
+    return (
+        f"Paretoscope, {name}: the scheduled run of {run.job_name} failed",
+        f"Cause: see run {run.run_id} in Dagster, or run: paretoscope doctor",
+    )

@@ -1,0 +1,1 @@
+"""Parts of ``benchmarks/domain_adaptation.py``."""

@@ -1,0 +1,189 @@
+"""Every group estimated from the other groups, next to what the experiment realised.
+
+No estimator can be trusted on its own word. Here the truth is in the log: what the other groups say of a group
+can be compared with what that group did (Recovery; Radwan et al. 2024).
+
+Shape suffixes: E estimators, G groups, B bootstrap replicates.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.core.contracts import Kpi
+from pipeline.counterfactual.experiment.examination import ExaminationCurve
+from pipeline.counterfactual.experiment.mixture import leave_group_out
+from pipeline.counterfactual.experiment.paired_lists import PairedLists
+from pipeline.counterfactual.experiment.policy_sums import (
+    KPI_TERMS,
+    PolicySums,
+    amount_sums,
+    kpi_estimate,
+    kpis_of,
+    policy_sums,
+)
+from pipeline.counterfactual.experiment.recovery import choose_estimator, summarise_recovery
+from pipeline.counterfactual.user_sums import UserSums, bootstrap, percentile_interval
+from pipeline.results.counterfactual import (
+    NestedChoice,
+    PolicyLift,
+    RecoverySummary,
+    SupportStatus,
+)
+from pipeline.results.counterfactual_estimates import (
+    EstimatorCheck,
+    GroupEstimate,
+    KpiCheck,
+    LeftOutGroup,
+)
+from pipeline.results.family import Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LeftOut:
+    """One group: what the others say of it, what it did, and replicates of both."""
+
+    group: str
+    requests: int
+    others: PolicySums
+    own: Mapping[str, UserSums]
+    replicates: Mapping[tuple[str, str], Floats]
+
+
+_LOGGED, _OWN = "logged", "own"
+
+
+def leave_groups_out(
+    pairs: PairedLists,
+    names: Sequence[str],
+    curve: ExaminationCurve,
+    *,
+    level: float,
+    seed: int,
+) -> tuple[tuple[LeftOutGroup, ...], tuple[KpiCheck, ...]]:
+    """Estimate every group from the others, by every estimator and KPI.
+
+    Intervals of lifts and of Recovery are percentiles of a bootstrap of users, which does not fit the
+    examination curve and the reward model again.
+
+    Raises:
+        DataError: if fewer than two groups have requests.
+    """
+    found = [
+        _left_out(pairs, number, name, curve, np.random.default_rng([seed, number]))
+        for number, name in enumerate(names)
+        if (pairs.log.group_N == number).any()
+    ]
+    groups = tuple(
+        LeftOutGroup(
+            group=one.group,
+            requests=one.requests,
+            diagnostics=next(iter(one.others.diagnostics.values())),
+        )
+        for one in found
+    )
+    return groups, tuple(_check_kpi(kpi, found, level) for kpi in kpis_of(pairs))
+
+
+def _left_out(
+    pairs: PairedLists,
+    number: int,
+    name: str,
+    curve: ExaminationCurve,
+    rng: np.random.Generator,
+) -> _LeftOut:
+    log, rows = leave_group_out(pairs.log, number)
+    target_NK = pairs.log.lists_GNK[number, rows]
+    others = policy_sums(pairs, log, rows=rows, target_NK=target_NK, curve=curve, rng=rng)
+    own = amount_sums(pairs, np.flatnonzero(pairs.log.group_N == number))
+    parts = {(name, amount): one for name, by in others.sums.items() for amount, one in by.items()}
+    parts |= {(_LOGGED, amount): one for amount, one in others.logged.items()}
+    parts |= {(_OWN, amount): one for amount, one in own.items()}
+    values = bootstrap(list(parts.values()), rng)
+    return _LeftOut(
+        group=name,
+        requests=len(rows),
+        others=others,
+        own=own,
+        replicates=dict(zip(parts, values, strict=True)),
+    )
+
+
+def _check_kpi(kpi: Kpi, found: Sequence[_LeftOut], level: float) -> KpiCheck:
+    checks = tuple(_check(kpi, name, found, level) for name in found[0].others.sums)
+    return KpiCheck(kpi=kpi, estimators=checks, choice=_choice(checks, found))
+
+
+def _check(kpi: Kpi, name: str, found: Sequence[_LeftOut], level: float) -> EstimatorCheck:
+    groups = tuple(_group_estimate(kpi, name, one, level) for one in found)
+    realised = [one for one in groups if one.recovery is not None]
+    return EstimatorCheck(
+        name=name,
+        groups=groups,
+        recovery=_summary(groups),
+        supported=all(one.status is not SupportStatus.NO_SUPPORT for one in realised or groups),
+    )
+
+
+def _group_estimate(kpi: Kpi, name: str, one: _LeftOut, level: float) -> GroupEstimate:
+    estimate = kpi_estimate(kpi, one.others.sums[name])
+    logged, own = kpi_estimate(kpi, one.others.logged), kpi_estimate(kpi, one.own)
+    lift, realised = estimate.lift_over(logged), own.lift_over(logged)
+    realised_interval = realised.interval(level)
+    is_realised = realised_interval[0] > 0 or realised_interval[1] < 0
+    logged_B = _replicates(kpi, _LOGGED, one)
+    lift_B = _replicates(kpi, name, one) / logged_B - 1
+    with np.errstate(divide="ignore", invalid="ignore"):  # a replicate without any lift
+        recovery_B = lift_B / (_replicates(kpi, _OWN, one) / logged_B - 1)
+    has_error = name not in one.others.errorless
+    diagnostics = one.others.diagnostics[name]
+    return GroupEstimate(
+        group=one.group,
+        status=diagnostics.status,
+        limits=diagnostics.limits,
+        value=estimate.value,
+        interval=estimate.interval(level) if has_error else None,
+        realised=own.value,
+        lift=lift.value,
+        lift_interval=percentile_interval(lift_B, level) if has_error else None,
+        realised_lift=realised.value,
+        realised_interval=realised_interval,
+        recovery=lift.value / realised.value if is_realised else None,
+        recovery_interval=(
+            percentile_interval(recovery_B, level) if has_error and is_realised else None
+        ),
+    )
+
+
+def _replicates(kpi: Kpi, name: str, one: _LeftOut) -> Floats:
+    amount, trials = KPI_TERMS[kpi]
+    values_B = one.replicates[name, amount]
+    return values_B if trials is None else values_B / one.replicates[name, trials]
+
+
+def _summary(groups: Sequence[GroupEstimate]) -> RecoverySummary | None:
+    if all(one.recovery is None for one in groups):
+        return None
+    return summarise_recovery(
+        [
+            PolicyLift(
+                policy=one.group,
+                estimated=one.lift,
+                realised=one.realised_lift,
+                interval=one.realised_interval,
+            )
+            for one in groups
+        ]
+    )
+
+
+def _choice(checks: Sequence[EstimatorCheck], found: Sequence[_LeftOut]) -> NestedChoice | None:
+    """The estimator to read: supported, with a known error, and with the best Recovery."""
+    usable = [one for one in checks if one.supported and one.name not in found[0].others.errorless]
+    recovery_EP = np.array(
+        [[two.recovery for two in one.groups if two.recovery is not None] for one in usable]
+    )
+    if not usable or recovery_EP.shape[1] < 2:
+        return None
+    return choose_estimator(recovery_EP, [one.name for one in usable])

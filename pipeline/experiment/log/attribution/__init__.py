@@ -1,0 +1,1 @@
+"""Clicks attributed to impressions, and orders to clicks."""

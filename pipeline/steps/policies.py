@@ -1,0 +1,142 @@
+"""Counterfactual evaluation of the experiment: its lists under every group, and what they say of policies."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.artifacts.storage import DATABASE, StudyPaths, atomic_folder
+from pipeline.counterfactual.experiment.examination import harvest_examination
+from pipeline.counterfactual.experiment.leave_one_out import leave_groups_out
+from pipeline.counterfactual.experiment.paired_lists import pair_lists
+from pipeline.counterfactual.experiment.paired_table import StoredPairs, read_pairs, write_pairs
+from pipeline.counterfactual.experiment.stored_estimates import (
+    ESTIMATES,
+    log_version,
+    plan_of_groups,
+    read_counterfactual_estimates,
+    write_counterfactual_estimates,
+)
+from pipeline.experiment.log.reading.log_folder import study_log
+from pipeline.experiment.log.reading.shown_lists import read_shown_lists
+from pipeline.recommender.recommender import Recommender
+from pipeline.reporting.counterfactual_report import write_page
+from pipeline.reporting.figures.counterfactual import lift_panels
+from pipeline.reporting.text.counterfactual_estimates import estimate_lines, pairing_sentence
+from pipeline.results.counterfactual_estimates import (
+    CounterfactualEstimates,
+    Examination,
+    PairingSummary,
+)
+from pipeline.results.serialization import to_dict
+from pipeline.steps.result import LazyFigure, Markdown, StepResult, markdown_table
+from pipeline.study import Study
+
+
+def pair_experiment_lists(study: Study, paths: StudyPaths) -> StepResult[PairingSummary]:
+    """Compute the list of every group for every request of the experiment.
+
+    Raises:
+        MissingArtifact: if the log, the plan or the model is missing.
+        LogError: if the log has no lists, they are not the model's, or the groups are external variants.
+    """
+    plan, version = plan_of_groups(paths), log_version(paths)
+    recommender = Recommender.load(paths).with_axis(plan.second_axis, study, paths)
+    shown = read_shown_lists(study_log(study.experiment, paths).files, paths.require(DATABASE))
+    pairs = pair_lists(shown, plan, recommender)
+    summary = PairingSummary(
+        groups=tuple(group.name for group in plan.groups),
+        list_length=plan.list_length,
+        requests=len(pairs.users),
+        users=int(pairs.log.user_N.max()) + 1,
+        equal_share=pairs.equal_share,
+        fallbacks=pairs.fallbacks,
+        unplaced_clicks=pairs.unplaced_clicks,
+        log_version=version,
+    )
+    with atomic_folder(paths.artifact("paired_lists")) as folder:
+        write_pairs(StoredPairs(pairs, summary), folder)
+    return StepResult(
+        asset="paired_lists",
+        value=summary,
+        location=paths.artifact("paired_lists"),
+        rows=summary.requests,
+        details={"summary": Markdown(pairing_sentence(summary))},
+    )
+
+
+def estimate_counterfactuals(
+    study: Study, paths: StudyPaths
+) -> StepResult[CounterfactualEstimates]:
+    """Estimate every group from the other groups, and choose an estimator for each KPI.
+
+    Raises:
+        MissingArtifact: if ``paired_lists`` is missing.
+        DataError: if there are too few clicks for an examination curve, or one group only.
+    """
+    stored, seed, level = read_pairs(paths), study.study.seed, study.regression.level
+    rng = np.random.default_rng([seed, 21])
+    curve = harvest_examination(stored.pairs.log, stored.pairs.click_NK, rng)
+    groups, kpis = leave_groups_out(
+        stored.pairs, stored.summary.groups, curve, level=level, seed=seed
+    )
+    found = CounterfactualEstimates(
+        pairing=stored.summary,
+        examination=Examination(
+            exponent=curve.exponent,
+            standard_error=curve.standard_error,
+            pairs=curve.pairs,
+            clicks=curve.clicks,
+        ),
+        level=level,
+        groups=groups,
+        kpis=kpis,
+    )
+    write_counterfactual_estimates(found, paths)
+    return StepResult(
+        asset=ESTIMATES,
+        value=found,
+        location=paths.artifact(ESTIMATES),
+        rows=sum(len(kpi.estimators) * len(groups) for kpi in kpis),
+        details={
+            "figure": LazyFigure("estimated and realised lifts", partial(lift_panels, kpis)),
+            "summary": Markdown("\n".join(f"- {line}" for line in estimate_lines(found))),
+            "Recovery": recovery_table(found),
+        },
+    )
+
+
+def recovery_table(found: CounterfactualEstimates) -> Markdown:
+    """Recovery of every estimator and KPI."""
+    heads = ("KPI", "estimator", "mean Recovery", "mean |Recovery - 1|", "CV", "rank correlation")
+    rows = [
+        (kpi.kpi.value, one.name, r.mean, r.mean_distance, r.cv_absolute, r.rank_correlation)
+        for kpi in found.kpis
+        for one in kpi.estimators
+        if (r := one.recovery) is not None
+    ]
+    return markdown_table(heads, rows)
+
+
+def write_counterfactual_report(
+    study: Study, paths: StudyPaths
+) -> StepResult[CounterfactualEstimates]:
+    """Write the page of the estimates, as HTML, Markdown and JSON.
+
+    Raises:
+        MissingArtifact: if ``counterfactual_estimates`` is missing.
+    """
+    found = read_counterfactual_estimates(paths)
+    target: Path = paths.artifact("counterfactual_report")
+    with atomic_folder(target) as folder:
+        write_page(found, study.study.name, folder)
+    return StepResult(
+        asset="counterfactual_report",
+        value=found,
+        location=target,
+        details={
+            "summary": Markdown("\n".join(f"- {line}" for line in estimate_lines(found))),
+            "page": str(target / "index.html"),
+            "estimates": to_dict(found.pairing),
+        },
+    )

@@ -1,0 +1,221 @@
+"""Policies that were not served: another preference, re-ranking rules or a second model."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.errors import DataError, StudyError
+from pipeline.counterfactual.experiment.paired_lists import PairedLists
+from pipeline.counterfactual.experiment.paired_table import read_pairs
+from pipeline.counterfactual.experiment.stored_estimates import (
+    plan_of_groups,
+    require_current_estimates,
+)
+from pipeline.counterfactual.experiment.unserved import PolicyLists, evaluate_unserved
+from pipeline.counterfactual.weighted_log import Ints
+from pipeline.datasets.item_attributes import read_item_attributes
+from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.recommender.recommender import Recommender
+from pipeline.results.counterfactual_estimates import UnservedPolicies
+from pipeline.serving.ranking.rank import RankRequest, rank
+from pipeline.serving.ranking.rule_engine import RuleEngine
+from pipeline.serving.ranking.snapshot import Snapshot, load_snapshot
+from pipeline.sessions.catalogue import item_ids, read_catalogue
+from pipeline.study import ServingConfig, Study, load_study, parse_yaml
+
+_AT_ONCE = 256
+_RULE_KEYS = {"rules", "filters", "candidates"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnservedQuestion:
+    """What is asked of the experiment's log.
+
+    Attributes:
+        preference: Weights of the objectives; None for those of every group.
+        rules: A YAML file with ``rules`` and ``candidates`` as in the section ``serving``; None without.
+        model: The folder of a study with the second model; None for the model that served.
+    """
+
+    preference: tuple[float, ...] | None = None
+    rules: Path | None = None
+    model: Path | None = None
+
+
+def evaluate_policies_of(
+    study: Study, paths: StudyPaths, question: UnservedQuestion
+) -> UnservedPolicies:
+    """Estimate what policies would have earned on the requests of the experiment.
+
+    Raises:
+        MissingArtifact: if the paired lists, the estimates or a model is missing.
+        DataError: if the estimates are of an older log, or the second model knows no request.
+        StudyError: if the preference or the rules are not valid.
+    """
+    plan, checked = plan_of_groups(paths), require_current_estimates(paths)
+    pairs = read_pairs(paths).pairs
+    server = _Server.of(study, paths, plan, question)
+    found = [
+        evaluate_unserved(pairs, server.lists(pairs, one), checked, seed=study.study.seed)
+        for one in _policies(question, plan)
+    ]
+    return UnservedPolicies(level=checked.level, users=checked.pairing.users, policies=tuple(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Policy:
+    """A cell of the second axis, or a preference at its neutral level."""
+
+    name: str
+    preference: tuple[float, ...]
+    level: float | None = None
+
+
+def _policies(question: UnservedQuestion, plan: TrafficPlan) -> list[_Policy]:
+    extras = [str(file) for file in (question.rules, question.model) if file is not None]
+    tail = f" with {' and '.join(extras)}" if extras else ""
+    if question.preference is None:
+        return [
+            _Policy(name=f"{one.name}{tail}", preference=one.preference, level=one.level)
+            for one in plan.groups
+        ]
+    example = plan.groups[0].preference
+    weights = np.array(question.preference)
+    if len(weights) != len(example) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
+        msg = (
+            f"the preference {','.join(f'{one:g}' for one in weights)} is not valid; expected {len(example)} weights "
+            f"of 0 or more, such as {','.join(f'{one:g}' for one in example)}"
+        )
+        raise StudyError(msg)
+    preference = tuple((weights / weights.sum()).tolist())
+    words = ", ".join(f"{one:g}" for one in preference)
+    return [_Policy(name=f"preference {words}{tail}", preference=preference)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Server:
+    """The model that answers, in place of the one that served.
+
+    Attributes:
+        recommender: The model that answers.
+        snapshot: It with its rules; None without rules.
+        served: The ids of the items of the model that served.
+        k: Length of the lists.
+    """
+
+    recommender: Recommender
+    snapshot: Snapshot | None
+    served: list[str]
+    k: int
+
+    @classmethod
+    def of(
+        cls, study: Study, paths: StudyPaths, plan: TrafficPlan, question: UnservedQuestion
+    ) -> "_Server":
+        source = paths if question.model is None else _study_folder(question.model)
+        recommender = Recommender.load(source).with_axis(plan.second_axis, study, source)
+        snapshot = None
+        if question.rules is not None:
+            serving = read_rules(question.rules, paths.params_file)
+            items, file = read_catalogue(source), study.dataset.item_attributes
+            snapshot = replace(
+                load_snapshot(study, paths),
+                recommender=recommender,
+                rules=RuleEngine.of(
+                    serving,
+                    paths.root,
+                    attributes=read_item_attributes(paths.root / file if file else None, items),
+                    embedding_ID=recommender.model.item_embedding.weight.detach().numpy(),
+                ),
+                candidates=serving.candidates,
+            )
+        return cls(
+            recommender=recommender,
+            snapshot=snapshot,
+            served=item_ids(read_catalogue(paths)),
+            k=plan.list_length,
+        )
+
+    def lists(self, pairs: PairedLists, policy: _Policy) -> PolicyLists:
+        """The policy's lists, in the items of the model that served."""
+        items, index = self.recommender.items, self.recommender.index
+        known_I = np.array([index.get(item, -1) for item in self.served])
+        sessions = [known[known >= 0] for known in (known_I[one] for one in pairs.session_N)]
+        rows = np.flatnonzero([len(one) > 0 for one in sessions])
+        if not len(rows):
+            msg = "the second model knows no item of any request; expected a model of the same shop"
+            raise DataError(msg)
+        known = [sessions[row] for row in rows]
+        if self.snapshot is None:
+            chains = self.recommender.chains(known)
+            lists_NK = self.recommender.policy_lists(
+                chains, policy.preference, k=self.k, level=policy.level
+            )
+        else:
+            lists_NK = self._ranked(self.snapshot, known, pairs.ts_N[rows], policy)
+        number = {item: row for row, item in enumerate(self.served)}
+        # items that the model that served does not know have numbers beyond its catalogue
+        own_I = np.array([number.get(item, len(number) + row) for row, item in enumerate(items)])
+        return PolicyLists(
+            name=policy.name,
+            preference=policy.preference,
+            rows=rows,
+            lists_NK=np.where(lists_NK >= 0, own_I[lists_NK], -1),
+        )
+
+    def _ranked(
+        self, snapshot: Snapshot, sessions: list[Ints], ts_N: Ints, policy: _Policy
+    ) -> Ints:
+        """Lists under rules, as the endpoint ranks them."""
+        lists_NK = np.full((len(sessions), self.k), -1, dtype=np.int64)
+        nothing = np.empty(0, dtype=np.int64)
+        for first in range(0, len(sessions), _AT_ONCE):
+            requests = [
+                RankRequest(
+                    session=sessions[row],
+                    preference=policy.preference,
+                    k=self.k,
+                    excluded=sessions[row] if snapshot.rules.excludes_seen else nothing,
+                    ts=int(ts_N[row]),
+                    level=policy.level,
+                )
+                for row in range(first, min(first + _AT_ONCE, len(sessions)))
+            ]
+            for row, one in enumerate(rank(snapshot, requests), first):
+                lists_NK[row, : len(one.items)] = one.items
+        return lists_NK
+
+
+def read_rules(file: Path, params: Path) -> ServingConfig:
+    """The section ``serving`` of a study with the rules, filters and candidates of a YAML file.
+
+    Raises:
+        DataError: if it cannot be read.
+        StudyError: if it has other keys, or a rule is not valid.
+    """
+    try:
+        values = parse_yaml(file.read_text(encoding="utf-8")).values
+    except OSError as error:
+        msg = f"cannot read {file}: {error.strerror}"
+        raise DataError(msg) from error
+    if not values or not _RULE_KEYS.issuperset(values):
+        msg = (
+            f"{file}: expected the keys {', '.join(sorted(_RULE_KEYS))}, as in the section serving"
+        )
+        raise StudyError(msg)
+    # without those of the study: the file has all rules that apply
+    plain: dict[str, Any] = {"rules": [], "filters": {}}
+    changed = {f"serving.{key}": value for key, value in {**plain, **values}.items()}
+    return load_study(params, changed).serving
+
+
+def _study_folder(folder: Path) -> StudyPaths:
+    """The paths of the study whose artifacts are in a folder such as ``data/studies/next``."""
+    found = folder.resolve()
+    if not (found / "conditioned_model").is_dir():
+        msg = f"{folder} has no conditioned_model; expected the folder of a study, such as data/studies/next"
+        raise DataError(msg)
+    return StudyPaths(root=found.parents[2], name=found.name)

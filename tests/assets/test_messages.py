@@ -1,0 +1,108 @@
+"""Messages after scheduled runs, posted to a real server."""
+
+import json
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import dagster as dg
+import pytest
+
+from assets.definitions import defs
+from assets.messages import message_sensors
+from pipeline.core.errors import StudyError
+from pipeline.reporting.webhook import WEBHOOK_VARIABLE, send_message
+
+SECRET = "T0K3N"
+SENSORS = {sensor.name: sensor for sensor in defs.sensors or ()}
+
+
+@contextmanager
+def webhook(monkeypatch, *, status=200):
+    """The bodies that a chat received at the address that is set."""
+    received = []
+
+    class Chat(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(status)
+            self.send_header("location", "http://127.0.0.1:1/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Chat)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv(WEBHOOK_VARIABLE, f"http://127.0.0.1:{server.server_port}/{SECRET}")
+    try:
+        yield received
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def ended(instance, *, status=dg.DagsterRunStatus.SUCCESS, **tags):
+    """What a sensor answers to the end of a run with these tags."""
+    name = "send_result" if status is dg.DagsterRunStatus.SUCCESS else "send_failure"
+    run = dg.DagsterRun(job_name="study", status=status, tags=tags)
+    event = dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name="study")
+    context = dg.build_run_status_sensor_context(name, event, instance, run)
+    return SENSORS[name](context)
+
+
+@pytest.fixture
+def instance():
+    return dg.DagsterInstance.ephemeral()
+
+
+SCHEDULED = {"dagster/schedule_name": "retrain_weekly", "study": "synthetic-shop"}
+
+
+def test_a_scheduled_run_sends_the_result_in_five_lines(finished, instance, monkeypatch):
+    monkeypatch.chdir(finished[0])
+    with webhook(monkeypatch) as received:
+        assert ended(instance, **SCHEDULED) is None
+    (message,) = received
+    lines = message["text"].split("\n")
+    assert len(lines) == 5
+    assert lines[0].startswith("Paretoscope, synthetic-shop: 3 groups, ")
+
+
+def test_a_failed_scheduled_run_is_reported_and_a_manual_one_is_not(instance, monkeypatch):
+    with webhook(monkeypatch) as received:
+        failed = ended(instance, status=dg.DagsterRunStatus.FAILURE, **SCHEDULED)
+        manual = ended(instance, study="synthetic-shop")
+    assert failed is None
+    assert isinstance(manual, dg.SkipReason)
+    assert [message["text"].split("\n")[0] for message in received] == [
+        "Paretoscope, synthetic-shop: the scheduled run of study failed"
+    ]
+
+
+@pytest.mark.parametrize("status", [302, 403, 500])
+def test_a_webhook_that_does_not_accept_is_named_without_its_address(monkeypatch, status):
+    with (
+        webhook(monkeypatch, status=status) as received,
+        pytest.raises(StudyError, match=f"answered {status}") as raised,
+    ):
+        send_message(["hello"])
+    assert received == [{"text": "hello"}]
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "http://chat.example/T0K3N", "file:///etc/passwd", "//T0K3N", "https:///T0K3N"]
+)
+def test_only_https_is_sent_to_and_the_address_is_not_repeated(monkeypatch, address):
+    monkeypatch.setenv(WEBHOOK_VARIABLE, address)
+    with pytest.raises(StudyError, match=r"PARETOSCOPE_WEBHOOK_URL .*; expected https") as raised:
+        send_message(["hello"])
+    assert SECRET not in str(raised.value)
+
+
+def test_the_sensors_are_on_where_an_address_is_set(monkeypatch):
+    monkeypatch.delenv(WEBHOOK_VARIABLE, raising=False)
+    assert {one.default_status for one in message_sensors()} == {dg.DefaultSensorStatus.STOPPED}
+    monkeypatch.setenv(WEBHOOK_VARIABLE, "https://chat.example/hook")
+    assert {one.default_status for one in message_sensors()} == {dg.DefaultSensorStatus.RUNNING}
