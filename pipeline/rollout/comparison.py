@@ -6,7 +6,7 @@ weigh as in Mantel & Haenszel: n_b n_a / (n_b + n_a), the precision of a stage's
 its numbers of users alone.
 
 The bounds are those of one one-sided asymptotic confidence sequence
-(:mod:`pipeline.inference.sensitivity.mixture`) over the whole rollout: a stage changes the margin only.
+(:mod:`pipeline.inference.sensitivity.anytime_valid`) over the whole rollout: a stage changes the margin only.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from pipeline.inference.sensitivity.mixture import ConfidenceSequence, mixture_of
+from pipeline.inference.sensitivity.anytime_valid import ConfidenceSequence, mixture_of
 from pipeline.rollout.sums import Floats, KpiSums, UserSums
 
 
