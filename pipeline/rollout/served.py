@@ -4,6 +4,7 @@ It is derived from the events of the release (:mod:`pipeline.rollout.events`), w
 replaced atomically after each of them.
 """
 
+import os
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
@@ -137,8 +138,11 @@ def write_served(served: ServedRollout, paths: StudyPaths) -> None:
     Raises:
         StorageError: if it cannot be written.
     """
-    with atomic_file(served_file(paths)) as file:
-        file.write_bytes(orjson.dumps(served_dict(served), option=orjson.OPT_INDENT_2) + b"\n")
+    content = orjson.dumps(served_dict(served), option=orjson.OPT_INDENT_2) + b"\n"
+    with atomic_file(served_file(paths)) as file, file.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def served_dict(served: ServedRollout) -> dict[str, Any]:
