@@ -1,6 +1,7 @@
 """Consistency of a traffic plan with the offline metrics, the model and a running experiment."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -60,8 +61,8 @@ def check_has_users(plan: TrafficPlan, users: int) -> None:
 def check_not_running(running: TrafficPlan, new: TrafficPlan) -> None:
     """Check that a running experiment keeps its assignment.
 
-    ``enabled``, ``forced_assignment`` and a higher ``traffic_share`` move no user between groups and
-    may change. Anything else needs a new experiment name.
+    ``enabled``, ``forced_assignment``, the incumbent and a higher ``traffic_share`` move no user between
+    groups and may change. Anything else needs a new experiment name.
 
     Raises:
         LogError: if both plans are of the same experiment and differ in anything else.
@@ -75,7 +76,10 @@ def check_not_running(running: TrafficPlan, new: TrafficPlan) -> None:
             "raised. To stop the experiment set experiment.enabled: false"
         )
         raise LogError(msg)
-    may_change = {"enabled": True, "traffic_share": 1.0, "forced_assignment": {}}
+    may_change: dict[str, Any] = {
+        **{"enabled": True, "traffic_share": 1.0},
+        **{"forced_assignment": {}, "incumbent": None},
+    }
     before, after = asdict(replace(running, **may_change)), asdict(replace(new, **may_change))
     changed = [name for name, value in after.items() if before[name] != value]
     if changed:
