@@ -18,7 +18,7 @@ from pipeline.inference.hypotheses.inputs import (
 )
 from pipeline.inference.sensitivity.cuped import adjusted_sums
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
-from pipeline.inference.sensitivity.sequential import ConfidenceSequence
+from pipeline.inference.sensitivity.mixture import ConfidenceSequence
 from pipeline.results.lifts import AdjustedLift, AnytimeLift, KpiLift
 from pipeline.results.reasons import AdviceReason
 from pipeline.results.slopes import Interval
