@@ -31,6 +31,10 @@ _UNFINISHED = ".new"
 REPORT = "report"
 DATABASE = "experiment.duckdb"
 
+KEPT_MODELS = ".models"
+OF_MODEL = ("sessions", "conditioned_model", "offline_metrics", "pareto_front")
+"""Artifacts that :mod:`pipeline.artifacts.kept_models` keeps together."""
+
 ASSET_PATHS = {"regression_report": REPORT, "experiment_log": DATABASE}
 """Artifacts that are not named after the asset that writes them."""
 
@@ -41,12 +45,14 @@ _ASSETS = {path: asset for asset, path in ASSET_PATHS.items()}
 class StudyPaths:
     """The paths of one study; ``params`` is the file of its parameters, None for ``params.yaml``.
 
-    Most artifacts are named after the asset that writes them.
+    Most artifacts are named after the asset that writes them. With the fingerprint of a kept ``model``, those
+    :data:`OF_MODEL` are the kept ones.
     """
 
     root: Path
     name: str
     params: Path | None = None
+    model: str | None = None
 
     @classmethod
     def of(cls, study: Study, root: Path) -> Self:
@@ -65,7 +71,9 @@ class StudyPaths:
 
     def artifact(self, asset: str, file: str | None = None) -> Path:
         """The path of an asset's artifact, or of one file in it, whether or not it exists."""
-        return self.folder / asset / file if file else self.folder / asset
+        is_kept = self.model is not None and asset in OF_MODEL
+        folder = self.folder / KEPT_MODELS / str(self.model) if is_kept else self.folder
+        return folder / asset / file if file else folder / asset
 
     def require(self, asset: str, file: str | None = None) -> Path:
         """The path of an artifact that an upstream asset has written.
@@ -76,7 +84,7 @@ class StudyPaths:
         """
         path = self.artifact(asset, file)
         with storage_errors(path):
-            restore_interrupted(self.folder / asset)
+            restore_interrupted(self.artifact(asset))
             is_missing = not path.exists()
         if is_missing:
             name = _ASSETS.get(asset, asset)

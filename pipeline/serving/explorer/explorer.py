@@ -179,7 +179,9 @@ class Explorer:
             k=snapshot.plan.list_length_at(group.level),
         )
         requests = (of_preference, of_group)
-        submitted = asyncio.gather(*(self._service.batcher.submit(snapshot.model, r) for r in requests))
+        submitted = asyncio.gather(
+            *(self._service.batcher.submit(snapshot.model, r) for r in requests)
+        )
         try:
             found = await asyncio.wait_for(submitted, self._service.deadline)
         except TimeoutError:
@@ -267,7 +269,8 @@ def _finite(value: float) -> float | None:
 
 def _item(snapshot: Snapshot, item: int) -> ItemView:
     return ItemView(
-        item=snapshot.model.recommender.items[item], category=snapshot.explorer_data.category_I[item]
+        item=snapshot.model.recommender.items[item],
+        category=snapshot.explorer_data.category_I[item],
     )
 
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.checkpoint import DESCRIPTION, WEIGHTS
+from models.checkpoint import DESCRIPTION, WEIGHTS, checkpoint_fingerprint
+from pipeline.artifacts.kept_models import paths_of_model
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import LogError
-from pipeline.experiment.design.plan_checks import check_same_model
+from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
 from pipeline.experiment.log.log_files import ArmName, model_version
 from pipeline.rollout.served import Arm as RolloutArm
@@ -83,8 +84,8 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
         LogError: if the plan was created for another model, or has no incumbent.
     """
     plan = read_plan(paths)
+    paths = paths_of_plan(plan, paths)
     model = load_model(study, paths, plan)
-    check_same_model(plan, model.fingerprint)
     return Snapshot(
         study=study.study.name,
         model=model,
@@ -112,9 +113,7 @@ def with_rollout(
     for name in names:
         of = rollout.arm(name)
         if of.model not in models:
-            folder = replace(paths, name=of.study_name(paths))
-            models[of.model] = load_model(study, folder, snapshot.plan)
-            _check_fingerprint(of, models[of.model])
+            models[of.model] = load_model(study, _paths_of_arm(of, paths), snapshot.plan)
         axis = snapshot.plan.second_axis
         arms[name] = Arm(
             model=models[of.model],
@@ -158,13 +157,18 @@ def _check_preference(name: str, arm: Arm) -> None:
         raise LogError(msg)
 
 
-def _check_fingerprint(arm: RolloutArm, model: ServedModel) -> None:
-    if arm.model != model.fingerprint:
+def _paths_of_arm(arm: RolloutArm, paths: StudyPaths) -> StudyPaths:
+    """The paths of the study that has an arm's model, with that model."""
+    of = replace(paths, name=arm.study_name(paths))
+    found = paths_of_model(of, arm.model)
+    if found is None:
+        current = checkpoint_fingerprint(of.require("conditioned_model"))
         msg = (
-            f"the rollout is of model {model_version(arm.model)}, but 'conditioned_model' of study "
-            f"{arm.study or 'of the rollout'} is now {model.version}; restore it, or start a new release"
+            f"the rollout is of model {model_version(arm.model)}, but 'conditioned_model' of study {of.name} "
+            f"is now {model_version(current)}; restore it, or start a new release"
         )
         raise LogError(msg)
+    return found
 
 
 def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:
@@ -180,10 +184,11 @@ def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:
     ]
     if study.dataset.item_attributes:
         files.append(paths.root / study.dataset.item_attributes)
-    return tuple(_file_state(file) for file in files)
+    return tuple(file_state(file) for file in files)
 
 
-def _file_state(file: Path) -> tuple[str, int, int, int] | None:
+def file_state(file: Path) -> tuple[str, int, int, int] | None:
+    """Identifies the content of a file; None if there is none."""
     try:
         found = file.stat()
     except OSError:

@@ -11,10 +11,10 @@ from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log.log_files import (
     ARM,
     COLUMNS,
-    SCOPE_COLUMNS,
-    ArmName,
     OUTCOMES,
     REVENUE,
+    SCOPE_COLUMNS,
+    ArmName,
     LogTable,
 )
 from pipeline.experiment.log.reasons import (
