@@ -4,7 +4,7 @@ It is derived from the events of the release (:mod:`pipeline.rollout.events`), w
 replaced atomically after each of them.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path

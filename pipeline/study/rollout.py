@@ -1,6 +1,7 @@
 """``rollout``: the stages by which a candidate takes over from the incumbent, and what is guarded on the way."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from annotated_types import Interval, Len
@@ -145,7 +146,7 @@ class RolloutConfig:
     def _check_shares(self) -> None:
         """Raise unless shares rise from a canary over a ramp to all users."""
         shares = [stage.share for stage in self.stages]
-        if any(later <= earlier for earlier, later in zip(shares, shares[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(shares)):
             msg = f"rollout.stages: the shares {shares} do not rise; expected each above the one before"
             raise StudyError(msg)
         if shares[-1] != 1:

@@ -2,7 +2,7 @@
 
 With daily sums, four fifths of the error rate are spent at the planned end, and one fifth on all other
 days together, before and after it, by a mixture sequential probability ratio test
-(:mod:`pipeline.inference.sensitivity.mixture`).
+(:mod:`pipeline.inference.sensitivity.anytime_valid`).
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ import numpy as np
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.groups.pair_test import PairTest, pair_test
 from pipeline.inference.headline.readings import PLANNED_END_SHARE
+from pipeline.inference.sensitivity.anytime_valid import ConfidenceSequence
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
-from pipeline.inference.sensitivity.mixture import ConfidenceSequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

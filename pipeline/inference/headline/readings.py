@@ -2,7 +2,7 @@
 
 Four fifths of the error rate are spent at the planned end, and one fifth on all other days together.
 On those a slope is significant if both the confidence sequence of the users' error
-(:mod:`pipeline.inference.sensitivity.mixture`) and the small-sample test at a tenth of the error
+(:mod:`pipeline.inference.sensitivity.anytime_valid`) and the small-sample test at a tenth of the error
 rate (a fiftieth with three groups) reject 0. A significant day stands, whatever comes after it.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.headline.interval import fitted_groups, headline
 from pipeline.inference.headline.slope_test import OtherMetrics
+from pipeline.inference.sensitivity.anytime_valid import ConfidenceSequence
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
-from pipeline.inference.sensitivity.mixture import ConfidenceSequence
 from pipeline.results.family import Floats
 from pipeline.results.headline import Headline
 from pipeline.results.reasons import Reading, UndefinedReason

@@ -16,9 +16,9 @@ from pipeline.inference.hypotheses.inputs import (
     family_of,
     group_sums,
 )
+from pipeline.inference.sensitivity.anytime_valid import ConfidenceSequence
 from pipeline.inference.sensitivity.cuped import adjusted_sums
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
-from pipeline.inference.sensitivity.mixture import ConfidenceSequence
 from pipeline.results.lifts import AdjustedLift, AnytimeLift, KpiLift
 from pipeline.results.reasons import AdviceReason
 from pipeline.results.slopes import Interval

@@ -30,7 +30,7 @@ from pipeline.inference.headline.readings import (
 )
 from pipeline.inference.headline.slope_test import SlopeScore, score_slope
 from pipeline.inference.headline.working_response import WorkingResponse
-from pipeline.inference.sensitivity.mixture import always_valid_p_value, mixture_of
+from pipeline.inference.sensitivity.anytime_valid import always_valid_p_value, mixture_of
 from pipeline.results.family import Floats
 from pipeline.results.progress import DayProgress, State
 from pipeline.results.reasons import UndefinedReason

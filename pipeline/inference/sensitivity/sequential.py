@@ -1,11 +1,11 @@
 """Anytime-valid inference: a confidence sequence of the slope, day by day.
 
-Its intervals are those of :mod:`pipeline.inference.sensitivity.mixture`.
+:mod:`pipeline.inference.sensitivity.anytime_valid` has the sequence.
 """
 
 from pipeline.inference.glm.group_regression import LineFit, fit_line
+from pipeline.inference.sensitivity.anytime_valid import ConfidenceSequence
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
-from pipeline.inference.sensitivity.mixture import ConfidenceSequence
 from pipeline.results.family import Floats
 from pipeline.results.reasons import Covariance
 from pipeline.results.slopes import InterimEstimate

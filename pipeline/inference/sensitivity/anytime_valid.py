@@ -1,11 +1,13 @@
-"""Confidence sequences: intervals that hold at all looks together.
+"""The mixture sequential probability ratio test, and its confidence sequence.
 
 A fixed-sample interval of 95% does not allow for repeated looks: stopping at the first interval that
 excludes 0 has far more than 5% false positives. These intervals are those of the mixture sequential
 probability ratio test (Johari et al. 2022), for normal errors the asymptotic confidence sequence of
-Waudby-Smith et al. (2024): with V the estimate's variance now and τ² that of the mixture,
+Waudby-Smith et al. (2024): with V the variance of an estimate b at a look and τ² that of the mixture,
 
     b ± sqrt(V (1 + V/τ²) log((1 + τ²/V) / α²)).
+
+It needs numpy and scipy only, so that processes that run for months stay small.
 """
 
 from dataclasses import dataclass, replace
