@@ -33,7 +33,7 @@ from models.network.model import build_model
 from models.scoring.recommend import next_scores
 from models.training.configuration import TrainingConfig
 from pipeline.artifacts.storage import StudyPaths, write_json
-from pipeline.experiment.design.traffic_plan import PLAN, Group, TrafficPlan
+from pipeline.experiment.design.traffic_plan import PLAN, Group, Incumbent, TrafficPlan
 from pipeline.serving.http.server import serve
 from pipeline.serving.ranking.rank import RankRequest, rank
 from pipeline.serving.ranking.snapshot import Snapshot, load_snapshot
@@ -334,7 +334,11 @@ def write_study(root: Path, n_items: int = ITEMS) -> None:
         for n in range(GROUPS)
     )
     plan = TrafficPlan(
-        experiment=study.experiment.name, salt="bench", list_length=20, groups=groups
+        experiment=study.experiment.name,
+        salt="bench",
+        list_length=20,
+        groups=groups,
+        incumbent=Incumbent(preference_id="p00", preference=groups[0].preference),
     )
     write_json(paths.artifact("traffic_plan", PLAN), plan.as_dict())
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from models.checkpoint import checkpoint_fingerprint
-from pipeline.artifacts.storage import KEPT_MODELS, OF_MODEL, StudyPaths, atomic_folder
+from pipeline.artifacts.storage import KEPT_MODELS, StudyPaths, atomic_folder
+from pipeline.core.asset_graph import OF_MODEL
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _CHECKPOINT = "conditioned_model"

@@ -20,20 +20,15 @@ from typing import Any, Self
 
 import polars as pl
 
-from pipeline.core.asset_graph import ASSET_GRAPH
+from pipeline.core.asset_graph import ASSET_GRAPH, OF_MODEL
 from pipeline.core.errors import USER_ERRORS, DataError, MissingArtifact, StorageError
 from pipeline.core.frame_contract import Contract
 from pipeline.study import PARAMS_FILE, Study
 
-_READ_CHUNK = 1 << 20
 _UNFINISHED = ".new"
-
+KEPT_MODELS = ".models"
 REPORT = "report"
 DATABASE = "experiment.duckdb"
-
-KEPT_MODELS = ".models"
-OF_MODEL = ("sessions", "conditioned_model", "offline_metrics", "pareto_front")
-"""Artifacts that :mod:`pipeline.artifacts.kept_models` keeps together."""
 
 ASSET_PATHS = {"regression_report": REPORT, "experiment_log": DATABASE}
 """Artifacts that are not named after the asset that writes them."""
@@ -45,8 +40,7 @@ _ASSETS = {path: asset for asset, path in ASSET_PATHS.items()}
 class StudyPaths:
     """The paths of one study; ``params`` is the file of its parameters, None for ``params.yaml``.
 
-    Most artifacts are named after the asset that writes them. With the fingerprint of a kept ``model``, those
-    :data:`OF_MODEL` are the kept ones.
+    Most artifacts are named after the asset that writes them. Those of a kept ``model`` are in a folder of it.
     """
 
     root: Path
@@ -56,7 +50,7 @@ class StudyPaths:
 
     @classmethod
     def of(cls, study: Study, root: Path) -> Self:
-        """The paths of the default study of the project at ``root``."""
+        """The paths of the project's default study."""
         return cls(root=root, name=study.study.name)
 
     @property
@@ -71,9 +65,8 @@ class StudyPaths:
 
     def artifact(self, asset: str, file: str | None = None) -> Path:
         """The path of an asset's artifact, or of one file in it, whether or not it exists."""
-        is_kept = self.model is not None and asset in OF_MODEL
-        folder = self.folder / KEPT_MODELS / str(self.model) if is_kept else self.folder
-        return folder / asset / file if file else folder / asset
+        kept = (KEPT_MODELS, self.model) if self.model and asset in OF_MODEL else ()
+        return self.folder.joinpath(*kept, asset, file or "")
 
     def require(self, asset: str, file: str | None = None) -> Path:
         """The path of an artifact that an upstream asset has written.
@@ -273,8 +266,8 @@ def read_table(path: Path, contract: Contract | None = None) -> pl.DataFrame:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON: the same bytes for the same value."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
@@ -294,7 +287,7 @@ def md5(path: Path) -> str:
         return hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as stream:
-        while chunk := stream.read(_READ_CHUNK):
+        while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
 

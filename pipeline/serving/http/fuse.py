@@ -27,6 +27,7 @@ class Fuse:
         self._release: str | None = None
         self.blown_by: str | None = None
         """Why it is blown, with the numbers; None while it holds."""
+        self.evidence: dict[str, float] = {}
         self.on_blow: Callable[[], None] = lambda: None
         """Called once when it blows."""
 
@@ -65,6 +66,12 @@ class Fuse:
             self._late -= was_late
         if self.blown_by is None and (reason := self._reason()):
             self.blown_by = reason
+            self.evidence = {
+                "lists": len(self._lists),
+                "errors": self._errors,
+                "late": self._late,
+                "window_seconds": self._config.window_seconds,
+            }
             self.on_blow()
 
     def _reason(self) -> str | None:

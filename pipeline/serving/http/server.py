@@ -63,7 +63,7 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
     with one_line_logs(), _listen(host, port) as listening:
         service = build_service(snapshot, study, paths)
         watcher = StudyWatcher(service, study, paths, fingerprint)
-        service.swap_snapshot(watcher.with_current_rollout(snapshot))
+        service.swap_snapshot(watcher.with_current_rollout(snapshot, study))
         config = uvicorn.Config(
             build_app(service, key=key, host=host, background=watcher.run),
             loop="uvloop",

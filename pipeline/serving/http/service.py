@@ -74,6 +74,7 @@ class Service:
             observe=metrics.observe_batch,
         )
         self.fuse = Fuse(config.fuse)
+        metrics.fuse_blown.set_function(lambda: self.fuse.blown_by is not None)
         self._deduplicator = deduplicator
         self.deadline = config.deadline_ms / 1000
         self._orders_have_revenue = config.orders_have_revenue

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -13,7 +15,10 @@ from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import USER_ERRORS, StudyError
 from pipeline.core.sections import SERVED_SECTIONS
 from pipeline.experiment.design.plan_checks import check_not_running
+from pipeline.rollout.events import Actor
+from pipeline.rollout.operations import blow_fuse
 from pipeline.rollout.served import read_served, served_file
+from pipeline.rollout.store import Author
 from pipeline.serving.http.service import Service
 from pipeline.serving.ranking.snapshot import (
     Snapshot,
@@ -73,27 +78,42 @@ class StudyWatcher:
             if self._service.fuse.is_unwritten:
                 await asyncio.to_thread(self._write_fuse)
             if file_state(served_file(self._paths)) != self._rollout_file:
-                await self._swap(self._service.snapshot)
+                await self._swap()
             if self._reloading is not None and not self._reloading.done():
                 continue
             is_requested, self._is_requested = self._is_requested, False
             if is_requested or file_fingerprint(self._study, self._paths) != self._fingerprint:
                 self._reloading = asyncio.create_task(self._reload())
 
-    async def _swap(self, snapshot: Snapshot) -> None:
-        """Serve a snapshot with the rollout as it is now."""
-        async with self._swapping:
-            self._service.swap_snapshot(
-                await asyncio.to_thread(self.with_current_rollout, snapshot)
-            )
+    def _write_fuse(self) -> None:
+        """Put the blown fuse into the audit trail; until then it is tried at every check."""
+        fuse, rollout = self._service.fuse, self._service.snapshot.rollout
+        if rollout is None or fuse.blown_by is None:
+            return
+        author = Author(by=Actor.ENDPOINT, who=f"process {os.getpid()} on {socket.gethostname()}")
+        _LOG.error("the incumbent is served to everybody: %s", fuse.blown_by)
+        try:
+            after = blow_fuse(self._paths, rollout.release, author, fuse.blown_by, fuse.evidence)
+        except (*USER_ERRORS, OSError) as error:
+            _LOG.error("the audit trail does not say so yet: %s", error)
+        else:
+            fuse.written(after.seq)
 
-    def with_current_rollout(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot with the arms of ``rollout.json``.
+    async def _swap(self, loaded: Snapshot | None = None) -> None:
+        """Serve a loaded snapshot, or that which is served, with the rollout as it is now."""
+        async with self._swapping:
+            state = file_state(served_file(self._paths))
+            snapshot = loaded or self._service.snapshot
+            followed = await asyncio.to_thread(self.with_current_rollout, snapshot, self._study)
+            self._service.swap_snapshot(followed)
+            self._rollout_file = state
+
+    def with_current_rollout(self, snapshot: Snapshot, study: Study) -> Snapshot:
+        """The snapshot with the arms of ``rollout.json``, under the rules of ``study``.
 
         Without the candidate if it cannot be loaded, and with those that are served if the file cannot be
         read.
         """
-        self._rollout_file = file_state(served_file(self._paths))
         try:
             rollout = read_served(self._paths)
         except USER_ERRORS as error:
@@ -102,10 +122,10 @@ class StudyWatcher:
         if rollout is not None:
             for wanted in (rollout, replace(rollout, share=0.0)):
                 try:
-                    return with_rollout(snapshot, self._study, self._paths, wanted)
+                    return with_rollout(snapshot, study, self._paths, wanted)
                 except (*USER_ERRORS, OSError) as error:
                     self._report("an arm of the rollout is not served", error)
-        return with_rollout(snapshot, self._study, self._paths, None)
+        return with_rollout(snapshot, study, self._paths, None)
 
     async def _reload(self) -> None:
         """Load and serve the current files; on an error, keep serving the old snapshot.
@@ -134,7 +154,7 @@ class StudyWatcher:
         if file_fingerprint(study, paths) != fingerprint:
             msg = "files changed during the reload; it will be repeated"
             raise StudyError(msg)
-        return study, snapshot, fingerprint
+        return study, self.with_current_rollout(snapshot, study), fingerprint
 
     def _report(self, outcome: str, error: Exception) -> None:
         is_unexpected = not isinstance(error, (*USER_ERRORS, OSError))

@@ -37,13 +37,18 @@ from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.results.document import Estimates
 from pipeline.results.family import Family
 from pipeline.results.serialization import write_estimates
+from pipeline.rollout.events import Actor
+from pipeline.rollout.operations import approve, start
+from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import Arm as RolloutArm
 from pipeline.rollout.served import ServedRollout, write_served
 from pipeline.rollout.states import State
+from pipeline.rollout.store import Author
 from pipeline.serving.ranking.rank import RankRequest
 from pipeline.serving.ranking.served_model import ServedModel
 from pipeline.serving.ranking.snapshot import load_snapshot
-from pipeline.study import parse_study
+from pipeline.study import RolloutArm as RolloutArmConfig
+from pipeline.study import RolloutConfig, RolloutStage, parse_study
 
 DAY_MS = 86_400_000
 TS = 1_760_000_000_000
@@ -364,39 +369,64 @@ def with_client(url, scenario):
     return asyncio.run(main_task())
 
 
-def write_rollout(
-    paths, *, share, peak=None, candidate=None, release="next", seq=3, state="canary"
-):
-    """Write ``rollout.json``: g2's preference against g1's, or the model of the study ``candidate``."""
-    of = StudyPaths(paths.root, candidate or paths.name)
-    incumbent = RolloutArm(
-        model=checkpoint_fingerprint(paths.artifact("conditioned_model")),
-        study=None,
-        preference_id="p0",
-        preference=(0.0, 1.0),
-    )
+def rollout_arms(paths, candidate=None):
+    """The incumbent, under g1's preference, and the candidate, under g2's; ``candidate`` is another study."""
+    preferences = {"p0": (0.0, 1.0), "p1": (1.0, 0.0)}
+    return [
+        RolloutArm(
+            model=checkpoint_fingerprint(
+                StudyPaths(paths.root, study or paths.name).artifact("conditioned_model")
+            ),
+            study=study,
+            preference_id=name,
+            preference=preferences[name],
+        )
+        for name, study in (("p0", None), ("p1", candidate))
+    ]
+
+
+def write_rollout(paths, *, share, peak=None, candidate=None, release="next", seq=3):
+    """Write ``rollout.json`` without the events that it follows from."""
+    incumbent, served = rollout_arms(paths, candidate)
     rollout = ServedRollout(
         format=1,
         release=release,
         salt=f"{release} salt",
         seq=seq,
         head="0" * 64,
-        state=State(state),
-        stage=state,
+        state=State.CANARY,
+        stage="canary",
         share=share,
         peak_share=share if peak is None else peak,
         holdback=0.05,
         started=None,
         incumbent=incumbent,
-        candidate=RolloutArm(
-            model=checkpoint_fingerprint(of.artifact("conditioned_model")),
-            study=candidate,
-            preference_id="p1",
-            preference=(1.0, 0.0),
-        ),
+        candidate=served,
     )
     write_served(rollout, paths)
     return rollout
+
+
+PERSON = Author(by=Actor.PERSON, who="ada")
+
+
+def start_rollout(paths, candidate=None):
+    """Start a release whose first stage has 5% of the users, and approve that stage."""
+    incumbent, served = rollout_arms(paths, candidate)
+    shares = {"canary": 0.05, "ramp": 0.5, "full": 1.0}
+    config = RolloutConfig(
+        release="next",
+        candidate=RolloutArmConfig(preference="p1", study=candidate),
+        incumbent=RolloutArmConfig(preference="p0"),
+        stages=tuple(RolloutStage(name=name, share=share) for name, share in shares.items()),
+    )
+    plan = RolloutPlan(config=config, attribution_hours=24.0, candidate=served, incumbent=incumbent)
+    passed = {
+        state: {"reason": "a test"}
+        for state in (State.OFFLINE_PASSED, State.SIMULATED, State.AWAITING_APPROVAL)
+    }
+    start(paths, plan, PERSON, passed)
+    return approve(paths, "canary", PERSON, "a test").served()
 
 
 def write_other_study(root, params, *, seed=5, items=ITEMS):

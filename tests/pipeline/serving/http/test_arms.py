@@ -12,12 +12,10 @@ from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.log_files import ArmName
 from pipeline.rollout.served import served_file
-from pipeline.serving.http.fuse import LEAST_FAILURES, Fuse
 from pipeline.serving.http.schemas import Click, RecommendRequest
 from pipeline.serving.http.server import build_service
 from pipeline.serving.http.watcher import StudyWatcher
 from pipeline.serving.ranking.snapshot import file_fingerprint, load_snapshot, with_rollout
-from pipeline.study import FuseConfig
 from tests.pipeline.serving.shop import (
     ITEMS,
     differences,
@@ -52,7 +50,7 @@ def run(shop, scenario):
     async def main_task():
         service = build_service(snapshot, study, paths)
         watcher = StudyWatcher(service, study, paths, file_fingerprint(study, paths))
-        service.swap_snapshot(watcher.with_current_rollout(snapshot))
+        service.swap_snapshot(watcher.with_current_rollout(snapshot, study))
         service.event_log.start()
         service.batcher.start()
         try:
@@ -70,7 +68,7 @@ def request(n=0):
 
 def test_no_user_changes_arm_while_the_share_rises(shop):
     """10,000 users: a higher share only adds to the candidate's; a lower one marks those that leave."""
-    _, paths = shop
+    study, paths = shop
     users = [f"u{n}" for n in range(10_000)]
     shares = (0.01, 0.05, 0.25, 0.5, 0.95)
 
@@ -78,7 +76,7 @@ def test_no_user_changes_arm_while_the_share_rises(shop):
         found = []
         for share, peak in [*((one, one) for one in shares), (0.25, 0.95), (0.0, 0.95)]:
             write_rollout(paths, share=share, peak=peak)
-            service.swap_snapshot(watcher.with_current_rollout(service.snapshot))
+            service.swap_snapshot(watcher.with_current_rollout(service.snapshot, study))
             arms = [service.arm_of(user, service.snapshot) for user in users]
             having = {u for u, (arm, _) in zip(users, arms, strict=True) if arm.name is CANDIDATE}
             left = {user for user, (_, is_switched) in zip(users, arms, strict=True) if is_switched}
@@ -198,91 +196,15 @@ def test_a_candidate_that_was_trained_again_is_refused(shop, small_params):
 
 
 def test_a_damaged_rollout_file_leaves_what_is_served(shop, caplog):
-    _, paths = shop
+    study, paths = shop
     write_rollout(paths, share=1.0)
 
     async def scenario(service, watcher):
         served_file(paths).write_text("{", encoding="utf-8")
-        service.swap_snapshot(watcher.with_current_rollout(service.snapshot))
+        service.swap_snapshot(watcher.with_current_rollout(service.snapshot, study))
         return await service.recommend(request())
 
     answer, _ = run(shop, scenario)
 
     assert answer["arm"] == "candidate"
     assert "the rollout stays as it is served" in caplog.text
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-def fuse_of(**limits):
-    clock = Clock()
-    return Fuse(FuseConfig(**limits), clock=clock), clock
-
-
-@pytest.mark.parametrize(
-    ("failures", "lists", "is_blown"),
-    [
-        (LEAST_FAILURES - 1, LEAST_FAILURES - 1, False),
-        (LEAST_FAILURES, LEAST_FAILURES, True),
-        (20, 400, False),
-        (21, 400, True),
-    ],
-    ids=["too few to say", "all of ten", "exactly 5%", "more than 5%"],
-)
-@pytest.mark.parametrize("kind", ["is_error", "is_late"])
-def test_the_fuse_blows_above_its_limit(failures, lists, is_blown, kind):
-    fuse, _ = fuse_of(errors=0.05, late=0.05)
-    blown = []
-    fuse.on_blow = lambda: blown.append(fuse.blown_by)
-    outcome = {"is_error": False, "is_late": False}
-
-    for n in range(lists):
-        fuse.record(**outcome | {kind: n >= lists - failures})
-
-    assert (fuse.blown_by is not None) == is_blown
-    assert len(blown) == is_blown
-    if is_blown:
-        assert f"{failures} of {lists} lists of the candidate" in blown[0]
-
-
-def test_the_fuse_forgets_what_is_older_than_its_window():
-    fuse, clock = fuse_of(errors=0.5, window_seconds=60.0)
-    for n in range(40):
-        fuse.record(is_error=n % 3 == 0, is_late=False)
-    clock.now += 61
-    for _ in range(LEAST_FAILURES - 1):
-        fuse.record(is_error=True, is_late=False)
-    assert fuse.blown_by is None
-    fuse.record(is_error=True, is_late=False)
-    assert fuse.blown_by is not None
-
-
-def test_a_blown_fuse_holds_again_only_after_its_event_and_a_later_one(shop):
-    _, paths = shop
-    fuse, _ = fuse_of()
-    fuse.follow(write_rollout(paths, share=0.5, seq=3))
-
-    def blow():
-        for _ in range(LEAST_FAILURES):
-            fuse.record(is_error=True, is_late=False)
-
-    blow()
-    fuse.follow(write_rollout(paths, share=0.6, seq=4))
-    assert fuse.blown_by is not None  # someone who did not know of it
-    fuse.written(5)
-    fuse.follow(write_rollout(paths, share=0.0, seq=5))
-    fuse.follow(write_rollout(paths, share=0.0, seq=6))
-    assert (fuse.blown_by is None, fuse.is_unwritten) == (False, False)
-    fuse.follow(write_rollout(paths, share=0.5, seq=7))
-    assert fuse.blown_by is None
-    blow()
-    assert fuse.is_unwritten
-    fuse.follow(write_rollout(paths, share=0.01, release="other"))
-    assert fuse.blown_by is None
