@@ -123,7 +123,7 @@ def read_events(file: Path) -> EventLog:
     Raises:
         DataError: if a line is not an event, or does not follow the line before.
     """
-    log, problems = parse_events(_content(file), str(file))
+    log, problems = parse_events(file)
     if problems:
         msg = (
             f"{problems[0]}. The state of the rollout is unknown; restore the file from a backup, or see what "
@@ -133,17 +133,13 @@ def read_events(file: Path) -> EventLog:
     return log
 
 
-def verify_events(file: Path) -> list[str]:
-    """What is wrong with the lines of a release; empty if nothing is.
+def parse_events(file: Path) -> tuple[EventLog, list[str]]:
+    """The events up to the first problem, and all problems of the chain.
 
     Raises:
         DataError: if the file cannot be read.
     """
-    return parse_events(_content(file), str(file))[1]
-
-
-def parse_events(content: bytes, source: str) -> tuple[EventLog, list[str]]:
-    """The events of a file's bytes up to its first problem, and all problems of its chain."""
+    content, source = _content(file), str(file)
     complete, end, _ = content.rpartition(b"\n")
     lines = complete.split(b"\n") if end else []
     events, problems, previous = list[Event](), list[str](), NOTHING_BEFORE

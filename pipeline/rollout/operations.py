@@ -9,8 +9,9 @@ from typing import Any
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import DataError
-from pipeline.rollout.events import Action
+from pipeline.rollout.events import Action, Actor
 from pipeline.rollout.fold import Rollout
+from pipeline.rollout.gates import Gate, GatedPlan
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import read_served, write_served
 from pipeline.rollout.states import TRANSITIONS, State
@@ -25,55 +26,59 @@ from pipeline.rollout.store import (
     rollout_lock,
 )
 
-_GATES = {
-    State.DRAFT: State.OFFLINE_PASSED,
-    State.OFFLINE_PASSED: State.SIMULATED,
-    State.SIMULATED: State.AWAITING_APPROVAL,
+_GATES: dict[State, tuple[State, tuple[Gate, ...]]] = {
+    State.DRAFT: (State.OFFLINE_PASSED, (Gate.OFFLINE,)),
+    State.OFFLINE_PASSED: (State.SIMULATED, (Gate.COUNTERFACTUAL, Gate.SIMULATION)),
+    State.SIMULATED: (State.AWAITING_APPROVAL, ()),
 }
+"""What follows each state before ``awaiting_approval``, and the gates between the two."""
 
 
-def start(
-    paths: StudyPaths, plan: RolloutPlan, author: Author, gates: dict[State, dict[str, Any]]
-) -> Rollout:
+def start(paths: StudyPaths, gated: GatedPlan, author: Author) -> Rollout:
     """Propose a release; it then waits for the approval of its first stage.
-
-    Args:
-        paths: Of the study.
-        plan: Of the release.
-        author: Who starts it.
-        gates: Evidence for each state before ``awaiting_approval``, with its ``reason``.
 
     Raises:
         RolloutRefused: if another release is under way, or one had this name.
     """
-    release = plan.config.release
+    release = gated.plan.config.release
 
     def propose(rollout: Rollout | None) -> Change | None:
         _check_alone(paths, release)
-        if rollout is None:
-            return Change(
-                action=Action.PROPOSE,
-                to=State.DRAFT,
-                reason=f"{plan.candidate.preference_id} instead of {plan.incumbent.preference_id}",
-                stage=None,
-                share=0.0,
-                evidence={},
-                plan=plan,
-            )
-        if rollout.state not in _GATES or rollout.plan != plan:
-            msg = (
-                f"release {release} has {rollout.seq} events and is {rollout.state}; expected a new name in "
-                "rollout.release for every candidate"
-            )
-            raise RolloutRefused(msg)
-        to = _GATES[rollout.state]
-        evidence = gates[to]
-        return _change(rollout, Action.GATE, str(evidence["reason"]), to=to, evidence=evidence)
+        return _proposal(gated.plan) if rollout is None else _passed(rollout, gated)
 
     while True:
         rollout = change_rollout(paths, release, author, propose)
         if rollout.state not in _GATES:
             return rollout
+
+
+def _proposal(plan: RolloutPlan) -> Change:
+    return Change(
+        action=Action.PROPOSE,
+        to=State.DRAFT,
+        reason=f"{plan.candidate.preference_id} instead of {plan.incumbent.preference_id}",
+        stage=None,
+        share=0.0,
+        evidence={},
+        plan=plan,
+    )
+
+
+def _passed(rollout: Rollout, gated: GatedPlan) -> Change:
+    """The event of the next gates."""
+    if rollout.state not in _GATES or rollout.plan != gated.plan:
+        msg = (
+            f"release {rollout.release} has {rollout.seq} events and is {rollout.state}; expected a new name "
+            "in rollout.release for every candidate"
+        )
+        raise RolloutRefused(msg)
+    to, gates = _GATES[rollout.state]
+    found = [one for one in gated.gates if one.gate in gates]
+    reason = "; ".join(f"{one.gate} gate {one.outcome}: {one.reason}" for one in found)
+    evidence = {one.gate.value: one.numbers for one in found}
+    return _change(
+        rollout, Action.GATE, reason or "all gates are behind it", to=to, evidence=evidence
+    )
 
 
 def approve(paths: StudyPaths, stage: str, author: Author, reason: str) -> Rollout:
@@ -181,6 +186,16 @@ def roll_back(
         return _change_current(paths, author, change)
     except DataError as error:
         raise _without_events(paths, error) from error
+
+
+def look(paths: StudyPaths) -> Rollout:
+    """The release under way, or the last that was; ``rollout.json`` is written again if it is behind.
+
+    Raises:
+        RolloutRefused: if there never was one.
+        DataError: if the events are damaged.
+    """
+    return _change_current(paths, Author(by=Actor.PERSON, who="reader"), lambda _: None)
 
 
 def held(rollout: Rollout, reason: str, evidence: dict[str, Any]) -> Change:

@@ -19,7 +19,17 @@ from typing import Any
 
 from pipeline.artifacts.storage import StudyPaths, storage_errors
 from pipeline.core.errors import DataError, ParetoscopeError
-from pipeline.rollout.events import EVENTS, Action, Actor, Event, append_event, read_events
+from pipeline.rollout.events import (
+    EVENTS,
+    Action,
+    Actor,
+    Event,
+    EventLog,
+    append_event,
+    parse_events,
+    read_events,
+    sha256,
+)
 from pipeline.rollout.fold import Rollout, fold
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import FOLDER, ServedRollout, read_served, write_served
@@ -147,6 +157,7 @@ def change_rollout(
     with rollout_lock(paths):
         file = events_file(paths, release)
         log = read_events(file)
+        _check_head(paths, release, log)
         rollout = fold(log)
         change = decide(rollout)
         if change is not None:
@@ -158,14 +169,53 @@ def change_rollout(
             raise RolloutRefused(
                 f"there is no release {release}; start it: paretoscope rollout start"
             )
-        bring_up_to_date(paths, rollout)
+        _write_served(paths, rollout)
     if change is not None and change.action is Action.REFUSE:
         raise RolloutRefused(change.reason)
     return rollout
 
 
-def bring_up_to_date(paths: StudyPaths, rollout: Rollout) -> None:
-    """Replace ``rollout.json`` unless it says what the events say; the caller holds the lock."""
+def verify_rollouts(paths: StudyPaths) -> list[str]:
+    """What is wrong with the events of a study's releases, and with ``rollout.json``; empty if nothing is.
+
+    A line that was edited, inserted, moved or deleted is found, at the end of the file by ``rollout.json``.
+    """
+    problems = list[str]()
+    for release in releases(paths):
+        log, found = parse_events(events_file(paths, release))
+        problems += found
+        if not found:
+            problems += _problem_of(lambda log=log: fold(log))
+            problems += _problem_of(lambda log=log, name=release: _check_head(paths, name, log))
+    return problems + _problem_of(lambda: read_served(paths))
+
+
+def _problem_of(read: Callable[[], object]) -> list[str]:
+    try:
+        read()
+    except DataError as error:
+        return [str(error)]
+    return []
+
+
+def _check_head(paths: StudyPaths, release: str, log: EventLog) -> None:
+    """Raise if ``rollout.json`` follows from a line that the events do not have."""
+    served = _served(paths)
+    if served is None or served.release != release:
+        return
+    found = sha256(log.lines[served.seq - 1]) if served.seq <= len(log.lines) else None
+    if found != served.head:
+        msg = (
+            f"rollout.json follows from line {served.seq} of the events of {release}, with SHA-256 "
+            f"{served.head[:12]}…, but they have {len(log.lines)} lines and that one "
+            f"{'is missing' if found is None else f'has {found[:12]}…'}: lines were deleted or edited. Restore "
+            f"{events_file(paths, release)} from a backup"
+        )
+        raise DataError(msg)
+
+
+def _write_served(paths: StudyPaths, rollout: Rollout) -> None:
+    """Replace ``rollout.json`` unless it says what the events of the current release say."""
     current = rollout if not rollout.state.is_final else current_rollout(paths) or rollout
     if _served(paths) != current.served():
         write_served(current.served(), paths)

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.rollout.decide import Decision, Step, decide
+from pipeline.rollout.decisions.decide import Decision, Step, decide
 from pipeline.rollout.events import Actor
 from pipeline.rollout.fold import Rollout
 from pipeline.rollout.operations import advanced, held, resumed, rolled_back

@@ -5,7 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pipeline.rollout.comparison import Comparison, Rule, Verdict, compare_kpi, compare_requests
+from pipeline.rollout.decisions.comparison import (
+    Comparison,
+    Rule,
+    Verdict,
+    compare_kpi,
+    compare_requests,
+)
 from pipeline.rollout.fold import Rollout
 from pipeline.rollout.sums import KpiSums, RolloutSums, counted_until
 from pipeline.study.rollout import RolloutStage
@@ -20,6 +26,7 @@ class Reading:
         is_signal: Whether it can only hold.
         verdict: What it says of the next step.
         summary: The numbers in words.
+        waits_for: What it needs to pass; empty if it passes, or only days are missing.
         comparison: Of the arms; None if it cannot be computed.
         low: Lower bound of the difference, by which it passes; None likewise.
         high: Upper bound of the difference, by which harm is proven; None likewise.
@@ -29,6 +36,7 @@ class Reading:
     is_signal: bool
     verdict: Verdict
     summary: str
+    waits_for: str = ""
     comparison: Comparison | None = None
     low: float | None = None
     high: float | None = None
@@ -89,10 +97,20 @@ class _Guard:
             is_signal=self.is_signal,
             verdict=self.rule.verdict(comparison, tolerated=self.tolerated, is_time=is_time),
             summary=_summary(self.name, comparison, (low, high), is_share=self.is_share),
+            waits_for=self._waits_for(comparison, low),
             comparison=comparison,
             low=low,
             high=high,
         )
+
+    def _waits_for(self, comparison: Comparison, low: float) -> str:
+        if comparison.users < self.rule.need:
+            return f"{self.rule.need} users in the smaller arm"
+        if self.tolerated is None or low > -self.tolerated:
+            return ""
+        if self.is_share:
+            return f"at most {self.tolerated:+g}"
+        return f"at least {math.expm1(-self.tolerated):+.1%}"
 
     def _unknown(self, problem: str) -> Reading:
         return Reading(
@@ -141,7 +159,7 @@ def _summary(
     low, high = bounds
     arms = f"{comparison.candidate:.4g} against {comparison.incumbent:.4g}"
     if is_share:
-        change, least, most = (-x for x in (comparison.difference, high, low))
+        change, least, most = (0.0 - x for x in (comparison.difference, high, low))
         numbers = f"{change:+.4f} ({least:+.4f} to {most:+.4f})"
     else:
         change, least, most = (math.expm1(x) for x in (comparison.difference, low, high))

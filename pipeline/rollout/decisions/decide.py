@@ -11,9 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pipeline.rollout.comparison import Verdict
+from pipeline.rollout.decisions.comparison import Verdict
+from pipeline.rollout.decisions.readings import Reading, read_guardrails, readings_of
 from pipeline.rollout.fold import Rollout
-from pipeline.rollout.readings import Reading, read_guardrails, readings_of
 from pipeline.rollout.sums import RolloutSums
 
 LARGEST_E_VALUE = 1000.0
@@ -128,8 +128,11 @@ def _missing(rollout: Rollout, sums: RolloutSums, readings: Mapping[str, Reading
         found.append(f"{max(days, 0):.2f} of {stage.days} days")
     if (users := _smaller_arm(sums)) < stage.users:
         found.append(f"{users} of {stage.users} users in the smaller arm")
-    margin = "no harm" if stage.margin is None else f"a margin of {stage.margin:g}"
-    found += [f"{one.summary}; expected {margin}" for one in readings_of(readings, Verdict.HOLD)]
+    waiting = [one for one in readings_of(readings, Verdict.HOLD) if one.waits_for or not found]
+    found += [
+        f"{one.summary}; expected {one.waits_for or f'{stage.days} days of impressions'}"
+        for one in waiting
+    ]
     needs_approval = following is not None and (
         following.approval or not rollout.plan.config.automatic.advance
     )
