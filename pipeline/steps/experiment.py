@@ -116,11 +116,13 @@ def _running_plan(study: Study, paths: StudyPaths) -> TrafficPlan | None:
 
 
 def used_models(paths: StudyPaths) -> set[str]:
-    """Fingerprints of the models that the plan and the rollout name."""
-    plan, rollout = load_plan(paths), read_served(paths)
+    """Fingerprints of the models that the study's plan and any rollout of the project name."""
+    plan = load_plan(paths)
     named = {plan.model} if isinstance(plan, TrafficPlan) else set[str | None]()
-    if rollout is not None:
-        named |= {rollout.candidate.model, rollout.incumbent.model}
+    for folder in paths.folder.parent.iterdir():
+        rollout = read_served(replace(paths, name=folder.name))
+        if rollout is not None:
+            named |= {rollout.candidate.model, rollout.incumbent.model}
     return {one for one in named if one is not None}
 
 

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from pipeline.experiment.log.log_files import ArmName
 from pipeline.rollout.operations import resume, roll_back
-from pipeline.rollout.served import ArmName, read_served
+from pipeline.rollout.served import read_served
 from pipeline.rollout.states import State
 from pipeline.rollout.store import current_rollout
 from pipeline.serving.http.fuse import LEAST_FAILURES, Fuse
