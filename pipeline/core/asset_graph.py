@@ -29,6 +29,9 @@ are one entry, ``preference_scores``."""
 COUNTERFACTUAL = ("paired_lists", "counterfactual_estimates", "counterfactual_report")
 """Assets that the report does not need: they need a log with lists."""
 
+OF_MODEL = ("sessions", "conditioned_model", "offline_metrics", "pareto_front")
+"""Artifacts that are kept together while a plan or a rollout names the model."""
+
 _WITHOUT_MODEL = tuple(
     asset
     for asset in tuple(ASSET_GRAPH)[list(ASSET_GRAPH).index("traffic_plan") :]

@@ -131,6 +131,23 @@ def hold(paths: StudyPaths, author: Author, reason: str) -> Rollout:
     return _change_current(paths, author, change)
 
 
+def blow_fuse(
+    paths: StudyPaths, release: str, author: Author, reason: str, evidence: dict[str, Any]
+) -> Rollout:
+    """Serve everybody the incumbent until a person resumes.
+
+    Raises:
+        RolloutRefused: if there is no such release.
+    """
+
+    def change(rollout: Rollout | None) -> Change | None:
+        if rollout is None or not rollout.state.is_live or not rollout.share:
+            return None
+        return replace(held(rollout, reason, evidence), share=0.0)
+
+    return change_rollout(paths, release, author, change)
+
+
 def resume(paths: StudyPaths, author: Author, reason: str) -> Rollout:
     """Go on after a hold.
 
@@ -189,9 +206,12 @@ def held(rollout: Rollout, reason: str, evidence: dict[str, Any]) -> Change:
 
 
 def resumed(rollout: Rollout, reason: str) -> Change:
-    """The change that ends a hold."""
-    to = rollout.plan.state_of(rollout.index or 0)
-    return _change(rollout, Action.RESUME, reason, to=to, evidence={})
+    """The change that ends a hold; the candidate has the users of its stage again."""
+    index = rollout.index or 0
+    change = _change(
+        rollout, Action.RESUME, reason, to=rollout.plan.state_of(index), evidence={}
+    )
+    return replace(change, share=rollout.plan.share_of(index))
 
 
 def rolled_back(rollout: Rollout, reason: str, evidence: dict[str, Any]) -> Change:

@@ -7,7 +7,6 @@ replaced atomically after each of them.
 import os
 from dataclasses import asdict
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,19 +19,13 @@ from models.strict import STRICT
 from pipeline.artifacts.storage import StudyPaths, atomic_file
 from pipeline.core.errors import DataError
 from pipeline.experiment.design.assignment import N_BUCKETS, bucket_of
+from pipeline.experiment.log.log_files import ArmName
 from pipeline.rollout.states import State
 from pipeline.study.rollout import Name
 
 FORMAT = 1
 FOLDER = "rollout"
 SERVED = "rollout.json"
-
-
-class ArmName(StrEnum):
-    """The two arms, as the log names them."""
-
-    CANDIDATE = "candidate"
-    INCUMBENT = "incumbent"
 
 
 @checked.dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

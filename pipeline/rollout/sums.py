@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.contracts import Kpi
-from pipeline.rollout.served import ArmName
+from pipeline.experiment.log.log_files import ArmName
 
 Floats = NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """The release that ``params.yaml`` describes: its two arms, from the models and preferences of the studies."""
 
-from models.checkpoint import WEIGHTS, checkpoint_fingerprint
+from pipeline.artifacts.kept_models import keep_model
 from pipeline.artifacts.project import named_study
 from pipeline.artifacts.storage import StudyPaths, read_table
 from pipeline.core.errors import StudyError
@@ -22,7 +22,7 @@ def require_rollout(study: Study) -> RolloutConfig:
 
 
 def make_rollout_plan(study: Study, paths: StudyPaths) -> RolloutPlan:
-    """The plan of the release, with the arms' models as they are now.
+    """The plan of the release, with the arms' models as they are now, which are kept from now on.
 
     Raises:
         StudyError: if ``rollout`` is null, or names a preference or a study that does not exist.
@@ -50,7 +50,7 @@ def _arm(arm: RolloutArm, paths: StudyPaths, name: str) -> Arm:
         )
         raise StudyError(msg)
     return Arm(
-        model=checkpoint_fingerprint(own.require("conditioned_model", WEIGHTS).parent),
+        model=keep_model(own),
         study=arm.study,
         preference_id=arm.preference,
         preference=tuple(known[arm.preference]),

@@ -51,6 +51,7 @@ from pipeline.study.serving import Diversity as Diversity
 from pipeline.study.serving import Durability as Durability
 from pipeline.study.serving import ExplorationConfig as ExplorationConfig
 from pipeline.study.serving import Freshness as Freshness
+from pipeline.study.serving import FuseConfig as FuseConfig
 from pipeline.study.serving import KafkaTopic as KafkaTopic
 from pipeline.study.serving import ListRule as ListRule
 from pipeline.study.serving import Pin as Pin

@@ -13,6 +13,7 @@ from pipeline.experiment.design.plan_checks import (
     check_same_model,
     check_same_preferences,
 )
+from pipeline.experiment.design.traffic_plan import Incumbent
 from pipeline.study import ExperimentConfig
 from tests.pipeline.experiment.design.test_traffic_plan import plan_of
 from tests.pipeline.experiment.fronts import front_of, study_of
@@ -41,8 +42,14 @@ def test_metrics_of_another_model_are_rejected():
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"enabled": False}, {"traffic_share": 0.5}, {"forced_assignment": {"ada": "g1"}}],
-    ids=["nothing", "killed", "ramped-up", "forced_assignment"],
+    [
+        {},
+        {"enabled": False},
+        {"traffic_share": 0.5},
+        {"forced_assignment": {"ada": "g1"}},
+        {"incumbent": Incumbent(preference_id="p1", preference=(1.0, 0.0))},
+    ],
+    ids=["nothing", "killed", "ramped-up", "forced_assignment", "incumbent"],
 )
 def test_changes_that_move_no_user_are_accepted(change):
     check_not_running(RUNNING, replace(RUNNING, **change))
