@@ -64,7 +64,8 @@ class Run:
 def plan() -> RolloutPlan:
     """The default stages, with one guardrail."""
     arms = [
-        Arm(model="0" * 64, study=None, preference_id=one, preference=(1.0,)) for one in ("p1", "p0")
+        Arm(model="0" * 64, study=None, preference_id=one, preference=(1.0,))
+        for one in ("p1", "p0")
     ]
     config = RolloutConfig(
         release="simulated",
@@ -132,7 +133,12 @@ def pooled(sums: UserSums) -> UserSums:
 
 
 def simulate(
-    of: RolloutPlan, lift: float, rng: np.random.Generator, *, trend: float = 1.0, pool: bool = False
+    of: RolloutPlan,
+    lift: float,
+    rng: np.random.Generator,
+    *,
+    trend: float = 1.0,
+    pool: bool = False,
 ) -> Run:
     """One rollout, a look per day; ``trend`` multiplies both arms' rate from day to day."""
     rollout, lost, rate = begun(of), 0.0, RATE
@@ -203,7 +209,9 @@ def trend_rows(rollouts: int) -> Iterator[str]:
         rng = np.random.default_rng(8)
         runs = [simulate(plan(), 0.0, rng, trend=0.9, pool=pool) for _ in range(rollouts)]
         ends = Counter(run.end for run in runs)
-        shares = " | ".join(f"{ends[end] / rollouts:.3f}" for end in ("full", "rolled back", "held"))
+        shares = " | ".join(
+            f"{ends[end] / rollouts:.3f}" for end in ("full", "rolled back", "held")
+        )
         yield f"| {name} | {shares} |"
 
 
@@ -215,10 +223,10 @@ def report(rollouts: int) -> str:
     return "\n".join([
         "# Simulated rollouts",
         "",
-        "`python benchmarks/rollout.py --write`: releases with a known effect on the CTR go through the "
+        ("`python benchmarks/rollout.py --write`: releases with a known effect on the CTR go through the "
         "product's decisions, one look per day ([rollout](../../docs/rollout.md)). 20,000 users per day, five "
         f"lists each, CTR 10% (10,000 clicks per day), {rollouts} rollouts per row. In parentheses: an independent "
-        "implementation of the rule.",
+        "implementation of the rule."),
         "",
         *table,
         "",
@@ -226,7 +234,7 @@ def report(rollouts: int) -> str:
         "",
         *trends,
         "",
-        f"{seconds:.0f} s on {described("numpy", "scipy")}.",
+        f"{seconds:.0f} s on {described('numpy', 'scipy')}.",
         "",
     ])  # fmt: skip
 

@@ -5,7 +5,6 @@ replaced atomically after each of them.
 """
 
 import os
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -140,7 +139,7 @@ def write_served(served: ServedRollout, paths: StudyPaths) -> None:
 
 def served_dict(served: ServedRollout) -> dict[str, Any]:
     """As plain values for JSON."""
-    return asdict(served)
+    return _SERVED.dump_python(served, mode="json")
 
 
 def _buckets(share: float) -> int:

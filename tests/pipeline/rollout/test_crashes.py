@@ -37,12 +37,12 @@ def before(name, paths):
         begun(paths)
 
 
-def killed_at(point, operation, paths, *, torn):
-    """Whether a process that does the operation was killed at this write; ``torn`` leaves half a line."""
+def killed_at(point, operation, paths):
+    """Whether a process that does the operation was killed at this write, of which half is done."""
     child = os.fork()
     if child == 0:
         try:
-            _arm(point, torn=torn)
+            _arm(point)
             operation(paths)
             os._exit(0)
         except BaseException:  # noqa: BLE001 - a child never returns into pytest
@@ -52,7 +52,7 @@ def killed_at(point, operation, paths, *, torn):
     return os.WIFSIGNALED(status)
 
 
-def _arm(point, *, torn):
+def _arm(point):
     """Kill this process at its n-th write."""
     left = [point]
 
@@ -62,7 +62,7 @@ def _arm(point, *, torn):
                 return real(*arguments, **options)
             left[0] -= 1
             if left[0] < 0:
-                if torn and name == "write":
+                if name == "write":
                     real(arguments[0], arguments[1][: len(arguments[1]) // 2])
                 os.kill(os.getpid(), signal.SIGKILL)
             return real(*arguments, **options)
@@ -74,12 +74,19 @@ def _arm(point, *, torn):
 
 
 def events_of(paths):
-    return [(e.seq, e.action, e.from_, e.to, e.stage, e.share) for e in current_rollout(paths).events]
+    return [
+        (e.seq, e.action, e.from_, e.to, e.stage, e.share) for e in current_rollout(paths).events
+    ]
 
 
-@pytest.mark.parametrize("torn", [False, True], ids=["whole", "torn"])
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_killed_at_every_write(tmp_path, name, torn):
+_SLOW = {"start", "advance", "hold"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=pytest.mark.slow if one in _SLOW else ()) for one in OPERATIONS],
+)
+def test_killed_at_every_write(tmp_path, name):
     operation = OPERATIONS[name]
     undisturbed = StudyPaths(tmp_path / "undisturbed", "shop")
     before(name, undisturbed)
@@ -92,7 +99,7 @@ def test_killed_at_every_write(tmp_path, name, torn):
         root = tmp_path / str(point)
         shutil.copytree(prepared, root)
         paths = StudyPaths(root, "shop")
-        if not killed_at(point, operation, paths, torn=torn):
+        if not killed_at(point, operation, paths):
             break
         seen += 1
         done = current_rollout(paths)

@@ -44,7 +44,7 @@ def test_a_changed_line_is_found(paths, file, change, problem):
     changed(file, change)
 
     assert problem in verify_rollouts(paths)[0]
-    with pytest.raises(DataError, match="Restore|restore"):
+    with pytest.raises(DataError, match=r"Restore|restore"):
         operations.resume(paths, ANNA, "x")
 
 

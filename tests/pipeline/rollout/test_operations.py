@@ -67,7 +67,9 @@ def test_from_proposal_to_everybody(paths):
 def test_two_releases_at_once_are_refused(paths):
     begun(paths)
 
-    with pytest.raises(RolloutRefused, match=r"spring is canary in stage canary with a share of 1.00%"):
+    with pytest.raises(
+        RolloutRefused, match=r"spring is canary in stage canary with a share of 1.00%"
+    ):
         operations.start(paths, gated(release="summer"), ANNA)
     assert read_rollout(paths, "summer") is None
 
@@ -81,7 +83,9 @@ def test_a_name_is_used_once(paths):
     begun(paths)
     operations.roll_back(paths, ANNA, "enough")
 
-    with pytest.raises(RolloutRefused, match=r"spring has 6 events and is rolled_back; expected a new name"):
+    with pytest.raises(
+        RolloutRefused, match=r"spring has 6 events and is rolled_back; expected a new name"
+    ):
         operations.start(paths, gated(), ANNA)
 
 
@@ -89,7 +93,9 @@ def test_a_failed_gate_leaves_no_plan(paths):
     plan, passed = gated().plan, [evidence(gate, Outcome.PASSED) for gate in Gate]
     failed = evidence(Gate.SIMULATION, Outcome.FAILED)
 
-    with pytest.raises(QualityError, match="simulation: rollout.gates is null. No rollout_plan is written"):
+    with pytest.raises(
+        QualityError, match=r"simulation: rollout.gates is null. No rollout_plan is written"
+    ):
         GatedPlan(plan=plan, gates=(*passed[:2], failed))
     with pytest.raises(DataError, match="expected"):
         GatedPlan(plan=plan, gates=(passed[0],))
@@ -112,7 +118,9 @@ def test_approvals(paths):
     assert [event.action for event in again.events].count(Action.APPROVE) == 1
     assert (early.share, early.approved) == (0.01, {"canary", "ramp"})
     assert advance(paths, 2).stage.name == "ramp"
-    with pytest.raises(RolloutRefused, match="is ramp in stage ramp with a share of 25.00%: stage canary-5"):
+    with pytest.raises(
+        RolloutRefused, match=r"is ramp in stage ramp with a share of 25.00%: stage canary-5"
+    ):
         operations.approve(paths, "canary-5", ANNA, "ok")
 
 
@@ -143,7 +151,9 @@ def test_a_rollback_is_final_and_may_be_repeated(paths):
 
     assert (first.state, first.share, again.seq) == (State.ROLLED_BACK, 0.0, first.seq)
     for operation in (operations.hold, operations.resume):
-        with pytest.raises(RolloutRefused, match="is rolled_back in stage canary with a share of 0.00%"):
+        with pytest.raises(
+            RolloutRefused, match=r"is rolled_back in stage canary with a share of 0.00%"
+        ):
             operation(paths, ANNA, "x")
     refused = current_rollout(paths).events[-2:]
     assert [(event.action, event.from_ == event.to) for event in refused] == [("refuse", True)] * 2
@@ -174,7 +184,9 @@ def test_damaged_events_do_not_keep_a_bad_candidate(paths):
     file = events_file(paths, "spring")
     file.write_bytes(file.read_bytes().replace(b"looks good", b"looks fine"))
 
-    with pytest.raises(DataError, match="the incumbent is served to everybody, but it is not recorded"):
+    with pytest.raises(
+        DataError, match="the incumbent is served to everybody, but it is not recorded"
+    ):
         operations.roll_back(paths, ANNA, "complaints")
 
     assert read_served(paths).share == 0.0

@@ -22,7 +22,9 @@ def test_no_user_leaves_the_candidate_while_its_share_rises(paths):
         found = {user for user, arm in arms.items() if arm is ArmName.CANDIDATE}
 
         assert before <= found
-        assert abs(len(found) / len(IDS) - share) < 4 * (share * (1 - share) / len(IDS)) ** 0.5 + 1e-9
+        assert (
+            abs(len(found) / len(IDS) - share) < 4 * (share * (1 - share) / len(IDS)) ** 0.5 + 1e-9
+        )
         assert not any(map(now.switched, IDS))
         before = found
 
