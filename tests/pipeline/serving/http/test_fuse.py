@@ -160,7 +160,7 @@ def test_the_fuse_blows_above_its_limit(failures, lists, is_blown, kind):
     assert (fuse.blown_by is not None) == is_blown
     assert len(blown) == is_blown
     if is_blown:
-        assert f"{failures} of {lists} lists of the candidate" in blown[0]
+        assert {"is_error": "failed", "is_late": "were late"}[kind] in blown[0]
 
 
 def test_the_fuse_forgets_what_is_older_than_its_window():
