@@ -1,7 +1,8 @@
 """Gates before the first user: their evidence, and the plan that only exists if all of them passed."""
 
 from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -13,6 +14,9 @@ from pipeline.rollout.plan import RolloutPlan
 
 PLAN = "rollout_plan"
 PLAN_FILE = "rollout_plan.json"
+EVIDENCE_FILE = "evidence.json"
+
+T = TypeVar("T")
 
 
 class Gate(StrEnum):
@@ -21,6 +25,11 @@ class Gate(StrEnum):
     OFFLINE = "offline"
     COUNTERFACTUAL = "counterfactual"
     SIMULATION = "simulation"
+
+    @property
+    def asset(self) -> str:
+        """The asset with its evidence."""
+        return f"candidate_gate_{self.value}"
 
 
 class Outcome(StrEnum):
@@ -76,6 +85,7 @@ class GatedPlan:
 
 
 _GATED = TypeAdapter(GatedPlan)
+_EVIDENCE = TypeAdapter(tuple[RolloutPlan, GateEvidence])
 
 
 def write_gated_plan(gated: GatedPlan, paths: StudyPaths) -> None:
@@ -91,11 +101,30 @@ def read_gated_plan(paths: StudyPaths) -> GatedPlan:
         MissingArtifact: if there is none.
         DataError: if it is damaged.
     """
-    file = paths.require(PLAN, PLAN_FILE)
+    return _read(_GATED, paths.require(PLAN, PLAN_FILE), PLAN)
+
+
+def write_evidence(evidence: GateEvidence, plan: RolloutPlan, paths: StudyPaths) -> None:
+    """Write what a gate found of a candidate."""
+    with atomic_folder(paths.artifact(evidence.gate.asset)) as folder:
+        write_json(folder / EVIDENCE_FILE, _EVIDENCE.dump_python((plan, evidence), mode="json"))
+
+
+def read_evidence(gate: Gate, paths: StudyPaths) -> tuple[RolloutPlan, GateEvidence]:
+    """What a gate found, and of which candidate.
+
+    Raises:
+        MissingArtifact: if it was not checked.
+        DataError: if it is damaged.
+    """
+    return _read(_EVIDENCE, paths.require(gate.asset, EVIDENCE_FILE), gate.asset)
+
+
+def _read(adapter: TypeAdapter[T], file: Path, asset: str) -> T:
     try:
-        return _GATED.validate_json(file.read_bytes())
+        return adapter.validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
-        command = f"dagster asset materialize --select {PLAN}"
+        command = f"dagster asset materialize --select {asset}"
         raise DataError(
             f"{file} is corrupt: {error}. Re-create it with: {command}", command
         ) from error

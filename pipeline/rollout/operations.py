@@ -44,7 +44,10 @@ def start(paths: StudyPaths, gated: GatedPlan, author: Author) -> Rollout:
 
     def propose(rollout: Rollout | None) -> Change | None:
         _check_alone(paths, release)
-        return _proposal(gated.plan) if rollout is None else _passed(rollout, gated)
+        if rollout is None:
+            return _proposal(gated.plan)
+        is_started = rollout.state is State.AWAITING_APPROVAL and rollout.plan == gated.plan
+        return None if is_started else _passed(rollout, gated)
 
     while True:
         rollout = change_rollout(paths, release, author, propose)
@@ -208,9 +211,7 @@ def held(rollout: Rollout, reason: str, evidence: dict[str, Any]) -> Change:
 def resumed(rollout: Rollout, reason: str) -> Change:
     """The change that ends a hold; the candidate has the users of its stage again."""
     index = rollout.index or 0
-    change = _change(
-        rollout, Action.RESUME, reason, to=rollout.plan.state_of(index), evidence={}
-    )
+    change = _change(rollout, Action.RESUME, reason, to=rollout.plan.state_of(index), evidence={})
     return replace(change, share=rollout.plan.share_of(index))
 
 

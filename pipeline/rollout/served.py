@@ -4,7 +4,7 @@ It is derived from the events of the release (:mod:`pipeline.rollout.events`), w
 replaced atomically after each of them.
 """
 
-from dataclasses import asdict
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -130,13 +130,16 @@ def write_served(served: ServedRollout, paths: StudyPaths) -> None:
     Raises:
         StorageError: if it cannot be written.
     """
-    with atomic_file(served_file(paths)) as file:
-        file.write_bytes(orjson.dumps(served_dict(served), option=orjson.OPT_INDENT_2) + b"\n")
+    content = orjson.dumps(served_dict(served), option=orjson.OPT_INDENT_2) + b"\n"
+    with atomic_file(served_file(paths)) as file, file.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def served_dict(served: ServedRollout) -> dict[str, Any]:
     """As plain values for JSON."""
-    return asdict(served)
+    return _SERVED.dump_python(served, mode="json")
 
 
 def _buckets(share: float) -> int:

@@ -17,6 +17,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=63)]
 LARGEST_CANARY = 0.05
 """Share of the users up to which a stage is a canary."""
 
+Margin = Annotated[float, Interval(gt=0, lt=1)]
+"""Largest relative loss, such as 0.02 for 2%."""
+
 Requests = Literal["errors", "late", "fallback"]
 """Shares of requests: answered by an error, after the deadline, or with popular items."""
 
@@ -54,8 +57,56 @@ class RolloutStage:
     share: Annotated[float, Interval(ge=0.0001, le=1)]
     days: Annotated[int, Interval(ge=1, le=365)] = 1
     users: Annotated[int, Interval(ge=50, le=1_000_000_000)] = 200
-    margin: Annotated[float, Interval(gt=0, lt=1)] | None = None
+    margin: Margin | None = None
     approval: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class OfflineGate:
+    """Offline metrics of the candidate, paired with the incumbent's over the test sessions.
+
+    Attributes:
+        not_worse: Largest relative loss of each metric that must be excluded.
+    """
+
+    not_worse: Annotated[dict[Annotated[str, Len(1)], Margin], Len(1, 20)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class CounterfactualGate:
+    """A KPI of the candidate, estimated from the finished experiment's log, which must support it.
+
+    Attributes:
+        kpi: The KPI.
+        not_worse: Largest relative loss that must be excluded.
+    """
+
+    kpi: Kpi = Kpi.CTR
+    not_worse: Margin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class SimulationGate:
+    """Simulated users of the synthetic shop, of which half get the candidate.
+
+    Attributes:
+        not_worse: Largest relative loss of each KPI that must be excluded.
+        seeds: Number of simulated experiments.
+        users: Users in each of them.
+    """
+
+    not_worse: Annotated[dict[Kpi, Margin], Len(1, 9)]
+    seeds: Annotated[int, Interval(ge=1, le=100)] = 5
+    users: Annotated[int, Interval(ge=100, le=1_000_000)] = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RolloutGates:
+    """What the candidate passes before any user gets it; null skips a gate, and the events say so."""
+
+    offline: OfflineGate | None = None
+    counterfactual: CounterfactualGate | None = None
+    simulation: SimulationGate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -84,6 +135,7 @@ class RolloutConfig:
         salt: Seed of the hash that selects the candidate's users; None for the release's name.
         candidate: What is to be served.
         incumbent: What is served today; None for ``experiment.incumbent`` of this study.
+        gates: What the candidate passes before any user gets it.
         stages: In order, with rising shares, the last for all users.
         holdback: Share of the users who keep the incumbent until the rollout is settled; 0 leaves the
             last stage without a comparison.
@@ -101,6 +153,7 @@ class RolloutConfig:
     salt: Annotated[str, Len(1)] | None = None
     candidate: RolloutArm
     incumbent: RolloutArm | None = None
+    gates: RolloutGates = RolloutGates()
     stages: Annotated[tuple[RolloutStage, ...], Len(3, 20)] = _LADDER
     holdback: Annotated[float, Interval(ge=0, le=0.5)] = 0.05
     guardrails: Annotated[tuple[Kpi, ...], Len(1, 9)] = (Kpi.CTR,)

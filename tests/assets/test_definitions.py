@@ -32,6 +32,12 @@ COUNTERFACTUAL = {
     "counterfactual_estimates": {"paired_lists"},
     "counterfactual_report": {"counterfactual_estimates"},
 }
+ROLLOUT = {
+    "candidate_gate_offline": {"offline_metrics", "pareto_front", "conditioned_model"},
+    "candidate_gate_counterfactual": {"candidate_gate_offline", "counterfactual_estimates"},
+    "candidate_gate_simulation": {"candidate_gate_counterfactual"},
+    "rollout_plan": {"candidate_gate_simulation"},
+}
 
 
 GROUPS = {
@@ -42,6 +48,7 @@ GROUPS = {
     "5_experiment": {"traffic_plan", "experiment_log_files", "experiment_log", "group_kpis"},
     "6_inference": {"regression_estimates", "regression_report"},
     "7_counterfactual": set(COUNTERFACTUAL),
+    "8_rollout": set(ROLLOUT),
 }
 REPORTING = {"experiment_log", "group_kpis", "regression_estimates", "regression_report"}
 JOBS = {
@@ -119,7 +126,7 @@ def test_asset_graph_is_the_designs():
         for key in graph.get_all_asset_keys()
     }
 
-    assert found == CHAIN | COUNTERFACTUAL
+    assert found == CHAIN | COUNTERFACTUAL | ROLLOUT
 
 
 def test_every_asset_has_a_description():

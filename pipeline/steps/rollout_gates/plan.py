@@ -9,15 +9,19 @@ from pipeline.rollout.served import Arm
 from pipeline.study import RolloutArm, RolloutConfig, Study
 
 
+class NoRolloutError(StudyError):
+    """The study has no section ``rollout``."""
+
+
 def require_rollout(study: Study) -> RolloutConfig:
     """The section ``rollout``.
 
     Raises:
-        StudyError: if it is null.
+        NoRolloutError: if it is null.
     """
     if study.rollout is None:
         msg = "rollout is null in params.yaml; describe the release there, see docs/rollout.md"
-        raise StudyError(msg)
+        raise NoRolloutError(msg)
     return study.rollout
 
 
