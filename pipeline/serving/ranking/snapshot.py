@@ -151,8 +151,8 @@ def _plan_arms(plan: TrafficPlan, model: ServedModel) -> dict[str, Arm]:
 def _check_preference(name: str, arm: Arm) -> None:
     if len(arm.preference) != (n := arm.model.recommender.model.n_objectives):
         msg = (
-            f"{name} of the experiment or rollout weights {len(arm.preference)} objectives, its model has {n}; "
-            "re-create the plan with: dagster asset materialize --select traffic_plan"
+            f"{name} of the experiment weights {len(arm.preference)} objectives, its model has {n}; re-create the "
+            "plan with: dagster asset materialize --select traffic_plan"
         )
         raise LogError(msg)
 

@@ -37,18 +37,18 @@ from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.results.document import Estimates
 from pipeline.results.family import Family
 from pipeline.results.serialization import write_estimates
-from pipeline.rollout.events import Actor
+from pipeline.rollout.gates import Gate, GatedPlan, Outcome
 from pipeline.rollout.operations import approve, start
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import Arm as RolloutArm
 from pipeline.rollout.served import ServedRollout, write_served
 from pipeline.rollout.states import State
-from pipeline.rollout.store import Author
 from pipeline.serving.ranking.rank import RankRequest
 from pipeline.serving.ranking.served_model import ServedModel
 from pipeline.serving.ranking.snapshot import load_snapshot
 from pipeline.study import RolloutArm as RolloutArmConfig
 from pipeline.study import RolloutConfig, RolloutStage, parse_study
+from tests.pipeline.rollout.releases import ANNA, evidence
 
 DAY_MS = 86_400_000
 TS = 1_760_000_000_000
@@ -407,9 +407,6 @@ def write_rollout(paths, *, share, peak=None, candidate=None, release="next", se
     return rollout
 
 
-PERSON = Author(by=Actor.PERSON, who="ada")
-
-
 def start_rollout(paths, candidate=None):
     """Start a release whose first stage has 5% of the users, and approve that stage."""
     incumbent, served = rollout_arms(paths, candidate)
@@ -421,12 +418,9 @@ def start_rollout(paths, candidate=None):
         stages=tuple(RolloutStage(name=name, share=share) for name, share in shares.items()),
     )
     plan = RolloutPlan(config=config, attribution_hours=24.0, candidate=served, incumbent=incumbent)
-    passed = {
-        state: {"reason": "a test"}
-        for state in (State.OFFLINE_PASSED, State.SIMULATED, State.AWAITING_APPROVAL)
-    }
-    start(paths, plan, PERSON, passed)
-    return approve(paths, "canary", PERSON, "a test").served()
+    skipped = tuple(evidence(gate, Outcome.SKIPPED) for gate in Gate)
+    start(paths, GatedPlan(plan=plan, gates=skipped), ANNA)
+    return approve(paths, "canary", ANNA, "a test").served()
 
 
 def write_other_study(root, params, *, seed=5, items=ITEMS):

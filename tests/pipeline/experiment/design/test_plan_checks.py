@@ -10,7 +10,6 @@ from pipeline.experiment.design.make_plan import make_plan
 from pipeline.experiment.design.plan_checks import (
     check_has_users,
     check_not_running,
-    check_same_model,
     check_same_preferences,
 )
 from pipeline.experiment.design.traffic_plan import Incumbent
@@ -31,13 +30,6 @@ def test_metrics_of_another_grid_are_rejected():
         check_same_preferences(plan, other)
     with pytest.raises(LogError, match="p02 of the offline metrics is None"):
         check_same_preferences(plan, front.points.head(2))
-
-
-def test_metrics_of_another_model_are_rejected():
-    check_same_model(RUNNING, "0" * 64)
-    check_same_model(replace(RUNNING, model=None), "1" * 64)
-    with pytest.raises(LogError, match=r"served by model 000000000000, but .* is now 111111111111"):
-        check_same_model(RUNNING, "1" * 64)
 
 
 @pytest.mark.parametrize(

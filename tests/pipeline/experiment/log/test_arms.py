@@ -71,7 +71,7 @@ def test_lists_of_arms_and_their_events_are_out_of_scope(tmp_path):
     assert result.rejected == {
         OUTSIDE: 80,
         "click of an impression out of scope": 80,
-        "order of an impression out of scope": 80,
+        "order of an excluded user": 80,
     }
     found = outcomes(tmp_path / "log.duckdb")
     assert len(found) == 50
@@ -121,7 +121,7 @@ def test_lists_of_arms_hide_no_faults(tmp_path):
     write_impressions(tmp_path / "impressions-2.parquet", arms, arm=pl.String)
     ingest_folder(tmp_path)
 
-    with pytest.raises(QualityError, match="12 of 100"):
+    with pytest.raises(QualityError, match="faulty = 12, read = 100"):
         enforce(check_experiment_log(tmp_path / "log.duckdb", {"max_faulty_share": 0.05}))
 
 

@@ -64,7 +64,7 @@ def test_a_request_is_ranked_by_its_model(tmp_path, small_params):
         for s, n in ((old, 1), (new, 1), (new, 2), (old, 3), (new, 3))
     ]
     assert [one.items.tolist() for one in found] == [one.items.tolist() for one in expected]
-    assert sizes == [1, 2, 1, 1]
+    assert sizes == [2, 3]
 
 
 def test_a_cancelled_request_is_not_ranked(served):

@@ -194,7 +194,7 @@ def test_a_plan_with_a_different_number_of_objectives_is_rejected(tmp_path, smal
     write_plan(paths, preferences=((0.2, 0.3, 0.5), (1.0, 0.0, 0.0)))
 
     with pytest.raises(
-        LogError, match=r"g1 of traffic_plan\.json weights 3 objectives, the model has 2"
+        LogError, match="g1 of the experiment weights 3 objectives, its model has 2"
     ):
         load_snapshot(study, paths)
 
