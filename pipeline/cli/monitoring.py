@@ -27,11 +27,9 @@ def monitor(*, once: bool, port: int, json: bool) -> int:
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        server = one.metrics.serve(port)
-        _LOG.info("metrics on http://127.0.0.1:%d/metrics", server.server_port)
-        run(one, interval=study.monitoring.interval_seconds, stop=stop)
-        server.shutdown()
-        server.server_close()
+        with one.metrics.serve(port) as address:
+            _LOG.info("metrics on %s", address)
+            run(one, interval=study.monitoring.interval_seconds, stop=stop)
     return 0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import StudyError
-from pipeline.monitoring.alarms import Alarm
+from pipeline.monitoring.alarms import Alarm, AlertName
 from pipeline.monitoring.following.database import Database
 
 GRACE_SECONDS = 45.0
@@ -87,7 +87,7 @@ class AlertBook:
                     del active[key]  # was gone within its grace
                 elif now - active[key].seen >= CLEAR_SECONDS:
                     self._record(active.pop(key), "resolved", now)
-            self._database.put(_STATE, {key: _as_dict(one) for key, one in active.items()})
+            self._database.put(_STATE, {key: asdict(one) for key, one in active.items()})
         self._write_file()
         self._send_unsent()
         return tuple(one for one in active.values() if one.told is not None)
@@ -122,10 +122,7 @@ class AlertBook:
         )
 
     def _active(self) -> dict[str, ActiveAlert]:
-        return {
-            key: ActiveAlert(**{**one, "alarm": Alarm(**one["alarm"])})
-            for key, one in self._database.get(_STATE, {}).items()
-        }
+        return {key: _alert(one) for key, one in self._database.get(_STATE, {}).items()}
 
     def _write_file(self) -> None:
         """Append the alerts that the file lacks; a line that a crash has torn is completed."""
@@ -169,8 +166,15 @@ def _message(study: str, found: dict[str, Any]) -> list[str]:
     return [head, found["text"], f"since {found['since']}; what to do: {found['runbook']}"]
 
 
-def _as_dict(alert: ActiveAlert) -> dict[str, Any]:
-    return asdict(alert)
+def _alert(values: dict[str, Any]) -> ActiveAlert:
+    """Read back what was stored."""
+    alarm = values["alarm"]
+    return ActiveAlert(
+        alarm=Alarm(**alarm | {"name": AlertName(alarm["name"])}),
+        since=values["since"],
+        seen=values["seen"],
+        told=values["told"],
+    )
 
 
 def _time(seconds: float) -> str:

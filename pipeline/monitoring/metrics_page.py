@@ -1,8 +1,8 @@
 """The monitor's page for Prometheus; no label value comes from a request."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -49,18 +49,24 @@ class MetricsPage(Collector):
         if self.page is not None:
             yield from _metrics(self.page)
 
-    def serve(self, port: int) -> WSGIServer:
-        """Serve the page on this machine; port 0 selects a free one.
+    @contextmanager
+    def serve(self, port: int) -> Iterator[str]:
+        """Serve the page on this machine, and yield its address; port 0 selects a free one.
 
         Raises:
             StudyError: if the port cannot be used.
         """
         try:
-            server, _ = start_http_server(port, addr=LOCAL, registry=self.registry)
+            server, thread = start_http_server(port, addr=LOCAL, registry=self.registry)
         except OSError as error:
             msg = f"cannot listen on {LOCAL} port {port}: {error.strerror}; choose another --port"
             raise StudyError(msg) from error
-        return server
+        try:
+            yield f"http://{LOCAL}:{server.server_port}/metrics"
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
 
 def _metrics(page: Page) -> Iterator[Metric]:

@@ -141,7 +141,7 @@ class FeatureStore:
 
 def inner_edges(values: NDArray[np.float64]) -> list[float]:
     """The deciles between bins, each with values on both sides; a bin includes its lower edge."""
-    deciles = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    deciles = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1], method="higher"))
     edges = [-np.inf, *deciles.tolist(), np.inf]
     inside = [bool(((values >= low) & (values < high)).any()) for low, high in pairwise(edges)]
     # an empty bin joins the one above it; the last one joins the one below it

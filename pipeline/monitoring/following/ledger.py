@@ -6,8 +6,12 @@ change from (m, y) to (m', y'), the sums over users change by m'² - m², and so
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from operator import add
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from pipeline.core.contracts import DAY_MS
 from pipeline.monitoring.following.database import Database
@@ -39,17 +43,9 @@ class UserSums(NamedTuple):
     sum_my: int = 0
     sum_yy: int = 0
 
-    def changed(self, old: tuple[int, int], new: tuple[int, int]) -> "UserSums":
-        """The sums after one user's trials and successes have changed."""
-        (m, y), (later_m, later_y) = old, new
-        return UserSums(
-            self.users + (later_m > 0) - (m > 0),
-            self.trials + later_m - m,
-            self.successes + later_y - y,
-            self.sum_mm + later_m * later_m - m * m,
-            self.sum_my + later_m * later_y - m * y,
-            self.sum_yy + later_y * later_y - y * y,
-        )
+    def plus(self, other: "UserSums") -> "UserSums":
+        """The sums with those of other users, or with a change."""
+        return UserSums(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 class Key(NamedTuple):
@@ -67,6 +63,8 @@ _FIND = (
 _PLACES = ", ".join("?" * (4 + len(TOTAL_NAMES)))
 _STORE = f"INSERT OR REPLACE INTO user_totals VALUES ({_PLACES})"  # noqa: S608 - as above
 _NOTHING = (0,) * len(TOTAL_NAMES)
+_LARGEST = 1 << 24
+"""A total up to which the squares of 32,000 users have a sum of 64 bits."""
 
 
 class Ledger:
@@ -76,16 +74,18 @@ class Ledger:
         self._database = database
         self._changes: dict[Key, dict[bytes, list[int]]] = defaultdict(dict)
         self._slices = {
-            key: number for number, key in database.connection.execute("SELECT id, key FROM slices")
+            Slice.from_key(key): number
+            for number, key in database.connection.execute("SELECT id, key FROM slices")
         }
 
     def slice_number(self, part: Slice) -> int:
         """The number of a slice in the database."""
-        key = part.key()
-        if key not in self._slices:
-            done = self._database.connection.execute("INSERT INTO slices (key) VALUES (?)", (key,))
-            self._slices[key] = int(done.lastrowid or 0)
-        return self._slices[key]
+        if part not in self._slices:
+            done = self._database.connection.execute(
+                "INSERT INTO slices (key) VALUES (?)", (part.key(),)
+            )
+            self._slices[part] = int(done.lastrowid or 0)
+        return self._slices[part]
 
     def add(self, part: int, user: bytes, ts: int, change: Totals) -> None:
         """Add the change of an impression at ``ts`` to its user's totals."""
@@ -102,17 +102,19 @@ class Ledger:
         """Write totals and sums; returns day, slice and user where a user is new on the day."""
         new: set[tuple[int, int, bytes]] = set()
         for key, users in self._changes.items():
-            sums = self._sums(key)
-            rows: list[tuple[int | bytes, ...]] = []
-            for user, change in users.items():
+            old: list[tuple[int, ...]] = []
+            for user in users:
                 found = self._database.connection.execute(_FIND, (*key, user)).fetchone()
                 if found is None and key.kind == Period.DAY:
                     new.add((key.number, key.slice, user))
-                old = found or _NOTHING
-                later = tuple(a + b for a, b in zip(old, change, strict=True))
-                _update(sums, Totals(*old), Totals(*later))
-                rows.append((*key, user, *later))
+                old.append(found or _NOTHING)
+            later = [
+                tuple(map(add, before, change))
+                for before, change in zip(old, users.values(), strict=True)
+            ]
+            rows = [(*key, user, *values) for user, values in zip(users, later, strict=True)]
             self._database.connection.executemany(_STORE, rows)
+            sums = _updated(self._sums(key), _by_name(old), _by_name(later))
             self._database.connection.execute(
                 "INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?)", (*key, json.dumps(sums))
             )
@@ -131,9 +133,36 @@ def parse_sums(content: str) -> dict[str, UserSums]:
     return {name: UserSums(*values) for name, values in json.loads(content).items()}
 
 
-def _update(sums: dict[str, UserSums], old: Totals, new: Totals) -> None:
-    for name, (trials, successes) in MONITORED.items():
-        before = old.of(trials), old.of(successes)
-        after = new.of(trials), new.of(successes)
-        if before != after:
-            sums[name] = sums[name].changed(before, after)
+def _by_name(rows: Sequence[tuple[int, ...]]) -> dict[str, Any]:
+    """The totals of users by name, as arrays; as Python's integers where squares exceed 64 bits."""
+    columns = {name: np.array(values) for name, *values in zip(TOTAL_NAMES, *rows, strict=True)}
+    exact = {
+        name: values.astype(object) if np.abs(values).max() > _LARGEST else values
+        for name, values in columns.items()
+    }
+    return exact | {"users": (columns["impressions"] > 0).astype(np.int64)}
+
+
+def _updated(
+    sums: Mapping[str, UserSums], old: Mapping[str, Any], new: Mapping[str, Any]
+) -> dict[str, UserSums]:
+    """The sums after the totals of some users have changed."""
+    return {
+        name: sums[name].plus(
+            _difference((old[trials], old[successes]), (new[trials], new[successes]))
+        )
+        for name, (trials, successes) in MONITORED.items()
+    }
+
+
+def _difference(old: tuple[Any, Any], new: tuple[Any, Any]) -> UserSums:
+    (m, y), (later_m, later_y) = old, new
+    changes = (
+        (later_m > 0).astype(np.int64) - (m > 0).astype(np.int64),
+        later_m - m,
+        later_y - y,
+        later_m * later_m - m * m,
+        later_m * later_y - m * y,
+        later_y * later_y - y * y,
+    )
+    return UserSums(*(int(change.sum()) for change in changes))

@@ -27,9 +27,6 @@ class Totals:
     revenue: int = 0
     fallbacks: int = 0
 
-    def __add__(self, other: "Totals") -> "Totals":
-        return Totals(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
-
     def __sub__(self, other: "Totals") -> "Totals":
         return Totals(*(a - b for a, b in zip(self.values(), other.values(), strict=True)))
 
@@ -43,10 +40,6 @@ class Totals:
             self.revenue,
             self.fallbacks,
         )
-
-    def of(self, name: str) -> int:
-        """One total; ``users`` is 1 for a user with an impression."""
-        return int(self.impressions > 0) if name == "users" else int(getattr(self, name))
 
 
 TOTAL_NAMES = tuple(field.name for field in fields(Totals))

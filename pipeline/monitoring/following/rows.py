@@ -99,9 +99,7 @@ def outcome_of(row: Mapping[str, Any], *, is_order: bool) -> Outcome | None:
     if is_order and type(units) is not int:
         return None
     amounts = (units, revenue if type(revenue) is int else None) if is_order else (None, None)
-    return Outcome(
-        digest(found), Event(ts, *amounts), row.get("known_impression") is not False
-    )
+    return Outcome(digest(found), Event(ts, *amounts), row.get("known_impression") is not False)
 
 
 def digest(impression: str) -> bytes:

@@ -17,8 +17,8 @@ def expected_lists(impressions: Mapping[int, int], since: float, until: float) -
     """The lists that were to be expected between two times (seconds since 1970).
 
     The rate of an hour is the median of the same hour of the week in the four weeks before; in the first
-    week, the smallest of the same hour on the days before; on the first day, that of the hour before the
-    silence. An hour without lists is one with 0.
+    week, the smallest of the same hour on the days before; on the first day nothing is expected, since a
+    night would look like a fault. An hour without lists is one with 0.
 
     Args:
         impressions: Lists by hour since 1970 UTC, of hours with any.
@@ -45,4 +45,4 @@ def _rate(impressions: Mapping[int, int], first: int, hour: int, last: int) -> f
     days = [hour - 24 * n for n in range(1, _DAYS)]
     if known := [one for one in days if first < one < last]:
         return float(min(impressions.get(one, 0) for one in known))
-    return float(impressions.get(last - 1, 0))
+    return 0.0

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pipeline.core.errors import DataError
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.ledger import Period
 from pipeline.monitoring.following.sums import (
@@ -232,3 +233,29 @@ def test_the_table_has_one_row_per_hour_group_and_statistic(tmp_path, database):
     assert table["hour"].dt.epoch("ms").to_list() == [START, START, START + HOUR_MS]
     assert table.schema["sum_yy"] == pl.Float64
     assert lists_by_hour(database) == {START // HOUR_MS: 1, START // HOUR_MS + 1: 1}
+
+
+def test_squares_of_revenue_are_exact_beyond_64_bits(tmp_path, database):
+    log, much = tmp_path / "log", 999_999_999_999_989
+    write(log, "impressions", [impression(n, "ada", START + n) for n in range(2)])
+    write(log, "clicks", [click(n, START + 9) for n in range(2)])
+    write(log, "orders", [order(n, START + 10, 1, much) for n in range(2)])
+
+    follower_of(database, log).look(NOW)
+
+    (by_kpi,) = read_sums(database, Period.ALL).values()
+    assert by_kpi["revenue_per_user"] == (1, 1, 2 * much, 1, 2 * much, (2 * much) ** 2)
+    assert recount(log)[0, "g1", None, None, "units_per_impression"] == (1, 2, 2, 4, 4, 4)
+
+
+def test_a_damaged_database_is_named_with_what_to_do(tmp_path):
+    (tmp_path / DATABASE).write_bytes(b"no database" * 100)
+    with pytest.raises(DataError, match=r"monitor\.sqlite cannot be used: .* delete it"):
+        Database.open(tmp_path / DATABASE)
+
+    (tmp_path / DATABASE).unlink()
+    other = Database.open(tmp_path / DATABASE)
+    other.connection.execute("PRAGMA user_version = 99")
+    other.close()
+    with pytest.raises(DataError, match=r"has format 99, expected 1; delete it"):
+        Database.open(tmp_path / DATABASE)
