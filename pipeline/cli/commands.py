@@ -166,13 +166,40 @@ _ALL = (
         arguments=(
             argument(
                 "operation",
-                choices=["status", "start", "approve", "hold", "resume", "rollback", "verify"],
+                choices=[
+                    "status",
+                    "start",
+                    "approve",
+                    "hold",
+                    "resume",
+                    "rollback",
+                    "verify",
+                    "watch",
+                ],
                 help="what to do",
             ),
             argument(
                 "stage", nargs="?", metavar="STAGE", help="of approve: the stage that may begin"
             ),
             argument("--reason", metavar="TEXT", help="why, for the record"),
+        ),
+    ),
+    Command(
+        name="monitor",
+        summary="follow the endpoint's log: KPIs with bands, alerts, Prometheus metrics",
+        description=(
+            "Follows the log of serving.log_path, keeps per-user sums by group and hour, and publishes "
+            "them on http://127.0.0.1:8351/metrics, in monitoring.parquet and alerts.jsonl. Alerts go to "
+            "PARETOSCOPE_WEBHOOK_URL, if it is set; docs/monitoring.md."
+        ),
+        examples=("paretoscope monitor", "paretoscope monitor --once --json"),
+        run="pipeline.cli.monitoring:monitor",
+        reads=(*SERVED_SECTIONS, "monitoring", "regression"),
+        arguments=(
+            argument("--once", action="store_true", help="look once and print what was found"),
+            argument(
+                "--port", type=port, default=8351, help="of the metrics; 0 selects a free port"
+            ),
         ),
     ),
     Command(
