@@ -147,12 +147,13 @@ _ALL = (
     ),
     Command(
         name="rollout",
-        summary="release a candidate in stages: status, start, approve, hold, resume, rollback, verify",
+        summary="release a candidate in stages: status, start, approve, rollback, watch and more",
         description=(
             "Shows or changes the rollout of section rollout of params.yaml. 'start' proposes the release of the "
             "asset rollout_plan, and 'approve STAGE' lets a stage begin. 'hold' and 'resume' stop and go on. "
             "'rollback' serves the incumbent to everybody; it needs no model, no database and no network. "
-            "'verify' finds edited or deleted events, and exits with 1 if there are any; see docs/rollout.md."
+            "'verify' finds edited or deleted events, and exits with 1 if there are any. 'watch' decides on the "
+            "next step by the sums of 'paretoscope monitor', and does it; see docs/rollout.md."
         ),
         examples=(
             "paretoscope rollout status",
