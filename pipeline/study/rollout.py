@@ -102,7 +102,13 @@ class SimulationGate:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RolloutGates:
-    """What the candidate passes before any user gets it; null skips a gate, and the events say so."""
+    """What the candidate passes before any user gets it.
+
+    Attributes:
+        offline: Offline metrics, paired over the test sessions; None skips it, and the events say so.
+        counterfactual: A KPI estimated from the finished experiment's log; None skips it.
+        simulation: KPIs of simulated users of the synthetic shop; None skips it.
+    """
 
     offline: OfflineGate | None = None
     counterfactual: CounterfactualGate | None = None
@@ -111,7 +117,12 @@ class RolloutGates:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Automatic:
-    """What happens without a person: ``advance`` to the next stage, ``rollback`` after proven harm."""
+    """What happens without a person.
+
+    Attributes:
+        advance: The next stage begins when its conditions hold; otherwise every stage needs approval.
+        rollback: Proven harm rolls back; otherwise it holds.
+    """
 
     advance: bool = True
     rollback: bool = True
@@ -142,7 +153,7 @@ class RolloutConfig:
         guardrails: KPIs that the candidate must not lower: proven harm rolls back.
         requests: Shares of requests that the candidate must not raise by more than this absolute
             difference: proven harm rolls back. They are ``errors`` (answered by an error), ``late``
-            (after the deadline) and ``fallback`` (popular items).
+            (after the deadline) and ``fallback`` (popular items); by default 0.002, 0.01 and 0.01.
         signals: KPIs whose proven harm only holds.
         no_data_minutes: Age of the newest row of the log from which there is no data.
         level: One less the error rate of rolling back a harmless release, over all looks.

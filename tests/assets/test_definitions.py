@@ -37,8 +37,10 @@ ROLLOUT = {
     "candidate_gate_counterfactual": {"candidate_gate_offline", "counterfactual_estimates"},
     "candidate_gate_simulation": {"candidate_gate_counterfactual"},
     "rollout_plan": {"candidate_gate_simulation"},
+    "rollout_status": set(),
 }
 
+ROLLOUT_CHECKS = ("guardrails", "signals", "sample_ratio", "data_flows", "events_intact")
 
 GROUPS = {
     "1_data": {"raw_events", "events", "sessions"},
@@ -145,7 +147,8 @@ def test_every_rule_and_diagnostic_is_an_asset_check():
     found = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
 
     rules = {(asset, rule.name) for asset, rules in RULES.items() for rule in rules}
-    assert found == rules | {("regression_estimates", name) for name in CHECKS}
+    of_rollout = {("rollout_status", name) for name in ROLLOUT_CHECKS}
+    assert found == rules | {("regression_estimates", name) for name in CHECKS} | of_rollout
 
 
 def test_no_asset_is_partitioned():
