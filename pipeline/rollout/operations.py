@@ -1,4 +1,4 @@
-"""What people and the endpoint do to a rollout. Each needs the events only: no model, database or network.
+"""What operators and the endpoint do to a rollout. It needs the events only: neither model, database nor network.
 
 Each may be repeated: what is already so is not done twice.
 """

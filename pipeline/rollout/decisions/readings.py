@@ -25,7 +25,7 @@ class Reading:
         name: Of the KPI or the share of requests.
         is_signal: Whether it can only hold.
         verdict: What it says of the next step.
-        summary: The numbers in words.
+        summary: All numbers, for the reader.
         waits_for: What it needs to pass; empty if it passes, or only days are missing.
         comparison: Of the arms; None if it cannot be computed.
         low: Lower bound of the difference, by which it passes; None likewise.

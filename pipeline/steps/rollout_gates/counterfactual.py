@@ -10,7 +10,7 @@ from pipeline.results.counterfactual_estimates import PolicyKpi
 from pipeline.rollout.gates import Gate, GateEvidence
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import Arm
-from pipeline.steps.rollout_gates.not_worse import Change, failed, judge
+from pipeline.steps.rollout_gates.not_worse import Change, evidence_of, failed
 from pipeline.steps.unserved_policies import UnservedQuestion, evaluate_policies_of
 from pipeline.study import Study
 from pipeline.study.rollout import CounterfactualGate
@@ -46,7 +46,7 @@ def check_counterfactual(
         standard_error=math.hypot(*errors),
         margin=gate.not_worse,
     )
-    return judge(Gate.COUNTERFACTUAL, [change], level=plan.config.level)
+    return evidence_of(Gate.COUNTERFACTUAL, [change], level=plan.config.level)
 
 
 def _estimate(

@@ -34,14 +34,14 @@ class Change:
         return self.lower_bound(level) > -self.margin
 
     def summary(self, level: float) -> str:
-        """The numbers in words."""
+        """All numbers, for the reader."""
         return (
             f"{self.name} {math.expm1(self.log_ratio):+.1%}, at least {self.lower_bound(level):+.1%}; expected at "
             f"least {-self.margin:+.1%}"
         )
 
 
-def judge(gate: Gate, changes: list[Change], *, level: float) -> GateEvidence:
+def evidence_of(gate: Gate, changes: list[Change], *, level: float) -> GateEvidence:
     """The evidence of a gate that passes if every change does."""
     failed = [one for one in changes if not one.passes(level)]
     return GateEvidence(
@@ -60,5 +60,5 @@ def judge(gate: Gate, changes: list[Change], *, level: float) -> GateEvidence:
 
 
 def failed(gate: Gate, reason: str) -> GateEvidence:
-    """The evidence of a gate that cannot be judged, and therefore fails."""
+    """The evidence of a gate that cannot be decided, and therefore fails."""
     return GateEvidence(gate=gate, outcome=Outcome.FAILED, reason=reason, numbers={})

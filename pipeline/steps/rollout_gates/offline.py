@@ -11,7 +11,7 @@ from pipeline.core.errors import StudyError
 from pipeline.rollout.gates import Gate, GateEvidence
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import Arm
-from pipeline.steps.rollout_gates.not_worse import Change, failed, judge
+from pipeline.steps.rollout_gates.not_worse import Change, evidence_of, failed
 from pipeline.study.rollout import OfflineGate
 
 
@@ -34,7 +34,7 @@ def check_offline(gate: OfflineGate, plan: RolloutPlan, paths: StudyPaths) -> Ga
                 f"{metric} or its error is 0 or undefined for one of the two; it has no ratio",
             )
         changes.append(change)
-    return judge(Gate.OFFLINE, changes, level=plan.config.level)
+    return evidence_of(Gate.OFFLINE, changes, level=plan.config.level)
 
 
 def _change(metric: str, margin: float, plan: RolloutPlan, paths: StudyPaths) -> Change | None:

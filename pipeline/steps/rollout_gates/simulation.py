@@ -20,7 +20,7 @@ from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import ArmName
 from pipeline.rollout.sums import KpiSums, UserSums
 from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
-from pipeline.steps.rollout_gates.not_worse import Change, failed, judge
+from pipeline.steps.rollout_gates.not_worse import Change, evidence_of, failed
 from pipeline.study import LogSource, Study
 from pipeline.study.rollout import SimulationGate
 
@@ -64,7 +64,7 @@ def check_simulation(
                 f"{kpi} is 0 in {len(found) - len(known)} of {len(found)} simulations",
             )
         changes.append(_over_seeds(kpi, known, margin))
-    return judge(Gate.SIMULATION, changes, level=plan.config.level)
+    return evidence_of(Gate.SIMULATION, changes, level=plan.config.level)
 
 
 def _over_seeds(kpi: Kpi, found: list[Comparison], margin: float) -> Change:
