@@ -166,7 +166,7 @@ def test_what_cannot_be_computed_holds(canary):
     assert "ctr cannot be computed: 0 of 2000 for the candidate" in zero.reason
 
 
-def test_orders_are_judged_after_their_attribution_window(paths):
+def test_orders_are_compared_after_their_attribution_window(paths):
     rollout = begun(paths, guardrails=(Kpi.ORDERS_PER_IMPRESSION,), requests={})
     found = sums(rollout, hours=60)
     clicks = found.kpis["ctr"]
