@@ -147,12 +147,13 @@ _ALL = (
     ),
     Command(
         name="rollout",
-        summary="release a candidate in stages: status, start, approve, hold, resume, rollback, verify",
+        summary="release a candidate in stages: status, start, approve, rollback, watch and more",
         description=(
             "Shows or changes the rollout of section rollout of params.yaml. 'start' proposes the release of the "
             "asset rollout_plan, and 'approve STAGE' lets a stage begin. 'hold' and 'resume' stop and go on. "
             "'rollback' serves the incumbent to everybody; it needs no model, no database and no network. "
-            "'verify' finds edited or deleted events, and exits with 1 if there are any; see docs/rollout.md."
+            "'verify' finds edited or deleted events, and exits with 1 if there are any. 'watch' decides on the "
+            "next step by the sums of 'paretoscope monitor', and does it; see docs/rollout.md."
         ),
         examples=(
             "paretoscope rollout status",
@@ -166,13 +167,40 @@ _ALL = (
         arguments=(
             argument(
                 "operation",
-                choices=["status", "start", "approve", "hold", "resume", "rollback", "verify"],
+                choices=[
+                    "status",
+                    "start",
+                    "approve",
+                    "hold",
+                    "resume",
+                    "rollback",
+                    "verify",
+                    "watch",
+                ],
                 help="what to do",
             ),
             argument(
                 "stage", nargs="?", metavar="STAGE", help="of approve: the stage that may begin"
             ),
             argument("--reason", metavar="TEXT", help="why, for the record"),
+        ),
+    ),
+    Command(
+        name="monitor",
+        summary="follow the endpoint's log: KPIs with bands, alerts, Prometheus metrics",
+        description=(
+            "Follows the log of serving.log_path, keeps per-user sums by group and hour, and publishes "
+            "them on http://127.0.0.1:8351/metrics, in monitoring.parquet and alerts.jsonl. Alerts go to "
+            "PARETOSCOPE_WEBHOOK_URL, if it is set; docs/monitoring.md."
+        ),
+        examples=("paretoscope monitor", "paretoscope monitor --once --json"),
+        run="pipeline.cli.monitoring:monitor",
+        reads=(*SERVED_SECTIONS, "monitoring", "regression"),
+        arguments=(
+            argument("--once", action="store_true", help="look once and print what was found"),
+            argument(
+                "--port", type=port, default=8351, help="of the metrics; 0 selects a free port"
+            ),
         ),
     ),
     Command(

@@ -25,6 +25,8 @@ def rollout(*, operation: str, stage: str | None, reason: str | None, json: bool
     _, paths = open_project()
     if operation == "verify":
         return _verify(paths, json=json)
+    if operation == "watch":
+        return _watch(paths, json=json)
     why = reason or f"paretoscope rollout {operation}"
     found = _run(operation, paths, stage or "", why)
     value = {"rollout": served_dict(found.served()), "events": list(map(event_dict, found.events))}
@@ -66,6 +68,22 @@ def _verify(paths: StudyPaths, *, json: bool) -> int:
     lines = problems or ["all events follow from each other, and rollout.json from the last"]
     print_result({"problems": problems}, lines, json=json)
     return 1 if problems else 0
+
+
+def _watch(paths: StudyPaths, *, json: bool) -> int:
+    """Decide on the next step, and do it."""
+    from pipeline.steps.rollout_watch import watch_release  # noqa: PLC0415 - takes a second
+
+    now = datetime.now(UTC)
+    found, decision = watch_release(paths, now)
+    value = {
+        "step": decision.step,
+        "reason": decision.reason,
+        "evidence": decision.evidence,
+        "rollout": served_dict(found.served()),
+    }
+    lines = [f"{decision.step}: {decision.reason}", "", *status_lines(found, now)]
+    return print_result(value, lines, json=json)
 
 
 def _person() -> Author:

@@ -31,6 +31,7 @@ from pipeline.study.log_mapping import LogColumns as LogColumns
 from pipeline.study.log_mapping import LogFileNames as LogFileNames
 from pipeline.study.log_mapping import LogTime as LogTime
 from pipeline.study.log_mapping import OrderColumns as OrderColumns
+from pipeline.study.monitoring import MonitoringConfig as MonitoringConfig
 from pipeline.study.regression import PAPER_HYPOTHESES as PAPER_HYPOTHESES
 from pipeline.study.regression import AdviceConfig as AdviceConfig
 from pipeline.study.regression import Hypothesis as Hypothesis

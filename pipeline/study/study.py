@@ -26,6 +26,7 @@ from pipeline.study.dataset import (
 from pipeline.study.evaluation import EvaluationConfig
 from pipeline.study.experiment import ExperimentConfig, LogSource
 from pipeline.study.generic_layout import ROW_ORDER
+from pipeline.study.monitoring import MonitoringConfig
 from pipeline.study.regression import PAPER_HYPOTHESES, RegressionConfig
 from pipeline.study.rollout import RolloutConfig
 from pipeline.study.second_axis import AxisKind
@@ -60,6 +61,7 @@ class Study:
     evaluation: EvaluationConfig = EvaluationConfig()
     experiment: ExperimentConfig = ExperimentConfig()
     serving: ServingConfig = ServingConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
     simulator: SimulatorConfig = SimulatorConfig()
     regression: RegressionConfig = RegressionConfig()
     rollout: RolloutConfig | None = None
@@ -240,19 +242,17 @@ class Study:
             self.rollout.incumbent_arm(self.experiment.incumbent)
 
     def _check_metric_attributes(self) -> None:
-        metrics = [h.metric for h in self.regression.hypotheses]
-        self._check_attributes(
-            [m for m in metrics if m in set(Metric) and Metric(m).needs_attributes]
-        )
+        known = [Metric(h.metric) for h in self.regression.hypotheses if h.metric in set(Metric)]
+        self._check_attributes([metric for metric in known if metric.needs_attributes])
 
     def _check_axis_attributes(self) -> None:
         axis = self.experiment.second_axis
-        is_needed = axis is not None and axis.kind is AxisKind.FRESHNESS
-        self._check_attributes(["experiment.second_axis.kind = freshness"] if is_needed else [])
+        fresh = axis is not None and axis.kind is AxisKind.FRESHNESS
+        self._check_attributes(["experiment.second_axis.kind = freshness"] * fresh)
 
     def _check_segment_attributes(self) -> None:
         is_needed = Segmentation.CATEGORY in self.evaluation.segments
-        self._check_attributes(["the segment category"] if is_needed else [])
+        self._check_attributes(["the segment category"] * is_needed)
 
     def _check_rule_attributes(self) -> None:
         self._check_attributes(["serving.rules"] if self.serving.required_attributes else [])

@@ -56,6 +56,9 @@ class ArmName(StrEnum):
     CANDIDATE = "candidate"
 
 
+TIMEOUT, ERROR = "model timeout", "model error"
+"""Two of the reasons for a fallback in the endpoint's log: the model was late, or failed."""
+
 SCOPE_COLUMNS: dict[str, Any] = {**EXPLORED_COLUMNS, ARM: pl.String}
 """Optional columns that leave an impression out of the experiment."""
 

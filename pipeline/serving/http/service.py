@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.exploration import Exploration
 from pipeline.experiment.design.traffic_plan import TrafficPlan
-from pipeline.experiment.log.log_files import DRAW_COLUMNS, ArmName, LogTable
+from pipeline.experiment.log.log_files import DRAW_COLUMNS, ERROR, TIMEOUT, ArmName, LogTable
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.impression_ids import ImpressionIds
@@ -32,8 +32,6 @@ FORMAT = 1
 """The format version of the log's rows; see docs/serving.md."""
 
 _LOG = logging.getLogger(__name__)
-TIMEOUT = "model timeout"
-ERROR = "model error"
 _SCORE_DECIMALS = 6
 _TABLES = {"shown": LogTable.CONFIRMATIONS, "click": LogTable.CLICKS, "order": LogTable.ORDERS}
 

@@ -30,7 +30,8 @@ def check_offline(gate: OfflineGate, plan: RolloutPlan, paths: StudyPaths) -> Ga
         change = _change(metric, margin, plan, paths)
         if change is None:
             return failed(
-                Gate.OFFLINE, f"{metric} is 0 or undefined for one of the two; it has no ratio"
+                Gate.OFFLINE,
+                f"{metric} or its error is 0 or undefined for one of the two; it has no ratio",
             )
         changes.append(change)
     return judge(Gate.OFFLINE, changes, level=plan.config.level)
@@ -41,14 +42,17 @@ def _change(metric: str, margin: float, plan: RolloutPlan, paths: StudyPaths) ->
     values = new["value"], old["value"]
     if any(value is None or not value > 0 for value in values):
         return None
-    errors = [row["standard_error"] / row["value"] for row in (new, old)]
-    covariance = _covariance(metric, plan, paths) / (values[0] * values[1])
-    variance = errors[0] ** 2 + errors[1] ** 2 - 2 * covariance
+    variances = [_covariance(metric, arm, arm, paths) for arm in (plan.candidate, plan.incumbent)]
+    shared = _covariance(metric, plan.candidate, plan.incumbent, paths)
+    if variances[0] is None or variances[1] is None or shared is None:
+        return None
+    relative = [variance / value**2 for variance, value in zip(variances, values, strict=True)]
+    variance = sum(relative) - 2 * shared / (values[0] * values[1])
     sign = 1 if new["higher_is_better"] else -1
     return Change(
         name=metric,
         log_ratio=sign * math.log(values[0] / values[1]),
-        standard_error=math.sqrt(max(variance, 0.0)),
+        standard_error=math.sqrt(max(variance, 0.0)),  # negative by rounding alone
         margin=margin,
     )
 
@@ -68,15 +72,15 @@ def _row(metric: str, arm: Arm, paths: StudyPaths) -> dict[str, float]:
     return found.row(0, named=True)
 
 
-def _covariance(metric: str, plan: RolloutPlan, paths: StudyPaths) -> float:
-    """Of the errors of both values; 0 for two models."""
-    if plan.candidate.model != plan.incumbent.model:
+def _covariance(metric: str, one: Arm, other: Arm, paths: StudyPaths) -> float | None:
+    """Of the errors of two values; 0 for two models, None where it is undefined."""
+    if one.model != other.model:
         return 0.0
-    own = replace(paths, name=plan.candidate.study_name(paths))
+    own = replace(paths, name=one.study_name(paths))
     table = read_table(own.require("offline_metrics", "offline_metric_covariance.parquet"))
     found = table.filter(
         pl.col("metric") == metric,
-        pl.col("preference_id") == plan.candidate.preference_id,
-        pl.col("other_preference_id") == plan.incumbent.preference_id,
+        pl.col("preference_id") == one.preference_id,
+        pl.col("other_preference_id") == other.preference_id,
     )["covariance"]
-    return found[0] if len(found) and found[0] is not None else 0.0
+    return found[0] if len(found) else None

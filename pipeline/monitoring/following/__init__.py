@@ -1,0 +1,1 @@
+"""The follower of the endpoint's log, and the sums that it keeps."""

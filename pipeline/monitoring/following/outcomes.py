@@ -1,0 +1,122 @@
+"""What became of an impression, from its events: the rules of ingestion, one impression at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple, Self
+
+from pipeline.core.contracts import Kpi
+from pipeline.experiment.kpis.contracts import TERMS
+from pipeline.experiment.log.log_files import ERROR, TIMEOUT
+
+FALLBACKS = "fallbacks_per_impression"
+"""The share of lists that are popular items because the model could not answer."""
+
+MONITORED = {kpi.value: terms for kpi, terms in TERMS.items()} | {
+    FALLBACKS: ("impressions", "fallbacks"),
+    "late_per_impression": ("impressions", "late"),
+    "errors_per_impression": ("impressions", "errors"),
+}
+"""Trials and successes of everything that is monitored by user: the KPIs of a study, all fallbacks, and
+those because the model was late or failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts and amounts over impressions; ``revenue`` is in the currency's smallest unit."""
+
+    impressions: int = 0
+    clicks: int = 0
+    orders: int = 0
+    units: int = 0
+    revenue: int = 0
+    fallbacks: int = 0
+    late: int = 0
+    errors: int = 0
+
+    def __sub__(self, other: "Totals") -> "Totals":
+        return Totals(*(a - b for a, b in zip(self.values(), other.values(), strict=True)))
+
+    def values(self) -> tuple[int, ...]:
+        """All totals, in the order of the fields."""
+        return (
+            self.impressions,
+            self.clicks,
+            self.orders,
+            self.units,
+            self.revenue,
+            self.fallbacks,
+            self.late,
+            self.errors,
+        )
+
+
+TOTAL_NAMES = tuple(field.name for field in fields(Totals))
+
+
+class Event(NamedTuple):
+    """A click, or an order, which has units; times are milliseconds since 1970 UTC."""
+
+    ts: int
+    units: int | None = None
+    revenue: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """When an event counts, in milliseconds after its impression or click.
+
+    Attributes:
+        attribution: At most that much later.
+        tolerance: At most that much earlier, by clocks that differ.
+    """
+
+    attribution: int
+    tolerance: int
+
+    @classmethod
+    def of(cls, attribution_hours: float, tolerance_seconds: float) -> Self:
+        """The windows of ``experiment.attribution_hours`` and ``experiment.clock_tolerance_seconds``."""
+        return cls(
+            attribution=round(attribution_hours * 3_600_000),
+            tolerance=round(tolerance_seconds * 1000),
+        )
+
+    def hold(self, touch: int, ts: int) -> bool:
+        """Whether an event at ``ts`` counts for a touch at ``touch``."""
+        return -self.tolerance <= ts - touch <= self.attribution
+
+
+def shown_totals(fallback: str | None) -> Totals:
+    """The totals of a list without events; ``fallback`` is the reason of one."""
+    return Totals(
+        impressions=1,
+        fallbacks=int(fallback is not None),
+        late=int(fallback == TIMEOUT),
+        errors=int(fallback == ERROR),
+    )
+
+
+def totals_of(ts: int, events: Sequence[Event], windows: Windows) -> Totals:
+    """The totals of one impression at ``ts``, without its fallback.
+
+    A click counts within the window after the impression, an order within that after its earliest click
+    that counts. Repeated clicks, and orders that are equal, count once.
+    """
+    clicks = [one.ts for one in events if one.units is None and windows.hold(ts, one.ts)]
+    if not clicks:
+        return Totals(impressions=1)
+    first = min(clicks)
+    orders = {one for one in events if one.units is not None and windows.hold(first, one.ts)}
+    return Totals(
+        impressions=1,
+        clicks=1,
+        orders=int(bool(orders)),
+        units=sum(one.units or 0 for one in orders),
+        revenue=sum(one.revenue or 0 for one in orders),
+    )
+
+
+def known_kpis(*, has_revenue: bool) -> tuple[str, ...]:
+    """What can be monitored, with or without revenue in the log."""
+    with_revenue = {kpi.value for kpi in Kpi if kpi.needs_revenue}
+    return tuple(name for name in MONITORED if has_revenue or name not in with_revenue)

@@ -1,0 +1,147 @@
+"""New lines of log files that grow, are renamed, compressed, or cut by a crash.
+
+A file is known by its name up to the first dot, which the endpoint never gives to two files: renaming
+``x.jsonl.open`` to ``x.jsonl``, or compressing that to ``x.jsonl.gz``, changes nothing. Where the inode
+has changed, or a file is compressed, byte offsets mean nothing, and as many rows are skipped as were
+read: the endpoint's recovery after a crash removes incomplete lines only.
+"""
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import orjson
+
+from pipeline.experiment.log.log_files import LogTable
+
+_SUFFIXES = (".jsonl.open", ".jsonl", ".jsonl.gz")
+"""In the order in which a file has them."""
+
+_PACKED = _SUFFIXES[-1]
+_BATCH_ROWS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a file has been read.
+
+    Attributes:
+        inode: Of the file when it was last read.
+        offset: Bytes that were read, decompressed.
+        rows: Rows that were read: lines with a JSON object.
+        packed: Bytes of a compressed file that was read to its end; else 0.
+    """
+
+    inode: int = 0
+    offset: int = 0
+    rows: int = 0
+    packed: int = 0
+
+
+class Unread(NamedTuple):
+    """A file with unread bytes; ``limit`` is its size at the moment of the look, None if compressed."""
+
+    name: str
+    limit: int | None
+    modified: float
+
+
+class Batch(NamedTuple):
+    """New rows of a file, the number of lines that are no JSON objects, and the cursor after them."""
+
+    rows: list[dict[str, Any]]
+    broken: int
+    cursor: Cursor
+
+
+def unread_files(
+    folder: Path, table: LogTable, cursors: Mapping[str, Cursor]
+) -> tuple[list[Unread], float]:
+    """The files of a table with unread bytes, oldest first, and when any file was last written.
+
+    The time is in seconds since 1970, 0.0 without files.
+    """
+    found = _states(folder, table)
+    if known := [name for name in cursors if name.startswith(f"{table}-") and name not in found]:
+        # a rename during the listing can hide a file; one that is gone stays away the second time
+        found |= {name: state for name, state in _states(folder, table).items() if name in known}
+    files: list[Unread] = []
+    for name, (suffix, state) in sorted(found.items()):
+        cursor, is_packed = cursors.get(name, Cursor()), suffix == _PACKED
+        read = cursor.packed if is_packed else cursor.offset
+        if (state.st_ino, state.st_size) != (cursor.inode, read):
+            files.append(Unread(name, None if is_packed else state.st_size, state.st_mtime))
+    return files, max((state.st_mtime for _, state in found.values()), default=0.0)
+
+
+def new_batches(folder: Path, file: Unread, cursor: Cursor) -> Iterator[Batch]:
+    """The complete lines that were not read, up to the file's limit; nothing if it is gone.
+
+    A file that is being compressed, or is damaged, is read as far as it goes, and again at the next look.
+    """
+    if (opened := _opened(folder, file.name)) is None:
+        return
+    stream, state, is_packed = opened
+    with stream, suppress(EOFError, zlib.error, gzip.BadGzipFile):
+        is_same = not is_packed and state.st_ino == cursor.inode and state.st_size >= cursor.offset
+        skipped = 0 if is_same else cursor.rows
+        offset, rows = (cursor.offset, cursor.rows) if is_same else (0, 0)
+        stream.seek(offset)
+        batch, broken = list[dict[str, Any]](), 0
+        for line in stream:
+            if not line.endswith(b"\n") or (
+                file.limit is not None and offset + len(line) > file.limit
+            ):
+                break
+            offset += len(line)
+            row = _object(line)
+            rows += row is not None
+            if row is None:
+                broken += rows >= skipped
+            elif rows > skipped:
+                batch.append(row)
+            if len(batch) == _BATCH_ROWS:
+                yield Batch(batch, broken, Cursor(state.st_ino, offset, rows))
+                batch, broken = [], 0
+        end = Cursor(state.st_ino, offset, rows, state.st_size if is_packed else 0)
+        yield Batch(batch, broken, end)
+
+
+def _states(folder: Path, table: LogTable) -> dict[str, tuple[str, os.stat_result]]:
+    """Suffix and state of the files of a table, by name; of two with one name, the earlier suffix."""
+    found: dict[str, tuple[str, os.stat_result]] = {}
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            name, dot, rest = entry.name.partition(".")
+            suffix = dot + rest
+            if not name.startswith(f"{table}-") or suffix not in _SUFFIXES:
+                continue
+            with suppress(FileNotFoundError):
+                if entry.is_file(follow_symlinks=False):
+                    other = found.get(name)
+                    if other is None or _SUFFIXES.index(suffix) < _SUFFIXES.index(other[0]):
+                        found[name] = suffix, Path(entry.path).stat()
+    return found
+
+
+def _opened(folder: Path, name: str) -> tuple[BinaryIO, os.stat_result, bool] | None:
+    """The file under the first of its names that exists; it may be renamed at any moment."""
+    for suffix in _SUFFIXES:
+        with suppress(FileNotFoundError):
+            path, is_packed = folder / f"{name}{suffix}", suffix == _PACKED
+            stream = cast("BinaryIO", gzip.GzipFile(path)) if is_packed else path.open("rb")
+            return stream, os.fstat(stream.fileno()), is_packed
+    return None
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return row if isinstance(row, dict) else None

@@ -1,0 +1,198 @@
+"""The monitor of a study: looks at the log again and again, and publishes what it finds."""
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.artifacts.storage import StudyPaths, atomic_file
+from pipeline.core.contracts import Kpi
+from pipeline.core.errors import USER_ERRORS, EndpointError, StudyError
+from pipeline.experiment.design.traffic_plan import TrafficPlan, read_plan
+from pipeline.monitoring.alarms import Alarm, AlertName, overlap_alarms
+from pipeline.monitoring.alert_book import ActiveAlert, AlertBook, Send
+from pipeline.monitoring.evaluate import Findings, Watched, evaluate
+from pipeline.monitoring.following.database import Database
+from pipeline.monitoring.following.follower import Follower, LogRules
+from pipeline.monitoring.following.outcomes import Windows, known_kpis
+from pipeline.monitoring.following.sums import DATABASE, hourly_table
+from pipeline.monitoring.metrics_page import MetricsPage, Page
+from pipeline.monitoring.panel import PanelSession, compare
+from pipeline.monitoring.statistics.silence import HOUR_SECONDS
+from pipeline.reporting.webhook import WEBHOOK_VARIABLE, send_message
+from pipeline.study import Study
+
+FOLDER = "monitoring"
+TABLE = "monitoring.parquet"
+_LOCK = ".lock"
+_LOG = logging.getLogger(__name__)
+
+Panel = Callable[[], Sequence[PanelSession]]
+"""Makes the panel of the current model, plan and rules; cached by whoever makes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One look.
+
+    Attributes:
+        rows: New rows of the log.
+        findings: What the sums say.
+        overlaps: Of the panel, by group.
+        active: Alerts that are on.
+    """
+
+    rows: int
+    findings: Findings
+    overlaps: Mapping[str, float]
+    active: tuple[ActiveAlert, ...]
+
+
+def monitoring_folder(paths: StudyPaths) -> Path:
+    """Where a study's monitor keeps its database, table and alerts."""
+    return paths.artifact(FOLDER)
+
+
+class Monitor:
+    """Looks at one study's log. Use :func:`open_monitor`."""
+
+    def __init__(
+        self,
+        database: Database,
+        study: Study,
+        paths: StudyPaths,
+        *,
+        panel: Panel | None = None,
+        send: Send | None = None,
+    ) -> None:
+        self._database = database
+        self._study = study
+        self._paths = paths
+        self._panel = panel
+        self._folder = monitoring_folder(paths)
+        self._book = AlertBook(
+            database,
+            self._folder,
+            study=study.study.name,
+            cooldown_seconds=3600 * study.monitoring.cooldown_hours,
+            send=send,
+        )
+        self._kpis = known_kpis(has_revenue=study.serving.orders_have_revenue)
+        self.metrics = MetricsPage()
+
+    def look(self, now: float) -> Look:
+        """Read what is new, evaluate it, and publish metrics, alerts and, once an hour, the table."""
+        plan = read_plan(self._paths)
+        follower = self._follower(plan)
+        rows = follower.look(now)
+        findings = evaluate(self._database, self._watched(plan), now=now, written=follower.written)
+        overlaps, of_panel = self._compare()
+        active = self._book.update([*findings.alarms, *of_panel], now)
+        self.metrics.page = Page(findings=findings, plan=plan, overlaps=overlaps, active=active)
+        self._write_table(now)
+        return Look(rows=rows, findings=findings, overlaps=overlaps, active=active)
+
+    def write_table(self) -> None:
+        """Write the table of hours."""
+        with atomic_file(self._folder / TABLE) as file:
+            hourly_table(self._database, self._kpis).write_parquet(file)
+
+    def _follower(self, plan: TrafficPlan) -> Follower:
+        experiment = self._study.experiment
+        rules = LogRules(
+            windows=Windows.of(experiment.attribution_hours, experiment.clock_tolerance_seconds),
+            forced=dict(plan.forced_assignment),
+        )
+        return Follower(self._database, self._paths.root / self._study.serving.log_path, rules)
+
+    def _watched(self, plan: TrafficPlan) -> Watched:
+        experiment = self._study.experiment
+        planning = experiment.planning
+        users = planning.returning_users + planning.new_users_per_day * experiment.days
+        return Watched(
+            plan=plan,
+            kpis=self._kpis,
+            dropped=[Kpi.CTR.value, *([Kpi.CVR.value] if plan.has_orders else [])],
+            planned_users=users,
+            silence_minutes=self._study.monitoring.silence_minutes,
+        )
+
+    def _compare(self) -> tuple[dict[str, float], list[Alarm]]:
+        """The panel's overlaps, and the alarms; no panel without an address of the endpoint."""
+        address = self._study.monitoring.endpoint
+        if address is None or self._panel is None:
+            return {}, []
+        try:
+            overlaps = compare(address, self._panel())
+        except EndpointError as error:
+            alarm = Alarm(
+                name=AlertName.ENDPOINT_UNREACHABLE,
+                subject="",
+                text=str(error),
+                value=0.0,
+                limit=1.0,
+            )
+            return {}, [alarm]
+        return overlaps, overlap_alarms(overlaps)
+
+    def _write_table(self, now: float) -> None:
+        hour = int(now) // HOUR_SECONDS
+        if self._database.get("table_hour") != hour:
+            self.write_table()
+            with self._database.transaction():
+                self._database.put("table_hour", hour)
+
+
+@contextmanager
+def open_monitor(
+    study: Study, paths: StudyPaths, *, panel: Panel | None = None
+) -> Iterator[Monitor]:
+    """The only monitor of a study; the webhook is used if its address is set.
+
+    Raises:
+        StudyError: if another monitor of the study is running.
+        DataError: if the database is damaged.
+    """
+    folder = monitoring_folder(paths)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        database = Database.open(folder / DATABASE)
+        try:
+            send = send_message if os.environ.get(WEBHOOK_VARIABLE) else None
+            yield Monitor(database, study, paths, panel=panel, send=send)
+        finally:
+            database.close()
+
+
+def run(monitor: Monitor, *, interval: float, stop: threading.Event) -> None:
+    """Look every ``interval`` seconds until ``stop`` is set; an error ends a look, not the monitor."""
+    while True:
+        started = time.monotonic()
+        try:
+            found = monitor.look(time.time())
+            if found.rows:
+                _LOG.debug("%d new rows", found.rows)
+        except (*USER_ERRORS, OSError) as error:
+            _LOG.error("the look failed, the next one is tried: %s", error)
+        if stop.wait(max(interval - (time.monotonic() - started), 0.0)):
+            return
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        msg = f"another monitor of this study is running (it holds {folder / _LOCK}); stop it first"
+        raise StudyError(msg) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

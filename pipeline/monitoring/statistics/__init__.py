@@ -1,0 +1,1 @@
+"""Statistics of live monitoring, as pure functions."""
