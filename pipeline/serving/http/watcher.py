@@ -35,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 class StudyWatcher:
     """Loads a snapshot when the study's files change or at SIGHUP, and follows ``rollout.json``.
 
-    A snapshot is loaded beside the watch, so that a rollback never waits for a model.
+    A snapshot is loaded in a task of its own, so that a rollback never waits for it.
     """
 
     def __init__(
