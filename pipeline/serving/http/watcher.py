@@ -123,7 +123,7 @@ class StudyWatcher:
             for wanted in (rollout, replace(rollout, share=0.0)):
                 try:
                     return with_rollout(snapshot, study, self._paths, wanted)
-                except (*USER_ERRORS, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - on any error, the incumbent is served
                     self._report("an arm of the rollout is not served", error)
         return with_rollout(snapshot, study, self._paths, None)
 

@@ -49,7 +49,7 @@ def finished(finished_study, tmp_path):
 def test_everything_of_a_running_experiment_is_of_the_model_that_serves_it(finished):
     """Pairing checks that the model's lists are those that were shown."""
     study, paths = finished
-    served, before = read_plan(paths).model, read_report(paths.artifact(REPORT))
+    served, before = read_plan(paths).model, read_report(paths.artifact(REPORT, "report.json"))
 
     assert train_again(paths) != served
 
