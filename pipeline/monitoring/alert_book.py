@@ -39,13 +39,13 @@ class ActiveAlert:
         alarm: As last seen.
         since: When it was first seen, in seconds since 1970.
         seen: When it was last seen.
-        told: When it was last reported; None during its grace.
+        reported: When it was last reported; None during its grace.
     """
 
     alarm: Alarm
     since: float
     seen: float
-    told: float | None = None
+    reported: float | None = None
 
 
 class AlertBook:
@@ -83,25 +83,27 @@ class AlertBook:
                 known = active.get(key) or ActiveAlert(alarm=alarm, since=now, seen=now)
                 active[key] = self._report_if_due(known, alarm, now)
             for key in [key for key in active if key not in current]:
-                if active[key].told is None:
+                if active[key].reported is None:
                     del active[key]  # was gone within its grace
                 elif now - active[key].seen >= CLEAR_SECONDS:
                     self._record(active.pop(key), "resolved", now)
             self._database.put(_STATE, {key: asdict(one) for key, one in active.items()})
         self._write_file()
         self._send_unsent()
-        return tuple(one for one in active.values() if one.told is not None)
+        return tuple(one for one in active.values() if one.reported is not None)
 
     def _report_if_due(self, known: ActiveAlert, alarm: Alarm, now: float) -> ActiveAlert:
-        told = known.told
+        reported = known.reported
         is_due = (
-            now - known.since >= GRACE_SECONDS if told is None else now - told >= self._cooldown
+            now - known.since >= GRACE_SECONDS
+            if reported is None
+            else now - reported >= self._cooldown
         )
         updated = ActiveAlert(
-            alarm=alarm, since=known.since, seen=now, told=now if is_due else told
+            alarm=alarm, since=known.since, seen=now, reported=now if is_due else reported
         )
         if is_due:
-            self._record(updated, "firing" if told is None else "still firing", now)
+            self._record(updated, "firing" if reported is None else "still firing", now)
         return updated
 
     def _record(self, alert: ActiveAlert, state: str, now: float) -> None:
@@ -173,7 +175,7 @@ def _alert(values: dict[str, Any]) -> ActiveAlert:
         alarm=Alarm(**alarm | {"name": AlertName(alarm["name"])}),
         since=values["since"],
         seen=values["seen"],
-        told=values["told"],
+        reported=values["reported"],
     )
 
 
