@@ -41,7 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "model": {"hidden_size": 16, "layers": 1, "heads": 2, "max_length": 20},
     "training": {"epochs": 1, "negatives": {"uniform": 16}, "threads": 1},
     "evaluation": {"preferences": 5, "bootstrap": 50, "segments": []},
-    "experiment": {"groups": 3, "source": "held-out-replay", "list_length": 5},
+    "experiment": {"groups": 3, "source": "held-out-replay", "list_length": 5, "guardrails": {}},
 }
 """What makes a study one of seconds."""
 

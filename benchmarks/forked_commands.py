@@ -19,7 +19,8 @@ from importlib import import_module
 from pathlib import Path
 
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.cli.main import main, print_error
+from pipeline.cli import main
+from pipeline.cli.dispatch import print_error
 from pipeline.core.errors import USER_ERRORS
 from pipeline.steps.run import run, run_step
 from pipeline.study import PARAMS_FILE, load_study

@@ -19,7 +19,7 @@ from outcome import Outcome
 from playwright.sync_api import Browser, sync_playwright
 
 from paretoscope import Study, open_study
-from pipeline.cli.main import main
+from pipeline.cli import main
 from pipeline.steps.result import LazyFigure, StepResult
 
 NAMES = (

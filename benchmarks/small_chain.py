@@ -23,7 +23,7 @@ SMALL = {
     "model": {"hidden_size": 16, "layers": 1, "heads": 2, "max_length": 20},
     "training": {"epochs": 2, "negatives": {"uniform": 64}, "threads": 1, "save_every": 10},
     "evaluation": {"bootstrap": 50, "preferences": 3},
-    "experiment": {"groups": 3, "users": 600, "days": 7},
+    "experiment": {"groups": 3, "users": 600, "days": 7, "guardrails": {}},
     "simulator": {"truth_users": 100},
 }
 """What makes the default study one of seconds."""

@@ -8,9 +8,8 @@ from pathlib import Path
 from rich.prompt import Confirm, Prompt
 
 from pipeline.artifacts.raw_data import dataset_path
-from pipeline.cli import data, experiment
+from pipeline.cli import data, experiment, main
 from pipeline.cli.context import echo, open_project
-from pipeline.cli.main import main
 from pipeline.cli.study import study as run_study
 from pipeline.core.errors import StudyError
 from pipeline.core.template_names import TEMPLATES

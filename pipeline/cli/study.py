@@ -18,8 +18,9 @@ from orjson import dumps
 from models.progress import SECONDS_BETWEEN_LINES, progress_bar
 from pipeline.artifacts.project import ONLY_VARIABLE, PARAMS_VARIABLE, StudyFile
 from pipeline.artifacts.storage import REPORT, StudyPaths
+from pipeline.cli import INTERRUPTED
 from pipeline.cli.context import echo_progress, print_result, study_file
-from pipeline.cli.main import INTERRUPTED, print_error
+from pipeline.cli.dispatch import print_error
 from pipeline.core.asset_graph import (
     ASSET_GRAPH,
     EVERYTHING,

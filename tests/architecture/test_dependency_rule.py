@@ -44,11 +44,20 @@ def test_a_model_that_imports_frames_is_caught(project_root, tmp_path):
 @pytest.mark.parametrize(
     ("module", "unneeded"),
     [
-        ("pipeline.cli.fit", {"torch", "matplotlib", "ibis", "duckdb", "jinja2"}),
+        (
+            "pipeline.cli.fit",
+            {"torch", "matplotlib", "ibis", "duckdb", "jinja2", "statsmodels", "scipy.stats"},
+        ),
         ("pipeline.cli.past_tests", {"torch", "matplotlib", "ibis", "duckdb", "jinja2"}),
         ("pipeline.cli.data", {"torch", "matplotlib", "ibis", "pandas", "statsmodels"}),
-        ("pipeline.cli.experiment", {"torch", "matplotlib", "ibis", "pandas", "statsmodels"}),
-        ("pipeline.steps.log_validation", {"torch", "matplotlib", "ibis", "statsmodels"}),
+        (
+            "pipeline.cli.experiment",
+            {"torch", "matplotlib", "ibis", "pandas", "statsmodels", "scipy.stats"},
+        ),
+        (
+            "pipeline.steps.log_validation",
+            {"torch", "matplotlib", "ibis", "statsmodels", "scipy.stats", "sqlalchemy"},
+        ),
     ],
 )
 def test_a_command_imports_only_what_it_needs_to_refuse_its_input(project_root, module, unneeded):

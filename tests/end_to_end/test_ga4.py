@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from paretoscope import open_study
-from pipeline.cli.main import main
+from pipeline.cli import main
 from tests.pipeline.datasets.formats import ga4
 
 

@@ -46,7 +46,9 @@ def plan(project_root):
         },
         schema=PARETO_FRONT.columns,
     )
-    study = load_study(project_root / "params.yaml", {"experiment.groups": 5})
+    study = load_study(
+        project_root / "params.yaml", {"experiment.groups": 5, "experiment.guardrails": {}}
+    )
     return make_plan(MeasuredFront(front, offline_metrics()), study)[0]
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy import special
 
 from pipeline.core.contracts import Kpi
 from pipeline.results.diagnostics import CompleteDays, SampleRatio, WholeWeeks
@@ -85,7 +85,10 @@ def sample_ratio(users: Floats, shares: Floats, users_DG: Floats | None = None) 
         users_DG: Users seen until the end of every day; None if days are unknown.
     """
     expected = users.sum() * shares / shares.sum()
-    p_value = float(stats.chisquare(users, expected).pvalue) if users.sum() else 0.0
+    p_value = 0.0
+    if users.sum():
+        chi2 = ((users - expected) ** 2 / expected).sum()
+        p_value = float(special.chdtrc(len(users) - 1, chi2))
     e_value = sample_ratio_e_value(users, shares)
     days = [] if users_DG is None else [sample_ratio_e_value(day, shares) for day in users_DG]
     largest = max([e_value, *days])

@@ -47,7 +47,7 @@ _EXACT = 1 << 53
 
 
 def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
-    source: Path | pl.DataFrame,
+    source: Path | pl.DataFrame | CountsTable,
     hypotheses: Sequence[Hypothesis],
     *,
     level: float,
@@ -59,7 +59,7 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
     """Fit the hypotheses to a table of counts, and rank every metric for every KPI.
 
     Args:
-        source: A frame or a file; see :mod:`pipeline.inference.counts.counts_table`.
+        source: A frame or a file (see :mod:`pipeline.inference.counts.counts_table`), or what was read of it.
         hypotheses: Pre-registered ones; without any, those of the paper whose metrics and KPIs the
             table contains, possibly none.
         level: Coverage of the intervals.
@@ -74,7 +74,7 @@ def fit_counts(  # noqa: PLR0913 - the options of `paretoscope fit`
             the control is not a group.
     """
     options, advice = options or CountsOptions(), advice or AdviceConfig()
-    counts = read_counts(source, options)
+    counts = source if isinstance(source, CountsTable) else read_counts(source, options)
     metrics, kpis = counts.offline_metrics(), counts.group_kpis()
     ratio = _sample_ratio(counts)
     evidence = RegressionInputs(

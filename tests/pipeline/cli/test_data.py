@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from pipeline.cli.main import main
+from pipeline.cli import main
 
 T = 1_756_684_800_000
 HEADER = "s,i,t\n"

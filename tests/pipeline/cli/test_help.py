@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+from pipeline.cli import main
 from pipeline.cli.commands import COMMANDS
-from pipeline.cli.main import build_parser, main
+from pipeline.cli.dispatch import build_parser
 
 HEAVY = ("torch", "polars", "scipy", "statsmodels", "duckdb", "matplotlib", "numpy", "pydantic")
 EXAMPLES = [(name, line) for name, one in COMMANDS.items() for line in one.examples]
@@ -82,3 +83,29 @@ def test_invalid_arguments_are_usage_errors(arguments, capsys):
 )
 def test_an_alias_runs_its_command(alias, name):
     assert build_parser().parse_args([alias, "1"]).command.name == name
+
+
+@pytest.mark.parametrize(
+    "module", ["pipeline.cli.dispatch", "rich.console", "pipeline.cli.result_commands"]
+)
+def test_ctrl_c_while_modules_are_imported_is_one_line(project_root, module):
+    """A real signal at the moment when a module of the command line is first imported."""
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "from pipeline.cli import main\n"
+        "sys.exit(main(['report', '--help']))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.splitlines() == [
+        "paretoscope: interrupted; finished artifacts are kept, run it again to go on"
+    ]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.cli.main import main
+from pipeline.cli import main
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
 from pipeline.counterfactual.experiment.paired_table import read_pairs

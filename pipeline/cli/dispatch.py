@@ -17,9 +17,6 @@ from pipeline.cli.command import Command
 from pipeline.cli.commands import COMMANDS
 from pipeline.core.errors import USER_ERRORS
 
-INTERRUPTED = 130
-"""The exit code after Ctrl-C, as in a shell."""
-
 _WIDTH = 88
 _DESCRIPTION = (
     "Which offline metrics predict online impact? Run a study, read its report, serve its groups. "
@@ -28,7 +25,7 @@ _DESCRIPTION = (
 _EXIT_CODES = "exit codes: 0 success, 1 failure (one line on stderr gives cause and fix), 2 usage"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns 0 on success and 1 on failure. A usage error exits with 2."""
     values = vars(build_parser().parse_args(arguments))
     command: Command = values.pop("command")
@@ -51,9 +48,6 @@ def _run(command: Command, values: dict[str, Any]) -> int:
     except OSError as error:
         print_error(command.name, str(error))
         return 1
-    except KeyboardInterrupt:
-        print_error(command.name, "interrupted; finished artifacts are kept, run it again to go on")
-        return INTERRUPTED
 
 
 def build_parser() -> argparse.ArgumentParser:
