@@ -127,20 +127,22 @@ class AlertBook:
         return {key: _alert(one) for key, one in self._database.get(_STATE, {}).items()}
 
     def _write_file(self) -> None:
-        """Append the alerts that the file lacks; a line that a crash has torn is completed."""
+        """Append the alerts that the file lacks; a line that a crash has cut is completed.
+
+        A file of another database, which was deleted, is kept under the time of its last alert.
+        """
         rows = self._database.connection.execute("SELECT content FROM alerts ORDER BY id")
-        lines = [f"{content}\n".encode() for (content,) in rows]
-        whole = b"".join(lines)
-        size = self._file.stat().st_size if self._file.exists() else 0
-        if size == len(whole):
-            return
-        with self._file.open("ab") as stream:
-            if size > len(whole):  # of another database, which was deleted
-                stream.truncate(0)
-                size = 0
-            stream.write(whole[size:])
-            stream.flush()
-            os.fsync(stream.fileno())
+        whole = "".join(f"{content}\n" for (content,) in rows).encode()
+        found = self._file.read_bytes() if self._file.exists() else b""
+        if not whole.startswith(found):
+            written = datetime.fromtimestamp(self._file.stat().st_mtime, UTC)
+            self._file.rename(self._file.with_stem(f"alerts-{written:%Y%m%dT%H%M%S}"))
+            found = b""
+        if found != whole:
+            with self._file.open("ab") as stream:
+                stream.write(whole[len(found) :])
+                stream.flush()
+                os.fsync(stream.fileno())
 
     def _send_unsent(self) -> None:
         if self._send is None:
