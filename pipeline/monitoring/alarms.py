@@ -42,7 +42,7 @@ class AlertName(StrEnum):
     KPI_DROPPED = "KpiDropped"
     DRIFT = "Drift"
     LISTS_DIFFER = "ListsDiffer"
-    ENDPOINT_UNREACHABLE = "EndpointUnreachable"
+    PANEL_FAILED = "PanelFailed"
     ORPHANS = "Orphans"
     DUPLICATES = "Duplicates"
     UNREADABLE_ROWS = "UnreadableRows"
@@ -123,13 +123,13 @@ def check_sample_ratio(users: Mapping[str, int], shares: Mapping[str, float]) ->
 
 
 def sample_ratio_alarms(found: SampleRatio) -> list[Alarm]:
-    """Whether users are not divided as planned."""
+    """Whether the sample ratio is mismatched."""
     limit = 1 / FAMILY_ALPHA
     if found.e_value <= limit or found.largest_error <= SMALLEST_SHARE_ERROR:
         return []
     counted = ", ".join(f"{name} {n:,}" for name, n in found.users.items())
     text = (
-        f"users are not divided as planned: {counted}; e-value {found.e_value:.3g}, above {limit:g}; a "
+        f"sample ratio mismatch: users per group are {counted}; e-value {found.e_value:.3g}, above {limit:g}; a "
         f"share is off by {found.largest_error:.1%}"
     )
     return [_alarm(AlertName.SAMPLE_RATIO, text, found.e_value, limit)]
@@ -215,7 +215,7 @@ _PROBLEMS = (
     (AlertName.DUPLICATES, ("duplicate",), 0.05, "repeat another one"),
     (AlertName.UNREADABLE_ROWS, ("unreadable line", "invalid row"), 0.01, "cannot be read"),
 )
-"""Alert, problems, the largest share that is no fault, and what to call them."""
+"""Alert, problems, the largest share without a fault, and what to call them."""
 
 
 def is_above(bad: int, total: int, limit: float) -> bool:

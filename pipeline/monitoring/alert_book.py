@@ -39,13 +39,13 @@ class ActiveAlert:
         alarm: As last seen.
         since: When it was first seen, in seconds since 1970.
         seen: When it was last seen.
-        told: When it was last reported; None during its grace.
+        reported: When it was last reported; None during its grace.
     """
 
     alarm: Alarm
     since: float
     seen: float
-    told: float | None = None
+    reported: float | None = None
 
 
 class AlertBook:
@@ -83,25 +83,27 @@ class AlertBook:
                 known = active.get(key) or ActiveAlert(alarm=alarm, since=now, seen=now)
                 active[key] = self._report_if_due(known, alarm, now)
             for key in [key for key in active if key not in current]:
-                if active[key].told is None:
+                if active[key].reported is None:
                     del active[key]  # was gone within its grace
                 elif now - active[key].seen >= CLEAR_SECONDS:
                     self._record(active.pop(key), "resolved", now)
             self._database.put(_STATE, {key: asdict(one) for key, one in active.items()})
         self._write_file()
         self._send_unsent()
-        return tuple(one for one in active.values() if one.told is not None)
+        return tuple(one for one in active.values() if one.reported is not None)
 
     def _report_if_due(self, known: ActiveAlert, alarm: Alarm, now: float) -> ActiveAlert:
-        told = known.told
+        reported = known.reported
         is_due = (
-            now - known.since >= GRACE_SECONDS if told is None else now - told >= self._cooldown
+            now - known.since >= GRACE_SECONDS
+            if reported is None
+            else now - reported >= self._cooldown
         )
         updated = ActiveAlert(
-            alarm=alarm, since=known.since, seen=now, told=now if is_due else told
+            alarm=alarm, since=known.since, seen=now, reported=now if is_due else reported
         )
         if is_due:
-            self._record(updated, "firing" if told is None else "still firing", now)
+            self._record(updated, "firing" if reported is None else "still firing", now)
         return updated
 
     def _record(self, alert: ActiveAlert, state: str, now: float) -> None:
@@ -125,20 +127,22 @@ class AlertBook:
         return {key: _alert(one) for key, one in self._database.get(_STATE, {}).items()}
 
     def _write_file(self) -> None:
-        """Append the alerts that the file lacks; a line that a crash has torn is completed."""
+        """Append the alerts that the file lacks; a line that a crash has cut is completed.
+
+        A file of another database, which was deleted, is kept under the time of its last alert.
+        """
         rows = self._database.connection.execute("SELECT content FROM alerts ORDER BY id")
-        lines = [f"{content}\n".encode() for (content,) in rows]
-        whole = b"".join(lines)
-        size = self._file.stat().st_size if self._file.exists() else 0
-        if size == len(whole):
-            return
-        with self._file.open("ab") as stream:
-            if size > len(whole):  # of another database, which was deleted
-                stream.truncate(0)
-                size = 0
-            stream.write(whole[size:])
-            stream.flush()
-            os.fsync(stream.fileno())
+        whole = "".join(f"{content}\n" for (content,) in rows).encode()
+        found = self._file.read_bytes() if self._file.exists() else b""
+        if not whole.startswith(found):
+            written = datetime.fromtimestamp(self._file.stat().st_mtime, UTC)
+            self._file.rename(self._file.with_stem(f"alerts-{written:%Y%m%dT%H%M%S}"))
+            found = b""
+        if found != whole:
+            with self._file.open("ab") as stream:
+                stream.write(whole[len(found) :])
+                stream.flush()
+                os.fsync(stream.fileno())
 
     def _send_unsent(self) -> None:
         if self._send is None:
@@ -173,7 +177,7 @@ def _alert(values: dict[str, Any]) -> ActiveAlert:
         alarm=Alarm(**alarm | {"name": AlertName(alarm["name"])}),
         since=values["since"],
         seen=values["seen"],
-        told=values["told"],
+        reported=values["reported"],
     )
 
 

@@ -26,6 +26,7 @@ from pipeline.monitoring.following.rows import Slice
 from pipeline.monitoring.following.sums import lists_by_hour, read_sums, row_counts
 from pipeline.monitoring.statistics.rates import (
     Band,
+    Baseline,
     Drop,
     Looks,
     band_of,
@@ -156,11 +157,11 @@ class _DailySums:
 def _drops(days: _DailySums, watched: Watched, day: int, *, is_end: bool) -> list[Drop]:
     """Drops on a day: at its end, or at any look before it."""
     names = [group.name for group in watched.plan.groups]
-    looks = Looks(tests=len(names) * len(watched.dropped), is_end=is_end)
+    looks = Looks(groups=len(names), is_end=is_end)
     before = range(day - _BASELINE_DAYS, day)
     found: list[Drop] = []
     for kpi in watched.dropped:
-        earlier = [one for past in before if (one := days.of_kpi(past, kpi))]
+        earlier = Baseline.of([one for past in before if (one := days.of_kpi(past, kpi))])
         found += [
             drop
             for name in names

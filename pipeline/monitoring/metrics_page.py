@@ -72,7 +72,8 @@ class MetricsPage(Collector):
 def _metrics(page: Page) -> Iterator[Metric]:
     found = page.findings
     yield _gauge("last_look_seconds", "Time of the last look.", found.at)
-    yield _gauge("newest_row_seconds", "When the log was last written.", found.written)
+    if found.written:
+        yield _gauge("newest_row_seconds", "When the log was last written.", found.written)
     rows = CounterMetricFamily(
         f"{_PREFIX}rows", "Rows of the log by problem; empty for none.", labels=("table", "problem")
     )

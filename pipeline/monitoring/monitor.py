@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.artifacts.storage import StudyPaths, atomic_file
 from pipeline.core.contracts import Kpi
-from pipeline.core.errors import USER_ERRORS, EndpointError, StudyError
+from pipeline.core.errors import USER_ERRORS, StudyError
 from pipeline.experiment.design.traffic_plan import TrafficPlan, read_plan
 from pipeline.monitoring.alarms import Alarm, AlertName, overlap_alarms
 from pipeline.monitoring.alert_book import ActiveAlert, AlertBook, Send
@@ -129,11 +129,11 @@ class Monitor:
             return {}, []
         try:
             overlaps = compare(address, self._panel())
-        except EndpointError as error:
+        except USER_ERRORS as error:
             alarm = Alarm(
-                name=AlertName.ENDPOINT_UNREACHABLE,
+                name=AlertName.PANEL_FAILED,
                 subject="",
-                text=str(error),
+                text=f"the panel cannot be compared: {error}",
                 value=0.0,
                 limit=1.0,
             )

@@ -1,4 +1,4 @@
-"""``monitoring``: what runs beside the endpoint and watches its log."""
+"""``monitoring``: what watches the log of the endpoint."""
 
 from typing import Annotated
 

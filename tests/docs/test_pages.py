@@ -32,6 +32,7 @@ NOT_RUN: dict[str, Counter[str]] = {
     "docs/experiment-log.md": Counter(sh=1, python=1),  # test_slantour.py does it; a warehouse
     "docs/experiment.md": Counter(python=1),  # the reader's database; test_assignment_sql.py
     "docs/metrics.md": Counter(python=1, sh=1),  # test_metric_registry.py; an asset alone
+    "docs/monitoring.md": Counter(sh=2),  # tests/pipeline/monitoring
     "docs/serving.md": Counter(sh=3, sql=1),  # docs/how-to/deploy.md is run
     "docs/simulation.md": Counter(sh=1),
     "docs/study.md": Counter(sh=1),  # the README's way of changing a value is run

@@ -22,7 +22,7 @@ _WAIT_SECONDS = 10.0
 _SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE files (
-    name TEXT PRIMARY KEY, inode INTEGER, "offset" INTEGER, "rows" INTEGER, packed INTEGER
+    name TEXT PRIMARY KEY, inode INTEGER, "offset" INTEGER, "rows" INTEGER, compressed INTEGER
 );
 CREATE TABLE slices (id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL);
 CREATE TABLE impressions (
@@ -117,12 +117,14 @@ class Database:
 
     def cursors(self) -> dict[str, Cursor]:
         """How far every file has been read."""
-        rows = self.connection.execute('SELECT name, inode, "offset", "rows", packed FROM files')
+        rows = self.connection.execute(
+            'SELECT name, inode, "offset", "rows", compressed FROM files'
+        )
         return {name: Cursor(*cursor) for name, *cursor in rows}
 
     def set_cursor(self, name: str, cursor: Cursor) -> None:
         """Store how far a file has been read."""
-        values = (name, cursor.inode, cursor.offset, cursor.rows, cursor.packed)
+        values = (name, cursor.inode, cursor.offset, cursor.rows, cursor.compressed)
         self.connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", values)
 
     def get(self, key: str, default: Any = None) -> Any:

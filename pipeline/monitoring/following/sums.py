@@ -1,7 +1,6 @@
 """Reads the sums that the follower keeps."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import polars as pl
 
@@ -25,29 +24,6 @@ def read_sums(database: Database, period: Period, number: int = 0) -> SliceSums:
         (period, number),
     )
     return {Slice.from_key(key): parse_sums(content) for key, content in rows}
-
-
-def arm_sums(folder: Path, release: str) -> SliceSums:
-    """The sums of the arms of a release, by stage, over all time; empty before the monitor has run.
-
-    Users who come back in a later stage are in the sums of both. ``clicks_per_user`` has the users; new
-    users by arm and stage, for the sample ratio, are those.
-
-    Args:
-        folder: The monitor's folder.
-        release: Name of the release.
-
-    Raises:
-        DataError: if the database is damaged.
-    """
-    if not (folder / DATABASE).exists():
-        return {}
-    database = Database.open(folder / DATABASE)
-    try:
-        found = read_sums(database, Period.ALL)
-    finally:
-        database.close()
-    return {part: sums for part, sums in found.items() if part.arm and part.release == release}
 
 
 def lists_by_hour(database: Database, first_hour: int = 0) -> dict[int, int]:

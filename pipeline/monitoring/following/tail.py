@@ -22,7 +22,7 @@ from pipeline.experiment.log.log_files import LogTable
 _SUFFIXES = (".jsonl.open", ".jsonl", ".jsonl.gz")
 """In the order in which a file has them."""
 
-_PACKED = _SUFFIXES[-1]
+_COMPRESSED = _SUFFIXES[-1]
 _BATCH_ROWS = 5_000
 
 
@@ -34,13 +34,13 @@ class Cursor:
         inode: Of the file when it was last read.
         offset: Bytes that were read, decompressed.
         rows: Rows that were read: lines with a JSON object.
-        packed: Bytes of a compressed file that was read to its end; else 0.
+        compressed: Bytes of a compressed file that was read to its end; else 0.
     """
 
     inode: int = 0
     offset: int = 0
     rows: int = 0
-    packed: int = 0
+    compressed: int = 0
 
 
 class Unread(NamedTuple):
@@ -72,10 +72,10 @@ def unread_files(
         found |= {name: state for name, state in _states(folder, table).items() if name in known}
     files: list[Unread] = []
     for name, (suffix, state) in sorted(found.items()):
-        cursor, is_packed = cursors.get(name, Cursor()), suffix == _PACKED
-        read = cursor.packed if is_packed else cursor.offset
+        cursor, is_compressed = cursors.get(name, Cursor()), suffix == _COMPRESSED
+        read = cursor.compressed if is_compressed else cursor.offset
         if (state.st_ino, state.st_size) != (cursor.inode, read):
-            files.append(Unread(name, None if is_packed else state.st_size, state.st_mtime))
+            files.append(Unread(name, None if is_compressed else state.st_size, state.st_mtime))
     return files, max((state.st_mtime for _, state in found.values()), default=0.0)
 
 
@@ -86,9 +86,11 @@ def new_batches(folder: Path, file: Unread, cursor: Cursor) -> Iterator[Batch]:
     """
     if (opened := _opened(folder, file.name)) is None:
         return
-    stream, state, is_packed = opened
+    stream, state, is_compressed = opened
     with stream, suppress(EOFError, zlib.error, gzip.BadGzipFile):
-        is_same = not is_packed and state.st_ino == cursor.inode and state.st_size >= cursor.offset
+        is_same = (
+            not is_compressed and state.st_ino == cursor.inode and state.st_size >= cursor.offset
+        )
         skipped = 0 if is_same else cursor.rows
         offset, rows = (cursor.offset, cursor.rows) if is_same else (0, 0)
         stream.seek(offset)
@@ -108,7 +110,7 @@ def new_batches(folder: Path, file: Unread, cursor: Cursor) -> Iterator[Batch]:
             if len(batch) == _BATCH_ROWS:
                 yield Batch(batch, broken, Cursor(state.st_ino, offset, rows))
                 batch, broken = [], 0
-        end = Cursor(state.st_ino, offset, rows, state.st_size if is_packed else 0)
+        end = Cursor(state.st_ino, offset, rows, state.st_size if is_compressed else 0)
         yield Batch(batch, broken, end)
 
 
@@ -133,9 +135,9 @@ def _opened(folder: Path, name: str) -> tuple[BinaryIO, os.stat_result, bool] | 
     """The file under the first of its names that exists; it may be renamed at any moment."""
     for suffix in _SUFFIXES:
         with suppress(FileNotFoundError):
-            path, is_packed = folder / f"{name}{suffix}", suffix == _PACKED
-            stream = cast("BinaryIO", gzip.GzipFile(path)) if is_packed else path.open("rb")
-            return stream, os.fstat(stream.fileno()), is_packed
+            path, is_compressed = folder / f"{name}{suffix}", suffix == _COMPRESSED
+            stream = cast("BinaryIO", gzip.GzipFile(path)) if is_compressed else path.open("rb")
+            return stream, os.fstat(stream.fileno()), is_compressed
     return None
 
 

@@ -8,14 +8,15 @@ weekend, cancels.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log, sqrt
+from typing import Self
 
-from scipy import stats
+from scipy import special
 
 from pipeline.inference.sensitivity.anytime_valid import ConfidenceSequence, mixture_of
 from pipeline.monitoring.following.ledger import UserSums
 
 FAMILY_ALPHA = 0.05
-"""Probability of any false alarm of one family of tests in a month."""
+"""Probability of any false alarm of one family of tests in a month; drops of one KPI are a family."""
 
 MONTH_DAYS = 30
 LEVEL = 0.95
@@ -71,7 +72,7 @@ class Drop:
         change: Relative change of the ratio; -0.1 if a tenth is lost.
         p_value: One-sided, of no drop, at this look alone.
         threshold: The p-value below which it is significant.
-        is_significant: Whether the drop is, in the family of all looks, groups and KPIs of a month.
+        is_significant: Whether the drop is, in the family of all looks and groups of a month.
     """
 
     group: str
@@ -125,26 +126,42 @@ class Looks:
     """When drops are looked for: every hour of a day, and at its end.
 
     Attributes:
-        tests: Groups times KPIs.
+        groups: Their number.
         is_end: Whether the day is over.
     """
 
-    tests: int
+    groups: int
     is_end: bool
 
     @property
     def alpha(self) -> float:
-        """The error rate of one group and KPI on one day, at these looks."""
+        """The error rate of one group on one day, at these looks."""
         share = _END_OF_DAY_SHARE if self.is_end else 1 - _END_OF_DAY_SHARE
-        return share * FAMILY_ALPHA / MONTH_DAYS / self.tests
+        return share * FAMILY_ALPHA / MONTH_DAYS / self.groups
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The days before, of one KPI.
+
+    Attributes:
+        sums: By group, over these days.
+        days: Their number.
+    """
+
+    sums: Mapping[str, UserSums]
+    days: int
+
+    @classmethod
+    def of(cls, days: Sequence[Mapping[str, UserSums]]) -> Self:
+        """The sums over several days, whose users count as different ones."""
+        names = {name for day in days for name in day}
+        sums = {name: total([day[name] for day in days if name in day]) for name in names}
+        return cls(sums=sums, days=len(days))
 
 
 def drop_of(
-    group: str,
-    kpi: str,
-    today: Mapping[str, UserSums],
-    before: Sequence[Mapping[str, UserSums]],
-    looks: Looks,
+    group: str, kpi: str, today: Mapping[str, UserSums], before: Baseline, looks: Looks
 ) -> Drop | None:
     """Whether a KPI of a group has fallen; None with too few users, or without an earlier day.
 
@@ -155,24 +172,20 @@ def drop_of(
         before: Those of earlier days.
         looks: How the error rate is spent.
     """
-    days = [day for day in before if group in day]
-    now = _log_ratio(group, today)
-    past = _log_ratio(group, _summed(days))
+    now, past = _log_ratio(group, today), _log_ratio(group, before.sums)
     if now is None or past is None:
         return None
     change, variance = now[0] - past[0], now[1] + past[1]
-    z = change / sqrt(variance)
     alpha = looks.alpha
-    p_value = float(stats.norm.cdf(z))
-    if looks.is_end:
-        threshold = alpha
-    else:
+    threshold = alpha
+    if not looks.is_end:
         # tuned to the end of a day like those before; one-sided at α is two-sided at 2 α
-        at_end = past[1] * (len(days) + 1)
+        at_end = past[1] * (before.days + 1)
         sequence = ConfidenceSequence(
             alpha=2 * alpha, planned_days=1, mixture=float(mixture_of(at_end, 2 * alpha))
         )
-        threshold = float(stats.norm.sf(sequence.width(variance) / sqrt(variance)))
+        threshold = float(special.ndtr(-sequence.width(variance) / sqrt(variance)))
+    p_value = float(special.ndtr(change / sqrt(variance)))
     return Drop(
         group=group,
         kpi=kpi,
@@ -181,11 +194,6 @@ def drop_of(
         threshold=threshold,
         is_significant=p_value < threshold,
     )
-
-
-def _summed(days: Sequence[Mapping[str, UserSums]]) -> dict[str, UserSums]:
-    names = {name for day in days for name in day}
-    return {name: total([day[name] for day in days if name in day]) for name in names}
 
 
 def _log_ratio(group: str, sums: Mapping[str, UserSums]) -> tuple[float, float] | None:

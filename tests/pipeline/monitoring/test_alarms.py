@@ -39,7 +39,7 @@ def test_a_group_that_is_missing_counts_as_0_users():
     (alarm,) = sample_ratio_alarms(found)
 
     assert found.users == {"a": 1000, "b": 0}
-    assert "users are not divided as planned: a 1,000, b 0; e-value" in alarm.text
+    assert "sample ratio mismatch: users per group are a 1,000, b 0; e-value" in alarm.text
     assert check_sample_ratio({}, {"a": 0.5, "b": 0.5}).e_value == 1
 
 

@@ -125,6 +125,17 @@ def test_a_file_that_a_crash_has_cut_is_completed(room, left):
     assert file.read_bytes() == whole
 
 
+def test_alerts_of_a_database_that_was_deleted_are_kept(room):
+    (room.folder / ALERTS).write_text('{"state": "old"}\n', encoding="utf-8")
+
+    for second in (0, 60):
+        room.book.update([alarm()], NOW + second)
+
+    assert room.states() == [("firing", "g1 ctr")]
+    (old,) = room.folder.glob("alerts-*.jsonl")
+    assert old.read_text("utf-8") == '{"state": "old"}\n'
+
+
 def test_without_a_webhook_alerts_are_in_the_file_and_are_not_sent_later(room):
     silent = AlertBook(
         room.database, room.folder, study="shop", cooldown_seconds=COOLDOWN, send=None

@@ -13,7 +13,6 @@ from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.ledger import Period
 from pipeline.monitoring.following.sums import (
     DATABASE,
-    arm_sums,
     hourly_table,
     lists_by_hour,
     read_sums,
@@ -197,7 +196,7 @@ def test_what_no_event_can_change_any_more_is_forgotten_and_sums_stay(tmp_path, 
     assert ctr_of(database)[:2] == (1, 3)  # one user, who has not become two
 
 
-def test_arms_by_stage_for_the_rollout(tmp_path, database):
+def test_arms_by_release_and_stage(tmp_path, database):
     log = tmp_path / "log"
     arm = {"group": None, "arm": "candidate", "release": "r1"}
     write(log, "impressions", [impression(1, "ada", START, **arm, stage="canary")])
@@ -208,13 +207,15 @@ def test_arms_by_stage_for_the_rollout(tmp_path, database):
     )
     follower_of(database, log).look(NOW)
 
-    found = arm_sums(tmp_path, "r1")
+    found = read_sums(database, Period.ALL)
 
-    assert {(part.arm, part.stage): sums["ctr"].trials for part, sums in found.items()} == {
-        ("candidate", "canary"): 1,
-        ("candidate", "half"): 1,
+    assert {
+        (part.arm, part.release, part.stage): sums["ctr"].trials for part, sums in found.items()
+    } == {
+        ("candidate", "r1", "canary"): 1,
+        ("candidate", "r1", "half"): 1,
+        ("candidate", "r0", "half"): 1,
     }
-    assert arm_sums(tmp_path / "absent", "r1") == {}
 
 
 def test_the_table_has_one_row_per_hour_group_and_statistic(tmp_path, database):

@@ -80,12 +80,12 @@ def test_a_half_compressed_file_is_read_as_far_as_it_goes(tmp_path):
     reader = Reader(tmp_path)
     path = write(tmp_path, TABLE, rows(*range(20_000)), suffix=".jsonl")
     compress(path)
-    packed = path.with_name(path.name + ".gz")
-    whole = packed.read_bytes()
-    packed.write_bytes(whole[: len(whole) // 2])
+    compressed = path.with_name(path.name + ".gz")
+    whole = compressed.read_bytes()
+    compressed.write_bytes(whole[: len(whole) // 2])
     found = reader.new()
 
-    packed.write_bytes(whole)
+    compressed.write_bytes(whole)
 
     assert found + reader.new() == list(range(20_000))
 

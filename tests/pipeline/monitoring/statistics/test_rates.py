@@ -6,6 +6,7 @@ import pytest
 from pipeline.inference.sensitivity.anytime_valid import ConfidenceSequence, mixture_of
 from pipeline.monitoring.following.ledger import UserSums
 from pipeline.monitoring.statistics.rates import (
+    Baseline,
     Looks,
     band_of,
     drop_of,
@@ -88,8 +89,8 @@ def test_a_change_against_the_others_and_the_days_before_by_hand():
         "b": sums_of([1] * many, [1] * 800 + [0] * 1200),  # 0.4 for 0.5
     }
 
-    lost = drop_of("a", "ctr", today, [before], Looks(tests=2, is_end=True))
-    other = drop_of("b", "ctr", today, [before], Looks(tests=2, is_end=True))
+    lost = drop_of("a", "ctr", today, Baseline.of([before]), Looks(groups=2, is_end=True))
+    other = drop_of("b", "ctr", today, Baseline.of([before]), Looks(groups=2, is_end=True))
 
     assert lost.change == pytest.approx(-0.5)
     assert lost.is_alarm
@@ -98,8 +99,8 @@ def test_a_change_against_the_others_and_the_days_before_by_hand():
 
 
 def test_the_error_rate_of_a_month_is_divided():
-    """5% = 30 days · 2 tests · (0.8 at the end of the day + 0.2 before)."""
-    end, before = (Looks(tests=2, is_end=is_end).alpha for is_end in (True, False))
+    """5% = 30 days · 2 groups · (0.8 at the end of the day + 0.2 before)."""
+    end, before = (Looks(groups=2, is_end=is_end).alpha for is_end in (True, False))
 
     assert end == pytest.approx(0.05 * 0.8 / 60)
     assert 60 * (end + before) == pytest.approx(0.05)
@@ -111,7 +112,9 @@ def test_a_tenth_of_the_clicks_of_one_of_two_groups_is_missed_within_the_day():
     for _ in range(50):
         days = [day_of(rng, {"a": 0.12, "b": 0.1}, users=10_000) for _ in range(7)]
         today = day_of(rng, {"a": 0.12 * 0.9, "b": 0.1}, users=10_000)
-        found += drop_of("a", "ctr", today, days, Looks(tests=2, is_end=True)).is_alarm
+        found += drop_of(
+            "a", "ctr", today, Baseline.of(days), Looks(groups=2, is_end=True)
+        ).is_alarm
 
     assert found >= 45
 
@@ -123,7 +126,7 @@ def test_significant_but_small_is_no_alarm():
     lost = int(many * 0.49)
     today = {"a": UserSums(many, many, lost, many, lost, lost), "b": before["b"]}
 
-    found = drop_of("a", "ctr", today, [before], Looks(tests=2, is_end=True))
+    found = drop_of("a", "ctr", today, Baseline.of([before]), Looks(groups=2, is_end=True))
 
     assert found.is_significant
     assert not found.is_alarm  # 2% is below the floor
@@ -132,7 +135,7 @@ def test_significant_but_small_is_no_alarm():
 def test_without_earlier_days_or_users_there_is_no_answer():
     few = {"a": sums_of([1] * 20, [1, 0] * 10), "b": sums_of([1] * 20, [1, 0] * 10)}
 
-    assert drop_of("a", "ctr", few, [few], Looks(tests=2, is_end=True)) is None
-    assert drop_of("c", "ctr", few, [few], Looks(tests=2, is_end=True)) is None
-    assert drop_of("a", "ctr", few, [], Looks(tests=2, is_end=True)) is None
+    assert drop_of("a", "ctr", few, Baseline.of([few]), Looks(groups=2, is_end=True)) is None
+    assert drop_of("c", "ctr", few, Baseline.of([few]), Looks(groups=2, is_end=True)) is None
+    assert drop_of("a", "ctr", few, Baseline.of([]), Looks(groups=2, is_end=True)) is None
     assert total([]) == UserSums()

@@ -1,0 +1,357 @@
+"""What the monitor finds, how often it is wrong, and what it costs.
+
+    python benchmarks/monitoring.py --write
+
+1. 200 simulated months without a fault, with a look every hour: alarms by family of tests.
+2. Planted faults: a fifth of the users that is short, clicks of one group that are lost.
+3. A log that grows by 600 lists per second: CPU time and memory of the monitor's own process.
+
+``--write`` updates ``results/monitoring.md``; ``--months`` and ``--looks`` make it shorter.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from machine import described, run_alone, use_two_cores
+
+from pipeline.artifacts.storage import StudyPaths, write_json
+from pipeline.experiment.design.assignment import N_BUCKETS
+from pipeline.experiment.design.traffic_plan import PLAN, Group, TrafficPlan
+from pipeline.monitoring.alarms import (
+    check_sample_ratio,
+    drift_alarms,
+    drift_of,
+    sample_ratio_alarms,
+)
+from pipeline.monitoring.following.features import FEATURES, FeatureCounts
+from pipeline.monitoring.following.ledger import UserSums
+from pipeline.monitoring.following.sums import DATABASE
+from pipeline.monitoring.monitor import monitoring_folder, open_monitor
+from pipeline.monitoring.statistics.rates import Baseline, Drop, Looks, drop_of
+from pipeline.study import PARAMS_FILE, load_study
+
+RESULTS = Path(__file__).parent / "results" / "monitoring.md"
+USERS, LISTS, CVR, DAYS, HOURS = 20_000, 5, 0.1, 30, 24
+RATE, SECONDS = 600, 30
+"""Lists per second, and seconds between two looks."""
+
+CLICKED, ORDERED = 0.15, 0.05
+KPIS, BEFORE = ("ctr", "cvr"), 7
+
+
+def main() -> None:
+    """Parse the command line and run the benchmark."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--months", type=int, default=200)
+    parser.add_argument("--looks", type=int, default=40)
+    parser.add_argument("--follow", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    use_two_cores()
+    if arguments.follow:
+        print(json.dumps(follow(arguments.follow, arguments.looks)))
+        return
+    lines = [
+        "# Live monitoring",
+        "",
+        f"`python benchmarks/monitoring.py --write` on {described('numpy', 'orjson', 'polars')}.",
+        "",
+        *false_alarms(arguments.months),
+        *planted_faults(arguments.months),
+        *throughput(arguments.looks),
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if arguments.write:
+        RESULTS.write_text(text, encoding="utf-8")
+
+
+def false_alarms(months: int) -> list[str]:
+    """Months without a fault, as Markdown."""
+    rng = np.random.default_rng(0)
+    dropped = [month_drops(rng, groups=5) for _ in range(months)]
+    found = {
+        **{
+            f"{kpi.upper()} of a group against the others (5 groups)": sum(
+                kpi in one for one in dropped
+            )
+            for kpi in KPIS
+        },
+        "sample ratio (5 groups)": sum(
+            users_until_alarm(rng, np.full(5, 0.2), USERS * DAYS, step=833) is not None
+            for _ in range(months)
+        ),
+        f"drift ({len(FEATURES)} features)": sum(month_has_drift(rng) for _ in range(months)),
+    }
+    rows = [f"| {name} | {n} of {months} | {n / months:.1%} |" for name, n in found.items()]
+    return [
+        "## Months without a fault",
+        "",
+        (
+            f"{months} months of {DAYS} days with a look every hour; {USERS:,} users a day in five groups with CTR "
+            f".08 to .12 that differ by user (Beta) and by day (a common factor, sd 10%), {LISTS} lists each. A "
+            "month counts if there is any alarm of the family."
+        ),
+        "",
+        "| family | months with an alarm | share |",
+        "|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def planted_faults(months: int) -> list[str]:
+    """Faults, and when they are found, as Markdown."""
+    rng = np.random.default_rng(1)
+    rows: list[str] = []
+    for short in (0.01, 0.02):
+        shares = np.array([0.2 - short, *[0.2 + short / 4] * 4])
+        users = [users_until_alarm(rng, shares, 50_000, step=500) for _ in range(months)]
+        at = [one for one in users if one is not None]
+        rows.append(
+            f"| one of five groups gets {shares[0]:.0%} of the users instead of 20% | within 50,000 users: "
+            f"{len(at) / months:.1%} | {np.median(at):,.0f} users |"
+        )
+    for groups, ctr in ((2, 0.1), (5, 0.1), (5, 0.18)):
+        for loss in (0.1, 0.2):
+            hours = [hours_until_drop(rng, groups, ctr, loss) for _ in range(months)]
+            within = [sum(one <= end for one in hours) / months for end in (24, 48)]
+            rows.append(
+                f"| {loss:.0%} of the clicks of one of {groups} groups are lost, CTR {ctr:g} | within one day "
+                f"{within[0]:.1%}, two days {within[1]:.1%} | {np.median(hours):.0f} hours |"
+            )
+    return [
+        "## Planted faults",
+        "",
+        (
+            f"{months} experiments each; {USERS:,} users a day with {LISTS} lists. Clicks are lost from the "
+            f"beginning of a day, after {BEFORE} days without a fault."
+        ),
+        "",
+        "| fault | found | median |",
+        "|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def day_of(
+    rng: np.random.Generator, rates: np.ndarray, loss: np.ndarray
+) -> list[dict[str, dict[str, UserSums]]]:
+    """The sums of every KPI by group, up to each hour of a day."""
+    groups, hours = rng.integers(len(rates), size=USERS), rng.integers(HOURS, size=USERS)
+    lists = rng.poisson(LISTS - 1, USERS) + 1
+    chance = rates[groups]
+    clicks = rng.binomial(lists, rng.beta(20 * chance, 20 * (1 - chance)))
+    clicks = rng.binomial(clicks, 1 - loss[groups])
+    orders = rng.binomial(clicks, CVR)
+    cell, cells = hours * len(rates) + groups, HOURS * len(rates)
+    found: list[dict[str, dict[str, UserSums]]] = [{} for _ in range(HOURS)]
+    for kpi, (m, y) in {"ctr": (lists, clicks), "cvr": (clicks, orders)}.items():
+        terms = (m > 0, m, y, m * m, m * y, y * y)
+        sums = np.stack([np.bincount(cell, weights=term, minlength=cells) for term in terms])
+        sums = sums.reshape(len(terms), HOURS, len(rates)).cumsum(axis=1).astype(np.int64)
+        for hour in range(HOURS):
+            found[hour][kpi] = {
+                f"g{n}": UserSums(*sums[:, hour, n].tolist()) for n in range(len(rates))
+            }
+    return found
+
+
+Day = dict[str, dict[str, UserSums]]
+"""Sums by KPI and group."""
+
+
+def baselines(before: list[Day]) -> dict[str, Baseline]:
+    """The days before, by KPI."""
+    return {kpi: Baseline.of([one[kpi] for one in before]) for kpi in KPIS}
+
+
+def drops(day: Day, before: dict[str, Baseline], *, is_end: bool) -> list[Drop]:
+    """All tests of one look."""
+    names = list(day["ctr"])
+    looks = Looks(groups=len(names), is_end=is_end)
+    found = [drop_of(name, kpi, day[kpi], before[kpi], looks) for kpi in KPIS for name in names]
+    return [one for one in found if one is not None]
+
+
+def month_drops(rng: np.random.Generator, groups: int) -> set[str]:
+    """The KPIs that have an alarm in a month without a fault."""
+    before: list[Day] = []
+    alarms: set[str] = set()
+    for _ in range(DAYS):
+        rates = np.linspace(0.08, 0.12, groups) * rng.normal(1, 0.1)
+        hours, baseline = day_of(rng, rates, np.zeros(groups)), baselines(before)
+        for sums, is_end in [*((hour, False) for hour in hours), (hours[-1], True)]:
+            alarms |= {one.kpi for one in drops(sums, baseline, is_end=is_end) if one.is_alarm}
+        before = [*before, hours[-1]][-28:]
+    return alarms
+
+
+def hours_until_drop(rng: np.random.Generator, groups: int, ctr: float, loss: float) -> float:
+    """Hours from the first lost click to the alarm of its group; infinite after two days without."""
+    rates = np.linspace(0.8, 1.2, groups) * ctr
+    before = [day_of(rng, rates, np.zeros(groups))[-1] for _ in range(BEFORE)]
+    lost = np.zeros(groups)
+    lost[1] = loss
+    for day in range(2):
+        hours, baseline = day_of(rng, rates, lost), baselines(before)
+        for number, sums in enumerate([*hours, hours[-1]]):
+            found = drops(sums, baseline, is_end=number == HOURS)
+            if any(one.is_alarm and one.group == "g1" for one in found):
+                return day * HOURS + min(number + 1, HOURS)
+        before.append(hours[-1])
+    return np.inf
+
+
+def users_until_alarm(
+    rng: np.random.Generator, shares: np.ndarray, users: int, *, step: int
+) -> int | None:
+    """Users until the sample ratio raises an alarm; None if it does not."""
+    plan = {f"g{n}": 1 / len(shares) for n in range(len(shares))}
+    counts = np.zeros(len(shares), dtype=np.int64)
+    for number in range(step, users + 1, step):
+        counts += rng.multinomial(step, shares)
+        found = check_sample_ratio(dict(zip(plan, counts.tolist(), strict=True)), plan)
+        if sample_ratio_alarms(found):
+            return number
+    return None
+
+
+def month_has_drift(rng: np.random.Generator) -> bool:
+    """Whether a month without drift has an alarm of a feature."""
+    shares = np.full(10, 0.1)
+    references = [rng.multinomial(USERS, shares) for _ in FEATURES]
+    for day in range(DAYS):
+        drifts = [
+            drift_of(
+                FeatureCounts(
+                    feature=name,
+                    model="m",
+                    day=day,
+                    reference=reference,
+                    current=rng.multinomial(USERS, shares),
+                )
+            )
+            for name, reference in zip(FEATURES, references, strict=True)
+        ]
+        if drift_alarms(drifts, len(FEATURES)):
+            return True
+    return False
+
+
+def throughput(looks: int) -> list[str]:
+    """CPU time and memory of the monitor while the log grows, as Markdown."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--looks", str(looks), "--follow", folder]
+        found, _ = run_alone(command)
+    cpu = np.array(found["cpu"])
+    return [
+        "## Throughput",
+        "",
+        (
+            f"The log grows by {RATE} lists per second with {CLICKED:.0%} clicks and {ORDERED:.0%} orders of them, "
+            f"20 items each, for {looks * SECONDS / 60:.0f} minutes; the monitor looks every {SECONDS} seconds. CPU "
+            "time is that of following the log, without writing it."
+        ),
+        "",
+        "| | measured | limit |",
+        "|---|---|---|",
+        f"| share of a core, mean of all looks | {cpu.mean() / SECONDS:.3f} | 0.5 |",
+        f"| share of a core, the slowest look | {cpu.max() / SECONDS:.3f} | |",
+        f"| rows per second of CPU time | {found['rows'] / cpu.sum():,.0f} | |",
+        f"| largest resident memory | {found['kib'] / 1000:.0f} MB | 300 MB |",
+        f"| database after {found['rows']:,} rows | {found['bytes'] / 1e6:.0f} MB | |",
+    ]
+
+
+def follow(folder: Path, looks: int) -> dict[str, Any]:
+    """Watch a log that grows, with a monitor in this process; CPU seconds of every look."""
+    paths = StudyPaths(folder, "shop")
+    study = load_study(Path(__file__).parents[1] / PARAMS_FILE)
+    groups = [
+        Group(
+            name=f"g{n}",
+            preference_id=f"p{n}",
+            preference=(0.5, 0.5),
+            first_bucket=N_BUCKETS * n // 5,
+            last_bucket=N_BUCKETS * (n + 1) // 5 - 1,
+        )
+        for n in range(5)
+    ]
+    plan = TrafficPlan(experiment="spring", salt="s", list_length=20, groups=tuple(groups))
+    paths.artifact("traffic_plan").mkdir(parents=True)
+    write_json(paths.artifact("traffic_plan", PLAN), plan.as_dict())
+    cpu, rows, start = list[float](), 0, int(time.time() * 1000)
+    with open_monitor(study, paths) as monitor:
+        for look in range(looks):
+            at = start + look * SECONDS * 1000
+            if (child := os.fork()) == 0:  # the memory of the log's writer is not the monitor's
+                write_part(folder / study.serving.log_path, look, at)
+                os._exit(0)
+            os.waitpid(child, 0)
+            began = time.process_time()
+            rows += monitor.look(at / 1000 + SECONDS).rows
+            cpu.append(time.process_time() - began)
+    size = (monitoring_folder(paths) / DATABASE).stat().st_size
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"cpu": cpu, "rows": rows, "bytes": size, "kib": largest}
+
+
+def write_part(log: Path, look: int, start: int) -> None:
+    """Append the rows of one interval; users come back."""
+    log.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng([2, look])
+    n = RATE * SECONDS
+    scores = np.sort(rng.normal(3, 1, (n, 20)))[:, ::-1].round(6)
+    items = rng.integers(100_000, size=(n, 20))
+    users = rng.integers(500_000, size=n)
+    shown, clicks, orders = list[bytes](), list[bytes](), list[bytes]()
+    for number in range(n):
+        name, ts = f"{look * n + number:032x}", start + number * SECONDS * 1000 // n
+        row = {
+            "experiment": "spring",
+            "group": f"g{users[number] % 5}",
+            "preference": [0.5, 0.5],
+            "level": None,
+            "model": "0123456789ab",
+            "rules": "0123456789ab",
+            "impression": name,
+            "explored": False,
+            "fallback": None,
+            "unknown_items": 0,
+            "format": 1,
+            "user": f"user-{users[number]}",
+            "ts": ts,
+            "session": [str(item) for item in items[number, :4]],
+            "exclude": [],
+            "k": 20,
+            "items": [str(item) for item in items[number]],
+            "positions": list(range(1, 21)),
+            "scores": scores[number].tolist(),
+        }
+        shown.append(orjson.dumps(row))
+        event = {"format": 1, "impression": name, "event": "1", "ts": ts + 9, "received": ts + 9}
+        event |= {"item": str(items[number, 0]), "known_impression": True}
+        if rng.random() < CLICKED:
+            clicks.append(orjson.dumps(event))
+            if rng.random() < ORDERED:
+                orders.append(orjson.dumps(event | {"units": 1, "revenue": 1999}))
+    for table, lines in (("impressions", shown), ("clicks", clicks), ("orders", orders)):
+        with (log / f"{table}-20261129T{look // 20:06d}-000000.jsonl.open").open("ab") as stream:
+            stream.write(b"\n".join(lines) + b"\n")
+
+
+if __name__ == "__main__":
+    main()
