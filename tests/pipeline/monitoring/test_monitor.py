@@ -179,6 +179,7 @@ def test_one_monitor_per_study(shop):
         assert isinstance(monitor, Monitor)
 
 
+@pytest.mark.slow
 def test_the_command_runs_until_it_is_stopped(shop, tmp_path):
     """A real process: it serves metrics and ends with 0."""
     _, paths, plan = shop
