@@ -66,6 +66,13 @@ class Facts:
     weekly: bool = False
 
 
+def _gate(what: str) -> Facts:
+    """A gate before users get the candidate."""
+    reads = ("study.seed", "rollout", "experiment", "synthetic", "simulator", "regression.level")
+    text = f"Whether the candidate is not worse than the incumbent: {what}. Skipped if rollout.gates says so."
+    return Facts(text, "8_rollout", "json", EXPERIMENTERS, reads)
+
+
 ASSETS: Mapping[str, Facts] = {
     "raw_events": Facts(
         "The raw log as DVC pins it: checked to exist, and to have the pinned bytes.",
@@ -207,6 +214,18 @@ ASSETS: Mapping[str, Facts] = {
         "7_counterfactual",
         "html",
         EXPERIMENTERS,
+    ),
+    "candidate_gate_offline": _gate(
+        "offline metrics, paired with the incumbent's over the sessions"
+    ),
+    "candidate_gate_counterfactual": _gate("a KPI, estimated from the finished experiment's log"),
+    "candidate_gate_simulation": _gate("KPIs of simulated users, half of whom get the candidate"),
+    "rollout_plan": Facts(
+        "The release to start: arms, stages, evidence of the gates. Only written if no gate has failed.",
+        "8_rollout",
+        "json",
+        EXPERIMENTERS,
+        ("rollout", "experiment"),
     ),
 }
 

@@ -10,7 +10,7 @@ from assets.durations import AssetTimer
 from assets.loaded_study import LoadedStudy
 from assets.materialization import materialize_result, run_asset, translate_errors
 from assets.resources import StudyResource
-from pipeline.core.asset_graph import group_prefix, resource_key
+from pipeline.core.asset_graph import OPTIONAL, group_prefix, resource_key
 from pipeline.core.errors import StudyError
 from pipeline.evaluation.scoring import SCORES, preference_ids
 from pipeline.quality.suites import RULES
@@ -35,7 +35,7 @@ def _step_asset(name: str, study: LoadedStudy) -> dg.AssetsDefinition:
         deps=_upstream(name, study),
         check_specs=_check_specs(name, key),
         required_resource_keys={resource},
-        output_required=name != "paired_lists",  # skipped for a log without lists
+        output_required=name not in OPTIONAL,
         **study.asset_kwargs(name),
     )
     def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:

@@ -9,6 +9,7 @@ from assets.jobs import study_jobs
 from assets.loaded_study import LoadedStudy
 from assets.messages import message_sensors
 from assets.resources import StudyResource, study_resource
+from assets.rollout import rollout_definitions
 from assets.sensors import new_log_files
 from pipeline.artifacts.project import loaded_studies
 from pipeline.core.asset_graph import resource_key
@@ -26,13 +27,14 @@ def _studies() -> list[LoadedStudy]:
 def _definitions(study: LoadedStudy) -> dg.Definitions:
     jobs = study_jobs(study)
     resource = study_resource(study.prefix) if study.prefix else StudyResource()
-    return dg.Definitions(
+    chain = dg.Definitions(
         assets=study_assets(study),
         jobs=[job for job in (jobs.everything, jobs.retrain, jobs.ingest_and_report) if job],
         schedules=[jobs.weekly],
         sensors=[new_log_files(study.prefix, jobs.ingest_and_report)],
         resources={resource_key(study.prefix): resource},
     )
+    return dg.Definitions.merge(chain, rollout_definitions(study))
 
 
 def build_definitions(studies: Iterable[LoadedStudy]) -> dg.Definitions:

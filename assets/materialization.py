@@ -21,6 +21,7 @@ from pipeline.core.errors import USER_ERRORS, MissingArtifact
 from pipeline.experiment.log.reading.shown_lists import NoListsError
 from pipeline.quality.runner import BrokenRulesError
 from pipeline.steps.result import LazyFigure, Markdown, StepResult
+from pipeline.steps.rollout_gates.plan import NoRolloutError
 from pipeline.steps.run import Step
 from pipeline.study import Study
 
@@ -108,15 +109,15 @@ def run_asset(
 ) -> Iterator[dg.MaterializeResult]:
     """Run a step on the study, and yield what Dagster records of it.
 
-    A log without lists skips the assets that need them with a warning: the report does not, and a
-    selection such as ``experiment_log*`` has both.
+    A log without lists and a study without a rollout skip the assets that need them with a warning: the
+    report does not, and a selection such as ``experiment_log*`` has both.
     """
     with translate_errors(context, study.file):
         parameters, paths = study.load()
         timer = AssetTimer(context, asset_name(context.asset_key), parameters, paths)
         try:
             result = step(parameters, paths)
-        except NoListsError as error:
+        except (NoListsError, NoRolloutError) as error:
             context.log.warning("skipped: %s", study.file.adapt(str(error)))
             return
         yield materialize_result(result, parameters, study.file, timing=timer.stop())

@@ -17,7 +17,7 @@ from pipeline.experiment.log.log_files import LogFile
 from pipeline.experiment.log.reading.log_folder import study_log
 from pipeline.study import LogSource
 
-_ACTIVE = [
+ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
@@ -74,7 +74,7 @@ def _request_run(
 def _active_run(instance: dg.DagsterInstance, study: StudyFile) -> dg.DagsterRun | None:
     """A run of the study that has not ended; one that does not say its study may be of any."""
     name = study.name()
-    runs = instance.get_runs(dg.RunsFilter(statuses=_ACTIVE))
+    runs = instance.get_runs(dg.RunsFilter(statuses=ACTIVE))
     return next((one for one in runs if one.tags.get(STUDY_TAG, name) == name), None)
 
 

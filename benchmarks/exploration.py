@@ -70,7 +70,7 @@ def ranking_lines(root: Path) -> list[str]:
     write_study(root, SHARES[1])
     snapshot = load_snapshot(*serving.open_study(root))
     rng = np.random.default_rng(0)
-    index = snapshot.recommender.index
+    index = snapshot.model.recommender.index
     requests = [
         RankRequest(
             session=np.array([index[item] for item in serving.request(rng)["session"]]),
@@ -89,7 +89,7 @@ def ranking_lines(root: Path) -> list[str]:
                 replace(one, explored_as=f"{number}-{row}") for row, one in enumerate(batch[:n])
             ]
             began = time.process_time()
-            rank(snapshot, [*explored, *batch[n:]])
+            rank(snapshot.model, [*explored, *batch[n:]])
             times[n].append(1000 * (time.process_time() - began))
     own = times[0]
     rows = [
@@ -217,7 +217,7 @@ def check(root: Path) -> dict[str, int]:
     """Draw every explored list of a log again."""
     study, paths = serving.open_study(root)
     snapshot = load_snapshot(study, paths)
-    model, index = snapshot.recommender.model, snapshot.recommender.index
+    model, index = snapshot.model.recommender.model, snapshot.model.recommender.index
     files = sorted((paths.root / study.serving.log_path).glob("impressions-*.jsonl"))
     rows = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
     explored = [one for one in rows if one["explored"]]
@@ -229,9 +229,9 @@ def check(root: Path) -> dict[str, int]:
         scores_BI = next_scores(model, sessions, preference_BO)
         values_BC, items_BC = best_items(scores_BI, some[0]["candidates"])
         for one, items_C, values_C in zip(some, items_BC.numpy(), values_BC.numpy(), strict=True):
-            assert snapshot.exploration is not None
-            drawn = snapshot.exploration.draw(one["impression"], values_C, one["k"])
-            names = [snapshot.recommender.items[item] for item in items_C[drawn.indices]]
+            assert snapshot.model.exploration is not None
+            drawn = snapshot.model.exploration.draw(one["impression"], values_C, one["k"])
+            names = [snapshot.model.recommender.items[item] for item in items_C[drawn.indices]]
             logged = one["position_propensities"]
             same = np.allclose(drawn.propensities, logged, rtol=TOLERANCE, atol=0)
             wrong += not (same and names == one["items"])

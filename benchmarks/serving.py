@@ -33,7 +33,7 @@ from models.network.model import build_model
 from models.scoring.recommend import next_scores
 from models.training.configuration import TrainingConfig
 from pipeline.artifacts.storage import StudyPaths, write_json
-from pipeline.experiment.design.traffic_plan import PLAN, Group, TrafficPlan
+from pipeline.experiment.design.traffic_plan import PLAN, Group, Incumbent, TrafficPlan
 from pipeline.serving.http.server import serve
 from pipeline.serving.ranking.rank import RankRequest, rank
 from pipeline.serving.ranking.snapshot import Snapshot, load_snapshot
@@ -240,7 +240,7 @@ def request(rng: np.random.Generator) -> dict[str, Any]:
 def check(study: Study, paths: StudyPaths) -> dict[str, Any]:
     """Recompute every logged list from the scores of all items."""
     snapshot = load_snapshot(study, paths)
-    index, model = snapshot.recommender.index, snapshot.recommender.model
+    index, model = snapshot.model.recommender.index, snapshot.model.recommender.model
     counts = {"rows": 0, "fallbacks": 0, "moved": 0, "wrong": 0}
     files = sorted((paths.root / study.serving.log_path).glob("impressions-*.jsonl"))
     logged = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
@@ -265,7 +265,7 @@ def check(study: Study, paths: StudyPaths) -> dict[str, Any]:
 def limits(snapshot: Snapshot) -> dict[str, Any]:
     """Lists per second of the model alone."""
     rng = np.random.default_rng(0)
-    index = snapshot.recommender.index
+    index = snapshot.model.recommender.index
     requests = [
         RankRequest(
             session=np.array([index[item] for item in request(rng)["session"]]),
@@ -278,13 +278,13 @@ def limits(snapshot: Snapshot) -> dict[str, Any]:
     ]
 
     def rate(size: int) -> float:
-        rank(snapshot, requests[:size])
+        rank(snapshot.model, requests[:size])
         started = time.perf_counter()
         for start in range(0, len(requests), size):
-            rank(snapshot, requests[start : start + size])
+            rank(snapshot.model, requests[start : start + size])
         return len(requests) / (time.perf_counter() - started)
 
-    table_ID = snapshot.recommender.model.item_embedding.weight.detach()
+    table_ID = snapshot.model.recommender.model.item_embedding.weight.detach()
     hidden_BD = torch.randn(8, table_ID.shape[1], generator=torch.Generator().manual_seed(0))
     started = time.perf_counter()
     for _ in range(100):
@@ -334,7 +334,11 @@ def write_study(root: Path, n_items: int = ITEMS) -> None:
         for n in range(GROUPS)
     )
     plan = TrafficPlan(
-        experiment=study.experiment.name, salt="bench", list_length=20, groups=groups
+        experiment=study.experiment.name,
+        salt="bench",
+        list_length=20,
+        groups=groups,
+        incumbent=Incumbent(preference_id="p00", preference=groups[0].preference),
     )
     write_json(paths.artifact("traffic_plan", PLAN), plan.as_dict())
 

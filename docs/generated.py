@@ -183,6 +183,8 @@ def _accepted(value: Schema, definitions: Schema) -> str:
 
 
 def _resolved(value: Schema, definitions: Schema) -> Schema:
+    # an optional section is a union with null
+    value = next((one for one in value.get("anyOf", ()) if "$ref" in one), value)
     return definitions[value["$ref"].rsplit("/", 1)[1]] if "$ref" in value else value
 
 

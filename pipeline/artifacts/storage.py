@@ -20,14 +20,13 @@ from typing import Any, Self
 
 import polars as pl
 
-from pipeline.core.asset_graph import ASSET_GRAPH
+from pipeline.core.asset_graph import ASSET_GRAPH, OF_MODEL
 from pipeline.core.errors import USER_ERRORS, DataError, MissingArtifact, StorageError
 from pipeline.core.frame_contract import Contract
 from pipeline.study import PARAMS_FILE, Study
 
-_READ_CHUNK = 1 << 20
 _UNFINISHED = ".new"
-
+KEPT_MODELS = ".models"
 REPORT = "report"
 DATABASE = "experiment.duckdb"
 
@@ -41,16 +40,17 @@ _ASSETS = {path: asset for asset, path in ASSET_PATHS.items()}
 class StudyPaths:
     """The paths of one study; ``params`` is the file of its parameters, None for ``params.yaml``.
 
-    Most artifacts are named after the asset that writes them.
+    Most artifacts are named after the asset that writes them. Those of a kept ``model`` are in a folder of it.
     """
 
     root: Path
     name: str
     params: Path | None = None
+    model: str | None = None
 
     @classmethod
     def of(cls, study: Study, root: Path) -> Self:
-        """The paths of the default study of the project at ``root``."""
+        """The paths of the project's default study."""
         return cls(root=root, name=study.study.name)
 
     @property
@@ -65,7 +65,8 @@ class StudyPaths:
 
     def artifact(self, asset: str, file: str | None = None) -> Path:
         """The path of an asset's artifact, or of one file in it, whether or not it exists."""
-        return self.folder / asset / file if file else self.folder / asset
+        kept = (KEPT_MODELS, self.model) if self.model and asset in OF_MODEL else ()
+        return self.folder.joinpath(*kept, asset, file or "")
 
     def require(self, asset: str, file: str | None = None) -> Path:
         """The path of an artifact that an upstream asset has written.
@@ -76,7 +77,7 @@ class StudyPaths:
         """
         path = self.artifact(asset, file)
         with storage_errors(path):
-            restore_interrupted(self.folder / asset)
+            restore_interrupted(self.artifact(asset))
             is_missing = not path.exists()
         if is_missing:
             name = _ASSETS.get(asset, asset)
@@ -265,8 +266,8 @@ def read_table(path: Path, contract: Contract | None = None) -> pl.DataFrame:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON: the same bytes for the same value."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
@@ -286,7 +287,7 @@ def md5(path: Path) -> str:
         return hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as stream:
-        while chunk := stream.read(_READ_CHUNK):
+        while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
 

@@ -146,6 +146,46 @@ _ALL = (
         has_json=False,
     ),
     Command(
+        name="rollout",
+        summary="release a candidate in stages: status, start, approve, rollback, watch and more",
+        description=(
+            "Shows or changes the rollout of section rollout of params.yaml. 'start' proposes the release of the "
+            "asset rollout_plan, and 'approve STAGE' lets a stage begin. 'hold' and 'resume' stop and go on. "
+            "'rollback' serves the incumbent to everybody; it needs no model, no database and no network. "
+            "'verify' finds edited or deleted events, and exits with 1 if there are any. 'watch' decides on the "
+            "next step by the sums of 'paretoscope monitor', and does it; see docs/rollout.md."
+        ),
+        examples=(
+            "paretoscope rollout status",
+            "paretoscope rollout start",
+            "paretoscope rollout approve canary",
+            "paretoscope rollout rollback --reason 'complaints about list quality'",
+            "paretoscope rollout verify --json",
+        ),
+        run="pipeline.cli.rollout:rollout",
+        reads=("study",),
+        arguments=(
+            argument(
+                "operation",
+                choices=[
+                    "status",
+                    "start",
+                    "approve",
+                    "hold",
+                    "resume",
+                    "rollback",
+                    "verify",
+                    "watch",
+                ],
+                help="what to do",
+            ),
+            argument(
+                "stage", nargs="?", metavar="STAGE", help="of approve: the stage that may begin"
+            ),
+            argument("--reason", metavar="TEXT", help="why, for the record"),
+        ),
+    ),
+    Command(
         name="monitor",
         summary="follow the endpoint's log: KPIs with bands, alerts, Prometheus metrics",
         description=(

@@ -22,6 +22,10 @@ ASSET_GRAPH: dict[str, tuple[str, ...]] = {
     "paired_lists": ("experiment_log", "traffic_plan", "conditioned_model"),
     "counterfactual_estimates": ("paired_lists",),
     "counterfactual_report": ("counterfactual_estimates",),
+    "candidate_gate_offline": ("offline_metrics", "pareto_front", "conditioned_model"),
+    "candidate_gate_counterfactual": ("candidate_gate_offline", "counterfactual_estimates"),
+    "candidate_gate_simulation": ("candidate_gate_counterfactual",),
+    "rollout_plan": ("candidate_gate_simulation",),
 }
 """The upstream assets of each asset, in topological order. The assets that score one preference each
 are one entry, ``preference_scores``."""
@@ -29,10 +33,22 @@ are one entry, ``preference_scores``."""
 COUNTERFACTUAL = ("paired_lists", "counterfactual_estimates", "counterfactual_report")
 """Assets that the report does not need: they need a log with lists."""
 
+ROLLOUT = (
+    *("candidate_gate_offline", "candidate_gate_counterfactual", "candidate_gate_simulation"),
+    "rollout_plan",
+)
+"""Assets that the report does not need: they need the section ``rollout``."""
+
+OPTIONAL = (*COUNTERFACTUAL, *ROLLOUT)
+"""Assets that are skipped where a study has nothing for them."""
+
+OF_MODEL = ("sessions", "conditioned_model", "offline_metrics", "pareto_front")
+"""Artifacts that are kept together while a plan or a rollout names the model."""
+
 _WITHOUT_MODEL = tuple(
     asset
     for asset in tuple(ASSET_GRAPH)[list(ASSET_GRAPH).index("traffic_plan") :]
-    if asset not in COUNTERFACTUAL
+    if asset not in OPTIONAL
 )
 
 
@@ -48,7 +64,7 @@ def assets_of(*, trains: bool) -> dict[str, tuple[str, ...]]:
 
 def report_assets(*, trains: bool) -> list[str]:
     """The assets that the report of a study is derived from, in order, and itself."""
-    return [asset for asset in assets_of(trains=trains) if asset not in COUNTERFACTUAL]
+    return [asset for asset in assets_of(trains=trains) if asset not in OPTIONAL]
 
 
 EVERYTHING = "*regression_report"

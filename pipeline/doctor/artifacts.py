@@ -12,7 +12,7 @@ from pipeline.artifacts.raw_data import dataset_path, pinned_md5, require_datase
 from pipeline.artifacts.storage import ASSET_PATHS, DATABASE, StudyPaths, md5, read_json
 from pipeline.core.asset_graph import (
     ASSET_GRAPH,
-    COUNTERFACTUAL,
+    OPTIONAL,
     assets_of,
     rematerialize_command,
 )
@@ -90,7 +90,7 @@ def check_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     manifest = read_json(manifest_file) if manifest_file.exists() else None
     assets = _assets_of(study)
     found = _find_artifacts(assets, study, paths, manifest)
-    needed = [asset for asset in assets if asset not in COUNTERFACTUAL]
+    needed = [asset for asset in assets if asset not in OPTIONAL]
     if missing := [asset for asset in needed if asset not in found]:
         message = f"{len(missing)} of {len(needed)} are missing: {', '.join(missing)}"
         fix = _STUDY if len(missing) == len(needed) else rematerialize_command(missing[0])

@@ -13,6 +13,7 @@ import polars as pl
 
 from pipeline.core.errors import QualityError
 from pipeline.datasets.io.files import duckdb_path
+from pipeline.experiment.log.reasons import OUTSIDE_GROUPS
 from pipeline.quality.expectation import CheckResult
 from pipeline.quality.suites import RULES
 
@@ -62,12 +63,13 @@ def check_experiment_log(
         connection.execute(
             "CREATE TABLE faulty_rows AS SELECT reason, sum(rows)::BIGINT AS rows, "
             "sum(sum(rows)) OVER ()::BIGINT AS faulty, "
-            "(SELECT sum(rows) FROM log.ingested_files)::BIGINT AS read, "
+            "((SELECT sum(rows) FROM log.ingested_files) - coalesce((SELECT sum(rows) FROM log.rejected "
+            "WHERE reason = $outside), 0))::BIGINT AS read, "
             "$share::DOUBLE AS max_faulty_share, "
             "(SELECT min(example) FROM log.faulty_examples AS e WHERE e.reason = r.reason) AS first "
             "FROM log.rejected AS r WHERE kind IN ('invalid', 'duplicate') GROUP BY reason "
             "ORDER BY 2 DESC, 1",
-            {"share": share},
+            {"share": share, "outside": OUTSIDE_GROUPS},
         )
         return _validated("experiment_log", connection)
 

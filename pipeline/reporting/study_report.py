@@ -17,6 +17,7 @@ from pipeline.experiment.design.external_variants import (
     load_plan,
     planned_variants,
 )
+from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.kpis.contracts import COUNTS, TERMS
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
 from pipeline.experiment.log.row_fates import read_row_fates
@@ -54,6 +55,7 @@ def report_of_study(study: Study, paths: StudyPaths, *, origin: Mapping[str, str
     experiment = {"plan": plan.as_dict(), **origin}
     if isinstance(plan, VariantPlan):
         return _report_of_variants(study, paths, experiment)
+    paths = paths_of_plan(plan, paths)
     metrics = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
     power = read_json(paths.require("traffic_plan", POWER))
     findings = _findings(study, paths, metrics)

@@ -161,7 +161,7 @@ class Endpoint:
         self._connection = connection
         self._k, self._users = plan.list_length, users
         self._groups = plan.groups_of(users)
-        self._length = {group.name: plan.list_length_of(group) for group in plan.groups}
+        self._length = {group.name: plan.list_length_at(group.level) for group in plan.groups}
         self._names = [str(name) for name in item_id(np.arange(shop_items))]
         self._number = {name: item for item, name in enumerate(self._names)}
         self._impression: dict[int, str] = {}

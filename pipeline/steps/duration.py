@@ -27,6 +27,10 @@ _GENERAL: Mapping[str, tuple[float, float]] = {
     "paired_lists": (10, 400),
     "counterfactual_estimates": (10, 400),
     "counterfactual_report": (3, 1),
+    "candidate_gate_offline": (1, 1),
+    "candidate_gate_counterfactual": (20, 400),
+    "candidate_gate_simulation": (60, 1),
+    "rollout_plan": (1, 1),
 }
 """Seconds of each asset whatever its size, and its units of work per second: of the default study, on a
 machine with two cores. They predict the first run."""
@@ -106,6 +110,7 @@ def work_of(asset: str, study: Study, size: DataSize) -> Work:
             | "group_kpis"
             | "paired_lists"
             | "counterfactual_estimates"
+            | "candidate_gate_counterfactual"
         ):
             return Work(users, "users")
         case _:

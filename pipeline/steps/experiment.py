@@ -1,10 +1,11 @@
 """The online experiment: its traffic plan, its log, its database and its KPIs."""
 
+import logging
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from models.checkpoint import checkpoint_fingerprint
+from pipeline.artifacts.kept_models import keep_model, remove_unused_models
 from pipeline.artifacts.storage import (
     DATABASE,
     StudyPaths,
@@ -25,7 +26,7 @@ from pipeline.experiment.design.external_variants import (
     variants_of,
 )
 from pipeline.experiment.design.optimal_design.measured_front import MeasuredFront
-from pipeline.experiment.design.plan_checks import check_not_running, check_same_model
+from pipeline.experiment.design.plan_checks import check_not_running, paths_of_plan
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
 from pipeline.experiment.kpis.aggregate import ExperimentAggregates, aggregate
 from pipeline.experiment.log.ingest import Ingestion, ingested_md5s
@@ -41,6 +42,7 @@ from pipeline.reporting.text.power_summary import plan_lines
 from pipeline.results.document import FrontPoint, GroupSummary
 from pipeline.results.power import POWER
 from pipeline.results.serialization import parse, write_result
+from pipeline.rollout.served import read_served
 from pipeline.simulator.ground_truth import truth_table
 from pipeline.simulator.simulate import log_provenance, simulate_experiment
 from pipeline.steps.checked_ingestion import ingest_files
@@ -54,6 +56,8 @@ from pipeline.steps.result import (
 )
 from pipeline.study import LogSource, Study
 from pipeline.study.evaluation import is_of_orders
+
+_log = logging.getLogger(__name__)
 
 
 def plan_traffic(study: Study, paths: StudyPaths) -> StepResult[PlannedExperiment | VariantPlan]:
@@ -72,38 +76,69 @@ def plan_traffic(study: Study, paths: StudyPaths) -> StepResult[PlannedExperimen
         variants = publish_variants(study.experiment, paths)
         details = {"variants": variants.as_dict()["groups"]}
         return StepResult(asset="traffic_plan", value=variants, location=target, details=details)
-    metrics = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
-    names: list[str] = metrics["metric"].unique().to_list()
-    points = read_table(paths.require("pareto_front", "pareto_front.parquet"))
-    axis = study.experiment.second_axis
-    front = MeasuredFront(
-        points,
-        metrics,
-        read_table(paths.require("offline_metrics", "offline_metric_covariance.parquet")),
-        has_orders=any(map(is_of_orders, names)),
-        replicates=read_table(
-            paths.require("offline_metrics", "offline_metric_replicates.parquet")
-        ),
-        off_front=axis.off_front(points["preference_id"]) if axis else frozenset(),
-    )
+    running = _running_plan(study, paths)
+    measured = paths if running is None else paths_of_plan(running, paths)
+    if measured != paths:
+        _log.warning(
+            "experiment %r is running and keeps the model that it is served by, not the current one; give an "
+            "experiment with the current model another experiment.name and experiment.salt",
+            study.experiment.name,
+        )
+    front = _measured_front(study, measured)
     if not study.regression.hypotheses:
         kpis = [kpi for kpi in Kpi if front.has_orders or not kpi.needs_orders]
+        names: list[str] = front.offline_metrics["metric"].unique().to_list()
         study = replace(study, regression=study.regression.declared(names, kpis))
-    model = checkpoint_fingerprint(paths.require("conditioned_model"))
     traffic = traffic_of(study.experiment.planning, paths)
-    planned = plan_with_power(study, front, traffic, model=model)
-    if study.experiment.source is LogSource.FILES and target.exists():
-        running = load_plan(paths)
-        if isinstance(running, TrafficPlan):
-            check_not_running(running, planned.plan)
+    planned = plan_with_power(study, front, traffic, model=keep_model(measured))
+    if running is not None:
+        check_not_running(running, planned.plan)
     with atomic_folder(target) as folder:
         write_json(folder / PLAN, planned.plan.as_dict())
         write_result(planned.analysis, folder / POWER)
+    remove_unused_models(paths, used_models(paths))
     return StepResult(
         asset="traffic_plan",
         value=planned,
         location=target,
         details=_plan_details(planned, front, study.evaluation.cutoff),
+    )
+
+
+def _running_plan(study: Study, paths: StudyPaths) -> TrafficPlan | None:
+    """The plan of the study's experiment, if it has a log of its own; None for a new experiment."""
+    section = study.experiment
+    if section.source is not LogSource.FILES or not paths.artifact("traffic_plan").exists():
+        return None
+    plan = load_plan(paths)
+    is_running = isinstance(plan, TrafficPlan) and plan.experiment == section.name
+    return plan if is_running else None
+
+
+def used_models(paths: StudyPaths) -> set[str]:
+    """Fingerprints of the models that the study's plan and any rollout of the project name."""
+    plan = load_plan(paths)
+    named = {plan.model} if isinstance(plan, TrafficPlan) else set[str | None]()
+    for folder in paths.folder.parent.iterdir():
+        rollout = read_served(replace(paths, name=folder.name))
+        if rollout is not None:
+            named |= {rollout.candidate.model, rollout.incumbent.model}
+    return {one for one in named if one is not None}
+
+
+def _measured_front(study: Study, paths: StudyPaths) -> MeasuredFront:
+    metrics = read_table(paths.require("offline_metrics", "offline_metrics.parquet"))
+    points = read_table(paths.require("pareto_front", "pareto_front.parquet"))
+    axis = study.experiment.second_axis
+    return MeasuredFront(
+        points,
+        metrics,
+        read_table(paths.require("offline_metrics", "offline_metric_covariance.parquet")),
+        has_orders=any(map(is_of_orders, metrics["metric"].unique())),
+        replicates=read_table(
+            paths.require("offline_metrics", "offline_metric_replicates.parquet")
+        ),
+        off_front=axis.off_front(points["preference_id"]) if axis else frozenset(),
     )
 
 
@@ -132,11 +167,11 @@ def collect_log_files(study: Study, paths: StudyPaths) -> StepResult[dict[str, s
     """
     details: dict[str, Any] = {}
     if study.experiment.source is not LogSource.FILES:
-        plan, checkpoint = read_plan(paths), paths.require("conditioned_model")
-        check_same_model(plan, checkpoint_fingerprint(checkpoint))
-        recommender = Recommender.load(paths).with_axis(plan.second_axis, study, paths)
+        plan = read_plan(paths)
+        served = paths_of_plan(plan, paths)
+        recommender = Recommender.load(served).with_axis(plan.second_axis, study, served)
         with atomic_folder(paths.artifact("experiment_log_files")) as folder:
-            truth = simulate_experiment(study, paths, plan, recommender, folder)
+            truth = simulate_experiment(study, served, plan, recommender, folder)
         if truth:
             details["ground truth"] = Markdown(truth_table(truth, plan))
     location = log_location(study.experiment, paths)

@@ -7,7 +7,6 @@ from typing import Any
 
 import polars as pl
 
-from models.checkpoint import checkpoint_fingerprint
 from pipeline.artifacts.provenance import output_md5s
 from pipeline.artifacts.storage import (
     DATABASE,
@@ -26,7 +25,7 @@ from pipeline.experiment.design.external_variants import (
     load_plan,
     planned_variants,
 )
-from pipeline.experiment.design.plan_checks import check_same_model, check_same_preferences
+from pipeline.experiment.design.plan_checks import check_same_preferences, paths_of_plan
 from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.inference.diagnostics.run_diagnostics import run_diagnostics
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
@@ -154,10 +153,10 @@ def _question(study: Study, paths: StudyPaths, plan: Plan) -> _Question:
 
     variants, replicates = None, None
     if isinstance(plan, TrafficPlan):
+        paths = paths_of_plan(plan, paths)
         metrics = table("offline_metrics", "offline_metrics")
         covariance = table("offline_metrics", "offline_metric_covariance")
         replicates = table("offline_metrics", "offline_metric_replicates")
-        check_same_model(plan, checkpoint_fingerprint(paths.require("conditioned_model")))
         check_same_preferences(plan, metrics)
     else:
         check_planned(study.experiment, paths)

@@ -70,7 +70,8 @@ def make_panel(paths: StudyPaths) -> list[PanelSession]:
     tokens = open_tokens(paths.require("sessions", "tokens.safetensors"), Split.TEST)
     rows = np.flatnonzero(tokens.lengths > 1)
     rows = rows[np.linspace(0, len(rows) - 1, min(SESSIONS, len(rows))).astype(int)]
-    names, groups = snapshot.recommender.items, snapshot.plan.groups
+    served, groups = snapshot.model, snapshot.plan.groups
+    names = served.recommender.items
     panel: list[PanelSession] = []
     for number, row in enumerate(rows):
         session = np.array(
@@ -82,10 +83,10 @@ def make_panel(paths: StudyPaths) -> list[PanelSession]:
             preference=group.preference,
             level=group.level,
             k=snapshot.plan.list_length_of(group),
-            excluded=session if snapshot.rules.excludes_seen else session[:0],
+            excluded=session if served.rules.excludes_seen else session[:0],
             ts=time.time_ns() // 1_000_000,
         )
-        (found,) = rank(snapshot, [request])
+        (found,) = rank(served, [request])
         panel.append(
             PanelSession(
                 session=tuple(names[item] for item in session),

@@ -17,6 +17,7 @@ from pipeline.counterfactual.experiment.stored_estimates import (
     read_counterfactual_estimates,
     write_counterfactual_estimates,
 )
+from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.log.reading.log_folder import study_log
 from pipeline.experiment.log.reading.shown_lists import read_shown_lists
 from pipeline.recommender.recommender import Recommender
@@ -41,7 +42,8 @@ def pair_experiment_lists(study: Study, paths: StudyPaths) -> StepResult[Pairing
         LogError: if the log has no lists, they are not the model's, or the groups are external variants.
     """
     plan, version = plan_of_groups(paths), log_version(paths)
-    recommender = Recommender.load(paths).with_axis(plan.second_axis, study, paths)
+    served = paths_of_plan(plan, paths)
+    recommender = Recommender.load(served).with_axis(plan.second_axis, study, served)
     shown = read_shown_lists(study_log(study.experiment, paths).files, paths.require(DATABASE))
     pairs = pair_lists(shown, plan, recommender)
     summary = PairingSummary(

@@ -11,6 +11,7 @@ from pipeline.core.asset_graph import ASSET_GRAPH, assets_of
 from pipeline.core.errors import StudyError
 from pipeline.steps import data, experiment, inference, model, policies
 from pipeline.steps.result import StepResult
+from pipeline.steps.rollout_gates import steps as rollout_gates
 from pipeline.study import Study
 
 Step = Callable[[Study, StudyPaths], StepResult[Any]]
@@ -32,6 +33,10 @@ STEPS: Mapping[str, Step] = {
     "paired_lists": policies.pair_experiment_lists,
     "counterfactual_estimates": policies.estimate_counterfactuals,
     "counterfactual_report": policies.write_counterfactual_report,
+    "candidate_gate_offline": rollout_gates.check_candidate_offline,
+    "candidate_gate_counterfactual": rollout_gates.check_candidate_counterfactual,
+    "candidate_gate_simulation": rollout_gates.check_candidate_simulation,
+    "rollout_plan": rollout_gates.write_rollout_plan,
 }
 """The step of every asset of the graph, in its order."""
 

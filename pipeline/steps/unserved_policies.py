@@ -1,11 +1,12 @@
 """Policies that were not served: another preference, re-ranking rules or a second model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from models.checkpoint import checkpoint_fingerprint
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import DataError, StudyError
 from pipeline.counterfactual.experiment.paired_lists import PairedLists
@@ -17,12 +18,13 @@ from pipeline.counterfactual.experiment.stored_estimates import (
 from pipeline.counterfactual.experiment.unserved import PolicyLists, evaluate_unserved
 from pipeline.counterfactual.weighted_log import Ints
 from pipeline.datasets.item_attributes import read_item_attributes
+from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.recommender.recommender import Recommender
 from pipeline.results.counterfactual_estimates import UnservedPolicies
 from pipeline.serving.ranking.rank import RankRequest, rank
 from pipeline.serving.ranking.rule_engine import RuleEngine
-from pipeline.serving.ranking.snapshot import Snapshot, load_snapshot
+from pipeline.serving.ranking.served_model import ServedModel
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.study import ServingConfig, Study, load_study, parse_yaml
 
@@ -101,13 +103,13 @@ class _Server:
 
     Attributes:
         recommender: The model that answers.
-        snapshot: It with its rules; None without rules.
+        ruled: It with its rules; None without rules.
         served: The ids of the items of the model that served.
         k: Length of the lists.
     """
 
     recommender: Recommender
-    snapshot: Snapshot | None
+    ruled: ServedModel | None
     served: list[str]
     k: int
 
@@ -115,14 +117,15 @@ class _Server:
     def of(
         cls, study: Study, paths: StudyPaths, plan: TrafficPlan, question: UnservedQuestion
     ) -> "_Server":
-        source = paths if question.model is None else _study_folder(question.model)
+        served = paths_of_plan(plan, paths)
+        source = served if question.model is None else _study_folder(question.model)
         recommender = Recommender.load(source).with_axis(plan.second_axis, study, source)
-        snapshot = None
+        ruled = None
         if question.rules is not None:
             serving = read_rules(question.rules, paths.params_file)
             items, file = read_catalogue(source), study.dataset.item_attributes
-            snapshot = replace(
-                load_snapshot(study, paths),
+            ruled = ServedModel(
+                fingerprint=checkpoint_fingerprint(source.require("conditioned_model")),
                 recommender=recommender,
                 rules=RuleEngine.of(
                     serving,
@@ -134,8 +137,8 @@ class _Server:
             )
         return cls(
             recommender=recommender,
-            snapshot=snapshot,
-            served=item_ids(read_catalogue(paths)),
+            ruled=ruled,
+            served=item_ids(read_catalogue(served)),
             k=plan.list_length,
         )
 
@@ -149,13 +152,13 @@ class _Server:
             msg = "the second model knows no item of any request; expected a model of the same shop"
             raise DataError(msg)
         known = [sessions[row] for row in rows]
-        if self.snapshot is None:
+        if self.ruled is None:
             chains = self.recommender.chains(known)
             lists_NK = self.recommender.policy_lists(
                 chains, policy.preference, k=self.k, level=policy.level
             )
         else:
-            lists_NK = self._ranked(self.snapshot, known, pairs.ts_N[rows], policy)
+            lists_NK = self._ranked(self.ruled, known, pairs.ts_N[rows], policy)
         number = {item: row for row, item in enumerate(self.served)}
         # items that the model that served does not know have numbers beyond its catalogue
         own_I = np.array([number.get(item, len(number) + row) for row, item in enumerate(items)])
@@ -167,7 +170,7 @@ class _Server:
         )
 
     def _ranked(
-        self, snapshot: Snapshot, sessions: list[Ints], ts_N: Ints, policy: _Policy
+        self, ruled: ServedModel, sessions: list[Ints], ts_N: Ints, policy: _Policy
     ) -> Ints:
         """Lists under rules, as the endpoint ranks them."""
         lists_NK = np.full((len(sessions), self.k), -1, dtype=np.int64)
@@ -178,13 +181,13 @@ class _Server:
                     session=sessions[row],
                     preference=policy.preference,
                     k=self.k,
-                    excluded=sessions[row] if snapshot.rules.excludes_seen else nothing,
+                    excluded=sessions[row] if ruled.rules.excludes_seen else nothing,
                     ts=int(ts_N[row]),
                     level=policy.level,
                 )
                 for row in range(first, min(first + _AT_ONCE, len(sessions)))
             ]
-            for row, one in enumerate(rank(snapshot, requests), first):
+            for row, one in enumerate(rank(ruled, requests), first):
                 lists_NK[row, : len(one.items)] = one.items
         return lists_NK
 

@@ -38,6 +38,11 @@ from pipeline.study.regression import Hypothesis as Hypothesis
 from pipeline.study.regression import RegressionConfig as RegressionConfig
 from pipeline.study.regression import XReference as XReference
 from pipeline.study.regression import default_hypotheses as default_hypotheses
+from pipeline.study.rollout import LARGEST_CANARY as LARGEST_CANARY
+from pipeline.study.rollout import Requests as Requests
+from pipeline.study.rollout import RolloutArm as RolloutArm
+from pipeline.study.rollout import RolloutConfig as RolloutConfig
+from pipeline.study.rollout import RolloutStage as RolloutStage
 from pipeline.study.second_axis import AxisKind as AxisKind
 from pipeline.study.second_axis import SecondAxis as SecondAxis
 from pipeline.study.serving import Boost as Boost
@@ -47,6 +52,7 @@ from pipeline.study.serving import Diversity as Diversity
 from pipeline.study.serving import Durability as Durability
 from pipeline.study.serving import ExplorationConfig as ExplorationConfig
 from pipeline.study.serving import Freshness as Freshness
+from pipeline.study.serving import FuseConfig as FuseConfig
 from pipeline.study.serving import KafkaTopic as KafkaTopic
 from pipeline.study.serving import ListRule as ListRule
 from pipeline.study.serving import Pin as Pin

@@ -119,8 +119,9 @@ class ExperimentConfig:
         shares: Relative traffic share of each group, such as ``[2, 1, 2]``; None for equal shares.
         guardrails: Largest loss of offline metrics that a group may have, such as ``{recall: 0.15}``
             for 15% less than under the incumbent, or without one under the best preference.
-        incumbent: Id of the preference in production, such as ``p07``: guardrails and the expected
-            cost of the experiment compare with it. None if there is none.
+        incumbent: Id of the preference in production, such as ``p07``: everyone outside the groups is
+            served it, and guardrails and the expected cost of the experiment compare with it. None if
+            there is none; the preference with the best recall is then served to them.
         replicates: Number of groups per preference. Two or more provide an A/A test within the
             experiment, and an estimate of the variance between groups that π does not explain.
         second_axis: What groups may differ in besides their preference; None for preferences only.

@@ -65,6 +65,7 @@ class ImpressionColumns:
     revenue: Column = None
     explored: Column = None
     propensity: Column = None
+    arm: Column = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

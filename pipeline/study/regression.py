@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
 from pipeline.core.contracts import Kpi, Metric
+from pipeline.core.errors import StudyError
 from pipeline.study.evaluation import is_of_orders
 
 
@@ -104,6 +105,12 @@ class RegressionConfig:
     hypotheses: tuple[Hypothesis, ...] = ()
     advice: AdviceConfig = Field(default_factory=AdviceConfig)
     x_reference: XReference = XReference.WORST
+
+    def __post_init__(self) -> None:
+        ids = [hypothesis.id for hypothesis in self.hypotheses]
+        if len(set(ids)) != len(ids):
+            msg = f"regression.hypotheses: the ids {ids} are not unique"
+            raise StudyError(msg)
 
     def declared(self, metrics: Collection[str], kpis: Collection[Kpi]) -> Self:
         """These settings with the hypotheses that are tested where these metrics and KPIs exist."""

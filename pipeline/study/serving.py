@@ -129,6 +129,21 @@ class ExplorationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class FuseConfig:
+    """When the endpoint itself goes back from the candidate of a rollout to the incumbent.
+
+    Attributes:
+        errors: Largest share of the candidate's lists that the model may fail to answer.
+        late: Largest share that may miss ``serving.deadline_ms``.
+        window_seconds: Time over which both are counted.
+    """
+
+    errors: Annotated[float, Interval(gt=0, le=1)] = 0.05
+    late: Annotated[float, Interval(gt=0, le=1)] = 0.2
+    window_seconds: Annotated[float, Interval(gt=0, le=86_400)] = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ServingConfig:
     """The endpoint that serves the groups and writes the experiment log.
 
@@ -151,6 +166,7 @@ class ServingConfig:
         filters: Items that are never recommended.
         rules: Re-ranking rules, in order.
         exploration: Random lists for a share of the requests; None for none.
+        fuse: When the candidate of a rollout is taken out of service at once.
         kafka: Topic that receives a copy of the log; None for none.
     """
 
@@ -169,6 +185,7 @@ class ServingConfig:
     filters: ServingFilters = ServingFilters()
     rules: tuple[Annotated[ScoreRule | ListRule, Field(discriminator="rule")], ...] = ()
     exploration: ExplorationConfig | None = None
+    fuse: FuseConfig = FuseConfig()
     kafka: KafkaTopic | None = None
 
     def __post_init__(self) -> None:

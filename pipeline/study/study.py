@@ -28,6 +28,7 @@ from pipeline.study.experiment import ExperimentConfig, LogSource
 from pipeline.study.generic_layout import ROW_ORDER
 from pipeline.study.monitoring import MonitoringConfig
 from pipeline.study.regression import PAPER_HYPOTHESES, RegressionConfig
+from pipeline.study.rollout import RolloutConfig
 from pipeline.study.second_axis import AxisKind
 from pipeline.study.serving import ServingConfig
 from pipeline.study.simulator import SimulatorConfig
@@ -63,6 +64,7 @@ class Study:
     monitoring: MonitoringConfig = MonitoringConfig()
     simulator: SimulatorConfig = SimulatorConfig()
     regression: RegressionConfig = RegressionConfig()
+    rollout: RolloutConfig | None = None
 
     @property
     def trains(self) -> bool:
@@ -82,7 +84,6 @@ class Study:
             ({"experiment", "simulator"}, self._check_faults),
             ({"dataset", "sessions"}, self._check_preset),
             ({"dataset", "sessions"}, self._check_times),
-            ({"experiment", "regression"}, self._check_ids),
             ({"experiment", "regression"}, self._check_control),
             ({"evaluation", "experiment"}, self._check_groups),
             ({"evaluation", "experiment"}, self._check_second_axis),
@@ -93,6 +94,7 @@ class Study:
             ({"dataset", "serving"}, self._check_rule_attributes),
             ({"training", "evaluation", "regression", "simulator"}, self._check_metrics),
             ({"experiment", "regression"}, self._check_expected_slopes),
+            ({"experiment", "rollout"}, self._check_rollout),
         )
         for sections, check in checks:
             if sections <= set(touched):
@@ -117,13 +119,6 @@ class Study:
                 "sessions.preset = reference keeps duplicate events, but dataset.duplicates = "
                 "reject; set dataset.duplicates: keep"
             )
-            raise StudyError(msg)
-
-    def _check_ids(self) -> None:
-        """Raise if two hypotheses have the same id."""
-        ids = [hypothesis.id for hypothesis in self.regression.hypotheses]
-        if len(set(ids)) != len(ids):
-            msg = f"regression.hypotheses: the ids {ids} are not unique"
             raise StudyError(msg)
 
     def _check_log(self) -> None:
@@ -241,6 +236,10 @@ class Study:
                 f"{', '.join(sorted(ids))}"
             )
             raise StudyError(msg)
+
+    def _check_rollout(self) -> None:
+        if self.rollout:
+            self.rollout.incumbent_arm(self.experiment.incumbent)
 
     def _check_metric_attributes(self) -> None:
         known = [Metric(h.metric) for h in self.regression.hypotheses if h.metric in set(Metric)]

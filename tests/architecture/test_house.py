@@ -41,7 +41,7 @@ def test_assets_adapt_and_do_not_compute(project_root):
         if isinstance(node, ast.FunctionDef) and _is_asset(node)
     ]
 
-    assert len(lengths) == 2  # that of a step, and the one of all preferences
+    assert len(lengths) == 3  # of a step, of all preferences, and of the rollout
     assert max(lengths) <= LONGEST_ASSET
 
 
@@ -84,11 +84,12 @@ def test_every_study_key_is_in_the_generated_reference(project_root):
     missing = [
         f"{section}.{key}"
         for section, keys in values.items()
-        for key in keys
+        for key in keys or ()
         if f"| `{section}.{key}` |" not in reference
     ]
 
     assert missing == []
+    assert "| `rollout.stages[].margin` |" in reference  # null in the file
 
 
 def test_every_section_of_the_study_is_in_its_guide(project_root):

@@ -32,7 +32,15 @@ COUNTERFACTUAL = {
     "counterfactual_estimates": {"paired_lists"},
     "counterfactual_report": {"counterfactual_estimates"},
 }
+ROLLOUT = {
+    "candidate_gate_offline": {"offline_metrics", "pareto_front", "conditioned_model"},
+    "candidate_gate_counterfactual": {"candidate_gate_offline", "counterfactual_estimates"},
+    "candidate_gate_simulation": {"candidate_gate_counterfactual"},
+    "rollout_plan": {"candidate_gate_simulation"},
+    "rollout_status": set(),
+}
 
+ROLLOUT_CHECKS = ("guardrails", "signals", "sample_ratio", "data_flows", "events_intact")
 
 GROUPS = {
     "1_data": {"raw_events", "events", "sessions"},
@@ -42,6 +50,7 @@ GROUPS = {
     "5_experiment": {"traffic_plan", "experiment_log_files", "experiment_log", "group_kpis"},
     "6_inference": {"regression_estimates", "regression_report"},
     "7_counterfactual": set(COUNTERFACTUAL),
+    "8_rollout": set(ROLLOUT),
 }
 REPORTING = {"experiment_log", "group_kpis", "regression_estimates", "regression_report"}
 JOBS = {
@@ -119,7 +128,7 @@ def test_asset_graph_is_the_designs():
         for key in graph.get_all_asset_keys()
     }
 
-    assert found == CHAIN | COUNTERFACTUAL
+    assert found == CHAIN | COUNTERFACTUAL | ROLLOUT
 
 
 def test_every_asset_has_a_description():
@@ -138,7 +147,8 @@ def test_every_rule_and_diagnostic_is_an_asset_check():
     found = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
 
     rules = {(asset, rule.name) for asset, rules in RULES.items() for rule in rules}
-    assert found == rules | {("regression_estimates", name) for name in CHECKS}
+    of_rollout = {("rollout_status", name) for name in ROLLOUT_CHECKS}
+    assert found == rules | {("regression_estimates", name) for name in CHECKS} | of_rollout
 
 
 def test_no_asset_is_partitioned():

@@ -65,7 +65,7 @@ def items_of(page, name):
 def best_of(shop, session, preference):
     """The list computed without the server."""
     _, study, paths = shop
-    scores = scores_of(load_snapshot(study, paths), session, preference)
+    scores = scores_of(load_snapshot(study, paths).model, session, preference)
     return [name_of(n) for n in sorted(range(40), key=lambda n: (-scores[n], n))[:5]]
 
 
@@ -256,7 +256,7 @@ def test_an_open_page_loads_a_new_model(open_page, tmp_path, small_params):
         page = open_explorer(open_page(), server)
         old = page.locator("#served").inner_text()
         write_model(paths, seed=5)
-        new = load_snapshot(study, paths).version
+        new = load_snapshot(study, paths).model.version
         os.kill(server.process.pid, signal.SIGHUP)
         while new not in page.request.get(f"{server.url}/explore/state").text():
             page.wait_for_timeout(50)

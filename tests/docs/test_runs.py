@@ -136,6 +136,14 @@ def test_deploy(finished_project, project_root):
     assert logged["impression"] == asked["impression"]
 
 
+def test_release_a_candidate(finished_project, project_root):
+    run_page(finished_project, blocks(project_root, "docs/how-to/release-a-candidate.md"))
+
+    folder = finished_project / "data/studies/synthetic-shop"
+    served = json.loads((folder / "rollout/rollout.json").read_text("utf-8"))
+    assert (served["state"], served["share"], served["peak_share"]) == ("rolled_back", 0.0, 0.01)
+
+
 def test_read_the_report_has_nothing_to_run(project_root):
     assert blocks(project_root, "docs/how-to/read-the-report.md") == []
 

@@ -8,7 +8,7 @@ from models.checkpoint import checkpoint_fingerprint
 from pipeline.artifacts.storage import DATABASE, StudyPaths, atomic_folder
 from pipeline.core.errors import DataError, LogError
 from pipeline.experiment.design.external_variants import load_plan
-from pipeline.experiment.design.plan_checks import check_same_model
+from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.ingest import ingested_md5s
 from pipeline.results.counterfactual_estimates import CounterfactualEstimates
@@ -74,8 +74,8 @@ def log_version(paths: StudyPaths) -> str:
         MissingArtifact: if one is missing.
         LogError: if the plan is of another model, or of variants.
     """
-    plan, model = plan_of_groups(paths), checkpoint_fingerprint(paths.require("conditioned_model"))
-    check_same_model(plan, model)
+    plan = plan_of_groups(paths)
+    model = checkpoint_fingerprint(paths_of_plan(plan, paths).require("conditioned_model"))
     content = [ingested_md5s(paths.require(DATABASE)), plan.as_dict(), model]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -12,7 +12,11 @@ import numpy as np
 from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.optimal_design.criterion import DesignCriterion, Efficiency
 from pipeline.experiment.design.optimal_design.exchange import Ints
-from pipeline.experiment.design.optimal_design.guardrails import GuardrailLoss, plan_losses
+from pipeline.experiment.design.optimal_design.guardrails import (
+    GuardrailLoss,
+    plan_losses,
+    reference_of,
+)
 from pipeline.experiment.design.optimal_design.measured_front import (
     MeasuredFront,
     UserInformation,
@@ -20,7 +24,7 @@ from pipeline.experiment.design.optimal_design.measured_front import (
 )
 from pipeline.experiment.design.optimal_design.metric_axis import MetricAxis
 from pipeline.experiment.design.optimal_design.search import Search
-from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
+from pipeline.experiment.design.traffic_plan import Group, Incumbent, TrafficPlan
 from pipeline.study import ExperimentConfig, Study
 
 
@@ -125,8 +129,20 @@ def make_plan(
         optimal_shares=tuple(search.shares(chosen).tolist()) if search.axes else (),
     )
     rows = [points.row(int(n), named=True) for n in chosen]
+    best = reference_of(front, front.first_axis, ids, section.incumbent)
+    incumbent = _incumbent(points.row(best, named=True), section, model)
     plan = _allocate(rows, section, model)
-    return replace(plan, has_orders=front.has_orders), design
+    return replace(plan, has_orders=front.has_orders, incumbent=incumbent), design
+
+
+def _incumbent(row: dict[str, Any], section: ExperimentConfig, model: str | None) -> Incumbent:
+    axis = section.second_axis
+    return Incumbent(
+        preference_id=row["preference_id"],
+        preference=tuple(row["preference"]),
+        model=model,
+        level=axis.split(row["preference_id"])[1] if axis else None,
+    )
 
 
 def _compare(

@@ -1,10 +1,14 @@
 """Consistency of a traffic plan with the offline metrics, the model and a running experiment."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from models.checkpoint import checkpoint_fingerprint
+from pipeline.artifacts.kept_models import paths_of_model
+from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 
@@ -27,19 +31,24 @@ def check_same_preferences(plan: TrafficPlan, offline_metrics: pl.DataFrame) -> 
             raise LogError(msg)
 
 
-def check_same_model(plan: TrafficPlan, model: str) -> None:
-    """Check that the current checkpoint (by fingerprint) is the one that serves the plan's groups.
+def paths_of_plan(plan: TrafficPlan, paths: StudyPaths) -> StudyPaths:
+    """The study's paths with the model that serves the plan's groups, also if another was trained since.
 
     Raises:
-        LogError: if it is another model, whose offline metrics do not apply to the log.
+        LogError: if the study has that model no longer; the metrics of another do not apply to the log.
     """
-    if plan.model is not None and plan.model != model:
+    if plan.model is None:
+        return paths
+    found = paths_of_model(paths, plan.model)
+    if found is None:
+        current = checkpoint_fingerprint(paths.require("conditioned_model"))
         msg = (
             f"experiment {plan.experiment!r} is served by model {plan.model[:12]}, but "
-            f"'conditioned_model' is now {model[:12]}; restore that model and its "
+            f"'conditioned_model' is now {current[:12]}; restore that model and its "
             "'offline_metrics', or materialise 'traffic_plan' and its downstream assets again"
         )
         raise LogError(msg)
+    return found
 
 
 def check_has_users(plan: TrafficPlan, users: int) -> None:
@@ -60,8 +69,8 @@ def check_has_users(plan: TrafficPlan, users: int) -> None:
 def check_not_running(running: TrafficPlan, new: TrafficPlan) -> None:
     """Check that a running experiment keeps its assignment.
 
-    ``enabled``, ``forced_assignment`` and a higher ``traffic_share`` move no user between groups and
-    may change. Anything else needs a new experiment name.
+    ``enabled``, ``forced_assignment``, the incumbent and a higher ``traffic_share`` move no user between
+    groups and may change. Anything else needs a new experiment name.
 
     Raises:
         LogError: if both plans are of the same experiment and differ in anything else.
@@ -75,7 +84,12 @@ def check_not_running(running: TrafficPlan, new: TrafficPlan) -> None:
             "raised. To stop the experiment set experiment.enabled: false"
         )
         raise LogError(msg)
-    may_change = {"enabled": True, "traffic_share": 1.0, "forced_assignment": {}}
+    may_change: dict[str, Any] = {
+        "enabled": True,
+        "traffic_share": 1.0,
+        "forced_assignment": {},
+        "incumbent": None,
+    }
     before, after = asdict(replace(running, **may_change)), asdict(replace(new, **may_change))
     changed = [name for name, value in after.items() if before[name] != value]
     if changed:

@@ -47,6 +47,23 @@ class Group:
         return (self.last_bucket - self.first_bucket + 1) / N_BUCKETS
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incumbent:
+    """What everyone outside the groups is served: a preference, and the model it belongs to.
+
+    Attributes:
+        preference_id: Id of the preference, or of a cell of the second axis.
+        preference: Its weights, one per objective.
+        model: Fingerprint of the checkpoint; None if unknown.
+        level: Level of the second axis; None for the neutral one.
+    """
+
+    preference_id: str
+    preference: tuple[float, ...]
+    model: str | None = None
+    level: float | None = None
+
+
 class Assignment(NamedTuple):
     """A user's group (None outside the experiment), and the reason if the bucket did not decide."""
 
@@ -67,6 +84,7 @@ class TrafficPlan:
         list_length: Number of items in a recommendation list.
         second_axis: What the groups may differ in besides their preference.
         groups: Groups in bucket order; they cover all buckets without gap or overlap.
+        incumbent: What the users outside the groups are served; None if the plan does not say.
         model: Fingerprint of the checkpoint that serves all groups; None if unknown.
         has_orders: Whether the shop's sessions have orders; if not, the experiment's log need not.
         enabled: Kill switch; False assigns no user.
@@ -81,6 +99,7 @@ class TrafficPlan:
     salt: str
     list_length: int
     groups: tuple[Group, ...]
+    incumbent: Incumbent | None = None
     second_axis: SecondAxis | None = None
     model: str | None = None
     has_orders: bool = True
@@ -165,11 +184,11 @@ class TrafficPlan:
         """Vectorised :meth:`group_of`: group names, null outside the experiment."""
         return self.assign_many(users)["group"]
 
-    def list_length_of(self, group: Group | None) -> int:
-        """The number of items in the lists of a group (of a user outside the experiment: None)."""
-        if self.second_axis is None or group is None:
+    def list_length_at(self, level: float | None) -> int:
+        """The number of items in lists at a level of the second axis; None for the neutral one."""
+        if self.second_axis is None or level is None:
             return self.list_length
-        return self.second_axis.list_length(group.level, self.list_length)
+        return self.second_axis.list_length(level, self.list_length)
 
     def level_label(self, group: Group) -> str | None:
         """The group's level for the reader, such as ``diversity 0.3``; None without a second axis."""

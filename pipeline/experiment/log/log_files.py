@@ -45,9 +45,26 @@ class LogTable(StrEnum):
 EXPLORED_COLUMNS: dict[str, Any] = {"explored": pl.Boolean, "propensity": pl.Float64}
 """Optional columns of impressions: whether the list was drawn at random, and then its probability."""
 
+ARM = "arm"
+"""Optional column of impressions: the arm that served a list outside the groups, whose ``group`` is null."""
+
+
+class ArmName(StrEnum):
+    """What a user outside the groups is served."""
+
+    INCUMBENT = "incumbent"
+    CANDIDATE = "candidate"
+
+
+TIMEOUT, ERROR = "model timeout", "model error"
+"""Two of the reasons for a fallback in the endpoint's log: the model was late, or failed."""
+
+SCOPE_COLUMNS: dict[str, Any] = {**EXPLORED_COLUMNS, ARM: pl.String}
+"""Optional columns that leave an impression out of the experiment."""
+
 COLUMNS: dict[LogTable, dict[str, Any]] = {
     LogTable.IMPRESSIONS: {**IMPRESSIONS.columns, "item": pl.String, REVENUE: pl.Int64}
-    | EXPLORED_COLUMNS,
+    | SCOPE_COLUMNS,
     LogTable.CLICKS: dict.fromkeys(("impression", "user", "item"), pl.String) | {"ts": pl.Int64},
     LogTable.ORDERS: dict.fromkeys(("impression", "user", "item"), pl.String)
     | {"ts": pl.Int64, "units": pl.Int32, REVENUE: pl.Int64},

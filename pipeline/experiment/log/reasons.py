@@ -34,6 +34,7 @@ OTHER_EXPERIMENT = "another experiment"
 OUTSIDE_DAYS = "time outside the experiment"
 IGNORED_GROUP = "group left out (experiment.ignored_groups)"
 EXPLORED = "explored list"
+OUTSIDE_GROUPS = "impression outside the test groups"
 UNKNOWN_GROUP = "unknown group"
 WRONG_GROUP = "group differs from the assignment"
 TWO_GROUPS = "user in two groups"
@@ -43,7 +44,7 @@ REFUND_TOO_LARGE = "refund larger than its order"
 REFUND_LATE = "refund after the attribution window"
 
 _OUT_OF_SCOPE = {
-    *(OTHER_EXPERIMENT, OUTSIDE_DAYS, IGNORED_GROUP, EXPLORED),
+    *(OTHER_EXPERIMENT, OUTSIDE_DAYS, IGNORED_GROUP, EXPLORED, OUTSIDE_GROUPS),
     *(one.value for one in Reason),
 }
 _DUPLICATE = "duplicate "

@@ -16,7 +16,7 @@ from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.database import database_errors
 from pipeline.experiment.log.log_files import LogTable
-from pipeline.experiment.log.reasons import LOST, UNKNOWN_GROUP, RowKind
+from pipeline.experiment.log.reasons import LOST, OUTSIDE_GROUPS, UNKNOWN_GROUP, RowKind
 
 _UNKNOWN_GROUP_SHARE = 0.05
 _UNKNOWN_GROUP_ROWS = 10
@@ -230,7 +230,9 @@ def check_unknown_groups(connection: duckdb.DuckDBPyConnection, plan: Plan) -> N
         [UNKNOWN_GROUP],
     ).fetchall()
     (rows,) = connection.execute(
-        "SELECT coalesce(sum(rows), 0) FROM ingested_files WHERE \"table\" = 'impressions'"
+        "SELECT coalesce((SELECT sum(rows) FROM ingested_files WHERE \"table\" = 'impressions'), 0) - "
+        "coalesce((SELECT sum(rows) FROM rejected_rows WHERE reason = ?), 0)",
+        [OUTSIDE_GROUPS],
     ).fetchone() or (0,)
     count = sum(n for _, n in unknown)
     if count < _UNKNOWN_GROUP_ROWS or count <= _UNKNOWN_GROUP_SHARE * rows:

@@ -94,6 +94,16 @@ class Database:
             self.connection.execute("COMMIT")
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read in one state of the database, while the monitor goes on."""
+        with self.errors():
+            self.connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self.connection.execute("ROLLBACK")
+
+    @contextmanager
     def errors(self) -> Iterator[None]:
         """Convert errors of SQLite to :class:`DataError`."""
         try:

@@ -17,7 +17,7 @@ from pipeline.experiment.log.log_files import LogTable
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.features import FeatureStore
 from pipeline.monitoring.following.ledger import HOUR_MS, Ledger, Period
-from pipeline.monitoring.following.outcomes import Event, Totals, Windows, totals_of
+from pipeline.monitoring.following.outcomes import Event, Windows, shown_totals, totals_of
 from pipeline.monitoring.following.rows import Impression, Outcome, impression_of, outcome_of
 from pipeline.monitoring.following.tail import Batch, Cursor, Unread, new_batches, unread_files
 
@@ -25,7 +25,7 @@ _LOOKED_AT = (LogTable.ORDERS, LogTable.CLICKS, LogTable.IMPRESSIONS)
 _KEPT_WINDOWS = 2
 """Impressions, and users' totals of an hour or a day, are kept for that many attribution windows."""
 
-_NEWEST, _WRITTEN = "newest_ts", "written"
+NEWEST, _WRITTEN = "newest_ts", "written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ class Follower:
         self._database.count(table.value, now // HOUR_MS, problems)
         if shown:
             newest = max(min(one.ts, now) for one in shown)
-            self._database.put(_NEWEST, max(newest, self._database.get(_NEWEST, 0)))
+            self._database.put(NEWEST, max(newest, self._database.get(NEWEST, 0)))
 
     def _record_impressions(
         self, rows: list[dict[str, Any]], ledger: Ledger, problems: Counter[str]
@@ -120,7 +120,7 @@ class Follower:
                 continue
             problems[one.outside] += 1
             if part is not None:
-                ledger.add(part, one.user, one.ts, Totals(impressions=1, fallbacks=one.fallback))
+                ledger.add(part, one.user, one.ts, shown_totals(one.fallback))
                 counted.append(one)
         return counted
 
@@ -163,7 +163,7 @@ class Follower:
 
     def _prune(self) -> None:
         """Once per hour of the log, forget what no event can change any more."""
-        newest = int(self._database.get(_NEWEST, 0))
+        newest = int(self._database.get(NEWEST, 0))
         if newest // HOUR_MS == self._database.get("pruned", 0):
             return
         end = newest - _KEPT_WINDOWS * self._rules.windows.attribution - DAY_MS

@@ -6,14 +6,18 @@ from typing import NamedTuple, Self
 
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.kpis.contracts import TERMS
+from pipeline.experiment.log.log_files import ERROR, TIMEOUT
 
 FALLBACKS = "fallbacks_per_impression"
 """The share of lists that are popular items because the model could not answer."""
 
 MONITORED = {kpi.value: terms for kpi, terms in TERMS.items()} | {
-    FALLBACKS: ("impressions", "fallbacks")
+    FALLBACKS: ("impressions", "fallbacks"),
+    "late_per_impression": ("impressions", "late"),
+    "errors_per_impression": ("impressions", "errors"),
 }
-"""Trials and successes of everything that is monitored by user: the KPIs of a study, and fallbacks."""
+"""Trials and successes of everything that is monitored by user: the KPIs of a study, all fallbacks, and
+those because the model was late or failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class Totals:
     units: int = 0
     revenue: int = 0
     fallbacks: int = 0
+    late: int = 0
+    errors: int = 0
 
     def __sub__(self, other: "Totals") -> "Totals":
         return Totals(*(a - b for a, b in zip(self.values(), other.values(), strict=True)))
@@ -39,6 +45,8 @@ class Totals:
             self.units,
             self.revenue,
             self.fallbacks,
+            self.late,
+            self.errors,
         )
 
 
@@ -76,6 +84,16 @@ class Windows:
     def hold(self, touch: int, ts: int) -> bool:
         """Whether an event at ``ts`` counts for a touch at ``touch``."""
         return -self.tolerance <= ts - touch <= self.attribution
+
+
+def shown_totals(fallback: str | None) -> Totals:
+    """The totals of a list without events; ``fallback`` is the reason of one."""
+    return Totals(
+        impressions=1,
+        fallbacks=int(fallback is not None),
+        late=int(fallback == TIMEOUT),
+        errors=int(fallback == ERROR),
+    )
 
 
 def totals_of(ts: int, events: Sequence[Event], windows: Windows) -> Totals:

@@ -55,7 +55,7 @@ class Impression(NamedTuple):
     ts: int
     slice: Slice | None
     outside: str
-    fallback: bool
+    fallback: str | None
     model: str
     features: Mapping[str, float]
 
@@ -85,7 +85,7 @@ def impression_of(row: Mapping[str, Any], forced: Mapping[str, str]) -> Impressi
         ts=ts,
         slice=part,
         outside=outside,
-        fallback=row.get("fallback") is not None,
+        fallback=None if (reason := row.get("fallback")) is None else str(reason),
         model=str(row.get("model")),
         features=_features(row) if part is not None and part.group else {},
     )

@@ -50,11 +50,11 @@ class Explorer:
         data = snapshot.explorer_data
         return ExplorerState(
             experiment=snapshot.plan.experiment,
-            model=snapshot.version,
-            rules=snapshot.rules.version,
+            model=snapshot.model.version,
+            rules=snapshot.model.rules.version,
             has_rules=data.has_rules,
             list_length=snapshot.plan.list_length,
-            items=len(snapshot.recommender.items),
+            items=len(snapshot.model.recommender.items),
             objectives=list(data.objectives),
             start=_start(snapshot),
             front=_front(data.measured) if data.measured else None,
@@ -104,7 +104,7 @@ class Explorer:
                 for one in measured.metrics
             ]
         return PreferenceView(
-            model=snapshot.version,
+            model=snapshot.model.version,
             preference=preference.tolist(),
             measured_preference=measured_preference,
             group=group.name,
@@ -125,11 +125,11 @@ class Explorer:
         """
         snapshot = self._service.snapshot
         preference, group = _preference(snapshot, request), _group(snapshot, request)
-        index = snapshot.recommender.index
+        index = snapshot.model.recommender.index
         known = np.array([index[i] for i in request.session if i in index], dtype=np.int64)
         view = ListsView(
-            model=snapshot.version,
-            rules=snapshot.rules.version,
+            model=snapshot.model.version,
+            rules=snapshot.model.rules.version,
             preference=preference.tolist(),
             group=group.name,
             session=[_item(snapshot, item) for item in known.tolist()],
@@ -169,17 +169,19 @@ class Explorer:
             session=session,
             preference=preference,
             k=snapshot.plan.list_length,
-            excluded=session if snapshot.rules.excludes_seen else session[:0],
+            excluded=session if snapshot.model.rules.excludes_seen else session[:0],
             ts=time.time_ns() // 1_000_000,
         )
         of_group = replace(
             of_preference,
             preference=group.preference,
             level=group.level,
-            k=snapshot.plan.list_length_of(group),
+            k=snapshot.plan.list_length_at(group.level),
         )
         requests = (of_preference, of_group)
-        submitted = asyncio.gather(*(self._service.batcher.submit(snapshot, r) for r in requests))
+        submitted = asyncio.gather(
+            *(self._service.batcher.submit(snapshot.model, r) for r in requests)
+        )
         try:
             found = await asyncio.wait_for(submitted, self._service.deadline)
         except TimeoutError:
@@ -267,7 +269,8 @@ def _finite(value: float) -> float | None:
 
 def _item(snapshot: Snapshot, item: int) -> ItemView:
     return ItemView(
-        item=snapshot.recommender.items[item], category=snapshot.explorer_data.category_I[item]
+        item=snapshot.model.recommender.items[item],
+        category=snapshot.explorer_data.category_I[item],
     )
 
 
@@ -275,7 +278,7 @@ def _listed(snapshot: Snapshot, items: list[int], others: list[int]) -> list[Lis
     positions = {item: n + 1 for n, item in enumerate(others)}
     return [
         ListedItemView(
-            item=snapshot.recommender.items[item],
+            item=snapshot.model.recommender.items[item],
             category=snapshot.explorer_data.category_I[item],
             position=n + 1,
             other_position=positions.get(item),

@@ -123,9 +123,9 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             list_length=plan.list_length,
             second_axis=plan.second_axis and plan.second_axis.kind.value,
             groups=[GroupView.model_validate(one, from_attributes=True) for one in plan.groups],
-            model=snapshot.version,
-            rules=snapshot.rules.version,
-            items=len(snapshot.recommender.items),
+            model=snapshot.model.version,
+            rules=snapshot.model.rules.version,
+            items=len(snapshot.model.recommender.items),
         )
 
     @app.get(

@@ -81,15 +81,18 @@ class ListedItem(BaseModel):
 
 
 class RecommendResponse(BaseModel):
-    """A recommendation list. Group and impression are null for a user outside the experiment."""
+    """A recommendation list, of a test group or, for users outside the groups, of an arm."""
 
     experiment: str
-    group: str | None
-    preference: list[float] | None
+    group: str | None = Field(description="The test group; null outside the groups.")
+    arm: Literal["incumbent", "candidate"] | None = Field(
+        description="What is served outside the groups; null in a group."
+    )
+    preference: list[float]
     level: float | None = Field(description="Of the second axis; null if the experiment has none.")
     model: str
     rules: str
-    impression: str | None = Field(description="The impression id, for /events.")
+    impression: str = Field(description="The impression id, for /events.")
     explored: bool = Field(description="Whether the list was drawn at random.")
     fallback: str | None = Field(description="Why these are popular items; null otherwise.")
     unknown_items: int = Field(description="Items of the request that the catalogue lacks.")

@@ -1,6 +1,5 @@
-"""The server process: loads a study, serves it, and reloads it when its files change."""
+"""The server process: loads a study and serves it."""
 
-import asyncio
 import gc
 import ipaddress
 import logging
@@ -8,18 +7,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import torch
 import uvicorn
-from fastapi import FastAPI
 
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.errors import USER_ERRORS, StudyError
-from pipeline.core.sections import SERVED_SECTIONS
-from pipeline.experiment.design.plan_checks import check_not_running
+from pipeline.core.errors import StudyError
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.kafka_sink import open_kafka
@@ -33,8 +29,9 @@ from pipeline.serving.http.connections import (
 from pipeline.serving.http.log_lines import one_line_logs
 from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.service import Service
+from pipeline.serving.http.watcher import StudyWatcher, log_served, warn_of_unknown_items
 from pipeline.serving.ranking.snapshot import Snapshot, file_fingerprint, load_snapshot
-from pipeline.study import Study, load_study
+from pipeline.study import Study
 
 KEY = "PARETOSCOPE_SERVING_KEY"
 """The environment variable that holds the bearer token; unset means no authentication."""
@@ -62,10 +59,11 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
     torch.set_num_threads(study.serving.threads)
     fingerprint = file_fingerprint(study, paths)
     snapshot = load_snapshot(study, paths)
-    _warn_of_unknown_items(snapshot)
+    warn_of_unknown_items(snapshot)
     with one_line_logs(), _listen(host, port) as listening:
         service = build_service(snapshot, study, paths)
         watcher = StudyWatcher(service, study, paths, fingerprint)
+        service.swap_snapshot(watcher.with_current_rollout(snapshot, study))
         config = uvicorn.Config(
             build_app(service, key=key, host=host, background=watcher.run),
             loop="uvloop",
@@ -81,7 +79,7 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
         gc.collect()
         gc.freeze()  # objects loaded so far live on: collecting them would delay requests
         server = _Server(
-            config, on_start=lambda: _log_served(snapshot, f"on {_address(listening)}")
+            config, on_start=lambda: log_served(service.snapshot, f"on {_address(listening)}")
         )
         try:
             server.run(sockets=[listening])
@@ -108,71 +106,6 @@ def build_service(snapshot: Snapshot, study: Study, paths: StudyPaths) -> Servic
     return Service(
         snapshot, config, event_log=event_log, deduplicator=deduplicator, metrics=metrics
     )
-
-
-class StudyWatcher:
-    """Reloads the snapshot when the study's files change, or at SIGHUP."""
-
-    def __init__(
-        self, service: Service, study: Study, paths: StudyPaths, fingerprint: tuple[object, ...]
-    ) -> None:
-        self._service = service
-        self._study = study
-        self._paths = paths
-        self._fingerprint = fingerprint
-        self._hangup = asyncio.Event()
-
-    @asynccontextmanager
-    async def run(self, _app: FastAPI) -> AsyncIterator[None]:
-        """Watch the study while the application runs."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
-        task = asyncio.create_task(self._watch())
-        try:
-            yield
-        finally:
-            task.cancel()
-            loop.remove_signal_handler(signal.SIGHUP)
-
-    async def _watch(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hangup.wait(), self._study.serving.reload_seconds)
-            is_requested = self._hangup.is_set()
-            self._hangup.clear()
-            if is_requested or file_fingerprint(self._study, self._paths) != self._fingerprint:
-                await self._reload()
-
-    async def _reload(self) -> None:
-        """Load and serve the current files; on an error, keep serving the old snapshot.
-
-        Files that change during the reload are reloaded at the next check.
-        """
-        before = file_fingerprint(self._study, self._paths)
-        try:
-            study, snapshot, fingerprint = await asyncio.to_thread(self._load)
-            check_not_running(self._service.snapshot.plan, snapshot.plan)
-        except Exception as error:  # noqa: BLE001 - on any error, the old snapshot is served
-            is_unexpected = not isinstance(error, (*USER_ERRORS, OSError))
-            self._service.metrics.reloads.labels("failed").inc()
-            self._fingerprint = before
-            _LOG.error("reload failed, the old snapshot stays: %s", error, exc_info=is_unexpected)
-            return
-        self._study, self._fingerprint = study, fingerprint
-        self._service.swap_snapshot(snapshot)
-        self._service.metrics.reloads.labels("succeeded").inc()
-        _warn_of_unknown_items(snapshot)
-        _log_served(snapshot, "after a reload")
-
-    def _load(self) -> tuple[Study, Snapshot, tuple[object, ...]]:
-        study = load_study(self._paths.params_file, touched=SERVED_SECTIONS)
-        paths = StudyPaths(self._paths.root, study.study.name, self._paths.params)
-        fingerprint = file_fingerprint(study, paths)
-        snapshot = load_snapshot(study, paths)
-        if file_fingerprint(study, paths) != fingerprint:
-            msg = "files changed during the reload; it will be repeated"
-            raise StudyError(msg)
-        return study, snapshot, fingerprint
 
 
 class _Server(uvicorn.Server):
@@ -230,18 +163,3 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _log_served(snapshot: Snapshot, where: str) -> None:
-    _LOG.info(
-        "serving experiment %s with model %s, rules %s %s",
-        snapshot.plan.experiment,
-        snapshot.version,
-        snapshot.rules.version,
-        where,
-    )
-
-
-def _warn_of_unknown_items(snapshot: Snapshot) -> None:
-    if unknown := snapshot.rules.unknown_items:
-        _LOG.warning("%d items of rules and filters are not in the catalogue", unknown)

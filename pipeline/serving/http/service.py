@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.exploration import Exploration
-from pipeline.experiment.design.traffic_plan import Group, TrafficPlan
-from pipeline.experiment.log.log_files import DRAW_COLUMNS, LogTable
+from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.experiment.log.log_files import DRAW_COLUMNS, ERROR, TIMEOUT, ArmName, LogTable
 from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.impression_ids import ImpressionIds
 from pipeline.serving.event_log.kafka_sink import LogRow
+from pipeline.serving.http.fuse import Fuse
 from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.schemas import Click, Order, RecommendRequest, Shown
 from pipeline.serving.ranking.micro_batcher import MicroBatcher
 from pipeline.serving.ranking.rank import RankRequest, popularity_fallback
 from pipeline.serving.ranking.rerank import Candidates
-from pipeline.serving.ranking.snapshot import Snapshot
+from pipeline.serving.ranking.served_model import ServedModel
+from pipeline.serving.ranking.snapshot import Arm, Snapshot
 from pipeline.study import AxisKind, ServingConfig
 
 FORMAT = 1
@@ -69,6 +71,8 @@ class Service:
             wait_seconds=config.batch_wait_ms / 1000,
             observe=metrics.observe_batch,
         )
+        self.fuse = Fuse(config.fuse)
+        metrics.fuse_blown.set_function(lambda: self.fuse.blown_by is not None)
         self._deduplicator = deduplicator
         self.deadline = config.deadline_ms / 1000
         self._orders_have_revenue = config.orders_have_revenue
@@ -77,17 +81,24 @@ class Service:
     def swap_snapshot(self, snapshot: Snapshot) -> None:
         """Serve new requests from ``snapshot``; running requests keep theirs."""
         self.snapshot = snapshot
-        self._impression_ids = ImpressionIds(snapshot.study)
-        self.metrics.served.info(
-            {
-                "model": snapshot.version,
-                "rules": snapshot.rules.version,
-                "experiment": snapshot.plan.experiment,
-            }
+        names = [group.name for group in snapshot.plan.groups]
+        self._impression_ids = ImpressionIds(
+            snapshot.study, snapshot.plan.experiment, (*ArmName, *names)
         )
+        self.fuse.follow(snapshot.rollout)
+        self.metrics.follow(snapshot)
+
+    def arm_of(self, user: str, snapshot: Snapshot) -> tuple[Arm, bool]:
+        """What a user is served, and whether the user had the candidate before and no longer has it."""
+        arm, rollout = snapshot.arm_of(user), snapshot.rollout
+        if arm.group is not None or rollout is None:
+            return arm, False
+        if arm.name is ArmName.CANDIDATE and self.fuse.blown_by is not None:
+            return snapshot.incumbent, True
+        return arm, rollout.switched(user)
 
     async def recommend(self, request: RecommendRequest) -> dict[str, Any]:
-        """A recommendation list; the impression is logged if the user is in the experiment.
+        """A recommendation list, logged as an impression of the user's group or arm.
 
         Raises:
             LogError: if the request asks for another length of the list than the experiment.
@@ -95,38 +106,42 @@ class Service:
         """
         snapshot = self.snapshot
         ts = _now() if request.ts is None else request.ts
-        group = snapshot.plan.group_of(request.user)
-        k = _list_length(request, snapshot.plan, group)
-        impression = group and self._impression_ids.new()
-        found = await self._list_for(request, snapshot, group, k=k, ts=ts, impression=impression)
+        arm, is_switched = self.arm_of(request.user, snapshot)
+        k = _list_length(request, snapshot.plan, arm)
+        impression = self._impression_ids.new(arm.group or str(arm.name))
+        found = await self._list_for(request, arm, k=k, ts=ts, impression=impression)
         response: dict[str, Any] = {
             "experiment": snapshot.plan.experiment,
-            "group": group and group.name,
-            "preference": group and group.preference,
-            "level": group and group.level,
-            "model": snapshot.version,
-            "rules": snapshot.rules.version,
+            "group": arm.group,
+            "arm": arm.name,
+            "preference": arm.preference,
+            "level": arm.level,
+            "model": arm.model.version,
+            "rules": arm.model.rules.version,
             "impression": impression,
             "explored": found.propensities is not None,
             "fallback": found.fallback,
             "unknown_items": found.unknown_items,
         }
-        self.metrics.lists.labels(group.name if group else "").inc()
+        self.metrics.lists.labels(arm.group or "", arm.name or "").inc()
         self.metrics.explored_lists.inc(found.propensities is not None)
-        if group is not None:
-            row = response | {
-                "format": FORMAT,
-                "user": request.user,
-                "ts": ts,
-                "session": request.session,
-                "exclude": request.exclude,
-                "k": k,
-                "items": found.items,
-                "positions": list(range(1, len(found.items) + 1)),
-                "scores": found.scores,
-                **_propensities(found, snapshot.exploration, k),
-            }
-            await self._write(LogTable.IMPRESSIONS, str(impression), row)
+        rollout = None if arm.group else snapshot.rollout
+        row = response | {
+            "format": FORMAT,
+            "release": rollout and rollout.release,
+            "stage": rollout and rollout.stage,
+            "switched": is_switched,
+            "user": request.user,
+            "ts": ts,
+            "session": request.session,
+            "exclude": request.exclude,
+            "k": k,
+            "items": found.items,
+            "positions": list(range(1, len(found.items) + 1)),
+            "scores": found.scores,
+            **_propensities(found, arm.model.exploration, k),
+        }
+        await self._write(LogTable.IMPRESSIONS, impression, row)
         response["items"] = [
             {"item": name, "position": n + 1, "score": found.scores and found.scores[n]}
             for n, name in enumerate(found.items)
@@ -150,12 +165,13 @@ class Service:
                 duplicates += 1
                 writes += [] if pending is None else [pending]
                 continue
-            is_known = self._impression_ids.is_issued(event.impression)
+            label = self._impression_ids.label_of(event.impression)
+            is_known = label is not None
             unknown += not is_known
             write = self._write(*key[:2], _event_row(event, known_impression=is_known))
             self._deduplicator.register(*key, write)
             writes.append(write)
-            self.metrics.events.labels(event.event_type).inc()
+            self.metrics.count_event(event.event_type, label or "")
         self.metrics.duplicate_events.inc(duplicates)
         self.metrics.unknown_impressions.inc(unknown)
         results = await asyncio.gather(*map(asyncio.shield, writes), return_exceptions=True)
@@ -173,62 +189,54 @@ class Service:
         problems = [problem for problem, holds in found.items() if holds]
         return problems + [f"the event log cannot be written: {failure}"] * bool(failure)
 
-    async def _list_for(  # noqa: PLR0913 - a request, and what is known of it
-        self,
-        request: RecommendRequest,
-        snapshot: Snapshot,
-        group: Group | None,
-        *,
-        k: int,
-        ts: int,
-        impression: str | None,
+    async def _list_for(
+        self, request: RecommendRequest, arm: Arm, *, k: int, ts: int, impression: str
     ) -> _List:
-        session, unknown_clicks = _item_indices(snapshot, request.session)
-        excluded, unknown_excluded = _item_indices(snapshot, request.exclude)
+        model = arm.model
+        session, unknown_clicks = _item_indices(model, request.session)
+        excluded, unknown_excluded = _item_indices(model, request.exclude)
         unknown = unknown_clicks + unknown_excluded
         self.metrics.unknown_items.inc(unknown)
-        if snapshot.rules.excludes_seen:
+        if model.rules.excludes_seen:
             excluded = np.concatenate([excluded, session])
-        ranked, fallback = None, "not in the experiment"
-        if group is not None:
-            exploration = snapshot.exploration
-            is_explored = exploration and impression and exploration.explores(impression)
-            ranked, fallback = await self._rank(
-                snapshot,
-                RankRequest(
-                    session=session,
-                    preference=group.preference,
-                    level=group.level,
-                    k=k,
-                    excluded=excluded,
-                    ts=ts,
-                    explored_as=impression if is_explored else None,
-                ),
-            )
+        exploration = model.exploration if arm.group else None
+        is_explored = exploration is not None and exploration.explores(impression)
+        asked = RankRequest(
+            session=session,
+            preference=arm.preference,
+            level=arm.level,
+            k=k,
+            excluded=excluded,
+            ts=ts,
+            explored_as=impression if is_explored else None,
+        )
+        ranked, fallback = await self._rank(model, asked)
+        if arm.name is ArmName.CANDIDATE:
+            self.fuse.record(is_error=fallback == ERROR, is_late=fallback == TIMEOUT)
         if ranked is None:
             self.metrics.fallbacks.labels(fallback).inc()
-            items, scores, propensities = popularity_fallback(snapshot, excluded, k), None, None
+            items, scores, propensities = popularity_fallback(model, excluded, k), None, None
         else:
             items, propensities = ranked.items.tolist(), ranked.propensities
             scores = [round(score, _SCORE_DECIMALS) for score in ranked.scores.tolist()]
-        names = [snapshot.recommender.items[item] for item in items]
+        names = [model.recommender.items[item] for item in items]
         known = None if propensities is None else propensities.tolist()
         return _List(names, scores, fallback, unknown, known)
 
     async def _rank(
-        self, snapshot: Snapshot, request: RankRequest
+        self, model: ServedModel, request: RankRequest
     ) -> tuple[Candidates | None, str | None]:
         """The model's list, or the reason for a fallback."""
         if not len(request.session):
             return None, "no known item in the session"
         try:
-            submitted = self.batcher.submit(snapshot, request)
+            submitted = self.batcher.submit(model, request)
             return await asyncio.wait_for(submitted, self.deadline), None
         except TimeoutError:
-            return None, "model timeout"
+            return None, TIMEOUT
         except Exception as error:  # noqa: BLE001 - logged by the batcher
             _LOG.debug("fallback after %s", type(error).__name__)
-            return None, "model error"
+            return None, ERROR
 
     def _check_revenue(self, events: Sequence[Shown | Click | Order]) -> None:
         for event in events:
@@ -245,15 +253,15 @@ class Service:
         return self.event_log.append(LogRow(table, impression, content))
 
 
-def _list_length(request: RecommendRequest, plan: TrafficPlan, group: Group | None) -> int:
+def _list_length(request: RecommendRequest, plan: TrafficPlan, arm: Arm) -> int:
     """The number of items to recommend.
 
     Raises:
         LogError: if the request asks for another number than the experiment gives to the group.
     """
-    length = plan.list_length_of(group)
+    length = plan.list_length_at(arm.level)
     axis = plan.second_axis
-    is_varied = axis is not None and axis.kind is AxisKind.LIST_LENGTH and group is not None
+    is_varied = axis is not None and axis.kind is AxisKind.LIST_LENGTH and arm.group is not None
     if is_varied and request.k not in {None, length}:
         msg = (
             f"k is {request.k}, but experiment {plan.experiment} varies the length of lists; leave k "
@@ -270,9 +278,9 @@ def _propensities(found: _List, exploration: Exploration | None, k: int) -> dict
     return exploration.logged(found.propensities, k)
 
 
-def _item_indices(snapshot: Snapshot, names: list[str]) -> tuple[NDArray[np.int64], int]:
+def _item_indices(model: ServedModel, names: list[str]) -> tuple[NDArray[np.int64], int]:
     """The model indices of known items, and the number of unknown items."""
-    index = snapshot.recommender.index
+    index = model.recommender.index
     known = [index[name] for name in names if name in index]
     return np.array(known, dtype=np.int64), len(names) - len(known)
 

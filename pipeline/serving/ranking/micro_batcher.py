@@ -6,24 +6,23 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from pipeline.serving.ranking.rank import RankRequest, rank
 from pipeline.serving.ranking.rerank import Candidates
-from pipeline.serving.ranking.snapshot import Snapshot
+from pipeline.serving.ranking.served_model import ServedModel
 
 _LOG = logging.getLogger(__name__)
 
 
 class _Pending(NamedTuple):
-    snapshot: Snapshot
+    model: ServedModel
     request: RankRequest
     result: asyncio.Future[Candidates]
 
 
 class MicroBatcher:
-    """Ranks requests in one thread; a batch contains requests of one snapshot only."""
+    """Ranks requests in one thread; a batch contains requests of one model only."""
 
     def __init__(
         self, *, size: int, wait_seconds: float, observe: Callable[[int, float], None]
@@ -52,19 +51,22 @@ class MicroBatcher:
         self._queue.put(None)
         self._thread.join()
 
-    def submit(self, snapshot: Snapshot, request: RankRequest) -> asyncio.Future[Candidates]:
-        """A future of the list, ranked by this snapshot; a cancelled future is skipped."""
+    def submit(self, model: ServedModel, request: RankRequest) -> asyncio.Future[Candidates]:
+        """A future of the list, ranked by this model; a cancelled future is skipped."""
         result: asyncio.Future[Candidates] = asyncio.get_running_loop().create_future()
-        self._queue.put(_Pending(snapshot, request, result))
+        self._queue.put(_Pending(model, request, result))
         return result
 
     def _run(self) -> None:
         is_open = True
         while is_open:
             batch, is_open = self._collect()
-            active = [one for one in batch if not one.result.cancelled()]
-            for _, group in groupby(active, key=lambda one: id(one.snapshot)):
-                self._rank(list(group))
+            by_model: dict[ServedModel, list[_Pending]] = {}
+            for one in batch:
+                if not one.result.cancelled():
+                    by_model.setdefault(one.model, []).append(one)
+            for of_model in by_model.values():
+                self._rank(of_model)
 
     def _collect(self) -> tuple[list[_Pending], bool]:
         """Wait for a request and then briefly for others; False after the last."""
@@ -86,7 +88,7 @@ class MicroBatcher:
         started = time.perf_counter()
         results: Sequence[Candidates | Exception]
         try:
-            results = rank(batch[0].snapshot, [one.request for one in batch])
+            results = rank(batch[0].model, [one.request for one in batch])
         except Exception as error:  # noqa: BLE001 - on any error, requests get the fallback
             _LOG.exception("ranking failed for %d requests", len(batch))
             results = [error] * len(batch)

@@ -12,7 +12,7 @@ from torch import Tensor
 from models.scoring.recommend import best_items, next_scores
 from pipeline.serving.ranking.rerank import Candidates
 from pipeline.serving.ranking.rule_engine import RerankContext
-from pipeline.serving.ranking.snapshot import Snapshot
+from pipeline.serving.ranking.served_model import ServedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +39,14 @@ class RankRequest:
 
 
 @torch.no_grad()
-def rank(snapshot: Snapshot, requests: Sequence[RankRequest]) -> list[Candidates]:
+def rank(served: ServedModel, requests: Sequence[RankRequest]) -> list[Candidates]:
     """The list of each request: scores all items, then applies filters, the second axis and rules.
 
     Explored lists are drawn from the best items after filters. A list is shorter than ``k`` if filters and rules leave fewer items.
     """
-    rules, reranker = snapshot.rules, snapshot.recommender.reranker
+    rules, reranker = served.rules, served.recommender.reranker
     preference_BO = torch.tensor([one.preference for one in requests])
-    model = snapshot.recommender.model
+    model = served.recommender.model
     scores_BI = next_scores(model, [one.session for one in requests], preference_BO)
     for row, request in enumerate(requests):
         if (adjustment_I := rules.score_adjustments(request.ts)) is not None:
@@ -54,7 +54,7 @@ def rank(snapshot: Snapshot, requests: Sequence[RankRequest]) -> list[Candidates
         scores_BI[row, torch.from_numpy(request.excluded)] = -torch.inf
     n_candidates = max(request.k for request in requests)
     if rules.list_rules:
-        n_candidates = max(n_candidates, snapshot.candidates)
+        n_candidates = max(n_candidates, served.candidates)
     if reranker is not None:
         n_candidates = max(n_candidates, reranker.axis.candidates)
     values_BK, items_BK = best_items(scores_BI, min(n_candidates, model.n_items))
@@ -70,16 +70,16 @@ def rank(snapshot: Snapshot, requests: Sequence[RankRequest]) -> list[Candidates
         scores_I = scores_BI[row].numpy()
         context = RerankContext(session=request.session, scores_I=scores_I, k=request.k)
         lists.append(rules.apply(found, context))
-    for row, drawn in _explored_lists(snapshot, requests, scores_BI):
+    for row, drawn in _explored_lists(served, requests, scores_BI):
         lists[row] = drawn
     return lists
 
 
 def _explored_lists(
-    snapshot: Snapshot, requests: Sequence[RankRequest], scores_BI: Tensor
+    served: ServedModel, requests: Sequence[RankRequest], scores_BI: Tensor
 ) -> Iterator[tuple[int, Candidates]]:
     """The rows with an explored list; only they sort more items than a list has."""
-    exploration = snapshot.exploration
+    exploration = served.exploration
     rows = [row for row, request in enumerate(requests) if request.explored_as is not None]
     if exploration is None or not rows:
         return
@@ -94,7 +94,7 @@ def _explored_lists(
         yield row, replace(chosen, propensities=drawn.propensities)
 
 
-def popularity_fallback(snapshot: Snapshot, excluded: NDArray[np.int64], k: int) -> list[int]:
+def popularity_fallback(served: ServedModel, excluded: NDArray[np.int64], k: int) -> list[int]:
     """The k most popular eligible items (model indices), without the excluded ones."""
     excluded_items = set(excluded.tolist())
-    return list(islice((item for item in snapshot.popular if item not in excluded_items), k))
+    return list(islice((item for item in served.popular if item not in excluded_items), k))

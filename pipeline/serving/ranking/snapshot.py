@@ -1,107 +1,174 @@
-"""A snapshot: a consistent model, traffic plan and rules, from which requests are served."""
+"""A snapshot: consistent arms (models under preferences), from which requests are served."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from models.checkpoint import DESCRIPTION, WEIGHTS, checkpoint_fingerprint
-from models.network.model import ConditionedSessionModel
+from pipeline.artifacts.kept_models import paths_of_model
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.errors import DataError, LogError
-from pipeline.datasets.item_attributes import read_item_attributes
-from pipeline.experiment.design.exploration import Exploration
-from pipeline.experiment.design.plan_checks import check_same_model
+from pipeline.core.errors import LogError
+from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
-from pipeline.experiment.log.log_files import model_version
-from pipeline.recommender.recommender import Recommender
+from pipeline.experiment.log.log_files import ArmName, model_version
+from pipeline.rollout.served import Arm as RolloutArm
+from pipeline.rollout.served import ServedRollout
 from pipeline.serving.explorer.study_tables import FILES as EXPLORER_FILES
 from pipeline.serving.explorer.study_tables import ExplorerData
-from pipeline.serving.ranking.rule_engine import RuleEngine, filter_files
-from pipeline.sessions.catalogue import read_catalogue
+from pipeline.serving.ranking.rule_engine import filter_files
+from pipeline.serving.ranking.served_model import ServedModel, load_model
 from pipeline.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """What a user is served: a model under a preference.
+
+    Attributes:
+        model: The model with its rules.
+        preference: The weights of the objectives.
+        level: The level of the plan's second axis; None for the neutral one.
+        group: Name of the test group; None outside the groups.
+        name: Name of the arm outside the groups; None for a group.
+    """
+
+    model: ServedModel
+    preference: tuple[float, ...]
+    level: float | None = None
+    group: str | None = None
+    name: ArmName | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A consistent model, traffic plan and rules.
+    """A consistent set of traffic plan, rollout, models and rules.
 
     Attributes:
         study: The study's name.
-        recommender: The model and its catalogue.
-        version: The model's version: the first 12 digits of the SHA-256 of its files.
+        model: The model of the test groups.
         plan: Assigns users to groups.
-        rules: Filters and re-ranking rules.
-        candidates: The number of items that list rules select from.
-        exploration: Random lists for a share of the requests; None for none.
-        popular: Eligible items, most clicked in the training split first.
+        arms: What is served, by name of the group or arm. There is always an incumbent, and a candidate
+            while a rollout gives it a share of the users.
         explorer_data: The study's tables for the front explorer.
+        rollout: The release that is rolled out; None without one.
     """
 
     study: str
-    recommender: Recommender
-    version: str
+    model: ServedModel
     plan: TrafficPlan
-    rules: RuleEngine
-    candidates: int
-    exploration: Exploration | None
-    popular: tuple[int, ...]
+    arms: Mapping[str, Arm]
     explorer_data: ExplorerData
+    rollout: ServedRollout | None = None
+
+    @property
+    def incumbent(self) -> Arm:
+        """What is served outside the groups, unless a rollout says otherwise."""
+        return self.arms[ArmName.INCUMBENT]
+
+    def arm_of(self, user: str) -> Arm:
+        """What a user is served: as a test group, else by the rollout, else the incumbent."""
+        group = self.plan.group_of(user)
+        if group is not None:
+            return self.arms[group.name]
+        if self.rollout is None:
+            return self.incumbent
+        return self.arms.get(self.rollout.arm_of(user), self.incumbent)
 
 
 def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
-    """The snapshot of a finished study.
+    """The snapshot of a finished study, without its rollout (:func:`with_rollout`).
 
     Raises:
         MissingArtifact: if an artifact is missing; the message gives the command that creates it.
         CheckpointError, DataError, StudyError: if an artifact is corrupt, or they do not match.
-        LogError: if the plan was created for another model.
+        LogError: if the plan was created for another model, or has no incumbent.
     """
-    checkpoint = paths.require("conditioned_model", WEIGHTS).parent
-    plan, model_id = read_plan(paths), checkpoint_fingerprint(checkpoint)
-    check_same_model(plan, model_id)
-    recommender = Recommender.load(paths).with_axis(plan.second_axis, study, paths)
-    model = recommender.model
-    _check_model(model, plan, checkpoint)
-    # Column-major embeddings make the product of few sessions with many items faster.
-    table_ID = model.item_embedding.weight.data
-    model.item_embedding.weight.data = table_ID.T.contiguous().T
-    items = read_catalogue(paths)
-    file = study.dataset.item_attributes
-    attributes = read_item_attributes(paths.root / file if file else None, items)
-    rules = RuleEngine.of(
-        study.serving, paths.root, attributes=attributes, embedding_ID=table_ID.numpy()
-    )
-    by_clicks = np.argsort(-items["train_clicks"].to_numpy(), kind="stable")
+    plan = read_plan(paths)
+    paths = paths_of_plan(plan, paths)
+    model = load_model(study, paths, plan)
     return Snapshot(
         study=study.study.name,
-        recommender=recommender,
-        version=model_version(model_id),
+        model=model,
         plan=plan,
-        rules=rules,
-        candidates=study.serving.candidates,
-        exploration=Exploration.of(study.serving, plan.salt),
-        popular=tuple(by_clicks[rules.eligible_I[by_clicks]].tolist()),
-        explorer_data=ExplorerData.load(study, paths, plan=plan, attributes=attributes),
+        arms=_plan_arms(plan, model),
+        explorer_data=ExplorerData.load(study, paths, plan=plan, attributes=model.attributes),
     )
 
 
-def _check_model(model: ConditionedSessionModel, plan: TrafficPlan, checkpoint: Path) -> None:
-    if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
-        msg = (
-            f"{checkpoint} contains weights that are not finite; re-create it with: "
-            "dagster asset materialize --select conditioned_model"
+def with_rollout(
+    snapshot: Snapshot, study: Study, paths: StudyPaths, rollout: ServedRollout | None
+) -> Snapshot:
+    """The snapshot with the arms of a rollout; models that it holds already are not loaded again.
+
+    A candidate without users is not loaded, so a rollback needs no model.
+
+    Raises:
+        MissingArtifact, CheckpointError, DataError, StudyError, LogError: if an arm cannot be loaded.
+    """
+    arms = _plan_arms(snapshot.plan, snapshot.model)
+    if rollout is None:
+        return replace(snapshot, arms=arms, rollout=None)
+    models = {one.model.fingerprint: one.model for one in (*snapshot.arms.values(), *arms.values())}
+    names = [ArmName.INCUMBENT, *([ArmName.CANDIDATE] if rollout.share else [])]
+    for name in names:
+        of = rollout.arm(name)
+        if of.model not in models:
+            models[of.model] = load_model(study, _paths_of_arm(of, paths), snapshot.plan)
+        axis = snapshot.plan.second_axis
+        arms[name] = Arm(
+            model=models[of.model],
+            preference=of.preference,
+            level=axis.split(of.preference_id)[1] if axis else None,
+            name=name,
         )
-        raise DataError(msg)
-    for group in plan.groups:
-        if len(group.preference) != model.n_objectives:
-            msg = (
-                f"group {group.name} of {PLAN} weights {len(group.preference)} objectives, the model "
-                f"has {model.n_objectives}; re-create the plan with: "
-                "dagster asset materialize --select traffic_plan"
-            )
-            raise LogError(msg)
+        _check_preference(name, arms[name])
+    return replace(snapshot, arms=arms, rollout=rollout)
+
+
+def _plan_arms(plan: TrafficPlan, model: ServedModel) -> dict[str, Arm]:
+    """The arms of the test groups, and the incumbent of the plan."""
+    if plan.incumbent is None:
+        msg = (
+            f"{PLAN} has no incumbent, which everyone outside the groups is served; re-create it with: "
+            "dagster asset materialize --select traffic_plan"
+        )
+        raise LogError(msg)
+    arms = {
+        one.name: Arm(model=model, preference=one.preference, level=one.level, group=one.name)
+        for one in plan.groups
+    }
+    arms[ArmName.INCUMBENT] = Arm(
+        model=model,
+        preference=plan.incumbent.preference,
+        level=plan.incumbent.level,
+        name=ArmName.INCUMBENT,
+    )
+    for name, arm in arms.items():
+        _check_preference(name, arm)
+    return arms
+
+
+def _check_preference(name: str, arm: Arm) -> None:
+    if len(arm.preference) != (n := arm.model.recommender.model.n_objectives):
+        msg = (
+            f"{name} of the experiment weights {len(arm.preference)} objectives, its model has {n}; re-create the "
+            "plan with: dagster asset materialize --select traffic_plan"
+        )
+        raise LogError(msg)
+
+
+def _paths_of_arm(arm: RolloutArm, paths: StudyPaths) -> StudyPaths:
+    """The paths of the study that has an arm's model, with that model."""
+    of = replace(paths, name=arm.study_name(paths))
+    found = paths_of_model(of, arm.model)
+    if found is None:
+        current = checkpoint_fingerprint(of.require("conditioned_model"))
+        msg = (
+            f"the rollout is of model {model_version(arm.model)}, but 'conditioned_model' of study {of.name} "
+            f"is now {model_version(current)}; restore it, or start a new release"
+        )
+        raise LogError(msg)
+    return found
 
 
 def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:
@@ -117,10 +184,11 @@ def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:
     ]
     if study.dataset.item_attributes:
         files.append(paths.root / study.dataset.item_attributes)
-    return tuple(_file_state(file) for file in files)
+    return tuple(file_state(file) for file in files)
 
 
-def _file_state(file: Path) -> tuple[str, int, int, int] | None:
+def file_state(file: Path) -> tuple[str, int, int, int] | None:
+    """Identifies the content of a file; None if there is none."""
     try:
         found = file.stat()
     except OSError:

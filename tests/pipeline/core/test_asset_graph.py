@@ -4,8 +4,8 @@ import pytest
 
 from pipeline.core.asset_graph import (
     ASSET_GRAPH,
-    COUNTERFACTUAL,
     EVERYTHING,
+    OPTIONAL,
     assets_of,
     report_assets,
     study_selection,
@@ -43,8 +43,8 @@ def test_a_study_without_a_model_begins_with_its_plan():
     }
 
 
-def test_the_report_needs_no_counterfactual_asset():
+def test_the_report_needs_no_optional_asset():
     needed = {one for asset in report_assets(trains=True) for one in ASSET_GRAPH[asset]}
 
-    assert not needed & set(COUNTERFACTUAL)
-    assert {*report_assets(trains=True), *COUNTERFACTUAL} == set(ASSET_GRAPH)
+    assert not needed & set(OPTIONAL)
+    assert {*report_assets(trains=True), *OPTIONAL} == set(ASSET_GRAPH)

@@ -166,6 +166,8 @@ def recount(folder: Path, period_ms=None):
         units=pl.col("units").fill_null(0).sum(),
         revenue=pl.col("revenue").fill_null(0).sum(),
         fallbacks=pl.col("fallback").is_not_null().sum(),
+        late=(pl.col("fallback") == "model timeout").sum(),
+        errors=(pl.col("fallback") == "model error").sum(),
     )
     found = {}
     for kpi, (trials, successes) in MONITORED.items():

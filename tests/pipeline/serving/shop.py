@@ -16,7 +16,12 @@ import torch
 import yaml
 from safetensors.numpy import save_file
 
-from models.checkpoint import CheckpointFacts, catalogue_fingerprint, save_checkpoint
+from models.checkpoint import (
+    CheckpointFacts,
+    catalogue_fingerprint,
+    checkpoint_fingerprint,
+    save_checkpoint,
+)
 from models.network.configuration import ModelConfig
 from models.network.model import build_model
 from models.tokens import SessionTokens
@@ -24,7 +29,7 @@ from models.training.configuration import TrainingConfig
 from pipeline.artifacts.storage import StudyPaths, atomic_folder, write_json
 from pipeline.core.contracts import OFFLINE_METRICS
 from pipeline.experiment.design.assignment import N_BUCKETS
-from pipeline.experiment.design.traffic_plan import Group, TrafficPlan, read_plan
+from pipeline.experiment.design.traffic_plan import Group, Incumbent, TrafficPlan, read_plan
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
@@ -32,9 +37,18 @@ from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.results.document import Estimates
 from pipeline.results.family import Family
 from pipeline.results.serialization import write_estimates
+from pipeline.rollout.gates import Gate, GatedPlan, Outcome
+from pipeline.rollout.operations import approve, start
+from pipeline.rollout.plan import RolloutPlan
+from pipeline.rollout.served import Arm as RolloutArm
+from pipeline.rollout.served import ServedRollout, write_served
+from pipeline.rollout.states import State
 from pipeline.serving.ranking.rank import RankRequest
-from pipeline.serving.ranking.snapshot import Snapshot, load_snapshot
-from pipeline.study import parse_study
+from pipeline.serving.ranking.served_model import ServedModel
+from pipeline.serving.ranking.snapshot import load_snapshot
+from pipeline.study import RolloutArm as RolloutArmConfig
+from pipeline.study import RolloutConfig, RolloutStage, parse_study
+from tests.pipeline.rollout.releases import ANNA, evidence
 
 DAY_MS = 86_400_000
 TS = 1_760_000_000_000
@@ -102,8 +116,10 @@ def write_model(paths, *, seed, items=ITEMS, hidden_size=8, objectives=2):
         save_checkpoint(model, facts, folder)
 
 
-def write_plan(paths, *, name="spring", salt="salt", preferences=((0.0, 1.0), (1.0, 0.0))):
-    """Write a plan with one group of equal traffic share per preference."""
+def write_plan(
+    paths, *, name="spring", salt="salt", preferences=((0.0, 1.0), (1.0, 0.0)), **changes
+):
+    """Write a plan with one group of equal traffic share per preference; the first is the incumbent's."""
     edges = [round(N_BUCKETS * n / len(preferences)) for n in range(len(preferences) + 1)]
     groups = tuple(
         Group(
@@ -115,7 +131,14 @@ def write_plan(paths, *, name="spring", salt="salt", preferences=((0.0, 1.0), (1
         )
         for n, preference in enumerate(preferences)
     )
-    plan = TrafficPlan(experiment=name, salt=salt, list_length=5, groups=groups)
+    incumbent = Incumbent(preference_id="p0", preference=preferences[0])
+    plan = TrafficPlan(
+        experiment=name,
+        salt=salt,
+        list_length=5,
+        groups=groups,
+        **{"incumbent": incumbent, **changes},
+    )
     with atomic_folder(paths.artifact("traffic_plan")) as folder:
         write_json(folder / "traffic_plan.json", plan.as_dict())
     return plan
@@ -234,9 +257,9 @@ def write_test_sessions(paths, sessions):
     save_file(arrays, paths.artifact("sessions", "tokens.safetensors"))
 
 
-def snapshot_of(root, params, **serving) -> Snapshot:
-    """The snapshot of a new study."""
-    return load_snapshot(*write_study(root, params, **serving))
+def served_model(root, params, **serving) -> ServedModel:
+    """The model of a new study, as it is served."""
+    return load_snapshot(*write_study(root, params, **serving)).model
 
 
 def rank_request(session, *, preference=(0.5, 0.5), k=5, excluded=(), ts=TS):
@@ -250,9 +273,9 @@ def rank_request(session, *, preference=(0.5, 0.5), k=5, excluded=(), ts=TS):
     )
 
 
-def scores_of(snapshot, session, preference):
+def scores_of(served, session, preference):
     """The score of every item, computed for one session."""
-    model = snapshot.recommender.model
+    model = served.recommender.model
     window = list(session)[-model.config.max_length :]
     with torch.no_grad():
         states = model(
@@ -261,14 +284,14 @@ def scores_of(snapshot, session, preference):
         return model.score_all(states[:, -1])[0].tolist()
 
 
-def differences(snapshot, row):
+def differences(served, row):
     """The differences of a logged list from one computed from the row; without rules.
 
     Items may be swapped only if their scores are equal up to rounding.
     """
-    index = snapshot.recommender.index
+    index = served.recommender.index
     session = [index[name] for name in row["session"] if name in index]
-    scores = scores_of(snapshot, session, row["preference"])
+    scores = scores_of(served, session, row["preference"])
     allowed = [n for n in range(len(scores)) if name_of(n) not in set(row["exclude"])]
     expected = sorted(allowed, key=lambda n: (-scores[n], n))[: row["k"]]
     found = [index[name] for name in row["items"]]
@@ -344,3 +367,66 @@ def with_client(url, scenario):
             return await scenario(session)
 
     return asyncio.run(main_task())
+
+
+def rollout_arms(paths, candidate=None):
+    """The incumbent, under g1's preference, and the candidate, under g2's; ``candidate`` is another study."""
+    preferences = {"p0": (0.0, 1.0), "p1": (1.0, 0.0)}
+    return [
+        RolloutArm(
+            model=checkpoint_fingerprint(
+                StudyPaths(paths.root, study or paths.name).artifact("conditioned_model")
+            ),
+            study=study,
+            preference_id=name,
+            preference=preferences[name],
+        )
+        for name, study in (("p0", None), ("p1", candidate))
+    ]
+
+
+def write_rollout(paths, *, share, peak=None, candidate=None, release="next", seq=3):
+    """Write ``rollout.json`` without the events that it follows from."""
+    incumbent, served = rollout_arms(paths, candidate)
+    rollout = ServedRollout(
+        format=1,
+        release=release,
+        salt=f"{release} salt",
+        seq=seq,
+        head="0" * 64,
+        state=State.CANARY,
+        stage="canary",
+        share=share,
+        peak_share=share if peak is None else peak,
+        holdback=0.05,
+        started=None,
+        incumbent=incumbent,
+        candidate=served,
+    )
+    write_served(rollout, paths)
+    return rollout
+
+
+def start_rollout(paths, candidate=None):
+    """Start a release whose first stage has 5% of the users, and approve that stage."""
+    incumbent, served = rollout_arms(paths, candidate)
+    shares = {"canary": 0.05, "ramp": 0.5, "full": 1.0}
+    config = RolloutConfig(
+        release="next",
+        candidate=RolloutArmConfig(preference="p1", study=candidate),
+        incumbent=RolloutArmConfig(preference="p0"),
+        stages=tuple(RolloutStage(name=name, share=share) for name, share in shares.items()),
+    )
+    plan = RolloutPlan(config=config, attribution_hours=24.0, candidate=served, incumbent=incumbent)
+    skipped = tuple(evidence(gate, Outcome.SKIPPED) for gate in Gate)
+    start(paths, GatedPlan(plan=plan, gates=skipped), ANNA)
+    return approve(paths, "canary", ANNA, "a test").served()
+
+
+def write_other_study(root, params, *, seed=5, items=ITEMS):
+    """Write a second finished study of the same shop, ``next``, beside the first."""
+    mine = (root / "params.yaml").read_bytes()
+    other = {**params, "study": {**params["study"], "name": "next"}}
+    _, paths = write_study(root, other, seed=seed, items=items)
+    (root / "params.yaml").write_bytes(mine)
+    return paths

@@ -1,6 +1,7 @@
 """Counterfactual evaluation of a finished study: paired lists, estimates, page, and unserved policies."""
 
 import json
+from dataclasses import replace
 from shutil import copytree
 
 import numpy as np
@@ -13,12 +14,17 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
 from pipeline.counterfactual.experiment.paired_table import read_pairs
 from pipeline.counterfactual.experiment.stored_estimates import require_current_estimates
+from pipeline.experiment.design.traffic_plan import read_plan
 from pipeline.experiment.log.reading.shown_lists import NoListsError
 from pipeline.reporting.study_report import report_of_study
 from pipeline.results.counterfactual import SupportStatus
+from pipeline.rollout.gates import Outcome
+from pipeline.steps.rollout_gates.counterfactual import check_counterfactual
 from pipeline.steps.run import run_step
 from pipeline.steps.unserved_policies import UnservedQuestion, evaluate_policies_of
 from pipeline.study import PARAMS_FILE, load_study
+from pipeline.study.rollout import CounterfactualGate
+from tests.pipeline.rollout.releases import arm, gated
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +62,28 @@ def with_clicks(log, rng):
         units=pl.Series(ordered.astype(np.int32)),
         clicked_item=chosen.set(pl.Series(~rows), None),
     )
+
+
+def test_the_counterfactual_gate_needs_a_log_that_supports_both_arms(evaluated):
+    study, paths, _ = evaluated
+    groups = read_plan(paths).groups
+
+    def gate(candidate, incumbent, margin):
+        arms = [
+            replace(arm(one.preference_id), preference=one.preference)
+            for one in (candidate, incumbent)
+        ]
+        plan = replace(gated().plan, candidate=arms[0], incumbent=arms[1])
+        return check_counterfactual(CounterfactualGate(not_worse=margin), plan, study, paths)
+
+    same, narrow = gate(groups[0], groups[0], 0.5), gate(groups[0], groups[0], 1e-6)
+    assert (same.outcome, narrow.outcome) == (Outcome.PASSED, Outcome.FAILED)
+    assert same.numbers["ctr"]["change"] == 0
+    assert narrow.reason.startswith("ctr +0.0%, at least -")
+
+    revenue = CounterfactualGate(kpi=Kpi.REVENUE_PER_USER, not_worse=0.5)
+    unknown = check_counterfactual(revenue, gated().plan, study, paths)
+    assert unknown.reason.startswith("the log is without this KPI for revenue_per_user of p07")
 
 
 def test_paired_lists_are_the_log_s_and_are_read_again(evaluated):

@@ -43,7 +43,7 @@ def _losses(
         StudyError: if the metric is undefined somewhere, or not positive under the reference.
     """
     values = front.values(metric, ids)
-    reference = _reference_of(front, metric, ids, incumbent)
+    reference = reference_of(front, metric, ids, incumbent)
     if not _has_losses(values, reference):
         msg = (
             f"experiment.guardrails: {metric} is undefined under a preference, or 0 under "
@@ -105,7 +105,7 @@ def plan_losses(
     found: list[GuardrailLoss] = []
     for metric in dict.fromkeys((*section.guardrails, front.first_axis)):
         values = front.values(metric, ids)
-        if not _has_losses(values, _reference_of(front, metric, ids, section.incumbent)):
+        if not _has_losses(values, reference_of(front, metric, ids, section.incumbent)):
             continue
         loss_C, reference = _losses(front, metric, ids, section.incumbent)
         limit = section.guardrails.get(metric)
@@ -121,10 +121,10 @@ def plan_losses(
     return tuple(found)
 
 
-def _reference_of(
+def reference_of(
     front: MeasuredFront, metric: str, ids: Sequence[str], incumbent: str | None
 ) -> int:
-    """The index of the incumbent, or of the best candidate."""
+    """The index of the incumbent, or without one of the candidate with the best metric."""
     if incumbent is not None:
         return list(ids).index(incumbent)
     values = front.values(metric, ids)

@@ -15,10 +15,10 @@ import polars as pl
 from pipeline.core.file_content import did_you_mean
 from pipeline.experiment.log.log_files import (
     COLUMNS,
-    EXPLORED_COLUMNS,
     OUTCOMES,
     REQUIRED,
     REVENUE,
+    SCOPE_COLUMNS,
     LogTable,
 )
 from pipeline.study import LogColumns, LogTime
@@ -72,7 +72,7 @@ def contract_columns(table: LogTable) -> dict[str, str]:
     """Columns of a file that follows the contract, which have the contract's names."""
     if table is LogTable.USERS:
         return {name: name for name in COLUMNS[table]}
-    optional = {LogTable.IMPRESSIONS: (REVENUE, *EXPLORED_COLUMNS), LogTable.ORDERS: (REVENUE,)}
+    optional = {LogTable.IMPRESSIONS: (REVENUE, *SCOPE_COLUMNS), LogTable.ORDERS: (REVENUE,)}
     return {name: name for name in (*REQUIRED[table], *optional.get(table, ()))}
 
 

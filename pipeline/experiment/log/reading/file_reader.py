@@ -4,7 +4,7 @@ A field of the wrong type sets ``wrong_field`` of its row; ``written`` has the r
 additional field, invalid UTF-8) is refused as a whole, as is a column without a suitable type.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from pipeline.core.errors import DataError, LogError
 from pipeline.core.table_file import MOST_COLUMNS
 from pipeline.datasets.io.files import duckdb_path
 from pipeline.experiment.log.log_files import (
+    ARM,
     COLUMNS,
     REVENUE,
     LogFile,
@@ -90,11 +91,13 @@ def stage_file(
     """
     table, columns = file.table, rules.columns
     names = contract_columns(table) if columns is None else resolve_columns(table, columns)
-    rows, types, repeated = _load(connection, file, names.values(), scratch)
+    rows, types, repeated = _load(connection, file, names, scratch)
     if file.format.is_text and not rows and list(types) in ([], [_NO_HEADER]):
         _stage(connection, table, {}, {})
         return StagedFile(0, tuple(COLUMNS[table]))
     present = {name: column for name, column in names.items() if column in types}
+    if types.get(present.get(ARM, "")) != "VARCHAR":  # a column of this name, of another system
+        present.pop(ARM, None)
     optional = {name: names[name] for name in _OF_ORDERS if name in names}
     optional = optional if file.format is LogFormat.JSON else {}
     mapping = columns or LogColumns()
@@ -134,16 +137,16 @@ def _decimal_ids(connection: duckdb.DuckDBPyConnection, present: Mapping[str, st
 
 
 def _load(
-    connection: duckdb.DuckDBPyConnection, file: LogFile, names: Iterable[str], scratch: Path
+    connection: duckdb.DuckDBPyConnection, file: LogFile, names: Mapping[str, str], scratch: Path
 ) -> tuple[int, dict[str, str], list[str]]:
-    """Load a file as ``raw``.
+    """Load a file as ``raw``; ``names`` are those of the contract's columns in it.
 
     Returns its number of rows, its columns with DuckDB's types, and the wanted columns it has twice.
     """
     repeated: list[str] = []
     with as_log_errors(file):
         if file.format.is_text:
-            repeated = load_text(connection, file, list(names), scratch)
+            repeated = load_text(connection, file, list(names.values()), scratch)
             raw = connection.table("text_rows")
         else:
             path = duckdb_path(file.path, scratch)
@@ -156,7 +159,10 @@ def _load(
         types = {name: dtype for name, dtype, *_ in described}
         (rows,) = connection.execute("SELECT count(*) FROM raw").fetchone() or (0,)
         if file.format is LogFormat.JSON:
-            types = _with_values(connection, types)
+            found = _with_values(connection, types)
+            # a file may have lists outside the groups only
+            of_arms = {names["group"]: "VARCHAR"} if names.get(ARM) in found else {}
+            types = of_arms | found
     return rows, types, repeated
 
 

@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 from pipeline.core.contracts import EARLIEST_TS, LATEST_TS
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log.log_files import (
+    ARM,
     COLUMNS,
-    EXPLORED_COLUMNS,
     OUTCOMES,
     REVENUE,
+    SCOPE_COLUMNS,
+    ArmName,
     LogTable,
 )
 from pipeline.experiment.log.reasons import (
@@ -20,13 +22,14 @@ from pipeline.experiment.log.reasons import (
     IGNORED_GROUP,
     OTHER_EXPERIMENT,
     OUTSIDE_DAYS,
+    OUTSIDE_GROUPS,
     UNKNOWN_GROUP,
 )
 from pipeline.experiment.log.validation import user_covariates
 from pipeline.study import ExperimentConfig, LogColumns
 
 _HOUR_MS = 3_600_000
-_OPTIONAL = {REVENUE, *EXPLORED_COLUMNS}
+_OPTIONAL = {REVENUE, *SCOPE_COLUMNS}
 
 OUTSIDE_TIMES = "time outside 2000-01-01 to 2100-01-01"
 _OUTSIDE = (OUTSIDE_TIMES, "ts < $earliest OR ts >= $latest")
@@ -61,6 +64,10 @@ _EXPLORED_RULES = (
     (EXPLORED, "explored"),
 )
 """The lists of a random policy say nothing of their group's preference, so their clicks are no KPIs of it."""
+
+_ARMS = ", ".join(f"'{one}'" for one in ArmName)
+_OUTSIDE_GROUPS = (OUTSIDE_GROUPS, f"{ARM} IN ({_ARMS}) AND coalesce(\"group\", '') = ''")
+"""Of an arm that the endpoint serves beside the groups; other logs may have a column of this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +142,7 @@ def rejection_sql(
     ignored = (IGNORED_GROUP, 'list_contains($ignored_groups, "group")')
     expression = _case(
         *other,  # rows out of scope may lack what the experiment needs
+        *((_OUTSIDE_GROUPS,) if ARM in columns else ()),
         *((ignored,) if rules.ignored_groups else ()),
         _WRONG_TYPE,
         _missing(*required),

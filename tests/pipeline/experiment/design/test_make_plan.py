@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.core.errors import StudyError
 from pipeline.experiment.design.assignment import N_BUCKETS
 from pipeline.experiment.design.make_plan import make_plan
+from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.study import ExperimentConfig, PlanningConfig
 from tests.pipeline.experiment.fronts import front_of, study_of
 
@@ -193,6 +194,19 @@ def test_a_guardrail_compares_with_the_incumbent():
 
     assert ids(plan)[0] == "p02"  # 0.50 / 0.54 is 7% below
     assert design.guardrails[0].largest == pytest.approx(1 - 0.50 / 0.54)
+
+
+@pytest.mark.parametrize(("named", "expected"), [("p01", "p01"), (None, "p03")])
+def test_the_incumbent_is_that_of_the_study_or_the_best_recall(named, expected):
+    section = ExperimentConfig(groups=3, incumbent=named)
+
+    plan, _ = make_plan(front_of([0.3, 0.4, 0.5, 0.6, 0.55]), study_of(section), model="f" * 64)
+
+    assert plan.incumbent is not None
+    assert (plan.incumbent.preference_id, plan.incumbent.model) == (expected, "f" * 64)
+    number = int(expected[1:])
+    assert plan.incumbent.preference == tuple(front_of([0.3] * 5).points["preference"][number])
+    assert TrafficPlan.from_dict(plan.as_dict()) == plan
 
 
 def test_two_guardrails_hold_at_once():

@@ -10,9 +10,9 @@ from pipeline.experiment.design.make_plan import make_plan
 from pipeline.experiment.design.plan_checks import (
     check_has_users,
     check_not_running,
-    check_same_model,
     check_same_preferences,
 )
+from pipeline.experiment.design.traffic_plan import Incumbent
 from pipeline.study import ExperimentConfig
 from tests.pipeline.experiment.design.test_traffic_plan import plan_of
 from tests.pipeline.experiment.fronts import front_of, study_of
@@ -32,17 +32,16 @@ def test_metrics_of_another_grid_are_rejected():
         check_same_preferences(plan, front.points.head(2))
 
 
-def test_metrics_of_another_model_are_rejected():
-    check_same_model(RUNNING, "0" * 64)
-    check_same_model(replace(RUNNING, model=None), "1" * 64)
-    with pytest.raises(LogError, match=r"served by model 000000000000, but .* is now 111111111111"):
-        check_same_model(RUNNING, "1" * 64)
-
-
 @pytest.mark.parametrize(
     "change",
-    [{}, {"enabled": False}, {"traffic_share": 0.5}, {"forced_assignment": {"ada": "g1"}}],
-    ids=["nothing", "killed", "ramped-up", "forced_assignment"],
+    [
+        {},
+        {"enabled": False},
+        {"traffic_share": 0.5},
+        {"forced_assignment": {"ada": "g1"}},
+        {"incumbent": Incumbent(preference_id="p1", preference=(1.0, 0.0))},
+    ],
+    ids=["nothing", "killed", "ramped-up", "forced_assignment", "incumbent"],
 )
 def test_changes_that_move_no_user_are_accepted(change):
     check_not_running(RUNNING, replace(RUNNING, **change))

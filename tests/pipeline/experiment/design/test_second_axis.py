@@ -58,8 +58,8 @@ def test_the_plans_on_one_front_are_at_the_neutral_level():
 def test_only_the_length_of_lists_depends_on_the_level():
     for axis, expected in ((AXIS, {20}), (LENGTH, {5, 20})):
         plan, _ = planned(axis)
-        assert {plan.list_length_of(group) for group in plan.groups} == expected
-        assert plan.list_length_of(None) == 20
+        assert {plan.list_length_at(group.level) for group in plan.groups} == expected
+        assert plan.list_length_at(None) == 20
 
 
 @pytest.mark.parametrize("axis", [AXIS, LENGTH, None], ids=["diversity", "list length", "none"])

@@ -170,12 +170,12 @@ def test_an_inconclusive_hypothesis_has_a_note_and_no_value(shop):
 
 def test_lists_are_ranked_under_both_preferences(shop):
     server, study, paths = shop
-    snapshot = load_snapshot(study, paths)
+    served = load_snapshot(study, paths).model
 
     _, found = lists(server, [0.3, 0.7], group="g3")
 
     for name, preference in {"preference_list": (0.3, 0.7), "group_list": (1.0, 0.0)}.items():
-        scores = scores_of(snapshot, [3, 17], preference)
+        scores = scores_of(served, [3, 17], preference)
         best = sorted(range(40), key=lambda n: (-scores[n], n))[:5]
         assert [one["item"] for one in found[name]] == [name_of(n) for n in best]
         assert [one["position"] for one in found[name]] == [1, 2, 3, 4, 5]
@@ -323,10 +323,10 @@ def test_lists_use_the_new_model_after_sighup(tmp_path, small_params):
             assert time.monotonic() < end
             time.sleep(0.05)
 
-    snapshot = load_snapshot(study, paths)
-    scores = scores_of(snapshot, [3, 17], (0.3, 0.7))
+    served = load_snapshot(study, paths).model
+    scores = scores_of(served, [3, 17], (0.3, 0.7))
     best = sorted(range(40), key=lambda n: (-scores[n], n))[:5]
-    assert after["model"] == snapshot.version
+    assert after["model"] == served.version
     assert [one["item"] for one in after["preference_list"]] == [name_of(n) for n in best]
 
 

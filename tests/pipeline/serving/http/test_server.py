@@ -114,7 +114,7 @@ def test_the_log_contains_exactly_the_responses(tmp_path, small_params, sessions
             key: answer[key] for key in ("user", "group", "model", "rules", "fallback")
         }
         if row["fallback"] is None:
-            assert differences(snapshot, row) == []
+            assert differences(snapshot.model, row) == []
     fallbacks = Counter(row["fallback"] for row in rows.values())
     assert fallbacks[None] >= 0.99 * sessions
     assert len(rows_of(log / "confirmations", "shown")) == sessions
@@ -228,7 +228,7 @@ def test_a_new_model_plan_and_rule_are_loaded_without_a_lost_request(  # noqa: P
 ):
     """Under constant load; every list is that of the model in its row."""
     study, paths = write_study(tmp_path, small_params, reload_seconds=0.05)
-    snapshots = {(first := load_snapshot(study, paths)).version: first}
+    snapshots = {(first := load_snapshot(study, paths)).model.version: first.model}
     seen = []
 
     async def scenario(session):
@@ -249,11 +249,11 @@ def test_a_new_model_plan_and_rule_are_loaded_without_a_lost_request(  # noqa: P
         clients = [asyncio.create_task(client(n)) for n in range(4)]
         await asyncio.sleep(0.2)
         write_model(paths, seed=5)
-        second = load_snapshot(study, paths)
+        second = load_snapshot(study, paths).model
         snapshots[second.version] = second
         await until(0, second.version)
         changed = write_params(tmp_path, small_params, reload_seconds=0.05, candidates=50)
-        await until(1, load_snapshot(changed, paths).rules.version)
+        await until(1, load_snapshot(changed, paths).model.rules.version)
         write_plan(paths, salt="another")  # the same experiment with other users: rejected
         await asyncio.sleep(0.3)
         write_plan(paths, name="summer", salt="another")
@@ -284,7 +284,7 @@ def test_a_model_other_than_that_of_the_plan_is_not_served(tmp_path, small_param
     fingerprint = checkpoint_fingerprint(paths.artifact("conditioned_model"))
     write_json(paths.artifact("traffic_plan", PLAN), replace(plan, model=fingerprint).as_dict())
 
-    assert fingerprint.startswith(load_snapshot(study, paths).version)
+    assert fingerprint.startswith(load_snapshot(study, paths).model.version)
     write_model(paths, seed=5)
     with pytest.raises(LogError, match="'spring' is served by model"):
         load_snapshot(study, paths)
@@ -292,7 +292,7 @@ def test_a_model_other_than_that_of_the_plan_is_not_served(tmp_path, small_param
 
 def test_sighup_reloads_and_a_corrupt_model_is_rejected(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params, reload_seconds=3600.0)
-    first = load_snapshot(study, paths).version
+    first = load_snapshot(study, paths).model.version
 
     def served(server):
         async def scenario(session):
@@ -303,7 +303,7 @@ def test_sighup_reloads_and_a_corrupt_model_is_rejected(tmp_path, small_params):
 
     with serving(tmp_path) as server:
         write_model(paths, seed=5)
-        second = load_snapshot(study, paths).version
+        second = load_snapshot(study, paths).model.version
         before = served(server)
         os.kill(server.process.pid, signal.SIGHUP)
         wait_until(lambda: served(server) == second)
@@ -433,7 +433,7 @@ def test_an_unfinished_study_is_rejected_with_the_missing_artifact(
     assert status == 1
     stderr = capsys.readouterr().err
     assert "paretoscope serve: " in stderr
-    assert "Create it with: dagster asset materialize --select conditioned_model" in stderr
+    assert "Create it with: dagster asset materialize --select traffic_plan" in stderr
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])

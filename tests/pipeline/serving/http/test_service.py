@@ -2,12 +2,12 @@
 
 import asyncio
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from pipeline.core.errors import LogError
-from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.serving.event_log.impression_ids import ImpressionIds
 from pipeline.serving.http.schemas import Click, Order, RecommendRequest, Shown
 from pipeline.serving.http.server import build_service
@@ -21,6 +21,7 @@ from tests.pipeline.serving.shop import (
     name_of,
     rows_of,
     scores_of,
+    write_plan,
     write_study,
 )
 
@@ -29,8 +30,9 @@ from tests.pipeline.serving.shop import (
 def run(tmp_path, small_params):
     """Run a scenario on a service; returns its result, the snapshot and the log's folder."""
 
-    def run_scenario(scenario, **serving):
+    def run_scenario(scenario, plan=None, **serving):
         study, paths = write_study(tmp_path, small_params, **serving)
+        write_plan(paths, **(plan or {}))
         snapshot = load_snapshot(study, paths)
 
         async def main_task():
@@ -63,7 +65,7 @@ def test_the_log_has_the_response_and_can_be_recomputed(run):
     assert len(rows) == 30
     for n, answer in enumerate(answers):
         row = rows[answer["impression"]]
-        assert differences(snapshot, row) == []
+        assert differences(snapshot.model, row) == []
         assert row["items"] == [listed["item"] for listed in answer["items"]]
         assert row["scores"] == [listed["score"] for listed in answer["items"]]
         assert row["positions"] == [listed["position"] for listed in answer["items"]]
@@ -96,7 +98,7 @@ def test_items_of_the_session_are_excluded_if_configured(run):
     filters = {"seen": True, "out_of_stock": None, "allow": None, "deny": None}
     answer, snapshot, _ = run(scenario, filters=filters)
 
-    scores = scores_of(snapshot, range(30), snapshot.plan.group_of("ada").preference)
+    scores = scores_of(snapshot.model, range(30), snapshot.plan.group_of("ada").preference)
     expected = sorted(range(30, 40), key=lambda n: -scores[n])
     assert [listed["item"] for listed in answer["items"]] == [name_of(n) for n in expected]
 
@@ -109,7 +111,7 @@ def test_a_session_of_unknown_items_gets_popular_items(run):
 
     (row,) = rows_of(log, "impressions")
     assert answer["fallback"] == row["fallback"] == "no known item in the session"
-    expected = [name_of(n) for n in popularity_fallback(snapshot, np.array([17]), 3)]
+    expected = [name_of(n) for n in popularity_fallback(snapshot.model, np.array([17]), 3)]
     assert row["items"] == [listed["item"] for listed in answer["items"]] == expected
     assert row["scores"] is None
     assert {listed["score"] for listed in answer["items"]} == {None}
@@ -139,18 +141,53 @@ def test_popular_items_replace_a_slow_or_failing_model(run, monkeypatch):
     assert [row["fallback"] for row in rows_of(log, "impressions")] == fallbacks
 
 
-def test_users_outside_the_experiment_get_popular_items_and_are_not_logged(run, monkeypatch):
-    monkeypatch.setattr(TrafficPlan, "group_of", lambda *_: None)
+@pytest.mark.parametrize(
+    ("changes", "user"),
+    [({"enabled": False}, "u1"), ({"holdout": 0.9999}, "u1"), ({"traffic_share": 0.0001}, "u1")],
+    ids=["kill switch", "holdout", "outside the traffic share"],
+)
+def test_everybody_outside_the_groups_gets_the_list_of_the_incumbent(run, changes, user):
+    async def scenario(service):
+        return await service.recommend(request(user))
+
+    answer, snapshot, log = run(scenario, plan=changes)
+
+    (row,) = rows_of(log, "impressions")
+    for found in (answer, row):
+        assert (found["group"], found["arm"], found["fallback"]) == (None, "incumbent", None)
+        assert tuple(found["preference"]) == snapshot.plan.incumbent.preference
+    assert (row["release"], row["stage"], row["switched"]) == (None, None, False)
+    assert row["impression"] == answer["impression"]
+    assert differences(snapshot.model, row) == []
+
+
+def test_lists_and_events_are_counted_by_group_or_arm(run):
+    """An event has the group of its impression, also after a restart and for another server."""
 
     async def scenario(service):
-        return await service.recommend(request())
+        answers = [await service.recommend(request(f"u{n}")) for n in range(20)]
+        events = [
+            Click(event_type="click", event="1", impression=one["impression"]) for one in answers
+        ]
+        of_before = ImpressionIds(service.snapshot.study, "winter", ["g1", "g2"]).new("g1")
+        events.append(Click(event_type="click", event="1", impression=of_before))
+        await service.record_events(events)
+        return answers, service.metrics.page().decode()
 
-    answer, _, log = run(scenario)
+    (answers, page), _, log = run(scenario, plan={"traffic_share": 0.5})
 
-    assert (answer["group"], answer["impression"]) == (None, None)
-    assert answer["fallback"] == "not in the experiment"
-    assert len(answer["items"]) == 5
-    assert rows_of(log, "impressions") == []
+    counts = Counter((one["group"] or "", one["arm"] or "") for one in answers)
+    assert counts.keys() == {("g1", ""), ("g2", ""), ("", "incumbent")}
+    for (group, arm), n in counts.items():
+        assert f'paretoscope_lists_total{{arm="{arm}",group="{group}"}} {n}.0' in page
+        labels = f'{{arm="{arm}",group="{group}",kind="click"}}'
+        assert f"paretoscope_events_total{labels} {n}.0" in page
+    assert 'paretoscope_events_total{arm="",group="",kind="click"} 1.0' in page
+    rows = {row["impression"]: row for row in rows_of(log, "impressions")}
+    assert {one["impression"]: one["group"] for one in answers} == {
+        name: row["group"] for name, row in rows.items()
+    }
+    assert {row["arm"] for row in rows.values() if row["group"]} == {None}
 
 
 def test_duplicate_events_are_logged_once(run):
@@ -190,7 +227,14 @@ def test_events_of_impressions_that_never_were_are_logged_counted_and_marked(run
     async def scenario(service):
         served = (await service.recommend(request()))["impression"]
         changed = served[:-1] + ("0" if served[-1] != "0" else "1")
-        ids = [served, changed, served.upper(), served + " ", "f" * 32, ImpressionIds("b").new()]
+        ids = [
+            served,
+            changed,
+            served.upper(),
+            served + " ",
+            "f" * 32,
+            ImpressionIds("b", "spring", ["g1"]).new("g1"),
+        ]
         events = [Click(event_type="click", event="1", impression=one) for one in ids]
         return await service.record_events(events), ids
 
@@ -202,12 +246,15 @@ def test_events_of_impressions_that_never_were_are_logged_counted_and_marked(run
 
 
 def test_ids_are_known_to_every_server_of_the_study_and_to_no_other():
-    first, restarted, other = ImpressionIds("a"), ImpressionIds("a"), ImpressionIds("b")
-    ids = [first.new() for _ in range(100)]
+    labels = [f"g{n}" for n in range(50)]
+    first, restarted = (ImpressionIds("a", "spring", labels) for _ in range(2))
+    later, other = ImpressionIds("a", "summer", labels), ImpressionIds("b", "spring", labels)
+    ids = {first.new(label): label for label in labels for _ in range(20)}
 
-    assert len(set(ids)) == 100
-    assert all(map(restarted.is_issued, ids))
-    assert not any(map(other.is_issued, ids))
+    assert len(ids) == 1000
+    assert {one: restarted.label_of(one) for one in ids} == ids
+    assert {later.label_of(one) for one in ids} == {""}
+    assert {other.label_of(one) for one in ids} == {None}
 
 
 @pytest.mark.parametrize(("required", "revenue"), [(True, None), (False, 500)])
@@ -262,16 +309,16 @@ def test_explored_lists_are_logged_with_their_propensities(run):
         row = rows[answer["impression"]]
         assert row["explored"] == answer["explored"]
         if row["explored"]:
-            assert snapshot.exploration.explores(row["impression"])
+            assert snapshot.model.exploration.explores(row["impression"])
             assert (row["temperature"], row["candidates"]) == (0.7, 15)
             assert row["propensity"] == pytest.approx(np.prod(row["position_propensities"]))
-            scores = np.array(scores_of(snapshot, [1, 5], row["preference"]))
+            scores = np.array(scores_of(snapshot.model, [1, 5], row["preference"]))
             best = np.argsort(-scores)[:15]
-            drawn = snapshot.exploration.draw(row["impression"], scores[best], 4)
+            drawn = snapshot.model.exploration.draw(row["impression"], scores[best], 4)
             assert [name_of(item) for item in best[drawn.indices]] == row["items"]
             assert drawn.propensities == pytest.approx(row["position_propensities"], rel=1e-3)
         else:
             assert [row[name] for name in draw] == [None] * 4
-            assert row["fallback"] or differences(snapshot, row) == []
+            assert row["fallback"] or differences(snapshot.model, row) == []
     assert answers[-1]["fallback"]
     assert not answers[-1]["explored"]

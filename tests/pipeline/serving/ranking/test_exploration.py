@@ -8,7 +8,7 @@ from pipeline.experiment.design.exploration import Exploration
 from pipeline.recommender.plackett_luce import log_conditionals
 from pipeline.serving.ranking.rank import RankRequest, rank
 from pipeline.study import parse_study
-from tests.pipeline.serving.shop import TS, rank_request, scores_of, snapshot_of
+from tests.pipeline.serving.shop import TS, rank_request, scores_of, served_model
 
 ON = {"share": 0.2, "temperature": 0.5}
 
@@ -42,13 +42,13 @@ def test_a_share_of_the_impressions_is_explored_always_the_same():
 
 def test_explored_lists_are_drawn_from_the_best_items(tmp_path, small_params):
     """The list can be drawn again from the impression's id and the scores of the candidates."""
-    snapshot = snapshot_of(tmp_path, small_params, exploration=ON, candidates=12)
-    scores = np.array(scores_of(snapshot, [1, 5], (0.5, 0.5)))
+    served = served_model(tmp_path, small_params, exploration=ON, candidates=12)
+    scores = np.array(scores_of(served, [1, 5], (0.5, 0.5)))
     best = [n for n in np.argsort(-scores) if n != 7][:12]
 
     names = [f"impression {n}" for n in range(50)]
     lists = rank(
-        snapshot,
+        served,
         [drawn_request(name, excluded=[7], k=3 + n % 3) for n, name in enumerate(names)]
         + [rank_request([1, 5])],
     )
@@ -63,15 +63,15 @@ def test_explored_lists_are_drawn_from_the_best_items(tmp_path, small_params):
         listed = np.array([[best.index(item) for item in found.items]])
         by_hand = np.exp(log_conditionals(scores[best][None] / 0.5, listed))[0]
         assert found.propensities == pytest.approx(by_hand, rel=1e-3)
-        again = snapshot.exploration.draw(name, scores[best], 3 + n % 3)
+        again = served.exploration.draw(name, scores[best], 3 + n % 3)
         assert [best[index] for index in again.indices] == found.items.tolist()
     assert len({tuple(one.items.tolist()) for one in lists}) > 25
 
 
 def test_few_items_left_are_all_listed(tmp_path, small_params):
-    snapshot = snapshot_of(tmp_path, small_params, exploration=ON, candidates=12)
+    served = served_model(tmp_path, small_params, exploration=ON, candidates=12)
 
-    found = rank(snapshot, [drawn_request("one", k=5, excluded=range(2, 40))])[0]
+    found = rank(served, [drawn_request("one", k=5, excluded=range(2, 40))])[0]
 
     assert sorted(found.items.tolist()) == [0, 1]
     assert found.propensities[-1] == 1

@@ -1,4 +1,4 @@
-"""Requests share batches, are ranked by their snapshot, and never wait forever."""
+"""Requests share batches, are ranked by their model, and never wait forever."""
 
 import asyncio
 import threading
@@ -8,12 +8,12 @@ import pytest
 from pipeline.serving.ranking import micro_batcher
 from pipeline.serving.ranking.micro_batcher import MicroBatcher
 from pipeline.serving.ranking.rank import rank
-from tests.pipeline.serving.shop import rank_request, snapshot_of
+from tests.pipeline.serving.shop import rank_request, served_model
 
 
 @pytest.fixture
-def snapshot(tmp_path, small_params):
-    return snapshot_of(tmp_path, small_params)
+def served(tmp_path, small_params):
+    return served_model(tmp_path, small_params)
 
 
 def run(scenario, *, size=8, wait_seconds=0.0):
@@ -34,24 +34,24 @@ def run(scenario, *, size=8, wait_seconds=0.0):
     return asyncio.run(main_task()), sizes
 
 
-def test_waiting_requests_share_batches(snapshot):
+def test_waiting_requests_share_batches(served):
     requests = [rank_request([n], k=3 + n) for n in range(20)]
 
     async def scenario(batcher):
-        return await asyncio.gather(*(batcher.submit(snapshot, one) for one in requests))
+        return await asyncio.gather(*(batcher.submit(served, one) for one in requests))
 
     found, sizes = run(scenario, wait_seconds=0.5)
 
-    alone = [rank(snapshot, [one])[0].items.tolist() for one in requests]
+    alone = [rank(served, [one])[0].items.tolist() for one in requests]
     assert [one.items.tolist() for one in found] == alone
     assert sizes == [8, 8, 4]
 
 
-def test_a_request_is_ranked_by_its_snapshot(tmp_path, small_params):
+def test_a_request_is_ranked_by_its_model(tmp_path, small_params):
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
-    old = snapshot_of(tmp_path / "old", small_params, seed=1)
-    new = snapshot_of(tmp_path / "new", small_params, seed=2)
+    old = served_model(tmp_path / "old", small_params, seed=1)
+    new = served_model(tmp_path / "new", small_params, seed=2)
 
     async def scenario(batcher):
         wanted = [(old, 1), (new, 1), (new, 2), (old, 3), (new, 3)]
@@ -64,12 +64,12 @@ def test_a_request_is_ranked_by_its_snapshot(tmp_path, small_params):
         for s, n in ((old, 1), (new, 1), (new, 2), (old, 3), (new, 3))
     ]
     assert [one.items.tolist() for one in found] == [one.items.tolist() for one in expected]
-    assert sizes == [1, 2, 1, 1]
+    assert sizes == [2, 3]
 
 
-def test_a_cancelled_request_is_not_ranked(snapshot):
+def test_a_cancelled_request_is_not_ranked(served):
     async def scenario(batcher):
-        kept, cancelled = (batcher.submit(snapshot, rank_request([n])) for n in (1, 2))
+        kept, cancelled = (batcher.submit(served, rank_request([n])) for n in (1, 2))
         cancelled.cancel()
         return await kept
 
@@ -79,20 +79,20 @@ def test_a_cancelled_request_is_not_ranked(snapshot):
     assert sizes == [1]
 
 
-def test_a_failing_model_fails_its_batch_only(snapshot, monkeypatch):
+def test_a_failing_model_fails_its_batch_only(served, monkeypatch):
     async def scenario(batcher):
         monkeypatch.setattr(micro_batcher, "rank", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            await batcher.submit(snapshot, rank_request([1]))
+            await batcher.submit(served, rank_request([1]))
         monkeypatch.undo()
-        return await batcher.submit(snapshot, rank_request([1]))
+        return await batcher.submit(served, rank_request([1]))
 
     found, _ = run(scenario)
 
     assert len(found.items) == 5
 
 
-def test_close_ranks_waiting_requests(snapshot, monkeypatch):
+def test_close_ranks_waiting_requests(served, monkeypatch):
     started, resume = threading.Event(), threading.Event()
 
     def slow(*arguments):
@@ -103,9 +103,9 @@ def test_close_ranks_waiting_requests(snapshot, monkeypatch):
     monkeypatch.setattr(micro_batcher, "rank", slow)
 
     async def scenario(batcher):
-        first = batcher.submit(snapshot, rank_request([1]))
+        first = batcher.submit(served, rank_request([1]))
         await asyncio.to_thread(started.wait, 10)
-        second = batcher.submit(snapshot, rank_request([2]))
+        second = batcher.submit(served, rank_request([2]))
         closing = asyncio.create_task(asyncio.to_thread(batcher.close))
         resume.set()
         return (await first, await second, await closing)[:2]

@@ -12,7 +12,7 @@ from tests.pipeline.serving.shop import (
     name_of,
     rank_request,
     scores_of,
-    snapshot_of,
+    served_model,
     write_plan,
     write_study,
 )
@@ -30,7 +30,7 @@ def items_of(found):
 
 
 def test_a_batch_of_all_groups_equals_single_requests(tmp_path, small_params):
-    snapshot = snapshot_of(tmp_path, small_params)
+    served = served_model(tmp_path, small_params)
     rng = np.random.default_rng(0)
     requests = [
         rank_request(
@@ -42,13 +42,13 @@ def test_a_batch_of_all_groups_equals_single_requests(tmp_path, small_params):
         for n in range(60)
     ]
 
-    together = rank(snapshot, requests)
+    together = rank(served, requests)
 
     for one, found in zip(requests, together, strict=True):
-        scores = scores_of(snapshot, one.session, one.preference)
+        scores = scores_of(served, one.session, one.preference)
         assert items_of(found) == best(scores, one.k, one.excluded)
         assert found.scores == pytest.approx([scores[n] for n in found.items], abs=1e-5)
-        assert items_of(rank(snapshot, [one])[0]) == items_of(found)
+        assert items_of(rank(served, [one])[0]) == items_of(found)
 
 
 def test_filters_exclude_the_items_of_their_files(tmp_path, small_params):
@@ -56,24 +56,24 @@ def test_filters_exclude_the_items_of_their_files(tmp_path, small_params):
     (tmp_path / "allow.txt").write_text("\n".join(name_of(n) for n in range(20)))
     (tmp_path / "deny.txt").write_text("item-3\n")
     files = {"out_of_stock": "stock.txt", "allow": "allow.txt", "deny": "deny.txt"}
-    snapshot = snapshot_of(tmp_path, small_params, filters=NO_FILTERS | files)
+    served = served_model(tmp_path, small_params, filters=NO_FILTERS | files)
 
-    (found,) = rank(snapshot, [rank_request([5, 6], k=ITEMS, excluded=[4])])
+    (found,) = rank(served, [rank_request([5, 6], k=ITEMS, excluded=[4])])
 
-    expected = best(scores_of(snapshot, [5, 6], (0.5, 0.5)), ITEMS, [1, 2, 3, 4, *range(20, ITEMS)])
+    expected = best(scores_of(served, [5, 6], (0.5, 0.5)), ITEMS, [1, 2, 3, 4, *range(20, ITEMS)])
     assert items_of(found) == expected
     assert len(expected) == 16
-    assert snapshot.rules.unknown_items == 1
-    assert sorted(popularity_fallback(snapshot, np.array([4]), ITEMS)) == sorted(expected)
+    assert served.rules.unknown_items == 1
+    assert sorted(popularity_fallback(served, np.array([4]), ITEMS)) == sorted(expected)
 
 
 def test_filters_that_exclude_everything_are_rejected(tmp_path, small_params):
     (tmp_path / "allow.txt").write_text("unknown\n")
 
     with pytest.raises(DataError, match="exclude all 40 items of the catalogue"):
-        snapshot_of(tmp_path, small_params, filters=NO_FILTERS | {"allow": "allow.txt"})
+        served_model(tmp_path, small_params, filters=NO_FILTERS | {"allow": "allow.txt"})
     with pytest.raises(DataError, match=r"cannot read .*serving\.filters\.deny"):
-        snapshot_of(tmp_path, small_params, filters=NO_FILTERS | {"deny": "absent.txt"})
+        served_model(tmp_path, small_params, filters=NO_FILTERS | {"deny": "absent.txt"})
 
 
 def test_boosts_and_freshness_apply_to_all_items(tmp_path, small_params):
@@ -82,12 +82,12 @@ def test_boosts_and_freshness_apply_to_all_items(tmp_path, small_params):
         {"rule": "boost", "add": 2.0, "categories": ["hats"], "items": ["item-0"]},
         {"rule": "freshness", "add": 3.0, "half_life_days": 10.0},
     ]
-    snapshot = snapshot_of(tmp_path, small_params, rules=rules)
+    served = served_model(tmp_path, small_params, rules=rules)
     now = 20_030 * DAY_MS
 
-    (found,) = rank(snapshot, [rank_request([7], k=ITEMS, ts=now)])
+    (found,) = rank(served, [rank_request([7], k=ITEMS, ts=now)])
 
-    expected = np.array(scores_of(snapshot, [7], (0.5, 0.5)))
+    expected = np.array(scores_of(served, [7], (0.5, 0.5)))
     for n in range(ITEMS):
         expected[n] += 2.0 * (n % 4 == 1 or n == 0)
         expected[n] += 3.0 * 0.5 ** (max(30 - n, 0) / 10)
@@ -97,25 +97,25 @@ def test_boosts_and_freshness_apply_to_all_items(tmp_path, small_params):
 
 def test_freshness_depends_on_the_time_of_the_request(tmp_path, small_params):
     rules = [{"rule": "freshness", "add": 5.0, "half_life_days": 1.0}]
-    snapshot = snapshot_of(tmp_path, small_params, rules=rules)
+    served = served_model(tmp_path, small_params, rules=rules)
     days = [(20_000 + n) * DAY_MS for n in range(0, 40, 4)]
 
-    together = rank(snapshot, [rank_request([7], k=ITEMS, ts=ts) for ts in days])
+    together = rank(served, [rank_request([7], k=ITEMS, ts=ts) for ts in days])
 
     for ts, found in zip(days, together, strict=True):
-        assert items_of(rank(snapshot, [rank_request([7], k=ITEMS, ts=ts)])[0]) == items_of(found)
+        assert items_of(rank(served, [rank_request([7], k=ITEMS, ts=ts)])[0]) == items_of(found)
     assert len({tuple(items_of(found)) for found in together}) == len(days)
 
 
 def test_rules_apply_in_order(tmp_path, small_params):
     """The cap keeps one item per category; the pin then puts a second hat on top."""
-    scores = scores_of(snapshot_of(tmp_path, small_params), [7], (0.5, 0.5))
+    scores = scores_of(served_model(tmp_path, small_params), [7], (0.5, 0.5))
     hats = [n for n in best(scores, ITEMS) if n % 4 == 1]
     pinned = {"rule": "pin", "item": name_of(hats[-1]), "position": 1}
     capped = {"rule": "cap", "max_items": 1}
 
-    cap_first = snapshot_of(tmp_path, small_params, rules=[capped, pinned])
-    pin_first = snapshot_of(tmp_path, small_params, rules=[pinned, capped])
+    cap_first = served_model(tmp_path, small_params, rules=[capped, pinned])
+    pin_first = served_model(tmp_path, small_params, rules=[pinned, capped])
 
     (one,) = rank(cap_first, [rank_request([7], k=6)])
     (other,) = rank(pin_first, [rank_request([7], k=6)])
@@ -130,13 +130,13 @@ def test_excluded_items_are_not_pinned(tmp_path, small_params):
         {"rule": "pin", "item": "item-9", "position": 1},
         {"rule": "pin", "item": "gone", "position": 1},
     ]
-    snapshot = snapshot_of(tmp_path, small_params, rules=rules)
+    served = served_model(tmp_path, small_params, rules=rules)
 
-    free, excluded = rank(snapshot, [rank_request([7], k=3), rank_request([7], k=3, excluded=[9])])
+    free, excluded = rank(served, [rank_request([7], k=3), rank_request([7], k=3, excluded=[9])])
 
     assert items_of(free)[0] == 9
     assert 9 not in items_of(excluded)
-    assert snapshot.rules.unknown_items == 1
+    assert served.rules.unknown_items == 1
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_excluded_items_are_not_pinned(tmp_path, small_params):
     ids=lambda rule: rule.get("method", rule["rule"]),
 )
 def test_list_rules_select_among_the_candidates(tmp_path, small_params, rule):
-    snapshot = snapshot_of(tmp_path, small_params, rules=[rule], candidates=12)
-    plain = best(scores_of(snapshot, [1, 5], (0.5, 0.5)), 12)
+    served = served_model(tmp_path, small_params, rules=[rule], candidates=12)
+    plain = best(scores_of(served, [1, 5], (0.5, 0.5)), 12)
 
-    (found,) = rank(snapshot, [rank_request([1, 5], k=6)])
+    (found,) = rank(served, [rank_request([1, 5], k=6)])
 
     assert len(set(items_of(found))) == 6
     assert set(items_of(found)) <= set(plain)
@@ -162,7 +162,7 @@ def test_list_rules_select_among_the_candidates(tmp_path, small_params, rule):
 def test_every_change_of_rules_and_files_changes_the_version(tmp_path, small_params):
     (tmp_path / "deny.txt").write_text("item-3\n")
     versions = [
-        snapshot_of(tmp_path, small_params, **serving).rules.version
+        served_model(tmp_path, small_params, **serving).rules.version
         for serving in (
             {},
             {"candidates": 100},
@@ -173,10 +173,10 @@ def test_every_change_of_rules_and_files_changes_the_version(tmp_path, small_par
         )
     ]
     (tmp_path / "deny.txt").write_text("item-4\n")
-    denied = snapshot_of(tmp_path, small_params, filters=NO_FILTERS | {"deny": "deny.txt"})
+    denied = served_model(tmp_path, small_params, filters=NO_FILTERS | {"deny": "deny.txt"})
 
     assert len({*versions, denied.rules.version}) == 7
-    assert snapshot_of(tmp_path, small_params).rules.version == versions[0]
+    assert served_model(tmp_path, small_params).rules.version == versions[0]
 
 
 def test_rules_that_require_missing_attributes_are_rejected(tmp_path, small_params):
@@ -194,15 +194,15 @@ def test_a_plan_with_a_different_number_of_objectives_is_rejected(tmp_path, smal
     write_plan(paths, preferences=((0.2, 0.3, 0.5), (1.0, 0.0, 0.0)))
 
     with pytest.raises(
-        LogError, match=r"g1 of traffic_plan\.json weights 3 objectives, the model has 2"
+        LogError, match="g1 of the experiment weights 3 objectives, its model has 2"
     ):
         load_snapshot(study, paths)
 
 
 def test_popular_items_are_the_most_clicked(tmp_path, small_params):
     """Item n has 7 n modulo 40 clicks in the training split."""
-    snapshot = snapshot_of(tmp_path, small_params)
+    served = served_model(tmp_path, small_params)
 
     expected = sorted(range(ITEMS), key=lambda n: -((7 * n) % ITEMS))
-    assert popularity_fallback(snapshot, np.array([], dtype=np.int64), 4) == expected[:4]
-    assert popularity_fallback(snapshot, np.array(expected[:2]), 2) == expected[2:4]
+    assert popularity_fallback(served, np.array([], dtype=np.int64), 4) == expected[:4]
+    assert popularity_fallback(served, np.array(expected[:2]), 2) == expected[2:4]

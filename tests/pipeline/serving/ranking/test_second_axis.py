@@ -51,37 +51,37 @@ def items_of(found):
 
 def test_a_level_re_ranks_the_candidates_that_filters_leave(served):
     study, paths, _ = served(DIVERSITY)
-    snapshot = load_snapshot(study, paths)
+    served = load_snapshot(study, paths).model
     plain = rank_request([1, 5], k=12, excluded=[3, 4])
     diverse = replace(plain, level=0.5, k=6)
 
-    together = rank(snapshot, [plain, diverse, replace(plain, level=0.0, k=6)])
+    together = rank(served, [plain, diverse, replace(plain, level=0.0, k=6)])
 
     best = together[0]
     assert items_of(together[2]) == items_of(best)[:6]
-    embedding = snapshot.rules.embedding_ID[best.items]
+    embedding = served.rules.embedding_ID[best.items]
     expected = diversify(best, embedding, method="mmr", strength=0.5, k=6)
     assert items_of(together[1]) == items_of(expected)[:6]
     assert items_of(together[1]) != items_of(best)[:6]
     assert {3, 4}.isdisjoint(items_of(together[1]))
-    assert items_of(rank(snapshot, [diverse])[0]) == items_of(together[1])
+    assert items_of(rank(served, [diverse])[0]) == items_of(together[1])
 
 
 def test_list_rules_have_the_last_word(served):
     pin = {"rule": "pin", "item": name_of(9), "position": 1}
     study, paths, _ = served(DIVERSITY, rules=[pin])
 
-    (found,) = rank(load_snapshot(study, paths), [replace(rank_request([1, 5]), level=0.5)])
+    (found,) = rank(load_snapshot(study, paths).model, [replace(rank_request([1, 5]), level=0.5)])
 
     assert items_of(found)[0] == 9
 
 
 def test_a_list_of_fewer_items_than_candidates(served):
     study, paths, _ = served(DIVERSITY)
-    snapshot = load_snapshot(study, paths)
+    served = load_snapshot(study, paths).model
 
-    (few,) = rank(snapshot, [replace(rank_request([1], excluded=range(2, 40)), level=0.5)])
-    (none,) = rank(snapshot, [replace(rank_request([1], excluded=range(40)), level=0.5)])
+    (few,) = rank(served, [replace(rank_request([1], excluded=range(2, 40)), level=0.5)])
+    (none,) = rank(served, [replace(rank_request([1], excluded=range(40)), level=0.5)])
 
     assert sorted(items_of(few)) == [0, 1]
     assert none == Candidates(none.items, none.scores)

@@ -26,7 +26,7 @@ from tests.pipeline.experiment.logs import (
 )
 
 ANN, BOB = users_in("g1", 2)
-NO_OUTCOMES = {"clicked", "ordered", "units", "revenue", "explored", "propensity"}
+NO_OUTCOMES = {"clicked", "ordered", "units", "revenue", "explored", "propensity", "arm"}
 
 NO_IMPRESSION = "click without an earlier impression of the user"
 NO_CLICK = "order without an earlier click of the user"

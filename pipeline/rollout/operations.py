@@ -1,0 +1,299 @@
+"""What operators and the endpoint do to a rollout. It needs the events only: neither model, database nor network.
+
+Each may be repeated: what is already so is not done twice.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.errors import DataError
+from pipeline.rollout.events import Action, Actor
+from pipeline.rollout.fold import Rollout
+from pipeline.rollout.gates import Gate, GatedPlan
+from pipeline.rollout.plan import RolloutPlan
+from pipeline.rollout.served import read_served, write_served
+from pipeline.rollout.states import TRANSITIONS, State
+from pipeline.rollout.store import (
+    Author,
+    Change,
+    RolloutRefused,
+    change_rollout,
+    current_rollout,
+    read_rollout,
+    releases,
+    rollout_lock,
+)
+
+_GATES: dict[State, tuple[State, tuple[Gate, ...]]] = {
+    State.DRAFT: (State.OFFLINE_PASSED, (Gate.OFFLINE,)),
+    State.OFFLINE_PASSED: (State.SIMULATED, (Gate.COUNTERFACTUAL, Gate.SIMULATION)),
+    State.SIMULATED: (State.AWAITING_APPROVAL, ()),
+}
+"""What follows each state before ``awaiting_approval``, and the gates between the two."""
+
+
+def start(paths: StudyPaths, gated: GatedPlan, author: Author) -> Rollout:
+    """Propose a release; it then waits for the approval of its first stage.
+
+    Raises:
+        RolloutRefused: if another release is under way, or one had this name.
+    """
+    release = gated.plan.config.release
+
+    def propose(rollout: Rollout | None) -> Change | None:
+        _check_alone(paths, release)
+        if rollout is None:
+            return _proposal(gated.plan)
+        is_started = rollout.state is State.AWAITING_APPROVAL and rollout.plan == gated.plan
+        return None if is_started else _passed(rollout, gated)
+
+    while True:
+        rollout = change_rollout(paths, release, author, propose)
+        if rollout.state not in _GATES:
+            return rollout
+
+
+def _proposal(plan: RolloutPlan) -> Change:
+    return Change(
+        action=Action.PROPOSE,
+        to=State.DRAFT,
+        reason=f"{plan.candidate.preference_id} instead of {plan.incumbent.preference_id}",
+        stage=None,
+        share=0.0,
+        evidence={},
+        plan=plan,
+    )
+
+
+def _passed(rollout: Rollout, gated: GatedPlan) -> Change:
+    """The event of the next gates."""
+    if rollout.state not in _GATES or rollout.plan != gated.plan:
+        msg = (
+            f"release {rollout.release} has {rollout.seq} events and is {rollout.state}; expected a new name "
+            "in rollout.release for every candidate"
+        )
+        raise RolloutRefused(msg)
+    to, gates = _GATES[rollout.state]
+    found = [one for one in gated.gates if one.gate in gates]
+    reason = "; ".join(f"{one.gate} gate {one.outcome}: {one.reason}" for one in found)
+    evidence = {one.gate.value: one.numbers for one in found}
+    return _change(
+        rollout, Action.GATE, reason or "all gates are behind it", to=to, evidence=evidence
+    )
+
+
+def approve(paths: StudyPaths, stage: str, author: Author, reason: str) -> Rollout:
+    """Approve a stage. The first begins at once, others when the stage before them has passed.
+
+    Raises:
+        RolloutRefused: if there is no such stage to come.
+    """
+
+    def change(rollout: Rollout) -> Change | None:
+        plan = rollout.plan
+        index = plan.index_of(stage)
+        if index is None:
+            names = ", ".join(one.name for one in plan.stages)
+            raise RolloutRefused(
+                f"release {rollout.release} has no stage {stage}; expected one of {names}"
+            )
+        if stage in rollout.approved:
+            return None
+        first = rollout.state is State.AWAITING_APPROVAL
+        begun = rollout.index is not None and index <= rollout.index
+        if begun or not (rollout.state.is_live or first) or (first and index > 0):
+            return _refusal(rollout, f"stage {stage} cannot be approved")
+        return Change(
+            action=Action.APPROVE,
+            to=plan.state_of(0) if first else rollout.state,
+            reason=reason,
+            stage=stage,
+            share=plan.share_of(0) if first else rollout.share,
+            evidence={},
+        )
+
+    return _change_current(paths, author, change)
+
+
+def hold(paths: StudyPaths, author: Author, reason: str) -> Rollout:
+    """Stay in the stage until a person resumes; guardrails still roll back.
+
+    Raises:
+        RolloutRefused: if no user gets the candidate.
+    """
+
+    def change(rollout: Rollout) -> Change | None:
+        if rollout.is_held_by_person:
+            return None
+        if not rollout.state.is_live:
+            return _refusal(rollout, "nothing can be held")
+        return held(rollout, reason, {})
+
+    return _change_current(paths, author, change)
+
+
+def blow_fuse(
+    paths: StudyPaths, release: str, author: Author, reason: str, evidence: dict[str, Any]
+) -> Rollout:
+    """Serve everybody the incumbent until a person resumes.
+
+    Raises:
+        RolloutRefused: if there is no such release.
+    """
+
+    def change(rollout: Rollout | None) -> Change | None:
+        if rollout is None or not rollout.state.is_live or not rollout.share:
+            return None
+        return replace(held(rollout, reason, evidence), share=0.0)
+
+    return change_rollout(paths, release, author, change)
+
+
+def resume(paths: StudyPaths, author: Author, reason: str) -> Rollout:
+    """Go on after a hold.
+
+    Raises:
+        RolloutRefused: if no user gets the candidate.
+    """
+
+    def change(rollout: Rollout) -> Change | None:
+        if not rollout.state.is_live:
+            return _refusal(rollout, "nothing can be resumed")
+        return None if rollout.hold is None else resumed(rollout, reason)
+
+    return _change_current(paths, author, change)
+
+
+def roll_back(
+    paths: StudyPaths, author: Author, reason: str, evidence: dict[str, Any] | None = None
+) -> Rollout:
+    """Serve everybody the incumbent, for good; before the first stage, reject the candidate.
+
+    Raises:
+        RolloutRefused: if the rollout is settled.
+        DataError: if the events are damaged; the incumbent is then served all the same.
+    """
+
+    def change(rollout: Rollout) -> Change | None:
+        if rollout.state in {State.ROLLED_BACK, State.REJECTED}:
+            return None
+        if rollout.state is State.SETTLED:
+            return _refusal(
+                rollout, "it cannot be rolled back; release the former incumbent as a new candidate"
+            )
+        return rolled_back(rollout, reason, evidence or {})
+
+    try:
+        return _change_current(paths, author, change)
+    except DataError as error:
+        raise _without_events(paths, error) from error
+
+
+def look(paths: StudyPaths) -> Rollout:
+    """The release under way, or the last that was; ``rollout.json`` is written again if it is behind.
+
+    Raises:
+        RolloutRefused: if there never was one.
+        DataError: if the events are damaged.
+    """
+    return _change_current(paths, Author(by=Actor.PERSON, who="reader"), lambda _: None)
+
+
+def held(rollout: Rollout, reason: str, evidence: dict[str, Any]) -> Change:
+    """The change that holds a live rollout."""
+    can_hold = rollout.state is State.HOLDING or State.HOLDING in TRANSITIONS[rollout.state]
+    to = State.HOLDING if can_hold else rollout.state
+    return _change(rollout, Action.HOLD, reason, to=to, evidence=evidence)
+
+
+def resumed(rollout: Rollout, reason: str) -> Change:
+    """The change that ends a hold; the candidate has the users of its stage again."""
+    index = rollout.index or 0
+    change = _change(rollout, Action.RESUME, reason, to=rollout.plan.state_of(index), evidence={})
+    return replace(change, share=rollout.plan.share_of(index))
+
+
+def rolled_back(rollout: Rollout, reason: str, evidence: dict[str, Any]) -> Change:
+    """The change that ends a rollout, or rejects it before its first stage."""
+    return Change(
+        action=Action.ROLL_BACK,
+        to=State.ROLLED_BACK if rollout.state.is_live else State.REJECTED,
+        reason=reason,
+        stage=rollout.stage.name if rollout.stage else None,
+        share=0.0,
+        evidence=evidence,
+    )
+
+
+def advanced(rollout: Rollout, reason: str, evidence: dict[str, Any]) -> Change:
+    """The change to the next stage; after the last, the candidate is everybody's."""
+    stage, index = rollout.next_stage, rollout.index
+    if stage is None or index is None:
+        settled = _change(rollout, Action.SETTLE, reason, to=State.SETTLED, evidence=evidence)
+        return replace(settled, share=1.0)
+    return Change(
+        action=Action.ADVANCE,
+        to=rollout.plan.state_of(index + 1),
+        reason=reason,
+        stage=stage.name,
+        share=rollout.plan.share_of(index + 1),
+        evidence=evidence,
+    )
+
+
+def _change(
+    rollout: Rollout, action: Action, reason: str, *, to: State, evidence: dict[str, Any]
+) -> Change:
+    """A change within the stage."""
+    return Change(
+        action=action,
+        to=to,
+        reason=reason,
+        stage=rollout.stage.name if rollout.stage else None,
+        share=rollout.share,
+        evidence=evidence,
+    )
+
+
+def _refusal(rollout: Rollout, problem: str) -> Change:
+    stage = f" in stage {rollout.stage.name}" if rollout.stage else ""
+    reason = f"release {rollout.release} is {rollout.state}{stage} with a share of {rollout.share:.2%}: {problem}"
+    return _change(rollout, Action.REFUSE, reason, to=rollout.state, evidence={})
+
+
+def _change_current(
+    paths: StudyPaths, author: Author, change: Callable[[Rollout], Change | None]
+) -> Rollout:
+    """Change the release under way, or the last that was."""
+    current = current_rollout(paths)
+    if current is None:
+        raise RolloutRefused("there is no release; start one: paretoscope rollout start")
+    return change_rollout(
+        paths, current.release, author, lambda rollout: change(rollout or current)
+    )
+
+
+def _check_alone(paths: StudyPaths, release: str) -> None:
+    """Raise if another release is under way."""
+    others = [read_rollout(paths, name) for name in releases(paths) if name != release]
+    for other in others:
+        if other is not None and not other.state.is_final:
+            stage = f" in stage {other.stage.name}" if other.stage else ""
+            msg = (
+                f"release {other.release} is {other.state}{stage} with a share of {other.share:.2%}; expected "
+                "one release at a time. Wait until it is settled, or end it: paretoscope rollout rollback"
+            )
+            raise RolloutRefused(msg)
+
+
+def _without_events(paths: StudyPaths, error: DataError) -> DataError:
+    """Serve the incumbent although nothing can be appended, and say so."""
+    with rollout_lock(paths):
+        served = read_served(paths)
+        if served is None:
+            return error
+        write_served(replace(served, state=State.ROLLED_BACK, share=0.0), paths)
+    msg = f"the incumbent is served to everybody, but it is not recorded: {error}; then roll back again"
+    return DataError(msg)

@@ -1,0 +1,179 @@
+"""Follows the files of a study while it is served: its snapshot, and the rollout of a release."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+from fastapi import FastAPI
+
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.errors import USER_ERRORS, StudyError
+from pipeline.core.sections import SERVED_SECTIONS
+from pipeline.experiment.design.plan_checks import check_not_running
+from pipeline.rollout.events import Actor
+from pipeline.rollout.operations import blow_fuse
+from pipeline.rollout.served import read_served, served_file
+from pipeline.rollout.store import Author
+from pipeline.serving.http.service import Service
+from pipeline.serving.ranking.snapshot import (
+    Snapshot,
+    file_fingerprint,
+    file_state,
+    load_snapshot,
+    with_rollout,
+)
+from pipeline.study import Study, load_study
+
+_LOG = logging.getLogger(__name__)
+
+
+class StudyWatcher:
+    """Loads a snapshot when the study's files change or at SIGHUP, and follows ``rollout.json``.
+
+    A snapshot is loaded beside the watch, so that a rollback never waits for a model.
+    """
+
+    def __init__(
+        self, service: Service, study: Study, paths: StudyPaths, fingerprint: tuple[object, ...]
+    ) -> None:
+        self._service = service
+        self._study = study
+        self._paths = paths
+        self._fingerprint = fingerprint
+        self._rollout_file: object = None
+        self._swapping = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._is_requested = False
+        self._reloading: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def run(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Watch the study while the application runs."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._request)
+        self._service.fuse.on_blow = self._wake.set
+        task = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+            if self._reloading is not None:
+                self._reloading.cancel()
+            loop.remove_signal_handler(signal.SIGHUP)
+
+    def _request(self) -> None:
+        self._is_requested = True
+        self._wake.set()
+
+    async def _watch(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._study.serving.reload_seconds)
+            self._wake.clear()
+            if self._service.fuse.is_unwritten:
+                await asyncio.to_thread(self._write_fuse)
+            if file_state(served_file(self._paths)) != self._rollout_file:
+                await self._swap()
+            if self._reloading is not None and not self._reloading.done():
+                continue
+            is_requested, self._is_requested = self._is_requested, False
+            if is_requested or file_fingerprint(self._study, self._paths) != self._fingerprint:
+                self._reloading = asyncio.create_task(self._reload())
+
+    def _write_fuse(self) -> None:
+        """Put the blown fuse into the audit trail; until then it is tried at every check."""
+        fuse, rollout = self._service.fuse, self._service.snapshot.rollout
+        if rollout is None or fuse.blown_by is None:
+            return
+        author = Author(by=Actor.ENDPOINT, who=f"process {os.getpid()} on {socket.gethostname()}")
+        _LOG.error("the incumbent is served to everybody: %s", fuse.blown_by)
+        try:
+            after = blow_fuse(self._paths, rollout.release, author, fuse.blown_by, fuse.evidence)
+        except (*USER_ERRORS, OSError) as error:
+            _LOG.error("the audit trail does not say so yet: %s", error)
+        else:
+            fuse.written(after.seq)
+
+    async def _swap(self, loaded: Snapshot | None = None) -> None:
+        """Serve a loaded snapshot, or that which is served, with the rollout as it is now."""
+        async with self._swapping:
+            state = file_state(served_file(self._paths))
+            snapshot = loaded or self._service.snapshot
+            followed = await asyncio.to_thread(self.with_current_rollout, snapshot, self._study)
+            self._service.swap_snapshot(followed)
+            self._rollout_file = state
+
+    def with_current_rollout(self, snapshot: Snapshot, study: Study) -> Snapshot:
+        """The snapshot with the arms of ``rollout.json``, under the rules of ``study``.
+
+        Without the candidate if it cannot be loaded, and with those that are served if the file cannot be
+        read.
+        """
+        try:
+            rollout = read_served(self._paths)
+        except USER_ERRORS as error:
+            self._report("the rollout stays as it is served", error)
+            rollout = self._service.snapshot.rollout
+        if rollout is not None:
+            for wanted in (rollout, replace(rollout, share=0.0)):
+                try:
+                    return with_rollout(snapshot, study, self._paths, wanted)
+                except (*USER_ERRORS, OSError) as error:
+                    self._report("an arm of the rollout is not served", error)
+        return with_rollout(snapshot, study, self._paths, None)
+
+    async def _reload(self) -> None:
+        """Load and serve the current files; on an error, keep serving the old snapshot.
+
+        Files that change during the reload are reloaded at the next check.
+        """
+        before = file_fingerprint(self._study, self._paths)
+        try:
+            study, snapshot, fingerprint = await asyncio.to_thread(self._load)
+            check_not_running(self._service.snapshot.plan, snapshot.plan)
+        except Exception as error:  # noqa: BLE001 - on any error, the old snapshot is served
+            self._fingerprint = before
+            self._report("the old snapshot stays", error)
+            return
+        self._study, self._fingerprint = study, fingerprint
+        await self._swap(snapshot)
+        self._service.metrics.reloads.labels("succeeded").inc()
+        warn_of_unknown_items(snapshot)
+        log_served(self._service.snapshot, "after a reload")
+
+    def _load(self) -> tuple[Study, Snapshot, tuple[object, ...]]:
+        study = load_study(self._paths.params_file, touched=SERVED_SECTIONS)
+        paths = StudyPaths(self._paths.root, study.study.name, self._paths.params)
+        fingerprint = file_fingerprint(study, paths)
+        snapshot = load_snapshot(study, paths)
+        if file_fingerprint(study, paths) != fingerprint:
+            msg = "files changed during the reload; it will be repeated"
+            raise StudyError(msg)
+        return study, self.with_current_rollout(snapshot, study), fingerprint
+
+    def _report(self, outcome: str, error: Exception) -> None:
+        is_unexpected = not isinstance(error, (*USER_ERRORS, OSError))
+        self._service.metrics.reloads.labels("failed").inc()
+        _LOG.error("reload failed, %s: %s", outcome, error, exc_info=is_unexpected)
+
+
+def log_served(snapshot: Snapshot, where: str) -> None:
+    """Say what is served."""
+    _LOG.info(
+        "serving experiment %s with model %s, rules %s %s",
+        snapshot.plan.experiment,
+        snapshot.model.version,
+        snapshot.model.rules.version,
+        where,
+    )
+
+
+def warn_of_unknown_items(snapshot: Snapshot) -> None:
+    """Say how many items of rules and filters the catalogue lacks."""
+    if unknown := snapshot.model.rules.unknown_items:
+        _LOG.warning("%d items of rules and filters are not in the catalogue", unknown)

@@ -1,0 +1,82 @@
+"""The rollout in Dagster: the status with its checks, the sensor, and the job that ends it."""
+
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from assets.definitions import defs
+from assets.rollout import _check_results, _request_step
+from pipeline.artifacts.lock import study_lock
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.rollout import operations
+from pipeline.rollout.decisions.decide import decide
+from pipeline.rollout.served import read_served
+from pipeline.rollout.store import current_rollout
+from tests.pipeline.rollout.releases import ANNA, begun, sums
+
+CHECKS = {"guardrails", "signals", "sample_ratio", "data_flows", "events_intact"}
+
+
+@pytest.fixture
+def paths(project):
+    return StudyPaths(project, "synthetic-shop")
+
+
+def failed(decision, problems=()):
+    """The checks that fail, with their severity."""
+    found = _check_results(decision, list(problems))
+    assert {one.check_name for one in found} == CHECKS
+    return {one.check_name: one.severity.value for one in found if not one.passed}
+
+
+def test_the_job_serves_the_incumbent_while_another_run_writes_the_study(paths):
+    begun(paths)
+
+    with study_lock(paths, "a run that trains"):
+        done = defs.resolve_job_def("roll_back").execute_in_process(
+            run_config={"ops": {"serve_incumbent": {"config": {"reason": "complaints"}}}}
+        )
+
+    last = current_rollout(paths).events[-1]
+    assert done.success
+    assert (read_served(paths).share, last.reason) == (0.0, "complaints")
+    assert last.who == f"Dagster run {done.run_id}"
+
+
+def test_one_step_is_an_asset_with_checks(paths):
+    """Without a monitor there are no sums: the rollout waits, and after an hour it holds."""
+    begun(paths)
+
+    done = defs.resolve_job_def("watch_rollout").execute_in_process()
+
+    (asset,) = done.asset_materializations_for_node("rollout_status")
+    checks = done.get_asset_check_evaluations()
+    assert asset.metadata["state"].value == "canary"
+    assert asset.metadata["decision"].value == "wait: waits for the first row of the log"
+    assert {one.check_name for one in checks if one.passed} == CHECKS
+
+
+def test_checks_say_what_a_decision_says(paths):
+    canary = begun(paths)
+    good, bad = sums(canary, hours=5), sums(canary, hours=5, candidate=2000, lift=-0.5)
+
+    assert failed(decide(canary, good, good.newest)) == {}
+    assert failed(decide(canary, bad, bad.newest)) == {"guardrails": "ERROR"}
+    assert failed(decide(canary, good, good.newest + timedelta(hours=2))) == {"data_flows": "WARN"}
+    uneven = sums(canary, hours=5, sample_ratio=5000.0)
+    assert failed(decide(canary, uneven, uneven.newest)) == {"sample_ratio": "WARN"}
+    assert failed(decide(canary, good, good.newest), ["line 3"]) == {"events_intact": "ERROR"}
+
+
+def test_the_sensor_asks_for_steps_while_users_get_a_candidate(paths):
+    context = dg.build_sensor_context(dg.DagsterInstance.ephemeral())
+
+    def tick():
+        return _request_step(context, "", "watch_rollout")
+
+    assert isinstance(tick(), dg.SkipReason)
+    canary = begun(paths)
+    assert tick().run_key.startswith(f"spring-{canary.seq}-")
+    operations.roll_back(paths, ANNA, "enough")
+    assert isinstance(tick(), dg.SkipReason)

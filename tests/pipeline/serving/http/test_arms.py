@@ -1,0 +1,210 @@
+"""The arms of a rollout: who gets which, two models at once, and how the endpoint follows and leaves them."""
+
+import asyncio
+import shutil
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.errors import LogError
+from pipeline.experiment.log.log_files import ArmName
+from pipeline.rollout.served import served_file
+from pipeline.serving.http.schemas import Click, RecommendRequest
+from pipeline.serving.http.server import build_service
+from pipeline.serving.http.watcher import StudyWatcher
+from pipeline.serving.ranking.snapshot import file_fingerprint, load_snapshot, with_rollout
+from tests.pipeline.serving.shop import (
+    ITEMS,
+    differences,
+    log_of,
+    name_of,
+    rows_of,
+    write_other_study,
+    write_plan,
+    write_rollout,
+    write_study,
+)
+
+CANDIDATE, INCUMBENT = ArmName.CANDIDATE, ArmName.INCUMBENT
+OFF = {"enabled": False}
+"""Of a plan whose users are all in the rollout."""
+
+
+@pytest.fixture
+def shop(tmp_path, small_params):
+    """A study without an experiment, and the study ``next`` with another model."""
+    study, paths = write_study(tmp_path, small_params)
+    write_plan(paths, **OFF)
+    write_other_study(tmp_path, small_params)
+    return study, paths
+
+
+def run(shop, scenario):
+    """Run a scenario on a service that follows the rollout; returns its result and the log's rows."""
+    study, paths = shop
+    snapshot = load_snapshot(study, paths)
+
+    async def main_task():
+        service = build_service(snapshot, study, paths)
+        watcher = StudyWatcher(service, study, paths, file_fingerprint(study, paths))
+        service.swap_snapshot(watcher.with_current_rollout(snapshot, study))
+        service.event_log.start()
+        service.batcher.start()
+        try:
+            return await scenario(service, watcher)
+        finally:
+            await asyncio.to_thread(service.batcher.close)
+            await asyncio.to_thread(service.event_log.close)
+
+    return asyncio.run(main_task()), rows_of(log_of(paths), "impressions")
+
+
+def request(n=0):
+    return RecommendRequest(user=f"u{n}", session=[name_of(n % ITEMS), name_of(7 * n % ITEMS)])
+
+
+def test_no_user_changes_arm_while_the_share_rises(shop):
+    """10,000 users: a higher share only adds to the candidate's; a lower one marks those that leave."""
+    study, paths = shop
+    users = [f"u{n}" for n in range(10_000)]
+    shares = (0.01, 0.05, 0.25, 0.5, 0.95)
+
+    async def scenario(service, watcher):
+        found = []
+        for share, peak in [*((one, one) for one in shares), (0.25, 0.95), (0.0, 0.95)]:
+            write_rollout(paths, share=share, peak=peak)
+            service.swap_snapshot(watcher.with_current_rollout(service.snapshot, study))
+            arms = [service.arm_of(user, service.snapshot) for user in users]
+            having = {u for u, (arm, _) in zip(users, arms, strict=True) if arm.name is CANDIDATE}
+            left = {user for user, (_, is_switched) in zip(users, arms, strict=True) if is_switched}
+            found.append((having, left))
+        return found
+
+    found, _ = run(shop, scenario)
+
+    rising = found[: len(shares)]
+    for (having, left), share in zip(rising, shares, strict=True):
+        assert len(having) / 10_000 == pytest.approx(
+            share, abs=4 * (share * (1 - share) / 1e4) ** 0.5
+        )
+        assert not left
+    for (fewer, _), (more, _) in pairwise(rising):
+        assert fewer < more
+    assert found[-2] == (rising[2][0], rising[-1][0] - rising[2][0])
+    assert found[-1] == (set(), rising[-1][0])
+
+
+def test_groups_stay_in_the_experiment_while_a_candidate_is_rolled_out(shop):
+    study, paths = shop
+    plan = write_plan(paths, traffic_share=0.5)
+    write_rollout(paths, share=0.5)
+    snapshot = with_rollout(
+        load_snapshot(study, paths), study, paths, write_rollout(paths, share=0.5)
+    )
+
+    for n in range(500):
+        arm, group = snapshot.arm_of(f"u{n}"), plan.group_of(f"u{n}")
+        assert arm.group == (group and group.name)
+        assert (arm.name is None) == (group is not None)
+    names = Counter(snapshot.arm_of(f"u{n}").name for n in range(500))
+    assert min(names.values()) > 80
+
+
+def test_two_models_serve_side_by_side_and_every_list_is_of_its_own(shop):
+    _, paths = shop
+    rollout = write_rollout(paths, share=0.5, candidate="next")
+
+    async def scenario(service, _):
+        answers = await asyncio.gather(*(service.recommend(request(n)) for n in range(60)))
+        clicks = [
+            Click(event_type="click", event="1", impression=one["impression"]) for one in answers
+        ]
+        await service.record_events(clicks)
+        return answers, service.snapshot, service.metrics.page().decode()
+
+    (answers, snapshot, page), rows = run(shop, scenario)
+
+    models = {arm.model.version: arm.model for arm in snapshot.arms.values()}
+    assert len(models) == 2
+    counts = Counter(row["arm"] for row in rows)
+    assert counts.keys() == {"incumbent", "candidate"}
+    for row in rows:
+        is_candidate = rollout.arm_of(row["user"]) is CANDIDATE
+        arm = rollout.arm(CANDIDATE if is_candidate else INCUMBENT)
+        assert row["arm"] == ("candidate" if is_candidate else "incumbent")
+        assert (row["group"], row["release"], row["stage"]) == (None, "next", "canary")
+        assert arm.model.startswith(row["model"])
+        assert tuple(row["preference"]) == arm.preference
+        assert row["fallback"] is None
+        assert differences(models[row["model"]], row) == []
+    assert {one["impression"]: one["arm"] for one in answers} == {
+        row["impression"]: row["arm"] for row in rows
+    }
+    for arm, n in counts.items():
+        assert f'paretoscope_lists_total{{arm="{arm}",group=""}} {n}.0' in page
+        assert f'paretoscope_events_total{{arm="{arm}",group="",kind="click"}} {n}.0' in page
+    assert 'paretoscope_rollout_share{release="next",stage="canary"} 0.5' in page
+
+
+def test_arms_of_one_model_share_it_in_memory(shop):
+    study, paths = shop
+    base = load_snapshot(study, paths)
+    snapshot = with_rollout(base, study, paths, write_rollout(paths, share=0.5))
+    assert {id(arm.model) for arm in snapshot.arms.values()} == {id(base.model)}
+
+    two = with_rollout(base, study, paths, write_rollout(paths, share=0.5, candidate="next"))
+    more = with_rollout(two, study, paths, write_rollout(paths, share=0.9, candidate="next"))
+    assert more.arms[CANDIDATE].model is two.arms[CANDIDATE].model is not base.model
+    assert with_rollout(more, study, paths, None).arms.keys() == base.arms.keys()
+
+
+def test_a_rollback_needs_no_model_of_the_candidate(shop, caplog):
+    """Checkpoint gone or replaced: no candidate at the start, and a rollback is followed all the same."""
+    study, paths = shop
+    rollout = write_rollout(paths, share=1.0, candidate="next")
+    other = StudyPaths(paths.root, "next")
+
+    async def scenario(service, _):
+        before = service.snapshot.arm_of("u1").name
+        shutil.rmtree(other.artifact("conditioned_model"))
+        rolled_back = replace(rollout, share=0.0, seq=4)
+        return before, with_rollout(service.snapshot, study, paths, rolled_back)
+
+    (before, after), _ = run(shop, scenario)
+
+    assert before is CANDIDATE
+    assert after.arm_of("u1").name is INCUMBENT
+    (gone, switched), _ = run(shop, lambda service, _: _arm_of(service))
+    assert (gone.name, switched) == (INCUMBENT, True)
+    assert "an arm of the rollout is not served" in caplog.text
+
+
+async def _arm_of(service):
+    return service.arm_of("u1", service.snapshot)
+
+
+def test_a_candidate_that_was_trained_again_is_refused(shop, small_params):
+    study, paths = shop
+    rollout = write_rollout(paths, share=0.5, candidate="next")
+    write_other_study(paths.root, small_params, seed=9)
+
+    with pytest.raises(LogError, match=r"of model .*'conditioned_model' of study next is now"):
+        with_rollout(load_snapshot(study, paths), study, paths, rollout)
+
+
+def test_a_damaged_rollout_file_leaves_what_is_served(shop, caplog):
+    study, paths = shop
+    write_rollout(paths, share=1.0)
+
+    async def scenario(service, watcher):
+        served_file(paths).write_text("{", encoding="utf-8")
+        service.swap_snapshot(watcher.with_current_rollout(service.snapshot, study))
+        return await service.recommend(request())
+
+    answer, _ = run(shop, scenario)
+
+    assert answer["arm"] == "candidate"
+    assert "the rollout stays as it is served" in caplog.text

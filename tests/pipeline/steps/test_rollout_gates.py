@@ -1,0 +1,136 @@
+"""The gates of a candidate: what passes, what fails, and what is left behind."""
+
+import shutil
+from dataclasses import replace
+from math import log
+
+import polars as pl
+import pytest
+from scipy import stats
+
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.contracts import ALL_TARGETS, Kpi
+from pipeline.core.errors import DataError, QualityError, StudyError
+from pipeline.rollout.gates import Gate, Outcome, read_evidence, read_gated_plan
+from pipeline.steps.rollout_gates.not_worse import Change
+from pipeline.steps.rollout_gates.offline import check_offline
+from pipeline.steps.rollout_gates.plan import NoRolloutError
+from pipeline.steps.run import run_step
+from pipeline.study import PARAMS_FILE, load_study
+from pipeline.study.rollout import OfflineGate
+from tests.pipeline.rollout.releases import arm, gated
+
+VALUES = {"recall": (0.5, 0.4), "novelty": (3.0, 2.0), "gini": (0.7, 0.5), "empty": (0.0, 0.2)}
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """A study with metrics of two preferences: variances of 0.0004 each, errors correlated by 0.9."""
+    found = StudyPaths(tmp_path, "shop")
+    folder = found.artifact("offline_metrics")
+    folder.mkdir(parents=True)
+    pl.DataFrame(
+        [
+            (metric, ALL_TARGETS, one, value, metric != "gini")
+            for metric, values in VALUES.items()
+            for one, value in zip(("p07", "p04"), values, strict=True)
+        ],
+        schema=["metric", "segment", "preference_id", "value", "higher_is_better"],
+        orient="row",
+    ).write_parquet(folder / "offline_metrics.parquet")
+    pl.DataFrame(
+        [
+            (metric, one, other, 0.0004 if one == other else 0.00036)
+            for metric in VALUES
+            for one in ("p07", "p04")
+            for other in ("p07", "p04")
+        ],
+        schema=["metric", "preference_id", "other_preference_id", "covariance"],
+        orient="row",
+    ).write_parquet(folder / "offline_metric_covariance.parquet")
+    return found
+
+
+def check(paths, *, plan=None, **margins):
+    return check_offline(OfflineGate(not_worse=margins), plan or gated().plan, paths)
+
+
+def test_the_bound_of_a_paired_change_by_hand(paths):
+    found = check(paths, recall=0.1)
+
+    variance = 0.0004 / 0.25 + 0.0004 / 0.16 - 2 * 0.00036 / 0.2
+    bound = log(0.5 / 0.4) - stats.norm.ppf(0.95) * variance**0.5
+    assert found.outcome is Outcome.PASSED
+    assert found.numbers["recall"]["change"] == pytest.approx(0.25)
+    assert log(1 + found.numbers["recall"]["at_least"]) == pytest.approx(bound)
+
+
+def test_two_models_have_independent_errors(paths):
+    plan = gated().plan
+    other = replace(plan, candidate=arm("p07", model="1"))
+
+    paired, apart = (check(paths, plan=one, recall=0.1) for one in (plan, other))
+    assert apart.numbers["recall"]["at_least"] < paired.numbers["recall"]["at_least"]
+
+
+def test_one_metric_that_loses_too_much_fails(paths):
+    """Of the Gini index lower is better: 0.7 instead of 0.5 is a loss of 1 - 5/7 = 28.6%."""
+    found = check(paths, recall=0.1, gini=0.1)
+
+    assert found.outcome is Outcome.FAILED
+    assert found.reason.startswith("gini -28.6%, at least -")
+    assert "recall" not in found.reason
+
+
+def test_what_has_no_ratio_or_does_not_exist(paths):
+    assert check(paths, empty=0.1).outcome is Outcome.FAILED
+    with pytest.raises(StudyError, match="ndcg of p07 is not computed; expected empty, gini"):
+        check(paths, ndcg=0.1)
+
+
+def test_a_change_that_is_not_known_does_not_pass():
+    change = Change(name="ctr", log_ratio=0.0, standard_error=0.0304, margin=0.05)
+
+    assert change.passes(0.95) is (1 - 2.718281828 ** (-1.6448536 * 0.0304) < 0.05)
+    assert not replace(change, standard_error=0.2).passes(0.95)
+
+
+@pytest.mark.slow
+def test_the_gates_of_a_finished_study(finished_study, tmp_path):
+    """The better preference passes and its plan is written; a worse one fails and takes the plan away."""
+    paths = StudyPaths(tmp_path, "synthetic-shop")
+    shutil.copytree(finished_study, tmp_path, dirs_exist_ok=True)
+    front = pl.read_parquet(paths.artifact("pareto_front", "pareto_front.parquet")).sort("recall")
+    worst, best = front["preference_id"][0], front["preference_id"][-1]
+
+    def study(candidate, incumbent):
+        gates = {
+            "offline": {"not_worse": {"recall": 0.01}},
+            "simulation": {"not_worse": {Kpi.CTR.value: 0.5}, "seeds": 2, "users": 200},
+        }
+        arms = {"candidate": {"preference": candidate}, "incumbent": {"preference": incumbent}}
+        return load_study(
+            tmp_path / PARAMS_FILE, {"rollout": {"release": "spring", **arms, "gates": gates}}
+        )
+
+    gates = [gate.asset for gate in Gate]
+    good, bad = study(best, worst), study(worst, best)
+    for asset in gates:
+        run_step(asset, good, paths)
+    plan = run_step("rollout_plan", good, paths).value
+    assert [one.outcome for one in plan.gates] == ["passed", "skipped", "passed"]
+    assert read_gated_plan(paths) == plan
+    assert plan.gates[2].numbers["ctr"]["at_least"] > -0.5
+
+    with pytest.raises(QualityError, match=f"candidate {worst} fails the offline gate: recall -"):
+        run_step("candidate_gate_offline", bad, paths)
+    assert not paths.artifact("rollout_plan").exists()
+    assert read_evidence(Gate.OFFLINE, paths)[1].outcome is Outcome.FAILED
+    for asset in gates[1:]:
+        run_step(asset, bad, paths)
+    with pytest.raises(QualityError, match="No rollout_plan is written"):
+        run_step("rollout_plan", bad, paths)
+    with pytest.raises(DataError, match="of another candidate"):
+        run_step("rollout_plan", good, paths)
+    with pytest.raises(NoRolloutError, match="rollout is null"):
+        run_step("rollout_plan", load_study(tmp_path / PARAMS_FILE), paths)
