@@ -1,5 +1,7 @@
 """The library has the same asset graph as Dagster."""
 
+import pytest
+
 from assets.definitions import defs
 from pipeline.artifacts.storage import StudyPaths, md5
 from pipeline.core.asset_graph import ASSET_GRAPH, EVERYTHING, report_assets
@@ -33,6 +35,7 @@ def test_every_asset_has_a_step_in_the_same_order():
     assert list(STEPS) == list(ASSET_GRAPH)
 
 
+@pytest.mark.slow
 def test_dagster_and_the_library_write_the_same_bytes(project, finished):
     study = load_study(project / PARAMS_FILE)
 

@@ -67,6 +67,7 @@ def test_a_further_study_has_its_name_before_its_assets_jobs_and_groups(studies)
     assert parents == {"spring-sale/experiment_log", "spring-sale/traffic_plan"}
 
 
+@pytest.mark.slow
 def test_runs_of_two_studies_write_their_own_artifacts_and_say_their_study(studies, tmp_path):
     instance = dg.DagsterInstance.ephemeral()
 
@@ -121,6 +122,7 @@ def test_an_override_of_a_further_study_may_not_rename_it(studies):
     )
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_takes_from_the_rates_of_the_last_run(studies):
     instance = dg.DagsterInstance.ephemeral()
     job = studies.resolve_job_def("spring_sale__study")

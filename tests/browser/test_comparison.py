@@ -9,6 +9,8 @@ from pipeline.reporting.render import write_comparison
 from pipeline.results.reader import read_studies
 from tests.pipeline.reporting.comparison.studies import H1, H4, report, write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -19,6 +19,8 @@ from tests.pipeline.serving.shop import (
     write_test_sessions,
 )
 
+pytestmark = pytest.mark.slow
+
 GROUPS = ((0.0, 1.0), (0.5, 0.5), (1.0, 0.0))
 KEY = "a key of more than sixteen"
 

@@ -6,6 +6,8 @@ from pipeline.reporting.report import write_report
 from tests.pipeline.reporting.conftest import card, whole_report
 from tests.pipeline.reporting.truths import SHAPES, TRUTHS, report_of
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["card", "whole_report"]
 
 MOST_WORDS = 90

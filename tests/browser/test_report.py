@@ -5,6 +5,8 @@ import pytest
 from pipeline.reporting.report import write_report
 from tests.pipeline.reporting.conftest import card, whole_report
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["card", "whole_report"]
 
 

@@ -11,6 +11,7 @@ import paretoscope as ps
 MODULES = ("study", "analysis", "experiment")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("study")
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_run(module):

@@ -48,6 +48,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_variants_project")
 def test_a_study_and_two_variants_through_the_python_api_alone(tmp_path, small_params):
     write_params(tmp_path / "shop", small_params)

@@ -136,11 +136,13 @@ def test_an_ingested_log_counts_its_rejected_rows(study):
     assert f"{result.step.value.impressions:,} impressions" in result._repr_html_()
 
 
+@pytest.mark.slow
 def test_the_report_of_a_study_is_what_the_step_wrote(study):
     assert ps.report(study).document == study.report().document
     assert study.report().document.summary[0] in study.report()._repr_html_()
 
 
+@pytest.mark.slow
 def test_two_studies_are_pooled_and_compared(study, tmp_path):
     again = study.override({"study.name": "again", "experiment.name": "again", "study.seed": 2})
     copytree(study.paths.folder, again.paths.folder)

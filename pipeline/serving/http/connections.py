@@ -24,6 +24,13 @@ RECEIVE_SECONDS = 10.0
 RESPONSE_SECONDS = 30.0
 """Time from the last byte of a request to the last byte of the response that the client takes."""
 
+IDLE_SECONDS = 75
+"""Time that a connection stays open without a request.
+
+Longer than load balancers and browsers mostly keep theirs, so that a request seldom meets a closing
+connection; where connections are used up, idle ones make room.
+"""
+
 UNREAD_BYTES = 64 * 1024
 """Size of unread responses from which on the next request waits until the client has read all of them.
 

@@ -22,6 +22,7 @@ from pipeline.serving.event_log.kafka_sink import open_kafka
 from pipeline.serving.event_log.recovery import named
 from pipeline.serving.http.app import build_app
 from pipeline.serving.http.connections import (
+    IDLE_SECONDS,
     LimitedProtocol,
     connection_limit,
     limit_kernel_buffers,
@@ -74,6 +75,7 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
             server_header=False,
             proxy_headers=False,
             limit_concurrency=connection_limit(),
+            timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         gc.collect()

@@ -141,6 +141,7 @@ ROW = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(
     files=st.lists(st.lists(ROW, max_size=12), min_size=1, max_size=3).filter(
         lambda files: any(row[3] != "x" for rows in files for row in rows)

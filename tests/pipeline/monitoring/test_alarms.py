@@ -52,14 +52,14 @@ def test_a_tiny_mismatch_of_many_users_is_no_alarm():
 
 
 def test_a_fifth_that_is_short_by_5_percent_is_found_and_a_right_one_is_not():
-    """Looks every 500 users up to 50,000; 60 experiments each."""
+    """Looks every 500 users up to 50,000; 30 experiments each."""
     rng = np.random.default_rng(1)
     names = ["a", "b", "c", "d", "e"]
     plan = dict.fromkeys(names, 0.2)
     found = {}
     for short in (0.0, 0.01):
         shares = [0.2 - short, *[0.2 + short / 4] * 4]
-        users = rng.multinomial(500, shares, size=(60, 100)).cumsum(axis=1)
+        users = rng.multinomial(500, shares, size=(30, 100)).cumsum(axis=1)
         found[short] = sum(
             any(
                 sample_ratio_alarms(check_sample_ratio(dict(zip(names, look, strict=True)), plan))
@@ -68,8 +68,8 @@ def test_a_fifth_that_is_short_by_5_percent_is_found_and_a_right_one_is_not():
             for looks in users
         )
 
-    assert found[0.01] >= 55
-    assert found[0.0] <= 5
+    assert found[0.01] >= 27
+    assert found[0.0] <= 3
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from tests.pipeline.serving.shop import (
 
 NOW = 1_760_000_000.0
 
+pytestmark = pytest.mark.slow  # a server starts
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory, small_params):
@@ -90,7 +92,6 @@ def test_an_endpoint_that_is_gone_is_an_alarm_and_the_log_is_still_watched(shop)
     assert found.findings.at == NOW + 60
 
 
-@pytest.mark.slow
 def test_the_panel_is_made_in_another_process_and_again_when_the_model_changes(
     tmp_path, small_params
 ):

@@ -156,6 +156,7 @@ def test_duplicates_and_orders_without_a_click_are_only_reported(tmp_path):
     assert broken(enforce(outcomes)) == {"events_unique", "orders_follow_a_click"}
 
 
+@pytest.mark.slow
 def test_order_is_checked_across_row_groups(tmp_path):
     # 10 rows per session, one second apart; a row group ends within a session
     row = pl.int_range(2 * ROWS_PER_GROUP + 15)

@@ -257,6 +257,7 @@ def test_the_seed_decides_the_random_divisions_and_nothing_else(tmp_path):
     assert _fast(first) == _fast(other)
 
 
+@pytest.mark.slow
 def test_without_drift_chance_is_exceeded_as_rarely_as_it_should(tmp_path):
     worlds, exceeded = 40, Counter()
     for n in range(worlds):

@@ -58,6 +58,7 @@ def test_a_missing_artifact_names_the_command(opened):
         run_step("traffic_plan", study, paths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asset", [*report_assets(trains=True), "paired_lists"])
 def test_a_step_reads_every_table_once(asset, opened, monkeypatch):
     study, paths = opened

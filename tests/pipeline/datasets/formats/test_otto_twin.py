@@ -145,6 +145,7 @@ DAMAGED_LINE = st.builds(
 FILE = st.lists(FILLED_LINE | FILLED_LINE | FILLED_LINE | DAMAGED_LINE, max_size=6).map(b"\n".join)
 
 
+@pytest.mark.slow
 @given(data=FILE, block_bytes=st.integers(50, 1000))
 @example(data=b"\xff", block_bytes=1)
 @example(data=b"", block_bytes=1)

@@ -83,6 +83,7 @@ def test_a_parquet_row_may_be_a_session_with_its_list_of_items(load, tmp_path):
     assert found.summary["rejected"] == 0  # a session without an item has no event
 
 
+@pytest.mark.slow
 def test_real_sessions_without_times_are_read(load, real_data):
     file = real_data / "retailrocket" / "click_sequences.parquet"
 

@@ -108,6 +108,7 @@ def test_a_small_error_of_the_metric_is_almost_none():
     assert (without.reliability, small.reliability) == (None, pytest.approx(1))
 
 
+@pytest.mark.slow
 def test_the_slope_is_corrected_for_the_error_of_the_metric():
     """On average, a metric of reliability 0.7 is 1/0.7 as steep as it is measured."""
     rng, true = np.random.default_rng(6), np.linspace(0, 0.11, 10)
@@ -124,6 +125,7 @@ def test_the_slope_is_corrected_for_the_error_of_the_metric():
     assert np.median(corrected) == pytest.approx(0.9, abs=0.1)
 
 
+@pytest.mark.slow
 def test_an_interval_excludes_0_exactly_where_the_p_value_is_below_the_error_rate():
     rng, excluded = np.random.default_rng(7), []
     for _ in range(60):

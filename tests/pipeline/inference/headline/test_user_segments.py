@@ -60,6 +60,7 @@ def test_cochrans_q_compares_the_cluster_robust_slopes():
     assert answer.cochran_p_value == pytest.approx(2 * stats.norm.sf(abs(z)))
 
 
+@pytest.mark.slow
 def test_a_deviation_that_all_users_of_a_group_share_is_no_difference():
     """Twenty segments with equal slopes, groups that deviate by 0.1: seldom any flag."""
     flagged = 0

@@ -121,6 +121,7 @@ def test_beyond_the_groups_the_line_is_carried_on_and_says_so(tmp_path, section)
     assert widths[0.5] > widths[0.4] > widths[0.3]
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_kpi_as_often_as_it_says(tmp_path, section):
     """A true line, users who differ: of 100 experiments, the interval at a place between groups
     misses at most as many as 5% allow (0.05 · 100 + 3.1 · √(100 · 0.05 · 0.95) < 12)."""

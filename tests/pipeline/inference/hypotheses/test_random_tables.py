@@ -147,6 +147,7 @@ def check(table, folder):
     assert not any(word in text for word in (">nan<", "| nan", "NaN%", ">inf<"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_a_random_table_gets_answers_or_reasons(seed, tmp_path):
     check(random_table(seed), tmp_path)

@@ -68,6 +68,7 @@ def test_without_pairs_there_is_nothing_to_say():
     assert slope_differences([], level=0.95) == []
 
 
+@pytest.mark.slow
 def test_equal_slopes_are_seldom_called_different():
     rng = np.random.default_rng(3)
     draws = rng.normal(0.8, 0.1, (4000, 2))

@@ -131,6 +131,7 @@ def test_a_relative_gain_is_a_logarithm_where_changes_are():
         ps.past_tests(counts, gain=-1.0)
 
 
+@pytest.mark.slow
 def test_the_command_prints_writes_and_agrees_with_the_library(tmp_path, capsys):
     table, folder = tmp_path / "tests.csv", tmp_path / "page"
     past().write_csv(table)

@@ -65,6 +65,7 @@ def test_an_undefined_power_has_a_reason():
     assert blurred.analysis.hypotheses[0].undefined_reason == "metric_within_noise"
 
 
+@pytest.mark.slow
 def test_measurement_error_lowers_the_power():
     clean, blurred = (
         planned_power(
@@ -78,6 +79,7 @@ def test_measurement_error_lowers_the_power():
     assert blurred.chosen.power.confirmed < clean.chosen.power.confirmed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{"traffic_share": 0.1}, {"holdout": 0.9}], ids=["ramp-up", "holdout"]
 )

@@ -66,6 +66,7 @@ def ever_wrong(seeds):
     return np.mean(ours), np.mean(naive)
 
 
+@pytest.mark.slow
 def test_thirty_interim_tests_have_few_false_positives():
     ours, naive = ever_wrong(range(30))
 

@@ -132,6 +132,7 @@ def test_many_hypotheses_are_cut_to_those_with_an_answer(screen_of):
     ]
 
 
+@pytest.mark.slow
 def test_many_kpis_leave_room_for_fewer_rows(screen_of):
     few, _ = screen_of("costs-orders")
     many, report = screen_of("four-kpis")

@@ -68,6 +68,7 @@ def test_the_lines_have_the_end_the_cost_and_what_would_help(plan, power):
         assert f"{offer.change}: H1 {offer.power['H1']:.0%}" in text
 
 
+@pytest.mark.slow
 def test_a_guardrail_and_metrics_that_are_told_apart_are_reported():
     section = {"groups": 6, "guardrails": {"recall": 0.3}}
     found = planned_axes(**section).analysis

@@ -194,6 +194,7 @@ def test_weights_are_normalised(shop):
     assert found["preference_list"] == lists(shop[0], [1 / 3, 2 / 3])[1]["preference_list"]
 
 
+@pytest.mark.slow
 def test_a_groups_list_equals_that_of_recommend_and_is_not_logged(tmp_path, small_params):
     """With a rule and a filter, which apply to the explorer, too."""
     (tmp_path / "denied.txt").write_text("\n".join(name_of(n) for n in range(0, 40, 3)))
@@ -312,6 +313,7 @@ def test_inconsistent_tables_are_reported_and_not_used(tmp_path, small_params, t
     assert data.fitted_lines == () or table == "offline_metrics"
 
 
+@pytest.mark.slow
 def test_lists_use_the_new_model_after_sighup(tmp_path, small_params):
     study, paths = finished(tmp_path, small_params, reload_seconds=3600.0)
     with serving(tmp_path) as server:
@@ -330,6 +332,7 @@ def test_lists_use_the_new_model_after_sighup(tmp_path, small_params):
     assert [one["item"] for one in after["preference_list"]] == [name_of(n) for n in best]
 
 
+@pytest.mark.slow
 def test_new_estimates_are_loaded_without_sighup(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params, reload_seconds=0.05)
     write_plan(paths, preferences=GROUPS)

@@ -136,6 +136,7 @@ def test_the_server_ends_in_one_line_beside_open_requests(tmp_path, small_params
     assert ended == (0, f"stopped by {number.name}; the event log is closed\n")
 
 
+@pytest.mark.slow
 def test_a_second_server_names_the_first(tmp_path, small_params, monkeypatch, capsys):
     write_study(tmp_path, small_params)
     monkeypatch.chdir(tmp_path)
@@ -147,6 +148,7 @@ def test_a_second_server_names_the_first(tmp_path, small_params, monkeypatch, ca
     assert f"(process {server.process.pid} on " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_hostile_ids_are_logged_as_they_are_and_nowhere_else(tmp_path, small_params):
     _, paths = write_study(tmp_path, small_params)
     log = log_of(paths)

@@ -290,6 +290,7 @@ def test_a_model_other_than_that_of_the_plan_is_not_served(tmp_path, small_param
         load_snapshot(study, paths)
 
 
+@pytest.mark.slow
 def test_sighup_reloads_and_a_corrupt_model_is_rejected(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params, reload_seconds=3600.0)
     first = load_snapshot(study, paths).model.version

@@ -210,6 +210,7 @@ hours = st.sampled_from([-1.0, 0.0, 0.5, 1.0, 24.0, 24.5, 48.0])
 names = st.sampled_from(["x0", "x1", "x2", "unknown"])
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(
     clicks=st.lists(st.builds(click, names, hours), min_size=1, max_size=8),
