@@ -82,7 +82,7 @@ def make_panel(paths: StudyPaths) -> list[PanelSession]:
             session=session,
             preference=group.preference,
             level=group.level,
-            k=snapshot.plan.list_length_of(group),
+            k=snapshot.plan.list_length_at(group.level),
             excluded=session if served.rules.excludes_seen else session[:0],
             ts=time.time_ns() // 1_000_000,
         )
