@@ -55,7 +55,7 @@ def main() -> None:
     )
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--months", type=int, default=200)
-    parser.add_argument("--looks", type=int, default=40)
+    parser.add_argument("--looks", type=int, default=20)
     parser.add_argument("--follow", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     use_two_cores()
@@ -263,7 +263,7 @@ def throughput(looks: int) -> list[str]:
         (
             f"The log grows by {RATE} lists per second with {CLICKED:.0%} clicks and {ORDERED:.0%} orders of them, "
             f"20 items each, for {looks * SECONDS / 60:.0f} minutes; the monitor looks every {SECONDS} seconds. CPU "
-            "time is that of following the log, without writing it."
+            "time is that of whole looks: following the log, statistics and alerts."
         ),
         "",
         "| | measured | limit |",
