@@ -3,7 +3,7 @@
     python benchmarks/monitoring.py --write
 
 1. 200 simulated months without a fault, with a look every hour: alarms by family of tests.
-2. Planted faults: a fifth of the users that is short, clicks of one group that are lost.
+2. Injected faults: a fifth of the users that is short, clicks of one group that are lost.
 3. A log that grows by 600 lists per second: CPU time and memory of the monitor's own process.
 
 ``--write`` updates ``results/monitoring.md``; ``--months`` and ``--looks`` make it shorter.
@@ -132,7 +132,7 @@ def planted_faults(months: int) -> list[str]:
                 f"{within[0]:.1%}, two days {within[1]:.1%} | {np.median(hours):.0f} hours |"
             )
     return [
-        "## Planted faults",
+        "## Injected faults",
         "",
         (
             f"{months} experiments each; {USERS:,} users a day with {LISTS} lists. Clicks are lost from the "
