@@ -111,8 +111,9 @@ def _running_plan(study: Study, paths: StudyPaths) -> TrafficPlan | None:
     if section.source is not LogSource.FILES or not paths.artifact("traffic_plan").exists():
         return None
     plan = load_plan(paths)
-    is_running = isinstance(plan, TrafficPlan) and plan.experiment == section.name
-    return plan if is_running else None
+    if isinstance(plan, TrafficPlan) and plan.experiment == section.name:
+        return plan
+    return None
 
 
 def used_models(paths: StudyPaths) -> set[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import Split
 from pipeline.core.sections import SERVED_SECTIONS
+from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import PLAN
 from pipeline.monitoring.panel import PanelSession
 from pipeline.study import load_study
@@ -67,11 +68,11 @@ def make_panel(paths: StudyPaths) -> list[PanelSession]:
 
     torch.set_num_threads(1)
     snapshot = load_snapshot(load_study(paths.params_file, touched=SERVED_SECTIONS), paths)
-    tokens = open_tokens(paths.require("sessions", "tokens.safetensors"), Split.TEST)
+    model, of_plan = snapshot.model, paths_of_plan(snapshot.plan, paths)
+    tokens = open_tokens(of_plan.require("sessions", "tokens.safetensors"), Split.TEST)
     rows = np.flatnonzero(tokens.lengths > 1)
     rows = rows[np.linspace(0, len(rows) - 1, min(SESSIONS, len(rows))).astype(int)]
-    served, groups = snapshot.model, snapshot.plan.groups
-    names = served.recommender.items
+    names, groups = model.recommender.items, snapshot.plan.groups
     panel: list[PanelSession] = []
     for number, row in enumerate(rows):
         session = np.array(
@@ -83,10 +84,10 @@ def make_panel(paths: StudyPaths) -> list[PanelSession]:
             preference=group.preference,
             level=group.level,
             k=snapshot.plan.list_length_at(group.level),
-            excluded=session if served.rules.excludes_seen else session[:0],
+            excluded=session if model.rules.excludes_seen else session[:0],
             ts=time.time_ns() // 1_000_000,
         )
-        (found,) = rank(served, [request])
+        (found,) = rank(model, [request])
         panel.append(
             PanelSession(
                 session=tuple(names[item] for item in session),

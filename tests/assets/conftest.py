@@ -81,7 +81,8 @@ def finished(shop, tmp_path_factory, parameters_read) -> tuple[Path, dg.ExecuteI
 def watched(study: Study, read: set[str]) -> Study:
     """The study, which records every key that is read of it, such as ``training.epochs``."""
     for section in fields(study):
-        _watch(getattr(study, section.name), section.name, read)
+        if (found := getattr(study, section.name)) is not None:  # a study may have no rollout
+            _watch(found, section.name, read)
     return study
 
 

@@ -47,13 +47,23 @@ class Comparison:
 
 
 def compare_kpi(sums: KpiSums) -> Comparison | None:
-    """The log ratio of a KPI; None if one arm has no successes."""
+    """The log ratio of a KPI; None if the incumbent has no successes.
+
+    A candidate without any has no log ratio, and is harmed rather than unknown: its difference is then the
+    relative one, -1, with the variance of a rate with one success more.
+    """
     (new, new_variance), (old, old_variance) = _standardised(sums)
-    if not (new > 0 and old > 0):
+    if not (old > 0 and np.isfinite(new)):
         return None
+    if new > 0:
+        difference = np.log(new / old)
+        variance = new_variance / new**2 + old_variance / old**2
+    else:
+        difference = -1.0
+        variance = (_binomial_variance(sums.candidate) + old_variance) / old**2
     return Comparison(
-        difference=float(np.log(new / old)),
-        standard_error=float(np.sqrt(new_variance / new**2 + old_variance / old**2)),
+        difference=float(difference),
+        standard_error=float(np.sqrt(variance)),
         users=min(sums.candidate.users, sums.incumbent.users),
         candidate=new,
         incumbent=old,

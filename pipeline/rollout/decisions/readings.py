@@ -162,7 +162,8 @@ def _summary(
         change, least, most = (0.0 - x for x in (comparison.difference, high, low))
         numbers = f"{change:+.4f} ({least:+.4f} to {most:+.4f})"
     else:
-        change, least, most = (math.expm1(x) for x in (comparison.difference, low, high))
+        change = comparison.candidate / comparison.incumbent - 1
+        least, most = math.expm1(low), math.expm1(high)
         numbers = f"{change:+.1%} ({least:+.1%} to {most:+.1%})"
     return f"{name} {numbers}, {arms}, {comparison.users} users in the smaller arm"
 

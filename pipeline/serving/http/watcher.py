@@ -35,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 class StudyWatcher:
     """Loads a snapshot when the study's files change or at SIGHUP, and follows ``rollout.json``.
 
-    A snapshot is loaded beside the watch, so that a rollback never waits for a model.
+    A snapshot is loaded in a task of its own, so that a rollback never waits for it.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class StudyWatcher:
             for wanted in (rollout, replace(rollout, share=0.0)):
                 try:
                     return with_rollout(snapshot, study, self._paths, wanted)
-                except (*USER_ERRORS, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - on any error, the incumbent is served
                     self._report("an arm of the rollout is not served", error)
         return with_rollout(snapshot, study, self._paths, None)
 

@@ -38,26 +38,27 @@ def check_offline(gate: OfflineGate, plan: RolloutPlan, paths: StudyPaths) -> Ga
 
 
 def _change(metric: str, margin: float, plan: RolloutPlan, paths: StudyPaths) -> Change | None:
-    new, old = (_row(metric, arm, paths) for arm in (plan.candidate, plan.incumbent))
-    values = new["value"], old["value"]
-    if any(value is None or not value > 0 for value in values):
+    candidate, incumbent = plan.candidate, plan.incumbent
+    new, is_higher_better = _value(metric, candidate, paths)
+    old, _ = _value(metric, incumbent, paths)
+    own = _covariance(metric, candidate, candidate, paths)
+    other = _covariance(metric, incumbent, incumbent, paths)
+    shared = _covariance(metric, candidate, incumbent, paths)
+    if own is None or other is None or shared is None:
         return None
-    variances = [_covariance(metric, arm, arm, paths) for arm in (plan.candidate, plan.incumbent)]
-    shared = _covariance(metric, plan.candidate, plan.incumbent, paths)
-    if variances[0] is None or variances[1] is None or shared is None:
+    if new is None or old is None or min(new, old) <= 0:
         return None
-    relative = [variance / value**2 for variance, value in zip(variances, values, strict=True)]
-    variance = sum(relative) - 2 * shared / (values[0] * values[1])
-    sign = 1 if new["higher_is_better"] else -1
+    variance = own / new**2 + other / old**2 - 2 * shared / (new * old)
     return Change(
         name=metric,
-        log_ratio=sign * math.log(values[0] / values[1]),
+        log_ratio=math.log(new / old) * (1 if is_higher_better else -1),
         standard_error=math.sqrt(max(variance, 0.0)),  # negative by rounding alone
         margin=margin,
     )
 
 
-def _row(metric: str, arm: Arm, paths: StudyPaths) -> dict[str, float]:
+def _value(metric: str, arm: Arm, paths: StudyPaths) -> tuple[float | None, bool]:
+    """Of an arm, and whether higher is better."""
     own = replace(paths, name=arm.study_name(paths))
     table = read_table(own.require("offline_metrics", "offline_metrics.parquet"))
     found = table.filter(
@@ -69,7 +70,7 @@ def _row(metric: str, arm: Arm, paths: StudyPaths) -> dict[str, float]:
         known = ", ".join(sorted(table["metric"].unique()))
         msg = f"rollout.gates.offline.not_worse: {metric} of {arm.preference_id} is not computed; expected {known}"
         raise StudyError(msg)
-    return found.row(0, named=True)
+    return found["value"][0], found["higher_is_better"][0]
 
 
 def _covariance(metric: str, one: Arm, other: Arm, paths: StudyPaths) -> float | None:

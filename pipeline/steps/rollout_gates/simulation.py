@@ -114,10 +114,10 @@ def _sums(log: pl.DataFrame, kpi: Kpi) -> KpiSums:
     if successes not in users.columns:
         msg = f"rollout.gates.simulation.not_worse: {kpi} needs revenue, which simulated logs do not have; remove it"
         raise StudyError(msg)
+    own = {name: users.filter(pl.col("group") == name.value) for name in ArmName}
     arms = {
-        name: UserSums.of(own.select(trials).to_numpy(), own.select(successes).to_numpy())
-        for name in ArmName
-        if (own := users.filter(pl.col("group") == name.value)) is not None
+        name: UserSums.of(found.select(trials).to_numpy(), found.select(successes).to_numpy())
+        for name, found in own.items()
     }
     return KpiSums(
         candidate=arms[ArmName.CANDIDATE],

@@ -89,11 +89,28 @@ def test_a_stage_that_one_arm_lacks_is_not_compared():
     assert compare_kpi(kpi_sums(new, old)).difference == 0
 
 
-def test_without_successes_there_is_no_ratio():
+def test_without_successes_of_the_incumbent_there_is_no_ratio():
     some, none = (np.full((4, 1), 5.0), np.ones((4, 1))), (np.full((4, 1), 5.0), np.zeros((4, 1)))
 
-    assert compare_kpi(kpi_sums(none, some)) is None
+    assert compare_kpi(kpi_sums(some, none)) is None
     assert compare_kpi(kpi_sums(some, (0 * some[0], 0 * some[1]))) is None
+    assert compare_kpi(kpi_sums((0 * some[0], 0 * some[1]), some)) is None
+
+
+def test_a_candidate_without_any_click_is_harmed():
+    """0 of 1,000 against 100 of 1,000: a share of 1 / 1,002 is the most that its error knows of."""
+    m_US = np.full((200, 1), 5.0)
+    clicks = np.zeros((200, 1))
+    clicks[:100] = 1
+
+    found = compare_kpi(kpi_sums((m_US, 0 * m_US), (m_US, clicks)))
+
+    own = 1001 / 1002**2 / 1000
+    other = 200 * 0.5**2 / 1000**2  # residuals of ±1/2
+    assert found.difference == -1
+    assert found.standard_error == pytest.approx((own + other) ** 0.5 / 0.1)
+    rule = Rule(need=200, n_star=20_000, alpha=0.05, guardrails=4)
+    assert rule.verdict(found, tolerated=None, is_time=False) == "roll back"
 
 
 def test_no_error_yet_is_not_certainty():

@@ -47,7 +47,7 @@ _DUPLICATE_ORDERS = "WHEN row_number() OVER touched > 1 THEN 'duplicate order'"
 
 _MATCH_IMPRESSION = """
 SELECT event.*, touch.owner, touch."group", CASE
-    WHEN touch.impression IS NULL
+    WHEN (touch.impression IS NULL OR touch.excluded)
         AND hash(event.impression) IN (SELECT "hash" FROM outside_impressions) THEN '{outside}'
     WHEN touch.impression IS NULL THEN '{unmatched}'
     WHEN touch.excluded THEN '{excluded}'

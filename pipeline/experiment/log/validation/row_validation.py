@@ -67,7 +67,7 @@ _EXPLORED_RULES = (
 
 _ARMS = ", ".join(f"'{one}'" for one in ArmName)
 _OUTSIDE_GROUPS = (OUTSIDE_GROUPS, f"{ARM} IN ({_ARMS}) AND coalesce(\"group\", '') = ''")
-"""Of an arm that the endpoint serves beside the groups; other logs may have a column of this name."""
+"""Of an arm that the endpoint serves outside the groups; other logs may have a column of this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

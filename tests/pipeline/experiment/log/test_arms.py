@@ -71,7 +71,7 @@ def test_lists_of_arms_and_their_events_are_out_of_scope(tmp_path):
     assert result.rejected == {
         OUTSIDE: 80,
         "click of an impression out of scope": 80,
-        "order of an excluded user": 80,
+        "order of an impression out of scope": 80,
     }
     found = outcomes(tmp_path / "log.duckdb")
     assert len(found) == 50
