@@ -14,6 +14,9 @@ from forked_commands import Commands, Ended, commands_in
 from outcome import Outcome
 from small_chain import contents, finished_project
 
+from pipeline.artifacts.storage import KEPT_MODELS
+from pipeline.recommender.train import MODEL
+
 KILLS = 20
 
 
@@ -44,7 +47,7 @@ def kill(folder: Path, *, words: tuple[str, ...], removed: tuple[str, ...]) -> O
             killed = kill_one(commands, words, seconds * rng.uniform(0, 1))
             unfinished += killed.status == -signal.SIGKILL
             left = contents(paths.folder)
-            hidden = {name for name in left if is_hidden(name)}
+            hidden = {name for name in left if is_unfinished(name)}
             bad = [n for n in left.keys() - hidden if left[n] != whole.get(n, left[n])]
             again = commands.run(*words)
             wrong += len(bad) + tracebacks(killed) + tracebacks(again)
@@ -77,9 +80,10 @@ def remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def is_hidden(name: str) -> bool:
-    """Whether a file is one of unfinished work."""
-    return any(part.startswith(".") for part in name.split("/"))
+def is_unfinished(name: str) -> bool:
+    """Whether a file is one of unfinished work: a hidden one, or the state that training goes on from."""
+    hidden = [part for part in name.split("/") if part.startswith(".") and part != KEPT_MODELS]
+    return bool(hidden) or name == f"{MODEL}.state.safetensors"
 
 
 ATTACKS: dict[str, Callable[[Path], Outcome]] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from shutil import copytree
 
 import numpy as np
-from attacks_chain import is_hidden, remove, tracebacks
+from attacks_chain import is_unfinished, remove, tracebacks
 from forked_commands import Commands, Ended, commands_in
 from outcome import Outcome
 from small_chain import contents, finished_project
@@ -146,7 +146,7 @@ def _fill(filler: Path, left: int) -> None:
 
 
 def _shown(files: dict[str, str]) -> dict[str, str]:
-    return {name: digest for name, digest in files.items() if not is_hidden(name)}
+    return {name: digest for name, digest in files.items() if not is_unfinished(name)}
 
 
 def _too_long(ended: Ended) -> bool:
