@@ -93,6 +93,11 @@ PANELS = (
             "histogram_quantile(0.99, sum by (le) (rate(paretoscope_commit_seconds_bucket[5m])))": "p99"
         },
     ),
+    Panel(
+        "Share of the candidate",
+        "percentunit",
+        {"paretoscope_rollout_share": "{{release}} {{stage}}"},
+    ),
     Panel("Alerts of the monitor", "short", {"paretoscope_monitor_alert > 0": "{{alert}}"}),
 )
 

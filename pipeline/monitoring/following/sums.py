@@ -7,7 +7,6 @@ import polars as pl
 from pipeline.experiment.kpis.contracts import USER_SUMS
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.ledger import Period, UserSums, parse_sums
-from pipeline.monitoring.following.outcomes import TOTAL_NAMES
 from pipeline.monitoring.following.rows import Slice
 
 DATABASE = "monitor.sqlite"
@@ -46,16 +45,6 @@ def row_counts(database: Database, first_hour: int = 0) -> dict[tuple[str, str],
         (first_hour,),
     )
     return {(log, problem): int(n) for log, problem, n in rows}
-
-
-def user_totals(database: Database, period: Period) -> pl.DataFrame:
-    """One row per user, slice and period: what the sums are of."""
-    names = ["number", "slice", *TOTAL_NAMES]
-    rows = database.connection.execute(
-        f"SELECT {', '.join(names)} FROM user_totals WHERE kind = ?",  # noqa: S608 - names of this module
-        (period,),
-    ).fetchall()
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.Int64), orient="row")
 
 
 def hourly_table(database: Database, kpis: Iterable[str]) -> pl.DataFrame:
