@@ -1,6 +1,6 @@
 """When an asset is stale: its parameters, its pin and its content."""
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -36,7 +36,8 @@ def abridged(keys: set[str]) -> set[str]:
     whole = {
         section
         for section, kind in of.items()
-        if {f"{section}.{key.name}" for key in fields(kind)} <= keys
+        if is_dataclass(kind)  # else it may be null
+        and {f"{section}.{key.name}" for key in fields(kind)} <= keys
     }
     return {key if (name := key.split(".")[0]) not in whole else f"{name}.*" for key in keys}
 

@@ -104,8 +104,9 @@ def _fault(rollout: Rollout, sums: RolloutSums, readings: Mapping[str, Reading])
     counted = ", ".join(f"{n} users of the {arm}" for arm, n in sums.users.items())
     if ratio is not None and ratio > LARGEST_E_VALUE:
         return (
-            f"sample ratio: {counted} contradict a share of {rollout.share:.2%} (e-value {ratio:.3g}; expected "
-            f"at most {LARGEST_E_VALUE:g}). Look at how users are assigned and logged"
+            f"sample ratio: the stage's users contradict a share of {rollout.share:.2%} (e-value {ratio:.3g}; "
+            f"expected at most {LARGEST_E_VALUE:g}; since the start {counted}). Look at how users are assigned "
+            "and logged"
         )
     unknown = [one for one in readings.values() if one.comparison is None]
     if unknown and (
