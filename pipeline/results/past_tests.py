@@ -26,7 +26,9 @@ class LeftOutReason(StrEnum):
 
     NO_ERROR = "no_error"
     NO_ESTIMATE = "no_estimate"
+    OUT_OF_RANGE = "out_of_range"
     NO_CONTROL = "no_control"
+    ONE_VARIANT = "one_variant"
     NOT_POSITIVE = "not_positive"
     ONE_USER = "one_user"
 
@@ -111,7 +113,7 @@ class PredictedLift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignAgreement:
-    """How often the metric's sign was that of the KPI.
+    """How often the metric's sign was that of the KPI; seldom where the slope is negative.
 
     Attributes:
         tests: Variants of tests in which both changed.
@@ -119,7 +121,7 @@ class SignAgreement:
         share: ``agreed / tests``.
         interval: Wilson's confidence interval of the share.
         by_chance: Expected share of independent signs with the same numbers of positive ones.
-        p_value: One-sided, of Fisher's exact test against chance.
+        p_value: Two-sided, of Fisher's exact test against chance.
     """
 
     tests: int
@@ -163,17 +165,21 @@ class ProxyLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOutTest:
-    """The line without the test that moves it most.
+    """The line without one test: one that decides the answer, else the one that moves the slope most.
 
     Attributes:
         test: Its name.
         slope: Without it; None where the others have none.
         p_value: Of the slope 0 without it; None likewise.
+        decides: Whether the answer rests on it: without it a significant slope is not, or has the other
+            sign, or one that is not significant is, even if the test was chosen among all: its p-value
+            times the number of tests is below the error rate.
     """
 
     test: str
     slope: Finite | None
     p_value: Finite | None
+    decides: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +198,7 @@ class Proxy:
         signs: Agreement of the signs; None where no test has both.
         correlation_range: The correlations of the errors of metric and KPI with which the slope
             remains significant; None where it is not at the declared one.
-        without: The line without the test that moves it most; None with fewer than three tests.
+        without: The line without the test on which it rests most; None with fewer than three tests.
         total_covariance: The slope by moments, for comparison.
         total_covariance_undefined_reason: Why there is none.
         liml_slope: Another one, in which all tests weigh the same and deviations are part of the

@@ -79,6 +79,8 @@ class LaunchRule:
     Attributes:
         kind: What the rule chooses by.
         metric: Its metric; None for the portfolio and the KPI.
+        lower: Tests in which the lower value of the metric is the better one, by what the other tests
+            say; None for the portfolio and the KPI.
         launched: Tests in which it launches a variant.
         right: Posterior median of the number of tests in which it chooses the truly best variant, or
             the control where that is best.
@@ -92,6 +94,7 @@ class LaunchRule:
 
     kind: RuleKind
     metric: str | None
+    lower: int | None
     launched: int
     right: int
     right_interval: tuple[int, int]

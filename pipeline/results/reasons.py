@@ -76,6 +76,7 @@ class UndefinedReason(StrEnum):
     RATE_NOT_POSITIVE = "rate_not_positive"
     RATE_WITHOUT_ERROR = "rate_without_error"
     FEWER_THAN_4_GROUPS = "fewer_than_4_groups"
+    FEWER_THAN_2_TESTS = "fewer_than_2_tests"
     FEWER_THAN_4_TESTS = "fewer_than_4_tests"
     NOT_ASSOCIATED = "not_associated"
     NO_SLOPE = "no_slope"

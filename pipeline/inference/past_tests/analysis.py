@@ -9,7 +9,7 @@ from scipy import stats
 
 from pipeline.core.errors import StudyError
 from pipeline.inference.meta.surrogate_slope import MeasuredGroups, total_covariance
-from pipeline.inference.past_tests.effects import PairedEffects, pair
+from pipeline.inference.past_tests.effects import MOST, PairedEffects, pair
 from pipeline.inference.past_tests.lift_prediction import predict_lifts
 from pipeline.inference.past_tests.proxy_slope import ProxyModel, SlopeFit, fit_slope
 from pipeline.inference.past_tests.ranked_proxies import ProxyOptions, Ranked, rank_proxies
@@ -38,7 +38,7 @@ def analyse_past_tests(table: PastTestTable, options: ProxyOptions) -> PastTests
     """Fit, compare and predict, for every metric and KPI.
 
     Raises:
-        StudyError: if the correlation is not between -1 and 1.
+        StudyError: if the correlation is not between -1 and 1, or the gain not a usable number.
     """
     if not -1 < options.error_correlation < 1:
         msg = (
@@ -85,7 +85,12 @@ def _duplicates(effects: pl.DataFrame) -> tuple[tuple[str, str], ...]:
 
 def _asked(gain: float | None, scale: EffectScale) -> float | None:
     """The requested change on the scale of the effects."""
-    if gain is None or scale is not EffectScale.LOG_RATIO:
+    if gain is None:
+        return None
+    if not abs(gain) <= MOST:
+        msg = f"gain = {gain:g}: expected a number from -{MOST:g} to {MOST:g}, such as 0.02"
+        raise StudyError(msg)
+    if scale is not EffectScale.LOG_RATIO:
         return gain
     if not gain > -1:
         msg = f"gain = {gain:g}: expected a fraction above -1; 0.02 is 2% more"

@@ -20,6 +20,7 @@ from pipeline.inference.past_tests.columns import (
     PastTestsOptions,
     error_columns,
 )
+from pipeline.inference.past_tests.effects import EFFECTS
 from pipeline.inference.past_tests.summary_rows import Effects, check_once, select
 from pipeline.results.past_tests import LeftOutReason
 
@@ -184,7 +185,21 @@ def _against_control(source: str, sides: pl.DataFrame, options: PastTestsOptions
     both = treated.join(
         control, on=[TEST, "name"], how="left", suffix="_control", maintain_order="left"
     ).rename({name: f"{name}_variant" for name in _LOWER})
-    return _effects(both, options)
+    lone = control.join(treated, on=[TEST, "name"], how="anti", maintain_order="left")
+    return pl.concat([_effects(both, options), _uncompared(lone)])
+
+
+def _uncompared(lone: pl.DataFrame) -> pl.DataFrame:
+    """Controls of which the test has no variant, as effects that are not usable."""
+    unknown = dict.fromkeys(("estimate", "variance", "shared"), pl.lit(None, dtype=pl.Float64))
+    return lone.select(
+        TEST,
+        "name",
+        variant=pl.lit(None, dtype=pl.String),
+        **unknown,
+        error_known="known",
+        reason=pl.lit(LeftOutReason.ONE_VARIANT.value),
+    ).select(*EFFECTS, "reason")
 
 
 def _effects(both: pl.DataFrame, options: PastTestsOptions) -> pl.DataFrame:

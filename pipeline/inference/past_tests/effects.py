@@ -29,6 +29,12 @@ EFFECTS = {
 control: the covariance of two contrasts i and j of one test is ``shared_i · shared_j``.
 """
 
+LEAST, MOST = 1e-15, 1e15
+"""Least standard error of a KPI, and largest size of a change or of an error, that are computed with.
+
+Powers of numbers beyond them leave the range of floating point, or vanish.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackedTests:

@@ -212,7 +212,7 @@ class ProxyModel:
 def fit_slope(model: ProxyModel) -> SlopeFit | UndefinedReason:
     """Fit the slope; where it is undefined, return the reason."""
     if model.tests < 2:
-        return UndefinedReason.ONE_STUDY
+        return UndefinedReason.FEWER_THAN_2_TESTS
     if not _spread(model.blocks, "delta_EC"):
         return UndefinedReason.METRIC_CONSTANT
     slope = model.slope_at(None)
@@ -262,5 +262,5 @@ def _interval(model: ProxyModel, slope: float) -> OpenInterval:
 
 def _spread(blocks: Sequence[StackedTests], name: str) -> float:
     """Root mean square of a side over all contrasts."""
-    values = np.concatenate([getattr(one, name).ravel() for one in blocks])
+    values = np.concatenate([np.zeros(0), *(getattr(one, name).ravel() for one in blocks)])
     return float(np.sqrt((values**2).mean())) if len(values) else 0.0

@@ -39,6 +39,7 @@ from pipeline.inference.past_tests.columns import (
     with_our_names,
 )
 from pipeline.inference.past_tests.contrasts import counted_effects, moment_effects, paired_effects
+from pipeline.inference.past_tests.effects import LEAST, MOST
 from pipeline.inference.past_tests.summary_rows import Effects, long_effects, wide_effects
 from pipeline.results.past_tests import EffectScale, LeftOut, LeftOutReason
 
@@ -104,6 +105,7 @@ def read_past_tests(source: Path | pl.DataFrame, options: PastTestsOptions) -> P
         else read_table(source, TESTS)
     )
     named = with_our_names(cells, options)
+    _check_options(cells.name, named.form, options)
     rows, notes = _numbers(named)
     rows = _last(rows)
     read = {
@@ -115,7 +117,7 @@ def read_past_tests(source: Path | pl.DataFrame, options: PastTestsOptions) -> P
     }[named.form]
     found = read(cells.name, rows, options)
     effects, left_out = _usable(found)
-    _check_names(cells.name, found, effects)
+    _check_names(cells.name, found, effects, left_out)
     return PastTestTable(
         source=cells.name,
         effects=effects,
@@ -185,22 +187,30 @@ def _last(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _usable(found: Effects) -> tuple[pl.DataFrame, tuple[LeftOut, ...]]:
-    """The effects with a finite estimate and error, and the others by reason."""
-    finite = pl.col("estimate").is_finite() & pl.col("estimate").is_not_null()
+    """The effects with a usable estimate and error, and the others by reason."""
     error = pl.col("variance") + pl.col("shared") ** 2
-    known = error.is_finite() & error.is_not_null()
     is_kpi = pl.col("name").is_in(list(found.kpis))
     reason = (
         pl.when(pl.col("reason").is_not_null())
         .then("reason")
-        .when(~finite)
+        .when(pl.col("estimate").is_null())
         .then(pl.lit(LeftOutReason.NO_ESTIMATE.value))
-        .when(~known | (is_kpi & ~(error > 0)))
+        .when((pl.col("estimate").abs() > MOST) | (error > MOST**2))
+        .then(pl.lit(LeftOutReason.OUT_OF_RANGE.value))
+        .when(error.is_null() | (is_kpi & ~(error > LEAST**2)))
         .then(pl.lit(LeftOutReason.NO_ERROR.value))
     )
     rows = found.effects.with_columns(reason=reason)
+    absent = (
+        rows.select("test")
+        .unique(maintain_order=True)
+        .join(rows.select("name").unique(maintain_order=True), how="cross")
+        .join(rows, on=["test", "name"], how="anti", maintain_order="left")
+        .with_columns(reason=pl.lit(LeftOutReason.NO_ESTIMATE.value))
+    )
     left = (
-        rows.filter(pl.col("reason").is_not_null())
+        pl.concat([rows.select(absent.columns), absent])
+        .filter(pl.col("reason").is_not_null())
         .group_by("reason", "name", maintain_order=True)
         .agg(tests=pl.col("test").n_unique(), example=pl.col("test").first())
     )
@@ -216,7 +226,51 @@ def _usable(found: Effects) -> tuple[pl.DataFrame, tuple[LeftOut, ...]]:
     return rows.filter(pl.col("reason").is_null()).drop("reason"), left_out
 
 
-def _check_names(source: str, found: Effects, effects: pl.DataFrame) -> None:
+def _check_options(source: str, form: Form, options: PastTestsOptions) -> None:
+    """Raise :class:`DataError` if the table has nothing that an option could apply to."""
+    unused = {
+        f"--control {options.control}": options.control is not None
+        and form not in {Form.COUNTS, Form.MOMENTS},
+        "--difference": options.difference and form in {Form.WIDE, Form.LONG},
+    }
+    for option, wrong in unused.items():
+        if wrong:
+            msg = (
+                f"{source}: {option} does not apply, because a row is {form.value}: its changes are "
+                f"already against a control. Leave {option.split()[0]} out, or pass counts "
+                "(impressions, clicks) or moments (count, mean, variance) of every variant"
+            )
+            raise DataError(msg)
+
+
+_CAUSES = {
+    LeftOutReason.NO_ESTIMATE: "it has no value in any",
+    LeftOutReason.OUT_OF_RANGE: f"each is beyond ±{MOST:g}, or its standard error is",
+    LeftOutReason.NO_CONTROL: "none has its control; name the control: --control VARIANT",
+    LeftOutReason.ONE_VARIANT: (
+        "none has two variants; expected a row of the control and one of each variant in every test"
+    ),
+    LeftOutReason.NOT_POSITIVE: (
+        "no mean is above 0, so none has a logarithm; --difference compares means by their difference"
+    ),
+    LeftOutReason.ONE_USER: "none has two users",
+}
+
+
+def _cause(kpi: str, rows: pl.DataFrame, left_out: Sequence[LeftOut]) -> str:
+    """Why a KPI has no lift: the reason of most tests."""
+    found = {one.reason: one.tests for one in left_out if one.name == kpi}
+    reason = max(found, key=lambda one: found[one], default=LeftOutReason.NO_ESTIMATE)
+    if reason is not LeftOutReason.NO_ERROR:
+        return _CAUSES[reason]
+    if rows["error_known"].any():
+        return f"no standard error is above {LEAST:g}; expected those of the measured lifts"
+    return f"none has a standard error; expected a column {kpi}_se, or {kpi}_ci_low and {kpi}_ci_high"
+
+
+def _check_names(
+    source: str, found: Effects, effects: pl.DataFrame, left_out: Sequence[LeftOut]
+) -> None:
     if not found.kpis or not found.metrics:
         what = "KPI" if not found.kpis else "metric"
         msg = (
@@ -228,8 +282,6 @@ def _check_names(source: str, found: Effects, effects: pl.DataFrame) -> None:
     usable = dict(effects.group_by("name").agg(pl.col("test").n_unique()).iter_rows())
     for kpi in found.kpis:
         if not usable.get(kpi):
-            msg = (
-                f"{source}: no test has a lift of {kpi} with a standard error; expected a column "
-                f"{kpi}_se, or {kpi}_ci_low and {kpi}_ci_high"
-            )
+            rows = found.effects.filter(name=kpi)
+            msg = f"{source}: no test has a lift of {kpi}: {_cause(kpi, rows, left_out)}"
             raise DataError(msg)

@@ -13,8 +13,9 @@ def sign_agreement(delta: Floats, lift: Floats, *, level: float) -> SignAgreemen
     """Compare signs with chance; None where no test has both.
 
     Chance is not one half: where most changes and most lifts are positive, signs agree often without
-    any relation. So the test is Fisher's exact test of the signs, one-sided, and ``by_chance`` the
-    agreement that is expected of independent signs with the same shares of positive ones.
+    any relation. So the test is Fisher's exact test of the signs, and ``by_chance`` the agreement that is
+    expected of independent signs with the same shares of positive ones. It is two-sided, as the slope
+    is: signs that are opposite say as much as signs that agree.
     """
     known = (delta != 0) & (lift != 0)
     up, rose = delta[known] > 0, lift[known] > 0
@@ -26,7 +27,7 @@ def sign_agreement(delta: Floats, lift: Floats, *, level: float) -> SignAgreemen
     table = np.array(
         [[(up & rose).sum(), (up & ~rose).sum()], [(~up & rose).sum(), (~up & ~rose).sum()]]
     )
-    by_chance: Any = stats.fisher_exact(table, alternative="greater")
+    by_chance: Any = stats.fisher_exact(table)
     return SignAgreement(
         tests=n,
         agreed=agreed,

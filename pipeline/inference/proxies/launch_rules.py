@@ -135,6 +135,7 @@ def _launch_rule(
     return LaunchRule(
         kind=rule.kind,
         metric=rule.metric,
+        lower=None if rule.metric is None else int((rule.weights_ED.sum(axis=1) < 0).sum()),
         launched=int(sum((one > 0).sum() for one in choices)),
         right=right,
         right_interval=(fewest, most),

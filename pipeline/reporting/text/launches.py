@@ -25,11 +25,18 @@ def share_interval(ends: Interval | None) -> str:
     return ABSENT if ends is None else f"{share(ends[0])} to {share(ends[1])}"
 
 
-def rule_name(rule: LaunchRule, kpi: str, words: Words) -> str:
+def rule_name(rule: LaunchRule, advice: LaunchAdvice, words: Words) -> str:
     """What a rule chooses by."""
     if rule.kind is RuleKind.PORTFOLIO:
         return "the portfolio"
-    return f"{words(kpi)} itself" if rule.kind is RuleKind.KPI else words(rule.metric or "")
+    if rule.kind is RuleKind.KPI:
+        return f"{words(advice.kpi)} itself"
+    name = words(rule.metric or "")
+    if not rule.lower:
+        return name
+    if rule.lower == advice.tests:
+        return f"the lower {name}"
+    return f"{name} (the lower value in {rule.lower} of {counted(advice.tests, 'test')}, as the others say)"
 
 
 def launch_sentences(found: PastTests, one: LaunchAdvice, best: str, words: Words) -> list[str]:
@@ -40,8 +47,10 @@ def launch_sentences(found: PastTests, one: LaunchAdvice, best: str, words: Word
     rule = next(rule for rule in one.rules if rule.metric == best)
     itself = next(rule for rule in one.rules if rule.kind is RuleKind.KPI)
     fewest, most = rule.right_interval
+    by = "the variant with" if rule.lower == one.tests else "by"
     chosen = (
-        f"Launching by {words(best)} would have chosen the right variant in {rule.right} of {counted(one.tests, 'test')} "
+        f"Launching {by} {rule_name(rule, one, words)} would have chosen the right variant in {rule.right} "
+        f"of {counted(one.tests, 'test')} "
         f"({level} interval {fewest} to {most})"
     )
     worth = (
@@ -52,11 +61,17 @@ def launch_sentences(found: PastTests, one: LaunchAdvice, best: str, words: Word
     )
     sentences = [chosen + worth]
     sentences += [deciding_sentence(planned, words) for planned in one.deciding_tests[:1]]
-    if one.tests < FEW_TESTS:
-        sentences.append(
-            f"{counted(one.tests, 'test')} {'is' if one.tests == 1 else 'are'} few: this is a first indication, and the next tests may change it."
-        )
     return sentences
+
+
+def few_tests_sentence(tests: int) -> str:
+    """That a finding on few tests is preliminary; nothing where they are not few."""
+    if tests >= FEW_TESTS:
+        return ""
+    return (
+        f"{counted(tests, 'test')} {'is' if tests == 1 else 'are'} few: this is a first indication, and the "
+        "next tests may change it."
+    )
 
 
 def deciding_sentence(planned: DecidingTest, words: Words) -> str:

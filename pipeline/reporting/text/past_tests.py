@@ -12,7 +12,12 @@ from pipeline.reporting.text.formatting import (
     percent,
     percent_trimmed,
 )
-from pipeline.reporting.text.launches import duplicate_sentences, launch_sentences, share
+from pipeline.reporting.text.launches import (
+    duplicate_sentences,
+    few_tests_sentence,
+    launch_sentences,
+    share,
+)
 from pipeline.reporting.text.reasons import undefined_words
 from pipeline.results.past_tests import (
     EffectScale,
@@ -27,15 +32,17 @@ from pipeline.results.past_tests import (
 from pipeline.results.slopes import OpenInterval
 
 _LEFT_OUT = {
-    LeftOutReason.NO_ERROR: "no standard error above 0",
+    LeftOutReason.NO_ERROR: "no standard error above 1e-15",
     LeftOutReason.NO_ESTIMATE: "no value",
+    LeftOutReason.OUT_OF_RANGE: "a value beyond ±1e15, or such a standard error",
     LeftOutReason.NO_CONTROL: "no control (--control names it)",
+    LeftOutReason.ONE_VARIANT: "only one variant, so nothing to compare",
     LeftOutReason.NOT_POSITIVE: (
         "a mean of 0 or less, which has no logarithm (--difference compares means by their difference)"
     ),
     LeftOutReason.ONE_USER: "fewer than two users",
 }
-_HEADER = ("metric", "KPI", "tests", "slope", "CI", "p", "sign right", "best", "worth", "tau")
+_HEADER = ("metric", "KPI", "tests", "slope", "CI", "p", "same sign", "best", "worth", "tau")
 _DIGITS = 3
 _NOISY = 0.9
 _NEARLY_1 = 0.99
@@ -116,19 +123,24 @@ def past_tests_summary(found: PastTests) -> tuple[str, ...]:
                 f"{name_of(head.kpi)}: no metric has a slope ({'; '.join(sorted(reasons))})."
             )
             continue
-        best = known[0]
-        sentences += [_ranking(known, head.tests, found), _finding(best, found)]
+        ranked = known[0].probability_of_best is not None
+        best = known[0] if ranked else min(known, key=_p_value)
+        first = [_ranking(best, known, head.tests, found), _finding(best, found)]
+        # that nothing is significant comes before which metric would be the best
+        sentences += first if _p_value(best) < 1 - found.level else reversed(first)
         forecast = best.forecast or _at_the_end(best)
         sentences += [_forecast(best, forecast, found)] if forecast else []
         sentences += launch_sentences(found, launches, best.metric, name_of)
+        tests = best.tests if launches.undefined_reason else launches.tests
+        sentences += [few_tests_sentence(tests), _one_test(best, known, found)]
         sentences += _doubts(best, found)
     sentences += duplicate_sentences(found)
     return tuple(dict.fromkeys(one for one in sentences if one))
 
 
-def _ranking(proxies: Sequence[Proxy], tests: int, found: PastTests) -> str:
+def _ranking(best: Proxy, proxies: Sequence[Proxy], tests: int, found: PastTests) -> str:
     """Which metric the KPI follows best, if there are several."""
-    best, kpi = proxies[0], name_of(proxies[0].kpi)
+    kpi = name_of(best.kpi)
     if len(proxies) == 1:
         return ""
     head = f"Of {counted(len(proxies), 'metric')} on {counted(tests, 'test')}"
@@ -137,13 +149,23 @@ def _ranking(proxies: Sequence[Proxy], tests: int, found: PastTests) -> str:
         return f"{kpi}: no metric is ranked, because {undefined_words(reason)}."
     tied = [name_of(one.metric) for one in proxies[1:] if one.tied]
     share = probability(best.probability_of_best)
-    if tied:
-        names = ", ".join(tied[:_MOST_NAMES]) + (" and others" if tied[_MOST_NAMES:] else "")
+    names = ", ".join(tied[:_MOST_NAMES]) + (" and others" if tied[_MOST_NAMES:] else "")
+    apart = f"; it cannot be told apart from {names}" if tied else ""
+    if _p_value(best) >= 1 - found.level:
         return (
-            f"{head}, {kpi} follows {name_of(best.metric)} best with a probability of {share}; it cannot "
-            f"be told apart from {names}."
+            f"If {kpi} follows one of the {counted(len(proxies), 'metric')} at all, it is "
+            f"{name_of(best.metric)} with a probability of {share}{apart}."
+        )
+    if tied:
+        return (
+            f"{head}, {kpi} follows {name_of(best.metric)} best with a probability of {share}{apart}."
         )
     return f"{head}, {kpi} follows {name_of(best.metric)} best: the probability is {share}."
+
+
+def _p_value(one: Proxy) -> float:
+    """Of the slope 0; 1 without a line."""
+    return one.line.p_value if one.line else 1.0
 
 
 def _finding(one: Proxy, found: PastTests) -> str:
@@ -156,15 +178,20 @@ def _finding(one: Proxy, found: PastTests) -> str:
         f"({percent_trimmed(found.level)} CI {slope_interval(line.interval)}, "
         f"{p_statement(line.p_value)}) over {counted(one.tests, 'test')}"
     )
-    return f"{text}{_signs(one.signs)}."
+    return f"{text}{_signs(one.signs, opposite=line.slope < 0)}."
 
 
-def _signs(signs: SignAgreement | None) -> str:
+def _signs(signs: SignAgreement | None, *, opposite: bool) -> str:
+    """In how many tests the signs were as the slope has it: the same, or opposite."""
     if signs is None:
         return ""
+    as_slope, by_chance = signs.agreed, signs.by_chance
+    if opposite:
+        as_slope, by_chance = signs.tests - as_slope, 1 - by_chance
     return (
-        f"; its sign was right in {signs.agreed} of {signs.tests} ({percent(signs.share, 0)}; "
-        f"{percent(signs.by_chance, 0)} by chance, {p_statement(signs.p_value)})"
+        f"; signs {'were opposite' if opposite else 'agreed'} in {as_slope} of {signs.tests} "
+        f"({percent(as_slope / signs.tests, 0)}; {percent(by_chance, 0)} by chance, "
+        f"{p_statement(signs.p_value)})"
     )
 
 
@@ -205,8 +232,6 @@ def _doubts(one: Proxy, found: PastTests) -> list[str]:
             f"{percent(1 - line.reliability, 0)} of the spread of {metric} is error; without correction the "
             f"slope is {slope(line.naive_slope)}."
         )
-    if one.without and line.p_value < 1 - found.level <= (one.without.p_value or 1.0):
-        doubts.append(f"Without {one.without.test} the slope of {metric} is not significant.")
     if one.correlation_range and line.reliability is not None:
         low, high = one.correlation_range
         doubts.append(
@@ -215,6 +240,23 @@ def _doubts(one: Proxy, found: PastTests) -> list[str]:
             f"({slope(found.error_correlation)} is assumed)."
         )
     return doubts
+
+
+def _one_test(best: Proxy, known: Sequence[Proxy], found: PastTests) -> str:
+    """On which single test the answer rests; where the best metric's is not significant, of all metrics."""
+    alpha = 1 - found.level
+    asked = [best] if _p_value(best) < alpha else known
+    resting = [(one, one.without) for one in asked if one.without and one.without.decides]
+    if not resting:
+        return ""
+    one, without = min(resting, key=lambda pair: pair[1].p_value or 0.0)
+    text = f"Without {without.test} the slope of {name_of(one.metric)} is"
+    if without.p_value is None or without.p_value >= alpha:
+        return f"{text} not significant."
+    return (
+        f"{text} significant ({slope(without.slope)}, {p_statement(without.p_value)}): the answer rests on "
+        "this one test, so check its data."
+    )
 
 
 def left_out_sentence(one: LeftOut) -> str:

@@ -79,6 +79,7 @@ UNDEFINED = {
         "the slope is a point estimate, its interval is not known without sums over users"
     ),
     UndefinedReason.FEWER_THAN_4_GROUPS: "fewer than four groups do not tell metrics apart",
+    UndefinedReason.FEWER_THAN_2_TESTS: "fewer than two tests measured both",
     UndefinedReason.FEWER_THAN_4_TESTS: "fewer than four tests measured all metrics",
     UndefinedReason.NOT_ASSOCIATED: "no metric is associated with it",
     UndefinedReason.NO_SLOPE: "no metric has a slope",

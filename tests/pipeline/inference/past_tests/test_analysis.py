@@ -79,7 +79,7 @@ def test_signs_are_compared_with_chance_as_scipy_does():
     # a change of 0 has no sign; 5 of 6 increases rose, 2 of 3 decreases fell
     assert (signs.agreed, signs.tests) == (7, 9)
     assert signs.by_chance == pytest.approx(6 / 9 * 6 / 9 + 3 / 9 * 3 / 9)
-    assert signs.p_value == pytest.approx(stats.fisher_exact([[5, 1], [1, 2]], "greater").pvalue)
+    assert signs.p_value == pytest.approx(stats.fisher_exact([[5, 1], [1, 2]]).pvalue)
     assert signs.interval == pytest.approx(
         tuple(stats.binomtest(7, 9).proportion_ci(method="wilson"))
     )
@@ -129,6 +129,41 @@ def test_a_relative_gain_is_a_logarithm_where_changes_are():
     assert ctr.forecast.lift == pytest.approx(ctr.line.slope * np.log(1.02))
     with pytest.raises(StudyError, match="above -1"):
         ps.past_tests(counts, gain=-1.0)
+
+
+@pytest.mark.parametrize("gain", ["nan", "inf", "-1e308"])
+def test_a_gain_that_is_no_usable_number_is_refused_in_one_line(tmp_path, capsys, gain):
+    past().head(3).write_csv(tmp_path / "tests.csv")
+
+    assert main(["meta-analysis", str(tmp_path / "tests.csv"), f"--gain={gain}"]) == 1
+
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "expected a number from -1e+15 to 1e+15, such as 0.02" in err
+
+
+@pytest.mark.parametrize("value", [1e200, None])
+def test_a_metric_without_a_usable_value_has_a_reason_and_the_others_a_slope(value):
+    table = past().head(6).with_columns(bad=pl.lit(value, dtype=pl.Float64))
+
+    found = ps.past_tests(table)
+
+    assert [(one.metric, one.undefined_reason) for one in found.proxies] == [
+        ("good", None),
+        ("bad", "fewer_than_2_tests"),
+    ]
+    assert found.proxies[0].line.interval[0] < 0.8 < found.proxies[0].line.interval[1]
+
+
+@pytest.mark.parametrize("size", [-1e15, 1e-300])
+def test_the_largest_and_smallest_numbers_that_are_read_are_computed_with(size):
+    one = pl.when(pl.col("test") == "t3")
+    table = past().head(6).with_columns(good=one.then(size).otherwise("good"))
+
+    found = ps.past_tests(table, gain=1e15)
+
+    assert np.isfinite(found.proxies[0].line.slope)
+    json.dumps(found.to_dict(), allow_nan=False)
 
 
 @pytest.mark.slow

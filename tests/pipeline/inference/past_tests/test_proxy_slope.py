@@ -142,7 +142,7 @@ def test_undefined_slopes_have_a_reason():
     flat, one = block([0.0, 0.0], [1.0, 2.0], 0.1, 1.0), block([1.0], [1.0], 0.1, 1.0)
     noise = block([0.1, -0.2, 0.1, -0.1], [1.0, 2.0, -1.0, 0.5], 5.0, 1.0)
 
-    assert fit_slope(model(one)) is UndefinedReason.ONE_STUDY
+    assert fit_slope(model(one)) is UndefinedReason.FEWER_THAN_2_TESTS
     assert fit_slope(model(flat)) is UndefinedReason.METRIC_CONSTANT
     assert fit_slope(model(noise)) is UndefinedReason.METRIC_WITHIN_NOISE
 

@@ -196,6 +196,88 @@ def test_what_cannot_be_used_is_counted_under_a_reason():
     }
 
 
+def test_a_test_with_one_variant_is_left_out_with_a_line():
+    lone = COUNTS.filter(~((pl.col("test") == "a") & (pl.col("variant") == "B")))
+
+    found = read(lone)
+
+    assert [(one.name, one.reason, one.tests, one.example) for one in found.left_out] == [
+        ("ctr", "one_variant", 1, "a"),
+        ("recall@20", "one_variant", 1, "a"),
+    ]
+    assert set(found.effects["test"]) == {"b", "c"}
+
+
+def test_a_metric_without_a_row_in_a_test_is_left_out_with_a_line():
+    rows = [
+        {"test": test, "metric": name, "effect": 0.01, "se": 0.001}
+        for test in "abc"
+        for name in ("ctr_lift", "auc")
+        if (test, name) != ("b", "auc")
+    ]
+
+    found = read(pl.DataFrame(rows))
+
+    assert [(one.name, one.reason, one.example) for one in found.left_out] == [
+        ("auc", "no_estimate", "b")
+    ]
+
+
+@pytest.mark.parametrize("size", [2e15, -1e200, 1e308, np.inf])
+@pytest.mark.parametrize("column", ["auc", "auc_se", "cvr_lift", "cvr_lift_se"])
+def test_numbers_that_cannot_be_computed_with_are_left_out(column, size):
+    table = {name: [0.1, 0.2, 0.3] for name in ("auc", "auc_se", "cvr_lift", "cvr_lift_se")}
+    table[column][1] = abs(size) if column.endswith("_se") else size
+
+    found = read(pl.DataFrame({"test": ["a", "b", "c"], **table}))
+
+    assert [(one.name, one.reason, one.tests, one.example) for one in found.left_out] == [
+        (column.removesuffix("_se"), "out_of_range", 1, "b")
+    ]
+
+
+@pytest.mark.parametrize("size", [0.0, -0.0, 1e-16, 1e-200, 5e-324])
+def test_a_standard_error_that_vanishes_is_none(size):
+    table = {"test": ["a", "b"], "auc": [0.1, 0.2], "cvr_lift": [0.1, 0.2]}
+
+    found = read(pl.DataFrame({**table, "cvr_lift_se": [0.1, size]}))
+
+    assert [(one.reason, one.example) for one in found.left_out] == [("no_error", "b")]
+
+
+def test_a_kpi_without_any_lift_is_refused_with_the_true_cause():
+    arms = COUNTS.with_columns(control=pl.lit("X"))
+    one_each = COUNTS.unique("test", maintain_order=True)
+    wide = pl.DataFrame({"test": ["a", "b"], "auc": [0.1, 0.2], "cvr_lift": [0.1, 0.2]})
+
+    def refused(table, words, **options):
+        with pytest.raises(DataError, match=words):
+            read(table, **options)
+
+    refused(one_each, "no test has a lift of ctr: none has two variants")
+    refused(arms.filter(test="b"), "no test has a variant 'X', the control", control="X")
+    refused(wide.with_columns(cvr_lift_se=0.0), "no standard error is above 1e-15")
+    refused(wide.with_columns(cvr_lift_se=0.1, cvr_lift=1e200), r"each is beyond ±1e\+15")
+    refused(wide, "expected a column cvr_lift_se")
+
+
+def test_an_option_that_a_table_has_no_use_for_is_refused(tmp_path):
+    long = pl.DataFrame(
+        {"test": ["a", "a"], "metric": ["ctr_lift", "auc"], "effect": [0.1, 0.2], "se": [0.1, 0.1]}
+    )
+
+    for table, option, words in (
+        (SIX, {"control": "X"}, "--control X does not apply.*Leave --control out"),
+        (SIX, {"difference": True}, "--difference does not apply.*Leave --difference out"),
+        (long, {"control": "X"}, "--control X does not apply"),
+        (pl.DataFrame(ARCHIVE), {"control": "X", "kpis": ("1",)}, "--control X does not apply"),
+    ):
+        path = tmp_path / "six.csv" if isinstance(table, str) else None
+        with pytest.raises(DataError, match=words):
+            read(table, path, **option)
+    assert read(COUNTS, control="B").left_out[0].reason == "no_control"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -25,6 +25,58 @@ def stacked(delta, lift, delta_error, lift_error):
     )
 
 
+def test_one_faulty_lift_that_hides_the_slope_is_found_though_it_does_not_move_it():
+    rng = np.random.default_rng(2)
+    delta = np.append(rng.normal(size=19), 0.01)
+    lift = 2 * delta + 0.1 * rng.normal(size=20)
+    lift[19] = -50.0
+    model = ProxyModel([stacked(delta, lift, 0.0, 0.1)], 0.0, 0.95)
+    fit = fit_slope(model)
+
+    found = most_influential(model, fit)
+
+    assert fit.p_value > 0.05
+    assert (found.test, found.decides) == ("t19", True)
+    assert found.slope == pytest.approx(2, abs=0.1)
+    assert found.p_value < 1e-6
+
+
+def test_the_least_favourable_of_many_tests_does_not_decide_because_it_is_chosen():
+    """Without an effect, one of 30 tests can often be left out such that p is below 5%."""
+    found, chosen = 0, 0
+    for seed in range(16):
+        rng = np.random.default_rng(seed)
+        delta, lift = rng.normal(size=(2, 30))
+        model = ProxyModel([stacked(delta, lift, 0.0, 1.0)], 0.0, 0.95)
+        fit = fit_slope(model)
+        if fit.p_value < 0.05:
+            continue
+        without = most_influential(model, fit)
+        found += without.decides
+        chosen += min(model_without(model, n).p_value(0.0) for n in range(30)) < 0.05
+    assert found == 0
+    assert chosen
+
+
+def model_without(model, n):
+    return ProxyModel([model.blocks[0].without(n)], 0.0, 0.95)
+
+
+def test_a_slope_that_rests_on_one_test_rests_on_it_in_both_directions():
+    rng = np.random.default_rng(3)
+    delta, lift = 0.1 * rng.normal(size=(2, 12))
+    delta[5], lift[5] = 3.0, 3.0
+    model = ProxyModel([stacked(delta, lift, 0.0, 0.1)], 0.0, 0.95)
+    fit = fit_slope(model)
+    turned = ProxyModel([stacked(delta, -lift, 0.0, 0.1)], 0.0, 0.95)
+
+    found, opposite = most_influential(model, fit), most_influential(turned, fit_slope(turned))
+
+    assert fit.p_value < 0.05 < found.p_value
+    assert (found.test, found.decides) == (opposite.test, opposite.decides) == ("t5", True)
+    assert found.slope == pytest.approx(-opposite.slope)
+
+
 def test_the_test_that_moves_the_slope_most_is_found_as_by_all_refits():
     rng = np.random.default_rng(1)
     delta = rng.normal(size=9)
@@ -41,6 +93,7 @@ def test_the_test_that_moves_the_slope_most_is_found_as_by_all_refits():
     assert (found.test, farthest) == ("t4", 4)
     assert found.slope == pytest.approx(slopes[4], rel=1e-6)
     assert found.p_value < 0.05
+    assert found.decides is (fit.p_value >= 0.05)
     assert (
         most_influential(ProxyModel([stacked([1.0, 2.0], [1.0, 2.0], 0.1, 0.1)], 0.0, 0.95), fit)
         is None
