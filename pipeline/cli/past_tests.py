@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.cli.context import print_result
+from pipeline.core.errors import DataError
 from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.inference.past_tests.columns import PastTestsOptions
 from pipeline.inference.past_tests.ranked_proxies import ProxyOptions
@@ -33,6 +34,12 @@ def meta_analysis(  # noqa: PLR0913 - the options of the command
     """Find the metric to trust in a table of past tests, or pool the slopes of several studies."""
     analysis = ProxyOptions(level=level, error_correlation=error_correlation, gain=gain)
     if not is_table(tables):
+        of_tables = {"kpi": kpi, "metric": metric, "control": control, "difference": difference}
+        if given := [
+            name.replace("_", "-") for name, value in (of_tables | columns).items() if value
+        ]:
+            msg = f"--{given[0]} applies to a table of past tests, not to reports of studies; leave it out"
+            raise DataError(msg)
         pooled = pool_studies(tables, level=level, gain=gain)
         document, lines = to_dict(pooled), pooled_lines(pooled.hypotheses)
         if report:

@@ -265,7 +265,9 @@ def _cause(kpi: str, rows: pl.DataFrame, left_out: Sequence[LeftOut]) -> str:
         return _CAUSES[reason]
     if rows["error_known"].any():
         return f"no standard error is above {LEAST:g}; expected those of the measured lifts"
-    return f"none has a standard error; expected a column {kpi}_se, or {kpi}_ci_low and {kpi}_ci_high"
+    return (
+        f"none has a standard error; expected a column {kpi}_se, or {kpi}_ci_low and {kpi}_ci_high"
+    )
 
 
 def _check_names(

@@ -157,9 +157,7 @@ def _ranking(best: Proxy, proxies: Sequence[Proxy], tests: int, found: PastTests
             f"{name_of(best.metric)} with a probability of {share}{apart}."
         )
     if tied:
-        return (
-            f"{head}, {kpi} follows {name_of(best.metric)} best with a probability of {share}{apart}."
-        )
+        return f"{head}, {kpi} follows {name_of(best.metric)} best with a probability of {share}{apart}."
     return f"{head}, {kpi} follows {name_of(best.metric)} best: the probability is {share}."
 
 

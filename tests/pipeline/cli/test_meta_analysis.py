@@ -366,6 +366,13 @@ def test_missing_files_are_named(four, capsys):
     assert "cannot read nowhere.json: No such file" in rejected(capsys, four[0], "nowhere.json")
 
 
+@pytest.mark.parametrize(
+    "option", [("--control", "B"), ("--difference",), ("--kpi", "ctr"), ("--test", "experiment")]
+)
+def test_an_option_of_tables_is_not_ignored_for_reports(four, capsys, option):
+    assert f"{option[0]} applies to a table of past tests" in rejected(capsys, *four, *option)
+
+
 @pytest.mark.parametrize("option", [("--gain", "2"), ("--gain", "-1"), ("--gain", "nan")])
 def test_a_gain_is_a_fraction(four, capsys, option):
     assert "0.02 is 2% more" in rejected(capsys, *four, *option)

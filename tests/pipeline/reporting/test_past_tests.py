@@ -61,7 +61,7 @@ def test_a_negative_slope_is_advice_to_launch_the_lower_value():
 
 
 def test_a_positive_slope_is_advice_to_launch_the_higher_value():
-    up, down = analysed(0.8, 12), analysed(-0.8, 12)
+    up = analysed(0.8, 12)
 
     assert sentence(up, "Launching").startswith("Launching by recall would have chosen")
     assert "signs agreed in " in sentence(up, "recall predicts ctr_lift")
@@ -70,9 +70,6 @@ def test_a_positive_slope_is_advice_to_launch_the_higher_value():
     assert rule_name(rule, up.document.launches[0], str) == "recall"
     mixed = replace(rule, lower=5)
     assert "(the lower value in 5 of 12 tests" in rule_name(mixed, up.document.launches[0], str)
-    # the test of the signs does not know which direction is hoped for
-    assert up.proxies[0].signs.p_value < 0.05
-    assert down.proxies[0].signs.p_value < 0.05
 
 
 def test_that_nothing_is_significant_comes_before_the_best_metric():

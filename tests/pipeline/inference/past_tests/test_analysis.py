@@ -12,6 +12,7 @@ from scipy import stats
 import paretoscope as ps
 from pipeline.cli import main
 from pipeline.core.errors import StudyError
+from pipeline.inference.past_tests.sign_agreement import sign_agreement
 
 
 def past(**metrics):
@@ -83,6 +84,18 @@ def test_signs_are_compared_with_chance_as_scipy_does():
     assert signs.interval == pytest.approx(
         tuple(stats.binomtest(7, 9).proportion_ci(method="wilson"))
     )
+
+
+def test_opposite_signs_say_as_much_as_equal_ones():
+    delta, extra = np.random.default_rng(5).normal(size=(2, 20))
+    lift = delta + extra + 0.5
+
+    same, opposite = (sign_agreement(delta, side, level=0.95) for side in (lift, -lift))
+
+    assert same.agreed + opposite.agreed == same.tests == 20
+    assert same.by_chance + opposite.by_chance == pytest.approx(1)
+    assert same.p_value == pytest.approx(opposite.p_value)
+    assert same.p_value < 0.05
 
 
 def test_correlated_errors_say_how_far_they_may_go():
