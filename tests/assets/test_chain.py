@@ -3,7 +3,7 @@
 import errno
 import json
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, rmtree
 
 import dagster as dg
 import polars as pl
@@ -13,7 +13,7 @@ from assets.definitions import defs
 from assets.materialization import translate_errors
 from assets.resources import StudyResource
 from pipeline.artifacts.project import StudyFile
-from pipeline.artifacts.storage import md5
+from pipeline.artifacts.storage import KEPT_MODELS, md5
 from pipeline.core.contracts import OFFLINE_METRICS
 from pipeline.core.errors import DataError
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
@@ -148,7 +148,7 @@ def test_another_grid_than_the_graphs_is_rejected():
     assert "evaluation.preferences makes 5 preferences, but the graph was loaded with 11" in words
 
 
-def test_another_model_than_the_plans_is_rejected(project, finished):
+def test_a_running_experiment_keeps_its_model_and_no_other_takes_its_place(project, finished):
     copytree(finished[0] / STUDY, project / STUDY, dirs_exist_ok=True)
     description = project / STUDY / "conditioned_model/model.json"
     description.write_text(description.read_text("utf-8") + "\n", encoding="utf-8")
@@ -156,6 +156,12 @@ def test_another_model_than_the_plans_is_rejected(project, finished):
         "experiment.source": "files",
         "experiment.log_path": f"{STUDY}/experiment_log_files",
     }
+    plan = project / STUDY / "traffic_plan/traffic_plan.json"
+    served_by = json.loads(plan.read_text("utf-8"))["model"]
+
+    assert materialize(["traffic_plan", "regression_estimates"], overrides=external).success
+    assert json.loads(plan.read_text("utf-8"))["model"] == served_by
+    rmtree(project / STUDY / KEPT_MODELS)
 
     for asset, words in {
         "traffic_plan": "is running with a different model",

@@ -49,7 +49,8 @@ def study_of(tmp_path, small_params):
         }
         changes["experiment"] = {"source": "held-out-replay", **changes.get("experiment", {})}
         changes["training"] = {"negatives": {"uniform": 1}, **changes.get("training", {})}
-        values = {name: section | changes.get(name, {}) for name, section in small_params.items()}
+        values = dict(small_params)
+        values.update({name: values[name] | changed for name, changed in changes.items()})
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), "utf-8")
         return open_study(tmp_path)
 
