@@ -184,7 +184,7 @@ def _result(
                 found, standard_error=None, interval=None, no_interval=NoInterval.SUPPORT
             )
         if estimator is Estimator.DM and weighted.model is not None:
-            lift = weighted.model.lift if logged.value else None
+            lift = weighted.model.lift
         elif logged.value:
             sums = sums_of(weighted, estimator, parameter=parameter)
             change = Estimate.of(sums).lift_over(logged)
