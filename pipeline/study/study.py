@@ -14,6 +14,7 @@ from models.strict import STRICT
 from models.training.configuration import TrainingConfig
 from pipeline.core.contracts import Metric, Segmentation
 from pipeline.core.errors import StudyError
+from pipeline.core.file_content import did_you_mean
 from pipeline.study.dataset import (
     NO_DATASET,
     DatasetConfig,
@@ -93,6 +94,7 @@ class Study:
             ({"dataset", "evaluation"}, self._check_segment_attributes),
             ({"dataset", "serving"}, self._check_rule_attributes),
             ({"training", "evaluation", "regression", "simulator"}, self._check_metrics),
+            ({"training", "evaluation", "experiment"}, self._check_guardrails),
             ({"experiment", "regression"}, self._check_expected_slopes),
             ({"experiment", "rollout"}, self._check_rollout),
         )
@@ -111,10 +113,8 @@ class Study:
 
     def _check_preset(self) -> None:
         """Raise if the rules of a preset contradict the treatment of duplicates."""
-        if (
-            self.sessions.preset is Preset.REFERENCE
-            and self.dataset.duplicates is Duplicates.REJECT
-        ):
+        is_reference = self.sessions.preset is Preset.REFERENCE
+        if is_reference and self.dataset.duplicates is Duplicates.REJECT:
             msg = (
                 "sessions.preset = reference keeps duplicate events, but dataset.duplicates = "
                 "reject; set dataset.duplicates: keep"
@@ -172,11 +172,8 @@ class Study:
             )
             raise StudyError(msg)
         if self.sessions.order_window_minutes is not None:
-            msg = (
-                f"dataset.generic.time = {ROW_ORDER}: sessions.order_window_minutes needs times; set "
-                "it to null"
-            )
-            raise StudyError(msg)
+            msg = f"dataset.generic.time = {ROW_ORDER}: sessions.order_window_minutes needs times"
+            raise StudyError(f"{msg}; set it to null")
 
     def _check_control(self) -> None:
         """Raise if the control is not one of the groups; the plan checks the names of a table."""
@@ -216,8 +213,7 @@ class Study:
                 "(experiment.variants) have offline metrics of their own. Remove one of the two"
             )
             raise StudyError(msg)
-        evaluation = self.evaluation
-        axis.check_lists(length, evaluation.cutoff, evaluation.deepest_cutoff)
+        axis.check_lists(length, self.evaluation.cutoff, self.evaluation.deepest_cutoff)
 
     def _check_exploration(self) -> None:
         """Raise if the probabilities of explored lists would be unknown."""
@@ -277,17 +273,20 @@ class Study:
             requested["simulator.direct.cvr_slope"] = direct.cvr_slope.metric
         computed = self.evaluation.metrics(self.training.losses)
         usable = ", ".join(name for name, info in computed.items() if info.higher_is_better)
-        if unknown := sorted(set(self.experiment.guardrails) - set(computed)):
-            msg = (
-                f"experiment.guardrails: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} not "
-                f"computed; use a metric of {', '.join(computed)}"
-            )
-            raise StudyError(msg)
         for key, metric in requested.items():
             info = computed.get(metric)
             if info is None or not info.higher_is_better:
                 problem = "is not computed" if info is None else "is better when lower"
                 msg = f"{key}: {metric!r} {problem}; use a metric for which higher is better ({usable})"
+                raise StudyError(msg)
+
+    def _check_guardrails(self) -> None:
+        """Raise if a guardrail is of a metric that is not computed."""
+        computed = self.evaluation.metrics(self.training.losses)
+        for metric in self.experiment.guardrails if self.trains else ():
+            if metric not in computed:
+                near, usable = did_you_mean(metric, computed), ", ".join(computed)
+                msg = f"experiment.guardrails: {metric!r} is not computed{near}; use a metric of {usable}"
                 raise StudyError(msg)
 
     def as_dict(self) -> dict[str, Any]:

@@ -18,9 +18,10 @@ def progress_lines(hypotheses: Sequence[HypothesisResult], cutoff: int | None) -
         ]
     last = [one.days.progress[-1] for one in known]
     days = known[0].days
-    head = (
-        f"day {days.observed} of {days.planned} ({max(one.day for one in last)}): {_ending(last)}"
-    )
+    seen = f"day {days.observed} of {days.planned}"
+    if days.observed > days.planned:  # sessions cross midnight, or it went on
+        seen = f"{days.observed} days, {days.planned} planned"
+    head = f"{seen} ({max(one.day for one in last)}): {_ending(last)}"
     return [head, *(line for one in known for line in _of_hypothesis(one, cutoff))]
 
 

@@ -453,6 +453,15 @@ def test_a_lower_is_better_metric_is_rejected_in_a_hypothesis(values, metric):
     assert "use a metric for which higher is better (recall, order_density," in message
 
 
+def test_a_guardrail_of_a_metric_that_is_not_computed_is_rejected(values):
+    _set(values, "experiment.guardrails", {"recal": 0.3})
+
+    expected = (
+        "experiment.guardrails: 'recal' is not computed (did you mean 'recall'?); use a metric of"
+    )
+    assert expected in _message(values)
+
+
 @pytest.mark.parametrize("metric", ["precision", "recall@7", "novelty@5", "click_loss@5", "mine"])
 def test_a_metric_that_is_not_computed_is_rejected_in_a_hypothesis(values, metric):
     _set(values, "evaluation.extra_cutoffs", [5])

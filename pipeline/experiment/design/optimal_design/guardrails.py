@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import StudyError
+from pipeline.core.file_content import did_you_mean
 from pipeline.experiment.design.optimal_design.exchange import Floats, Ints
 from pipeline.experiment.design.optimal_design.measured_front import MeasuredFront
 from pipeline.study import ExperimentConfig
@@ -70,12 +71,19 @@ def allowed(front: MeasuredFront, section: ExperimentConfig, ids: Sequence[str])
     """
     if section.incumbent is not None and section.incumbent not in ids:
         msg = (
-            f"experiment.incumbent = {section.incumbent} is not a preference; expected one of "
-            f"{', '.join(ids)}"
+            f"experiment.incumbent = {section.incumbent} is not a preference"
+            f"{did_you_mean(section.incumbent, ids)}; expected one of {', '.join(ids)}"
         )
         raise StudyError(msg)
     kept = np.ones(len(ids), dtype=np.bool_)
+    metrics = front.offline_metrics["metric"].unique(maintain_order=True).to_list()
     for metric, limit in section.guardrails.items():
+        if metric not in metrics:
+            msg = (
+                f"experiment.guardrails: {metric!r} is not measured{did_you_mean(metric, metrics)}; use a "
+                f"metric of {', '.join(metrics)}"
+            )
+            raise StudyError(msg)
         loss_C, _ = _losses(front, metric, ids, section.incumbent)
         kept &= ~_exceeds(loss_C, limit)
     return np.flatnonzero(kept)

@@ -237,8 +237,9 @@ def test_next_to_an_incumbent_without_recall_no_loss_is_stated():
     ("changes", "expected"),
     [
         ({"guardrails": {"recall": 0.1}}, "leave 2 of 4 candidates (p02, p03)"),
-        ({"guardrails": {"mrr": 0.1}}, "mrr is undefined"),
-        ({"incumbent": "p9"}, "experiment.incumbent = p9 is not a preference"),
+        ({"guardrails": {"mrr": 0.1}}, "'mrr' is not measured; use a metric of recall"),
+        ({"guardrails": {"recal": 0.1}}, "'recal' is not measured (did you mean 'recall'?)"),
+        ({"incumbent": "p-02"}, "p-02 is not a preference (did you mean 'p02'?); expected one of"),
     ],
 )
 def test_a_guardrail_that_cannot_hold_says_so(changes, expected):

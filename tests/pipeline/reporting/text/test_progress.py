@@ -18,8 +18,8 @@ FUTILE = (OPEN, OPEN, day(3, State.NOT_ANY_MORE, chance=0.021))
 STILL = (OPEN, OPEN, day(3, State.OPEN, chance=0.55, days_to_go=3.0))
 
 
-def result(name, progress):
-    return hypothesis_result(id=name, days=Days(observed=3, planned=10, progress=progress))
+def result(name, progress, *, planned=10):
+    return hypothesis_result(id=name, days=Days(observed=3, planned=planned, progress=progress))
 
 
 def test_each_state_has_words():
@@ -42,6 +42,12 @@ def test_it_may_end_when_no_hypothesis_is_open():
     head, *_ = progress_lines([result("H1", DECIDED), result("H2", FUTILE)], 20)
 
     assert "the experiment may end: every hypothesis is decided, or cannot be any more" in head
+
+
+def test_days_beyond_the_plan_are_said():
+    head, *_ = progress_lines([result("H1", DECIDED, planned=2)], 20)
+
+    assert head.startswith("3 days, 2 planned (2026-03-03): ")
 
 
 def test_without_days_there_is_nothing_to_say():
