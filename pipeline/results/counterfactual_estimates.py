@@ -127,7 +127,7 @@ class EstimatorCheck:
 class NoChoice(StrEnum):
     """Why Recovery chooses no estimator."""
 
-    FEW_GROUPS = "few_groups"
+    TOO_FEW_GROUPS = "too_few_groups"
     """Fewer than two groups have a realised lift: one to choose on and one to check."""
     NO_SUPPORT = "no_support"
     """Every estimator with a known error lacks support on a group."""
@@ -161,7 +161,7 @@ class KpiCheck:
             return None
         recovery = self.headline.recovery
         few = recovery is None or recovery.policies < 2
-        return NoChoice.FEW_GROUPS if few else NoChoice.NO_SUPPORT
+        return NoChoice.TOO_FEW_GROUPS if few else NoChoice.NO_SUPPORT
 
 
 DEFAULT_ESTIMATOR = "PBM-DR"

@@ -58,7 +58,7 @@ def policy_value_lines(found: PolicyValues) -> list[str]:
 def limit_phrase(limit: SupportLimit, *, support_known: bool = True) -> str:
     """A number that limits the support, such as ``support 71.0% is below 80%``.
 
-    If the support is not known, the mean weight tells the largest that is possible.
+    If the support is not known, the mean weight allows the largest.
     """
     value = number(limit.value, 3)
     match limit.reason:

@@ -26,7 +26,7 @@ ASSUMPTIONS = (
 )
 
 _UNCHECKED = {
-    NoChoice.FEW_GROUPS: "fewer than two groups have a realised lift",
+    NoChoice.TOO_FEW_GROUPS: "fewer than two groups have a realised lift",
     NoChoice.NO_SUPPORT: "no estimator with a known error is supported on every group by the others",
 }
 

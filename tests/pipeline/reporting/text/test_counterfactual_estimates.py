@@ -97,7 +97,7 @@ def test_the_reason_for_no_choice_is_the_true_one():
 @pytest.mark.parametrize(
     ("no_choice", "reason"),
     [
-        (NoChoice.FEW_GROUPS, "fewer than two groups have a realised lift."),
+        (NoChoice.TOO_FEW_GROUPS, "fewer than two groups have a realised lift."),
         (NoChoice.NO_SUPPORT, "no estimator with a known error is supported on every group"),
     ],
 )
