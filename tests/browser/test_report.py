@@ -94,9 +94,9 @@ def test_the_data_table_of_a_figure_opens_by_keyboard(opened):
 def test_the_first_tab_stop_skips_to_the_summary(opened):
     opened.keyboard.press("Tab")
 
-    assert opened.evaluate("document.activeElement.textContent") == "Skip to the summary"
+    opened.wait_for_function("document.activeElement.textContent === 'Skip to the summary'")
     opened.keyboard.press("Enter")
-    assert opened.url.endswith("#answer")
+    opened.wait_for_url("**#answer")
 
 
 def test_print_opens_every_table_and_closes_them_again(open_page, address):
