@@ -93,10 +93,11 @@ def _no_choice(kpi: KpiCheck) -> str:
     refused = [
         f"{one.group} ({'; '.join(map(limit_phrase, one.limits))})"
         for one in kpi.headline.groups
-        if one.status is SupportStatus.NO_SUPPORT
+        if one.status is SupportStatus.NO_SUPPORT and one.recovery is not None
     ]
     return (
-        f"no estimator with a known error is supported on every group, such as {', '.join(refused)}"
+        f"no estimator with a known error is supported on every group; {kpi.headline.name} is not on "
+        f"{', '.join(refused)}"
     )
 
 

@@ -88,8 +88,8 @@ def test_the_reason_for_no_choice_is_the_true_one():
     assert few.endswith("cannot choose an estimator: fewer than two groups have a realised lift.")
     assert "supported" not in few
     assert unsupported.endswith(
-        "cannot choose an estimator: no estimator with a known error is supported on every group, such as g1 "
-        "(support 77.0% is below 80%)."
+        "cannot choose an estimator: no estimator with a known error is supported on every group; PBM-DR is not "
+        "on g1 (support 77.0% is below 80%)."
     )
     assert "fewer than two" not in unsupported
 
