@@ -16,7 +16,11 @@ _OF_EXPERIMENTS = ("preference", "rules", "model")
 
 
 def counterfactual(*, log: Path | None, json: bool, **options: Any) -> int:
-    """Evaluate policies on a logged bandit table, or on the study's experiment."""
+    """Evaluate policies on a logged bandit table, or on the study's experiment.
+
+    Returns:
+        The exit code: 1 if a policy has no value, for lack of support.
+    """
     others = _OF_TABLES if log is None else _OF_EXPERIMENTS
     if found := [f"--{name}" for name in others if options[name]]:
         about = "a table of --log" if log is None else "the study's experiment"
@@ -43,7 +47,8 @@ def _of_table(log: Path, *, json: bool, **options: Any) -> int:
         realised=options["realised"],
         level=options["level"],
     )
-    return print_result(to_dict(found), policy_value_lines(found), json=json)
+    print_result(to_dict(found), policy_value_lines(found), json=json)
+    return int(any(one.is_refused for one in found.policies))
 
 
 def _of_experiment(*, json: bool, **options: Any) -> int:
@@ -61,4 +66,5 @@ def _of_experiment(*, json: bool, **options: Any) -> int:
         checked = require_current_estimates(paths)
         return print_result(to_dict(checked), estimate_lines(checked), json=json)
     found = evaluate_policies_of(study, paths, question)
-    return print_result(to_dict(found), unserved_lines(found), json=json)
+    print_result(to_dict(found), unserved_lines(found), json=json)
+    return int(any(one.is_refused for one in found.policies))

@@ -8,6 +8,10 @@ all summed over positions (Bottou et al. 2013; Swaminathan & Joachims 2015; Dud�
 - DM: mean m; DR: mean (m + w (r - q)); SNDR, β-DR: alike;
 - SWITCH-DR: mean (m + 1{w ≤ τ} w (r - q)); DRos: mean (m + λ w / (w² + λ) (r - q)).
 
+Intervals are those of the variation between users. DM and the estimators that cut weights have none: their
+bias, of the reward model or of the cut, is not in that variation, and the parameter with the least estimated error
+makes it the larger part.
+
 Shape suffixes: N rows, K positions, J controls.
 """
 
@@ -17,9 +21,10 @@ import numpy as np
 
 from pipeline.core.errors import DataError
 from pipeline.counterfactual.user_sums import Estimate, UserSums
-from pipeline.counterfactual.weighted_log import WeightedLog
+from pipeline.counterfactual.weighted_log import Ints, WeightedLog
 from pipeline.results.counterfactual import (
     Estimator,
+    NoInterval,
     PolicyValue,
     Weighting,
     estimator_name,
@@ -39,7 +44,7 @@ def estimate(
     parameter: float | None = None,
     level: float = 0.95,
 ) -> PolicyValue:
-    """The value of the target policy, with a confidence interval clustered by user.
+    """The value of the target policy, with a confidence interval clustered by user where its error is known.
 
     Args:
         log: The log with the target policy's weights.
@@ -55,17 +60,30 @@ def estimate(
     if parameter is None and estimator.is_tuned:
         parameter = tuned_parameter(log, estimator)
     found = Estimate.of(sums_of(log, estimator, parameter=parameter))
-    has_error = estimator is not Estimator.DM  # the model's own error is not in that of DM
+    reason = estimator.unknown_error or without_variation(log.user_N, _chosen_rewards(log))
     return PolicyValue(
         name=estimator_name(log.weighting, estimator),
         estimator=estimator,
         weighting=log.weighting,
         parameter=parameter if estimator.is_tuned else None,
         value=found.value,
-        standard_error=found.standard_error if has_error else None,
+        standard_error=None if reason else found.standard_error,
         level=level,
-        interval=found.interval(level) if has_error else None,
+        interval=None if reason else found.interval(level),
+        no_interval=reason,
     )
+
+
+def without_variation(user_N: Ints, rewards: Floats) -> NoInterval | None:
+    """Why the variation between users says nothing of an error; None if it does."""
+    if (user_N == user_N[0]).all():
+        return NoInterval.ONE_USER
+    return NoInterval.EQUAL_REWARDS if (rewards == rewards[:1]).all() else None
+
+
+def _chosen_rewards(log: WeightedLog) -> Floats:
+    """The rewards of what the target policy may choose: all that weighting uses."""
+    return log.reward_NK[log.weight_NK != 0]
 
 
 def sums_of(log: WeightedLog, estimator: Estimator, *, parameter: float | None = None) -> UserSums:

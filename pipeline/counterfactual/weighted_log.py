@@ -33,12 +33,13 @@ class RewardModel:
     direct_N: Floats
 
     @property
-    def lift(self) -> float:
+    def lift(self) -> float | None:
         """Lift of the target policy over what was shown (Radwan et al. 2024, Eq. 2).
 
-        Both are the model's, so that an error of its level cancels.
+        Both are the model's, so that an error of its level cancels. None if the model expects 0 of what was shown.
         """
-        return float(self.direct_N.sum() / self.fitted_NK.sum()) - 1
+        shown = float(self.fitted_NK.sum())
+        return float(self.direct_N.sum()) / shown - 1 if shown else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

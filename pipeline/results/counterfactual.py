@@ -52,6 +52,28 @@ class Estimator(StrEnum):
         """Whether it has a parameter that trades variance for bias."""
         return self in {Estimator.CLIPPED_IPS, Estimator.SWITCH_DR, Estimator.DROS}
 
+    @property
+    def unknown_error(self) -> "NoInterval | None":
+        """Why its error is unknown: a bias that the variation of the rows does not show; None if it is known."""
+        if self is Estimator.DM:
+            return NoInterval.MODEL
+        return NoInterval.CUT_WEIGHTS if self.is_tuned else None
+
+
+class NoInterval(StrEnum):
+    """Why a value has no interval."""
+
+    MODEL = "model"
+    """The value is the reward model's, whose own error is unknown."""
+    CUT_WEIGHTS = "cut_weights"
+    """Cutting weights has a bias, as that of the reward model or of clipping, which is unknown."""
+    SUPPORT = "support"
+    """So much of the policy is not in the log that the estimate has a bias, which is unknown."""
+    ONE_USER = "one_user"
+    """The rows are of one user."""
+    EQUAL_REWARDS = "equal_rewards"
+    """All rewards are equal that the value rests on, so that they show no variation."""
+
 
 class SupportStatus(StrEnum):
     """How far the logging policy supports the estimate of another policy."""
@@ -138,9 +160,10 @@ class PolicyValue:
         weighting: What its weights are.
         parameter: Its clip, switch or shrinkage parameter; None if it has none.
         value: Reward per row.
-        standard_error: Clustered by user; None for DM, whose error is that of the model.
+        standard_error: Clustered by user; None without an interval.
         level: Nominal coverage of the interval.
-        interval: Confidence interval, clustered by user; None for DM.
+        interval: Confidence interval, clustered by user; None if the error is unknown.
+        no_interval: Why it has none; None if it has one.
     """
 
     name: str
@@ -151,6 +174,7 @@ class PolicyValue:
     standard_error: Finite | None
     level: Finite
     interval: Interval | None
+    no_interval: NoInterval | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

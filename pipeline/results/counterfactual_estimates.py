@@ -1,6 +1,7 @@
 """What the experiment's own log says of policies, checked by leaving each group out."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from pipeline.core.contracts import Kpi
 from pipeline.results.counterfactual import (
@@ -123,6 +124,15 @@ class EstimatorCheck:
     supported: bool
 
 
+class NoChoice(StrEnum):
+    """Why Recovery chooses no estimator."""
+
+    TOO_FEW_GROUPS = "too_few_groups"
+    """Fewer than two groups have a realised lift: one to choose on and one to check."""
+    NO_SUPPORT = "no_support"
+    """Every estimator with a known error lacks support on a group."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KpiCheck:
     """One KPI under every estimator.
@@ -143,6 +153,15 @@ class KpiCheck:
         """The chosen estimator; without a choice PBM-DR."""
         name = self.choice.estimator if self.choice else DEFAULT_ESTIMATOR
         return next(one for one in self.estimators if one.name == name)
+
+    @property
+    def no_choice(self) -> NoChoice | None:
+        """Why there is no choice."""
+        if self.choice:
+            return None
+        recovery = self.headline.recovery
+        few = recovery is None or recovery.policies < 2
+        return NoChoice.TOO_FEW_GROUPS if few else NoChoice.NO_SUPPORT
 
 
 DEFAULT_ESTIMATOR = "PBM-DR"
@@ -185,6 +204,7 @@ class PolicyKpi:
         lift_interval: Its confidence interval; None without support, or for DM.
         nested_distance: Mean |Recovery - 1| of the estimator on groups that did not choose it; None
             without a choice.
+        no_choice: Why Recovery chose none; None if it did.
     """
 
     kpi: Kpi
@@ -198,6 +218,7 @@ class PolicyKpi:
     lift: Finite | None
     lift_interval: Interval | None
     nested_distance: Finite | None
+    no_choice: NoChoice | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +242,11 @@ class UnservedPolicy:
     new_lists: Finite
     diagnostics: WeightDiagnostics
     kpis: tuple[PolicyKpi, ...]
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a KPI has no value, for lack of support."""
+        return any(one.value is None for one in self.kpis)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

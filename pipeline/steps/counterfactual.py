@@ -7,14 +7,15 @@ from pipeline.counterfactual.bandit.evaluate import (
     LoggedProbability,
     Policy,
     evaluate_policies,
-    mean_reward,
 )
+from pipeline.counterfactual.bandit.mean_reward import mean_reward
 from pipeline.counterfactual.bandit.policies import check_propensities_match, read_policy
 from pipeline.counterfactual.bandit.read_log import (
     BanditLog,
     LogColumns,
     logged_probability,
     read_log,
+    read_rewards,
 )
 from pipeline.results.policy_values import PolicyValues
 
@@ -36,7 +37,7 @@ def policy_values_of(  # noqa: PLR0913 - a log, its policies and their compariso
             action.
         columns: The columns of the log.
         logging: The table of the policy that wrote the log.
-        realised: A log of the evaluated policy, with the same column of rewards.
+        realised: A log of the evaluated policy, with the same columns of rewards and users.
         level: Nominal coverage of intervals.
 
     Raises:
@@ -49,7 +50,7 @@ def policy_values_of(  # noqa: PLR0913 - a log, its policies and their compariso
         check_propensities_match(log, known)
     compared = None
     if realised is not None:
-        compared = mean_reward(read_log(realised, columns), level)
+        compared = mean_reward(read_rewards(realised, columns), level)
     return evaluate_policies(log, found, logging=known, realised=compared, level=level)
 
 

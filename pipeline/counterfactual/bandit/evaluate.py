@@ -3,6 +3,7 @@
 Shape suffixes: N rows, A actions.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,18 +11,39 @@ import numpy as np
 
 from pipeline.core.errors import DataError
 from pipeline.counterfactual.actions import LoggedActions, weigh_actions
-from pipeline.counterfactual.bandit.policies import PROPENSITY_ROUNDING, ContextPolicy
+from pipeline.counterfactual.bandit.mean_reward import logged_value, mean_reward
+from pipeline.counterfactual.bandit.policies import (
+    PROPENSITY_ROUNDING,
+    ContextPolicy,
+    unlogged_actions,
+)
 from pipeline.counterfactual.bandit.read_log import BanditLog
 from pipeline.counterfactual.bandit.reward_model import RewardRows, fit_rewards, fold_of
 from pipeline.counterfactual.betting import betting_interval
 from pipeline.counterfactual.diagnostics import diagnose_each
 from pipeline.counterfactual.domain_adaptation import loss_weights
-from pipeline.counterfactual.estimators import estimate, sums_of, tuned_parameter
-from pipeline.counterfactual.user_sums import Estimate, UserSums
+from pipeline.counterfactual.estimators import (
+    estimate,
+    sums_of,
+    tuned_parameter,
+)
+from pipeline.counterfactual.user_sums import Estimate
 from pipeline.counterfactual.weighted_log import RewardModel, WeightedLog
-from pipeline.results.counterfactual import Estimator, SupportStatus, WeightDiagnostics, Weighting
+from pipeline.results.counterfactual import (
+    Estimator,
+    NoInterval,
+    SupportReason,
+    SupportStatus,
+    WeightDiagnostics,
+    Weighting,
+)
 from pipeline.results.family import Floats
-from pipeline.results.policy_values import EstimatorResult, MeanReward, PolicyResult, PolicyValues
+from pipeline.results.policy_values import (
+    EstimatorResult,
+    MeanReward,
+    PolicyResult,
+    PolicyValues,
+)
 from pipeline.results.slopes import Interval
 
 ADAPTED = "DA"
@@ -69,11 +91,6 @@ def evaluate_policies(
     found = tuple(
         _evaluate(log, policy, logging, level=level, adapted_N=adapted_N) for policy in policies
     )
-    difference = None
-    value = found[0].headline_result.found
-    if realised is not None and value is not None and value.standard_error is not None:
-        error = float(np.hypot(value.standard_error, realised.standard_error))
-        difference = (value.value - realised.value) / error if error else None
     return PolicyValues(
         logged=mean_reward(log, level),
         users=int(log.user_N.max()) + 1 if log.has_users else None,
@@ -81,24 +98,19 @@ def evaluate_policies(
         level=level,
         policies=found,
         realised=realised,
-        difference=difference,
+        difference=_difference(found[0], realised),
     )
 
 
-def mean_reward(log: BanditLog, level: float) -> MeanReward:
-    """The mean reward of a log, clustered by user."""
-    found = _logged_value(log)
-    return MeanReward(
-        source=log.source,
-        rows=len(log.reward_N),
-        value=found.value,
-        standard_error=found.standard_error,
-        interval=found.interval(level),
+def _difference(policy: PolicyResult, realised: MeanReward | None) -> float | None:
+    value = policy.headline_result.found
+    if realised is None or realised.standard_error is None:
+        return None
+    if value is None or value.standard_error is None:
+        return None
+    return (value.value - realised.value) / math.hypot(
+        value.standard_error, realised.standard_error
     )
-
-
-def _logged_value(log: BanditLog) -> Estimate:
-    return Estimate.of(UserSums.of(log.user_N, additive_N=log.reward_N))
 
 
 def _weights(log: BanditLog, policy: Policy) -> Floats:
@@ -125,7 +137,7 @@ def _evaluate(
         else _weigh_logged(log, policy)
     )
     estimators = [one for one in Estimator if weighted.model is not None or not one.needs_model]
-    logged = _logged_value(log)
+    logged = logged_value(log)
     headline = Estimator.IPS if weighted.model is None else Estimator.DR
     support = diagnose_each(weighted, estimators)
     results = [
@@ -140,9 +152,18 @@ def _evaluate(
     return PolicyResult(
         policy=policy.name,
         diagnostics=support[headline],
+        unlogged=(
+            unlogged_actions(log, policy)
+            if isinstance(policy, ContextPolicy) and logging is None
+            else ()
+        ),
         headline=headline.value,
         estimators=tuple(results),
-        betting=_betting(log, weighted, policy, logging, level=level),
+        betting=(
+            None
+            if _lacks_support(support[headline])
+            else _betting(log, weighted, policy, logging, level=level)
+        ),
     )
 
 
@@ -158,12 +179,16 @@ def _result(
     if support.status is not SupportStatus.NO_SUPPORT:
         parameter = tuned_parameter(weighted, estimator) if estimator.is_tuned else None
         found = estimate(weighted, estimator, parameter=parameter, level=level)
+        if found.interval and _lacks_support(support):
+            found = replace(
+                found, standard_error=None, interval=None, no_interval=NoInterval.SUPPORT
+            )
         if estimator is Estimator.DM and weighted.model is not None:
-            lift = weighted.model.lift if logged.value else None
+            lift = weighted.model.lift
         elif logged.value:
             sums = sums_of(weighted, estimator, parameter=parameter)
             change = Estimate.of(sums).lift_over(logged)
-            lift, interval = change.value, change.interval(level)
+            lift, interval = change.value, change.interval(level) if found.interval else None
     return EstimatorResult(
         name=estimator.value,
         status=support.status,
@@ -172,6 +197,10 @@ def _result(
         lift=lift,
         lift_interval=interval,
     )
+
+
+def _lacks_support(found: WeightDiagnostics) -> bool:
+    return any(one.reason is SupportReason.SUPPORT for one in found.limits)
 
 
 def _weigh_logged(log: BanditLog, policy: LoggedProbability) -> WeightedLog:
@@ -188,7 +217,12 @@ def _weigh_logged(log: BanditLog, policy: LoggedProbability) -> WeightedLog:
 def _weigh_by_context(
     log: BanditLog, policy: ContextPolicy, logging: ContextPolicy | None
 ) -> WeightedLog:
-    """Weights in chunks of rows, with the plain reward model."""
+    """Weights in chunks of rows, with the plain reward model.
+
+    If the logging policy is unknown, actions that the log never shows count as without support: they can have no
+    weight, so that the mean weight is expected to be the probability of the others.
+    """
+    logged_C = policy.probability_CA[:, : len(log.actions)].sum(axis=1)
     parts = [
         weigh_actions(
             LoggedActions(
@@ -204,13 +238,16 @@ def _weigh_by_context(
     ]
     weight_NK = np.concatenate([one.weight_NK for one in parts])
     supports = [one.support_N for one in parts if one.support_N is not None]
+    support_N = np.concatenate(supports) if supports else None
+    if support_N is None and policy.probability_CA.shape[1] > len(log.actions):
+        support_N = logged_C[policy.context_N]
     return WeightedLog(
         weighting=Weighting.ACTION,
         user_N=log.user_N,
         weight_NK=weight_NK,
         reward_NK=np.concatenate([one.reward_NK for one in parts]),
         control_NJ=weight_NK,
-        support_N=np.concatenate(supports) if supports else None,
+        support_N=support_N,
         model=_reward_model(log, policy, np.ones(len(log.user_N))),
     )
 

@@ -15,6 +15,7 @@ from pipeline.core.file_content import did_you_mean
 from pipeline.counterfactual.bandit.read_log import PROBABILITY, BanditLog, numbers, read_rows
 from pipeline.counterfactual.weighted_log import Ints, check_probabilities
 from pipeline.results.family import Floats
+from pipeline.results.policy_values import UnloggedAction
 
 _TOLERANCE = 1e-3
 """Of sums of probabilities, which tables round."""
@@ -126,6 +127,19 @@ def check_propensities_match(log: BanditLog, logging: ContextPolicy) -> None:
             "the policy that wrote the log"
         )
         raise DataError(msg)
+
+
+def unlogged_actions(log: BanditLog, policy: ContextPolicy) -> tuple[UnloggedAction, ...]:
+    """The actions that a policy chooses and the log never shows, the most frequent first."""
+    logged = len(log.actions)
+    rows_C = np.bincount(policy.context_N, minlength=len(policy.probability_CA))
+    share_A = rows_C @ policy.probability_CA[:, logged:] / len(policy.context_N)
+    found = [
+        UnloggedAction(action=name, share=float(share))
+        for name, share in zip(policy.actions[logged:], share_A, strict=True)
+        if share > 0
+    ]
+    return tuple(sorted(found, key=lambda one: -one.share))
 
 
 def _context(names: list[str]) -> pl.Expr:

@@ -16,6 +16,9 @@ from pipeline.results.family import Floats
 PROBABILITY = "probability"
 """The column of a policy's table."""
 
+LARGEST = 1e30
+"""Of rewards and of one over a propensity: squares of their products, summed over rows, are finite numbers."""
+
 _EXPECTED = "expected CSV (.csv, .tsv), parquet (.parquet) or JSON lines (.jsonl)"
 
 
@@ -33,28 +36,37 @@ class LogColumns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BanditLog:
-    """A logged bandit table that has passed every check.
+class LoggedRewards:
+    """The rewards of a log.
 
     Attributes:
         source: The file.
-        frame: Its columns as strings, or as parquet and JSON have them.
-        actions: Ids of the actions, sorted.
-        action_N: Number of the logged action.
-        propensity_N: Its probability under the logging policy, above 0 and at most 1.
         reward_N: The reward.
         user_N: Number of the user; of the row if the log does not name users.
         has_users: Whether it does.
     """
 
     source: str
+    reward_N: Floats
+    user_N: Ints
+    has_users: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BanditLog(LoggedRewards):
+    """A logged bandit table that has passed every check.
+
+    Attributes:
+        frame: Its columns as strings, or as parquet and JSON have them.
+        actions: Ids of the actions, sorted.
+        action_N: Number of the logged action.
+        propensity_N: Its probability under the logging policy, above 0 and at most 1.
+    """
+
     frame: pl.DataFrame
     actions: pl.Series
     action_N: Ints
     propensity_N: Floats
-    reward_N: Floats
-    user_N: Ints
-    has_users: bool
 
 
 def read_log(path: Path, columns: LogColumns) -> BanditLog:
@@ -67,21 +79,54 @@ def read_log(path: Path, columns: LogColumns) -> BanditLog:
     names = [columns.action, columns.propensity, columns.reward, *filter(None, [columns.user])]
     _check_columns(path, frame, names, "name it with --action, --propensity, --reward or --user")
     propensity_N = numbers(path, frame, columns.propensity)
-    reward_N = numbers(path, frame, columns.reward)
     check_probabilities(propensity_N, f"{path}: {columns.propensity}", is_logged=True)
+    if (tiny := propensity_N < 1 / LARGEST).any():
+        row = int(tiny.argmax())
+        msg = (
+            f"{path}: {columns.propensity} is {propensity_N[row]:.6g} in row {row + 1}; expected a probability that "
+            f"something may be chosen with, of {1 / LARGEST:.0e} at least"
+        )
+        raise DataError(msg)
+    rewards = _rewards(path, frame, columns)
     action_N, actions = _codes(_ids(path, frame, columns.action))
-    user_N = np.arange(frame.height)
-    if columns.user:
-        user_N, _ = _codes(_ids(path, frame, columns.user))
     return BanditLog(
-        source=str(path),
+        source=rewards.source,
+        reward_N=rewards.reward_N,
+        user_N=rewards.user_N,
+        has_users=rewards.has_users,
         frame=frame,
         actions=actions,
         action_N=action_N,
         propensity_N=propensity_N,
-        reward_N=reward_N,
-        user_N=user_N,
-        has_users=columns.user is not None,
+    )
+
+
+def read_rewards(path: Path, columns: LogColumns) -> LoggedRewards:
+    """Read the rewards of a log, and its users; nothing else is needed in it.
+
+    Raises:
+        DataError: as :func:`read_log`.
+    """
+    frame = read_rows(path)
+    names = [columns.reward, *filter(None, [columns.user])]
+    _check_columns(path, frame, names, "name it with --reward or --user")
+    return _rewards(path, frame, columns)
+
+
+def _rewards(path: Path, frame: pl.DataFrame, columns: LogColumns) -> LoggedRewards:
+    reward_N = numbers(path, frame, columns.reward)
+    if (huge := np.abs(reward_N) > LARGEST).any():
+        row = int(huge.argmax())
+        msg = (
+            f"{path}: {columns.reward} is {reward_N[row]:.6g} in row {row + 1}; expected a reward from "
+            f"-{LARGEST:.0e} to {LARGEST:.0e}, whose variance can be computed"
+        )
+        raise DataError(msg)
+    user_N = np.arange(frame.height)
+    if columns.user:
+        user_N, _ = _codes(_ids(path, frame, columns.user))
+    return LoggedRewards(
+        source=str(path), reward_N=reward_N, user_N=user_N, has_users=columns.user is not None
     )
 
 

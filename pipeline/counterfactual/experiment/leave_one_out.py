@@ -6,12 +6,15 @@ can be compared with what that group did (Recovery; Radwan et al. 2024).
 Shape suffixes: E estimators, G groups, B bootstrap replicates.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.core.contracts import Kpi
+from pipeline.core.errors import DataError
+from pipeline.core.labels import KPI_LABELS
 from pipeline.counterfactual.experiment.examination import ExaminationCurve
 from pipeline.counterfactual.experiment.mixture import leave_group_out
 from pipeline.counterfactual.experiment.paired_lists import PairedLists
@@ -51,6 +54,7 @@ class _LeftOut:
     replicates: Mapping[tuple[str, str], Floats]
 
 
+_log = logging.getLogger(__name__)
 _LOGGED, _OWN = "logged", "own"
 
 
@@ -62,13 +66,13 @@ def leave_groups_out(
     level: float,
     seed: int,
 ) -> tuple[tuple[LeftOutGroup, ...], tuple[KpiCheck, ...]]:
-    """Estimate every group from the others, by every estimator and KPI.
+    """Estimate every group from the others, by every estimator and every KPI that is above 0 in all groups.
 
     Intervals of lifts and of Recovery are percentiles of a bootstrap of users, which does not fit the
     examination curve and the reward model again.
 
     Raises:
-        DataError: if fewer than two groups have requests.
+        DataError: if fewer than two groups have requests, or no KPI is above 0 in every group.
     """
     found = [
         _left_out(pairs, number, name, curve, np.random.default_rng([seed, number]))
@@ -83,7 +87,26 @@ def leave_groups_out(
         )
         for one in found
     )
-    return groups, tuple(_check_kpi(kpi, found, level) for kpi in kpis_of(pairs))
+    return groups, tuple(_check_kpi(kpi, found, level) for kpi in _observed(kpis_of(pairs), found))
+
+
+def _observed(kpis: Sequence[Kpi], found: Sequence[_LeftOut]) -> list[Kpi]:
+    """The KPIs that are above 0 in every group: others have no lift, or one without an error."""
+    kept = list(kpis)
+    for kpi in kpis:
+        amounts = [one for one in KPI_TERMS[kpi] if one is not None]
+        without = [
+            one.group
+            for one in found
+            if not all(one.own[name].additive_U.any() for name in amounts)
+        ]
+        if without:
+            kept.remove(kpi)
+            _log.warning("%s is left out: it is 0 in %s", KPI_LABELS[kpi], ", ".join(without))
+    if not kept:
+        msg = "every KPI is 0 in a group, so that no lift can be compared; expected clicks in every group: log more"
+        raise DataError(msg)
+    return kept
 
 
 def _left_out(
@@ -112,7 +135,7 @@ def _left_out(
 
 def _check_kpi(kpi: Kpi, found: Sequence[_LeftOut], level: float) -> KpiCheck:
     checks = tuple(_check(kpi, name, found, level) for name in found[0].others.sums)
-    return KpiCheck(kpi=kpi, estimators=checks, choice=_choice(checks, found))
+    return KpiCheck(kpi=kpi, estimators=checks, choice=choose_by_recovery(checks))
 
 
 def _check(kpi: Kpi, name: str, found: Sequence[_LeftOut], level: float) -> EstimatorCheck:
@@ -178,9 +201,12 @@ def _summary(groups: Sequence[GroupEstimate]) -> RecoverySummary | None:
     )
 
 
-def _choice(checks: Sequence[EstimatorCheck], found: Sequence[_LeftOut]) -> NestedChoice | None:
-    """The estimator to read: supported, with a known error, and with the best Recovery."""
-    usable = [one for one in checks if one.supported and one.name not in found[0].others.errorless]
+def choose_by_recovery(checks: Sequence[EstimatorCheck]) -> NestedChoice | None:
+    """The estimator to read: supported, with a known error on every group, and with the best Recovery.
+
+    None if there is no such estimator, or fewer than two groups have a realised lift.
+    """
+    usable = [one for one in checks if one.supported and all(two.interval for two in one.groups)]
     recovery_EP = np.array(
         [[two.recovery for two in one.groups if two.recovery is not None] for one in usable]
     )

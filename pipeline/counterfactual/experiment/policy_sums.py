@@ -130,5 +130,5 @@ def policy_sums(  # noqa: PLR0913 - a log, a policy and what is known of clicks
         sums=sums,
         logged=amount_sums(pairs, rows),
         diagnostics=diagnostics,
-        errorless=frozenset({names[Estimator.DM]}),
+        errorless=frozenset(name for one, name in names.items() if one.unknown_error),
     )

@@ -85,4 +85,5 @@ def _kpi(check: KpiCheck, found: PolicySums, level: float) -> PolicyKpi:
         lift=lift.value if lift else None,
         lift_interval=lift.interval(level) if lift else None,
         nested_distance=check.choice.mean_distance if check.choice else None,
+        no_choice=check.no_choice,
     )

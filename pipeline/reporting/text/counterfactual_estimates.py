@@ -11,6 +11,7 @@ from pipeline.results.counterfactual_estimates import (
     EstimatorCheck,
     GroupEstimate,
     KpiCheck,
+    NoChoice,
     PairingSummary,
     PolicyKpi,
     UnservedPolicies,
@@ -23,6 +24,11 @@ ASSUMPTIONS = (
     "shows, and they are of the same requests: that a better list leads to better next requests within a visit "
     "is not in them, so even an exact estimate would not recover all of a realised lift."
 )
+
+_UNCHECKED = {
+    NoChoice.TOO_FEW_GROUPS: "fewer than two groups have a realised lift",
+    NoChoice.NO_SUPPORT: "no estimator with a known error is supported on every group by the others",
+}
 
 
 def pairing_sentence(found: PairingSummary) -> str:
@@ -73,10 +79,25 @@ def kpi_sentence(kpi: KpiCheck) -> str:
             f", without {', '.join(recovery.excluded)}, whose realised lift does not differ from 0"
         )
     if kpi.choice is None:
-        return f"{text}. Recovery cannot choose an estimator: fewer than two groups have one, or none is supported."
+        return f"{text}. Recovery cannot choose an estimator: {_no_choice(kpi)}."
     return (
         f"{text}. Chosen on the other groups each time, the estimator's mean |Recovery − 1| is "
         f"{number(kpi.choice.mean_distance, 2)}."
+    )
+
+
+def _no_choice(kpi: KpiCheck) -> str:
+    """Why there is no choice, with the groups that the default estimator lacks support on."""
+    if kpi.no_choice is not NoChoice.NO_SUPPORT:
+        return "fewer than two groups have a realised lift"
+    refused = [
+        f"{one.group} ({'; '.join(map(limit_phrase, one.limits))})"
+        for one in kpi.headline.groups
+        if one.status is SupportStatus.NO_SUPPORT and one.recovery is not None
+    ]
+    return (
+        f"no estimator with a known error is supported on every group; {kpi.headline.name} is not on "
+        f"{', '.join(refused)}"
     )
 
 
@@ -211,6 +232,6 @@ def _kpi_line(one: PolicyKpi, level: float) -> str:
     )
     if one.status is SupportStatus.WEAK:
         text += f"; weakly supported: {'; '.join(map(limit_phrase, one.limits))}"
-    if one.nested_distance is None:
-        return f"{text}; not checked: fewer than two groups have a realised lift."
+    if one.no_choice is not None:
+        return f"{text}; not checked: {_UNCHECKED[one.no_choice]}."
     return f"{text}; on the groups themselves its lifts were off by {percent(one.nested_distance, 0)} on average."

@@ -68,9 +68,54 @@ def test_a_refused_estimate_says_what_to_do(folder, tmp_path, capsys):
     code = run(folder, "--policy", other, "--logging", folder / "old.csv")
 
     text = capsys.readouterr().out
-    assert code == 0
+    assert code == 1
     assert "other: no value is given, since support 30.0% is below 80%" in text
     assert "closer to the logging policy" in text
+    assert text.count("support 30.0% is below 80%") == 1  # not once per estimator
+    assert "  IPS, clipped IPS, " in text
+    assert run(folder, "--policy", other, "--logging", folder / "old.csv", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["policies"][0]["estimators"][0]["found"] is None
+
+
+@pytest.mark.parametrize(("propensity", "side"), [("0.4", "above"), ("0.9", "below")])
+def test_wrong_propensities_are_to_be_corrected(folder, tmp_path, capsys, propensity, side):
+    """More rows would not help. Only a mean weight that is too small could be a lack of support."""
+    head, *rows = (folder / "log.csv").read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    wrong = [head, *(",".join([action, propensity, *rest]) for action, _, *rest in cells)]
+    (tmp_path / "log.csv").write_text("\n".join(wrong))
+    (tmp_path / "x.csv").write_text("action,probability\nx,0.9\ny,0.1\n")
+
+    assert run(tmp_path, "--policy", tmp_path / "x.csv") == 1
+
+    text = capsys.readouterr().out
+    assert text.count(f"standard errors {side} its expectation") == 1
+    assert "Correct the propensities: they are not" in text
+    assert "Log more rows" not in text
+    assert ("unless the logging policy could never choose" in text) is (side == "below")
+
+
+def test_an_action_that_is_never_logged_is_named(folder, tmp_path, capsys):
+    other = tmp_path / "other.csv"
+    other.write_text("action,probability\nx,0.2\ny,0.7\nz,0.1\n")
+
+    assert run(folder, "--policy", other) == 0
+
+    text = capsys.readouterr().out
+    assert "  never logged: z (10.0%); the log says nothing of 10.0% of what the policy" in text
+    assert "Pass --logging" in text
+    assert "support 90.0% at most" in text
+    assert "propensities" not in text
+    assert "(no CI: the reward of what the log cannot show is unknown) by DR" in text
+
+
+def test_no_success_has_no_interval(tmp_path, capsys):
+    (tmp_path / "log.csv").write_text("action,propensity,reward,p_new\n" + "x,0.7,0,0.2\n" * 300)
+
+    run(tmp_path, "--policy", "p_new")
+
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.endswith("Mean reward 0.0000 (no CI: the rewards that it rests on are all equal).")
 
 
 def test_a_faulty_log_is_one_line(tmp_path, capsys):

@@ -19,6 +19,7 @@ from pipeline.counterfactual.experiment.mixture import (
     weigh_mixture,
     weigh_same_positions,
 )
+from pipeline.counterfactual.experiment.paired_lists import UNCLICKED
 from pipeline.results.counterfactual import SupportStatus
 from tests.pipeline.counterfactual.clicks import GROUPS, pairs_of, world
 
@@ -100,6 +101,23 @@ def test_one_group_alone_cannot_be_left_out(shop):
 
     with pytest.raises(DataError, match="leaving it out needs another one"):
         leave_groups_out(alone, NAMES, PLANTED, level=0.95, seed=1)
+
+
+def test_a_kpi_that_is_0_in_a_group_is_left_out(caplog):
+    """Its lift would be exactly −100%, with an interval of no width."""
+    pairs = pairs_of(world(0, users=300), click_share=CLICK_SHARE)
+    elsewhere = {"ordered": pairs.amounts["ordered"] * (pairs.log.group_N != 3)}
+
+    _, kpis = leave_groups_out(
+        replace(pairs, amounts=elsewhere), NAMES, PLANTED, level=0.95, seed=1
+    )
+
+    assert [one.kpi for one in kpis] == [Kpi.CTR]
+    assert "orders per impression is left out: it is 0 in g3" in caplog.text
+    clicked_N = np.where(pairs.log.group_N == 2, UNCLICKED, pairs.clicked_N)
+    none = replace(pairs, clicked_N=clicked_N, amounts={})
+    with pytest.raises(DataError, match="every KPI is 0 in a group"):
+        leave_groups_out(none, NAMES, PLANTED, level=0.95, seed=1)
 
 
 def test_the_reward_model_is_policy_independent_and_calibrated(shop):
