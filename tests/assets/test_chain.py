@@ -164,7 +164,7 @@ def test_a_running_experiment_keeps_its_model_and_no_other_takes_its_place(proje
     rmtree(project / STUDY / KEPT_MODELS)
 
     for asset, words in {
-        "traffic_plan": "is running with a different model",
+        "traffic_plan": "is served by model",
         "regression_estimates": "is served by model",
     }.items():
         result = materialize([asset], overrides=external, raise_on_error=False)
