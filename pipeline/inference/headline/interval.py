@@ -97,7 +97,8 @@ def headline(  # noqa: PLR0913 - the metric, the KPI, and what is held fixed
     slope = None
     if tested:
         slope = float(zero.delta) if grid is None else _slope(found, grid, zero)
-    if slope is None:
+    # where the other metrics are within their noise, their slopes may have no value at this one
+    if slope is None or not np.isfinite(found.score(slope).small_sample):
         return replace(bare, undefined_reason=UndefinedReason.METRIC_WITHIN_NOISE)
     return _with_intervals(bare, found, grid, slope, least_width=least_width)
 
