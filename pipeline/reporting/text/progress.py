@@ -19,7 +19,7 @@ def progress_lines(hypotheses: Sequence[HypothesisResult], cutoff: int | None) -
     last = [one.days.progress[-1] for one in known]
     days = known[0].days
     seen = f"day {days.observed} of {days.planned}"
-    if days.planned is not None and days.observed > days.planned:  # it went on, or past midnight
+    if (days.observed or 0) > (days.planned or 0):  # it went on, or past midnight
         seen = f"{days.observed} days, {days.planned} planned"
     head = f"{seen} ({max(one.day for one in last)}): {_ending(last)}"
     return [head, *(line for one in known for line in _of_hypothesis(one, cutoff))]
