@@ -17,7 +17,7 @@ from assets.durations import AssetTimer
 from assets.resources import StudyResource
 from pipeline.artifacts.project import StudyFile
 from pipeline.core.asset_graph import rematerialize_command
-from pipeline.core.errors import USER_ERRORS, MissingArtifact
+from pipeline.core.errors import USER_ERRORS, MissingArtifact, TooLittleDataError
 from pipeline.experiment.log.reading.shown_lists import NoListsError
 from pipeline.quality.runner import BrokenRulesError
 from pipeline.steps.result import LazyFigure, Markdown, StepResult
@@ -109,15 +109,15 @@ def run_asset(
 ) -> Iterator[dg.MaterializeResult]:
     """Run a step on the study, and yield what Dagster records of it.
 
-    A log without lists and a study without a rollout skip the assets that need them with a warning: the
-    report does not, and a selection such as ``experiment_log*`` has both.
+    A log without lists, or with too few clicks for them, and a study without a rollout skip the assets
+    that need them with a warning: the report does not, and a selection such as ``experiment_log*`` has both.
     """
     with translate_errors(context, study.file):
         parameters, paths = study.load()
         timer = AssetTimer(context, asset_name(context.asset_key), parameters, paths)
         try:
             result = step(parameters, paths)
-        except (NoListsError, NoRolloutError) as error:
+        except (NoListsError, TooLittleDataError, NoRolloutError) as error:
             context.log.warning("skipped: %s", study.file.adapt(str(error)))
             return
         yield materialize_result(result, parameters, study.file, timing=timer.stop())

@@ -37,6 +37,10 @@ class DataError(ParetoscopeError):
     """The input data is not in the format the study names, or there is not enough of it."""
 
 
+class TooLittleDataError(DataError):
+    """The data is sound, but there is too little of it for an estimate that nothing else needs."""
+
+
 class LogError(ParetoscopeError):
     """The experiment log contradicts its contract or its traffic plan."""
 

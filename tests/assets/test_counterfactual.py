@@ -1,4 +1,4 @@
-"""The assets that need a log with lists: skipped with one line where it has none."""
+"""The assets that need a log with lists: skipped with one line where it has none, or too few clicks."""
 
 from shutil import copytree
 
@@ -44,15 +44,15 @@ def test_a_log_without_lists_updates_the_report_and_skips_the_others(
     assert not (folder / "data/studies/synthetic-shop/paired_lists").exists()
 
 
-def test_a_log_of_few_clicks_fails_in_one_line(finished, tmp_path, monkeypatch):
+def test_a_log_of_few_clicks_skips_the_estimates(finished, tmp_path, monkeypatch):
     """The small study's lists can be paired; its clicks are too few for an examination curve."""
     folder = copytree(finished[0], tmp_path / "project")
     monkeypatch.chdir(folder)
 
-    result, _ = materialize("paired_lists*")
+    result, lines = materialize("paired_lists*")
 
     done = {event.asset_key.path[0] for event in result.get_asset_materialization_events()}
-    assert not result.success
+    assert result.success
     assert done == {"paired_lists"}
-    (failure,) = result.filter_events(lambda event: event.is_step_failure)
-    assert "an examination curve needs" in str(failure.step_failure_data.error_display_string)
+    (line,) = [line for line in lines if "skipped:" in line]
+    assert "an examination curve needs 3 pairs of positions with 10 clicks at both" in line

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import DataError
+from pipeline.core.errors import TooLittleDataError
 from pipeline.counterfactual.weighted_log import Flags, Ints
 from pipeline.results.family import Floats
 
@@ -105,7 +105,7 @@ def harvest_examination(
         rng: For the bootstrap.
 
     Raises:
-        DataError: if groups place clicked items alike, or there are too few clicks.
+        TooLittleDataError: if groups place clicked items alike, or there are too few clicks.
     """
     clicks = _moved_clicks(log, click_NK)
     found = _fit(clicks, clicks.weight_C)
@@ -121,7 +121,7 @@ def harvest_examination(
             f"needs {_LEAST_PAIRS} pairs of positions with {_LEAST_CLICKS:.0f} clicks at both. Give the "
             "groups lists that differ, or collect more clicks"
         )
-        raise DataError(msg)
+        raise TooLittleDataError(msg)
     exponent, pairs = found
     return ExaminationCurve(
         exponent=exponent,

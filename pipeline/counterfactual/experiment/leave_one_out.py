@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.contracts import Kpi
-from pipeline.core.errors import DataError
+from pipeline.core.errors import TooLittleDataError
 from pipeline.core.labels import KPI_LABELS
 from pipeline.counterfactual.experiment.examination import ExaminationCurve
 from pipeline.counterfactual.experiment.mixture import leave_group_out
@@ -72,7 +72,7 @@ def leave_groups_out(
     examination curve and the reward model again.
 
     Raises:
-        DataError: if fewer than two groups have requests, or no KPI is above 0 in every group.
+        TooLittleDataError: if fewer than two groups have requests, or no KPI is above 0 in every group.
     """
     found = [
         _left_out(pairs, number, name, curve, np.random.default_rng([seed, number]))
@@ -105,7 +105,7 @@ def _observed(kpis: Sequence[Kpi], found: Sequence[_LeftOut]) -> list[Kpi]:
             _log.warning("%s is left out: it is 0 in %s", KPI_LABELS[kpi], ", ".join(without))
     if not kept:
         msg = "every KPI is 0 in a group, so that no lift can be compared; expected clicks in every group: log more"
-        raise DataError(msg)
+        raise TooLittleDataError(msg)
     return kept
 
 
