@@ -144,8 +144,10 @@ def test_release_a_candidate(finished_project, project_root):
     assert (served["state"], served["share"], served["peak_share"]) == ("rolled_back", 0.0, 0.01)
 
 
-def test_read_the_report_has_nothing_to_run(project_root):
-    assert blocks(project_root, "docs/how-to/read-the-report.md") == []
+def test_read_the_report(finished_project, project_root):
+    run_page(finished_project, blocks(project_root, "docs/how-to/read-the-report.md"))
+
+    assert list((finished_project / "tables").glob("*.xlsx"))
 
 
 def test_a_page_with_a_wrong_block_fails(small_project):
