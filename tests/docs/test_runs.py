@@ -94,7 +94,7 @@ def test_two_axes(small_project, project_root):
 
     folder = small_project / "data/studies/apart"
     plan = json.loads((folder / "traffic_plan/traffic_plan.json").read_text("utf-8"))
-    assert {group["level_label"] for group in plan["groups"]} == {"diversity 0", "diversity 0.5"}
+    assert {group["level_label"] for group in plan["groups"]} == {"novelty 0", "novelty 0.3"}
 
 
 def test_past_tests(small_project, project_root):
