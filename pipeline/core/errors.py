@@ -3,6 +3,7 @@
 ParetoscopeError
 ├── StudyError       params.yaml (or an override) has an invalid value
 ├── DataError        the input data is unusable, or too much of it was rejected
+│   └── TooLittleDataError  there is too little of it for an estimate that nothing else needs
 ├── LogError         the experiment log contradicts its contract or its traffic plan
 ├── QualityError     an artifact broke a blocking check and was not written
 ├── StorageError     the disk is full, or a file cannot be written

@@ -1,6 +1,5 @@
 """Rules by Great Expectations over DuckDB; takes 2.5 s to import."""
 
-import atexit
 import os
 import warnings
 from collections.abc import Mapping
@@ -47,18 +46,6 @@ def validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) -> 
                     result = batch.validate(expectation, result_format=_FORMAT)
                     outcomes.append(_outcome(rule, result))
     return sorted(outcomes, key=lambda outcome: rules.index(outcome.rule))
-
-
-def _close_stderr() -> None:
-    """Redirect stderr to null at the exit of the process.
-
-    Great Expectations keeps its connections until the interpreter has shut down, which DuckDB's
-    bindings report as a hundred lines of leaked objects.
-    """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-atexit.register(_close_stderr)  # at import: functions registered later run, and print, before it
 
 
 class _NoTransactions(ConnectionWrapper):

@@ -3,6 +3,8 @@
 Artifacts that break a blocking rule are not written; other broken rules are only reported.
 """
 
+import atexit
+import os
 import tempfile
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
@@ -106,3 +108,15 @@ def _validated(artifact: str, connection: duckdb.DuckDBPyConnection) -> list[Che
     from pipeline.quality.expectations import validate  # noqa: PLC0415 - takes 2.5 s to import
 
     return validate(RULES[artifact], connection)
+
+
+def _close_stderr() -> None:
+    """Redirect stderr to null at the exit of the process.
+
+    Great Expectations keeps its connections until the interpreter has shut down, which DuckDB's
+    bindings report as a hundred lines of leaked objects.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+atexit.register(_close_stderr)  # at import: functions registered later run, and print, before it

@@ -47,12 +47,13 @@ def test_a_further_study_has_its_name_before_its_assets_jobs_and_groups(studies)
     assert not any("conditioned_model" in key for key in keys)  # variants train no model
     groups = {graph.get(key).group_name for key in graph.get_all_asset_keys()}
     assert groups == {
-        *("5_experiment", "6_inference"),
-        *("spring_sale__5_experiment", "spring_sale__6_inference"),
+        *("5_experiment", "6_inference", "8_rollout"),
+        *("spring_sale__5_experiment", "spring_sale__6_inference", "spring_sale__8_rollout"),
     }
     assert {job.name for job in studies.jobs or ()} == {
-        *("study", "ingest_and_report"),
+        *("study", "ingest_and_report", "watch_rollout", "roll_back"),
         *("spring_sale__study", "spring_sale__ingest_and_report"),
+        *("spring_sale__watch_rollout", "spring_sale__roll_back"),
     }
     assert {one.name for one in studies.schedules or ()} == {
         "retrain_weekly",
@@ -61,6 +62,7 @@ def test_a_further_study_has_its_name_before_its_assets_jobs_and_groups(studies)
     assert {one.name for one in studies.sensors or ()} == {
         *("new_log_files", "spring_sale__new_log_files"),
         *("send_result", "send_failure"),  # of both
+        *("rollout_watch", "spring_sale__rollout_watch"),
     }
     spring = dg.AssetKey(["spring-sale", "group_kpis"])
     parents = {key.to_user_string() for key in graph.get(spring).parent_keys}

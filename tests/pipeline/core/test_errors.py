@@ -17,7 +17,8 @@ def _classes(module):
 def test_the_documented_tree_has_every_error():
     tree = errors.__doc__ or ""
 
-    documented = {line.split()[1] for line in tree.splitlines() if line[:2] in {"├─", "└─"}}
+    lines = (line.removeprefix("│   ") for line in tree.splitlines())
+    documented = {line.split()[1] for line in lines if line[:2] in {"├─", "└─"}}
 
     assert {"ParetoscopeError"} | documented == set(_classes(errors))
 
