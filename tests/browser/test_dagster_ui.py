@@ -204,14 +204,14 @@ def test_the_answer_and_a_small_figure_are_there_without_a_click(desk, ui):
 
 def test_jobs_schedule_and_sensor_are_there_and_off(desk, ui):
     desk.goto(f"{ui.url}/automation")
-    expect(desk.get_by_text("retrain_weekly")).to_be_visible()
-    expect(desk.get_by_text("new_log_files")).to_be_visible()
+    for name in ("retrain_weekly", "new_log_files", "rollout_watch", "send_result", "send_failure"):
+        expect(desk.get_by_text(name, exact=True).first).to_be_visible()
     switches = desk.locator("label[class*=formatSwitch] input")
-    expect(switches).to_have_count(2)
+    expect(switches).to_have_count(5)
     assert not any(switch.is_checked() for switch in switches.all())
 
     desk.goto(f"{ui.url}/jobs")
-    for job in ("study", "retrain", "ingest_and_report"):
+    for job in ("study", "retrain", "ingest_and_report", "watch_rollout", "roll_back"):
         expect(desk.get_by_text(job, exact=True).first).to_be_visible()
 
 

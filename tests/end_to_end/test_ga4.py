@@ -44,7 +44,7 @@ def test_the_export_ends_in_a_report_with_its_sessions_and_revenue(project):
     assert {"SKU 4=cmd|' /C calc'!A0", "SKU 5a/b", "SKU 6<b>"} <= set(items)
     page = (folder / "data/studies/ga4/report/index.html").read_text("utf-8")
     assert f"The revenue of the orders is {expected['revenue']:,.2f} EUR; 0 orders have" in page
-    assert "<b>" not in page.replace("SKU 6&lt;b&gt;", "")
+    assert "6<b>" not in page
     assert len(study.report().hypotheses) == 4
 
 
