@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import USER_ERRORS, StudyError
 from pipeline.experiment.design.traffic_plan import TrafficPlan, read_plan
 from pipeline.monitoring.alarms import Alarm, AlertName, overlap_alarms
-from pipeline.monitoring.alert_book import ActiveAlert, AlertBook, Send
+from pipeline.monitoring.alert_book import AlertBook, Send
 from pipeline.monitoring.evaluate import Findings, Watched, evaluate
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.follower import Follower, LogRules
@@ -24,10 +24,15 @@ from pipeline.monitoring.following.sums import DATABASE, hourly_table
 from pipeline.monitoring.metrics_page import MetricsPage, Page
 from pipeline.monitoring.panel import PanelSession, compare
 from pipeline.monitoring.statistics.silence import HOUR_SECONDS
+from pipeline.monitoring.status import (
+    MonitorStatus,
+    monitoring_folder,
+    status_of,
+    write_status,
+)
 from pipeline.reporting.webhook import WEBHOOK_VARIABLE, send_message
 from pipeline.study import Study
 
-FOLDER = "monitoring"
 TABLE = "monitoring.parquet"
 _LOCK = ".lock"
 _LOG = logging.getLogger(__name__)
@@ -43,19 +48,12 @@ class Look:
     Attributes:
         rows: New rows of the log.
         findings: What the sums say.
-        overlaps: Of the panel, by group.
-        active: Alerts that are on.
+        status: What other programs are told, with the alerts that are on.
     """
 
     rows: int
     findings: Findings
-    overlaps: Mapping[str, float]
-    active: tuple[ActiveAlert, ...]
-
-
-def monitoring_folder(paths: StudyPaths) -> Path:
-    """Where a study's monitor keeps its database, table and alerts."""
-    return paths.artifact(FOLDER)
+    status: MonitorStatus
 
 
 class Monitor:
@@ -86,16 +84,27 @@ class Monitor:
         self.metrics = MetricsPage()
 
     def look(self, now: float) -> Look:
-        """Read what is new, evaluate it, and publish metrics, alerts and, once an hour, the table."""
+        """Read what is new, evaluate it, and publish metrics, alerts, status and, once an hour, the table."""
         plan = read_plan(self._paths)
         follower = self._follower(plan)
         rows = follower.look(now)
         findings = evaluate(self._database, self._watched(plan), now=now, written=follower.written)
         overlaps, of_panel = self._compare()
-        active = self._book.update([*findings.alarms, *of_panel], now)
+        alarms = [*findings.alarms, *of_panel]
+        active = self._book.update(alarms, now)
         self.metrics.page = Page(findings=findings, plan=plan, overlaps=overlaps, active=active)
+        status = status_of(
+            findings,
+            study=self._study.study.name,
+            experiment=plan.experiment,
+            interval_seconds=self._study.monitoring.interval_seconds,
+            overlaps=overlaps,
+            alarms=alarms,
+            alerts=active,
+        )
+        write_status(status, self._paths)
         self._write_table(now)
-        return Look(rows=rows, findings=findings, overlaps=overlaps, active=active)
+        return Look(rows=rows, findings=findings, status=status)
 
     def write_table(self) -> None:
         """Write the table of hours."""

@@ -10,7 +10,7 @@ from pipeline.artifacts.storage import StudyPaths
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.follower import Follower
 from pipeline.monitoring.following.sums import DATABASE
-from pipeline.monitoring.monitor import monitoring_folder
+from pipeline.monitoring.status import monitoring_folder
 from pipeline.rollout.decisions.decide import Step
 from pipeline.rollout.served import ArmName, read_served
 from pipeline.rollout.states import State

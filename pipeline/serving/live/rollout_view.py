@@ -1,0 +1,178 @@
+"""What the page shows of a rollout: where it is, what was decided and why, and who did what."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pipeline.monitoring.alert_history import AlertRecord
+from pipeline.rollout.decisions.recorded import RecordedDecision
+from pipeline.rollout.events import Action, Event
+from pipeline.rollout.fold import Rollout
+from pipeline.rollout.served import Arm
+from pipeline.rollout.states import State
+from pipeline.rollout.text import next_step
+from pipeline.reporting.text.formatting import percent_trimmed
+from pipeline.serving.live.view import Endpoint, HistoryRow, Note, RolloutView, StageStep, Tone
+from pipeline.serving.live.words import age, ago
+
+_STATES: dict[State, Tone] = {
+    State.HOLDING: "warn",
+    State.ROLLED_BACK: "bad",
+    State.REJECTED: "bad",
+    State.SETTLED: "good",
+}
+_ACTIONS: dict[Action, Tone] = {
+    Action.HOLD: "warn",
+    Action.REFUSE: "warn",
+    Action.ROLL_BACK: "bad",
+    Action.ADVANCE: "good",
+    Action.SETTLE: "good",
+}
+_ALERTS: dict[str, Tone] = {"firing": "bad", "still firing": "bad", "resolved": "good"}
+_DAY_SECONDS = 86_400
+
+
+def rollout_view(
+    rollout: Rollout, decision: RecordedDecision | None, endpoint: Endpoint, now: datetime
+) -> RolloutView:
+    """Where a release is.
+
+    Args:
+        rollout: Its state.
+        decision: The last decision on it.
+        endpoint: What is served.
+        now: The time.
+    """
+    return RolloutView(
+        release=rollout.release,
+        state=state_words(rollout),
+        tone="warn" if rollout.hold else _STATES.get(rollout.state, "plain"),
+        stages=_stages(rollout),
+        facts=[*_facts(rollout, now), *_decided(decision, now)],
+        notes=_notes(rollout, decision, endpoint, now),
+    )
+
+
+def state_words(rollout: Rollout) -> str:
+    """The state, such as ``awaiting approval``; a last stage that is held says so."""
+    words = rollout.state.replace("_", " ")
+    return f"{words}, held" if rollout.hold and rollout.state is not State.HOLDING else words
+
+
+def history(
+    rollout: Rollout | None, alerts: Sequence[AlertRecord], now: datetime, number: int
+) -> list[HistoryRow]:
+    """The last events of the release and of the alerts, newest first."""
+    events = rollout.events[-number:] if rollout else ()
+    rows = [*(_event_row(one, now) for one in events), *(_alert_row(one, now) for one in alerts)]
+    return sorted(rows, key=lambda one: one.ts, reverse=True)[:number]
+
+
+def _stages(rollout: Rollout) -> list[StageStep]:
+    current = len(rollout.stage_starts) - 1
+    is_over = rollout.state is State.SETTLED
+    return [
+        StageStep(
+            name=stage.name,
+            share=percent_trimmed(rollout.plan.share_of(n)),
+            place="done" if n < current or is_over else "current" if n == current else "next",
+        )
+        for n, stage in enumerate(rollout.plan.stages)
+    ]
+
+
+def _facts(rollout: Rollout, now: datetime) -> list[tuple[str, str]]:
+    plan = rollout.plan
+    served = (
+        f"candidate {_arm(plan.candidate)} to {percent_trimmed(rollout.share)} of the users outside the groups, "
+        f"incumbent {_arm(plan.incumbent)} to the others"
+    )
+    facts = [("Serves", served)]
+    if rollout.stage is not None:
+        days = (now - rollout.stage_starts[-1]).total_seconds() / _DAY_SECONDS
+        facts.append(
+            (
+                "Stage",
+                f"{rollout.stage.name}, {len(rollout.stage_starts)} of {len(plan.stages)}, for {days:.1f} of at "
+                f"least {rollout.stage.days} days; {rollout.stage.users:,} users of the smaller arm are needed",
+            )
+        )
+    if rollout.hold is not None:
+        facts.append(("Held", f"by {rollout.hold.who}: {rollout.hold.reason}"))
+    return facts
+
+
+def _decided(decision: RecordedDecision | None, now: datetime) -> list[tuple[str, str]]:
+    if decision is None:
+        return []
+    seconds = (now - decision.at).total_seconds()
+    return [(f"Decided {ago(seconds)}", f"{decision.step}: {decision.reason}")]
+
+
+def _notes(
+    rollout: Rollout, decision: RecordedDecision | None, endpoint: Endpoint, now: datetime
+) -> list[Note]:
+    notes = list[Note]()
+    if endpoint.fuse:
+        notes.append(
+            Note(
+                tone="bad",
+                text=f"The endpoint's fuse has blown, it serves the incumbent to everybody: {endpoint.fuse}.",
+            )
+        )
+    elif rollout.share != (endpoint.served_share or 0.0):
+        notes.append(
+            Note(
+                tone="warn",
+                text=f"The endpoint serves the candidate to {percent_trimmed(endpoint.served_share or 0.0)} of the "
+                f"users, the events say {percent_trimmed(rollout.share)}: it has not followed yet, or could not "
+                "load an arm; see its log.",
+            )
+        )
+    if rollout.state.is_live:
+        notes += _watch_notes(rollout, decision, now)
+    text, _, command = (next_step(rollout) or "").partition(": ")
+    if command:
+        notes.append(Note(tone="warn", text=f"{text[0].upper()}{text[1:]}:", command=command))
+    return notes
+
+
+def _watch_notes(
+    rollout: Rollout, decision: RecordedDecision | None, now: datetime
+) -> list[Note]:
+    """Whether somebody decides; a rollout that nobody watches is not rolled back."""
+    command = "paretoscope rollout watch"
+    if decision is None:
+        return [Note(tone="warn", text="Nobody decides on this release yet:", command=command)]
+    seconds = (now - decision.at).total_seconds()
+    if seconds <= 60 * rollout.plan.config.no_data_minutes:
+        return []
+    text = f"Nobody has decided for {age(seconds)}; until somebody does, harm is not rolled back:"
+    return [Note(tone="bad", text=text, command=command)]
+
+
+def _arm(arm: Arm) -> str:
+    return f"{arm.preference_id} of study {arm.study}" if arm.study else arm.preference_id
+
+
+def _event_row(event: Event, now: datetime) -> HistoryRow:
+    stage = f" {event.stage}" if event.stage else ""
+    return HistoryRow(
+        ts=event.ts.astimezone(UTC),
+        ago=ago((now - event.ts).total_seconds()),
+        what=f"{event.action}{stage}, {percent_trimmed(event.share)}",
+        who=f"{event.who} ({event.by})",
+        why=event.reason,
+        tone=_ACTIONS.get(event.action, "plain"),
+    )
+
+
+def _alert_row(alert: AlertRecord, now: datetime) -> HistoryRow:
+    return HistoryRow(
+        ts=alert.ts.astimezone(UTC),
+        ago=ago((now - alert.ts).total_seconds()),
+        what=" ".join(part for part in (alert.alert, alert.subject, alert.state) if part),
+        who="monitor",
+        why=alert.text,
+        tone=_ALERTS.get(alert.state, "plain"),
+    )
+
