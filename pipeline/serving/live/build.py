@@ -126,7 +126,7 @@ def _rollout_tile(rollout: Rollout | None, now: datetime) -> Tile:
     detail = f"candidate to {percent_trimmed(rollout.share)} of the users; {since}"
     if rollout.stage is not None and rollout.state.is_live:
         days = (now - rollout.stage_starts[-1]).total_seconds() / 86_400
-        detail = f"{percent_trimmed(rollout.share)} of the users, {days:.1f} of {rollout.stage.days} days"
+        detail = f"{percent_trimmed(rollout.share)} of the users, {days:.1f} of {counted(rollout.stage.days, 'day')}"
     tone = "warn" if rollout.hold else "plain"
     return Tile(label="Rollout", value=state_words(rollout), detail=detail, tone=tone)
 

@@ -58,8 +58,8 @@ def split_view(status: MonitorStatus, preferences: dict[str, str]) -> SplitView 
     limit = 1 / FAMILY_ALPHA
     numbers = (
         f"e-value {found.e_value:.3g} (alarm above {limit:g}), sequential "
-        f"{p_statement(min(1.0, 1 / found.e_value) if found.e_value else 1.0)}; the largest deviation of a share "
-        f"is {found.largest_error:.1%} of it"
+        f"{p_statement(min(1.0, 1 / found.e_value) if found.e_value else 1.0)}, shares off by up to "
+        f"{found.largest_error:.1%}"
     )
     verdict = "Sample ratio mismatch" if is_mismatch else "The split agrees with the plan"
     return SplitView(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from pipeline.core.labels import counted
 from pipeline.monitoring.alert_history import AlertRecord
 from pipeline.rollout.decisions.recorded import RecordedDecision
 from pipeline.rollout.events import Action, Event
@@ -11,7 +12,7 @@ from pipeline.rollout.served import Arm
 from pipeline.rollout.states import State
 from pipeline.rollout.text import next_step
 from pipeline.reporting.text.formatting import percent_trimmed
-from pipeline.serving.live.view import Endpoint, HistoryRow, Note, RolloutView, StageStep, Tone
+from pipeline.serving.live.view import Endpoint, Fact, HistoryRow, Note, RolloutView, StageStep, Tone
 from pipeline.serving.live.words import age, ago
 
 _STATES: dict[State, Tone] = {
@@ -29,6 +30,9 @@ _ACTIONS: dict[Action, Tone] = {
 }
 _ALERTS: dict[str, Tone] = {"firing": "bad", "still firing": "bad", "resolved": "good"}
 _DAY_SECONDS = 86_400
+_WAITS = "waits: "
+_EXPECTED, _JOINED = "; expected ", "\0"
+"""What is expected stays with what was found when a reason is divided into its parts."""
 
 
 def rollout_view(
@@ -80,32 +84,38 @@ def _stages(rollout: Rollout) -> list[StageStep]:
     ]
 
 
-def _facts(rollout: Rollout, now: datetime) -> list[tuple[str, str]]:
+def _facts(rollout: Rollout, now: datetime) -> list[Fact]:
     plan = rollout.plan
+    share = percent_trimmed(rollout.share)
     served = (
-        f"candidate {_arm(plan.candidate)} to {percent_trimmed(rollout.share)} of the users outside the groups, "
-        f"incumbent {_arm(plan.incumbent)} to the others"
+        f"candidate {_arm(plan.candidate)} to {share} of the users outside the groups, incumbent "
+        f"{_arm(plan.incumbent)} to the others"
     )
-    facts = [("Serves", served)]
-    if rollout.stage is not None:
+    facts = [Fact(label="Serves", text=served)]
+    if (stage := rollout.stage) is not None:
         days = (now - rollout.stage_starts[-1]).total_seconds() / _DAY_SECONDS
-        facts.append(
-            (
-                "Stage",
-                f"{rollout.stage.name}, {len(rollout.stage_starts)} of {len(plan.stages)}, for {days:.1f} of at "
-                f"least {rollout.stage.days} days; {rollout.stage.users:,} users of the smaller arm are needed",
-            )
+        text = (
+            f"{stage.name}, {len(rollout.stage_starts)} of {len(plan.stages)}, for {days:.1f} of at least "
+            f"{counted(stage.days, 'day')} and {counted(stage.users, 'user')} of the smaller arm"
         )
+        facts.append(Fact(label="Stage", text=text))
     if rollout.hold is not None:
-        facts.append(("Held", f"by {rollout.hold.who}: {rollout.hold.reason}"))
+        facts.append(Fact(label="Held", text=f"by {rollout.hold.who}: {rollout.hold.reason}"))
     return facts
 
 
-def _decided(decision: RecordedDecision | None, now: datetime) -> list[tuple[str, str]]:
+def _decided(decision: RecordedDecision | None, now: datetime) -> list[Fact]:
+    """The last decision; a reason of several parts is a list."""
     if decision is None:
         return []
-    seconds = (now - decision.at).total_seconds()
-    return [(f"Decided {ago(seconds)}", f"{decision.step}: {decision.reason}")]
+    when = ago((now - decision.at).total_seconds())
+    parts = decision.reason.removeprefix(_WAITS).replace(_EXPECTED, _JOINED).split("; ")
+    items = tuple(part.replace(_JOINED, _EXPECTED) for part in parts)
+    if len(items) == 1:
+        text, items = f"{when}: {decision.reason}", ()
+    else:
+        text = when
+    return [Fact(label="Decision", strong=decision.step, text=text, items=items)]
 
 
 def _notes(

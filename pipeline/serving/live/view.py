@@ -78,6 +78,16 @@ class StageStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """A fact of a rollout: what is said first in bold, a sentence, and a list."""
+
+    label: str
+    text: str
+    strong: str = ""
+    items: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutView:
     """Where a release is.
 
@@ -86,7 +96,7 @@ class RolloutView:
         state: In words.
         tone: Of the state.
         stages: All of them.
-        facts: Label and sentence of what is served, since when, and what is decided.
+        facts: What is served, since when, and what was decided.
         notes: What somebody should do.
     """
 
@@ -94,7 +104,7 @@ class RolloutView:
     state: str
     tone: Tone
     stages: Sequence[StageStep]
-    facts: Sequence[tuple[str, str]]
+    facts: Sequence[Fact]
     notes: Sequence[Note]
 
 

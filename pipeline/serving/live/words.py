@@ -28,9 +28,9 @@ def ago(seconds: float) -> str:
 
 
 def rates(kpi: str, values: Sequence[float], low: float, high: float) -> list[str]:
-    """Values of a KPI with the decimals that its band calls for; a binary KPI is a percentage."""
+    """Values of a KPI with two digits of its band's half-width; a binary KPI is a percentage."""
     scale, unit = (100, "%") if _is_binary(kpi) else (1, "")
-    digits = digits_for(scale * low, scale * high)
+    digits = digits_for(scale * low, scale * high) + 1
     return [f"{number(scale * value, digits)}{unit}" for value in values]
 
 
