@@ -36,8 +36,8 @@ from pipeline.monitoring.following.features import FEATURES, FeatureCounts
 from pipeline.monitoring.following.ledger import UserSums
 from pipeline.monitoring.following.sums import DATABASE
 from pipeline.monitoring.monitor import open_monitor
-from pipeline.monitoring.status import monitoring_folder
 from pipeline.monitoring.statistics.rates import Baseline, Drop, Looks, drop_of
+from pipeline.monitoring.status import monitoring_folder
 from pipeline.study import PARAMS_FILE, load_study
 
 RESULTS = Path(__file__).parent / "results" / "monitoring.md"

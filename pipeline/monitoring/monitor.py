@@ -90,18 +90,9 @@ class Monitor:
         rows = follower.look(now)
         findings = evaluate(self._database, self._watched(plan), now=now, written=follower.written)
         overlaps, of_panel = self._compare()
-        alarms = [*findings.alarms, *of_panel]
-        active = self._book.update(alarms, now)
+        active = self._book.update([*findings.alarms, *of_panel], now)
         self.metrics.page = Page(findings=findings, plan=plan, overlaps=overlaps, active=active)
-        status = status_of(
-            findings,
-            study=self._study.study.name,
-            experiment=plan.experiment,
-            interval_seconds=self._study.monitoring.interval_seconds,
-            overlaps=overlaps,
-            alarms=alarms,
-            alerts=active,
-        )
+        status = status_of(findings, self._study, plan.experiment, overlaps=overlaps, alerts=active)
         write_status(status, self._paths)
         self._write_table(now)
         return Look(rows=rows, findings=findings, status=status)

@@ -17,6 +17,7 @@ from pipeline.monitoring.alert_book import ActiveAlert
 from pipeline.monitoring.evaluate import Findings
 from pipeline.monitoring.following.rows import Slice
 from pipeline.monitoring.statistics.rates import Band
+from pipeline.study import Study
 
 FOLDER = "monitoring"
 STATUS = "status.json"
@@ -89,7 +90,7 @@ class MonitorStatus:
         overlaps: Mean rank-biased overlap of the panel by group; empty without a panel.
         lists: Of the last 24 hours that have any.
         log_rows: Rows by table and problem.
-        alarms: What was wrong at this look.
+        alarms: What was wrong with the log at this look.
         alerts: Alerts that have fired and not ended.
     """
 
@@ -118,20 +119,26 @@ def monitoring_folder(paths: StudyPaths) -> Path:
 
 def status_of(
     findings: Findings,
-    *,
-    study: str,
+    study: Study,
     experiment: str,
-    interval_seconds: float,
+    *,
     overlaps: Mapping[str, float],
-    alarms: Iterable[Alarm],
     alerts: Iterable[ActiveAlert],
 ) -> MonitorStatus:
-    """The status after a look; the arguments are its attributes."""
+    """The status after a look.
+
+    Args:
+        findings: Of the look.
+        study: The study.
+        experiment: Name of the experiment of its plan.
+        overlaps: Of the panel, by group.
+        alerts: Alerts that have fired and not ended.
+    """
     return MonitorStatus(
-        study=study,
+        study=study.study.name,
         experiment=experiment,
         at=findings.at,
-        interval_seconds=interval_seconds,
+        interval_seconds=study.monitoring.interval_seconds,
         written=findings.written or None,
         kpis=tuple(
             KpiBand.of(part, kpi, band)
@@ -145,7 +152,7 @@ def status_of(
             RowCount(table=table, problem=problem, rows=n)
             for (table, problem), n in findings.rows.items()
         ),
-        alarms=tuple(alarms),
+        alarms=tuple(findings.alarms),
         alerts=tuple(alerts),
     )
 

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.monitoring.status import monitoring_folder
 from pipeline.monitoring.rollout_sums import read_rollout_sums
+from pipeline.monitoring.status import monitoring_folder
 from pipeline.rollout import operations
 from pipeline.rollout.decisions.decide import Decision
 from pipeline.rollout.fold import Rollout

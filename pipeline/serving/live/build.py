@@ -10,7 +10,7 @@ from pipeline.serving.live.files import MOST_EVENTS, LiveFiles
 from pipeline.serving.live.monitor_view import alert_rows, kpi_cards, log_view, split_view
 from pipeline.serving.live.rollout_view import history, rollout_view, state_words
 from pipeline.serving.live.view import Endpoint, LiveView, Note, SplitView, Tile
-from pipeline.serving.live.words import age, ago
+from pipeline.serving.live.words import age, ago, capitalised
 
 MONITOR = "paretoscope monitor"
 
@@ -28,7 +28,7 @@ def build_view(files: LiveFiles, endpoint: Endpoint, now: datetime) -> LiveView:
     return LiveView(
         at=now.astimezone(UTC),
         endpoint=endpoint,
-        headline=_headline(status, endpoint, seconds),
+        headline=_headline(files, endpoint, seconds),
         notes=notes,
         tiles=[
             _data_tile(status, seconds),
@@ -45,14 +45,16 @@ def build_view(files: LiveFiles, endpoint: Endpoint, now: datetime) -> LiveView:
     )
 
 
-def _headline(status: MonitorStatus | None, endpoint: Endpoint, now: float) -> Note:
+def _headline(files: LiveFiles, endpoint: Endpoint, now: float) -> Note:
     """The worst of what is known."""
+    status = files.status
     if endpoint.problems:
         return Note(tone="bad", text="The endpoint is failing")
     if endpoint.fuse:
         return Note(tone="bad", text="The fuse has blown: everybody is served the incumbent")
     if status is None:
-        return Note(tone="warn", text="Nobody is watching")
+        text = "A file cannot be read" if files.problems else "Nobody is watching"
+        return Note(tone="warn", text=text)
     open_alerts = len(status.alerts)
     is_are = "is" if open_alerts == 1 else "are"
     if _is_late(status, now):
@@ -65,8 +67,8 @@ def _headline(status: MonitorStatus | None, endpoint: Endpoint, now: float) -> N
 
 def _notes(files: LiveFiles, endpoint: Endpoint, now: float) -> list[Note]:
     """What is missing, old, of something else or damaged."""
-    notes = [Note(tone="bad", text=f"{_sentence(problem)}.") for problem in endpoint.problems]
-    notes += [Note(tone="bad", text=f"{_sentence(problem)}.") for problem in files.problems]
+    notes = [Note(tone="bad", text=f"{capitalised(problem)}.") for problem in endpoint.problems]
+    notes += [Note(tone="bad", text=f"{problem}.") for problem in files.problems]
     status = files.status
     if status is None:
         if not files.problems:
@@ -99,7 +101,9 @@ def _data_tile(status: MonitorStatus | None, now: float) -> Tile:
     looked = f"looked {ago(now - status.at)}"
     if status.written is None:
         return Tile(label="Newest list", value="none yet", detail=looked, tone="warn")
-    label, tone = ("Newest list seen", "warn") if _is_late(status, now) else ("Newest list", "plain")
+    label, tone = (
+        ("Newest list seen", "warn") if _is_late(status, now) else ("Newest list", "plain")
+    )
     return Tile(label=label, value=ago(now - status.written), detail=looked, tone=tone)
 
 
@@ -108,7 +112,9 @@ def _users_tile(status: MonitorStatus | None) -> Tile:
     if found is None:
         return Tile(label="Users", value="none yet", detail="in the groups")
     total = sum(found.users.values())
-    return Tile(label="Users", value=f"{total:,}", detail=f"in {counted(len(found.users), 'group')}")
+    return Tile(
+        label="Users", value=f"{total:,}", detail=f"in {counted(len(found.users), 'group')}"
+    )
 
 
 def _split_tile(status: MonitorStatus | None, split: SplitView | None) -> Tile:
@@ -129,8 +135,3 @@ def _rollout_tile(rollout: Rollout | None, now: datetime) -> Tile:
         detail = f"{percent_trimmed(rollout.share)} of the users, {days:.1f} of {counted(rollout.stage.days, 'day')}"
     tone = "warn" if rollout.hold else "plain"
     return Tile(label="Rollout", value=state_words(rollout), detail=detail, tone=tone)
-
-
-def _sentence(text: str) -> str:
-    """With a capital letter and without a full stop."""
-    return f"{text[:1].upper()}{text[1:]}".rstrip(".")

@@ -21,7 +21,7 @@ from pipeline.serving.live.view import (
     SplitRow,
     SplitView,
 )
-from pipeline.serving.live.words import age, ago, rates
+from pipeline.serving.live.words import age, capitalised, rates
 
 HOURS = 24
 _HOUR_SECONDS = 3600
@@ -174,9 +174,9 @@ def alert_rows(status: MonitorStatus, now: float) -> list[AlertRow]:
         AlertRow(
             name=one.alarm.name.value,
             subject=one.alarm.subject,
-            text=one.alarm.text,
+            text=capitalised(one.alarm.text),
             since=datetime.fromtimestamp(one.since, UTC),
-            ago=ago(now - one.since),
+            age=age(now - one.since),
         )
         for one in sorted(status.alerts, key=lambda one: one.since)
     ]

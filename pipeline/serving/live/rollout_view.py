@@ -5,15 +5,23 @@ from datetime import UTC, datetime
 
 from pipeline.core.labels import counted
 from pipeline.monitoring.alert_history import AlertRecord
+from pipeline.reporting.text.formatting import percent_trimmed
 from pipeline.rollout.decisions.recorded import RecordedDecision
 from pipeline.rollout.events import Action, Event
 from pipeline.rollout.fold import Rollout
 from pipeline.rollout.served import Arm
 from pipeline.rollout.states import State
 from pipeline.rollout.text import next_step
-from pipeline.reporting.text.formatting import percent_trimmed
-from pipeline.serving.live.view import Endpoint, Fact, HistoryRow, Note, RolloutView, StageStep, Tone
-from pipeline.serving.live.words import age, ago
+from pipeline.serving.live.view import (
+    Endpoint,
+    Fact,
+    HistoryRow,
+    Note,
+    RolloutView,
+    StageStep,
+    Tone,
+)
+from pipeline.serving.live.words import age, ago, capitalised
 
 _STATES: dict[State, Tone] = {
     State.HOLDING: "warn",
@@ -142,13 +150,11 @@ def _notes(
         notes += _watch_notes(rollout, decision, now)
     text, _, command = (next_step(rollout) or "").partition(": ")
     if command:
-        notes.append(Note(tone="warn", text=f"{text[0].upper()}{text[1:]}:", command=command))
+        notes.append(Note(tone="warn", text=f"{capitalised(text)}:", command=command))
     return notes
 
 
-def _watch_notes(
-    rollout: Rollout, decision: RecordedDecision | None, now: datetime
-) -> list[Note]:
+def _watch_notes(rollout: Rollout, decision: RecordedDecision | None, now: datetime) -> list[Note]:
     """Whether somebody decides; a rollout that nobody watches is not rolled back."""
     command = "paretoscope rollout watch"
     if decision is None:
@@ -182,7 +188,6 @@ def _alert_row(alert: AlertRecord, now: datetime) -> HistoryRow:
         ago=ago((now - alert.ts).total_seconds()),
         what=" ".join(part for part in (alert.alert, alert.subject, alert.state) if part),
         who="monitor",
-        why=alert.text,
+        why=capitalised(alert.text),
         tone=_ALERTS.get(alert.state, "plain"),
     )
-

@@ -38,7 +38,7 @@ _UNREADABLE = LiveFiles(
     alerts=(),
     rollout=None,
     decision=None,
-    problems=("what the files say cannot be shown; the server's log says why",),
+    problems=("What the files say cannot be shown; the server's log says why",),
 )
 
 
@@ -92,7 +92,7 @@ class LivePage:
         try:
             files = self._cache.read(replace(self._paths, name=endpoint.study))
             return template.render(view=build_view(files, endpoint, now))
-        except Exception:
+        except Exception:  # noqa: BLE001 - a page for emergencies shows what else it knows
             _LOG.exception("the live page cannot show what the files say")
             return template.render(view=build_view(_UNREADABLE, endpoint, now))
 

@@ -60,7 +60,7 @@ class AlertRow:
     subject: str
     text: str
     since: datetime
-    ago: str
+    age: str
 
     @property
     def runbook(self) -> str:

@@ -7,7 +7,7 @@ from pipeline.core.labels import counted
 from pipeline.reporting.text.formatting import digits_for, number
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-_EXACT = 2
+_EXACT = 9.95
 """Units below this number have a decimal: 1.5 hours."""
 
 
@@ -17,14 +17,19 @@ def age(seconds: float) -> str:
     for size, noun in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
         if seconds >= size:
             amount = seconds / size
-            text = f"{amount:.1f}" if amount < _EXACT else f"{amount:.0f}"
-            return f"{text} {noun}s" if text != "1.0" else f"1 {noun}"
+            text = f"{amount:.1f}".removesuffix(".0") if amount < _EXACT else f"{amount:.0f}"
+            return f"{text} {noun}{'' if text == '1' else 's'}"
     return counted(round(seconds), "second")
 
 
 def ago(seconds: float) -> str:
     """How long ago something was; of less than a second, ``just now``."""
     return "just now" if seconds < 1 else f"{age(seconds)} ago"
+
+
+def capitalised(text: str) -> str:
+    """A sentence with a capital letter at its start, and the rest as it is."""
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def rates(kpi: str, values: Sequence[float], low: float, high: float) -> list[str]:
