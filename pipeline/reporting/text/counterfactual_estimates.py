@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.core.labels import KPI_LABELS
+from pipeline.core.labels import KPI_LABELS, counted
 from pipeline.reporting.text.counterfactual import ends_phrase, limit_phrase
 from pipeline.reporting.text.formatting import digits_for, number, percent, signed, thousands
 from pipeline.results.counterfactual import SupportStatus
@@ -215,7 +215,10 @@ def _policy_lines(policy: UnservedPolicy, found: UnservedPolicies) -> Iterator[s
         f"{percent(policy.new_lists)} of the lists are those of no group"
     )
     if policy.left_out:
-        text += f"; {thousands(policy.left_out)} requests are left out, since the model knows no item of theirs"
+        text += (
+            f"; {counted(policy.left_out, 'request')} without a list left out: the model knows no item of theirs, or "
+            "the filters leave none"
+        )
     yield f"{text}."
     for one in policy.kpis:
         yield f"  {_kpi_line(one, found.level)}"

@@ -193,6 +193,26 @@ def test_rules_change_the_lists_and_refuse_without_support(evaluated, tmp_path):
     )
 
 
+def test_requests_that_filters_leave_without_an_item_are_left_out(evaluated, tmp_path):
+    """Two items are allowed, and what the session has seen is not: who has seen both gets no list."""
+    study, paths, _ = evaluated
+    items = pl.read_parquet(paths.artifact("sessions", "items.parquet")).sort("index")["item"]
+    pairs = read_pairs(paths).pairs
+    allowed = next(two for one in pairs.session_N if len(two := sorted(set(one.tolist()))) == 2)
+    (tmp_path / "allow.txt").write_text("\n".join(map(str, items[allowed])), "utf-8")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(f"filters: {{seen: true, allow: '{tmp_path / 'allow.txt'}'}}\n", "utf-8")
+    question = UnservedQuestion(preference=read_preference(paths), rules=rules)
+
+    found = evaluate_policies_of(study, paths, question).policies[0]
+
+    seen_both = sum(set(allowed) <= set(one.tolist()) for one in pairs.session_N)
+    assert found.left_out == seen_both > 0
+    assert found.requests == len(pairs.users) - seen_both
+    assert 0 <= found.diagnostics.support < 0.8
+    assert found.is_refused
+
+
 def read_preference(paths):
     plan = json.loads(paths.artifact("traffic_plan", "traffic_plan.json").read_text("utf-8"))
     return tuple(plan["groups"][1]["preference"])
