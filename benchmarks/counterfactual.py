@@ -62,12 +62,8 @@ def _left_out(shop: Any, group: int) -> Estimate:
 def _null(seed: int) -> bool:
     shop = world(seed, users=400, preferences=[0.3, 0.3, -0.5, 0.0, 0.5])
     kept = np.flatnonzero(shop.log.group_N > 1)
-    share_G = np.bincount(shop.log.group_N[kept], minlength=GROUPS) / len(kept)
-    others = ShownLists(
-        lists_GNK=shop.log.lists_GNK[:, kept],
-        group_N=shop.log.group_N[kept],
-        user_N=shop.log.user_N[kept],
-        share_G=share_G,
+    others = ShownLists.of(
+        shop.log.lists_GNK[:, kept], shop.log.group_N[kept], shop.log.user_N[kept]
     )
     log = weigh_mixture(others, shop.log.lists_GNK[0, kept], shop.click_NK[kept], PLANTED)
     own = np.flatnonzero(shop.log.group_N == 1)
@@ -160,11 +156,10 @@ def _drawn(rng: np.random.Generator) -> tuple[ShownLists, np.ndarray]:
         np.tile(np.arange(LENGTH), (GROUPS, 1)), axis=1
     )
     group_N = rng.integers(0, GROUPS, CHUNK)
-    log = ShownLists(
-        lists_GNK=(start_N[None, :, None] + place_GK[:, None, :]).astype(np.int32),
-        group_N=group_N,
-        user_N=rng.integers(0, USERS, CHUNK),
-        share_G=np.bincount(group_N, minlength=GROUPS) / CHUNK,
+    log = ShownLists.of(
+        (start_N[None, :, None] + place_GK[:, None, :]).astype(np.int32),
+        group_N,
+        rng.integers(0, USERS, CHUNK),
     )
     return log, rng.random((CHUNK, LENGTH)) < 0.05 * PLANTED.at(LENGTH)
 
