@@ -22,7 +22,7 @@ from pipeline.results.slopes import Interval
 
 ASSUMPTIONS = (
     "The estimates assume that a click is examination × attraction, they know nothing of items that no group "
-    "shows, and they are of the same requests: that a better list leads to better next requests within a visit "
+    "shows, and they are of the same requests: that a better list leads to better next requests within a session "
     "is not in them, so even an exact estimate would not recover all of a realised lift."
 )
 
