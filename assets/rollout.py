@@ -20,6 +20,7 @@ from pipeline.artifacts.project import StudyFile, loaded_studies
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.asset_graph import group_prefix
 from pipeline.core.errors import USER_ERRORS, MissingArtifact
+from pipeline.reporting.text.markdown import as_list
 from pipeline.rollout.decisions.decide import LARGEST_E_VALUE, Decision
 from pipeline.rollout.events import Actor, event_dict
 from pipeline.rollout.fold import Rollout
@@ -82,7 +83,7 @@ def _status_asset(study: LoadedStudy) -> dg.AssetsDefinition:
 
 def _result(rollout: Rollout, decision: Decision, paths: StudyPaths) -> dg.MaterializeResult:
     """What Dagster shows of a step."""
-    events = dg.MetadataValue.md("\n".join(f"- {line}" for line in event_lines(rollout.events)))
+    events = dg.MetadataValue.md(as_list(event_lines(rollout.events)))
     return dg.MaterializeResult(
         metadata={
             "release": rollout.release,

@@ -1,10 +1,9 @@
 """The artifact ``counterfactual_estimates``, and the log that it is of."""
 
-import hashlib
-import json
 import logging
 
 from models.checkpoint import checkpoint_fingerprint
+from pipeline.artifacts.content_version import hash_content
 from pipeline.artifacts.storage import DATABASE, StudyPaths, atomic_folder
 from pipeline.core.errors import DataError
 from pipeline.experiment.design.external_variants import load_plan
@@ -78,8 +77,7 @@ def log_version(paths: StudyPaths) -> str:
     """
     plan = plan_of_groups(paths)
     model = checkpoint_fingerprint(paths_of_plan(plan, paths).require("conditioned_model"))
-    content = [ingested_md5s(paths.require(DATABASE)), plan.as_dict(), model]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    return hash_content([ingested_md5s(paths.require(DATABASE)), plan.as_dict(), model])
 
 
 def plan_of_groups(paths: StudyPaths) -> TrafficPlan:

@@ -68,7 +68,7 @@ def _cost(
         value *= setting.study.experiment.planning.order_value or 0.0
     earned = float(value * rate_C[reference])
     share = 1 - setting.shares @ rate_C[groups] / rate_C[reference]
-    # a share of what the reference earns, which is planned: its own error is no cost
+    # a share of what the reference earns, which is planned: its own error costs nothing
     share_R = 1 - rates_RC[:, groups] @ setting.shares / rates_RC[:, reference]
     tail = 50 * (1 - setting.study.regression.level)
     low, high = earned * np.percentile(share_R, [tail, 100 - tail])
