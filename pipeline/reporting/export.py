@@ -10,6 +10,7 @@ from xlsxwriter import Workbook
 
 from pipeline.artifacts.storage import atomic_folder, md5, read_json, write_json
 from pipeline.core.errors import DataError
+from pipeline.reporting.output_folder import refuse_other_files
 
 WORKBOOK = "report.xlsx"
 CONTENTS = "export.json"
@@ -68,14 +69,13 @@ def write_tables(
 
 def _refuse_other_files(folder: Path) -> None:
     """Refuse to replace a folder with files that no export wrote."""
-    found = {file.name for file in folder.iterdir()} if folder.exists() else set[str]()
-    written = read_json(folder / CONTENTS)["files"] if CONTENTS in found else []
-    if others := sorted(found - {*written, CONTENTS}):
-        msg = (
-            f"{folder} contains other files ({', '.join(others[:5])}), which would be deleted; "
-            "choose a new or empty folder with --out"
-        )
-        raise DataError(msg)
+    written = read_json(folder / CONTENTS) if (folder / CONTENTS).exists() else None
+    match written:
+        case {"report": _, "files": [*names]}:
+            known = {CONTENTS, *map(str, names)}
+        case _:  # no export, or a file of somebody else
+            known = set[str]()
+    refuse_other_files(folder, known, "choose a new or empty folder with --out")
 
 
 def _without_formulas(frame: pl.DataFrame) -> pl.DataFrame:

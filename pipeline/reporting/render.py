@@ -18,6 +18,7 @@ from pipeline.reporting.figures.charts import fronts_figure, slopes_figure
 from pipeline.reporting.figures.svg import as_svg
 from pipeline.reporting.first_screen.phrases import short_kpi
 from pipeline.reporting.first_screen.screen import first_screen
+from pipeline.reporting.output_folder import refuse_other_files
 from pipeline.reporting.text.advice import (
     expected_words,
     measured_briefly,
@@ -167,14 +168,7 @@ def write_files(folder: Path, documents: Mapping[str, Any], texts: Mapping[str, 
         DataError: if the folder contains other files, or cannot be written.
     """
     try:
-        found = {file.name for file in folder.iterdir()} if folder.exists() else set[str]()
-        if others := sorted(found - {*documents, *texts}):
-            names = ", ".join(others[:5])
-            msg = (
-                f"{folder} contains other files ({names}), which would be deleted; "
-                "choose a new or empty folder"
-            )
-            raise DataError(msg)
+        refuse_other_files(folder, {*documents, *texts}, "choose a new or empty folder")
         with atomic_folder(folder.resolve()) as fresh:
             for name, document in documents.items():
                 write_json(fresh / name, document)

@@ -163,7 +163,7 @@ def _changes(one: Advice) -> list[KpiChange]:
 
 
 def _flat(results: Iterable[Any]) -> list[Row]:
-    """Results as rows: an interval becomes two columns, several values become text."""
+    """Results as rows: an interval and values by name become columns, several values become text."""
     return [dict(_cells(to_dict(one))) for one in results]
 
 
@@ -174,6 +174,8 @@ def _cells(row: Row) -> Iterable[tuple[str, Any]]:
             prefix = name.removesuffix("interval").removesuffix("_")
             joined = f"{prefix}_" if prefix else ""
             yield from ((f"{joined}low", low), (f"{joined}high", high))
+        elif isinstance(value, dict):  # such as the metrics of a point
+            yield from value.items()
         elif isinstance(value, list):
             yield name, ", ".join(map(str, value))
         elif type(value) is int and abs(value) >= _INT64_LIMIT:

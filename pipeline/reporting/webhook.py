@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -42,18 +43,22 @@ def send_message(lines: Iterable[str]) -> None:
         msg = f"the webhook answered {error.code}, so the message was not delivered; see {WEBHOOK_VARIABLE}"
     except URLError as error:
         msg = f"the webhook cannot be reached: {error.reason}; see {WEBHOOK_VARIABLE}"
-    except OSError as error:
+    except (OSError, HTTPException, ValueError) as error:  # some of them quote the address
         msg = f"the webhook cannot be reached: {type(error).__name__}; see {WEBHOOK_VARIABLE}"
     raise StudyError(msg) from None
 
 
 def _address() -> str:
     address = os.environ.get(WEBHOOK_VARIABLE, "")
-    parts = urlsplit(address)
-    if parts.scheme == "https" and parts.hostname:
-        return address
-    if parts.scheme == "http" and parts.hostname in _LOOPBACK:
-        return address
-    found = f"is a {parts.scheme or 'relative'} address" if address else "is not set"
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        found = "is not an address"
+    else:
+        if parts.scheme == "https" and parts.hostname:
+            return address
+        if parts.scheme == "http" and parts.hostname in _LOOPBACK:
+            return address
+        found = f"is a {parts.scheme or 'relative'} address" if address else "is not set"
     msg = f"{WEBHOOK_VARIABLE} {found}; expected https://… (http only for this machine)"
     raise StudyError(msg)

@@ -101,6 +101,22 @@ def test_only_https_is_sent_to_and_the_address_is_not_repeated(monkeypatch, addr
     assert SECRET not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"https://127.0.0.1:1/{SECRET} b",
+        f"https://127.0.0.1:1/{SECRET}é",
+        f"https://127.0.0.1:port/{SECRET}",
+        f"https://[1::2/{SECRET}",
+    ],
+)
+def test_an_address_that_cannot_be_asked_is_one_error_without_it(monkeypatch, address):
+    monkeypatch.setenv(WEBHOOK_VARIABLE, address)
+    with pytest.raises(StudyError, match="PARETOSCOPE_WEBHOOK_URL") as raised:
+        send_message(["hello"])
+    assert SECRET not in str(raised.value)
+
+
 def test_the_sensors_are_on_where_an_address_is_set(monkeypatch):
     monkeypatch.delenv(WEBHOOK_VARIABLE, raising=False)
     assert {one.default_status for one in message_sensors()} == {dg.DefaultSensorStatus.STOPPED}

@@ -38,6 +38,9 @@ MEANINGS = {
 }
 """The columns that can be mapped from other names, and what they have."""
 
+_OF_NAMES = {*MOMENTS, *PAIRED_MOMENTS}
+"""Columns of a table that has one of names."""
+
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     TEST: (
         "test_id", "test_name", "experiment", "experiment_id", "experiment_name", "ab_test", "exp",
@@ -111,12 +114,10 @@ class NamedTable:
     Attributes:
         form: What one row is.
         table: The cells.
-        wide: The other columns, in the order of the table.
     """
 
     form: Form
     table: CellTable
-    wide: tuple[str, ...]
 
 
 def with_our_names(table: CellTable, options: PastTestsOptions) -> NamedTable:
@@ -128,6 +129,8 @@ def with_our_names(table: CellTable, options: PastTestsOptions) -> NamedTable:
     chosen = _declared(table, options)
     plain = {plain_name(name): name for name in reversed(list(table.columns))}
     for ours in MEANINGS:
+        if ours in _OF_NAMES and NAME not in chosen:  # `users` is then a count of its own
+            continue
         for theirs in (plain_name(ours), *_SYNONYMS.get(ours, ())):
             if ours not in chosen and theirs in plain and plain[theirs] not in chosen.values():
                 chosen[ours] = plain[theirs]
@@ -139,16 +142,15 @@ def with_our_names(table: CellTable, options: PastTestsOptions) -> NamedTable:
         raise DataError(msg)
     form = _form(chosen)
     needed = {ours: theirs for ours, theirs in chosen.items() if ours in _needed(form)}
-    rest = [name for name in table.columns if name not in needed.values()]
     notes = [
         ReadNote(kind=ReadAs.NAME, columns=(theirs,), value=ours)
         for ours, theirs in needed.items()
         if plain_name(theirs) != plain_name(ours)
     ]
     cells = {ours: table.columns[theirs] for ours, theirs in needed.items()}
-    cells |= {name: table.columns[name] for name in rest}
+    cells |= {name: cell for name, cell in table.columns.items() if name not in needed.values()}
     renamed = replace(table, columns=cells, notes=(*table.notes, *notes))
-    return NamedTable(form=form, table=renamed, wide=tuple(rest))
+    return NamedTable(form=form, table=renamed)
 
 
 def _declared(table: CellTable, options: PastTestsOptions) -> dict[str, str]:
@@ -216,9 +218,14 @@ class EffectColumns:
         return {name for name in (self.error, self.low, self.high) if name}
 
 
-def error_columns(name: str, columns: Iterable[str]) -> EffectColumns:
-    """The columns of errors of the change in column ``name``, such as ``ctr_lift_se`` or ``ctr_se``."""
+def error_columns(names: Iterable[str], columns: Iterable[str]) -> dict[str, EffectColumns]:
+    """The columns of errors of the changes in columns ``names``, such as ``ctr_lift_se`` or ``ctr_se``."""
     plain = {plain_name(one): one for one in columns}
+    return {name: _error_columns(name, plain) for name in names}
+
+
+def _error_columns(name: str, plain: Mapping[str, str]) -> EffectColumns:
+    """Those of one change, among the columns by their plain names."""
     bare = plain_name(name)
     stems = dict.fromkeys((bare, _EFFECT_END.sub("", bare)))
     found = {

@@ -20,8 +20,7 @@ from pipeline.inference.past_tests.columns import (
     PastTestsOptions,
     error_columns,
 )
-from pipeline.inference.past_tests.effects import EFFECTS
-from pipeline.inference.past_tests.summary_rows import Effects, check_once, select
+from pipeline.inference.past_tests.summary_rows import FOUND, Effects, check_once, select
 from pipeline.results.past_tests import LeftOutReason
 
 _CONTROLS = ("control", "baseline", "original")
@@ -42,7 +41,7 @@ def counted_effects(source: str, rows: pl.DataFrame, options: PastTestsOptions) 
     _check_counts(source, rows, counts)
     rates = {kpi.value: TERMS[kpi] for kpi in Kpi if set(TERMS[kpi]) <= set(counts)}
     columns = [name for name in rows.columns if name not in {TEST, VARIANT, *counts}]
-    errors = {name: error_columns(name, [*columns]) for name in (*rates, *columns)}
+    errors = error_columns([*rates, *columns], columns)
     taken = {one for where in errors.values() for one in where.names()}
     measured = [name for name in columns if name not in taken]
     usable = [name for name in rates if errors[name].error or _is_share(name, rates, rows)]
@@ -64,9 +63,11 @@ def counted_effects(source: str, rows: pl.DataFrame, options: PastTestsOptions) 
         )
         for name in (*kpis, *metrics)
     ]
-    found = pl.concat(parts, how="vertical_relaxed") if parts else None
+    found = pl.DataFrame(schema=FOUND)
+    if parts:
+        found = _against_control(source, pl.concat(parts, how="vertical_relaxed"), options)
     return Effects(
-        effects=_against_control(source, found, options) if found is not None else rows.clear(),
+        effects=found,
         kpis=tuple(kpis),
         metrics=tuple(metrics),
         candidates=(*usable, *measured),
@@ -199,7 +200,7 @@ def _uncompared(lone: pl.DataFrame) -> pl.DataFrame:
         **unknown,
         error_known="known",
         reason=pl.lit(LeftOutReason.ONE_VARIANT.value),
-    ).select(*EFFECTS, "reason")
+    ).select(*FOUND)
 
 
 def _effects(both: pl.DataFrame, options: PastTestsOptions) -> pl.DataFrame:

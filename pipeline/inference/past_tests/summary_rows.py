@@ -24,6 +24,7 @@ from pipeline.inference.past_tests.columns import (
     error_columns,
     is_lift,
 )
+from pipeline.inference.past_tests.effects import EFFECTS
 from pipeline.results.past_tests import EffectScale
 
 _NOT_METRICS = {
@@ -59,7 +60,7 @@ class Effects:
 def wide_effects(source: str, rows: pl.DataFrame, options: PastTestsOptions) -> Effects:
     """Of a table with columns of changes, such as ``ctr_lift``, ``ctr_lift_se`` and ``recall@20``."""
     columns = [name for name in rows.columns if name not in {TEST, VARIANT}]
-    errors = {name: error_columns(name, columns) for name in columns}
+    errors = error_columns(columns, columns)
     taken = {one for name in columns for one in errors[name].names()}
     candidates = [name for name in columns if name not in taken]
     kpis, metrics = select(source, candidates, options)
@@ -147,7 +148,7 @@ def _error(name: str, where: EffectColumns, options: PastTestsOptions) -> dict[s
 def _effects(rows: pl.DataFrame, source: str) -> pl.DataFrame:
     """The rows as effects: variants of one test share the control, of about their own size."""
     if not rows.height:
-        return pl.DataFrame(schema={**_SCHEMA})
+        return pl.DataFrame(schema=FOUND)
     wrong = rows.filter(pl.col("error") < 0)
     if wrong.height:
         row = wrong.row(0, named=True)
@@ -172,12 +173,8 @@ def _effects(rows: pl.DataFrame, source: str) -> pl.DataFrame:
     )
 
 
-_SCHEMA = {
-    **dict.fromkeys(("test", "variant", "name"), pl.String),
-    **dict.fromkeys(("estimate", "variance", "shared"), pl.Float64),
-    "error_known": pl.Boolean,
-    "reason": pl.String,
-}
+FOUND = {**EFFECTS, "reason": pl.String}
+"""Columns of a table of effects before those without a use are left out, which have a reason."""
 
 
 def check_once(source: str, rows: pl.DataFrame, keys: Sequence[str]) -> None:

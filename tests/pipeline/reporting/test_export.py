@@ -74,6 +74,25 @@ def test_parquet_holds_the_same_table_and_csv_no_formula(source, tables, tmp_pat
     assert files == [tmp_path / "out" / name for name in contents(tmp_path / "out")]
 
 
+def test_a_study_with_a_front_is_exported_in_every_format(source, whole_report, tmp_path):
+    tables = report_tables(whole_report)
+    write_tables(tables, tmp_path / "out", EVERY_FORMAT, source)
+    for name in tables:
+        assert (tmp_path / "out" / f"{name}.csv").read_text("utf-8")
+    (first, *_) = tables["front"].to_dicts()
+    metrics = whole_report.front.points[0].metrics
+    assert {name: first[name] for name in metrics} == metrics
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"files": 3}'])
+def test_an_export_json_of_somebody_else_is_not_deleted(source, tables, tmp_path, content):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "export.json").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=r"other files \(export\.json\)"):
+        write_tables(tables, tmp_path / "out", [TableFormat.CSV], source)
+    assert (tmp_path / "out" / "export.json").read_text("utf-8") == content
+
+
 def contents(folder):
     return json.loads((folder / "export.json").read_text("utf-8"))["files"]
 

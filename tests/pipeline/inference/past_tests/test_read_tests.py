@@ -319,3 +319,28 @@ def test_reports_and_tables_are_told_apart(tmp_path):
     assert not is_table([report, report])
     with pytest.raises(DataError, match=r"tests\.csv is not a report\.json"):
         is_table([report, tmp_path / "tests.csv"])
+
+
+@pytest.mark.parametrize("users", ["users", "Users"])
+def test_users_of_variants_are_a_count_where_there_is_no_column_of_names(tmp_path, users):
+    rows = [
+        ("t1", "a", 1000, 300),
+        ("t1", "b", 1000, 330),
+        ("t2", "a", 900, 270),
+        ("t2", "b", 900, 280),
+    ]
+    table = pl.DataFrame(rows, schema=["test", "variant", users, "clicks"], orient="row")
+    table = table.with_columns(
+        impressions=10 * pl.col(users), recall=pl.Series([0.1, 0.2, 0.1, 0.15])
+    )
+
+    found = read(table.write_csv(), tmp_path / "users.csv")
+
+    assert found.kpis == ("ctr", "clicks_per_user")
+    assert found.metrics == ("recall",)
+
+
+@pytest.mark.parametrize("counts", ["impressions,revenue", "impressions,units"])
+def test_counts_without_a_kpi_are_one_error(tmp_path, counts):
+    with pytest.raises(DataError, match="none"):
+        read(f"test,variant,{counts}\na,c,10,5\na,t,10,6\n", tmp_path / "bare.csv")
