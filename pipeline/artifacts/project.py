@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.artifacts.project_root import find_project_root
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.errors import StudyError
+from pipeline.core.errors import MissingArtifact, StudyError
 from pipeline.study import PARAMS_FILE, SECTIONS, Study, load_study, parse_yaml
 
 STUDIES_FOLDER = "studies"
@@ -141,6 +141,19 @@ def loaded_studies() -> list[StudyFile]:
         return [extra]
     studies = project_studies(extra.root)
     return studies if extra in studies else [*studies, extra]
+
+
+def loaded_study(prefix: str) -> StudyFile:
+    """The study of :func:`loaded_studies` with this prefix.
+
+    Raises:
+        MissingArtifact: if its file is gone since the definitions were loaded.
+    """
+    found = next((one for one in loaded_studies() if one.prefix == prefix), None)
+    if found is None:
+        msg = f"{STUDIES_FOLDER}/{prefix}.yaml is gone; restore it, or reload the definitions"
+        raise MissingArtifact(msg)
+    return found
 
 
 def choose_study(name: str | None = None, params: Path | None = None) -> StudyFile:
