@@ -121,7 +121,7 @@ def with_rollout(
             level=axis.split(of.preference_id)[1] if axis else None,
             name=name,
         )
-        _check_preference(name, arms[name])
+        _check_preference(f"{name} of the rollout", arms[name], "start a new release")
     return replace(snapshot, arms=arms, rollout=rollout)
 
 
@@ -143,17 +143,15 @@ def _plan_arms(plan: TrafficPlan, model: ServedModel) -> dict[str, Arm]:
         level=plan.incumbent.level,
         name=ArmName.INCUMBENT,
     )
+    remedy = "re-create the plan with: dagster asset materialize --select traffic_plan"
     for name, arm in arms.items():
-        _check_preference(name, arm)
+        _check_preference(f"{name} of the experiment", arm, remedy)
     return arms
 
 
-def _check_preference(name: str, arm: Arm) -> None:
+def _check_preference(name: str, arm: Arm, remedy: str) -> None:
     if len(arm.preference) != (n := arm.model.recommender.model.n_objectives):
-        msg = (
-            f"{name} of the experiment weights {len(arm.preference)} objectives, its model has {n}; re-create the "
-            "plan with: dagster asset materialize --select traffic_plan"
-        )
+        msg = f"{name} weights {len(arm.preference)} objectives, its model has {n}; {remedy}"
         raise LogError(msg)
 
 
