@@ -154,7 +154,8 @@ def _compare(
     defined = [one for one in study.regression.hypotheses if one.id in search.axes]
     axes = list(search.axes.values())
     marginal = list(search.marginal_axes.values())
-    partial = search.criterion(search.axes, search.pool)
+    has_rivals = any(axis.joint for axis in axes)
+    partial = search.criterion(search.axes, search.pool) if has_rivals else search.marginal
 
     def efficiencies(
         criterion: DesignCriterion, design: Ints, of: list[MetricAxis]
