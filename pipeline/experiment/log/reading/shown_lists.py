@@ -14,7 +14,7 @@ import polars as pl
 
 from pipeline.core.errors import LogError
 from pipeline.core.frame_contract import Contract
-from pipeline.experiment.log.database import database_errors
+from pipeline.experiment.log.database import open_database
 from pipeline.experiment.log.log_files import LIST_COLUMNS, LogFile, LogFormat, LogTable
 from pipeline.experiment.log.reading.column_mapping import quote_identifier
 from pipeline.experiment.log.reading.file_reader import as_log_errors, load_raw
@@ -103,8 +103,7 @@ def open_lists(
     """
     with (
         TemporaryDirectory(prefix="paretoscope-") as scratch,
-        database_errors(database),
-        duckdb.connect(str(database), read_only=True) as connection,
+        open_database(database) as connection,
     ):
         found = _create(connection, files, Path(scratch))
         if not found:
