@@ -46,6 +46,8 @@ from pipeline.study.rollout import RolloutStage as RolloutStage
 from pipeline.study.second_axis import AxisKind as AxisKind
 from pipeline.study.second_axis import SecondAxis as SecondAxis
 from pipeline.study.serving import Boost as Boost
+from pipeline.study.second_axis import level_of as level_of
+from pipeline.study.serving import SERVING_KEY as SERVING_KEY
 from pipeline.study.serving import Calibration as Calibration
 from pipeline.study.serving import CategoryCap as CategoryCap
 from pipeline.study.serving import Diversity as Diversity

@@ -185,6 +185,11 @@ class ExperimentConfig:
         if self.groups % self.replicates or self.groups // self.replicates < 2:
             msg = (
                 f"experiment.groups = {self.groups} and experiment.replicates = {self.replicates}; "
+    @property
+    def relative_shares(self) -> tuple[float, ...]:
+        """``shares``, or equal ones; of each group, in any scale."""
+        return self.shares or (1.0,) * self.groups
+
                 "expected a multiple of replicates with at least two preferences"
             )
             raise StudyError(msg)

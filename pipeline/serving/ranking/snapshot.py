@@ -17,7 +17,7 @@ from pipeline.serving.explorer.study_tables import FILES as EXPLORER_FILES
 from pipeline.serving.explorer.study_tables import ExplorerData
 from pipeline.serving.ranking.rule_engine import filter_files
 from pipeline.serving.ranking.served_model import ServedModel, load_model
-from pipeline.study import Study
+from pipeline.study import Study, level_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +114,10 @@ def with_rollout(
         of = rollout.arm(name)
         if of.model not in models:
             models[of.model] = load_model(study, _paths_of_arm(of, paths), snapshot.plan)
-        axis = snapshot.plan.second_axis
         arms[name] = Arm(
             model=models[of.model],
             preference=of.preference,
-            level=axis.split(of.preference_id)[1] if axis else None,
+            level=level_of(snapshot.plan.second_axis, of.preference_id),
             name=name,
         )
         _check_preference(f"{name} of the rollout", arms[name], "start a new release")
