@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.artifacts.project_root import find_project_root
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import MissingArtifact, StudyError
-from pipeline.study import PARAMS_FILE, SECTIONS, Study, load_study, parse_yaml
+from pipeline.study import NAME_PATTERN, PARAMS_FILE, SECTIONS, Study, load_study, parse_yaml
 
 STUDIES_FOLDER = "studies"
 """Where the parameters of further studies are."""
@@ -29,11 +29,14 @@ PARAMS_VARIABLE = "PARETOSCOPE_PARAMS"
 MODULE_VARIABLE = "DAGSTER_MODULE_NAME"
 """The environment variable by which the ``dagster`` command finds the assets."""
 
+DEFINITIONS = "assets.definitions"
+"""Its value: the module of the assets."""
+
 ONLY_VARIABLE = "PARETOSCOPE_ONLY"
 """Set where Dagster loads no study but that of :data:`PARAMS_VARIABLE`, as ``paretoscope study`` does."""
 
 _SUFFIXES = (".yaml", ".yml")
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_NAME = re.compile(NAME_PATTERN)
 _MATERIALIZE = re.compile(r"\bdagster asset materialize(?= --select)")
 _OWN = re.compile(
     r"\bparetoscope (study|report|doctor|generate|train|evaluate-shard|plan|serve|validate-data|"
