@@ -12,6 +12,7 @@ from pipeline.inference.power.planned_query import (
     assumed_slope,
     hypothesis_query,
 )
+from pipeline.inference.sensitivity.errors_in_variables import matrix_sqrt
 from pipeline.results.family import Floats
 from pipeline.results.power import ExpectedCost
 from pipeline.study import Hypothesis
@@ -91,8 +92,7 @@ def _rates(
     slope = assumed_slope(hypothesis, setting.study)
     mean = query.chances(setting.traffic, query.x, slope, np.zeros(len(ids)))
     covariance = joint_covariance(setting.front, [str(hypothesis.metric)], ids)[0, 0]
-    values_C, vectors_CC = np.linalg.eigh(covariance / values.min() ** 2)
-    root_CC = vectors_CC * np.sqrt(np.maximum(values_C, 0.0))
+    root_CC = matrix_sqrt(covariance / values.min() ** 2)
     x_RC = query.x + rng.standard_normal((_DRAWS, len(ids))) @ root_CC.T
     deviations_RC = query.group_deviation * rng.standard_normal(x_RC.shape)
     return mean, query.chances(setting.traffic, x_RC, slope, deviations_RC)
