@@ -73,9 +73,9 @@ class Ui:
         return status if status in {"SUCCESS", "FAILURE", "CANCELED"} else None
 
     def stale(self) -> set[str]:
-        """The assets that are not what they would be if they were made now."""
+        """The materialized assets that are not what they would be if they were made now."""
         nodes = self.ask(ASSETS)["assetNodes"]
-        return {"/".join(n["assetKey"]["path"]) for n in nodes if n["staleStatus"] != "FRESH"}
+        return {"/".join(n["assetKey"]["path"]) for n in nodes if n["staleStatus"] == "STALE"}
 
 
 def wait_for(found) -> Any:
