@@ -8,7 +8,7 @@ import dagster as dg
 from assets.resources import STUDY_TAG
 from pipeline.artifacts.project import loaded_studies
 from pipeline.artifacts.storage import REPORT
-from pipeline.core.errors import USER_ERRORS
+from pipeline.core.errors import USER_ERRORS, MissingArtifact
 from pipeline.reporting.text.message import message_lines
 from pipeline.reporting.webhook import WEBHOOK_VARIABLE, send_message
 from pipeline.results.reader import REPORT_FILE, read_report
@@ -54,7 +54,15 @@ def _send(
 
 
 def _result_lines(run: dg.DagsterRun) -> Iterable[str]:
-    _, paths = next(one for one in loaded_studies() if one.name() == run.tags[STUDY_TAG]).load()
+    name = run.tags.get(STUDY_TAG)
+    if name is None:
+        msg = f"it has no tag {STUDY_TAG}"
+        raise MissingArtifact(msg)
+    file = next((one for one in loaded_studies() if one.name() == name), None)
+    if file is None:
+        msg = f"its study {name} is gone"
+        raise MissingArtifact(msg)
+    _, paths = file.load()
     page = paths.require(REPORT, "index.html")
     return message_lines(read_report(paths.require(REPORT, REPORT_FILE)), str(page))
 

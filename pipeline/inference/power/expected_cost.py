@@ -66,17 +66,19 @@ def _cost(
     value = setting.traffic.impressions(setting.days)
     if quantity == "revenue":
         value *= setting.study.experiment.planning.order_value or 0.0
-    lost = value * (rate_C[reference] - setting.shares @ rate_C[groups])
-    lost_R = value * (rates_RC[:, reference] - rates_RC[:, groups] @ setting.shares)
+    earned = float(value * rate_C[reference])
+    share = 1 - setting.shares @ rate_C[groups] / rate_C[reference]
+    # a share of what the reference earns, which is planned: its own error costs nothing
+    share_R = 1 - rates_RC[:, groups] @ setting.shares / rates_RC[:, reference]
     tail = 50 * (1 - setting.study.regression.level)
-    low, high = np.percentile(lost_R, [tail, 100 - tail])
+    low, high = earned * np.percentile(share_R, [tail, 100 - tail])
     return ExpectedCost(
         quantity=quantity,
         reference=ids[reference],
         hypotheses=tuple(one.id for hypotheses in factors for one in hypotheses),
-        amount=float(lost),
+        amount=earned * float(share),
         interval=(float(low), float(high)),
-        share=float(lost / (value * rate_C[reference])),
+        share=float(share),
     )
 
 

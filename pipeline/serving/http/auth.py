@@ -15,6 +15,7 @@ from pipeline.serving.explorer.routes import PAGE as EXPLORER
 from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.live.routes import PAGE as LIVE
 from pipeline.serving.pages.static import SHARED
+from pipeline.study import SERVING_KEY
 
 _PUBLIC = {"/health", *EXPLORER, *LIVE, *SHARED}
 """Pages are static where there is a key; the data that they request are protected."""
@@ -26,7 +27,7 @@ _UNAUTHORIZED = JSONResponse(
 _FOREIGN_HOST = JSONResponse(
     {
         "detail": "without a key, requests must name this server by IP address, localhost or its "
-        "host name; set PARETOSCOPE_SERVING_KEY to serve under other names"
+        f"host name; set {SERVING_KEY} to serve under other names"
     },
     403,
 )

@@ -11,13 +11,17 @@ from scipy import stats
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import ALL_TARGETS, Kpi
 from pipeline.core.errors import DataError, QualityError, StudyError
+from pipeline.results.counterfactual import SupportLimit, SupportReason, SupportStatus
+from pipeline.results.counterfactual_estimates import PolicyKpi
 from pipeline.rollout.gates import Gate, Outcome, read_evidence, read_gated_plan
+from pipeline.steps.rollout_gates import counterfactual
+from pipeline.steps.rollout_gates.counterfactual import check_counterfactual
 from pipeline.steps.rollout_gates.not_worse import Change
 from pipeline.steps.rollout_gates.offline import check_offline
 from pipeline.steps.rollout_gates.plan import NoRolloutError
 from pipeline.steps.run import run_step
 from pipeline.study import PARAMS_FILE, load_study
-from pipeline.study.rollout import OfflineGate
+from pipeline.study.rollout import CounterfactualGate, OfflineGate
 from tests.pipeline.rollout.releases import arm, gated
 
 VALUES = {"recall": (0.5, 0.4), "novelty": (3.0, 2.0), "gini": (0.7, 0.5), "empty": (0.0, 0.2)}
@@ -93,6 +97,26 @@ def test_a_change_that_is_not_known_does_not_pass():
 
     assert change.passes(0.95) is (1 - 2.718281828 ** (-1.6448536 * 0.0304) < 0.05)
     assert not replace(change, standard_error=0.2).passes(0.95)
+
+
+def test_the_counterfactual_gate_says_what_limits_the_support(paths, monkeypatch):
+    limit = SupportLimit(
+        reason=SupportReason.SUPPORT, value=0.9, limit=0.95, status=SupportStatus.WEAK
+    )
+    weak = PolicyKpi(
+        kpi=Kpi.CTR, estimator="PBM-DR", chosen=True, status=SupportStatus.WEAK, limits=(limit,),
+        value=0.02, interval=(0.01, 0.03), realised=0.02, lift=0.0, lift_interval=(-0.1, 0.1),
+        nested_distance=0.1, no_choice=None,
+    )  # fmt: skip
+    monkeypatch.setattr(counterfactual, "_estimate", lambda *_: weak)
+
+    found = check_counterfactual(CounterfactualGate(not_worse=0.1), gated().plan, None, paths)
+
+    assert found.outcome is Outcome.FAILED
+    assert (
+        found.reason
+        == "the log is weak for ctr of p07; expected usable. support 90.0% is below 95%"
+    )
 
 
 @pytest.mark.slow
