@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from pipeline.monitoring.status import read_status, write_status
@@ -48,6 +49,7 @@ def test_the_page_is_accessible_and_complete(page, faults, shop):
     page.goto(f"{server.url}/live")
 
     assert faults(page) == []
+    assert Axe().run(page, options={"preload": False}).response["violations"] == []
     expect(page.locator("#headline")).to_have_text("1 alert is open")
     assert page.locator(".tile").count() == 4
     assert page.locator(".alerts h3").all_inner_texts() == ["SampleRatio"]
