@@ -118,7 +118,9 @@ def test_it_asks_for_the_key_and_says_what_to_type(page, faults, empty, complain
     field.press("Enter")
 
     expect(page.locator("#headline")).to_have_text("Nobody is watching")
-    expect(page.get_by_text("No monitor has looked at study synthetic-shop yet.")).to_be_visible()
+    expect(
+        page.get_by_text("No look of a monitor at study synthetic-shop is known.")
+    ).to_be_visible()
     assert page.locator(".note code").all_inner_texts() == ["paretoscope monitor"]
     assert faults(page) == []
     assert page.evaluate("JSON.stringify([localStorage, sessionStorage])") == "[{},{}]"

@@ -171,7 +171,9 @@ def test_the_page_shows_the_rollout_its_decision_and_who_did_what(tmp_path, smal
     assert "Go on: paretoscope rollout resume" in held
 
     roll_back(paths, ANNA, "it is late")
-    assert "rolled back" in text_of(page_of(study, paths))
+    rolled_back = text_of(page_of(study, paths))
+    assert "Rollout rolled back candidate to 0% of the users; " in rolled_back
+    assert "anna (person) roll back canary, 0% it is late" in rolled_back
 
 
 def test_a_band_is_drawn_at_its_place(shop):
@@ -227,7 +229,7 @@ def test_without_a_monitor_and_a_rollout_the_page_says_what_to_type(shop):
     text = text_of(page_of(*shop))
 
     assert "Nobody is watching" in text
-    assert "No monitor has looked at study synthetic-shop yet." in text
+    assert "No look of a monitor at study synthetic-shop is known." in text
     assert "paretoscope monitor " in text
     assert "No release. A candidate starts with paretoscope rollout start" in text
 
@@ -290,6 +292,7 @@ def test_damaged_files_take_nothing_else_away(shop, monkeypatch):
             text = text_of(answer.text)
             assert answer.status_code == 200
             assert message in text, text
+            assert "A file cannot be read" in text
             assert ("KPIs Since the start" in text) is (file.name != STATUS)
             assert ("Rollout next" in text) is (file.name != "events.jsonl")
             assert "Traceback" not in text
