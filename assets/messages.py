@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import dagster as dg
 
-from assets.resources import STUDY_TAG
+from assets.resources import ROLLOUT_TAG, STUDY_TAG
 from pipeline.artifacts.project import loaded_studies
 from pipeline.artifacts.storage import REPORT
 from pipeline.core.errors import USER_ERRORS
@@ -28,6 +28,8 @@ def message_sensors() -> list[dg.SensorDefinition]:
         description=f"After a scheduled run: sends the result to {WEBHOOK_VARIABLE}.",
     )
     def send_result(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
+        if ROLLOUT_TAG in context.dagster_run.tags:
+            return dg.SkipReason("a step of a rollout has no report")
         return _send(context.dagster_run, _result_lines)
 
     @dg.run_status_sensor(
@@ -36,6 +38,8 @@ def message_sensors() -> list[dg.SensorDefinition]:
         description=f"After a scheduled run that failed: says so to {WEBHOOK_VARIABLE}.",
     )
     def send_failure(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
+        if _repeats_failure(context.dagster_run, context.instance):
+            return dg.SkipReason("the step before failed, too, and was reported")
         return _send(context.dagster_run, _failure_lines)
 
     return [send_result, send_failure]
@@ -51,6 +55,14 @@ def _send(
     except USER_ERRORS as error:
         return dg.SkipReason(f"no message about run {run.run_id}: {error}")
     return None
+
+
+def _repeats_failure(run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
+    """Whether a run is a step of a rollout, taken every half minute, and the one before failed, too."""
+    ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    steps = dg.RunsFilter(job_name=run.job_name, statuses=ended)
+    before = instance.get_runs(steps, cursor=run.run_id, limit=1) if ROLLOUT_TAG in run.tags else ()
+    return any(one.status is dg.DagsterRunStatus.FAILURE for one in before)
 
 
 def _result_lines(run: dg.DagsterRun) -> Iterable[str]:

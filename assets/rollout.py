@@ -14,7 +14,7 @@ import dagster as dg
 from assets.asset_metadata import EXPERIMENTERS, asset_key
 from assets.loaded_study import LoadedStudy
 from assets.materialization import translate_errors
-from assets.resources import STUDY_TAG
+from assets.resources import ROLLOUT_TAG, STUDY_TAG
 from assets.sensors import ACTIVE
 from pipeline.artifacts.project import StudyFile, loaded_studies
 from pipeline.artifacts.storage import StudyPaths
@@ -46,7 +46,7 @@ def rollout_definitions(study: LoadedStudy) -> dg.Definitions:
     watch = dg.define_asset_job(
         name=f"{group_prefix(study.prefix)}watch_rollout",
         selection=dg.AssetSelection.assets(status),
-        tags={STUDY_TAG: study.parameters.study.name} if study.parameters else {},
+        tags=_tags(study),
         description="One step of the rollout: decides by the monitor's sums, and does it.",
     )
     return dg.Definitions(
@@ -54,6 +54,11 @@ def rollout_definitions(study: LoadedStudy) -> dg.Definitions:
         jobs=[watch, _rollback_job(study)],
         sensors=[_watch_sensor(study, watch.name)],
     )
+
+
+def _tags(study: LoadedStudy) -> dict[str, str]:
+    named = {STUDY_TAG: study.parameters.study.name} if study.parameters else {}
+    return {ROLLOUT_TAG: "step", **named}
 
 
 def _status_asset(study: LoadedStudy) -> dg.AssetsDefinition:
@@ -143,6 +148,7 @@ def _rollback_job(study: LoadedStudy) -> dg.JobDefinition:
     @dg.job(
         name=f"{names}roll_back",
         description="Serves the incumbent to everybody, for good; as paretoscope rollout rollback.",
+        tags=_tags(study),
     )
     def job() -> None:
         serve_incumbent()
