@@ -3,7 +3,7 @@
 from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
-from pipeline.rollout.served import Arm
+from pipeline.rollout.served import Arm, whole_buckets
 from pipeline.rollout.states import State
 from pipeline.study.rollout import LARGEST_CANARY, RolloutConfig, RolloutStage
 
@@ -45,8 +45,8 @@ class RolloutPlan:
         return max(stage.users for stage in self.stages)
 
     def share_of(self, index: int) -> float:
-        """The candidate's share of the users in a stage; the holdback keeps the incumbent."""
-        return min(self.stages[index].share, 1 - self.config.holdback)
+        """The candidate's share of the users in a stage, in whole buckets; the holdback keeps the incumbent."""
+        return whole_buckets(min(self.stages[index].share, 1 - self.config.holdback))
 
     def state_of(self, index: int) -> State:
         """The state of a rollout in a stage."""

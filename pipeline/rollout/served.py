@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic import dataclasses as checked
 
 from models.strict import STRICT
+from pipeline.artifacts.durable import sync
 from pipeline.artifacts.storage import StudyPaths, atomic_file
 from pipeline.core.errors import DataError
 from pipeline.experiment.design.assignment import N_BUCKETS, bucket_of
@@ -114,7 +115,7 @@ def read_served(paths: StudyPaths) -> ServedRollout | None:
     file = served_file(paths)
     try:
         return _SERVED.validate_json(file.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # a file beside the studies has none
         return None
     except (OSError, ValidationError) as error:
         msg = (
@@ -125,7 +126,7 @@ def read_served(paths: StudyPaths) -> ServedRollout | None:
 
 
 def write_served(served: ServedRollout, paths: StudyPaths) -> None:
-    """Replace ``rollout.json`` atomically.
+    """Replace ``rollout.json`` atomically, and return when that is on the disk.
 
     Raises:
         StorageError: if it cannot be written.
@@ -135,11 +136,17 @@ def write_served(served: ServedRollout, paths: StudyPaths) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
+    sync(served_file(paths).parent)
 
 
 def served_dict(served: ServedRollout) -> dict[str, Any]:
     """As plain values for JSON."""
     return _SERVED.dump_python(served, mode="json")
+
+
+def whole_buckets(share: float) -> float:
+    """The share of the users that a share is in effect: users are divided by whole buckets."""
+    return _buckets(share) / N_BUCKETS
 
 
 def _buckets(share: float) -> int:

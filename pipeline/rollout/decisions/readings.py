@@ -16,6 +16,8 @@ from pipeline.rollout.fold import Rollout
 from pipeline.rollout.sums import KpiSums, RolloutSums, counted_until
 from pipeline.study.rollout import RolloutStage
 
+_LARGEST_LOG_RATIO = 700.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -163,9 +165,14 @@ def _summary(
         numbers = f"{change:+.4f} ({least:+.4f} to {most:+.4f})"
     else:
         change = comparison.candidate / comparison.incumbent - 1
-        least, most = math.expm1(low), math.expm1(high)
+        least, most = _relative(low), _relative(high)
         numbers = f"{change:+.1%} ({least:+.1%} to {most:+.1%})"
     return f"{name} {numbers}, {arms}, {comparison.users} users in the smaller arm"
+
+
+def _relative(log_ratio: float) -> float:
+    """The relative change; infinite where a float has no number for it, as of a few users."""
+    return math.expm1(log_ratio) if log_ratio < _LARGEST_LOG_RATIO else math.inf
 
 
 def _stage(rollout: Rollout) -> RolloutStage:
