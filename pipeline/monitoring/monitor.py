@@ -86,7 +86,16 @@ class Monitor:
         self.metrics = MetricsPage()
 
     def look(self, now: float) -> Look:
-        """Read what is new, evaluate it, and publish metrics, alerts and, once an hour, the table."""
+        """Read what is new, evaluate it, and publish metrics, alerts and, once an hour, the table.
+
+        Raises:
+            DataError: if the database is damaged or locked.
+            MissingArtifact, LogError: if the plan is missing or damaged.
+        """
+        with self._database.errors():
+            return self._look(now)
+
+    def _look(self, now: float) -> Look:
         plan = read_plan(self._paths)
         follower = self._follower(plan)
         rows = follower.look(now)

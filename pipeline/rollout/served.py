@@ -44,9 +44,9 @@ class Arm:
     preference_id: Annotated[str, Len(1)]
     preference: Annotated[tuple[Annotated[float, Interval(ge=0, le=1)], ...], Len(1)]
 
-    def study_name(self, paths: StudyPaths) -> str:
-        """The study whose folder has the model; ``paths`` are those of the rollout's study."""
-        return self.study or paths.name
+    def paths(self, own: StudyPaths) -> StudyPaths:
+        """The paths of the study whose folder has the model; ``own`` are those of the rollout's study."""
+        return own if self.study is None else StudyPaths(own.root, self.study)
 
 
 @checked.dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

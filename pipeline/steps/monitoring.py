@@ -6,12 +6,14 @@ It is made in a process of its own, since a model needs more memory than the mon
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import astuple
 from multiprocessing import get_context
 from pathlib import Path
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import Split
+from pipeline.core.errors import DataError
 from pipeline.core.sections import SERVED_SECTIONS
 from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import PLAN
@@ -43,14 +45,25 @@ class StudyPanel:
         """The current panel.
 
         Raises:
-            MissingArtifact, DataError, LogError, StudyError: if the study cannot be served.
+            MissingArtifact, DataError, LogError, StudyError: if the study cannot be served, or the process was
+                killed.
         """
         state = _state_of_files(self._paths)
         if state != self._state:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                self._panel = pool.submit(make_panel, self._paths).result()
+            self._panel = _in_own_process(self._paths)
             self._state = state
         return self._panel
+
+
+def _in_own_process(paths: StudyPaths) -> list[PanelSession]:
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(make_panel, paths).result()
+    except BrokenProcessPool as error:
+        msg = (
+            "the process that makes the panel was killed; the model needs more memory than there is"
+        )
+        raise DataError(msg) from error
 
 
 def make_panel(paths: StudyPaths) -> list[PanelSession]:

@@ -113,7 +113,7 @@ def with_rollout(
     for name in names:
         of = rollout.arm(name)
         if of.model not in models:
-            models[of.model] = load_model(study, _paths_of_arm(of, paths), snapshot.plan)
+            models[of.model] = load_model(study, paths_of_arm(of, paths), snapshot.plan)
         axis = snapshot.plan.second_axis
         arms[name] = Arm(
             model=models[of.model],
@@ -157,9 +157,14 @@ def _check_preference(name: str, arm: Arm) -> None:
         raise LogError(msg)
 
 
-def _paths_of_arm(arm: RolloutArm, paths: StudyPaths) -> StudyPaths:
-    """The paths of the study that has an arm's model, with that model."""
-    of = replace(paths, name=arm.study_name(paths))
+def paths_of_arm(arm: RolloutArm, paths: StudyPaths) -> StudyPaths:
+    """The paths of the study that has an arm's model, with that model, also if another was trained since.
+
+    Raises:
+        LogError: if the study has that model no longer.
+        MissingArtifact: if it has no model at all.
+    """
+    of = arm.paths(paths)
     found = paths_of_model(of, arm.model)
     if found is None:
         current = checkpoint_fingerprint(of.require("conditioned_model"))
