@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterable
 
 import dagster as dg
 
+from assets.jobs import RETRAIN
 from assets.resources import ROLLOUT_TAG, STUDY_TAG
-from pipeline.artifacts.project import loaded_studies
-from pipeline.artifacts.storage import REPORT
+from pipeline.artifacts.project import StudyFile, loaded_studies
+from pipeline.artifacts.storage import REPORT, StudyPaths
+from pipeline.core.asset_graph import group_prefix
 from pipeline.core.errors import USER_ERRORS
 from pipeline.reporting.text.message import message_lines
 from pipeline.reporting.webhook import WEBHOOK_VARIABLE, send_message
 from pipeline.results.reader import REPORT_FILE, read_report
+from pipeline.rollout.gates import PLAN, PLAN_FILE, read_gated_plan
+from pipeline.rollout.proposal import proposal_line
 
 _AUTOMATIC = ("dagster/schedule_name", "dagster/sensor_name")
 """Tags of runs that a schedule or a sensor has started."""
@@ -66,9 +70,22 @@ def _repeats_failure(run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
 
 
 def _result_lines(run: dg.DagsterRun) -> Iterable[str]:
-    _, paths = next(one for one in loaded_studies() if one.name() == run.tags[STUDY_TAG]).load()
+    file = next(one for one in loaded_studies() if one.name() == run.tags[STUDY_TAG])
+    study, paths = file.load()
+    if study.rollout and run.job_name == f"{group_prefix(file.prefix)}{RETRAIN}":
+        return _candidate_lines(file, paths)
     page = paths.require(REPORT, "index.html")
     return message_lines(read_report(paths.require(REPORT, REPORT_FILE)), str(page))
+
+
+def _candidate_lines(file: StudyFile, paths: StudyPaths) -> Iterable[str]:
+    """What became of the candidate that was trained, and what to type."""
+    head = f"Paretoscope, {paths.name}: trained again; what is served has not changed"
+    if not paths.artifact(PLAN, PLAN_FILE).exists():
+        return head, "No candidate: see the run in Dagster"
+    gated = read_gated_plan(paths)
+    gates = (f"{one.gate} gate {one.outcome}: {one.reason}" for one in gated.gates)
+    return head, *gates, file.adapt(proposal_line(paths, gated))
 
 
 def _failure_lines(run: dg.DagsterRun) -> Iterable[str]:

@@ -26,7 +26,7 @@ from pipeline.rollout.fold import Rollout
 from pipeline.rollout.operations import roll_back
 from pipeline.rollout.store import Author, current_rollout, verify_rollouts
 from pipeline.rollout.text import event_lines
-from pipeline.steps.rollout_watch import watch_release
+from pipeline.steps.rollout_watch import incumbent_problem, watch_release
 
 STATUS = "rollout_status"
 INTERVAL_SECONDS = 30
@@ -36,6 +36,7 @@ _CHECKS = {
     "signals": "no signal of the rollout is harmed; proven harm holds",
     "sample_ratio": "the arms have their shares of the users; otherwise the rollout holds",
     "data_flows": "the log has new rows; otherwise the rollout holds",
+    "incumbent_ready": "the incumbent can be served: its model is kept and undamaged, and has its preference",
     "events_intact": "no event of a release was edited or deleted",
 }
 
@@ -98,11 +99,17 @@ def _result(rollout: Rollout, decision: Decision, paths: StudyPaths) -> dg.Mater
             "events": events,
             "last event": dg.MetadataValue.json(event_dict(rollout.events[-1])),
         },
-        check_results=_check_results(decision, verify_rollouts(paths)),
+        check_results=_check_results(
+            decision,
+            verify_rollouts(paths),
+            incumbent_problem(rollout.plan.incumbent, paths),
+        ),
     )
 
 
-def _check_results(decision: Decision, problems: list[str]) -> list[dg.AssetCheckResult]:
+def _check_results(
+    decision: Decision, problems: list[str], unready: str | None
+) -> list[dg.AssetCheckResult]:
     readings = decision.readings.values()
     harmed = {
         is_signal: [one.summary for one in readings if one.is_signal is is_signal and one.is_harmed]
@@ -116,9 +123,10 @@ def _check_results(decision: Decision, problems: list[str]) -> list[dg.AssetChec
         "signals": harmed[True],
         "sample_ratio": uneven,
         "data_flows": silent,
+        "incumbent_ready": [unready] if unready else [],
         "events_intact": problems,
     }
-    severe = {"guardrails", "events_intact"}
+    severe = {"guardrails", "incumbent_ready", "events_intact"}
     return [
         dg.AssetCheckResult(
             check_name=name,

@@ -7,7 +7,7 @@ from datetime import datetime
 from pipeline.core.errors import DataError
 from pipeline.rollout.events import NOTHING_BEFORE, Action, Actor, Event, EventLog
 from pipeline.rollout.plan import RolloutPlan
-from pipeline.rollout.served import FORMAT, ServedRollout
+from pipeline.rollout.served import FORMAT, Arm, ServedRollout
 from pipeline.rollout.states import TRANSITIONS, State
 from pipeline.study.rollout import RolloutStage
 
@@ -51,6 +51,11 @@ class Rollout:
     def release(self) -> str:
         """Its name."""
         return self.plan.config.release
+
+    @property
+    def production(self) -> Arm:
+        """What everybody is served after it: the candidate once it is settled, else the incumbent."""
+        return self.plan.candidate if self.state is State.SETTLED else self.plan.incumbent
 
     @property
     def started(self) -> datetime | None:

@@ -26,7 +26,10 @@ from pipeline.rollout.store import current_rollout
 from tests.pipeline.rollout.releases import ANNA, begun, sums
 
 ROOT = Path(__file__).parents[2]
-CHECKS = {"guardrails", "signals", "sample_ratio", "data_flows", "events_intact"}
+CHECKS = {
+    *("guardrails", "signals", "sample_ratio", "data_flows"),
+    *("incumbent_ready", "events_intact"),
+}
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def paths(project):
 
 def failed(decision, problems=()):
     """The checks that fail, with their severity."""
-    found = _check_results(decision, list(problems))
+    found = _check_results(decision, list(problems), None)
     assert {one.check_name for one in found} == CHECKS
     return {one.check_name: one.severity.value for one in found if not one.passed}
 
@@ -56,7 +59,10 @@ def test_the_job_serves_the_incumbent_while_another_run_writes_the_study(paths):
 
 
 def test_one_step_is_an_asset_with_checks(paths):
-    """Without a monitor there are no sums: the rollout waits, and after an hour it holds."""
+    """Without a monitor there are no sums: the rollout waits, and after an hour it holds.
+
+    The project has no model, so that the incumbent could not be served after a rollback.
+    """
     begun(paths)
 
     done = defs.resolve_job_def("watch_rollout").execute_in_process()
@@ -65,7 +71,10 @@ def test_one_step_is_an_asset_with_checks(paths):
     checks = done.get_asset_check_evaluations()
     assert asset.metadata["state"].value == "canary"
     assert asset.metadata["decision"].value == "wait: waits for the first row of the log"
-    assert {one.check_name for one in checks if one.passed} == CHECKS
+    (unready,) = [one for one in checks if not one.passed]
+    assert {one.check_name for one in checks} == CHECKS
+    assert (unready.check_name, unready.severity.value) == ("incumbent_ready", "ERROR")
+    assert "conditioned_model is missing" in unready.description
 
 
 def test_checks_say_what_a_decision_says(paths):
