@@ -116,7 +116,7 @@ def _check_results(
         for is_signal in (False, True)
     }
     ratio = decision.evidence.get("sample_ratio")
-    silent = [decision.reason] if decision.reason.startswith("no data") else []
+    silent = [decision.reason] if decision.is_silent else []
     uneven = [f"e-value {ratio:.3g}"] if ratio is not None and ratio > LARGEST_E_VALUE else []
     found = {
         "guardrails": harmed[False],

@@ -74,6 +74,15 @@ class Rollout:
         return self.plan.stages[following] if following < len(self.plan.stages) else None
 
     @property
+    def awaited_stage(self) -> RolloutStage | None:
+        """The next stage, where a person has to approve it and has not; the first always needs it."""
+        following = self.next_stage
+        if following is None or following.name in self.approved:
+            return None
+        is_asked = following.approval or not self.plan.config.automatic.advance
+        return following if self.index is None or is_asked else None
+
+    @property
     def is_held_by_person(self) -> bool:
         """Whether only a person may resume it."""
         return self.hold is not None and self.hold.by is not Actor.SENSOR

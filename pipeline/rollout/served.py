@@ -115,7 +115,7 @@ def read_served(paths: StudyPaths) -> ServedRollout | None:
     file = served_file(paths)
     try:
         return _SERVED.validate_json(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):  # a file beside the studies has none
+    except (FileNotFoundError, NotADirectoryError):  # a file among the studies has none
         return None
     except (OSError, ValidationError) as error:
         msg = (

@@ -7,10 +7,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import astuple
 from multiprocessing import get_context
-from pathlib import Path
 
+from pipeline.artifacts.file_state import FileState, file_state
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import Split
 from pipeline.core.errors import DataError
@@ -30,7 +29,7 @@ _INPUTS = (
     ("sessions", "tokens.safetensors"),
 )
 
-State = tuple[tuple[str, int, int], ...]
+State = tuple[FileState, ...]
 
 
 class StudyPanel:
@@ -115,16 +114,10 @@ def make_panel(paths: StudyPaths) -> list[PanelSession]:
 def _state_of_files(paths: StudyPaths) -> State:
     """Changes when a file changes that the panel depends on."""
     study = load_study(paths.params_file, touched=SERVED_SECTIONS)
-    named = [*astuple(study.serving.filters)[1:], study.dataset.item_attributes]
-    files = [paths.params_file, *(paths.root / name for name in named if name)]
+    files = [paths.params_file, *study.serving.filters.files(paths.root).values()]
+    if study.dataset.item_attributes:
+        files.append(paths.root / study.dataset.item_attributes)
     for asset, file in _INPUTS:
         path = paths.artifact(asset, file)
         files += sorted(path.iterdir()) if path.is_dir() else [path]
-    return tuple(state for file in files for state in _state_of(file))
-
-
-def _state_of(file: Path) -> State:
-    if not file.exists():
-        return ()
-    found = file.stat()
-    return ((str(file), found.st_ino, found.st_mtime_ns),)
+    return tuple(map(file_state, files))

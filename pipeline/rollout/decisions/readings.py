@@ -92,7 +92,7 @@ class _Guard:
         if comparison is None:
             return self._unknown(_counts(found))
         stage_time = found.until - rollout.stage_starts[-1]
-        is_time = stage_time >= timedelta(days=_stage(rollout).days)
+        is_time = stage_time >= timedelta(days=stage_of(rollout).days)
         low, high = self.rule.bounds(comparison)
         return Reading(
             name=self.name,
@@ -125,7 +125,7 @@ class _Guard:
 
 def _guards(rollout: Rollout) -> list[_Guard]:
     """The guardrails and signals of the current stage."""
-    config, margin = rollout.plan.config, _stage(rollout).margin
+    config, margin = rollout.plan.config, stage_of(rollout).margin
     guardrails = len(config.guardrails) + len(config.requests)
     loss = None if margin is None else -math.log1p(-margin)
     kpis = [
@@ -175,7 +175,8 @@ def _relative(log_ratio: float) -> float:
     return math.expm1(log_ratio) if log_ratio < _LARGEST_LOG_RATIO else math.inf
 
 
-def _stage(rollout: Rollout) -> RolloutStage:
+def stage_of(rollout: Rollout) -> RolloutStage:
+    """The stage of a live rollout."""
     if rollout.stage is None:
         msg = "no stage has begun"
         raise ValueError(msg)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from models.checkpoint import DESCRIPTION, WEIGHTS, checkpoint_fingerprint
+from pipeline.artifacts.file_state import file_state
 from pipeline.artifacts.kept_models import paths_of_model
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import LogError
@@ -15,7 +15,6 @@ from pipeline.rollout.served import Arm as RolloutArm
 from pipeline.rollout.served import ServedRollout
 from pipeline.serving.explorer.study_tables import FILES as EXPLORER_FILES
 from pipeline.serving.explorer.study_tables import ExplorerData
-from pipeline.serving.ranking.rule_engine import filter_files
 from pipeline.serving.ranking.served_model import ServedModel, load_model
 from pipeline.study import Study
 
@@ -184,18 +183,9 @@ def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:
         paths.artifact("conditioned_model", DESCRIPTION),
         paths.artifact("sessions", "items.parquet"),
         paths.artifact("traffic_plan", PLAN),
-        *filter_files(study.serving.filters, paths.root).values(),
+        *study.serving.filters.files(paths.root).values(),
         *(paths.artifact(*file) for file in EXPLORER_FILES),
     ]
     if study.dataset.item_attributes:
         files.append(paths.root / study.dataset.item_attributes)
     return tuple(file_state(file) for file in files)
-
-
-def file_state(file: Path) -> tuple[str, int, int, int] | None:
-    """Identifies the content of a file; None if there is none."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return str(file), found.st_ino, found.st_size, found.st_mtime_ns
