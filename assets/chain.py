@@ -48,10 +48,8 @@ def _step_asset(name: str, study: LoadedStudy) -> dg.AssetsDefinition:
 def _score_assets(study: LoadedStudy) -> dg.AssetsDefinition:
     """Ranks, losses and lists under the selected preferences, in one pass over the items."""
     resource = resource_key(study.prefix)
-    specs = [
-        dg.AssetSpec(key, deps=_upstream(SCORES, study), **study.asset_kwargs(SCORES))
-        for key in study.keys(SCORES)
-    ]
+    upstream, options = _upstream(SCORES, study), study.asset_kwargs(SCORES)
+    specs = [dg.AssetSpec(key, deps=upstream, **options) for key in study.keys(SCORES)]
 
     @dg.multi_asset(
         name=f"{group_prefix(study.prefix)}{SCORES}",

@@ -10,7 +10,7 @@ from assets.resources import ROLLOUT_TAG, STUDY_TAG
 from pipeline.artifacts.project import StudyFile, loaded_studies
 from pipeline.artifacts.storage import REPORT, StudyPaths
 from pipeline.core.asset_graph import group_prefix
-from pipeline.core.errors import USER_ERRORS
+from pipeline.core.errors import USER_ERRORS, MissingArtifact
 from pipeline.reporting.text.message import message_lines
 from pipeline.reporting.webhook import WEBHOOK_VARIABLE, send_message
 from pipeline.results.reader import REPORT_FILE, read_report
@@ -70,7 +70,14 @@ def _repeats_failure(run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
 
 
 def _result_lines(run: dg.DagsterRun) -> Iterable[str]:
-    file = next(one for one in loaded_studies() if one.name() == run.tags[STUDY_TAG])
+    name = run.tags.get(STUDY_TAG)
+    if name is None:
+        msg = f"it has no tag {STUDY_TAG}"
+        raise MissingArtifact(msg)
+    file = next((one for one in loaded_studies() if one.name() == name), None)
+    if file is None:
+        msg = f"its study {name} is gone"
+        raise MissingArtifact(msg)
     study, paths = file.load()
     if study.rollout and run.job_name == f"{group_prefix(file.prefix)}{RETRAIN}":
         return _candidate_lines(file, paths)

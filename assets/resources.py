@@ -9,9 +9,9 @@ from pydantic import Field, PrivateAttr
 
 from assets.asset_metadata import prefix_of, sections_of
 from pipeline.artifacts.lock import study_lock
-from pipeline.artifacts.project import StudyFile, loaded_studies
+from pipeline.artifacts.project import StudyFile, loaded_study
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.errors import USER_ERRORS, MissingArtifact, StudyError
+from pipeline.core.errors import USER_ERRORS, StudyError
 from pipeline.study import SECTIONS, Study
 
 STUDY_TAG = "study"
@@ -49,11 +49,7 @@ class StudyResource(dg.ConfigurableResource):
         Raises:
             MissingArtifact: if it is gone since the definitions were loaded.
         """
-        found = next((one for one in loaded_studies() if one.prefix == self.prefix), None)
-        if found is None:
-            msg = f"studies/{self.prefix}.yaml is gone; restore it, or reload the definitions"
-            raise MissingArtifact(msg)
-        return found
+        return loaded_study(self.prefix)
 
     def load(self) -> tuple[Study, StudyPaths]:
         """The study, and the paths of its artifacts.

@@ -16,10 +16,11 @@ from assets.loaded_study import LoadedStudy
 from assets.materialization import translate_errors
 from assets.resources import ROLLOUT_TAG, STUDY_TAG
 from assets.sensors import ACTIVE
-from pipeline.artifacts.project import StudyFile, loaded_studies
+from pipeline.artifacts.project import loaded_study
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.asset_graph import group_prefix
-from pipeline.core.errors import USER_ERRORS, MissingArtifact
+from pipeline.core.errors import USER_ERRORS
+from pipeline.reporting.text.markdown import as_list
 from pipeline.rollout.decisions.decide import LARGEST_E_VALUE, Decision
 from pipeline.rollout.events import Actor, event_dict
 from pipeline.rollout.fold import Rollout
@@ -77,7 +78,7 @@ def _status_asset(study: LoadedStudy) -> dg.AssetsDefinition:
         ],
     )
     def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-        file = _file(prefix)
+        file = loaded_study(prefix)
         with translate_errors(context, file):
             _, paths = file.load(touched=())
             rollout, decision = watch_release(paths, datetime.now(UTC))
@@ -88,7 +89,7 @@ def _status_asset(study: LoadedStudy) -> dg.AssetsDefinition:
 
 def _result(rollout: Rollout, decision: Decision, paths: StudyPaths) -> dg.MaterializeResult:
     """What Dagster shows of a step."""
-    events = dg.MetadataValue.md("\n".join(f"- {line}" for line in event_lines(rollout.events)))
+    events = dg.MetadataValue.md(as_list(event_lines(rollout.events)))
     return dg.MaterializeResult(
         metadata={
             "release": rollout.release,
@@ -147,7 +148,7 @@ def _rollback_job(study: LoadedStudy) -> dg.JobDefinition:
         config_schema={"reason": dg.Field(str, default_value="the job roll_back was run")},
     )
     def serve_incumbent(context: dg.OpExecutionContext) -> None:
-        _, paths = _file(prefix).load(touched=())
+        _, paths = loaded_study(prefix).load(touched=())
         author = Author(by=Actor.PERSON, who=f"Dagster run {context.run_id}")
         context.log.info(
             event_lines(roll_back(paths, author, context.op_config["reason"]).events)[-1]
@@ -185,18 +186,10 @@ def _request_step(
     """Request a step of the release that is live; the same state and time request it once."""
     rollout = None
     with suppress(*USER_ERRORS):  # the run reports it
-        rollout = current_rollout(_file(prefix).load(touched=())[1])
+        rollout = current_rollout(loaded_study(prefix).load(touched=())[1])
     if rollout is None or not rollout.state.is_live:
         return dg.SkipReason("no user gets a candidate")
     if context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE), limit=1):
         return dg.SkipReason("the step before has not ended")
     now = int(time.time() // INTERVAL_SECONDS)
     return dg.RunRequest(run_key=f"{prefix}{rollout.release}-{rollout.seq}-{now}")
-
-
-def _file(prefix: str) -> StudyFile:
-    found = next((one for one in loaded_studies() if one.prefix == prefix), None)
-    if found is None:
-        msg = f"studies/{prefix}.yaml is gone; restore it, or reload the definitions"
-        raise MissingArtifact(msg)
-    return found

@@ -10,7 +10,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 )
 
 from assets.resources import ROLLOUT_TAG, STUDY_TAG
-from pipeline.artifacts.project import StudyFile, loaded_studies
+from pipeline.artifacts.project import StudyFile, loaded_study
 from pipeline.core.asset_graph import group_prefix
 from pipeline.core.errors import USER_ERRORS, MissingArtifact
 from pipeline.experiment.log.log_files import LogFile
@@ -49,9 +49,10 @@ def _request_run(
     The cursor holds the number of changes, and a hash of the files' names, sizes and times. A file
     is complete when it has its final name (docs/experiment-log.md).
     """
-    study = next((one for one in loaded_studies() if one.prefix == prefix), None)
-    if study is None:
-        return dg.SkipReason(f"studies/{prefix}.yaml is gone; reload the definitions")
+    try:
+        study = loaded_study(prefix)
+    except MissingArtifact as error:
+        return dg.SkipReason(str(error))
     try:
         files = _fingerprint(_files(study))
     except USER_ERRORS as error:

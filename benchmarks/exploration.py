@@ -11,13 +11,10 @@ depend on what else the machine does; ``--ranking`` stops there. ``--write`` upd
 import argparse
 import json
 import os
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,7 +184,7 @@ def interleaved(roots: list[Path], rounds: int, seconds: float) -> list[list[dic
     """The client-side results of each server in each round."""
     found: list[list[dict[str, Any]]] = [[] for _ in roots]
     with ExitStack() as stack:
-        urls = [stack.enter_context(server(root)) for root in roots]
+        urls = [stack.enter_context(serving.server(root)) for root in roots]
         loads = [{"do": "load", "url": url, "route": "/recommend", "rate": RATE} for url in urls]
         for load in loads:
             serving.run({**load, "seconds": serving.WARM_UP_SECONDS})
@@ -196,21 +193,6 @@ def interleaved(roots: list[Path], rounds: int, seconds: float) -> list[list[dic
                 turn = (number + place) % len(roots)
                 found[turn].append(serving.run({**loads[turn], "seconds": seconds}))
     return found
-
-
-@contextmanager
-def server(root: Path):  # noqa: ANN201 - a context of its URL
-    """A server process of a study; yields its URL."""
-    process = subprocess.Popen(  # noqa: S603 - our own file
-        [sys.executable, serving.__file__, "--serve", str(root)], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stderr is not None
-        line = next((line for line in process.stderr if "http://" in line), "")
-        yield line.split(" on ")[1].strip()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
 
 
 def check(root: Path) -> dict[str, int]:

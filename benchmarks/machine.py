@@ -39,8 +39,8 @@ def described(*packages: str) -> str:
         if line.startswith("model name")
     )
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    versions = "".join(f", {name} {version(name)}" for name in packages)
     return (
         f"{CORES} cores of: {cpu}, {gib:.0f} GiB, {platform.system()}, Python "
-        f"{platform.python_version()}, {versions}; {time.strftime('%Y-%m-%d', time.gmtime())}"
+        f"{platform.python_version()}{versions}; {time.strftime('%Y-%m-%d', time.gmtime())}"
     )

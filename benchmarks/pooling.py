@@ -55,11 +55,12 @@ def main() -> None:
     )
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--worlds", type=int, default=500)
-    worlds = parser.parse_args().worlds
+    arguments = parser.parse_args()
+    worlds = arguments.worlds
     lines = [*_families(worlds), *_shortest(), *_launches(worlds), *_decisions(worlds // 5)]
     text = "\n".join(["# Pooling", "", described(), "", *lines]) + "\n"
     print(text)
-    if parser.parse_args().write:
+    if arguments.write:
         RESULTS.write_text(text, encoding="utf-8")
 
 

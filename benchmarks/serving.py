@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -154,19 +155,25 @@ def measured(
     root: Path, route: str, rates: tuple[int, ...], seconds: float
 ) -> list[dict[str, Any]]:
     """The client-side results at each rate, with one server process."""
-    server = subprocess.Popen(  # noqa: S603 - this file
-        [sys.executable, __file__, "--serve", str(root)], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stderr is not None
-        line = next((line for line in server.stderr if "http://" in line), "")
-        url = line.split(" on ")[1].strip()
+    with server(root) as url:
         load = {"do": "load", "url": url, "route": route}
         run({**load, "rate": rates[0], "seconds": WARM_UP_SECONDS})
         return [run({**load, "rate": rate, "seconds": seconds}) for rate in rates]
+
+
+@contextmanager
+def server(root: Path):  # noqa: ANN201 - a context of its URL
+    """A server process of a study; yields its URL."""
+    process = subprocess.Popen(  # noqa: S603 - this file
+        [sys.executable, __file__, "--serve", str(root)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        line = next((line for line in process.stderr if "http://" in line), "")
+        yield line.split(" on ")[1].strip()
     finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait()
+        process.send_signal(signal.SIGTERM)
+        process.wait()
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from pipeline.counterfactual.experiment.examination import (
 )
 from pipeline.counterfactual.experiment.mixture import ModelledLists, leave_group_out, weigh_mixture
 from pipeline.counterfactual.experiment.paired_lists import PairedLists, pair_lists
+from pipeline.counterfactual.logged_lists import user_numbers
 from pipeline.counterfactual.user_sums import Estimate, UserSums
 from pipeline.counterfactual.weighted_log import Ints
 from pipeline.experiment.design.traffic_plan import TrafficPlan, read_plan
@@ -41,7 +42,7 @@ from pipeline.study import PARAMS_FILE, load_study
 ROOT = Path(__file__).parents[2]
 WITHOUT_CLICK = 4
 """One in so many rows without a click is kept for the fit, with this weight."""
-CORNERS = ((1.0, 0.0), (0.0, 1.0))
+ENDPOINTS = ((1.0, 0.0), (0.0, 1.0))
 _BATCH = 512
 
 
@@ -52,7 +53,7 @@ class Requests:
     Attributes:
         pairs: The lists.
         curve: Examination of positions.
-        score_GNKC: Log probability of every listed item under the click and the order corner of the front:
+        score_GNKC: Log probability of every listed item under the click and the order endpoint of the front:
             they do not depend on the group.
         popularity_I: Log clicks of every item in train.
     """
@@ -100,24 +101,24 @@ def load(users: int) -> tuple[Requests, pl.DataFrame, TrafficPlan]:
     requests = Requests(
         pairs=pairs,
         curve=curve,
-        score_GNKC=_corner_scores(pairs, recommender),
+        score_GNKC=_endpoint_scores(pairs, recommender),
         popularity_I=np.log1p(read_catalogue(paths)["train_clicks"].to_numpy()),
     )
     return requests, shown, plan
 
 
-def _corner_scores(pairs: PairedLists, recommender: Recommender) -> Floats:
+def _endpoint_scores(pairs: PairedLists, recommender: Recommender) -> Floats:
     lists_GNK = pairs.log.lists_GNK
-    found = np.empty((*lists_GNK.shape, len(CORNERS)))
+    found = np.empty((*lists_GNK.shape, len(ENDPOINTS)))
     for first in range(0, lists_GNK.shape[1], _BATCH):
         some = slice(first, first + _BATCH)
         sessions = pairs.session_N[some]
-        for corner, preference in enumerate(CORNERS):
+        for endpoint, preference in enumerate(ENDPOINTS):
             preferences = torch.tensor(preference).expand(len(sessions), -1)
             scores = next_scores(recommender.model, sessions, preferences)
             chance_BI = torch.log_softmax(scores, dim=1).numpy()
             for group, lists_NK in enumerate(lists_GNK):
-                found[group, some, :, corner] = np.take_along_axis(chance_BI, lists_NK[some], 1)
+                found[group, some, :, endpoint] = np.take_along_axis(chance_BI, lists_NK[some], 1)
     mean, spread = found.mean(axis=(0, 1, 2)), found.std(axis=(0, 1, 2))
     return (found - mean) / spread
 
@@ -129,9 +130,8 @@ def realised_rates(shown: pl.DataFrame, plan: TrafficPlan) -> list[Estimate]:
 
 def realised_rate(shown: pl.DataFrame) -> Estimate:
     """The CTR of requests, clustered by user."""
-    user_N = shown["user"].rank("dense").to_numpy().astype(np.int64) - 1
     clicked_N = shown["clicked"].cast(pl.Float64).to_numpy()
-    return Estimate.of(UserSums.of(user_N, additive_N=clicked_N))
+    return Estimate.of(UserSums.of(user_numbers(shown), additive_N=clicked_N))
 
 
 def realised_lift(name: str, estimated: float, target: Estimate, source: Estimate) -> PolicyLift:
@@ -217,12 +217,7 @@ def group_tables(users: int) -> list[str]:
     single: dict[str, list[PolicyLift]] = {}
     for source in groups:
         rows_N = np.flatnonzero(log.group_N == source)
-        own = ShownLists(
-            lists_GNK=log.lists_GNK[:, rows_N],
-            group_N=log.group_N[rows_N],
-            user_N=log.user_N[rows_N],
-            share_G=(np.arange(len(groups)) == source).astype(np.float64),
-        )
+        own = ShownLists.of(log.lists_GNK[:, rows_N], log.group_N[rows_N], log.user_N[rows_N])
         targets = [one for one in groups if one != source]
         found = lifts(requests, own, rows_N, targets, learnt=True)
         _collect(single, found, targets, rates, rates[source])

@@ -1,7 +1,7 @@
 """The best items for many sessions under one preference, where sessions that begin alike share a pass.
 
-The requests of a visit are the beginnings of one session, and a hidden state depends on the clicks before it
-alone. So the longest session has the states of all of them.
+The requests of a session are its beginnings, and a hidden state depends on the clicks before it alone. So the
+longest beginning has the states of all of them.
 
 Shape suffixes: S sessions, P sessions of a part, N items.
 """

@@ -14,8 +14,8 @@ from typing import Any
 
 from pipeline.artifacts.project_root import find_project_root
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.errors import StudyError
-from pipeline.study import PARAMS_FILE, SECTIONS, Study, load_study, parse_yaml
+from pipeline.core.errors import MissingArtifact, StudyError
+from pipeline.study import NAME_PATTERN, PARAMS_FILE, SECTIONS, Study, load_study, parse_yaml
 
 STUDIES_FOLDER = "studies"
 """Where the parameters of further studies are."""
@@ -29,11 +29,14 @@ PARAMS_VARIABLE = "PARETOSCOPE_PARAMS"
 MODULE_VARIABLE = "DAGSTER_MODULE_NAME"
 """The environment variable by which the ``dagster`` command finds the assets."""
 
+DEFINITIONS = "assets.definitions"
+"""Its value: the module of the assets."""
+
 ONLY_VARIABLE = "PARETOSCOPE_ONLY"
 """Set where Dagster loads no study but that of :data:`PARAMS_VARIABLE`, as ``paretoscope study`` does."""
 
 _SUFFIXES = (".yaml", ".yml")
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_NAME = re.compile(NAME_PATTERN)
 _MATERIALIZE = re.compile(r"\bdagster asset materialize(?= --select)")
 _OWN = re.compile(
     r"\bparetoscope (study|report|doctor|generate|train|evaluate-shard|plan|serve|validate-data|"
@@ -141,6 +144,19 @@ def loaded_studies() -> list[StudyFile]:
         return [extra]
     studies = project_studies(extra.root)
     return studies if extra in studies else [*studies, extra]
+
+
+def loaded_study(prefix: str) -> StudyFile:
+    """The study of :func:`loaded_studies` with this prefix.
+
+    Raises:
+        MissingArtifact: if its file is gone since the definitions were loaded.
+    """
+    found = next((one for one in loaded_studies() if one.prefix == prefix), None)
+    if found is None:
+        msg = f"{STUDIES_FOLDER}/{prefix}.yaml is gone; restore it, or reload the definitions"
+        raise MissingArtifact(msg)
+    return found
 
 
 def choose_study(name: str | None = None, params: Path | None = None) -> StudyFile:

@@ -65,20 +65,20 @@ def raw_data_errors(study: Study, root: Path) -> Iterator[None]:
 
 def _checked_md5(study: Study, root: Path) -> str:
     path, pinned = dataset_path(study, root), pinned_md5(study, root)
+    found = md5(path) if path.exists() else None
+    if found is not None and (not pinned or found == pinned):
+        return found
     command = _generate_command(study, root) or (pinned and _restore_command(path, root, pinned))
-    if not path.exists():
+    if found is None:
         fix = f"Create it with: {command}" if command else "Add it, or correct dataset.path"
         msg = f"raw data {study.dataset.path} is missing. {fix}"
         raise MissingArtifact(msg, command)
-    found = md5(path)
-    if pinned and found != pinned:
-        remedy = f"restore it with '{command}'" if command else "restore it"
-        msg = (
-            f"raw data {study.dataset.path} has md5 {found}, expected the pinned {pinned}; {remedy} or "
-            "pin the change with 'dvc commit'"
-        )
-        raise DataError(msg, command)
-    return found
+    remedy = f"restore it with '{command}'" if command else "restore it"
+    msg = (
+        f"raw data {study.dataset.path} has md5 {found}, expected the pinned {pinned}; {remedy} or "
+        "pin the change with 'dvc commit'"
+    )
+    raise DataError(msg, command)
 
 
 def writing_stage(study: Study, root: Path) -> str | None:

@@ -73,7 +73,7 @@ class StudyPaths:
 
         Raises:
             MissingArtifact: if it does not exist; the message gives the command that creates it.
-        StorageError: if its folder cannot be read.
+            StorageError: if its folder cannot be read.
         """
         path = self.artifact(asset, file)
         with storage_errors(path):

@@ -1,6 +1,7 @@
 """The arguments of commands: their options, and the types that check what is typed."""
 
 import argparse
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,33 +26,26 @@ def override(text: str) -> tuple[str, str]:
 def port(text: str) -> int:
     """Parse a TCP port; 0 selects a free one."""
     with suppress(ValueError):
-        if 0 <= (number := int(text)) < 1 << 16:
-            return number
+        if 0 <= (found := int(text)) < 1 << 16:
+            return found
     raise argparse.ArgumentTypeError(f"{text!r} is not a valid port; expected 0 to 65535")
 
 
-def level(text: str) -> float:
-    """Parse a confidence level."""
-    with suppress(ValueError):
-        if 0.5 < (number := float(text)) < 1:
-            return number
-    raise argparse.ArgumentTypeError(f"{text!r} is not between 0.5 and 1; such as 0.95")
+def number(
+    is_valid: Callable[[float], bool], *, expected: str, example: float
+) -> Callable[[str], float]:
+    """The type that parses a number within bounds; ``expected`` names them."""
+
+    def parse(text: str) -> float:
+        with suppress(ValueError):
+            if is_valid(found := float(text)):
+                return found
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}; such as {example}")
+
+    return parse
 
 
-def margin(text: str) -> float:
-    """Parse a relative difference."""
-    with suppress(ValueError):
-        if 0 < (number := float(text)) <= 1:
-            return number
-    raise argparse.ArgumentTypeError(f"{text!r} is not above 0 and at most 1; such as 0.01")
-
-
-def correlation(text: str) -> float:
-    """Parse a correlation of 0 or more."""
-    with suppress(ValueError):
-        if 0 <= (number := float(text)) < 1:
-            return number
-    raise argparse.ArgumentTypeError(f"{text!r} is not at least 0 and below 1; such as 0.9")
+_LEVEL = number(lambda x: 0.5 < x < 1, expected="between 0.5 and 1", example=0.95)
 
 
 def weights(text: str) -> tuple[float, ...]:
@@ -90,16 +84,8 @@ STUDY = (
 """Of every command that is about a study."""
 
 
-def signed_correlation(text: str) -> float:
-    """Parse a correlation."""
-    with suppress(ValueError):
-        if -1 < (number := float(text)) < 1:
-            return number
-    raise argparse.ArgumentTypeError(f"{text!r} is not between -1 and 1; such as 0.3")
-
-
 LEVEL = argument(
-    "--level", type=level, default=0.95, help="confidence level of intervals (default: 0.95)"
+    "--level", type=_LEVEL, default=0.95, help="confidence level of intervals (default: 0.95)"
 )
 
 _COUNTS = {
@@ -126,7 +112,7 @@ FIT = (
     argument("--control", metavar="GROUP", help="compare with it; default: the lowest group"),
     argument(
         "--margin",
-        type=margin,
+        type=number(lambda x: 0 < x <= 1, expected="above 0 and at most 1", example=0.01),
         help="relative KPI difference that is negligible; 0.01 is 1%%",
     ),
     *(
@@ -153,7 +139,7 @@ FIT = (
     ),
     argument(
         "--error-correlation",
-        type=correlation,
+        type=number(lambda x: 0 <= x < 1, expected="at least 0 and below 1", example=0.9),
         default=0.0,
         metavar="R",
         help="of two groups' metric errors (METRIC_se); near 1 on the same test sessions",
@@ -209,13 +195,16 @@ META_ANALYSIS = (
     argument("--control", metavar="VARIANT", help="of past tests; default: control, or the first"),
     argument(
         "--error-correlation",
-        type=signed_correlation,
+        type=number(lambda x: -1 < x < 1, expected="between -1 and 1", example=0.3),
         default=0.0,
         metavar="R",
         help="of the errors of metric and KPI in a variant; 0 for offline metrics",
     ),
     argument(
-        "--ci-level", type=level, default=0.95, help="of the intervals in the table (default: 0.95)"
+        "--ci-level",
+        type=_LEVEL,
+        default=0.95,
+        help="of the intervals in the table (default: 0.95)",
     ),
     argument(
         "--difference",

@@ -15,13 +15,22 @@ from pipeline.datasets.raw_rows import FIELDS
 
 def validate_data(*, json: bool) -> int:
     """Validate the raw log without writing anything; returns 1 if it would be refused."""
+    return print_inspection(inspect_project(), json=json)
+
+
+def inspect_project() -> DataInspection:
+    """What the study would read of its raw log."""
     study, paths = open_project()
     with raw_data_errors(study, paths.root):
-        found = inspect_data(
+        return inspect_data(
             study.dataset,
             dataset_path(study, paths.root),
             max_rejected_share=study.sessions.max_rejected_share,
         )
+
+
+def print_inspection(found: DataInspection, *, json: bool) -> int:
+    """Print what was read; returns 1 if it would be refused."""
     print_result(_as_dict(found), _lines(found), json=json)
     if found.refusal:
         print_error("validate-data", found.refusal)

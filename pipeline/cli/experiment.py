@@ -22,10 +22,8 @@ from pipeline.reporting.text.progress import progress_lines
 from pipeline.results.diagnostics import LostOutcomes
 from pipeline.results.power import POWER
 from pipeline.results.serialization import read_estimates, read_power, to_dict
+from pipeline.study import SERVING_KEY
 from pipeline.synthetic.generate_log import generate_log
-
-SERVING_KEY = "PARETOSCOPE_SERVING_KEY"
-"""The environment variable that holds the endpoint's bearer token."""
 
 SHOP_LOG = Path("data/raw/synthetic-shop.jsonl")
 

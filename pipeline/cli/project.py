@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.artifacts.project import PARAMS_VARIABLE
+from pipeline.artifacts.project import DEFINITIONS, MODULE_VARIABLE, PARAMS_VARIABLE
 from pipeline.artifacts.provenance import git
 from pipeline.cli.context import print_result, study_file
 from pipeline.cli.study import environment
@@ -56,9 +56,9 @@ def ui(*, host: str, port: int) -> int:
     file = study_file()
     os.chdir(file.root)
     variables = environment(file.root)
-    variables.pop("DAGSTER_MODULE_NAME")  # `dagster dev` refuses it if there is a workspace.yaml
+    variables.pop(MODULE_VARIABLE)  # `dagster dev` refuses it if there is a workspace.yaml
     if not any((file.root / name).is_file() for name in ("workspace.yaml", "pyproject.toml")):
-        variables["DAGSTER_MODULE_NAME"] = "assets.definitions"
+        variables[MODULE_VARIABLE] = DEFINITIONS
     if file.flag.startswith("--params"):
         variables[PARAMS_VARIABLE] = str(file.path)
     command = [sys.executable, "-m", "dagster", "dev", "--host", host, "--port", str(port)]

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from rich.prompt import Confirm, Prompt
 
-from pipeline.artifacts.raw_data import dataset_path
 from pipeline.cli import data, experiment, main
 from pipeline.cli.context import echo, open_project
 from pipeline.cli.study import study as run_study
 from pipeline.core.errors import StudyError
 from pipeline.core.template_names import TEMPLATES
-from pipeline.datasets.dry_run import inspect_data
+from pipeline.datasets.dry_run import DataInspection
 from pipeline.scaffold.from_data import values_from
 from pipeline.scaffold.init import create_project
 from pipeline.scaffold.templates import NewStudy, Template
@@ -49,12 +48,16 @@ def quickstart(
 def _in_project(kind: Template, source: Path | None, *, run: bool | None) -> int:
     if kind is Template.SPREADSHEET:
         return main(["meta-analysis", str(source), "--report", "report"])
-    status = _validate(kind)
+    found = None if kind is Template.AB_TEST else _inspect(kind)
+    if found is None:
+        status = experiment.validate_log(json=False)
+    else:
+        status = data.print_inspection(found, json=False)
     if status:
         echo("nothing has run: correct params.yaml or the data, then run: paretoscope study")
         return status
     until = "traffic_plan" if kind is Template.SERVE else "regression_report"
-    echo(_duration(until))
+    echo(_duration(until, found))
     if run is None and sys.stdin.isatty():
         run = Confirm.ask("Run it now?", default=True)
     if run is False:
@@ -63,21 +66,17 @@ def _in_project(kind: Template, source: Path | None, *, run: bool | None) -> int
     return run_study(select=f"*{until}", overrides=[], verbose=False, json=False, is_announced=True)
 
 
-def _validate(kind: Template) -> int:
-    if kind is Template.AB_TEST:
-        return experiment.validate_log(json=False)
+def _inspect(kind: Template) -> DataInspection:
     if kind.generates:
         experiment.generate(json=False)
-    return data.validate_data(json=False)
+    return data.inspect_project()
 
 
-def _duration(until: str) -> str:
-    """How long the run will take, from the counts of the data."""
-    study, paths = open_project()
+def _duration(until: str, found: DataInspection | None) -> str:
+    """How long the run will take, from what was found in its raw data; None if no model is trained."""
+    study, _ = open_project()
     size = DataSize()
-    if study.trains:
-        raw = dataset_path(study, paths.root)
-        found = inspect_data(study.dataset, raw, max_rejected_share=1.0)
+    if found is not None:
         size = DataSize.expected(events=found.summary["events"], items=found.items)
     return DurationModel(study=study, size=size).announce(steps_until(study, until))
 

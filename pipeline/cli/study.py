@@ -16,7 +16,13 @@ from typing import Any
 from orjson import dumps
 
 from models.progress import SECONDS_BETWEEN_LINES, progress_bar
-from pipeline.artifacts.project import ONLY_VARIABLE, PARAMS_VARIABLE, StudyFile
+from pipeline.artifacts.project import (
+    DEFINITIONS,
+    MODULE_VARIABLE,
+    ONLY_VARIABLE,
+    PARAMS_VARIABLE,
+    StudyFile,
+)
 from pipeline.artifacts.storage import REPORT, StudyPaths
 from pipeline.cli import INTERRUPTED
 from pipeline.cli.context import echo_progress, print_result, study_file
@@ -169,7 +175,7 @@ def environment(root: Path) -> dict[str, str]:
     home.mkdir(exist_ok=True)
     defaults = {
         "DAGSTER_HOME": str(home),
-        "DAGSTER_MODULE_NAME": "assets.definitions",
+        MODULE_VARIABLE: DEFINITIONS,
         "DVC_NO_ANALYTICS": "1",
         "GX_ANALYTICS_ENABLED": "false",
     }

@@ -7,6 +7,11 @@ from difflib import get_close_matches
 HEAD_BYTES = 4096
 """Enough of a file to see what it is."""
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some programs write before UTF-8 text."""
+
+_SEPARATORS = (b",", b";", b"\t", b"|")
+
 _MAGIC = (
     (b"\x1f\x8b", "gzip", "give it a name that ends in .gz"),
     (b"\x28\xb5\x2f\xfd", "Zstandard", "give it a name that ends in .zst"),
@@ -44,6 +49,11 @@ def foreign_content(head: bytes) -> str | None:
     if len(_UNPRINTABLE.findall(head)) > _MOST_UNPRINTABLE * len(head):
         return "it is binary data, not text; export it as CSV (UTF-8)"
     return None
+
+
+def likely_separator(head: bytes) -> str:
+    """The separator that is most frequent in the first line of a CSV; a comma if it has none."""
+    return max(_SEPARATORS, key=head.partition(b"\n")[0].count).decode()
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.core.errors import DataError
-from pipeline.core.file_content import HEAD_BYTES, foreign_content
+from pipeline.core.file_content import BYTE_ORDER_MARK, HEAD_BYTES, foreign_content
 
 Cell = Any
 """A string of a text file; a string, number, boolean or None of a typed one."""
@@ -27,7 +27,7 @@ MOST_COLUMNS = 5_000
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _BYTE_ORDER_MARKS = {
-    b"\xef\xbb\xbf": "utf-8-sig",
+    BYTE_ORDER_MARK: "utf-8-sig",
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }

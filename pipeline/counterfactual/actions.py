@@ -49,7 +49,7 @@ def weigh_actions(log: LoggedActions, target_NA: Floats) -> WeightedLog:
         DataError: if a propensity is not above 0 and at most 1, or probabilities do not sum to 1.
     """
     check_probabilities(log.propensity_N, "the propensity", is_logged=True)
-    check_policy(target_NA, "the target policy")
+    _check_policy(target_NA, "the target policy")
     rows = np.arange(len(log.action_N))
     weight_NK = (target_NA[rows, log.action_N] / log.propensity_N)[:, None]
     support_N = None
@@ -98,7 +98,7 @@ def weigh_clusters(log: LoggedActions, target_NA: Floats, cluster_A: Ints) -> We
     )
 
 
-def check_policy(policy_NA: Floats, what: str) -> None:
+def _check_policy(policy_NA: Floats, what: str) -> None:
     """Check that the probabilities of every row are not negative and sum to 1.
 
     Raises:

@@ -27,6 +27,7 @@ from pipeline.counterfactual.logged_lists import (
     check_model,
     check_reproduced,
     clicked_cells,
+    group_numbers,
     list_indices,
     sessions_of,
     user_numbers,
@@ -104,7 +105,7 @@ def open_explored(
     propensity_NK = np.ones(items_NK.shape)
     for row, each in enumerate(explored["position_propensities"].to_list()):
         propensity_NK[row, : len(each)] = each
-    by_group = {group.name: group.preference for group in plan.groups}
+    group_N = group_numbers(explored, [group.name for group in plan.groups])
     requests = ExploredRequests(
         log=LoggedLists(
             reward_NK=clicked_cells(explored, items_NK, recommender).astype(np.float64),
@@ -113,7 +114,7 @@ def open_explored(
         items_NK=items_NK,
         propensity_NK=propensity_NK,
         session_N=sessions_of(explored, recommender),
-        preference_NO=np.array([by_group[name] for name in explored["group"].to_list()]),
+        preference_NO=np.array([group.preference for group in plan.groups])[group_N],
         temperature_N=explored["temperature"].to_numpy(),
         candidates_N=explored["candidates"].to_numpy(),
         equal_share=1.0,

@@ -6,7 +6,7 @@ sums are all that its error needs, because users are drawn independently and row
 Shape suffixes: U users, J ratios, B bootstrap replicates.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -134,28 +134,13 @@ class Estimate:
         return replace(ratio, value=ratio.value - 1)
 
 
-def bootstrap_interval(
-    statistic: Callable[..., Floats],
-    parts: Sequence[UserSums],
-    rng: np.random.Generator,
-    *,
-    level: float = 0.95,
-    replicates: int = 500,
-) -> Interval:
-    """Percentile interval of a function of several estimates, with users drawn Poisson(1) times.
-
-    ``statistic`` takes an array of replicates of each part's value; use it for ratios of noisy
-    quantities, such as the Recovery of a lift. Nothing but the estimates is computed again.
-    """
-    return percentile_interval(statistic(*bootstrap(parts, rng, replicates=replicates)), level)
-
-
 def bootstrap(
     parts: Sequence[UserSums], rng: np.random.Generator, *, replicates: int = 500
 ) -> list[Floats]:
     """Replicates of the value of every part, with the same users drawn Poisson(1) times for all.
 
-    Users are numbered as in the log; a part may end before its last users.
+    Use them for ratios of noisy quantities, such as the Recovery of a lift; nothing but the values is computed
+    again. Users are numbered as in the log; a part may end before its last users.
     """
     users = max(len(part.rows_U) for part in parts)
     found: list[list[Floats]] = [[] for _ in parts]

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distributions, requires
 from pathlib import Path
 
+from pipeline.artifacts.project import DEFINITIONS, MODULE_VARIABLE
 from pipeline.artifacts.provenance import git
 from pipeline.doctor.finding import Finding, Status, ok, shortened
 
 _PYTHON = (3, 11)
 """The oldest Python that works, and the one that the pins were tested with."""
 
-_MODULE = "assets.definitions"
 _INSTALL = "pip install --constraint constraints.txt --editable ."
 
 
@@ -110,17 +110,17 @@ def check_variables(root: Path, environment: Mapping[str, str]) -> Iterator[Find
         yield Finding("DAGSTER_HOME", Status.WARNING, message, export)
     else:
         yield ok("DAGSTER_HOME", home)
-    module = environment.get("DAGSTER_MODULE_NAME")
-    if module == _MODULE:
-        yield ok("DAGSTER_MODULE_NAME", module)
-    elif module is None and _dagster_module(root / "pyproject.toml") == _MODULE:
+    module = environment.get(MODULE_VARIABLE)
+    if module == DEFINITIONS:
+        yield ok(MODULE_VARIABLE, module)
+    elif module is None and _dagster_module(root / "pyproject.toml") == DEFINITIONS:
         message = "not set; 'dagster dev' has it from pyproject.toml, 'paretoscope study' sets it"
-        yield ok("DAGSTER_MODULE_NAME", message)
+        yield ok(MODULE_VARIABLE, message)
     else:
         found = f"is {module}" if module else "not set"
-        message = f"{found}, expected {_MODULE}: 'dagster' will not find the assets"
-        fix = f"export DAGSTER_MODULE_NAME={_MODULE}"
-        yield Finding("DAGSTER_MODULE_NAME", Status.WARNING, message, fix)
+        message = f"{found}, expected {DEFINITIONS}: 'dagster' will not find the assets"
+        fix = f"export {MODULE_VARIABLE}={DEFINITIONS}"
+        yield Finding(MODULE_VARIABLE, Status.WARNING, message, fix)
 
 
 def _names(file: Path, variable: str) -> bool:

@@ -15,9 +15,7 @@ from urllib.request import Request, urlopen
 
 from pipeline.core.errors import EndpointError
 from pipeline.monitoring.statistics.distances import rank_biased_overlap
-
-SERVING_KEY = "PARETOSCOPE_SERVING_KEY"
-"""The environment variable that holds the endpoint's bearer token."""
+from pipeline.study import SERVING_KEY
 
 _TIMEOUT_SECONDS = 5.0
 _BUSY = {429, 503}

@@ -17,7 +17,6 @@ from pipeline.reporting.comparison.build import Comparison
 from pipeline.reporting.figures.charts import fronts_figure, slopes_figure
 from pipeline.reporting.figures.svg import as_svg
 from pipeline.reporting.first_screen.phrases import short_kpi
-from pipeline.reporting.first_screen.screen import first_screen
 from pipeline.reporting.output_folder import refuse_other_files
 from pipeline.reporting.text.advice import (
     expected_words,
@@ -60,7 +59,6 @@ _LABELS: Mapping[str, Callable[..., Any]] = {
     "moved_briefly": moved_briefly,
     "measured_briefly": measured_briefly,
     "short_kpi": short_kpi,
-    "first_screen": first_screen,
     "fit_command": fit_command,
     "kpi": kpi,
     "plain": plain,

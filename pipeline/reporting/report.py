@@ -137,9 +137,10 @@ def _template(report: Report) -> str:
 
 
 def page_values(report: Report) -> dict[str, Any]:
-    """The variables of the templates: ``title``, ``report`` and ``figures``."""
+    """The variables of the templates: ``title``, ``report``, its first screen ``s``, and ``figures``."""
     figures = hypothesis_figures(report)
-    if lead := first_screen(report).lead:
+    screen = first_screen(report)
+    if lead := screen.lead:
         figures["lead"] = lead_figure(lead, short_kpi(lead.response), report.cutoff)
     if report.front:
         figures["front-points"] = front_figure(
@@ -154,6 +155,7 @@ def page_values(report: Report) -> dict[str, Any]:
     return {
         "title": report.study or (counts and counts.path) or "report",
         "report": report,
+        "s": screen,
         "counterfactual": report.counterfactual,
         "figures": {name: as_svg(figure, name) for name, figure in figures.items()},
     }

@@ -229,7 +229,8 @@ class UnservedPolicy:
         policy: Preference, rules and model, for the reader.
         preference: Weights of the objectives.
         requests: Number of requests.
-        left_out: Requests for which the policy's model has no list, since it knows no clicked item.
+        left_out: Requests for which the policy has no list: its model knows no clicked item, or its filters
+            leave no item.
         new_lists: Share of the lists that are those of no group.
         diagnostics: Of the weights of PBM-IPS.
         kpis: One per KPI.

@@ -33,9 +33,9 @@ from pipeline.rollout.fold import Rollout, fold
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import FOLDER, ServedRollout, read_served, write_served
 from pipeline.rollout.states import State
+from pipeline.study import NAME_PATTERN
 
 LOCK = ".lock"
-_RELEASE = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 class RolloutRefused(ParetoscopeError):  # noqa: N818 - names what happened
@@ -83,7 +83,9 @@ def releases(paths: StudyPaths) -> list[str]:
     folder = paths.folder / FOLDER
     found = folder.iterdir() if folder.is_dir() else ()
     return sorted(
-        one.name for one in found if _RELEASE.fullmatch(one.name) and (one / EVENTS).is_file()
+        one.name
+        for one in found
+        if re.fullmatch(NAME_PATTERN, one.name) and (one / EVENTS).is_file()
     )
 
 

@@ -18,12 +18,12 @@ from pipeline.scaffold.guess import (
     guess_control,
     guess_event_types,
     guess_time,
+    separator_of,
     variants_in,
 )
 from pipeline.scaffold.templates import Template
 
 _GA4 = {"user_pseudo_id", "ga_session_id", "item_id", "event_timestamp", "event_name"}
-_UNITS = {"us": "us", "ms": "ms", "s": "s"}
 
 
 def values_from(template: Template, data: Path, control: str | None) -> dict[str, Any]:
@@ -60,13 +60,14 @@ def _ab_test_values(data: Path, control: str | None) -> dict[str, Any]:
         msg = f"{data} is a file; expected a folder with assignments, clicks and orders"
         raise DataError(msg)
     columns: dict[str, dict[str, str]] = {}
-    time, variants = "iso8601", list[str]()
+    times, variants = dict[str, str](), list[str]()
     for file in _files(data):
         table, names = _table_of(file)
         if table is None or (rows := first_rows(file)) is None:
             continue
         columns[table] = found = guess_columns(rows.columns, names, file=file)
-        time = guess_time(rows[found["ts"]])
+        if (unit := guess_time(rows[found["ts"]])) is not None:
+            times.setdefault(unit, file.name)
         if table == "impressions":
             variants = sorted({*variants, *variants_in(rows[found["group"]], file=file)})
     if not variants:
@@ -81,8 +82,20 @@ def _ab_test_values(data: Path, control: str | None) -> dict[str, Any]:
         "variants": _flow(dict.fromkeys(variants, 1)),
         "control": _flow(control or guess_control(variants)),
         "columns": {table: _flow(one) for table, one in columns.items()},
-        "time": time,
+        "time": _one_format(times, data),
     }
+
+
+def _one_format(times: Mapping[str, str], data: Path) -> str:
+    """The format of all times, given with a file of each; raises DataError if there are several."""
+    if len(times) > 1:
+        listed = ", ".join(f"those of {file} look like {unit}" for unit, file in times.items())
+        msg = (
+            f"{data}: the times of all files need one format (experiment.columns.time), but {listed}; "
+            "export them alike"
+        )
+        raise DataError(msg)
+    return next(iter(times), "iso8601")
 
 
 def _table_of(file: Path) -> tuple[str | None, Mapping[str, Any]]:
@@ -111,10 +124,12 @@ def _generic(rows: pl.DataFrame, file: Path) -> str:
     elif "user" not in found:
         msg = f"{file} has neither sessions nor users; it has {', '.join(rows.columns)}"
         raise DataError(msg)
-    unit = guess_time(rows[found["time"]])
-    section: dict[str, Any] = {**found, "event_types": guess_event_types(rows[found["event_type"]])}
-    if unit in _UNITS:
-        section["time_unit"] = unit
+    section = {
+        **found,
+        "time_unit": guess_time(rows[found["time"]]) or "iso8601",
+        "event_types": guess_event_types(rows[found["event_type"]]),
+        **({} if (mark := separator_of(file)) == "," else {"separator": mark}),
+    }
     return yaml.safe_dump(section, sort_keys=False, allow_unicode=True)
 
 

@@ -2,13 +2,21 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
 
 from pipeline.core.errors import DataError
+from pipeline.core.file_content import HEAD_BYTES, likely_separator
+from pipeline.datasets.io.files import decompressed_suffix, is_compressed, open_stream
 
 _ROWS = 10_000
+_DELIMITED = (".csv", ".tsv")
+_BLOCK, _BLOCKS = 1 << 20, 32
+"""What is decompressed for them, at most."""
+
 _MOST_VARIANTS = 50
 
 _TIME = (
@@ -75,16 +83,16 @@ def first_rows(file: Path) -> pl.DataFrame | None:
     Raises:
         DataError: if it cannot be read.
     """
-    name = re.sub(r"\.(gz|zst)$", "", file.name.lower())
+    suffix = decompressed_suffix(file)
     try:
-        if name.endswith((".parquet", ".pq")):
+        if suffix in {".parquet", ".pq"}:
             return pl.read_parquet(file, n_rows=_ROWS, glob=False)
-        if name.endswith((".jsonl", ".ndjson")):
-            return pl.read_ndjson(file, n_rows=_ROWS, infer_schema_length=None)
-        if name.endswith((".csv", ".tsv")):
-            separator = _separator(file) if name == file.name.lower() else ","
+        if suffix in {".jsonl", ".ndjson"}:
+            return pl.read_ndjson(_source(file), n_rows=_ROWS, infer_schema_length=None)
+        if suffix in _DELIMITED:
+            mark = separator_of(file)
             return pl.read_csv(
-                file, n_rows=_ROWS, separator=separator, infer_schema=False, glob=False
+                _source(file), n_rows=_ROWS, separator=mark, infer_schema=False, glob=False
             )
     except (OSError, pl.exceptions.PolarsError) as error:
         msg = f"cannot read {file}: {error}"
@@ -92,10 +100,22 @@ def first_rows(file: Path) -> pl.DataFrame | None:
     return None
 
 
-def _separator(file: Path) -> str:
-    with file.open(encoding="utf-8-sig", errors="replace") as stream:
-        header = stream.readline()
-    return max(",;\t|", key=header.count)
+def separator_of(file: Path) -> str:
+    """The separator of a CSV file's header; a comma for a file of another kind."""
+    if decompressed_suffix(file) not in _DELIMITED:
+        return ","
+    with open_stream(file) as stream:
+        return likely_separator(stream.read(HEAD_BYTES))
+
+
+def _source(file: Path) -> Path | BytesIO:
+    """The file, or the first lines of a compressed one."""
+    if not is_compressed(file):
+        return file
+    with open_stream(file) as stream:
+        blocks = list(islice(iter(lambda: stream.read(_BLOCK), b""), _BLOCKS))
+    text = b"".join(blocks)
+    return BytesIO(text if len(blocks) < _BLOCKS else text[: text.rfind(b"\n") + 1])
 
 
 def guess_columns(
@@ -126,11 +146,16 @@ def guess_columns(
     return found
 
 
-def guess_time(values: pl.Series) -> str:
-    """The format of times: ``s``, ``ms`` or ``us`` since 1970, ``iso8601`` or ``iso8601-utc``."""
+def guess_time(values: pl.Series) -> str | None:
+    """The format of times: ``s``, ``ms`` or ``us`` since 1970, ``iso8601`` or ``iso8601-utc``.
+
+    None if any would do: without values, or for timestamps with a zone.
+    """
     known = values.drop_nulls()
-    if known.is_empty() or known.dtype.is_temporal():
-        return "iso8601"
+    if known.is_empty() or getattr(known.dtype, "time_zone", None):
+        return None
+    if known.dtype.is_temporal():
+        return "iso8601-utc"
     text = str(known[0]).strip()
     if re.fullmatch(r"\d+(\.\d*)?", text):
         digits = len(text.partition(".")[0])

@@ -14,8 +14,8 @@ from pipeline.scaffold.templates import (
     stage,
     study_files,
 )
+from pipeline.study import NAME_PATTERN
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _DEFAULT_STAGE = "study"
 """The stage of the default study in ``dvc.yaml``."""
 
@@ -69,7 +69,7 @@ def add_study(study: NewStudy, here: Path) -> Path:
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name) or name == _DEFAULT_STAGE:
+    if not re.fullmatch(NAME_PATTERN, name) or name == _DEFAULT_STAGE:
         msg = f"the name {name!r} is not valid; expected lower-case letters, digits and hyphens, not 'study'"
         raise StudyError(msg)
 

@@ -83,7 +83,7 @@ def write_sessions(events: Path, folder: Path, rules: Rules) -> dict[str, Any]:
         }
     ).sort("index")
     ITEMS.validate(items).write_parquet(folder / "items.parquet")
-    _check(counts)
+    _check(counts, rules)
     write_json(folder / "summary.json", counts)
     return counts
 
@@ -278,14 +278,15 @@ def _cuts(end: int, start: int, rules: Rules) -> Cuts:
     return cuts
 
 
-def _check(counts: dict[str, int]) -> None:
+def _check(counts: dict[str, int], rules: Rules) -> None:
     empty = [
         name for name in ("items", *(f"{split}_sessions" for split in Split)) if not counts[name]
     ]
     if empty:
+        size = "days" if rules.test_sessions is None else "sessions"
         msg = (
             f"nothing is left in {', '.join(empty)} after filtering; "
             f"{', '.join(f'{name}: {n}' for name, n in counts.items() if n)}. Lower "
-            "sessions.min_item_support, or change sessions.test_days and sessions.validation_days"
+            f"sessions.min_item_support, or change sessions.test_{size} and sessions.validation_{size}"
         )
         raise DataError(msg)

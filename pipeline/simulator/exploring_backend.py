@@ -10,6 +10,9 @@ from pipeline.experiment.log.log_files import DRAW_COLUMNS, EXPLORED_COLUMNS
 from pipeline.simulator.click_model import Flags, Ints
 from pipeline.simulator.recommender_backend import NOTHING, InProcess
 
+IMPRESSION_ID = "v{}-{}"
+"""The id of a simulated impression, by the numbers of its session and step."""
+
 _DRAWN = {"impression": pl.String, **EXPLORED_COLUMNS, **DRAW_COLUMNS}
 
 
@@ -35,7 +38,7 @@ class ExploringBackend:
         """The lists of the backend, or random ones of the same preferences."""
         lists = self.backend.recommend(session, user, seen, ts=ts)
         step = seen.shape[1] - 1
-        names = [impression_id(one, step) for one in session.tolist()]
+        names = [IMPRESSION_ID.format(one, step) for one in session.tolist()]
         rows = np.flatnonzero([self.exploration.explores(name) for name in names])
         model, k = self.backend, self.backend.k
         histories = [row[row >= 0] for row in model.to_model[seen[rows]]]
@@ -61,8 +64,3 @@ class ExploringBackend:
         drawn = pl.concat(self.drawn)
         joined = impressions.join(drawn, on="impression", how="left", maintain_order="left")
         return joined.with_columns(pl.col("explored").fill_null(value=False))
-
-
-def impression_id(session: int, step: int) -> str:
-    """The id of a simulated impression."""
-    return f"v{session}-{step}"

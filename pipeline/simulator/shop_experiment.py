@@ -22,7 +22,7 @@ from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.log_files import LISTED_IMPRESSIONS, model_version
 from pipeline.recommender.recommender import Recommender
 from pipeline.simulator.click_model import Floats, Ints
-from pipeline.simulator.exploring_backend import ExploringBackend
+from pipeline.simulator.exploring_backend import IMPRESSION_ID, ExploringBackend
 from pipeline.simulator.recommender_backend import NOTHING, InProcess, RecommenderBackend
 from pipeline.simulator.session_loop import MAX_IMPRESSIONS, Sessions, SimulationState, step
 from pipeline.simulator.users import UserState
@@ -96,7 +96,7 @@ def simulate_shop(
         experiment=pl.lit(plan.experiment),
         user=users.gather(outcomes["user"]),
         group=names.gather(outcomes["user"]),
-        impression=pl.format("v{}-{}", "session", "step"),
+        impression=pl.format(IMPRESSION_ID, "session", "step"),
         session=pl.col("seen").list.agg(_named(pl.element(), ids)),
         items=pl.col("items").list.agg(_named(pl.element(), ids)),
         clicked_item=_named(pl.col("clicked_item"), ids),

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
+from pipeline.artifacts.content_version import hash_content
 from pipeline.artifacts.kept_models import keep_model, remove_unused_models
 from pipeline.artifacts.storage import (
     DATABASE,
@@ -52,7 +53,6 @@ from pipeline.steps.result import (
     LazyFigure,
     Markdown,
     StepResult,
-    hash_content,
     markdown_table,
     spaced,
 )

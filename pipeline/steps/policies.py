@@ -23,7 +23,12 @@ from pipeline.experiment.log.reading.shown_lists import read_shown_lists
 from pipeline.recommender.recommender import Recommender
 from pipeline.reporting.counterfactual_report import write_page
 from pipeline.reporting.figures.counterfactual import lift_panels
-from pipeline.reporting.text.counterfactual_estimates import estimate_lines, pairing_sentence
+from pipeline.reporting.text.counterfactual_estimates import (
+    estimate_lines,
+    pairing_sentence,
+    recovery_rows,
+)
+from pipeline.reporting.text.markdown import as_list
 from pipeline.results.counterfactual_estimates import (
     CounterfactualEstimates,
     Examination,
@@ -32,6 +37,18 @@ from pipeline.results.counterfactual_estimates import (
 from pipeline.results.serialization import to_dict
 from pipeline.steps.result import LazyFigure, Markdown, StepResult, markdown_table
 from pipeline.study import Study
+
+_RECOVERY_HEADS = (
+    "KPI",
+    "estimator",
+    "mean Recovery",
+    "mean distance from 1",
+    "CV (absolute deviation)",
+    "CV (standard deviation)",
+    "rank correlation",
+    "groups",
+    "status",
+)
 
 
 def pair_experiment_lists(study: Study, paths: StudyPaths) -> StepResult[PairingSummary]:
@@ -102,22 +119,12 @@ def estimate_counterfactuals(
         rows=sum(len(kpi.estimators) * len(groups) for kpi in kpis),
         details={
             "figure": LazyFigure("estimated and realised lifts", partial(lift_panels, kpis)),
-            "summary": Markdown("\n".join(f"- {line}" for line in estimate_lines(found))),
-            "Recovery": recovery_table(found),
+            "summary": Markdown(as_list(estimate_lines(found))),
+            "Recovery": markdown_table(
+                _RECOVERY_HEADS, [tuple(row) for row in recovery_rows(found)]
+            ),
         },
     )
-
-
-def recovery_table(found: CounterfactualEstimates) -> Markdown:
-    """Recovery of every estimator and KPI."""
-    heads = ("KPI", "estimator", "mean Recovery", "mean |Recovery - 1|", "CV", "rank correlation")
-    rows = [
-        (kpi.kpi.value, one.name, r.mean, r.mean_distance, r.cv_absolute, r.rank_correlation)
-        for kpi in found.kpis
-        for one in kpi.estimators
-        if (r := one.recovery) is not None
-    ]
-    return markdown_table(heads, rows)
 
 
 def write_counterfactual_report(
@@ -137,8 +144,8 @@ def write_counterfactual_report(
         value=found,
         location=target,
         details={
-            "summary": Markdown("\n".join(f"- {line}" for line in estimate_lines(found))),
+            "summary": Markdown(as_list(estimate_lines(found))),
             "page": str(target / "index.html"),
-            "estimates": to_dict(found.pairing),
+            "pairing": to_dict(found.pairing),
         },
     )

@@ -1,7 +1,5 @@
 """What a step returns: its result, the checks it ran, and what to show of it."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,11 +85,6 @@ class StepResult(Generic[T]):
             elif value is not None:
                 parts.append(f"**{name}**: {value}")
         return "\n\n".join(parts)
-
-
-def hash_content(content: Any) -> str:
-    """The version of content that is not a file of its own: of values that JSON can hold."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def spaced(counts: Mapping[str, Any]) -> dict[str, Any]:

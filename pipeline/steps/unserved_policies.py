@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.checkpoint import checkpoint_fingerprint
+from models.scoring.prefixes import SessionChains
 from pipeline.artifacts.storage import KEPT_MODELS, StudyPaths
 from pipeline.core.errors import DataError, StudyError
 from pipeline.counterfactual.experiment.paired_lists import PairedLists
@@ -17,14 +17,12 @@ from pipeline.counterfactual.experiment.stored_estimates import (
 )
 from pipeline.counterfactual.experiment.unserved import PolicyLists, evaluate_unserved
 from pipeline.counterfactual.weighted_log import Ints
-from pipeline.datasets.item_attributes import read_item_attributes
 from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.recommender.recommender import Recommender
 from pipeline.results.counterfactual_estimates import UnservedPolicies
 from pipeline.serving.ranking.rank import RankRequest, rank
-from pipeline.serving.ranking.rule_engine import RuleEngine
-from pipeline.serving.ranking.served_model import ServedModel
+from pipeline.serving.ranking.served_model import ServedModel, load_model
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.study import ServingConfig, Study, load_study, parse_yaml
 
@@ -55,14 +53,16 @@ def evaluate_policies_of(
 
     Raises:
         MissingArtifact: if the paired lists, the estimates or a model is missing.
-        DataError: if the estimates are of an older log, or the second model knows no request.
+        DataError: if the estimates are of an older log, the second model knows no request, or filters leave
+            no item for any.
         StudyError: if the preference or the rules are not valid.
     """
     plan, checked = plan_of_groups(paths), require_current_estimates(paths)
     pairs = read_pairs(paths).pairs
     server = _Server.of(study, paths, plan, question)
+    requests = server.requests(pairs)
     found = [
-        evaluate_unserved(pairs, server.lists(pairs, one), checked, seed=study.study.seed)
+        evaluate_unserved(pairs, server.lists(requests, one), checked, seed=study.study.seed)
         for one in _policies(question, plan)
     ]
     return UnservedPolicies(level=checked.level, users=checked.pairing.users, policies=tuple(found))
@@ -99,6 +99,16 @@ def _policies(question: UnservedQuestion, plan: TrafficPlan) -> list[_Policy]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Requests:
+    """The requests that a model can answer, whose ``sessions`` have the items that it knows."""
+
+    rows: Ints
+    sessions: list[Ints]
+    ts_N: Ints
+    chains: SessionChains
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Server:
     """The model that answers, in place of the one that served.
 
@@ -120,22 +130,13 @@ class _Server:
     ) -> "_Server":
         served = paths_of_plan(plan, paths)
         source = served if question.model is None else _study_folder(question.model)
-        recommender = Recommender.load(source).with_axis(plan.second_axis, study, source)
-        ruled = None
-        if question.rules is not None:
-            serving = read_rules(question.rules, paths.params_file)
-            items, file = read_catalogue(source), study.dataset.item_attributes
-            ruled = ServedModel(
-                fingerprint=checkpoint_fingerprint(source.require("conditioned_model")),
-                recommender=recommender,
-                rules=RuleEngine.of(
-                    serving,
-                    paths.root,
-                    attributes=read_item_attributes(paths.root / file if file else None, items),
-                    embedding_ID=recommender.model.item_embedding.weight.detach().numpy(),
-                ),
-                candidates=serving.candidates,
-            )
+        if question.rules is None:
+            ruled = None
+            recommender = Recommender.load(source).with_axis(plan.second_axis, study, source)
+        else:
+            asked = replace(study, serving=read_rules(question.rules, paths.params_file))
+            ruled = load_model(asked, source, plan, root=paths.root)
+            recommender = ruled.recommender
         return cls(
             recommender=recommender,
             ruled=ruled,
@@ -143,52 +144,66 @@ class _Server:
             k=plan.list_length,
         )
 
-    def lists(self, pairs: PairedLists, policy: _Policy) -> PolicyLists:
-        """The policy's lists, in the items of the model that served."""
-        items, index = self.recommender.items, self.recommender.index
+    def requests(self, pairs: PairedLists) -> _Requests:
+        """The requests with an item that the model knows."""
+        index = self.recommender.index
         known_I = np.array([index.get(item, -1) for item in self.served])
-        sessions = [known[known >= 0] for known in (known_I[one] for one in pairs.session_N)]
-        rows = np.flatnonzero([len(one) > 0 for one in sessions])
+        known = [of_model[of_model >= 0] for of_model in (known_I[one] for one in pairs.session_N)]
+        rows = np.flatnonzero([len(one) > 0 for one in known])
         if not len(rows):
             msg = "the second model knows no item of any request; expected a model of the same shop"
             raise DataError(msg)
-        known = [sessions[row] for row in rows]
-        if self.ruled is None:
-            chains = self.recommender.chains(known)
-            lists_NK = self.recommender.policy_lists(
-                chains, policy.preference, k=self.k, level=policy.level
+        sessions = [known[row] for row in rows]
+        return _Requests(
+            rows=rows,
+            sessions=sessions,
+            ts_N=pairs.ts_N[rows],
+            chains=self.recommender.chains(sessions),
+        )
+
+    def lists(self, requests: _Requests, policy: _Policy) -> PolicyLists:
+        """The policy's lists, in the items of the model that served."""
+        lists_NK = (
+            self.recommender.policy_lists(
+                requests.chains, policy.preference, k=self.k, level=policy.level
             )
-        else:
-            lists_NK = self._ranked(self.ruled, known, pairs.ts_N[rows], policy)
+            if self.ruled is None
+            else self._ranked(self.ruled, requests, policy)
+        )
+        kept_N = (lists_NK >= 0).any(axis=1)
+        if not kept_N.any():
+            msg = f"{policy.name}: no request has an item that passes the filters; expected filters that leave some"
+            raise DataError(msg)
         number = {item: row for row, item in enumerate(self.served)}
         # items that the model that served does not know have numbers beyond its catalogue
-        own_I = np.array([number.get(item, len(number) + row) for row, item in enumerate(items)])
+        own_I = np.array(
+            [number.get(item, len(number) + row) for row, item in enumerate(self.recommender.items)]
+        )
         return PolicyLists(
             name=policy.name,
             preference=policy.preference,
-            rows=rows,
-            lists_NK=np.where(lists_NK >= 0, own_I[lists_NK], -1),
+            rows=requests.rows[kept_N],
+            lists_NK=np.where(lists_NK >= 0, own_I[lists_NK], -1)[kept_N],
         )
 
-    def _ranked(
-        self, ruled: ServedModel, sessions: list[Ints], ts_N: Ints, policy: _Policy
-    ) -> Ints:
+    def _ranked(self, ruled: ServedModel, requests: _Requests, policy: _Policy) -> Ints:
         """Lists under rules, as the endpoint ranks them."""
+        sessions = requests.sessions
         lists_NK = np.full((len(sessions), self.k), -1, dtype=np.int64)
         nothing = np.empty(0, dtype=np.int64)
         for first in range(0, len(sessions), _AT_ONCE):
-            requests = [
+            asked = [
                 RankRequest(
                     session=sessions[row],
                     preference=policy.preference,
                     k=self.k,
                     excluded=sessions[row] if ruled.rules.excludes_seen else nothing,
-                    ts=int(ts_N[row]),
+                    ts=int(requests.ts_N[row]),
                     level=policy.level,
                 )
                 for row in range(first, min(first + _AT_ONCE, len(sessions)))
             ]
-            for row, one in enumerate(rank(ruled, requests), first):
+            for row, one in enumerate(rank(ruled, asked), first):
                 lists_NK[row, : len(one.items)] = one.items
         return lists_NK
 
@@ -210,8 +225,8 @@ def read_rules(file: Path, params: Path) -> ServingConfig:
             f"{file}: expected the keys {', '.join(sorted(_RULE_KEYS))}, as in the section serving"
         )
         raise StudyError(msg)
-    # without those of the study: the file has all rules that apply
-    plain: dict[str, Any] = {"rules": [], "filters": {}}
+    # without those of the study: the file has all rules that apply, and no list is drawn
+    plain: dict[str, Any] = {"rules": [], "filters": {}, "exploration": None}
     changed = {f"serving.{key}": value for key, value in {**plain, **values}.items()}
     return load_study(params, changed).serving
 

@@ -16,6 +16,7 @@ from pipeline.study.dataset import SupportFilter as SupportFilter
 from pipeline.study.dataset import SyntheticConfig as SyntheticConfig
 from pipeline.study.evaluation import CustomMetric as CustomMetric
 from pipeline.study.evaluation import EvaluationConfig as EvaluationConfig
+from pipeline.study.experiment import NAME_PATTERN as NAME_PATTERN
 from pipeline.study.experiment import ExperimentConfig as ExperimentConfig
 from pipeline.study.experiment import LogSource as LogSource
 from pipeline.study.experiment import PlanningConfig as PlanningConfig
@@ -45,6 +46,8 @@ from pipeline.study.rollout import RolloutConfig as RolloutConfig
 from pipeline.study.rollout import RolloutStage as RolloutStage
 from pipeline.study.second_axis import AxisKind as AxisKind
 from pipeline.study.second_axis import SecondAxis as SecondAxis
+from pipeline.study.second_axis import level_of as level_of
+from pipeline.study.serving import SERVING_KEY as SERVING_KEY
 from pipeline.study.serving import Boost as Boost
 from pipeline.study.serving import Calibration as Calibration
 from pipeline.study.serving import CategoryCap as CategoryCap

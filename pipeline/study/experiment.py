@@ -14,6 +14,11 @@ from pipeline.core.errors import StudyError
 from pipeline.study.log_mapping import LogColumns, LogFileNames
 from pipeline.study.second_axis import SecondAxis
 
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
+"""Of the names of studies, experiments and releases, which are also names of folders."""
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
 Shares = Annotated[
     dict[Annotated[str, Len(1)], Annotated[float, Interval(gt=0, le=1e9)]], Len(2, 1000)
 ]
@@ -69,7 +74,7 @@ class PlanningConfig:
     slopes: dict[str, Annotated[float, Interval(gt=0, le=100)]] = Field(
         default_factory=dict[str, float]
     )
-    past_study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] | None = None
+    past_study: Name | None = None
     ctr: Annotated[float, Interval(gt=0, lt=1)] = 0.05
     cvr: Annotated[float, Interval(gt=0, lt=1)] = 0.03
     units_per_order: Annotated[float, Interval(ge=1, le=1_000_000)] = 1.2
@@ -146,7 +151,7 @@ class ExperimentConfig:
         planning: Selection of the groups' preferences, and traffic assumptions.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "pareto-1"
+    name: Name = "pareto-1"
     source: LogSource = LogSource.SIMULATED_SHOP
     log_path: str | None = None
     columns: LogColumns | None = None
@@ -179,6 +184,11 @@ class ExperimentConfig:
     max_faulty_share: Annotated[float, Interval(ge=0, le=1)] = 0.05
     max_impressions_per_hour: Annotated[int, Interval(ge=1, le=1_000_000_000)] = 500
     planning: PlanningConfig = Field(default_factory=PlanningConfig)
+
+    @property
+    def relative_shares(self) -> tuple[float, ...]:
+        """``shares``, or equal ones; of each group, in any scale."""
+        return self.shares or (1.0,) * self.groups
 
     def __post_init__(self) -> None:
         self._check_groups()

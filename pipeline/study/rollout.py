@@ -11,8 +11,9 @@ from pydantic.dataclasses import dataclass
 from models.strict import STRICT
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import StudyError
+from pipeline.study.experiment import NAME_PATTERN
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=63)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
 
 LARGEST_CANARY = 0.05
 """Share of the users up to which a stage is a canary."""

@@ -118,6 +118,11 @@ class SecondAxis:
         return "" if level == self.neutral else f"+{self.kind}{_number(level)}"
 
 
+def level_of(axis: SecondAxis | None, cell: str) -> float | None:
+    """The level of a cell's id; None without a second axis."""
+    return axis.split(cell)[1] if axis else None
+
+
 def _number(level: float) -> str:
     """A level without trailing zeros, and without losing a digit."""
     return repr(level).removesuffix(".0")

@@ -11,6 +11,9 @@ from pydantic.dataclasses import dataclass
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
 
+SERVING_KEY = "PARETOSCOPE_SERVING_KEY"
+"""The environment variable that holds the endpoint's bearer token; unset means no authentication."""
+
 MOST_EXPLORED = 1000
 """Candidates of explored lists: of 100 among so many, any list has a probability above 1e-308."""
 

@@ -6,7 +6,6 @@ from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 from annotated_types import Interval
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.network.configuration import ModelConfig
@@ -25,7 +24,7 @@ from pipeline.study.dataset import (
     SyntheticConfig,
 )
 from pipeline.study.evaluation import EvaluationConfig
-from pipeline.study.experiment import ExperimentConfig, LogSource
+from pipeline.study.experiment import ExperimentConfig, LogSource, Name
 from pipeline.study.generic_layout import ROW_ORDER
 from pipeline.study.monitoring import MonitoringConfig
 from pipeline.study.regression import PAPER_HYPOTHESES, RegressionConfig
@@ -45,7 +44,7 @@ class StudyConfig:
         seed: Seed of initialisation, training and simulation.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    name: Name
     seed: Annotated[int, Interval(ge=0, lt=2**63)] = 1
 
 

@@ -100,6 +100,21 @@ def test_a_step_of_a_rollout_sends_no_report_and_its_failure_once(instance, monk
     ] * 2
 
 
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [({"study": "gone"}, "its study gone is gone"), ({}, "it has no tag study")],
+)
+def test_a_run_whose_study_is_not_known_is_skipped_with_the_reason(
+    instance, monkeypatch, tags, reason
+):
+    with webhook(monkeypatch) as received:
+        skipped = ended(instance, **{"dagster/sensor_name": "new_log_files"} | tags)
+    assert isinstance(skipped, dg.SkipReason)
+    assert skipped.skip_message.endswith(f": {reason}")
+    assert received == []
+
+
 @pytest.mark.parametrize("status", [302, 403, 500])
 def test_a_webhook_that_does_not_accept_is_named_without_its_address(monkeypatch, status):
     with (

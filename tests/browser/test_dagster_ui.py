@@ -48,13 +48,7 @@ class Ui:
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """What the UI's API answers."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/graphql", body, headers)
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-            found = json.load(answer)
-        assert "errors" not in found, found["errors"]
-        return found["data"]
+        return ask_dagster(self.url, query, **variables)
 
     def materialize(self, asset: str) -> tuple[str, str]:
         """How the run of one asset ended that the UI was asked for, and its id."""
@@ -73,9 +67,20 @@ class Ui:
         return status if status in {"SUCCESS", "FAILURE", "CANCELED"} else None
 
     def stale(self) -> set[str]:
-        """The assets that are not what they would be if they were made now."""
+        """The materialized assets that are not what they would be if they were made now."""
         nodes = self.ask(ASSETS)["assetNodes"]
-        return {"/".join(n["assetKey"]["path"]) for n in nodes if n["staleStatus"] != "FRESH"}
+        return {"/".join(n["assetKey"]["path"]) for n in nodes if n["staleStatus"] == "STALE"}
+
+
+def ask_dagster(url: str, query: str, **variables: Any) -> dict[str, Any]:
+    """What the API at an address answers."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/graphql", body, headers)
+    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+        found = json.load(answer)
+    assert "errors" not in found, found["errors"]
+    return found["data"]
 
 
 def wait_for(found) -> Any:

@@ -12,7 +12,7 @@ import polars as pl
 
 from pipeline.core.errors import DataError
 from pipeline.core.file_content import did_you_mean
-from pipeline.counterfactual.bandit.read_log import PROBABILITY, BanditLog, numbers, read_rows
+from pipeline.counterfactual.bandit.read_log import PROBABILITY, BanditLog, ids, numbers, read_rows
 from pipeline.counterfactual.weighted_log import Ints, check_probabilities
 from pipeline.results.family import Floats
 from pipeline.results.policy_values import UnloggedAction
@@ -23,6 +23,8 @@ PROPENSITY_ROUNDING = 0.01
 """Relative difference of propensities that rounding explains."""
 _LEAST_SAME = 0.99
 _KEY = "context of the policy"
+_BETWEEN = "\x1f"
+"""The columns of a context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +57,10 @@ def read_policy(path: Path, log: BanditLog, action: str) -> ContextPolicy:
     """Read a policy: one row per context and action, with the column ``probability``.
 
     Its other columns are the contexts, and have the same names in the log. An action that is not in the
-    table of a context has the probability 0 there.
+    table of a context has the probability 0 there. A missing cell of a context is a value like any other.
 
     Raises:
-        DataError: if a column is missing, a context or action of the log is unknown, or probabilities
+        DataError: if a column or the id of an action is missing, a context or action of the log is unknown, or probabilities
             do not sum to 1.
     """
     frame = read_rows(path)
@@ -76,11 +78,11 @@ def read_policy(path: Path, log: BanditLog, action: str) -> ContextPolicy:
         )
         raise DataError(msg)
     table = frame.select(
-        action=pl.col(action).cast(pl.String),
+        action=ids(path, frame, action),
         context=_context(contexts),
         probability=pl.Series(numbers(path, frame, PROBABILITY)),
     )
-    _check_table(path, table)
+    _check_table(path, table, has_contexts=bool(contexts))
     levels = frame.select(_context(contexts).alias(_KEY), *contexts).unique(_KEY).sort(_KEY)
     named = log.frame.with_columns(_context(contexts).alias(_KEY))[_KEY]
     known = levels[_KEY]
@@ -145,18 +147,28 @@ def unlogged_actions(log: BanditLog, policy: ContextPolicy) -> tuple[UnloggedAct
 def _context(names: list[str]) -> pl.Expr:
     if not names:
         return pl.lit("", pl.String)
-    return pl.concat_str([pl.col(name).cast(pl.String) for name in names], separator="\x1f")
+    return pl.concat_str(map(_cell, names), separator=_BETWEEN)
+
+
+def _cell(name: str) -> pl.Expr:
+    """A column of the context as text; a missing cell is a value like any other."""
+    return pl.col(name).cast(pl.String).fill_null("")
+
+
+def _named(context: str) -> str:
+    """A context for the reader."""
+    return ", ".join(cell or "missing" for cell in context.split(_BETWEEN))
 
 
 def _codes(levels: pl.DataFrame, names: list[str]) -> Ints:
     """Each column's values by their order, from 0."""
     found = np.empty((levels.height, len(names)), np.int64)
     for at, name in enumerate(names):
-        found[:, at] = levels[name].cast(pl.String).rank("dense").to_numpy() - 1
+        found[:, at] = levels.select(_cell(name).rank("dense")).to_series().to_numpy() - 1
     return found
 
 
-def _check_table(path: Path, table: pl.DataFrame) -> None:
+def _check_table(path: Path, table: pl.DataFrame, *, has_contexts: bool) -> None:
     """Check that probabilities are unique and sum to 1 in every context."""
     if (repeated := table.select("context", "action").is_duplicated()).any():
         row = repeated.arg_max() or 0
@@ -170,8 +182,7 @@ def _check_table(path: Path, table: pl.DataFrame) -> None:
     wrong = (sums["probability"] - 1).abs() > _TOLERANCE
     if wrong.any():
         row = wrong.arg_max() or 0
-        name = sums["context"][row].replace("\x1f", ", ")
-        where = f" of the context {name}" if name else ""
+        where = f" of the context {_named(sums['context'][row])}" if has_contexts else ""
         msg = (
             f"{path}: the probabilities{where} sum to {sums['probability'][row]:.6g}; expected 1, with one row for "
             "every action"
@@ -181,4 +192,4 @@ def _check_table(path: Path, table: pl.DataFrame) -> None:
 
 def _first_unknown(used: pl.Series, known: pl.Series) -> str | None:
     unknown = used.filter(~used.is_in(known.implode()))
-    return str(unknown[0]).replace("\x1f", ", ") if len(unknown) else None
+    return _named(unknown[0]) if len(unknown) else None

@@ -88,7 +88,7 @@ def read_log(path: Path, columns: LogColumns) -> BanditLog:
         )
         raise DataError(msg)
     rewards = _rewards(path, frame, columns)
-    action_N, actions = _codes(_ids(path, frame, columns.action))
+    action_N, actions = _codes(ids(path, frame, columns.action))
     return BanditLog(
         source=rewards.source,
         reward_N=rewards.reward_N,
@@ -124,7 +124,7 @@ def _rewards(path: Path, frame: pl.DataFrame, columns: LogColumns) -> LoggedRewa
         raise DataError(msg)
     user_N = np.arange(frame.height)
     if columns.user:
-        user_N, _ = _codes(_ids(path, frame, columns.user))
+        user_N, _ = _codes(ids(path, frame, columns.user))
     return LoggedRewards(
         source=str(path), reward_N=reward_N, user_N=user_N, has_users=columns.user is not None
     )
@@ -151,6 +151,15 @@ def numbers(path: Path, frame: pl.DataFrame, name: str) -> Floats:
     return found.to_numpy()
 
 
+def ids(path: Path, frame: pl.DataFrame, name: str) -> pl.Series:
+    """A column as ids; raises :class:`DataError` at the first cell that has none."""
+    column = frame[name].cast(pl.String)
+    if (missing := column.is_null() | (column == "")).any():
+        msg = f"{path}: {name} is missing in row {(missing.arg_max() or 0) + 1}; expected an id in every row"
+        raise DataError(msg)
+    return column
+
+
 def logged_probability(log: BanditLog, name: str) -> Floats:
     """The column of the log with a policy's probability of the logged action.
 
@@ -169,18 +178,10 @@ def logged_probability(log: BanditLog, name: str) -> Floats:
     return found_N
 
 
-def _ids(path: Path, frame: pl.DataFrame, name: str) -> pl.Series:
-    column = frame[name].cast(pl.String)
-    if (missing := column.is_null() | (column == "")).any():
-        msg = f"{path}: {name} is missing in row {(missing.arg_max() or 0) + 1}; expected an id in every row"
-        raise DataError(msg)
-    return column
-
-
-def _codes(ids: pl.Series) -> tuple[Ints, pl.Series]:
+def _codes(column: pl.Series) -> tuple[Ints, pl.Series]:
     """The number of each id, and the sorted ids."""
-    known = ids.unique().sort()
-    return known.search_sorted(ids).to_numpy().astype(np.int64), known
+    known = column.unique().sort()
+    return known.search_sorted(column).to_numpy().astype(np.int64), known
 
 
 def _check_columns(path: Path, frame: pl.DataFrame, names: Sequence[str], remedy: str) -> None:

@@ -152,9 +152,13 @@ def _check(kpi: Kpi, name: str, found: Sequence[_LeftOut], level: float) -> Esti
 def _group_estimate(kpi: Kpi, name: str, one: _LeftOut, level: float) -> GroupEstimate:
     estimate = kpi_estimate(kpi, one.others.sums[name])
     logged, own = kpi_estimate(kpi, one.others.logged), kpi_estimate(kpi, one.own)
-    lift, realised = estimate.lift_over(logged), own.lift_over(logged)
-    realised_interval = realised.interval(level)
-    is_realised = realised_interval[0] > 0 or realised_interval[1] < 0
+    realised = own.lift_over(logged)
+    lift = PolicyLift(
+        policy=one.group,
+        estimated=estimate.lift_over(logged).value,
+        realised=realised.value,
+        interval=realised.interval(level),
+    )
     logged_B = _replicates(kpi, _LOGGED, one)
     lift_B = _replicates(kpi, name, one) / logged_B - 1
     with np.errstate(divide="ignore", invalid="ignore"):  # a replicate without any lift
@@ -168,13 +172,13 @@ def _group_estimate(kpi: Kpi, name: str, one: _LeftOut, level: float) -> GroupEs
         value=estimate.value,
         interval=estimate.interval(level) if has_error else None,
         realised=own.value,
-        lift=lift.value,
+        lift=lift.estimated,
         lift_interval=percentile_interval(lift_B, level) if has_error else None,
-        realised_lift=realised.value,
-        realised_interval=realised_interval,
-        recovery=lift.value / realised.value if is_realised else None,
+        realised_lift=lift.realised,
+        realised_interval=lift.interval,
+        recovery=lift.recovery if lift.is_realised else None,
         recovery_interval=(
-            percentile_interval(recovery_B, level) if has_error and is_realised else None
+            percentile_interval(recovery_B, level) if has_error and lift.is_realised else None
         ),
     )
 

@@ -1,16 +1,16 @@
 """The artifact ``counterfactual_estimates``, and the log that it is of."""
 
-import hashlib
-import json
 import logging
 
 from models.checkpoint import checkpoint_fingerprint
+from pipeline.artifacts.content_version import hash_content
 from pipeline.artifacts.storage import DATABASE, StudyPaths, atomic_folder
-from pipeline.core.errors import DataError, LogError
+from pipeline.core.errors import DataError
 from pipeline.experiment.design.external_variants import load_plan
 from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.ingest import ingested_md5s
+from pipeline.experiment.log.reading.shown_lists import NoListsError
 from pipeline.results.counterfactual_estimates import CounterfactualEstimates
 from pipeline.results.serialization import read_result, write_result
 
@@ -72,12 +72,12 @@ def log_version(paths: StudyPaths) -> str:
 
     Raises:
         MissingArtifact: if one is missing.
-        LogError: if the plan is of another model, or of variants.
+        LogError: if the plan is of another model.
+        NoListsError: if the groups are external variants.
     """
     plan = plan_of_groups(paths)
     model = checkpoint_fingerprint(paths_of_plan(plan, paths).require("conditioned_model"))
-    content = [ingested_md5s(paths.require(DATABASE)), plan.as_dict(), model]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    return hash_content([ingested_md5s(paths.require(DATABASE)), plan.as_dict(), model])
 
 
 def plan_of_groups(paths: StudyPaths) -> TrafficPlan:
@@ -85,7 +85,7 @@ def plan_of_groups(paths: StudyPaths) -> TrafficPlan:
 
     Raises:
         MissingArtifact: if there is none.
-        LogError: if the groups are external variants.
+        NoListsError: if the groups are external variants.
     """
     plan = load_plan(paths)
     if not isinstance(plan, TrafficPlan):
@@ -94,5 +94,5 @@ def plan_of_groups(paths: StudyPaths) -> TrafficPlan:
             "other groups cannot be computed; expected groups of one model. For a log with propensities use "
             "paretoscope counterfactual --log"
         )
-        raise LogError(msg)
+        raise NoListsError(msg)
     return plan

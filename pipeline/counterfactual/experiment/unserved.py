@@ -29,8 +29,8 @@ class PolicyLists:
     Attributes:
         name: The policy, for the reader.
         preference: Weights of the objectives.
-        rows: The requests that its model can answer.
-        lists_NK: Its lists for them; -1 fills a short one up.
+        rows: The requests that it has a list for.
+        lists_NK: Its lists for them, with one item at least; -1 fills a short one up.
     """
 
     name: str

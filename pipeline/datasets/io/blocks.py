@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
+from pipeline.core.file_content import BYTE_ORDER_MARK
 from pipeline.datasets.io.files import (
     COMPRESSIONS,
     is_compressed,
@@ -26,7 +27,6 @@ _FIRST_BLOCK_BYTES = 256 << 10
 """Small, so that a file of another format is detected before much of it is read."""
 
 _MAX_LINE_BYTES = 256 << 20
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,9 @@ def read_blocks(file: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block
 def _read_blocks(file: Path, block_bytes: int) -> Iterator[Block]:
     line, rest = 1, b""
     with open_stream(file) as stream:
-        first = stream.read(max(min(_FIRST_BLOCK_BYTES, block_bytes), len(_BYTE_ORDER_MARK)))
+        first = stream.read(max(min(_FIRST_BLOCK_BYTES, block_bytes), len(BYTE_ORDER_MARK)))
         others = iter(partial(stream.read, block_bytes), b"")
-        for chunk in chain([first.removeprefix(_BYTE_ORDER_MARK)], others):
+        for chunk in chain([first.removeprefix(BYTE_ORDER_MARK)], others):
             cut = chunk.rfind(b"\n") + 1
             if len(rest) + len(chunk) > _MAX_LINE_BYTES + block_bytes and not cut:
                 msg = (

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.core.errors import DataError
-from pipeline.core.file_content import HEAD_BYTES, foreign_content
+from pipeline.core.file_content import HEAD_BYTES, foreign_content, likely_separator
 from pipeline.datasets.io.files import decompressed_suffix, is_compressed, open_stream
 
 _BLOCK = 1 << 20
@@ -60,5 +60,4 @@ def _separator(path: Path, expected: str) -> str:
     if what := foreign_content(head):
         msg = f"{path} is not CSV: {what}; {expected}"
         raise DataError(msg)
-    header = head.partition(b"\n")[0]
-    return max(",;\t|", key=lambda one: header.count(one.encode()))
+    return likely_separator(head)

@@ -25,7 +25,7 @@ from pipeline.experiment.design.optimal_design.measured_front import (
 from pipeline.experiment.design.optimal_design.metric_axis import MetricAxis
 from pipeline.experiment.design.optimal_design.search import Search
 from pipeline.experiment.design.traffic_plan import Group, Incumbent, TrafficPlan
-from pipeline.study import ExperimentConfig, Study
+from pipeline.study import ExperimentConfig, Study, level_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +136,11 @@ def make_plan(
 
 
 def _incumbent(row: dict[str, Any], section: ExperimentConfig, model: str | None) -> Incumbent:
-    axis = section.second_axis
     return Incumbent(
         preference_id=row["preference_id"],
         preference=tuple(row["preference"]),
         model=model,
-        level=axis.split(row["preference_id"])[1] if axis else None,
+        level=level_of(section.second_axis, row["preference_id"]),
     )
 
 
@@ -154,7 +153,8 @@ def _compare(
     defined = [one for one in study.regression.hypotheses if one.id in search.axes]
     axes = list(search.axes.values())
     marginal = list(search.marginal_axes.values())
-    partial = search.criterion(search.axes, search.pool)
+    has_rivals = any(axis.joint for axis in axes)
+    partial = search.criterion(search.axes, search.pool) if has_rivals else search.marginal
 
     def efficiencies(
         criterion: DesignCriterion, design: Ints, of: list[MetricAxis]
@@ -198,7 +198,7 @@ def _gain(chosen: Efficiency, even: Efficiency) -> float | None:
 def _allocate(
     rows: Sequence[dict[str, Any]], section: ExperimentConfig, model: str | None
 ) -> TrafficPlan:
-    shares = np.array(section.shares or [1.0] * section.groups)
+    shares = np.array(section.relative_shares)
     ends = [0, *(round(N_BUCKETS * end) for end in shares.cumsum() / shares.sum())]
     axis = section.second_axis
     groups = [
@@ -208,7 +208,7 @@ def _allocate(
             preference=tuple(row["preference"]),
             first_bucket=ends[n],
             last_bucket=ends[n + 1] - 1,
-            level=axis.split(row["preference_id"])[1] if axis else None,
+            level=level_of(axis, row["preference_id"]),
         )
         for n, row in enumerate(list(rows) * section.replicates)
     ]

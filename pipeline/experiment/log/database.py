@@ -1,4 +1,4 @@
-"""Errors of the experiment's database as one line."""
+"""The experiment's database, opened to be read; its errors as one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,3 +25,13 @@ def database_errors(database: Path, *of_reader: type[Exception]) -> Iterator[Non
             f"writing to it; otherwise rebuild it: {_REBUILD}"
         )
         raise LogError(msg, _REBUILD) from error
+
+
+@contextmanager
+def open_database(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that only reads; raises LogError if the database cannot be read."""
+    with (
+        database_errors(database),
+        duckdb.connect(str(database), read_only=True) as connection,
+    ):
+        yield connection

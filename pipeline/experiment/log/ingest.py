@@ -12,8 +12,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +26,7 @@ from pipeline.core.errors import LogError
 from pipeline.core.labels import counted
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log.attribution.attribute_outcomes import attribute_outcomes
-from pipeline.experiment.log.database import database_errors
+from pipeline.experiment.log.database import open_database
 from pipeline.experiment.log.exclusions import drop_duplicates, exclude_users
 from pipeline.experiment.log.insert_rows import Staging, insert_file
 from pipeline.experiment.log.log_coverage import detect_log_coverage
@@ -243,7 +242,7 @@ def summarise(database: Path) -> dict[str, Any]:
 
 def ingested_md5s(database: Path) -> dict[str, str]:
     """The md5 of each ingested file."""
-    with _opened(database) as connection:
+    with open_database(database) as connection:
         rows = connection.execute(
             "SELECT source, md5 FROM ingested_files ORDER BY source"
         ).fetchall()
@@ -251,17 +250,8 @@ def ingested_md5s(database: Path) -> dict[str, str]:
 
 
 def _read_only(database: Path) -> Ingestion:
-    with _opened(database) as connection:
+    with open_database(database) as connection:
         return _summary(connection, 0)
-
-
-@contextmanager
-def _opened(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with (
-        database_errors(database),
-        duckdb.connect(str(database), read_only=True) as connection,
-    ):
-        yield connection
 
 
 def _summary(connection: duckdb.DuckDBPyConnection, files_read: int) -> Ingestion:

@@ -14,7 +14,7 @@ from pipeline.core.errors import LogError
 from pipeline.core.labels import counted
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
-from pipeline.experiment.log.database import database_errors
+from pipeline.experiment.log.database import open_database
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.experiment.log.reasons import LOST, OUTSIDE_GROUPS, UNKNOWN_GROUP, RowKind
 
@@ -161,10 +161,7 @@ class RowFates:
 
 def read_row_fates(database: Path) -> RowFates:
     """Read what became of the rows of an ingested log; raises LogError if the database has no such table."""
-    with (
-        database_errors(database),
-        duckdb.connect(str(database), read_only=True) as connection,
-    ):
+    with open_database(database) as connection:
         return RowFates(
             fates=connection.sql(_READ_FATES).pl(),
             sums=connection.sql(_READ_SUMS).pl(),

@@ -32,10 +32,8 @@ class Basis:
     vectors_GG: Floats | None = None
 
     @classmethod
-    def of(cls, variance_G: Floats, covariance_GG: Floats | None) -> "Basis":
+    def of(cls, variance_G: Floats, covariance_GG: Floats) -> "Basis":
         """Of ``diag(v) + covariance``."""
-        if covariance_GG is None:
-            return cls(variance_G)
         known_G = np.where(np.isfinite(variance_G), variance_G, 1.0)
         total_GG = known_G[..., None] * np.eye(known_G.shape[-1]) + covariance_GG
         values_G, vectors_GG = np.linalg.eigh(total_GG)

@@ -8,6 +8,7 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError
 from pipeline.core.table_file import ReadAs, ReadNote
 from pipeline.experiment.kpis.contracts import COUNTS, TERMS
+from pipeline.inference.hypotheses.lifts import CONTROLS
 from pipeline.inference.past_tests.columns import (
     CONTROL,
     COUNT,
@@ -23,15 +24,7 @@ from pipeline.inference.past_tests.columns import (
 from pipeline.inference.past_tests.summary_rows import FOUND, Effects, check_once, select
 from pipeline.results.past_tests import LeftOutReason
 
-_CONTROLS = ("control", "baseline", "original")
-"""Names of the control, in any case, where none is declared."""
-
-_LOWER = {
-    "mean": pl.Float64,
-    "error": pl.Float64,
-    "known": pl.Boolean,
-    "reason": pl.String,
-}
+_OF_A_SIDE = ("mean", "error", "known", "reason")
 
 
 def counted_effects(source: str, rows: pl.DataFrame, options: PastTestsOptions) -> Effects:
@@ -176,7 +169,7 @@ def _against_control(source: str, sides: pl.DataFrame, options: PastTestsOptions
             msg = f"{source}: no test has a variant {options.control!r}, the control; found {found}"
             raise DataError(msg)
     else:
-        named = lower.is_in(_CONTROLS)
+        named = lower.is_in(CONTROLS)
         first = pl.int_range(pl.len()).over(TEST) == 0
         is_control = pl.when(named.any().over(TEST)).then(named).otherwise(first)
     controls = names.with_columns(is_control=is_control)
@@ -185,7 +178,7 @@ def _against_control(source: str, sides: pl.DataFrame, options: PastTestsOptions
     treated = marked.filter(~pl.col("is_control")).drop("is_control")
     both = treated.join(
         control, on=[TEST, "name"], how="left", suffix="_control", maintain_order="left"
-    ).rename({name: f"{name}_variant" for name in _LOWER})
+    ).rename({name: f"{name}_variant" for name in _OF_A_SIDE})
     lone = control.join(treated, on=[TEST, "name"], how="anti", maintain_order="left")
     return pl.concat([_effects(both, options), _uncompared(lone)])
 

@@ -83,7 +83,7 @@ def _profile(model: ProxyModel, fit: SlopeFit) -> _Profile:
     """Slope, its error, and τ² at equal steps of the confidence distribution of τ²."""
     shares = (np.arange(PROFILE_POINTS) + 0.5) / PROFILE_POINTS
     targets_K = stats.chi2.ppf(shares, model.df)
-    largest = _largest(model, fit, targets_K[0])
+    largest = max(model.largest_tau2(fit.slope, targets_K[0]), 1e-300)
     tau2 = np.concatenate([[0.0], largest * np.geomspace(1e-6, 1, _GRID)])
     slopes, errors, found_q = [], [], []
     near = fit.slope
@@ -102,11 +102,3 @@ def _profile(model: ProxyModel, fit: SlopeFit) -> _Profile:
         error_K=np.interp(tau_K, np.sqrt(tau2), errors),
         tau2_K=tau_K**2,
     )
-
-
-def _largest(model: ProxyModel, fit: SlopeFit, target: float) -> float:
-    """A τ² at which Q is below the target."""
-    squares = sum(
-        float(((one.lift_EC - fit.slope * one.delta_EC) ** 2).sum()) for one in model.blocks
-    )
-    return max(2.1 * squares / target, 1e-300)

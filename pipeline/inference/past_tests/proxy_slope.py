@@ -128,12 +128,16 @@ class ProxyModel:
 
         if excess(0.0) <= 0:
             return 0.0
+        most = self.largest_tau2(slope, self.df)
+        return find_root(excess, 0.0, most, tolerance=1e-9 * most)
+
+    def largest_tau2(self, slope: float, target: float) -> float:
+        """A τ² at which the residuals' Q is below a target."""
         squares = sum(
             float(((one.lift_EC - slope * one.delta_EC) ** 2).sum()) for one in self.blocks
         )
         # the smallest eigenvalue of the contrasts' correlation is ½, so Q is below 2 Σ r² / τ²
-        most = 2.1 * squares / self.df
-        return find_root(excess, 0.0, most, tolerance=1e-9 * most)
+        return 2.1 * squares / target
 
     def _q(self, slope: float, tau2: float) -> float:
         found = 0.0

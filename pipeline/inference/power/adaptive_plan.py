@@ -8,7 +8,7 @@ from pipeline.inference.headline.working_response import (
     user_variance,
 )
 from pipeline.inference.hypotheses.inputs import family_of
-from pipeline.inference.power.power import PowerQuery, true_chances
+from pipeline.inference.power.power import PowerQuery, expected_sums, true_chances
 from pipeline.inference.power.traffic_model import Traffic
 from pipeline.inference.sensitivity.adaptive_end import Course, follow
 from pipeline.results.family import Floats
@@ -70,8 +70,7 @@ def _users(
     """Variance of each group on the link scale after each day, its degrees of freedom, and whether known."""
     variance, users_df, known = [], [], []
     for day in range(1, planned + 1):
-        chances = query.chances(traffic, query.x, slope, np.zeros_like(query.x))
-        sums = traffic.sums(query.kpi, days=day, shares=query.shares, chances=chances)
+        sums = expected_sums(query, traffic, days=day, slope=slope)
         variance.append(user_variance(sums.successes / sums.trials, sums))
         users_df.append(max(float(effective_users(sums)) - 2, 1.0))
         known.append(bool(sums.users.min() >= 2))

@@ -12,6 +12,7 @@ from pipeline.inference.power.planned_query import (
     assumed_slope,
     hypothesis_query,
 )
+from pipeline.inference.sensitivity.errors_in_variables import matrix_sqrt
 from pipeline.results.family import Floats
 from pipeline.results.power import ExpectedCost
 from pipeline.study import Hypothesis
@@ -65,17 +66,19 @@ def _cost(
     value = setting.traffic.impressions(setting.days)
     if quantity == "revenue":
         value *= setting.study.experiment.planning.order_value or 0.0
-    lost = value * (rate_C[reference] - setting.shares @ rate_C[groups])
-    lost_R = value * (rates_RC[:, reference] - rates_RC[:, groups] @ setting.shares)
+    earned = float(value * rate_C[reference])
+    share = 1 - setting.shares @ rate_C[groups] / rate_C[reference]
+    # a share of what the reference earns, which is planned: its own error costs nothing
+    share_R = 1 - rates_RC[:, groups] @ setting.shares / rates_RC[:, reference]
     tail = 50 * (1 - setting.study.regression.level)
-    low, high = np.percentile(lost_R, [tail, 100 - tail])
+    low, high = earned * np.percentile(share_R, [tail, 100 - tail])
     return ExpectedCost(
         quantity=quantity,
         reference=ids[reference],
         hypotheses=tuple(one.id for hypotheses in factors for one in hypotheses),
-        amount=float(lost),
+        amount=earned * float(share),
         interval=(float(low), float(high)),
-        share=float(lost / (value * rate_C[reference])),
+        share=float(share),
     )
 
 
@@ -91,8 +94,7 @@ def _rates(
     slope = assumed_slope(hypothesis, setting.study)
     mean = query.chances(setting.traffic, query.x, slope, np.zeros(len(ids)))
     covariance = joint_covariance(setting.front, [str(hypothesis.metric)], ids)[0, 0]
-    values_C, vectors_CC = np.linalg.eigh(covariance / values.min() ** 2)
-    root_CC = vectors_CC * np.sqrt(np.maximum(values_C, 0.0))
+    root_CC = matrix_sqrt(covariance / values.min() ** 2)
     x_RC = query.x + rng.standard_normal((_DRAWS, len(ids))) @ root_CC.T
     deviations_RC = query.group_deviation * rng.standard_normal(x_RC.shape)
     return mean, query.chances(setting.traffic, x_RC, slope, deviations_RC)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from pipeline.core.labels import KPI_LABELS
+from pipeline.core.labels import KPI_LABELS, counted
 from pipeline.reporting.text.counterfactual import ends_phrase, limit_phrase
-from pipeline.reporting.text.formatting import digits_for, number, percent, signed, thousands
+from pipeline.reporting.text.formatting import number, percent, thousands
+from pipeline.reporting.text.lifts import lift_words
 from pipeline.results.counterfactual import SupportStatus
 from pipeline.results.counterfactual_estimates import (
     CounterfactualEstimates,
@@ -21,7 +22,7 @@ from pipeline.results.slopes import Interval
 
 ASSUMPTIONS = (
     "The estimates assume that a click is examination × attraction, they know nothing of items that no group "
-    "shows, and they are of the same requests: that a better list leads to better next requests within a visit "
+    "shows, and they are of the same requests: that a better list leads to better next requests within a session "
     "is not in them, so even an exact estimate would not recover all of a realised lift."
 )
 
@@ -34,14 +35,14 @@ _UNCHECKED = {
 def pairing_sentence(found: PairingSummary) -> str:
     """How the lists of all groups came about."""
     text = (
-        f"{thousands(found.requests)} requests of {thousands(found.users)} users under {len(found.groups)} groups; "
-        f"the model shows {percent(found.equal_share, 2)} of the logged lists again"
+        f"{counted(found.requests, 'request')} of {counted(found.users, 'user')} under "
+        f"{counted(len(found.groups), 'group')}; the model shows {percent(found.equal_share, 2)} of the logged lists again"
     )
     if found.fallbacks:
-        text += f"; {thousands(found.fallbacks)} impressions with a list that was not the model's are left out"
+        text += f"; left out: {counted(found.fallbacks, 'impression')} with a list that was not the model's"
     if found.unplaced_clicks:
         text += (
-            f"; {thousands(found.unplaced_clicks)} clicks on no item of their list count as none"
+            f"; counted as none: {counted(found.unplaced_clicks, 'click')} on no item of the list"
         )
     return f"{text}."
 
@@ -51,7 +52,7 @@ def examination_sentence(found: CounterfactualEstimates) -> str:
     curve = found.examination
     return (
         f"Examination of position k falls as k^−{number(curve.exponent, 2)} (standard error "
-        f"{number(curve.standard_error, 3)}), from {thousands(curve.clicks)} clicks on items that groups place "
+        f"{number(curve.standard_error, 3)}), from {counted(curve.clicks, 'click')} on items that groups place "
         "differently."
     )
 
@@ -89,7 +90,7 @@ def kpi_sentence(kpi: KpiCheck) -> str:
 def _no_choice(kpi: KpiCheck) -> str:
     """Why there is no choice, with the groups that the default estimator lacks support on."""
     if kpi.no_choice is not NoChoice.NO_SUPPORT:
-        return "fewer than two groups have a realised lift"
+        return _UNCHECKED[NoChoice.TOO_FEW_GROUPS]
     refused = [
         f"{one.group} ({'; '.join(map(limit_phrase, one.limits))})"
         for one in kpi.headline.groups
@@ -127,14 +128,9 @@ def estimate_lines(found: CounterfactualEstimates) -> list[str]:
     ]
 
 
-def lift(value: float, ends: Interval | None) -> str:
+def _lift(value: float, ends: Interval | None) -> str:
     """A lift with its interval: ``−20.1% (−21.0% to −19.2%)``."""
-    if ends is None:
-        return f"{signed(100 * value, 1)}%"
-    low, high = (100 * end for end in ends)
-    digits = max(1, digits_for(low, high))
-    shown = [f"{signed(one, digits)}%" for one in (100 * value, low, high)]
-    return f"{shown[0]} ({shown[1]} to {shown[2]})"
+    return lift_words(value, ends, least_digits=1, alone=1)
 
 
 def lift_rows(found: CounterfactualEstimates) -> list[list[str]]:
@@ -148,8 +144,8 @@ def lift_rows(found: CounterfactualEstimates) -> list[list[str]]:
             percent(supports[one.group]),
             number(one.value, 5),
             number(one.realised, 5),
-            lift(one.lift, one.lift_interval),
-            lift(one.realised_lift, one.realised_interval),
+            _lift(one.lift, one.lift_interval),
+            _lift(one.realised_lift, one.realised_interval),
             _recovery(one),
             _status(one),
         ]
@@ -210,12 +206,15 @@ def unserved_lines(found: UnservedPolicies) -> list[str]:
 def _policy_lines(policy: UnservedPolicy, found: UnservedPolicies) -> Iterator[str]:
     weights = policy.diagnostics
     text = (
-        f"{policy.policy}: {thousands(policy.requests)} requests of {thousands(found.users)} users; support "
+        f"{policy.policy}: {counted(policy.requests, 'request')} of {counted(found.users, 'user')}; support "
         f"{percent(weights.support)}, effective sample {thousands(round(weights.effective_sample_size))}; "
         f"{percent(policy.new_lists)} of the lists are those of no group"
     )
     if policy.left_out:
-        text += f"; {thousands(policy.left_out)} requests are left out, since the model knows no item of theirs"
+        text += (
+            f"; {counted(policy.left_out, 'request')} without a list left out: the model knows no item of theirs, or "
+            "the filters leave none"
+        )
     yield f"{text}."
     for one in policy.kpis:
         yield f"  {_kpi_line(one, found.level)}"
@@ -227,7 +226,7 @@ def _kpi_line(one: PolicyKpi, level: float) -> str:
         return f"{label}: no value is given, since {'; '.join(map(limit_phrase, one.limits))}."
     ends = "" if one.interval is None else f" ({percent(level, 0)} CI {ends_phrase(one.interval)})"
     text = (
-        f"{label}: {number(one.value, 5)}{ends} by {one.estimator}, {lift(one.lift, one.lift_interval)} against "
+        f"{label}: {number(one.value, 5)}{ends} by {one.estimator}, {_lift(one.lift, one.lift_interval)} against "
         f"{number(one.realised, 5)} of all groups"
     )
     if one.status is SupportStatus.WEAK:

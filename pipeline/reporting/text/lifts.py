@@ -4,6 +4,7 @@ from pipeline.reporting.text.formatting import (
     ABSENT,
     change,
     change_interval,
+    digits_for,
     kpi,
     p_statement,
     percent,
@@ -21,14 +22,20 @@ _REASONS = {
 }
 
 
-def lift_words(value: float | None, ends: Interval | None) -> str:
-    """A relative change with its interval, such as ``+5.2% (+1.1% to +9.4%)``."""
+def lift_words(
+    value: float | None, ends: Interval | None, *, least_digits: int = 0, alone: int = 2
+) -> str:
+    """A relative change with its interval, such as ``+5.2% (+1.1% to +9.4%)``.
+
+    It has the decimals of the interval, ``least_digits`` at least; without an interval ``alone``.
+    """
     if value is None:
         return ABSENT
     if ends is None:
-        return f"{signed(100 * value, 2)}%"
-    found = Change(change=value, interval=ends)
-    return f"{change(found)} ({change_interval(found)})"
+        return f"{signed(100 * value, alone)}%"
+    digits = max(least_digits, digits_for(*(100 * end for end in ends)))
+    shown, low, high = (f"{signed(100 * one, digits)}%" for one in (value, *ends))
+    return f"{shown} ({low} to {high})"
 
 
 def lift_sentence(one: KpiLift, level: float) -> str:

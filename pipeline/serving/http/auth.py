@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.serving.explorer.routes import PAGE
 from pipeline.serving.http.prometheus import ServerMetrics
+from pipeline.study import SERVING_KEY
 
 _PUBLIC = {"/health", *PAGE}
 """The explorer's page is static; the data that it requests is protected."""
@@ -24,7 +25,7 @@ _UNAUTHORIZED = JSONResponse(
 _FOREIGN_HOST = JSONResponse(
     {
         "detail": "without a key, requests must name this server by IP address, localhost or its "
-        "host name; set PARETOSCOPE_SERVING_KEY to serve under other names"
+        f"host name; set {SERVING_KEY} to serve under other names"
     },
     403,
 )

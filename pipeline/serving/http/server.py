@@ -32,10 +32,7 @@ from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.service import Service
 from pipeline.serving.http.watcher import StudyWatcher, log_served, warn_of_unknown_items
 from pipeline.serving.ranking.snapshot import Snapshot, file_fingerprint, load_snapshot
-from pipeline.study import Study
-
-KEY = "PARETOSCOPE_SERVING_KEY"
-"""The environment variable that holds the bearer token; unset means no authentication."""
+from pipeline.study import SERVING_KEY, Study
 
 LOCAL = "127.0.0.1"
 
@@ -55,7 +52,7 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
     """
     key = _read_key()
     if key is None and not _is_local(host):
-        _LOG.warning("%s accepts remote requests without a key; set %s", host, KEY)
+        _LOG.warning("%s accepts remote requests without a key; set %s", host, SERVING_KEY)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     torch.set_num_threads(study.serving.threads)
     fingerprint = file_fingerprint(study, paths)
@@ -153,9 +150,9 @@ def _address(listening: socket.socket) -> str:
 
 
 def _read_key() -> str | None:
-    key = os.environ.get(KEY)
+    key = os.environ.get(SERVING_KEY)
     if key is not None and len(key) < _MIN_KEY_LENGTH:
-        msg = f"{KEY} has {len(key)} characters; expected {_MIN_KEY_LENGTH} or more"
+        msg = f"{SERVING_KEY} has {len(key)} characters; expected {_MIN_KEY_LENGTH} or more"
         raise StudyError(msg)
     return key
 

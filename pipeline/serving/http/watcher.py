@@ -76,7 +76,7 @@ class StudyWatcher:
                 await asyncio.wait_for(self._wake.wait(), self._study.serving.reload_seconds)
             self._wake.clear()
             if self._service.fuse.is_unwritten:
-                await asyncio.to_thread(self._write_fuse)
+                await self._write_fuse()
             if file_state(served_file(self._paths)) != self._rollout_file:
                 await self._swap()
             if self._reloading is not None and not self._reloading.done():
@@ -85,19 +85,26 @@ class StudyWatcher:
             if is_requested or file_fingerprint(self._study, self._paths) != self._fingerprint:
                 self._reloading = asyncio.create_task(self._reload())
 
-    def _write_fuse(self) -> None:
-        """Put the blown fuse into the audit trail; until then it is tried at every check."""
+    async def _write_fuse(self) -> None:
+        """Put the blown fuse into the audit trail; until then it is tried at every check.
+
+        A reload can bring another release meanwhile: the event is not that of its fuse.
+        """
         fuse, rollout = self._service.fuse, self._service.snapshot.rollout
         if rollout is None or fuse.blown_by is None:
             return
         author = Author(by=Actor.ENDPOINT, who=f"process {os.getpid()} on {socket.gethostname()}")
         _LOG.error("the incumbent is served to everybody: %s", fuse.blown_by)
         try:
-            after = blow_fuse(self._paths, rollout.release, author, fuse.blown_by, fuse.evidence)
+            after = await asyncio.to_thread(
+                blow_fuse, self._paths, rollout.release, author, fuse.blown_by, fuse.evidence
+            )
         except (*USER_ERRORS, OSError) as error:
             _LOG.error("the audit trail does not say so yet: %s", error)
         else:
-            fuse.written(after.seq)
+            served = self._service.snapshot.rollout
+            if served is not None and served.release == rollout.release:
+                fuse.written(after.seq)
 
     async def _swap(self, loaded: Snapshot | None = None) -> None:
         """Serve a loaded snapshot, or that which is served, with the rollout as it is now."""

@@ -49,8 +49,16 @@ class ServedModel:
         return model_version(self.fingerprint)
 
 
-def load_model(study: Study, paths: StudyPaths, plan: TrafficPlan) -> ServedModel:
+def load_model(
+    study: Study, paths: StudyPaths, plan: TrafficPlan, *, root: Path | None = None
+) -> ServedModel:
     """The model in a study's folder, with the rules of ``study``.
+
+    Args:
+        study: The study.
+        paths: The paths of the model.
+        plan: The plan whose groups it serves.
+        root: The project whose files the study names; that of the model by default.
 
     Raises:
         MissingArtifact: if the model or its catalogue is missing.
@@ -63,10 +71,9 @@ def load_model(study: Study, paths: StudyPaths, plan: TrafficPlan) -> ServedMode
     table_ID = recommender.model.item_embedding.weight.data
     recommender.model.item_embedding.weight.data = table_ID.T.contiguous().T
     items, file = read_catalogue(paths), study.dataset.item_attributes
-    attributes = read_item_attributes(paths.root / file if file else None, items)
-    rules = RuleEngine.of(
-        study.serving, paths.root, attributes=attributes, embedding_ID=table_ID.numpy()
-    )
+    root = root or paths.root
+    attributes = read_item_attributes(root / file if file else None, items)
+    rules = RuleEngine.of(study.serving, root, attributes=attributes, embedding_ID=table_ID.numpy())
     by_clicks = np.argsort(-items["train_clicks"].to_numpy(), kind="stable")
     return ServedModel(
         fingerprint=checkpoint_fingerprint(checkpoint),

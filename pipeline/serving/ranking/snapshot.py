@@ -16,7 +16,7 @@ from pipeline.rollout.served import ServedRollout
 from pipeline.serving.explorer.study_tables import FILES as EXPLORER_FILES
 from pipeline.serving.explorer.study_tables import ExplorerData
 from pipeline.serving.ranking.served_model import ServedModel, load_model
-from pipeline.study import Study
+from pipeline.study import Study, level_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +113,13 @@ def with_rollout(
         of = rollout.arm(name)
         if of.model not in models:
             models[of.model] = load_model(study, paths_of_arm(of, paths), snapshot.plan)
-        axis = snapshot.plan.second_axis
         arms[name] = Arm(
             model=models[of.model],
             preference=of.preference,
-            level=axis.split(of.preference_id)[1] if axis else None,
+            level=level_of(snapshot.plan.second_axis, of.preference_id),
             name=name,
         )
-        _check_preference(name, arms[name])
+        _check_preference(f"{name} of the rollout", arms[name], "start a new release")
     return replace(snapshot, arms=arms, rollout=rollout)
 
 
@@ -142,17 +141,15 @@ def _plan_arms(plan: TrafficPlan, model: ServedModel) -> dict[str, Arm]:
         level=plan.incumbent.level,
         name=ArmName.INCUMBENT,
     )
+    remedy = "re-create the plan with: dagster asset materialize --select traffic_plan"
     for name, arm in arms.items():
-        _check_preference(name, arm)
+        _check_preference(f"{name} of the experiment", arm, remedy)
     return arms
 
 
-def _check_preference(name: str, arm: Arm) -> None:
+def _check_preference(name: str, arm: Arm, remedy: str) -> None:
     if len(arm.preference) != (n := arm.model.recommender.model.n_objectives):
-        msg = (
-            f"{name} of the experiment weights {len(arm.preference)} objectives, its model has {n}; re-create the "
-            "plan with: dagster asset materialize --select traffic_plan"
-        )
+        msg = f"{name} weights {len(arm.preference)} objectives, its model has {n}; {remedy}"
         raise LogError(msg)
 
 

@@ -5,6 +5,7 @@ import math
 from scipy import stats
 
 from pipeline.artifacts.storage import StudyPaths
+from pipeline.reporting.text.counterfactual import limit_phrase
 from pipeline.results.counterfactual import SupportStatus
 from pipeline.results.counterfactual_estimates import PolicyKpi
 from pipeline.rollout.gates import Gate, GateEvidence
@@ -39,7 +40,7 @@ def check_counterfactual(
     for arm, (estimate, _) in zip(arms, found, strict=True):
         if estimate is None or estimate.status is not SupportStatus.USABLE:
             status = estimate.status if estimate else "without this KPI"
-            limits = "; ".join(map(str, estimate.limits)) if estimate else ""
+            limits = "; ".join(map(limit_phrase, estimate.limits)) if estimate else ""
             return failed(
                 Gate.COUNTERFACTUAL,
                 f"the log is {status} for {gate.kpi} of {arm.preference_id}; expected usable. {limits}".strip(),

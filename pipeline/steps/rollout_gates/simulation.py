@@ -22,7 +22,7 @@ from pipeline.rollout.sums import KpiSums, UserSums
 from pipeline.serving.ranking.snapshot import paths_of_arm
 from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
 from pipeline.steps.rollout_gates.not_worse import Change, evidence_of, failed
-from pipeline.study import LogSource, Study
+from pipeline.study import LogSource, Study, level_of
 from pipeline.study.rollout import SimulationGate
 
 
@@ -90,7 +90,7 @@ def _traffic(plan: RolloutPlan, study: Study) -> TrafficPlan:
             preference=arm.preference,
             first_bucket=number * half,
             last_bucket=(number + 1) * half - 1,
-            level=axis.split(arm.preference_id)[1] if axis else None,
+            level=level_of(axis, arm.preference_id),
         )
         for number, (name, arm) in enumerate(arms.items())
     ]

@@ -17,7 +17,7 @@ import pytest
 
 import pipeline.reporting
 from pipeline.artifacts.storage import read_json
-from pipeline.reporting.first_screen.screen import changes_of
+from pipeline.reporting.first_screen.screen import changes_of, first_screen
 from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
 from pipeline.reporting.report import page_values, write_report
 from pipeline.reporting.text.advice import (
@@ -179,7 +179,8 @@ def recorded(request, whole_report, tmp_path_factory):
     write_report(whole_report, folder)
     environment = new_environment(request.param, whole_report.cutoff)
     recorder = Recorder(environment)
-    values = page_values(whole_report) | {"report": traced(whole_report)}
+    report = traced(whole_report)
+    values = page_values(whole_report) | {"report": report, "s": first_screen(report)}
     text = render(environment, request.param, "report.j2", values)
     file = (folder / FORMATS[request.param]).read_text("utf-8")
     return text, recorder.marks, file, read_json(folder / "report.json")

@@ -369,7 +369,7 @@ def with_client(url, scenario):
     return asyncio.run(main_task())
 
 
-def rollout_arms(paths, candidate=None):
+def rollout_arms(paths, candidate=None, preference="p1"):
     """The incumbent, under g1's preference, and the candidate, under g2's; ``candidate`` is another study."""
     preferences = {"p0": (0.0, 1.0), "p1": (1.0, 0.0)}
     return [
@@ -381,7 +381,7 @@ def rollout_arms(paths, candidate=None):
             preference_id=name,
             preference=preferences[name],
         )
-        for name, study in (("p0", None), ("p1", candidate))
+        for name, study in (("p0", None), (preference, candidate))
     ]
 
 
@@ -407,13 +407,13 @@ def write_rollout(paths, *, share, peak=None, candidate=None, release="next", se
     return rollout
 
 
-def start_rollout(paths, candidate=None):
+def start_rollout(paths, candidate=None, preference="p1"):
     """Start a release whose first stage has 5% of the users, and approve that stage."""
-    incumbent, served = rollout_arms(paths, candidate)
+    incumbent, served = rollout_arms(paths, candidate, preference)
     shares = {"canary": 0.05, "ramp": 0.5, "full": 1.0}
     config = RolloutConfig(
         release="next",
-        candidate=RolloutArmConfig(preference="p1", study=candidate),
+        candidate=RolloutArmConfig(preference=preference, study=candidate),
         incumbent=RolloutArmConfig(preference="p0"),
         stages=tuple(RolloutStage(name=name, share=share) for name, share in shares.items()),
     )

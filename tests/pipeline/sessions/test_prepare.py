@@ -303,3 +303,10 @@ def test_an_empty_result_is_an_error_with_all_counts(shop, keys, empty):
     message = str(caught.value)
     assert message.startswith(f"nothing is left in {empty} after filtering; sessions_in: 11, ")
     assert "Lower sessions.min_item_support, or change sessions.test_days and" in message
+
+
+def test_an_empty_result_of_a_split_by_sessions_names_their_keys(shop):
+    asked = rules(test_sessions=2, validation_sessions=2, min_item_support=3)
+    with pytest.raises(DataError, match="nothing is left in validation_sessions") as caught:
+        write_sessions(*shop, asked)
+    assert "change sessions.test_sessions and sessions.validation_sessions" in str(caught.value)

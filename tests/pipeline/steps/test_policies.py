@@ -44,8 +44,7 @@ def evaluated(finished_study, tmp_path_factory):
         *("experiment_log", "group_kpis", "regression_estimates"),
         *("paired_lists", "counterfactual_estimates", "counterfactual_report"),
     )
-    found = {asset: run_step(asset, study, paths).value for asset in assets}
-    return study, paths, found
+    return study, paths, {asset: run_step(asset, study, paths) for asset in assets}
 
 
 def with_clicks(log, rng):
@@ -94,7 +93,7 @@ def test_paired_lists_are_the_log_s_and_are_read_again(evaluated):
         pl.read_parquet(file) for file in paths.artifact("experiment_log_files").glob("*.parquet")
     )
 
-    assert stored.summary == found["paired_lists"]
+    assert stored.summary == found["paired_lists"].value
     assert stored.summary.equal_share > 0.99
     assert stored.summary.requests == log.height
     assert stored.pairs.click_NK.sum() == log["clicked"].sum()
@@ -110,7 +109,7 @@ def test_paired_lists_are_the_log_s_and_are_read_again(evaluated):
 
 def test_every_kpi_and_group_has_an_estimate_next_to_its_realised_value(evaluated):
     _, paths, found = evaluated
-    estimates = found["counterfactual_estimates"]
+    estimates = found["counterfactual_estimates"].value
     kpis = pl.read_parquet(paths.artifact("group_kpis", "group_kpis.parquet"))
 
     assert [one.kpi for one in estimates.kpis] == [
@@ -128,9 +127,18 @@ def test_every_kpi_and_group_has_an_estimate_next_to_its_realised_value(evaluate
     assert all(one.status is SupportStatus.NO_SUPPORT for one in refused.groups)
 
 
+def test_every_number_of_recovery_has_a_head(evaluated):
+    shown = evaluated[2]["counterfactual_estimates"].details["Recovery"]
+
+    heads, _, *rows = shown.text.splitlines()
+
+    assert rows
+    assert {row.count(" | ") for row in rows} == {heads.count(" | ")}
+
+
 def test_the_report_has_the_section_only_with_estimates_of_its_log(evaluated, tmp_path, caplog):
     study, paths, found = evaluated
-    estimates = found["counterfactual_estimates"]
+    estimates = found["counterfactual_estimates"].value
 
     assert report_of_study(study, paths, origin=ORIGIN).counterfactual == estimates
     page = paths.artifact("counterfactual_report", "index.html").read_text("utf-8")
@@ -153,7 +161,7 @@ def test_the_report_has_the_section_only_with_estimates_of_its_log(evaluated, tm
 def test_a_group_s_preference_is_estimated_near_what_the_group_realised(evaluated):
     """With its own rows among others the estimate is close to its own mean; unserved ones have new lists."""
     study, paths, found = evaluated
-    check = found["counterfactual_estimates"].kpis[0]
+    check = found["counterfactual_estimates"].value.kpis[0]
 
     served = evaluate_policies_of(study, paths, UnservedQuestion())
 
@@ -192,6 +200,26 @@ def test_rules_change_the_lists_and_refuse_without_support(evaluated, tmp_path):
     assert nothing.policies[0].kpis[0].value == pytest.approx(
         plain.policies[0].kpis[0].value, rel=0.02
     )
+
+
+def test_requests_that_filters_leave_without_an_item_are_left_out(evaluated, tmp_path):
+    """Two items are allowed, and what the session has seen is not: who has seen both gets no list."""
+    study, paths, _ = evaluated
+    items = pl.read_parquet(paths.artifact("sessions", "items.parquet")).sort("index")["item"]
+    pairs = read_pairs(paths).pairs
+    allowed = next(two for one in pairs.session_N if len(two := sorted(set(one.tolist()))) == 2)
+    (tmp_path / "allow.txt").write_text("\n".join(map(str, items[allowed])), "utf-8")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(f"filters: {{seen: true, allow: '{tmp_path / 'allow.txt'}'}}\n", "utf-8")
+    question = UnservedQuestion(preference=read_preference(paths), rules=rules)
+
+    found = evaluate_policies_of(study, paths, question).policies[0]
+
+    seen_both = sum(set(allowed) <= set(one.tolist()) for one in pairs.session_N)
+    assert found.left_out == seen_both > 0
+    assert found.requests == len(pairs.users) - seen_both
+    assert 0 <= found.diagnostics.support < 0.8
+    assert found.is_refused
 
 
 def read_preference(paths):

@@ -2,8 +2,9 @@
 
 from matplotlib.figure import Figure
 
+from pipeline.artifacts.content_version import hash_content
 from pipeline.artifacts.storage import md5
-from pipeline.steps.result import LazyFigure, StepResult, hash_content, markdown_table, spaced
+from pipeline.steps.result import LazyFigure, StepResult, markdown_table, spaced
 
 
 def test_a_markdown_table_rounds_floats_and_separates_thousands():

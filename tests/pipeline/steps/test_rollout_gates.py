@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from pipeline.artifacts.storage import StudyPaths
+from pipeline.artifacts.storage import KEPT_MODELS, StudyPaths
 from pipeline.core.contracts import ALL_TARGETS, Kpi
 from pipeline.core.errors import DataError, QualityError, StudyError
-from pipeline.results.counterfactual import SupportStatus
+from pipeline.results.counterfactual import SupportLimit, SupportReason, SupportStatus
 from pipeline.results.counterfactual_estimates import PolicyKpi
 from pipeline.rollout.gates import Gate, Outcome, read_evidence, read_gated_plan
 from pipeline.steps.rollout_gates import counterfactual as gate_module
@@ -110,12 +110,7 @@ def counterfactual(paths, monkeypatch):
         left = list(values)
 
         def evaluate(_study, _paths, question):
-            assert (
-                question.model
-                == StudyPaths(paths.root, "shop", model="0" * 64)
-                .artifact("conditioned_model")
-                .parent
-            )
+            assert question.model == paths.folder / KEPT_MODELS / ("0" * 64)
             return policies_of(left.pop(0))
 
         monkeypatch.setattr(gate_module, "evaluate_policies_of", evaluate)
@@ -177,6 +172,27 @@ def test_a_change_that_is_not_known_does_not_pass():
 
     assert change.passes(0.95) is (1 - 2.718281828 ** (-1.6448536 * 0.0304) < 0.05)
     assert not replace(change, standard_error=0.2).passes(0.95)
+
+
+def test_the_counterfactual_gate_says_what_limits_the_support(paths, monkeypatch):
+    limit = SupportLimit(
+        reason=SupportReason.SUPPORT, value=0.9, limit=0.95, status=SupportStatus.WEAK
+    )
+    weak = PolicyKpi(
+        kpi=Kpi.CTR, estimator="PBM-DR", chosen=True, status=SupportStatus.WEAK, limits=(limit,),
+        value=0.02, interval=(0.01, 0.03), realised=0.02, lift=0.0, lift_interval=(-0.1, 0.1),
+        nested_distance=0.1, no_choice=None,
+    )  # fmt: skip
+    monkeypatch.setattr(gate_module, "_estimate", lambda *_: (weak, 0.8))
+    study = SimpleNamespace(experiment=ExperimentConfig())
+
+    found = check_counterfactual(CounterfactualGate(not_worse=0.1), gated().plan, study, paths)
+
+    assert found.outcome is Outcome.FAILED
+    assert (
+        found.reason
+        == "the log is weak for ctr of p07; expected usable. support 90.0% is below 95%"
+    )
 
 
 @pytest.mark.slow

@@ -22,11 +22,8 @@ from pipeline.experiment.design.optimal_design.exchange import (
     Ints,
     coordinate_exchange,
 )
-from pipeline.experiment.design.optimal_design.metric_axis import (
-    MetricAxis,
-    collinearity,
-    partial_information,
-)
+from pipeline.experiment.design.optimal_design.joint_information import partial_information
+from pipeline.experiment.design.optimal_design.metric_axis import MetricAxis, collinearity
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +160,7 @@ def slope_information(axis: MetricAxis, designs_KG: Ints, weights_G: Floats) -> 
     """
     d_KG = weights_G * axis.information_C[designs_KG]
     if axis.joint is not None:
-        return partial_information(axis.joint, designs_KG, d_KG)
+        return partial_information(axis.joint.information(designs_KG, d_KG))[:, 0]
     noise_KGG = axis.noise_CC[designs_KG[:, :, None], designs_KG[:, None, :]]
     own = (d_KG * np.diagonal(noise_KGG, axis1=1, axis2=2)).sum(axis=1)
     common = np.einsum("kg,kgh,kh->k", d_KG, noise_KGG, d_KG) / d_KG.sum(axis=1)

@@ -72,7 +72,13 @@ def variance_inflation(information_KK: Floats) -> Floats:
 
 
 def partial_information(information_KK: Floats) -> Floats:
-    """Information on each metric's partial slope, ``1 / (M⁻¹)_kk``; 0 if it is not separable."""
+    """Information on each metric's partial slope, ``1 / (M⁻¹)_kk``; 0 if it is not separable.
+
+    The criterion of D_s-optimality (Atkinson, Donev & Tobias 2007, ch. 10).
+
+    Args:
+        information_KK: From :func:`information_matrix`; axes before are designs.
+    """
     own_K = np.maximum(np.einsum("...kk->...k", information_KK), 0.0)
     return own_K / variance_inflation(information_KK)
 

@@ -72,16 +72,6 @@ class MetricAxis:
         )
 
 
-def partial_information(joint: JointMetrics, designs_NG: Ints, weights_NG: Floats) -> Floats:
-    """Information of N designs on the first metric's slope, the others held fixed: ``1 / (M⁻¹)_11``.
-
-    The criterion of D_s-optimality (Atkinson, Donev & Tobias 2007, ch. 10); 0 where the metric is a line
-    in the others.
-    """
-    information_NKK = joint.information(designs_NG, weights_NG)
-    return information_NKK[:, 0, 0] / variance_inflation(information_NKK)[:, 0]
-
-
 def lowest_inflation(axis: MetricAxis, weights_G: Floats, *, seed: int) -> float:
     """The smallest variance inflation that any design has for a metric with others held fixed."""
     joint = axis.joint

@@ -176,7 +176,7 @@ class Search:
 def preference_shares(section: ExperimentConfig) -> Floats:
     """Traffic share of every preference over all its groups; sums to 1."""
     preferences = section.groups // section.replicates
-    shares = np.array(section.shares or [1.0] * section.groups)
+    shares = np.array(section.relative_shares)
     return shares.reshape(section.replicates, preferences).sum(axis=0) / shares.sum()
 
 

@@ -91,7 +91,7 @@ def stage_file(
     """
     table, columns = file.table, rules.columns
     names = contract_columns(table) if columns is None else resolve_columns(table, columns)
-    rows, types, repeated = _load(connection, file, names, scratch)
+    rows, types, repeated = load_raw(connection, file, names, scratch)
     if file.format.is_text and not rows and list(types) in ([], [_NO_HEADER]):
         _stage(connection, table, {}, {})
         return StagedFile(0, tuple(COLUMNS[table]))
@@ -136,7 +136,7 @@ def _decimal_ids(connection: duckdb.DuckDBPyConnection, present: Mapping[str, st
     ]
 
 
-def _load(
+def load_raw(
     connection: duckdb.DuckDBPyConnection, file: LogFile, names: Mapping[str, str], scratch: Path
 ) -> tuple[int, dict[str, str], list[str]]:
     """Load a file as ``raw``; ``names`` are those of the contract's columns in it.

@@ -5,7 +5,7 @@ simulator write them. The database has outcomes only, so lists are read from the
 that it has accepted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,11 +14,10 @@ import polars as pl
 
 from pipeline.core.errors import LogError
 from pipeline.core.frame_contract import Contract
-from pipeline.datasets.io.files import duckdb_path
-from pipeline.experiment.log.database import database_errors
+from pipeline.experiment.log.database import open_database
 from pipeline.experiment.log.log_files import LIST_COLUMNS, LogFile, LogFormat, LogTable
 from pipeline.experiment.log.reading.column_mapping import quote_identifier
-from pipeline.experiment.log.reading.file_reader import as_log_errors
+from pipeline.experiment.log.reading.file_reader import as_log_errors, load_raw
 
 SHOWN_LISTS = Contract(
     name="shown_lists",
@@ -40,21 +39,23 @@ SHOWN_LISTS = Contract(
 without a click, or if the log does not name it; ``fallback`` says why the list is not the model's, and is null
 if it is."""
 
-_REQUIRED = ("session", "items")
-_OPTIONAL = {
+_REQUIRED = {"session": "VARCHAR[]", "items": "VARCHAR[]"}
+_COLUMNS = _REQUIRED | {
     **dict.fromkeys(("clicked_item", "model", "fallback"), "VARCHAR"),
     "position_propensities": "DOUBLE[]",
     "temperature": "DOUBLE",
     "candidates": "BIGINT",
 }
 
+_CLICKED = ("impression", "item", "ts")
+
 _LISTS = """
-INSERT INTO lists SELECT DISTINCT ON (impression) impression, $source AS source, session::VARCHAR[] AS session,
-    items::VARCHAR[] AS items, {optional} FROM {source}
+INSERT INTO lists SELECT DISTINCT ON (impression) impression, $source AS source, {columns} FROM raw
 """
 
 _CLICKS = """
-INSERT INTO clicked_items SELECT impression, arg_min(item::VARCHAR, ts), min(ts) FROM {source} GROUP BY impression
+INSERT INTO clicked_items SELECT impression, arg_min(item::VARCHAR, ts::BIGINT), min(ts::BIGINT) FROM raw
+GROUP BY impression
 """
 
 _JOINED = """
@@ -102,8 +103,7 @@ def open_lists(
     """
     with (
         TemporaryDirectory(prefix="paretoscope-") as scratch,
-        database_errors(database),
-        duckdb.connect(str(database), read_only=True) as connection,
+        open_database(database) as connection,
     ):
         found = _create(connection, files, Path(scratch))
         if not found:
@@ -120,11 +120,8 @@ def open_lists(
 
 def _create(connection: duckdb.DuckDBPyConnection, files: Sequence[LogFile], scratch: Path) -> bool:
     """Create the tables of lists and clicks; returns whether any file has lists."""
-    optional = ", ".join(f"{name} {kind}" for name, kind in _OPTIONAL.items())
-    connection.execute(
-        "CREATE TEMP TABLE lists (impression VARCHAR, source VARCHAR, session VARCHAR[], items VARCHAR[], "
-        f"{optional})"
-    )
+    columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+    connection.execute(f"CREATE TEMP TABLE lists (impression VARCHAR, source VARCHAR, {columns})")
     connection.execute(
         "CREATE TEMP TABLE clicked_items (impression VARCHAR, item VARCHAR, ts BIGINT)"
     )
@@ -135,26 +132,22 @@ def _create(connection: duckdb.DuckDBPyConnection, files: Sequence[LogFile], scr
             LogTable.CLICKS,
         }:
             continue
-        source = _source(file, scratch)
+        wanted = _CLICKED if file.table is LogTable.CLICKS else ("impression", *_COLUMNS)
+        _, columns, _ = load_raw(connection, file, {name: name for name in wanted}, scratch)
         with as_log_errors(file):
-            described = connection.execute(f"DESCRIBE FROM {source}").fetchall()
-            columns = {name for name, *_ in described}
-            if file.table is LogTable.CLICKS and {"impression", "item", "ts"} <= columns:
-                connection.execute(_CLICKS.format(source=source))
-            elif file.table is LogTable.IMPRESSIONS and columns.issuperset(_REQUIRED):
-                optional = ", ".join(
-                    f"{name}::{kind} AS {name}" if name in columns else f"NULL::{kind} AS {name}"
-                    for name, kind in _OPTIONAL.items()
-                )
-                lists = _LISTS.format(source=source, optional=optional)
-                connection.execute(lists, {"source": file.source})
+            if file.table is LogTable.CLICKS and columns.keys() >= set(_CLICKED):
+                connection.execute(_CLICKS)
+            elif file.table is LogTable.IMPRESSIONS and columns.keys() >= _REQUIRED.keys():
+                selected = ", ".join(_typed(name, columns, file.format) for name in _COLUMNS)
+                connection.execute(_LISTS.format(columns=selected), {"source": file.source})
                 found = True
     return found
 
 
-def _source(file: LogFile, scratch: Path) -> str:
-    """The table function that reads a file."""
-    path = duckdb_path(file.path, scratch).replace("'", "''")
-    if file.format is LogFormat.PARQUET:
-        return f"read_parquet('{path}', hive_partitioning=false)"
-    return f"read_json('{path}', sample_size=-1)"
+def _typed(name: str, columns: Mapping[str, str], file_format: LogFormat) -> str:
+    """SQL of a column in its type; null if the file does not have it."""
+    kind = _COLUMNS[name]
+    if name not in columns:
+        return f"NULL::{kind}"
+    is_text = file_format is LogFormat.JSON and kind.endswith("[]")
+    return f"{name}::JSON::{kind}" if is_text else f"{name}::{kind}"

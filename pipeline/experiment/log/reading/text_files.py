@@ -10,7 +10,12 @@ import duckdb
 
 from pipeline.artifacts.storage import is_full
 from pipeline.core.errors import DataError
-from pipeline.core.file_content import HEAD_BYTES, foreign_content
+from pipeline.core.file_content import (
+    BYTE_ORDER_MARK,
+    HEAD_BYTES,
+    foreign_content,
+    likely_separator,
+)
 from pipeline.core.table_file import MOST_COLUMNS
 from pipeline.datasets.io.files import duckdb_path, is_compressed, open_stream
 from pipeline.experiment.log.log_files import LogFile, LogFormat
@@ -33,12 +38,9 @@ CREATE OR REPLACE TEMP TABLE text_rows AS SELECT * FROM read_json(
     hive_partitioning = false)
 """
 
-_SEPARATORS = ",;\t|"
-
 _UNKNOWN_FAULT = "its quotes, separators or types are not those of one table; export it again"
 
 _CHUNK = 1 << 20
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def load_text(
@@ -55,8 +57,8 @@ def load_text(
             while chunk := stream.read(_CHUNK):
                 plain.write(chunk)
     with path.open("rb") as stream:
-        head = stream.read(_CHUNK).removeprefix(_BYTE_ORDER_MARK).lstrip()
-    separator = _separator(head)
+        head = stream.read(_CHUNK).removeprefix(BYTE_ORDER_MARK).lstrip()
+    separator = likely_separator(head)
     try:
         if fault := _fault_of_head(path, file.format, head, separator):
             raise DataError(fault)
@@ -107,12 +109,6 @@ def _unify_line_ends(path: Path, target: Path) -> bool:
                 line[:-2] + b"\n" if line.endswith(b"\r\n") else line for line in stream
             )
     return True
-
-
-def _separator(head: bytes) -> str:
-    """The most frequent separator in the header."""
-    line = head.split(b"\n", 1)[0].decode("utf-8", errors="replace")
-    return max(_SEPARATORS, key=line.count)
 
 
 def _repeated_columns(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.core.contracts import EARLIEST_TS, LATEST_TS
+from pipeline.core.file_content import BYTE_ORDER_MARK, likely_separator
 from pipeline.datasets.io.files import open_stream
 from pipeline.experiment.log.log_files import LogFile, LogFormat
 from pipeline.study import LogTime
@@ -78,8 +79,8 @@ def _line_of(file: LogFile, written: Mapping[str, Any]) -> int | None:
     separator = ","
     for number, line in enumerate(_lines(file), start=1):
         if file.format is LogFormat.CSV and header is None:
-            separator = max(",;\t|", key=line.decode(errors="replace").count)
-            header = _fields(line.removeprefix(b"\xef\xbb\xbf"), separator)
+            separator = likely_separator(line)
+            header = _fields(line.removeprefix(BYTE_ORDER_MARK), separator)
         elif all(part in line for part in parts):
             if header is None:
                 return number if _is_object(line, wanted) else None

@@ -147,6 +147,37 @@ def test_a_policy_may_depend_on_columns_of_the_log(tmp_path):
     assert [one.estimators[0].found.value for one in found] == pytest.approx([1.0, 0.0])
 
 
+def test_a_missing_cell_of_a_context_is_a_context_of_its_own(tmp_path):
+    """The policy is right where the page is a or missing, and wrong at b; the log chooses evenly."""
+    rows = [(page, one, 0.5, int(one == "x")) for page in ("a", "b", None) for one in "xy"] * 100
+    pl.DataFrame(rows, ["page", "action", "propensity", "reward"], orient="row").write_csv(
+        tmp_path / "log.csv"
+    )
+    chosen = [("a", "x", 1.0), ("a", "y", 0.0), ("b", "x", 0.0), ("b", "y", 1.0)]
+    missing = [(None, "x", 1.0), (None, "y", 0.0)]
+    for name, table in {
+        "all": chosen + missing,
+        "some": chosen,
+        "sums": chosen + missing[1:],
+    }.items():
+        frame = pl.DataFrame(table, ["page", "action", "probability"], orient="row")
+        frame.write_csv(tmp_path / f"{name}.csv")
+
+    found = {
+        one.name: one.found
+        for one in values(tmp_path, ("all.csv",), user=None).policies[0].estimators
+    }
+
+    assert found["IPS"].value == pytest.approx(2 / 3)
+    assert found["DM"].value == pytest.approx(2 / 3, abs=0.02)
+    with pytest.raises(DataError, match=r"the context missing \(page\) of .*log\.csv is unknown"):
+        values(tmp_path, ("some.csv",), user=None)
+    with pytest.raises(
+        DataError, match=r"the probabilities of the context missing sum to 0; expected 1"
+    ):
+        values(tmp_path, ("sums.csv",), user=None)
+
+
 def test_a_policy_of_actions_that_were_never_logged_is_refused_with_the_number(shop, tmp_path):
     new = policy(tmp_path / "new.csv", {"a": 0.2, "b": 0.3, "c": 0.2, "d": 0.3})
 
@@ -190,6 +221,10 @@ POLICIES = {
     "negative": (
         {"a": 0.7, "b": -0.4, "c": 0.7},
         r"probability is -0\.4 in row 2; expected a probability of 0 to 1",
+    ),
+    "no action": (
+        {"a": 0.5, "b": 0.3, "c": 0.2, "": 0.0},
+        r"action is missing in row 4; expected an id",
     ),
     "unknown": ({"a": 0.5, "b": 0.5}, r"the action c of .* is unknown; add it, with probability 0"),
 }

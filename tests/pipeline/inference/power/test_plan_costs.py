@@ -64,6 +64,15 @@ def test_errors_of_the_metric_and_deviations_widen_the_cost():
         assert low < clicks.amount < high
 
 
+def test_no_more_is_lost_than_the_reference_earns():
+    (clicks,) = planned_power(
+        metrics=("recall",), planning=replace(PLANNING, group_deviation=2.0)
+    ).analysis.cost
+
+    earned = clicks.amount / clicks.share
+    assert clicks.interval[1] < earned
+
+
 def test_more_replicates_are_offered_with_the_power_they_bring():
     planning = PlanningConfig(slope=0.3, group_deviation=0.06)
     found = planned_axes(groups=4, planning=planning).analysis

@@ -1,4 +1,4 @@
-"""Counterfactual estimates of an experiment in words: why Recovery chose no estimator."""
+"""Counterfactual estimates of an experiment in words: counts, lifts, and why Recovery chose no estimator."""
 
 from dataclasses import replace
 
@@ -6,7 +6,12 @@ import pytest
 
 from pipeline.core.contracts import Kpi
 from pipeline.counterfactual.experiment.leave_one_out import choose_by_recovery
-from pipeline.reporting.text.counterfactual_estimates import kpi_sentence, unserved_lines
+from pipeline.reporting.text.counterfactual_estimates import (
+    kpi_sentence,
+    pairing_sentence,
+    unserved_lines,
+)
+from pipeline.reporting.text.lifts import lift_words
 from pipeline.results.counterfactual import (
     RecoverySummary,
     SupportLimit,
@@ -19,6 +24,7 @@ from pipeline.results.counterfactual_estimates import (
     GroupEstimate,
     KpiCheck,
     NoChoice,
+    PairingSummary,
     PolicyKpi,
     UnservedPolicies,
     UnservedPolicy,
@@ -131,3 +137,30 @@ def test_a_policy_that_was_not_checked_says_why(no_choice, reason):
     assert not policy.is_refused
     refused = replace(kpi, value=None, lift=None, status=SupportStatus.NO_SUPPORT, limits=(LIMIT,))
     assert replace(policy, kpis=(refused,)).is_refused
+
+
+def test_one_of_anything_has_no_plural():
+    one = PairingSummary(
+        groups=("g1", "g2"), list_length=3, requests=1, users=1, equal_share=1.0, fallbacks=1, unplaced_clicks=1,
+        log_version="v",
+    )  # fmt: skip
+
+    assert pairing_sentence(one) == (
+        "1 request of 1 user under 2 groups; the model shows 100.00% of the logged lists again; left out: "
+        "1 impression with a list that was not the model's; counted as none: 1 click on no item of the list."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "ends", "digits", "words"),
+    [
+        (0.052, (0.011, 0.094), {}, "+5% (+1% to +9%)"),
+        (0.052, (0.011, 0.094), {"least_digits": 1}, "+5.2% (+1.1% to +9.4%)"),
+        (-0.2012, (-0.2019, -0.2001), {"least_digits": 1}, "−20.12% (−20.19% to −20.01%)"),
+        (0.052, None, {}, "+5.20%"),
+        (0.052, None, {"alone": 1}, "+5.2%"),
+        (None, None, {}, "–"),
+    ],
+)
+def test_a_lift_has_the_decimals_of_its_interval(value, ends, digits, words):
+    assert lift_words(value, ends, **digits) == words

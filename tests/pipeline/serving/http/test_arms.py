@@ -5,13 +5,17 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from threading import Event
 
 import pytest
+from fastapi import FastAPI
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.log_files import ArmName
 from pipeline.rollout.served import served_file
+from pipeline.serving.http import watcher as watcher_module
+from pipeline.serving.http.fuse import LEAST_FAILURES
 from pipeline.serving.http.schemas import Click, RecommendRequest
 from pipeline.serving.http.server import build_service
 from pipeline.serving.http.watcher import StudyWatcher
@@ -22,6 +26,7 @@ from tests.pipeline.serving.shop import (
     log_of,
     name_of,
     rows_of,
+    start_rollout,
     write_other_study,
     write_plan,
     write_rollout,
@@ -193,6 +198,52 @@ def test_a_candidate_that_was_trained_again_is_refused(shop, small_params):
 
     with pytest.raises(LogError, match=r"of model .*'conditioned_model' of study next is now"):
         with_rollout(load_snapshot(study, paths), study, paths, rollout)
+
+
+def test_a_preference_of_other_objectives_needs_a_new_release(shop):
+    study, paths = shop
+    rollout = write_rollout(paths, share=0.5)
+    other = replace(rollout, candidate=replace(rollout.candidate, preference=(0.2, 0.3, 0.5)))
+
+    message = "candidate of the rollout weights 3 objectives, its model has 2; start a new release"
+    with pytest.raises(LogError, match=message):
+        with_rollout(load_snapshot(study, paths), study, paths, other)
+
+
+def test_the_event_of_a_replaced_release_is_not_that_of_the_next_fuse(shop, monkeypatch):
+    """A reload brings another release while the fuse of the first is being written."""
+    study, paths = shop
+    start_rollout(paths)
+    write, entered, go_on = watcher_module.blow_fuse, Event(), Event()
+
+    def write_slowly(*fuse):
+        after = write(*fuse)
+        entered.set()
+        assert go_on.wait(30)
+        return after
+
+    monkeypatch.setattr(watcher_module, "blow_fuse", write_slowly)
+
+    def blow(service):
+        for _ in range(LEAST_FAILURES):
+            service.fuse.record(is_error=True, is_late=False)
+
+    async def scenario(service, watcher):
+        async with watcher.run(FastAPI()):
+            blow(service)
+            await asyncio.to_thread(entered.wait, 30)
+            write_rollout(paths, share=0.5, release="later")
+            replaced = watcher.with_current_rollout(service.snapshot, study)
+            service.swap_snapshot(replaced)
+            go_on.set()
+            while service.snapshot is replaced:  # until the watcher follows the file again
+                await asyncio.sleep(0.01)
+            blow(service)
+            return service.fuse.is_unwritten
+
+    is_unwritten, _ = run(shop, scenario)
+
+    assert is_unwritten
 
 
 def test_a_damaged_rollout_file_leaves_what_is_served(shop, caplog):

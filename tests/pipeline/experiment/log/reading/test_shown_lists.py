@@ -1,9 +1,12 @@
 """The lists of a log: from impressions with outcomes, from a served log, and old logs without."""
 
+import bz2
 import gzip
 import json
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.errors import LogError
@@ -33,7 +36,8 @@ def lists_of(folder):
 
 def write_lines(file, rows):
     text = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
-    file.write_bytes(gzip.compress(text) if file.suffix == ".gz" else text)
+    compress = {".gz": gzip.compress, ".bz2": bz2.compress}.get(file.suffix, bytes)
+    file.write_bytes(compress(text))
 
 
 def test_lists_are_read_from_impressions_with_outcomes(tmp_path):
@@ -103,6 +107,45 @@ def test_rejected_and_duplicate_impressions_have_no_list(tmp_path):
 
     assert found.select("impression", "items").rows() == [("a", ["7"]), ("b", ["7"])]
     assert set(found["impression"]) == set(outcomes(tmp_path / "log.duckdb"))
+
+
+UUIDS = ["F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6", "A81D4FAE-7DEC-11D0-A765-00A0C91E6BF6"]
+ITEM = 'Ünï\\"x, y'
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.bz2"])
+@pytest.mark.parametrize(
+    "ids",
+    [UUIDS, [one.replace("-", "") for one in UUIDS], ["007", "1e3"]],
+    ids=["upper-case UUIDs", "UUIDs without dashes", "numbers"],
+)
+def test_ids_are_the_text_that_they_are_in_the_log(tmp_path, ids, suffix):
+    """Ingestion keeps them as they are: of another spelling, an impression has no list."""
+    listed = [{"session": [one], "items": [one, ITEM], **MODEL} for one in ids]
+    rows = [logged_impression(one) | lists for one, lists in zip(ids, listed, strict=True)]
+    write_lines(tmp_path / f"impressions{suffix}", rows)
+    clicks = [{"impression": one, "ts": TS, "item": one} for one in ids]
+    write_lines(tmp_path / f"clicks{suffix}", clicks)
+    write_lines(tmp_path / "orders.jsonl", [{"impression": ids[0], "ts": TS, "units": 1}])
+
+    found = lists_of(tmp_path).sort("impression")
+
+    assert found.select("impression", "session", "items", "clicked_item").rows() == [
+        (one, [one], [one, ITEM], one) for one in sorted(ids)
+    ]
+
+
+def test_text_that_an_old_writer_of_parquet_left_as_bytes_is_text(tmp_path):
+    row = impression("a") | {"session": [b"1"], "items": [b"7", ITEM.encode()]}
+    row |= {"clicked_item": ITEM.encode()}
+    row |= {name: row[name].encode() for name in ("impression", "user", "group")}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "impressions.parquet")
+
+    found = lists_of(tmp_path)
+
+    assert found.select("impression", "session", "items", "clicked_item").rows() == [
+        ("a", ["1"], ["7", ITEM], ITEM)
+    ]
 
 
 def test_integer_ids_are_the_strings_of_the_catalogue(tmp_path):
