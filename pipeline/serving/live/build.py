@@ -72,7 +72,7 @@ def _notes(files: LiveFiles, endpoint: Endpoint, now: float) -> list[Note]:
     status = files.status
     if status is None:
         if not files.problems:
-            text = f"No monitor has looked at study {endpoint.study} yet. Start it beside the endpoint:"
+            text = f"No monitor has looked at study {endpoint.study} yet. Start it next to the endpoint:"
             notes.append(Note(tone="warn", text=text, command=MONITOR))
         return notes
     if _is_late(status, now):

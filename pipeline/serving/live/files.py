@@ -1,4 +1,4 @@
-"""What the live page is made of: files of the monitor and of the rollout, read when they change."""
+"""What the live page shows: files of the monitor and of the rollout, read when they change."""
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass

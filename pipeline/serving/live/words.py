@@ -1,4 +1,4 @@
-"""Ages and rates in words."""
+"""Words for ages and rates."""
 
 from collections.abc import Sequence
 
