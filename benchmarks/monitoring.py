@@ -35,8 +35,9 @@ from pipeline.monitoring.alarms import (
 from pipeline.monitoring.following.features import FEATURES, FeatureCounts
 from pipeline.monitoring.following.ledger import UserSums
 from pipeline.monitoring.following.sums import DATABASE
-from pipeline.monitoring.monitor import monitoring_folder, open_monitor
+from pipeline.monitoring.monitor import open_monitor
 from pipeline.monitoring.statistics.rates import Baseline, Drop, Looks, drop_of
+from pipeline.monitoring.status import monitoring_folder
 from pipeline.study import PARAMS_FILE, load_study
 
 RESULTS = Path(__file__).parent / "results" / "monitoring.md"

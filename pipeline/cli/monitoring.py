@@ -4,12 +4,12 @@ import logging
 import signal
 import threading
 import time
-from dataclasses import asdict
 from typing import Any
 
 from pipeline.cli.context import open_project, print_result
 from pipeline.core.labels import counted
 from pipeline.monitoring.monitor import Look, open_monitor, run
+from pipeline.monitoring.status import status_dict
 from pipeline.steps.monitoring import StudyPanel
 
 _LOG = logging.getLogger(__name__)
@@ -50,17 +50,4 @@ def _lines(found: Look) -> list[str]:
 
 
 def _values(found: Look) -> dict[str, Any]:
-    findings = found.findings
-    return {
-        "rows": found.rows,
-        "written": findings.written or None,
-        "kpis": [
-            {**asdict(part), "kpi": kpi, **asdict(band)}
-            for part, by_kpi in findings.bands.items()
-            for kpi, band in by_kpi.items()
-        ],
-        "sample_ratio": findings.sample_ratio and asdict(findings.sample_ratio),
-        "overlaps": dict(found.overlaps),
-        "alarms": [asdict(alarm) for alarm in findings.alarms],
-        "alerts": [asdict(alert) for alert in found.active],
-    }
+    return {"rows": found.rows, **status_dict(found.status)}

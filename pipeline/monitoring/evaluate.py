@@ -71,6 +71,7 @@ class Findings:
         written: When impressions were last logged; 0 if never.
         rows: Rows by table and problem, since the log was first read.
         bands: KPIs by slice, with anytime-valid intervals.
+        lists: Lists that count by hour since 1970 UTC, of the last 24 hours; hours without any are left out.
         sample_ratio: Users of the groups against the plan; None without users.
         drops: KPIs of groups against the other groups and the days before.
         drifts: Features on the last complete day.
@@ -81,6 +82,7 @@ class Findings:
     written: float
     rows: Mapping[tuple[str, str], int]
     bands: Mapping[Slice, Mapping[str, Band]]
+    lists: Mapping[int, int]
     sample_ratio: SampleRatio | None
     drops: Sequence[Drop]
     drifts: Sequence[Drift]
@@ -108,8 +110,8 @@ def evaluate(database: Database, watched: Watched, *, now: float, written: float
     drifts = [drift_of(counts) for counts in FeatureStore(database).counts(today - 1)]
     silent, expected = now - written if written else 0.0, 0.0
     if written and silent >= 60 * watched.silence_minutes:  # four weeks of sums are read only then
-        lists = lists_by_hour(database, hour - 24 * _SILENCE_DAYS)
-        expected = expected_lists(lists, written, now)
+        usual = lists_by_hour(database, hour - 24 * _SILENCE_DAYS)
+        expected = expected_lists(usual, written, now)
     fallbacks = {name: sums[FALLBACKS] for name, sums in days.groups(today).items()}
     alarms = [
         *silence_alarms(silent, expected, watched.silence_minutes),
@@ -124,6 +126,7 @@ def evaluate(database: Database, watched: Watched, *, now: float, written: float
         written=written,
         rows=row_counts(database),
         bands=_bands(database, everything, watched),
+        lists=lists_by_hour(database, hour - 23),
         sample_ratio=ratio,
         drops=drops,
         drifts=drifts,

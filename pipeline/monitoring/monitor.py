@@ -4,10 +4,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.artifacts.lock import file_lock
 from pipeline.artifacts.storage import StudyPaths, atomic_file
@@ -15,7 +14,7 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import USER_ERRORS, StudyError
 from pipeline.experiment.design.traffic_plan import TrafficPlan, read_plan
 from pipeline.monitoring.alarms import Alarm, AlertName, overlap_alarms
-from pipeline.monitoring.alert_book import ActiveAlert, AlertBook, Send
+from pipeline.monitoring.alert_book import AlertBook, Send
 from pipeline.monitoring.evaluate import Findings, Watched, evaluate
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.follower import Follower, LogRules
@@ -24,10 +23,15 @@ from pipeline.monitoring.following.sums import DATABASE, hourly_table
 from pipeline.monitoring.metrics_page import MetricsPage, Page
 from pipeline.monitoring.panel import PanelSession, compare
 from pipeline.monitoring.statistics.silence import HOUR_SECONDS
+from pipeline.monitoring.status import (
+    MonitorStatus,
+    monitoring_folder,
+    status_of,
+    write_status,
+)
 from pipeline.reporting.webhook import WEBHOOK_VARIABLE, send_message
 from pipeline.study import Study
 
-FOLDER = "monitoring"
 TABLE = "monitoring.parquet"
 _LOCK = ".lock"
 _LOG = logging.getLogger(__name__)
@@ -43,19 +47,12 @@ class Look:
     Attributes:
         rows: New rows of the log.
         findings: What the sums say.
-        overlaps: Of the panel, by group.
-        active: Alerts that are on.
+        status: What other programs are told, with the alerts that are on.
     """
 
     rows: int
     findings: Findings
-    overlaps: Mapping[str, float]
-    active: tuple[ActiveAlert, ...]
-
-
-def monitoring_folder(paths: StudyPaths) -> Path:
-    """Where a study's monitor keeps its database, table and alerts."""
-    return paths.artifact(FOLDER)
+    status: MonitorStatus
 
 
 class Monitor:
@@ -86,7 +83,7 @@ class Monitor:
         self.metrics = MetricsPage()
 
     def look(self, now: float) -> Look:
-        """Read what is new, evaluate it, and publish metrics, alerts and, once an hour, the table.
+        """Read what is new, evaluate it, and publish metrics, alerts, status and, once an hour, the table.
 
         Raises:
             DataError: if the database is damaged or locked.
@@ -103,8 +100,10 @@ class Monitor:
         overlaps, of_panel = self._compare()
         active = self._book.update([*findings.alarms, *of_panel], now)
         self.metrics.page = Page(findings=findings, plan=plan, overlaps=overlaps, active=active)
+        status = status_of(findings, self._study, plan.experiment, overlaps=overlaps, alerts=active)
+        write_status(status, self._paths)
         self._write_table(now)
-        return Look(rows=rows, findings=findings, overlaps=overlaps, active=active)
+        return Look(rows=rows, findings=findings, status=status)
 
     def write_table(self) -> None:
         """Write the table of hours."""

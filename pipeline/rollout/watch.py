@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.rollout.decisions.decide import Decision, Step, decide
+from pipeline.rollout.decisions.recorded import record_decision
 from pipeline.rollout.events import Actor
 from pipeline.rollout.fold import Rollout
 from pipeline.rollout.operations import advanced, held, resumed, rolled_back
@@ -16,7 +17,9 @@ SENSOR = Author(by=Actor.SENSOR, who="rollout watch")
 def watch_rollout(
     paths: StudyPaths, rollout: Rollout, sums: RolloutSums | None, now: datetime
 ) -> tuple[Rollout, Decision]:
-    """Decide on a release and do it. Decisions are made again under the lock, from what is then its state.
+    """Decide on a release, do it, and record the decision.
+
+    Decisions are made again under the lock, from what is then its state.
 
     Args:
         paths: Of the study.
@@ -34,6 +37,7 @@ def watch_rollout(
         return _change(current or rollout, decisions[-1])
 
     after = change_rollout(paths, rollout.release, SENSOR, change)
+    record_decision(paths, rollout.release, decisions[-1], now)
     return after, decisions[-1]
 
 

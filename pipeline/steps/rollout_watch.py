@@ -5,8 +5,8 @@ from datetime import datetime
 from models.checkpoint import checkpoint_fingerprint
 from pipeline.artifacts.storage import StudyPaths, read_table
 from pipeline.core.errors import USER_ERRORS
-from pipeline.monitoring.monitor import monitoring_folder
 from pipeline.monitoring.rollout_sums import read_rollout_sums
+from pipeline.monitoring.status import monitoring_folder
 from pipeline.rollout import operations
 from pipeline.rollout.decisions.decide import Decision
 from pipeline.rollout.fold import Rollout

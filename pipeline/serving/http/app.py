@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import LogError
 from pipeline.serving.explorer.routes import add_explorer
 from pipeline.serving.http.auth import AuthMiddleware
@@ -25,6 +26,8 @@ from pipeline.serving.http.schemas import (
     ValidationProblem,
 )
 from pipeline.serving.http.service import Service
+from pipeline.serving.live.routes import add_live
+from pipeline.serving.pages.static import SHARED, add_files
 
 _JSON = "application/json"
 _RETRY_SECONDS = 5
@@ -61,11 +64,16 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def build_app(
-    service: Service, *, key: str | None, host: str = "", background: Lifespan | None = None
+    service: Service,
+    paths: StudyPaths,
+    *,
+    key: str | None,
+    host: str = "",
+    background: Lifespan | None = None,
 ) -> FastAPI:
     """The application; requests require ``key`` unless it is None.
 
-    ``host`` is a further name that requests without a key may be sent to; ``background`` runs
+    ``paths`` are those of the study; ``host`` is a further name that requests without a key may be sent to; ``background`` runs
     while the application does.
     """
 
@@ -96,7 +104,9 @@ def build_app(
     app.add_exception_handler(OSError, _log_unavailable)
     app.add_exception_handler(LogError, _conflict)
     _add_routes(app, service)
+    add_files(app, SHARED, needs_key=key is not None)
     add_explorer(app, service, _ERRORS, needs_key=key is not None)
+    add_live(app, service, paths, _REJECTED, needs_key=key is not None)
     routes = {path for route in app.routes if (path := getattr(route, "path", None))}
     app.add_middleware(AuthMiddleware, key=key, host=host, routes=routes, metrics=service.metrics)
     return app

@@ -11,12 +11,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.serving.explorer.routes import PAGE
+from pipeline.serving.explorer.routes import PAGE as EXPLORER
 from pipeline.serving.http.prometheus import ServerMetrics
+from pipeline.serving.live.routes import PAGE as LIVE
+from pipeline.serving.pages.static import SHARED
 from pipeline.study import SERVING_KEY
 
-_PUBLIC = {"/health", *PAGE}
-"""The explorer's page is static; the data that it requests is protected."""
+_PUBLIC = {"/health", *EXPLORER, *LIVE, *SHARED}
+"""Pages are static where there is a key; the data that they request are protected."""
 
 _UNAUTHORIZED = JSONResponse(
     {"detail": "send the key as Authorization: Bearer ..."}, 401, {"www-authenticate": "Bearer"}

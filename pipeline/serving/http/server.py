@@ -63,7 +63,7 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
         watcher = StudyWatcher(service, study, paths, fingerprint)
         service.swap_snapshot(watcher.with_current_rollout(snapshot, study))
         config = uvicorn.Config(
-            build_app(service, key=key, host=host, background=watcher.run),
+            build_app(service, paths, key=key, host=host, background=watcher.run),
             loop="uvloop",
             http=LimitedProtocol,
             ws="none",

@@ -1,7 +1,6 @@
 """The monitor of a study, by a clock that the test turns."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import threading
 import time
 from urllib.request import urlopen
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -18,13 +16,15 @@ from pipeline.cli import main
 from pipeline.core.errors import DataError, StudyError
 from pipeline.monitoring.alarms import AlertName
 from pipeline.monitoring.alert_book import ALERTS
-from pipeline.monitoring.monitor import TABLE, Monitor, monitoring_folder, open_monitor, run
+from pipeline.monitoring.monitor import TABLE, Monitor, open_monitor, run
+from pipeline.monitoring.status import monitoring_folder
 from pipeline.reporting.webhook import WEBHOOK_VARIABLE
-from tests.pipeline.monitoring.endpoint_log import START, click, impression, write
+from tests.pipeline.monitoring.endpoint_log import START, impression, write
+from tests.pipeline.monitoring.traffic import HOUR, Traffic
 from tests.pipeline.serving.shop import write_params, write_plan
 
 PREFIX = "paretoscope_monitor_"
-HOUR, DAY = 3600, 86_400
+DAY = 86_400
 BEGIN = START / 1000
 
 
@@ -36,33 +36,6 @@ def shop(tmp_path, small_params, monkeypatch):
     paths = StudyPaths.of(study, tmp_path)
     plan = write_plan(paths)
     return study, paths, plan
-
-
-class Traffic:
-    """Users who come at random, are shown lists and click some; lists are written as time goes on."""
-
-    def __init__(self, paths, plan, *, seed=0):
-        self.log = paths.root / "data/served"
-        self.plan = plan
-        self.rng = np.random.default_rng(seed)
-        self.number = 0
-
-    def hour(self, begin, *, users=600, lists=3, ctr=0.2, loses=(), loss=0.0, until=HOUR):
-        """Write an hour of traffic; some clicks of groups in ``loses`` are lost."""
-        shown, clicks = [], []
-        for user in range(users):
-            name = f"{begin}-{user}"
-            group = self.plan.group_of(name).name
-            for _ in range(lists):
-                ts = int(begin * 1000 + self.rng.integers(until * 1000))
-                self.number += 1
-                shown.append(impression(self.number, name, ts, group=group))
-                lost = group in loses and self.rng.random() < loss
-                if self.rng.random() < ctr and not lost:
-                    clicks.append(click(self.number, ts + 5000))
-        for table, rows in (("impressions", shown), ("clicks", clicks)):
-            path = write(self.log, table, rows)
-            os.utime(path, (begin + until, begin + until))
 
 
 def alerts_of(paths):
@@ -86,7 +59,7 @@ def test_a_log_that_stops_alerts_within_five_minutes_and_a_quiet_night_does_not(
         stopped = BEGIN + DAY * 2 + HOUR * 12
         traffic.hour(stopped - HOUR, users=40, lists=20)
         seconds = next(
-            after for after in range(0, HOUR, 30) if monitor.look(stopped + after).active
+            after for after in range(0, HOUR, 30) if monitor.look(stopped + after).status.alerts
         )
 
     assert seconds < 300
@@ -109,7 +82,7 @@ def test_lost_clicks_of_one_group_are_found_the_same_day_and_nothing_else(shop):
             monitor.look(begin + HOUR)
             found = monitor.look(begin + HOUR + 60)
 
-    (active,) = [one for one in found.active if one.alarm.name is AlertName.KPI_DROPPED]
+    (active,) = [one for one in found.status.alerts if one.alarm.name is AlertName.KPI_DROPPED]
     assert active.alarm.subject == "g2 ctr"
     assert -0.65 < active.alarm.value < -0.35
 

@@ -60,9 +60,9 @@ def test_another_checkpoint_is_found_at_the_first_look(shop, tmp_path, small_par
 
     with monitor_of(shop, make_panel(other)) as monitor:
         first = monitor.look(NOW)
-        (one, two) = monitor.look(NOW + 60).active
+        (one, two) = monitor.look(NOW + 60).status.alerts
 
-    assert max(first.overlaps.values()) < 0.7
+    assert max(first.status.overlaps.values()) < 0.7
     assert {one.alarm.name, two.alarm.name} == {AlertName.LISTS_DIFFER}
     assert "the endpoint's lists of g1 are not those of this study's model and rules" in (
         one.alarm.text
@@ -91,7 +91,7 @@ def test_an_endpoint_that_is_gone_is_an_alarm_and_the_log_is_still_watched(shop)
     with open_monitor(watched, paths, panel=lambda: panel) as monitor:
         monitor.look(NOW)
         found = monitor.look(NOW + 60)
-    assert AlertName.PANEL_FAILED in {one.alarm.name for one in found.active}
+    assert AlertName.PANEL_FAILED in {one.alarm.name for one in found.status.alerts}
     assert found.findings.at == NOW + 60
 
 

@@ -10,8 +10,9 @@ from pipeline.artifacts.storage import StudyPaths
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.follower import Follower
 from pipeline.monitoring.following.sums import DATABASE
-from pipeline.monitoring.monitor import monitoring_folder
+from pipeline.monitoring.status import monitoring_folder
 from pipeline.rollout.decisions.decide import Step
+from pipeline.rollout.decisions.recorded import read_decision
 from pipeline.rollout.served import ArmName, read_served
 from pipeline.rollout.states import State
 from pipeline.steps.rollout_watch import watch_release
@@ -58,6 +59,8 @@ def test_a_candidate_whose_lists_nobody_clicks_is_rolled_back(paths, rate, step)
     after, decision = watch_release(paths, datetime.now(UTC))
 
     assert decision.step is step, decision.reason
+    recorded = read_decision(paths, after.release)
+    assert (recorded.step, recorded.reason) == (decision.step, decision.reason)
     assert (after.state is State.ROLLED_BACK) is (rate == 0)
     assert read_served(paths).share == (0.0 if rate == 0 else 0.01)
     assert decision.evidence["users"]["candidate"] > 200

@@ -268,7 +268,7 @@ def test_a_preference_with_an_undefined_metric_has_no_point_and_is_named(tmp_pat
     table.with_columns(value=pl.when(~undefined).then("value")).write_parquet(file)
     service = build_service(load_snapshot(study, paths), study, paths)
 
-    with TestClient(build_app(service, key=None), base_url="http://localhost") as client:
+    with TestClient(build_app(service, paths, key=None), base_url="http://localhost") as client:
         front = client.get("/explore/state").json()["front"]
 
     assert front["undefined"] == ["m0.25"]
@@ -278,7 +278,7 @@ def test_a_preference_with_an_undefined_metric_has_no_point_and_is_named(tmp_pat
 def test_before_an_experiment_lists_work_and_missing_artifacts_are_reported(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params)
     service = build_service(load_snapshot(study, paths), study, paths)
-    with TestClient(build_app(service, key=None), base_url="http://localhost") as client:
+    with TestClient(build_app(service, paths, key=None), base_url="http://localhost") as client:
         state = client.get("/explore/state").json()
         view = client.post("/explore/preference", json={"preference": [0.5, 0.5]}).json()
         body = {"preference": [0.5, 0.5], "session": SESSION}
@@ -370,7 +370,7 @@ def test_one_client_has_one_pair_of_lists_at_a_time(tmp_path, small_params):
 def keyed(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params)
     service = build_service(load_snapshot(study, paths), study, paths)
-    with TestClient(build_app(service, key=KEY), base_url="http://localhost") as client:
+    with TestClient(build_app(service, paths, key=KEY), base_url="http://localhost") as client:
         yield client
 
 

@@ -20,7 +20,9 @@ def client(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params)
     service = build_service(load_snapshot(study, paths), study, paths)
     with TestClient(
-        build_app(service, key=None), base_url="http://localhost", raise_server_exceptions=False
+        build_app(service, paths, key=None),
+        base_url="http://localhost",
+        raise_server_exceptions=False,
     ) as client:
         yield client
 
@@ -30,7 +32,9 @@ def keyed(tmp_path, small_params):
     study, paths = write_study(tmp_path, small_params)
     service = build_service(load_snapshot(study, paths), study, paths)
     with TestClient(
-        build_app(service, key=KEY), base_url="http://localhost", raise_server_exceptions=False
+        build_app(service, paths, key=KEY),
+        base_url="http://localhost",
+        raise_server_exceptions=False,
     ) as client:
         yield client
 

@@ -26,6 +26,8 @@ from pipeline.experiment.log.validation.row_validation import LogRules
 from pipeline.serving.event_log.rotating_files import lock_folder
 from pipeline.serving.explorer.routes import PAGE
 from pipeline.serving.http.server import serve
+from pipeline.serving.live.routes import PAGE as LIVE_PAGE
+from pipeline.serving.pages.static import SHARED
 from pipeline.serving.ranking.snapshot import load_snapshot
 from tests.pipeline.experiment.logs import ingest, outcomes
 from tests.pipeline.serving.shop import (
@@ -45,6 +47,7 @@ from tests.pipeline.serving.shop import (
 
 PATHS = {"/recommend", "/events", "/experiment", "/health", "/metrics"}
 EXPLORER = {*PAGE, "/explore/state", "/explore/preference", "/explore/lists"}
+LIVE = {*LIVE_PAGE, "/live/content", *SHARED}
 
 
 @pytest.fixture(scope="module")
@@ -339,7 +342,7 @@ def test_requests_from_the_openapi_schema_never_cause_server_errors(shop, mode, 
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     schema.config.checks.negative_data_rejection.expected_statuses += ["413"]
     operations = [found.ok() for found in schema.get_all_operations()]
-    assert {operation.path for operation in operations} == PATHS | EXPLORER
+    assert {operation.path for operation in operations} == PATHS | EXPLORER | LIVE
     if mode is GenerationMode.NEGATIVE:  # without a body or parameter, no request is invalid
         operations = [operation for operation in operations if operation.method == "post"]
     checked = set()

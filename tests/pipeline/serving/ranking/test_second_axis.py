@@ -90,7 +90,7 @@ def test_a_list_of_fewer_items_than_candidates(served):
 
 def client_of(study, paths):
     return TestClient(
-        build_app(build_service(load_snapshot(study, paths), study, paths), key=None),
+        build_app(build_service(load_snapshot(study, paths), study, paths), paths, key=None),
         base_url="http://localhost",
     )
 

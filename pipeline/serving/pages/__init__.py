@@ -1,0 +1,1 @@
+"""What the pages of the endpoint share: their files, headers and style."""
