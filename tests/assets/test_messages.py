@@ -59,6 +59,7 @@ def instance():
 SCHEDULED = {"dagster/schedule_name": "retrain_weekly", "study": "synthetic-shop"}
 
 
+@pytest.mark.slow
 def test_a_scheduled_run_sends_the_result_in_five_lines(finished, instance, monkeypatch):
     monkeypatch.chdir(finished[0])
     with webhook(monkeypatch) as received:

@@ -87,7 +87,8 @@ class FileCache:
             except (*USER_ERRORS, OSError) as error:
                 kept = (state, error)
             self._kept[name] = kept
-        if isinstance(kept[1], Exception):
-            self._problems.append(str(kept[1]))
+        content: Any = kept[1]
+        if isinstance(content, Exception):
+            self._problems.append(str(content))
             return without
-        return kept[1]
+        return content

@@ -45,6 +45,7 @@ def alerts_of(paths):
     )
 
 
+@pytest.mark.slow
 def test_a_log_that_stops_alerts_within_five_minutes_and_a_quiet_night_does_not(shop):
     study, paths, plan = shop
     traffic = Traffic(paths, plan)
@@ -68,6 +69,7 @@ def test_a_log_that_stops_alerts_within_five_minutes_and_a_quiet_night_does_not(
     assert "no list has been logged for" in alert["text"]
 
 
+@pytest.mark.slow
 def test_lost_clicks_of_one_group_are_found_the_same_day_and_nothing_else(shop):
     study, paths, plan = shop
     traffic = Traffic(paths, plan, seed=1)

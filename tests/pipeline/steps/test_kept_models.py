@@ -74,6 +74,7 @@ def test_the_endpoint_serves_the_model_of_the_plan(finished):
     assert {arm.model.fingerprint for arm in snapshot.arms.values()} == {served}
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_running_experiment_stays_and_that_of_a_new_one_is_of_the_new_model(
     finished, caplog
 ):
