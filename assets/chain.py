@@ -9,7 +9,7 @@ from assets.checks import check_specs, diagnostic_specs
 from assets.durations import AssetTimer
 from assets.loaded_study import LoadedStudy
 from assets.materialization import materialize_result, run_asset, translate_errors
-from assets.resources import StudyResource
+from assets.resources import WRITERS, StudyResource
 from pipeline.core.asset_graph import OPTIONAL, group_prefix, resource_key
 from pipeline.core.errors import StudyError
 from pipeline.evaluation.scoring import SCORES, preference_ids
@@ -36,6 +36,7 @@ def _step_asset(name: str, study: LoadedStudy) -> dg.AssetsDefinition:
         check_specs=_check_specs(name, key),
         required_resource_keys={resource},
         output_required=name not in OPTIONAL,
+        pool=WRITERS,
         **study.asset_kwargs(name),
     )
     def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
@@ -54,6 +55,7 @@ def _score_assets(study: LoadedStudy) -> dg.AssetsDefinition:
         name=f"{group_prefix(study.prefix)}{SCORES}",
         specs=specs,
         can_subset=True,
+        pool=WRITERS,
         required_resource_keys={resource},
     )
     def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:

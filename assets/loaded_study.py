@@ -60,6 +60,11 @@ class LoadedStudy:
         """Its preferences: one asset per preference."""
         return preference_ids(self.parameters) if self.parameters else ["p00"]
 
+    @property
+    def has_rollout(self) -> bool:
+        """Whether a section ``rollout`` says what is released."""
+        return self.parameters is not None and self.parameters.rollout is not None
+
     def keys(self, asset: str) -> list[dg.AssetKey]:
         """The keys of an asset: one, or one per preference."""
         names = [[SCORES, name] for name in self.preferences] if asset == SCORES else [[asset]]

@@ -17,6 +17,12 @@ from pipeline.study import SECTIONS, Study
 STUDY_TAG = "study"
 """The tag of a run with the name of its study."""
 
+ROLLOUT_TAG = "paretoscope/rollout"
+"""The tag of runs that take a step of a rollout, and write nothing else of the study."""
+
+WRITERS = "study"
+"""The pool of all assets of the chain: one run at a time has some of them (``.dagster/dagster.yaml``)."""
+
 
 class StudyResource(dg.ConfigurableResource):
     """The study of ``params.yaml``; ``overrides`` apply to this run only.

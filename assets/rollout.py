@@ -14,7 +14,7 @@ import dagster as dg
 from assets.asset_metadata import EXPERIMENTERS, asset_key
 from assets.loaded_study import LoadedStudy
 from assets.materialization import translate_errors
-from assets.resources import STUDY_TAG
+from assets.resources import ROLLOUT_TAG, STUDY_TAG
 from assets.sensors import ACTIVE
 from pipeline.artifacts.project import loaded_study
 from pipeline.artifacts.storage import StudyPaths
@@ -27,7 +27,7 @@ from pipeline.rollout.fold import Rollout
 from pipeline.rollout.operations import roll_back
 from pipeline.rollout.store import Author, current_rollout, verify_rollouts
 from pipeline.rollout.text import event_lines
-from pipeline.steps.rollout_watch import watch_release
+from pipeline.steps.rollout_watch import incumbent_problem, watch_release
 
 STATUS = "rollout_status"
 INTERVAL_SECONDS = 30
@@ -37,6 +37,7 @@ _CHECKS = {
     "signals": "no signal of the rollout is harmed; proven harm holds",
     "sample_ratio": "the arms have their shares of the users; otherwise the rollout holds",
     "data_flows": "the log has new rows; otherwise the rollout holds",
+    "incumbent_ready": "the incumbent can be served: its model is kept and undamaged, and has its preference",
     "events_intact": "no event of a release was edited or deleted",
 }
 
@@ -47,7 +48,7 @@ def rollout_definitions(study: LoadedStudy) -> dg.Definitions:
     watch = dg.define_asset_job(
         name=f"{group_prefix(study.prefix)}watch_rollout",
         selection=dg.AssetSelection.assets(status),
-        tags={STUDY_TAG: study.parameters.study.name} if study.parameters else {},
+        tags=_tags(study),
         description="One step of the rollout: decides by the monitor's sums, and does it.",
     )
     return dg.Definitions(
@@ -55,6 +56,11 @@ def rollout_definitions(study: LoadedStudy) -> dg.Definitions:
         jobs=[watch, _rollback_job(study)],
         sensors=[_watch_sensor(study, watch.name)],
     )
+
+
+def _tags(study: LoadedStudy) -> dict[str, str]:
+    named = {STUDY_TAG: study.parameters.study.name} if study.parameters else {}
+    return {ROLLOUT_TAG: "step", **named}
 
 
 def _status_asset(study: LoadedStudy) -> dg.AssetsDefinition:
@@ -94,27 +100,34 @@ def _result(rollout: Rollout, decision: Decision, paths: StudyPaths) -> dg.Mater
             "events": events,
             "last event": dg.MetadataValue.json(event_dict(rollout.events[-1])),
         },
-        check_results=_check_results(decision, verify_rollouts(paths)),
+        check_results=_check_results(
+            decision,
+            verify_rollouts(paths),
+            incumbent_problem(rollout.plan.incumbent, paths),
+        ),
     )
 
 
-def _check_results(decision: Decision, problems: list[str]) -> list[dg.AssetCheckResult]:
+def _check_results(
+    decision: Decision, problems: list[str], unready: str | None
+) -> list[dg.AssetCheckResult]:
     readings = decision.readings.values()
     harmed = {
         is_signal: [one.summary for one in readings if one.is_signal is is_signal and one.is_harmed]
         for is_signal in (False, True)
     }
     ratio = decision.evidence.get("sample_ratio")
-    silent = [decision.reason] if decision.reason.startswith("no data") else []
+    silent = [decision.reason] if decision.is_silent else []
     uneven = [f"e-value {ratio:.3g}"] if ratio is not None and ratio > LARGEST_E_VALUE else []
     found = {
         "guardrails": harmed[False],
         "signals": harmed[True],
         "sample_ratio": uneven,
         "data_flows": silent,
+        "incumbent_ready": [unready] if unready else [],
         "events_intact": problems,
     }
-    severe = {"guardrails", "events_intact"}
+    severe = {"guardrails", "incumbent_ready", "events_intact"}
     return [
         dg.AssetCheckResult(
             check_name=name,
@@ -144,6 +157,7 @@ def _rollback_job(study: LoadedStudy) -> dg.JobDefinition:
     @dg.job(
         name=f"{names}roll_back",
         description="Serves the incumbent to everybody, for good; as paretoscope rollout rollback.",
+        tags=_tags(study),
     )
     def job() -> None:
         serve_incumbent()

@@ -9,7 +9,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
-from assets.resources import STUDY_TAG
+from assets.resources import ROLLOUT_TAG, STUDY_TAG
 from pipeline.artifacts.project import StudyFile, loaded_study
 from pipeline.core.asset_graph import group_prefix
 from pipeline.core.errors import USER_ERRORS, MissingArtifact
@@ -73,10 +73,14 @@ def _request_run(
 
 
 def _active_run(instance: dg.DagsterInstance, study: StudyFile) -> dg.DagsterRun | None:
-    """A run of the study that has not ended; one that does not say its study may be of any."""
+    """A run of the study that has not ended; one that does not say its study may be of any.
+
+    Steps of a rollout are left out: they write none of the artifacts.
+    """
     name = study.name()
     runs = instance.get_runs(dg.RunsFilter(statuses=ACTIVE))
-    return next((one for one in runs if one.tags.get(STUDY_TAG, name) == name), None)
+    writing = (one for one in runs if ROLLOUT_TAG not in one.tags)
+    return next((one for one in writing if one.tags.get(STUDY_TAG, name) == name), None)
 
 
 def _files(file: StudyFile) -> tuple[LogFile, ...]:

@@ -1,11 +1,13 @@
-"""The lock of a study: one process at a time writes its artifacts."""
+"""Locks of the operating system, which end with their process; that of a study: one process at a time writes it."""
 
+import fcntl
 import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -14,6 +16,24 @@ from pipeline.artifacts.storage import StudyPaths, remove_leftovers, storage_err
 LOCK = ".lock"
 
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def file_lock(file: Path, *, waits: bool) -> Iterator[None]:
+    """Hold the lock on a file, which is made if there is none.
+
+    Raises:
+        BlockingIOError: if another process holds it, and this one does not wait.
+        StorageError: if the folder cannot be written.
+    """
+    with storage_errors(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

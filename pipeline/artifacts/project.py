@@ -40,7 +40,7 @@ _NAME = re.compile(NAME_PATTERN)
 _MATERIALIZE = re.compile(r"\bdagster asset materialize(?= --select)")
 _OWN = re.compile(
     r"\bparetoscope (study|report|doctor|generate|train|evaluate-shard|plan|serve|validate-data|"
-    r"validate-log|ingest|verify|update-reference)\b(?! --(?:study|params))"
+    r"validate-log|ingest|verify|update-reference|rollout)\b(?! --(?:study|params))"
 )
 
 

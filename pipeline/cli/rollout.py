@@ -53,7 +53,7 @@ def _start(paths: StudyPaths) -> Rollout:
     """Start the release of ``rollout_plan``, if ``params.yaml`` still describes it."""
     study, _ = study_file().load()
     gated = read_gated_plan(paths)
-    if study.rollout != gated.plan.config:
+    if study.rollout is None or not gated.plan.is_of(study.rollout):
         msg = (
             f"rollout_plan is of another section rollout than {paths.params_file.name} has now; re-create it with: "
             "dagster asset materialize --select 'candidate_gate_offline*'"

@@ -6,6 +6,7 @@ import polars as pl
 
 from pipeline.core.frame_contract import ID, Contract
 
+HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 
 EARLIEST_TS = 946_684_800_000

@@ -223,9 +223,13 @@ def is_above(bad: int, total: int, limit: float) -> bool:
     return float(stats.binom.sf(bad - 1, total, limit)) < FAMILY_ALPHA / _LOOKS
 
 
-def fallback_alarms(sums: Mapping[str, UserSums], limit: float = 0.05) -> list[Alarm]:
+_LARGEST_FALLBACK = 0.05
+"""The largest share of popular items without a fault."""
+
+
+def fallback_alarms(sums: Mapping[str, UserSums]) -> list[Alarm]:
     """Groups whose lists are popular items too often, on one day."""
-    found: list[Alarm] = []
+    found, limit = list[Alarm](), _LARGEST_FALLBACK
     for group, one in sums.items():
         rate = rate_of(one)
         if rate is None or rate.users < _MIN_USERS or rate.rate <= limit:

@@ -108,11 +108,13 @@ def evaluate(database: Database, watched: Watched, *, now: float, written: float
         *_drops(days, watched, today, is_end=False),
     ]
     drifts = [drift_of(counts) for counts in FeatureStore(database).counts(today - 1)]
-    lists = lists_by_hour(database, hour - 24 * _SILENCE_DAYS)
-    expected = expected_lists(lists, written or now, now)
+    silent, expected = now - written if written else 0.0, 0.0
+    if written and silent >= 60 * watched.silence_minutes:  # four weeks of sums are read only then
+        usual = lists_by_hour(database, hour - 24 * _SILENCE_DAYS)
+        expected = expected_lists(usual, written, now)
     fallbacks = {name: sums[FALLBACKS] for name, sums in days.groups(today).items()}
     alarms = [
-        *silence_alarms(now - written if written else 0.0, expected, watched.silence_minutes),
+        *silence_alarms(silent, expected, watched.silence_minutes),
         *(sample_ratio_alarms(ratio) if ratio else []),
         *drop_alarms(drops),
         *drift_alarms(drifts, len(FEATURES)),
@@ -124,7 +126,7 @@ def evaluate(database: Database, watched: Watched, *, now: float, written: float
         written=written,
         rows=row_counts(database),
         bands=_bands(database, everything, watched),
-        lists={one: n for one, n in lists.items() if one > hour - 24},
+        lists=lists_by_hour(database, hour - 23),
         sample_ratio=ratio,
         drops=drops,
         drifts=drifts,
@@ -133,7 +135,7 @@ def evaluate(database: Database, watched: Watched, *, now: float, written: float
 
 
 class _DailySums:
-    """The sums of the experiment's groups by day; those of a day that is over are read once."""
+    """The sums of the experiment's groups by day; each day is read once per look."""
 
     def __init__(self, database: Database, experiment: str, today: int) -> None:
         self._database = database

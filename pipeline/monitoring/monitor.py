@@ -1,15 +1,14 @@
 """The monitor of a study: looks at the log again and again, and publishes what it finds."""
 
-import fcntl
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from pipeline.artifacts.lock import file_lock
 from pipeline.artifacts.storage import StudyPaths, atomic_file
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import USER_ERRORS, StudyError
@@ -84,7 +83,16 @@ class Monitor:
         self.metrics = MetricsPage()
 
     def look(self, now: float) -> Look:
-        """Read what is new, evaluate it, and publish metrics, alerts, status and, once an hour, the table."""
+        """Read what is new, evaluate it, and publish metrics, alerts, status and, once an hour, the table.
+
+        Raises:
+            DataError: if the database is damaged or locked.
+            MissingArtifact, LogError: if the plan is missing or damaged.
+        """
+        with self._database.errors():
+            return self._look(now)
+
+    def _look(self, now: float) -> Look:
         plan = read_plan(self._paths)
         follower = self._follower(plan)
         rows = follower.look(now)
@@ -157,16 +165,18 @@ def open_monitor(
     Raises:
         StudyError: if another monitor of the study is running.
         DataError: if the database is damaged.
+        StorageError: if the folder cannot be written.
     """
     folder = monitoring_folder(paths)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        database = Database.open(folder / DATABASE)
+    with ExitStack() as stack:
         try:
-            send = send_message if os.environ.get(WEBHOOK_VARIABLE) else None
-            yield Monitor(database, study, paths, panel=panel, send=send)
-        finally:
-            database.close()
+            stack.enter_context(file_lock(folder / _LOCK, waits=False))
+        except BlockingIOError as error:
+            msg = f"another monitor of this study is running (it holds {folder / _LOCK}); stop it first"
+            raise StudyError(msg) from error
+        database = stack.enter_context(closing(Database.open(folder / DATABASE)))
+        send = send_message if os.environ.get(WEBHOOK_VARIABLE) else None
+        yield Monitor(database, study, paths, panel=panel, send=send)
 
 
 def run(monitor: Monitor, *, interval: float, stop: threading.Event) -> None:
@@ -181,18 +191,3 @@ def run(monitor: Monitor, *, interval: float, stop: threading.Event) -> None:
             _LOG.error("the look failed, the next one is tried: %s", error)
         if stop.wait(max(interval - (time.monotonic() - started), 0.0)):
             return
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        msg = f"another monitor of this study is running (it holds {folder / _LOCK}); stop it first"
-        raise StudyError(msg) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)

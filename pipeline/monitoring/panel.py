@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from statistics import mean
 from typing import Any
 from urllib.error import HTTPError
@@ -62,13 +63,16 @@ def _served(endpoint: str, one: PanelSession) -> list[str] | None:
     try:
         with urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 - as above
             answer: Mapping[str, Any] = json.load(response)
+            return [item["item"] for item in answer["group_list"]]
     except HTTPError as error:
         if error.code in _BUSY:
             return None
         if error.code in {404, 409}:  # another plan
             return []
         raise EndpointError(f"{url} answered {error.code}; see monitoring.endpoint") from error
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException) as error:
         msg = f"{url} cannot be reached: {error}; is 'paretoscope serve' running there?"
         raise EndpointError(msg) from error
-    return [item["item"] for item in answer["group_list"]]
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{url} answered without a list of the group: {error!r}; is it that of 'paretoscope serve'?"
+        raise EndpointError(msg) from error

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.contracts import Kpi
+from pipeline.core.contracts import HOUR_MS, Kpi
 from pipeline.experiment.kpis.contracts import TERMS
 from pipeline.experiment.log.log_files import ArmName
 from pipeline.inference.diagnostics.sample_ratio import sample_ratio_e_value
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.follower import NEWEST
-from pipeline.monitoring.following.ledger import HOUR_MS, Period
+from pipeline.monitoring.following.ledger import Period
 from pipeline.monitoring.following.rows import Slice
 from pipeline.monitoring.following.sums import DATABASE
 from pipeline.rollout.fold import Rollout

@@ -20,6 +20,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic import dataclasses as checked
 
 from models.strict import STRICT
+from pipeline.artifacts.durable import sync, write_all
 from pipeline.artifacts.storage import storage_errors
 from pipeline.core.errors import DataError
 from pipeline.rollout.plan import RolloutPlan
@@ -169,12 +170,13 @@ def append_event(file: Path, event: Event, log: EventLog) -> EventLog:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             os.ftruncate(descriptor, log.size)
-            _write_all(descriptor, line + b"\n")
+            write_all(descriptor, line + b"\n")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         if is_new:
-            _sync_folder(file.parent)
+            sync(file.parent)
+            sync(file.parent.parent)
     return EventLog((*log.events, event), (*log.lines, line), log.size + len(line) + 1)
 
 
@@ -215,17 +217,3 @@ def _first(error: ValidationError) -> str:
     first: Sequence[Any] = error.errors()
     key = ".".join(map(str, first[0]["loc"])) or "the whole line"
     return f"{key}: {first[0]['msg']}"
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    for one in (folder, folder.parent):
-        descriptor = os.open(one, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pipeline.core.errors import DataError
 from pipeline.rollout.events import NOTHING_BEFORE, Action, Actor, Event, EventLog
 from pipeline.rollout.plan import RolloutPlan
-from pipeline.rollout.served import FORMAT, ServedRollout
+from pipeline.rollout.served import FORMAT, Arm, ServedRollout
 from pipeline.rollout.states import TRANSITIONS, State
 from pipeline.study.rollout import RolloutStage
 
@@ -53,6 +53,11 @@ class Rollout:
         return self.plan.config.release
 
     @property
+    def production(self) -> Arm:
+        """What everybody is served after it: the candidate once it is settled, else the incumbent."""
+        return self.plan.candidate if self.state is State.SETTLED else self.plan.incumbent
+
+    @property
     def started(self) -> datetime | None:
         """When the first stage began; None before."""
         return self.stage_starts[0] if self.stage_starts else None
@@ -67,6 +72,15 @@ class Rollout:
         """The stage after the current one; None in the last."""
         following = 0 if self.index is None else self.index + 1
         return self.plan.stages[following] if following < len(self.plan.stages) else None
+
+    @property
+    def awaited_stage(self) -> RolloutStage | None:
+        """The next stage, where a person has to approve it and has not; the first always needs it."""
+        following = self.next_stage
+        if following is None or following.name in self.approved:
+            return None
+        is_asked = following.approval or not self.plan.config.automatic.advance
+        return following if self.index is None or is_asked else None
 
     @property
     def is_held_by_person(self) -> bool:

@@ -13,6 +13,7 @@ from pipeline.rollout.events import Action, Actor
 from pipeline.rollout.fold import Rollout
 from pipeline.rollout.gates import Gate, GatedPlan
 from pipeline.rollout.plan import RolloutPlan
+from pipeline.rollout.proposal import check_proposal
 from pipeline.rollout.served import read_served, write_served
 from pipeline.rollout.states import TRANSITIONS, State
 from pipeline.rollout.store import (
@@ -21,8 +22,6 @@ from pipeline.rollout.store import (
     RolloutRefused,
     change_rollout,
     current_rollout,
-    read_rollout,
-    releases,
     rollout_lock,
 )
 
@@ -38,12 +37,13 @@ def start(paths: StudyPaths, gated: GatedPlan, author: Author) -> Rollout:
     """Propose a release; it then waits for the approval of its first stage.
 
     Raises:
-        RolloutRefused: if another release is under way, or one had this name.
+        RolloutRefused: if another release is under way, one had this name, or something else is in production
+            than what the candidate was compared with.
     """
     release = gated.plan.config.release
 
     def propose(rollout: Rollout | None) -> Change | None:
-        _check_alone(paths, release)
+        check_proposal(paths, gated.plan)
         if rollout is None:
             return _proposal(gated.plan)
         is_started = rollout.state is State.AWAITING_APPROVAL and rollout.plan == gated.plan
@@ -273,19 +273,6 @@ def _change_current(
     return change_rollout(
         paths, current.release, author, lambda rollout: change(rollout or current)
     )
-
-
-def _check_alone(paths: StudyPaths, release: str) -> None:
-    """Raise if another release is under way."""
-    others = [read_rollout(paths, name) for name in releases(paths) if name != release]
-    for other in others:
-        if other is not None and not other.state.is_final:
-            stage = f" in stage {other.stage.name}" if other.stage else ""
-            msg = (
-                f"release {other.release} is {other.state}{stage} with a share of {other.share:.2%}; expected "
-                "one release at a time. Wait until it is settled, or end it: paretoscope rollout rollback"
-            )
-            raise RolloutRefused(msg)
 
 
 def _without_events(paths: StudyPaths, error: DataError) -> DataError:

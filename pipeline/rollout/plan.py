@@ -1,11 +1,18 @@
 """The plan of a rollout, fixed at its start: the arms, the stages and what is guarded."""
 
+from dataclasses import replace
+
 from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
-from pipeline.rollout.served import Arm
+from pipeline.rollout.served import Arm, whole_buckets
 from pipeline.rollout.states import State
 from pipeline.study.rollout import LARGEST_CANARY, RolloutConfig, RolloutStage
+
+
+def name_of_release(release: str, model: str) -> str:
+    """The name of a release whose candidate was trained after the release of this name began."""
+    return f"{release}-{model[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -23,6 +30,13 @@ class RolloutPlan:
     attribution_hours: float
     candidate: Arm
     incumbent: Arm
+
+    def is_of(self, config: RolloutConfig) -> bool:
+        """Whether it is the plan of this section, for the model of its time."""
+        names = {config.release, name_of_release(config.release, self.candidate.model)}
+        return self.config.release in names and self.config == replace(
+            config, release=self.config.release
+        )
 
     @property
     def salt(self) -> str:
@@ -45,8 +59,8 @@ class RolloutPlan:
         return max(stage.users for stage in self.stages)
 
     def share_of(self, index: int) -> float:
-        """The candidate's share of the users in a stage; the holdback keeps the incumbent."""
-        return min(self.stages[index].share, 1 - self.config.holdback)
+        """The candidate's share of the users in a stage, in whole buckets; the holdback keeps the incumbent."""
+        return whole_buckets(min(self.stages[index].share, 1 - self.config.holdback))
 
     def state_of(self, index: int) -> State:
         """The state of a rollout in a stage."""

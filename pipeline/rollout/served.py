@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic import dataclasses as checked
 
 from models.strict import STRICT
+from pipeline.artifacts.durable import sync
 from pipeline.artifacts.storage import StudyPaths, atomic_file
 from pipeline.core.errors import DataError
 from pipeline.experiment.design.assignment import N_BUCKETS, bucket_of
@@ -43,9 +44,9 @@ class Arm:
     preference_id: Annotated[str, Len(1)]
     preference: Annotated[tuple[Annotated[float, Interval(ge=0, le=1)], ...], Len(1)]
 
-    def study_name(self, paths: StudyPaths) -> str:
-        """The study whose folder has the model; ``paths`` are those of the rollout's study."""
-        return self.study or paths.name
+    def paths(self, own: StudyPaths) -> StudyPaths:
+        """The paths of the study whose folder has the model; ``own`` are those of the rollout's study."""
+        return own if self.study is None else StudyPaths(own.root, self.study)
 
 
 @checked.dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -114,7 +115,7 @@ def read_served(paths: StudyPaths) -> ServedRollout | None:
     file = served_file(paths)
     try:
         return _SERVED.validate_json(file.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # a file among the studies has none
         return None
     except (OSError, ValidationError) as error:
         msg = (
@@ -125,7 +126,7 @@ def read_served(paths: StudyPaths) -> ServedRollout | None:
 
 
 def write_served(served: ServedRollout, paths: StudyPaths) -> None:
-    """Replace ``rollout.json`` atomically.
+    """Replace ``rollout.json`` atomically, and return when that is on the disk.
 
     Raises:
         StorageError: if it cannot be written.
@@ -135,11 +136,17 @@ def write_served(served: ServedRollout, paths: StudyPaths) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
+    sync(served_file(paths).parent)
 
 
 def served_dict(served: ServedRollout) -> dict[str, Any]:
     """As plain values for JSON."""
     return _SERVED.dump_python(served, mode="json")
+
+
+def whole_buckets(share: float) -> float:
+    """The share of the users that a share is in effect: users are divided by whole buckets."""
+    return _buckets(share) / N_BUCKETS
 
 
 def _buckets(share: float) -> int:

@@ -5,9 +5,7 @@ releases with its process. A process may be killed anywhere: an event is complet
 next writes ``rollout.json`` again from the events.
 """
 
-import fcntl
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.lock import file_lock
 from pipeline.artifacts.storage import StudyPaths, storage_errors
 from pipeline.core.errors import DataError, ParetoscopeError
 from pipeline.rollout.events import (
@@ -126,15 +125,8 @@ def rollout_lock(paths: StudyPaths) -> Iterator[None]:
     Raises:
         StorageError: if the folder cannot be written.
     """
-    folder = paths.folder / FOLDER
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with file_lock(paths.folder / FOLDER / LOCK, waits=True):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def change_rollout(

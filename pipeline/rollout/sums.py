@@ -16,9 +16,6 @@ from pipeline.experiment.log.log_files import ArmName
 
 Floats = NDArray[np.float64]
 
-REQUESTS = ("errors", "late", "fallback")
-"""Shares of requests: trials are a user's requests, successes those answered by an error, and so on."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class UserSums:
@@ -83,8 +80,8 @@ class RolloutSums:
         release: The release.
         newest: Time of the newest row of the log.
         users: Users of each arm since the start of the first stage.
-        kpis: By :class:`~pipeline.core.contracts.Kpi` and :data:`REQUESTS`; a KPI that cannot be computed
-            is missing.
+        kpis: By :class:`~pipeline.core.contracts.Kpi` and share of requests (of which trials are a user's
+            requests, successes those answered by an error, and so on); a KPI that cannot be computed is missing.
         sample_ratio: e-value of the numbers of users in the current stage against its share; large values
             contradict it, at any time. None if it cannot be computed.
     """

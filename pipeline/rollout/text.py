@@ -38,17 +38,12 @@ def status_lines(rollout: Rollout, now: datetime) -> list[str]:
 
 def next_step(rollout: Rollout) -> str | None:
     """What a person may do next; None if nothing is asked of them."""
-    following = rollout.next_stage
     if rollout.is_held_by_person:
         return "go on: paretoscope rollout resume"
-    if rollout.state.is_final or following is None or following.name in rollout.approved:
+    awaited = None if rollout.state.is_final else rollout.awaited_stage
+    if awaited is None:
         return None
-    first = rollout.index is None
-    if first or following.approval or not rollout.plan.config.automatic.advance:
-        return (
-            f"stage {following.name} needs approval: paretoscope rollout approve {following.name}"
-        )
-    return None
+    return f"stage {awaited.name} needs approval: paretoscope rollout approve {awaited.name}"
 
 
 def event_lines(events: Sequence[Event]) -> list[str]:

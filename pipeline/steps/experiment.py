@@ -43,6 +43,8 @@ from pipeline.reporting.text.power_summary import plan_lines
 from pipeline.results.document import FrontPoint, GroupSummary
 from pipeline.results.power import POWER
 from pipeline.results.serialization import parse, write_result
+from pipeline.rollout.gates import PLAN as ROLLOUT_PLAN
+from pipeline.rollout.gates import PLAN_FILE, read_gated_plan
 from pipeline.rollout.served import read_served
 from pipeline.simulator.ground_truth import truth_table
 from pipeline.simulator.simulate import log_provenance, simulate_experiment
@@ -117,13 +119,19 @@ def _running_plan(study: Study, paths: StudyPaths) -> TrafficPlan | None:
 
 
 def used_models(paths: StudyPaths) -> set[str]:
-    """Fingerprints of the models that the study's plan and any rollout of the project name."""
+    """Fingerprints of the models that the study's plan names, and any rollout of the project, also one to start.
+
+    Raises:
+        MissingArtifact, DataError, LogError: if a plan is missing or damaged.
+    """
     plan = load_plan(paths)
     named = {plan.model} if isinstance(plan, TrafficPlan) else set[str | None]()
     for folder in paths.folder.parent.iterdir():
-        rollout = read_served(replace(paths, name=folder.name))
-        if rollout is not None:
-            named |= {rollout.candidate.model, rollout.incumbent.model}
+        of = StudyPaths(paths.root, folder.name)
+        is_gated = of.artifact(ROLLOUT_PLAN, PLAN_FILE).exists()
+        for release in (read_served(of), read_gated_plan(of).plan if is_gated else None):
+            if release is not None:
+                named |= {release.candidate.model, release.incumbent.model}
     return {one for one in named if one is not None}
 
 

@@ -6,12 +6,13 @@ It is made in a process of its own, since a model needs more memory than the mon
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import astuple
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from pathlib import Path
 
+from pipeline.artifacts.file_state import FileState, file_state
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import Split
+from pipeline.core.errors import DataError
 from pipeline.core.sections import SERVED_SECTIONS
 from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import PLAN
@@ -28,7 +29,7 @@ _INPUTS = (
     ("sessions", "tokens.safetensors"),
 )
 
-State = tuple[tuple[str, int, int], ...]
+State = tuple[FileState, ...]
 
 
 class StudyPanel:
@@ -43,14 +44,25 @@ class StudyPanel:
         """The current panel.
 
         Raises:
-            MissingArtifact, DataError, LogError, StudyError: if the study cannot be served.
+            MissingArtifact, DataError, LogError, StudyError: if the study cannot be served, or the process was
+                killed.
         """
         state = _state_of_files(self._paths)
         if state != self._state:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                self._panel = pool.submit(make_panel, self._paths).result()
+            self._panel = _in_own_process(self._paths)
             self._state = state
         return self._panel
+
+
+def _in_own_process(paths: StudyPaths) -> list[PanelSession]:
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(make_panel, paths).result()
+    except BrokenProcessPool as error:
+        msg = (
+            "the process that makes the panel was killed; the model needs more memory than there is"
+        )
+        raise DataError(msg) from error
 
 
 def make_panel(paths: StudyPaths) -> list[PanelSession]:
@@ -102,16 +114,10 @@ def make_panel(paths: StudyPaths) -> list[PanelSession]:
 def _state_of_files(paths: StudyPaths) -> State:
     """Changes when a file changes that the panel depends on."""
     study = load_study(paths.params_file, touched=SERVED_SECTIONS)
-    named = [*astuple(study.serving.filters)[1:], study.dataset.item_attributes]
-    files = [paths.params_file, *(paths.root / name for name in named if name)]
+    files = [paths.params_file, *study.serving.filters.files(paths.root).values()]
+    if study.dataset.item_attributes:
+        files.append(paths.root / study.dataset.item_attributes)
     for asset, file in _INPUTS:
         path = paths.artifact(asset, file)
         files += sorted(path.iterdir()) if path.is_dir() else [path]
-    return tuple(state for file in files for state in _state_of(file))
-
-
-def _state_of(file: Path) -> State:
-    if not file.exists():
-        return ()
-    found = file.stat()
-    return ((str(file), found.st_ino, found.st_mtime_ns),)
+    return tuple(map(file_state, files))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from models.scoring.prefixes import SessionChains
-from pipeline.artifacts.storage import StudyPaths
+from pipeline.artifacts.storage import KEPT_MODELS, StudyPaths
 from pipeline.core.errors import DataError, StudyError
 from pipeline.counterfactual.experiment.paired_lists import PairedLists
 from pipeline.counterfactual.experiment.paired_table import read_pairs
@@ -37,7 +37,8 @@ class UnservedQuestion:
     Attributes:
         preference: Weights of the objectives; None for those of every group.
         rules: A YAML file with ``rules`` and ``candidates`` as in the section ``serving``; None without.
-        model: The folder of a study with the second model; None for the model that served.
+        model: The folder of a study, or of a model that it keeps, with the second model; None for the model
+            that served.
     """
 
     preference: tuple[float, ...] | None = None
@@ -231,9 +232,12 @@ def read_rules(file: Path, params: Path) -> ServingConfig:
 
 
 def _study_folder(folder: Path) -> StudyPaths:
-    """The paths of the study whose artifacts are in a folder such as ``data/studies/next``."""
+    """The paths of the study whose artifacts are in a folder such as ``data/studies/next``, or of a kept model."""
     found = folder.resolve()
     if not (found / "conditioned_model").is_dir():
         msg = f"{folder} has no conditioned_model; expected the folder of a study, such as data/studies/next"
         raise DataError(msg)
+    if found.parent.name == KEPT_MODELS:
+        study = _study_folder(found.parents[1])
+        return replace(study, model=found.name)
     return StudyPaths(root=found.parents[2], name=found.name)

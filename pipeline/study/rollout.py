@@ -121,10 +121,13 @@ class Automatic:
     """What happens without a person.
 
     Attributes:
+        start: A candidate that has passed its gates is proposed; otherwise ``paretoscope rollout start``
+            does so. Its first stage waits for approval all the same.
         advance: The next stage begins when its conditions hold; otherwise every stage needs approval.
         rollback: Proven harm rolls back; otherwise it holds.
     """
 
+    start: bool = False
     advance: bool = True
     rollback: bool = True
 
@@ -143,10 +146,12 @@ class RolloutConfig:
     """The rollout of a candidate, in stages.
 
     Attributes:
-        release: Name of the release; a new one for every candidate.
+        release: Name of the release; a new one for every candidate. A model that is trained again is a
+            candidate of its own: its name ends with the model's fingerprint.
         salt: Seed of the hash that selects the candidate's users; None for the release's name.
         candidate: What is to be served.
-        incumbent: What is served today; None for ``experiment.incumbent`` of this study.
+        incumbent: What is served before the first release, of the model that the traffic plan names; None
+            for ``experiment.incumbent`` of this study. Later it is what the last release left in production.
         gates: What the candidate passes before any user gets it.
         stages: In order, with rising shares, the last for all users.
         holdback: Share of the users who keep the incumbent until the rollout is settled; 0 leaves the
@@ -186,19 +191,13 @@ class RolloutConfig:
         """The incumbent; ``default`` is ``experiment.incumbent``.
 
         Raises:
-            StudyError: if there is none, or it is the candidate.
+            StudyError: if there is none.
         """
         incumbent = self.incumbent or (RolloutArm(preference=default) if default else None)
         if incumbent is None:
             msg = (
                 "rollout.incumbent: required, but missing; name the preference in production there, such as "
                 "{preference: p04}, or in experiment.incumbent"
-            )
-            raise StudyError(msg)
-        if incumbent == self.candidate:
-            msg = (
-                f"rollout.candidate and the incumbent are both {incumbent.preference}; expected two that "
-                "differ in preference or study"
             )
             raise StudyError(msg)
         return incumbent

@@ -1,6 +1,7 @@
 """``serving``: the endpoint, its filters and its re-ranking rules."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, Len
@@ -107,6 +108,11 @@ class ServingFilters:
     out_of_stock: Annotated[str, Len(1)] | None = None
     allow: Annotated[str, Len(1)] | None = None
     deny: Annotated[str, Len(1)] | None = None
+
+    def files(self, root: Path) -> dict[str, Path]:
+        """The files that are given, by filter; ``root`` is the project's folder."""
+        named = {"out_of_stock": self.out_of_stock, "allow": self.allow, "deny": self.deny}
+        return {name: root / path for name, path in named.items() if path is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -26,6 +26,7 @@ def test_no_room_imports_what_is_above_it(project_root):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_a_model_that_imports_frames_is_caught(project_root, tmp_path):
     for package in ("models", "pipeline", "assets", "paretoscope"):
         for source in (project_root / package).rglob("*.py"):
@@ -41,6 +42,7 @@ def test_a_model_that_imports_frames_is_caught(project_root, tmp_path):
     assert "models knows tensors only BROKEN" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "unneeded"),
     [

@@ -65,6 +65,7 @@ def test_whole_chain_ends_in_a_report_with_all_checks_green(finished):
     assert manifest["outputs"]["report/index.html"] == md5(page)
 
 
+@pytest.mark.slow
 def test_same_study_gives_the_same_bytes(project, finished):
     materialize(UPSTREAM)
 
@@ -81,6 +82,7 @@ def test_missing_upstream_names_the_artifact_and_the_command():
     assert "dagster asset materialize --select traffic_plan" in words
 
 
+@pytest.mark.slow
 def test_bad_data_is_rejected_once_and_leaves_the_previous_artifacts(project):
     materialize(["raw_events", "events"])
     before = md5(project / STUDY / "events")
@@ -148,6 +150,7 @@ def test_another_grid_than_the_graphs_is_rejected():
     assert "evaluation.preferences makes 5 preferences, but the graph was loaded with 11" in words
 
 
+@pytest.mark.slow
 def test_a_running_experiment_keeps_its_model_and_no_other_takes_its_place(project, finished):
     copytree(finished[0] / STUDY, project / STUDY, dirs_exist_ok=True)
     description = project / STUDY / "conditioned_model/model.json"
@@ -174,6 +177,7 @@ def test_a_running_experiment_keeps_its_model_and_no_other_takes_its_place(proje
     assert materialize(["traffic_plan", "experiment_log_files"]).success
 
 
+@pytest.mark.slow
 def test_a_running_experiment_is_ramped_up_and_stopped(project, finished):
     copytree(finished[0] / STUDY, project / STUDY, dirs_exist_ok=True)
     external = {
@@ -196,6 +200,7 @@ def test_a_running_experiment_is_ramped_up_and_stopped(project, finished):
     assert "is below the 1.0 of the running experiment" in failure_of(rejected).error_display_string
 
 
+@pytest.mark.slow
 def test_run_config_overrides_the_study(trained):
     materialize(["conditioned_model"], overrides={"training.epochs": 1})
 

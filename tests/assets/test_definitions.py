@@ -4,12 +4,16 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetNode
 
-from assets.definitions import defs
+from assets.definitions import build_definitions, defs
+from assets.loaded_study import LoadedStudy
+from pipeline.artifacts.project import project_studies
 from pipeline.core.contracts import SESSIONS
 from pipeline.quality.suites import RULES
 from pipeline.results.diagnostics import CHECKS
+from pipeline.study import PARAMS_FILE
 
 SCORES = {f"preference_scores/p{number:02d}" for number in range(11)}
 CHAIN = {
@@ -40,7 +44,10 @@ ROLLOUT = {
     "rollout_status": set(),
 }
 
-ROLLOUT_CHECKS = ("guardrails", "signals", "sample_ratio", "data_flows", "events_intact")
+ROLLOUT_CHECKS = (
+    *("guardrails", "signals", "sample_ratio", "data_flows"),
+    *("incumbent_ready", "events_intact"),
+)
 
 GROUPS = {
     "1_data": {"raw_events", "events", "sessions"},
@@ -169,3 +176,19 @@ def test_weekly_schedule_requests_the_whole_study_on_monday():
     assert retrain_weekly.cron_schedule == "0 3 * * 1"
     assert retrain_weekly.job_name == "study"
     assert retrain_weekly.default_status is dg.DefaultScheduleStatus.STOPPED
+
+
+def test_with_a_rollout_the_schedule_leaves_what_is_served_as_it_is(project):
+    """It trains and checks the candidate; the traffic plan, which the endpoint follows, is not made again."""
+    file = project / PARAMS_FILE
+    arms = {"candidate": {"preference": "p05"}, "incumbent": {"preference": "p04"}}
+    rollout = {"rollout": {"release": "spring", **arms}}
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | rollout), encoding="utf-8")
+
+    own = build_definitions([LoadedStudy.of(one) for one in project_studies(project)])
+
+    (weekly,) = own.schedules or ()
+    assert weekly.job_name == "retrain"
+    keys = own.resolve_job_def("retrain").asset_layer.executable_asset_keys
+    names = {key.to_user_string() for key in keys if key.path[0] != "preference_scores"}
+    assert names == JOBS["retrain"] - SCORES | set(ROLLOUT) - {"rollout_status"}

@@ -59,6 +59,7 @@ def instance():
 SCHEDULED = {"dagster/schedule_name": "retrain_weekly", "study": "synthetic-shop"}
 
 
+@pytest.mark.slow
 def test_a_scheduled_run_sends_the_result_in_five_lines(finished, instance, monkeypatch):
     monkeypatch.chdir(finished[0])
     with webhook(monkeypatch) as received:
@@ -78,6 +79,26 @@ def test_a_failed_scheduled_run_is_reported_and_a_manual_one_is_not(instance, mo
     assert [message["text"].split("\n")[0] for message in received] == [
         "Paretoscope, synthetic-shop: the scheduled run of study failed"
     ]
+
+
+def test_a_step_of_a_rollout_sends_no_report_and_its_failure_once(instance, monkeypatch):
+    """A step is taken every half minute."""
+
+    def step(status):
+        job = defs.resolve_job_def("watch_rollout")
+        tags = {"dagster/sensor_name": "rollout_watch", **job.run_tags}
+        run = instance.create_run_for_job(job, status=status, tags=tags)
+        name = "send_result" if status is dg.DagsterRunStatus.SUCCESS else "send_failure"
+        event = dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name=run.job_name)
+        SENSORS[name](dg.build_run_status_sensor_context(name, event, instance, run))
+
+    good, bad = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
+    with webhook(monkeypatch) as received:
+        for status in (good, bad, bad, good, bad):
+            step(status)
+    assert [message["text"].split("\n")[0] for message in received] == [
+        "Paretoscope, synthetic-shop: the scheduled run of watch_rollout failed"
+    ] * 2
 
 
 @pytest.mark.usefixtures("project")

@@ -95,6 +95,7 @@ def test_numbers_and_row_counts_are_those_of_the_artifacts(finished, metadata):
         assert metadata[table]["dagster/row_count"].value == rows
 
 
+@pytest.mark.slow
 def test_a_rejected_artifact_shows_the_rows_that_break_a_rule(project):
     raw = project / "data/raw/synthetic-shop.jsonl"
     order = {"aid": 1, "ts": 1756684900052, "type": "orders"}

@@ -124,6 +124,18 @@ def test_new_files_wait_until_no_run_is_active(log):
     assert len(watching.tick()) == 1
 
 
+@pytest.mark.parametrize("job", ["watch_rollout", "roll_back"])
+def test_new_files_do_not_wait_for_a_rollout(log, job):
+    watching = Watching()
+    write(log / "impressions-1.csv")
+    found = defs.resolve_job_def(job)
+    watching.instance.create_run_for_job(
+        found, status=dg.DagsterRunStatus.STARTED, tags=found.run_tags
+    )
+
+    assert len(watching.tick()) == 1
+
+
 @pytest.mark.usefixtures("log")
 def test_it_gives_the_reason_to_skip(project):
     empty = Watching().tick()

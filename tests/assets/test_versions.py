@@ -118,6 +118,7 @@ def materialized(**overrides) -> dict[str, str]:
     return dict(event.asset_materialization.tags or {})
 
 
+@pytest.mark.slow
 def test_an_asset_of_other_parameters_is_stale(project):
     default = materialized()
     overridden = materialized(**{"sessions.max_rejected_share": 0.04})
@@ -127,6 +128,7 @@ def test_an_asset_of_other_parameters_is_stale(project):
     assert overridden["dagster/code_version"] != code_version("events", today, project)
 
 
+@pytest.mark.slow
 def test_the_same_content_is_the_same_version(project):
     first, second = materialized(), materialized(**{"sessions.max_rejected_share": 0.04})
 

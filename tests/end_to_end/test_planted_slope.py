@@ -77,6 +77,7 @@ def offline_metrics() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=OFFLINE_METRICS.columns)
 
 
+@pytest.mark.slow
 def test_planted_slopes_are_recovered_from_files_and_database(plan, tmp_path):
     chosen = DirectConfig(
         impressions_per_user=8.0,

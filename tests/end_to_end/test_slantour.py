@@ -101,6 +101,7 @@ def summary_of(one: HypothesisResult) -> tuple[Verdict, int, int]:
 INCONCLUSIVE = (Verdict.INCONCLUSIVE, 130_255, 12)
 
 
+@pytest.mark.slow
 def test_no_metric_is_confirmed_and_every_ci_and_the_power_are_stated(fitted):
     opens, report, page = fitted
     r2, *others = report.hypotheses
@@ -126,6 +127,7 @@ def test_no_metric_is_confirmed_and_every_ci_and_the_power_are_stated(fitted):
     assert (high < 0) == (opens == "as logged")
 
 
+@pytest.mark.slow
 def test_the_exploratory_ranking_is_a_tie_in_which_nothing_is_significant(fitted):
     _, report, page = fitted
 
@@ -138,6 +140,7 @@ def test_the_exploratory_ranking_is_a_tie_in_which_nothing_is_significant(fitted
     assert "not ranked: no metric is associated with it" in page
 
 
+@pytest.mark.slow
 def test_the_sample_ratio_passes_and_the_limitations_are_stated(fitted):
     _, report, page = fitted
 
@@ -189,6 +192,7 @@ def last_before(events, earlier):
     return events.join(last.select("id", "at", "of"), on="id", how="left")
 
 
+@pytest.mark.slow
 def test_every_impression_and_click_is_accounted_for_by_variant(project, real_data):
     study = load_study(project / "params.yaml")
     dry_run = validate_log(study, StudyPaths.of(study, project))
@@ -224,6 +228,7 @@ def test_every_impression_and_click_is_accounted_for_by_variant(project, real_da
     assert not {"units_per_impression", "revenue_per_impression", "units_per_user"} & set(sales)
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_usable_and_rejected_rows_and_writes_nothing(capsys, project):
     assert main(["validate-log"]) == 0
 

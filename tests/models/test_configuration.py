@@ -120,6 +120,7 @@ def before_and_after(config, name, others):
     return before, replace(before, **{name: value})
 
 
+@pytest.mark.slow
 def test_equal_configurations_train_equal_models():
     assert trained(replace(MODEL), replace(TRAINING)) == outcome(MODEL, TRAINING)
 

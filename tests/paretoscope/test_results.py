@@ -44,6 +44,7 @@ def test_a_fit_is_the_commands_json(kind, printed, tmp_path):
     assert fit.to_dict() == printed
 
 
+@pytest.mark.slow
 def test_a_fit_is_a_frame_a_figure_and_html():
     fit = ps.fit(COUNTS, HYPOTHESES, level=0.9)
 
@@ -103,6 +104,7 @@ def test_metrics_of_ranks_and_lists():
         ps.evaluate(lists, [len], catalogue=pl.DataFrame({"item": ["a", "b", "c"]}))
 
 
+@pytest.mark.slow
 def test_a_plan_has_groups_power_and_figures(study):
     plan = ps.plan(study)
 

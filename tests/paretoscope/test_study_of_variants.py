@@ -58,6 +58,7 @@ def test_two_variants_without_declared_hypotheses_have_the_lift_of_every_kpi(
     assert {one.kpi for one in report.advice} == set(lifts)
 
 
+@pytest.mark.slow
 def test_a_hypothesis_on_a_metric_that_variants_lack_names_the_parameter(
     two_variants, two_variants_project
 ):
@@ -81,6 +82,7 @@ def test_a_control_that_is_no_variant_is_refused_before_any_work(two_variants_pr
         study.override(shares)
 
 
+@pytest.mark.slow
 def test_variants_without_metrics_are_named_by_their_shares(two_variants_project):
     changes = {
         "experiment.variants": {"control": 1, "treatment": 1},

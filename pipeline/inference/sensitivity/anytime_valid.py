@@ -11,6 +11,7 @@ It needs numpy and scipy only, so that processes that run for months stay small.
 """
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -33,6 +34,12 @@ class ConfidenceSequence:
     alpha: float
     planned_days: int
     mixture: float = 0.0
+
+    @classmethod
+    def one_sided(cls, alpha: float, variance: float) -> Self:
+        """The sequence of a one-sided bound, closest to the estimate at this variance."""
+        both = 2 * alpha
+        return cls(alpha=both, planned_days=1, mixture=float(mixture_of(variance, both)))
 
     def started(self, variance: float, day: int) -> "ConfidenceSequence":
         """The sequence with its mixture, fixed at the variance of the day with this index."""

@@ -39,14 +39,12 @@ class FeatureCounts:
     Attributes:
         feature: Its name.
         model: The model's version.
-        day: Days since 1970 UTC.
         reference: Users per bin in the reference.
         current: Users per bin on the day.
     """
 
     feature: str
     model: str
-    day: int
     reference: NDArray[np.int64]
     current: NDArray[np.int64]
 
@@ -91,7 +89,6 @@ class FeatureStore:
                         FeatureCounts(
                             feature=feature,
                             model=model,
-                            day=day,
                             reference=reference,
                             current=current,
                         )

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.contracts import DAY_MS
+from pipeline.core.contracts import DAY_MS, HOUR_MS
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.features import FeatureStore
-from pipeline.monitoring.following.ledger import HOUR_MS, Ledger, Period
+from pipeline.monitoring.following.ledger import Ledger, Period
 from pipeline.monitoring.following.outcomes import Event, Windows, shown_totals, totals_of
 from pipeline.monitoring.following.rows import Impression, Outcome, impression_of, outcome_of
 from pipeline.monitoring.following.tail import Batch, Cursor, Unread, new_batches, unread_files

@@ -13,12 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.core.contracts import DAY_MS
+from pipeline.core.contracts import DAY_MS, HOUR_MS
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.outcomes import MONITORED, TOTAL_NAMES, Totals
 from pipeline.monitoring.following.rows import Slice
-
-HOUR_MS = 3_600_000
 
 
 class Period(IntEnum):

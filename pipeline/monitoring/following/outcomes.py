@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple, Self
 
-from pipeline.core.contracts import Kpi
+from pipeline.core.contracts import HOUR_MS, Kpi
 from pipeline.experiment.kpis.contracts import TERMS
 from pipeline.experiment.log.log_files import ERROR, TIMEOUT
 
@@ -77,7 +77,7 @@ class Windows:
     def of(cls, attribution_hours: float, tolerance_seconds: float) -> Self:
         """The windows of ``experiment.attribution_hours`` and ``experiment.clock_tolerance_seconds``."""
         return cls(
-            attribution=round(attribution_hours * 3_600_000),
+            attribution=round(attribution_hours * HOUR_MS),
             tolerance=round(tolerance_seconds * 1000),
         )
 

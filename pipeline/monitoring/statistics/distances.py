@@ -51,9 +51,7 @@ def _relative_entropy(p: Floats, q: Floats) -> float:
     return float((p[used] * np.log2(p[used] / q[used])).sum())
 
 
-def rank_biased_overlap(
-    one: Sequence[object], other: Sequence[object], *, persistence: float = _PERSISTENCE
-) -> float:
+def rank_biased_overlap(one: Sequence[object], other: Sequence[object]) -> float:
     """The extrapolated rank-biased overlap of two lists, 0 (disjoint) to 1 (equal).
 
     RBO_ext = X_k / k · p^k + (1 - p) / p · Σ_d X_d / d · p^d with X_d items common to the first d
@@ -68,5 +66,5 @@ def rank_biased_overlap(
         seen.add(a)
         of_other.add(b)
         common += (a in of_other) + (b in seen) - (a == b)
-        total += common / d * persistence**d
-    return common / depth * persistence**depth + (1 - persistence) / persistence * total
+        total += common / d * _PERSISTENCE**d
+    return common / depth * _PERSISTENCE**depth + (1 - _PERSISTENCE) / _PERSISTENCE * total

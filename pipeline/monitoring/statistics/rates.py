@@ -179,11 +179,8 @@ def drop_of(
     alpha = looks.alpha
     threshold = alpha
     if not looks.is_end:
-        # tuned to the end of a day like those before; one-sided at α is two-sided at 2 α
-        at_end = past[1] * (before.days + 1)
-        sequence = ConfidenceSequence(
-            alpha=2 * alpha, planned_days=1, mixture=float(mixture_of(at_end, 2 * alpha))
-        )
+        # tuned to the end of a day like those before
+        sequence = ConfidenceSequence.one_sided(alpha, past[1] * (before.days + 1))
         threshold = float(special.ndtr(-sequence.width(variance) / sqrt(variance)))
     p_value = float(special.ndtr(change / sqrt(variance)))
     return Drop(

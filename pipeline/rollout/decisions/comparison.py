@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from pipeline.inference.sensitivity.anytime_valid import ConfidenceSequence, mixture_of
+from pipeline.inference.sensitivity.anytime_valid import ConfidenceSequence
 from pipeline.rollout.sums import Floats, KpiSums, UserSums
 
 
@@ -101,12 +101,7 @@ def half_width(standard_error: float, users: int, *, n_star: int, alpha: float) 
     if standard_error == 0:
         return 0.0
     variance = standard_error**2
-    sequence = ConfidenceSequence(
-        alpha=2 * alpha,  # of both sides
-        planned_days=1,
-        mixture=float(mixture_of(variance * users / n_star, 2 * alpha)),
-    )
-    return sequence.width(variance)
+    return ConfidenceSequence.one_sided(alpha, variance * users / n_star).width(variance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,17 +6,18 @@ worse than the stage's margin, go to the next stage; otherwise wait.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from pipeline.inference.diagnostics.sample_ratio import BLOCKED_ABOVE
 from pipeline.rollout.decisions.comparison import Verdict
-from pipeline.rollout.decisions.readings import Reading, read_guardrails, readings_of
+from pipeline.rollout.decisions.readings import Reading, read_guardrails, readings_of, stage_of
 from pipeline.rollout.fold import Rollout
 from pipeline.rollout.sums import RolloutSums
 
-LARGEST_E_VALUE = 1000.0
+LARGEST_E_VALUE = BLOCKED_ABOVE
 """Of the sample ratio; above it, the arms do not have their shares. By chance in at most one of 1,000 stages."""
 
 
@@ -40,12 +41,14 @@ class Decision:
         reason: Why, with numbers.
         readings: What each guardrail and signal says; empty without data.
         evidence: All numbers, as plain values.
+        is_silent: Whether it holds because there is no data.
     """
 
     step: Step
     reason: str
     readings: Mapping[str, Reading]
     evidence: dict[str, Any]
+    is_silent: bool = False
 
 
 def decide(rollout: Rollout, sums: RolloutSums | None, now: datetime) -> Decision:
@@ -59,7 +62,7 @@ def decide(rollout: Rollout, sums: RolloutSums | None, now: datetime) -> Decisio
     if not rollout.state.is_live:
         return _decision(Step.NOTHING, f"the rollout is {rollout.state}", sums)
     if silence := _silence(rollout, sums, now):
-        return _decision(Step.HOLD, silence, sums)
+        return replace(_decision(Step.HOLD, silence, sums), is_silent=True)
     if sums is None:
         return _decision(Step.WAIT, "waits for the first row of the log", sums)
     readings = read_guardrails(rollout, sums)
@@ -120,9 +123,7 @@ def _fault(rollout: Rollout, sums: RolloutSums, readings: Mapping[str, Reading])
 
 def _missing(rollout: Rollout, sums: RolloutSums, readings: Mapping[str, Reading]) -> list[str]:
     """What the next stage waits for."""
-    stage, following = rollout.stage, rollout.next_stage
-    if stage is None:
-        return ["no stage has begun"]
+    stage = stage_of(rollout)
     found = list[str]()
     days = (sums.newest - rollout.stage_starts[-1]).total_seconds() / 86_400
     if days < stage.days:
@@ -134,11 +135,8 @@ def _missing(rollout: Rollout, sums: RolloutSums, readings: Mapping[str, Reading
         f"{one.summary}; expected {one.waits_for or f'{stage.days} days of impressions'}"
         for one in waiting
     ]
-    needs_approval = following is not None and (
-        following.approval or not rollout.plan.config.automatic.advance
-    )
-    if needs_approval and following and following.name not in rollout.approved:
-        found.append(f"a person's approval: paretoscope rollout approve {following.name}")
+    if awaited := rollout.awaited_stage:
+        found.append(f"a person's approval: paretoscope rollout approve {awaited.name}")
     return found
 
 

@@ -16,6 +16,8 @@ from pipeline.rollout.fold import Rollout
 from pipeline.rollout.sums import KpiSums, RolloutSums, counted_until
 from pipeline.study.rollout import RolloutStage
 
+_LARGEST_LOG_RATIO = 700.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -90,7 +92,7 @@ class _Guard:
         if comparison is None:
             return self._unknown(_counts(found))
         stage_time = found.until - rollout.stage_starts[-1]
-        is_time = stage_time >= timedelta(days=_stage(rollout).days)
+        is_time = stage_time >= timedelta(days=stage_of(rollout).days)
         low, high = self.rule.bounds(comparison)
         return Reading(
             name=self.name,
@@ -123,7 +125,7 @@ class _Guard:
 
 def _guards(rollout: Rollout) -> list[_Guard]:
     """The guardrails and signals of the current stage."""
-    config, margin = rollout.plan.config, _stage(rollout).margin
+    config, margin = rollout.plan.config, stage_of(rollout).margin
     guardrails = len(config.guardrails) + len(config.requests)
     loss = None if margin is None else -math.log1p(-margin)
     kpis = [
@@ -163,12 +165,18 @@ def _summary(
         numbers = f"{change:+.4f} ({least:+.4f} to {most:+.4f})"
     else:
         change = comparison.candidate / comparison.incumbent - 1
-        least, most = math.expm1(low), math.expm1(high)
+        least, most = _relative(low), _relative(high)
         numbers = f"{change:+.1%} ({least:+.1%} to {most:+.1%})"
     return f"{name} {numbers}, {arms}, {comparison.users} users in the smaller arm"
 
 
-def _stage(rollout: Rollout) -> RolloutStage:
+def _relative(log_ratio: float) -> float:
+    """The relative change; infinite where a float has no number for it, as of a few users."""
+    return math.expm1(log_ratio) if log_ratio < _LARGEST_LOG_RATIO else math.inf
+
+
+def stage_of(rollout: Rollout) -> RolloutStage:
+    """The stage of a live rollout."""
     if rollout.stage is None:
         msg = "no stage has begun"
         raise ValueError(msg)

@@ -5,6 +5,7 @@ import time
 from hashlib import blake2b
 from pathlib import Path
 
+from pipeline.core.contracts import HOUR_MS
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.recovery import SkippedLines, read_rows
 
@@ -20,7 +21,7 @@ class EventDeduplicator:
     """
 
     def __init__(self, hours: float) -> None:
-        self._window_ms = round(hours * 3_600_000)
+        self._window_ms = round(hours * HOUR_MS)
         self._received: dict[bytes, int] = {}
         self._pending: dict[bytes, asyncio.Future[None]] = {}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.artifacts.durable import sync
 from pipeline.core.labels import counted
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.rotating_files import (
@@ -20,7 +21,6 @@ from pipeline.serving.event_log.rotating_files import (
     folder_of,
     log_name,
     publish,
-    sync,
 )
 
 RECOVERED = ".jsonl.recovered"

@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pipeline.artifacts.durable import sync, write_all
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.study import Durability, ServingConfig
@@ -65,7 +66,7 @@ class LogFile:
         if self._path is None:
             self._open()
         try:
-            _write_all(self._descriptor, rows)
+            write_all(self._descriptor, rows)
             if self._durability is Durability.FSYNC:
                 os.fsync(self._descriptor)
         except OSError:
@@ -170,15 +171,6 @@ def check_writable(log: Path) -> None:
                 probe.unlink()
 
 
-def sync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def publish(path: Path) -> None:
     """Give a complete file its final name, or delete it if it is empty."""
     if path.stat().st_size:
@@ -203,9 +195,3 @@ def _next_name(folder: Path, table: LogTable) -> str:
         after = datetime.strptime(last, f"{table}-{_TIME}").replace(tzinfo=UTC)
         moment = max(moment, after + timedelta(microseconds=1))
     return f"{table}-{moment:{_TIME}}"
-
-
-def _write_all(descriptor: int, rows: bytes) -> None:
-    remaining = memoryview(rows)
-    while remaining:
-        remaining = remaining[os.write(descriptor, remaining) :]

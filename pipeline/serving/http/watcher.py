@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from fastapi import FastAPI
 
+from pipeline.artifacts.file_state import file_state
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import USER_ERRORS, StudyError
 from pipeline.core.sections import SERVED_SECTIONS
@@ -23,7 +24,6 @@ from pipeline.serving.http.service import Service
 from pipeline.serving.ranking.snapshot import (
     Snapshot,
     file_fingerprint,
-    file_state,
     load_snapshot,
     with_rollout,
 )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.artifacts.storage import md5
-from pipeline.core.contracts import DAY_MS
+from pipeline.core.contracts import DAY_MS, HOUR_MS
 from pipeline.core.errors import DataError, StudyError
 from pipeline.serving.ranking.rerank import Candidates, calibrate, cap_category, diversify, pin_item
 from pipeline.study import (
@@ -28,7 +28,6 @@ from pipeline.study import (
     ServingFilters,
 )
 
-_HOUR_MS = 3_600_000
 _CACHED_HOURS = 4
 
 
@@ -127,11 +126,11 @@ class RuleEngine:
         """The adjustment of every item's score at a time, cached by hour; None if all are 0."""
         if not self.freshness_rules:
             return self.static_adjustment_I
-        hour = ts // _HOUR_MS
+        hour = ts // HOUR_MS
         if hour not in self._by_hour:
             while len(self._by_hour) >= _CACHED_HOURS:
                 self._by_hour.pop(next(iter(self._by_hour)))
-            fresh_I = torch.from_numpy(self._freshness(hour * _HOUR_MS))
+            fresh_I = torch.from_numpy(self._freshness(hour * HOUR_MS))
             self._by_hour[hour] = (
                 fresh_I if self.static_adjustment_I is None else fresh_I + self.static_adjustment_I
             )
@@ -195,21 +194,11 @@ def _check_attributes(section: ServingConfig, attributes: pl.DataFrame) -> None:
         raise StudyError(msg)
 
 
-def filter_files(filters: ServingFilters, root: Path) -> dict[str, Path]:
-    """The configured filter files, by filter."""
-    paths = {
-        "out_of_stock": filters.out_of_stock,
-        "allow": filters.allow,
-        "deny": filters.deny,
-    }
-    return {name: root / path for name, path in paths.items() if path is not None}
-
-
 def _eligible(
     filters: ServingFilters, root: Path, index: dict[str, int]
 ) -> tuple[NDArray[np.bool_], int]:
     """Whether each item passes the filters, and the number of unknown items in their files."""
-    found = {name: _read_items(name, file) for name, file in filter_files(filters, root).items()}
+    found = {name: _read_items(name, file) for name, file in filters.files(root).items()}
     eligible_I = np.ones(len(index), dtype=bool)
     if "allow" in found:
         eligible_I[:] = False
@@ -240,7 +229,7 @@ def _version(section: ServingConfig, root: Path) -> str:
         "rules": [asdict(rule) for rule in section.rules],
         "filters": asdict(section.filters),
         "candidates": section.candidates,
-        "files": {name: md5(file) for name, file in filter_files(section.filters, root).items()},
+        "files": {name: md5(file) for name, file in section.filters.files(root).items()},
     }
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from models.checkpoint import DESCRIPTION, WEIGHTS, checkpoint_fingerprint
+from pipeline.artifacts.file_state import file_state
 from pipeline.artifacts.kept_models import paths_of_model
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import LogError
@@ -15,7 +15,6 @@ from pipeline.rollout.served import Arm as RolloutArm
 from pipeline.rollout.served import ServedRollout
 from pipeline.serving.explorer.study_tables import FILES as EXPLORER_FILES
 from pipeline.serving.explorer.study_tables import ExplorerData
-from pipeline.serving.ranking.rule_engine import filter_files
 from pipeline.serving.ranking.served_model import ServedModel, load_model
 from pipeline.study import Study, level_of
 
@@ -113,7 +112,7 @@ def with_rollout(
     for name in names:
         of = rollout.arm(name)
         if of.model not in models:
-            models[of.model] = load_model(study, _paths_of_arm(of, paths), snapshot.plan)
+            models[of.model] = load_model(study, paths_of_arm(of, paths), snapshot.plan)
         arms[name] = Arm(
             model=models[of.model],
             preference=of.preference,
@@ -154,9 +153,14 @@ def _check_preference(name: str, arm: Arm, remedy: str) -> None:
         raise LogError(msg)
 
 
-def _paths_of_arm(arm: RolloutArm, paths: StudyPaths) -> StudyPaths:
-    """The paths of the study that has an arm's model, with that model."""
-    of = replace(paths, name=arm.study_name(paths))
+def paths_of_arm(arm: RolloutArm, paths: StudyPaths) -> StudyPaths:
+    """The paths of the study that has an arm's model, with that model, also if another was trained since.
+
+    Raises:
+        LogError: if the study has that model no longer.
+        MissingArtifact: if it has no model at all.
+    """
+    of = arm.paths(paths)
     found = paths_of_model(of, arm.model)
     if found is None:
         current = checkpoint_fingerprint(of.require("conditioned_model"))
@@ -176,18 +180,9 @@ def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:
         paths.artifact("conditioned_model", DESCRIPTION),
         paths.artifact("sessions", "items.parquet"),
         paths.artifact("traffic_plan", PLAN),
-        *filter_files(study.serving.filters, paths.root).values(),
+        *study.serving.filters.files(paths.root).values(),
         *(paths.artifact(*file) for file in EXPLORER_FILES),
     ]
     if study.dataset.item_attributes:
         files.append(paths.root / study.dataset.item_attributes)
     return tuple(file_state(file) for file in files)
-
-
-def file_state(file: Path) -> tuple[str, int, int, int] | None:
-    """Identifies the content of a file; None if there is none."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return str(file), found.st_ino, found.st_size, found.st_mtime_ns

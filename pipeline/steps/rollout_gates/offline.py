@@ -1,16 +1,20 @@
 """The offline gate: metrics of the candidate, paired with the incumbent's over the test sessions."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Self
 
+import numpy as np
 import polars as pl
 
 from pipeline.artifacts.storage import StudyPaths, read_table
 from pipeline.core.contracts import ALL_TARGETS
 from pipeline.core.errors import StudyError
+from pipeline.experiment.design.optimal_design.measured_front import Floats, covariance_of
 from pipeline.rollout.gates import Gate, GateEvidence
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import Arm
+from pipeline.serving.ranking.snapshot import paths_of_arm
 from pipeline.steps.rollout_gates.not_worse import Change, evidence_of, failed
 from pipeline.study.rollout import OfflineGate
 
@@ -24,10 +28,12 @@ def check_offline(gate: OfflineGate, plan: RolloutPlan, paths: StudyPaths) -> Ga
     Raises:
         StudyError: if a metric is not computed.
         MissingArtifact: if the metrics of a study are missing.
+        LogError: if a study has the model of an arm no longer.
     """
+    new, old = (_Measured.of(arm, paths) for arm in (plan.candidate, plan.incumbent))
     changes = list[Change]()
     for metric, margin in gate.not_worse.items():
-        change = _change(metric, margin, plan, paths)
+        change = _change(metric, margin, new, old)
         if change is None:
             return failed(
                 Gate.OFFLINE,
@@ -37,51 +43,65 @@ def check_offline(gate: OfflineGate, plan: RolloutPlan, paths: StudyPaths) -> Ga
     return evidence_of(Gate.OFFLINE, changes, level=plan.config.level)
 
 
-def _change(metric: str, margin: float, plan: RolloutPlan, paths: StudyPaths) -> Change | None:
-    candidate, incumbent = plan.candidate, plan.incumbent
-    new, is_higher_better = _value(metric, candidate, paths)
-    old, _ = _value(metric, incumbent, paths)
-    own = _covariance(metric, candidate, candidate, paths)
-    other = _covariance(metric, incumbent, incumbent, paths)
-    shared = _covariance(metric, candidate, incumbent, paths)
-    if own is None or other is None or shared is None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """An arm, with the metrics of its model and the covariances of their errors."""
+
+    arm: Arm
+    metrics: pl.DataFrame
+    covariances: pl.DataFrame
+
+    @classmethod
+    def of(cls, arm: Arm, paths: StudyPaths) -> Self:
+        own = paths_of_arm(arm, paths)
+        return cls(
+            arm=arm,
+            metrics=read_table(own.require("offline_metrics", "offline_metrics.parquet")),
+            covariances=read_table(
+                own.require("offline_metrics", "offline_metric_covariance.parquet")
+            ),
+        )
+
+    def value(self, metric: str) -> tuple[float | None, bool]:
+        """Of the arm, and whether higher is better."""
+        found = self.metrics.filter(
+            metric=metric, segment=ALL_TARGETS, preference_id=self.arm.preference_id
+        )
+        if found.is_empty():
+            known = ", ".join(sorted(self.metrics["metric"].unique()))
+            msg = (
+                f"rollout.gates.offline.not_worse: {metric} of {self.arm.preference_id} is not computed; expected "
+                f"{known}"
+            )
+            raise StudyError(msg)
+        return found["value"][0], found["higher_is_better"][0]
+
+
+def _change(metric: str, margin: float, new: _Measured, old: _Measured) -> Change | None:
+    (candidate, is_higher_better), (incumbent, _) = new.value(metric), old.value(metric)
+    covariance = _covariance(metric, new, old)
+    if covariance is None or candidate is None or incumbent is None:
         return None
-    if new is None or old is None or min(new, old) <= 0:
+    if min(candidate, incumbent) <= 0:
         return None
-    variance = own / new**2 + other / old**2 - 2 * shared / (new * old)
+    gradient = np.array([1 / candidate, -1 / incumbent])
+    variance = float(gradient @ covariance @ gradient)
     return Change(
         name=metric,
-        log_ratio=math.log(new / old) * (1 if is_higher_better else -1),
+        log_ratio=math.log(candidate / incumbent) * (1 if is_higher_better else -1),
         standard_error=math.sqrt(max(variance, 0.0)),  # negative by rounding alone
         margin=margin,
     )
 
 
-def _value(metric: str, arm: Arm, paths: StudyPaths) -> tuple[float | None, bool]:
-    """Of an arm, and whether higher is better."""
-    own = replace(paths, name=arm.study_name(paths))
-    table = read_table(own.require("offline_metrics", "offline_metrics.parquet"))
-    found = table.filter(
-        pl.col("metric") == metric,
-        pl.col("segment") == ALL_TARGETS,
-        pl.col("preference_id") == arm.preference_id,
-    )
-    if found.is_empty():
-        known = ", ".join(sorted(table["metric"].unique()))
-        msg = f"rollout.gates.offline.not_worse: {metric} of {arm.preference_id} is not computed; expected {known}"
-        raise StudyError(msg)
-    return found["value"][0], found["higher_is_better"][0]
-
-
-def _covariance(metric: str, one: Arm, other: Arm, paths: StudyPaths) -> float | None:
-    """Of the errors of two values; 0 for two models, None where it is undefined."""
-    if one.model != other.model:
-        return 0.0
-    own = replace(paths, name=one.study_name(paths))
-    table = read_table(own.require("offline_metrics", "offline_metric_covariance.parquet"))
-    found = table.filter(
-        pl.col("metric") == metric,
-        pl.col("preference_id") == one.preference_id,
-        pl.col("other_preference_id") == other.preference_id,
-    )["covariance"]
-    return found[0] if len(found) else None
+def _covariance(metric: str, new: _Measured, old: _Measured) -> Floats | None:
+    """Of the errors of both values, 2 × 2; of two models they are independent. None where it is undefined."""
+    ids = [one.arm.preference_id for one in (new, old)]
+    if new.arm.model == old.arm.model:
+        return covariance_of(new.covariances, metric, ids)
+    own = [
+        covariance_of(one.covariances, metric, [name])
+        for one, name in zip((new, old), ids, strict=True)
+    ]
+    known = [float(one[0, 0]) for one in own if one is not None]
+    return np.diag(known) if len(known) == len(own) else None

@@ -1,16 +1,23 @@
 """The release that ``params.yaml`` describes: its two arms, from the models and preferences of the studies."""
 
+from dataclasses import replace
+
 from pipeline.artifacts.kept_models import keep_model
 from pipeline.artifacts.project import named_study
 from pipeline.artifacts.storage import StudyPaths, read_table
 from pipeline.core.errors import StudyError
-from pipeline.rollout.plan import RolloutPlan
+from pipeline.experiment.design.external_variants import load_plan
+from pipeline.experiment.design.plan_checks import paths_of_plan
+from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan
+from pipeline.rollout.plan import RolloutPlan, name_of_release
+from pipeline.rollout.proposal import arm_in_production
 from pipeline.rollout.served import Arm
+from pipeline.rollout.store import read_rollout
 from pipeline.study import RolloutArm, RolloutConfig, Study
 
 
 class NoRolloutError(StudyError):
-    """The study has no section ``rollout``."""
+    """The study has no section ``rollout``, or its candidate is what is served."""
 
 
 def require_rollout(study: Study) -> RolloutConfig:
@@ -26,19 +33,49 @@ def require_rollout(study: Study) -> RolloutConfig:
 
 
 def make_rollout_plan(study: Study, paths: StudyPaths) -> RolloutPlan:
-    """The plan of the release, with the arms' models as they are now, which are kept from now on.
+    """The plan of the release, with the models of its arms, which are kept from now on.
+
+    The candidate's model is the study's current one. The incumbent is what users are served: what the last
+    release left in production, and before the first one a preference of the traffic plan's model. Training
+    again therefore never changes it.
 
     Raises:
-        StudyError: if ``rollout`` is null, or names a preference or a study that does not exist.
+        NoRolloutError: if ``rollout`` is null, or the candidate is what is served.
+        StudyError: if ``rollout`` names a preference or a study that does not exist.
         MissingArtifact: if a study has no model or no Pareto front.
     """
     config = require_rollout(study)
+    candidate = _arm(config.candidate, paths, "candidate")
+    incumbent = arm_in_production(paths) or _first_incumbent(study, config, paths)
+    if candidate == incumbent:
+        msg = (
+            f"{candidate.preference_id} of model {candidate.model[:8]} is what is served: there is nothing to "
+            "release. Train the model again, or name another preference in rollout.candidate"
+        )
+        raise NoRolloutError(msg)
     return RolloutPlan(
-        config=config,
+        config=replace(config, release=_release(config, candidate, paths)),
         attribution_hours=study.experiment.attribution_hours,
-        candidate=_arm(config.candidate, paths, "candidate"),
-        incumbent=_arm(config.incumbent_arm(study.experiment.incumbent), paths, "incumbent"),
+        candidate=candidate,
+        incumbent=incumbent,
     )
+
+
+def _release(config: RolloutConfig, candidate: Arm, paths: StudyPaths) -> str:
+    """The name of the release; one that a former model of the candidate has is not used again."""
+    before = read_rollout(paths, config.release)
+    if before is None or before.plan.candidate.model == candidate.model:
+        return config.release
+    return name_of_release(config.release, candidate.model)
+
+
+def _first_incumbent(study: Study, config: RolloutConfig, paths: StudyPaths) -> Arm:
+    """The incumbent before the first release."""
+    arm = config.incumbent_arm(study.experiment.incumbent)
+    if arm.study is None and paths.artifact("traffic_plan", PLAN).exists():
+        plan = load_plan(paths)
+        paths = paths_of_plan(plan, paths) if isinstance(plan, TrafficPlan) else paths
+    return _arm(arm, paths, "incumbent")
 
 
 def _arm(arm: RolloutArm, paths: StudyPaths, name: str) -> Arm:

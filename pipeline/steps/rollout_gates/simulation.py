@@ -19,9 +19,10 @@ from pipeline.rollout.gates import Gate, GateEvidence
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import ArmName
 from pipeline.rollout.sums import KpiSums, UserSums
+from pipeline.serving.ranking.snapshot import paths_of_arm
 from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
 from pipeline.steps.rollout_gates.not_worse import Change, evidence_of, failed
-from pipeline.study import LogSource, Study
+from pipeline.study import LogSource, Study, level_of
 from pipeline.study.rollout import SimulationGate
 
 
@@ -43,8 +44,8 @@ def check_simulation(
             f"{plan.candidate.model[:12]} and {plan.incumbent.model[:12]}; set it to null to skip it"
         )
         raise StudyError(msg)
-    own = replace(paths, name=plan.candidate.study_name(paths))
-    recommender, traffic = Recommender.load(own), _traffic(plan, study)
+    own, traffic = paths_of_arm(plan.candidate, paths), _traffic(plan, study)
+    recommender = Recommender.load(own).with_axis(traffic.second_axis, study, own)
     config = replace(
         SimulationConfig.of(study),
         experiment=replace(study.experiment, users=gate.users),
@@ -80,7 +81,7 @@ def _over_seeds(kpi: Kpi, found: list[Comparison], margin: float) -> Change:
 
 def _traffic(plan: RolloutPlan, study: Study) -> TrafficPlan:
     """Half of the users for each arm."""
-    half = N_BUCKETS // 2
+    half, axis = N_BUCKETS // 2, study.experiment.second_axis
     arms = {ArmName.CANDIDATE: plan.candidate, ArmName.INCUMBENT: plan.incumbent}
     groups = [
         Group(
@@ -89,6 +90,7 @@ def _traffic(plan: RolloutPlan, study: Study) -> TrafficPlan:
             preference=arm.preference,
             first_bucket=number * half,
             last_bucket=(number + 1) * half - 1,
+            level=level_of(axis, arm.preference_id),
         )
         for number, (name, arm) in enumerate(arms.items())
     ]
@@ -97,6 +99,7 @@ def _traffic(plan: RolloutPlan, study: Study) -> TrafficPlan:
         salt=plan.salt,
         list_length=study.experiment.list_length,
         groups=tuple(groups),
+        second_axis=axis,
         model=plan.candidate.model,
     )
 

@@ -1,10 +1,13 @@
 """The steps of the gates' assets: each writes its evidence, then passes or refuses."""
 
+import logging
 import shutil
+from contextlib import suppress
 from functools import partial
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import DataError, QualityError
+from pipeline.rollout.events import Actor
 from pipeline.rollout.gates import (
     PLAN,
     Gate,
@@ -15,13 +18,19 @@ from pipeline.rollout.gates import (
     write_evidence,
     write_gated_plan,
 )
+from pipeline.rollout.operations import start
 from pipeline.rollout.plan import RolloutPlan
+from pipeline.rollout.proposal import proposal_line
+from pipeline.rollout.store import Author, RolloutRefused
 from pipeline.steps.result import StepResult
 from pipeline.steps.rollout_gates.counterfactual import check_counterfactual
 from pipeline.steps.rollout_gates.offline import check_offline
 from pipeline.steps.rollout_gates.plan import make_rollout_plan
 from pipeline.steps.rollout_gates.simulation import check_simulation
 from pipeline.study import Study
+
+_AUTHOR = Author(by=Actor.SENSOR, who="rollout_plan")
+_log = logging.getLogger(__name__)
 
 
 def check_gate(gate: Gate, study: Study, paths: StudyPaths) -> StepResult[GateEvidence]:
@@ -31,8 +40,8 @@ def check_gate(gate: Gate, study: Study, paths: StudyPaths) -> StepResult[GateEv
         StudyError: if ``rollout`` is null, or the gate cannot be applied to the study.
         QualityError: if the candidate does not pass; its evidence is written all the same.
     """
-    plan = make_rollout_plan(study, paths)
     shutil.rmtree(paths.artifact(PLAN), ignore_errors=True)
+    plan = make_rollout_plan(study, paths)
     found = _evidence(gate, plan, study, paths)
     write_evidence(found, plan, paths)
     if found.outcome is Outcome.FAILED:
@@ -55,7 +64,7 @@ check_candidate_simulation = partial(check_gate, Gate.SIMULATION)
 
 
 def write_rollout_plan(study: Study, paths: StudyPaths) -> StepResult[GatedPlan]:
-    """Write the plan of a release whose gates have passed.
+    """Write the plan of a release whose gates have passed; propose it if ``rollout.automatic.start`` is true.
 
     Raises:
         MissingArtifact: if a gate has not been checked.
@@ -73,6 +82,11 @@ def write_rollout_plan(study: Study, paths: StudyPaths) -> StepResult[GatedPlan]
         gates.append(found)
     gated = GatedPlan(plan=plan, gates=tuple(gates))
     write_gated_plan(gated, paths)
+    if plan.config.automatic.start:
+        with suppress(RolloutRefused):  # the line says why
+            start(paths, gated, _AUTHOR)
+    line = proposal_line(paths, gated)
+    _log.warning(line)
     return StepResult(
         asset=PLAN,
         value=gated,
@@ -80,7 +94,7 @@ def write_rollout_plan(study: Study, paths: StudyPaths) -> StepResult[GatedPlan]
         details={
             "release": plan.config.release,
             **{f"{one.gate} gate": f"{one.outcome}: {one.reason}" for one in gates},
-            "start it": "paretoscope rollout start",
+            "next": line,
         },
     )
 

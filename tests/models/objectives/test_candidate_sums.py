@@ -78,6 +78,7 @@ def assert_same(fast_PS, slow_PS, hidden_PD, embedding_ND):
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     positions=st.integers(1, 7),

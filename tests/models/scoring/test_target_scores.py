@@ -265,6 +265,7 @@ def test_ties_go_to_the_lower_item():
     assert lists[2].tolist() == [[7, 9, 0, 1, 2, 4, 5, 6, 8, 10, 11, 3]]
 
 
+@pytest.mark.slow
 @quick
 @given(
     rows=st.integers(1, 9).flatmap(

@@ -138,6 +138,7 @@ def area_above(points):
 # What is learned
 
 
+@pytest.mark.slow
 def test_it_learns_that_each_item_is_followed_by_the_next():
     tokens = SessionTokens.from_lists([[(s % 6 + t, 0) for t in range(5)] for s in range(60)])
     config = replace(
@@ -160,6 +161,7 @@ def test_it_learns_that_each_item_is_followed_by_the_next():
     assert curve(result, "train", "click")[-1] < curve(result, "train", "click")[0] / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["order", "cart"])
 def test_more_weight_on_a_label_lifts_the_item_that_has_it(label):
     # after item 0, item 1 follows nine times of ten and is never ordered; item 2 always is
@@ -302,6 +304,7 @@ def test_preferences_are_drawn_with_each_objectives_concentration():
     assert drawn[:, 0].mean().item() == pytest.approx(0.8, abs=4 * standard_error)
 
 
+@pytest.mark.slow
 def test_every_session_is_seen_once_an_epoch_in_an_order_of_its_own():
     epochs = []
 
@@ -386,6 +389,7 @@ BACKWARDS = SessionTokens.from_lists(
 """What chains are not, so that learning soon harms on them."""
 
 
+@pytest.mark.slow
 def test_the_epoch_with_the_largest_hypervolume_is_kept():
     # with this seed it is neither the one with the lowest losses nor the last
     config = replace(CONFIG, epochs=6)
@@ -404,6 +408,7 @@ def test_the_epoch_with_the_largest_hypervolume_is_kept():
     assert not same_weights(result.model.state_dict(), epochs[-1])
 
 
+@pytest.mark.slow
 def test_of_fronts_that_are_all_as_good_the_lowest_scalarised_loss_is_kept():
     # no front reaches these references, so every hypervolume is 0
     objectives = (replace(CLICK, reference=1e-6), replace(ORDER, reference=1e-6))
@@ -430,6 +435,7 @@ def test_of_equal_epochs_the_first_is_kept():
     assert run(config=replace(CONFIG, **STILL)).best_epoch == 1
 
 
+@pytest.mark.slow
 def test_metrics_choose_the_epoch_by_recall_and_order_density_at_20():
     n_items = 40
     tokens = SessionTokens.from_lists(
@@ -461,6 +467,7 @@ def test_metrics_choose_the_epoch_by_recall_and_order_density_at_20():
     assert result.front.hypervolume == pytest.approx(max(volumes))
 
 
+@pytest.mark.slow
 def test_patience_ends_training_after_so_many_epochs_without_a_better_front():
     config = replace(CONFIG, epochs=8, learning_rate=0.03)
 
@@ -566,6 +573,7 @@ def test_validation_does_not_touch_the_training():
         assert curve(one, "train", name) == curve(other, "train", name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sparse", [False, True], ids=["adamw", "sparse items"])
 def test_same_seed_same_weights_bit_for_bit_whatever_the_global_generator(sparse):
     config = replace(CONFIG, sparse_items=sparse)

@@ -520,6 +520,7 @@ def test_a_damaged_state_is_ignored(states, file, damage, undamaged):
     assert_fresh(file, result=undamaged)
 
 
+@pytest.mark.slow
 @given(at=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_state_with_any_byte_changed_is_the_same_state_or_none(states, tmp_path, at, byte):
@@ -561,6 +562,7 @@ def saved(file, progress, **tensors):
     save_state(file, "mark", progress, **{"weights": {}, "optimizers": {}, "scaler": {}} | tensors)
 
 
+@pytest.mark.slow
 @given(
     numbers=st.lists(
         st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2, unique=True

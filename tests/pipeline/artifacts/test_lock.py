@@ -38,6 +38,7 @@ def holder(tmp_path, action):
     )
 
 
+@pytest.mark.slow
 def test_a_second_process_names_the_holder_and_waits_for_its_end(tmp_path):
     with holder(tmp_path, "paretoscope ingest") as first:
         assert first.stdout.readline() == "held\n"

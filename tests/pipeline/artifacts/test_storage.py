@@ -140,6 +140,7 @@ def test_an_artifact_without_the_required_file_is_missing(paths):
         paths.require("sessions", "items.parquet")
 
 
+@pytest.mark.slow
 @given(value=JSON)
 @settings(deadline=None, max_examples=60)
 def test_json_round_trips_with_the_same_bytes(value, tmp_path_factory):

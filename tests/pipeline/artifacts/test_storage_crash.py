@@ -67,6 +67,7 @@ def _kill_while_writing(work, target, first, rng):
     assert process.exitcode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_a_complete_file(tmp_path):
     target, rng = tmp_path / "deep" / "model.bin", np.random.default_rng(1)
     with atomic_file(target) as fresh:
@@ -84,6 +85,7 @@ def test_a_killed_writer_leaves_a_complete_file(tmp_path):
     assert all(later > earlier for earlier, later in pairwise(versions))
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_a_complete_folder(tmp_path):
     target, rng = tmp_path / "sessions", np.random.default_rng(2)
     with atomic_folder(target) as fresh:

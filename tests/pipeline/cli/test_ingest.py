@@ -40,6 +40,7 @@ def project(tmp_path, project_root, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_only_new_files_are_read(project, capsys):
     first = main(["ingest"])
     put(project / "log", "b", groups=("g1",))
@@ -144,6 +145,7 @@ def test_a_project_in_a_folder_with_brackets(project, tmp_path_factory, capsys, 
     assert capsys.readouterr().out.startswith("2 impressions in the database")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_gone_is_named(project, caplog):
     put(project / "log", "b", groups=("g1",))
     main(["ingest"])

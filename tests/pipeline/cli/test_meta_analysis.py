@@ -167,6 +167,7 @@ def test_the_table_shows_pooled_slopes_and_forecasts(four, capsys):
     assert contrasts.startswith("  total covariance: slope 0.9")
 
 
+@pytest.mark.slow
 def test_studies_that_cannot_be_pooled_are_excluded_with_a_reason(study, four, capsys):
     level, lopsided = results(0.9, recall=(0.4,) * 4), results(0.9, healthy=False)
     clusterless = results(0.9)
@@ -245,6 +246,7 @@ def test_contrasts_need_neither_a_slope_of_their_study_nor_its_users(study, four
     ]
 
 
+@pytest.mark.slow
 def test_the_output_of_fit_can_be_pooled(tmp_path, capsys):
     """Group counts with sums over users, without a study."""
     paths = []
@@ -392,6 +394,7 @@ def per_user(slope):
     return row
 
 
+@pytest.mark.slow
 def test_count_metrics_are_pooled_on_the_log_scale_without_odds(study, capsys):
     """A rate of two clicks per user has no odds."""
     paths = []
@@ -416,6 +419,7 @@ def test_count_metrics_are_pooled_on_the_log_scale_without_odds(study, capsys):
     assert "odds" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_studies_are_past_tests_whose_groups_are_variants(four, capsys, tmp_path):
     folder = tmp_path / "page"
 

@@ -29,6 +29,7 @@ def project(tmp_path, project_root, monkeypatch):
     return StudyPaths(tmp_path, "synthetic-shop")
 
 
+@pytest.mark.slow
 def test_a_rollback_takes_a_second_with_everything_else_broken(project):
     """The database and the study are locked by others, there is no model, and Dagster does not run."""
     began = resource.getrusage(resource.RUSAGE_CHILDREN)

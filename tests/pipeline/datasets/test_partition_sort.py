@@ -76,6 +76,7 @@ def test_the_hash_of_a_text_does_not_depend_on_its_company(names):
     assert hashes.tolist() == [hash_one(name) for name in names]
 
 
+@pytest.mark.slow
 @given(names=INTEGERS | TEXTS)
 @settings(deadline=None, max_examples=100)
 def test_rows_are_ordered_by_hash_and_rows_of_a_session_keep_theirs(names):
@@ -109,6 +110,7 @@ def through_partitions(folder, pieces, number, memory_bytes):
     return [part() for part in parts.close()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory_bytes", [0, 200, 1 << 30], ids=["disk", "both", "memory"])
 @given(
     pieces=st.lists(INTEGERS, max_size=3) | st.lists(TEXTS, max_size=3),

@@ -118,6 +118,7 @@ def random_log(rng, *, texts):
     return [rows[6_000:13_000], rows[13_000:], rows[:6_000]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ids", IdType)
 def test_the_same_bytes_for_any_partitions_in_memory_and_on_disk(tmp_path, ids):
     files = random_log(np.random.default_rng(1), texts=ids is IdType.TEXT)

@@ -139,6 +139,7 @@ def test_the_dvc_remote(tmp_path, config, status):
     assert check_dvc_remote(tmp_path).status is status
 
 
+@pytest.mark.slow
 def test_a_remote_configured_by_dvc_is_read(tmp_path):
     for command in (
         ["git", "init", "-q"],
@@ -156,6 +157,7 @@ def test_a_remote_configured_by_dvc_is_read(tmp_path):
 # study and data
 
 
+@pytest.mark.slow
 def test_invalid_parameters_are_an_error_and_stop_the_checks_of_the_study(project):
     with (project / "params.yaml").open("a", encoding="utf-8") as file:
         file.write("\nmodle: {}\n")
@@ -166,6 +168,7 @@ def test_invalid_parameters_are_an_error_and_stop_the_checks_of_the_study(projec
     assert "modle" in last.message
 
 
+@pytest.mark.slow
 def test_raw_data_is_compared_with_its_pin(project):
     def raw():
         return next(one for one in run_checks(choose_study()) if one.check == "raw data")

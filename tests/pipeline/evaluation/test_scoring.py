@@ -107,6 +107,7 @@ def test_a_shard_holds_every_nth_batch_and_together_they_are_the_whole(study, pa
     assert places == sorted(places)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [2, 3, 50])
 def test_any_number_of_shards_gives_the_same_bytes(study, paths, shards):
     ids = preference_ids(study)

@@ -105,6 +105,7 @@ def test_targets_that_repeat_inside_a_session_add_no_precision():
     assert once.delta_covariance_GG() == pytest.approx(ten_times.delta_covariance_GG(), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_bootstrap_agrees_with_the_delta_method_at_5000_sessions():
     sums = correlated_sessions(5000, seed=5)
 

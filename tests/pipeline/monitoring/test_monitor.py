@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from urllib.request import urlopen
 
@@ -12,10 +13,10 @@ import pytest
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.cli import main
-from pipeline.core.errors import StudyError
+from pipeline.core.errors import DataError, StudyError
 from pipeline.monitoring.alarms import AlertName
 from pipeline.monitoring.alert_book import ALERTS
-from pipeline.monitoring.monitor import TABLE, Monitor, open_monitor
+from pipeline.monitoring.monitor import TABLE, Monitor, open_monitor, run
 from pipeline.monitoring.status import monitoring_folder
 from pipeline.reporting.webhook import WEBHOOK_VARIABLE
 from tests.pipeline.monitoring.endpoint_log import START, impression, write
@@ -44,6 +45,7 @@ def alerts_of(paths):
     )
 
 
+@pytest.mark.slow
 def test_a_log_that_stops_alerts_within_five_minutes_and_a_quiet_night_does_not(shop):
     study, paths, plan = shop
     traffic = Traffic(paths, plan)
@@ -67,6 +69,7 @@ def test_a_log_that_stops_alerts_within_five_minutes_and_a_quiet_night_does_not(
     assert "no list has been logged for" in alert["text"]
 
 
+@pytest.mark.slow
 def test_lost_clicks_of_one_group_are_found_the_same_day_and_nothing_else(shop):
     study, paths, plan = shop
     traffic = Traffic(paths, plan, seed=1)
@@ -137,6 +140,22 @@ def test_users_who_are_divided_otherwise_are_found(shop):
 
     (alarm,) = [one for one in alarms if one.name is AlertName.SAMPLE_RATIO]
     assert alarm.value > 20
+
+
+def test_a_damaged_database_ends_a_look_and_not_the_monitor(shop, monkeypatch, caplog):
+    """Its pages are overwritten while the monitor runs: the next looks say so, until it is stopped."""
+    study, paths, plan = shop
+    Traffic(paths, plan).hour(BEGIN)
+    stop = threading.Event()
+    with open_monitor(study, paths) as monitor:
+        monitor.look(BEGIN + HOUR)
+        monitor._database.connection.execute("DROP TABLE problems")
+        with pytest.raises(DataError, match=r"monitor.sqlite cannot be used: no such table"):
+            monitor.look(BEGIN + HOUR)
+        monkeypatch.setattr(stop, "wait", lambda _: len(caplog.records) == 2)
+        run(monitor, interval=0, stop=stop)
+
+    assert "the look failed, the next one is tried" in caplog.text
 
 
 def test_one_monitor_per_study(shop):

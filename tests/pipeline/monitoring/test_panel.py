@@ -1,14 +1,17 @@
 """The panel, against real endpoints: of the study's own model, of another one, and of other rules."""
 
 import socket
+import threading
+import time
 from dataclasses import replace
+from multiprocessing import active_children
 
 import pytest
 
-from pipeline.core.errors import EndpointError
+from pipeline.core.errors import DataError, EndpointError
 from pipeline.monitoring.alarms import AlertName
 from pipeline.monitoring.monitor import open_monitor
-from pipeline.monitoring.panel import compare
+from pipeline.monitoring.panel import PanelSession, compare
 from pipeline.steps.monitoring import StudyPanel, make_panel
 from tests.pipeline.serving.shop import (
     ITEMS,
@@ -90,6 +93,51 @@ def test_an_endpoint_that_is_gone_is_an_alarm_and_the_log_is_still_watched(shop)
         found = monitor.look(NOW + 60)
     assert AlertName.PANEL_FAILED in {one.alarm.name for one in found.status.alerts}
     assert found.findings.at == NOW + 60
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n{}", "without a list of the group: KeyError"),
+        (b"HTTP/1.0 200 OK\r\n\r\n[1]", "without a list of the group: TypeError"),
+        (b"HTTP/1.0 200 OK\r\n\r\n<html>", "without a list of the group: JSONDecodeError"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "cannot be reached: SSH-2.0"),
+    ],
+)
+def test_another_server_at_the_address_is_an_error_of_the_panel(answer, problem):
+    one = PanelSession(session=("a",), group="g1", preference=(1.0,), items=("b",))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                while not connection.recv(65_536).endswith(b"}"):
+                    pass
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(EndpointError, match=problem):
+            compare(url, [one])
+        thread.join()
+
+
+def test_a_killed_process_of_the_panel_is_an_error_of_the_panel(tmp_path, small_params):
+    """As by the kernel, when memory is short."""
+    _, paths = write_study(tmp_path, small_params)
+    killer = threading.Thread(target=kill_child)
+    killer.start()
+    with pytest.raises(DataError, match="was killed; the model needs more memory"):
+        StudyPanel(paths)()
+    killer.join()
+
+
+def kill_child():
+    """Kill the first process that this one spawns."""
+    while not (children := [one for one in active_children() if "Spawn" in type(one).__name__]):
+        time.sleep(0.01)
+    children[0].kill()
 
 
 def test_the_panel_is_made_in_another_process_and_again_when_the_model_changes(

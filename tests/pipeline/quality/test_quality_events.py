@@ -106,6 +106,7 @@ def broken(outcomes):
     return {outcome.rule.name for outcome in outcomes if not outcome.passed}
 
 
+@pytest.mark.slow
 def test_good_events_pass_all_rules(tmp_path):
     outcomes = check(tmp_path, **GOOD)
 
@@ -113,6 +114,7 @@ def test_good_events_pass_all_rules(tmp_path):
     assert broken(outcomes) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "rows", "counts"), BAD, ids=[f"{n}-{'+'.join(bad[2])}" for n, bad in enumerate(BAD)]
 )

@@ -56,6 +56,7 @@ def found(rule, *sample):
     return CheckResult(rule=rule, passed=not sample, unexpected=len(sample), sample=sample)
 
 
+@pytest.mark.slow
 def test_an_ingested_log_passes_all_rules(database):
     outcomes = check_experiment_log(database)
 
@@ -150,6 +151,7 @@ def test_a_waived_rule_does_not_fail():
     assert enforce(outcomes, waived={"no_ghosts", "no_gaps"}) == outcomes
 
 
+@pytest.mark.slow
 def test_the_error_has_rows_that_broke_the_rule(tmp_path):
     files = {name: tmp_path / f"{name}.parquet" for name in ("events", "rejected")}
     pl.DataFrame(
@@ -171,6 +173,7 @@ def test_a_rule_that_cannot_run_is_an_error(tmp_path):
         check_tables("events", {"events": file})
 
 
+@pytest.mark.slow
 def test_importing_the_rules_does_not_import_great_expectations():
     code = "import sys; from pipeline.quality.suites import RULES; print('great_expectations' in sys.modules)"
 

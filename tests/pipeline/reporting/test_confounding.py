@@ -50,6 +50,7 @@ def fit(tmp_path, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_an_irrelevant_metric_on_the_same_front_cannot_be_told_apart(fit):
     printed, document, summary = fit(ONE_FRONT | IRRELEVANT, "recall:ctr:+")
 
@@ -70,6 +71,7 @@ def test_an_irrelevant_metric_on_the_same_front_cannot_be_told_apart(fit):
     assert [one["metric"] for one in h1["rivals"]] == ["list_latency_ms", "serial_number"]
 
 
+@pytest.mark.slow
 def test_nor_is_it_recommended_where_it_is_the_declared_one(fit):
     _, document, summary = fit(ONE_FRONT | IRRELEVANT, "list_latency_ms:ctr:+")
 
@@ -80,6 +82,7 @@ def test_nor_is_it_recommended_where_it_is_the_declared_one(fit):
     assert "confounded" in evidence["minor"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [IRRELEVANT, COLLINEAR])
 def test_first_screen_and_table_2_agree(fit, more):
     _, document, _ = fit(ONE_FRONT | more, "recall:ctr:+")
@@ -89,6 +92,7 @@ def test_first_screen_and_table_2_agree(fit, more):
     assert {one["metric"] for one in own if one["tied"]} == rivals | {"recall"}
 
 
+@pytest.mark.slow
 def test_multiples_of_a_metric_have_the_same_probability(fit):
     _, document, _ = fit(ONE_FRONT | COLLINEAR, "recall:ctr:+")
 
@@ -99,6 +103,7 @@ def test_multiples_of_a_metric_have_the_same_probability(fit):
     )
 
 
+@pytest.mark.slow
 def test_hypotheses_on_one_direction_are_one_result(fit):
     printed, document, summary = fit(
         ONE_FRONT | IRRELEVANT, "recall:ctr:+", "list_latency_ms:ctr:-"
@@ -124,6 +129,7 @@ SECOND_AXIS = {
 """Five preferences, each with a fast and a slow recommendation list: clicks follow recall."""
 
 
+@pytest.mark.slow
 def test_a_second_axis_tells_them_apart(fit):
     _, document, summary = fit(SECOND_AXIS, "recall:ctr:+")
 
@@ -140,6 +146,7 @@ def test_a_metric_measured_alone_is_not_called_told_apart(fit):
     assert "No other metric is measured." in summary
 
 
+@pytest.mark.slow
 def test_with_three_groups_every_other_metric_is_a_rival(fit):
     three = {name: values[:3] for name, values in SECOND_AXIS.items() if name != "group"}
     table = three | {"group": ["a", "b", "c"], "recall@20": [0.40, 0.44, 0.48]}

@@ -52,6 +52,7 @@ def table_with(page, header):
     return table[1:]
 
 
+@pytest.mark.slow
 def test_the_page_has_the_numbers_of_the_json(fit):
     document, page = fit(GROUPS | USERS, "--hypothesis", "recall:ctr:+")
 
@@ -82,6 +83,7 @@ def test_the_groups_are_in_the_order_of_the_file(fit):
     assert [row[0] for row in table_with(page, "impressions")] == ["9", "10", "control", "1"]
 
 
+@pytest.mark.slow
 def test_the_page_has_the_limitations(fit):
     document, page = fit(GROUPS, "--hypothesis", "recall:ctr:+")
 
@@ -137,6 +139,7 @@ def test_every_metric_is_on_the_page_not_only_the_best(fit):
     assert len(table_with(page, "probability of being best")) == 9
 
 
+@pytest.mark.slow
 def test_the_page_opens_offline_and_hostile_names_stay_text(fit):
     _, page = fit(GROUPS)
 
@@ -159,6 +162,7 @@ def test_the_same_counts_give_the_same_report_and_replace_the_old_one(fit, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.csv", "report"]
 
 
+@pytest.mark.slow
 def test_a_folder_with_other_files_is_not_replaced(fit, tmp_path, capsys):
     fit(GROUPS)
     (tmp_path / "report" / "notes.txt").write_text("mine", encoding="utf-8")
@@ -171,6 +175,7 @@ def test_a_folder_with_other_files_is_not_replaced(fit, tmp_path, capsys):
     assert "cannot write to" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_path_of_the_report_or_its_json(fit, tmp_path, capsys):
     fit(GROUPS)
     assert f"report: {tmp_path / 'report' / 'index.html'}" in capsys.readouterr().out

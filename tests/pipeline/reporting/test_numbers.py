@@ -36,6 +36,8 @@ from pipeline.results.hypothesis import Elasticity
 from pipeline.results.serialization import parse
 from pipeline.results.slopes import Change
 
+pytestmark = pytest.mark.slow
+
 OPEN, CLOSE = "\ue000", "\ue001"
 DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
 ADVICE_WORDS = {

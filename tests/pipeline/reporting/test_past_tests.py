@@ -39,6 +39,7 @@ def sentence(found, words):
     return one
 
 
+@pytest.mark.slow
 def test_a_negative_slope_is_advice_to_launch_the_lower_value():
     table = past(-0.8, 12)
     found = analysed(-0.8, 12)
@@ -60,6 +61,7 @@ def test_a_negative_slope_is_advice_to_launch_the_lower_value():
     assert rule_name(rule, found.document.launches[0], str) == "the lower recall"
 
 
+@pytest.mark.slow
 def test_a_positive_slope_is_advice_to_launch_the_higher_value():
     up = analysed(0.8, 12)
 
@@ -72,6 +74,7 @@ def test_a_positive_slope_is_advice_to_launch_the_higher_value():
     assert "(the lower value in 5 of 12 tests" in rule_name(mixed, up.document.launches[0], str)
 
 
+@pytest.mark.slow
 def test_that_nothing_is_significant_comes_before_the_best_metric():
     found = ps.past_tests(past(0.0, 12, seed=20))
 
@@ -85,6 +88,7 @@ def test_that_nothing_is_significant_comes_before_the_best_metric():
     assert not any("follows" in one and "best" in one for one in found.notes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tests", "few"), [(2, True), (3, True), (9, True), (10, False)])
 def test_few_tests_are_said_to_be_few(tests, few):
     words = f"{tests} tests are few: this is a first indication"
@@ -101,6 +105,7 @@ def test_metrics_that_are_not_ranked_are_spoken_of_by_the_clearest_slope():
     assert sentence(found, "recall predicts ctr_lift: slope")
 
 
+@pytest.mark.slow
 def test_one_faulty_test_that_hides_the_answer_is_named():
     faulty = pl.when(pl.col("test") == "t2").then(-9.0).otherwise("ctr_lift")
 

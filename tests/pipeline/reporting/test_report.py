@@ -256,6 +256,7 @@ def renamed(one):
     return replace(one, group=one.group.replace("g1", HOSTILE))
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(whole_report, estimate, tmp_path):
     whole = whole_report
     (undefined,) = estimate(1, 1000, recall=(0.4, 0.4, 0.4), hypotheses=PAPER_HYPOTHESES[3:])
@@ -295,6 +296,7 @@ def test_hostile_names_stay_text(whole_report, estimate, tmp_path):
     assert markdown.count("&lt;img") >= 10
 
 
+@pytest.mark.slow
 def test_an_undefined_hypothesis_has_a_reason_and_no_numbers(whole_report, estimate, tmp_path):
     found = estimate(1.0, 1000, recall=(0.4, 0.4, 0.4), hypotheses=PAPER_HYPOTHESES[:1])
     assert found[0].undefined_reason is UndefinedReason.METRIC_CONSTANT
@@ -331,6 +333,7 @@ def test_the_report_ranks_metrics_and_marks_ties(formats):
     ]
 
 
+@pytest.mark.slow
 def test_unknown_values_are_a_dash(whole_report, tmp_path):
     names = ("rank_correlation", "knee")
     unknown = ("curvature", "small_sample", "permutation", "measurement_error", "log_rate")
@@ -372,6 +375,7 @@ def test_unknown_values_are_a_dash(whole_report, tmp_path):
     assert "no recommendation: a group has no trials of this KPI" in page.text
 
 
+@pytest.mark.slow
 def test_the_same_report_gives_the_same_bytes(whole_report, folder, tmp_path):
     write_report(whole_report, tmp_path)
 
@@ -380,6 +384,7 @@ def test_the_same_report_gives_the_same_bytes(whole_report, folder, tmp_path):
     assert set(first) == {"report.json", "report.md", "index.html"}
 
 
+@pytest.mark.slow
 def test_cuped_and_segments_have_a_table_only_where_known(whole_report, formats, tmp_path):
     first, *others = whole_report.hypotheses
     test = replace(first.cluster_robust, slope=1.25, interval=(0.75, 1.75))
@@ -437,6 +442,7 @@ def test_the_sentence_of_a_hypothesis_is_the_summary_s(whole_report):
     )
 
 
+@pytest.mark.slow
 def test_without_orders_the_report_begins_with_that_and_shows_dashes(whole_report, tmp_path):
     of_clicks = tuple(row for row in whole_report.group_kpis if not row.kpi.needs_orders)
     points = tuple(

@@ -116,6 +116,7 @@ def card(text, kpi):
     return text.partition(f"For {kpi}")[2].partition("For ")[0]
 
 
+@pytest.mark.slow
 def test_a_strong_effect_has_a_group_to_ship_and_its_trade_offs(first_screen):
     text, report = first_screen(0.9, 1.8)
     clicks, conversion = (
@@ -146,6 +147,7 @@ def test_a_strong_effect_has_a_group_to_ship_and_its_trade_offs(first_screen):
     )
 
 
+@pytest.mark.slow
 def test_without_an_effect_nothing_is_recommended_or_called_predictive(first_screen):
     text, report = first_screen(0.0, 0.0, seed=2)
 
@@ -157,6 +159,7 @@ def test_without_an_effect_nothing_is_recommended_or_called_predictive(first_scr
     assert text.count("Strength of evidence none. The CI includes 0.") == 3
 
 
+@pytest.mark.slow
 def test_an_opposite_effect_is_not_reported_as_the_declared_one(first_screen):
     text, report = first_screen(-0.9, -1.8)
     clicks = card(text, "click-through rate")
@@ -170,6 +173,7 @@ def test_an_opposite_effect_is_not_reported_as_the_declared_one(first_screen):
     assert report.advice[0].contradicted == ("H1",)
 
 
+@pytest.mark.slow
 def test_an_interim_result_recommends_no_group(first_screen):
     text, report = first_screen(0.1, 0.1, planned_days=14)
 
@@ -179,6 +183,7 @@ def test_an_interim_result_recommends_no_group(first_screen):
     assert "Expected change" not in text
 
 
+@pytest.mark.slow
 def test_strong_evidence_ships_before_the_planned_end(first_screen):
     text, report = first_screen(0.9, 1.8, planned_days=14)
 

@@ -50,6 +50,7 @@ def test_a_report_is_read_back(reports, kind, tmp_path):
     assert read_report(tmp_path / "report.json") == reports[kind]
 
 
+@pytest.mark.slow
 def test_the_power_of_a_plan_is_read_back(tmp_path):
     analysis = planned_power().analysis
 

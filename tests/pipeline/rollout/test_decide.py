@@ -46,6 +46,20 @@ def test_proven_harm_rolls_back_at_any_time(canary):
     assert "2000 users in the smaller arm" in found.reason
 
 
+def test_one_user_without_a_click_proves_nothing(canary):
+    """0 of 1 against 5%: bounds beyond every float are still a reading, of too few users."""
+    new = (np.eye(1, 5), np.zeros((1, 5)))
+    old = (np.tile(np.eye(1, 5), (1000, 1)), np.zeros((1000, 5)))
+    old[1][:50, 0] = 1
+    found = sums(canary, hours=2)
+    kpis = {**found.kpis, "ctr": kpi_sums(new, old, found.newest)}
+
+    decision = step(canary, replace(found, kpis=kpis))
+
+    assert decision.step is Step.WAIT
+    assert decision.readings["ctr"].summary.startswith("ctr -100.0% (-100.0% to +inf%)")
+
+
 def test_harm_that_is_not_proven_waits_for_the_margin(paths, canary):
     """The canary needs no margin; the second stage excludes a loss of 30%."""
     second, _ = watch_rollout(paths, canary, sums(canary, hours=25), now(canary, 25))

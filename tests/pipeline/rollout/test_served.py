@@ -1,13 +1,17 @@
 """``rollout.json``: who gets the candidate."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pipeline.core.errors import DataError
+from pipeline.experiment.design.assignment import bucket_of
 from pipeline.rollout import operations
 from pipeline.rollout.served import ArmName, read_served, served_file
 from pipeline.rollout.states import State
+from pipeline.study.rollout import RolloutStage
 from tests.pipeline.rollout.releases import ANNA, STAGES, begun
 
 IDS = [f"user-{n}" for n in range(10_000)]
@@ -66,6 +70,44 @@ def test_the_file_follows_every_event(paths):
     served = read_served(paths)
     assert served == rollout.served()
     assert (served.state, served.share, served.peak_share) == ("rolled_back", 0.0, 0.01)
+
+
+def test_the_file_is_on_the_disk_under_its_name_when_the_event_is(paths, monkeypatch):
+    """The folder that has the name is synchronised after the file has it."""
+    begun(paths)
+    synchronised = []
+
+    def fsync(descriptor):
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synchronised.append((path, read_served(paths)))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    rollout = operations.hold(paths, ANNA, "holidays")
+
+    assert synchronised[-1] == (served_file(paths).parent, rollout.served())
+
+
+def test_a_file_beside_the_studies_has_no_rollout(paths):
+    paths.folder.parent.mkdir(parents=True)
+    paths.folder.write_text("not a study", encoding="utf-8")
+
+    assert read_served(paths) is None
+
+
+def test_the_share_of_a_plan_is_that_of_the_users_who_get_it(paths):
+    """0.00016 is 1.6 of 10,000 buckets, of which 2 get the candidate: 0.0002."""
+    stages = (
+        RolloutStage(name="canary", share=0.00016, users=50),
+        RolloutStage(name="half", share=0.5, users=50),
+        RolloutStage(name="full", share=1.0, users=50),
+    )
+    rollout = begun(paths, stages=stages, holdback=0.12344)
+
+    assert rollout.plan.share_of(0) == rollout.share == 0.0002
+    assert rollout.plan.share_of(2) == 0.8766  # 1 - 0.12344 has 8765.6 buckets
+    user_of = {bucket_of(user, "spring"): user for user in map(str, range(100_000))}
+    arms = [rollout.served().arm_of(user_of[bucket]) for bucket in (0, 1, 2)]
+    assert arms == ["candidate", "candidate", "incumbent"]
 
 
 def test_shares_of_the_stages_leave_the_holdback(paths):

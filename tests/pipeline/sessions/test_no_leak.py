@@ -120,6 +120,7 @@ def poisoned_logs(draw, same_straddlers):
     return joined(early, late), joined(early, other) | {n: e for n, e in new.items() if e}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filtering", SupportFilter)
 @pytest.mark.parametrize(
     "boundary_sessions", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM, BoundaryPolicy.LATER]

@@ -148,6 +148,7 @@ TIMES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boundary_sessions", [DROP, TRIM])
 @given(sessions=st.lists(st.lists(TIMES, min_size=1, max_size=5).map(sorted), max_size=12))
 @settings(deadline=None, max_examples=60)

@@ -49,6 +49,7 @@ def log(model):
     return simulated(model, HALF)
 
 
+@pytest.mark.slow
 def test_a_share_of_the_lists_is_drawn_and_the_others_are_the_models(model, log):
     assert simulated(model, None).columns == list(LISTED_IMPRESSIONS.columns)
     assert log["explored"].to_list() == [HALF.explores(name) for name in log["impression"]]

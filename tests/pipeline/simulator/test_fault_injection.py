@@ -59,6 +59,7 @@ def test_each_fault_is_detected_by_its_check_only(tmp_path, source, faults, foun
     assert reported(tmp_path) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", WRITERS)
 def test_carry_over_is_detected_and_may_look_like_a_day_effect(tmp_path, source):
     WRITERS[source](config_of(1, faults={"carry_over": 0.5}, direct=RATES), tmp_path)
@@ -66,6 +67,7 @@ def test_carry_over_is_detected_and_may_look_like_a_day_effect(tmp_path, source)
     assert {"carry_over"} <= reported(tmp_path) <= {"carry_over", "novelty"}
 
 
+@pytest.mark.slow
 def test_carry_over_grows_with_the_lists_shown_and_with_the_weight():
     plain, habit = (
         simulate_shop(Tempter(), PLAN, config_of(1, faults={"carry_over": strength}))

@@ -105,6 +105,7 @@ def test_a_relevant_item_at_the_top_is_always_clicked_and_an_irrelevant_one_neve
     assert log["clicked"].to_list() == [True, False] * 500
 
 
+@pytest.mark.slow
 def test_a_relevant_item_in_second_position_is_clicked_when_examined():
     n = 5000
 

@@ -250,6 +250,7 @@ def test_sessions_of_users_with_memory_are_simulated_in_order_of_time():
     assert first_of_session.height == 2 * SECTION.users
 
 
+@pytest.mark.slow
 def test_users_who_learn_start_sessions_in_the_category_of_the_lists():
     shop = build_shop(SHOP)
     share = {}

@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from pipeline.cli import main
 
 
+@pytest.mark.slow
 def test_the_plan_says_what_exploration_would_cost(finished_study, capsys, monkeypatch):
     monkeypatch.chdir(finished_study)
 
@@ -24,6 +27,7 @@ def test_the_plan_says_what_exploration_would_cost(finished_study, capsys, monke
     assert 0 < found["first_kept"] < 1
 
 
+@pytest.mark.slow
 def test_the_exploration_of_the_study_has_its_cost_without_an_option(
     finished_study, tmp_path, capsys, monkeypatch
 ):

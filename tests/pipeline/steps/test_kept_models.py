@@ -13,11 +13,13 @@ from pipeline.artifacts.storage import KEPT_MODELS, REPORT, StudyPaths, atomic_f
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.traffic_plan import PLAN, read_plan
 from pipeline.results.reader import read_report
+from pipeline.rollout.gates import write_gated_plan
 from pipeline.serving.ranking.snapshot import load_snapshot, with_rollout
-from pipeline.steps.experiment import plan_traffic
+from pipeline.steps.experiment import plan_traffic, used_models
 from pipeline.steps.inference import estimate_slopes, write_regression_report
 from pipeline.steps.policies import pair_experiment_lists
 from pipeline.study import LogSource, load_study
+from tests.pipeline.rollout.releases import gated
 from tests.pipeline.serving.shop import write_plan, write_rollout, write_study
 
 
@@ -72,6 +74,7 @@ def test_the_endpoint_serves_the_model_of_the_plan(finished):
     assert {arm.model.fingerprint for arm in snapshot.arms.values()} == {served}
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_running_experiment_stays_and_that_of_a_new_one_is_of_the_new_model(
     finished, caplog
 ):
@@ -113,6 +116,16 @@ def test_a_model_is_kept_in_no_space_until_it_is_named_no_longer(tmp_path, small
     remove_unused_models(paths, {second})
     assert paths_of_model(paths, first) is None
     assert paths_of_model(paths, "../" * 30) is None
+
+
+def test_a_plan_that_is_not_started_yet_keeps_its_models(tmp_path, small_params):
+    """Gates have passed in another study; a new traffic plan of this one removes what nobody names."""
+    _, paths = write_study(tmp_path, small_params)
+    plan = write_plan(paths)
+    write_gated_plan(gated(), StudyPaths(tmp_path, "next"))
+    (paths.folder.parent / "notes.txt").write_text("no study", encoding="utf-8")
+
+    assert used_models(paths) - {plan.model} == {"0" * 64}
 
 
 def test_a_rollout_finds_its_kept_model(tmp_path, small_params):

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.artifacts.storage import StudyPaths
+from pipeline.artifacts.storage import KEPT_MODELS, StudyPaths
 from pipeline.cli import main
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
@@ -65,14 +65,13 @@ def with_clicks(log, rng):
 
 def test_the_counterfactual_gate_needs_a_log_that_supports_both_arms(evaluated):
     study, paths, _ = evaluated
-    groups = read_plan(paths).groups
+    groups, model = read_plan(paths).groups, read_plan(paths).model
+
+    def arm_of(group):
+        return replace(arm(group.preference_id), preference=tuple(group.preference), model=model)
 
     def gate(candidate, incumbent, margin):
-        arms = [
-            replace(arm(one.preference_id), preference=one.preference)
-            for one in (candidate, incumbent)
-        ]
-        plan = replace(gated().plan, candidate=arms[0], incumbent=arms[1])
+        plan = replace(gated().plan, candidate=arm_of(candidate), incumbent=arm_of(incumbent))
         return check_counterfactual(CounterfactualGate(not_worse=margin), plan, study, paths)
 
     same, narrow = gate(groups[0], groups[0], 0.5), gate(groups[0], groups[0], 1e-6)
@@ -81,8 +80,10 @@ def test_the_counterfactual_gate_needs_a_log_that_supports_both_arms(evaluated):
     assert narrow.reason.startswith("ctr +0.0%, at least -")
 
     revenue = CounterfactualGate(kpi=Kpi.REVENUE_PER_USER, not_worse=0.5)
-    unknown = check_counterfactual(revenue, gated().plan, study, paths)
-    assert unknown.reason.startswith("the log is without this KPI for revenue_per_user of p07")
+    plan = replace(gated().plan, candidate=arm_of(groups[0]), incumbent=arm_of(groups[1]))
+    unknown = check_counterfactual(revenue, plan, study, paths)
+    first = groups[0].preference_id
+    assert unknown.reason.startswith(f"the log is without this KPI for revenue_per_user of {first}")
 
 
 def test_paired_lists_are_the_log_s_and_are_read_again(evaluated):
@@ -231,11 +232,12 @@ def test_the_study_s_own_model_is_a_second_model(evaluated):
     preference = read_preference(paths)
 
     own = evaluate_policies_of(study, paths, UnservedQuestion(preference=preference))
-    other = evaluate_policies_of(
-        study, paths, UnservedQuestion(preference=preference, model=paths.folder)
-    )
+    kept = paths.folder / KEPT_MODELS / read_plan(paths).model
 
-    assert other.policies[0].kpis == own.policies[0].kpis
+    for folder in (paths.folder, kept):
+        question = UnservedQuestion(preference=preference, model=folder)
+        other = evaluate_policies_of(study, paths, question)
+        assert other.policies[0].kpis == own.policies[0].kpis
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def log(folder, served, rates):
     write(folder, "clicks", clicks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "step"), [(0.0, Step.ROLL_BACK), (0.1, Step.HOLD)])
 def test_a_candidate_whose_lists_nobody_clicks_is_rolled_back(paths, rate, step):
     """With about 250 users of the candidate, at the first step after them.

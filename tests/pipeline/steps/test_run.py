@@ -76,6 +76,7 @@ def test_a_step_reads_every_table_once(asset, opened, monkeypatch):
     assert {path.name: times for path, times in read.items() if times > 1} == {}
 
 
+@pytest.mark.slow
 def test_the_same_artifacts_give_the_same_version(opened):
     first, again = (run_step("group_kpis", *opened) for _ in range(2))
 

@@ -45,7 +45,6 @@ def test_the_incumbent_is_that_of_the_experiment_by_default():
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
-        ({"incumbent": {"preference": "p07"}}, "are both p07; expected two that differ"),
         ({"stages": stages(0.01, 0.5, 0.5, 1.0)}, r"shares \[0.01, 0.5, 0.5, 1.0\] do not rise"),
         ({"stages": stages(0.01, 0.25, 0.5)}, "the last share is 0.5; expected a last stage with"),
         ({"stages": stages(0.1, 0.5, 1.0)}, "the first share is 0.1; expected a canary of at most 0.05"),

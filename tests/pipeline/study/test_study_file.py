@@ -65,6 +65,7 @@ def test_a_wrong_override_names_its_key(project_root, key, value, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -83,6 +83,7 @@ def _sessions(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_in_any_process(log, tmp_path, project_root):
     other = tmp_path / "log.jsonl"
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(project_root)}

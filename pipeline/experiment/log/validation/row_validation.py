@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from pipeline.core.contracts import EARLIEST_TS, LATEST_TS
+from pipeline.core.contracts import EARLIEST_TS, HOUR_MS, LATEST_TS
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log.log_files import (
     ARM,
@@ -28,7 +28,6 @@ from pipeline.experiment.log.reasons import (
 from pipeline.experiment.log.validation import user_covariates
 from pipeline.study import ExperimentConfig, LogColumns
 
-_HOUR_MS = 3_600_000
 _OPTIONAL = {REVENUE, *SCOPE_COLUMNS}
 
 OUTSIDE_TIMES = "time outside 2000-01-01 to 2100-01-01"
@@ -88,7 +87,7 @@ class LogRules:
 
     first_ts: int = EARLIEST_TS
     end_ts: int = LATEST_TS
-    attribution_ms: int = 24 * _HOUR_MS
+    attribution_ms: int = 24 * HOUR_MS
     tolerance_ms: int = 0
     impressions_per_hour: int = 500
     ignored_groups: tuple[str, ...] = ()
@@ -102,7 +101,7 @@ class LogRules:
         return cls(
             first_ts=_midnight(first, section.time_zone) if first else EARLIEST_TS,
             end_ts=_midnight(last + timedelta(days=1), section.time_zone) if last else LATEST_TS,
-            attribution_ms=round(section.attribution_hours * _HOUR_MS),
+            attribution_ms=round(section.attribution_hours * HOUR_MS),
             tolerance_ms=round(section.clock_tolerance_seconds * 1000),
             impressions_per_hour=section.max_impressions_per_hour,
             ignored_groups=section.ignored_groups,

@@ -71,6 +71,7 @@ def test_intervals_of_a_table_cover_the_truth_in_fresh_worlds(worlds):
         assert 0.92 <= np.mean(inside) <= 0.98
 
 
+@pytest.mark.slow
 def test_an_estimator_that_cuts_weights_has_no_interval_since_its_own_would_not_cover(worlds):
     """The parameter with the least estimated error makes it almost DM, whose variation is not its error."""
     inside = []

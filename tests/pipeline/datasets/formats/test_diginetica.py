@@ -38,6 +38,7 @@ def test_time_is_midnight_and_the_timeframe(load, tmp_path, timeframe, ts):
 TIMEFRAME = st.integers(-(2**63), 2**63 - 1) | st.integers(-(2**42), 2**42)
 
 
+@pytest.mark.slow
 @given(timeframe=TIMEFRAME, day=st.dates())
 @example(timeframe=-(2**63), day=date(2200, 1, 1))
 @example(timeframe=2**63 - 1, day=date(2016, 5, 9))

@@ -171,6 +171,7 @@ def test_many_wounded_copies_of_long_files_do_neither(load, real_data, tmp_path,
     survive(load, real_data, tmp_path, case, mutants=30, rows=2_000)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize("case", SAMPLES.values(), ids=SAMPLES)
 def test_random_bytes_in_a_file_end_as_rows_or_as_data_error(load, real_data, tmp_path, case):

@@ -197,6 +197,7 @@ def test_a_column_that_is_there_twice_is_named(load, tmp_path):
         load(section(), path)
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_refused_or_read_as_rows_and_nothing_else(load, tmp_path):
     good = write(
         *[tmp_path / "good.parquet"],
@@ -231,6 +232,7 @@ def test_a_file_that_is_no_parquet_is_named(load, tmp_path, content):
         load(section(), path)
 
 
+@pytest.mark.slow
 def test_a_file_of_20000_columns_is_read_or_refused_in_one_line(load, tmp_path):
     wide = {f"c{n}": pa.array([0]) for n in range(20_000)}
     path = tmp_path / "wide.parquet"

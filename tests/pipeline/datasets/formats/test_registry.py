@@ -210,6 +210,7 @@ def test_expected_counts_are_those_of_the_file_however_duplicates_are_treated(lo
 HEADERS = {F.DIGINETICA, F.RETAILROCKET, F.REES46, F.JDATA}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [f for f in F if f not in {F.GENERIC, F.NONE}], ids=str)
 def test_data_of_another_format_is_found_out_at_the_beginning(load, tmp_path, named):
     rows = 20_000

@@ -34,6 +34,7 @@ def _joined(file, **options):
     return b"".join(block.data for block in read_blocks(file, **options))
 
 
+@pytest.mark.slow
 @given(
     content=st.lists(st.sampled_from([b"a", b"bcdefg", b"\n", b"\r", BOM, b"\xff", b"\0"])).map(
         b"".join

@@ -55,6 +55,7 @@ def test_the_plans_on_one_front_are_at_the_neutral_level():
     assert set(design.one_front) == set(design.even) == {f"p{n:02d}" for n in range(6)}
 
 
+@pytest.mark.slow
 def test_only_the_length_of_lists_depends_on_the_level():
     for axis, expected in ((AXIS, {20}), (LENGTH, {5, 20})):
         plan, _ = planned(axis)

@@ -112,6 +112,7 @@ def test_a_column_of_this_name_of_another_system_changes_nothing(tmp_path):
     assert (result.impressions, result.rejected) == (21, {"a field is missing": 1})
 
 
+@pytest.mark.slow
 def test_lists_of_arms_hide_no_faults(tmp_path):
     """12 faulty of 100 lists of groups are too many, with 10,000 lists of arms beside them, too."""
     faulty = [impression(f"bad{n}", units=-1) for n in range(12)]

@@ -93,6 +93,7 @@ def test_ingesting_twice_reads_no_file_and_changes_no_row(files, database):
     assert twice == replace(once, files_read=0)
 
 
+@pytest.mark.slow
 def test_a_new_file_is_read_and_the_known_ones_are_not(files, database, tmp_path):
     ingest(files[:1], PLAN, database)
 
@@ -102,6 +103,7 @@ def test_a_new_file_is_read_and_the_known_ones_are_not(files, database, tmp_path
     assert contents(database) == rebuilt(files, PLAN, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_changed_file_replaces_its_rows(files, database, tmp_path):
     ingest(files, PLAN, database)
     write_impressions(files[0], [row("x1", clicked=False), row("x6")])
@@ -113,6 +115,7 @@ def test_a_changed_file_replaces_its_rows(files, database, tmp_path):
     assert contents(database) == rebuilt(files, PLAN, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_removed_file_are_removed(files, database, tmp_path):
     ingest(files, PLAN, database)
 
@@ -131,6 +134,7 @@ def test_a_new_day_reads_one_file(files, database, tmp_path):
     assert contents(database) == rebuilt(files, PLAN, tmp_path)
 
 
+@pytest.mark.slow
 def test_which_of_two_duplicates_is_kept_does_not_depend_on_history(tmp_path, database):
     early = write_impressions(tmp_path / "a.parquet", [row("x1", clicked=False)])
     late = write_impressions(tmp_path / "b.parquet", [row("x1"), row("x2")])
@@ -158,6 +162,7 @@ def test_a_rewritten_file_with_the_same_bytes_is_not_read(files, database):
     assert ingest(files, PLAN, database).files_read == 0
 
 
+@pytest.mark.slow
 def test_a_changed_plan_reads_every_file_again(files, database, tmp_path):
     ingest(files, PLAN, database)
     first, second = PLAN.groups
@@ -214,6 +219,7 @@ def test_a_failed_check_keeps_the_old_database(files, database, tmp_path):
     assert sorted(tmp_path.iterdir()) == names
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_killed_run_are_removed(files, database, tmp_path):
     ingest(files[:1], PLAN, database)
     left = tmp_path / ".log.duckdb.killed.new"
@@ -235,6 +241,7 @@ def killed_script(database, sql):
     subprocess.run([sys.executable, "-c", script, str(database), sql], check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sql",
     [
@@ -256,6 +263,7 @@ def test_a_script_that_died_while_writing_leaves_no_trace(files, database, tmp_p
     assert ingest(files, PLAN, database).files_read == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"random bytes" * 500])
 def test_a_damaged_database_is_rebuilt(files, database, tmp_path, content):
     ingest(files, PLAN, database)
@@ -266,6 +274,7 @@ def test_a_damaged_database_is_rebuilt(files, database, tmp_path, content):
     assert contents(database) == rebuilt(files, PLAN, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_database_that_another_process_holds_is_replaced(files, database, tmp_path):
     ingest(files[:1], PLAN, database)
     script = "import duckdb, sys\nc = duckdb.connect(sys.argv[1])\nprint(1, flush=True)\ninput()"

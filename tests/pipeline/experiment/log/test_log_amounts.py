@@ -167,6 +167,7 @@ MANY = VariantPlan(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("revenue", "unit"),
     [("500000.00", 100), ("9999999999", 1), ("2147483647", 1000), ("12345678.901", 1000)],

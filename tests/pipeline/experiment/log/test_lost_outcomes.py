@@ -96,6 +96,7 @@ def test_a_sound_log_passes(log, tmp_path, kind):
     assert result.rejected.keys() <= {"repeated click on an impression"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [BY_ID, BY_TOUCH], ids=["by-id", "by-last-touch"])
 def test_one_variant_whose_impressions_are_stamped_six_seconds_late(log, tmp_path, kind):
     found, _ = diagnosed(tmp_path, later(log, "impressions", 6, pl.col("group") == "a"), kind)
@@ -115,6 +116,7 @@ def test_orders_stamped_before_their_click(log, tmp_path):
     assert result.rejected["order before its click"] == early["orders"].filter(group="d").height
 
 
+@pytest.mark.slow
 def test_unreadable_times_in_two_variants(log, tmp_path):
     text = pl.when(LATE).then(pl.lit("n/a")).otherwise(pl.col("ts").cast(pl.String))
     broken = log | {"clicks": log["clicks"].with_columns(ts=text)}
@@ -125,6 +127,7 @@ def test_unreadable_times_in_two_variants(log, tmp_path):
     assert found.tables["clicks"].shares == {"a": 1.0, "b": 1.0, "c": 0.0, "d": 0.0}
 
 
+@pytest.mark.slow
 def test_times_as_floats_are_read(log, tmp_path):
     text = pl.when(LATE).then(pl.format("{}.0", "ts")).otherwise(pl.col("ts").cast(pl.String))
     floats = log | {"clicks": log["clicks"].with_columns(ts=text)}
@@ -158,6 +161,7 @@ def test_orphans_have_the_group_of_their_user(log, tmp_path):
     assert found.unknown_group < 20
 
 
+@pytest.mark.slow
 def test_duplicate_clicks_in_one_variant(log, tmp_path):
     again = log["clicks"].filter(group="c").gather_every(8)
     doubled = log | {"clicks": pl.concat([log["clicks"], again])}
@@ -168,6 +172,7 @@ def test_duplicate_clicks_in_one_variant(log, tmp_path):
     assert not found.tables["clicks"].passed
 
 
+@pytest.mark.slow
 def test_repeated_clicks_are_no_loss(log, tmp_path):
     """A user who clicks a list twice is one click, and more frequent on better lists."""
     again = log["clicks"].filter(group="c").with_columns(ts=pl.col("ts") + 500)
@@ -178,6 +183,7 @@ def test_repeated_clicks_are_no_loss(log, tmp_path):
     assert found.passed
 
 
+@pytest.mark.slow
 def test_late_clicks_in_one_variant(log, tmp_path):
     found, _ = diagnosed(
         tmp_path,
@@ -190,6 +196,7 @@ def test_late_clicks_in_one_variant(log, tmp_path):
     assert found.lost == 0  # they are counted by the test only: the window is a choice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tolerance", "passes"), [(0, False), (10_000, True)])
 @pytest.mark.parametrize("kind", [BY_ID, BY_TOUCH], ids=["by-id", "by-last-touch"])
 def test_a_clock_that_differs_can_be_tolerated(log, tmp_path, kind, tolerance, passes):
@@ -201,6 +208,7 @@ def test_a_clock_that_differs_can_be_tolerated(log, tmp_path, kind, tolerance, p
     assert ("click before its impression" in result.rejected) is not passes
 
 
+@pytest.mark.slow
 def test_a_different_ctr_does_not_fail_although_a_few_clicks_are_late(tmp_path):
     log = log_of(ctr=(0.15, 0.2, 0.3, 0.4))
     few = later(log, "clicks", 3 * 86_400, pl.int_range(pl.len()) % 20 == 0)
@@ -211,6 +219,7 @@ def test_a_different_ctr_does_not_fail_although_a_few_clicks_are_late(tmp_path):
     assert all(0.03 < share < 0.07 for share in found.tables["clicks"].shares.values())
 
 
+@pytest.mark.slow
 def test_clicks_of_users_outside_the_experiment_are_not_lost(log, tmp_path):
     """A user in two groups is excluded with all rows."""
     crossing = log["impressions"].head(1).with_columns(group=pl.lit("d"), impression=pl.lit("y"))
@@ -225,6 +234,7 @@ def test_clicks_of_users_outside_the_experiment_are_not_lost(log, tmp_path):
     assert result.rejected.get("click of an excluded user", 0) == clicks
 
 
+@pytest.mark.slow
 def test_the_funnel_counts_every_row_by_group(log, tmp_path):
     diagnosed(tmp_path, later(log, "impressions", 6, pl.col("group") == "a"))
 
@@ -298,6 +308,7 @@ def test_one_user_alone_does_not_fail_a_group():
     assert loss_test(pl.concat([sums.head(1), bot], how="vertical_relaxed")).passed
 
 
+@pytest.mark.slow
 def test_impressions_that_are_logged_twice_in_one_variant(log, tmp_path):
     again = log["impressions"].filter(group="b").gather_every(10)
     doubled = log | {"impressions": pl.concat([log["impressions"], again])}
@@ -315,6 +326,7 @@ def test_impressions_that_are_logged_twice_in_one_variant(log, tmp_path):
 SILENT = pl.col("group") == "d"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outcome", ["clicks", "orders"])
 @pytest.mark.parametrize("kind", [BY_ID, BY_TOUCH], ids=["by-id", "by-last-touch"])
 def test_a_group_without_any_click_or_order(log, tmp_path, kind, outcome):
@@ -342,6 +354,7 @@ def test_a_group_without_any_click_in_rows_of_impressions(log, tmp_path):
     assert [(one.group, one.outcome) for one in found.silent] == [("d", "clicks")]
 
 
+@pytest.mark.slow
 def test_a_group_without_orders_where_few_are_expected_is_not_silent(log, tmp_path):
     few = log["orders"].head(80)  # all of the group a: a third of them, 27, expected in each other
 
@@ -351,6 +364,7 @@ def test_a_group_without_orders_where_few_are_expected_is_not_silent(log, tmp_pa
     assert found.silent == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -378,6 +392,7 @@ def test_events_whose_ids_are_written_in_another_way(log, tmp_path, change, wher
     assert shares["a"] == pytest.approx(float(where is True), abs=0.02)
 
 
+@pytest.mark.slow
 def test_ids_that_are_in_no_other_form_in_the_log_are_no_loss(log, tmp_path):
     elsewhere = log["clicks"].with_columns(user=pl.lit("x") + pl.col("user"))
 
@@ -389,6 +404,7 @@ def test_ids_that_are_in_no_other_form_in_the_log_are_no_loss(log, tmp_path):
     assert result.rejected["click without an earlier impression of the user"] == elsewhere.height
 
 
+@pytest.mark.slow
 def test_rows_of_a_misspelt_group_are_lost_rows_of_their_user_s_group(log, tmp_path):
     """2% of the impressions of d are of a group 'd '; their clicks have no usable impression."""
     number = pl.col("impression").str.slice(1).cast(pl.Int64)

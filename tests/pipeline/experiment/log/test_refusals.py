@@ -67,6 +67,7 @@ def test_a_file_that_cannot_be_read_says_where_and_why(tmp_path, name, content, 
     assert "Error" not in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason", "found"),
     [

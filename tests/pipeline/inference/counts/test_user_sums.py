@@ -28,6 +28,7 @@ def sums(kpi, users, mm, my, yy):
 CTR = sums("ctr", [500, 500], [3000, 3000], [300, 360], [130, 150])
 
 
+@pytest.mark.slow
 def test_the_sums_of_any_users_pass():
     rng = np.random.default_rng(5)
     for _ in range(100):

@@ -81,6 +81,7 @@ ABOVE = 3 * (0.025 / WORLDS) ** 0.5
 """Three standard errors of a share of 2.5%."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("users", [10, 50, 500])
 @pytest.mark.parametrize("kind", ["light", "lognormal", "pareto"])
 def test_clicks_of_heavy_users_keep_the_level(users, kind):
@@ -91,6 +92,7 @@ def test_clicks_of_heavy_users_keep_the_level(users, kind):
     assert significant(m, y, Family.BINOMIAL, 0.025) <= 0.025 + 2 * ABOVE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [(200, 200), (400, 80), (80, 400)])
 def test_lognormal_revenue_of_unequal_groups_keeps_the_level(first, second):
     rng, most = np.random.default_rng(first), max(first, second)
@@ -101,6 +103,7 @@ def test_lognormal_revenue_of_unequal_groups_keeps_the_level(first, second):
     assert significant(m, y, Family.POISSON, 0.025) <= 0.025 + ABOVE
 
 
+@pytest.mark.slow
 def test_the_test_is_exact_for_equal_users():
     rng = np.random.default_rng(7)
     y = rng.standard_normal((WORLDS, 2, 8)) + 20

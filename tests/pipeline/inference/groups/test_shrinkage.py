@@ -103,6 +103,7 @@ def test_the_unit_of_an_amount_changes_nothing():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.05, 0.1, 0.2])
 def test_on_average_the_best_group_is_as_good_as_expected(spread):
     rng, expected, true, measured = np.random.default_rng(3), [], [], []

@@ -230,6 +230,7 @@ def test_a_metric_whose_own_part_is_within_its_error_has_no_partial_slope():
     assert found.undefined_reason is UndefinedReason.METRIC_WITHIN_NOISE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reliability", [1.0, 0.7])
 @pytest.mark.parametrize("tau", [0.0, 0.03])
 def test_true_slopes_are_accepted_and_a_slope_of_0_rejected_as_often_as_stated(reliability, tau):

@@ -50,6 +50,7 @@ def as_report(tmp_path):
 # Two groups: the slope is a difference of log odds, and has no error from groups
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("impressions", "clicks", "auc"),
     [
@@ -83,6 +84,7 @@ def test_the_published_numbers_of_an_a_b_test():
 # Groups without a success, without users that differ, or with a single user
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orders", [[0, 9, 7], [9, 0, 7], [0, 0, 9], [0, 9, 0]], ids=str)
 def test_a_group_without_orders_leaves_the_other_kpis(orders, as_report):
     found = fit(
@@ -99,6 +101,7 @@ def test_a_group_without_orders_leaves_the_other_kpis(orders, as_report):
     as_report(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("users", "mm", "my", "yy"),
     [
@@ -215,6 +218,7 @@ def test_more_refunds_than_sales_leave_the_other_kpis(revenue, as_report):
 # Few successes, and answers that nothing supports
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "orders", [[0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1], [1, 1, 0, 1, 1, 0]], ids=str
 )
@@ -412,6 +416,7 @@ def test_errors_of_a_table_name_the_row_and_the_remedy(tmp_path, capsys):
     assert "row 2 (group Total) is a total of the other rows" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_undefined_in_a_group_leaves_the_other_metrics(as_report):
     counts = table([1000] * 4, [100, 120, 130, 140], mrr=[0.1, nan, 0.2, 0.3])
 
@@ -465,6 +470,7 @@ def test_amounts_beyond_all_currencies_are_refused(revenue):
         fit(columns, "auc:ctr:+")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("smallest", [1e-300, 1e-100, 1e200])
 def test_metrics_beyond_all_numbers_are_undefined(smallest, as_report):
@@ -477,6 +483,7 @@ def test_metrics_beyond_all_numbers_are_undefined(smallest, as_report):
     as_report(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", ["log", "control"])
 def test_fits_on_another_reference_are_pooled_with_each_other(tmp_path, capsys, reference):
     files = []

@@ -56,6 +56,7 @@ def test_the_papers_table_from_counts(write, name):
     assert rows["H3"].metric == "recall_order_density"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("impressions", ["exposures", "views"])
 def test_names_of_other_platforms_are_read(write, impressions):
     theirs = golden_table().rename({"group": "variant", "impressions": impressions})
@@ -116,6 +117,7 @@ def with_user_sums():
     return golden_table(**sums)
 
 
+@pytest.mark.slow
 def test_with_sums_over_users_the_clustered_interval_is_there(write):
     alone, users = fit(write(golden_table())), fit(write(with_user_sums(), "users.csv"))
 

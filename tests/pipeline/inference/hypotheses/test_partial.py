@@ -179,6 +179,7 @@ def with_replicates(frame, rng, deviation, correlation, number=400):
     return frame.with_columns(**found)
 
 
+@pytest.mark.slow
 def test_errors_of_two_metrics_on_the_same_sessions_enter_with_their_covariance(two_axes):
     """By hand: the covariance of all replicates of x, which the replicates of one metric lack."""
     frame = with_replicates(two_axes, np.random.default_rng(3), 0.02, 0.8)

@@ -362,6 +362,7 @@ def random_table(rng):
     return Kpi(kpi), pl.DataFrame(columns, schema=GROUP_KPIS.schema | {"sum_yy": pl.Float64})
 
 
+@pytest.mark.slow
 def test_every_small_table_has_an_answer_of_finite_numbers():
     rng = np.random.default_rng(8)
     for _ in range(300):

@@ -51,6 +51,7 @@ def test_without_errors_of_the_metric_the_slopes_are_pooled_as_they_are():
     assert found.prediction_interval == pytest.approx(expected.prediction_interval, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reliability", [0.7, 0.95])
 @pytest.mark.parametrize("slope", [1.0, -0.5])
 def test_many_small_tests_have_the_slope_of_the_true_metric(reliability, slope):

@@ -149,6 +149,7 @@ def test_slopes_closer_than_their_errors_are_known_as_well_as_equal_ones_at_most
     assert found.mean.interval[1] - 1 >= 1.959 * sqrt(0.25 / 3)
 
 
+@pytest.mark.slow
 def test_the_next_slope_is_never_known_better_than_the_mean():
     rng = np.random.default_rng(0)
     for _ in range(60):
@@ -253,6 +254,7 @@ def holds(interval, truth):
     return interval[0] <= truth <= interval[1]
 
 
+@pytest.mark.slow
 def test_a_planted_mean_and_the_next_slope_are_covered():
     mean, following = coverage(5, 0.1, "unlike", seeds=120)
 

@@ -167,6 +167,7 @@ def covered(experiments, worlds, *, sigma, hetero, spread):
     return np.mean(hits), refused / worlds
 
 
+@pytest.mark.slow
 def test_the_jackknife_covers_the_planted_slope():
     share, refused = covered(10, 300, sigma=0.03, hetero=0.0, spread=1.0)
 

@@ -32,6 +32,7 @@ def past(**metrics):
     )
 
 
+@pytest.mark.slow
 def test_the_metric_that_lifts_follow_is_found_and_told_apart():
     found = ps.past_tests(past())
 
@@ -44,6 +45,7 @@ def test_the_metric_that_lifts_follow_is_found_and_told_apart():
     assert "follows good best" in found.notes()[0]
 
 
+@pytest.mark.slow
 def test_metrics_that_move_together_are_tied():
     found = ps.past_tests(past(alike=lambda true, noise: true + 0.01 * noise))
 
@@ -98,6 +100,7 @@ def test_opposite_signs_say_as_much_as_equal_ones():
     assert same.p_value < 0.05
 
 
+@pytest.mark.slow
 def test_correlated_errors_say_how_far_they_may_go():
     """Metric and KPI of the same users: without any effect, their errors alone make a slope."""
     rng = np.random.default_rng(1)
@@ -155,6 +158,7 @@ def test_a_gain_that_is_no_usable_number_is_refused_in_one_line(tmp_path, capsys
     assert "expected a number from -1e+15 to 1e+15, such as 0.02" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [1e200, None])
 def test_a_metric_without_a_usable_value_has_a_reason_and_the_others_a_slope(value):
     table = past().head(6).with_columns(bad=pl.lit(value, dtype=pl.Float64))
@@ -168,6 +172,7 @@ def test_a_metric_without_a_usable_value_has_a_reason_and_the_others_a_slope(val
     assert found.proxies[0].line.interval[0] < 0.8 < found.proxies[0].line.interval[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [-1e15, 1e-300])
 def test_the_largest_and_smallest_numbers_that_are_read_are_computed_with(size):
     one = pl.when(pl.col("test") == "t3")
@@ -200,6 +205,7 @@ def test_the_command_prints_writes_and_agrees_with_the_library(tmp_path, capsys)
     assert page.count("<figure") == 2
 
 
+@pytest.mark.slow
 def test_names_in_a_table_are_text_on_the_page(tmp_path):
     table = past().rename(
         {"good": "<script>alert(1)</script>", "good_se": "<script>alert(1)</script>_se"}

@@ -91,6 +91,7 @@ def test_many_noisy_tests_give_the_planted_slope_where_the_naive_one_is_attenuat
     assert ignoring.interval[0] > 3.0 or ignoring.interval[1] < 3.0
 
 
+@pytest.mark.slow
 def test_units_and_the_choice_of_the_control_do_not_matter():
     data = archive(2, 12)
     found = fit_slope(model(data, correlation=0.4))

@@ -62,6 +62,7 @@ def test_rates_vary_as_their_users_imply(kpi):
     assert rate.var(axis=0) == pytest.approx(squares / trials**2, rel=0.15)
 
 
+@pytest.mark.slow
 def test_users_are_drawn_where_few_of_them_matter(monkeypatch):
     calls = []
     monkeypatch.setattr(drawing, "_draw_groups", lambda *_: calls.append("groups"))

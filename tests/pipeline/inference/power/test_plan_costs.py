@@ -27,6 +27,7 @@ def rates(recall, slope, middle):
     return 1 / (1 + np.exp(-link))
 
 
+@pytest.mark.slow
 def test_the_expected_cost_is_what_the_groups_fall_short_of_the_best():
     found = planned_power(metrics=("recall",))
 
@@ -41,6 +42,7 @@ def test_the_expected_cost_is_what_the_groups_fall_short_of_the_best():
     assert clicks.interval == pytest.approx((lost, lost))  # no errors, no deviations
 
 
+@pytest.mark.slow
 def test_the_cost_next_to_an_incumbent_may_be_a_gain():
     found = planned_power(metrics=("recall",), incumbent="p00")
 
@@ -54,6 +56,7 @@ def test_the_cost_next_to_an_incumbent_may_be_a_gain():
     assert clicks.amount == pytest.approx(1000 * (0.1 - mean))
 
 
+@pytest.mark.slow
 def test_errors_of_the_metric_and_deviations_widen_the_cost():
     noisy = planned_power(metrics=("recall",), covariance=np.diag([1e-4] * 6).tolist())
     deviating = planned_power(metrics=("recall",), planning=replace(PLANNING, group_deviation=0.1))
@@ -73,6 +76,7 @@ def test_no_more_is_lost_than_the_reference_earns():
     assert clicks.interval[1] < earned
 
 
+@pytest.mark.slow
 def test_more_replicates_are_offered_with_the_power_they_bring():
     planning = PlanningConfig(slope=0.3, group_deviation=0.06)
     found = planned_axes(groups=4, planning=planning).analysis
@@ -83,6 +87,7 @@ def test_more_replicates_are_offered_with_the_power_they_bring():
     assert all(replicated.power[name] > before[name] for name in before)
 
 
+@pytest.mark.slow
 def test_optimal_shares_are_offered_in_percent():
     found = planned_power(metrics=("recall",), groups=4).analysis
 
@@ -92,6 +97,7 @@ def test_optimal_shares_are_offered_in_percent():
     assert values == [round(100 * one) for one in found.design.optimal_shares]
 
 
+@pytest.mark.slow
 def test_two_axes_tell_apart_what_one_front_mistakes():
     found = planned_axes(groups=6).analysis
 

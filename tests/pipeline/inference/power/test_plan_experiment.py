@@ -32,6 +32,7 @@ def query(ids, **changes):
     )
 
 
+@pytest.mark.slow
 def test_each_design_is_evaluated_on_its_groups_and_the_same_truth():
     experiment = default_plan()
 
@@ -92,6 +93,7 @@ def test_a_tenth_of_the_users_takes_ten_times_as_long(changes):
     assert part.impressions_to_confirmed == pytest.approx(whole.impressions_to_confirmed, rel=0.3)
 
 
+@pytest.mark.slow
 def test_replicates_and_shares_are_those_of_the_plan():
     shares = (1.0, 1.0, 2.0, 3.0, 1.0, 2.0)
 
@@ -114,6 +116,7 @@ def test_replicates_and_shares_are_those_of_the_plan():
     assert experiment.analysis.hypotheses[0].chosen.power == by_hand
 
 
+@pytest.mark.slow
 def test_each_hypothesis_may_have_a_slope_of_its_own():
     planning = replace(PLANNING, slope=0.7)
     experiment = planned_power(days=1, planning=planning, metrics=("recall", "recall"))
@@ -134,6 +137,7 @@ def test_all_of_it_is_json():
     }
 
 
+@pytest.mark.slow
 def test_no_power_is_promised_for_orders_where_there_are_none():
     clicks = Hypothesis(id="H1", metric="recall", kpi=Kpi.CTR, direction="positive")
     orders = Hypothesis(id="H2", metric="recall", kpi=Kpi.CVR, direction="negative")

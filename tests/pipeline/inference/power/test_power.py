@@ -77,6 +77,7 @@ WORLDS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @WORLDS
 def test_verdicts_are_as_frequent_as_their_power(kpi, tau):
     found = confirmed_share(200, kpi, TRAFFIC, tau=tau)

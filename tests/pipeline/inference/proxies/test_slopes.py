@@ -41,6 +41,7 @@ def test_one_faulty_lift_that_hides_the_slope_is_found_though_it_does_not_move_i
     assert found.p_value < 1e-6
 
 
+@pytest.mark.slow
 def test_the_least_favourable_of_many_tests_does_not_decide_because_it_is_chosen():
     """Without an effect, one of 30 tests can often be left out such that p is below 5%."""
     found, chosen = 0, 0
@@ -77,6 +78,7 @@ def test_a_slope_that_rests_on_one_test_rests_on_it_in_both_directions():
     assert found.slope == pytest.approx(-opposite.slope)
 
 
+@pytest.mark.slow
 def test_the_test_that_moves_the_slope_most_is_found_as_by_all_refits():
     rng = np.random.default_rng(1)
     delta = rng.normal(size=9)

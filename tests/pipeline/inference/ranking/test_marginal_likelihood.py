@@ -36,6 +36,7 @@ def by_integration(x, left, y, h):
     return np.log(total) + 0.5 * np.log((x**2).mean() + left)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("h", "left"), [(EQUAL, 0.0), (UNEQUAL, 0.1)])
 def test_ratios_of_likelihoods_are_those_of_integration_by_brute_force(h, left):
     other = X[[1, 0, 3, 2, 4]]

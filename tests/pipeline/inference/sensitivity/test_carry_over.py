@@ -61,6 +61,7 @@ def test_what_earlier_lists_leave_behind_is_found():
     assert found.slope == pytest.approx(6.0 * 0.85, abs=2.5 * found.standard_error)  # users differ
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slope", [0.0, 20.0])
 def test_without_it_p_values_are_uniform_however_users_differ_and_whoever_comes_back(slope):
     """With slope 20 the readiest users come back most, and answer the best lists least."""

@@ -54,6 +54,7 @@ def test_it_adjusts_nothing_without_a_past():
     assert found.cluster_robust.slope == pytest.approx(unadjusted(of).slope)
 
 
+@pytest.mark.slow
 def test_slopes_are_held_by_shorter_intervals():
     """A null world: the marginal slope is 0, however users differ; and half of them have a past."""
     held, shares = [], []
@@ -67,6 +68,7 @@ def test_slopes_are_held_by_shorter_intervals():
     assert np.mean(shares) < 0.85
 
 
+@pytest.mark.slow
 def test_a_planted_slope_comes_out_the_same_on_average():
     slopes = [
         (

@@ -42,6 +42,7 @@ def test_an_error_all_groups_share_hardly_matters():
     assert together.propagated.standard_error < alone.propagated.standard_error / 5
 
 
+@pytest.mark.slow
 def test_the_propagated_interval_covers_where_the_plain_one_does_not():
     covariance = 0.002**2 * np.eye(5)
     sums = sums_of(TRUE, n=30_000_000)

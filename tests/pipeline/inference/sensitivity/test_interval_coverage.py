@@ -63,6 +63,7 @@ def coverage(tests, slope):
     return np.mean([test.interval[0] <= slope <= test.interval[1] for test in tests])
 
 
+@pytest.mark.slow
 def test_where_users_are_alike_both_intervals_cover_the_planted_slope():
     found = fits(slope=1.2, concentration=ALIKE)
 
@@ -72,6 +73,7 @@ def test_where_users_are_alike_both_intervals_cover_the_planted_slope():
     assert np.mean(slopes) == pytest.approx(1.2, abs=3 * float(np.std(slopes)) / sqrt(SEEDS))
 
 
+@pytest.mark.slow
 def test_where_users_differ_the_clustered_interval_covers_and_the_paper_s_does_not():
     found = fits(slope=1.2, concentration=DIFFERENT)
 
@@ -97,6 +99,7 @@ def test_standard_errors_are_the_spread_of_the_slopes():
     assert naive < 0.8 * spread
 
 
+@pytest.mark.slow
 def test_without_an_effect_clustered_p_values_are_uniform_and_the_paper_s_are_not():
     found = fits(slope=0.0, concentration=DIFFERENT)
 
@@ -106,6 +109,7 @@ def test_without_an_effect_clustered_p_values_are_uniform_and_the_paper_s_are_no
     assert false_alarms == pytest.approx(0.05, abs=3 * BINOMIAL_ERROR)
 
 
+@pytest.mark.slow
 def test_without_an_effect_and_with_users_alike_all_p_values_are_uniform():
     found = fits(slope=0.0, concentration=ALIKE)
 
@@ -128,6 +132,7 @@ def test_the_small_sample_interval_covers_with_and_without_correlated_users(conc
     assert 0.925 <= coverage(found, 1.2) <= 0.975
 
 
+@pytest.mark.slow
 @GROUPS
 def test_where_groups_deviate_only_the_small_sample_interval_covers(groups):
     # the deviations are as large as the errors of the groups' log odds (about 0.05)
@@ -138,6 +143,7 @@ def test_where_groups_deviate_only_the_small_sample_interval_covers(groups):
     assert coverage(clustered, 1.2) < 0.9
 
 
+@pytest.mark.slow
 @GROUPS
 @pytest.mark.parametrize("tau", [0.0, 0.05], ids=["groups alike", "groups differ"])
 def test_without_an_effect_small_sample_p_values_are_uniform(tau, groups):

@@ -85,6 +85,7 @@ def test_paule_mandels_tau_makes_the_deviations_as_large_as_chance_has_them(seed
     assert found.hartung_knapp.standard_error == pytest.approx(line.slope_variance**0.5)
 
 
+@pytest.mark.slow
 def test_planted_deviations_are_found():
     found = [
         estimate(X, groups_about_a_line(np.random.default_rng(seed), tau=0.04)).tau ** 2

@@ -29,6 +29,7 @@ def test_the_interval_of_the_first_day_by_hand():
     assert first.p_value == pytest.approx(min(1.0, 1 / ratio))
 
 
+@pytest.mark.slow
 def test_intervals_and_p_values_say_the_same():
     for seed, slope in ((1, 0.0), (2, 2.0), (3, -4.0)):
         looks = confidence_sequence(X, weeks(seed, slope=slope), level=0.95, planned_days=30)

@@ -64,6 +64,7 @@ def test_the_six_sums_by_hand(tmp_path, database):
     assert ctr_of(database) == (2, 5, 3, 9 + 4, 6 + 2, 4 + 1)
 
 
+@pytest.mark.slow
 def test_sums_read_bit_by_bit_are_those_of_a_recount(tmp_path, database):
     """Files grow by any number of bytes, are closed and compressed, between looks."""
     rng, log = np.random.default_rng(5), tmp_path / "log"
@@ -87,6 +88,7 @@ def test_sums_read_bit_by_bit_are_those_of_a_recount(tmp_path, database):
     assert kept(database, Period.HOUR, HOURS) == recount(log, HOUR_MS)
 
 
+@pytest.mark.slow
 def test_sums_are_those_of_a_recount_after_20_kills(tmp_path):
     """A forked monitor is killed 20 times, at random, while another process writes the log."""
     rng, log = np.random.default_rng(6), tmp_path / "log"

@@ -106,6 +106,7 @@ def test_the_error_rate_of_a_month_is_divided():
     assert 60 * (end + before) == pytest.approx(0.05)
 
 
+@pytest.mark.slow
 def test_a_tenth_of_the_clicks_of_one_of_two_groups_is_missed_within_the_day():
     rng = np.random.default_rng(3)
     found = 0

@@ -230,6 +230,7 @@ def test_an_unknown_study_is_rejected_with_the_finished_studies(tmp_path, monkey
         read_studies(["spring", "winter"])
 
 
+@pytest.mark.slow
 def test_a_folder_with_other_files_is_not_replaced(compared, tmp_path):
     found = compared(report("a", 0.5), report("b", 0.9))
     folder = tmp_path / "mine"

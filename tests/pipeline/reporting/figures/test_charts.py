@@ -107,6 +107,7 @@ def markers(figure):
     return {colour: sorted(places) for colour, places in found.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_svg_is_xml_in_the_text_colour_of_the_page_without_external_references(name):
     svg = as_svg(FIGURES[name]())
@@ -120,11 +121,13 @@ def test_svg_is_xml_in_the_text_colour_of_the_page_without_external_references(n
     assert "http" not in svg.replace(SVG[1:-1], "").replace(XLINK[1:-1], "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_same_values_give_the_same_bytes(name):
     assert as_svg(FIGURES[name]()) == as_svg(FIGURES[name]())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_markdown_carries_the_bytes_of_a_png(name):
     start = "![some words](data:image/png;base64,"
@@ -137,6 +140,7 @@ def test_markdown_carries_the_bytes_of_a_png(name):
     assert png.endswith(b"IEND\xaeB`\x82")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 3, 4, 5])
 def test_every_hypothesis_has_a_panel(n):
     names = [f"H{number}" for number in range(1, n + 1)]
@@ -148,6 +152,7 @@ def test_every_hypothesis_has_a_panel(n):
     assert words.count("relative change of Recall@20 [%]") == n
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 8])
 def test_every_group_has_a_colour_and_a_label(n):
     groups = [f"g{number}" for number in range(1, n + 1)]
@@ -158,6 +163,7 @@ def test_every_group_has_a_colour_and_a_label(n):
     assert [text for text in texts(figure) if text in groups] == groups
 
 
+@pytest.mark.slow
 def test_twelve_groups_have_distinct_marks_in_numeric_order():
     groups = sorted(f"g{number}" for number in range(12))  # g10 before g2
 
@@ -169,6 +175,7 @@ def test_twelve_groups_have_distinct_marks_in_numeric_order():
     assert len(marks) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["v{}", "a variant with a name of eighty letters " * 2 + "{}"])
 def test_sixty_groups_leave_room_for_the_panel(name):
     groups = [name.format(n) for n in range(60)]
@@ -223,6 +230,7 @@ def test_a_point_with_unknown_standard_error_has_no_bar():
     assert len({y for _, y in places[1]}) == 1
 
 
+@pytest.mark.slow
 def test_a_hostile_name_stays_text():
     name = "<script>alert('1')</script>&amp;"
 
@@ -232,6 +240,7 @@ def test_a_hostile_name_stays_text():
     assert "<script" not in as_svg(figure)
 
 
+@pytest.mark.slow
 def test_the_front_shows_every_preference_and_labels_the_groups():
     groups = [group("g1", "p0"), group("g2", "p2")]
 
@@ -251,6 +260,7 @@ def test_the_front_shows_every_preference_and_labels_the_groups():
     assert hollow == pytest.approx([x1], abs=1)  # the dominated one
 
 
+@pytest.mark.slow
 def test_learning_curves_have_one_panel_per_objective():
     words = texts(learning_curves_figure(CURVES))
 
@@ -262,6 +272,7 @@ def test_learning_curves_have_one_panel_per_objective():
     assert (words.count("train"), words.count("validation")) == (2, 3)
 
 
+@pytest.mark.slow
 def test_preferences_without_order_density_are_not_drawn():
     unplaced = [
         replace(point, metrics=point.metrics | {"order_density": None}, dominated=None)

@@ -29,6 +29,7 @@ def screen_of(tmp_path):
     return screen
 
 
+@pytest.mark.slow
 def test_a_metric_that_drives_clicks(screen_of):
     screen, report = screen_of("drives-clicks", control="g1")
 
@@ -47,6 +48,7 @@ def test_a_metric_that_drives_clicks(screen_of):
     assert screen.lead is report.hypotheses[0]
 
 
+@pytest.mark.slow
 def test_a_metric_that_drives_nothing(screen_of):
     screen, _ = screen_of("none", control="g1")
 
@@ -56,6 +58,7 @@ def test_a_metric_that_drives_nothing(screen_of):
     assert {one.reason for one in screen.decisions} == {"inconclusive"}
 
 
+@pytest.mark.slow
 def test_a_metric_that_drives_clicks_and_costs_orders(screen_of):
     screen, _ = screen_of("costs-orders", control="g1")
 
@@ -120,6 +123,7 @@ def test_without_hypotheses_the_best_metric_of_each_kpi_is_exploratory(screen_of
     assert [one.found for one in screen.ranked] == [report.metric_ranking[0]]
 
 
+@pytest.mark.slow
 def test_many_hypotheses_are_cut_to_those_with_an_answer(screen_of):
     screen, report = screen_of("many")
 
@@ -144,6 +148,7 @@ def test_many_kpis_leave_room_for_fewer_rows(screen_of):
     assert {len(row.cells) for row in many.decisions} == {len(many.kpis)} == {MOST_COLUMNS}
 
 
+@pytest.mark.slow
 def test_a_margin_is_marked_on_the_changes(screen_of):
     screen, _ = screen_of("none", control="g1", margin=0.02)
 

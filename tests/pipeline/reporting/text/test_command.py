@@ -23,6 +23,7 @@ OPTIONS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [OPTIONS, ("--group", "variant", "--impressions", "views")])
 def test_the_command_of_the_report_gives_the_same_report(options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

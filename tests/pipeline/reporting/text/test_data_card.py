@@ -98,6 +98,7 @@ def test_a_small_share_is_not_rounded_to_nothing(card, profile):
     assert "and 0.00379% of test clicks" in data_card_markdown(profile, *summaries)
 
 
+@pytest.mark.slow
 def test_undefined_values_are_a_dash_with_a_reason(card, profile):
     _, *summaries = card
     for split in profile["by_split"].values():
@@ -136,6 +137,7 @@ def _panels(profile):
     return {axes.get_title().split(",")[0]: axes for axes in panels}
 
 
+@pytest.mark.slow
 def test_the_figure_uses_the_text_colour_of_the_page_and_is_deterministic(profile):
     svg = as_svg(data_card_figure(profile))
 

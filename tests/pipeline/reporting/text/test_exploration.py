@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from pipeline.core.contracts import Metric
 from pipeline.reporting.text.exploration import exploration_lines
 from pipeline.results.exploration import ExplorationLoss, MetricLoss
@@ -15,6 +17,7 @@ def loss_of(metric, loss):
     )
 
 
+@pytest.mark.slow
 def test_the_cost_is_the_share_of_the_position_sensitive_loss():
     """10% of the lists lose 20% of the clicks: 2% of 1,000 × 0.2 × 30 clicks are 120."""
     power = planned_power().analysis

@@ -149,6 +149,7 @@ def fitted(tmp_path, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_two_axes_on_terminal_page_and_in_json(fitted):
     printed, document, page = fitted(0.1)
 
@@ -163,6 +164,7 @@ def test_two_axes_on_terminal_page_and_in_json(fitted):
     ]
 
 
+@pytest.mark.slow
 def test_one_front_has_one_line_and_no_table(fitted):
     printed, document, page = fitted(0.01)
 

@@ -83,6 +83,7 @@ def test_a_guardrail_and_metrics_that_are_told_apart_are_reported():
     assert f"significant in {first.apart_one_front.mistaken:.0%} although click-through" in text
 
 
+@pytest.mark.slow
 def test_no_power_is_promised_for_a_slope_that_the_analysis_refuses():
     found = planned_axes(groups=4, guardrails={"recall": 0.3})
 

@@ -121,6 +121,7 @@ SENT_WITHOUT_READING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SENT_WITHOUT_READING)
 def test_a_client_that_sends_on_without_reading_is_closed(server, kind):
     """Its requests wait for their turn, so that they neither fill the memory nor restart the clock."""
@@ -136,6 +137,7 @@ def test_a_client_that_sends_on_without_reading_is_closed(server, kind):
     assert is_healthy(server)
 
 
+@pytest.mark.slow
 def test_a_slow_reader_of_many_responses_gets_them_all_in_order(server):
     """Requests in pieces of any length, far more than the buffers hold; nothing is lost or swapped."""
     users = [f"user-{n}" for n in range(200)]

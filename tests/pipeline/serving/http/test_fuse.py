@@ -69,6 +69,7 @@ micro_batcher.rank = rank
 """
 
 
+@pytest.mark.slow
 def test_a_failing_candidate_is_out_of_service_until_a_person_resumes_and_rolled_back_for_good(
     rollout,
 ):

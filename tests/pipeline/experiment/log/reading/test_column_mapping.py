@@ -63,6 +63,7 @@ def times_in(folder):
     return [row[4] for row in contents(folder / "log.duckdb")["logged_impressions"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.jsonl"])
 def test_other_names_and_numeric_ids_are_read(tmp_path, name):
     write(
@@ -110,6 +111,7 @@ INVALID_TIMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time", TIMES)
 def test_all_time_formats_give_the_same_time(tmp_path, time):
     for number, value in enumerate(TIMES[time]):
@@ -121,6 +123,7 @@ def test_all_time_formats_give_the_same_time(tmp_path, time):
     assert times_in(tmp_path) == [MS] * len(TIMES[time])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time", INVALID_TIMES)
 def test_an_invalid_time_is_rejected(tmp_path, time):
     good = next(value for value in TIMES[time] if isinstance(value, str))
@@ -216,6 +219,7 @@ def test_the_default_id_is_user_item_and_time(tmp_path):
     assert (result.impressions, result.rejected) == (4, {"duplicate impression": 1})
 
 
+@pytest.mark.slow
 def test_missing_outcomes_are_unknown_unless_they_follow_from_others(tmp_path):
     base = {"group": 1, "ts": TS}
     logs = {
@@ -246,6 +250,7 @@ def test_missing_outcomes_are_unknown_unless_they_follow_from_others(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_outcomes_without_files_are_unknown(tmp_path):
     write(tmp_path, "impressions.parquet", [{"id": 1, "user": 5, "group": 1, "ts": TS}])
     write(tmp_path, "clicks.parquet", [{"id": 1, "at": TS + 1}])
@@ -324,6 +329,7 @@ def test_a_numbered_csv_column_is_not_a_repeated_one(tmp_path, repeated):
         assert ingested(tmp_path, columns=LogColumns()).impressions == 1
 
 
+@pytest.mark.slow
 def test_another_mapping_reads_every_file_again(tmp_path):
     write(tmp_path, "a.parquet", [their_impression(other=102)])
     ingested(tmp_path, columns=LogColumns(impressions=COLUMNS))

@@ -75,6 +75,7 @@ FORMATS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_rows_of_parquet(tmp_path, name):
     rows = [
@@ -95,6 +96,7 @@ def test_every_format_gives_the_rows_of_parquet(tmp_path, name):
     assert results[1][0].impressions == 3
 
 
+@pytest.mark.slow
 def test_files_may_have_different_formats(tmp_path):
     names = ["a.parquet", "b.csv", "c.parquet", "d.jsonl", "e.csv.gz", "f.parquet"]
     for name in names:
@@ -323,6 +325,7 @@ def test_an_empty_text_file_adds_no_rows(tmp_path):
 NO_ORDER = {"ordered": False, "units": 0, "revenue": None}
 
 
+@pytest.mark.slow
 def test_json_lines_without_an_order_may_omit_revenue(tmp_path):
     without = [impression("x1") | NO_ORDER, impression("x2", clicked=False) | NO_ORDER]
     with_revenue = [impression("x3") | {"revenue": 1999}, impression("x4") | NO_ORDER]
@@ -359,6 +362,7 @@ def wide(columns, suffix):
     return csv(",".join(["1"] * columns), head=",".join(names))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["log.csv", "log.parquet"])
 @pytest.mark.parametrize("columns", [30, 20_000])
 def test_a_file_with_many_columns_is_refused_at_once_in_a_short_line(tmp_path, name, columns):

@@ -43,6 +43,7 @@ def ingested(folder, covariates, name="users.csv"):
     return ingest([log, folder / name], PLAN, database), database
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["users.csv", "users-2025.parquet", "users.jsonl"])
 def test_pre_period_sums(tmp_path, name):
     """Ann has 2 impressions and 2 clicks after 5 and 3; Bob, without covariates, has 1 and 0."""
@@ -62,6 +63,7 @@ def test_pre_period_sums(tmp_path, name):
     assert (per_user["sum_m"], per_user["sum_a"], per_user["sum_b"]) == (2, 1, 3)
 
 
+@pytest.mark.slow
 def test_segment_kpis(tmp_path):
     _, database = ingested(tmp_path, COVARIATES)
     sums = aggregate(database, PLAN)
@@ -80,6 +82,7 @@ def test_segment_kpis(tmp_path):
     assert_frame_equal(summed, total, check_row_order=False)
 
 
+@pytest.mark.slow
 def test_without_covariates_there_is_no_table(tmp_path):
     _, database = ingested(tmp_path, [{"user": ANN, "segment": "new"}])
     assert aggregate(database, PLAN).pre_period_sums is None
@@ -122,6 +125,7 @@ def test_covariates_without_a_user_column_are_refused(tmp_path):
         ingested(tmp_path, [{"visitor": ANN, "segment": "new"}])
 
 
+@pytest.mark.slow
 def test_another_engine_gives_equal_sums(tmp_path):
     _, database = ingested(tmp_path, COVARIATES)
     expected = aggregate(database, PLAN)
