@@ -47,7 +47,7 @@ class Look:
     Attributes:
         rows: New rows of the log.
         findings: What the sums say.
-        status: What other programs read, with the alerts that are on.
+        status: What is published of it, with the alerts that are on.
     """
 
     rows: int

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from pipeline.monitoring.status import read_status, write_status
@@ -48,6 +49,7 @@ def test_the_page_is_accessible_and_complete(page, faults, shop):
     page.goto(f"{server.url}/live")
 
     assert faults(page) == []
+    assert Axe().run(page, options={"preload": False}).response["violations"] == []
     expect(page.locator("#headline")).to_have_text("1 alert is open")
     assert page.locator(".tile").count() == 4
     assert page.locator(".alerts h3").all_inner_texts() == ["SampleRatio"]
@@ -116,7 +118,9 @@ def test_it_asks_for_the_key_and_says_what_to_type(page, faults, empty, complain
     field.press("Enter")
 
     expect(page.locator("#headline")).to_have_text("Nobody is watching")
-    expect(page.get_by_text("No monitor has looked at study synthetic-shop yet.")).to_be_visible()
+    expect(
+        page.get_by_text("No look of a monitor at study synthetic-shop is known.")
+    ).to_be_visible()
     assert page.locator(".note code").all_inner_texts() == ["paretoscope monitor"]
     assert faults(page) == []
     assert page.evaluate("JSON.stringify([localStorage, sessionStorage])") == "[{},{}]"

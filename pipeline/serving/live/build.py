@@ -8,8 +8,8 @@ from pipeline.reporting.text.formatting import percent_trimmed
 from pipeline.rollout.fold import Rollout
 from pipeline.serving.live.files import MOST_EVENTS, LiveFiles
 from pipeline.serving.live.monitor_view import alert_rows, kpi_cards, log_view, split_view
-from pipeline.serving.live.rollout_view import history, rollout_view, state_words
-from pipeline.serving.live.view import Endpoint, LiveView, Note, SplitView, Tile
+from pipeline.serving.live.rollout_view import history, rollout_view
+from pipeline.serving.live.view import Endpoint, LiveView, Note, RolloutView, SplitView, Tile
 from pipeline.serving.live.words import age, ago, capitalised
 
 MONITOR = "paretoscope monitor"
@@ -24,20 +24,20 @@ def build_view(files: LiveFiles, endpoint: Endpoint, now: datetime) -> LiveView:
     """The page at a time."""
     seconds, status, rollout = now.timestamp(), files.status, files.rollout
     split = split_view(status, endpoint.preferences) if status else None
-    notes = _notes(files, endpoint, seconds)
+    released = rollout_view(rollout, files.decision, endpoint, now) if rollout else None
     return LiveView(
         at=now.astimezone(UTC),
         endpoint=endpoint,
         headline=_headline(files, endpoint, seconds),
-        notes=notes,
+        notes=_notes(files, endpoint, seconds),
         tiles=[
             _data_tile(status, seconds),
             _users_tile(status),
             _split_tile(status, split),
-            _rollout_tile(rollout, now),
+            _rollout_tile(rollout, released, now),
         ],
         alerts=alert_rows(status, seconds) if status else [],
-        rollout=rollout_view(rollout, files.decision, endpoint, now) if rollout else None,
+        rollout=released,
         split=split,
         kpis=kpi_cards(status, rollout) if status else [],
         log=log_view(status) if status else None,
@@ -48,20 +48,20 @@ def build_view(files: LiveFiles, endpoint: Endpoint, now: datetime) -> LiveView:
 def _headline(files: LiveFiles, endpoint: Endpoint, now: float) -> Note:
     """The worst of what is known."""
     status = files.status
+    alerts = len(status.alerts) if status else 0
     if endpoint.problems:
         return Note(tone="bad", text="The endpoint is failing")
     if endpoint.fuse:
         return Note(tone="bad", text="The fuse has blown: everybody is served the incumbent")
-    if status is None:
+    if status and _is_late(status, now):
+        text = f"Nobody has been watching for {age(now - status.at)}"
+        return Note(tone="bad" if alerts else "warn", text=text)
+    if alerts:
+        is_are = "is" if alerts == 1 else "are"
+        return Note(tone="bad", text=f"{counted(alerts, 'alert')} {is_are} open")
+    if files.problems or status is None:
         text = "A file cannot be read" if files.problems else "Nobody is watching"
         return Note(tone="warn", text=text)
-    open_alerts = len(status.alerts)
-    is_are = "is" if open_alerts == 1 else "are"
-    if _is_late(status, now):
-        text = f"Nobody has been watching for {age(now - status.at)}"
-        return Note(tone="bad" if open_alerts else "warn", text=text)
-    if open_alerts:
-        return Note(tone="bad", text=f"{counted(open_alerts, 'alert')} {is_are} open")
     return Note(tone="good", text="No alert is open")
 
 
@@ -71,10 +71,8 @@ def _notes(files: LiveFiles, endpoint: Endpoint, now: float) -> list[Note]:
     notes += [Note(tone="bad", text=f"{problem}.") for problem in files.problems]
     status = files.status
     if status is None:
-        if not files.problems:
-            text = f"No monitor has looked at study {endpoint.study} yet. Start it next to the endpoint:"
-            notes.append(Note(tone="warn", text=text, command=MONITOR))
-        return notes
+        text = f"No look of a monitor at study {endpoint.study} is known. Start it in the endpoint's project:"
+        return [*notes, Note(tone="warn", text=text, command=MONITOR)]
     if _is_late(status, now):
         text = (
             f"The monitor last looked {ago(now - status.at)}; while it runs, it looks every "
@@ -125,13 +123,12 @@ def _split_tile(status: MonitorStatus | None, split: SplitView | None) -> Tile:
     return Tile(label="Split", value=value, detail=detail, tone=split.tone)
 
 
-def _rollout_tile(rollout: Rollout | None, now: datetime) -> Tile:
-    if rollout is None:
+def _rollout_tile(rollout: Rollout | None, view: RolloutView | None, now: datetime) -> Tile:
+    if rollout is None or view is None:
         return Tile(label="Rollout", value="none", detail="the incumbent is served")
     since = ago((now - rollout.events[-1].ts).total_seconds())
     detail = f"candidate to {percent_trimmed(rollout.share)} of the users; {since}"
     if rollout.stage is not None and rollout.state.is_live:
         days = (now - rollout.stage_starts[-1]).total_seconds() / 86_400
         detail = f"{percent_trimmed(rollout.share)} of the users, {days:.1f} of {counted(rollout.stage.days, 'day')}"
-    tone = "warn" if rollout.hold else "plain"
-    return Tile(label="Rollout", value=state_words(rollout), detail=detail, tone=tone)
+    return Tile(label="Rollout", value=view.state, detail=detail, tone=view.tone)

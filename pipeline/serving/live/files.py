@@ -1,4 +1,4 @@
-"""What the live page shows: files of the monitor and of the rollout, read when they change."""
+"""The files of the monitor and of the rollout that the live page shows, read when they change."""
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -79,16 +79,17 @@ class FileCache:
 
     def _of(self, name: str, files: Iterable[Path], read: Callable[[], T], without: T) -> T:
         """The content of files, read again if they have changed; ``without`` if they cannot be read."""
-        state = tuple(map(file_state, files))
-        kept = self._kept.get(name)
-        if kept is None or kept[0] != state:
+        state, kept = tuple(map(file_state, files)), self._kept.get(name)
+        found: T | Exception
+        if kept is not None and kept[0] == state:
+            found = kept[1]
+        else:
             try:
-                kept = (state, read())
+                found = read()
             except (*USER_ERRORS, OSError) as error:
-                kept = (state, error)
-            self._kept[name] = kept
-        content: Any = kept[1]
-        if isinstance(content, Exception):
-            self._problems.append(str(content))
+                found = error
+            self._kept[name] = (state, found)
+        if isinstance(found, Exception):
+            self._problems.append(str(found))
             return without
-        return content
+        return found

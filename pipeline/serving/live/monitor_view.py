@@ -89,7 +89,7 @@ def _is_shown(band: KpiBand, status: MonitorStatus, rollout: Rollout | None) -> 
     """Whether a band is of a group of the experiment, or of an arm of what is rolled out now."""
     if band.group is not None:
         return band.experiment == status.experiment
-    now = (None, None)
+    now: tuple[str | None, str | None] = (None, None)
     if rollout is not None and rollout.state.is_live and rollout.stage is not None:
         now = (rollout.release, rollout.stage.name)
     return (band.release, band.stage) == now and band.experiment == status.experiment

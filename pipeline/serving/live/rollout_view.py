@@ -56,7 +56,7 @@ def rollout_view(
     """
     return RolloutView(
         release=rollout.release,
-        state=state_words(rollout),
+        state=_state(rollout),
         tone="warn" if rollout.hold else _STATES.get(rollout.state, "plain"),
         stages=_stages(rollout),
         facts=[*_facts(rollout, now), *_decided(decision, now)],
@@ -64,7 +64,7 @@ def rollout_view(
     )
 
 
-def state_words(rollout: Rollout) -> str:
+def _state(rollout: Rollout) -> str:
     """The state, such as ``awaiting approval``; a last stage that is held says so."""
     words = rollout.state.replace("_", " ")
     return f"{words}, held" if rollout.hold and rollout.state is not State.HOLDING else words

@@ -107,7 +107,9 @@ def add_live(
 ) -> None:
     """Add the live page; ``errors`` are the responses without a key or under another name."""
     live = LivePage(service, paths)
-    html: dict[int | str, dict[str, Any]] = {200: {"content": {HTML: {"schema": {"type": "string"}}}}}
+    html: dict[int | str, dict[str, Any]] = {
+        200: {"content": {HTML: {"schema": {"type": "string"}}}}
+    }
     add_files(app, _FILES, needs_key=needs_key)
 
     @app.get("/live", response_class=Response, responses=html)

@@ -93,7 +93,7 @@ class RolloutView:
 
     Attributes:
         release: Its name.
-        state: What it is called on the page.
+        state: Its state as text.
         tone: Of the state.
         stages: All of them.
         facts: What is served, since when, and what was decided.

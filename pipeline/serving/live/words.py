@@ -1,4 +1,4 @@
-"""Words for ages and rates."""
+"""Ages and rates as text."""
 
 from collections.abc import Sequence
 

@@ -61,7 +61,7 @@ def page_of(study, paths, route="/live"):
     return answer.text
 
 
-def words_of(html):
+def text_of(html):
     """The visible words, with single spaces."""
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", html)))
 
@@ -120,7 +120,7 @@ def test_the_page_shows_what_the_monitor_has_counted(tmp_path, small_params):
         for line in file.read_text("utf-8").splitlines()
     }
     page = page_of(study, paths)
-    text = words_of(page)
+    text = text_of(page)
 
     groups = ("g1", "g2", "g3")
     users = {name: len({row["user"] for row in rows if row["group"] == name}) for name in groups}
@@ -149,7 +149,7 @@ def test_the_page_shows_what_the_monitor_has_counted(tmp_path, small_params):
 
 def test_the_page_shows_the_rollout_its_decision_and_who_did_what(tmp_path, small_params):
     study, paths = watched(tmp_path, small_params, users=400)
-    text = words_of(page_of(study, paths))
+    text = text_of(page_of(study, paths))
 
     assert "Rollout next canary" in text
     assert "5% canary , current 50% ramp , to come 95% full , to come" in text
@@ -165,13 +165,15 @@ def test_the_page_shows_the_rollout_its_decision_and_who_did_what(tmp_path, smal
     assert "incumbent 2" in text  # its click-through rate, near 20%
 
     hold(paths, ANNA, "the shop moves")
-    held = words_of(page_of(study, paths))
+    held = text_of(page_of(study, paths))
     assert "Rollout next holding" in held
     assert "by anna: the shop moves" in held
     assert "Go on: paretoscope rollout resume" in held
 
     roll_back(paths, ANNA, "it is late")
-    assert "rolled back" in words_of(page_of(study, paths))
+    rolled_back = text_of(page_of(study, paths))
+    assert "Rollout rolled back candidate to 0% of the users; " in rolled_back
+    assert "anna (person) roll back canary, 0% it is late" in rolled_back
 
 
 def test_a_band_is_drawn_at_its_place(shop):
@@ -188,12 +190,12 @@ def test_a_band_is_drawn_at_its_place(shop):
     assert [float(x) for x in dots] == pytest.approx(
         [100 * (at - start) / length for at in (0.2, 0.25)], abs=0.01
     )
-    assert "g2 25.0% 23.4% to 26.6% 1,000 users" in words_of(page)
+    assert "g2 25.0% 23.4% to 26.6% 1,000 users" in text_of(page)
 
 
 def test_the_split_and_the_log_are_in_words(shop):
     write_status(status(overlaps={"g1": 0.9876, "g2": 0.5}), shop[1])
-    text = words_of(page_of(*shop))
+    text = text_of(page_of(*shop))
 
     assert (
         "The split agrees with the plan: e-value 38.6 (alarm above 20), sequential p = 0.0259, shares off by up to 4.0%."
@@ -217,24 +219,24 @@ def test_only_the_arms_of_the_current_stage_are_shown(shop):
     )
     write_status(status(kpis=(old, now)), shop[1])
 
-    text = words_of(page_of(*shop))
+    text = text_of(page_of(*shop))
 
     assert "candidate 30.0%" in text
     assert "10.0%" not in text
 
 
 def test_without_a_monitor_and_a_rollout_the_page_says_what_to_type(shop):
-    text = words_of(page_of(*shop))
+    text = text_of(page_of(*shop))
 
     assert "Nobody is watching" in text
-    assert "No monitor has looked at study synthetic-shop yet." in text
+    assert "No look of a monitor at study synthetic-shop is known." in text
     assert "paretoscope monitor " in text
     assert "No release. A candidate starts with paretoscope rollout start" in text
 
 
 def test_old_data_are_said_to_be_old(shop):
     write_status(status(at=time.time() - 3 * 3600, alerts=(alert(since=4 * 3600),)), shop[1])
-    text = words_of(page_of(*shop))
+    text = text_of(page_of(*shop))
 
     assert "Nobody has been watching for 3 hours" in text
     assert "The monitor last looked 3 hours ago; while it runs, it looks every 30 seconds." in text
@@ -244,7 +246,7 @@ def test_old_data_are_said_to_be_old(shop):
 
 def test_a_look_at_another_experiment_is_said_to_be_one(shop):
     write_status(status(experiment="autumn"), shop[1])
-    text = words_of(page_of(*shop))
+    text = text_of(page_of(*shop))
 
     assert (
         "The monitor's last look was at experiment autumn of study synthetic-shop, but this endpoint serves "
@@ -254,7 +256,7 @@ def test_a_look_at_another_experiment_is_said_to_be_one(shop):
 
 def test_a_release_that_nobody_decides_on(shop):
     start_rollout(shop[1])
-    assert "Nobody decides on this release yet: paretoscope rollout watch" in words_of(
+    assert "Nobody decides on this release yet: paretoscope rollout watch" in text_of(
         page_of(*shop)
     )
 
@@ -262,7 +264,7 @@ def test_a_release_that_nobody_decides_on(shop):
     at = datetime.now(UTC) - timedelta(hours=5)
     values = {"release": "next", "at": at.isoformat(), "step": "wait", "reason": "waits: a day"}
     file.write_text(json.dumps(values), encoding="utf-8")
-    text = words_of(page_of(*shop))
+    text = text_of(page_of(*shop))
     assert "Nobody has decided for 5 hours; until somebody does, harm is not rolled back:" in text
     assert "Decision wait , 5 hours ago: waits: a day" in text
 
@@ -287,9 +289,10 @@ def test_damaged_files_take_nothing_else_away(shop, monkeypatch):
             before = file.read_bytes() if file.exists() else None
             file.write_bytes(content + b"\n" if file.suffix == ".jsonl" else content)
             answer = client.get("/live")
-            text = words_of(answer.text)
+            text = text_of(answer.text)
             assert answer.status_code == 200
             assert message in text, text
+            assert "A file cannot be read" in text
             assert ("KPIs Since the start" in text) is (file.name != STATUS)
             assert ("Rollout next" in text) is (file.name != "events.jsonl")
             assert "Traceback" not in text
@@ -299,14 +302,14 @@ def test_damaged_files_take_nothing_else_away(shop, monkeypatch):
 def test_a_file_that_may_not_be_read_and_one_beyond_all_dates(shop, caplog):
     study, paths = shop
     write_status(status(at=1e300), paths)
-    text = words_of(page_of(study, paths))
+    text = text_of(page_of(study, paths))
     assert "What the files say cannot be shown; the server's log says why." in text
     assert "the live page cannot show what the files say" in caplog.text
 
     folder = monitoring_folder(paths) / STATUS
     folder.unlink()
     folder.mkdir()
-    assert "status.json cannot be read (Is a directory)" in words_of(page_of(study, paths))
+    assert "status.json cannot be read (Is a directory)" in text_of(page_of(study, paths))
 
 
 def test_names_are_escaped(shop):
@@ -347,7 +350,7 @@ def test_the_page_works_without_javascript_and_loads_nothing_from_elsewhere(shop
 
     assert "KPIs" in page.text
     assert '<noscript><meta http-equiv="refresh" content="30"></noscript>' in page.text
-    assert words_of(content.text)[:60] in words_of(page.text)
+    assert text_of(content.text)[:60] in text_of(page.text)
     assert "<html" not in content.text
     for answer in [*found, base, content]:
         policy = answer.headers["content-security-policy"]
@@ -424,7 +427,7 @@ def test_a_service_that_fails_says_so(shop, monkeypatch):
     monkeypatch.setattr(service, "problems", lambda: ["the event log cannot be written: full"])
     service.fuse.blown_by = "5 of 10 lists failed"
     with TestClient(build_app(service, paths, key=None), base_url="http://localhost") as client:
-        text = words_of(client.get("/live").text)
+        text = text_of(client.get("/live").text)
 
     assert "The endpoint is failing" in text
     assert "The event log cannot be written: full." in text

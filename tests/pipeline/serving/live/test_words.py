@@ -1,4 +1,4 @@
-"""Ages and rates in words."""
+"""Ages and rates as text."""
 
 import pytest
 
