@@ -25,6 +25,7 @@ from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothes
 from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.inference.past_tests.columns import PastTestsOptions
 from pipeline.inference.past_tests.ranked_proxies import ProxyOptions
+from pipeline.inference.past_tests.read_tests import read_past_tests
 from pipeline.reporting.comparison.build import build_comparison
 from pipeline.results.reader import find_report, read_studies
 from pipeline.steps.past_tests import past_tests_of, past_tests_of_studies
@@ -250,7 +251,7 @@ def past_tests(  # noqa: PLR0913 - the options of `paretoscope meta-analysis`
         ci_level=ci_level,
         difference=difference,
     )
-    return PastTests(past_tests_of(source, options, analysis))
+    return PastTests(past_tests_of(read_past_tests(source, options), source, analysis))
 
 
 def compare(studies: "Sequence[Study | str | Path] | str", *, level: float = 0.95) -> Comparison:

@@ -9,23 +9,26 @@ import polars as pl
 from pipeline.artifacts.storage import md5
 from pipeline.inference.meta.study_tests import studies_as_tests
 from pipeline.inference.past_tests.analysis import analyse_past_tests
-from pipeline.inference.past_tests.columns import PastTestsOptions
 from pipeline.inference.past_tests.ranked_proxies import ProxyOptions
-from pipeline.inference.past_tests.read_tests import read_past_tests
+from pipeline.inference.past_tests.read_tests import PastTestTable
 from pipeline.reporting.text.past_tests import with_summary
 from pipeline.results.past_tests import PastTests
 
 
 def past_tests_of(
-    source: Path | pl.DataFrame, tests: PastTestsOptions, proxies: ProxyOptions
+    tests: PastTestTable, source: Path | pl.DataFrame, proxies: ProxyOptions
 ) -> PastTests:
-    """Read a table of past tests, a frame or a file, and analyse it.
+    """Analyse a table of past tests.
+
+    Args:
+        tests: The table.
+        source: The frame or file that it was read from.
+        proxies: How to rank the metrics.
 
     Raises:
-        DataError: if it is not a table of past tests; the message names the row or column.
         StudyError: if an option is out of range.
     """
-    found = analyse_past_tests(read_past_tests(source, tests), proxies)
+    found = analyse_past_tests(tests, proxies)
     origin = md5(source) if isinstance(source, Path) else None
     return with_summary(replace(found, md5=origin))
 

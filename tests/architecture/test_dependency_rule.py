@@ -50,7 +50,10 @@ def test_a_model_that_imports_frames_is_caught(project_root, tmp_path):
             "pipeline.cli.fit",
             {"torch", "matplotlib", "ibis", "duckdb", "jinja2", "statsmodels", "scipy.stats"},
         ),
-        ("pipeline.cli.past_tests", {"torch", "matplotlib", "ibis", "duckdb", "jinja2"}),
+        (
+            "pipeline.cli.past_tests",
+            {"torch", "matplotlib", "ibis", "duckdb", "jinja2", "statsmodels", "scipy.stats"},
+        ),
         ("pipeline.cli.data", {"torch", "matplotlib", "ibis", "pandas", "statsmodels"}),
         (
             "pipeline.cli.experiment",

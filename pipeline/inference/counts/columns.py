@@ -18,6 +18,9 @@ from pipeline.inference.counts.error_columns import (
 
 GROUP, SHARE = "group", "share"
 
+CONTROLS = ("control", "baseline", "original")
+"""Names of the control, in any case, where none is declared."""
+
 OUR_NAMES = (GROUP, *COUNTS, SHARE)
 """The columns that can be mapped from other names."""
 

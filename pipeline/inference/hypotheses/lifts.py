@@ -7,6 +7,7 @@ from dataclasses import replace
 import polars as pl
 
 from pipeline.core.contracts import Kpi
+from pipeline.inference.counts.columns import CONTROLS
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.groups.pair_test import PairTest, pair_test
 from pipeline.inference.hypotheses.inputs import (
@@ -23,9 +24,6 @@ from pipeline.results.lifts import AdjustedLift, AnytimeLift, KpiLift
 from pipeline.results.reasons import AdviceReason
 from pipeline.results.slopes import Interval
 from pipeline.study import RegressionConfig
-
-CONTROLS = ("control", "baseline", "original")
-"""Names of the control, in any case, where none is declared."""
 
 _BEYOND = 20.0
 """In logs: a factor of 500 million."""

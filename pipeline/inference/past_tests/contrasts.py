@@ -8,7 +8,7 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError
 from pipeline.core.table_file import ReadAs, ReadNote
 from pipeline.experiment.kpis.contracts import COUNTS, TERMS
-from pipeline.inference.hypotheses.lifts import CONTROLS
+from pipeline.inference.counts.columns import CONTROLS
 from pipeline.inference.past_tests.columns import (
     CONTROL,
     COUNT,

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import polars as pl
-from scipy import stats
 
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import DataError
@@ -136,7 +136,7 @@ def _error(name: str, where: EffectColumns, options: PastTestsOptions) -> dict[s
     if where.error:
         return {"error": pl.col(where.error), "known": pl.lit(value=True)}
     if where.low and where.high:
-        z = float(stats.norm.isf((1 - options.ci_level) / 2))
+        z = NormalDist().inv_cdf((1 + options.ci_level) / 2)
         inside = pl.col(name).is_between(
             pl.col(where.low) - _ROUNDED, pl.col(where.high) + _ROUNDED
         )
