@@ -216,7 +216,14 @@ _ALL = (
         ),
         run="pipeline.cli.experiment:simulate",
         reads=("study", "synthetic", "experiment", "simulator"),
-        arguments=(argument("--url", required=True, help="such as http://127.0.0.1:8350"),),
+        arguments=(
+            argument("--url", required=True, help="such as http://127.0.0.1:8350"),
+            argument(
+                "--now",
+                action="store_true",
+                help="with the present time, not a simulated one; for a rollout",
+            ),
+        ),
     ),
     Command(
         name="validate-data",

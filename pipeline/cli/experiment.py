@@ -77,12 +77,13 @@ def serve(*, host: str, port: int) -> int:
     return 0
 
 
-def simulate(*, url: str, json: bool) -> int:
+def simulate(*, url: str, now: bool, json: bool) -> int:
     """Send simulated users to an endpoint."""
     from pipeline.simulator.http_client import simulate_over_http  # noqa: PLC0415 - aiohttp is large
 
     study, paths = open_project()
-    found = simulate_over_http(study, read_plan(paths), url, key=os.environ.get(SERVING_KEY))
+    key = os.environ.get(SERVING_KEY)
+    found = simulate_over_http(study, read_plan(paths), url, key=key, now=now)
     line = (
         f"{counted(found['lists'], 'impression')}, {found['clicked']:,} with a click, {found['ordered']:,} "
         f"with an order ({found['units']:,} units); they are in the log of {url}"

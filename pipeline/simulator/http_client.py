@@ -1,7 +1,7 @@
 """Simulated users as clients of a serving endpoint, whose log is the experiment's.
 
 Lists are requested with ``POST /recommend``, clicks and orders are sent with ``POST /events``, both
-with simulated times.
+with simulated times or, for a rollout, with the present one.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _TIMEOUT_S = 60.0
 
 
 def simulate_over_http(
-    study: Study, plan: TrafficPlan, url: str, *, key: str | None = None
+    study: Study, plan: TrafficPlan, url: str, *, key: str | None = None, now: bool = False
 ) -> dict[str, int]:
     """Simulate the experiment of a study against a serving endpoint.
 
@@ -47,6 +47,7 @@ def simulate_over_http(
         plan: The plan that the endpoint should serve.
         url: URL of the endpoint, such as ``http://127.0.0.1:8350``.
         key: Bearer key of the endpoint, if it has one.
+        now: Whether lists and events have the present time instead of the simulated one.
 
     Returns:
         Numbers of lists, of clicked and ordered lists, and of units.
@@ -66,7 +67,7 @@ def simulate_over_http(
     config = SimulationConfig.of(study)
     shop, users = build_shop(config.synthetic), user_ids(config)
     with _connected(url, key) as connection:
-        backend = Endpoint(connection, plan, users, shop_items=shop.catalogue.size)
+        backend = Endpoint(connection, plan, users, shop_items=shop.catalogue.size, now=now)
         outcomes = simulate_sessions(backend, preferences_of(users, plan), config, shop=shop)
     return {
         "lists": outcomes.height,
@@ -156,9 +157,15 @@ class Endpoint:
     """A serving endpoint as the recommender backend of simulated users."""
 
     def __init__(
-        self, connection: Connection, plan: TrafficPlan, users: pl.Series, *, shop_items: int
+        self,
+        connection: Connection,
+        plan: TrafficPlan,
+        users: pl.Series,
+        *,
+        shop_items: int,
+        now: bool = False,
     ) -> None:
-        self._connection = connection
+        self._connection, self._now = connection, now
         self._k, self._users = plan.list_length, users
         self._groups = plan.groups_of(users)
         self._length = {group.name: plan.list_length_at(group.level) for group in plan.groups}
@@ -199,7 +206,7 @@ class Endpoint:
     async def _recommend(self, session: int, user: int, history: list[str], ts: int) -> list[int]:
         user_id, url = self._users[user], self._connection.url
         length = self._length.get(self._groups[user], self._k)
-        request = {"user": user_id, "session": history, "k": length, "ts": ts}
+        request = {"user": user_id, "session": history, "k": length, **self._time(ts)}
         response = await self._connection.post("/recommend", request)
         try:
             answer = _Answer.model_validate(response)
@@ -226,13 +233,11 @@ class Endpoint:
 
     def _events_of(self, session: int, item: int, units: int, ts: int) -> list[dict[str, Any]]:
         common = {"impression": self._impression[session], "item": self._names[item]}
-        events = [common | {"event_type": "click", "event": "click", "ts": ts + _TO_CLICK_MS}]
-        if units:
-            order = {
-                "event_type": "order",
-                "event": "order",
-                "ts": ts + _TO_ORDER_MS,
-                "units": units,
-            }
-            events.append(common | order)
-        return events
+        click = {"event_type": "click", "event": "click", **self._time(ts + _TO_CLICK_MS)}
+        order = {"event_type": "order", "event": "order", **self._time(ts + _TO_ORDER_MS)}
+        events = [common | click]
+        return [*events, common | order | {"units": units}] if units else events
+
+    def _time(self, ts: int) -> dict[str, int]:
+        """The time of a request; the endpoint takes the present one if there is none."""
+        return {} if self._now else {"ts": ts}

@@ -47,7 +47,7 @@ class RolloutStage:
     Attributes:
         name: Of the stage.
         share: Share of the users who get the candidate, in steps of 0.0001.
-        days: Whole days before the next stage.
+        days: Whole days before the next stage; 0 for a rehearsal with simulated users.
         users: Users that each arm must have had since the start before the next stage.
         margin: Largest relative loss of a guardrail KPI that must be excluded before the next stage,
             such as 0.05 for 5%; None if it is enough that no harm is proven.
@@ -56,7 +56,7 @@ class RolloutStage:
 
     name: Name
     share: Annotated[float, Interval(ge=0.0001, le=1)]
-    days: Annotated[int, Interval(ge=1, le=365)] = 1
+    days: Annotated[int, Interval(ge=0, le=365)] = 1
     users: Annotated[int, Interval(ge=50, le=1_000_000_000)] = 200
     margin: Margin | None = None
     approval: bool = False

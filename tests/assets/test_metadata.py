@@ -51,6 +51,7 @@ def metadata(finished) -> dict[str, dict[str, dg.MetadataValue]]:
     return {one.asset_key.to_user_string(): dict(one.metadata) for one in events}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "asset",
     [
@@ -66,6 +67,7 @@ def test_the_figure_comes_first(metadata, asset):
     assert "](data:image/png;base64,iVBOR" in (figure.md_str or "")
 
 
+@pytest.mark.slow
 def test_tracked_numbers_are_floats_under_stable_names(metadata):
     found = {
         asset: {name for name, value in metadata[asset].items() if isinstance(value.value, float)}
@@ -79,6 +81,7 @@ def test_tracked_numbers_are_floats_under_stable_names(metadata):
     assert {asset: names - timing for asset, names in found.items()} == TRACKED
 
 
+@pytest.mark.slow
 def test_numbers_and_row_counts_are_those_of_the_artifacts(finished, metadata):
     folder = finished[0] / STUDY
     front = pl.read_parquet(folder / "pareto_front/pareto_front.parquet")

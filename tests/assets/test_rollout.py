@@ -114,6 +114,7 @@ def queue(request, tmp_path):
         yield instance
 
 
+@pytest.mark.slow
 def test_steps_of_a_rollout_do_not_queue_behind_a_run_that_trains(queue):
     """Runs that write a study wait for each other, those of single assets, too."""
 

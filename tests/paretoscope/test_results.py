@@ -124,6 +124,7 @@ def test_variants_have_a_plan_without_power(two_variants_project):
     assert "treatment" in plan._repr_html_()
 
 
+@pytest.mark.slow
 def test_an_ingested_log_counts_its_rejected_rows(study):
     log = next((study.paths.folder / "experiment_log_files").glob("*.parquet"))
     rows = pl.read_parquet(log)

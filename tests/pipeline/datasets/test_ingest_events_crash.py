@@ -103,10 +103,11 @@ def found(root):
     return tuple(md5(paths.require(asset)) for asset in ("events", "sessions"))
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_killed_run_leaves_the_old_artifacts_or_the_new_and_the_next_run_completes(
-    tmp_path, project_root, kills
+    tmp_path, project_root
 ):
+    kills = 20
     rng, root = np.random.default_rng(kills), tmp_path / "project"
     before, source = write_log(tmp_path / "old.jsonl", 1), write_log(tmp_path / "new.jsonl", 2)
     materialise(before, tmp_path / "kept")

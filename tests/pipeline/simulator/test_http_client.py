@@ -46,7 +46,7 @@ class Shopkeeper(ThreadingHTTPServer):
         (listed,) = Tempter().recommend([session], np.array([group.preference]), k=request["k"])
         with self.lock:
             impression = f"e{len(self.impressions)}"
-            self.impressions[impression] = (request["user"], group.name, request["ts"])
+            self.impressions[impression] = (request["user"], group.name, request.get("ts"))
         items = [{"item": ITEMS[n], "position": k + 1, "score": 0.0} for k, n in enumerate(listed)]
         return self.change({"group": group.name, "impression": impression, "items": items})
 
@@ -135,6 +135,18 @@ def test_the_command_prints_the_outcome(server, small_params, tmp_path, monkeypa
     )
     assert printed.endswith(f"they are in the log of {server.url}\n")
     assert server.keys == {"Bearer secret"}
+
+
+def test_with_the_present_time_only_the_times_are_the_endpoint_s(server, study):
+    simulated = simulate_over_http(study, PLAN, server.url)
+    before = {user: group for user, group, _ in server.impressions.values()}
+    server.impressions, server.events = {}, []
+
+    assert simulate_over_http(study, PLAN, server.url, now=True) == simulated
+
+    assert {user: group for user, group, _ in server.impressions.values()} == before
+    assert {ts for *_, ts in server.impressions.values()} == {None}
+    assert not any("ts" in event for event in server.events)
 
 
 def test_the_command_names_what_is_missing(small_params, tmp_path, monkeypatch, capsys):

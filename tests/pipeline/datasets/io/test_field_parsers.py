@@ -125,6 +125,7 @@ ANY = st.text(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "near"),
     [

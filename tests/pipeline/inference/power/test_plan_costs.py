@@ -67,6 +67,7 @@ def test_errors_of_the_metric_and_deviations_widen_the_cost():
         assert low < clicks.amount < high
 
 
+@pytest.mark.slow
 def test_no_more_is_lost_than_the_reference_earns():
     (clicks,) = planned_power(
         metrics=("recall",), planning=replace(PLANNING, group_deviation=2.0)

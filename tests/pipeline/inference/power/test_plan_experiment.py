@@ -47,6 +47,7 @@ def test_each_design_is_evaluated_on_its_groups_and_the_same_truth():
     assert first.chosen.power.suggestive > first.even.power.suggestive
 
 
+@pytest.mark.slow
 def test_days_impressions_and_curves_fit_each_other():
     powers = default_plan().analysis.hypotheses[0].chosen
 

@@ -88,6 +88,7 @@ def test_where_users_differ_the_clustered_interval_covers_and_the_paper_s_does_n
     assert np.mean(slopes) == pytest.approx(1.2, abs=3 * float(np.std(slopes)) / sqrt(SEEDS))
 
 
+@pytest.mark.slow
 def test_standard_errors_are_the_spread_of_the_slopes():
     found = fits(slope=1.2, concentration=DIFFERENT)
 

@@ -97,8 +97,9 @@ def run_sessions(url, n, *, at_once):
     return with_client(url, scenario)
 
 
-@pytest.mark.parametrize("sessions", [40, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_the_log_contains_exactly_the_responses(tmp_path, small_params, sessions):
+@pytest.mark.slow
+def test_the_log_contains_exactly_the_responses(tmp_path, small_params):
+    sessions = 10_000
     """A real client and a real process, stopped by SIGTERM; the log is ingested."""
     study, paths = write_study(tmp_path, small_params, rotate_megabytes=0.5)
     with serving(tmp_path) as server:
