@@ -221,7 +221,7 @@ _ALL = (
             argument(
                 "--now",
                 action="store_true",
-                help="with the present time, not a simulated one; for a rollout",
+                help="for a rollout: at the present time, and users outside the groups, too",
             ),
         ),
     ),

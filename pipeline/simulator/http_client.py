@@ -47,7 +47,8 @@ def simulate_over_http(
         plan: The plan that the endpoint should serve.
         url: URL of the endpoint, such as ``http://127.0.0.1:8350``.
         key: Bearer key of the endpoint, if it has one.
-        now: Whether lists and events have the present time instead of the simulated one.
+        now: Whether lists and events have the present time instead of the simulated one, and users outside
+            the groups come, too: for a rollout.
 
     Returns:
         Numbers of lists, of clicked and ordered lists, and of units.
@@ -68,7 +69,10 @@ def simulate_over_http(
     shop, users = build_shop(config.synthetic), user_ids(config)
     with _connected(url, key) as connection:
         backend = Endpoint(connection, plan, users, shop_items=shop.catalogue.size, now=now)
-        outcomes = simulate_sessions(backend, preferences_of(users, plan), config, shop=shop)
+        preference = preferences_of(users, plan)
+        if now:  # whoever has none does not come
+            preference = np.nan_to_num(preference)
+        outcomes = simulate_sessions(backend, preference, config, shop=shop)
     return {
         "lists": outcomes.height,
         "clicked": int(outcomes["clicked"].sum()),

@@ -32,6 +32,7 @@ class Shopkeeper(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.impressions, self.events, self.keys = {}, [], set()
+        self.plan = PLAN
         self.change = lambda answer: answer
         self.status = 200
         self.lock = threading.Lock()
@@ -41,14 +42,16 @@ class Shopkeeper(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def recommend(self, request):
-        group = PLAN.group_of(request["user"])
+        group = self.plan.group_of(request["user"])
+        preference = group.preference if group else (0.5, 0.5)
         session = np.array([ITEMS.index(name) for name in request["session"]])
-        (listed,) = Tempter().recommend([session], np.array([group.preference]), k=request["k"])
+        (listed,) = Tempter().recommend([session], np.array([preference]), k=request["k"])
+        name = group and group.name
         with self.lock:
             impression = f"e{len(self.impressions)}"
-            self.impressions[impression] = (request["user"], group.name, request.get("ts"))
+            self.impressions[impression] = (request["user"], name, request.get("ts"))
         items = [{"item": ITEMS[n], "position": k + 1, "score": 0.0} for k, n in enumerate(listed)]
-        return self.change({"group": group.name, "impression": impression, "items": items})
+        return self.change({"group": name, "impression": impression, "items": items})
 
     def take(self, request):
         with self.lock:
@@ -147,6 +150,15 @@ def test_with_the_present_time_only_the_times_are_the_endpoint_s(server, study):
     assert {user: group for user, group, _ in server.impressions.values()} == before
     assert {ts for *_, ts in server.impressions.values()} == {None}
     assert not any("ts" in event for event in server.events)
+
+
+def test_for_a_rollout_users_outside_the_groups_come_too(server, study):
+    server.plan = replace(PLAN, enabled=False)
+
+    simulate_over_http(study, server.plan, server.url, now=True)
+
+    assert {group for _, group, _ in server.impressions.values()} == {None}
+    assert len({user for user, *_ in server.impressions.values()}) > 20  # of 30, two sessions each
 
 
 def test_the_command_names_what_is_missing(small_params, tmp_path, monkeypatch, capsys):
