@@ -1,6 +1,12 @@
-"""How strictly configurations are read."""
+"""How strictly configurations are read, and what is wrong with one."""
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationError
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """Unknown keys, implicit conversions, infinity and nan are errors in every configuration."""
+
+
+def first_problem(error: ValidationError, whole: str = "the whole file") -> str:
+    """The key of the first fault, and what is wrong there; ``whole`` names what has no key."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"

@@ -91,12 +91,11 @@ class StudyPaths:
 
 
 _UNWRITABLE = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space"),
     errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
     errno.EROFS: "write to another disk",
-    errno.EACCES: "change its permissions",
-    errno.EPERM: "change its permissions",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "change its permissions"),
+    **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.EEXIST), "move away what is in its place"),
 }
 """Errors of the operating system that a user can fix, and how."""
 

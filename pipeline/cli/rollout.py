@@ -27,7 +27,7 @@ def rollout(*, operation: str, stage: str | None, reason: str | None, json: bool
         return _verify(paths, json=json)
     if operation == "watch":
         return _watch(paths, json=json)
-    why = reason or f"paretoscope rollout {operation}"
+    why = (reason or f"paretoscope rollout {operation}").encode("utf-8", "replace").decode()
     found = _run(operation, paths, stage or "", why)
     value = {"rollout": served_dict(found.served()), "events": list(map(event_dict, found.events))}
     return print_result(value, status_lines(found, datetime.now(UTC)), json=json)

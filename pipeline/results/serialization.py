@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from models.strict import first_problem
 from pipeline.artifacts.storage import write_json
 from pipeline.core.errors import DataError
 from pipeline.results.document import Estimates, Json, Report
@@ -62,10 +63,8 @@ def read_result(kind: type[T], path: Path, *, remedy: str, name: str | None = No
         msg = f"cannot read {path}: {error.strerror}. {remedy}"
         raise DataError(msg) from error
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        problems = f"{key or 'the file'}: {problem['msg']}"
-        msg = f"{path} is not {name or 'valid'}: {problems}{';' if name else '.'} {remedy}"
+        problem = first_problem(error, "the file")
+        msg = f"{path} is not {name or 'valid'}: {problem}{';' if name else '.'} {remedy}"
         raise DataError(msg) from error
 
 

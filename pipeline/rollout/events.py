@@ -7,7 +7,7 @@ its end is of a process that was killed while it wrote: it never happened, and t
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,7 +19,7 @@ from annotated_types import Interval, Len
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic import dataclasses as checked
 
-from models.strict import STRICT
+from models.strict import STRICT, first_problem
 from pipeline.artifacts.durable import sync, write_all
 from pipeline.artifacts.storage import storage_errors
 from pipeline.core.errors import DataError
@@ -148,7 +148,9 @@ def parse_events(file: Path) -> tuple[EventLog, list[str]]:
         try:
             event = _EVENT.validate_json(line)
         except ValidationError as error:
-            problems.append(f"{source}: line {number} is not an event: {_first(error)}")
+            problems.append(
+                f"{source}: line {number} is not an event: {first_problem(error, 'the whole line')}"
+            )
         else:
             if fault := _fault(event, number, previous):
                 problems.append(f"{source}: line {number} {fault}")
@@ -211,9 +213,3 @@ def _fault(event: Event, number: int, previous: str) -> str | None:
     if (event.plan is None) != (number > 1):
         return "should have the plan of the release" if number == 1 else "has a second plan"
     return None
-
-
-def _first(error: ValidationError) -> str:
-    first: Sequence[Any] = error.errors()
-    key = ".".join(map(str, first[0]["loc"])) or "the whole line"
-    return f"{key}: {first[0]['msg']}"

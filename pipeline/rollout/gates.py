@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from models.strict import STRICT
+from models.strict import STRICT, first_problem
 from pipeline.artifacts.storage import StudyPaths, atomic_folder, write_json
 from pipeline.core.errors import DataError, QualityError
 from pipeline.rollout.plan import RolloutPlan
@@ -124,7 +124,8 @@ def _read(adapter: TypeAdapter[T], file: Path, asset: str) -> T:
     try:
         return adapter.validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
+        problem = error.strerror if isinstance(error, OSError) else first_problem(error)
         command = f"dagster asset materialize --select {asset}"
         raise DataError(
-            f"{file} is corrupt: {error}. Re-create it with: {command}", command
+            f"{file} is corrupt: {problem}. Re-create it with: {command}", command
         ) from error

@@ -8,17 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.errors import DataError
+from pipeline.core.errors import DataError, ParetoscopeError, StorageError
+from pipeline.rollout.changes import Change, held, refused, resumed, rolled_back, within_stage
 from pipeline.rollout.events import Action, Actor
 from pipeline.rollout.fold import Rollout
 from pipeline.rollout.gates import Gate, GatedPlan
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.proposal import check_proposal
 from pipeline.rollout.served import read_served, write_served
-from pipeline.rollout.states import TRANSITIONS, State
+from pipeline.rollout.states import State
 from pipeline.rollout.store import (
     Author,
-    Change,
     RolloutRefused,
     change_rollout,
     current_rollout,
@@ -79,7 +79,7 @@ def _passed(rollout: Rollout, gated: GatedPlan) -> Change:
     found = [one for one in gated.gates if one.gate in gates]
     reason = "; ".join(f"{one.gate} gate {one.outcome}: {one.reason}" for one in found)
     evidence = {one.gate.value: one.numbers for one in found}
-    return _change(
+    return within_stage(
         rollout, Action.GATE, reason or "all gates are behind it", to=to, evidence=evidence
     )
 
@@ -104,7 +104,7 @@ def approve(paths: StudyPaths, stage: str, author: Author, reason: str) -> Rollo
         first = rollout.state is State.AWAITING_APPROVAL
         begun = rollout.index is not None and index <= rollout.index
         if begun or not (rollout.state.is_live or first) or (first and index > 0):
-            return _refusal(rollout, f"stage {stage} cannot be approved")
+            return refused(rollout, f"stage {stage} cannot be approved")
         return Change(
             action=Action.APPROVE,
             to=plan.state_of(0) if first else rollout.state,
@@ -128,7 +128,7 @@ def hold(paths: StudyPaths, author: Author, reason: str) -> Rollout:
         if rollout.is_held_by_person:
             return None
         if not rollout.state.is_live:
-            return _refusal(rollout, "nothing can be held")
+            return refused(rollout, "nothing can be held")
         return held(rollout, reason, {})
 
     return _change_current(paths, author, change)
@@ -160,7 +160,7 @@ def resume(paths: StudyPaths, author: Author, reason: str) -> Rollout:
 
     def change(rollout: Rollout) -> Change | None:
         if not rollout.state.is_live:
-            return _refusal(rollout, "nothing can be resumed")
+            return refused(rollout, "nothing can be resumed")
         return None if rollout.hold is None else resumed(rollout, reason)
 
     return _change_current(paths, author, change)
@@ -173,21 +173,22 @@ def roll_back(
 
     Raises:
         RolloutRefused: if the rollout is settled.
-        DataError: if the events are damaged; the incumbent is then served all the same.
+        DataError: if the events are damaged or cannot be written; the incumbent is then served all the same.
+        StorageError: if ``rollout.json`` cannot be written; the message says who still gets the candidate.
     """
 
     def change(rollout: Rollout) -> Change | None:
         if rollout.state in {State.ROLLED_BACK, State.REJECTED}:
             return None
         if rollout.state is State.SETTLED:
-            return _refusal(
+            return refused(
                 rollout, "it cannot be rolled back; release the former incumbent as a new candidate"
             )
         return rolled_back(rollout, reason, evidence or {})
 
     try:
         return _change_current(paths, author, change)
-    except DataError as error:
+    except (DataError, StorageError) as error:
         raise _without_events(paths, error) from error
 
 
@@ -199,68 +200,6 @@ def look(paths: StudyPaths) -> Rollout:
         DataError: if the events are damaged.
     """
     return _change_current(paths, Author(by=Actor.PERSON, who="reader"), lambda _: None)
-
-
-def held(rollout: Rollout, reason: str, evidence: dict[str, Any]) -> Change:
-    """The change that holds a live rollout."""
-    can_hold = rollout.state is State.HOLDING or State.HOLDING in TRANSITIONS[rollout.state]
-    to = State.HOLDING if can_hold else rollout.state
-    return _change(rollout, Action.HOLD, reason, to=to, evidence=evidence)
-
-
-def resumed(rollout: Rollout, reason: str) -> Change:
-    """The change that ends a hold; the candidate has the users of its stage again."""
-    index = rollout.index or 0
-    change = _change(rollout, Action.RESUME, reason, to=rollout.plan.state_of(index), evidence={})
-    return replace(change, share=rollout.plan.share_of(index))
-
-
-def rolled_back(rollout: Rollout, reason: str, evidence: dict[str, Any]) -> Change:
-    """The change that ends a rollout, or rejects it before its first stage."""
-    return Change(
-        action=Action.ROLL_BACK,
-        to=State.ROLLED_BACK if rollout.state.is_live else State.REJECTED,
-        reason=reason,
-        stage=rollout.stage.name if rollout.stage else None,
-        share=0.0,
-        evidence=evidence,
-    )
-
-
-def advanced(rollout: Rollout, reason: str, evidence: dict[str, Any]) -> Change:
-    """The change to the next stage; after the last, the candidate is everybody's."""
-    stage, index = rollout.next_stage, rollout.index
-    if stage is None or index is None:
-        settled = _change(rollout, Action.SETTLE, reason, to=State.SETTLED, evidence=evidence)
-        return replace(settled, share=1.0)
-    return Change(
-        action=Action.ADVANCE,
-        to=rollout.plan.state_of(index + 1),
-        reason=reason,
-        stage=stage.name,
-        share=rollout.plan.share_of(index + 1),
-        evidence=evidence,
-    )
-
-
-def _change(
-    rollout: Rollout, action: Action, reason: str, *, to: State, evidence: dict[str, Any]
-) -> Change:
-    """A change within the stage."""
-    return Change(
-        action=action,
-        to=to,
-        reason=reason,
-        stage=rollout.stage.name if rollout.stage else None,
-        share=rollout.share,
-        evidence=evidence,
-    )
-
-
-def _refusal(rollout: Rollout, problem: str) -> Change:
-    stage = f" in stage {rollout.stage.name}" if rollout.stage else ""
-    reason = f"release {rollout.release} is {rollout.state}{stage} with a share of {rollout.share:.2%}: {problem}"
-    return _change(rollout, Action.REFUSE, reason, to=rollout.state, evidence={})
 
 
 def _change_current(
@@ -275,12 +214,18 @@ def _change_current(
     )
 
 
-def _without_events(paths: StudyPaths, error: DataError) -> DataError:
+def _without_events(paths: StudyPaths, error: DataError | StorageError) -> ParetoscopeError:
     """Serve the incumbent although nothing can be appended, and say so."""
-    with rollout_lock(paths):
+    try:
         served = read_served(paths)
-        if served is None:
-            return error
-        write_served(replace(served, state=State.ROLLED_BACK, share=0.0), paths)
+    except DataError:  # it is unknown who is served what
+        return error
+    if served is None:
+        return error
+    try:
+        with rollout_lock(paths):
+            write_served(replace(served, state=State.ROLLED_BACK, share=0.0), paths)
+    except StorageError as unwritten:
+        return StorageError(f"{unwritten}. {served.share:.2%} of the users still get the candidate")
     msg = f"the incumbent is served to everybody, but it is not recorded: {error}; then roll back again"
     return DataError(msg)

@@ -14,7 +14,7 @@ from annotated_types import Interval, Len
 from pydantic import TypeAdapter, ValidationError
 from pydantic import dataclasses as checked
 
-from models.strict import STRICT
+from models.strict import STRICT, first_problem
 from pipeline.artifacts.durable import sync
 from pipeline.artifacts.storage import StudyPaths, atomic_file
 from pipeline.core.errors import DataError
@@ -118,8 +118,9 @@ def read_served(paths: StudyPaths) -> ServedRollout | None:
     except (FileNotFoundError, NotADirectoryError):  # a file among the studies has none
         return None
     except (OSError, ValidationError) as error:
+        problem = error.strerror if isinstance(error, OSError) else first_problem(error)
         msg = (
-            f"{file} cannot be read: {error}. It is derived from the events of the release; write it again "
+            f"{file} cannot be read: {problem}. It is derived from the events of the release; write it again "
             "with: paretoscope rollout status"
         )
         raise DataError(msg) from error

@@ -7,17 +7,17 @@ next writes ``rollout.json`` again from the events.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from pipeline.artifacts.lock import file_lock
 from pipeline.artifacts.storage import StudyPaths, storage_errors
 from pipeline.core.errors import DataError, ParetoscopeError
+from pipeline.rollout.changes import Change, rolled_back
 from pipeline.rollout.events import (
     EVENTS,
     Action,
@@ -30,12 +30,13 @@ from pipeline.rollout.events import (
     sha256,
 )
 from pipeline.rollout.fold import Rollout, fold
-from pipeline.rollout.plan import RolloutPlan
-from pipeline.rollout.served import FOLDER, ServedRollout, read_served, write_served
+from pipeline.rollout.served import FOLDER, ServedRollout, read_served, served_file, write_served
 from pipeline.rollout.states import State
 from pipeline.study import NAME_PATTERN
 
 LOCK = ".lock"
+
+_UNRECORDED = "rollout.json was rolled back while the events could not be written"
 
 
 class RolloutRefused(ParetoscopeError):  # noqa: N818 - names what happened
@@ -48,29 +49,6 @@ class Author:
 
     by: Actor
     who: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What an event says, besides its place in the chain.
-
-    Attributes:
-        action: What happens.
-        to: State after.
-        reason: Why, with numbers.
-        stage: Stage after, or the approved one; None before the first.
-        share: The candidate's share of the users after it.
-        evidence: The numbers.
-        plan: Of a new release.
-    """
-
-    action: Action
-    to: State
-    reason: str
-    stage: str | None
-    share: float
-    evidence: dict[str, Any]
-    plan: RolloutPlan | None = None
 
 
 def events_file(paths: StudyPaths, release: str) -> Path:
@@ -113,9 +91,22 @@ def current_rollout(paths: StudyPaths) -> Rollout | None:
         else:
             found += [rollout] if rollout else []
     last = max(found, key=lambda one: (not one.state.is_final, one.events[-1].ts), default=None)
-    if damaged and (last is None or last.state.is_final):
-        raise damaged[0]
+    if last is None or last.state.is_final:
+        for error in [*damaged, *_lost_events(paths, [one.release for one in found])]:
+            raise error
     return last
+
+
+def _lost_events(paths: StudyPaths, known: Sequence[str]) -> list[DataError]:
+    """What ``rollout.json`` follows from, if it is of none of the known releases."""
+    served = _served(paths)
+    if served is None or served.release in known:
+        return []
+    msg = (
+        f"{events_file(paths, served.release)} is missing, but rollout.json follows from line {served.seq} of it; "
+        "restore it from a backup"
+    )
+    return [DataError(msg)]
 
 
 @contextmanager
@@ -149,15 +140,15 @@ def change_rollout(
         StorageError: if they cannot be written.
     """
     with rollout_lock(paths):
-        file = events_file(paths, release)
-        log = read_events(file)
+        log = read_events(events_file(paths, release))
         _check_head(paths, release, log)
         rollout = fold(log)
+        if rollout is not None and _is_unrecorded(paths, rollout):
+            log = _append(paths, log, rolled_back(rollout, _UNRECORDED, {}), author, release)
+            rollout = fold(log)
         change = decide(rollout)
         if change is not None:
-            with storage_errors(file):
-                file.parent.mkdir(exist_ok=True)
-            log = append_event(file, _event(paths, rollout, change, author, log.head), log)
+            log = _append(paths, log, change, author, release)
             rollout = fold(log)
         if rollout is None:
             raise RolloutRefused(
@@ -180,7 +171,8 @@ def verify_rollouts(paths: StudyPaths) -> list[str]:
         problems += found
         if not found:
             problems += _problem_of(lambda log=log: fold(log))
-            problems += _problem_of(lambda log=log, name=release: _check_head(paths, name, log))
+            problems += _problem_of(lambda log=log, name=release: _check_served(paths, name, log))
+    problems += [str(error) for error in _lost_events(paths, releases(paths))]
     return problems + _problem_of(lambda: read_served(paths))
 
 
@@ -190,6 +182,43 @@ def _problem_of(read: Callable[[], object]) -> list[str]:
     except DataError as error:
         return [str(error)]
     return []
+
+
+def _append(
+    paths: StudyPaths, log: EventLog, change: Change, author: Author, release: str
+) -> EventLog:
+    """Append a change as an event of a release."""
+    file, rollout = events_file(paths, release), fold(log)
+    with storage_errors(file):
+        file.parent.mkdir(exist_ok=True)
+    return append_event(file, _event(paths, rollout, change, author, log.head), log)
+
+
+def _is_unrecorded(paths: StudyPaths, rollout: Rollout) -> bool:
+    """Whether the incumbent is served to everybody by a rollback that is not among the events."""
+    served = _served(paths)
+    return (
+        served is not None
+        and served.release == rollout.release
+        and served.state is State.ROLLED_BACK
+        and not rollout.state.is_final
+    )
+
+
+def _check_served(paths: StudyPaths, release: str, log: EventLog) -> None:
+    """Raise unless ``rollout.json`` says what the event says that it follows from."""
+    _check_head(paths, release, log)
+    served = _served(paths)
+    if served is None or served.release != release:
+        return
+    then = fold(EventLog(log.events[: served.seq], log.lines[: served.seq], 0))
+    if then is not None and then.served() != served:
+        msg = (
+            f"{served_file(paths)} says that {served.share:.2%} of the users get the candidate ({served.state}); line "
+            f"{served.seq} of the events of {release} says {then.share:.2%} ({then.state}). Write it again with: "
+            "paretoscope rollout status"
+        )
+        raise DataError(msg)
 
 
 def _check_head(paths: StudyPaths, release: str, log: EventLog) -> None:

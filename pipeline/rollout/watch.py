@@ -3,12 +3,12 @@
 from datetime import datetime
 
 from pipeline.artifacts.storage import StudyPaths
+from pipeline.rollout.changes import Change, advanced, held, resumed, rolled_back
 from pipeline.rollout.decisions.decide import Decision, Step, decide
 from pipeline.rollout.decisions.recorded import record_decision
 from pipeline.rollout.events import Actor
 from pipeline.rollout.fold import Rollout
-from pipeline.rollout.operations import advanced, held, resumed, rolled_back
-from pipeline.rollout.store import Author, Change, change_rollout
+from pipeline.rollout.store import Author, change_rollout
 from pipeline.rollout.sums import RolloutSums
 
 SENSOR = Author(by=Actor.SENSOR, who="rollout watch")

@@ -47,7 +47,7 @@ class RolloutStage:
     Attributes:
         name: Of the stage.
         share: Share of the users who get the candidate, in steps of 0.0001.
-        days: Whole days before the next stage; 0 for a rehearsal with simulated users.
+        days: Whole days before the next stage; 0 for a dry run with simulated users.
         users: Users that each arm must have had since the start before the next stage.
         margin: Largest relative loss of a guardrail KPI that must be excluded before the next stage,
             such as 0.05 for 5%; None if it is enough that no harm is proven.

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
+from models.strict import first_problem
 from pipeline.artifacts.storage import StudyPaths, read_json
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.assignment import N_BUCKETS, bucket_of, buckets_of
@@ -214,10 +215,8 @@ class TrafficPlan:
         try:
             return TypeAdapter(cls).validate_json(json.dumps(plan))
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "the whole file"
             msg = (
-                f"{PLAN} is not a valid traffic plan: {key}: {first['msg']}; materialise "
+                f"{PLAN} is not a valid traffic plan: {first_problem(error)}; materialise "
                 "'traffic_plan' again"
             )
             raise LogError(msg) from error

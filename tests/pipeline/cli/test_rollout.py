@@ -131,3 +131,11 @@ def test_verify(project, capsys):
 def test_usage(capsys, words, problem):
     assert main(["rollout", *words]) == 1
     assert problem in capsys.readouterr().err
+
+
+def test_a_reason_that_is_no_text_does_not_keep_a_candidate(project):
+    begun(project)
+
+    assert main(["rollout", "rollback", "--reason", "a\udcff"]) == 0
+
+    assert read_served(project).share == 0.0

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.rollout import operations
-from pipeline.rollout.operations import advanced
+from pipeline.rollout.changes import advanced
 from pipeline.rollout.served import read_served
 from pipeline.rollout.store import change_rollout, current_rollout, verify_rollouts
 from tests.pipeline.rollout.releases import ANNA, begun, gated

@@ -1,13 +1,16 @@
 """What people do to a rollout, and what is refused."""
 
+import shutil
+from dataclasses import replace
+
 import pytest
 
-from pipeline.core.errors import DataError, QualityError
-from pipeline.rollout import operations
+from pipeline.core.errors import DataError, QualityError, StorageError
+from pipeline.rollout import operations, store
+from pipeline.rollout.changes import advanced
 from pipeline.rollout.events import Action
 from pipeline.rollout.gates import Gate, GatedPlan, Outcome, read_gated_plan, write_gated_plan
-from pipeline.rollout.operations import advanced
-from pipeline.rollout.served import read_served, served_file
+from pipeline.rollout.served import read_served, served_file, write_served
 from pipeline.rollout.states import TRANSITIONS, State
 from pipeline.rollout.store import (
     RolloutRefused,
@@ -191,3 +194,64 @@ def test_damaged_events_do_not_keep_a_bad_candidate(paths):
 
     assert read_served(paths).share == 0.0
     assert served_file(paths).exists()
+
+
+LOST = {
+    "removed": lambda file: file.unlink(),
+    "emptied": lambda file: file.write_bytes(b""),
+    "a folder": lambda file: (file.unlink(), file.mkdir()),
+    "with their folder": lambda file: shutil.rmtree(file.parent),
+}
+
+
+@pytest.mark.parametrize("lose", LOST.values(), ids=LOST)
+def test_lost_events_do_not_keep_a_candidate_either(paths, lose):
+    begun(paths)
+    lose(events_file(paths, "spring"))
+
+    (problem,) = verify_rollouts(paths)
+    assert "rollout.json follows from line 5 of" in problem
+    with pytest.raises(DataError, match=r"rollout\.json follows from line 5 of"):
+        operations.look(paths)
+    assert read_served(paths).share == 0.01
+    with pytest.raises(DataError, match="the incumbent is served to everybody"):
+        operations.roll_back(paths, ANNA, "complaints")
+    assert read_served(paths).share == 0.0
+
+
+def fail(*_):
+    raise StorageError("No space left on device")
+
+
+def test_a_rollback_that_could_not_be_recorded_lasts(paths, monkeypatch):
+    begun(paths)
+    with monkeypatch.context() as full:
+        full.setattr(store, "append_event", fail)
+        with pytest.raises(DataError, match="not recorded: No space left"):
+            operations.roll_back(paths, ANNA, "complaints")
+    assert read_served(paths).share == 0.0
+
+    found = operations.look(paths)  # which writes rollout.json from the events
+
+    assert (found.state, read_served(paths).share) == (State.ROLLED_BACK, 0.0)
+    assert found.events[-1].reason.startswith("rollout.json was rolled back while")
+    assert verify_rollouts(paths) == []
+
+
+def test_a_rollback_that_cannot_be_served_says_who_gets_the_candidate(paths, monkeypatch):
+    begun(paths)
+    for module in (store, operations):
+        monkeypatch.setattr(module, "write_served", fail)
+
+    with pytest.raises(StorageError, match=r"1\.00% of the users still get the candidate"):
+        operations.roll_back(paths, ANNA, "complaints")
+
+
+def test_an_edited_rollout_json_is_found_and_written_again(paths):
+    begun(paths)
+    write_served(replace(read_served(paths), share=1.0), paths)
+
+    (problem,) = verify_rollouts(paths)
+    assert "says that 100.00% of the users get the candidate" in problem
+    assert operations.look(paths).share == read_served(paths).share == 0.01
+    assert verify_rollouts(paths) == []
