@@ -23,7 +23,10 @@ def monitor(*, once: bool, port: int, json: bool) -> int:
         if once:
             found = one.look(time.time())
             one.write_table()
-            return print_result(_values(found), _lines(found), json=json)
+            lines = _lines(found)
+            if not found.findings.written:
+                lines.insert(0, f"no list has been logged in {study.serving.log_path}")
+            return print_result(_values(found), lines, json=json)
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

@@ -7,8 +7,10 @@ from enum import StrEnum
 import numpy as np
 from scipy import stats
 
+from pipeline.core.labels import counted
 from pipeline.inference.diagnostics.sample_ratio import sample_ratio_e_value
 from pipeline.monitoring.following.features import FeatureCounts
+from pipeline.monitoring.following.follower import DAMAGED_FILE
 from pipeline.monitoring.following.ledger import UserSums
 from pipeline.monitoring.statistics.distances import (
     expected_stability,
@@ -207,6 +209,12 @@ def quality_alarms(rows: Mapping[tuple[str, str], int]) -> list[Alarm]:
                 share = bad / total
                 text = f"{bad:,} of {total:,} rows of {log} in a day {word}: {share:.1%}, above {limit:.0%}"
                 found.append(Alarm(name=name, subject=log, text=text, value=share, limit=limit))
+    for (log, problem), files in rows.items():
+        if problem == DAMAGED_FILE and files:
+            text = f"{counted(files, 'file')} of {log} damaged in the last day: rows are lost, the monitor's log names them"
+            found.append(
+                Alarm(name=AlertName.UNREADABLE_ROWS, subject=log, text=text, value=files, limit=0)
+            )
     return found
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
+from annotated_types import Interval
 from pydantic import TypeAdapter, ValidationError
 from pydantic import dataclasses as checked
 
-from models.strict import STRICT
+from models.strict import STRICT, first_problem
 from pipeline.artifacts.storage import StudyPaths, atomic_file
 from pipeline.core.errors import DataError
 from pipeline.monitoring.alarms import Alarm, SampleRatio
@@ -21,6 +22,9 @@ from pipeline.study import Study
 
 FOLDER = "monitoring"
 STATUS = "status.json"
+
+Seconds = Annotated[float, Interval(ge=0, lt=1e11)]
+"""Since 1970."""
 
 
 @checked.dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -97,9 +101,9 @@ class MonitorStatus:
     format: Literal[1] = 1
     study: str
     experiment: str
-    at: float
-    interval_seconds: float
-    written: float | None
+    at: Seconds
+    interval_seconds: Annotated[float, Interval(gt=0, le=3600)]
+    written: Seconds | None
     kpis: tuple[KpiBand, ...]
     sample_ratio: SampleRatio | None
     overlaps: dict[str, float]
@@ -169,8 +173,7 @@ def read_status(paths: StudyPaths) -> MonitorStatus | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        first: Any = error.errors(include_url=False)[0]
-        problem = f"{'.'.join(map(str, first['loc'])) or 'the whole file'}: {first['msg']}"
+        problem = first_problem(error)
     except OSError as error:
         problem = str(error.strerror)
     msg = (

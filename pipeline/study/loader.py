@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -92,7 +92,9 @@ def parse_study(
         study = _parse(usable | unread)
         study.check(touched)
     except ValidationError as error:
-        problems = "\n".join(f"  - {_explain(problem, lines)}" for problem in error.errors())
+        problems = "\n".join(
+            f"  - {_explain(problem, lines)}" for problem in _innermost(error.errors())
+        )
         msg = f"invalid study parameters:\n{problems}"
         raise StudyError(msg) from error
     except (StudyError, ModelError) as error:
@@ -148,6 +150,12 @@ def _override(values: dict[str, Any], key: str, value: Any) -> None:
     target[name] = value
 
 
+def _innermost(problems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The problems without those of a list with faulty items: it only seems to be too short."""
+    inner = {one["loc"][:n] for one in problems for n in range(len(one["loc"]))}
+    return [one for one in problems if one["loc"] not in inner]
+
+
 def _explain(problem: Mapping[str, Any], lines: Mapping[Location, int]) -> str:
     """One line for a pydantic error: line, key, value and what is accepted."""
     key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("("))
@@ -164,6 +172,8 @@ def _explain(problem: Mapping[str, Any], lines: Mapping[Location, int]) -> str:
             return f"{place}: required, but missing"
         case "enum" | "literal_error":
             return f"{place} = {value}: expected one of {problem['ctx']['expected']}"
+        case "too_short":
+            return f"{place} = {value}: expected {problem['ctx']['min_length']} or more of them"
         case _:
             return f"{place} = {value}: {problem['msg']}{_remedy(problem)}"
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from pipeline.artifacts.storage import storage_errors
 from pipeline.core.errors import DataError
 from pipeline.monitoring.following.outcomes import TOTAL_NAMES
 from pipeline.monitoring.following.tail import Cursor
@@ -62,9 +63,12 @@ class Database:
 
         Raises:
             DataError: if it is damaged, or of another format.
+            StorageError: if its folder cannot be made.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
+        with storage_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with _errors(path):
+            connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
         database = cls(connection, path)
         try:
             with database.errors():
@@ -106,14 +110,8 @@ class Database:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Convert errors of SQLite to :class:`DataError`."""
-        try:
+        with _errors(self._path):
             yield
-        except sqlite3.Error as error:
-            msg = (
-                f"{self._path} cannot be used: {error}. Wait if another process is using it; otherwise "
-                "delete it: the monitor reads the whole log again"
-            )
-            raise DataError(msg) from error
 
     def cursors(self) -> dict[str, Cursor]:
         """How far every file has been read."""
@@ -158,3 +156,15 @@ class Database:
                 "whole log again"
             )
             raise DataError(msg)
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        remedy = "Wait if another process is using it; otherwise delete it: the monitor reads the whole log again"
+        if error.sqlite_errorcode in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            remedy = "Change the permissions of its folder, and move away what is in its place"
+        msg = f"{path} cannot be used: {error}. {remedy}"
+        raise DataError(msg) from error

@@ -6,6 +6,7 @@ none in the log.
 """
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ _KEPT_WINDOWS = 2
 """Impressions, and users' totals of an hour or a day, are kept for that many attribution windows."""
 
 NEWEST, _WRITTEN = "newest_ts", "written"
+
+DAMAGED_FILE = "damaged file"
+"""A problem that is counted once per file, not per row: how many rows are lost is unknown."""
+
+_DAMAGED = "%s.jsonl.gz is damaged after %d rows (%s): later ones do not count; put an undamaged copy in its place"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,8 @@ class Follower:
         """
         rows = 0
         for table, batch, name in self._batches():
+            if batch.damage:
+                _LOG.warning(_DAMAGED, self._folder / name, batch.cursor.rows, batch.damage)
             with self._database.transaction():
                 self._record(table, batch, int(now * 1000))
                 self._database.set_cursor(name, batch.cursor)
@@ -86,7 +95,7 @@ class Follower:
                     yield table, batch, file.name
 
     def _record(self, table: LogTable, batch: Batch, now: int) -> None:
-        problems = Counter({"unreadable line": batch.broken})
+        problems = Counter({"unreadable line": batch.broken, DAMAGED_FILE: int(bool(batch.damage))})
         ledger = Ledger(self._database)
         if table is LogTable.IMPRESSIONS:
             shown = self._record_impressions(batch.rows, ledger, problems)

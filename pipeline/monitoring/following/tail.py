@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import orjson
 
+from pipeline.artifacts.storage import storage_errors
 from pipeline.experiment.log.log_files import LogTable
 
 _SUFFIXES = (".jsonl.open", ".jsonl", ".jsonl.gz")
@@ -52,11 +53,15 @@ class Unread(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """New rows of a file, the number of lines that are no JSON objects, and the cursor after them."""
+    """New rows of a file, the number of lines that are no JSON objects, the cursor after them, and why no more follow.
+
+    ``damage`` is of a compressed file: what comes after these rows cannot be read.
+    """
 
     rows: list[dict[str, Any]]
     broken: int
     cursor: Cursor
+    damage: str = ""
 
 
 def unread_files(
@@ -82,20 +87,20 @@ def unread_files(
 def new_batches(folder: Path, file: Unread, cursor: Cursor) -> Iterator[Batch]:
     """The complete lines that were not read, up to the file's limit; nothing if it is gone.
 
-    A file that is being compressed, or is damaged, is read as far as it goes, and again at the next look.
+    A damaged file is read as far as it goes, and from there on once it has another size or inode.
     """
     if (opened := _opened(folder, file.name)) is None:
         return
     stream, state, is_compressed = opened
-    with stream, suppress(EOFError, zlib.error, gzip.BadGzipFile):
+    with stream:
         is_same = (
             not is_compressed and state.st_ino == cursor.inode and state.st_size >= cursor.offset
         )
         skipped = 0 if is_same else cursor.rows
         offset, rows = (cursor.offset, cursor.rows) if is_same else (0, 0)
         stream.seek(offset)
-        batch, broken = list[dict[str, Any]](), 0
-        for line in stream:
+        batch, broken, lines = list[dict[str, Any]](), 0, _Lines(stream)
+        for line in lines:
             if not line.endswith(b"\n") or (
                 file.limit is not None and offset + len(line) > file.limit
             ):
@@ -111,13 +116,27 @@ def new_batches(folder: Path, file: Unread, cursor: Cursor) -> Iterator[Batch]:
                 yield Batch(batch, broken, Cursor(state.st_ino, offset, rows))
                 batch, broken = [], 0
         end = Cursor(state.st_ino, offset, rows, state.st_size if is_compressed else 0)
-        yield Batch(batch, broken, end)
+        yield Batch(batch, broken, end, lines.damage)
+
+
+class _Lines:
+    """The lines of a file up to its damage, if it is a compressed one that has any."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.damage = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            self.damage = str(error)
 
 
 def _states(folder: Path, table: LogTable) -> dict[str, tuple[str, os.stat_result]]:
     """Suffix and state of the files of a table, by name; of two with one name, the earlier suffix."""
     found: dict[str, tuple[str, os.stat_result]] = {}
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+    with storage_errors(folder), suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             name, dot, rest = entry.name.partition(".")
             suffix = dot + rest

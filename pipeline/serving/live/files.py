@@ -1,12 +1,12 @@
 """The files of the monitor and of the rollout that the live page shows, read when they change."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.errors import USER_ERRORS
+from pipeline.core.errors import USER_ERRORS, DataError
 from pipeline.monitoring.alert_history import AlertRecord, alerts_file, read_last_alerts
 from pipeline.monitoring.status import STATUS, MonitorStatus, monitoring_folder, read_status
 from pipeline.rollout.decisions.recorded import RecordedDecision, decision_file, read_decision
@@ -77,7 +77,7 @@ class FileCache:
             return None
         return self._of("rollout", files, lambda: current_rollout(paths), None)
 
-    def _of(self, name: str, files: Iterable[Path], read: Callable[[], T], without: T) -> T:
+    def _of(self, name: str, files: Sequence[Path], read: Callable[[], T], without: T) -> T:
         """The content of files, read again if they have changed; ``without`` if they cannot be read."""
         state, kept = tuple(map(file_state, files)), self._kept.get(name)
         found: T | Exception
@@ -85,6 +85,7 @@ class FileCache:
             found = kept[1]
         else:
             try:
+                _check_readable(files)
                 found = read()
             except (*USER_ERRORS, OSError) as error:
                 found = error
@@ -93,3 +94,11 @@ class FileCache:
             self._problems.append(str(found))
             return without
         return found
+
+
+def _check_readable(files: Sequence[Path]) -> None:
+    """Raise for a pipe or a device, which reading would wait for without an end."""
+    for file in files:
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            msg = f"{file} is neither a file nor a folder; move it away"
+            raise DataError(msg)

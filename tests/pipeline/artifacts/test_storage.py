@@ -352,5 +352,8 @@ def test_an_error_of_another_kind_is_not_taken_for_a_full_disk(tmp_path):
 def test_a_folder_where_a_file_is_in_the_way_is_named(tmp_path):
     (tmp_path / "study").write_text("")
 
-    with pytest.raises(OSError, match="study"), atomic_file(tmp_path / "study" / "x"):
+    with (
+        pytest.raises(StorageError, match="study cannot be written: File exists"),
+        atomic_file(tmp_path / "study" / "x"),
+    ):
         pass

@@ -13,7 +13,7 @@ from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.follower import Follower
 from pipeline.monitoring.following.sums import DATABASE
 from pipeline.monitoring.rollout_sums import _opened, read_rollout_sums
-from pipeline.rollout.operations import advanced
+from pipeline.rollout.changes import advanced
 from pipeline.rollout.store import change_rollout
 from pipeline.rollout.sums import UserSums
 from tests.pipeline.monitoring.endpoint_log import (

@@ -13,9 +13,9 @@ from pipeline.artifacts.storage import KEPT_MODELS, StudyPaths
 from pipeline.cli import main
 from pipeline.experiment.design.traffic_plan import PLAN
 from pipeline.rollout import operations
+from pipeline.rollout.changes import advanced
 from pipeline.rollout.gates import PLAN as ROLLOUT_PLAN
 from pipeline.rollout.gates import Gate
-from pipeline.rollout.operations import advanced
 from pipeline.rollout.served import read_served, served_file
 from pipeline.rollout.states import State
 from pipeline.rollout.store import RolloutRefused, change_rollout, current_rollout

@@ -50,14 +50,14 @@ def test_the_incumbent_is_that_of_the_experiment_by_default():
         ({"stages": stages(0.1, 0.5, 1.0)}, "the first share is 0.1; expected a canary of at most 0.05"),
         ({"stages": stages(0.01, 0.05, 1.0)}, "the share before the last is 0.05; expected one above"),
         ({"stages": stages(0.01, 0.97, 1.0)}, "expected one above 0.05 and at most 0.95"),
-        ({"stages": stages(0.01, 1.0)}, "at least 3 items"),
+        ({"stages": stages(0.01, 1.0)}, "expected 3 or more"),
         ({"stages": [*stages(0.01, 0.5), {"name": "s0", "share": 1.0}]}, "stages: s0 more than once"),
         ({"stages": [{"name": "a", "share": 0.01, "margin": 0.0}]}, "margin = 0.0: .* greater than 0"),
         ({"requests": {"errors": 0.0}}, "rollout.requests.errors = 0.0: .* greater than 0"),
         ({"requests": {"slow": 0.1}}, "expected one of 'errors', 'late' or 'fallback'"),
         ({"guardrails": ["ctr", "ctr"]}, "ctr more than once"),
         ({"guardrails": ["ctr"], "signals": ["ctr"]}, "ctr more than once"),
-        ({"guardrails": []}, "at least 1 item"),
+        ({"guardrails": []}, "expected 1 or more"),
         ({"release": "Spring 1"}, "rollout.release = 'Spring 1'"),
         ({"no_data_minuts": 5}, "did you mean 'no_data_minutes'"),
     ],
@@ -65,3 +65,11 @@ def test_the_incumbent_is_that_of_the_experiment_by_default():
 def test_what_is_refused(section, problem):
     with pytest.raises(StudyError, match=problem):
         load(**section)
+
+
+def test_a_faulty_entry_is_the_only_fault_of_its_list():
+    with pytest.raises(StudyError) as refused:
+        load(guardrails=["recall"])
+
+    assert str(refused.value).count("\n") == 1
+    assert "rollout.guardrails.0" in str(refused.value)

@@ -41,7 +41,7 @@ def test_only_a_list_length_shortens_lists():
         ({"levels": [0.1, 0.3]}, "expected weights in [0, 1] with the neutral 0"),
         ({"levels": [0, 2]}, "expected weights in [0, 1] with the neutral 0"),
         ({"levels": [0, 0.3, 0.3]}, "a level occurs twice"),
-        ({"levels": [0]}, "at least 2 items"),
+        ({"levels": [0]}, "expected 2 or more"),
         (
             {"kind": "colour"},
             "expected one of 'diversity', 'novelty', 'freshness' or 'list-length'",

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.core.errors import DataError
+from pipeline.core.errors import DataError, StorageError
+from pipeline.monitoring.alarms import quality_alarms
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.ledger import Period
 from pipeline.monitoring.following.sums import (
@@ -249,6 +250,40 @@ def test_squares_of_revenue_are_exact_beyond_64_bits(tmp_path, database):
     (by_kpi,) = read_sums(database, Period.ALL).values()
     assert by_kpi["revenue_per_user"] == (1, 1, 2 * much, 1, 2 * much, (2 * much) ** 2)
     assert recount(log)[0, "g1", None, None, "units_per_impression"] == (1, 2, 2, 4, 4, 4)
+
+
+def test_a_damaged_compressed_file_is_named_and_its_rows_count_once(tmp_path, database, caplog):
+    log = tmp_path / "log"
+    shown = [impression(n, f"u{n}", START + n) for n in range(9_000)]
+    path = write(log, "impressions", shown, suffix=".jsonl")
+    compress(path)
+    compressed = next(log.glob("*.gz"))
+    whole = compressed.read_bytes()
+    compressed.write_bytes(whole[: len(whole) // 2])
+
+    follower = follower_of(database, log)
+    read = follower.look(NOW)
+    assert 0 < read < 9_000
+    assert f".jsonl.gz is damaged after {read} rows" in caplog.text
+    assert row_counts(database)["impressions", "damaged file"] == 1
+    assert follower.look(NOW) == 0  # and it is not named again
+    (alarm,) = quality_alarms(row_counts(database))
+    assert alarm.text.startswith("1 file of impressions damaged in the last day: rows are lost")
+
+    compressed.write_bytes(whole)
+    assert follower.look(NOW) == 9_000 - read
+    assert ctr_of(database)[1] == 9_000
+
+
+def test_what_is_in_the_place_of_log_and_database_is_named(tmp_path, database):
+    (tmp_path / "a file").write_text("")
+    with pytest.raises(StorageError, match="a file cannot be written: Not a directory"):
+        follower_of(database, tmp_path / "a file").look(NOW)
+    with pytest.raises(StorageError, match="a file cannot be written: File exists"):
+        Database.open(tmp_path / "a file" / DATABASE)
+    (tmp_path / "other" / DATABASE).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"monitor\.sqlite cannot be used: .*move away what is in"):
+        Database.open(tmp_path / "other" / DATABASE)
 
 
 def test_a_damaged_database_is_named_with_what_to_do(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import threading
 import time
@@ -24,6 +25,7 @@ from pipeline.monitoring.status import (
     RowCount,
     monitoring_folder,
     read_status,
+    status_dict,
     write_status,
 )
 from pipeline.rollout.decisions.recorded import decision_file
@@ -299,17 +301,27 @@ def test_damaged_files_take_nothing_else_away(shop, monkeypatch):
             file.unlink() if before is None else file.write_bytes(before)
 
 
-def test_a_file_that_may_not_be_read_and_one_beyond_all_dates(shop, caplog):
+def test_a_file_that_may_not_be_read_and_one_beyond_all_dates(shop):
     study, paths = shop
-    write_status(status(at=1e300), paths)
-    text = text_of(page_of(study, paths))
-    assert "What the files say cannot be shown; the server's log says why." in text
-    assert "the live page cannot show what the files say" in caplog.text
+    write_status(status(), paths)
+    file = monitoring_folder(paths) / STATUS
+    for key, value in (("at", 1e300), ("interval_seconds", -1)):
+        file.write_text(json.dumps(status_dict(status()) | {key: value}), encoding="utf-8")
+        text = text_of(page_of(study, paths))
+        assert f"status.json cannot be read ({key}: Input should be" in text
 
-    folder = monitoring_folder(paths) / STATUS
-    folder.unlink()
-    folder.mkdir()
+    file.unlink()
+    file.mkdir()
     assert "status.json cannot be read (Is a directory)" in text_of(page_of(study, paths))
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(shop):
+    study, paths = shop
+    monitoring_folder(paths).mkdir(parents=True, exist_ok=True)
+    os.mkfifo(monitoring_folder(paths) / ALERTS)
+
+    text = text_of(page_of(study, paths))
+    assert "alerts.jsonl is neither a file nor a folder; move it away" in text
 
 
 def test_names_are_escaped(shop):
