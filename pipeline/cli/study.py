@@ -232,8 +232,13 @@ def _show_progress(lines: Iterable[str], run: RunProgress, *, total: int | None)
 
 @contextmanager
 def _terminated_with(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Terminate Dagster on SIGTERM to this process; Ctrl-C reaches both."""
-    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    """End as by Ctrl-C on SIGTERM to this process, which Dagster does not get."""
+
+    def interrupt(*_: object) -> None:
+        process.terminate()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.core.errors import DataError
-from pipeline.core.file_content import HEAD_BYTES, likely_separator
+from pipeline.core.file_content import HEAD_BYTES, foreign_content, likely_separator
 from pipeline.datasets.io.files import decompressed_suffix, is_compressed, open_stream
 
 _ROWS = 10_000
@@ -95,17 +95,26 @@ def first_rows(file: Path) -> pl.DataFrame | None:
                 _source(file), n_rows=_ROWS, separator=mark, infer_schema=False, glob=False
             )
     except (OSError, pl.exceptions.PolarsError) as error:
-        msg = f"cannot read {file}: {error}"
+        problem = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        msg = f"cannot read {file}: {problem}; expected CSV (UTF-8), parquet or JSON lines"
         raise DataError(msg) from error
     return None
 
 
 def separator_of(file: Path) -> str:
-    """The separator of a CSV file's header; a comma for a file of another kind."""
+    """The separator of a CSV file's header; a comma for a file of another kind.
+
+    Raises:
+        DataError: if a CSV file is something else, such as UTF-16 text.
+    """
     if decompressed_suffix(file) not in _DELIMITED:
         return ","
     with open_stream(file) as stream:
-        return likely_separator(stream.read(HEAD_BYTES))
+        head = stream.read(HEAD_BYTES)
+    if what := foreign_content(head):
+        msg = f"{file} is not CSV: {what}"
+        raise DataError(msg)
+    return likely_separator(head)
 
 
 def _source(file: Path) -> Path | BytesIO:

@@ -222,3 +222,24 @@ def test_killing_the_command_ends_dagster(project, project_root):
         pass
     assert waited == []
     assert not (project / "data/studies/small/report").exists()
+
+
+@pytest.mark.slow
+def test_a_terminated_run_says_how_to_go_on(project, project_root):
+    call(project, project_root, "generate")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "study"],
+        cwd=project,
+        env={"PYTHONPATH": str(project_root), "PATH": os.environ["PATH"]},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("events: done in "):
+                process.terminate()
+    assert process.returncode == 130
+    assert lines[-1].startswith("paretoscope study: interrupted in ")
+    assert "Go on with: paretoscope study --select" in lines[-1]

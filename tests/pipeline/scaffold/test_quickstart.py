@@ -140,6 +140,20 @@ def test_a_compressed_csv_has_the_separator_of_its_header(tmp_path, suffix):
     assert first_rows(file).rows(named=True) == [{"session": "1", "item": "a,b"}]
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("user,item\n1,a\n".encode("utf-16"), "is not CSV: it is UTF-16 text; save it as UTF-8"),
+        ("user,item\n1,é\n".encode("latin-1"), r"expected CSV \(UTF-8\), parquet or JSON lines"),
+    ],
+)
+def test_text_in_another_encoding_is_named(tmp_path, content, problem):
+    file = tmp_path / "events.csv"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=problem):
+        first_rows(file)
+
+
 def test_a_large_compressed_csv_is_read_in_part(tmp_path):
     file = tmp_path / "events.csv.gz"
     file.write_bytes(gzip.compress(b"item\n" + (b"x" * (1 << 20) + b"\n") * 33, 1))
