@@ -171,7 +171,7 @@ def _converter(name: str, dtype: Any, columns: LogColumns, time_zone: str) -> _C
         return lambda column, found: _time(column, found, columns.time, time_zone)
     factor = columns.revenue_unit if name == "revenue" else 1
     target = "BIGINT" if dtype == pl.Int64 else "INTEGER"
-    expected = "a number" if name == "revenue" else "an integer"
+    expected = "a number such as 1234.56" if name == "revenue" else "an integer"
     return lambda column, found: (_integer(column, found, factor, target), expected)
 
 
