@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from pipeline.core.labels import counted
 from pipeline.rollout.events import Event
 from pipeline.rollout.fold import Rollout
 
@@ -27,7 +28,7 @@ def status_lines(rollout: Rollout, now: datetime) -> list[str]:
         )
         lines.append(
             f"stage {rollout.stage.name} ({number} of {len(plan.stages)}) for {days:.1f} of at least "
-            f"{rollout.stage.days} days"
+            f"{counted(rollout.stage.days, 'day')}"
         )
     if rollout.hold is not None:
         lines.append(f"held by {rollout.hold.who}: {rollout.hold.reason}")

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from pipeline.core.labels import counted
 from pipeline.inference.diagnostics.sample_ratio import BLOCKED_ABOVE
 from pipeline.rollout.decisions.comparison import Verdict
 from pipeline.rollout.decisions.readings import Reading, read_guardrails, readings_of, stage_of
@@ -127,12 +128,12 @@ def _missing(rollout: Rollout, sums: RolloutSums, readings: Mapping[str, Reading
     found = list[str]()
     days = (sums.newest - rollout.stage_starts[-1]).total_seconds() / 86_400
     if days < stage.days:
-        found.append(f"{max(days, 0):.2f} of {stage.days} days")
+        found.append(f"{max(days, 0):.2f} of {counted(stage.days, 'day')}")
     if (users := _smaller_arm(sums)) < stage.users:
         found.append(f"{users} of {stage.users} users in the smaller arm")
     waiting = [one for one in readings_of(readings, Verdict.HOLD) if one.waits_for or not found]
     found += [
-        f"{one.summary}; expected {one.waits_for or f'{stage.days} days of impressions'}"
+        f"{one.summary}; expected {one.waits_for or counted(stage.days, 'day') + ' of impressions'}"
         for one in waiting
     ]
     if awaited := rollout.awaited_stage:

@@ -30,7 +30,7 @@ def test_after_its_days_and_users_a_stage_passes(canary):
     few = step(canary, sums(canary, hours=25, candidate=150))
     passed = step(canary, sums(canary, hours=25))
 
-    assert (early.step, early.reason) == (Step.WAIT, "waits: 0.96 of 1 days")
+    assert (early.step, early.reason) == (Step.WAIT, "waits: 0.96 of 1 day")
     assert few.step is Step.WAIT
     assert "150 of 200 users in the smaller arm" in few.reason
     assert passed.step is Step.ADVANCE

@@ -160,7 +160,7 @@ def test_the_page_shows_the_rollout_its_decision_and_who_did_what(tmp_path, smal
     assert "Decision wait , just now" in text or re.search(
         r"Decision wait , \d+ seconds? ago", text
     )
-    assert "0.00 of 1 days" in text
+    assert "0.00 of 1 day" in text
     assert "80 of 200 users in the smaller arm" in text  # one in ten of 800 gets the candidate
     assert "anna (person) approve canary, 5% a test" in text
     assert "anna (person) propose, 0%" in text
