@@ -42,6 +42,7 @@ def abridged(keys: set[str]) -> set[str]:
     return {key if (name := key.split(".")[0]) not in whole else f"{name}.*" for key in keys}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 def test_an_asset_s_version_covers_every_parameter_it_read(parameters_read):
     missed = {
