@@ -36,7 +36,9 @@ def pytest_collection_modifyitems(config, items):
         return
     skip = pytest.mark.skip(reason="slow; run with --runslow")
     for item in items:
-        if "slow" in item.keywords or "finished_study" in item.fixturenames:  # it takes 20 s to make
+        if (
+            "slow" in item.keywords or "finished_study" in item.fixturenames
+        ):  # it takes 20 s to make
             item.add_marker(skip)
 
 
