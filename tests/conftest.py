@@ -36,9 +36,8 @@ def pytest_collection_modifyitems(config, items):
         return
     skip = pytest.mark.skip(reason="slow; run with --runslow")
     for item in items:
-        if (
-            "slow" in item.keywords or "finished_study" in item.fixturenames
-        ):  # it takes 20 s to make
+        # the finished study takes 20 seconds to make
+        if "slow" in item.keywords or "finished_study" in item.fixturenames:
             item.add_marker(skip)
 
 
