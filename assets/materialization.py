@@ -109,8 +109,9 @@ def run_asset(
 ) -> Iterator[dg.MaterializeResult]:
     """Run a step on the study, and yield what Dagster records of it.
 
-    A log without lists (an A/B test has none of its other variants), or with too few clicks for them, and a study without a rollout skip the assets
-    that need them with a warning: the report does not, and a selection such as ``experiment_log*`` has both.
+    A log without lists (an A/B test has none of its other variants) or with too few clicks for them, and a
+    study without a rollout, skip the assets that need them with a warning: the report does not, and a
+    selection such as ``experiment_log*`` has both.
     """
     with translate_errors(context, study.file):
         parameters, paths = study.load()

@@ -220,7 +220,7 @@ def _without_events(paths: StudyPaths, error: DataError | StorageError) -> Paret
         served = read_served(paths)
     except DataError:  # it is unknown who is served what
         return error
-    if served is None:
+    if served is None or served.state is State.SETTLED:  # then there is nothing to go back to
         return error
     try:
         with rollout_lock(paths):

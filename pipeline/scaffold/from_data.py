@@ -18,7 +18,7 @@ from pipeline.scaffold.guess import (
     guess_control,
     guess_event_types,
     guess_time,
-    separator_of,
+    separator_in,
     variants_in,
 )
 from pipeline.scaffold.templates import Template
@@ -128,7 +128,7 @@ def _generic(rows: pl.DataFrame, file: Path) -> str:
         **found,
         "time_unit": guess_time(rows[found["time"]]) or "iso8601",
         "event_types": guess_event_types(rows[found["event_type"]]),
-        **({} if (mark := separator_of(file)) == "," else {"separator": mark}),
+        **({} if (mark := separator_in(file)) == "," else {"separator": mark}),
     }
     return yaml.safe_dump(section, sort_keys=False, allow_unicode=True)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.core.errors import DataError
-from pipeline.core.file_content import HEAD_BYTES, foreign_content, likely_separator
 from pipeline.datasets.io.files import decompressed_suffix, is_compressed, open_stream
+from pipeline.datasets.io.table_files import separator_of
 
 _ROWS = 10_000
 _DELIMITED = (".csv", ".tsv")
@@ -74,6 +74,8 @@ _EVENT_TYPES = {
 OPTIONAL = frozenset({"units", "revenue"})
 """Columns that orders may lack."""
 
+_TABLE = "expected CSV (UTF-8), parquet or JSON lines"
+
 _CONTROLS = ("control", "baseline", "a", "0", "off", "default", "original")
 
 
@@ -90,31 +92,24 @@ def first_rows(file: Path) -> pl.DataFrame | None:
         if suffix in {".jsonl", ".ndjson"}:
             return pl.read_ndjson(_source(file), n_rows=_ROWS, infer_schema_length=None)
         if suffix in _DELIMITED:
-            mark = separator_of(file)
+            mark = separator_of(file, _TABLE)
             return pl.read_csv(
                 _source(file), n_rows=_ROWS, separator=mark, infer_schema=False, glob=False
             )
     except (OSError, pl.exceptions.PolarsError) as error:
         problem = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        msg = f"cannot read {file}: {problem}; expected CSV (UTF-8), parquet or JSON lines"
+        msg = f"cannot read {file}: {problem}; {_TABLE}"
         raise DataError(msg) from error
     return None
 
 
-def separator_of(file: Path) -> str:
+def separator_in(file: Path) -> str:
     """The separator of a CSV file's header; a comma for a file of another kind.
 
     Raises:
         DataError: if a CSV file is something else, such as UTF-16 text.
     """
-    if decompressed_suffix(file) not in _DELIMITED:
-        return ","
-    with open_stream(file) as stream:
-        head = stream.read(HEAD_BYTES)
-    if what := foreign_content(head):
-        msg = f"{file} is not CSV: {what}"
-        raise DataError(msg)
-    return likely_separator(head)
+    return separator_of(file, _TABLE) if decompressed_suffix(file) in _DELIMITED else ","
 
 
 def _source(file: Path) -> Path | BytesIO:

@@ -44,7 +44,7 @@ def _read(path: Path, expected: str) -> pl.DataFrame:
         case ".jsonl" | ".ndjson":
             return pl.read_ndjson(source)
         case _:
-            separator = _separator(path, expected)
+            separator = separator_of(path, expected)
             return pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
 
 
@@ -53,8 +53,16 @@ def _decompressed(path: Path) -> BytesIO:
         return BytesIO(b"".join(iter(lambda: stream.read(_BLOCK), b"")))
 
 
-def _separator(path: Path, expected: str) -> str:
-    """The separator of the header; raises DataError if the file is not text."""
+def separator_of(path: Path, expected: str) -> str:
+    """The separator of a CSV file's header.
+
+    Args:
+        path: The file, which may be compressed.
+        expected: What the file should be: the end of the message.
+
+    Raises:
+        DataError: if it is something else, such as UTF-16 text.
+    """
     with open_stream(path) as stream:
         head = stream.read(HEAD_BYTES)
     if what := foreign_content(head):

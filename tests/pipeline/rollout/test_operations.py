@@ -247,6 +247,16 @@ def test_a_rollback_that_cannot_be_served_says_who_gets_the_candidate(paths, mon
         operations.roll_back(paths, ANNA, "complaints")
 
 
+def test_a_settled_release_is_not_rolled_back_on_a_full_disk_either(paths, monkeypatch):
+    begun(paths)
+    advance(paths, len(STAGES))
+    monkeypatch.setattr(store, "append_event", fail)
+
+    with pytest.raises(StorageError, match="No space left"):
+        operations.roll_back(paths, ANNA, "late")
+    assert (read_served(paths).state, read_served(paths).share) == (State.SETTLED, 1.0)
+
+
 def test_an_edited_rollout_json_is_found_and_written_again(paths):
     begun(paths)
     write_served(replace(read_served(paths), share=1.0), paths)
