@@ -31,7 +31,7 @@ def write_arms(paths, begin, *, users, lost=0.0, seed=3):
 def watched(root, params, *, hours=1, users=600, extra=0, release=True, preferences=GROUPS):
     """Write the study and its log, look twice, so that alarms fire, and decide once.
 
-    ``extra`` users are of g2, beyond its share.
+    ``extra`` users are of g2, beyond its share; they click as the others do, whatever the hour of the day.
     """
     study, paths = write_study(root, params)
     plan = write_plan(paths, preferences=preferences)
@@ -39,8 +39,10 @@ def watched(root, params, *, hours=1, users=600, extra=0, release=True, preferen
     for hour in range(hours, 0, -1):
         count = round(users * (1 + 0.5 * np.sin(hour / 4)))
         traffic.hour(now - HOUR * hour, users=count)
-    more = [impression(f"x{n}", f"x{n}", int(1000 * now) - 1, group="g2") for n in range(extra)]
+    last = int(1000 * now) - 1
+    more = [impression(f"x{n}", f"x{n}", last, group="g2") for n in range(extra)]
     write(traffic.log, "impressions", more)
+    write(traffic.log, "clicks", [click(f"x{n}", last + n) for n in range(0, extra, 5)])
     if release:
         start_rollout(paths)
         write_arms(paths, now - HOUR, users=2 * users)
