@@ -16,13 +16,14 @@ class Traffic:
         self.log = paths.root / "data/served"
         self.plan = plan
         self.rng = np.random.default_rng(seed)
-        self.number = 0
+        self.number = self.hours = 0
 
     def hour(self, begin, *, users=600, lists=3, ctr=0.2, loses=(), loss=0.0, until=HOUR):
         """Write an hour of traffic; some clicks of groups in ``loses`` are lost."""
         shown, clicks = [], []
+        self.hours += 1
         for user in range(users):
-            name = f"{begin}-{user}"
+            name = f"{self.hours}-{user}"  # not of the clock: the same users in the same groups
             group = self.plan.group_of(name).name
             for _ in range(lists):
                 ts = int(begin * 1000 + self.rng.integers(until * 1000))

@@ -109,7 +109,7 @@ def alert(name=AlertName.SAMPLE_RATIO, subject="", text="users are off", since=0
 
 def test_the_page_shows_what_the_monitor_has_counted(tmp_path, small_params):
     """A real log, a real monitor: users, shares, e-value and rates are redone from the rows."""
-    study, paths = watched(tmp_path, small_params, users=400, extra=200)
+    study, paths = watched(tmp_path, small_params, users=400, extra=400)
     rows = [
         json.loads(line)
         for line in "".join(
