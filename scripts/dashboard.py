@@ -56,6 +56,16 @@ PANELS = (
         {"paretoscope_monitor_kpi_change": "{{group}} {{kpi}}"},
     ),
     Panel(
+        "Orders without a click, and what is usual",
+        "percentunit",
+        {"paretoscope_monitor_orders_without_click": "{{group}} {{statistic}}"},
+    ),
+    Panel(
+        "Clicks per predicted click yesterday, with 95% limits",
+        "percentunit",
+        {'paretoscope_monitor_clicks_per_predicted_click{group=""}': "{{model}} {{statistic}}"},
+    ),
+    Panel(
         "Sample ratio: e-value, alarm above 20",
         "short",
         {"paretoscope_monitor_sample_ratio_evalue": "e-value"},

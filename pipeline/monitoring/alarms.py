@@ -18,7 +18,7 @@ from pipeline.monitoring.statistics.distances import (
     population_stability,
     stability_p_value,
 )
-from pipeline.monitoring.statistics.rates import FAMILY_ALPHA, MONTH_DAYS, Drop, rate_of
+from pipeline.monitoring.statistics.rates import FAMILY_ALPHA, MONTH_DAYS, rate_of
 from pipeline.monitoring.statistics.silence import LEAST_EXPECTED
 from pipeline.results.family import Floats
 
@@ -42,6 +42,8 @@ class AlertName(StrEnum):
     LOG_STOPPED = "LogStopped"
     SAMPLE_RATIO = "SampleRatio"
     KPI_DROPPED = "KpiDropped"
+    CLICKS_LOST = "ClicksLost"
+    CALIBRATION = "Calibration"
     DRIFT = "Drift"
     LISTS_DIFFER = "ListsDiffer"
     PANEL_FAILED = "PanelFailed"
@@ -135,24 +137,6 @@ def sample_ratio_alarms(found: SampleRatio) -> list[Alarm]:
         f"share is off by {found.largest_error:.1%}"
     )
     return [_alarm(AlertName.SAMPLE_RATIO, text, found.e_value, limit)]
-
-
-def drop_alarms(drops: Iterable[Drop]) -> list[Alarm]:
-    """KPIs of groups that have fallen."""
-    return [
-        Alarm(
-            name=AlertName.KPI_DROPPED,
-            subject=f"{one.group} {one.kpi}",
-            text=(
-                f"{one.kpi} of {one.group} against the other groups changed by {one.change:+.1%} against "
-                f"the days before (p = {one.p_value:.2g}, significant below {one.threshold:.2g})"
-            ),
-            value=one.change,
-            limit=one.threshold,
-        )
-        for one in drops
-        if one.is_alarm
-    ]
 
 
 def drift_of(counts: FeatureCounts) -> Drift:

@@ -12,18 +12,21 @@ from pipeline.monitoring.alarms import (
     check_sample_ratio,
     drift_alarms,
     drift_of,
-    drop_alarms,
     fallback_alarms,
     quality_alarms,
     sample_ratio_alarms,
     silence_alarms,
 )
+from pipeline.monitoring.calibrations import calibrations
+from pipeline.monitoring.click_alarms import calibration_alarms, drop_alarms, lost_click_alarms
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.features import FEATURES, FeatureStore
 from pipeline.monitoring.following.ledger import Period, UserSums
-from pipeline.monitoring.following.outcomes import FALLBACKS
+from pipeline.monitoring.following.outcomes import FALLBACKS, ORDERS_WITHOUT_CLICK
 from pipeline.monitoring.following.rows import Slice
 from pipeline.monitoring.following.sums import lists_by_hour, read_sums, row_counts
+from pipeline.monitoring.statistics.calibration import Calibration
+from pipeline.monitoring.statistics.lost_clicks import LostClicks, lost_clicks_of
 from pipeline.monitoring.statistics.rates import (
     Band,
     Baseline,
@@ -74,6 +77,8 @@ class Findings:
         lists: Lists that count by hour since 1970 UTC, of the last 24 hours; hours without any are left out.
         sample_ratio: Users of the groups against the plan; None without users.
         drops: KPIs of groups against the other groups and the days before.
+        lost_clicks: Orders without a click, by group, as drops.
+        calibrations: Clicks against predicted clicks on the last complete day.
         drifts: Features on the last complete day.
         alarms: What is wrong.
     """
@@ -85,6 +90,8 @@ class Findings:
     lists: Mapping[int, int]
     sample_ratio: SampleRatio | None
     drops: Sequence[Drop]
+    lost_clicks: Sequence[LostClicks]
+    calibrations: Sequence[Calibration]
     drifts: Sequence[Drift]
     alarms: Sequence[Alarm]
 
@@ -103,10 +110,12 @@ def evaluate(database: Database, watched: Watched, *, now: float, written: float
     hour = int(now) // HOUR_SECONDS
     ratio = _sample_ratio(everything, watched.plan)
     days = _DailySums(database, watched.plan.experiment, today)
-    drops = [
-        *_drops(days, watched, today - 1, is_end=True),
-        *_drops(days, watched, today, is_end=False),
-    ]
+    drops, lost = list[Drop](), list[LostClicks]()
+    for day, is_end in ((today - 1, True), (today, False)):
+        drops += _drops(days, watched, day, is_end=is_end)
+        lost += _lost_clicks(days, watched, day, is_end=is_end)
+    groups = [group.name for group in watched.plan.groups]
+    calibrated = calibrations(database, watched.plan.experiment, groups, today - 1)
     drifts = [drift_of(counts) for counts in FeatureStore(database).counts(today - 1)]
     silent, expected = now - written if written else 0.0, 0.0
     if written and silent >= 60 * watched.silence_minutes:  # four weeks of sums are read only then
@@ -117,6 +126,8 @@ def evaluate(database: Database, watched: Watched, *, now: float, written: float
         *silence_alarms(silent, expected, watched.silence_minutes),
         *(sample_ratio_alarms(ratio) if ratio else []),
         *drop_alarms(drops),
+        *lost_click_alarms(lost),
+        *calibration_alarms(calibrated),
         *drift_alarms(drifts, len(FEATURES)),
         *quality_alarms(row_counts(database, hour - 24)),
         *fallback_alarms(fallbacks),
@@ -129,6 +140,8 @@ def evaluate(database: Database, watched: Watched, *, now: float, written: float
         lists=lists_by_hour(database, hour - 23),
         sample_ratio=ratio,
         drops=drops,
+        lost_clicks=lost,
+        calibrations=calibrated,
         drifts=drifts,
         alarms=alarms,
     )
@@ -150,6 +163,11 @@ class _DailySums:
         """The sums of one KPI by group."""
         return {name: sums[kpi] for name, sums in self.groups(day).items()}
 
+    def before(self, day: int, kpi: str) -> Baseline:
+        """The days before a day, of one KPI."""
+        earlier = (self.of_kpi(past, kpi) for past in range(day - _BASELINE_DAYS, day))
+        return Baseline.of([one for one in earlier if one])
+
     def _read(self, day: int) -> dict[str, dict[str, UserSums]]:
         return {
             part.group: sums
@@ -162,16 +180,22 @@ def _drops(days: _DailySums, watched: Watched, day: int, *, is_end: bool) -> lis
     """Drops on a day: at its end, or at any look before it."""
     names = [group.name for group in watched.plan.groups]
     looks = Looks(groups=len(names), is_end=is_end)
-    before = range(day - _BASELINE_DAYS, day)
     found: list[Drop] = []
     for kpi in watched.dropped:
-        earlier = Baseline.of([one for past in before if (one := days.of_kpi(past, kpi))])
-        found += [
-            drop
-            for name in names
-            if (drop := drop_of(name, kpi, days.of_kpi(day, kpi), earlier, looks)) is not None
-        ]
+        today, before = days.of_kpi(day, kpi), days.before(day, kpi)
+        drops = (drop_of(name, kpi, today, before, looks) for name in names)
+        found += [one for one in drops if one is not None]
     return found
+
+
+def _lost_clicks(days: _DailySums, watched: Watched, day: int, *, is_end: bool) -> list[LostClicks]:
+    """Orders without a click on a day: at its end, or at any look before it."""
+    names = [group.name for group in watched.plan.groups]
+    looks = Looks(groups=len(names), is_end=is_end)
+    today = days.of_kpi(day, ORDERS_WITHOUT_CLICK)
+    before = days.before(day, ORDERS_WITHOUT_CLICK)
+    found = (lost_clicks_of(name, today, before, looks) for name in names)
+    return [one for one in found if one is not None]
 
 
 def _sample_ratio(

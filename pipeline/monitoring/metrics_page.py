@@ -92,6 +92,7 @@ def _metrics(page: Page) -> Iterator[Metric]:
     for one in {(drop.kpi, drop.group): drop for drop in found.drops}.values():
         change.add_metric((one.kpi, one.group), one.change)
     yield change
+    yield from _clicks(found)
     overlap = _family("list_overlap", "Served lists and the model's own: RBO.", ("group",))
     for group, value in page.overlaps.items():
         overlap.add_metric((group,), value)
@@ -129,6 +130,27 @@ def _bands(found: Findings) -> Iterator[Metric]:
             low.add_metric((name, *where), band.low)
             high.add_metric((name, *where), band.high)
     yield from (kpi, low, high)
+
+
+def _clicks(found: Findings) -> Iterator[Metric]:
+    lost = _family(
+        "orders_without_click",
+        "Users with an order without a click today, of those with an order.",
+        ("group", "statistic"),
+    )
+    for one in {lost.group: lost for lost in found.lost_clicks}.values():
+        lost.add_metric((one.group, "share"), one.share)
+        lost.add_metric((one.group, "expected"), one.expected)
+    ratio = _family(
+        "clicks_per_predicted_click",
+        "Last complete day against the model's first week; an empty group is all of them.",
+        ("model", "group", "statistic"),
+    )
+    for one in found.calibrations:
+        where = (one.model, one.group or "")
+        for statistic, value in (("ratio", one.ratio), ("low", one.low), ("high", one.high)):
+            ratio.add_metric((*where, statistic), value)
+    yield from (lost, ratio)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
+import polars as pl
+
 from pipeline.artifacts.lock import file_lock
 from pipeline.artifacts.storage import StudyPaths, atomic_file
 from pipeline.core.contracts import Kpi
@@ -15,6 +17,7 @@ from pipeline.core.errors import USER_ERRORS, StudyError
 from pipeline.experiment.design.traffic_plan import TrafficPlan, read_plan
 from pipeline.monitoring.alarms import Alarm, AlertName, overlap_alarms
 from pipeline.monitoring.alert_book import AlertBook, Send
+from pipeline.monitoring.calibrations import calibration_table
 from pipeline.monitoring.evaluate import Findings, Watched, evaluate
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.follower import Follower, LogRules
@@ -102,13 +105,8 @@ class Monitor:
         self.metrics.page = Page(findings=findings, plan=plan, overlaps=overlaps, active=active)
         status = status_of(findings, self._study, plan.experiment, overlaps=overlaps, alerts=active)
         write_status(status, self._paths)
-        self._write_table(now)
+        self._write_table(plan.experiment, now)
         return Look(rows=rows, findings=findings, status=status)
-
-    def write_table(self) -> None:
-        """Write the table of hours."""
-        with atomic_file(self._folder / TABLE) as file:
-            hourly_table(self._database, self._kpis).write_parquet(file)
 
     def _follower(self, plan: TrafficPlan) -> Follower:
         experiment = self._study.experiment
@@ -148,12 +146,17 @@ class Monitor:
             return {}, [alarm]
         return overlaps, overlap_alarms(overlaps)
 
-    def _write_table(self, now: float) -> None:
+    def _write_table(self, experiment: str, now: float) -> None:
+        """Write the table once an hour."""
         hour = int(now) // HOUR_SECONDS
-        if self._database.get("table_hour") != hour:
-            self.write_table()
-            with self._database.transaction():
-                self._database.put("table_hour", hour)
+        if self._database.get("table_hour") == hour:
+            return
+        hours = hourly_table(self._database, self._kpis)
+        days = calibration_table(self._database, experiment)
+        with atomic_file(self._folder / TABLE) as file:
+            pl.concat([hours, days]).write_parquet(file)
+        with self._database.transaction():
+            self._database.put("table_hour", hour)
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from pipeline.monitoring.alarms import Alarm, SampleRatio
 from pipeline.monitoring.alert_book import ActiveAlert
 from pipeline.monitoring.evaluate import Findings
 from pipeline.monitoring.following.rows import Slice
+from pipeline.monitoring.statistics.calibration import Calibration
+from pipeline.monitoring.statistics.lost_clicks import LostClicks
 from pipeline.monitoring.statistics.rates import Band
 from pipeline.study import Study
 
@@ -92,6 +94,8 @@ class MonitorStatus:
         kpis: KPIs with their bands.
         sample_ratio: Users of the groups against the plan; None without users.
         overlaps: Mean rank-biased overlap of the panel by group; empty without a panel.
+        lost_clicks: Orders without a click on the last day that has enough orders, by group.
+        calibrations: Clicks against predicted clicks on the last complete day, of all groups and of each.
         lists: Of the last 24 hours that have any.
         log_rows: Rows by table and problem.
         alarms: What was wrong with the log at this look.
@@ -107,6 +111,8 @@ class MonitorStatus:
     kpis: tuple[KpiBand, ...]
     sample_ratio: SampleRatio | None
     overlaps: dict[str, float]
+    lost_clicks: tuple[LostClicks, ...]
+    calibrations: tuple[Calibration, ...]
     lists: tuple[HourlyLists, ...]
     log_rows: tuple[RowCount, ...]
     alarms: tuple[Alarm, ...]
@@ -151,6 +157,8 @@ def status_of(
         ),
         sample_ratio=findings.sample_ratio,
         overlaps=dict(overlaps),
+        lost_clicks=tuple({one.group: one for one in findings.lost_clicks}.values()),
+        calibrations=tuple(findings.calibrations),
         lists=tuple(HourlyLists(hour=hour, lists=n) for hour, n in findings.lists.items()),
         log_rows=tuple(
             RowCount(table=table, problem=problem, rows=n)

@@ -16,7 +16,7 @@ from pipeline.core.errors import DataError
 from pipeline.monitoring.following.outcomes import TOTAL_NAMES
 from pipeline.monitoring.following.tail import Cursor
 
-FORMAT = 1
+FORMAT = 2
 _CACHE_KIB = 32_768
 _WAIT_SECONDS = 10.0
 
@@ -27,7 +27,7 @@ CREATE TABLE files (
 );
 CREATE TABLE slices (id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL);
 CREATE TABLE impressions (
-    id BLOB PRIMARY KEY, user BLOB, ts INTEGER, slice INTEGER, events TEXT
+    id BLOB PRIMARY KEY, user BLOB, ts INTEGER, slice INTEGER, events TEXT, cell INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX impression_times ON impressions (ts);
 CREATE TABLE user_totals (
@@ -46,6 +46,10 @@ CREATE TABLE histograms (
     model TEXT, feature TEXT, day INTEGER, bin INTEGER, n INTEGER,
     PRIMARY KEY (model, feature, day, bin)
 ) WITHOUT ROWID;
+CREATE TABLE cells (
+    id INTEGER PRIMARY KEY, model TEXT, day INTEGER, slice INTEGER, bin INTEGER, lists INTEGER, clicks INTEGER,
+    UNIQUE (model, day, slice, bin)
+);
 CREATE TABLE alerts (id INTEGER PRIMARY KEY, content TEXT NOT NULL, sent INTEGER NOT NULL);
 """
 

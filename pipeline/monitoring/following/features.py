@@ -24,6 +24,9 @@ FEATURES = ("session_length", "unknown_items", "top_score", "score_margin", "sco
 """What is watched: clicks of the session and the share of them that are not in the catalogue; the best
 score, its margin over the second, and the entropy of the list's scores."""
 
+SCORE = "top_score"
+"""The feature whose bins have predicted clicks."""
+
 _BINS = 10
 _MOST_VALUES = 20_000
 """Values of a feature in a reference; more are not needed."""
@@ -55,8 +58,9 @@ class FeatureStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, impressions: Iterable[Impression]) -> None:
-        """Add the first lists of users; within a transaction."""
+    def add(self, impressions: Iterable[Impression]) -> list[tuple[Impression, int]]:
+        """Add the first lists of users, within a transaction; returns those with a bin of the best score."""
+        scored: list[tuple[Impression, int]] = []
         references: dict[str, dict[str, Any]] = self._database.get("references", {})
         counted: Counter[tuple[str, str, int, int]] = Counter()
         for one in impressions:
@@ -71,9 +75,13 @@ class FeatureStore:
             day = Period.DAY.number(one.ts)
             for feature, value in one.features.items():
                 if (edges := started["edges"].get(feature)) is not None:
-                    counted[one.model, feature, day, bisect_right(edges, value)] += 1
+                    number = bisect_right(edges, value)
+                    counted[one.model, feature, day, number] += 1
+                    if feature == SCORE:
+                        scored.append((one, number))
         self._add(counted)
         self._database.put("references", references)
+        return scored
 
     def counts(self, day: int) -> list[FeatureCounts]:
         """The features on a day, of every model with a reference."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.core.contracts import DAY_MS, HOUR_MS
 from pipeline.experiment.log.log_files import LogTable
+from pipeline.monitoring.following.click_cells import ClickCells
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.features import FeatureStore
 from pipeline.monitoring.following.ledger import Ledger, Period
@@ -56,6 +57,7 @@ class Follower:
         self._folder = folder
         self._rules = rules
         self._features = FeatureStore(database)
+        self._cells = ClickCells(database)
 
     def look(self, now: float) -> int:
         """Read everything that is new; returns the number of rows.
@@ -103,7 +105,8 @@ class Follower:
             shown = []
             self._record_events(batch.rows, ledger, problems, is_order=table is LogTable.ORDERS)
         new = ledger.write()
-        self._features.add(one for one in shown if _pop(new, one, ledger))
+        scored = self._features.add(one for one in shown if _pop(new, one, ledger))
+        self._cells.add((one, _part(one, ledger), number) for one, number in scored)
         self._database.count(table.value, now // HOUR_MS, problems)
         if shown:
             newest = max(min(one.ts, now) for one in shown)
@@ -121,7 +124,7 @@ class Follower:
                 continue
             part = None if one.slice is None else ledger.slice_number(one.slice)
             stored = self._database.connection.execute(
-                "INSERT OR IGNORE INTO impressions VALUES (?, ?, ?, ?, NULL)",
+                "INSERT OR IGNORE INTO impressions VALUES (?, ?, ?, ?, NULL, NULL)",
                 (one.id, one.user, one.ts, part),
             )
             if not stored.rowcount:
@@ -151,11 +154,11 @@ class Follower:
             return "unknown impression"
         connection = self._database.connection
         row = connection.execute(
-            "SELECT user, ts, slice, events FROM impressions WHERE id = ?", (one.impression,)
+            "SELECT user, ts, slice, events, cell FROM impressions WHERE id = ?", (one.impression,)
         ).fetchone()
         if row is None:
             return "no impression"
-        user, ts, part, stored = row
+        user, ts, part, stored, cell = row
         if part is None:
             return "impression that does not count"
         events = [Event(*event) for event in json.loads(stored or "[]")]
@@ -167,8 +170,11 @@ class Follower:
         )
         if before == after:
             return _without_effect(one.event, events)
-        ledger.add(part, user, ts, after - before)
-        return ""
+        change = after - before
+        ledger.add(part, user, ts, change)
+        if cell is not None and change.clicks:
+            self._cells.click(cell)
+        return "order without a click" if change.orders_without_click > 0 else ""
 
     def _prune(self) -> None:
         """Once per hour of the log, forget what no event can change any more."""
@@ -189,11 +195,16 @@ class Follower:
 
 def _pop(new: set[tuple[int, int, bytes]], one: Impression, ledger: Ledger) -> bool:
     """Whether an impression is the first of its user on the day; true once."""
-    assert one.slice is not None
-    key = (Period.DAY.number(one.ts), ledger.slice_number(one.slice), one.user)
+    key = (Period.DAY.number(one.ts), _part(one, ledger), one.user)
     is_first = key in new
     new.discard(key)
     return is_first
+
+
+def _part(one: Impression, ledger: Ledger) -> int:
+    """The number of the slice of an impression that counts."""
+    assert one.slice is not None
+    return ledger.slice_number(one.slice)
 
 
 def _without_effect(event: Event, events: list[Event]) -> str:

@@ -138,7 +138,13 @@ def _by_name(rows: Sequence[tuple[int, ...]]) -> dict[str, Any]:
         name: values.astype(object) if np.abs(values).max() > _LARGEST else values
         for name, values in columns.items()
     }
-    return exact | {"users": (columns["impressions"] > 0).astype(np.int64)}
+    without_click = columns["orders_without_click"]
+    users = {
+        "users": columns["impressions"] > 0,
+        "buyers": columns["orders"] + without_click > 0,
+        "buyers_without_click": without_click > 0,
+    }
+    return exact | {name: values.astype(np.int64) for name, values in users.items()}
 
 
 def _updated(

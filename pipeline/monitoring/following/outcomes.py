@@ -11,18 +11,26 @@ from pipeline.experiment.log.log_files import ERROR, TIMEOUT
 FALLBACKS = "fallbacks_per_impression"
 """The share of lists that are popular items because the model could not answer."""
 
+ORDERS_WITHOUT_CLICK = "orders_without_click"
+"""Of the users with an order of a list, the share of those who have one whose list has no click. Users are
+counted, not orders, so that trials are independent: a browser that blocks clicks does so every time."""
+
 MONITORED = {kpi.value: terms for kpi, terms in TERMS.items()} | {
     FALLBACKS: ("impressions", "fallbacks"),
     "late_per_impression": ("impressions", "late"),
     "errors_per_impression": ("impressions", "errors"),
+    ORDERS_WITHOUT_CLICK: ("buyers", "buyers_without_click"),
 }
-"""Trials and successes of everything that is monitored by user: the KPIs of a study, all fallbacks, and
-those because the model was late or failed."""
+"""Trials and successes of everything that is monitored by user: the KPIs of a study, all fallbacks,
+those because the model was late or failed, and orders without a click."""
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Counts and amounts over impressions; ``revenue`` is in the currency's smallest unit."""
+    """Counts and amounts over impressions; ``revenue`` is in the currency's smallest unit.
+
+    ``orders`` are impressions with an order that counts, ``orders_without_click`` those with an order but no click.
+    """
 
     impressions: int = 0
     clicks: int = 0
@@ -32,6 +40,7 @@ class Totals:
     fallbacks: int = 0
     late: int = 0
     errors: int = 0
+    orders_without_click: int = 0
 
     def __sub__(self, other: "Totals") -> "Totals":
         return Totals(*(a - b for a, b in zip(self.values(), other.values(), strict=True)))
@@ -47,6 +56,7 @@ class Totals:
             self.fallbacks,
             self.late,
             self.errors,
+            self.orders_without_click,
         )
 
 
@@ -100,11 +110,15 @@ def totals_of(ts: int, events: Sequence[Event], windows: Windows) -> Totals:
     """The totals of one impression at ``ts``, without its fallback.
 
     A click counts within the window after the impression, an order within that after its earliest click
-    that counts. Repeated clicks, and orders that are equal, count once.
+    that counts. Repeated clicks, and orders that are equal, count once. An order without any click does not
+    count; that there is one within the window after the impression is a total of its own, in whichever
+    sequence events are read.
     """
-    clicks = [one.ts for one in events if one.units is None and windows.hold(ts, one.ts)]
+    all_clicks = [one.ts for one in events if one.units is None]
+    clicks = [click for click in all_clicks if windows.hold(ts, click)]
     if not clicks:
-        return Totals(impressions=1)
+        is_ordered = any(one.units is not None and windows.hold(ts, one.ts) for one in events)
+        return Totals(impressions=1, orders_without_click=int(is_ordered and not all_clicks))
     first = min(clicks)
     orders = {one for one in events if one.units is not None and windows.hold(first, one.ts)}
     return Totals(

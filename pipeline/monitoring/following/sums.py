@@ -1,6 +1,6 @@
 """Reads the sums that the follower keeps."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -64,14 +64,20 @@ def hourly_table(database: Database, kpis: Iterable[str]) -> pl.DataFrame:
                 where = (part.experiment, part.group, part.arm, part.release, part.stage)
                 amounts = (trials, successes, users, *map(float, squares))
                 rows.append((number * 3600, *where, kpi, *amounts))
-    return pl.DataFrame(rows, schema=_HOURLY, orient="row").with_columns(
+    return monitoring_frame(rows)
+
+
+def monitoring_frame(rows: Iterable[Sequence[object]]) -> pl.DataFrame:
+    """Rows of the table ``monitoring``; hours are seconds since 1970, trials may be predicted ones."""
+    return pl.DataFrame(list(rows), schema=_MONITORING, orient="row").with_columns(
         pl.from_epoch("hour", time_unit="s").dt.replace_time_zone("UTC")
     )
 
 
-_HOURLY = {
+_MONITORING = {
     "hour": pl.Int64,
     **dict.fromkeys(("experiment", "group", "arm", "release", "stage", "statistic"), pl.String),
-    **dict.fromkeys(("trials", "successes", USER_SUMS[0]), pl.Int64),
+    "trials": pl.Float64,
+    **dict.fromkeys(("successes", USER_SUMS[0]), pl.Int64),
     **dict.fromkeys(USER_SUMS[1:], pl.Float64),
 }

@@ -7,7 +7,13 @@ from pipeline.monitoring.status import MonitorStatus
 from pipeline.reporting.text.formatting import percent_trimmed
 from pipeline.rollout.fold import Rollout
 from pipeline.serving.live.files import MOST_EVENTS, LiveFiles
-from pipeline.serving.live.monitor_view import alert_rows, kpi_cards, log_view, split_view
+from pipeline.serving.live.monitor_view import (
+    alert_rows,
+    clicks_rows,
+    kpi_cards,
+    log_view,
+    split_view,
+)
 from pipeline.serving.live.rollout_view import history, rollout_view
 from pipeline.serving.live.view import Endpoint, LiveView, Note, RolloutView, SplitView, Tile
 from pipeline.serving.live.words import age, ago, capitalised
@@ -40,6 +46,7 @@ def build_view(files: LiveFiles, endpoint: Endpoint, now: datetime) -> LiveView:
         rollout=released,
         split=split,
         kpis=kpi_cards(status, rollout) if status else [],
+        clicks=clicks_rows(status) if status else [],
         log=log_view(status) if status else None,
         history=history(rollout, files.alerts, now, MOST_EVENTS),
     )

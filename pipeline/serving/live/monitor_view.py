@@ -14,6 +14,7 @@ from pipeline.rollout.fold import Rollout
 from pipeline.serving.live.view import (
     AlertRow,
     BandRow,
+    ClicksRow,
     HourBar,
     KpiCard,
     LogRow,
@@ -24,6 +25,7 @@ from pipeline.serving.live.view import (
 from pipeline.serving.live.words import age, capitalised, rates
 
 HOURS = 24
+ALL = "all groups"
 _HOUR_SECONDS = 3600
 _ROOM = 1.1
 """Length of the axis of shares, in multiples of the largest one."""
@@ -125,6 +127,26 @@ def _row(band: KpiBand, start: float, end: float) -> BandRow:
         width=round(place(band.high) - place(band.low), 2),
         dot=round(place(band.rate), 2),
     )
+
+
+def clicks_rows(status: MonitorStatus) -> list[ClicksRow]:
+    """Orders without a click and clicks per predicted click, by group in the order of the plan, and of all."""
+    lost = {one.group: one for one in status.lost_clicks}
+    ratios = {one.group or ALL: one for one in status.calibrations}
+    order = [*status.sample_ratio.shares, ALL] if status.sample_ratio else []
+    rows: list[ClicksRow] = []
+    for name in (name for name in order if name in lost or name in ratios):
+        orders, clicks = lost.get(name), ratios.get(name)
+        rows.append(
+            ClicksRow(
+                group=name,
+                without_click=percent(orders.share, 1) if orders else "",
+                usual=percent(orders.expected, 1) if orders else "",
+                ratio=number(clicks.ratio, 3) if clicks else "",
+                limits=f"{number(clicks.low, 3)} to {number(clicks.high, 3)}" if clicks else "",
+            )
+        )
+    return rows
 
 
 def log_view(status: MonitorStatus) -> LogView:

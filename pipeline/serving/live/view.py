@@ -159,6 +159,17 @@ class KpiCard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClicksRow:
+    """Whether the clicks of a group arrive, and are as many as predicted; empty texts are unknown."""
+
+    group: str
+    without_click: str
+    usual: str
+    ratio: str
+    limits: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HourBar:
     """Lists of one hour; ``height`` is percent of the largest."""
 
@@ -213,6 +224,7 @@ class LiveView:
         rollout: None without a release.
         split: None without users.
         kpis: KPIs with bands.
+        clicks: Lost clicks and calibration by group; empty before there is enough of either.
         log: None without a look of the monitor.
         history: Newest first.
     """
@@ -226,5 +238,6 @@ class LiveView:
     rollout: RolloutView | None
     split: SplitView | None
     kpis: Sequence[KpiCard]
+    clicks: Sequence[ClicksRow]
     log: LogView | None
     history: Sequence[HistoryRow]

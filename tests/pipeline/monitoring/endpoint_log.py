@@ -108,7 +108,8 @@ def random_log(rng, users=200, impressions=1500, days=3):
         shown.append(row)
         for _ in range(rng.binomial(2, 0.2)):
             at = ts + int(rng.integers(0, 30 * HOUR_MS))
-            clicks.append(click(number, at))
+            if rng.random() > 0.1:  # some are lost
+                clicks.append(click(number, at))
             delays = rng.integers(0, 30 * HOUR_MS, rng.binomial(2, 0.3))
             orders += [order(number, at + int(delay), 1, 250) for delay in delays]
     clicks += [click(9_000_000 + n, START, known_impression=False) for n in range(5)]
@@ -154,7 +155,15 @@ def recount(folder: Path, period_ms=None):
         .group_by("impression")
         .agg(pl.col("units").sum(), pl.col("revenue").fill_null(0).sum())
     )
+    unclicked = (
+        orders.join(clicks.filter("known_impression"), on="impression", how="anti")
+        .join(counted.select("impression", "shown_ts"), on="impression")
+        .filter(pl.col("ts").is_between(pl.col("shown_ts"), pl.col("shown_ts") + window))
+        .select("impression", unclicked=pl.lit(1))
+        .unique()
+    )
     rows = counted.join(clicked, on="impression", how="left")
+    rows = rows.join(unclicked, on="impression", how="left")
     rows = rows.join(ordered, on="impression", how="left").with_columns(
         period=pl.col("ts") // period_ms if period_ms else pl.lit(0)
     )
@@ -168,6 +177,8 @@ def recount(folder: Path, period_ms=None):
         fallbacks=pl.col("fallback").is_not_null().sum(),
         late=(pl.col("fallback") == "model timeout").sum(),
         errors=(pl.col("fallback") == "model error").sum(),
+        buyers=(pl.col("units").is_not_null() | pl.col("unclicked").is_not_null()).any(),
+        buyers_without_click=pl.col("unclicked").is_not_null().any(),
     )
     found = {}
     for kpi, (trials, successes) in MONITORED.items():

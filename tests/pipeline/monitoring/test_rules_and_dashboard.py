@@ -68,7 +68,7 @@ def test_every_expression_of_the_dashboard_is_about_metrics_that_exist(metrics):
     expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     expressions += [one["expr"] for one in board["annotations"]["list"]]
 
-    assert len(board["panels"]) == 17
+    assert len(board["panels"]) == 19
     assert all(names_in(one) for one in expressions)
     assert {name for one in expressions for name in names_in(one)} - metrics == set()
 

@@ -295,5 +295,5 @@ def test_a_damaged_database_is_named_with_what_to_do(tmp_path):
     other = Database.open(tmp_path / DATABASE)
     other.connection.execute("PRAGMA user_version = 99")
     other.close()
-    with pytest.raises(DataError, match=r"has format 99, expected 1; delete it"):
+    with pytest.raises(DataError, match=r"has format 99, expected 2; delete it"):
         Database.open(tmp_path / DATABASE)

@@ -29,7 +29,10 @@ def order(ts, units=2, revenue=30):
         ([click(1090), order(1190)], Totals(1, 1, 1, 2, 30)),  # 100 after the click
         ([click(1090), order(1191)], Totals(1, 1)),
         ([click(1010), click(1090), order(1150)], Totals(1, 1)),  # 140 after the first click
-        ([order(1050)], Totals(1)),  # no click
+        ([order(1050)], Totals(1, orders_without_click=1)),
+        ([order(1101)], Totals(1)),  # a millisecond after the window of the list
+        ([order(1050), order(1060)], Totals(1, orders_without_click=1)),
+        ([order(1050), click(1101)], Totals(1)),  # its click came late, but is not lost
         ([order(1050), click(1040)], Totals(1, 1, 1, 2, 30)),  # written in the other order
         ([click(1050), order(1044)], Totals(1, 1)),  # before the click
         ([click(1010), order(1020), order(1020)], Totals(1, 1, 1, 2, 30)),  # the same order
@@ -44,3 +47,4 @@ def test_totals_do_not_depend_on_the_order_in_which_events_are_logged():
     events = [click(1030), order(1100), click(1010), order(1105, 1), click(1200)]
 
     assert totals_of(SHOWN, events, WINDOWS) == totals_of(SHOWN, events[::-1], WINDOWS)
+    assert totals_of(SHOWN, events[1:2], WINDOWS).orders_without_click == 1  # until a click is read

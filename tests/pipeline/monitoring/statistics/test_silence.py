@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.monitoring.statistics.silence import LEAST_EXPECTED, expected_lists
+from pipeline.monitoring.statistics.silence import expected_lists
 
 HOUR = 3600
 MIDNIGHT = 20_400 * 24
@@ -29,8 +29,33 @@ def test_as_many_lists_are_expected_as_at_that_hour_before(days):
     assert expected_lists(days_of(days), since, since + 300) == 50
     assert expected_lists(days_of(days), since, since + 2 * HOUR) == 1200
     assert (
-        expected_lists(days_of(days), at(days, 1.5), at(days, 6)) == 300
-    )  # half an hour, no night
+        expected_lists(days_of(days + 1), at(days, 22.5), at(days + 1, 6)) == 1500
+    )  # until 1, not 2
+
+
+def test_an_hour_next_to_a_quiet_one_is_quiet_since_clocks_change():
+    """Lists come from 6 to 2: on the day after the change from 5 to 1, or from 7 to 3."""
+    assert expected_lists(days_of(40), at(40, 1), at(40, 7)) == 0
+    assert expected_lists(days_of(40), at(40, 0), at(40, 8)) == 2 * 600
+
+
+def test_on_the_first_weekend_nothing_is_expected():
+    """A shop of working days; the log begins on a Monday."""
+    monday = 2
+    lists = {
+        hour: n
+        for hour, n in days_of(12, closed=(0, 1, 7, 8)).items()
+        if hour >= MIDNIGHT + 24 * monday
+    }
+
+    assert expected_lists(lists, at(6, 10), at(6, 12)) == 1200
+    assert (
+        expected_lists(
+            {h: n for h, n in lists.items() if h < at(7, 0) / HOUR}, at(6, 23.9), at(8, 20)
+        )
+        == 0
+    )
+    assert expected_lists(lists, at(9, 10), at(9, 12)) == 1200
 
 
 @pytest.mark.parametrize("days", [2, 10, 40])
@@ -54,15 +79,3 @@ def test_on_the_first_day_nothing_is_expected():
     assert expected_lists(lists, at(0, 2.1), at(0, 2.6)) == 0
     assert expected_lists({}, at(0, 1), at(0, 3)) == 0
     assert expected_lists(lists, at(0, 3), at(0, 3)) == 0
-
-
-def test_a_year_of_nights_without_traffic_raises_no_alarm():
-    lists = days_of(365, per_hour=36_000)
-
-    loud = [
-        day
-        for day in range(1, 365)
-        if expected_lists(lists, at(day, 2), at(day, 6)) >= LEAST_EXPECTED
-    ]
-
-    assert loud == []
