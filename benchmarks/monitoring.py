@@ -3,7 +3,7 @@
     python benchmarks/monitoring.py --write
 
 1. 200 simulated months without a fault, with a look every hour: alarms by family of tests.
-2. Injected faults: a fifth of the users that is short, clicks of one group that are lost.
+2. Injected faults: a fifth of the users that is short, clicks of one group that are lost, a stale model.
 3. A log that grows by 600 lists per second: CPU time and memory of the monitor's own process.
 
 ``--write`` updates ``results/monitoring.md``; ``--months`` and ``--looks`` make it shorter.
@@ -32,21 +32,28 @@ from pipeline.monitoring.alarms import (
     drift_of,
     sample_ratio_alarms,
 )
+from pipeline.monitoring.following.click_cells import Cell, DayCells
 from pipeline.monitoring.following.features import FEATURES, FeatureCounts
 from pipeline.monitoring.following.ledger import UserSums
+from pipeline.monitoring.following.outcomes import ORDERS_WITHOUT_CLICK
 from pipeline.monitoring.following.sums import DATABASE
 from pipeline.monitoring.monitor import open_monitor
+from pipeline.monitoring.statistics.calibration import REFERENCE_DAYS, calibration_of
+from pipeline.monitoring.statistics.lost_clicks import SMALLEST_LOSS, LostClicks, lost_clicks_of
 from pipeline.monitoring.statistics.rates import Baseline, Drop, Looks, drop_of
 from pipeline.monitoring.status import monitoring_folder
 from pipeline.study import PARAMS_FILE, load_study
 
 RESULTS = Path(__file__).parent / "results" / "monitoring.md"
-USERS, LISTS, CVR, DAYS, HOURS = 20_000, 5, 0.1, 30, 24
+USERS, LISTS, CVR, DAYS, HOURS = 20_000, 5, 0.05, 30, 24
 RATE, SECONDS = 600, 30
 """Lists per second, and seconds between two looks."""
 
 CLICKED, ORDERED = 0.15, 0.05
 KPIS, BEFORE = ("ctr", "cvr"), 7
+SIMULATED = (*KPIS, ORDERS_WITHOUT_CLICK)
+WEEKEND = 0.85
+"""Clicks per list on the sixth and seventh day of a week, against the other days."""
 
 
 def main() -> None:
@@ -89,6 +96,18 @@ def false_alarms(months: int) -> list[str]:
             )
             for kpi in KPIS
         },
+        **{
+            f"orders without a click, {usual:.1%} of them usual (5 groups)": sum(
+                month_loses_clicks(rng, usual) for _ in range(months)
+            )
+            for usual in (0.0, 0.005, 0.2)
+        },
+        **{
+            f"clicks against predicted clicks, {words}": sum(
+                month_is_miscalibrated(rng, sd) for _ in range(months)
+            )
+            for sd, words in DAY_ERRORS.items()
+        },
         "sample ratio (5 groups)": sum(
             users_until_alarm(rng, np.full(5, 0.2), USERS * DAYS, step=833) is not None
             for _ in range(months)
@@ -101,8 +120,10 @@ def false_alarms(months: int) -> list[str]:
         "",
         (
             f"{months} months of {DAYS} days with a look every hour; {USERS:,} users a day in five groups with CTR "
-            f".08 to .12 that differ by user (Beta) and by day (a common factor, sd 10%), {LISTS} lists each. A "
-            "month counts if there is any alarm of the family."
+            f".08 to .12 that differ by user (Beta) and by day (a common factor, sd 10%), {LISTS} lists each; "
+            f"{CVR:.0%} of clicks lead to an order. Orders without a click differ by group (±20%) and by day, too. "
+            f"Weekends have {1 - WEEKEND:.0%} fewer clicks than predicted. A month counts if there is any alarm of "
+            "the family."
         ),
         "",
         "| family | months with an alarm | share |",
@@ -126,18 +147,25 @@ def planted_faults(months: int) -> list[str]:
         )
     for groups, ctr in ((2, 0.1), (5, 0.1), (5, 0.18)):
         for loss in (0.1, 0.2):
-            hours = [hours_until_drop(rng, groups, ctr, loss) for _ in range(months)]
-            within = [sum(one <= end for one in hours) / months for end in (24, 48)]
+            found = [hours_until_alarms(rng, groups, ctr, loss) for _ in range(months)]
+            fault = f"{loss:.0%} of the clicks of one of {groups} groups are lost, CTR {ctr:g}"
+            for name, by in (("ctr", "CTR"), (ORDERS_WITHOUT_CLICK, "orders without a click")):
+                rows.append(f"| {fault}: by {by} | {when([one[name] for one in found])} |")
+            rows.append(f"| {fault}: by either | {when([min(one.values()) for one in found])} |")
+    for sd, words in DAY_ERRORS.items():
+        for loss in (0.2, 0.3, 0.5):
+            n = sum(stale_model_is_found(rng, sd, loss) for _ in range(months))
             rows.append(
-                f"| {loss:.0%} of the clicks of one of {groups} groups are lost, CTR {ctr:g} | within one day "
-                f"{within[0]:.1%}, two days {within[1]:.1%} | {np.median(hours):.0f} hours |"
+                f"| {loss:.0%} fewer clicks of all groups than predicted, {words} | at the end of the day "
+                f"{n / months:.1%} | |"
             )
     return [
         "## Injected faults",
         "",
         (
-            f"{months} experiments each; {USERS:,} users a day with {LISTS} lists. Clicks are lost from the "
-            f"beginning of a day, after {BEFORE} days without a fault."
+            f"{months} experiments each; {USERS:,} users a day with {LISTS} lists; {CVR:.0%} of clicks lead to an "
+            "order, also of those that are lost. Clicks are lost from the beginning of a day, after "
+            f"{BEFORE} days without a fault."
         ),
         "",
         "| fault | found | median |",
@@ -145,6 +173,14 @@ def planted_faults(months: int) -> list[str]:
         *rows,
         "",
     ]
+
+
+def when(hours: list[float]) -> str:
+    """The shares that are found within one and two days, and the median time, as two columns."""
+    within = [sum(one <= end for one in hours) / len(hours) for end in (24, 48)]
+    median = np.median(hours)
+    typical = f"{median:.0f} hours" if np.isfinite(median) else "later"
+    return f"within one day {within[0]:.1%}, two days {within[1]:.1%} | {typical}"
 
 
 def day_of(
@@ -155,11 +191,14 @@ def day_of(
     lists = rng.poisson(LISTS - 1, USERS) + 1
     chance = rates[groups]
     clicks = rng.binomial(lists, rng.beta(20 * chance, 20 * (1 - chance)))
-    clicks = rng.binomial(clicks, 1 - loss[groups])
-    orders = rng.binomial(clicks, CVR)
+    lost = rng.binomial(clicks, loss[groups])
+    clicks -= lost
+    orders, without_click = rng.binomial(clicks, CVR), rng.binomial(lost, CVR)
+    buyers = ((orders + without_click > 0).astype(int), (without_click > 0).astype(int))
     cell, cells = hours * len(rates) + groups, HOURS * len(rates)
     found: list[dict[str, dict[str, UserSums]]] = [{} for _ in range(HOURS)]
-    for kpi, (m, y) in {"ctr": (lists, clicks), "cvr": (clicks, orders)}.items():
+    of_users = ((lists, clicks), (clicks, orders), buyers)
+    for kpi, (m, y) in zip(SIMULATED, of_users, strict=True):
         terms = (m > 0, m, y, m * m, m * y, y * y)
         sums = np.stack([np.bincount(cell, weights=term, minlength=cells) for term in terms])
         sums = sums.reshape(len(terms), HOURS, len(rates)).cumsum(axis=1).astype(np.int64)
@@ -176,7 +215,7 @@ Day = dict[str, dict[str, UserSums]]
 
 def baselines(before: list[Day]) -> dict[str, Baseline]:
     """The days before, by KPI."""
-    return {kpi: Baseline.of([one[kpi] for one in before]) for kpi in KPIS}
+    return {kpi: Baseline.of([one[kpi] for one in before]) for kpi in SIMULATED}
 
 
 def drops(day: Day, before: dict[str, Baseline], *, is_end: bool) -> list[Drop]:
@@ -185,6 +224,66 @@ def drops(day: Day, before: dict[str, Baseline], *, is_end: bool) -> list[Drop]:
     looks = Looks(groups=len(names), is_end=is_end)
     found = [drop_of(name, kpi, day[kpi], before[kpi], looks) for kpi in KPIS for name in names]
     return [one for one in found if one is not None]
+
+
+def lost(day: dict[str, UserSums], before: Baseline, *, is_end: bool) -> list[LostClicks]:
+    """All tests of orders without a click at one look, of groups whose share is above the floor."""
+    looks = Looks(groups=len(day), is_end=is_end)
+    names = [
+        name for name, one in day.items() if one.successes > SMALLEST_LOSS * one.users
+    ]  # others cannot have an alarm
+    found = [lost_clicks_of(name, day, before, looks) for name in names]
+    return [one for one in found if one is not None]
+
+
+def month_loses_clicks(rng: np.random.Generator, usual: float, groups: int = 5) -> bool:
+    """Whether a month has an alarm, in which a usual share of orders has no click."""
+    before: list[dict[str, UserSums]] = []
+    for _ in range(DAYS):
+        shares = usual * np.linspace(0.8, 1.2, groups) * max(rng.normal(1, 0.1), 0)
+        buyers = rng.poisson(USERS / groups * LISTS * 0.1 * CVR / HOURS, (HOURS, groups))
+        n, y = buyers.cumsum(0), rng.binomial(buyers, shares).cumsum(0)
+        hours = [
+            {f"g{g}": UserSums(*map(int, (a, a, b, a, b, b))) for g, (a, b) in enumerate(row)}
+            for row in np.stack([n, y], axis=-1)
+        ]
+        baseline = Baseline.of(before)
+        for sums, is_end in [*((hour, False) for hour in hours), (hours[-1], True)]:
+            if before and any(one.is_alarm for one in lost(sums, baseline, is_end=is_end)):
+                return True
+        before = [*before, hours[-1]][-28:]
+    return False
+
+
+DAY_ERRORS = {0.03: "days differ by 3%", 0.1: "days differ by 10%"}
+
+
+def calibration_day(rng: np.random.Generator, day: int, sd: float, loss: float = 0.0) -> DayCells:
+    """First lists of the users of a day in five groups and ten bins with chances of .05 to .15."""
+    factor = rng.normal(1, sd) * (WEEKEND if day % 7 > 4 else 1) * (1 - loss)
+    chances = np.linspace(0.8, 1.2, 5)[:, None] * np.linspace(0.05, 0.15, 10)
+    lists = rng.poisson(USERS / chances.size, chances.shape)
+    clicks = rng.binomial(lists, np.clip(chances * factor, 0, 1))
+    return {
+        (f"g{g}", n): Cell(int(lists[g, n]), int(clicks[g, n])) for g, n in np.ndindex(lists.shape)
+    }
+
+
+def month_is_miscalibrated(rng: np.random.Generator, sd: float) -> bool:
+    """Whether a month of a model that is calibrated has an alarm."""
+    reference = [calibration_day(rng, day, sd) for day in range(REFERENCE_DAYS)]
+    for day in range(DAYS):
+        found = calibration_of("m", None, calibration_day(rng, day, sd), reference)
+        if found is not None and found.is_alarm:
+            return True
+    return False
+
+
+def stale_model_is_found(rng: np.random.Generator, sd: float, loss: float) -> bool:
+    """Whether fewer clicks than predicted raise an alarm on the first day."""
+    reference = [calibration_day(rng, day, sd) for day in range(REFERENCE_DAYS)]
+    found = calibration_of("m", None, calibration_day(rng, 0, sd, loss), reference)
+    return found is not None and found.is_alarm
 
 
 def month_drops(rng: np.random.Generator, groups: int) -> set[str]:
@@ -200,20 +299,31 @@ def month_drops(rng: np.random.Generator, groups: int) -> set[str]:
     return alarms
 
 
-def hours_until_drop(rng: np.random.Generator, groups: int, ctr: float, loss: float) -> float:
-    """Hours from the first lost click to the alarm of its group; infinite after two days without."""
+def hours_until_alarms(
+    rng: np.random.Generator, groups: int, ctr: float, loss: float
+) -> dict[str, float]:
+    """Hours from the first lost click to the alarms of its group; infinite after two days without."""
     rates = np.linspace(0.8, 1.2, groups) * ctr
     before = [day_of(rng, rates, np.zeros(groups))[-1] for _ in range(BEFORE)]
-    lost = np.zeros(groups)
-    lost[1] = loss
+    lost_share = np.zeros(groups)
+    lost_share[1] = loss
+    at = {"ctr": np.inf, ORDERS_WITHOUT_CLICK: np.inf}
     for day in range(2):
-        hours, baseline = day_of(rng, rates, lost), baselines(before)
+        hours, baseline = day_of(rng, rates, lost_share), baselines(before)
         for number, sums in enumerate([*hours, hours[-1]]):
-            found = drops(sums, baseline, is_end=number == HOURS)
-            if any(one.is_alarm and one.group == "g1" for one in found):
-                return day * HOURS + min(number + 1, HOURS)
+            is_end = number == HOURS
+            dropped = drops(sums, baseline, is_end=is_end)
+            names = [one.kpi for one in dropped if one.is_alarm and one.group == "g1"]
+            of_orders = lost(
+                sums[ORDERS_WITHOUT_CLICK], baseline[ORDERS_WITHOUT_CLICK], is_end=is_end
+            )
+            names += [
+                ORDERS_WITHOUT_CLICK for one in of_orders if one.is_alarm and one.group == "g1"
+            ]
+            for name in {*names} & {*at}:
+                at[name] = min(at[name], day * HOURS + min(number + 1, HOURS))
         before.append(hours[-1])
-    return np.inf
+    return at
 
 
 def users_until_alarm(
@@ -234,13 +344,12 @@ def month_has_drift(rng: np.random.Generator) -> bool:
     """Whether a month without drift has an alarm of a feature."""
     shares = np.full(10, 0.1)
     references = [rng.multinomial(USERS, shares) for _ in FEATURES]
-    for day in range(DAYS):
+    for _ in range(DAYS):
         drifts = [
             drift_of(
                 FeatureCounts(
                     feature=name,
                     model="m",
-                    day=day,
                     reference=reference,
                     current=rng.multinomial(USERS, shares),
                 )

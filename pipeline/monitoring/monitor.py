@@ -105,8 +105,15 @@ class Monitor:
         self.metrics.page = Page(findings=findings, plan=plan, overlaps=overlaps, active=active)
         status = status_of(findings, self._study, plan.experiment, overlaps=overlaps, alerts=active)
         write_status(status, self._paths)
-        self._write_table(plan.experiment, now)
+        self._write_table_hourly(now)
         return Look(rows=rows, findings=findings, status=status)
+
+    def write_table(self) -> None:
+        """Write the table of hours, and of days with predicted clicks."""
+        hours = hourly_table(self._database, self._kpis)
+        days = calibration_table(self._database, read_plan(self._paths).experiment)
+        with atomic_file(self._folder / TABLE) as file:
+            pl.concat([hours, days]).write_parquet(file)
 
     def _follower(self, plan: TrafficPlan) -> Follower:
         experiment = self._study.experiment
@@ -146,17 +153,12 @@ class Monitor:
             return {}, [alarm]
         return overlaps, overlap_alarms(overlaps)
 
-    def _write_table(self, experiment: str, now: float) -> None:
-        """Write the table once an hour."""
+    def _write_table_hourly(self, now: float) -> None:
         hour = int(now) // HOUR_SECONDS
-        if self._database.get("table_hour") == hour:
-            return
-        hours = hourly_table(self._database, self._kpis)
-        days = calibration_table(self._database, experiment)
-        with atomic_file(self._folder / TABLE) as file:
-            pl.concat([hours, days]).write_parquet(file)
-        with self._database.transaction():
-            self._database.put("table_hour", hour)
+        if self._database.get("table_hour") != hour:
+            self.write_table()
+            with self._database.transaction():
+                self._database.put("table_hour", hour)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pipeline.core.errors import DataError, StorageError
 from pipeline.monitoring.alarms import quality_alarms
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.ledger import Period
+from pipeline.monitoring.following.outcomes import ORDERS_WITHOUT_CLICK
 from pipeline.monitoring.following.sums import (
     DATABASE,
     hourly_table,
@@ -149,6 +150,32 @@ def test_a_click_is_never_read_before_its_impression(tmp_path, database, monkeyp
 
     assert ctr_of(database)[1:3] == (2, 2)
     assert row_counts(database) == {("impressions", ""): 2, ("clicks", ""): 2}
+
+
+def test_an_order_is_without_a_click_until_the_click_is_read(tmp_path, database):
+    """Ada orders from two lists without a click, bob after a click; then ada's clicks arrive, one by one."""
+    log, follower = tmp_path / "log", follower_of(database, tmp_path / "log")
+
+    def share():
+        (sums,) = read_sums(database, Period.ALL).values()
+        return sums[ORDERS_WITHOUT_CLICK][:3]
+
+    write(log, "impressions", [impression(n, "bob" if n else "ada", START) for n in (0, 1)])
+    write(log, "impressions", [impression(2, "ada", START), impression(3, "eve", START)])
+    write(log, "clicks", [click(1, START + 5)])
+    write(log, "orders", [order(n, START + 9) for n in (0, 1, 2)])
+    follower.look(NOW)
+    assert share() == (2, 2, 1)  # users with an order; of them, ada
+    assert row_counts(database)["orders", "order without a click"] == 2
+
+    write(log, "clicks", [click(0, START + 5)])
+    follower.look(NOW)
+    assert share() == (2, 2, 1)
+    write(
+        log, "clicks", [click(2, START + 30 * HOUR_MS)]
+    )  # late, but not lost: its order does not count
+    follower.look(NOW)
+    assert share() == (2, 2, 0)
 
 
 def test_problems_are_counted_by_table(tmp_path, database):

@@ -17,6 +17,8 @@ from fastapi.testclient import TestClient
 
 from pipeline.monitoring.alarms import Alarm, AlertName, SampleRatio
 from pipeline.monitoring.alert_book import ALERTS, ActiveAlert
+from pipeline.monitoring.statistics.calibration import Calibration
+from pipeline.monitoring.statistics.lost_clicks import LostClicks
 from pipeline.monitoring.status import (
     STATUS,
     HourlyLists,
@@ -91,6 +93,8 @@ def status(**changes):
             largest_error=0.04,
         ),
         "overlaps": {},
+        "lost_clicks": (),
+        "calibrations": (),
         "lists": (HourlyLists(hour=int(now) // 3600, lists=30_000),),
         "log_rows": (
             RowCount(table="clicks", problem="", rows=6000),
@@ -209,6 +213,25 @@ def test_the_split_and_the_log_are_in_words(shop):
     )
     assert "30,000 lists in the last 24 hours, at most 30,000 in one." in text
     assert "clicks 6,000 7 orphan" in text
+
+
+def test_lost_clicks_and_calibration_are_shown_by_group(shop):
+    study, paths = shop
+    assert "Per predicted click" not in page_of(study, paths)
+    lost = LostClicks(
+        group="g2", buyers=95, share=0.105, expected=0.002, p_value=2e-8, threshold=1e-4
+    )
+    numbers = {"users": 4000, "clicks": 810, "predicted": 1000.0, "low": 0.74, "high": 0.89}
+    calibration = Calibration(model="m1", group=None, ratio=0.81, p_value=1e-4, **numbers)
+    write_status(status(lost_clicks=(lost,), calibrations=(calibration,)), paths)
+
+    page = page_of(study, paths)
+
+    assert '<th scope="row">g2</th><td>10.5%</td><td>0.2%</td><td></td><td></td>' in page
+    assert (
+        '<th scope="row">all groups</th><td></td><td></td><td>0.810</td><td>0.740 to 0.890</td>'
+        in page
+    )
 
 
 def test_only_the_arms_of_the_current_stage_are_shown(shop):
