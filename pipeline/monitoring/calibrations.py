@@ -1,6 +1,6 @@
 """The calibration of every model that was served to the groups, out of the monitor's database."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
 
@@ -10,7 +10,8 @@ from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.following.sums import monitoring_frame
 from pipeline.monitoring.statistics.calibration import (
     LEAST_CLICKS,
-    REFERENCE_DAYS,
+    LEAST_DAYS,
+    MOST_DAYS,
     Calibration,
     calibration_of,
     day_sums,
@@ -36,24 +37,21 @@ def calibrations(
     """
     found: list[Calibration] = []
     for model, days in ClickCells(database).read(experiment).items():
-        reference = _reference_days(days)
-        if len(reference) < REFERENCE_DAYS or day not in days or day <= reference[-1]:
-            continue
-        before = [days[one] for one in reference]
-        tested = (calibration_of(model, name, days[day], before) for name in (None, *groups))
-        found += [one for one in tested if one is not None]
+        for tested, reference in days_with_reference(days):
+            if tested == day:
+                each = (
+                    calibration_of(model, name, days[day], reference) for name in (None, *groups)
+                )
+                found += [one for one in each if one is not None]
     return found
 
 
 def calibration_table(database: Database, experiment: str) -> pl.DataFrame:
-    """Rows of the table ``monitoring``: the sums of every day after the reference, one row per model and group."""
+    """Rows of the table ``monitoring``: the sums of every tested day, one row per model and group."""
     rows: list[tuple[object, ...]] = []
     for days in ClickCells(database).read(experiment).values():
-        reference = _reference_days(days)
-        if len(reference) < REFERENCE_DAYS:
-            continue
-        chances = predicted_chances([days[one] for one in reference])
-        for day in (one for one in days if one > reference[-1]):
+        for day, reference in days_with_reference(days):
+            chances = predicted_chances(reference)
             for group in sorted({name for name, _ in days[day]}):
                 one = day_sums(days[day], chances, group)
                 where = (day * _DAY_SECONDS, experiment, group, None, None, None)
@@ -62,7 +60,29 @@ def calibration_table(database: Database, experiment: str) -> pl.DataFrame:
     return monitoring_frame(rows)
 
 
-def _reference_days(days: Mapping[int, DayCells]) -> list[int]:
-    """A model's first days with enough clicks, without its very first day, which is not complete."""
-    clicks = {day: sum(cell.clicks for cell in cells.values()) for day, cells in days.items()}
-    return [day for day, n in list(clicks.items())[1:] if n >= LEAST_CLICKS][:REFERENCE_DAYS]
+def days_with_reference(days: Mapping[int, DayCells]) -> Iterator[tuple[int, list[DayCells]]]:
+    """The days that are tested, each with its reference.
+
+    The reference of a model is its first days, at least a week and at most four. Its very first day is not complete; days with few
+    clicks are left out, and so are days with an alarm, since a fault must not become what is usual.
+
+    Args:
+        days: The cells of a model by day, in order of time.
+    """
+    reference: list[DayCells] = []
+    for day in list(days)[1:]:
+        cells = days[day]
+        if len(reference) >= LEAST_DAYS:
+            yield day, list(reference)
+        if len(reference) < MOST_DAYS and _is_usual(cells, reference):
+            reference.append(cells)
+
+
+def _is_usual(cells: DayCells, reference: list[DayCells]) -> bool:
+    """Whether a day belongs to the reference."""
+    if sum(cell.clicks for cell in cells.values()) < LEAST_CLICKS:
+        return False
+    if len(reference) < LEAST_DAYS:
+        return True
+    found = calibration_of("", None, cells, reference)
+    return found is not None and not found.is_alarm

@@ -54,7 +54,7 @@ def calibration_alarms(found: Iterable[Calibration]) -> list[Alarm]:
             subject=one.model,
             text=(
                 f"lists of model {one.model} had {one.clicks:,} clicks on one day, {one.predicted:,.0f} were "
-                f"predicted from its first week: ratio {one.ratio:.3f}, 95% {one.low:.3f} to {one.high:.3f} "
+                f"predicted from its first days: ratio {one.ratio:.3f}, 95% {one.low:.3f} to {one.high:.3f} "
                 f"(p = {one.p_value:.2g})"
             ),
             value=one.ratio - 1,

@@ -143,7 +143,7 @@ def _clicks(found: Findings) -> Iterator[Metric]:
         lost.add_metric((one.group, "expected"), one.expected)
     ratio = _family(
         "clicks_per_predicted_click",
-        "Last complete day against the model's first week; an empty group is all of them.",
+        "Last complete day against the model's first days; an empty group is all of them.",
         ("model", "group", "statistic"),
     )
     for one in found.calibrations:

@@ -20,11 +20,14 @@ from pipeline.monitoring.statistics.rates import FAMILY_ALPHA, LEVEL, MONTH_DAYS
 SMALLEST_MISCALIBRATION = 0.1
 """Relative deviation of clicks from predicted clicks below which no alarm is raised."""
 
-REFERENCE_DAYS = 7
-"""Whose clicks are the prediction: every day of the week."""
+LEAST_DAYS, MOST_DAYS = 7, 28
+"""Of a reference: every day of the week, once to four times. The more, the smaller a fault that is found."""
 
 LEAST_CLICKS = 30
 """Of a day; with fewer, the logarithm of its ratio is not normal enough."""
+
+ALPHA = FAMILY_ALPHA / MONTH_DAYS / 2
+"""Of one day. Half of the family's error rate is left for days whose logarithms are not normal."""
 
 Chances = Mapping[tuple[str, int], float]
 """Predicted chance of a click by group and bin."""
@@ -82,7 +85,7 @@ class Calibration:
     @property
     def is_alarm(self) -> bool:
         """Whether all groups together are off, significantly in a month's family and by more than the floor."""
-        is_significant = self.p_value < FAMILY_ALPHA / MONTH_DAYS
+        is_significant = self.p_value < ALPHA
         return (
             self.group is None and is_significant and abs(self.ratio - 1) > SMALLEST_MISCALIBRATION
         )

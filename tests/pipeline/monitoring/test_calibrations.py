@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.monitoring.alarms import AlertName
-from pipeline.monitoring.calibrations import STATISTIC, calibrations
-from pipeline.monitoring.following.click_cells import ClickCells
+from pipeline.monitoring.calibrations import STATISTIC, calibrations, days_with_reference
+from pipeline.monitoring.following.click_cells import Cell, ClickCells
 from pipeline.monitoring.following.database import Database
 from pipeline.monitoring.monitor import TABLE, open_monitor
 from pipeline.monitoring.status import monitoring_folder, read_status
@@ -115,6 +115,22 @@ def test_a_model_that_is_no_longer_clicked_has_an_alarm_and_all_see_it(
     assert table["trials"].sum() == pytest.approx(everything.predicted)
     assert table["successes"].sum() == everything.clicks
     assert table["sum_yy"].sum() == everything.clicks
+
+
+def test_the_reference_has_four_weeks_at_most_and_no_day_with_a_fault():
+    """Days of about 100 clicks; one with 20, then two weeks with half of them from the twelfth on."""
+    clicks = [100 + day % 5 for day in range(60)]
+    clicks[4] = 20
+    clicks[12:26] = [50] * 14
+    days = {day: {("g1", 0): Cell(1000, n)} for day, n in enumerate(clicks)}
+
+    found = dict(days_with_reference(days))
+
+    # without the first day and the one with 20 clicks, a week is over before day 9
+    assert list(found) == list(range(9, 60))
+    usual = [day for day in range(1, 60) if day != 4 and not 12 <= day < 26]
+    for day, reference in found.items():
+        assert reference == [days[one] for one in usual if one < day][:28]
 
 
 def test_a_model_without_a_week_has_no_prediction(tmp_path, days):
