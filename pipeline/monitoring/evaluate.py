@@ -117,13 +117,9 @@ def evaluate(database: Database, watched: Watched, *, now: float, written: float
     groups = [group.name for group in watched.plan.groups]
     calibrated = calibrations(database, watched.plan.experiment, groups, today - 1)
     drifts = [drift_of(counts) for counts in FeatureStore(database).counts(today - 1)]
-    silent, expected = now - written if written else 0.0, 0.0
-    if written and silent >= 60 * watched.silence_minutes:  # four weeks of sums are read only then
-        usual = lists_by_hour(database, hour - 24 * _SILENCE_DAYS)
-        expected = expected_lists(usual, written, now)
     fallbacks = {name: sums[FALLBACKS] for name, sums in days.groups(today).items()}
     alarms = [
-        *silence_alarms(silent, expected, watched.silence_minutes),
+        *_silence(database, watched, now, written),
         *(sample_ratio_alarms(ratio) if ratio else []),
         *drop_alarms(drops),
         *lost_click_alarms(lost),
@@ -145,6 +141,15 @@ def evaluate(database: Database, watched: Watched, *, now: float, written: float
         drifts=drifts,
         alarms=alarms,
     )
+
+
+def _silence(database: Database, watched: Watched, now: float, written: float) -> list[Alarm]:
+    """Whether the log has stopped; four weeks of sums are read only if it is silent."""
+    least = watched.silence_minutes
+    if not written or now - written < 60 * least:
+        return []
+    usual = lists_by_hour(database, int(now) // HOUR_SECONDS - 24 * _SILENCE_DAYS)
+    return silence_alarms(now - written, expected_lists(usual, written, now), least)
 
 
 class _DailySums:

@@ -174,7 +174,9 @@ class Follower:
         ledger.add(part, user, ts, change)
         if cell is not None and change.clicks:
             self._cells.click(cell)
-        return "order without a click" if change.orders_without_click > 0 else ""
+        # an order without a click is counted, but it is none of the orders of a KPI
+        has_effect = change.clicks or not change.orders_without_click
+        return "" if has_effect else _without_effect(one.event, events)
 
     def _prune(self) -> None:
         """Once per hour of the log, forget what no event can change any more."""

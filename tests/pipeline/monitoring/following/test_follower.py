@@ -176,6 +176,7 @@ def test_an_order_is_without_a_click_until_the_click_is_read(tmp_path, database)
     )  # late, but not lost: its order does not count
     follower.look(NOW)
     assert share() == (2, 2, 0)
+    assert row_counts(database)["clicks", "outside the attribution window"] == 1
 
 
 def test_problems_are_counted_by_table(tmp_path, database):
