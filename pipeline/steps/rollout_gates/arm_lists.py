@@ -1,7 +1,7 @@
 """The lists of both arms of a release for the same sessions, ranked as the endpoint ranks them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +37,14 @@ class ArmLists:
         test: The sessions, of two clicks or more.
         candidate: The candidate's list of each session.
         incumbent: The incumbent's.
+        unknown_items: Items of the candidate's rules and filters that its catalogue lacks.
     """
 
     k: int
     test: HeldOutSessions
     candidate: tuple[List, ...]
     incumbent: tuple[List, ...]
+    unknown_items: int = 0
 
     @property
     def sessions(self) -> list[List]:
@@ -95,14 +97,15 @@ def arm_lists(plan: RolloutPlan, study: Study, paths: StudyPaths) -> ArmLists:
     whole = HeldOutSessions.open(study, paths_of_arm(plan.candidate, paths))
     rows = np.flatnonzero(whole.tokens.lengths > 1)
     even = np.linspace(0, len(rows) - 1, min(SESSIONS, len(rows))).astype(int)
-    empty = ArmLists(k=traffic.list_length, test=whole.take(rows[even]), candidate=(), incumbent=())
-    known: list[ServedModel] = []
-    lists: list[tuple[List, ...]] = []
-    for arm in (plan.candidate, plan.incumbent):
-        known.append(model_of_arm(arm, study, paths, traffic, known))
-        lists.append(tuple(_lists(arm, known[-1], traffic, empty)))
-    candidate, incumbent = lists
-    return ArmLists(k=empty.k, test=empty.test, candidate=candidate, incumbent=incumbent)
+    asked = ArmLists(k=traffic.list_length, test=whole.take(rows[even]), candidate=(), incumbent=())
+    candidate = model_of_arm(plan.candidate, study, paths, traffic)
+    incumbent = model_of_arm(plan.incumbent, study, paths, traffic, [candidate])
+    return replace(
+        asked,
+        candidate=tuple(_lists(plan.candidate, candidate, traffic, asked)),
+        incumbent=tuple(_lists(plan.incumbent, incumbent, traffic, asked)),
+        unknown_items=candidate.rules.unknown_items,
+    )
 
 
 def _lists(arm: Arm, model: ServedModel, traffic: TrafficPlan, of: ArmLists) -> Iterator[List]:

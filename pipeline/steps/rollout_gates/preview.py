@@ -9,6 +9,7 @@ from scipy import stats
 
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import Metric
+from pipeline.core.labels import counted
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.steps.rollout_gates.arm_lists import ArmLists, List, arm_lists
 from pipeline.steps.rollout_gates.plan import make_rollout_plan
@@ -73,6 +74,7 @@ class Preview:
         replaced: Mean number of items of a changed list that the incumbent's has not.
         short: Number of the candidate's lists with fewer than ``k`` items.
         short_before: Number of the incumbent's.
+        unknown_items: Number of items of the candidate's rules and filters that its catalogue lacks.
         metrics: Recall and order density.
         more: Items that are in more lists, the largest change first.
         less: Items that are in fewer lists.
@@ -88,6 +90,7 @@ class Preview:
     replaced: float
     short: int
     short_before: int
+    unknown_items: int
     metrics: tuple[MetricChange, ...]
     more: tuple[ItemChange, ...]
     less: tuple[ItemChange, ...]
@@ -121,6 +124,7 @@ def preview_of(lists: ArmLists, plan: RolloutPlan, config: EvaluationConfig) -> 
         replaced=float(np.mean([len(set(new) - set(old)) for _, new, old in changed] or [0.0])),
         short=sum(len(new) < lists.k for _, new, _ in pairs),
         short_before=sum(len(old) < lists.k for _, _, old in pairs),
+        unknown_items=lists.unknown_items,
         metrics=_metric_changes(lists, config),
         more=tuple(one for one in items[:_ITEMS] if one.candidate > one.incumbent),
         less=tuple(one for one in items[: -_ITEMS - 1 : -1] if one.candidate < one.incumbent),
@@ -171,6 +175,10 @@ def preview_lines(preview: Preview) -> list[str]:
         f"  {preview.changed:.1%} of the lists change; {preview.replaced:.1f} of their items on average are new",
         f"  lists with fewer items: {preview.short_before:,} before, {preview.short:,} after",
     ]
+    if preview.unknown_items:
+        lines.append(
+            f"  {counted(preview.unknown_items, 'item')} of its rules and filters not in the catalogue, without effect"
+        )
     lines += [f"  {_metric_line(one)}" for one in preview.metrics]
     for title, items in (("in more lists", preview.more), ("in fewer lists", preview.less)):
         lines += [f"{title}:"] if items else []

@@ -75,7 +75,7 @@ def test_a_preview_by_hand(lists):
     pinned = RuleSet(rules=(Pin(rule="pin", item="d", position=1),))
     plan = replace(plan, candidate=replace(plan.candidate, rules=pinned))
 
-    found = preview_of(lists, plan, CONFIG)
+    found = preview_of(replace(lists, unknown_items=1), plan, CONFIG)
 
     assert (found.sessions, found.k, found.changed) == (4, 2, 1.0)
     assert found.replaced == (1 + 1 + 1 + 1) / 4
@@ -95,6 +95,7 @@ def test_a_preview_by_hand(lists):
     assert f"p07 with rules {pinned} instead of p04" in text
     assert "100.0% of the lists change; 1.0 of their items on average are new" in text
     assert "recall of the last clicks: 75.00% before, 50.00% after; change -25.00 points" in text
+    assert "1 item of its rules and filters not in the catalogue" in text
     assert "session b c:\n  before: a b\n  after:  d a" in text
 
 

@@ -165,7 +165,9 @@ def test_rules_are_a_candidate_of_what_is_served_and_stay_with_it(paths, monkeyp
     assert main(["rollout", "status"]) == 0
     assert f"candidate {plan.candidate} for" in capsys.readouterr().out
 
-    with pytest.raises(NoRolloutError, match=r"p0 of model .* with rules .*\(pin\).* is what is served"):
+    with pytest.raises(
+        NoRolloutError, match=r"p0 of model .* with rules .*\(pin\).* is what is served"
+    ):
         gated(paths, **write_rules(paths))
     following = gated(paths, release="summer", candidate={"preference": "p1"}).value.plan
     assert following.candidate.rules == following.incumbent.rules == plan.candidate.rules
