@@ -179,7 +179,7 @@ def test_rules_change_the_lists_and_refuse_without_support(evaluated):
     items = pl.read_parquet(paths.artifact("sessions", "items.parquet")).sort("index")["item"]
     shown = np.bincount(read_pairs(paths).pairs.log.lists_GNK.ravel(), minlength=len(items))
     rarest = items[int(shown.argmin())]
-    rules = RuleSet(rules=(Pin(rule="pin", item=rarest, position=1),))
+    rules = RuleSet(rules=(Pin(rule="pin", item=str(rarest), position=1),))
     preference = read_preference(paths)
 
     plain = evaluate_policies_of(study, paths, UnservedQuestion(preference=preference))
