@@ -1,5 +1,7 @@
 """The lists of both arms of a release: metrics and the preview, by hand."""
 
+import json
+import shutil
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
@@ -7,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from models.tokens import SessionTokens
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.cli import main
 from pipeline.core.errors import DataError
 from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.rollout.gates import Outcome
@@ -16,6 +21,7 @@ from pipeline.steps.rollout_gates import offline
 from pipeline.steps.rollout_gates.arm_lists import ArmLists
 from pipeline.steps.rollout_gates.offline import check_offline
 from pipeline.steps.rollout_gates.preview import preview_lines, preview_of
+from pipeline.steps.run import run_step
 from pipeline.study import PARAMS_FILE, EvaluationConfig, Pin, RuleSet, load_study
 from pipeline.study.rollout import OfflineGate
 from tests.pipeline.rollout.releases import gated
@@ -141,3 +147,40 @@ def test_what_lists_cannot_say_fails_the_gate(check, lists):
     assert "need lists of as many, but they have 1" in check(replace(lists, k=1), recall=0.1).reason
     nothing = replace(lists, candidate=(("a",),) * 3 + (("b",),))
     assert "has no ratio" in check(nothing, recall=0.1).reason
+
+
+@pytest.mark.slow
+def test_a_preview_of_a_finished_study(finished_study, tmp_path, monkeypatch, capsys):
+    """A pinned item is in every list of the candidate, and the incumbent's lists hit as often as offline metrics say."""
+    shutil.copytree(finished_study, tmp_path, dirs_exist_ok=True)
+    paths = StudyPaths(tmp_path, "synthetic-shop")
+    front = pl.read_parquet(paths.artifact("pareto_front", "pareto_front.parquet"))
+    item = str(pl.read_parquet(paths.artifact("sessions", "items.parquet"))["item"][5])
+    (tmp_path / "rules.yaml").write_text(
+        f"rules:\n  - {{rule: pin, item: '{item}', position: 1}}\n"
+    )
+    values = yaml.safe_load((tmp_path / PARAMS_FILE).read_text("utf-8"))
+    values["rollout"] = {
+        "release": "pinned",
+        "candidate": {"rules": "rules.yaml"},
+        "incumbent": {"preference": front["preference_id"][0]},
+        "gates": {"offline": {"not_worse": {"recall": 0.9}}},
+    }
+    (tmp_path / PARAMS_FILE).write_text(yaml.safe_dump(values), "utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["rollout", "preview", "--json"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    (gained,) = [one for one in found["more"] if one["item"] == item]
+    assert gained["candidate"] == 1.0
+    assert {one["candidate"][0] for one in found["examples"]} == {item}
+    assert found["changed"] > 0.9
+    assert found["replaced"] <= 1
+    # of last clicks instead of all clicks
+    recall = front["recall"][0]
+    assert found["metrics"][0]["incumbent"] == pytest.approx(recall, abs=0.1)
+    gate = run_step("candidate_gate_offline", load_study(tmp_path / PARAMS_FILE), paths).value
+    assert gate.numbers["recall"]["change"] == pytest.approx(
+        found["metrics"][0]["candidate"] / found["metrics"][0]["incumbent"] - 1
+    )
