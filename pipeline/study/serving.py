@@ -157,7 +157,7 @@ class ServingConfig:
     """The endpoint that serves the groups and writes the experiment log.
 
     Attributes:
-        log_path: Folder of the log; only one server may write to it.
+        log_path: Folder of the log; each of several servers writes to a folder of its own in it.
         durability: ``fsync`` acknowledges a row once it is on disk; ``os`` once the operating system
             has it.
         rotate_minutes: Age at which a log file is closed.
