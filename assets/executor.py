@@ -35,6 +35,8 @@ def _executor(config: dict[str, Any]) -> dict[str, Any]:
 def _default() -> int:
     text = os.environ.get(PROCESSES_VARIABLE, "1")
     if not text.isdecimal() or int(text) < 1:
-        msg = f"{PROCESSES_VARIABLE} is {text!r}; expected 1 or more, such as {PROCESSES_VARIABLE}=4"
+        msg = (
+            f"{PROCESSES_VARIABLE} is {text!r}; expected 1 or more, such as {PROCESSES_VARIABLE}=4"
+        )
         raise ValueError(msg)
     return int(text)
