@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
+from pipeline.study.local_path import LocalPath
 
 SERVING_KEY = "PARETOSCOPE_SERVING_KEY"
 """The environment variable that holds the endpoint's bearer token; unset means no authentication."""
@@ -105,9 +106,9 @@ class ServingFilters:
     """
 
     seen: bool = False
-    out_of_stock: Annotated[str, Len(1)] | None = None
-    allow: Annotated[str, Len(1)] | None = None
-    deny: Annotated[str, Len(1)] | None = None
+    out_of_stock: LocalPath | None = None
+    allow: LocalPath | None = None
+    deny: LocalPath | None = None
 
     def files(self, root: Path) -> dict[str, Path]:
         """The files that are given, by filter; ``root`` is the project's folder."""
@@ -179,7 +180,7 @@ class ServingConfig:
         kafka: Topic that receives a copy of the log; None for none.
     """
 
-    log_path: Annotated[str, Len(1)] = "data/served"
+    log_path: LocalPath = "data/served"
     durability: Durability = Durability.FSYNC
     rotate_minutes: Annotated[float, Interval(gt=0, le=525_600)] = 60.0
     rotate_megabytes: Annotated[float, Interval(gt=0, le=1_000_000)] = 64.0
