@@ -156,7 +156,7 @@ def _states(folder: Path, table: LogTable) -> dict[str, tuple[str, os.stat_resul
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Everything in a folder and its subfolders that is no folder; nothing of one that is gone.
+    """The files of a folder and its subfolders; none of a folder that has gone.
 
     Raises:
         OSError: if a folder cannot be read.
