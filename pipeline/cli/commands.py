@@ -156,9 +156,10 @@ _ALL = (
     ),
     Command(
         name="rollout",
-        summary="release a candidate in stages: status, start, approve, rollback, watch and more",
+        summary="release a candidate in stages: preview, start, approve, rollback, watch and more",
         description=(
-            "Shows or changes the rollout of section rollout of params.yaml. 'start' proposes the release of the "
+            "Shows or changes the rollout of section rollout of params.yaml. 'preview' shows what the candidate "
+            "would change in the lists of test sessions. 'start' proposes the release of the "
             "asset rollout_plan, and 'approve STAGE' lets a stage begin. 'hold' and 'resume' stop and go on. "
             "'rollback' serves the incumbent to everybody; it needs no model, no database and no network. "
             "'verify' finds edited or deleted events, and exits with 1 if there are any. 'watch' decides on the "
@@ -166,6 +167,7 @@ _ALL = (
         ),
         examples=(
             "paretoscope rollout status",
+            "paretoscope rollout preview",
             "paretoscope rollout start",
             "paretoscope rollout approve canary",
             "paretoscope rollout rollback --reason 'complaints about list quality'",
@@ -178,6 +180,7 @@ _ALL = (
                 "operation",
                 choices=[
                     "status",
+                    "preview",
                     "start",
                     "approve",
                     "hold",

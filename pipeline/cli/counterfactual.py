@@ -10,6 +10,7 @@ from pipeline.reporting.text.counterfactual import policy_value_lines
 from pipeline.reporting.text.counterfactual_estimates import estimate_lines, unserved_lines
 from pipeline.results.serialization import to_dict
 from pipeline.steps.counterfactual import policy_values_of
+from pipeline.study import read_rules
 
 _OF_TABLES = ("policy", "logging", "realised", "user")
 _OF_EXPERIMENTS = ("preference", "rules", "model")
@@ -61,7 +62,12 @@ def _of_experiment(*, json: bool, **options: Any) -> int:
     )
 
     study, paths = open_project()
-    question = UnservedQuestion(**{name: options[name] for name in _OF_EXPERIMENTS})
+    file: Path | None = options["rules"]
+    question = UnservedQuestion(
+        preference=options["preference"],
+        rules=read_rules(file, paths.params_file) if file else None,
+        model=options["model"],
+    )
     if question == UnservedQuestion():
         checked = require_current_estimates(paths)
         return print_result(to_dict(checked), estimate_lines(checked), json=json)

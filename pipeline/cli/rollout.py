@@ -27,6 +27,8 @@ def rollout(*, operation: str, stage: str | None, reason: str | None, json: bool
         return _verify(paths, json=json)
     if operation == "watch":
         return _watch(paths, json=json)
+    if operation == "preview":
+        return _preview(json=json)
     why = (reason or f"paretoscope rollout {operation}").encode("utf-8", "replace").decode()
     found = _run(operation, paths, stage or "", why)
     value = {"rollout": served_dict(found.served()), "events": list(map(event_dict, found.events))}
@@ -84,6 +86,18 @@ def _watch(paths: StudyPaths, *, json: bool) -> int:
     }
     lines = [f"{decision.step}: {decision.reason}", "", *status_lines(found, now)]
     return print_result(value, lines, json=json)
+
+
+def _preview(*, json: bool) -> int:
+    """Show what the release of ``params.yaml`` would change."""
+    from pipeline.results.serialization import to_dict  # noqa: PLC0415
+    from pipeline.steps.rollout_gates.preview import (  # noqa: PLC0415 - torch takes a second
+        preview_lines,
+        preview_release,
+    )
+
+    found = preview_release(*study_file().load())
+    return print_result(to_dict(found), preview_lines(found), json=json)
 
 
 def _person() -> Author:

@@ -44,7 +44,7 @@ class Headline:
     slope: Finite | None = None
     interval: OpenInterval | None = None
     level: Finite
-    target: Target = Target.NEW_PREFERENCE
+    target: Target = Target.NEW_GROUP
     p_value: Finite | None = None
     tau: Finite | None = None
     reliability: Finite | None = None

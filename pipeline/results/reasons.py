@@ -31,8 +31,8 @@ class Verdict(StrEnum):
 class Target(StrEnum):
     """What an interval covers."""
 
-    NEW_PREFERENCE = "a new preference on this front"
-    """The line that groups deviate from: what to expect of a preference that was not tested."""
+    NEW_GROUP = "a new group like these"
+    """The line that groups deviate from: what to expect of a preference or variant that was not tested."""
     THESE_GROUPS = "the line through these groups"
     """Only the users vary."""
 

@@ -59,7 +59,7 @@ def _proposal(plan: RolloutPlan) -> Change:
     return Change(
         action=Action.PROPOSE,
         to=State.DRAFT,
-        reason=f"{plan.candidate.preference_id} instead of {plan.incumbent.preference_id}",
+        reason=f"{plan.candidate} instead of {plan.incumbent}",
         stage=None,
         share=0.0,
         evidence={},

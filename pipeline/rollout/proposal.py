@@ -39,8 +39,8 @@ def check_proposal(paths: StudyPaths, plan: RolloutPlan) -> None:
     served = arm_in_production(paths)
     if release not in releases(paths) and served not in {None, plan.incumbent}:
         msg = (
-            f"rollout_plan compares {_of_model(plan.candidate)} with {_of_model(plan.incumbent)}, but "
-            f"{_of_model(served or plan.incumbent)} is in production since; check the candidate again: dagster asset "
+            f"rollout_plan compares {plan.candidate.with_model} with {plan.incumbent.with_model}, but "
+            f"{(served or plan.incumbent).with_model} is in production since; check the candidate again: dagster asset "
             "materialize --select 'candidate_gate_offline*'"
         )
         raise RolloutRefused(msg)
@@ -53,7 +53,7 @@ def proposal_line(paths: StudyPaths, gated: GatedPlan) -> str:
         DataError: if the events of a release are damaged.
     """
     plan = gated.plan
-    what = f"release {plan.config.release}, {_of_model(plan.candidate)}"
+    what = f"release {plan.config.release}, {plan.candidate.with_model}"
     rollout = read_rollout(paths, plan.config.release)
     if rollout is not None:
         return "; ".join(one for one in (f"{what}, is {rollout.state}", _next(rollout)) if one)
@@ -66,7 +66,3 @@ def proposal_line(paths: StudyPaths, gated: GatedPlan) -> str:
 
 def _next(rollout: Rollout) -> str | None:
     return None if rollout.state.is_final else next_step(rollout)
-
-
-def _of_model(arm: Arm) -> str:
-    return f"{arm.preference_id} of model {arm.model[:8]}"

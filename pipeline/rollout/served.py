@@ -22,6 +22,7 @@ from pipeline.experiment.design.assignment import N_BUCKETS, bucket_of
 from pipeline.experiment.log.log_files import ArmName
 from pipeline.rollout.states import State
 from pipeline.study.rollout import Name
+from pipeline.study.rules import RuleSet
 
 FORMAT = 1
 FOLDER = "rollout"
@@ -30,19 +31,34 @@ SERVED = "rollout.json"
 
 @checked.dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Arm:
-    """A preference of a model.
+    """A preference of a model, with the rules of its lists.
 
     Attributes:
         model: Fingerprint (SHA-256) of the checkpoint.
         study: Name of the other study of the project whose model it is; None for the rollout's own.
         preference_id: Such as ``p07``.
         preference: Weight of each objective.
+        rules: Of its lists; None for those of the section ``serving``, also as they change.
     """
 
     model: Annotated[str, Len(64, 64)]
     study: Name | None
     preference_id: Annotated[str, Len(1)]
     preference: Annotated[tuple[Annotated[float, Interval(ge=0, le=1)], ...], Len(1)]
+    rules: RuleSet | None = None
+
+    def __str__(self) -> str:
+        study = f" of study {self.study}" if self.study else ""
+        return f"{self.preference_id}{study}{self._with_rules}"
+
+    @property
+    def with_model(self) -> str:
+        """The arm with its model's fingerprint."""
+        return f"{self.preference_id} of model {self.model[:8]}{self._with_rules}"
+
+    @property
+    def _with_rules(self) -> str:
+        return f" with rules {self.rules}" if self.rules else ""
 
     def paths(self, own: StudyPaths) -> StudyPaths:
         """The paths of the study whose folder has the model; ``own`` are those of the rollout's study."""

@@ -13,13 +13,10 @@ _SHOWN = 5
 
 def status_lines(rollout: Rollout, now: datetime) -> list[str]:
     """Where a rollout is, what it waits for, and what happened last."""
-    plan, arms = rollout.plan, (rollout.plan.candidate, rollout.plan.incumbent)
-    candidate, incumbent = (
-        f"{arm.preference_id} of {arm.study}" if arm.study else arm.preference_id for arm in arms
-    )
+    plan = rollout.plan
     lines = [f"release {rollout.release}: {rollout.state}"]
     lines += [
-        f"candidate {candidate} for {rollout.share:.2%} of the users, incumbent {incumbent} for the others"
+        f"candidate {plan.candidate} for {rollout.share:.2%} of the users, incumbent {plan.incumbent} for the others"
     ]
     if rollout.stage is not None:
         number, days = (

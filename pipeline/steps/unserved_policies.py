@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,10 +23,9 @@ from pipeline.results.counterfactual_estimates import UnservedPolicies
 from pipeline.serving.ranking.rank import RankRequest, rank
 from pipeline.serving.ranking.served_model import ServedModel, load_model
 from pipeline.sessions.catalogue import item_ids, read_catalogue
-from pipeline.study import ServingConfig, Study, load_study, parse_yaml
+from pipeline.study import RuleSet, Study
 
 _AT_ONCE = 256
-_RULE_KEYS = {"rules", "filters", "candidates"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +34,13 @@ class UnservedQuestion:
 
     Attributes:
         preference: Weights of the objectives; None for those of every group.
-        rules: A YAML file with ``rules`` and ``candidates`` as in the section ``serving``; None without.
+        rules: That would apply to the lists; None for those of the study.
         model: The folder of a study, or of a model that it keeps, with the second model; None for the model
             that served.
     """
 
     preference: tuple[float, ...] | None = None
-    rules: Path | None = None
+    rules: RuleSet | None = None
     model: Path | None = None
 
 
@@ -78,7 +76,8 @@ class _Policy:
 
 
 def _policies(question: UnservedQuestion, plan: TrafficPlan) -> list[_Policy]:
-    extras = [str(file) for file in (question.rules, question.model) if file is not None]
+    extras = [f"rules {question.rules}"] if question.rules else []
+    extras += [str(question.model)] if question.model else []
     tail = f" with {' and '.join(extras)}" if extras else ""
     if question.preference is None:
         return [
@@ -114,7 +113,7 @@ class _Server:
 
     Attributes:
         recommender: The model that answers.
-        ruled: It with its rules; None without rules.
+        ruled: It with its rules; None if no rule or filter applies.
         served: The ids of the items of the model that served.
         k: Length of the lists.
     """
@@ -130,12 +129,12 @@ class _Server:
     ) -> "_Server":
         served = paths_of_plan(plan, paths)
         source = served if question.model is None else _study_folder(question.model)
-        if question.rules is None:
+        rule_set = question.rules or study.serving.rule_set
+        if rule_set.is_empty:
             ruled = None
             recommender = Recommender.load(source).with_axis(plan.second_axis, study, source)
         else:
-            asked = replace(study, serving=read_rules(question.rules, paths.params_file))
-            ruled = load_model(asked, source, plan, root=paths.root)
+            ruled = load_model(study, source, plan, rule_set=rule_set, root=paths.root)
             recommender = ruled.recommender
         return cls(
             recommender=recommender,
@@ -206,29 +205,6 @@ class _Server:
             for row, one in enumerate(rank(ruled, asked), first):
                 lists_NK[row, : len(one.items)] = one.items
         return lists_NK
-
-
-def read_rules(file: Path, params: Path) -> ServingConfig:
-    """The section ``serving`` of a study with the rules, filters and candidates of a YAML file.
-
-    Raises:
-        DataError: if it cannot be read.
-        StudyError: if it has other keys, or a rule is not valid.
-    """
-    try:
-        values = parse_yaml(file.read_text(encoding="utf-8")).values
-    except OSError as error:
-        msg = f"cannot read {file}: {error.strerror}"
-        raise DataError(msg) from error
-    if not values or not _RULE_KEYS.issuperset(values):
-        msg = (
-            f"{file}: expected the keys {', '.join(sorted(_RULE_KEYS))}, as in the section serving"
-        )
-        raise StudyError(msg)
-    # without those of the study: the file has all rules that apply, and no list is drawn
-    plain: dict[str, Any] = {"rules": [], "filters": {}, "exploration": None}
-    changed = {f"serving.{key}": value for key, value in {**plain, **values}.items()}
-    return load_study(params, changed).serving
 
 
 def _study_folder(folder: Path) -> StudyPaths:

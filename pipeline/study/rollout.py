@@ -29,7 +29,7 @@ _REQUESTS: dict[Requests, float] = {"errors": 0.002, "late": 0.01, "fallback": 0
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RolloutArm:
-    """One of the two that are compared: a preference of a study's model.
+    """What is served before the first release: a preference of a study's model.
 
     Attributes:
         preference: Id of the preference, such as ``p07``.
@@ -38,6 +38,30 @@ class RolloutArm:
 
     preference: Annotated[str, Len(1)]
     study: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RolloutCandidate:
+    """What is to be served: a preference of a study's model, other rules, or both.
+
+    Attributes:
+        preference: Id of the preference, such as ``p07``; None for the model and preference in production.
+        study: The study of the project whose model it is; None for this one.
+        rules: YAML file with ``rules``, ``filters`` and ``candidates`` as in the section ``serving``: all that
+            apply to the candidate's lists. None for the rules in production.
+    """
+
+    preference: Annotated[str, Len(1)] | None = None
+    study: Name | None = None
+    rules: LocalPath | None = None
+
+    def __post_init__(self) -> None:
+        if self.preference is None and (self.rules is None or self.study is not None):
+            msg = (
+                "rollout.candidate: expected a preference, such as {preference: p07}, or the rules that are to "
+                "apply to the preference in production, such as {rules: rules.yaml}"
+            )
+            raise StudyError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -168,7 +192,7 @@ class RolloutConfig:
 
     release: Name
     salt: Annotated[str, Len(1)] | None = None
-    candidate: RolloutArm
+    candidate: RolloutCandidate
     incumbent: RolloutArm | None = None
     gates: RolloutGates = RolloutGates()
     stages: Annotated[tuple[RolloutStage, ...], Len(3, 20)] = _LADDER

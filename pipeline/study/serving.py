@@ -1,16 +1,23 @@
 """``serving``: the endpoint, its filters and its re-ranking rules."""
 
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from annotated_types import Ge, Gt, Interval, Len
-from pydantic import Field
+from annotated_types import Interval, Len
 from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
+from pipeline.study.rules import (
 from pipeline.study.local_path import LocalPath
+    CANDIDATES,
+    Boost,
+    Candidates,
+    ListRule,
+    Rule,
+    RuleSet,
+    ServingFilters,
+)
 
 SERVING_KEY = "PARETOSCOPE_SERVING_KEY"
 """The environment variable that holds the endpoint's bearer token; unset means no authentication."""
@@ -24,96 +31,6 @@ class Durability(StrEnum):
 
     FSYNC = "fsync"
     OS = "os"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Boost:
-    """Add a constant to the scores of some items or categories."""
-
-    rule: Literal["boost"]
-    add: float
-    categories: tuple[Annotated[str, Len(1)], ...] = ()
-    items: tuple[Annotated[str, Len(1)], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Freshness:
-    """Add to the scores of new items; the bonus halves every ``half_life_days``."""
-
-    rule: Literal["freshness"]
-    add: Annotated[float, Gt(0)]
-    half_life_days: Annotated[float, Gt(0)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class CategoryCap:
-    """Limit the number of items per category in a list."""
-
-    rule: Literal["cap"]
-    max_items: Annotated[int, Ge(1)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Pin:
-    """Place an item at a position (from 1), unless a filter excludes it."""
-
-    rule: Literal["pin"]
-    item: Annotated[str, Len(1)]
-    position: Annotated[int, Ge(1)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Diversity:
-    """Diversify a list with ``mmr`` or ``dpp`` on the model's item embeddings.
-
-    ``strength`` is in [0, 1]; 0 ranks by relevance only.
-    """
-
-    rule: Literal["diversity"]
-    method: Literal["mmr", "dpp"]
-    strength: Annotated[float, Interval(ge=0, le=1)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Calibration:
-    """Calibrate a list's category distribution to the session's (Steck 2018).
-
-    ``strength`` is λ of its Eq. 5, in [0, 1]; 0 ranks by relevance only.
-    """
-
-    rule: Literal["calibration"]
-    strength: Annotated[float, Interval(ge=0, le=1)]
-
-
-ScoreRule = Boost | Freshness
-"""Rules that change the scores of catalogue items."""
-
-ListRule = CategoryCap | Pin | Diversity | Calibration
-"""Rules that re-rank the best candidates, in order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class ServingFilters:
-    """Items that are never recommended.
-
-    The files contain one item id per line, and are re-read when they change.
-
-    Attributes:
-        seen: Whether to exclude the items of the session.
-        out_of_stock: File of unavailable items.
-        allow: File of the only items that may be recommended.
-        deny: File of excluded items.
-    """
-
-    seen: bool = False
-    out_of_stock: LocalPath | None = None
-    allow: LocalPath | None = None
-    deny: LocalPath | None = None
-
-    def files(self, root: Path) -> dict[str, Path]:
-        """The files that are given, by filter; ``root`` is the project's folder."""
-        named = {"out_of_stock": self.out_of_stock, "allow": self.allow, "deny": self.deny}
-        return {name: root / path for name, path in named.items() if path is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -191,9 +108,9 @@ class ServingConfig:
     batch_size: Annotated[int, Interval(ge=1, le=100_000)] = 32
     threads: Annotated[int, Interval(ge=1, le=1024)] = 1
     reload_seconds: Annotated[float, Interval(gt=0, le=86_400)] = 10.0
-    candidates: Annotated[int, Interval(ge=1, le=1_000_000)] = 200
+    candidates: Candidates = CANDIDATES
     filters: ServingFilters = ServingFilters()
-    rules: tuple[Annotated[ScoreRule | ListRule, Field(discriminator="rule")], ...] = ()
+    rules: tuple[Rule, ...] = ()
     exploration: ExplorationConfig | None = None
     fuse: FuseConfig = FuseConfig()
     kafka: KafkaTopic | None = None
@@ -228,14 +145,6 @@ class ServingConfig:
             raise StudyError(msg)
 
     @property
-    def required_attributes(self) -> set[str]:
-        """The item attributes that the rules need."""
-        needed: set[str] = set()
-        for rule in self.rules:
-            if isinstance(rule, CategoryCap | Calibration) or (
-                isinstance(rule, Boost) and rule.categories
-            ):
-                needed.add("category")
-            if isinstance(rule, Freshness):
-                needed.add("available_since")
-        return needed
+    def rule_set(self) -> RuleSet:
+        """Filters and rules of what is served without rules of its own."""
+        return RuleSet(candidates=self.candidates, filters=self.filters, rules=self.rules)

@@ -250,7 +250,9 @@ class Study:
         self._check_attributes(["the segment category"] * is_needed)
 
     def _check_rule_attributes(self) -> None:
-        self._check_attributes(["serving.rules"] if self.serving.required_attributes else [])
+        self._check_attributes(
+            ["serving.rules"] if self.serving.rule_set.required_attributes else []
+        )
 
     def _check_attributes(self, users: list[str]) -> None:
         """Raise if item attributes are needed, by ``users``, but no file of them is given."""

@@ -19,7 +19,7 @@ from pipeline.inference.hypotheses.prediction import FittedLine, fitted_line
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.serialization import HYPOTHESES, read_hypotheses
 from pipeline.sessions.token_store import open_tokens
-from pipeline.study import SecondAxis, ServingFilters, Study
+from pipeline.study import SecondAxis, Study
 
 _SAMPLE_SESSIONS = 8
 _MIN_CLICKS, _MAX_CLICKS = 4, 13
@@ -174,7 +174,7 @@ class ExplorerData:
                 lambda: _sample_sessions(study, paths, attributes.height), ()
             ),
             category_I=tuple(attributes["category"]),
-            has_rules=bool(study.serving.rules) or study.serving.filters != ServingFilters(),
+            has_rules=not study.serving.rule_set.is_empty,
             missing=tuple(missing),
         )
 

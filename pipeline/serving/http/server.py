@@ -69,7 +69,7 @@ def serve(
         _LOG.warning("%s accepts remote requests without a key; set %s", host, SERVING_KEY)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     torch.set_num_threads(study.serving.threads)
-    fingerprint = file_fingerprint(study, paths)
+    fingerprint = file_fingerprint(study, paths, None)
     snapshot = load_snapshot(study, paths)
     warn_of_unknown_items(snapshot)
     with one_line_logs(), _listen(host, port) as listening:

@@ -82,7 +82,7 @@ class StudyWatcher:
             if self._reloading is not None and not self._reloading.done():
                 continue
             is_requested, self._is_requested = self._is_requested, False
-            if is_requested or file_fingerprint(self._study, self._paths) != self._fingerprint:
+            if is_requested or self._fingerprint_now(self._study) != self._fingerprint:
                 self._reloading = asyncio.create_task(self._reload())
 
     async def _write_fuse(self) -> None:
@@ -139,7 +139,7 @@ class StudyWatcher:
 
         Files that change during the reload are reloaded at the next check.
         """
-        before = file_fingerprint(self._study, self._paths)
+        before = self._fingerprint_now(self._study)
         try:
             study, snapshot, fingerprint = await asyncio.to_thread(self._load)
             check_not_running(self._service.snapshot.plan, snapshot.plan)
@@ -156,12 +156,16 @@ class StudyWatcher:
     def _load(self) -> tuple[Study, Snapshot, tuple[object, ...]]:
         study = load_study(self._paths.params_file, touched=SERVED_SECTIONS)
         paths = StudyPaths(self._paths.root, study.study.name, self._paths.params)
-        fingerprint = file_fingerprint(study, paths)
+        rollout = self._service.snapshot.rollout
+        fingerprint = file_fingerprint(study, paths, rollout)
         snapshot = load_snapshot(study, paths)
-        if file_fingerprint(study, paths) != fingerprint:
+        if file_fingerprint(study, paths, rollout) != fingerprint:
             msg = "files changed during the reload; it will be repeated"
             raise StudyError(msg)
         return study, self.with_current_rollout(snapshot, study), fingerprint
+
+    def _fingerprint_now(self, study: Study) -> tuple[object, ...]:
+        return file_fingerprint(study, self._paths, self._service.snapshot.rollout)
 
     def _report(self, outcome: str, error: Exception) -> None:
         is_unexpected = not isinstance(error, (*USER_ERRORS, OSError))
@@ -182,5 +186,6 @@ def log_served(snapshot: Snapshot, where: str) -> None:
 
 def warn_of_unknown_items(snapshot: Snapshot) -> None:
     """Say how many items of rules and filters the catalogue lacks."""
-    if unknown := snapshot.model.rules.unknown_items:
+    models = {id(arm.model): arm.model for arm in snapshot.arms.values()}
+    if unknown := sum(one.rules.unknown_items for one in models.values()):
         _LOG.warning("%d items of rules and filters are not in the catalogue", unknown)

@@ -9,7 +9,6 @@ from pipeline.reporting.text.formatting import percent_trimmed
 from pipeline.rollout.decisions.recorded import RecordedDecision
 from pipeline.rollout.events import Action, Event
 from pipeline.rollout.fold import Rollout
-from pipeline.rollout.served import Arm
 from pipeline.rollout.states import State
 from pipeline.rollout.text import next_step
 from pipeline.serving.live.view import (
@@ -96,8 +95,8 @@ def _facts(rollout: Rollout, now: datetime) -> list[Fact]:
     plan = rollout.plan
     share = percent_trimmed(rollout.share)
     served = (
-        f"candidate {_arm(plan.candidate)} to {share} of the users outside the groups, incumbent "
-        f"{_arm(plan.incumbent)} to the others"
+        f"candidate {plan.candidate} to {share} of the users outside the groups, incumbent "
+        f"{plan.incumbent} to the others"
     )
     facts = [Fact(label="Serves", text=served)]
     if (stage := rollout.stage) is not None:
@@ -164,10 +163,6 @@ def _watch_notes(rollout: Rollout, decision: RecordedDecision | None, now: datet
         return []
     text = f"Nobody has decided for {age(seconds)}; until somebody does, harm is not rolled back:"
     return [Note(tone="bad", text=text, command=command)]
-
-
-def _arm(arm: Arm) -> str:
-    return f"{arm.preference_id} of study {arm.study}" if arm.study else arm.preference_id
 
 
 def _event_row(event: Event, now: datetime) -> HistoryRow:

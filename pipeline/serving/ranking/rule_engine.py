@@ -1,8 +1,6 @@
 """The rules and filters of a study, compiled for a catalogue."""
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, assert_never
 
@@ -24,7 +22,7 @@ from pipeline.study import (
     Freshness,
     ListRule,
     Pin,
-    ServingConfig,
+    RuleSet,
     ServingFilters,
 )
 
@@ -45,7 +43,8 @@ class RuleEngine:
     """Rules and filters for one catalogue.
 
     Attributes:
-        version: A hash of the rules, the filters and the contents of filter files.
+        rule_set: The rules and filters.
+        version: A hash of them and of the contents of filter files.
         list_rules: The rules that re-rank candidates, in order.
         freshness_rules: The rules that boost new items.
         eligible_I: Whether an item passes the filters.
@@ -60,6 +59,7 @@ class RuleEngine:
         unknown_items: The number of items in rules and filters that are not in the catalogue.
     """
 
+    rule_set: RuleSet
     version: str
     list_rules: tuple[ListRule, ...]
     freshness_rules: tuple[Freshness, ...]
@@ -76,16 +76,16 @@ class RuleEngine:
     @classmethod
     def of(
         cls,
-        section: ServingConfig,
+        rule_set: RuleSet,
         root: Path,
         *,
         attributes: pl.DataFrame,
         embedding_ID: NDArray[np.float32],
     ) -> Self:
-        """Compile the rules of a study.
+        """Compile rules.
 
         Args:
-            section: The configuration.
+            rule_set: The rules and filters.
             root: The project root, for the paths of filter files.
             attributes: One row per item, ordered by model index.
             embedding_ID: The model's item embeddings.
@@ -94,32 +94,35 @@ class RuleEngine:
             StudyError: if a rule requires an item attribute that is not available.
             DataError: if a filter's file cannot be read, or no item is eligible.
         """
-        _check_attributes(section, attributes)
+        _check_attributes(rule_set, attributes)
         index = {item: n for n, item in enumerate(attributes["item"])}
-        eligible_I, unknown_items = _eligible(section.filters, root, index)
+        eligible_I, unknown_items = _eligible(rule_set.filters, root, index)
         codes = {
             name: n for n, name in enumerate(attributes["category"].drop_nulls().unique().sort())
         }
         category_I = np.array([codes.get(c, -1) for c in attributes["category"]], dtype=np.int64)
         adjustment_I = np.where(eligible_I, 0.0, -np.inf).astype(np.float32)
-        for rule in section.rules:
+        for rule in rule_set.rules:
             if isinstance(rule, Boost):
                 boosted_I = np.isin(category_I, [codes.get(c, -2) for c in rule.categories])
                 boosted_I[[index[item] for item in rule.items if item in index]] = True
                 adjustment_I[boosted_I] += np.float32(rule.add)
         since = attributes["available_since"].cast(pl.Float64)
         return cls(
-            version=_version(section, root),
-            list_rules=tuple(rule for rule in section.rules if isinstance(rule, ListRule)),
-            freshness_rules=tuple(rule for rule in section.rules if isinstance(rule, Freshness)),
+            rule_set=rule_set,
+            version=rule_set.version(
+                {name: md5(file) for name, file in rule_set.filters.files(root).items()}
+            ),
+            list_rules=tuple(rule for rule in rule_set.rules if isinstance(rule, ListRule)),
+            freshness_rules=tuple(rule for rule in rule_set.rules if isinstance(rule, Freshness)),
             eligible_I=eligible_I,
             static_adjustment_I=torch.from_numpy(adjustment_I) if adjustment_I.any() else None,
             available_since_I=since.fill_null(np.nan).to_numpy(),
             category_I=category_I,
-            excludes_seen=section.filters.seen,
+            excludes_seen=rule_set.filters.seen,
             index=index,
             embedding_ID=embedding_ID,
-            unknown_items=unknown_items + sum(i not in index for i in _rule_items(section)),
+            unknown_items=unknown_items + sum(i not in index for i in _rule_items(rule_set)),
         )
 
     def score_adjustments(self, ts: int) -> Tensor | None:
@@ -178,13 +181,13 @@ class RuleEngine:
                 assert_never(rule)
 
 
-def _rule_items(section: ServingConfig) -> list[str]:
-    boosted = [item for rule in section.rules if isinstance(rule, Boost) for item in rule.items]
-    return boosted + [rule.item for rule in section.rules if isinstance(rule, Pin)]
+def _rule_items(rule_set: RuleSet) -> list[str]:
+    boosted = [item for rule in rule_set.rules if isinstance(rule, Boost) for item in rule.items]
+    return boosted + [rule.item for rule in rule_set.rules if isinstance(rule, Pin)]
 
 
-def _check_attributes(section: ServingConfig, attributes: pl.DataFrame) -> None:
-    missing = [name for name in section.required_attributes if attributes[name].is_null().all()]
+def _check_attributes(rule_set: RuleSet, attributes: pl.DataFrame) -> None:
+    missing = [name for name in rule_set.required_attributes if attributes[name].is_null().all()]
     if missing:
         msg = (
             f"serving.rules require the column {' and '.join(sorted(missing))} of "
@@ -221,15 +224,3 @@ def _read_items(name: str, file: Path) -> set[str]:
         )
         raise DataError(msg) from error
     return {line.strip() for line in lines if line.strip()}
-
-
-def _version(section: ServingConfig, root: Path) -> str:
-    """A hash of rules, filters and the contents of filter files."""
-    content = {
-        "rules": [asdict(rule) for rule in section.rules],
-        "filters": asdict(section.filters),
-        "candidates": section.candidates,
-        "files": {name: md5(file) for name, file in section.filters.files(root).items()},
-    }
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

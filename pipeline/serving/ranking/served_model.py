@@ -1,11 +1,12 @@
 """A model in memory, with the rules that apply to its lists."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
 from models.checkpoint import WEIGHTS, checkpoint_fingerprint
 from models.network.model import ConditionedSessionModel
@@ -18,7 +19,7 @@ from pipeline.experiment.log.log_files import model_version
 from pipeline.recommender.recommender import Recommender
 from pipeline.serving.ranking.rule_engine import RuleEngine
 from pipeline.sessions.catalogue import read_catalogue
-from pipeline.study import Study
+from pipeline.study import RuleSet, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,7 +32,8 @@ class ServedModel:
         rules: Filters and re-ranking rules, compiled for the catalogue.
         candidates: The number of items that list rules select from.
         exploration: Random lists for a share of the groups' requests; None for none.
-        popular: Eligible items, most clicked in the training split first.
+        by_clicks_I: All items, most clicked in the training split first.
+        popular: Those of them that are eligible.
         attributes: The attributes of the catalogue's items, one row each.
     """
 
@@ -39,8 +41,9 @@ class ServedModel:
     recommender: Recommender
     rules: RuleEngine
     candidates: int
+    by_clicks_I: NDArray[np.int64]
+    popular: tuple[int, ...]
     exploration: Exploration | None = None
-    popular: tuple[int, ...] = ()
     attributes: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @property
@@ -48,16 +51,38 @@ class ServedModel:
         """The model's version in the log."""
         return model_version(self.fingerprint)
 
+    def with_rules(self, rule_set: RuleSet, root: Path) -> "ServedModel":
+        """The same model in memory under other rules; ``root`` is the project of their files.
+
+        Raises:
+            DataError, StudyError: if the rules do not fit the catalogue.
+        """
+        rules = RuleEngine.of(
+            rule_set, root, attributes=self.attributes, embedding_ID=self.rules.embedding_ID
+        )
+        return replace(
+            self,
+            rules=rules,
+            candidates=rule_set.candidates,
+            popular=_eligible(self.by_clicks_I, rules),
+        )
+
 
 def load_model(
-    study: Study, paths: StudyPaths, plan: TrafficPlan, *, root: Path | None = None
+    study: Study,
+    paths: StudyPaths,
+    plan: TrafficPlan,
+    *,
+    rule_set: RuleSet | None = None,
+    root: Path | None = None,
 ) -> ServedModel:
-    """The model in a study's folder, with the rules of ``study``.
+    """The model in a study's folder.
 
     Args:
         study: The study.
         paths: The paths of the model.
         plan: The plan whose groups it serves.
+        rule_set: Its rules; those of the study by default.
         root: The project whose files the study names; that of the model by default.
 
     Raises:
@@ -73,17 +98,23 @@ def load_model(
     items, file = read_catalogue(paths), study.dataset.item_attributes
     root = root or paths.root
     attributes = read_item_attributes(root / file if file else None, items)
-    rules = RuleEngine.of(study.serving, root, attributes=attributes, embedding_ID=table_ID.numpy())
-    by_clicks = np.argsort(-items["train_clicks"].to_numpy(), kind="stable")
+    rule_set = rule_set or study.serving.rule_set
+    rules = RuleEngine.of(rule_set, root, attributes=attributes, embedding_ID=table_ID.numpy())
+    by_clicks_I = np.argsort(-items["train_clicks"].to_numpy(), kind="stable")
     return ServedModel(
         fingerprint=checkpoint_fingerprint(checkpoint),
         recommender=recommender,
         rules=rules,
-        candidates=study.serving.candidates,
+        candidates=rule_set.candidates,
+        by_clicks_I=by_clicks_I,
+        popular=_eligible(by_clicks_I, rules),
         exploration=Exploration.of(study.serving, plan.salt),
-        popular=tuple(by_clicks[rules.eligible_I[by_clicks]].tolist()),
         attributes=attributes,
     )
+
+
+def _eligible(item_I: NDArray[np.int64], rules: RuleEngine) -> tuple[int, ...]:
+    return tuple(item_I[rules.eligible_I[item_I]].tolist())
 
 
 def _check_finite(model: ConditionedSessionModel, checkpoint: Path) -> None:

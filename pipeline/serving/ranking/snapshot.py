@@ -1,6 +1,6 @@
 """A snapshot: consistent arms (models under preferences), from which requests are served."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from models.checkpoint import DESCRIPTION, WEIGHTS, checkpoint_fingerprint
@@ -107,20 +107,42 @@ def with_rollout(
     arms = _plan_arms(snapshot.plan, snapshot.model)
     if rollout is None:
         return replace(snapshot, arms=arms, rollout=None)
-    models = {one.model.fingerprint: one.model for one in (*snapshot.arms.values(), *arms.values())}
+    known = [one.model for one in (*snapshot.arms.values(), *arms.values())]
     names = [ArmName.INCUMBENT, *([ArmName.CANDIDATE] if rollout.share else [])]
     for name in names:
         of = rollout.arm(name)
-        if of.model not in models:
-            models[of.model] = load_model(study, paths_of_arm(of, paths), snapshot.plan)
+        model = model_of_arm(of, study, paths, snapshot.plan, known)
+        known.append(model)
         arms[name] = Arm(
-            model=models[of.model],
+            model=model,
             preference=of.preference,
             level=level_of(snapshot.plan.second_axis, of.preference_id),
             name=name,
         )
         _check_preference(f"{name} of the rollout", arms[name], "start a new release")
     return replace(snapshot, arms=arms, rollout=rollout)
+
+
+def model_of_arm(
+    arm: RolloutArm,
+    study: Study,
+    paths: StudyPaths,
+    plan: TrafficPlan,
+    known: Sequence[ServedModel] = (),
+) -> ServedModel:
+    """The model of a rollout's arm under its rules; one of ``known`` is not loaded again.
+
+    Raises:
+        MissingArtifact, CheckpointError, DataError, StudyError, LogError: if it cannot be loaded.
+    """
+    rule_set = arm.rules or study.serving.rule_set
+    of_model = [one for one in known if one.fingerprint == arm.model]
+    for one in of_model:
+        if one.rules.rule_set == rule_set:
+            return one
+    if of_model:
+        return of_model[0].with_rules(rule_set, paths.root)
+    return load_model(study, paths_of_arm(arm, paths), plan, rule_set=rule_set)
 
 
 def _plan_arms(plan: TrafficPlan, model: ServedModel) -> dict[str, Arm]:
@@ -172,15 +194,19 @@ def paths_of_arm(arm: RolloutArm, paths: StudyPaths) -> StudyPaths:
     return found
 
 
-def file_fingerprint(study: Study, paths: StudyPaths) -> tuple[object, ...]:
+def file_fingerprint(
+    study: Study, paths: StudyPaths, rollout: ServedRollout | None
+) -> tuple[object, ...]:
     """Identifies the files of a snapshot; changes when one of them changes."""
+    own = [arm.rules for arm in (rollout.candidate, rollout.incumbent)] if rollout else []
+    rule_sets = [study.serving.rule_set, *(one for one in own if one)]
     files = [
         paths.params_file,
         paths.artifact("conditioned_model", WEIGHTS),
         paths.artifact("conditioned_model", DESCRIPTION),
         paths.artifact("sessions", "items.parquet"),
         paths.artifact("traffic_plan", PLAN),
-        *study.serving.filters.files(paths.root).values(),
+        *(file for one in rule_sets for file in one.filters.files(paths.root).values()),
         *(paths.artifact(*file) for file in EXPLORER_FILES),
     ]
     if study.dataset.item_attributes:

@@ -64,7 +64,7 @@ def _estimate(
     """The gate's KPI of an arm, under its own model, and the level of its interval."""
     model = paths_of_arm(arm, paths).artifact("conditioned_model").parent
     found = evaluate_policies_of(
-        study, paths, UnservedQuestion(preference=arm.preference, model=model)
+        study, paths, UnservedQuestion(preference=arm.preference, rules=arm.rules, model=model)
     )
     (policy,) = found.policies
     return next((one for one in policy.kpis if one.kpi is gate.kpi), None), found.level

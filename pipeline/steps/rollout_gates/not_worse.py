@@ -1,7 +1,8 @@
 """Not worse than a margin: the one-sided test that every gate makes."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from scipy import stats
 
@@ -23,6 +24,11 @@ class Change:
     log_ratio: float
     standard_error: float
     margin: float
+
+    @property
+    def reversed(self) -> Self:
+        """The same change in a quantity of which less is better."""
+        return replace(self, log_ratio=-self.log_ratio)
 
     def lower_bound(self, level: float) -> float:
         """One-sided lower bound of the relative change."""

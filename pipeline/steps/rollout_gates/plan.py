@@ -13,7 +13,7 @@ from pipeline.rollout.plan import RolloutPlan, name_of_release
 from pipeline.rollout.proposal import arm_in_production
 from pipeline.rollout.served import Arm
 from pipeline.rollout.store import read_rollout
-from pipeline.study import RolloutArm, RolloutConfig, Study
+from pipeline.study import RolloutArm, RolloutCandidate, RolloutConfig, Study, read_rules
 
 
 class NoRolloutError(StudyError):
@@ -45,12 +45,12 @@ def make_rollout_plan(study: Study, paths: StudyPaths) -> RolloutPlan:
         MissingArtifact: if a study has no model or no Pareto front.
     """
     config = require_rollout(study)
-    candidate = _arm(config.candidate, paths, "candidate")
     incumbent = arm_in_production(paths) or _first_incumbent(study, config, paths)
+    candidate = _candidate(config.candidate, incumbent, paths)
     if candidate == incumbent:
         msg = (
-            f"{candidate.preference_id} of model {candidate.model[:8]} is what is served: there is nothing to "
-            "release. Train the model again, or name another preference in rollout.candidate"
+            f"{candidate.with_model} is what is served: there is nothing to release. Train "
+            "the model again, or name another preference or other rules in rollout.candidate"
         )
         raise NoRolloutError(msg)
     return RolloutPlan(
@@ -59,6 +59,17 @@ def make_rollout_plan(study: Study, paths: StudyPaths) -> RolloutPlan:
         candidate=candidate,
         incumbent=incumbent,
     )
+
+
+def _candidate(named: RolloutCandidate, incumbent: Arm, paths: StudyPaths) -> Arm:
+    """The candidate; what it does not name is that of the incumbent."""
+    arm = incumbent
+    if named.preference is not None:
+        of = RolloutArm(preference=named.preference, study=named.study)
+        arm = replace(_arm(of, paths, "candidate"), rules=incumbent.rules)
+    if named.rules is None:
+        return arm
+    return replace(arm, rules=read_rules(paths.root / named.rules, paths.params_file))
 
 
 def _release(config: RolloutConfig, candidate: Arm, paths: StudyPaths) -> str:

@@ -32,16 +32,18 @@ def check_simulation(
     """Simulate an experiment of both arms for every seed, and compare their KPIs over all of them.
 
     Raises:
-        StudyError: if the study is not of the synthetic shop, or the arms have two models.
+        StudyError: if the study is not of the synthetic shop, or the arms have two models or two sets of rules.
     """
     if (
         study.experiment.source is not LogSource.SIMULATED_SHOP
         or plan.candidate.model != plan.incumbent.model
+        or plan.candidate.rules != plan.incumbent.rules
     ):
+        arms = " and ".join(one.with_model for one in (plan.candidate, plan.incumbent))
         msg = (
-            f"rollout.gates.simulation needs experiment.source = simulated-shop and two preferences of one model, "
-            f"but the source is {study.experiment.source} and the arms have the models "
-            f"{plan.candidate.model[:12]} and {plan.incumbent.model[:12]}; set it to null to skip it"
+            f"rollout.gates.simulation needs experiment.source = simulated-shop and two preferences of one model "
+            f"under the same rules, but the source is {study.experiment.source} and the arms are {arms}; set it to "
+            "null to skip it"
         )
         raise StudyError(msg)
     own, traffic = paths_of_arm(plan.candidate, paths), _traffic(plan, study)

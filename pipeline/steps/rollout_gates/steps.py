@@ -103,7 +103,7 @@ def _evidence(gate: Gate, plan: RolloutPlan, study: Study, paths: StudyPaths) ->
     gates = plan.config.gates
     match gate:
         case Gate.OFFLINE if gates.offline:
-            return check_offline(gates.offline, plan, paths)
+            return check_offline(gates.offline, plan, study, paths)
         case Gate.COUNTERFACTUAL if gates.counterfactual:
             return check_counterfactual(gates.counterfactual, plan, study, paths)
         case Gate.SIMULATION if gates.simulation:

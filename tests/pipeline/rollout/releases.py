@@ -12,7 +12,7 @@ from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import Arm, ArmName
 from pipeline.rollout.store import Author
 from pipeline.rollout.sums import KpiSums, RolloutSums, UserSums
-from pipeline.study import RolloutArm, RolloutConfig
+from pipeline.study import RolloutArm, RolloutCandidate, RolloutConfig
 
 ANNA = Author(by=Actor.PERSON, who="anna")
 STAGES = ("canary", "canary-5", "ramp", "half", "full")
@@ -23,7 +23,7 @@ def arm(preference, model="0"):
 
 
 def config(**changes):
-    values = {"release": "spring", "candidate": RolloutArm(preference="p07"), **changes}
+    values = {"release": "spring", "candidate": RolloutCandidate(preference="p07"), **changes}
     return RolloutConfig(incumbent=RolloutArm(preference="p04"), **values)
 
 

@@ -47,7 +47,7 @@ from pipeline.serving.ranking.rank import RankRequest
 from pipeline.serving.ranking.served_model import ServedModel
 from pipeline.serving.ranking.snapshot import load_snapshot
 from pipeline.study import RolloutArm as RolloutArmConfig
-from pipeline.study import RolloutConfig, RolloutStage, parse_study
+from pipeline.study import RolloutCandidate, RolloutConfig, RolloutStage, parse_study
 from tests.pipeline.rollout.releases import ANNA, evidence
 
 DAY_MS = 86_400_000
@@ -369,8 +369,11 @@ def with_client(url, scenario):
     return asyncio.run(main_task())
 
 
-def rollout_arms(paths, candidate=None, preference="p1"):
-    """The incumbent, under g1's preference, and the candidate, under g2's; ``candidate`` is another study."""
+def rollout_arms(paths, candidate=None, preference="p1", rules=None):
+    """The incumbent, under g1's preference, and the candidate, under g2's, with its rules.
+
+    ``candidate`` is another study.
+    """
     preferences = {"p0": (0.0, 1.0), "p1": (1.0, 0.0)}
     return [
         RolloutArm(
@@ -380,14 +383,15 @@ def rollout_arms(paths, candidate=None, preference="p1"):
             study=study,
             preference_id=name,
             preference=preferences[name],
+            rules=own,
         )
-        for name, study in (("p0", None), (preference, candidate))
+        for name, study, own in (("p0", None, None), (preference, candidate, rules))
     ]
 
 
-def write_rollout(paths, *, share, peak=None, candidate=None, release="next", seq=3):
+def write_rollout(paths, *, share, peak=None, candidate=None, release="next", seq=3, rules=None):
     """Write ``rollout.json`` without the events that it follows from."""
-    incumbent, served = rollout_arms(paths, candidate)
+    incumbent, served = rollout_arms(paths, candidate, rules=rules)
     rollout = ServedRollout(
         format=1,
         release=release,
@@ -413,7 +417,7 @@ def start_rollout(paths, candidate=None, preference="p1"):
     shares = {"canary": 0.05, "ramp": 0.5, "full": 1.0}
     config = RolloutConfig(
         release="next",
-        candidate=RolloutArmConfig(preference=preference, study=candidate),
+        candidate=RolloutCandidate(preference=preference, study=candidate),
         incumbent=RolloutArmConfig(preference="p0"),
         stages=tuple(RolloutStage(name=name, share=share) for name, share in shares.items()),
     )

@@ -22,7 +22,7 @@ from pipeline.rollout.gates import Outcome
 from pipeline.steps.rollout_gates.counterfactual import check_counterfactual
 from pipeline.steps.run import run_step
 from pipeline.steps.unserved_policies import UnservedQuestion, evaluate_policies_of
-from pipeline.study import PARAMS_FILE, load_study
+from pipeline.study import PARAMS_FILE, Pin, RuleSet, ServingFilters, load_study
 from pipeline.study.rollout import CounterfactualGate
 from tests.pipeline.rollout.releases import arm, gated
 
@@ -174,13 +174,12 @@ def test_a_group_s_preference_is_estimated_near_what_the_group_realised(evaluate
         assert ctr.interval[0] < ctr.value < ctr.interval[1]
 
 
-def test_rules_change_the_lists_and_refuse_without_support(evaluated, tmp_path):
+def test_rules_change_the_lists_and_refuse_without_support(evaluated):
     study, paths, _ = evaluated
-    rules = tmp_path / "rules.yaml"
     items = pl.read_parquet(paths.artifact("sessions", "items.parquet")).sort("index")["item"]
     shown = np.bincount(read_pairs(paths).pairs.log.lists_GNK.ravel(), minlength=len(items))
     rarest = items[int(shown.argmin())]
-    rules.write_text(f"rules:\n  - {{rule: pin, item: '{rarest}', position: 1}}\n", "utf-8")
+    rules = RuleSet(rules=(Pin(rule="pin", item=str(rarest), position=1),))
     preference = read_preference(paths)
 
     plain = evaluate_policies_of(study, paths, UnservedQuestion(preference=preference))
@@ -193,10 +192,11 @@ def test_rules_change_the_lists_and_refuse_without_support(evaluated, tmp_path):
     # the first position is a large part of what is examined
     assert pinned.policies[0].kpis[0].status is SupportStatus.NO_SUPPORT
     assert pinned.policies[0].kpis[0].value is None
-    rules.write_text("rules: []\n", "utf-8")
-    nothing = evaluate_policies_of(
-        study, paths, UnservedQuestion(preference=preference, rules=rules)
+    question = UnservedQuestion(
+        preference=preference, rules=RuleSet(filters=ServingFilters(deny="none.txt"))
     )
+    (paths.root / "none.txt").touch()
+    nothing = evaluate_policies_of(study, paths, question)
     assert nothing.policies[0].kpis[0].value == pytest.approx(
         plain.policies[0].kpis[0].value, rel=0.02
     )
@@ -209,8 +209,7 @@ def test_requests_that_filters_leave_without_an_item_are_left_out(evaluated, tmp
     pairs = read_pairs(paths).pairs
     allowed = next(two for one in pairs.session_N if len(two := sorted(set(one.tolist()))) == 2)
     (tmp_path / "allow.txt").write_text("\n".join(map(str, items[allowed])), "utf-8")
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(f"filters: {{seen: true, allow: '{tmp_path / 'allow.txt'}'}}\n", "utf-8")
+    rules = RuleSet(filters=ServingFilters(seen=True, allow=str(tmp_path / "allow.txt")))
     question = UnservedQuestion(preference=read_preference(paths), rules=rules)
 
     found = evaluate_policies_of(study, paths, question).policies[0]
@@ -245,7 +244,6 @@ def test_the_study_s_own_model_is_a_second_model(evaluated):
     [
         ({"preference": (1.0,)}, StudyError, "expected 2 weights of 0 or more"),
         ({"preference": (-1.0, 2.0)}, StudyError, "expected 2 weights of 0 or more"),
-        ({"rules": "absent.yaml"}, DataError, "cannot read"),
         ({"model": "absent"}, DataError, "has no conditioned_model"),
     ],
 )

@@ -66,7 +66,7 @@ def write_metrics(folder):
 
 
 def check(paths, *, plan=None, **margins):
-    return check_offline(OfflineGate(not_worse=margins), plan or gated().plan, paths)
+    return check_offline(OfflineGate(not_worse=margins), plan or gated().plan, None, paths)
 
 
 def test_the_bound_of_a_paired_change_by_hand(paths):

@@ -11,6 +11,7 @@ from models.checkpoint import WEIGHTS, checkpoint_fingerprint
 from pipeline.artifacts.kept_models import keep_model
 from pipeline.artifacts.storage import KEPT_MODELS, StudyPaths
 from pipeline.cli import main
+from pipeline.core.errors import DataError, StudyError
 from pipeline.experiment.design.traffic_plan import PLAN
 from pipeline.rollout import operations
 from pipeline.rollout.changes import advanced
@@ -136,6 +137,59 @@ def test_what_is_served_is_no_candidate(paths):
     with pytest.raises(NoRolloutError, match="is what is served: there is nothing to release"):
         gated(paths)
     assert not paths.artifact(ROLLOUT_PLAN).exists()
+
+
+PINNED = "rules:\n  - {rule: pin, item: item-3, position: 1}\n"
+
+
+def write_rules(paths, text=PINNED, release="pinned"):
+    """Rules alone are the candidate."""
+    (paths.root / "rules.yaml").write_text(text, "utf-8")
+    return {"release": release, "candidate": {"rules": "rules.yaml"}}
+
+
+def test_rules_are_a_candidate_of_what_is_served_and_stay_with_it(paths, monkeypatch, capsys):
+    """The model in production is kept though another was trained; the next release keeps the rules."""
+    in_production = checkpoint_fingerprint(paths.artifact("conditioned_model"))
+    train(paths, 1)
+
+    plan = gated(paths, **write_rules(paths)).value.plan
+
+    assert plan.candidate == replace(plan.incumbent, rules=plan.candidate.rules)
+    assert (plan.candidate.model, plan.incumbent.rules) == (in_production, None)
+    assert [(one.item, one.position) for one in plan.candidate.rules.rules] == [("item-3", 1)]
+    settled = released(paths, gated(paths, **write_rules(paths)).value)
+    assert read_served(paths).candidate.rules == plan.candidate.rules
+    assert "p0 with rules" in settled.events[0].reason
+    monkeypatch.chdir(paths.root)
+    assert main(["rollout", "status"]) == 0
+    assert f"candidate {plan.candidate} for" in capsys.readouterr().out
+
+    with pytest.raises(
+        NoRolloutError, match=r"p0 of model .* with rules .*\(pin\).* is what is served"
+    ):
+        gated(paths, **write_rules(paths))
+    following = gated(paths, release="summer", candidate={"preference": "p1"}).value.plan
+    assert following.candidate.rules == following.incumbent.rules == plan.candidate.rules
+    back = gated(paths, **write_rules(paths, "rules: []\n", release="plain")).value.plan
+    assert back.candidate.rules.is_empty
+
+
+def test_rules_that_change_after_a_gate_are_another_candidate(paths):
+    changes = write_rules(paths)
+    study = load_study(paths.params_file, {f"rollout.{key}": one for key, one in changes.items()})
+    for gate in Gate:
+        run_step(gate.asset, study, paths)
+    write_rules(paths, PINNED.replace("item-3", "item-4"))
+
+    with pytest.raises(DataError, match="of another candidate"):
+        run_step(ROLLOUT_PLAN, study, paths)
+
+
+@pytest.mark.parametrize("candidate", [{}, {"study": "next"}, {"study": "next", "rules": "r.yaml"}])
+def test_a_candidate_names_a_preference_or_rules(paths, candidate):
+    with pytest.raises(StudyError, match=r"rollout.candidate: expected a preference"):
+        load_study(paths.params_file, {"rollout.candidate": candidate})
 
 
 def test_a_release_under_way_is_waited_for_and_its_end_checked(paths):

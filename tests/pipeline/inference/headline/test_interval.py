@@ -55,7 +55,7 @@ def test_groups_that_lie_far_off_their_line_decide():
     assert found.interval == pytest.approx((-1.733, 0.612), abs=1e-3)
     assert found.interval == found.small_sample_interval
     assert found.users_interval[1] < 0
-    assert found.target == "a new preference on this front"
+    assert found.target == "a new group like these"
 
 
 def test_two_groups_have_a_slope_of_their_users_and_no_interval():

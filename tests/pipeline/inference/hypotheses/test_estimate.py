@@ -177,7 +177,7 @@ def test_the_headline_of_the_golden_counts(golden, name, slope, interval):
 
     assert found.slope == pytest.approx(slope, abs=0.006)
     assert found.interval == pytest.approx(interval, abs=0.006)
-    assert (found.level, found.target) == (0.95, "a new preference on this front")
+    assert (found.level, found.target) == (0.95, "a new group like these")
 
 
 def test_without_deviations_between_groups_the_headline_is_the_papers_slope(golden):

@@ -139,7 +139,7 @@ def test_an_inconclusive_result_says_what_would_resolve_it(estimate):
 def test_a_sentence_says_what_its_interval_is_for(estimate):
     (answer,) = estimate(1.0, 100_000, hypotheses=(H1,))
 
-    assert "%, for a new preference on this front)" in answer_sentence(answer, 20)
+    assert "%, for a new group like these)" in answer_sentence(answer, 20)
 
 
 def test_two_groups_have_a_change_of_the_kpi_and_no_interval_of_a_slope(tmp_path):

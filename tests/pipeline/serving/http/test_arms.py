@@ -20,6 +20,7 @@ from pipeline.serving.http.schemas import Click, RecommendRequest
 from pipeline.serving.http.server import build_service
 from pipeline.serving.http.watcher import StudyWatcher
 from pipeline.serving.ranking.snapshot import file_fingerprint, load_snapshot, with_rollout
+from pipeline.study import Pin, RuleSet, ServingFilters
 from tests.pipeline.serving.shop import (
     ITEMS,
     differences,
@@ -54,7 +55,7 @@ def run(shop, scenario):
 
     async def main_task():
         service = build_service(snapshot, study, paths)
-        watcher = StudyWatcher(service, study, paths, file_fingerprint(study, paths))
+        watcher = StudyWatcher(service, study, paths, file_fingerprint(study, paths, None))
         service.swap_snapshot(watcher.with_current_rollout(snapshot, study))
         service.event_log.start()
         service.batcher.start()
@@ -164,6 +165,57 @@ def test_arms_of_one_model_share_it_in_memory(shop):
     more = with_rollout(two, study, paths, write_rollout(paths, share=0.9, candidate="next"))
     assert more.arms[CANDIDATE].model is two.arms[CANDIDATE].model is not base.model
     assert with_rollout(more, study, paths, None).arms.keys() == base.arms.keys()
+
+
+def test_a_candidate_has_rules_of_its_own_and_the_same_network(shop):
+    """Only its lists have the pinned item first; a denied item leaves them when its file changes."""
+    study, paths = shop
+    (paths.root / "deny.txt").write_text("", "utf-8")
+    pinned = RuleSet(
+        filters=ServingFilters(deny="deny.txt"),
+        rules=(Pin(rule="pin", item=name_of(7), position=1),),
+    )
+    rollout = write_rollout(paths, share=0.5, rules=pinned)
+
+    async def scenario(service, _):
+        for n in range(60):
+            await service.recommend(request(n))
+        return service.snapshot
+
+    snapshot, rows = run(shop, scenario)
+
+    candidate, incumbent = snapshot.arms[CANDIDATE].model, snapshot.arms[INCUMBENT].model
+    assert candidate.recommender is incumbent.recommender
+    for row in rows:
+        is_candidate = rollout.arm_of(row["user"]) is CANDIDATE
+        assert (row["items"][0] == name_of(7)) or not is_candidate
+        assert row["rules"] == (candidate if is_candidate else incumbent).rules.version
+        if not is_candidate:
+            assert differences(incumbent, row) == []
+    again = with_rollout(snapshot, study, paths, rollout)
+    assert again.arms[CANDIDATE].model is candidate
+
+    before = file_fingerprint(study, paths, rollout)
+    (paths.root / "deny.txt").write_text(f"{name_of(7)}\n", "utf-8")
+    assert file_fingerprint(study, paths, rollout) != before
+    reloaded = with_rollout(load_snapshot(study, paths), study, paths, rollout)
+    assert not reloaded.arms[CANDIDATE].model.rules.eligible_I[7]
+    assert reloaded.arms[INCUMBENT].model.rules.eligible_I[7]
+    assert reloaded.arms[CANDIDATE].model.rules.version != candidate.rules.version
+
+
+def test_rules_that_cannot_be_loaded_leave_the_incumbent(shop, caplog):
+    """A filter's file is missing: nobody gets the candidate, everybody else is served as before."""
+    _, paths = shop
+    write_rollout(paths, share=0.5, rules=RuleSet(filters=ServingFilters(deny="absent.txt")))
+
+    async def scenario(service, _):
+        return {str((await service.recommend(request(n)))["arm"]) for n in range(40)}
+
+    arms, _ = run(shop, scenario)
+
+    assert arms == {"incumbent"}
+    assert "absent.txt" in caplog.text
 
 
 def test_a_rollback_needs_no_model_of_the_candidate(shop, caplog):
