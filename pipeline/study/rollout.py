@@ -12,6 +12,7 @@ from models.strict import STRICT
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import StudyError
 from pipeline.study.experiment import NAME_PATTERN
+from pipeline.study.local_path import LocalPath
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
+from pipeline.study.local_path import LocalPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

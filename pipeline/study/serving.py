@@ -8,8 +8,8 @@ from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
-from pipeline.study.rules import (
 from pipeline.study.local_path import LocalPath
+from pipeline.study.rules import (
     CANDIDATES,
     Boost,
     Candidates,

@@ -54,6 +54,13 @@ PARAMETERS = (
 )
 
 
+def test_the_rules_of_a_candidate_are_refused_by_their_key(project_root):
+    candidate = {"preference": "p07", "rules": URL}
+
+    with pytest.raises(StudyError, match=r"rollout\.candidate\.rules is a URL"):
+        load_study(project_root / "params.yaml", {"rollout": {"candidate": candidate}})
+
+
 @pytest.mark.parametrize("key", PARAMETERS)
 def test_a_parameter_is_refused_by_its_key(key, project_root):
     with pytest.raises(StudyError) as found:

@@ -18,8 +18,6 @@ from pipeline.experiment.log.log_files import (
     EVENT,
     OUTCOMES,
     REQUIRED,
-    REVENUE,
-    SCOPE_COLUMNS,
     LogTable,
 )
 from pipeline.study import LogColumns, LogTime
@@ -72,14 +70,8 @@ def resolve_columns(table: LogTable, columns: LogColumns) -> dict[str, str]:
 
 def contract_columns(table: LogTable) -> dict[str, str]:
     """Columns of a file that follows the contract, which have the contract's names."""
-    if table is LogTable.USERS:
-        return {name: name for name in COLUMNS[table]}
-    optional = {
-        LogTable.IMPRESSIONS: (REVENUE, *SCOPE_COLUMNS),
-        LogTable.CLICKS: (EVENT,),
-        LogTable.ORDERS: (REVENUE, EVENT),
-    }
-    return {name: name for name in (*REQUIRED[table], *optional.get(table, ()))}
+    only_mapped = {LogTable.IMPRESSIONS: {"item"}, LogTable.USERS: set[str]()}
+    return {n: n for n in COLUMNS[table] if n not in only_mapped.get(table, {"user", "item"})}
 
 
 def missing_columns(
