@@ -10,10 +10,12 @@ item) instead are attributed by last touch:
 
 Both apply within the attribution window only; ``experiment.clock_tolerance_seconds`` allows an event to be
 that much earlier than its touch. Of impressions at the same time, the one with the greatest id is the
-last. An event that was sent again has the id of another one, of the same impression (or user and item), and
-counts once: the earliest that counts is kept, whatever the order of the files. An order without an earlier click does not indicate data loss: most orders of a shop do not come
+last. An order without an earlier click does not indicate data loss: most orders of a shop do not come
 from its recommendations. But an event of an item whose only touch comes seconds later indicates clocks
 that differ.
+
+An event that was sent again has the id of another one, of the same impression (or user and item), and counts
+once: the earliest that counts is kept, whatever the order of the files.
 
 Refunds are order rows with negative units or revenue. They are added to the orders of their impression,
 if they are in its attribution window too and no larger than the orders.
